@@ -1,0 +1,4 @@
+//! pg_incrbackup.
+use pgrx::prelude::*;
+
+::pgrx::pg_module_magic!(name, version);
