@@ -1,4 +1,42 @@
-//! pg_incrbackup.
+//! pg_incrbackup: a live database becomes a directory of plain SQL, continuously.
+//!
+//! This file lists the rooms and calls their `init()` in order; each room's own file says what it
+//! does. Direction of use: archive <- pg (the FFI fence) <- features <- api.
+
+mod backup;
+mod capture;
+mod ddl_log;
+mod output_plugin;
+mod pg;
+mod settings;
+mod status;
+
 use pgrx::prelude::*;
 
 ::pgrx::pg_module_magic!(name, version);
+
+/// Called when the library is loaded: by the postmaster when it is preloaded (everything), or by
+/// one process that needs the output plugin or a function (settings only).
+#[allow(non_snake_case)]
+#[pg_guard]
+pub extern "C-unwind" fn _PG_init() {
+    settings::init();
+    if pg::server::is_preloading() {
+        status::init();
+        capture::init();
+        ddl_log::init();
+    }
+}
+
+#[cfg(test)]
+pub mod pg_test {
+    pub fn setup(_options: Vec<&str>) {}
+
+    #[must_use]
+    pub fn postgresql_conf_options() -> Vec<&'static str> {
+        vec![
+            "shared_preload_libraries = 'pg_incrbackup'",
+            "wal_level = logical",
+        ]
+    }
+}

@@ -1,0 +1,2 @@
+//! capture
+pub fn init() {}

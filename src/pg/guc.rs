@@ -1,0 +1,80 @@
+//! Settings with check hooks, which PostgreSQL calls as C functions.
+
+use std::ffi::{c_char, c_void, CStr, CString};
+use std::str::FromStr;
+
+use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
+use pgrx::prelude::*;
+
+/// A setting that is an absolute path or empty.
+pub fn define_path(
+    name: &'static CStr,
+    short: &'static CStr,
+    long: &'static CStr,
+    setting: &'static GucSetting<Option<CString>>,
+) {
+    define_checked(name, short, long, setting, Some(check_path));
+}
+
+/// A setting in cron's form or empty.
+pub fn define_schedule(
+    name: &'static CStr,
+    short: &'static CStr,
+    long: &'static CStr,
+    setting: &'static GucSetting<Option<CString>>,
+) {
+    define_checked(name, short, long, setting, Some(check_schedule));
+}
+
+/// Makes PostgreSQL refuse settings of this prefix that nobody defined.
+pub fn reserve_prefix(prefix: &'static CStr) {
+    // SAFETY: the string is static and NUL-terminated.
+    unsafe { pg_sys::MarkGUCPrefixReserved(prefix.as_ptr()) }
+}
+
+fn define_checked(
+    name: &'static CStr,
+    short: &'static CStr,
+    long: &'static CStr,
+    setting: &'static GucSetting<Option<CString>>,
+    check: pg_sys::GucStringCheckHook,
+) {
+    let (context, flags) = (GucContext::Sighup, GucFlags::SUPERUSER_ONLY);
+    // SAFETY: the check hooks below are guarded and follow guc.h's signature.
+    unsafe {
+        GucRegistry::define_string_guc_with_hooks(
+            name, short, long, setting, context, flags, check, None, None,
+        )
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn check_path(
+    value: *mut *mut c_char,
+    _extra: *mut *mut c_void,
+    _source: pg_sys::GucSource::Type,
+) -> bool {
+    // SAFETY: guc.c hands over a pointer to a NUL-terminated string.
+    let path = unsafe { CStr::from_ptr(*value) }.to_bytes();
+    path.is_empty() || path.starts_with(b"/") || refuse(c"The path must be absolute.")
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn check_schedule(
+    value: *mut *mut c_char,
+    _extra: *mut *mut c_void,
+    _source: pg_sys::GucSource::Type,
+) -> bool {
+    // SAFETY: guc.c hands over a pointer to a NUL-terminated string.
+    let schedule = unsafe { CStr::from_ptr(*value) }.to_string_lossy();
+    schedule.trim().is_empty()
+        || croner::Cron::from_str(schedule.trim()).is_ok()
+        || refuse(c"The schedule needs cron's five fields, as in \"0 2 * * *\".")
+}
+
+/// Sets the detail of the message that guc.c writes for a refused value.
+fn refuse(detail: &'static CStr) -> bool {
+    // SAFETY: guc.c frees nothing of this string: it copies it with pstrdup into error context.
+    unsafe { pg_sys::GUC_check_errdetail_string = pg_sys::pstrdup(detail.as_ptr()) };
+    false
+}

@@ -1,0 +1,54 @@
+//! Facts about the running server and this process.
+
+use std::path::PathBuf;
+
+use pgrx::prelude::*;
+
+/// True while the postmaster works through shared_preload_libraries.
+pub fn is_preloading() -> bool {
+    // SAFETY: a plain global of this process.
+    unsafe { pg_sys::process_shared_preload_libraries_in_progress }
+}
+
+/// OID of the database this process is connected to.
+pub fn my_database() -> pg_sys::Oid {
+    // SAFETY: a plain global of this process.
+    unsafe { pg_sys::MyDatabaseId }
+}
+
+/// Identifier that initdb gave to this cluster.
+pub fn system_identifier() -> u64 {
+    // SAFETY: reads shared memory that the postmaster filled at start.
+    unsafe { pg_sys::GetSystemIdentifier() }
+}
+
+/// The data directory, absolute.
+pub fn data_directory() -> PathBuf {
+    // SAFETY: DataDir is set before any library is loaded and never changes.
+    let path = unsafe { std::ffi::CStr::from_ptr(pg_sys::DataDir) };
+    PathBuf::from(std::ffi::OsStr::new(path.to_string_lossy().as_ref()))
+}
+
+/// Server version as in `server_version_num`.
+pub const VERSION_NUM: u32 = pg_sys::PG_VERSION_NUM;
+
+/// True on a standby, or while crash recovery runs.
+pub fn is_in_recovery() -> bool {
+    // SAFETY: reads shared memory.
+    unsafe { pg_sys::RecoveryInProgress() }
+}
+
+/// Sets a latch in shared memory by its address, as kept in the status board; 0 does nothing.
+pub fn set_latch(address: usize) {
+    if address != 0 {
+        // SAFETY: the address is that of a latch in a PGPROC, published by the process owning it;
+        // PGPROCs live as long as the server, so a stale one only wakes a stranger needlessly.
+        unsafe { pg_sys::SetLatch(address as *mut pg_sys::Latch) }
+    }
+}
+
+/// Address of this process's own latch, valid in every process.
+pub fn my_latch() -> usize {
+    // SAFETY: MyLatch points into shared memory once InitProcess has run.
+    unsafe { pg_sys::MyLatch as usize }
+}

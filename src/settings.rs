@@ -1,0 +1,361 @@
+//! Every setting of the extension: its name, unit, default, range and a typed getter.
+//!
+//! Nothing else in the project reads a `pg_incrbackup.*` value. The settings are registered in
+//! `_PG_init`, whether the library was preloaded or loaded on demand (as an output plugin, say),
+//! so all of them are of a kind that may be defined late (never PGC_POSTMASTER).
+
+use std::ffi::CString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum};
+
+use crate::pg;
+
+/// How a capture worker gets at the changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PostgresGucEnum)]
+pub enum Reader {
+    /// Decodes the WAL in the worker's own process.
+    #[name = c"stream"]
+    Stream,
+    /// Calls `pg_logical_slot_peek_changes`, for any output plugin.
+    #[name = c"poll"]
+    Poll,
+}
+
+/// What becomes of UPDATE and DELETE on tables that have no key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PostgresGucEnum)]
+pub enum KeylessTables {
+    /// They get a fitting unique index, else REPLICA IDENTITY FULL.
+    #[name = c"full"]
+    Full,
+    /// UPDATE and DELETE on them fail.
+    #[name = c"error"]
+    Error,
+    /// They are reported by health; their changes cannot be captured.
+    #[name = c"warn"]
+    Warn,
+}
+
+/// What becomes of a user's statement whose DDL can't be recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PostgresGucEnum)]
+pub enum OnLogError {
+    /// The statement goes on, with a WARNING; the chain is marked broken.
+    #[name = c"warn"]
+    Warn,
+    /// The statement fails.
+    #[name = c"error"]
+    Error,
+}
+
+/// The form of a base backup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PostgresGucEnum)]
+pub enum BaseFormat {
+    #[name = c"plain"]
+    Plain,
+    #[name = c"compressed"]
+    Compressed,
+    #[name = c"directory"]
+    Directory,
+}
+
+type Text = GucSetting<Option<CString>>;
+
+static DIRECTORY: Text = Text::new(Some(c""));
+static PLUGIN: Text = Text::new(Some(c"pg_incrbackup"));
+static READER: GucSetting<Reader> = GucSetting::<Reader>::new(Reader::Stream);
+static ROTATE_SIZE: GucSetting<i32> = GucSetting::<i32>::new(64 * 1024);
+static ROTATE_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(3600);
+static FSYNC_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(0);
+static DECODING_WORK_MEM: GucSetting<i32> = GucSetting::<i32>::new(0);
+static COPY_THRESHOLD: GucSetting<i32> = GucSetting::<i32>::new(32);
+static BASE_SCHEDULE: Text = Text::new(Some(c"0 2 * * *"));
+static BASE_FORMAT: GucSetting<BaseFormat> = GucSetting::<BaseFormat>::new(BaseFormat::Plain);
+static BASE_JOBS: GucSetting<i32> = GucSetting::<i32>::new(1);
+static LAG_CRITICAL: GucSetting<i32> = GucSetting::<i32>::new(1024);
+static LAG_EMERGENCY: GucSetting<i32> = GucSetting::<i32>::new(10 * 1024);
+static AGE_EMERGENCY: GucSetting<i32> = GucSetting::<i32>::new(24 * 3600);
+static REPLICA_IDENTITY: GucSetting<KeylessTables> =
+    GucSetting::<KeylessTables>::new(KeylessTables::Full);
+static ON_LOG_ERROR: GucSetting<OnLogError> = GucSetting::<OnLogError>::new(OnLogError::Warn);
+static DUMP_CONNINFO: Text = Text::new(Some(c""));
+static BIN_DIRECTORY: Text = Text::new(Some(c""));
+
+/// Registers every setting and reserves the prefix. Called once, from `_PG_init`.
+pub fn init() {
+    define_capture();
+    define_base();
+    define_health();
+    pg::guc::reserve_prefix(c"pg_incrbackup");
+}
+
+fn define_capture() {
+    pg::guc::define_path(
+        c"pg_incrbackup.directory",
+        c"Root directory of the archive.",
+        c"An absolute path outside the data directory. Empty: capture is off. It is made with mode 0700, its files with 0600.",
+        &DIRECTORY,
+    );
+    GucRegistry::define_string_guc(
+        c"pg_incrbackup.plugin",
+        c"Output plugin of slots made by incr_setup().",
+        c"pg_incrbackup, or decoder_raw where its library is installed. A slot keeps the plugin it was made with.",
+        &PLUGIN,
+        GucContext::Sighup,
+        GucFlags::SUPERUSER_ONLY,
+    );
+    GucRegistry::define_enum_guc(
+        c"pg_incrbackup.reader",
+        c"How a capture worker reads its slot.",
+        c"stream decodes in the worker's own process; poll calls pg_logical_slot_peek_changes.",
+        &READER,
+        GucContext::Sighup,
+        GucFlags::default(),
+    );
+    int(
+        c"pg_incrbackup.rotate_size",
+        c"Size at which a segment is closed.",
+        c"A segment is closed at the first transaction end past this size.",
+        &ROTATE_SIZE,
+        (64, i32::MAX),
+        GucFlags::UNIT_KB,
+    );
+    int(
+        c"pg_incrbackup.rotate_interval",
+        c"Age at which a segment is closed.",
+        c"A segment that holds something is closed at the first transaction end past this age. 0: by size only.",
+        &ROTATE_INTERVAL,
+        (0, 30 * 24 * 3600),
+        GucFlags::UNIT_S,
+    );
+    int(
+        c"pg_incrbackup.fsync_interval",
+        c"Least time between two fsyncs of the open segment.",
+        c"0: fsync whenever the worker has caught up, at latest each second or 16 MB.",
+        &FSYNC_INTERVAL,
+        (0, 60_000),
+        GucFlags::UNIT_MS,
+    );
+    int(
+        c"pg_incrbackup.decoding_work_mem",
+        c"logical_decoding_work_mem of the capture worker.",
+        c"0: the server's own value. Transactions larger than this are spilled to disk until they commit.",
+        &DECODING_WORK_MEM,
+        (0, i32::MAX),
+        GucFlags::UNIT_KB,
+    );
+    int(
+        c"pg_incrbackup.copy_threshold",
+        c"Rows after which a run of INSERTs goes on as a COPY block.",
+        c"Counts rows inserted into one table without a change to another in between. 0: never.",
+        &COPY_THRESHOLD,
+        (0, i32::MAX),
+        GucFlags::default(),
+    );
+    GucRegistry::define_enum_guc(
+        c"pg_incrbackup.replica_identity",
+        c"What becomes of UPDATE and DELETE on tables without a key.",
+        c"full: a fitting unique index or REPLICA IDENTITY FULL is set; error: they fail; warn: health reports the table.",
+        &REPLICA_IDENTITY,
+        GucContext::Sighup,
+        GucFlags::default(),
+    );
+    GucRegistry::define_enum_guc(
+        c"pg_incrbackup.on_log_error",
+        c"What becomes of a statement whose DDL cannot be recorded.",
+        c"warn: it goes on and the chain is marked broken; error: it fails.",
+        &ON_LOG_ERROR,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
+}
+
+fn define_base() {
+    pg::guc::define_schedule(
+        c"pg_incrbackup.base_schedule",
+        c"When base backups are made, in cron's form, UTC.",
+        c"Five fields: minute, hour, day of month, month, day of week. Empty: only incr_dump() makes them.",
+        &BASE_SCHEDULE,
+    );
+    GucRegistry::define_enum_guc(
+        c"pg_incrbackup.base_format",
+        c"Form of a base backup.",
+        c"plain: dump.sql; compressed: dump.sql.gz; directory: pg_dump's directory format, made with base_jobs jobs.",
+        &BASE_FORMAT,
+        GucContext::Sighup,
+        GucFlags::default(),
+    );
+    int(
+        c"pg_incrbackup.base_jobs",
+        c"Parallel jobs of pg_dump in directory format.",
+        c"Each job is one more connection to the database.",
+        &BASE_JOBS,
+        (1, 64),
+        GucFlags::default(),
+    );
+    GucRegistry::define_string_guc(
+        c"pg_incrbackup.dump_conninfo",
+        c"Connection parameters added for pg_dump.",
+        c"Empty: the server's local socket as its bootstrap superuser.",
+        &DUMP_CONNINFO,
+        GucContext::Sighup,
+        GucFlags::SUPERUSER_ONLY,
+    );
+    pg::guc::define_path(
+        c"pg_incrbackup.bin_directory",
+        c"Directory of pg_dump and pg_dumpall.",
+        c"Empty: the directory of the server's own postgres binary.",
+        &BIN_DIRECTORY,
+    );
+}
+
+fn define_health() {
+    int(
+        c"pg_incrbackup.lag_critical",
+        c"WAL held by the slot at which incr_slot_health() says critical.",
+        c"Counts from the slot's restart_lsn to the server's current position.",
+        &LAG_CRITICAL,
+        (1, i32::MAX),
+        GucFlags::UNIT_MB,
+    );
+    int(
+        c"pg_incrbackup.lag_emergency",
+        c"WAL held by the slot at which incr_slot_health() says emergency.",
+        c"Counts from the slot's restart_lsn to the server's current position.",
+        &LAG_EMERGENCY,
+        (1, i32::MAX),
+        GucFlags::UNIT_MB,
+    );
+    int(
+        c"pg_incrbackup.age_emergency",
+        c"Age of the oldest commit not yet on disk at which incr_slot_health() says emergency.",
+        c"Zero when capture has caught up.",
+        &AGE_EMERGENCY,
+        (1, i32::MAX),
+        GucFlags::UNIT_S,
+    );
+}
+
+fn int(
+    name: &'static std::ffi::CStr,
+    short: &'static std::ffi::CStr,
+    long: &'static std::ffi::CStr,
+    setting: &'static GucSetting<i32>,
+    (min, max): (i32, i32),
+    unit: GucFlags,
+) {
+    GucRegistry::define_int_guc(
+        name,
+        short,
+        long,
+        setting,
+        min,
+        max,
+        GucContext::Sighup,
+        unit,
+    );
+}
+
+fn text(setting: &'static Text) -> String {
+    setting
+        .get()
+        .map(|value| value.to_string_lossy().into_owned())
+        .unwrap_or_default()
+}
+
+fn bytes(setting: &'static Text) -> Vec<u8> {
+    setting.get().map(CString::into_bytes).unwrap_or_default()
+}
+
+fn path(setting: &'static Text) -> Option<PathBuf> {
+    use std::os::unix::ffi::OsStringExt;
+    let bytes = bytes(setting);
+    (!bytes.is_empty()).then(|| PathBuf::from(std::ffi::OsString::from_vec(bytes)))
+}
+
+/// Root of the archive; `None` switches capture off.
+pub fn directory() -> Option<PathBuf> {
+    path(&DIRECTORY)
+}
+
+/// Output plugin for new slots.
+pub fn plugin() -> String {
+    text(&PLUGIN)
+}
+
+pub fn reader() -> Reader {
+    READER.get()
+}
+
+/// Bytes after which a segment is closed.
+pub fn rotate_size() -> u64 {
+    ROTATE_SIZE.get() as u64 * 1024
+}
+
+/// Age after which a segment is closed; `None`: by size only.
+pub fn rotate_interval() -> Option<Duration> {
+    match ROTATE_INTERVAL.get() {
+        0 => None,
+        seconds => Some(Duration::from_secs(seconds as u64)),
+    }
+}
+
+/// Least time between two fsyncs; zero: whenever caught up.
+pub fn fsync_interval() -> Duration {
+    Duration::from_millis(FSYNC_INTERVAL.get() as u64)
+}
+
+/// `logical_decoding_work_mem` for the worker in kB; `None`: the server's own.
+pub fn decoding_work_mem_kb() -> Option<i32> {
+    Some(DECODING_WORK_MEM.get()).filter(|kb| *kb > 0)
+}
+
+/// Rows after which a run of INSERTs goes on as COPY; zero: never.
+pub fn copy_threshold() -> u32 {
+    COPY_THRESHOLD.get() as u32
+}
+
+/// Cron form in UTC; `None`: no schedule.
+pub fn base_schedule() -> Option<String> {
+    Some(text(&BASE_SCHEDULE)).filter(|schedule| !schedule.trim().is_empty())
+}
+
+pub fn base_format() -> BaseFormat {
+    BASE_FORMAT.get()
+}
+
+pub fn base_jobs() -> i32 {
+    BASE_JOBS.get()
+}
+
+/// Bytes of WAL held at which health is critical.
+pub fn lag_critical() -> u64 {
+    LAG_CRITICAL.get() as u64 * 1024 * 1024
+}
+
+/// Bytes of WAL held at which health is an emergency.
+pub fn lag_emergency() -> u64 {
+    LAG_EMERGENCY.get() as u64 * 1024 * 1024
+}
+
+pub fn age_emergency() -> Duration {
+    Duration::from_secs(AGE_EMERGENCY.get() as u64)
+}
+
+pub fn keyless_tables() -> KeylessTables {
+    REPLICA_IDENTITY.get()
+}
+
+pub fn on_log_error() -> OnLogError {
+    ON_LOG_ERROR.get()
+}
+
+/// Connection parameters added for pg_dump; `None`: local socket, bootstrap superuser.
+pub fn dump_conninfo() -> Option<String> {
+    Some(text(&DUMP_CONNINFO)).filter(|conninfo| !conninfo.is_empty())
+}
+
+/// Where pg_dump is; `None`: beside the server's postgres binary.
+pub fn bin_directory() -> Option<PathBuf> {
+    path(&BIN_DIRECTORY)
+}

@@ -1,0 +1,291 @@
+//! The board in shared memory: what each database's workers do now, and what was asked of them.
+//!
+//! Workers write their own entry, SQL functions and the launcher read it, and requests (flush,
+//! rotate, step aside) are numbers that only grow, so a request is never lost and never done twice.
+//! Nothing here is durable: after a restart the slot and the files tell everything again.
+//! Closures run under a lightweight lock: they copy values and never call into PostgreSQL.
+
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+
+use pgrx::prelude::*;
+use pgrx::{pg_shmem_init, PGRXSharedMemory, PgAtomic, PgLwLock};
+
+/// Databases of one cluster that can be backed up at once.
+pub const MAX_DATABASES: usize = 64;
+
+/// A text of bounded length that can live in shared memory.
+#[derive(Clone, Copy)]
+pub struct Text<const N: usize> {
+    length: u16,
+    bytes: [u8; N],
+}
+
+impl<const N: usize> Default for Text<N> {
+    fn default() -> Self {
+        Self {
+            length: 0,
+            bytes: [0; N],
+        }
+    }
+}
+
+impl<const N: usize> Text<N> {
+    /// Keeps as much of `text` as fits, cut at a character border.
+    pub fn set(&mut self, text: &str) {
+        let mut end = text.len().min(N);
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        self.bytes[..end].copy_from_slice(&text.as_bytes()[..end]);
+        self.length = end as u16;
+    }
+
+    pub fn get(&self) -> String {
+        String::from_utf8_lossy(&self.bytes[..self.length as usize]).into_owned()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+}
+
+/// What a capture worker is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Phase {
+    /// No worker runs.
+    #[default]
+    Stopped,
+    Starting,
+    /// Reading and writing changes.
+    Streaming,
+    /// Everything there was is fsynced.
+    CaughtUp,
+    /// It ended with an error and will be started again.
+    WaitingToRetry,
+    /// It ended so that a DROP, RENAME or TEMPLATE use of its database can go on.
+    SteppedAside,
+    /// The chain is broken; it does not go on without incr_setup(new_chain => true).
+    Broken,
+}
+
+/// What a base backup worker is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BasePhase {
+    #[default]
+    Idle,
+    Starting,
+    ReplicaIdentities,
+    /// Waits for open transactions, or for the DDL fence.
+    CreatingSlot,
+    Fencing,
+    Dumping,
+    Finishing,
+    Done,
+    Failed,
+}
+
+/// One database's entry. LSNs are plain u64; times are microseconds since the Unix epoch, 0 for none.
+#[derive(Clone, Copy, Default)]
+pub struct DatabaseStatus {
+    /// OID of the database; 0 marks a free entry.
+    pub database: u32,
+    pub phase: Phase,
+    /// Process id of the capture worker, 0 when none runs.
+    pub pid: i32,
+    pub started_at: i64,
+    /// End of the last WAL record read.
+    pub read_lsn: u64,
+    /// Everything committed up to here is fsynced (or needed no writing).
+    pub durable_lsn: u64,
+    pub confirmed_lsn: u64,
+    /// Commit time of the last transaction that is fsynced.
+    pub last_commit_at: i64,
+    /// Commit time of the oldest transaction read but not yet fsynced.
+    pub oldest_pending_at: i64,
+    pub transactions: u64,
+    pub statements: u64,
+    pub bytes: u64,
+    /// Things that could not be carried faithfully, and were marked in the files.
+    pub flags: u64,
+    pub restarts: u32,
+    pub errors: u64,
+    pub last_error_at: i64,
+    pub retry_at: i64,
+    pub file: Text<400>,
+    pub last_error: Text<600>,
+    /// Why the chain is broken; empty while it is whole.
+    pub broken: Text<400>,
+    /// Requests: raised by a backend, answered by the worker with the same number.
+    pub flush_wanted: u64,
+    pub flush_done: u64,
+    pub rotate_wanted: u64,
+    pub rotate_done: u64,
+    pub rotated_file: Text<400>,
+    /// Backend for whose DROP/RENAME DATABASE the worker stays away; 0 when none.
+    pub aside_for: i32,
+    pub base: BaseStatus,
+}
+
+/// The base backup part of an entry.
+#[derive(Clone, Copy, Default)]
+pub struct BaseStatus {
+    /// Process id of the base worker; 0 when none runs. Claimed before it starts: never two at once.
+    pub pid: i32,
+    pub phase: BasePhase,
+    /// Raised with every base begun, so that a caller knows its own.
+    pub number: u64,
+    pub started_at: i64,
+    pub finished_at: i64,
+    pub tables_done: u32,
+    pub bytes: u64,
+    pub path: Text<400>,
+    pub error: Text<600>,
+    /// SQLSTATE-like five characters for `error`.
+    pub waiting_for: Text<300>,
+}
+
+#[derive(Clone, Copy)]
+pub struct Board {
+    pub launcher_pid: i32,
+    pub databases: [DatabaseStatus; MAX_DATABASES],
+}
+
+impl Default for Board {
+    fn default() -> Self {
+        Self {
+            launcher_pid: 0,
+            databases: [DatabaseStatus::default(); MAX_DATABASES],
+        }
+    }
+}
+
+/// Latches of the capture workers, readable without a lock from a committing backend.
+pub struct WakeTable {
+    database: [AtomicU32; MAX_DATABASES],
+    latch: [AtomicUsize; MAX_DATABASES],
+    launcher: AtomicUsize,
+}
+
+impl Default for WakeTable {
+    fn default() -> Self {
+        Self {
+            database: [const { AtomicU32::new(0) }; MAX_DATABASES],
+            latch: [const { AtomicUsize::new(0) }; MAX_DATABASES],
+            launcher: AtomicUsize::new(0),
+        }
+    }
+}
+
+// SAFETY: plain values and atomics; nothing in them points into one process's own memory (a latch
+// address lies in shared memory, at the same place in every process).
+unsafe impl PGRXSharedMemory for Board {}
+// SAFETY: as above.
+unsafe impl PGRXSharedMemory for WakeTable {}
+
+// SAFETY: initialized in `init`, from _PG_init, while shared_preload_libraries is processed.
+static BOARD: PgLwLock<Board> = unsafe { PgLwLock::new(c"pg_incrbackup") };
+// SAFETY: as above.
+static WAKE: PgAtomic<WakeTable> = unsafe { PgAtomic::new(c"pg_incrbackup wake table") };
+
+/// Asks for the shared memory. Only while shared_preload_libraries is processed.
+pub fn init() {
+    pg_shmem_init!(BOARD);
+    pg_shmem_init!(WAKE);
+}
+
+/// The entry of `database`, copied.
+pub fn read(database: pg_sys::Oid) -> Option<DatabaseStatus> {
+    let board = BOARD.share();
+    board
+        .databases
+        .iter()
+        .find(|entry| entry.database == database.to_u32())
+        .copied()
+}
+
+/// Every entry in use, copied.
+pub fn read_all() -> Vec<DatabaseStatus> {
+    let board = BOARD.share();
+    board
+        .databases
+        .iter()
+        .filter(|entry| entry.database != 0)
+        .copied()
+        .collect()
+}
+
+/// Changes the entry of `database`, which is made when there is none yet. `None` when the board is full.
+pub fn update<R>(
+    database: pg_sys::Oid,
+    change: impl FnOnce(&mut DatabaseStatus) -> R,
+) -> Option<R> {
+    let mut board = BOARD.exclusive();
+    let wanted = database.to_u32();
+    let place = board
+        .databases
+        .iter()
+        .position(|entry| entry.database == wanted)
+        .or_else(|| board.databases.iter().position(|entry| entry.database == 0))?;
+    let entry = &mut board.databases[place];
+    entry.database = wanted;
+    Some(change(entry))
+}
+
+/// Frees the entry of a database that is backed up no more.
+pub fn forget(database: pg_sys::Oid) {
+    let mut board = BOARD.exclusive();
+    if let Some(entry) = board
+        .databases
+        .iter_mut()
+        .find(|e| e.database == database.to_u32())
+    {
+        *entry = DatabaseStatus::default();
+    }
+}
+
+pub fn set_launcher_pid(pid: i32) {
+    BOARD.exclusive().launcher_pid = pid;
+}
+
+pub fn launcher_pid() -> i32 {
+    BOARD.share().launcher_pid
+}
+
+/// Publishes (or with 0 withdraws) the latch that a commit in `database` sets.
+pub fn publish_latch(database: pg_sys::Oid, latch: usize) {
+    let table = WAKE.get();
+    let wanted = database.to_u32();
+    let _writer = BOARD.exclusive();
+    let slots = || {
+        table
+            .database
+            .iter()
+            .map(|slot| slot.load(Ordering::Acquire))
+    };
+    let place = slots()
+        .position(|slot| slot == wanted)
+        .or_else(|| slots().position(|s| s == 0));
+    if let Some(place) = place {
+        table.latch[place].store(latch, Ordering::Release);
+        table.database[place].store(if latch == 0 { 0 } else { wanted }, Ordering::Release);
+    }
+}
+
+/// Address of the latch of the capture worker of `database`; 0 when none runs.
+pub fn latch_of(database: pg_sys::Oid) -> usize {
+    let table = WAKE.get();
+    let wanted = database.to_u32();
+    let place = table
+        .database
+        .iter()
+        .position(|slot| slot.load(Ordering::Acquire) == wanted);
+    place.map_or(0, |place| table.latch[place].load(Ordering::Acquire))
+}
+
+pub fn publish_launcher_latch(latch: usize) {
+    WAKE.get().launcher.store(latch, Ordering::Release);
+}
+
+pub fn launcher_latch() -> usize {
+    WAKE.get().launcher.load(Ordering::Acquire)
+}
