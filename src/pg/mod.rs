@@ -3,3 +3,10 @@
 
 pub mod guc;
 pub mod server;
+pub mod fence;
+pub mod process;
+pub mod slot;
+pub mod snapshot;
+pub mod transaction;
+pub mod wait;
+pub mod wal;
