@@ -1,12 +1,26 @@
 //! The fence: everything that touches PostgreSQL's C interface, and the only hand-written `unsafe`
 //! besides the declarations of shared memory. What is outside sees safe functions and owned values.
 
-pub mod guc;
-pub mod server;
+pub mod compat;
+pub mod declared;
+pub mod decoding;
+pub mod extension;
 pub mod fence;
+pub mod guc;
+pub mod invalidation;
+pub mod moved_sequences;
+pub mod plugin;
 pub mod process;
+pub mod quote;
+pub mod relation;
+pub mod sequence;
+pub mod server;
+pub mod session;
 pub mod slot;
 pub mod snapshot;
+pub mod text;
 pub mod transaction;
+pub mod value;
 pub mod wait;
 pub mod wal;
+pub mod xid;

@@ -9,6 +9,7 @@
 use std::ffi::{CStr, CString};
 
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
+use pgrx::pg_sys::panic::ErrorReportable;
 use pgrx::prelude::*;
 
 use super::{guc, snapshot, transaction};

@@ -1,5 +1,6 @@
 //! Exported snapshots: what pg_dump imports, and which transactions they see.
 
+use pgrx::pg_sys::panic::ErrorReportable;
 use pgrx::prelude::*;
 
 use super::transaction;
