@@ -8,7 +8,8 @@
 use pgrx::prelude::*;
 
 use super::guc;
-use super::transaction::{self, Raised};
+use super::failure::Failure;
+use super::transaction;
 
 /// The fence, held until dropped.
 pub struct Fence {
@@ -23,16 +24,16 @@ impl Fence {
     }
 
     /// Waits for open DDL at most `timeout_ms`. Only outside a transaction.
-    pub fn raise_within(history: pg_sys::Oid, timeout_ms: u32) -> Result<Option<Fence>, Raised> {
+    pub fn raise_within(history: pg_sys::Oid, timeout_ms: u32) -> Result<Option<Fence>, Failure> {
         let tag = tag_of(history);
         guc::set_for_session(c"lock_timeout", &timeout_ms.to_string());
-        let outcome = transaction::run(|| Ok::<_, Raised>(acquire(&tag, false)));
+        let outcome = transaction::run(|| Ok::<_, Failure>(acquire(&tag, false)));
         guc::set_for_session(c"lock_timeout", "0");
         match outcome {
             Ok(true) => Ok(Some(Fence { tag })),
             Ok(false) => Ok(None),
-            Err(raised) if raised.code == PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE => Ok(None),
-            Err(raised) => Err(raised),
+            Err(failure) if failure.code == PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE => Ok(None),
+            Err(failure) => Err(failure),
         }
     }
 }

@@ -5,6 +5,7 @@ pub mod compat;
 pub mod declared;
 pub mod decoding;
 pub mod extension;
+pub mod failure;
 pub mod fence;
 pub mod guc;
 pub mod invalidation;

@@ -3,8 +3,8 @@
 //!
 //! Making a slot follows CreateReplicationSlot of PostgreSQL's walsender.c. The slot is ephemeral
 //! until everything that belongs to it is durable: whatever ends this process before, an error, a
-//! signal or a crash, leaves no slot behind. The launcher must only take slots that
-//! [`is_persistent`] says are finished.
+//! signal or a crash, leaves no slot behind. Until then [`exists`] does not tell of it, so
+//! the launcher never meets a slot without its chain.
 
 use std::ffi::{CStr, CString};
 
@@ -150,15 +150,31 @@ pub fn allow_output_plugin(plugin: &str) {
     }
 }
 
-/// True when the slot exists and its creation is finished. An ephemeral one belongs to a running
+/// True when the slot exists and its creation is finished, asked without a transaction. An ephemeral one belongs to a running
 /// incr_setup(), which has not made its chain durable yet.
-pub fn is_persistent(name: &str) -> bool {
+pub fn exists(name: &str) -> bool {
     let name = CString::new(name).unwrap_or_default();
     // SAFETY: the slot array lives in shared memory for ever; persistency is one aligned word.
     unsafe {
         let slot = pg_sys::SearchNamedReplicationSlot(name.as_ptr(), true);
         !slot.is_null()
             && (*slot).data.persistency == pg_sys::ReplicationSlotPersistency::RS_PERSISTENT
+    }
+}
+
+/// Plugin of the slot `name`, when it exists and its creation is finished.
+pub fn plugin(name: &str) -> Option<String> {
+    if !exists(name) {
+        return None;
+    }
+    let name = CString::new(name).unwrap_or_default();
+    // SAFETY: as in `exists`; the plugin's name never changes once a slot is persistent.
+    unsafe {
+        let slot = pg_sys::SearchNamedReplicationSlot(name.as_ptr(), true);
+        (!slot.is_null()).then(|| {
+            let plugin = CStr::from_ptr((*slot).data.plugin.data.as_ptr());
+            plugin.to_string_lossy().into_owned()
+        })
     }
 }
 

@@ -1,20 +1,17 @@
 //! Exported snapshots: what pg_dump imports, and which transactions they see.
 
+use archive::snapshot::Snapshot;
 use pgrx::pg_sys::panic::ErrorReportable;
 use pgrx::prelude::*;
 
-use super::transaction;
+use super::xid;
 
 /// A snapshot that other sessions can import while the transaction that exports it is open.
-/// A transaction is visible in it when `xid < xmin`, or `xid < xmax` and not in `xip`.
 #[derive(Clone, Debug)]
 pub struct Exported {
     /// The name for `SET TRANSACTION SNAPSHOT` and `pg_dump --snapshot`.
     pub name: String,
-    /// 64-bit transaction ids.
-    pub xmin: u64,
-    pub xmax: u64,
-    pub xip: Vec<u64>,
+    pub sees: Snapshot,
     /// No transaction that the snapshot sees has a commit LSN after this one.
     pub lsn: u64,
 }
@@ -31,8 +28,10 @@ impl Exported {
         // A transaction becomes visible only after its commit record is in the WAL, so the insert
         // position read after the snapshot lies past all of those.
         let lsn = super::wal::insert_lsn();
-        let (xmin, xmax, xip) = parse_snapshot(&text);
-        Exported { name, xmin, xmax, xip, lsn }
+        match text.parse() {
+            Ok(sees) => Exported { name, sees, lsn },
+            Err(error) => error!("{error}"),
+        }
     }
 
     /// The snapshot `name` that this process has exported, read from the file which ExportSnapshot
@@ -47,31 +46,12 @@ impl Exported {
             text.lines()
                 .filter_map(move |line| line.strip_prefix(key))
                 .filter_map(|value| value.parse::<u32>().ok())
-                .map(transaction::widen)
+                .map(|xid| xid::full(pg_sys::TransactionId::from(xid)))
         };
-        Exported {
-            name: name.to_string(),
-            xmin: values("xmin:").next().unwrap_or(0),
-            xmax: values("xmax:").next().unwrap_or(0),
-            xip: values("xip:").collect(),
-            lsn,
-        }
-    }
-
-    /// The form of pg_snapshot: `xmin:xmax:xip,xip`.
-    pub fn to_pg_snapshot(&self) -> String {
-        let mut xip = self.xip.clone();
+        let mut xip: Vec<u64> = values("xip:").collect();
         xip.sort_unstable();
-        let xip: Vec<String> = xip.iter().map(u64::to_string).collect();
-        format!("{}:{}:{}", self.xmin, self.xmax, xip.join(","))
+        let (xmin, xmax) = (values("xmin:").next(), values("xmax:").next());
+        let sees = Snapshot { xmin: xmin.unwrap_or(0), xmax: xmax.unwrap_or(0), xip };
+        Exported { name: name.to_string(), sees, lsn }
     }
-}
-
-/// Parses `xmin:xmax:xip,xip`.
-fn parse_snapshot(text: &str) -> (u64, u64, Vec<u64>) {
-    let mut parts = text.splitn(3, ':');
-    let mut number = || parts.next().and_then(|part| part.parse().ok()).unwrap_or(0);
-    let (xmin, xmax) = (number(), number());
-    let xip = parts.next().unwrap_or("");
-    (xmin, xmax, xip.split(',').filter_map(|xid| xid.parse().ok()).collect())
 }

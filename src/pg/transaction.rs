@@ -5,45 +5,9 @@
 
 use std::panic::AssertUnwindSafe;
 
-use pgrx::pg_sys::panic::CaughtError;
 use pgrx::prelude::*;
 
-/// An error that PostgreSQL (or our own code) raised, as a value.
-#[derive(Clone, Debug)]
-pub struct Raised {
-    pub code: PgSqlErrorCode,
-    pub message: String,
-    pub detail: Option<String>,
-    pub hint: Option<String>,
-}
-
-impl std::fmt::Display for Raised {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.write_str(&self.message)?;
-        match &self.detail {
-            Some(detail) => write!(out, " ({detail})"),
-            None => Ok(()),
-        }
-    }
-}
-
-impl std::error::Error for Raised {}
-
-impl From<CaughtError> for Raised {
-    fn from(caught: CaughtError) -> Self {
-        let (CaughtError::PostgresError(report)
-        | CaughtError::ErrorReport(report)
-        | CaughtError::RustPanic {
-            ereport: report, ..
-        }) = caught;
-        Raised {
-            code: report.sql_error_code(),
-            message: report.message().to_string(),
-            detail: report.detail().map(str::to_string),
-            hint: report.hint().map(str::to_string),
-        }
-    }
-}
+use super::failure::Failure;
 
 /// Isolation of a transaction begun here.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -53,10 +17,10 @@ pub enum Isolation {
 }
 
 /// Runs `body` and gives what it raises as a value. The caller rolls back what it did.
-pub fn catch<R>(body: impl FnOnce() -> R) -> Result<R, Raised> {
+pub fn catch<R>(body: impl FnOnce() -> R) -> Result<R, Failure> {
     PgTryBuilder::new(AssertUnwindSafe(|| Ok(body())))
-        .catch_others(|caught| Err(Raised::from(caught)))
-        .catch_rust_panic(|caught| Err(Raised::from(caught)))
+        .catch_others(|caught| Err(Failure::from(caught)))
+        .catch_rust_panic(|caught| Err(Failure::from(caught)))
         .execute()
 }
 
@@ -64,7 +28,7 @@ pub fn catch<R>(body: impl FnOnce() -> R) -> Result<R, Raised> {
 /// or returns an error. Only for workers, outside any transaction.
 ///
 /// A rollback releases session-level locks too (PostgreSQL's ProcReleaseLocks), the fence with them.
-pub fn run<R, E: From<Raised>>(body: impl FnOnce() -> Result<R, E>) -> Result<R, E> {
+pub fn run<R, E: From<Failure>>(body: impl FnOnce() -> Result<R, E>) -> Result<R, E> {
     begin(Isolation::ReadCommitted);
     match catch(body) {
         Ok(Ok(value)) => {
@@ -75,9 +39,9 @@ pub fn run<R, E: From<Raised>>(body: impl FnOnce() -> Result<R, E>) -> Result<R,
             rollback();
             Err(error)
         }
-        Err(raised) => {
+        Err(failure) => {
             rollback();
-            Err(raised.into())
+            Err(failure.into())
         }
     }
 }
@@ -125,19 +89,4 @@ pub fn has_xid() -> bool {
 pub fn is_subtransaction() -> bool {
     // SAFETY: a plain fact of this backend.
     unsafe { pg_sys::GetCurrentTransactionNestLevel() > 1 }
-}
-
-/// 64-bit id of the next transaction.
-pub fn next_full_xid() -> u64 {
-    // SAFETY: reads shared memory.
-    unsafe { pg_sys::ReadNextFullTransactionId().value }
-}
-
-/// The 64-bit form of a transaction id that is not newer than the next one
-/// (FullTransactionIdFromAllowableAt in PostgreSQL's transam.h).
-pub fn widen(xid: u32) -> u64 {
-    let next = next_full_xid();
-    let (epoch, next_low) = (next >> 32, next as u32);
-    let epoch = if xid > next_low { epoch.wrapping_sub(1) } else { epoch };
-    (epoch << 32) | u64::from(xid)
 }
