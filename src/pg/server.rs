@@ -52,3 +52,34 @@ pub fn my_latch() -> usize {
     // SAFETY: MyLatch points into shared memory once InitProcess has run.
     unsafe { pg_sys::MyLatch as usize }
 }
+
+/// The directory of the server's own programs.
+pub fn binary_directory() -> PathBuf {
+    // SAFETY: my_exec_path is set at server start and never changes.
+    let path = unsafe { std::ffi::CStr::from_ptr((&raw const pg_sys::my_exec_path).cast()) };
+    let path = PathBuf::from(path.to_string_lossy().as_ref());
+    path.parent().map(PathBuf::from).unwrap_or_default()
+}
+
+/// Directory of the server's first Unix-domain socket ('' where it has none, which libpq reads as
+/// its default) and its port.
+pub fn own_socket() -> (String, String) {
+    let directories = super::guc::value(c"unix_socket_directories").unwrap_or_default();
+    let first = directories.split(',').next().unwrap_or_default();
+    let first = first.trim().trim_matches('"').to_string();
+    let host = if first.is_empty() { "localhost".to_string() } else { first };
+    (host, super::guc::value(c"port").unwrap_or_default())
+}
+
+/// Name of the role that initdb made. Needs a transaction.
+pub fn bootstrap_superuser() -> String {
+    // SAFETY: the role of OID 10 always exists; the copy is palloc'd.
+    unsafe {
+        let role = pg_sys::Oid::from(pg_sys::BOOTSTRAP_SUPERUSERID);
+        let name = pg_sys::GetUserNameFromId(role, true);
+        if name.is_null() {
+            return String::new();
+        }
+        std::ffi::CStr::from_ptr(name).to_string_lossy().into_owned()
+    }
+}
