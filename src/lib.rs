@@ -8,6 +8,7 @@ mod capture;
 mod ddl_log;
 mod output_plugin;
 mod pg;
+mod sequences;
 mod settings;
 mod status;
 

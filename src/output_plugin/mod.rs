@@ -6,7 +6,7 @@
 //! plain statements in decoder_raw's dialect (`pg_recvlogical`).
 
 pub mod frame;
-mod history;
+pub mod history;
 mod literal;
 pub mod options;
 mod relations;
@@ -391,7 +391,7 @@ impl Writer<'_> {
         if self.options.framing {
             let Transaction { xid, commit_lsn, commit_time } = self.transaction;
             let mut row = Vec::new();
-            frame::push_begin(&mut row, xid, commit_lsn, commit_time);
+            frame::push_begin(&mut row, xid, commit_lsn, Some(commit_time));
             self.target.row(&row);
         } else if self.options.include_transaction {
             self.target.row(b"BEGIN;");

@@ -1,7 +1,9 @@
 //! The fence: everything that touches PostgreSQL's C interface, and the only hand-written `unsafe`
 //! besides the declarations of shared memory. What is outside sees safe functions and owned values.
 
+pub mod commit_time;
 pub mod compat;
+pub mod databases;
 pub mod declared;
 pub mod decoding;
 pub mod extension;
@@ -13,5 +15,7 @@ pub mod quote;
 pub mod relation;
 pub mod server;
 pub mod session;
+pub mod slot;
 pub mod value;
+pub mod wake;
 pub mod xid;

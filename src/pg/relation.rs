@@ -131,9 +131,13 @@ impl OpenRelation {
         unsafe { CStr::from_ptr(self.form().relname.data.as_ptr()) }.to_bytes().to_vec()
     }
 
+    pub fn schema(&self) -> Vec<u8> {
+        namespace_name(self.form().relnamespace)
+    }
+
     /// `schema.name`, quoted where SQL needs it.
     pub fn qualified_name(&self) -> Vec<u8> {
-        super::quote::qualified(&namespace_name(self.form().relnamespace), &self.name())
+        super::quote::qualified(&self.schema(), &self.name())
     }
 
     pub fn tuple_descriptor(&self) -> pg_sys::TupleDesc {
@@ -156,7 +160,7 @@ impl OpenRelation {
             .collect();
         Description {
             oid: self.oid(),
-            schema: namespace_name(self.form().relnamespace),
+            schema: self.schema(),
             name: self.name(),
             columns,
             identity: self.identity(!keys.is_empty()),
