@@ -35,7 +35,13 @@ pub struct Translator {
 impl Translator {
     pub fn new(history: Vec<u8>) -> Self {
         let frames = SpooledTempFile::new(MOST_IN_MEMORY);
-        Self { history, frames, count: 0, held: None, bracket: None }
+        Self {
+            history,
+            frames,
+            count: 0,
+            held: None,
+            bracket: None,
+        }
     }
 
     /// decoder_raw's options.
@@ -46,20 +52,16 @@ impl Translator {
     /// Takes a row as `pg::plugin::send_foreign` packs it.
     pub fn accept_message(&mut self, message: &[u8], journal: &mut Journal) -> Result<()> {
         let (Some(lsn), Some(xid)) = (message.first_chunk::<8>(), message.get(8..12)) else {
-            return Err(CaptureError::Foreign("a row without its position".to_owned()));
+            return Err(CaptureError::Foreign(
+                "a row without its position".to_owned(),
+            ));
         };
         let xid = xid.iter().fold(0, |xid, byte| xid << 8 | u32::from(*byte));
         self.accept(Lsn(u64::from_be_bytes(*lsn)), xid, &message[12..], journal)
     }
 
     /// Takes one row with its position and transaction.
-    pub fn accept(
-        &mut self,
-        lsn: Lsn,
-        xid: u32,
-        row: &[u8],
-        journal: &mut Journal,
-    ) -> Result<()> {
+    pub fn accept(&mut self, lsn: Lsn, xid: u32, row: &[u8], journal: &mut Journal) -> Result<()> {
         match foreign_sql::read(row, &self.history)? {
             Line::Begin => {
                 self.start_over();
@@ -99,14 +101,20 @@ impl Translator {
         if self.bracket == Some(statement.id) {
             self.bracket = None;
         }
-        if self.held.as_ref().is_some_and(|held| held.id == statement.id) {
+        if self
+            .held
+            .as_ref()
+            .is_some_and(|held| held.id == statement.id)
+        {
             self.held = Some(statement).filter(|statement| statement.replay);
         }
         Ok(())
     }
 
     fn release_held(&mut self) -> Result<()> {
-        let Some(statement) = self.held.take() else { return Ok(()) };
+        let Some(statement) = self.held.take() else {
+            return Ok(());
+        };
         let mut frame = Vec::new();
         if statement.by_superuser && !statement.is_role() {
             frame::push_role(&mut frame, &statement.executed_by, true);
@@ -120,7 +128,10 @@ impl Translator {
     fn push(&mut self, frame: &[u8]) -> Result<()> {
         let length = (frame.len() as u64).to_be_bytes();
         self.count += 1;
-        self.frames.write_all(&length).and_then(|()| self.frames.write_all(frame)).map_err(spill)
+        self.frames
+            .write_all(&length)
+            .and_then(|()| self.frames.write_all(frame))
+            .map_err(spill)
     }
 
     /// Hands the whole transaction to the journal.
@@ -131,7 +142,12 @@ impl Translator {
             return Ok(());
         }
         let mut frame = Vec::new();
-        frame::push_begin(&mut frame, xid::full(xid.into()), lsn.0, commit_time::of(xid));
+        frame::push_begin(
+            &mut frame,
+            xid::full(xid.into()),
+            lsn.0,
+            commit_time::of(xid),
+        );
         journal.accept(&frame)?;
         taken.frames.seek(SeekFrom::Start(0)).map_err(spill)?;
         for _ in 0..taken.count {
@@ -146,7 +162,9 @@ impl Translator {
 }
 
 fn spill(error: std::io::Error) -> CaptureError {
-    CaptureError::Foreign(format!("could not keep a transaction in a temporary file: {error}"))
+    CaptureError::Foreign(format!(
+        "could not keep a transaction in a temporary file: {error}"
+    ))
 }
 
 /// ddl_history's qualified name in this database; empty where the extension is not created.

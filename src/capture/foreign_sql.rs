@@ -60,17 +60,25 @@ pub fn read(row: &[u8], history: &[u8]) -> Result<Line> {
 /// `(a, b) VALUES (1, 'x');`
 fn inserted(rest: &[u8]) -> Result<Statement> {
     let tokens = tokens(rest);
-    let values = tokens.iter().position(|t| *t == Token::Word(b"VALUES".to_vec()));
+    let values = tokens
+        .iter()
+        .position(|t| *t == Token::Word(b"VALUES".to_vec()));
     let (names, values) = tokens.split_at(values.ok_or_else(unreadable)?);
-    let names = names.iter().filter(|token| !matches!(token, Token::Symbol(_)));
-    let values = values[1..].iter().filter(|token| !matches!(token, Token::Symbol(_)));
+    let names = names
+        .iter()
+        .filter(|token| !matches!(token, Token::Symbol(_)));
+    let values = values[1..]
+        .iter()
+        .filter(|token| !matches!(token, Token::Symbol(_)));
     statement(names.zip(values))
 }
 
 /// `SET a = 1, b = 'x' WHERE id = 1;`
 fn updated(rest: &[u8]) -> Result<Statement> {
     let tokens = tokens(rest);
-    let end = tokens.iter().position(|t| *t == Token::Word(b"WHERE".to_vec()));
+    let end = tokens
+        .iter()
+        .position(|t| *t == Token::Word(b"WHERE".to_vec()));
     let set: Vec<&Token> = tokens[..end.ok_or_else(unreadable)?]
         .iter()
         .skip(1)
@@ -86,11 +94,16 @@ fn statement<'a>(pairs: impl Iterator<Item = (&'a Token, &'a Token)>) -> Result<
             return Err(unreadable());
         };
         let is_null = *value == b"null";
-        columns.insert(name.clone(), if is_null { Vec::new() } else { value.clone() });
+        columns.insert(
+            name.clone(),
+            if is_null { Vec::new() } else { value.clone() },
+        );
     }
     let mut take = |name: &str| columns.remove(name.as_bytes()).ok_or_else(unreadable);
     Ok(Statement {
-        id: String::from_utf8_lossy(&take("id")?).parse().map_err(|_| unreadable())?,
+        id: String::from_utf8_lossy(&take("id")?)
+            .parse()
+            .map_err(|_| unreadable())?,
         command: String::from_utf8_lossy(&take("ddl_command")?).into_owned(),
         executed_by: take("executed_by")?,
         by_superuser: is_true(&take("executed_by_superuser")?),
@@ -208,7 +221,10 @@ mod tests {
         };
         assert_eq!((statement.id, statement.replay), (7, true));
         assert_eq!(statement.text, b"CREATE TABLE t(a text)");
-        let other = read(b"INSERT INTO mine.ddl_history (id) VALUES (1);", b"public.ddl_history");
+        let other = read(
+            b"INSERT INTO mine.ddl_history (id) VALUES (1);",
+            b"public.ddl_history",
+        );
         assert!(matches!(other, Ok(Line::Change(_))));
     }
 }

@@ -60,7 +60,12 @@ impl Journal {
     pub fn accept(&mut self, row: &[u8]) -> Result<()> {
         self.ensure_wanted()?;
         let frame = frame::parse(row)?;
-        if let Frame::Begin { xid, commit_lsn, commit_time } = frame {
+        if let Frame::Begin {
+            xid,
+            commit_lsn,
+            commit_time,
+        } = frame
+        {
             return self.begin(xid, commit_lsn, commit_time);
         }
         if self.skipping {
@@ -75,7 +80,11 @@ impl Journal {
             Frame::CopyStart(sql) => self.appender.copy_start(sql)?,
             Frame::CopyRow(row) => self.appender.copy_row(row)?,
             Frame::CopyEnd => self.appender.copy_end()?,
-            Frame::Ddl { command, role, text } => self.appender.ddl(&command, role, text)?,
+            Frame::Ddl {
+                command,
+                role,
+                text,
+            } => self.appender.ddl(&command, role, text)?,
             Frame::Role { name, superuser } => self.appender.role(name, superuser)?,
             Frame::Flag(reason) => self.flag(reason)?,
             Frame::Commit => self.commit()?,
@@ -96,7 +105,8 @@ impl Journal {
         self.skipping = commit_lsn <= self.appender.last_lsn();
         if !self.skipping {
             self.commit_time = commit_time;
-            self.appender.begin(xid, commit_lsn, commit_time.unwrap_or_default())?;
+            self.appender
+                .begin(xid, commit_lsn, commit_time.unwrap_or_default())?;
         }
         Ok(())
     }
@@ -115,7 +125,10 @@ impl Journal {
     fn flag(&mut self, reason: &[u8]) -> Result<()> {
         self.appender.flag(reason)?;
         let text = String::from_utf8_lossy(reason).into_owned();
-        warning!("pg_incrbackup: {text}; the change is marked in {}", self.file());
+        warning!(
+            "pg_incrbackup: {text}; the change is marked in {}",
+            self.file()
+        );
         status::update(self.database, |entry| entry.flags += 1);
         Ok(())
     }
@@ -189,7 +202,8 @@ impl Journal {
     /// When everything was read: how long an fsync may still wait. `None`: there is nothing to sync.
     pub fn sync_delay(&self) -> Option<Duration> {
         let interval = settings::fsync_interval();
-        self.has_unsynced().then(|| interval.saturating_sub(self.last_sync.elapsed()))
+        self.has_unsynced()
+            .then(|| interval.saturating_sub(self.last_sync.elapsed()))
     }
 
     /// Writes that all up to `lsn` was read and left nothing.
@@ -201,7 +215,8 @@ impl Journal {
     /// Writes sequence positions as a block of their own.
     pub fn sequences(&mut self, lsn: Lsn, setvals: &[Vec<u8>]) -> Result<()> {
         let lsn = lsn.max(self.appender.last_lsn());
-        self.appender.sequences(lsn, archive::time::now(), setvals)?;
+        self.appender
+            .sequences(lsn, archive::time::now(), setvals)?;
         self.unsynced_bytes += 1;
         Ok(())
     }
@@ -232,13 +247,23 @@ impl Journal {
         status::update(self.database, |entry| {
             entry.read_lsn = read;
             entry.confirmed_lsn = confirmed;
-            entry.durable_lsn = if is_durable { read } else { self.durable_lsn().0 };
+            entry.durable_lsn = if is_durable {
+                read
+            } else {
+                self.durable_lsn().0
+            };
             entry.oldest_pending_at = micros(self.oldest_unsynced);
             if is_durable && self.newest_written.is_some() {
                 entry.last_commit_at = micros(self.newest_written);
             }
-            entry.phase =
-                if is_durable { status::Phase::CaughtUp } else { status::Phase::Streaming };
+            entry.phase = if is_durable {
+                status::Phase::CaughtUp
+            } else {
+                status::Phase::Streaming
+            };
+            if is_durable {
+                entry.failures = 0;
+            }
             entry.transactions = counters.transactions;
             entry.statements = counters.statements;
             entry.bytes = counters.bytes;

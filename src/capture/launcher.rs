@@ -40,8 +40,8 @@ pub fn register() {
 
 /// After the n-th failure in a row: 1, 2, 4, … 60 seconds.
 pub fn retry_delay(database: pg_sys::Oid) -> Duration {
-    let restarts = status::read(database).map_or(0, |entry| entry.restarts);
-    Duration::from_secs(1 << restarts.min(6)).min(LONGEST_RETRY_DELAY)
+    let failures = status::read(database).map_or(0, |entry| entry.failures);
+    Duration::from_secs(1 << failures.min(6)).min(LONGEST_RETRY_DELAY)
 }
 
 #[pg_guard]
@@ -74,8 +74,10 @@ impl Launcher {
     /// Starts what should run and does not; returns how long nothing will be due.
     fn look(&mut self) -> Duration {
         let databases = BackgroundWorker::transaction(databases::all);
-        let backed_up: Vec<pg_sys::Oid> =
-            databases.into_iter().filter(|oid| slot::exists(&slot_name(*oid))).collect();
+        let backed_up: Vec<pg_sys::Oid> = databases
+            .into_iter()
+            .filter(|oid| slot::exists(&slot_name(*oid)))
+            .collect();
         self.reap(&backed_up);
         if settings::directory().is_none() {
             return LOOK_INTERVAL;
@@ -86,9 +88,14 @@ impl Launcher {
                 sleep = sleep.min(self.start_if_due(*database));
             }
         }
-        if self.last_schedule.is_none_or(|last| last.elapsed() >= SCHEDULE_INTERVAL) {
+        if self
+            .last_schedule
+            .is_none_or(|last| last.elapsed() >= SCHEDULE_INTERVAL)
+        {
             self.last_schedule = Some(Instant::now());
-            backed_up.iter().for_each(|database| backup::start_if_due(*database));
+            backed_up
+                .iter()
+                .for_each(|database| backup::start_if_due(*database));
         }
         sleep
     }
@@ -105,10 +112,16 @@ impl Launcher {
             status::update(database, |entry| {
                 entry.restarts += 1;
                 entry.pid = 0;
-                if matches!(entry.phase, Phase::Starting | Phase::Streaming | Phase::CaughtUp) {
+                if matches!(
+                    entry.phase,
+                    Phase::Starting | Phase::Streaming | Phase::CaughtUp
+                ) {
                     entry.phase = Phase::WaitingToRetry;
                     entry.errors += 1;
-                    entry.last_error.set("the capture worker ended unexpectedly; see the server log");
+                    entry.failures += 1;
+                    entry
+                        .last_error
+                        .set("the capture worker ended unexpectedly; see the server log");
                     entry.last_error_at = archive::time::now().timestamp_micros();
                     entry.retry_at = entry.last_error_at + delay.as_micros() as i64;
                 }

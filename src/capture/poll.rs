@@ -47,14 +47,25 @@ impl PollReader {
         journal: Journal,
     ) -> Result<Self> {
         let is_ours = plugin_name == "pg_incrbackup";
-        let options = if is_ours { stream::framing_options() } else { Translator::options() };
+        let options = if is_ours {
+            stream::framing_options()
+        } else {
+            Translator::options()
+        };
         let confirmed = confirmed_lsn(slot)?;
         stream::ensure_no_gap(confirmed.0, journal.last_lsn())?;
         Ok(Self {
             database,
             slot: slot.to_owned(),
-            options: options.into_iter().flat_map(|(k, v)| [k.to_owned(), v]).collect(),
-            translator: if is_ours { None } else { Some(Translator::new(history_name()?)) },
+            options: options
+                .into_iter()
+                .flat_map(|(k, v)| [k.to_owned(), v])
+                .collect(),
+            translator: if is_ours {
+                None
+            } else {
+                Some(Translator::new(history_name()?))
+            },
             journal,
             sequences: SequenceSync::default(),
             read: confirmed,
@@ -65,7 +76,8 @@ impl PollReader {
 
     /// Reads until the worker is told to end.
     pub fn run(&mut self) -> Result<()> {
-        self.sequences.write_all(&mut self.journal, self.confirmed)?;
+        self.sequences
+            .write_all(&mut self.journal, self.confirmed)?;
         while !BackgroundWorker::sigterm_received() {
             while self.round()? {}
             self.finish_round()?;
@@ -208,7 +220,8 @@ impl PollReader {
     }
 }
 
-const PEEK: &str = "SELECT (lsn - '0/0')::pg_catalog.int8, xid::pg_catalog.text::pg_catalog.int8, data \
+const PEEK: &str =
+    "SELECT (lsn - '0/0')::pg_catalog.int8, xid::pg_catalog.text::pg_catalog.int8, data \
     FROM pg_catalog.pg_logical_slot_peek_binary_changes($1, NULL, $2, VARIADIC $3)";
 
 const CONSUME: &str = "SELECT pg_catalog.count(*) \

@@ -37,7 +37,9 @@ impl SequenceSync {
     pub fn write_exact(&mut self, journal: &mut Journal, lsn: Lsn) -> Result<()> {
         self.write(journal, lsn, Positions::Exact)?;
         let safe = BackgroundWorker::transaction(|| sequences::positions(Positions::Safe))?;
-        let ahead = safe.iter().filter(|position| self.written.get(&position.oid) != Some(position));
+        let ahead = safe
+            .iter()
+            .filter(|position| self.written.get(&position.oid) != Some(position));
         journal.owe_setvals(ahead.map(sequences::guarded_setval_sql).collect());
         Ok(())
     }
@@ -53,13 +55,17 @@ impl SequenceSync {
             .collect();
         let lines: Vec<Vec<u8>> = moved.iter().map(sequences::guarded_setval_sql).collect();
         journal.sequences(lsn, &lines)?;
-        self.written.extend(moved.into_iter().map(|position| (position.oid, position)));
+        self.written
+            .extend(moved.into_iter().map(|position| (position.oid, position)));
         Ok(())
     }
 
     /// Writes what `moved_sequences` has noted and no transaction took along.
     pub fn write_moved(&mut self, journal: &mut Journal, lsn: Lsn) -> Result<()> {
-        if self.last_moved.is_some_and(|last| last.elapsed() < MOVED_INTERVAL) {
+        if self
+            .last_moved
+            .is_some_and(|last| last.elapsed() < MOVED_INTERVAL)
+        {
             return Ok(());
         }
         self.last_moved = Some(Instant::now());

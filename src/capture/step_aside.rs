@@ -25,7 +25,9 @@ pub fn step_aside(database: pg_sys::Oid) {
         entry.aside_for = me;
         entry.pid
     });
-    let Some(pid) = pid.filter(|pid| *pid != 0) else { return };
+    let Some(pid) = pid.filter(|pid| *pid != 0) else {
+        return;
+    };
     server::terminate(pid);
     let start = Instant::now();
     while status::read(database).is_some_and(|entry| entry.pid == pid) {
@@ -51,17 +53,25 @@ pub fn come_back(database: pg_sys::Oid) {
 /// The database is gone, and its slot with it: nothing follows in its chain.
 pub fn database_dropped(database: pg_sys::Oid) {
     if let Err(error) = end_chain(database) {
-        warning!("pg_incrbackup: could not note the end of the chain of a dropped database: {error}");
+        warning!(
+            "pg_incrbackup: could not note the end of the chain of a dropped database: {error}"
+        );
     }
     status::forget(database);
     super::wake_launcher();
 }
 
 fn end_chain(database: pg_sys::Oid) -> archive::Result<()> {
-    let Some(directory) = settings::directory() else { return Ok(()) };
+    let Some(directory) = settings::directory() else {
+        return Ok(());
+    };
     let root = ArchiveRoot::open(&directory, &server::data_directory())?;
     let found = root.find_database(server::system_identifier(), database.to_u32())?;
-    let Some(mut chain) = found.map(|found| found.latest_chain()).transpose()?.flatten() else {
+    let Some(mut chain) = found
+        .map(|found| found.latest_chain())
+        .transpose()?
+        .flatten()
+    else {
         return Ok(());
     };
     let last = chain.last_lsn()?;

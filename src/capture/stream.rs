@@ -17,8 +17,8 @@ use super::journal::Journal;
 use super::sequence_sync::SequenceSync;
 use crate::pg::decoding::{Decoder, Step};
 use crate::pg::{moved_sequences, plugin, server};
-use crate::status::{self, DatabaseStatus};
 use crate::settings;
+use crate::status::{self, DatabaseStatus};
 
 /// A position comment for an idle database at most this often.
 pub const POSITION_INTERVAL: Duration = Duration::from_secs(10);
@@ -55,11 +55,18 @@ impl StreamReader {
         journal: Journal,
     ) -> Result<Self> {
         let is_ours = plugin_name == "pg_incrbackup";
-        let options =
-            if is_ours { framing_options() } else { Translator::options() };
+        let options = if is_ours {
+            framing_options()
+        } else {
+            Translator::options()
+        };
         let journal = Rc::new(RefCell::new(journal));
         let target = journal.clone();
-        let mut translator = if is_ours { None } else { Some(Translator::new(history_name()?)) };
+        let mut translator = if is_ours {
+            None
+        } else {
+            Some(Translator::new(history_name()?))
+        };
         plugin::set_direct_target(Box::new(move |row| {
             let mut journal = target.borrow_mut();
             let result = match &mut translator {
@@ -82,7 +89,10 @@ impl StreamReader {
 
     /// Reads until the worker is told to end.
     pub fn run(&mut self) -> Result<()> {
-        self.sequences.write_all(&mut self.journal.borrow_mut(), Lsn(self.decoder.confirmed()))?;
+        self.sequences.write_all(
+            &mut self.journal.borrow_mut(),
+            Lsn(self.decoder.confirmed()),
+        )?;
         self.journal.borrow_mut().sync()?;
         while !BackgroundWorker::sigterm_received() {
             self.read_what_is_there()?;
@@ -119,12 +129,13 @@ impl StreamReader {
     /// Everything flushed has been read: makes it durable, answers requests, says how long to sleep.
     fn finish_round(&mut self) -> Result<Duration> {
         let asked = status::read(self.database).unwrap_or_default();
-        let is_asked = asked.flush_wanted > asked.flush_done
-            || asked.rotate_wanted > asked.rotate_done;
+        let is_asked =
+            asked.flush_wanted > asked.flush_done || asked.rotate_wanted > asked.rotate_done;
         let delay = self.journal.borrow().sync_delay();
         let is_due = delay.is_some_and(|delay| delay.is_zero()) || is_asked;
         if moved_sequences::any() {
-            self.sequences.write_moved(&mut self.journal.borrow_mut(), self.read_lsn())?;
+            self.sequences
+                .write_moved(&mut self.journal.borrow_mut(), self.read_lsn())?;
         }
         if is_due {
             self.sync_and_confirm()?;
@@ -142,8 +153,14 @@ impl StreamReader {
 
     fn sleep(&self, sync_delay: Option<Duration>) -> Duration {
         let is_unflushed = server::wal_insert_lsn() > self.decoder.read_lsn();
-        let longest = if is_unflushed { UNFLUSHED_SLEEP } else { LONGEST_SLEEP };
-        sync_delay.map_or(longest, |delay| delay.min(longest)).max(Duration::from_millis(1))
+        let longest = if is_unflushed {
+            UNFLUSHED_SLEEP
+        } else {
+            LONGEST_SLEEP
+        };
+        sync_delay
+            .map_or(longest, |delay| delay.min(longest))
+            .max(Duration::from_millis(1))
     }
 
     fn read_lsn(&self) -> Lsn {
@@ -170,7 +187,8 @@ impl StreamReader {
 
     fn answer(&mut self, asked: &DatabaseStatus) -> Result<()> {
         if asked.flush_wanted > asked.flush_done {
-            self.sequences.write_exact(&mut self.journal.borrow_mut(), self.read_lsn())?;
+            self.sequences
+                .write_exact(&mut self.journal.borrow_mut(), self.read_lsn())?;
             self.sync_and_confirm()?;
         }
         let mut rotated = None;
@@ -191,7 +209,9 @@ impl StreamReader {
 
     fn report(&mut self) {
         self.last_report = Instant::now();
-        self.journal.borrow().report(self.decoder.read_lsn(), self.decoder.confirmed());
+        self.journal
+            .borrow()
+            .report(self.decoder.read_lsn(), self.decoder.confirmed());
     }
 }
 

@@ -46,7 +46,10 @@ pub extern "C-unwind" fn pg_incrbackup_capture_main(argument: pg_sys::Datum) {
 fn message_of(error: CaughtError) -> String {
     match error {
         CaughtError::PostgresError(report) | CaughtError::ErrorReport(report) => {
-            let detail = report.detail().map(|detail| format!(" ({detail})")).unwrap_or_default();
+            let detail = report
+                .detail()
+                .map(|detail| format!(" ({detail})"))
+                .unwrap_or_default();
             format!("{}{detail}", report.message())
         }
         CaughtError::RustPanic { ereport, .. } => ereport.message().to_owned(),
@@ -66,8 +69,12 @@ fn capture(database: pg_sys::Oid) -> Result<()> {
     let mut chain = open_chain(database, &name)?;
     let appender = chain.open_for_append(identity(database)?)?;
     if let Some(torn) = appender.torn_tail() {
-        log!("pg_incrbackup: cut {} bytes of an unfinished transaction off {} ({})",
-            torn.bytes, appender.current_file().display(), torn.why);
+        log!(
+            "pg_incrbackup: cut {} bytes of an unfinished transaction off {} ({})",
+            torn.bytes,
+            appender.current_file().display(),
+            torn.why
+        );
     }
     let last = appender.last_lsn();
     let journal = Journal::new(database, appender);
@@ -75,8 +82,9 @@ fn capture(database: pg_sys::Oid) -> Result<()> {
     let result = match settings::reader() {
         Reader::Stream => StreamReader::start(database, &name, &plugin, journal)
             .and_then(|mut reader| reader.run()),
-        Reader::Poll => PollReader::start(database, &name, &plugin, journal)
-            .and_then(|mut reader| reader.run()),
+        Reader::Poll => {
+            PollReader::start(database, &name, &plugin, journal).and_then(|mut reader| reader.run())
+        }
     };
     if let Err(CaptureError::Broken(reason)) = &result {
         chain.end(reason, last)?;
@@ -89,7 +97,8 @@ fn open_chain(database: pg_sys::Oid, slot: &str) -> Result<ChainDir> {
     let directory = settings::directory().ok_or_else(|| {
         CaptureError::Off("pg_incrbackup.directory is not set: capture is off".to_owned())
     })?;
-    let root = ArchiveRoot::open(&directory, &server::data_directory()).map_err(archive::Error::from)?;
+    let root =
+        ArchiveRoot::open(&directory, &server::data_directory()).map_err(archive::Error::from)?;
     let name = BackgroundWorker::transaction(|| server::database_name(database))
         .ok_or_else(|| CaptureError::Off("the database is gone".to_owned()))?;
     let found = root.open_database(server::system_identifier(), database.to_u32(), &name)?;
@@ -99,7 +108,10 @@ fn open_chain(database: pg_sys::Oid, slot: &str) -> Result<ChainDir> {
         CaptureError::Broken(format!("slot {slot} has no chain of files in \"{path}\""))
     })?;
     match &chain.info.ended {
-        Some(end) => Err(CaptureError::Broken(format!("the chain has ended: {}", end.reason))),
+        Some(end) => Err(CaptureError::Broken(format!(
+            "the chain has ended: {}",
+            end.reason
+        ))),
         None => Ok(chain),
     }
 }
@@ -120,23 +132,30 @@ fn end(database: pg_sys::Oid, error: &CaptureError) {
     if BackgroundWorker::sigterm_received() || matches!(error, CaptureError::Shutdown) {
         status::update(database, |entry| {
             entry.pid = 0;
-            entry.phase =
-                if entry.aside_for != 0 { Phase::SteppedAside } else { Phase::Stopped };
+            entry.phase = if entry.aside_for != 0 {
+                Phase::SteppedAside
+            } else {
+                Phase::Stopped
+            };
         });
         return;
     }
     let message = error.to_string();
     let is_broken = matches!(error, CaptureError::Broken(_));
-    let is_repeated =
-        status::read(database).is_some_and(|entry| entry.last_error.get() == message);
+    let is_repeated = status::read(database).is_some_and(|entry| entry.last_error.get() == message);
     let wait = launcher::retry_delay(database);
     status::update(database, |entry| {
         entry.pid = 0;
         entry.errors += 1;
+        entry.failures += 1;
         entry.last_error.set(&message);
         entry.last_error_at = archive::time::now().timestamp_micros();
         entry.retry_at = entry.last_error_at + wait.as_micros() as i64;
-        entry.phase = if is_broken { Phase::Broken } else { Phase::WaitingToRetry };
+        entry.phase = if is_broken {
+            Phase::Broken
+        } else {
+            Phase::WaitingToRetry
+        };
         if is_broken {
             entry.broken.set(&message);
         }

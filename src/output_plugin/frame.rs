@@ -13,7 +13,11 @@ use archive::time::{iso, parse_iso};
 #[derive(Debug, PartialEq, Eq)]
 pub enum Frame<'a> {
     /// A transaction starts: 64-bit xid, end of its commit record, commit time where it is known.
-    Begin { xid: u64, commit_lsn: Lsn, commit_time: Option<DateTime<Utc>> },
+    Begin {
+        xid: u64,
+        commit_lsn: Lsn,
+        commit_time: Option<DateTime<Utc>>,
+    },
     /// One SQL statement on one line.
     Statement(&'a [u8]),
     /// A sequence's position, as a statement on one line.
@@ -22,9 +26,16 @@ pub enum Frame<'a> {
     CopyRow(&'a [u8]),
     CopyEnd,
     /// SQL text of any shape, and whose it was.
-    Ddl { command: String, role: Vec<u8>, text: &'a [u8] },
+    Ddl {
+        command: String,
+        role: Vec<u8>,
+        text: &'a [u8],
+    },
     /// A role that the transaction made, and whether it is a superuser.
-    Role { name: Vec<u8>, superuser: bool },
+    Role {
+        name: Vec<u8>,
+        superuser: bool,
+    },
     /// Something that could not be carried faithfully.
     Flag(&'a [u8]),
     Commit,
@@ -36,7 +47,12 @@ pub enum Frame<'a> {
 pub struct UnknownFrame(u8);
 
 /// `commit_time` is `None` where the output plugin does not tell it.
-pub fn push_begin(out: &mut Vec<u8>, xid: u64, commit_lsn: u64, commit_time: Option<DateTime<Utc>>) {
+pub fn push_begin(
+    out: &mut Vec<u8>,
+    xid: u64,
+    commit_lsn: u64,
+    commit_time: Option<DateTime<Utc>>,
+) {
     let time = commit_time.map_or_else(|| "unknown".to_owned(), iso);
     out.extend_from_slice(format!("B{xid} {} {time}", Lsn(commit_lsn)).as_bytes());
 }
@@ -78,17 +94,30 @@ fn parse_begin(payload: &[u8]) -> Option<Frame<'_>> {
         "unknown" => None,
         time => Some(parse_iso(time)?),
     };
-    Some(Frame::Begin { xid, commit_lsn, commit_time })
+    Some(Frame::Begin {
+        xid,
+        commit_lsn,
+        commit_time,
+    })
 }
 
 fn parse_ddl(payload: &[u8]) -> Option<Frame<'_>> {
     let end = payload.iter().position(|byte| *byte == b'\n')?;
-    let (command, role) = std::str::from_utf8(&payload[..end]).ok()?.split_once('\t')?;
+    let (command, role) = std::str::from_utf8(&payload[..end])
+        .ok()?
+        .split_once('\t')?;
     let role = percent_decode(role.as_bytes())?;
-    Some(Frame::Ddl { command: command.to_owned(), role, text: &payload[end + 1..] })
+    Some(Frame::Ddl {
+        command: command.to_owned(),
+        role,
+        text: &payload[end + 1..],
+    })
 }
 
 fn parse_role(payload: &[u8]) -> Option<Frame<'_>> {
     let space = payload.iter().position(|byte| *byte == b' ')?;
-    Some(Frame::Role { name: payload[space + 1..].to_vec(), superuser: &payload[..space] == b"on" })
+    Some(Frame::Role {
+        name: payload[space + 1..].to_vec(),
+        superuser: &payload[..space] == b"on",
+    })
 }

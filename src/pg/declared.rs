@@ -89,9 +89,8 @@ pub unsafe fn process_record(ctx: *mut pg_sys::LogicalDecodingContext) {
 pub fn relation_of_file(locator: Locator) -> Option<pg_sys::Oid> {
     // The map knows the database's own tablespace as 0 (RelidByRelfilenumber does that itself).
     // SAFETY: a catalog look-up; the closure owns nothing.
-    let oid = unsafe {
-        pg_guard_ffi_boundary(|| relid_by_file(locator.tablespace, locator.file_number))
-    };
+    let oid =
+        unsafe { pg_guard_ffi_boundary(|| relid_by_file(locator.tablespace, locator.file_number)) };
     Some(oid).filter(|oid| *oid != pg_sys::InvalidOid)
 }
 

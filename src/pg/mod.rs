@@ -1,5 +1,5 @@
-//! The fence: everything that touches PostgreSQL's C interface, and the only hand-written `unsafe`
-//! besides the declarations of shared memory. What is outside sees safe functions and owned values.
+//! The fence: everything that touches PostgreSQL's C interface, and the only hand-written `unsafe`.
+//! What is outside sees safe functions and owned values.
 
 pub mod commit_time;
 pub mod compat;
@@ -15,6 +15,7 @@ pub mod quote;
 pub mod relation;
 pub mod server;
 pub mod session;
+pub mod shared;
 pub mod slot;
 pub mod value;
 pub mod wake;

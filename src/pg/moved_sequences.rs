@@ -39,14 +39,22 @@ pub unsafe fn note(reader: *mut pg_sys::XLogReaderState) {
         } else {
             std::slice::from_raw_parts((*record).main_data.cast::<u8>(), length)
         };
-        ((*record).header.xl_rmid, (*record).header.xl_xid.into_inner(), data)
+        (
+            (*record).header.xl_rmid,
+            (*record).header.xl_xid.into_inner(),
+            data,
+        )
     };
     if u32::from(rmgr) != pg_sys::RmgrIds::RM_SEQ_ID as u32 {
         return;
     }
     if let Some((locator, value, is_called)) = parse(data) {
         if locator.database == server::my_database() {
-            let position = Position { value, is_called, xid };
+            let position = Position {
+                value,
+                is_called,
+                xid,
+            };
             MOVED.with_borrow_mut(|moved| moved.insert(locator, position));
         }
     }
@@ -131,7 +139,12 @@ fn dumped_name(sequence: OpenRelation) -> Option<Name> {
 pub fn setval((schema, name): &Name, value: i64, is_called: bool) -> Vec<u8> {
     let name = quote::literal(&quote::qualified(schema, name));
     let rest = format!(", {value}, {is_called});");
-    [b"SELECT pg_catalog.setval(", name.as_slice(), rest.as_bytes()].concat()
+    [
+        b"SELECT pg_catalog.setval(",
+        name.as_slice(),
+        rest.as_bytes(),
+    ]
+    .concat()
 }
 
 /// The same, doing nothing where there is no such sequence.

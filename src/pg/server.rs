@@ -99,7 +99,11 @@ pub fn database_name(database: pg_sys::Oid) -> Option<String> {
     // SAFETY: a catalog look-up returning a palloc'd copy or null.
     unsafe {
         let name = pg_sys::get_database_name(database);
-        (!name.is_null()).then(|| std::ffi::CStr::from_ptr(name).to_string_lossy().into_owned())
+        (!name.is_null()).then(|| {
+            std::ffi::CStr::from_ptr(name)
+                .to_string_lossy()
+                .into_owned()
+        })
     }
 }
 
