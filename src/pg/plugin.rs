@@ -36,7 +36,7 @@ pub fn send_direct(row: &[u8]) -> bool {
         None => false,
         Some(Ok(())) => true,
         Some(Err(message)) => {
-            ereport!(ERROR, PgSqlErrorCode::ERRCODE_IO_ERROR, message)
+            ereport!(ERROR, PgSqlErrorCode::ERRCODE_IO_ERROR, message);
         }
     }
 }
