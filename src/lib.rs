@@ -23,7 +23,7 @@ use pgrx::prelude::*;
 pub extern "C-unwind" fn _PG_init() {
     settings::init();
     if pg::server::is_preloading() {
-        status::init();
+        pg::shared::init();
         capture::init();
         ddl_log::init();
     }

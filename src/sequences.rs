@@ -7,7 +7,7 @@
 
 use pgrx::prelude::*;
 
-use crate::pg::quote;
+use crate::pg::moved_sequences::{guarded_setval, setval};
 use crate::pg::sequence::{self, State};
 
 /// Where a sequence stands. Names are in the database's encoding.
@@ -60,21 +60,14 @@ pub fn positions(which: Positions) -> Result<Vec<Position>, pgrx::spi::Error> {
 
 /// `SELECT pg_catalog.setval('public.s', 33, true);`, on one line, in the database's encoding.
 pub fn setval_sql(position: &Position) -> Vec<u8> {
-    let name = quote::literal(&quote::qualified(&position.schema, &position.name));
-    let rest = format!(", {}, {});", position.value, position.is_called);
-    [b"SELECT pg_catalog.setval(", name.as_slice(), rest.as_bytes()].concat()
+    let name = (position.schema.clone(), position.name.clone());
+    setval(&name, position.value, position.is_called)
 }
 
 /// The same, doing nothing where no such sequence exists at replay.
 pub fn guarded_setval_sql(position: &Position) -> Vec<u8> {
-    let head = format!(
-        "SELECT pg_catalog.setval(c.oid::pg_catalog.regclass, {}, {}) FROM pg_catalog.pg_class AS c \
-         JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace \
-         WHERE c.relkind = 'S' AND n.nspname = ",
-        position.value, position.is_called
-    );
-    let (schema, name) = (quote::literal(&position.schema), quote::literal(&position.name));
-    [head.as_bytes(), &schema, b" AND c.relname = ", &name, b";"].concat()
+    let name = (position.schema.clone(), position.name.clone());
+    guarded_setval(&name, position.value, position.is_called)
 }
 
 fn safe_value(sequence: &Sequence, state: State) -> i64 {

@@ -7,8 +7,8 @@
 
 use pgrx::prelude::*;
 
-use super::guc;
 use super::failure::Failure;
+use super::session;
 use super::transaction;
 
 /// The fence, held until dropped.
@@ -26,9 +26,9 @@ impl Fence {
     /// Waits for open DDL at most `timeout_ms`. Only outside a transaction.
     pub fn raise_within(history: pg_sys::Oid, timeout_ms: u32) -> Result<Option<Fence>, Failure> {
         let tag = tag_of(history);
-        guc::set_for_session(c"lock_timeout", &timeout_ms.to_string());
+        session::set_text(c"lock_timeout", &timeout_ms.to_string());
         let outcome = transaction::run(|| Ok::<_, Failure>(acquire(&tag, false)));
-        guc::set_for_session(c"lock_timeout", "0");
+        session::set(c"lock_timeout", c"0");
         match outcome {
             Ok(true) => Ok(Some(Fence { tag })),
             Ok(false) => Ok(None),

@@ -87,12 +87,3 @@ pub fn value(name: &CStr) -> Option<String> {
         (!value.is_null()).then(|| CStr::from_ptr(value).to_string_lossy().into_owned())
     }
 }
-
-/// Sets a setting for the rest of this session, as `SET` by a superuser would.
-pub fn set_for_session(name: &CStr, value: &str) {
-    let value = CString::new(value).unwrap_or_default();
-    let (context, source) =
-        (pg_sys::GucContext::PGC_SUSET, pg_sys::GucSource::PGC_S_SESSION);
-    // SAFETY: both strings are NUL-terminated; a refused value is raised as an error.
-    unsafe { pg_sys::SetConfigOption(name.as_ptr(), value.as_ptr(), context, source) }
-}

@@ -1,7 +1,9 @@
-//! The fence: everything that touches PostgreSQL's C interface, and the only hand-written `unsafe`
-//! besides the declarations of shared memory. What is outside sees safe functions and owned values.
+//! The fence: everything that touches PostgreSQL's C interface, and the only hand-written `unsafe`.
+//! What is outside sees safe functions and owned values.
 
+pub mod commit_time;
 pub mod compat;
+pub mod databases;
 pub mod declared;
 pub mod decoding;
 pub mod extension;
@@ -9,6 +11,7 @@ pub mod failure;
 pub mod fence;
 pub mod guc;
 pub mod invalidation;
+pub mod lsn;
 pub mod moved_sequences;
 pub mod plugin;
 pub mod process;
@@ -17,11 +20,12 @@ pub mod relation;
 pub mod sequence;
 pub mod server;
 pub mod session;
+pub mod shared;
+pub mod signals;
 pub mod slot;
 pub mod snapshot;
 pub mod text;
 pub mod transaction;
 pub mod value;
-pub mod wait;
-pub mod wal;
+pub mod wake;
 pub mod xid;

@@ -64,7 +64,7 @@ impl Program {
         err: impl FnOnce(&[u8]),
     ) -> io::Result<bool> {
         let ready = poll([descriptor(&self.stdout), descriptor(&self.stderr)], timeout);
-        super::wait::check();
+        pgrx::check_for_interrupts!();
         if ready[1] {
             let count = read_some(&mut self.stderr, &mut self.buffer)?;
             err(&self.buffer[..count]);
@@ -83,7 +83,7 @@ impl Program {
                 RUNNING.store(0, Ordering::SeqCst);
                 return Ok(status);
             }
-            super::wait::for_latch(Duration::from_millis(10));
+            super::server::wait_a_moment(Duration::from_millis(10));
         }
     }
 }

@@ -12,7 +12,7 @@ use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use pgrx::pg_sys::panic::ErrorReportable;
 use pgrx::prelude::*;
 
-use super::{guc, snapshot, transaction};
+use super::{guc, session, snapshot, transaction};
 
 extern "C-unwind" {
     // replication/snapbuild.h
@@ -31,11 +31,6 @@ extern "C-unwind" {
         timeline: *mut pg_sys::TimeLineID,
     );
     fn wal_segment_close(state: *mut pg_sys::XLogReaderState);
-}
-
-/// Name of the slot that makes the database a backed up one.
-pub fn name_of(database: pg_sys::Oid) -> String {
-    format!("pg_incrbackup_{}", database.to_u32())
 }
 
 /// A slot being made: held by this process, gone with it until [`NewSlot::persist`].
@@ -146,7 +141,7 @@ pub fn allow_output_plugin(plugin: &str) {
     };
     if !allowed.split(',').any(|name| name.trim() == plugin) {
         let separator = if allowed.trim().is_empty() { "" } else { ", " };
-        guc::set_for_session(SETTING, &format!("{allowed}{separator}{plugin}"));
+        session::set_text(SETTING, &format!("{allowed}{separator}{plugin}"));
     }
 }
 

@@ -27,7 +27,7 @@ impl Exported {
             .unwrap_or_default();
         // A transaction becomes visible only after its commit record is in the WAL, so the insert
         // position read after the snapshot lies past all of those.
-        let lsn = super::wal::insert_lsn();
+        let lsn = super::server::wal_insert_lsn();
         match text.parse() {
             Ok(sees) => Exported { name, sees, lsn },
             Err(error) => error!("{error}"),

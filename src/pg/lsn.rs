@@ -4,34 +4,16 @@ use pgrx::callconv::{BoxRet, FcInfo};
 use pgrx::datum::Datum;
 use pgrx::prelude::*;
 
-/// End of the last WAL record inserted, flushed or not.
-pub fn insert_lsn() -> u64 {
-    // SAFETY: reads shared memory.
-    unsafe { pg_sys::GetXLogInsertRecPtr() }
-}
+use super::server;
 
-/// End of the WAL that is on disk; on a standby, of what has been replayed.
-pub fn flush_lsn() -> u64 {
-    // SAFETY: both read shared memory; each is called in the state it is meant for.
-    unsafe {
-        if super::server::is_in_recovery() {
-            pg_sys::GetXLogReplayRecPtr(std::ptr::null_mut())
-        } else {
-            pg_sys::GetFlushRecPtr(std::ptr::null_mut())
-        }
+/// How far this server's WAL goes: flushed, or on a standby replayed.
+pub fn current() -> u64 {
+    if server::is_in_recovery() {
+        // SAFETY: reads shared memory.
+        unsafe { pg_sys::GetXLogReplayRecPtr(std::ptr::null_mut()) }
+    } else {
+        server::wal_flush_lsn()
     }
-}
-
-/// Flushes the WAL up to `lsn`. Not during recovery.
-pub fn flush(lsn: u64) {
-    // SAFETY: a position past the end of the WAL is raised as an error.
-    unsafe { pg_sys::XLogFlush(lsn) }
-}
-
-/// The timeline that new WAL is written to.
-pub fn timeline() -> u32 {
-    // SAFETY: reads shared memory; outside recovery it is set.
-    unsafe { pg_sys::GetWALInsertionTimeLine() }
 }
 
 /// A `pg_lsn` of SQL.
