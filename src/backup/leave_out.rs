@@ -23,16 +23,26 @@ impl LeftOut {
     pub fn extension(name: &str, schema: &str, members: &[String]) -> LeftOut {
         let mut entries = vec![
             (format!("-- Name: {name}; Type: EXTENSION; "), String::new()),
-            (format!("-- Name: EXTENSION {name}; Type: COMMENT; "), String::new()),
+            (
+                format!("-- Name: EXTENSION {name}; Type: COMMENT; "),
+                String::new(),
+            ),
         ];
         let behind = format!("; Type: ACL; Schema: {schema}; ");
-        entries.extend(members.iter().map(|member| (format!("-- Name: {member}"), behind.clone())));
+        entries.extend(
+            members
+                .iter()
+                .map(|member| (format!("-- Name: {member}"), behind.clone())),
+        );
         LeftOut { entries }
     }
 
     fn has(&self, header: &[u8]) -> bool {
         let contains = |part: &str| {
-            part.is_empty() || header.windows(part.len()).any(|window| window == part.as_bytes())
+            part.is_empty()
+                || header
+                    .windows(part.len())
+                    .any(|window| window == part.as_bytes())
         };
         self.entries
             .iter()
@@ -107,7 +117,8 @@ impl<W: Write> Filter<W> {
         if starts_anew && self.fate == Fate::Kept && self.begins_entry(line)? {
             return Ok(());
         }
-        let is_copy = starts_anew && line.starts_with(b"COPY ") && line.ends_with(b" FROM stdin;\n");
+        let is_copy =
+            starts_anew && line.starts_with(b"COPY ") && line.ends_with(b" FROM stdin;\n");
         self.place = follow(std::mem::replace(&mut self.place, Place::Statement), line);
         if is_copy {
             self.place = Place::Copy;
@@ -249,7 +260,9 @@ fn open(line: &[u8], at: usize) -> (Place, usize) {
 fn dollar_tag(text: &[u8]) -> Option<&[u8]> {
     let end = text.iter().skip(1).position(|byte| *byte == b'$')? + 2;
     let tag = &text[1..end - 1];
-    let is_tag = tag.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_' || *byte >= 0x80)
+    let is_tag = tag
+        .iter()
+        .all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_' || *byte >= 0x80)
         && !tag.first().is_some_and(u8::is_ascii_digit);
     is_tag.then(|| &text[..end])
 }
@@ -258,11 +271,14 @@ fn dollar_tag(text: &[u8]) -> Option<&[u8]> {
 mod tests {
     use super::*;
 
-    const EXTENSION: &str = "--\n-- Name: pg_incrbackup; Type: EXTENSION; Schema: -; Owner: -\n--\n\n\
+    const EXTENSION: &str =
+        "--\n-- Name: pg_incrbackup; Type: EXTENSION; Schema: -; Owner: -\n--\n\n\
         CREATE EXTENSION IF NOT EXISTS pg_incrbackup WITH SCHEMA public;\n\n\n";
-    const COMMENT: &str = "--\n-- Name: EXTENSION pg_incrbackup; Type: COMMENT; Schema: -; Owner: \n\
+    const COMMENT: &str =
+        "--\n-- Name: EXTENSION pg_incrbackup; Type: COMMENT; Schema: -; Owner: \n\
         --\n\nCOMMENT ON EXTENSION pg_incrbackup IS 'it''s\n\nours';\n\n\n";
-    const ACL: &str = "--\n-- Name: FUNCTION incr_flush(timeout interval); Type: ACL; Schema: public; \
+    const ACL: &str =
+        "--\n-- Name: FUNCTION incr_flush(timeout interval); Type: ACL; Schema: public; \
         Owner: postgres\n--\n\nREVOKE ALL ON FUNCTION x;\nGRANT ALL ON FUNCTION x;\n\n\n";
 
     fn filtered(text: &str, chunk: usize) -> String {
@@ -280,7 +296,12 @@ mod tests {
         let text = format!("SET a = 1;\n\n{EXTENSION}{COMMENT}SET b = 2;\n\n--\n-- Name: t; Type: TABLE\n--\n\nCREATE TABLE t();\n\n{ACL}--\n-- done\n--\n");
         let wanted = "SET a = 1;\n\n\nSET b = 2;\n\n--\n-- Name: t; Type: TABLE\n--\n\nCREATE TABLE t();\n\n\n--\n-- done\n--\n";
         for chunk in [1, 7, 100_000] {
-            let lines = |text: &str| text.lines().filter(|l| !l.is_empty()).map(str::to_string).collect::<Vec<_>>();
+            let lines = |text: &str| {
+                text.lines()
+                    .filter(|l| !l.is_empty())
+                    .map(str::to_string)
+                    .collect::<Vec<_>>()
+            };
             assert_eq!(lines(&filtered(&text, chunk)), lines(wanted));
         }
     }

@@ -32,11 +32,19 @@ mod tests {
         assert!(!due(nightly, last, at("2026-11-21T01:59:59Z")));
         assert!(due(nightly, last, at("2026-11-21T02:00:00Z")));
         assert!(due(nightly, last, at("2026-11-25T00:00:00Z")));
-        assert!(!due(nightly, at("2026-11-21T02:00:00Z"), at("2026-11-21T02:00:30Z")));
+        assert!(!due(
+            nightly,
+            at("2026-11-21T02:00:00Z"),
+            at("2026-11-21T02:00:30Z")
+        ));
     }
 
     #[test]
     fn a_text_that_is_no_schedule_is_never_due() {
-        assert!(!due("every day", at("2026-11-20T02:00:05Z"), at("2036-11-21T01:59:59Z")));
+        assert!(!due(
+            "every day",
+            at("2026-11-20T02:00:05Z"),
+            at("2036-11-21T01:59:59Z")
+        ));
     }
 }

@@ -13,6 +13,7 @@ use pgrx::bgworkers::BackgroundWorker;
 use pgrx::prelude::*;
 
 use super::error::{CaptureError, Result};
+use super::shutdown;
 use crate::output_plugin::frame::{self, Frame};
 use crate::pg::xid;
 use crate::{settings, status};
@@ -95,7 +96,7 @@ impl Journal {
     /// A large transaction passes in one call of the decoder: look for SIGTERM now and then.
     fn ensure_wanted(&mut self) -> Result<()> {
         self.rows = self.rows.wrapping_add(1);
-        if self.rows.is_multiple_of(1024) && BackgroundWorker::sigterm_received() {
+        if self.rows.is_multiple_of(1024) && shutdown::is_requested() {
             return Err(CaptureError::Shutdown);
         }
         Ok(())

@@ -17,6 +17,7 @@ use super::error::{CaptureError, Result};
 use super::journal::Journal;
 use super::launcher::{self, slot_name};
 use super::poll::PollReader;
+use super::shutdown;
 use super::stream::StreamReader;
 use crate::pg::{server, session, slot, xid};
 use crate::settings::{self, Reader};
@@ -129,7 +130,7 @@ fn identity(database: pg_sys::Oid) -> Result<SegmentIdentity> {
 
 /// Leaves on the board why the worker ended, and logs it once.
 fn end(database: pg_sys::Oid, error: &CaptureError) {
-    if BackgroundWorker::sigterm_received() || matches!(error, CaptureError::Shutdown) {
+    if shutdown::is_requested() || matches!(error, CaptureError::Shutdown) {
         status::update(database, |entry| {
             entry.pid = 0;
             entry.phase = if entry.aside_for != 0 {

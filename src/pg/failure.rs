@@ -18,7 +18,12 @@ pub struct Failure {
 
 impl Failure {
     pub fn new(code: PgSqlErrorCode, message: impl Into<String>) -> Failure {
-        Failure { code, message: message.into(), detail: None, hint: None }
+        Failure {
+            code,
+            message: message.into(),
+            detail: None,
+            hint: None,
+        }
     }
 
     pub fn detail(mut self, detail: impl Into<String>) -> Failure {
@@ -66,7 +71,9 @@ impl From<CaughtError> for Failure {
     fn from(caught: CaughtError) -> Self {
         let (CaughtError::PostgresError(report)
         | CaughtError::ErrorReport(report)
-        | CaughtError::RustPanic { ereport: report, .. }) = caught;
+        | CaughtError::RustPanic {
+            ereport: report, ..
+        }) = caught;
         Failure {
             code: report.sql_error_code(),
             message: report.message().to_string(),

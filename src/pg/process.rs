@@ -36,7 +36,10 @@ impl Program {
         end_with_this_process();
         let mut command = Command::new(program);
         command.args(arguments).env("LC_ALL", "C").process_group(0);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         for (name, _) in std::env::vars_os() {
             let name_text = name.to_string_lossy();
             if name_text.starts_with("PG") || name_text == "LANGUAGE" {
@@ -63,7 +66,10 @@ impl Program {
         out: impl FnOnce(&[u8]) -> io::Result<()>,
         err: impl FnOnce(&[u8]),
     ) -> io::Result<bool> {
-        let ready = poll([descriptor(&self.stdout), descriptor(&self.stderr)], timeout);
+        let ready = poll(
+            [descriptor(&self.stdout), descriptor(&self.stderr)],
+            timeout,
+        );
         pgrx::check_for_interrupts!();
         if ready[1] {
             let count = read_some(&mut self.stderr, &mut self.buffer)?;
@@ -113,7 +119,11 @@ fn read_some(pipe: &mut Option<impl Read>, buffer: &mut [u8]) -> io::Result<usiz
 
 /// Which of the descriptors (-1: none) have something to read, or an end to see.
 fn poll(descriptors: [i32; 2], timeout: Duration) -> [bool; 2] {
-    let mut waits = descriptors.map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 });
+    let mut waits = descriptors.map(|fd| libc::pollfd {
+        fd,
+        events: libc::POLLIN,
+        revents: 0,
+    });
     // SAFETY: the array is valid for the call. A signal interrupts it, which reads as "nothing".
     let count = unsafe { libc::poll(waits.as_mut_ptr(), 2, timeout.as_millis() as i32) };
     if count <= 0 {

@@ -35,8 +35,7 @@ pub fn state(sequence: pg_sys::Oid) -> Option<State> {
             std::ptr::null_mut(),
         );
         let tuple = pg_sys::systable_getnext(scan);
-        let state = (!tuple.is_null())
-            .then(|| *pg_sys::heap_tuple_get_struct::<State>(tuple));
+        let state = (!tuple.is_null()).then(|| *pg_sys::heap_tuple_get_struct::<State>(tuple));
         pg_sys::systable_endscan(scan);
         pg_sys::relation_close(relation, lock);
         state

@@ -68,7 +68,11 @@ pub fn own_socket() -> (String, String) {
     let directories = super::guc::value(c"unix_socket_directories").unwrap_or_default();
     let first = directories.split(',').next().unwrap_or_default();
     let first = first.trim().trim_matches('"').to_string();
-    let host = if first.is_empty() { "localhost".to_string() } else { first };
+    let host = if first.is_empty() {
+        "localhost".to_string()
+    } else {
+        first
+    };
     (host, super::guc::value(c"port").unwrap_or_default())
 }
 
@@ -81,7 +85,9 @@ pub fn bootstrap_superuser() -> String {
         if name.is_null() {
             return String::new();
         }
-        std::ffi::CStr::from_ptr(name).to_string_lossy().into_owned()
+        std::ffi::CStr::from_ptr(name)
+            .to_string_lossy()
+            .into_owned()
     }
 }
 /// End of the WAL that has been written so far, flushed or not.

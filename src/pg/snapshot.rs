@@ -37,7 +37,9 @@ impl Exported {
     /// The snapshot `name` that this process has exported, read from the file which ExportSnapshot
     /// wrote for its importers (PostgreSQL's snapmgr.c): a slot's snapshot has no SQL to ask.
     pub fn read(name: &str, lsn: u64) -> Exported {
-        let path = super::server::data_directory().join("pg_snapshots").join(name);
+        let path = super::server::data_directory()
+            .join("pg_snapshots")
+            .join(name);
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) => error!("could not read \"{}\": {error}", path.display()),
@@ -51,7 +53,15 @@ impl Exported {
         let mut xip: Vec<u64> = values("xip:").collect();
         xip.sort_unstable();
         let (xmin, xmax) = (values("xmin:").next(), values("xmax:").next());
-        let sees = Snapshot { xmin: xmin.unwrap_or(0), xmax: xmax.unwrap_or(0), xip };
-        Exported { name: name.to_string(), sees, lsn }
+        let sees = Snapshot {
+            xmin: xmin.unwrap_or(0),
+            xmax: xmax.unwrap_or(0),
+            xip,
+        };
+        Exported {
+            name: name.to_string(),
+            sees,
+            lsn,
+        }
     }
 }

@@ -19,8 +19,7 @@ impl ServerText {
         unsafe {
             let start = text.as_ptr().cast();
             let length = text.len() as i32;
-            let converted =
-                pg_sys::pg_any_to_server(start, length, pg_sys::pg_enc::PG_UTF8 as i32);
+            let converted = pg_sys::pg_any_to_server(start, length, pg_sys::pg_enc::PG_UTF8 as i32);
             if std::ptr::eq(converted, start) {
                 return ServerText(text.as_bytes().to_vec());
             }

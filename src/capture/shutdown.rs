@@ -1,0 +1,17 @@
+//! Whether this worker was asked to end. pgrx's own question forgets its answer once it is asked.
+
+use std::cell::Cell;
+
+use pgrx::bgworkers::BackgroundWorker;
+
+thread_local! {
+    static REQUESTED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// True from the first SIGTERM on.
+pub fn is_requested() -> bool {
+    if BackgroundWorker::sigterm_received() {
+        REQUESTED.set(true);
+    }
+    REQUESTED.get()
+}
