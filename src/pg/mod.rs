@@ -3,3 +3,8 @@
 
 pub mod guc;
 pub mod server;
+pub mod ddl_hook;
+pub mod ddl_node;
+pub mod ddl_scan;
+pub mod ddl_statement;
+pub mod ddl_subtransaction;
