@@ -1,2 +1,25 @@
-//! ddl_log
-pub fn init() {}
+//! DDL in the stream: every statement that changes the schema is written to ddl_history, in the same
+//! transaction and before it takes effect, so that decoding finds it at its place.
+
+mod amend;
+mod frames;
+mod history;
+mod hook;
+mod objects;
+mod plan;
+mod secrets;
+mod session;
+mod statement_text;
+mod synthesize;
+mod ways;
+
+use pgrx::prelude::*;
+
+extension_sql_file!("../../sql/ddl_history.sql", name = "ddl_history");
+
+pub use hook::record_own;
+
+/// Puts the hooks in place. Only while shared_preload_libraries is processed.
+pub fn init() {
+    hook::init();
+}

@@ -4,6 +4,8 @@ use std::ffi::{c_char, CStr, CString};
 
 use pgrx::prelude::*;
 
+use super::quote;
+
 /// SQL text or a name in the database's encoding, which need not be UTF-8.
 pub type Sql = Vec<u8>;
 
@@ -61,31 +63,12 @@ pub fn c_string(text: &[u8]) -> CString {
     CString::new(&text[..upto]).unwrap_or_default()
 }
 
-/// `name` quoted where an identifier needs it.
-pub fn quote_identifier(name: &[u8]) -> Sql {
-    let name = c_string(name);
-    // SAFETY: quote_identifier answers its argument or a palloc'd copy, both NUL-terminated.
-    unsafe { bytes(pg_sys::quote_identifier(name.as_ptr())) }.unwrap_or_default()
-}
-
-/// `schema.name`, both quoted where needed.
-pub fn qualified(schema: &[u8], name: &[u8]) -> Sql {
-    [&quote_identifier(schema)[..], b".", &quote_identifier(name)[..]].concat()
-}
-
-/// `text` as a string literal.
-pub fn quote_literal(text: &[u8]) -> Sql {
-    let text = c_string(text);
-    // SAFETY: answers a palloc'd, NUL-terminated string.
-    unsafe { bytes(pg_sys::quote_literal_cstr(text.as_ptr())) }.unwrap_or_default()
-}
-
 /// Qualified name of a relation; none when it does not exist.
 pub fn relation_name(relation: pg_sys::Oid) -> Option<Sql> {
     // SAFETY: look-ups by OID that answer NULL for what does not exist.
     unsafe {
         let name = bytes(pg_sys::get_rel_name(relation))?;
         let schema = bytes(pg_sys::get_namespace_name(pg_sys::get_rel_namespace(relation)))?;
-        Some(qualified(&schema, &name))
+        Some(quote::qualified(&schema, &name))
     }
 }

@@ -2,6 +2,17 @@
 //! besides the declarations of shared memory. What is outside sees safe functions and owned values.
 
 pub mod compat;
+pub mod ddl_catalog;
+pub mod ddl_database;
+pub mod ddl_filled;
+pub mod ddl_history;
+pub mod ddl_hook;
+pub mod ddl_identity;
+pub mod ddl_node;
+pub mod ddl_scan;
+pub mod ddl_statement;
+pub mod ddl_subject;
+pub mod ddl_subtransaction;
 pub mod declared;
 pub mod decoding;
 pub mod extension;
@@ -12,11 +23,6 @@ pub mod plugin;
 pub mod quote;
 pub mod relation;
 pub mod server;
-pub mod ddl_hook;
-pub mod ddl_node;
-pub mod ddl_scan;
-pub mod ddl_statement;
-pub mod ddl_subtransaction;
 pub mod session;
 pub mod value;
 pub mod xid;
