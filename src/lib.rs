@@ -8,6 +8,8 @@ mod capture;
 mod ddl_log;
 mod output_plugin;
 mod pg;
+mod replica_identity;
+mod sequences;
 mod settings;
 mod status;
 
@@ -22,7 +24,7 @@ use pgrx::prelude::*;
 pub extern "C-unwind" fn _PG_init() {
     settings::init();
     if pg::server::is_preloading() {
-        status::init();
+        pg::shared::init();
         capture::init();
         ddl_log::init();
     }

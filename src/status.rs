@@ -8,7 +8,8 @@
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use pgrx::prelude::*;
-use pgrx::{pg_shmem_init, PGRXSharedMemory, PgAtomic, PgLwLock};
+
+use crate::pg::shared::{BOARD, WAKE};
 
 /// Databases of one cluster that can be backed up at once.
 pub const MAX_DATABASES: usize = 64;
@@ -107,7 +108,10 @@ pub struct DatabaseStatus {
     pub bytes: u64,
     /// Things that could not be carried faithfully, and were marked in the files.
     pub flags: u64,
+    /// Times that a worker ended and had to be started again.
     pub restarts: u32,
+    /// Failures since it last caught up; each makes the next wait longer.
+    pub failures: u32,
     pub errors: u64,
     pub last_error_at: i64,
     pub retry_at: i64,
@@ -174,23 +178,6 @@ impl Default for WakeTable {
             launcher: AtomicUsize::new(0),
         }
     }
-}
-
-// SAFETY: plain values and atomics; nothing in them points into one process's own memory (a latch
-// address lies in shared memory, at the same place in every process).
-unsafe impl PGRXSharedMemory for Board {}
-// SAFETY: as above.
-unsafe impl PGRXSharedMemory for WakeTable {}
-
-// SAFETY: initialized in `init`, from _PG_init, while shared_preload_libraries is processed.
-static BOARD: PgLwLock<Board> = unsafe { PgLwLock::new(c"pg_incrbackup") };
-// SAFETY: as above.
-static WAKE: PgAtomic<WakeTable> = unsafe { PgAtomic::new(c"pg_incrbackup wake table") };
-
-/// Asks for the shared memory. Only while shared_preload_libraries is processed.
-pub fn init() {
-    pg_shmem_init!(BOARD);
-    pg_shmem_init!(WAKE);
 }
 
 /// The entry of `database`, copied.

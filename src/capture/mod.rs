@@ -1,2 +1,41 @@
-//! capture
-pub fn init() {}
+//! Capture: from the slot to fsynced segments.
+//!
+//! The launcher starts one worker for each slot named `pg_incrbackup_<database oid>`: the slot is
+//! the durable registry of what is backed up. A worker opens its chain, reads the slot with one of
+//! two readers (`stream`, `poll`), and writes through a journal; what is fsynced, and only that, is
+//! confirmed to the slot.
+
+mod error;
+mod foreign;
+mod foreign_sql;
+mod journal;
+mod launcher;
+mod poll;
+mod sequence_sync;
+mod step_aside;
+mod stream;
+mod worker;
+
+use pgrx::prelude::*;
+
+pub use self::launcher::slot_name;
+pub use self::step_aside::{come_back, database_dropped, step_aside};
+
+use crate::pg::{server, wake};
+use crate::status;
+
+/// Registers the launcher and the commit callback. Only while the library is preloaded.
+pub fn init() {
+    launcher::register();
+    wake::register_commit_callback();
+}
+
+/// Makes the launcher look for slots at once.
+pub fn wake_launcher() {
+    server::set_latch(status::launcher_latch());
+}
+
+/// Makes the capture worker of a database look at the board at once.
+pub fn wake_worker(database: pg_sys::Oid) {
+    server::set_latch(status::latch_of(database));
+}

@@ -20,7 +20,7 @@ use crate::pg::ddl_hook::{install, Callbacks};
 use crate::pg::ddl_node::Sql;
 use crate::pg::ddl_statement::Statement;
 use crate::pg::ddl_subtransaction::{attempt, Failure};
-use crate::pg::{ddl_catalog, ddl_history, ddl_subject, server};
+use crate::pg::{ddl_catalog, ddl_history, ddl_touched, server};
 use crate::settings::{self, OnLogError};
 use crate::{capture, replica_identity, status};
 
@@ -79,8 +79,8 @@ fn facts(statement: &Statement, way: Way) -> Frame {
     Frame {
         way: Some(way),
         import_target: statement.import_target(),
-        tables: ddl_subject::touched_tables(statement),
-        named_tables: ddl_subject::created_relation(statement).into_iter().collect(),
+        tables: ddl_touched::touched_tables(statement),
+        named_tables: ddl_touched::created_relation(statement).into_iter().collect(),
         added_columns: statement.added_columns(),
         sets_replica_identity: statement.sets_replica_identity(),
         ..Frame::default()
@@ -144,7 +144,7 @@ fn after_utility(number: u64) {
 
 fn insert_later(later: Later) -> Option<WrittenRow> {
     let is_temporary = later.if_permanent.as_ref().is_some_and(|(schema, name)| {
-        ddl_subject::relation_named(schema, name).is_none()
+        ddl_touched::relation_named(schema, name).is_none()
     });
     let row = (!is_temporary).then(|| WrittenRow::insert(later.history, later.record));
     if later.holds_session_lock {

@@ -16,6 +16,17 @@ mod ways;
 use pgrx::prelude::*;
 
 extension_sql_file!("../../sql/ddl_history.sql", name = "ddl_history");
+extension_sql_file!(
+    "../../sql/ddl_triggers.sql",
+    name = "ddl_triggers",
+    requires = [
+        "ddl_history",
+        objects::incr_ddl_command_end,
+        objects::incr_sql_drop,
+        objects::incr_table_rewrite,
+        objects::incr_refuse_write
+    ]
+);
 
 pub use hook::record_own;
 

@@ -11,8 +11,9 @@ use crate::pg::ddl_filled::filled_table;
 use crate::pg::ddl_node::Sql;
 use crate::pg::ddl_roles::named_roles;
 use crate::pg::ddl_statement::Statement;
-use crate::pg::ddl_subject::{created_relation, reads_temporary, targets, Place, Target};
+use crate::pg::ddl_subject::{targets, Place, Target};
 use crate::pg::ddl_subscription;
+use crate::pg::ddl_touched::{created_relation, reads_temporary};
 use crate::pg::quote;
 
 /// When the row of a statement is written.

@@ -3,16 +3,21 @@
 //! A row is one tag byte and its payload. The segment writer alone knows the segment's random key,
 //! so the plugin says what a line is and the writer writes it. Both readers see the same rows.
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 
 use archive::escape::{percent_decode, percent_encode};
 use archive::lsn::Lsn;
+use archive::time::{iso, parse_iso};
 
 /// One row, borrowed from what the plugin wrote.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Frame<'a> {
-    /// A transaction starts: 64-bit xid, end of its commit record, commit time.
-    Begin { xid: u64, commit_lsn: Lsn, commit_time: DateTime<Utc> },
+    /// A transaction starts: 64-bit xid, end of its commit record, commit time where it is known.
+    Begin {
+        xid: u64,
+        commit_lsn: Lsn,
+        commit_time: Option<DateTime<Utc>>,
+    },
     /// One SQL statement on one line.
     Statement(&'a [u8]),
     /// A sequence's position, as a statement on one line.
@@ -21,9 +26,16 @@ pub enum Frame<'a> {
     CopyRow(&'a [u8]),
     CopyEnd,
     /// SQL text of any shape, and whose it was.
-    Ddl { command: String, role: String, text: &'a [u8] },
+    Ddl {
+        command: String,
+        role: Vec<u8>,
+        text: &'a [u8],
+    },
     /// A role that the transaction made, and whether it is a superuser.
-    Role { name: Vec<u8>, superuser: bool },
+    Role {
+        name: Vec<u8>,
+        superuser: bool,
+    },
     /// Something that could not be carried faithfully.
     Flag(&'a [u8]),
     Commit,
@@ -34,8 +46,14 @@ pub enum Frame<'a> {
 #[error("the output plugin wrote a row that is no frame (starts with byte {0:#04x})")]
 pub struct UnknownFrame(u8);
 
-pub fn push_begin(out: &mut Vec<u8>, xid: u64, commit_lsn: u64, commit_time: DateTime<Utc>) {
-    let time = commit_time.to_rfc3339_opts(SecondsFormat::Micros, true);
+/// `commit_time` is `None` where the output plugin does not tell it.
+pub fn push_begin(
+    out: &mut Vec<u8>,
+    xid: u64,
+    commit_lsn: u64,
+    commit_time: Option<DateTime<Utc>>,
+) {
+    let time = commit_time.map_or_else(|| "unknown".to_owned(), iso);
     out.extend_from_slice(format!("B{xid} {} {time}", Lsn(commit_lsn)).as_bytes());
 }
 
@@ -72,23 +90,34 @@ fn parse_begin(payload: &[u8]) -> Option<Frame<'_>> {
     let mut words = std::str::from_utf8(payload).ok()?.split(' ');
     let xid = words.next()?.parse().ok()?;
     let commit_lsn = words.next()?.parse().ok()?;
-    let time = DateTime::parse_from_rfc3339(words.next()?).ok()?;
-    Some(Frame::Begin { xid, commit_lsn, commit_time: time.with_timezone(&Utc) })
+    let commit_time = match words.next()? {
+        "unknown" => None,
+        time => Some(parse_iso(time)?),
+    };
+    Some(Frame::Begin {
+        xid,
+        commit_lsn,
+        commit_time,
+    })
 }
 
 fn parse_ddl(payload: &[u8]) -> Option<Frame<'_>> {
     let end = payload.iter().position(|byte| *byte == b'\n')?;
-    let (command, role) = std::str::from_utf8(&payload[..end]).ok()?.split_once('\t')?;
-    let role = role.to_owned();
-    Some(Frame::Ddl { command: command.to_owned(), role, text: &payload[end + 1..] })
+    let (command, role) = std::str::from_utf8(&payload[..end])
+        .ok()?
+        .split_once('\t')?;
+    let role = percent_decode(role.as_bytes())?;
+    Some(Frame::Ddl {
+        command: command.to_owned(),
+        role,
+        text: &payload[end + 1..],
+    })
 }
 
 fn parse_role(payload: &[u8]) -> Option<Frame<'_>> {
     let space = payload.iter().position(|byte| *byte == b' ')?;
-    Some(Frame::Role { name: payload[space + 1..].to_vec(), superuser: &payload[..space] == b"on" })
-}
-
-/// A role name as it stands in [`Frame::Ddl`].
-pub fn decode_role(role: &str) -> Vec<u8> {
-    percent_decode(role).unwrap_or_else(|_| role.as_bytes().to_vec())
+    Some(Frame::Role {
+        name: payload[space + 1..].to_vec(),
+        superuser: &payload[..space] == b"on",
+    })
 }

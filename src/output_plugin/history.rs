@@ -66,7 +66,9 @@ impl Statement {
             text
         };
         Self {
-            id: String::from_utf8_lossy(&text(columns.id)).parse().unwrap_or_default(),
+            id: String::from_utf8_lossy(&text(columns.id))
+                .parse()
+                .unwrap_or_default(),
             command: String::from_utf8_lossy(&text(columns.command)).into_owned(),
             executed_by: text(columns.executed_by),
             by_superuser: text(columns.by_superuser) == b"true",
@@ -84,7 +86,10 @@ impl Statement {
 
     /// The script of CREATE EXTENSION writes rows that replaying the statement writes again.
     pub fn brackets_rows(&self) -> bool {
-        matches!(self.command.as_str(), "CREATE EXTENSION" | "ALTER EXTENSION")
+        matches!(
+            self.command.as_str(),
+            "CREATE EXTENSION" | "ALTER EXTENSION"
+        )
     }
 
     /// A command about a role becomes a comment: segments never create roles.
@@ -108,14 +113,22 @@ impl Statement {
         let (mut before, mut after) = (Vec::new(), Vec::new());
         push_set(&mut before, b"ROLE", &quote::identifier(&self.executed_by));
         push_set(&mut after, b"ROLE", b"NONE");
-        push_set(&mut before, b"search_path", &search_path_list(&self.search_path));
+        push_set(
+            &mut before,
+            b"search_path",
+            &search_path_list(&self.search_path),
+        );
         push_set(&mut after, b"search_path", b"''");
         for (name, value) in self.other_settings() {
             let Some((_, header)) = SETTINGS.iter().find(|(n, _)| n.eq_ignore_ascii_case(&name))
             else {
                 continue;
             };
-            push_set(&mut before, name.as_bytes(), &quote::literal(value.as_bytes()));
+            push_set(
+                &mut before,
+                name.as_bytes(),
+                &quote::literal(value.as_bytes()),
+            );
             push_set(&mut after, name.as_bytes(), header.as_bytes());
         }
         before.push(b'\n');
@@ -132,7 +145,10 @@ impl Statement {
             return Vec::new();
         };
         let text = |value: Value| value.as_str().map(str::to_owned);
-        settings.into_iter().filter_map(|(name, value)| Some((name, text(value)?))).collect()
+        settings
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, text(value)?)))
+            .collect()
     }
 }
 
@@ -147,7 +163,10 @@ fn push_set(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
 
 fn trim_end(text: &[u8]) -> &[u8] {
     let is_end = |byte: &u8| byte.is_ascii_whitespace() || *byte == b';';
-    let length = text.iter().rposition(|byte| !is_end(byte)).map_or(0, |last| last + 1);
+    let length = text
+        .iter()
+        .rposition(|byte| !is_end(byte))
+        .map_or(0, |last| last + 1);
     &text[..length]
 }
 
@@ -156,7 +175,10 @@ fn trim_end(text: &[u8]) -> &[u8] {
 /// The stored value is the user's own (`set_config` takes `a;DROP/**/…` as one unquoted name), so it
 /// is split by the rules of SplitIdentifierString (utils/adt/varlena.c) and never copied.
 fn search_path_list(path: &[u8]) -> Vec<u8> {
-    let names: Vec<Vec<u8>> = split_identifiers(path).iter().map(|n| always_quoted(n)).collect();
+    let names: Vec<Vec<u8>> = split_identifiers(path)
+        .iter()
+        .map(|n| always_quoted(n))
+        .collect();
     if names.is_empty() {
         return b"''".to_vec();
     }

@@ -71,7 +71,10 @@ mod tests {
 
     #[pg_test]
     fn a_literal_never_holds_a_raw_line_end() {
-        assert_eq!(written(Form::Quoted, "a'b\nc\\", Place::Value), "E'a''b\\nc\\\\'");
+        assert_eq!(
+            written(Form::Quoted, "a'b\nc\\", Place::Value),
+            "E'a''b\\nc\\\\'"
+        );
         assert_eq!(written(Form::Quoted, "plain", Place::Value), "'plain'");
     }
 }

@@ -6,7 +6,7 @@
 //! plain statements in decoder_raw's dialect (`pg_recvlogical`).
 
 pub mod frame;
-mod history;
+pub mod history;
 mod literal;
 pub mod options;
 mod relations;
@@ -19,9 +19,9 @@ use self::history::Statement;
 use self::options::Options;
 use self::relations::{Relations, TableSql, Treatment};
 use self::row_sql::{Line, Update};
+use crate::pg::moved_sequences;
 use crate::pg::relation::OpenRelation;
 use crate::pg::value::Row;
-use crate::pg::moved_sequences;
 
 /// Where rows go: `pg_recvlogical`, a SQL function's result, or the segment writer.
 pub trait RowTarget {
@@ -86,11 +86,13 @@ impl Plugin {
     /// `memory` holds what output functions cache, for as long as the session lasts.
     pub fn new(options: Options, memory: pg_sys::MemoryContext) -> Self {
         let (relations, line) = (Relations::default(), Line::default());
-        Self { options, relations, line, memory, state: State::default() }
-    }
-
-    pub fn options(&self) -> Options {
-        self.options
+        Self {
+            options,
+            relations,
+            line,
+            memory,
+            state: State::default(),
+        }
     }
 
     pub fn begin(&mut self) {
@@ -119,8 +121,12 @@ impl Plugin {
             Treatment::Write(_) if writer.state.bracket.is_some() => {}
             Treatment::Write(table) => writer.row_change(table, relation.oid(), change),
             Treatment::History(columns, description) => match change {
-                Change::Insert { new } => writer.insert_statement(Statement::read(columns, description, new)),
-                Change::Update { new, .. } => writer.amend(Statement::read(columns, description, new)),
+                Change::Insert { new } => {
+                    writer.insert_statement(Statement::read(columns, description, new))
+                }
+                Change::Update { new, .. } => {
+                    writer.amend(Statement::read(columns, description, new))
+                }
                 Change::Delete { .. } => {}
             },
         }
@@ -151,7 +157,14 @@ impl Plugin {
             target,
         };
         let cascade: &[u8] = if truncate.cascade { b" CASCADE;" } else { b";" };
-        writer.statement(&[b"TRUNCATE ", list.join(b", ".as_slice()).as_slice(), cascade].concat());
+        writer.statement(
+            &[
+                b"TRUNCATE ",
+                list.join(b", ".as_slice()).as_slice(),
+                cascade,
+            ]
+            .concat(),
+        );
     }
 
     /// The name to TRUNCATE; ONLY is an error for a partitioned table, which has no rows itself.
@@ -245,17 +258,30 @@ impl Writer<'_> {
     /// Counts an INSERT and says whether it goes into a COPY block, which is opened when due.
     fn extends_copy(&mut self, table: &TableSql, relation: pg_sys::Oid) -> bool {
         let threshold = self.options.copy_threshold;
-        let Some(head) = table.copy_head.as_ref().filter(|_| self.options.framing && threshold > 0)
+        let Some(head) = table
+            .copy_head
+            .as_ref()
+            .filter(|_| self.options.framing && threshold > 0)
         else {
             return false;
         };
         // The head too: an ALTER TABLE between two rows changes the columns.
-        match self.state.run.as_mut().filter(|run| run.relation == relation && run.head == *head) {
+        match self
+            .state
+            .run
+            .as_mut()
+            .filter(|run| run.relation == relation && run.head == *head)
+        {
             Some(run) => run.rows += 1,
             None => {
                 self.end_run();
                 let head = head.clone();
-                self.state.run = Some(Run { relation, head, rows: 1, is_copy: false });
+                self.state.run = Some(Run {
+                    relation,
+                    head,
+                    rows: 1,
+                    is_copy: false,
+                });
             }
         }
         let due = self.state.run.as_mut().filter(|run| run.rows > threshold);
@@ -329,14 +355,21 @@ impl Writer<'_> {
         if self.state.bracket == Some(statement.id) {
             self.state.bracket = None;
         }
-        if self.state.held.as_ref().is_some_and(|held| held.id == statement.id) {
+        if self
+            .state
+            .held
+            .as_ref()
+            .is_some_and(|held| held.id == statement.id)
+        {
             self.state.held = Some(statement).filter(|statement| statement.replay);
         }
     }
 
     /// Writes the statement that was held back.
     fn release_held(&mut self) {
-        let Some(statement) = self.state.held.take() else { return };
+        let Some(statement) = self.state.held.take() else {
+            return;
+        };
         if !self.options.framing {
             if !statement.is_role() {
                 self.statement(&statement.block());
@@ -389,9 +422,13 @@ impl Writer<'_> {
             return;
         }
         if self.options.framing {
-            let Transaction { xid, commit_lsn, commit_time } = self.transaction;
+            let Transaction {
+                xid,
+                commit_lsn,
+                commit_time,
+            } = self.transaction;
             let mut row = Vec::new();
-            frame::push_begin(&mut row, xid, commit_lsn, commit_time);
+            frame::push_begin(&mut row, xid, commit_lsn, Some(commit_time));
             self.target.row(&row);
         } else if self.options.include_transaction {
             self.target.row(b"BEGIN;");

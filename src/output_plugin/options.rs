@@ -55,7 +55,9 @@ fn invalid(name: &str, value: Option<&str>) -> ErrorReport {
         format!("invalid value \"{value}\" for option \"{name}\" of output plugin pg_incrbackup"),
         "Options::parse",
     )
-    .set_hint("Switches take on or off, output_format takes textual or binary, copy_threshold a number.")
+    .set_hint(
+        "Switches take on or off, output_format takes textual or binary, copy_threshold a number.",
+    )
 }
 
 fn unknown(name: &str) -> ErrorReport {

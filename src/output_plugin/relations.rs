@@ -69,7 +69,10 @@ impl Relations {
                 }
             }
             Invalidated::Everything => {
-                self.entries.drain().map(|(_, entry)| entry).for_each(release);
+                self.entries
+                    .drain()
+                    .map(|(_, entry)| entry)
+                    .for_each(release);
             }
         }
     }
@@ -103,7 +106,9 @@ fn treatment(relation: OpenRelation, memory: pg_sys::MemoryContext) -> Treatment
 }
 
 fn is_foreign_member(relation: OpenRelation) -> bool {
-    relation.extension().is_some_and(|owner| !extension::dumps_rows_of(owner, relation.oid()))
+    relation
+        .extension()
+        .is_some_and(|owner| !extension::dumps_rows_of(owner, relation.oid()))
 }
 
 fn own_table(relation: OpenRelation, memory: pg_sys::MemoryContext) -> Treatment {
@@ -124,23 +129,57 @@ pub fn written_columns(columns: &[Column]) -> impl Iterator<Item = &Column> {
 
 fn table_sql(description: Description, is_rewrite: bool) -> TableSql {
     let target = quote::qualified(&description.schema, &description.name);
-    let names: Vec<Vec<u8>> =
-        written_columns(&description.columns).map(|c| quote::identifier(&c.name)).collect();
+    let names: Vec<Vec<u8>> = written_columns(&description.columns)
+        .map(|c| quote::identifier(&c.name))
+        .collect();
     let list = names.join(b", ".as_slice());
-    let overriding = description.columns.iter().any(|column| column.is_identity_always);
+    let overriding = description
+        .columns
+        .iter()
+        .any(|column| column.is_identity_always);
     let insert_head = if names.is_empty() {
         [b"INSERT INTO ", target.as_slice(), b" DEFAULT VALUES;"].concat()
     } else {
-        let overriding: &[u8] = if overriding { b" OVERRIDING SYSTEM VALUE" } else { b"" };
-        [b"INSERT INTO ", target.as_slice(), b" (", list.as_slice(), b")", overriding, b" VALUES ("]
-            .concat()
+        let overriding: &[u8] = if overriding {
+            b" OVERRIDING SYSTEM VALUE"
+        } else {
+            b""
+        };
+        [
+            b"INSERT INTO ",
+            target.as_slice(),
+            b" (",
+            list.as_slice(),
+            b")",
+            overriding,
+            b" VALUES (",
+        ]
+        .concat()
     };
     let copy_head = (!names.is_empty()).then(|| {
-        [b"COPY ", target.as_slice(), b" (", list.as_slice(), b") FROM stdin;"].concat()
+        [
+            b"COPY ",
+            target.as_slice(),
+            b" (",
+            list.as_slice(),
+            b") FROM stdin;",
+        ]
+        .concat()
     });
-    let only: &[u8] = if description.has_children { b"ONLY " } else { b"" };
+    let only: &[u8] = if description.has_children {
+        b"ONLY "
+    } else {
+        b""
+    };
     let only_target = [only, target.as_slice()].concat();
-    TableSql { description, target, only_target, insert_head, copy_head, is_rewrite }
+    TableSql {
+        description,
+        target,
+        only_target,
+        insert_head,
+        copy_head,
+        is_rewrite,
+    }
 }
 
 impl TableSql {

@@ -40,7 +40,11 @@ pub fn push_insert(line: &mut Line, table: &mut TableSql, row: &Row) {
     if table.copy_head.is_none() {
         return;
     }
-    let columns = table.description.columns.iter_mut().filter(|column| !column.is_generated);
+    let columns = table
+        .description
+        .columns
+        .iter_mut()
+        .filter(|column| !column.is_generated);
     for (nth, column) in columns.enumerate() {
         if nth > 0 {
             line.push(b", ");
@@ -52,7 +56,11 @@ pub fn push_insert(line: &mut Line, table: &mut TableSql, row: &Row) {
 
 /// Appends one row of a COPY block, without its line end.
 pub fn push_copy_row(line: &mut Line, table: &mut TableSql, row: &Row) {
-    let columns = table.description.columns.iter_mut().filter(|column| !column.is_generated);
+    let columns = table
+        .description
+        .columns
+        .iter_mut()
+        .filter(|column| !column.is_generated);
     for (nth, column) in columns.enumerate() {
         if nth > 0 {
             line.push(b"\t");
@@ -93,12 +101,22 @@ pub enum Update {
 /// Appends an UPDATE. `old` holds the key (or the whole row) where the WAL has it.
 pub fn push_update(line: &mut Line, table: &mut TableSql, old: Option<&Row>, new: &Row) -> Update {
     let start = line.sql.len();
-    line.push(b"UPDATE ").push(&table.only_target).push(b" SET ");
+    line.push(b"UPDATE ")
+        .push(&table.only_target)
+        .push(b" SET ");
     let is_full = table.identity() == Identity::Full;
     let mut always = Vec::new();
     let mut separator: &[u8] = b"";
-    for column in table.description.columns.iter_mut().filter(|column| !column.is_generated) {
-        if new.get(column.index).is_some_and(|value| column.is_unchanged_toast(value)) {
+    for column in table
+        .description
+        .columns
+        .iter_mut()
+        .filter(|column| !column.is_generated)
+    {
+        if new
+            .get(column.index)
+            .is_some_and(|value| column.is_unchanged_toast(value))
+        {
             continue;
         }
         // decoder_raw's dialect sets the key too; what is known to be the same is left out where
@@ -161,7 +179,11 @@ fn push_where(line: &mut Line, table: &mut TableSql, row: &Row) {
 }
 
 fn push_key(line: &mut Line, table: &mut TableSql, row: &Row) {
-    let keys = table.description.columns.iter_mut().filter(|column| column.is_key);
+    let keys = table
+        .description
+        .columns
+        .iter_mut()
+        .filter(|column| column.is_key);
     for (nth, column) in keys.enumerate() {
         if nth > 0 {
             line.push(b" AND ");
@@ -213,9 +235,13 @@ fn push_comparison(line: &mut Line, column: &mut Column, row: &Row) {
     }
     line.push(b" ");
     match &column.equality {
-        Equality::Image(operator) | Equality::Loose(operator) => { line.push(operator); }
+        Equality::Image(operator) | Equality::Loose(operator) => {
+            line.push(operator);
+        }
         // A unique index has an equality; only a type whose default one is missing comes here.
-        Equality::None => { line.push(b"="); }
+        Equality::None => {
+            line.push(b"=");
+        }
     }
     line.push(b" ");
     line.push_value(column, row, Place::Comparison);
@@ -227,7 +253,11 @@ pub fn identity_switch(table: &TableSql, columns: &[Vec<u8>], generated: &str) -
     let mut out = b"ALTER TABLE ".to_vec();
     out.extend_from_slice(&table.only_target);
     for (nth, column) in columns.iter().enumerate() {
-        out.extend_from_slice(if nth > 0 { b", ALTER COLUMN " } else { b" ALTER COLUMN " });
+        out.extend_from_slice(if nth > 0 {
+            b", ALTER COLUMN "
+        } else {
+            b" ALTER COLUMN "
+        });
         out.extend_from_slice(column);
         out.extend_from_slice(format!(" SET GENERATED {generated}").as_bytes());
     }

@@ -188,3 +188,42 @@ pub unsafe fn options(list: *mut pg_sys::List) -> Vec<(Sql, Option<Sql>)> {
         found
     }
 }
+
+/// True when a default expression (pg_attrdef.adbin) gives the same value whenever it is computed.
+pub fn is_immutable_default(expression: &[u8]) -> bool {
+    let expression = c_string(expression);
+    // SAFETY: reads a node tree that PostgreSQL wrote itself.
+    unsafe { !pg_sys::contain_mutable_functions(pg_sys::stringToNode(expression.as_ptr()).cast()) }
+}
+
+/// A query in which `bytes(x)` stands for the bytes of the text `x` in the database's encoding,
+/// which need not be one that a Rust string can hold.
+pub fn with_bytes(query: &str) -> String {
+    let mut out = String::with_capacity(query.len() * 2);
+    let mut rest = query;
+    while let Some(place) = rest.find("bytes(") {
+        let inside = place + "bytes(".len();
+        let end = inside + closing(&rest[inside..]);
+        out.push_str(&rest[..place]);
+        out.push_str("pg_catalog.convert_to((");
+        out.push_str(&rest[inside..end]);
+        out.push_str(")::pg_catalog.text, pg_catalog.getdatabaseencoding()::pg_catalog.name)");
+        rest = &rest[end + 1..];
+    }
+    out.push_str(rest);
+    out
+}
+
+/// Where the parenthesis that is open before `text` closes.
+fn closing(text: &str) -> usize {
+    let mut depth = 0;
+    for (place, character) in text.char_indices() {
+        match character {
+            '(' => depth += 1,
+            ')' if depth == 0 => return place,
+            ')' => depth -= 1,
+            _ => {}
+        }
+    }
+    text.len().saturating_sub(1)
+}

@@ -31,13 +31,21 @@ pub struct FilledColumn {
 /// What `statement` will make; none when it makes no table.
 pub fn filled_table(statement: &Statement) -> Option<FilledTable> {
     // SAFETY: the tree is valid while the statement is, and analyzed by the parser.
-    unsafe {
-        let create = match statement.node_tag() {
-            pg_sys::NodeTag::T_CreateTableAsStmt => statement.node.cast(),
-            pg_sys::NodeTag::T_ExplainStmt => explained(statement)?,
-            _ => return None,
-        };
-        read(&*create)
+    unsafe { read(&*create_table_as(statement)?) }
+}
+
+/// The name of what `statement` will make.
+pub(super) fn filled_relation(statement: &Statement) -> Option<*mut pg_sys::RangeVar> {
+    // SAFETY: as above.
+    unsafe { Some((*(*create_table_as(statement)?).into).rel) }
+}
+
+fn create_table_as(statement: &Statement) -> Option<*mut pg_sys::CreateTableAsStmt> {
+    match statement.node_tag() {
+        pg_sys::NodeTag::T_CreateTableAsStmt => Some(statement.node.cast()),
+        // SAFETY: as above.
+        pg_sys::NodeTag::T_ExplainStmt => unsafe { explained(statement) },
+        _ => None,
     }
 }
 

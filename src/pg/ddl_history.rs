@@ -104,9 +104,10 @@ fn relation_in(schema: pg_sys::Oid, name: &std::ffi::CStr) -> Option<pg_sys::Oid
 }
 
 impl HistoryTable {
-    /// Another table of the extension.
-    pub fn neighbour(&self, name: &std::ffi::CStr) -> Option<pg_sys::Oid> {
-        relation_in(self.schema, name)
+    /// The extension's schema.
+    pub fn schema_name(&self) -> Option<Vec<u8>> {
+        // SAFETY: a look-up that answers NULL for what does not exist.
+        unsafe { super::ddl_node::bytes(pg_sys::get_namespace_name(self.schema)) }
     }
 
     /// Takes the lock that a base backup's fence waits for; it is held to the transaction's end.

@@ -148,6 +148,19 @@ impl Statement {
         }
     }
 
+    /// IF EXISTS and CASCADE of a DROP.
+    pub fn drop_options(&self) -> Option<(bool, bool)> {
+        let drop = self.as_a::<pg_sys::DropStmt>(pg_sys::NodeTag::T_DropStmt)?;
+        Some((drop.missing_ok, drop.behavior == pg_sys::DropBehavior::DROP_CASCADE))
+    }
+
+    /// The index that CLUSTER … USING names.
+    pub fn clustered_index(&self) -> Option<Sql> {
+        let cluster = self.as_a::<pg_sys::ClusterStmt>(pg_sys::NodeTag::T_ClusterStmt)?;
+        // SAFETY: a name of a valid tree.
+        unsafe { bytes(cluster.indexname) }
+    }
+
     /// Schema that IMPORT FOREIGN SCHEMA fills.
     pub fn import_target(&self) -> Option<Sql> {
         let import = self

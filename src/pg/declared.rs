@@ -21,6 +21,14 @@ extern "C-unwind" {
         ctx: *mut pg_sys::LogicalDecodingContext,
         record: *mut pg_sys::XLogReaderState,
     );
+    // replication/message.h; 17 added `flush`.
+    fn LogLogicalMessage(
+        prefix: *const std::ffi::c_char,
+        message: *const std::ffi::c_char,
+        size: usize,
+        transactional: bool,
+        #[cfg(not(any(feature = "pg15", feature = "pg16")))] flush: bool,
+    ) -> pg_sys::XLogRecPtr;
     // access/xlogutils.h; only their addresses are used, by a reader that calls them itself.
     fn read_local_xlog_page_no_wait(
         reader: *mut pg_sys::XLogReaderState,
@@ -81,8 +89,24 @@ pub unsafe fn process_record(ctx: *mut pg_sys::LogicalDecodingContext) {
 pub fn relation_of_file(locator: Locator) -> Option<pg_sys::Oid> {
     // The map knows the database's own tablespace as 0 (RelidByRelfilenumber does that itself).
     // SAFETY: a catalog look-up; the closure owns nothing.
-    let oid = unsafe {
-        pg_guard_ffi_boundary(|| relid_by_file(locator.tablespace, locator.file_number))
-    };
+    let oid =
+        unsafe { pg_guard_ffi_boundary(|| relid_by_file(locator.tablespace, locator.file_number)) };
     Some(oid).filter(|oid| *oid != pg_sys::InvalidOid)
+}
+
+/// Writes a non-transactional logical message; returns the end of its record, not yet flushed.
+pub fn log_message(prefix: &std::ffi::CStr, message: &[u8]) -> u64 {
+    // SAFETY: both are valid for the call, which copies them; the closure owns nothing.
+    unsafe {
+        pg_guard_ffi_boundary(|| {
+            LogLogicalMessage(
+                prefix.as_ptr(),
+                message.as_ptr().cast(),
+                message.len(),
+                false,
+                #[cfg(not(any(feature = "pg15", feature = "pg16")))]
+                false,
+            )
+        })
+    }
 }

@@ -79,7 +79,10 @@ impl Decoder {
                     return Step::EndOfWal;
                 }
                 let message = std::ffi::CStr::from_ptr(message).to_string_lossy();
-                error!("could not read WAL after {:X}: {message}", (*reader).EndRecPtr);
+                error!(
+                    "could not read WAL after {:X}: {message}",
+                    (*reader).EndRecPtr
+                );
             }
             moved_sequences::note(reader);
             declared::process_record(self.ctx);

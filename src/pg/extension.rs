@@ -50,7 +50,11 @@ fn configuration_tables(extension: pg_sys::Oid) -> Vec<pg_sys::Oid> {
                 &mut key,
             );
             let tuple = pg_sys::systable_getnext(scan);
-            let tables = if tuple.is_null() { None } else { configuration(tuple, catalog) };
+            let tables = if tuple.is_null() {
+                None
+            } else {
+                configuration(tuple, catalog)
+            };
             pg_sys::systable_endscan(scan);
             tables.unwrap_or_default()
         }

@@ -39,14 +39,22 @@ pub unsafe fn note(reader: *mut pg_sys::XLogReaderState) {
         } else {
             std::slice::from_raw_parts((*record).main_data.cast::<u8>(), length)
         };
-        ((*record).header.xl_rmid, (*record).header.xl_xid.into_inner(), data)
+        (
+            (*record).header.xl_rmid,
+            (*record).header.xl_xid.into_inner(),
+            data,
+        )
     };
     if u32::from(rmgr) != pg_sys::RmgrIds::RM_SEQ_ID as u32 {
         return;
     }
     if let Some((locator, value, is_called)) = parse(data) {
         if locator.database == server::my_database() {
-            let position = Position { value, is_called, xid };
+            let position = Position {
+                value,
+                is_called,
+                xid,
+            };
             MOVED.with_borrow_mut(|moved| moved.insert(locator, position));
         }
     }
@@ -75,12 +83,27 @@ pub fn any() -> bool {
 
 /// The positions of all sequences that the current catalogs know, as statements; the rest waits.
 pub fn take_resolved() -> Vec<Vec<u8>> {
+    take(setval)
+}
+
+/// The same as statements that do nothing where there is no sequence of that name.
+pub fn take_guarded() -> Vec<Vec<u8>> {
+    take(guarded_setval)
+}
+
+/// A sequence's schema and name.
+type Name = (Vec<u8>, Vec<u8>);
+
+fn take(statement: impl Fn(&Name, i64, bool) -> Vec<u8>) -> Vec<Vec<u8>> {
     let moved = MOVED.with_borrow_mut(std::mem::take);
     let mut lines = Vec::new();
     let mut unresolved = HashMap::new();
     for (locator, position) in moved {
         match declared::relation_of_file(locator) {
-            Some(oid) => lines.extend(with_relation(oid, |s| setval(s, position)).flatten()),
+            Some(oid) => {
+                let name = with_relation(oid, dumped_name).flatten();
+                lines.extend(name.map(|name| statement(&name, position.value, position.is_called)));
+            }
             None => {
                 unresolved.insert(locator, position);
             }
@@ -104,16 +127,33 @@ pub fn forget_unresolved() {
     });
 }
 
-fn setval(sequence: OpenRelation, position: Position) -> Option<Vec<u8>> {
-    if sequence.kind() != b'S' {
-        return None;
-    }
-    let dumped = |owner| !extension::is_ours(owner) && extension::dumps_rows_of(owner, sequence.oid());
-    if sequence.extension().is_some_and(|owner| !dumped(owner)) {
-        return None;
-    }
-    let name = quote::literal(&sequence.qualified_name());
-    let Position { value, is_called, .. } = position;
+/// The name of a sequence that a dump carries.
+fn dumped_name(sequence: OpenRelation) -> Option<Name> {
+    let dumped =
+        |owner| !extension::is_ours(owner) && extension::dumps_rows_of(owner, sequence.oid());
+    let is_left_out = sequence.extension().is_some_and(|owner| !dumped(owner));
+    (sequence.kind() == b'S' && !is_left_out).then(|| (sequence.schema(), sequence.name()))
+}
+
+/// `SELECT pg_catalog.setval('s.n', 33, true);`
+pub fn setval((schema, name): &Name, value: i64, is_called: bool) -> Vec<u8> {
+    let name = quote::literal(&quote::qualified(schema, name));
     let rest = format!(", {value}, {is_called});");
-    Some([b"SELECT pg_catalog.setval(", name.as_slice(), rest.as_bytes()].concat())
+    [
+        b"SELECT pg_catalog.setval(",
+        name.as_slice(),
+        rest.as_bytes(),
+    ]
+    .concat()
+}
+
+/// The same, doing nothing where there is no such sequence.
+pub fn guarded_setval((schema, name): &Name, value: i64, is_called: bool) -> Vec<u8> {
+    let head = format!(
+        "SELECT pg_catalog.setval(c.oid::pg_catalog.regclass, {value}, {is_called}) \
+         FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace \
+         WHERE c.relkind = 'S' AND n.nspname = "
+    );
+    let (schema, name) = (quote::literal(schema), quote::literal(name));
+    [head.as_bytes(), &schema, b" AND c.relname = ", &name, b";"].concat()
 }

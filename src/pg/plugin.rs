@@ -37,7 +37,6 @@ pub fn send_direct(row: &[u8]) -> bool {
         Some(Ok(())) => true,
         Some(Err(message)) => {
             ereport!(ERROR, PgSqlErrorCode::ERRCODE_IO_ERROR, message);
-            unreachable!("an error was raised")
         }
     }
 }
@@ -69,7 +68,9 @@ struct Session {
 /// Called by PostgreSQL with a zeroed struct to fill.
 #[no_mangle]
 #[pg_guard]
-pub unsafe extern "C-unwind" fn _PG_output_plugin_init(callbacks: *mut pg_sys::OutputPluginCallbacks) {
+pub unsafe extern "C-unwind" fn _PG_output_plugin_init(
+    callbacks: *mut pg_sys::OutputPluginCallbacks,
+) {
     // SAFETY: promised by the caller.
     let callbacks = unsafe { &mut *callbacks };
     callbacks.startup_cb = Some(startup);
@@ -117,14 +118,17 @@ unsafe extern "C-unwind" fn startup(
 unsafe fn option_pairs(list: *mut pg_sys::List) -> Vec<(String, Option<String>)> {
     let text = |pointer: *const std::ffi::c_char| {
         // SAFETY: a NUL-terminated string of the parser's or the caller's making.
-        unsafe { CStr::from_ptr(pointer) }.to_string_lossy().into_owned()
+        unsafe { CStr::from_ptr(pointer) }
+            .to_string_lossy()
+            .into_owned()
     };
     // SAFETY: promised by the caller.
     unsafe {
         let list = pgrx::PgList::<pg_sys::DefElem>::from_pg(list);
         list.iter_ptr()
             .map(|element| {
-                let value = (!(*element).arg.is_null()).then(|| text(pg_sys::defGetString(element)));
+                let value =
+                    (!(*element).arg.is_null()).then(|| text(pg_sys::defGetString(element)));
                 (text((*element).defname), value)
             })
             .collect()
@@ -153,14 +157,23 @@ unsafe extern "C-unwind" fn change(
 ) {
     // SAFETY: `startup` has set the session; PostgreSQL keeps the rest alive during the callback.
     unsafe {
-        let Session { plugin, transaction, old, new, row_memory, .. } = session(ctx);
+        let Session {
+            plugin,
+            transaction,
+            old,
+            new,
+            row_memory,
+            ..
+        } = session(ctx);
         let relation_open = OpenRelation::new(relation);
         let (old_tuple, new_tuple) = compat::change_tuples(change);
         let mut target = Target(ctx);
         in_context(row_memory.context(), || {
             let descriptor = relation_open.tuple_descriptor();
             let unpack = |row: &mut Row, tuple: pg_sys::HeapTuple| {
-                (!tuple.is_null()).then(|| row.deform(tuple, descriptor)).is_some()
+                (!tuple.is_null())
+                    .then(|| row.deform(tuple, descriptor))
+                    .is_some()
             };
             let (has_old, has_new) = (unpack(old, old_tuple), unpack(new, new_tuple));
             let old = has_old.then_some(&*old);
@@ -194,8 +207,14 @@ unsafe extern "C-unwind" fn truncate(
     unsafe {
         let relations = std::slice::from_raw_parts(relations, count as usize);
         let tables: Vec<_> = relations.iter().map(|r| OpenRelation::new(*r)).collect();
-        let truncate = Truncate { cascade: (*change).data.truncate.cascade };
-        let Session { plugin, transaction, .. } = session(ctx);
+        let truncate = Truncate {
+            cascade: (*change).data.truncate.cascade,
+        };
+        let Session {
+            plugin,
+            transaction,
+            ..
+        } = session(ctx);
         plugin.truncate(begun(*transaction), &tables, &truncate, &mut Target(ctx));
     }
 }
@@ -208,7 +227,9 @@ unsafe extern "C-unwind" fn commit(
 ) {
     // SAFETY: as for `begin`.
     let session = unsafe { session(ctx) };
-    session.plugin.commit(begun(session.transaction.take()), &mut Target(ctx));
+    session
+        .plugin
+        .commit(begun(session.transaction.take()), &mut Target(ctx));
     session.settings.leave();
 }
 
@@ -230,7 +251,11 @@ unsafe fn transaction(txn: *mut pg_sys::ReorderBufferTXN) -> Transaction {
     // first callback.
     let (xid, end_lsn, time) =
         unsafe { ((*txn).xid, (*txn).end_lsn, (*txn).xact_time.commit_time) };
-    Transaction { xid: xid::full(xid), commit_lsn: end_lsn, commit_time: utc(time) }
+    Transaction {
+        xid: xid::full(xid),
+        commit_lsn: end_lsn,
+        commit_time: utc(time),
+    }
 }
 
 /// Microseconds between the Unix epoch and PostgreSQL's (2000-01-01).

@@ -12,12 +12,19 @@ pub fn identifier(name: &[u8]) -> Vec<u8> {
     }
     let name = CString::new(name).unwrap_or_default();
     // SAFETY: returns its argument or a palloc'd copy.
-    unsafe { CStr::from_ptr(pg_sys::quote_identifier(name.as_ptr())) }.to_bytes().to_vec()
+    unsafe { CStr::from_ptr(pg_sys::quote_identifier(name.as_ptr())) }
+        .to_bytes()
+        .to_vec()
 }
 
 /// `schema.name`, each part quoted where SQL needs it.
 pub fn qualified(schema: &[u8], name: &[u8]) -> Vec<u8> {
-    [identifier(schema).as_slice(), b".", identifier(name).as_slice()].concat()
+    [
+        identifier(schema).as_slice(),
+        b".",
+        identifier(name).as_slice(),
+    ]
+    .concat()
 }
 
 /// A string literal: `'…'`, or `E'…'` when it holds a backslash or a line end.
@@ -29,7 +36,10 @@ pub fn literal(text: &[u8]) -> Vec<u8> {
 
 /// Appends [`literal`] of `text` to `out`.
 pub fn push_literal(out: &mut Vec<u8>, text: &[u8]) {
-    if text.iter().any(|byte| matches!(byte, b'\\' | b'\n' | b'\r')) {
+    if text
+        .iter()
+        .any(|byte| matches!(byte, b'\\' | b'\n' | b'\r'))
+    {
         out.push(b'E');
     }
     out.push(b'\'');

@@ -7,8 +7,8 @@ use std::ffi::CStr;
 
 use pgrx::prelude::*;
 
-use super::{compat, declared};
 use super::value::{MemoryContextOwner, Output};
+use super::{compat, declared};
 
 /// A relation that PostgreSQL holds open for the time of a callback.
 #[derive(Clone, Copy)]
@@ -80,7 +80,6 @@ unsafe fn is_on_disk(value: *mut pg_sys::varlena) -> bool {
 
 /// A relation's description; `memory` keeps what its output functions cache.
 pub struct Description {
-    pub oid: pg_sys::Oid,
     pub schema: Vec<u8>,
     pub name: Vec<u8>,
     pub columns: Vec<Column>,
@@ -128,12 +127,18 @@ impl OpenRelation {
 
     pub fn name(&self) -> Vec<u8> {
         // SAFETY: relname is NUL-terminated.
-        unsafe { CStr::from_ptr(self.form().relname.data.as_ptr()) }.to_bytes().to_vec()
+        unsafe { CStr::from_ptr(self.form().relname.data.as_ptr()) }
+            .to_bytes()
+            .to_vec()
+    }
+
+    pub fn schema(&self) -> Vec<u8> {
+        namespace_name(self.form().relnamespace)
     }
 
     /// `schema.name`, quoted where SQL needs it.
     pub fn qualified_name(&self) -> Vec<u8> {
-        super::quote::qualified(&namespace_name(self.form().relnamespace), &self.name())
+        super::quote::qualified(&self.schema(), &self.name())
     }
 
     pub fn tuple_descriptor(&self) -> pg_sys::TupleDesc {
@@ -155,8 +160,7 @@ impl OpenRelation {
             .map(|(index, attribute)| column(index, attribute, keys.contains(&index), &memory))
             .collect();
         Description {
-            oid: self.oid(),
-            schema: namespace_name(self.form().relnamespace),
+            schema: self.schema(),
             name: self.name(),
             columns,
             identity: self.identity(!keys.is_empty()),
@@ -222,7 +226,9 @@ fn column(
     memory: &MemoryContextOwner,
 ) -> Column {
     // SAFETY: attname is NUL-terminated.
-    let name = unsafe { CStr::from_ptr(attribute.attname.data.as_ptr()) }.to_bytes().to_vec();
+    let name = unsafe { CStr::from_ptr(attribute.attname.data.as_ptr()) }
+        .to_bytes()
+        .to_vec();
     Column {
         index,
         name,
@@ -251,8 +257,7 @@ fn equality(type_oid: pg_sys::Oid, collation: pg_sys::Oid) -> Equality {
         }
         let operator = operator_text(entry.eq_opr);
         let input = entry.btree_opintype;
-        let proc =
-            pg_sys::get_opfamily_proc(entry.btree_opf, input, input, EQUAL_IMAGE_PROC);
+        let proc = pg_sys::get_opfamily_proc(entry.btree_opf, input, input, EQUAL_IMAGE_PROC);
         let is_image = proc != pg_sys::InvalidOid
             && pg_sys::OidFunctionCall1Coll(proc, collation, input.into()).value() != 0;
         if is_image {
@@ -273,7 +278,9 @@ fn operator_text(operator: pg_sys::Oid) -> Vec<u8> {
             return b"=".to_vec();
         }
         let form = &*pg_sys::heap_tuple_get_struct::<pg_sys::FormData_pg_operator>(tuple);
-        let name = CStr::from_ptr(form.oprname.data.as_ptr()).to_bytes().to_vec();
+        let name = CStr::from_ptr(form.oprname.data.as_ptr())
+            .to_bytes()
+            .to_vec();
         let namespace = form.oprnamespace;
         pg_sys::ReleaseSysCache(tuple);
         if namespace.to_u32() == pg_sys::PG_CATALOG_NAMESPACE {

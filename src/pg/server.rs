@@ -1,6 +1,7 @@
 //! Facts about the running server and this process.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use pgrx::prelude::*;
 
@@ -51,4 +52,87 @@ pub fn set_latch(address: usize) {
 pub fn my_latch() -> usize {
     // SAFETY: MyLatch points into shared memory once InitProcess has run.
     unsafe { pg_sys::MyLatch as usize }
+}
+
+/// End of the WAL that has been written so far, flushed or not.
+pub fn wal_insert_lsn() -> u64 {
+    // SAFETY: reads shared memory.
+    unsafe { pg_sys::GetXLogInsertRecPtr() }
+}
+
+/// End of the WAL that is flushed.
+pub fn wal_flush_lsn() -> u64 {
+    // SAFETY: reads shared memory; the timeline is not asked for.
+    unsafe { pg_sys::GetFlushRecPtr(std::ptr::null_mut()) }
+}
+
+/// Writes and flushes a WAL record that nobody reads; returns its end, which is the end of a record
+/// for sure (a flush position may lie inside one).
+pub fn emit_position_mark() -> u64 {
+    let lsn = super::declared::log_message(c"pg_incrbackup", b"position");
+    // SAFETY: the record has been inserted.
+    unsafe { pg_sys::XLogFlush(lsn) }
+    lsn
+}
+
+/// Reads the configuration files again, as SIGHUP asks for.
+pub fn reload_settings() {
+    // SAFETY: called between two pieces of work of a background worker.
+    unsafe { pg_sys::ProcessConfigFile(pg_sys::GucContext::PGC_SIGHUP) }
+}
+
+/// The timeline that the server writes.
+pub fn timeline() -> u32 {
+    // SAFETY: reads shared memory; not in recovery, where capture does not run.
+    unsafe { pg_sys::GetWALInsertionTimeLine() }
+}
+
+/// The current database's encoding, as `client_encoding` takes it.
+pub fn database_encoding() -> String {
+    // SAFETY: a static NUL-terminated name.
+    let name = unsafe { std::ffi::CStr::from_ptr(pg_sys::GetDatabaseEncodingName()) };
+    name.to_string_lossy().into_owned()
+}
+
+/// A database's name; `None` when there is none of that OID. Needs a transaction.
+pub fn database_name(database: pg_sys::Oid) -> Option<String> {
+    // SAFETY: a catalog look-up returning a palloc'd copy or null.
+    unsafe {
+        let name = pg_sys::get_database_name(database);
+        (!name.is_null()).then(|| {
+            std::ffi::CStr::from_ptr(name)
+                .to_string_lossy()
+                .into_owned()
+        })
+    }
+}
+
+/// Asks a process of this server to end.
+pub fn terminate(pid: i32) {
+    // SAFETY: kill() with a process id from the status board; a stale one gives ESRCH.
+    unsafe { libc::kill(pid, libc::SIGTERM) };
+}
+
+/// True while a backend of that process id exists.
+pub fn is_backend_alive(pid: i32) -> bool {
+    // SAFETY: reads shared memory.
+    unsafe { !pg_sys::BackendPidGetProc(pid).is_null() }
+}
+
+/// Sleeps on this process's latch, and handles what PostgreSQL wants handled (a cancel request
+/// raises).
+pub fn wait_a_moment(longest: Duration) {
+    // SAFETY: MyLatch is this process's own; postmaster death ends the process.
+    unsafe {
+        let events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
+        let milliseconds = longest.as_millis() as std::ffi::c_long;
+        pg_sys::WaitLatch(
+            pg_sys::MyLatch,
+            events as i32,
+            milliseconds,
+            pg_sys::PG_WAIT_EXTENSION,
+        );
+        pg_sys::ResetLatch(pg_sys::MyLatch);
+    }
+    pgrx::check_for_interrupts!();
 }

@@ -1,0 +1,180 @@
+//! Rows of decoder_raw become frames.
+//!
+//! decoder_raw writes statements without saying whose transaction they are before its COMMIT comes,
+//! so a transaction's statements wait here (on disk when they are many). Its lines for ddl_history
+//! become the DDL itself; its TRUNCATE lines are dropped, since ddl_history has them.
+
+use std::io::{Read, Seek, SeekFrom, Write};
+
+use archive::lsn::Lsn;
+use pgrx::bgworkers::BackgroundWorker;
+use pgrx::prelude::*;
+use tempfile::SpooledTempFile;
+
+use super::error::{CaptureError, Result};
+use super::foreign_sql::{self, Line};
+use super::journal::Journal;
+use crate::output_plugin::frame;
+use crate::output_plugin::history::Statement;
+use crate::pg::{commit_time, xid};
+
+/// Statements of one transaction that are kept in memory; beyond, in an unlinked temporary file.
+const MOST_IN_MEMORY: usize = 16 * 1024 * 1024;
+
+/// Collects the open transaction's frames until its COMMIT.
+pub struct Translator {
+    /// ddl_history's name as the plugin writes it.
+    history: Vec<u8>,
+    frames: SpooledTempFile,
+    count: u64,
+    held: Option<Statement>,
+    /// The CREATE EXTENSION whose script's rows are left out.
+    bracket: Option<i64>,
+}
+
+impl Translator {
+    pub fn new(history: Vec<u8>) -> Self {
+        let frames = SpooledTempFile::new(MOST_IN_MEMORY);
+        Self {
+            history,
+            frames,
+            count: 0,
+            held: None,
+            bracket: None,
+        }
+    }
+
+    /// decoder_raw's options.
+    pub fn options() -> Vec<(&'static str, String)> {
+        vec![("include_transaction", "on".to_owned())]
+    }
+
+    /// Takes a row as `pg::plugin::send_foreign` packs it.
+    pub fn accept_message(&mut self, message: &[u8], journal: &mut Journal) -> Result<()> {
+        let (Some(lsn), Some(xid)) = (message.first_chunk::<8>(), message.get(8..12)) else {
+            return Err(CaptureError::Foreign(
+                "a row without its position".to_owned(),
+            ));
+        };
+        let xid = xid.iter().fold(0, |xid, byte| xid << 8 | u32::from(*byte));
+        self.accept(Lsn(u64::from_be_bytes(*lsn)), xid, &message[12..], journal)
+    }
+
+    /// Takes one row with its position and transaction.
+    pub fn accept(&mut self, lsn: Lsn, xid: u32, row: &[u8], journal: &mut Journal) -> Result<()> {
+        match foreign_sql::read(row, &self.history)? {
+            Line::Begin => {
+                self.start_over();
+                Ok(())
+            }
+            Line::Commit => self.commit(lsn, xid, journal),
+            Line::Truncate => Ok(()),
+            Line::StatementInserted(statement) => self.insert(statement),
+            Line::StatementUpdated(statement) => self.amend(statement),
+            Line::Ignored => Ok(()),
+            Line::Change(_) if self.bracket.is_some() => Ok(()),
+            Line::Change(sql) => {
+                self.release_held()?;
+                self.push(&[b"S", sql.as_slice()].concat())
+            }
+        }
+    }
+
+    fn start_over(&mut self) -> Self {
+        let fresh = Self::new(self.history.clone());
+        std::mem::replace(self, fresh)
+    }
+
+    fn insert(&mut self, statement: Statement) -> Result<()> {
+        if !statement.replay {
+            return Ok(());
+        }
+        self.release_held()?;
+        if statement.brackets_rows() {
+            self.bracket = Some(statement.id);
+        }
+        self.held = Some(statement);
+        Ok(())
+    }
+
+    fn amend(&mut self, statement: Statement) -> Result<()> {
+        if self.bracket == Some(statement.id) {
+            self.bracket = None;
+        }
+        if self
+            .held
+            .as_ref()
+            .is_some_and(|held| held.id == statement.id)
+        {
+            self.held = Some(statement).filter(|statement| statement.replay);
+        }
+        Ok(())
+    }
+
+    fn release_held(&mut self) -> Result<()> {
+        let Some(statement) = self.held.take() else {
+            return Ok(());
+        };
+        let mut frame = Vec::new();
+        if statement.by_superuser && !statement.is_role() {
+            frame::push_role(&mut frame, &statement.executed_by, true);
+            self.push(&frame)?;
+            frame.clear();
+        }
+        statement.push_frame(&mut frame);
+        self.push(&frame)
+    }
+
+    fn push(&mut self, frame: &[u8]) -> Result<()> {
+        let length = (frame.len() as u64).to_be_bytes();
+        self.count += 1;
+        self.frames
+            .write_all(&length)
+            .and_then(|()| self.frames.write_all(frame))
+            .map_err(spill)
+    }
+
+    /// Hands the whole transaction to the journal.
+    fn commit(&mut self, lsn: Lsn, xid: u32, journal: &mut Journal) -> Result<()> {
+        self.release_held()?;
+        let mut taken = self.start_over();
+        if taken.count == 0 {
+            return Ok(());
+        }
+        let mut frame = Vec::new();
+        frame::push_begin(
+            &mut frame,
+            xid::full(xid.into()),
+            lsn.0,
+            commit_time::of(xid),
+        );
+        journal.accept(&frame)?;
+        taken.frames.seek(SeekFrom::Start(0)).map_err(spill)?;
+        for _ in 0..taken.count {
+            let mut length = [0; 8];
+            taken.frames.read_exact(&mut length).map_err(spill)?;
+            frame.resize(u64::from_be_bytes(length) as usize, 0);
+            taken.frames.read_exact(&mut frame).map_err(spill)?;
+            journal.accept(&frame)?;
+        }
+        journal.accept(b"C")
+    }
+}
+
+fn spill(error: std::io::Error) -> CaptureError {
+    CaptureError::Foreign(format!(
+        "could not keep a transaction in a temporary file: {error}"
+    ))
+}
+
+/// ddl_history's qualified name in this database; empty where the extension is not created.
+pub fn history_name() -> Result<Vec<u8>> {
+    const QUERY: &str = "SELECT pg_catalog.textsend(pg_catalog.quote_ident(n.nspname) || '.ddl_history') \
+        FROM pg_catalog.pg_extension AS e JOIN pg_catalog.pg_namespace AS n ON n.oid = e.extnamespace \
+        WHERE e.extname = 'pg_incrbackup'";
+    match BackgroundWorker::transaction(|| Spi::get_one::<Vec<u8>>(QUERY)) {
+        Ok(name) => Ok(name.unwrap_or_default()),
+        Err(pgrx::spi::Error::InvalidPosition) => Ok(Vec::new()),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,230 @@
+//! Reads decoder_raw's lines: what kind they are, ddl_history's rows, and literals that hold a raw
+//! line end (decoder_raw only doubles quotes), which a segment must not have.
+
+use std::collections::HashMap;
+
+use super::error::{CaptureError, Result};
+use crate::output_plugin::history::Statement;
+
+/// What a line of decoder_raw is.
+pub enum Line {
+    Begin,
+    Commit,
+    /// ddl_history records every TRUNCATE; the line itself is not written.
+    Truncate,
+    StatementInserted(Statement),
+    StatementUpdated(Statement),
+    /// A row of ddl_history that was deleted.
+    Ignored,
+    /// A row change, on one line.
+    Change(Vec<u8>),
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Token {
+    /// A keyword, name or number, as it stands.
+    Word(Vec<u8>),
+    /// A string literal's value.
+    Literal(Vec<u8>),
+    Symbol(u8),
+}
+
+/// Reads one row. `history` is ddl_history's name as the plugin writes it.
+pub fn read(row: &[u8], history: &[u8]) -> Result<Line> {
+    if row == b"BEGIN;" {
+        return Ok(Line::Begin);
+    }
+    if row == b"COMMIT;" {
+        return Ok(Line::Commit);
+    }
+    if row.starts_with(b"TRUNCATE ") {
+        return Ok(Line::Truncate);
+    }
+    let targets = |verb: &[u8]| {
+        row.strip_prefix(verb)
+            .and_then(|rest| rest.strip_prefix(history))
+            .filter(|rest| rest.starts_with(b" "))
+    };
+    if let Some(rest) = targets(b"INSERT INTO ") {
+        return inserted(rest).map(Line::StatementInserted);
+    }
+    if let Some(rest) = targets(b"UPDATE ") {
+        return updated(rest).map(Line::StatementUpdated);
+    }
+    if targets(b"DELETE FROM ").is_some() {
+        return Ok(Line::Ignored);
+    }
+    Ok(Line::Change(on_one_line(row)))
+}
+
+/// `(a, b) VALUES (1, 'x');`
+fn inserted(rest: &[u8]) -> Result<Statement> {
+    let tokens = tokens(rest);
+    let values = tokens
+        .iter()
+        .position(|t| *t == Token::Word(b"VALUES".to_vec()));
+    let (names, values) = tokens.split_at(values.ok_or_else(unreadable)?);
+    let names = names
+        .iter()
+        .filter(|token| !matches!(token, Token::Symbol(_)));
+    let values = values[1..]
+        .iter()
+        .filter(|token| !matches!(token, Token::Symbol(_)));
+    statement(names.zip(values))
+}
+
+/// `SET a = 1, b = 'x' WHERE id = 1;`
+fn updated(rest: &[u8]) -> Result<Statement> {
+    let tokens = tokens(rest);
+    let end = tokens
+        .iter()
+        .position(|t| *t == Token::Word(b"WHERE".to_vec()));
+    let set: Vec<&Token> = tokens[..end.ok_or_else(unreadable)?]
+        .iter()
+        .skip(1)
+        .filter(|token| !matches!(token, Token::Symbol(_)))
+        .collect();
+    statement(set.chunks_exact(2).map(|pair| (pair[0], pair[1])))
+}
+
+fn statement<'a>(pairs: impl Iterator<Item = (&'a Token, &'a Token)>) -> Result<Statement> {
+    let mut columns: HashMap<Vec<u8>, Vec<u8>> = HashMap::new();
+    for (name, value) in pairs {
+        let (Token::Word(name), Token::Word(value) | Token::Literal(value)) = (name, value) else {
+            return Err(unreadable());
+        };
+        let is_null = *value == b"null";
+        columns.insert(
+            name.clone(),
+            if is_null { Vec::new() } else { value.clone() },
+        );
+    }
+    let mut take = |name: &str| columns.remove(name.as_bytes()).ok_or_else(unreadable);
+    Ok(Statement {
+        id: String::from_utf8_lossy(&take("id")?)
+            .parse()
+            .map_err(|_| unreadable())?,
+        command: String::from_utf8_lossy(&take("ddl_command")?).into_owned(),
+        executed_by: take("executed_by")?,
+        by_superuser: is_true(&take("executed_by_superuser")?),
+        search_path: take("search_path")?,
+        settings: take("settings")?,
+        replay: is_true(&take("replay")?),
+        text: take("replay_text")?,
+    })
+}
+
+fn is_true(value: &[u8]) -> bool {
+    value.starts_with(b"t")
+}
+
+fn unreadable() -> CaptureError {
+    CaptureError::Foreign("a row of ddl_history came from the plugin in an unknown form".to_owned())
+}
+
+fn tokens(sql: &[u8]) -> Vec<Token> {
+    let mut tokens = Vec::new();
+    let mut rest = sql;
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = match byte {
+            b'\'' => {
+                let (value, after) = quoted(after, b'\'');
+                tokens.push(Token::Literal(value));
+                after
+            }
+            b'"' => {
+                let (name, after) = quoted(after, b'"');
+                tokens.push(Token::Word(name));
+                after
+            }
+            byte if byte.is_ascii_whitespace() => after,
+            b'(' | b')' | b',' | b';' | b'=' => {
+                tokens.push(Token::Symbol(byte));
+                after
+            }
+            _ => {
+                let ends = |byte: &u8| byte.is_ascii_whitespace() || b"(),;='\"".contains(byte);
+                let length = rest.iter().position(ends).unwrap_or(rest.len());
+                tokens.push(Token::Word(rest[..length].to_vec()));
+                &rest[length..]
+            }
+        };
+    }
+    tokens
+}
+
+/// What stands up to the closing quote, doubled quotes undone, and what follows it.
+fn quoted(text: &[u8], quote: u8) -> (Vec<u8>, &[u8]) {
+    let mut value = Vec::new();
+    let mut rest = text;
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = after;
+        if byte != quote {
+            value.push(byte);
+        } else if let Some(after) = rest.strip_prefix(&[quote]) {
+            value.push(quote);
+            rest = after;
+        } else {
+            break;
+        }
+    }
+    (value, rest)
+}
+
+/// The statement with every literal that holds a line end rewritten as `E'…\n…'`.
+fn on_one_line(sql: &[u8]) -> Vec<u8> {
+    if !sql.iter().any(|byte| matches!(byte, b'\n' | b'\r')) {
+        return sql.to_vec();
+    }
+    let mut out = Vec::with_capacity(sql.len() + 16);
+    let mut rest = sql;
+    while let Some((&byte, after)) = rest.split_first() {
+        match byte {
+            b'\'' => {
+                let (value, after) = quoted(after, b'\'');
+                crate::pg::quote::push_literal(&mut out, &value);
+                rest = after;
+            }
+            b'"' => {
+                let (name, after) = quoted(after, b'"');
+                out.extend_from_slice(&crate::pg::quote::identifier(&name));
+                rest = after;
+            }
+            _ => {
+                out.push(byte);
+                rest = after;
+            }
+        }
+    }
+    out
+}
+
+#[cfg(any(test, feature = "pg_test"))]
+#[pgrx::pg_schema]
+mod tests {
+    use super::*;
+    use pgrx::prelude::*;
+
+    #[pg_test]
+    fn a_line_end_in_a_literal_becomes_an_escape() {
+        let line = on_one_line(b"INSERT INTO s.t (a) VALUES ('x\ny''z\\');");
+        assert_eq!(line, b"INSERT INTO s.t (a) VALUES (E'x\\ny''z\\\\');");
+    }
+
+    #[pg_test]
+    fn rows_of_ddl_history_are_read() {
+        let row = b"INSERT INTO public.ddl_history (id, ddl_command, executed_by, \
+            executed_by_superuser, search_path, settings, replay, replay_text, query) VALUES \
+            (7, 'CREATE TABLE', 'bob', false, 'public', '{}', true, 'CREATE TABLE t(a text)', 'x');";
+        let Ok(Line::StatementInserted(statement)) = read(row, b"public.ddl_history") else {
+            panic!("not recognized");
+        };
+        assert_eq!((statement.id, statement.replay), (7, true));
+        assert_eq!(statement.text, b"CREATE TABLE t(a text)");
+        let other = read(
+            b"INSERT INTO mine.ddl_history (id) VALUES (1);",
+            b"public.ddl_history",
+        );
+        assert!(matches!(other, Ok(Line::Change(_))));
+    }
+}

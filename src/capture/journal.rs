@@ -1,0 +1,273 @@
+//! The journal of one database: frames in, durable segments out.
+//!
+//! It skips transactions that the files already hold (the slot may step back, the files never
+//! repeat), counts what waits for an fsync, rotates at transaction ends, and reports to the status
+//! board. Its promise: [`Journal::sync`] returns only what is on disk.
+
+use std::time::{Duration, Instant};
+
+use archive::lsn::Lsn;
+use archive::time::Time;
+use archive::Appender;
+use pgrx::bgworkers::BackgroundWorker;
+use pgrx::prelude::*;
+
+use super::error::{CaptureError, Result};
+use crate::output_plugin::frame::{self, Frame};
+use crate::pg::xid;
+use crate::{settings, status};
+
+/// With `fsync_interval` 0, an fsync comes at the latest after this much time or text.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+const MOST_UNSYNCED: u64 = 16 * 1024 * 1024;
+
+pub struct Journal {
+    database: pg_sys::Oid,
+    appender: Appender,
+    /// The transaction that is passing by is in the files already.
+    skipping: bool,
+    commit_time: Option<Time>,
+    /// Commit time of the oldest transaction written but not yet fsynced, and of the newest.
+    oldest_unsynced: Option<Time>,
+    newest_written: Option<Time>,
+    unsynced_bytes: u64,
+    last_sync: Instant,
+    /// Sequence positions that must stand in the files before the next commit does.
+    owed_setvals: Vec<Vec<u8>>,
+    /// A transaction brought sequence positions since somebody last asked.
+    setvals_passed: bool,
+    rows: u32,
+}
+
+impl Journal {
+    pub fn new(database: pg_sys::Oid, appender: Appender) -> Self {
+        Self {
+            database,
+            appender,
+            skipping: false,
+            commit_time: None,
+            oldest_unsynced: None,
+            newest_written: None,
+            unsynced_bytes: 0,
+            last_sync: Instant::now(),
+            owed_setvals: Vec::new(),
+            setvals_passed: false,
+            rows: 0,
+        }
+    }
+
+    /// Takes one row of the output plugin.
+    pub fn accept(&mut self, row: &[u8]) -> Result<()> {
+        self.ensure_wanted()?;
+        let frame = frame::parse(row)?;
+        if let Frame::Begin {
+            xid,
+            commit_lsn,
+            commit_time,
+        } = frame
+        {
+            return self.begin(xid, commit_lsn, commit_time);
+        }
+        if self.skipping {
+            self.skipping = frame != Frame::Commit;
+            return Ok(());
+        }
+        self.unsynced_bytes += row.len() as u64;
+        match frame {
+            Frame::Begin { .. } => {}
+            Frame::Statement(sql) => self.appender.statement(sql)?,
+            Frame::Setval(sql) => self.setval(sql)?,
+            Frame::CopyStart(sql) => self.appender.copy_start(sql)?,
+            Frame::CopyRow(row) => self.appender.copy_row(row)?,
+            Frame::CopyEnd => self.appender.copy_end()?,
+            Frame::Ddl {
+                command,
+                role,
+                text,
+            } => self.appender.ddl(&command, role, text)?,
+            Frame::Role { name, superuser } => self.appender.role(name, superuser)?,
+            Frame::Flag(reason) => self.flag(reason)?,
+            Frame::Commit => self.commit()?,
+        }
+        Ok(())
+    }
+
+    /// A large transaction passes in one call of the decoder: look for SIGTERM now and then.
+    fn ensure_wanted(&mut self) -> Result<()> {
+        self.rows = self.rows.wrapping_add(1);
+        if self.rows.is_multiple_of(1024) && BackgroundWorker::sigterm_received() {
+            return Err(CaptureError::Shutdown);
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, xid: u64, commit_lsn: Lsn, commit_time: Option<Time>) -> Result<()> {
+        self.skipping = commit_lsn <= self.appender.last_lsn();
+        if !self.skipping {
+            self.commit_time = commit_time;
+            self.appender
+                .begin(xid, commit_lsn, commit_time.unwrap_or_default())?;
+        }
+        Ok(())
+    }
+
+    fn setval(&mut self, sql: &[u8]) -> Result<()> {
+        self.setvals_passed = true;
+        self.appender.setval(sql)?;
+        Ok(())
+    }
+
+    /// True when a transaction wrote sequence positions since the last call.
+    pub fn take_setvals_passed(&mut self) -> bool {
+        std::mem::take(&mut self.setvals_passed)
+    }
+
+    fn flag(&mut self, reason: &[u8]) -> Result<()> {
+        self.appender.flag(reason)?;
+        let text = String::from_utf8_lossy(reason).into_owned();
+        warning!(
+            "pg_incrbackup: {text}; the change is marked in {}",
+            self.file()
+        );
+        status::update(self.database, |entry| entry.flags += 1);
+        Ok(())
+    }
+
+    fn commit(&mut self) -> Result<()> {
+        for setval in std::mem::take(&mut self.owed_setvals) {
+            self.setval(&setval)?;
+        }
+        self.appender.commit()?;
+        self.oldest_unsynced = self.oldest_unsynced.or(self.commit_time);
+        self.newest_written = self.commit_time.take().or(self.newest_written);
+        if self.is_rotation_due() {
+            self.rotate()?;
+        }
+        Ok(())
+    }
+
+    fn is_rotation_due(&self) -> bool {
+        let age = archive::time::now() - self.appender.opened_at();
+        let is_old = settings::rotate_interval()
+            .is_some_and(|longest| age.to_std().is_ok_and(|age| age >= longest));
+        is_old || self.appender.bytes_in_segment() >= settings::rotate_size()
+    }
+
+    /// Closes the open segment if its age says so; between transactions.
+    pub fn rotate_if_old(&mut self) -> Result<()> {
+        if !self.appender.is_empty() && self.is_rotation_due() {
+            self.rotate()?;
+        }
+        Ok(())
+    }
+
+    /// Closes the open segment, unless it is empty. Everything written is durable afterwards.
+    pub fn rotate(&mut self) -> Result<Option<String>> {
+        let closed = self.appender.rotate(xid::next())?;
+        if closed.is_some() {
+            self.note_synced();
+        }
+        Ok(closed.map(|segment| segment.path.to_string_lossy().into_owned()))
+    }
+
+    /// Makes durable what was written; returns the end of the last transaction or position on disk.
+    pub fn sync(&mut self) -> Result<Lsn> {
+        let durable = self.appender.sync()?;
+        self.note_synced();
+        Ok(durable)
+    }
+
+    fn note_synced(&mut self) {
+        self.unsynced_bytes = 0;
+        self.oldest_unsynced = None;
+        self.last_sync = Instant::now();
+    }
+
+    pub fn has_unsynced(&self) -> bool {
+        self.appender.written_lsn() > self.appender.durable_lsn() || self.unsynced_bytes > 0
+    }
+
+    /// True when an fsync is due although more is there to be read.
+    pub fn must_sync(&self) -> bool {
+        if !self.has_unsynced() {
+            return false;
+        }
+        let waited = self.last_sync.elapsed();
+        match settings::fsync_interval() {
+            Duration::ZERO => waited >= LONGEST_WAIT || self.unsynced_bytes >= MOST_UNSYNCED,
+            interval => waited >= interval,
+        }
+    }
+
+    /// When everything was read: how long an fsync may still wait. `None`: there is nothing to sync.
+    pub fn sync_delay(&self) -> Option<Duration> {
+        let interval = settings::fsync_interval();
+        self.has_unsynced()
+            .then(|| interval.saturating_sub(self.last_sync.elapsed()))
+    }
+
+    /// Writes that all up to `lsn` was read and left nothing.
+    pub fn position(&mut self, lsn: Lsn) -> Result<()> {
+        self.appender.position(lsn, archive::time::now())?;
+        Ok(())
+    }
+
+    /// Writes sequence positions as a block of their own.
+    pub fn sequences(&mut self, lsn: Lsn, setvals: &[Vec<u8>]) -> Result<()> {
+        let lsn = lsn.max(self.appender.last_lsn());
+        self.appender
+            .sequences(lsn, archive::time::now(), setvals)?;
+        self.unsynced_bytes += 1;
+        Ok(())
+    }
+
+    /// These statements will stand in the next transaction, before its COMMIT.
+    pub fn owe_setvals(&mut self, setvals: Vec<Vec<u8>>) {
+        self.owed_setvals.extend(setvals);
+    }
+
+    pub fn last_lsn(&self) -> Lsn {
+        self.appender.last_lsn()
+    }
+
+    pub fn durable_lsn(&self) -> Lsn {
+        self.appender.durable_lsn()
+    }
+
+    pub fn file(&self) -> String {
+        self.appender.current_file().to_string_lossy().into_owned()
+    }
+
+    /// Writes the board's entry. `read` is the end of what was read, `confirmed` the slot's.
+    pub fn report(&self, read: u64, confirmed: u64) {
+        let counters = self.appender.counters();
+        let micros = |time: Option<Time>| time.map_or(0, |time| time.timestamp_micros());
+        let file = self.file();
+        let is_durable = !self.has_unsynced();
+        status::update(self.database, |entry| {
+            entry.read_lsn = read;
+            entry.confirmed_lsn = confirmed;
+            entry.durable_lsn = if is_durable {
+                read
+            } else {
+                self.durable_lsn().0
+            };
+            entry.oldest_pending_at = micros(self.oldest_unsynced);
+            if is_durable && self.newest_written.is_some() {
+                entry.last_commit_at = micros(self.newest_written);
+            }
+            entry.phase = if is_durable {
+                status::Phase::CaughtUp
+            } else {
+                status::Phase::Streaming
+            };
+            if is_durable {
+                entry.failures = 0;
+            }
+            entry.transactions = counters.transactions;
+            entry.statements = counters.statements;
+            entry.bytes = counters.bytes;
+            entry.file.set(&file);
+        });
+    }
+}

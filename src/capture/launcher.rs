@@ -1,0 +1,187 @@
+//! The launcher: one background worker per cluster that keeps a capture worker running for every
+//! slot of ours.
+//!
+//! It is connected to no database, so it blocks none. It looks for slots when it is woken and every
+//! ten seconds, starts what is missing, and waits longer after each failure of the same worker.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use pgrx::bgworkers::{
+    BackgroundWorker, BackgroundWorkerBuilder, BackgroundWorkerStatus, BgWorkerStartTime,
+    DynamicBackgroundWorker, SignalWakeFlags,
+};
+use pgrx::prelude::*;
+
+use crate::pg::{databases, server, slot};
+use crate::status::{self, Phase};
+use crate::{backup, settings};
+
+const LOOK_INTERVAL: Duration = Duration::from_secs(10);
+const SCHEDULE_INTERVAL: Duration = Duration::from_secs(30);
+const LONGEST_RETRY_DELAY: Duration = Duration::from_secs(60);
+
+/// Name of the slot that makes a database a backed-up one.
+pub fn slot_name(database: pg_sys::Oid) -> String {
+    format!("pg_incrbackup_{}", database.to_u32())
+}
+
+/// Registers the launcher with the postmaster.
+pub fn register() {
+    BackgroundWorkerBuilder::new("pg_incrbackup launcher")
+        .set_type("pg_incrbackup launcher")
+        .set_function("pg_incrbackup_launcher_main")
+        .set_library("pg_incrbackup")
+        .enable_spi_access()
+        .set_start_time(BgWorkerStartTime::RecoveryFinished)
+        .set_restart_time(Some(Duration::from_secs(5)))
+        .load();
+}
+
+/// After the n-th failure in a row: 1, 2, 4, … 60 seconds.
+pub fn retry_delay(database: pg_sys::Oid) -> Duration {
+    let failures = status::read(database).map_or(0, |entry| entry.failures);
+    Duration::from_secs(1 << failures.min(6)).min(LONGEST_RETRY_DELAY)
+}
+
+#[pg_guard]
+#[no_mangle]
+pub extern "C-unwind" fn pg_incrbackup_launcher_main(_argument: pg_sys::Datum) {
+    BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGHUP | SignalWakeFlags::SIGTERM);
+    BackgroundWorker::connect_worker_to_spi(None, None);
+    status::set_launcher_pid(std::process::id() as i32);
+    status::publish_launcher_latch(server::my_latch());
+    let mut launcher = Launcher::default();
+    while !BackgroundWorker::sigterm_received() {
+        let sleep = launcher.look();
+        if !BackgroundWorker::wait_latch(Some(sleep)) {
+            break;
+        }
+        if BackgroundWorker::sighup_received() {
+            server::reload_settings();
+        }
+    }
+    status::publish_launcher_latch(0);
+}
+
+#[derive(Default)]
+struct Launcher {
+    workers: HashMap<u32, DynamicBackgroundWorker>,
+    last_schedule: Option<Instant>,
+}
+
+impl Launcher {
+    /// Starts what should run and does not; returns how long nothing will be due.
+    fn look(&mut self) -> Duration {
+        let databases = BackgroundWorker::transaction(databases::all);
+        let backed_up: Vec<pg_sys::Oid> = databases
+            .into_iter()
+            .filter(|oid| slot::exists(&slot_name(*oid)))
+            .collect();
+        self.reap(&backed_up);
+        if settings::directory().is_none() {
+            return LOOK_INTERVAL;
+        }
+        let mut sleep = LOOK_INTERVAL;
+        for database in &backed_up {
+            if !self.workers.contains_key(&database.to_u32()) {
+                sleep = sleep.min(self.start_if_due(*database));
+            }
+        }
+        if self
+            .last_schedule
+            .is_none_or(|last| last.elapsed() >= SCHEDULE_INTERVAL)
+        {
+            self.last_schedule = Some(Instant::now());
+            backed_up
+                .iter()
+                .for_each(|database| backup::start_if_due(*database));
+        }
+        sleep
+    }
+
+    /// Forgets workers that ended. One that died without a word gets its error here.
+    fn reap(&mut self, backed_up: &[pg_sys::Oid]) {
+        self.workers.retain(|database, worker| {
+            if !matches!(worker.pid(), Err(BackgroundWorkerStatus::Stopped)) {
+                return true;
+            }
+            let database = pg_sys::Oid::from(*database);
+            let delay = retry_delay(database);
+            status::publish_latch(database, 0);
+            status::update(database, |entry| {
+                entry.restarts += 1;
+                entry.pid = 0;
+                if matches!(
+                    entry.phase,
+                    Phase::Starting | Phase::Streaming | Phase::CaughtUp
+                ) {
+                    entry.phase = Phase::WaitingToRetry;
+                    entry.errors += 1;
+                    entry.failures += 1;
+                    entry
+                        .last_error
+                        .set("the capture worker ended unexpectedly; see the server log");
+                    entry.last_error_at = archive::time::now().timestamp_micros();
+                    entry.retry_at = entry.last_error_at + delay.as_micros() as i64;
+                }
+            });
+            false
+        });
+        for entry in status::read_all() {
+            let database = pg_sys::Oid::from(entry.database);
+            let is_busy = entry.base.pid != 0 || entry.aside_for != 0 || entry.pid != 0;
+            if !backed_up.contains(&database) && !is_busy && entry.broken.is_empty() {
+                status::forget(database);
+            }
+        }
+    }
+
+    /// Starts the worker of a database unless it must wait; returns for how long.
+    fn start_if_due(&mut self, database: pg_sys::Oid) -> Duration {
+        let entry = status::read(database).unwrap_or_default();
+        if entry.aside_for != 0 {
+            if server::is_backend_alive(entry.aside_for) {
+                return Duration::from_secs(1);
+            }
+            status::update(database, |entry| entry.aside_for = 0);
+        }
+        if entry.phase == Phase::Broken {
+            return LOOK_INTERVAL;
+        }
+        let now = archive::time::now().timestamp_micros();
+        if entry.phase == Phase::WaitingToRetry && entry.retry_at > now {
+            return Duration::from_micros((entry.retry_at - now) as u64);
+        }
+        let worker = BackgroundWorkerBuilder::new("pg_incrbackup capture")
+            .set_type("pg_incrbackup capture")
+            .set_function("pg_incrbackup_capture_main")
+            .set_library("pg_incrbackup")
+            .enable_spi_access()
+            .set_argument(Some(pg_sys::Datum::from(database.to_u32())))
+            .set_notify_pid(std::process::id() as i32)
+            .set_restart_time(None)
+            .load_dynamic();
+        match worker {
+            Ok(worker) => {
+                self.workers.insert(database.to_u32(), worker);
+            }
+            Err(_) => note_no_worker_left(database),
+        }
+        LOOK_INTERVAL
+    }
+}
+
+/// max_worker_processes is used up: says so once, tries again at the next look.
+fn note_no_worker_left(database: pg_sys::Oid) {
+    const MESSAGE: &str = "no background worker is free: raise max_worker_processes";
+    let is_new = status::update(database, |entry| {
+        let is_new = entry.last_error.get() != MESSAGE;
+        entry.last_error.set(MESSAGE);
+        entry.last_error_at = archive::time::now().timestamp_micros();
+        is_new
+    });
+    if is_new == Some(true) {
+        warning!("pg_incrbackup: {MESSAGE}; nothing is lost, the slot keeps the WAL");
+    }
+}

@@ -1,0 +1,239 @@
+//! The reader that asks the SQL functions of logical decoding (`reader = poll`).
+//!
+//! peek, write, fsync, and only then consume: `pg_logical_slot_get_changes` moves the slot, so it
+//! runs last and never past what is on disk. It serves any output plugin on any server. What a peek
+//! returns is decoded anew each time, so one long transaction makes every peek read all WAL since it
+//! began: `stream` does not have that cost.
+
+use std::time::{Duration, Instant};
+
+use archive::lsn::Lsn;
+use pgrx::bgworkers::BackgroundWorker;
+use pgrx::datum::DatumWithOid;
+use pgrx::prelude::*;
+
+use super::error::{CaptureError, Result};
+use super::foreign::{history_name, Translator};
+use super::journal::Journal;
+use super::sequence_sync::SequenceSync;
+use super::stream::{self, POSITION_INTERVAL};
+use crate::pg::server;
+use crate::status::{self, DatabaseStatus};
+
+/// A peek stops at the first commit past so many rows.
+const ROWS_PER_PEEK: i32 = 100_000;
+/// Rows held in memory at once.
+const ROWS_PER_FETCH: i64 = 100;
+const LONGEST_SLEEP: Duration = Duration::from_secs(10);
+
+pub struct PollReader {
+    database: pg_sys::Oid,
+    slot: String,
+    options: Vec<String>,
+    translator: Option<Translator>,
+    journal: Journal,
+    sequences: SequenceSync,
+    /// Everything flushed up to here has been peeked and written.
+    read: Lsn,
+    confirmed: Lsn,
+    last_position: Instant,
+}
+
+impl PollReader {
+    pub fn start(
+        database: pg_sys::Oid,
+        slot: &str,
+        plugin_name: &str,
+        journal: Journal,
+    ) -> Result<Self> {
+        let is_ours = plugin_name == "pg_incrbackup";
+        let options = if is_ours {
+            stream::framing_options()
+        } else {
+            Translator::options()
+        };
+        let confirmed = confirmed_lsn(slot)?;
+        stream::ensure_no_gap(confirmed.0, journal.last_lsn())?;
+        Ok(Self {
+            database,
+            slot: slot.to_owned(),
+            options: options
+                .into_iter()
+                .flat_map(|(k, v)| [k.to_owned(), v])
+                .collect(),
+            translator: if is_ours {
+                None
+            } else {
+                Some(Translator::new(history_name()?))
+            },
+            journal,
+            sequences: SequenceSync::default(),
+            read: confirmed,
+            confirmed,
+            last_position: Instant::now(),
+        })
+    }
+
+    /// Reads until the worker is told to end.
+    pub fn run(&mut self) -> Result<()> {
+        self.sequences
+            .write_all(&mut self.journal, self.confirmed)?;
+        while !BackgroundWorker::sigterm_received() {
+            while self.round()? {}
+            self.finish_round()?;
+            if BackgroundWorker::sigterm_received() {
+                break;
+            }
+            BackgroundWorker::wait_latch(Some(self.sleep()));
+            stream::worker_interrupts();
+        }
+        Err(CaptureError::Shutdown)
+    }
+
+    /// One peek with all that follows from it. True when there may be more at once.
+    fn round(&mut self) -> Result<bool> {
+        let flushed = Lsn(server::wal_flush_lsn());
+        if flushed <= self.read {
+            return Ok(false);
+        }
+        let last = self.peek()?;
+        if let Some(last) = last {
+            self.journal.sync()?;
+            self.consume(last)?;
+        } else {
+            self.read = flushed;
+        }
+        self.report();
+        Ok(last.is_some() && !BackgroundWorker::sigterm_received())
+    }
+
+    /// Writes what a peek returns; the position of its last row, which is a COMMIT.
+    fn peek(&mut self) -> Result<Option<Lsn>> {
+        let slot = self.slot.clone();
+        let options = self.options.clone();
+        let (journal, translator) = (&mut self.journal, &mut self.translator);
+        BackgroundWorker::transaction(std::panic::AssertUnwindSafe(|| {
+            Spi::connect_mut(|client| {
+                let arguments = [
+                    DatumWithOid::from(slot),
+                    DatumWithOid::from(ROWS_PER_PEEK),
+                    DatumWithOid::from(options),
+                ];
+                let mut cursor = client.open_cursor(PEEK, &arguments);
+                let mut last = None;
+                loop {
+                    let rows = cursor.fetch(ROWS_PER_FETCH)?;
+                    if rows.is_empty() {
+                        return Ok(last);
+                    }
+                    for row in rows {
+                        let lsn = Lsn(row.get::<i64>(1)?.unwrap_or_default() as u64);
+                        let xid = row.get::<i64>(2)?.unwrap_or_default() as u32;
+                        let data = row.get::<&[u8]>(3)?.unwrap_or_default();
+                        match translator {
+                            None => journal.accept(data)?,
+                            Some(translator) => translator.accept(lsn, xid, data, journal)?,
+                        }
+                        last = Some(lsn);
+                    }
+                }
+            })
+        }))
+    }
+
+    /// Moves the slot to `upto`, which is on disk.
+    fn consume(&mut self, upto: Lsn) -> Result<()> {
+        let arguments = [
+            DatumWithOid::from(self.slot.clone()),
+            DatumWithOid::from(upto.to_string()),
+            DatumWithOid::from(self.options.clone()),
+        ];
+        BackgroundWorker::transaction(std::panic::AssertUnwindSafe(|| {
+            Spi::get_one_with_args::<i64>(CONSUME, &arguments)
+        }))?;
+        self.confirmed = upto;
+        Ok(())
+    }
+
+    fn finish_round(&mut self) -> Result<()> {
+        let asked = status::read(self.database).unwrap_or_default();
+        if self.last_position.elapsed() >= POSITION_INTERVAL {
+            self.move_idle_slot()?;
+        }
+        if asked.flush_wanted > asked.flush_done || asked.rotate_wanted > asked.rotate_done {
+            self.answer(&asked)?;
+        }
+        self.journal.rotate_if_old()?;
+        self.report();
+        Ok(())
+    }
+
+    /// A position must be the end of a WAL record, or consuming up to it would take one more record
+    /// along, unseen. A logical message of our own makes such a record, when others moved the WAL.
+    fn move_idle_slot(&mut self) -> Result<()> {
+        self.last_position = Instant::now();
+        if self.read <= self.confirmed {
+            return Ok(());
+        }
+        let mark = Lsn(server::emit_position_mark());
+        while self.round()? {}
+        if self.read >= mark && mark > self.journal.last_lsn() {
+            self.sequences.write_all(&mut self.journal, mark)?;
+            self.journal.position(mark)?;
+            self.journal.sync()?;
+            self.consume(mark)?;
+        }
+        self.read = self.read.max(mark);
+        Ok(())
+    }
+
+    fn answer(&mut self, asked: &DatabaseStatus) -> Result<()> {
+        if asked.flush_wanted > asked.flush_done {
+            self.sequences.write_exact(&mut self.journal, self.read)?;
+            self.journal.sync()?;
+        }
+        let mut rotated = None;
+        if asked.rotate_wanted > asked.rotate_done {
+            rotated = self.journal.rotate()?;
+        }
+        self.report();
+        status::update(self.database, |entry| {
+            entry.flush_done = asked.flush_wanted;
+            entry.rotate_done = asked.rotate_wanted;
+            if let Some(file) = &rotated {
+                entry.rotated_file.set(file);
+            }
+        });
+        Ok(())
+    }
+
+    fn sleep(&self) -> Duration {
+        if server::wal_insert_lsn() > self.read.0 {
+            Duration::from_millis(200)
+        } else {
+            LONGEST_SLEEP
+        }
+    }
+
+    fn report(&self) {
+        self.journal.report(self.read.0, self.confirmed.0);
+    }
+}
+
+const PEEK: &str =
+    "SELECT (lsn - '0/0')::pg_catalog.int8, xid::pg_catalog.text::pg_catalog.int8, data \
+    FROM pg_catalog.pg_logical_slot_peek_binary_changes($1, NULL, $2, VARIADIC $3)";
+
+const CONSUME: &str = "SELECT pg_catalog.count(*) \
+    FROM pg_catalog.pg_logical_slot_get_binary_changes($1, $2::pg_catalog.pg_lsn, NULL, VARIADIC $3)";
+
+const CONFIRMED: &str = "SELECT (confirmed_flush_lsn - '0/0')::pg_catalog.int8 \
+    FROM pg_catalog.pg_replication_slots WHERE slot_name = $1";
+
+fn confirmed_lsn(slot: &str) -> Result<Lsn> {
+    let arguments = [DatumWithOid::from(slot)];
+    let lsn = BackgroundWorker::transaction(std::panic::AssertUnwindSafe(|| {
+        Spi::get_one_with_args::<i64>(CONFIRMED, &arguments)
+    }))?;
+    Ok(Lsn(lsn.unwrap_or_default() as u64))
+}

@@ -1,0 +1,79 @@
+//! A database cannot be dropped, renamed, moved or copied while a worker is connected to it, so the
+//! utility hook asks the capture worker to step aside for the time of such a command.
+//!
+//! Nothing is lost meanwhile: the slot keeps the WAL.
+
+use std::time::{Duration, Instant};
+
+use archive::ArchiveRoot;
+use pgrx::prelude::*;
+
+use super::launcher::slot_name;
+use crate::pg::{server, slot};
+use crate::{settings, status};
+
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// Ends the capture worker of `database` and keeps it away until [`come_back`], or until this
+/// backend ends. Returns when it is gone; raises when it does not go.
+pub fn step_aside(database: pg_sys::Oid) {
+    if !slot::exists(&slot_name(database)) {
+        return;
+    }
+    let me = std::process::id() as i32;
+    let pid = status::update(database, |entry| {
+        entry.aside_for = me;
+        entry.pid
+    });
+    let Some(pid) = pid.filter(|pid| *pid != 0) else {
+        return;
+    };
+    server::terminate(pid);
+    let start = Instant::now();
+    while status::read(database).is_some_and(|entry| entry.pid == pid) {
+        if start.elapsed() > LONGEST_WAIT {
+            come_back(database);
+            ereport!(
+                ERROR,
+                PgSqlErrorCode::ERRCODE_OBJECT_IN_USE,
+                "the pg_incrbackup capture worker of this database does not end",
+                "Try again; SELECT * FROM incr_status() shows what it does."
+            );
+        }
+        server::wait_a_moment(Duration::from_millis(20));
+    }
+}
+
+/// The command is over, for good or not: the worker may run again.
+pub fn come_back(database: pg_sys::Oid) {
+    status::update(database, |entry| entry.aside_for = 0);
+    super::wake_launcher();
+}
+
+/// The database is gone, and its slot with it: nothing follows in its chain.
+pub fn database_dropped(database: pg_sys::Oid) {
+    if let Err(error) = end_chain(database) {
+        warning!(
+            "pg_incrbackup: could not note the end of the chain of a dropped database: {error}"
+        );
+    }
+    status::forget(database);
+    super::wake_launcher();
+}
+
+fn end_chain(database: pg_sys::Oid) -> archive::Result<()> {
+    let Some(directory) = settings::directory() else {
+        return Ok(());
+    };
+    let root = ArchiveRoot::open(&directory, &server::data_directory())?;
+    let found = root.find_database(server::system_identifier(), database.to_u32())?;
+    let Some(mut chain) = found
+        .map(|found| found.latest_chain())
+        .transpose()?
+        .flatten()
+    else {
+        return Ok(());
+    };
+    let last = chain.last_lsn()?;
+    chain.end("the database was dropped", last)
+}

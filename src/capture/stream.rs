@@ -1,0 +1,235 @@
+//! The reader that decodes in the worker's own process (`reader = stream`).
+//!
+//! Every record is read once. Between two records the journal is between two transactions, so
+//! requests are answered there, and what is fsynced is confirmed.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use archive::lsn::Lsn;
+use pgrx::bgworkers::BackgroundWorker;
+use pgrx::prelude::*;
+
+use super::error::{CaptureError, Result};
+use super::foreign::{history_name, Translator};
+use super::journal::Journal;
+use super::sequence_sync::SequenceSync;
+use crate::pg::decoding::{Decoder, Step};
+use crate::pg::{moved_sequences, plugin, server};
+use crate::settings;
+use crate::status::{self, DatabaseStatus};
+
+/// A position comment for an idle database at most this often.
+pub const POSITION_INTERVAL: Duration = Duration::from_secs(10);
+/// Longest sleep; a commit, a request or a signal ends it sooner.
+const LONGEST_SLEEP: Duration = Duration::from_secs(10);
+/// wal_writer_delay's default: until then an asynchronous commit may not be flushed.
+const UNFLUSHED_SLEEP: Duration = Duration::from_millis(200);
+/// Records read between two looks at signals and the board.
+const RECORDS_PER_LOOK: u32 = 1000;
+
+pub struct StreamReader {
+    database: pg_sys::Oid,
+    decoder: Decoder,
+    journal: Rc<RefCell<Journal>>,
+    sequences: SequenceSync,
+    last_position: Instant,
+    last_report: Instant,
+}
+
+/// The plugin's options for a capture worker.
+pub fn framing_options() -> Vec<(&'static str, String)> {
+    vec![
+        ("framing", "on".to_owned()),
+        ("copy_threshold", settings::copy_threshold().to_string()),
+    ]
+}
+
+impl StreamReader {
+    /// Takes the slot. A slot ahead of the files has lost something: the chain is broken.
+    pub fn start(
+        database: pg_sys::Oid,
+        slot: &str,
+        plugin_name: &str,
+        journal: Journal,
+    ) -> Result<Self> {
+        let is_ours = plugin_name == "pg_incrbackup";
+        let options = if is_ours {
+            framing_options()
+        } else {
+            Translator::options()
+        };
+        let journal = Rc::new(RefCell::new(journal));
+        let target = journal.clone();
+        let mut translator = if is_ours {
+            None
+        } else {
+            Some(Translator::new(history_name()?))
+        };
+        plugin::set_direct_target(Box::new(move |row| {
+            let mut journal = target.borrow_mut();
+            let result = match &mut translator {
+                None => journal.accept(row),
+                Some(translator) => translator.accept_message(row, &mut journal),
+            };
+            result.map_err(|error| error.to_string())
+        }));
+        let decoder = Decoder::start(slot, &options);
+        ensure_no_gap(decoder.confirmed(), journal.borrow().last_lsn())?;
+        Ok(Self {
+            database,
+            decoder,
+            journal,
+            sequences: SequenceSync::default(),
+            last_position: Instant::now(),
+            last_report: Instant::now(),
+        })
+    }
+
+    /// Reads until the worker is told to end.
+    pub fn run(&mut self) -> Result<()> {
+        self.sequences.write_all(
+            &mut self.journal.borrow_mut(),
+            Lsn(self.decoder.confirmed()),
+        )?;
+        self.journal.borrow_mut().sync()?;
+        while !BackgroundWorker::sigterm_received() {
+            self.read_what_is_there()?;
+            let sleep = self.finish_round()?;
+            if BackgroundWorker::sigterm_received() {
+                break;
+            }
+            BackgroundWorker::wait_latch(Some(sleep));
+            worker_interrupts();
+        }
+        self.sync_and_confirm()?;
+        Err(CaptureError::Shutdown)
+    }
+
+    fn read_what_is_there(&mut self) -> Result<()> {
+        let mut records: u32 = 0;
+        while let Step::Record(_) = self.decoder.step() {
+            records = records.wrapping_add(1);
+            if self.journal.borrow().must_sync() {
+                self.sync_and_confirm()?;
+            }
+            if records.is_multiple_of(RECORDS_PER_LOOK) {
+                if BackgroundWorker::sigterm_received() {
+                    return Ok(());
+                }
+                if self.last_report.elapsed() >= Duration::from_millis(500) {
+                    self.report();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything flushed has been read: makes it durable, answers requests, says how long to sleep.
+    fn finish_round(&mut self) -> Result<Duration> {
+        let asked = status::read(self.database).unwrap_or_default();
+        let is_asked =
+            asked.flush_wanted > asked.flush_done || asked.rotate_wanted > asked.rotate_done;
+        let delay = self.journal.borrow().sync_delay();
+        let is_due = delay.is_some_and(|delay| delay.is_zero()) || is_asked;
+        if moved_sequences::any() {
+            self.sequences
+                .write_moved(&mut self.journal.borrow_mut(), self.read_lsn())?;
+        }
+        if is_due {
+            self.sync_and_confirm()?;
+        }
+        if is_asked {
+            self.answer(&asked)?;
+        }
+        self.journal.borrow_mut().rotate_if_old()?;
+        if self.last_position.elapsed() >= POSITION_INTERVAL {
+            self.move_idle_slot()?;
+        }
+        self.report();
+        Ok(self.sleep(delay.filter(|_| !is_due)))
+    }
+
+    fn sleep(&self, sync_delay: Option<Duration>) -> Duration {
+        let is_unflushed = server::wal_insert_lsn() > self.decoder.read_lsn();
+        let longest = if is_unflushed {
+            UNFLUSHED_SLEEP
+        } else {
+            LONGEST_SLEEP
+        };
+        sync_delay
+            .map_or(longest, |delay| delay.min(longest))
+            .max(Duration::from_millis(1))
+    }
+
+    fn read_lsn(&self) -> Lsn {
+        Lsn(self.decoder.read_lsn())
+    }
+
+    /// The durable order: what is written is fsynced first, and only then confirmed.
+    fn sync_and_confirm(&mut self) -> Result<()> {
+        let durable = self.journal.borrow_mut().sync()?;
+        self.decoder.confirm(durable.0);
+        Ok(())
+    }
+
+    /// Nothing was written for a while: a position comment lets the slot move all the same.
+    fn move_idle_slot(&mut self) -> Result<()> {
+        self.last_position = Instant::now();
+        let read = self.read_lsn();
+        if read > self.journal.borrow().last_lsn() {
+            self.journal.borrow_mut().position(read)?;
+            self.sync_and_confirm()?;
+        }
+        Ok(())
+    }
+
+    fn answer(&mut self, asked: &DatabaseStatus) -> Result<()> {
+        if asked.flush_wanted > asked.flush_done {
+            self.sequences
+                .write_exact(&mut self.journal.borrow_mut(), self.read_lsn())?;
+            self.sync_and_confirm()?;
+        }
+        let mut rotated = None;
+        if asked.rotate_wanted > asked.rotate_done {
+            rotated = self.journal.borrow_mut().rotate()?;
+            self.sync_and_confirm()?;
+        }
+        self.report();
+        status::update(self.database, |entry| {
+            entry.flush_done = asked.flush_wanted;
+            entry.rotate_done = asked.rotate_wanted;
+            if let Some(file) = &rotated {
+                entry.rotated_file.set(file);
+            }
+        });
+        Ok(())
+    }
+
+    fn report(&mut self) {
+        self.last_report = Instant::now();
+        self.journal
+            .borrow()
+            .report(self.decoder.read_lsn(), self.decoder.confirmed());
+    }
+}
+
+/// Between the last commit or position on disk and the slot's confirmed position nothing is left to
+/// be read. CreateDecodingContext would skip it without a word.
+pub fn ensure_no_gap(confirmed: u64, on_disk: Lsn) -> Result<()> {
+    if confirmed > on_disk.0 {
+        let confirmed = Lsn(confirmed);
+        return Err(CaptureError::Broken(format!(
+            "the slot was confirmed up to {confirmed}, but the files end at {on_disk}: what lies between is lost"
+        )));
+    }
+    Ok(())
+}
+
+/// SIGHUP reloads the settings.
+pub fn worker_interrupts() {
+    if BackgroundWorker::sighup_received() {
+        server::reload_settings();
+    }
+}

@@ -1,0 +1,184 @@
+//! One capture worker: a background worker that carries one database's changes to its files.
+//!
+//! It runs until something fails. Then it says once what failed, what is safe and when it will be
+//! tried again, leaves that on the status board, and ends its process, which frees everything; the
+//! launcher starts a fresh one.
+
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+use archive::segment::SegmentIdentity;
+use archive::{ArchiveRoot, ChainDir};
+use pgrx::bgworkers::{BackgroundWorker, SignalWakeFlags};
+use pgrx::pg_sys::panic::CaughtError;
+use pgrx::prelude::*;
+
+use super::error::{CaptureError, Result};
+use super::journal::Journal;
+use super::launcher::{self, slot_name};
+use super::poll::PollReader;
+use super::stream::StreamReader;
+use crate::pg::{server, session, slot, xid};
+use crate::settings::{self, Reader};
+use crate::status::{self, Phase};
+
+/// Entry point of the process; the argument is the database's OID.
+#[pg_guard]
+#[no_mangle]
+pub extern "C-unwind" fn pg_incrbackup_capture_main(argument: pg_sys::Datum) {
+    let database = pg_sys::Oid::from(argument.value() as u32);
+    BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGHUP | SignalWakeFlags::SIGTERM);
+    status::update(database, |entry| {
+        entry.pid = std::process::id() as i32;
+        entry.phase = Phase::Starting;
+        entry.started_at = archive::time::now().timestamp_micros();
+    });
+    BackgroundWorker::connect_worker_to_spi_by_oid(Some(database), None);
+    let outcome = PgTryBuilder::new(AssertUnwindSafe(|| capture(database)))
+        .catch_others(|error| Err(CaptureError::Foreign(message_of(error))))
+        .execute();
+    status::publish_latch(database, 0);
+    if let Err(error) = outcome {
+        end(database, &error);
+    }
+}
+
+fn message_of(error: CaughtError) -> String {
+    match error {
+        CaughtError::PostgresError(report) | CaughtError::ErrorReport(report) => {
+            let detail = report
+                .detail()
+                .map(|detail| format!(" ({detail})"))
+                .unwrap_or_default();
+            format!("{}{detail}", report.message())
+        }
+        CaughtError::RustPanic { ereport, .. } => ereport.message().to_owned(),
+    }
+}
+
+fn capture(database: pg_sys::Oid) -> Result<()> {
+    session::fix_output_settings();
+    session::set(c"application_name", c"pg_incrbackup capture");
+    if let Some(kilobytes) = settings::decoding_work_mem_kb() {
+        session::set_text(c"logical_decoding_work_mem", &format!("{kilobytes}kB"));
+    }
+    let name = slot_name(database);
+    let plugin = BackgroundWorker::transaction(|| slot::plugin(&name))
+        .ok_or_else(|| CaptureError::Off(format!("there is no slot {name}")))?;
+    slot::allow_output_plugin(&plugin);
+    let mut chain = open_chain(database, &name)?;
+    let appender = chain.open_for_append(identity(database)?)?;
+    if let Some(torn) = appender.torn_tail() {
+        log!(
+            "pg_incrbackup: cut {} bytes of an unfinished transaction off {} ({})",
+            torn.bytes,
+            appender.current_file().display(),
+            torn.why
+        );
+    }
+    let last = appender.last_lsn();
+    let journal = Journal::new(database, appender);
+    status::publish_latch(database, server::my_latch());
+    let result = match settings::reader() {
+        Reader::Stream => StreamReader::start(database, &name, &plugin, journal)
+            .and_then(|mut reader| reader.run()),
+        Reader::Poll => {
+            PollReader::start(database, &name, &plugin, journal).and_then(|mut reader| reader.run())
+        }
+    };
+    if let Err(CaptureError::Broken(reason)) = &result {
+        chain.end(reason, last)?;
+    }
+    result
+}
+
+/// The chain that the slot feeds: the newest of the database's directory.
+fn open_chain(database: pg_sys::Oid, slot: &str) -> Result<ChainDir> {
+    let directory = settings::directory().ok_or_else(|| {
+        CaptureError::Off("pg_incrbackup.directory is not set: capture is off".to_owned())
+    })?;
+    let root =
+        ArchiveRoot::open(&directory, &server::data_directory()).map_err(archive::Error::from)?;
+    let name = BackgroundWorker::transaction(|| server::database_name(database))
+        .ok_or_else(|| CaptureError::Off("the database is gone".to_owned()))?;
+    let found = root.open_database(server::system_identifier(), database.to_u32(), &name)?;
+    found.ensure_restore_files()?;
+    let chain = found.latest_chain()?.ok_or_else(|| {
+        let path = found.path().display();
+        CaptureError::Broken(format!("slot {slot} has no chain of files in \"{path}\""))
+    })?;
+    match &chain.info.ended {
+        Some(end) => Err(CaptureError::Broken(format!(
+            "the chain has ended: {}",
+            end.reason
+        ))),
+        None => Ok(chain),
+    }
+}
+
+fn identity(database: pg_sys::Oid) -> Result<SegmentIdentity> {
+    let name = BackgroundWorker::transaction(|| server::database_name(database));
+    Ok(SegmentIdentity {
+        timeline: server::timeline(),
+        database: name.unwrap_or_default(),
+        server_version: server::VERSION_NUM,
+        encoding: server::database_encoding(),
+        next_xid: xid::next(),
+    })
+}
+
+/// Leaves on the board why the worker ended, and logs it once.
+fn end(database: pg_sys::Oid, error: &CaptureError) {
+    if BackgroundWorker::sigterm_received() || matches!(error, CaptureError::Shutdown) {
+        status::update(database, |entry| {
+            entry.pid = 0;
+            entry.phase = if entry.aside_for != 0 {
+                Phase::SteppedAside
+            } else {
+                Phase::Stopped
+            };
+        });
+        return;
+    }
+    let message = error.to_string();
+    let is_broken = matches!(error, CaptureError::Broken(_));
+    let is_repeated = status::read(database).is_some_and(|entry| entry.last_error.get() == message);
+    let wait = launcher::retry_delay(database);
+    status::update(database, |entry| {
+        entry.pid = 0;
+        entry.errors += 1;
+        entry.failures += 1;
+        entry.last_error.set(&message);
+        entry.last_error_at = archive::time::now().timestamp_micros();
+        entry.retry_at = entry.last_error_at + wait.as_micros() as i64;
+        entry.phase = if is_broken {
+            Phase::Broken
+        } else {
+            Phase::WaitingToRetry
+        };
+        if is_broken {
+            entry.broken.set(&message);
+        }
+    });
+    if is_repeated {
+        return;
+    }
+    report(&message, is_broken, wait);
+}
+
+fn report(message: &str, is_broken: bool, wait: Duration) {
+    let hint = if is_broken {
+        "The files up to here stay good. SELECT * FROM incr_setup(new_chain => true) starts a new chain with a new base backup.".to_owned()
+    } else {
+        format!(
+            "Nothing is lost: the slot keeps the WAL. The worker is started again in {} s, and then less and less often, until the cause is gone.",
+            wait.as_secs().max(1)
+        )
+    };
+    ereport!(
+        PgLogLevel::LOG,
+        PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+        format!("pg_incrbackup: capture stopped: {message}"),
+        hint
+    );
+}
