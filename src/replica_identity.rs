@@ -70,12 +70,9 @@ pub fn keyless_tables() -> Vec<String> {
 /// After a statement that touched these tables. `by_user`: it set a replica identity itself.
 pub fn after_statement(tables: &[pg_sys::Oid], named: &[(Sql, Sql)], by_user: bool) {
     let named = named.iter().filter_map(|(schema, name)| relation_named(schema, name));
-    let mut all: Vec<pg_sys::Oid> = tables.iter().copied().chain(named).collect();
-    all.sort();
-    all.dedup();
-    let mut all: Vec<pg_sys::Oid> =
-        all.into_iter().filter(|t| relation_name(*t).is_some()).flat_map(with_descendants).collect();
-    all.sort();
+    let existing = tables.iter().copied().chain(named).filter(|t| relation_name(*t).is_some());
+    let mut all: Vec<pg_sys::Oid> = existing.flat_map(with_descendants).collect();
+    all.sort_by_key(|table| table.to_u32());
     all.dedup();
     if all.is_empty() {
         return;

@@ -15,8 +15,8 @@ use crate::pg::ddl_subtransaction::Failure;
 /// What is known of a running statement, and what is to be done after it.
 #[derive(Default)]
 pub struct Frame {
-    number: u64,
-    level: i32,
+    pub(super) number: u64,
+    pub(super) level: i32,
     pub way: Option<Way>,
     /// Its row; none where it is not recorded (yet).
     pub row: Option<WrittenRow>,

@@ -194,7 +194,7 @@ pub(super) fn report(failure: &Failure) {
         ereport!(
             PgLogLevel::ERROR,
             failure.sqlstate,
-            message,
+            message.clone(),
             "pg_incrbackup.on_log_error is \"error\", so the statement fails."
         );
     }

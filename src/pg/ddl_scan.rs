@@ -46,6 +46,7 @@ pub fn tokens(text: &[u8]) -> Vec<Token> {
     let upto = text.iter().position(|byte| *byte == 0).unwrap_or(text.len());
     let source = CString::new(&text[..upto]).unwrap_or_default();
     let mut extra = pg_sys::core_yy_extra_type::default();
+    let extra = &raw mut extra;
     let mut value = pg_sys::core_YYSTYPE::default();
     let mut found = Vec::new();
     // SAFETY: the scanner copies the source; extra and value outlive it; PostgreSQL has fewer than
@@ -53,12 +54,12 @@ pub fn tokens(text: &[u8]) -> Vec<Token> {
     unsafe {
         let scanner = pg_sys::scanner_init(
             source.as_ptr(),
-            &mut extra,
+            extra,
             &raw const pg_sys::ScanKeywords,
             KEYWORD_TOKENS.as_ptr(),
         );
         // The user has had this warning already.
-        extra.escape_string_warning = false;
+        (*extra).escape_string_warning = false;
         loop {
             let mut offset = 0;
             let token = pg_sys::core_yylex(&mut value, &mut offset, scanner);
