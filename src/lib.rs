@@ -8,6 +8,7 @@ mod capture;
 mod ddl_log;
 mod output_plugin;
 mod pg;
+mod replica_identity;
 mod sequences;
 mod settings;
 mod status;

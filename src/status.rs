@@ -125,6 +125,9 @@ pub struct DatabaseStatus {
     pub rotate_wanted: u64,
     pub rotate_done: u64,
     pub rotated_file: Text<400>,
+    /// Set by incr_teardown(drop_slot => false): no capture worker is started until incr_setup() or
+    /// a restart of the server.
+    pub held: bool,
     /// Backend for whose DROP/RENAME DATABASE the worker stays away; 0 when none.
     pub aside_for: i32,
     pub base: BaseStatus,
@@ -142,9 +145,13 @@ pub struct BaseStatus {
     pub finished_at: i64,
     pub tables_done: u32,
     pub bytes: u64,
+    /// Tables that were given a replica identity by the last setup.
+    pub identities: u32,
     pub path: Text<400>,
     pub error: Text<600>,
-    /// SQLSTATE-like five characters for `error`.
+    pub hint: Text<300>,
+    /// SQLSTATE of `error`, packed as PostgreSQL packs it (MAKE_SQLSTATE).
+    pub error_code: i32,
     pub waiting_for: Text<300>,
 }
 

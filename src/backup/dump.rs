@@ -46,18 +46,87 @@ pub fn file_name(format: BaseFormat) -> &'static str {
     }
 }
 
+/// What the programs must know, read before a snapshot is exported: the transaction that exports a
+/// slot's snapshot runs no query.
+#[derive(Clone)]
+pub struct Source {
+    conninfo: String,
+    database: String,
+    left_out: LeftOut,
+    /// `ddl_history`: the table that the fence is, and its name in SQL.
+    pub history: pg_sys::Oid,
+    pub history_name: String,
+}
+
+impl Source {
+    /// Needs a transaction. Fails where the extension is not installed.
+    pub fn collect() -> Result<Source, Failure> {
+        const QUERY: &str = "SELECT c.oid, pg_catalog.quote_ident(n.nspname) || '.ddl_history' \
+            FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace \
+              JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = 'ddl_history' \
+            WHERE e.extname = 'pg_incrbackup'";
+        let database = server::database_name(server::my_database()).unwrap_or_default();
+        let (history, history_name) = Spi::connect(|client| {
+            let table = client.select(QUERY, Some(1), &[])?;
+            if table.is_empty() {
+                return Ok((None, None));
+            }
+            table.first().get_two::<pg_sys::Oid, String>()
+        })?;
+        Ok(Source {
+            conninfo: conninfo(&database),
+            database,
+            left_out: own_extension()?,
+            history: history.ok_or_else(no_extension)?,
+            history_name: history_name.unwrap_or_default(),
+        })
+    }
+}
+
+fn no_extension() -> Failure {
+    Failure::new(
+        PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+        "the extension pg_incrbackup is not installed in this database",
+    )
+    .hint("Run CREATE EXTENSION pg_incrbackup.")
+}
+
+/// Our extension as pg_dump's headers name it, and its members.
+fn own_extension() -> Result<LeftOut, Failure> {
+    const QUERY: &str = "SELECT n.nspname::text, CASE d.classid \
+        WHEN 'pg_catalog.pg_proc'::pg_catalog.regclass THEN 'FUNCTION ' || p.proname || '(' \
+        ELSE CASE c.relkind WHEN 'S' THEN 'SEQUENCE ' ELSE 'TABLE ' END || c.relname || ';' END \
+      FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace \
+        JOIN pg_catalog.pg_depend d ON d.refobjid = e.oid AND d.deptype = 'e' \
+          AND d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass \
+        LEFT JOIN pg_catalog.pg_proc p ON p.oid = d.objid \
+          AND d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass \
+        LEFT JOIN pg_catalog.pg_class c ON c.oid = d.objid \
+          AND d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass \
+      WHERE e.extname = 'pg_incrbackup' AND (p.oid IS NOT NULL OR c.oid IS NOT NULL)";
+    let (mut schema, mut members) = (String::new(), Vec::new());
+    Spi::connect(|client| {
+        for row in client.select(QUERY, None, &[])? {
+            schema = row.get(1)?.unwrap_or_default();
+            members.extend(row.get::<String>(2)?);
+        }
+        Ok::<_, pgrx::spi::Error>(())
+    })?;
+    Ok(LeftOut::extension("pg_incrbackup", &schema, &members))
+}
+
 /// Dumps this database at the exported snapshot `snapshot` into `base`.
 pub fn database(
     base: &Path,
-    database: &str,
+    source: &Source,
     snapshot: &str,
-    left_out: LeftOut,
     mut progress: impl FnMut(Progress) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let format = settings::base_format();
     let target = base.join(file_name(format));
+    let left_out = source.left_out.clone();
     let mut arguments = vec![
-        format!("--dbname={}", conninfo(database)),
+        format!("--dbname={}", source.conninfo),
         "--no-password".into(),
         format!("--snapshot={snapshot}"),
         format!("--lock-wait-timeout={LOCK_WAIT_TIMEOUT}"),
@@ -106,11 +175,11 @@ pub fn database(
 
 /// Dumps roles, tablespaces and their settings into `globals.sql`, password hashes included: the
 /// file is readable by the server's operating system user alone.
-pub fn globals(base: &Path, database: &str) -> Result<(), Failure> {
+pub fn globals(base: &Path, source: &Source) -> Result<(), Failure> {
     let target = base.join("globals.sql");
     let arguments = [
-        format!("--dbname={}", conninfo(database)),
-        format!("--database={database}"),
+        format!("--dbname={}", source.conninfo),
+        format!("--database={}", source.database),
         "--no-password".into(),
         "--globals-only".into(),
     ];

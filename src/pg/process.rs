@@ -149,7 +149,7 @@ fn prepare_child() -> io::Result<()> {
 }
 
 /// Registers, once, that the running program is ended when this process exits.
-fn end_with_this_process() {
+pub fn end_with_this_process() {
     static REGISTERED: AtomicBool = AtomicBool::new(false);
     if !REGISTERED.swap(true, Ordering::SeqCst) {
         // SAFETY: the callback follows ipc.h and stays loaded as long as the library.

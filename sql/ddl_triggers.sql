@@ -1,0 +1,16 @@
+-- Our own writing is no statement, so this stops everybody, superusers and replicas too.
+CREATE TRIGGER refuse_write BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON ddl_history
+    FOR EACH STATEMENT EXECUTE FUNCTION incr_refuse_write();
+ALTER TABLE ddl_history ENABLE ALWAYS TRIGGER refuse_write;
+
+-- Event triggers fire in the order of their names. Ours come first: what others write about a
+-- command then stands behind the command itself.
+CREATE EVENT TRIGGER "0_pg_incrbackup_command_end" ON ddl_command_end
+    EXECUTE FUNCTION incr_ddl_command_end();
+CREATE EVENT TRIGGER "0_pg_incrbackup_drop" ON sql_drop
+    EXECUTE FUNCTION incr_sql_drop();
+CREATE EVENT TRIGGER "0_pg_incrbackup_rewrite" ON table_rewrite
+    EXECUTE FUNCTION incr_table_rewrite();
+ALTER EVENT TRIGGER "0_pg_incrbackup_command_end" ENABLE ALWAYS;
+ALTER EVENT TRIGGER "0_pg_incrbackup_drop" ENABLE ALWAYS;
+ALTER EVENT TRIGGER "0_pg_incrbackup_rewrite" ENABLE ALWAYS;

@@ -1,0 +1,96 @@
+//! The statements that are running now, outermost first: event triggers find theirs on top.
+//!
+//! An error jumps over the code that would take a statement off, so frames also go when the
+//! (sub)transaction that they began in ends.
+
+use std::cell::{Cell, RefCell};
+
+use super::history::{Record, WrittenRow};
+use super::ways::Way;
+use crate::pg::ddl_catalog::nest_level;
+use crate::pg::ddl_history::HistoryTable;
+use crate::pg::ddl_node::Sql;
+use crate::pg::ddl_subtransaction::Failure;
+
+/// What is known of a running statement, and what is to be done after it.
+#[derive(Default)]
+pub struct Frame {
+    pub(super) number: u64,
+    pub(super) level: i32,
+    pub way: Option<Way>,
+    /// Its row; none where it is not recorded (yet).
+    pub row: Option<WrittenRow>,
+    /// Why it could not be recorded.
+    pub failure: Option<Failure>,
+    /// Written after success, see [`super::plan::Moment`].
+    pub later: Option<Later>,
+    /// Schema that IMPORT FOREIGN SCHEMA fills.
+    pub import_target: Option<Sql>,
+    /// Tables whose replica identity the statement may have touched.
+    pub tables: Vec<pgrx::pg_sys::Oid>,
+    /// The same, by schema and name.
+    pub named_tables: Vec<(Sql, Sql)>,
+    pub added_columns: Vec<Sql>,
+    pub sets_replica_identity: bool,
+    pub is_commit_prepared: bool,
+    /// It changed the schema of a database whose changes are captured without our extension.
+    pub is_lost: bool,
+}
+
+/// A row that is written only after the statement.
+pub struct Later {
+    pub history: HistoryTable,
+    pub record: Record,
+    pub if_permanent: Option<(Sql, Sql)>,
+    pub holds_session_lock: bool,
+}
+
+thread_local! {
+    static FRAMES: RefCell<Vec<Frame>> = const { RefCell::new(Vec::new()) };
+    static LAST_NUMBER: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Puts a statement on top; answers its number.
+pub fn push(mut frame: Frame) -> u64 {
+    let number = LAST_NUMBER.get() + 1;
+    LAST_NUMBER.set(number);
+    frame.number = number;
+    frame.level = nest_level();
+    FRAMES.with_borrow_mut(|frames| frames.push(frame));
+    number
+}
+
+/// Takes a statement off, and what an error left above it.
+pub fn pop(number: u64) -> Option<Frame> {
+    FRAMES.with_borrow_mut(|frames| {
+        let place = frames.iter().position(|frame| frame.number == number)?;
+        frames.truncate(place + 1);
+        frames.pop()
+    })
+}
+
+/// Works on the innermost statement, taken out for the time so that `work` may call PostgreSQL.
+pub fn with_top(work: impl FnOnce(&mut Frame)) {
+    let Some(mut frame) = FRAMES.with_borrow_mut(Vec::pop) else { return };
+    work(&mut frame);
+    FRAMES.with_borrow_mut(|frames| frames.push(frame));
+}
+
+/// Where IMPORT FOREIGN SCHEMA puts its tables, while one runs.
+pub fn import_target() -> Option<Sql> {
+    FRAMES.with_borrow(|frames| frames.last().and_then(|frame| frame.import_target.clone()))
+}
+
+/// Drops what a transaction's end leaves behind. A statement that commits by itself goes on after
+/// its commits.
+pub fn transaction_ended(committed: bool) {
+    let goes_on = |frame: &Frame| {
+        committed && frame.later.as_ref().is_some_and(|later| later.holds_session_lock)
+    };
+    FRAMES.with_borrow_mut(|frames| frames.retain(goes_on));
+}
+
+/// Drops the statements that ran inside the subtransaction at `level`, which is rolled back.
+pub fn subtransaction_aborted(level: i32) {
+    FRAMES.with_borrow_mut(|frames| frames.retain(|frame| frame.level < level));
+}

@@ -1,0 +1,119 @@
+//! Rows of ddl_history, as they are written around a statement.
+
+use super::session::Session;
+use crate::pg::ddl_history::{HistoryTable, RowPlace, Value};
+use crate::pg::ddl_node::Sql;
+
+/// What is recorded of a statement before it runs.
+pub struct Record {
+    pub command: &'static str,
+    pub query: Sql,
+    pub session: Session,
+    /// What a restore runs; none where the row is only information.
+    pub replay_text: Option<Sql>,
+}
+
+/// An object that a statement made, changed or dropped.
+pub struct Object {
+    pub object_type: Sql,
+    pub identity: Sql,
+}
+
+/// A statement's row, written in this transaction.
+pub struct WrittenRow {
+    history: HistoryTable,
+    record: Record,
+    id: i64,
+    place: RowPlace,
+    object: Option<Object>,
+    changed: bool,
+}
+
+impl WrittenRow {
+    /// Writes the first row of a statement.
+    pub fn insert(history: HistoryTable, record: Record) -> Self {
+        history.lock();
+        let id = history.next_id();
+        let place = history.insert(&columns(id, id, &record, None, record.replay_text.as_ref()));
+        Self { history, record, id, place, object: None, changed: false }
+    }
+
+    /// Notes an object: the first one stands in the statement's own row, the others get rows.
+    pub fn add_object(&mut self, object: Object) {
+        if self.object.is_none() {
+            self.object = Some(object);
+            self.changed = true;
+            return self.flush();
+        }
+        let id = self.history.next_id();
+        self.history.insert(&columns(id, self.id, &self.record, Some(&object), None));
+    }
+
+    /// Adds to what a restore runs.
+    pub fn append_replay(&mut self, more: &[u8]) {
+        if let Some(text) = self.record.replay_text.as_mut().filter(|_| !more.is_empty()) {
+            text.extend_from_slice(more);
+            self.changed = true;
+        }
+    }
+
+    pub fn replay_text(&self) -> Option<&Sql> {
+        self.record.replay_text.as_ref()
+    }
+
+    pub fn set_replay(&mut self, text: Sql) {
+        self.record.replay_text = Some(text);
+        self.changed = true;
+    }
+
+    /// True when the row was written again since it was inserted.
+    pub fn is_completed(&self) -> bool {
+        self.object.is_some()
+    }
+
+    /// Writes the row again, for what brackets the rows of an extension's script.
+    pub fn complete(&mut self) {
+        self.changed = true;
+        self.flush();
+    }
+
+    /// Writes what has changed. All values are written anew: a long one that only pointed to its
+    /// old copy would be missing from the decoded row.
+    pub fn flush(&mut self) {
+        if !std::mem::take(&mut self.changed) {
+            return;
+        }
+        let replay = self.record.replay_text.as_ref();
+        let row = columns(self.id, self.id, &self.record, self.object.as_ref(), replay);
+        if let Some(place) = self.history.update(self.place, &row) {
+            self.place = place;
+        }
+    }
+}
+
+/// The columns of ddl_history in the table's order, see sql/ddl_history.sql.
+fn columns<'a>(
+    id: i64,
+    statement_id: i64,
+    record: &'a Record,
+    object: Option<&'a Object>,
+    replay: Option<&'a Sql>,
+) -> [Value<'a>; 14] {
+    let text = |text: Option<&'a Sql>| text.map_or(Value::Null, |text| Value::Text(text));
+    [
+        Value::Number(id),
+        Value::Number(statement_id),
+        Value::TransactionId,
+        Value::Now,
+        Value::Text(&record.session.role),
+        Value::Text(record.command.as_bytes()),
+        text(object.map(|object| &object.object_type)),
+        text(object.map(|object| &object.identity)),
+        Value::Text(&record.query),
+        Value::Text(&record.session.search_path),
+        Value::Json(&record.session.settings),
+        Value::Flag(replay.is_some()),
+        Value::Flag(record.session.is_superuser),
+        text(replay),
+    ]
+}

@@ -1,0 +1,242 @@
+//! What happens around a utility statement: its row is written before it runs, and completed after.
+//!
+//! Reading what is needed may fail without harm to the user's statement: it happens in a
+//! subtransaction of its own, and what comes of the failure says `pg_incrbackup.on_log_error`. The
+//! row itself is one plain insert in the user's own transaction.
+
+use std::cell::Cell;
+
+use pgrx::prelude::*;
+
+use super::frames::{self, Frame, Later};
+use super::history::{Record, WrittenRow};
+use super::plan::{self, Moment, Plan};
+use super::session::session;
+use super::ways::{way_of, Way};
+use super::{amend, objects};
+use crate::pg::ddl_database::{needs_empty, NeedsEmpty};
+use crate::pg::ddl_history::HistoryTable;
+use crate::pg::ddl_hook::{install, Callbacks};
+use crate::pg::ddl_node::Sql;
+use crate::pg::ddl_statement::Statement;
+use crate::pg::ddl_subtransaction::{attempt, Failure};
+use crate::pg::{ddl_catalog, ddl_history, ddl_touched, server};
+use crate::settings::{self, OnLogError};
+use crate::{capture, replica_identity, status};
+
+thread_local! {
+    /// The database whose worker has stepped aside for the statement that runs.
+    static ASIDE: Cell<Option<NeedsEmpty>> = const { Cell::new(None) };
+}
+
+pub fn init() {
+    ddl_history::watch();
+    install(Callbacks {
+        before_utility,
+        after_utility,
+        checks_updates: replica_identity::checks_updates,
+        before_update: replica_identity::ensure_captured,
+        transaction_ended,
+        subtransaction_aborted: frames::subtransaction_aborted,
+    });
+}
+
+fn before_utility(statement: &Statement) -> u64 {
+    if statement.node_tag() == pg_sys::NodeTag::T_TransactionStmt {
+        return match statement.is_commit_prepared() {
+            true => frames::push(Frame { is_commit_prepared: true, ..Frame::default() }),
+            false => 0,
+        };
+    }
+    let tag = statement.tag();
+    let way = way_of(tag);
+    if way == Way::Nothing {
+        step_aside_for(statement);
+        return 0;
+    }
+    let import_target = frames::import_target();
+    if statement.is_part_of_another() && import_target.is_none() || !ddl_catalog::can_record() {
+        return 0;
+    }
+    let Some(history) = ddl_history::find() else {
+        let is_lost = plan::is_captured_without_history();
+        return if is_lost { frames::push(Frame { is_lost, ..Frame::default() }) } else { 0 };
+    };
+    let planned = attempt(|| {
+        let frame = facts(statement, way);
+        (frame, plan::plan(statement, tag, way, import_target.as_ref()))
+    });
+    match planned {
+        Ok((_, None)) if way == Way::Explain => 0,
+        Ok((frame, None)) => frames::push(frame),
+        Ok((frame, Some(plan))) => frames::push(begin(history, frame, plan)),
+        Err(failure) => frames::push(Frame { failure: Some(failure), ..Frame::default() }),
+    }
+}
+
+/// What is to be known after the statement, when its parse tree can no longer be trusted.
+fn facts(statement: &Statement, way: Way) -> Frame {
+    Frame {
+        way: Some(way),
+        import_target: statement.import_target(),
+        tables: ddl_touched::touched_tables(statement),
+        named_tables: ddl_touched::created_relation(statement).into_iter().collect(),
+        added_columns: statement.added_columns(),
+        sets_replica_identity: statement.sets_replica_identity(),
+        ..Frame::default()
+    }
+}
+
+/// Takes the lock that a base backup's fence waits for, and writes the row where it is time.
+fn begin(history: HistoryTable, mut frame: Frame, plan: Plan) -> Frame {
+    let later = |record, if_permanent, holds_session_lock| {
+        Some(Later { history, record, if_permanent, holds_session_lock })
+    };
+    match plan.moment {
+        Moment::Before => {
+            record_roles(history, &plan.record, plan.roles);
+            frame.row = Some(WrittenRow::insert(history, plan.record));
+        }
+        Moment::AfterCommit => {
+            history.lock_for_session();
+            frame.later = later(plan.record, None, true);
+        }
+        Moment::IfPermanent(schema, name) => {
+            history.lock();
+            frame.later = later(plan.record, Some((schema, name)), false);
+        }
+    }
+    frame
+}
+
+/// A row for each role that the text names: a restore makes those that are missing.
+fn record_roles(history: HistoryTable, record: &Record, roles: Vec<Sql>) {
+    for role in roles {
+        let needed = Record {
+            command: "CREATE ROLE",
+            query: record.query.clone(),
+            session: session(b""),
+            replay_text: Some(role),
+        };
+        WrittenRow::insert(history, needed);
+    }
+}
+
+fn after_utility(number: u64) {
+    let Some(mut frame) = frames::pop(number) else { return };
+    if frame.is_commit_prepared {
+        return server::set_latch(status::latch_of(server::my_database()));
+    }
+    if frame.is_lost {
+        return report(&Failure {
+            sqlstate: PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            message: "the extension pg_incrbackup is not installed in this database".to_owned(),
+        });
+    }
+    if let Some(failure) = frame.failure.take() {
+        return report(&failure);
+    }
+    if let Some(later) = frame.later.take() {
+        frame.row = insert_later(later);
+    }
+    finish(frame);
+}
+
+fn insert_later(later: Later) -> Option<WrittenRow> {
+    let is_temporary = later.if_permanent.as_ref().is_some_and(|(schema, name)| {
+        ddl_touched::relation_named(schema, name).is_none()
+    });
+    let row = (!is_temporary).then(|| WrittenRow::insert(later.history, later.record));
+    if later.holds_session_lock {
+        later.history.unlock_for_session();
+    }
+    row
+}
+
+/// Completes the statement's row, and gives the tables it touched an identity where they lack one.
+fn finish(frame: Frame) {
+    let Frame { row, way, tables, named_tables, added_columns, sets_replica_identity, .. } = frame;
+    let Some(mut row) = row else { return };
+    let done = attempt(|| amend::fixed_values(&tables, &added_columns));
+    match done {
+        Ok(fixed) => row.append_replay(&fixed),
+        Err(failure) => report(&failure),
+    }
+    if way == Some(Way::Extension) && !row.is_completed() {
+        row.complete();
+    }
+    row.flush();
+    let kept = attempt(|| {
+        replica_identity::after_statement(&tables, &named_tables, sets_replica_identity)
+    });
+    if let Err(failure) = kept {
+        report(&failure);
+    }
+}
+
+/// Records a statement that we run ourselves, before it runs.
+pub fn record_own(command: &'static str, text: &[u8]) {
+    if let Some(history) = ddl_history::find() {
+        let record = Record {
+            command,
+            query: text.to_vec(),
+            session: session(text),
+            replay_text: Some(text.to_vec()),
+        };
+        WrittenRow::insert(history, record);
+    }
+}
+
+/// What becomes of a statement that could not be recorded.
+pub(super) fn report(failure: &Failure) {
+    let message = format!("DDL could not be recorded for the backup: {}", failure.message);
+    if settings::on_log_error() == OnLogError::Error {
+        ereport!(
+            PgLogLevel::ERROR,
+            failure.sqlstate,
+            message.clone(),
+            "pg_incrbackup.on_log_error is \"error\", so the statement fails."
+        );
+    }
+    let database = server::my_database();
+    status::update(database, |entry| {
+        entry.flags += 1;
+        entry.broken.set(&message);
+    });
+    ereport!(
+        PgLogLevel::WARNING,
+        failure.sqlstate,
+        message,
+        "The statement goes on. Restoring from the increments may fail from here on, until incr_setup(new_chain => true) begins a new chain."
+    );
+}
+
+fn step_aside_for(statement: &Statement) {
+    let Some(need) = needs_empty(statement) else { return };
+    ASIDE.set(Some(need));
+    capture::step_aside(need.database);
+}
+
+fn transaction_ended(committed: bool) {
+    frames::transaction_ended(committed);
+    if let Some(need) = ASIDE.take() {
+        if committed && need.is_dropped {
+            capture::database_dropped(need.database);
+        } else {
+            capture::come_back(need.database);
+        }
+    }
+}
+
+/// Notes an object that an event trigger reported for the innermost statement.
+pub(super) fn note(reported: Vec<objects::Reported>) {
+    frames::with_top(|frame| {
+        for object in reported {
+            frame.tables.extend(object.table);
+            frame.named_tables.extend(object.named_table);
+            if let (Some(row), Some(object)) = (frame.row.as_mut(), object.object) {
+                row.add_object(object);
+            }
+        }
+    });
+}

@@ -1,0 +1,148 @@
+//! Decides, before a statement runs, whether and how it is recorded.
+
+use super::history::Record;
+use super::secrets::public_text;
+use super::session::session;
+use super::statement_text::{cut, StatementText};
+use super::synthesize;
+use super::ways::Way;
+use crate::pg::ddl_catalog;
+use crate::pg::ddl_filled::filled_table;
+use crate::pg::ddl_node::Sql;
+use crate::pg::ddl_roles::named_roles;
+use crate::pg::ddl_statement::Statement;
+use crate::pg::ddl_subject::{targets, Place, Target};
+use crate::pg::ddl_subscription;
+use crate::pg::ddl_touched::{created_relation, reads_temporary};
+use crate::pg::quote;
+
+/// When the row of a statement is written.
+pub enum Moment {
+    Before,
+    /// It commits by itself half way: after success, in the next transaction.
+    AfterCommit,
+    /// Only if the view of this schema and name did not turn out to be a temporary one.
+    IfPermanent(Sql, Sql),
+}
+
+/// How a statement is recorded.
+pub struct Plan {
+    pub record: Record,
+    pub moment: Moment,
+    /// Roles that the text names; a restore needs them.
+    pub roles: Vec<Sql>,
+}
+
+/// The plan for `statement`; none where nothing of it belongs in the stream. `schema` is where
+/// IMPORT FOREIGN SCHEMA puts the tables of which this statement makes one.
+pub fn plan(
+    statement: &Statement,
+    tag: &'static str,
+    way: Way,
+    schema: Option<&Sql>,
+) -> Option<Plan> {
+    if statement.is_about_the_cluster() && way != Way::Role {
+        return None;
+    }
+    let targets = targets(statement);
+    if !targets.is_empty() && targets.iter().all(is_left_out) {
+        return None;
+    }
+    let (source, location, length) = statement.source();
+    let text = cut(&source, location, length);
+    let replay_text = match way {
+        Way::Role => statement.made_role(),
+        Way::Parts => None,
+        Way::FilledTable | Way::Explain => Some(filled(statement, &text)?),
+        Way::Cluster => Some(cluster_mark(statement, &targets)?),
+        Way::Subscription => ddl_subscription::replay_text(statement),
+        _ => Some(own_text(statement, tag, &text, &targets)?),
+    };
+    let mut session = session(replay_text.as_ref().unwrap_or(&text.text));
+    if let Some(schema) = schema {
+        session.search_path = quote::identifier(schema);
+    }
+    let moment = if statement.commits_by_itself() {
+        Moment::AfterCommit
+    } else {
+        match created_relation(statement).filter(|_| reads_temporary(statement)) {
+            Some((schema, name)) => Moment::IfPermanent(schema, name),
+            None => Moment::Before,
+        }
+    };
+    let query = public_text(tag, &text);
+    let roles = if way == Way::Role { Vec::new() } else { named_roles(statement) };
+    Some(Plan { record: Record { command: tag, query, session, replay_text }, moment, roles })
+}
+
+fn is_left_out(target: &Target) -> bool {
+    matches!(target.place, Place::Temporary | Place::Ours)
+}
+
+/// CREATE TABLE AS becomes its columns; a materialized view under EXPLAIN ANALYZE its own text.
+fn filled(statement: &Statement, text: &StatementText) -> Option<Sql> {
+    let table = filled_table(statement).filter(|table| !table.is_temporary)?;
+    if table.is_materialized_view {
+        let create = text.tokens.iter().find(|token| token.is_keyword("create"))?;
+        return Some(text.text[create.offset..].to_vec());
+    }
+    Some(synthesize::create_table(&table))
+}
+
+fn cluster_mark(statement: &Statement, targets: &[Target]) -> Option<Sql> {
+    let index = statement.clustered_index()?;
+    let table = targets.first()?.name.as_ref()?;
+    let index = quote::identifier(&index);
+    Some([b"ALTER TABLE ", &table[..], b" CLUSTER ON ", &index[..]].concat())
+}
+
+/// The statement's own text, without what does not belong in the stream.
+fn own_text(
+    statement: &Statement,
+    tag: &str,
+    text: &StatementText,
+    targets: &[Target],
+) -> Option<Sql> {
+    let extensions = statement.extensions();
+    if extensions.iter().any(|name| name == b"pg_incrbackup") {
+        return other_extensions(statement, &extensions);
+    }
+    if targets.iter().any(is_left_out) {
+        return Some(for_the_others(statement, tag, text, targets));
+    }
+    Some(if statement.commits_by_itself() { text.plain_form() } else { text.text.clone() })
+}
+
+fn other_extensions(statement: &Statement, extensions: &[Sql]) -> Option<Sql> {
+    let (missing_ok, cascade) = statement.drop_options()?;
+    let others = extensions.iter().filter(|name| *name != b"pg_incrbackup");
+    let others: Vec<Sql> = others.map(|name| quote::identifier(name)).collect();
+    (!others.is_empty())
+        .then(|| synthesize::drop_relations("DROP EXTENSION", &others, missing_ok, cascade))
+}
+
+/// A statement about several objects, of which some are temporary or ours.
+fn for_the_others(
+    statement: &Statement,
+    tag: &str,
+    text: &StatementText,
+    targets: &[Target],
+) -> Sql {
+    if let Some((missing_ok, cascade)) = statement.drop_options() {
+        let others = targets.iter().filter(|target| !is_left_out(target));
+        let names: Vec<Sql> = others.filter_map(|target| target.name.clone()).collect();
+        if names.is_empty() {
+            pgrx::error!("{tag} names temporary and permanent objects in one statement");
+        }
+        return synthesize::drop_relations(tag, &names, missing_ok, cascade);
+    }
+    let left_out = targets.iter().filter(|target| is_left_out(target));
+    let locations: Vec<i32> = left_out.map(|target| target.location).collect();
+    text.without_items(&locations)
+}
+
+/// True for a database that is captured although nobody can record its DDL any more.
+pub fn is_captured_without_history() -> bool {
+    let slot = format!("pg_incrbackup_{}", crate::pg::server::my_database().to_u32());
+    ddl_catalog::slot_exists(&slot)
+}

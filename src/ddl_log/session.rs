@@ -1,0 +1,69 @@
+//! Under which role, search path and settings a statement runs: its text means something else
+//! under others.
+
+use archive::segment::SETTINGS;
+
+use crate::pg::ddl_catalog::{current_role, setting};
+use crate::pg::ddl_node::Sql;
+
+/// Settings that change what the text of a statement means, or what it makes.
+const ALWAYS: [&str; 7] = [
+    "standard_conforming_strings",
+    "TimeZone",
+    "xmloption",
+    "array_nulls",
+    "transform_null_equals",
+    "default_tablespace",
+    "default_table_access_method",
+];
+
+/// Settings that matter only where the text holds a constant to be read.
+const FOR_CONSTANTS: [&str; 3] = ["DateStyle", "IntervalStyle", "lc_monetary"];
+
+pub struct Session {
+    pub role: Sql,
+    pub is_superuser: bool,
+    pub search_path: Sql,
+    /// A JSON object of the settings that differ from a segment's header.
+    pub settings: Sql,
+}
+
+/// The session as it is now, as far as `text` depends on it.
+pub fn session(text: &[u8]) -> Session {
+    let (role, is_superuser) = current_role();
+    let has_constant = text.iter().any(|byte| matches!(byte, b'\'' | b'$'));
+    let constants = if has_constant { &FOR_CONSTANTS[..] } else { &[] };
+    let mut settings = b"{".to_vec();
+    for name in ALWAYS.iter().chain(constants) {
+        let Some(value) = setting(name).filter(|value| differs(name, value)) else { continue };
+        if settings.len() > 1 {
+            settings.push(b',');
+        }
+        push_json_text(&mut settings, name.as_bytes());
+        settings.push(b':');
+        push_json_text(&mut settings, &value);
+    }
+    settings.push(b'}');
+    let search_path = setting("search_path").unwrap_or_default();
+    Session { role, is_superuser, search_path, settings }
+}
+
+fn differs(name: &str, value: &[u8]) -> bool {
+    if name == "TimeZone" && matches!(value, b"UTC" | b"Etc/UTC" | b"GMT" | b"Etc/GMT") {
+        return false;
+    }
+    let header = SETTINGS.iter().find(|(header, _)| *header == name);
+    header.is_none_or(|(_, header)| header.trim_matches('\'').as_bytes() != value)
+}
+
+fn push_json_text(out: &mut Sql, text: &[u8]) {
+    out.push(b'"');
+    for byte in text {
+        match byte {
+            b'"' | b'\\' => out.extend_from_slice(&[b'\\', *byte]),
+            0..=0x1f => out.extend_from_slice(format!("\\u{byte:04x}").as_bytes()),
+            _ => out.push(*byte),
+        }
+    }
+    out.push(b'"');
+}

@@ -1,0 +1,79 @@
+//! One table: how each kind of statement is recorded, by its command tag.
+//!
+//! A tag that is not listed is recorded by its text, so that a command of a newer PostgreSQL is
+//! never lost in silence.
+
+/// How a statement gets into the stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// It changes nothing that a dump of the database shows, or only rows.
+    Nothing,
+    /// By its own text.
+    Text,
+    /// Its effect is decoded from the WAL; the text is information (and what decoder_raw replays).
+    Wal,
+    /// The table's definition is written out of the query; the rows are decoded.
+    FilledTable,
+    /// Only EXPLAIN ANALYZE of a statement that makes a table counts.
+    Explain,
+    /// Only the mark that CLUSTER leaves on the index.
+    Cluster,
+    /// The statements that it runs as its parts count, not itself: it would ask a foreign server.
+    Parts,
+    /// Becomes a comment that names the role.
+    Role,
+    /// In a form that reaches for no other server.
+    Subscription,
+    /// The extension's script runs again when it is replayed.
+    Extension,
+}
+
+/// The way of the statement with this command tag (tcop/cmdtaglist.h).
+pub fn way_of(tag: &str) -> Way {
+    match tag {
+        "BEGIN" | "START TRANSACTION" | "COMMIT" | "ROLLBACK" | "PREPARE TRANSACTION"
+        | "COMMIT PREPARED" | "ROLLBACK PREPARED" | "SAVEPOINT" | "RELEASE" => Way::Nothing,
+        "SET" | "RESET" | "SHOW" | "SET CONSTRAINTS" | "ALTER SYSTEM" | "LOAD" | "CHECKPOINT"
+        | "LISTEN" | "UNLISTEN" | "NOTIFY" | "LOCK TABLE" | "WAIT" => Way::Nothing,
+        "DISCARD" | "DISCARD ALL" | "DISCARD PLANS" | "DISCARD SEQUENCES" | "DISCARD TEMP" => {
+            Way::Nothing
+        }
+        "DECLARE CURSOR" | "CLOSE" | "CLOSE CURSOR" | "CLOSE CURSOR ALL" | "FETCH" | "MOVE"
+        | "PREPARE" | "EXECUTE" | "DEALLOCATE" | "DEALLOCATE ALL" => Way::Nothing,
+        // What these run is seen when it runs.
+        "DO" | "CALL" => Way::Nothing,
+        "SELECT" | "INSERT" | "UPDATE" | "DELETE" | "MERGE" | "COPY" | "COPY FROM" => Way::Nothing,
+        "VACUUM" | "ANALYZE" | "REINDEX" | "REPACK" => Way::Nothing,
+        "CREATE DATABASE" | "ALTER DATABASE" | "DROP DATABASE" | "CREATE TABLESPACE"
+        | "ALTER TABLESPACE" | "DROP TABLESPACE" => Way::Nothing,
+        // Large objects live in a catalog, whose rows are not decoded: their texts would fail.
+        "ALTER LARGE OBJECT" => Way::Nothing,
+        "CREATE ROLE" | "ALTER ROLE" | "DROP ROLE" | "GRANT ROLE" | "REVOKE ROLE" => Way::Role,
+        "TRUNCATE TABLE" => Way::Wal,
+        "CREATE TABLE AS" | "SELECT INTO" => Way::FilledTable,
+        "EXPLAIN" => Way::Explain,
+        "CLUSTER" => Way::Cluster,
+        "IMPORT FOREIGN SCHEMA" => Way::Parts,
+        "CREATE SUBSCRIPTION" | "ALTER SUBSCRIPTION" | "DROP SUBSCRIPTION" => Way::Subscription,
+        "CREATE EXTENSION" | "ALTER EXTENSION" => Way::Extension,
+        _ => Way::Text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_command_is_recorded_by_its_text() {
+        assert_eq!(way_of("CREATE PROPERTY GRAPH"), Way::Text);
+        assert_eq!(way_of("CREATE TABLE"), Way::Text);
+    }
+
+    #[test]
+    fn rows_and_sessions_are_no_ddl() {
+        for tag in ["INSERT", "COPY", "SET", "VACUUM", "DO", "CREATE DATABASE"] {
+            assert_eq!(way_of(tag), Way::Nothing, "{tag}");
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! The table ddl_history: finding it, and writing its rows by plain heap inserts and updates.
+//!
+//! A heap insert needs no privilege of the user who runs the statement, fires no trigger (the one
+//! that refuses everybody else stays closed) and is decoded like any other row.
+
+use std::cell::Cell;
+
+use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
+use pgrx::prelude::*;
+use pgrx::IntoDatum;
+
+use super::ddl_node::c_string;
+
+/// OIDs of the table and of the sequence of its ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HistoryTable {
+    pub table: pg_sys::Oid,
+    sequence: pg_sys::Oid,
+    schema: pg_sys::Oid,
+}
+
+#[derive(Clone, Copy)]
+enum Known {
+    /// Something happened to the catalogs since the last look.
+    Stale,
+    Absent,
+    Present(HistoryTable),
+}
+
+/// Place of a row: changes with every update.
+#[derive(Clone, Copy, Debug)]
+pub struct RowPlace(pg_sys::ItemPointerData);
+
+/// One value of a row, in the database's encoding.
+pub enum Value<'a> {
+    Number(i64),
+    TransactionId,
+    Now,
+    Text(&'a [u8]),
+    Json(&'a [u8]),
+    Flag(bool),
+    Null,
+}
+
+thread_local! {
+    static KNOWN: Cell<Known> = const { Cell::new(Known::Stale) };
+}
+
+extern "C-unwind" {
+    // commands/sequence.h; the second argument says whether the caller's privileges are checked.
+    fn nextval_internal(sequence: pg_sys::Oid, check_permissions: bool) -> i64;
+}
+
+/// Starts to notice when the extension comes and goes. Once, from `_PG_init`.
+pub fn watch() {
+    // SAFETY: the callback is guarded and lives as long as the library.
+    unsafe {
+        pg_sys::CacheRegisterRelcacheCallback(Some(on_relation), pg_sys::Datum::null());
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn on_relation(_argument: pg_sys::Datum, relation: pg_sys::Oid) {
+    KNOWN.set(match KNOWN.get() {
+        // Another relation's change says nothing about ours.
+        Known::Present(history)
+            if relation != pg_sys::InvalidOid && relation != history.table =>
+        {
+            Known::Present(history)
+        }
+        _ => Known::Stale,
+    });
+}
+
+/// The table, where this extension is created in the current database. Cheap: the catalogs are
+/// read only after something in them has changed.
+pub fn find() -> Option<HistoryTable> {
+    if let Known::Stale = KNOWN.get() {
+        // Reading the catalogs may itself process invalidations, which then win.
+        KNOWN.set(Known::Absent);
+        let found = look_up();
+        if let Known::Absent = KNOWN.get() {
+            KNOWN.set(found.map_or(Known::Absent, Known::Present));
+        }
+        return found;
+    }
+    match KNOWN.get() {
+        Known::Present(history) => Some(history),
+        _ => None,
+    }
+}
+
+fn look_up() -> Option<HistoryTable> {
+    let extension = super::extension::own_oid()?;
+    let schema = super::ddl_catalog::extension_schema(extension)?;
+    let table = relation_in(schema, c"ddl_history")?;
+    Some(HistoryTable { table, sequence: relation_in(schema, c"ddl_history_id_seq")?, schema })
+}
+
+fn relation_in(schema: pg_sys::Oid, name: &std::ffi::CStr) -> Option<pg_sys::Oid> {
+    // SAFETY: a catalog look-up; the name is NUL-terminated.
+    let oid = unsafe { pg_sys::get_relname_relid(name.as_ptr(), schema) };
+    (oid != pg_sys::InvalidOid).then_some(oid)
+}
+
+impl HistoryTable {
+    /// The extension's schema.
+    pub fn schema_name(&self) -> Option<Vec<u8>> {
+        // SAFETY: a look-up that answers NULL for what does not exist.
+        unsafe { super::ddl_node::bytes(pg_sys::get_namespace_name(self.schema)) }
+    }
+
+    /// Takes the lock that a base backup's fence waits for; it is held to the transaction's end.
+    pub fn lock(&self) {
+        // SAFETY: locks by OID; raises when the wait is cancelled or times out.
+        unsafe { pg_sys::LockRelationOid(self.table, pg_sys::RowExclusiveLock as i32) }
+    }
+
+    /// The same lock for a statement that commits by itself half way. An error releases it.
+    pub fn lock_for_session(&self) {
+        let mut id = self.lock_id();
+        // SAFETY: as above; the id is copied.
+        unsafe { pg_sys::LockRelationIdForSession(&mut id, pg_sys::RowExclusiveLock as i32) }
+    }
+
+    pub fn unlock_for_session(&self) {
+        let mut id = self.lock_id();
+        // SAFETY: releases what `lock_for_session` took.
+        unsafe { pg_sys::UnlockRelationIdForSession(&mut id, pg_sys::RowExclusiveLock as i32) }
+    }
+
+    fn lock_id(&self) -> pg_sys::LockRelId {
+        pg_sys::LockRelId { relId: self.table, dbId: super::server::my_database() }
+    }
+
+    /// The next id.
+    pub fn next_id(&self) -> i64 {
+        let sequence = self.sequence;
+        // SAFETY: a call into C that may raise; the closure owns nothing.
+        unsafe { pg_guard_ffi_boundary(|| nextval_internal(sequence, false)) }
+    }
+
+    /// Adds a row and makes it visible to the commands that follow.
+    pub fn insert(&self, row: &[Value<'_>]) -> RowPlace {
+        write(self.table, row, |relation, tuple| {
+            // SAFETY: a tuple formed for this relation.
+            unsafe { pg_sys::CatalogTupleInsert(relation, tuple) }
+        })
+    }
+
+    /// Writes the row anew. None when the table is gone.
+    pub fn update(&self, place: RowPlace, row: &[Value<'_>]) -> Option<RowPlace> {
+        find().filter(|history| history == self)?;
+        Some(write(self.table, row, move |relation, tuple| {
+            let mut old = place.0;
+            // SAFETY: the place is that of a row of ours, written in this transaction.
+            unsafe { pg_sys::CatalogTupleUpdate(relation, &mut old, tuple) }
+        }))
+    }
+}
+
+/// Writes one row of `table` and counts a command, so that the next one sees it.
+pub fn write(
+    table: pg_sys::Oid,
+    row: &[Value<'_>],
+    store: impl FnOnce(pg_sys::Relation, pg_sys::HeapTuple),
+) -> RowPlace {
+    // SAFETY: the relation is locked and stays so; values and nulls are as long as its row type
+    // (checked); a snapshot is needed to write long values out of line.
+    unsafe {
+        let relation = pg_sys::table_open(table, pg_sys::RowExclusiveLock as i32);
+        if (*(*relation).rd_att).natts as usize != row.len() {
+            pgrx::error!("table {} has an unexpected number of columns", table.to_u32());
+        }
+        let pushed = !pg_sys::ActiveSnapshotSet();
+        if pushed {
+            pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
+        }
+        let mut values: Vec<_> = row.iter().map(datum).collect();
+        let mut nulls: Vec<_> = row.iter().map(|value| matches!(value, Value::Null)).collect();
+        let tuple =
+            pg_sys::heap_form_tuple((*relation).rd_att, values.as_mut_ptr(), nulls.as_mut_ptr());
+        store(relation, tuple);
+        let place = RowPlace((*tuple).t_self);
+        pg_sys::heap_freetuple(tuple);
+        if pushed {
+            pg_sys::PopActiveSnapshot();
+        }
+        pg_sys::table_close(relation, pg_sys::NoLock as i32);
+        pg_sys::CommandCounterIncrement();
+        place
+    }
+}
+
+fn datum(value: &Value<'_>) -> pg_sys::Datum {
+    // SAFETY: plain calls that palloc their answers.
+    unsafe {
+        match value {
+            Value::Number(number) => number.into_datum().unwrap_or(pg_sys::Datum::null()),
+            Value::TransactionId => {
+                pg_sys::Datum::from(pg_sys::GetTopFullTransactionId().value as usize)
+            }
+            Value::Now => pg_sys::Datum::from(pg_sys::GetCurrentTimestamp() as usize),
+            Value::Text(text) => pg_sys::Datum::from(pg_sys::cstring_to_text_with_len(
+                text.as_ptr().cast(),
+                text.len() as i32,
+            )),
+            Value::Json(text) => {
+                let text = c_string(text);
+                pgrx::direct_function_call_as_datum(
+                    pg_sys::jsonb_in,
+                    &[Some(pg_sys::Datum::from(text.as_ptr()))],
+                )
+                .unwrap_or(pg_sys::Datum::null())
+            }
+            Value::Flag(flag) => pg_sys::Datum::from(*flag),
+            Value::Null => pg_sys::Datum::null(),
+        }
+    }
+}

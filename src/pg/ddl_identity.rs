@@ -1,0 +1,165 @@
+//! Replica identities: which tables lack one, and setting it inside the user's own transaction.
+
+use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
+use pgrx::prelude::*;
+use pgrx::PgBox;
+
+use super::ddl_node::{c_string, is_a, items, Sql};
+
+/// What `ALTER TABLE … REPLICA IDENTITY` sets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NewIdentity {
+    Default,
+    Full,
+    /// By the index of this name.
+    Index(Sql),
+}
+
+extern "C-unwind" {
+    // catalog/pg_inherits.h
+    fn find_all_inheritors(
+        parent: pg_sys::Oid,
+        lock: pg_sys::LOCKMODE,
+        parents: *mut *mut pg_sys::List,
+    ) -> *mut pg_sys::List;
+}
+
+/// A table and everything that inherits from it, partitions included. Takes no lock.
+pub fn with_descendants(table: pg_sys::Oid) -> Vec<pg_sys::Oid> {
+    // SAFETY: a catalog look-up that answers a list of OIDs; the closure owns nothing.
+    unsafe {
+        let list =
+            pg_guard_ffi_boundary(|| find_all_inheritors(table, 0, std::ptr::null_mut()));
+        if list.is_null() {
+            return vec![table];
+        }
+        let length = (*list).length as usize;
+        (0..length).map(|place| (*(*list).elements.add(place)).oid_value).collect()
+    }
+}
+
+/// True for an ordinary, logged table of a user whose old rows are not in the WAL.
+pub fn is_keyless(table: pg_sys::Oid) -> bool {
+    // SAFETY: opened with a lock and closed; an error in between ends the (sub)transaction.
+    unsafe {
+        let relation = pg_sys::try_relation_open(table, pg_sys::AccessShareLock as i32);
+        if relation.is_null() {
+            return false;
+        }
+        let form = &*(*relation).rd_rel;
+        let keyless = form.relkind as u8 == pg_sys::RELKIND_RELATION
+            && form.relpersistence as u8 == pg_sys::RELPERSISTENCE_PERMANENT
+            && !pg_sys::IsCatalogRelation(relation)
+            && form.relreplident as u8 != pg_sys::REPLICA_IDENTITY_FULL
+            && pg_sys::RelationGetReplicaIndex(relation) == pg_sys::InvalidOid;
+        pg_sys::relation_close(relation, pg_sys::AccessShareLock as i32);
+        keyless
+    }
+}
+
+/// Runs `ALTER TABLE ONLY … REPLICA IDENTITY` the way PostgreSQL alters tables for itself: no hook
+/// and no event trigger takes it for a statement of the user's.
+pub fn set(table: pg_sys::Oid, identity: &NewIdentity) {
+    let name = match identity {
+        NewIdentity::Index(name) => c_string(name),
+        _ => Default::default(),
+    };
+    // SAFETY: nodes are allocated zeroed with their tags; names are copied into the current context.
+    unsafe {
+        let mut definition = PgBox::<pg_sys::ReplicaIdentityStmt>::alloc_node(
+            pg_sys::NodeTag::T_ReplicaIdentityStmt,
+        );
+        definition.identity_type = match identity {
+            NewIdentity::Default => pg_sys::REPLICA_IDENTITY_DEFAULT,
+            NewIdentity::Full => pg_sys::REPLICA_IDENTITY_FULL,
+            NewIdentity::Index(_) => pg_sys::REPLICA_IDENTITY_INDEX,
+        } as std::ffi::c_char;
+        definition.name = pg_sys::pstrdup(name.as_ptr());
+        let mut command =
+            PgBox::<pg_sys::AlterTableCmd>::alloc_node(pg_sys::NodeTag::T_AlterTableCmd);
+        command.subtype = pg_sys::AlterTableType::AT_ReplicaIdentity;
+        command.def = definition.into_pg().cast();
+        let commands = pg_sys::lappend(std::ptr::null_mut(), command.into_pg().cast());
+        let mut statement =
+            PgBox::<pg_sys::AlterTableStmt>::alloc_node(pg_sys::NodeTag::T_AlterTableStmt);
+        statement.cmds = commands;
+        statement.objtype = pg_sys::ObjectType::OBJECT_TABLE;
+        // An outer command that collects what it did for event triggers expects this frame.
+        pg_sys::EventTriggerAlterTableStart(statement.into_pg().cast());
+        pg_sys::AlterTableInternal(table, commands, false);
+        pg_sys::EventTriggerAlterTableEnd();
+        pg_sys::CommandCounterIncrement();
+    }
+}
+
+/// The relations whose existing rows a planned statement changes or deletes.
+///
+/// # Safety
+/// `planned` is a valid planned statement.
+pub unsafe fn updated_relations(planned: *mut pg_sys::PlannedStmt) -> Vec<pg_sys::Oid> {
+    // SAFETY: by the caller's promise. ModifyTable stands only at the top of the plan or of a
+    // subplan (a data-modifying WITH query).
+    unsafe {
+        let mut plans = items::<pg_sys::Node>((*planned).subplans);
+        plans.push((*planned).planTree.cast());
+        let mut relations = Vec::new();
+        for plan in plans {
+            if !is_a(plan, pg_sys::NodeTag::T_ModifyTable) {
+                continue;
+            }
+            let modify = &*plan.cast::<pg_sys::ModifyTable>();
+            let is_insert = modify.operation == pg_sys::CmdType::CMD_INSERT
+                && modify.onConflictAction != pg_sys::OnConflictAction::ONCONFLICT_UPDATE;
+            if is_insert || modify.resultRelations.is_null() {
+                continue;
+            }
+            let targets = &*modify.resultRelations;
+            for place in 0..targets.length as usize {
+                let index = (*targets.elements.add(place)).int_value as usize;
+                let entries = items::<pg_sys::RangeTblEntry>((*planned).rtable);
+                relations.push((*entries[index - 1]).relid);
+            }
+        }
+        relations
+    }
+}
+
+/// A role and a search path under which nothing of the user's can stand in the way of our own
+/// queries; given back by `leave`, or by the (sub)transaction's abort.
+pub struct OwnPrivileges {
+    role: pg_sys::Oid,
+    context: i32,
+    nest_level: i32,
+}
+
+impl OwnPrivileges {
+    pub fn enter() -> Self {
+        let (mut role, mut context) = (pg_sys::InvalidOid, 0);
+        // SAFETY: plain calls inside a transaction; guc.c copies the strings.
+        unsafe {
+            pg_sys::GetUserIdAndSecContext(&mut role, &mut context);
+            let nest_level = pg_sys::NewGUCNestLevel();
+            pg_sys::set_config_option(
+                c"search_path".as_ptr(),
+                c"pg_catalog, pg_temp".as_ptr(),
+                pg_sys::GucContext::PGC_USERSET,
+                pg_sys::GucSource::PGC_S_SESSION,
+                pg_sys::GucAction::GUC_ACTION_SAVE,
+                true,
+                0,
+                false,
+            );
+            let changed = context | pg_sys::SECURITY_LOCAL_USERID_CHANGE as i32;
+            pg_sys::SetUserIdAndSecContext(pg_sys::Oid::from(10), changed);
+            Self { role, context, nest_level }
+        }
+    }
+
+    pub fn leave(self) {
+        // SAFETY: gives back what `enter` found, in the same (sub)transaction.
+        unsafe {
+            pg_sys::SetUserIdAndSecContext(self.role, self.context);
+            pg_sys::AtEOXact_GUC(true, self.nest_level);
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! A utility statement as the hook sees it: its command tag, its text, and the facts of its parse
+//! tree that decide how it is recorded.
+
+use std::ffi::{c_char, CStr};
+
+use pgrx::prelude::*;
+
+use super::ddl_node::{bytes, is_a, items, Sql};
+
+/// A utility statement about to run. Valid only inside the hook's first half: PostgreSQL may
+/// scribble on the tree while it runs the statement.
+pub struct Statement {
+    pub(super) node: *mut pg_sys::Node,
+    source: *const c_char,
+    location: i32,
+    length: i32,
+    context: pg_sys::ProcessUtilityContext::Type,
+}
+
+impl Statement {
+    /// # Safety
+    /// The pointers are those of a ProcessUtility call and outlive the value.
+    pub unsafe fn new(
+        planned: *mut pg_sys::PlannedStmt,
+        source: *const c_char,
+        context: pg_sys::ProcessUtilityContext::Type,
+    ) -> Self {
+        // SAFETY: by the caller's promise.
+        unsafe {
+            Self {
+                node: (*planned).utilityStmt,
+                source,
+                location: (*planned).stmt_location,
+                length: (*planned).stmt_len,
+                context,
+            }
+        }
+    }
+
+    pub fn node_tag(&self) -> pg_sys::NodeTag {
+        // SAFETY: a valid node, see `new`.
+        unsafe { (*self.node).type_ }
+    }
+
+    /// The command tag, as in `CREATE TABLE`.
+    pub fn tag(&self) -> &'static str {
+        // SAFETY: a valid utility node; the names are static ASCII strings.
+        unsafe {
+            let tag = pg_sys::CreateCommandTag(self.node);
+            CStr::from_ptr(pg_sys::GetCommandTagName(tag)).to_str().unwrap_or("???")
+        }
+    }
+
+    /// True for a part of another statement that PostgreSQL runs by itself.
+    pub fn is_part_of_another(&self) -> bool {
+        self.context == pg_sys::ProcessUtilityContext::PROCESS_UTILITY_SUBCOMMAND
+    }
+
+    /// The text that the statement stands in, and where: offset and length in bytes. An offset
+    /// below zero is unknown, a length of zero means "to the end" (nodes/parsenodes.h, RawStmt).
+    pub fn source(&self) -> (Sql, i32, i32) {
+        // SAFETY: the source is NUL-terminated.
+        let source = unsafe { bytes(self.source) }.unwrap_or_default();
+        (source, self.location, self.length)
+    }
+
+    fn is(&self, tag: pg_sys::NodeTag) -> bool {
+        self.node_tag() == tag
+    }
+
+    /// The node as what its tag says it is.
+    pub(super) fn as_a<T>(&self, tag: pg_sys::NodeTag) -> Option<&T> {
+        // SAFETY: a node's tag tells its type; the tree is valid while `self` is.
+        self.is(tag).then(|| unsafe { &*self.node.cast::<T>() })
+    }
+
+    /// True for the forms that commit by themselves half way: CONCURRENTLY and DETACH … FINALIZE.
+    pub fn commits_by_itself(&self) -> bool {
+        if let Some(index) = self.as_a::<pg_sys::IndexStmt>(pg_sys::NodeTag::T_IndexStmt) {
+            return index.concurrent;
+        }
+        if let Some(drop) = self.as_a::<pg_sys::DropStmt>(pg_sys::NodeTag::T_DropStmt) {
+            return drop.concurrent;
+        }
+        self.alter_commands().into_iter().any(|command| {
+            // SAFETY: a command of this statement's tree; DETACH's definition is a PartitionCmd.
+            unsafe {
+                (*command).subtype == pg_sys::AlterTableType::AT_DetachPartitionFinalize
+                    || ((*command).subtype == pg_sys::AlterTableType::AT_DetachPartition
+                        && (*(*command).def.cast::<pg_sys::PartitionCmd>()).concurrent)
+            }
+        })
+    }
+
+    pub(super) fn alter_commands(&self) -> Vec<*mut pg_sys::AlterTableCmd> {
+        let alter = self.as_a::<pg_sys::AlterTableStmt>(pg_sys::NodeTag::T_AlterTableStmt);
+        // SAFETY: the list holds AlterTableCmd nodes.
+        alter.map_or_else(Vec::new, |alter| unsafe { items(alter.cmds) })
+    }
+
+    /// Names of the columns that an ALTER TABLE adds.
+    pub fn added_columns(&self) -> Vec<Sql> {
+        let added = |command: *mut pg_sys::AlterTableCmd| {
+            // SAFETY: AT_AddColumn's definition is a ColumnDef.
+            unsafe {
+                if (*command).subtype != pg_sys::AlterTableType::AT_AddColumn
+                    || !is_a((*command).def, pg_sys::NodeTag::T_ColumnDef)
+                {
+                    return None;
+                }
+                bytes((*(*command).def.cast::<pg_sys::ColumnDef>()).colname)
+            }
+        };
+        self.alter_commands().into_iter().filter_map(added).collect()
+    }
+
+    /// True when an ALTER TABLE says REPLICA IDENTITY itself.
+    pub fn sets_replica_identity(&self) -> bool {
+        self.alter_commands().into_iter().any(|command| {
+            // SAFETY: a command of this statement's tree.
+            unsafe { (*command).subtype == pg_sys::AlterTableType::AT_ReplicaIdentity }
+        })
+    }
+
+    /// The name in CREATE/ALTER EXTENSION, or those of DROP EXTENSION.
+    pub fn extensions(&self) -> Vec<Sql> {
+        use pg_sys::NodeTag::*;
+        // SAFETY: names of a valid tree; DROP EXTENSION lists String nodes.
+        unsafe {
+            let one = |name: *mut c_char| bytes(name).into_iter().collect();
+            if let Some(create) = self.as_a::<pg_sys::CreateExtensionStmt>(T_CreateExtensionStmt) {
+                return one(create.extname);
+            }
+            if let Some(alter) = self.as_a::<pg_sys::AlterExtensionStmt>(T_AlterExtensionStmt) {
+                return one(alter.extname);
+            }
+            if let Some(alter) =
+                self.as_a::<pg_sys::AlterExtensionContentsStmt>(T_AlterExtensionContentsStmt)
+            {
+                return one(alter.extname);
+            }
+            match self.as_a::<pg_sys::DropStmt>(T_DropStmt) {
+                Some(drop) if drop.removeType == pg_sys::ObjectType::OBJECT_EXTENSION => {
+                    super::ddl_node::names(drop.objects)
+                }
+                _ => Vec::new(),
+            }
+        }
+    }
+
+    /// IF EXISTS and CASCADE of a DROP.
+    pub fn drop_options(&self) -> Option<(bool, bool)> {
+        let drop = self.as_a::<pg_sys::DropStmt>(pg_sys::NodeTag::T_DropStmt)?;
+        Some((drop.missing_ok, drop.behavior == pg_sys::DropBehavior::DROP_CASCADE))
+    }
+
+    /// The index that CLUSTER … USING names.
+    pub fn clustered_index(&self) -> Option<Sql> {
+        let cluster = self.as_a::<pg_sys::ClusterStmt>(pg_sys::NodeTag::T_ClusterStmt)?;
+        // SAFETY: a name of a valid tree.
+        unsafe { bytes(cluster.indexname) }
+    }
+
+    /// Schema that IMPORT FOREIGN SCHEMA fills.
+    pub fn import_target(&self) -> Option<Sql> {
+        let import = self
+            .as_a::<pg_sys::ImportForeignSchemaStmt>(pg_sys::NodeTag::T_ImportForeignSchemaStmt)?;
+        // SAFETY: a name of a valid tree.
+        unsafe { bytes(import.local_schema) }
+    }
+
+    pub fn is_commit_prepared(&self) -> bool {
+        self.as_a::<pg_sys::TransactionStmt>(pg_sys::NodeTag::T_TransactionStmt).is_some_and(
+            |transaction| {
+                transaction.kind == pg_sys::TransactionStmtKind::TRANS_STMT_COMMIT_PREPARED
+            },
+        )
+    }
+
+    /// The role that CREATE ROLE makes, or the name that ALTER ROLE … RENAME gives.
+    pub fn made_role(&self) -> Option<Sql> {
+        // SAFETY: names of a valid tree.
+        unsafe {
+            if let Some(create) =
+                self.as_a::<pg_sys::CreateRoleStmt>(pg_sys::NodeTag::T_CreateRoleStmt)
+            {
+                return bytes(create.role);
+            }
+            let rename = self.as_a::<pg_sys::RenameStmt>(pg_sys::NodeTag::T_RenameStmt)?;
+            (rename.renameType == pg_sys::ObjectType::OBJECT_ROLE)
+                .then(|| bytes(rename.newname))
+                .flatten()
+        }
+    }
+
+    /// True when the statement is about a whole database, a tablespace, a role or a large object,
+    /// though its tag (COMMENT, GRANT, ALTER …) does not tell.
+    pub fn is_about_the_cluster(&self) -> bool {
+        use pg_sys::ObjectType::*;
+        let Some(object) = self.object_type() else { return false };
+        matches!(
+            object,
+            OBJECT_DATABASE | OBJECT_TABLESPACE | OBJECT_ROLE | OBJECT_LARGEOBJECT
+        ) || is_parameter_acl(object)
+    }
+
+    fn object_type(&self) -> Option<pg_sys::ObjectType::Type> {
+        use pg_sys::NodeTag::*;
+        match self.node_tag() {
+            T_CommentStmt => self.as_a::<pg_sys::CommentStmt>(T_CommentStmt).map(|s| s.objtype),
+            T_SecLabelStmt => self.as_a::<pg_sys::SecLabelStmt>(T_SecLabelStmt).map(|s| s.objtype),
+            T_GrantStmt => self.as_a::<pg_sys::GrantStmt>(T_GrantStmt).map(|s| s.objtype),
+            T_RenameStmt => self.as_a::<pg_sys::RenameStmt>(T_RenameStmt).map(|s| s.renameType),
+            T_AlterOwnerStmt => {
+                self.as_a::<pg_sys::AlterOwnerStmt>(T_AlterOwnerStmt).map(|s| s.objectType)
+            }
+            _ => None,
+        }
+    }
+}
+
+fn is_parameter_acl(object: pg_sys::ObjectType::Type) -> bool {
+    object == pg_sys::ObjectType::OBJECT_PARAMETER_ACL
+}

@@ -1,0 +1,76 @@
+//! Work that may fail without taking the user's transaction along.
+
+use std::panic::AssertUnwindSafe;
+
+use pgrx::pg_sys::panic::CaughtError;
+use pgrx::prelude::*;
+
+/// Why a piece of work failed, in words, with its SQLSTATE.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    pub sqlstate: PgSqlErrorCode,
+    pub message: String,
+}
+
+/// Runs `work` in a subtransaction of its own, which is rolled back when it raises. Locks that it
+/// took are kept otherwise. What the user or the server asked for (cancel, lock timeout, deadlock)
+/// is raised on: going on would ignore it.
+pub fn attempt<R>(work: impl FnOnce() -> R) -> Result<R, Failure> {
+    // SAFETY: called inside a transaction, outside of parallel mode (the hook makes sure of both);
+    // the context and owner are those of the caller and outlive the subtransaction.
+    let (context, owner) = unsafe {
+        let kept = (pg_sys::CurrentMemoryContext, pg_sys::CurrentResourceOwner);
+        pg_sys::BeginInternalSubTransaction(std::ptr::null());
+        pg_sys::CurrentMemoryContext = kept.0;
+        kept
+    };
+    let restore = move || {
+        // SAFETY: as above; AbortSubTransaction leaves both as the subtransaction had them.
+        unsafe {
+            pg_sys::CurrentMemoryContext = context;
+            pg_sys::CurrentResourceOwner = owner;
+        }
+    };
+    PgTryBuilder::new(AssertUnwindSafe(|| {
+        let result = work();
+        // SAFETY: ends the subtransaction begun above.
+        unsafe { pg_sys::ReleaseCurrentSubTransaction() };
+        restore();
+        Ok(result)
+    }))
+    .catch_others(move |error| {
+        if is_asked_for(&error) {
+            error.rethrow();
+        }
+        // SAFETY: ends the subtransaction begun above, which the error left open.
+        unsafe { pg_sys::RollbackAndReleaseCurrentSubTransaction() };
+        restore();
+        Err(failure(&error))
+    })
+    .execute()
+}
+
+fn report(error: &CaughtError) -> &pgrx::pg_sys::panic::ErrorReportWithLevel {
+    match error {
+        CaughtError::PostgresError(report) | CaughtError::ErrorReport(report) => report,
+        CaughtError::RustPanic { ereport, .. } => ereport,
+    }
+}
+
+fn is_asked_for(error: &CaughtError) -> bool {
+    matches!(
+        report(error).sql_error_code(),
+        PgSqlErrorCode::ERRCODE_QUERY_CANCELED
+            | PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE
+            | PgSqlErrorCode::ERRCODE_T_R_DEADLOCK_DETECTED
+            | PgSqlErrorCode::ERRCODE_ADMIN_SHUTDOWN
+    )
+}
+
+fn failure(error: &CaughtError) -> Failure {
+    let report = report(error);
+    Failure {
+        sqlstate: report.sql_error_code(),
+        message: report.message().to_string(),
+    }
+}

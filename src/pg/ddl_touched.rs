@@ -1,0 +1,113 @@
+//! The relations that a statement makes or reaches: by name what does not exist yet, by OID what does.
+
+use std::ffi::c_void;
+
+use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
+use pgrx::prelude::*;
+
+use super::ddl_catalog::creation_schema;
+use super::ddl_filled::filled_relation;
+use super::ddl_node::{bytes, c_string, is_a, Sql};
+use super::ddl_statement::Statement;
+use super::ddl_subject::{relation_place, targets, Place};
+
+type Walker = unsafe extern "C-unwind" fn(*mut pg_sys::Node, *mut c_void) -> bool;
+
+extern "C-unwind" {
+    // nodes/nodeFuncs.h; a macro of the same name stands before it from 16 on.
+    #[cfg_attr(feature = "pg15", link_name = "raw_expression_tree_walker")]
+    #[cfg_attr(not(feature = "pg15"), link_name = "raw_expression_tree_walker_impl")]
+    fn raw_walker(node: *mut pg_sys::Node, walker: Walker, context: *mut c_void) -> bool;
+}
+
+/// Schema and name of the table or view that the statement makes, unless it is a temporary one by
+/// its own word.
+pub fn created_relation(statement: &Statement) -> Option<(Sql, Sql)> {
+    use pg_sys::NodeTag::*;
+    // SAFETY: the tree is valid while the statement is; each cast follows the node's tag.
+    unsafe {
+        let range = match statement.node_tag() {
+            T_CreateStmt => statement.as_a::<pg_sys::CreateStmt>(T_CreateStmt)?.relation,
+            T_ViewStmt => statement.as_a::<pg_sys::ViewStmt>(T_ViewStmt)?.view,
+            T_CreateTableAsStmt | T_ExplainStmt => filled_relation(statement)?,
+            _ => return None,
+        };
+        if (*range).relpersistence as u8 == pg_sys::RELPERSISTENCE_TEMP {
+            return None;
+        }
+        let schema = bytes((*range).schemaname).or_else(creation_schema)?;
+        Some((schema, bytes((*range).relname)?))
+    }
+}
+
+/// The relation of this schema and name, if there is one.
+pub fn relation_named(schema: &[u8], name: &[u8]) -> Option<pg_sys::Oid> {
+    let (schema, name) = (c_string(schema), c_string(name));
+    // SAFETY: catalog look-ups; missing is allowed.
+    unsafe {
+        let schema = pg_sys::get_namespace_oid(schema.as_ptr(), true);
+        if schema == pg_sys::InvalidOid {
+            return None;
+        }
+        let relation = pg_sys::get_relname_relid(name.as_ptr(), schema);
+        (relation != pg_sys::InvalidOid).then_some(relation)
+    }
+}
+
+/// The existing tables that the statement alters, or whose index it drops.
+pub fn touched_tables(statement: &Statement) -> Vec<pg_sys::Oid> {
+    use pg_sys::NodeTag::*;
+    if !matches!(statement.node_tag(), T_AlterTableStmt | T_DropStmt) {
+        return Vec::new();
+    }
+    let relations = targets(statement).into_iter().map(|target| target.relation);
+    let relations = relations.filter(|relation| *relation != pg_sys::InvalidOid);
+    relations.filter_map(table_of).collect()
+}
+
+/// The table itself, or that of an index.
+fn table_of(relation: pg_sys::Oid) -> Option<pg_sys::Oid> {
+    // SAFETY: catalog look-ups; missing is allowed.
+    let table = unsafe {
+        match pg_sys::get_rel_relkind(relation) as u8 {
+            pg_sys::RELKIND_RELATION | pg_sys::RELKIND_PARTITIONED_TABLE => relation,
+            pg_sys::RELKIND_INDEX | pg_sys::RELKIND_PARTITIONED_INDEX => {
+                pg_sys::IndexGetRelation(relation, true)
+            }
+            _ => return None,
+        }
+    };
+    (table != pg_sys::InvalidOid).then_some(table)
+}
+
+/// True for a view whose query names a relation that is temporary: PostgreSQL then makes the view
+/// temporary too. A name may mean a WITH query instead, so this only says "look again".
+pub fn reads_temporary(statement: &Statement) -> bool {
+    let Some(view) = statement.as_a::<pg_sys::ViewStmt>(pg_sys::NodeTag::T_ViewStmt) else {
+        return false;
+    };
+    let query = view.query;
+    // SAFETY: a raw parse tree; the closure owns nothing.
+    unsafe { pg_guard_ffi_boundary(|| find_temporary(query, std::ptr::null_mut())) }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn find_temporary(node: *mut pg_sys::Node, context: *mut c_void) -> bool {
+    if node.is_null() {
+        return false;
+    }
+    // SAFETY: raw trees hold RangeVars where relations are named; the walker goes down itself.
+    unsafe {
+        if is_a(node, pg_sys::NodeTag::T_RangeVar) {
+            let relation = pg_sys::RangeVarGetRelidExtended(
+                node.cast(),
+                pg_sys::NoLock as i32,
+                pg_sys::RVROption::RVR_MISSING_OK,
+                None,
+                std::ptr::null_mut(),
+            );
+            return relation_place(relation) == Place::Temporary;
+        }
+        pg_guard_ffi_boundary(|| raw_walker(node, find_temporary, context))
+    }
+}

@@ -1,0 +1,203 @@
+//! Replica identities: without one, UPDATE and DELETE leave no old row in the WAL and are lost.
+//!
+//! Under `pg_incrbackup.replica_identity = full` every table without a key gets one, at setup and
+//! whenever DDL makes it necessary, in the same transaction and recorded as DDL, so that a restore
+//! has the same. What we set is noted in replica_identity_set and taken back when a primary key
+//! appears; what the user set stays. Under `error` the executor refuses, under `warn` health tells.
+
+use pgrx::prelude::*;
+
+use crate::ddl_log;
+use crate::pg::ddl_catalog::with_bytes;
+use crate::pg::ddl_identity::{self, is_keyless, with_descendants, NewIdentity, OwnPrivileges};
+use crate::pg::ddl_node::{relation_name, Sql};
+use crate::pg::ddl_subject::{relation_place, Place};
+use crate::pg::ddl_touched::relation_named;
+use crate::pg::{ddl_history, quote};
+use crate::settings::{self, KeylessTables};
+
+/// What was done to one table.
+#[derive(Clone, Debug)]
+pub struct Ensured {
+    /// Qualified and quoted.
+    pub relation: String,
+    /// As in `ALTER TABLE`: `REPLICA IDENTITY FULL`.
+    pub action: String,
+}
+
+/// Ordinary logged tables of users, ours left out, with what decides their identity: its kind, a
+/// unique index that fits, and whether a primary key serves.
+const TABLES: &str = "SELECT c.oid, c.relreplident::pg_catalog.text, \
+     (SELECT bytes(ic.relname) FROM pg_index i JOIN pg_class ic ON ic.oid = i.indexrelid \
+      WHERE i.indrelid = c.oid AND i.indisunique AND i.indimmediate AND i.indisvalid \
+      AND i.indisready AND i.indislive AND i.indpred IS NULL AND i.indexprs IS NULL \
+      AND NOT EXISTS (SELECT FROM pg_catalog.generate_series(0, i.indnkeyatts - 1) k \
+        LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = i.indkey[k] \
+        WHERE a.attnotnull IS NOT TRUE) \
+      ORDER BY i.indnkeyatts, ic.relname LIMIT 1), \
+     EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary \
+       AND i.indimmediate AND i.indisvalid) \
+     FROM pg_class c WHERE c.relkind = 'r' AND c.relpersistence = 'p' AND c.oid >= 16384 \
+     AND ($1 IS NULL OR c.oid = ANY ($1)) \
+     AND NOT EXISTS (SELECT FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid \
+       WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid \
+       AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' \
+       AND e.extname = 'pg_incrbackup') \
+     ORDER BY c.oid";
+
+struct Table {
+    oid: pg_sys::Oid,
+    /// `pg_class.relreplident`.
+    identity: String,
+    fitting_index: Option<Sql>,
+    has_primary_key: bool,
+}
+
+/// Gives every table an identity that lacks one. Inside a transaction of the setup worker.
+pub fn ensure_all() -> Vec<Ensured> {
+    if settings::keyless_tables() != KeylessTables::Full {
+        return Vec::new();
+    }
+    read_tables(None).into_iter().filter_map(|table| ensure(&table)).collect()
+}
+
+/// Tables whose UPDATE and DELETE cannot be captured, qualified and quoted.
+pub fn keyless_tables() -> Vec<String> {
+    let tables = read_tables(None).into_iter().filter(|table| is_keyless(table.oid));
+    tables.filter_map(|table| shown(table.oid)).collect()
+}
+
+/// After a statement that touched these tables. `by_user`: it set a replica identity itself.
+pub fn after_statement(tables: &[pg_sys::Oid], named: &[(Sql, Sql)], by_user: bool) {
+    let named = named.iter().filter_map(|(schema, name)| relation_named(schema, name));
+    let existing = tables.iter().copied().chain(named).filter(|t| relation_name(*t).is_some());
+    let mut all: Vec<pg_sys::Oid> = existing.flat_map(with_descendants).collect();
+    all.sort_by_key(|table| table.to_u32());
+    all.dedup();
+    if all.is_empty() {
+        return;
+    }
+    if by_user {
+        return forget(&all);
+    }
+    if settings::keyless_tables() != KeylessTables::Full {
+        return;
+    }
+    for table in read_tables(Some(all)) {
+        if table.has_primary_key && table.identity != "d" {
+            take_back(&table);
+        } else {
+            ensure(&table);
+        }
+    }
+}
+
+/// True when the executor must look at what it updates.
+pub fn checks_updates() -> bool {
+    settings::keyless_tables() == KeylessTables::Error && ddl_history::find().is_some()
+}
+
+/// Refuses an UPDATE or DELETE whose old rows would be lost.
+pub fn ensure_captured(table: pg_sys::Oid) {
+    if !is_keyless(table) || relation_place(table) == Place::Ours {
+        return;
+    }
+    let name = shown(table).unwrap_or_default();
+    ereport!(
+        PgLogLevel::ERROR,
+        PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+        format!("cannot update or delete rows of {name}: it has no replica identity"),
+        "Its old rows would be missing from the backup (pg_incrbackup.replica_identity is \"error\"). Add a primary key, or run ALTER TABLE … REPLICA IDENTITY FULL."
+    );
+}
+
+/// Sets an identity where the table has none and nobody chose NOTHING for it.
+fn ensure(table: &Table) -> Option<Ensured> {
+    if table.identity == "n" || !is_keyless(table.oid) {
+        return None;
+    }
+    let identity = match &table.fitting_index {
+        Some(index) => NewIdentity::Index(index.clone()),
+        None => NewIdentity::Full,
+    };
+    let ensured = set(table.oid, &identity)?;
+    run_as_owner(
+        "INSERT INTO %.replica_identity_set (relation) SELECT pg_catalog.unnest($1) \
+         ON CONFLICT DO NOTHING",
+        vec![table.oid],
+    );
+    Some(ensured)
+}
+
+/// Goes back to the primary key, if it was us who set another identity.
+fn take_back(table: &Table) {
+    let was_ours = run_as_owner(
+        "DELETE FROM %.replica_identity_set WHERE relation = ANY ($1)",
+        vec![table.oid],
+    );
+    if was_ours > 0 {
+        set(table.oid, &NewIdentity::Default);
+    }
+}
+
+fn forget(tables: &[pg_sys::Oid]) {
+    run_as_owner("DELETE FROM %.replica_identity_set WHERE relation = ANY ($1)", tables.to_vec());
+}
+
+/// Records the change, and makes it.
+fn set(table: pg_sys::Oid, identity: &NewIdentity) -> Option<Ensured> {
+    let name = relation_name(table)?;
+    let action = match identity {
+        NewIdentity::Default => b"REPLICA IDENTITY DEFAULT".to_vec(),
+        NewIdentity::Full => b"REPLICA IDENTITY FULL".to_vec(),
+        NewIdentity::Index(index) => {
+            [b"REPLICA IDENTITY USING INDEX ", &quote::identifier(index)[..]].concat()
+        }
+    };
+    let sql = [b"ALTER TABLE ONLY ", &name[..], b" ", &action].concat();
+    ddl_log::record_own("ALTER TABLE", &sql);
+    ddl_identity::set(table, identity);
+    Some(Ensured {
+        relation: String::from_utf8_lossy(&name).into_owned(),
+        action: String::from_utf8_lossy(&action).into_owned(),
+    })
+}
+
+fn shown(table: pg_sys::Oid) -> Option<String> {
+    relation_name(table).map(|name| String::from_utf8_lossy(&name).into_owned())
+}
+
+fn read_tables(only: Option<Vec<pg_sys::Oid>>) -> Vec<Table> {
+    let own = OwnPrivileges::enter();
+    let read = Spi::connect_mut(|client| {
+        let mut rows = client.update(&with_bytes(TABLES), None, &[only.into()])?;
+        let mut tables = Vec::new();
+        while rows.next().is_some() {
+            tables.push(Table {
+                oid: rows.get(1)?.unwrap_or(pg_sys::InvalidOid),
+                identity: rows.get(2)?.unwrap_or_default(),
+                fitting_index: rows.get(3)?,
+                has_primary_key: rows.get(4)?.unwrap_or(false),
+            });
+        }
+        Ok::<_, spi::Error>(tables)
+    });
+    own.leave();
+    read.unwrap_or_else(|error| pgrx::error!("{error}"))
+}
+
+/// Runs a statement on the extension's own table; `%` stands for its schema. Answers how many rows
+/// it changed, none where the extension is not created.
+fn run_as_owner(statement: &str, tables: Vec<pg_sys::Oid>) -> usize {
+    let Some(schema) = ddl_history::find().and_then(|history| history.schema_name()) else {
+        return 0;
+    };
+    let own = OwnPrivileges::enter();
+    let changed = Spi::connect_mut(|client| {
+        let schema = String::from_utf8_lossy(&quote::identifier(&schema)).into_owned();
+        let rows = client.update(&statement.replace('%', &schema), None, &[tables.into()])?;
+        Ok::<_, spi::Error>(rows.len())
+    });
+    own.leave();
+    changed.unwrap_or_else(|error| pgrx::error!("{error}"))
+}
