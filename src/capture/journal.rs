@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use archive::lsn::Lsn;
 use archive::time::Time;
 use archive::Appender;
-use pgrx::bgworkers::BackgroundWorker;
 use pgrx::prelude::*;
 
 use super::error::{CaptureError, Result};

@@ -55,9 +55,7 @@ pub extern "C-unwind" fn pg_incrbackup_launcher_main(_argument: pg_sys::Datum) {
     let mut launcher = Launcher::default();
     while !shutdown::is_requested() {
         let sleep = launcher.look();
-        if !BackgroundWorker::wait_latch(Some(sleep)) {
-            break;
-        }
+        shutdown::sleep(sleep);
         if BackgroundWorker::sighup_received() {
             server::reload_settings();
         }

@@ -85,7 +85,7 @@ impl PollReader {
             if shutdown::is_requested() {
                 break;
             }
-            BackgroundWorker::wait_latch(Some(self.sleep()));
+            shutdown::sleep(self.sleep());
             stream::worker_interrupts();
         }
         Err(CaptureError::Shutdown)

@@ -1,6 +1,7 @@
 //! Whether this worker was asked to end. pgrx's own question forgets its answer once it is asked.
 
 use std::cell::Cell;
+use std::time::Duration;
 
 use pgrx::bgworkers::BackgroundWorker;
 
@@ -14,4 +15,11 @@ pub fn is_requested() -> bool {
         REQUESTED.set(true);
     }
     REQUESTED.get()
+}
+
+/// Sleeps until the latch is set, at most `longest`. Death of the postmaster counts as a request.
+pub fn sleep(longest: Duration) {
+    if !BackgroundWorker::wait_latch(Some(longest)) {
+        REQUESTED.set(true);
+    }
 }

@@ -101,7 +101,7 @@ impl StreamReader {
             if shutdown::is_requested() {
                 break;
             }
-            BackgroundWorker::wait_latch(Some(sleep));
+            shutdown::sleep(sleep);
             worker_interrupts();
         }
         self.sync_and_confirm()?;
