@@ -42,7 +42,7 @@ fn a_segment_reads_back_as_it_was_written() {
         Event::Torn { why, .. } => format!("torn {why}"),
     });
     let expected = [
-        "header 0/1000 next_xid=1",
+        "header 0/1000 next_xid=1000",
         "transaction 10 0/2000",
         "end 1",
         "transaction 11 0/2100",

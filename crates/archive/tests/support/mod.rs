@@ -44,7 +44,7 @@ impl Place {
     }
 
     pub fn append(&self) -> Appender {
-        self.chain.open_for_append(identity(1)).unwrap()
+        self.chain.open_for_append(identity(1000)).unwrap()
     }
 
     /// The paths of all segments in replay order.
