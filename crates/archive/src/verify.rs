@@ -11,7 +11,7 @@ use std::path::Path;
 use crate::base::{self, METADATA_JSON, SHA256SUMS};
 use crate::checksum::{self, Checksum, Hashing};
 use crate::error::{Error, Result};
-use crate::layout::names::{BASE, CHAIN_JSON, INCREMENTAL, MANIFEST};
+use crate::layout::names::{chain_name, BASE, CHAIN_JSON, INCREMENTAL, MANIFEST};
 use crate::layout::{BaseName, ChainDir, DatabaseDir, SegmentName, Stored};
 use crate::lsn::Lsn;
 use crate::manifest::{self, Entry};
@@ -29,7 +29,18 @@ pub struct Problem {
 /// Checks everything of a database; no problem means that all of it can be restored.
 pub fn verify(database: &DatabaseDir) -> Result<Vec<Problem>> {
     let mut problems = Vec::new();
-    for chain in database.chains()? {
+    for number in database.chain_numbers()? {
+        let chain = match ChainDir::open(database.path(), number) {
+            Ok(chain) => chain,
+            Err(error) => {
+                let file = format!("{}/{CHAIN_JSON}", chain_name(number));
+                problems.push(Problem {
+                    file,
+                    problem: error.to_string(),
+                });
+                continue;
+            }
+        };
         let mut check = ChainCheck::new(&chain)?;
         check.bases()?;
         check.segments()?;
@@ -71,7 +82,7 @@ impl<'a> ChainCheck<'a> {
     }
 
     fn found(&mut self, file: &str, problem: impl Into<String>) {
-        let file = format!("chain-{}/{file}", self.chain.number);
+        let file = format!("{}/{file}", chain_name(self.chain.number));
         self.problems.push(Problem {
             file,
             problem: problem.into(),
@@ -135,7 +146,7 @@ impl<'a> ChainCheck<'a> {
             self.header(&file, name, header, &before);
         }
         if !is_open {
-            self.manifest_line(&file, name, &summary, &content, &path)?;
+            self.manifest_line(&file, (name, stored), &summary, &content)?;
         }
         let previous = Previous {
             file: name.file(Stored::Plain),
@@ -154,7 +165,7 @@ impl<'a> ChainCheck<'a> {
         if (header.system_identifier, header.database_oid, header.chain) != ours {
             self.found(file, "its header names another cluster, database or chain");
         }
-        if header.name().to_string() != name.to_string() {
+        if header.name() != name {
             self.found(file, "its name and its header differ");
         }
         // Retention removes from the oldest end: the first file that is left may follow another.
@@ -183,10 +194,9 @@ impl<'a> ChainCheck<'a> {
     fn manifest_line(
         &mut self,
         file: &str,
-        name: SegmentName,
+        (name, stored): (SegmentName, Stored),
         summary: &Summary,
         content: &Checksum,
-        path: &Path,
     ) -> Result<()> {
         let Some(listed) = self.take_listed(&Entry::segment_file(name))? else {
             self.found(file, "missing in the manifest");
@@ -195,21 +205,20 @@ impl<'a> ChainCheck<'a> {
         if listed.sha256 != content.sha256 {
             self.found(file, "its checksum is not the manifest's");
         }
-        if listed.file_sha256 != listed.sha256
-            && listed.file_sha256 != checksum::of_file(path)?.sha256
-        {
-            self.found(file, "its checksum as stored is not the manifest's");
+        let on_disk = match stored {
+            Stored::Partial | Stored::Plain => content.clone(),
+            Stored::Gzip | Stored::Zstd => {
+                checksum::of_file(&self.chain.segment_path(name, stored))?
+            }
+        };
+        if (listed.file_bytes, &listed.file_sha256) != (on_disk.bytes, &on_disk.sha256) {
+            self.found(file, "its size or checksum as stored is not the manifest's");
         }
         let Some(header) = &summary.header else {
             return Ok(());
         };
-        let stored = Checksum {
-            bytes: listed.file_bytes,
-            sha256: listed.file_sha256.clone(),
-        };
-        if listed.sha256 == content.sha256
-            && listed != Entry::segment(header, &summary.tally, content, &stored)
-        {
+        let expected = Entry::segment(header, &summary.tally, content, &on_disk);
+        if listed != expected && listed.sha256 == expected.sha256 {
             self.found(file, "the manifest's line does not say what the file holds");
         }
         Ok(())

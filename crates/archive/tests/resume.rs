@@ -150,7 +150,7 @@ fn a_crash_between_footer_and_manifest_is_finished() {
     assert_eq!(place.append().last_lsn(), Lsn(0x2500));
     assert_eq!(
         manifest::read(&place.chain).unwrap().entries,
-        [entry.clone()]
+        std::slice::from_ref(&entry)
     );
     // After the rename.
     fs::remove_file(place.chain.manifest()).unwrap();

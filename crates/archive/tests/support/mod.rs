@@ -47,6 +47,10 @@ impl Place {
         self.chain.open_for_append(identity(1000)).unwrap()
     }
 
+    pub fn append_or_error(&self) -> archive::Result<Appender> {
+        self.chain.open_for_append(identity(1000))
+    }
+
     /// The paths of all segments in replay order.
     pub fn segments(&self) -> Vec<PathBuf> {
         let segments = self.chain.segments().unwrap();
@@ -148,4 +152,34 @@ pub fn one_of_each(appender: &mut Appender, base: u64) {
         .sequences(Lsn(base + 0x2400), at(14), &setvals)
         .unwrap();
     insert(appender, base + 13, base + 0x2500);
+}
+
+/// Facts about a base at `lsn`; what a test needs otherwise it changes.
+pub fn metadata(lsn: Lsn, snapshot: &str) -> archive::metadata::Metadata {
+    archive::metadata::Metadata {
+        format: 1,
+        tool_version: "0.1.0".to_owned(),
+        system_identifier: SYSTEM,
+        timeline: 1,
+        database: "shop".to_owned(),
+        database_oid: DATABASE_OID,
+        server_version: "PostgreSQL 15.18 on x86_64, \"quoted\"".to_owned(),
+        server_version_num: 150018,
+        lsn,
+        snapshot: snapshot.parse().unwrap(),
+        taken_at: at(0),
+        duration_ms: 1234,
+        dump: "dump.sql".to_owned(),
+        encoding: "UTF8".to_owned(),
+        locale_provider: "libc".to_owned(),
+        lc_collate: "C".to_owned(),
+        lc_ctype: "C".to_owned(),
+        locale: None,
+        icu_rules: None,
+        collation_version: None,
+        extensions: Vec::new(),
+        types: Vec::new(),
+        settings: Default::default(),
+        roles: Vec::new(),
+    }
 }
