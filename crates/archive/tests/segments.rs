@@ -257,3 +257,17 @@ fn long_lines_and_long_transactions_go_through() {
     assert_eq!(whole.sha256, closed.entry.sha256);
     assert_eq!(Summary::of(&bytes[..]).unwrap().tally.statements, 7);
 }
+
+#[test]
+fn a_commit_time_may_be_unknown() {
+    let place = Place::new();
+    let mut appender = place.append();
+    appender.begin(10, Lsn(0x2000), None).unwrap();
+    appender.statement(b"INSERT INTO a VALUES (1);").unwrap();
+    appender.commit().unwrap();
+    let closed = appender.rotate(11).unwrap().unwrap();
+    assert_eq!(closed.entry.first_commit_at, None);
+    let text = fs::read_to_string(&closed.path).unwrap();
+    assert!(text.contains(" commit_lsn=0/2000 commit_time=none\n"));
+    assert_eq!(manifest::rebuild(&place.chain).unwrap(), [closed.entry]);
+}

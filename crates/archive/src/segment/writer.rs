@@ -49,7 +49,7 @@ enum State {
 struct Transaction {
     xid: u64,
     commit_lsn: Lsn,
-    commit_time: Time,
+    commit_time: Option<Time>,
     statements: u64,
 }
 
@@ -137,8 +137,15 @@ impl Appender {
     }
 
     /// Begins a transaction; `commit_lsn` is the end of its commit record. Nothing is written
-    /// before its first content.
-    pub fn begin(&mut self, xid: u64, commit_lsn: Lsn, commit_time: Time) -> Result<()> {
+    /// before its first content. Without a commit time (a foreign plugin on a server that does not
+    /// track them) the segment can't be restored to a time.
+    pub fn begin(
+        &mut self,
+        xid: u64,
+        commit_lsn: Lsn,
+        commit_time: impl Into<Option<Time>>,
+    ) -> Result<()> {
+        let commit_time = commit_time.into();
         self.ensure_idle("begin")?;
         if commit_lsn <= self.last_lsn() {
             return Err(self.out_of_order(commit_lsn));
@@ -317,7 +324,7 @@ impl Appender {
             let comment = CommentWriter::new(self.key, "transaction")
                 .field("xid", transaction.xid)
                 .field("commit_lsn", transaction.commit_lsn)
-                .time("commit_time", transaction.commit_time)
+                .time_or_none("commit_time", transaction.commit_time)
                 .finish();
             self.put(comment.as_bytes())?;
             self.put_line(BEGIN.as_bytes())?;
