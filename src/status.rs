@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use pgrx::prelude::*;
 
+pub use crate::pg::shared::is_there;
 use crate::pg::shared::{BOARD, WAKE};
 
 /// Databases of one cluster that can be backed up at once.
@@ -187,8 +188,11 @@ impl Default for WakeTable {
     }
 }
 
-/// The entry of `database`, copied.
+/// The entry of `database`, copied; `None` too where the library was not preloaded.
 pub fn read(database: pg_sys::Oid) -> Option<DatabaseStatus> {
+    if !is_there() {
+        return None;
+    }
     let board = BOARD.share();
     board
         .databases
@@ -199,6 +203,9 @@ pub fn read(database: pg_sys::Oid) -> Option<DatabaseStatus> {
 
 /// Every entry in use, copied.
 pub fn read_all() -> Vec<DatabaseStatus> {
+    if !is_there() {
+        return Vec::new();
+    }
     let board = BOARD.share();
     board
         .databases

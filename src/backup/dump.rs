@@ -51,7 +51,7 @@ pub fn file_name(format: BaseFormat) -> &'static str {
 #[derive(Clone)]
 pub struct Source {
     conninfo: String,
-    database: String,
+    pub database: String,
     left_out: LeftOut,
     /// `ddl_history`: the table that the fence is, and its name in SQL.
     pub history: pg_sys::Oid,

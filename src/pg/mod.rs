@@ -39,6 +39,7 @@ pub mod signals;
 pub mod slot;
 pub mod snapshot;
 pub mod text;
+pub mod timestamp;
 pub mod transaction;
 pub mod value;
 pub mod wake;

@@ -172,3 +172,17 @@ pub fn wait_a_moment(longest: Duration) {
     }
     pgrx::check_for_interrupts!();
 }
+
+/// The directory that loadable libraries are looked for in.
+pub fn library_directory() -> PathBuf {
+    // SAFETY: pkglib_path is set at server start and never changes.
+    let path = unsafe { std::ffi::CStr::from_ptr((&raw const pg_sys::pkglib_path).cast()) };
+    PathBuf::from(path.to_string_lossy().as_ref())
+}
+
+/// True while an operating system process of that id exists: the launcher is connected to no
+/// database, but it is a process of the same user.
+pub fn is_process_alive(pid: i32) -> bool {
+    // SAFETY: signal 0 only asks.
+    pid > 0 && unsafe { libc::kill(pid, 0) } == 0
+}
