@@ -19,6 +19,12 @@ pub struct Object {
     pub identity: Sql,
 }
 
+impl Object {
+    pub fn table(identity: Sql) -> Self {
+        Self { object_type: b"table".to_vec(), identity }
+    }
+}
+
 /// A statement's row, written in this transaction.
 pub struct WrittenRow {
     history: HistoryTable,
@@ -55,15 +61,6 @@ impl WrittenRow {
             text.extend_from_slice(more);
             self.changed = true;
         }
-    }
-
-    pub fn replay_text(&self) -> Option<&Sql> {
-        self.record.replay_text.as_ref()
-    }
-
-    pub fn set_replay(&mut self, text: Sql) {
-        self.record.replay_text = Some(text);
-        self.changed = true;
     }
 
     /// True when the row was written again since it was inserted.
