@@ -1,7 +1,7 @@
 //! Rows of ddl_history, as they are written around a statement.
 
 use super::session::Session;
-use crate::pg::ddl_history::{HistoryTable, RowPlace, Value};
+use crate::pg::ddl_history::{next_id, HistoryTable, RowPlace, Value};
 use crate::pg::ddl_node::Sql;
 
 /// What is recorded of a statement before it runs.
@@ -39,7 +39,7 @@ impl WrittenRow {
     /// Writes the first row of a statement.
     pub fn insert(history: HistoryTable, record: Record) -> Self {
         history.lock();
-        let id = history.next_id();
+        let id = next_id();
         let place = history.insert(&columns(id, id, &record, None, record.replay_text.as_ref()));
         Self { history, record, id, place, object: None, changed: false }
     }
@@ -51,7 +51,7 @@ impl WrittenRow {
             self.changed = true;
             return self.flush();
         }
-        let id = self.history.next_id();
+        let id = next_id();
         self.history.insert(&columns(id, self.id, &self.record, Some(&object), None));
     }
 
