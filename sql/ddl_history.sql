@@ -1,7 +1,5 @@
 -- What was done to the schema, in the order in which a restore does it again.
 
-CREATE SEQUENCE ddl_history_id_seq;
-
 CREATE TABLE ddl_history (
     id bigint PRIMARY KEY,
     statement_id bigint NOT NULL,
@@ -20,6 +18,7 @@ CREATE TABLE ddl_history (
 );
 
 COMMENT ON TABLE ddl_history IS 'DDL as it is written to the increments; pg_incrbackup alone writes here';
+COMMENT ON COLUMN ddl_history.id IS 'txid * 1000000 + place of the row in its transaction';
 COMMENT ON COLUMN ddl_history.statement_id IS 'id of the first row of the same statement';
 COMMENT ON COLUMN ddl_history.query IS 'the statement as it was sent, secrets masked';
 COMMENT ON COLUMN ddl_history.settings IS 'settings at the time, where they differ from those of a segment';
@@ -35,7 +34,6 @@ CREATE TABLE replica_identity_set (
 );
 
 REVOKE ALL ON ddl_history, replica_identity_set FROM PUBLIC;
-REVOKE ALL ON SEQUENCE ddl_history_id_seq FROM PUBLIC;
 
 GRANT SELECT (id, statement_id, txid, executed_at, executed_by, ddl_command, object_type,
     object_identity, query, search_path, settings, replay, executed_by_superuser)

@@ -45,6 +45,10 @@ const TABLES: &str = "SELECT c.oid, c.relreplident::pg_catalog.text, \
        AND e.extname = 'pg_incrbackup') \
      ORDER BY c.oid";
 
+/// `$1` is there because every statement here has it.
+const FORGET_DROPPED: &str = "DELETE FROM %.replica_identity_set r WHERE r.relation <> ALL ($1) \
+     AND NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = r.relation)";
+
 struct Table {
     oid: pg_sys::Oid,
     /// `pg_class.relreplident`.
@@ -67,17 +71,34 @@ pub fn keyless_tables() -> Vec<String> {
     tables.filter_map(|table| shown(table.oid)).collect()
 }
 
-/// After a statement that touched these tables. `by_user`: it set a replica identity itself.
-pub fn after_statement(tables: &[pg_sys::Oid], named: &[(Sql, Sql)], by_user: bool) {
-    let named = named.iter().filter_map(|(schema, name)| relation_named(schema, name));
-    let existing = tables.iter().copied().chain(named).filter(|t| relation_name(*t).is_some());
+/// What a statement did that may concern replica identities.
+#[derive(Default)]
+pub struct Touched {
+    /// Tables that it made, altered, or took an index from.
+    pub tables: Vec<pg_sys::Oid>,
+    /// The same, by schema and name.
+    pub named: Vec<(Sql, Sql)>,
+    /// It set a replica identity itself.
+    pub identity_is_set: bool,
+    /// It dropped tables.
+    pub has_dropped: bool,
+}
+
+/// After a statement: tables that lack an identity get one, and those with a new key give theirs up.
+pub fn after_statement(touched: &Touched) {
+    if touched.has_dropped {
+        run_as_owner(FORGET_DROPPED, Vec::new());
+    }
+    let named = touched.named.iter().filter_map(|(schema, name)| relation_named(schema, name));
+    let tables = touched.tables.iter().copied();
+    let existing = tables.chain(named).filter(|t| relation_name(*t).is_some());
     let mut all: Vec<pg_sys::Oid> = existing.flat_map(with_descendants).collect();
     all.sort_by_key(|table| table.to_u32());
     all.dedup();
     if all.is_empty() {
         return;
     }
-    if by_user {
+    if touched.identity_is_set {
         return forget(&all);
     }
     if settings::keyless_tables() != KeylessTables::Full {
@@ -155,7 +176,7 @@ fn set(table: pg_sys::Oid, identity: &NewIdentity) -> Option<Ensured> {
         }
     };
     let sql = [b"ALTER TABLE ONLY ", &name[..], b" ", &action].concat();
-    ddl_log::record_own("ALTER TABLE", &sql);
+    ddl_log::record_own("ALTER TABLE", &sql, name.clone());
     ddl_identity::set(table, identity);
     Some(Ensured {
         relation: String::from_utf8_lossy(&name).into_owned(),

@@ -5,12 +5,13 @@
 
 use std::cell::{Cell, RefCell};
 
-use super::history::{Record, WrittenRow};
+use super::history::{Object, Record, WrittenRow};
 use super::ways::Way;
 use crate::pg::ddl_catalog::nest_level;
 use crate::pg::ddl_history::HistoryTable;
 use crate::pg::ddl_node::Sql;
 use crate::pg::ddl_subtransaction::Failure;
+use crate::replica_identity::Touched;
 
 /// What is known of a running statement, and what is to be done after it.
 #[derive(Default)]
@@ -26,12 +27,12 @@ pub struct Frame {
     pub later: Option<Later>,
     /// Schema that IMPORT FOREIGN SCHEMA fills.
     pub import_target: Option<Sql>,
-    /// Tables whose replica identity the statement may have touched.
-    pub tables: Vec<pgrx::pg_sys::Oid>,
-    /// The same, by schema and name.
-    pub named_tables: Vec<(Sql, Sql)>,
+    pub touched: Touched,
+    /// Objects reported before there was a row to put them in.
+    pub objects: Vec<Object>,
+    /// Names of the relations that the statement is about, for those that no event trigger sees.
+    pub subjects: Vec<Sql>,
     pub added_columns: Vec<Sql>,
-    pub sets_replica_identity: bool,
     pub is_commit_prepared: bool,
     /// It changed the schema of a database whose changes are captured without our extension.
     pub is_lost: bool,

@@ -1,7 +1,7 @@
 //! Rows of ddl_history, as they are written around a statement.
 
 use super::session::Session;
-use crate::pg::ddl_history::{HistoryTable, RowPlace, Value};
+use crate::pg::ddl_history::{next_id, HistoryTable, RowPlace, Value};
 use crate::pg::ddl_node::Sql;
 
 /// What is recorded of a statement before it runs.
@@ -19,6 +19,12 @@ pub struct Object {
     pub identity: Sql,
 }
 
+impl Object {
+    pub fn table(identity: Sql) -> Self {
+        Self { object_type: b"table".to_vec(), identity }
+    }
+}
+
 /// A statement's row, written in this transaction.
 pub struct WrittenRow {
     history: HistoryTable,
@@ -33,7 +39,7 @@ impl WrittenRow {
     /// Writes the first row of a statement.
     pub fn insert(history: HistoryTable, record: Record) -> Self {
         history.lock();
-        let id = history.next_id();
+        let id = next_id();
         let place = history.insert(&columns(id, id, &record, None, record.replay_text.as_ref()));
         Self { history, record, id, place, object: None, changed: false }
     }
@@ -45,7 +51,7 @@ impl WrittenRow {
             self.changed = true;
             return self.flush();
         }
-        let id = self.history.next_id();
+        let id = next_id();
         self.history.insert(&columns(id, self.id, &self.record, Some(&object), None));
     }
 
@@ -55,15 +61,6 @@ impl WrittenRow {
             text.extend_from_slice(more);
             self.changed = true;
         }
-    }
-
-    pub fn replay_text(&self) -> Option<&Sql> {
-        self.record.replay_text.as_ref()
-    }
-
-    pub fn set_replay(&mut self, text: Sql) {
-        self.record.replay_text = Some(text);
-        self.changed = true;
     }
 
     /// True when the row was written again since it was inserted.

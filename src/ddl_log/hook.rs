@@ -9,7 +9,7 @@ use std::cell::Cell;
 use pgrx::prelude::*;
 
 use super::frames::{self, Frame, Later};
-use super::history::{Record, WrittenRow};
+use super::history::{Object, Record, WrittenRow};
 use super::plan::{self, Moment, Plan};
 use super::session::session;
 use super::ways::{way_of, Way};
@@ -22,7 +22,8 @@ use crate::pg::ddl_statement::Statement;
 use crate::pg::ddl_subtransaction::{attempt, Failure};
 use crate::pg::{ddl_catalog, ddl_history, ddl_touched, server};
 use crate::settings::{self, OnLogError};
-use crate::{capture, replica_identity, status};
+use crate::replica_identity::{self, Touched};
+use crate::{capture, status};
 
 thread_local! {
     /// The database whose worker has stepped aside for the statement that runs.
@@ -79,10 +80,14 @@ fn facts(statement: &Statement, way: Way) -> Frame {
     Frame {
         way: Some(way),
         import_target: statement.import_target(),
-        tables: ddl_touched::touched_tables(statement),
-        named_tables: ddl_touched::created_relation(statement).into_iter().collect(),
+        touched: Touched {
+            tables: ddl_touched::touched_tables(statement),
+            named: ddl_touched::created_relation(statement).into_iter().collect(),
+            identity_is_set: statement.sets_replica_identity(),
+            has_dropped: false,
+        },
+        subjects: plan::subjects(statement),
         added_columns: statement.added_columns(),
-        sets_replica_identity: statement.sets_replica_identity(),
         ..Frame::default()
     }
 }
@@ -154,28 +159,33 @@ fn insert_later(later: Later) -> Option<WrittenRow> {
 }
 
 /// Completes the statement's row, and gives the tables it touched an identity where they lack one.
-fn finish(frame: Frame) {
-    let Frame { row, way, tables, named_tables, added_columns, sets_replica_identity, .. } = frame;
-    let Some(mut row) = row else { return };
-    let done = attempt(|| amend::fixed_values(&tables, &added_columns));
-    match done {
-        Ok(fixed) => row.append_replay(&fixed),
-        Err(failure) => report(&failure),
-    }
-    if way == Some(Way::Extension) && !row.is_completed() {
-        row.complete();
-    }
-    row.flush();
-    let kept = attempt(|| {
-        replica_identity::after_statement(&tables, &named_tables, sets_replica_identity)
-    });
+fn finish(mut frame: Frame) {
+    let Some(mut row) = frame.row.take() else { return };
+    complete(&mut row, &mut frame);
+    let kept = attempt(|| replica_identity::after_statement(&frame.touched));
     if let Err(failure) = kept {
         report(&failure);
     }
 }
 
+fn complete(row: &mut WrittenRow, frame: &mut Frame) {
+    let mut objects = std::mem::take(&mut frame.objects);
+    if objects.is_empty() && !row.is_completed() {
+        objects = frame.subjects.drain(..).map(Object::table).collect();
+    }
+    objects.into_iter().for_each(|object| row.add_object(object));
+    match attempt(|| amend::fixed_values(&frame.touched.tables, &frame.added_columns)) {
+        Ok(fixed) => row.append_replay(&fixed),
+        Err(failure) => report(&failure),
+    }
+    if frame.way == Some(Way::Extension) && !row.is_completed() {
+        row.complete();
+    }
+    row.flush();
+}
+
 /// Records a statement that we run ourselves, before it runs.
-pub fn record_own(command: &'static str, text: &[u8]) {
+pub fn record_own(command: &'static str, text: &[u8], table: Sql) {
     if let Some(history) = ddl_history::find() {
         let record = Record {
             command,
@@ -183,7 +193,7 @@ pub fn record_own(command: &'static str, text: &[u8]) {
             session: session(text),
             replay_text: Some(text.to_vec()),
         };
-        WrittenRow::insert(history, record);
+        WrittenRow::insert(history, record).add_object(Object::table(table));
     }
 }
 
@@ -232,10 +242,13 @@ fn transaction_ended(committed: bool) {
 pub(super) fn note(reported: Vec<objects::Reported>) {
     frames::with_top(|frame| {
         for object in reported {
-            frame.tables.extend(object.table);
-            frame.named_tables.extend(object.named_table);
-            if let (Some(row), Some(object)) = (frame.row.as_mut(), object.object) {
-                row.add_object(object);
+            frame.touched.tables.extend(object.table);
+            frame.touched.named.extend(object.named_table);
+            frame.touched.has_dropped |= object.is_dropped_table;
+            match (frame.row.as_mut(), object.object) {
+                (Some(row), Some(object)) => row.add_object(object),
+                (None, Some(object)) => frame.objects.push(object),
+                (_, None) => {}
             }
         }
     });

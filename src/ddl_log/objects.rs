@@ -20,6 +20,7 @@ pub struct Reported {
     pub table: Option<pg_sys::Oid>,
     /// The table that lost a column, a constraint or an index.
     pub named_table: Option<(Sql, Sql)>,
+    pub is_dropped_table: bool,
 }
 
 const COMMANDS: &str = "SELECT bytes(object_type), bytes(object_identity), \
@@ -53,6 +54,7 @@ fn incr_ddl_command_end() {
             object: if is_left_out { None } else { object(row)? },
             table,
             named_table: None,
+            is_dropped_table: false,
         })
     });
 }
@@ -79,6 +81,7 @@ fn incr_sql_drop() {
             object: if is_worth_a_row { object(row)? } else { None },
             table: None,
             named_table,
+            is_dropped_table: kind == b"table" && !is_temporary,
         })
     });
 }
@@ -94,7 +97,7 @@ fn incr_table_rewrite() {
     report(REWRITTEN, |row| {
         let is_temporary = row.get::<bool>(3)?.unwrap_or(false);
         let object = if is_temporary { None } else { object(row)? };
-        Ok(Reported { object, table: None, named_table: None })
+        Ok(Reported { object, table: None, named_table: None, is_dropped_table: false })
     });
 }
 

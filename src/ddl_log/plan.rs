@@ -146,3 +146,9 @@ pub fn is_captured_without_history() -> bool {
     let slot = format!("pg_incrbackup_{}", crate::pg::server::my_database().to_u32());
     ddl_catalog::slot_exists(&slot)
 }
+
+/// Names of the permanent relations that the statement is about.
+pub fn subjects(statement: &Statement) -> Vec<Sql> {
+    let kept = targets(statement).into_iter().filter(|target| !is_left_out(target));
+    kept.filter_map(|target| target.name).collect()
+}

@@ -126,15 +126,20 @@ pub fn explicit_collation(collation: pg_sys::Oid, type_oid: pg_sys::Oid) -> Opti
     }
 }
 
-/// Name of the schema that an unqualified name is created in.
-pub fn creation_schema() -> Option<Sql> {
-    let mut first = pg_sys::InvalidOid;
-    // SAFETY: fills at most one element; the name is palloc'd.
+/// The schema that an unqualified name is created in: the first of the search path that exists,
+/// not counting those that are searched without being named.
+pub fn creation_namespace() -> Option<pg_sys::Oid> {
+    // SAFETY: answers a list of OIDs.
     unsafe {
-        (pg_sys::fetch_search_path_array(&mut first, 1) > 0)
-            .then(|| bytes(pg_sys::get_namespace_name(first)))
-            .flatten()
+        let path = pg_sys::fetch_search_path(false);
+        (!path.is_null() && (*path).length > 0).then(|| (*(*path).elements).oid_value)
     }
+}
+
+/// Name of [`creation_namespace`].
+pub fn creation_schema() -> Option<Sql> {
+    // SAFETY: a look-up that answers NULL for what does not exist.
+    creation_namespace().and_then(|schema| unsafe { bytes(pg_sys::get_namespace_name(schema)) })
 }
 
 /// OID of a database, none when there is no such.

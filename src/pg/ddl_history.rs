@@ -5,17 +5,15 @@
 
 use std::cell::Cell;
 
-use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use pgrx::prelude::*;
 use pgrx::IntoDatum;
 
 use super::ddl_node::c_string;
 
-/// OIDs of the table and of the sequence of its ids.
+/// OIDs of the table and of its schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HistoryTable {
     pub table: pg_sys::Oid,
-    sequence: pg_sys::Oid,
     schema: pg_sys::Oid,
 }
 
@@ -46,9 +44,28 @@ thread_local! {
     static KNOWN: Cell<Known> = const { Cell::new(Known::Stale) };
 }
 
-extern "C-unwind" {
-    // commands/sequence.h; the second argument says whether the caller's privileges are checked.
-    fn nextval_internal(sequence: pg_sys::Oid, check_permissions: bool) -> i64;
+thread_local! {
+    /// The transaction that wrote last, and how many ids it has used.
+    static USED: Cell<(u64, i64)> = const { Cell::new((0, 0)) };
+}
+
+/// Ids that one transaction can use.
+const IDS_OF_A_TRANSACTION: i64 = 1_000_000;
+
+/// A new id: the transaction's own number and a place in it. (A sequence would do it too, but using
+/// one changes what the user's `lastval()` answers.)
+pub fn next_id() -> i64 {
+    // SAFETY: inside a transaction that may write.
+    let transaction = unsafe { pg_sys::GetTopFullTransactionId() }.value;
+    let used = match USED.get() {
+        (last, used) if last == transaction => used + 1,
+        _ => 1,
+    };
+    if used >= IDS_OF_A_TRANSACTION {
+        pgrx::error!("one transaction cannot record more than {IDS_OF_A_TRANSACTION} objects");
+    }
+    USED.set((transaction, used));
+    transaction as i64 * IDS_OF_A_TRANSACTION + used
 }
 
 /// Starts to notice when the extension comes and goes. Once, from `_PG_init`.
@@ -94,7 +111,7 @@ fn look_up() -> Option<HistoryTable> {
     let extension = super::extension::own_oid()?;
     let schema = super::ddl_catalog::extension_schema(extension)?;
     let table = relation_in(schema, c"ddl_history")?;
-    Some(HistoryTable { table, sequence: relation_in(schema, c"ddl_history_id_seq")?, schema })
+    Some(HistoryTable { table, schema })
 }
 
 fn relation_in(schema: pg_sys::Oid, name: &std::ffi::CStr) -> Option<pg_sys::Oid> {
@@ -131,13 +148,6 @@ impl HistoryTable {
 
     fn lock_id(&self) -> pg_sys::LockRelId {
         pg_sys::LockRelId { relId: self.table, dbId: super::server::my_database() }
-    }
-
-    /// The next id.
-    pub fn next_id(&self) -> i64 {
-        let sequence = self.sequence;
-        // SAFETY: a call into C that may raise; the closure owns nothing.
-        unsafe { pg_guard_ffi_boundary(|| nextval_internal(sequence, false)) }
     }
 
     /// Adds a row and makes it visible to the commands that follow.

@@ -7,6 +7,7 @@ use std::ffi::c_char;
 
 use pgrx::prelude::*;
 
+use super::ddl_catalog::creation_namespace;
 use super::ddl_node::{bytes, is_a, items, names, relation_name, Sql};
 use super::ddl_statement::Statement;
 use super::extension;
@@ -215,16 +216,12 @@ pub fn schema_place(schema: &[u8]) -> Place {
     }
 }
 
-/// Where an unqualified name is created: the first schema of the search path.
 fn default_creation_place() -> Place {
-    let mut first = pg_sys::InvalidOid;
-    // SAFETY: fills at most one element; answers how many there are.
-    let count = unsafe { pg_sys::fetch_search_path_array(&mut first, 1) };
     // SAFETY: a look-up of an OID in this session's state and the catalog.
-    if count > 0 && unsafe { pg_sys::isAnyTempNamespace(first) } {
-        return Place::Temporary;
+    match creation_namespace() {
+        Some(schema) if unsafe { pg_sys::isAnyTempNamespace(schema) } => Place::Temporary,
+        _ => Place::Permanent,
     }
-    Place::Permanent
 }
 
 /// A relation that the statement expects to exist.
