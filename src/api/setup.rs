@@ -9,7 +9,7 @@ use pgrx::prelude::*;
 use super::requests;
 use crate::backup::{self, place, preflight, Job, Started};
 use crate::pg::failure::Failure;
-use crate::pg::{server, slot, transaction};
+use crate::pg::{query, server, slot, transaction};
 use crate::status::{self, BasePhase, Phase};
 use crate::{capture, settings};
 
@@ -192,7 +192,7 @@ fn watch(
 /// Tells the user what the worker waits for, if it does. Fails when that is this very session.
 fn explain_wait(base: &status::BaseStatus, function: &str) -> Result<(), Failure> {
     const BLOCKERS: &str = "SELECT pg_catalog.pg_backend_pid() = ANY (pg_catalog.pg_blocking_pids($1))";
-    let is_mine = Spi::get_one_with_args::<bool>(BLOCKERS, &[base.pid.into()])?.unwrap_or(false);
+    let is_mine = query::one::<bool>(BLOCKERS, &[base.pid.into()])?.unwrap_or(false);
     if is_mine {
         let code = PgSqlErrorCode::ERRCODE_ACTIVE_SQL_TRANSACTION;
         let message = format!("{function} waits for a lock that this very transaction holds");

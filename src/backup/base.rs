@@ -25,7 +25,7 @@ use crate::pg::fence::Fence;
 use crate::pg::slot::NewSlot;
 use crate::pg::snapshot::Exported;
 use crate::pg::transaction::{self, Isolation};
-use crate::pg::server;
+use crate::pg::{query, server};
 use crate::settings::{self, BaseFormat};
 use crate::status::BasePhase;
 
@@ -186,12 +186,12 @@ fn raise_fence(history: pg_sys::Oid) -> Result<Fence, Failure> {
 /// True when a transaction that the snapshot does not see has changed the schema. Under the fence
 /// all of those have committed.
 fn was_schema_changed_since(snapshot: &Exported, source: &Source) -> Result<bool, Failure> {
-    let query = format!(
+    let text = format!(
         "SELECT EXISTS (SELECT FROM {} WHERE NOT \
          pg_catalog.pg_visible_in_snapshot(txid, '{}'::pg_catalog.pg_snapshot))",
         source.history_name, snapshot.sees
     );
-    Ok(Spi::get_one::<bool>(&query)?.unwrap_or(true))
+    Ok(query::one::<bool>(&text, &[])?.unwrap_or(true))
 }
 
 fn schema_was_changed() -> Failure {

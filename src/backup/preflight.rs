@@ -5,7 +5,7 @@ use pgrx::prelude::*;
 
 use super::{dump, place};
 use crate::pg::failure::Failure;
-use crate::pg::{guc, server, slot};
+use crate::pg::{guc, query, server, slot};
 use crate::{capture, settings, status};
 
 const PREREQUISITE: PgSqlErrorCode = PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
@@ -62,7 +62,8 @@ fn ensure_limits(database: pg_sys::Oid) -> Result<(), Failure> {
     if slot::exists(&capture::slot_name(database)) {
         return Ok(());
     }
-    let used: i64 = count("SELECT pg_catalog.count(*) FROM pg_catalog.pg_replication_slots")?;
+    const USED: &str = "SELECT pg_catalog.count(*) FROM pg_catalog.pg_replication_slots";
+    let used = query::one::<i64>(USED, &[])?.unwrap_or(0);
     let most = number(c"max_replication_slots");
     if used >= most {
         let more = used + 4;
@@ -122,8 +123,4 @@ fn ensure_pg_dump() -> Result<String, Failure> {
 
 fn number(setting: &std::ffi::CStr) -> i64 {
     guc::value(setting).and_then(|value| value.parse().ok()).unwrap_or(0)
-}
-
-fn count(query: &str) -> Result<i64, Failure> {
-    Ok(Spi::get_one(query)?.unwrap_or(0))
 }

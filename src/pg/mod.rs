@@ -29,6 +29,7 @@ pub mod lsn;
 pub mod moved_sequences;
 pub mod plugin;
 pub mod process;
+pub mod query;
 pub mod quote;
 pub mod relation;
 pub mod sequence;

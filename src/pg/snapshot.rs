@@ -4,7 +4,7 @@ use archive::snapshot::Snapshot;
 use pgrx::pg_sys::panic::ErrorReportable;
 use pgrx::prelude::*;
 
-use super::xid;
+use super::{query, xid};
 
 /// A snapshot that other sessions can import while the transaction that exports it is open.
 #[derive(Clone, Debug)]
@@ -19,10 +19,10 @@ pub struct Exported {
 impl Exported {
     /// Exports a snapshot from the current transaction, which must be a REPEATABLE READ one.
     pub fn take() -> Exported {
-        let name = Spi::get_one::<String>("SELECT pg_catalog.pg_export_snapshot()")
+        let name = query::one::<String>("SELECT pg_catalog.pg_export_snapshot()", &[])
             .unwrap_or_report()
             .unwrap_or_default();
-        let text = Spi::get_one::<String>("SELECT pg_catalog.pg_current_snapshot()::text")
+        let text = query::one::<String>("SELECT pg_catalog.pg_current_snapshot()::text", &[])
             .unwrap_or_report()
             .unwrap_or_default();
         // A transaction becomes visible only after its commit record is in the WAL, so the insert
