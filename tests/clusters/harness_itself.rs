@@ -59,3 +59,9 @@ fn the_comparison_sees_a_sequence_that_stands_elsewhere() {
     c.sql("SELECT nextval('s')");
     assert_identical((&c, "app"), (&c, "copy"));
 }
+
+/// The statements that the DDL test runs under capture are right by themselves.
+#[test]
+fn the_ddl_script_runs_on_a_bare_server() {
+    bare().sql(include_str!("ddl_mixed.sql"));
+}

@@ -30,6 +30,10 @@ pub struct Builder {
 }
 
 impl Builder {
+    pub fn installation(&self) -> &Installation {
+        &self.installation
+    }
+
     /// Another PostgreSQL version than the one under test.
     pub fn version(mut self, version: u32) -> Self {
         self.installation = Installation::of(version);
@@ -221,6 +225,12 @@ impl Cluster {
     pub fn restart(&self) {
         self.stop();
         self.start();
+    }
+
+    /// Stops the server and tries to start it with settings that it may not accept.
+    pub fn stop_and_try_start(&self) -> Result<(), String> {
+        self.stop();
+        self.try_start()
     }
 
     /// SIGKILL for one process of this cluster.

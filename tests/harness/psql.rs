@@ -34,11 +34,8 @@ impl SqlError {
                 .map(|(_, rest)| rest.trim().to_string())
                 .unwrap_or_default()
         };
-        let error = ["ERROR:  ", "FATAL:  "].iter().map(|label| labelled(label));
-        let error = error
-            .filter(|found| !found.is_empty())
-            .next()
-            .unwrap_or_default();
+        let mut errors = ["ERROR:  ", "FATAL:  "].into_iter().map(labelled);
+        let error = errors.find(|found| !found.is_empty()).unwrap_or_default();
         let (sqlstate, message) = match error.split_once(": ") {
             Some((code, message)) if code.len() == 5 => (code.to_string(), message.to_string()),
             _ => (String::new(), error),
