@@ -1,1 +1,400 @@
-//! plugin
+//! The output plugin: every decoded change becomes SQL text.
+//!
+//! This room decides what is written and in which order; `pg::plugin` calls it from PostgreSQL's
+//! callbacks and carries the rows away. A transaction's BEGIN waits for its first change, so empty
+//! transactions leave nothing. With `framing` (capture workers) rows are frames; without, they are
+//! plain statements in decoder_raw's dialect (`pg_recvlogical`).
+
+pub mod frame;
+mod history;
+mod literal;
+pub mod options;
+mod relations;
+mod row_sql;
+
+use chrono::{DateTime, Utc};
+use pgrx::prelude::*;
+
+use self::history::Statement;
+use self::options::Options;
+use self::relations::{Relations, TableSql, Treatment};
+use self::row_sql::{Line, Update};
+use crate::pg::relation::OpenRelation;
+use crate::pg::value::Row;
+use crate::pg::moved_sequences;
+
+/// Where rows go: `pg_recvlogical`, a SQL function's result, or the segment writer.
+pub trait RowTarget {
+    fn row(&mut self, row: &[u8]);
+}
+
+/// The transaction that is being decoded.
+#[derive(Clone, Copy, Debug)]
+pub struct Transaction {
+    /// 64-bit.
+    pub xid: u64,
+    /// End of the commit record.
+    pub commit_lsn: u64,
+    pub commit_time: DateTime<Utc>,
+}
+
+/// A row change.
+pub enum Change<'a> {
+    Insert { new: &'a Row },
+    Update { old: Option<&'a Row>, new: &'a Row },
+    Delete { old: Option<&'a Row> },
+}
+
+/// A TRUNCATE as its WAL record has it: every table that it emptied, those of CASCADE too.
+pub struct Truncate {
+    pub cascade: bool,
+}
+
+/// One decoding session.
+pub struct Plugin {
+    options: Options,
+    relations: Relations,
+    line: Line,
+    memory: pg_sys::MemoryContext,
+    state: State,
+}
+
+/// What is known of the transaction that is being decoded.
+#[derive(Default)]
+struct State {
+    begun: bool,
+    /// A DDL statement that waits for its last word.
+    held: Option<Statement>,
+    /// The CREATE EXTENSION whose script's rows are left out.
+    bracket: Option<i64>,
+    /// The table into which rows are being inserted, how many in a row, and whether as COPY.
+    run: Option<Run>,
+    /// Superusers whose role comment this transaction has.
+    superusers: Vec<Vec<u8>>,
+    /// Tables whose rewritten rows have begun.
+    rewritten: Vec<pg_sys::Oid>,
+}
+
+struct Run {
+    relation: pg_sys::Oid,
+    head: Vec<u8>,
+    rows: u32,
+    is_copy: bool,
+}
+
+impl Plugin {
+    /// `memory` holds what output functions cache, for as long as the session lasts.
+    pub fn new(options: Options, memory: pg_sys::MemoryContext) -> Self {
+        let (relations, line) = (Relations::default(), Line::default());
+        Self { options, relations, line, memory, state: State::default() }
+    }
+
+    pub fn options(&self) -> Options {
+        self.options
+    }
+
+    pub fn begin(&mut self) {
+        self.state = State::default();
+    }
+
+    /// Writes one row change.
+    pub fn change(
+        &mut self,
+        transaction: Transaction,
+        relation: OpenRelation,
+        change: &Change<'_>,
+        target: &mut dyn RowTarget,
+    ) {
+        let entry = self.relations.get(relation, self.memory);
+        let mut writer = Writer {
+            options: self.options,
+            line: &mut self.line,
+            state: &mut self.state,
+            transaction,
+            target,
+        };
+        let mut treatment = entry.borrow_mut();
+        match &mut *treatment {
+            Treatment::Skip => {}
+            Treatment::Write(_) if writer.state.bracket.is_some() => {}
+            Treatment::Write(table) => writer.row_change(table, relation.oid(), change),
+            Treatment::History(columns, description) => match change {
+                Change::Insert { new } => writer.insert_statement(Statement::read(columns, description, new)),
+                Change::Update { new, .. } => writer.amend(Statement::read(columns, description, new)),
+                Change::Delete { .. } => {}
+            },
+        }
+    }
+
+    /// Writes a TRUNCATE of those of the tables whose rows are captured.
+    pub fn truncate(
+        &mut self,
+        transaction: Transaction,
+        tables: &[OpenRelation],
+        truncate: &Truncate,
+        target: &mut dyn RowTarget,
+    ) {
+        let mut list = Vec::new();
+        for table in tables {
+            if let Some(name) = self.truncated_name(*table) {
+                list.push(name);
+            }
+        }
+        if list.is_empty() {
+            return;
+        }
+        let mut writer = Writer {
+            options: self.options,
+            line: &mut self.line,
+            state: &mut self.state,
+            transaction,
+            target,
+        };
+        let cascade: &[u8] = if truncate.cascade { b" CASCADE;" } else { b";" };
+        writer.statement(&[b"TRUNCATE ", list.join(b", ".as_slice()).as_slice(), cascade].concat());
+    }
+
+    /// The name to TRUNCATE; ONLY is an error for a partitioned table, which has no rows itself.
+    fn truncated_name(&mut self, table: OpenRelation) -> Option<Vec<u8>> {
+        if table.kind() == b'p' {
+            return Some(table.qualified_name());
+        }
+        match &*self.relations.get(table, self.memory).borrow() {
+            Treatment::Write(sql) => Some([b"ONLY ", sql.target.as_slice()].concat()),
+            _ => None,
+        }
+    }
+
+    /// Ends the transaction.
+    pub fn commit(&mut self, transaction: Transaction, target: &mut dyn RowTarget) {
+        let mut writer = Writer {
+            options: self.options,
+            line: &mut self.line,
+            state: &mut self.state,
+            transaction,
+            target,
+        };
+        writer.release_held();
+        writer.end_run();
+        if !writer.state.begun {
+            return;
+        }
+        if self.options.framing {
+            for setval in moved_sequences::take_resolved() {
+                writer.tagged(b'V', &setval);
+            }
+            writer.target.row(b"C");
+        } else if self.options.include_transaction {
+            writer.target.row(b"COMMIT;");
+        }
+        self.state = State::default();
+    }
+}
+
+/// The plugin at work on one callback.
+struct Writer<'a> {
+    options: Options,
+    line: &'a mut Line,
+    state: &'a mut State,
+    transaction: Transaction,
+    target: &'a mut dyn RowTarget,
+}
+
+impl Writer<'_> {
+    fn row_change(&mut self, table: &mut TableSql, relation: pg_sys::Oid, change: &Change<'_>) {
+        self.release_held();
+        if table.is_rewrite {
+            self.begin_rewrite(table, relation);
+        }
+        match change {
+            Change::Insert { new } => self.insert(table, relation, new),
+            Change::Update { old, new } => {
+                if !row_sql::can_find(table, *old, true) {
+                    return self.flag(table, "UPDATE");
+                }
+                self.start_line(b'S');
+                match row_sql::push_update(self.line, table, *old, new) {
+                    Update::Written => self.send_line(),
+                    Update::Empty => {}
+                    Update::AlwaysIdentity(columns) => self.update_identity(table, &columns),
+                }
+            }
+            Change::Delete { old: Some(old) } if row_sql::can_find(table, Some(old), false) => {
+                self.start_line(b'S');
+                row_sql::push_delete(self.line, table, old);
+                self.send_line();
+            }
+            Change::Delete { .. } => self.flag(table, "DELETE"),
+        }
+    }
+
+    fn insert(&mut self, table: &mut TableSql, relation: pg_sys::Oid, new: &Row) {
+        if self.extends_copy(table, relation) {
+            self.start_line(b'p');
+            row_sql::push_copy_row(self.line, table, new);
+            self.target.row(&self.line.sql);
+            return;
+        }
+        self.start_line(b'S');
+        row_sql::push_insert(self.line, table, new);
+        let run = self.state.run.take();
+        self.send_line();
+        self.state.run = run;
+    }
+
+    /// Counts an INSERT and says whether it goes into a COPY block, which is opened when due.
+    fn extends_copy(&mut self, table: &TableSql, relation: pg_sys::Oid) -> bool {
+        let threshold = self.options.copy_threshold;
+        let Some(head) = table.copy_head.as_ref().filter(|_| self.options.framing && threshold > 0)
+        else {
+            return false;
+        };
+        // The head too: an ALTER TABLE between two rows changes the columns.
+        match self.state.run.as_mut().filter(|run| run.relation == relation && run.head == *head) {
+            Some(run) => run.rows += 1,
+            None => {
+                self.end_run();
+                let head = head.clone();
+                self.state.run = Some(Run { relation, head, rows: 1, is_copy: false });
+            }
+        }
+        let due = self.state.run.as_mut().filter(|run| run.rows > threshold);
+        let Some(run) = due else { return false };
+        if !run.is_copy {
+            run.is_copy = true;
+            self.ensure_begun();
+            self.tagged(b'P', head);
+        }
+        true
+    }
+
+    fn end_run(&mut self) {
+        if self.state.run.take().is_some_and(|run| run.is_copy) {
+            self.target.row(b"e");
+        }
+    }
+
+    /// The first row of a rewritten table: the old rows go, since replaying the ALTER TABLE may
+    /// have given them other values (a volatile default, say).
+    fn begin_rewrite(&mut self, table: &TableSql, relation: pg_sys::Oid) {
+        if self.state.rewritten.contains(&relation) {
+            return;
+        }
+        self.state.rewritten.push(relation);
+        let delete = [b"DELETE FROM ONLY ", table.target.as_slice(), b";"].concat();
+        if self.options.framing {
+            self.line.sql.clear();
+            frame::push_ddl(&mut self.line.sql, "REWRITE", b"", &delete);
+            self.send_line();
+        } else {
+            self.statement(&delete);
+        }
+    }
+
+    fn update_identity(&mut self, table: &TableSql, columns: &[Vec<u8>]) {
+        let update = std::mem::take(&mut self.line.sql);
+        self.statement(&row_sql::identity_switch(table, columns, "BY DEFAULT"));
+        self.line.sql = update;
+        self.send_line();
+        self.statement(&row_sql::identity_switch(table, columns, "ALWAYS"));
+    }
+
+    /// A change whose row nobody can name. It must not be lost in silence.
+    fn flag(&mut self, table: &TableSql, what: &str) {
+        let name = String::from_utf8_lossy(&table.target).into_owned();
+        let text = format!("{what} on {name} could not be written: no replica identity");
+        if self.options.framing {
+            self.start_line(b'F');
+            self.line.sql.extend_from_slice(text.as_bytes());
+            self.send_line();
+        } else {
+            let text = text.replace(['\n', '\r'], " ");
+            self.statement(format!("-- {text}").as_bytes());
+        }
+    }
+
+    fn insert_statement(&mut self, statement: Statement) {
+        if !statement.replay || statement.is_decoded_from_wal() {
+            return;
+        }
+        self.release_held();
+        if statement.brackets_rows() {
+            self.state.bracket = Some(statement.id);
+        }
+        self.state.held = Some(statement);
+    }
+
+    /// The row of a statement was completed after it ran.
+    fn amend(&mut self, statement: Statement) {
+        if self.state.bracket == Some(statement.id) {
+            self.state.bracket = None;
+        }
+        if self.state.held.as_ref().is_some_and(|held| held.id == statement.id) {
+            self.state.held = Some(statement).filter(|statement| statement.replay);
+        }
+    }
+
+    /// Writes the statement that was held back.
+    fn release_held(&mut self) {
+        let Some(statement) = self.state.held.take() else { return };
+        if !self.options.framing {
+            if !statement.is_role() {
+                self.statement(&statement.block());
+            }
+            return;
+        }
+        self.end_run();
+        let role = &statement.executed_by;
+        if statement.by_superuser && !self.state.superusers.contains(role) {
+            self.state.superusers.push(role.clone());
+            self.line.sql.clear();
+            frame::push_role(&mut self.line.sql, role, true);
+            self.send_line();
+        }
+        self.line.sql.clear();
+        statement.push_frame(&mut self.line.sql);
+        self.send_line();
+    }
+
+    /// Writes a whole statement.
+    fn statement(&mut self, sql: &[u8]) {
+        self.release_held();
+        self.start_line(b'S');
+        self.line.sql.extend_from_slice(sql);
+        self.send_line();
+    }
+
+    fn start_line(&mut self, tag: u8) {
+        self.line.sql.clear();
+        if self.options.framing {
+            self.line.sql.push(tag);
+        }
+    }
+
+    /// Sends the line that was made, after what must stand before it.
+    fn send_line(&mut self) {
+        self.end_run();
+        self.ensure_begun();
+        self.target.row(&self.line.sql);
+    }
+
+    fn tagged(&mut self, tag: u8, payload: &[u8]) {
+        self.start_line(tag);
+        self.line.sql.extend_from_slice(payload);
+        self.target.row(&self.line.sql);
+    }
+
+    fn ensure_begun(&mut self) {
+        if std::mem::replace(&mut self.state.begun, true) {
+            return;
+        }
+        if self.options.framing {
+            let Transaction { xid, commit_lsn, commit_time } = self.transaction;
+            let mut row = Vec::new();
+            frame::push_begin(&mut row, xid, commit_lsn, commit_time);
+            self.target.row(&row);
+        } else if self.options.include_transaction {
+            self.target.row(b"BEGIN;");
+        }
+    }
+}

@@ -1,1 +1,54 @@
-//! The files of pg_incrbackup.
+//! The files of pg_incrbackup, without PostgreSQL.
+//!
+//! Everything that the archive holds is named, written, parsed and checked here: whoever captures
+//! changes or takes bases hands over bytes and LSNs, and gets durable files.
+//!
+//! | room | what it holds |
+//! | --- | --- |
+//! | [`lsn`], [`time`], [`snapshot`], [`escape`], [`checksum`] | values and their text forms, each built and parsed in one place |
+//! | [`durable`] | files that survive a crash; the durable order |
+//! | [`layout`] | [`ArchiveRoot`], [`DatabaseDir`], [`ChainDir`], the names of files |
+//! | [`segment`] | the grammar, the [`Appender`], resume after a crash, the parser |
+//! | [`manifest`], [`base`], [`metadata`] | finished files of a chain, base backups |
+//! | [`restore`] | `restore.sh` and `README.txt` |
+//!
+//! Capture, in short:
+//!
+//! ```no_run
+//! # use archive::{layout::*, segment::*, Lsn};
+//! # fn example(new: NewChain, identity: SegmentIdentity) -> archive::Result<()> {
+//! let root = ArchiveRoot::open("/backup".as_ref(), "/var/lib/postgresql/15/main".as_ref())?;
+//! let database = root.open_database(7_300_000_000, 16384, "shop")?;
+//! database.ensure_restore_files()?;
+//! let chain = match database.latest_chain()? {
+//!     Some(chain) if chain.info.ended.is_none() => chain,
+//!     _ => database.create_chain(new)?,
+//! };
+//! let mut appender = chain.open_for_append(identity)?;
+//! let already_written = appender.last_lsn();
+//! appender.begin(748, Lsn(0x15E0F88), archive::time::now())?;
+//! appender.statement(b"INSERT INTO public.a (id) VALUES (1);")?;
+//! appender.commit()?;
+//! let confirm_to_slot = appender.sync()?;
+//! appender.rotate(749)?;
+//! # Ok(()) }
+//! ```
+
+pub mod base;
+pub mod checksum;
+pub mod durable;
+pub mod error;
+pub mod escape;
+pub mod layout;
+pub mod lsn;
+pub mod manifest;
+pub mod metadata;
+pub mod restore;
+pub mod segment;
+pub mod snapshot;
+pub mod time;
+
+pub use error::{Error, Result};
+pub use layout::{ArchiveRoot, ChainDir, DatabaseDir, DirectoryError};
+pub use lsn::Lsn;
+pub use segment::Appender;

@@ -1,0 +1,112 @@
+//! The one error type of this crate: every variant names the path it is about.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::layout::DirectoryError;
+use crate::lsn::Lsn;
+
+/// The result of everything in this crate that touches the disk.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why the archive could not be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The operating system refused.
+    #[error("could not {action} \"{}\": {source}", path.display())]
+    Io {
+        action: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
+
+    /// The root directory can't be used.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+
+    /// A file does not hold what it must.
+    #[error("\"{}\" is damaged at byte {offset}: {why}", path.display())]
+    Damaged {
+        path: PathBuf,
+        offset: u64,
+        why: String,
+    },
+
+    /// Another process writes to this chain.
+    #[error("\"{}\" is being written by another process", path.display())]
+    Locked { path: PathBuf },
+
+    /// The archive belongs to another cluster.
+    #[error(
+        "\"{}\" belongs to the cluster with system identifier {found}, not to this one ({expected})",
+        path.display()
+    )]
+    OtherSystem {
+        path: PathBuf,
+        found: u64,
+        expected: u64,
+    },
+
+    /// A write failed earlier; the segment must be opened again, which cuts its torn tail.
+    #[error("\"{}\" must be opened again after a failed write", path.display())]
+    Poisoned { path: PathBuf },
+
+    /// The caller asked for something that would have made the segment wrong. Nothing was written.
+    #[error("\"{}\" can't take this: {why}", path.display())]
+    Refused { path: PathBuf, why: String },
+
+    /// A transaction or position came at or below the last one of the files.
+    #[error("\"{}\" can't take LSN {lsn}: it stands at {last} already", path.display())]
+    OutOfOrder { path: PathBuf, lsn: Lsn, last: Lsn },
+}
+
+impl Error {
+    /// True where the disk or the quota is full: trying again later helps.
+    pub fn is_no_space(&self) -> bool {
+        matches!(
+            self.io_error().map(io::Error::kind),
+            Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        )
+    }
+
+    /// True where the operating system denied access.
+    pub fn is_permission_denied(&self) -> bool {
+        self.io_error().map(io::Error::kind) == Some(io::ErrorKind::PermissionDenied)
+    }
+
+    /// The operating system's error, where there was one.
+    pub fn io_error(&self) -> Option<&io::Error> {
+        match self {
+            Error::Io { source, .. } => Some(source),
+            Error::Directory(error) => error.io_error(),
+            _ => None,
+        }
+    }
+
+    /// Names the path and the action: `.map_err(Error::io("open", path))`.
+    pub(crate) fn io<'a>(
+        action: &'static str,
+        path: &'a Path,
+    ) -> impl FnOnce(io::Error) -> Error + 'a {
+        move |source| Error::Io {
+            action,
+            path: path.to_owned(),
+            source,
+        }
+    }
+
+    pub(crate) fn damaged(path: &Path, offset: u64, why: impl Into<String>) -> Error {
+        Error::Damaged {
+            path: path.to_owned(),
+            offset,
+            why: why.into(),
+        }
+    }
+
+    pub(crate) fn refused(path: &Path, why: impl Into<String>) -> Error {
+        Error::Refused {
+            path: path.to_owned(),
+            why: why.into(),
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! One chain: an unbroken stretch of a database's history, described by its `chain.json`.
+//!
+//! A chain begins where its slot began and ends when the slot is lost, dropped or replaced; what
+//! comes after is another chain. Bases and segments stand in its two directories.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::names::{
+    chain_name, BaseName, SegmentName, Stored, BASE, CHAIN_JSON, INCREMENTAL, MANIFEST, PARTIAL,
+};
+use crate::durable;
+use crate::error::{Error, Result};
+use crate::lsn::Lsn;
+use crate::time::{self, Time};
+
+/// The format of everything below a chain, as `chain.json` and the segments' first line name it.
+pub const FORMAT: u32 = 1;
+
+/// What `chain.json` holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChainInfo {
+    pub format: u32,
+    pub system_identifier: u64,
+    pub timeline: u32,
+    pub database_oid: u32,
+    pub database: String,
+    pub slot: String,
+    pub plugin: String,
+    pub slot_start_lsn: Lsn,
+    #[serde(with = "time::json")]
+    pub started_at: Time,
+    pub ended: Option<ChainEnd>,
+}
+
+/// How a chain ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChainEnd {
+    pub reason: String,
+    pub last_lsn: Lsn,
+    #[serde(with = "time::json")]
+    pub at: Time,
+}
+
+/// What the caller knows about a chain that it begins.
+#[derive(Debug, Clone)]
+pub struct NewChain {
+    pub system_identifier: u64,
+    pub timeline: u32,
+    pub database_oid: u32,
+    pub database: String,
+    pub slot: String,
+    pub plugin: String,
+    pub slot_start_lsn: Lsn,
+}
+
+/// An existing chain.
+#[derive(Debug, Clone)]
+pub struct ChainDir {
+    pub path: PathBuf,
+    pub number: u32,
+    pub info: ChainInfo,
+}
+
+impl ChainDir {
+    /// Reads the chain `number` below a database's directory.
+    pub fn open(database: &Path, number: u32) -> Result<ChainDir> {
+        let path = database.join(chain_name(number));
+        let json = path.join(CHAIN_JSON);
+        let bytes = fs::read(&json).map_err(Error::io("read", &json))?;
+        let info: ChainInfo = serde_json::from_slice(&bytes)
+            .map_err(|error| Error::damaged(&json, 0, error.to_string()))?;
+        if info.format != FORMAT {
+            return Err(Error::damaged(
+                &json,
+                0,
+                format!("unknown format {}", info.format),
+            ));
+        }
+        Ok(ChainDir { path, number, info })
+    }
+
+    /// Makes the chain under a name that nobody reads, then renames it: a crash leaves all or nothing.
+    pub(super) fn create(database: &Path, number: u32, new: NewChain) -> Result<ChainDir> {
+        let path = database.join(chain_name(number));
+        let partial = durable::beside(&path, PARTIAL);
+        if durable::is_real_dir(&partial) {
+            fs::remove_dir_all(&partial).map_err(Error::io("remove", &partial))?;
+        }
+        let info = ChainInfo {
+            format: FORMAT,
+            system_identifier: new.system_identifier,
+            timeline: new.timeline,
+            database_oid: new.database_oid,
+            database: new.database,
+            slot: new.slot,
+            plugin: new.plugin,
+            slot_start_lsn: new.slot_start_lsn,
+            started_at: time::now(),
+            ended: None,
+        };
+        durable::create_dir(&partial)?;
+        durable::create_dir(&partial.join(BASE))?;
+        durable::create_dir(&partial.join(INCREMENTAL))?;
+        durable::write_atomically(&partial.join(CHAIN_JSON), &to_json(&info))?;
+        durable::rename_durably(&partial, &path)?;
+        Ok(ChainDir { path, number, info })
+    }
+
+    /// Notes in `chain.json` that nothing follows after `last_lsn`. The first reason stays.
+    pub fn end(&mut self, reason: &str, last_lsn: Lsn) -> Result<()> {
+        if self.info.ended.is_some() {
+            return Ok(());
+        }
+        let end = ChainEnd {
+            reason: reason.to_owned(),
+            last_lsn,
+            at: time::now(),
+        };
+        let info = ChainInfo {
+            ended: Some(end),
+            ..self.info.clone()
+        };
+        durable::write_atomically(&self.path.join(CHAIN_JSON), &to_json(&info))?;
+        self.info = info;
+        Ok(())
+    }
+
+    /// The directory of segments.
+    pub fn incremental(&self) -> PathBuf {
+        self.path.join(INCREMENTAL)
+    }
+
+    /// The directory of bases.
+    pub fn base(&self) -> PathBuf {
+        self.path.join(BASE)
+    }
+
+    /// The manifest's path.
+    pub fn manifest(&self) -> PathBuf {
+        self.path.join(MANIFEST)
+    }
+
+    /// All segments in replay order, the open one last.
+    pub fn segments(&self) -> Result<Vec<(SegmentName, Stored)>> {
+        let mut found: Vec<_> = names_in(&self.incremental())?
+            .iter()
+            .filter_map(|n| SegmentName::parse(n))
+            .collect();
+        found.sort_by_key(|(name, stored)| (*name, *stored == Stored::Partial));
+        Ok(found)
+    }
+
+    /// The path of a segment.
+    pub fn segment_path(&self, name: SegmentName, stored: Stored) -> PathBuf {
+        self.incremental().join(name.file(stored))
+    }
+
+    /// All finished bases, oldest first.
+    pub fn bases(&self) -> Result<Vec<BaseName>> {
+        let mut found: Vec<_> = names_in(&self.base())?
+            .iter()
+            .filter_map(|name| BaseName::parse(name))
+            .collect();
+        found.sort();
+        Ok(found)
+    }
+}
+
+fn to_json(info: &ChainInfo) -> Vec<u8> {
+    let mut json = serde_json::to_vec_pretty(info).expect("plain fields always become JSON");
+    json.push(b'\n');
+    json
+}
+
+pub(crate) fn names_in(directory: &Path) -> Result<Vec<String>> {
+    let failed = || Error::io("read directory", directory);
+    let mut names = Vec::new();
+    for entry in fs::read_dir(directory).map_err(failed())? {
+        names.extend(entry.map_err(failed())?.file_name().into_string());
+    }
+    Ok(names)
+}

@@ -1,0 +1,177 @@
+//! The names of segments, bases and chains: `<lsn16>-<utc>` with a suffix that tells the state.
+
+use std::fmt;
+
+use crate::lsn::Lsn;
+use crate::time::{parse_utc_stamp, utc_stamp, Time};
+
+/// Suffix of what is still being written: the open segment, an unfinished base or chain.
+pub const PARTIAL: &str = ".partial";
+
+/// The manifest of a chain.
+pub const MANIFEST: &str = "manifest.jsonl";
+/// The description of a chain.
+pub const CHAIN_JSON: &str = "chain.json";
+/// The directory of a chain that holds segments.
+pub const INCREMENTAL: &str = "incremental";
+/// The directory of a chain that holds base backups.
+pub const BASE: &str = "base";
+
+/// How a segment stands on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stored {
+    /// Still open: `.sql.partial`.
+    Partial,
+    /// Closed: `.sql`.
+    Plain,
+    /// Closed and compressed: `.sql.gz`.
+    Gzip,
+    /// Closed and compressed: `.sql.zst`.
+    Zstd,
+}
+
+/// The name of a segment: where it starts and when it was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SegmentName {
+    pub start_lsn: Lsn,
+    pub opened_at: Time,
+}
+
+/// The name of a base backup's directory: its LSN and when it was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct BaseName {
+    pub lsn: Lsn,
+    pub taken_at: Time,
+}
+
+impl Stored {
+    const ALL: [Stored; 4] = [Stored::Partial, Stored::Plain, Stored::Gzip, Stored::Zstd];
+
+    fn suffix(self) -> &'static str {
+        match self {
+            Stored::Partial => ".sql.partial",
+            Stored::Plain => ".sql",
+            Stored::Gzip => ".sql.gz",
+            Stored::Zstd => ".sql.zst",
+        }
+    }
+}
+
+impl SegmentName {
+    /// The file name in the given state.
+    pub fn file(self, stored: Stored) -> String {
+        format!("{self}{}", stored.suffix())
+    }
+
+    /// Reads a file name; `None` where it is not a segment's.
+    pub fn parse(file: &str) -> Option<(SegmentName, Stored)> {
+        Stored::ALL.into_iter().find_map(|stored| {
+            let (start_lsn, opened_at) = parse_pair(file.strip_suffix(stored.suffix())?)?;
+            Some((
+                SegmentName {
+                    start_lsn,
+                    opened_at,
+                },
+                stored,
+            ))
+        })
+    }
+}
+
+impl fmt::Display for SegmentName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}-{}",
+            self.start_lsn.to_hex16(),
+            utc_stamp(self.opened_at)
+        )
+    }
+}
+
+impl BaseName {
+    /// Reads a finished base's directory name; `None` for anything else.
+    pub fn parse(directory: &str) -> Option<BaseName> {
+        let (lsn, taken_at) = parse_pair(directory)?;
+        Some(BaseName { lsn, taken_at })
+    }
+}
+
+impl fmt::Display for BaseName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.lsn.to_hex16(), utc_stamp(self.taken_at))
+    }
+}
+
+/// `chain-<n>`
+pub fn chain_name(number: u32) -> String {
+    format!("chain-{number}")
+}
+
+/// Reads `chain-<n>`; `None` for anything else.
+pub fn parse_chain_name(directory: &str) -> Option<u32> {
+    let number = directory.strip_prefix("chain-")?.parse().ok()?;
+    (chain_name(number) == directory).then_some(number)
+}
+
+fn parse_pair(text: &str) -> Option<(Lsn, Time)> {
+    let (lsn, stamp) = text.split_once('-')?;
+    Some((Lsn::from_hex16(lsn).ok()?, parse_utc_stamp(stamp)?))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn time() -> Time {
+        parse_utc_stamp("20261120T020000Z").unwrap()
+    }
+
+    #[test]
+    fn segment_names_go_there_and_back() {
+        let name = SegmentName {
+            start_lsn: Lsn(0x15E0F88),
+            opened_at: time(),
+        };
+        for stored in Stored::ALL {
+            assert_eq!(SegmentName::parse(&name.file(stored)), Some((name, stored)));
+        }
+        assert_eq!(
+            name.file(Stored::Plain),
+            "00000000015E0F88-20261120T020000Z.sql"
+        );
+        for other in [
+            "",
+            "x.sql",
+            "00000000015E0F88-20261120T020000Z",
+            ".sql",
+            "a-b.sql.partial",
+        ] {
+            assert_eq!(SegmentName::parse(other), None, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn base_and_chain_names_go_there_and_back() {
+        let name = BaseName {
+            lsn: Lsn(0x15E0F88),
+            taken_at: time(),
+        };
+        assert_eq!(BaseName::parse(&name.to_string()), Some(name));
+        assert_eq!(
+            BaseName::parse("00000000015E0F88-20261120T020000Z.partial"),
+            None
+        );
+        assert_eq!(parse_chain_name(&chain_name(12)), Some(12));
+        for other in [
+            "chain-",
+            "chain-01",
+            "chain-+1",
+            "chain-1.partial",
+            "chains",
+        ] {
+            assert_eq!(parse_chain_name(other), None, "{other:?}");
+        }
+    }
+}

@@ -1,0 +1,344 @@
+//! The root of the archive: checked before anything is written below it.
+//!
+//! The checks answer what a DBA gets wrong when naming a directory. Each has its own variant, so
+//! that a function, the log and the health report can say the same thing with the same hint.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{access, Access};
+
+use super::database::DatabaseDir;
+use super::names::parse_chain_name;
+use crate::durable;
+use crate::error::{Error, Result};
+
+/// Why a directory can't be the root of an archive.
+#[derive(Debug, thiserror::Error)]
+pub enum DirectoryError {
+    #[error("archive directory \"{}\" is not an absolute path", .0.display())]
+    NotAbsolute(PathBuf),
+    #[error("archive directory \"{}\" can't be made: its parent directory does not exist", .0.display())]
+    MissingParent(PathBuf),
+    #[error("archive directory \"{}\" is a symbolic link", .0.display())]
+    Symlink(PathBuf),
+    #[error("archive directory \"{}\" is not a directory", .0.display())]
+    NotADirectory(PathBuf),
+    #[error("archive directory \"{}\" is inside the data directory", .0.display())]
+    InsideDataDirectory(PathBuf),
+    #[error("archive directory \"{}\" contains the data directory", .0.display())]
+    ContainsDataDirectory(PathBuf),
+    #[error("archive directory \"{}\" belongs to user id {owner}, not to {expected}", path.display())]
+    WrongOwner {
+        path: PathBuf,
+        owner: u32,
+        expected: u32,
+    },
+    #[error("archive directory \"{}\" is open to other users (mode {mode:04o})", path.display())]
+    WrongMode { path: PathBuf, mode: u32 },
+    #[error("archive directory \"{}\" is not writable", .0.display())]
+    NotWritable(PathBuf),
+    #[error("could not {action} archive directory \"{}\": {source}", path.display())]
+    Io {
+        action: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
+}
+
+impl DirectoryError {
+    /// What the DBA can do about it: a sentence.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::NotAbsolute(_) => "Name the directory from the root of the file system.",
+            Self::MissingParent(_) => "Make the parent directory, or mount its file system.",
+            Self::Symlink(_) => "Name the directory that the link points to.",
+            Self::NotADirectory(_) => "Name a directory, or a path that does not exist yet.",
+            Self::InsideDataDirectory(_) | Self::ContainsDataDirectory(_) => {
+                "Choose a directory apart from the data directory, best on another disk."
+            }
+            Self::WrongOwner { .. } => {
+                "Give the directory to the operating system user that runs the server."
+            }
+            Self::WrongMode { .. } => "Look who could have changed it, then run chmod 0700 on it.",
+            Self::NotWritable(_) => {
+                "The operating system user that runs the server must be able to write there."
+            }
+            Self::Io { .. } => "The operating system's message tells the cause.",
+        }
+    }
+
+    pub(crate) fn io_error(&self) -> Option<&io::Error> {
+        match self {
+            Self::Io { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+
+    fn io<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Self + 'a {
+        move |source| Self::Io {
+            action,
+            path: path.to_owned(),
+            source,
+        }
+    }
+}
+
+/// A checked root directory.
+#[derive(Debug, Clone)]
+pub struct ArchiveRoot {
+    path: PathBuf,
+}
+
+impl ArchiveRoot {
+    /// Checks the directory and makes it (mode 0700) where it is missing. An existing empty
+    /// directory of ours is closed to others; one with content that others can enter is refused.
+    pub fn open(path: &Path, data_directory: &Path) -> std::result::Result<Self, DirectoryError> {
+        if !path.is_absolute() {
+            return Err(DirectoryError::NotAbsolute(path.to_owned()));
+        }
+        let metadata = match fs::symlink_metadata(path) {
+            Ok(metadata) => Some(metadata),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+                return Err(DirectoryError::MissingParent(path.to_owned()));
+            }
+            Err(error) => return Err(DirectoryError::io("look at", path)(error)),
+        };
+        match metadata {
+            None => make(path, data_directory)?,
+            Some(metadata) if metadata.is_symlink() => {
+                return Err(DirectoryError::Symlink(path.to_owned()));
+            }
+            Some(metadata) if !metadata.is_dir() => {
+                return Err(DirectoryError::NotADirectory(path.to_owned()));
+            }
+            Some(metadata) => {
+                ensure_apart(path, path, data_directory)?;
+                ensure_ours(path, &metadata)?;
+            }
+        }
+        Ok(ArchiveRoot {
+            path: path.to_owned(),
+        })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Every directory below the root that holds chains, by name. Others (`lost+found`) are not ours.
+    pub fn databases(&self) -> Result<Vec<DatabaseDir>> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.path).map_err(Error::io("read directory", &self.path))? {
+            let path = entry
+                .map_err(Error::io("read directory", &self.path))?
+                .path();
+            if holds_chains(&path) {
+                found.extend(DatabaseDir::at(path));
+            }
+        }
+        found.sort_by(|a, b| a.path().cmp(b.path()));
+        Ok(found)
+    }
+}
+
+fn make(path: &Path, data_directory: &Path) -> std::result::Result<(), DirectoryError> {
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    if !parent.is_dir() {
+        return Err(DirectoryError::MissingParent(path.to_owned()));
+    }
+    ensure_apart(path, parent, data_directory)?;
+    if access(parent, Access::WRITE_OK | Access::EXEC_OK).is_err() {
+        return Err(DirectoryError::NotWritable(path.to_owned()));
+    }
+    match durable::create_dir(path) {
+        Ok(()) => Ok(()),
+        Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(Error::Io {
+            action,
+            path,
+            source,
+        }) => Err(DirectoryError::Io {
+            action,
+            path,
+            source,
+        }),
+        Err(_) => Err(DirectoryError::NotWritable(path.to_owned())),
+    }
+}
+
+/// Refuses a root inside the data directory and one around it. `existing` is the root or, where
+/// it is still to be made, its parent.
+fn ensure_apart(
+    path: &Path,
+    existing: &Path,
+    data_directory: &Path,
+) -> std::result::Result<(), DirectoryError> {
+    let real = existing
+        .canonicalize()
+        .map_err(DirectoryError::io("look at", existing))?;
+    let real_data = data_directory
+        .canonicalize()
+        .map_err(DirectoryError::io("look at", data_directory))?;
+    if real.starts_with(&real_data) {
+        return Err(DirectoryError::InsideDataDirectory(path.to_owned()));
+    }
+    if existing == path && real_data.starts_with(&real) {
+        return Err(DirectoryError::ContainsDataDirectory(path.to_owned()));
+    }
+    Ok(())
+}
+
+fn ensure_ours(path: &Path, metadata: &fs::Metadata) -> std::result::Result<(), DirectoryError> {
+    let expected = rustix::process::geteuid().as_raw();
+    if metadata.uid() != expected {
+        return Err(DirectoryError::WrongOwner {
+            path: path.to_owned(),
+            owner: metadata.uid(),
+            expected,
+        });
+    }
+    let mode = metadata.permissions().mode() & 0o7777;
+    if mode & 0o700 != 0o700 || access(path, Access::WRITE_OK | Access::EXEC_OK).is_err() {
+        return Err(DirectoryError::NotWritable(path.to_owned()));
+    }
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    if fs::read_dir(path)
+        .map_err(DirectoryError::io("read", path))?
+        .next()
+        .is_some()
+    {
+        return Err(DirectoryError::WrongMode {
+            path: path.to_owned(),
+            mode,
+        });
+    }
+    fs::set_permissions(path, fs::Permissions::from_mode(0o700))
+        .map_err(DirectoryError::io("change the mode of", path))
+}
+
+/// True where a directory holds chains of ours.
+pub(super) fn holds_chains(path: &Path) -> bool {
+    fs::read_dir(path).is_ok_and(|entries| {
+        entries.flatten().any(|entry| {
+            entry
+                .file_name()
+                .to_str()
+                .and_then(parse_chain_name)
+                .is_some()
+                && durable::is_real_dir(&entry.path())
+        })
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    struct Place {
+        dir: tempfile::TempDir,
+    }
+
+    impl Place {
+        fn new() -> Place {
+            let dir = tempfile::tempdir().unwrap();
+            fs::create_dir(dir.path().join("data")).unwrap();
+            Place { dir }
+        }
+
+        fn at(&self, name: &str) -> PathBuf {
+            self.dir.path().join(name)
+        }
+
+        fn open(&self, name: &str) -> std::result::Result<ArchiveRoot, DirectoryError> {
+            ArchiveRoot::open(&self.at(name), &self.at("data"))
+        }
+    }
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn a_missing_root_is_made_for_us_alone() {
+        let place = Place::new();
+        place.open("archive").unwrap();
+        assert_eq!(mode(&place.at("archive")), 0o700);
+        place.open("archive").unwrap();
+    }
+
+    #[test]
+    fn an_empty_directory_is_closed_to_others() {
+        let place = Place::new();
+        fs::create_dir(place.at("archive")).unwrap();
+        fs::set_permissions(place.at("archive"), fs::Permissions::from_mode(0o755)).unwrap();
+        place.open("archive").unwrap();
+        assert_eq!(mode(&place.at("archive")), 0o700);
+    }
+
+    #[test]
+    fn a_used_directory_that_others_can_enter_is_refused() {
+        let place = Place::new();
+        fs::create_dir_all(place.at("archive/x")).unwrap();
+        fs::set_permissions(place.at("archive"), fs::Permissions::from_mode(0o755)).unwrap();
+        let error = place.open("archive").unwrap_err();
+        assert!(
+            matches!(error, DirectoryError::WrongMode { mode: 0o755, .. }),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn wrong_places_are_refused_each_for_its_reason() {
+        let place = Place::new();
+        fs::write(place.at("file"), "").unwrap();
+        symlink(place.at("data"), place.at("link")).unwrap();
+        let refused = |name: &str| place.open(name).unwrap_err();
+        assert!(matches!(
+            refused("no/archive"),
+            DirectoryError::MissingParent(_)
+        ));
+        assert!(matches!(refused("file"), DirectoryError::NotADirectory(_)));
+        assert!(matches!(
+            refused("file/archive"),
+            DirectoryError::MissingParent(_)
+        ));
+        assert!(matches!(refused("link"), DirectoryError::Symlink(_)));
+        assert!(matches!(
+            refused("data"),
+            DirectoryError::InsideDataDirectory(_)
+        ));
+        assert!(matches!(
+            refused("data/archive"),
+            DirectoryError::InsideDataDirectory(_)
+        ));
+        assert!(matches!(
+            refused("link/archive"),
+            DirectoryError::InsideDataDirectory(_)
+        ));
+        assert!(matches!(
+            refused(""),
+            DirectoryError::ContainsDataDirectory(_)
+        ));
+        assert!(matches!(
+            ArchiveRoot::open(Path::new("archive"), &place.at("data")),
+            Err(DirectoryError::NotAbsolute(_))
+        ));
+    }
+
+    #[test]
+    fn every_refusal_has_a_hint_that_is_a_sentence() {
+        let place = Place::new();
+        let hint = place.open("no/archive").unwrap_err().hint();
+        assert!(hint.ends_with('.') && hint.starts_with(|c: char| c.is_uppercase()));
+    }
+}

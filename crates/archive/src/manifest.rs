@@ -1,0 +1,231 @@
+//! `manifest.jsonl`: one JSON object per finished file of a chain, append-only.
+//!
+//! The manifest is a convenience: everything in it can be rebuilt from the files. Two processes
+//! append to it (capture and base backup), each line under a lock; a line that a crash tore is cut
+//! by whoever appends next.
+
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::MetadataExt;
+
+use rustix::fs::{flock, FlockOperation};
+use serde::{Deserialize, Serialize};
+
+use crate::base;
+use crate::checksum::{self, Checksum, Hashing};
+use crate::durable;
+use crate::error::{Error, Result};
+use crate::layout::names::INCREMENTAL;
+use crate::layout::{ChainDir, SegmentName, Stored};
+use crate::lsn::Lsn;
+use crate::segment::{source, Header, Summary, Tally};
+use crate::snapshot::Snapshot;
+use crate::time::{self, Time};
+
+/// What a line is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    Incremental,
+    Base,
+}
+
+/// One line. The keys of the JSON object come in the order of these fields.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    pub kind: Kind,
+    /// Below the chain's directory; of a segment the name without a compression suffix.
+    pub file: String,
+    /// Of a base: its LSN, twice.
+    pub start_lsn: Lsn,
+    pub end_lsn: Lsn,
+    #[serde(with = "time::json_option")]
+    pub first_commit_at: Option<Time>,
+    #[serde(with = "time::json_option")]
+    pub last_commit_at: Option<Time>,
+    pub transactions: u64,
+    pub statements: u64,
+    /// Of a segment uncompressed; of a base all its files.
+    pub bytes: u64,
+    /// Of a segment uncompressed; of a base its SHA256SUMS.
+    pub sha256: String,
+    /// As stored.
+    pub file_bytes: u64,
+    pub file_sha256: String,
+    pub next_xid: Option<u64>,
+    pub previous_sha256: Option<String>,
+    /// Of a base only.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub snapshot: Option<Snapshot>,
+    /// Of a base only.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub duration_ms: Option<u64>,
+}
+
+/// A manifest as it was read.
+#[derive(Debug, Default)]
+pub struct Manifest {
+    pub entries: Vec<Entry>,
+    /// Line numbers (from 1) that can't be read, and why. A torn last line is not among them.
+    pub damaged: Vec<(usize, String)>,
+}
+
+impl Entry {
+    /// The line of a closed segment.
+    pub fn segment(header: &Header, tally: &Tally, content: &Checksum, stored: &Checksum) -> Entry {
+        Entry {
+            kind: Kind::Incremental,
+            file: Entry::segment_file(header.name()),
+            start_lsn: header.start_lsn,
+            end_lsn: tally.end_lsn,
+            first_commit_at: tally.first_commit_at,
+            last_commit_at: tally.last_commit_at,
+            transactions: tally.transactions,
+            statements: tally.statements,
+            bytes: content.bytes,
+            sha256: content.sha256.clone(),
+            file_bytes: stored.bytes,
+            file_sha256: stored.sha256.clone(),
+            next_xid: Some(header.next_xid),
+            previous_sha256: header
+                .previous
+                .as_ref()
+                .map(|previous| previous.sha256.clone()),
+            snapshot: None,
+            duration_ms: None,
+        }
+    }
+
+    /// How a manifest names a segment, compressed or not.
+    pub fn segment_file(name: SegmentName) -> String {
+        format!("{INCREMENTAL}/{}", name.file(Stored::Plain))
+    }
+}
+
+/// Reads a closed segment and makes its line.
+pub fn entry_of_segment(chain: &ChainDir, name: SegmentName, stored: Stored) -> Result<Entry> {
+    let path = chain.segment_path(name, stored);
+    let mut hashing = Hashing::new(source::open(&path, stored)?);
+    let summary = Summary::of(&mut hashing).map_err(Error::io("read", &path))?;
+    let flaw = summary.torn.or(summary.contradiction.map(|why| (0, why)));
+    if let Some((offset, why)) = flaw {
+        return Err(Error::damaged(&path, offset, why));
+    }
+    let (Some(header), Some(_)) = (summary.header, summary.footer) else {
+        return Err(Error::damaged(
+            &path,
+            summary.size,
+            "a closed segment without a footer",
+        ));
+    };
+    if header.name().to_string() != name.to_string() {
+        return Err(Error::damaged(&path, 0, "its name and its header differ"));
+    }
+    let content = hashing.finish();
+    let stored = match stored {
+        Stored::Partial | Stored::Plain => content.clone(),
+        Stored::Gzip | Stored::Zstd => checksum::of_file(&path)?,
+    };
+    Ok(Entry::segment(&header, &summary.tally, &content, &stored))
+}
+
+/// Appends one line; durable when this returns.
+pub fn append(chain: &ChainDir, entry: &Entry) -> Result<()> {
+    let path = chain.manifest();
+    let mut line = serde_json::to_vec(entry).expect("plain fields always become JSON");
+    line.push(b'\n');
+    let mut file = open_locked(chain)?;
+    let is_new = file.metadata().map_err(Error::io("look at", &path))?.len() == 0;
+    cut_torn_line(&mut file).map_err(Error::io("repair", &path))?;
+    file.write_all(&line).map_err(Error::io("write", &path))?;
+    file.sync_all().map_err(Error::io("fsync", &path))?;
+    if is_new {
+        durable::fsync_parent(&path)?;
+    }
+    Ok(())
+}
+
+/// Reads all lines; a missing manifest is an empty one.
+pub fn read(chain: &ChainDir) -> Result<Manifest> {
+    let path = chain.manifest();
+    let bytes = match fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(Manifest::default())
+        }
+        Err(error) => return Err(Error::io("read", &path)(error)),
+    };
+    let mut manifest = Manifest::default();
+    let complete = bytes
+        .iter()
+        .rposition(|byte| *byte == b'\n')
+        .map_or(&[][..], |p| &bytes[..p]);
+    if complete.is_empty() {
+        return Ok(manifest);
+    }
+    for (position, line) in complete.split(|byte| *byte == b'\n').enumerate() {
+        match serde_json::from_slice(line) {
+            Ok(entry) => manifest.entries.push(entry),
+            Err(error) => manifest.damaged.push((position + 1, error.to_string())),
+        }
+    }
+    Ok(manifest)
+}
+
+/// Writes the manifest anew from the files; returns its lines.
+pub fn rebuild(chain: &ChainDir) -> Result<Vec<Entry>> {
+    let mut entries = Vec::new();
+    for name in chain.bases()? {
+        entries.push(base::entry_of_base(chain, name)?);
+    }
+    for (name, stored) in chain.segments()? {
+        if stored != Stored::Partial {
+            entries.push(entry_of_segment(chain, name, stored)?);
+        }
+    }
+    entries.sort_by_key(|entry| (entry.start_lsn, entry.kind != Kind::Base));
+    let mut text = Vec::new();
+    for entry in &entries {
+        serde_json::to_writer(&mut text, entry).expect("plain fields always become JSON");
+        text.push(b'\n');
+    }
+    let _lock = open_locked(chain)?;
+    durable::write_atomically(&chain.manifest(), &text)?;
+    Ok(entries)
+}
+
+/// Opens the manifest under an exclusive lock. A rebuild replaces the file: whoever waited for the
+/// lock on the replaced one opens again.
+fn open_locked(chain: &ChainDir) -> Result<File> {
+    let path = chain.manifest();
+    loop {
+        let file = durable::open_for_appending(&path)?;
+        flock(&file, FlockOperation::LockExclusive)
+            .map_err(|errno| Error::io("lock", &path)(errno.into()))?;
+        let ours = file.metadata().map_err(Error::io("look at", &path))?.ino();
+        if fs::symlink_metadata(&path).is_ok_and(|there| there.ino() == ours) {
+            return Ok(file);
+        }
+    }
+}
+
+fn cut_torn_line(file: &mut File) -> std::io::Result<()> {
+    let length = file.seek(SeekFrom::End(0))?;
+    if length == 0 {
+        return Ok(());
+    }
+    let mut last = [0];
+    file.seek(SeekFrom::Start(length - 1))?;
+    file.read_exact(&mut last)?;
+    if last == [b'\n'] {
+        return Ok(());
+    }
+    let mut bytes = Vec::new();
+    file.seek(SeekFrom::Start(0))?;
+    file.read_to_end(&mut bytes)?;
+    let complete = bytes
+        .iter()
+        .rposition(|byte| *byte == b'\n')
+        .map_or(0, |p| p + 1);
+    file.set_len(complete as u64)
+}

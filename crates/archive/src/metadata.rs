@@ -1,0 +1,87 @@
+//! `metadata.json` of a base: what a restore, and a reader in ten years, must know about its source.
+//!
+//! Pretty-printed, one top-level key a line: `restore.sh` reads the flat ones with awk.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::lsn::Lsn;
+use crate::snapshot::Snapshot;
+use crate::time::{self, Time};
+
+/// The facts about a base. `restore.sh` reads the fields down to `icu_rules`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Metadata {
+    pub format: u32,
+    pub tool_version: String,
+    pub system_identifier: u64,
+    pub timeline: u32,
+    pub database: String,
+    pub database_oid: u32,
+    /// What `version()` says.
+    pub server_version: String,
+    pub server_version_num: u32,
+    /// Taken just after the snapshot.
+    pub lsn: Lsn,
+    pub snapshot: Snapshot,
+    #[serde(with = "time::json")]
+    pub taken_at: Time,
+    pub duration_ms: u64,
+    /// The dump's file or directory: `dump.sql`, `dump.sql.gz`, `dump`.
+    pub dump: String,
+    pub encoding: String,
+    /// `libc`, `icu` or `builtin`.
+    pub locale_provider: String,
+    pub lc_collate: String,
+    pub lc_ctype: String,
+    /// `daticulocale` (15, 16) or `datlocale` (from 17).
+    pub locale: Option<String>,
+    pub icu_rules: Option<String>,
+    /// `datcollversion`.
+    pub collation_version: Option<String>,
+    pub extensions: Vec<ExtensionFact>,
+    /// Enums, composite types and domains.
+    pub types: Vec<TypeFact>,
+    /// Settings under which the data was made and that may change its meaning.
+    pub settings: BTreeMap<String, String>,
+    /// Roles that own something or are granted something.
+    pub roles: Vec<String>,
+}
+
+/// An installed extension.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExtensionFact {
+    pub name: String,
+    pub version: String,
+    pub schema: String,
+}
+
+/// A user-defined type.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TypeFact {
+    /// Qualified and quoted.
+    pub name: String,
+    /// `enum`, `composite` or `domain`.
+    pub kind: String,
+    /// Labels, attributes or the base type, in words of SQL.
+    pub definition: String,
+}
+
+impl Metadata {
+    /// The file's content.
+    pub fn to_json(&self) -> Vec<u8> {
+        let mut json = serde_json::to_vec_pretty(self).expect("plain fields always become JSON");
+        json.push(b'\n');
+        json
+    }
+
+    /// Reads the file.
+    pub fn read(path: &Path) -> Result<Metadata> {
+        let bytes = fs::read(path).map_err(Error::io("read", path))?;
+        serde_json::from_slice(&bytes).map_err(|error| Error::damaged(path, 0, error.to_string()))
+    }
+}

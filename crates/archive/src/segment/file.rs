@@ -1,0 +1,157 @@
+//! The file under an open segment: buffered, hashed as it grows, refusing use after a failure.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use crate::checksum::{hex, Checksum};
+use crate::durable;
+use crate::error::{Error, Result};
+
+/// How much is gathered before it goes to the operating system.
+const BUFFER: usize = 256 * 1024;
+
+/// An open segment's file.
+pub struct SegmentFile {
+    path: PathBuf,
+    file: File,
+    buffer: Vec<u8>,
+    hasher: Sha256,
+    /// Bytes put so far, the buffered ones included.
+    bytes: u64,
+    /// Bytes that an fsync has covered.
+    durable: u64,
+    /// A write failed, or the file is closed.
+    failed: bool,
+}
+
+impl SegmentFile {
+    /// Makes a new file that holds `header`; its name and content are durable afterwards.
+    pub fn create(path: PathBuf, header: &[u8]) -> Result<SegmentFile> {
+        let file = durable::create_new(&path)?;
+        let mut made = SegmentFile::around(path, file, Sha256::new(), 0);
+        made.put(header)?;
+        made.sync()?;
+        durable::fsync_parent(&made.path)?;
+        Ok(made)
+    }
+
+    /// Opens an existing file, cuts it to `length` and fsyncs what is left.
+    pub fn reopen(path: PathBuf, length: u64) -> Result<SegmentFile> {
+        let mut file = durable::open_for_update(&path)?;
+        file.set_len(length).map_err(Error::io("truncate", &path))?;
+        file.sync_all().map_err(Error::io("fsync", &path))?;
+        let mut hasher = Sha256::new();
+        let mut chunk = vec![0; BUFFER];
+        loop {
+            match file.read(&mut chunk).map_err(Error::io("read", &path))? {
+                0 => break,
+                count => hasher.update(&chunk[..count]),
+            }
+        }
+        let end = file
+            .seek(SeekFrom::End(0))
+            .map_err(Error::io("seek", &path))?;
+        Ok(SegmentFile::around(path, file, hasher, end))
+    }
+
+    fn around(path: PathBuf, file: File, hasher: Sha256, length: u64) -> SegmentFile {
+        let buffer = Vec::with_capacity(BUFFER);
+        SegmentFile {
+            path,
+            file,
+            buffer,
+            hasher,
+            bytes: length,
+            durable: length,
+            failed: false,
+        }
+    }
+
+    /// Appends bytes.
+    pub fn put(&mut self, bytes: &[u8]) -> Result<()> {
+        self.ensure_usable()?;
+        if self.buffer.len() + bytes.len() > BUFFER {
+            self.flush()?;
+        }
+        if bytes.len() >= BUFFER {
+            self.write_out(bytes)?;
+        } else {
+            self.buffer.extend_from_slice(bytes);
+        }
+        self.bytes += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Everything put so far is on disk when this returns.
+    pub fn sync(&mut self) -> Result<()> {
+        self.ensure_usable()?;
+        self.flush()?;
+        if self.durable == self.bytes {
+            return Ok(());
+        }
+        if let Err(error) = self.file.sync_data() {
+            self.failed = true;
+            // What the kernel still shows of the lost pages may never reach the disk, and the next
+            // fsync would not tell. Forget them, so that whoever reopens the file does not trust them.
+            let _ = self.file.set_len(self.durable);
+            return Err(Error::io("fsync", &self.path)(error));
+        }
+        self.durable = self.bytes;
+        Ok(())
+    }
+
+    /// Gives the file its final name; returns the checksum of its content. Nothing can be put
+    /// afterwards.
+    pub fn publish(&mut self, to: &Path) -> Result<Checksum> {
+        self.ensure_usable()?;
+        self.flush()?;
+        self.failed = true;
+        durable::publish(&self.file, &self.path, to)?;
+        Ok(Checksum {
+            bytes: self.bytes,
+            sha256: hex(&self.hasher.clone().finalize()),
+        })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its size, buffered bytes included.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        let buffer = std::mem::take(&mut self.buffer);
+        self.write_out(&buffer)?;
+        self.buffer = buffer;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    fn write_out(&mut self, bytes: &[u8]) -> Result<()> {
+        if let Err(error) = self.file.write_all(bytes) {
+            self.failed = true;
+            return Err(Error::io("write", &self.path)(error));
+        }
+        self.hasher.update(bytes);
+        Ok(())
+    }
+
+    fn ensure_usable(&self) -> Result<()> {
+        if self.failed {
+            return Err(Error::Poisoned {
+                path: self.path.clone(),
+            });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,171 @@
+//! The lines before the first transaction: who wrote the segment, and the settings under which its
+//! text means the same for ever.
+
+use super::grammar::{Comment, CommentWriter, Flaw, Key, MAGIC};
+use crate::layout::SegmentName;
+use crate::lsn::Lsn;
+use crate::time::Time;
+
+/// The settings of a segment, valid on PostgreSQL 15 to 18, besides `client_encoding`. Whoever
+/// makes the text of values must run under the same ones.
+pub const SETTINGS: &[(&str, &str)] = &[
+    ("standard_conforming_strings", "on"),
+    ("escape_string_warning", "off"),
+    ("client_min_messages", "warning"),
+    ("DateStyle", "'ISO, MDY'"),
+    ("IntervalStyle", "postgres"),
+    ("TimeZone", "'UTC'"),
+    ("extra_float_digits", "3"),
+    ("bytea_output", "hex"),
+    ("lc_monetary", "'C'"),
+    ("xmloption", "content"),
+    ("array_nulls", "on"),
+    ("transform_null_equals", "off"),
+    ("check_function_bodies", "off"),
+    ("row_security", "off"),
+    ("search_path", "''"),
+    ("default_tablespace", "''"),
+    ("default_table_access_method", "heap"),
+    ("default_transaction_isolation", "'read committed'"),
+    ("default_transaction_read_only", "off"),
+    ("default_transaction_deferrable", "off"),
+    ("synchronous_commit", "off"),
+    ("statement_timeout", "0"),
+    ("lock_timeout", "0"),
+    ("idle_in_transaction_session_timeout", "0"),
+    ("session_replication_role", "replica"),
+];
+
+/// What the header comment says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Header {
+    pub system_identifier: u64,
+    pub timeline: u32,
+    pub database_oid: u32,
+    pub database: String,
+    pub chain: u32,
+    /// Where the previous segment ended, or the slot's start.
+    pub start_lsn: Lsn,
+    /// 64-bit; every transaction of earlier segments has a smaller xid.
+    pub next_xid: u64,
+    pub opened_at: Time,
+    /// As `server_version_num`.
+    pub server_version: u32,
+    pub encoding: String,
+    /// The segment before, where there was one.
+    pub previous: Option<Previous>,
+}
+
+/// Name and checksum of the segment before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Previous {
+    /// The file name without a compression suffix.
+    pub file: String,
+    /// Hex, of the uncompressed bytes.
+    pub sha256: String,
+}
+
+impl Header {
+    /// The name of the segment that it opens.
+    pub fn name(&self) -> SegmentName {
+        SegmentName {
+            start_lsn: self.start_lsn,
+            opened_at: self.opened_at,
+        }
+    }
+
+    /// All lines before the first transaction.
+    pub fn write(&self, key: Key) -> String {
+        let (file, sha256) = self
+            .previous
+            .as_ref()
+            .map_or(("none", "none"), |p| (&p.file, &p.sha256));
+        let comment = CommentWriter::new(key, "header")
+            .field("system_identifier", self.system_identifier)
+            .field("timeline", self.timeline)
+            .field("database_oid", self.database_oid)
+            .field("database", &self.database)
+            .field("chain", self.chain)
+            .field("start_lsn", self.start_lsn)
+            .field("next_xid", self.next_xid)
+            .time("opened_at", self.opened_at)
+            .field("server_version", self.server_version)
+            .field("encoding", &self.encoding)
+            .field("previous", file)
+            .field("previous_sha256", sha256)
+            .finish();
+        let mut text = format!("{MAGIC}\n{comment}\\restrict {}\n", key.as_str());
+        text.push_str(&format!(
+            "SET client_encoding = '{}';\n",
+            self.encoding.replace('\'', "''")
+        ));
+        for (name, value) in SETTINGS {
+            text.push_str(&format!("SET {name} = {value};\n"));
+        }
+        text
+    }
+
+    /// Reads the header comment.
+    pub fn read(comment: &Comment<'_>) -> Result<Header, Flaw> {
+        let previous = comment.optional("previous", |c, name| c.text(name))?;
+        let sha256 = comment.optional("previous_sha256", |c, name| c.text(name))?;
+        Ok(Header {
+            system_identifier: comment.value("system_identifier")?,
+            timeline: comment.value("timeline")?,
+            database_oid: comment.value("database_oid")?,
+            database: comment.text("database")?,
+            chain: comment.value("chain")?,
+            start_lsn: comment.value("start_lsn")?,
+            next_xid: comment.value("next_xid")?,
+            opened_at: comment.time("opened_at")?,
+            server_version: comment.value("server_version")?,
+            encoding: comment.text("encoding")?,
+            previous: match (previous, sha256) {
+                (Some(file), Some(sha256)) => Some(Previous { file, sha256 }),
+                (None, None) => None,
+                _ => return Err("header names a previous segment without its checksum".to_owned()),
+            },
+        })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::time::parse_iso;
+
+    #[test]
+    fn headers_go_there_and_back() {
+        let key = Key::parse(b"0123456789abcdef").unwrap();
+        let first = Header {
+            system_identifier: 7_300_000_000_000_000_000,
+            timeline: 1,
+            database_oid: 16384,
+            database: "my \"db\"\n".to_owned(),
+            chain: 2,
+            start_lsn: Lsn(0x15E0F88),
+            next_xid: 1 << 40,
+            opened_at: parse_iso("2026-11-21T03:40:00.123456Z").unwrap(),
+            server_version: 150018,
+            encoding: "LATIN1".to_owned(),
+            previous: None,
+        };
+        let previous = Previous {
+            file: "x.sql".to_owned(),
+            sha256: "ab".repeat(32),
+        };
+        let second = Header {
+            previous: Some(previous),
+            ..first.clone()
+        };
+        for header in [first, second] {
+            let text = header.write(key);
+            let line = text.lines().nth(1).unwrap();
+            assert_eq!(Comment::key_of(line.as_bytes()), Some(key));
+            let comment = Comment::parse(line.as_bytes(), key).unwrap();
+            assert_eq!(Header::read(&comment), Ok(header));
+            assert!(text.contains("\nSET client_encoding = 'LATIN1';\n"));
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! Segments: plain SQL with structural comments, appended to while a database lives.
+//!
+//! [`grammar`] writes and reads one structural line, [`header`] the lines before the first
+//! transaction; [`writer`] appends, [`resume`] opens a chain for appending after a stop or a crash,
+//! [`parse`] reads a segment as a stream of events, [`source`] opens compressed ones too.
+//!
+//! Every structural line is a comment that carries the segment's random key:
+//!
+//! ```text
+//! -- pg_incrbackup segment format=1
+//! -- @KEY header system_identifier=… …
+//! \restrict KEY
+//! SET …;
+//! -- @KEY transaction xid=748 commit_lsn=0/15E0F88 commit_time=2026-11-21T03:40:00.123456Z
+//! BEGIN;
+//! INSERT INTO public.a (id) VALUES (1);
+//! COPY public.a (id) FROM stdin;
+//! 2
+//! \.
+//! -- @KEY ddl lines=2 command=CREATE%20TABLE role=bob
+//! CREATE TABLE t(
+//!   a int);
+//! -- @KEY role name=alice superuser=off
+//! -- @KEY flag reason=…
+//! SELECT pg_catalog.setval('public.s', 33, true);
+//! COMMIT;
+//! -- @KEY position lsn=0/15E1000 at=2026-11-21T03:40:10.000000Z
+//! -- @KEY sequences lsn=0/15E1000 at=2026-11-21T03:40:10.000000Z
+//! BEGIN;
+//! SELECT pg_catalog.setval('public.s', 65, true);
+//! COMMIT;
+//! -- @KEY footer last_commit_lsn=… end_lsn=… first_commit_at=… last_commit_at=… transactions=1 statements=3
+//! \unrestrict KEY
+//! ```
+
+mod file;
+pub mod grammar;
+pub mod header;
+pub mod parse;
+pub mod resume;
+pub mod source;
+pub mod summary;
+pub mod writer;
+
+pub use grammar::{Footer, Key};
+pub use header::{Header, Previous, SETTINGS};
+pub use parse::{Event, Scanner};
+pub use resume::{SegmentIdentity, TornTail};
+pub use summary::{Summary, Tally};
+pub use writer::{Appender, ClosedSegment, Counters};

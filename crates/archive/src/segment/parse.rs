@@ -1,0 +1,380 @@
+//! Reads a segment as a stream of events.
+//!
+//! Promises: bounded memory whatever the file holds (of a long line only both ends are kept), never
+//! a panic on any bytes, and [`Event::Torn`] with the offset behind the last complete transaction
+//! or position wherever the file is not what the writer writes. A NUL byte is such a place: no text
+//! of PostgreSQL holds one, a file system's lost page does. Checks of LSN order and of the
+//! footer's counts are left to `summary`.
+
+use std::io::{self, BufRead, BufReader, Read};
+
+use super::grammar::{
+    Comment, Flaw, Footer, Key, BEGIN, COMMIT, COPY_END, COPY_PREFIX, COPY_SUFFIX, LONGEST_COMMENT,
+    MAGIC, SETVAL_PREFIX,
+};
+use super::header::Header;
+use crate::lsn::Lsn;
+use crate::time::Time;
+
+/// How much is read from the file at a time.
+const READ_SIZE: usize = 256 * 1024;
+
+/// What stands in a segment, in its order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The header comment; always first.
+    Header(Box<Header>),
+    /// A transaction begins; `offset` is where its comment line starts.
+    Transaction {
+        xid: u64,
+        commit_lsn: Lsn,
+        commit_time: Time,
+        offset: u64,
+    },
+    /// A sequences block begins, outside any user transaction.
+    Sequences { lsn: Lsn, at: Time },
+    /// A DDL block inside a transaction.
+    Ddl { command: String, role: Vec<u8> },
+    /// A role that the transaction made or needs.
+    Role { name: Vec<u8>, superuser: bool },
+    /// Something that could not be carried.
+    Flag { reason: Vec<u8> },
+    /// The transaction or sequences block that began last is complete; `offset` is behind it.
+    End { statements: u64, offset: u64 },
+    /// All up to here was read.
+    Position { lsn: Lsn, at: Time, offset: u64 },
+    /// The segment is closed; nothing follows but what ends the file.
+    Footer(Footer),
+    /// Not what the writer writes, or the end in the middle of something: the last event.
+    /// `offset` is behind the last complete transaction, sequences block or position (0: none).
+    Torn { offset: u64, at: u64, why: String },
+}
+
+/// Where the scanner stands; names what the next line may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Magic,
+    HeaderComment,
+    Restrict,
+    Settings,
+    Between,
+    Begin,
+    Inside,
+    Ddl { lines_left: u64 },
+    Copy,
+    Unrestrict,
+    Closed,
+    Done,
+}
+
+/// The scanner over any reader.
+pub struct Scanner<R> {
+    input: BufReader<R>,
+    line: Line,
+    state: State,
+    key: Option<Key>,
+    offset: u64,
+    complete: u64,
+    statements: u64,
+}
+
+impl<R: Read> Scanner<R> {
+    /// Begins at the first byte of a segment.
+    pub fn new(input: R) -> Scanner<R> {
+        Scanner {
+            input: BufReader::with_capacity(READ_SIZE, input),
+            line: Line::default(),
+            state: State::Magic,
+            key: None,
+            offset: 0,
+            complete: 0,
+            statements: 0,
+        }
+    }
+
+    /// The next event; `None` at the end of the file, which is between two transactions or behind
+    /// a footer, or after [`Event::Torn`]. Errors are the reader's own.
+    pub fn next_event(&mut self) -> io::Result<Option<Event>> {
+        while self.state != State::Done {
+            let start = self.offset;
+            if !self.line.read(&mut self.input)? {
+                return Ok(self.end_of_file());
+            }
+            self.offset += self.line.length + u64::from(self.line.has_newline);
+            let result = match self.line.flaw() {
+                Some(flaw) => Err(flaw.to_owned()),
+                None => self.take_line(start),
+            };
+            match result {
+                Ok(None) => {}
+                Ok(Some(event)) => return Ok(Some(event)),
+                Err(why) => return Ok(Some(self.torn(start, why))),
+            }
+        }
+        Ok(None)
+    }
+
+    /// The segment's key, once the header was read.
+    pub fn key(&self) -> Option<Key> {
+        self.key
+    }
+
+    /// Bytes read so far; the size of the file at its end.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Behind the last complete transaction, sequences block or position; 0 before the first.
+    pub fn complete_offset(&self) -> u64 {
+        self.complete
+    }
+
+    fn end_of_file(&mut self) -> Option<Event> {
+        match self.state {
+            State::Between | State::Settings | State::Closed => {
+                self.state = State::Done;
+                None
+            }
+            _ => Some(self.torn(self.offset, "the file ends in the middle".to_owned())),
+        }
+    }
+
+    fn torn(&mut self, at: u64, why: String) -> Event {
+        self.state = State::Done;
+        Event::Torn {
+            offset: self.complete,
+            at,
+            why,
+        }
+    }
+
+    fn take_line(&mut self, start: u64) -> Result<Option<Event>, Flaw> {
+        match self.state {
+            State::Magic => self.expect(MAGIC, State::HeaderComment),
+            State::HeaderComment => self.take_header(),
+            State::Restrict => self.expect_restrict("\\restrict ", State::Settings),
+            State::Settings if self.line.starts_with(b"SET ") => Ok(None),
+            State::Settings | State::Between => self.take_between(start),
+            State::Begin => self.expect(BEGIN, State::Inside),
+            State::Inside => self.take_inside(),
+            State::Ddl { lines_left } => {
+                self.state = match lines_left {
+                    0 | 1 => State::Inside,
+                    more => State::Ddl {
+                        lines_left: more - 1,
+                    },
+                };
+                Ok(None)
+            }
+            State::Copy => {
+                if self.line.is(COPY_END) {
+                    self.state = State::Inside;
+                }
+                Ok(None)
+            }
+            State::Unrestrict => self.expect_restrict("\\unrestrict ", State::Closed),
+            State::Closed | State::Done => Err("something follows the footer".to_owned()),
+        }
+    }
+
+    fn expect(&mut self, text: &str, next: State) -> Result<Option<Event>, Flaw> {
+        if !self.line.is(text) {
+            return Err(format!("\"{text}\" expected"));
+        }
+        self.state = next;
+        Ok(None)
+    }
+
+    fn expect_restrict(&mut self, prefix: &str, next: State) -> Result<Option<Event>, Flaw> {
+        let key = self.key.ok_or("no key")?;
+        self.expect(&format!("{prefix}{}", key.as_str()), next)
+    }
+
+    fn take_header(&mut self) -> Result<Option<Event>, Flaw> {
+        let key = Comment::key_of(self.line.head()).ok_or("header comment expected")?;
+        self.key = Some(key);
+        let comment = self
+            .line
+            .comment(key)
+            .filter(|comment| comment.kind == "header");
+        let header = Header::read(&comment.ok_or("header comment expected")?)?;
+        self.state = State::Restrict;
+        Ok(Some(Event::Header(Box::new(header))))
+    }
+
+    fn take_between(&mut self, start: u64) -> Result<Option<Event>, Flaw> {
+        let comment = self.key.and_then(|key| self.line.comment(key));
+        let comment = comment.ok_or("structural comment expected")?;
+        let (event, next) = match comment.kind {
+            "transaction" => {
+                let xid = comment.value("xid")?;
+                let commit_lsn = comment.value("commit_lsn")?;
+                let commit_time = comment.time("commit_time")?;
+                let offset = start;
+                (
+                    Event::Transaction {
+                        xid,
+                        commit_lsn,
+                        commit_time,
+                        offset,
+                    },
+                    State::Begin,
+                )
+            }
+            "sequences" => {
+                let (lsn, at) = (comment.value("lsn")?, comment.time("at")?);
+                (Event::Sequences { lsn, at }, State::Begin)
+            }
+            "position" => {
+                let (lsn, at) = (comment.value("lsn")?, comment.time("at")?);
+                self.complete = self.offset;
+                (
+                    Event::Position {
+                        lsn,
+                        at,
+                        offset: self.offset,
+                    },
+                    State::Between,
+                )
+            }
+            "footer" => (Event::Footer(Footer::read(&comment)?), State::Unrestrict),
+            other => return Err(format!("unexpected {other} comment")),
+        };
+        self.state = next;
+        self.statements = 0;
+        Ok(Some(event))
+    }
+
+    fn take_inside(&mut self) -> Result<Option<Event>, Flaw> {
+        if let Some(comment) = self.key.and_then(|key| self.line.comment(key)) {
+            return match comment.kind {
+                "ddl" => {
+                    let lines_left = comment.value("lines")?;
+                    let (command, role) = (comment.text("command")?, comment.bytes("role")?);
+                    if lines_left == 0 {
+                        return Err("ddl comment without lines".to_owned());
+                    }
+                    self.statements += 1;
+                    self.state = State::Ddl { lines_left };
+                    Ok(Some(Event::Ddl { command, role }))
+                }
+                "role" => {
+                    let superuser = comment.bytes("superuser")? == b"on";
+                    Ok(Some(Event::Role {
+                        name: comment.bytes("name")?,
+                        superuser,
+                    }))
+                }
+                "flag" => Ok(Some(Event::Flag {
+                    reason: comment.bytes("reason")?,
+                })),
+                other => Err(format!("unexpected {other} comment inside a transaction")),
+            };
+        }
+        if self.line.is(COMMIT) {
+            self.state = State::Between;
+            self.complete = self.offset;
+            return Ok(Some(Event::End {
+                statements: self.statements,
+                offset: self.offset,
+            }));
+        }
+        if !self.line.ends_with(b";") {
+            return Err("a statement that does not end on its line".to_owned());
+        }
+        if self.line.starts_with(COPY_PREFIX.as_bytes())
+            && self.line.ends_with(COPY_SUFFIX.as_bytes())
+        {
+            self.state = State::Copy;
+        }
+        self.statements += u64::from(!self.line.starts_with(SETVAL_PREFIX.as_bytes()));
+        Ok(None)
+    }
+}
+
+/// The current line: both ends of it, its length, and what is wrong with it.
+#[derive(Default)]
+struct Line {
+    head: Vec<u8>,
+    tail: Vec<u8>,
+    length: u64,
+    has_newline: bool,
+    has_nul: bool,
+}
+
+impl Line {
+    /// Longest suffix that is asked for.
+    const TAIL: usize = COPY_SUFFIX.len();
+
+    /// Reads one line; false at the end of the file.
+    fn read(&mut self, input: &mut impl BufRead) -> io::Result<bool> {
+        *self = Line {
+            head: std::mem::take(&mut self.head),
+            tail: std::mem::take(&mut self.tail),
+            ..Line::default()
+        };
+        self.head.clear();
+        self.tail.clear();
+        loop {
+            let available = match input.fill_buf() {
+                Ok(available) => available,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            if available.is_empty() {
+                return Ok(self.length > 0);
+            }
+            let newline = memchr::memchr(b'\n', available);
+            let part = &available[..newline.unwrap_or(available.len())];
+            let used = part.len() + usize::from(newline.is_some());
+            self.keep(part);
+            input.consume(used);
+            if newline.is_some() {
+                self.has_newline = true;
+                return Ok(true);
+            }
+        }
+    }
+
+    fn keep(&mut self, part: &[u8]) {
+        let room = LONGEST_COMMENT - self.head.len();
+        self.head.extend_from_slice(&part[..part.len().min(room)]);
+        self.tail
+            .extend_from_slice(&part[part.len().saturating_sub(Self::TAIL)..]);
+        let too_many = self.tail.len().saturating_sub(Self::TAIL);
+        self.tail.drain(..too_many);
+        self.length += part.len() as u64;
+        self.has_nul |= memchr::memchr(0, part).is_some();
+    }
+
+    fn flaw(&self) -> Option<&'static str> {
+        match (self.has_nul, self.has_newline) {
+            (true, _) => Some("a NUL byte"),
+            (_, false) => Some("a line without its end"),
+            _ => None,
+        }
+    }
+
+    fn is(&self, text: &str) -> bool {
+        self.length == text.len() as u64 && self.head == text.as_bytes()
+    }
+
+    fn head(&self) -> &[u8] {
+        &self.head
+    }
+
+    fn starts_with(&self, prefix: &[u8]) -> bool {
+        self.head.starts_with(prefix)
+    }
+
+    fn ends_with(&self, suffix: &[u8]) -> bool {
+        self.tail.ends_with(suffix)
+    }
+
+    fn comment(&self, key: Key) -> Option<Comment<'_>> {
+        if self.length > LONGEST_COMMENT as u64 {
+            return None;
+        }
+        Comment::parse(&self.head, key)
+    }
+}

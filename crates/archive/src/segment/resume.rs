@@ -1,0 +1,244 @@
+//! Opens a chain for appending: after a clean stop, after a crash, or for the first time.
+//!
+//! What the files hold is decided here once: a torn tail is cut behind the last complete
+//! transaction or position, a segment that has its footer gets its final name, a closed segment
+//! that the manifest lacks gets its line. Everything that is left is fsynced before the first LSN
+//! is reported.
+
+use std::fs::File;
+
+use rustix::fs::{flock, FlockOperation};
+
+use super::file::SegmentFile;
+use super::header::{Header, Previous};
+use super::source;
+use super::summary::{Summary, Tally};
+use super::writer::{open_segment, Appender};
+use crate::durable;
+use crate::error::{Error, Result};
+use crate::layout::{ChainDir, SegmentName, Stored};
+use crate::lsn::Lsn;
+use crate::manifest::{self, Entry};
+
+/// What a new segment's header says beyond what `chain.json` knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SegmentIdentity {
+    pub timeline: u32,
+    /// The database's present name.
+    pub database: String,
+    /// As `server_version_num`.
+    pub server_version: u32,
+    /// The database's encoding, as `client_encoding` takes it.
+    pub encoding: String,
+    /// The server's next 64-bit xid, read now.
+    pub next_xid: u64,
+}
+
+/// What was cut off the open segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TornTail {
+    /// The new size of the file; 0 where the whole file was dropped.
+    pub offset: u64,
+    /// How many bytes went.
+    pub bytes: u64,
+    pub why: String,
+}
+
+/// Where the closed segments of a chain end.
+struct ClosedEnd {
+    end_lsn: Lsn,
+    previous: Option<Previous>,
+}
+
+impl ChainDir {
+    /// Opens the chain for appending. Fails where another process has it open, where the chain has
+    /// ended, and where the files contradict themselves in a way that no crash explains.
+    pub fn open_for_append(&self, identity: SegmentIdentity) -> Result<Appender> {
+        if self.info.ended.is_some() {
+            return Err(Error::refused(&self.path, "the chain has ended"));
+        }
+        let lock = self.lock()?;
+        let closed = self.complete_manifest()?;
+        match self.open_partial()? {
+            Some(partial) => self.resume(partial, closed, identity, lock),
+            None => self.start(closed, identity, lock),
+        }
+    }
+
+    /// Reads how far the files go, without changing them: what [`Appender::last_lsn`] will say.
+    pub fn last_lsn(&self) -> Result<Lsn> {
+        let closed = self.closed_end()?;
+        let Some(name) = self.open_partial()? else {
+            return Ok(closed.end_lsn);
+        };
+        Ok(self
+            .summarize(name, Stored::Partial)?
+            .tally
+            .end_lsn
+            .max(closed.end_lsn))
+    }
+
+    /// Reads one segment to its end.
+    pub fn summarize(&self, name: SegmentName, stored: Stored) -> Result<Summary> {
+        let path = self.segment_path(name, stored);
+        Summary::of(source::open(&path, stored)?).map_err(Error::io("read", &path))
+    }
+
+    /// Keeps a second writer out; the lock goes with the returned file.
+    fn lock(&self) -> Result<File> {
+        let directory = File::open(&self.path).map_err(Error::io("open", &self.path))?;
+        match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(directory),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::Locked {
+                path: self.path.clone(),
+            }),
+            Err(errno) => Err(Error::io("lock", &self.path)(errno.into())),
+        }
+    }
+
+    fn open_partial(&self) -> Result<Option<SegmentName>> {
+        let mut partials = self
+            .segments()?
+            .into_iter()
+            .filter(|(_, stored)| *stored == Stored::Partial);
+        let first = partials.next().map(|(name, _)| name);
+        match partials.next() {
+            Some((name, stored)) => {
+                let path = self.segment_path(name, stored);
+                Err(Error::damaged(
+                    &path,
+                    0,
+                    "there is another open segment before this one",
+                ))
+            }
+            None => Ok(first),
+        }
+    }
+
+    /// Gives every closed segment its line in the manifest; returns where they end.
+    fn complete_manifest(&self) -> Result<ClosedEnd> {
+        let listed = manifest::read(self)?.entries;
+        for (name, stored) in self.segments()? {
+            let file = Entry::segment_file(name);
+            if stored == Stored::Partial || listed.iter().any(|entry| entry.file == file) {
+                continue;
+            }
+            manifest::append(self, &manifest::entry_of_segment(self, name, stored)?)?;
+        }
+        self.closed_end()
+    }
+
+    fn closed_end(&self) -> Result<ClosedEnd> {
+        let last = self
+            .segments()?
+            .into_iter()
+            .rfind(|(_, stored)| *stored != Stored::Partial);
+        let Some((name, stored)) = last else {
+            return Ok(ClosedEnd {
+                end_lsn: self.info.slot_start_lsn,
+                previous: None,
+            });
+        };
+        let file = Entry::segment_file(name);
+        let listed = manifest::read(self)?
+            .entries
+            .into_iter()
+            .rfind(|entry| entry.file == file);
+        let entry = match listed {
+            Some(entry) => entry,
+            None => manifest::entry_of_segment(self, name, stored)?,
+        };
+        let previous = Previous {
+            file: name.file(Stored::Plain),
+            sha256: entry.sha256,
+        };
+        Ok(ClosedEnd {
+            end_lsn: entry.end_lsn,
+            previous: Some(previous),
+        })
+    }
+
+    fn start(&self, closed: ClosedEnd, identity: SegmentIdentity, lock: File) -> Result<Appender> {
+        let opened = open_segment(self, &identity, closed.end_lsn, closed.previous)?;
+        let tally = Tally {
+            end_lsn: closed.end_lsn,
+            ..Tally::default()
+        };
+        Ok(Appender::around(
+            self.clone(),
+            identity,
+            opened,
+            tally,
+            lock,
+        ))
+    }
+
+    fn resume(
+        &self,
+        name: SegmentName,
+        closed: ClosedEnd,
+        identity: SegmentIdentity,
+        lock: File,
+    ) -> Result<Appender> {
+        let path = self.segment_path(name, Stored::Partial);
+        let summary = self.summarize(name, Stored::Partial)?;
+        if let Some(why) = summary.contradiction {
+            return Err(Error::damaged(&path, 0, why));
+        }
+        let torn = summary.torn.map(|(_, why)| TornTail {
+            offset: summary.complete,
+            bytes: summary.size - summary.complete,
+            why,
+        });
+        let (Some(header), Some(key), 1..) = (summary.header, summary.key, summary.complete) else {
+            // Nothing but a header, or not even that: it may lack settings, and holds nothing.
+            durable::remove_if_there(&path)?;
+            let mut appender = self.start(closed, identity, lock)?;
+            appender.torn = torn;
+            return Ok(appender);
+        };
+        self.ensure_follows(name, &header, &closed)?;
+        if summary.footer.is_some() {
+            self.finish(name)?;
+            let closed = self.complete_manifest()?;
+            return self.start(closed, identity, lock);
+        }
+        let file = SegmentFile::reopen(path, summary.complete)?;
+        let opened = (file, header, key);
+        let mut appender = Appender::around(self.clone(), identity, opened, summary.tally, lock);
+        appender.torn = torn;
+        appender.close_if_of_another_server()?;
+        Ok(appender)
+    }
+
+    /// The open segment must begin where the closed ones end, and be of this chain.
+    fn ensure_follows(&self, name: SegmentName, header: &Header, closed: &ClosedEnd) -> Result<()> {
+        let path = self.segment_path(name, Stored::Partial);
+        let wrong = |why: String| Err(Error::damaged(&path, 0, why));
+        let ours = (
+            self.info.system_identifier,
+            self.info.database_oid,
+            self.number,
+        );
+        if (header.system_identifier, header.database_oid, header.chain) != ours {
+            return wrong("its header names another cluster, database or chain".to_owned());
+        }
+        if header.start_lsn != name.start_lsn || header.start_lsn != closed.end_lsn {
+            return wrong(format!(
+                "it starts at {}, the segment before ends at {}",
+                header.start_lsn, closed.end_lsn
+            ));
+        }
+        if header.previous != closed.previous {
+            return wrong("its header names another segment before it".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Gives a segment that has its footer its final name.
+    fn finish(&self, name: SegmentName) -> Result<()> {
+        let from = self.segment_path(name, Stored::Partial);
+        let file = durable::open_for_update(&from)?;
+        durable::publish(&file, &from, &self.segment_path(name, Stored::Plain))
+    }
+}

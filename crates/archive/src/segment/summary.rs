@@ -1,0 +1,139 @@
+//! What one segment holds as a whole: the facts that resume, manifest and verify need.
+
+use std::io::{self, Read};
+
+use super::grammar::{Footer, Key};
+use super::header::Header;
+use super::parse::{Event, Scanner};
+use crate::lsn::Lsn;
+use crate::time::Time;
+
+/// Sums up the transactions of a segment; the writer keeps the same while it writes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// The last commit or position, or where the segment starts.
+    pub end_lsn: Lsn,
+    pub last_commit_lsn: Option<Lsn>,
+    pub first_commit_at: Option<Time>,
+    pub last_commit_at: Option<Time>,
+    pub transactions: u64,
+    pub statements: u64,
+    /// The highest 64-bit xid, 0 where there is no transaction.
+    pub highest_xid: u64,
+    /// The number of `flag` comments.
+    pub flags: u64,
+}
+
+impl Tally {
+    /// Counts a complete transaction.
+    pub fn add(&mut self, xid: u64, commit_lsn: Lsn, commit_time: Time, statements: u64) {
+        self.end_lsn = commit_lsn;
+        self.last_commit_lsn = Some(commit_lsn);
+        self.first_commit_at.get_or_insert(commit_time);
+        self.last_commit_at = Some(commit_time);
+        self.transactions += 1;
+        self.statements += statements;
+        self.highest_xid = self.highest_xid.max(xid);
+    }
+
+    /// The footer that says this.
+    pub fn footer(&self) -> Footer {
+        Footer {
+            last_commit_lsn: self.last_commit_lsn,
+            end_lsn: self.end_lsn,
+            first_commit_at: self.first_commit_at,
+            last_commit_at: self.last_commit_at,
+            transactions: self.transactions,
+            statements: self.statements,
+        }
+    }
+}
+
+/// What reading a whole segment found.
+#[derive(Debug, Clone, Default)]
+pub struct Summary {
+    pub key: Option<Key>,
+    pub header: Option<Header>,
+    pub tally: Tally,
+    /// Present where the footer and the line behind it are complete.
+    pub footer: Option<Footer>,
+    /// Behind the last complete transaction, sequences block or position; 0 where there is none.
+    pub complete: u64,
+    /// The size of the file.
+    pub size: u64,
+    /// Where and why the content stopped being a segment.
+    pub torn: Option<(u64, String)>,
+    /// The first contradiction between lines that are each complete: order, counts.
+    pub contradiction: Option<String>,
+}
+
+impl Summary {
+    /// Reads to the end.
+    pub fn of(input: impl Read) -> io::Result<Summary> {
+        let mut scanner = Scanner::new(input);
+        let mut summary = Summary::default();
+        let mut open: Option<(u64, Lsn, Time)> = None;
+        let mut footer = None;
+        while let Some(event) = scanner.next_event()? {
+            match event {
+                Event::Header(header) => {
+                    summary.tally.end_lsn = header.start_lsn;
+                    summary.header = Some(*header);
+                }
+                Event::Transaction {
+                    xid,
+                    commit_lsn,
+                    commit_time,
+                    ..
+                } => {
+                    summary.ensure(commit_lsn > summary.tally.end_lsn, "commit", commit_lsn);
+                    open = Some((xid, commit_lsn, commit_time));
+                }
+                Event::End { statements, .. } => {
+                    if let Some((xid, commit_lsn, commit_time)) = open.take() {
+                        summary.tally.add(xid, commit_lsn, commit_time, statements);
+                    }
+                }
+                Event::Position { lsn, .. } => {
+                    summary.ensure(lsn >= summary.tally.end_lsn, "position", lsn);
+                    summary.tally.end_lsn = lsn;
+                }
+                Event::Sequences { lsn, .. } => {
+                    summary.ensure(lsn >= summary.tally.end_lsn, "sequences", lsn);
+                }
+                Event::Flag { .. } => summary.tally.flags += 1,
+                Event::Ddl { .. } | Event::Role { .. } => {}
+                Event::Footer(found) => footer = Some(found),
+                Event::Torn { at, why, .. } => summary.torn = Some((at, why)),
+            }
+        }
+        summary.key = scanner.key();
+        summary.complete = scanner.complete_offset();
+        summary.size = scanner.offset();
+        summary.take_footer(footer);
+        Ok(summary)
+    }
+
+    fn take_footer(&mut self, footer: Option<Footer>) {
+        let Some(footer) = footer.filter(|_| self.torn.is_none()) else {
+            return;
+        };
+        if footer != self.tally.footer() {
+            self.contradict("the footer does not say what the segment holds".to_owned());
+        }
+        self.footer = Some(footer);
+    }
+
+    fn ensure(&mut self, holds: bool, what: &str, lsn: Lsn) {
+        if !holds {
+            self.contradict(format!(
+                "{what} at {lsn} comes after {}",
+                self.tally.end_lsn
+            ));
+        }
+    }
+
+    fn contradict(&mut self, what: String) {
+        self.contradiction.get_or_insert(what);
+    }
+}

@@ -1,0 +1,474 @@
+//! The appender: writes transactions to the open segment of a chain and closes it.
+//!
+//! Promises: a transaction stands in the files once, in commit order; nothing that the parser would
+//! not accept is ever written; memory is bounded whatever the size of a transaction. After a failed
+//! write or fsync the appender refuses further use: drop it and open the chain again, which cuts
+//! what is torn. Opening is left to `resume`, bytes and fsync to `file`.
+
+use std::fs::File;
+use std::path::PathBuf;
+
+use memchr::{memchr, memchr2};
+
+use super::file::SegmentFile;
+use super::grammar::{
+    CommentWriter, Key, BEGIN, COMMIT, COPY_END, COPY_PREFIX, COPY_SUFFIX, SETVAL_PREFIX,
+};
+use super::header::{Header, Previous};
+use super::resume::{SegmentIdentity, TornTail};
+use super::summary::Tally;
+use crate::error::{Error, Result};
+use crate::layout::{ChainDir, Stored};
+use crate::lsn::Lsn;
+use crate::manifest::{self, Entry};
+use crate::time::{self, Time};
+
+/// A segment without transactions is worth closing only when its position lines grew to this.
+const POSITIONS_WORTH_CLOSING: u64 = 1024 * 1024;
+/// Longer reasons of flags are cut, so that the comment stays readable and below its limit.
+const LONGEST_REASON: usize = 1000;
+
+/// What an appender wrote since it was opened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    pub transactions: u64,
+    pub statements: u64,
+    pub bytes: u64,
+    pub flags: u64,
+}
+
+/// A segment that was closed just now.
+#[derive(Debug, Clone)]
+pub struct ClosedSegment {
+    pub path: PathBuf,
+    pub entry: Entry,
+}
+
+/// Where the appender stands between two calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Idle,
+    /// `begin` was called; its lines are written with the first content, so that an empty
+    /// transaction leaves nothing.
+    Begun(Transaction),
+    Inside(Transaction),
+    Copying(Transaction),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Transaction {
+    xid: u64,
+    commit_lsn: Lsn,
+    commit_time: Time,
+    statements: u64,
+}
+
+/// Writes to one chain. Holds a lock on the chain's directory while it lives.
+pub struct Appender {
+    pub(super) chain: ChainDir,
+    pub(super) identity: SegmentIdentity,
+    pub(super) file: SegmentFile,
+    pub(super) header: Header,
+    pub(super) key: Key,
+    pub(super) tally: Tally,
+    pub(super) durable_lsn: Lsn,
+    pub(super) torn: Option<TornTail>,
+    state: State,
+    counters: Counters,
+    _lock: File,
+}
+
+impl Appender {
+    /// Around a file that `resume` opened; everything in it is durable.
+    pub(super) fn around(
+        chain: ChainDir,
+        identity: SegmentIdentity,
+        (file, header, key): (SegmentFile, Header, Key),
+        tally: Tally,
+        lock: File,
+    ) -> Appender {
+        let durable_lsn = tally.end_lsn;
+        let (state, counters) = (State::Idle, Counters::default());
+        let torn = None;
+        Appender {
+            chain,
+            identity,
+            file,
+            header,
+            key,
+            tally,
+            durable_lsn,
+            torn,
+            state,
+            counters,
+            _lock: lock,
+        }
+    }
+
+    /// The last commit or position in the files, or the slot's start: whatever commits at or below
+    /// it is in the files already and must be skipped. Durable right after opening.
+    pub fn last_lsn(&self) -> Lsn {
+        self.tally.end_lsn
+    }
+
+    /// The same as [`Appender::last_lsn`]: how far was written, durable or not.
+    pub fn written_lsn(&self) -> Lsn {
+        self.tally.end_lsn
+    }
+
+    /// How far the files are on disk; what may be confirmed to the slot.
+    pub fn durable_lsn(&self) -> Lsn {
+        self.durable_lsn
+    }
+
+    /// The open segment.
+    pub fn current_file(&self) -> PathBuf {
+        self.file.path().to_owned()
+    }
+
+    /// Size of the open segment, buffered bytes included.
+    pub fn bytes_in_segment(&self) -> u64 {
+        self.file.bytes()
+    }
+
+    /// What was written since opening.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// True where closing the open segment would leave a file without content.
+    pub fn is_empty(&self) -> bool {
+        let is_small = self.file.bytes() < POSITIONS_WORTH_CLOSING;
+        self.tally.transactions == 0 && (is_small || self.tally.end_lsn == self.header.start_lsn)
+    }
+
+    /// When the open segment was opened.
+    pub fn opened_at(&self) -> Time {
+        self.header.opened_at
+    }
+
+    /// What opening had to cut off the open segment, if anything.
+    pub fn torn_tail(&self) -> Option<&TornTail> {
+        self.torn.as_ref()
+    }
+
+    /// Begins a transaction; `commit_lsn` is the end of its commit record. Nothing is written
+    /// before its first content.
+    pub fn begin(&mut self, xid: u64, commit_lsn: Lsn, commit_time: Time) -> Result<()> {
+        self.ensure_idle("begin")?;
+        if commit_lsn <= self.last_lsn() {
+            return Err(self.out_of_order(commit_lsn));
+        }
+        self.state = State::Begun(Transaction {
+            xid,
+            commit_lsn,
+            commit_time,
+            statements: 0,
+        });
+        Ok(())
+    }
+
+    /// Writes one statement, which stands on one line and ends with a semicolon.
+    pub fn statement(&mut self, text: &[u8]) -> Result<()> {
+        let poses = text == BEGIN.as_bytes() || text == COMMIT.as_bytes() || is_copy_start(text);
+        if poses || text.starts_with(SETVAL_PREFIX.as_bytes()) || text.starts_with(b"--") {
+            return Err(self.refused("a statement that looks like structure"));
+        }
+        self.one_line(text)?;
+        self.inside("statement")?.statements += 1;
+        self.put_line(text)
+    }
+
+    /// Writes one `SELECT pg_catalog.setval(…);`, which does not count as a statement.
+    pub fn setval(&mut self, text: &[u8]) -> Result<()> {
+        self.ensure_setval(text)?;
+        self.inside("setval")?;
+        self.put_line(text)
+    }
+
+    /// Begins a COPY block with its `COPY … FROM stdin;` line.
+    pub fn copy_start(&mut self, text: &[u8]) -> Result<()> {
+        if !is_copy_start(text) {
+            return Err(self.refused("a COPY block that does not begin with COPY … FROM stdin;"));
+        }
+        self.one_line(text)?;
+        let transaction = self.inside("copy_start")?;
+        transaction.statements += 1;
+        let transaction = *transaction;
+        self.put_line(text)?;
+        self.state = State::Copying(transaction);
+        Ok(())
+    }
+
+    /// Writes one row of a COPY block, in COPY's text format, without its newline.
+    pub fn copy_row(&mut self, row: &[u8]) -> Result<()> {
+        if !matches!(self.state, State::Copying(_)) {
+            return Err(self.refused("a COPY row outside a COPY block"));
+        }
+        if memchr2(b'\n', 0, row).is_some() || row == COPY_END.as_bytes() {
+            return Err(self.refused("a COPY row that would end its line or its block"));
+        }
+        self.put_line(row)
+    }
+
+    /// Ends the COPY block.
+    pub fn copy_end(&mut self) -> Result<()> {
+        let State::Copying(transaction) = self.state else {
+            return Err(self.refused("the end of a COPY block outside of one"));
+        };
+        self.put_line(COPY_END.as_bytes())?;
+        self.state = State::Inside(transaction);
+        Ok(())
+    }
+
+    /// Writes a DDL block: any lines, with the SET LOCAL lines around the user's text included.
+    /// `role` is the role that it needs at restore.
+    pub fn ddl(&mut self, command: &str, role: impl AsRef<[u8]>, text: &[u8]) -> Result<()> {
+        if text.is_empty() || memchr(0, text).is_some() {
+            return Err(self.refused("a DDL text that is empty or holds a NUL byte"));
+        }
+        let text = text.strip_suffix(b"\n").unwrap_or(text);
+        let comment = CommentWriter::new(self.key, "ddl")
+            .field("lines", memchr::memchr_iter(b'\n', text).count() + 1)
+            .field("command", command)
+            .bytes("role", role.as_ref())
+            .finish();
+        self.inside("ddl")?.statements += 1;
+        self.put(comment.as_bytes())?;
+        self.put_line(text)
+    }
+
+    /// Notes a role that this transaction made or needs. Restore makes it where it is missing.
+    pub fn role(&mut self, name: impl AsRef<[u8]>, superuser: bool) -> Result<()> {
+        let comment = CommentWriter::new(self.key, "role")
+            .bytes("name", name.as_ref())
+            .field("superuser", if superuser { "on" } else { "off" })
+            .finish();
+        self.inside("role")?;
+        self.put(comment.as_bytes())
+    }
+
+    /// Notes something that could not be carried faithfully; it is counted.
+    pub fn flag(&mut self, reason: &[u8]) -> Result<()> {
+        let reason = &reason[..reason.len().min(LONGEST_REASON)];
+        let comment = CommentWriter::new(self.key, "flag")
+            .bytes("reason", reason)
+            .finish();
+        self.inside("flag")?;
+        self.counters.flags += 1;
+        self.put(comment.as_bytes())
+    }
+
+    /// Ends the transaction. It is durable only after [`Appender::sync`].
+    pub fn commit(&mut self) -> Result<()> {
+        match self.state {
+            State::Begun(_) => self.state = State::Idle,
+            State::Inside(t) => {
+                self.put_line(COMMIT.as_bytes())?;
+                self.tally
+                    .add(t.xid, t.commit_lsn, t.commit_time, t.statements);
+                self.counters.transactions += 1;
+                self.counters.statements += t.statements;
+                self.state = State::Idle;
+            }
+            State::Idle | State::Copying(_) => {
+                return Err(self.refused("a commit outside a transaction or inside a COPY block"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes that all up to `lsn` was read and had nothing to write. A position that the files
+    /// stand at already leaves nothing.
+    pub fn position(&mut self, lsn: Lsn, at: Time) -> Result<()> {
+        self.ensure_idle("position")?;
+        if lsn < self.last_lsn() {
+            return Err(self.out_of_order(lsn));
+        }
+        if lsn == self.last_lsn() {
+            return Ok(());
+        }
+        let comment = CommentWriter::new(self.key, "position")
+            .field("lsn", lsn)
+            .time("at", at)
+            .finish();
+        self.put(comment.as_bytes())?;
+        self.tally.end_lsn = lsn;
+        Ok(())
+    }
+
+    /// Writes sequence positions as a block of their own. `lsn` is where the server stood when they
+    /// were read, not below the last commit; it moves neither [`Appender::last_lsn`] nor any count.
+    pub fn sequences(&mut self, lsn: Lsn, at: Time, setvals: &[Vec<u8>]) -> Result<()> {
+        self.ensure_idle("sequences")?;
+        if lsn < self.last_lsn() {
+            return Err(self.out_of_order(lsn));
+        }
+        if setvals.is_empty() {
+            return Ok(());
+        }
+        setvals
+            .iter()
+            .try_for_each(|text| self.ensure_setval(text))?;
+        let comment = CommentWriter::new(self.key, "sequences")
+            .field("lsn", lsn)
+            .time("at", at)
+            .finish();
+        self.put(comment.as_bytes())?;
+        self.put_line(BEGIN.as_bytes())?;
+        setvals.iter().try_for_each(|text| self.put_line(text))?;
+        self.put_line(COMMIT.as_bytes())
+    }
+
+    /// Makes durable what was written; returns how far that is.
+    pub fn sync(&mut self) -> Result<Lsn> {
+        self.file.sync()?;
+        self.durable_lsn = self.tally.end_lsn;
+        Ok(self.durable_lsn)
+    }
+
+    /// Closes the open segment and opens the next one; `None` where there is nothing to close.
+    /// `next_xid` is the server's, read now. Everything written is durable afterwards.
+    pub fn rotate(&mut self, next_xid: u64) -> Result<Option<ClosedSegment>> {
+        self.ensure_idle("rotate")?;
+        if self.is_empty() {
+            return Ok(None);
+        }
+        self.identity.next_xid = next_xid.max(self.tally.highest_xid + 1);
+        let footer = self.tally.footer().write(self.key);
+        self.put(footer.as_bytes())?;
+        self.sync()?;
+        let closed = self.publish()?;
+        Ok(Some(closed))
+    }
+
+    /// Closes a segment that another server (an older minor, the old primary) began.
+    pub(super) fn close_if_of_another_server(&mut self) -> Result<()> {
+        let here = (self.identity.timeline, self.identity.server_version);
+        if here != (self.header.timeline, self.header.server_version) {
+            self.rotate(self.identity.next_xid)?;
+        }
+        Ok(())
+    }
+
+    /// The end of [`Appender::rotate`], after the footer: final name, then manifest, then the next
+    /// segment, whose header carries the checksum.
+    fn publish(&mut self) -> Result<ClosedSegment> {
+        let name = self.header.name();
+        let path = self.chain.segment_path(name, Stored::Plain);
+        let checksum = self.file.publish(&path)?;
+        let entry = Entry::segment(&self.header, &self.tally, &checksum, &checksum);
+        manifest::append(&self.chain, &entry)?;
+        let previous = Previous {
+            file: name.file(Stored::Plain),
+            sha256: checksum.sha256,
+        };
+        let start_lsn = self.tally.end_lsn;
+        let highest_xid = self.tally.highest_xid;
+        (self.file, self.header, self.key) =
+            open_segment(&self.chain, &self.identity, start_lsn, Some(previous))?;
+        self.tally = Tally {
+            end_lsn: start_lsn,
+            highest_xid,
+            ..Tally::default()
+        };
+        Ok(ClosedSegment { path, entry })
+    }
+
+    /// The open transaction, its opening lines written.
+    fn inside(&mut self, what: &str) -> Result<&mut Transaction> {
+        if let State::Begun(transaction) = self.state {
+            let comment = CommentWriter::new(self.key, "transaction")
+                .field("xid", transaction.xid)
+                .field("commit_lsn", transaction.commit_lsn)
+                .time("commit_time", transaction.commit_time)
+                .finish();
+            self.put(comment.as_bytes())?;
+            self.put_line(BEGIN.as_bytes())?;
+            self.state = State::Inside(transaction);
+        }
+        if let State::Inside(transaction) = &mut self.state {
+            return Ok(transaction);
+        }
+        Err(Error::refused(
+            self.file.path(),
+            format!("{what} outside a transaction"),
+        ))
+    }
+
+    fn put_line(&mut self, text: &[u8]) -> Result<()> {
+        self.put(text)?;
+        self.put(b"\n")
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> Result<()> {
+        self.file.put(bytes)?;
+        self.counters.bytes += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn one_line(&self, text: &[u8]) -> Result<()> {
+        if memchr2(b'\n', 0, text).is_some() || !text.ends_with(b";") {
+            return Err(
+                self.refused("a statement that is not one line with a semicolon at its end")
+            );
+        }
+        Ok(())
+    }
+
+    fn ensure_setval(&self, text: &[u8]) -> Result<()> {
+        if !text.starts_with(SETVAL_PREFIX.as_bytes()) {
+            return Err(self.refused("a sequence position that is not a pg_catalog.setval call"));
+        }
+        self.one_line(text)
+    }
+
+    fn ensure_idle(&self, what: &str) -> Result<()> {
+        if self.state == State::Idle {
+            return Ok(());
+        }
+        Err(self.refused(&format!("{what} inside a transaction")))
+    }
+
+    fn refused(&self, why: &str) -> Error {
+        Error::refused(self.file.path(), why)
+    }
+
+    fn out_of_order(&self, lsn: Lsn) -> Error {
+        Error::OutOfOrder {
+            path: self.file.path().to_owned(),
+            lsn,
+            last: self.last_lsn(),
+        }
+    }
+}
+
+/// Opens a new segment at `start_lsn`; its header is durable.
+pub(super) fn open_segment(
+    chain: &ChainDir,
+    identity: &SegmentIdentity,
+    start_lsn: Lsn,
+    previous: Option<Previous>,
+) -> Result<(SegmentFile, Header, Key)> {
+    let header = Header {
+        system_identifier: chain.info.system_identifier,
+        timeline: identity.timeline,
+        database_oid: chain.info.database_oid,
+        database: identity.database.clone(),
+        chain: chain.number,
+        start_lsn,
+        next_xid: identity.next_xid,
+        opened_at: time::now(),
+        server_version: identity.server_version,
+        encoding: identity.encoding.clone(),
+        previous,
+    };
+    let path = chain.segment_path(header.name(), Stored::Partial);
+    let key = Key::random().map_err(Error::io("draw a key for", &path))?;
+    let file = SegmentFile::create(path, header.write(key).as_bytes())?;
+    Ok((file, header, key))
+}
+
+fn is_copy_start(text: &[u8]) -> bool {
+    text.starts_with(COPY_PREFIX.as_bytes()) && text.ends_with(COPY_SUFFIX.as_bytes())
+}

@@ -1,0 +1,117 @@
+//! Points in time as the archive writes them: always UTC.
+//!
+//! Comments and JSON hold ISO 8601 with microseconds, PostgreSQL's resolution; file names hold a
+//! compact stamp in whole seconds. Both are built and parsed here and nowhere else.
+
+use chrono::{DateTime, NaiveDateTime, SubsecRound, Utc};
+
+/// A point in time with PostgreSQL's resolution of one microsecond.
+pub type Time = DateTime<Utc>;
+
+const ISO: &str = "%Y-%m-%dT%H:%M:%S%.6fZ";
+const STAMP: &str = "%Y%m%dT%H%M%SZ";
+
+/// Now, cut to microseconds so that it survives being written and read back.
+pub fn now() -> Time {
+    Utc::now().trunc_subsecs(6)
+}
+
+/// `2026-11-21T03:40:00.123456Z`
+pub fn iso(time: Time) -> String {
+    time.format(ISO).to_string()
+}
+
+/// Reads what [`iso`] wrote; `None` for any other text.
+pub fn parse_iso(text: &str) -> Option<Time> {
+    NaiveDateTime::parse_from_str(text, ISO)
+        .ok()
+        .map(|naive| naive.and_utc())
+}
+
+/// `20261120T020000Z`, the form of file names.
+pub fn utc_stamp(time: Time) -> String {
+    time.format(STAMP).to_string()
+}
+
+/// Reads what [`utc_stamp`] wrote; `None` for any other text.
+pub fn parse_utc_stamp(text: &str) -> Option<Time> {
+    let parsed = NaiveDateTime::parse_from_str(text, STAMP).ok()?.and_utc();
+    (utc_stamp(parsed) == text).then_some(parsed)
+}
+
+/// A [`Time`] in JSON: `#[serde(with = "time::json")]`.
+pub mod json {
+    use serde::{de, Deserialize, Deserializer, Serializer};
+
+    use super::{iso, parse_iso, Time};
+
+    /// Writes the text of [`iso`].
+    pub fn serialize<S: Serializer>(time: &Time, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&iso(*time))
+    }
+
+    /// Reads the text of [`iso`].
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Time, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        parse_iso(&text).ok_or_else(|| de::Error::custom(format!("invalid time \"{text}\"")))
+    }
+}
+
+/// A [`Time`] or null in JSON: `#[serde(with = "time::json_option")]`.
+pub mod json_option {
+    use serde::{de, Deserialize, Deserializer, Serializer};
+
+    use super::{iso, parse_iso, Time};
+
+    /// Writes the text of [`iso`], or null.
+    pub fn serialize<S: Serializer>(time: &Option<Time>, serializer: S) -> Result<S::Ok, S::Error> {
+        match time {
+            Some(time) => serializer.collect_str(&iso(*time)),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    /// Reads the text of [`iso`], or null.
+    pub fn deserialize<'de, D: Deserializer<'de>>(de: D) -> Result<Option<Time>, D::Error> {
+        let Some(text) = Option::<String>::deserialize(de)? else {
+            return Ok(None);
+        };
+        parse_iso(&text)
+            .map(Some)
+            .ok_or_else(|| de::Error::custom(format!("invalid time \"{text}\"")))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_forms_go_there_and_back() {
+        let time = parse_iso("2026-11-21T03:40:00.123456Z").unwrap();
+        assert_eq!(iso(time), "2026-11-21T03:40:00.123456Z");
+        assert_eq!(utc_stamp(time), "20261121T034000Z");
+        assert_eq!(
+            iso(parse_utc_stamp("20261121T034000Z").unwrap()),
+            "2026-11-21T03:40:00.000000Z"
+        );
+        let right_now = now();
+        assert_eq!(parse_iso(&iso(right_now)), Some(right_now));
+    }
+
+    #[test]
+    fn what_is_not_a_time_is_refused() {
+        for text in [
+            "",
+            "2026-11-21",
+            "2026-13-21T03:40:00.000000Z",
+            "2026-11-21T03:40:00.1+01",
+        ] {
+            assert_eq!(parse_iso(text), None, "{text:?}");
+        }
+        for text in ["", "20261121T034000", "20261121T0340Z", "2026-1121T034000Z"] {
+            assert_eq!(parse_utc_stamp(text), None, "{text:?}");
+        }
+    }
+}

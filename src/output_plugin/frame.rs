@@ -1,0 +1,94 @@
+//! The rows that the output plugin hands to a capture worker under the option `framing`.
+//!
+//! A row is one tag byte and its payload. The segment writer alone knows the segment's random key,
+//! so the plugin says what a line is and the writer writes it. Both readers see the same rows.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+
+use archive::escape::{percent_decode, percent_encode};
+use archive::lsn::Lsn;
+
+/// One row, borrowed from what the plugin wrote.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Frame<'a> {
+    /// A transaction starts: 64-bit xid, end of its commit record, commit time.
+    Begin { xid: u64, commit_lsn: Lsn, commit_time: DateTime<Utc> },
+    /// One SQL statement on one line.
+    Statement(&'a [u8]),
+    /// A sequence's position, as a statement on one line.
+    Setval(&'a [u8]),
+    CopyStart(&'a [u8]),
+    CopyRow(&'a [u8]),
+    CopyEnd,
+    /// SQL text of any shape, and whose it was.
+    Ddl { command: String, role: String, text: &'a [u8] },
+    /// A role that the transaction made, and whether it is a superuser.
+    Role { name: Vec<u8>, superuser: bool },
+    /// Something that could not be carried faithfully.
+    Flag(&'a [u8]),
+    Commit,
+}
+
+/// A row that is none of ours.
+#[derive(Debug, thiserror::Error)]
+#[error("the output plugin wrote a row that is no frame (starts with byte {0:#04x})")]
+pub struct UnknownFrame(u8);
+
+pub fn push_begin(out: &mut Vec<u8>, xid: u64, commit_lsn: u64, commit_time: DateTime<Utc>) {
+    let time = commit_time.to_rfc3339_opts(SecondsFormat::Micros, true);
+    out.extend_from_slice(format!("B{xid} {} {time}", Lsn(commit_lsn)).as_bytes());
+}
+
+pub fn push_ddl(out: &mut Vec<u8>, command: &str, role: &[u8], text: &[u8]) {
+    out.extend_from_slice(format!("D{command}\t{}\n", percent_encode(role)).as_bytes());
+    out.extend_from_slice(text);
+}
+
+pub fn push_role(out: &mut Vec<u8>, name: &[u8], superuser: bool) {
+    out.extend_from_slice(if superuser { b"Ron " } else { b"Roff " });
+    out.extend_from_slice(name);
+}
+
+/// Reads one row back.
+pub fn parse(row: &[u8]) -> Result<Frame<'_>, UnknownFrame> {
+    let (&tag, payload) = row.split_first().ok_or(UnknownFrame(0))?;
+    let frame = match tag {
+        b'B' => parse_begin(payload),
+        b'S' => Some(Frame::Statement(payload)),
+        b'V' => Some(Frame::Setval(payload)),
+        b'P' => Some(Frame::CopyStart(payload)),
+        b'p' => Some(Frame::CopyRow(payload)),
+        b'e' => Some(Frame::CopyEnd),
+        b'D' => parse_ddl(payload),
+        b'R' => parse_role(payload),
+        b'F' => Some(Frame::Flag(payload)),
+        b'C' => Some(Frame::Commit),
+        _ => None,
+    };
+    frame.ok_or(UnknownFrame(tag))
+}
+
+fn parse_begin(payload: &[u8]) -> Option<Frame<'_>> {
+    let mut words = std::str::from_utf8(payload).ok()?.split(' ');
+    let xid = words.next()?.parse().ok()?;
+    let commit_lsn = words.next()?.parse().ok()?;
+    let time = DateTime::parse_from_rfc3339(words.next()?).ok()?;
+    Some(Frame::Begin { xid, commit_lsn, commit_time: time.with_timezone(&Utc) })
+}
+
+fn parse_ddl(payload: &[u8]) -> Option<Frame<'_>> {
+    let end = payload.iter().position(|byte| *byte == b'\n')?;
+    let (command, role) = std::str::from_utf8(&payload[..end]).ok()?.split_once('\t')?;
+    let role = role.to_owned();
+    Some(Frame::Ddl { command: command.to_owned(), role, text: &payload[end + 1..] })
+}
+
+fn parse_role(payload: &[u8]) -> Option<Frame<'_>> {
+    let space = payload.iter().position(|byte| *byte == b' ')?;
+    Some(Frame::Role { name: payload[space + 1..].to_vec(), superuser: &payload[..space] == b"on" })
+}
+
+/// A role name as it stands in [`Frame::Ddl`].
+pub fn decode_role(role: &str) -> Vec<u8> {
+    percent_decode(role).unwrap_or_else(|_| role.as_bytes().to_vec())
+}

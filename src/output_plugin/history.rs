@@ -1,0 +1,249 @@
+//! ddl_history's rows become DDL in the stream.
+//!
+//! The text of a statement is held back until the transaction's next change that is not
+//! ddl_history's: what the statement turned out to be (a temporary object, a value fixed when it
+//! ran) is written into the same row right after it, and takes effect here.
+
+use serde_json::Value;
+
+use archive::segment::SETTINGS;
+
+use super::frame;
+use crate::pg::quote;
+use crate::pg::relation::{Column, Description};
+use crate::pg::value::Row;
+
+/// Positions of ddl_history's columns in [`Description::columns`].
+pub struct HistoryColumns {
+    id: usize,
+    command: usize,
+    executed_by: usize,
+    by_superuser: usize,
+    search_path: usize,
+    settings: usize,
+    replay: usize,
+    replay_text: usize,
+}
+
+impl HistoryColumns {
+    pub fn find(columns: &[Column]) -> Option<Self> {
+        let find = |name: &str| columns.iter().position(|c| c.name == name.as_bytes());
+        Some(Self {
+            id: find("id")?,
+            command: find("ddl_command")?,
+            executed_by: find("executed_by")?,
+            by_superuser: find("executed_by_superuser")?,
+            search_path: find("search_path")?,
+            settings: find("settings")?,
+            replay: find("replay")?,
+            replay_text: find("replay_text")?,
+        })
+    }
+}
+
+/// One row of ddl_history, as far as replay needs it.
+#[derive(Clone, Debug)]
+pub struct Statement {
+    pub id: i64,
+    pub command: String,
+    pub executed_by: Vec<u8>,
+    pub by_superuser: bool,
+    pub search_path: Vec<u8>,
+    pub settings: Vec<u8>,
+    pub replay: bool,
+    pub text: Vec<u8>,
+}
+
+impl Statement {
+    /// Reads a decoded row.
+    pub fn read(columns: &HistoryColumns, description: &mut Description, row: &Row) -> Self {
+        let mut text = |position: usize| {
+            let column: &mut Column = &mut description.columns[position];
+            let mut text = Vec::new();
+            if let Some(value) = row.get(column.index) {
+                column.output.push_text(value, &mut text);
+            }
+            text
+        };
+        Self {
+            id: String::from_utf8_lossy(&text(columns.id)).parse().unwrap_or_default(),
+            command: String::from_utf8_lossy(&text(columns.command)).into_owned(),
+            executed_by: text(columns.executed_by),
+            by_superuser: text(columns.by_superuser) == b"true",
+            search_path: text(columns.search_path),
+            settings: text(columns.settings),
+            replay: text(columns.replay) == b"true",
+            text: text(columns.replay_text),
+        }
+    }
+
+    /// TRUNCATE is decoded from its own WAL record, with the tables that CASCADE reached.
+    pub fn is_decoded_from_wal(&self) -> bool {
+        self.command == "TRUNCATE TABLE"
+    }
+
+    /// The script of CREATE EXTENSION writes rows that replaying the statement writes again.
+    pub fn brackets_rows(&self) -> bool {
+        matches!(self.command.as_str(), "CREATE EXTENSION" | "ALTER EXTENSION")
+    }
+
+    /// A command about a role becomes a comment: segments never create roles.
+    pub fn is_role(&self) -> bool {
+        self.command.ends_with(" ROLE")
+    }
+
+    /// Appends the frame that the statement becomes. For a command about a role, the text is the
+    /// role's name.
+    pub fn push_frame(&self, out: &mut Vec<u8>) {
+        if self.is_role() {
+            frame::push_role(out, &self.text, false);
+        } else {
+            frame::push_ddl(out, &self.command, &self.executed_by, &self.block());
+        }
+    }
+
+    /// The statement between the settings it ran under and the segment's own again. (RESET would
+    /// not give those back: it goes to the session's start.)
+    pub fn block(&self) -> Vec<u8> {
+        let (mut before, mut after) = (Vec::new(), Vec::new());
+        push_set(&mut before, b"ROLE", &quote::identifier(&self.executed_by));
+        push_set(&mut after, b"ROLE", b"NONE");
+        push_set(&mut before, b"search_path", &search_path_list(&self.search_path));
+        push_set(&mut after, b"search_path", b"''");
+        for (name, value) in self.other_settings() {
+            let Some((_, header)) = SETTINGS.iter().find(|(n, _)| n.eq_ignore_ascii_case(&name))
+            else {
+                continue;
+            };
+            push_set(&mut before, name.as_bytes(), &quote::literal(value.as_bytes()));
+            push_set(&mut after, name.as_bytes(), header.as_bytes());
+        }
+        before.push(b'\n');
+        before.extend_from_slice(trim_end(&self.text));
+        // On a line of its own: the text may end in a comment.
+        before.extend_from_slice(b"\n;\n");
+        before.extend_from_slice(&after);
+        before
+    }
+
+    fn other_settings(&self) -> Vec<(String, String)> {
+        let settings: Value = serde_json::from_slice(&self.settings).unwrap_or_default();
+        let Value::Object(settings) = settings else {
+            return Vec::new();
+        };
+        let text = |value: Value| value.as_str().map(str::to_owned);
+        settings.into_iter().filter_map(|(name, value)| Some((name, text(value)?))).collect()
+    }
+}
+
+fn push_set(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    if !out.is_empty() {
+        out.push(b' ');
+    }
+    // SET ROLE has a grammar of its own, without an equals sign.
+    let sign: &[u8] = if name == b"ROLE" { b" " } else { b" = " };
+    out.extend_from_slice(&[b"SET LOCAL ", name, sign, value, b";"].concat());
+}
+
+fn trim_end(text: &[u8]) -> &[u8] {
+    let is_end = |byte: &u8| byte.is_ascii_whitespace() || *byte == b';';
+    let length = text.iter().rposition(|byte| !is_end(byte)).map_or(0, |last| last + 1);
+    &text[..length]
+}
+
+/// The value of search_path as a list that SET reads, each element quoted by us.
+///
+/// The stored value is the user's own (`set_config` takes `a;DROP/**/…` as one unquoted name), so it
+/// is split by the rules of SplitIdentifierString (utils/adt/varlena.c) and never copied.
+fn search_path_list(path: &[u8]) -> Vec<u8> {
+    let names: Vec<Vec<u8>> = split_identifiers(path).iter().map(|n| always_quoted(n)).collect();
+    if names.is_empty() {
+        return b"''".to_vec();
+    }
+    names.join(b", ".as_slice())
+}
+
+fn always_quoted(name: &[u8]) -> Vec<u8> {
+    let plain = |byte: &u8| byte.is_ascii_lowercase() || *byte == b'_';
+    if !name.is_empty() && name.iter().all(plain) {
+        return quote::identifier(name);
+    }
+    let mut quoted = vec![b'"'];
+    for &byte in name {
+        quoted.push(byte);
+        if byte == b'"' {
+            quoted.push(byte);
+        }
+    }
+    quoted.push(b'"');
+    quoted
+}
+
+fn split_identifiers(list: &[u8]) -> Vec<Vec<u8>> {
+    let mut names = Vec::new();
+    let mut name = Vec::new();
+    let (mut quoted, mut was_quoted) = (false, false);
+    let mut bytes = list.iter().copied().peekable();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' if quoted && bytes.peek() == Some(&b'"') => {
+                name.push(b'"');
+                bytes.next();
+            }
+            b'"' => {
+                quoted = !quoted;
+                was_quoted = true;
+            }
+            b',' if !quoted => {
+                names.push(std::mem::take(&mut name));
+                was_quoted = false;
+            }
+            byte if quoted => name.push(byte),
+            byte if byte.is_ascii_whitespace() => {}
+            byte if was_quoted => name.push(byte),
+            byte => name.push(byte.to_ascii_lowercase()),
+        }
+    }
+    names.push(name);
+    names.retain(|name| !name.is_empty());
+    names
+}
+
+#[cfg(any(test, feature = "pg_test"))]
+#[pgrx::pg_schema]
+mod tests {
+    use super::*;
+    use pgrx::prelude::*;
+
+    fn list(path: &str) -> String {
+        String::from_utf8(search_path_list(path.as_bytes())).expect("ASCII in, ASCII out")
+    }
+
+    #[pg_test]
+    fn a_search_path_cannot_smuggle_sql() {
+        assert_eq!(list("\"$user\", public"), "\"$user\", public");
+        assert_eq!(list("a;DROP/**/TABLE/**/x"), "\"a;drop/**/table/**/x\"");
+        assert_eq!(list("\"odd\"\"name\",B"), "\"odd\"\"name\", b");
+        assert_eq!(list(""), "''");
+    }
+
+    #[pg_test]
+    fn a_statement_stands_between_its_settings() {
+        let statement = Statement {
+            id: 1,
+            command: "CREATE TABLE".to_owned(),
+            executed_by: b"bob".to_vec(),
+            by_superuser: false,
+            search_path: b"public".to_vec(),
+            settings: br#"{"standard_conforming_strings":"off"}"#.to_vec(),
+            replay: true,
+            text: b"CREATE TABLE t() -- done;\n;".to_vec(),
+        };
+        let expected = "SET LOCAL ROLE bob; SET LOCAL search_path = public; \
+            SET LOCAL standard_conforming_strings = 'off';\n\
+            CREATE TABLE t() -- done\n;\n\
+            SET LOCAL ROLE NONE; SET LOCAL search_path = ''; \
+            SET LOCAL standard_conforming_strings = on;";
+        assert_eq!(String::from_utf8_lossy(&statement.block()), expected);
+    }
+}

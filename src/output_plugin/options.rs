@@ -1,0 +1,68 @@
+//! The plugin's options: decoder_raw's two, and two for our own workers.
+
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::prelude::*;
+
+/// What a session asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// BEGIN and COMMIT as rows of their own.
+    pub include_transaction: bool,
+    /// Rows are frames (`frame.rs`) for a capture worker.
+    pub framing: bool,
+    /// With framing: rows after which a run of INSERTs goes on as COPY; 0: never.
+    pub copy_threshold: u32,
+    pub is_binary: bool,
+}
+
+impl Options {
+    /// Reads `name = value` pairs; an absent value of a switch means on.
+    pub fn parse(pairs: &[(String, Option<String>)]) -> Result<Self, ErrorReport> {
+        let mut options = Self::default();
+        for (name, value) in pairs {
+            let value = value.as_deref();
+            match name.as_str() {
+                "include_transaction" => options.include_transaction = switch(name, value)?,
+                "framing" => options.framing = switch(name, value)?,
+                "copy_threshold" => {
+                    let number = value.and_then(|value| value.parse().ok());
+                    options.copy_threshold = number.ok_or_else(|| invalid(name, value))?;
+                }
+                "output_format" => match value {
+                    Some("textual") => options.is_binary = false,
+                    Some("binary") => options.is_binary = true,
+                    _ => return Err(invalid(name, value)),
+                },
+                _ => return Err(unknown(name)),
+            }
+        }
+        Ok(options)
+    }
+}
+
+fn switch(name: &str, value: Option<&str>) -> Result<bool, ErrorReport> {
+    match value.map(str::to_ascii_lowercase).as_deref() {
+        None | Some("on" | "true" | "yes" | "t" | "y" | "1") => Ok(true),
+        Some("off" | "false" | "no" | "f" | "n" | "0") => Ok(false),
+        Some(_) => Err(invalid(name, value)),
+    }
+}
+
+fn invalid(name: &str, value: Option<&str>) -> ErrorReport {
+    let value = value.unwrap_or_default();
+    ErrorReport::new(
+        PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+        format!("invalid value \"{value}\" for option \"{name}\" of output plugin pg_incrbackup"),
+        "Options::parse",
+    )
+    .set_hint("Switches take on or off, output_format takes textual or binary, copy_threshold a number.")
+}
+
+fn unknown(name: &str) -> ErrorReport {
+    ErrorReport::new(
+        PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+        format!("option \"{name}\" of output plugin pg_incrbackup is unknown"),
+        "Options::parse",
+    )
+    .set_hint("There are include_transaction, output_format, framing and copy_threshold.")
+}

@@ -1,0 +1,150 @@
+//! The plugin's cache of relations: their names, columns and ready-made SQL pieces.
+//!
+//! An entry lives until PostgreSQL invalidates its relation (or any schema, type or operator name):
+//! an ALTER TABLE may sit between two rows of one transaction.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use pgrx::prelude::*;
+
+use super::history::HistoryColumns;
+use crate::pg::invalidation::{self, Invalidated};
+use crate::pg::relation::{with_relation, Column, Description, Identity, OpenRelation};
+use crate::pg::{extension, quote};
+
+/// What the plugin does with the rows of a relation.
+pub enum Treatment {
+    /// They are written.
+    Write(TableSql),
+    /// They are ddl_history's: they become DDL.
+    History(HistoryColumns, Description),
+    /// They are not part of a dump (materialized views, members of extensions, …).
+    Skip,
+}
+
+/// A table and the SQL pieces that are the same for each of its rows.
+pub struct TableSql {
+    pub description: Description,
+    /// `schema.table`
+    pub target: Vec<u8>,
+    /// `schema.table`, with ONLY where the table has children.
+    pub only_target: Vec<u8>,
+    /// `INSERT INTO … VALUES (`, or the whole statement for a table without columns to write.
+    pub insert_head: Vec<u8>,
+    /// `COPY … FROM stdin;`; `None` where there is no column to copy.
+    pub copy_head: Option<Vec<u8>>,
+    /// The table that these rows will replace, where this is ALTER TABLE's transient heap.
+    pub is_rewrite: bool,
+}
+
+#[derive(Default)]
+pub struct Relations {
+    entries: HashMap<pg_sys::Oid, Rc<std::cell::RefCell<Treatment>>>,
+}
+
+impl Relations {
+    /// The entry for `relation`, made when there is none. `memory` outlives the cache.
+    pub fn get(
+        &mut self,
+        relation: OpenRelation,
+        memory: pg_sys::MemoryContext,
+    ) -> Rc<std::cell::RefCell<Treatment>> {
+        self.drop_invalidated();
+        let oid = relation.oid();
+        if let Some(entry) = self.entries.get(&oid) {
+            return entry.clone();
+        }
+        let entry = Rc::new(std::cell::RefCell::new(treatment(relation, memory)));
+        self.entries.insert(oid, entry.clone());
+        entry
+    }
+
+    fn drop_invalidated(&mut self) {
+        match invalidation::take() {
+            Invalidated::Nothing => {}
+            Invalidated::Relations(oids) => {
+                for oid in oids {
+                    self.entries.remove(&oid).map(release);
+                }
+            }
+            Invalidated::Everything => {
+                self.entries.drain().map(|(_, entry)| entry).for_each(release);
+            }
+        }
+    }
+}
+
+/// Frees the memory that an entry's output functions cached.
+fn release(entry: Rc<std::cell::RefCell<Treatment>>) {
+    match Rc::into_inner(entry).map(std::cell::RefCell::into_inner) {
+        Some(Treatment::Write(table)) => table.description.memory.release(),
+        Some(Treatment::History(_, description)) => description.memory.release(),
+        Some(Treatment::Skip) | None => {}
+    }
+}
+
+fn treatment(relation: OpenRelation, memory: pg_sys::MemoryContext) -> Treatment {
+    if let Some(target) = relation.rewrites() {
+        let rewritten = with_relation(target, |table| {
+            (table.kind() == b'r' && !is_foreign_member(table))
+                .then(|| Treatment::Write(table_sql(table.describe(memory), true)))
+        });
+        return rewritten.flatten().unwrap_or(Treatment::Skip);
+    }
+    if relation.is_system() || relation.kind() != b'r' {
+        return Treatment::Skip;
+    }
+    match relation.extension() {
+        Some(owner) if extension::is_ours(owner) => own_table(relation, memory),
+        Some(owner) if !extension::dumps_rows_of(owner, relation.oid()) => Treatment::Skip,
+        _ => Treatment::Write(table_sql(relation.describe(memory), false)),
+    }
+}
+
+fn is_foreign_member(relation: OpenRelation) -> bool {
+    relation.extension().is_some_and(|owner| !extension::dumps_rows_of(owner, relation.oid()))
+}
+
+fn own_table(relation: OpenRelation, memory: pg_sys::MemoryContext) -> Treatment {
+    if relation.name() != b"ddl_history" {
+        return Treatment::Skip;
+    }
+    let description = relation.describe(memory);
+    match HistoryColumns::find(&description.columns) {
+        Some(columns) => Treatment::History(columns, description),
+        None => Treatment::Skip,
+    }
+}
+
+/// Columns that a row's SQL names: a generated one is computed again by whoever replays.
+pub fn written_columns(columns: &[Column]) -> impl Iterator<Item = &Column> {
+    columns.iter().filter(|column| !column.is_generated)
+}
+
+fn table_sql(description: Description, is_rewrite: bool) -> TableSql {
+    let target = quote::qualified(&description.schema, &description.name);
+    let names: Vec<Vec<u8>> =
+        written_columns(&description.columns).map(|c| quote::identifier(&c.name)).collect();
+    let list = names.join(b", ".as_slice());
+    let overriding = description.columns.iter().any(|column| column.is_identity_always);
+    let insert_head = if names.is_empty() {
+        [b"INSERT INTO ", target.as_slice(), b" DEFAULT VALUES;"].concat()
+    } else {
+        let overriding: &[u8] = if overriding { b" OVERRIDING SYSTEM VALUE" } else { b"" };
+        [b"INSERT INTO ", target.as_slice(), b" (", list.as_slice(), b")", overriding, b" VALUES ("]
+            .concat()
+    };
+    let copy_head = (!names.is_empty()).then(|| {
+        [b"COPY ", target.as_slice(), b" (", list.as_slice(), b") FROM stdin;"].concat()
+    });
+    let only: &[u8] = if description.has_children { b"ONLY " } else { b"" };
+    let only_target = [only, target.as_slice()].concat();
+    TableSql { description, target, only_target, insert_head, copy_head, is_rewrite }
+}
+
+impl TableSql {
+    pub fn identity(&self) -> Identity {
+        self.description.identity
+    }
+}

@@ -1,0 +1,246 @@
+//! One row change as one SQL statement on one line.
+//!
+//! The dialect is decoder_raw's: `INSERT INTO s.t (a, b) VALUES (1, 2);`, `UPDATE s.t SET a = 1,
+//! b = 3 WHERE a = 1;`, `DELETE FROM s.t WHERE a = 1;`. Every UPDATE and DELETE names exactly one
+//! row, also among duplicates of a table without a key.
+
+use super::literal::{self, Place};
+use super::relations::TableSql;
+use crate::pg::quote;
+use crate::pg::relation::{Column, Equality, Identity};
+use crate::pg::value::Row;
+
+/// The line being made, and room for a value's text; both are reused from row to row.
+#[derive(Default)]
+pub struct Line {
+    pub sql: Vec<u8>,
+    text: Vec<u8>,
+}
+
+impl Line {
+    fn push(&mut self, sql: &[u8]) -> &mut Self {
+        self.sql.extend_from_slice(sql);
+        self
+    }
+
+    fn push_value(&mut self, column: &mut Column, row: &Row, place: Place) {
+        let Some(value) = row.get(column.index) else {
+            self.push(b"NULL");
+            return;
+        };
+        self.text.clear();
+        column.output.push_text(value, &mut self.text);
+        literal::push(&mut self.sql, column.output.form, &self.text, place);
+    }
+}
+
+/// Appends an INSERT.
+pub fn push_insert(line: &mut Line, table: &mut TableSql, row: &Row) {
+    line.push(&table.insert_head);
+    if table.copy_head.is_none() {
+        return;
+    }
+    let columns = table.description.columns.iter_mut().filter(|column| !column.is_generated);
+    for (nth, column) in columns.enumerate() {
+        if nth > 0 {
+            line.push(b", ");
+        }
+        line.push_value(column, row, Place::Value);
+    }
+    line.push(b");");
+}
+
+/// Appends one row of a COPY block, without its line end.
+pub fn push_copy_row(line: &mut Line, table: &mut TableSql, row: &Row) {
+    let columns = table.description.columns.iter_mut().filter(|column| !column.is_generated);
+    for (nth, column) in columns.enumerate() {
+        if nth > 0 {
+            line.push(b"\t");
+        }
+        let Some(value) = row.get(column.index) else {
+            line.push(b"\\N");
+            continue;
+        };
+        line.text.clear();
+        column.output.push_text(value, &mut line.text);
+        push_copy_text(&mut line.sql, &line.text);
+    }
+}
+
+/// The escapes of COPY's text format (PostgreSQL documentation, COPY, "File Formats").
+fn push_copy_text(out: &mut Vec<u8>, text: &[u8]) {
+    for &byte in text {
+        match byte {
+            b'\\' => out.extend_from_slice(b"\\\\"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            other => out.push(other),
+        }
+    }
+}
+
+/// What came of an UPDATE.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Update {
+    Written,
+    /// It changed nothing.
+    Empty,
+    /// It sets these columns, which are GENERATED ALWAYS AS IDENTITY, and needs [`identity_switch`].
+    AlwaysIdentity(Vec<Vec<u8>>),
+}
+
+/// Appends an UPDATE. `old` holds the key (or the whole row) where the WAL has it.
+pub fn push_update(line: &mut Line, table: &mut TableSql, old: Option<&Row>, new: &Row) -> Update {
+    let start = line.sql.len();
+    line.push(b"UPDATE ").push(&table.only_target).push(b" SET ");
+    let is_full = table.identity() == Identity::Full;
+    let mut always = Vec::new();
+    let mut separator: &[u8] = b"";
+    for column in table.description.columns.iter_mut().filter(|column| !column.is_generated) {
+        if new.get(column.index).is_some_and(|value| column.is_unchanged_toast(value)) {
+            continue;
+        }
+        // decoder_raw's dialect sets the key too; what is known to be the same is left out where
+        // the whole old row is at hand, and where setting it would be an error.
+        let may_be_left_out = is_full || column.is_identity_always;
+        if may_be_left_out && is_known_same(column, is_full, old, new) {
+            continue;
+        }
+        let name = quote::identifier(&column.name);
+        line.push(separator).push(&name).push(b" = ");
+        line.push_value(column, new, Place::Value);
+        separator = b", ";
+        if column.is_identity_always {
+            always.push(name);
+        }
+    }
+    if separator.is_empty() {
+        line.sql.truncate(start);
+        return Update::Empty;
+    }
+    push_where(line, table, old.unwrap_or(new));
+    if always.is_empty() {
+        Update::Written
+    } else {
+        Update::AlwaysIdentity(always)
+    }
+}
+
+/// True when the WAL proves that the UPDATE left the column as it was.
+fn is_known_same(column: &Column, is_full: bool, old: Option<&Row>, new: &Row) -> bool {
+    match old {
+        // No old key in the WAL: the key did not change.
+        None => column.is_key,
+        Some(old) if is_full || column.is_key => {
+            match (old.get(column.index), new.get(column.index)) {
+                (Some(old), Some(new)) => column.is_same(old, new),
+                (None, None) => true,
+                _ => false,
+            }
+        }
+        Some(_) => false,
+    }
+}
+
+/// Appends a DELETE of the row whose key, or whole image, is `old`.
+pub fn push_delete(line: &mut Line, table: &mut TableSql, old: &Row) {
+    line.push(b"DELETE FROM ");
+    line.push(&table.only_target);
+    push_where(line, table, old);
+}
+
+fn push_where(line: &mut Line, table: &mut TableSql, row: &Row) {
+    line.push(b" WHERE ");
+    if table.identity() == Identity::Key {
+        push_key(line, table, row);
+    } else {
+        push_one_of_the_same(line, table, row);
+    }
+    line.push(b";");
+}
+
+fn push_key(line: &mut Line, table: &mut TableSql, row: &Row) {
+    let keys = table.description.columns.iter_mut().filter(|column| column.is_key);
+    for (nth, column) in keys.enumerate() {
+        if nth > 0 {
+            line.push(b" AND ");
+        }
+        push_comparison(line, column, row);
+    }
+}
+
+/// `ctid = (SELECT … LIMIT 1)`: one row among duplicates. Plain comparisons stand in front, so that
+/// an index serves; where they do not tell two images apart, the whole row is compared too.
+fn push_one_of_the_same(line: &mut Line, table: &mut TableSql, row: &Row) {
+    line.push(b"ctid = (SELECT ctid FROM ");
+    line.push(&table.only_target);
+    line.push(b" AS x");
+    let mut word: &[u8] = b" WHERE ";
+    let mut exact = true;
+    for column in &mut table.description.columns {
+        exact &= matches!(column.equality, Equality::Image(_)) || row.get(column.index).is_none();
+        if column.equality != Equality::None || row.get(column.index).is_none() {
+            line.push(word);
+            push_comparison(line, column, row);
+            word = b" AND ";
+        }
+    }
+    if !exact {
+        line.push(word);
+        push_image_comparison(line, table, row);
+    }
+    line.push(b" LIMIT 1)");
+}
+
+fn push_image_comparison(line: &mut Line, table: &mut TableSql, row: &Row) {
+    line.push(b"x.* OPERATOR(pg_catalog.*=) ROW(");
+    for (nth, column) in table.description.columns.iter_mut().enumerate() {
+        if nth > 0 {
+            line.push(b", ");
+        }
+        line.push_value(column, row, Place::Comparison);
+    }
+    line.push(b")::");
+    line.push(&table.target);
+}
+
+fn push_comparison(line: &mut Line, column: &mut Column, row: &Row) {
+    line.push(&quote::identifier(&column.name));
+    if row.get(column.index).is_none() {
+        line.push(b" IS NULL");
+        return;
+    }
+    line.push(b" ");
+    match &column.equality {
+        Equality::Image(operator) | Equality::Loose(operator) => { line.push(operator); }
+        // A unique index has an equality; only a type whose default one is missing comes here.
+        Equality::None => { line.push(b"="); }
+    }
+    line.push(b" ");
+    line.push_value(column, row, Place::Comparison);
+}
+
+/// The statements around an UPDATE that sets GENERATED ALWAYS identity columns: SQL allows that
+/// only while they are GENERATED BY DEFAULT.
+pub fn identity_switch(table: &TableSql, columns: &[Vec<u8>], generated: &str) -> Vec<u8> {
+    let mut out = b"ALTER TABLE ".to_vec();
+    out.extend_from_slice(&table.only_target);
+    for (nth, column) in columns.iter().enumerate() {
+        out.extend_from_slice(if nth > 0 { b", ALTER COLUMN " } else { b" ALTER COLUMN " });
+        out.extend_from_slice(column);
+        out.extend_from_slice(format!(" SET GENERATED {generated}").as_bytes());
+    }
+    out.push(b';');
+    out
+}
+
+/// True where the SQL can name the row: an old key, or the whole old row.
+pub fn can_find(table: &TableSql, old: Option<&Row>, is_update: bool) -> bool {
+    match table.identity() {
+        // An UPDATE that left the key alone has no old row in the WAL: the new one has the key.
+        Identity::Key => old.is_some() || is_update,
+        Identity::Full => old.is_some(),
+        Identity::Nothing => false,
+    }
+}

@@ -1,0 +1,88 @@
+//! C functions of PostgreSQL that pgrx's bindings lack, declared by hand.
+//!
+//! Calls to functions that can raise go through `guarded`, which turns a C error into the Rust
+//! panic that pgrx turns back into an error at the next border.
+
+use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
+use pgrx::prelude::*;
+
+use super::compat::Locator;
+
+extern "C-unwind" {
+    // utils/datum.h; raises nothing.
+    fn datumIsEqual(
+        value1: pg_sys::Datum,
+        value2: pg_sys::Datum,
+        by_value: bool,
+        length: std::ffi::c_int,
+    ) -> bool;
+    // replication/decode.h
+    fn LogicalDecodingProcessRecord(
+        ctx: *mut pg_sys::LogicalDecodingContext,
+        record: *mut pg_sys::XLogReaderState,
+    );
+    // access/xlogutils.h; only their addresses are used, by a reader that calls them itself.
+    fn read_local_xlog_page_no_wait(
+        reader: *mut pg_sys::XLogReaderState,
+        page: pg_sys::XLogRecPtr,
+        needed: std::ffi::c_int,
+        target: pg_sys::XLogRecPtr,
+        buffer: *mut std::ffi::c_char,
+    ) -> std::ffi::c_int;
+    fn wal_segment_open(
+        reader: *mut pg_sys::XLogReaderState,
+        segment: pg_sys::XLogSegNo,
+        timeline: *mut pg_sys::TimeLineID,
+    );
+    fn wal_segment_close(reader: *mut pg_sys::XLogReaderState);
+    // utils/relfilenodemap.h (15), utils/relfilenumbermap.h (16+)
+    #[cfg(feature = "pg15")]
+    #[link_name = "RelidByRelfilenode"]
+    fn relid_by_file(tablespace: pg_sys::Oid, file_number: pg_sys::Oid) -> pg_sys::Oid;
+    #[cfg(not(feature = "pg15"))]
+    #[link_name = "RelidByRelfilenumber"]
+    fn relid_by_file(tablespace: pg_sys::Oid, file_number: pg_sys::Oid) -> pg_sys::Oid;
+}
+
+/// Reads this server's own WAL, up to what is flushed, without waiting.
+pub fn local_wal_routine() -> pg_sys::XLogReaderRoutine {
+    pg_sys::XLogReaderRoutine {
+        page_read: Some(read_local_xlog_page_no_wait),
+        segment_open: Some(wal_segment_open),
+        segment_close: Some(wal_segment_close),
+    }
+}
+
+/// True when two values of one type have the same bytes.
+///
+/// # Safety
+/// Both must be non-null values of a type with this length and passing.
+pub unsafe fn datum_is_equal(
+    a: pg_sys::Datum,
+    b: pg_sys::Datum,
+    by_value: bool,
+    length: i16,
+) -> bool {
+    // SAFETY: promised by the caller.
+    unsafe { datumIsEqual(a, b, by_value, length.into()) }
+}
+
+/// Decodes the record that `ctx`'s reader has just read.
+///
+/// # Safety
+/// `ctx` must be a live decoding context whose reader holds a record.
+pub unsafe fn process_record(ctx: *mut pg_sys::LogicalDecodingContext) {
+    // SAFETY: promised by the caller; the closure owns nothing.
+    unsafe { pg_guard_ffi_boundary(|| LogicalDecodingProcessRecord(ctx, (*ctx).reader)) }
+}
+
+/// The relation whose storage a WAL record names, by the catalogs of the current snapshot.
+/// Needs a transaction (or a historic snapshot).
+pub fn relation_of_file(locator: Locator) -> Option<pg_sys::Oid> {
+    // The map knows the database's own tablespace as 0 (RelidByRelfilenumber does that itself).
+    // SAFETY: a catalog look-up; the closure owns nothing.
+    let oid = unsafe {
+        pg_guard_ffi_boundary(|| relid_by_file(locator.tablespace, locator.file_number))
+    };
+    Some(oid).filter(|oid| *oid != pg_sys::InvalidOid)
+}

@@ -1,0 +1,72 @@
+//! Which extension a relation belongs to, and whether a dump carries its rows.
+
+use std::num::NonZeroUsize;
+
+use pgrx::prelude::*;
+use pgrx::{FromDatum, IntoDatum};
+
+use super::relation;
+
+/// Attribute numbers of pg_extension (catalog/pg_extension.h).
+const ANUM_OID: i16 = 1;
+const ANUM_EXTCONFIG: NonZeroUsize = NonZeroUsize::new(7).expect("not zero");
+
+/// OID of this extension in the current database, where it is created.
+pub fn own_oid() -> Option<pg_sys::Oid> {
+    // SAFETY: a catalog look-up; missing is allowed.
+    let oid = unsafe { pg_sys::get_extension_oid(c"pg_incrbackup".as_ptr(), true) };
+    Some(oid).filter(|oid| *oid != pg_sys::InvalidOid)
+}
+
+pub fn is_ours(extension: pg_sys::Oid) -> bool {
+    own_oid() == Some(extension)
+}
+
+/// True when pg_dump dumps the rows of this member of an extension: it is listed in `extconfig`
+/// (pg_extension_config_dump). The rows of other members come with CREATE EXTENSION.
+pub fn dumps_rows_of(extension: pg_sys::Oid, table: pg_sys::Oid) -> bool {
+    configuration_tables(extension).contains(&table)
+}
+
+fn configuration_tables(extension: pg_sys::Oid) -> Vec<pg_sys::Oid> {
+    relation::with_relation(pg_sys::ExtensionRelationId, |catalog| {
+        let mut key = pg_sys::ScanKeyData::default();
+        // SAFETY: a plain catalog scan by OID under the current (or historic) catalog snapshot; the
+        // array is copied out before the scan ends.
+        unsafe {
+            pg_sys::ScanKeyInit(
+                &mut key,
+                ANUM_OID,
+                pg_sys::BTEqualStrategyNumber as u16,
+                pg_sys::F_OIDEQ.into(),
+                extension.into_datum().unwrap_or(pg_sys::Datum::null()),
+            );
+            let scan = pg_sys::systable_beginscan(
+                catalog.as_ptr(),
+                pg_sys::ExtensionOidIndexId.into(),
+                true,
+                std::ptr::null_mut(),
+                1,
+                &mut key,
+            );
+            let tuple = pg_sys::systable_getnext(scan);
+            let tables = if tuple.is_null() { None } else { configuration(tuple, catalog) };
+            pg_sys::systable_endscan(scan);
+            tables.unwrap_or_default()
+        }
+    })
+    .unwrap_or_default()
+}
+
+/// # Safety
+/// `tuple` must be a row of pg_extension.
+unsafe fn configuration(
+    tuple: pg_sys::HeapTuple,
+    catalog: relation::OpenRelation,
+) -> Option<Vec<pg_sys::Oid>> {
+    // SAFETY: the attribute number and type are those of pg_extension.extconfig, oid[].
+    unsafe {
+        let value = pgrx::heap_getattr_raw(tuple, ANUM_EXTCONFIG, catalog.tuple_descriptor());
+        value.and_then(|value| Vec::<pg_sys::Oid>::from_datum(value, false))
+    }
+}

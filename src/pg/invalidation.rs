@@ -1,0 +1,81 @@
+//! Which relations PostgreSQL has invalidated since somebody last asked.
+//!
+//! relcache callbacks cannot be taken back, so they are registered once per process and only take
+//! notes; the output plugin reads the notes before it uses a cached relation.
+
+use std::cell::{Cell, RefCell};
+
+use pgrx::prelude::*;
+
+/// What has become stale.
+pub enum Invalidated {
+    Nothing,
+    Relations(Vec<pg_sys::Oid>),
+    Everything,
+}
+
+thread_local! {
+    static REGISTERED: Cell<bool> = const { Cell::new(false) };
+    static EVERYTHING: Cell<bool> = const { Cell::new(false) };
+    static RELATIONS: RefCell<Vec<pg_sys::Oid>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Beyond this many notes everything counts as stale, which bounds the list's memory.
+const MOST_NOTES: usize = 10_000;
+
+/// Starts taking notes in this process.
+pub fn watch() {
+    if REGISTERED.replace(true) {
+        return;
+    }
+    // SAFETY: the callbacks are guarded, and live as long as the library, which is never unloaded.
+    unsafe {
+        pg_sys::CacheRegisterRelcacheCallback(Some(on_relation), pg_sys::Datum::null());
+        for cache in [
+            pg_sys::SysCacheIdentifier::NAMESPACEOID,
+            pg_sys::SysCacheIdentifier::TYPEOID,
+            pg_sys::SysCacheIdentifier::OPEROID,
+        ] {
+            let cache = cache as i32;
+            pg_sys::CacheRegisterSyscacheCallback(cache, Some(on_catalog), pg_sys::Datum::null());
+        }
+    }
+}
+
+/// What became stale since the last call.
+pub fn take() -> Invalidated {
+    if EVERYTHING.replace(false) {
+        RELATIONS.with_borrow_mut(Vec::clear);
+        return Invalidated::Everything;
+    }
+    let relations = RELATIONS.with_borrow_mut(std::mem::take);
+    if relations.is_empty() {
+        Invalidated::Nothing
+    } else {
+        Invalidated::Relations(relations)
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn on_relation(_argument: pg_sys::Datum, relation: pg_sys::Oid) {
+    if relation == pg_sys::InvalidOid {
+        EVERYTHING.set(true);
+        return;
+    }
+    let count = RELATIONS.with_borrow_mut(|relations| {
+        relations.push(relation);
+        relations.len()
+    });
+    if count > MOST_NOTES {
+        EVERYTHING.set(true);
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn on_catalog(
+    _argument: pg_sys::Datum,
+    _cache: std::ffi::c_int,
+    _hash: pg_sys::uint32,
+) {
+    EVERYTHING.set(true);
+}

@@ -1,0 +1,260 @@
+//! The output plugin's C side: `_PG_output_plugin_init` and the callbacks of output_plugin.h.
+//!
+//! Each callback turns PostgreSQL's pointers into safe values, calls `output_plugin`, and carries the
+//! rows away: to the decoding context's writer, or straight to a capture worker in this process.
+
+use std::cell::RefCell;
+use std::ffi::{c_int, CStr};
+
+use chrono::{DateTime, Utc};
+use pgrx::memcxt::PgMemoryContexts;
+use pgrx::prelude::*;
+
+use super::relation::OpenRelation;
+use super::value::{in_context, MemoryContextOwner, Row};
+use super::{compat, invalidation, session, xid};
+use crate::output_plugin::options::Options;
+use crate::output_plugin::{Change, Plugin, RowTarget, Transaction, Truncate};
+
+/// Receives rows in a capture worker's own process; an error ends the decoding.
+pub type DirectTarget = Box<dyn FnMut(&[u8]) -> Result<(), String>>;
+
+thread_local! {
+    static DIRECT: RefCell<Option<DirectTarget>> = const { RefCell::new(None) };
+}
+
+/// Sends every row that this process decodes to `target`, past the context's own writer, which
+/// would copy it and could not hold more than 1 GB.
+pub fn set_direct_target(target: DirectTarget) {
+    DIRECT.set(Some(target));
+}
+
+/// Gives one row to the worker. True when there is one.
+pub fn send_direct(row: &[u8]) -> bool {
+    let result = DIRECT.with_borrow_mut(|target| target.as_mut().map(|target| target(row)));
+    match result {
+        None => false,
+        Some(Ok(())) => true,
+        Some(Err(message)) => {
+            ereport!(ERROR, PgSqlErrorCode::ERRCODE_IO_ERROR, message);
+            unreachable!("an error was raised")
+        }
+    }
+}
+
+/// Gives a row of another plugin to the worker: 8 bytes of LSN, 4 of xid, then the row.
+pub fn send_foreign(lsn: u64, xid: u32, row: &[u8]) {
+    let mut message = Vec::with_capacity(12 + row.len());
+    message.extend_from_slice(&lsn.to_be_bytes());
+    message.extend_from_slice(&xid.to_be_bytes());
+    message.extend_from_slice(row);
+    send_direct(&message);
+}
+
+/// A session's state, kept in the decoding context's memory.
+struct Session {
+    plugin: Plugin,
+    /// Set by `begin`; every other callback belongs to it.
+    transaction: Option<Transaction>,
+    settings: session::OutputSettings,
+    old: Row,
+    new: Row,
+    /// Emptied after each row.
+    row_memory: MemoryContextOwner,
+}
+
+/// Tells PostgreSQL the callbacks.
+///
+/// # Safety
+/// Called by PostgreSQL with a zeroed struct to fill.
+#[no_mangle]
+#[pg_guard]
+pub unsafe extern "C-unwind" fn _PG_output_plugin_init(callbacks: *mut pg_sys::OutputPluginCallbacks) {
+    // SAFETY: promised by the caller.
+    let callbacks = unsafe { &mut *callbacks };
+    callbacks.startup_cb = Some(startup);
+    callbacks.begin_cb = Some(begin);
+    callbacks.change_cb = Some(change);
+    callbacks.truncate_cb = Some(truncate);
+    callbacks.commit_cb = Some(commit);
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn startup(
+    ctx: *mut pg_sys::LogicalDecodingContext,
+    plugin_options: *mut pg_sys::OutputPluginOptions,
+    _is_init: bool,
+) {
+    // SAFETY: PostgreSQL passes a context under construction and the options to fill.
+    let (context, plugin_options) = unsafe { (&mut *ctx, &mut *plugin_options) };
+    // SAFETY: the list holds DefElems, as output_plugin.h says.
+    let pairs = unsafe { option_pairs(context.output_plugin_options) };
+    let options = Options::parse(&pairs).unwrap_or_else(|error| {
+        error.report(PgLogLevel::ERROR);
+        unreachable!("an error was raised")
+    });
+    plugin_options.output_type = if options.is_binary {
+        pg_sys::OutputPluginOutputType::OUTPUT_PLUGIN_BINARY_OUTPUT
+    } else {
+        pg_sys::OutputPluginOutputType::OUTPUT_PLUGIN_TEXTUAL_OUTPUT
+    };
+    plugin_options.receive_rewrites = true;
+    invalidation::watch();
+    let session = Session {
+        plugin: Plugin::new(options, context.context),
+        transaction: None,
+        settings: session::OutputSettings::default(),
+        old: Row::default(),
+        new: Row::default(),
+        row_memory: MemoryContextOwner::new(context.context, c"pg_incrbackup row"),
+    };
+    let session = PgMemoryContexts::For(context.context).leak_and_drop_on_delete(session);
+    context.output_plugin_private = session.cast();
+}
+
+/// # Safety
+/// `list` must be null or a list of DefElems whose arguments are strings or null.
+unsafe fn option_pairs(list: *mut pg_sys::List) -> Vec<(String, Option<String>)> {
+    let text = |pointer: *const std::ffi::c_char| {
+        // SAFETY: a NUL-terminated string of the parser's or the caller's making.
+        unsafe { CStr::from_ptr(pointer) }.to_string_lossy().into_owned()
+    };
+    // SAFETY: promised by the caller.
+    unsafe {
+        let list = pgrx::PgList::<pg_sys::DefElem>::from_pg(list);
+        list.iter_ptr()
+            .map(|element| {
+                let value = (!(*element).arg.is_null()).then(|| text(pg_sys::defGetString(element)));
+                (text((*element).defname), value)
+            })
+            .collect()
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn begin(
+    ctx: *mut pg_sys::LogicalDecodingContext,
+    txn: *mut pg_sys::ReorderBufferTXN,
+) {
+    // SAFETY: `startup` has set the session.
+    let session = unsafe { session(ctx) };
+    session.settings.enter();
+    // SAFETY: the transaction handed to this callback.
+    session.transaction = Some(unsafe { transaction(txn) });
+    session.plugin.begin();
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn change(
+    ctx: *mut pg_sys::LogicalDecodingContext,
+    _txn: *mut pg_sys::ReorderBufferTXN,
+    relation: pg_sys::Relation,
+    change: *mut pg_sys::ReorderBufferChange,
+) {
+    // SAFETY: `startup` has set the session; PostgreSQL keeps the rest alive during the callback.
+    unsafe {
+        let Session { plugin, transaction, old, new, row_memory, .. } = session(ctx);
+        let relation_open = OpenRelation::new(relation);
+        let (old_tuple, new_tuple) = compat::change_tuples(change);
+        let mut target = Target(ctx);
+        in_context(row_memory.context(), || {
+            let descriptor = relation_open.tuple_descriptor();
+            let unpack = |row: &mut Row, tuple: pg_sys::HeapTuple| {
+                (!tuple.is_null()).then(|| row.deform(tuple, descriptor)).is_some()
+            };
+            let (has_old, has_new) = (unpack(old, old_tuple), unpack(new, new_tuple));
+            let old = has_old.then_some(&*old);
+            let decoded = match (*change).action {
+                pg_sys::ReorderBufferChangeType::REORDER_BUFFER_CHANGE_INSERT if has_new => {
+                    Change::Insert { new }
+                }
+                pg_sys::ReorderBufferChangeType::REORDER_BUFFER_CHANGE_UPDATE if has_new => {
+                    Change::Update { old, new }
+                }
+                pg_sys::ReorderBufferChangeType::REORDER_BUFFER_CHANGE_DELETE => {
+                    Change::Delete { old }
+                }
+                other => error!("change of kind {other} has no row"),
+            };
+            plugin.change(begun(*transaction), relation_open, &decoded, &mut target);
+        });
+        row_memory.reset();
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn truncate(
+    ctx: *mut pg_sys::LogicalDecodingContext,
+    _txn: *mut pg_sys::ReorderBufferTXN,
+    count: c_int,
+    relations: *mut pg_sys::Relation,
+    change: *mut pg_sys::ReorderBufferChange,
+) {
+    // SAFETY: PostgreSQL passes `count` open relations and a TRUNCATE change.
+    unsafe {
+        let relations = std::slice::from_raw_parts(relations, count as usize);
+        let tables: Vec<_> = relations.iter().map(|r| OpenRelation::new(*r)).collect();
+        let truncate = Truncate { cascade: (*change).data.truncate.cascade };
+        let Session { plugin, transaction, .. } = session(ctx);
+        plugin.truncate(begun(*transaction), &tables, &truncate, &mut Target(ctx));
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn commit(
+    ctx: *mut pg_sys::LogicalDecodingContext,
+    _txn: *mut pg_sys::ReorderBufferTXN,
+    _commit_lsn: pg_sys::XLogRecPtr,
+) {
+    // SAFETY: as for `begin`.
+    let session = unsafe { session(ctx) };
+    session.plugin.commit(begun(session.transaction.take()), &mut Target(ctx));
+    session.settings.leave();
+}
+
+fn begun(transaction: Option<Transaction>) -> Transaction {
+    transaction.unwrap_or_else(|| error!("a change came outside a transaction"))
+}
+
+/// # Safety
+/// `ctx` must be a context for which `startup` has run.
+unsafe fn session<'a>(ctx: *mut pg_sys::LogicalDecodingContext) -> &'a mut Session {
+    // SAFETY: promised by the caller; callbacks of one context never nest.
+    unsafe { &mut *(*ctx).output_plugin_private.cast() }
+}
+
+/// # Safety
+/// `txn` must be the transaction handed to a callback.
+unsafe fn transaction(txn: *mut pg_sys::ReorderBufferTXN) -> Transaction {
+    // SAFETY: promised by the caller. ReorderBufferReplay sets end_lsn and commit_time before the
+    // first callback.
+    let (xid, end_lsn, time) =
+        unsafe { ((*txn).xid, (*txn).end_lsn, (*txn).xact_time.commit_time) };
+    Transaction { xid: xid::full(xid), commit_lsn: end_lsn, commit_time: utc(time) }
+}
+
+/// Microseconds between the Unix epoch and PostgreSQL's (2000-01-01).
+const POSTGRES_EPOCH: i64 = 946_684_800_000_000;
+
+/// A TimestampTz as a UTC time.
+pub fn utc(timestamp: pg_sys::TimestampTz) -> DateTime<Utc> {
+    DateTime::from_timestamp_micros(timestamp.saturating_add(POSTGRES_EPOCH)).unwrap_or_default()
+}
+
+struct Target(*mut pg_sys::LogicalDecodingContext);
+
+impl RowTarget for Target {
+    fn row(&mut self, row: &[u8]) {
+        if send_direct(row) {
+            return;
+        }
+        // SAFETY: called within a callback, where the context accepts writes; `out` is a StringInfo.
+        unsafe {
+            pg_sys::OutputPluginPrepareWrite(self.0, true);
+            let length = c_int::try_from(row.len())
+                .unwrap_or_else(|_| error!("a row's SQL exceeds 2 GB; use reader = stream"));
+            pg_sys::appendBinaryStringInfo((*self.0).out, row.as_ptr().cast(), length);
+            pg_sys::OutputPluginWrite(self.0, true);
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Names and literals as SQL, each on one line whatever bytes stand in them.
+
+use std::ffi::{CStr, CString};
+
+use pgrx::prelude::*;
+
+/// A name, quoted where SQL needs it. A raw newline would break the rule of one line per change,
+/// so such a name is written as `U&"…\000a…"`.
+pub fn identifier(name: &[u8]) -> Vec<u8> {
+    if name.iter().any(|byte| matches!(byte, b'\n' | b'\r')) {
+        return unicode_identifier(name);
+    }
+    let name = CString::new(name).unwrap_or_default();
+    // SAFETY: returns its argument or a palloc'd copy.
+    unsafe { CStr::from_ptr(pg_sys::quote_identifier(name.as_ptr())) }.to_bytes().to_vec()
+}
+
+/// `schema.name`, each part quoted where SQL needs it.
+pub fn qualified(schema: &[u8], name: &[u8]) -> Vec<u8> {
+    [identifier(schema).as_slice(), b".", identifier(name).as_slice()].concat()
+}
+
+/// A string literal: `'…'`, or `E'…'` when it holds a backslash or a line end.
+pub fn literal(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len() + 2);
+    push_literal(&mut out, text);
+    out
+}
+
+/// Appends [`literal`] of `text` to `out`.
+pub fn push_literal(out: &mut Vec<u8>, text: &[u8]) {
+    if text.iter().any(|byte| matches!(byte, b'\\' | b'\n' | b'\r')) {
+        out.push(b'E');
+    }
+    out.push(b'\'');
+    for &byte in text {
+        match byte {
+            b'\'' => out.extend_from_slice(b"''"),
+            b'\\' => out.extend_from_slice(b"\\\\"),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            other => out.push(other),
+        }
+    }
+    out.push(b'\'');
+}
+
+fn unicode_identifier(name: &[u8]) -> Vec<u8> {
+    let mut out = b"U&\"".to_vec();
+    for &byte in name {
+        match byte {
+            b'"' => out.extend_from_slice(b"\"\""),
+            b'\\' => out.extend_from_slice(b"\\\\"),
+            b'\n' => out.extend_from_slice(b"\\000a"),
+            b'\r' => out.extend_from_slice(b"\\000d"),
+            other => out.push(other),
+        }
+    }
+    out.push(b'"');
+    out
+}

@@ -1,0 +1,182 @@
+//! Values of rows as text: the type's own output function, called through a cached FmgrInfo, or
+//! plain Rust for the few types that make up most of what is written.
+
+use std::ffi::CStr;
+use std::io::Write;
+
+use pgrx::prelude::*;
+
+/// A memory context that is deleted by [`MemoryContextOwner::release`] or along with its parent.
+///
+/// It has no `Drop`: its parent may be gone by then, and the context with it.
+pub struct MemoryContextOwner(pg_sys::MemoryContext);
+
+impl MemoryContextOwner {
+    pub fn new(parent: pg_sys::MemoryContext, name: &'static CStr) -> Self {
+        // SAFETY: the parent is alive; the name is static, as mcxt.c asks for.
+        Self(unsafe {
+            pg_sys::AllocSetContextCreateInternal(
+                parent,
+                name.as_ptr(),
+                0,
+                1024,
+                pg_sys::ALLOCSET_DEFAULT_MAXSIZE as usize,
+            )
+        })
+    }
+
+    pub fn context(&self) -> pg_sys::MemoryContext {
+        self.0
+    }
+
+    /// Frees everything in it.
+    pub fn reset(&self) {
+        // SAFETY: alive as long as its parent, which outlives the owner's use.
+        unsafe { pg_sys::MemoryContextReset(self.0) }
+    }
+
+    pub fn release(self) {
+        // SAFETY: as for reset; nobody else deletes it.
+        unsafe { pg_sys::MemoryContextDelete(self.0) }
+    }
+}
+
+/// How the text of a value is written as SQL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Digits with a sign, as they are.
+    Integer,
+    /// As it is when finite; a negative zero, NaN and infinities need quotes.
+    Float,
+    /// As it is unless it is NaN or an infinity.
+    Numeric,
+    /// true or false.
+    Boolean,
+    /// B'0101'.
+    Bits,
+    /// A string literal.
+    Quoted,
+}
+
+enum How {
+    Int2,
+    Int4,
+    Int8,
+    Boolean,
+    /// text, varchar, char(n): the bytes are the text.
+    Bytes,
+    Function(Box<pg_sys::FmgrInfo>),
+}
+
+/// A column's way to text.
+pub struct Output {
+    pub form: Form,
+    how: How,
+}
+
+impl Output {
+    /// For a type or domain; what its output function caches lives in `memory`.
+    pub fn of_type(type_oid: pg_sys::Oid, memory: &MemoryContextOwner) -> Self {
+        // SAFETY: a catalog look-up.
+        let base = unsafe { pg_sys::getBaseType(type_oid) };
+        let (form, how) = match base {
+            pg_sys::INT2OID => (Form::Integer, How::Int2),
+            pg_sys::INT4OID => (Form::Integer, How::Int4),
+            pg_sys::INT8OID => (Form::Integer, How::Int8),
+            pg_sys::BOOLOID => (Form::Boolean, How::Boolean),
+            pg_sys::TEXTOID | pg_sys::VARCHAROID | pg_sys::BPCHAROID => (Form::Quoted, How::Bytes),
+            pg_sys::OIDOID => (Form::Integer, function(base, memory)),
+            pg_sys::FLOAT4OID | pg_sys::FLOAT8OID => (Form::Float, function(base, memory)),
+            pg_sys::NUMERICOID => (Form::Numeric, function(base, memory)),
+            pg_sys::BITOID | pg_sys::VARBITOID => (Form::Bits, function(base, memory)),
+            _ => (Form::Quoted, function(type_oid, memory)),
+        };
+        Self { form, how }
+    }
+
+    /// Appends the value's text to `out`. Allocates in the current memory context.
+    pub fn push_text(&mut self, value: pg_sys::Datum, out: &mut Vec<u8>) {
+        match &mut self.how {
+            How::Int2 => push_display(out, value.value() as i16),
+            How::Int4 => push_display(out, value.value() as i32),
+            How::Int8 => push_display(out, value.value() as i64),
+            How::Boolean => out.extend_from_slice(if value.value() as u8 != 0 {
+                b"true"
+            } else {
+                b"false"
+            }),
+            // SAFETY: the value is of a text type, so a varlena, which is unpacked first.
+            How::Bytes => unsafe {
+                let varlena = pg_sys::pg_detoast_datum_packed(value.cast_mut_ptr());
+                let length = pgrx::varlena::varsize_any_exhdr(varlena);
+                let data = pgrx::varlena::vardata_any(varlena).cast::<u8>();
+                out.extend_from_slice(std::slice::from_raw_parts(data, length));
+            },
+            // SAFETY: the function is the output function of this value's type and returns a
+            // NUL-terminated string.
+            How::Function(function) => unsafe {
+                let text = pg_sys::OutputFunctionCall(&mut **function, value);
+                out.extend_from_slice(CStr::from_ptr(text).to_bytes());
+            },
+        }
+    }
+}
+
+fn push_display(out: &mut Vec<u8>, value: impl std::fmt::Display) {
+    write!(out, "{value}").expect("writing to a Vec cannot fail");
+}
+
+fn function(type_oid: pg_sys::Oid, memory: &MemoryContextOwner) -> How {
+    let mut output = pg_sys::InvalidOid;
+    let mut is_varlena = false;
+    let mut info = Box::<pg_sys::FmgrInfo>::default();
+    // SAFETY: catalog look-ups that fill what they are given; the boxed FmgrInfo does not move.
+    unsafe {
+        pg_sys::getTypeOutputInfo(type_oid, &mut output, &mut is_varlena);
+        pg_sys::fmgr_info_cxt(output, &mut *info, memory.context());
+    }
+    How::Function(info)
+}
+
+/// The values of one row, unpacked; buffers are reused from row to row.
+#[derive(Default)]
+pub struct Row {
+    values: Vec<pg_sys::Datum>,
+    nulls: Vec<bool>,
+}
+
+impl Row {
+    /// Unpacks `tuple`.
+    ///
+    /// # Safety
+    /// The tuple must be of that row type and outlive the use of the values.
+    pub unsafe fn deform(&mut self, tuple: pg_sys::HeapTuple, descriptor: pg_sys::TupleDesc) {
+        // SAFETY: promised by the caller; the buffers have a place for each attribute.
+        unsafe {
+            let natts = (*descriptor).natts as usize;
+            self.values.resize(natts, pg_sys::Datum::null());
+            self.nulls.resize(natts, true);
+            pg_sys::heap_deform_tuple(
+                tuple,
+                descriptor,
+                self.values.as_mut_ptr(),
+                self.nulls.as_mut_ptr(),
+            );
+        }
+    }
+
+    /// The value at position `index` (from 0), or `None` for NULL.
+    pub fn get(&self, index: usize) -> Option<pg_sys::Datum> {
+        (!self.nulls[index]).then(|| self.values[index])
+    }
+}
+
+/// Runs `work` with `context` as the current memory context.
+pub fn in_context<R>(context: pg_sys::MemoryContext, work: impl FnOnce() -> R) -> R {
+    // SAFETY: the context is alive. An error leaves it to the transaction's abort to set another.
+    let before = unsafe { pg_sys::MemoryContextSwitchTo(context) };
+    let result = work();
+    // SAFETY: it was current before.
+    unsafe { pg_sys::MemoryContextSwitchTo(before) };
+    result
+}
