@@ -126,7 +126,9 @@ fn settings_out_of_range_are_refused() {
             "{name} = {value}: {error}"
         );
     }
-    assert!(c.is_true("SELECT bool_and(short_desc <> '' AND context <> '') AND count(*) > 15 FROM pg_settings WHERE name LIKE 'pg\\_incrbackup.%'"));
+    let described = "SELECT bool_and(short_desc <> '' AND extra_desc <> '') AND count(*) > 15
+        FROM pg_settings WHERE name LIKE 'pg\\_incrbackup.%'";
+    assert!(c.is_true(described));
 }
 
 #[test]
@@ -149,7 +151,10 @@ fn a_second_cluster_in_the_same_directory_is_refused() {
 fn a_slot_of_our_name_with_another_plugin_is_refused() {
     let c = Cluster::builder().start();
     c.sql("CREATE EXTENSION pg_incrbackup");
-    c.sql("SELECT pg_create_logical_replication_slot('pg_incrbackup_' || oid, 'test_decoding') FROM pg_database WHERE datname = current_database()");
+    c.sql(
+        "SELECT pg_create_logical_replication_slot('pg_incrbackup_' || oid, 'test_decoding')
+           FROM pg_database WHERE datname = current_database()",
+    );
     let error = c.sql_error("SELECT * FROM incr_setup()");
     assert!(error.text.contains("test_decoding"), "{error}");
     // The worker that finds this slot must not take it either, and must leave it to its owner.
@@ -170,7 +175,7 @@ fn dropping_the_extension_while_capture_runs_is_survived() {
     c.sql("INSERT INTO t VALUES (2); CREATE TABLE u (a int); DROP TABLE u; SELECT 1");
     c.sql("CREATE EXTENSION pg_incrbackup");
     // DDL that ran without the extension is not in the files: only a new chain is whole again.
-    let health = c.sql("SELECT level, reasons FROM incr_slot_health()");
+    let health = c.health();
     assert!(
         !health.starts_with("ok"),
         "a chain with lost DDL is called ok: {health}"
@@ -249,7 +254,7 @@ fn a_full_disk_is_said_aloud_and_over_when_there_is_room() {
     c.flush();
     c.sql("INSERT INTO t SELECT i, repeat('x', 500) FROM generate_series(1, 20000) i");
     wait_until("health names the full disk", || {
-        let health = c.sql("SELECT level, reasons FROM incr_slot_health()");
+        let health = c.health();
         !health.starts_with("ok") && health.to_lowercase().contains("space")
     });
     c.sql("INSERT INTO t VALUES (0, 'the server goes on')");
@@ -280,7 +285,7 @@ fn an_archive_that_disappears_is_said_aloud() {
     c.flush();
     let moved = c.root().join("moved");
     fs::rename(c.archive_directory(), &moved).expect("the archive can be moved away");
-    c.sql("SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name LIKE 'pg_incrbackup_%'");
+    c.slot("pg_terminate_backend(active_pid)");
     c.sql("INSERT INTO t VALUES (2)");
     wait_until("health is not ok", || {
         c.sql("SELECT level FROM incr_slot_health()") != "ok"

@@ -25,8 +25,7 @@ fn restores_a_transaction_of(megabytes: u64) {
         .setting("max_wal_size", "'8GB'")
         .back_up();
     c.sql("CREATE TABLE big (id bigint PRIMARY KEY, filler text)");
-    let pid =
-        c.sql("SELECT active_pid FROM pg_replication_slots WHERE slot_name LIKE 'pg_incrbackup_%'");
+    let pid = c.capture_pid();
     c.sql(&format!(
         "BEGIN;
          INSERT INTO big SELECT i, repeat('x', 960) FROM generate_series(1, {megabytes} * 1000) i;

@@ -50,19 +50,6 @@ fn lsn(text: &str) -> u64 {
     (part(high) << 32) | part(low)
 }
 
-fn capture_pid(c: &Cluster) -> String {
-    c.sql("SELECT coalesce(active_pid::text, '') FROM pg_replication_slots WHERE slot_name LIKE 'pg_incrbackup_%'")
-}
-
-fn wait_for_capture(c: &Cluster) {
-    wait_until("the capture worker is back", || {
-        c.try_sql(
-            "SELECT active_pid FROM pg_replication_slots WHERE slot_name LIKE 'pg_incrbackup_%'",
-        )
-        .is_ok_and(|pid| !pid.is_empty())
-    });
-}
-
 #[test]
 fn an_immediate_stop_in_the_middle_of_a_load_loses_and_repeats_nothing() {
     let c = with_pgbench_tables();
@@ -93,12 +80,12 @@ fn a_killed_worker_comes_back_and_goes_on_where_it_was() {
     for _ in 0..2 {
         let mut load = pgbench(&c, 30);
         wait_until("the worker writes", || c.transactions().len() > 50);
-        let pid = capture_pid(&c);
+        let pid = c.capture_pid();
         c.kill(&pid);
         load.wait().expect("pgbench ends when the server restarts");
         c.wait_for_connections();
-        wait_for_capture(&c);
-        assert_ne!(capture_pid(&c), pid);
+        c.wait_for_capture();
+        assert_ne!(c.capture_pid(), pid);
     }
     c.assert_restores();
     assert_each_once(&c);
@@ -109,11 +96,11 @@ fn a_terminated_worker_is_started_again() {
     let c = Cluster::backed_up();
     c.sql("CREATE TABLE t (a int); INSERT INTO t VALUES (1)");
     c.flush();
-    let pid = capture_pid(&c);
+    let pid = c.capture_pid();
     c.sql(&format!("SELECT pg_terminate_backend({pid})"));
     c.sql("INSERT INTO t VALUES (2)");
     wait_until("another worker runs", || {
-        let now = capture_pid(&c);
+        let now = c.capture_pid();
         !now.is_empty() && now != pid
     });
     c.assert_restores();
@@ -152,7 +139,7 @@ fn a_torn_tail_is_cut_and_written_again() {
         c.assert_restores();
         assert_each_once(&c);
     } else {
-        let health = c.sql("SELECT level, reasons FROM incr_slot_health()");
+        let health = c.health();
         assert!(
             health.starts_with("emergency") || health.starts_with("critical"),
             "{health}"
@@ -165,12 +152,9 @@ fn files_that_are_behind_the_slot_are_a_broken_chain() {
     let c = Cluster::backed_up();
     c.sql("CREATE TABLE t (a int); INSERT INTO t VALUES (1)");
     c.flush();
-    let confirmed = "SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE slot_name LIKE 'pg_incrbackup_%'";
+    let durable = c.sql("SELECT durable_lsn FROM incr_slot_health()");
     wait_until("the slot is told", || {
-        c.is_true(&format!(
-            "SELECT ({confirmed}) >= '{}'::pg_lsn - 1000",
-            c.sql("SELECT durable_lsn FROM incr_slot_health()")
-        ))
+        c.slot_is(&format!("confirmed_flush_lsn >= '{durable}'"))
     });
     c.stop();
     let segments = c.segments();
@@ -179,7 +163,7 @@ fn files_that_are_behind_the_slot_are_a_broken_chain() {
     c.start();
     c.sql("INSERT INTO t VALUES (2)");
     wait_until("health says that the chain is broken", || {
-        let health = c.sql("SELECT level, reasons FROM incr_slot_health()");
+        let health = c.health();
         health.starts_with("emergency") || health.starts_with("critical")
     });
     assert!(

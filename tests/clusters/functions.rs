@@ -62,8 +62,7 @@ fn incr_status_names_the_worker_its_file_and_its_counters() {
     c.sql("CREATE TABLE t (a int); INSERT INTO t VALUES (1)");
     c.flush();
     let status = c.sql("SELECT * FROM incr_status()");
-    let pid =
-        c.sql("SELECT active_pid FROM pg_replication_slots WHERE slot_name LIKE 'pg_incrbackup_%'");
+    let pid = c.capture_pid();
     assert!(
         status.contains(&pid) && status.contains(".sql.partial"),
         "{status}"
@@ -117,7 +116,11 @@ fn every_form_of_base_restores() {
             .setting("pg_incrbackup.base_format", format)
             .setting("pg_incrbackup.base_jobs", "2")
             .start();
-        c.sql("CREATE TABLE t (a int PRIMARY KEY, b text); INSERT INTO t SELECT i, 'x' FROM generate_series(1, 1000) i; CREATE EXTENSION hstore; CREATE EXTENSION pg_incrbackup");
+        c.sql(
+            "CREATE TABLE t (a int PRIMARY KEY, b text);
+               INSERT INTO t SELECT i, 'x' FROM generate_series(1, 1000) i;
+               CREATE EXTENSION hstore; CREATE EXTENSION pg_incrbackup",
+        );
         c.sql("SELECT * FROM incr_setup()");
         c.sql("UPDATE t SET b = 'y' WHERE a < 10");
         c.assert_restores();
@@ -139,7 +142,10 @@ fn a_scheduled_base_is_made() {
 #[test]
 fn incr_files_lists_every_file() {
     let c = Cluster::backed_up();
-    c.sql("CREATE TABLE t (a int); INSERT INTO t VALUES (1); SELECT incr_rotate(); INSERT INTO t VALUES (2); SELECT incr_flush()");
+    c.sql(
+        "CREATE TABLE t (a int); INSERT INTO t VALUES (1); SELECT incr_rotate();
+           INSERT INTO t VALUES (2); SELECT incr_flush()",
+    );
     let listed = c.sql("SELECT count(*) FROM incr_files() WHERE kind = 'incremental'");
     assert_eq!(listed, c.segments().len().to_string());
     assert!(c.is_true("SELECT bool_and(transactions > 0 AND statements > 0 AND bytes > 0 AND length(sha256) = 64 AND first_commit_at <= last_commit_at AND start_lsn < end_lsn)
@@ -171,7 +177,10 @@ fn incr_verify_finds_what_is_wrong() {
 #[test]
 fn incr_teardown_stops_capture_and_leaves_the_files() {
     let c = Cluster::backed_up();
-    c.sql("CREATE TABLE t (a int); INSERT INTO t VALUES (1); SELECT incr_flush(); SELECT incr_teardown()");
+    c.sql(
+        "CREATE TABLE t (a int); INSERT INTO t VALUES (1); SELECT incr_flush();
+           SELECT incr_teardown()",
+    );
     assert_eq!(c.sql("SELECT count(*) FROM pg_replication_slots"), "0");
     let restored = c.restore(&[]);
     assert_eq!(c.sql_in(&restored.database, "SELECT a FROM t"), "1");

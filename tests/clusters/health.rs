@@ -2,10 +2,6 @@
 
 use harness::{wait_until, Cluster};
 
-fn health(c: &Cluster) -> String {
-    c.sql("SELECT level, reasons FROM incr_slot_health()")
-}
-
 #[test]
 fn a_caught_up_database_is_ok_and_says_why_it_may_believe_so() {
     let c = Cluster::backed_up();
@@ -15,7 +11,7 @@ fn a_caught_up_database_is_ok_and_says_why_it_may_believe_so() {
         c.sql("SELECT level FROM incr_slot_health()"),
         "ok",
         "{}",
-        health(&c)
+        c.health()
     );
     assert!(c.is_true(
         "SELECT active AND wal_status IS NOT NULL AND restart_lag_bytes >= 0 AND confirmed_lag_bytes >= 0
@@ -33,7 +29,7 @@ fn a_caught_up_database_is_ok_and_says_why_it_may_believe_so() {
 fn a_database_without_a_slot_says_so() {
     let c = Cluster::builder().start();
     c.sql("CREATE EXTENSION pg_incrbackup");
-    let health = health(&c);
+    let health = c.health();
     assert!(
         !health.starts_with("ok") && health.contains("incr_setup"),
         "{health}"
@@ -52,16 +48,16 @@ fn wal_that_is_held_back_raises_the_level_with_the_thresholds() {
     holder.run("BEGIN; INSERT INTO t VALUES (1)");
     c.sql("INSERT INTO t SELECT 1, repeat('x', 1000) FROM generate_series(1, 3000)");
     wait_until("the level is critical", || {
-        health(&c).starts_with("critical")
+        c.health().starts_with("critical")
     });
     c.sql("INSERT INTO t SELECT 1, repeat('x', 1000) FROM generate_series(1, 20000)");
     wait_until("the level is emergency", || {
-        health(&c).starts_with("emergency")
+        c.health().starts_with("emergency")
     });
     holder.run("COMMIT");
     wait_until("the level falls again", || {
         c.sql("CHECKPOINT; SELECT incr_flush()");
-        health(&c).starts_with("ok")
+        c.health().starts_with("ok")
     });
 }
 
@@ -69,7 +65,7 @@ fn wal_that_is_held_back_raises_the_level_with_the_thresholds() {
 fn a_slot_without_a_worker_is_not_ok() {
     let c = Cluster::backed_up();
     c.sql("CREATE TABLE t (a int); SELECT incr_teardown(drop_slot => false)");
-    let health = health(&c);
+    let health = c.health();
     assert!(!health.starts_with("ok"), "{health}");
 }
 
@@ -78,6 +74,9 @@ fn an_identity_that_loses_rows_is_a_reason() {
     let c = Cluster::builder()
         .setting("pg_incrbackup.replica_identity", "warn")
         .back_up();
-    c.sql("CREATE TABLE lossy (a int); INSERT INTO lossy VALUES (1); UPDATE lossy SET a = 2; SELECT incr_flush()");
-    assert!(health(&c).contains("lossy"), "{}", health(&c));
+    c.sql(
+        "CREATE TABLE lossy (a int); INSERT INTO lossy VALUES (1); UPDATE lossy SET a = 2;
+           SELECT incr_flush()",
+    );
+    assert!(c.health().contains("lossy"), "{}", c.health());
 }

@@ -2,9 +2,6 @@
 
 use harness::{wait_until, Cluster};
 
-const CONFIRMED: &str =
-    "SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE slot_name LIKE 'pg_incrbackup_%'";
-
 #[test]
 fn the_slot_of_an_idle_database_moves_with_the_load_of_another() {
     for reader in ["stream", "poll"] {
@@ -20,7 +17,7 @@ fn the_slot_of_an_idle_database_moves_with_the_load_of_another() {
         );
         let busy = c.sql("SELECT pg_current_wal_lsn()");
         wait_until("the slot has passed the other database's load", || {
-            c.is_true(&format!("SELECT ({CONFIRMED}) >= '{busy}'"))
+            c.slot_is(&format!("confirmed_flush_lsn >= '{busy}'"))
         });
         assert_eq!(
             c.transactions().len(),
@@ -43,16 +40,14 @@ fn the_slot_of_an_idle_database_moves_with_the_load_of_another() {
 fn restart_lsn_moves_too_so_that_wal_can_go() {
     let c = Cluster::backed_up();
     c.flush();
-    let restart =
-        "SELECT restart_lsn FROM pg_replication_slots WHERE slot_name LIKE 'pg_incrbackup_%'";
-    let before = c.sql(restart);
+    let before = c.slot("restart_lsn");
     c.sql_in(
         "postgres",
         "CREATE TABLE busy AS SELECT i FROM generate_series(1, 100000) i",
     );
     wait_until("restart_lsn moves", || {
         c.sql_in("postgres", "CHECKPOINT");
-        c.is_true(&format!("SELECT ({restart}) > '{before}'"))
+        c.slot_is(&format!("restart_lsn > '{before}'"))
     });
 }
 

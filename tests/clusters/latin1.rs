@@ -20,7 +20,8 @@ fn a_latin1_database_comes_back() {
          UPDATE \"Größe\" SET wert = 'naïve ÿ' WHERE \"Schlüssel\" = '¡¢£';
          DELETE FROM \"Größe\" WHERE \"Schlüssel\" = 'ÄÖÜß';
          COMMENT ON TABLE \"Größe\" IS 'übergroß';
-         CREATE TYPE stimmung AS ENUM ('fröhlich'); CREATE TABLE s (a stimmung); INSERT INTO s VALUES ('fröhlich');
+         CREATE TYPE stimmung AS ENUM ('fröhlich'); CREATE TABLE s (a stimmung);
+         INSERT INTO s VALUES ('fröhlich');
          INSERT INTO \"Größe\" SELECT 'ö' || i, 'ü' || chr(228) FROM generate_series(1, 100) i;",
     );
     let output = c.psql_bytes("app", &script);
@@ -43,7 +44,11 @@ fn a_latin1_database_comes_back() {
 #[test]
 fn an_sql_ascii_database_comes_back() {
     let c = Cluster::builder().encoding("SQL_ASCII").back_up();
-    let output = c.psql_bytes("app", b"CREATE TABLE t (a text PRIMARY KEY); INSERT INTO t VALUES ('\xff\xfe'), ('\xc3\xa4'); DELETE FROM t WHERE a = '\xc3\xa4';");
+    let output = c.psql_bytes(
+        "app",
+        b"CREATE TABLE t (a text PRIMARY KEY);
+    INSERT INTO t VALUES ('\xff\xfe'), ('\xc3\xa4'); DELETE FROM t WHERE a = '\xc3\xa4';",
+    );
     assert!(
         output.status.success(),
         "{}",

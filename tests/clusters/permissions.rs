@@ -4,8 +4,11 @@ use harness::Cluster;
 
 fn with_roles() -> Cluster {
     let c = Cluster::backed_up();
-    c.sql("CREATE ROLE mallory LOGIN; CREATE ROLE watcher LOGIN IN ROLE pg_monitor; GRANT CREATE ON SCHEMA public TO mallory;
-           CREATE TABLE t (a int)");
+    c.sql(
+        "CREATE ROLE mallory LOGIN; CREATE ROLE watcher LOGIN IN ROLE pg_monitor;
+           GRANT CREATE ON SCHEMA public TO mallory;
+           CREATE TABLE t (a int)",
+    );
     c
 }
 
@@ -69,8 +72,13 @@ fn ddl_history_takes_rows_from_nobody_else() {
 #[test]
 fn anybodys_ddl_is_recorded_under_their_role() {
     let c = with_roles();
-    c.sql("SET ROLE mallory; CREATE TABLE mine (a int); INSERT INTO mine VALUES (1); CREATE VIEW seen AS SELECT * FROM mine");
-    assert_eq!(c.sql("SELECT DISTINCT executed_by FROM ddl_history WHERE object_identity LIKE 'public.mine%'"), "mallory");
+    c.sql(
+        "SET ROLE mallory; CREATE TABLE mine (a int); INSERT INTO mine VALUES (1);
+           CREATE VIEW seen AS SELECT * FROM mine",
+    );
+    let recorded =
+        c.sql("SELECT DISTINCT executed_by FROM ddl_history WHERE object_identity = 'public.mine'");
+    assert_eq!(recorded, "mallory");
     c.assert_restores();
 }
 
@@ -122,8 +130,12 @@ COMMIT; \! touch /tmp/pg_incrbackup_was_here
 fn a_search_path_of_the_user_does_not_lead_our_code_astray() {
     let c = with_roles();
     c.sql("SET ROLE mallory;
-           CREATE FUNCTION public.quote_ident(text) RETURNS text LANGUAGE plpgsql AS 'BEGIN RAISE ''led astray''; END';
-           CREATE FUNCTION public.format(text, text) RETURNS text LANGUAGE plpgsql AS 'BEGIN RAISE ''led astray''; END';
-           SET search_path = public, pg_catalog; CREATE TABLE traps (a int); ALTER TABLE traps ADD b int; DROP TABLE traps; CREATE TABLE kept (a int); INSERT INTO kept VALUES (1)");
+           CREATE FUNCTION public.quote_ident(text) RETURNS text LANGUAGE plpgsql AS 'BEGIN RAISE ''led astray'';
+           END';
+           CREATE FUNCTION public.format(text, text) RETURNS text LANGUAGE plpgsql AS 'BEGIN RAISE ''led astray'';
+           END';
+           SET search_path = public, pg_catalog; CREATE TABLE traps (a int);
+           ALTER TABLE traps ADD b int; DROP TABLE traps; CREATE TABLE kept (a int);
+           INSERT INTO kept VALUES (1)");
     c.assert_restores();
 }

@@ -14,8 +14,10 @@ const LOAD: &str = "
     CREATE TABLE copied AS SELECT * FROM t;
     ALTER TABLE t ADD d timestamptz DEFAULT now();
     ALTER TABLE t ADD e uuid DEFAULT gen_random_uuid();
-    BEGIN; TRUNCATE copied; INSERT INTO copied (a) VALUES (1); ALTER TABLE copied RENAME TO renamed; COMMIT;
-    BEGIN; INSERT INTO t (a) VALUES (1000); SAVEPOINT s; INSERT INTO t (a) VALUES (1001); ROLLBACK TO s; COMMIT;
+    BEGIN; TRUNCATE copied; INSERT INTO copied (a) VALUES (1);
+    ALTER TABLE copied RENAME TO renamed; COMMIT;
+    BEGIN; INSERT INTO t (a) VALUES (1000); SAVEPOINT s; INSERT INTO t (a) VALUES (1001);
+    ROLLBACK TO s; COMMIT;
     DROP TABLE renamed;
 ";
 
@@ -133,10 +135,16 @@ fn decoder_raw_restores_what_it_can_carry() {
     let Some(c) = through_decoder_raw("on") else {
         return;
     };
-    c.sql("CREATE TABLE t (a int PRIMARY KEY, b text); INSERT INTO t SELECT i, 'x' FROM generate_series(1, 50) i;
-           UPDATE t SET b = 'y' WHERE a < 10; DELETE FROM t WHERE a > 40; ALTER TABLE t ADD c int; INSERT INTO t VALUES (100, 'z', 1);
-           CREATE TABLE u (a int PRIMARY KEY); INSERT INTO u VALUES (1); TRUNCATE u; INSERT INTO u VALUES (2);
-           BEGIN; CREATE TABLE v (a int PRIMARY KEY); INSERT INTO v VALUES (1); COMMIT; DROP TABLE v;");
+    c.sql(
+        "CREATE TABLE t (a int PRIMARY KEY, b text);
+           INSERT INTO t SELECT i, 'x' FROM generate_series(1, 50) i;
+           UPDATE t SET b = 'y' WHERE a < 10; DELETE FROM t WHERE a > 40; ALTER TABLE t ADD c int;
+           INSERT INTO t VALUES (100, 'z', 1);
+           CREATE TABLE u (a int PRIMARY KEY); INSERT INTO u VALUES (1); TRUNCATE u;
+           INSERT INTO u VALUES (2);
+           BEGIN; CREATE TABLE v (a int PRIMARY KEY); INSERT INTO v VALUES (1); COMMIT;
+           DROP TABLE v;",
+    );
     c.assert_restores();
 }
 

@@ -12,7 +12,10 @@ fn identity(c: &Cluster, table: &str) -> String {
 #[test]
 fn a_table_without_a_key_gets_full_at_setup() {
     let c = Cluster::builder().start();
-    c.sql("CREATE TABLE bare (a int, b text); INSERT INTO bare VALUES (1, 'x'), (1, 'x'), (NULL, NULL)");
+    c.sql(
+        "CREATE TABLE bare (a int, b text);
+           INSERT INTO bare VALUES (1, 'x'), (1, 'x'), (NULL, NULL)",
+    );
     c.sql("CREATE EXTENSION pg_incrbackup");
     c.sql("SELECT * FROM incr_setup()");
     assert_eq!(identity(&c, "bare"), "f");
@@ -23,7 +26,10 @@ fn a_table_without_a_key_gets_full_at_setup() {
 #[test]
 fn a_table_made_later_without_a_key_gets_full_at_once() {
     let c = Cluster::backed_up();
-    c.sql("BEGIN; CREATE TABLE bare (a int); INSERT INTO bare VALUES (1), (1), (2); UPDATE bare SET a = 3 WHERE a = 2; COMMIT");
+    c.sql(
+        "BEGIN; CREATE TABLE bare (a int); INSERT INTO bare VALUES (1), (1), (2);
+           UPDATE bare SET a = 3 WHERE a = 2; COMMIT",
+    );
     assert_eq!(identity(&c, "bare"), "f");
     c.sql("DELETE FROM bare WHERE ctid = '(0,1)'");
     c.assert_restores();
@@ -32,7 +38,10 @@ fn a_table_made_later_without_a_key_gets_full_at_once() {
 #[test]
 fn a_fitting_unique_index_is_preferred() {
     let c = Cluster::backed_up();
-    c.sql("CREATE TABLE u (a int NOT NULL UNIQUE, b text); INSERT INTO u VALUES (1, 'x'); UPDATE u SET b = 'y'");
+    c.sql(
+        "CREATE TABLE u (a int NOT NULL UNIQUE, b text); INSERT INTO u VALUES (1, 'x');
+           UPDATE u SET b = 'y'",
+    );
     assert_eq!(identity(&c, "u"), "i");
     c.assert_restores();
 }
@@ -68,7 +77,11 @@ fn full_is_taken_back_when_a_key_appears() {
 #[test]
 fn an_identity_that_the_user_chose_stays() {
     let c = Cluster::backed_up();
-    c.sql("CREATE TABLE t (a int PRIMARY KEY, b int); ALTER TABLE t REPLICA IDENTITY FULL; ALTER TABLE t ADD COLUMN c int; INSERT INTO t VALUES (1, 1, 1); UPDATE t SET b = NULL");
+    c.sql(
+        "CREATE TABLE t (a int PRIMARY KEY, b int); ALTER TABLE t REPLICA IDENTITY FULL;
+           ALTER TABLE t ADD COLUMN c int; INSERT INTO t VALUES (1, 1, 1);
+           UPDATE t SET b = NULL",
+    );
     assert_eq!(identity(&c, "t"), "f");
     c.assert_restores();
 }
@@ -76,13 +89,16 @@ fn an_identity_that_the_user_chose_stays() {
 #[test]
 fn every_partition_has_an_identity_of_its_own() {
     let c = Cluster::backed_up();
-    c.sql("CREATE TABLE p (a int, b text) PARTITION BY RANGE (a);
+    c.sql(
+        "CREATE TABLE p (a int, b text) PARTITION BY RANGE (a);
            CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10);
            CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (10) TO (20);
-           CREATE TABLE loose (a int, b text); ALTER TABLE p ATTACH PARTITION loose FOR VALUES FROM (20) TO (30);
+           CREATE TABLE loose (a int, b text);
+           ALTER TABLE p ATTACH PARTITION loose FOR VALUES FROM (20) TO (30);
            INSERT INTO p SELECT i, 'x' FROM generate_series(0, 29) i;
            UPDATE p SET b = 'moved', a = a + 10 WHERE a < 20;
-           DELETE FROM p WHERE a % 3 = 0;");
+           DELETE FROM p WHERE a % 3 = 0;",
+    );
     for table in ["p1", "p2", "loose"] {
         assert_eq!(identity(&c, table), "f", "{table}");
     }
@@ -97,7 +113,7 @@ fn nothing_as_identity_is_refused_or_replaced_but_never_silent() {
     let updated = c.try_sql("UPDATE t SET b = 2");
     if updated.is_ok() && identity(&c, "t") == "n" {
         c.flush();
-        let health = c.sql("SELECT level, reasons FROM incr_slot_health()");
+        let health = c.health();
         assert!(!health.starts_with("ok"), "lost in silence: {health}");
     } else {
         c.assert_restores();
@@ -124,7 +140,7 @@ fn with_warn_health_names_the_table() {
         .setting("pg_incrbackup.replica_identity", "warn")
         .back_up();
     c.sql("CREATE TABLE bare_one (a int); INSERT INTO bare_one VALUES (1)");
-    let health = c.sql("SELECT level, reasons FROM incr_slot_health()");
+    let health = c.health();
     assert!(
         health.starts_with("warning") && health.contains("bare_one"),
         "{health}"

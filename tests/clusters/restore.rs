@@ -173,7 +173,8 @@ fn an_always_trigger_does_not_fire_again_and_is_on_afterwards() {
     let c = Cluster::builder().start();
     let make = "CREATE TABLE log$ (n int);
         CREATE TABLE t$ (a int PRIMARY KEY);
-        CREATE FUNCTION f$() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO public.log$ VALUES (NEW.a); RETURN NEW; END';
+        CREATE FUNCTION f$() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO public.log$ VALUES (NEW.a);
+        RETURN NEW; END';
         CREATE TRIGGER tr BEFORE INSERT ON t$ FOR EACH ROW EXECUTE FUNCTION f$();
         ALTER TABLE t$ ENABLE ALWAYS TRIGGER tr;
         CREATE RULE r AS ON UPDATE TO t$ DO ALSO INSERT INTO public.log$ VALUES (-1);
@@ -191,7 +192,8 @@ fn an_always_trigger_does_not_fire_again_and_is_on_afterwards() {
 fn event_triggers_of_the_source_do_not_fire_during_the_replay() {
     let c = Cluster::backed_up();
     c.sql("CREATE TABLE seen (tag text);
-           CREATE FUNCTION note() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO public.seen VALUES (tg_tag); END';
+           CREATE FUNCTION note() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO public.seen VALUES (tg_tag);
+           END';
            CREATE EVENT TRIGGER noted ON ddl_command_end EXECUTE FUNCTION note();
            CREATE TABLE a (a int); ALTER TABLE a ADD b int; DROP TABLE a;");
     c.assert_restores();
@@ -219,7 +221,10 @@ fn roles_that_are_missing_are_made_without_login_and_named() {
 #[test]
 fn database_properties_come_back() {
     let c = Cluster::backed_up();
-    c.sql("ALTER DATABASE app SET work_mem = '7MB'; COMMENT ON DATABASE app IS 'the app''s'; CREATE ROLE reader; GRANT CREATE ON DATABASE app TO reader");
+    c.sql(
+        "ALTER DATABASE app SET work_mem = '7MB'; COMMENT ON DATABASE app IS 'the app''s';
+           CREATE ROLE reader; GRANT CREATE ON DATABASE app TO reader",
+    );
     c.sql("SELECT incr_dump()");
     let restored = c.assert_restores().database;
     assert_eq!(c.sql_in(&restored, "SHOW work_mem"), "7MB");
@@ -240,8 +245,10 @@ fn an_archive_of_15_restores_into_18() {
     source.sql("CREATE TABLE t (a int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, b text NOT NULL, c numeric CHECK (c > 0));
         INSERT INTO t (b, c) SELECT 'row ' || i, i FROM generate_series(1, 100) i;
         UPDATE t SET b = E'two\nlines' WHERE a % 7 = 0; DELETE FROM t WHERE a % 5 = 0;
-        CREATE VIEW v AS SELECT a, b FROM t; CREATE INDEX ON t (b); ALTER TABLE t ADD d timestamptz DEFAULT now();
-        CREATE TABLE copy AS SELECT * FROM t; TRUNCATE copy; CREATE SEQUENCE s; SELECT nextval('s');");
+        CREATE VIEW v AS SELECT a, b FROM t; CREATE INDEX ON t (b);
+        ALTER TABLE t ADD d timestamptz DEFAULT now();
+        CREATE TABLE copy AS SELECT * FROM t; TRUNCATE copy; CREATE SEQUENCE s;
+        SELECT nextval('s');");
     let target = Cluster::builder()
         .version(18)
         .without("shared_preload_libraries")

@@ -383,6 +383,9 @@ fn xml_comes_back_where_the_server_has_it() {
         "CREATE TABLE x (id int, v xml);
            INSERT INTO x VALUES (1, '<a b=\"c\">&amp;</a>'), (1, 'text <b/>')",
     );
-    c.sql("UPDATE x SET v = '<!-- new --><z/>' WHERE v::text LIKE 'text%'; DELETE FROM x WHERE v::text LIKE '<a%'");
+    c.sql(
+        "UPDATE x SET v = '<!-- new --><z/>' WHERE v::text LIKE 'text%';
+           DELETE FROM x WHERE v::text LIKE '<a%'",
+    );
     c.assert_restores();
 }

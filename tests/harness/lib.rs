@@ -16,6 +16,7 @@
 //! PostgreSQL, which is this checkout's private copy (`tools/tree-bin.sh`).
 
 mod archive_files;
+mod capture;
 mod cluster;
 mod compare;
 mod installation;
