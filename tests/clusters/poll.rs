@@ -43,8 +43,7 @@ fn rereadable() -> Cluster {
 
 /// The directory of our slot in the data directory.
 fn slot_directory(c: &Cluster) -> String {
-    let slot =
-        c.sql("SELECT slot_name FROM pg_replication_slots WHERE slot_name LIKE 'pg_incrbackup_%'");
+    let slot = c.slot("slot_name");
     format!("data/pg_replslot/{slot}")
 }
 
