@@ -90,10 +90,7 @@ unsafe extern "C-unwind" fn startup(
     let (context, plugin_options) = unsafe { (&mut *ctx, &mut *plugin_options) };
     // SAFETY: the list holds DefElems, as output_plugin.h says.
     let pairs = unsafe { option_pairs(context.output_plugin_options) };
-    let options = Options::parse(&pairs).unwrap_or_else(|error| {
-        error.report(PgLogLevel::ERROR);
-        unreachable!("an error was raised")
-    });
+    let options = Options::parse(&pairs).unwrap_or_else(|failure| failure.raise());
     plugin_options.output_type = if options.is_binary {
         pg_sys::OutputPluginOutputType::OUTPUT_PLUGIN_BINARY_OUTPUT
     } else {
