@@ -7,6 +7,8 @@ use std::ffi::{CStr, CString};
 
 use pgrx::prelude::*;
 
+use super::session::quietly;
+
 /// What stands at a token's place, as far as anybody here asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TokenKind {
@@ -41,8 +43,13 @@ const ANY_KEYWORD: u16 = 9999;
 static KEYWORD_TOKENS: [u16; 1024] = [ANY_KEYWORD; 1024];
 
 /// The tokens of `text`. Raises what the scanner raises (an unterminated quote, say); text that the
-/// server has parsed before scans again.
+/// server has parsed before scans again. What the scanner only remarks (a name that is cut short,
+/// an escape) the user has been told already, so it is kept quiet.
 pub fn tokens(text: &[u8]) -> Vec<Token> {
+    quietly(|| scan(text))
+}
+
+fn scan(text: &[u8]) -> Vec<Token> {
     let upto = text.iter().position(|byte| *byte == 0).unwrap_or(text.len());
     let source = CString::new(&text[..upto]).unwrap_or_default();
     let mut extra = pg_sys::core_yy_extra_type::default();
@@ -58,7 +65,6 @@ pub fn tokens(text: &[u8]) -> Vec<Token> {
             &raw const pg_sys::ScanKeywords,
             KEYWORD_TOKENS.as_ptr(),
         );
-        // The user has had this warning already.
         (*extra).escape_string_warning = false;
         loop {
             let mut offset = 0;

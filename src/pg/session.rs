@@ -85,3 +85,26 @@ impl OutputSettings {
         }
     }
 }
+
+/// Runs `work` with notices off; an error gives the settings back with its subtransaction.
+pub fn quietly<R>(work: impl FnOnce() -> R) -> R {
+    // SAFETY: inside a transaction; guc.c copies the strings.
+    unsafe {
+        let level = pg_sys::NewGUCNestLevel();
+        for name in [c"client_min_messages", c"log_min_messages"] {
+            pg_sys::set_config_option(
+                name.as_ptr(),
+                c"error".as_ptr(),
+                pg_sys::GucContext::PGC_SUSET,
+                pg_sys::GucSource::PGC_S_SESSION,
+                pg_sys::GucAction::GUC_ACTION_SAVE,
+                true,
+                0,
+                false,
+            );
+        }
+        let result = work();
+        pg_sys::AtEOXact_GUC(true, level);
+        result
+    }
+}
