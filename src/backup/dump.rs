@@ -6,7 +6,7 @@
 //! process, which counts it for the status board, leaves out our own extension, and compresses.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -22,7 +22,8 @@ use crate::settings::{self, BaseFormat};
 
 /// How long pg_dump may wait for a table's lock before the base is given up and tried again. The
 /// DDL fence stands meanwhile.
-const LOCK_WAIT_TIMEOUT: &str = "10s";
+const LOCK_WAIT_TIMEOUT: &str = "5s";
+const BUFFER: usize = 256 * 1024;
 const POLL: Duration = Duration::from_millis(100);
 /// Lines of a program's messages that are kept for its error.
 const KEPT_MESSAGES: usize = 12;
@@ -154,8 +155,10 @@ pub fn database(
     } else if server::VERSION_NUM >= 170_000 {
         run("pg_dump", &arguments, file, &mut progress)?;
     } else {
+        // The filter hands on line by line.
+        let file = BufWriter::with_capacity(BUFFER, file);
         let filter = run("pg_dump", &arguments, Filter::new(file, left_out), &mut progress)?;
-        filter.finish().map_err(unwritable)?;
+        filter.finish().and_then(|mut file| file.flush()).map_err(unwritable)?;
     }
     Ok(())
 }
@@ -261,7 +264,7 @@ impl Messages {
 
     fn failure(self, name: &str, status: std::process::ExitStatus) -> Failure {
         let text = self.kept.join("\n");
-        let code = if text.contains("lock timeout") {
+        let code = if text.contains("timeout") && text.contains("LOCK TABLE") {
             PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE
         } else {
             PgSqlErrorCode::ERRCODE_EXTERNAL_ROUTINE_EXCEPTION
