@@ -6,7 +6,7 @@
 //! process, which counts it for the status board, leaves out our own extension, and compresses.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -22,7 +22,8 @@ use crate::settings::{self, BaseFormat};
 
 /// How long pg_dump may wait for a table's lock before the base is given up and tried again. The
 /// DDL fence stands meanwhile.
-const LOCK_WAIT_TIMEOUT: &str = "10s";
+const LOCK_WAIT_TIMEOUT: &str = "5s";
+const BUFFER: usize = 256 * 1024;
 const POLL: Duration = Duration::from_millis(100);
 /// Lines of a program's messages that are kept for its error.
 const KEPT_MESSAGES: usize = 12;
@@ -149,26 +150,15 @@ pub fn database(
     let unwritable = |error| cannot_write(&target, error);
     if format == BaseFormat::Compressed {
         let gzip = GzEncoder::new(file, Compression::default());
-        let filter = run(
-            "pg_dump",
-            &arguments,
-            Filter::new(gzip, left_out),
-            &mut progress,
-        )?;
-        filter
-            .finish()
-            .and_then(GzEncoder::finish)
-            .map_err(unwritable)?;
+        let filter = run("pg_dump", &arguments, Filter::new(gzip, left_out), &mut progress)?;
+        filter.finish().and_then(GzEncoder::finish).map_err(unwritable)?;
     } else if server::VERSION_NUM >= 170_000 {
         run("pg_dump", &arguments, file, &mut progress)?;
     } else {
-        let filter = run(
-            "pg_dump",
-            &arguments,
-            Filter::new(file, left_out),
-            &mut progress,
-        )?;
-        filter.finish().map_err(unwritable)?;
+        // The filter hands on line by line.
+        let file = BufWriter::with_capacity(BUFFER, file);
+        let filter = run("pg_dump", &arguments, Filter::new(file, left_out), &mut progress)?;
+        filter.finish().and_then(|mut file| file.flush()).map_err(unwritable)?;
     }
     Ok(())
 }
@@ -189,20 +179,13 @@ pub fn globals(base: &Path, source: &Source) -> Result<(), Failure> {
 /// Version of pg_dump in its own words, or why it can't be run.
 pub fn version() -> Result<String, Failure> {
     let mut text = Vec::new();
-    run(
-        "pg_dump",
-        &["--version".to_string()],
-        &mut text,
-        &mut |_| Ok(()),
-    )?;
+    run("pg_dump", &["--version".to_string()], &mut text, &mut |_| Ok(()))?;
     Ok(String::from_utf8_lossy(&text).trim().to_string())
 }
 
 /// Where a program of PostgreSQL is.
 pub fn program(name: &str) -> PathBuf {
-    settings::bin_directory()
-        .unwrap_or_else(server::binary_directory)
-        .join(name)
+    settings::bin_directory().unwrap_or_else(server::binary_directory).join(name)
 }
 
 /// Runs a program to its end, its output going to `out`.
@@ -268,16 +251,9 @@ impl Messages {
             if line.contains("dumping contents of table") {
                 tables += 1;
             }
-            if [
-                "error: ",
-                "detail: ",
-                "hint: ",
-                "warning: ",
-                "ERROR: ",
-                "FATAL: ",
-            ]
-            .iter()
-            .any(|word| line.contains(word))
+            if ["error: ", "detail: ", "hint: ", "warning: ", "ERROR: ", "FATAL: "]
+                .iter()
+                .any(|word| line.contains(word))
             {
                 self.kept.push(line);
                 self.kept.truncate(KEPT_MESSAGES);
@@ -288,7 +264,7 @@ impl Messages {
 
     fn failure(self, name: &str, status: std::process::ExitStatus) -> Failure {
         let text = self.kept.join("\n");
-        let code = if text.contains("lock timeout") {
+        let code = if text.contains("timeout") && text.contains("LOCK TABLE") {
             PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE
         } else {
             PgSqlErrorCode::ERRCODE_EXTERNAL_ROUTINE_EXCEPTION
@@ -346,11 +322,5 @@ fn cannot_write(path: &Path, error: io::Error) -> Failure {
     } else {
         PgSqlErrorCode::ERRCODE_IO_ERROR
     };
-    Failure::new(
-        code,
-        format!(
-            "could not write the output of \"{}\": {error}",
-            path.display()
-        ),
-    )
+    Failure::new(code, format!("could not write the output of \"{}\": {error}", path.display()))
 }
