@@ -578,16 +578,16 @@ awk "$awk_values"'
 { say "$encoding"; cat "$work/roles.sql"; } | sql -d "$target" || die "can't create the missing roles"
 sed -n 's/^CREATE ROLE \(.*\);$/created role \1/p' "$work/roles.sql"
 
-if [ $globals = yes ]; then         # 42710: it exists already
+if [ $globals = yes ]; then         # 42710: it exists already; 0...: notices and warnings
     sql -d "$target" -o /dev/null -v ON_ERROR_STOP=0 -v VERBOSITY=sqlstate -f "$globals_sql" 2>"$work/errors"
-    if grep -v ' 42710$' "$work/errors" >&2; then die "globals.sql could not be run completely"; fi
+    if grep -v ' \(42710\|0[01]...\)$' "$work/errors" >&2; then die "globals.sql could not be run completely"; fi
     say "ran globals.sql"
 fi
 
 # ---- 5. Base ---------------------------------------------------------------------------------------
 
-# Triggers on login must not run for us; earlier servers have neither them nor the setting.
-PGOPTIONS="${PGOPTIONS:-} -c default_transaction_read_only=off"
+# What the database itself sets must not disturb us, nor triggers on login (17 and later).
+PGOPTIONS="${PGOPTIONS:-} -c default_transaction_read_only=off -c session_replication_role=replica"
 [ "$version" -lt 170000 ] || PGOPTIONS="$PGOPTIONS -c event_triggers=off"
 export PGOPTIONS
 
@@ -610,44 +610,44 @@ fi
 
 # Under session_replication_role = replica only triggers and rules that were set to fire ALWAYS or in
 # REPLICA mode still fire. What they did at the source stands in the segments, so they must be quiet:
-# set to fire normally, that is not now, with the true state noted. DDL may make new ones: therefore
-# quiet again after each DDL block. DDL that may look at the state (ENABLE TRIGGER, a new partition
-# that takes over triggers) finds the true state: loud before it. And loud at the end.
-prologue='
-\unset DBNAME
-\unset USER
-\unset HOST
-\unset PORT
-\unset ENCODING
-CREATE TEMPORARY TABLE pg_incrbackup_quiet (kind text, id oid, state "char");
-CREATE TEMPORARY VIEW pg_incrbackup_firing AS
-    SELECT $$event$$ AS kind, oid AS id, evtenabled AS state,
-        format($$ALTER EVENT TRIGGER %I ENABLE %%s$$, evtname) AS command
+# they are set to fire normally, that is not now, and their true state is noted in a setting of the
+# session. DDL may make new ones, therefore quiet again after each DDL block. DDL that may look at the
+# state (ENABLE TRIGGER, a partition that takes over triggers) must find the true one: loud before it.
+# And loud at the end. Event triggers go first and come back last: ALTER TABLE would fire them.
+firing='(SELECT $$event$$ AS kind, oid AS id, evtenabled AS state,
+        pg_catalog.format($$ALTER EVENT TRIGGER %I ENABLE %%s$$, evtname) AS command
     FROM pg_catalog.pg_event_trigger
-    UNION ALL SELECT $$table$$, oid, tgenabled,
-        format($$ALTER TABLE ONLY %s ENABLE %%s TRIGGER %I$$, tgrelid::regclass, tgname)
-    FROM pg_catalog.pg_trigger
-    UNION ALL SELECT $$table$$, oid, ev_enabled,
-        format($$ALTER TABLE ONLY %s ENABLE %%s RULE %I$$, ev_class::regclass, rulename)
-    FROM pg_catalog.pg_rewrite;
-'
+    UNION ALL SELECT $$rule$$, oid, ev_enabled,
+        pg_catalog.format($$ALTER TABLE ONLY %s ENABLE %%s RULE %I$$, ev_class::pg_catalog.regclass, rulename)
+    FROM pg_catalog.pg_rewrite
+    UNION ALL SELECT $$trigger$$, oid, tgenabled,
+        pg_catalog.format($$ALTER TABLE ONLY %s ENABLE %%s TRIGGER %I$$, tgrelid::pg_catalog.regclass, tgname)
+    FROM pg_catalog.pg_trigger) AS firing'
 quiet='DO $quiet$ DECLARE r record; BEGIN
-    FOR r IN SELECT * FROM pg_temp.pg_incrbackup_firing WHERE state IN ($$A$$, $$R$$) ORDER BY kind, id LOOP
+    FOR r IN SELECT * FROM FIRING WHERE state IN ($$A$$, $$R$$) ORDER BY kind, id LOOP
         EXECUTE pg_catalog.format(r.command, $$$$);
-        INSERT INTO pg_temp.pg_incrbackup_quiet VALUES (r.kind, r.id, r.state);
+        PERFORM pg_catalog.set_config($$restore_sh.quiet$$, pg_catalog.concat(
+            pg_catalog.current_setting($$restore_sh.quiet$$, true), r.kind, $$:$$, r.id, r.state, $$ $$), false);
     END LOOP; END $quiet$;'
-loud='DO $loud$ DECLARE r record; BEGIN
-    FOR r IN SELECT command, CASE q.state WHEN $$A$$ THEN $$ALWAYS$$ ELSE $$REPLICA$$ END AS state
-        FROM pg_temp.pg_incrbackup_quiet AS q JOIN pg_temp.pg_incrbackup_firing AS f USING (kind, id)
-        WHERE f.state = $$O$$ AND kind IN (KINDS) ORDER BY id LOOP
-        EXECUTE pg_catalog.format(r.command, r.state);
+loud='DO $loud$ DECLARE r record; noted text := pg_catalog.current_setting($$restore_sh.quiet$$, true); BEGIN
+    FOR r IN SELECT *, pg_catalog.substring(noted, pg_catalog.concat(kind, $$:$$, id, $$([AR]) $$)) AS was
+        FROM FIRING WHERE state = $$O$$ AND kind ~ $$KINDS$$ ORDER BY kind DESC, id LOOP
+        CONTINUE WHEN r.was IS NULL;
+        EXECUTE pg_catalog.format(r.command, CASE r.was WHEN $$A$$ THEN $$ALWAYS$$ ELSE $$REPLICA$$ END);
     END LOOP;
-    DELETE FROM pg_temp.pg_incrbackup_quiet WHERE kind IN (KINDS); END $loud$;'
-one_line() { say "$1" | tr '\n' ' ' | sed "s/KINDS/$2/g; s/  */ /g"; }
-say "$prologue $quiet" >"$work/prologue.sql"
-one_line "$loud" '$$table$$, $$event$$' >"$work/epilogue.sql"
-QUIET=$(one_line "$quiet" '') LOUD_TABLE=$(one_line "$loud" '$$table$$') LOUD_EVENT=$(one_line "$loud" '$$event$$')
+    PERFORM pg_catalog.set_config($$restore_sh.quiet$$,
+        pg_catalog.regexp_replace(noted, $$(KINDS):\d+. $$, $$$$, $$g$$), false);
+    END $loud$;'
+one_line() {    # TEXT KINDS
+    say "$1" | awk -v firing="$firing" -v kinds="$2" '{
+        gsub(/FIRING/, firing); gsub(/KINDS/, kinds); gsub(/[ \n]+/, " "); printf "%s", $0 }'
+}
+QUIET=$(one_line "$quiet" '') LOUD_TABLE=$(one_line "$loud" 'rule|trigger') LOUD_EVENT=$(one_line "$loud" event)
 export QUIET LOUD_TABLE LOUD_EVENT
+# psql would put the values of its own variables where a text has :PORT, as in x[1:PORT].
+say '\unset DBNAME \unset USER \unset HOST \unset PORT \unset ENCODING' >"$work/prologue.sql"
+say "$QUIET" >>"$work/prologue.sql"
+one_line "$loud" 'event|rule|trigger' >"$work/epilogue.sql"
 
 feed() {        # all segments, one after the other; "starts" notes where each begins in the stream
     line=0 number=0
