@@ -175,7 +175,7 @@ awk_scan='
         } else if (kind == "transaction") {
             xid = value("xid"); lsn = lsn16(value("commit_lsn")); time = value("commit_time")
         } else if (kind == "position" && value("at") ~ /Z$/) { complete = NR; end = lsn16(value("lsn")) }
-        else if (kind == "ddl") print value("role"), "unknown" >> roles
+        else if (kind == "ddl" && value("role") != "") print value("role"), "unknown" >> roles
         else if (kind == "role") print value("name"), value("superuser") >> roles
         else if (kind == "footer") { footer = lsn16(value("end_lsn")) " " value("transactions") }
         else if (part == "setting" && substr($0, 1, 12) == "\\unrestrict ") {
