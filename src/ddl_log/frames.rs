@@ -33,6 +33,10 @@ pub struct Frame {
     /// Names of the relations that the statement is about, for those that no event trigger sees.
     pub subjects: Vec<Sql>,
     pub added_columns: Vec<Sql>,
+    /// The partition that DETACH takes off, with the check constraints that it had.
+    pub detached: Option<(pgrx::pg_sys::Oid, Vec<pgrx::pg_sys::Oid>)>,
+    /// The text has a word like 'now', which becomes a constant when it is read.
+    pub fixes_time: bool,
     pub is_commit_prepared: bool,
     /// It changed the schema of a database whose changes are captured without our extension.
     pub is_lost: bool,
@@ -42,7 +46,10 @@ pub struct Frame {
 pub struct Later {
     pub history: HistoryTable,
     pub record: Record,
-    pub if_permanent: Option<(Sql, Sql)>,
+    /// The relation by whose look the row is written.
+    pub made: Option<(Sql, Sql)>,
+    /// Its columns are the text.
+    pub is_as_made: bool,
     pub holds_session_lock: bool,
 }
 
@@ -72,7 +79,9 @@ pub fn pop(number: u64) -> Option<Frame> {
 
 /// Works on the innermost statement, taken out for the time so that `work` may call PostgreSQL.
 pub fn with_top(work: impl FnOnce(&mut Frame)) {
-    let Some(mut frame) = FRAMES.with_borrow_mut(Vec::pop) else { return };
+    let Some(mut frame) = FRAMES.with_borrow_mut(Vec::pop) else {
+        return;
+    };
     work(&mut frame);
     FRAMES.with_borrow_mut(|frames| frames.push(frame));
 }
@@ -86,7 +95,11 @@ pub fn import_target() -> Option<Sql> {
 /// its commits.
 pub fn transaction_ended(committed: bool) {
     let goes_on = |frame: &Frame| {
-        committed && frame.later.as_ref().is_some_and(|later| later.holds_session_lock)
+        committed
+            && frame
+                .later
+                .as_ref()
+                .is_some_and(|later| later.holds_session_lock)
     };
     FRAMES.with_borrow_mut(|frames| frames.retain(goes_on));
 }

@@ -6,23 +6,24 @@
 
 use std::cell::Cell;
 
+use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use super::frames::{self, Frame, Later};
-use super::history::{Object, Record, WrittenRow};
+use super::history::{Object, Record, WrittenRow, COLUMNS};
 use super::plan::{self, Moment, Plan};
 use super::session::session;
 use super::ways::{way_of, Way};
-use super::{amend, objects};
+use super::{amend, objects, synthesize};
 use crate::pg::ddl_database::{needs_empty, NeedsEmpty};
 use crate::pg::ddl_history::HistoryTable;
 use crate::pg::ddl_hook::{install, Callbacks};
 use crate::pg::ddl_node::Sql;
 use crate::pg::ddl_statement::Statement;
 use crate::pg::ddl_subtransaction::{attempt, Failure};
-use crate::pg::{ddl_catalog, ddl_history, ddl_touched, server};
-use crate::settings::{self, OnLogError};
+use crate::pg::{ddl_catalog, ddl_history, ddl_touched, quote, server};
 use crate::replica_identity::{self, Touched};
+use crate::settings::{self, OnLogError};
 use crate::{capture, status};
 
 thread_local! {
@@ -45,7 +46,10 @@ pub fn init() {
 fn before_utility(statement: &Statement) -> u64 {
     if statement.node_tag() == pg_sys::NodeTag::T_TransactionStmt {
         return match statement.is_commit_prepared() {
-            true => frames::push(Frame { is_commit_prepared: true, ..Frame::default() }),
+            true => frames::push(Frame {
+                is_commit_prepared: true,
+                ..Frame::default()
+            }),
             false => 0,
         };
     }
@@ -61,17 +65,31 @@ fn before_utility(statement: &Statement) -> u64 {
     }
     let Some(history) = ddl_history::find() else {
         let is_lost = plan::is_captured_without_history();
-        return if is_lost { frames::push(Frame { is_lost, ..Frame::default() }) } else { 0 };
+        return if is_lost {
+            frames::push(Frame {
+                is_lost,
+                ..Frame::default()
+            })
+        } else {
+            0
+        };
     };
     let planned = attempt(|| {
+        history.ensure_shape(COLUMNS);
         let frame = facts(statement, way);
-        (frame, plan::plan(statement, tag, way, import_target.as_ref()))
+        (
+            frame,
+            plan::plan(statement, tag, way, import_target.as_ref()),
+        )
     });
     match planned {
         Ok((_, None)) if way == Way::Explain => 0,
         Ok((frame, None)) => frames::push(frame),
         Ok((frame, Some(plan))) => frames::push(begin(history, frame, plan)),
-        Err(failure) => frames::push(Frame { failure: Some(failure), ..Frame::default() }),
+        Err(failure) => frames::push(Frame {
+            failure: Some(failure),
+            ..Frame::default()
+        }),
     }
 }
 
@@ -82,35 +100,62 @@ fn facts(statement: &Statement, way: Way) -> Frame {
         import_target: statement.import_target(),
         touched: Touched {
             tables: ddl_touched::touched_tables(statement),
-            named: ddl_touched::created_relation(statement).into_iter().collect(),
+            named: ddl_touched::created_relation(statement)
+                .into_iter()
+                .collect(),
             identity_is_set: statement.sets_replica_identity(),
             has_dropped: false,
         },
         subjects: plan::subjects(statement),
         added_columns: statement.added_columns(),
+        fixes_time: plan::fixes_time(statement),
+        detached: detached(statement),
         ..Frame::default()
     }
 }
 
+/// DETACH … CONCURRENTLY leaves the partition's bounds behind as a check constraint.
+fn detached(statement: &Statement) -> Option<(pg_sys::Oid, Vec<pg_sys::Oid>)> {
+    let partition = statement
+        .commits_by_itself()
+        .then(|| statement.detached_partition())??;
+    let constraints = amend::check_constraints(partition);
+    Some((
+        partition,
+        constraints
+            .into_iter()
+            .map(|constraint| constraint.oid)
+            .collect(),
+    ))
+}
+
 /// Takes the lock that a base backup's fence waits for, and writes the row where it is time.
 fn begin(history: HistoryTable, mut frame: Frame, plan: Plan) -> Frame {
-    let later = |record, if_permanent, holds_session_lock| {
-        Some(Later { history, record, if_permanent, holds_session_lock })
-    };
-    match plan.moment {
+    let holds_session_lock = matches!(plan.moment, Moment::AfterCommit);
+    let is_as_made = matches!(plan.moment, Moment::AsMade(..));
+    let made = match plan.moment {
         Moment::Before => {
             record_roles(history, &plan.record, plan.roles);
             frame.row = Some(WrittenRow::insert(history, plan.record));
+            return frame;
         }
         Moment::AfterCommit => {
             history.lock_for_session();
-            frame.later = later(plan.record, None, true);
+            None
         }
-        Moment::IfPermanent(schema, name) => {
+        Moment::IfPermanent(schema, name) | Moment::AsMade(schema, name) => {
             history.lock();
-            frame.later = later(plan.record, Some((schema, name)), false);
+            Some((schema, name))
         }
-    }
+    };
+    let record = plan.record;
+    frame.later = Some(Later {
+        history,
+        record,
+        made,
+        is_as_made,
+        holds_session_lock,
+    });
     frame
 }
 
@@ -128,7 +173,9 @@ fn record_roles(history: HistoryTable, record: &Record, roles: Vec<Sql>) {
 }
 
 fn after_utility(number: u64) {
-    let Some(mut frame) = frames::pop(number) else { return };
+    let Some(mut frame) = frames::pop(number) else {
+        return;
+    };
     if frame.is_commit_prepared {
         return server::set_latch(status::latch_of(server::my_database()));
     }
@@ -147,20 +194,27 @@ fn after_utility(number: u64) {
     finish(frame);
 }
 
-fn insert_later(later: Later) -> Option<WrittenRow> {
-    let is_temporary = later.if_permanent.as_ref().is_some_and(|(schema, name)| {
-        ddl_touched::relation_named(schema, name).is_none()
-    });
-    let row = (!is_temporary).then(|| WrittenRow::insert(later.history, later.record));
+fn insert_later(mut later: Later) -> Option<WrittenRow> {
+    if let Some((schema, name)) = &later.made {
+        let relation = ddl_touched::relation_named(schema, name)?;
+        if later.is_as_made {
+            let columns = ddl_touched::columns_as_made(relation);
+            let name = quote::qualified(schema, name);
+            later.record.replay_text = Some(synthesize::create_table_like(&name, &columns));
+        }
+    }
+    let row = WrittenRow::insert(later.history, later.record);
     if later.holds_session_lock {
         later.history.unlock_for_session();
     }
-    row
+    Some(row)
 }
 
 /// Completes the statement's row, and gives the tables it touched an identity where they lack one.
 fn finish(mut frame: Frame) {
-    let Some(mut row) = frame.row.take() else { return };
+    let Some(mut row) = frame.row.take() else {
+        return;
+    };
     complete(&mut row, &mut frame);
     let kept = attempt(|| replica_identity::after_statement(&frame.touched));
     if let Err(failure) = kept {
@@ -173,8 +227,10 @@ fn complete(row: &mut WrittenRow, frame: &mut Frame) {
     if objects.is_empty() && !row.is_completed() {
         objects = frame.subjects.drain(..).map(Object::table).collect();
     }
-    objects.into_iter().for_each(|object| row.add_object(object));
-    match attempt(|| amend::fixed_values(&frame.touched.tables, &frame.added_columns)) {
+    objects
+        .into_iter()
+        .for_each(|object| row.add_object(object));
+    match attempt(|| amend::what_text_leaves_out(frame)) {
         Ok(fixed) => row.append_replay(&fixed),
         Err(failure) => report(&failure),
     }
@@ -199,30 +255,30 @@ pub fn record_own(command: &'static str, text: &[u8], table: Sql) {
 
 /// What becomes of a statement that could not be recorded.
 pub(super) fn report(failure: &Failure) {
-    let message = format!("DDL could not be recorded for the backup: {}", failure.message);
+    let message = format!(
+        "DDL could not be recorded for the backup: {}",
+        failure.message
+    );
+    let report = ErrorReport::new(failure.sqlstate, message.clone(), "ddl_log");
     if settings::on_log_error() == OnLogError::Error {
-        ereport!(
-            PgLogLevel::ERROR,
-            failure.sqlstate,
-            message.clone(),
-            "pg_incrbackup.on_log_error is \"error\", so the statement fails."
-        );
+        return report
+            .set_detail("pg_incrbackup.on_log_error is \"error\", so the statement fails.")
+            .report(PgLogLevel::ERROR);
     }
-    let database = server::my_database();
-    status::update(database, |entry| {
+    status::update(server::my_database(), |entry| {
         entry.flags += 1;
         entry.broken.set(&message);
     });
-    ereport!(
-        PgLogLevel::WARNING,
-        failure.sqlstate,
-        message,
-        "The statement goes on. Restoring from the increments may fail from here on, until incr_setup(new_chain => true) begins a new chain."
-    );
+    report
+        .set_detail("The statement goes on; a restore from the increments may fail from here on.")
+        .set_hint("Run incr_setup(new_chain => true) to begin a new chain.")
+        .report(PgLogLevel::WARNING);
 }
 
 fn step_aside_for(statement: &Statement) {
-    let Some(need) = needs_empty(statement) else { return };
+    let Some(need) = needs_empty(statement) else {
+        return;
+    };
     ASIDE.set(Some(need));
     capture::step_aside(need.database);
 }
