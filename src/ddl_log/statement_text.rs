@@ -94,12 +94,16 @@ impl StatementText {
     /// True for a token that begins like a string constant.
     fn is_string(&self, place: usize) -> bool {
         let rest = &self.text[self.tokens[place].offset..];
-        match rest {
-            [b'\'' | b'$', ..] => true,
-            [b'e' | b'E' | b'n' | b'N' | b'b' | b'B' | b'x' | b'X', b'\'', ..] => true,
-            [b'u' | b'U', b'&', b'\'', ..] => true,
-            _ => false,
-        }
+        matches!(
+            rest,
+            [b'\'' | b'$', ..]
+                | [
+                    b'e' | b'E' | b'n' | b'N' | b'b' | b'B' | b'x' | b'X',
+                    b'\'',
+                    ..
+                ]
+                | [b'u' | b'U', b'&', b'\'', ..]
+        )
     }
 
     /// The text without the list items that begin at these offsets of the query string, each with

@@ -155,12 +155,13 @@ impl Statement {
 
     /// The partition that DETACH takes off.
     pub fn detached_partition(&self) -> Option<pg_sys::Oid> {
-        use pg_sys::AlterTableType::{AT_DetachPartition, AT_DetachPartitionFinalize};
         self.alter_commands().into_iter().find_map(|command| {
             // SAFETY: a command of this statement's tree; DETACH's definition is a PartitionCmd.
             unsafe {
                 let subtype = (*command).subtype;
-                if !matches!(subtype, AT_DetachPartition | AT_DetachPartitionFinalize) {
+                if subtype != pg_sys::AlterTableType::AT_DetachPartition
+                    && subtype != pg_sys::AlterTableType::AT_DetachPartitionFinalize
+                {
                     return None;
                 }
                 let partition = (*(*command).def.cast::<pg_sys::PartitionCmd>()).name;
