@@ -3,9 +3,11 @@
 //! This file lists the rooms and calls their `init()` in order; each room's own file says what it
 //! does. Direction of use: archive <- pg (the FFI fence) <- features <- api.
 
+mod api;
 mod backup;
 mod capture;
 mod ddl_log;
+mod health;
 mod output_plugin;
 mod pg;
 mod replica_identity;

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use pgrx::prelude::*;
 
+pub use crate::pg::shared::is_there;
 use crate::pg::shared::{BOARD, WAKE};
 
 /// Databases of one cluster that can be backed up at once.
@@ -125,6 +126,9 @@ pub struct DatabaseStatus {
     pub rotate_wanted: u64,
     pub rotate_done: u64,
     pub rotated_file: Text<400>,
+    /// Set by incr_teardown(drop_slot => false): no capture worker is started until incr_setup() or
+    /// a restart of the server.
+    pub held: bool,
     /// Backend for whose DROP/RENAME DATABASE the worker stays away; 0 when none.
     pub aside_for: i32,
     pub base: BaseStatus,
@@ -142,9 +146,13 @@ pub struct BaseStatus {
     pub finished_at: i64,
     pub tables_done: u32,
     pub bytes: u64,
+    /// Tables that were given a replica identity by the last setup.
+    pub identities: u32,
     pub path: Text<400>,
     pub error: Text<600>,
-    /// SQLSTATE-like five characters for `error`.
+    pub hint: Text<300>,
+    /// SQLSTATE of `error`, packed as PostgreSQL packs it (MAKE_SQLSTATE).
+    pub error_code: i32,
     pub waiting_for: Text<300>,
 }
 
@@ -180,8 +188,11 @@ impl Default for WakeTable {
     }
 }
 
-/// The entry of `database`, copied.
+/// The entry of `database`, copied; `None` too where the library was not preloaded.
 pub fn read(database: pg_sys::Oid) -> Option<DatabaseStatus> {
+    if !is_there() {
+        return None;
+    }
     let board = BOARD.share();
     board
         .databases
@@ -192,6 +203,9 @@ pub fn read(database: pg_sys::Oid) -> Option<DatabaseStatus> {
 
 /// Every entry in use, copied.
 pub fn read_all() -> Vec<DatabaseStatus> {
+    if !is_there() {
+        return Vec::new();
+    }
     let board = BOARD.share();
     board
         .databases

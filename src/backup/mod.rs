@@ -1,2 +1,69 @@
-//! backup
-pub fn start_if_due(_database: pgrx::pg_sys::Oid) {}
+//! Base backups: full dumps that join the stream of increments, and the setup that makes the first.
+//!
+//! A base worker (`job`) does the work in a process of its own; everybody else starts one and looks
+//! at the status board. `base` makes one base out of a snapshot (`pg::snapshot`), a dump (`dump`) and
+//! the database's properties; `setup` makes the slot and the chain around the first.
+
+mod base;
+mod board;
+mod dump;
+mod job;
+mod leave_out;
+pub mod place;
+pub mod preflight;
+mod properties;
+mod schedule;
+mod setup;
+
+use archive::time;
+use chrono::DateTime;
+use pgrx::prelude::*;
+
+pub use self::job::{start, Job, Started};
+pub use self::setup::drop_slot;
+
+use crate::pg::server;
+use crate::{settings, status};
+
+/// Starts a scheduled base of `database` when one is due. For the launcher, once a minute or so;
+/// needs neither a database nor a transaction.
+pub fn start_if_due(database: pg_sys::Oid) {
+    let Some(schedule) = settings::base_schedule() else {
+        return;
+    };
+    let entry = status::read(database).unwrap_or_default();
+    if entry.base.pid != 0 || entry.held || !entry.broken.is_empty() {
+        return;
+    }
+    let Ok(Some(chain)) = place::latest_chain(database) else {
+        return;
+    };
+    // The first base of a chain is setup's.
+    let Some(newest) = chain
+        .bases()
+        .ok()
+        .and_then(|bases| bases.last().map(|b| b.taken_at))
+    else {
+        return;
+    };
+    let tried = DateTime::from_timestamp_micros(entry.base.started_at).unwrap_or_default();
+    if chain.info.ended.is_some() || !schedule::due(&schedule, newest.max(tried), time::now()) {
+        return;
+    }
+    if let Err(failure) = start(database, Job::Base) {
+        failure.log(PgLogLevel::LOG);
+    }
+}
+
+/// Ends a running base of `database`, whose files it removes, and waits until it is gone. For
+/// commands that need the database for themselves, and for incr_teardown().
+pub fn stop(database: pg_sys::Oid) {
+    let pid = status::read(database).map_or(0, |entry| entry.base.pid);
+    if pid == 0 || pid == std::process::id() as i32 {
+        return;
+    }
+    server::terminate(pid);
+    while server::is_backend_alive(pid) {
+        server::wait_a_moment(std::time::Duration::from_millis(20));
+    }
+}

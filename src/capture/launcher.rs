@@ -13,6 +13,7 @@ use pgrx::bgworkers::{
 };
 use pgrx::prelude::*;
 
+use super::shutdown;
 use crate::pg::{databases, server, slot};
 use crate::status::{self, Phase};
 use crate::{backup, settings};
@@ -52,11 +53,9 @@ pub extern "C-unwind" fn pg_incrbackup_launcher_main(_argument: pg_sys::Datum) {
     status::set_launcher_pid(std::process::id() as i32);
     status::publish_launcher_latch(server::my_latch());
     let mut launcher = Launcher::default();
-    while !BackgroundWorker::sigterm_received() {
+    while !shutdown::is_requested() {
         let sleep = launcher.look();
-        if !BackgroundWorker::wait_latch(Some(sleep)) {
-            break;
-        }
+        shutdown::sleep(sleep);
         if BackgroundWorker::sighup_received() {
             server::reload_settings();
         }

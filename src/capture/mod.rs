@@ -12,6 +12,7 @@ mod journal;
 mod launcher;
 mod poll;
 mod sequence_sync;
+mod shutdown;
 mod step_aside;
 mod stream;
 mod worker;

@@ -16,6 +16,7 @@ use super::error::{CaptureError, Result};
 use super::foreign::{history_name, Translator};
 use super::journal::Journal;
 use super::sequence_sync::SequenceSync;
+use super::shutdown;
 use super::stream::{self, POSITION_INTERVAL};
 use crate::pg::server;
 use crate::status::{self, DatabaseStatus};
@@ -78,13 +79,13 @@ impl PollReader {
     pub fn run(&mut self) -> Result<()> {
         self.sequences
             .write_all(&mut self.journal, self.confirmed)?;
-        while !BackgroundWorker::sigterm_received() {
+        while !shutdown::is_requested() {
             while self.round()? {}
             self.finish_round()?;
-            if BackgroundWorker::sigterm_received() {
+            if shutdown::is_requested() {
                 break;
             }
-            BackgroundWorker::wait_latch(Some(self.sleep()));
+            shutdown::sleep(self.sleep());
             stream::worker_interrupts();
         }
         Err(CaptureError::Shutdown)
@@ -100,11 +101,12 @@ impl PollReader {
         if let Some(last) = last {
             self.journal.sync()?;
             self.consume(last)?;
+            self.journal.ensure_whole()?;
         } else {
             self.read = flushed;
         }
         self.report();
-        Ok(last.is_some() && !BackgroundWorker::sigterm_received())
+        Ok(last.is_some() && !shutdown::is_requested())
     }
 
     /// Writes what a peek returns; the position of its last row, which is a COMMIT.

@@ -15,6 +15,7 @@ use super::error::{CaptureError, Result};
 use super::foreign::{history_name, Translator};
 use super::journal::Journal;
 use super::sequence_sync::SequenceSync;
+use super::shutdown;
 use crate::pg::decoding::{Decoder, Step};
 use crate::pg::{moved_sequences, plugin, server};
 use crate::settings;
@@ -94,13 +95,13 @@ impl StreamReader {
             Lsn(self.decoder.confirmed()),
         )?;
         self.journal.borrow_mut().sync()?;
-        while !BackgroundWorker::sigterm_received() {
+        while !shutdown::is_requested() {
             self.read_what_is_there()?;
             let sleep = self.finish_round()?;
-            if BackgroundWorker::sigterm_received() {
+            if shutdown::is_requested() {
                 break;
             }
-            BackgroundWorker::wait_latch(Some(sleep));
+            shutdown::sleep(sleep);
             worker_interrupts();
         }
         self.sync_and_confirm()?;
@@ -115,7 +116,7 @@ impl StreamReader {
                 self.sync_and_confirm()?;
             }
             if records.is_multiple_of(RECORDS_PER_LOOK) {
-                if BackgroundWorker::sigterm_received() {
+                if shutdown::is_requested() {
                     return Ok(());
                 }
                 if self.last_report.elapsed() >= Duration::from_millis(500) {
@@ -171,7 +172,7 @@ impl StreamReader {
     fn sync_and_confirm(&mut self) -> Result<()> {
         let durable = self.journal.borrow_mut().sync()?;
         self.decoder.confirm(durable.0);
-        Ok(())
+        self.journal.borrow().ensure_whole()
     }
 
     /// Nothing was written for a while: a position comment lets the slot move all the same.

@@ -17,6 +17,7 @@ use super::error::{CaptureError, Result};
 use super::journal::Journal;
 use super::launcher::{self, slot_name};
 use super::poll::PollReader;
+use super::shutdown;
 use super::stream::StreamReader;
 use crate::pg::{server, session, slot, xid};
 use crate::settings::{self, Reader};
@@ -76,7 +77,6 @@ fn capture(database: pg_sys::Oid) -> Result<()> {
             torn.why
         );
     }
-    let last = appender.last_lsn();
     let journal = Journal::new(database, appender);
     status::publish_latch(database, server::my_latch());
     let result = match settings::reader() {
@@ -87,6 +87,7 @@ fn capture(database: pg_sys::Oid) -> Result<()> {
         }
     };
     if let Err(CaptureError::Broken(reason)) = &result {
+        let last = chain.last_lsn()?;
         chain.end(reason, last)?;
     }
     result
@@ -129,7 +130,7 @@ fn identity(database: pg_sys::Oid) -> Result<SegmentIdentity> {
 
 /// Leaves on the board why the worker ended, and logs it once.
 fn end(database: pg_sys::Oid, error: &CaptureError) {
-    if BackgroundWorker::sigterm_received() || matches!(error, CaptureError::Shutdown) {
+    if shutdown::is_requested() || matches!(error, CaptureError::Shutdown) {
         status::update(database, |entry| {
             entry.pid = 0;
             entry.phase = if entry.aside_for != 0 {

@@ -265,10 +265,8 @@ pub(super) fn report(failure: &Failure) {
             .set_detail("pg_incrbackup.on_log_error is \"error\", so the statement fails.")
             .report(PgLogLevel::ERROR);
     }
-    status::update(server::my_database(), |entry| {
-        entry.flags += 1;
-        entry.broken.set(&message);
-    });
+    // In the WAL of this very transaction: rolled back with it, and not forgotten by a crash.
+    server::emit_chain_break(&message);
     report
         .set_detail("The statement goes on; a restore from the increments may fail from here on.")
         .set_hint("Run incr_setup(new_chain => true) to begin a new chain.")

@@ -1,7 +1,8 @@
 //! The plugin's options: decoder_raw's two, and two for our own workers.
 
-use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
+
+use crate::pg::failure::Failure;
 
 /// What a session asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,7 +18,7 @@ pub struct Options {
 
 impl Options {
     /// Reads `name = value` pairs; an absent value of a switch means on.
-    pub fn parse(pairs: &[(String, Option<String>)]) -> Result<Self, ErrorReport> {
+    pub fn parse(pairs: &[(String, Option<String>)]) -> Result<Self, Failure> {
         let mut options = Self::default();
         for (name, value) in pairs {
             let value = value.as_deref();
@@ -40,7 +41,7 @@ impl Options {
     }
 }
 
-fn switch(name: &str, value: Option<&str>) -> Result<bool, ErrorReport> {
+fn switch(name: &str, value: Option<&str>) -> Result<bool, Failure> {
     match value.map(str::to_ascii_lowercase).as_deref() {
         None | Some("on" | "true" | "yes" | "t" | "y" | "1") => Ok(true),
         Some("off" | "false" | "no" | "f" | "n" | "0") => Ok(false),
@@ -48,23 +49,21 @@ fn switch(name: &str, value: Option<&str>) -> Result<bool, ErrorReport> {
     }
 }
 
-fn invalid(name: &str, value: Option<&str>) -> ErrorReport {
+fn invalid(name: &str, value: Option<&str>) -> Failure {
     let value = value.unwrap_or_default();
-    ErrorReport::new(
+    Failure::new(
         PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
         format!("invalid value \"{value}\" for option \"{name}\" of output plugin pg_incrbackup"),
-        "Options::parse",
     )
-    .set_hint(
+    .hint(
         "Switches take on or off, output_format takes textual or binary, copy_threshold a number.",
     )
 }
 
-fn unknown(name: &str) -> ErrorReport {
-    ErrorReport::new(
+fn unknown(name: &str) -> Failure {
+    Failure::new(
         PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
         format!("option \"{name}\" of output plugin pg_incrbackup is unknown"),
-        "Options::parse",
     )
-    .set_hint("There are include_transaction, output_format, framing and copy_threshold.")
+    .hint("There are include_transaction, output_format, framing and copy_threshold.")
 }

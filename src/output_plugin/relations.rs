@@ -65,7 +65,9 @@ impl Relations {
             Invalidated::Nothing => {}
             Invalidated::Relations(oids) => {
                 for oid in oids {
-                    self.entries.remove(&oid).map(release);
+                    if let Some(entry) = self.entries.remove(&oid) {
+                        release(entry);
+                    }
                 }
             }
             Invalidated::Everything => {

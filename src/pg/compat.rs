@@ -37,7 +37,7 @@ pub unsafe fn attribute<'a>(
     // SAFETY: promised by the caller.
     unsafe {
         #[cfg(not(feature = "pg18"))]
-        return &(&(*descriptor).attrs.as_slice((*descriptor).natts as usize))[index];
+        return &(*descriptor).attrs.as_slice((*descriptor).natts as usize)[index];
         #[cfg(feature = "pg18")]
         return &*pg_sys::TupleDescAttr(descriptor, index as i32);
     }

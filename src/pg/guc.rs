@@ -78,3 +78,12 @@ fn refuse(detail: &'static CStr) -> bool {
     unsafe { pg_sys::GUC_check_errdetail_string = pg_sys::pstrdup(detail.as_ptr()) };
     false
 }
+
+/// Value of a setting of this server, or `None` where the server does not know it.
+pub fn value(name: &CStr) -> Option<String> {
+    // SAFETY: a missing setting is allowed; the value is copied before anything can change it.
+    unsafe {
+        let value = pg_sys::GetConfigOption(name.as_ptr(), true, false);
+        (!value.is_null()).then(|| CStr::from_ptr(value).to_string_lossy().into_owned())
+    }
+}

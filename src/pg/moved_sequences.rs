@@ -45,7 +45,7 @@ pub unsafe fn note(reader: *mut pg_sys::XLogReaderState) {
             data,
         )
     };
-    if u32::from(rmgr) != pg_sys::RmgrIds::RM_SEQ_ID as u32 {
+    if u32::from(rmgr) != pg_sys::RmgrIds::RM_SEQ_ID {
         return;
     }
     if let Some((locator, value, is_called)) = parse(data) {

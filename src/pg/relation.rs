@@ -75,7 +75,7 @@ impl Column {
 unsafe fn is_on_disk(value: *mut pg_sys::varlena) -> bool {
     // SAFETY: promised by the caller.
     let tag = unsafe { *value.cast::<u8>().add(1) };
-    u32::from(tag) == pg_sys::vartag_external::VARTAG_ONDISK as u32
+    u32::from(tag) == pg_sys::vartag_external::VARTAG_ONDISK
 }
 
 /// A relation's description; `memory` keeps what its output functions cache.

@@ -54,6 +54,42 @@ pub fn my_latch() -> usize {
     unsafe { pg_sys::MyLatch as usize }
 }
 
+/// The directory of the server's own programs.
+pub fn binary_directory() -> PathBuf {
+    // SAFETY: my_exec_path is set at server start and never changes.
+    let path = unsafe { std::ffi::CStr::from_ptr((&raw const pg_sys::my_exec_path).cast()) };
+    let path = PathBuf::from(path.to_string_lossy().as_ref());
+    path.parent().map(PathBuf::from).unwrap_or_default()
+}
+
+/// Directory of the server's first Unix-domain socket ('' where it has none, which libpq reads as
+/// its default) and its port.
+pub fn own_socket() -> (String, String) {
+    let directories = super::guc::value(c"unix_socket_directories").unwrap_or_default();
+    let first = directories.split(',').next().unwrap_or_default();
+    let first = first.trim().trim_matches('"').to_string();
+    let host = if first.is_empty() {
+        "localhost".to_string()
+    } else {
+        first
+    };
+    (host, super::guc::value(c"port").unwrap_or_default())
+}
+
+/// Name of the role that initdb made. Needs a transaction.
+pub fn bootstrap_superuser() -> String {
+    // SAFETY: the role of OID 10 always exists; the copy is palloc'd.
+    unsafe {
+        let role = pg_sys::Oid::from(pg_sys::BOOTSTRAP_SUPERUSERID);
+        let name = pg_sys::GetUserNameFromId(role, true);
+        if name.is_null() {
+            return String::new();
+        }
+        std::ffi::CStr::from_ptr(name)
+            .to_string_lossy()
+            .into_owned()
+    }
+}
 /// End of the WAL that has been written so far, flushed or not.
 pub fn wal_insert_lsn() -> u64 {
     // SAFETY: reads shared memory.
@@ -69,10 +105,19 @@ pub fn wal_flush_lsn() -> u64 {
 /// Writes and flushes a WAL record that nobody reads; returns its end, which is the end of a record
 /// for sure (a flush position may lie inside one).
 pub fn emit_position_mark() -> u64 {
-    let lsn = super::declared::log_message(c"pg_incrbackup", b"position");
+    let lsn = super::declared::log_message(c"pg_incrbackup", b"position", false);
     // SAFETY: the record has been inserted.
     unsafe { pg_sys::XLogFlush(lsn) }
     lsn
+}
+
+/// Prefix of the logical messages that break a chain.
+pub const CHAIN_BREAK_PREFIX: &std::ffi::CStr = c"pg_incrbackup chain break";
+
+/// Leaves in this transaction's WAL that something went past the record. The capture worker ends the
+/// chain when the transaction has committed, also after a crash; a rollback takes it back.
+pub fn emit_chain_break(reason: &str) {
+    super::declared::log_message(CHAIN_BREAK_PREFIX, reason.as_bytes(), true);
 }
 
 /// Reads the configuration files again, as SIGHUP asks for.
@@ -135,4 +180,18 @@ pub fn wait_a_moment(longest: Duration) {
         pg_sys::ResetLatch(pg_sys::MyLatch);
     }
     pgrx::check_for_interrupts!();
+}
+
+/// The directory that loadable libraries are looked for in.
+pub fn library_directory() -> PathBuf {
+    // SAFETY: pkglib_path is set at server start and never changes.
+    let path = unsafe { std::ffi::CStr::from_ptr((&raw const pg_sys::pkglib_path).cast()) };
+    PathBuf::from(path.to_string_lossy().as_ref())
+}
+
+/// True while an operating system process of that id exists: the launcher is connected to no
+/// database, but it is a process of the same user.
+pub fn is_process_alive(pid: i32) -> bool {
+    // SAFETY: signal 0 only asks.
+    pid > 0 && unsafe { libc::kill(pid, 0) } == 0
 }

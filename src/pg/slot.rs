@@ -1,9 +1,219 @@
-//! stub until BACKUP's lands
+//! Replication slots: making one together with the snapshot its creation exports, dropping one,
+//! and the facts of one.
+//!
+//! Making a slot follows CreateReplicationSlot of PostgreSQL's walsender.c. The slot is ephemeral
+//! until everything that belongs to it is durable: whatever ends this process before, an error, a
+//! signal or a crash, leaves no slot behind. Until then [`exists`] does not tell of it, so
+//! the launcher never meets a slot without its chain.
+
+use std::ffi::{CStr, CString};
+
+use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
+use pgrx::pg_sys::panic::ErrorReportable;
+use pgrx::prelude::*;
+
+use super::{guc, session, snapshot, transaction};
+
+extern "C-unwind" {
+    // replication/snapbuild.h
+    fn SnapBuildExportSnapshot(builder: *mut pg_sys::SnapBuild) -> *const std::ffi::c_char;
+    // access/xlogutils.h; declared here so that their plain C addresses can be handed to C.
+    fn read_local_xlog_page(
+        state: *mut pg_sys::XLogReaderState,
+        page: pg_sys::XLogRecPtr,
+        length: std::ffi::c_int,
+        target: pg_sys::XLogRecPtr,
+        buffer: *mut std::ffi::c_char,
+    ) -> std::ffi::c_int;
+    fn wal_segment_open(
+        state: *mut pg_sys::XLogReaderState,
+        segment: pg_sys::XLogSegNo,
+        timeline: *mut pg_sys::TimeLineID,
+    );
+    fn wal_segment_close(state: *mut pg_sys::XLogReaderState);
+}
+
+/// A slot being made: held by this process, gone with it until [`NewSlot::persist`].
+pub struct NewSlot {
+    /// Where the slot starts: every transaction that commits after this is decoded, and none that
+    /// the snapshot sees.
+    pub start_lsn: u64,
+    /// The snapshot at that very point. It can be imported until [`NewSlot::end_export`].
+    pub snapshot: snapshot::Exported,
+}
+
+impl NewSlot {
+    /// Makes the ephemeral slot `name` and waits until it has its start point, which takes as long
+    /// as the oldest transaction of the cluster that has an id. Outside any transaction; leaves one
+    /// open, the one that exports the snapshot: no queries until [`NewSlot::end_export`].
+    pub fn create(name: &str, plugin: &str) -> NewSlot {
+        allow_output_plugin(plugin);
+        let name = CString::new(name).unwrap_or_default();
+        let plugin = CString::new(plugin).unwrap_or_default();
+        let exported = export(&name, &plugin);
+        // SAFETY: the slot was made by this process, which still holds it.
+        let start_lsn = unsafe { (*pg_sys::MyReplicationSlot).data.confirmed_flush };
+        NewSlot {
+            start_lsn,
+            snapshot: snapshot::Exported::read(&exported, start_lsn),
+        }
+    }
+
+    /// Makes the slot survive this process, durably, and lets others take it.
+    pub fn persist(&self) {
+        // SAFETY: this process holds the slot.
+        unsafe {
+            pg_sys::ReplicationSlotPersist();
+            pg_sys::ReplicationSlotRelease();
+        }
+    }
+
+    /// Ends the transaction that exports the snapshot. It commits: an abort would release the
+    /// fence, a session-level lock, as well.
+    pub fn end_export(&self) {
+        transaction::commit();
+    }
+}
+
+/// Creates the slot, finds its start point and exports the snapshot; gives the snapshot's name.
+fn export(name: &CStr, plugin: &CStr) -> String {
+    // SAFETY: the order of walsender.c. Decoding reads the catalogs outside a transaction, with a
+    // resource owner that lives as long as this process. The last call has no binding of its own,
+    // so it is guarded here; nothing with a destructor is alive across it.
+    unsafe {
+        if pg_sys::CurrentResourceOwner.is_null() {
+            pg_sys::CurrentResourceOwner = pg_sys::ResourceOwnerCreate(
+                std::ptr::null_mut(),
+                c"pg_incrbackup slot creation".as_ptr(),
+            );
+        }
+        pg_sys::CheckLogicalDecodingRequirements();
+        create_ephemeral(name);
+        let mut routine = pg_sys::XLogReaderRoutine {
+            page_read: Some(read_local_xlog_page),
+            segment_open: Some(wal_segment_open),
+            segment_close: Some(wal_segment_close),
+        };
+        let context = pg_sys::CreateInitDecodingContext(
+            plugin.as_ptr(),
+            std::ptr::null_mut(),
+            true,
+            pg_sys::InvalidXLogRecPtr.into(),
+            &mut routine,
+            None,
+            None,
+            None,
+        );
+        pg_sys::DecodingContextFindStartpoint(context);
+        let builder = (*context).snapshot_builder;
+        let exported = pg_guard_ffi_boundary(|| SnapBuildExportSnapshot(builder));
+        let exported = CStr::from_ptr(exported).to_string_lossy().into_owned();
+        pg_sys::FreeDecodingContext(context);
+        exported
+    }
+}
+
+fn create_ephemeral(name: &CStr) {
+    let ephemeral = pg_sys::ReplicationSlotPersistency::RS_EPHEMERAL;
+    // SAFETY: the name is NUL-terminated; two-phase decoding, failover and sync are off.
+    unsafe {
+        #[cfg(any(feature = "pg15", feature = "pg16"))]
+        pg_sys::ReplicationSlotCreate(name.as_ptr(), true, ephemeral, false);
+        #[cfg(not(any(feature = "pg15", feature = "pg16")))]
+        pg_sys::ReplicationSlotCreate(name.as_ptr(), true, ephemeral, false, false, false);
+    }
+}
+
+/// Drops the slot `name`. Raises when another process holds it (55006) or there is none (42704).
+pub fn drop(name: &str) {
+    let name = CString::new(name).unwrap_or_default();
+    // SAFETY: the name is NUL-terminated.
+    unsafe { pg_sys::ReplicationSlotDrop(name.as_ptr(), true) }
+}
+
+/// Lets this session use `plugin` where the server has the setting output_plugin_libraries (the
+/// minor releases of August 2026 on): every other plugin is refused with 42501. A superuser session
+/// may widen it for itself, as an unquoted list of exact names; elsewhere this does nothing.
+pub fn allow_output_plugin(plugin: &str) {
+    const SETTING: &CStr = c"output_plugin_libraries";
+    let Some(allowed) = guc::value(SETTING) else {
+        return;
+    };
+    if !allowed.split(',').any(|name| name.trim() == plugin) {
+        let separator = if allowed.trim().is_empty() { "" } else { ", " };
+        session::set_text(SETTING, &format!("{allowed}{separator}{plugin}"));
+    }
+}
+
+/// True when the slot exists and its creation is finished, asked without a transaction. An ephemeral one belongs to a running
+/// incr_setup(), which has not made its chain durable yet.
 pub fn exists(name: &str) -> bool {
-    let name = std::ffi::CString::new(name).unwrap_or_default();
-    unsafe { !pgrx::pg_sys::SearchNamedReplicationSlot(name.as_ptr(), true).is_null() }
+    let name = CString::new(name).unwrap_or_default();
+    // SAFETY: the slot array lives in shared memory for ever; persistency is one aligned word.
+    unsafe {
+        let slot = pg_sys::SearchNamedReplicationSlot(name.as_ptr(), true);
+        !slot.is_null()
+            && (*slot).data.persistency == pg_sys::ReplicationSlotPersistency::RS_PERSISTENT
+    }
 }
-pub fn plugin(_name: &str) -> Option<String> {
-    Some("pg_incrbackup".into())
+
+/// Plugin of the slot `name`, when it exists and its creation is finished.
+pub fn plugin(name: &str) -> Option<String> {
+    if !exists(name) {
+        return None;
+    }
+    let name = CString::new(name).unwrap_or_default();
+    // SAFETY: as in `exists`; the plugin's name never changes once a slot is persistent.
+    unsafe {
+        let slot = pg_sys::SearchNamedReplicationSlot(name.as_ptr(), true);
+        (!slot.is_null()).then(|| {
+            let plugin = CStr::from_ptr((*slot).data.plugin.data.as_ptr());
+            plugin.to_string_lossy().into_owned()
+        })
+    }
 }
-pub fn allow_output_plugin(_name: &str) {}
+
+/// What pg_replication_slots says of one slot.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    pub name: String,
+    pub plugin: Option<String>,
+    /// True for a slot of this database.
+    pub is_here: bool,
+    pub active_pid: Option<i32>,
+    pub restart_lsn: u64,
+    pub confirmed_lsn: u64,
+    pub wal_status: Option<String>,
+    pub safe_wal_size: Option<i64>,
+}
+
+/// Facts of the slot `name`; `None` when there is no such slot. Needs a transaction.
+pub fn facts(name: &str) -> Option<Facts> {
+    all().into_iter().find(|slot| slot.name == name)
+}
+
+/// Facts of every logical slot of the cluster. Needs a transaction.
+pub fn all() -> Vec<Facts> {
+    const QUERY: &str = "SELECT slot_name::text, plugin::text, \
+        database = pg_catalog.current_database(), active_pid, \
+        (restart_lsn - '0/0'::pg_catalog.pg_lsn)::int8, \
+        (confirmed_flush_lsn - '0/0'::pg_catalog.pg_lsn)::int8, wal_status::text, safe_wal_size \
+        FROM pg_catalog.pg_replication_slots WHERE slot_type = 'logical' ORDER BY slot_name";
+    Spi::connect(|client| {
+        let rows = client.select(QUERY, None, &[])?;
+        rows.map(|row| {
+            Ok(Facts {
+                name: row.get::<String>(1)?.unwrap_or_default(),
+                plugin: row.get(2)?,
+                is_here: row.get(3)?.unwrap_or(false),
+                active_pid: row.get(4)?,
+                restart_lsn: row.get::<i64>(5)?.unwrap_or(0) as u64,
+                confirmed_lsn: row.get::<i64>(6)?.unwrap_or(0) as u64,
+                wal_status: row.get(7)?,
+                safe_wal_size: row.get(8)?,
+            })
+        })
+        .collect::<Result<Vec<_>, pgrx::spi::Error>>()
+    })
+    .unwrap_or_report()
+}

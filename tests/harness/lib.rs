@@ -1,1 +1,35 @@
-//! Throwaway clusters.
+//! Throwaway PostgreSQL clusters for tests of pg_incrbackup.
+//!
+//! A test says what it fears and lets the harness do the rest:
+//!
+//! ```no_run
+//! use harness::Cluster;
+//!
+//! let c = Cluster::backed_up();
+//! c.sql("CREATE TABLE t (a int PRIMARY KEY); INSERT INTO t VALUES (1); UPDATE t SET a = 2");
+//! c.assert_restores();
+//! ```
+//!
+//! Every cluster is the test's own: a data directory, an archive and a socket in one temporary
+//! directory, no TCP port, stopped and removed when the value is dropped, also after a panic.
+//! Nothing here sleeps for a fixed time; see [`wait_until`]. `PGVER` (15 or 18) chooses the
+//! PostgreSQL, which is this checkout's private copy (`tools/tree-bin.sh`).
+
+mod archive_files;
+mod capture;
+mod cluster;
+mod compare;
+mod installation;
+mod psql;
+mod restore;
+mod session;
+mod wait;
+
+pub use archive_files::{Segment, Transaction};
+pub use cluster::{Builder, Cluster};
+pub use compare::assert_identical;
+pub use installation::Installation;
+pub use psql::SqlError;
+pub use restore::Restored;
+pub use session::Session;
+pub use wait::{wait_until, wait_until_within};

@@ -39,6 +39,7 @@ pub struct FinishedBase {
 impl BaseDir {
     /// Makes `base/<lsn16>-<utc>.partial/`.
     pub fn create(chain: &ChainDir, name: BaseName) -> Result<BaseDir> {
+        let name = BaseName::new(name.lsn, name.taken_at);
         let path = chain.base().join(format!("{name}{PARTIAL}"));
         durable::create_dir(&path)?;
         Ok(BaseDir {

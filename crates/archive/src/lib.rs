@@ -10,6 +10,7 @@
 //! | [`layout`] | [`ArchiveRoot`], [`DatabaseDir`], [`ChainDir`], the names of files |
 //! | [`segment`] | the grammar, the [`Appender`], resume after a crash, the parser |
 //! | [`manifest`], [`base`], [`metadata`] | finished files of a chain, base backups |
+//! | [`listing`], [`verify`] | what is there, and whether it is sound |
 //! | [`restore`] | `restore.sh` and `README.txt` |
 //!
 //! Capture, in short:
@@ -40,6 +41,7 @@ pub mod durable;
 pub mod error;
 pub mod escape;
 pub mod layout;
+pub mod listing;
 pub mod lsn;
 pub mod manifest;
 pub mod metadata;
@@ -47,8 +49,11 @@ pub mod restore;
 pub mod segment;
 pub mod snapshot;
 pub mod time;
+pub mod verify;
 
 pub use error::{Error, Result};
 pub use layout::{ArchiveRoot, ChainDir, DatabaseDir, DirectoryError};
+pub use listing::{files, FileRow};
 pub use lsn::Lsn;
 pub use segment::Appender;
+pub use verify::{verify, Problem};

@@ -118,7 +118,7 @@ pub fn entry_of_segment(chain: &ChainDir, name: SegmentName, stored: Stored) -> 
             "a closed segment without a footer",
         ));
     };
-    if header.name().to_string() != name.to_string() {
+    if header.name() != name {
         return Err(Error::damaged(&path, 0, "its name and its header differ"));
     }
     let content = hashing.finish();

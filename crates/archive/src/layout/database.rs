@@ -138,7 +138,8 @@ impl DatabaseDir {
         Ok(())
     }
 
-    fn chain_numbers(&self) -> Result<Vec<u32>> {
+    /// The numbers of all chains, ascending.
+    pub(crate) fn chain_numbers(&self) -> Result<Vec<u32>> {
         let mut numbers = Vec::new();
         for entry in fs::read_dir(&self.path).map_err(Error::io("read directory", &self.path))? {
             let entry = entry.map_err(Error::io("read directory", &self.path))?;

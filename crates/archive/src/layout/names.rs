@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use chrono::SubsecRound;
+
 use crate::lsn::Lsn;
 use crate::time::{parse_utc_stamp, utc_stamp, Time};
 
@@ -58,6 +60,14 @@ impl Stored {
 }
 
 impl SegmentName {
+    /// The time is cut to the seconds that the name holds.
+    pub fn new(start_lsn: Lsn, opened_at: Time) -> SegmentName {
+        SegmentName {
+            start_lsn,
+            opened_at: opened_at.trunc_subsecs(0),
+        }
+    }
+
     /// The file name in the given state.
     pub fn file(self, stored: Stored) -> String {
         format!("{self}{}", stored.suffix())
@@ -90,6 +100,14 @@ impl fmt::Display for SegmentName {
 }
 
 impl BaseName {
+    /// The time is cut to the seconds that the name holds.
+    pub fn new(lsn: Lsn, taken_at: Time) -> BaseName {
+        BaseName {
+            lsn,
+            taken_at: taken_at.trunc_subsecs(0),
+        }
+    }
+
     /// Reads a finished base's directory name; `None` for anything else.
     pub fn parse(directory: &str) -> Option<BaseName> {
         let (lsn, taken_at) = parse_pair(directory)?;

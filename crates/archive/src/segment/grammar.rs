@@ -83,6 +83,11 @@ impl CommentWriter {
         self.field(name, iso(value))
     }
 
+    /// Adds a time, or the word `none`.
+    pub fn time_or_none(self, name: &str, value: Option<Time>) -> CommentWriter {
+        self.field(name, value.map_or_else(|| "none".to_owned(), iso))
+    }
+
     /// Adds any bytes.
     pub fn bytes(mut self, name: &str, value: &[u8]) -> CommentWriter {
         self.line.push(' ');
@@ -186,15 +191,14 @@ pub struct Footer {
 impl Footer {
     /// The line and the `\unrestrict` behind it.
     pub fn write(&self, key: Key) -> String {
-        let or_none = |time: Option<Time>| time.map_or_else(|| "none".to_owned(), iso);
         let last_commit_lsn = self
             .last_commit_lsn
             .map_or("none".to_owned(), |l| l.to_string());
         let mut text = CommentWriter::new(key, "footer")
             .field("last_commit_lsn", last_commit_lsn)
             .field("end_lsn", self.end_lsn)
-            .field("first_commit_at", or_none(self.first_commit_at))
-            .field("last_commit_at", or_none(self.last_commit_at))
+            .time_or_none("first_commit_at", self.first_commit_at)
+            .time_or_none("last_commit_at", self.last_commit_at)
             .field("transactions", self.transactions)
             .field("statements", self.statements)
             .finish();

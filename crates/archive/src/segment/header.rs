@@ -68,10 +68,7 @@ pub struct Previous {
 impl Header {
     /// The name of the segment that it opens.
     pub fn name(&self) -> SegmentName {
-        SegmentName {
-            start_lsn: self.start_lsn,
-            opened_at: self.opened_at,
-        }
+        SegmentName::new(self.start_lsn, self.opened_at)
     }
 
     /// All lines before the first transaction.

@@ -1,8 +1,9 @@
 //! Segments: plain SQL with structural comments, appended to while a database lives.
 //!
 //! [`grammar`] writes and reads one structural line, [`header`] the lines before the first
-//! transaction; [`writer`] appends, [`resume`] opens a chain for appending after a stop or a crash,
-//! [`parse`] reads a segment as a stream of events, [`source`] opens compressed ones too.
+//! transaction; [`writer`] appends, [`rotate`] closes, [`resume`] opens a chain for appending after
+//! a stop or a crash, [`parse`] reads a segment as a stream of events, [`summary`] sums them up,
+//! [`source`] opens compressed segments too.
 //!
 //! Every structural line is a comment that carries the segment's random key:
 //!
@@ -38,6 +39,7 @@ pub mod grammar;
 pub mod header;
 pub mod parse;
 pub mod resume;
+pub mod rotate;
 pub mod source;
 pub mod summary;
 pub mod writer;
@@ -46,5 +48,6 @@ pub use grammar::{Footer, Key};
 pub use header::{Header, Previous, SETTINGS};
 pub use parse::{Event, Scanner};
 pub use resume::{SegmentIdentity, TornTail};
+pub use rotate::ClosedSegment;
 pub use summary::{Summary, Tally};
-pub use writer::{Appender, ClosedSegment, Counters};
+pub use writer::{Appender, Counters};

@@ -28,7 +28,7 @@ pub enum Event {
     Transaction {
         xid: u64,
         commit_lsn: Lsn,
-        commit_time: Time,
+        commit_time: Option<Time>,
         offset: u64,
     },
     /// A sequences block begins, outside any user transaction.
@@ -209,7 +209,7 @@ impl<R: Read> Scanner<R> {
             "transaction" => {
                 let xid = comment.value("xid")?;
                 let commit_lsn = comment.value("commit_lsn")?;
-                let commit_time = comment.time("commit_time")?;
+                let commit_time = comment.optional("commit_time", |c, name| c.time(name))?;
                 let offset = start;
                 (
                     Event::Transaction {

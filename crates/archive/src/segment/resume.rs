@@ -11,9 +11,10 @@ use rustix::fs::{flock, FlockOperation};
 
 use super::file::SegmentFile;
 use super::header::{Header, Previous};
+use super::rotate::open_segment;
 use super::source;
 use super::summary::{Summary, Tally};
-use super::writer::{open_segment, Appender};
+use super::writer::Appender;
 use crate::durable;
 use crate::error::{Error, Result};
 use crate::layout::{ChainDir, SegmentName, Stored};

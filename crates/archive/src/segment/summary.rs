@@ -26,11 +26,11 @@ pub struct Tally {
 
 impl Tally {
     /// Counts a complete transaction.
-    pub fn add(&mut self, xid: u64, commit_lsn: Lsn, commit_time: Time, statements: u64) {
+    pub fn add(&mut self, xid: u64, commit_lsn: Lsn, commit_time: Option<Time>, statements: u64) {
         self.end_lsn = commit_lsn;
         self.last_commit_lsn = Some(commit_lsn);
-        self.first_commit_at.get_or_insert(commit_time);
-        self.last_commit_at = Some(commit_time);
+        self.first_commit_at = self.first_commit_at.or(commit_time);
+        self.last_commit_at = commit_time.or(self.last_commit_at);
         self.transactions += 1;
         self.statements += statements;
         self.highest_xid = self.highest_xid.max(xid);
@@ -72,7 +72,7 @@ impl Summary {
     pub fn of(input: impl Read) -> io::Result<Summary> {
         let mut scanner = Scanner::new(input);
         let mut summary = Summary::default();
-        let mut open: Option<(u64, Lsn, Time)> = None;
+        let mut open: Option<(u64, Lsn, Option<Time>)> = None;
         let mut footer = None;
         while let Some(event) = scanner.next_event()? {
             match event {

@@ -3,7 +3,7 @@
 //! Promises: a transaction stands in the files once, in commit order; nothing that the parser would
 //! not accept is ever written; memory is bounded whatever the size of a transaction. After a failed
 //! write or fsync the appender refuses further use: drop it and open the chain again, which cuts
-//! what is torn. Opening is left to `resume`, bytes and fsync to `file`.
+//! what is torn. Opening is left to `resume`, closing to `rotate`, bytes and fsync to `file`.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -14,17 +14,14 @@ use super::file::SegmentFile;
 use super::grammar::{
     CommentWriter, Key, BEGIN, COMMIT, COPY_END, COPY_PREFIX, COPY_SUFFIX, SETVAL_PREFIX,
 };
-use super::header::{Header, Previous};
+use super::header::Header;
 use super::resume::{SegmentIdentity, TornTail};
 use super::summary::Tally;
 use crate::error::{Error, Result};
-use crate::layout::{ChainDir, Stored};
+use crate::layout::ChainDir;
 use crate::lsn::Lsn;
-use crate::manifest::{self, Entry};
-use crate::time::{self, Time};
+use crate::time::Time;
 
-/// A segment without transactions is worth closing only when its position lines grew to this.
-const POSITIONS_WORTH_CLOSING: u64 = 1024 * 1024;
 /// Longer reasons of flags are cut, so that the comment stays readable and below its limit.
 const LONGEST_REASON: usize = 1000;
 
@@ -35,13 +32,6 @@ pub struct Counters {
     pub statements: u64,
     pub bytes: u64,
     pub flags: u64,
-}
-
-/// A segment that was closed just now.
-#[derive(Debug, Clone)]
-pub struct ClosedSegment {
-    pub path: PathBuf,
-    pub entry: Entry,
 }
 
 /// Where the appender stands between two calls.
@@ -59,7 +49,7 @@ enum State {
 struct Transaction {
     xid: u64,
     commit_lsn: Lsn,
-    commit_time: Time,
+    commit_time: Option<Time>,
     statements: u64,
 }
 
@@ -136,12 +126,6 @@ impl Appender {
         self.counters
     }
 
-    /// True where closing the open segment would leave a file without content.
-    pub fn is_empty(&self) -> bool {
-        let is_small = self.file.bytes() < POSITIONS_WORTH_CLOSING;
-        self.tally.transactions == 0 && (is_small || self.tally.end_lsn == self.header.start_lsn)
-    }
-
     /// When the open segment was opened.
     pub fn opened_at(&self) -> Time {
         self.header.opened_at
@@ -153,8 +137,15 @@ impl Appender {
     }
 
     /// Begins a transaction; `commit_lsn` is the end of its commit record. Nothing is written
-    /// before its first content.
-    pub fn begin(&mut self, xid: u64, commit_lsn: Lsn, commit_time: Time) -> Result<()> {
+    /// before its first content. Without a commit time (a foreign plugin on a server that does not
+    /// track them) the segment can't be restored to a time.
+    pub fn begin(
+        &mut self,
+        xid: u64,
+        commit_lsn: Lsn,
+        commit_time: impl Into<Option<Time>>,
+    ) -> Result<()> {
+        let commit_time = commit_time.into();
         self.ensure_idle("begin")?;
         if commit_lsn <= self.last_lsn() {
             return Err(self.out_of_order(commit_lsn));
@@ -327,61 +318,13 @@ impl Appender {
         Ok(self.durable_lsn)
     }
 
-    /// Closes the open segment and opens the next one; `None` where there is nothing to close.
-    /// `next_xid` is the server's, read now. Everything written is durable afterwards.
-    pub fn rotate(&mut self, next_xid: u64) -> Result<Option<ClosedSegment>> {
-        self.ensure_idle("rotate")?;
-        if self.is_empty() {
-            return Ok(None);
-        }
-        self.identity.next_xid = next_xid.max(self.tally.highest_xid + 1);
-        let footer = self.tally.footer().write(self.key);
-        self.put(footer.as_bytes())?;
-        self.sync()?;
-        let closed = self.publish()?;
-        Ok(Some(closed))
-    }
-
-    /// Closes a segment that another server (an older minor, the old primary) began.
-    pub(super) fn close_if_of_another_server(&mut self) -> Result<()> {
-        let here = (self.identity.timeline, self.identity.server_version);
-        if here != (self.header.timeline, self.header.server_version) {
-            self.rotate(self.identity.next_xid)?;
-        }
-        Ok(())
-    }
-
-    /// The end of [`Appender::rotate`], after the footer: final name, then manifest, then the next
-    /// segment, whose header carries the checksum.
-    fn publish(&mut self) -> Result<ClosedSegment> {
-        let name = self.header.name();
-        let path = self.chain.segment_path(name, Stored::Plain);
-        let checksum = self.file.publish(&path)?;
-        let entry = Entry::segment(&self.header, &self.tally, &checksum, &checksum);
-        manifest::append(&self.chain, &entry)?;
-        let previous = Previous {
-            file: name.file(Stored::Plain),
-            sha256: checksum.sha256,
-        };
-        let start_lsn = self.tally.end_lsn;
-        let highest_xid = self.tally.highest_xid;
-        (self.file, self.header, self.key) =
-            open_segment(&self.chain, &self.identity, start_lsn, Some(previous))?;
-        self.tally = Tally {
-            end_lsn: start_lsn,
-            highest_xid,
-            ..Tally::default()
-        };
-        Ok(ClosedSegment { path, entry })
-    }
-
     /// The open transaction, its opening lines written.
     fn inside(&mut self, what: &str) -> Result<&mut Transaction> {
         if let State::Begun(transaction) = self.state {
             let comment = CommentWriter::new(self.key, "transaction")
                 .field("xid", transaction.xid)
                 .field("commit_lsn", transaction.commit_lsn)
-                .time("commit_time", transaction.commit_time)
+                .time_or_none("commit_time", transaction.commit_time)
                 .finish();
             self.put(comment.as_bytes())?;
             self.put_line(BEGIN.as_bytes())?;
@@ -401,7 +344,7 @@ impl Appender {
         self.put(b"\n")
     }
 
-    fn put(&mut self, bytes: &[u8]) -> Result<()> {
+    pub(super) fn put(&mut self, bytes: &[u8]) -> Result<()> {
         self.file.put(bytes)?;
         self.counters.bytes += bytes.len() as u64;
         Ok(())
@@ -423,7 +366,7 @@ impl Appender {
         self.one_line(text)
     }
 
-    fn ensure_idle(&self, what: &str) -> Result<()> {
+    pub(super) fn ensure_idle(&self, what: &str) -> Result<()> {
         if self.state == State::Idle {
             return Ok(());
         }
@@ -441,32 +384,6 @@ impl Appender {
             last: self.last_lsn(),
         }
     }
-}
-
-/// Opens a new segment at `start_lsn`; its header is durable.
-pub(super) fn open_segment(
-    chain: &ChainDir,
-    identity: &SegmentIdentity,
-    start_lsn: Lsn,
-    previous: Option<Previous>,
-) -> Result<(SegmentFile, Header, Key)> {
-    let header = Header {
-        system_identifier: chain.info.system_identifier,
-        timeline: identity.timeline,
-        database_oid: chain.info.database_oid,
-        database: identity.database.clone(),
-        chain: chain.number,
-        start_lsn,
-        next_xid: identity.next_xid,
-        opened_at: time::now(),
-        server_version: identity.server_version,
-        encoding: identity.encoding.clone(),
-        previous,
-    };
-    let path = chain.segment_path(header.name(), Stored::Partial);
-    let key = Key::random().map_err(Error::io("draw a key for", &path))?;
-    let file = SegmentFile::create(path, header.write(key).as_bytes())?;
-    Ok((file, header, key))
 }
 
 fn is_copy_start(text: &[u8]) -> bool {

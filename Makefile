@@ -1,0 +1,30 @@
+# make demo      see it work: a throwaway cluster, a load, a crash, a restore, a comparison
+# make install   build and install the extension for PG_CONFIG
+# make test      everything that a change must pass, on PostgreSQL 15 and 18
+# make bench     measurements of the capture, on this machine
+# make setup     what the other targets need (they call it)
+
+PG_CONFIG ?= pg_config
+
+.PHONY: all setup install test demo bench clean-trees
+
+all: install
+
+setup:
+	@sh tools/setup.sh
+
+install: setup
+	@sh tools/install.sh "$$(command -v $(PG_CONFIG))"
+
+test: setup
+	@sh tools/test.sh
+
+demo: setup
+	@sh tools/demo.sh
+
+bench: setup
+	@sh tools/bench.sh
+
+# Removes this checkout's private PostgreSQL trees; the next make setup makes them again.
+clean-trees:
+	@sh tools/clean-trees.sh

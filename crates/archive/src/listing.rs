@@ -1,0 +1,99 @@
+//! What a database's directory holds, for `incr_files()`: finished files as the manifest names
+//! them, the open segment as it stands.
+
+use crate::error::{Error, Result};
+use crate::layout::names::INCREMENTAL;
+use crate::layout::{ChainDir, Stored};
+use crate::lsn::Lsn;
+use crate::manifest::{self, Kind};
+use crate::segment::{source, Summary};
+use crate::time::Time;
+
+/// One file, or one base.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileRow {
+    pub chain: u32,
+    pub kind: Kind,
+    /// Below the chain's directory, as it is stored.
+    pub file: String,
+    pub start_lsn: Lsn,
+    pub end_lsn: Lsn,
+    pub first_commit_at: Option<Time>,
+    pub last_commit_at: Option<Time>,
+    pub transactions: u64,
+    pub statements: u64,
+    /// Uncompressed.
+    pub bytes: u64,
+    /// Of the uncompressed bytes; none for the open segment.
+    pub sha256: Option<String>,
+}
+
+/// Lists the chains in their order, each in the order of its LSNs. The open segment is read to its
+/// last complete transaction.
+pub fn files(chains: &[ChainDir]) -> Result<Vec<FileRow>> {
+    let mut rows = Vec::new();
+    for chain in chains {
+        let mut of_chain = finished(chain)?;
+        of_chain.extend(open_segment(chain)?);
+        of_chain.sort_by_key(|row| (row.start_lsn, row.kind != Kind::Base));
+        rows.append(&mut of_chain);
+    }
+    Ok(rows)
+}
+
+fn finished(chain: &ChainDir) -> Result<Vec<FileRow>> {
+    let segments = chain.segments()?;
+    let stored_as = |file: &str| {
+        let stored = segments
+            .iter()
+            .filter(|(_, stored)| *stored != Stored::Partial);
+        let mut names =
+            stored.map(|(name, stored)| format!("{INCREMENTAL}/{}", name.file(*stored)));
+        names.find(|name| name.starts_with(file))
+    };
+    let rows = manifest::read(chain)?
+        .entries
+        .into_iter()
+        .map(|entry| FileRow {
+            chain: chain.number,
+            kind: entry.kind,
+            start_lsn: entry.start_lsn,
+            end_lsn: entry.end_lsn,
+            first_commit_at: entry.first_commit_at,
+            last_commit_at: entry.last_commit_at,
+            transactions: entry.transactions,
+            statements: entry.statements,
+            bytes: entry.bytes,
+            sha256: Some(entry.sha256),
+            file: stored_as(&entry.file).unwrap_or(entry.file),
+        });
+    Ok(rows.collect())
+}
+
+fn open_segment(chain: &ChainDir) -> Result<Option<FileRow>> {
+    let segments = chain.segments()?;
+    let Some((name, stored)) = segments.last().filter(|(_, s)| *s == Stored::Partial) else {
+        return Ok(None);
+    };
+    let path = chain.segment_path(*name, *stored);
+    let summary = match source::open(&path, *stored) {
+        Ok(source) => Summary::of(source).map_err(Error::io("read", &path))?,
+        // It was closed since the directory was read: the manifest has it by now, or soon.
+        Err(_) if !path.exists() => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let tally = summary.tally;
+    Ok(Some(FileRow {
+        chain: chain.number,
+        kind: Kind::Incremental,
+        file: format!("{INCREMENTAL}/{}", name.file(*stored)),
+        start_lsn: name.start_lsn,
+        end_lsn: tally.end_lsn.max(name.start_lsn),
+        first_commit_at: tally.first_commit_at,
+        last_commit_at: tally.last_commit_at,
+        transactions: tally.transactions,
+        statements: tally.statements,
+        bytes: summary.size,
+        sha256: None,
+    }))
+}

@@ -1,0 +1,106 @@
+//! Closing the open segment and opening the next: footer, fsync, final name, manifest, next header.
+
+use std::path::PathBuf;
+
+use super::file::SegmentFile;
+use super::grammar::Key;
+use super::header::{Header, Previous};
+use super::resume::SegmentIdentity;
+use super::summary::Tally;
+use super::writer::Appender;
+use crate::error::{Error, Result};
+use crate::layout::{ChainDir, Stored};
+use crate::lsn::Lsn;
+use crate::manifest::{self, Entry};
+use crate::time;
+
+/// A segment without transactions is worth closing only when its position lines grew to this.
+const POSITIONS_WORTH_CLOSING: u64 = 1024 * 1024;
+/// A segment that was closed just now.
+#[derive(Debug, Clone)]
+pub struct ClosedSegment {
+    pub path: PathBuf,
+    pub entry: Entry,
+}
+
+impl Appender {
+    /// True where closing the open segment would leave a file without content.
+    pub fn is_empty(&self) -> bool {
+        let is_small = self.file.bytes() < POSITIONS_WORTH_CLOSING;
+        self.tally.transactions == 0 && (is_small || self.tally.end_lsn == self.header.start_lsn)
+    }
+
+    /// Closes the open segment and opens the next one; `None` where there is nothing to close.
+    /// `next_xid` is the server's, read now. Everything written is durable afterwards.
+    pub fn rotate(&mut self, next_xid: u64) -> Result<Option<ClosedSegment>> {
+        self.ensure_idle("rotate")?;
+        if self.is_empty() {
+            return Ok(None);
+        }
+        self.identity.next_xid = next_xid.max(self.tally.highest_xid + 1);
+        let footer = self.tally.footer().write(self.key);
+        self.put(footer.as_bytes())?;
+        self.sync()?;
+        let closed = self.publish()?;
+        Ok(Some(closed))
+    }
+
+    /// Closes a segment that another server (an older minor, the old primary) began.
+    pub(super) fn close_if_of_another_server(&mut self) -> Result<()> {
+        let here = (self.identity.timeline, self.identity.server_version);
+        if here != (self.header.timeline, self.header.server_version) {
+            self.rotate(self.identity.next_xid)?;
+        }
+        Ok(())
+    }
+
+    /// The end of [`Appender::rotate`], after the footer: final name, then manifest, then the next
+    /// segment, whose header carries the checksum.
+    fn publish(&mut self) -> Result<ClosedSegment> {
+        let name = self.header.name();
+        let path = self.chain.segment_path(name, Stored::Plain);
+        let checksum = self.file.publish(&path)?;
+        let entry = Entry::segment(&self.header, &self.tally, &checksum, &checksum);
+        manifest::append(&self.chain, &entry)?;
+        let previous = Previous {
+            file: name.file(Stored::Plain),
+            sha256: checksum.sha256,
+        };
+        let start_lsn = self.tally.end_lsn;
+        let highest_xid = self.tally.highest_xid;
+        (self.file, self.header, self.key) =
+            open_segment(&self.chain, &self.identity, start_lsn, Some(previous))?;
+        self.tally = Tally {
+            end_lsn: start_lsn,
+            highest_xid,
+            ..Tally::default()
+        };
+        Ok(ClosedSegment { path, entry })
+    }
+}
+
+/// Opens a new segment at `start_lsn`; its header is durable.
+pub(super) fn open_segment(
+    chain: &ChainDir,
+    identity: &SegmentIdentity,
+    start_lsn: Lsn,
+    previous: Option<Previous>,
+) -> Result<(SegmentFile, Header, Key)> {
+    let header = Header {
+        system_identifier: chain.info.system_identifier,
+        timeline: identity.timeline,
+        database_oid: chain.info.database_oid,
+        database: identity.database.clone(),
+        chain: chain.number,
+        start_lsn,
+        next_xid: identity.next_xid,
+        opened_at: time::now(),
+        server_version: identity.server_version,
+        encoding: identity.encoding.clone(),
+        previous,
+    };
+    let path = chain.segment_path(header.name(), Stored::Partial);
+    let key = Key::random().map_err(Error::io("draw a key for", &path))?;
+    let file = SegmentFile::create(path, header.write(key).as_bytes())?;
+    Ok((file, header, key))
+}

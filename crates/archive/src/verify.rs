@@ -1,0 +1,324 @@
+//! Checks that an archive is what it was: checksums, order, continuity, and that names, headers,
+//! footers and manifest agree. Reads every byte; changes nothing.
+//!
+//! A problem is a finding, not an error: errors are for what could not be looked at at all. Capture
+//! may run meanwhile: a file that was closed since the directory was read is no problem.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use crate::base::{self, METADATA_JSON, SHA256SUMS};
+use crate::checksum::{self, Checksum, Hashing};
+use crate::error::{Error, Result};
+use crate::layout::names::{chain_name, BASE, CHAIN_JSON, INCREMENTAL, MANIFEST};
+use crate::layout::{BaseName, ChainDir, DatabaseDir, SegmentName, Stored};
+use crate::lsn::Lsn;
+use crate::manifest::{self, Entry};
+use crate::metadata::Metadata;
+use crate::segment::{source, Header, Previous, Summary};
+
+/// One finding.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Below the database's directory.
+    pub file: String,
+    pub problem: String,
+}
+
+/// Checks everything of a database; no problem means that all of it can be restored.
+pub fn verify(database: &DatabaseDir) -> Result<Vec<Problem>> {
+    let mut problems = Vec::new();
+    for number in database.chain_numbers()? {
+        let chain = match ChainDir::open(database.path(), number) {
+            Ok(chain) => chain,
+            Err(error) => {
+                let file = format!("{}/{CHAIN_JSON}", chain_name(number));
+                problems.push(Problem {
+                    file,
+                    problem: error.to_string(),
+                });
+                continue;
+            }
+        };
+        let mut check = ChainCheck::new(&chain)?;
+        check.bases()?;
+        check.segments()?;
+        check.nothing_missing();
+        problems.append(&mut check.problems);
+    }
+    Ok(problems)
+}
+
+/// What a segment must follow.
+struct Before {
+    end_lsn: Lsn,
+    previous: Option<Previous>,
+    highest_xid: u64,
+}
+
+struct ChainCheck<'a> {
+    chain: &'a ChainDir,
+    /// The manifest's last line about each file; taken out when the file is found.
+    listed: BTreeMap<String, Entry>,
+    problems: Vec<Problem>,
+}
+
+impl<'a> ChainCheck<'a> {
+    fn new(chain: &'a ChainDir) -> Result<ChainCheck<'a>> {
+        let manifest = manifest::read(chain)?;
+        let mut check = ChainCheck {
+            chain,
+            listed: BTreeMap::new(),
+            problems: Vec::new(),
+        };
+        for (line, why) in manifest.damaged {
+            check.found(MANIFEST, format!("line {line} can't be read: {why}"));
+        }
+        for entry in manifest.entries {
+            check.listed.insert(entry.file.clone(), entry);
+        }
+        Ok(check)
+    }
+
+    fn found(&mut self, file: &str, problem: impl Into<String>) {
+        let file = format!("{}/{file}", chain_name(self.chain.number));
+        self.problems.push(Problem {
+            file,
+            problem: problem.into(),
+        });
+    }
+
+    fn segments(&mut self) -> Result<()> {
+        let start = Before {
+            end_lsn: self.chain.info.slot_start_lsn,
+            previous: None,
+            highest_xid: 0,
+        };
+        let mut before = start;
+        for (name, stored) in self.chain.segments()? {
+            before = self.segment(name, stored, before)?;
+        }
+        if let Some(end) = self
+            .chain
+            .info
+            .ended
+            .clone()
+            .filter(|e| e.last_lsn > before.end_lsn)
+        {
+            let (has, said) = (before.end_lsn, end.last_lsn);
+            self.found(
+                CHAIN_JSON,
+                format!("the chain ended at {said}, its files at {has}"),
+            );
+        }
+        Ok(())
+    }
+
+    fn segment(&mut self, name: SegmentName, stored: Stored, before: Before) -> Result<Before> {
+        let path = self.chain.segment_path(name, stored);
+        let file = format!("{INCREMENTAL}/{}", name.file(stored));
+        let (summary, content) = match read(&path, stored) {
+            Ok(read) => read,
+            Err(_) if stored == Stored::Partial && !path.exists() => return Ok(before),
+            Err(error) => {
+                self.found(&file, error.to_string());
+                self.listed.remove(&Entry::segment_file(name));
+                let unknown = Before {
+                    end_lsn: Lsn(0),
+                    previous: None,
+                    highest_xid: 0,
+                };
+                return Ok(unknown);
+            }
+        };
+        let is_open = stored == Stored::Partial;
+        if let Some((at, why)) = summary.torn.as_ref().filter(|_| !is_open) {
+            self.found(&file, format!("damaged at byte {at}: {why}"));
+        }
+        if let Some(why) = &summary.contradiction {
+            self.found(&file, why.clone());
+        }
+        if !is_open && summary.torn.is_none() && summary.footer.is_none() {
+            self.found(&file, "closed without a footer");
+        }
+        if let Some(header) = &summary.header {
+            self.header(&file, name, header, &before);
+        }
+        if !is_open {
+            self.manifest_line(&file, (name, stored), &summary, &content)?;
+        }
+        let previous = Previous {
+            file: name.file(Stored::Plain),
+            sha256: content.sha256,
+        };
+        Ok(Before {
+            end_lsn: summary.tally.end_lsn,
+            previous: Some(previous),
+            highest_xid: before.highest_xid.max(summary.tally.highest_xid),
+        })
+    }
+
+    fn header(&mut self, file: &str, name: SegmentName, header: &Header, before: &Before) {
+        let info = &self.chain.info;
+        let ours = (info.system_identifier, info.database_oid, self.chain.number);
+        if (header.system_identifier, header.database_oid, header.chain) != ours {
+            self.found(file, "its header names another cluster, database or chain");
+        }
+        if header.name() != name {
+            self.found(file, "its name and its header differ");
+        }
+        // Retention removes from the oldest end: the first file that is left may follow another.
+        let is_first = before.previous.is_none();
+        if header.start_lsn != before.end_lsn && !(is_first && header.previous.is_some()) {
+            let (start, end) = (header.start_lsn, before.end_lsn);
+            self.found(
+                file,
+                format!("it starts at {start}, the segment before ends at {end}"),
+            );
+        }
+        if !is_first && header.previous != before.previous {
+            self.found(
+                file,
+                "the segment before is not the one that its header names",
+            );
+        }
+        if header.next_xid <= before.highest_xid {
+            self.found(
+                file,
+                "its next_xid is not above the xids of the segments before",
+            );
+        }
+    }
+
+    fn manifest_line(
+        &mut self,
+        file: &str,
+        (name, stored): (SegmentName, Stored),
+        summary: &Summary,
+        content: &Checksum,
+    ) -> Result<()> {
+        let Some(listed) = self.take_listed(&Entry::segment_file(name))? else {
+            self.found(file, "missing in the manifest");
+            return Ok(());
+        };
+        if listed.sha256 != content.sha256 {
+            self.found(file, "its checksum is not the manifest's");
+        }
+        let on_disk = match stored {
+            Stored::Partial | Stored::Plain => content.clone(),
+            Stored::Gzip | Stored::Zstd => {
+                checksum::of_file(&self.chain.segment_path(name, stored))?
+            }
+        };
+        if (listed.file_bytes, &listed.file_sha256) != (on_disk.bytes, &on_disk.sha256) {
+            self.found(file, "its size or checksum as stored is not the manifest's");
+        }
+        let Some(header) = &summary.header else {
+            return Ok(());
+        };
+        let expected = Entry::segment(header, &summary.tally, content, &on_disk);
+        if listed != expected && listed.sha256 == expected.sha256 {
+            self.found(file, "the manifest's line does not say what the file holds");
+        }
+        Ok(())
+    }
+
+    fn bases(&mut self) -> Result<()> {
+        for name in self.chain.bases()? {
+            let directory = format!("{BASE}/{name}");
+            for (file, why) in base_problems(self.chain, name)? {
+                self.found(&format!("{directory}/{file}"), why);
+            }
+            let listed = self.take_listed(&directory)?;
+            let is_listed = listed.is_some();
+            if !is_listed {
+                self.found(&directory, "missing in the manifest");
+            }
+            let actual = base::entry_of_base(self.chain, name).ok();
+            if is_listed && actual.is_some() && actual != listed {
+                self.found(
+                    &directory,
+                    "the manifest's line does not say what the base holds",
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// The manifest's line about a file, looked for once more where it may be newer than our reading.
+    fn take_listed(&mut self, file: &str) -> Result<Option<Entry>> {
+        if let Some(entry) = self.listed.remove(file) {
+            return Ok(Some(entry));
+        }
+        let mut entries = manifest::read(self.chain)?.entries.into_iter();
+        Ok(entries.rfind(|entry| entry.file == file))
+    }
+
+    fn nothing_missing(&mut self) {
+        for file in std::mem::take(&mut self.listed).into_keys() {
+            self.found(&file, "in the manifest, but not there");
+        }
+    }
+}
+
+fn read(path: &Path, stored: Stored) -> Result<(Summary, Checksum)> {
+    let mut hashing = Hashing::new(source::open(path, stored)?);
+    let summary = Summary::of(&mut hashing).map_err(Error::io("read", path))?;
+    // A torn segment is read to its end all the same: the checksum is of the whole.
+    std::io::copy(&mut hashing, &mut std::io::sink()).map_err(Error::io("read", path))?;
+    Ok((summary, hashing.finish()))
+}
+
+/// Every file must have its line in SHA256SUMS, and every line its file.
+fn base_problems(chain: &ChainDir, name: BaseName) -> Result<Vec<(String, String)>> {
+    let path = base::path_of(chain, name);
+    let mut problems = Vec::new();
+    let sums = match fs::read_to_string(path.join(SHA256SUMS)) {
+        Ok(sums) => sums,
+        Err(error) => {
+            return Ok(vec![(
+                SHA256SUMS.to_owned(),
+                format!("can't be read: {error}"),
+            )])
+        }
+    };
+    let mut expected: BTreeMap<&str, &str> = BTreeMap::new();
+    for line in sums.lines() {
+        match line.split_once("  ") {
+            Some((sha256, file)) => drop(expected.insert(file, sha256)),
+            None => problems.push((
+                SHA256SUMS.to_owned(),
+                "has a line without a checksum".into(),
+            )),
+        }
+    }
+    for file in base::files_below(&path)?
+        .into_iter()
+        .filter(|file| file != SHA256SUMS)
+    {
+        match expected.remove(file.as_str()) {
+            None => problems.push((file, "has no checksum".to_owned())),
+            Some(sha256) if checksum::of_file(&path.join(&file))?.sha256 != sha256 => {
+                problems.push((file, "its checksum is not the one in SHA256SUMS".to_owned()));
+            }
+            Some(_) => {}
+        }
+    }
+    problems.extend(
+        expected
+            .into_keys()
+            .map(|file| (file.to_owned(), "is missing".to_owned())),
+    );
+    match Metadata::read(&path.join(METADATA_JSON)) {
+        Ok(metadata) if metadata.lsn != name.lsn => {
+            problems.push((
+                METADATA_JSON.to_owned(),
+                "its lsn is not the directory's".to_owned(),
+            ));
+        }
+        Ok(_) => {}
+        Err(error) => problems.push((METADATA_JSON.to_owned(), error.to_string())),
+    }
+    Ok(problems)
+}

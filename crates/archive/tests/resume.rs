@@ -1,0 +1,295 @@
+//! After a crash at any byte the chain goes on: nothing complete is lost, nothing is there twice.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::path::Path;
+
+use archive::layout::Stored;
+use archive::manifest;
+use archive::segment::{SegmentIdentity, Summary};
+use archive::{Error, Lsn};
+use support::{at, identity, insert, one_of_each, Place, SLOT_START};
+
+fn summary_of(bytes: &[u8]) -> Summary {
+    Summary::of(bytes).unwrap()
+}
+
+/// Resumes after `bytes` were left of the open segment, checks, goes on and checks again.
+fn resume_from(place: &Place, path: &Path, bytes: &[u8], whole: &[u8]) {
+    for (name, stored) in place.chain.segments().unwrap() {
+        fs::remove_file(place.chain.segment_path(name, stored)).unwrap();
+    }
+    let _ = fs::remove_file(place.chain.manifest());
+    fs::write(path, bytes).unwrap();
+
+    let expected = summary_of(bytes);
+    let last = expected.tally.end_lsn.max(SLOT_START);
+    assert_eq!(place.chain.last_lsn().unwrap(), last);
+    let mut appender = place.append();
+    assert_eq!(appender.last_lsn(), last);
+    assert_eq!(appender.durable_lsn(), last);
+    if expected.complete > 0 && expected.footer.is_none() {
+        let kept = fs::read(path).unwrap();
+        assert_eq!(kept, &whole[..expected.complete as usize], "cut exactly");
+    }
+    insert(&mut appender, 999, 0x9000);
+    let closed = appender.rotate(1000).unwrap().unwrap();
+    assert_eq!(closed.entry.end_lsn, Lsn(0x9000));
+    let reread = fs::read(&closed.path).unwrap();
+    assert_eq!(
+        archive::checksum::of_reader(&reread[..]).unwrap().sha256,
+        closed.entry.sha256
+    );
+    let summary = summary_of(&reread);
+    assert_eq!((summary.torn, summary.contradiction), (None, None));
+    let kept = if expected.footer.is_some() {
+        0
+    } else {
+        expected.tally.transactions
+    };
+    assert_eq!(summary.tally.transactions, kept + 1);
+    drop(appender);
+    assert_eq!(archive::verify(&place.database).unwrap(), []);
+}
+
+/// A closed segment's bytes and the path that it had while it was open.
+fn whole_segment(place: &Place) -> (Vec<u8>, std::path::PathBuf) {
+    let mut appender = place.append();
+    one_of_each(&mut appender, 0);
+    let path = appender.current_file();
+    let closed = appender.rotate(14).unwrap().unwrap();
+    (fs::read(closed.path).unwrap(), path)
+}
+
+#[test]
+fn a_segment_cut_at_any_byte_resumes() {
+    let place = Place::new();
+    let (whole, path) = whole_segment(&place);
+    for length in 0..=whole.len() {
+        resume_from(&place, &path, &whole[..length], &whole);
+    }
+}
+
+#[test]
+fn zeros_behind_any_byte_are_cut() {
+    let place = Place::new();
+    let (whole, path) = whole_segment(&place);
+    for length in (0..whole.len()).step_by(7) {
+        let mut bytes = whole[..length].to_vec();
+        bytes.resize(whole.len() + 4096, 0);
+        resume_from(&place, &path, &bytes, &whole);
+    }
+}
+
+#[test]
+fn a_lost_page_in_the_middle_of_a_long_line_is_seen() {
+    let place = Place::new();
+    let mut appender = place.append();
+    insert(&mut appender, 10, 0x2000);
+    appender.begin(11, Lsn(0x2100), at(0)).unwrap();
+    let text = format!("INSERT INTO a VALUES ('{}');", "x".repeat(20_000));
+    appender.statement(text.as_bytes()).unwrap();
+    appender.commit().unwrap();
+    appender.sync().unwrap();
+    let path = appender.current_file();
+    drop(appender);
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[8192..12288].fill(0);
+    fs::write(&path, bytes).unwrap();
+    let appender = place.append();
+    assert_eq!(appender.last_lsn(), Lsn(0x2000));
+    assert_eq!(appender.torn_tail().unwrap().why, "a NUL byte");
+}
+
+#[test]
+fn a_clean_stop_goes_on_in_the_same_file() {
+    let place = Place::new();
+    let mut appender = place.append();
+    insert(&mut appender, 10, 0x2000);
+    appender.sync().unwrap();
+    let path = appender.current_file();
+    drop(appender);
+    let mut appender = place.append();
+    assert_eq!(
+        (appender.current_file(), appender.torn_tail()),
+        (path, None)
+    );
+    insert(&mut appender, 11, 0x2100);
+    let closed = appender.rotate(12).unwrap().unwrap();
+    assert_eq!(closed.entry.transactions, 2);
+    assert_eq!(archive::verify(&place.database).unwrap(), []);
+}
+
+#[test]
+fn what_was_not_synced_is_gone_or_whole() {
+    let place = Place::new();
+    let mut appender = place.append();
+    insert(&mut appender, 10, 0x2000);
+    appender.sync().unwrap();
+    insert(&mut appender, 11, 0x2100);
+    appender.begin(12, Lsn(0x2200), at(0)).unwrap();
+    appender.statement(b"INSERT INTO a VALUES (1);").unwrap();
+    drop(appender);
+    assert_eq!(place.append().last_lsn(), Lsn(0x2000));
+}
+
+#[test]
+fn a_crash_between_footer_and_manifest_is_finished() {
+    let place = Place::new();
+    let (whole, path) = whole_segment(&place);
+    let entry = manifest::read(&place.chain).unwrap().entries.remove(0);
+    // Before the rename, with the next segment not there yet.
+    for (name, stored) in place.chain.segments().unwrap() {
+        fs::remove_file(place.chain.segment_path(name, stored)).unwrap();
+    }
+    fs::write(&path, &whole).unwrap();
+    fs::remove_file(place.chain.manifest()).unwrap();
+    assert_eq!(place.append().last_lsn(), Lsn(0x2500));
+    assert_eq!(
+        manifest::read(&place.chain).unwrap().entries,
+        std::slice::from_ref(&entry)
+    );
+    // After the rename.
+    fs::remove_file(place.chain.manifest()).unwrap();
+    place.append();
+    assert_eq!(manifest::read(&place.chain).unwrap().entries, [entry]);
+    assert_eq!(archive::verify(&place.database).unwrap(), []);
+}
+
+#[test]
+fn a_torn_manifest_line_is_cut_and_written_again() {
+    let place = Place::new();
+    let (_, _) = whole_segment(&place);
+    let whole = fs::read(place.chain.manifest()).unwrap();
+    for length in 0..whole.len() {
+        fs::write(place.chain.manifest(), &whole[..length]).unwrap();
+        place.append();
+        assert_eq!(fs::read(place.chain.manifest()).unwrap(), whole);
+    }
+}
+
+#[test]
+fn the_manifest_can_be_rebuilt() {
+    let place = Place::new();
+    let mut appender = place.append();
+    for number in 1..5 {
+        insert(&mut appender, number, 0x2000 + number);
+        appender.rotate(number + 1).unwrap().unwrap();
+    }
+    let before = fs::read(place.chain.manifest()).unwrap();
+    fs::write(place.chain.manifest(), "garbage\n").unwrap();
+    assert!(!archive::verify(&place.database).unwrap().is_empty());
+    assert_eq!(manifest::rebuild(&place.chain).unwrap().len(), 4);
+    assert_eq!(fs::read(place.chain.manifest()).unwrap(), before);
+}
+
+#[test]
+fn a_segment_of_another_server_is_closed_first() {
+    let place = Place::new();
+    let mut appender = place.append();
+    insert(&mut appender, 10, 0x2000);
+    appender.sync().unwrap();
+    drop(appender);
+    let upgraded = SegmentIdentity {
+        server_version: 150019,
+        ..identity(11)
+    };
+    let appender = place.chain.open_for_append(upgraded).unwrap();
+    assert_eq!(manifest::read(&place.chain).unwrap().entries.len(), 1);
+    assert_eq!(
+        (appender.last_lsn(), appender.is_empty()),
+        (Lsn(0x2000), true)
+    );
+}
+
+#[test]
+fn what_no_crash_explains_is_refused_and_left_alone() {
+    let place = Place::new();
+    let mut appender = place.append();
+    insert(&mut appender, 10, 0x2000);
+    appender.rotate(11).unwrap().unwrap();
+    insert(&mut appender, 11, 0x2100);
+    appender.sync().unwrap();
+    let path = appender.current_file();
+    drop(appender);
+    let good = fs::read_to_string(&path).unwrap();
+    let refused = |content: String| {
+        fs::write(&path, &content).unwrap();
+        let result = place.chain.open_for_append(identity(12));
+        assert!(matches!(result, Err(Error::Damaged { .. })));
+        assert_eq!(fs::read_to_string(&path).unwrap(), content);
+    };
+    refused(good.replace("commit_lsn=0/2100", "commit_lsn=0/1F00"));
+    refused(good.replace("start_lsn=0/2000", "start_lsn=0/1FFF"));
+    refused(good.replace("chain=1", "chain=2"));
+    refused(good.replace("previous_sha256=", "previous_sha256=0"));
+    fs::write(&path, &good).unwrap();
+    place.append();
+}
+
+#[test]
+fn an_ended_chain_takes_nothing_more() {
+    let place = Place::new();
+    let mut chain = place.chain.clone();
+    chain.end("the slot was lost", Lsn(0x1000)).unwrap();
+    chain.end("another reason", Lsn(0x1001)).unwrap();
+    let again = place.database.latest_chain().unwrap().unwrap();
+    assert_eq!(
+        again.info.ended.as_ref().unwrap().reason,
+        "the slot was lost"
+    );
+    assert!(matches!(
+        again.open_for_append(identity(1)),
+        Err(Error::Refused { .. })
+    ));
+}
+
+#[test]
+fn a_full_disk_poisons_until_the_chain_is_opened_again() {
+    let place = Place::new();
+    let mut appender = place.append();
+    insert(&mut appender, 10, 0x2000);
+    appender.sync().unwrap();
+    // Nothing can be renamed onto an existing name: the failure that is easiest to make.
+    let (name, _) = place.last_segment();
+    let taken = place.chain.segment_path(name, Stored::Plain);
+    fs::write(&taken, "").unwrap();
+    assert!(matches!(appender.rotate(11), Err(Error::Io { .. })));
+    appender.begin(11, Lsn(0x2100), at(0)).unwrap();
+    assert!(matches!(
+        appender.statement(b"INSERT;"),
+        Err(Error::Poisoned { .. })
+    ));
+    assert!(matches!(appender.sync(), Err(Error::Poisoned { .. })));
+    drop(appender);
+    fs::remove_file(taken).unwrap();
+    assert_eq!(place.append().last_lsn(), Lsn(0x2000));
+    assert_eq!(archive::verify(&place.database).unwrap(), []);
+}
+
+#[test]
+fn no_space_is_told_apart() {
+    let full = || std::io::Error::from_raw_os_error(28);
+    let error = Error::Io {
+        action: "write",
+        path: "/x".into(),
+        source: full(),
+    };
+    assert!(error.is_no_space() && !error.is_permission_denied());
+    assert!(error
+        .to_string()
+        .starts_with("could not write \"/x\": No space left on device"));
+    // What the kernel's always-full device does to a real write.
+    if let Ok(mut device) = OpenOptions::new().write(true).open("/dev/full") {
+        let source = device.write_all(b"x").unwrap_err();
+        assert!(Error::Io {
+            action: "write",
+            path: "/dev/full".into(),
+            source
+        }
+        .is_no_space());
+    }
+}

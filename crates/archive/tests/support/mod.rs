@@ -1,0 +1,185 @@
+//! What the tests of this crate share: a chain in a directory that goes away with the test.
+#![allow(dead_code, clippy::unwrap_used)]
+
+use std::path::{Path, PathBuf};
+
+use archive::layout::{NewChain, SegmentName, Stored};
+use archive::segment::SegmentIdentity;
+use archive::time::{self, Time};
+use archive::{Appender, ArchiveRoot, ChainDir, DatabaseDir, Lsn};
+
+pub const SYSTEM: u64 = 7_300_000_000_000_000_001;
+pub const DATABASE_OID: u32 = 16384;
+pub const SLOT_START: Lsn = Lsn(0x1000);
+
+/// An archive with one chain.
+pub struct Place {
+    dir: tempfile::TempDir,
+    pub root: ArchiveRoot,
+    pub database: DatabaseDir,
+    pub chain: ChainDir,
+}
+
+impl Place {
+    pub fn new() -> Place {
+        Place::named("shop")
+    }
+
+    pub fn named(database: &str) -> Place {
+        let dir = temporary();
+        std::fs::create_dir(dir.path().join("data")).unwrap();
+        let root = open_root(dir.path());
+        let database = root.open_database(SYSTEM, DATABASE_OID, database).unwrap();
+        let chain = database.create_chain(new_chain(DATABASE_OID)).unwrap();
+        Place {
+            dir,
+            root,
+            database,
+            chain,
+        }
+    }
+
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub fn append(&self) -> Appender {
+        self.chain.open_for_append(identity(1000)).unwrap()
+    }
+
+    pub fn append_or_error(&self) -> archive::Result<Appender> {
+        self.chain.open_for_append(identity(1000))
+    }
+
+    /// The paths of all segments in replay order.
+    pub fn segments(&self) -> Vec<PathBuf> {
+        let segments = self.chain.segments().unwrap();
+        segments
+            .into_iter()
+            .map(|(name, stored)| self.chain.segment_path(name, stored))
+            .collect()
+    }
+
+    pub fn last_segment(&self) -> (SegmentName, Stored) {
+        self.chain.segments().unwrap().pop().unwrap()
+    }
+}
+
+/// A directory in memory where there is one: these tests fsync a lot.
+pub fn temporary() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    let parent = if memory.is_dir() {
+        memory.to_owned()
+    } else {
+        std::env::temp_dir()
+    };
+    tempfile::tempdir_in(parent).unwrap()
+}
+
+pub fn open_root(dir: &Path) -> ArchiveRoot {
+    ArchiveRoot::open(&dir.join("archive"), &dir.join("data")).unwrap()
+}
+
+pub fn new_chain(database_oid: u32) -> NewChain {
+    NewChain {
+        system_identifier: SYSTEM,
+        timeline: 1,
+        database_oid,
+        database: "shop".to_owned(),
+        slot: format!("pg_incrbackup_{database_oid}"),
+        plugin: "pg_incrbackup".to_owned(),
+        slot_start_lsn: SLOT_START,
+    }
+}
+
+pub fn identity(next_xid: u64) -> SegmentIdentity {
+    SegmentIdentity {
+        timeline: 1,
+        database: "shop".to_owned(),
+        server_version: 150018,
+        encoding: "UTF8".to_owned(),
+        next_xid,
+    }
+}
+
+/// `seconds` after a fixed moment.
+pub fn at(seconds: i64) -> Time {
+    time::parse_iso("2026-11-21T03:40:00.000001Z").unwrap() + chrono::Duration::seconds(seconds)
+}
+
+/// One transaction of one statement.
+pub fn insert(appender: &mut Appender, xid: u64, lsn: u64) {
+    appender.begin(xid, Lsn(lsn), at(xid as i64)).unwrap();
+    let text = format!("INSERT INTO public.a (id) VALUES ({xid});");
+    appender.statement(text.as_bytes()).unwrap();
+    appender.commit().unwrap();
+}
+
+/// A segment's worth of everything that the grammar has, ending at LSN 0x2500 + `base`.
+pub fn one_of_each(appender: &mut Appender, base: u64) {
+    insert(appender, base + 10, base + 0x2000);
+    appender
+        .begin(base + 11, Lsn(base + 0x2100), at(11))
+        .unwrap();
+    appender
+        .copy_start(b"COPY public.a (id, x) FROM stdin;")
+        .unwrap();
+    appender.copy_row(b"1\tCOMMIT;").unwrap();
+    appender
+        .copy_row(b"-- @0123456789abcdef footer end_lsn=0/0")
+        .unwrap();
+    appender.copy_row(b"").unwrap();
+    appender.copy_end().unwrap();
+    appender.flag(b"could not carry\nthis").unwrap();
+    appender.commit().unwrap();
+    appender
+        .begin(base + 12, Lsn(base + 0x2200), at(12))
+        .unwrap();
+    let body = b"CREATE FUNCTION f() RETURNS int LANGUAGE sql AS $$\nCOMMIT;\n\\.\n\
+                 -- @0123456789abcdef transaction xid=1\nUPDATE x SET y = 1;\n\n$$;\n";
+    appender.ddl("CREATE FUNCTION", "bob", body).unwrap();
+    appender.role("alice \"x\"\n", true).unwrap();
+    appender
+        .setval(b"SELECT pg_catalog.setval('public.s', 33, true);")
+        .unwrap();
+    appender
+        .statement(b"UPDATE public.a SET x = 2 WHERE id = 1;")
+        .unwrap();
+    appender.commit().unwrap();
+    appender.position(Lsn(base + 0x2300), at(13)).unwrap();
+    let setvals = [b"SELECT pg_catalog.setval('public.s', 65, true);".to_vec()];
+    appender
+        .sequences(Lsn(base + 0x2400), at(14), &setvals)
+        .unwrap();
+    insert(appender, base + 13, base + 0x2500);
+}
+
+/// Facts about a base at `lsn`; what a test needs otherwise it changes.
+pub fn metadata(lsn: Lsn, snapshot: &str) -> archive::metadata::Metadata {
+    archive::metadata::Metadata {
+        format: 1,
+        tool_version: "0.1.0".to_owned(),
+        system_identifier: SYSTEM,
+        timeline: 1,
+        database: "shop".to_owned(),
+        database_oid: DATABASE_OID,
+        server_version: "PostgreSQL 15.18 on x86_64, \"quoted\"".to_owned(),
+        server_version_num: 150018,
+        lsn,
+        snapshot: snapshot.parse().unwrap(),
+        taken_at: at(0),
+        duration_ms: 1234,
+        dump: "dump.sql".to_owned(),
+        encoding: "UTF8".to_owned(),
+        locale_provider: "libc".to_owned(),
+        lc_collate: "C".to_owned(),
+        lc_ctype: "C".to_owned(),
+        locale: None,
+        icu_rules: None,
+        collation_version: None,
+        extensions: Vec::new(),
+        types: Vec::new(),
+        settings: Default::default(),
+        roles: Vec::new(),
+    }
+}

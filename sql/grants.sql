@@ -1,0 +1,15 @@
+-- Who may do what: health and status are for monitoring, the rest is the superuser's until granted.
+
+REVOKE ALL ON FUNCTION incr_setup(boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION incr_slot_health() FROM PUBLIC;
+REVOKE ALL ON FUNCTION incr_seq_sync_sql() FROM PUBLIC;
+REVOKE ALL ON FUNCTION incr_status() FROM PUBLIC;
+REVOKE ALL ON FUNCTION incr_flush(interval) FROM PUBLIC;
+REVOKE ALL ON FUNCTION incr_rotate() FROM PUBLIC;
+REVOKE ALL ON FUNCTION incr_dump(boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION incr_files() FROM PUBLIC;
+REVOKE ALL ON FUNCTION incr_verify() FROM PUBLIC;
+REVOKE ALL ON FUNCTION incr_teardown(boolean) FROM PUBLIC;
+
+GRANT EXECUTE ON FUNCTION incr_slot_health() TO pg_monitor;
+GRANT EXECUTE ON FUNCTION incr_status() TO pg_monitor;

@@ -1,0 +1,238 @@
+//! The SQL functions, thin: each checks that it can be used here, asks another room, and turns the
+//! answer into rows. Failures are raised here and nowhere else.
+
+mod requests;
+mod setup;
+
+use archive::{listing, verify};
+use pgrx::datum::{Interval, TimestampWithTimeZone};
+use pgrx::pg_sys::panic::ErrorReportable;
+use pgrx::prelude::*;
+
+use crate::backup::{place, preflight};
+use crate::health;
+use crate::pg::failure::Failure;
+use crate::pg::lsn::PgLsn;
+use crate::pg::server;
+use crate::pg::text::ServerText;
+use crate::pg::timestamp;
+use crate::sequences::{self, Positions};
+
+extension_sql_file!("../../sql/grants.sql", name = "grants", finalize);
+
+/// Gives the value or raises the failure.
+fn or_raise<T>(result: Result<T, Failure>) -> T {
+    result.unwrap_or_else(|failure| failure.raise())
+}
+
+/// Sets up backup of this database: what is missing of replica identities, slot, first base and
+/// running capture. With `new_chain` it starts a new slot, chain and base in any case.
+#[pg_extern(volatile, parallel_unsafe)]
+fn incr_setup(
+    new_chain: default!(bool, false),
+) -> TableIterator<
+    'static,
+    (
+        name!(step, ServerText),
+        name!(status, ServerText),
+        name!(detail, ServerText),
+    ),
+> {
+    let steps = or_raise(setup::run(new_chain));
+    TableIterator::new(steps.into_iter().map(|step| {
+        (
+            step.step.into(),
+            step.status.into(),
+            ServerText::from_utf8(&step.detail),
+        )
+    }))
+}
+
+/// Health of every slot of this database, in words; see the README for the levels.
+#[pg_extern(volatile, parallel_unsafe)]
+#[allow(clippy::type_complexity)]
+fn incr_slot_health() -> TableIterator<
+    'static,
+    (
+        name!(slot_name, ServerText),
+        name!(database, ServerText),
+        name!(plugin, Option<ServerText>),
+        name!(level, ServerText),
+        name!(reasons, Vec<ServerText>),
+        name!(active, bool),
+        name!(wal_status, Option<ServerText>),
+        name!(restart_lag_bytes, Option<i64>),
+        name!(replication_lag, Option<ServerText>),
+        name!(confirmed_lag_bytes, Option<i64>),
+        name!(confirmed_lag, Option<ServerText>),
+        name!(safe_wal_size, Option<i64>),
+        name!(age, Option<Interval>),
+        name!(durable_lsn, Option<PgLsn>),
+        name!(last_commit_at, Option<TimestampWithTimeZone>),
+        name!(disk_used_percent, Option<i32>),
+    ),
+> {
+    let rows = or_raise(health::report());
+    TableIterator::new(rows.into_iter().map(|row| {
+        (
+            row.slot_name.into(),
+            row.database.into(),
+            row.plugin.map(ServerText::from),
+            row.level.name().into(),
+            row.reasons.into_iter().map(ServerText::from).collect(),
+            row.active,
+            row.wal_status.map(ServerText::from),
+            row.restart_lag.map(|bytes| bytes as i64),
+            row.restart_lag
+                .map(|bytes| health::pretty_bytes(bytes).into()),
+            row.confirmed_lag.map(|bytes| bytes as i64),
+            row.confirmed_lag
+                .map(|bytes| health::pretty_bytes(bytes).into()),
+            row.safe_wal_size,
+            row.age_micros.map(timestamp::interval),
+            PgLsn::or_null(row.durable_lsn),
+            timestamp::from_unix_micros(row.last_commit_at),
+            row.disk_used_percent,
+        )
+    }))
+}
+
+/// `setval` statements that bring every sequence to its exact value.
+#[pg_extern(volatile, parallel_unsafe)]
+fn incr_seq_sync_sql() -> SetOfIterator<'static, ServerText> {
+    let positions = sequences::positions(Positions::Exact).unwrap_or_report();
+    SetOfIterator::new(
+        positions
+            .into_iter()
+            .map(|p| ServerText(sequences::setval_sql(&p))),
+    )
+}
+
+/// What each worker of this database does now.
+#[pg_extern(volatile, parallel_unsafe)]
+#[allow(clippy::type_complexity)]
+fn incr_status() -> TableIterator<
+    'static,
+    (
+        name!(worker, ServerText),
+        name!(pid, Option<i32>),
+        name!(state, ServerText),
+        name!(since, Option<TimestampWithTimeZone>),
+        name!(file, Option<ServerText>),
+        name!(durable_lsn, Option<PgLsn>),
+        name!(transactions, Option<i64>),
+        name!(statements, Option<i64>),
+        name!(bytes, Option<i64>),
+        name!(errors, Option<i64>),
+        name!(last_error, Option<ServerText>),
+        name!(last_error_at, Option<TimestampWithTimeZone>),
+        name!(detail, Option<ServerText>),
+    ),
+> {
+    or_raise(preflight::ensure_preloaded());
+    let rows = requests::status_rows(server::my_database());
+    TableIterator::new(rows.into_iter().map(|row| {
+        (
+            row.worker.into(),
+            (row.pid != 0).then_some(row.pid),
+            row.state.into(),
+            timestamp::from_unix_micros(row.since),
+            some_text(row.file),
+            PgLsn::or_null(row.durable_lsn),
+            row.transactions.map(|count| count as i64),
+            row.statements.map(|count| count as i64),
+            row.bytes.map(|count| count as i64),
+            row.errors.map(|count| count as i64),
+            some_text(row.last_error),
+            timestamp::from_unix_micros(row.last_error_at),
+            some_text(row.detail),
+        )
+    }))
+}
+
+fn some_text(text: String) -> Option<ServerText> {
+    (!text.is_empty()).then(|| text.into())
+}
+
+/// Waits until all that was committed before the call is fsynced; gives the LSN up to which it is.
+#[pg_extern(volatile, parallel_unsafe)]
+fn incr_flush(timeout: default!(Interval, "'1 min'")) -> PgLsn {
+    let limit = or_raise(timestamp::duration(&timeout));
+    PgLsn(or_raise(requests::flush(server::my_database(), limit)))
+}
+
+/// Closes the open segment, unless it is empty; gives the path of the last closed one.
+#[pg_extern(volatile, parallel_unsafe)]
+fn incr_rotate() -> Option<ServerText> {
+    some_text(or_raise(requests::rotate(server::my_database())))
+}
+
+/// Makes a base backup and gives its path; without `wait` as soon as its path is known.
+#[pg_extern(volatile, parallel_unsafe)]
+fn incr_dump(wait: default!(bool, true)) -> ServerText {
+    or_raise(setup::dump(wait)).into()
+}
+
+/// Every file of this database's archive.
+#[pg_extern(volatile, parallel_unsafe)]
+#[allow(clippy::type_complexity)]
+fn incr_files() -> TableIterator<
+    'static,
+    (
+        name!(chain, i32),
+        name!(kind, ServerText),
+        name!(file, ServerText),
+        name!(start_lsn, PgLsn),
+        name!(end_lsn, PgLsn),
+        name!(first_commit_at, Option<TimestampWithTimeZone>),
+        name!(last_commit_at, Option<TimestampWithTimeZone>),
+        name!(transactions, i64),
+        name!(statements, i64),
+        name!(bytes, i64),
+        name!(sha256, Option<ServerText>),
+    ),
+> {
+    let list = || match place::find(server::my_database())? {
+        Some(database) => Ok(listing::files(&database.chains()?)?),
+        None => Ok(Vec::new()),
+    };
+    TableIterator::new(or_raise(list()).into_iter().map(|row| {
+        let time = |time: Option<archive::time::Time>| {
+            time.and_then(|time| timestamp::from_unix_micros(time.timestamp_micros()))
+        };
+        (
+            row.chain as i32,
+            requests::kind_name(row.kind).into(),
+            row.file.into(),
+            PgLsn(row.start_lsn.0),
+            PgLsn(row.end_lsn.0),
+            time(row.first_commit_at),
+            time(row.last_commit_at),
+            row.transactions as i64,
+            row.statements as i64,
+            row.bytes as i64,
+            row.sha256.map(ServerText::from),
+        )
+    }))
+}
+
+/// Checks checksums, order and continuity of this database's archive; no row: all of it holds.
+#[pg_extern(volatile, parallel_unsafe)]
+fn incr_verify() -> TableIterator<'static, (name!(file, ServerText), name!(problem, ServerText))> {
+    let list = || match place::find(server::my_database())? {
+        Some(database) => Ok(verify::verify(&database)?),
+        None => Ok(Vec::new()),
+    };
+    let rows = or_raise(list());
+    TableIterator::new(
+        rows.into_iter()
+            .map(|row| (row.file.into(), row.problem.into())),
+    )
+}
+
+/// Stops capture of this database; the files stay. Without `drop_slot` the slot stays too, keeps all
+/// WAL from here on, and capture goes on after incr_setup() or a restart of the server.
+#[pg_extern(volatile, parallel_unsafe)]
+fn incr_teardown(drop_slot: default!(bool, true)) -> ServerText {
+    or_raise(setup::teardown(drop_slot)).into()
+}

@@ -1,0 +1,250 @@
+//! Requests to the capture worker by way of the status board, and what the board says.
+
+use std::time::{Duration, Instant};
+
+use archive::manifest::Kind;
+use pgrx::prelude::*;
+
+use crate::backup::preflight;
+use crate::capture;
+use crate::pg::failure::Failure;
+use crate::pg::{server, slot};
+use crate::status::{self, BasePhase, DatabaseStatus, Phase};
+
+const POLL: Duration = Duration::from_millis(10);
+const ROTATE_LIMIT: Duration = Duration::from_secs(60);
+
+/// Has everything committed so far fsynced; gives an LSN past all of it.
+pub fn flush(database: pg_sys::Oid, limit: Duration) -> Result<u64, Failure> {
+    ensure_capture(database)?;
+    // A record at the end of the WAL: when it is durable, so is all before it, on an idle server too.
+    let lsn = server::emit_position_mark();
+    let number = status::update(database, |entry| {
+        entry.flush_wanted += 1;
+        entry.flush_wanted
+    });
+    let number = number.unwrap_or(0);
+    wait_for_answer(database, limit, "incr_flush()", |entry| {
+        entry.flush_done >= number && entry.durable_lsn >= lsn
+    })?;
+    Ok(lsn)
+}
+
+/// Closes the open segment; gives the last closed one's path, empty when there is none.
+pub fn rotate(database: pg_sys::Oid) -> Result<String, Failure> {
+    ensure_capture(database)?;
+    let number = status::update(database, |entry| {
+        entry.rotate_wanted += 1;
+        entry.rotate_wanted
+    });
+    let number = number.unwrap_or(0);
+    let answer = wait_for_answer(database, ROTATE_LIMIT, "incr_rotate()", |entry| {
+        entry.rotate_done >= number
+    })?;
+    Ok(answer.rotated_file.get())
+}
+
+/// 42704 when this database has no slot of ours.
+pub fn ensure_slot(database: pg_sys::Oid) -> Result<(), Failure> {
+    let name = capture::slot_name(database);
+    if slot::exists(&name) {
+        return Ok(());
+    }
+    let code = PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT;
+    Err(Failure::new(code, "this database is not backed up")
+        .detail(format!("There is no slot \"{name}\"."))
+        .hint("Run SELECT * FROM incr_setup()."))
+}
+
+/// 55000 when nobody could answer a request.
+fn ensure_capture(database: pg_sys::Oid) -> Result<(), Failure> {
+    preflight::ensure_preloaded()?;
+    preflight::ensure_not_in_recovery()?;
+    ensure_slot(database)?;
+    ensure_running(&status::read(database).unwrap_or_default())
+}
+
+/// A worker that is just starting will answer; one that waits, stepped aside or broke will not.
+fn ensure_running(entry: &DatabaseStatus) -> Result<(), Failure> {
+    let (reason, hint) = match entry.phase {
+        Phase::Starting | Phase::Streaming | Phase::CaughtUp => return Ok(()),
+        Phase::Stopped if entry.held => (
+            "it was stopped by incr_teardown(drop_slot => false)".to_string(),
+            "SELECT * FROM incr_setup() starts it again.",
+        ),
+        Phase::Stopped => (
+            "its worker is not running".to_string(),
+            "SELECT * FROM incr_slot_health() tells more; the launcher starts it within ten seconds.",
+        ),
+        Phase::WaitingToRetry => (
+            entry.last_error.get(),
+            "Nothing is lost: the slot keeps the WAL. Remove the cause; the worker is started again by itself.",
+        ),
+        Phase::SteppedAside => (
+            "its worker stepped aside for a command on the database".to_string(),
+            "It goes on when that command is over.",
+        ),
+        Phase::Broken => (
+            entry.broken.get(),
+            "SELECT * FROM incr_setup(new_chain => true) starts a new chain with a new base backup.",
+        ),
+    };
+    let code = PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
+    Err(
+        Failure::new(code, "capture of this database is not running")
+            .detail(reason)
+            .hint(hint),
+    )
+}
+
+fn wait_for_answer(
+    database: pg_sys::Oid,
+    limit: Duration,
+    function: &str,
+    is_answered: impl Fn(&DatabaseStatus) -> bool,
+) -> Result<DatabaseStatus, Failure> {
+    let start = Instant::now();
+    capture::wake_worker(database);
+    let mut last_wake = start;
+    loop {
+        let entry = status::read(database).unwrap_or_default();
+        if is_answered(&entry) {
+            return Ok(entry);
+        }
+        ensure_running(&entry)?;
+        if start.elapsed() > limit {
+            return Err(timed_out(function, limit, &entry));
+        }
+        // A worker that was just starting did not hear the first call.
+        if last_wake.elapsed() > Duration::from_millis(500) {
+            capture::wake_worker(database);
+            last_wake = Instant::now();
+        }
+        server::wait_a_moment(POLL);
+    }
+}
+
+fn timed_out(function: &str, limit: Duration, entry: &DatabaseStatus) -> Failure {
+    let behind = server::wal_flush_lsn().saturating_sub(entry.durable_lsn);
+    let message = format!("{function} was not done after {} s", limit.as_secs_f64());
+    Failure::new(PgSqlErrorCode::ERRCODE_QUERY_CANCELED, message)
+        .detail(format!("The files are {behind} bytes of WAL behind."))
+        .hint(
+            "Nothing is lost; the capture worker goes on. Wait longer, or see incr_slot_health().",
+        )
+}
+
+/// One row of incr_status().
+#[derive(Default)]
+pub struct StatusRow {
+    pub worker: &'static str,
+    pub pid: i32,
+    pub state: &'static str,
+    pub since: i64,
+    pub file: String,
+    pub durable_lsn: u64,
+    pub transactions: Option<u64>,
+    pub statements: Option<u64>,
+    pub bytes: Option<u64>,
+    pub errors: Option<u64>,
+    pub last_error: String,
+    pub last_error_at: i64,
+    pub detail: String,
+}
+
+/// What the launcher and this database's workers do.
+pub fn status_rows(database: pg_sys::Oid) -> Vec<StatusRow> {
+    let launcher = status::launcher_pid();
+    let is_alive = launcher != 0 && server::is_process_alive(launcher);
+    let mut rows = vec![StatusRow {
+        worker: "launcher",
+        pid: if is_alive { launcher } else { 0 },
+        state: if is_alive { "running" } else { "not running" },
+        ..StatusRow::default()
+    }];
+    if let Some(entry) = status::read(database) {
+        rows.push(capture_row(&entry));
+        if entry.base.phase != BasePhase::Idle {
+            rows.push(base_row(&entry));
+        }
+    }
+    rows
+}
+
+fn capture_row(entry: &DatabaseStatus) -> StatusRow {
+    let detail = match entry.phase {
+        Phase::Broken => entry.broken.get(),
+        _ if entry.held => "stopped by incr_teardown(drop_slot => false)".to_string(),
+        _ if entry.flags > 0 => format!("{} things could not be carried faithfully", entry.flags),
+        _ => String::new(),
+    };
+    StatusRow {
+        worker: "capture",
+        pid: entry.pid,
+        state: phase_name(entry.phase),
+        since: entry.started_at,
+        file: entry.file.get(),
+        durable_lsn: entry.durable_lsn,
+        transactions: Some(entry.transactions),
+        statements: Some(entry.statements),
+        bytes: Some(entry.bytes),
+        errors: Some(entry.errors),
+        last_error: entry.last_error.get(),
+        last_error_at: entry.last_error_at,
+        detail,
+    }
+}
+
+fn base_row(entry: &DatabaseStatus) -> StatusRow {
+    let base = &entry.base;
+    let is_failed = base.phase == BasePhase::Failed;
+    StatusRow {
+        worker: "base",
+        pid: base.pid,
+        state: base_phase_name(base.phase),
+        since: base.started_at,
+        file: base.path.get(),
+        bytes: Some(base.bytes),
+        last_error: base.error.get(),
+        last_error_at: if is_failed { base.finished_at } else { 0 },
+        detail: match base.waiting_for.get() {
+            what if !what.is_empty() => format!("waits for {what}"),
+            _ if base.tables_done > 0 => format!("{} tables begun", base.tables_done),
+            _ => String::new(),
+        },
+        ..StatusRow::default()
+    }
+}
+
+pub fn phase_name(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Stopped => "stopped",
+        Phase::Starting => "starting",
+        Phase::Streaming => "streaming",
+        Phase::CaughtUp => "caught up",
+        Phase::WaitingToRetry => "waiting to retry",
+        Phase::SteppedAside => "stepped aside",
+        Phase::Broken => "chain broken",
+    }
+}
+
+fn base_phase_name(phase: BasePhase) -> &'static str {
+    match phase {
+        BasePhase::Idle => "idle",
+        BasePhase::Starting => "starting",
+        BasePhase::ReplicaIdentities => "setting replica identities",
+        BasePhase::CreatingSlot => "creating the slot",
+        BasePhase::Fencing => "waiting for the DDL fence",
+        BasePhase::Dumping => "dumping",
+        BasePhase::Finishing => "finishing",
+        BasePhase::Done => "done",
+        BasePhase::Failed => "failed",
+    }
+}
+
+pub fn kind_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Base => "base",
+        Kind::Incremental => "incremental",
+    }
+}

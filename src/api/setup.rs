@@ -1,0 +1,308 @@
+//! incr_setup(), incr_dump() and incr_teardown(): a base worker does the work, this backend starts
+//! it, says what it waits for, and ends it when the query is cancelled.
+
+use std::time::{Duration, Instant};
+
+use pgrx::pg_sys::panic::ErrorReportable;
+use pgrx::prelude::*;
+
+use super::requests;
+use crate::backup::{self, place, preflight, Job, Started};
+use crate::pg::failure::Failure;
+use crate::pg::{query, server, slot, transaction};
+use crate::status::{self, BasePhase, Phase};
+use crate::{capture, settings};
+
+const POLL: Duration = Duration::from_millis(50);
+/// A wait is explained after this long, and again at this interval.
+const FIRST_NOTICE: Duration = Duration::from_secs(1);
+const NOTICE_INTERVAL: Duration = Duration::from_secs(10);
+/// How long capture may take to come up before setup only reports its state.
+const CAPTURE_START: Duration = Duration::from_secs(15);
+
+/// One row of incr_setup().
+pub struct Step {
+    pub step: &'static str,
+    pub status: &'static str,
+    pub detail: String,
+}
+
+/// Sets up what is missing and tells of every step.
+pub fn run(new_chain: bool) -> Result<Vec<Step>, Failure> {
+    ensure_no_xid("incr_setup()")?;
+    let database = server::my_database();
+    let checked = preflight::check(database)?;
+    let name = capture::slot_name(database);
+    let was_there = slot::exists(&name) && !new_chain;
+    let had_base = was_there && has_base(database)?;
+    let started = backup::start(database, Job::Setup { new_chain })?;
+    let identities = wait(database, started, "incr_setup()")?;
+    let slot = slot::facts(&name).ok_or_else(slot_vanished)?;
+    let chain = place::latest_chain(database)?.ok_or_else(slot_vanished)?;
+    let bases = chain.bases()?;
+    let newest = bases.last().map(|base| chain.base().join(base.to_string()));
+    let (capture_status, capture_detail) = wait_for_capture(database);
+    let done = |was_there: bool| if was_there { "already there" } else { "done" };
+    Ok(vec![
+        Step {
+            step: "preflight",
+            status: "ok",
+            detail: checked,
+        },
+        Step {
+            step: "replica identities",
+            status: done(identities == 0),
+            detail: format!(
+                "{identities} set, pg_incrbackup.replica_identity is {:?}",
+                settings::keyless_tables()
+            )
+            .to_lowercase(),
+        },
+        Step {
+            step: "slot",
+            status: done(was_there),
+            detail: format!(
+                "{name}, plugin {}, chain {} from {}",
+                slot.plugin.unwrap_or_default(),
+                chain.number,
+                chain.info.slot_start_lsn
+            ),
+        },
+        Step {
+            step: "base backup",
+            status: done(had_base),
+            detail: newest.map_or_else(String::new, |path| path.display().to_string()),
+        },
+        Step {
+            step: "capture",
+            status: capture_status,
+            detail: capture_detail,
+        },
+    ])
+}
+
+/// Makes a base backup; gives its path.
+pub fn dump(wait_for_end: bool) -> Result<String, Failure> {
+    preflight::ensure_preloaded()?;
+    preflight::ensure_not_in_recovery()?;
+    ensure_no_xid("incr_dump()")?;
+    let database = server::my_database();
+    requests::ensure_slot(database)?;
+    let started = backup::start(database, Job::Base)?;
+    let number = started.number;
+    if wait_for_end {
+        wait(database, started, "incr_dump()")?;
+    } else {
+        wait_until(database, started, "incr_dump()", |base| {
+            !base.path.is_empty()
+        })?;
+    }
+    let entry = status::read(database).filter(|entry| entry.base.number == number);
+    Ok(entry.map(|entry| entry.base.path.get()).unwrap_or_default())
+}
+
+/// Stops capture, and drops the slot where that is wanted.
+pub fn teardown(drop_slot: bool) -> Result<String, Failure> {
+    preflight::ensure_preloaded()?;
+    preflight::ensure_not_in_recovery()?;
+    let database = server::my_database();
+    let name = capture::slot_name(database);
+    requests::ensure_slot(database)?;
+    backup::stop(database);
+    if !drop_slot {
+        status::update(database, |entry| entry.held = true);
+        capture::step_aside(database);
+        capture::come_back(database);
+        return Ok(format!(
+            "capture is stopped; slot {name} keeps all WAL from here on"
+        ));
+    }
+    backup::drop_slot(database, &name)?;
+    if let Some(mut chain) = place::latest_chain(database)? {
+        let last = chain.last_lsn()?;
+        chain.end("incr_teardown() dropped the slot", last)?;
+    }
+    status::forget(database);
+    capture::wake_launcher();
+    Ok(format!("slot {name} is dropped; the files stay"))
+}
+
+fn has_base(database: pg_sys::Oid) -> Result<bool, Failure> {
+    match place::latest_chain(database)? {
+        Some(chain) => Ok(!chain.bases()?.is_empty()),
+        None => Ok(false),
+    }
+}
+
+/// The worker waits for every transaction with an id, this one included.
+fn ensure_no_xid(function: &str) -> Result<(), Failure> {
+    if !transaction::has_xid() && !transaction::is_subtransaction() {
+        return Ok(());
+    }
+    let code = PgSqlErrorCode::ERRCODE_ACTIVE_SQL_TRANSACTION;
+    let message = format!("{function} can't run in a transaction that has written something");
+    Err(Failure::new(code, message)
+        .detail("It would wait for the end of this very transaction.")
+        .hint("Run it as a statement of its own."))
+}
+
+/// Waits for the end of a job; gives how many replica identities it set.
+fn wait(database: pg_sys::Oid, started: Started, function: &str) -> Result<u32, Failure> {
+    wait_until(database, started, function, |_| false)
+}
+
+/// Waits until the job is over or `is_enough`. When the query is cancelled, the job ends too.
+fn wait_until(
+    database: pg_sys::Oid,
+    started: Started,
+    function: &str,
+    is_enough: impl Fn(&status::BaseStatus) -> bool,
+) -> Result<u32, Failure> {
+    let number = started.number;
+    let waited = transaction::catch(|| watch(database, number, function, &started, is_enough));
+    match waited {
+        Ok(outcome) => outcome,
+        Err(cancelled) => {
+            // Its end is not waited for: an ephemeral slot goes with the process.
+            started.worker.terminate();
+            Err(cancelled)
+        }
+    }
+}
+
+fn watch(
+    database: pg_sys::Oid,
+    number: u64,
+    function: &str,
+    started: &Started,
+    is_enough: impl Fn(&status::BaseStatus) -> bool,
+) -> Result<u32, Failure> {
+    let (start, mut last_notice) = (Instant::now(), None::<Instant>);
+    loop {
+        let base = status::read(database)
+            .map(|entry| entry.base)
+            .unwrap_or_default();
+        if base.number != number {
+            return Err(worker_lost());
+        }
+        match base.phase {
+            BasePhase::Done => return Ok(base.identities),
+            BasePhase::Failed => return Err(failure_of(&base)),
+            _ if is_enough(&base) => return Ok(base.identities),
+            _ => {}
+        }
+        if matches!(
+            started.worker.pid(),
+            Err(pgrx::bgworkers::BackgroundWorkerStatus::Stopped)
+        ) {
+            let base = status::read(database)
+                .map(|entry| entry.base)
+                .unwrap_or_default();
+            if !matches!(base.phase, BasePhase::Done | BasePhase::Failed) {
+                return Err(worker_lost());
+            }
+            continue;
+        }
+        let is_due = last_notice.map_or(start.elapsed() > FIRST_NOTICE, |last| {
+            last.elapsed() > NOTICE_INTERVAL
+        });
+        if is_due {
+            explain_wait(&base, function)?;
+            last_notice = Some(Instant::now());
+        }
+        server::wait_a_moment(POLL);
+    }
+}
+
+/// Tells the user what the worker waits for, if it does. Fails when that is this very session.
+fn explain_wait(base: &status::BaseStatus, function: &str) -> Result<(), Failure> {
+    const BLOCKERS: &str =
+        "SELECT pg_catalog.pg_backend_pid() = ANY (pg_catalog.pg_blocking_pids($1))";
+    let is_mine = query::one::<bool>(BLOCKERS, &[base.pid.into()])?.unwrap_or(false);
+    if is_mine {
+        let code = PgSqlErrorCode::ERRCODE_ACTIVE_SQL_TRANSACTION;
+        let message = format!("{function} waits for a lock that this very transaction holds");
+        return Err(Failure::new(code, message).hint("Run it as a statement of its own."));
+    }
+    let transactions = open_transactions(base.pid).unwrap_or_report();
+    match base.phase {
+        BasePhase::CreatingSlot | BasePhase::Fencing | BasePhase::ReplicaIdentities
+            if !transactions.is_empty() =>
+        {
+            notice!(
+                "{function} waits for open transactions:\n{}",
+                transactions.join("\n")
+            );
+        }
+        BasePhase::Fencing => notice!("{function} waits for {}", base.waiting_for.get()),
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Every transaction of the cluster that has an id, prepared ones included, in words.
+fn open_transactions(worker: i32) -> Result<Vec<String>, pgrx::spi::Error> {
+    const QUERY: &str = "SELECT pg_catalog.convert_to(pg_catalog.format( \
+          '  pid %s, transaction %s, open for %s, user %s, database %s: %s', pid, backend_xid, \
+          pg_catalog.date_trunc('second', pg_catalog.clock_timestamp() - xact_start), usename, \
+          datname, pg_catalog.substr(pg_catalog.regexp_replace(query, '\\s+', ' ', 'g'), 1, 60)), \
+          'UTF8') AS line \
+        FROM pg_catalog.pg_stat_activity WHERE backend_xid IS NOT NULL \
+          AND pid NOT IN (pg_catalog.pg_backend_pid(), $1) \
+        UNION ALL SELECT pg_catalog.convert_to(pg_catalog.format('  prepared transaction %L, \
+          transaction %s, since %s, user %s, database %s: COMMIT PREPARED or ROLLBACK PREPARED ends it', \
+          gid, transaction, prepared, owner, database), 'UTF8') FROM pg_catalog.pg_prepared_xacts \
+        ORDER BY 1";
+    Spi::connect(|client| {
+        // Without this, pg_stat_activity stays as it was at the first look of the transaction.
+        client.select("SELECT pg_catalog.pg_stat_clear_snapshot()", None, &[])?;
+        let rows = client.select(QUERY, None, &[worker.into()])?;
+        rows.map(|row| {
+            Ok(String::from_utf8_lossy(&row.get::<Vec<u8>>(1)?.unwrap_or_default()).into_owned())
+        })
+        .collect()
+    })
+}
+
+/// Waits a while for the capture worker; gives its state as a step's status and detail.
+fn wait_for_capture(database: pg_sys::Oid) -> (&'static str, String) {
+    let start = Instant::now();
+    loop {
+        let entry = status::read(database).unwrap_or_default();
+        match entry.phase {
+            Phase::Streaming | Phase::CaughtUp => return ("running", entry.file.get()),
+            Phase::WaitingToRetry | Phase::Broken => return ("failed", entry.last_error.get()),
+            _ if start.elapsed() > CAPTURE_START => {
+                return (
+                    "not running",
+                    "the launcher has not started the capture worker yet".into(),
+                )
+            }
+            _ => server::wait_a_moment(POLL),
+        }
+    }
+}
+
+fn failure_of(base: &status::BaseStatus) -> Failure {
+    let failure = Failure::new(PgSqlErrorCode::from(base.error_code), base.error.get());
+    match base.hint.get() {
+        hint if hint.is_empty() => failure,
+        hint => failure.hint(hint),
+    }
+}
+
+fn worker_lost() -> Failure {
+    Failure::new(
+        PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
+        "the base backup worker ended without a word",
+    )
+    .hint("The server log says more.")
+}
+
+fn slot_vanished() -> Failure {
+    Failure::new(
+        PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT,
+        "the slot or its chain was removed in the meantime",
+    )
+    .hint("Run SELECT * FROM incr_setup() again.")
+}

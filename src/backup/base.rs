@@ -1,0 +1,282 @@
+//! One base backup: a snapshot, pg_dump under it, and the files around the dump.
+//!
+//! The fence stands from before the snapshot until pg_dump has read every definition and locked
+//! every table. The first base of a chain uses the snapshot that its slot exported. That snapshot was
+//! taken before the fence: while the slot waited for open transactions, a fence would have made
+//! their DDL wait for us and us for them. So what was changed in between is looked up, and where a
+//! schema change slipped in, or the fence is not to be had at once, the base is made under a new
+//! snapshot instead, which joins the chain just as well. Every other base takes a new one.
+
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use archive::base::{remove_leftovers, BaseDir};
+use archive::layout::BaseName;
+use archive::metadata::Metadata;
+use archive::{time, ChainDir, Lsn};
+use pgrx::prelude::*;
+
+use super::board;
+use super::dump::{self, Progress, Source};
+use super::properties::Properties;
+use crate::pg::failure::Failure;
+use crate::pg::fence::Fence;
+use crate::pg::slot::NewSlot;
+use crate::pg::snapshot::Exported;
+use crate::pg::transaction::{self, Isolation};
+use crate::pg::{query, server};
+use crate::settings::{self, BaseFormat};
+use crate::status::BasePhase;
+
+/// How often a base is tried that lost the wait for a lock.
+const ATTEMPTS: u32 = 5;
+/// The fence queues so long at a time: DDL that comes meanwhile waits behind it.
+const FENCE_TIMEOUT_MS: u32 = 1000;
+const FENCE_PAUSE: Duration = Duration::from_millis(500);
+
+/// The directory of the base in the making, for the exit callback.
+static IN_MAKING: Mutex<Option<PathBuf>> = Mutex::new(None);
+
+/// Makes a base in `chain` and gives its path. `slot`: the slot just made for this chain, whose
+/// snapshot is still exported.
+pub fn make(chain: &ChainDir, source: &Source, slot: Option<NewSlot>) -> Result<PathBuf, Failure> {
+    remove_leftovers(chain)?;
+    if let Some(slot) = slot {
+        if let Some(path) = under_slot_snapshot(chain, source, slot)? {
+            return Ok(path);
+        }
+    }
+    let mut attempt = 1;
+    loop {
+        match under_new_snapshot(chain, source) {
+            Err(failure) if is_lock_timeout(&failure) && attempt < ATTEMPTS => {
+                log!(
+                    "pg_incrbackup: {}; trying the base backup again",
+                    failure.in_full()
+                );
+                attempt += 1;
+            }
+            other => return other,
+        }
+    }
+}
+
+/// Removes the base in the making when the worker ends in the midst of it.
+pub fn discard_in_making() {
+    let path = IN_MAKING.lock().ok().and_then(|mut path| path.take());
+    if let Some(path) = path {
+        // Where this fails, the next base removes it.
+        std::fs::remove_dir_all(path).ok();
+    }
+}
+
+fn is_lock_timeout(failure: &Failure) -> bool {
+    failure.code == PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE
+}
+
+/// The first base of a chain; `None` when the slot's snapshot is of no use.
+fn under_slot_snapshot(
+    chain: &ChainDir,
+    source: &Source,
+    slot: NewSlot,
+) -> Result<Option<PathBuf>, Failure> {
+    // Several pg_dump jobs import the snapshot one after the other, after the fence is gone: they
+    // need a transaction that stays open, which can't run the look-ups that this way needs.
+    let is_parallel = settings::base_format() == BaseFormat::Directory && settings::base_jobs() > 1;
+    let fence = if is_parallel {
+        None
+    } else {
+        Fence::try_raise(source.history)
+    };
+    let Some(fence) = fence else {
+        slot.end_export();
+        return Ok(None);
+    };
+    let making = Making::begin(chain, slot.snapshot.clone())?;
+    let (mut fence, mut properties) = (Some(fence), None);
+    let dumped = dump::database(making.dir.path(), source, &slot.snapshot.name, |progress| {
+        if let Progress::DefinitionsRead = progress {
+            slot.end_export();
+            properties = transaction::run(|| {
+                if was_schema_changed_since(&slot.snapshot, source)? {
+                    return Ok(None);
+                }
+                Properties::collect().map(Some)
+            })?;
+            fence = None;
+            if properties.is_none() {
+                return Err(schema_was_changed());
+            }
+        }
+        board::note(progress);
+        Ok(())
+    });
+    match (dumped, properties) {
+        (Ok(()), Some(properties)) => making.finish(source, properties).map(Some),
+        (Ok(()), None) => Err(schema_was_changed()),
+        (Err(failure), _) => {
+            drop(fence);
+            transaction::rollback();
+            discard_in_making();
+            if !is_lock_timeout(&failure) && !is_schema_change(&failure) {
+                return Err(failure);
+            }
+            log!(
+                "pg_incrbackup: {}; the base backup takes a new snapshot",
+                failure.in_full()
+            );
+            Ok(None)
+        }
+    }
+}
+
+/// A base that waits for no transaction but those that change the schema.
+fn under_new_snapshot(chain: &ChainDir, source: &Source) -> Result<PathBuf, Failure> {
+    let fence = raise_fence(source.history)?;
+    transaction::begin(Isolation::RepeatableRead);
+    let dumped = transaction::catch(|| dump_exported(chain, source, fence));
+    match dumped.and_then(|result| result) {
+        Ok((making, properties)) => {
+            transaction::commit();
+            making.finish(source, properties)
+        }
+        Err(failure) => {
+            transaction::rollback();
+            discard_in_making();
+            Err(failure)
+        }
+    }
+}
+
+fn dump_exported(
+    chain: &ChainDir,
+    source: &Source,
+    fence: Fence,
+) -> Result<(Making, Properties), Failure> {
+    let snapshot = Exported::take();
+    let properties = Properties::collect()?;
+    let making = Making::begin(chain, snapshot.clone())?;
+    let mut fence = Some(fence);
+    dump::database(making.dir.path(), source, &snapshot.name, |progress| {
+        if let Progress::DefinitionsRead = progress {
+            fence = None;
+        }
+        board::note(progress);
+        Ok(())
+    })?;
+    Ok((making, properties))
+}
+
+/// Takes the fence, in short waits, until it is there.
+fn raise_fence(history: pg_sys::Oid) -> Result<Fence, Failure> {
+    board::enter(BasePhase::Fencing);
+    let start = Instant::now();
+    loop {
+        if let Some(fence) = Fence::raise_within(history, FENCE_TIMEOUT_MS)? {
+            board::wait_for("");
+            return Ok(fence);
+        }
+        board::wait_for(&format!(
+            "open transactions that have changed the schema, for {} s",
+            start.elapsed().as_secs()
+        ));
+        let pause_over = Instant::now() + FENCE_PAUSE;
+        while Instant::now() < pause_over {
+            server::wait_a_moment(FENCE_PAUSE);
+        }
+    }
+}
+
+/// True when a transaction that the snapshot does not see has changed the schema. Under the fence
+/// all of those have committed.
+fn was_schema_changed_since(snapshot: &Exported, source: &Source) -> Result<bool, Failure> {
+    let text = format!(
+        "SELECT EXISTS (SELECT FROM {} WHERE NOT \
+         pg_catalog.pg_visible_in_snapshot(txid, '{}'::pg_catalog.pg_snapshot))",
+        source.history_name, snapshot.sees
+    );
+    Ok(query::one::<bool>(&text, &[])?.unwrap_or(true))
+}
+
+fn schema_was_changed() -> Failure {
+    let code = PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE;
+    Failure::new(code, "the schema was changed while the slot was made")
+}
+
+fn is_schema_change(failure: &Failure) -> bool {
+    failure.code == PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE
+}
+
+/// A base whose directory exists.
+struct Making {
+    dir: BaseDir,
+    chain: ChainDir,
+    snapshot: Exported,
+    start: Instant,
+}
+
+impl Making {
+    fn begin(chain: &ChainDir, snapshot: Exported) -> Result<Making, Failure> {
+        let name = BaseName {
+            lsn: Lsn(snapshot.lsn),
+            taken_at: time::now(),
+        };
+        let dir = BaseDir::create(chain, name)?;
+        if let Ok(mut path) = IN_MAKING.lock() {
+            *path = Some(dir.path().to_path_buf());
+        }
+        board::dumping_to(&chain.base().join(name.to_string()));
+        Ok(Making {
+            dir,
+            chain: chain.clone(),
+            snapshot,
+            start: Instant::now(),
+        })
+    }
+
+    /// Adds the files around the dump and gives the base its name, durably.
+    fn finish(self, source: &Source, properties: Properties) -> Result<PathBuf, Failure> {
+        board::enter(BasePhase::Finishing);
+        dump::globals(self.dir.path(), source)?;
+        self.dir
+            .write_file("database.sql", &properties.database_sql)?;
+        let metadata = self.metadata(properties);
+        let finished = self.dir.finish(&metadata);
+        if finished.is_ok() {
+            if let Ok(mut path) = IN_MAKING.lock() {
+                *path = None;
+            }
+        }
+        Ok(finished?.path)
+    }
+
+    fn metadata(&self, properties: Properties) -> Metadata {
+        Metadata {
+            format: archive::layout::chain::FORMAT,
+            tool_version: env!("CARGO_PKG_VERSION").to_string(),
+            system_identifier: server::system_identifier(),
+            timeline: server::timeline(),
+            database: properties.database,
+            database_oid: self.chain.info.database_oid,
+            server_version: properties.server_version,
+            server_version_num: server::VERSION_NUM,
+            lsn: Lsn(self.snapshot.lsn),
+            snapshot: self.snapshot.sees.clone(),
+            taken_at: self.dir.name().taken_at,
+            duration_ms: self.start.elapsed().as_millis() as u64,
+            dump: dump::file_name(settings::base_format()).to_string(),
+            encoding: properties.encoding,
+            locale_provider: properties.locale_provider,
+            lc_collate: properties.lc_collate,
+            lc_ctype: properties.lc_ctype,
+            locale: properties.locale,
+            icu_rules: properties.icu_rules,
+            collation_version: properties.collation_version,
+            extensions: properties.extensions,
+            types: properties.types,
+            settings: properties.settings,
+            roles: properties.roles,
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! The base worker's part of the status board.
+
+use std::path::Path;
+
+use archive::time;
+
+use super::dump::Progress;
+use crate::pg::failure::Failure;
+use crate::pg::server;
+use crate::status::{self, BasePhase, BaseStatus};
+
+/// Claims the base worker's place for `pid`, the process that is about to start one: never two at
+/// once. The number tells this base from others; `None` when a base is being made or the board is full.
+pub fn claim(database: pgrx::pg_sys::Oid, pid: i32) -> Option<u64> {
+    let current = status::read(database).map_or(0, |entry| entry.base.pid);
+    let is_stale = current != 0 && !server::is_backend_alive(current);
+    status::update(database, |entry| {
+        if entry.base.pid != 0 && !(is_stale && entry.base.pid == current) {
+            return None;
+        }
+        entry.base = BaseStatus {
+            pid,
+            phase: BasePhase::Starting,
+            number: entry.base.number + 1,
+            started_at: time::now().timestamp_micros(),
+            ..BaseStatus::default()
+        };
+        Some(entry.base.number)
+    })
+    .flatten()
+}
+
+/// Gives a claim back when no worker could be started.
+pub fn release(database: pgrx::pg_sys::Oid, number: u64) {
+    status::update(database, |entry| {
+        if entry.base.number == number {
+            entry.base.pid = 0;
+            entry.base.phase = BasePhase::Idle;
+        }
+    });
+}
+
+/// The worker takes over the claim.
+pub fn begin() {
+    update(|base| base.pid = std::process::id() as i32);
+}
+
+pub fn enter(phase: BasePhase) {
+    update(|base| base.phase = phase);
+}
+
+pub fn wait_for(what: &str) {
+    update(|base| base.waiting_for.set(what));
+}
+
+pub fn identities_set(count: usize) {
+    update(|base| base.identities = count as u32);
+}
+
+pub fn dumping_to(path: &Path) {
+    update(|base| {
+        base.phase = BasePhase::Dumping;
+        (base.bytes, base.tables_done) = (0, 0);
+        base.path.set(&path.display().to_string());
+    });
+}
+
+pub fn note(progress: Progress) {
+    match progress {
+        Progress::DefinitionsRead | Progress::Bytes(0) => {}
+        Progress::Table => update(|base| base.tables_done += 1),
+        Progress::Bytes(count) => update(|base| base.bytes += count as u64),
+    }
+}
+
+/// The job is over.
+pub fn end(outcome: &Result<(), Failure>) {
+    update(|base| {
+        base.finished_at = time::now().timestamp_micros();
+        base.waiting_for.set("");
+        match outcome {
+            Ok(()) => base.phase = BasePhase::Done,
+            Err(failure) => {
+                base.phase = BasePhase::Failed;
+                base.error.set(&failure.in_full());
+                base.hint.set(failure.hint.as_deref().unwrap_or_default());
+                base.error_code = failure.code as i32;
+            }
+        }
+        base.pid = 0;
+    });
+}
+
+/// The process ends: whatever was not said yet is that it was stopped.
+pub fn leave() {
+    update(|base| {
+        if base.pid == std::process::id() as i32 {
+            base.pid = 0;
+            base.phase = BasePhase::Failed;
+            base.finished_at = time::now().timestamp_micros();
+            base.error.set("the base backup worker was stopped");
+            base.error_code = pgrx::PgSqlErrorCode::ERRCODE_ADMIN_SHUTDOWN as i32;
+        }
+    });
+}
+
+fn update(change: impl FnOnce(&mut BaseStatus)) {
+    status::update(server::my_database(), |entry| change(&mut entry.base));
+}

@@ -1,0 +1,362 @@
+//! Runs pg_dump and pg_dumpall: where they are, how they connect, what they are told, and their
+//! output on its way to the file.
+//!
+//! They connect as the bootstrap superuser by the server's own socket, so that setting up needs no
+//! password and no line in pg_hba.conf beyond the usual local one. Output passes through this
+//! process, which counts it for the status board, leaves out our own extension, and compresses.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use flate2::write::GzEncoder;
+use flate2::Compression;
+use pgrx::prelude::*;
+
+use super::leave_out::{Filter, LeftOut};
+use crate::pg::failure::Failure;
+use crate::pg::process::Program;
+use crate::pg::server;
+use crate::settings::{self, BaseFormat};
+
+/// How long pg_dump may wait for a table's lock before the base is given up and tried again. The
+/// DDL fence stands meanwhile.
+const LOCK_WAIT_TIMEOUT: &str = "5s";
+const BUFFER: usize = 256 * 1024;
+const POLL: Duration = Duration::from_millis(100);
+/// Lines of a program's messages that are kept for its error.
+const KEPT_MESSAGES: usize = 12;
+
+/// Progress of a dump, told to the caller.
+pub enum Progress {
+    /// All definitions are read and all tables are locked: the fence may fall.
+    DefinitionsRead,
+    /// The rows of one more table are being read.
+    Table,
+    /// So many more bytes are written.
+    Bytes(usize),
+}
+
+/// Name of the dump inside a base, by format.
+pub fn file_name(format: BaseFormat) -> &'static str {
+    match format {
+        BaseFormat::Plain => "dump.sql",
+        BaseFormat::Compressed => "dump.sql.gz",
+        BaseFormat::Directory => "dump",
+    }
+}
+
+/// What the programs must know, read before a snapshot is exported: the transaction that exports a
+/// slot's snapshot runs no query.
+#[derive(Clone)]
+pub struct Source {
+    conninfo: String,
+    pub database: String,
+    left_out: LeftOut,
+    /// `ddl_history`: the table that the fence is, and its name in SQL.
+    pub history: pg_sys::Oid,
+    pub history_name: String,
+}
+
+impl Source {
+    /// Needs a transaction. Fails where the extension is not installed.
+    pub fn collect() -> Result<Source, Failure> {
+        const QUERY: &str = "SELECT c.oid, pg_catalog.quote_ident(n.nspname) || '.ddl_history' \
+            FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace \
+              JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = 'ddl_history' \
+            WHERE e.extname = 'pg_incrbackup'";
+        let database = server::database_name(server::my_database()).unwrap_or_default();
+        let (history, history_name) = Spi::connect(|client| {
+            let table = client.select(QUERY, Some(1), &[])?;
+            if table.is_empty() {
+                return Ok((None, None));
+            }
+            table.first().get_two::<pg_sys::Oid, String>()
+        })?;
+        Ok(Source {
+            conninfo: conninfo(&database),
+            database,
+            left_out: own_extension()?,
+            history: history.ok_or_else(no_extension)?,
+            history_name: history_name.unwrap_or_default(),
+        })
+    }
+}
+
+fn no_extension() -> Failure {
+    Failure::new(
+        PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+        "the extension pg_incrbackup is not installed in this database",
+    )
+    .hint("Run CREATE EXTENSION pg_incrbackup.")
+}
+
+/// Our extension as pg_dump's headers name it, and its members.
+fn own_extension() -> Result<LeftOut, Failure> {
+    const QUERY: &str = "SELECT n.nspname::text, CASE d.classid \
+        WHEN 'pg_catalog.pg_proc'::pg_catalog.regclass THEN 'FUNCTION ' || p.proname || '(' \
+        ELSE CASE c.relkind WHEN 'S' THEN 'SEQUENCE ' ELSE 'TABLE ' END || c.relname || ';' END \
+      FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace \
+        JOIN pg_catalog.pg_depend d ON d.refobjid = e.oid AND d.deptype = 'e' \
+          AND d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass \
+        LEFT JOIN pg_catalog.pg_proc p ON p.oid = d.objid \
+          AND d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass \
+        LEFT JOIN pg_catalog.pg_class c ON c.oid = d.objid \
+          AND d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass \
+      WHERE e.extname = 'pg_incrbackup' AND (p.oid IS NOT NULL OR c.oid IS NOT NULL)";
+    let (mut schema, mut members) = (String::new(), Vec::new());
+    Spi::connect(|client| {
+        for row in client.select(QUERY, None, &[])? {
+            schema = row.get(1)?.unwrap_or_default();
+            members.extend(row.get::<String>(2)?);
+        }
+        Ok::<_, pgrx::spi::Error>(())
+    })?;
+    Ok(LeftOut::extension("pg_incrbackup", &schema, &members))
+}
+
+/// Dumps this database at the exported snapshot `snapshot` into `base`.
+pub fn database(
+    base: &Path,
+    source: &Source,
+    snapshot: &str,
+    mut progress: impl FnMut(Progress) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let format = settings::base_format();
+    let target = base.join(file_name(format));
+    let left_out = source.left_out.clone();
+    let mut arguments = vec![
+        format!("--dbname={}", source.conninfo),
+        "--no-password".into(),
+        format!("--snapshot={snapshot}"),
+        format!("--lock-wait-timeout={LOCK_WAIT_TIMEOUT}"),
+    ];
+    if server::VERSION_NUM >= 170_000 {
+        arguments.push("--exclude-extension=pg_incrbackup".into());
+    }
+    if format == BaseFormat::Directory {
+        arguments.extend([
+            "--verbose".into(),
+            "--format=directory".into(),
+            format!("--jobs={}", settings::base_jobs()),
+            "--no-sync".into(),
+            format!("--file={}", target.display()),
+        ]);
+        return run("pg_dump", &arguments, io::sink(), &mut progress).map(|_| ());
+    }
+    arguments.push("--format=plain".into());
+    let file = create(&target)?;
+    let unwritable = |error| cannot_write(&target, error);
+    if format == BaseFormat::Compressed {
+        let gzip = GzEncoder::new(file, Compression::default());
+        let filter = run(
+            "pg_dump",
+            &arguments,
+            Filter::new(gzip, left_out),
+            &mut progress,
+        )?;
+        filter
+            .finish()
+            .and_then(GzEncoder::finish)
+            .map_err(unwritable)?;
+    } else if server::VERSION_NUM >= 170_000 {
+        run("pg_dump", &arguments, file, &mut progress)?;
+    } else {
+        // The filter hands on line by line.
+        let file = BufWriter::with_capacity(BUFFER, file);
+        let filter = run(
+            "pg_dump",
+            &arguments,
+            Filter::new(file, left_out),
+            &mut progress,
+        )?;
+        filter
+            .finish()
+            .and_then(|mut file| file.flush())
+            .map_err(unwritable)?;
+    }
+    Ok(())
+}
+
+/// Dumps roles, tablespaces and their settings into `globals.sql`, password hashes included: the
+/// file is readable by the server's operating system user alone.
+pub fn globals(base: &Path, source: &Source) -> Result<(), Failure> {
+    let target = base.join("globals.sql");
+    let arguments = [
+        format!("--dbname={}", source.conninfo),
+        format!("--database={}", source.database),
+        "--no-password".into(),
+        "--globals-only".into(),
+    ];
+    run("pg_dumpall", &arguments, create(&target)?, &mut |_| Ok(())).map(|_| ())
+}
+
+/// Version of pg_dump in its own words, or why it can't be run.
+pub fn version() -> Result<String, Failure> {
+    let mut text = Vec::new();
+    run(
+        "pg_dump",
+        &["--version".to_string()],
+        &mut text,
+        &mut |_| Ok(()),
+    )?;
+    Ok(String::from_utf8_lossy(&text).trim().to_string())
+}
+
+/// Where a program of PostgreSQL is.
+pub fn program(name: &str) -> PathBuf {
+    settings::bin_directory()
+        .unwrap_or_else(server::binary_directory)
+        .join(name)
+}
+
+/// Runs a program to its end, its output going to `out`.
+fn run<W: Write>(
+    name: &str,
+    arguments: &[String],
+    mut out: W,
+    progress: &mut impl FnMut(Progress) -> Result<(), Failure>,
+) -> Result<W, Failure> {
+    let path = program(name);
+    let mut program = Program::start(&path, arguments).map_err(|error| cannot_run(&path, error))?;
+    let (mut messages, mut definitions_read) = (Messages::default(), false);
+    loop {
+        let (mut count, mut tables) = (0, 0);
+        let write = |bytes: &[u8]| {
+            count = bytes.len();
+            out.write_all(bytes)
+        };
+        let is_open = program
+            .pump(POLL, write, |bytes| tables = messages.take(bytes))
+            .map_err(|error| cannot_write(&path, error))?;
+        // Without --verbose the first output, with it the first table's message, comes after the
+        // last look at the catalogs.
+        if !definitions_read && (count > 0 || tables > 0) {
+            definitions_read = true;
+            progress(Progress::DefinitionsRead)?;
+        }
+        progress(Progress::Bytes(count))?;
+        for _ in 0..tables {
+            progress(Progress::Table)?;
+        }
+        if !is_open {
+            break;
+        }
+    }
+    let status = program.finish().map_err(|error| cannot_run(&path, error))?;
+    if !status.success() {
+        return Err(messages.failure(name, status));
+    }
+    if !definitions_read {
+        progress(Progress::DefinitionsRead)?;
+    }
+    Ok(out)
+}
+
+/// What a program writes to stderr: the last lines that are no progress.
+#[derive(Default)]
+struct Messages {
+    line: Vec<u8>,
+    kept: Vec<String>,
+}
+
+impl Messages {
+    /// Takes more of it; returns how many tables it tells of.
+    fn take(&mut self, bytes: &[u8]) -> usize {
+        let mut tables = 0;
+        for &byte in bytes {
+            if byte != b'\n' {
+                self.line.push(byte);
+                continue;
+            }
+            let line = String::from_utf8_lossy(&std::mem::take(&mut self.line)).into_owned();
+            if line.contains("dumping contents of table") {
+                tables += 1;
+            }
+            if [
+                "error: ",
+                "detail: ",
+                "hint: ",
+                "warning: ",
+                "ERROR: ",
+                "FATAL: ",
+            ]
+            .iter()
+            .any(|word| line.contains(word))
+            {
+                self.kept.push(line);
+                self.kept.truncate(KEPT_MESSAGES);
+            }
+        }
+        tables
+    }
+
+    fn failure(self, name: &str, status: std::process::ExitStatus) -> Failure {
+        let text = self.kept.join("\n");
+        let code = if text.contains("timeout") && text.contains("LOCK TABLE") {
+            PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE
+        } else {
+            PgSqlErrorCode::ERRCODE_EXTERNAL_ROUTINE_EXCEPTION
+        };
+        let failure = Failure::new(code, format!("{name} failed: {status}")).detail(text.clone());
+        if text.contains("connection to server") {
+            return failure.hint(
+                "It connects by the server's socket as the bootstrap superuser; set \
+                 pg_incrbackup.dump_conninfo where pg_hba.conf asks for something else.",
+            );
+        }
+        failure
+    }
+}
+
+/// Connection parameters: the server's own socket, and over these what dump_conninfo says.
+fn conninfo(database: &str) -> String {
+    let (host, port) = server::own_socket();
+    let user = server::bootstrap_superuser();
+    let defaults = [
+        ("host", host),
+        ("port", port),
+        ("user", user),
+        ("application_name", "pg_incrbackup base".to_string()),
+    ];
+    let mut text = String::new();
+    for (keyword, value) in defaults.iter().filter(|(_, value)| !value.is_empty()) {
+        text.push_str(&format!("{keyword}={} ", quote_value(value)));
+    }
+    text.push_str(&settings::dump_conninfo().unwrap_or_default());
+    text.push_str(&format!(" dbname={}", quote_value(database)));
+    text
+}
+
+/// A value as libpq's keyword=value form wants it.
+fn quote_value(value: &str) -> String {
+    format!("'{}'", value.replace('\\', "\\\\").replace('\'', "\\'"))
+}
+
+fn create(path: &Path) -> Result<File, Failure> {
+    archive::durable::create_new(path).map_err(Failure::from)
+}
+
+fn cannot_run(path: &Path, error: io::Error) -> Failure {
+    let message = format!("could not run \"{}\": {error}", path.display());
+    Failure::new(PgSqlErrorCode::ERRCODE_UNDEFINED_FILE, message).hint(
+        "Set pg_incrbackup.bin_directory to the directory of this server version's pg_dump and \
+         pg_dumpall.",
+    )
+}
+
+fn cannot_write(path: &Path, error: io::Error) -> Failure {
+    let code = if error.kind() == io::ErrorKind::StorageFull {
+        PgSqlErrorCode::ERRCODE_DISK_FULL
+    } else {
+        PgSqlErrorCode::ERRCODE_IO_ERROR
+    };
+    Failure::new(
+        code,
+        format!(
+            "could not write the output of \"{}\": {error}",
+            path.display()
+        ),
+    )
+}

@@ -1,0 +1,132 @@
+//! The base worker: a background worker that lives for one job in one database.
+//!
+//! `setup` does what is missing of replica identities, slot, chain and first base; `base` makes one
+//! more base. The worker reports on the status board, and in the log where nobody waits for it.
+
+use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerBuilder, DynamicBackgroundWorker};
+use pgrx::prelude::*;
+
+use super::dump::Source;
+use super::{base, board, place, setup};
+use crate::pg::failure::Failure;
+use crate::pg::{process, session, signals, transaction};
+
+/// What a base worker is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Job {
+    /// What is missing; with `new_chain` a new slot, chain and base in any case.
+    Setup {
+        new_chain: bool,
+    },
+    Base,
+}
+
+impl Job {
+    fn to_extra(self) -> &'static str {
+        match self {
+            Job::Setup { new_chain: false } => "setup",
+            Job::Setup { new_chain: true } => "setup new chain",
+            Job::Base => "base",
+        }
+    }
+
+    fn from_extra(text: &str) -> Job {
+        match text {
+            "setup" => Job::Setup { new_chain: false },
+            "setup new chain" => Job::Setup { new_chain: true },
+            _ => Job::Base,
+        }
+    }
+}
+
+/// A job that was started, for the process that waits for it.
+pub struct Started {
+    pub number: u64,
+    pub worker: DynamicBackgroundWorker,
+}
+
+/// Starts a worker for `job` in `database`. Fails when one runs there already.
+pub fn start(database: pg_sys::Oid, job: Job) -> Result<Started, Failure> {
+    let my_pid = std::process::id() as i32;
+    let number = board::claim(database, my_pid).ok_or_else(is_busy)?;
+    let worker = BackgroundWorkerBuilder::new("pg_incrbackup base")
+        .set_type("pg_incrbackup base")
+        .set_function("pg_incrbackup_base_main")
+        .set_library("pg_incrbackup")
+        .enable_spi_access()
+        .set_argument(Some(pg_sys::Datum::from(database.to_u32())))
+        .set_extra(job.to_extra())
+        .set_notify_pid(my_pid)
+        .set_restart_time(None)
+        .load_dynamic();
+    worker
+        .map(|worker| Started { number, worker })
+        .map_err(|_| {
+            board::release(database, number);
+            no_worker_left()
+        })
+}
+
+#[pg_guard]
+#[no_mangle]
+pub extern "C-unwind" fn pg_incrbackup_base_main(argument: pg_sys::Datum) {
+    let database = pg_sys::Oid::from(argument.value() as u32);
+    signals::end_on_sigterm();
+    BackgroundWorker::connect_worker_to_spi_by_oid(Some(database), None);
+    board::begin();
+    signals::at_exit(|| {
+        base::discard_in_making();
+        board::leave();
+    });
+    process::end_with_this_process();
+    session::set(c"search_path", c"");
+    let job = Job::from_extra(BackgroundWorker::get_extra());
+    let outcome = transaction::catch(|| run(database, job)).and_then(|result| result);
+    transaction::rollback();
+    base::discard_in_making();
+    board::end(&outcome);
+    if let Err(failure) = outcome {
+        failure.log(PgLogLevel::WARNING);
+    }
+}
+
+fn run(database: pg_sys::Oid, job: Job) -> Result<(), Failure> {
+    let source = transaction::run(Source::collect)?;
+    match job {
+        Job::Setup { new_chain } => setup::run(database, &source, new_chain),
+        Job::Base => {
+            let chain = place::latest_chain(database)?.filter(|chain| chain.info.ended.is_none());
+            let chain = chain.ok_or_else(no_chain)?;
+            base::make(&chain, &source, None).map(|_| ())
+        }
+    }
+}
+
+fn is_busy() -> Failure {
+    Failure::new(
+        PgSqlErrorCode::ERRCODE_OBJECT_IN_USE,
+        "a base backup of this database is being made already",
+    )
+    .hint("SELECT * FROM incr_status() shows how far it is.")
+}
+
+fn no_worker_left() -> Failure {
+    let most = crate::pg::guc::value(c"max_worker_processes").unwrap_or_default();
+    Failure::new(
+        PgSqlErrorCode::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
+        format!("no background worker is free (max_worker_processes = {most})"),
+    )
+    .hint(
+        "Raise max_worker_processes in postgresql.conf and restart the server, or try again later.",
+    )
+}
+
+fn no_chain() -> Failure {
+    Failure::new(
+        PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+        "this database has no chain that a base backup could join",
+    )
+    .hint(
+        "Run SELECT * FROM incr_setup(); where the chain is broken, incr_setup(new_chain => true).",
+    )
+}

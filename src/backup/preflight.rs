@@ -1,0 +1,156 @@
+//! What must be true before a database can be backed up. Each failure names the setting and the line
+//! to write.
+
+use pgrx::prelude::*;
+
+use super::{dump, place};
+use crate::pg::failure::Failure;
+use crate::pg::{guc, query, server, slot};
+use crate::{capture, settings, status};
+
+const PREREQUISITE: PgSqlErrorCode = PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
+const LIMIT: PgSqlErrorCode = PgSqlErrorCode::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED;
+
+/// Checks all of it; gives what was found, in words.
+pub fn check(database: pg_sys::Oid) -> Result<String, Failure> {
+    ensure_preloaded()?;
+    ensure_not_in_recovery()?;
+    ensure_wal_level()?;
+    ensure_limits(database)?;
+    ensure_plugin(database)?;
+    let root = place::root()?;
+    let version = ensure_pg_dump()?;
+    Ok(format!(
+        "directory \"{}\", {version}",
+        root.path().display()
+    ))
+}
+
+/// 55000 when the library was not preloaded: no workers, no status board, no DDL log.
+pub fn ensure_preloaded() -> Result<(), Failure> {
+    if status::is_there() {
+        return Ok(());
+    }
+    let preloaded = guc::value(c"shared_preload_libraries").unwrap_or_default();
+    let list = match preloaded.trim() {
+        "" => "pg_incrbackup".to_string(),
+        others => format!("{others}, pg_incrbackup"),
+    };
+    Err(Failure::new(PREREQUISITE, "pg_incrbackup is not preloaded").hint(format!(
+        "Add the line shared_preload_libraries = '{list}' to postgresql.conf and restart the server."
+    )))
+}
+
+/// 25006 on a standby: nothing can be decoded or set up there before it is promoted.
+pub fn ensure_not_in_recovery() -> Result<(), Failure> {
+    if !server::is_in_recovery() {
+        return Ok(());
+    }
+    let code = PgSqlErrorCode::ERRCODE_READ_ONLY_SQL_TRANSACTION;
+    Err(Failure::new(
+        code,
+        "this server is in recovery; pg_incrbackup works on the primary",
+    )
+    .hint("Connect to the primary, or promote this server first."))
+}
+
+fn ensure_wal_level() -> Result<(), Failure> {
+    let level = guc::value(c"wal_level").unwrap_or_default();
+    if level == "logical" {
+        return Ok(());
+    }
+    Err(Failure::new(
+        PREREQUISITE,
+        format!("wal_level is {level}, logical is needed"),
+    )
+    .hint("Add the line wal_level = logical to postgresql.conf and restart the server."))
+}
+
+/// Room for one more slot, and for the workers.
+fn ensure_limits(database: pg_sys::Oid) -> Result<(), Failure> {
+    if slot::exists(&capture::slot_name(database)) {
+        return Ok(());
+    }
+    const USED: &str = "SELECT pg_catalog.count(*) FROM pg_catalog.pg_replication_slots";
+    let used = query::one::<i64>(USED, &[])?.unwrap_or(0);
+    let most = number(c"max_replication_slots");
+    if used >= most {
+        let more = used + 4;
+        return Err(Failure::new(LIMIT, format!("all {most} replication slots are in use")).hint(
+            format!("Add the line max_replication_slots = {more} to postgresql.conf and restart the server, or drop a slot that nobody reads."),
+        ));
+    }
+    let most = number(c"max_worker_processes");
+    if most < 3 {
+        return Err(Failure::new(
+            LIMIT,
+            format!("max_worker_processes is {most}, at least 3 are needed"),
+        )
+        .hint("Add the line max_worker_processes = 8 to postgresql.conf and restart the server."));
+    }
+    Ok(())
+}
+
+/// The output plugin's library must be there; a slot of our name must be on our plugin.
+fn ensure_plugin(database: pg_sys::Oid) -> Result<(), Failure> {
+    let wanted = settings::plugin();
+    let name = capture::slot_name(database);
+    if let Some(found) = slot::facts(&name) {
+        if !found.is_here {
+            let message = format!("slot \"{name}\" belongs to another database");
+            return Err(
+                Failure::new(PgSqlErrorCode::ERRCODE_DUPLICATE_OBJECT, message).hint(format!(
+                    "Drop it: SELECT pg_drop_replication_slot('{name}')."
+                )),
+            );
+        }
+        let plugin = found.plugin.unwrap_or_default();
+        if !["pg_incrbackup", "decoder_raw", wanted.as_str()].contains(&plugin.as_str()) {
+            let message = format!("slot \"{name}\" exists with another output plugin, {plugin}");
+            return Err(
+                Failure::new(PgSqlErrorCode::ERRCODE_DUPLICATE_OBJECT, message).hint(format!(
+                    "Drop it: SELECT pg_drop_replication_slot('{name}')."
+                )),
+            );
+        }
+        return Ok(());
+    }
+    let library = server::library_directory().join(format!("{wanted}.so"));
+    if wanted.contains('/') || library.exists() || cfg!(not(target_os = "linux")) {
+        return Ok(());
+    }
+    let message = format!("the library of output plugin {wanted} is missing");
+    Err(
+        Failure::new(PgSqlErrorCode::ERRCODE_UNDEFINED_FILE, message)
+            .detail(format!("There is no file \"{}\".", library.display()))
+            .hint(
+                "Install it, or write pg_incrbackup.plugin = 'pg_incrbackup' into postgresql.conf.",
+            ),
+    )
+}
+
+/// pg_dump must run, and be of the server's major version or a newer one.
+fn ensure_pg_dump() -> Result<String, Failure> {
+    let version = dump::version()?;
+    let number = version
+        .split_whitespace()
+        .find_map(|word| word.split('.').next()?.parse::<u32>().ok());
+    let server = server::VERSION_NUM / 10_000;
+    match number {
+        Some(major) if major >= server => Ok(version),
+        _ => Err(Failure::new(
+            PREREQUISITE,
+            format!("{version} can't dump a server of version {server}"),
+        )
+        .detail(format!("It is \"{}\".", dump::program("pg_dump").display()))
+        .hint(
+            "Set pg_incrbackup.bin_directory to the directory of this server version's programs.",
+        )),
+    }
+}
+
+fn number(setting: &std::ffi::CStr) -> i64 {
+    guc::value(setting)
+        .and_then(|value| value.parse().ok())
+        .unwrap_or(0)
+}

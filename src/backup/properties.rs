@@ -1,0 +1,229 @@
+//! What a base must say of its database besides the dump: `database.sql` and the facts for
+//! `metadata.json`.
+//!
+//! `database.sql` is what pg_dump writes only with `--create`: owner, comment, privileges, settings.
+//! The name is the psql variable `dbname`. Everything is read in one transaction, under the fence.
+
+use std::collections::BTreeMap;
+
+use archive::metadata::{ExtensionFact, TypeFact};
+use pgrx::prelude::*;
+use pgrx::spi::SpiClient;
+
+use crate::pg::failure::Failure;
+use crate::pg::server;
+
+/// Settings under which the data was made and that may change its meaning.
+const SETTINGS: [&str; 13] = [
+    "DateStyle",
+    "IntervalStyle",
+    "TimeZone",
+    "array_nulls",
+    "bytea_output",
+    "data_checksums",
+    "default_text_search_config",
+    "extra_float_digits",
+    "integer_datetimes",
+    "lc_monetary",
+    "server_encoding",
+    "standard_conforming_strings",
+    "xmloption",
+];
+
+/// Properties of the current database.
+#[derive(Clone, Debug, Default)]
+pub struct Properties {
+    /// Content of `database.sql`, in the database's encoding.
+    pub database_sql: Vec<u8>,
+    pub server_version: String,
+    pub database: String,
+    pub encoding: String,
+    pub locale_provider: String,
+    pub lc_collate: String,
+    pub lc_ctype: String,
+    pub locale: Option<String>,
+    pub icu_rules: Option<String>,
+    pub collation_version: Option<String>,
+    pub extensions: Vec<ExtensionFact>,
+    pub types: Vec<TypeFact>,
+    pub settings: BTreeMap<String, String>,
+    pub roles: Vec<String>,
+}
+
+impl Properties {
+    /// Reads them all. Needs a transaction.
+    pub fn collect() -> Result<Properties, Failure> {
+        Spi::connect(|client| {
+            let mut properties = Properties {
+                database_sql: database_sql(client)?,
+                ..locale(client)?
+            };
+            for row in client.select(EXTENSIONS, None, &[])? {
+                properties.extensions.push(ExtensionFact {
+                    name: utf8(row.get(1)?),
+                    version: utf8(row.get(2)?),
+                    schema: utf8(row.get(3)?),
+                });
+            }
+            for row in client.select(TYPES, None, &[])? {
+                properties.types.push(TypeFact {
+                    name: utf8(row.get(1)?),
+                    kind: utf8(row.get(2)?),
+                    definition: utf8(row.get(3)?),
+                });
+            }
+            for row in client.select(ROLES, None, &[])? {
+                properties.roles.push(utf8(row.get(1)?));
+            }
+            for name in SETTINGS {
+                let value = format!("SELECT pg_catalog.current_setting('{name}', true)");
+                if let Some(value) = client
+                    .select(&value, None, &[])?
+                    .first()
+                    .get_one::<String>()?
+                {
+                    properties.settings.insert(name.to_string(), value);
+                }
+            }
+            Ok(properties)
+        })
+    }
+}
+
+/// Text asked for as `convert_to(…, 'UTF8')`.
+fn utf8(bytes: Option<Vec<u8>>) -> String {
+    String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned()
+}
+
+fn locale(client: &SpiClient<'_>) -> Result<Properties, Failure> {
+    let locale_column = if server::VERSION_NUM >= 170_000 {
+        "datlocale"
+    } else {
+        "daticulocale"
+    };
+    let rules = if server::VERSION_NUM >= 160_000 {
+        "daticurules"
+    } else {
+        "NULL::text"
+    };
+    let query = format!(
+        "SELECT pg_catalog.convert_to(pg_catalog.version(), 'UTF8'), \
+           pg_catalog.convert_to(datname::text, 'UTF8'), \
+           pg_catalog.pg_encoding_to_char(encoding)::text, \
+           CASE datlocprovider WHEN 'c' THEN 'libc' WHEN 'i' THEN 'icu' ELSE 'builtin' END, \
+           datcollate::text, datctype::text, {locale_column}::text, {rules}::text, \
+           datcollversion::text \
+         FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()"
+    );
+    let table = client.select(&query, Some(1), &[])?;
+    let row = table.first();
+    Ok(Properties {
+        server_version: utf8(row.get(1)?),
+        database: utf8(row.get(2)?),
+        encoding: row.get(3)?.unwrap_or_default(),
+        locale_provider: row.get(4)?.unwrap_or_default(),
+        lc_collate: row.get(5)?.unwrap_or_default(),
+        lc_ctype: row.get(6)?.unwrap_or_default(),
+        locale: row.get(7)?,
+        icu_rules: row.get(8)?,
+        collation_version: row.get(9)?,
+        ..Properties::default()
+    })
+}
+
+fn database_sql(client: &SpiClient<'_>) -> Result<Vec<u8>, Failure> {
+    let mut sql = b"-- Properties of the database that pg_dump leaves out.\n\
+        -- Run with psql, the database's name in the variable dbname.\n\n"
+        .to_vec();
+    for row in client.select(DATABASE_SQL, None, &[])? {
+        sql.extend(row.get::<Vec<u8>>(1)?.unwrap_or_default());
+        sql.push(b'\n');
+    }
+    Ok(sql)
+}
+
+/// Statements of `database.sql`, in order. A setting that holds a list of names is stored with its
+/// items quoted already (pg_dump's variable_is_guc_list_quote), so each item is written by itself.
+const DATABASE_SQL: &str = r#"
+WITH d AS (SELECT * FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()),
+config AS (
+  SELECT s.setrole, c.n, pg_catalog.split_part(c.item, '=', 1) AS name,
+    pg_catalog.substr(c.item, pg_catalog.strpos(c.item, '=') + 1) AS value
+  FROM pg_catalog.pg_db_role_setting s JOIN d ON d.oid = s.setdatabase,
+    pg_catalog.unnest(s.setconfig) WITH ORDINALITY AS c(item, n)),
+quoted AS (
+  SELECT setrole, n, name, CASE WHEN pg_catalog.lower(name) IN ('local_preload_libraries',
+      'search_path', 'session_preload_libraries', 'shared_preload_libraries', 'temp_tablespaces',
+      'unix_socket_directories')
+    THEN CASE WHEN value = '' THEN '''''' ELSE (SELECT pg_catalog.string_agg(pg_catalog.quote_literal(
+        pg_catalog.replace(pg_catalog.regexp_replace(pg_catalog.btrim(i[1]), '^"(.*)"$', '\1'), '""', '"')),
+        ', ') FROM pg_catalog.regexp_matches(value, '("(?:[^"]|"")*"|[^,"]+)', 'g') AS i
+        WHERE pg_catalog.btrim(i[1]) <> '') END
+    ELSE pg_catalog.quote_literal(value) END AS value
+  FROM config),
+grants AS (
+  SELECT a.n, a.grantor, a.privilege_type, a.is_grantable, a.grantee, d.datdba
+  FROM d, (SELECT pg_catalog.row_number() OVER () AS n, x.* FROM d AS e,
+    pg_catalog.aclexplode(e.datacl) AS x) AS a)
+SELECT pg_catalog.convert_to(line, pg_catalog.getdatabaseencoding()) FROM (
+  SELECT 1 AS part, 0::bigint AS n, 'ALTER DATABASE :"dbname" OWNER TO '
+    || pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(datdba)) || ';' AS line FROM d
+  UNION ALL SELECT 2, 0, 'COMMENT ON DATABASE :"dbname" IS '
+    || pg_catalog.quote_literal(pg_catalog.shobj_description(oid, 'pg_database')) || ';' FROM d
+  UNION ALL SELECT 3, 0, 'ALTER DATABASE :"dbname" CONNECTION LIMIT ' || datconnlimit || ';' FROM d
+    WHERE datconnlimit > -1
+  UNION ALL SELECT 4, 0, 'REVOKE ALL ON DATABASE :"dbname" FROM PUBLIC;' FROM d
+    WHERE datacl IS NOT NULL
+  UNION ALL SELECT 5, 0, 'REVOKE ALL ON DATABASE :"dbname" FROM '
+    || pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(datdba)) || ';' FROM d
+    WHERE datacl IS NOT NULL
+  UNION ALL SELECT 6, n, CASE WHEN grantor <> datdba THEN 'SET SESSION AUTHORIZATION '
+      || pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(grantor)) || '; ' ELSE '' END
+    || 'GRANT ' || privilege_type || ' ON DATABASE :"dbname" TO '
+    || CASE grantee WHEN 0 THEN 'PUBLIC'
+       ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(grantee)) END
+    || CASE WHEN is_grantable THEN ' WITH GRANT OPTION' ELSE '' END || ';'
+    || CASE WHEN grantor <> datdba THEN ' RESET SESSION AUTHORIZATION;' ELSE '' END FROM grants
+  UNION ALL SELECT 7, n, 'ALTER DATABASE :"dbname" SET ' || pg_catalog.quote_ident(name) || ' TO '
+    || value || ';' FROM quoted WHERE setrole = 0
+  UNION ALL SELECT 8, n, 'ALTER ROLE ' || pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(setrole))
+    || ' IN DATABASE :"dbname" SET ' || pg_catalog.quote_ident(name) || ' TO ' || value || ';'
+    FROM quoted WHERE setrole <> 0
+  UNION ALL SELECT 9, 0, 'SECURITY LABEL FOR ' || pg_catalog.quote_ident(l.provider)
+    || ' ON DATABASE :"dbname" IS ' || pg_catalog.quote_literal(l.label) || ';'
+    FROM d JOIN pg_catalog.pg_shseclabel l ON l.objoid = d.oid
+      AND l.classoid = 'pg_catalog.pg_database'::pg_catalog.regclass
+) AS lines WHERE line IS NOT NULL ORDER BY part, n
+"#;
+
+const EXTENSIONS: &str = "SELECT pg_catalog.convert_to(e.extname::text, 'UTF8'), \
+    pg_catalog.convert_to(e.extversion, 'UTF8'), pg_catalog.convert_to(n.nspname::text, 'UTF8') \
+    FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace \
+    WHERE e.extname <> 'pg_incrbackup' ORDER BY e.extname";
+
+const TYPES: &str = "SELECT pg_catalog.convert_to(pg_catalog.quote_ident(n.nspname) || '.' \
+      || pg_catalog.quote_ident(t.typname), 'UTF8'), pg_catalog.convert_to(CASE t.typtype \
+      WHEN 'e' THEN 'enum' WHEN 'c' THEN 'composite' ELSE 'domain' END, 'UTF8'), \
+    pg_catalog.convert_to(coalesce(CASE t.typtype \
+      WHEN 'e' THEN (SELECT pg_catalog.string_agg(pg_catalog.quote_literal(v.enumlabel), ', ' \
+        ORDER BY v.enumsortorder) FROM pg_catalog.pg_enum v WHERE v.enumtypid = t.oid) \
+      WHEN 'c' THEN (SELECT pg_catalog.string_agg(pg_catalog.quote_ident(a.attname) || ' ' \
+        || pg_catalog.format_type(a.atttypid, a.atttypmod), ', ' ORDER BY a.attnum) \
+        FROM pg_catalog.pg_attribute a WHERE a.attrelid = t.typrelid AND a.attnum > 0 \
+        AND NOT a.attisdropped) \
+      ELSE pg_catalog.format_type(t.typbasetype, t.typtypmod) END, ''), 'UTF8') \
+    FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace \
+    LEFT JOIN pg_catalog.pg_class c ON c.oid = t.typrelid \
+    WHERE t.typtype IN ('e', 'c', 'd') AND (t.typtype <> 'c' OR c.relkind = 'c') \
+      AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema' \
+    ORDER BY n.nspname, t.typname";
+
+/// Roles that own something here or are granted something here, as pg_shdepend knows them; the
+/// bootstrap superuser, which has no entries there, is always one of them.
+const ROLES: &str = "SELECT pg_catalog.convert_to(r.rolname::text, 'UTF8') FROM pg_catalog.pg_roles r \
+    WHERE r.rolname NOT LIKE 'pg\\_%' AND (r.oid = 10 OR r.oid IN (SELECT d.refobjid \
+      FROM pg_catalog.pg_shdepend d WHERE d.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass \
+      AND (d.dbid = 0 OR d.dbid = (SELECT oid FROM pg_catalog.pg_database \
+        WHERE datname = pg_catalog.current_database())) \
+      AND (d.dbid <> 0 OR d.objid = (SELECT oid FROM pg_catalog.pg_database \
+        WHERE datname = pg_catalog.current_database())))) ORDER BY r.rolname";

@@ -1,0 +1,142 @@
+//! From `CREATE EXTENSION` to a usable backup: replica identities, slot, chain, first base.
+//!
+//! Each step is done only where it is missing, so that a setup that was interrupted is just run
+//! again. The chain is durable before its slot is: a crash between the two leaves a chain that no
+//! slot feeds, which the next setup closes. The slot is what makes the database a backed up one.
+
+use archive::layout::NewChain;
+use archive::{ChainDir, Lsn};
+use pgrx::prelude::*;
+
+use super::dump::Source;
+use super::{base, board, place};
+use crate::capture;
+use crate::pg::failure::Failure;
+use crate::pg::slot::{self, NewSlot};
+use crate::pg::{server, transaction};
+use crate::replica_identity;
+use crate::settings;
+use crate::status::{self, BasePhase, Phase};
+
+/// Does what is missing.
+pub fn run(database: pg_sys::Oid, source: &Source, new_chain: bool) -> Result<(), Failure> {
+    let mut identities = ensure_identities()?;
+    let name = capture::slot_name(database);
+    if new_chain {
+        end_chain(database, &name)?;
+    }
+    if slot::exists(&name) {
+        resume(database);
+        let chain = place::latest_chain(database)?.ok_or_else(|| slot_without_chain(&name))?;
+        if let Some(end) = &chain.info.ended {
+            return Err(chain_has_ended(&end.reason));
+        }
+        if chain.bases()?.is_empty() {
+            base::make(&chain, source, None)?;
+        }
+    } else {
+        let (slot, chain) = create(database, &name, source)?;
+        resume(database);
+        base::make(&chain, source, Some(slot))?;
+        // Tables made between the first look and the slot.
+        identities += ensure_identities()?;
+    }
+    board::identities_set(identities);
+    Ok(())
+}
+
+/// Gives every table that needs one a replica identity, committed, so that no change from the slot's
+/// start on lacks it.
+fn ensure_identities() -> Result<usize, Failure> {
+    board::enter(BasePhase::ReplicaIdentities);
+    let done = transaction::run(|| Ok::<_, Failure>(replica_identity::ensure_all()))?;
+    for step in &done {
+        log!("pg_incrbackup: {}: {}", step.relation, step.action);
+    }
+    board::identities_set(done.len());
+    Ok(done.len())
+}
+
+/// Makes the slot, still this process's own, then its chain, then lets others see the slot.
+fn create(
+    database: pg_sys::Oid,
+    name: &str,
+    source: &Source,
+) -> Result<(NewSlot, ChainDir), Failure> {
+    let place = place::open(database, &source.database)?;
+    if let Some(mut forgotten) = place.latest_chain()? {
+        let last = forgotten.last_lsn()?;
+        forgotten.end("its slot was gone when incr_setup() was run", last)?;
+    }
+    board::enter(BasePhase::CreatingSlot);
+    let plugin = settings::plugin();
+    let slot = NewSlot::create(name, &plugin);
+    let chain = place.create_chain(NewChain {
+        system_identifier: server::system_identifier(),
+        timeline: server::timeline(),
+        database_oid: database.to_u32(),
+        database: source.database.clone(),
+        slot: name.to_string(),
+        plugin,
+        slot_start_lsn: Lsn(slot.start_lsn),
+    })?;
+    slot.persist();
+    Ok((slot, chain))
+}
+
+/// Lets the capture worker start, at once and with a clean slate.
+fn resume(database: pg_sys::Oid) {
+    status::update(database, |entry| {
+        entry.held = false;
+        if matches!(entry.phase, Phase::Broken | Phase::WaitingToRetry) {
+            entry.phase = Phase::Stopped;
+            entry.retry_at = 0;
+        }
+    });
+    capture::come_back(database);
+}
+
+/// Ends the chain and drops its slot, as incr_setup(new_chain => true) wants it.
+fn end_chain(database: pg_sys::Oid, name: &str) -> Result<(), Failure> {
+    drop_slot(database, name)?;
+    if let Some(mut chain) = place::latest_chain(database)? {
+        let last = chain.last_lsn()?;
+        chain.end("replaced by incr_setup(new_chain => true)", last)?;
+    }
+    status::update(database, |entry| {
+        entry.broken.set("");
+        entry.last_error.set("");
+        entry.restarts = 0;
+        entry.phase = Phase::Stopped;
+    });
+    Ok(())
+}
+
+/// Stops capture and drops the slot, where there is one.
+pub fn drop_slot(database: pg_sys::Oid, name: &str) -> Result<(), Failure> {
+    if !slot::exists(name) {
+        return Ok(());
+    }
+    capture::step_aside(database);
+    transaction::catch(|| slot::drop(name))
+}
+
+fn slot_without_chain(name: &str) -> Failure {
+    Failure::new(
+        PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+        format!("slot \"{name}\" exists, but pg_incrbackup.directory holds no chain of it"),
+    )
+    .hint(
+        "Point pg_incrbackup.directory to where the files are, or start anew with \
+         SELECT * FROM incr_setup(new_chain => true).",
+    )
+}
+
+fn chain_has_ended(reason: &str) -> Failure {
+    Failure::new(
+        PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+        "the chain of this database is broken",
+    )
+    .detail(reason)
+    .hint("The files stay good. SELECT * FROM incr_setup(new_chain => true) starts a new chain.")
+}

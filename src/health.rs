@@ -1,0 +1,395 @@
+//! incr_slot_health(): what is at risk, as a level and reasons in words.
+//!
+//! One row per logical slot of this database. Our own slot is looked at from every side: its worker,
+//! its chain, its WAL, its directory, its bases, the DDL log. It works without preloading and on a
+//! standby too, and says so. A level is that of the worst reason.
+
+use archive::{time, ChainDir};
+use pgrx::prelude::*;
+
+use crate::backup::place;
+use crate::capture;
+use crate::pg::failure::Failure;
+use crate::pg::{lsn, server, slot};
+use crate::replica_identity;
+use crate::settings::{self, KeylessTables};
+use crate::status::{self, BasePhase, DatabaseStatus, Phase};
+
+/// Share of the archive's file system in use at which health warns, and is critical.
+const DISK_WARNING: i32 = 90;
+const DISK_CRITICAL: i32 = 97;
+/// Names of tables that one reason lists.
+const LISTED: usize = 5;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    Ok,
+    Warning,
+    Critical,
+    Emergency,
+}
+
+impl Level {
+    pub fn name(self) -> &'static str {
+        match self {
+            Level::Ok => "ok",
+            Level::Warning => "warning",
+            Level::Critical => "critical",
+            Level::Emergency => "emergency",
+        }
+    }
+}
+
+/// One row of incr_slot_health(). LSNs are 0 and times 0 where unknown.
+pub struct Row {
+    pub slot_name: String,
+    pub database: String,
+    pub plugin: Option<String>,
+    pub level: Level,
+    pub reasons: Vec<String>,
+    pub active: bool,
+    pub wal_status: Option<String>,
+    pub restart_lag: Option<u64>,
+    pub confirmed_lag: Option<u64>,
+    pub safe_wal_size: Option<i64>,
+    pub age_micros: Option<i64>,
+    pub durable_lsn: u64,
+    pub last_commit_at: i64,
+    pub disk_used_percent: Option<i32>,
+}
+
+impl Row {
+    fn because(&mut self, level: Level, reason: impl Into<String>) {
+        self.level = self.level.max(level);
+        self.reasons.push(reason.into());
+    }
+}
+
+/// Health of this database. Needs a transaction.
+pub fn report() -> Result<Vec<Row>, Failure> {
+    let database = server::my_database();
+    let ours = capture::slot_name(database);
+    let mut rows = Vec::new();
+    for facts in slot::all().into_iter().filter(|facts| facts.is_here) {
+        let mut row = row_of(&facts);
+        judge_wal(&mut row);
+        if facts.name == ours {
+            judge_ours(&mut row, database)?;
+        } else {
+            row.reasons
+                .push("not a slot of pg_incrbackup's own".to_string());
+        }
+        rows.push(row);
+    }
+    if !rows.iter().any(|row| row.slot_name == ours) {
+        rows.push(without_slot(&ours));
+    }
+    Ok(rows)
+}
+
+/// `1234 bytes`, `12 kB`, as pg_size_pretty() writes sizes.
+pub fn pretty_bytes(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["bytes", "kB", "MB", "GB", "TB"];
+    let (mut value, mut unit) = (bytes, 0);
+    while value >= 10 * 1024 && unit + 1 < UNITS.len() {
+        value = (value + 512) / 1024;
+        unit += 1;
+    }
+    format!("{value} {}", UNITS[unit])
+}
+
+fn row_of(facts: &slot::Facts) -> Row {
+    let current = lsn::current();
+    let behind = |lsn: u64| (lsn != 0).then(|| current.saturating_sub(lsn));
+    Row {
+        slot_name: facts.name.clone(),
+        database: server::database_name(server::my_database()).unwrap_or_default(),
+        plugin: facts.plugin.clone(),
+        level: Level::Ok,
+        reasons: Vec::new(),
+        active: facts.active_pid.is_some(),
+        wal_status: facts.wal_status.clone(),
+        restart_lag: behind(facts.restart_lsn),
+        confirmed_lag: behind(facts.confirmed_lsn),
+        safe_wal_size: facts.safe_wal_size,
+        age_micros: None,
+        durable_lsn: 0,
+        last_commit_at: 0,
+        disk_used_percent: None,
+    }
+}
+
+fn without_slot(name: &str) -> Row {
+    let mut row = row_of(&slot::Facts {
+        name: name.to_string(),
+        ..slot::Facts::default()
+    });
+    row.because(
+        Level::Warning,
+        if server::is_in_recovery() {
+            "this server is a standby and has no slot of this database"
+        } else {
+            "this database is not backed up: run SELECT * FROM incr_setup()"
+        },
+    );
+    judge_preloading(&mut row);
+    row
+}
+
+/// What any slot can do to the server's disk, and the server to the slot.
+fn judge_wal(row: &mut Row) {
+    match row.wal_status.as_deref() {
+        Some("lost") => row.because(
+            Level::Emergency,
+            "the WAL that the slot needs is gone (max_slot_wal_keep_size): the chain is broken",
+        ),
+        Some("unreserved") => row.because(
+            Level::Critical,
+            "the slot is past max_slot_wal_keep_size: the next checkpoint may remove its WAL",
+        ),
+        _ => {}
+    }
+    let held = row.restart_lag.unwrap_or(0);
+    let text = format!("the slot holds {} of WAL", pretty_bytes(held));
+    if held >= settings::lag_emergency() {
+        row.because(
+            Level::Emergency,
+            format!("{text}, past pg_incrbackup.lag_emergency"),
+        );
+    } else if held >= settings::lag_critical() {
+        row.because(
+            Level::Critical,
+            format!("{text}, past pg_incrbackup.lag_critical"),
+        );
+    }
+}
+
+fn judge_ours(row: &mut Row, database: pg_sys::Oid) -> Result<(), Failure> {
+    let plugin = row.plugin.clone().unwrap_or_default();
+    if !["pg_incrbackup", "decoder_raw", settings::plugin().as_str()].contains(&plugin.as_str()) {
+        row.because(
+            Level::Critical,
+            format!("the slot has another output plugin, {plugin}"),
+        );
+    }
+    if server::is_in_recovery() {
+        row.because(
+            Level::Warning,
+            "this server is a standby: capture runs on the primary",
+        );
+        return Ok(());
+    }
+    judge_preloading(row);
+    let entry = status::read(database).unwrap_or_default();
+    if status::is_there() {
+        judge_worker(row, &entry);
+        judge_age(row, &entry);
+        judge_last_base(row, &entry);
+    }
+    judge_directory(row, database);
+    judge_ddl_log(row)?;
+    judge_tables(row);
+    Ok(())
+}
+
+fn judge_preloading(row: &mut Row) {
+    if !status::is_there() {
+        row.because(
+            Level::Critical,
+            "pg_incrbackup is not in shared_preload_libraries: nothing is captured",
+        );
+    }
+}
+
+fn judge_worker(row: &mut Row, entry: &DatabaseStatus) {
+    match entry.phase {
+        Phase::Starting | Phase::Streaming | Phase::CaughtUp => {}
+        Phase::Stopped if entry.held => row.because(
+            Level::Critical,
+            "capture was stopped by incr_teardown(drop_slot => false): run SELECT * FROM incr_setup()",
+        ),
+        Phase::Stopped if settings::directory().is_none() => {}
+        Phase::Stopped => row.because(Level::Critical, "the capture worker is not running"),
+        Phase::SteppedAside => {
+            row.because(Level::Warning, "capture stepped aside for a command on the database");
+        }
+        Phase::WaitingToRetry => {
+            row.because(Level::Critical, format!("capture waits to try again: {}", entry.last_error.get()));
+        }
+        Phase::Broken => row.because(
+            Level::Emergency,
+            format!(
+                "the chain is broken: {}; run SELECT * FROM incr_setup(new_chain => true)",
+                entry.broken.get()
+            ),
+        ),
+    }
+    if entry.phase != Phase::Broken && !entry.broken.is_empty() {
+        row.because(
+            Level::Emergency,
+            format!("the chain is broken: {}", entry.broken.get()),
+        );
+    }
+    if entry.flags > 0 {
+        row.because(
+            Level::Warning,
+            format!(
+                "{} things could not be carried faithfully; the segments mark them",
+                entry.flags
+            ),
+        );
+    }
+    row.durable_lsn = entry.durable_lsn;
+    row.last_commit_at = entry.last_commit_at;
+}
+
+/// Age of the oldest commit that is not on disk. Where no worker looks, it is at most the time since
+/// the last one that is.
+fn judge_age(row: &mut Row, entry: &DatabaseStatus) {
+    let is_reading = matches!(entry.phase, Phase::Streaming | Phase::CaughtUp);
+    let since = match (entry.oldest_pending_at, is_reading) {
+        (0, true) => 0,
+        (0, false) => entry.last_commit_at,
+        (pending, _) => pending,
+    };
+    let age = if since == 0 {
+        0
+    } else {
+        (time::now().timestamp_micros() - since).max(0)
+    };
+    row.age_micros = (is_reading || since != 0).then_some(age);
+    if age >= settings::age_emergency().as_micros() as i64 {
+        row.because(
+            Level::Emergency,
+            "commits wait for the disk longer than pg_incrbackup.age_emergency",
+        );
+    }
+}
+
+fn judge_last_base(row: &mut Row, entry: &DatabaseStatus) {
+    if entry.base.phase == BasePhase::Failed {
+        row.because(
+            Level::Warning,
+            format!("the last base backup failed: {}", entry.base.error.get()),
+        );
+    }
+}
+
+fn judge_directory(row: &mut Row, database: pg_sys::Oid) {
+    let chain = match place::latest_chain(database) {
+        Ok(chain) => chain,
+        Err(failure) => {
+            row.because(Level::Critical, failure.in_full());
+            return;
+        }
+    };
+    row.disk_used_percent = settings::directory().and_then(|path| disk_used_percent(&path));
+    match row.disk_used_percent {
+        Some(used) if used >= DISK_CRITICAL => {
+            row.because(
+                Level::Critical,
+                format!("the archive's file system is {used} % full"),
+            );
+        }
+        Some(used) if used >= DISK_WARNING => {
+            row.because(
+                Level::Warning,
+                format!("the archive's file system is {used} % full"),
+            );
+        }
+        _ => {}
+    }
+    match chain {
+        Some(chain) => judge_chain(row, &chain),
+        None => row.because(
+            Level::Emergency,
+            "the directory holds no chain of this slot",
+        ),
+    }
+}
+
+fn judge_chain(row: &mut Row, chain: &ChainDir) {
+    if let Some(end) = &chain.info.ended {
+        row.because(
+            Level::Emergency,
+            format!(
+                "chain {} has ended: {}; run SELECT * FROM incr_setup(new_chain => true)",
+                chain.number, end.reason
+            ),
+        );
+    }
+    match chain.bases() {
+        Ok(bases) if bases.is_empty() => row.because(
+            Level::Critical,
+            format!(
+                "chain {} has no base backup yet, so it can't be restored",
+                chain.number
+            ),
+        ),
+        Ok(_) => {}
+        Err(error) => row.because(Level::Critical, error.to_string()),
+    }
+}
+
+/// Without our event triggers (and the extension that owns them), DDL is not in the files.
+fn judge_ddl_log(row: &mut Row) -> Result<(), Failure> {
+    const QUERY: &str = "SELECT e.oid IS NOT NULL, pg_catalog.count(t.oid), \
+          pg_catalog.string_agg(t.evtname::text, ', ') FILTER (WHERE t.evtenabled IN ('D', 'R')) \
+        FROM (SELECT) AS one LEFT JOIN pg_catalog.pg_extension e ON e.extname = 'pg_incrbackup' \
+          LEFT JOIN pg_catalog.pg_depend d ON d.refobjid = e.oid AND d.deptype = 'e' \
+            AND d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass \
+            AND d.classid = 'pg_catalog.pg_event_trigger'::pg_catalog.regclass \
+          LEFT JOIN pg_catalog.pg_event_trigger t ON t.oid = d.objid GROUP BY 1";
+    let (is_installed, triggers, disabled) = Spi::connect(|client| {
+        client
+            .select(QUERY, Some(1), &[])?
+            .first()
+            .get_three::<bool, i64, String>()
+    })?;
+    if is_installed != Some(true) {
+        row.because(
+            Level::Critical,
+            "the extension is not installed in this database: DDL is not captured",
+        );
+    } else if triggers.unwrap_or(0) == 0 {
+        row.because(
+            Level::Critical,
+            "the event triggers are missing: DDL is not captured whole",
+        );
+    } else if let Some(disabled) = disabled {
+        row.because(
+            Level::Critical,
+            format!("event triggers are disabled: {disabled}"),
+        );
+    }
+    Ok(())
+}
+
+fn judge_tables(row: &mut Row) {
+    if settings::keyless_tables() == KeylessTables::Error {
+        return;
+    }
+    let tables = replica_identity::keyless_tables();
+    if tables.is_empty() {
+        return;
+    }
+    let more = match tables.len().saturating_sub(LISTED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let listed = tables[..tables.len().min(LISTED)].join(", ");
+    row.because(
+        Level::Warning,
+        format!(
+            "UPDATE and DELETE are not captured, for want of a replica identity: {listed}{more}"
+        ),
+    );
+}
+
+/// Use of the file system of `path`, as df shows it.
+fn disk_used_percent(path: &std::path::Path) -> Option<i32> {
+    let facts = rustix::fs::statvfs(path).ok()?;
+    let used = facts.f_blocks.saturating_sub(facts.f_bfree);
+    let all = used + facts.f_bavail;
+    (all > 0).then(|| (used * 100).div_ceil(all) as i32)
+}

@@ -1,0 +1,114 @@
+//! An error with its SQLSTATE, detail and hint as a value: caught from PostgreSQL, or to be raised.
+//!
+//! Features return it, workers put it on the status board, SQL functions raise it.
+
+use pgrx::pg_sys::panic::{CaughtError, ErrorReport};
+use pgrx::prelude::*;
+
+/// A failure as the user will see it. The message is lower case without full stop, the hint a
+/// sentence.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    pub code: PgSqlErrorCode,
+    pub message: String,
+    pub detail: Option<String>,
+    pub hint: Option<String>,
+}
+
+impl Failure {
+    pub fn new(code: PgSqlErrorCode, message: impl Into<String>) -> Failure {
+        Failure {
+            code,
+            message: message.into(),
+            detail: None,
+            hint: None,
+        }
+    }
+
+    pub fn detail(mut self, detail: impl Into<String>) -> Failure {
+        self.detail = Some(detail.into());
+        self
+    }
+
+    pub fn hint(mut self, hint: impl Into<String>) -> Failure {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Raises it as an error of PostgreSQL.
+    pub fn raise(self) -> ! {
+        self.report(PgLogLevel::ERROR);
+        unreachable!("an error report of level ERROR does not return")
+    }
+
+    /// Reports it at a level that does not end the transaction.
+    pub fn log(self, level: PgLogLevel) {
+        self.report(level);
+    }
+
+    /// Message and detail on one line.
+    pub fn in_full(&self) -> String {
+        match &self.detail {
+            Some(detail) => format!("{} ({})", self.message, detail.replace('\n', "; ")),
+            None => self.message.clone(),
+        }
+    }
+
+    fn report(self, level: PgLogLevel) {
+        let mut report = ErrorReport::new(self.code, self.message, "pg_incrbackup");
+        if let Some(detail) = self.detail {
+            report = report.set_detail(detail);
+        }
+        if let Some(hint) = self.hint {
+            report = report.set_hint(hint);
+        }
+        report.report(level);
+    }
+}
+
+impl From<CaughtError> for Failure {
+    fn from(caught: CaughtError) -> Self {
+        let (CaughtError::PostgresError(report)
+        | CaughtError::ErrorReport(report)
+        | CaughtError::RustPanic {
+            ereport: report, ..
+        }) = caught;
+        Failure {
+            code: report.sql_error_code(),
+            message: report.message().to_string(),
+            detail: report.detail().map(str::to_string),
+            hint: report.hint().map(str::to_string),
+        }
+    }
+}
+
+impl From<archive::Error> for Failure {
+    fn from(error: archive::Error) -> Self {
+        let code = if error.is_no_space() {
+            PgSqlErrorCode::ERRCODE_DISK_FULL
+        } else if error.is_permission_denied() {
+            PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE
+        } else {
+            PgSqlErrorCode::ERRCODE_IO_ERROR
+        };
+        let failure = Failure::new(code, error.to_string());
+        match error {
+            archive::Error::Directory(error) => failure.hint(error.hint()),
+            _ => failure,
+        }
+    }
+}
+
+impl From<archive::DirectoryError> for Failure {
+    fn from(error: archive::DirectoryError) -> Self {
+        let code = PgSqlErrorCode::ERRCODE_CONFIG_FILE_ERROR;
+        Failure::new(code, error.to_string()).hint(error.hint())
+    }
+}
+
+impl From<pgrx::spi::Error> for Failure {
+    fn from(error: pgrx::spi::Error) -> Self {
+        Failure::new(PgSqlErrorCode::ERRCODE_INTERNAL_ERROR, error.to_string())
+    }
+}

@@ -1,0 +1,81 @@
+//! The DDL fence: a session-level SHARE lock on `ddl_history`.
+//!
+//! Our utility hook takes ROW EXCLUSIVE on that table before any schema change runs, so nobody
+//! changes the schema while the fence stands, and whoever did has committed. It is taken with a
+//! short lock_timeout and retried: a SHARE lock that waits would make every later DDL wait behind
+//! it. A session-level lock outlives transactions that commit; a rollback releases it.
+
+use pgrx::prelude::*;
+
+use super::failure::Failure;
+use super::session;
+use super::transaction;
+
+/// The fence, held until dropped.
+pub struct Fence {
+    tag: pg_sys::LOCKTAG,
+}
+
+impl Fence {
+    /// Takes the fence if nobody is in the way, without ever queueing.
+    pub fn try_raise(history: pg_sys::Oid) -> Option<Fence> {
+        let tag = tag_of(history);
+        acquire(&tag, true).then_some(Fence { tag })
+    }
+
+    /// Waits for open DDL at most `timeout_ms`. Only outside a transaction.
+    pub fn raise_within(history: pg_sys::Oid, timeout_ms: u32) -> Result<Option<Fence>, Failure> {
+        let tag = tag_of(history);
+        session::set_text(c"lock_timeout", &timeout_ms.to_string());
+        let outcome = transaction::run(|| Ok::<_, Failure>(acquire(&tag, false)));
+        session::set(c"lock_timeout", c"0");
+        match outcome {
+            Ok(true) => Ok(Some(Fence { tag })),
+            Ok(false) => Ok(None),
+            Err(failure) if failure.code == PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE => Ok(None),
+            Err(failure) => Err(failure),
+        }
+    }
+}
+
+impl Drop for Fence {
+    fn drop(&mut self) {
+        // A rollback may have released it already; releasing twice would only warn.
+        if is_held(&self.tag) {
+            // SAFETY: the lock is held, at session level; releasing it needs no transaction.
+            unsafe { pg_sys::LockRelease(&self.tag, mode(), true) };
+        }
+    }
+}
+
+fn mode() -> pg_sys::LOCKMODE {
+    pg_sys::ShareLock as pg_sys::LOCKMODE
+}
+
+fn acquire(tag: &pg_sys::LOCKTAG, dont_wait: bool) -> bool {
+    // SAFETY: a session-level lock needs no resource owner; the tag is complete.
+    let result = unsafe { pg_sys::LockAcquire(tag, mode(), true, dont_wait) };
+    result != pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL
+}
+
+fn is_held(tag: &pg_sys::LOCKTAG) -> bool {
+    // SAFETY: looks into this process's own lock table.
+    unsafe {
+        #[cfg(any(feature = "pg15", feature = "pg16"))]
+        return pg_sys::LockHeldByMe(tag, mode());
+        #[cfg(not(any(feature = "pg15", feature = "pg16")))]
+        return pg_sys::LockHeldByMe(tag, mode(), false);
+    }
+}
+
+/// SET_LOCKTAG_RELATION of PostgreSQL's storage/lock.h.
+fn tag_of(relation: pg_sys::Oid) -> pg_sys::LOCKTAG {
+    pg_sys::LOCKTAG {
+        locktag_field1: super::server::my_database().to_u32(),
+        locktag_field2: relation.to_u32(),
+        locktag_field3: 0,
+        locktag_field4: 0,
+        locktag_type: pg_sys::LockTagType::LOCKTAG_RELATION as u8,
+        locktag_lockmethodid: pg_sys::DEFAULT_LOCKMETHOD as u8,
+    }
+}

@@ -1,0 +1,39 @@
+//! Signals and the end of our own workers.
+
+use pgrx::prelude::*;
+
+extern "C-unwind" {
+    // tcop/tcopprot.h; declared here so that its plain C address can be handed to C.
+    fn die(signal: std::ffi::c_int);
+}
+
+/// Makes SIGTERM end this worker at the next check for interrupts, in the midst of whatever
+/// PostgreSQL function it waits in; exit callbacks clean up.
+pub fn end_on_sigterm() {
+    // SAFETY: the handler is PostgreSQL's own.
+    unsafe {
+        #[cfg(not(feature = "pg18"))]
+        pg_sys::pqsignal(pg_sys::SIGTERM as i32, Some(die));
+        #[cfg(feature = "pg18")]
+        pg_sys::pqsignal_be(pg_sys::SIGTERM as i32, Some(die));
+        pg_sys::BackgroundWorkerUnblockSignals();
+    }
+}
+
+/// What this process does when it ends, for any reason but a crash.
+static AT_EXIT: std::sync::OnceLock<fn()> = std::sync::OnceLock::new();
+
+/// Calls `callback` when this process ends, while shared memory is still attached. Once a process.
+pub fn at_exit(callback: fn()) {
+    if AT_EXIT.set(callback).is_ok() {
+        // SAFETY: the callback follows ipc.h and stays loaded as long as the library.
+        unsafe { pg_sys::before_shmem_exit(Some(on_exit), pg_sys::Datum::null()) }
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn on_exit(_code: std::ffi::c_int, _argument: pg_sys::Datum) {
+    if let Some(callback) = AT_EXIT.get() {
+        callback();
+    }
+}

@@ -1,0 +1,209 @@
+//! "The schema after the restore is not the one I had." DDL stands in the stream at its place, and
+//! replays to the same catalog and the same values.
+
+use harness::Cluster;
+
+const MIXED: &str = include_str!("ddl_mixed.sql");
+
+#[test]
+fn two_hundred_statements_of_every_kind_restore() {
+    let c = Cluster::backed_up();
+    c.sql(MIXED);
+    c.assert_restores();
+}
+
+#[test]
+fn each_statement_has_one_row_that_replays_and_one_for_each_object() {
+    let c = Cluster::backed_up();
+    c.sql(
+        "CREATE TABLE parent (a serial PRIMARY KEY, b text UNIQUE); DROP TABLE parent;
+           CREATE TABLE x (a int); TRUNCATE x",
+    );
+    assert!(c.is_true(
+        "SELECT bool_and(replays = 1) FROM
+           (SELECT count(*) FILTER (WHERE replay) AS replays FROM ddl_history GROUP BY statement_id) s"
+    ));
+    let commands = c.sql("SELECT DISTINCT ddl_command FROM ddl_history WHERE replay ORDER BY 1");
+    assert_eq!(commands, "CREATE TABLE\nDROP TABLE\nTRUNCATE TABLE");
+    let objects = c.sql("SELECT object_identity FROM ddl_history ORDER BY id");
+    assert!(
+        objects.contains("public.parent_a_seq") && objects.contains("parent_pkey"),
+        "{objects}"
+    );
+}
+
+#[test]
+fn the_recorded_text_is_the_statement_alone() {
+    let c = Cluster::backed_up();
+    let mut session = c.session();
+    session.run(
+        r"SELECT 1 \; CREATE TABLE one (a int /* ; */) \; INSERT INTO one VALUES (1) \;
+          CREATE TABLE two (b text DEFAULT ';')",
+    );
+    let queries = c.sql("SELECT query FROM ddl_history WHERE replay ORDER BY id DESC LIMIT 2");
+    assert_eq!(
+        queries,
+        "CREATE TABLE two (b text DEFAULT ';')\nCREATE TABLE one (a int /* ; */)"
+    );
+    c.assert_restores();
+}
+
+#[test]
+fn values_of_the_moment_restore_to_the_same_values() {
+    let c = Cluster::backed_up();
+    c.sql("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 50);
+           ALTER TABLE t ADD at timestamptz DEFAULT now();
+           ALTER TABLE t ADD u uuid DEFAULT gen_random_uuid();
+           ALTER TABLE t ADD c timestamptz DEFAULT clock_timestamp(), ADD r float8 DEFAULT random(), ADD n serial;
+           ALTER TABLE t ADD who name DEFAULT current_user, ADD pid int DEFAULT pg_backend_pid();
+           ALTER TABLE t ALTER c TYPE text USING c::text || random();
+           CREATE TABLE made AS SELECT id, random() AS r, clock_timestamp() AS c, gen_random_uuid() AS u FROM t;
+           SELECT id, random() AS r INTO made_too FROM t;
+           CREATE TABLE p (id int, k int) PARTITION BY LIST (k);
+           CREATE TABLE p1 PARTITION OF p FOR VALUES IN (1);
+           INSERT INTO p SELECT i, 1 FROM generate_series(1, 10) i;
+           ALTER TABLE p ADD u uuid DEFAULT gen_random_uuid(), ADD at timestamptz DEFAULT now();
+           CREATE TABLE fixed (a int); INSERT INTO fixed VALUES (1); BEGIN;
+           ALTER TABLE fixed ADD at timestamptz DEFAULT now(); UPDATE fixed SET a = 2; COMMIT;
+           INSERT INTO t (id) VALUES (100); INSERT INTO fixed VALUES (3);");
+    c.assert_restores();
+}
+
+#[test]
+fn constants_that_ddl_fixes_restore_to_the_same_constants() {
+    let c = Cluster::backed_up();
+    c.sql(
+        "CREATE TABLE t (a timestamptz DEFAULT 'now', b date CHECK (b > 'today'::date - 10));
+           CREATE TABLE p (a timestamptz) PARTITION BY RANGE (a);
+           CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (now()) TO (now() + interval '1 day');
+           CREATE VIEW v AS SELECT 'now'::timestamptz AS at;",
+    );
+    c.assert_restores();
+}
+
+#[test]
+fn a_rename_committed_by_another_session_in_between_restores() {
+    let c = Cluster::backed_up();
+    c.sql(
+        "CREATE SCHEMA a; CREATE TABLE a.t (id int PRIMARY KEY);
+           CREATE TYPE mood AS ENUM ('x', 'y'); CREATE TABLE m (id int, v mood)",
+    );
+    let mut early = c.session();
+    early.run("BEGIN; INSERT INTO a.t VALUES (1)");
+    let mut moods = c.session();
+    moods.run("BEGIN; INSERT INTO m VALUES (1, 'x')");
+    c.sql("ALTER SCHEMA a RENAME TO b; ALTER TYPE mood RENAME VALUE 'x' TO 'z'");
+    early.run("INSERT INTO b.t VALUES (2); COMMIT");
+    moods.run("COMMIT");
+    c.assert_restores();
+}
+
+#[test]
+fn ddl_of_a_users_event_trigger_comes_after_its_cause() {
+    let c = Cluster::backed_up();
+    c.sql("CREATE TABLE log (n serial, tag text);
+           CREATE FUNCTION reacts() RETURNS event_trigger LANGUAGE plpgsql AS $$
+           BEGIN
+             IF tg_tag = 'CREATE TABLE' AND NOT EXISTS (SELECT FROM pg_class WHERE relname = 'made_by_trigger') THEN
+               CREATE TABLE made_by_trigger (a int); INSERT INTO made_by_trigger VALUES (1);
+             END IF;
+             INSERT INTO log (tag) VALUES (tg_tag);
+           END $$;
+           CREATE EVENT TRIGGER reacting ON ddl_command_end EXECUTE FUNCTION reacts();
+           CREATE TABLE cause (a int); ALTER TABLE cause ADD b int; DROP EVENT TRIGGER reacting;");
+    c.assert_restores();
+}
+
+#[test]
+fn temporary_objects_leave_nothing() {
+    let c = Cluster::backed_up();
+    c.flush();
+    let before = c.transactions().len();
+    c.sql(
+        "CREATE TEMP TABLE t (a serial PRIMARY KEY, b text); INSERT INTO t (b) VALUES ('x');
+           CREATE INDEX ON t (b); ALTER TABLE t ADD c int; TRUNCATE t;
+           CREATE TEMP VIEW v AS SELECT * FROM t; COMMENT ON TABLE t IS 'x';
+           CREATE TABLE pg_temp.u AS SELECT 1; CREATE TEMP SEQUENCE s; SELECT nextval('s');
+           DROP TABLE t CASCADE; CREATE TEMP TABLE w (a int) ON COMMIT DROP",
+    );
+    c.flush();
+    let written = c.transactions().split_off(before);
+    assert!(written.is_empty(), "{written:?}");
+}
+
+#[test]
+fn an_extension_comes_back_as_create_extension_alone() {
+    let c = Cluster::backed_up();
+    c.sql("CREATE EXTENSION hstore; CREATE EXTENSION ltree SCHEMA public");
+    c.flush();
+    assert!(
+        !c.stream().contains("CREATE FUNCTION"),
+        "members of an extension were written"
+    );
+    c.sql("CREATE TABLE t (h hstore); INSERT INTO t VALUES ('a=>1'); DROP EXTENSION ltree");
+    c.assert_restores();
+}
+
+#[test]
+fn concurrently_is_written_plain_and_a_failed_one_leaves_the_same() {
+    let c = Cluster::backed_up();
+    c.sql(
+        "CREATE TABLE t (a int, b int); INSERT INTO t VALUES (1, 1), (1, 2);
+           CREATE INDEX CONCURRENTLY good ON t (b); DROP INDEX CONCURRENTLY good;
+           CREATE INDEX CONCURRENTLY IF NOT EXISTS kept ON t (a)",
+    );
+    c.flush();
+    let plain = c
+        .stream()
+        .lines()
+        .filter(|line| !line.starts_with("--"))
+        .all(|line| !line.contains("CONCURRENTLY"));
+    assert!(plain, "CONCURRENTLY cannot stand in a transaction");
+    c.assert_restores();
+}
+
+#[test]
+fn a_truncate_is_recorded_and_written_once() {
+    let c = Cluster::backed_up();
+    c.sql("CREATE TABLE t (a int); INSERT INTO t VALUES (1); TRUNCATE t");
+    c.flush();
+    assert_eq!(
+        c.sql("SELECT count(*) FROM ddl_history WHERE ddl_command = 'TRUNCATE TABLE' AND replay"),
+        "1"
+    );
+    let written = c
+        .transactions()
+        .iter()
+        .filter(|t| t.body.contains("TRUNCATE"))
+        .count();
+    assert_eq!(written, 1);
+    c.assert_restores();
+}
+
+#[test]
+fn ddl_that_fails_or_is_rolled_back_leaves_nothing() {
+    let c = Cluster::backed_up();
+    c.flush();
+    let before = c.transactions().len();
+    c.sql_error("CREATE TABLE t (a int, a int)");
+    c.sql("BEGIN; CREATE TABLE t (a int); ROLLBACK");
+    c.sql(
+        "DO $$ BEGIN BEGIN CREATE TABLE t (a int); RAISE 'no'; EXCEPTION WHEN OTHERS THEN NULL;
+           END; END $$",
+    );
+    c.flush();
+    assert_eq!(c.transactions().len(), before);
+}
+
+#[test]
+fn the_role_and_search_path_of_the_moment_are_those_of_the_replay() {
+    let c = Cluster::backed_up();
+    c.sql(
+        "CREATE ROLE maker; CREATE SCHEMA \"My schema\" AUTHORIZATION maker; SET ROLE maker;
+           SET search_path = \"My schema\";
+           CREATE TABLE t (a int); CREATE VIEW v AS SELECT * FROM t; INSERT INTO t VALUES (1);
+           CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT count(*)::int FROM t';
+           ALTER TABLE t ADD b int DEFAULT 2",
+    );
+    c.assert_restores();
+}

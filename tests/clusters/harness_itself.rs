@@ -1,0 +1,67 @@
+//! The tools that every other test trusts: a cluster that comes and goes, errors with their
+//! SQLSTATE, sessions that stay open, a comparison that sees a difference.
+
+use harness::{assert_identical, Cluster};
+use std::time::Duration;
+
+fn bare() -> Cluster {
+    Cluster::builder()
+        .without("shared_preload_libraries")
+        .start()
+}
+
+#[test]
+fn errors_carry_their_sqlstate() {
+    let error = bare().sql_error("SELECT * FROM nowhere");
+    assert_eq!(error.sqlstate, "42P01");
+    assert_eq!(error.message, "relation \"nowhere\" does not exist");
+}
+
+#[test]
+fn a_session_holds_its_transaction_open() {
+    let c = bare();
+    c.sql("CREATE TABLE t (a int)");
+    let mut holder = c.session();
+    holder.run("BEGIN; LOCK TABLE t");
+    let mut waiter = c.session();
+    waiter.send("SELECT count(*) FROM t");
+    assert_eq!(waiter.output_within(Duration::from_millis(200)), None);
+    holder.run("COMMIT");
+    assert_eq!(c.sql("SELECT count(*) FROM t"), "0");
+}
+
+#[test]
+fn committed_rows_survive_a_crash() {
+    let c = bare();
+    c.sql("CREATE TABLE t (a int); INSERT INTO t VALUES (1)");
+    c.crash();
+    c.start();
+    assert_eq!(c.sql("SELECT a FROM t"), "1");
+}
+
+#[test]
+#[should_panic(expected = "- 2")]
+fn the_comparison_sees_a_missing_row() {
+    let c = bare();
+    c.sql("CREATE TABLE t (a int); INSERT INTO t VALUES (1), (2)");
+    c.sql_in("postgres", "CREATE DATABASE copy TEMPLATE app");
+    c.sql_in("copy", "DELETE FROM t WHERE a = 2");
+    assert_identical((&c, "app"), (&c, "copy"));
+}
+
+#[test]
+#[should_panic(expected = "sequences differ")]
+fn the_comparison_sees_a_sequence_that_stands_elsewhere() {
+    let c = bare();
+    c.sql("CREATE SEQUENCE s");
+    c.sql_in("postgres", "CREATE DATABASE copy TEMPLATE app");
+    assert_identical((&c, "app"), (&c, "copy"));
+    c.sql("SELECT nextval('s')");
+    assert_identical((&c, "app"), (&c, "copy"));
+}
+
+/// The statements that the DDL test runs under capture are right by themselves.
+#[test]
+fn the_ddl_script_runs_on_a_bare_server() {
+    bare().sql(include_str!("ddl_mixed.sql"));
+}

@@ -1,0 +1,21 @@
+//! What users fear, one file per fear, on real clusters of the PostgreSQL that `PGVER` names.
+
+mod bad_input;
+mod big_transaction;
+mod crash;
+mod ddl;
+mod functions;
+mod harness_itself;
+mod health;
+mod idle;
+mod latin1;
+mod permissions;
+mod plugin;
+mod poll;
+mod replica_identity;
+mod restore;
+mod rotation;
+mod sequences;
+mod setup;
+mod snapshot_join;
+mod types;

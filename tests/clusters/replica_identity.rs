@@ -1,0 +1,148 @@
+//! "My table has no primary key, and its updates are silently lost."
+
+use harness::Cluster;
+
+/// The replica identity of a table as pg_class has it: d(efault), n(othing), f(ull), i(ndex).
+fn identity(c: &Cluster, table: &str) -> String {
+    c.sql(&format!(
+        "SELECT relreplident FROM pg_class WHERE oid = '{table}'::regclass"
+    ))
+}
+
+#[test]
+fn a_table_without_a_key_gets_full_at_setup() {
+    let c = Cluster::builder().start();
+    c.sql(
+        "CREATE TABLE bare (a int, b text);
+           INSERT INTO bare VALUES (1, 'x'), (1, 'x'), (NULL, NULL)",
+    );
+    c.sql("CREATE EXTENSION pg_incrbackup");
+    c.sql("SELECT * FROM incr_setup()");
+    assert_eq!(identity(&c, "bare"), "f");
+    c.sql("UPDATE bare SET b = 'y' WHERE ctid = '(0,1)'; DELETE FROM bare WHERE a IS NULL");
+    c.assert_restores();
+}
+
+#[test]
+fn a_table_made_later_without_a_key_gets_full_at_once() {
+    let c = Cluster::backed_up();
+    c.sql(
+        "BEGIN; CREATE TABLE bare (a int); INSERT INTO bare VALUES (1), (1), (2);
+           UPDATE bare SET a = 3 WHERE a = 2; COMMIT",
+    );
+    assert_eq!(identity(&c, "bare"), "f");
+    c.sql("DELETE FROM bare WHERE ctid = '(0,1)'");
+    c.assert_restores();
+}
+
+#[test]
+fn a_fitting_unique_index_is_preferred() {
+    let c = Cluster::backed_up();
+    c.sql(
+        "CREATE TABLE u (a int NOT NULL UNIQUE, b text); INSERT INTO u VALUES (1, 'x');
+           UPDATE u SET b = 'y'",
+    );
+    assert_eq!(identity(&c, "u"), "i");
+    c.assert_restores();
+}
+
+#[test]
+fn a_nullable_or_partial_or_deferrable_unique_index_does_not_fit() {
+    let c = Cluster::backed_up();
+    c.sql(
+        "CREATE TABLE n (a int UNIQUE);
+           CREATE TABLE p (a int NOT NULL); CREATE UNIQUE INDEX ON p (a) WHERE a > 0;
+           CREATE TABLE d (a int NOT NULL UNIQUE DEFERRABLE);
+           CREATE TABLE e (a int NOT NULL); CREATE UNIQUE INDEX ON e (abs(a));",
+    );
+    for table in ["n", "p", "d", "e"] {
+        assert_eq!(identity(&c, table), "f", "{table}");
+    }
+}
+
+#[test]
+fn full_is_taken_back_when_a_key_appears() {
+    let c = Cluster::backed_up();
+    c.sql("CREATE TABLE t (a int NOT NULL, b int); INSERT INTO t VALUES (1, 1), (2, 2)");
+    assert_eq!(identity(&c, "t"), "f");
+    c.sql("ALTER TABLE t ADD PRIMARY KEY (a)");
+    assert_eq!(identity(&c, "t"), "d");
+    c.sql(
+        "UPDATE t SET b = 5 WHERE a = 2; ALTER TABLE t DROP CONSTRAINT t_pkey; UPDATE t SET b = 6",
+    );
+    assert_eq!(identity(&c, "t"), "f");
+    c.assert_restores();
+}
+
+#[test]
+fn an_identity_that_the_user_chose_stays() {
+    let c = Cluster::backed_up();
+    c.sql(
+        "CREATE TABLE t (a int PRIMARY KEY, b int); ALTER TABLE t REPLICA IDENTITY FULL;
+           ALTER TABLE t ADD COLUMN c int; INSERT INTO t VALUES (1, 1, 1);
+           UPDATE t SET b = NULL",
+    );
+    assert_eq!(identity(&c, "t"), "f");
+    c.assert_restores();
+}
+
+#[test]
+fn every_partition_has_an_identity_of_its_own() {
+    let c = Cluster::backed_up();
+    c.sql(
+        "CREATE TABLE p (a int, b text) PARTITION BY RANGE (a);
+           CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10);
+           CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (10) TO (20);
+           CREATE TABLE loose (a int, b text);
+           ALTER TABLE p ATTACH PARTITION loose FOR VALUES FROM (20) TO (30);
+           INSERT INTO p SELECT i, 'x' FROM generate_series(0, 29) i;
+           UPDATE p SET b = 'moved', a = a + 10 WHERE a < 20;
+           DELETE FROM p WHERE a % 3 = 0;",
+    );
+    for table in ["p1", "p2", "loose"] {
+        assert_eq!(identity(&c, table), "f", "{table}");
+    }
+    c.assert_restores();
+}
+
+#[test]
+fn nothing_as_identity_is_refused_or_replaced_but_never_silent() {
+    let c = Cluster::backed_up();
+    c.sql("CREATE TABLE t (a int PRIMARY KEY, b int); INSERT INTO t VALUES (1, 1)");
+    c.sql("ALTER TABLE t REPLICA IDENTITY NOTHING");
+    let updated = c.try_sql("UPDATE t SET b = 2");
+    if updated.is_ok() && identity(&c, "t") == "n" {
+        c.flush();
+        let health = c.health();
+        assert!(!health.starts_with("ok"), "lost in silence: {health}");
+    } else {
+        c.assert_restores();
+    }
+}
+
+#[test]
+fn with_error_an_update_without_identity_fails() {
+    let c = Cluster::builder()
+        .setting("pg_incrbackup.replica_identity", "error")
+        .back_up();
+    c.sql("CREATE TABLE bare (a int); INSERT INTO bare VALUES (1)");
+    assert_eq!(identity(&c, "bare"), "d");
+    let error = c.sql_error("UPDATE bare SET a = 2");
+    assert!(error.text.contains("replica identity"), "{error}");
+    c.sql_error("DELETE FROM bare");
+    assert_eq!(c.sql("SELECT a FROM bare"), "1");
+    c.assert_restores();
+}
+
+#[test]
+fn with_warn_health_names_the_table() {
+    let c = Cluster::builder()
+        .setting("pg_incrbackup.replica_identity", "warn")
+        .back_up();
+    c.sql("CREATE TABLE bare_one (a int); INSERT INTO bare_one VALUES (1)");
+    let health = c.health();
+    assert!(
+        health.starts_with("warning") && health.contains("bare_one"),
+        "{health}"
+    );
+}

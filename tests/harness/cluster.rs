@@ -1,0 +1,340 @@
+//! A cluster's life: made, started, stopped, crashed, removed.
+
+use crate::installation::{give_to_server_user, run, Installation};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::Mutex;
+
+/// The database that tests work in unless they name another.
+const DATABASE: &str = "app";
+
+/// Every cluster has a socket directory of its own, so all of them use the same port number.
+const PORT: u16 = 5432;
+
+/// A running PostgreSQL cluster with its archive directory. Dropping it removes both.
+pub struct Cluster {
+    installation: Installation,
+    root: PathBuf,
+    pub(crate) restores: AtomicU32,
+}
+
+/// What a test wants different from the usual cluster.
+pub struct Builder {
+    installation: Installation,
+    encoding: String,
+    settings: BTreeMap<String, String>,
+    own_initdb: bool,
+}
+
+impl Builder {
+    pub fn installation(&self) -> &Installation {
+        &self.installation
+    }
+
+    /// Another PostgreSQL version than the one under test.
+    pub fn version(mut self, version: u32) -> Self {
+        self.installation = Installation::of(version);
+        self
+    }
+
+    /// The encoding of the cluster's databases; the locale is then C.
+    pub fn encoding(mut self, encoding: &str) -> Self {
+        self.encoding = encoding.into();
+        self
+    }
+
+    /// A line of postgresql.conf, the value as it stands there (quoted where need be).
+    pub fn setting(mut self, name: &str, value: &str) -> Self {
+        self.settings.insert(name.into(), value.into());
+        self
+    }
+
+    /// Leaves a line of the usual postgresql.conf out.
+    pub fn without(mut self, name: &str) -> Self {
+        self.settings.remove(name);
+        self
+    }
+
+    /// A system identifier of its own. Other clusters are copies of one template and share theirs.
+    pub fn own_system_identifier(mut self) -> Self {
+        self.own_initdb = true;
+        self
+    }
+
+    /// Starts the cluster, with an empty database, but without the extension.
+    pub fn start(self) -> Cluster {
+        let cluster = self.create();
+        cluster.start();
+        cluster.sql_in("postgres", &format!("CREATE DATABASE {DATABASE}"));
+        cluster
+    }
+
+    /// Starts the cluster with the extension and runs `incr_setup()`: everything from here on is
+    /// backed up.
+    pub fn back_up(self) -> Cluster {
+        let cluster = self.start();
+        cluster.sql("CREATE EXTENSION pg_incrbackup");
+        cluster.sql("SELECT * FROM incr_setup()");
+        cluster
+    }
+
+    /// Makes the data directory without starting the server.
+    pub fn create(self) -> Cluster {
+        let root = new_root();
+        let data = root.join("data");
+        if self.own_initdb {
+            init_db(&self.installation, &self.encoding, &data);
+        } else {
+            run(Command::new("cp")
+                .arg("-a")
+                .arg(template(&self.installation, &self.encoding))
+                .arg(&data));
+        }
+        let archive = root.join("archive");
+        let mut settings = self.settings;
+        settings
+            .entry("pg_incrbackup.directory".into())
+            .or_insert_with(|| format!("'{}'", archive.display()));
+        settings.insert(
+            "unix_socket_directories".into(),
+            format!("'{}'", root.display()),
+        );
+        if !settings.contains_key("shared_preload_libraries") {
+            settings.retain(|name, _| !name.starts_with("pg_incrbackup."));
+        }
+        let lines = settings
+            .iter()
+            .map(|(name, value)| format!("{name} = {value}\n"));
+        let conf = data.join("postgresql.conf");
+        fs::write(&conf, lines.collect::<String>()).expect("postgresql.conf can be written");
+        give_to_server_user(&conf);
+        Cluster {
+            installation: self.installation,
+            root,
+            restores: AtomicU32::new(0),
+        }
+    }
+}
+
+impl Cluster {
+    /// A builder with the settings that the README asks for and nothing that a test would wait for.
+    pub fn builder() -> Builder {
+        let usual = [
+            ("listen_addresses", "''"),
+            ("port", &PORT.to_string()),
+            // A test's own crash is one of processes, which the page cache outlives.
+            ("fsync", "off"),
+            ("wal_level", "logical"),
+            ("max_wal_senders", "10"),
+            ("max_replication_slots", "10"),
+            ("max_worker_processes", "16"),
+            ("max_prepared_transactions", "4"),
+            ("shared_buffers", "32MB"),
+            ("log_line_prefix", "'%m [%p] %b '"),
+            ("log_checkpoints", "off"),
+            ("shared_preload_libraries", "'pg_incrbackup'"),
+            ("pg_incrbackup.base_schedule", "''"),
+        ];
+        Builder {
+            installation: Installation::under_test(),
+            encoding: "UTF8".into(),
+            settings: usual
+                .map(|(name, value)| (name.into(), value.into()))
+                .into(),
+            own_initdb: false,
+        }
+    }
+
+    /// A cluster whose database is backed up from the first statement on.
+    pub fn backed_up() -> Self {
+        Self::builder().back_up()
+    }
+
+    pub fn installation(&self) -> &Installation {
+        &self.installation
+    }
+
+    pub fn version(&self) -> u32 {
+        self.installation.version
+    }
+
+    /// The name of the test's database.
+    pub fn database(&self) -> &'static str {
+        DATABASE
+    }
+
+    /// How to connect to a database of this cluster as its superuser.
+    pub fn conninfo(&self, database: &str) -> String {
+        let root = self.root.display();
+        format!(
+            "host={root} port={PORT} user=postgres dbname='{}'",
+            database.replace('\'', "\\'")
+        )
+    }
+
+    /// The temporary directory that holds the cluster; the server's user may write into it.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub fn data_directory(&self) -> PathBuf {
+        self.root.join("data")
+    }
+
+    /// `pg_incrbackup.directory` unless a test set another.
+    pub fn archive_directory(&self) -> PathBuf {
+        self.root.join("archive")
+    }
+
+    /// The server's whole log.
+    pub fn log(&self) -> String {
+        let log = fs::read(self.root.join("log")).unwrap_or_default();
+        String::from_utf8_lossy(&log).into_owned()
+    }
+
+    pub fn start(&self) {
+        if let Err(log) = self.try_start() {
+            panic!("the server does not start:\n{log}");
+        }
+    }
+
+    /// Starts the server; gives the end of its log if it does not come up.
+    pub fn try_start(&self) -> Result<(), String> {
+        let log = self.root.join("log");
+        let mut command = self.pg_ctl("start");
+        let started = command.arg("-l").arg(log).stdout(Stdio::null()).status();
+        match started.expect("pg_ctl can be run").success() {
+            true => Ok(()),
+            false => Err(last_lines(&self.log(), 30)),
+        }
+    }
+
+    /// A clean stop (`-m fast`).
+    pub fn stop(&self) {
+        run(self.pg_ctl("stop").args(["-m", "fast"]));
+    }
+
+    /// Stops the server as a crash would: no checkpoint, no goodbye (`-m immediate`).
+    pub fn crash(&self) {
+        run(self.pg_ctl("stop").args(["-m", "immediate"]));
+    }
+
+    pub fn restart(&self) {
+        self.stop();
+        self.start();
+    }
+
+    /// Stops the server and tries to start it with settings that it may not accept.
+    pub fn stop_and_try_start(&self) -> Result<(), String> {
+        self.stop();
+        self.try_start()
+    }
+
+    /// SIGKILL for one process of this cluster.
+    pub fn kill(&self, pid: &str) {
+        run(Command::new("kill").args(["-9", pid]));
+    }
+
+    /// Appends a line to postgresql.conf and makes the server read it again.
+    pub fn set(&self, name: &str, value: &str) {
+        self.write_setting(name, value);
+        self.sql_in("postgres", "SELECT pg_reload_conf()");
+    }
+
+    /// Appends a line to postgresql.conf; for settings that a restart must read.
+    pub fn write_setting(&self, name: &str, value: &str) {
+        let conf = self.data_directory().join("postgresql.conf");
+        let mut text = fs::read_to_string(&conf).expect("postgresql.conf can be read");
+        text.push_str(&format!("{name} = {value}\n"));
+        fs::write(conf, text).expect("postgresql.conf can be written");
+    }
+
+    /// Waits until the database takes connections again, after a crash that restarts the server.
+    pub fn wait_for_connections(&self) {
+        crate::wait_until("the server takes connections", || {
+            self.is_true("SELECT true")
+        });
+    }
+
+    fn pg_ctl(&self, action: &str) -> Command {
+        let mut command = self.installation.command("pg_ctl");
+        command
+            .arg(action)
+            .arg("-w")
+            .arg("-D")
+            .arg(self.data_directory());
+        command
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.pg_ctl("stop").args(["-m", "immediate"]).output().ok();
+        if std::thread::panicking() {
+            eprintln!(
+                "--- the end of the server's log:\n{}",
+                last_lines(&self.log(), 40)
+            );
+        }
+        if std::env::var_os("KEEP").is_some() {
+            eprintln!("--- kept: {}", self.root.display());
+        } else {
+            fs::remove_dir_all(&self.root).ok();
+        }
+    }
+}
+
+fn last_lines(text: &str, count: usize) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(count)..].join("\n")
+}
+
+/// A new directory with a short path: a socket's path may not exceed 107 bytes.
+fn new_root() -> PathBuf {
+    let output = run(Command::new("mktemp").args(["-d", "-t", "pgincr-XXXXXX"]));
+    let root = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
+    give_to_server_user(&root);
+    root
+}
+
+fn init_db(installation: &Installation, encoding: &str, data: &Path) {
+    let locale = if encoding == "UTF8" { "C.UTF-8" } else { "C" };
+    run(installation.command("initdb").arg("-D").arg(data).args([
+        "-U",
+        "postgres",
+        "--auth=trust",
+        "--no-sync",
+        &format!("--encoding={encoding}"),
+        &format!("--locale={locale}"),
+    ]));
+}
+
+/// A data directory to copy, which takes a tenth of the time that initdb takes. One for each
+/// encoding, made by the first test that needs it and kept with the private PostgreSQL.
+fn template(installation: &Installation, encoding: &str) -> PathBuf {
+    static MAKING: Mutex<()> = Mutex::new(());
+    let template = installation.bin().join(format!("../template-{encoding}"));
+    let _guard = MAKING
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner());
+    if !template.exists() {
+        let root = new_root();
+        init_db(installation, encoding, &root.join("data"));
+        run(Command::new("mv").arg(root.join("data")).arg(&template));
+        fs::remove_dir_all(root).ok();
+    }
+    template
+}
+
+impl Cluster {
+    /// A database name that no restore of this cluster has used yet.
+    pub(crate) fn next_restore_name(&self) -> String {
+        format!(
+            "restored_{}",
+            self.restores.fetch_add(1, Ordering::Relaxed) + 1
+        )
+    }
+}

@@ -1,0 +1,111 @@
+//! One installed PostgreSQL: where its programs are, and how to run them as a user that
+//! PostgreSQL accepts (never root).
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// The programs of one PostgreSQL version, with the extension installed.
+#[derive(Clone, Debug)]
+pub struct Installation {
+    pub version: u32,
+    bin: PathBuf,
+}
+
+impl Installation {
+    /// The PostgreSQL under test: version `PGVER`, 15 where that is not set.
+    pub fn under_test() -> Self {
+        let version = std::env::var("PGVER").unwrap_or_else(|_| "15".into());
+        Self::of(version.parse().expect("PGVER is a major version number"))
+    }
+
+    /// This checkout's private copy of that version, built with the profile `PGPROFILE` (dev).
+    pub fn of(version: u32) -> Self {
+        let profile = std::env::var("PGPROFILE").unwrap_or_else(|_| "dev".into());
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tools/tree-bin.sh");
+        let output = Command::new("sh")
+            .arg(script)
+            .args([&version.to_string(), &profile])
+            .output()
+            .expect("sh can be run");
+        let bin = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
+        assert!(
+            bin.join("postgres").exists(),
+            "there is no PostgreSQL {version} at {}: run make setup",
+            bin.display()
+        );
+        Self { version, bin }
+    }
+
+    pub fn bin(&self) -> &Path {
+        &self.bin
+    }
+
+    /// Where the server's loadable modules are.
+    pub fn module_directory(&self) -> PathBuf {
+        let output = run(self.command("pg_config").arg("--pkglibdir"));
+        PathBuf::from(String::from_utf8_lossy(&output.stdout).trim())
+    }
+
+    /// One of PostgreSQL's programs, run as the server's user with these programs first in PATH.
+    pub fn command(&self, program: &str) -> Command {
+        let own = self.bin.join(program);
+        let program = if own.exists() {
+            own
+        } else {
+            PathBuf::from(program)
+        };
+        let mut command = if is_root() {
+            let mut command = Command::new("setpriv");
+            command.args([
+                "--reuid=postgres",
+                "--regid=postgres",
+                "--init-groups",
+                "--",
+            ]);
+            command.arg(program).env("HOME", "/tmp");
+            command
+        } else {
+            Command::new(program)
+        };
+        let path = std::env::var("PATH").unwrap_or_default();
+        command.env("PATH", format!("{}:{path}", self.bin.display()));
+        for variable in [
+            "PGHOST",
+            "PGPORT",
+            "PGUSER",
+            "PGDATABASE",
+            "PGOPTIONS",
+            "PGSERVICE",
+        ] {
+            command.env_remove(variable);
+        }
+        command.current_dir("/");
+        command
+    }
+}
+
+/// Runs a command to its end and gives its output; panics with everything it said if it failed.
+pub(crate) fn run(command: &mut Command) -> Output {
+    let output = command
+        .output()
+        .unwrap_or_else(|e| panic!("cannot run {command:?}: {e}"));
+    assert!(
+        output.status.success(),
+        "{command:?} failed, {}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    output
+}
+
+pub(crate) fn is_root() -> bool {
+    run(Command::new("id").arg("-u")).stdout == b"0\n"
+}
+
+/// Makes the server's user the owner, so that it may write there.
+pub(crate) fn give_to_server_user(path: &Path) {
+    if is_root() {
+        run(Command::new("chown").arg("-R").arg("postgres:").arg(path));
+    }
+}

@@ -1,0 +1,78 @@
+//! Restoring with the archive's own restore.sh, exactly as a DBA would.
+
+use crate::{assert_identical, Cluster};
+use std::path::PathBuf;
+
+/// What a successful restore left behind.
+pub struct Restored {
+    /// The database that was restored into.
+    pub database: String,
+    /// Everything restore.sh printed.
+    pub output: String,
+}
+
+impl Cluster {
+    /// The directory of the test's database in the archive.
+    pub fn database_directory(&self) -> PathBuf {
+        self.archive_directory().join(self.database())
+    }
+
+    /// Waits until everything committed so far is in the archive; gives the LSN up to which.
+    pub fn flush(&self) -> String {
+        self.sql("SELECT incr_flush()")
+    }
+
+    /// Restores this cluster's archive into a new database of the same cluster.
+    pub fn restore(&self, options: &[&str]) -> Restored {
+        self.restore_into(self, options)
+    }
+
+    /// Restores into a new database of another cluster.
+    pub fn restore_into(&self, target: &Cluster, options: &[&str]) -> Restored {
+        let database = target.next_restore_name();
+        match self.try_restore(target, &database, options) {
+            Ok(output) => Restored { database, output },
+            Err(output) => panic!("restore.sh {options:?} failed:\n{output}"),
+        }
+    }
+
+    /// Runs restore.sh; gives what it printed, as an error if its exit status is not 0.
+    pub fn try_restore(
+        &self,
+        target: &Cluster,
+        database: &str,
+        options: &[&str],
+    ) -> Result<String, String> {
+        let mut command = target.installation().command("sh");
+        command.arg(self.database_directory().join("restore.sh"));
+        command
+            .args(["--target", &target.conninfo(database)])
+            .args(options);
+        let output = command.output().expect("sh can be run");
+        let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
+        text.push_str(&String::from_utf8_lossy(&output.stderr));
+        match output.status.success() {
+            true => Ok(text),
+            false => Err(text),
+        }
+    }
+
+    /// The oracle: what was committed so far, restored from the archive, is the same database.
+    /// The archive must verify, too.
+    pub fn assert_restores(&self) -> Restored {
+        self.assert_restores_into(self)
+    }
+
+    /// [`Cluster::assert_restores`] into another cluster.
+    pub fn assert_restores_into(&self, target: &Cluster) -> Restored {
+        self.flush();
+        assert_eq!(
+            self.sql("SELECT * FROM incr_verify()"),
+            "",
+            "incr_verify() found problems"
+        );
+        let restored = self.restore_into(target, &[]);
+        assert_identical((self, self.database()), (target, &restored.database));
+        restored
+    }
+}

@@ -1,0 +1,26 @@
+//! Waiting for a condition instead of for a time.
+
+use std::time::{Duration, Instant};
+
+/// How long a condition may take on a busy two-core machine before a test calls it a failure.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often a condition is looked at.
+const INTERVAL: Duration = Duration::from_millis(30);
+
+/// Waits until `condition` holds, for a minute at most; then panics, naming `what` was awaited.
+pub fn wait_until(what: &str, condition: impl FnMut() -> bool) {
+    wait_until_within(PATIENCE, what, condition);
+}
+
+/// [`wait_until`] with a patience of its own.
+pub fn wait_until_within(patience: Duration, what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + patience;
+    while !condition() {
+        assert!(
+            Instant::now() < deadline,
+            "waited {patience:?} in vain until {what}"
+        );
+        std::thread::sleep(INTERVAL);
+    }
+}

