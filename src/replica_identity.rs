@@ -5,6 +5,7 @@
 //! has the same. What we set is noted in replica_identity_set and taken back when a primary key
 //! appears; what the user set stays. Under `error` the executor refuses, under `warn` health tells.
 
+use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use crate::ddl_log;
@@ -132,12 +133,14 @@ pub fn ensure_captured(table: pg_sys::Oid) {
         return;
     }
     let name = shown(table).unwrap_or_default();
-    ereport!(
-        PgLogLevel::ERROR,
+    ErrorReport::new(
         PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
         format!("cannot update or delete rows of {name}: it has no replica identity"),
-        "Its old rows would be missing from the backup (pg_incrbackup.replica_identity is \"error\"). Add a primary key, or run ALTER TABLE … REPLICA IDENTITY FULL."
-    );
+        "ensure_captured",
+    )
+    .set_detail("Its old rows would be missing from the backup (pg_incrbackup.replica_identity is \"error\").")
+    .set_hint("Add a primary key, or run ALTER TABLE … REPLICA IDENTITY FULL.")
+    .report(PgLogLevel::ERROR);
 }
 
 /// Sets an identity where the table has none and nobody chose NOTHING for it.

@@ -1,10 +1,13 @@
 //! Values that a statement fixed when it ran, and that its text would fix anew when replayed.
 
 use pgrx::prelude::*;
+use pgrx::spi::SpiTupleTable;
+
+use super::frames::Frame;
 
 use crate::pg::ddl_catalog::{is_immutable_default, with_bytes};
 use crate::pg::ddl_identity::{with_descendants, OwnPrivileges};
-use crate::pg::ddl_node::Sql;
+use crate::pg::ddl_node::{relation_name, Sql};
 use crate::pg::quote;
 use crate::pg::session::OutputSettings;
 
@@ -18,34 +21,123 @@ const MISSING_VALUES: &str = "SELECT bytes(n.nspname), bytes(c.relname), bytes(a
      WHERE a.attrelid = ANY ($1) AND a.atthasmissing AND c.relkind = 'r' \
      AND a.attmissingval IS NOT NULL ORDER BY n.nspname, c.relname, a.attnum";
 
+/// Defaults of time types that are constants.
+const TIME_DEFAULTS: &str = "SELECT bytes(n.nspname), bytes(c.relname), bytes(a.attname), \
+     bytes(pg_catalog.pg_get_expr(d.adbin, d.adrelid)) \
+     FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid \
+     JOIN pg_namespace n ON n.oid = c.relnamespace \
+     JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum \
+     WHERE a.attrelid = ANY ($1) AND NOT a.attisdropped AND d.adbin::pg_catalog.text LIKE '{CONST%' \
+     AND a.atttypid IN ('date'::regtype, 'timestamp'::regtype, 'timestamptz'::regtype, \
+       'time'::regtype, 'timetz'::regtype) ORDER BY n.nspname, c.relname, a.attnum";
+
+const CHECKS: &str = "SELECT oid, bytes(conname), bytes(pg_catalog.pg_get_constraintdef(oid)) \
+     FROM pg_constraint WHERE conrelid = ANY ($1) AND contype = 'c' ORDER BY oid";
+
+/// A check constraint of a table.
+pub struct Check {
+    pub oid: pg_sys::Oid,
+    name: Sql,
+    definition: Sql,
+}
+
+/// What a restore has to run after the text of this statement to get at the same result.
+pub fn what_text_leaves_out(frame: &Frame) -> Sql {
+    let mut sql = fixed_values(&frame.touched.tables, &frame.added_columns);
+    if frame.fixes_time {
+        sql.extend(time_defaults(&frame.touched.tables));
+    }
+    if let Some((partition, before)) = &frame.detached {
+        let table = relation_name(*partition).unwrap_or_default();
+        for check in check_constraints(*partition) {
+            if !before.contains(&check.oid) {
+                let name = quote::identifier(&check.name);
+                let add = [
+                    b"\n; ALTER TABLE ",
+                    &table[..],
+                    b" ADD CONSTRAINT ",
+                    &name,
+                    b" ",
+                ];
+                sql.extend(add.concat());
+                sql.extend(check.definition);
+            }
+        }
+    }
+    sql
+}
+
+/// The check constraints of a table.
+pub fn check_constraints(table: pg_sys::Oid) -> Vec<Check> {
+    let mut checks = Vec::new();
+    read(CHECKS, vec![table], |row| {
+        checks.push(Check {
+            oid: row.get(1)?.unwrap_or(pg_sys::InvalidOid),
+            name: row.get(2)?.unwrap_or_default(),
+            definition: row.get(3)?.unwrap_or_default(),
+        });
+        Ok(())
+    });
+    checks
+}
+
+/// `DEFAULT 'now'` is a constant from the moment on that it is read.
+fn time_defaults(tables: &[pg_sys::Oid]) -> Sql {
+    let mut sql = Vec::new();
+    read(TIME_DEFAULTS, tables.to_vec(), |row| {
+        let text = |place| Ok::<_, spi::Error>(row.get::<Vec<u8>>(place)?.unwrap_or_default());
+        let column = quote::identifier(&text(3)?);
+        sql.extend_from_slice(b"\n; ALTER TABLE ONLY ");
+        sql.extend_from_slice(&quote::qualified(&text(1)?, &text(2)?));
+        let default = text(4)?;
+        sql.extend([b" ALTER COLUMN ", &column[..], b" SET DEFAULT ", &default].concat());
+        Ok(())
+    });
+    sql
+}
+
 /// What is to be run after an ALTER TABLE … ADD COLUMN so that the rows that existed have the values
 /// that `now()` and its like had then; empty where there is nothing to fix.
-pub fn fixed_values(tables: &[pg_sys::Oid], added_columns: &[Sql]) -> Sql {
+fn fixed_values(tables: &[pg_sys::Oid], added_columns: &[Sql]) -> Sql {
     let mut sql = Vec::new();
     if added_columns.is_empty() {
         return sql;
     }
     let tables: Vec<pg_sys::Oid> = tables.iter().flat_map(|t| with_descendants(*t)).collect();
-    let own = OwnPrivileges::enter();
+    read(MISSING_VALUES, tables, |row| {
+        let text = |place| Ok::<_, spi::Error>(row.get::<Vec<u8>>(place)?.unwrap_or_default());
+        let column = text(3)?;
+        if !added_columns.contains(&column) || is_immutable_default(&text(5)?) {
+            return Ok(());
+        }
+        sql.extend_from_slice(b"\n; UPDATE ONLY ");
+        sql.extend_from_slice(&quote::qualified(&text(1)?, &text(2)?));
+        sql.extend([b" SET ", &quote::identifier(&column)[..], b" = "].concat());
+        sql.extend_from_slice(&quote::literal(&text(4)?));
+        Ok(())
+    });
+    sql
+}
+
+/// Reads the catalogs under privileges, a search path and output settings of our own.
+fn read(
+    query: &str,
+    tables: Vec<pg_sys::Oid>,
+    mut each: impl FnMut(&SpiTupleTable) -> spi::Result<()>,
+) {
     let mut output = OutputSettings::default();
     output.enter();
+    // Last, so that its search path stands: under an empty one a temporary table of the user's
+    // could pose as a catalog.
+    let own = OwnPrivileges::enter();
     let read = Spi::connect_mut(|client| {
-        let mut rows = client.update(&with_bytes(MISSING_VALUES), None, &[tables.into()])?;
+        let mut rows = client.update(&with_bytes(query), None, &[tables.into()])?;
         while rows.next().is_some() {
-            let text = |place| Ok::<_, spi::Error>(rows.get::<Vec<u8>>(place)?.unwrap_or_default());
-            let column = text(3)?;
-            if !added_columns.contains(&column) || is_immutable_default(&text(5)?) {
-                continue;
-            }
-            sql.extend_from_slice(b"\n; UPDATE ONLY ");
-            sql.extend_from_slice(&quote::qualified(&text(1)?, &text(2)?));
-            sql.extend_from_slice(&[b" SET ", &quote::identifier(&column)[..], b" = "].concat());
-            sql.extend_from_slice(&quote::literal(&text(4)?));
+            each(&rows)?;
         }
         Ok::<_, spi::Error>(())
     });
-    output.leave();
     own.leave();
+    output.leave();
     read.unwrap_or_else(|error| pgrx::error!("{error}"));
-    sql
 }

@@ -33,6 +33,10 @@ pub struct Frame {
     /// Names of the relations that the statement is about, for those that no event trigger sees.
     pub subjects: Vec<Sql>,
     pub added_columns: Vec<Sql>,
+    /// The partition that DETACH takes off, with the check constraints that it had.
+    pub detached: Option<(pgrx::pg_sys::Oid, Vec<pgrx::pg_sys::Oid>)>,
+    /// The text has a word like 'now', which becomes a constant when it is read.
+    pub fixes_time: bool,
     pub is_commit_prepared: bool,
     /// It changed the schema of a database whose changes are captured without our extension.
     pub is_lost: bool,
@@ -42,7 +46,10 @@ pub struct Frame {
 pub struct Later {
     pub history: HistoryTable,
     pub record: Record,
-    pub if_permanent: Option<(Sql, Sql)>,
+    /// The relation by whose look the row is written.
+    pub made: Option<(Sql, Sql)>,
+    /// Its columns are the text.
+    pub is_as_made: bool,
     pub holds_session_lock: bool,
 }
 

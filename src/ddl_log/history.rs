@@ -104,6 +104,9 @@ impl WrittenRow {
     }
 }
 
+/// How many columns ddl_history has.
+pub const COLUMNS: usize = 14;
+
 /// The columns of ddl_history in the table's order, see sql/ddl_history.sql.
 fn columns<'a>(
     id: i64,
@@ -111,7 +114,7 @@ fn columns<'a>(
     record: &'a Record,
     object: Option<&'a Object>,
     replay: Option<&'a Sql>,
-) -> [Value<'a>; 14] {
+) -> [Value<'a>; COLUMNS] {
     let text = |text: Option<&'a Sql>| text.map_or(Value::Null, |text| Value::Text(text));
     [
         Value::Number(id),

@@ -6,21 +6,22 @@
 
 use std::cell::Cell;
 
+use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use super::frames::{self, Frame, Later};
-use super::history::{Object, Record, WrittenRow};
+use super::history::{Object, Record, WrittenRow, COLUMNS};
 use super::plan::{self, Moment, Plan};
 use super::session::session;
 use super::ways::{way_of, Way};
-use super::{amend, objects};
+use super::{amend, objects, synthesize};
 use crate::pg::ddl_database::{needs_empty, NeedsEmpty};
 use crate::pg::ddl_history::HistoryTable;
 use crate::pg::ddl_hook::{install, Callbacks};
 use crate::pg::ddl_node::Sql;
 use crate::pg::ddl_statement::Statement;
 use crate::pg::ddl_subtransaction::{attempt, Failure};
-use crate::pg::{ddl_catalog, ddl_history, ddl_touched, server};
+use crate::pg::{ddl_catalog, ddl_history, ddl_touched, quote, server};
 use crate::replica_identity::{self, Touched};
 use crate::settings::{self, OnLogError};
 use crate::{capture, status};
@@ -74,6 +75,7 @@ fn before_utility(statement: &Statement) -> u64 {
         };
     };
     let planned = attempt(|| {
+        history.ensure_shape(COLUMNS);
         let frame = facts(statement, way);
         (
             frame,
@@ -106,34 +108,54 @@ fn facts(statement: &Statement, way: Way) -> Frame {
         },
         subjects: plan::subjects(statement),
         added_columns: statement.added_columns(),
+        fixes_time: plan::fixes_time(statement),
+        detached: detached(statement),
         ..Frame::default()
     }
 }
 
+/// DETACH … CONCURRENTLY leaves the partition's bounds behind as a check constraint.
+fn detached(statement: &Statement) -> Option<(pg_sys::Oid, Vec<pg_sys::Oid>)> {
+    let partition = statement
+        .commits_by_itself()
+        .then(|| statement.detached_partition())??;
+    let constraints = amend::check_constraints(partition);
+    Some((
+        partition,
+        constraints
+            .into_iter()
+            .map(|constraint| constraint.oid)
+            .collect(),
+    ))
+}
+
 /// Takes the lock that a base backup's fence waits for, and writes the row where it is time.
 fn begin(history: HistoryTable, mut frame: Frame, plan: Plan) -> Frame {
-    let later = |record, if_permanent, holds_session_lock| {
-        Some(Later {
-            history,
-            record,
-            if_permanent,
-            holds_session_lock,
-        })
-    };
-    match plan.moment {
+    let holds_session_lock = matches!(plan.moment, Moment::AfterCommit);
+    let is_as_made = matches!(plan.moment, Moment::AsMade(..));
+    let made = match plan.moment {
         Moment::Before => {
             record_roles(history, &plan.record, plan.roles);
             frame.row = Some(WrittenRow::insert(history, plan.record));
+            return frame;
         }
         Moment::AfterCommit => {
             history.lock_for_session();
-            frame.later = later(plan.record, None, true);
+            None
         }
-        Moment::IfPermanent(schema, name) => {
+        Moment::IfPermanent(schema, name) | Moment::AsMade(schema, name) => {
             history.lock();
-            frame.later = later(plan.record, Some((schema, name)), false);
+            Some((schema, name))
         }
-    }
+    };
+    let record = plan.record;
+    frame.later = Some(Later {
+        history,
+        record,
+        made,
+        is_as_made,
+        holds_session_lock,
+    });
     frame
 }
 
@@ -172,16 +194,20 @@ fn after_utility(number: u64) {
     finish(frame);
 }
 
-fn insert_later(later: Later) -> Option<WrittenRow> {
-    let is_temporary = later
-        .if_permanent
-        .as_ref()
-        .is_some_and(|(schema, name)| ddl_touched::relation_named(schema, name).is_none());
-    let row = (!is_temporary).then(|| WrittenRow::insert(later.history, later.record));
+fn insert_later(mut later: Later) -> Option<WrittenRow> {
+    if let Some((schema, name)) = &later.made {
+        let relation = ddl_touched::relation_named(schema, name)?;
+        if later.is_as_made {
+            let columns = ddl_touched::columns_as_made(relation);
+            let name = quote::qualified(schema, name);
+            later.record.replay_text = Some(synthesize::create_table_like(&name, &columns));
+        }
+    }
+    let row = WrittenRow::insert(later.history, later.record);
     if later.holds_session_lock {
         later.history.unlock_for_session();
     }
-    row
+    Some(row)
 }
 
 /// Completes the statement's row, and gives the tables it touched an identity where they lack one.
@@ -204,7 +230,7 @@ fn complete(row: &mut WrittenRow, frame: &mut Frame) {
     objects
         .into_iter()
         .for_each(|object| row.add_object(object));
-    match attempt(|| amend::fixed_values(&frame.touched.tables, &frame.added_columns)) {
+    match attempt(|| amend::what_text_leaves_out(frame)) {
         Ok(fixed) => row.append_replay(&fixed),
         Err(failure) => report(&failure),
     }
@@ -233,25 +259,18 @@ pub(super) fn report(failure: &Failure) {
         "DDL could not be recorded for the backup: {}",
         failure.message
     );
+    let report = ErrorReport::new(failure.sqlstate, message.clone(), "ddl_log");
     if settings::on_log_error() == OnLogError::Error {
-        ereport!(
-            PgLogLevel::ERROR,
-            failure.sqlstate,
-            message.clone(),
-            "pg_incrbackup.on_log_error is \"error\", so the statement fails."
-        );
+        return report
+            .set_detail("pg_incrbackup.on_log_error is \"error\", so the statement fails.")
+            .report(PgLogLevel::ERROR);
     }
-    let database = server::my_database();
-    status::update(database, |entry| {
-        entry.flags += 1;
-        entry.broken.set(&message);
-    });
-    ereport!(
-        PgLogLevel::WARNING,
-        failure.sqlstate,
-        message,
-        "The statement goes on. Restoring from the increments may fail from here on, until incr_setup(new_chain => true) begins a new chain."
-    );
+    // In the WAL of this very transaction: rolled back with it, and not forgotten by a crash.
+    server::emit_chain_break(&message);
+    report
+        .set_detail("The statement goes on; a restore from the increments may fail from here on.")
+        .set_hint("Run incr_setup(new_chain => true) to begin a new chain.")
+        .report(PgLogLevel::WARNING);
 }
 
 fn step_aside_for(statement: &Statement) {

@@ -13,7 +13,7 @@ use crate::pg::ddl_roles::named_roles;
 use crate::pg::ddl_statement::Statement;
 use crate::pg::ddl_subject::{targets, Place, Target};
 use crate::pg::ddl_subscription;
-use crate::pg::ddl_touched::{created_relation, reads_temporary};
+use crate::pg::ddl_touched::{created_relation, is_plain_table, reads_temporary};
 use crate::pg::quote;
 
 /// When the row of a statement is written.
@@ -23,6 +23,8 @@ pub enum Moment {
     AfterCommit,
     /// Only if the view of this schema and name did not turn out to be a temporary one.
     IfPermanent(Sql, Sql),
+    /// With the columns that the table of this schema and name turned out to have.
+    AsMade(Sql, Sql),
 }
 
 /// How a statement is recorded.
@@ -62,14 +64,7 @@ pub fn plan(
     if let Some(schema) = schema {
         session.search_path = quote::identifier(schema);
     }
-    let moment = if statement.commits_by_itself() {
-        Moment::AfterCommit
-    } else {
-        match created_relation(statement).filter(|_| reads_temporary(statement)) {
-            Some((schema, name)) => Moment::IfPermanent(schema, name),
-            None => Moment::Before,
-        }
-    };
+    let moment = moment(statement);
     let query = public_text(tag, &text);
     let roles = if way == Way::Role {
         Vec::new()
@@ -86,6 +81,21 @@ pub fn plan(
         moment,
         roles,
     })
+}
+
+fn moment(statement: &Statement) -> Moment {
+    if statement.commits_by_itself() {
+        return Moment::AfterCommit;
+    }
+    let Some((schema, name)) = created_relation(statement) else {
+        return Moment::Before;
+    };
+    match statement.likes_temporary() {
+        Some(true) => Moment::AsMade(schema, name),
+        Some(false) => pgrx::error!("the table is made LIKE a temporary table, and more"),
+        None if reads_temporary(statement) => Moment::IfPermanent(schema, name),
+        None => Moment::Before,
+    }
 }
 
 fn is_left_out(target: &Target) -> bool {
@@ -107,7 +117,10 @@ fn filled(statement: &Statement, text: &StatementText) -> Option<Sql> {
 
 fn cluster_mark(statement: &Statement, targets: &[Target]) -> Option<Sql> {
     let index = statement.clustered_index()?;
-    let table = targets.first()?.name.as_ref()?;
+    let target = targets
+        .first()
+        .filter(|target| is_plain_table(target.relation))?;
+    let table = target.name.as_ref()?;
     let index = quote::identifier(&index);
     Some([b"ALTER TABLE ", &table[..], b" CLUSTER ON ", &index[..]].concat())
 }
@@ -176,4 +189,17 @@ pub fn subjects(statement: &Statement) -> Vec<Sql> {
         .into_iter()
         .filter(|target| !is_left_out(target));
     kept.filter_map(|target| target.name).collect()
+}
+
+/// True for a definition whose text has a word that PostgreSQL reads as the present time.
+pub fn fixes_time(statement: &Statement) -> bool {
+    use pgrx::pg_sys::NodeTag::{T_AlterTableStmt, T_CreateForeignTableStmt, T_CreateStmt};
+    if !matches!(
+        statement.node_tag(),
+        T_AlterTableStmt | T_CreateStmt | T_CreateForeignTableStmt
+    ) {
+        return false;
+    }
+    let (source, location, length) = statement.source();
+    cut(&source, location, length).has_constant(&["now", "today", "tomorrow", "yesterday"])
 }

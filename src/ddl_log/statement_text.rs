@@ -94,12 +94,16 @@ impl StatementText {
     /// True for a token that begins like a string constant.
     fn is_string(&self, place: usize) -> bool {
         let rest = &self.text[self.tokens[place].offset..];
-        match rest {
-            [b'\'' | b'$', ..] => true,
-            [b'e' | b'E' | b'n' | b'N' | b'b' | b'B' | b'x' | b'X', b'\'', ..] => true,
-            [b'u' | b'U', b'&', b'\'', ..] => true,
-            _ => false,
-        }
+        matches!(
+            rest,
+            [b'\'' | b'$', ..]
+                | [
+                    b'e' | b'E' | b'n' | b'N' | b'b' | b'B' | b'x' | b'X',
+                    b'\'',
+                    ..
+                ]
+                | [b'u' | b'U', b'&', b'\'', ..]
+        )
     }
 
     /// The text without the list items that begin at these offsets of the query string, each with
@@ -157,5 +161,66 @@ impl StatementText {
                 let constant = constant.trim().trim_matches(|c: char| "'$".contains(c));
                 words.iter().any(|word| constant.trim().starts_with(word))
             })
+    }
+}
+
+#[cfg(any(test, feature = "pg_test"))]
+#[pgrx::pg_schema]
+mod tests {
+    use super::*;
+    use pgrx::prelude::*;
+
+    fn whole(source: &str) -> StatementText {
+        cut(source.as_bytes(), 0, 0)
+    }
+
+    fn shown(text: Sql) -> String {
+        String::from_utf8(text).expect("ASCII in, ASCII out")
+    }
+
+    #[pg_test]
+    fn one_statement_is_cut_out_of_several() {
+        let source = "SELECT 1; -- not this\n CREATE TABLE t (a text DEFAULT ';'); SELECT 2";
+        let location = source.find(" -- not").unwrap_or_default() as i32;
+        let length = source.find("; SELECT 2").unwrap_or_default() as i32 - location;
+        let cut = cut(source.as_bytes(), location, length);
+        assert_eq!(shown(cut.text), "CREATE TABLE t (a text DEFAULT ';')");
+    }
+
+    #[pg_test]
+    fn the_plain_form_keeps_names_and_constants() {
+        let text =
+            whole("CREATE INDEX CONCURRENTLY \"concurrently\" ON t (a) WHERE b = 'concurrently';");
+        let expected = "CREATE INDEX \"concurrently\" ON t (a) WHERE b = 'concurrently'";
+        assert_eq!(shown(text.plain_form()), expected);
+    }
+
+    #[pg_test]
+    fn items_leave_a_list_with_their_comma() {
+        let source = "TRUNCATE ONLY a, pg_temp.b *, c";
+        let at = |name: &str| source.find(name).unwrap_or_default() as i32;
+        let text = whole(source);
+        assert_eq!(
+            shown(text.without_items(&[at("pg_temp.b")])),
+            "TRUNCATE ONLY a, c"
+        );
+        assert_eq!(
+            shown(text.without_items(&[at("a, ")])),
+            "TRUNCATE pg_temp.b *, c"
+        );
+        assert_eq!(
+            shown(text.without_items(&[at("c")])).trim_end(),
+            "TRUNCATE ONLY a, pg_temp.b *"
+        );
+    }
+
+    #[pg_test]
+    fn only_secrets_are_masked() {
+        let text = whole("CREATE ROLE r PASSWORD 'x''y' VALID UNTIL '2030-01-01'");
+        let masked = text.masked(|tokens, at| at > 0 && tokens[at - 1].is_keyword("password"));
+        assert_eq!(
+            shown(masked),
+            "CREATE ROLE r PASSWORD '********' VALID UNTIL '2030-01-01'"
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! Statements whose own text cannot be replayed, written anew.
 
-use crate::pg::ddl_filled::FilledTable;
+use crate::pg::ddl_filled::{FilledColumn, FilledTable};
 use crate::pg::ddl_node::Sql;
 use crate::pg::quote;
 
@@ -18,14 +18,7 @@ pub fn create_table(table: &FilledTable) -> Sql {
     sql.extend_from_slice(&table.name);
     sql.extend_from_slice(b" (");
     for (place, column) in table.columns.iter().enumerate() {
-        sql.extend_from_slice(if place == 0 { b"\n  " } else { b",\n  " });
-        sql.extend_from_slice(&quote::identifier(&column.name));
-        sql.push(b' ');
-        sql.extend_from_slice(&column.type_name);
-        if let Some(collation) = &column.collation {
-            sql.extend_from_slice(b" COLLATE ");
-            sql.extend_from_slice(collation);
-        }
+        push_column(&mut sql, place, column);
     }
     sql.extend_from_slice(if table.columns.is_empty() {
         b")"
@@ -39,6 +32,30 @@ pub fn create_table(table: &FilledTable) -> Sql {
     if let Some(tablespace) = &table.tablespace {
         sql.extend_from_slice(&[b" TABLESPACE ", &quote::identifier(tablespace)[..]].concat());
     }
+    sql
+}
+
+fn push_column(sql: &mut Sql, place: usize, column: &FilledColumn) {
+    sql.extend_from_slice(if place == 0 { b"\n  " } else { b",\n  " });
+    sql.extend_from_slice(&quote::identifier(&column.name));
+    sql.push(b' ');
+    sql.extend_from_slice(&column.type_name);
+    if let Some(collation) = &column.collation {
+        sql.extend_from_slice(b" COLLATE ");
+        sql.extend_from_slice(collation);
+    }
+}
+
+/// `CREATE TABLE` with columns and NOT NULL, which is what LIKE copies.
+pub fn create_table_like(name: &[u8], columns: &[(FilledColumn, bool)]) -> Sql {
+    let mut sql = [b"CREATE TABLE ", name, b" ("].concat();
+    for (place, (column, is_not_null)) in columns.iter().enumerate() {
+        push_column(&mut sql, place, column);
+        if *is_not_null {
+            sql.extend_from_slice(b" NOT NULL");
+        }
+    }
+    sql.extend_from_slice(b"\n)");
     sql
 }
 

@@ -28,6 +28,19 @@ pub struct FilledColumn {
     pub collation: Option<Sql>,
 }
 
+impl FilledColumn {
+    /// A column of an existing row type.
+    pub fn of(column: &pg_sys::FormData_pg_attribute) -> Self {
+        // SAFETY: attname is NUL-terminated.
+        let name = unsafe { std::ffi::CStr::from_ptr(column.attname.data.as_ptr()) };
+        Self {
+            name: name.to_bytes().to_vec(),
+            type_name: type_name(column.atttypid, column.atttypmod),
+            collation: explicit_collation(column.attcollation, column.atttypid),
+        }
+    }
+}
+
 /// What `statement` will make; none when it makes no table.
 pub fn filled_table(statement: &Statement) -> Option<FilledTable> {
     // SAFETY: the tree is valid while the statement is, and analyzed by the parser.
@@ -115,12 +128,7 @@ unsafe fn columns_of(query: *mut pg_sys::Query) -> Option<Vec<FilledColumn>> {
         }
         let columns = (0..(*description).natts as usize).map(|place| {
             let column = compat::attribute(description, place);
-            let name = std::ffi::CStr::from_ptr(column.attname.data.as_ptr());
-            FilledColumn {
-                name: name.to_bytes().to_vec(),
-                type_name: type_name(column.atttypid, column.atttypmod),
-                collation: explicit_collation(column.attcollation, column.atttypid),
-            }
+            FilledColumn::of(column)
         });
         Some(columns.collect())
     }

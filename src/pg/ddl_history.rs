@@ -119,6 +119,18 @@ fn relation_in(schema: pg_sys::Oid, name: &std::ffi::CStr) -> Option<pg_sys::Oid
 }
 
 impl HistoryTable {
+    /// Raises when somebody has changed the table's columns. Looking beforehand keeps that out of
+    /// the user's own transaction.
+    pub fn ensure_shape(&self, columns: usize) {
+        let found = super::relation::with_relation(self.table, |relation| {
+            // SAFETY: the descriptor is valid while the relation is open.
+            unsafe { (*relation.tuple_descriptor()).natts as usize }
+        });
+        if found != Some(columns) {
+            pgrx::error!("the columns of ddl_history are not those that pg_incrbackup made");
+        }
+    }
+
     /// The extension's schema.
     pub fn schema_name(&self) -> Option<Vec<u8>> {
         // SAFETY: a look-up that answers NULL for what does not exist.

@@ -153,6 +153,46 @@ impl Statement {
         }
     }
 
+    /// The partition that DETACH takes off.
+    pub fn detached_partition(&self) -> Option<pg_sys::Oid> {
+        self.alter_commands().into_iter().find_map(|command| {
+            // SAFETY: a command of this statement's tree; DETACH's definition is a PartitionCmd.
+            unsafe {
+                let subtype = (*command).subtype;
+                if subtype != pg_sys::AlterTableType::AT_DetachPartition
+                    && subtype != pg_sys::AlterTableType::AT_DetachPartitionFinalize
+                {
+                    return None;
+                }
+                let partition = (*(*command).def.cast::<pg_sys::PartitionCmd>()).name;
+                super::ddl_touched::relation_of(partition)
+            }
+        })
+    }
+
+    /// For a CREATE TABLE that copies from a temporary one by LIKE: whether it is nothing but that,
+    /// without INCLUDING.
+    pub fn likes_temporary(&self) -> Option<bool> {
+        let create = self.as_a::<pg_sys::CreateStmt>(pg_sys::NodeTag::T_CreateStmt)?;
+        // SAFETY: elements of a valid tree; each cast follows the node's tag.
+        unsafe {
+            let elements = items::<pg_sys::Node>(create.tableElts);
+            let likes = elements
+                .iter()
+                .filter(|e| is_a(**e, pg_sys::NodeTag::T_TableLikeClause));
+            let mut plain = elements.len() == 1 && create.inhRelations.is_null();
+            let mut found = false;
+            for like in likes {
+                let like = &*like.cast::<pg_sys::TableLikeClause>();
+                let source = super::ddl_touched::relation_of(like.relation);
+                let place = source.map(super::ddl_subject::relation_place);
+                found |= place == Some(super::ddl_subject::Place::Temporary);
+                plain &= like.options == 0;
+            }
+            found.then_some(plain)
+        }
+    }
+
     /// IF EXISTS and CASCADE of a DROP.
     pub fn drop_options(&self) -> Option<(bool, bool)> {
         let drop = self.as_a::<pg_sys::DropStmt>(pg_sys::NodeTag::T_DropStmt)?;

@@ -261,9 +261,11 @@ pub fn schema_place(schema: &[u8]) -> Place {
 
 fn default_creation_place() -> Place {
     // SAFETY: a look-up of an OID in this session's state and the catalog.
-    match creation_namespace() {
-        Some(schema) if unsafe { pg_sys::isAnyTempNamespace(schema) } => Place::Temporary,
-        _ => Place::Permanent,
+    let is_temporary = |schema| unsafe { pg_sys::isAnyTempNamespace(schema) };
+    if creation_namespace().is_some_and(is_temporary) {
+        Place::Temporary
+    } else {
+        Place::Permanent
     }
 }
 

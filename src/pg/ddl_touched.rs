@@ -6,7 +6,7 @@ use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use pgrx::prelude::*;
 
 use super::ddl_catalog::creation_schema;
-use super::ddl_filled::filled_relation;
+use super::ddl_filled::{filled_relation, FilledColumn};
 use super::ddl_node::{bytes, c_string, is_a, Sql};
 use super::ddl_statement::Statement;
 use super::ddl_subject::{relation_place, targets, Place};
@@ -54,6 +54,24 @@ pub fn relation_named(schema: &[u8], name: &[u8]) -> Option<pg_sys::Oid> {
     }
 }
 
+/// The existing relation that a RangeVar means.
+///
+/// # Safety
+/// `range` is valid.
+pub(super) unsafe fn relation_of(range: *mut pg_sys::RangeVar) -> Option<pg_sys::Oid> {
+    // SAFETY: by the caller's promise; no lock, missing allowed.
+    let relation = unsafe {
+        pg_sys::RangeVarGetRelidExtended(
+            range,
+            pg_sys::NoLock as i32,
+            pg_sys::RVROption::RVR_MISSING_OK,
+            None,
+            std::ptr::null_mut(),
+        )
+    };
+    (relation != pg_sys::InvalidOid).then_some(relation)
+}
+
 /// The existing tables that the statement alters, or whose index it drops.
 pub fn touched_tables(statement: &Statement) -> Vec<pg_sys::Oid> {
     use pg_sys::NodeTag::*;
@@ -99,15 +117,33 @@ unsafe extern "C-unwind" fn find_temporary(node: *mut pg_sys::Node, context: *mu
     // SAFETY: raw trees hold RangeVars where relations are named; the walker goes down itself.
     unsafe {
         if is_a(node, pg_sys::NodeTag::T_RangeVar) {
-            let relation = pg_sys::RangeVarGetRelidExtended(
-                node.cast(),
-                pg_sys::NoLock as i32,
-                pg_sys::RVROption::RVR_MISSING_OK,
-                None,
-                std::ptr::null_mut(),
-            );
-            return relation_place(relation) == Place::Temporary;
+            let relation = relation_of(node.cast());
+            return relation.is_some_and(|found| relation_place(found) == Place::Temporary);
         }
         pg_guard_ffi_boundary(|| raw_walker(node, find_temporary, context))
     }
+}
+
+/// True for an ordinary table or materialized view of a user's.
+pub fn is_plain_table(relation: pg_sys::Oid) -> bool {
+    // SAFETY: catalog look-ups by OID.
+    let kind = unsafe { pg_sys::get_rel_relkind(relation) } as u8;
+    matches!(kind, pg_sys::RELKIND_RELATION | pg_sys::RELKIND_MATVIEW)
+        && relation.to_u32() >= pg_sys::FirstNormalObjectId
+}
+
+/// Definition of an existing table: its name and columns, nothing else.
+pub fn columns_as_made(relation: pg_sys::Oid) -> Vec<(FilledColumn, bool)> {
+    super::relation::with_relation(relation, |open| {
+        let descriptor = open.tuple_descriptor();
+        // SAFETY: the descriptor is valid while the relation is open.
+        unsafe {
+            (0..(*descriptor).natts as usize)
+                .map(|place| super::compat::attribute(descriptor, place))
+                .filter(|attribute| !attribute.attisdropped)
+                .map(|attribute| (FilledColumn::of(attribute), attribute.attnotnull))
+                .collect()
+        }
+    })
+    .unwrap_or_default()
 }
