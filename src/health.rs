@@ -76,7 +76,8 @@ pub fn report() -> Result<Vec<Row>, Failure> {
         if facts.name == ours {
             judge_ours(&mut row, database)?;
         } else {
-            row.reasons.push("not a slot of pg_incrbackup's own".to_string());
+            row.reasons
+                .push("not a slot of pg_incrbackup's own".to_string());
         }
         rows.push(row);
     }
@@ -119,7 +120,10 @@ fn row_of(facts: &slot::Facts) -> Row {
 }
 
 fn without_slot(name: &str) -> Row {
-    let mut row = row_of(&slot::Facts { name: name.to_string(), ..slot::Facts::default() });
+    let mut row = row_of(&slot::Facts {
+        name: name.to_string(),
+        ..slot::Facts::default()
+    });
     row.because(
         Level::Warning,
         if server::is_in_recovery() {
@@ -148,19 +152,31 @@ fn judge_wal(row: &mut Row) {
     let held = row.restart_lag.unwrap_or(0);
     let text = format!("the slot holds {} of WAL", pretty_bytes(held));
     if held >= settings::lag_emergency() {
-        row.because(Level::Emergency, format!("{text}, past pg_incrbackup.lag_emergency"));
+        row.because(
+            Level::Emergency,
+            format!("{text}, past pg_incrbackup.lag_emergency"),
+        );
     } else if held >= settings::lag_critical() {
-        row.because(Level::Critical, format!("{text}, past pg_incrbackup.lag_critical"));
+        row.because(
+            Level::Critical,
+            format!("{text}, past pg_incrbackup.lag_critical"),
+        );
     }
 }
 
 fn judge_ours(row: &mut Row, database: pg_sys::Oid) -> Result<(), Failure> {
     let plugin = row.plugin.clone().unwrap_or_default();
     if !["pg_incrbackup", "decoder_raw", settings::plugin().as_str()].contains(&plugin.as_str()) {
-        row.because(Level::Critical, format!("the slot has another output plugin, {plugin}"));
+        row.because(
+            Level::Critical,
+            format!("the slot has another output plugin, {plugin}"),
+        );
     }
     if server::is_in_recovery() {
-        row.because(Level::Warning, "this server is a standby: capture runs on the primary");
+        row.because(
+            Level::Warning,
+            "this server is a standby: capture runs on the primary",
+        );
         return Ok(());
     }
     judge_preloading(row);
@@ -209,12 +225,18 @@ fn judge_worker(row: &mut Row, entry: &DatabaseStatus) {
         ),
     }
     if entry.phase != Phase::Broken && !entry.broken.is_empty() {
-        row.because(Level::Emergency, format!("the chain is broken: {}", entry.broken.get()));
+        row.because(
+            Level::Emergency,
+            format!("the chain is broken: {}", entry.broken.get()),
+        );
     }
     if entry.flags > 0 {
         row.because(
             Level::Warning,
-            format!("{} things could not be carried faithfully; the segments mark them", entry.flags),
+            format!(
+                "{} things could not be carried faithfully; the segments mark them",
+                entry.flags
+            ),
         );
     }
     row.durable_lsn = entry.durable_lsn;
@@ -230,16 +252,26 @@ fn judge_age(row: &mut Row, entry: &DatabaseStatus) {
         (0, false) => entry.last_commit_at,
         (pending, _) => pending,
     };
-    let age = if since == 0 { 0 } else { (time::now().timestamp_micros() - since).max(0) };
+    let age = if since == 0 {
+        0
+    } else {
+        (time::now().timestamp_micros() - since).max(0)
+    };
     row.age_micros = (is_reading || since != 0).then_some(age);
     if age >= settings::age_emergency().as_micros() as i64 {
-        row.because(Level::Emergency, "commits wait for the disk longer than pg_incrbackup.age_emergency");
+        row.because(
+            Level::Emergency,
+            "commits wait for the disk longer than pg_incrbackup.age_emergency",
+        );
     }
 }
 
 fn judge_last_base(row: &mut Row, entry: &DatabaseStatus) {
     if entry.base.phase == BasePhase::Failed {
-        row.because(Level::Warning, format!("the last base backup failed: {}", entry.base.error.get()));
+        row.because(
+            Level::Warning,
+            format!("the last base backup failed: {}", entry.base.error.get()),
+        );
     }
 }
 
@@ -254,16 +286,25 @@ fn judge_directory(row: &mut Row, database: pg_sys::Oid) {
     row.disk_used_percent = settings::directory().and_then(|path| disk_used_percent(&path));
     match row.disk_used_percent {
         Some(used) if used >= DISK_CRITICAL => {
-            row.because(Level::Critical, format!("the archive's file system is {used} % full"));
+            row.because(
+                Level::Critical,
+                format!("the archive's file system is {used} % full"),
+            );
         }
         Some(used) if used >= DISK_WARNING => {
-            row.because(Level::Warning, format!("the archive's file system is {used} % full"));
+            row.because(
+                Level::Warning,
+                format!("the archive's file system is {used} % full"),
+            );
         }
         _ => {}
     }
     match chain {
         Some(chain) => judge_chain(row, &chain),
-        None => row.because(Level::Emergency, "the directory holds no chain of this slot"),
+        None => row.because(
+            Level::Emergency,
+            "the directory holds no chain of this slot",
+        ),
     }
 }
 
@@ -271,13 +312,19 @@ fn judge_chain(row: &mut Row, chain: &ChainDir) {
     if let Some(end) = &chain.info.ended {
         row.because(
             Level::Emergency,
-            format!("chain {} has ended: {}; run SELECT * FROM incr_setup(new_chain => true)", chain.number, end.reason),
+            format!(
+                "chain {} has ended: {}; run SELECT * FROM incr_setup(new_chain => true)",
+                chain.number, end.reason
+            ),
         );
     }
     match chain.bases() {
         Ok(bases) if bases.is_empty() => row.because(
             Level::Critical,
-            format!("chain {} has no base backup yet, so it can't be restored", chain.number),
+            format!(
+                "chain {} has no base backup yet, so it can't be restored",
+                chain.number
+            ),
         ),
         Ok(_) => {}
         Err(error) => row.because(Level::Critical, error.to_string()),
@@ -294,7 +341,10 @@ fn judge_ddl_log(row: &mut Row) -> Result<(), Failure> {
             AND d.classid = 'pg_catalog.pg_event_trigger'::pg_catalog.regclass \
           LEFT JOIN pg_catalog.pg_event_trigger t ON t.oid = d.objid GROUP BY 1";
     let (is_installed, triggers, disabled) = Spi::connect(|client| {
-        client.select(QUERY, Some(1), &[])?.first().get_three::<bool, i64, String>()
+        client
+            .select(QUERY, Some(1), &[])?
+            .first()
+            .get_three::<bool, i64, String>()
     })?;
     if is_installed != Some(true) {
         row.because(
@@ -302,9 +352,15 @@ fn judge_ddl_log(row: &mut Row) -> Result<(), Failure> {
             "the extension is not installed in this database: DDL is not captured",
         );
     } else if triggers.unwrap_or(0) == 0 {
-        row.because(Level::Critical, "the event triggers are missing: DDL is not captured whole");
+        row.because(
+            Level::Critical,
+            "the event triggers are missing: DDL is not captured whole",
+        );
     } else if let Some(disabled) = disabled {
-        row.because(Level::Critical, format!("event triggers are disabled: {disabled}"));
+        row.because(
+            Level::Critical,
+            format!("event triggers are disabled: {disabled}"),
+        );
     }
     Ok(())
 }
@@ -324,7 +380,9 @@ fn judge_tables(row: &mut Row) {
     let listed = tables[..tables.len().min(LISTED)].join(", ");
     row.because(
         Level::Warning,
-        format!("UPDATE and DELETE are not captured, for want of a replica identity: {listed}{more}"),
+        format!(
+            "UPDATE and DELETE are not captured, for want of a replica identity: {listed}{more}"
+        ),
     );
 }
 

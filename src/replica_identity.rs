@@ -62,12 +62,17 @@ pub fn ensure_all() -> Vec<Ensured> {
     if settings::keyless_tables() != KeylessTables::Full {
         return Vec::new();
     }
-    read_tables(None).into_iter().filter_map(|table| ensure(&table)).collect()
+    read_tables(None)
+        .into_iter()
+        .filter_map(|table| ensure(&table))
+        .collect()
 }
 
 /// Tables whose UPDATE and DELETE cannot be captured, qualified and quoted.
 pub fn keyless_tables() -> Vec<String> {
-    let tables = read_tables(None).into_iter().filter(|table| is_keyless(table.oid));
+    let tables = read_tables(None)
+        .into_iter()
+        .filter(|table| is_keyless(table.oid));
     tables.filter_map(|table| shown(table.oid)).collect()
 }
 
@@ -89,7 +94,10 @@ pub fn after_statement(touched: &Touched) {
     if touched.has_dropped {
         run_as_owner(FORGET_DROPPED, Vec::new());
     }
-    let named = touched.named.iter().filter_map(|(schema, name)| relation_named(schema, name));
+    let named = touched
+        .named
+        .iter()
+        .filter_map(|(schema, name)| relation_named(schema, name));
     let tables = touched.tables.iter().copied();
     let existing = tables.chain(named).filter(|t| relation_name(*t).is_some());
     let mut all: Vec<pg_sys::Oid> = existing.flat_map(with_descendants).collect();
@@ -162,7 +170,10 @@ fn take_back(table: &Table) {
 }
 
 fn forget(tables: &[pg_sys::Oid]) {
-    run_as_owner("DELETE FROM %.replica_identity_set WHERE relation = ANY ($1)", tables.to_vec());
+    run_as_owner(
+        "DELETE FROM %.replica_identity_set WHERE relation = ANY ($1)",
+        tables.to_vec(),
+    );
 }
 
 /// Records the change, and makes it.
@@ -171,9 +182,11 @@ fn set(table: pg_sys::Oid, identity: &NewIdentity) -> Option<Ensured> {
     let action = match identity {
         NewIdentity::Default => b"REPLICA IDENTITY DEFAULT".to_vec(),
         NewIdentity::Full => b"REPLICA IDENTITY FULL".to_vec(),
-        NewIdentity::Index(index) => {
-            [b"REPLICA IDENTITY USING INDEX ", &quote::identifier(index)[..]].concat()
-        }
+        NewIdentity::Index(index) => [
+            b"REPLICA IDENTITY USING INDEX ",
+            &quote::identifier(index)[..],
+        ]
+        .concat(),
     };
     let sql = [b"ALTER TABLE ONLY ", &name[..], b" ", &action].concat();
     ddl_log::record_own("ALTER TABLE", &sql, name.clone());

@@ -32,11 +32,19 @@ fn incr_setup(
     new_chain: default!(bool, false),
 ) -> TableIterator<
     'static,
-    (name!(step, ServerText), name!(status, ServerText), name!(detail, ServerText)),
+    (
+        name!(step, ServerText),
+        name!(status, ServerText),
+        name!(detail, ServerText),
+    ),
 > {
     let steps = or_raise(setup::run(new_chain));
     TableIterator::new(steps.into_iter().map(|step| {
-        (step.step.into(), step.status.into(), ServerText::from_utf8(&step.detail))
+        (
+            step.step.into(),
+            step.status.into(),
+            ServerText::from_utf8(&step.detail),
+        )
     }))
 }
 
@@ -75,9 +83,11 @@ fn incr_slot_health() -> TableIterator<
             row.active,
             row.wal_status.map(ServerText::from),
             row.restart_lag.map(|bytes| bytes as i64),
-            row.restart_lag.map(|bytes| health::pretty_bytes(bytes).into()),
+            row.restart_lag
+                .map(|bytes| health::pretty_bytes(bytes).into()),
             row.confirmed_lag.map(|bytes| bytes as i64),
-            row.confirmed_lag.map(|bytes| health::pretty_bytes(bytes).into()),
+            row.confirmed_lag
+                .map(|bytes| health::pretty_bytes(bytes).into()),
             row.safe_wal_size,
             row.age_micros.map(timestamp::interval),
             PgLsn::or_null(row.durable_lsn),
@@ -91,7 +101,11 @@ fn incr_slot_health() -> TableIterator<
 #[pg_extern(volatile, parallel_unsafe)]
 fn incr_seq_sync_sql() -> SetOfIterator<'static, ServerText> {
     let positions = sequences::positions(Positions::Exact).unwrap_or_report();
-    SetOfIterator::new(positions.into_iter().map(|p| ServerText(sequences::setval_sql(&p))))
+    SetOfIterator::new(
+        positions
+            .into_iter()
+            .map(|p| ServerText(sequences::setval_sql(&p))),
+    )
 }
 
 /// What each worker of this database does now.
@@ -204,14 +218,16 @@ fn incr_files() -> TableIterator<
 
 /// Checks checksums, order and continuity of this database's archive; no row: all of it holds.
 #[pg_extern(volatile, parallel_unsafe)]
-fn incr_verify(
-) -> TableIterator<'static, (name!(file, ServerText), name!(problem, ServerText))> {
+fn incr_verify() -> TableIterator<'static, (name!(file, ServerText), name!(problem, ServerText))> {
     let list = || match place::find(server::my_database())? {
         Some(database) => Ok(verify::verify(&database)?),
         None => Ok(Vec::new()),
     };
     let rows = or_raise(list());
-    TableIterator::new(rows.into_iter().map(|row| (row.file.into(), row.problem.into())))
+    TableIterator::new(
+        rows.into_iter()
+            .map(|row| (row.file.into(), row.problem.into())),
+    )
 }
 
 /// Stops capture of this database; the files stay. Without `drop_slot` the slot stays too, keeps all

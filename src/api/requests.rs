@@ -90,7 +90,11 @@ fn ensure_running(entry: &DatabaseStatus) -> Result<(), Failure> {
         ),
     };
     let code = PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
-    Err(Failure::new(code, "capture of this database is not running").detail(reason).hint(hint))
+    Err(
+        Failure::new(code, "capture of this database is not running")
+            .detail(reason)
+            .hint(hint),
+    )
 }
 
 fn wait_for_answer(
@@ -125,7 +129,9 @@ fn timed_out(function: &str, limit: Duration, entry: &DatabaseStatus) -> Failure
     let message = format!("{function} was not done after {} s", limit.as_secs_f64());
     Failure::new(PgSqlErrorCode::ERRCODE_QUERY_CANCELED, message)
         .detail(format!("The files are {behind} bytes of WAL behind."))
-        .hint("Nothing is lost; the capture worker goes on. Wait longer, or see incr_slot_health().")
+        .hint(
+            "Nothing is lost; the capture worker goes on. Wait longer, or see incr_slot_health().",
+        )
 }
 
 /// One row of incr_status().

@@ -44,11 +44,19 @@ pub fn run(new_chain: bool) -> Result<Vec<Step>, Failure> {
     let (capture_status, capture_detail) = wait_for_capture(database);
     let done = |was_there: bool| if was_there { "already there" } else { "done" };
     Ok(vec![
-        Step { step: "preflight", status: "ok", detail: checked },
+        Step {
+            step: "preflight",
+            status: "ok",
+            detail: checked,
+        },
         Step {
             step: "replica identities",
             status: done(identities == 0),
-            detail: format!("{identities} set, pg_incrbackup.replica_identity is {:?}", settings::keyless_tables()).to_lowercase(),
+            detail: format!(
+                "{identities} set, pg_incrbackup.replica_identity is {:?}",
+                settings::keyless_tables()
+            )
+            .to_lowercase(),
         },
         Step {
             step: "slot",
@@ -65,7 +73,11 @@ pub fn run(new_chain: bool) -> Result<Vec<Step>, Failure> {
             status: done(had_base),
             detail: newest.map_or_else(String::new, |path| path.display().to_string()),
         },
-        Step { step: "capture", status: capture_status, detail: capture_detail },
+        Step {
+            step: "capture",
+            status: capture_status,
+            detail: capture_detail,
+        },
     ])
 }
 
@@ -81,7 +93,9 @@ pub fn dump(wait_for_end: bool) -> Result<String, Failure> {
     if wait_for_end {
         wait(database, started, "incr_dump()")?;
     } else {
-        wait_until(database, started, "incr_dump()", |base| !base.path.is_empty())?;
+        wait_until(database, started, "incr_dump()", |base| {
+            !base.path.is_empty()
+        })?;
     }
     let entry = status::read(database).filter(|entry| entry.base.number == number);
     Ok(entry.map(|entry| entry.base.path.get()).unwrap_or_default())
@@ -99,7 +113,9 @@ pub fn teardown(drop_slot: bool) -> Result<String, Failure> {
         status::update(database, |entry| entry.held = true);
         capture::step_aside(database);
         capture::come_back(database);
-        return Ok(format!("capture is stopped; slot {name} keeps all WAL from here on"));
+        return Ok(format!(
+            "capture is stopped; slot {name} keeps all WAL from here on"
+        ));
     }
     backup::drop_slot(database, &name)?;
     if let Some(mut chain) = place::latest_chain(database)? {
@@ -163,7 +179,9 @@ fn watch(
 ) -> Result<u32, Failure> {
     let (start, mut last_notice) = (Instant::now(), None::<Instant>);
     loop {
-        let base = status::read(database).map(|entry| entry.base).unwrap_or_default();
+        let base = status::read(database)
+            .map(|entry| entry.base)
+            .unwrap_or_default();
         if base.number != number {
             return Err(worker_lost());
         }
@@ -173,14 +191,21 @@ fn watch(
             _ if is_enough(&base) => return Ok(base.identities),
             _ => {}
         }
-        if matches!(started.worker.pid(), Err(pgrx::bgworkers::BackgroundWorkerStatus::Stopped)) {
-            let base = status::read(database).map(|entry| entry.base).unwrap_or_default();
+        if matches!(
+            started.worker.pid(),
+            Err(pgrx::bgworkers::BackgroundWorkerStatus::Stopped)
+        ) {
+            let base = status::read(database)
+                .map(|entry| entry.base)
+                .unwrap_or_default();
             if !matches!(base.phase, BasePhase::Done | BasePhase::Failed) {
                 return Err(worker_lost());
             }
             continue;
         }
-        let is_due = last_notice.map_or(start.elapsed() > FIRST_NOTICE, |last| last.elapsed() > NOTICE_INTERVAL);
+        let is_due = last_notice.map_or(start.elapsed() > FIRST_NOTICE, |last| {
+            last.elapsed() > NOTICE_INTERVAL
+        });
         if is_due {
             explain_wait(&base, function)?;
             last_notice = Some(Instant::now());
@@ -191,7 +216,8 @@ fn watch(
 
 /// Tells the user what the worker waits for, if it does. Fails when that is this very session.
 fn explain_wait(base: &status::BaseStatus, function: &str) -> Result<(), Failure> {
-    const BLOCKERS: &str = "SELECT pg_catalog.pg_backend_pid() = ANY (pg_catalog.pg_blocking_pids($1))";
+    const BLOCKERS: &str =
+        "SELECT pg_catalog.pg_backend_pid() = ANY (pg_catalog.pg_blocking_pids($1))";
     let is_mine = query::one::<bool>(BLOCKERS, &[base.pid.into()])?.unwrap_or(false);
     if is_mine {
         let code = PgSqlErrorCode::ERRCODE_ACTIVE_SQL_TRANSACTION;
@@ -203,7 +229,10 @@ fn explain_wait(base: &status::BaseStatus, function: &str) -> Result<(), Failure
         BasePhase::CreatingSlot | BasePhase::Fencing | BasePhase::ReplicaIdentities
             if !transactions.is_empty() =>
         {
-            notice!("{function} waits for open transactions:\n{}", transactions.join("\n"));
+            notice!(
+                "{function} waits for open transactions:\n{}",
+                transactions.join("\n")
+            );
         }
         BasePhase::Fencing => notice!("{function} waits for {}", base.waiting_for.get()),
         _ => {}
@@ -244,7 +273,10 @@ fn wait_for_capture(database: pg_sys::Oid) -> (&'static str, String) {
             Phase::Streaming | Phase::CaughtUp => return ("running", entry.file.get()),
             Phase::WaitingToRetry | Phase::Broken => return ("failed", entry.last_error.get()),
             _ if start.elapsed() > CAPTURE_START => {
-                return ("not running", "the launcher has not started the capture worker yet".into())
+                return (
+                    "not running",
+                    "the launcher has not started the capture worker yet".into(),
+                )
             }
             _ => server::wait_a_moment(POLL),
         }

@@ -40,11 +40,7 @@ static IN_MAKING: Mutex<Option<PathBuf>> = Mutex::new(None);
 
 /// Makes a base in `chain` and gives its path. `slot`: the slot just made for this chain, whose
 /// snapshot is still exported.
-pub fn make(
-    chain: &ChainDir,
-    source: &Source,
-    slot: Option<NewSlot>,
-) -> Result<PathBuf, Failure> {
+pub fn make(chain: &ChainDir, source: &Source, slot: Option<NewSlot>) -> Result<PathBuf, Failure> {
     remove_leftovers(chain)?;
     if let Some(slot) = slot {
         if let Some(path) = under_slot_snapshot(chain, source, slot)? {
@@ -55,7 +51,10 @@ pub fn make(
     loop {
         match under_new_snapshot(chain, source) {
             Err(failure) if is_lock_timeout(&failure) && attempt < ATTEMPTS => {
-                log!("pg_incrbackup: {}; trying the base backup again", failure.in_full());
+                log!(
+                    "pg_incrbackup: {}; trying the base backup again",
+                    failure.in_full()
+                );
                 attempt += 1;
             }
             other => return other,
@@ -84,9 +83,12 @@ fn under_slot_snapshot(
 ) -> Result<Option<PathBuf>, Failure> {
     // Several pg_dump jobs import the snapshot one after the other, after the fence is gone: they
     // need a transaction that stays open, which can't run the look-ups that this way needs.
-    let is_parallel =
-        settings::base_format() == BaseFormat::Directory && settings::base_jobs() > 1;
-    let fence = if is_parallel { None } else { Fence::try_raise(source.history) };
+    let is_parallel = settings::base_format() == BaseFormat::Directory && settings::base_jobs() > 1;
+    let fence = if is_parallel {
+        None
+    } else {
+        Fence::try_raise(source.history)
+    };
     let Some(fence) = fence else {
         slot.end_export();
         return Ok(None);
@@ -120,7 +122,10 @@ fn under_slot_snapshot(
             if !is_lock_timeout(&failure) && !is_schema_change(&failure) {
                 return Err(failure);
             }
-            log!("pg_incrbackup: {}; the base backup takes a new snapshot", failure.in_full());
+            log!(
+                "pg_incrbackup: {}; the base backup takes a new snapshot",
+                failure.in_full()
+            );
             Ok(None)
         }
     }
@@ -213,20 +218,29 @@ struct Making {
 
 impl Making {
     fn begin(chain: &ChainDir, snapshot: Exported) -> Result<Making, Failure> {
-        let name = BaseName { lsn: Lsn(snapshot.lsn), taken_at: time::now() };
+        let name = BaseName {
+            lsn: Lsn(snapshot.lsn),
+            taken_at: time::now(),
+        };
         let dir = BaseDir::create(chain, name)?;
         if let Ok(mut path) = IN_MAKING.lock() {
             *path = Some(dir.path().to_path_buf());
         }
         board::dumping_to(&chain.base().join(name.to_string()));
-        Ok(Making { dir, chain: chain.clone(), snapshot, start: Instant::now() })
+        Ok(Making {
+            dir,
+            chain: chain.clone(),
+            snapshot,
+            start: Instant::now(),
+        })
     }
 
     /// Adds the files around the dump and gives the base its name, durably.
     fn finish(self, source: &Source, properties: Properties) -> Result<PathBuf, Failure> {
         board::enter(BasePhase::Finishing);
         dump::globals(self.dir.path(), source)?;
-        self.dir.write_file("database.sql", &properties.database_sql)?;
+        self.dir
+            .write_file("database.sql", &properties.database_sql)?;
         let metadata = self.metadata(properties);
         let finished = self.dir.finish(&metadata);
         if finished.is_ok() {

@@ -150,15 +150,31 @@ pub fn database(
     let unwritable = |error| cannot_write(&target, error);
     if format == BaseFormat::Compressed {
         let gzip = GzEncoder::new(file, Compression::default());
-        let filter = run("pg_dump", &arguments, Filter::new(gzip, left_out), &mut progress)?;
-        filter.finish().and_then(GzEncoder::finish).map_err(unwritable)?;
+        let filter = run(
+            "pg_dump",
+            &arguments,
+            Filter::new(gzip, left_out),
+            &mut progress,
+        )?;
+        filter
+            .finish()
+            .and_then(GzEncoder::finish)
+            .map_err(unwritable)?;
     } else if server::VERSION_NUM >= 170_000 {
         run("pg_dump", &arguments, file, &mut progress)?;
     } else {
         // The filter hands on line by line.
         let file = BufWriter::with_capacity(BUFFER, file);
-        let filter = run("pg_dump", &arguments, Filter::new(file, left_out), &mut progress)?;
-        filter.finish().and_then(|mut file| file.flush()).map_err(unwritable)?;
+        let filter = run(
+            "pg_dump",
+            &arguments,
+            Filter::new(file, left_out),
+            &mut progress,
+        )?;
+        filter
+            .finish()
+            .and_then(|mut file| file.flush())
+            .map_err(unwritable)?;
     }
     Ok(())
 }
@@ -179,13 +195,20 @@ pub fn globals(base: &Path, source: &Source) -> Result<(), Failure> {
 /// Version of pg_dump in its own words, or why it can't be run.
 pub fn version() -> Result<String, Failure> {
     let mut text = Vec::new();
-    run("pg_dump", &["--version".to_string()], &mut text, &mut |_| Ok(()))?;
+    run(
+        "pg_dump",
+        &["--version".to_string()],
+        &mut text,
+        &mut |_| Ok(()),
+    )?;
     Ok(String::from_utf8_lossy(&text).trim().to_string())
 }
 
 /// Where a program of PostgreSQL is.
 pub fn program(name: &str) -> PathBuf {
-    settings::bin_directory().unwrap_or_else(server::binary_directory).join(name)
+    settings::bin_directory()
+        .unwrap_or_else(server::binary_directory)
+        .join(name)
 }
 
 /// Runs a program to its end, its output going to `out`.
@@ -251,9 +274,16 @@ impl Messages {
             if line.contains("dumping contents of table") {
                 tables += 1;
             }
-            if ["error: ", "detail: ", "hint: ", "warning: ", "ERROR: ", "FATAL: "]
-                .iter()
-                .any(|word| line.contains(word))
+            if [
+                "error: ",
+                "detail: ",
+                "hint: ",
+                "warning: ",
+                "ERROR: ",
+                "FATAL: ",
+            ]
+            .iter()
+            .any(|word| line.contains(word))
             {
                 self.kept.push(line);
                 self.kept.truncate(KEPT_MESSAGES);
@@ -322,5 +352,11 @@ fn cannot_write(path: &Path, error: io::Error) -> Failure {
     } else {
         PgSqlErrorCode::ERRCODE_IO_ERROR
     };
-    Failure::new(code, format!("could not write the output of \"{}\": {error}", path.display()))
+    Failure::new(
+        code,
+        format!(
+            "could not write the output of \"{}\": {error}",
+            path.display()
+        ),
+    )
 }

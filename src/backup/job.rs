@@ -3,9 +3,7 @@
 //! `setup` does what is missing of replica identities, slot, chain and first base; `base` makes one
 //! more base. The worker reports on the status board, and in the log where nobody waits for it.
 
-use pgrx::bgworkers::{
-    BackgroundWorker, BackgroundWorkerBuilder, DynamicBackgroundWorker,
-};
+use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerBuilder, DynamicBackgroundWorker};
 use pgrx::prelude::*;
 
 use super::dump::Source;
@@ -17,7 +15,9 @@ use crate::pg::{process, session, signals, transaction};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Job {
     /// What is missing; with `new_chain` a new slot, chain and base in any case.
-    Setup { new_chain: bool },
+    Setup {
+        new_chain: bool,
+    },
     Base,
 }
 
@@ -59,10 +59,12 @@ pub fn start(database: pg_sys::Oid, job: Job) -> Result<Started, Failure> {
         .set_notify_pid(my_pid)
         .set_restart_time(None)
         .load_dynamic();
-    worker.map(|worker| Started { number, worker }).map_err(|_| {
-        board::release(database, number);
-        no_worker_left()
-    })
+    worker
+        .map(|worker| Started { number, worker })
+        .map_err(|_| {
+            board::release(database, number);
+            no_worker_left()
+        })
 }
 
 #[pg_guard]
@@ -114,7 +116,9 @@ fn no_worker_left() -> Failure {
         PgSqlErrorCode::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
         format!("no background worker is free (max_worker_processes = {most})"),
     )
-    .hint("Raise max_worker_processes in postgresql.conf and restart the server, or try again later.")
+    .hint(
+        "Raise max_worker_processes in postgresql.conf and restart the server, or try again later.",
+    )
 }
 
 fn no_chain() -> Failure {
@@ -122,6 +126,7 @@ fn no_chain() -> Failure {
         PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
         "this database has no chain that a base backup could join",
     )
-    .hint("Run SELECT * FROM incr_setup(); where the chain is broken, incr_setup(new_chain => true).")
+    .hint(
+        "Run SELECT * FROM incr_setup(); where the chain is broken, incr_setup(new_chain => true).",
+    )
 }
-

@@ -28,14 +28,22 @@ use crate::{settings, status};
 /// Starts a scheduled base of `database` when one is due. For the launcher, once a minute or so;
 /// needs neither a database nor a transaction.
 pub fn start_if_due(database: pg_sys::Oid) {
-    let Some(schedule) = settings::base_schedule() else { return };
+    let Some(schedule) = settings::base_schedule() else {
+        return;
+    };
     let entry = status::read(database).unwrap_or_default();
     if entry.base.pid != 0 || entry.held || !entry.broken.is_empty() {
         return;
     }
-    let Ok(Some(chain)) = place::latest_chain(database) else { return };
+    let Ok(Some(chain)) = place::latest_chain(database) else {
+        return;
+    };
     // The first base of a chain is setup's.
-    let Some(newest) = chain.bases().ok().and_then(|bases| bases.last().map(|b| b.taken_at)) else {
+    let Some(newest) = chain
+        .bases()
+        .ok()
+        .and_then(|bases| bases.last().map(|b| b.taken_at))
+    else {
         return;
     };
     let tried = DateTime::from_timestamp_micros(entry.base.started_at).unwrap_or_default();

@@ -20,7 +20,10 @@ pub fn check(database: pg_sys::Oid) -> Result<String, Failure> {
     ensure_plugin(database)?;
     let root = place::root()?;
     let version = ensure_pg_dump()?;
-    Ok(format!("directory \"{}\", {version}", root.path().display()))
+    Ok(format!(
+        "directory \"{}\", {version}",
+        root.path().display()
+    ))
 }
 
 /// 55000 when the library was not preloaded: no workers, no status board, no DDL log.
@@ -44,8 +47,11 @@ pub fn ensure_not_in_recovery() -> Result<(), Failure> {
         return Ok(());
     }
     let code = PgSqlErrorCode::ERRCODE_READ_ONLY_SQL_TRANSACTION;
-    Err(Failure::new(code, "this server is in recovery; pg_incrbackup works on the primary")
-        .hint("Connect to the primary, or promote this server first."))
+    Err(Failure::new(
+        code,
+        "this server is in recovery; pg_incrbackup works on the primary",
+    )
+    .hint("Connect to the primary, or promote this server first."))
 }
 
 fn ensure_wal_level() -> Result<(), Failure> {
@@ -53,8 +59,11 @@ fn ensure_wal_level() -> Result<(), Failure> {
     if level == "logical" {
         return Ok(());
     }
-    Err(Failure::new(PREREQUISITE, format!("wal_level is {level}, logical is needed"))
-        .hint("Add the line wal_level = logical to postgresql.conf and restart the server."))
+    Err(Failure::new(
+        PREREQUISITE,
+        format!("wal_level is {level}, logical is needed"),
+    )
+    .hint("Add the line wal_level = logical to postgresql.conf and restart the server."))
 }
 
 /// Room for one more slot, and for the workers.
@@ -73,8 +82,11 @@ fn ensure_limits(database: pg_sys::Oid) -> Result<(), Failure> {
     }
     let most = number(c"max_worker_processes");
     if most < 3 {
-        return Err(Failure::new(LIMIT, format!("max_worker_processes is {most}, at least 3 are needed"))
-            .hint("Add the line max_worker_processes = 8 to postgresql.conf and restart the server."));
+        return Err(Failure::new(
+            LIMIT,
+            format!("max_worker_processes is {most}, at least 3 are needed"),
+        )
+        .hint("Add the line max_worker_processes = 8 to postgresql.conf and restart the server."));
     }
     Ok(())
 }
@@ -86,14 +98,20 @@ fn ensure_plugin(database: pg_sys::Oid) -> Result<(), Failure> {
     if let Some(found) = slot::facts(&name) {
         if !found.is_here {
             let message = format!("slot \"{name}\" belongs to another database");
-            return Err(Failure::new(PgSqlErrorCode::ERRCODE_DUPLICATE_OBJECT, message)
-                .hint(format!("Drop it: SELECT pg_drop_replication_slot('{name}').")));
+            return Err(
+                Failure::new(PgSqlErrorCode::ERRCODE_DUPLICATE_OBJECT, message).hint(format!(
+                    "Drop it: SELECT pg_drop_replication_slot('{name}')."
+                )),
+            );
         }
         let plugin = found.plugin.unwrap_or_default();
         if !["pg_incrbackup", "decoder_raw", wanted.as_str()].contains(&plugin.as_str()) {
             let message = format!("slot \"{name}\" exists with another output plugin, {plugin}");
-            return Err(Failure::new(PgSqlErrorCode::ERRCODE_DUPLICATE_OBJECT, message)
-                .hint(format!("Drop it: SELECT pg_drop_replication_slot('{name}').")));
+            return Err(
+                Failure::new(PgSqlErrorCode::ERRCODE_DUPLICATE_OBJECT, message).hint(format!(
+                    "Drop it: SELECT pg_drop_replication_slot('{name}')."
+                )),
+            );
         }
         return Ok(());
     }
@@ -102,25 +120,37 @@ fn ensure_plugin(database: pg_sys::Oid) -> Result<(), Failure> {
         return Ok(());
     }
     let message = format!("the library of output plugin {wanted} is missing");
-    Err(Failure::new(PgSqlErrorCode::ERRCODE_UNDEFINED_FILE, message)
-        .detail(format!("There is no file \"{}\".", library.display()))
-        .hint("Install it, or write pg_incrbackup.plugin = 'pg_incrbackup' into postgresql.conf."))
+    Err(
+        Failure::new(PgSqlErrorCode::ERRCODE_UNDEFINED_FILE, message)
+            .detail(format!("There is no file \"{}\".", library.display()))
+            .hint(
+                "Install it, or write pg_incrbackup.plugin = 'pg_incrbackup' into postgresql.conf.",
+            ),
+    )
 }
 
 /// pg_dump must run, and be of the server's major version or a newer one.
 fn ensure_pg_dump() -> Result<String, Failure> {
     let version = dump::version()?;
-    let number =
-        version.split_whitespace().find_map(|word| word.split('.').next()?.parse::<u32>().ok());
+    let number = version
+        .split_whitespace()
+        .find_map(|word| word.split('.').next()?.parse::<u32>().ok());
     let server = server::VERSION_NUM / 10_000;
     match number {
         Some(major) if major >= server => Ok(version),
-        _ => Err(Failure::new(PREREQUISITE, format!("{version} can't dump a server of version {server}"))
-            .detail(format!("It is \"{}\".", dump::program("pg_dump").display()))
-            .hint("Set pg_incrbackup.bin_directory to the directory of this server version's programs.")),
+        _ => Err(Failure::new(
+            PREREQUISITE,
+            format!("{version} can't dump a server of version {server}"),
+        )
+        .detail(format!("It is \"{}\".", dump::program("pg_dump").display()))
+        .hint(
+            "Set pg_incrbackup.bin_directory to the directory of this server version's programs.",
+        )),
     }
 }
 
 fn number(setting: &std::ffi::CStr) -> i64 {
-    guc::value(setting).and_then(|value| value.parse().ok()).unwrap_or(0)
+    guc::value(setting)
+        .and_then(|value| value.parse().ok())
+        .unwrap_or(0)
 }

@@ -54,7 +54,10 @@ impl Properties {
     /// Reads them all. Needs a transaction.
     pub fn collect() -> Result<Properties, Failure> {
         Spi::connect(|client| {
-            let mut properties = Properties { database_sql: database_sql(client)?, ..locale(client)? };
+            let mut properties = Properties {
+                database_sql: database_sql(client)?,
+                ..locale(client)?
+            };
             for row in client.select(EXTENSIONS, None, &[])? {
                 properties.extensions.push(ExtensionFact {
                     name: utf8(row.get(1)?),
@@ -74,7 +77,11 @@ impl Properties {
             }
             for name in SETTINGS {
                 let value = format!("SELECT pg_catalog.current_setting('{name}', true)");
-                if let Some(value) = client.select(&value, None, &[])?.first().get_one::<String>()? {
+                if let Some(value) = client
+                    .select(&value, None, &[])?
+                    .first()
+                    .get_one::<String>()?
+                {
                     properties.settings.insert(name.to_string(), value);
                 }
             }
@@ -89,8 +96,16 @@ fn utf8(bytes: Option<Vec<u8>>) -> String {
 }
 
 fn locale(client: &SpiClient<'_>) -> Result<Properties, Failure> {
-    let locale_column = if server::VERSION_NUM >= 170_000 { "datlocale" } else { "daticulocale" };
-    let rules = if server::VERSION_NUM >= 160_000 { "daticurules" } else { "NULL::text" };
+    let locale_column = if server::VERSION_NUM >= 170_000 {
+        "datlocale"
+    } else {
+        "daticulocale"
+    };
+    let rules = if server::VERSION_NUM >= 160_000 {
+        "daticurules"
+    } else {
+        "NULL::text"
+    };
     let query = format!(
         "SELECT pg_catalog.convert_to(pg_catalog.version(), 'UTF8'), \
            pg_catalog.convert_to(datname::text, 'UTF8'), \

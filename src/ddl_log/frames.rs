@@ -72,7 +72,9 @@ pub fn pop(number: u64) -> Option<Frame> {
 
 /// Works on the innermost statement, taken out for the time so that `work` may call PostgreSQL.
 pub fn with_top(work: impl FnOnce(&mut Frame)) {
-    let Some(mut frame) = FRAMES.with_borrow_mut(Vec::pop) else { return };
+    let Some(mut frame) = FRAMES.with_borrow_mut(Vec::pop) else {
+        return;
+    };
     work(&mut frame);
     FRAMES.with_borrow_mut(|frames| frames.push(frame));
 }
@@ -86,7 +88,11 @@ pub fn import_target() -> Option<Sql> {
 /// its commits.
 pub fn transaction_ended(committed: bool) {
     let goes_on = |frame: &Frame| {
-        committed && frame.later.as_ref().is_some_and(|later| later.holds_session_lock)
+        committed
+            && frame
+                .later
+                .as_ref()
+                .is_some_and(|later| later.holds_session_lock)
     };
     FRAMES.with_borrow_mut(|frames| frames.retain(goes_on));
 }

@@ -21,7 +21,10 @@ pub struct Object {
 
 impl Object {
     pub fn table(identity: Sql) -> Self {
-        Self { object_type: b"table".to_vec(), identity }
+        Self {
+            object_type: b"table".to_vec(),
+            identity,
+        }
     }
 }
 
@@ -41,7 +44,14 @@ impl WrittenRow {
         history.lock();
         let id = next_id();
         let place = history.insert(&columns(id, id, &record, None, record.replay_text.as_ref()));
-        Self { history, record, id, place, object: None, changed: false }
+        Self {
+            history,
+            record,
+            id,
+            place,
+            object: None,
+            changed: false,
+        }
     }
 
     /// Notes an object: the first one stands in the statement's own row, the others get rows.
@@ -52,12 +62,18 @@ impl WrittenRow {
             return self.flush();
         }
         let id = next_id();
-        self.history.insert(&columns(id, self.id, &self.record, Some(&object), None));
+        self.history
+            .insert(&columns(id, self.id, &self.record, Some(&object), None));
     }
 
     /// Adds to what a restore runs.
     pub fn append_replay(&mut self, more: &[u8]) {
-        if let Some(text) = self.record.replay_text.as_mut().filter(|_| !more.is_empty()) {
+        if let Some(text) = self
+            .record
+            .replay_text
+            .as_mut()
+            .filter(|_| !more.is_empty())
+        {
             text.extend_from_slice(more);
             self.changed = true;
         }

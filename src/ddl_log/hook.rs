@@ -21,8 +21,8 @@ use crate::pg::ddl_node::Sql;
 use crate::pg::ddl_statement::Statement;
 use crate::pg::ddl_subtransaction::{attempt, Failure};
 use crate::pg::{ddl_catalog, ddl_history, ddl_touched, server};
-use crate::settings::{self, OnLogError};
 use crate::replica_identity::{self, Touched};
+use crate::settings::{self, OnLogError};
 use crate::{capture, status};
 
 thread_local! {
@@ -45,7 +45,10 @@ pub fn init() {
 fn before_utility(statement: &Statement) -> u64 {
     if statement.node_tag() == pg_sys::NodeTag::T_TransactionStmt {
         return match statement.is_commit_prepared() {
-            true => frames::push(Frame { is_commit_prepared: true, ..Frame::default() }),
+            true => frames::push(Frame {
+                is_commit_prepared: true,
+                ..Frame::default()
+            }),
             false => 0,
         };
     }
@@ -61,17 +64,30 @@ fn before_utility(statement: &Statement) -> u64 {
     }
     let Some(history) = ddl_history::find() else {
         let is_lost = plan::is_captured_without_history();
-        return if is_lost { frames::push(Frame { is_lost, ..Frame::default() }) } else { 0 };
+        return if is_lost {
+            frames::push(Frame {
+                is_lost,
+                ..Frame::default()
+            })
+        } else {
+            0
+        };
     };
     let planned = attempt(|| {
         let frame = facts(statement, way);
-        (frame, plan::plan(statement, tag, way, import_target.as_ref()))
+        (
+            frame,
+            plan::plan(statement, tag, way, import_target.as_ref()),
+        )
     });
     match planned {
         Ok((_, None)) if way == Way::Explain => 0,
         Ok((frame, None)) => frames::push(frame),
         Ok((frame, Some(plan))) => frames::push(begin(history, frame, plan)),
-        Err(failure) => frames::push(Frame { failure: Some(failure), ..Frame::default() }),
+        Err(failure) => frames::push(Frame {
+            failure: Some(failure),
+            ..Frame::default()
+        }),
     }
 }
 
@@ -82,7 +98,9 @@ fn facts(statement: &Statement, way: Way) -> Frame {
         import_target: statement.import_target(),
         touched: Touched {
             tables: ddl_touched::touched_tables(statement),
-            named: ddl_touched::created_relation(statement).into_iter().collect(),
+            named: ddl_touched::created_relation(statement)
+                .into_iter()
+                .collect(),
             identity_is_set: statement.sets_replica_identity(),
             has_dropped: false,
         },
@@ -95,7 +113,12 @@ fn facts(statement: &Statement, way: Way) -> Frame {
 /// Takes the lock that a base backup's fence waits for, and writes the row where it is time.
 fn begin(history: HistoryTable, mut frame: Frame, plan: Plan) -> Frame {
     let later = |record, if_permanent, holds_session_lock| {
-        Some(Later { history, record, if_permanent, holds_session_lock })
+        Some(Later {
+            history,
+            record,
+            if_permanent,
+            holds_session_lock,
+        })
     };
     match plan.moment {
         Moment::Before => {
@@ -128,7 +151,9 @@ fn record_roles(history: HistoryTable, record: &Record, roles: Vec<Sql>) {
 }
 
 fn after_utility(number: u64) {
-    let Some(mut frame) = frames::pop(number) else { return };
+    let Some(mut frame) = frames::pop(number) else {
+        return;
+    };
     if frame.is_commit_prepared {
         return server::set_latch(status::latch_of(server::my_database()));
     }
@@ -148,9 +173,10 @@ fn after_utility(number: u64) {
 }
 
 fn insert_later(later: Later) -> Option<WrittenRow> {
-    let is_temporary = later.if_permanent.as_ref().is_some_and(|(schema, name)| {
-        ddl_touched::relation_named(schema, name).is_none()
-    });
+    let is_temporary = later
+        .if_permanent
+        .as_ref()
+        .is_some_and(|(schema, name)| ddl_touched::relation_named(schema, name).is_none());
     let row = (!is_temporary).then(|| WrittenRow::insert(later.history, later.record));
     if later.holds_session_lock {
         later.history.unlock_for_session();
@@ -160,7 +186,9 @@ fn insert_later(later: Later) -> Option<WrittenRow> {
 
 /// Completes the statement's row, and gives the tables it touched an identity where they lack one.
 fn finish(mut frame: Frame) {
-    let Some(mut row) = frame.row.take() else { return };
+    let Some(mut row) = frame.row.take() else {
+        return;
+    };
     complete(&mut row, &mut frame);
     let kept = attempt(|| replica_identity::after_statement(&frame.touched));
     if let Err(failure) = kept {
@@ -173,7 +201,9 @@ fn complete(row: &mut WrittenRow, frame: &mut Frame) {
     if objects.is_empty() && !row.is_completed() {
         objects = frame.subjects.drain(..).map(Object::table).collect();
     }
-    objects.into_iter().for_each(|object| row.add_object(object));
+    objects
+        .into_iter()
+        .for_each(|object| row.add_object(object));
     match attempt(|| amend::fixed_values(&frame.touched.tables, &frame.added_columns)) {
         Ok(fixed) => row.append_replay(&fixed),
         Err(failure) => report(&failure),
@@ -199,7 +229,10 @@ pub fn record_own(command: &'static str, text: &[u8], table: Sql) {
 
 /// What becomes of a statement that could not be recorded.
 pub(super) fn report(failure: &Failure) {
-    let message = format!("DDL could not be recorded for the backup: {}", failure.message);
+    let message = format!(
+        "DDL could not be recorded for the backup: {}",
+        failure.message
+    );
     if settings::on_log_error() == OnLogError::Error {
         ereport!(
             PgLogLevel::ERROR,
@@ -222,7 +255,9 @@ pub(super) fn report(failure: &Failure) {
 }
 
 fn step_aside_for(statement: &Statement) {
-    let Some(need) = needs_empty(statement) else { return };
+    let Some(need) = needs_empty(statement) else {
+        return;
+    };
     ASIDE.set(Some(need));
     capture::step_aside(need.database);
 }

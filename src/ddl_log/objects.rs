@@ -29,11 +29,13 @@ const COMMANDS: &str = "SELECT bytes(object_type), bytes(object_identity), \
      in_extension OR COALESCE(schema_name OPERATOR(pg_catalog.=) 'pg_temp', false) \
      FROM pg_catalog.pg_event_trigger_ddl_commands()";
 
-const DROPPED: &str = "SELECT bytes(object_type), bytes(object_identity), bytes(address_names[1]), \
+const DROPPED: &str =
+    "SELECT bytes(object_type), bytes(object_identity), bytes(address_names[1]), \
      bytes(address_names[2]), is_temporary, original OR normal \
      FROM pg_catalog.pg_event_trigger_dropped_objects()";
 
-const REWRITTEN: &str = "SELECT bytes('table'), bytes(pg_catalog.format('%I.%I', n.nspname, c.relname)), \
+const REWRITTEN: &str =
+    "SELECT bytes('table'), bytes(pg_catalog.format('%I.%I', n.nspname, c.relname)), \
      c.relpersistence OPERATOR(pg_catalog.=) 't' \
      FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n \
        ON n.oid OPERATOR(pg_catalog.=) c.relnamespace \
@@ -97,7 +99,12 @@ fn incr_table_rewrite() {
     report(REWRITTEN, |row| {
         let is_temporary = row.get::<bool>(3)?.unwrap_or(false);
         let object = if is_temporary { None } else { object(row)? };
-        Ok(Reported { object, table: None, named_table: None, is_dropped_table: false })
+        Ok(Reported {
+            object,
+            table: None,
+            named_table: None,
+            is_dropped_table: false,
+        })
     });
 }
 
@@ -119,7 +126,12 @@ fn incr_refuse_write() {
 
 fn object(row: &SpiTupleTable) -> spi::Result<Option<Object>> {
     let (object_type, identity) = (row.get::<Vec<u8>>(1)?, row.get::<Vec<u8>>(2)?);
-    Ok(object_type.zip(identity).map(|(object_type, identity)| Object { object_type, identity }))
+    Ok(object_type
+        .zip(identity)
+        .map(|(object_type, identity)| Object {
+            object_type,
+            identity,
+        }))
 }
 
 fn report(query: &str, read: impl Fn(&SpiTupleTable) -> spi::Result<Reported>) {

@@ -71,8 +71,21 @@ pub fn plan(
         }
     };
     let query = public_text(tag, &text);
-    let roles = if way == Way::Role { Vec::new() } else { named_roles(statement) };
-    Some(Plan { record: Record { command: tag, query, session, replay_text }, moment, roles })
+    let roles = if way == Way::Role {
+        Vec::new()
+    } else {
+        named_roles(statement)
+    };
+    Some(Plan {
+        record: Record {
+            command: tag,
+            query,
+            session,
+            replay_text,
+        },
+        moment,
+        roles,
+    })
 }
 
 fn is_left_out(target: &Target) -> bool {
@@ -83,7 +96,10 @@ fn is_left_out(target: &Target) -> bool {
 fn filled(statement: &Statement, text: &StatementText) -> Option<Sql> {
     let table = filled_table(statement).filter(|table| !table.is_temporary)?;
     if table.is_materialized_view {
-        let create = text.tokens.iter().find(|token| token.is_keyword("create"))?;
+        let create = text
+            .tokens
+            .iter()
+            .find(|token| token.is_keyword("create"))?;
         return Some(text.text[create.offset..].to_vec());
     }
     Some(synthesize::create_table(&table))
@@ -110,7 +126,11 @@ fn own_text(
     if targets.iter().any(is_left_out) {
         return Some(for_the_others(statement, tag, text, targets));
     }
-    Some(if statement.commits_by_itself() { text.plain_form() } else { text.text.clone() })
+    Some(if statement.commits_by_itself() {
+        text.plain_form()
+    } else {
+        text.text.clone()
+    })
 }
 
 fn other_extensions(statement: &Statement, extensions: &[Sql]) -> Option<Sql> {
@@ -143,12 +163,17 @@ fn for_the_others(
 
 /// True for a database that is captured although nobody can record its DDL any more.
 pub fn is_captured_without_history() -> bool {
-    let slot = format!("pg_incrbackup_{}", crate::pg::server::my_database().to_u32());
+    let slot = format!(
+        "pg_incrbackup_{}",
+        crate::pg::server::my_database().to_u32()
+    );
     ddl_catalog::slot_exists(&slot)
 }
 
 /// Names of the permanent relations that the statement is about.
 pub fn subjects(statement: &Statement) -> Vec<Sql> {
-    let kept = targets(statement).into_iter().filter(|target| !is_left_out(target));
+    let kept = targets(statement)
+        .into_iter()
+        .filter(|target| !is_left_out(target));
     kept.filter_map(|target| target.name).collect()
 }

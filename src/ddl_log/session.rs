@@ -32,10 +32,16 @@ pub struct Session {
 pub fn session(text: &[u8]) -> Session {
     let (role, is_superuser) = current_role();
     let has_constant = text.iter().any(|byte| matches!(byte, b'\'' | b'$'));
-    let constants = if has_constant { &FOR_CONSTANTS[..] } else { &[] };
+    let constants = if has_constant {
+        &FOR_CONSTANTS[..]
+    } else {
+        &[]
+    };
     let mut settings = b"{".to_vec();
     for name in ALWAYS.iter().chain(constants) {
-        let Some(value) = setting(name).filter(|value| differs(name, value)) else { continue };
+        let Some(value) = setting(name).filter(|value| differs(name, value)) else {
+            continue;
+        };
         if settings.len() > 1 {
             settings.push(b',');
         }
@@ -45,7 +51,12 @@ pub fn session(text: &[u8]) -> Session {
     }
     settings.push(b'}');
     let search_path = setting("search_path").unwrap_or_default();
-    Session { role, is_superuser, search_path, settings }
+    Session {
+        role,
+        is_superuser,
+        search_path,
+        settings,
+    }
 }
 
 fn differs(name: &str, value: &[u8]) -> bool {

@@ -31,11 +31,19 @@ pub fn cut(source: &[u8], location: i32, length: i32) -> StatementText {
     // stays: blanks are trimmed, a comment does no harm.
     let mut text = piece[first..].to_vec();
     let is_end = |byte: &u8| byte.is_ascii_whitespace() || *byte == b';';
-    text.truncate(text.iter().rposition(|byte| !is_end(byte)).map_or(0, |last| last + 1));
+    text.truncate(
+        text.iter()
+            .rposition(|byte| !is_end(byte))
+            .map_or(0, |last| last + 1),
+    );
     for token in &mut tokens {
         token.offset -= first;
     }
-    StatementText { text, tokens, start: begin + first }
+    StatementText {
+        text,
+        tokens,
+        start: begin + first,
+    }
 }
 
 impl StatementText {
@@ -44,7 +52,10 @@ impl StatementText {
         let mut kept = self.text.clone();
         for (place, token) in self.tokens.iter().enumerate().rev() {
             if leave_out(token) {
-                let end = self.tokens.get(place + 1).map_or(kept.len(), |next| next.offset);
+                let end = self
+                    .tokens
+                    .get(place + 1)
+                    .map_or(kept.len(), |next| next.offset);
                 kept.drain(token.offset..end.min(kept.len()));
             }
         }
@@ -66,8 +77,14 @@ impl StatementText {
                 continue;
             }
             let start = self.tokens[place].offset;
-            let end = self.tokens.get(place + 1).map_or(masked.len(), |next| next.offset);
-            let blank = masked[start..end].iter().rev().take_while(|b| b.is_ascii_whitespace());
+            let end = self
+                .tokens
+                .get(place + 1)
+                .map_or(masked.len(), |next| next.offset);
+            let blank = masked[start..end]
+                .iter()
+                .rev()
+                .take_while(|b| b.is_ascii_whitespace());
             let end = end - blank.count();
             masked.splice(start..end, b"'********'".iter().copied());
         }
@@ -111,8 +128,10 @@ impl StatementText {
                 _ => {}
             }
         }
-        let dropped: Vec<usize> =
-            (0..drop.len()).filter(|p| drop[*p]).map(|p| self.tokens[p].offset).collect();
+        let dropped: Vec<usize> = (0..drop.len())
+            .filter(|p| drop[*p])
+            .map(|p| self.tokens[p].offset)
+            .collect();
         self.without(|token| dropped.contains(&token.offset))
     }
 
@@ -126,12 +145,17 @@ impl StatementText {
 
     /// True when one of the string constants, without its quotes, is one of `words`.
     pub fn has_constant(&self, words: &[&str]) -> bool {
-        (0..self.tokens.len()).filter(|place| self.is_string(*place)).any(|place| {
-            let start = self.tokens[place].offset;
-            let end = self.tokens.get(place + 1).map_or(self.text.len(), |next| next.offset);
-            let constant = String::from_utf8_lossy(&self.text[start..end]).to_ascii_lowercase();
-            let constant = constant.trim().trim_matches(|c: char| "'$".contains(c));
-            words.iter().any(|word| constant.trim().starts_with(word))
-        })
+        (0..self.tokens.len())
+            .filter(|place| self.is_string(*place))
+            .any(|place| {
+                let start = self.tokens[place].offset;
+                let end = self
+                    .tokens
+                    .get(place + 1)
+                    .map_or(self.text.len(), |next| next.offset);
+                let constant = String::from_utf8_lossy(&self.text[start..end]).to_ascii_lowercase();
+                let constant = constant.trim().trim_matches(|c: char| "'$".contains(c));
+                words.iter().any(|word| constant.trim().starts_with(word))
+            })
     }
 }

@@ -27,7 +27,11 @@ pub fn create_table(table: &FilledTable) -> Sql {
             sql.extend_from_slice(collation);
         }
     }
-    sql.extend_from_slice(if table.columns.is_empty() { b")" } else { b"\n)" });
+    sql.extend_from_slice(if table.columns.is_empty() {
+        b")"
+    } else {
+        b"\n)"
+    });
     if let Some(method) = &table.access_method {
         sql.extend_from_slice(&[b" USING ", &quote::identifier(method)[..]].concat());
     }

@@ -31,8 +31,15 @@ pub enum Way {
 /// The way of the statement with this command tag (tcop/cmdtaglist.h).
 pub fn way_of(tag: &str) -> Way {
     match tag {
-        "BEGIN" | "START TRANSACTION" | "COMMIT" | "ROLLBACK" | "PREPARE TRANSACTION"
-        | "COMMIT PREPARED" | "ROLLBACK PREPARED" | "SAVEPOINT" | "RELEASE" => Way::Nothing,
+        "BEGIN"
+        | "START TRANSACTION"
+        | "COMMIT"
+        | "ROLLBACK"
+        | "PREPARE TRANSACTION"
+        | "COMMIT PREPARED"
+        | "ROLLBACK PREPARED"
+        | "SAVEPOINT"
+        | "RELEASE" => Way::Nothing,
         "SET" | "RESET" | "SHOW" | "SET CONSTRAINTS" | "ALTER SYSTEM" | "LOAD" | "CHECKPOINT"
         | "LISTEN" | "UNLISTEN" | "NOTIFY" | "LOCK TABLE" | "WAIT" => Way::Nothing,
         "DISCARD" | "DISCARD ALL" | "DISCARD PLANS" | "DISCARD SEQUENCES" | "DISCARD TEMP" => {

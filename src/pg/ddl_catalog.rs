@@ -119,7 +119,9 @@ pub fn explicit_collation(collation: pg_sys::Oid, type_oid: pg_sys::Oid) -> Opti
         }
         let form = pg_sys::heap_tuple_get_struct::<pg_sys::FormData_pg_collation>(row);
         let schema = (*form).collnamespace;
-        let name = CStr::from_ptr((*form).collname.data.as_ptr()).to_bytes().to_vec();
+        let name = CStr::from_ptr((*form).collname.data.as_ptr())
+            .to_bytes()
+            .to_vec();
         pg_sys::ReleaseSysCache(row);
         let schema = bytes(pg_sys::get_namespace_name(schema))?;
         Some(quote::qualified(&schema, &name))
@@ -187,7 +189,9 @@ pub unsafe fn options(list: *mut pg_sys::List) -> Vec<(Sql, Option<Sql>)> {
                 None => name,
             };
             let has_value = !(*option).arg.is_null();
-            let value = has_value.then(|| bytes(pg_sys::defGetString(option))).flatten();
+            let value = has_value
+                .then(|| bytes(pg_sys::defGetString(option)))
+                .flatten();
             found.push((name, value));
         }
         found

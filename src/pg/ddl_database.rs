@@ -21,9 +21,11 @@ pub fn needs_empty(statement: &Statement) -> Option<NeedsEmpty> {
     // SAFETY: the tree is valid while the statement is; names are NUL-terminated or NULL.
     let (name, is_dropped, is_template) = unsafe {
         match statement.node_tag() {
-            T_DropdbStmt => {
-                (bytes(statement.as_a::<pg_sys::DropdbStmt>(T_DropdbStmt)?.dbname)?, true, false)
-            }
+            T_DropdbStmt => (
+                bytes(statement.as_a::<pg_sys::DropdbStmt>(T_DropdbStmt)?.dbname)?,
+                true,
+                false,
+            ),
             T_RenameStmt => {
                 let rename = statement.as_a::<pg_sys::RenameStmt>(T_RenameStmt)?;
                 if rename.renameType != pg_sys::ObjectType::OBJECT_DATABASE {
@@ -45,8 +47,10 @@ pub fn needs_empty(statement: &Statement) -> Option<NeedsEmpty> {
     };
     let database = database_oid(&name)?;
     let is_allowed = is_template || may_own_database(database);
-    (is_allowed && database != super::server::my_database())
-        .then_some(NeedsEmpty { database, is_dropped })
+    (is_allowed && database != super::server::my_database()).then_some(NeedsEmpty {
+        database,
+        is_dropped,
+    })
 }
 
 /// # Safety

@@ -80,9 +80,7 @@ pub fn watch() {
 unsafe extern "C-unwind" fn on_relation(_argument: pg_sys::Datum, relation: pg_sys::Oid) {
     KNOWN.set(match KNOWN.get() {
         // Another relation's change says nothing about ours.
-        Known::Present(history)
-            if relation != pg_sys::InvalidOid && relation != history.table =>
-        {
+        Known::Present(history) if relation != pg_sys::InvalidOid && relation != history.table => {
             Known::Present(history)
         }
         _ => Known::Stale,
@@ -147,7 +145,10 @@ impl HistoryTable {
     }
 
     fn lock_id(&self) -> pg_sys::LockRelId {
-        pg_sys::LockRelId { relId: self.table, dbId: super::server::my_database() }
+        pg_sys::LockRelId {
+            relId: self.table,
+            dbId: super::server::my_database(),
+        }
     }
 
     /// Adds a row and makes it visible to the commands that follow.
@@ -180,14 +181,20 @@ pub fn write(
     unsafe {
         let relation = pg_sys::table_open(table, pg_sys::RowExclusiveLock as i32);
         if (*(*relation).rd_att).natts as usize != row.len() {
-            pgrx::error!("table {} has an unexpected number of columns", table.to_u32());
+            pgrx::error!(
+                "table {} has an unexpected number of columns",
+                table.to_u32()
+            );
         }
         let pushed = !pg_sys::ActiveSnapshotSet();
         if pushed {
             pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
         }
         let mut values: Vec<_> = row.iter().map(datum).collect();
-        let mut nulls: Vec<_> = row.iter().map(|value| matches!(value, Value::Null)).collect();
+        let mut nulls: Vec<_> = row
+            .iter()
+            .map(|value| matches!(value, Value::Null))
+            .collect();
         let tuple =
             pg_sys::heap_form_tuple((*relation).rd_att, values.as_mut_ptr(), nulls.as_mut_ptr());
         store(relation, tuple);

@@ -84,10 +84,24 @@ unsafe extern "C-unwind" fn process_utility(
     unsafe {
         match PREVIOUS_UTILITY {
             Some(previous) => previous(
-                pstmt, source, read_only_tree, context, params, environment, dest, completion,
+                pstmt,
+                source,
+                read_only_tree,
+                context,
+                params,
+                environment,
+                dest,
+                completion,
             ),
             None => raw_standard_process_utility(
-                pstmt, source, read_only_tree, context, params, environment, dest, completion,
+                pstmt,
+                source,
+                read_only_tree,
+                context,
+                params,
+                environment,
+                dest,
+                completion,
             ),
         }
     }

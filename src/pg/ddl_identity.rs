@@ -28,13 +28,14 @@ extern "C-unwind" {
 pub fn with_descendants(table: pg_sys::Oid) -> Vec<pg_sys::Oid> {
     // SAFETY: a catalog look-up that answers a list of OIDs; the closure owns nothing.
     unsafe {
-        let list =
-            pg_guard_ffi_boundary(|| find_all_inheritors(table, 0, std::ptr::null_mut()));
+        let list = pg_guard_ffi_boundary(|| find_all_inheritors(table, 0, std::ptr::null_mut()));
         if list.is_null() {
             return vec![table];
         }
         let length = (*list).length as usize;
-        (0..length).map(|place| (*(*list).elements.add(place)).oid_value).collect()
+        (0..length)
+            .map(|place| (*(*list).elements.add(place)).oid_value)
+            .collect()
     }
 }
 
@@ -151,7 +152,11 @@ impl OwnPrivileges {
             );
             let changed = context | pg_sys::SECURITY_LOCAL_USERID_CHANGE as i32;
             pg_sys::SetUserIdAndSecContext(pg_sys::Oid::from(10), changed);
-            Self { role, context, nest_level }
+            Self {
+                role,
+                context,
+                nest_level,
+            }
         }
     }
 

@@ -59,7 +59,10 @@ pub unsafe fn is_a(node: *const pg_sys::Node, tag: pg_sys::NodeTag) -> bool {
 
 /// `text` as a C string; bytes past a NUL are dropped.
 pub fn c_string(text: &[u8]) -> CString {
-    let upto = text.iter().position(|byte| *byte == 0).unwrap_or(text.len());
+    let upto = text
+        .iter()
+        .position(|byte| *byte == 0)
+        .unwrap_or(text.len());
     CString::new(&text[..upto]).unwrap_or_default()
 }
 
@@ -68,7 +71,9 @@ pub fn relation_name(relation: pg_sys::Oid) -> Option<Sql> {
     // SAFETY: look-ups by OID that answer NULL for what does not exist.
     unsafe {
         let name = bytes(pg_sys::get_rel_name(relation))?;
-        let schema = bytes(pg_sys::get_namespace_name(pg_sys::get_rel_namespace(relation)))?;
+        let schema = bytes(pg_sys::get_namespace_name(pg_sys::get_rel_namespace(
+            relation,
+        )))?;
         Some(quote::qualified(&schema, &name))
     }
 }

@@ -65,7 +65,9 @@ unsafe fn role_specifications(statement: &Statement) -> Vec<*mut pg_sys::RoleSpe
                 let alter = node!(AlterDefaultPrivilegesStmt, T_AlterDefaultPrivilegesStmt);
                 let mut roles: Vec<*mut pg_sys::RoleSpec> = items((*alter.action).grantees);
                 for option in items::<pg_sys::DefElem>(alter.options) {
-                    if is_a((*option).arg, T_List) && bytes((*option).defname).as_deref() == Some(b"roles") {
+                    if is_a((*option).arg, T_List)
+                        && bytes((*option).defname).as_deref() == Some(b"roles")
+                    {
                         roles.extend(items::<pg_sys::RoleSpec>((*option).arg.cast()));
                     }
                 }

@@ -50,7 +50,10 @@ pub fn tokens(text: &[u8]) -> Vec<Token> {
 }
 
 fn scan(text: &[u8]) -> Vec<Token> {
-    let upto = text.iter().position(|byte| *byte == 0).unwrap_or(text.len());
+    let upto = text
+        .iter()
+        .position(|byte| *byte == 0)
+        .unwrap_or(text.len());
     let source = CString::new(&text[..upto]).unwrap_or_default();
     let mut extra = pg_sys::core_yy_extra_type::default();
     let extra = &raw mut extra;
@@ -77,7 +80,10 @@ fn scan(text: &[u8]) -> Vec<Token> {
                 _ if token == i32::from(ANY_KEYWORD) => keyword(value.keyword),
                 _ => TokenKind::Other,
             };
-            found.push(Token { offset: offset as usize, kind });
+            found.push(Token {
+                offset: offset as usize,
+                kind,
+            });
         }
         pg_sys::scanner_finish(scanner);
     }

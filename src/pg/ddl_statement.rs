@@ -47,7 +47,9 @@ impl Statement {
         // SAFETY: a valid utility node; the names are static ASCII strings.
         unsafe {
             let tag = pg_sys::CreateCommandTag(self.node);
-            CStr::from_ptr(pg_sys::GetCommandTagName(tag)).to_str().unwrap_or("???")
+            CStr::from_ptr(pg_sys::GetCommandTagName(tag))
+                .to_str()
+                .unwrap_or("???")
         }
     }
 
@@ -111,7 +113,10 @@ impl Statement {
                 bytes((*(*command).def.cast::<pg_sys::ColumnDef>()).colname)
             }
         };
-        self.alter_commands().into_iter().filter_map(added).collect()
+        self.alter_commands()
+            .into_iter()
+            .filter_map(added)
+            .collect()
     }
 
     /// True when an ALTER TABLE says REPLICA IDENTITY itself.
@@ -151,7 +156,10 @@ impl Statement {
     /// IF EXISTS and CASCADE of a DROP.
     pub fn drop_options(&self) -> Option<(bool, bool)> {
         let drop = self.as_a::<pg_sys::DropStmt>(pg_sys::NodeTag::T_DropStmt)?;
-        Some((drop.missing_ok, drop.behavior == pg_sys::DropBehavior::DROP_CASCADE))
+        Some((
+            drop.missing_ok,
+            drop.behavior == pg_sys::DropBehavior::DROP_CASCADE,
+        ))
     }
 
     /// The index that CLUSTER … USING names.
@@ -170,11 +178,10 @@ impl Statement {
     }
 
     pub fn is_commit_prepared(&self) -> bool {
-        self.as_a::<pg_sys::TransactionStmt>(pg_sys::NodeTag::T_TransactionStmt).is_some_and(
-            |transaction| {
+        self.as_a::<pg_sys::TransactionStmt>(pg_sys::NodeTag::T_TransactionStmt)
+            .is_some_and(|transaction| {
                 transaction.kind == pg_sys::TransactionStmtKind::TRANS_STMT_COMMIT_PREPARED
-            },
-        )
+            })
     }
 
     /// The role that CREATE ROLE makes, or the name that ALTER ROLE … RENAME gives.
@@ -197,7 +204,9 @@ impl Statement {
     /// though its tag (COMMENT, GRANT, ALTER …) does not tell.
     pub fn is_about_the_cluster(&self) -> bool {
         use pg_sys::ObjectType::*;
-        let Some(object) = self.object_type() else { return false };
+        let Some(object) = self.object_type() else {
+            return false;
+        };
         matches!(
             object,
             OBJECT_DATABASE | OBJECT_TABLESPACE | OBJECT_ROLE | OBJECT_LARGEOBJECT
@@ -207,13 +216,21 @@ impl Statement {
     fn object_type(&self) -> Option<pg_sys::ObjectType::Type> {
         use pg_sys::NodeTag::*;
         match self.node_tag() {
-            T_CommentStmt => self.as_a::<pg_sys::CommentStmt>(T_CommentStmt).map(|s| s.objtype),
-            T_SecLabelStmt => self.as_a::<pg_sys::SecLabelStmt>(T_SecLabelStmt).map(|s| s.objtype),
-            T_GrantStmt => self.as_a::<pg_sys::GrantStmt>(T_GrantStmt).map(|s| s.objtype),
-            T_RenameStmt => self.as_a::<pg_sys::RenameStmt>(T_RenameStmt).map(|s| s.renameType),
-            T_AlterOwnerStmt => {
-                self.as_a::<pg_sys::AlterOwnerStmt>(T_AlterOwnerStmt).map(|s| s.objectType)
-            }
+            T_CommentStmt => self
+                .as_a::<pg_sys::CommentStmt>(T_CommentStmt)
+                .map(|s| s.objtype),
+            T_SecLabelStmt => self
+                .as_a::<pg_sys::SecLabelStmt>(T_SecLabelStmt)
+                .map(|s| s.objtype),
+            T_GrantStmt => self
+                .as_a::<pg_sys::GrantStmt>(T_GrantStmt)
+                .map(|s| s.objtype),
+            T_RenameStmt => self
+                .as_a::<pg_sys::RenameStmt>(T_RenameStmt)
+                .map(|s| s.renameType),
+            T_AlterOwnerStmt => self
+                .as_a::<pg_sys::AlterOwnerStmt>(T_AlterOwnerStmt)
+                .map(|s| s.objectType),
             _ => None,
         }
     }

@@ -38,7 +38,12 @@ pub struct Target {
 
 impl Target {
     fn of(place: Place) -> Self {
-        Self { place, name: None, relation: pg_sys::InvalidOid, location: -1 }
+        Self {
+            place,
+            name: None,
+            relation: pg_sys::InvalidOid,
+            location: -1,
+        }
     }
 }
 
@@ -67,13 +72,19 @@ unsafe fn targets_of(statement: &Statement) -> Vec<Target> {
                 let table = node!(statement, CreateForeignTableStmt, T_CreateForeignTableStmt);
                 vec![created(table.base.relation)]
             }
-            T_CreateSeqStmt => vec![created(node!(statement, CreateSeqStmt, T_CreateSeqStmt).sequence)],
+            T_CreateSeqStmt => vec![created(
+                node!(statement, CreateSeqStmt, T_CreateSeqStmt).sequence,
+            )],
             T_ViewStmt => vec![created(node!(statement, ViewStmt, T_ViewStmt).view)],
             T_CompositeTypeStmt => {
-                vec![created(node!(statement, CompositeTypeStmt, T_CompositeTypeStmt).typevar)]
+                vec![created(
+                    node!(statement, CompositeTypeStmt, T_CompositeTypeStmt).typevar,
+                )]
             }
             T_CreateEnumStmt => made(node!(statement, CreateEnumStmt, T_CreateEnumStmt).typeName),
-            T_CreateRangeStmt => made(node!(statement, CreateRangeStmt, T_CreateRangeStmt).typeName),
+            T_CreateRangeStmt => {
+                made(node!(statement, CreateRangeStmt, T_CreateRangeStmt).typeName)
+            }
             T_CreateDomainStmt => {
                 made(node!(statement, CreateDomainStmt, T_CreateDomainStmt).domainname)
             }
@@ -86,26 +97,46 @@ unsafe fn targets_of(statement: &Statement) -> Vec<Target> {
                 vec![created((*into).rel)]
             }
             T_IndexStmt => vec![existing(node!(statement, IndexStmt, T_IndexStmt).relation)],
-            T_AlterTableStmt => vec![existing(node!(statement, AlterTableStmt, T_AlterTableStmt).relation)],
-            T_AlterSeqStmt => vec![existing(node!(statement, AlterSeqStmt, T_AlterSeqStmt).sequence)],
+            T_AlterTableStmt => vec![existing(
+                node!(statement, AlterTableStmt, T_AlterTableStmt).relation,
+            )],
+            T_AlterSeqStmt => vec![existing(
+                node!(statement, AlterSeqStmt, T_AlterSeqStmt).sequence,
+            )],
             T_RuleStmt => vec![existing(node!(statement, RuleStmt, T_RuleStmt).relation)],
-            T_CreateTrigStmt => vec![existing(node!(statement, CreateTrigStmt, T_CreateTrigStmt).relation)],
-            T_CreatePolicyStmt => vec![existing(node!(statement, CreatePolicyStmt, T_CreatePolicyStmt).table)],
-            T_AlterPolicyStmt => vec![existing(node!(statement, AlterPolicyStmt, T_AlterPolicyStmt).table)],
+            T_CreateTrigStmt => vec![existing(
+                node!(statement, CreateTrigStmt, T_CreateTrigStmt).relation,
+            )],
+            T_CreatePolicyStmt => vec![existing(
+                node!(statement, CreatePolicyStmt, T_CreatePolicyStmt).table,
+            )],
+            T_AlterPolicyStmt => vec![existing(
+                node!(statement, AlterPolicyStmt, T_AlterPolicyStmt).table,
+            )],
             T_RefreshMatViewStmt => {
-                vec![existing(node!(statement, RefreshMatViewStmt, T_RefreshMatViewStmt).relation)]
+                vec![existing(
+                    node!(statement, RefreshMatViewStmt, T_RefreshMatViewStmt).relation,
+                )]
             }
-            T_ClusterStmt => vec![existing(node!(statement, ClusterStmt, T_ClusterStmt).relation)],
+            T_ClusterStmt => vec![existing(
+                node!(statement, ClusterStmt, T_ClusterStmt).relation,
+            )],
             T_CreateStatsStmt => {
                 let stats = node!(statement, CreateStatsStmt, T_CreateStatsStmt);
                 ranges(stats.relations)
             }
             T_TruncateStmt => ranges(node!(statement, TruncateStmt, T_TruncateStmt).relations),
             T_AlterDomainStmt => {
-                vec![type_list(node!(statement, AlterDomainStmt, T_AlterDomainStmt).typeName)]
+                vec![type_list(
+                    node!(statement, AlterDomainStmt, T_AlterDomainStmt).typeName,
+                )]
             }
-            T_AlterEnumStmt => vec![type_list(node!(statement, AlterEnumStmt, T_AlterEnumStmt).typeName)],
-            T_AlterTypeStmt => vec![type_list(node!(statement, AlterTypeStmt, T_AlterTypeStmt).typeName)],
+            T_AlterEnumStmt => vec![type_list(
+                node!(statement, AlterEnumStmt, T_AlterEnumStmt).typeName,
+            )],
+            T_AlterTypeStmt => vec![type_list(
+                node!(statement, AlterTypeStmt, T_AlterTypeStmt).typeName,
+            )],
             T_AlterStatsStmt => made(node!(statement, AlterStatsStmt, T_AlterStatsStmt).defnames),
             T_AlterFunctionStmt => {
                 let function = node!(statement, AlterFunctionStmt, T_AlterFunctionStmt);
@@ -149,7 +180,10 @@ unsafe fn shared_targets(statement: &Statement) -> Vec<Target> {
             T_DropStmt => {
                 let drop = node!(statement, DropStmt, T_DropStmt);
                 let objects = items::<pg_sys::Node>(drop.objects);
-                objects.into_iter().map(|node| object(drop.removeType, node)).collect()
+                objects
+                    .into_iter()
+                    .map(|node| object(drop.removeType, node))
+                    .collect()
             }
             T_GrantStmt => {
                 let grant = node!(statement, GrantStmt, T_GrantStmt);
@@ -168,7 +202,11 @@ unsafe fn related(
 ) -> Vec<Target> {
     // SAFETY: see `targets`.
     unsafe {
-        vec![if relation.is_null() { object(kind, node) } else { existing(relation) }]
+        vec![if relation.is_null() {
+            object(kind, node)
+        } else {
+            existing(relation)
+        }]
     }
 }
 
@@ -195,8 +233,13 @@ unsafe fn created(range: *mut pg_sys::RangeVar) -> Target {
 unsafe fn made(list: *mut pg_sys::List) -> Vec<Target> {
     // SAFETY: see `targets`.
     let names = unsafe { names(list) };
-    let schema = names.len().checked_sub(2).map(|place| names[place].as_slice());
-    vec![Target::of(schema.map_or_else(default_creation_place, schema_place))]
+    let schema = names
+        .len()
+        .checked_sub(2)
+        .map(|place| names[place].as_slice());
+    vec![Target::of(
+        schema.map_or_else(default_creation_place, schema_place),
+    )]
 }
 
 unsafe fn creation_place(schema: *const c_char) -> Place {
@@ -366,15 +409,16 @@ unsafe fn of_type(name: *mut pg_sys::TypeName) -> Target {
         let schema = (*row).typnamespace;
         pg_sys::ReleaseSysCache(tuple);
         let is_temporary = pg_sys::isAnyTempNamespace(schema);
-        Target::of(if is_temporary { Place::Temporary } else { Place::Permanent })
+        Target::of(if is_temporary {
+            Place::Temporary
+        } else {
+            Place::Permanent
+        })
     }
 }
 
 /// Functions are found in a temporary schema only by its name; ours only by being members.
-unsafe fn function(
-    kind: pg_sys::ObjectType::Type,
-    node: *mut pg_sys::ObjectWithArgs,
-) -> Target {
+unsafe fn function(kind: pg_sys::ObjectType::Type, node: *mut pg_sys::ObjectWithArgs) -> Target {
     use pg_sys::ObjectType::*;
     // SAFETY: see `targets`.
     unsafe {

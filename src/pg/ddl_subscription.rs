@@ -9,8 +9,14 @@ use super::ddl_statement::Statement;
 use super::quote;
 
 /// Options that make the statement connect, or the subscription run.
-const REACHING: [&[u8]; 6] =
-    [b"connect", b"enabled", b"create_slot", b"copy_data", b"refresh", b"failover"];
+const REACHING: [&[u8]; 6] = [
+    b"connect",
+    b"enabled",
+    b"create_slot",
+    b"copy_data",
+    b"refresh",
+    b"failover",
+];
 
 /// What a restore runs instead of the statement; none for what only concerns the publisher.
 pub fn replay_text(statement: &Statement) -> Option<Sql> {
@@ -118,13 +124,19 @@ unsafe fn publications(list: *mut pg_sys::List) -> Sql {
 unsafe fn push_kept_options(sql: &mut Sql, list: *mut pg_sys::List, first: &[u8]) {
     // SAFETY: see `replay_text`.
     let options = unsafe { options(list) };
-    let kept = options.into_iter().filter(|(name, _)| !REACHING.contains(&name.as_slice()));
+    let kept = options
+        .into_iter()
+        .filter(|(name, _)| !REACHING.contains(&name.as_slice()));
     for (place, (name, value)) in kept.enumerate() {
         sql.extend_from_slice(if place == 0 { first } else { b", " });
         sql.extend_from_slice(&name);
         if let Some(value) = value {
             // NONE means something else than 'none' for slot_name and origin alike.
-            let value = if value == b"none" { value } else { quote::literal(&value) };
+            let value = if value == b"none" {
+                value
+            } else {
+                quote::literal(&value)
+            };
             sql.extend_from_slice(&[b" = ", &value[..]].concat());
         }
     }

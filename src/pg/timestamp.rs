@@ -12,7 +12,9 @@ const EPOCH_DIFFERENCE: i64 = 946_684_800_000_000;
 
 /// A time given in microseconds since the Unix epoch; NULL for 0.
 pub fn from_unix_micros(micros: i64) -> Option<TimestampWithTimeZone> {
-    (micros != 0).then(|| TimestampWithTimeZone::try_from(micros - EPOCH_DIFFERENCE).ok()).flatten()
+    (micros != 0)
+        .then(|| TimestampWithTimeZone::try_from(micros - EPOCH_DIFFERENCE).ok())
+        .flatten()
 }
 
 /// A span of so many microseconds, in hours and below.
