@@ -57,6 +57,16 @@ is_identical() {
 }
 
 # A load that goes on until it is stopped or the server goes away.
+# Ends the load's sessions and waits until they are gone: runuser does not pass a signal on.
+stop_load() {
+    sql "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'pgbench'" >/dev/null
+    wait "$load" 2>/dev/null || true
+    load=
+    until [ "$(sql "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'pgbench'")" = 0 ]; do
+        sleep 0.1
+    done
+}
+
 start_load() {
     as_postgres pgbench -n -c 3 -T 600 -h "$root" -U postgres shop >/dev/null 2>&1 &
     load=$!
@@ -122,8 +132,7 @@ before_drop=$(sql 'SELECT incr_flush()')
 kept=$(sql 'SELECT string_agg(item || $$ $$ || price, $$, $$ ORDER BY item) FROM prices')
 sql 'DROP TABLE prices'
 wait_for_transactions 100
-kill "$load" && wait "$load" 2>/dev/null || true
-load=
+stop_load
 
 say "5. What is on disk: plain SQL"
 flushed=$(sql 'SELECT incr_flush()')

@@ -36,6 +36,8 @@ pub struct Journal {
     owed_setvals: Vec<Vec<u8>>,
     /// A transaction brought sequence positions since somebody last asked.
     setvals_passed: bool,
+    /// Why the chain ends with what is written now.
+    broken: Option<String>,
     rows: u32,
 }
 
@@ -52,6 +54,7 @@ impl Journal {
             last_sync: Instant::now(),
             owed_setvals: Vec::new(),
             setvals_passed: false,
+            broken: None,
             rows: 0,
         }
     }
@@ -87,6 +90,10 @@ impl Journal {
             } => self.appender.ddl(&command, role, text)?,
             Frame::Role { name, superuser } => self.appender.role(name, superuser)?,
             Frame::Flag(reason) => self.flag(reason)?,
+            Frame::Break(reason) => {
+                self.appender.flag(reason)?;
+                self.broken = Some(String::from_utf8_lossy(reason).into_owned());
+            }
             Frame::Commit => self.commit()?,
         }
         Ok(())
@@ -151,6 +158,14 @@ impl Journal {
         let is_old = settings::rotate_interval()
             .is_some_and(|longest| age.to_std().is_ok_and(|age| age >= longest));
         is_old || self.appender.bytes_in_segment() >= settings::rotate_size()
+    }
+
+    /// Fails once a transaction has broken the chain. What was written up to it stays good.
+    pub fn ensure_whole(&self) -> Result<()> {
+        match &self.broken {
+            Some(reason) => Err(CaptureError::Broken(reason.clone())),
+            None => Ok(()),
+        }
     }
 
     /// Closes the open segment if its age says so; between transactions.

@@ -101,6 +101,7 @@ impl PollReader {
         if let Some(last) = last {
             self.journal.sync()?;
             self.consume(last)?;
+            self.journal.ensure_whole()?;
         } else {
             self.read = flushed;
         }

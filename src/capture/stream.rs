@@ -172,7 +172,7 @@ impl StreamReader {
     fn sync_and_confirm(&mut self) -> Result<()> {
         let durable = self.journal.borrow_mut().sync()?;
         self.decoder.confirm(durable.0);
-        Ok(())
+        self.journal.borrow().ensure_whole()
     }
 
     /// Nothing was written for a while: a position comment lets the slot move all the same.

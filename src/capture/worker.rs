@@ -77,7 +77,6 @@ fn capture(database: pg_sys::Oid) -> Result<()> {
             torn.why
         );
     }
-    let last = appender.last_lsn();
     let journal = Journal::new(database, appender);
     status::publish_latch(database, server::my_latch());
     let result = match settings::reader() {
@@ -88,6 +87,7 @@ fn capture(database: pg_sys::Oid) -> Result<()> {
         }
     };
     if let Err(CaptureError::Broken(reason)) = &result {
+        let last = chain.last_lsn()?;
         chain.end(reason, last)?;
     }
     result

@@ -38,6 +38,8 @@ pub enum Frame<'a> {
     },
     /// Something that could not be carried faithfully.
     Flag(&'a [u8]),
+    /// The chain breaks with this transaction, and why.
+    Break(&'a [u8]),
     Commit,
 }
 
@@ -80,6 +82,7 @@ pub fn parse(row: &[u8]) -> Result<Frame<'_>, UnknownFrame> {
         b'D' => parse_ddl(payload),
         b'R' => parse_role(payload),
         b'F' => Some(Frame::Flag(payload)),
+        b'X' => Some(Frame::Break(payload)),
         b'C' => Some(Frame::Commit),
         _ => None,
     };

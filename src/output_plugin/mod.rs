@@ -167,6 +167,29 @@ impl Plugin {
         );
     }
 
+    /// Writes that something went past the record in this transaction: the chain breaks here.
+    pub fn chain_break(
+        &mut self,
+        transaction: Transaction,
+        reason: &[u8],
+        target: &mut dyn RowTarget,
+    ) {
+        if !self.options.framing {
+            return;
+        }
+        let mut writer = Writer {
+            options: self.options,
+            line: &mut self.line,
+            state: &mut self.state,
+            transaction,
+            target,
+        };
+        writer.release_held();
+        writer.start_line(b'X');
+        writer.line.sql.extend_from_slice(reason);
+        writer.send_line();
+    }
+
     /// The name to TRUNCATE; ONLY is an error for a partitioned table, which has no rows itself.
     fn truncated_name(&mut self, table: OpenRelation) -> Option<Vec<u8>> {
         if table.kind() == b'p' {

@@ -94,8 +94,8 @@ pub fn relation_of_file(locator: Locator) -> Option<pg_sys::Oid> {
     Some(oid).filter(|oid| *oid != pg_sys::InvalidOid)
 }
 
-/// Writes a non-transactional logical message; returns the end of its record, not yet flushed.
-pub fn log_message(prefix: &std::ffi::CStr, message: &[u8]) -> u64 {
+/// Writes a logical message; returns the end of its record, not yet flushed.
+pub fn log_message(prefix: &std::ffi::CStr, message: &[u8], is_transactional: bool) -> u64 {
     // SAFETY: both are valid for the call, which copies them; the closure owns nothing.
     unsafe {
         pg_guard_ffi_boundary(|| {
@@ -103,7 +103,7 @@ pub fn log_message(prefix: &std::ffi::CStr, message: &[u8]) -> u64 {
                 prefix.as_ptr(),
                 message.as_ptr().cast(),
                 message.len(),
-                false,
+                is_transactional,
                 #[cfg(not(any(feature = "pg15", feature = "pg16")))]
                 false,
             )

@@ -12,7 +12,7 @@ use pgrx::prelude::*;
 
 use super::relation::OpenRelation;
 use super::value::{in_context, MemoryContextOwner, Row};
-use super::{compat, invalidation, session, xid};
+use super::{compat, invalidation, server, session, xid};
 use crate::output_plugin::options::Options;
 use crate::output_plugin::{Change, Plugin, RowTarget, Transaction, Truncate};
 
@@ -78,6 +78,7 @@ pub unsafe extern "C-unwind" fn _PG_output_plugin_init(
     callbacks.change_cb = Some(change);
     callbacks.truncate_cb = Some(truncate);
     callbacks.commit_cb = Some(commit);
+    callbacks.message_cb = Some(message);
 }
 
 #[pg_guard]
@@ -232,6 +233,34 @@ unsafe extern "C-unwind" fn commit(
 
 fn begun(transaction: Option<Transaction>) -> Transaction {
     transaction.unwrap_or_else(|| error!("a change came outside a transaction"))
+}
+
+/// A logical message: one that `server::emit_chain_break` wrote into a transaction breaks the chain;
+/// all others are not ours to carry.
+#[pg_guard]
+unsafe extern "C-unwind" fn message(
+    ctx: *mut pg_sys::LogicalDecodingContext,
+    _txn: *mut pg_sys::ReorderBufferTXN,
+    _lsn: pg_sys::XLogRecPtr,
+    is_transactional: bool,
+    prefix: *const std::ffi::c_char,
+    size: pg_sys::Size,
+    message: *const std::ffi::c_char,
+) {
+    // SAFETY: PostgreSQL passes a NUL-terminated prefix and `size` bytes of message; `startup` has
+    // set the session.
+    unsafe {
+        if !is_transactional || CStr::from_ptr(prefix) != server::CHAIN_BREAK_PREFIX {
+            return;
+        }
+        let reason = std::slice::from_raw_parts(message.cast::<u8>(), size);
+        let Session {
+            plugin,
+            transaction,
+            ..
+        } = session(ctx);
+        plugin.chain_break(begun(*transaction), reason, &mut Target(ctx));
+    }
 }
 
 /// # Safety

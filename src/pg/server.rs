@@ -105,10 +105,19 @@ pub fn wal_flush_lsn() -> u64 {
 /// Writes and flushes a WAL record that nobody reads; returns its end, which is the end of a record
 /// for sure (a flush position may lie inside one).
 pub fn emit_position_mark() -> u64 {
-    let lsn = super::declared::log_message(c"pg_incrbackup", b"position");
+    let lsn = super::declared::log_message(c"pg_incrbackup", b"position", false);
     // SAFETY: the record has been inserted.
     unsafe { pg_sys::XLogFlush(lsn) }
     lsn
+}
+
+/// Prefix of the logical messages that break a chain.
+pub const CHAIN_BREAK_PREFIX: &std::ffi::CStr = c"pg_incrbackup chain break";
+
+/// Leaves in this transaction's WAL that something went past the record. The capture worker ends the
+/// chain when the transaction has committed, also after a crash; a rollback takes it back.
+pub fn emit_chain_break(reason: &str) {
+    super::declared::log_message(CHAIN_BREAK_PREFIX, reason.as_bytes(), true);
 }
 
 /// Reads the configuration files again, as SIGHUP asks for.

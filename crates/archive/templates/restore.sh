@@ -1,0 +1,688 @@
+#!/bin/sh
+# restore.sh - turns this directory of SQL back into a PostgreSQL database.
+#
+# Needs sh, psql, awk, sha256sum and the usual small tools; gzip or zstd for compressed files, and
+# pg_restore for a base in directory format. Nothing of pg_incrbackup is needed. README.txt beside
+# this file tells what the files are and how to restore without this program.
+#
+# What it does, in this order (each step is a section below):
+#   1. reads the command line
+#   2. finds the target's server
+#   3. chooses a chain, a base backup and the segments that lead from it to the wished point, and
+#      checks checksums and continuity of all of them, before anything is touched
+#   4. creates the target database, or makes sure that it is empty; creates missing roles
+#   5. loads the base
+#   6. replays every transaction that the base does not contain, in commit order
+#
+# Two rules carry it. A base names the snapshot it was dumped under (xmin:xmax:xip); a transaction
+# that this snapshot sees is in the dump and is skipped, every other one is applied. And whatever
+# passes on its way to psql keeps its line number, so that an error names the segment's own line.
+
+set -eu
+LC_ALL=C                        # bytes are bytes, whatever encoding the database has
+export LC_ALL
+unset PGCLIENTENCODING PGDATABASE
+umask 077
+
+usage() {
+    cat <<'USAGE'
+usage: sh restore.sh --target CONNINFO [options]
+
+  --target CONNINFO   the database to make, as a libpq connection string or URI, for example
+                      "host=/tmp dbname=shop_restored". It is created where it is missing and must
+                      be empty otherwise. Connect as a superuser; passwords come from ~/.pgpass.
+  --until-time T      up to the last transaction whose commit time is not after T. Any timestamp that
+                      the target's server understands; UTC unless T names a zone
+  --until-lsn L       up to commit LSN L, inclusive
+  --until-xid X       up to and including transaction X
+  --chain N           from chain-N (default: the newest that has a base)
+  --base NAME         from this base (default: the newest that is not after the wished point)
+  --globals           also run the base's globals.sql: roles with passwords, memberships, settings
+  --dry-run           choose and check only; the target is not touched
+  --help              this text
+
+Exit status: 0 when everything up to the wished point was applied, 1 when not, 2 for wrong use.
+USAGE
+}
+
+say() { printf '%s\n' "$*"; }
+warn() { printf 'restore.sh: %s\n' "$*" >&2; }
+die() { warn "$*"; exit 1; }
+wrong_use() { warn "$*"; usage >&2; exit 2; }
+
+# ---- 1. Command line ------------------------------------------------------------------------------
+
+target='' until_time='' until_lsn='' until_xid='' chain='' base='' globals=no dry_run=no
+
+while [ $# -gt 0 ]; do
+    case $1 in
+    --globals) globals=yes; shift; continue ;;
+    --dry-run) dry_run=yes; shift; continue ;;
+    --help | -h) usage; exit 0 ;;
+    --*=*) option=${1%%=*} value=${1#*=}; shift ;;
+    --*) option=$1; [ $# -ge 2 ] || wrong_use "$1 needs a value"; value=$2; shift 2 ;;
+    *) wrong_use "unknown argument: $1" ;;
+    esac
+    [ -n "$value" ] || wrong_use "$option needs a value"
+    case $option in
+    --target) target=$value ;;
+    --until-time) until_time=$value ;;
+    --until-lsn) until_lsn=$value ;;
+    --until-xid) until_xid=$value ;;
+    --chain) chain=${value#chain-} ;;
+    --base) base=${value%/} base=${base##*/} ;;
+    *) wrong_use "unknown option: $option" ;;
+    esac
+done
+
+[ -n "$target" ] || [ $dry_run = yes ] || wrong_use "--target is missing"
+case ${until_time:+t}${until_lsn:+l}${until_xid:+x} in
+??*) wrong_use "only one of --until-time, --until-lsn and --until-xid can be given" ;;
+t) [ -n "$target" ] || wrong_use "--until-time needs --target, whose server reads the time" ;;
+esac
+case $until_xid in *[!0-9]*) wrong_use "--until-xid takes a number" ;; esac
+case $chain in *[!0-9]*) wrong_use "--chain takes a number" ;; esac
+for tool in psql awk sha256sum; do
+    command -v $tool >/dev/null || die "$tool is not installed or not in PATH"
+done
+
+here=$(cd "$(dirname "$0")" && pwd)
+work=$(mktemp -d "${TMPDIR:-/tmp}/restore.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+trap 'exit 130' INT TERM HUP
+
+# ---- Awk programs, used below ---------------------------------------------------------------------
+
+# Values. An LSN is compared as text, "L" and 16 hex digits, so that awk never takes it for a number.
+awk_values='
+    function pad(hex) { return substr("00000000", length(hex) + 1) toupper(hex) }
+    function lsn16(text,  part) {
+        if (text !~ /^[0-9A-Fa-f]+\/[0-9A-Fa-f]+$/) return ""
+        split(text, part, "/")
+        return "L" pad(part[1]) pad(part[2])
+    }
+    function shown(lsn,  high, low) {
+        high = substr(lsn, 2, 8); low = substr(lsn, 10)
+        sub(/^0*/, "", high); sub(/^0*/, "", low)
+        return (high == "" ? "0" : high) "/" (low == "" ? "0" : low)
+    }
+    function value(name,  at, rest) {           # of name=... in the structural comment in $0
+        at = index($0, " " name "=")
+        if (!at) return ""
+        rest = substr($0, at + length(name) + 2)
+        sub(/ .*/, "", rest)
+        return rest
+    }
+    function or_none(text) { return text == "" ? "none" : text }
+    function encode(text,  i, c, out) {         # percent-encoding, as in the comments
+        if (!("a" in code)) for (i = 1; i < 256; i++) code[sprintf("%c", i)] = i
+        for (i = 1; i <= length(text); i++) {
+            c = substr(text, i, 1)
+            out = out (c ~ /[A-Za-z0-9._:\/+-]/ ? c : sprintf("%%%02X", code[c]))
+        }
+        return out
+    }
+    function digit(hex) { return index("0123456789ABCDEF", toupper(hex)) - 1 }
+    function decode(text,  i, c, out) {
+        for (i = 1; i <= length(text); i++) {
+            c = substr(text, i, 1)
+            if (c == "%") {
+                c = sprintf("%c", digit(substr(text, i + 1, 1)) * 16 + digit(substr(text, i + 2, 1)))
+                i += 2
+            }
+            out = out c
+        }
+        return out
+    }
+    function doubled(text, mark) { gsub(mark, mark mark, text); return text }
+    function literal(text) { return "\047" doubled(text, "\047") "\047" }
+    function ident(text) { return "\"" doubled(text, "\"") "\"" }
+'
+
+# Walks over a segment, line by line: sets part to what the line is, and kind for a structural one.
+# Structural lines carry the random key of their segment; what stands in the lines of a DDL block or
+# in a COPY block is content, whatever it looks like.
+awk_walk='
+    function walk() {
+        kind = ""
+        if (ddl_lines > 0) { ddl_lines--; part = "ddl"; return }
+        if (in_copy) { in_copy = ($0 != "\\."); part = "row"; return }
+        if (NR == 2) mark = substr($0, 1, 21)           # "-- @" KEY " "
+        if (NR >= 2 && substr($0, 1, 21) == mark) {
+            part = "comment"
+            kind = substr($0, 22)
+            sub(/ .*/, "", kind)
+            if (kind == "transaction" || kind == "sequences") block = kind
+            if (kind == "ddl") ddl_lines = value("lines") + 0
+        } else if (block == "") part = "setting"
+        else if ($0 == "BEGIN;") part = "begin"
+        else if ($0 == "COMMIT;") part = "commit"
+        else {
+            in_copy = (substr($0, 1, 5) == "COPY " && substr($0, length($0) - 11) == " FROM stdin;")
+            part = in_copy ? "copy" : "statement"
+        }
+    }
+'
+
+# Sums up a segment as far as it is complete; appends the roles that its DDL needs to a file.
+awk_scan='
+    NR == 1 && $0 != "-- pg_incrbackup segment format=1" { exit }
+    {
+        walk()
+        if (kind == "header") {
+            start = end = lsn16(value("start_lsn")); next_xid = value("next_xid")
+            previous = value("previous"); previous_sha256 = value("previous_sha256")
+        } else if (kind == "transaction") {
+            xid = value("xid"); lsn = lsn16(value("commit_lsn")); time = value("commit_time")
+        } else if (kind == "position" && value("at") ~ /Z$/) { complete = NR; end = lsn16(value("lsn")) }
+        else if (kind == "ddl" && value("role") != "") print value("role"), "unknown" >> roles
+        else if (kind == "role") print value("name"), value("superuser") >> roles
+        else if (kind == "footer") { footer = lsn16(value("end_lsn")) " " value("transactions") }
+        else if (part == "setting" && substr($0, 1, 12) == "\\unrestrict ") {
+            complete = NR
+            closed = (footer == end " " (transactions + 0))
+        } else if (part == "commit") {
+            complete = NR
+            if (block == "transaction") {
+                transactions++
+                end = lsn
+                if (time == "none") timeless = 1
+                if (until_time != "" && time <= until_time) { reached = lsn; beyond = "" }
+                else if (beyond == "") beyond = lsn
+                if (xid == until_xid) found = lsn
+            }
+            block = ""
+        }
+    }
+    END {
+        print or_none(start), or_none(end), or_none(next_xid), or_none(previous), \
+            or_none(previous_sha256), complete + 0, closed + 0, transactions + 0, \
+            or_none(reached), or_none(beyond), or_none(found), timeless + 0
+    }
+'
+
+# What psql gets of a segment: blank lines for what is skipped; UPDATE and DELETE so that they fail
+# unless they hit exactly one row; around DDL what keeps triggers quiet (section 6).
+awk_replay='
+    function sees(xid) {                        # is the transaction in the base?
+        xid += 0
+        return xid < xmin || (xid < xmax && !index("," xip ",", "," xid ","))
+    }
+    function put(line) {
+        if (!on) line = ""
+        else if (pending != "") { line = pending " " line; pending = "" }
+        print line
+    }
+    function exactly_one(line) {
+        return "WITH hit AS (" substr(line, 1, length(line) - 1) " RETURNING 1)" \
+            " SELECT CASE count(*) WHEN 1 THEN 1 ELSE CAST(\047" substr(line, 1, 6) \
+            " hit \047 || count(*) || \047 rows, not exactly one\047 AS integer) END FROM hit;"
+    }
+    function put_ddl(  i, loud) {               # a DDL block is held until its last line is there
+        for (i = 1; i < held; i++) if (tolower(line[i]) ~ /trigger|rule|partition/) loud = "LOUD_TABLE"
+        if (line[0] ~ /EVENT%20TRIGGER/) loud = "LOUD_EVENT"
+        if (loud != "") line[0] = ENVIRON[loud] " " line[0]
+        for (i = 0; i < held; i++) put(line[i])
+        held = 0
+        if (on) pending = ENVIRON["QUIET"]
+    }
+    BEGIN { on = 1 }
+    NR > complete { exit }
+    {
+        walk()
+        if (kind == "transaction") {
+            lsn = lsn16(value("commit_lsn")); time = value("commit_time"); flags = 0
+            in_base = sees(value("xid")); on = (lsn <= upto && !in_base)
+        } else if (kind == "sequences") { lsn = lsn16(value("lsn")); on = (lsn > base_lsn && lsn <= upto) }
+        else if (kind == "flag") flags++
+        if (kind == "ddl" || part == "ddl") { line[held++] = $0; if (!ddl_lines) put_ddl() }
+        else if (on && part == "statement" && /^(UPDATE|DELETE) /) put(exactly_one($0))
+        else put($0)
+        if (part == "commit") {
+            if (on && block == "sequences") sequences++
+            else if (on) { applied++; last_lsn = lsn; last_time = time; flagged += flags }
+            else if (block == "transaction" && lsn <= upto) skipped++
+            block = ""
+            on = 1
+        }
+    }
+    END {
+        if (NR >= complete) print applied + 0, skipped + 0, sequences + 0, flagged + 0, \
+            or_none(last_lsn), or_none(last_time) >> counts
+    }
+'
+
+# The name of the database in a connection string, by the rules of libpq; followed by an x, because
+# the shell would eat a newline at its end.
+awk_dbname='
+    function blank(c) { return c == "" || c ~ /[ \t\n\r\f\v]/ }
+    function word(  c, quote, out) {            # a keyword or a value, from position i on
+        while (i <= length(conn) && blank(substr(conn, i, 1))) i++
+        if (substr(conn, i, 1) == "\047") { quote = 1; i++ }
+        for (; i <= length(conn); i++) {
+            c = substr(conn, i, 1)
+            if (quote ? c == "\047" : blank(c) || (c == "=" && !in_value)) break
+            if (c == "\\" && in_value) c = substr(conn, ++i, 1)
+            out = out c
+        }
+        if (quote) i++
+        return out
+    }
+    BEGIN {
+        conn = ENVIRON["TARGET"]
+        if (conn ~ /^postgres(ql)?:\/\//) {
+            sub(/^[a-z]+:\/\//, "", conn)
+            count = split(conn, part, /[?&]/)
+            if (index(part[1], "/")) name = decode(substr(part[1], index(part[1], "/") + 1))
+            for (i = 2; i <= count; i++)
+                if (index(part[i], "dbname=") == 1) name = decode(substr(part[i], 8))
+        } else if (!index(conn, "=")) name = conn
+        else for (i = 1; i <= length(conn);) {
+            in_value = 0
+            key = word()
+            while (i <= length(conn) && substr(conn, i, 1) != "=") i++
+            i++
+            in_value = 1
+            found = word()
+            if (key == "dbname") name = found
+        }
+        printf "%sx", name
+    }
+'
+
+# ---- 2. The server ---------------------------------------------------------------------------------
+
+sql() { psql -X -q -A -t -w -v ON_ERROR_STOP=1 "$@"; }
+
+beside() {      # DATABASE -> the connection string of another database of the target's server
+    case $target in
+    postgres://*\?* | postgresql://*\?*) say "$target&dbname=$1" ;;
+    postgres://* | postgresql://*) say "$target?dbname=$1" ;;
+    *=*) say "$target dbname=$1" ;;
+    *) say "dbname=$1" ;;
+    esac
+}
+
+if [ -n "$target" ]; then
+    dbname=$(TARGET=$target awk "$awk_values$awk_dbname")
+    dbname=${dbname%x}
+    [ -n "$dbname" ] || wrong_use "--target does not name a database (dbname=...)"
+    exists=no server=''
+    if sql -d "$target" -c 'SELECT 1' >/dev/null 2>"$work/refusal"; then
+        exists=yes server=$target
+    else
+        for other in postgres template1; do
+            other=$(beside $other)
+            sql -d "$other" -c 'SELECT 1' >/dev/null 2>&1 || continue
+            server=$other
+            break
+        done
+        [ -n "$server" ] || die "can't connect: $(cat "$work/refusal")"
+        there=$(say "SELECT 1 FROM pg_database WHERE datname = :'dbname';" |
+            sql -d "$server" -v dbname="$dbname")
+        [ -z "$there" ] || die "can't connect: $(cat "$work/refusal")"
+    fi
+    version=$(sql -d "$server" -c 'SHOW server_version_num')
+    is_superuser=$(sql -d "$server" -c "SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
+    [ "$is_superuser" = t ] || die "connect as a superuser: replay sets session_replication_role and roles"
+fi
+
+if [ -n "$until_time" ]; then
+    wished=$until_time
+    until_time=$(sql -d "$server" -v wished="$wished" <<'SQL'
+SET TimeZone = 'UTC';
+SELECT to_char(CAST(:'wished' AS timestamptz), 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"');
+SQL
+    ) || die "the server can't read the time $wished"
+    case $until_time in
+    [0-9][0-9][0-9][0-9]-*Z) say "time wished: $until_time" ;;
+    *) die "the time $wished is not in the years 1 to 9999" ;;
+    esac
+fi
+
+# ---- 3. Chain, base, segments ----------------------------------------------------------------------
+
+lsn16() { awk "$awk_values"'BEGIN { print lsn16(ARGV[1]); exit }' "$1"; }
+show() { awk "$awk_values"'BEGIN { print shown(ARGV[1]); exit }' "$1"; }
+is_after() { awk 'BEGIN { exit !(ARGV[1] "" > ARGV[2] "") }' "$1" "$2"; }       # LSNs, or times
+
+metadata() {    # KEY [FILE] -> a flat value of the base's metadata.json; empty for null
+    awk -v key="$1" 'index($0, "  \"" key "\": ") == 1 {
+        found = substr($0, length(key) + 7)
+        sub(/,$/, "", found)
+        if (found == "null") found = ""
+        if (found ~ /^"/) found = substr(found, 2, length(found) - 2)
+        gsub(/\\"/, "\"", found)
+        print found
+        exit }' "${2:-$base_dir/metadata.json}"
+}
+
+text() {        # FILE -> its plain text
+    file=$1
+    [ -e "$file" ] || file=${1%.partial}        # it was closed since we looked
+    case $file in
+    *.gz) gzip -dc <"$file" ;;
+    *.zst) zstd -dcq <"$file" ;;
+    # After a crash of the machine the open segment may end in zeros: it is read up to the first.
+    *.partial) tr '\n\000' '\000\n' <"$file" | head -n 1 | tr '\000' '\n' ;;
+    *) cat "$file" ;;
+    esac
+}
+
+scan() {        # SEGMENT -> start end next_xid previous ... as awk_scan prints them
+    text "$increments/$1" | awk -v until_time="$until_time" -v until_xid="${until_xid:-none}" \
+        -v roles="$work/roles" "$awk_values$awk_walk$awk_scan"
+}
+
+if [ -z "$chain" ]; then
+    for number in $(ls "$here" | sed -n 's/^chain-\([0-9][0-9]*\)$/\1/p' | sort -n); do
+        if ls "$here/chain-$number/base" | grep -q 'Z$'; then chain=$number; fi
+    done
+    [ -n "$chain" ] || die "no chain in $here has a finished base"
+fi
+chain_dir=$here/chain-$chain
+increments=$chain_dir/incremental
+[ -f "$chain_dir/chain.json" ] || die "there is no chain-$chain in $here"
+
+# All segments, in replay order.
+ls "$increments" | awk '/^[0-9A-F]+-[0-9TZ]+\.sql(\.gz|\.zst|\.partial)?$/ {
+    stem = $0; sub(/\.sql.*/, "", stem); if (!(stem in seen)) print; seen[stem] = 1 }' >"$work/all"
+
+# The wished point as a commit LSN; "Lz" is after all. A wished time becomes one further below.
+upto=Lz
+if [ -n "$until_lsn" ]; then
+    upto=$(lsn16 "$until_lsn")
+    [ -n "$upto" ] || wrong_use "--until-lsn takes an LSN, like 16/B374D848"
+elif [ -n "$until_xid" ]; then
+    upto=none
+    while [ $upto = none ] && read -r name; do upto=$(scan "$name" | awk '{ print $11 }'); done <"$work/all"
+    [ $upto != none ] || die "transaction $until_xid is not in the segments of chain-$chain"
+    rm -f "$work/roles"
+fi
+
+# The base: the newest that is not after the wished point.
+base_dir=''
+for name in $(ls "$chain_dir/base" | grep "^${base:-[0-9A-F]*-[0-9TZ]*Z}\$"); do
+    file=$chain_dir/base/$name/metadata.json
+    if is_after "$(lsn16 "$(metadata lsn "$file")")" "$upto"; then continue; fi
+    if [ -n "$until_time" ] && is_after "$(metadata taken_at "$file")" "$until_time"; then continue; fi
+    base_dir=$chain_dir/base/$name
+done
+[ -n "$base_dir" ] || die "chain-$chain has no base${base:+ $base} at or before the wished point"
+base_lsn=$(lsn16 "$(metadata lsn)")
+snapshot=$(metadata snapshot)
+xmin=${snapshot%%:*} xmax=${snapshot#*:} xip=${snapshot##*:} xmax=${xmax%%:*}
+[ -n "$base_lsn" ] && [ -n "$xmin" ] && [ -n "$xmax" ] || die "$base_dir/metadata.json is damaged"
+
+listed() {      # FILE -> its sha256 in the manifest, if it has a line there
+    [ ! -f "$chain_dir/manifest.jsonl" ] || sed -n "s|.*\"file\":\"$1\".*,\"sha256\":\"\([0-9a-f]*\)\".*|\1|p" \
+        "$chain_dir/manifest.jsonl" | tail -n 1
+}
+sha256() { sha256sum | cut -d ' ' -f 1; }
+
+say "base: chain-$chain/base/${base_dir##*/} (snapshot $snapshot)"
+(cd "$base_dir" && sha256sum --check --strict --quiet SHA256SUMS) >&2 || die "the base is damaged"
+listed_sha256=$(listed "base/${base_dir##*/}")
+[ "${listed_sha256:-$(sha256 <"$base_dir/SHA256SUMS")}" = "$(sha256 <"$base_dir/SHA256SUMS")" ] ||
+    die "the base's SHA256SUMS is not the one in the manifest"
+
+# The first segment: the last one that was opened before any transaction from the snapshot's xmin on
+# was written; the chain's first where none is that old.
+first=''
+while read -r name; do
+    next_xid=$(text "$increments/$name" | sed -n '2{s/.* next_xid=\([0-9]*\) .*/\1/p;q;}')
+    [ -n "$next_xid" ] || break
+    if [ -z "$first" ] || [ "$next_xid" -le "$xmin" ]; then first=$name; else break; fi
+done <"$work/all"
+
+: >"$work/use"; : >>"$work/roles"
+before='' end='' sha256='' reached='' beyond=none total=0
+while read -r name; do
+    [ -n "$before" ] || [ "$name" = "$first" ] || continue
+    stem=${name%%.sql*}.sql
+    facts=$(scan "$name")
+    [ -z "$before" ] || previous_end=$end
+    read -r start end next_xid previous previous_sha256 complete closed count \
+        reached_here beyond_here found timeless <<FACTS
+$facts
+FACTS
+    if [ "$start" = none ]; then
+        case $name in *.partial) break ;; esac              # torn before its first transaction
+        die "$name is damaged"
+    fi
+    [ "$start" = "L${name%%-*}" ] || die "$name does not start where its name says"
+    if [ -n "$before" ]; then
+        [ "$start" = "$previous_end" ] || die "$name starts at $(show $start), $before ends at $(show $previous_end)"
+        [ "$previous $previous_sha256" = "$before $sha256" ] || die "$before is damaged, or not the segment before $name"
+    elif [ "$next_xid" -gt "$xmin" ] && [ "$previous" != none ]; then
+        die "segments before $name are gone that the base needs"
+    fi
+    case $name in
+    *.partial) sha256='' ;;
+    *)  [ "$closed" = 1 ] || die "$name is damaged: its footer does not say what it holds"
+        sha256=$(text "$increments/$name" | sha256)
+        listed_sha256=$(listed "incremental/$stem")
+        [ "${listed_sha256:-$sha256}" = "$sha256" ] || die "$name is damaged: its checksum is not the manifest's" ;;
+    esac
+    [ -z "$until_time" ] || [ "$timeless" = 0 ] || die "$name has transactions without a commit time: use --until-lsn"
+    if [ "$reached_here" != none ]; then reached=$reached_here beyond=$beyond_here; fi
+    [ "$beyond" != none ] || beyond=$beyond_here
+    before=$stem
+    total=$((total + count))
+    # A segment that starts at the wished point or later only closes the chain of checksums.
+    if is_after "$upto" "$start"; then say "$name $complete" >>"$work/use"; else break; fi
+done <"$work/all"
+
+if [ -n "$until_time" ]; then
+    upto=${reached:-L0}
+    [ "$beyond" = none ] || is_after "$beyond" "$base_lsn" ||
+        die "the base contains transactions of a later commit time: use an older --base"
+elif [ $upto != Lz ] && is_after "$upto" "${end:-none}"; then
+    die "the archive ends at $(show "$end"), before the wished point"
+fi
+files=$(awk 'END { print NR }' "$work/use")
+say "segments: $files from ${first:-none}, $total transactions"
+
+if [ $dry_run = yes ]; then say "dry run: nothing was touched"; exit 0; fi
+
+# ---- 4. Target database and roles ------------------------------------------------------------------
+
+if [ $exists = no ]; then
+    case $(metadata locale_provider) in
+    icu) locale="LOCALE_PROVIDER icu ICU_LOCALE :'locale'"
+        [ -z "$(metadata icu_rules)" ] || locale="$locale ICU_RULES :'rules'" ;;
+    builtin) locale="LOCALE_PROVIDER builtin BUILTIN_LOCALE :'locale'" ;;
+    *) locale='LOCALE_PROVIDER libc' ;;
+    esac
+    say "CREATE DATABASE :\"dbname\" TEMPLATE template0 ENCODING :'encoding'
+         LC_COLLATE :'collate' LC_CTYPE :'ctype' $locale;" |
+        sql -d "$server" -v dbname="$dbname" -v encoding="$(metadata encoding)" \
+            -v collate="$(metadata lc_collate)" -v ctype="$(metadata lc_ctype)" \
+            -v locale="$(metadata locale)" -v rules="$(metadata icu_rules)" ||
+        die "can't create the database; an empty one that you made with other locales is taken too"
+    say "created database $dbname"
+else
+    found=$(sql -d "$target" <<'SQL'
+SELECT count(*) FROM (
+    SELECT 'pg_class'::regclass, oid FROM pg_class WHERE relnamespace::regnamespace::text !~ '^pg_'
+    UNION ALL SELECT 'pg_namespace'::regclass, oid FROM pg_namespace WHERE nspname !~ '^pg_'
+    UNION ALL SELECT 'pg_proc'::regclass, oid FROM pg_proc
+    UNION ALL SELECT 'pg_type'::regclass, oid FROM pg_type WHERE typnamespace::regnamespace::text !~ '^pg_'
+    UNION ALL SELECT 'pg_operator'::regclass, oid FROM pg_operator
+    UNION ALL SELECT 'pg_extension'::regclass, oid FROM pg_extension WHERE extname <> 'plpgsql'
+    UNION ALL SELECT 'pg_event_trigger'::regclass, oid FROM pg_event_trigger
+    UNION ALL SELECT 'pg_publication'::regclass, oid FROM pg_publication
+    UNION ALL SELECT 'pg_foreign_data_wrapper'::regclass, oid FROM pg_foreign_data_wrapper
+    UNION ALL SELECT 'pg_largeobject_metadata'::regclass, oid FROM pg_largeobject_metadata
+) AS present (class, id)
+WHERE id >= 16384 AND NOT EXISTS (SELECT FROM pg_depend, pg_extension AS e
+    WHERE classid = class AND objid = id AND deptype = 'e' AND refobjid = e.oid AND extname = 'plpgsql');
+SQL
+    )
+    [ "$found" = 0 ] || die "the target database is not empty: it has $found objects"
+fi
+
+# Which roles the base and the segments need, whether they were superusers, who was a member of whom.
+awk_roles='
+    function name(  c, out) {                   # takes an identifier off the front of rest
+        if (substr(rest, 1, 1) != "\"") {
+            match(rest, /^[^ ;]+/)
+            out = substr(rest, 1, RLENGTH)
+            rest = substr(rest, RLENGTH + 1)
+            return encode(out)
+        }
+        while ((rest = substr(rest, 2)) != "") {
+            c = substr(rest, 1, 1)
+            if (c == "\"") { rest = substr(rest, 2); if (substr(rest, 1, 1) != "\"") break }
+            out = out c
+        }
+        return encode(out)
+    }
+    FILENAME ~ /globals.sql$/ {
+        if (/^CREATE ROLE /) { rest = substr($0, 13); cluster[name()] = 1 }
+        if (/^ALTER ROLE .* WITH SUPERUSER /) { rest = substr($0, 12); superuser[name()] = 1 }
+        if (/^GRANT .* TO /) { rest = substr($0, 7); a = name(); rest = substr(rest, 5); member[a " " name()] = 1 }
+    }
+    FILENAME ~ /metadata.json$/ {
+        if (/^  "roles": \[/) in_list = 1
+        else if (/^  \]/) in_list = 0
+        else if (in_list) {
+            gsub(/^ *"|",?$/, ""); gsub(/\\"/, "\""); gsub(/\\\\/, "\\")
+            needed[encode($0)] = 1; known = 1
+        }
+    }
+    FILENAME ~ /roles$/ { needed[$1] = 1; if ($2 == "on") superuser[$1] = 1 }
+    END {
+        if (!known || globals == "yes") for (role in cluster) needed[role] = 1
+        for (role in needed) if (role !~ /^(pg_.*|public|none)?$/)
+            print "(" literal(role) ", " literal(decode(role)) ", " literal(role in superuser ? " SUPERUSER" : "") ")"
+        for (pair in member) print pair >> members
+    }
+'
+globals_sql=$base_dir/globals.sql
+[ -f "$globals_sql" ] || { globals_sql=$work/globals.sql; : >"$globals_sql"; }
+: >"$work/members"
+awk -v globals=$globals -v members="$work/members" "$awk_values$awk_roles" \
+    "$globals_sql" "$base_dir/metadata.json" "$work/roles" | sed '$!s/$/,/' >"$work/values"
+encoding="SET client_encoding = '$(metadata encoding)';"
+: >"$work/missing"
+[ ! -s "$work/values" ] || sql -d "$target" >"$work/missing" <<SQL
+$encoding
+SELECT encoded || superuser FROM (VALUES $(cat "$work/values")) AS needed (encoded, role, superuser)
+WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role) ORDER BY 1;
+SQL
+awk "$awk_values"'
+    FILENAME ~ /missing$/ { print "CREATE ROLE " ident(decode($1)) " NOLOGIN " $2 ";"; made[$1] = 1 }
+    FILENAME ~ /members$/ && ($1 in made) && ($2 in made) { print "GRANT " ident(decode($1)) " TO " ident(decode($2)) ";" }
+' "$work/missing" "$work/members" >"$work/roles.sql"
+{ say "$encoding"; cat "$work/roles.sql"; } | sql -d "$target" || die "can't create the missing roles"
+sed -n 's/^CREATE ROLE \(.*\);$/created role \1/p' "$work/roles.sql"
+
+if [ $globals = yes ]; then         # 42710: it exists already; 0...: notices and warnings
+    sql -d "$target" -o /dev/null -v ON_ERROR_STOP=0 -v VERBOSITY=sqlstate -f "$globals_sql" 2>"$work/errors"
+    if grep -v ' \(42710\|0[01]...\)$' "$work/errors" >&2; then die "globals.sql could not be run completely"; fi
+    say "ran globals.sql"
+fi
+
+# ---- 5. Base ---------------------------------------------------------------------------------------
+
+# What the database itself sets must not disturb us, nor triggers on login (17 and later).
+PGOPTIONS="${PGOPTIONS:-} -c default_transaction_read_only=off -c session_replication_role=replica"
+[ "$version" -lt 170000 ] || PGOPTIONS="$PGOPTIONS -c event_triggers=off"
+export PGOPTIONS
+
+stopped() {     # WHERE: what psql said, then the end
+    sed "s|^psql:<stdin>:|$1:|" "$work/errors" >&2
+    die "stopped; database $dbname is incomplete: drop it before trying again"
+}
+
+dump=$base_dir/$(metadata dump)
+say "loading ${dump##*/}"
+if [ -d "$dump" ]; then
+    pg_restore -w --exit-on-error -d "$target" "$dump" 2>"$work/errors" || stopped dump
+else
+    text "$dump" | sql -d "$target" -o /dev/null -f - 2>"$work/errors" || stopped "${dump##*/}"
+fi
+[ ! -f "$base_dir/database.sql" ] || sql -d "$target" -o /dev/null -v dbname="$dbname" \
+    -f - <"$base_dir/database.sql" 2>"$work/errors" || stopped database.sql
+
+# ---- 6. Replay -------------------------------------------------------------------------------------
+
+# Under session_replication_role = replica only triggers and rules that were set to fire ALWAYS or in
+# REPLICA mode still fire. What they did at the source stands in the segments, so they must be quiet:
+# they are set to fire normally, that is not now, and their true state is noted in a setting of the
+# session. DDL may make new ones, therefore quiet again after each DDL block. DDL that may look at the
+# state (ENABLE TRIGGER, a partition that takes over triggers) must find the true one: loud before it.
+# And loud at the end. Event triggers go first and come back last: ALTER TABLE would fire them.
+firing='(SELECT $$event$$ AS kind, oid AS id, evtenabled AS state,
+        pg_catalog.format($$ALTER EVENT TRIGGER %I ENABLE %%s$$, evtname) AS command
+    FROM pg_catalog.pg_event_trigger
+    UNION ALL SELECT $$rule$$, oid, ev_enabled,
+        pg_catalog.format($$ALTER TABLE ONLY %s ENABLE %%s RULE %I$$, ev_class::pg_catalog.regclass, rulename)
+    FROM pg_catalog.pg_rewrite
+    UNION ALL SELECT $$trigger$$, oid, tgenabled,
+        pg_catalog.format($$ALTER TABLE ONLY %s ENABLE %%s TRIGGER %I$$, tgrelid::pg_catalog.regclass, tgname)
+    FROM pg_catalog.pg_trigger) AS firing'
+quiet='DO $quiet$ DECLARE r record; BEGIN
+    FOR r IN SELECT * FROM FIRING WHERE state IN ($$A$$, $$R$$) ORDER BY kind, id LOOP
+        EXECUTE pg_catalog.format(r.command, $$$$);
+        PERFORM pg_catalog.set_config($$restore_sh.quiet$$, pg_catalog.concat(
+            pg_catalog.current_setting($$restore_sh.quiet$$, true), r.kind, $$:$$, r.id, r.state, $$ $$), false);
+    END LOOP; END $quiet$;'
+loud='DO $loud$ DECLARE r record; noted text := pg_catalog.current_setting($$restore_sh.quiet$$, true); BEGIN
+    FOR r IN SELECT *, pg_catalog.substring(noted, pg_catalog.concat(kind, $$:$$, id, $$([AR]) $$)) AS was
+        FROM FIRING WHERE state = $$O$$ AND kind ~ $$KINDS$$ ORDER BY kind DESC, id LOOP
+        CONTINUE WHEN r.was IS NULL;
+        EXECUTE pg_catalog.format(r.command, CASE r.was WHEN $$A$$ THEN $$ALWAYS$$ ELSE $$REPLICA$$ END);
+    END LOOP;
+    PERFORM pg_catalog.set_config($$restore_sh.quiet$$,
+        pg_catalog.regexp_replace(noted, $$(KINDS):\d+. $$, $$$$, $$g$$), false);
+    END $loud$;'
+one_line() {    # TEXT KINDS
+    say "$1" | awk -v firing="$firing" -v kinds="$2" '{
+        gsub(/FIRING/, firing); gsub(/KINDS/, kinds); gsub(/[ \n]+/, " "); printf "%s", $0 }'
+}
+QUIET=$(one_line "$quiet" '') LOUD_TABLE=$(one_line "$loud" 'rule|trigger') LOUD_EVENT=$(one_line "$loud" event)
+export QUIET LOUD_TABLE LOUD_EVENT
+# psql would put the values of its own variables where a text has :PORT, as in x[1:PORT].
+say '\unset DBNAME \unset USER \unset HOST \unset PORT \unset ENCODING' >"$work/prologue.sql"
+say "$QUIET" >>"$work/prologue.sql"
+one_line "$loud" 'event|rule|trigger' >"$work/epilogue.sql"
+
+feed() {        # all segments, one after the other; "starts" notes where each begins in the stream
+    line=0 number=0
+    while read -r name complete; do
+        number=$((number + 1))
+        say "[$number/$files] $name" >&3
+        say "$line $name" >>"$work/starts"
+        line=$((line + complete))
+        text "$increments/$name" | awk -v complete="$complete" -v upto="$upto" -v base_lsn="$base_lsn" \
+            -v xmin="$xmin" -v xmax="$xmax" -v xip="$xip" -v counts="$work/counts" \
+            "$awk_values$awk_walk$awk_replay" || return
+    done <"$work/use"
+}
+
+: >"$work/counts"; : >"$work/starts"
+exec 3>&1                       # for progress: feed's own output goes to psql
+feed | sql -d "$target" -o /dev/null -f "$work/prologue.sql" -f - -f "$work/epilogue.sql" 2>"$work/errors" || failed=yes
+awk -F : '                      # line numbers of the stream become those of the segments
+    FILENAME ~ /starts$/ { split($0, part, " "); start[++count] = part[1]; name[count] = part[2]; next }
+    /^psql:<stdin>:[0-9]+:/ {
+        for (i = count; i > 1 && start[i] >= $3; i--);
+        sub(/^psql:<stdin>:[0-9]+/, name[i] ":" ($3 - start[i]))
+    }
+    { print }' "$work/starts" "$work/errors" >"$work/messages"
+mv "$work/messages" "$work/errors"
+[ -z "${failed:-}" ] || stopped segment
+cat "$work/errors" >&2
+[ "$(awk 'END { print NR }' "$work/counts")" = "$files" ] || die "a segment could not be read to its end"
+
+awk "$awk_values"'
+    { applied += $1; skipped += $2; sequences += $3; flagged += $4; if ($5 != "none") { lsn = $5; time = $6 } }
+    END {
+        print "applied " applied + 0 " transactions, skipped " skipped + 0 " that the base holds, " \
+            sequences + 0 " sequence positions"
+        if (lsn != "") print "last commit: " shown(lsn) " at " time
+        if (flagged) print "attention: " flagged " places are marked that could not be carried (flag comments)"
+    }' "$work/counts"
+say "done: $dbname is restored; run ANALYZE in it before use"
