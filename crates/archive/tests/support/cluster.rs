@@ -96,7 +96,7 @@ impl Cluster {
         let name = database.replace('"', "\"\"");
         self.psql(
             "postgres",
-            &format!("CREATE DATABASE \"{name}\" TEMPLATE template0 {options}"),
+            format!("CREATE DATABASE \"{name}\" TEMPLATE template0 {options}"),
         );
     }
 
