@@ -5,6 +5,7 @@
 //! returns is decoded anew each time, so one long transaction makes every peek read all WAL since it
 //! began: `stream` does not have that cost.
 
+use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
 use archive::lsn::Lsn;
@@ -114,7 +115,7 @@ impl PollReader {
         let slot = self.slot.clone();
         let options = self.options.clone();
         let (journal, translator) = (&mut self.journal, &mut self.translator);
-        BackgroundWorker::transaction(std::panic::AssertUnwindSafe(|| {
+        BackgroundWorker::transaction(AssertUnwindSafe(|| {
             Spi::connect_mut(|client| {
                 let arguments = [
                     DatumWithOid::from(slot),
@@ -145,12 +146,13 @@ impl PollReader {
 
     /// Moves the slot to `upto`, which is on disk.
     fn consume(&mut self, upto: Lsn) -> Result<()> {
-        let arguments = [
-            DatumWithOid::from(self.slot.clone()),
-            DatumWithOid::from(upto.to_string()),
-            DatumWithOid::from(self.options.clone()),
-        ];
-        BackgroundWorker::transaction(std::panic::AssertUnwindSafe(|| {
+        let (slot, options) = (self.slot.clone(), self.options.clone());
+        BackgroundWorker::transaction(AssertUnwindSafe(|| {
+            let arguments = [
+                DatumWithOid::from(slot),
+                DatumWithOid::from(upto.to_string()),
+                DatumWithOid::from(options),
+            ];
             Spi::get_one_with_args::<i64>(CONSUME, &arguments)
         }))?;
         self.confirmed = upto;
@@ -233,9 +235,8 @@ const CONFIRMED: &str = "SELECT (confirmed_flush_lsn - '0/0')::pg_catalog.int8 \
     FROM pg_catalog.pg_replication_slots WHERE slot_name = $1";
 
 fn confirmed_lsn(slot: &str) -> Result<Lsn> {
-    let arguments = [DatumWithOid::from(slot)];
-    let lsn = BackgroundWorker::transaction(std::panic::AssertUnwindSafe(|| {
-        Spi::get_one_with_args::<i64>(CONFIRMED, &arguments)
-    }))?;
+    let lsn = BackgroundWorker::transaction(|| {
+        Spi::get_one_with_args::<i64>(CONFIRMED, &[DatumWithOid::from(slot)])
+    })?;
     Ok(Lsn(lsn.unwrap_or_default() as u64))
 }

@@ -97,6 +97,17 @@ impl Statement {
         self.command.ends_with(" ROLE")
     }
 
+    /// What the text has beyond `start`, as a statement of its own.
+    pub fn without_start(&self, start: &[u8]) -> Option<Self> {
+        let rest = self.text.strip_prefix(start)?;
+        let separator = |byte: &u8| byte.is_ascii_whitespace() || *byte == b';';
+        let begin = rest.iter().position(|byte| !separator(byte))?;
+        Some(Self {
+            text: rest[begin..].to_vec(),
+            ..self.clone()
+        })
+    }
+
     /// Appends the frame that the statement becomes. For a command about a role, the text is the
     /// role's name.
     pub fn push_frame(&self, out: &mut Vec<u8>) {

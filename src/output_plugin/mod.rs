@@ -65,6 +65,8 @@ struct State {
     begun: bool,
     /// A DDL statement that waits for its last word.
     held: Option<Statement>,
+    /// The last one that was written, in case its last word comes late.
+    released: Option<Statement>,
     /// The CREATE EXTENSION whose script's rows are left out.
     bracket: Option<i64>,
     /// The table into which rows are being inserted, how many in a row, and whether as COPY.
@@ -246,7 +248,7 @@ impl Writer<'_> {
             Change::Insert { new } => self.insert(table, relation, new),
             Change::Update { old, new } => {
                 if !row_sql::can_find(table, *old, true) {
-                    return self.flag(table, "UPDATE");
+                    return self.flag_row(table, "UPDATE");
                 }
                 self.start_line(b'S');
                 match row_sql::push_update(self.line, table, *old, new) {
@@ -260,7 +262,7 @@ impl Writer<'_> {
                 row_sql::push_delete(self.line, table, old);
                 self.send_line();
             }
-            Change::Delete { .. } => self.flag(table, "DELETE"),
+            Change::Delete { .. } => self.flag_row(table, "DELETE"),
         }
     }
 
@@ -348,18 +350,24 @@ impl Writer<'_> {
         self.statement(&row_sql::identity_switch(table, columns, "ALWAYS"));
     }
 
-    /// A change whose row nobody can name. It must not be lost in silence.
-    fn flag(&mut self, table: &TableSql, what: &str) {
-        let name = String::from_utf8_lossy(&table.target).into_owned();
-        let text = format!("{what} on {name} could not be written: no replica identity");
+    /// Something that cannot be carried must not be lost in silence.
+    fn flag(&mut self, text: &str) {
+        let text = text.replace(['\n', '\r'], " ");
         if self.options.framing {
             self.start_line(b'F');
             self.line.sql.extend_from_slice(text.as_bytes());
             self.send_line();
         } else {
-            let text = text.replace(['\n', '\r'], " ");
             self.statement(format!("-- {text}").as_bytes());
         }
+    }
+
+    /// A change whose row nobody can name.
+    fn flag_row(&mut self, table: &TableSql, what: &str) {
+        let name = String::from_utf8_lossy(&table.target).into_owned();
+        self.flag(&format!(
+            "{what} on {name} could not be written: no replica identity"
+        ));
     }
 
     fn insert_statement(&mut self, statement: Statement) {
@@ -378,13 +386,28 @@ impl Writer<'_> {
         if self.state.bracket == Some(statement.id) {
             self.state.bracket = None;
         }
-        if self
-            .state
-            .held
-            .as_ref()
-            .is_some_and(|held| held.id == statement.id)
-        {
+        let is = |other: &Option<Statement>| other.as_ref().is_some_and(|o| o.id == statement.id);
+        if is(&self.state.held) {
             self.state.held = Some(statement).filter(|statement| statement.replay);
+        } else if is(&self.state.released) {
+            self.write_late_part(statement);
+        }
+    }
+
+    /// A row change (an event trigger's, say) came between a statement and what is to be run after
+    /// it: the statement is written already, the rest of its text follows here.
+    fn write_late_part(&mut self, statement: Statement) {
+        let Some(released) = self.state.released.take() else {
+            return;
+        };
+        if statement.text == released.text {
+            self.state.released = Some(released);
+        } else if let Some(late) = statement.without_start(&released.text) {
+            self.state.held = Some(late);
+            self.release_held();
+            self.state.released = Some(statement);
+        } else {
+            self.flag(&format!("{} was completed too late", statement.command));
         }
     }
 
@@ -393,6 +416,7 @@ impl Writer<'_> {
         let Some(statement) = self.state.held.take() else {
             return;
         };
+        self.state.released = Some(statement.clone());
         if !self.options.framing {
             if !statement.is_role() {
                 self.statement(&statement.block());

@@ -25,7 +25,7 @@ impl Line {
 
     fn push_value(&mut self, column: &mut Column, row: &Row, place: Place) {
         let Some(value) = row.get(column.index) else {
-            self.push(b"NULL");
+            self.push(b"null");
             return;
         };
         self.text.clear();
@@ -201,8 +201,13 @@ fn push_one_of_the_same(line: &mut Line, table: &mut TableSql, row: &Row) {
     let mut word: &[u8] = b" WHERE ";
     let mut exact = true;
     for column in &mut table.description.columns {
-        exact &= matches!(column.equality, Equality::Image(_)) || row.get(column.index).is_none();
-        if column.equality != Equality::None || row.get(column.index).is_none() {
+        let is_null = row.get(column.index).is_none();
+        exact &= is_null
+            || column
+                .equality
+                .as_ref()
+                .is_some_and(|equality| equality.is_image);
+        if is_null || column.equality.is_some() {
             line.push(word);
             push_comparison(line, column, row);
             word = b" AND ";
@@ -233,18 +238,15 @@ fn push_comparison(line: &mut Line, column: &mut Column, row: &Row) {
         line.push(b" IS NULL");
         return;
     }
-    line.push(b" ");
-    match &column.equality {
-        Equality::Image(operator) | Equality::Loose(operator) => {
-            line.push(operator);
-        }
-        // A unique index has an equality; only a type whose default one is missing comes here.
-        Equality::None => {
-            line.push(b"=");
-        }
-    }
-    line.push(b" ");
+    // A key's index has an equality; a type without a default one comes here only by a key.
+    let equality = column.equality.clone().unwrap_or_else(|| Equality {
+        operator: b"=".to_vec(),
+        cast: Vec::new(),
+        is_image: false,
+    });
+    line.push(b" ").push(&equality.operator).push(b" ");
     line.push_value(column, row, Place::Comparison);
+    line.push(&equality.cast);
 }
 
 /// The statements around an UPDATE that sets GENERATED ALWAYS identity columns: SQL allows that

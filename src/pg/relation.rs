@@ -27,13 +27,13 @@ pub enum Identity {
 
 /// How two values of a column can be told equal in SQL.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Equality {
-    /// The operator, as it is to be written, says equal only for identical images.
-    Image(Vec<u8>),
-    /// The operator may say equal for different images (1.0 and 1.00, say).
-    Loose(Vec<u8>),
-    /// The type has no equality (json, point, …).
-    None,
+pub struct Equality {
+    /// The operator, as it is to be written.
+    pub operator: Vec<u8>,
+    /// `::type` behind the literal, where the operator would read it as another type.
+    pub cast: Vec<u8>,
+    /// It says equal only for identical images (and not for 1.0 and 1.00, say).
+    pub is_image: bool,
 }
 
 pub struct Column {
@@ -44,7 +44,8 @@ pub struct Column {
     pub is_generated: bool,
     pub is_identity_always: bool,
     pub is_key: bool,
-    pub equality: Equality,
+    /// `None` for a type without equality (json, point, …).
+    pub equality: Option<Equality>,
     /// For `is_same`: the type's length and whether it is passed by value.
     length: i16,
     by_value: bool,
@@ -246,48 +247,72 @@ fn column(
 /// (BTEQUALIMAGE_PROC of access/nbtree.h).
 const EQUAL_IMAGE_PROC: i16 = 4;
 
-fn equality(type_oid: pg_sys::Oid, collation: pg_sys::Oid) -> Equality {
+fn equality(type_oid: pg_sys::Oid, collation: pg_sys::Oid) -> Option<Equality> {
     // SAFETY: catalog look-ups; the type cache entry lives for ever.
     unsafe {
         let base = pg_sys::getBaseType(type_oid);
         let flags = pg_sys::TYPECACHE_EQ_OPR | pg_sys::TYPECACHE_BTREE_OPFAMILY;
         let entry = &*pg_sys::lookup_type_cache(base, flags as i32);
         if entry.eq_opr == pg_sys::InvalidOid {
-            return Equality::None;
+            return None;
         }
-        let operator = operator_text(entry.eq_opr);
+        let (operator, right_type) = operator_text(entry.eq_opr);
         let input = entry.btree_opintype;
         let proc = pg_sys::get_opfamily_proc(entry.btree_opf, input, input, EQUAL_IMAGE_PROC);
         let is_image = proc != pg_sys::InvalidOid
             && pg_sys::OidFunctionCall1Coll(proc, collation, input.into()).value() != 0;
-        if is_image {
-            Equality::Image(operator)
+        let cast = if needs_cast(base, right_type) {
+            cast_to(base)
         } else {
-            Equality::Loose(operator)
-        }
+            Vec::new()
+        };
+        Some(Equality {
+            operator,
+            cast,
+            is_image,
+        })
     }
 }
 
-/// `=` where search_path '' finds the operator by itself, `OPERATOR(schema.=)` elsewhere.
-fn operator_text(operator: pg_sys::Oid) -> Vec<u8> {
+/// An untyped literal takes the operator's type: right for the column's own type, for text in place
+/// of varchar and for a polymorphic operator, wrong for oid in place of regclass, and an error for
+/// record in place of a row type.
+fn needs_cast(column: pg_sys::Oid, operator: pg_sys::Oid) -> bool {
+    // SAFETY: a catalog look-up.
+    let is_polymorphic = || unsafe { pg_sys::get_typtype(operator) } as u8 == b'p';
+    operator == pg_sys::RECORDOID
+        || (operator != column && column != pg_sys::VARCHAROID && !is_polymorphic())
+}
+
+fn cast_to(type_oid: pg_sys::Oid) -> Vec<u8> {
+    let flags = pg_sys::FORMAT_TYPE_FORCE_QUALIFY as u16;
+    // SAFETY: a catalog look-up returning a palloc'd string.
+    let name = unsafe { CStr::from_ptr(pg_sys::format_type_extended(type_oid, -1, flags)) };
+    [b"::", name.to_bytes()].concat()
+}
+
+/// `=` where search_path '' finds the operator by itself, `OPERATOR(schema.=)` elsewhere; and the
+/// type on its right.
+fn operator_text(operator: pg_sys::Oid) -> (Vec<u8>, pg_sys::Oid) {
     // SAFETY: a syscache look-up; the tuple is valid until it is released.
     unsafe {
         let cache = pg_sys::SysCacheIdentifier::OPEROID as i32;
         let tuple = pg_sys::SearchSysCache1(cache, operator.into());
         if tuple.is_null() {
-            return b"=".to_vec();
+            return (b"=".to_vec(), pg_sys::InvalidOid);
         }
         let form = &*pg_sys::heap_tuple_get_struct::<pg_sys::FormData_pg_operator>(tuple);
         let name = CStr::from_ptr(form.oprname.data.as_ptr())
             .to_bytes()
             .to_vec();
-        let namespace = form.oprnamespace;
+        let (namespace, right_type) = (form.oprnamespace, form.oprright);
         pg_sys::ReleaseSysCache(tuple);
         if namespace.to_u32() == pg_sys::PG_CATALOG_NAMESPACE {
-            return name;
+            return (name, right_type);
         }
         let schema = super::quote::identifier(&namespace_name(namespace));
-        [b"OPERATOR(", schema.as_slice(), b".", name.as_slice(), b")"].concat()
+        let text = [b"OPERATOR(", schema.as_slice(), b".", name.as_slice(), b")"].concat();
+        (text, right_type)
     }
 }
 
