@@ -204,7 +204,7 @@ fn judge_preloading(row: &mut Row) {
 fn judge_worker(row: &mut Row, entry: &DatabaseStatus) {
     match entry.phase {
         Phase::Starting | Phase::Streaming | Phase::CaughtUp => {}
-        Phase::Stopped if entry.held => row.because(
+        Phase::Stopped | Phase::SteppedAside if entry.held => row.because(
             Level::Critical,
             "capture was stopped by incr_teardown(drop_slot => false): run SELECT * FROM incr_setup()",
         ),

@@ -68,7 +68,7 @@ fn ensure_capture(database: pg_sys::Oid) -> Result<(), Failure> {
 fn ensure_running(entry: &DatabaseStatus) -> Result<(), Failure> {
     let (reason, hint) = match entry.phase {
         Phase::Starting | Phase::Streaming | Phase::CaughtUp => return Ok(()),
-        Phase::Stopped if entry.held => (
+        Phase::Stopped | Phase::SteppedAside if entry.held => (
             "it was stopped by incr_teardown(drop_slot => false)".to_string(),
             "SELECT * FROM incr_setup() starts it again.",
         ),

@@ -96,7 +96,7 @@ fn no_extension() -> Failure {
 fn own_extension() -> Result<LeftOut, Failure> {
     const QUERY: &str = "SELECT n.nspname::text, CASE d.classid \
         WHEN 'pg_catalog.pg_proc'::pg_catalog.regclass THEN 'FUNCTION ' || p.proname || '(' \
-        ELSE CASE c.relkind WHEN 'S' THEN 'SEQUENCE ' ELSE 'TABLE ' END || c.relname || ';' END \
+        ELSE CASE c.relkind WHEN 'S' THEN 'SEQUENCE ' ELSE 'TABLE ' END || c.relname END \
       FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace \
         JOIN pg_catalog.pg_depend d ON d.refobjid = e.oid AND d.deptype = 'e' \
           AND d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass \
@@ -143,7 +143,8 @@ pub fn database(
             "--no-sync".into(),
             format!("--file={}", target.display()),
         ]);
-        return run("pg_dump", &arguments, io::sink(), &mut progress).map(|_| ());
+        run("pg_dump", &arguments, io::sink(), &mut progress)?;
+        return list(base, &target, source);
     }
     arguments.push("--format=plain".into());
     let file = create(&target)?;
@@ -177,6 +178,21 @@ pub fn database(
             .map_err(unwritable)?;
     }
     Ok(())
+}
+
+/// A dump in directory format keeps all its entries; `dump.list` names those to restore. Without
+/// `--exclude-extension`, that leaves out our own extension.
+fn list(base: &Path, dump: &Path, source: &Source) -> Result<(), Failure> {
+    if server::VERSION_NUM >= 170_000 {
+        return Ok(());
+    }
+    let arguments = ["--list".to_string(), dump.display().to_string()];
+    let text = run("pg_restore", &arguments, Vec::new(), &mut |_| Ok(()))?;
+    let list = source.left_out.filter_list(&String::from_utf8_lossy(&text));
+    let target = base.join("dump.list");
+    create(&target)?
+        .write_all(list.as_bytes())
+        .map_err(|error| cannot_write(&target, error))
 }
 
 /// Dumps roles, tablespaces and their settings into `globals.sql`, password hashes included: the

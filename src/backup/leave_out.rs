@@ -10,44 +10,68 @@
 
 use std::io::{self, Write};
 
-/// What to leave out: the beginnings of the header lines of entries.
+/// What to leave out.
 #[derive(Clone, Debug, Default)]
 pub struct LeftOut {
-    /// Header line beginnings with the text that must follow somewhere behind.
-    entries: Vec<(String, String)>,
+    extension: String,
+    schema: String,
+    /// Members as pg_dump names them, up to the argument list: `FUNCTION incr_flush(`,
+    /// `TABLE ddl_history`.
+    members: Vec<String>,
 }
 
 impl LeftOut {
-    /// The extension itself and the privileges granted on its members. `members` are named as in
-    /// pg_dump's headers up to the argument list, as in `FUNCTION incr_flush(` or `TABLE ddl_history;`.
+    /// The extension itself and the privileges granted on its members.
     pub fn extension(name: &str, schema: &str, members: &[String]) -> LeftOut {
-        let mut entries = vec![
-            (format!("-- Name: {name}; Type: EXTENSION; "), String::new()),
-            (
-                format!("-- Name: EXTENSION {name}; Type: COMMENT; "),
-                String::new(),
-            ),
-        ];
-        let behind = format!("; Type: ACL; Schema: {schema}; ");
-        entries.extend(
-            members
-                .iter()
-                .map(|member| (format!("-- Name: {member}"), behind.clone())),
-        );
-        LeftOut { entries }
+        LeftOut {
+            extension: name.to_string(),
+            schema: schema.to_string(),
+            members: members.to_vec(),
+        }
     }
 
+    /// True for the header line of an entry left out.
     fn has(&self, header: &[u8]) -> bool {
-        let contains = |part: &str| {
-            part.is_empty()
-                || header
-                    .windows(part.len())
-                    .any(|window| window == part.as_bytes())
+        let header = String::from_utf8_lossy(header);
+        let Some(named) = header.strip_prefix("-- Name: ") else {
+            return false;
         };
-        self.entries
-            .iter()
-            .any(|(start, behind)| header.starts_with(start.as_bytes()) && contains(behind))
+        let extension = &self.extension;
+        let acl = format!("; Type: ACL; Schema: {}; ", self.schema);
+        named.starts_with(&format!("{extension}; Type: EXTENSION; "))
+            || named.starts_with(&format!("EXTENSION {extension}; Type: COMMENT; "))
+            || named.contains(&acl) && self.members.iter().any(|member| is_named(named, member))
     }
+
+    /// The table of contents that `pg_restore --list` shows, without the entries left out: for
+    /// `pg_restore --use-list`.
+    pub fn filter_list(&self, list: &str) -> String {
+        list.lines()
+            .filter(|line| !self.has_listed(line))
+            .map(|line| format!("{line}\n"))
+            .collect()
+    }
+
+    /// True for a line like `2; 3079 16385 EXTENSION - pg_incrbackup `.
+    fn has_listed(&self, line: &str) -> bool {
+        let Some(entry) = line
+            .split_once("; ")
+            .and_then(|(_, rest)| rest.splitn(3, ' ').nth(2))
+        else {
+            return false;
+        };
+        let extension = &self.extension;
+        let on_member = entry.strip_prefix(&format!("ACL {} ", self.schema));
+        entry.trim_end() == format!("EXTENSION - {extension}")
+            || entry.trim_end() == format!("COMMENT - EXTENSION {extension}")
+            || on_member.is_some_and(|named| self.members.iter().any(|m| is_named(named, m)))
+    }
+}
+
+/// True when `text` begins with the name `member` and not with a longer one.
+fn is_named(text: &str, member: &str) -> bool {
+    let rest = text.strip_prefix(member);
+    rest.is_some_and(|rest| member.ends_with('(') || rest.starts_with([';', ' ']))
 }
 
 /// Where in the text the filter stands.
@@ -304,6 +328,24 @@ mod tests {
             };
             assert_eq!(lines(&filtered(&text, chunk)), lines(wanted));
         }
+    }
+
+    #[test]
+    fn a_list_loses_the_same_entries() {
+        let members = [
+            "FUNCTION incr_flush(".to_string(),
+            "TABLE ddl_history".to_string(),
+        ];
+        let left_out = LeftOut::extension("pg_incrbackup", "public", &members);
+        let list = "; Archive\n2; 3079 16385 EXTENSION - pg_incrbackup \n\
+            3380; 0 0 COMMENT - EXTENSION pg_incrbackup \n\
+            3; 3079 16500 EXTENSION - pg_incrbackup_more \n\
+            9; 0 0 ACL public FUNCTION incr_flush(timeout interval) postgres\n\
+            10; 0 0 ACL public TABLE ddl_history postgres\n\
+            11; 0 0 ACL public TABLE ddl_history_too postgres\n";
+        let kept = "; Archive\n3; 3079 16500 EXTENSION - pg_incrbackup_more \n\
+            11; 0 0 ACL public TABLE ddl_history_too postgres\n";
+        assert_eq!(left_out.filter_list(list), kept);
     }
 
     #[test]

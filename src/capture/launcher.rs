@@ -145,7 +145,7 @@ impl Launcher {
             }
             status::update(database, |entry| entry.aside_for = 0);
         }
-        if entry.phase == Phase::Broken {
+        if entry.phase == Phase::Broken || entry.held {
             return LOOK_INTERVAL;
         }
         let now = archive::time::now().timestamp_micros();

@@ -137,7 +137,7 @@ fn dumped_name(sequence: OpenRelation) -> Option<Name> {
 
 /// `SELECT pg_catalog.setval('s.n', 33, true);`
 pub fn setval((schema, name): &Name, value: i64, is_called: bool) -> Vec<u8> {
-    let name = quote::literal(&quote::qualified(schema, name));
+    let name = quote::literal(&quote::regclass_text(schema, name));
     let rest = format!(", {value}, {is_called});");
     [
         b"SELECT pg_catalog.setval(",

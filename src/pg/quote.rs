@@ -55,6 +55,32 @@ pub fn push_literal(out: &mut Vec<u8>, text: &[u8]) {
     out.push(b'\'');
 }
 
+/// `schema.name` as the text of a `regclass`, which knows no `U&"…"`: for use inside a literal.
+pub fn regclass_text(schema: &[u8], name: &[u8]) -> Vec<u8> {
+    [
+        in_quotes(schema).as_slice(),
+        b".",
+        in_quotes(name).as_slice(),
+    ]
+    .concat()
+}
+
+/// A name in double quotes where it needs them, with any newline as it is.
+fn in_quotes(name: &[u8]) -> Vec<u8> {
+    if !name.iter().any(|byte| matches!(byte, b'\n' | b'\r')) {
+        return identifier(name);
+    }
+    let mut out = vec![b'"'];
+    for &byte in name {
+        out.push(byte);
+        if byte == b'"' {
+            out.push(byte);
+        }
+    }
+    out.push(b'"');
+    out
+}
+
 fn unicode_identifier(name: &[u8]) -> Vec<u8> {
     let mut out = b"U&\"".to_vec();
     for &byte in name {

@@ -599,7 +599,10 @@ stopped() {     # WHERE: what psql said, then the end
 dump=$base_dir/$(metadata dump)
 say "loading ${dump##*/}"
 if [ -d "$dump" ]; then
-    pg_restore -w --exit-on-error -d "$target" "$dump" 2>"$work/errors" || stopped dump
+    set -- "$dump"
+    # Where there is a list, it says what of the dump is to be restored.
+    [ ! -f "$base_dir/dump.list" ] || set -- -L "$base_dir/dump.list" "$dump"
+    pg_restore -w --exit-on-error -d "$target" "$@" 2>"$work/errors" || stopped dump
 else
     text "$dump" | sql -d "$target" -o /dev/null -f - 2>"$work/errors" || stopped "${dump##*/}"
 fi
