@@ -207,7 +207,13 @@ fn shown(table: pg_sys::Oid) -> Option<String> {
 fn read_tables(only: Option<Vec<pg_sys::Oid>>) -> Vec<Table> {
     let own = OwnPrivileges::enter();
     let read = Spi::connect_mut(|client| {
-        let mut rows = client.update(&with_bytes(TABLES), None, &[only.into()])?;
+        // An update sees what the user's own statement has just done, and takes a transaction id for
+        // it; a look at all tables must not, since health is asked on a standby too.
+        let query = with_bytes(TABLES);
+        let mut rows = match &only {
+            None => client.select(&query, None, &[only.into()])?,
+            Some(_) => client.update(&query, None, &[only.into()])?,
+        };
         let mut tables = Vec::new();
         while rows.next().is_some() {
             tables.push(Table {

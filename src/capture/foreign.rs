@@ -8,7 +8,6 @@ use std::io::{Read, Seek, SeekFrom, Write};
 
 use archive::lsn::Lsn;
 use pgrx::bgworkers::BackgroundWorker;
-use pgrx::prelude::*;
 use tempfile::SpooledTempFile;
 
 use super::error::{CaptureError, Result};
@@ -16,7 +15,7 @@ use super::foreign_sql::{self, Line};
 use super::journal::Journal;
 use crate::output_plugin::frame;
 use crate::output_plugin::history::Statement;
-use crate::pg::{commit_time, xid};
+use crate::pg::{commit_time, query, xid};
 
 /// Statements of one transaction that are kept in memory; beyond, in an unlinked temporary file.
 const MOST_IN_MEMORY: usize = 16 * 1024 * 1024;
@@ -172,9 +171,6 @@ pub fn history_name() -> Result<Vec<u8>> {
     const QUERY: &str = "SELECT pg_catalog.textsend(pg_catalog.quote_ident(n.nspname) || '.ddl_history') \
         FROM pg_catalog.pg_extension AS e JOIN pg_catalog.pg_namespace AS n ON n.oid = e.extnamespace \
         WHERE e.extname = 'pg_incrbackup'";
-    match BackgroundWorker::transaction(|| Spi::get_one::<Vec<u8>>(QUERY)) {
-        Ok(name) => Ok(name.unwrap_or_default()),
-        Err(pgrx::spi::Error::InvalidPosition) => Ok(Vec::new()),
-        Err(error) => Err(error.into()),
-    }
+    let name = BackgroundWorker::transaction(|| query::one::<Vec<u8>>(QUERY, &[]))?;
+    Ok(name.unwrap_or_default())
 }

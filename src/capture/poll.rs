@@ -19,7 +19,7 @@ use super::journal::Journal;
 use super::sequence_sync::SequenceSync;
 use super::shutdown;
 use super::stream::{self, POSITION_INTERVAL};
-use crate::pg::server;
+use crate::pg::{query, server};
 use crate::status::{self, DatabaseStatus};
 
 /// A peek stops at the first commit past so many rows.
@@ -116,7 +116,7 @@ impl PollReader {
         let options = self.options.clone();
         let (journal, translator) = (&mut self.journal, &mut self.translator);
         BackgroundWorker::transaction(AssertUnwindSafe(|| {
-            Spi::connect_mut(|client| {
+            Spi::connect(|client| {
                 let arguments = [
                     DatumWithOid::from(slot),
                     DatumWithOid::from(ROWS_PER_PEEK),
@@ -153,7 +153,7 @@ impl PollReader {
                 DatumWithOid::from(upto.to_string()),
                 DatumWithOid::from(options),
             ];
-            Spi::get_one_with_args::<i64>(CONSUME, &arguments)
+            query::one::<i64>(CONSUME, &arguments)
         }))?;
         self.confirmed = upto;
         Ok(())
@@ -236,7 +236,7 @@ const CONFIRMED: &str = "SELECT (confirmed_flush_lsn - '0/0')::pg_catalog.int8 \
 
 fn confirmed_lsn(slot: &str) -> Result<Lsn> {
     let lsn = BackgroundWorker::transaction(|| {
-        Spi::get_one_with_args::<i64>(CONFIRMED, &[DatumWithOid::from(slot)])
+        query::one::<i64>(CONFIRMED, &[DatumWithOid::from(slot)])
     })?;
     Ok(Lsn(lsn.unwrap_or_default() as u64))
 }

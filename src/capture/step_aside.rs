@@ -10,13 +10,14 @@ use pgrx::prelude::*;
 
 use super::launcher::slot_name;
 use crate::pg::{server, slot};
-use crate::{settings, status};
+use crate::{backup, settings, status};
 
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
-/// Ends the capture worker of `database` and keeps it away until [`come_back`], or until this
-/// backend ends. Returns when it is gone; raises when it does not go.
+/// Ends the capture worker of `database`, and a base backup in progress, and keeps the worker away
+/// until [`come_back`], or until this backend ends. Returns when they are gone; raises when not.
 pub fn step_aside(database: pg_sys::Oid) {
+    backup::stop(database);
     if !slot::exists(&slot_name(database)) {
         return;
     }
