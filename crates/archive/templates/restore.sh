@@ -232,9 +232,11 @@ awk_replay='
         walk()
         if (kind == "transaction") {
             lsn = lsn16(value("commit_lsn")); time = value("commit_time"); flags = 0
-            in_base = sees(value("xid")); on = (lsn <= upto && !in_base)
-        } else if (kind == "sequences") { lsn = lsn16(value("lsn")); on = (lsn > base_lsn && lsn <= upto) }
-        else if (kind == "flag") flags++
+            on = (lsn <= upto && !sees(value("xid")))
+        } else if (kind == "sequences") {
+            lsn = lsn16(value("lsn"))
+            on = (lsn > base_lsn && lsn <= upto)
+        } else if (kind == "flag") flags++
         if (kind == "ddl" || part == "ddl") { line[held++] = $0; if (!ddl_lines) put_ddl() }
         else if (on && part == "statement" && /^(UPDATE|DELETE) /) put(exactly_one($0))
         else put($0)
@@ -369,7 +371,7 @@ text() {        # FILE -> its plain text
     esac
 }
 
-scan() {        # SEGMENT -> start end next_xid previous ... as awk_scan prints them
+scan() {        # SEGMENT -> one line of facts, as awk_scan prints them
     text "$increments/$1" | awk -v until_time="$until_time" -v until_xid="${until_xid:-none}" \
         -v roles="$work/roles" "$awk_values$awk_walk$awk_scan"
 }
@@ -395,7 +397,9 @@ if [ -n "$until_lsn" ]; then
     [ -n "$upto" ] || wrong_use "--until-lsn takes an LSN, like 16/B374D848"
 elif [ -n "$until_xid" ]; then
     upto=none
-    while [ $upto = none ] && read -r name; do upto=$(scan "$name" | awk '{ print $11 }'); done <"$work/all"
+    while [ $upto = none ] && read -r name; do
+        upto=$(scan "$name" | cut -d ' ' -f 11)
+    done <"$work/all"
     [ $upto != none ] || die "transaction $until_xid is not in the segments of chain-$chain"
     rm -f "$work/roles"
 fi
@@ -404,8 +408,8 @@ fi
 base_dir=''
 for name in $(ls "$chain_dir/base" | grep "^${base:-[0-9A-F]*-[0-9TZ]*Z}\$"); do
     file=$chain_dir/base/$name/metadata.json
-    if is_after "$(lsn16 "$(metadata lsn "$file")")" "$upto"; then continue; fi
-    if [ -n "$until_time" ] && is_after "$(metadata taken_at "$file")" "$until_time"; then continue; fi
+    ! is_after "$(lsn16 "$(metadata lsn "$file")")" "$upto" || continue
+    ! is_after "$(metadata taken_at "$file")" "${until_time:-z}" || continue
     base_dir=$chain_dir/base/$name
 done
 [ -n "$base_dir" ] || die "chain-$chain has no base${base:+ $base} at or before the wished point"
@@ -414,17 +418,17 @@ snapshot=$(metadata snapshot)
 xmin=${snapshot%%:*} xmax=${snapshot#*:} xip=${snapshot##*:} xmax=${xmax%%:*}
 [ -n "$base_lsn" ] && [ -n "$xmin" ] && [ -n "$xmax" ] || die "$base_dir/metadata.json is damaged"
 
-listed() {      # FILE -> its sha256 in the manifest, if it has a line there
-    [ ! -f "$chain_dir/manifest.jsonl" ] || sed -n "s|.*\"file\":\"$1\".*,\"sha256\":\"\([0-9a-f]*\)\".*|\1|p" \
-        "$chain_dir/manifest.jsonl" | tail -n 1
-}
 sha256() { sha256sum | cut -d ' ' -f 1; }
+listed() {      # FILE -> its sha256 in the manifest, if it has a line there
+    [ -f "$chain_dir/manifest.jsonl" ] || return 0
+    sed -n "s|.*\"file\":\"$1\".*,\"sha256\":\"\([0-9a-f]*\)\".*|\1|p" "$chain_dir/manifest.jsonl" | tail -n 1
+}
 
 say "base: chain-$chain/base/${base_dir##*/} (snapshot $snapshot)"
 (cd "$base_dir" && sha256sum --check --strict --quiet SHA256SUMS) >&2 || die "the base is damaged"
+sha256=$(sha256 <"$base_dir/SHA256SUMS")
 listed_sha256=$(listed "base/${base_dir##*/}")
-[ "${listed_sha256:-$(sha256 <"$base_dir/SHA256SUMS")}" = "$(sha256 <"$base_dir/SHA256SUMS")" ] ||
-    die "the base's SHA256SUMS is not the one in the manifest"
+[ "${listed_sha256:-$sha256}" = "$sha256" ] || die "the base's SHA256SUMS is damaged: it is not the manifest's"
 
 # The first segment: the last one that was opened before any transaction from the snapshot's xmin on
 # was written; the chain's first where none is that old.
@@ -435,45 +439,53 @@ while read -r name; do
     if [ -z "$first" ] || [ "$next_xid" -le "$xmin" ]; then first=$name; else break; fi
 done <"$work/all"
 
-: >"$work/use"; : >>"$work/roles"
+check_segment() {       # the facts of $name against its name, its checksum and the segment before
+    [ "$start" = "L${name%%-*}" ] || die "$name does not start where its name says"
+    if [ -z "$before" ]; then
+        [ "$next_xid" -le "$xmin" ] || [ "$previous" = none ] ||
+            die "segments before $name are gone that the base needs"
+    else
+        [ "$start" = "$end_before" ] ||
+            die "$name starts at $(show "$start"), $before ends at $(show "$end_before")"
+        [ "$previous $previous_sha256" = "$before $sha256" ] ||
+            die "$before is damaged, or not the segment before $name"
+    fi
+    sha256=''
+    case $name in *.partial) return ;; esac
+    [ "$closed" = 1 ] || die "$name is damaged: its footer does not say what it holds"
+    sha256=$(text "$increments/$name" | sha256)
+    listed_sha256=$(listed "incremental/$stem")
+    [ "${listed_sha256:-$sha256}" = "$sha256" ] || die "$name is damaged: its checksum is not the manifest's"
+}
+
+# All segments from the first on, up to the wished point. "use" lists them with the number of lines
+# that are complete: an open segment may end in the middle of a transaction.
+: >"$work/use"
+: >>"$work/roles"
 before='' end='' sha256='' reached='' beyond=none total=0
 while read -r name; do
     [ -n "$before" ] || [ "$name" = "$first" ] || continue
-    stem=${name%%.sql*}.sql
-    facts=$(scan "$name")
-    [ -z "$before" ] || previous_end=$end
-    read -r start end next_xid previous previous_sha256 complete closed count \
-        reached_here beyond_here found timeless <<FACTS
-$facts
-FACTS
-    if [ "$start" = none ]; then
-        case $name in *.partial) break ;; esac              # torn before its first transaction
-        die "$name is damaged"
-    fi
-    [ "$start" = "L${name%%-*}" ] || die "$name does not start where its name says"
-    if [ -n "$before" ]; then
-        [ "$start" = "$previous_end" ] || die "$name starts at $(show $start), $before ends at $(show $previous_end)"
-        [ "$previous $previous_sha256" = "$before $sha256" ] || die "$before is damaged, or not the segment before $name"
-    elif [ "$next_xid" -gt "$xmin" ] && [ "$previous" != none ]; then
-        die "segments before $name are gone that the base needs"
-    fi
-    case $name in
-    *.partial) sha256='' ;;
-    *)  [ "$closed" = 1 ] || die "$name is damaged: its footer does not say what it holds"
-        sha256=$(text "$increments/$name" | sha256)
-        listed_sha256=$(listed "incremental/$stem")
-        [ "${listed_sha256:-$sha256}" = "$sha256" ] || die "$name is damaged: its checksum is not the manifest's" ;;
+    stem=${name%%.sql*}.sql end_before=$end
+    scan "$name" >"$work/facts"
+    read -r start end next_xid previous previous_sha256 complete closed transactions \
+        reached_here beyond_here found timeless <"$work/facts"
+    case $start,$name in
+    none,*.partial) end=$end_before; break ;;           # torn before its first transaction
+    none,*) die "$name is damaged" ;;
     esac
-    [ -z "$until_time" ] || [ "$timeless" = 0 ] || die "$name has transactions without a commit time: use --until-lsn"
-    if [ "$reached_here" != none ]; then reached=$reached_here beyond=$beyond_here; fi
-    [ "$beyond" != none ] || beyond=$beyond_here
-    before=$stem
-    total=$((total + count))
+    check_segment
+    if [ -n "$until_time" ]; then
+        [ "$timeless" = 0 ] || die "$name has transactions without a commit time: use --until-lsn"
+        if [ "$reached_here" != none ]; then reached=$reached_here beyond=none; fi
+        [ "$beyond" != none ] || beyond=$beyond_here
+    fi
+    before=$stem total=$((total + transactions))
     # A segment that starts at the wished point or later only closes the chain of checksums.
-    if is_after "$upto" "$start"; then say "$name $complete" >>"$work/use"; else break; fi
+    is_after "$upto" "$start" || break
+    say "$name $complete" >>"$work/use"
 done <"$work/all"
 
-if [ -n "$until_time" ]; then
+if [ -n "$until_time" ]; then      # the last commit not after T; what commits next must not be in the base
     upto=${reached:-L0}
     [ "$beyond" = none ] || is_after "$beyond" "$base_lsn" ||
         die "the base contains transactions of a later commit time: use an older --base"
@@ -564,7 +576,7 @@ globals_sql=$base_dir/globals.sql
 : >"$work/members"
 awk -v globals=$globals -v members="$work/members" "$awk_values$awk_roles" \
     "$globals_sql" "$base_dir/metadata.json" "$work/roles" | sed '$!s/$/,/' >"$work/values"
-encoding="SET client_encoding = '$(metadata encoding)';"
+encoding="SET standard_conforming_strings = on; SET client_encoding = '$(metadata encoding)';"
 : >"$work/missing"
 [ ! -s "$work/values" ] || sql -d "$target" >"$work/missing" <<SQL
 $encoding
@@ -579,8 +591,9 @@ awk "$awk_values"'
 sed -n 's/^CREATE ROLE \(.*\);$/created role \1/p' "$work/roles.sql"
 
 if [ $globals = yes ]; then         # 42710: it exists already; 0...: notices and warnings
-    sql -d "$target" -o /dev/null -v ON_ERROR_STOP=0 -v VERBOSITY=sqlstate -f "$globals_sql" 2>"$work/errors"
-    if grep -v ' \(42710\|0[01]...\)$' "$work/errors" >&2; then die "globals.sql could not be run completely"; fi
+    sql -d "$target" -o /dev/null -v ON_ERROR_STOP=0 -v VERBOSITY=sqlstate \
+        -f "$globals_sql" 2>"$work/errors" || die "can't run globals.sql: $(cat "$work/errors")"
+    if grep -v ' \(42710\|0[01]...\)$' "$work/errors" >&2; then die "globals.sql did not run completely"; fi
     say "ran globals.sql"
 fi
 
@@ -606,6 +619,7 @@ if [ -d "$dump" ]; then
 else
     text "$dump" | sql -d "$target" -o /dev/null -f - 2>"$work/errors" || stopped "${dump##*/}"
 fi
+cat "$work/errors" >&2          # warnings
 [ ! -f "$base_dir/database.sql" ] || sql -d "$target" -o /dev/null -v dbname="$dbname" \
     -f - <"$base_dir/database.sql" 2>"$work/errors" || stopped database.sql
 
