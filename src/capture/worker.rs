@@ -102,11 +102,18 @@ fn open_chain(database: pg_sys::Oid, slot: &str) -> Result<ChainDir> {
         ArchiveRoot::open(&directory, &server::data_directory()).map_err(archive::Error::from)?;
     let name = BackgroundWorker::transaction(|| server::database_name(database))
         .ok_or_else(|| CaptureError::Off("the database is gone".to_owned()))?;
-    let found = root.open_database(server::system_identifier(), database.to_u32(), &name)?;
+    let (system, oid) = (server::system_identifier(), database.to_u32());
+    if root.find_database(system, oid)?.is_none() {
+        // Perhaps its file system is not mounted: nothing is made anew in its place.
+        return Err(CaptureError::Off(format!(
+            "\"{}\" holds no files of this database, though it has slot {slot}",
+            directory.display()
+        )));
+    }
+    let found = root.open_database(system, oid, &name)?;
     found.ensure_restore_files()?;
     let chain = found.latest_chain()?.ok_or_else(|| {
-        let path = found.path().display();
-        CaptureError::Broken(format!("slot {slot} has no chain of files in \"{path}\""))
+        CaptureError::Off(format!("\"{}\" holds no chain", found.path().display()))
     })?;
     match &chain.info.ended {
         Some(end) => Err(CaptureError::Broken(format!(

@@ -94,7 +94,6 @@ fn include_transaction_adds_begin_and_commit_but_not_to_nothing() {
 #[test]
 fn output_format_takes_decoder_raws_values_and_refuses_others() {
     let d = Decoded::new();
-    d.lines_with("SELECT 1", "'output_format', 'text'");
     d.lines_with("SELECT 1", "'output_format', 'textual'");
     let mut session = d.session();
     for option in [
