@@ -151,10 +151,13 @@ fn a_torn_tail_is_cut_and_written_again() {
 fn files_that_are_behind_the_slot_are_a_broken_chain() {
     let c = Cluster::backed_up();
     c.sql("CREATE TABLE t (a int); INSERT INTO t VALUES (1)");
-    c.flush();
-    let durable = c.sql("SELECT durable_lsn FROM incr_slot_health()");
-    wait_until("the slot is told", || {
-        c.slot_is(&format!("confirmed_flush_lsn >= '{durable}'"))
+    // PostgreSQL writes a slot's position to disk when its restart_lsn moves, for which a checkpoint
+    // gives the occasion.
+    let start = c.slot("restart_lsn::text");
+    wait_until("the slot's position is on disk", || {
+        c.sql("CHECKPOINT; INSERT INTO t VALUES (1)");
+        c.flush();
+        c.slot("restart_lsn::text") != start
     });
     c.stop();
     let segments = c.segments();

@@ -179,7 +179,7 @@ fn a_standby_is_refused() {
         error.text.contains("standby") || error.text.contains("recovery"),
         "{error}"
     );
-    assert_eq!(error.sqlstate, "55000", "{error}");
+    assert_eq!(error.sqlstate, "25006", "{error}");
 }
 
 #[test]

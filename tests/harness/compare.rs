@@ -1,7 +1,7 @@
 //! Whether two databases are the same: pg_dump of both, schema and data, line by line, and the
 //! exact position of every sequence.
 
-use crate::installation::{run, Installation};
+use crate::installation::run;
 use crate::Cluster;
 use std::collections::BTreeMap;
 
@@ -9,16 +9,16 @@ use std::collections::BTreeMap;
 const SHOWN: usize = 40;
 
 /// Panics with a readable difference unless both databases hold the same.
+///
+/// Versions word the same definition differently, so a source of another version is first carried
+/// to the target's by its own pg_dump and psql.
 pub fn assert_identical(source: (&Cluster, &str), target: (&Cluster, &str)) {
-    // One pg_dump for both, the newer: versions word the same definition differently.
-    let newer = if source.0.version() >= target.0.version() {
-        source.0
-    } else {
-        target.0
+    let reference = (source.0.version() != target.0.version()).then(|| carried(source, target.0));
+    let left = match &reference {
+        Some(database) => dumped_lines(target.0, database),
+        None => dumped_lines(source.0, source.1),
     };
-    let dump = |(cluster, database)| dumped_lines(newer.installation(), cluster, database);
-    let (left, right) = (dump(source), dump(target));
-    if let Some(difference) = difference(&left, &right) {
+    if let Some(difference) = difference(&left, &dumped_lines(target.0, target.1)) {
         panic!(
             "the restored database {} differs from its source:\n{difference}",
             target.1
@@ -31,45 +31,51 @@ pub fn assert_identical(source: (&Cluster, &str), target: (&Cluster, &str)) {
     );
 }
 
+/// Restores the source's pg_dump into a database of `cluster`; returns its name.
+fn carried((source, database): (&Cluster, &str), cluster: &Cluster) -> String {
+    let name = format!("{database}_reference");
+    cluster.sql_in(
+        "postgres",
+        &format!("CREATE DATABASE {name} TEMPLATE template0"),
+    );
+    let script = dump(source, database).join("\n");
+    cluster.sql_in(&name, &script);
+    name
+}
+
 /// Lines and how often each occurs, sorted; pg_dump's order depends on OIDs.
 type Lines = BTreeMap<String, i64>;
 
-fn dumped_lines(program: &Installation, cluster: &Cluster, database: &str) -> Lines {
-    let mut command = program.command("pg_dump");
+fn dumped_lines(cluster: &Cluster, database: &str) -> Lines {
+    let mut lines = Lines::new();
+    // setval lines are compared as sequences.
+    let meaningless = |line: &String| {
+        line.is_empty() || line.starts_with("--") || line.starts_with("SELECT pg_catalog.setval(")
+    };
+    for line in dump(cluster, database) {
+        if !meaningless(&line) {
+            *lines.entry(line).or_default() += 1;
+        }
+    }
+    lines
+}
+
+/// pg_dump's lines but for those that name our extension, which a restored database does not have.
+/// (`--extension=` would leave out event triggers, publications, casts and more besides.)
+/// \restrict carries a random key.
+fn dump(cluster: &Cluster, database: &str) -> Vec<String> {
+    let mut command = cluster.installation().command("pg_dump");
     command.args([
         "--no-unlogged-table-data",
         "-d",
         &cluster.conninfo(database),
     ]);
-    command.args(without_our_extension(program, cluster, database));
     let dump = String::from_utf8_lossy(&run(&mut command).stdout).into_owned();
-    let mut lines = Lines::new();
-    // \restrict carries a random key; setval lines are compared as sequences.
-    let meaningless = |line: &&str| {
-        line.is_empty()
-            || line.starts_with("--")
-            || line.starts_with("\\restrict")
-            || line.starts_with("\\unrestrict")
-            || line.starts_with("SELECT pg_catalog.setval(")
-    };
-    for line in dump.lines().filter(|line| !meaningless(line)) {
-        *lines.entry(line.to_string()).or_default() += 1;
-    }
-    lines
-}
-
-/// pg_dump's options that leave pg_incrbackup out: before 17, by naming every other extension.
-/// plpgsql is always among them: pg_dump refuses a list that matches nothing.
-fn without_our_extension(program: &Installation, cluster: &Cluster, database: &str) -> Vec<String> {
-    if program.version >= 17 {
-        return vec!["--exclude-extension=pg_incrbackup".into()];
-    }
-    let others = "SELECT quote_ident(extname) FROM pg_extension WHERE extname <> 'pg_incrbackup'";
-    let others = cluster.sql_in(database, others);
-    others
+    let is_random = |line: &str| line.starts_with("\\restrict") || line.starts_with("\\unrestrict");
+    let lines = dump
         .lines()
-        .map(|extension| format!("--extension={extension}"))
-        .collect()
+        .filter(|line| !is_random(line) && !line.contains("pg_incrbackup"));
+    lines.map(str::to_owned).collect()
 }
 
 /// Name, last value and is_called of every sequence that is not the extension's.
