@@ -11,15 +11,16 @@ mod literal;
 pub mod options;
 mod relations;
 mod row_sql;
+mod writer;
 
 use chrono::{DateTime, Utc};
 use pgrx::prelude::*;
 
 use self::history::Statement;
 use self::options::Options;
-use self::relations::{Relations, TableSql, Treatment};
-use self::row_sql::{Line, Update};
-use crate::pg::moved_sequences;
+use self::relations::{Relations, Treatment};
+use self::row_sql::Line;
+use self::writer::{State, Writer};
 use crate::pg::relation::OpenRelation;
 use crate::pg::value::Row;
 
@@ -59,31 +60,6 @@ pub struct Plugin {
     state: State,
 }
 
-/// What is known of the transaction that is being decoded.
-#[derive(Default)]
-struct State {
-    begun: bool,
-    /// A DDL statement that waits for its last word.
-    held: Option<Statement>,
-    /// The last one that was written, in case its last word comes late.
-    released: Option<Statement>,
-    /// The CREATE EXTENSION whose script's rows are left out.
-    bracket: Option<i64>,
-    /// The table into which rows are being inserted, how many in a row, and whether as COPY.
-    run: Option<Run>,
-    /// Superusers whose role comment this transaction has.
-    superusers: Vec<Vec<u8>>,
-    /// Tables whose rewritten rows have begun.
-    rewritten: Vec<pg_sys::Oid>,
-}
-
-struct Run {
-    relation: pg_sys::Oid,
-    head: Vec<u8>,
-    rows: u32,
-    is_copy: bool,
-}
-
 impl Plugin {
     /// `memory` holds what output functions cache, for as long as the session lasts.
     pub fn new(options: Options, memory: pg_sys::MemoryContext) -> Self {
@@ -95,6 +71,20 @@ impl Plugin {
             memory,
             state: State::default(),
         }
+    }
+
+    fn writer<'a>(
+        &'a mut self,
+        transaction: Transaction,
+        target: &'a mut dyn RowTarget,
+    ) -> Writer<'a> {
+        Writer::new(
+            self.options,
+            &mut self.line,
+            &mut self.state,
+            transaction,
+            target,
+        )
     }
 
     pub fn begin(&mut self) {
@@ -110,13 +100,7 @@ impl Plugin {
         target: &mut dyn RowTarget,
     ) {
         let entry = self.relations.get(relation, self.memory);
-        let mut writer = Writer {
-            options: self.options,
-            line: &mut self.line,
-            state: &mut self.state,
-            transaction,
-            target,
-        };
+        let mut writer = self.writer(transaction, target);
         let mut treatment = entry.borrow_mut();
         match &mut *treatment {
             Treatment::Skip => {}
@@ -151,13 +135,7 @@ impl Plugin {
         if list.is_empty() {
             return;
         }
-        let mut writer = Writer {
-            options: self.options,
-            line: &mut self.line,
-            state: &mut self.state,
-            transaction,
-            target,
-        };
+        let mut writer = self.writer(transaction, target);
         let cascade: &[u8] = if truncate.cascade { b" CASCADE;" } else { b";" };
         writer.statement(
             &[
@@ -176,20 +154,7 @@ impl Plugin {
         reason: &[u8],
         target: &mut dyn RowTarget,
     ) {
-        if !self.options.framing {
-            return;
-        }
-        let mut writer = Writer {
-            options: self.options,
-            line: &mut self.line,
-            state: &mut self.state,
-            transaction,
-            target,
-        };
-        writer.release_held();
-        writer.start_line(b'X');
-        writer.line.sql.extend_from_slice(reason);
-        writer.send_line();
+        self.writer(transaction, target).chain_break(reason);
     }
 
     /// The name to TRUNCATE; ONLY is an error for a partitioned table, which has no rows itself.
@@ -205,280 +170,7 @@ impl Plugin {
 
     /// Ends the transaction.
     pub fn commit(&mut self, transaction: Transaction, target: &mut dyn RowTarget) {
-        let mut writer = Writer {
-            options: self.options,
-            line: &mut self.line,
-            state: &mut self.state,
-            transaction,
-            target,
-        };
-        writer.release_held();
-        writer.end_run();
-        if !writer.state.begun {
-            return;
-        }
-        if self.options.framing {
-            for setval in moved_sequences::take_resolved() {
-                writer.tagged(b'V', &setval);
-            }
-            writer.target.row(b"C");
-        } else if self.options.include_transaction {
-            writer.target.row(b"COMMIT;");
-        }
+        self.writer(transaction, target).commit();
         self.state = State::default();
-    }
-}
-
-/// The plugin at work on one callback.
-struct Writer<'a> {
-    options: Options,
-    line: &'a mut Line,
-    state: &'a mut State,
-    transaction: Transaction,
-    target: &'a mut dyn RowTarget,
-}
-
-impl Writer<'_> {
-    fn row_change(&mut self, table: &mut TableSql, relation: pg_sys::Oid, change: &Change<'_>) {
-        self.release_held();
-        if table.is_rewrite {
-            self.begin_rewrite(table, relation);
-        }
-        match change {
-            Change::Insert { new } => self.insert(table, relation, new),
-            Change::Update { old, new } => {
-                if !row_sql::can_find(table, *old, true) {
-                    return self.flag_row(table, "UPDATE");
-                }
-                self.start_line(b'S');
-                match row_sql::push_update(self.line, table, *old, new) {
-                    Update::Written => self.send_line(),
-                    Update::Empty => {}
-                    Update::AlwaysIdentity(columns) => self.update_identity(table, &columns),
-                }
-            }
-            Change::Delete { old: Some(old) } if row_sql::can_find(table, Some(old), false) => {
-                self.start_line(b'S');
-                row_sql::push_delete(self.line, table, old);
-                self.send_line();
-            }
-            Change::Delete { .. } => self.flag_row(table, "DELETE"),
-        }
-    }
-
-    fn insert(&mut self, table: &mut TableSql, relation: pg_sys::Oid, new: &Row) {
-        if self.extends_copy(table, relation) {
-            self.start_line(b'p');
-            row_sql::push_copy_row(self.line, table, new);
-            self.target.row(&self.line.sql);
-            return;
-        }
-        self.start_line(b'S');
-        row_sql::push_insert(self.line, table, new);
-        let run = self.state.run.take();
-        self.send_line();
-        self.state.run = run;
-    }
-
-    /// Counts an INSERT and says whether it goes into a COPY block, which is opened when due.
-    fn extends_copy(&mut self, table: &TableSql, relation: pg_sys::Oid) -> bool {
-        let threshold = self.options.copy_threshold;
-        let Some(head) = table
-            .copy_head
-            .as_ref()
-            .filter(|_| self.options.framing && threshold > 0)
-        else {
-            return false;
-        };
-        // The head too: an ALTER TABLE between two rows changes the columns.
-        match self
-            .state
-            .run
-            .as_mut()
-            .filter(|run| run.relation == relation && run.head == *head)
-        {
-            Some(run) => run.rows += 1,
-            None => {
-                self.end_run();
-                let head = head.clone();
-                self.state.run = Some(Run {
-                    relation,
-                    head,
-                    rows: 1,
-                    is_copy: false,
-                });
-            }
-        }
-        let due = self.state.run.as_mut().filter(|run| run.rows > threshold);
-        let Some(run) = due else { return false };
-        if !run.is_copy {
-            run.is_copy = true;
-            self.ensure_begun();
-            self.tagged(b'P', head);
-        }
-        true
-    }
-
-    fn end_run(&mut self) {
-        if self.state.run.take().is_some_and(|run| run.is_copy) {
-            self.target.row(b"e");
-        }
-    }
-
-    /// The first row of a rewritten table: the old rows go, since replaying the ALTER TABLE may
-    /// have given them other values (a volatile default, say).
-    fn begin_rewrite(&mut self, table: &TableSql, relation: pg_sys::Oid) {
-        if self.state.rewritten.contains(&relation) {
-            return;
-        }
-        self.state.rewritten.push(relation);
-        let delete = [b"DELETE FROM ONLY ", table.target.as_slice(), b";"].concat();
-        if self.options.framing {
-            self.line.sql.clear();
-            frame::push_ddl(&mut self.line.sql, "REWRITE", b"", &delete);
-            self.send_line();
-        } else {
-            self.statement(&delete);
-        }
-    }
-
-    fn update_identity(&mut self, table: &TableSql, columns: &[Vec<u8>]) {
-        let update = std::mem::take(&mut self.line.sql);
-        self.statement(&row_sql::identity_switch(table, columns, "BY DEFAULT"));
-        self.line.sql = update;
-        self.send_line();
-        self.statement(&row_sql::identity_switch(table, columns, "ALWAYS"));
-    }
-
-    /// Something that cannot be carried must not be lost in silence.
-    fn flag(&mut self, text: &str) {
-        let text = text.replace(['\n', '\r'], " ");
-        if self.options.framing {
-            self.start_line(b'F');
-            self.line.sql.extend_from_slice(text.as_bytes());
-            self.send_line();
-        } else {
-            self.statement(format!("-- {text}").as_bytes());
-        }
-    }
-
-    /// A change whose row nobody can name.
-    fn flag_row(&mut self, table: &TableSql, what: &str) {
-        let name = String::from_utf8_lossy(&table.target).into_owned();
-        self.flag(&format!(
-            "{what} on {name} could not be written: no replica identity"
-        ));
-    }
-
-    fn insert_statement(&mut self, statement: Statement) {
-        if !statement.replay || statement.is_decoded_from_wal() {
-            return;
-        }
-        self.release_held();
-        if statement.brackets_rows() {
-            self.state.bracket = Some(statement.id);
-        }
-        self.state.held = Some(statement);
-    }
-
-    /// The row of a statement was completed after it ran.
-    fn amend(&mut self, statement: Statement) {
-        if self.state.bracket == Some(statement.id) {
-            self.state.bracket = None;
-        }
-        let is = |other: &Option<Statement>| other.as_ref().is_some_and(|o| o.id == statement.id);
-        if is(&self.state.held) {
-            self.state.held = Some(statement).filter(|statement| statement.replay);
-        } else if is(&self.state.released) {
-            self.write_late_part(statement);
-        }
-    }
-
-    /// A row change (an event trigger's, say) came between a statement and what is to be run after
-    /// it: the statement is written already, the rest of its text follows here.
-    fn write_late_part(&mut self, statement: Statement) {
-        let Some(released) = self.state.released.take() else {
-            return;
-        };
-        if statement.text == released.text {
-            self.state.released = Some(released);
-        } else if let Some(late) = statement.without_start(&released.text) {
-            self.state.held = Some(late);
-            self.release_held();
-            self.state.released = Some(statement);
-        } else {
-            self.flag(&format!("{} was completed too late", statement.command));
-        }
-    }
-
-    /// Writes the statement that was held back.
-    fn release_held(&mut self) {
-        let Some(statement) = self.state.held.take() else {
-            return;
-        };
-        self.state.released = Some(statement.clone());
-        if !self.options.framing {
-            if !statement.is_role() {
-                self.statement(&statement.block());
-            }
-            return;
-        }
-        self.end_run();
-        let role = &statement.executed_by;
-        if statement.by_superuser && !self.state.superusers.contains(role) {
-            self.state.superusers.push(role.clone());
-            self.line.sql.clear();
-            frame::push_role(&mut self.line.sql, role, true);
-            self.send_line();
-        }
-        self.line.sql.clear();
-        statement.push_frame(&mut self.line.sql);
-        self.send_line();
-    }
-
-    /// Writes a whole statement.
-    fn statement(&mut self, sql: &[u8]) {
-        self.release_held();
-        self.start_line(b'S');
-        self.line.sql.extend_from_slice(sql);
-        self.send_line();
-    }
-
-    fn start_line(&mut self, tag: u8) {
-        self.line.sql.clear();
-        if self.options.framing {
-            self.line.sql.push(tag);
-        }
-    }
-
-    /// Sends the line that was made, after what must stand before it.
-    fn send_line(&mut self) {
-        self.end_run();
-        self.ensure_begun();
-        self.target.row(&self.line.sql);
-    }
-
-    fn tagged(&mut self, tag: u8, payload: &[u8]) {
-        self.start_line(tag);
-        self.line.sql.extend_from_slice(payload);
-        self.target.row(&self.line.sql);
-    }
-
-    fn ensure_begun(&mut self) {
-        if std::mem::replace(&mut self.state.begun, true) {
-            return;
-        }
-        if self.options.framing {
-            let Transaction {
-                xid,
-                commit_lsn,
-                commit_time,
-            } = self.transaction;
-            let mut row = Vec::new();
-            frame::push_begin(&mut row, xid, commit_lsn, Some(commit_time));
-            self.target.row(&row);
-        } else if self.options.include_transaction {
-            self.target.row(b"BEGIN;");
-        }
     }
 }

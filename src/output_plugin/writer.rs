@@ -1,0 +1,338 @@
+//! The plugin at work on one transaction: what must stand before a line, and where a run of rows
+//! ends.
+//!
+//! Order is kept here: a held DDL statement goes before the next change, an open COPY block is ended
+//! before anything else, BEGIN comes with the first line.
+
+use pgrx::prelude::*;
+
+use super::frame;
+use super::history::Statement;
+use super::options::Options;
+use super::relations::TableSql;
+use super::row_sql::{self, Line, Update};
+use super::{Change, RowTarget, Transaction};
+use crate::pg::moved_sequences;
+use crate::pg::value::Row;
+
+/// What is known of the transaction that is being decoded.
+#[derive(Default)]
+pub struct State {
+    pub begun: bool,
+    /// A DDL statement that waits for its last word.
+    held: Option<Statement>,
+    /// The last one that was written, in case its last word comes late.
+    released: Option<Statement>,
+    /// The CREATE EXTENSION whose script's rows are left out.
+    pub bracket: Option<i64>,
+    /// The table into which rows are being inserted, how many in a row, and whether as COPY.
+    run: Option<Run>,
+    /// Superusers whose role comment this transaction has.
+    superusers: Vec<Vec<u8>>,
+    /// Tables whose rewritten rows have begun.
+    rewritten: Vec<pg_sys::Oid>,
+}
+
+struct Run {
+    relation: pg_sys::Oid,
+    head: Vec<u8>,
+    rows: u32,
+    is_copy: bool,
+}
+
+/// The plugin at work on one callback.
+pub struct Writer<'a> {
+    options: Options,
+    line: &'a mut Line,
+    pub state: &'a mut State,
+    transaction: Transaction,
+    target: &'a mut dyn RowTarget,
+}
+
+impl<'a> Writer<'a> {
+    pub fn new(
+        options: Options,
+        line: &'a mut Line,
+        state: &'a mut State,
+        transaction: Transaction,
+        target: &'a mut dyn RowTarget,
+    ) -> Self {
+        Self {
+            options,
+            line,
+            state,
+            transaction,
+            target,
+        }
+    }
+
+    pub fn row_change(&mut self, table: &mut TableSql, relation: pg_sys::Oid, change: &Change<'_>) {
+        self.release_held();
+        if table.is_rewrite {
+            self.begin_rewrite(table, relation);
+        }
+        match change {
+            Change::Insert { new } => self.insert(table, relation, new),
+            Change::Update { old, new } => {
+                if !row_sql::can_find(table, *old, true) {
+                    return self.flag_row(table, "UPDATE");
+                }
+                self.start_line(b'S');
+                match row_sql::push_update(self.line, table, *old, new) {
+                    Update::Written => self.send_line(),
+                    Update::Empty => {}
+                    Update::AlwaysIdentity(columns) => self.update_identity(table, &columns),
+                }
+            }
+            Change::Delete { old: Some(old) } if row_sql::can_find(table, Some(old), false) => {
+                self.start_line(b'S');
+                row_sql::push_delete(self.line, table, old);
+                self.send_line();
+            }
+            Change::Delete { .. } => self.flag_row(table, "DELETE"),
+        }
+    }
+
+    /// Something went past the record: a capture worker ends the chain with this transaction.
+    pub fn chain_break(&mut self, reason: &[u8]) {
+        if self.options.framing {
+            self.release_held();
+            self.start_line(b'X');
+            self.line.sql.extend_from_slice(reason);
+            self.send_line();
+        }
+    }
+
+    /// Writes what is still held back, then the end of a transaction that wrote anything.
+    pub fn commit(&mut self) {
+        self.release_held();
+        self.end_run();
+        if !self.state.begun {
+            return;
+        }
+        if self.options.framing {
+            for setval in moved_sequences::take_resolved() {
+                self.tagged(b'V', &setval);
+            }
+            self.target.row(b"C");
+        } else if self.options.include_transaction {
+            self.target.row(b"COMMIT;");
+        }
+    }
+
+    fn insert(&mut self, table: &mut TableSql, relation: pg_sys::Oid, new: &Row) {
+        if self.extends_copy(table, relation) {
+            self.start_line(b'p');
+            row_sql::push_copy_row(self.line, table, new);
+            self.target.row(&self.line.sql);
+            return;
+        }
+        self.start_line(b'S');
+        row_sql::push_insert(self.line, table, new);
+        let run = self.state.run.take();
+        self.send_line();
+        self.state.run = run;
+    }
+
+    /// Counts an INSERT and says whether it goes into a COPY block, which is opened when due.
+    fn extends_copy(&mut self, table: &TableSql, relation: pg_sys::Oid) -> bool {
+        let threshold = self.options.copy_threshold;
+        let Some(head) = table
+            .copy_head
+            .as_ref()
+            .filter(|_| self.options.framing && threshold > 0)
+        else {
+            return false;
+        };
+        // The head too: an ALTER TABLE between two rows changes the columns.
+        match self
+            .state
+            .run
+            .as_mut()
+            .filter(|run| run.relation == relation && run.head == *head)
+        {
+            Some(run) => run.rows += 1,
+            None => {
+                self.end_run();
+                let head = head.clone();
+                self.state.run = Some(Run {
+                    relation,
+                    head,
+                    rows: 1,
+                    is_copy: false,
+                });
+            }
+        }
+        let due = self.state.run.as_mut().filter(|run| run.rows > threshold);
+        let Some(run) = due else { return false };
+        if !run.is_copy {
+            run.is_copy = true;
+            self.ensure_begun();
+            self.tagged(b'P', head);
+        }
+        true
+    }
+
+    fn end_run(&mut self) {
+        if self.state.run.take().is_some_and(|run| run.is_copy) {
+            self.target.row(b"e");
+        }
+    }
+
+    /// The first row of a rewritten table: the old rows go, since replaying the ALTER TABLE may
+    /// have given them other values (a volatile default, say).
+    fn begin_rewrite(&mut self, table: &TableSql, relation: pg_sys::Oid) {
+        if self.state.rewritten.contains(&relation) {
+            return;
+        }
+        self.state.rewritten.push(relation);
+        let delete = [b"DELETE FROM ONLY ", table.target.as_slice(), b";"].concat();
+        if self.options.framing {
+            self.line.sql.clear();
+            frame::push_ddl(&mut self.line.sql, "REWRITE", b"", &delete);
+            self.send_line();
+        } else {
+            self.statement(&delete);
+        }
+    }
+
+    fn update_identity(&mut self, table: &TableSql, columns: &[Vec<u8>]) {
+        let update = std::mem::take(&mut self.line.sql);
+        self.statement(&row_sql::identity_switch(table, columns, "BY DEFAULT"));
+        self.line.sql = update;
+        self.send_line();
+        self.statement(&row_sql::identity_switch(table, columns, "ALWAYS"));
+    }
+
+    /// Something that cannot be carried must not be lost in silence.
+    fn flag(&mut self, text: &str) {
+        let text = text.replace(['\n', '\r'], " ");
+        if self.options.framing {
+            self.start_line(b'F');
+            self.line.sql.extend_from_slice(text.as_bytes());
+            self.send_line();
+        } else {
+            self.statement(format!("-- {text}").as_bytes());
+        }
+    }
+
+    /// A change whose row nobody can name.
+    fn flag_row(&mut self, table: &TableSql, what: &str) {
+        let name = String::from_utf8_lossy(&table.target).into_owned();
+        self.flag(&format!(
+            "{what} on {name} could not be written: no replica identity"
+        ));
+    }
+
+    pub fn insert_statement(&mut self, statement: Statement) {
+        if !statement.replay || statement.is_decoded_from_wal() {
+            return;
+        }
+        self.release_held();
+        if statement.brackets_rows() {
+            self.state.bracket = Some(statement.id);
+        }
+        self.state.held = Some(statement);
+    }
+
+    /// The row of a statement was completed after it ran.
+    pub fn amend(&mut self, statement: Statement) {
+        if self.state.bracket == Some(statement.id) {
+            self.state.bracket = None;
+        }
+        let is = |other: &Option<Statement>| other.as_ref().is_some_and(|o| o.id == statement.id);
+        if is(&self.state.held) {
+            self.state.held = Some(statement).filter(|statement| statement.replay);
+        } else if is(&self.state.released) {
+            self.write_late_part(statement);
+        }
+    }
+
+    /// A row change (an event trigger's, say) came between a statement and what is to be run after
+    /// it: the statement is written already, the rest of its text follows here.
+    fn write_late_part(&mut self, statement: Statement) {
+        let Some(released) = self.state.released.take() else {
+            return;
+        };
+        if statement.text == released.text {
+            self.state.released = Some(released);
+        } else if let Some(late) = statement.without_start(&released.text) {
+            self.state.held = Some(late);
+            self.release_held();
+            self.state.released = Some(statement);
+        } else {
+            self.flag(&format!("{} was completed too late", statement.command));
+        }
+    }
+
+    /// Writes the statement that was held back.
+    fn release_held(&mut self) {
+        let Some(statement) = self.state.held.take() else {
+            return;
+        };
+        self.state.released = Some(statement.clone());
+        if !self.options.framing {
+            if !statement.is_role() {
+                self.statement(&statement.block());
+            }
+            return;
+        }
+        self.end_run();
+        let role = &statement.executed_by;
+        if statement.by_superuser && !self.state.superusers.contains(role) {
+            self.state.superusers.push(role.clone());
+            self.line.sql.clear();
+            frame::push_role(&mut self.line.sql, role, true);
+            self.send_line();
+        }
+        self.line.sql.clear();
+        statement.push_frame(&mut self.line.sql);
+        self.send_line();
+    }
+
+    /// Writes a whole statement.
+    pub fn statement(&mut self, sql: &[u8]) {
+        self.release_held();
+        self.start_line(b'S');
+        self.line.sql.extend_from_slice(sql);
+        self.send_line();
+    }
+
+    fn start_line(&mut self, tag: u8) {
+        self.line.sql.clear();
+        if self.options.framing {
+            self.line.sql.push(tag);
+        }
+    }
+
+    /// Sends the line that was made, after what must stand before it.
+    fn send_line(&mut self) {
+        self.end_run();
+        self.ensure_begun();
+        self.target.row(&self.line.sql);
+    }
+
+    fn tagged(&mut self, tag: u8, payload: &[u8]) {
+        self.start_line(tag);
+        self.line.sql.extend_from_slice(payload);
+        self.target.row(&self.line.sql);
+    }
+
+    fn ensure_begun(&mut self) {
+        if std::mem::replace(&mut self.state.begun, true) {
+            return;
+        }
+        if self.options.framing {
+            let Transaction {
+                xid,
+                commit_lsn,
+                commit_time,
+            } = self.transaction;
+            let mut row = Vec::new();
+            frame::push_begin(&mut row, xid, commit_lsn, Some(commit_time));
+            self.target.row(&row);
+        } else if self.options.include_transaction {
+            self.target.row(b"BEGIN;");
+        }
+    }
+}
