@@ -10,14 +10,13 @@ const SHOWN: usize = 40;
 
 /// Panics with a readable difference unless both databases hold the same.
 pub fn assert_identical(source: (&Cluster, &str), target: (&Cluster, &str)) {
-    // One pg_dump for both, the newer: versions word the same definition differently.
-    let newer = if source.0.version() >= target.0.version() {
-        source.0
-    } else {
-        target.0
-    };
-    let dump = |(cluster, database)| dumped_lines(newer.installation(), cluster, database);
-    let (left, right) = (dump(source), dump(target));
+    if source.0.version() != target.0.version() {
+        // Versions word the same definition differently. What pg_dump itself carries over is the
+        // measure then.
+        let carried = carry_over(source, target.0);
+        return assert_identical((target.0, &carried), target);
+    }
+    let (left, right) = (dumped_lines(source), dumped_lines(target));
     if let Some(difference) = difference(&left, &right) {
         panic!(
             "the restored database {} differs from its source:\n{difference}",
@@ -34,15 +33,28 @@ pub fn assert_identical(source: (&Cluster, &str), target: (&Cluster, &str)) {
 /// Lines and how often each occurs, sorted; pg_dump's order depends on OIDs.
 type Lines = BTreeMap<String, i64>;
 
-fn dumped_lines(program: &Installation, cluster: &Cluster, database: &str) -> Lines {
+/// A new database of `to` with what pg_dump of the source's version makes of the source.
+fn carry_over(source: (&Cluster, &str), to: &Cluster) -> String {
+    let database = to.next_restore_name();
+    to.sql_in("postgres", &format!("CREATE DATABASE {database}"));
+    let output = to.psql_bytes(&database, &dump(source));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    database
+}
+
+/// What pg_dump of its own version writes for a database, without our extension.
+fn dump((cluster, database): (&Cluster, &str)) -> Vec<u8> {
+    let program = cluster.installation();
     let mut command = program.command("pg_dump");
-    command.args([
-        "--no-unlogged-table-data",
-        "-d",
-        &cluster.conninfo(database),
-    ]);
+    command.args(["--no-unlogged-table-data", "-d"]);
+    command.arg(cluster.conninfo(database));
     command.args(without_our_extension(program, cluster, database));
-    let dump = String::from_utf8_lossy(&run(&mut command).stdout).into_owned();
+    run(&mut command).stdout
+}
+
+fn dumped_lines(database: (&Cluster, &str)) -> Lines {
+    let dump = String::from_utf8_lossy(&dump(database)).into_owned();
     let mut lines = Lines::new();
     // \restrict carries a random key; setval lines are compared as sequences.
     let meaningless = |line: &&str| {
