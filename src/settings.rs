@@ -273,6 +273,25 @@ fn path(setting: &'static Text) -> Option<PathBuf> {
     (!bytes.is_empty()).then(|| PathBuf::from(std::ffi::OsString::from_vec(bytes)))
 }
 
+/// What a capture worker takes over when it starts; when one of these changes it starts anew.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AtStart {
+    directory: Option<PathBuf>,
+    reader: Reader,
+    decoding_work_mem_kb: Option<i32>,
+    copy_threshold: u32,
+}
+
+/// The present values of [`AtStart`].
+pub fn at_start() -> AtStart {
+    AtStart {
+        directory: directory(),
+        reader: reader(),
+        decoding_work_mem_kb: decoding_work_mem_kb(),
+        copy_threshold: copy_threshold(),
+    }
+}
+
 /// Root of the archive; `None` switches capture off.
 pub fn directory() -> Option<PathBuf> {
     path(&DIRECTORY)

@@ -229,10 +229,14 @@ fn explain_wait(base: &status::BaseStatus, function: &str) -> Result<(), Failure
         BasePhase::CreatingSlot | BasePhase::Fencing | BasePhase::ReplicaIdentities
             if !transactions.is_empty() =>
         {
-            notice!(
-                "{function} waits for open transactions:\n{}",
-                transactions.join("\n")
-            );
+            let transactions = transactions.join("\n");
+            status::update(server::my_database(), |entry| {
+                entry
+                    .base
+                    .waiting_for
+                    .set(&format!("open transactions:\n{transactions}"));
+            });
+            notice!("{function} waits for open transactions:\n{transactions}");
         }
         BasePhase::Fencing => notice!("{function} waits for {}", base.waiting_for.get()),
         _ => {}

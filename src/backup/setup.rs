@@ -4,6 +4,8 @@
 //! again. The chain is durable before its slot is: a crash between the two leaves a chain that no
 //! slot feeds, which the next setup closes. The slot is what makes the database a backed up one.
 
+use std::time::Duration;
+
 use archive::layout::NewChain;
 use archive::{ChainDir, Lsn};
 use pgrx::prelude::*;
@@ -13,7 +15,7 @@ use super::{base, board, place};
 use crate::capture;
 use crate::pg::failure::Failure;
 use crate::pg::slot::{self, NewSlot};
-use crate::pg::{server, transaction};
+use crate::pg::{server, session, transaction};
 use crate::replica_identity;
 use crate::settings;
 use crate::status::{self, BasePhase, Phase};
@@ -45,11 +47,26 @@ pub fn run(database: pg_sys::Oid, source: &Source, new_chain: bool) -> Result<()
     Ok(())
 }
 
+/// ALTER TABLE waits so long for a table in use: whoever comes after it waits behind it.
+const IDENTITY_LOCK_TIMEOUT: &std::ffi::CStr = c"500ms";
+/// And tries again after so long.
+const IDENTITY_PAUSE: Duration = Duration::from_secs(1);
+
 /// Gives every table that needs one a replica identity, committed, so that no change from the slot's
 /// start on lacks it.
 fn ensure_identities() -> Result<usize, Failure> {
     board::enter(BasePhase::ReplicaIdentities);
-    let done = transaction::run(|| Ok::<_, Failure>(replica_identity::ensure_all()))?;
+    let done = loop {
+        session::set(c"lock_timeout", IDENTITY_LOCK_TIMEOUT);
+        let result = transaction::run(|| Ok::<_, Failure>(replica_identity::ensure_all()));
+        session::set(c"lock_timeout", c"0");
+        match result {
+            Err(failure) if failure.code == PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE => {
+                server::wait_a_moment(IDENTITY_PAUSE);
+            }
+            result => break result?,
+        }
+    };
     for step in &done {
         log!("pg_incrbackup: {}: {}", step.relation, step.action);
     }

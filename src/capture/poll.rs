@@ -20,6 +20,7 @@ use super::sequence_sync::SequenceSync;
 use super::shutdown;
 use super::stream::{self, POSITION_INTERVAL};
 use crate::pg::{query, server};
+use crate::settings;
 use crate::status::{self, DatabaseStatus};
 
 /// A peek stops at the first commit past so many rows.
@@ -80,6 +81,7 @@ impl PollReader {
     pub fn run(&mut self) -> Result<()> {
         self.sequences
             .write_all(&mut self.journal, self.confirmed)?;
+        let started_with = settings::at_start();
         while !shutdown::is_requested() {
             while self.round()? {}
             self.finish_round()?;
@@ -87,7 +89,7 @@ impl PollReader {
                 break;
             }
             shutdown::sleep(self.sleep());
-            stream::worker_interrupts();
+            stream::reload_if_asked(&started_with);
         }
         Err(CaptureError::Shutdown)
     }
@@ -194,6 +196,8 @@ impl PollReader {
     fn answer(&mut self, asked: &DatabaseStatus) -> Result<()> {
         if asked.flush_wanted > asked.flush_done {
             self.sequences.write_exact(&mut self.journal, self.read)?;
+            self.journal
+                .position(self.read.max(self.journal.last_lsn()))?;
             self.journal.sync()?;
         }
         let mut rotated = None;

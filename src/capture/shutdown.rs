@@ -17,6 +17,11 @@ pub fn is_requested() -> bool {
     REQUESTED.get()
 }
 
+/// Makes this worker end at its next look, as SIGTERM would.
+pub fn request() {
+    REQUESTED.set(true);
+}
+
 /// Sleeps until the latch is set, at most `longest`. Death of the postmaster counts as a request.
 pub fn sleep(longest: Duration) {
     if !BackgroundWorker::wait_latch(Some(longest)) {

@@ -95,6 +95,7 @@ impl StreamReader {
             Lsn(self.decoder.confirmed()),
         )?;
         self.journal.borrow_mut().sync()?;
+        let started_with = settings::at_start();
         while !shutdown::is_requested() {
             self.read_what_is_there()?;
             let sleep = self.finish_round()?;
@@ -102,7 +103,7 @@ impl StreamReader {
                 break;
             }
             shutdown::sleep(sleep);
-            worker_interrupts();
+            reload_if_asked(&started_with);
         }
         self.sync_and_confirm()?;
         Err(CaptureError::Shutdown)
@@ -190,6 +191,9 @@ impl StreamReader {
         if asked.flush_wanted > asked.flush_done {
             self.sequences
                 .write_exact(&mut self.journal.borrow_mut(), self.read_lsn())?;
+            // Whoever restores up to the flush's LSN must see that the files reach it.
+            let read = self.read_lsn();
+            self.journal.borrow_mut().position(read)?;
             self.sync_and_confirm()?;
         }
         let mut rotated = None;
@@ -228,9 +232,13 @@ pub fn ensure_no_gap(confirmed: u64, on_disk: Lsn) -> Result<()> {
     Ok(())
 }
 
-/// SIGHUP reloads the settings.
-pub fn worker_interrupts() {
+/// SIGHUP reloads the settings. Some are taken over only at a worker's start: when one of those has
+/// changed, the worker ends, and the launcher starts another.
+pub fn reload_if_asked(started_with: &settings::AtStart) {
     if BackgroundWorker::sighup_received() {
         server::reload_settings();
+        if settings::at_start() != *started_with {
+            shutdown::request();
+        }
     }
 }

@@ -263,8 +263,13 @@ fn a_full_disk_is_said_aloud_and_over_when_there_is_room() {
         .arg(&archive)
         .status();
     assert!(grown.is_ok_and(|status| status.success()));
-    wait_until("health is ok again", || c.health().starts_with("ok"));
+    wait_until("capture goes on by itself", || {
+        c.try_sql("SELECT incr_flush('5 s')").is_ok()
+    });
     c.assert_restores();
+    wait_until("health is ok again", || {
+        c.sql("SELECT level FROM incr_slot_health()") == "ok"
+    });
     c.stop();
 }
 

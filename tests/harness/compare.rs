@@ -1,23 +1,32 @@
 //! Whether two databases are the same: pg_dump of both, schema and data, line by line, and the
 //! exact position of every sequence.
 
-use crate::installation::{run, Installation};
+use crate::installation::run;
 use crate::Cluster;
 use std::collections::BTreeMap;
 
 /// How many differing lines of each side a failure shows.
 const SHOWN: usize = 40;
 
+/// How the lines of a dump begin that the source has and a restored database has not.
+const LEFT_OUT: [&str; 4] = [
+    "CREATE EXTENSION IF NOT EXISTS pg_incrbackup ",
+    "COMMENT ON EXTENSION pg_incrbackup ",
+    "\\restrict ",
+    "\\unrestrict ",
+];
+
 /// Panics with a readable difference unless both databases hold the same.
+///
+/// Versions word the same definition differently, so a source of another version is first carried
+/// to the target's by its own pg_dump and psql.
 pub fn assert_identical(source: (&Cluster, &str), target: (&Cluster, &str)) {
-    if source.0.version() != target.0.version() {
-        // Versions word the same definition differently. What pg_dump itself carries over is the
-        // measure then.
-        let carried = carry_over(source, target.0);
-        return assert_identical((target.0, &carried), target);
-    }
-    let (left, right) = (dumped_lines(source), dumped_lines(target));
-    if let Some(difference) = difference(&left, &right) {
+    let reference = (source.0.version() != target.0.version()).then(|| carried(source, target.0));
+    let left = match &reference {
+        Some(database) => dumped_lines(target.0, database),
+        None => dumped_lines(source.0, source.1),
+    };
+    if let Some(difference) = difference(&left, &dumped_lines(target.0, target.1)) {
         panic!(
             "the restored database {} differs from its source:\n{difference}",
             target.1
@@ -30,58 +39,49 @@ pub fn assert_identical(source: (&Cluster, &str), target: (&Cluster, &str)) {
     );
 }
 
+/// Restores the source's pg_dump into a database of `cluster`; returns its name.
+fn carried((source, database): (&Cluster, &str), cluster: &Cluster) -> String {
+    let name = format!("{database}_reference");
+    cluster.sql_in(
+        "postgres",
+        &format!("CREATE DATABASE {name} TEMPLATE template0"),
+    );
+    let script = dump(source, database).join("\n");
+    cluster.sql_in(&name, &script);
+    name
+}
+
 /// Lines and how often each occurs, sorted; pg_dump's order depends on OIDs.
 type Lines = BTreeMap<String, i64>;
 
-/// A new database of `to` with what pg_dump of the source's version makes of the source.
-fn carry_over(source: (&Cluster, &str), to: &Cluster) -> String {
-    let database = to.next_restore_name();
-    to.sql_in("postgres", &format!("CREATE DATABASE {database}"));
-    let output = to.psql_bytes(&database, &dump(source));
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{errors}");
-    database
-}
-
-/// What pg_dump of its own version writes for a database, without our extension.
-fn dump((cluster, database): (&Cluster, &str)) -> Vec<u8> {
-    let program = cluster.installation();
-    let mut command = program.command("pg_dump");
-    command.args(["--no-unlogged-table-data", "-d"]);
-    command.arg(cluster.conninfo(database));
-    command.args(without_our_extension(program, cluster, database));
-    run(&mut command).stdout
-}
-
-fn dumped_lines(database: (&Cluster, &str)) -> Lines {
-    let dump = String::from_utf8_lossy(&dump(database)).into_owned();
+fn dumped_lines(cluster: &Cluster, database: &str) -> Lines {
     let mut lines = Lines::new();
-    // \restrict carries a random key; setval lines are compared as sequences.
-    let meaningless = |line: &&str| {
-        line.is_empty()
-            || line.starts_with("--")
-            || line.starts_with("\\restrict")
-            || line.starts_with("\\unrestrict")
-            || line.starts_with("SELECT pg_catalog.setval(")
+    // setval lines are compared as sequences.
+    let meaningless = |line: &String| {
+        line.is_empty() || line.starts_with("--") || line.starts_with("SELECT pg_catalog.setval(")
     };
-    for line in dump.lines().filter(|line| !meaningless(line)) {
-        *lines.entry(line.to_string()).or_default() += 1;
+    for line in dump(cluster, database) {
+        if !meaningless(&line) {
+            *lines.entry(line).or_default() += 1;
+        }
     }
     lines
 }
 
-/// pg_dump's options that leave pg_incrbackup out: before 17, by naming every other extension.
-/// plpgsql is always among them: pg_dump refuses a list that matches nothing.
-fn without_our_extension(program: &Installation, cluster: &Cluster, database: &str) -> Vec<String> {
-    if program.version >= 17 {
-        return vec!["--exclude-extension=pg_incrbackup".into()];
-    }
-    let others = "SELECT quote_ident(extname) FROM pg_extension WHERE extname <> 'pg_incrbackup'";
-    let others = cluster.sql_in(database, others);
-    others
-        .lines()
-        .map(|extension| format!("--extension={extension}"))
-        .collect()
+/// What pg_dump writes, line by line, but for our extension, which a restored database does not have
+/// (`--extension=` would leave out event triggers, publications, casts and more besides), and for
+/// \restrict, which carries a random key.
+fn dump(cluster: &Cluster, database: &str) -> Vec<String> {
+    let mut command = cluster.installation().command("pg_dump");
+    command.args([
+        "--no-unlogged-table-data",
+        "-d",
+        &cluster.conninfo(database),
+    ]);
+    let dump = String::from_utf8_lossy(&run(&mut command).stdout).into_owned();
+    let is_left_out = |line: &&str| LEFT_OUT.iter().any(|start| line.starts_with(start));
+    let lines = dump.lines().filter(|line| !is_left_out(line));
+    lines.map(str::to_owned).collect()
 }
 
 /// Name, last value and is_called of every sequence that is not the extension's.

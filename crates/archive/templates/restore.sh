@@ -553,7 +553,10 @@ awk_roles='
     FILENAME ~ /globals.sql$/ {
         if (/^CREATE ROLE /) { rest = substr($0, 13); cluster[name()] = 1 }
         if (/^ALTER ROLE .* WITH SUPERUSER /) { rest = substr($0, 12); superuser[name()] = 1 }
-        if (/^GRANT .* TO /) { rest = substr($0, 7); a = name(); rest = substr(rest, 5); member[a " " name()] = 1 }
+        if (/^GRANT .* TO /) {
+            rest = substr($0, 7); granted = name()
+            rest = substr(rest, 5); member[granted " " name()] = 1
+        }
     }
     FILENAME ~ /metadata.json$/ {
         if (/^  "roles": \[/) in_list = 1
@@ -567,7 +570,8 @@ awk_roles='
     END {
         if (!known || globals == "yes") for (role in cluster) needed[role] = 1
         for (role in needed) if (role !~ /^(pg_.*|public|none)?$/)
-            print "(" literal(role) ", " literal(decode(role)) ", " literal(role in superuser ? " SUPERUSER" : "") ")"
+            print "(" literal(role) ", " literal(decode(role)) ", " \
+                literal(role in superuser ? " SUPERUSER" : "") ")"
         for (pair in member) print pair >> members
     }
 '
@@ -585,7 +589,9 @@ WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role) ORDER BY 1;
 SQL
 awk "$awk_values"'
     FILENAME ~ /missing$/ { print "CREATE ROLE " ident(decode($1)) " NOLOGIN " $2 ";"; made[$1] = 1 }
-    FILENAME ~ /members$/ && ($1 in made) && ($2 in made) { print "GRANT " ident(decode($1)) " TO " ident(decode($2)) ";" }
+    FILENAME ~ /members$/ && ($1 in made) && ($2 in made) {
+        print "GRANT " ident(decode($1)) " TO " ident(decode($2)) ";"
+    }
 ' "$work/missing" "$work/members" >"$work/roles.sql"
 { say "$encoding"; cat "$work/roles.sql"; } | sql -d "$target" || die "can't create the missing roles"
 sed -n 's/^CREATE ROLE \(.*\);$/created role \1/p' "$work/roles.sql"
@@ -643,8 +649,9 @@ firing='(SELECT $$event$$ AS kind, oid AS id, evtenabled AS state,
 quiet='DO $quiet$ DECLARE r record; BEGIN
     FOR r IN SELECT * FROM FIRING WHERE state IN ($$A$$, $$R$$) ORDER BY kind, id LOOP
         EXECUTE pg_catalog.format(r.command, $$$$);
-        PERFORM pg_catalog.set_config($$restore_sh.quiet$$, pg_catalog.concat(
-            pg_catalog.current_setting($$restore_sh.quiet$$, true), r.kind, $$:$$, r.id, r.state, $$ $$), false);
+        PERFORM pg_catalog.set_config($$restore_sh.quiet$$,
+            pg_catalog.concat(pg_catalog.current_setting($$restore_sh.quiet$$, true),
+                r.kind, $$:$$, r.id, r.state, $$ $$), false);
     END LOOP; END $quiet$;'
 loud='DO $loud$ DECLARE r record; noted text := pg_catalog.current_setting($$restore_sh.quiet$$, true); BEGIN
     FOR r IN SELECT *, pg_catalog.substring(noted, pg_catalog.concat(kind, $$:$$, id, $$([AR]) $$)) AS was
@@ -681,7 +688,8 @@ feed() {        # all segments, one after the other; "starts" notes where each b
 
 : >"$work/counts"; : >"$work/starts"
 exec 3>&1                       # for progress: feed's own output goes to psql
-feed | sql -d "$target" -o /dev/null -f "$work/prologue.sql" -f - -f "$work/epilogue.sql" 2>"$work/errors" || failed=yes
+feed | sql -d "$target" -o /dev/null -f "$work/prologue.sql" -f - -f "$work/epilogue.sql" \
+    2>"$work/errors" || failed=yes
 awk -F : '                      # line numbers of the stream become those of the segments
     FILENAME ~ /starts$/ { split($0, part, " "); start[++count] = part[1]; name[count] = part[2]; next }
     /^psql:<stdin>:[0-9]+:/ {

@@ -1,0 +1,137 @@
+//! Every form of file and name: torn, compressed, directory dumps, database names, conninfo.
+
+use std::fs;
+use std::process::Command;
+
+use crate::source::{everything, unique, Source, Statement, TABLE};
+
+#[test]
+fn a_torn_open_segment_gives_its_complete_transactions() {
+    let mut source = Source::new(TABLE);
+    source.base("100:100:");
+    source.transaction(100, &[Statement("INSERT INTO public.a (id) VALUES (100);")]);
+    let path = source.appender.current_file();
+    let good = fs::read(&path).unwrap();
+    let tail = b"-- @0123456789abcdef transaction xid=1\nBEGIN;\nINSERT";
+    let mut tails: Vec<Vec<u8>> = vec![Vec::new(), tail.to_vec(), vec![0; 5000]];
+    let text = String::from_utf8(good.clone()).unwrap();
+    let again = &text[text.find(" transaction ").unwrap() - 21..];
+    for cut in (1..again.len() - 1).step_by(9) {
+        tails.push(again.as_bytes()[..cut].to_vec());
+        tails.push([&again.as_bytes()[..cut], &[0; 100], b"x\nCOMMIT;\n"].concat());
+    }
+    for tail in tails {
+        fs::write(&path, [&good[..], &tail].concat()).unwrap();
+        let run = source.run(&["--dry-run"]);
+        assert!(
+            run.0.status.success() && run.text().contains("1 transactions"),
+            "{}",
+            run.text()
+        );
+    }
+    fs::write(
+        &path,
+        [&good[..], &again.as_bytes()[..150], &[0; 100]].concat(),
+    )
+    .unwrap();
+    let target = source.restore(&[]);
+    source.assert_same(&target);
+}
+
+#[test]
+fn any_database_name_and_any_form_of_conninfo_will_do() {
+    let mut source = Source::new(TABLE);
+    source.base_with("100:100:", |base, _| {
+        base.write_file(
+            "database.sql",
+            b"COMMENT ON DATABASE :\"dbname\" IS 'mine';\n",
+        )
+        .unwrap();
+    });
+    let socket = source.cluster.socket();
+    let uri_host = socket.replace('/', "%2F");
+    let n = unique("");
+    for (conninfo, name) in [
+        (
+            format!("host={socket} user=postgres dbname='my \\'db\\' {n}'"),
+            format!("my 'db' {n}"),
+        ),
+        (
+            format!("dbname = \"q\"{n} host = '{socket}' user=postgres"),
+            format!("\"q\"{n}"),
+        ),
+        (
+            format!("host={socket} user=postgres dbname='a\nb{n}'"),
+            format!("a\nb{n}"),
+        ),
+        (
+            format!("host={socket} user=postgres dbname=back\\\\slash{n}"),
+            format!("back\\slash{n}"),
+        ),
+        (
+            format!("host={socket} user=postgres dbname='x=y?&{n}'"),
+            format!("x=y?&{n}"),
+        ),
+        (
+            format!("postgresql://postgres@{uri_host}/uri%20%22{n}"),
+            format!("uri \"{n}"),
+        ),
+        (
+            format!("postgres:///?host={socket}&user=postgres&dbname=q{n}"),
+            format!("q{n}"),
+        ),
+    ] {
+        let run = source.run(&["--target", &conninfo]);
+        assert!(run.0.status.success(), "{conninfo}: {}", run.text());
+        source.assert_same(&name);
+        let comment = source.cluster.psql(&name,
+            "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = current_database()");
+        assert_eq!(comment, "mine");
+    }
+}
+
+#[test]
+fn compressed_files_and_directory_dumps_are_read() {
+    let mut source = Source::new(TABLE);
+    everything(&mut source);
+    source.rotate(200);
+    source.transaction(200, &[Statement("INSERT INTO public.a (id) VALUES (200);")]);
+    for (path, program) in source.place.segments().iter().zip(["gzip", "zstd"]) {
+        let arguments: &[&str] = if program == "zstd" {
+            &["-q", "--rm"]
+        } else {
+            &[]
+        };
+        assert!(Command::new(program)
+            .args(arguments)
+            .arg(path)
+            .status()
+            .unwrap()
+            .success());
+    }
+    let target = source.restore(&[]);
+    source.assert_same(&target);
+
+    for format in ["dump.sql.gz", "dump"] {
+        let mut source = Source::new(TABLE);
+        let (cluster, database) = (source.cluster.clone(), source.database.clone());
+        source.base_with("100:100:", |base, metadata| {
+            let plain = base.path().join("dump.sql");
+            metadata.dump = format.to_owned();
+            if format == "dump" {
+                fs::remove_file(plain).unwrap();
+                let status = Command::new(cluster.bin().join("pg_dump"))
+                    .args(["-Fd", "-f"])
+                    .arg(base.path().join("dump"))
+                    .arg("-d")
+                    .arg(cluster.conninfo(&database))
+                    .status();
+                assert!(status.unwrap().success());
+            } else {
+                assert!(Command::new("gzip").arg(plain).status().unwrap().success());
+            }
+        });
+        let target = source.restore(&[]);
+        source.assert_same(&target);
+    }
+}
