@@ -151,19 +151,14 @@ fn a_torn_tail_is_cut_and_written_again() {
 fn files_that_are_behind_the_slot_are_a_broken_chain() {
     let c = Cluster::backed_up();
     c.sql("CREATE TABLE t (a int); INSERT INTO t VALUES (1)");
-    // PostgreSQL writes a slot's position to disk when its restart_lsn moves, for which a checkpoint
-    // gives the occasion.
-    let start = c.slot("restart_lsn::text");
-    wait_until("the slot's position is on disk", || {
-        c.sql("CHECKPOINT; INSERT INTO t VALUES (1)");
-        c.flush();
-        c.slot("restart_lsn::text") != start
+    c.flush();
+    let last = c.transactions().pop().expect("there is a transaction");
+    wait_until("the slot is told", || {
+        c.slot_is(&format!("confirmed_flush_lsn >= '{}'", last.commit_lsn))
     });
-    c.stop();
-    let segments = c.segments();
-    let open = &segments.last().expect("there is a segment").path;
+    let open = c.segments().pop().expect("a segment is open").path;
     std::fs::remove_file(open).expect("the segment can be removed");
-    c.start();
+    c.slot("pg_terminate_backend(active_pid)");
     c.sql("INSERT INTO t VALUES (2)");
     wait_until("health says that the chain is broken", || {
         let health = c.health();

@@ -63,6 +63,7 @@ fn altering_and_restarting_a_sequence_is_carried() {
            SELECT nextval('s'); ALTER SEQUENCE s INCREMENT 5; SELECT nextval('s');
            ALTER SEQUENCE s RENAME TO r; SELECT nextval('r'); CREATE TABLE t (a int NOT NULL);
            ALTER SEQUENCE r OWNED BY t.a;
+           ALTER TABLE t ALTER a SET NOT NULL;
            ALTER TABLE t ALTER a ADD GENERATED ALWAYS AS IDENTITY (START 10)",
     );
     c.sql(

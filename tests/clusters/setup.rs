@@ -1,7 +1,7 @@
 //! "Setting it up goes wrong, and I do not know why." incr_setup() names what is missing, takes a
 //! database to a usable backup in one call, and changes nothing the second time.
 
-use harness::{wait_until, Cluster};
+use harness::Cluster;
 
 /// A cluster with the extension's function made callable, for preflight failures.
 fn unprepared(builder: harness::Builder) -> Cluster {
@@ -138,13 +138,7 @@ fn it_says_which_open_transactions_it_waits_for() {
     let pid = holder.run("BEGIN; INSERT INTO t VALUES (1); SELECT pg_backend_pid()");
     let mut setup = c.session();
     setup.send("SELECT * FROM incr_setup()");
-    wait_until("somebody names the transaction that is waited for", || {
-        let status = c.try_sql("SELECT * FROM incr_status()").unwrap_or_default();
-        status.contains(&pid)
-            || c.log()
-                .lines()
-                .any(|line| line.contains("wait") && line.contains(&pid))
-    });
+    setup.wait_for_line(|line| line.contains(&format!("pid {pid},")));
     holder.run("COMMIT");
     let output = setup.finish();
     assert!(!output.contains("ERROR"), "{output}");

@@ -8,6 +8,14 @@ use std::collections::BTreeMap;
 /// How many differing lines of each side a failure shows.
 const SHOWN: usize = 40;
 
+/// How the lines of a dump begin that the source has and a restored database has not.
+const LEFT_OUT: [&str; 4] = [
+    "CREATE EXTENSION IF NOT EXISTS pg_incrbackup ",
+    "COMMENT ON EXTENSION pg_incrbackup ",
+    "\\restrict ",
+    "\\unrestrict ",
+];
+
 /// Panics with a readable difference unless both databases hold the same.
 ///
 /// Versions word the same definition differently, so a source of another version is first carried
@@ -60,9 +68,9 @@ fn dumped_lines(cluster: &Cluster, database: &str) -> Lines {
     lines
 }
 
-/// pg_dump's lines but for those that name our extension, which a restored database does not have.
-/// (`--extension=` would leave out event triggers, publications, casts and more besides.)
-/// \restrict carries a random key.
+/// What pg_dump writes, line by line, but for our extension, which a restored database does not have
+/// (`--extension=` would leave out event triggers, publications, casts and more besides), and for
+/// \restrict, which carries a random key.
 fn dump(cluster: &Cluster, database: &str) -> Vec<String> {
     let mut command = cluster.installation().command("pg_dump");
     command.args([
@@ -71,10 +79,8 @@ fn dump(cluster: &Cluster, database: &str) -> Vec<String> {
         &cluster.conninfo(database),
     ]);
     let dump = String::from_utf8_lossy(&run(&mut command).stdout).into_owned();
-    let is_random = |line: &str| line.starts_with("\\restrict") || line.starts_with("\\unrestrict");
-    let lines = dump
-        .lines()
-        .filter(|line| !is_random(line) && !line.contains("pg_incrbackup"));
+    let is_left_out = |line: &&str| LEFT_OUT.iter().any(|start| line.starts_with(start));
+    let lines = dump.lines().filter(|line| !is_left_out(line));
     lines.map(str::to_owned).collect()
 }
 

@@ -79,6 +79,20 @@ impl Session {
         output.unwrap_or_else(|| panic!("a statement took longer than {PATIENCE:?}"))
     }
 
+    /// Waits for a line that psql prints while the statements sent last still run, such as a notice.
+    pub fn wait_for_line(&mut self, is_it: impl Fn(&str) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let line = self.lines.recv_timeout(left);
+            let line = line.unwrap_or_else(|_| panic!("psql did not print the expected line"));
+            assert!(line != DONE, "the statements ended without the expected line");
+            if is_it(&line) {
+                return;
+            }
+        }
+    }
+
     /// Whether the statements sent last are finished within `patience`; what they printed if so.
     /// After `None` the session can only be dropped.
     pub fn output_within(&mut self, patience: Duration) -> Option<String> {
