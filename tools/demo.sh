@@ -33,21 +33,13 @@ leave() {
     exit "$status"
 }
 
-# Schema and data of one database as sorted lines, without our own extension, and its sequences.
-# A restored database has no pg_incrbackup, so the list of other extensions is the same for both.
+# Schema, data and sequences of one database as sorted lines. A restored one has no pg_incrbackup.
 fingerprint() {
-    if [ "$version" -ge 17 ]; then
-        options=--exclude-extension=pg_incrbackup
-    else
-        options=$(database=$1 sql "SELECT string_agg('-e ' || quote_ident(extname), ' ')
-            FROM pg_extension WHERE extname <> 'pg_incrbackup'")
-    fi
-    # shellcheck disable=SC2086 # a list of options
-    as_postgres pg_dump -h "$root" -U postgres --no-unlogged-table-data $options "$1" |
-        grep -v -e '^--' -e '^\\restrict' -e '^\\unrestrict' -e '^SELECT pg_catalog.setval' |
+    as_postgres pg_dump -h "$root" -U postgres --no-unlogged-table-data "$1" |
+        grep -v -e '^$' -e '^--' -e '^\\restrict ' -e '^\\unrestrict ' \
+            -e '^CREATE EXTENSION IF NOT EXISTS pg_incrbackup ' \
+            -e '^COMMENT ON EXTENSION pg_incrbackup ' |
         LC_ALL=C sort
-    database=$1 sql "SELECT schemaname, sequencename, last_value FROM pg_sequences
-        WHERE sequencename NOT LIKE 'ddl\_history%' ORDER BY 1, 2"
 }
 
 is_identical() {
@@ -158,7 +150,7 @@ else
 fi
 
 say "8. And once more, to just before somebody dropped the price list"
-run sh "$archive/shop/restore.sh" --target "$connect dbname=earlier" --until-lsn "$before_drop" | tail -n 5
+run sh "$archive/shop/restore.sh" --target "$connect dbname=earlier" --until-lsn "$before_drop"
 found=$(database=earlier sql 'SELECT string_agg(item || $$ $$ || price, $$, $$ ORDER BY item) FROM prices' || true)
 echo "prices: $found"
 if [ "$found" != "$kept" ]; then
