@@ -15,7 +15,8 @@ use super::error::{CaptureError, Result};
 use super::shutdown;
 use crate::output_plugin::frame::{self, Frame};
 use crate::pg::xid;
-use crate::{settings, status};
+use crate::settings;
+use crate::status::{self, DatabaseStatus};
 
 /// With `fsync_interval` 0, an fsync comes at the latest after this much time or text.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
@@ -251,6 +252,17 @@ impl Journal {
 
     pub fn file(&self) -> String {
         self.appender.current_file().to_string_lossy().into_owned()
+    }
+
+    /// Tells the board that these requests are done; `rotated` is the segment that was closed.
+    pub fn answered(&self, asked: &DatabaseStatus, rotated: Option<String>) {
+        status::update(self.database, |entry| {
+            entry.flush_done = asked.flush_wanted;
+            entry.rotate_done = asked.rotate_wanted;
+            if let Some(file) = rotated {
+                entry.rotated_file.set(&file);
+            }
+        });
     }
 
     /// Writes the board's entry. `read` is the end of what was read, `confirmed` the slot's.

@@ -205,13 +205,7 @@ impl PollReader {
             rotated = self.journal.rotate()?;
         }
         self.report();
-        status::update(self.database, |entry| {
-            entry.flush_done = asked.flush_wanted;
-            entry.rotate_done = asked.rotate_wanted;
-            if let Some(file) = &rotated {
-                entry.rotated_file.set(file);
-            }
-        });
+        self.journal.answered(asked, rotated);
         Ok(())
     }
 

@@ -202,13 +202,7 @@ impl StreamReader {
             self.sync_and_confirm()?;
         }
         self.report();
-        status::update(self.database, |entry| {
-            entry.flush_done = asked.flush_wanted;
-            entry.rotate_done = asked.rotate_wanted;
-            if let Some(file) = &rotated {
-                entry.rotated_file.set(file);
-            }
-        });
+        self.journal.borrow().answered(asked, rotated);
         Ok(())
     }
 

@@ -188,28 +188,12 @@ fn trim_end(text: &[u8]) -> &[u8] {
 fn search_path_list(path: &[u8]) -> Vec<u8> {
     let names: Vec<Vec<u8>> = split_identifiers(path)
         .iter()
-        .map(|n| always_quoted(n))
+        .map(|name| quote::identifier(name))
         .collect();
     if names.is_empty() {
         return b"''".to_vec();
     }
     names.join(b", ".as_slice())
-}
-
-fn always_quoted(name: &[u8]) -> Vec<u8> {
-    let plain = |byte: &u8| byte.is_ascii_lowercase() || *byte == b'_';
-    if !name.is_empty() && name.iter().all(plain) {
-        return quote::identifier(name);
-    }
-    let mut quoted = vec![b'"'];
-    for &byte in name {
-        quoted.push(byte);
-        if byte == b'"' {
-            quoted.push(byte);
-        }
-    }
-    quoted.push(b'"');
-    quoted
 }
 
 fn split_identifiers(list: &[u8]) -> Vec<Vec<u8>> {

@@ -4,13 +4,11 @@
 use std::ffi::CStr;
 
 use pgrx::prelude::*;
-use pgrx::IntoDatum;
 
 use super::ddl_node::{bytes, c_string, items, Sql};
-use super::{quote, relation};
+use super::{extension, quote};
 
 /// Attribute numbers of pg_extension (catalog/pg_extension.h).
-const ANUM_EXTENSION_OID: i16 = 1;
 const ANUM_EXTENSION_NAMESPACE: std::num::NonZeroUsize =
     std::num::NonZeroUsize::new(4).expect("not zero");
 
@@ -59,41 +57,8 @@ pub fn setting(name: &str) -> Option<Sql> {
 
 /// The schema an extension was created in.
 pub fn extension_schema(extension: pg_sys::Oid) -> Option<pg_sys::Oid> {
-    let found = relation::with_relation(pg_sys::ExtensionRelationId, |catalog| {
-        let mut key = pg_sys::ScanKeyData::default();
-        // SAFETY: a plain catalog scan by OID; the value is copied out before it ends.
-        unsafe {
-            pg_sys::ScanKeyInit(
-                &mut key,
-                ANUM_EXTENSION_OID,
-                pg_sys::BTEqualStrategyNumber as u16,
-                pg_sys::F_OIDEQ.into(),
-                extension.into_datum().unwrap_or(pg_sys::Datum::null()),
-            );
-            let scan = pg_sys::systable_beginscan(
-                catalog.as_ptr(),
-                pg_sys::ExtensionOidIndexId.into(),
-                true,
-                std::ptr::null_mut(),
-                1,
-                &mut key,
-            );
-            let tuple = pg_sys::systable_getnext(scan);
-            let schema = (!tuple.is_null())
-                .then(|| {
-                    pgrx::heap_getattr_raw(
-                        tuple,
-                        ANUM_EXTENSION_NAMESPACE,
-                        catalog.tuple_descriptor(),
-                    )
-                })
-                .flatten()
-                .map(|value| pg_sys::Oid::from(value.value() as u32));
-            pg_sys::systable_endscan(scan);
-            schema
-        }
-    });
-    found.flatten()
+    let read = |value: pg_sys::Datum| Some(pg_sys::Oid::from(value.value() as u32));
+    extension::attribute(extension, ANUM_EXTENSION_NAMESPACE, read)
 }
 
 /// A type with its modifier, always qualified.

@@ -37,6 +37,13 @@ extern "C-unwind" {
         target: pg_sys::XLogRecPtr,
         buffer: *mut std::ffi::c_char,
     ) -> std::ffi::c_int;
+    fn read_local_xlog_page(
+        reader: *mut pg_sys::XLogReaderState,
+        page: pg_sys::XLogRecPtr,
+        needed: std::ffi::c_int,
+        target: pg_sys::XLogRecPtr,
+        buffer: *mut std::ffi::c_char,
+    ) -> std::ffi::c_int;
     fn wal_segment_open(
         reader: *mut pg_sys::XLogReaderState,
         segment: pg_sys::XLogSegNo,
@@ -58,6 +65,14 @@ pub fn local_wal_routine() -> pg_sys::XLogReaderRoutine {
         page_read: Some(read_local_xlog_page_no_wait),
         segment_open: Some(wal_segment_open),
         segment_close: Some(wal_segment_close),
+    }
+}
+
+/// The same, waiting for WAL that is not there yet.
+pub fn waiting_wal_routine() -> pg_sys::XLogReaderRoutine {
+    pg_sys::XLogReaderRoutine {
+        page_read: Some(read_local_xlog_page),
+        ..local_wal_routine()
     }
 }
 

@@ -29,10 +29,21 @@ pub fn dumps_rows_of(extension: pg_sys::Oid, table: pg_sys::Oid) -> bool {
 }
 
 fn configuration_tables(extension: pg_sys::Oid) -> Vec<pg_sys::Oid> {
+    // SAFETY: extconfig is an oid[]; the array is copied.
+    let read = |value| unsafe { Vec::<pg_sys::Oid>::from_datum(value, false) };
+    attribute(extension, ANUM_EXTCONFIG, read).unwrap_or_default()
+}
+
+/// One attribute of an extension's row in pg_extension, by the current (or historic) catalog
+/// snapshot; `None` for NULL and where there is no such extension. `read` copies what it needs.
+pub fn attribute<R>(
+    extension: pg_sys::Oid,
+    number: NonZeroUsize,
+    read: impl FnOnce(pg_sys::Datum) -> Option<R>,
+) -> Option<R> {
     relation::with_relation(pg_sys::ExtensionRelationId, |catalog| {
         let mut key = pg_sys::ScanKeyData::default();
-        // SAFETY: a plain catalog scan by OID under the current (or historic) catalog snapshot; the
-        // array is copied out before the scan ends.
+        // SAFETY: a plain catalog scan by OID; the value is read before the scan ends.
         unsafe {
             pg_sys::ScanKeyInit(
                 &mut key,
@@ -41,36 +52,20 @@ fn configuration_tables(extension: pg_sys::Oid) -> Vec<pg_sys::Oid> {
                 pg_sys::F_OIDEQ.into(),
                 extension.into_datum().unwrap_or(pg_sys::Datum::null()),
             );
-            let scan = pg_sys::systable_beginscan(
-                catalog.as_ptr(),
-                pg_sys::ExtensionOidIndexId.into(),
-                true,
-                std::ptr::null_mut(),
-                1,
-                &mut key,
-            );
+            let index = pg_sys::ExtensionOidIndexId.into();
+            let snapshot = std::ptr::null_mut();
+            let scan =
+                pg_sys::systable_beginscan(catalog.as_ptr(), index, true, snapshot, 1, &mut key);
             let tuple = pg_sys::systable_getnext(scan);
-            let tables = if tuple.is_null() {
+            let value = if tuple.is_null() {
                 None
             } else {
-                configuration(tuple, catalog)
+                pgrx::heap_getattr_raw(tuple, number, catalog.tuple_descriptor())
             };
+            let result = value.and_then(read);
             pg_sys::systable_endscan(scan);
-            tables.unwrap_or_default()
+            result
         }
     })
-    .unwrap_or_default()
-}
-
-/// # Safety
-/// `tuple` must be a row of pg_extension.
-unsafe fn configuration(
-    tuple: pg_sys::HeapTuple,
-    catalog: relation::OpenRelation,
-) -> Option<Vec<pg_sys::Oid>> {
-    // SAFETY: the attribute number and type are those of pg_extension.extconfig, oid[].
-    unsafe {
-        let value = pgrx::heap_getattr_raw(tuple, ANUM_EXTCONFIG, catalog.tuple_descriptor());
-        value.and_then(|value| Vec::<pg_sys::Oid>::from_datum(value, false))
-    }
+    .flatten()
 }

@@ -12,25 +12,11 @@ use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use pgrx::pg_sys::panic::ErrorReportable;
 use pgrx::prelude::*;
 
-use super::{guc, session, snapshot, transaction};
+use super::{declared, guc, session, snapshot, transaction};
 
 extern "C-unwind" {
     // replication/snapbuild.h
     fn SnapBuildExportSnapshot(builder: *mut pg_sys::SnapBuild) -> *const std::ffi::c_char;
-    // access/xlogutils.h; declared here so that their plain C addresses can be handed to C.
-    fn read_local_xlog_page(
-        state: *mut pg_sys::XLogReaderState,
-        page: pg_sys::XLogRecPtr,
-        length: std::ffi::c_int,
-        target: pg_sys::XLogRecPtr,
-        buffer: *mut std::ffi::c_char,
-    ) -> std::ffi::c_int;
-    fn wal_segment_open(
-        state: *mut pg_sys::XLogReaderState,
-        segment: pg_sys::XLogSegNo,
-        timeline: *mut pg_sys::TimeLineID,
-    );
-    fn wal_segment_close(state: *mut pg_sys::XLogReaderState);
 }
 
 /// A slot being made: held by this process, gone with it until [`NewSlot::persist`].
@@ -89,11 +75,7 @@ fn export(name: &CStr, plugin: &CStr) -> String {
         }
         pg_sys::CheckLogicalDecodingRequirements();
         create_ephemeral(name);
-        let mut routine = pg_sys::XLogReaderRoutine {
-            page_read: Some(read_local_xlog_page),
-            segment_open: Some(wal_segment_open),
-            segment_close: Some(wal_segment_close),
-        };
+        let mut routine = declared::waiting_wal_routine();
         let context = pg_sys::CreateInitDecodingContext(
             plugin.as_ptr(),
             std::ptr::null_mut(),

@@ -86,7 +86,10 @@ impl Session {
             let left = deadline.saturating_duration_since(Instant::now());
             let line = self.lines.recv_timeout(left);
             let line = line.unwrap_or_else(|_| panic!("psql did not print the expected line"));
-            assert!(line != DONE, "the statements ended without the expected line");
+            assert!(
+                line != DONE,
+                "the statements ended without the expected line"
+            );
             if is_it(&line) {
                 return;
             }

@@ -475,7 +475,7 @@ while read -r name; do
     esac
     check_segment
     if [ -n "$until_time" ]; then
-        [ "$timeless" = 0 ] || die "$name has transactions without a commit time: use --until-lsn"
+        [ "$timeless" = 0 ] || die "$name has transactions without a commit time (track_commit_timestamp was off): use --until-lsn"
         if [ "$reached_here" != none ]; then reached=$reached_here beyond=none; fi
         [ "$beyond" != none ] || beyond=$beyond_here
     fi
