@@ -30,17 +30,16 @@ stop_if_failed() {
 
 # cargo's closing lines read `test result: ok. 12 passed; 0 failed; …`.
 finish() {
-    passed=$(sed -n 's/^test result: .* \([0-9]*\) passed; .*/\1/p' "$log" | paste -sd+ - | bc_or_0)
-    failed=$(sed -n 's/^test result: .* \([0-9]*\) failed; .*/\1/p' "$log" | paste -sd+ - | bc_or_0)
+    passed=$(sed -n 's/^test result: .* \([0-9]*\) passed; .*/\1/p' "$log" | total)
+    failed=$(sed -n 's/^test result: .* \([0-9]*\) failed; .*/\1/p' "$log" | total)
     [ -z "$failed_steps" ] || echo "failed: ${failed_steps#, }"
     echo "$passed passed, $failed failed"
     [ -z "$failed_steps" ] && [ "$passed" -gt 0 ]
     exit
 }
 
-bc_or_0() {
-    read -r sum || sum=0
-    echo $((sum))
+total() {
+    awk '{ total += $1 } END { print total + 0 }'
 }
 
 lint() {
