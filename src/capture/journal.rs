@@ -113,8 +113,7 @@ impl Journal {
         self.skipping = commit_lsn <= self.appender.last_lsn();
         if !self.skipping {
             self.commit_time = commit_time;
-            self.appender
-                .begin(xid, commit_lsn, commit_time.unwrap_or_default())?;
+            self.appender.begin(xid, commit_lsn, commit_time)?;
         }
         Ok(())
     }
