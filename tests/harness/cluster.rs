@@ -245,11 +245,17 @@ impl Cluster {
     }
 
     /// Appends a line to postgresql.conf; for settings that a restart must read.
+    ///
+    /// By rename: a reload asked for a moment ago may be reading the file, and one that it found
+    /// cut short would turn every setting of this cluster off.
     pub fn write_setting(&self, name: &str, value: &str) {
         let conf = self.data_directory().join("postgresql.conf");
         let mut text = fs::read_to_string(&conf).expect("postgresql.conf can be read");
         text.push_str(&format!("{name} = {value}\n"));
-        fs::write(conf, text).expect("postgresql.conf can be written");
+        let whole = conf.with_extension("conf.new");
+        fs::write(&whole, text).expect("postgresql.conf can be written");
+        give_to_server_user(&whole);
+        fs::rename(whole, conf).expect("postgresql.conf can be replaced");
     }
 
     /// Waits until the database takes connections again, after a crash that restarts the server.
