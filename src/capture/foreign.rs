@@ -16,9 +16,25 @@ use super::journal::Journal;
 use crate::output_plugin::frame;
 use crate::output_plugin::history::Statement;
 use crate::pg::{commit_time, query, xid};
+use crate::settings;
 
 /// Statements of one transaction that are kept in memory; beyond, in an unlinked temporary file.
 const MOST_IN_MEMORY: usize = 16 * 1024 * 1024;
+
+/// The options that a reader gives the slot's plugin, and who makes frames of its rows where it
+/// writes none itself.
+pub fn agreement(plugin_name: &str) -> Result<(Vec<(&'static str, String)>, Option<Translator>)> {
+    if plugin_name == "pg_incrbackup" {
+        let copy_threshold = settings::copy_threshold().to_string();
+        let options = vec![
+            ("framing", "on".to_owned()),
+            ("copy_threshold", copy_threshold),
+        ];
+        return Ok((options, None));
+    }
+    let options = vec![("include_transaction", "on".to_owned())];
+    Ok((options, Some(Translator::new(history_name()?))))
+}
 
 /// Collects the open transaction's frames until its COMMIT.
 pub struct Translator {
@@ -32,7 +48,7 @@ pub struct Translator {
 }
 
 impl Translator {
-    pub fn new(history: Vec<u8>) -> Self {
+    fn new(history: Vec<u8>) -> Self {
         let frames = SpooledTempFile::new(MOST_IN_MEMORY);
         Self {
             history,
@@ -41,11 +57,6 @@ impl Translator {
             held: None,
             bracket: None,
         }
-    }
-
-    /// decoder_raw's options.
-    pub fn options() -> Vec<(&'static str, String)> {
-        vec![("include_transaction", "on".to_owned())]
     }
 
     /// Takes a row as `pg::plugin::send_foreign` packs it.
@@ -167,7 +178,7 @@ fn spill(error: std::io::Error) -> CaptureError {
 }
 
 /// ddl_history's qualified name in this database; empty where the extension is not created.
-pub fn history_name() -> Result<Vec<u8>> {
+fn history_name() -> Result<Vec<u8>> {
     const QUERY: &str = "SELECT pg_catalog.textsend(pg_catalog.quote_ident(n.nspname) || '.ddl_history') \
         FROM pg_catalog.pg_extension AS e JOIN pg_catalog.pg_namespace AS n ON n.oid = e.extnamespace \
         WHERE e.extname = 'pg_incrbackup'";

@@ -14,7 +14,7 @@ use pgrx::datum::DatumWithOid;
 use pgrx::prelude::*;
 
 use super::error::{CaptureError, Result};
-use super::foreign::{history_name, Translator};
+use super::foreign::{self, Translator};
 use super::journal::Journal;
 use super::sequence_sync::SequenceSync;
 use super::shutdown;
@@ -49,12 +49,7 @@ impl PollReader {
         plugin_name: &str,
         journal: Journal,
     ) -> Result<Self> {
-        let is_ours = plugin_name == "pg_incrbackup";
-        let options = if is_ours {
-            stream::framing_options()
-        } else {
-            Translator::options()
-        };
+        let (options, translator) = foreign::agreement(plugin_name)?;
         let confirmed = confirmed_lsn(slot)?;
         stream::ensure_no_gap(confirmed.0, journal.last_lsn())?;
         Ok(Self {
@@ -64,11 +59,7 @@ impl PollReader {
                 .into_iter()
                 .flat_map(|(k, v)| [k.to_owned(), v])
                 .collect(),
-            translator: if is_ours {
-                None
-            } else {
-                Some(Translator::new(history_name()?))
-            },
+            translator,
             journal,
             sequences: SequenceSync::default(),
             read: confirmed,

@@ -12,7 +12,7 @@ use pgrx::bgworkers::BackgroundWorker;
 use pgrx::prelude::*;
 
 use super::error::{CaptureError, Result};
-use super::foreign::{history_name, Translator};
+use super::foreign;
 use super::journal::Journal;
 use super::sequence_sync::SequenceSync;
 use super::shutdown;
@@ -39,14 +39,6 @@ pub struct StreamReader {
     last_report: Instant,
 }
 
-/// The plugin's options for a capture worker.
-pub fn framing_options() -> Vec<(&'static str, String)> {
-    vec![
-        ("framing", "on".to_owned()),
-        ("copy_threshold", settings::copy_threshold().to_string()),
-    ]
-}
-
 impl StreamReader {
     /// Takes the slot. A slot ahead of the files has lost something: the chain is broken.
     pub fn start(
@@ -55,19 +47,9 @@ impl StreamReader {
         plugin_name: &str,
         journal: Journal,
     ) -> Result<Self> {
-        let is_ours = plugin_name == "pg_incrbackup";
-        let options = if is_ours {
-            framing_options()
-        } else {
-            Translator::options()
-        };
+        let (options, mut translator) = foreign::agreement(plugin_name)?;
         let journal = Rc::new(RefCell::new(journal));
         let target = journal.clone();
-        let mut translator = if is_ours {
-            None
-        } else {
-            Some(Translator::new(history_name()?))
-        };
         plugin::set_direct_target(Box::new(move |row| {
             let mut journal = target.borrow_mut();
             let result = match &mut translator {

@@ -125,13 +125,13 @@ fn own_table(relation: OpenRelation, memory: pg_sys::MemoryContext) -> Treatment
 }
 
 /// Columns that a row's SQL names: a generated one is computed again by whoever replays.
-pub fn written_columns(columns: &[Column]) -> impl Iterator<Item = &Column> {
-    columns.iter().filter(|column| !column.is_generated)
+pub fn written_columns(columns: &mut [Column]) -> impl Iterator<Item = &mut Column> {
+    columns.iter_mut().filter(|column| !column.is_generated)
 }
 
-fn table_sql(description: Description, is_rewrite: bool) -> TableSql {
+fn table_sql(mut description: Description, is_rewrite: bool) -> TableSql {
     let target = quote::qualified(&description.schema, &description.name);
-    let names: Vec<Vec<u8>> = written_columns(&description.columns)
+    let names: Vec<Vec<u8>> = written_columns(&mut description.columns)
         .map(|c| quote::identifier(&c.name))
         .collect();
     let list = names.join(b", ".as_slice());

@@ -5,7 +5,7 @@
 //! row, also among duplicates of a table without a key.
 
 use super::literal::{self, Place};
-use super::relations::TableSql;
+use super::relations::{written_columns, TableSql};
 use crate::pg::quote;
 use crate::pg::relation::{Column, Equality, Identity};
 use crate::pg::value::Row;
@@ -40,12 +40,7 @@ pub fn push_insert(line: &mut Line, table: &mut TableSql, row: &Row) {
     if table.copy_head.is_none() {
         return;
     }
-    let columns = table
-        .description
-        .columns
-        .iter_mut()
-        .filter(|column| !column.is_generated);
-    for (nth, column) in columns.enumerate() {
+    for (nth, column) in written_columns(&mut table.description.columns).enumerate() {
         if nth > 0 {
             line.push(b", ");
         }
@@ -56,12 +51,7 @@ pub fn push_insert(line: &mut Line, table: &mut TableSql, row: &Row) {
 
 /// Appends one row of a COPY block, without its line end.
 pub fn push_copy_row(line: &mut Line, table: &mut TableSql, row: &Row) {
-    let columns = table
-        .description
-        .columns
-        .iter_mut()
-        .filter(|column| !column.is_generated);
-    for (nth, column) in columns.enumerate() {
+    for (nth, column) in written_columns(&mut table.description.columns).enumerate() {
         if nth > 0 {
             line.push(b"\t");
         }
@@ -107,12 +97,7 @@ pub fn push_update(line: &mut Line, table: &mut TableSql, old: Option<&Row>, new
     let is_full = table.identity() == Identity::Full;
     let mut always = Vec::new();
     let mut separator: &[u8] = b"";
-    for column in table
-        .description
-        .columns
-        .iter_mut()
-        .filter(|column| !column.is_generated)
-    {
+    for column in written_columns(&mut table.description.columns) {
         if new
             .get(column.index)
             .is_some_and(|value| column.is_unchanged_toast(value))

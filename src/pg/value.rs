@@ -4,6 +4,7 @@
 use std::ffi::CStr;
 use std::io::Write;
 
+use memchr::memchr;
 use pgrx::prelude::*;
 
 /// A memory context that is deleted by [`MemoryContextOwner::release`] or along with its parent.
@@ -63,7 +64,8 @@ enum How {
     Int4,
     Int8,
     Boolean,
-    /// text, varchar, char(n): the bytes are the text.
+    /// text, varchar, char(n): the bytes are the text, up to a NUL, where the type's own output
+    /// function, and with it pg_dump, ends too. Only a C function can have put one there.
     Bytes,
     Function(Box<pg_sys::FmgrInfo>),
 }
@@ -110,7 +112,8 @@ impl Output {
                 let varlena = pg_sys::pg_detoast_datum_packed(value.cast_mut_ptr());
                 let length = pgrx::varlena::varsize_any_exhdr(varlena);
                 let data = pgrx::varlena::vardata_any(varlena).cast::<u8>();
-                out.extend_from_slice(std::slice::from_raw_parts(data, length));
+                let bytes = std::slice::from_raw_parts(data, length);
+                out.extend_from_slice(&bytes[..memchr(0, bytes).unwrap_or(length)]);
             },
             // SAFETY: the function is the output function of this value's type and returns a
             // NUL-terminated string.

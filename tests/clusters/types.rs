@@ -373,6 +373,17 @@ fn a_row_change_stands_on_one_line() {
 }
 
 #[test]
+fn a_text_with_a_nul_ends_there_as_in_pg_dump() {
+    let c = Cluster::backed_up();
+    c.sql(
+        "CREATE CAST (bytea AS text) WITHOUT FUNCTION;
+         CREATE TABLE t (a int PRIMARY KEY, b text);
+         INSERT INTO t VALUES (1, '\\x6100620a63'::bytea::text), (2, 'whole')",
+    );
+    c.assert_restores();
+}
+
+#[test]
 fn xml_comes_back_where_the_server_has_it() {
     let c = Cluster::backed_up();
     if c.try_sql("SELECT '<a/>'::xml").is_err() {
