@@ -21,9 +21,12 @@ use crate::settings;
 /// Statements of one transaction that are kept in memory; beyond, in an unlinked temporary file.
 const MOST_IN_MEMORY: usize = 16 * 1024 * 1024;
 
+/// A plugin's options, as names and values.
+type Options = Vec<(&'static str, String)>;
+
 /// The options that a reader gives the slot's plugin, and who makes frames of its rows where it
 /// writes none itself.
-pub fn agreement(plugin_name: &str) -> Result<(Vec<(&'static str, String)>, Option<Translator>)> {
+pub fn agreement(plugin_name: &str) -> Result<(Options, Option<Translator>)> {
     if plugin_name == "pg_incrbackup" {
         let copy_threshold = settings::copy_threshold().to_string();
         let options = vec![
