@@ -6,7 +6,6 @@
 //! short; the server's own flush of the WAL is part of it.
 
 use harness::Cluster;
-use std::process::Command;
 
 const COMMITS_PER_SECOND: u32 = 1000;
 const SECONDS: u32 = 20;
@@ -73,26 +72,11 @@ pub fn measure() {
 fn load(c: &Cluster) {
     let script = c.root().join("insert.sql");
     std::fs::write(&script, "INSERT INTO t (v) VALUES (1);\n").expect("the script can be written");
-    let mut command: Command = c.installation().command("pgbench");
-    command.args([
-        "-n",
-        "-c",
-        "4",
-        "-j",
-        "1",
-        "-R",
-        &COMMITS_PER_SECOND.to_string(),
+    let (rate, seconds) = (COMMITS_PER_SECOND.to_string(), SECONDS.to_string());
+    let script = script.display().to_string();
+    c.pgbench(&[
+        "-n", "-c", "4", "-j", "1", "-R", &rate, "-T", &seconds, "-f", &script,
     ]);
-    command
-        .args(["-T", &SECONDS.to_string(), "-f"])
-        .arg(script)
-        .arg(c.conninfo("app"));
-    let output = command.output().expect("pgbench can be run");
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
 }
 
 fn observation(row: &str) -> Option<(f64, u64)> {

@@ -13,13 +13,13 @@ pub fn measure() {
         .setting("wal_keep_size", "'4GB'")
         .setting("max_wal_size", "'8GB'")
         .back_up();
-    pgbench(&c, &["-i", "-q", "-s", "10"]);
+    c.pgbench(&["-i", "-q", "-s", "10"]);
     c.flush();
     c.sql("SELECT pg_create_logical_replication_slot('beside', 'test_decoding')");
     c.sql("SELECT incr_teardown(drop_slot => false)");
     let bytes_before = stream_bytes(&c);
     let per_client = (TRANSACTIONS / 4).to_string();
-    pgbench(&c, &["-n", "-c", "4", "-j", "2", "-t", &per_client]);
+    c.pgbench(&["-n", "-c", "4", "-j", "2", "-t", &per_client]);
     c.sql("INSERT INTO pgbench_history SELECT 1, 1, i, 0, now() FROM generate_series(1, 500000) i");
     c.sql("UPDATE pgbench_accounts SET abalance = 1 WHERE aid <= 100000");
     let end = c.sql("CHECKPOINT; SELECT pg_current_wal_lsn()");
@@ -67,20 +67,6 @@ fn timed(work: impl FnOnce()) -> Duration {
     let started = Instant::now();
     work();
     started.elapsed()
-}
-
-fn pgbench(c: &Cluster, arguments: &[&str]) {
-    let mut command = c.installation().command("pgbench");
-    let output = command
-        .args(arguments)
-        .arg(c.conninfo("app"))
-        .output()
-        .expect("pgbench can be run");
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
 }
 
 fn stream_bytes(c: &Cluster) -> usize {

@@ -4,9 +4,7 @@
 //! `database.sql` is what pg_dump writes only with `--create`: owner, comment, privileges, settings.
 //! The name is the psql variable `dbname`. Everything is read in one transaction, under the fence.
 
-use std::collections::BTreeMap;
-
-use archive::metadata::{ExtensionFact, TypeFact};
+use archive::metadata::{DatabaseFacts, ExtensionFact, TypeFact};
 use pgrx::prelude::*;
 use pgrx::spi::SpiClient;
 
@@ -31,49 +29,34 @@ const SETTINGS: [&str; 13] = [
 ];
 
 /// Properties of the current database.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Properties {
     /// Content of `database.sql`, in the database's encoding.
     pub database_sql: Vec<u8>,
-    pub server_version: String,
-    pub database: String,
-    pub encoding: String,
-    pub locale_provider: String,
-    pub lc_collate: String,
-    pub lc_ctype: String,
-    pub locale: Option<String>,
-    pub icu_rules: Option<String>,
-    pub collation_version: Option<String>,
-    pub extensions: Vec<ExtensionFact>,
-    pub types: Vec<TypeFact>,
-    pub settings: BTreeMap<String, String>,
-    pub roles: Vec<String>,
+    pub facts: DatabaseFacts,
 }
 
 impl Properties {
     /// Reads them all. Needs a transaction.
     pub fn collect() -> Result<Properties, Failure> {
         Spi::connect(|client| {
-            let mut properties = Properties {
-                database_sql: database_sql(client)?,
-                ..locale(client)?
-            };
+            let mut facts = locale(client)?;
             for row in client.select(EXTENSIONS, None, &[])? {
-                properties.extensions.push(ExtensionFact {
+                facts.extensions.push(ExtensionFact {
                     name: utf8(row.get(1)?),
                     version: utf8(row.get(2)?),
                     schema: utf8(row.get(3)?),
                 });
             }
             for row in client.select(TYPES, None, &[])? {
-                properties.types.push(TypeFact {
+                facts.types.push(TypeFact {
                     name: utf8(row.get(1)?),
                     kind: utf8(row.get(2)?),
                     definition: utf8(row.get(3)?),
                 });
             }
             for row in client.select(ROLES, None, &[])? {
-                properties.roles.push(utf8(row.get(1)?));
+                facts.roles.push(utf8(row.get(1)?));
             }
             for name in SETTINGS {
                 let value = format!("SELECT pg_catalog.current_setting('{name}', true)");
@@ -82,10 +65,13 @@ impl Properties {
                     .first()
                     .get_one::<String>()?
                 {
-                    properties.settings.insert(name.to_string(), value);
+                    facts.settings.insert(name.to_string(), value);
                 }
             }
-            Ok(properties)
+            Ok(Properties {
+                database_sql: database_sql(client)?,
+                facts,
+            })
         })
     }
 }
@@ -95,7 +81,7 @@ fn utf8(bytes: Option<Vec<u8>>) -> String {
     String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned()
 }
 
-fn locale(client: &SpiClient<'_>) -> Result<Properties, Failure> {
+fn locale(client: &SpiClient<'_>) -> Result<DatabaseFacts, Failure> {
     let locale_column = if server::VERSION_NUM >= 170_000 {
         "datlocale"
     } else {
@@ -117,7 +103,7 @@ fn locale(client: &SpiClient<'_>) -> Result<Properties, Failure> {
     );
     let table = client.select(&query, Some(1), &[])?;
     let row = table.first();
-    Ok(Properties {
+    Ok(DatabaseFacts {
         server_version: utf8(row.get(1)?),
         database: utf8(row.get(2)?),
         encoding: row.get(3)?.unwrap_or_default(),
@@ -127,7 +113,7 @@ fn locale(client: &SpiClient<'_>) -> Result<Properties, Failure> {
         locale: row.get(7)?,
         icu_rules: row.get(8)?,
         collation_version: row.get(9)?,
-        ..Properties::default()
+        ..DatabaseFacts::default()
     })
 }
 

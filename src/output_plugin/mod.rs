@@ -99,10 +99,10 @@ impl Plugin {
         change: &Change<'_>,
         target: &mut dyn RowTarget,
     ) {
-        let entry = self.relations.get(relation, self.memory);
-        let mut writer = self.writer(transaction, target);
-        let mut treatment = entry.borrow_mut();
-        match &mut *treatment {
+        let treatment = self.relations.get(relation, self.memory);
+        let (line, state) = (&mut self.line, &mut self.state);
+        let mut writer = Writer::new(self.options, line, state, transaction, target);
+        match treatment {
             Treatment::Skip => {}
             Treatment::Write(_) if writer.state.bracket.is_some() => {}
             Treatment::Write(table) => writer.row_change(table, relation.oid(), change),
@@ -118,7 +118,8 @@ impl Plugin {
         }
     }
 
-    /// Writes a TRUNCATE of those of the tables whose rows are captured.
+    /// Writes a TRUNCATE of those of the tables whose rows are captured. One that an extension's
+    /// script runs comes again with the script, as the script's rows do.
     pub fn truncate(
         &mut self,
         transaction: Transaction,
@@ -126,6 +127,9 @@ impl Plugin {
         truncate: &Truncate,
         target: &mut dyn RowTarget,
     ) {
+        if self.state.bracket.is_some() {
+            return;
+        }
         let mut list = Vec::new();
         for table in tables {
             if let Some(name) = self.truncated_name(*table) {
@@ -162,7 +166,7 @@ impl Plugin {
         if table.kind() == b'p' {
             return Some(table.qualified_name());
         }
-        match &*self.relations.get(table, self.memory).borrow() {
+        match self.relations.get(table, self.memory) {
             Treatment::Write(sql) => Some([b"ONLY ", sql.target.as_slice()].concat()),
             _ => None,
         }

@@ -4,7 +4,6 @@
 //! an ALTER TABLE may sit between two rows of one transaction.
 
 use std::collections::HashMap;
-use std::rc::Rc;
 
 use pgrx::prelude::*;
 
@@ -40,24 +39,16 @@ pub struct TableSql {
 
 #[derive(Default)]
 pub struct Relations {
-    entries: HashMap<pg_sys::Oid, Rc<std::cell::RefCell<Treatment>>>,
+    entries: HashMap<pg_sys::Oid, Treatment>,
 }
 
 impl Relations {
     /// The entry for `relation`, made when there is none. `memory` outlives the cache.
-    pub fn get(
-        &mut self,
-        relation: OpenRelation,
-        memory: pg_sys::MemoryContext,
-    ) -> Rc<std::cell::RefCell<Treatment>> {
+    pub fn get(&mut self, relation: OpenRelation, memory: pg_sys::MemoryContext) -> &mut Treatment {
         self.drop_invalidated();
-        let oid = relation.oid();
-        if let Some(entry) = self.entries.get(&oid) {
-            return entry.clone();
-        }
-        let entry = Rc::new(std::cell::RefCell::new(treatment(relation, memory)));
-        self.entries.insert(oid, entry.clone());
-        entry
+        self.entries
+            .entry(relation.oid())
+            .or_insert_with(|| treatment(relation, memory))
     }
 
     fn drop_invalidated(&mut self) {
@@ -81,11 +72,11 @@ impl Relations {
 }
 
 /// Frees the memory that an entry's output functions cached.
-fn release(entry: Rc<std::cell::RefCell<Treatment>>) {
-    match Rc::into_inner(entry).map(std::cell::RefCell::into_inner) {
-        Some(Treatment::Write(table)) => table.description.memory.release(),
-        Some(Treatment::History(_, description)) => description.memory.release(),
-        Some(Treatment::Skip) | None => {}
+fn release(entry: Treatment) {
+    match entry {
+        Treatment::Write(table) => table.description.memory.release(),
+        Treatment::History(_, description) => description.memory.release(),
+        Treatment::Skip => {}
     }
 }
 
@@ -132,7 +123,7 @@ pub fn written_columns(columns: &mut [Column]) -> impl Iterator<Item = &mut Colu
 fn table_sql(mut description: Description, is_rewrite: bool) -> TableSql {
     let target = quote::qualified(&description.schema, &description.name);
     let names: Vec<Vec<u8>> = written_columns(&mut description.columns)
-        .map(|c| quote::identifier(&c.name))
+        .map(|column| column.quoted.clone())
         .collect();
     let list = names.join(b", ".as_slice());
     let overriding = description

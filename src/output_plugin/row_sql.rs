@@ -6,8 +6,7 @@
 
 use super::literal::{self, Place};
 use super::relations::{written_columns, TableSql};
-use crate::pg::quote;
-use crate::pg::relation::{Column, Equality, Identity};
+use crate::pg::relation::{Column, Identity};
 use crate::pg::value::Row;
 
 /// The line being made, and room for a value's text; both are reused from row to row.
@@ -110,12 +109,11 @@ pub fn push_update(line: &mut Line, table: &mut TableSql, old: Option<&Row>, new
         if may_be_left_out && is_known_same(column, is_full, old, new) {
             continue;
         }
-        let name = quote::identifier(&column.name);
-        line.push(separator).push(&name).push(b" = ");
+        line.push(separator).push(&column.quoted).push(b" = ");
         line.push_value(column, new, Place::Value);
         separator = b", ";
         if column.is_identity_always {
-            always.push(name);
+            always.push(column.quoted.clone());
         }
     }
     if separator.is_empty() {
@@ -178,14 +176,20 @@ fn push_key(line: &mut Line, table: &mut TableSql, row: &Row) {
 }
 
 /// `ctid = (SELECT … LIMIT 1)`: one row among duplicates. Plain comparisons stand in front, so that
-/// an index serves; where they do not tell two images apart, the whole row is compared too.
+/// an index serves; where they do not tell two images apart, the whole row is compared too. A
+/// virtual column has no value in the WAL, and none of its own: it is compared with itself.
 fn push_one_of_the_same(line: &mut Line, table: &mut TableSql, row: &Row) {
     line.push(b"ctid = (SELECT ctid FROM ");
     line.push(&table.only_target);
     line.push(b" AS x");
     let mut word: &[u8] = b" WHERE ";
     let mut exact = true;
-    for column in &mut table.description.columns {
+    for column in table
+        .description
+        .columns
+        .iter_mut()
+        .filter(|column| !column.is_virtual)
+    {
         let is_null = row.get(column.index).is_none();
         exact &= is_null
             || column
@@ -211,27 +215,32 @@ fn push_image_comparison(line: &mut Line, table: &mut TableSql, row: &Row) {
         if nth > 0 {
             line.push(b", ");
         }
-        line.push_value(column, row, Place::Comparison);
+        if column.is_virtual {
+            line.push(b"x.").push(&column.quoted);
+        } else {
+            line.push_value(column, row, Place::Comparison);
+        }
     }
     line.push(b")::");
     line.push(&table.target);
 }
 
 fn push_comparison(line: &mut Line, column: &mut Column, row: &Row) {
-    line.push(&quote::identifier(&column.name));
+    line.push(&column.quoted);
     if row.get(column.index).is_none() {
         line.push(b" IS NULL");
         return;
     }
     // A key's index has an equality; a type without a default one comes here only by a key.
-    let equality = column.equality.clone().unwrap_or_else(|| Equality {
-        operator: b"=".to_vec(),
-        cast: Vec::new(),
-        is_image: false,
-    });
-    line.push(b" ").push(&equality.operator).push(b" ");
+    let operator = match &column.equality {
+        Some(equality) => equality.operator.as_slice(),
+        None => b"=",
+    };
+    line.push(b" ").push(operator).push(b" ");
     line.push_value(column, row, Place::Comparison);
-    line.push(&equality.cast);
+    if let Some(equality) = &column.equality {
+        line.push(&equality.cast);
+    }
 }
 
 /// The statements around an UPDATE that sets GENERATED ALWAYS identity columns: SQL allows that

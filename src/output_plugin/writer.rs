@@ -12,8 +12,8 @@ use super::options::Options;
 use super::relations::TableSql;
 use super::row_sql::{self, Line, Update};
 use super::{Change, RowTarget, Transaction};
-use crate::pg::moved_sequences;
 use crate::pg::value::Row;
+use crate::pg::{invalidation, moved_sequences};
 
 /// What is known of the transaction that is being decoded.
 #[derive(Default)]
@@ -127,11 +127,11 @@ impl<'a> Writer<'a> {
             self.target.row(&self.line.sql);
             return;
         }
+        // No block is open here; the count of the run goes on.
         self.start_line(b'S');
         row_sql::push_insert(self.line, table, new);
-        let run = self.state.run.take();
-        self.send_line();
-        self.state.run = run;
+        self.ensure_begun();
+        self.target.row(&self.line.sql);
     }
 
     /// Counts an INSERT and says whether it goes into a COPY block, which is opened when due.
@@ -142,6 +142,7 @@ impl<'a> Writer<'a> {
             .as_ref()
             .filter(|_| self.options.framing && threshold > 0)
         else {
+            self.end_run();
             return false;
         };
         // The head too: an ALTER TABLE between two rows changes the columns.
@@ -151,7 +152,7 @@ impl<'a> Writer<'a> {
             .as_mut()
             .filter(|run| run.relation == relation && run.head == *head)
         {
-            Some(run) => run.rows += 1,
+            Some(run) => run.rows = run.rows.saturating_add(1),
             None => {
                 self.end_run();
                 let head = head.clone();
@@ -239,6 +240,9 @@ impl<'a> Writer<'a> {
     pub fn amend(&mut self, statement: Statement) {
         if self.state.bracket == Some(statement.id) {
             self.state.bracket = None;
+            // What an extension owns, and which of its tables are configuration, decides about
+            // rows; no invalidation tells of a change of it.
+            invalidation::note_everything();
         }
         let is = |other: &Option<Statement>| other.as_ref().is_some_and(|o| o.id == statement.id);
         if is(&self.state.held) {

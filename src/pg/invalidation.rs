@@ -42,6 +42,11 @@ pub fn watch() {
     }
 }
 
+/// Notes that everything is stale, for what PostgreSQL itself does not tell of.
+pub fn note_everything() {
+    EVERYTHING.set(true);
+}
+
 /// What became stale since the last call.
 pub fn take() -> Invalidated {
     if EVERYTHING.replace(false) {

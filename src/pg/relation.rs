@@ -40,8 +40,13 @@ pub struct Column {
     /// Position in the row, from 0.
     pub index: usize,
     pub name: Vec<u8>,
+    /// The name as SQL.
+    pub quoted: Vec<u8>,
     pub output: Output,
+    /// GENERATED ALWAYS AS (…), stored or virtual.
     pub is_generated: bool,
+    /// Computed when read (from 18): a row in the WAL has NULL there.
+    pub is_virtual: bool,
     pub is_identity_always: bool,
     pub is_key: bool,
     /// `None` for a type without equality (json, point, …).
@@ -232,9 +237,11 @@ fn column(
         .to_vec();
     Column {
         index,
+        quoted: super::quote::identifier(&name),
         name,
         output: Output::of_type(attribute.atttypid, memory),
         is_generated: attribute.attgenerated != 0,
+        is_virtual: attribute.attgenerated as u8 == b'v',
         is_identity_always: attribute.attidentity as u8 == pg_sys::ATTRIBUTE_IDENTITY_ALWAYS,
         is_key,
         equality: equality(attribute.atttypid, attribute.attcollation),

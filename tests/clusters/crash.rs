@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::process::{Child, Stdio};
 
 /// pgbench's four tables, and clients that change them for `seconds`, in the background.
-fn pgbench(c: &Cluster, seconds: u32) -> Child {
+fn pgbench_in_background(c: &Cluster, seconds: u32) -> Child {
     let mut command = c.installation().command("pgbench");
     command
         .args(["-n", "-c", "2", "-j", "2", "-T", &seconds.to_string()])
@@ -18,14 +18,7 @@ fn pgbench(c: &Cluster, seconds: u32) -> Child {
 fn with_pgbench_tables() -> Cluster {
     // The crash of a machine is not tested here, but the order of writes is: fsync as users have it.
     let c = Cluster::builder().setting("fsync", "on").back_up();
-    let mut command = c.installation().command("pgbench");
-    command.args(["-i", "-q", "-s", "1"]).arg(c.conninfo("app"));
-    let output = command.output().expect("pgbench can be run");
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    c.pgbench(&["-i", "-q", "-s", "1"]);
     c
 }
 
@@ -54,7 +47,7 @@ fn lsn(text: &str) -> u64 {
 fn an_immediate_stop_in_the_middle_of_a_load_loses_and_repeats_nothing() {
     let c = with_pgbench_tables();
     for _ in 0..3 {
-        let mut load = pgbench(&c, 30);
+        let mut load = pgbench_in_background(&c, 30);
         let before: u64 = c
             .sql("SELECT count(*) FROM pgbench_history")
             .parse()
@@ -78,7 +71,7 @@ fn an_immediate_stop_in_the_middle_of_a_load_loses_and_repeats_nothing() {
 fn a_killed_worker_comes_back_and_goes_on_where_it_was() {
     let c = with_pgbench_tables();
     for _ in 0..2 {
-        let mut load = pgbench(&c, 30);
+        let mut load = pgbench_in_background(&c, 30);
         wait_until("the worker writes", || c.transactions().len() > 50);
         let pid = c.capture_pid();
         c.kill(&pid);

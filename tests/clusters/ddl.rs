@@ -126,6 +126,36 @@ fn an_extension_comes_back_as_create_extension_alone() {
 }
 
 #[test]
+fn what_an_extensions_script_truncates_comes_again_with_the_script() {
+    let c = Cluster::backed_up();
+    c.installation().install_extension(
+        "truncating",
+        "CREATE TABLE conf (a int); SELECT pg_extension_config_dump('conf', '');
+           INSERT INTO conf VALUES (1); TRUNCATE conf; INSERT INTO conf VALUES (2);",
+    );
+    c.sql("CREATE EXTENSION truncating; INSERT INTO conf VALUES (3)");
+    c.flush();
+    assert!(!c.stream().contains("TRUNCATE"), "{}", c.stream());
+    assert!(c
+        .stream()
+        .contains("INSERT INTO public.conf (a) VALUES (3);"));
+    let restored = c.restore(&[]);
+    let rows = c.sql_in(&restored.database, "SELECT a FROM conf ORDER BY a");
+    assert_eq!(rows, "2\n3");
+}
+
+#[test]
+fn rows_of_a_table_that_an_extension_gave_away_are_written() {
+    let c = Cluster::backed_up();
+    c.sql(
+        "CREATE EXTENSION hstore; CREATE TABLE t (a int); ALTER EXTENSION hstore ADD TABLE t;
+           INSERT INTO t VALUES (1); TRUNCATE t; ALTER EXTENSION hstore DROP TABLE t;
+           INSERT INTO t VALUES (2)",
+    );
+    c.assert_restores();
+}
+
+#[test]
 fn concurrently_is_written_plain_and_a_failed_one_leaves_the_same() {
     let c = Cluster::backed_up();
     c.sql(

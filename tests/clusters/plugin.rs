@@ -226,6 +226,33 @@ fn what_decoder_raw_gets_wrong_restores() {
 }
 
 #[test]
+fn a_copy_block_ends_before_a_row_without_columns() {
+    let c = Cluster::backed_up();
+    c.sql(
+        "CREATE TABLE a (i int); CREATE TABLE nothing ();
+           BEGIN; INSERT INTO a SELECT generate_series(1, 100);
+           INSERT INTO nothing DEFAULT VALUES; INSERT INTO a VALUES (101); COMMIT;",
+    );
+    c.assert_restores();
+}
+
+#[test]
+fn rows_with_a_virtual_column_are_found_without_a_key() {
+    let c = Cluster::backed_up();
+    if c.version() < 18 {
+        return;
+    }
+    c.sql(
+        "CREATE TABLE t (a int, b int GENERATED ALWAYS AS (a * 2) VIRTUAL, c json, d int);
+           INSERT INTO t VALUES (1, default, '1', 1), (2, default, '2', 2), (3, default, '3', 3);
+           UPDATE t SET a = 10 WHERE a = 1; DELETE FROM t WHERE a = 2;
+           CREATE TABLE u (a int, b int GENERATED ALWAYS AS (a * 2));
+           INSERT INTO u VALUES (1), (2); UPDATE u SET a = 5 WHERE b = 2; DELETE FROM u WHERE a = 2",
+    );
+    c.assert_restores();
+}
+
+#[test]
 fn children_of_an_inheritance_parent_keep_their_rows() {
     let c = Cluster::backed_up();
     c.sql(

@@ -260,21 +260,7 @@ fn an_archive_of_15_restores_into_18() {
 fn pgbench_round_trips() {
     let seconds = std::env::var("PGBENCH_SECONDS").unwrap_or_else(|_| "10".into());
     let c = Cluster::backed_up();
-    for arguments in [
-        &["-i", "-q", "-s", "5"][..],
-        &["-n", "-c", "4", "-j", "2", "-T", &seconds],
-    ] {
-        let mut command = c.installation().command("pgbench");
-        let output = command
-            .args(arguments)
-            .arg(c.conninfo("app"))
-            .output()
-            .expect("pgbench can be run");
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-    }
+    c.pgbench(&["-i", "-q", "-s", "5"]);
+    c.pgbench(&["-n", "-c", "4", "-j", "2", "-T", &seconds]);
     c.assert_restores();
 }

@@ -46,6 +46,19 @@ impl Installation {
         PathBuf::from(String::from_utf8_lossy(&output.stdout).trim())
     }
 
+    /// Puts an extension of one SQL script there, version 1.0.
+    pub fn install_extension(&self, name: &str, script: &str) {
+        let output = run(self.command("pg_config").arg("--sharedir"));
+        let share = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
+        let directory = share.join("extension");
+        for (file, text) in [
+            (format!("{name}.control"), "default_version = '1.0'\n"),
+            (format!("{name}--1.0.sql"), script),
+        ] {
+            std::fs::write(directory.join(file), text).expect("an extension can be installed");
+        }
+    }
+
     /// One of PostgreSQL's programs, run as the server's user with these programs first in PATH.
     pub fn command(&self, program: &str) -> Command {
         let own = self.bin.join(program);

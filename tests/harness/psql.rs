@@ -1,5 +1,6 @@
 //! SQL through psql, the client that every restore depends on as well.
 
+use crate::installation::run;
 use crate::Cluster;
 use std::fmt;
 use std::io::Write;
@@ -50,6 +51,13 @@ impl SqlError {
 }
 
 impl Cluster {
+    /// Runs pgbench on the test's database to its end.
+    pub fn pgbench(&self, arguments: &[&str]) {
+        let mut command = self.installation().command("pgbench");
+        let conninfo = self.conninfo(self.database());
+        run(command.args(arguments).arg(conninfo));
+    }
+
     /// Runs statements, each in its own transaction as psql does, in the test's database; gives
     /// the rows, unaligned and without headers. Panics when one fails.
     pub fn sql(&self, sql: &str) -> String {

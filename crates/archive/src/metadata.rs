@@ -13,17 +13,14 @@ use crate::lsn::Lsn;
 use crate::snapshot::Snapshot;
 use crate::time::{self, Time};
 
-/// The facts about a base. `restore.sh` reads the fields down to `icu_rules`.
+/// The facts about a base; in the file, those about its database stand beside the others.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Metadata {
     pub format: u32,
     pub tool_version: String,
     pub system_identifier: u64,
     pub timeline: u32,
-    pub database: String,
     pub database_oid: u32,
-    /// What `version()` says.
-    pub server_version: String,
     pub server_version_num: u32,
     /// Taken just after the snapshot.
     pub lsn: Lsn,
@@ -33,6 +30,16 @@ pub struct Metadata {
     pub duration_ms: u64,
     /// The dump's file or directory: `dump.sql`, `dump.sql.gz`, `dump`.
     pub dump: String,
+    #[serde(flatten)]
+    pub source: DatabaseFacts,
+}
+
+/// What only the database itself can say about it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatabaseFacts {
+    pub database: String,
+    /// What `version()` says.
+    pub server_version: String,
     pub encoding: String,
     /// `libc`, `icu` or `builtin`.
     pub locale_provider: String,

@@ -241,6 +241,7 @@ fn metadata_goes_there_and_back() {
     let path = place.path().join("metadata.json");
     let mut facts = metadata(Lsn(0x15E0F88), "740:751:745,748");
     facts
+        .source
         .settings
         .insert("TimeZone".to_owned(), "Europe/Paris".to_owned());
     fs::write(&path, facts.to_json()).unwrap();

@@ -76,7 +76,7 @@ fn ddl_runs_under_its_role_and_missing_roles_are_made() {
     );
     source.base_with("100:100:", |base, metadata| {
         base.write_file("globals.sql", globals.as_bytes()).unwrap();
-        metadata.roles.extend([owner.clone(), boss.clone()]);
+        metadata.source.roles.extend([owner.clone(), boss.clone()]);
     });
     let text = format!(
         "SET LOCAL ROLE {quoted};\nCREATE TABLE public.mine (id int);\nSET LOCAL ROLE NONE;"
@@ -156,7 +156,7 @@ fn bytes_of_another_encoding_pass() {
     let schema = b"SET client_encoding = 'LATIN1'; CREATE TABLE public.\"\xfcber\" (\"stra\xdfe\" text PRIMARY KEY);";
     source.cluster.psql(&source.database, schema);
     source.base_with("100:100:", |_, metadata| {
-        metadata.encoding = "LATIN1".to_owned()
+        metadata.source.encoding = "LATIN1".to_owned()
     });
     // The segment's own encoding is that of its identity.
     let lines: [&[u8]; 2] = [

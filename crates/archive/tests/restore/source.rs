@@ -97,7 +97,7 @@ impl Source {
         base.write_file("globals.sql", b"CREATE ROLE postgres;\n")
             .unwrap();
         let mut metadata = support::metadata(lsn, snapshot);
-        metadata.roles.push("postgres".to_owned());
+        metadata.source.roles.push("postgres".to_owned());
         change(&base, &mut metadata);
         base.finish(&metadata).unwrap().path
     }
