@@ -1,6 +1,6 @@
 //! The time to write out a load that is already in the WAL: our worker into segments, and
 //! `pg_recvlogical` with test_decoding into a file, one after the other over the same WAL, each
-//! with a server of its own that does nothing else.
+//! with the server to itself.
 
 use harness::{wait_until_within, Cluster};
 use std::time::{Duration, Instant};

@@ -45,11 +45,10 @@ fingerprint() {
 is_identical() {
     fingerprint shop >"$root/source"
     fingerprint "$1" >"$root/restored"
-    diff "$root/source" "$root/restored" >"$root/difference"
+    [ -s "$root/source" ] && diff "$root/source" "$root/restored" >"$root/difference"
 }
 
-# A load that goes on until it is stopped or the server goes away.
-# Ends the load's sessions and waits until they are gone: runuser does not pass a signal on.
+# Ends the load's sessions and waits until they are gone: a signal would only reach the subshell.
 stop_load() {
     sql "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'pgbench'" >/dev/null
     wait "$load" 2>/dev/null || true
@@ -59,6 +58,7 @@ stop_load() {
     done
 }
 
+# A load that goes on until it is stopped or the server goes away.
 start_load() {
     as_postgres pgbench -n -c 3 -T 600 -h "$root" -U postgres shop >/dev/null 2>&1 &
     load=$!
@@ -70,11 +70,13 @@ wait_for_transactions() {
 }
 
 say "1. A throwaway cluster of PostgreSQL $version, with the three lines that pg_incrbackup needs"
-sh "$checkout/tools/install.sh" "$bin/pg_config" dev >"${TMPDIR:-/tmp}/pg_incrbackup-build.log" 2>&1 ||
-    { cat "${TMPDIR:-/tmp}/pg_incrbackup-build.log"; fail "the extension does not build"; }
 root=$(mktemp -d)
 trap leave EXIT
 trap 'exit 1' INT TERM
+sh "$checkout/tools/install.sh" "$bin/pg_config" dev >"$root/build.log" 2>&1 ||
+    { cat "$root/build.log"; fail "the extension does not build"; }
+# The server's programs complain about a directory that their user may not enter.
+cd /
 [ "$(id -u)" != 0 ] || chown postgres: "$root"
 archive=$root/archive
 as_postgres initdb -D "$root/data" -U postgres --auth=trust --locale=C.UTF-8 >/dev/null

@@ -36,6 +36,7 @@ install_packages() {
     no_start=/usr/sbin/policy-rc.d
     [ ! -e "$no_start" ] || no_start=
     trap 'rm -f "$no_cluster" $no_start' EXIT
+    trap 'exit 1' INT TERM HUP
     mkdir -p "$(dirname "$no_cluster")"
     echo 'create_main_cluster = false' >"$no_cluster"
     if [ -n "$no_start" ]; then
@@ -47,7 +48,7 @@ install_packages() {
     # shellcheck disable=SC2086 # a list of words
     apt-get install -y -qq --no-upgrade --no-install-recommends $missing >/dev/null
     rm -f "$no_cluster" $no_start
-    trap - EXIT
+    trap - EXIT INT TERM HUP
 }
 
 install_pgrx() {

@@ -9,6 +9,7 @@ use crate::backup::preflight;
 use crate::capture;
 use crate::pg::failure::Failure;
 use crate::pg::{server, slot};
+use crate::settings;
 use crate::status::{self, BasePhase, DatabaseStatus, Phase};
 
 const POLL: Duration = Duration::from_millis(10);
@@ -64,17 +65,20 @@ fn ensure_capture(database: pg_sys::Oid) -> Result<(), Failure> {
     ensure_running(&status::read(database).unwrap_or_default())
 }
 
-/// A worker that is just starting will answer; one that waits, stepped aside or broke will not.
+/// A worker that is starting, or that the launcher is about to start, will answer; one that waits,
+/// stepped aside or broke will not.
 fn ensure_running(entry: &DatabaseStatus) -> Result<(), Failure> {
     let (reason, hint) = match entry.phase {
         Phase::Starting | Phase::Streaming | Phase::CaughtUp => return Ok(()),
+        // As after every start of the server, and between a worker and the next.
+        Phase::Stopped if !entry.held && settings::directory().is_some() => return Ok(()),
         Phase::Stopped | Phase::SteppedAside if entry.held => (
             "it was stopped by incr_teardown(drop_slot => false)".to_string(),
             "SELECT * FROM incr_setup() starts it again.",
         ),
         Phase::Stopped => (
-            "its worker is not running".to_string(),
-            "SELECT * FROM incr_slot_health() tells more; the launcher starts it within ten seconds.",
+            "pg_incrbackup.directory is not set: capture is off".to_string(),
+            "Set it in postgresql.conf; nothing is lost as long as the slot keeps the WAL.",
         ),
         Phase::WaitingToRetry => (
             entry.last_error.get(),
@@ -104,6 +108,7 @@ fn wait_for_answer(
     is_answered: impl Fn(&DatabaseStatus) -> bool,
 ) -> Result<DatabaseStatus, Failure> {
     let start = Instant::now();
+    capture::wake_launcher();
     capture::wake_worker(database);
     let mut last_wake = start;
     loop {
@@ -127,8 +132,14 @@ fn wait_for_answer(
 fn timed_out(function: &str, limit: Duration, entry: &DatabaseStatus) -> Failure {
     let behind = server::wal_flush_lsn().saturating_sub(entry.durable_lsn);
     let message = format!("{function} was not done after {} s", limit.as_secs_f64());
+    let worker = match entry.phase {
+        Phase::Stopped => " No capture worker runs.",
+        _ => "",
+    };
     Failure::new(PgSqlErrorCode::ERRCODE_QUERY_CANCELED, message)
-        .detail(format!("The files are {behind} bytes of WAL behind."))
+        .detail(format!(
+            "The files are {behind} bytes of WAL behind.{worker}"
+        ))
         .hint(
             "Nothing is lost; the capture worker goes on. Wait longer, or see incr_slot_health().",
         )

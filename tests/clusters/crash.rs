@@ -71,8 +71,9 @@ fn an_immediate_stop_in_the_middle_of_a_load_loses_and_repeats_nothing() {
 fn a_killed_worker_comes_back_and_goes_on_where_it_was() {
     let c = with_pgbench_tables();
     for _ in 0..2 {
+        let before = c.transactions().len();
         let mut load = pgbench_in_background(&c, 30);
-        wait_until("the worker writes", || c.transactions().len() > 50);
+        wait_until("the worker writes", || c.transactions().len() > before + 50);
         let pid = c.capture_pid();
         c.kill(&pid);
         load.wait().expect("pgbench ends when the server restarts");
@@ -107,6 +108,8 @@ fn a_clean_stop_writes_everything_and_the_start_goes_on() {
     for i in 0..3 {
         c.sql(&format!("INSERT INTO t VALUES ({i})"));
         c.restart();
+        // At once: the launcher has not started the worker yet.
+        c.flush();
     }
     c.assert_restores();
     assert_each_once(&c);
@@ -132,11 +135,7 @@ fn a_torn_tail_is_cut_and_written_again() {
         c.assert_restores();
         assert_each_once(&c);
     } else {
-        let health = c.health();
-        assert!(
-            health.starts_with("emergency") || health.starts_with("critical"),
-            "{health}"
-        );
+        assert!(c.health().contains("chain is broken"), "{}", c.health());
     }
 }
 
@@ -154,8 +153,7 @@ fn files_that_are_behind_the_slot_are_a_broken_chain() {
     c.slot("pg_terminate_backend(active_pid)");
     c.sql("INSERT INTO t VALUES (2)");
     wait_until("health says that the chain is broken", || {
-        let health = c.health();
-        health.starts_with("emergency") || health.starts_with("critical")
+        c.health().contains("chain is broken")
     });
     assert!(
         c.try_sql("SELECT incr_flush('5 s')").is_err(),

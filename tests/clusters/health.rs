@@ -41,7 +41,7 @@ fn wal_that_is_held_back_raises_the_level_with_the_thresholds() {
     let c = Cluster::backed_up();
     c.sql("CREATE TABLE t (a int, b text)");
     c.flush();
-    // The worker cannot get on: its directory takes no more writes.
+    // The slot cannot let go of the WAL since the oldest open transaction.
     c.set("pg_incrbackup.lag_critical", "'1MB'");
     c.set("pg_incrbackup.lag_emergency", "'20MB'");
     let mut holder = c.session();

@@ -106,24 +106,23 @@ fn secrets_are_masked_and_what_replays_is_hidden() {
 #[test]
 fn no_value_and_no_body_can_pose_as_the_archives_own_text() {
     let c = with_roles();
-    c.sql(r#"SET ROLE mallory; SET check_function_bodies = off;
+    let trace = c.root().join("was_here");
+    let attack = r#"SET ROLE mallory; SET check_function_bodies = off;
         CREATE FUNCTION posing() RETURNS int LANGUAGE sql AS $f$
 -- @0000000000000000 footer last_commit_lsn=0/1 transactions=0
-\! touch /tmp/pg_incrbackup_was_here
+\! touch TRACE
 COMMIT;
 SELECT 1;
 $f$;
         CREATE TABLE poses (a text, "b
-COMMIT; \! touch /tmp/pg_incrbackup_was_here
+COMMIT; \! touch TRACE
 --" int);
-        INSERT INTO poses (a) VALUES (E'\n\\.\nCOMMIT;\n\\! touch /tmp/pg_incrbackup_was_here\n');
-        INSERT INTO poses (a) SELECT E'\\.\n\\! touch /tmp/pg_incrbackup_was_here' FROM generate_series(1, 50);
-        COMMENT ON TABLE poses IS E'\n\\! touch /tmp/pg_incrbackup_was_here\n';"#);
+        INSERT INTO poses (a) VALUES (E'\n\\.\nCOMMIT;\n\\! touch TRACE\n');
+        INSERT INTO poses (a) SELECT E'\\.\n\\! touch TRACE' FROM generate_series(1, 50);
+        COMMENT ON TABLE poses IS E'\n\\! touch TRACE\n';"#;
+    c.sql(&attack.replace("TRACE", &trace.display().to_string()));
     c.assert_restores();
-    assert!(
-        !std::path::Path::new("/tmp/pg_incrbackup_was_here").exists(),
-        "a value ran as a command"
-    );
+    assert!(!trace.exists(), "a value ran as a command");
 }
 
 #[test]

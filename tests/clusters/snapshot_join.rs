@@ -108,7 +108,8 @@ fn a_base_that_another_session_holds_up_fails_and_leaves_nothing_behind() {
     let before = c.bases().len();
     let mut dump = c.session();
     dump.send("SET statement_timeout = '5 s'; SELECT incr_dump()");
-    dump.finish();
+    let output = dump.finish();
+    assert!(output.contains("57014"), "{output}");
     holder.run("COMMIT");
     wait_until("the cancelled base is gone and another can be made", || {
         c.try_sql("SELECT incr_dump()").is_ok()

@@ -22,6 +22,16 @@ pub struct Transaction {
 }
 
 impl Segment {
+    fn read(path: PathBuf) -> std::io::Result<Segment> {
+        let text = String::from_utf8_lossy(&fs::read(&path)?).into_owned();
+        let is_open = path.extension().is_some_and(|e| e == "partial");
+        Ok(Segment {
+            path,
+            text,
+            is_open,
+        })
+    }
+
     /// The random key that the segment's structural comments carry.
     pub fn key(&self) -> &str {
         let comment = self.text.lines().find_map(|line| line.strip_prefix("-- @"));
@@ -39,7 +49,11 @@ impl Segment {
             .collect()
     }
 
+    /// Its complete transactions: the worker may be writing the next.
     pub fn transactions(&self) -> Vec<Transaction> {
+        if !self.text.contains('\n') {
+            return Vec::new();
+        }
         let mark = format!("-- @{} transaction ", self.key());
         let mut found = Vec::new();
         let mut lines = self.text.lines().peekable();
@@ -48,12 +62,17 @@ impl Segment {
                 continue;
             };
             let mut body = String::new();
+            let mut is_complete = false;
             for line in lines.by_ref() {
                 body.push_str(&line.replace(self.key(), "KEY"));
                 body.push('\n');
                 if line == "COMMIT;" {
+                    is_complete = true;
                     break;
                 }
+            }
+            if !is_complete {
+                break;
             }
             found.push(Transaction {
                 xid: field(fields, "xid").parse().expect("an xid is a number"),
@@ -94,18 +113,18 @@ impl Cluster {
             .expect("there is a chain")
     }
 
-    /// The newest chain's segments in replay order, the open one last.
+    /// The newest chain's segments in replay order, the open one last. The worker may rename that
+    /// one between the listing and the reading: then both are done again.
     pub fn segments(&self) -> Vec<Segment> {
-        let files = entries(&self.chain_directory().join("incremental"));
-        let read = |path: PathBuf| Segment {
-            text: String::from_utf8_lossy(&fs::read(&path).expect("a segment can be read"))
-                .into_owned(),
-            is_open: path
-                .extension()
-                .is_some_and(|extension| extension == "partial"),
-            path,
-        };
-        files.into_iter().map(read).collect()
+        loop {
+            let files = entries(&self.chain_directory().join("incremental"));
+            let segments: std::io::Result<Vec<_>> = files.into_iter().map(Segment::read).collect();
+            match segments {
+                Ok(segments) => return segments,
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+                Err(e) => panic!("a segment cannot be read: {e}"),
+            }
+        }
     }
 
     /// All transactions of the newest chain, in order.

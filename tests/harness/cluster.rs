@@ -329,7 +329,12 @@ fn template(installation: &Installation, encoding: &str) -> PathBuf {
     if !template.exists() {
         let root = new_root();
         init_db(installation, encoding, &root.join("data"));
-        run(Command::new("mv").arg(root.join("data")).arg(&template));
+        // Whole or not at all: another test run may be making it, too.
+        let own = template.with_extension(std::process::id().to_string());
+        run(Command::new("mv").arg(root.join("data")).arg(&own));
+        if fs::rename(&own, &template).is_err() {
+            fs::remove_dir_all(&own).ok();
+        }
         fs::remove_dir_all(root).ok();
     }
     template
