@@ -48,7 +48,7 @@ fn incr_setup(
     }))
 }
 
-/// Health of every slot of this database, in words; see the README for the levels.
+/// Health of every slot of this database, in words. Levels: `ok`, `warning`, `critical`, `emergency`.
 #[pg_extern(volatile, parallel_unsafe)]
 #[allow(clippy::type_complexity)]
 fn incr_slot_health() -> TableIterator<
