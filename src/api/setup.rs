@@ -119,8 +119,7 @@ pub fn teardown(drop_slot: bool) -> Result<String, Failure> {
     }
     backup::drop_slot(database, &name)?;
     if let Some(mut chain) = place::latest_chain(database)? {
-        let last = chain.last_lsn()?;
-        chain.end("incr_teardown() dropped the slot", last)?;
+        chain.end_here("incr_teardown() dropped the slot")?;
     }
     status::forget(database);
     capture::wake_launcher();
@@ -151,7 +150,7 @@ fn wait(database: pg_sys::Oid, started: Started, function: &str) -> Result<u32, 
     wait_until(database, started, function, |_| false)
 }
 
-/// Waits until the job is over or `is_enough`. When the query is cancelled, the job ends too.
+/// Waits until the job is over or `is_enough`. When the caller gets an error, the job ends too.
 fn wait_until(
     database: pg_sys::Oid,
     started: Started,
@@ -160,14 +159,10 @@ fn wait_until(
 ) -> Result<u32, Failure> {
     let number = started.number;
     let waited = transaction::catch(|| watch(database, number, function, &started, is_enough));
-    match waited {
-        Ok(outcome) => outcome,
-        Err(cancelled) => {
-            // Its end is not waited for: an ephemeral slot goes with the process.
-            started.worker.terminate();
-            Err(cancelled)
-        }
-    }
+    waited.and_then(|outcome| outcome).inspect_err(|_| {
+        // Its end is not waited for: an ephemeral slot goes with the process.
+        started.worker.terminate();
+    })
 }
 
 fn watch(

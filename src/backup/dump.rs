@@ -301,8 +301,10 @@ impl Messages {
             .iter()
             .any(|word| line.contains(word))
             {
+                if self.kept.len() == KEPT_MESSAGES {
+                    self.kept.remove(0);
+                }
                 self.kept.push(line);
-                self.kept.truncate(KEPT_MESSAGES);
             }
         }
         tables

@@ -82,8 +82,7 @@ fn create(
 ) -> Result<(NewSlot, ChainDir), Failure> {
     let place = place::open(database, &source.database)?;
     if let Some(mut forgotten) = place.latest_chain()? {
-        let last = forgotten.last_lsn()?;
-        forgotten.end("its slot was gone when incr_setup() was run", last)?;
+        forgotten.end_here("its slot was gone when incr_setup() was run")?;
     }
     board::enter(BasePhase::CreatingSlot);
     let plugin = settings::plugin();
@@ -117,8 +116,7 @@ fn resume(database: pg_sys::Oid) {
 fn end_chain(database: pg_sys::Oid, name: &str) -> Result<(), Failure> {
     drop_slot(database, name)?;
     if let Some(mut chain) = place::latest_chain(database)? {
-        let last = chain.last_lsn()?;
-        chain.end("replaced by incr_setup(new_chain => true)", last)?;
+        chain.end_here("replaced by incr_setup(new_chain => true)")?;
     }
     status::update(database, |entry| {
         entry.broken.set("");
@@ -134,8 +132,11 @@ pub fn drop_slot(database: pg_sys::Oid, name: &str) -> Result<(), Failure> {
     if !slot::exists(name) {
         return Ok(());
     }
-    capture::step_aside(database);
-    transaction::catch(|| slot::drop(name))
+    let dropped = transaction::catch(|| {
+        capture::step_aside(database);
+        slot::drop(name);
+    });
+    dropped.inspect_err(|_| capture::come_back(database))
 }
 
 fn slot_without_chain(name: &str) -> Failure {

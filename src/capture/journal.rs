@@ -74,6 +74,10 @@ impl Journal {
         }
         if self.skipping {
             self.skipping = frame != Frame::Commit;
+            // It was written, but whoever wrote it did not live to end the chain.
+            if let Frame::Break(reason) = frame {
+                self.broken = Some(String::from_utf8_lossy(reason).into_owned());
+            }
             return Ok(());
         }
         self.unsynced_bytes += row.len() as u64;
@@ -110,7 +114,8 @@ impl Journal {
     }
 
     fn begin(&mut self, xid: u64, commit_lsn: Lsn, commit_time: Option<Time>) -> Result<()> {
-        self.skipping = commit_lsn <= self.appender.last_lsn();
+        // Nothing follows a break.
+        self.skipping = self.broken.is_some() || commit_lsn <= self.appender.last_lsn();
         if !self.skipping {
             self.commit_time = commit_time;
             self.appender.begin(xid, commit_lsn, commit_time)?;
@@ -204,6 +209,9 @@ impl Journal {
 
     /// True when an fsync is due although more is there to be read.
     pub fn must_sync(&self) -> bool {
+        if self.broken.is_some() {
+            return true;
+        }
         if !self.has_unsynced() {
             return false;
         }
@@ -236,9 +244,10 @@ impl Journal {
         Ok(())
     }
 
-    /// These statements will stand in the next transaction, before its COMMIT.
+    /// These statements will stand in the next transaction, before its COMMIT, instead of those
+    /// that it was owed before.
     pub fn owe_setvals(&mut self, setvals: Vec<Vec<u8>>) {
-        self.owed_setvals.extend(setvals);
+        self.owed_setvals = setvals;
     }
 
     pub fn last_lsn(&self) -> Lsn {

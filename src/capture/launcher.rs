@@ -61,6 +61,8 @@ pub extern "C-unwind" fn pg_incrbackup_launcher_main(_argument: pg_sys::Datum) {
         }
     }
     status::publish_launcher_latch(0);
+    // A worker that returns is never started again, and not only a shutdown sends SIGTERM.
+    server::exit_to_be_restarted();
 }
 
 #[derive(Default)]
@@ -146,6 +148,10 @@ impl Launcher {
             status::update(database, |entry| entry.aside_for = 0);
         }
         if entry.phase == Phase::Broken || entry.held {
+            return LOOK_INTERVAL;
+        }
+        // An earlier launcher's worker.
+        if entry.pid != 0 && server::is_backend_alive(entry.pid) {
             return LOOK_INTERVAL;
         }
         let now = archive::time::now().timestamp_micros();

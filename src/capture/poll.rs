@@ -72,6 +72,7 @@ impl PollReader {
     pub fn run(&mut self) -> Result<()> {
         self.sequences
             .write_all(&mut self.journal, self.confirmed)?;
+        self.journal.sync()?;
         let started_with = settings::at_start();
         while !shutdown::is_requested() {
             while self.round()? {}
@@ -94,8 +95,8 @@ impl PollReader {
         let last = self.peek()?;
         if let Some(last) = last {
             self.journal.sync()?;
-            self.consume(last)?;
             self.journal.ensure_whole()?;
+            self.consume(last)?;
         } else {
             self.read = flushed;
         }
@@ -180,7 +181,6 @@ impl PollReader {
             self.journal.sync()?;
             self.consume(mark)?;
         }
-        self.read = self.read.max(mark);
         Ok(())
     }
 

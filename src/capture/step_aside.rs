@@ -31,7 +31,8 @@ pub fn step_aside(database: pg_sys::Oid) {
     };
     server::terminate(pid);
     let start = Instant::now();
-    while status::read(database).is_some_and(|entry| entry.pid == pid) {
+    // The process, not its word on the board: it holds the slot until its very end.
+    while server::is_backend_alive(pid) {
         if start.elapsed() > LONGEST_WAIT {
             come_back(database);
             ereport!(
@@ -75,6 +76,5 @@ fn end_chain(database: pg_sys::Oid) -> archive::Result<()> {
     else {
         return Ok(());
     };
-    let last = chain.last_lsn()?;
-    chain.end("the database was dropped", last)
+    chain.end_here("the database was dropped")
 }

@@ -115,12 +115,12 @@ impl StreamReader {
         let asked = status::read(self.database).unwrap_or_default();
         let is_asked =
             asked.flush_wanted > asked.flush_done || asked.rotate_wanted > asked.rotate_done;
-        let delay = self.journal.borrow().sync_delay();
-        let is_due = delay.is_some_and(|delay| delay.is_zero()) || is_asked;
         if moved_sequences::any() {
             self.sequences
                 .write_moved(&mut self.journal.borrow_mut(), self.read_lsn())?;
         }
+        let delay = self.journal.borrow().sync_delay();
+        let is_due = delay.is_some_and(|delay| delay.is_zero()) || is_asked;
         if is_due {
             self.sync_and_confirm()?;
         }
@@ -151,11 +151,13 @@ impl StreamReader {
         Lsn(self.decoder.read_lsn())
     }
 
-    /// The durable order: what is written is fsynced first, and only then confirmed.
+    /// The durable order: what is written is fsynced first, and only then confirmed. A break is not
+    /// confirmed: should the chain's end not reach the disk, the break is met again.
     fn sync_and_confirm(&mut self) -> Result<()> {
         let durable = self.journal.borrow_mut().sync()?;
+        self.journal.borrow().ensure_whole()?;
         self.decoder.confirm(durable.0);
-        self.journal.borrow().ensure_whole()
+        Ok(())
     }
 
     /// Nothing was written for a while: a position comment lets the slot move all the same.

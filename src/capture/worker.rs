@@ -87,8 +87,7 @@ fn capture(database: pg_sys::Oid) -> Result<()> {
         }
     };
     if let Err(CaptureError::Broken(reason)) = &result {
-        let last = chain.last_lsn()?;
-        chain.end(reason, last)?;
+        chain.end_here(reason)?;
     }
     result
 }

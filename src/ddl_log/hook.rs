@@ -4,7 +4,7 @@
 //! subtransaction of its own, and what comes of the failure says `pg_incrbackup.on_log_error`. The
 //! row itself is one plain insert in the user's own transaction.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
@@ -27,8 +27,8 @@ use crate::settings::{self, OnLogError};
 use crate::{capture, status};
 
 thread_local! {
-    /// The database whose worker has stepped aside for the statement that runs.
-    static ASIDE: Cell<Option<NeedsEmpty>> = const { Cell::new(None) };
+    /// The databases whose workers have stepped aside for statements of this transaction.
+    static ASIDE: RefCell<Vec<NeedsEmpty>> = const { RefCell::new(Vec::new()) };
 }
 
 pub fn init() {
@@ -63,6 +63,9 @@ fn before_utility(statement: &Statement) -> u64 {
     if statement.is_part_of_another() && import_target.is_none() || !ddl_catalog::can_record() {
         return 0;
     }
+    if way == Way::Explain && ddl_touched::created_relation(statement).is_none() {
+        return 0;
+    }
     let Some(history) = ddl_history::find() else {
         let is_lost = plan::is_captured_without_history();
         return if is_lost {
@@ -83,7 +86,6 @@ fn before_utility(statement: &Statement) -> u64 {
         )
     });
     match planned {
-        Ok((_, None)) if way == Way::Explain => 0,
         Ok((frame, None)) => frames::push(frame),
         Ok((frame, Some(plan))) => frames::push(begin(history, frame, plan)),
         Err(failure) => frames::push(Frame {
@@ -277,13 +279,14 @@ fn step_aside_for(statement: &Statement) {
     let Some(need) = needs_empty(statement) else {
         return;
     };
-    ASIDE.set(Some(need));
-    capture::step_aside(need.database);
+    let database = need.database;
+    ASIDE.with_borrow_mut(|aside| aside.push(need));
+    capture::step_aside(database);
 }
 
 fn transaction_ended(committed: bool) {
     frames::transaction_ended(committed);
-    if let Some(need) = ASIDE.take() {
+    for need in ASIDE.take() {
         if committed && need.is_dropped {
             capture::database_dropped(need.database);
         } else {

@@ -1,5 +1,7 @@
 //! Decides, before a statement runs, whether and how it is recorded.
 
+use pgrx::pg_sys::NodeTag::{T_AlterOwnerStmt, T_RenameStmt};
+
 use super::history::Record;
 use super::secrets::public_text;
 use super::session::session;
@@ -57,7 +59,10 @@ pub fn plan(
         Way::Parts => None,
         Way::FilledTable | Way::Explain => Some(filled(statement, &text)?),
         Way::Cluster => Some(cluster_mark(statement, &targets)?),
-        Way::Subscription => ddl_subscription::replay_text(statement),
+        // RENAME and OWNER TO do not reach the publisher: they replay as they are.
+        Way::Subscription if !matches!(statement.node_tag(), T_RenameStmt | T_AlterOwnerStmt) => {
+            ddl_subscription::replay_text(statement)
+        }
         _ => Some(own_text(statement, tag, &text, &targets)?),
     };
     let mut session = session(replay_text.as_ref().unwrap_or(&text.text));
@@ -137,7 +142,7 @@ fn own_text(
         return other_extensions(statement, &extensions);
     }
     if targets.iter().any(is_left_out) {
-        return Some(for_the_others(statement, tag, text, targets));
+        return for_the_others(statement, tag, text, targets);
     }
     Some(if statement.commits_by_itself() {
         text.plain_form()
@@ -154,24 +159,37 @@ fn other_extensions(statement: &Statement, extensions: &[Sql]) -> Option<Sql> {
         .then(|| synthesize::drop_relations("DROP EXTENSION", &others, missing_ok, cascade))
 }
 
-/// A statement about several objects, of which some are temporary or ours.
+/// A statement about several objects, of which some are temporary or ours. `None` where the others
+/// are not there (DROP … IF EXISTS).
 fn for_the_others(
     statement: &Statement,
     tag: &str,
     text: &StatementText,
     targets: &[Target],
-) -> Sql {
+) -> Option<Sql> {
+    const MIXED: &str = "names temporary and permanent objects in one statement";
     if let Some((missing_ok, cascade)) = statement.drop_options() {
         let others = targets.iter().filter(|target| !is_left_out(target));
         let names: Vec<Sql> = others.filter_map(|target| target.name.clone()).collect();
         if names.is_empty() {
-            pgrx::error!("{tag} names temporary and permanent objects in one statement");
+            let is_missing = |target: &Target| target.place == Place::Unknown;
+            if targets
+                .iter()
+                .all(|target| is_left_out(target) || is_missing(target))
+            {
+                return None;
+            }
+            pgrx::error!("{tag} {MIXED}");
         }
-        return synthesize::drop_relations(tag, &names, missing_ok, cascade);
+        return Some(synthesize::drop_relations(tag, &names, missing_ok, cascade));
     }
     let left_out = targets.iter().filter(|target| is_left_out(target));
     let locations: Vec<i32> = left_out.map(|target| target.location).collect();
-    text.without_items(&locations)
+    // Without its place in the text an item cannot be taken out.
+    if locations.contains(&-1) {
+        pgrx::error!("{tag} {MIXED}");
+    }
+    Some(text.without_items(&locations))
 }
 
 /// True for a database that is captured although nobody can record its DDL any more.

@@ -21,6 +21,8 @@ pub struct HistoryTable {
 enum Known {
     /// Something happened to the catalogs since the last look.
     Stale,
+    /// Being looked up.
+    Looking,
     Absent,
     Present(HistoryTable),
 }
@@ -90,19 +92,19 @@ unsafe extern "C-unwind" fn on_relation(_argument: pg_sys::Datum, relation: pg_s
 /// The table, where this extension is created in the current database. Cheap: the catalogs are
 /// read only after something in them has changed.
 pub fn find() -> Option<HistoryTable> {
-    if let Known::Stale = KNOWN.get() {
-        // Reading the catalogs may itself process invalidations, which then win.
-        KNOWN.set(Known::Absent);
-        let found = look_up();
-        if let Known::Absent = KNOWN.get() {
-            KNOWN.set(found.map_or(Known::Absent, Known::Present));
-        }
-        return found;
-    }
     match KNOWN.get() {
-        Known::Present(history) => Some(history),
-        _ => None,
+        Known::Present(history) => return Some(history),
+        Known::Absent => return None,
+        Known::Stale | Known::Looking => {}
     }
+    // Reading the catalogs may itself process invalidations, which then win; an error leaves it to
+    // the next caller to look again.
+    KNOWN.set(Known::Looking);
+    let found = look_up();
+    if let Known::Looking = KNOWN.get() {
+        KNOWN.set(found.map_or(Known::Absent, Known::Present));
+    }
+    found
 }
 
 fn look_up() -> Option<HistoryTable> {

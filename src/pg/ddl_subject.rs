@@ -137,6 +137,13 @@ unsafe fn targets_of(statement: &Statement) -> Vec<Target> {
             T_AlterTypeStmt => vec![type_list(
                 node!(statement, AlterTypeStmt, T_AlterTypeStmt).typeName,
             )],
+            T_AlterEventTrigStmt => {
+                let alter = node!(statement, AlterEventTrigStmt, T_AlterEventTrigStmt);
+                vec![single(
+                    pg_sys::ObjectType::OBJECT_EVENT_TRIGGER,
+                    alter.trigname,
+                )]
+            }
             T_AlterStatsStmt => made(node!(statement, AlterStatsStmt, T_AlterStatsStmt).defnames),
             T_AlterFunctionStmt => {
                 let function = node!(statement, AlterFunctionStmt, T_AlterFunctionStmt);

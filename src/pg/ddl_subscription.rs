@@ -47,16 +47,6 @@ pub fn replay_text(statement: &Statement) -> Option<Sql> {
                     .concat(),
                 )
             }
-            T_RenameStmt => {
-                let rename = statement.as_a::<pg_sys::RenameStmt>(T_RenameStmt)?;
-                let old = match bytes(rename.subname) {
-                    Some(name) => name,
-                    None => bytes((*rename.object.cast::<pg_sys::String>()).sval)?,
-                };
-                let new = quote::identifier(&bytes(rename.newname)?);
-                let old = quote::identifier(&old);
-                Some([b"ALTER SUBSCRIPTION ", &old[..], b" RENAME TO ", &new].concat())
-            }
             _ => None,
         }
     }

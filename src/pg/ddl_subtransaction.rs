@@ -39,12 +39,13 @@ pub fn attempt<R>(work: impl FnOnce() -> R) -> Result<R, Failure> {
         Ok(result)
     }))
     .catch_others(move |error| {
+        // SAFETY: ends the subtransaction begun above, which the error left open: whoever catches
+        // what is raised on expects his own on top.
+        unsafe { pg_sys::RollbackAndReleaseCurrentSubTransaction() };
+        restore();
         if is_asked_for(&error) {
             error.rethrow();
         }
-        // SAFETY: ends the subtransaction begun above, which the error left open.
-        unsafe { pg_sys::RollbackAndReleaseCurrentSubTransaction() };
-        restore();
         Err(failure(&error))
     })
     .execute()

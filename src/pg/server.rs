@@ -158,6 +158,13 @@ pub fn terminate(pid: i32) {
     unsafe { libc::kill(pid, libc::SIGTERM) };
 }
 
+/// Ends this background worker; the postmaster starts it again after its restart time, unless the
+/// server is stopping.
+pub fn exit_to_be_restarted() {
+    // SAFETY: the worker's end, with nothing alive that a destructor would have to free.
+    unsafe { pg_sys::proc_exit(1) };
+}
+
 /// True while a backend of that process id exists.
 pub fn is_backend_alive(pid: i32) -> bool {
     // SAFETY: reads shared memory.

@@ -102,6 +102,29 @@ fn a_terminated_worker_is_started_again() {
 }
 
 #[test]
+fn the_launcher_comes_back_and_leaves_running_workers_alone() {
+    let c = Cluster::backed_up();
+    c.sql("CREATE TABLE t (a int); INSERT INTO t VALUES (1)");
+    c.flush();
+    let worker = c.capture_pid();
+    let launcher =
+        || c.sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'pg_incrbackup launcher'");
+    for end in ["pg_terminate_backend", "pg_cancel_backend"] {
+        let before = launcher();
+        c.sql(&format!("SELECT {end}({before})"));
+        wait_until("another launcher runs", || {
+            let now = launcher();
+            !now.is_empty() && now != before
+        });
+        c.sql("INSERT INTO t VALUES (2)");
+        c.flush();
+    }
+    assert_eq!(c.capture_pid(), worker);
+    c.assert_restores();
+    assert_each_once(&c);
+}
+
+#[test]
 fn a_clean_stop_writes_everything_and_the_start_goes_on() {
     let c = Cluster::backed_up();
     c.sql("CREATE TABLE t (a int)");

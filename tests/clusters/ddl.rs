@@ -126,6 +126,55 @@ fn an_extension_comes_back_as_create_extension_alone() {
 }
 
 #[test]
+fn what_names_nothing_permanent_is_no_loss() {
+    let c = Cluster::backed_up();
+    c.sql(
+        "CREATE TABLE t (a int); CREATE TEMP TABLE mine (a int);
+           DROP TABLE IF EXISTS mine, not_there; EXPLAIN SELECT * FROM t; INSERT INTO t VALUES (1)",
+    );
+    c.assert_restores();
+    assert!(c.health().starts_with("ok"), "{}", c.health());
+}
+
+#[test]
+fn our_own_event_triggers_are_not_the_users_ddl() {
+    let c = Cluster::backed_up();
+    c.sql(
+        r#"ALTER EVENT TRIGGER "0_pg_incrbackup_drop" DISABLE;
+           ALTER EVENT TRIGGER "0_pg_incrbackup_drop" ENABLE ALWAYS; CREATE TABLE t (a int)"#,
+    );
+    c.assert_restores();
+}
+
+#[test]
+fn a_subscription_is_renamed_and_given_away() {
+    let c = Cluster::backed_up();
+    c.sql(
+        "CREATE ROLE boss SUPERUSER;
+           CREATE SUBSCRIPTION s CONNECTION 'dbname=nowhere' PUBLICATION p WITH (connect = false);
+           ALTER SUBSCRIPTION s RENAME TO renamed; ALTER SUBSCRIPTION renamed OWNER TO boss",
+    );
+    c.assert_restores();
+}
+
+#[test]
+fn two_databases_renamed_at_once_both_go_on() {
+    let c = Cluster::backed_up();
+    c.sql_in("postgres", "CREATE DATABASE other");
+    c.sql_in("other", "CREATE EXTENSION pg_incrbackup");
+    c.sql_in("other", "SELECT * FROM incr_setup()");
+    // The session stays: what stepped aside comes back at the end of the transaction.
+    let mut session = c.session_in("postgres");
+    session.run(
+        "BEGIN; ALTER DATABASE app RENAME TO one; ALTER DATABASE other RENAME TO two; ROLLBACK",
+    );
+    for database in ["app", "other"] {
+        c.sql_in(database, "SELECT incr_flush()");
+    }
+    session.run("SELECT 1");
+}
+
+#[test]
 fn what_an_extensions_script_truncates_comes_again_with_the_script() {
     let c = Cluster::backed_up();
     c.installation().install_extension(

@@ -128,6 +128,15 @@ impl ChainDir {
         Ok(())
     }
 
+    /// [`Self::end`] after the last transaction or position that its files hold.
+    pub fn end_here(&mut self, reason: &str) -> Result<()> {
+        if self.info.ended.is_some() {
+            return Ok(());
+        }
+        let last_lsn = self.last_lsn()?;
+        self.end(reason, last_lsn)
+    }
+
     /// The directory of segments.
     pub fn incremental(&self) -> PathBuf {
         self.path.join(INCREMENTAL)
