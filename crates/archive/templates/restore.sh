@@ -204,9 +204,11 @@ awk_scan='
 # What psql gets of a segment: blank lines for what is skipped; UPDATE and DELETE so that they fail
 # unless they hit exactly one row; around DDL what keeps triggers quiet (section 6).
 awk_replay='
-    function sees(xid) {                        # is the transaction in the base?
-        xid += 0
-        return xid < xmin || (xid < xmax && !index("," xip ",", "," xid ","))
+    # Is the transaction in the base? The xid stays text: mawk writes numbers from 2^31 on as
+    # 2.14748e+09, and would not find them in the list.
+    function sees(xid) {
+        return xid + 0 < xmin + 0 || \
+            (xid + 0 < xmax + 0 && !index("," xip ",", "," xid ","))
     }
     function put(line) {
         if (!on) line = ""

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use archive::Lsn;
 
-use crate::source::{Source, Statement, TABLE};
+use crate::replay::awks;
+use crate::source::{unique, Source, Statement, TABLE};
 use crate::support::{self, at};
 
 #[test]
@@ -20,6 +21,31 @@ fn what_the_snapshot_sees_is_not_applied_again() {
     source.transaction(104, &[Statement("INSERT INTO public.a (id) VALUES (104);")]);
     let target = source.restore(&[]);
     source.assert_same(&target);
+}
+
+#[test]
+fn a_transaction_past_the_32nd_bit_is_found_among_those_in_progress() {
+    let xid = |n: u64| (1 << 32) + n;
+    let mut source = Source::new(TABLE);
+    source.base(&format!("{}:{}:{}", xid(1), xid(4), xid(1)));
+    source.transaction(
+        xid(1),
+        &[Statement("INSERT INTO public.a (id) VALUES (101);")],
+    );
+    source.transaction(
+        xid(4),
+        &[Statement("INSERT INTO public.a (id) VALUES (104);")],
+    );
+    for awk in awks() {
+        let target = unique("target");
+        let run = source.run_under(
+            "dash",
+            Some(&awk),
+            &["--target", &source.cluster.conninfo(&target)],
+        );
+        assert!(run.0.status.success(), "{}", run.text());
+        source.assert_same(&target);
+    }
 }
 
 #[test]

@@ -23,7 +23,7 @@ fn base_and_increments_give_the_same_database() {
 }
 
 /// Every awk of this machine that restore.sh promises to work with; AWKS adds more, as a path list.
-fn awks() -> Vec<PathBuf> {
+pub fn awks() -> Vec<PathBuf> {
     let more = std::env::var_os("AWKS").unwrap_or_default();
     let path = std::env::var_os("PATH").unwrap();
     let on_path = std::env::split_paths(&path)
