@@ -58,6 +58,9 @@ impl Properties {
             for row in client.select(ROLES, None, &[])? {
                 facts.roles.push(utf8(row.get(1)?));
             }
+            for row in client.select(TABLESPACES, None, &[])? {
+                facts.tablespaces.push(utf8(row.get(1)?));
+            }
             for name in SETTINGS {
                 let value = format!("SELECT pg_catalog.current_setting('{name}', true)");
                 if let Some(value) = client
@@ -203,6 +206,12 @@ const TYPES: &str = "SELECT pg_catalog.convert_to(pg_catalog.quote_ident(n.nspna
     WHERE t.typtype IN ('e', 'c', 'd') AND (t.typtype <> 'c' OR c.relkind = 'c') \
       AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema' \
     ORDER BY n.nspname, t.typname";
+
+/// Tablespaces that relations of this database are in (empty tables and partitioned ones too, which
+/// have no file: pg_tablespace_databases() would miss them), and the database's own.
+const TABLESPACES: &str = "SELECT pg_catalog.convert_to(s.spcname::text, 'UTF8') \
+    FROM pg_catalog.pg_tablespace s WHERE s.oid >= 16384 AND s.oid IN \
+      (SELECT c.reltablespace FROM pg_catalog.pg_class c) ORDER BY s.spcname";
 
 /// Roles that own something here or are granted something here, as pg_shdepend knows them; the
 /// bootstrap superuser, which has no entries there, is always one of them.

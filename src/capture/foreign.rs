@@ -129,8 +129,8 @@ impl Translator {
             return Ok(());
         };
         let mut frame = Vec::new();
-        if statement.by_superuser && !statement.is_role() {
-            frame::push_role(&mut frame, &statement.executed_by, true);
+        for fact in statement.role_facts() {
+            frame::push_fact(&mut frame, &fact);
             self.push(&frame)?;
             frame.clear();
         }

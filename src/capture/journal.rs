@@ -93,7 +93,7 @@ impl Journal {
                 role,
                 text,
             } => self.appender.ddl(&command, role, text)?,
-            Frame::Role { name, superuser } => self.appender.role(name, superuser)?,
+            Frame::Fact(fact) => self.appender.fact(&fact)?,
             Frame::Flag(reason) => self.flag(reason)?,
             Frame::Break(reason) => {
                 self.appender.flag(reason)?;

@@ -137,7 +137,7 @@ fn begin(history: HistoryTable, mut frame: Frame, plan: Plan) -> Frame {
     let is_as_made = matches!(plan.moment, Moment::AsMade(..));
     let made = match plan.moment {
         Moment::Before => {
-            record_roles(history, &plan.record, plan.roles);
+            record_needs(history, &plan.record, plan.needs);
             frame.row = Some(WrittenRow::insert(history, plan.record));
             return frame;
         }
@@ -161,14 +161,14 @@ fn begin(history: HistoryTable, mut frame: Frame, plan: Plan) -> Frame {
     frame
 }
 
-/// A row for each role that the text names: a restore makes those that are missing.
-fn record_roles(history: HistoryTable, record: &Record, roles: Vec<Sql>) {
-    for role in roles {
+/// A row for each role and tablespace that the text names: a restore makes those that are missing.
+fn record_needs(history: HistoryTable, record: &Record, needs: Vec<(&'static str, Sql)>) {
+    for (command, name) in needs {
         let needed = Record {
-            command: "CREATE ROLE",
+            command,
             query: record.query.clone(),
             session: session(b""),
-            replay_text: Some(role),
+            replay_text: Some(name),
         };
         WrittenRow::insert(history, needed);
     }

@@ -1,20 +1,23 @@
 //! Decides, before a statement runs, whether and how it is recorded.
 
+use archive::escape::percent_encode;
 use pgrx::pg_sys::NodeTag::{T_AlterOwnerStmt, T_RenameStmt};
 
 use super::history::Record;
 use super::secrets::public_text;
-use super::session::session;
+use super::session::{session, Session};
 use super::statement_text::{cut, StatementText};
 use super::synthesize;
 use super::ways::Way;
 use crate::pg::ddl_catalog;
+use crate::pg::ddl_database::{database_name, databases};
 use crate::pg::ddl_filled::filled_table;
 use crate::pg::ddl_node::Sql;
 use crate::pg::ddl_roles::named_roles;
 use crate::pg::ddl_statement::Statement;
 use crate::pg::ddl_subject::{targets, Place, Target};
 use crate::pg::ddl_subscription;
+use crate::pg::ddl_tablespaces::named_tablespaces;
 use crate::pg::ddl_touched::{created_relation, is_plain_table, reads_temporary};
 use crate::pg::quote;
 
@@ -33,8 +36,8 @@ pub enum Moment {
 pub struct Plan {
     pub record: Record,
     pub moment: Moment,
-    /// Roles that the text names; a restore needs them.
-    pub roles: Vec<Sql>,
+    /// Commands about roles and tablespaces that tell a restore what it needs: tag and name.
+    pub needs: Vec<(&'static str, Sql)>,
 }
 
 /// The plan for `statement`; none where nothing of it belongs in the stream. `schema` is where
@@ -45,7 +48,14 @@ pub fn plan(
     way: Way,
     schema: Option<&Sql>,
 ) -> Option<Plan> {
-    if statement.is_about_the_cluster() && way != Way::Role {
+    let databases = databases(statement);
+    let is_about_this_database = databases.contains(&database_name());
+    if !databases.is_empty() && !is_about_this_database
+        || way == Way::Database && databases.is_empty()
+        || statement.is_about_the_cluster()
+            && !is_about_this_database
+            && !matches!(way, Way::Role | Way::Tablespace)
+    {
         return None;
     }
     let targets = targets(statement);
@@ -55,7 +65,10 @@ pub fn plan(
     let (source, location, length) = statement.source();
     let text = cut(&source, location, length);
     let replay_text = match way {
-        Way::Role => statement.made_role(),
+        _ if is_about_this_database => Some(synthesize::about_the_database(&text)?),
+        Way::Database => None,
+        Way::Role => statement.made_role().or_else(|| renamed(statement)),
+        Way::Tablespace => statement.made_tablespace().or_else(|| renamed(statement)),
         Way::Parts => None,
         Way::FilledTable | Way::Explain => Some(filled(statement, &text)?),
         Way::Cluster => Some(cluster_mark(statement, &targets)?),
@@ -71,11 +84,7 @@ pub fn plan(
     }
     let moment = moment(statement);
     let query = public_text(tag, &text);
-    let roles = if way == Way::Role {
-        Vec::new()
-    } else {
-        named_roles(statement)
-    };
+    let needs = needs(statement, way, &text, &session);
     Some(Plan {
         record: Record {
             command: tag,
@@ -84,8 +93,33 @@ pub fn plan(
             replay_text,
         },
         moment,
-        roles,
+        needs,
     })
+}
+
+/// Both names of a role or a tablespace, as the output plugin reads them.
+fn renamed(statement: &Statement) -> Option<Sql> {
+    let (name, to) = statement.renamed_in_cluster()?;
+    Some(format!("{} {}", percent_encode(&name), percent_encode(&to)).into_bytes())
+}
+
+fn needs(
+    statement: &Statement,
+    way: Way,
+    text: &StatementText,
+    session: &Session,
+) -> Vec<(&'static str, Sql)> {
+    let with = |command, names: Vec<Sql>| names.into_iter().map(move |name| (command, name));
+    match way {
+        Way::Role => with("DROP ROLE", statement.dropped_roles()).collect(),
+        Way::Tablespace => Vec::new(),
+        _ => with("CREATE ROLE", named_roles(statement))
+            .chain(with(
+                "CREATE TABLESPACE",
+                named_tablespaces(&text.text, &session.settings),
+            ))
+            .collect(),
+    }
 }
 
 fn moment(statement: &Statement) -> Moment {

@@ -1,10 +1,13 @@
 //! Under which role, search path and settings a statement runs: its text means something else
 //! under others.
 
+use archive::escape::percent_encode;
 use archive::segment::SETTINGS;
 
+use crate::output_plugin::history::MEMBER_OF;
 use crate::pg::ddl_catalog::{current_role, setting};
 use crate::pg::ddl_node::Sql;
+use crate::pg::ddl_roles::memberships_of_current_role;
 
 /// Settings that change what the text of a statement means, or what it makes.
 const ALWAYS: [&str; 7] = [
@@ -49,6 +52,9 @@ pub fn session(text: &[u8]) -> Session {
         settings.push(b':');
         push_json_text(&mut settings, &value);
     }
+    if !is_superuser {
+        push_memberships(&mut settings);
+    }
     settings.push(b'}');
     let search_path = setting("search_path").unwrap_or_default();
     Session {
@@ -57,6 +63,27 @@ pub fn session(text: &[u8]) -> Session {
         search_path,
         settings,
     }
+}
+
+/// Replay happens where the role may be missing: a restore that makes it has to know of whom it was
+/// a member.
+fn push_memberships(settings: &mut Sql) {
+    let memberships = memberships_of_current_role();
+    if memberships.is_empty() {
+        return;
+    }
+    if settings.len() > 1 {
+        settings.push(b',');
+    }
+    push_json_text(settings, MEMBER_OF.as_bytes());
+    settings.extend_from_slice(b":[");
+    for (place, of) in memberships.iter().enumerate() {
+        if place > 0 {
+            settings.push(b',');
+        }
+        push_json_text(settings, percent_encode(of).as_bytes());
+    }
+    settings.push(b']');
 }
 
 fn differs(name: &str, value: &[u8]) -> bool {

@@ -1,5 +1,6 @@
 //! Statements whose own text cannot be replayed, written anew.
 
+use super::statement_text::StatementText;
 use crate::pg::ddl_filled::{FilledColumn, FilledTable};
 use crate::pg::ddl_node::Sql;
 use crate::pg::quote;
@@ -71,6 +72,40 @@ pub fn push_options(sql: &mut Sql, options: &[(Sql, Option<Sql>)]) {
     if !options.is_empty() {
         sql.push(b')');
     }
+}
+
+/// A statement about this database, for the database that it is replayed in, whatever its name. None
+/// where the text does not name a database behind the word DATABASE.
+pub fn about_the_database(text: &StatementText) -> Option<Sql> {
+    let word = text.tokens.iter().position(|t| t.is_keyword("database"))?;
+    let name = text.tokens.get(word + 1)?;
+    // GRANT … ON DATABASE a, b TO c
+    let mut behind = word + 2;
+    while text.tokens.get(behind).is_some_and(|t| t.is_char(b',')) {
+        behind += 2;
+    }
+    let end = text
+        .tokens
+        .get(behind)
+        .map_or(text.text.len(), |t| t.offset);
+    let doubled = |text: &[u8]| -> Sql {
+        let percent = |byte: &u8| vec![*byte; if *byte == b'%' { 2 } else { 1 }];
+        text.iter().flat_map(percent).collect()
+    };
+    let mut format = doubled(&text.text[..name.offset]);
+    format.extend_from_slice(b"%I ");
+    format.extend(doubled(&text.text[end..]));
+    let body = [
+        b"BEGIN EXECUTE pg_catalog.format(",
+        &quote::literal(&format)[..],
+        b", pg_catalog.current_database()); END",
+    ]
+    .concat();
+    let mut tag = b"$do$".to_vec();
+    while body.windows(tag.len()).any(|part| part == tag) {
+        tag.insert(1, b'_');
+    }
+    Some([b"DO ", &tag[..], &body, &tag].concat())
 }
 
 /// `DROP … a, b` of only these objects.

@@ -22,6 +22,10 @@ pub enum Way {
     Parts,
     /// Becomes a comment that names the role.
     Role,
+    /// Becomes a comment that names the tablespace.
+    Tablespace,
+    /// About the database itself: by its text, with the name of the database it is replayed in.
+    Database,
     /// In a form that reaches for no other server.
     Subscription,
     /// The extension's script runs again when it is replayed.
@@ -51,8 +55,9 @@ pub fn way_of(tag: &str) -> Way {
         "DO" | "CALL" => Way::Nothing,
         "SELECT" | "INSERT" | "UPDATE" | "DELETE" | "MERGE" | "COPY" | "COPY FROM" => Way::Nothing,
         "VACUUM" | "ANALYZE" | "REINDEX" | "REPACK" => Way::Nothing,
-        "CREATE DATABASE" | "ALTER DATABASE" | "DROP DATABASE" | "CREATE TABLESPACE"
-        | "ALTER TABLESPACE" | "DROP TABLESPACE" => Way::Nothing,
+        "CREATE DATABASE" | "DROP DATABASE" | "DROP TABLESPACE" => Way::Nothing,
+        "ALTER DATABASE" | "ALTER DATABASE SET" => Way::Database,
+        "CREATE TABLESPACE" | "ALTER TABLESPACE" => Way::Tablespace,
         // Large objects live in a catalog, whose rows are not decoded: their texts would fail.
         "ALTER LARGE OBJECT" => Way::Nothing,
         "CREATE ROLE" | "ALTER ROLE" | "DROP ROLE" | "GRANT ROLE" | "REVOKE ROLE" => Way::Role,

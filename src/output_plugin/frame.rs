@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 
 use archive::escape::{percent_decode, percent_encode};
 use archive::lsn::Lsn;
+use archive::segment::ClusterFact;
 use archive::time::{iso, parse_iso};
 
 /// One row, borrowed from what the plugin wrote.
@@ -31,11 +32,8 @@ pub enum Frame<'a> {
         role: Vec<u8>,
         text: &'a [u8],
     },
-    /// A role that the transaction made, and whether it is a superuser.
-    Role {
-        name: Vec<u8>,
-        superuser: bool,
-    },
+    /// About a role or a tablespace.
+    Fact(ClusterFact),
     /// Something that could not be carried faithfully.
     Flag(&'a [u8]),
     /// The chain breaks with this transaction, and why.
@@ -64,9 +62,9 @@ pub fn push_ddl(out: &mut Vec<u8>, command: &str, role: &[u8], text: &[u8]) {
     out.extend_from_slice(text);
 }
 
-pub fn push_role(out: &mut Vec<u8>, name: &[u8], superuser: bool) {
-    out.extend_from_slice(if superuser { b"Ron " } else { b"Roff " });
-    out.extend_from_slice(name);
+pub fn push_fact(out: &mut Vec<u8>, fact: &ClusterFact) {
+    out.push(b'R');
+    out.extend_from_slice(fact.encode().as_bytes());
 }
 
 /// Reads one row back.
@@ -80,7 +78,7 @@ pub fn parse(row: &[u8]) -> Result<Frame<'_>, UnknownFrame> {
         b'p' => Some(Frame::CopyRow(payload)),
         b'e' => Some(Frame::CopyEnd),
         b'D' => parse_ddl(payload),
-        b'R' => parse_role(payload),
+        b'R' => parse_fact(payload),
         b'F' => Some(Frame::Flag(payload)),
         b'X' => Some(Frame::Break(payload)),
         b'C' => Some(Frame::Commit),
@@ -117,10 +115,7 @@ fn parse_ddl(payload: &[u8]) -> Option<Frame<'_>> {
     })
 }
 
-fn parse_role(payload: &[u8]) -> Option<Frame<'_>> {
-    let space = payload.iter().position(|byte| *byte == b' ')?;
-    Some(Frame::Role {
-        name: payload[space + 1..].to_vec(),
-        superuser: &payload[..space] == b"on",
-    })
+fn parse_fact(payload: &[u8]) -> Option<Frame<'_>> {
+    let text = std::str::from_utf8(payload).ok()?;
+    ClusterFact::decode(text).map(Frame::Fact)
 }

@@ -6,12 +6,17 @@
 
 use serde_json::Value;
 
-use archive::segment::SETTINGS;
+use archive::escape::percent_decode;
+use archive::segment::{ClusterFact, SETTINGS};
 
 use super::frame;
 use crate::pg::quote;
 use crate::pg::relation::{Column, Description};
 use crate::pg::value::Row;
+
+/// Under this name the roles that a statement's role was a member of stand among its settings,
+/// percent-encoded.
+pub const MEMBER_OF: &str = "member_of";
 
 /// Positions of ddl_history's columns in [`Description::columns`].
 pub struct HistoryColumns {
@@ -92,9 +97,57 @@ impl Statement {
         )
     }
 
-    /// A command about a role becomes a comment: segments never create roles.
-    pub fn is_role(&self) -> bool {
-        self.command.ends_with(" ROLE")
+    /// A command about a role or a tablespace becomes a comment: segments never create them. Its
+    /// text is then the name, or both names of a RENAME, percent-encoded.
+    pub fn fact(&self) -> Option<ClusterFact> {
+        let name = || self.text.clone();
+        let renamed = || {
+            let space = self.text.iter().position(|byte| *byte == b' ')?;
+            percent_decode(&self.text[..space]).zip(percent_decode(&self.text[space + 1..]))
+        };
+        Some(match self.command.as_str() {
+            "CREATE ROLE" => ClusterFact::Role {
+                name: name(),
+                superuser: false,
+            },
+            "DROP ROLE" => ClusterFact::RoleDropped { name: name() },
+            "ALTER ROLE" => {
+                let (name, to) = renamed()?;
+                ClusterFact::RoleRenamed { name, to }
+            }
+            "CREATE TABLESPACE" => ClusterFact::Tablespace { name: name() },
+            "ALTER TABLESPACE" => {
+                let (name, to) = renamed()?;
+                ClusterFact::TablespaceRenamed { name, to }
+            }
+            _ => return None,
+        })
+    }
+
+    /// What a restore has to know of the role that ran the statement.
+    pub fn role_facts(&self) -> Vec<ClusterFact> {
+        if self.fact().is_some() {
+            return Vec::new();
+        }
+        let role = &self.executed_by;
+        let superuser = self.by_superuser.then(|| ClusterFact::Role {
+            name: role.clone(),
+            superuser: true,
+        });
+        let memberships = self.settings_object().remove(MEMBER_OF);
+        let Some(Value::Array(memberships)) = memberships else {
+            return superuser.into_iter().collect();
+        };
+        let member = |of: &Value| {
+            Some(ClusterFact::Member {
+                role: role.clone(),
+                of: percent_decode(of.as_str()?.as_bytes())?,
+            })
+        };
+        superuser
+            .into_iter()
+            .chain(memberships.iter().filter_map(member))
+            .collect()
     }
 
     /// What the text has beyond `start`, as a statement of its own.
@@ -108,13 +161,11 @@ impl Statement {
         })
     }
 
-    /// Appends the frame that the statement becomes. For a command about a role, the text is the
-    /// role's name.
+    /// Appends the frame that the statement becomes.
     pub fn push_frame(&self, out: &mut Vec<u8>) {
-        if self.is_role() {
-            frame::push_role(out, &self.text, false);
-        } else {
-            frame::push_ddl(out, &self.command, &self.executed_by, &self.block());
+        match self.fact() {
+            Some(fact) => frame::push_fact(out, &fact),
+            None => frame::push_ddl(out, &self.command, &self.executed_by, &self.block()),
         }
     }
 
@@ -150,13 +201,16 @@ impl Statement {
         before
     }
 
+    fn settings_object(&self) -> serde_json::Map<String, Value> {
+        match serde_json::from_slice(&self.settings) {
+            Ok(Value::Object(settings)) => settings,
+            _ => serde_json::Map::new(),
+        }
+    }
+
     fn other_settings(&self) -> Vec<(String, String)> {
-        let settings: Value = serde_json::from_slice(&self.settings).unwrap_or_default();
-        let Value::Object(settings) = settings else {
-            return Vec::new();
-        };
         let text = |value: Value| value.as_str().map(str::to_owned);
-        settings
+        self.settings_object()
             .into_iter()
             .filter_map(|(name, value)| Some((name, text(value)?)))
             .collect()

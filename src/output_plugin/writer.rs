@@ -4,6 +4,7 @@
 //! Order is kept here: a held DDL statement goes before the next change, an open COPY block is ended
 //! before anything else, BEGIN comes with the first line.
 
+use archive::segment::ClusterFact;
 use pgrx::prelude::*;
 
 use super::frame;
@@ -27,8 +28,8 @@ pub struct State {
     pub bracket: Option<i64>,
     /// The table into which rows are being inserted, how many in a row, and whether as COPY.
     run: Option<Run>,
-    /// Superusers whose role comment this transaction has.
-    superusers: Vec<Vec<u8>>,
+    /// What this transaction has told of the roles that act in it.
+    role_facts: Vec<ClusterFact>,
     /// Tables whose rewritten rows have begun.
     rewritten: Vec<pg_sys::Oid>,
 }
@@ -276,18 +277,19 @@ impl<'a> Writer<'a> {
         };
         self.state.released = Some(statement.clone());
         if !self.options.framing {
-            if !statement.is_role() {
+            if statement.fact().is_none() {
                 self.statement(&statement.block());
             }
             return;
         }
         self.end_run();
-        let role = &statement.executed_by;
-        if statement.by_superuser && !self.state.superusers.contains(role) {
-            self.state.superusers.push(role.clone());
-            self.line.sql.clear();
-            frame::push_role(&mut self.line.sql, role, true);
-            self.send_line();
+        for fact in statement.role_facts() {
+            if !self.state.role_facts.contains(&fact) {
+                self.line.sql.clear();
+                frame::push_fact(&mut self.line.sql, &fact);
+                self.send_line();
+                self.state.role_facts.push(fact);
+            }
         }
         self.line.sql.clear();
         statement.push_frame(&mut self.line.sql);

@@ -224,20 +224,38 @@ impl Statement {
             })
     }
 
-    /// The role that CREATE ROLE makes, or the name that ALTER ROLE … RENAME gives.
+    /// The role that CREATE ROLE makes.
     pub fn made_role(&self) -> Option<Sql> {
-        // SAFETY: names of a valid tree.
-        unsafe {
-            if let Some(create) =
-                self.as_a::<pg_sys::CreateRoleStmt>(pg_sys::NodeTag::T_CreateRoleStmt)
-            {
-                return bytes(create.role);
-            }
-            let rename = self.as_a::<pg_sys::RenameStmt>(pg_sys::NodeTag::T_RenameStmt)?;
-            (rename.renameType == pg_sys::ObjectType::OBJECT_ROLE)
-                .then(|| bytes(rename.newname))
-                .flatten()
+        let create = self.as_a::<pg_sys::CreateRoleStmt>(pg_sys::NodeTag::T_CreateRoleStmt)?;
+        // SAFETY: a name of a valid tree.
+        unsafe { bytes(create.role) }
+    }
+
+    /// The roles that DROP ROLE names.
+    pub fn dropped_roles(&self) -> Vec<Sql> {
+        use super::ddl_roles::names_in;
+        // SAFETY: a list of RoleSpecs of a valid tree.
+        self.as_a::<pg_sys::DropRoleStmt>(pg_sys::NodeTag::T_DropRoleStmt)
+            .map_or_else(Vec::new, |drop| unsafe { names_in(items(drop.roles)) })
+    }
+
+    /// The tablespace that CREATE TABLESPACE makes.
+    pub fn made_tablespace(&self) -> Option<Sql> {
+        let create =
+            self.as_a::<pg_sys::CreateTableSpaceStmt>(pg_sys::NodeTag::T_CreateTableSpaceStmt)?;
+        // SAFETY: a name of a valid tree.
+        unsafe { bytes(create.tablespacename) }
+    }
+
+    /// Both names of a role or a tablespace that is renamed.
+    pub fn renamed_in_cluster(&self) -> Option<(Sql, Sql)> {
+        use pg_sys::ObjectType::{OBJECT_ROLE, OBJECT_TABLESPACE};
+        let rename = self.as_a::<pg_sys::RenameStmt>(pg_sys::NodeTag::T_RenameStmt)?;
+        if !matches!(rename.renameType, OBJECT_ROLE | OBJECT_TABLESPACE) {
+            return None;
         }
+        // SAFETY: names of a valid tree.
+        unsafe { bytes(rename.subname).zip(bytes(rename.newname)) }
     }
 
     /// True when the statement is about a whole database, a tablespace, a role or a large object,

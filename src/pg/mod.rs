@@ -17,6 +17,7 @@ pub mod ddl_statement;
 pub mod ddl_subject;
 pub mod ddl_subscription;
 pub mod ddl_subtransaction;
+pub mod ddl_tablespaces;
 pub mod ddl_touched;
 pub mod declared;
 pub mod decoding;

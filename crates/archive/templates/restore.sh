@@ -37,6 +37,8 @@ usage: sh restore.sh --target CONNINFO [options]
   --until-xid X       up to and including transaction X
   --chain N           from chain-N (default: the newest that has a base)
   --base NAME         from this base (default: the newest that is not after the wished point)
+  --search-path PATH  for expressions in indexes and constraints whose functions name no schemas. A
+                      restore evaluates them, like pg_dump's, under an empty search path otherwise
   --globals           also run the base's globals.sql: roles with passwords, memberships, settings
   --dry-run           choose and check only; the target is not touched
   --help              this text
@@ -52,7 +54,7 @@ wrong_use() { warn "$*"; usage >&2; exit 2; }
 
 # ---- 1. Command line ------------------------------------------------------------------------------
 
-target='' until_time='' until_lsn='' until_xid='' chain='' base='' globals=no dry_run=no
+target='' until_time='' until_lsn='' until_xid='' chain='' base='' search_path='' globals=no dry_run=no
 
 while [ $# -gt 0 ]; do
     case $1 in
@@ -71,6 +73,7 @@ while [ $# -gt 0 ]; do
     --until-xid) until_xid=$value ;;
     --chain) chain=${value#chain-} ;;
     --base) base=${value%/} base=${base##*/} ;;
+    --search-path) search_path=$value ;;
     *) wrong_use "unknown option: $option" ;;
     esac
 done
@@ -177,6 +180,8 @@ awk_scan='
         } else if (kind == "position" && value("at") ~ /Z$/) { complete = NR; end = lsn16(value("lsn")) }
         else if (kind == "ddl" && value("role") != "") print value("role"), "unknown" >> roles
         else if (kind == "role") print value("name"), value("superuser") >> roles
+        else if (kind == "tablespace") print value("name") >> tablespaces
+        else if (kind == "tablespace_renamed") print value("to"), "renamed" >> tablespaces
         else if (kind == "footer") { footer = lsn16(value("end_lsn")) " " value("transactions") }
         else if (part == "setting" && substr($0, 1, 12) == "\\unrestrict ") {
             complete = NR
@@ -220,10 +225,17 @@ awk_replay='
             " SELECT CASE count(*) WHEN 1 THEN 1 ELSE CAST(\047" substr(line, 1, 6) \
             " hit \047 || count(*) || \047 rows, not exactly one\047 AS integer) END FROM hit;"
     }
+    function follow(kind, name, other) {        # what became of a role or a tablespace at the source
+        name = decode(name); other = decode(other)
+        if (ENVIRON["MADE"] == "" || (name other) ~ /\n/) return "--"
+        return "SELECT pg_temp.follow(" literal(kind) ", " literal(name) ", " literal(other) ");"
+    }
     function put_ddl(  i, loud) {               # a DDL block is held until its last line is there
         for (i = 1; i < held; i++) if (tolower(line[i]) ~ /trigger|rule|partition/) loud = "LOUD_TABLE"
         if (line[0] ~ /EVENT%20TRIGGER/) loud = "LOUD_EVENT"
+        line[0] = follow("role", role, "")
         if (loud != "") line[0] = ENVIRON[loud] " " line[0]
+        if (search_path != "") sub(/SET LOCAL search_path = \047\047;/, "SET LOCAL search_path = " search_path ";", line[held - 1])
         for (i = 0; i < held; i++) put(line[i])
         held = 0
         if (on) pending = ENVIRON["QUIET"]
@@ -239,8 +251,13 @@ awk_replay='
             lsn = lsn16(value("lsn"))
             on = (lsn > base_lsn && lsn <= upto)
         } else if (kind == "flag") flags++
+        else if (kind == "ddl") role = value("role")
         if (kind == "ddl" || part == "ddl") { line[held++] = $0; if (!ddl_lines) put_ddl() }
         else if (on && part == "statement" && /^(UPDATE|DELETE) /) put(exactly_one($0))
+        else if (kind == "role") put(follow(kind, value("name"), value("superuser")))
+        else if (kind == "member") put(follow(kind, value("name"), value("of")))
+        else if (kind ~ /^(role_renamed|role_dropped|tablespace_renamed)$/) put(follow(kind, value("name"), value("to")))
+        else if (part == "setting" && search_path != "" && /^SET search_path = /) put("SET search_path = " search_path ";")
         else put($0)
         if (part == "commit") {
             if (on && block == "sequences") sequences++
@@ -375,7 +392,7 @@ text() {        # FILE -> its plain text
 
 scan() {        # SEGMENT -> one line of facts, as awk_scan prints them
     text "$increments/$1" | awk -v until_time="$until_time" -v until_xid="${until_xid:-none}" \
-        -v roles="$work/roles" "$awk_values$awk_walk$awk_scan"
+        -v roles="$work/roles" -v tablespaces="$work/tablespaces" "$awk_values$awk_walk$awk_scan"
 }
 
 if [ -z "$chain" ]; then
@@ -403,7 +420,7 @@ elif [ -n "$until_xid" ]; then
         upto=$(scan "$name" | cut -d ' ' -f 11)
     done <"$work/all"
     [ $upto != none ] || die "transaction $until_xid is not in the segments of chain-$chain"
-    rm -f "$work/roles"
+    rm -f "$work/roles" "$work/tablespaces"
 fi
 
 # The base: the newest that is not after the wished point.
@@ -463,7 +480,7 @@ check_segment() {       # the facts of $name against its name, its checksum and 
 # All segments from the first on, up to the wished point. "use" lists them with the number of lines
 # that are complete: an open segment may end in the middle of a transaction.
 : >"$work/use"
-: >>"$work/roles"
+: >>"$work/roles"; : >>"$work/tablespaces"
 before='' end='' sha256='' reached='' beyond=none total=0
 while read -r name; do
     [ -n "$before" ] || [ "$name" = "$first" ] || continue
@@ -605,6 +622,39 @@ if [ $globals = yes ]; then         # 42710: it exists already; 0...: notices an
     say "ran globals.sql"
 fi
 
+# Tablespaces that are missing are made inside the data directory: their places belong to the source's
+# machine. One that a RENAME makes of another comes about by that.
+awk '/^  "tablespaces": \[/ { in_list = 1; next } /^  \]/ { in_list = 0 }
+    in_list { gsub(/^ *"|",?$/, ""); gsub(/\\"/, "\""); gsub(/\\\\/, "\\"); print }' "$base_dir/metadata.json" |
+    awk "$awk_values"'{ print encode($0) }' >"$work/spaces"
+awk "$awk_values"'
+    !($1 in known) { known[$1] = 1; if ($2 == "") print "(" literal(ident(decode($1))) ")" }
+' "$work/spaces" "$work/tablespaces" | sed '$!s/$/,/' >"$work/values"
+: >"$work/missing_spaces"
+quoted="concat('\"', replace(name, '\"', '\"\"'), '\"')"
+[ ! -s "$work/values" ] || sql -d "$target" >"$work/missing_spaces" <<SQL
+$encoding
+SELECT needed FROM (VALUES $(cat "$work/values")) AS spaces (needed)
+WHERE needed NOT IN (SELECT $quoted FROM (SELECT spcname FROM pg_tablespace) AS there (name)) ORDER BY 1;
+SQL
+while read -r name; do
+    say "$encoding SET allow_in_place_tablespaces = on; CREATE TABLESPACE $name LOCATION '';" |
+        sql -d "$target" || die "can't create the missing tablespace $name"
+    say "created tablespace $name inside the data directory"
+done <"$work/missing_spaces"
+
+made() {        # LETTER CATALOG COLUMN, quoted names -> the letter and the OID of each
+    sed "s/'/''/g; s/.*/'&'/; \$!s/\$/,/" >"$work/values"
+    [ ! -s "$work/values" ] || sql -d "$target" <<SQL
+$encoding
+SELECT concat('$1', oid) FROM (SELECT oid, $3 FROM $2) AS there (oid, name) WHERE $quoted IN ($(cat "$work/values"));
+SQL
+}
+MADE=$(sed -n 's/^CREATE ROLE \(".*"\) NOLOGIN.*/\1/p' "$work/roles.sql" | made r pg_roles rolname | tr '\n' ' ')
+MADE=$MADE$(made t pg_tablespace spcname <"$work/missing_spaces" | tr '\n' ' ')
+MADE=${MADE% }
+export MADE
+
 # ---- 5. Base ---------------------------------------------------------------------------------------
 
 # What the database itself sets must not disturb us, nor triggers on login (17 and later).
@@ -670,9 +720,70 @@ one_line() {    # TEXT KINDS
 }
 QUIET=$(one_line "$quiet" '') LOUD_TABLE=$(one_line "$loud" 'rule|trigger') LOUD_EVENT=$(one_line "$loud" event)
 export QUIET LOUD_TABLE LOUD_EVENT
+
+# Roles and tablespaces that this restore made follow the source, so that what the source allowed is
+# allowed here; those that were there before are the cluster's own and stay as they are. A setting
+# of the session lists the ones that were made: r and the OID of a role, t and that of a tablespace.
+follow="SELECT pg_catalog.set_config('restore_sh.made', '$MADE', false);"'
+CREATE FUNCTION pg_temp.follow(kind text, subject text, object text) RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $follow$
+DECLARE
+    made text[] := string_to_array(current_setting($$restore_sh.made$$), $$ $$);
+    role oid := (SELECT oid FROM pg_roles WHERE rolname = subject);
+    other oid := (SELECT oid FROM pg_roles WHERE rolname = object);
+    space oid := (SELECT oid FROM pg_tablespace WHERE spcname = subject);
+    command text;
+BEGIN
+    IF kind = $$role$$ AND role IS NULL THEN
+        EXECUTE format($$CREATE ROLE %I NOLOGIN$$, subject);
+        role := (SELECT oid FROM pg_roles WHERE rolname = subject);
+        made := made || concat($$r$$, role);
+        PERFORM set_config($$restore_sh.made$$, array_to_string(made, $$ $$), false);
+    END IF;
+    IF kind = $$tablespace_renamed$$ AND concat($$t$$, space) = ANY (made) THEN
+        IF EXISTS (SELECT FROM pg_tablespace WHERE spcname = object) THEN
+            FOREACH command IN ARRAY ARRAY[$$TABLE$$, $$INDEX$$, $$MATERIALIZED VIEW$$] LOOP
+                EXECUTE format($$ALTER %s ALL IN TABLESPACE %I SET TABLESPACE %I$$, command, subject, object);
+            END LOOP;
+        ELSE
+            EXECUTE format($$ALTER TABLESPACE %I RENAME TO %I$$, subject, object);
+        END IF;
+    END IF;
+    IF concat($$r$$, role) <> ALL (made) THEN
+        RETURN;
+    END IF;
+    CASE kind
+    WHEN $$role$$ THEN
+        IF object = $$on$$ THEN EXECUTE format($$ALTER ROLE %I SUPERUSER$$, subject); END IF;
+    WHEN $$member$$ THEN
+        IF concat($$r$$, other) <> ALL (made) OR pg_has_role(role, other, $$MEMBER$$) THEN RETURN; END IF;
+        IF pg_has_role(other, role, $$MEMBER$$) THEN        -- it was the other way round before
+            EXECUTE format($$REVOKE %I FROM %I$$, subject, object);
+        END IF;
+        EXECUTE format($$GRANT %I TO %I$$, object, subject);
+    WHEN $$role_renamed$$ THEN
+        BEGIN       -- made too early, since later DDL names it
+            IF concat($$r$$, other) = ANY (made) THEN EXECUTE format($$DROP ROLE %I$$, object); other := NULL; END IF;
+            EXCEPTION WHEN dependent_objects_still_exist THEN NULL;
+        END;
+        IF other IS NULL THEN
+            EXECUTE format($$ALTER ROLE %I RENAME TO %I$$, subject, object);
+        ELSE
+            RAISE WARNING $$role % was renamed to %, which was here before: it takes over objects, not privileges$$, subject, object;
+            EXECUTE format($$REASSIGN OWNED BY %I TO %I$$, subject, object);
+        END IF;
+    WHEN $$role_dropped$$ THEN
+        BEGIN
+            EXECUTE format($$DROP ROLE %I$$, subject);
+            EXCEPTION WHEN dependent_objects_still_exist THEN NULL;
+        END;
+    ELSE NULL;
+    END CASE;
+END $follow$;'
 # psql would put the values of its own variables where a text has :PORT, as in x[1:PORT].
 say '\unset DBNAME \unset USER \unset HOST \unset PORT \unset ENCODING' >"$work/prologue.sql"
 say "$QUIET" >>"$work/prologue.sql"
+say "$follow" >>"$work/prologue.sql"
 one_line "$loud" 'event|rule|trigger' >"$work/epilogue.sql"
 
 feed() {        # all segments, one after the other; "starts" notes where each begins in the stream
@@ -684,6 +795,7 @@ feed() {        # all segments, one after the other; "starts" notes where each b
         line=$((line + complete))
         text "$increments/$name" | awk -v complete="$complete" -v upto="$upto" -v base_lsn="$base_lsn" \
             -v xmin="$xmin" -v xmax="$xmax" -v xip="$xip" -v counts="$work/counts" \
+            -v search_path="$search_path" \
             "$awk_values$awk_walk$awk_replay" || return
     done <"$work/use"
 }

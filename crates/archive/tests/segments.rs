@@ -32,9 +32,7 @@ fn a_segment_reads_back_as_it_was_written() {
         } => format!("transaction {xid} {commit_lsn}"),
         Event::Sequences { lsn, .. } => format!("sequences {lsn}"),
         Event::Ddl { command, role } => format!("ddl {command} {}", String::from_utf8_lossy(role)),
-        Event::Role { name, superuser } => {
-            format!("role {:?} {superuser}", String::from_utf8_lossy(name))
-        }
+        Event::Fact(fact) => format!("fact {fact:?}"),
         Event::Flag { reason } => format!("flag {:?}", String::from_utf8_lossy(reason)),
         Event::End { statements, .. } => format!("end {statements}"),
         Event::Position { lsn, .. } => format!("position {lsn}"),
@@ -50,7 +48,7 @@ fn a_segment_reads_back_as_it_was_written() {
         "end 1",
         "transaction 12 0/2200",
         "ddl CREATE FUNCTION bob",
-        "role \"alice \\\"x\\\"\\n\" true",
+        "fact Role { name: [97, 108, 105, 99, 101, 32, 34, 120, 34, 10], superuser: true }",
         "end 2",
         "position 0/2300",
         "sequences 0/2400",

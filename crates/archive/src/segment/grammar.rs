@@ -73,6 +73,13 @@ impl CommentWriter {
         }
     }
 
+    /// Begins `kind` alone, for a comment that gets its key from whoever writes the segment.
+    pub(super) fn keyless(kind: &str) -> CommentWriter {
+        CommentWriter {
+            line: kind.to_owned(),
+        }
+    }
+
     /// Adds a value that has a text form.
     pub fn field(self, name: &str, value: impl Display) -> CommentWriter {
         self.bytes(name, value.to_string().as_bytes())
@@ -121,9 +128,13 @@ impl<'a> Comment<'a> {
             .strip_prefix(b"-- @")?
             .strip_prefix(&key.0)?
             .strip_prefix(b" ")?;
-        let rest = std::str::from_utf8(rest).ok()?;
-        let (kind, fields) = rest.split_once(' ').unwrap_or((rest, ""));
-        Some(Comment { kind, fields })
+        Some(Self::keyless(std::str::from_utf8(rest).ok()?))
+    }
+
+    /// Reads what stands behind the key.
+    pub(super) fn keyless(text: &'a str) -> Comment<'a> {
+        let (kind, fields) = text.split_once(' ').unwrap_or((text, ""));
+        Comment { kind, fields }
     }
 
     /// Reads the key out of any structural line; used for the header only.

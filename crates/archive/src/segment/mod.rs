@@ -22,6 +22,7 @@
 //! CREATE TABLE t(
 //!   a int);
 //! -- @KEY role name=alice superuser=off
+//! -- @KEY member name=bob of=alice
 //! -- @KEY flag reason=…
 //! SELECT pg_catalog.setval('public.s', 33, true);
 //! COMMIT;
@@ -34,6 +35,7 @@
 //! \unrestrict KEY
 //! ```
 
+mod cluster_fact;
 mod file;
 pub mod grammar;
 pub mod header;
@@ -44,6 +46,7 @@ pub mod source;
 pub mod summary;
 pub mod writer;
 
+pub use cluster_fact::ClusterFact;
 pub use grammar::{Footer, Key};
 pub use header::{Header, Previous, SETTINGS};
 pub use parse::{Event, Scanner};

@@ -8,6 +8,7 @@
 
 use std::io::{self, BufRead, BufReader, Read};
 
+use super::cluster_fact::ClusterFact;
 use super::grammar::{
     Comment, Flaw, Footer, Key, BEGIN, COMMIT, COPY_END, COPY_PREFIX, COPY_SUFFIX, LONGEST_COMMENT,
     MAGIC, SETVAL_PREFIX,
@@ -35,8 +36,8 @@ pub enum Event {
     Sequences { lsn: Lsn, at: Time },
     /// A DDL block inside a transaction.
     Ddl { command: String, role: Vec<u8> },
-    /// A role that the transaction made or needs.
-    Role { name: Vec<u8>, superuser: bool },
+    /// About a role or a tablespace.
+    Fact(ClusterFact),
     /// Something that could not be carried.
     Flag { reason: Vec<u8> },
     /// The transaction or sequences block that began last is complete; `offset` is behind it.
@@ -258,17 +259,13 @@ impl<R: Read> Scanner<R> {
                     self.state = State::Ddl { lines_left };
                     Ok(Some(Event::Ddl { command, role }))
                 }
-                "role" => {
-                    let superuser = comment.bytes("superuser")? == b"on";
-                    Ok(Some(Event::Role {
-                        name: comment.bytes("name")?,
-                        superuser,
-                    }))
-                }
                 "flag" => Ok(Some(Event::Flag {
                     reason: comment.bytes("reason")?,
                 })),
-                other => Err(format!("unexpected {other} comment inside a transaction")),
+                other => match ClusterFact::read(&comment) {
+                    Some(fact) => Ok(Some(Event::Fact(fact?))),
+                    None => Err(format!("unexpected {other} comment inside a transaction")),
+                },
             };
         }
         if self.line.is(COMMIT) {

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use memchr::{memchr, memchr2};
 
+use super::cluster_fact::ClusterFact;
 use super::file::SegmentFile;
 use super::grammar::{
     CommentWriter, Key, BEGIN, COMMIT, COPY_END, COPY_PREFIX, COPY_SUFFIX, SETVAL_PREFIX,
@@ -229,14 +230,10 @@ impl Appender {
         self.put_line(text)
     }
 
-    /// Notes a role that this transaction made or needs. Restore makes it where it is missing.
-    pub fn role(&mut self, name: impl AsRef<[u8]>, superuser: bool) -> Result<()> {
-        let comment = CommentWriter::new(self.key, "role")
-            .bytes("name", name.as_ref())
-            .field("superuser", if superuser { "on" } else { "off" })
-            .finish();
-        self.inside("role")?;
-        self.put(comment.as_bytes())
+    /// Notes what a restore has to know of roles and tablespaces.
+    pub fn fact(&mut self, fact: &ClusterFact) -> Result<()> {
+        self.inside("fact")?;
+        self.put(fact.line(self.key).as_bytes())
     }
 
     /// Notes something that could not be carried faithfully; it is counted.

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use archive::Lsn;
 
-use crate::source::{everything, unique, Ddl, Role, Source, Statement, TABLE};
+use archive::segment::ClusterFact;
+
+use crate::source::{everything, unique, Ddl, Fact, Source, Statement, TABLE};
 use crate::support::{self, at, Place};
 
 #[test]
@@ -89,7 +91,10 @@ fn ddl_runs_under_its_role_and_missing_roles_are_made() {
                 role: &owner,
                 text: &text,
             },
-            Role(&member, false),
+            Fact(ClusterFact::Role {
+                name: member.clone().into_bytes(),
+                superuser: false,
+            }),
             Statement("INSERT INTO public.mine (id) VALUES (1);"),
         ],
     );

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use archive::base::BaseDir;
 use archive::layout::BaseName;
 use archive::metadata::Metadata;
-use archive::segment::SETTINGS;
+use archive::segment::{ClusterFact, SETTINGS};
 use archive::{Appender, Lsn};
 
 use crate::cluster::Cluster;
@@ -39,10 +39,10 @@ pub enum Part<'a> {
         role: &'a str,
         text: &'a str,
     },
-    Role(&'a str, bool),
+    Fact(ClusterFact),
 }
 
-pub use Part::{Copy, Ddl, Role, Statement};
+pub use Part::{Copy, Ddl, Fact, Statement};
 
 pub fn ddl(text: &str) -> Part<'_> {
     Ddl {
@@ -115,7 +115,7 @@ impl Source {
                 Statement(text) => sql.push_str(text),
                 Copy(start, rows) => sql.push_str(&format!("{start}\n{}\n\\.", rows.join("\n"))),
                 Ddl { text, .. } => sql.push_str(text),
-                Role(..) => {}
+                Fact(_) => {}
             }
             sql.push('\n');
         }
@@ -145,7 +145,7 @@ impl Source {
                 } => {
                     appender.ddl(command, role, text.as_bytes()).unwrap();
                 }
-                Role(name, superuser) => appender.role(name, *superuser).unwrap(),
+                Fact(fact) => appender.fact(fact).unwrap(),
             }
         }
         appender.commit().unwrap();

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use archive::layout::{NewChain, SegmentName, Stored};
-use archive::segment::SegmentIdentity;
+use archive::segment::{ClusterFact, SegmentIdentity};
 use archive::time::{self, Time};
 use archive::{Appender, ArchiveRoot, ChainDir, DatabaseDir, Lsn};
 
@@ -138,7 +138,12 @@ pub fn one_of_each(appender: &mut Appender, base: u64) {
     let body = b"CREATE FUNCTION f() RETURNS int LANGUAGE sql AS $$\nCOMMIT;\n\\.\n\
                  -- @0123456789abcdef transaction xid=1\nUPDATE x SET y = 1;\n\n$$;\n";
     appender.ddl("CREATE FUNCTION", "bob", body).unwrap();
-    appender.role("alice \"x\"\n", true).unwrap();
+    appender
+        .fact(&ClusterFact::Role {
+            name: b"alice \"x\"\n".to_vec(),
+            superuser: true,
+        })
+        .unwrap();
     appender
         .setval(b"SELECT pg_catalog.setval('public.s', 33, true);")
         .unwrap();
