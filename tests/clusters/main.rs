@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod big_transaction;
+mod cluster_facts;
 mod crash;
 mod ddl;
 mod functions;
