@@ -7,7 +7,9 @@ use super::frames::Frame;
 
 use crate::pg::ddl_catalog::{is_immutable_default, with_bytes};
 use crate::pg::ddl_identity::{with_descendants, OwnPrivileges};
+use crate::pg::ddl_index::unfinished_tree;
 use crate::pg::ddl_node::{relation_name, Sql};
+use crate::pg::ddl_touched::relation_named;
 use crate::pg::quote;
 use crate::pg::session::OutputSettings;
 
@@ -31,14 +33,44 @@ const TIME_DEFAULTS: &str = "SELECT bytes(n.nspname), bytes(c.relname), bytes(a.
      AND a.atttypid IN ('date'::regtype, 'timestamp'::regtype, 'timestamptz'::regtype, \
        'time'::regtype, 'timetz'::regtype) ORDER BY n.nspname, c.relname, a.attnum";
 
-const CHECKS: &str = "SELECT oid, bytes(conname), bytes(pg_catalog.pg_get_constraintdef(oid)) \
-     FROM pg_constraint WHERE conrelid = ANY ($1) AND contype = 'c' ORDER BY oid";
+const CHECKS: &str = "SELECT oid, bytes(conname), bytes(pg_catalog.pg_get_constraintdef(oid)), \
+     coninhcount = 0 FROM pg_constraint WHERE conrelid = ANY ($1) AND contype = 'c' ORDER BY oid";
+
+const BOUND: &str = "SELECT bytes(pg_catalog.regexp_replace( \
+       pg_catalog.pg_get_expr(relpartbound, oid), '^FOR VALUES ', '')) \
+     FROM pg_class WHERE oid = ANY ($1) AND relpartbound IS NOT NULL";
+
+/// Views whose query was just read.
+const VIEWS: &str = "SELECT bytes(n.nspname), bytes(c.relname), \
+     bytes(pg_catalog.pg_get_viewdef(c.oid)) FROM pg_class c \
+     JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = ANY ($1) AND c.relkind = 'v'";
 
 /// A check constraint of a table.
 pub struct Check {
     pub oid: pg_sys::Oid,
     name: Sql,
     definition: Sql,
+    /// Not inherited.
+    is_own: bool,
+}
+
+/// What a restore has to run instead of the text of this statement; none where the text does.
+pub fn another_text(frame: &Frame) -> Option<Sql> {
+    if frame.indexes_partitions {
+        // It took over an index that is not valid, which a restore does not have.
+        let mut trees = frame.touched.tables.iter();
+        return trees.find_map(|index| unfinished_tree(*index));
+    }
+    let bound = frame.bound.as_ref()?;
+    let made = bound.table.as_ref();
+    let made = made.and_then(|(schema, name)| relation_named(schema, name));
+    let mut text = None;
+    read(BOUND, vec![bound.partition.or(made)?], |row| {
+        let values: Sql = row.get(1)?.unwrap_or_default();
+        text = Some([&bound.before[..], &values, &bound.after].concat());
+        Ok(())
+    });
+    text
 }
 
 /// What a restore has to run after the text of this statement to get at the same result.
@@ -46,6 +78,8 @@ pub fn what_text_leaves_out(frame: &Frame) -> Sql {
     let mut sql = fixed_values(&frame.touched.tables, &frame.added_columns);
     if frame.fixes_time {
         sql.extend(time_defaults(&frame.touched.tables));
+        sql.extend(time_views(&frame.touched.tables));
+        sql.extend(time_checks(frame));
     }
     if let Some((partition, before)) = &frame.detached {
         let table = relation_name(*partition).unwrap_or_default();
@@ -75,6 +109,7 @@ pub fn check_constraints(table: pg_sys::Oid) -> Vec<Check> {
             oid: row.get(1)?.unwrap_or(pg_sys::InvalidOid),
             name: row.get(2)?.unwrap_or_default(),
             definition: row.get(3)?.unwrap_or_default(),
+            is_own: row.get(4)?.unwrap_or(true),
         });
         Ok(())
     });
@@ -93,6 +128,46 @@ fn time_defaults(tables: &[pg_sys::Oid]) -> Sql {
         sql.extend([b" ALTER COLUMN ", &column[..], b" SET DEFAULT ", &default].concat());
         Ok(())
     });
+    sql
+}
+
+/// `'now'` in a view's query is a constant too.
+fn time_views(views: &[pg_sys::Oid]) -> Sql {
+    let mut sql = Vec::new();
+    read(VIEWS, views.to_vec(), |row| {
+        let text = |place| Ok::<_, spi::Error>(row.get::<Vec<u8>>(place)?.unwrap_or_default());
+        let name = quote::qualified(&text(1)?, &text(2)?);
+        let query = text(3)?;
+        let query = query.strip_suffix(b";").unwrap_or(&query);
+        sql.extend([b"\n; CREATE OR REPLACE VIEW ", &name[..], b" AS ", query].concat());
+        Ok(())
+    });
+    sql
+}
+
+/// And in the check constraints that the statement added: those are made again as they came out.
+fn time_checks(frame: &Frame) -> Sql {
+    let mut sql = Vec::new();
+    for table in &frame.touched.tables {
+        let name = relation_name(*table).unwrap_or_default();
+        for check in check_constraints(*table) {
+            if frame.checks_before.contains(&check.oid) || !check.is_own {
+                continue;
+            }
+            let constraint = quote::identifier(&check.name);
+            let parts: [&[u8]; 8] = [
+                b"\n; ALTER TABLE ",
+                &name,
+                b" DROP CONSTRAINT ",
+                &constraint,
+                b", ADD CONSTRAINT ",
+                &constraint,
+                b" ",
+                &check.definition,
+            ];
+            sql.extend(parts.concat());
+        }
+    }
     sql
 }
 

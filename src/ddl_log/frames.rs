@@ -9,6 +9,7 @@ use super::history::{Object, Record, WrittenRow};
 use super::ways::Way;
 use crate::pg::ddl_catalog::nest_level;
 use crate::pg::ddl_history::HistoryTable;
+use crate::pg::ddl_index::BeforeReindex;
 use crate::pg::ddl_node::Sql;
 use crate::pg::ddl_subtransaction::Failure;
 use crate::replica_identity::Touched;
@@ -37,9 +38,26 @@ pub struct Frame {
     pub detached: Option<(pgrx::pg_sys::Oid, Vec<pgrx::pg_sys::Oid>)>,
     /// The text has a word like 'now', which becomes a constant when it is read.
     pub fixes_time: bool,
+    /// The check constraints that its tables had before, where it does.
+    pub checks_before: Vec<pgrx::pg_sys::Oid>,
+    /// Bounds of a partition that were computed.
+    pub bound: Option<BoundText>,
+    /// A CREATE INDEX that goes down to the partitions.
+    pub indexes_partitions: bool,
+    /// It made an object that goes with the session.
+    pub made_temporary: bool,
     pub is_commit_prepared: bool,
     /// It changed the schema of a database whose changes are captured without our extension.
     pub is_lost: bool,
+}
+
+/// A text around the bounds of a partition.
+pub struct BoundText {
+    pub partition: Option<pgrx::pg_sys::Oid>,
+    /// Schema and name, where the statement makes the partition.
+    pub table: Option<(Sql, Sql)>,
+    pub before: Sql,
+    pub after: Sql,
 }
 
 /// A row that is written only after the statement.
@@ -50,6 +68,8 @@ pub struct Later {
     pub made: Option<(Sql, Sql)>,
     /// Its columns are the text.
     pub is_as_made: bool,
+    /// The text is what became of the indexes since.
+    pub reindexed: Option<BeforeReindex>,
     pub holds_session_lock: bool,
 }
 

@@ -84,6 +84,18 @@ impl WrittenRow {
         self.object.is_some()
     }
 
+    /// Has a restore run something else.
+    pub fn replace_replay(&mut self, text: Sql) {
+        self.record.replay_text = Some(text);
+        self.changed = true;
+    }
+
+    /// Takes back that a restore runs the statement.
+    pub fn cancel(&mut self) {
+        self.record.replay_text = None;
+        self.complete();
+    }
+
     /// Writes the row again, for what brackets the rows of an extension's script.
     pub fn complete(&mut self) {
         self.changed = true;

@@ -18,6 +18,7 @@ use super::{amend, objects, synthesize};
 use crate::pg::ddl_database::{needs_empty, NeedsEmpty};
 use crate::pg::ddl_history::HistoryTable;
 use crate::pg::ddl_hook::{install, Callbacks};
+use crate::pg::ddl_index::{indexes_partitions, BeforeReindex};
 use crate::pg::ddl_node::Sql;
 use crate::pg::ddl_statement::Statement;
 use crate::pg::ddl_subtransaction::{attempt, Failure};
@@ -97,11 +98,16 @@ fn before_utility(statement: &Statement) -> u64 {
 
 /// What is to be known after the statement, when its parse tree can no longer be trusted.
 fn facts(statement: &Statement, way: Way) -> Frame {
+    let tables = ddl_touched::touched_tables(statement);
+    let fixes_time = plan::fixes_time(statement);
+    let checks = tables.iter().filter(|_| fixes_time);
+    let checks = checks.flat_map(|table| amend::check_constraints(*table));
     Frame {
+        checks_before: checks.map(|check| check.oid).collect(),
         way: Some(way),
         import_target: statement.import_target(),
         touched: Touched {
-            tables: ddl_touched::touched_tables(statement),
+            tables,
             named: ddl_touched::created_relation(statement)
                 .into_iter()
                 .collect(),
@@ -110,8 +116,10 @@ fn facts(statement: &Statement, way: Way) -> Frame {
         },
         subjects: plan::subjects(statement),
         added_columns: statement.added_columns(),
-        fixes_time: plan::fixes_time(statement),
+        fixes_time,
         detached: detached(statement),
+        bound: plan::computed_bound(statement),
+        indexes_partitions: indexes_partitions(statement),
         ..Frame::default()
     }
 }
@@ -133,8 +141,10 @@ fn detached(statement: &Statement) -> Option<(pg_sys::Oid, Vec<pg_sys::Oid>)> {
 
 /// Takes the lock that a base backup's fence waits for, and writes the row where it is time.
 fn begin(history: HistoryTable, mut frame: Frame, plan: Plan) -> Frame {
-    let holds_session_lock = matches!(plan.moment, Moment::AfterCommit);
+    // A REINDEX may commit by itself too.
+    let holds_session_lock = matches!(plan.moment, Moment::AfterCommit | Moment::Reindexed(_));
     let is_as_made = matches!(plan.moment, Moment::AsMade(..));
+    let mut reindexed = None;
     let made = match plan.moment {
         Moment::Before => {
             record_needs(history, &plan.record, plan.needs);
@@ -143,6 +153,11 @@ fn begin(history: HistoryTable, mut frame: Frame, plan: Plan) -> Frame {
         }
         Moment::AfterCommit => {
             history.lock_for_session();
+            None
+        }
+        Moment::Reindexed(before) => {
+            history.lock_for_session();
+            reindexed = Some(before);
             None
         }
         Moment::IfPermanent(schema, name) | Moment::AsMade(schema, name) => {
@@ -156,6 +171,7 @@ fn begin(history: HistoryTable, mut frame: Frame, plan: Plan) -> Frame {
         record,
         made,
         is_as_made,
+        reindexed,
         holds_session_lock,
     });
     frame
@@ -205,11 +221,14 @@ fn insert_later(mut later: Later) -> Option<WrittenRow> {
             later.record.replay_text = Some(synthesize::create_table_like(&name, &columns));
         }
     }
-    let row = WrittenRow::insert(later.history, later.record);
+    let effect = later.reindexed.as_ref().map(BeforeReindex::effect);
+    let has_effect = effect.as_ref().is_none_or(|effect| !effect.is_empty());
+    later.record.replay_text = effect.or(later.record.replay_text);
+    let row = has_effect.then(|| WrittenRow::insert(later.history, later.record));
     if later.holds_session_lock {
         later.history.unlock_for_session();
     }
-    Some(row)
+    row
 }
 
 /// Completes the statement's row, and gives the tables it touched an identity where they lack one.
@@ -229,9 +248,18 @@ fn complete(row: &mut WrittenRow, frame: &mut Frame) {
     if objects.is_empty() && !row.is_completed() {
         objects = frame.subjects.drain(..).map(Object::table).collect();
     }
+    // All that it made goes with the session: it is nobody's.
+    if frame.made_temporary && objects.is_empty() && !row.is_completed() {
+        return row.cancel();
+    }
     objects
         .into_iter()
         .for_each(|object| row.add_object(object));
+    match attempt(|| amend::another_text(frame)) {
+        Ok(Some(text)) => row.replace_replay(text),
+        Ok(None) => {}
+        Err(failure) => report(&failure),
+    }
     match attempt(|| amend::what_text_leaves_out(frame)) {
         Ok(fixed) => row.append_replay(&fixed),
         Err(failure) => report(&failure),
@@ -302,6 +330,7 @@ pub(super) fn note(reported: Vec<objects::Reported>) {
             frame.touched.tables.extend(object.table);
             frame.touched.named.extend(object.named_table);
             frame.touched.has_dropped |= object.is_dropped_table;
+            frame.made_temporary |= object.is_temporary;
             match (frame.row.as_mut(), object.object) {
                 (Some(row), Some(object)) => row.add_object(object),
                 (None, Some(object)) => frame.objects.push(object),

@@ -11,6 +11,7 @@ use super::hook;
 use crate::pg::ddl_catalog::{is_creating_extension, with_bytes};
 use crate::pg::ddl_node::Sql;
 use crate::pg::ddl_subtransaction::attempt;
+use crate::pg::ddl_temporary::depends_on_temporary;
 
 /// What an event trigger tells of one object.
 pub struct Reported {
@@ -21,12 +22,14 @@ pub struct Reported {
     /// The table that lost a column, a constraint or an index.
     pub named_table: Option<(Sql, Sql)>,
     pub is_dropped_table: bool,
+    /// It goes with the session.
+    pub is_temporary: bool,
 }
 
 const COMMANDS: &str = "SELECT bytes(object_type), bytes(object_identity), \
      CASE WHEN classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass \
           THEN objid END, \
-     in_extension OR COALESCE(schema_name OPERATOR(pg_catalog.=) 'pg_temp', false) \
+     in_extension, COALESCE(schema_name OPERATOR(pg_catalog.=) 'pg_temp', false), classid, objid \
      FROM pg_catalog.pg_event_trigger_ddl_commands()";
 
 const DROPPED: &str =
@@ -50,13 +53,19 @@ REVOKE ALL ON FUNCTION incr_ddl_command_end() FROM PUBLIC;
 ")]
 fn incr_ddl_command_end() {
     report(COMMANDS, |row| {
-        let is_left_out = row.get::<bool>(4)?.unwrap_or(false);
+        let is_temporary = row.get::<bool>(5)?.unwrap_or(false)
+            || match (row.get(6)?, row.get(7)?) {
+                (Some(class), Some(object)) => depends_on_temporary(class, object),
+                _ => false,
+            };
+        let is_left_out = row.get::<bool>(4)?.unwrap_or(false) || is_temporary;
         let table = row.get::<pg_sys::Oid>(3)?.filter(|_| !is_left_out);
         Ok(Reported {
             object: if is_left_out { None } else { object(row)? },
             table,
             named_table: None,
             is_dropped_table: false,
+            is_temporary,
         })
     });
 }
@@ -84,6 +93,7 @@ fn incr_sql_drop() {
             table: None,
             named_table,
             is_dropped_table: kind == b"table" && !is_temporary,
+            is_temporary: false,
         })
     });
 }
@@ -104,6 +114,7 @@ fn incr_table_rewrite() {
             table: None,
             named_table: None,
             is_dropped_table: false,
+            is_temporary: false,
         })
     });
 }

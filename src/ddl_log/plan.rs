@@ -3,15 +3,17 @@
 use archive::escape::percent_encode;
 use pgrx::pg_sys::NodeTag::{T_AlterOwnerStmt, T_RenameStmt};
 
+use super::frames::BoundText;
 use super::history::Record;
 use super::secrets::public_text;
 use super::session::{session, Session};
 use super::statement_text::{cut, StatementText};
 use super::synthesize;
 use super::ways::Way;
-use crate::pg::ddl_catalog;
+use crate::output_plugin::history::FLAG;
 use crate::pg::ddl_database::{database_name, databases};
 use crate::pg::ddl_filled::filled_table;
+use crate::pg::ddl_index::BeforeReindex;
 use crate::pg::ddl_node::Sql;
 use crate::pg::ddl_roles::named_roles;
 use crate::pg::ddl_statement::Statement;
@@ -20,6 +22,10 @@ use crate::pg::ddl_subscription;
 use crate::pg::ddl_tablespaces::named_tablespaces;
 use crate::pg::ddl_touched::{created_relation, is_plain_table, reads_temporary};
 use crate::pg::quote;
+use crate::pg::{ddl_bound, ddl_catalog};
+
+/// Strings that a time type reads as the present time.
+const TIME_WORDS: [&str; 4] = ["now", "today", "tomorrow", "yesterday"];
 
 /// When the row of a statement is written.
 pub enum Moment {
@@ -28,6 +34,8 @@ pub enum Moment {
     AfterCommit,
     /// Only if the view of this schema and name did not turn out to be a temporary one.
     IfPermanent(Sql, Sql),
+    /// After success, if the indexes are not as they were.
+    Reindexed(BeforeReindex),
     /// With the columns that the table of this schema and name turned out to have.
     AsMade(Sql, Sql),
 }
@@ -59,7 +67,7 @@ pub fn plan(
         return None;
     }
     let targets = targets(statement);
-    if !targets.is_empty() && targets.iter().all(is_left_out) {
+    if !targets.is_empty() && targets.iter().all(is_left_out) || statement.attaches_unfinished() {
         return None;
     }
     let (source, location, length) = statement.source();
@@ -76,13 +84,17 @@ pub fn plan(
         Way::Subscription if !matches!(statement.node_tag(), T_RenameStmt | T_AlterOwnerStmt) => {
             ddl_subscription::replay_text(statement)
         }
+        Way::Reindex => None,
         _ => Some(own_text(statement, tag, &text, &targets)?),
     };
     let mut session = session(replay_text.as_ref().unwrap_or(&text.text));
     if let Some(schema) = schema {
         session.search_path = quote::identifier(schema);
     }
-    let moment = moment(statement);
+    let moment = match way {
+        Way::Reindex => Moment::Reindexed(BeforeReindex::of(statement)?),
+        _ => moment(statement),
+    };
     let query = public_text(tag, &text);
     let needs = needs(statement, way, &text, &session);
     Some(Plan {
@@ -118,8 +130,34 @@ fn needs(
                 "CREATE TABLESPACE",
                 named_tablespaces(&text.text, &session.settings),
             ))
+            .chain(with(FLAG, reasons_to_flag(statement, text)))
             .collect(),
     }
+}
+
+/// Why the text will not come to the same at restore, where nothing is done about it.
+fn reasons_to_flag(statement: &Statement, text: &StatementText) -> Vec<Sql> {
+    use pgrx::pg_sys::NodeTag::*;
+    let keeps_constants = matches!(
+        statement.node_tag(),
+        T_CreateDomainStmt
+            | T_AlterDomainStmt
+            | T_CreatePolicyStmt
+            | T_AlterPolicyStmt
+            | T_RuleStmt
+            | T_CreateTrigStmt
+            | T_IndexStmt
+            | T_CreateTableAsStmt
+    );
+    if !keeps_constants || !text.has_constant(&TIME_WORDS) {
+        return Vec::new();
+    }
+    let reason = format!(
+        "{}: 'now' or a word like it became a constant, and becomes another one at restore",
+        statement.tag()
+    );
+    pgrx::warning!("pg_incrbackup: {reason}");
+    vec![reason.into_bytes()]
 }
 
 fn moment(statement: &Statement) -> Moment {
@@ -138,7 +176,10 @@ fn moment(statement: &Statement) -> Moment {
 }
 
 fn is_left_out(target: &Target) -> bool {
-    matches!(target.place, Place::Temporary | Place::Ours)
+    matches!(
+        target.place,
+        Place::Temporary | Place::Ours | Place::Invalid
+    )
 }
 
 /// CREATE TABLE AS becomes its columns; a materialized view under EXPLAIN ANALYZE its own text.
@@ -243,15 +284,34 @@ pub fn subjects(statement: &Statement) -> Vec<Sql> {
     kept.filter_map(|target| target.name).collect()
 }
 
+/// Where bounds that are to be written from the catalog stand in the text of `statement`: the words
+/// behind FOR VALUES.
+pub fn computed_bound(statement: &Statement) -> Option<BoundText> {
+    let bound = ddl_bound::computed_bound(statement)?;
+    let (source, location, length) = statement.source();
+    let text = cut(&source, location, length);
+    let start = (bound.location as usize).checked_sub(text.start)?;
+    let end = text.end_of_bound(start)?;
+    let table = created_relation(statement).filter(|_| bound.partition.is_none());
+    Some(BoundText {
+        partition: bound.partition,
+        table,
+        before: text.text[..start].to_vec(),
+        after: text.text[end..].to_vec(),
+    })
+}
+
 /// True for a definition whose text has a word that PostgreSQL reads as the present time.
 pub fn fixes_time(statement: &Statement) -> bool {
-    use pgrx::pg_sys::NodeTag::{T_AlterTableStmt, T_CreateForeignTableStmt, T_CreateStmt};
+    use pgrx::pg_sys::NodeTag::{
+        T_AlterTableStmt, T_CreateForeignTableStmt, T_CreateStmt, T_ViewStmt,
+    };
     if !matches!(
         statement.node_tag(),
-        T_AlterTableStmt | T_CreateStmt | T_CreateForeignTableStmt
+        T_AlterTableStmt | T_CreateStmt | T_CreateForeignTableStmt | T_ViewStmt
     ) {
         return false;
     }
     let (source, location, length) = statement.source();
-    cut(&source, location, length).has_constant(&["now", "today", "tomorrow", "yesterday"])
+    cut(&source, location, length).has_constant(&TIME_WORDS)
 }

@@ -147,6 +147,29 @@ impl StatementText {
             || self.tokens[at - 1].is_char(b'.')
     }
 
+    /// Where the bounds end that begin at `start`, behind FOR VALUES: IN (…) or FROM (…) TO (…).
+    pub fn end_of_bound(&self, start: usize) -> Option<usize> {
+        let first = self.tokens.iter().position(|t| t.offset == start)?;
+        let mut lists = if self.tokens[first].is_keyword("from") {
+            2
+        } else {
+            1
+        };
+        let mut depth = 0;
+        for token in &self.tokens[first..] {
+            if token.is_char(b'(') {
+                depth += 1;
+            } else if token.is_char(b')') {
+                depth -= 1;
+                lists -= usize::from(depth == 0);
+                if lists == 0 {
+                    return Some(token.offset + 1);
+                }
+            }
+        }
+        None
+    }
+
     /// True when one of the string constants, without its quotes, is one of `words`.
     pub fn has_constant(&self, words: &[&str]) -> bool {
         (0..self.tokens.len())

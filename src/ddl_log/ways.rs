@@ -18,6 +18,8 @@ pub enum Way {
     Explain,
     /// Only the mark that CLUSTER leaves on the index.
     Cluster,
+    /// Only indexes that it finished, or moved to another tablespace.
+    Reindex,
     /// The statements that it runs as its parts count, not itself: it would ask a foreign server.
     Parts,
     /// Becomes a comment that names the role.
@@ -54,7 +56,8 @@ pub fn way_of(tag: &str) -> Way {
         // What these run is seen when it runs.
         "DO" | "CALL" => Way::Nothing,
         "SELECT" | "INSERT" | "UPDATE" | "DELETE" | "MERGE" | "COPY" | "COPY FROM" => Way::Nothing,
-        "VACUUM" | "ANALYZE" | "REINDEX" | "REPACK" => Way::Nothing,
+        "VACUUM" | "ANALYZE" | "REPACK" => Way::Nothing,
+        "REINDEX" => Way::Reindex,
         "CREATE DATABASE" | "DROP DATABASE" | "DROP TABLESPACE" => Way::Nothing,
         "ALTER DATABASE" | "ALTER DATABASE SET" => Way::Database,
         "CREATE TABLESPACE" | "ALTER TABLESPACE" => Way::Tablespace,

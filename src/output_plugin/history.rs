@@ -18,6 +18,9 @@ use crate::pg::value::Row;
 /// percent-encoded.
 pub const MEMBER_OF: &str = "member_of";
 
+/// The command of a row that says what cannot be carried.
+pub const FLAG: &str = "FLAG";
+
 /// Positions of ddl_history's columns in [`Description::columns`].
 pub struct HistoryColumns {
     id: usize,

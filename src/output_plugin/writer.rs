@@ -8,7 +8,7 @@ use archive::segment::ClusterFact;
 use pgrx::prelude::*;
 
 use super::frame;
-use super::history::Statement;
+use super::history::{Statement, FLAG};
 use super::options::Options;
 use super::relations::TableSql;
 use super::row_sql::{self, Line, Update};
@@ -231,6 +231,9 @@ impl<'a> Writer<'a> {
             return;
         }
         self.release_held();
+        if statement.command == FLAG {
+            return self.flag(&String::from_utf8_lossy(&statement.text));
+        }
         if statement.brackets_rows() {
             self.state.bracket = Some(statement.id);
         }

@@ -153,6 +153,27 @@ impl Statement {
         }
     }
 
+    /// What ATTACH PARTITION attaches.
+    pub(super) fn attached(&self) -> Option<*mut pg_sys::PartitionCmd> {
+        let mut commands = self.alter_commands().into_iter();
+        commands.find_map(|command| {
+            // SAFETY: a command of this statement's tree; ATTACH's definition is a PartitionCmd.
+            unsafe {
+                ((*command).subtype == pg_sys::AlterTableType::AT_AttachPartition)
+                    .then(|| (*command).def.cast())
+            }
+        })
+    }
+
+    /// True for an ALTER INDEX … ATTACH PARTITION of an index that is not valid.
+    pub fn attaches_unfinished(&self) -> bool {
+        // SAFETY: a RangeVar of a valid tree.
+        let attached = self
+            .attached()
+            .and_then(|command| unsafe { super::ddl_touched::relation_of((*command).name) });
+        attached.is_some_and(super::ddl_index::is_unfinished)
+    }
+
     /// The partition that DETACH takes off.
     pub fn detached_partition(&self) -> Option<pg_sys::Oid> {
         self.alter_commands().into_iter().find_map(|command| {

@@ -10,6 +10,7 @@ use pgrx::prelude::*;
 use super::ddl_catalog::creation_namespace;
 use super::ddl_node::{bytes, is_a, items, names, relation_name, Sql};
 use super::ddl_statement::Statement;
+use super::ddl_temporary::depends_on_temporary;
 use super::extension;
 
 /// Where an object lives.
@@ -19,6 +20,8 @@ pub enum Place {
     Temporary,
     /// It belongs to this extension, which a restored database lacks.
     Ours,
+    /// An index that was left behind unfinished: no query uses it, and no dump has it.
+    Invalid,
     Permanent,
     /// Nothing of that name, or a kind whose place does not matter here.
     Unknown,
@@ -309,6 +312,9 @@ pub fn relation_place(relation: pg_sys::Oid) -> Place {
     if is_temporary {
         return Place::Temporary;
     }
+    if super::ddl_index::is_unfinished(relation) {
+        return Place::Invalid;
+    }
     member_place(pg_sys::RelationRelationId, relation)
 }
 
@@ -417,7 +423,8 @@ unsafe fn of_type(name: *mut pg_sys::TypeName) -> Target {
         let row = pg_sys::heap_tuple_get_struct::<pg_sys::FormData_pg_type>(tuple);
         let schema = (*row).typnamespace;
         pg_sys::ReleaseSysCache(tuple);
-        let is_temporary = pg_sys::isAnyTempNamespace(schema);
+        let is_temporary =
+            pg_sys::isAnyTempNamespace(schema) || depends_on_temporary(pg_sys::TypeRelationId, oid);
         Target::of(if is_temporary {
             Place::Temporary
         } else {
@@ -433,6 +440,12 @@ unsafe fn function(kind: pg_sys::ObjectType::Type, node: *mut pg_sys::ObjectWith
     unsafe {
         let names = names((*node).objname);
         if names.len() > 1 && schema_place(&names[names.len() - 2]) == Place::Temporary {
+            return Target::of(Place::Temporary);
+        }
+        if depends_on_temporary(
+            pg_sys::ProcedureRelationId,
+            pg_sys::LookupFuncWithArgs(kind, node, true),
+        ) {
             return Target::of(Place::Temporary);
         }
         if !matches!(kind, OBJECT_FUNCTION | OBJECT_PROCEDURE | OBJECT_ROUTINE)

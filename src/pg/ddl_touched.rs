@@ -11,13 +11,14 @@ use super::ddl_node::{bytes, c_string, is_a, Sql};
 use super::ddl_statement::Statement;
 use super::ddl_subject::{relation_place, targets, Place};
 
-type Walker = unsafe extern "C-unwind" fn(*mut pg_sys::Node, *mut c_void) -> bool;
+pub(super) type Walker = unsafe extern "C-unwind" fn(*mut pg_sys::Node, *mut c_void) -> bool;
 
 extern "C-unwind" {
     // nodes/nodeFuncs.h; a macro of the same name stands before it from 16 on.
     #[cfg_attr(feature = "pg15", link_name = "raw_expression_tree_walker")]
     #[cfg_attr(not(feature = "pg15"), link_name = "raw_expression_tree_walker_impl")]
-    fn raw_walker(node: *mut pg_sys::Node, walker: Walker, context: *mut c_void) -> bool;
+    pub(super) fn raw_walker(node: *mut pg_sys::Node, walker: Walker, context: *mut c_void)
+        -> bool;
 }
 
 /// Schema and name of the table or view that the statement makes, unless it is a temporary one by

@@ -624,7 +624,7 @@ fi
 
 # Tablespaces that are missing are made inside the data directory: their places belong to the source's
 # machine. One that a RENAME makes of another comes about by that.
-awk '/^  "tablespaces": \[/ { in_list = 1; next } /^  \]/ { in_list = 0 }
+awk '/^  "tablespaces": \[$/ { in_list = 1; next } /^  \]/ { in_list = 0 }
     in_list { gsub(/^ *"|",?$/, ""); gsub(/\\"/, "\""); gsub(/\\\\/, "\\"); print }' "$base_dir/metadata.json" |
     awk "$awk_values"'{ print encode($0) }' >"$work/spaces"
 awk "$awk_values"'

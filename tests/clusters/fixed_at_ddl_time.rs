@@ -1,0 +1,46 @@
+//! "My DDL said 'now', and at restore now is another time."
+
+use harness::Cluster;
+
+#[test]
+fn partition_bounds_are_those_that_were_computed() {
+    let c = Cluster::backed_up();
+    c.sql(
+        "CREATE TABLE t (at timestamptz PRIMARY KEY, b int) PARTITION BY RANGE (at);
+         CREATE TABLE past PARTITION OF t FOR VALUES FROM (MINVALUE) TO (current_timestamp);
+         CREATE TABLE future PARTITION OF t /* FROM */ FOR VALUES FROM (('now'::timestamptz + '1 day')) TO ('infinity') WITH (fillfactor = 50);
+         CREATE TABLE other (LIKE t);
+         ALTER TABLE other ALTER at SET NOT NULL;
+         ALTER TABLE t DETACH PARTITION future;
+         ALTER TABLE t ATTACH PARTITION other FOR VALUES FROM (now() + '2 days') TO (now() + '3 days');
+         INSERT INTO t VALUES (now() - interval '1 minute')",
+    );
+    c.assert_restores();
+}
+
+#[test]
+fn checks_defaults_and_views_keep_the_constant_that_they_were_given() {
+    let c = Cluster::backed_up();
+    c.sql(
+        "CREATE TABLE t (a int PRIMARY KEY, at timestamptz DEFAULT 'now', CONSTRAINT recent CHECK (at >= 'now'));
+         INSERT INTO t VALUES (1, 'tomorrow');
+         ALTER TABLE t ADD CONSTRAINT before CHECK (at < 'now'::timestamptz + '1 year');
+         CREATE VIEW v AS SELECT 'now'::timestamptz AS made, 'it''s now' AS word;
+         CREATE TABLE child () INHERITS (t)",
+    );
+    c.assert_restores();
+}
+
+#[test]
+fn what_is_not_written_from_the_catalog_is_flagged() {
+    let c = Cluster::backed_up();
+    c.sql("CREATE DOMAIN d AS timestamptz CHECK (VALUE > 'now')");
+    c.flush();
+    let flags = c.stream();
+    assert!(flags.contains(" flag reason=CREATE%20DOMAIN"), "{flags}");
+    let health = c.health();
+    assert!(
+        health.contains("1 things could not be carried"),
+        "{health}"
+    );
+}
