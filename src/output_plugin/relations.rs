@@ -115,9 +115,11 @@ fn own_table(relation: OpenRelation, memory: pg_sys::MemoryContext) -> Treatment
     }
 }
 
-/// Columns that a row's SQL names: a generated one is computed again by whoever replays.
+/// Columns that a row's SQL names: a generated one is computed again by whoever replays, and what
+/// has no text that can be read is left out (and flagged).
 pub fn written_columns(columns: &mut [Column]) -> impl Iterator<Item = &mut Column> {
-    columns.iter_mut().filter(|column| !column.is_generated)
+    let is_written = |column: &&mut Column| !column.is_generated && !column.has_no_input;
+    columns.iter_mut().filter(is_written)
 }
 
 fn table_sql(mut description: Description, is_rewrite: bool) -> TableSql {
@@ -176,6 +178,14 @@ fn table_sql(mut description: Description, is_rewrite: bool) -> TableSql {
 }
 
 impl TableSql {
+    /// The columns whose values cannot be carried.
+    pub fn columns_without_input(&self) -> impl Iterator<Item = &[u8]> {
+        let columns = self.description.columns.iter();
+        columns
+            .filter(|column| column.has_no_input)
+            .map(|column| column.quoted.as_slice())
+    }
+
     pub fn identity(&self) -> Identity {
         self.description.identity
     }

@@ -188,7 +188,7 @@ fn push_one_of_the_same(line: &mut Line, table: &mut TableSql, row: &Row) {
         .description
         .columns
         .iter_mut()
-        .filter(|column| !column.is_virtual)
+        .filter(|column| !column.is_virtual && !column.has_no_input)
     {
         let is_null = row.get(column.index).is_none();
         exact &= is_null
@@ -215,7 +215,7 @@ fn push_image_comparison(line: &mut Line, table: &mut TableSql, row: &Row) {
         if nth > 0 {
             line.push(b", ");
         }
-        if column.is_virtual {
+        if column.is_virtual || column.has_no_input {
             line.push(b"x.").push(&column.quoted);
         } else {
             line.push_value(column, row, Place::Comparison);

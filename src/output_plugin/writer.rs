@@ -30,6 +30,10 @@ pub struct State {
     run: Option<Run>,
     /// What this transaction has told of the roles that act in it.
     role_facts: Vec<ClusterFact>,
+    /// Tables of which it was said that columns are left out.
+    flagged: Vec<pg_sys::Oid>,
+    /// A row of the open COPY block was repaired; said when the block ends.
+    owes_repair: bool,
     /// Tables whose rewritten rows have begun.
     rewritten: Vec<pg_sys::Oid>,
 }
@@ -72,6 +76,7 @@ impl<'a> Writer<'a> {
         if table.is_rewrite {
             self.begin_rewrite(table, relation);
         }
+        self.flag_columns(table, relation);
         match change {
             Change::Insert { new } => self.insert(table, relation, new),
             Change::Update { old, new } => {
@@ -91,6 +96,21 @@ impl<'a> Writer<'a> {
                 self.send_line();
             }
             Change::Delete { .. } => self.flag_row(table, "DELETE"),
+        }
+    }
+
+    /// Says once in a transaction which columns of a table are left out.
+    fn flag_columns(&mut self, table: &TableSql, relation: pg_sys::Oid) {
+        let Some(column) = table.columns_without_input().next() else {
+            return;
+        };
+        if !self.state.flagged.contains(&relation) {
+            self.state.flagged.push(relation);
+            self.flag(&format!(
+                "column {} of {} has a type whose text PostgreSQL does not read: left out",
+                String::from_utf8_lossy(column),
+                String::from_utf8_lossy(&table.target)
+            ));
         }
     }
 
@@ -125,6 +145,7 @@ impl<'a> Writer<'a> {
         if self.extends_copy(table, relation) {
             self.start_line(b'p');
             row_sql::push_copy_row(self.line, table, new);
+            self.state.owes_repair |= self.repair();
             self.target.row(&self.line.sql);
             return;
         }
@@ -132,7 +153,22 @@ impl<'a> Writer<'a> {
         self.start_line(b'S');
         row_sql::push_insert(self.line, table, new);
         self.ensure_begun();
+        self.state.owes_repair |= self.repair();
         self.target.row(&self.line.sql);
+        if self.state.owes_repair {
+            self.end_run();
+        }
+    }
+
+    /// Replaces what is no character of the database's encoding: C code can put it into a value (a
+    /// truncated character, say), but no server reads it from SQL. True where there was any.
+    fn repair(&mut self) -> bool {
+        if !self.options.is_utf8 || std::str::from_utf8(&self.line.sql).is_ok() {
+            return false;
+        }
+        let repaired = String::from_utf8_lossy(&self.line.sql).into_owned();
+        self.line.sql = repaired.into_bytes();
+        true
     }
 
     /// Counts an INSERT and says whether it goes into a COPY block, which is opened when due.
@@ -178,6 +214,11 @@ impl<'a> Writer<'a> {
     fn end_run(&mut self) {
         if self.state.run.take().is_some_and(|run| run.is_copy) {
             self.target.row(b"e");
+        }
+        if std::mem::take(&mut self.state.owes_repair) {
+            self.flag(
+                "a value is not valid in the database's encoding: U+FFFD stands in its place",
+            );
         }
     }
 
@@ -316,9 +357,15 @@ impl<'a> Writer<'a> {
 
     /// Sends the line that was made, after what must stand before it.
     fn send_line(&mut self) {
+        let line = std::mem::take(&mut self.line.sql);
         self.end_run();
+        self.line.sql = line;
         self.ensure_begun();
+        self.state.owes_repair = self.repair();
         self.target.row(&self.line.sql);
+        if self.state.owes_repair {
+            self.end_run();
+        }
     }
 
     fn tagged(&mut self, tag: u8, payload: &[u8]) {

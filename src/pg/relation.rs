@@ -45,6 +45,8 @@ pub struct Column {
     pub output: Output,
     /// GENERATED ALWAYS AS (…), stored or virtual.
     pub is_generated: bool,
+    /// No text of it can be read: it is left out.
+    pub has_no_input: bool,
     /// Computed when read (from 18): a row in the WAL has NULL there.
     pub is_virtual: bool,
     pub is_identity_always: bool,
@@ -242,12 +244,30 @@ fn column(
         output: Output::of_type(attribute.atttypid, memory),
         is_generated: attribute.attgenerated != 0,
         is_virtual: attribute.attgenerated as u8 == b'v',
+        has_no_input: has_no_input(attribute.atttypid),
         is_identity_always: attribute.attidentity as u8 == pg_sys::ATTRIBUTE_IDENTITY_ALWAYS,
         is_key,
         equality: equality(attribute.atttypid, attribute.attcollation),
         length: attribute.attlen,
         by_value: attribute.attbyval,
     }
+}
+
+/// Types that the server writes for itself and whose text it does not read again ("cannot accept a
+/// value of type …"): pg_dump's output of such a column cannot be restored either.
+fn has_no_input(type_oid: pg_sys::Oid) -> bool {
+    // SAFETY: a catalog look-up.
+    let base = unsafe { pg_sys::getBaseType(type_oid) };
+    matches!(
+        base,
+        pg_sys::PG_NODE_TREEOID
+            | pg_sys::PG_NDISTINCTOID
+            | pg_sys::PG_DEPENDENCIESOID
+            | pg_sys::PG_MCV_LISTOID
+            | pg_sys::PG_BRIN_BLOOM_SUMMARYOID
+            | pg_sys::PG_BRIN_MINMAX_MULTI_SUMMARYOID
+            | pg_sys::GTSVECTOROID
+    )
 }
 
 /// Support function of a btree operator class that says whether equality means the same image

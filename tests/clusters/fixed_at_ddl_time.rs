@@ -39,8 +39,5 @@ fn what_is_not_written_from_the_catalog_is_flagged() {
     let flags = c.stream();
     assert!(flags.contains(" flag reason=CREATE%20DOMAIN"), "{flags}");
     let health = c.health();
-    assert!(
-        health.contains("1 things could not be carried"),
-        "{health}"
-    );
+    assert!(health.contains("1 things could not be carried"), "{health}");
 }

@@ -400,3 +400,46 @@ fn xml_comes_back_where_the_server_has_it() {
     );
     c.assert_restores();
 }
+
+#[test]
+fn what_is_no_character_is_replaced_and_flagged() {
+    let c = Cluster::backed_up();
+    // A cast without a function checks nothing: so do values that C code cut in two.
+    c.sql(
+        "CREATE CAST (bytea AS text) WITHOUT FUNCTION;
+         CREATE TABLE t (a int PRIMARY KEY, b text); CREATE TABLE u (b text);
+         INSERT INTO t VALUES (1, '\\x636166c3'::bytea::text), (2, 'café');
+         INSERT INTO u SELECT '\\x636166c3'::bytea::text FROM generate_series(1, 40);
+         INSERT INTO u VALUES ('end');
+         UPDATE t SET b = '\\xe280'::bytea::text WHERE a = 2",
+    );
+    c.flush();
+    let restored = c.restore(&[]);
+    let values = c.sql_in(
+        &restored.database,
+        "SELECT b FROM t ORDER BY a; SELECT DISTINCT b FROM u ORDER BY 1",
+    );
+    assert_eq!(values, "caf\u{FFFD}\n\u{FFFD}\ncaf\u{FFFD}\nend");
+    assert!(c
+        .stream()
+        .contains(" flag reason=a%20value%20is%20not%20valid"));
+}
+
+#[test]
+fn values_that_no_server_reads_are_left_out_and_flagged() {
+    let c = Cluster::backed_up();
+    c.sql(
+        "CREATE TABLE kept AS SELECT relname::text AS name, relpartbound FROM pg_class WHERE relname = 'pg_class';
+         CREATE TABLE p (a int) PARTITION BY LIST (a); CREATE TABLE p1 PARTITION OF p FOR VALUES IN (1);
+         INSERT INTO kept SELECT relname, relpartbound FROM pg_class WHERE relname = 'p1';
+         UPDATE kept SET name = 'x' WHERE name = 'p1'",
+    );
+    c.flush();
+    let restored = c.restore(&[]);
+    let values = c.sql_in(
+        &restored.database,
+        "SELECT name, relpartbound IS NULL FROM kept ORDER BY 1",
+    );
+    assert_eq!(values, "pg_class|t\nx|t");
+    assert!(c.stream().contains(" flag reason=column%20relpartbound"));
+}
