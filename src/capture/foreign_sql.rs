@@ -111,6 +111,7 @@ fn statement<'a>(pairs: impl Iterator<Item = (&'a Token, &'a Token)>) -> Result<
         settings: take("settings")?,
         replay: is_true(&take("replay")?),
         text: take("replay_text")?,
+        renames: Vec::new(),
     })
 }
 

@@ -12,6 +12,7 @@ use archive::segment::{ClusterFact, SETTINGS};
 use super::frame;
 use crate::pg::quote;
 use crate::pg::relation::{Column, Description};
+use crate::pg::renamed::Renamed;
 use crate::pg::value::Row;
 
 /// Under this name the roles that a statement's role was a member of stand among its settings,
@@ -60,6 +61,8 @@ pub struct Statement {
     pub settings: Vec<u8>,
     pub replay: bool,
     pub text: Vec<u8>,
+    /// What has another name where the statement is replayed than where it ran.
+    pub renames: Vec<Renamed>,
 }
 
 impl Statement {
@@ -84,6 +87,7 @@ impl Statement {
             settings: text(columns.settings),
             replay: text(columns.replay) == b"true",
             text: text(columns.replay_text),
+            renames: Vec::new(),
         }
     }
 
@@ -176,6 +180,9 @@ impl Statement {
     /// not give those back: it goes to the session's start.)
     pub fn block(&self) -> Vec<u8> {
         let (mut before, mut after) = (Vec::new(), Vec::new());
+        for renamed in &self.renames {
+            before.extend(rename(renamed, true));
+        }
         push_set(&mut before, b"ROLE", &quote::identifier(&self.executed_by));
         push_set(&mut after, b"ROLE", b"NONE");
         push_set(
@@ -200,6 +207,9 @@ impl Statement {
         before.extend_from_slice(trim_end(&self.text));
         // On a line of its own: the text may end in a comment.
         before.extend_from_slice(b"\n;\n");
+        for renamed in self.renames.iter().rev() {
+            before.extend(rename(renamed, false));
+        }
         before.extend_from_slice(&after);
         before
     }
@@ -218,6 +228,37 @@ impl Statement {
             .filter_map(|(name, value)| Some((name, text(value)?)))
             .collect()
     }
+}
+
+/// Gives back the old name for the time of a statement, or the new one.
+fn rename(renamed: &Renamed, back: bool) -> Vec<u8> {
+    let (alter, verb, old, new): (Vec<u8>, &[u8], _, _) = match renamed {
+        Renamed::Schema { old, new } => {
+            let now = if back { new } else { old };
+            (
+                [b"ALTER SCHEMA ", &now[..]].concat(),
+                b" RENAME TO ",
+                old,
+                new,
+            )
+        }
+        Renamed::Type { schema, old, new } => {
+            let now = if back { new } else { old };
+            let alter = [b"ALTER TYPE ", &schema[..], b".", now].concat();
+            (alter, b" RENAME TO ", old, new)
+        }
+        Renamed::Label {
+            type_name,
+            old,
+            new,
+        } => {
+            let now = if back { new } else { old };
+            let alter = [b"ALTER TYPE ", &type_name[..], b" RENAME VALUE ", now].concat();
+            (alter, b" TO ", old, new)
+        }
+    };
+    let then = if back { old } else { new };
+    [&alter[..], verb, then, b"; "].concat()
 }
 
 fn push_set(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
@@ -312,6 +353,7 @@ mod tests {
             settings: br#"{"standard_conforming_strings":"off"}"#.to_vec(),
             replay: true,
             text: b"CREATE TABLE t() -- done;\n;".to_vec(),
+            renames: Vec::new(),
         };
         let expected = "SET LOCAL ROLE bob; SET LOCAL search_path = public; \
             SET LOCAL standard_conforming_strings = 'off';\n\

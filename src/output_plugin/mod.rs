@@ -22,6 +22,7 @@ use self::relations::{Relations, Treatment};
 use self::row_sql::Line;
 use self::writer::{State, Writer};
 use crate::pg::relation::OpenRelation;
+use crate::pg::renamed::Renamed;
 use crate::pg::value::Row;
 
 /// Where rows go: `pg_recvlogical`, a SQL function's result, or the segment writer.
@@ -89,6 +90,17 @@ impl Plugin {
 
     pub fn begin(&mut self) {
         self.state = State::default();
+    }
+
+    /// True for the table whose rows are DDL.
+    pub fn is_history(&mut self, relation: OpenRelation) -> bool {
+        let treatment = self.relations.get(relation, self.memory);
+        matches!(treatment, Treatment::History(..))
+    }
+
+    /// What others have renamed since the statement ran whose row comes next.
+    pub fn note_renames(&mut self, renames: Vec<Renamed>) {
+        self.state.renames = renames;
     }
 
     /// Writes one row change.

@@ -13,6 +13,7 @@ use super::options::Options;
 use super::relations::TableSql;
 use super::row_sql::{self, Line, Update};
 use super::{Change, RowTarget, Transaction};
+use crate::pg::renamed::Renamed;
 use crate::pg::value::Row;
 use crate::pg::{invalidation, moved_sequences};
 
@@ -26,6 +27,8 @@ pub struct State {
     released: Option<Statement>,
     /// The CREATE EXTENSION whose script's rows are left out.
     pub bracket: Option<i64>,
+    /// What others have renamed since the next statement ran.
+    pub renames: Vec<Renamed>,
     /// The table into which rows are being inserted, how many in a row, and whether as COPY.
     run: Option<Run>,
     /// What this transaction has told of the roles that act in it.
@@ -267,7 +270,8 @@ impl<'a> Writer<'a> {
         ));
     }
 
-    pub fn insert_statement(&mut self, statement: Statement) {
+    pub fn insert_statement(&mut self, mut statement: Statement) {
+        statement.renames = std::mem::take(&mut self.state.renames);
         if !statement.replay || statement.is_decoded_from_wal() {
             return;
         }
@@ -282,7 +286,8 @@ impl<'a> Writer<'a> {
     }
 
     /// The row of a statement was completed after it ran.
-    pub fn amend(&mut self, statement: Statement) {
+    pub fn amend(&mut self, mut statement: Statement) {
+        statement.renames = std::mem::take(&mut self.state.renames);
         if self.state.bracket == Some(statement.id) {
             self.state.bracket = None;
             // What an extension owns, and which of its tables are configuration, decides about

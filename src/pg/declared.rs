@@ -21,6 +21,11 @@ extern "C-unwind" {
         ctx: *mut pg_sys::LogicalDecodingContext,
         record: *mut pg_sys::XLogReaderState,
     );
+    // replication/snapbuild.h; 16 took the transaction away.
+    fn SnapBuildGetOrBuildSnapshot(
+        builder: *mut pg_sys::SnapBuild,
+        #[cfg(feature = "pg15")] xid: pg_sys::TransactionId,
+    ) -> pg_sys::Snapshot;
     // replication/message.h; 17 added `flush`.
     fn LogLogicalMessage(
         prefix: *const std::ffi::c_char,
@@ -97,6 +102,26 @@ pub unsafe fn datum_is_equal(
 pub unsafe fn process_record(ctx: *mut pg_sys::LogicalDecodingContext) {
     // SAFETY: promised by the caller; the closure owns nothing.
     unsafe { pg_guard_ffi_boundary(|| LogicalDecodingProcessRecord(ctx, (*ctx).reader)) }
+}
+
+/// The snapshot of all that committed up to the record that is being decoded.
+///
+/// # Safety
+/// `builder` is that of a live decoding context; `xid` the transaction that it is decoding.
+pub unsafe fn builder_snapshot(
+    builder: *mut pg_sys::SnapBuild,
+    #[cfg_attr(not(feature = "pg15"), expect(unused_variables))] xid: pg_sys::TransactionId,
+) -> pg_sys::Snapshot {
+    // SAFETY: promised by the caller; the closure owns nothing.
+    unsafe {
+        pg_guard_ffi_boundary(|| {
+            SnapBuildGetOrBuildSnapshot(
+                builder,
+                #[cfg(feature = "pg15")]
+                xid,
+            )
+        })
+    }
 }
 
 /// The relation whose storage a WAL record names, by the catalogs of the current snapshot.

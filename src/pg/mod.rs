@@ -2,6 +2,7 @@
 //! What is outside sees safe functions and owned values.
 
 pub mod commit_time;
+pub mod commit_view;
 pub mod compat;
 pub mod databases;
 pub mod ddl_bound;
@@ -36,6 +37,7 @@ pub mod process;
 pub mod query;
 pub mod quote;
 pub mod relation;
+pub mod renamed;
 pub mod sequence;
 pub mod server;
 pub mod session;

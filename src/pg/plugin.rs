@@ -10,9 +10,10 @@ use chrono::{DateTime, Utc};
 use pgrx::memcxt::PgMemoryContexts;
 use pgrx::prelude::*;
 
+use super::commit_view::{Before, CommitView};
 use super::relation::OpenRelation;
 use super::value::{in_context, MemoryContextOwner, Row};
-use super::{compat, invalidation, server, session, xid};
+use super::{compat, invalidation, renamed, server, session, xid};
 use crate::output_plugin::options::Options;
 use crate::output_plugin::{Change, Plugin, RowTarget, Transaction, Truncate};
 
@@ -55,6 +56,8 @@ struct Session {
     plugin: Plugin,
     /// Set by `begin`; every other callback belongs to it.
     transaction: Option<Transaction>,
+    /// Through which the transaction's callbacks look at the catalogs.
+    view: Option<Box<CommitView>>,
     settings: session::OutputSettings,
     old: Row,
     new: Row,
@@ -104,6 +107,7 @@ unsafe extern "C-unwind" fn startup(
     let session = Session {
         plugin: Plugin::new(options, context.context),
         transaction: None,
+        view: None,
         settings: session::OutputSettings::default(),
         old: Row::default(),
         new: Row::default(),
@@ -145,6 +149,8 @@ unsafe extern "C-unwind" fn begin(
     session.settings.enter();
     // SAFETY: the transaction handed to this callback.
     session.transaction = Some(unsafe { transaction(txn) });
+    // SAFETY: as above.
+    session.view = unsafe { CommitView::of(ctx, txn) };
     session.plugin.begin();
 }
 
@@ -163,8 +169,10 @@ unsafe extern "C-unwind" fn change(
             old,
             new,
             row_memory,
+            view,
             ..
         } = session(ctx);
+        let before = view.as_mut().map(|view| view.enter());
         let relation_open = OpenRelation::new(relation);
         let (old_tuple, new_tuple) = compat::change_tuples(change);
         let mut target = Target(ctx);
@@ -189,9 +197,17 @@ unsafe extern "C-unwind" fn change(
                 }
                 other => error!("change of kind {other} has no row"),
             };
+            let renames = match (&before, view.as_mut()) {
+                (Some(before), Some(view)) if plugin.is_history(relation_open) => {
+                    renamed::since(before, view)
+                }
+                _ => Vec::new(),
+            };
+            plugin.note_renames(renames);
             plugin.change(begun(*transaction), relation_open, &decoded, &mut target);
         });
         row_memory.reset();
+        leave(before);
     }
 }
 
@@ -205,6 +221,7 @@ unsafe extern "C-unwind" fn truncate(
 ) {
     // SAFETY: PostgreSQL passes `count` open relations and a TRUNCATE change.
     unsafe {
+        let before = session(ctx).view.as_mut().map(|view| view.enter());
         let relations = std::slice::from_raw_parts(relations, count as usize);
         let tables: Vec<_> = relations.iter().map(|r| OpenRelation::new(*r)).collect();
         let truncate = Truncate {
@@ -216,6 +233,7 @@ unsafe extern "C-unwind" fn truncate(
             ..
         } = session(ctx);
         plugin.truncate(begun(*transaction), &tables, &truncate, &mut Target(ctx));
+        leave(before);
     }
 }
 
@@ -227,9 +245,12 @@ unsafe extern "C-unwind" fn commit(
 ) {
     // SAFETY: as for `begin`.
     let session = unsafe { session(ctx) };
+    let before = session.view.as_mut().map(|view| view.enter());
     session
         .plugin
         .commit(begun(session.transaction.take()), &mut Target(ctx));
+    leave(before);
+    session.view = None;
     session.settings.leave();
 }
 
@@ -262,6 +283,12 @@ unsafe extern "C-unwind" fn message(
             ..
         } = session(ctx);
         plugin.chain_break(begun(*transaction), reason, &mut Target(ctx));
+    }
+}
+
+fn leave(before: Option<Before>) {
+    if let Some(before) = before {
+        before.leave();
     }
 }
 

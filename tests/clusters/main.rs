@@ -12,6 +12,7 @@ mod health;
 mod idle;
 mod latin1;
 mod leftover_objects;
+mod names_at_commit;
 mod permissions;
 mod plugin;
 mod poll;

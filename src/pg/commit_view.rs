@@ -1,0 +1,126 @@
+//! The catalogs as a replay finds them: what committed before this transaction, and its own changes
+//! so far.
+//!
+//! Logical decoding shows a change under the catalogs of the moment it was made. What another
+//! session renamed and committed since (a schema, an enum's label, an attribute of a composite type)
+//! stands before this transaction in the files, so the old name would not be found there. Whatever
+//! this transaction's rows depend on by lock cannot have changed meanwhile.
+//!
+//! The snapshot is made of two: the transactions that snapbuild.c knows as committed at this commit,
+//! and this transaction's own with the command counter of the moment.
+
+use pgrx::prelude::*;
+
+use super::declared;
+
+/// The view of one transaction; none is needed where nothing else committed catalog changes.
+pub struct CommitView {
+    snapshot: pg_sys::SnapshotData,
+    committed: Vec<pg_sys::TransactionId>,
+    own: Vec<pg_sys::TransactionId>,
+}
+
+/// What was in force before [`CommitView::enter`].
+pub struct Before(pg_sys::Snapshot);
+
+impl CommitView {
+    /// # Safety
+    /// `ctx` and `txn` are those of a begin callback.
+    pub unsafe fn of(
+        ctx: *mut pg_sys::LogicalDecodingContext,
+        txn: *mut pg_sys::ReorderBufferTXN,
+    ) -> Option<Box<Self>> {
+        // SAFETY: the builder does not move on while its transaction is handed out, so what its
+        // snapshot points to stays; snapshots hold `xcnt` sorted transaction ids.
+        unsafe {
+            let latest = declared::builder_snapshot((*ctx).snapshot_builder, (*txn).xid);
+            if latest == (*txn).base_snapshot {
+                return None;
+            }
+            let own = transaction_ids(txn);
+            let committed = match (*latest).xcnt {
+                0 => &[],
+                count => std::slice::from_raw_parts((*latest).xip, count as usize),
+            };
+            let committed = committed.iter().copied().filter(|xid| !own.contains(xid));
+            Some(Box::new(Self {
+                snapshot: *latest,
+                committed: committed.collect(),
+                own,
+            }))
+        }
+    }
+
+    /// Looks at the catalogs through this view until [`Before::leave`].
+    ///
+    /// An error in between needs nothing: reorderbuffer.c then takes any historic snapshot down.
+    pub fn enter(&mut self) -> Before {
+        // SAFETY: called in a callback, where a historic snapshot is in force, which
+        // GetCatalogSnapshot answers; ours outlives its use, up to `leave`.
+        unsafe {
+            let before = pg_sys::GetCatalogSnapshot(pg_sys::InvalidOid);
+            self.snapshot.xip = self.committed.as_mut_ptr();
+            self.snapshot.xcnt = self.committed.len() as u32;
+            self.snapshot.subxip = self.own.as_mut_ptr();
+            self.snapshot.subxcnt = self.own.len() as i32;
+            self.snapshot.curcid = (*before).curcid;
+            let changes = pg_sys::HistoricSnapshotGetTupleCids();
+            pg_sys::SetupHistoricSnapshot(&mut self.snapshot, changes);
+            Before(before)
+        }
+    }
+}
+
+impl CommitView {
+    /// Runs `look` under the snapshot that was in force before this view was entered.
+    pub fn outside<R>(&mut self, before: &Before, look: impl FnOnce() -> R) -> R {
+        // SAFETY: both snapshots are alive in this callback; an error takes any of them down.
+        unsafe {
+            let changes = pg_sys::HistoricSnapshotGetTupleCids();
+            pg_sys::SetupHistoricSnapshot(before.0, changes);
+            let found = look();
+            pg_sys::SetupHistoricSnapshot(&mut self.snapshot, changes);
+            found
+        }
+    }
+}
+
+impl Before {
+    /// True when transactions have committed since that `view` sees.
+    pub fn is_older_than(&self, view: &CommitView) -> bool {
+        // SAFETY: the snapshot is alive in this callback; it holds `xcnt` transaction ids.
+        let committed = unsafe {
+            match (*self.0).xcnt {
+                0 => &[],
+                count => std::slice::from_raw_parts((*self.0).xip, count as usize),
+            }
+        };
+        view.committed.iter().any(|xid| !committed.contains(xid))
+    }
+
+    pub fn leave(self) {
+        // SAFETY: the snapshot that was in force, in the same callback.
+        unsafe { pg_sys::SetupHistoricSnapshot(self.0, pg_sys::HistoricSnapshotGetTupleCids()) }
+    }
+}
+
+/// The ids of a transaction and its subtransactions, sorted as snapshots have them.
+///
+/// # Safety
+/// `txn` is a live toplevel transaction.
+unsafe fn transaction_ids(txn: *mut pg_sys::ReorderBufferTXN) -> Vec<pg_sys::TransactionId> {
+    // SAFETY: subtransactions hang in the list by their `node` (replication/reorderbuffer.h); an
+    // empty list is zeroed or points to its own head.
+    unsafe {
+        let mut ids = vec![(*txn).xid];
+        let head = &raw mut (*txn).subtxns.head;
+        let mut node = (*head).next;
+        while !node.is_null() && node != head {
+            let offset = std::mem::offset_of!(pg_sys::ReorderBufferTXN, node);
+            ids.push((*node.byte_sub(offset).cast::<pg_sys::ReorderBufferTXN>()).xid);
+            node = (*node).next;
+        }
+        ids.sort_by_key(|xid| xid.into_inner());
+        ids
+    }
+}
