@@ -1,12 +1,14 @@
-# make demo      see it work: a throwaway cluster, a load, a crash, a restore, a comparison
-# make install   build and install the extension for PG_CONFIG
-# make test      everything that a change must pass, on PostgreSQL 15 and 18
-# make bench     measurements of the capture, on this machine
-# make setup     what the other targets need (they call it)
+# make demo       see it work: a throwaway cluster, a load, a crash, a restore, a comparison
+# make install    build and install the extension for PG_CONFIG
+# make test       everything that a change must pass, on PostgreSQL 15 and 18
+# make roundtrip  PostgreSQL's own regression suite, restored and compared (PG=15 or 18)
+# make bench      measurements of the capture, on this machine
+# make setup      what the other targets need (they call it)
 
 PG_CONFIG ?= pg_config
+PG ?= 15
 
-.PHONY: all setup install test demo bench clean-trees
+.PHONY: all setup install test demo roundtrip bench clean-trees
 
 all: install
 
@@ -21,6 +23,9 @@ test: setup
 
 demo: setup
 	@sh tools/demo.sh
+
+roundtrip: setup
+	@PG=$(PG) sh tools/roundtrip.sh
 
 bench: setup
 	@sh tools/bench.sh

@@ -17,14 +17,18 @@ const PORT: u16 = 5432;
 /// A running PostgreSQL cluster with its archive directory. Dropping it removes both.
 pub struct Cluster {
     installation: Installation,
+    database: String,
     root: PathBuf,
+    is_kept: bool,
     pub(crate) restores: AtomicU32,
 }
 
 /// What a test wants different from the usual cluster.
 pub struct Builder {
     installation: Installation,
+    database: String,
     encoding: String,
+    locale: Option<String>,
     settings: BTreeMap<String, String>,
     own_initdb: bool,
 }
@@ -43,6 +47,18 @@ impl Builder {
     /// The encoding of the cluster's databases; the locale is then C.
     pub fn encoding(mut self, encoding: &str) -> Self {
         self.encoding = encoding.into();
+        self
+    }
+
+    /// Another locale than the one that goes with the encoding.
+    pub fn locale(mut self, locale: &str) -> Self {
+        self.locale = Some(locale.into());
+        self
+    }
+
+    /// Another name for the test's database.
+    pub fn database(mut self, name: &str) -> Self {
+        self.database = name.into();
         self
     }
 
@@ -68,7 +84,7 @@ impl Builder {
     pub fn start(self) -> Cluster {
         let cluster = self.create();
         cluster.start();
-        cluster.sql_in("postgres", &format!("CREATE DATABASE {DATABASE}"));
+        cluster.sql_in("postgres", &format!("CREATE DATABASE {}", cluster.database));
         cluster
     }
 
@@ -85,8 +101,10 @@ impl Builder {
     pub fn create(self) -> Cluster {
         let root = new_root();
         let data = root.join("data");
-        if self.own_initdb {
-            init_db(&self.installation, &self.encoding, &data);
+        // A template serves the usual locale only.
+        if self.own_initdb || self.locale.is_some() {
+            let locale = self.locale.as_deref();
+            init_db(&self.installation, &self.encoding, locale, &data);
         } else {
             run(Command::new("cp")
                 .arg("-a")
@@ -113,7 +131,9 @@ impl Builder {
         give_to_server_user(&conf);
         Cluster {
             installation: self.installation,
+            database: self.database,
             root,
+            is_kept: std::env::var_os("KEEP").is_some(),
             restores: AtomicU32::new(0),
         }
     }
@@ -140,7 +160,9 @@ impl Cluster {
         ];
         Builder {
             installation: Installation::under_test(),
+            database: DATABASE.into(),
             encoding: "UTF8".into(),
+            locale: None,
             settings: usual
                 .map(|(name, value)| (name.into(), value.into()))
                 .into(),
@@ -148,9 +170,32 @@ impl Cluster {
         }
     }
 
+    /// A cluster that a program run with `KEEP=1` left behind, started again. It stays there.
+    pub fn kept(root: &Path, database: &str) -> Self {
+        let cluster = Self {
+            installation: Installation::under_test(),
+            database: database.into(),
+            root: root.into(),
+            is_kept: true,
+            restores: AtomicU32::new(0),
+        };
+        cluster.start();
+        cluster
+    }
+
     /// A cluster whose database is backed up from the first statement on.
     pub fn backed_up() -> Self {
         Self::builder().back_up()
+    }
+
+    /// Whether the cluster's files stay.
+    pub fn is_kept(&self) -> bool {
+        self.is_kept
+    }
+
+    /// Removes the cluster, whatever `KEEP` says.
+    pub fn discard(mut self) {
+        self.is_kept = false;
     }
 
     pub fn installation(&self) -> &Installation {
@@ -162,8 +207,8 @@ impl Cluster {
     }
 
     /// The name of the test's database.
-    pub fn database(&self) -> &'static str {
-        DATABASE
+    pub fn database(&self) -> &str {
+        &self.database
     }
 
     /// How to connect to a database of this cluster as its superuser.
@@ -285,7 +330,7 @@ impl Drop for Cluster {
                 last_lines(&self.log(), 40)
             );
         }
-        if std::env::var_os("KEEP").is_some() {
+        if self.is_kept {
             eprintln!("--- kept: {}", self.root.display());
         } else {
             fs::remove_dir_all(&self.root).ok();
@@ -306,8 +351,9 @@ fn new_root() -> PathBuf {
     root
 }
 
-fn init_db(installation: &Installation, encoding: &str, data: &Path) {
-    let locale = if encoding == "UTF8" { "C.UTF-8" } else { "C" };
+fn init_db(installation: &Installation, encoding: &str, locale: Option<&str>, data: &Path) {
+    let usual = if encoding == "UTF8" { "C.UTF-8" } else { "C" };
+    let locale = locale.unwrap_or(usual);
     run(installation.command("initdb").arg("-D").arg(data).args([
         "-U",
         "postgres",
@@ -328,7 +374,7 @@ fn template(installation: &Installation, encoding: &str) -> PathBuf {
         .unwrap_or_else(|poisoned| poisoned.into_inner());
     if !template.exists() {
         let root = new_root();
-        init_db(installation, encoding, &root.join("data"));
+        init_db(installation, encoding, None, &root.join("data"));
         // Whole or not at all: another test run may be making it, too.
         let own = template.with_extension(std::process::id().to_string());
         run(Command::new("mv").arg(root.join("data")).arg(&own));

@@ -1,20 +1,29 @@
 //! Whether two databases are the same: pg_dump of both, schema and data, line by line, and the
-//! exact position of every sequence.
+//! exact position of every sequence; on request also what a dump does not show.
 
-use crate::installation::run;
+use crate::contents::{contents, sequences};
+use crate::dump::{dump, dumped_lines, Lines, Scope};
 use crate::Cluster;
-use std::collections::BTreeMap;
 
 /// How many differing lines of each side a failure shows.
 const SHOWN: usize = 40;
 
-/// How the lines of a dump begin that the source has and a restored database has not.
-const LEFT_OUT: [&str; 4] = [
-    "CREATE EXTENSION IF NOT EXISTS pg_incrbackup ",
-    "COMMENT ON EXTENSION pg_incrbackup ",
-    "\\restrict ",
-    "\\unrestrict ",
-];
+/// One line that only one of two databases has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// What the line belongs to, such as `TABLE public.t`.
+    pub object: String,
+    pub side: Side,
+    pub line: String,
+    /// How often more than the other side has it.
+    pub times: i64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    Source,
+    Restored,
+}
 
 /// Panics with a readable difference unless both databases hold the same.
 ///
@@ -23,13 +32,16 @@ const LEFT_OUT: [&str; 4] = [
 pub fn assert_identical(source: (&Cluster, &str), target: (&Cluster, &str)) {
     let reference = (source.0.version() != target.0.version()).then(|| carried(source, target.0));
     let left = match &reference {
-        Some(database) => dumped_lines(target.0, database),
-        None => dumped_lines(source.0, source.1),
+        Some(database) => dumped_lines(target.0, database, Scope::Contents),
+        None => dumped_lines(source.0, source.1, Scope::Contents),
     };
-    if let Some(difference) = difference(&left, &dumped_lines(target.0, target.1)) {
+    let right = dumped_lines(target.0, target.1, Scope::Contents);
+    let found = between(&left, &right);
+    if !found.is_empty() {
         panic!(
-            "the restored database {} differs from its source:\n{difference}",
-            target.1
+            "the restored database {} differs from its source:\n{}",
+            target.1,
+            readable(&found)
         );
     }
     let (left, right) = (sequences(source.0, source.1), sequences(target.0, target.1));
@@ -39,6 +51,18 @@ pub fn assert_identical(source: (&Cluster, &str), target: (&Cluster, &str)) {
     );
 }
 
+/// Everything in which two databases of the same version differ: their dumps with the properties of
+/// the databases themselves, their sequences, a count and a checksum of every table's rows,
+/// and their large objects. Ordered by object.
+pub fn differences(source: (&Cluster, &str), target: (&Cluster, &str)) -> Vec<Difference> {
+    let everything = |(cluster, database): (&Cluster, &str)| {
+        let mut lines = dumped_lines(cluster, database, Scope::Everything);
+        lines.extend(contents(cluster, database));
+        lines
+    };
+    between(&everything(source), &everything(target))
+}
+
 /// Restores the source's pg_dump into a database of `cluster`; returns its name.
 fn carried((source, database): (&Cluster, &str), cluster: &Cluster) -> String {
     let name = format!("{database}_reference");
@@ -46,82 +70,59 @@ fn carried((source, database): (&Cluster, &str), cluster: &Cluster) -> String {
         "postgres",
         &format!("CREATE DATABASE {name} TEMPLATE template0"),
     );
-    let script = dump(source, database).join("\n");
+    let script = dump(source, database, Scope::Contents).join("\n");
     cluster.sql_in(&name, &script);
     name
 }
 
-/// Lines and how often each occurs, sorted; pg_dump's order depends on OIDs.
-type Lines = BTreeMap<String, i64>;
-
-fn dumped_lines(cluster: &Cluster, database: &str) -> Lines {
-    let mut lines = Lines::new();
-    // setval lines are compared as sequences.
-    let meaningless = |line: &String| {
-        line.is_empty() || line.starts_with("--") || line.starts_with("SELECT pg_catalog.setval(")
-    };
-    for line in dump(cluster, database) {
-        if !meaningless(&line) {
-            *lines.entry(line).or_default() += 1;
-        }
-    }
-    lines
-}
-
-/// What pg_dump writes, line by line, but for our extension, which a restored database does not have
-/// (`--extension=` would leave out event triggers, publications, casts and more besides), and for
-/// \restrict, which carries a random key.
-fn dump(cluster: &Cluster, database: &str) -> Vec<String> {
-    let mut command = cluster.installation().command("pg_dump");
-    command.args([
-        "--no-unlogged-table-data",
-        "-d",
-        &cluster.conninfo(database),
-    ]);
-    let dump = String::from_utf8_lossy(&run(&mut command).stdout).into_owned();
-    let is_left_out = |line: &&str| LEFT_OUT.iter().any(|start| line.starts_with(start));
-    let lines = dump.lines().filter(|line| !is_left_out(line));
-    lines.map(str::to_owned).collect()
-}
-
-/// Name, last value and is_called of every sequence that is not the extension's.
-fn sequences(cluster: &Cluster, database: &str) -> String {
-    let query = "SELECT format('SELECT %L, last_value, is_called FROM %s', c.oid::regclass, c.oid::regclass)
-        FROM pg_class c
-        WHERE c.relkind = 'S' AND c.relpersistence = 'p'
-          AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass
-                          AND d.objid = c.oid AND d.deptype = 'e')
-        ORDER BY c.oid::regclass::text COLLATE \"C\"";
-    cluster.sql_in(database, &format!("SET search_path = ''; {query} \\gexec"))
-}
-
-fn difference(left: &Lines, right: &Lines) -> Option<String> {
-    let surplus = |a: &Lines, b: &Lines, sign: char| {
-        let more = |(line, count): (&String, &i64)| {
-            let surplus = count - b.get(line).copied().unwrap_or_default();
-            (surplus > 0).then(|| format!("{sign} {line}{}", times(surplus)))
+fn between(source: &Lines, restored: &Lines) -> Vec<Difference> {
+    let surplus = |a: &Lines, b: &Lines, side: Side| {
+        let more = |(key, count): (&(String, String), &i64)| {
+            let times = count - b.get(key).copied().unwrap_or_default();
+            let (object, line) = key.clone();
+            (times > 0).then_some(Difference {
+                object,
+                side,
+                line,
+                times,
+            })
         };
         a.iter().filter_map(more).collect::<Vec<_>>()
     };
-    let (lost, gained) = (surplus(left, right, '-'), surplus(right, left, '+'));
-    if lost.is_empty() && gained.is_empty() {
-        return None;
-    }
-    let count = format!(
-        "{} lines only in the source (-), {} only in the restored database (+)\n",
-        lost.len(),
-        gained.len()
-    );
-    let shown = lost
-        .into_iter()
-        .take(SHOWN)
-        .chain(gained.into_iter().take(SHOWN));
-    Some(count + &shown.collect::<Vec<_>>().join("\n"))
+    let mut found = surplus(source, restored, Side::Source);
+    found.extend(surplus(restored, source, Side::Restored));
+    // Stable: of one object, the source's lines stay first.
+    found.sort_by(|a, b| a.object.cmp(&b.object));
+    found
 }
 
-fn times(count: i64) -> String {
-    match count {
-        1 => String::new(),
-        _ => format!("   ({count} times)"),
+fn readable(found: &[Difference]) -> String {
+    let of = |side| move |difference: &&Difference| difference.side == side;
+    let lost = found.iter().filter(of(Side::Source));
+    let gained = found.iter().filter(of(Side::Restored));
+    let count = format!(
+        "{} lines only in the source (-), {} only in the restored database (+)\n",
+        lost.clone().count(),
+        gained.clone().count()
+    );
+    let shown = lost.take(SHOWN).chain(gained.take(SHOWN));
+    count
+        + &shown
+            .map(Difference::to_string)
+            .collect::<Vec<_>>()
+            .join("\n")
+}
+
+impl std::fmt::Display for Difference {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let sign = match self.side {
+            Side::Source => '-',
+            Side::Restored => '+',
+        };
+        write!(f, "{sign} {}", self.line)?;
+        match self.times {
+            1 => Ok(()),
+            times => write!(f, "   ({times} times)"),
+        }
     }
 }

@@ -98,7 +98,7 @@ impl Installation {
 }
 
 /// Runs a command to its end and gives its output; panics with everything it said if it failed.
-pub(crate) fn run(command: &mut Command) -> Output {
+pub fn run(command: &mut Command) -> Output {
     let output = command
         .output()
         .unwrap_or_else(|e| panic!("cannot run {command:?}: {e}"));
@@ -117,7 +117,7 @@ pub(crate) fn is_root() -> bool {
 }
 
 /// Makes the server's user the owner, so that it may write there.
-pub(crate) fn give_to_server_user(path: &Path) {
+pub fn give_to_server_user(path: &Path) {
     if is_root() {
         run(Command::new("chown").arg("-R").arg("postgres:").arg(path));
     }

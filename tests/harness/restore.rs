@@ -2,6 +2,7 @@
 
 use crate::{assert_identical, Cluster};
 use std::path::PathBuf;
+use std::process::Command;
 
 /// What a successful restore left behind.
 pub struct Restored {
@@ -43,18 +44,22 @@ impl Cluster {
         database: &str,
         options: &[&str],
     ) -> Result<String, String> {
-        let mut command = target.installation().command("sh");
-        command.arg(self.database_directory().join("restore.sh"));
-        command
-            .args(["--target", &target.conninfo(database)])
-            .args(options);
-        let output = command.output().expect("sh can be run");
+        let mut command = self.restore_command(target, database);
+        let output = command.args(options).output().expect("sh can be run");
         let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
         text.push_str(&String::from_utf8_lossy(&output.stderr));
         match output.status.success() {
             true => Ok(text),
             false => Err(text),
         }
+    }
+
+    /// restore.sh, to be run with the programs of the target's PostgreSQL.
+    pub fn restore_command(&self, target: &Cluster, database: &str) -> Command {
+        let mut command = target.installation().command("sh");
+        command.arg(self.database_directory().join("restore.sh"));
+        command.args(["--target", &target.conninfo(database)]);
+        command
     }
 
     /// The oracle: what was committed so far, restored from the archive, is the same database.
