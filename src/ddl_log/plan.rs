@@ -45,7 +45,7 @@ pub fn plan(
     way: Way,
     schema: Option<&Sql>,
 ) -> Option<Plan> {
-    if statement.is_about_the_cluster() && way != Way::Role {
+    if statement.is_written_without_text() && way != Way::Role {
         return None;
     }
     let targets = targets(statement);

@@ -53,7 +53,9 @@ pub fn way_of(tag: &str) -> Way {
         "VACUUM" | "ANALYZE" | "REINDEX" | "REPACK" => Way::Nothing,
         "CREATE DATABASE" | "ALTER DATABASE" | "DROP DATABASE" | "CREATE TABLESPACE"
         | "ALTER TABLESPACE" | "DROP TABLESPACE" => Way::Nothing,
-        // Large objects live in a catalog, whose rows are not decoded: their texts would fail.
+        // All about large objects is written at the transaction's end, from the catalogs: owner,
+        // privileges, comments and labels too, whatever statement or function made them. (COMMENT,
+        // GRANT and SECURITY LABEL do not tell by their tag: see Statement::is_written_without_text.)
         "ALTER LARGE OBJECT" => Way::Nothing,
         "CREATE ROLE" | "ALTER ROLE" | "DROP ROLE" | "GRANT ROLE" | "REVOKE ROLE" => Way::Role,
         "TRUNCATE TABLE" => Way::Wal,

@@ -225,9 +225,11 @@ unsafe extern "C-unwind" fn commit(
 ) {
     // SAFETY: as for `begin`.
     let session = unsafe { session(ctx) };
-    session
-        .plugin
-        .commit(begun(session.transaction.take()), &mut Target(ctx));
+    let transaction = begun(session.transaction.take());
+    in_context(session.row_memory.context(), || {
+        session.plugin.commit(transaction, &mut Target(ctx));
+    });
+    session.row_memory.reset();
     session.settings.leave();
 }
 
