@@ -207,6 +207,7 @@ impl<'a> Writer<'a> {
 
     /// A role that the next lines name: a restore makes it where it is missing.
     pub fn needed_role(&mut self, role: &[u8]) {
+        self.release_held();
         if self.options.framing {
             self.line.sql.clear();
             frame::push_role(&mut self.line.sql, role, false);

@@ -15,7 +15,7 @@ use super::large_object_state::{
     bytes, metadata_of, oid, page_length, Metadata, DESCRIPTION, LARGE_OBJECT,
     LARGE_OBJECT_METADATA, SECURITY_LABEL,
 };
-use super::server;
+use super::relation::with_relation;
 use super::value::Row;
 
 /// What a transaction did to one large object.
@@ -32,40 +32,68 @@ pub struct Changes {
     pub labels: Vec<Vec<u8>>,
 }
 
+impl Changes {
+    fn tidy(&mut self) {
+        // Of a page's versions the one that was there before is kept: Some comes after None.
+        self.pages.sort_unstable_by(|a, b| b.cmp(a));
+        self.pages.dedup_by_key(|page| page.number);
+        self.pages.reverse();
+        self.labels.sort_unstable();
+        self.labels.dedup();
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ChangedPage {
     pub number: i32,
     /// How long its data was, if it was there.
-    pub length_before: Option<usize>,
+    pub length_before: Option<u16>,
 }
 
 /// The changes by object. To be called at the transaction's end, under its historic snapshot.
 pub fn changes() -> BTreeMap<u32, Changes> {
     // SAFETY: reads a global of this process.
     let places = unsafe { pg_sys::HistoricSnapshotGetTupleCids() };
-    let mut objects = BTreeMap::new();
     let own = Own::of_snapshot();
     if places.is_null() || own.0.is_empty() {
-        return objects;
+        return BTreeMap::new();
     }
-    let catalogs = CATALOGS.map(OpenCatalog::open);
-    for catalog in &catalogs {
-        catalog.follow_rewrites(places);
+    loop {
+        let files = CATALOGS.map(present_file);
+        follow_rewrites(places, &files);
+        let found = places_in(places, &files);
+        if let Some(changes) = read_changes(&own, files, found) {
+            return changes;
+        }
     }
-    let found = places_in(places, &catalogs);
-    for (catalog, places) in catalogs.iter().zip(found) {
-        catalog.note_changes(&own, places, &mut objects);
+}
+
+/// `None` when one of the catalogs has moved since its file was looked up.
+fn read_changes<const N: usize>(
+    own: &Own,
+    files: [CatalogFile; N],
+    found: [Vec<Place>; N],
+) -> Option<BTreeMap<u32, Changes>> {
+    let mut objects = BTreeMap::new();
+    for (file, places) in files.into_iter().zip(found) {
+        // A catalog is locked only where it has changed: VACUUM FULL may hold it for long.
+        if places.is_empty() {
+            continue;
+        }
+        let catalog = OpenCatalog::open(file.oid);
+        let is_there = catalog.storage == file.storage;
+        if is_there {
+            catalog.note_changes(own, places, &mut objects);
+        }
+        catalog.close();
+        if !is_there {
+            return None;
+        }
     }
-    catalogs.into_iter().for_each(OpenCatalog::close);
     for changes in objects.values_mut() {
-        // Of a page's versions the one that was there before is kept: Some comes after None.
-        changes.pages.sort_unstable_by(|a, b| b.cmp(a));
-        changes.pages.dedup_by_key(|page| page.number);
-        changes.pages.reverse();
-        changes.labels.sort_unstable();
-        changes.labels.dedup();
+        changes.tidy();
     }
-    objects
+    Some(objects)
 }
 
 const CATALOGS: [u32; 4] = [
@@ -108,13 +136,59 @@ struct PlaceKey {
     place: pg_sys::ItemPointerData,
 }
 
-/// The places in each of the catalogs, in the file's order.
+/// A catalog's present file.
+struct CatalogFile {
+    oid: u32,
+    storage: Locator,
+}
+
+/// For catalogs the relcache knows it even under a historic snapshot (RelationInitPhysicalAddr).
+/// Without a lock it may move at once, but it is not older than the transaction being decoded.
+fn present_file(oid: u32) -> CatalogFile {
+    // SAFETY: brings the relcache up to date, as taking a lock does.
+    unsafe { pg_sys::AcceptInvalidationMessages() };
+    // SAFETY: the relation is open inside `with_relation`.
+    let storage = with_relation(oid.into(), |open| unsafe { compat::storage(open.as_ptr()) });
+    CatalogFile {
+        oid,
+        storage: storage.unwrap_or_else(|| error!("catalog {oid} is not there")),
+    }
+}
+
+/// VACUUM FULL has moved rows and noted whence and whither. Asked for a row that is nowhere,
+/// decoding reads these notes and adds the new places to its table.
+fn follow_rewrites(places: *mut pg_sys::HTAB, files: &[CatalogFile]) {
+    // initdb gives a catalog the file of its OID; a rewrite gives it another.
+    let has_moved = |file: &&CatalogFile| file.storage.file_number.to_u32() != file.oid;
+    for file in files.iter().filter(has_moved) {
+        let mut nowhere = pg_sys::HeapTupleData {
+            t_self: pointer((0, u16::MAX)),
+            t_tableOid: file.oid.into(),
+            ..Default::default()
+        };
+        let (mut cmin, mut cmax) = (0, 0);
+        // Any page will do for a row that is nowhere, and pg_class has one.
+        let pg_class = OpenCatalog::open(pg_sys::RelationRelationId.to_u32());
+        // SAFETY: the relation is open; table and snapshot are those of the transaction being
+        // decoded; of the tuple only its place and table are looked at.
+        unsafe {
+            let buffer = pg_sys::ReadBuffer(pg_class.relation, 0);
+            let snapshot = pg_sys::GetCatalogSnapshot(file.oid.into());
+            let (cmin, cmax) = (&raw mut cmin, &raw mut cmax);
+            let tuple = &raw mut nowhere;
+            pg_sys::ResolveCminCmaxDuringDecoding(places, snapshot, tuple, buffer, cmin, cmax);
+            pg_sys::ReleaseBuffer(buffer);
+        }
+        pg_class.close();
+    }
+}
+
+/// The places in each of the files, in their order.
 fn places_in<const N: usize>(
     places: *mut pg_sys::HTAB,
-    catalogs: &[OpenCatalog; N],
+    files: &[CatalogFile; N],
 ) -> [Vec<Place>; N] {
     let mut found = [const { Vec::new() }; N];
-    let database = server::my_database();
     let mut scan = pg_sys::HASH_SEQ_STATUS::default();
     // SAFETY: the table is that of the transaction being decoded; nobody changes it meanwhile.
     unsafe { pg_sys::hash_seq_init(&mut scan, places) };
@@ -128,12 +202,9 @@ fn places_in<const N: usize>(
         let Some(PlaceKey { locator, place }) = key else {
             break;
         };
-        let is_of = |catalog: &OpenCatalog| catalog.storage.file_number == locator.file_number;
-        if locator.database == database {
-            if let Some(at) = catalogs.iter().position(is_of) {
-                let block = u32::from(place.ip_blkid.bi_hi) << 16 | u32::from(place.ip_blkid.bi_lo);
-                found[at].push((block, place.ip_posid));
-            }
+        if let Some(at) = files.iter().position(|file| file.storage == *locator) {
+            let block = u32::from(place.ip_blkid.bi_hi) << 16 | u32::from(place.ip_blkid.bi_lo);
+            found[at].push((block, place.ip_posid));
         }
     }
     found.iter_mut().for_each(|places| places.sort_unstable());
@@ -160,8 +231,7 @@ struct OpenCatalog {
 impl OpenCatalog {
     fn open(oid: u32) -> Self {
         // SAFETY: a catalog, closed by `close`; an error ends the transaction, which closes it too.
-        // For catalogs the relcache knows the present storage even under a historic snapshot
-        // (RelationInitPhysicalAddr), and the lock keeps it.
+        // The lock keeps its storage.
         unsafe {
             let relation = pg_sys::table_open(oid.into(), pg_sys::AccessShareLock as i32);
             let main = pg_sys::ForkNumber::MAIN_FORKNUM;
@@ -177,31 +247,6 @@ impl OpenCatalog {
     fn close(self) {
         // SAFETY: opened by `open`.
         unsafe { pg_sys::table_close(self.relation, pg_sys::AccessShareLock as i32) }
-    }
-
-    /// VACUUM FULL has moved rows and noted whence and whither. Asked for a row that is nowhere,
-    /// decoding reads these notes and adds the new places to its table.
-    fn follow_rewrites(&self, places: *mut pg_sys::HTAB) {
-        let is_where_initdb_put_it = self.storage.file_number.to_u32() == self.oid;
-        if is_where_initdb_put_it || self.blocks == 0 {
-            return;
-        }
-        let mut nowhere = pg_sys::HeapTupleData {
-            t_self: pointer((0, u16::MAX)),
-            t_tableOid: self.oid.into(),
-            ..Default::default()
-        };
-        let (mut cmin, mut cmax) = (0, 0);
-        // SAFETY: the relation is open and has a first block; table and snapshot are those of the
-        // transaction being decoded; only the tuple's place and table are looked at.
-        unsafe {
-            let buffer = pg_sys::ReadBuffer(self.relation, 0);
-            let snapshot = pg_sys::GetCatalogSnapshot(self.oid.into());
-            let (cmin, cmax) = (&raw mut cmin, &raw mut cmax);
-            let tuple = &raw mut nowhere;
-            pg_sys::ResolveCminCmaxDuringDecoding(places, snapshot, tuple, buffer, cmin, cmax);
-            pg_sys::ReleaseBuffer(buffer);
-        }
     }
 
     fn note_changes(&self, own: &Own, places: Vec<Place>, objects: &mut BTreeMap<u32, Changes>) {

@@ -82,7 +82,7 @@ pub fn each_page(object: u32, range: RangeInclusive<i32>, mut each: impl FnMut(i
 }
 
 /// Numbers and lengths of the pages in `range`.
-pub fn page_lengths(object: u32, range: RangeInclusive<i32>) -> Vec<(i32, usize)> {
+pub fn page_lengths(object: u32, range: RangeInclusive<i32>) -> Vec<(i32, u16)> {
     let mut lengths = Vec::new();
     visit_pages(object, range, |number, data| {
         lengths.push((number, page_length(data)));
@@ -101,7 +101,7 @@ pub fn size(object: u32) -> u64 {
         true,
         |row| {
             if let (Some(number), Some(data)) = (row.get(1), row.get(2)) {
-                size = offset(number.value() as i32) + page_length(data) as u64;
+                size = offset(number.value() as i32) + u64::from(page_length(data));
             }
             ControlFlow::Break(())
         },
@@ -115,10 +115,12 @@ pub fn offset(page: i32) -> u64 {
 }
 
 /// Length of a page's data, which may be compressed.
-pub(super) fn page_length(data: pg_sys::Datum) -> usize {
+pub(super) fn page_length(data: pg_sys::Datum) -> u16 {
+    const HEADER: pg_sys::Size = size_of::<i32>() as pg_sys::Size;
     // SAFETY: the value of a bytea column.
-    unsafe { pg_sys::toast_raw_datum_size(data) }.saturating_sub(size_of::<i32>() as pg_sys::Size)
-        as usize
+    let length = unsafe { pg_sys::toast_raw_datum_size(data) }.saturating_sub(HEADER);
+    // Longer than a page is an error to PostgreSQL, too (getdatafield in inv_api.c).
+    u16::try_from(length).unwrap_or_else(|_| error!("a page of pg_largeobject is too long"))
 }
 
 fn visit_pages(
@@ -191,22 +193,14 @@ pub fn role_name(role: u32) -> Option<Vec<u8>> {
         // SAFETY: as above.
         return Some(unsafe { CStr::from_ptr(name) }.to_bytes().to_vec());
     }
+    // SAFETY: rolname is a name, NUL-terminated.
+    let text = |name: pg_sys::Datum| unsafe { CStr::from_ptr(name.cast_mut_ptr()) };
     let mut found = None;
-    scan(
-        ROLES,
-        &[(1, Key::OidIs(role))],
-        Versions::Any,
-        false,
-        |row| {
-            // SAFETY: rolname is a name, NUL-terminated.
-            found = row.get(1).map(|name| {
-                unsafe { CStr::from_ptr(name.cast_mut_ptr()) }
-                    .to_bytes()
-                    .to_vec()
-            });
-            ControlFlow::Continue(())
-        },
-    );
+    let key = [(1, Key::OidIs(role))];
+    scan(ROLES, &key, Versions::Any, false, |row| {
+        found = row.get(1).map(|name| text(name).to_bytes().to_vec());
+        ControlFlow::Continue(())
+    });
     found
 }
 

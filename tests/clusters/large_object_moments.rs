@@ -149,3 +149,14 @@ fn the_other_reader_sees_the_same() {
     c.sql("VACUUM FULL pg_largeobject; SELECT lo_put(70003, 1, 'moved')");
     assert_restores(&c);
 }
+
+#[test]
+fn a_vacuum_full_of_large_objects_holds_up_no_other_capture() {
+    let c = Cluster::backed_up();
+    c.sql("SELECT lo_from_bytea(70001, 'x')");
+    let mut vacuum = c.session();
+    vacuum.run("BEGIN; LOCK TABLE pg_largeobject IN ACCESS EXCLUSIVE MODE");
+    c.sql("CREATE TABLE t (a int); INSERT INTO t VALUES (1); SELECT incr_flush('20 s')");
+    vacuum.run("COMMIT");
+    assert_restores(&c);
+}

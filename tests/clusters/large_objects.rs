@@ -47,6 +47,17 @@ fn an_object_comes_back_with_all_that_belongs_to_it() {
     c.sql("COMMENT ON LARGE OBJECT 70001 IS NULL; ALTER LARGE OBJECT 70001 OWNER TO carol");
     c.sql("REVOKE ALL ON LARGE OBJECT 70002 FROM postgres, PUBLIC");
     assert_restores(&c);
+    // OIDs have 32 bits, and long comments are kept out of line.
+    c.sql("SELECT lo_from_bytea(4000000000, 'high'); SELECT lo_put(4000000000, 5000, 'higher')");
+    c.sql("GRANT SELECT ON LARGE OBJECT 4000000000 TO alice");
+    c.sql(
+        "DO $$ BEGIN EXECUTE format('COMMENT ON LARGE OBJECT 4000000000 IS %L',
+             (SELECT string_agg(md5(n::text), '') FROM generate_series(1, 2000) n)); END $$",
+    );
+    c.sql("SELECT lo_truncate(lo_open(4000000000, 131072), 2)");
+    assert_restores(&c);
+    c.sql("SELECT lo_unlink(4000000000)");
+    assert_restores(&c);
 }
 
 #[test]
