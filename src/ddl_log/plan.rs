@@ -60,7 +60,7 @@ pub fn plan(
     let is_about_this_database = databases.contains(&database_name());
     if !databases.is_empty() && !is_about_this_database
         || way == Way::Database && databases.is_empty()
-        || statement.is_about_the_cluster()
+        || statement.is_written_without_text()
             && !is_about_this_database
             && !matches!(way, Way::Role | Way::Tablespace)
     {

@@ -61,7 +61,9 @@ pub fn way_of(tag: &str) -> Way {
         "CREATE DATABASE" | "DROP DATABASE" | "DROP TABLESPACE" => Way::Nothing,
         "ALTER DATABASE" | "ALTER DATABASE SET" => Way::Database,
         "CREATE TABLESPACE" | "ALTER TABLESPACE" => Way::Tablespace,
-        // Large objects live in a catalog, whose rows are not decoded: their texts would fail.
+        // All about large objects is written at the transaction's end, from the catalogs: owner,
+        // privileges, comments and labels too, whatever statement or function made them. (COMMENT,
+        // GRANT and SECURITY LABEL do not tell by their tag: see Statement::is_written_without_text.)
         "ALTER LARGE OBJECT" => Way::Nothing,
         "CREATE ROLE" | "ALTER ROLE" | "DROP ROLE" | "GRANT ROLE" | "REVOKE ROLE" => Way::Role,
         "TRUNCATE TABLE" => Way::Wal,

@@ -7,6 +7,8 @@
 
 pub mod frame;
 pub mod history;
+mod large_object_acl;
+mod large_objects;
 mod literal;
 pub mod options;
 mod relations;
@@ -184,9 +186,11 @@ impl Plugin {
         }
     }
 
-    /// Ends the transaction.
+    /// Ends the transaction, whose large objects come last: only now it is known what became of them.
     pub fn commit(&mut self, transaction: Transaction, target: &mut dyn RowTarget) {
-        self.writer(transaction, target).commit();
+        let mut writer = self.writer(transaction, target);
+        large_objects::write(&mut writer);
+        writer.commit();
         self.state = State::default();
     }
 }

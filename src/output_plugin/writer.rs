@@ -250,8 +250,23 @@ impl<'a> Writer<'a> {
         self.statement(&row_sql::identity_switch(table, columns, "ALWAYS"));
     }
 
+    /// A role that the next lines name: a restore makes it where it is missing.
+    pub fn needed_role(&mut self, role: &[u8]) {
+        self.release_held();
+        if self.options.framing {
+            self.line.sql.clear();
+            frame::push_role(&mut self.line.sql, role, false);
+            self.send_line();
+        }
+    }
+
+    /// True when a DDL statement of this transaction runs again at restore, with all that it does.
+    pub fn replays_statements(&self) -> bool {
+        self.state.held.is_some() || self.state.released.is_some()
+    }
+
     /// Something that cannot be carried must not be lost in silence.
-    fn flag(&mut self, text: &str) {
+    pub fn flag(&mut self, text: &str) {
         let text = text.replace(['\n', '\r'], " ");
         if self.options.framing {
             self.start_line(b'F');

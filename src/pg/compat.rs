@@ -62,3 +62,28 @@ pub struct Locator {
     pub database: pg_sys::Oid,
     pub file_number: pg_sys::Oid,
 }
+
+/// Where an open relation's storage is.
+///
+/// # Safety
+/// `relation` must be open.
+pub unsafe fn storage(relation: pg_sys::Relation) -> Locator {
+    // SAFETY: promised by the caller.
+    unsafe {
+        #[cfg(feature = "pg15")]
+        let (tablespace, database, file_number) = {
+            let node = (*relation).rd_node;
+            (node.spcNode, node.dbNode, node.relNode)
+        };
+        #[cfg(not(feature = "pg15"))]
+        let (tablespace, database, file_number) = {
+            let locator = (*relation).rd_locator;
+            (locator.spcOid, locator.dbOid, locator.relNumber)
+        };
+        Locator {
+            tablespace,
+            database,
+            file_number,
+        }
+    }
+}

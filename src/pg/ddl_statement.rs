@@ -279,9 +279,10 @@ impl Statement {
         unsafe { bytes(rename.subname).zip(bytes(rename.newname)) }
     }
 
-    /// True when the statement is about a whole database, a tablespace, a role or a large object,
-    /// though its tag (COMMENT, GRANT, ALTER …) does not tell.
-    pub fn is_about_the_cluster(&self) -> bool {
+    /// True when the statement is about a whole database, a tablespace or a role, which are not in
+    /// the stream, or a large object, which is but not by this text; its tag (COMMENT, GRANT, ALTER …)
+    /// does not tell.
+    pub fn is_written_without_text(&self) -> bool {
         use pg_sys::ObjectType::*;
         let Some(object) = self.object_type() else {
             return false;

@@ -1,6 +1,7 @@
 //! The fence: everything that touches PostgreSQL's C interface, and the only hand-written `unsafe`.
 //! What is outside sees safe functions and owned values.
 
+pub mod catalog_scan;
 pub mod commit_time;
 pub mod commit_view;
 pub mod compat;
@@ -30,6 +31,8 @@ pub mod failure;
 pub mod fence;
 pub mod guc;
 pub mod invalidation;
+pub mod large_object_changes;
+pub mod large_object_state;
 pub mod lsn;
 pub mod moved_sequences;
 pub mod plugin;

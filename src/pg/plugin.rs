@@ -82,6 +82,18 @@ pub unsafe extern "C-unwind" fn _PG_output_plugin_init(
     callbacks.truncate_cb = Some(truncate);
     callbacks.commit_cb = Some(commit);
     callbacks.message_cb = Some(message);
+    callbacks.stream_abort_cb = Some(stream_abort);
+}
+
+/// Does nothing. PostgreSQL 18 calls it also for a plugin that never streams: it marks
+/// subtransactions as streamed when it throws an aborted transaction's changes away
+/// (ReorderBufferTruncateTXN), and ends the decoding where there is no such callback.
+#[pg_guard]
+unsafe extern "C-unwind" fn stream_abort(
+    _ctx: *mut pg_sys::LogicalDecodingContext,
+    _txn: *mut pg_sys::ReorderBufferTXN,
+    _abort_lsn: pg_sys::XLogRecPtr,
+) {
 }
 
 #[pg_guard]
@@ -103,6 +115,8 @@ unsafe extern "C-unwind" fn startup(
         pg_sys::OutputPluginOutputType::OUTPUT_PLUGIN_TEXTUAL_OUTPUT
     };
     plugin_options.receive_rewrites = true;
+    // PostgreSQL sets it for every plugin that has a stream callback; see `stream_abort`.
+    context.streaming = false;
     invalidation::watch();
     let session = Session {
         plugin: Plugin::new(options, context.context),
@@ -246,9 +260,11 @@ unsafe extern "C-unwind" fn commit(
     // SAFETY: as for `begin`.
     let session = unsafe { session(ctx) };
     let before = session.view.as_mut().map(|view| view.enter());
-    session
-        .plugin
-        .commit(begun(session.transaction.take()), &mut Target(ctx));
+    let transaction = begun(session.transaction.take());
+    in_context(session.row_memory.context(), || {
+        session.plugin.commit(transaction, &mut Target(ctx));
+    });
+    session.row_memory.reset();
     leave(before);
     session.view = None;
     session.settings.leave();

@@ -10,6 +10,8 @@ mod functions;
 mod harness_itself;
 mod health;
 mod idle;
+mod large_object_moments;
+mod large_objects;
 mod latin1;
 mod leftover_objects;
 mod names_at_commit;

@@ -338,3 +338,28 @@ fn a_definition_changed_in_the_middle_is_seen_by_the_next_row() {
     );
     c.assert_restores();
 }
+
+#[test]
+fn what_became_of_large_objects_comes_last() {
+    let d = Decoded::new();
+    d.cluster.sql("CREATE TABLE t (a int PRIMARY KEY)");
+    d.lines("SELECT lo_from_bytea(70002, repeat('a', 3000)::bytea)");
+    let lines = d.lines(
+        "BEGIN; SELECT lo_from_bytea(70001, 'ab'); SELECT lo_put(70001, 1, 'c');
+         SELECT lo_truncate(lo_open(70002, 131072), 2049);
+         COMMENT ON LARGE OBJECT 70001 IS 'x'; INSERT INTO t VALUES (1); COMMIT",
+    );
+    let expected = [
+        "INSERT INTO public.t (a) VALUES (1);",
+        "SELECT pg_catalog.lo_create(70001);",
+        "SELECT pg_catalog.lo_put(70001, 0, E'\\\\x6163');",
+        "ALTER LARGE OBJECT 70001 OWNER TO postgres;",
+        "COMMENT ON LARGE OBJECT 70001 IS 'x';",
+        "SELECT pg_catalog.lo_truncate64(fd, 2048), pg_catalog.lo_close(fd) \
+         FROM pg_catalog.lo_open(70002, 131072) AS fd;",
+        "SELECT pg_catalog.lo_put(70002, 2048, E'\\\\x61');",
+    ];
+    assert_eq!(lines, expected);
+    let lines = d.lines("SELECT lo_unlink(70001)");
+    assert_eq!(lines, ["SELECT pg_catalog.lo_unlink(70001);"]);
+}

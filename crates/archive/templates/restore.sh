@@ -756,7 +756,7 @@ BEGIN
     WHEN $$role$$ THEN
         IF object = $$on$$ THEN EXECUTE format($$ALTER ROLE %I SUPERUSER$$, subject); END IF;
     WHEN $$member$$ THEN
-        IF concat($$r$$, other) <> ALL (made) OR pg_has_role(role, other, $$MEMBER$$) THEN RETURN; END IF;
+        IF concat($$r$$, other) <> ALL (made) AND object !~ $$^pg_$$ OR pg_has_role(role, other, $$MEMBER$$) THEN RETURN; END IF;
         IF pg_has_role(other, role, $$MEMBER$$) THEN        -- it was the other way round before
             EXECUTE format($$REVOKE %I FROM %I$$, subject, object);
         END IF;

@@ -1,0 +1,264 @@
+//! What a transaction did to large objects becomes SQL, just before its COMMIT.
+//!
+//! Each object goes from what it was before the transaction to what it is at its end; what happened
+//! in between is not told. That includes owner, privileges, comment and labels, so the texts of
+//! statements about large objects are not replayed. Holes and short pages inside an object read as
+//! zeros, and a base backup fills them: only bytes and size are the same at both places, not pages.
+
+use std::collections::HashSet;
+use std::ops::RangeInclusive;
+
+use super::large_object_acl;
+use super::writer::Writer;
+use crate::pg::large_object_changes::{changes, ChangedPage, Changes};
+use crate::pg::large_object_state::{self as state, offset, Metadata, PAGE_SIZE};
+use crate::pg::quote;
+
+/// Most bytes that one line writes. As hexadecimal digits they take twice the room.
+const MOST_BYTES_PER_LINE: usize = 32 * 1024;
+
+/// INV_WRITE of libpq/libpq-fs.h.
+const OPEN_TO_WRITE: u32 = 0x20000;
+
+/// The roles that this transaction's lines name.
+#[derive(Default)]
+pub struct Roles {
+    announced: HashSet<u32>,
+    default_grantees: Option<Vec<u32>>,
+}
+
+impl Roles {
+    /// The name of a role as SQL, announced to the restore. `None` for one that is gone.
+    pub fn name(&mut self, writer: &mut Writer<'_>, role: u32) -> Option<Vec<u8>> {
+        let name = state::role_name(role)?;
+        if self.announced.insert(role) {
+            writer.needed_role(&name);
+        }
+        Some(quote::identifier(&name))
+    }
+
+    /// Roles that may have privileges for a new object.
+    pub fn default_grantees(&mut self) -> &[u32] {
+        self.default_grantees
+            .get_or_insert_with(state::default_grantees)
+    }
+}
+
+/// Writes the large objects of the transaction that ends.
+pub fn write(writer: &mut Writer<'_>) {
+    let mut roles = Roles::default();
+    for (object, changes) in changes() {
+        write_object(writer, &mut roles, object, &changes);
+    }
+}
+
+fn write_object(writer: &mut Writer<'_>, roles: &mut Roles, object: u32, changes: &Changes) {
+    let after = state::metadata(object);
+    let is_created = changes.is_created && after.is_some();
+    if changes.before.is_some() && (is_created || after.is_none()) {
+        unlink(writer, object);
+    }
+    // Pages without metadata are nobody's: another transaction unlinked the object meanwhile.
+    let Some(after) = after else { return };
+    if is_created {
+        create(writer, object);
+        write_pages(writer, object, &[0..=i32::MAX]);
+    } else {
+        write_changed_pages(writer, object, &changes.pages);
+    }
+    write_metadata(writer, roles, object, changes, &after);
+    write_comments(writer, object, changes);
+}
+
+/// A replayed statement may have dropped the object (DROP OWNED) or made it (an extension's script)
+/// already; without one, a missing object is an error that must be seen.
+fn unlink(writer: &mut Writer<'_>, object: u32) {
+    let line = if writer.replays_statements() {
+        format!(
+            "SELECT pg_catalog.lo_unlink(oid) FROM pg_catalog.pg_largeobject_metadata \
+             WHERE oid = {object};"
+        )
+    } else {
+        format!("SELECT pg_catalog.lo_unlink({object});")
+    };
+    writer.statement(line.as_bytes());
+}
+
+fn create(writer: &mut Writer<'_>, object: u32) {
+    let unless_there = if writer.replays_statements() {
+        format!(
+            " WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_largeobject_metadata WHERE oid = {object})"
+        )
+    } else {
+        String::new()
+    };
+    let line = format!("SELECT pg_catalog.lo_create({object}){unless_there};");
+    writer.statement(line.as_bytes());
+}
+
+/// Sets the size, filling up with zeros or cutting off.
+fn truncate(writer: &mut Writer<'_>, object: u32, size: u64) {
+    let line = format!(
+        "SELECT pg_catalog.lo_truncate64(fd, {size}), pg_catalog.lo_close(fd) \
+         FROM pg_catalog.lo_open({object}, {OPEN_TO_WRITE}) AS fd;"
+    );
+    writer.statement(line.as_bytes());
+}
+
+fn write_changed_pages(writer: &mut Writer<'_>, object: u32, pages: &[ChangedPage]) {
+    let Some(shrunk) = first_shrunk(object, pages) else {
+        return write_pages(writer, object, &runs(pages));
+    };
+    // Behind a page that was cut short or removed everything is written anew.
+    truncate(writer, object, state::size(object).min(offset(shrunk)));
+    let unaffected = pages.partition_point(|page| page.number < shrunk);
+    let mut ranges = runs(&pages[..unaffected]);
+    ranges.push(shrunk..=i32::MAX);
+    write_pages(writer, object, &ranges);
+}
+
+/// The first page that has lost bytes since before the transaction.
+fn first_shrunk(object: u32, pages: &[ChangedPage]) -> Option<i32> {
+    let there_before: Vec<ChangedPage> = pages
+        .iter()
+        .copied()
+        .filter(|page| page.length_before.is_some())
+        .collect();
+    let mut now = Vec::new();
+    for run in runs(&there_before) {
+        now.extend(state::page_lengths(object, run));
+    }
+    let has_shrunk = |page: &&ChangedPage| {
+        let length = now
+            .binary_search_by_key(&page.number, |(number, _)| *number)
+            .map_or(None, |at| Some(now[at].1));
+        length < page.length_before
+    };
+    there_before.iter().find(has_shrunk).map(|page| page.number)
+}
+
+/// Numbers of pages that follow each other, as ranges.
+fn runs(pages: &[ChangedPage]) -> Vec<RangeInclusive<i32>> {
+    let follow = |a: &ChangedPage, b: &ChangedPage| a.number.checked_add(1) == Some(b.number);
+    pages
+        .chunk_by(follow)
+        .map(|run| run[0].number..=run[run.len() - 1].number)
+        .collect()
+}
+
+fn write_pages(writer: &mut Writer<'_>, object: u32, ranges: &[RangeInclusive<i32>]) {
+    let mut piece = Piece::new(object);
+    let mut last_empty = None;
+    for range in ranges {
+        state::each_page(object, range.clone(), |number, data| {
+            piece.push(writer, offset(number), data);
+            if data.is_empty() {
+                last_empty = Some(offset(number));
+            }
+        });
+    }
+    piece.flush(writer);
+    // A size that is a whole number of pages is kept by an empty page at the end.
+    if let Some(size) = last_empty.filter(|size| *size == state::size(object)) {
+        truncate(writer, object, size);
+    }
+}
+
+/// Pages without a gap between them, up to the length of a line.
+struct Piece {
+    object: u32,
+    offset: u64,
+    data: Vec<u8>,
+}
+
+impl Piece {
+    fn new(object: u32) -> Self {
+        Self {
+            object,
+            offset: 0,
+            data: Vec::with_capacity(MOST_BYTES_PER_LINE),
+        }
+    }
+
+    fn push(&mut self, writer: &mut Writer<'_>, offset: u64, data: &[u8]) {
+        let is_next = self.offset + self.data.len() as u64 == offset;
+        if !is_next || self.data.len() + PAGE_SIZE > MOST_BYTES_PER_LINE {
+            self.flush(writer);
+        }
+        if self.data.is_empty() {
+            self.offset = offset;
+        }
+        self.data.extend_from_slice(data);
+    }
+
+    fn flush(&mut self, writer: &mut Writer<'_>) {
+        if self.data.is_empty() {
+            return;
+        }
+        let head = format!(
+            "SELECT pg_catalog.lo_put({}, {}, E'\\\\x",
+            self.object, self.offset
+        );
+        let mut line = Vec::with_capacity(head.len() + 2 * self.data.len() + 4);
+        line.extend_from_slice(head.as_bytes());
+        for byte in &self.data {
+            line.push(HEXADECIMAL[usize::from(byte >> 4)]);
+            line.push(HEXADECIMAL[usize::from(byte & 15)]);
+        }
+        line.extend_from_slice(b"');");
+        writer.statement(&line);
+        self.data.clear();
+    }
+}
+
+const HEXADECIMAL: &[u8; 16] = b"0123456789abcdef";
+
+fn write_metadata(
+    writer: &mut Writer<'_>,
+    roles: &mut Roles,
+    object: u32,
+    changes: &Changes,
+    after: &Metadata,
+) {
+    let before = changes.before.as_ref().filter(|_| !changes.is_created);
+    if before.is_none() && !changes.is_created {
+        return;
+    }
+    if before.is_none_or(|before| before.owner != after.owner) {
+        let Some(owner) = roles.name(writer, after.owner) else {
+            return writer.flag(&format!("large object {object} has an owner that is gone"));
+        };
+        let head = format!("ALTER LARGE OBJECT {object} OWNER TO ");
+        writer.statement(&[head.as_bytes(), &owner, b";"].concat());
+    }
+    large_object_acl::write(writer, roles, object, before, after);
+}
+
+fn write_comments(writer: &mut Writer<'_>, object: u32, changes: &Changes) {
+    let value = |text: Option<&Vec<u8>>| text.map_or(b"NULL".to_vec(), |text| quote::literal(text));
+    if changes.has_comment_changed {
+        let head = format!("COMMENT ON LARGE OBJECT {object} IS ");
+        let comment = state::comment(object);
+        writer.statement(&[head.as_bytes(), &value(comment.as_ref()), b";"].concat());
+    }
+    if changes.labels.is_empty() {
+        return;
+    }
+    let labels = state::labels(object);
+    for provider in &changes.labels {
+        let label = labels.iter().find(|(name, _)| name == provider);
+        let provider = quote::identifier(provider);
+        let head = format!(" ON LARGE OBJECT {object} IS ");
+        let label = value(label.map(|(_, label)| label));
+        writer.statement(
+            &[
+                b"SECURITY LABEL FOR ",
+                &provider[..],
+                head.as_bytes(),
+                &label,
+                b";",
+            ]
+            .concat(),
+        );
+    }
+}
