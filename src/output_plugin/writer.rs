@@ -255,7 +255,11 @@ impl<'a> Writer<'a> {
         self.release_held();
         if self.options.framing {
             self.line.sql.clear();
-            frame::push_role(&mut self.line.sql, role, false);
+            let fact = ClusterFact::Role {
+                name: role.to_vec(),
+                superuser: false,
+            };
+            frame::push_fact(&mut self.line.sql, &fact);
             self.send_line();
         }
     }
