@@ -7,6 +7,7 @@ mod crash;
 mod ddl;
 mod fixed_at_ddl_time;
 mod functions;
+mod globals;
 mod harness_itself;
 mod health;
 mod idle;
