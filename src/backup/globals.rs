@@ -105,11 +105,17 @@ pub fn start_if_due(database: pg_sys::Oid) -> Due {
 #[no_mangle]
 pub extern "C-unwind" fn pg_incrbackup_globals_main(argument: pg_sys::Datum) {
     let database = pg_sys::Oid::from(argument.value() as u32);
+    // Whoever needs the database for itself asks us to keep away first and looks for us then. (It holds
+    // a lock that pg_dumpall would wait for while it waits for us.)
+    let is_away = status::update(database, |entry| {
+        entry.globals.pid = std::process::id() as i32;
+        entry.aside_for != 0
+    });
+    if is_away != Some(false) {
+        return update(database, |globals| globals.pid = 0);
+    }
     signals::end_on_sigterm();
     BackgroundWorker::connect_worker_to_spi_by_oid(Some(database), None);
-    update(database, |globals| {
-        globals.pid = std::process::id() as i32;
-    });
     signals::at_exit(|| update(server::my_database(), |globals| globals.pid = 0));
     process::end_with_this_process();
     session::set(c"search_path", c"");

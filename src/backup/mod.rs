@@ -21,7 +21,7 @@ use archive::time;
 use chrono::DateTime;
 use pgrx::prelude::*;
 
-pub use self::globals::{start_if_due as start_globals_if_due, Due};
+pub use self::globals::{start_if_due as start_globals_if_due, stop as stop_globals, Due};
 pub use self::job::{start, Job, Started};
 pub use self::setup::drop_slot;
 

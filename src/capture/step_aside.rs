@@ -26,6 +26,8 @@ pub fn step_aside(database: pg_sys::Oid) {
         entry.aside_for = me;
         entry.pid
     });
+    // Once more: none is started from here on.
+    backup::stop_globals(database);
     let Some(pid) = pid.filter(|pid| *pid != 0) else {
         return;
     };
