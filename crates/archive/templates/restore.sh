@@ -227,7 +227,7 @@ awk_replay='
     }
     function follow(kind, name, other) {        # what became of a role or a tablespace at the source
         name = decode(name); other = decode(other)
-        if (ENVIRON["MADE"] == "" || (name other) ~ /\n/) return "--"
+        if (ENVIRON["MADE"] == "" || name == "" || (name other) ~ /\n/) return "--"
         return "SELECT pg_temp.follow(" literal(kind) ", " literal(name) ", " literal(other) ");"
     }
     function put_ddl(  i, loud) {               # a DDL block is held until its last line is there
@@ -815,6 +815,13 @@ mv "$work/messages" "$work/errors"
 [ -z "${failed:-}" ] || stopped segment
 cat "$work/errors" >&2
 [ "$(awk 'END { print NR }' "$work/counts")" = "$files" ] || die "a segment could not be read to its end"
+
+# A tablespace that was made, and that the source has emptied since, was gone there too.
+sql -d "$target" -c "SELECT quote_ident(spcname) FROM pg_tablespace
+    WHERE concat('t', oid) = ANY (string_to_array('$MADE', ' '))" >"$work/spaces"
+while read -r name; do
+    ! sql -d "$target" -c "DROP TABLESPACE $name" 2>/dev/null || say "dropped tablespace $name, which is empty"
+done <"$work/spaces"
 
 awk "$awk_values"'
     { applied += $1; skipped += $2; sequences += $3; flagged += $4; if ($5 != "none") { lsn = $5; time = $6 } }
