@@ -1,12 +1,18 @@
 # make demo      see it work: a throwaway cluster, a load, a crash, a restore, a comparison
 # make install   build and install the extension for PG_CONFIG
 # make test      everything that a change must pass, on PostgreSQL 15 and 18
+# make fuzz      random transactions against the comparison: SECONDS=600, SEED=n, PG=15 or 18
 # make bench     measurements of the capture, on this machine
 # make setup     what the other targets need (they call it)
 
 PG_CONFIG ?= pg_config
 
-.PHONY: all setup install test demo bench clean-trees
+# For make fuzz. No SEED: one from the time of day, which is printed.
+export SECONDS_TO_RUN = $(SECONDS)
+export SEED
+export PG
+
+.PHONY: all setup install test fuzz demo bench clean-trees
 
 all: install
 
@@ -18,6 +24,9 @@ install: setup
 
 test: setup
 	@sh tools/test.sh
+
+fuzz: setup
+	@sh tools/fuzz.sh
 
 demo: setup
 	@sh tools/demo.sh

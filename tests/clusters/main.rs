@@ -19,3 +19,7 @@ mod sequences;
 mod setup;
 mod snapshot_join;
 mod types;
+
+// Random transactions, in a folder of their own.
+#[path = "../fuzz/mod.rs"]
+mod fuzz;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::Mutex;
 
 /// The database that tests work in unless they name another.
@@ -19,6 +19,7 @@ pub struct Cluster {
     installation: Installation,
     root: PathBuf,
     pub(crate) restores: AtomicU32,
+    is_kept_on_failure: AtomicBool,
 }
 
 /// What a test wants different from the usual cluster.
@@ -115,6 +116,7 @@ impl Builder {
             installation: self.installation,
             root,
             restores: AtomicU32::new(0),
+            is_kept_on_failure: AtomicBool::new(false),
         }
     }
 }
@@ -233,6 +235,11 @@ impl Cluster {
         self.try_start()
     }
 
+    /// Leaves the cluster's files where they are when the test fails, as `KEEP=1` always does.
+    pub fn keep_if_it_fails(&self) {
+        self.is_kept_on_failure.store(true, Ordering::Relaxed);
+    }
+
     /// SIGKILL for one process of this cluster.
     pub fn kill(&self, pid: &str) {
         run(Command::new("kill").args(["-9", pid]));
@@ -285,7 +292,9 @@ impl Drop for Cluster {
                 last_lines(&self.log(), 40)
             );
         }
-        if std::env::var_os("KEEP").is_some() {
+        let is_kept = std::env::var_os("KEEP").is_some()
+            || std::thread::panicking() && self.is_kept_on_failure.load(Ordering::Relaxed);
+        if is_kept {
             eprintln!("--- kept: {}", self.root.display());
         } else {
             fs::remove_dir_all(&self.root).ok();
