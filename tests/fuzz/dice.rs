@@ -8,11 +8,8 @@ pub struct Dice(Rng);
 
 impl Dice {
     pub fn new(seed: u64, place: &[u64]) -> Self {
-        // FNV-1a over the numbers, then the generator's own mixing.
-        let mix = |hash: u64, part: &u64| (hash ^ part).wrapping_mul(0x0000_0100_0000_01b3);
-        Self(Rng::with_seed(
-            place.iter().fold(seed ^ 0xcbf2_9ce4_8422_2325, mix),
-        ))
+        let mix = |seed: u64, part: &u64| scattered(seed ^ scattered(*part));
+        Self(Rng::with_seed(place.iter().fold(scattered(seed), mix)))
     }
 
     /// A number from 0 to `end`, without `end`.
@@ -52,4 +49,13 @@ impl Dice {
         }
         last
     }
+}
+
+/// The finalizer of splitmix64: numbers that differ in one bit become numbers that differ in half
+/// of them. Without it neighbouring statements would throw alike.
+fn scattered(number: u64) -> u64 {
+    let z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
 }

@@ -33,6 +33,7 @@ pub struct Player<'a> {
     catalog: Catalog,
     is_catalog_old: bool,
     path: Option<String>,
+    quotes_all: bool,
     /// Number of the transaction, and of the statement in it.
     transaction: u64,
     statement: u64,
@@ -57,6 +58,7 @@ impl<'a> Player<'a> {
             catalog: Catalog::default(),
             is_catalog_old: true,
             path: None,
+            quotes_all: false,
             transaction: 0,
             statement: 0,
             journal,
@@ -70,6 +72,7 @@ impl<'a> Player<'a> {
             self.transaction = number;
             self.statement = 0;
             self.path = None;
+            self.quotes_all = false;
             self.is_catalog_old = true;
             let mut dice = self.dice();
             match dice.below(10) {
@@ -156,6 +159,7 @@ impl<'a> Player<'a> {
         if dice.percent(30) {
             let setting = dice.word(SETTINGS);
             self.send("setting", setting);
+            self.quotes_all = setting.contains("quote_all_identifiers");
         }
     }
 
@@ -181,6 +185,7 @@ impl<'a> Player<'a> {
             return false;
         }
         self.is_catalog_old = true;
+        (self.path, self.quotes_all) = (None, false);
         for _ in 0..dice.below(3) {
             let made = self.make(ROWS, false);
             self.run_all(&made);
@@ -226,8 +231,14 @@ impl<'a> Player<'a> {
         if !self.is_catalog_old {
             return;
         }
-        self.session
-            .send(&catalog::query(&format!("s{}", self.number)));
+        let query = catalog::query(&format!("s{}", self.number));
+        // Plain names must stay plain: they are compared, and made longer.
+        self.session.send(&match self.quotes_all {
+            false => query,
+            true => format!(
+                "SET LOCAL quote_all_identifiers = off; {query}; SET LOCAL quote_all_identifiers = on"
+            ),
+        });
         let output = self.session.finish();
         // Another session's lock may be in the way. The old catalog serves for one more statement.
         if output.contains("ERROR:  ") {

@@ -37,7 +37,11 @@ pub fn insert_many(making: &mut Making) -> Option<Vec<String>> {
         .iter()
         .filter_map(|name| table.columns.iter().find(|c| &c.name == name))
         .map(|column| match column.ty.as_str() {
-            "integer" | "bigint" if !column.in_partition_key && column.references.is_none() => {
+            "integer" | "bigint"
+                if !column.in_partition_key
+                    && !table.is_partition
+                    && column.references.is_none() =>
+            {
                 format!("{start} + i")
             }
             "text" if !column.in_partition_key => format!("'many ' || {start} + i"),
@@ -169,8 +173,9 @@ fn copied(making: &mut Making, table: &Relation, column: &Column) -> String {
         return "\\N".into();
     }
     let n = making.dice.below(1_000_000);
+    let is_bound = column.in_partition_key || table.is_partition && column.ty != "text";
     match column.ty.as_str() {
-        _ if column.in_partition_key => {
+        _ if is_bound => {
             let value = column_value(making, table, column);
             value.trim_matches(['\'', '(', ')']).to_string()
         }
@@ -275,13 +280,13 @@ fn column_value(making: &mut Making, table: &Relation, column: &Column) -> Strin
         let nth = making.dice.below(5);
         return format!("(SELECT {key} FROM {target} ORDER BY {key} OFFSET {nth} LIMIT 1)");
     }
+    if let Some(value) = own_bound_value(making, table, column) {
+        return value;
+    }
     if column.in_partition_key {
         if let Some(value) = partition_value(making, table) {
             return value;
         }
-    }
-    if let Some(value) = own_bound_value(making, table, column) {
-        return value;
     }
     if column.in_key && matches!(column.ty.as_str(), "integer" | "bigint") {
         return making.dice.between(1, 1_000_000).to_string();
@@ -300,13 +305,17 @@ fn partition_value(making: &mut Making, table: &Relation) -> Option<String> {
     value_within(making, table.strategy?, bound)
 }
 
-/// A key that a partition itself takes.
+/// A key that a partition itself takes, by its own bounds or those of the partition it is in.
 fn own_bound_value(making: &mut Making, table: &Relation, column: &Column) -> Option<String> {
     let parent = making.catalog.find_relation(table.parent.as_deref()?)?;
-    let strategy = parent.strategy?;
-    let is_key = parent.partition_key()?.name == column.name;
-    let bound = table.bound.as_deref().filter(|_| is_key)?;
-    value_within(making, strategy, bound)
+    let bound = table.bound.as_deref()?;
+    match parent.strategy? {
+        'h' => own_bound_value(making, &parent.clone(), column),
+        strategy if parent.partition_key()?.name == column.name => {
+            value_within(making, strategy, bound)
+        }
+        _ => None,
+    }
 }
 
 fn value_within(making: &mut Making, strategy: char, bound: &str) -> Option<String> {
