@@ -4,6 +4,7 @@ mod bad_input;
 mod big_transaction;
 mod crash;
 mod ddl;
+mod found;
 mod functions;
 mod harness_itself;
 mod health;

@@ -6,9 +6,11 @@
 //! `journal.sql`; `make fuzz SEED=…` runs it again.
 
 mod alter;
+mod avoid;
 mod catalog;
 mod code;
 mod dice;
+mod fitting;
 mod journal;
 mod making;
 mod objects;

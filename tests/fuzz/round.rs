@@ -1,6 +1,7 @@
 //! One round: a cluster, its sessions, and the comparison at the end. Everything but the sessions'
 //! interleaving follows from the seed.
 
+use super::avoid;
 use super::dice::Dice;
 use super::journal::Journal;
 use super::player::Player;
@@ -59,16 +60,20 @@ impl Round {
     /// Settings that send the same changes along other ways.
     fn cluster(self) -> Cluster {
         let mut dice = Dice::new(self.seed, &[0]);
-        Cluster::builder()
+        let builder = Cluster::builder();
+        let is_18 = builder.installation().version >= 18;
+        let memory = if is_18 && avoid::SMALL_DECODING_MEMORY_ON_18 {
+            "64MB"
+        } else {
+            dice.word(&["0", "64kB", "64MB"])
+        };
+        builder
             .setting("max_prepared_transactions", "16")
             .setting("deadlock_timeout", "100ms")
             .setting("jit", "off")
             .setting("pg_incrbackup.copy_threshold", dice.word(&["0", "2", "32"]))
             .setting("pg_incrbackup.rotate_size", dice.word(&["1MB", "64MB"]))
-            .setting(
-                "pg_incrbackup.decoding_work_mem",
-                dice.word(&["0", "64kB", "64MB"]),
-            )
+            .setting("pg_incrbackup.decoding_work_mem", memory)
             .back_up()
     }
 

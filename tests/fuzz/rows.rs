@@ -1,6 +1,7 @@
 //! Statements that change rows.
 
 use super::catalog::{Column, Relation};
+use super::fitting::{bound_value, column_value, condition};
 use super::making::Making;
 
 /// Columns and a row of values for an INSERT.
@@ -37,11 +38,7 @@ pub fn insert_many(making: &mut Making) -> Option<Vec<String>> {
         .iter()
         .filter_map(|name| table.columns.iter().find(|c| &c.name == name))
         .map(|column| match column.ty.as_str() {
-            "integer" | "bigint"
-                if !column.in_partition_key
-                    && !table.is_partition
-                    && column.references.is_none() =>
-            {
+            "integer" | "bigint" if is_free(&table, column) => {
                 format!("{start} + i")
             }
             "text" if !column.in_partition_key => format!("'many ' || {start} + i"),
@@ -172,13 +169,11 @@ fn copied(making: &mut Making, table: &Relation, column: &Column) -> String {
     if !column.not_null && making.dice.percent(10) {
         return "\\N".into();
     }
+    if let Some(value) = bound_value(making, table, column) {
+        return value.trim_matches('\'').to_string();
+    }
     let n = making.dice.below(1_000_000);
-    let is_bound = column.in_partition_key || table.is_partition && column.ty != "text";
     match column.ty.as_str() {
-        _ if is_bound => {
-            let value = column_value(making, table, column);
-            value.trim_matches(['\'', '(', ')']).to_string()
-        }
         "text" => {
             ["a\\tb\\\\c\\nd ", "", "it's "][making.dice.below(3)].to_string() + &n.to_string()
         }
@@ -274,64 +269,6 @@ fn plain_columns(table: &Relation) -> Vec<&Column> {
     table.columns.iter().filter(|c| c.is_settable()).collect()
 }
 
-/// A value that fits the column: its partitions, its foreign key, its type.
-fn column_value(making: &mut Making, table: &Relation, column: &Column) -> String {
-    if let Some((target, key)) = column.references.as_ref().and_then(|r| r.rsplit_once(' ')) {
-        let nth = making.dice.below(5);
-        return format!("(SELECT {key} FROM {target} ORDER BY {key} OFFSET {nth} LIMIT 1)");
-    }
-    if let Some(value) = own_bound_value(making, table, column) {
-        return value;
-    }
-    if column.in_partition_key {
-        if let Some(value) = partition_value(making, table) {
-            return value;
-        }
-    }
-    if column.in_key && matches!(column.ty.as_str(), "integer" | "bigint") {
-        return making.dice.between(1, 1_000_000).to_string();
-    }
-    making.value(&column.ty, !column.not_null)
-}
-
-/// A key for which there is a partition, read from the bounds.
-fn partition_value(making: &mut Making, table: &Relation) -> Option<String> {
-    let partitions = making.catalog.partitions_of(&table.qualified());
-    let bounds: Vec<&str> = partitions
-        .iter()
-        .filter_map(|p| p.bound.as_deref())
-        .collect();
-    let bound = making.dice.of(&bounds)?;
-    value_within(making, table.strategy?, bound)
-}
-
-/// A key that a partition itself takes, by its own bounds or those of the partition it is in.
-fn own_bound_value(making: &mut Making, table: &Relation, column: &Column) -> Option<String> {
-    let parent = making.catalog.find_relation(table.parent.as_deref()?)?;
-    let bound = table.bound.as_deref()?;
-    match parent.strategy? {
-        'h' => own_bound_value(making, &parent.clone(), column),
-        strategy if parent.partition_key()?.name == column.name => {
-            value_within(making, strategy, bound)
-        }
-        _ => None,
-    }
-}
-
-fn value_within(making: &mut Making, strategy: char, bound: &str) -> Option<String> {
-    let numbers: Vec<i64> = bound
-        .split(|c: char| !c.is_ascii_digit())
-        .filter_map(|n| n.parse().ok())
-        .collect();
-    match (strategy, numbers.as_slice()) {
-        ('r', [from, to]) => Some(making.dice.between(*from, *to - 1).to_string()),
-        ('l', [_, ..]) => making.dice.of(&numbers).map(|n| format!("'{n}'")),
-        ('h', _) => Some(making.dice.below(100_000).to_string()),
-        // The default partition.
-        _ => Some(format!("'{}'", making.dice.between(90_000, 99_999))),
-    }
-}
-
 fn assignments(making: &mut Making, table: &Relation) -> Option<String> {
     let mut columns: Vec<Column> = plain_columns(table).into_iter().cloned().collect();
     let mut set = Vec::new();
@@ -350,25 +287,7 @@ fn assignments(making: &mut Making, table: &Relation) -> Option<String> {
     (!set.is_empty()).then(|| set.join(", "))
 }
 
-/// Some rows, found in the same way whatever their order on disk.
-fn condition(making: &mut Making, table: &Relation) -> String {
-    let number = table.column_of_type(&["integer", "bigint"]);
-    let text = table.column_of_type(&["text", "uuid"]);
-    let n = making.dice.between(2, 6);
-    match (number, text) {
-        (Some(column), _) if making.dice.percent(70) => {
-            let rest = making.dice.between(0, n - 1);
-            format!("{} % {n} = {rest}", column.name)
-        }
-        (_, Some(column)) => {
-            let digit = making.dice.word(&["0", "3", "8", "b", "d"]);
-            format!("md5({}::text) LIKE '{digit}%'", column.name)
-        }
-        (Some(column), None) => format!("{} IS NULL", column.name),
-        _ if table.kind == 'r' && !table.has_children => {
-            let name = table.qualified();
-            format!("ctid IN (SELECT ctid FROM {name} ORDER BY ctid LIMIT {n})")
-        }
-        _ => "true".into(),
-    }
+/// Whether any number will do.
+fn is_free(table: &Relation, column: &Column) -> bool {
+    !column.in_partition_key && !table.is_partition && column.references.is_none()
 }
