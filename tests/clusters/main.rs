@@ -19,6 +19,8 @@ mod rotation;
 mod sequences;
 mod setup;
 mod snapshot_join;
+mod type_edges;
+mod type_values;
 mod types;
 
 // Random transactions, in a folder of their own.

@@ -6,7 +6,7 @@ use super::dice::Dice;
 use super::journal::Journal;
 use super::player::Player;
 use super::tally::Tally;
-use harness::Cluster;
+use harness::{assert_same_bytes, Cluster};
 
 /// What to run. The seed and these two numbers make the same statements again.
 #[derive(Clone, Copy)]
@@ -45,6 +45,10 @@ impl Round {
         cluster.sql(SHARED);
         let tally = self.play(&cluster);
         let restored = cluster.assert_restores();
+        assert_same_bytes(
+            (&cluster, cluster.database()),
+            (&cluster, &restored.database),
+        );
         let health = cluster.health();
         assert!(health.starts_with("ok"), "health after the round: {health}");
         cluster.sql_in("postgres", &format!("DROP DATABASE {}", restored.database));

@@ -134,7 +134,7 @@ pub fn merge(making: &mut Making) -> Option<Vec<String>> {
     )])
 }
 
-/// Rows through the client, as text.
+/// Rows as text. From a program: of a COPY FROM STDIN that fails, psql runs the rows as statements.
 pub fn copy(making: &mut Making) -> Option<Vec<String>> {
     let simple = ["integer", "bigint", "text", "boolean", "uuid"];
     let table = making.relation(|r| {
@@ -156,10 +156,9 @@ pub fn copy(making: &mut Making) -> Option<Vec<String>> {
         rows.push('\n');
     }
     let name = making.name_of(&table);
-    // A statement of its own ends the text: psql wants the end mark alone on its line.
     (!names.is_empty()).then(|| {
         vec![format!(
-            "COPY {name} ({}) FROM STDIN;\n{rows}\\.\nSELECT 1",
+            "COPY {name} ({}) FROM PROGRAM $sh$cat <<'END'\n{rows}END\n$sh$",
             names.join(", ")
         )]
     })

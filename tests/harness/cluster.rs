@@ -20,6 +20,7 @@ pub struct Cluster {
     root: PathBuf,
     pub(crate) restores: AtomicU32,
     is_kept_on_failure: AtomicBool,
+    environment: Vec<(String, String)>,
 }
 
 /// What a test wants different from the usual cluster.
@@ -27,6 +28,7 @@ pub struct Builder {
     installation: Installation,
     encoding: String,
     settings: BTreeMap<String, String>,
+    environment: Vec<(String, String)>,
     own_initdb: bool,
 }
 
@@ -56,6 +58,12 @@ impl Builder {
     /// Leaves a line of the usual postgresql.conf out.
     pub fn without(mut self, name: &str) -> Self {
         self.settings.remove(name);
+        self
+    }
+
+    /// A variable of the server's environment.
+    pub fn environment(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.into(), value.into()));
         self
     }
 
@@ -117,6 +125,7 @@ impl Builder {
             root,
             restores: AtomicU32::new(0),
             is_kept_on_failure: AtomicBool::new(false),
+            environment: self.environment,
         }
     }
 }
@@ -146,6 +155,7 @@ impl Cluster {
             settings: usual
                 .map(|(name, value)| (name.into(), value.into()))
                 .into(),
+            environment: Vec::new(),
             own_initdb: false,
         }
     }
@@ -275,6 +285,7 @@ impl Cluster {
     fn pg_ctl(&self, action: &str) -> Command {
         let mut command = self.installation.command("pg_ctl");
         command
+            .envs(self.environment.iter().cloned())
             .arg(action)
             .arg("-w")
             .arg("-D")
