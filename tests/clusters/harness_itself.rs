@@ -1,7 +1,7 @@
 //! The tools that every other test trusts: a cluster that comes and goes, errors with their
 //! SQLSTATE, sessions that stay open, a comparison that sees a difference.
 
-use harness::{assert_identical, Cluster};
+use harness::{assert_identical, assert_same_bytes, Cluster};
 use std::time::Duration;
 
 fn bare() -> Cluster {
@@ -64,4 +64,42 @@ fn the_comparison_sees_a_sequence_that_stands_elsewhere() {
 #[test]
 fn the_ddl_script_runs_on_a_bare_server() {
     bare().sql(include_str!("ddl_mixed.sql"));
+}
+
+/// Each of these looks alike somewhere: as numbers, as text, or to IS NULL.
+#[test]
+fn the_comparison_of_bytes_sees_what_equality_does_not() {
+    let c = bare();
+    c.sql("CREATE TYPE pair AS (a int, b float8)");
+    for (ty, one, other) in [
+        ("float8", "'0'", "'-0'"),
+        ("numeric", "1.0", "1.00"),
+        ("character(3)", "'a'", "'b'"),
+        ("pair", "NULL", "ROW(NULL, NULL)"),
+        ("pair", "ROW(1, 0)", "ROW(1, '-0')"),
+        ("pair[]", "'{\"(1,0)\"}'", "'{\"(1,-0)\"}'"),
+        ("pair[]", "'{}'", "NULL"),
+        ("int[]", "'{1}'", "'[0:0]={1}'"),
+        ("interval", "'24:00'", "'1 day'"),
+        ("timetz", "'12:00+00'", "'13:00+01'"),
+    ] {
+        c.sql(&format!(
+            "CREATE TABLE t (v {ty}); INSERT INTO t VALUES ({one})"
+        ));
+        c.sql_in("postgres", "CREATE DATABASE copy TEMPLATE app");
+        assert_same_bytes((&c, "app"), (&c, "copy"));
+        c.sql_in(
+            "copy",
+            &format!("TRUNCATE t; INSERT INTO t VALUES ({other})"),
+        );
+        let compared = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            assert_same_bytes((&c, "app"), (&c, "copy"));
+        }));
+        assert!(
+            compared.is_err(),
+            "{ty}: {one} and {other} pass for the same"
+        );
+        c.sql_in("postgres", "DROP DATABASE copy");
+        c.sql("DROP TABLE t");
+    }
 }

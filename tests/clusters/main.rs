@@ -6,6 +6,7 @@ mod cluster_facts;
 mod crash;
 mod ddl;
 mod fixed_at_ddl_time;
+mod found;
 mod functions;
 mod harness_itself;
 mod health;
@@ -24,4 +25,10 @@ mod rotation;
 mod sequences;
 mod setup;
 mod snapshot_join;
+mod type_edges;
+mod type_values;
 mod types;
+
+// Random transactions, in a folder of their own.
+#[path = "../fuzz/mod.rs"]
+mod fuzz;

@@ -1,0 +1,32 @@
+//! What the tester of random transactions found (tests/fuzz), each as small as it could be made.
+
+use harness::Cluster;
+use std::process::Command;
+
+/// PostgreSQL 18 marks subtransactions of an aborted transaction as streamed when it throws their
+/// changes away (ReorderBufferTruncateTXN), also for a plugin that never streams, and then calls
+/// that plugin's stream_abort_cb.
+#[test]
+fn an_aborted_transaction_larger_than_the_decoding_memory_does_not_stop_capture() {
+    let c = Cluster::builder()
+        .setting("pg_incrbackup.decoding_work_mem", "64kB")
+        .back_up();
+    c.sql("CREATE TABLE t (a int, b text)");
+    c.flush();
+    // The worker must read the transaction when it is known to have aborted.
+    let worker = c.capture_pid();
+    signal("-STOP", &worker);
+    c.sql(
+        "BEGIN; INSERT INTO t SELECT i, repeat('x', 200) FROM generate_series(1, 100) i;
+           SAVEPOINT s; INSERT INTO t VALUES (1, 'in a subtransaction'); RELEASE s;
+           INSERT INTO t SELECT i, repeat('y', 200) FROM generate_series(1, 1000) i; ROLLBACK",
+    );
+    signal("-CONT", &worker);
+    c.sql("INSERT INTO t VALUES (2, 'after it')");
+    c.assert_restores();
+}
+
+fn signal(name: &str, process: &str) {
+    let sent = Command::new("kill").args([name, process]).status();
+    assert!(sent.expect("kill can be run").success());
+}

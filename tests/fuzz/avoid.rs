@@ -1,0 +1,5 @@
+//! What the tester leaves alone because it is known to fail. Each switch is a fault that is reported
+//! and not yet mended (its number is that of found.md); set to false it is looked for again.
+
+/// 1: an aborted transaction larger than the decoding memory stops capture on PostgreSQL 18.
+pub const SMALL_DECODING_MEMORY_ON_18: bool = false;
