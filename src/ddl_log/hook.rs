@@ -56,8 +56,10 @@ fn before_utility(statement: &Statement) -> u64 {
     }
     let tag = statement.tag();
     let way = way_of(tag);
-    if way == Way::Nothing {
+    if matches!(way, Way::Nothing | Way::Database) {
         step_aside_for(statement);
+    }
+    if way == Way::Nothing {
         return 0;
     }
     let import_target = frames::import_target();

@@ -179,7 +179,11 @@ fn push_key(line: &mut Line, table: &mut TableSql, row: &Row) {
 /// an index serves; where they do not tell two images apart, the whole row is compared too. A
 /// virtual column has no value in the WAL, and none of its own: it is compared with itself.
 fn push_one_of_the_same(line: &mut Line, table: &mut TableSql, row: &Row) {
-    line.push(b"ctid = (SELECT ctid FROM ");
+    line.push(if table.is_via_root {
+        b"(tableoid, ctid) = (SELECT tableoid, ctid FROM "
+    } else {
+        b"ctid = (SELECT ctid FROM "
+    });
     line.push(&table.only_target);
     line.push(b" AS x");
     let mut word: &[u8] = b" WHERE ";
@@ -210,7 +214,18 @@ fn push_one_of_the_same(line: &mut Line, table: &mut TableSql, row: &Row) {
 }
 
 fn push_image_comparison(line: &mut Line, table: &mut TableSql, row: &Row) {
-    line.push(b"x.* OPERATOR(pg_catalog.*=) ROW(");
+    if table.is_via_root {
+        // The root may have its columns in another order.
+        line.push(b"ROW(");
+        for (nth, column) in table.description.columns.iter().enumerate() {
+            line.push(if nth > 0 { b", x." } else { b"x." });
+            line.push(&column.quoted);
+        }
+        line.push(b")::").push(&table.target);
+    } else {
+        line.push(b"x.*");
+    }
+    line.push(b" OPERATOR(pg_catalog.*=) ROW(");
     for (nth, column) in table.description.columns.iter_mut().enumerate() {
         if nth > 0 {
             line.push(b", ");

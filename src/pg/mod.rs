@@ -35,6 +35,7 @@ pub mod large_object_changes;
 pub mod large_object_state;
 pub mod lsn;
 pub mod moved_sequences;
+pub mod partition;
 pub mod plugin;
 pub mod process;
 pub mod query;

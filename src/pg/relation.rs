@@ -123,6 +123,10 @@ impl OpenRelation {
         self.form().relkind as u8
     }
 
+    pub fn is_partition(&self) -> bool {
+        self.form().relispartition
+    }
+
     /// True for a catalog relation or one of information_schema made by initdb.
     pub fn is_system(&self) -> bool {
         self.oid().to_u32() < pg_sys::FirstNormalObjectId
