@@ -3,3 +3,6 @@
 
 /// 1: an aborted transaction larger than the decoding memory stops capture on PostgreSQL 18.
 pub const SMALL_DECODING_MEMORY_ON_18: bool = true;
+
+/// 2: a rewrite's rows are checked by constraints that are NOT VALID when they come again.
+pub const ROWS_THAT_BREAK_NOT_VALID: bool = true;

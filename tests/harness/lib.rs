@@ -29,7 +29,7 @@ mod wait;
 pub use archive_files::{Segment, Transaction};
 pub use bytes::assert_same_bytes;
 pub use cluster::{Builder, Cluster};
-pub use compare::assert_identical;
+pub use compare::{assert_identical, Contents};
 pub use installation::Installation;
 pub use psql::SqlError;
 pub use restore::Restored;
