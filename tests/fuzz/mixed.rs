@@ -254,8 +254,8 @@ pub fn cluster(making: &mut Making) -> Option<Vec<String>> {
 }
 
 /// A base backup while the other sessions go on, or another file.
-pub fn incr_dump(_: &mut Making) -> Option<Vec<String>> {
-    Some(vec!["SELECT incr_dump()".into()])
+pub fn incr_dump(making: &mut Making) -> Option<Vec<String>> {
+    making.may_dump().then(|| vec!["SELECT incr_dump()".into()])
 }
 
 pub fn incr_rotate(_: &mut Making) -> Option<Vec<String>> {

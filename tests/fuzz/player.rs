@@ -203,6 +203,7 @@ impl<'a> Player<'a> {
         let mut making = Making {
             dice: self.dice(),
             catalog: &self.catalog,
+            seed: self.seed,
             version: self.cluster.version(),
             mark: format!("{}_{}", self.transaction, self.statement),
             names: 0,
