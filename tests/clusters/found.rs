@@ -26,6 +26,27 @@ fn an_aborted_transaction_larger_than_the_decoding_memory_does_not_stop_capture(
     c.assert_restores();
 }
 
+/// A rewritten table's rows come again as INSERTs, which every constraint checks: also one that
+/// the rows of that time may break.
+#[test]
+fn rows_that_break_a_constraint_not_valid_survive_a_rewrite() {
+    let c = Cluster::backed_up();
+    c.sql(
+        "CREATE TABLE t (a int PRIMARY KEY); INSERT INTO t VALUES (-1), (1);
+           ALTER TABLE t ADD CONSTRAINT above CHECK (a > 0) NOT VALID;
+           COMMENT ON CONSTRAINT above ON t IS 'it''s for the new ones';
+           ALTER TABLE t ADD r float8 DEFAULT random()",
+    );
+    if c.version() >= 18 {
+        c.sql(
+            "CREATE TABLE u (a int PRIMARY KEY, b text); INSERT INTO u VALUES (1, NULL);
+               ALTER TABLE u ADD CONSTRAINT there NOT NULL b NOT VALID;
+               ALTER TABLE u ADD r float8 DEFAULT random()",
+        );
+    }
+    c.assert_restores();
+}
+
 fn signal(name: &str, process: &str) {
     let sent = Command::new("kill").args([name, process]).status();
     assert!(sent.expect("kill can be run").success());

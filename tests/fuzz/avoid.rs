@@ -3,3 +3,11 @@
 
 /// 1: an aborted transaction larger than the decoding memory stops capture on PostgreSQL 18.
 pub const SMALL_DECODING_MEMORY_ON_18: bool = false;
+
+/// 2: a rewrite's rows are checked by constraints that are NOT VALID when they come again.
+pub const ROWS_THAT_BREAK_NOT_VALID: bool = false;
+
+/// pg_dump's own: it leaves out a NOT NULL constraint's name that is the usual one, which another
+/// table may have by then (LIKE copies names, from PostgreSQL 18 on). A round there has either LIKE
+/// or base backups in its middle.
+pub const BASES_AND_LIKE_ON_18: bool = true;

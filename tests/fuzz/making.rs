@@ -1,5 +1,6 @@
 //! The making of one statement: its dice, what there is to work on, and names for what it makes.
 
+use super::avoid;
 use super::catalog::{Catalog, Relation};
 use super::dice::Dice;
 
@@ -7,6 +8,8 @@ use super::dice::Dice;
 pub struct Making<'a> {
     pub dice: Dice,
     pub catalog: &'a Catalog,
+    /// The round's.
+    pub seed: u64,
     /// PostgreSQL's major version.
     pub version: u32,
     /// Unique among all statements of the session, usable in a name.
@@ -21,6 +24,20 @@ pub struct Making<'a> {
 const SHARED: usize = 15;
 
 impl Making<'_> {
+    /// Whether a base backup may be made in the middle of the round.
+    pub fn may_dump(&self) -> bool {
+        !self.is_either() || self.seed.is_multiple_of(2)
+    }
+
+    /// Whether a table may be made LIKE another.
+    pub fn may_copy(&self) -> bool {
+        !self.is_either() || self.seed % 2 == 1
+    }
+
+    fn is_either(&self) -> bool {
+        avoid::BASES_AND_LIKE_ON_18 && self.version >= 18
+    }
+
     /// A name for a new object, now and then one that must be quoted.
     pub fn new_name(&mut self, prefix: &str) -> String {
         self.names += 1;

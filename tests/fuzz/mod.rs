@@ -13,6 +13,7 @@ mod dice;
 mod fitting;
 mod journal;
 mod making;
+mod mixed;
 mod objects;
 mod partitions;
 mod player;

@@ -53,6 +53,9 @@ pub fn attach(making: &mut Making) -> Option<Vec<String>> {
     let parent = making.own_table(|r| matches!(r.strategy, Some('r' | 'l')))?;
     let bound = free_bound(making, &parent)?;
     let (name, new) = (making.name_of(&parent), making.new_in_schema("att"));
+    if !making.may_copy() {
+        return None;
+    }
     let including = making.dice.word(&["ALL", "DEFAULTS", "GENERATED"]);
     Some(vec![
         format!("CREATE TABLE {new} (LIKE {name} INCLUDING {including} INCLUDING GENERATED)"),

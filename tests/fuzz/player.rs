@@ -43,11 +43,9 @@ pub struct Player<'a> {
 
 impl<'a> Player<'a> {
     pub fn new(cluster: &'a Cluster, journal: &'a Journal, seed: u64, number: u64) -> Self {
-        let mut session = cluster.session();
+        let mut session = connected(cluster);
         session.run(&format!(
-            "SET client_min_messages = warning; SET lock_timeout = '500ms';
-             SET statement_timeout = '60s'; CREATE SCHEMA s{number};
-             GRANT ALL ON SCHEMA s{number} TO fuzz_a, fuzz_b;
+            "CREATE SCHEMA s{number}; GRANT ALL ON SCHEMA s{number} TO fuzz_a, fuzz_b;
              CREATE TABLE s{number}.log (n serial PRIMARY KEY, what text, at timestamptz DEFAULT clock_timestamp())"
         ));
         Self {
@@ -66,9 +64,14 @@ impl<'a> Player<'a> {
         }
     }
 
-    /// Runs so many transactions.
-    pub fn play(&mut self, transactions: u64) {
-        for number in 1..=transactions {
+    /// Connects again, after a restart of the server.
+    pub fn reconnect(&mut self) {
+        self.session = connected(self.cluster);
+    }
+
+    /// Runs the transactions of these numbers.
+    pub fn play(&mut self, transactions: std::ops::RangeInclusive<u64>) {
+        for number in transactions {
             self.transaction = number;
             self.statement = 0;
             self.path = None;
@@ -200,6 +203,7 @@ impl<'a> Player<'a> {
         let mut making = Making {
             dice: self.dice(),
             catalog: &self.catalog,
+            seed: self.seed,
             version: self.cluster.version(),
             mark: format!("{}_{}", self.transaction, self.statement),
             names: 0,
@@ -248,6 +252,14 @@ impl<'a> Player<'a> {
             .unwrap_or_else(|e| panic!("the catalog cannot be read: {e}\n{output}"));
         self.is_catalog_old = false;
     }
+}
+
+fn connected(cluster: &Cluster) -> Session {
+    let mut session = cluster.session();
+    session.run(
+        "SET client_min_messages = warning; SET lock_timeout = '500ms'; SET statement_timeout = '60s'",
+    );
+    session
 }
 
 fn kinds(dice: &mut Dice) -> &'static [Kind] {

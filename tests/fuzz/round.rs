@@ -6,7 +6,7 @@ use super::dice::Dice;
 use super::journal::Journal;
 use super::player::Player;
 use super::tally::Tally;
-use harness::{assert_same_bytes, Cluster};
+use harness::{assert_identical, assert_same_bytes, Cluster, Contents};
 
 /// What to run. The seed and these two numbers make the same statements again.
 #[derive(Clone, Copy)]
@@ -29,6 +29,16 @@ CREATE TABLE shared.part_2 PARTITION OF shared.parts FOR VALUES IN (3, 4);
 CREATE SEQUENCE shared.numbers;
 ";
 
+/// A user's own event trigger, which writes rows and runs DDL.
+const EVENT_TRIGGER: &str = r"
+CREATE TABLE shared.seen (n serial PRIMARY KEY, tag text);
+CREATE FUNCTION shared.see() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN
+  INSERT INTO shared.seen (tag) VALUES (tg_tag);
+  IF tg_tag = 'CREATE SEQUENCE' THEN COMMENT ON TABLE shared.seen IS 'a sequence was made'; END IF;
+END $$;
+CREATE EVENT TRIGGER seeing ON ddl_command_end EXECUTE FUNCTION shared.see();
+";
+
 impl Round {
     /// Runs the round and gives what its statements came to; panics when the restored database
     /// differs, and keeps the cluster's files then.
@@ -43,7 +53,29 @@ impl Round {
         let cluster = self.cluster();
         cluster.keep_if_it_fails();
         cluster.sql(SHARED);
-        let tally = self.play(&cluster);
+        let mut dice = Dice::new(self.seed, &[1]);
+        if dice.percent(30) {
+            cluster.sql(EVENT_TRIGGER);
+        }
+        let journal = Journal::create(&cluster.root().join("journal.sql"));
+        let numbers = 1..=self.sessions;
+        let mut players: Vec<Player> = numbers
+            .map(|number| Player::new(&cluster, &journal, self.seed, number))
+            .collect();
+        let half = self.transactions / 2;
+        play(&mut players, 1..=half);
+        let middle = cluster.flush();
+        let contents = Contents::of(&cluster, cluster.database()).without_sequences();
+        if dice.percent(40) {
+            cluster.crash();
+            cluster.start();
+            players.iter_mut().for_each(Player::reconnect);
+        }
+        play(&mut players, half + 1..=self.transactions);
+        let mut tally = Tally::default();
+        players.iter().for_each(|player| tally.add(&player.tally));
+        drop(players);
+
         let restored = cluster.assert_restores();
         assert_same_bytes(
             (&cluster, cluster.database()),
@@ -51,7 +83,7 @@ impl Round {
         );
         let health = cluster.health();
         assert!(health.starts_with("ok"), "health after the round: {health}");
-        cluster.sql_in("postgres", &format!("DROP DATABASE {}", restored.database));
+        self.check_other_ways(&cluster, &middle, &contents);
         println!(
             "fuzz: seed {} restores; {} statements, {:.1} % succeeded",
             self.seed,
@@ -81,27 +113,33 @@ impl Round {
             .back_up()
     }
 
-    fn play(self, cluster: &Cluster) -> Tally {
-        let journal = Journal::create(&cluster.root().join("journal.sql"));
-        let journal = &journal;
-        let mut sum = Tally::default();
-        std::thread::scope(|scope| {
-            let players: Vec<_> = (1..=self.sessions)
-                .map(|number| {
-                    scope.spawn(move || {
-                        let mut player = Player::new(cluster, journal, self.seed, number);
-                        player.play(self.transactions);
-                        player.tally
-                    })
-                })
-                .collect();
-            for player in players {
-                match player.join() {
-                    Ok(tally) => sum.add(&tally),
-                    Err(panic) => std::panic::resume_unwind(panic),
-                }
-            }
-        });
-        sum
+    /// The middle of the round, and the end from the first base if there are others.
+    fn check_other_ways(self, cluster: &Cluster, middle: &str, contents: &Contents) {
+        let restored = cluster.restore(&["--until-lsn", middle]);
+        contents.assert_restored(cluster, &restored.database);
+        let bases = cluster.bases();
+        if bases.len() > 1 {
+            let name = bases[0].file_name().expect("a base has a name");
+            let restored = cluster.restore(&["--base", &name.to_string_lossy()]);
+            assert_identical((cluster, cluster.database()), (cluster, &restored.database));
+        }
     }
+}
+
+/// All sessions at once, to the end of these transactions.
+fn play(players: &mut [Player], transactions: std::ops::RangeInclusive<u64>) {
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = players
+            .iter_mut()
+            .map(|player| {
+                let transactions = transactions.clone();
+                scope.spawn(move || player.play(transactions))
+            })
+            .collect();
+        for thread in threads {
+            if let Err(panic) = thread.join() {
+                std::panic::resume_unwind(panic);
+            }
+        }
+    });
 }

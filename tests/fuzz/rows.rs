@@ -217,7 +217,8 @@ pub fn update_all(making: &mut Making) -> Option<Vec<String>> {
     )])
 }
 
-fn insert_into(making: &mut Making, table: &Relation, rows: usize) -> String {
+/// An INSERT of so many rows.
+pub fn insert_into(making: &mut Making, table: &Relation, rows: usize) -> String {
     let name = making.name_of(table);
     let row = new_row(making, table);
     if row.columns.is_empty() {

@@ -1,7 +1,7 @@
 //! The list of all kinds of statements, and how often each is made.
 
 use super::making::Making;
-use super::{alter, code, objects, partitions, rows, tables};
+use super::{alter, code, mixed, objects, partitions, rows, tables};
 
 /// One kind: its name in the report, its weight, whether it refuses to run in a transaction, and
 /// the maker of its statements (`None`: there is nothing that it could work on).
@@ -43,6 +43,9 @@ pub const ROWS: &[Kind] = kinds! {
     3 false rows::truncate;
     8 false objects::use_sequence;
     6 false code::call_function;
+    5 false mixed::move_with_cte;
+    3 false mixed::through_view;
+    3 false mixed::with_cursor;
 };
 
 #[rustfmt::skip]
@@ -101,6 +104,16 @@ pub const DEFINITIONS: &[Kind] = kinds! {
     2 false code::change_trigger;
     2 false code::create_rule;
     3 false code::do_block;
+    3 false mixed::explained;
+    3 false mixed::prepared;
+    2 false mixed::frozen_copy;
+    6 false mixed::alter_at_once;
+    5 false mixed::newer;
+    1 false mixed::change_owners;
+    4 false mixed::create_attachment;
+    2 false mixed::cluster;
+    2 true mixed::incr_dump;
+    2 true mixed::incr_rotate;
 };
 
 /// Makes the statements of one kind from the lists; `alone` says whether those that must stand

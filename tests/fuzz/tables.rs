@@ -27,6 +27,9 @@ pub fn create_temporary(making: &mut Making) -> Option<Vec<String>> {
 
 pub fn create_like(making: &mut Making) -> Option<Vec<String>> {
     let table = making.relation(|r| r.kind == 'r' && !r.is_temporary())?;
+    if !making.may_copy() {
+        return None;
+    }
     let (old, new) = (making.name_of(&table), making.new_in_schema("like"));
     let what = making
         .dice

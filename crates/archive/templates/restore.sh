@@ -240,7 +240,7 @@ awk_replay='
         if (line[0] ~ /EVENT%20TRIGGER/) loud = "LOUD_EVENT"
         line[0] = follow("role", role, "")
         if (loud != "") line[0] = ENVIRON[loud] " " line[0]
-        if (ENVIRON["SKIP_CHECKS"] != "") line[0] = ENVIRON["LOUD_CHECKS"] " " line[0]
+        line[0] = ENVIRON["LOUD_CHECKS"] " " line[0]
         if (search_path != "") sub(/SET LOCAL search_path = \047\047;/, "SET LOCAL search_path = " search_path ";", line[held - 1])
         for (i = 0; i < held; i++) put(line[i])
         held = 0
@@ -662,18 +662,22 @@ MADE=${MADE% }
 export MADE
 
 # A CHECK that is to be skipped is dropped, and added again, NOT VALID, around all that may look at it.
-# A setting of the session notes what adds them.
-SKIP_CHECKS=$skip_checks
+# So is every constraint that is NOT VALID already: a rewritten table's rows come as new ones, and may
+# be those that break it. A setting of the session notes what adds them.
+SKIP_CHECKS=${skip_checks:-NULL}
 quiet_checks='DO $checks$ DECLARE r record; BEGIN
     FOR r IN SELECT pg_catalog.format($$ALTER TABLE %I.%I %%s CONSTRAINT %I$$, nspname, relname, conname) AS command,
-            pg_catalog.pg_get_constraintdef(c.oid) AS definition
+            pg_catalog.pg_get_constraintdef(c.oid) AS definition,
+            pg_catalog.format($$COMMENT ON CONSTRAINT %I ON %I.%I IS %L; $$, conname, nspname, relname,
+                pg_catalog.obj_description(c.oid, $$pg_constraint$$)) AS comment
         FROM pg_catalog.pg_constraint AS c JOIN pg_catalog.pg_class AS t ON t.oid = conrelid
         JOIN pg_catalog.pg_namespace AS n ON n.oid = relnamespace
-        WHERE contype = $$c$$ AND coninhcount = 0 AND conname IN (NAMES) ORDER BY c.oid LOOP
+        WHERE coninhcount = 0 AND (contype = $$c$$ AND conname IN (NAMES)
+            OR contype IN ($$c$$, $$n$$) AND NOT convalidated) ORDER BY c.oid LOOP
         EXECUTE pg_catalog.format(r.command, $$DROP$$);
         PERFORM pg_catalog.set_config($$restore_sh.checks$$, pg_catalog.concat(
             pg_catalog.current_setting($$restore_sh.checks$$, true), pg_catalog.format(r.command, $$ADD$$), $$ $$,
-            r.definition, CASE WHEN r.definition LIKE $$% NOT VALID$$ THEN $$; $$ ELSE $$ NOT VALID; $$ END), false);
+            r.definition, CASE WHEN r.definition LIKE $$% NOT VALID$$ THEN $$; $$ ELSE $$ NOT VALID; $$ END, r.comment), false);
     END LOOP; END $checks$;'
 loud_checks='DO $checks$ BEGIN
     EXECUTE pg_catalog.concat(pg_catalog.current_setting($$restore_sh.checks$$, true), $$SELECT 1$$);
@@ -690,8 +694,7 @@ valid_checks='DO $checks$ DECLARE r record; BEGIN
 named() { say "$1" | NAMES=$SKIP_CHECKS awk '{
     while (at = index($0, "NAMES")) $0 = substr($0, 1, at - 1) ENVIRON["NAMES"] substr($0, at + 5)
     gsub(/ +/, " "); printf "%s", $0 }'; }
-QUIET_CHECKS='' LOUD_CHECKS=''
-if [ -n "$SKIP_CHECKS" ]; then QUIET_CHECKS=" $(named "$quiet_checks")" LOUD_CHECKS=$(named "$loud_checks"); fi
+QUIET_CHECKS=" $(named "$quiet_checks")" LOUD_CHECKS=$(named "$loud_checks")
 export SKIP_CHECKS QUIET_CHECKS LOUD_CHECKS
 
 # ---- 5. Base ---------------------------------------------------------------------------------------
@@ -709,14 +712,14 @@ stopped() {     # WHERE: what psql said, then the end
 dump=$base_dir/$(metadata dump)
 say "loading ${dump##*/}"
 if [ -d "$dump" ]; then
-    [ -z "$SKIP_CHECKS" ] || die "--skip-check needs a base in plain format"
+    [ -z "$skip_checks" ] || die "--skip-check needs a base in plain format"
     set -- "$dump"
     # Where there is a list, it says what of the dump is to be restored.
     [ ! -f "$base_dir/dump.list" ] || set -- -L "$base_dir/dump.list" "$dump"
     pg_restore -w --exit-on-error -d "$target" "$@" 2>"$work/errors" || stopped dump
 else
     text "$dump" | awk '                # no CHECK that is to be skipped may see the rows
-        ENVIRON["SKIP_CHECKS"] != "" && /^CREATE TABLE / { table = 1 }
+        ENVIRON["SKIP_CHECKS"] != "NULL" && /^CREATE TABLE / { table = 1 }
         table && /;$/ { table = 0; $0 = $0 ENVIRON["QUIET_CHECKS"] }
         { print }' | sql -d "$target" -o /dev/null -f - -c "$LOUD_CHECKS" 2>"$work/errors" ||
         stopped "${dump##*/}"
@@ -829,10 +832,9 @@ say '\unset DBNAME \unset USER \unset HOST \unset PORT \unset ENCODING' >"$work/
 say "$QUIET" >>"$work/prologue.sql"
 say "$follow" >>"$work/prologue.sql"
 one_line "$loud" 'event|rule|trigger' >"$work/epilogue.sql"
-if [ -n "$SKIP_CHECKS" ]; then
-    say "$QUIET_CHECKS" >>"$work/prologue.sql"
-    say "$LOUD_CHECKS $(named "$valid_checks")" >>"$work/epilogue.sql"
-fi
+say "$QUIET_CHECKS" >>"$work/prologue.sql"
+say "$LOUD_CHECKS" >>"$work/epilogue.sql"
+[ -z "$skip_checks" ] || named "$valid_checks" >>"$work/epilogue.sql"
 
 feed() {        # all segments, one after the other; "starts" notes where each begins in the stream
     line=0 number=0
