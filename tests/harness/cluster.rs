@@ -182,7 +182,8 @@ impl Cluster {
         }
     }
 
-    /// A cluster that a program run with `KEEP=1` left behind, started again. It stays there.
+    /// A cluster that a program run with `KEEP=1` left behind, started again (also when somebody
+    /// looks at it: it must load our library as it is now). It stays there.
     pub fn kept(root: &Path, database: &str) -> Self {
         let cluster = Self {
             installation: Installation::under_test(),
@@ -193,6 +194,7 @@ impl Cluster {
             is_kept_on_failure: AtomicBool::new(false),
             environment: Vec::new(),
         };
+        cluster.pg_ctl("stop").args(["-m", "fast"]).output().ok();
         cluster.start();
         cluster
     }
