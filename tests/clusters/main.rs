@@ -27,6 +27,7 @@ mod rotation;
 mod sequences;
 mod setup;
 mod snapshot_join;
+mod statements;
 mod type_edges;
 mod type_values;
 mod types;
