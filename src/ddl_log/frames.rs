@@ -34,6 +34,8 @@ pub struct Frame {
     /// Names of the relations that the statement is about, for those that no event trigger sees.
     pub subjects: Vec<Sql>,
     pub added_columns: Vec<Sql>,
+    /// The table's rows are not in the WAL from here on.
+    pub sets_unlogged: bool,
     /// The partition that DETACH takes off, with the check constraints that it had.
     pub detached: Option<(pgrx::pg_sys::Oid, Vec<pgrx::pg_sys::Oid>)>,
     /// The text has a word like 'now', which becomes a constant when it is read.

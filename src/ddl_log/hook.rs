@@ -119,6 +119,7 @@ fn facts(statement: &Statement, way: Way) -> Frame {
         subjects: plan::subjects(statement),
         added_columns: statement.added_columns(),
         fixes_time,
+        sets_unlogged: statement.sets_unlogged(),
         detached: detached(statement),
         bound: plan::computed_bound(statement),
         indexes_partitions: indexes_partitions(statement),

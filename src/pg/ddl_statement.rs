@@ -119,6 +119,14 @@ impl Statement {
             .collect()
     }
 
+    /// True for ALTER TABLE … SET UNLOGGED.
+    pub fn sets_unlogged(&self) -> bool {
+        self.alter_commands().into_iter().any(|command| {
+            // SAFETY: a command of this statement's tree.
+            unsafe { (*command).subtype == pg_sys::AlterTableType::AT_SetUnLogged }
+        })
+    }
+
     /// True when an ALTER TABLE says REPLICA IDENTITY itself.
     pub fn sets_replica_identity(&self) -> bool {
         self.alter_commands().into_iter().any(|command| {

@@ -1,6 +1,6 @@
 //! "That kind of statement, in that kind of place, is surely lost."
 
-use harness::{Cluster, Installation};
+use harness::Cluster;
 
 #[test]
 fn ddl_and_rows_of_a_prepared_transaction_come_with_its_commit() {
@@ -119,14 +119,30 @@ fn always_generated_identities_can_be_updated() {
 #[test]
 fn an_extensions_update_runs_again_with_its_rows_and_the_users_configuration_stays() {
     let c = Cluster::backed_up();
-    let installed: &Installation = c.installation();
-    installed.install_extension(
+    c.installation().install_extension(
         "upgraded",
-        "CREATE TABLE config (k text PRIMARY KEY, v text); SELECT pg_catalog.pg_extension_config_dump('config', 'WHERE v <> ''ours''');
-         INSERT INTO config VALUES ('from script', 'ours'); CREATE TABLE facts (a int); INSERT INTO facts VALUES (1)",
+        "CREATE TABLE config (k text PRIMARY KEY, v text);
+         SELECT pg_catalog.pg_extension_config_dump('config', 'WHERE v <> ''ours''');
+         INSERT INTO config VALUES ('from script', 'ours'); CREATE TABLE facts (a int);
+         INSERT INTO facts VALUES (1)",
     );
-    c.sql("CREATE EXTENSION upgraded; INSERT INTO config VALUES ('mine', 'theirs'); UPDATE config SET v = 'changed' WHERE k = 'mine'");
-    c.sql("ALTER EXTENSION upgraded SET SCHEMA pg_catalog")
-        .as_str();
-    c.assert_restores();
+    c.installation().install_extension_update(
+        "upgraded",
+        "ALTER TABLE facts ADD b int DEFAULT 2; INSERT INTO facts VALUES (3, 3);
+         INSERT INTO config VALUES ('from update', 'ours'); CREATE TABLE more (a int)",
+    );
+    c.sql(
+        "CREATE SCHEMA s; CREATE EXTENSION upgraded SCHEMA s; INSERT INTO s.config VALUES ('mine', 'theirs');
+         UPDATE s.config SET v = 'changed' WHERE k = 'mine'; INSERT INTO s.facts VALUES (9)",
+    );
+    c.sql(
+        "ALTER EXTENSION upgraded UPDATE TO '1.1'; INSERT INTO s.config VALUES ('later', 'theirs')",
+    );
+    let restored = c.assert_restores();
+    let rows = "SELECT k FROM s.config ORDER BY k; SELECT * FROM s.facts ORDER BY a";
+    // As after pg_dump: what a member table holds that is no configuration is the extension's own.
+    assert_eq!(
+        c.sql_in(&restored.database, rows),
+        "from script\nfrom update\nlater\nmine\n1|2\n3|3"
+    );
 }
