@@ -210,7 +210,7 @@ pub fn change_options(making: &mut Making) -> Option<Vec<String>> {
         0 => "SET (fillfactor = 80)",
         1 => "RESET (fillfactor)",
         2 => "ENABLE ROW LEVEL SECURITY",
-        3 if table.persistence == 'p' && !is_related => "SET UNLOGGED",
+        3 if table.persistence == 'p' && !is_related && !avoid::SET_UNLOGGED => "SET UNLOGGED",
         4 | 5 if table.persistence == 'u' => "SET LOGGED",
         6 => "DISABLE TRIGGER USER",
         _ => "OWNER TO fuzz_a",

@@ -11,3 +11,6 @@ pub const ROWS_THAT_BREAK_NOT_VALID: bool = false;
 /// table may have by then (LIKE copies names, from PostgreSQL 18 on). A round there has either LIKE
 /// or base backups in its middle.
 pub const BASES_AND_LIKE_ON_18: bool = true;
+
+/// 3: rows stay behind when a table becomes unlogged, and later DDL trips over them.
+pub const SET_UNLOGGED: bool = true;
