@@ -184,7 +184,7 @@ fn judge_ours(row: &mut Row, database: pg_sys::Oid) -> Result<(), Failure> {
     if status::is_there() {
         judge_worker(row, &entry);
         judge_age(row, &entry);
-        judge_last_base(row, &entry);
+        judge_dumps(row, &entry);
     }
     judge_directory(row, database);
     judge_ddl_log(row)?;
@@ -266,12 +266,17 @@ fn judge_age(row: &mut Row, entry: &DatabaseStatus) {
     }
 }
 
-fn judge_last_base(row: &mut Row, entry: &DatabaseStatus) {
+fn judge_dumps(row: &mut Row, entry: &DatabaseStatus) {
     if entry.base.phase == BasePhase::Failed {
         row.because(
             Level::Warning,
             format!("the last base backup failed: {}", entry.base.error.get()),
         );
+    }
+    if !entry.globals.error.is_empty() {
+        let why = entry.globals.error.get();
+        let reason = format!("changed roles or settings could not be recorded: {why}");
+        row.because(Level::Warning, reason);
     }
 }
 

@@ -6,6 +6,7 @@
 mod api;
 mod backup;
 mod capture;
+mod cluster_changes;
 mod ddl_log;
 mod health;
 mod output_plugin;

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use pgrx::prelude::*;
 
+use crate::cluster_changes::ClusterChanges;
 pub use crate::pg::shared::is_there;
 use crate::pg::shared::{BOARD, WAKE};
 
@@ -132,6 +133,24 @@ pub struct DatabaseStatus {
     /// Backend for whose DROP/RENAME DATABASE the worker stays away; 0 when none.
     pub aside_for: i32,
     pub base: BaseStatus,
+    pub globals: GlobalsStatus,
+}
+
+/// The globals part of an entry.
+#[derive(Clone, Copy, Default)]
+pub struct GlobalsStatus {
+    /// Process id of the globals worker; 0 when none runs.
+    pub pid: i32,
+    /// Requests for a look whatever the count of changes says.
+    pub wanted: u64,
+    pub done: u64,
+    /// Count of cluster changes up to which the newest set is true; 0 after a start of the server.
+    pub changes_done: u64,
+    /// No worker is started before.
+    pub not_before: i64,
+    pub failures: u32,
+    /// Why the last look failed; empty when it did not.
+    pub error: Text<400>,
 }
 
 /// The base backup part of an entry.
@@ -171,8 +190,10 @@ impl Default for Board {
     }
 }
 
-/// Latches of the capture workers, readable without a lock from a committing backend.
+/// What a committing backend reads and writes without a lock: the latches of the capture workers,
+/// and word of a changed cluster.
 pub struct WakeTable {
+    changes: ClusterChanges,
     database: [AtomicU32; MAX_DATABASES],
     latch: [AtomicUsize; MAX_DATABASES],
     launcher: AtomicUsize,
@@ -181,6 +202,7 @@ pub struct WakeTable {
 impl Default for WakeTable {
     fn default() -> Self {
         Self {
+            changes: ClusterChanges::default(),
             database: [const { AtomicU32::new(0) }; MAX_DATABASES],
             latch: [const { AtomicUsize::new(0) }; MAX_DATABASES],
             launcher: AtomicUsize::new(0),
@@ -285,6 +307,11 @@ pub fn latch_of(database: pg_sys::Oid) -> usize {
 
 pub fn publish_launcher_latch(latch: usize) {
     WAKE.get().launcher.store(latch, Ordering::Release);
+}
+
+/// The cluster's count of changes. Only where the library is preloaded.
+pub fn cluster_changes() -> &'static ClusterChanges {
+    &WAKE.get().changes
 }
 
 pub fn launcher_latch() -> usize {

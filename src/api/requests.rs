@@ -178,6 +178,9 @@ pub fn status_rows(database: pg_sys::Oid) -> Vec<StatusRow> {
         if entry.base.phase != BasePhase::Idle {
             rows.push(base_row(&entry));
         }
+        if entry.globals.pid != 0 || !entry.globals.error.is_empty() {
+            rows.push(globals_row(&entry));
+        }
     }
     rows
 }
@@ -227,6 +230,21 @@ fn base_row(entry: &DatabaseStatus) -> StatusRow {
     }
 }
 
+fn globals_row(entry: &DatabaseStatus) -> StatusRow {
+    let globals = &entry.globals;
+    StatusRow {
+        worker: "globals",
+        pid: globals.pid,
+        state: if globals.pid == 0 {
+            "waiting to retry"
+        } else {
+            "dumping"
+        },
+        last_error: globals.error.get(),
+        ..StatusRow::default()
+    }
+}
+
 pub fn phase_name(phase: Phase) -> &'static str {
     match phase {
         Phase::Stopped => "stopped",
@@ -257,5 +275,6 @@ pub fn kind_name(kind: Kind) -> &'static str {
     match kind {
         Kind::Base => "base",
         Kind::Incremental => "incremental",
+        Kind::Globals => "globals",
     }
 }

@@ -199,13 +199,18 @@ fn list(base: &Path, dump: &Path, source: &Source) -> Result<(), Failure> {
 /// file is readable by the server's operating system user alone.
 pub fn globals(base: &Path, source: &Source) -> Result<(), Failure> {
     let target = base.join("globals.sql");
+    globals_to(create(&target)?, source).map(|_| ())
+}
+
+/// The same to `out`.
+pub fn globals_to<W: Write>(out: W, source: &Source) -> Result<W, Failure> {
     let arguments = [
         format!("--dbname={}", source.conninfo),
         format!("--database={}", source.database),
         "--no-password".into(),
         "--globals-only".into(),
     ];
-    run("pg_dumpall", &arguments, create(&target)?, &mut |_| Ok(())).map(|_| ())
+    run("pg_dumpall", &arguments, out, &mut |_| Ok(()))
 }
 
 /// Version of pg_dump in its own words, or why it can't be run.

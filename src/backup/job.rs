@@ -7,7 +7,7 @@ use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerBuilder, DynamicBackgrou
 use pgrx::prelude::*;
 
 use super::dump::Source;
-use super::{base, board, place, setup};
+use super::{base, board, globals, place, setup};
 use crate::pg::failure::Failure;
 use crate::pg::{process, session, signals, transaction};
 
@@ -85,6 +85,8 @@ pub extern "C-unwind" fn pg_incrbackup_base_main(argument: pg_sys::Datum) {
     transaction::rollback();
     base::discard_in_making();
     board::end(&outcome);
+    // Also for what no statement told of: somebody may have changed the catalogs by hand.
+    globals::want(database);
     if let Err(failure) = outcome {
         failure.log(PgLogLevel::WARNING);
     }

@@ -2,11 +2,13 @@
 //!
 //! A base worker (`job`) does the work in a process of its own; everybody else starts one and looks
 //! at the status board. `base` makes one base out of a snapshot (`pg::snapshot`), a dump (`dump`) and
-//! the database's properties; `setup` makes the slot and the chain around the first.
+//! the database's properties; `setup` makes the slot and the chain around the first. `globals` writes
+//! what concerns roles, tablespaces and the database itself whenever it changes, in a worker of its own.
 
 mod base;
 mod board;
 mod dump;
+mod globals;
 mod job;
 mod leave_out;
 pub mod place;
@@ -19,6 +21,7 @@ use archive::time;
 use chrono::DateTime;
 use pgrx::prelude::*;
 
+pub use self::globals::{start_if_due as start_globals_if_due, Due};
 pub use self::job::{start, Job, Started};
 pub use self::setup::drop_slot;
 
@@ -58,6 +61,7 @@ pub fn start_if_due(database: pg_sys::Oid) {
 /// Ends a running base of `database`, whose files it removes, and waits until it is gone. For
 /// commands that need the database for themselves, and for incr_teardown().
 pub fn stop(database: pg_sys::Oid) {
+    globals::stop(database);
     let pid = status::read(database).map_or(0, |entry| entry.base.pid);
     if pid == 0 || pid == std::process::id() as i32 {
         return;

@@ -79,6 +79,17 @@ impl Properties {
     }
 }
 
+/// `database.sql` as it would be now, and the roles that it names. Needs a transaction.
+pub fn database_sql_and_roles() -> Result<(Vec<u8>, Vec<String>), Failure> {
+    Spi::connect(|client| {
+        let mut roles = Vec::new();
+        for row in client.select(DATABASE_ROLES, None, &[])? {
+            roles.push(utf8(row.get(1)?));
+        }
+        Ok((database_sql(client)?, roles))
+    })
+}
+
 /// Text asked for as `convert_to(…, 'UTF8')`.
 fn utf8(bytes: Option<Vec<u8>>) -> String {
     String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned()
@@ -222,3 +233,12 @@ const ROLES: &str = "SELECT pg_catalog.convert_to(r.rolname::text, 'UTF8') FROM 
         WHERE datname = pg_catalog.current_database())) \
       AND (d.dbid <> 0 OR d.objid = (SELECT oid FROM pg_catalog.pg_database \
         WHERE datname = pg_catalog.current_database())))) ORDER BY r.rolname";
+
+/// The owner, and whoever has privileges on the database, granted some, or has settings in it.
+const DATABASE_ROLES: &str = "SELECT DISTINCT pg_catalog.convert_to(r.rolname::text, 'UTF8') \
+    FROM pg_catalog.pg_database d CROSS JOIN LATERAL (SELECT d.datdba \
+      UNION SELECT a.grantee FROM pg_catalog.aclexplode(d.datacl) AS a \
+      UNION SELECT a.grantor FROM pg_catalog.aclexplode(d.datacl) AS a \
+      UNION SELECT s.setrole FROM pg_catalog.pg_db_role_setting s WHERE s.setdatabase = d.oid \
+    ) AS named (role) JOIN pg_catalog.pg_roles r ON r.oid = named.role \
+    WHERE d.datname = pg_catalog.current_database() ORDER BY 1";

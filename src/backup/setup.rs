@@ -11,7 +11,7 @@ use archive::{ChainDir, Lsn};
 use pgrx::prelude::*;
 
 use super::dump::Source;
-use super::{base, board, place};
+use super::{base, board, globals, place};
 use crate::capture;
 use crate::pg::failure::Failure;
 use crate::pg::slot::{self, NewSlot};
@@ -97,6 +97,7 @@ fn create(
         slot_start_lsn: Lsn(slot.start_lsn),
     })?;
     slot.persist();
+    globals::want(database);
     Ok((slot, chain))
 }
 

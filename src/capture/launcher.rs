@@ -2,7 +2,7 @@
 //! slot of ours.
 //!
 //! It is connected to no database, so it blocks none. It looks for slots when it is woken and every
-//! ten seconds, starts what is missing, and waits longer after each failure of the same worker.
+//! ten seconds, starts what is missing (and what writes changed globals), and waits longer after each failure of the same worker.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -14,6 +14,7 @@ use pgrx::bgworkers::{
 use pgrx::prelude::*;
 
 use super::shutdown;
+use crate::backup::Due;
 use crate::pg::{databases, server, slot};
 use crate::status::{self, Phase};
 use crate::{backup, settings};
@@ -68,6 +69,8 @@ pub extern "C-unwind" fn pg_incrbackup_launcher_main(_argument: pg_sys::Datum) {
 #[derive(Default)]
 struct Launcher {
     workers: HashMap<u32, DynamicBackgroundWorker>,
+    /// Workers that look at the globals of a database.
+    globals: HashMap<u32, DynamicBackgroundWorker>,
     last_schedule: Option<Instant>,
 }
 
@@ -88,6 +91,7 @@ impl Launcher {
             if !self.workers.contains_key(&database.to_u32()) {
                 sleep = sleep.min(self.start_if_due(*database));
             }
+            sleep = sleep.min(self.look_at_globals(*database));
         }
         if self
             .last_schedule
@@ -99,6 +103,26 @@ impl Launcher {
                 .for_each(|database| backup::start_if_due(*database));
         }
         sleep
+    }
+
+    /// Has changed globals of a database written anew; returns how long nothing will be due.
+    fn look_at_globals(&mut self, database: pg_sys::Oid) -> Duration {
+        let number = database.to_u32();
+        let is_stopped = |worker: &DynamicBackgroundWorker| {
+            matches!(worker.pid(), Err(BackgroundWorkerStatus::Stopped))
+        };
+        if self.globals.get(&number).is_some_and(|w| !is_stopped(w)) {
+            return LOOK_INTERVAL;
+        }
+        self.globals.remove(&number);
+        match backup::start_globals_if_due(database) {
+            Due::Not => LOOK_INTERVAL,
+            Due::In(delay) => delay,
+            Due::Started(worker) => {
+                self.globals.insert(number, worker);
+                LOOK_INTERVAL
+            }
+        }
     }
 
     /// Forgets workers that ended. One that died without a word gets its error here.

@@ -14,7 +14,7 @@ use super::history::{Object, Record, WrittenRow, COLUMNS};
 use super::plan::{self, Moment, Plan};
 use super::session::session;
 use super::ways::{way_of, Way};
-use super::{amend, objects, synthesize};
+use super::{amend, cluster, objects, synthesize};
 use crate::pg::ddl_database::{needs_empty, NeedsEmpty};
 use crate::pg::ddl_history::HistoryTable;
 use crate::pg::ddl_hook::{install, Callbacks};
@@ -45,6 +45,7 @@ pub fn init() {
 }
 
 fn before_utility(statement: &Statement) -> u64 {
+    cluster::before(statement);
     if statement.node_tag() == pg_sys::NodeTag::T_TransactionStmt {
         return match statement.is_commit_prepared() {
             true => frames::push(Frame {
@@ -198,6 +199,7 @@ fn after_utility(number: u64) {
         return;
     };
     if frame.is_commit_prepared {
+        cluster::prepared_was_committed();
         return server::set_latch(status::latch_of(server::my_database()));
     }
     if frame.is_lost {
@@ -317,6 +319,7 @@ fn step_aside_for(statement: &Statement) {
 
 fn transaction_ended(committed: bool) {
     frames::transaction_ended(committed);
+    cluster::transaction_ended(committed);
     for need in ASIDE.take() {
         if committed && need.is_dropped {
             capture::database_dropped(need.database);

@@ -2,6 +2,7 @@
 //! transaction and before it takes effect, so that decoding finds it at its place.
 
 mod amend;
+mod cluster;
 mod frames;
 mod history;
 mod hook;

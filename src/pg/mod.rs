@@ -8,6 +8,7 @@ pub mod compat;
 pub mod databases;
 pub mod ddl_bound;
 pub mod ddl_catalog;
+pub mod ddl_cluster;
 pub mod ddl_database;
 pub mod ddl_filled;
 pub mod ddl_history;

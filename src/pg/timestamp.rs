@@ -17,6 +17,11 @@ pub fn from_unix_micros(micros: i64) -> Option<TimestampWithTimeZone> {
         .flatten()
 }
 
+/// A `TimestampTz` as microseconds since the Unix epoch.
+pub fn to_unix_micros(timestamp: i64) -> i64 {
+    timestamp + EPOCH_DIFFERENCE
+}
+
 /// A span of so many microseconds, in hours and below.
 pub fn interval(micros: i64) -> Interval {
     Interval::from_micros(micros)

@@ -35,3 +35,16 @@ unsafe extern "C-unwind" fn on_transaction_end(
         server::set_latch(status::latch_of(server::my_database()));
     }
 }
+
+/// End of the last commit record that this process wrote.
+pub fn last_commit_end() -> u64 {
+    // SAFETY: a plain global of this process.
+    unsafe { pg_sys::XactLastCommitEnd }
+}
+
+/// Time of the commit that has just happened, in microseconds since the Unix epoch: what the
+/// commit record says. Only from a callback at the end of a transaction.
+pub fn commit_time() -> i64 {
+    // SAFETY: reads this process's transaction state.
+    super::timestamp::to_unix_micros(unsafe { pg_sys::GetCurrentTransactionStopTimestamp() })
+}

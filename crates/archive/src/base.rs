@@ -3,22 +3,17 @@
 //! The caller runs pg_dump into the directory; this file makes it durable, writes its checksums,
 //! gives it its final name and its line in the manifest.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::checksum;
 use crate::durable;
-use crate::error::{Error, Result};
-use crate::layout::chain::names_in;
-use crate::layout::names::{BASE, PARTIAL};
+use crate::error::Result;
+use crate::layout::names::BASE;
 use crate::layout::{BaseName, ChainDir};
 use crate::manifest::{self, Entry, Kind};
 use crate::metadata::Metadata;
+use crate::sealed;
 
-/// The checksums of a base's files, in the form that `sha256sum -c` reads.
-pub const SHA256SUMS: &str = "SHA256SUMS";
-/// The facts about a base.
+/// The facts about a base, or about a set of globals.
 pub const METADATA_JSON: &str = "metadata.json";
 
 /// A base in the making.
@@ -40,7 +35,7 @@ impl BaseDir {
     /// Makes `base/<lsn16>-<utc>.partial/`.
     pub fn create(chain: &ChainDir, name: BaseName) -> Result<BaseDir> {
         let name = BaseName::new(name.lsn, name.taken_at);
-        let path = chain.base().join(format!("{name}{PARTIAL}"));
+        let path = sealed::partial(&chain.base(), name);
         durable::create_dir(&path)?;
         Ok(BaseDir {
             chain: chain.clone(),
@@ -67,18 +62,8 @@ impl BaseDir {
     /// Makes everything durable and gives the base its final name: metadata, then each file closed
     /// to others and fsynced, then the checksums, the directories, the rename, the manifest's line.
     pub fn finish(self, metadata: &Metadata) -> Result<FinishedBase> {
-        let json = self.path.join(METADATA_JSON);
-        durable::remove_if_there(&self.path.join(SHA256SUMS))?;
-        durable::write_atomically(&json, &metadata.to_json())?;
-        let mut sums = String::new();
-        for file in files_below(&self.path)? {
-            let path = self.path.join(&file);
-            set_mode(&path, 0o600)?;
-            durable::fsync_file(&path)?;
-            sums.push_str(&format!("{}  {file}\n", checksum::of_file(&path)?.sha256));
-        }
-        durable::write_atomically(&self.path.join(SHA256SUMS), sums.as_bytes())?;
-        fsync_directories(&self.path)?;
+        durable::write_atomically(&self.path.join(METADATA_JSON), &metadata.to_json())?;
+        sealed::seal(&self.path)?;
         let path = self.chain.base().join(self.name.to_string());
         durable::rename_durably(&self.path, &path)?;
         let entry = entry_of_base(&self.chain, self.name)?;
@@ -88,26 +73,14 @@ impl BaseDir {
 
     /// Removes it.
     pub fn discard(self) -> Result<()> {
-        remove_tree(&self.path)
+        sealed::remove(&self.path)
     }
 }
 
 /// Removes what bases that were never finished left behind; returns their paths. To be called
 /// while no base is in the making.
 pub fn remove_leftovers(chain: &ChainDir) -> Result<Vec<PathBuf>> {
-    let mut removed = Vec::new();
-    for name in names_in(&chain.base())? {
-        if name
-            .strip_suffix(PARTIAL)
-            .and_then(BaseName::parse)
-            .is_some()
-        {
-            let path = chain.base().join(name);
-            remove_tree(&path)?;
-            removed.push(path);
-        }
-    }
-    Ok(removed)
+    sealed::remove_leftovers(&chain.base())
 }
 
 /// The path of a finished base.
@@ -119,14 +92,8 @@ pub fn path_of(chain: &ChainDir, name: BaseName) -> PathBuf {
 pub fn entry_of_base(chain: &ChainDir, name: BaseName) -> Result<Entry> {
     let path = path_of(chain, name);
     let metadata = Metadata::read(&path.join(METADATA_JSON))?;
-    let sums = checksum::of_file(&path.join(SHA256SUMS))?;
-    let mut bytes = 0;
-    for file in files_below(&path)? {
-        let path = path.join(file);
-        bytes += fs::symlink_metadata(&path)
-            .map_err(Error::io("look at", &path))?
-            .len();
-    }
+    let sums = sealed::sums_of(&path)?;
+    let bytes = sealed::bytes_below(&path)?;
     Ok(Entry {
         kind: Kind::Base,
         file: format!("{BASE}/{name}"),
@@ -137,60 +104,12 @@ pub fn entry_of_base(chain: &ChainDir, name: BaseName) -> Result<Entry> {
         transactions: 0,
         statements: 0,
         bytes,
-        sha256: sums.sha256.clone(),
+        sha256: sums.clone(),
         file_bytes: bytes,
-        file_sha256: sums.sha256,
+        file_sha256: sums,
         next_xid: None,
         previous_sha256: None,
         snapshot: Some(metadata.snapshot),
         duration_ms: Some(metadata.duration_ms),
     })
-}
-
-/// Every file below a directory, relative to it, sorted; anything but files and directories is refused.
-pub(crate) fn files_below(root: &Path) -> Result<Vec<String>> {
-    let mut found = Vec::new();
-    let mut directories = vec![String::new()];
-    while let Some(directory) = directories.pop() {
-        for name in names_in(&root.join(&directory))? {
-            let relative = if directory.is_empty() {
-                name
-            } else {
-                format!("{directory}/{name}")
-            };
-            let path = root.join(&relative);
-            let metadata = fs::symlink_metadata(&path).map_err(Error::io("look at", &path))?;
-            if metadata.is_dir() {
-                directories.push(relative);
-            } else if metadata.is_file() {
-                found.push(relative);
-            } else {
-                return Err(Error::damaged(&path, 0, "neither a file nor a directory"));
-            }
-        }
-    }
-    found.sort();
-    Ok(found)
-}
-
-/// Closes every directory to others and fsyncs it, the innermost first.
-fn fsync_directories(path: &Path) -> Result<()> {
-    for name in names_in(path)? {
-        let below = path.join(name);
-        if durable::is_real_dir(&below) {
-            fsync_directories(&below)?;
-        }
-    }
-    set_mode(path, 0o700)?;
-    durable::fsync_dir(path)
-}
-
-fn set_mode(path: &Path, mode: u32) -> Result<()> {
-    fs::set_permissions(path, Permissions::from_mode(mode))
-        .map_err(Error::io("change the mode of", path))
-}
-
-fn remove_tree(path: &Path) -> Result<()> {
-    fs::remove_dir_all(path).map_err(Error::io("remove", path))?;
-    durable::fsync_parent(path)
 }

@@ -10,6 +10,7 @@
 //! | [`layout`] | [`ArchiveRoot`], [`DatabaseDir`], [`ChainDir`], the names of files |
 //! | [`segment`] | the grammar, the [`Appender`], resume after a crash, the parser |
 //! | [`manifest`], [`base`], [`metadata`] | finished files of a chain, base backups |
+//! | [`globals`] | roles, tablespaces and the database's properties, as they changed |
 //! | [`listing`], [`verify`] | what is there, and whether it is sound |
 //! | [`restore`] | `restore.sh` and `README.txt` |
 //!
@@ -40,12 +41,14 @@ pub mod checksum;
 pub mod durable;
 pub mod error;
 pub mod escape;
+pub mod globals;
 pub mod layout;
 pub mod listing;
 pub mod lsn;
 pub mod manifest;
 pub mod metadata;
 pub mod restore;
+mod sealed;
 pub mod segment;
 pub mod snapshot;
 pub mod time;

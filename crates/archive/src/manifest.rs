@@ -15,6 +15,7 @@ use crate::base;
 use crate::checksum::{self, Checksum, Hashing};
 use crate::durable;
 use crate::error::{Error, Result};
+use crate::globals;
 use crate::layout::names::INCREMENTAL;
 use crate::layout::{ChainDir, SegmentName, Stored};
 use crate::lsn::Lsn;
@@ -28,6 +29,7 @@ use crate::time::{self, Time};
 pub enum Kind {
     Incremental,
     Base,
+    Globals,
 }
 
 /// One line. The keys of the JSON object come in the order of these fields.
@@ -36,7 +38,7 @@ pub struct Entry {
     pub kind: Kind,
     /// Below the chain's directory; of a segment the name without a compression suffix.
     pub file: String,
-    /// Of a base: its LSN, twice.
+    /// Of a base or a set of globals: its LSN, twice.
     pub start_lsn: Lsn,
     pub end_lsn: Lsn,
     #[serde(with = "time::json_option")]
@@ -45,9 +47,9 @@ pub struct Entry {
     pub last_commit_at: Option<Time>,
     pub transactions: u64,
     pub statements: u64,
-    /// Of a segment uncompressed; of a base all its files.
+    /// Of a segment uncompressed; of a base or a set all its files.
     pub bytes: u64,
-    /// Of a segment uncompressed; of a base its SHA256SUMS.
+    /// Of a segment uncompressed; of a base or a set its SHA256SUMS.
     pub sha256: String,
     /// As stored.
     pub file_bytes: u64,
@@ -177,6 +179,9 @@ pub fn rebuild(chain: &ChainDir) -> Result<Vec<Entry>> {
     let mut entries = Vec::new();
     for name in chain.bases()? {
         entries.push(base::entry_of_base(chain, name)?);
+    }
+    for name in chain.globals_sets()? {
+        entries.push(globals::entry_of_set(chain, name)?);
     }
     for (name, stored) in chain.segments()? {
         if stored != Stored::Partial {

@@ -5,17 +5,18 @@
 //! may run meanwhile: a file that was closed since the directory was read is no problem.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 
-use crate::base::{self, METADATA_JSON, SHA256SUMS};
+use crate::base::{self, METADATA_JSON};
 use crate::checksum::{self, Checksum, Hashing};
 use crate::error::{Error, Result};
-use crate::layout::names::{chain_name, BASE, CHAIN_JSON, INCREMENTAL, MANIFEST};
-use crate::layout::{BaseName, ChainDir, DatabaseDir, SegmentName, Stored};
+use crate::globals::{self, Facts};
+use crate::layout::names::{chain_name, BASE, CHAIN_JSON, GLOBALS, INCREMENTAL, MANIFEST};
+use crate::layout::{BaseName, ChainDir, DatabaseDir, GlobalsName, SegmentName, Stored};
 use crate::lsn::Lsn;
 use crate::manifest::{self, Entry};
 use crate::metadata::Metadata;
+use crate::sealed;
 use crate::segment::{source, Header, Previous, Summary};
 
 /// One finding.
@@ -43,6 +44,7 @@ pub fn verify(database: &DatabaseDir) -> Result<Vec<Problem>> {
         };
         let mut check = ChainCheck::new(&chain)?;
         check.bases()?;
+        check.globals()?;
         check.segments()?;
         check.nothing_missing();
         problems.append(&mut check.problems);
@@ -226,22 +228,39 @@ impl<'a> ChainCheck<'a> {
 
     fn bases(&mut self) -> Result<()> {
         for name in self.chain.bases()? {
-            let directory = format!("{BASE}/{name}");
-            for (file, why) in base_problems(self.chain, name)? {
-                self.found(&format!("{directory}/{file}"), why);
-            }
-            let listed = self.take_listed(&directory)?;
-            let is_listed = listed.is_some();
-            if !is_listed {
-                self.found(&directory, "missing in the manifest");
-            }
+            let problems = base_problems(self.chain, name)?;
             let actual = base::entry_of_base(self.chain, name).ok();
-            if is_listed && actual.is_some() && actual != listed {
-                self.found(
-                    &directory,
-                    "the manifest's line does not say what the base holds",
-                );
+            self.directory(&format!("{BASE}/{name}"), problems, actual)?;
+        }
+        Ok(())
+    }
+
+    fn globals(&mut self) -> Result<()> {
+        for name in self.chain.globals_sets()? {
+            let problems = globals_problems(self.chain, name)?;
+            let actual = globals::entry_of_set(self.chain, name).ok();
+            self.directory(&format!("{GLOBALS}/{name}"), problems, actual)?;
+        }
+        Ok(())
+    }
+
+    /// A base or a set, with what is wrong inside and the line that the manifest should have.
+    fn directory(
+        &mut self,
+        directory: &str,
+        problems: Vec<(String, String)>,
+        actual: Option<Entry>,
+    ) -> Result<()> {
+        for (file, why) in problems {
+            self.found(&format!("{directory}/{file}"), why);
+        }
+        match self.take_listed(directory)? {
+            None => self.found(directory, "missing in the manifest"),
+            Some(listed) if actual.is_some_and(|actual| actual != listed) => {
+                let why = "the manifest's line does not say what the directory holds";
+                self.found(directory, why);
             }
+            Some(_) => {}
         }
         Ok(())
     }
@@ -270,55 +289,29 @@ fn read(path: &Path, stored: Stored) -> Result<(Summary, Checksum)> {
     Ok((summary, hashing.finish()))
 }
 
-/// Every file must have its line in SHA256SUMS, and every line its file.
 fn base_problems(chain: &ChainDir, name: BaseName) -> Result<Vec<(String, String)>> {
     let path = base::path_of(chain, name);
-    let mut problems = Vec::new();
-    let sums = match fs::read_to_string(path.join(SHA256SUMS)) {
-        Ok(sums) => sums,
-        Err(error) => {
-            return Ok(vec![(
-                SHA256SUMS.to_owned(),
-                format!("can't be read: {error}"),
-            )])
-        }
-    };
-    let mut expected: BTreeMap<&str, &str> = BTreeMap::new();
-    for line in sums.lines() {
-        match line.split_once("  ") {
-            Some((sha256, file)) => drop(expected.insert(file, sha256)),
-            None => problems.push((
-                SHA256SUMS.to_owned(),
-                "has a line without a checksum".into(),
-            )),
-        }
-    }
-    for file in base::files_below(&path)?
-        .into_iter()
-        .filter(|file| file != SHA256SUMS)
-    {
-        match expected.remove(file.as_str()) {
-            None => problems.push((file, "has no checksum".to_owned())),
-            Some(sha256) if checksum::of_file(&path.join(&file))?.sha256 != sha256 => {
-                problems.push((file, "its checksum is not the one in SHA256SUMS".to_owned()));
-            }
-            Some(_) => {}
-        }
-    }
-    problems.extend(
-        expected
-            .into_keys()
-            .map(|file| (file.to_owned(), "is missing".to_owned())),
-    );
+    let mut problems = sealed::problems(&path)?;
     match Metadata::read(&path.join(METADATA_JSON)) {
-        Ok(metadata) if metadata.lsn != name.lsn => {
-            problems.push((
-                METADATA_JSON.to_owned(),
-                "its lsn is not the directory's".to_owned(),
-            ));
-        }
-        Ok(_) => {}
+        Ok(metadata) if metadata.lsn == name.lsn => {}
+        Ok(_) => problems.push(other_lsn()),
         Err(error) => problems.push((METADATA_JSON.to_owned(), error.to_string())),
     }
     Ok(problems)
+}
+
+fn globals_problems(chain: &ChainDir, name: GlobalsName) -> Result<Vec<(String, String)>> {
+    let path = globals::path_of(chain, name);
+    let mut problems = sealed::problems(&path)?;
+    match Facts::read(&path.join(METADATA_JSON)) {
+        Ok(facts) if facts.lsn == name.lsn => {}
+        Ok(_) => problems.push(other_lsn()),
+        Err(error) => problems.push((METADATA_JSON.to_owned(), error.to_string())),
+    }
+    Ok(problems)
+}
+
+fn other_lsn() -> (String, String) {
+    let why = "its lsn is not the directory's";
+    (METADATA_JSON.to_owned(), why.to_owned())
 }

@@ -10,8 +10,8 @@ use std::process::Command;
 use archive::base::{self, BaseDir};
 use archive::layout::BaseName;
 use archive::manifest::{self, Kind};
-use archive::{files, verify, Lsn};
-use support::{at, insert, metadata, one_of_each, Place, SLOT_START};
+use archive::{files, globals, verify, Lsn};
+use support::{at, insert, metadata, one_of_each, write_set, Place, SLOT_START};
 
 fn take_base(place: &Place, lsn: Lsn) -> archive::base::FinishedBase {
     let base = BaseDir::create(&place.chain, BaseName::new(lsn, at(0))).unwrap();
@@ -26,6 +26,13 @@ fn take_base(place: &Place, lsn: Lsn) -> archive::base::FinishedBase {
 fn full_place() -> Place {
     let place = Place::new();
     take_base(&place, SLOT_START);
+    write_set(
+        &place.chain,
+        SLOT_START,
+        at(0),
+        "CREATE ROLE bob;\n",
+        "-- none\n",
+    );
     let mut appender = place.append();
     one_of_each(&mut appender, 0);
     appender.rotate(14).unwrap().unwrap();
@@ -187,7 +194,7 @@ fn compressed_segments_are_seen_through() {
 }
 
 #[test]
-fn files_lists_bases_closed_segments_and_the_open_one() {
+fn files_lists_bases_sets_closed_segments_and_the_open_one() {
     let place = full_place();
     let rows = files(&place.database.chains().unwrap()).unwrap();
     let short: Vec<_> = rows
@@ -196,13 +203,14 @@ fn files_lists_bases_closed_segments_and_the_open_one() {
         .collect();
     let expected = [
         (Kind::Base, 0x1000, 0x1000),
+        (Kind::Globals, 0x1000, 0x1000),
         (Kind::Incremental, 0x1000, 0x2500),
         (Kind::Incremental, 0x2500, 0x3000),
         (Kind::Incremental, 0x3000, 0x4000),
     ];
     assert_eq!(short, expected);
-    assert_eq!(rows[3].sha256, None);
-    assert_eq!((rows[3].transactions, rows[3].statements), (1, 1));
+    assert_eq!(rows[4].sha256, None);
+    assert_eq!((rows[4].transactions, rows[4].statements), (1, 1));
     for row in &rows {
         assert!(place.chain.path.join(&row.file).exists(), "{}", row.file);
     }
@@ -251,4 +259,37 @@ fn metadata_goes_there_and_back() {
         text.contains("\n  \"snapshot\": \"740:751:745,748\",\n"),
         "one key a line: {text}"
     );
+}
+
+#[test]
+fn an_unfinished_set_goes_and_one_that_the_manifest_lacks_is_listed() {
+    let place = full_place();
+    let manifest = fs::read(place.chain.manifest()).unwrap();
+    let unfinished = place
+        .chain
+        .globals()
+        .join("0000000000002000-20261121T034000Z.partial");
+    fs::create_dir(&unfinished).unwrap();
+    let set = write_set(&place.chain, Lsn(0x1800), at(1), "CREATE ROLE eve;\n", "");
+    // A crash before the line was written.
+    fs::write(place.chain.manifest(), manifest).unwrap();
+    assert_eq!(verify(&place.database).unwrap().len(), 1);
+    globals::tidy(&place.chain).unwrap();
+    assert!(!unfinished.exists() && set.exists());
+    assert_eq!(verify(&place.database).unwrap(), []);
+    let rows = files(&place.database.chains().unwrap()).unwrap();
+    assert_eq!(
+        rows.iter().filter(|row| row.kind == Kind::Globals).count(),
+        2
+    );
+}
+
+#[test]
+fn the_random_key_of_a_dump_is_no_difference() {
+    let content = |key: &str, role: &str| globals::Content {
+        globals_sql: format!("\\restrict {key}\nCREATE ROLE {role};\n\\unrestrict {key}\n").into(),
+        database_sql: Vec::new(),
+    };
+    assert!(content("x", "bob").says_the_same_as(&content("y", "bob")));
+    assert!(!content("x", "bob").says_the_same_as(&content("x", "eve")));
 }

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::names::{
-    chain_name, BaseName, SegmentName, Stored, BASE, CHAIN_JSON, INCREMENTAL, MANIFEST, PARTIAL,
+    chain_name, BaseName, GlobalsName, SegmentName, Stored, BASE, CHAIN_JSON, GLOBALS, INCREMENTAL,
+    MANIFEST, PARTIAL,
 };
 use crate::durable;
 use crate::error::{Error, Result};
@@ -147,6 +148,11 @@ impl ChainDir {
         self.path.join(BASE)
     }
 
+    /// The directory of sets of globals; missing until there is one.
+    pub fn globals(&self) -> PathBuf {
+        self.path.join(GLOBALS)
+    }
+
     /// The manifest's path.
     pub fn manifest(&self) -> PathBuf {
         self.path.join(MANIFEST)
@@ -172,6 +178,19 @@ impl ChainDir {
         let mut found: Vec<_> = names_in(&self.base())?
             .iter()
             .filter_map(|name| BaseName::parse(name))
+            .collect();
+        found.sort();
+        Ok(found)
+    }
+
+    /// All finished sets of globals, oldest first.
+    pub fn globals_sets(&self) -> Result<Vec<GlobalsName>> {
+        if !durable::is_real_dir(&self.globals()) {
+            return Ok(Vec::new());
+        }
+        let mut found: Vec<_> = names_in(&self.globals())?
+            .iter()
+            .filter_map(|name| GlobalsName::parse(name))
             .collect();
         found.sort();
         Ok(found)

@@ -10,5 +10,5 @@ pub mod root;
 
 pub use chain::{ChainDir, ChainEnd, ChainInfo, NewChain};
 pub use database::DatabaseDir;
-pub use names::{BaseName, SegmentName, Stored};
+pub use names::{BaseName, GlobalsName, SegmentName, Stored};
 pub use root::{ArchiveRoot, DirectoryError};

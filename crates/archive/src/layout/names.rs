@@ -19,6 +19,9 @@ pub const INCREMENTAL: &str = "incremental";
 /// The directory of a chain that holds base backups.
 pub const BASE: &str = "base";
 
+/// The directory of a chain that holds sets of globals.
+pub const GLOBALS: &str = "globals";
+
 /// How a segment stands on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stored {
@@ -44,6 +47,13 @@ pub struct SegmentName {
 pub struct BaseName {
     pub lsn: Lsn,
     pub taken_at: Time,
+}
+
+/// The name of a set of globals: the commit LSN of the last change in it, and that commit's time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct GlobalsName {
+    pub lsn: Lsn,
+    pub changed_at: Time,
 }
 
 impl Stored {
@@ -121,6 +131,33 @@ impl fmt::Display for BaseName {
     }
 }
 
+impl GlobalsName {
+    /// The time is cut to the seconds that the name holds.
+    pub fn new(lsn: Lsn, changed_at: Time) -> GlobalsName {
+        GlobalsName {
+            lsn,
+            changed_at: changed_at.trunc_subsecs(0),
+        }
+    }
+
+    /// Reads a finished set's directory name; `None` for anything else.
+    pub fn parse(directory: &str) -> Option<GlobalsName> {
+        let (lsn, changed_at) = parse_pair(directory)?;
+        Some(GlobalsName { lsn, changed_at })
+    }
+}
+
+impl fmt::Display for GlobalsName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.lsn.to_hex16(), utc_stamp(self.changed_at))
+    }
+}
+
+/// True for the name of a base or a set that is not finished.
+pub fn is_partial_directory(name: &str) -> bool {
+    name.strip_suffix(PARTIAL).and_then(parse_pair).is_some()
+}
+
 /// `chain-<n>`
 pub fn chain_name(number: u32) -> String {
     format!("chain-{number}")
@@ -181,6 +218,10 @@ mod tests {
             BaseName::parse("00000000015E0F88-20261120T020000Z.partial"),
             None
         );
+        let set = GlobalsName::new(name.lsn, name.taken_at);
+        assert_eq!(GlobalsName::parse(&set.to_string()), Some(set));
+        assert!(is_partial_directory(&format!("{set}{PARTIAL}")));
+        assert!(!is_partial_directory(&set.to_string()) && !is_partial_directory("x.partial"));
         assert_eq!(parse_chain_name(&chain_name(12)), Some(12));
         for other in [
             "chain-",

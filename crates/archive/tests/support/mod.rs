@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use archive::globals::{self, Content, Facts};
 use archive::layout::{NewChain, SegmentName, Stored};
 use archive::segment::{ClusterFact, SegmentIdentity};
 use archive::time::{self, Time};
@@ -157,6 +158,28 @@ pub fn one_of_each(appender: &mut Appender, base: u64) {
         .sequences(Lsn(base + 0x2400), at(14), &setvals)
         .unwrap();
     insert(appender, base + 13, base + 0x2500);
+}
+
+/// Writes a set of globals, changed at `lsn`; its database.sql is `database_sql`.
+pub fn write_set(
+    chain: &ChainDir,
+    lsn: Lsn,
+    at: Time,
+    globals_sql: &str,
+    database_sql: &str,
+) -> PathBuf {
+    let content = Content {
+        globals_sql: globals_sql.into(),
+        database_sql: database_sql.into(),
+    };
+    let facts = Facts {
+        format: 1,
+        tool_version: "0.1.0".to_owned(),
+        lsn,
+        changed_at: at,
+        roles: vec!["postgres".to_owned()],
+    };
+    globals::write(chain, &content, &facts).unwrap()
 }
 
 /// Facts about a base at `lsn`; what a test needs otherwise it changes.

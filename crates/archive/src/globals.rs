@@ -1,0 +1,170 @@
+//! Sets of globals: what of the cluster a database's backup needs, written anew whenever it changed.
+//!
+//! A set is a directory `globals/<lsn16>-<utc>/` of a chain, there as a whole or not at all:
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | `globals.sql` | roles, memberships, tablespaces, their settings: `pg_dumpall --globals-only` |
+//! | `database.sql` | owner, privileges, comment and settings of the database itself |
+//! | `metadata.json` | the [`Facts`] |
+//! | `SHA256SUMS` | checksums of these |
+//!
+//! Its LSN is the commit LSN of the last change that it holds, so a restore to LSN X uses the newest
+//! set whose LSN is not above X. Sets stand for themselves: a base's own copies serve where a chain
+//! has no set that old.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::METADATA_JSON;
+use crate::durable;
+use crate::error::{Error, Result};
+use crate::layout::names::GLOBALS;
+use crate::layout::{ChainDir, GlobalsName};
+use crate::lsn::Lsn;
+use crate::manifest::{self, Entry, Kind};
+use crate::sealed;
+use crate::time::{self, Time};
+
+const GLOBALS_SQL: &str = "globals.sql";
+const DATABASE_SQL: &str = "database.sql";
+
+/// The two files of a set that a restore runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Content {
+    pub globals_sql: Vec<u8>,
+    /// In the database's encoding.
+    pub database_sql: Vec<u8>,
+}
+
+/// What `metadata.json` of a set holds; pretty-printed, for restore.sh's awk, as a base's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts {
+    pub format: u32,
+    pub tool_version: String,
+    /// Commit LSN of the last change that the set holds; the moment itself where none is known.
+    pub lsn: Lsn,
+    /// When that was committed.
+    #[serde(with = "time::json")]
+    pub changed_at: Time,
+    /// Roles that `database.sql` names. The owner is one, so the list is never empty.
+    pub roles: Vec<String>,
+}
+
+impl Content {
+    /// True when both say the same. `\restrict` lines have a random key in each dump.
+    pub fn says_the_same_as(&self, other: &Content) -> bool {
+        let plain = |sql: &[u8]| -> Vec<Vec<u8>> {
+            let lines = sql.split(|byte| *byte == b'\n');
+            let is_guard = |line: &&[u8]| {
+                line.starts_with(b"\\restrict ") || line.starts_with(b"\\unrestrict ")
+            };
+            lines
+                .filter(|line| !is_guard(line))
+                .map(<[u8]>::to_vec)
+                .collect()
+        };
+        self.database_sql == other.database_sql
+            && plain(&self.globals_sql) == plain(&other.globals_sql)
+    }
+
+    /// Reads those of a finished set.
+    pub fn read(chain: &ChainDir, name: GlobalsName) -> Result<Content> {
+        let read = |file| {
+            let path = path_of(chain, name).join(file);
+            fs::read(&path).map_err(Error::io("read", &path))
+        };
+        Ok(Content {
+            globals_sql: read(GLOBALS_SQL)?,
+            database_sql: read(DATABASE_SQL)?,
+        })
+    }
+}
+
+impl Facts {
+    /// Reads the file.
+    pub fn read(path: &Path) -> Result<Facts> {
+        let bytes = fs::read(path).map_err(Error::io("read", path))?;
+        serde_json::from_slice(&bytes).map_err(|error| Error::damaged(path, 0, error.to_string()))
+    }
+}
+
+/// Writes a set, durably: the files, their checksums, the final name, the manifest's line. Returns
+/// its path. Only one process may be at it.
+pub fn write(chain: &ChainDir, content: &Content, facts: &Facts) -> Result<PathBuf> {
+    let name = GlobalsName::new(facts.lsn, facts.changed_at);
+    if !durable::is_real_dir(&chain.globals()) {
+        durable::create_dir(&chain.globals())?;
+    }
+    let partial = sealed::partial(&chain.globals(), name);
+    durable::create_dir(&partial)?;
+    let mut json = serde_json::to_vec_pretty(facts).expect("plain fields always become JSON");
+    json.push(b'\n');
+    for (file, bytes) in [
+        (GLOBALS_SQL, &content.globals_sql),
+        (DATABASE_SQL, &content.database_sql),
+        (METADATA_JSON, &json),
+    ] {
+        durable::write_atomically(&partial.join(file), bytes)?;
+    }
+    sealed::seal(&partial)?;
+    let path = path_of(chain, name);
+    durable::rename_durably(&partial, &path)?;
+    manifest::append(chain, &entry_of_set(chain, name)?)?;
+    Ok(path)
+}
+
+/// Removes sets that were never finished, and writes the manifest's lines that a crash left out. To
+/// be called while no set is in the making.
+pub fn tidy(chain: &ChainDir) -> Result<()> {
+    if !durable::is_real_dir(&chain.globals()) {
+        return Ok(());
+    }
+    sealed::remove_leftovers(&chain.globals())?;
+    let listed = manifest::read(chain)?.entries;
+    for name in chain.globals_sets()? {
+        let file = file_of(name);
+        if !listed.iter().any(|entry| entry.file == file) {
+            manifest::append(chain, &entry_of_set(chain, name)?)?;
+        }
+    }
+    Ok(())
+}
+
+/// The path of a finished set.
+pub fn path_of(chain: &ChainDir, name: GlobalsName) -> PathBuf {
+    chain.globals().join(name.to_string())
+}
+
+/// How a manifest names a set.
+fn file_of(name: GlobalsName) -> String {
+    format!("{GLOBALS}/{name}")
+}
+
+/// Makes the manifest's line of a finished set from its files.
+pub fn entry_of_set(chain: &ChainDir, name: GlobalsName) -> Result<Entry> {
+    let path = path_of(chain, name);
+    let facts = Facts::read(&path.join(METADATA_JSON))?;
+    let sums = sealed::sums_of(&path)?;
+    let bytes = sealed::bytes_below(&path)?;
+    Ok(Entry {
+        kind: Kind::Globals,
+        file: file_of(name),
+        start_lsn: facts.lsn,
+        end_lsn: facts.lsn,
+        first_commit_at: None,
+        last_commit_at: Some(facts.changed_at),
+        transactions: 0,
+        statements: 0,
+        bytes,
+        sha256: sums.clone(),
+        file_bytes: bytes,
+        file_sha256: sums,
+        next_xid: None,
+        previous_sha256: None,
+        snapshot: None,
+        duration_ms: None,
+    })
+}

@@ -1,0 +1,150 @@
+//! A directory that is published as a whole: a base backup, a set of globals.
+//!
+//! It is filled under a `.partial` name. [`seal`] makes everything in it durable and closed to others
+//! and writes its checksums; whoever made it then gives it its final name. [`problems`] checks one.
+
+use std::collections::BTreeMap;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::checksum;
+use crate::durable;
+use crate::error::{Error, Result};
+use crate::layout::chain::names_in;
+use crate::layout::names::{is_partial_directory, PARTIAL};
+
+/// The checksums of a directory's files, in the form that `sha256sum -c` reads.
+pub const SHA256SUMS: &str = "SHA256SUMS";
+
+/// Each file closed to others and fsynced, then the checksums, then the directories.
+pub(crate) fn seal(path: &Path) -> Result<()> {
+    durable::remove_if_there(&path.join(SHA256SUMS))?;
+    let mut sums = String::new();
+    for file in files_below(path)? {
+        let path = path.join(&file);
+        set_mode(&path, 0o600)?;
+        durable::fsync_file(&path)?;
+        sums.push_str(&format!("{}  {file}\n", checksum::of_file(&path)?.sha256));
+    }
+    durable::write_atomically(&path.join(SHA256SUMS), sums.as_bytes())?;
+    fsync_directories(path)
+}
+
+/// Removes what directories that were never finished left behind; returns their paths. To be called
+/// while none is in the making.
+pub(crate) fn remove_leftovers(parent: &Path) -> Result<Vec<PathBuf>> {
+    let mut removed = Vec::new();
+    for name in names_in(parent)? {
+        if is_partial_directory(&name) {
+            let path = parent.join(name);
+            remove(&path)?;
+            removed.push(path);
+        }
+    }
+    Ok(removed)
+}
+
+/// Removes a directory with all that is in it.
+pub(crate) fn remove(path: &Path) -> Result<()> {
+    fs::remove_dir_all(path).map_err(Error::io("remove", path))?;
+    durable::fsync_parent(path)
+}
+
+/// The path under which a directory is filled.
+pub(crate) fn partial(parent: &Path, name: impl std::fmt::Display) -> PathBuf {
+    parent.join(format!("{name}{PARTIAL}"))
+}
+
+/// sha256 of the directory's SHA256SUMS, which stands for all of it.
+pub(crate) fn sums_of(path: &Path) -> Result<String> {
+    Ok(checksum::of_file(&path.join(SHA256SUMS))?.sha256)
+}
+
+/// Size of all its files together.
+pub(crate) fn bytes_below(path: &Path) -> Result<u64> {
+    let mut bytes = 0;
+    for file in files_below(path)? {
+        let path = path.join(file);
+        bytes += fs::symlink_metadata(&path)
+            .map_err(Error::io("look at", &path))?
+            .len();
+    }
+    Ok(bytes)
+}
+
+/// What is wrong, by file. Every file must have its line in SHA256SUMS, and every line its file.
+pub(crate) fn problems(path: &Path) -> Result<Vec<(String, String)>> {
+    let mut problems = Vec::new();
+    let mut found = |file: &str, why: &str| problems.push((file.to_owned(), why.to_owned()));
+    let sums = match fs::read_to_string(path.join(SHA256SUMS)) {
+        Ok(sums) => sums,
+        Err(error) => {
+            found(SHA256SUMS, &format!("can't be read: {error}"));
+            return Ok(problems);
+        }
+    };
+    let mut expected: BTreeMap<&str, &str> = BTreeMap::new();
+    for line in sums.lines() {
+        match line.split_once("  ") {
+            Some((sha256, file)) => drop(expected.insert(file, sha256)),
+            None => found(SHA256SUMS, "has a line without a checksum"),
+        }
+    }
+    for file in files_below(path)?.iter().filter(|file| *file != SHA256SUMS) {
+        match expected.remove(file.as_str()) {
+            None => found(file, "has no checksum"),
+            Some(sha256) if checksum::of_file(&path.join(file))?.sha256 != sha256 => {
+                found(file, "its checksum is not the one in SHA256SUMS");
+            }
+            Some(_) => {}
+        }
+    }
+    for file in expected.into_keys() {
+        found(file, "is missing");
+    }
+    Ok(problems)
+}
+
+/// Every file below a directory, relative to it, sorted; anything but files and directories is refused.
+fn files_below(root: &Path) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    let mut directories = vec![String::new()];
+    while let Some(directory) = directories.pop() {
+        for name in names_in(&root.join(&directory))? {
+            let relative = if directory.is_empty() {
+                name
+            } else {
+                format!("{directory}/{name}")
+            };
+            let path = root.join(&relative);
+            let metadata = fs::symlink_metadata(&path).map_err(Error::io("look at", &path))?;
+            if metadata.is_dir() {
+                directories.push(relative);
+            } else if metadata.is_file() {
+                found.push(relative);
+            } else {
+                return Err(Error::damaged(&path, 0, "neither a file nor a directory"));
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Closes every directory to others and fsyncs it, the innermost first.
+fn fsync_directories(path: &Path) -> Result<()> {
+    for name in names_in(path)? {
+        let below = path.join(name);
+        if durable::is_real_dir(&below) {
+            fsync_directories(&below)?;
+        }
+    }
+    set_mode(path, 0o700)?;
+    durable::fsync_dir(path)
+}
+
+fn set_mode(path: &Path, mode: u32) -> Result<()> {
+    fs::set_permissions(path, Permissions::from_mode(mode))
+        .map_err(Error::io("change the mode of", path))
+}
