@@ -50,7 +50,6 @@ fn rows_that_break_a_constraint_not_valid_survive_a_rewrite() {
 /// The rows of an unlogged table are not in the stream: those that it had before must not stay
 /// either, or later DDL finds rows that the source had changed.
 #[test]
-#[ignore = "found.md 3: rows stay behind when a table becomes unlogged"]
 fn a_table_that_became_unlogged_is_empty() {
     let c = Cluster::backed_up();
     c.sql(

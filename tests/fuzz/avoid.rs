@@ -13,4 +13,4 @@ pub const ROWS_THAT_BREAK_NOT_VALID: bool = false;
 pub const BASES_AND_LIKE_ON_18: bool = true;
 
 /// 3: rows stay behind when a table becomes unlogged, and later DDL trips over them.
-pub const SET_UNLOGGED: bool = true;
+pub const SET_UNLOGGED: bool = false;
