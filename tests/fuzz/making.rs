@@ -26,12 +26,12 @@ const SHARED: usize = 15;
 impl Making<'_> {
     /// Whether a base backup may be made in the middle of the round.
     pub fn may_dump(&self) -> bool {
-        !self.is_either() || self.seed % 2 == 0
+        !self.is_either() || self.seed.is_multiple_of(2)
     }
 
     /// Whether a table may be made LIKE another.
     pub fn may_copy(&self) -> bool {
-        !self.is_either() || self.seed % 2 == 1
+        !self.is_either() || !self.seed.is_multiple_of(2)
     }
 
     fn is_either(&self) -> bool {
