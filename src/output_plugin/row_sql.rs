@@ -177,7 +177,8 @@ fn push_key(line: &mut Line, table: &mut TableSql, row: &Row) {
 
 /// `ctid = (SELECT … LIMIT 1)`: one row among duplicates. Plain comparisons stand in front, so that
 /// an index serves; where they do not tell two images apart, the whole row is compared too. A
-/// virtual column has no value in the WAL, and none of its own: it is compared with itself.
+/// virtual column has no value in the WAL, and none of its own: it is compared with itself. So is one
+/// that [`push_text_comparison`] has compared.
 fn push_one_of_the_same(line: &mut Line, table: &mut TableSql, row: &Row) {
     line.push(if table.is_via_root {
         b"(tableoid, ctid) = (SELECT tableoid, ctid FROM "
@@ -194,6 +195,12 @@ fn push_one_of_the_same(line: &mut Line, table: &mut TableSql, row: &Row) {
         .iter_mut()
         .filter(|column| !column.is_virtual && !column.has_no_input)
     {
+        if column.holds_rows {
+            line.push(word);
+            push_text_comparison(line, column, row);
+            word = b" AND ";
+            continue;
+        }
         let is_null = row.get(column.index).is_none();
         exact &= is_null
             || column
@@ -230,7 +237,7 @@ fn push_image_comparison(line: &mut Line, table: &mut TableSql, row: &Row) {
         if nth > 0 {
             line.push(b", ");
         }
-        if column.is_virtual || column.has_no_input {
+        if column.is_virtual || column.has_no_input || column.holds_rows {
             line.push(b"x.").push(&column.quoted);
         } else {
             line.push_value(column, row, Place::Comparison);
@@ -238,6 +245,22 @@ fn push_image_comparison(line: &mut Line, table: &mut TableSql, row: &Row) {
     }
     line.push(b")::");
     line.push(&table.target);
+}
+
+/// By the text, as the type's output function gives it (a cast to text may be the user's). A stored
+/// composite keeps the attributes that its type had when it was stored, so its image is not that of
+/// a literal after ALTER TYPE, which does not tell the tables with such columns either: an equality
+/// may be gone. IS NULL would be true for a row of NULLs, too.
+fn push_text_comparison(line: &mut Line, column: &mut Column, row: &Row) {
+    if row.get(column.index).is_none() {
+        line.push(&column.quoted)
+            .push(b" IS NOT DISTINCT FROM NULL");
+        return;
+    }
+    line.push(b"pg_catalog.format('%s', ")
+        .push(&column.quoted)
+        .push(b") = ");
+    line.push_value(column, row, Place::Comparison);
 }
 
 fn push_comparison(line: &mut Line, column: &mut Column, row: &Row) {

@@ -214,8 +214,8 @@ impl Statement {
             for like in likes {
                 let like = &*like.cast::<pg_sys::TableLikeClause>();
                 let source = super::ddl_touched::relation_of(like.relation);
-                let place = source.map(super::ddl_subject::relation_place);
-                found |= place == Some(super::ddl_subject::Place::Temporary);
+                let place = source.map(super::ddl_place::relation_place);
+                found |= place == Some(super::ddl_place::Place::Temporary);
                 plain &= like.options == 0;
             }
             found.then_some(plain)

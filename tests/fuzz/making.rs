@@ -31,7 +31,7 @@ impl Making<'_> {
 
     /// Whether a table may be made LIKE another.
     pub fn may_copy(&self) -> bool {
-        !self.is_either() || self.seed % 2 == 1
+        !self.is_either() || !self.seed.is_multiple_of(2)
     }
 
     fn is_either(&self) -> bool {
