@@ -30,6 +30,9 @@ pub struct TableSql {
     /// Where an UPDATE or DELETE looks: `schema.table`, with ONLY where the table has children, or
     /// the root of the partition tree.
     pub only_target: Vec<u8>,
+    /// Where its identity columns are altered: only the root of a partition tree may be (from 17 on,
+    /// partitions have identities).
+    pub identity_target: Vec<u8>,
     /// The rows are written through the root of the partition tree.
     pub is_via_root: bool,
     /// `INSERT INTO … VALUES (`, or the whole statement for a table without columns to write.
@@ -174,7 +177,9 @@ fn table_sql(relation: OpenRelation, memory: pg_sys::MemoryContext, is_rewrite: 
         b""
     };
     let only_target = [only, written.as_slice()].concat();
+    let root = overriding.then(|| partition::root(relation)).flatten();
     TableSql {
+        identity_target: root.unwrap_or_else(|| only_target.clone()),
         description,
         target,
         only_target,

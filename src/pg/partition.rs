@@ -22,26 +22,36 @@ const ANUM_ATTRIBUTES: i16 = 5;
 /// Name of the partitioned table through which the rows of `relation` are to be written; none for
 /// all but partitions by hash of an enum.
 pub fn root_to_write_through(relation: OpenRelation) -> Option<Sql> {
+    let ancestors = ancestors(relation);
+    let is_hashed = ancestors.iter().any(|table| is_hashed_by_enum(*table));
+    is_hashed
+        .then(|| relation_name(*ancestors.last()?))
+        .flatten()
+}
+
+/// Name of the root of the tree that `relation` is a partition of.
+pub fn root(relation: OpenRelation) -> Option<Sql> {
+    relation_name(*ancestors(relation).last()?)
+}
+
+/// What `relation` is a partition of, the nearest first.
+fn ancestors(relation: OpenRelation) -> Vec<pg_sys::Oid> {
     if !relation.is_partition() {
-        return None;
+        return Vec::new();
     }
     let oid = relation.oid();
     // SAFETY: a catalog look-up that answers a list of OIDs; the closure owns nothing.
-    let ancestors: Vec<pg_sys::Oid> = unsafe {
+    unsafe {
         let list = pg_guard_ffi_boundary(|| get_partition_ancestors(oid));
         if list.is_null() {
-            return None;
+            return Vec::new();
         }
         let elements = (*list).elements;
         let places = 0..(*list).length as usize;
         places
             .map(|place| (*elements.add(place)).oid_value)
             .collect()
-    };
-    let is_hashed = ancestors.iter().any(|table| is_hashed_by_enum(*table));
-    is_hashed
-        .then(|| relation_name(*ancestors.last()?))
-        .flatten()
+    }
 }
 
 fn is_hashed_by_enum(table: pg_sys::Oid) -> bool {
