@@ -83,7 +83,8 @@ SELECT json_build_object(
        OR t.typtype = 'c' AND EXISTS (SELECT FROM pg_class WHERE oid = t.typrelid AND relkind = 'c')),
   'functions', (SELECT coalesce(json_agg(json_build_object(
     'name', p.place || '.' || quote_ident(f.proname),
-    'arguments', pg_get_function_identity_arguments(f.oid),
+    -- NULL when another session has dropped it since.
+    'arguments', coalesce(pg_get_function_identity_arguments(f.oid), ''),
     'result', format_type(f.prorettype, NULL)) ORDER BY f.proname), '[]')
     FROM pg_proc f JOIN places p ON p.oid = f.pronamespace),
   'schemas', (SELECT json_agg(place ORDER BY place) FROM places WHERE place NOT IN ('shared', 'pg_temp'))

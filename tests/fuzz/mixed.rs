@@ -67,10 +67,10 @@ pub fn with_cursor(making: &mut Making) -> Option<Vec<String>> {
         _ => format!("DELETE FROM {name}"),
     };
     Some(vec![format!(
-        "DO $$ DECLARE c CURSOR FOR SELECT * FROM {name} FOR UPDATE; r record; BEGIN
+        "DO $cursor$ DECLARE c CURSOR FOR SELECT * FROM {name} FOR UPDATE; r record; BEGIN
            OPEN c; FETCH c INTO r; FETCH c INTO r;
            IF FOUND THEN {change} WHERE CURRENT OF c; END IF; CLOSE c;
-         END $$"
+         END $cursor$"
     )])
 }
 
