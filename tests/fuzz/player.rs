@@ -248,8 +248,11 @@ impl<'a> Player<'a> {
         if output.contains("ERROR:  ") {
             return self.tally.count("catalog", Some(&output), "");
         }
-        self.catalog = serde_json::from_str(&output)
-            .unwrap_or_else(|e| panic!("the catalog cannot be read: {e}\n{output}"));
+        // An object that another session drops meanwhile has no definition any more: the same.
+        match serde_json::from_str(&output) {
+            Ok(catalog) => self.catalog = catalog,
+            Err(e) => return self.tally.count("catalog", Some(&e.to_string()), ""),
+        }
         self.is_catalog_old = false;
     }
 }
