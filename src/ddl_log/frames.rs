@@ -6,6 +6,7 @@
 use std::cell::{Cell, RefCell};
 
 use super::history::{Object, Record, WrittenRow};
+use super::plan::Need;
 use super::ways::Way;
 use crate::pg::ddl_catalog::nest_level;
 use crate::pg::ddl_history::HistoryTable;
@@ -66,6 +67,7 @@ pub struct BoundText {
 pub struct Later {
     pub history: HistoryTable,
     pub record: Record,
+    pub needs: Vec<Need>,
     /// The relation by whose look the row is written.
     pub made: Option<(Sql, Sql)>,
     /// Its columns are the text.
