@@ -274,8 +274,8 @@ fn judge_dumps(row: &mut Row, entry: &DatabaseStatus) {
         );
     }
     if !entry.globals.error.is_empty() {
-        let why = entry.globals.error.get();
-        let reason = format!("changed roles or settings could not be recorded: {why}");
+        let reason = "changed roles or settings could not be recorded";
+        let reason = format!("{reason}: {}", entry.globals.error.get());
         row.because(Level::Warning, reason);
     }
 }

@@ -185,7 +185,7 @@ fn begin(history: HistoryTable, mut frame: Frame, plan: Plan) -> Frame {
 fn record_needs(history: HistoryTable, record: &Record, needs: &[Need]) {
     for (command, name) in needs {
         let needed = Record {
-            command: *command,
+            command,
             query: record.query.clone(),
             session: session(b""),
             replay_text: Some(name.clone()),

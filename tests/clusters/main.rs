@@ -9,6 +9,7 @@ mod enum_partitions;
 mod fixed_at_ddl_time;
 mod found;
 mod functions;
+mod globals;
 mod harness_itself;
 mod health;
 mod idle;

@@ -43,7 +43,8 @@ usage: sh restore.sh --target CONNINFO [options]
                       more than once): one that depends on the time, on who asks or on other tables
                       can refuse rows that it once took. At the end it is there again, and NOT VALID
                       where rows contradict it
-  --globals           also run the base's globals.sql: roles with passwords, memberships, settings
+  --globals           also make roles with passwords, memberships and settings, and tablespaces, as the
+                      newest globals.sql that is not after the wished point has them
   --dry-run           choose and check only; the target is not touched
   --help              this text
 
@@ -253,16 +254,28 @@ awk_replay='
         if (kind == "transaction") {
             lsn = lsn16(value("commit_lsn")); time = value("commit_time"); flags = 0
             on = (lsn <= upto && !sees(value("xid")))
+            if (later_lsn != "" && lsn > later_lsn) {       # in the place of this line and of BEGIN
+                print "\\unrestrict " key
+                placing = 1; later_lsn = ""
+                print "" >placed
+                next
+            }
         } else if (kind == "sequences") {
             lsn = lsn16(value("lsn"))
             on = (lsn > base_lsn && lsn <= upto)
         } else if (kind == "flag") flags++
         else if (kind == "ddl") role = value("role")
-        if (kind == "ddl" || part == "ddl") { line[held++] = $0; if (!ddl_lines) put_ddl() }
+        if (placing && part == "begin") {
+            print ENVIRON["LATER"] " \\restrict " key
+            if (on) pending = (pending == "" ? "" : pending " ") "BEGIN;"
+            placing = 0
+        } else if (kind == "ddl" || part == "ddl") { line[held++] = $0; if (!ddl_lines) put_ddl() }
         else if (on && part == "statement" && /^(UPDATE|DELETE) /) put(exactly_one($0))
         else if (kind == "role") put(follow(kind, value("name"), value("superuser")))
         else if (kind == "member") put(follow(kind, value("name"), value("of")))
         else if (kind ~ /^(role_renamed|role_dropped|tablespace_renamed)$/) put(follow(kind, value("name"), value("to")))
+        else if (part == "setting" && /^\\unrestrict /) { closed = 1; put($0) }
+        else if (part == "setting" && /^\\restrict /) { key = $2; put($0) }
         else if (part == "setting" && search_path != "" && /^SET search_path = /) put("SET search_path = " search_path ";")
         else put($0)
         if (part == "commit") {
@@ -274,6 +287,10 @@ awk_replay='
         }
     }
     END {
+        if (later_lsn != "" && is_last) {
+            if (!closed) print "\\unrestrict " key
+            print ENVIRON["LATER"]
+        }
         if (NR >= complete) print applied + 0, skipped + 0, sequences + 0, flagged + 0, \
             or_none(last_lsn), or_none(last_time) >> counts
     }
@@ -382,6 +399,12 @@ metadata() {    # KEY [FILE] -> a flat value of the base's metadata.json; empty 
         gsub(/\\"/, "\"", found)
         print found
         exit }' "${2:-$base_dir/metadata.json}"
+}
+
+listed_in() {   # KEY FILE -> the strings of a list in a metadata.json, a line each
+    awk -v key="$1" 'index($0, "  \"" key "\": [") == 1 && !/\]/ { in_list = 1; next }
+        /^  \]/ { in_list = 0 }
+        in_list { gsub(/^ *"|",?$/, ""); gsub(/\\"/, "\""); gsub(/\\\\/, "\\"); print }' "$2"
 }
 
 text() {        # FILE -> its plain text
@@ -518,6 +541,30 @@ elif [ $upto != Lz ] && is_after "$upto" "${end:-none}"; then
     die "the archive ends at $(show "$end"), before the wished point"
 fi
 files=$(awk 'END { print NR }' "$work/use")
+
+# The newest set of globals that is not after the wished point. Its LSN is the commit LSN of the last
+# change in it. One between the last commit to apply and the next is judged by the time that is wished.
+set_dir='' set_lsn=''
+for name in $(ls "$chain_dir/globals" 2>/dev/null | awk -v upto="$upto" -v time="$until_time" -v beyond="$beyond" '
+    !/^[0-9A-F]+-[0-9TZ]+Z$/ { next }
+    { lsn = "L" substr($0, 1, 16) }
+    lsn <= upto { sure = $0; next }
+    time != "" && (beyond == "none" || lsn < beyond) { print }
+    END { if (sure != "") print sure }' | sort); do
+    is_after "L${name%%-*}" "$upto" && is_after "$(metadata changed_at "$chain_dir/globals/$name/metadata.json")" "$until_time" && continue
+    set_dir=$chain_dir/globals/$name set_lsn=L${name%%-*}
+done
+if [ -n "$set_dir" ]; then
+    say "globals: chain-$chain/globals/${set_dir##*/}"
+    (cd "$set_dir" && sha256sum --check --strict --quiet SHA256SUMS) >&2 || die "the set of globals is damaged"
+    sha256=$(sha256 <"$set_dir/SHA256SUMS")
+    listed_sha256=$(listed "globals/${set_dir##*/}")
+    [ "${listed_sha256:-$sha256}" = "$sha256" ] || die "SHA256SUMS of the globals is damaged: it is not the manifest's"
+    # Roles that its database.sql names, where that will be run.
+    ! is_after "$set_lsn" "$base_lsn" || listed_in roles "$set_dir/metadata.json" |
+        awk "$awk_values"'{ print encode($0), "unknown" }' >>"$work/roles"
+fi
+
 say "segments: $files from ${first:-none}, $total transactions"
 
 if [ $dry_run = yes ]; then say "dry run: nothing was touched"; exit 0; fi
@@ -601,6 +648,7 @@ awk_roles='
     }
 '
 globals_sql=$base_dir/globals.sql
+[ $globals = no ] || [ -z "$set_dir" ] || globals_sql=$set_dir/globals.sql
 [ -f "$globals_sql" ] || { globals_sql=$work/globals.sql; : >"$globals_sql"; }
 : >"$work/members"
 awk -v globals=$globals -v members="$work/members" "$awk_values$awk_roles" \
@@ -827,6 +875,30 @@ BEGIN
     ELSE NULL;
     END CASE;
 END $follow$;'
+back_to_default='ALTER DATABASE :"dbname" RESET ALL;
+ALTER DATABASE :"dbname" CONNECTION LIMIT -1;
+COMMENT ON DATABASE :"dbname" IS NULL;
+DO $default$ DECLARE r record; BEGIN
+    FOR r IN SELECT rolname FROM pg_catalog.pg_db_role_setting AS s
+        JOIN pg_catalog.pg_database AS d ON d.oid = s.setdatabase
+        JOIN pg_catalog.pg_roles AS a ON a.oid = s.setrole WHERE datname = pg_catalog.current_database() LOOP
+        EXECUTE pg_catalog.format($$ALTER ROLE %I IN DATABASE %I RESET ALL$$, r.rolname, pg_catalog.current_database());
+    END LOOP;
+    FOR r IN SELECT provider FROM pg_catalog.pg_shseclabel AS l JOIN pg_catalog.pg_database AS d ON d.oid = l.objoid
+        WHERE classoid = $$pg_catalog.pg_database$$::pg_catalog.regclass AND datname = pg_catalog.current_database() LOOP
+        EXECUTE pg_catalog.format($$SECURITY LABEL FOR %I ON DATABASE %I IS NULL$$, r.provider, pg_catalog.current_database());
+    END LOOP;
+    FOR r IN SELECT DISTINCT a.grantee, pg_catalog.pg_get_userbyid(a.grantee) AS name FROM pg_catalog.pg_database AS d,
+        pg_catalog.aclexplode(d.datacl) AS a WHERE datname = pg_catalog.current_database() LOOP
+        EXECUTE pg_catalog.format($$REVOKE ALL ON DATABASE %I FROM %s CASCADE$$, pg_catalog.current_database(),
+            CASE r.grantee WHEN 0 THEN $$PUBLIC$$ ELSE pg_catalog.quote_ident(r.name) END);
+    END LOOP;
+    FOR r IN SELECT *, pg_catalog.pg_get_userbyid(datdba) AS owner FROM pg_catalog.pg_database
+        WHERE datname = pg_catalog.current_database() AND datacl IS NOT NULL LOOP
+        EXECUTE pg_catalog.format($$GRANT CONNECT, TEMPORARY ON DATABASE %I TO PUBLIC$$, r.datname);
+        EXECUTE pg_catalog.format($$GRANT ALL ON DATABASE %I TO %I$$, r.datname, r.owner);
+    END LOOP;
+END $default$;'
 # psql would put the values of its own variables where a text has :PORT, as in x[1:PORT].
 say '\unset DBNAME \unset USER \unset HOST \unset PORT \unset ENCODING' >"$work/prologue.sql"
 say "$QUIET" >>"$work/prologue.sql"
@@ -835,6 +907,25 @@ one_line "$loud" 'event|rule|trigger' >"$work/epilogue.sql"
 say "$QUIET_CHECKS" >>"$work/prologue.sql"
 say "$LOUD_CHECKS" >>"$work/epilogue.sql"
 [ -z "$skip_checks" ] || named "$valid_checks" >>"$work/epilogue.sql"
+
+# What sessions in other databases did to this one (ALTER DATABASE, GRANT, COMMENT) is in no segment:
+# a set of globals that is newer than the base has it. Its database.sql is run at its place, between
+# the last commit that it may know of and the next, so that what follows in the segments finds it. As
+# it only says what is there, all else is taken back first. psql reads it in the midst of the segment,
+# whose \restrict is lifted for that (\unrestrict takes a whole line), and the name of the database does
+# not stay in a variable, which psql would put into any text.
+LATER='' later_lsn=''
+if [ -n "$set_dir" ] && is_after "$set_lsn" "$base_lsn"; then
+    later_lsn=$set_lsn
+    LATER="\\i '$(say "$work" | sed "s/\\\\/&&/g; s/'/''/g")/later.sql'"
+    cat - "$set_dir/database.sql" >"$work/later.sql" <<SQL
+SELECT pg_catalog.current_database() AS dbname \gset
+$encoding
+$back_to_default
+SQL
+    say '\unset dbname' >>"$work/later.sql"
+fi
+export LATER
 
 feed() {        # all segments, one after the other; "starts" notes where each begins in the stream
     line=0 number=0
@@ -845,9 +936,12 @@ feed() {        # all segments, one after the other; "starts" notes where each b
         line=$((line + complete))
         text "$increments/$name" | awk -v complete="$complete" -v upto="$upto" -v base_lsn="$base_lsn" \
             -v xmin="$xmin" -v xmax="$xmax" -v xip="$xip" -v counts="$work/counts" \
-            -v search_path="$search_path" \
+            -v search_path="$search_path" -v placed="$work/placed" -v later_lsn="$later_lsn" \
+            -v is_last=$((number == files)) \
             "$awk_values$awk_walk$awk_replay" || return
+        [ ! -e "$work/placed" ] || later_lsn=''
     done <"$work/use"
+    [ $number -gt 0 ] || [ -z "$LATER" ] || say "$LATER"
 }
 
 : >"$work/counts"; : >"$work/starts"

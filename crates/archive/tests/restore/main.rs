@@ -6,6 +6,7 @@
 
 mod cluster;
 mod files;
+mod globals;
 mod points;
 mod refusals;
 mod replay;
