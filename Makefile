@@ -2,13 +2,19 @@
 # make install    build and install the extension for PG_CONFIG
 # make test       everything that a change must pass, on PostgreSQL 15 and 18
 # make roundtrip  PostgreSQL's own regression suite, restored and compared (PG=15 or 18)
+# make fuzz       random transactions against the comparison: SECONDS=600, SEED=n, PG=15 or 18
 # make bench      measurements of the capture, on this machine
 # make setup      what the other targets need (they call it)
 
 PG_CONFIG ?= pg_config
 PG ?= 15
 
-.PHONY: all setup install test demo roundtrip bench clean-trees
+# For make fuzz. No SEED: one from the time of day, which is printed.
+export SECONDS_TO_RUN = $(SECONDS)
+export SEED
+export PG
+
+.PHONY: all setup install test fuzz demo roundtrip bench clean-trees
 
 all: install
 
@@ -20,6 +26,9 @@ install: setup
 
 test: setup
 	@sh tools/test.sh
+
+fuzz: setup
+	@sh tools/fuzz.sh
 
 demo: setup
 	@sh tools/demo.sh

@@ -12,7 +12,7 @@ use crate::ddl_log;
 use crate::pg::ddl_catalog::with_bytes;
 use crate::pg::ddl_identity::{self, is_keyless, with_descendants, NewIdentity, OwnPrivileges};
 use crate::pg::ddl_node::{relation_name, Sql};
-use crate::pg::ddl_subject::{relation_place, Place};
+use crate::pg::ddl_place::{relation_place, Place};
 use crate::pg::ddl_touched::relation_named;
 use crate::pg::{ddl_history, quote};
 use crate::settings::{self, KeylessTables};

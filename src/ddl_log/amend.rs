@@ -81,6 +81,11 @@ pub fn what_text_leaves_out(frame: &Frame) -> Sql {
         sql.extend(time_views(&frame.touched.tables));
         sql.extend(time_checks(frame));
     }
+    // An unlogged table is restored empty. (TRUNCATE would mind who references it.)
+    for table in frame.touched.tables.iter().filter(|_| frame.sets_unlogged) {
+        let name = relation_name(*table).unwrap_or_default();
+        sql.extend([b"\n; DELETE FROM ONLY ", &name[..]].concat());
+    }
     if let Some((partition, before)) = &frame.detached {
         let table = relation_name(*partition).unwrap_or_default();
         for check in check_constraints(*partition) {

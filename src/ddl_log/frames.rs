@@ -6,6 +6,7 @@
 use std::cell::{Cell, RefCell};
 
 use super::history::{Object, Record, WrittenRow};
+use super::plan::Need;
 use super::ways::Way;
 use crate::pg::ddl_catalog::nest_level;
 use crate::pg::ddl_history::HistoryTable;
@@ -34,6 +35,8 @@ pub struct Frame {
     /// Names of the relations that the statement is about, for those that no event trigger sees.
     pub subjects: Vec<Sql>,
     pub added_columns: Vec<Sql>,
+    /// The table's rows are not in the WAL from here on.
+    pub sets_unlogged: bool,
     /// The partition that DETACH takes off, with the check constraints that it had.
     pub detached: Option<(pgrx::pg_sys::Oid, Vec<pgrx::pg_sys::Oid>)>,
     /// The text has a word like 'now', which becomes a constant when it is read.
@@ -64,6 +67,7 @@ pub struct BoundText {
 pub struct Later {
     pub history: HistoryTable,
     pub record: Record,
+    pub needs: Vec<Need>,
     /// The relation by whose look the row is written.
     pub made: Option<(Sql, Sql)>,
     /// Its columns are the text.

@@ -11,7 +11,7 @@ use pgrx::prelude::*;
 
 use super::frames::{self, Frame, Later};
 use super::history::{Object, Record, WrittenRow, COLUMNS};
-use super::plan::{self, Moment, Plan};
+use super::plan::{self, Moment, Need, Plan};
 use super::session::session;
 use super::ways::{way_of, Way};
 use super::{amend, cluster, objects, synthesize};
@@ -57,8 +57,10 @@ fn before_utility(statement: &Statement) -> u64 {
     }
     let tag = statement.tag();
     let way = way_of(tag);
-    if way == Way::Nothing {
+    if matches!(way, Way::Nothing | Way::Database) {
         step_aside_for(statement);
+    }
+    if way == Way::Nothing {
         return 0;
     }
     let import_target = frames::import_target();
@@ -118,6 +120,7 @@ fn facts(statement: &Statement, way: Way) -> Frame {
         subjects: plan::subjects(statement),
         added_columns: statement.added_columns(),
         fixes_time,
+        sets_unlogged: statement.sets_unlogged(),
         detached: detached(statement),
         bound: plan::computed_bound(statement),
         indexes_partitions: indexes_partitions(statement),
@@ -148,7 +151,7 @@ fn begin(history: HistoryTable, mut frame: Frame, plan: Plan) -> Frame {
     let mut reindexed = None;
     let made = match plan.moment {
         Moment::Before => {
-            record_needs(history, &plan.record, plan.needs);
+            record_needs(history, &plan.record, &plan.needs);
             frame.row = Some(WrittenRow::insert(history, plan.record));
             return frame;
         }
@@ -166,10 +169,10 @@ fn begin(history: HistoryTable, mut frame: Frame, plan: Plan) -> Frame {
             Some((schema, name))
         }
     };
-    let record = plan.record;
     frame.later = Some(Later {
         history,
-        record,
+        record: plan.record,
+        needs: plan.needs,
         made,
         is_as_made,
         reindexed,
@@ -179,13 +182,13 @@ fn begin(history: HistoryTable, mut frame: Frame, plan: Plan) -> Frame {
 }
 
 /// A row for each role and tablespace that the text names: a restore makes those that are missing.
-fn record_needs(history: HistoryTable, record: &Record, needs: Vec<(&'static str, Sql)>) {
+fn record_needs(history: HistoryTable, record: &Record, needs: &[Need]) {
     for (command, name) in needs {
         let needed = Record {
             command,
             query: record.query.clone(),
             session: session(b""),
-            replay_text: Some(name),
+            replay_text: Some(name.clone()),
         };
         WrittenRow::insert(history, needed);
     }
@@ -226,7 +229,10 @@ fn insert_later(mut later: Later) -> Option<WrittenRow> {
     let effect = later.reindexed.as_ref().map(BeforeReindex::effect);
     let has_effect = effect.as_ref().is_none_or(|effect| !effect.is_empty());
     later.record.replay_text = effect.or(later.record.replay_text);
-    let row = has_effect.then(|| WrittenRow::insert(later.history, later.record));
+    let row = has_effect.then(|| {
+        record_needs(later.history, &later.record, &later.needs);
+        WrittenRow::insert(later.history, later.record)
+    });
     if later.holds_session_lock {
         later.history.unlock_for_session();
     }

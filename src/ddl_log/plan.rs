@@ -15,9 +15,10 @@ use crate::pg::ddl_database::{database_name, databases};
 use crate::pg::ddl_filled::filled_table;
 use crate::pg::ddl_index::BeforeReindex;
 use crate::pg::ddl_node::Sql;
+use crate::pg::ddl_place::Place;
 use crate::pg::ddl_roles::named_roles;
 use crate::pg::ddl_statement::Statement;
-use crate::pg::ddl_subject::{targets, Place, Target};
+use crate::pg::ddl_subject::{targets, Target};
 use crate::pg::ddl_subscription;
 use crate::pg::ddl_tablespaces::named_tablespaces;
 use crate::pg::ddl_touched::{created_relation, is_plain_table, reads_temporary};
@@ -44,9 +45,12 @@ pub enum Moment {
 pub struct Plan {
     pub record: Record,
     pub moment: Moment,
-    /// Commands about roles and tablespaces that tell a restore what it needs: tag and name.
-    pub needs: Vec<(&'static str, Sql)>,
+    pub needs: Vec<Need>,
 }
+
+/// What stands before a statement for the sake of its restore: a command about a role or a
+/// tablespace, or [`FLAG`], and the name or reason.
+pub type Need = (&'static str, Sql);
 
 /// The plan for `statement`; none where nothing of it belongs in the stream. `schema` is where
 /// IMPORT FOREIGN SCHEMA puts the tables of which this statement makes one.
@@ -115,12 +119,7 @@ fn renamed(statement: &Statement) -> Option<Sql> {
     Some(format!("{} {}", percent_encode(&name), percent_encode(&to)).into_bytes())
 }
 
-fn needs(
-    statement: &Statement,
-    way: Way,
-    text: &StatementText,
-    session: &Session,
-) -> Vec<(&'static str, Sql)> {
+fn needs(statement: &Statement, way: Way, text: &StatementText, session: &Session) -> Vec<Need> {
     let with = |command, names: Vec<Sql>| names.into_iter().map(move |name| (command, name));
     match way {
         Way::Role => with("DROP ROLE", statement.dropped_roles()).collect(),

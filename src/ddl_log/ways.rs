@@ -81,6 +81,45 @@ pub fn way_of(tag: &str) -> Way {
 mod tests {
     use super::*;
 
+    /// The words of docs/statements.md.
+    fn word(way: Way) -> &'static str {
+        match way {
+            Way::Nothing => "nothing",
+            Way::Text => "text",
+            Way::Wal => "wal",
+            Way::FilledTable => "filled table",
+            Way::Explain => "explain",
+            Way::Cluster => "cluster",
+            Way::Reindex => "reindex",
+            Way::Parts => "parts",
+            Way::Role => "role",
+            Way::Tablespace => "tablespace",
+            Way::Database => "database",
+            Way::Subscription => "subscription",
+            Way::Extension => "extension",
+        }
+    }
+
+    #[test]
+    fn the_documentation_says_the_same() {
+        let page = include_str!("../../docs/statements.md");
+        let rows = page
+            .lines()
+            .skip_while(|line| *line != "| --- | --- |")
+            .skip(1);
+        let rows = rows.take_while(|line| line.starts_with('|'));
+        let mut tags = 0;
+        for row in rows {
+            let mut cells = row.trim_matches('|').split('|').map(str::trim);
+            let (statements, way) = (cells.next().unwrap_or_default(), cells.next());
+            for tag in statements.split(", ") {
+                assert_eq!(way, Some(word(way_of(tag))), "{tag}");
+                tags += 1;
+            }
+        }
+        assert!(tags > 80, "{tags} statements were read");
+    }
+
     #[test]
     fn an_unknown_command_is_recorded_by_its_text() {
         assert_eq!(way_of("CREATE PROPERTY GRAPH"), Way::Text);

@@ -5,7 +5,7 @@
 //! statements about large objects are not replayed. Holes and short pages inside an object read as
 //! zeros, and a base backup fills them: only bytes and size are the same at both places, not pages.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::RangeInclusive;
 
 use super::large_object_acl;
@@ -47,27 +47,49 @@ impl Roles {
 /// Writes the large objects of the transaction that ends.
 pub fn write(writer: &mut Writer<'_>) {
     let mut roles = Roles::default();
-    for (object, changes) in changes() {
-        write_object(writer, &mut roles, object, &changes);
+    let objects: Vec<Object> = changes().into_iter().map(Object::read).collect();
+    for object in objects.iter().filter(|object| object.is_unlinked()) {
+        unlink(writer, object.oid);
+    }
+    create_all(writer, &mut roles, &objects);
+    for object in &objects {
+        // Pages without metadata are nobody's: another transaction unlinked the object meanwhile.
+        let Some(after) = &object.after else { continue };
+        if object.is_created() {
+            write_pages(writer, object.oid, &[0..=i32::MAX]);
+        } else {
+            write_changed_pages(writer, object.oid, &object.changes.pages);
+            write_owner(writer, &mut roles, object, after);
+        }
+        write_acl(writer, &mut roles, object, after);
+        write_comments(writer, object.oid, &object.changes);
     }
 }
 
-fn write_object(writer: &mut Writer<'_>, roles: &mut Roles, object: u32, changes: &Changes) {
-    let after = state::metadata(object);
-    let is_created = changes.is_created && after.is_some();
-    if changes.before.is_some() && (is_created || after.is_none()) {
-        unlink(writer, object);
+/// A large object that the transaction has changed, and what it is now.
+struct Object {
+    oid: u32,
+    changes: Changes,
+    after: Option<Metadata>,
+}
+
+impl Object {
+    fn read((oid, changes): (u32, Changes)) -> Self {
+        let after = state::metadata(oid);
+        Self {
+            oid,
+            changes,
+            after,
+        }
     }
-    // Pages without metadata are nobody's: another transaction unlinked the object meanwhile.
-    let Some(after) = after else { return };
-    if is_created {
-        create(writer, object);
-        write_pages(writer, object, &[0..=i32::MAX]);
-    } else {
-        write_changed_pages(writer, object, &changes.pages);
+
+    fn is_created(&self) -> bool {
+        self.changes.is_created && self.after.is_some()
     }
-    write_metadata(writer, roles, object, changes, &after);
-    write_comments(writer, object, changes);
+
+    fn is_unlinked(&self) -> bool {
+        self.changes.before.is_some() && (self.is_created() || self.after.is_none())
+    }
 }
 
 /// A replayed statement may have dropped the object (DROP OWNED) or made it (an extension's script)
@@ -84,6 +106,35 @@ fn unlink(writer: &mut Writer<'_>, object: u32) {
     writer.statement(line.as_bytes());
 }
 
+/// Makes the new objects, owner by owner: ALTER LARGE OBJECT … OWNER TO would take a lock for each,
+/// more than the target's lock table may hold. It is the way where not everybody may call lo_create.
+fn create_all(writer: &mut Writer<'_>, roles: &mut Roles, objects: &[Object]) {
+    let mut by_owner = BTreeMap::<u32, Vec<&Object>>::new();
+    for object in objects.iter().filter(|object| object.is_created()) {
+        if let Some(after) = &object.after {
+            by_owner.entry(after.owner).or_default().push(object);
+        }
+    }
+    let as_owner = !by_owner.is_empty() && state::everybody_creates();
+    for (owner, objects) in by_owner {
+        let owner = roles.name(writer, owner).filter(|_| as_owner);
+        if let Some(owner) = &owner {
+            writer.statement(&[b"SET LOCAL ROLE ", &owner[..], b";"].concat());
+        }
+        for object in &objects {
+            create(writer, object.oid);
+        }
+        if owner.is_some() {
+            writer.statement(b"SET LOCAL ROLE NONE;");
+        }
+        for object in objects.iter().filter(|_| owner.is_none()) {
+            if let Some(after) = &object.after {
+                write_owner(writer, roles, object, after);
+            }
+        }
+    }
+}
+
 fn create(writer: &mut Writer<'_>, object: u32) {
     let unless_there = if writer.replays_statements() {
         format!(
@@ -94,6 +145,32 @@ fn create(writer: &mut Writer<'_>, object: u32) {
     };
     let line = format!("SELECT pg_catalog.lo_create({object}){unless_there};");
     writer.statement(line.as_bytes());
+}
+
+fn write_owner(writer: &mut Writer<'_>, roles: &mut Roles, object: &Object, after: &Metadata) {
+    let is_the_same = match &object.changes.before {
+        _ if object.is_created() => false,
+        Some(before) => before.owner == after.owner,
+        None => true,
+    };
+    if is_the_same {
+        return;
+    }
+    let oid = object.oid;
+    let Some(owner) = roles.name(writer, after.owner) else {
+        return writer.flag(&format!("large object {oid} has an owner that is gone"));
+    };
+    let head = format!("ALTER LARGE OBJECT {oid} OWNER TO ");
+    writer.statement(&[head.as_bytes(), &owner, b";"].concat());
+}
+
+fn write_acl(writer: &mut Writer<'_>, roles: &mut Roles, object: &Object, after: &Metadata) {
+    let before = object.changes.before.as_ref();
+    if object.is_created() {
+        large_object_acl::write(writer, roles, object.oid, None, after);
+    } else if before.is_some() {
+        large_object_acl::write(writer, roles, object.oid, before, after);
+    }
 }
 
 /// Sets the size, filling up with zeros or cutting off.
@@ -212,27 +289,6 @@ impl Piece {
 }
 
 const HEXADECIMAL: &[u8; 16] = b"0123456789abcdef";
-
-fn write_metadata(
-    writer: &mut Writer<'_>,
-    roles: &mut Roles,
-    object: u32,
-    changes: &Changes,
-    after: &Metadata,
-) {
-    let before = changes.before.as_ref().filter(|_| !changes.is_created);
-    if before.is_none() && !changes.is_created {
-        return;
-    }
-    if before.is_none_or(|before| before.owner != after.owner) {
-        let Some(owner) = roles.name(writer, after.owner) else {
-            return writer.flag(&format!("large object {object} has an owner that is gone"));
-        };
-        let head = format!("ALTER LARGE OBJECT {object} OWNER TO ");
-        writer.statement(&[head.as_bytes(), &owner, b";"].concat());
-    }
-    large_object_acl::write(writer, roles, object, before, after);
-}
 
 fn write_comments(writer: &mut Writer<'_>, object: u32, changes: &Changes) {
     let value = |text: Option<&Vec<u8>>| text.map_or(b"NULL".to_vec(), |text| quote::literal(text));

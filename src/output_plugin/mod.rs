@@ -54,6 +54,13 @@ pub struct Truncate {
     pub cascade: bool,
 }
 
+/// A table in a TRUNCATE.
+enum Truncated {
+    Named(Vec<u8>),
+    /// A partition whose rows stand at restore wherever the root puts them.
+    WithItsRoot,
+}
+
 /// One decoding session.
 pub struct Plugin {
     options: Options,
@@ -145,10 +152,21 @@ impl Plugin {
             return;
         }
         let mut list = Vec::new();
+        let mut alone = None;
         for table in tables {
-            if let Some(name) = self.truncated_name(*table) {
-                list.push(name);
+            match self.truncated_name(*table) {
+                Some(Truncated::Named(name)) => list.push(name),
+                Some(Truncated::WithItsRoot) => alone = Some(table.qualified_name()),
+                None => {}
             }
+        }
+        // Its root is in the list where the statement named it.
+        if let Some(name) = alone.filter(|_| tables.iter().all(|table| table.kind() != b'p')) {
+            let name = String::from_utf8_lossy(&name);
+            self.writer(transaction, target).flag(&format!(
+                "TRUNCATE of {name} alone, a partition by hash of an enum: a restore may have its \
+                 rows elsewhere, and keeps them"
+            ));
         }
         if list.is_empty() {
             return;
@@ -176,12 +194,15 @@ impl Plugin {
     }
 
     /// The name to TRUNCATE; ONLY is an error for a partitioned table, which has no rows itself.
-    fn truncated_name(&mut self, table: OpenRelation) -> Option<Vec<u8>> {
+    fn truncated_name(&mut self, table: OpenRelation) -> Option<Truncated> {
         if table.kind() == b'p' {
-            return Some(table.qualified_name());
+            return Some(Truncated::Named(table.qualified_name()));
         }
         match self.relations.get(table, self.memory) {
-            Treatment::Write(sql) => Some([b"ONLY ", sql.target.as_slice()].concat()),
+            Treatment::Write(sql) if sql.is_via_root => Some(Truncated::WithItsRoot),
+            Treatment::Write(sql) => {
+                Some(Truncated::Named([b"ONLY ", sql.target.as_slice()].concat()))
+            }
             _ => None,
         }
     }

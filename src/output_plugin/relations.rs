@@ -10,7 +10,7 @@ use pgrx::prelude::*;
 use super::history::HistoryColumns;
 use crate::pg::invalidation::{self, Invalidated};
 use crate::pg::relation::{with_relation, Column, Description, Identity, OpenRelation};
-use crate::pg::{extension, quote};
+use crate::pg::{extension, partition, quote};
 
 /// What the plugin does with the rows of a relation.
 pub enum Treatment {
@@ -27,8 +27,14 @@ pub struct TableSql {
     pub description: Description,
     /// `schema.table`
     pub target: Vec<u8>,
-    /// `schema.table`, with ONLY where the table has children.
+    /// Where an UPDATE or DELETE looks: `schema.table`, with ONLY where the table has children, or
+    /// the root of the partition tree.
     pub only_target: Vec<u8>,
+    /// Where its identity columns are altered: only the root of a partition tree may be (from 17 on,
+    /// partitions have identities).
+    pub identity_target: Vec<u8>,
+    /// The rows are written through the root of the partition tree.
+    pub is_via_root: bool,
     /// `INSERT INTO … VALUES (`, or the whole statement for a table without columns to write.
     pub insert_head: Vec<u8>,
     /// `COPY … FROM stdin;`; `None` where there is no column to copy.
@@ -84,7 +90,7 @@ fn treatment(relation: OpenRelation, memory: pg_sys::MemoryContext) -> Treatment
     if let Some(target) = relation.rewrites() {
         let rewritten = with_relation(target, |table| {
             (table.kind() == b'r' && !is_foreign_member(table))
-                .then(|| Treatment::Write(table_sql(table.describe(memory), true)))
+                .then(|| Treatment::Write(table_sql(table, memory, true)))
         });
         return rewritten.flatten().unwrap_or(Treatment::Skip);
     }
@@ -94,7 +100,7 @@ fn treatment(relation: OpenRelation, memory: pg_sys::MemoryContext) -> Treatment
     match relation.extension() {
         Some(owner) if extension::is_ours(owner) => own_table(relation, memory),
         Some(owner) if !extension::dumps_rows_of(owner, relation.oid()) => Treatment::Skip,
-        _ => Treatment::Write(table_sql(relation.describe(memory), false)),
+        _ => Treatment::Write(table_sql(relation, memory, false)),
     }
 }
 
@@ -122,18 +128,22 @@ pub fn written_columns(columns: &mut [Column]) -> impl Iterator<Item = &mut Colu
     columns.iter_mut().filter(is_written)
 }
 
-fn table_sql(mut description: Description, is_rewrite: bool) -> TableSql {
+fn table_sql(relation: OpenRelation, memory: pg_sys::MemoryContext, is_rewrite: bool) -> TableSql {
+    let mut description = relation.describe(memory);
+    let root = partition::root_to_write_through(relation);
+    let is_via_root = root.is_some();
     let target = quote::qualified(&description.schema, &description.name);
     let names: Vec<Vec<u8>> = written_columns(&mut description.columns)
         .map(|column| column.quoted.clone())
         .collect();
+    let written = root.unwrap_or_else(|| target.clone());
     let list = names.join(b", ".as_slice());
     let overriding = description
         .columns
         .iter()
         .any(|column| column.is_identity_always);
     let insert_head = if names.is_empty() {
-        [b"INSERT INTO ", target.as_slice(), b" DEFAULT VALUES;"].concat()
+        [b"INSERT INTO ", written.as_slice(), b" DEFAULT VALUES;"].concat()
     } else {
         let overriding: &[u8] = if overriding {
             b" OVERRIDING SYSTEM VALUE"
@@ -142,7 +152,7 @@ fn table_sql(mut description: Description, is_rewrite: bool) -> TableSql {
         };
         [
             b"INSERT INTO ",
-            target.as_slice(),
+            written.as_slice(),
             b" (",
             list.as_slice(),
             b")",
@@ -154,7 +164,7 @@ fn table_sql(mut description: Description, is_rewrite: bool) -> TableSql {
     let copy_head = (!names.is_empty()).then(|| {
         [
             b"COPY ",
-            target.as_slice(),
+            written.as_slice(),
             b" (",
             list.as_slice(),
             b") FROM stdin;",
@@ -166,11 +176,14 @@ fn table_sql(mut description: Description, is_rewrite: bool) -> TableSql {
     } else {
         b""
     };
-    let only_target = [only, target.as_slice()].concat();
+    let only_target = [only, written.as_slice()].concat();
+    let root = overriding.then(|| partition::root(relation)).flatten();
     TableSql {
+        identity_target: root.unwrap_or_else(|| only_target.clone()),
         description,
         target,
         only_target,
+        is_via_root,
         insert_head,
         copy_head,
         is_rewrite,

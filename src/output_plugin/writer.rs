@@ -4,18 +4,20 @@
 //! Order is kept here: a held DDL statement goes before the next change, an open COPY block is ended
 //! before anything else, BEGIN comes with the first line.
 
+mod ddl;
+
 use archive::segment::ClusterFact;
 use pgrx::prelude::*;
 
 use super::frame;
-use super::history::{Statement, FLAG};
+use super::history::Statement;
 use super::options::Options;
 use super::relations::TableSql;
 use super::row_sql::{self, Line, Update};
 use super::{Change, RowTarget, Transaction};
+use crate::pg::moved_sequences;
 use crate::pg::renamed::Renamed;
 use crate::pg::value::Row;
-use crate::pg::{invalidation, moved_sequences};
 
 /// What is known of the transaction that is being decoded.
 #[derive(Default)]
@@ -76,6 +78,9 @@ impl<'a> Writer<'a> {
 
     pub fn row_change(&mut self, table: &mut TableSql, relation: pg_sys::Oid, change: &Change<'_>) {
         self.release_held();
+        if table.is_rewrite && table.is_via_root {
+            return self.flag_rewrite(table, relation);
+        }
         if table.is_rewrite {
             self.begin_rewrite(table, relation);
         }
@@ -99,6 +104,18 @@ impl<'a> Writer<'a> {
                 self.send_line();
             }
             Change::Delete { .. } => self.flag_row(table, "DELETE"),
+        }
+    }
+
+    /// A partition's rewritten rows cannot take the place of its old ones where a restore may have put
+    /// those into another partition.
+    fn flag_rewrite(&mut self, table: &TableSql, relation: pg_sys::Oid) {
+        if !self.state.flagged.contains(&relation) {
+            self.state.flagged.push(relation);
+            self.flag(&format!(
+                "{} is a partition by hash of an enum: its rewritten rows are computed again at restore",
+                String::from_utf8_lossy(&table.target)
+            ));
         }
     }
 
@@ -287,81 +304,6 @@ impl<'a> Writer<'a> {
         self.flag(&format!(
             "{what} on {name} could not be written: no replica identity"
         ));
-    }
-
-    pub fn insert_statement(&mut self, mut statement: Statement) {
-        statement.renames = std::mem::take(&mut self.state.renames);
-        if !statement.replay || statement.is_decoded_from_wal() {
-            return;
-        }
-        self.release_held();
-        if statement.command == FLAG {
-            return self.flag(&String::from_utf8_lossy(&statement.text));
-        }
-        if statement.brackets_rows() {
-            self.state.bracket = Some(statement.id);
-        }
-        self.state.held = Some(statement);
-    }
-
-    /// The row of a statement was completed after it ran.
-    pub fn amend(&mut self, mut statement: Statement) {
-        statement.renames = std::mem::take(&mut self.state.renames);
-        if self.state.bracket == Some(statement.id) {
-            self.state.bracket = None;
-            // What an extension owns, and which of its tables are configuration, decides about
-            // rows; no invalidation tells of a change of it.
-            invalidation::note_everything();
-        }
-        let is = |other: &Option<Statement>| other.as_ref().is_some_and(|o| o.id == statement.id);
-        if is(&self.state.held) {
-            self.state.held = Some(statement).filter(|statement| statement.replay);
-        } else if is(&self.state.released) {
-            self.write_late_part(statement);
-        }
-    }
-
-    /// A row change (an event trigger's, say) came between a statement and what is to be run after
-    /// it: the statement is written already, the rest of its text follows here.
-    fn write_late_part(&mut self, statement: Statement) {
-        let Some(released) = self.state.released.take() else {
-            return;
-        };
-        if statement.text == released.text {
-            self.state.released = Some(released);
-        } else if let Some(late) = statement.without_start(&released.text) {
-            self.state.held = Some(late);
-            self.release_held();
-            self.state.released = Some(statement);
-        } else {
-            self.flag(&format!("{} was completed too late", statement.command));
-        }
-    }
-
-    /// Writes the statement that was held back.
-    fn release_held(&mut self) {
-        let Some(statement) = self.state.held.take() else {
-            return;
-        };
-        self.state.released = Some(statement.clone());
-        if !self.options.framing {
-            if statement.fact().is_none() {
-                self.statement(&statement.block());
-            }
-            return;
-        }
-        self.end_run();
-        for fact in statement.role_facts() {
-            if !self.state.role_facts.contains(&fact) {
-                self.line.sql.clear();
-                frame::push_fact(&mut self.line.sql, &fact);
-                self.send_line();
-                self.state.role_facts.push(fact);
-            }
-        }
-        self.line.sql.clear();
-        statement.push_frame(&mut self.line.sql);
-        self.send_line();
     }
 
     /// Writes a whole statement.

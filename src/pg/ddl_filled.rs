@@ -96,8 +96,7 @@ unsafe fn read(create: &pg_sys::CreateTableAsStmt) -> Option<FilledTable> {
             is_materialized_view: create.objtype == pg_sys::ObjectType::OBJECT_MATVIEW,
             is_unlogged: range.relpersistence as u8 == pg_sys::RELPERSISTENCE_UNLOGGED,
             is_temporary: range.relpersistence as u8 == pg_sys::RELPERSISTENCE_TEMP
-                || super::ddl_subject::schema_place(&schema)
-                    == super::ddl_subject::Place::Temporary,
+                || super::ddl_place::schema_place(&schema) == super::ddl_place::Place::Temporary,
             name: quote::qualified(&schema, &bytes(range.relname)?),
             access_method: bytes(into.accessMethod),
             tablespace: bytes(into.tableSpaceName),

@@ -119,6 +119,14 @@ impl Statement {
             .collect()
     }
 
+    /// True for ALTER TABLE … SET UNLOGGED.
+    pub fn sets_unlogged(&self) -> bool {
+        self.alter_commands().into_iter().any(|command| {
+            // SAFETY: a command of this statement's tree.
+            unsafe { (*command).subtype == pg_sys::AlterTableType::AT_SetUnLogged }
+        })
+    }
+
     /// True when an ALTER TABLE says REPLICA IDENTITY itself.
     pub fn sets_replica_identity(&self) -> bool {
         self.alter_commands().into_iter().any(|command| {
@@ -206,8 +214,8 @@ impl Statement {
             for like in likes {
                 let like = &*like.cast::<pg_sys::TableLikeClause>();
                 let source = super::ddl_touched::relation_of(like.relation);
-                let place = source.map(super::ddl_subject::relation_place);
-                found |= place == Some(super::ddl_subject::Place::Temporary);
+                let place = source.map(super::ddl_place::relation_place);
+                found |= place == Some(super::ddl_place::Place::Temporary);
                 plain &= like.options == 0;
             }
             found.then_some(plain)

@@ -7,25 +7,12 @@ use std::ffi::c_char;
 
 use pgrx::prelude::*;
 
-use super::ddl_catalog::creation_namespace;
 use super::ddl_node::{bytes, is_a, items, names, relation_name, Sql};
+use super::ddl_place::{
+    creation_place, default_creation_place, member_place, relation_place, schema_place, Place,
+};
 use super::ddl_statement::Statement;
 use super::ddl_temporary::depends_on_temporary;
-use super::extension;
-
-/// Where an object lives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// It goes with a session; never recorded.
-    Temporary,
-    /// It belongs to this extension, which a restored database lacks.
-    Ours,
-    /// An index that was left behind unfinished: no query uses it, and no dump has it.
-    Invalid,
-    Permanent,
-    /// Nothing of that name, or a kind whose place does not matter here.
-    Unknown,
-}
 
 /// One object that a statement names.
 #[derive(Clone, Debug)]
@@ -252,33 +239,6 @@ unsafe fn made(list: *mut pg_sys::List) -> Vec<Target> {
     )]
 }
 
-unsafe fn creation_place(schema: *const c_char) -> Place {
-    // SAFETY: NULL or NUL-terminated.
-    match unsafe { bytes(schema) } {
-        Some(schema) => schema_place(&schema),
-        None => default_creation_place(),
-    }
-}
-
-/// `pg_temp` and `pg_temp_<n>` are the names of temporary schemas, and of nothing else.
-pub fn schema_place(schema: &[u8]) -> Place {
-    if schema == b"pg_temp" || schema.starts_with(b"pg_temp_") {
-        Place::Temporary
-    } else {
-        Place::Permanent
-    }
-}
-
-fn default_creation_place() -> Place {
-    // SAFETY: a look-up of an OID in this session's state and the catalog.
-    let is_temporary = |schema| unsafe { pg_sys::isAnyTempNamespace(schema) };
-    if creation_namespace().is_some_and(is_temporary) {
-        Place::Temporary
-    } else {
-        Place::Permanent
-    }
-}
-
 /// A relation that the statement expects to exist.
 unsafe fn existing(range: *mut pg_sys::RangeVar) -> Target {
     if range.is_null() {
@@ -299,32 +259,6 @@ unsafe fn existing(range: *mut pg_sys::RangeVar) -> Target {
             relation,
             location: (*range).location,
         }
-    }
-}
-
-/// Where a relation lives.
-pub fn relation_place(relation: pg_sys::Oid) -> Place {
-    if relation == pg_sys::InvalidOid {
-        return Place::Unknown;
-    }
-    // SAFETY: look-ups by OID.
-    let is_temporary = unsafe { pg_sys::isAnyTempNamespace(pg_sys::get_rel_namespace(relation)) };
-    if is_temporary {
-        return Place::Temporary;
-    }
-    if super::ddl_index::is_unfinished(relation) {
-        return Place::Invalid;
-    }
-    member_place(pg_sys::RelationRelationId, relation)
-}
-
-fn member_place(class: pg_sys::Oid, object: pg_sys::Oid) -> Place {
-    // SAFETY: a catalog look-up.
-    let owner = unsafe { pg_sys::getExtensionOfObject(class, object) };
-    if owner != pg_sys::InvalidOid && extension::is_ours(owner) {
-        Place::Ours
-    } else {
-        Place::Permanent
     }
 }
 

@@ -8,8 +8,9 @@ use pgrx::prelude::*;
 use super::ddl_catalog::creation_schema;
 use super::ddl_filled::{filled_relation, FilledColumn};
 use super::ddl_node::{bytes, c_string, is_a, Sql};
+use super::ddl_place::{relation_place, Place};
 use super::ddl_statement::Statement;
-use super::ddl_subject::{relation_place, targets, Place};
+use super::ddl_subject::targets;
 
 pub(super) type Walker = unsafe extern "C-unwind" fn(*mut pg_sys::Node, *mut c_void) -> bool;
 

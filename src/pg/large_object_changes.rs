@@ -6,7 +6,7 @@
 //! row versions themselves are still there: a slot's catalog_xmin keeps them from VACUUM, plain or
 //! FULL, as it does for all catalogs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use pgrx::prelude::*;
 
@@ -16,6 +16,7 @@ use super::large_object_state::{
     LARGE_OBJECT_METADATA, SECURITY_LABEL,
 };
 use super::relation::with_relation;
+use super::server;
 use super::value::Row;
 
 /// What a transaction did to one large object.
@@ -60,7 +61,7 @@ pub fn changes() -> BTreeMap<u32, Changes> {
     }
     loop {
         let files = CATALOGS.map(present_file);
-        follow_rewrites(places, &files);
+        follow_rewrites(places, &files, &own);
         let found = places_in(places, &files);
         if let Some(changes) = read_changes(&own, files, found) {
             return changes;
@@ -157,10 +158,14 @@ fn present_file(oid: u32) -> CatalogFile {
 
 /// VACUUM FULL has moved rows and noted whence and whither. Asked for a row that is nowhere,
 /// decoding reads these notes and adds the new places to its table.
-fn follow_rewrites(places: *mut pg_sys::HTAB, files: &[CatalogFile]) {
+fn follow_rewrites(places: *mut pg_sys::HTAB, files: &[CatalogFile], own: &Own) {
     // initdb gives a catalog the file of its OID; a rewrite gives it another.
     let has_moved = |file: &&CatalogFile| file.storage.file_number.to_u32() != file.oid;
-    for file in files.iter().filter(has_moved) {
+    if !files.iter().any(|file| has_moved(&file)) {
+        return;
+    }
+    let rewrites = rewrites_of(own);
+    for file in files.iter().filter(|file| rewrites.contains(&file.oid)) {
         let mut nowhere = pg_sys::HeapTupleData {
             t_self: pointer((0, u16::MAX)),
             t_tableOid: file.oid.into(),
@@ -181,6 +186,28 @@ fn follow_rewrites(places: *mut pg_sys::HTAB, files: &[CatalogFile]) {
         }
         pg_class.close();
     }
+}
+
+/// OIDs of the catalogs for which there are notes about rows of the transaction, by the names of the
+/// notes' files (LOGICAL_REWRITE_FORMAT of access/rewriteheap.h).
+fn rewrites_of(own: &Own) -> HashSet<u32> {
+    let directory = server::data_directory().join("pg_logical/mappings");
+    let names = match std::fs::read_dir(&directory) {
+        Ok(names) => names,
+        Err(error) => error!("could not read \"{}\": {error}", directory.display()),
+    };
+    let database = server::my_database().to_u32();
+    names
+        .filter_map(|entry| {
+            let name = entry.ok()?.file_name();
+            let mut words = name.to_str()?.strip_prefix("map-")?.split('-');
+            let mut number = || u32::from_str_radix(words.next()?, 16).ok();
+            let (in_database, catalog) = (number()?, number()?);
+            let _lsn = words.next()?;
+            let xid = u32::from_str_radix(words.next()?, 16).ok()?;
+            (in_database == database && own.has(xid)).then_some(catalog)
+        })
+        .collect()
 }
 
 /// The places in each of the files, in their order.

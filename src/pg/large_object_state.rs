@@ -25,6 +25,10 @@ const DESCRIPTIONS: Catalog = catalog(DESCRIPTION, 2675);
 const LABELS: Catalog = catalog(SECURITY_LABEL, 3597);
 const DEFAULT_ACL: Catalog = catalog(826, 828);
 const ROLES: Catalog = catalog(1260, 2677);
+const FUNCTIONS: Catalog = catalog(1255, 2690);
+
+/// lo_create(oid), see catalog/pg_proc.dat.
+const LO_CREATE: u32 = 715;
 
 const fn catalog(table: u32, index: u32) -> Catalog {
     Catalog { table, index }
@@ -183,6 +187,17 @@ pub fn default_grantees() -> Vec<u32> {
         ControlFlow::Continue(())
     });
     grantees
+}
+
+/// True unless somebody has changed who may call lo_create.
+pub fn everybody_creates() -> bool {
+    let mut has_acl = true;
+    each_visible(FUNCTIONS, &[(1, Key::OidIs(LO_CREATE))], |row| {
+        // proacl is the last column in every version.
+        has_acl = row.last().is_some();
+        ControlFlow::Break(())
+    });
+    !has_acl
 }
 
 /// The name of a role, also of one that the transaction has dropped.

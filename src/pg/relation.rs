@@ -51,6 +51,8 @@ pub struct Column {
     pub is_virtual: bool,
     pub is_identity_always: bool,
     pub is_key: bool,
+    /// Composite values are in it: of the type itself, or as elements or bounds.
+    pub holds_rows: bool,
     /// `None` for a type without equality (json, point, …).
     pub equality: Option<Equality>,
     /// For `is_same`: the type's length and whether it is passed by value.
@@ -121,6 +123,10 @@ impl OpenRelation {
     /// relkind: b'r' table, b'p' partitioned, b'm' materialized view, b'S' sequence, …
     pub fn kind(&self) -> u8 {
         self.form().relkind as u8
+    }
+
+    pub fn is_partition(&self) -> bool {
+        self.form().relispartition
     }
 
     /// True for a catalog relation or one of information_schema made by initdb.
@@ -247,6 +253,7 @@ fn column(
         has_no_input: has_no_input(attribute.atttypid),
         is_identity_always: attribute.attidentity as u8 == pg_sys::ATTRIBUTE_IDENTITY_ALWAYS,
         is_key,
+        holds_rows: holds_rows(attribute.atttypid),
         equality: equality(attribute.atttypid, attribute.attcollation),
         length: attribute.attlen,
         by_value: attribute.attbyval,
@@ -268,6 +275,20 @@ fn has_no_input(type_oid: pg_sys::Oid) -> bool {
             | pg_sys::PG_BRIN_MINMAX_MULTI_SUMMARYOID
             | pg_sys::GTSVECTOROID
     )
+}
+
+fn holds_rows(type_oid: pg_sys::Oid) -> bool {
+    // SAFETY: catalog look-ups.
+    unsafe {
+        let base = pg_sys::getBaseType(type_oid);
+        let inner = match pg_sys::get_typtype(base) as u8 {
+            b'c' => return true,
+            b'r' => pg_sys::get_range_subtype(base),
+            b'm' => pg_sys::get_multirange_range(base),
+            _ => pg_sys::get_element_type(base),
+        };
+        inner != pg_sys::InvalidOid && holds_rows(inner)
+    }
 }
 
 /// Support function of a btree operator class that says whether equality means the same image

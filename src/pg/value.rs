@@ -168,6 +168,11 @@ impl Row {
         }
     }
 
+    /// The value of the last column.
+    pub fn last(&self) -> Option<pg_sys::Datum> {
+        self.get(self.values.len() - 1)
+    }
+
     /// The value at position `index` (from 0), or `None` for NULL.
     pub fn get(&self, index: usize) -> Option<pg_sys::Datum> {
         (!self.nulls[index]).then(|| self.values[index])

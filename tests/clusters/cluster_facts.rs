@@ -108,3 +108,20 @@ fn properties_of_the_database_itself_come_along_under_another_name() {
     );
     assert_eq!(c.sql_in(&restored.database, facts), source);
 }
+
+#[test]
+fn what_a_concurrent_index_needs_is_named_too() {
+    let c = Cluster::backed_up();
+    c.sql("SET allow_in_place_tablespaces = on; CREATE TABLESPACE apart LOCATION ''");
+    c.sql("CREATE TABLE t (a int PRIMARY KEY)");
+    c.sql("SELECT incr_rotate()");
+    c.sql("CREATE INDEX CONCURRENTLY i ON t (a) TABLESPACE apart");
+    let target = Cluster::builder().start();
+    c.flush();
+    assert!(c
+        .segments()
+        .last()
+        .is_some_and(|s| !s.comments("tablespace").is_empty()));
+    let restored = c.restore_into(&target, &[]);
+    harness::assert_identical((&c, c.database()), (&target, &restored.database));
+}

@@ -5,7 +5,9 @@ mod big_transaction;
 mod cluster_facts;
 mod crash;
 mod ddl;
+mod enum_partitions;
 mod fixed_at_ddl_time;
+mod found;
 mod functions;
 mod globals;
 mod harness_itself;
@@ -21,8 +23,16 @@ mod plugin;
 mod poll;
 mod replica_identity;
 mod restore;
+mod restore_options;
 mod rotation;
 mod sequences;
 mod setup;
 mod snapshot_join;
+mod statements;
+mod type_edges;
+mod type_values;
 mod types;
+
+// Random transactions, in a folder of their own.
+#[path = "../fuzz/mod.rs"]
+mod fuzz;

@@ -351,9 +351,10 @@ fn what_became_of_large_objects_comes_last() {
     );
     let expected = [
         "INSERT INTO public.t (a) VALUES (1);",
+        "SET LOCAL ROLE postgres;",
         "SELECT pg_catalog.lo_create(70001);",
+        "SET LOCAL ROLE NONE;",
         "SELECT pg_catalog.lo_put(70001, 0, E'\\\\x6163');",
-        "ALTER LARGE OBJECT 70001 OWNER TO postgres;",
         "COMMENT ON LARGE OBJECT 70001 IS 'x';",
         "SELECT pg_catalog.lo_truncate64(fd, 2048), pg_catalog.lo_close(fd) \
          FROM pg_catalog.lo_open(70002, 131072) AS fd;",

@@ -1,252 +1,20 @@
 //! "My values come back different." Every built-in type, with the values at its edges, through
 //! INSERT, UPDATE and DELETE, with a key and without, as single rows and as COPY blocks.
 
+use super::type_edges::{EDGES, INTERNAL};
+use super::type_values::{prepare, Type};
 use harness::Cluster;
 use std::fmt::Write;
-
-/// A type and SQL expressions for its edge values. Values that pg_dump itself cannot carry are not
-/// here; NULL is added to each.
-const TYPES: &[(&str, &[&str])] = &[
-    ("boolean", &["true", "false"]),
-    ("smallint", &["-32768", "32767", "0"]),
-    ("integer", &["-2147483648", "2147483647"]),
-    ("bigint", &["-9223372036854775808", "9223372036854775807"]),
-    (
-        "numeric",
-        &[
-            "'NaN'",
-            "'Infinity'",
-            "'-Infinity'",
-            "0.000",
-            "-1.10",
-            "1e-1000",
-            "1e1000",
-            "'-0'",
-        ],
-    ),
-    ("numeric(10,2)", &["99999999.99", "-0.01"]),
-    ("numeric(3,-2)", &["12345"]),
-    (
-        "real",
-        &[
-            "'-0'",
-            "'NaN'",
-            "'Infinity'",
-            "'-Infinity'",
-            "1e-45",
-            "3.4028235e38",
-            "0.1",
-        ],
-    ),
-    (
-        "double precision",
-        &[
-            "'-0'",
-            "'NaN'",
-            "'Infinity'",
-            "'-Infinity'",
-            "5e-324",
-            "1.7976931348623157e308",
-            "0.1",
-        ],
-    ),
-    ("money", &["'-92233720368547758.08'", "'0.01'"]),
-    (
-        "text",
-        &[
-            "''",
-            "'it''s'",
-            r"'back\slash'",
-            r"E'\\.'",
-            r"E'line\nbreak\r\ttab\b\f\v'",
-            r"E'\nCOMMIT;\n\\! echo gone\n'",
-            "'-- @0123456789abcdef footer'",
-            "'$$ $1 :name :\"q\" :''x'' '",
-            "'äöü 漢字 🐘'",
-            r"E'\u0001\u007f'",
-            "repeat('long ', 30000)",
-            "'null'",
-            "'NULL'",
-            r"'\N'",
-        ],
-    ),
-    ("varchar(5)", &["'abc'", "'ab   '"]),
-    ("character(5)", &["'ab'", "''", "'  x'"]),
-    ("\"char\"", &["'a'", "''", r"'\377'::text"]),
-    ("name", &["'a name'", "'\"quoted\"'"]),
-    (
-        "bytea",
-        &[
-            r"'\x'",
-            r"'\x00ff5c270a'",
-            r"decode(repeat('00ff', 5000), 'hex')",
-        ],
-    ),
-    ("bit(9)", &["B'101010101'"]),
-    ("bit varying", &["B''", "B'1'", "B'00000000000000001'"]),
-    (
-        "date",
-        &[
-            "'infinity'",
-            "'-infinity'",
-            "'4713-01-01 BC'",
-            "'5874897-12-31'",
-            "'2024-02-29'",
-        ],
-    ),
-    ("time", &["'24:00:00'", "'00:00'", "'23:59:59.999999'"]),
-    ("timetz", &["'24:00:00-15:59:59'", "'12:00:00.5+05:30'"]),
-    (
-        "timestamp",
-        &[
-            "'infinity'",
-            "'-infinity'",
-            "'4713-01-01 00:00:00 BC'",
-            "'294276-12-31 23:59:59.999999'",
-        ],
-    ),
-    (
-        "timestamptz",
-        &[
-            "'infinity'",
-            "'-infinity'",
-            "'0044-03-15 12:00:00+00 BC'",
-            "'2024-10-27 02:30:00+01'",
-        ],
-    ),
-    (
-        "interval",
-        &[
-            "'-178000000 years'",
-            "'1 mon -1 day +00:00:00.000001'",
-            "'-1 year +2 mons -3 days +04:05:06.7'",
-            "'0'",
-        ],
-    ),
-    ("interval day to second", &["'1 day 01:02:03'"]),
-    (
-        "uuid",
-        &[
-            "'00000000-0000-0000-0000-000000000000'",
-            "'ffffffff-ffff-ffff-ffff-ffffffffffff'",
-        ],
-    ),
-    (
-        "inet",
-        &["'::ffff:1.2.3.4/128'", "'10.1.2.3/8'", "'fe80::1'"],
-    ),
-    ("cidr", &["'10.0.0.0/8'", "'2001:db8::/32'"]),
-    ("macaddr", &["'08:00:2b:01:02:03'"]),
-    ("macaddr8", &["'08:00:2b:01:02:03:04:05'"]),
-    (
-        "json",
-        &[
-            r#"'{"b": 1,  "a":2, "a" : null}'"#,
-            r#"'"\u00e4\n"'"#,
-            "'null'",
-        ],
-    ),
-    (
-        "jsonb",
-        &[
-            r#"'{"b": [1.10, {}], "a": "\\ '' \n"}'"#,
-            "'null'",
-            "'1e400'",
-        ],
-    ),
-    ("jsonpath", &["'$.a[*] ? (@ > 1)'"]),
-    ("point", &["'(1.5,-2)'", "'(NaN,Infinity)'"]),
-    ("line", &["'{1,-1,0}'"]),
-    ("lseg", &["'[(0,0),(1,1)]'"]),
-    ("box", &["'(2,2),(0,0)'"]),
-    ("path", &["'[(0,0),(1,1)]'", "'((0,0),(1,1),(2,0))'"]),
-    ("polygon", &["'((0,0),(1,1),(2,0))'"]),
-    ("circle", &["'<(1,2),3.5>'"]),
-    ("tsvector", &["'''it''''s'':1A fat:2B,3'", "''"]),
-    ("tsquery", &["'fat & (rat | !cat:AB) <2> dog'", "''"]),
-    (
-        "integer[]",
-        &[
-            "'{}'",
-            "'[2:4]={1,NULL,3}'",
-            "'{{1,2},{3,4}}'",
-            "'[-1:0][5:5]={{1},{2}}'",
-        ],
-    ),
-    (
-        "text[]",
-        &[r#"ARRAY['NULL', NULL, '', 'a,b', '"', '\', '{}', E'\n']"#],
-    ),
-    ("int4range", &["'empty'", "'(,)'", "'[1,5)'"]),
-    ("numrange", &["'(1.50,2.5]'", "'[NaN,NaN]'"]),
-    ("tstzrange", &["'[-infinity,infinity)'"]),
-    ("daterange", &["'[2024-01-01,)'"]),
-    ("int8multirange", &["'{}'", "'{[1,3),[5,9)}'"]),
-    ("oid", &["4294967295"]),
-    (
-        "regclass",
-        &[
-            "'pg_class'",
-            "'edge.\"Odd Name\"'",
-            "4294967295::oid::regclass",
-        ],
-    ),
-    ("regtype", &["'integer[]'"]),
-    ("regproc", &["'pg_backend_pid'"]),
-    ("regprocedure", &["'length(text)'"]),
-    ("regoperator", &["'+(integer,integer)'"]),
-    ("regnamespace", &["'pg_catalog'"]),
-    ("regconfig", &["'simple'"]),
-    ("xid", &["'4294967295'"]),
-    ("xid8", &["'18446744073709551615'"]),
-    ("cid", &["'7'"]),
-    ("tid", &["'(4294967295,65535)'"]),
-    ("pg_lsn", &["'FFFFFFFF/FFFFFFFF'", "'0/0'"]),
-    ("pg_snapshot", &["'10:20:10,14,15'"]),
-    ("txid_snapshot", &["'10:20:10,14,15'"]),
-    ("int2vector", &["'1 2 3'", "''"]),
-    ("oidvector", &["'1 2 3'"]),
-    ("refcursor", &["'portal'"]),
-    ("aclitem", &["'postgres=r/postgres'"]),
-    ("edge.mood", &["'sad'", r"E'it''s \\ odd'"]),
-    ("edge.mood[]", &[r#"'{sad,"it''s \\ odd"}'"#]),
-    (
-        "edge.pair",
-        &[
-            "ROW(NULL, NULL)",
-            r"ROW(1, E'a,\n\\(\)''\'\'')",
-            "ROW(2, '')",
-        ],
-    ),
-    ("edge.pair[]", &["ARRAY[ROW(1, 'x'), NULL]::edge.pair[]"]),
-    ("edge.positive", &["1"]),
-    (
-        "edge.pairs",
-        &["ROW(ARRAY[ROW(1, 'x')::edge.pair], '[1,2)')"],
-    ),
-    ("edge.span", &["'[a,z)'"]),
-    ("hstore", &[r#"'a=>1, "b c"=>NULL, d=>"\"\\"'"#]),
-    ("citext", &["'MiXed'"]),
-];
-
-const PREPARATION: &str = r#"
-CREATE EXTENSION hstore; CREATE EXTENSION citext;
-CREATE SCHEMA edge;
-CREATE TABLE edge."Odd Name" ("Odd Column" int PRIMARY KEY);
-CREATE TYPE edge.mood AS ENUM ('sad', 'it''s \ odd', 'ok');
-CREATE TYPE edge.pair AS (a int, b text);
-CREATE DOMAIN edge.positive AS int CHECK (VALUE > 0);
-CREATE TYPE edge.span AS RANGE (subtype = text, multirange_type_name = edge.spans);
-CREATE TYPE edge.pairs AS (items edge.pair[], span int4range);
-"#;
+use std::process::Command;
 
 /// One statement for each type, made from the type's number, its name and its values as rows.
-fn for_each_type(statement: impl Fn(usize, &str, &str) -> String) -> String {
+fn for_each_type(types: &[Type], statement: impl Fn(usize, &str, &str) -> String) -> String {
     let mut script = String::new();
-    for (number, (name, values)) in TYPES.iter().enumerate() {
+    for (number, Type { name, values }) in types.iter().enumerate() {
         let rows = values
             .iter()
-            .chain(&["NULL"])
+            .map(String::as_str)
+            .chain(["NULL"])
             .map(|value| format!("(({value})::{name})"));
         let rows = format!("VALUES {}", rows.collect::<Vec<_>>().join(", "));
         writeln!(script, "{}", statement(number, name, &rows)).expect("a String takes text");
@@ -255,8 +23,8 @@ fn for_each_type(statement: impl Fn(usize, &str, &str) -> String) -> String {
 }
 
 /// Insert, update every value to another row's, insert again, delete: found by primary key.
-fn keyed() -> String {
-    for_each_type(|number, name, rows| {
+fn keyed(types: &[Type]) -> String {
+    for_each_type(types, |number, name, rows| {
         format!(
             "CREATE TABLE keyed_{number} (id serial PRIMARY KEY, v {name});
              INSERT INTO keyed_{number} (v) {rows};
@@ -269,8 +37,8 @@ fn keyed() -> String {
 }
 
 /// Every row twice, one of each pair changed: found by the whole row.
-fn without_key() -> String {
-    for_each_type(|number, name, rows| {
+fn without_key(types: &[Type]) -> String {
+    for_each_type(types, |number, name, rows| {
         format!(
             "CREATE TABLE bare_{number} (n int, v {name});
              INSERT INTO bare_{number} SELECT row_number() OVER (), t.v FROM ({rows}) t(v);
@@ -284,8 +52,8 @@ fn without_key() -> String {
 }
 
 /// Nothing but the value itself, twice; the first two rows go.
-fn alone() -> String {
-    for_each_type(|number, name, rows| {
+fn alone(types: &[Type]) -> String {
+    for_each_type(types, |number, name, rows| {
         format!(
             "CREATE TABLE alone_{number} (v {name});
              INSERT INTO alone_{number} {rows};
@@ -297,8 +65,8 @@ fn alone() -> String {
 }
 
 /// Enough rows to be written as COPY blocks.
-fn in_bulk() -> String {
-    for_each_type(|number, name, rows| {
+fn in_bulk(types: &[Type]) -> String {
+    for_each_type(types, |number, name, rows| {
         format!(
             "CREATE TABLE bulk_{number} (id int, v {name});
              INSERT INTO bulk_{number} SELECT i, t.v FROM generate_series(1, 40) i, ({rows}) t(v);"
@@ -306,10 +74,10 @@ fn in_bulk() -> String {
     })
 }
 
-fn prepared() -> Cluster {
+fn prepared() -> (Cluster, Vec<Type>) {
     let c = Cluster::backed_up();
-    c.sql(PREPARATION);
-    c
+    let types = prepare(&c);
+    (c, types)
 }
 
 /// The scripts are right by themselves: what fails under capture is not their fault.
@@ -318,43 +86,48 @@ fn the_scripts_run_on_a_bare_server() {
     let c = Cluster::builder()
         .without("shared_preload_libraries")
         .start();
-    c.sql(PREPARATION);
-    for script in [keyed(), without_key(), alone(), in_bulk()] {
+    let types = prepare(&c);
+    for script in [
+        keyed(&types),
+        without_key(&types),
+        alone(&types),
+        in_bulk(&types),
+    ] {
         c.sql(&script);
     }
 }
 
 #[test]
 fn values_of_every_type_come_back_with_a_key() {
-    let c = prepared();
-    c.sql(&keyed());
-    c.assert_restores();
+    let (c, types) = prepared();
+    c.sql(&keyed(&types));
+    c.assert_restores_to_the_byte();
 }
 
 #[test]
 fn values_of_every_type_come_back_without_a_key() {
-    let c = prepared();
-    c.sql(&without_key());
-    c.assert_restores();
+    let (c, types) = prepared();
+    c.sql(&without_key(&types));
+    c.assert_restores_to_the_byte();
 }
 
 #[test]
 fn a_row_of_one_column_is_found_among_duplicates_by_any_type() {
-    let c = prepared();
-    c.sql(&alone());
-    c.assert_restores();
+    let (c, types) = prepared();
+    c.sql(&alone(&types));
+    c.assert_restores_to_the_byte();
 }
 
 #[test]
 fn values_of_every_type_come_back_from_copy_blocks() {
-    let c = prepared();
-    c.sql(&in_bulk());
+    let (c, types) = prepared();
+    c.sql(&in_bulk(&types));
     c.flush();
     assert!(
         c.stream().contains("FROM stdin;"),
         "no COPY block was written"
     );
-    c.assert_restores();
+    c.assert_restores_to_the_byte();
 }
 
 #[test]
@@ -381,6 +154,79 @@ fn a_text_with_a_nul_ends_there_as_in_pg_dump() {
          INSERT INTO t VALUES (1, '\\x6100620a63'::bytea::text), (2, 'whole')",
     );
     c.assert_restores();
+}
+
+/// A type that a new PostgreSQL brings is not forgotten.
+#[test]
+fn every_type_of_the_catalog_has_values() {
+    let c = Cluster::builder()
+        .without("shared_preload_libraries")
+        .start();
+    let catalog = c.sql(
+        "SELECT format_type(oid, NULL) FROM pg_type
+         WHERE typtype IN ('b', 'd', 'r', 'm') AND typcategory <> 'A' AND oid < 16384 ORDER BY 1",
+    );
+    let plain = |name: &str| name.split('(').next().unwrap_or(name).to_string();
+    let names: Vec<_> = EDGES.iter().map(|(name, _)| *name).map(plain).collect();
+    let list = format!("'{{{}}}'", names.join(",").replace('"', "\\\""));
+    let have = c.sql(&format!(
+        "SELECT DISTINCT format_type(t::regtype, NULL) FROM unnest({list}::text[]) t
+         WHERE t NOT LIKE 'edge.%' AND t NOT LIKE '%[]' ORDER BY 1"
+    ));
+    let have: Vec<&str> = have.lines().chain(INTERNAL.iter().copied()).collect();
+    // By its own test, since not every server has it.
+    let missing: Vec<_> = catalog
+        .lines()
+        .filter(|ty| !have.contains(ty) && *ty != "xml")
+        .collect();
+    assert!(missing.is_empty(), "types without values: {missing:?}");
+}
+
+#[test]
+fn an_enum_label_is_used_right_after_it_was_added() {
+    let c = Cluster::backed_up();
+    c.sql(
+        "CREATE TYPE mood AS ENUM ('sad'); CREATE TABLE t (id serial PRIMARY KEY, m mood, ms mood[]);
+           ALTER TYPE mood ADD VALUE 'new' BEFORE 'sad'; INSERT INTO t (m, ms) VALUES ('new', '{new,sad}');
+           BEGIN; CREATE TYPE later AS ENUM ('a'); ALTER TYPE later ADD VALUE 'b';
+           CREATE TABLE u (l later, r int); INSERT INTO u VALUES ('a', 1); COMMIT;
+           INSERT INTO u VALUES ('b', 1), ('b', 1);
+           ALTER TYPE later RENAME VALUE 'b' TO 'c'; UPDATE u SET r = 2 WHERE ctid = '(0,2)'",
+    );
+    c.assert_restores_to_the_byte();
+}
+
+/// The text of money has the locale's currency, separators and number of decimals.
+#[test]
+fn money_comes_back_under_every_lc_monetary() {
+    let locales = tempfile::tempdir().expect("a directory can be made");
+    for name in ["ja_JP", "de_DE"] {
+        let path = locales.path().join(format!("{name}.UTF-8"));
+        let made = Command::new("localedef")
+            .args(["-i", name, "-f", "UTF-8"])
+            .arg(path)
+            .status();
+        if !made.is_ok_and(|status| status.success()) {
+            println!("skipped: localedef cannot make {name} (Debian's package locales has it)");
+            return;
+        }
+    }
+    let all = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(locales.path(), all).expect("the server's user may enter");
+    let c = Cluster::builder()
+        .environment("LOCPATH", &locales.path().display().to_string())
+        .setting("lc_monetary", "'ja_JP.UTF-8'")
+        .back_up();
+    c.sql(
+        "CREATE TABLE keyed (id serial PRIMARY KEY, m money, ms money[]); CREATE TABLE bare (m money);
+           INSERT INTO keyed (m, ms) VALUES (1234567, ARRAY[(-12)::money, NULL]), (-1, NULL);
+           SET lc_monetary = 'de_DE.UTF-8';
+           INSERT INTO keyed (m) VALUES ('1.234,56'), ('-0,01'); INSERT INTO bare SELECT m FROM keyed, generate_series(1, 20);
+           ALTER TABLE keyed ADD d money DEFAULT '9.876,54'; UPDATE keyed SET m = m * 3 WHERE id > 1;
+           SET lc_monetary = 'C'; DELETE FROM bare WHERE ctid IN (SELECT min(ctid) FROM bare GROUP BY m);
+           SELECT 1",
+    );
+    c.assert_restores_to_the_byte();
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::Mutex;
 
 /// The database that tests work in unless they name another.
@@ -21,6 +21,8 @@ pub struct Cluster {
     root: PathBuf,
     is_kept: bool,
     pub(crate) restores: AtomicU32,
+    is_kept_on_failure: AtomicBool,
+    environment: Vec<(String, String)>,
 }
 
 /// What a test wants different from the usual cluster.
@@ -30,6 +32,7 @@ pub struct Builder {
     encoding: String,
     locale: Option<String>,
     settings: BTreeMap<String, String>,
+    environment: Vec<(String, String)>,
     own_initdb: bool,
 }
 
@@ -71,6 +74,12 @@ impl Builder {
     /// Leaves a line of the usual postgresql.conf out.
     pub fn without(mut self, name: &str) -> Self {
         self.settings.remove(name);
+        self
+    }
+
+    /// A variable of the server's environment.
+    pub fn environment(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.into(), value.into()));
         self
     }
 
@@ -135,6 +144,8 @@ impl Builder {
             root,
             is_kept: std::env::var_os("KEEP").is_some(),
             restores: AtomicU32::new(0),
+            is_kept_on_failure: AtomicBool::new(false),
+            environment: self.environment,
         }
     }
 }
@@ -166,11 +177,13 @@ impl Cluster {
             settings: usual
                 .map(|(name, value)| (name.into(), value.into()))
                 .into(),
+            environment: Vec::new(),
             own_initdb: false,
         }
     }
 
-    /// A cluster that a program run with `KEEP=1` left behind, started again. It stays there.
+    /// A cluster that a program run with `KEEP=1` left behind, started again (also when somebody
+    /// looks at it: it must load our library as it is now). It stays there.
     pub fn kept(root: &Path, database: &str) -> Self {
         let cluster = Self {
             installation: Installation::under_test(),
@@ -178,7 +191,10 @@ impl Cluster {
             root: root.into(),
             is_kept: true,
             restores: AtomicU32::new(0),
+            is_kept_on_failure: AtomicBool::new(false),
+            environment: Vec::new(),
         };
+        cluster.pg_ctl("stop").args(["-m", "fast"]).output().ok();
         cluster.start();
         cluster
     }
@@ -278,6 +294,11 @@ impl Cluster {
         self.try_start()
     }
 
+    /// Leaves the cluster's files where they are when the test fails, as `KEEP=1` always does.
+    pub fn keep_if_it_fails(&self) {
+        self.is_kept_on_failure.store(true, Ordering::Relaxed);
+    }
+
     /// SIGKILL for one process of this cluster.
     pub fn kill(&self, pid: &str) {
         run(Command::new("kill").args(["-9", pid]));
@@ -313,6 +334,7 @@ impl Cluster {
     fn pg_ctl(&self, action: &str) -> Command {
         let mut command = self.installation.command("pg_ctl");
         command
+            .envs(self.environment.iter().cloned())
             .arg(action)
             .arg("-w")
             .arg("-D")
@@ -330,7 +352,9 @@ impl Drop for Cluster {
                 last_lines(&self.log(), 40)
             );
         }
-        if self.is_kept {
+        let is_kept = self.is_kept
+            || std::thread::panicking() && self.is_kept_on_failure.load(Ordering::Relaxed);
+        if is_kept {
             eprintln!("--- kept: {}", self.root.display());
         } else {
             fs::remove_dir_all(&self.root).ok();

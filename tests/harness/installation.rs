@@ -48,15 +48,20 @@ impl Installation {
 
     /// Puts an extension of one SQL script there, version 1.0.
     pub fn install_extension(&self, name: &str, script: &str) {
+        self.write_extension_file(&format!("{name}.control"), "default_version = '1.0'\n");
+        self.write_extension_file(&format!("{name}--1.0.sql"), script);
+    }
+
+    /// Adds version 1.1 to an extension that was installed before.
+    pub fn install_extension_update(&self, name: &str, script: &str) {
+        self.write_extension_file(&format!("{name}--1.0--1.1.sql"), script);
+    }
+
+    fn write_extension_file(&self, file: &str, text: &str) {
         let output = run(self.command("pg_config").arg("--sharedir"));
         let share = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
-        let directory = share.join("extension");
-        for (file, text) in [
-            (format!("{name}.control"), "default_version = '1.0'\n"),
-            (format!("{name}--1.0.sql"), script),
-        ] {
-            std::fs::write(directory.join(file), text).expect("an extension can be installed");
-        }
+        let path = share.join("extension").join(file);
+        std::fs::write(path, text).expect("an extension can be installed");
     }
 
     /// One of PostgreSQL's programs, run as the server's user with these programs first in PATH.

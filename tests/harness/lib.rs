@@ -16,6 +16,7 @@
 //! PostgreSQL, which is this checkout's private copy (`tools/tree-bin.sh`).
 
 mod archive_files;
+mod bytes;
 mod capture;
 mod cluster;
 mod compare;
@@ -28,8 +29,9 @@ mod session;
 mod wait;
 
 pub use archive_files::{Segment, Transaction};
+pub use bytes::assert_same_bytes;
 pub use cluster::{Builder, Cluster};
-pub use compare::{assert_identical, differences, Difference, Side};
+pub use compare::{assert_identical, differences, Contents, Difference, Side};
 pub use installation::{give_to_server_user, run, Installation};
 pub use psql::SqlError;
 pub use restore::Restored;

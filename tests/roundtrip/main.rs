@@ -12,7 +12,8 @@ mod suite;
 mod survey;
 
 use findings::Findings;
-use harness::{differences, Cluster};
+use harness::Cluster;
+use restoring::restore_and_compare;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use suite::{Run, DATABASE};
@@ -87,16 +88,10 @@ fn compare_runs(without_us: Option<&Run>, with_us: &Run, findings: &mut Findings
     findings.count(differing.len(), "tests with another result than without us");
 }
 
-fn restore_and_compare(cluster: &Cluster, findings: &mut Findings) {
-    restoring::flush(cluster, findings);
-    let restored = restoring::restore(cluster, findings);
-    let found = differences((cluster, DATABASE), (cluster, &restored));
-    findings.differences(&found);
-}
-
 /// Where what is found is written: `target/roundtrip-<version>`.
 fn report_directory() -> PathBuf {
     let version = harness::Installation::under_test().version;
-    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
-    target.join(format!("roundtrip-{version}"))
+    let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
+    let checkout = checkout.expect("this package stands in the checkout");
+    checkout.join(format!("target/roundtrip-{version}"))
 }

@@ -3,68 +3,130 @@
 
 use crate::findings::Findings;
 use crate::suite::DATABASE;
-use crate::survey::{self, Survey};
-use harness::Cluster;
+use crate::survey::{shortened, Survey};
+use harness::{differences, Cluster};
+use std::fs;
+use std::path::PathBuf;
 use std::time::Instant;
 
 /// The target where restore.sh may stop, and where it may not.
 const STRICT: &str = "restored";
 const SURVEYED: &str = "surveyed";
 
+/// How many lines of what restore.sh said are shown.
+const SHOWN: usize = 4;
+
+/// Everything that follows a run of the suite.
+pub fn restore_and_compare(cluster: &Cluster, findings: &mut Findings) {
+    flush(cluster, findings);
+    let restored = restore(cluster, findings);
+    let started = Instant::now();
+    let found = differences((cluster, DATABASE), (cluster, &restored));
+    println!("compared in {}", seconds_since(started));
+    findings.differences(&found);
+}
+
 /// Waits for the capture, and tells what health and verification find.
-pub fn flush(cluster: &Cluster, findings: &mut Findings) {
+fn flush(cluster: &Cluster, findings: &mut Findings) {
     cluster.wait_for_capture();
     let started = Instant::now();
     cluster.sql("SELECT incrbackup.incr_flush('10 min')");
-    println!("flushed in {:.1} s", started.elapsed().as_secs_f64());
+    println!("flushed in {}", seconds_since(started));
     let health = cluster.sql("SELECT level, reasons FROM incrbackup.incr_slot_health()");
     println!("health: {health}");
     let problems = cluster.sql("SELECT * FROM incrbackup.incr_verify()");
     for problem in problems.lines() {
         println!("incr_verify: {problem}");
     }
-    findings.count(
-        problems.lines().count(),
-        "problems that incr_verify() found",
-    );
+    findings.count(problems.lines().count(), "problems of the archive");
 }
 
 /// Restores; gives the name of the database to compare: the restored one, or, where restore.sh
 /// stopped, the surveyed one, which has everything that could be applied.
-pub fn restore(cluster: &Cluster, findings: &mut Findings) -> String {
+fn restore(cluster: &Cluster, findings: &mut Findings) -> String {
+    forget_restores(cluster);
     let strict = free_name(cluster, STRICT);
     let started = Instant::now();
-    let stopped = cluster.try_restore(cluster, &strict, &[]).err();
-    let seconds = started.elapsed().as_secs_f64();
-    let Some(output) = stopped else {
-        println!("restore.sh restored everything in {seconds:.1} s");
+    let restored = cluster.try_restore(cluster, &strict, &[]);
+    let verb = if restored.is_ok() {
+        "took"
+    } else {
+        "stopped after"
+    };
+    println!("restore.sh {verb} {}:", seconds_since(started));
+    let said = restored.as_ref().unwrap_or_else(|said| said);
+    note_roles(cluster, said);
+    show_end(said);
+    if restored.is_ok() {
         findings.write("survey.txt", "");
         findings.count(0, "failed statements");
         return strict;
-    };
-    println!("restore.sh stopped after {seconds:.1} s:");
-    let said: Vec<_> = output.lines().filter(|line| !is_progress(line)).collect();
-    for line in &said[said.len().saturating_sub(6)..] {
-        println!("  {}", survey::shortened(line, 300));
     }
+    forget_restores(cluster);
     let surveyed = free_name(cluster, SURVEYED);
+    let started = Instant::now();
     let survey = Survey::of(cluster, &surveyed);
+    note_roles(cluster, &survey.said);
+    println!("surveyed in {}", seconds_since(started));
     findings.survey(&survey);
     surveyed
 }
 
-fn is_progress(line: &str) -> bool {
-    line.starts_with('[') || line.contains(" NOTICE: ") || line.contains(" WARNING: ")
+fn seconds_since(started: Instant) -> String {
+    format!("{:.1} s", started.elapsed().as_secs_f64())
 }
 
-/// A name that no database of the cluster has. What an earlier replay left is dropped; one that
-/// cannot be, because it has a subscription, stays.
-fn free_name(cluster: &Cluster, wish: &str) -> String {
-    let drop = format!("DROP DATABASE IF EXISTS {wish}");
-    if cluster.try_sql_in("postgres", &drop).is_ok() {
-        return wish.to_owned();
+fn show_end(said: &str) {
+    let noise = [" NOTICE: ", " WARNING: "];
+    let is_noise = |line: &&str| line.starts_with('[') || noise.iter().any(|n| line.contains(n));
+    let lines: Vec<_> = said.lines().filter(|line| !is_noise(line)).collect();
+    for line in &lines[lines.len().saturating_sub(SHOWN)..] {
+        println!("  {}", shortened(line, 300));
     }
-    let count = cluster.sql_in("postgres", "SELECT count(*) FROM pg_database");
-    assert_ne!(wish, DATABASE, "the source is not a target");
-    format!("{wish}_{count}")
+}
+
+/// A name that no database of the cluster has: one with a subscription cannot be dropped.
+fn free_name(cluster: &Cluster, wish: &str) -> String {
+    let count = cluster.sql_in(
+        "postgres",
+        &format!("SELECT count(*) FROM pg_database WHERE datname LIKE '{wish}%'"),
+    );
+    match count.as_str() {
+        "0" => wish.to_owned(),
+        _ => format!("{wish}_{count}"),
+    }
+}
+
+/// Removes what earlier restores left, so that each begins alike: databases, and roles that
+/// restore.sh made because the suite had dropped its own.
+fn forget_restores(cluster: &Cluster) {
+    let databases = format!(
+        "SELECT quote_ident(datname) FROM pg_database
+         WHERE datname LIKE '{STRICT}%' OR datname LIKE '{SURVEYED}%'"
+    );
+    for database in cluster.sql_in("postgres", &databases).lines() {
+        drop_if_possible(cluster, &format!("DATABASE {database}"));
+    }
+    let noted = fs::read_to_string(noted_roles(cluster)).unwrap_or_default();
+    for role in noted.lines() {
+        drop_if_possible(cluster, &format!("ROLE {role}"));
+    }
+}
+
+fn drop_if_possible(cluster: &Cluster, what: &str) {
+    cluster.try_sql_in("postgres", &format!("DROP {what}")).ok();
+}
+
+/// restore.sh says `created role "name" NOLOGIN`.
+fn note_roles(cluster: &Cluster, said: &str) {
+    let created = said
+        .lines()
+        .filter_map(|line| line.strip_prefix("created role "));
+    let roles = created.filter_map(|line| line.rsplit_once(" NOLOGIN"));
+    let roles: String = roles.map(|(role, _)| format!("{role}\n")).collect();
+    fs::write(noted_roles(cluster), roles).expect("a file can be written beside the cluster");
+}
+
+fn noted_roles(cluster: &Cluster) -> PathBuf {
+    cluster.root().join("roles-of-the-restore")
 }

@@ -12,12 +12,19 @@ use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 
-/// Our objects, and what `pg_incrbackup.replica_identity = full` makes `\d+` show.
-const OURS: [&str; 4] = [
+/// Our objects, and what `pg_incrbackup.replica_identity = full` changes for tables without a key:
+/// `\d+` shows it, and a publication does not refuse their UPDATEs and DELETEs.
+const OURS: [&str; 10] = [
     "incrbackup",
     "incr_",
     "ddl_history",
     "Replica Identity: FULL",
+    "ERROR:  cannot update table ",
+    "ERROR:  cannot delete from table ",
+    "HINT:  To enable updating the table, set REPLICA IDENTITY ",
+    "HINT:  To enable deleting from the table, set REPLICA IDENTITY ",
+    "DETAIL:  Column used in the publication WHERE expression is not part of the replica identity.",
+    "DETAIL:  Column list used by the publication does not cover the replica identity.",
 ];
 
 /// A test whose result is another one than without us.

@@ -30,6 +30,8 @@ pub struct Failure {
 /// What a tolerant restore met.
 pub struct Survey {
     pub failures: Vec<Failure>,
+    /// What restore.sh printed of its progress.
+    pub said: String,
     /// What restore.sh said if it did not come to its end all the same.
     pub broken_off: Option<String>,
 }
@@ -50,10 +52,11 @@ impl Survey {
         let path = std::env::var("PATH").unwrap_or_default();
         let path = format!("{}:{}:{path}", directory.display(), bin.display());
         let output = command.env("PATH", path).output().expect("sh can be run");
-        let said = String::from_utf8_lossy(&output.stderr);
+        let errors = String::from_utf8_lossy(&output.stderr);
         Self {
-            failures: failures(&said),
-            broken_off: (!output.status.success()).then(|| last_lines(&said, 5)),
+            failures: failures(&errors),
+            said: String::from_utf8_lossy(&output.stdout).into_owned(),
+            broken_off: (!output.status.success()).then(|| last_lines(&errors, 5)),
         }
     }
 

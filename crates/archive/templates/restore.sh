@@ -39,6 +39,10 @@ usage: sh restore.sh --target CONNINFO [options]
   --base NAME         from this base (default: the newest that is not after the wished point)
   --search-path PATH  for expressions in indexes and constraints whose functions name no schemas. A
                       restore evaluates them, like pg_dump's, under an empty search path otherwise
+  --skip-check NAME   load rows without the CHECK constraint of this name (of any table; may be given
+                      more than once): one that depends on the time, on who asks or on other tables
+                      can refuse rows that it once took. At the end it is there again, and NOT VALID
+                      where rows contradict it
   --globals           also make roles with passwords, memberships and settings, and tablespaces, as the
                       newest globals.sql that is not after the wished point has them
   --dry-run           choose and check only; the target is not touched
@@ -55,7 +59,7 @@ wrong_use() { warn "$*"; usage >&2; exit 2; }
 
 # ---- 1. Command line ------------------------------------------------------------------------------
 
-target='' until_time='' until_lsn='' until_xid='' chain='' base='' search_path='' globals=no dry_run=no
+target='' until_time='' until_lsn='' until_xid='' chain='' base='' search_path='' skip_checks='' globals=no dry_run=no
 
 while [ $# -gt 0 ]; do
     case $1 in
@@ -75,6 +79,7 @@ while [ $# -gt 0 ]; do
     --chain) chain=${value#chain-} ;;
     --base) base=${value%/} base=${base##*/} ;;
     --search-path) search_path=$value ;;
+    --skip-check) skip_checks="$skip_checks${skip_checks:+, }'$(say "$value" | sed "s/'/''/g")'" ;;
     *) wrong_use "unknown option: $option" ;;
     esac
 done
@@ -228,7 +233,7 @@ awk_replay='
     }
     function follow(kind, name, other) {        # what became of a role or a tablespace at the source
         name = decode(name); other = decode(other)
-        if (ENVIRON["MADE"] == "" || (name other) ~ /\n/) return "--"
+        if (ENVIRON["MADE"] == "" || name == "" || (name other) ~ /\n/) return "--"
         return "SELECT pg_temp.follow(" literal(kind) ", " literal(name) ", " literal(other) ");"
     }
     function put_ddl(  i, loud) {               # a DDL block is held until its last line is there
@@ -236,10 +241,11 @@ awk_replay='
         if (line[0] ~ /EVENT%20TRIGGER/) loud = "LOUD_EVENT"
         line[0] = follow("role", role, "")
         if (loud != "") line[0] = ENVIRON[loud] " " line[0]
+        line[0] = ENVIRON["LOUD_CHECKS"] " " line[0]
         if (search_path != "") sub(/SET LOCAL search_path = \047\047;/, "SET LOCAL search_path = " search_path ";", line[held - 1])
         for (i = 0; i < held; i++) put(line[i])
         held = 0
-        if (on) pending = ENVIRON["QUIET"]
+        if (on) pending = ENVIRON["QUIET"] ENVIRON["QUIET_CHECKS"]
     }
     BEGIN { on = 1 }
     NR > complete { exit }
@@ -703,6 +709,42 @@ MADE=$MADE$(made t pg_tablespace spcname <"$work/missing_spaces" | tr '\n' ' ')
 MADE=${MADE% }
 export MADE
 
+# A CHECK that is to be skipped is dropped, and added again, NOT VALID, around all that may look at it.
+# So is every constraint that is NOT VALID already: a rewritten table's rows come as new ones, and may
+# be those that break it. A setting of the session notes what adds them.
+SKIP_CHECKS=${skip_checks:-NULL}
+quiet_checks='DO $checks$ DECLARE r record; BEGIN
+    FOR r IN SELECT pg_catalog.format($$ALTER TABLE %I.%I %%s CONSTRAINT %I$$, nspname, relname, conname) AS command,
+            pg_catalog.pg_get_constraintdef(c.oid) AS definition,
+            pg_catalog.format($$COMMENT ON CONSTRAINT %I ON %I.%I IS %L; $$, conname, nspname, relname,
+                pg_catalog.obj_description(c.oid, $$pg_constraint$$)) AS comment
+        FROM pg_catalog.pg_constraint AS c JOIN pg_catalog.pg_class AS t ON t.oid = conrelid
+        JOIN pg_catalog.pg_namespace AS n ON n.oid = relnamespace
+        WHERE coninhcount = 0 AND (contype = $$c$$ AND conname IN (NAMES)
+            OR contype IN ($$c$$, $$n$$) AND NOT convalidated) ORDER BY c.oid LOOP
+        EXECUTE pg_catalog.format(r.command, $$DROP$$);
+        PERFORM pg_catalog.set_config($$restore_sh.checks$$, pg_catalog.concat(
+            pg_catalog.current_setting($$restore_sh.checks$$, true), pg_catalog.format(r.command, $$ADD$$), $$ $$,
+            r.definition, CASE WHEN r.definition LIKE $$% NOT VALID$$ THEN $$; $$ ELSE $$ NOT VALID; $$ END, r.comment), false);
+    END LOOP; END $checks$;'
+loud_checks='DO $checks$ BEGIN
+    EXECUTE pg_catalog.concat(pg_catalog.current_setting($$restore_sh.checks$$, true), $$SELECT 1$$);
+    PERFORM pg_catalog.set_config($$restore_sh.checks$$, $$$$, false); END $checks$;'
+valid_checks='DO $checks$ DECLARE r record; BEGIN
+    FOR r IN SELECT conrelid::pg_catalog.regclass AS relation, conname FROM pg_catalog.pg_constraint
+        WHERE contype = $$c$$ AND conrelid <> 0 AND coninhcount = 0 AND NOT convalidated AND conname IN (NAMES) LOOP
+        BEGIN
+            EXECUTE pg_catalog.format($$ALTER TABLE %s VALIDATE CONSTRAINT %I$$, r.relation, r.conname);
+            EXCEPTION WHEN OTHERS THEN
+                RAISE WARNING $$rows of % contradict its constraint %, which stays NOT VALID$$, r.relation, r.conname;
+        END;
+    END LOOP; END $checks$;'
+named() { say "$1" | NAMES=$SKIP_CHECKS awk '{
+    while (at = index($0, "NAMES")) $0 = substr($0, 1, at - 1) ENVIRON["NAMES"] substr($0, at + 5)
+    gsub(/ +/, " "); printf "%s", $0 }'; }
+QUIET_CHECKS=" $(named "$quiet_checks")" LOUD_CHECKS=$(named "$loud_checks")
+export SKIP_CHECKS QUIET_CHECKS LOUD_CHECKS
+
 # ---- 5. Base ---------------------------------------------------------------------------------------
 
 # What the database itself sets must not disturb us, nor triggers on login (17 and later).
@@ -718,12 +760,17 @@ stopped() {     # WHERE: what psql said, then the end
 dump=$base_dir/$(metadata dump)
 say "loading ${dump##*/}"
 if [ -d "$dump" ]; then
+    [ -z "$skip_checks" ] || die "--skip-check needs a base in plain format"
     set -- "$dump"
     # Where there is a list, it says what of the dump is to be restored.
     [ ! -f "$base_dir/dump.list" ] || set -- -L "$base_dir/dump.list" "$dump"
     pg_restore -w --exit-on-error -d "$target" "$@" 2>"$work/errors" || stopped dump
 else
-    text "$dump" | sql -d "$target" -o /dev/null -f - 2>"$work/errors" || stopped "${dump##*/}"
+    text "$dump" | awk '                # no CHECK that is to be skipped may see the rows
+        ENVIRON["SKIP_CHECKS"] != "NULL" && /^CREATE TABLE / { table = 1 }
+        table && /;$/ { table = 0; $0 = $0 ENVIRON["QUIET_CHECKS"] }
+        { print }' | sql -d "$target" -o /dev/null -f - -c "$LOUD_CHECKS" 2>"$work/errors" ||
+        stopped "${dump##*/}"
 fi
 cat "$work/errors" >&2          # warnings
 [ ! -f "$base_dir/database.sql" ] || sql -d "$target" -o /dev/null -v dbname="$dbname" \
@@ -857,6 +904,9 @@ say '\unset DBNAME \unset USER \unset HOST \unset PORT \unset ENCODING' >"$work/
 say "$QUIET" >>"$work/prologue.sql"
 say "$follow" >>"$work/prologue.sql"
 one_line "$loud" 'event|rule|trigger' >"$work/epilogue.sql"
+say "$QUIET_CHECKS" >>"$work/prologue.sql"
+say "$LOUD_CHECKS" >>"$work/epilogue.sql"
+[ -z "$skip_checks" ] || named "$valid_checks" >>"$work/epilogue.sql"
 
 # What sessions in other databases did to this one (ALTER DATABASE, GRANT, COMMENT) is in no segment:
 # a set of globals that is newer than the base has it. Its database.sql is run at its place, between
@@ -909,6 +959,13 @@ mv "$work/messages" "$work/errors"
 [ -z "${failed:-}" ] || stopped segment
 cat "$work/errors" >&2
 [ "$(awk 'END { print NR }' "$work/counts")" = "$files" ] || die "a segment could not be read to its end"
+
+# A tablespace that was made, and that the source has emptied since, was gone there too.
+sql -d "$target" -c "SELECT quote_ident(spcname) FROM pg_tablespace
+    WHERE concat('t', oid) = ANY (string_to_array('$MADE', ' '))" >"$work/spaces"
+while read -r name; do
+    ! sql -d "$target" -c "DROP TABLESPACE $name" 2>/dev/null || say "dropped tablespace $name, which is empty"
+done <"$work/spaces"
 
 awk "$awk_values"'
     { applied += $1; skipped += $2; sequences += $3; flagged += $4; if ($5 != "none") { lsn = $5; time = $6 } }

@@ -1,0 +1,91 @@
+//! What the tester of random transactions found (tests/fuzz), each as small as it could be made.
+
+use harness::Cluster;
+use std::process::Command;
+
+/// PostgreSQL 18 marks subtransactions of an aborted transaction as streamed when it throws their
+/// changes away (ReorderBufferTruncateTXN), also for a plugin that never streams, and then calls
+/// that plugin's stream_abort_cb.
+#[test]
+fn an_aborted_transaction_larger_than_the_decoding_memory_does_not_stop_capture() {
+    let c = Cluster::builder()
+        .setting("pg_incrbackup.decoding_work_mem", "64kB")
+        .back_up();
+    c.sql("CREATE TABLE t (a int, b text)");
+    c.flush();
+    // The worker must read the transaction when it is known to have aborted.
+    let worker = c.capture_pid();
+    signal("-STOP", &worker);
+    c.sql(
+        "BEGIN; INSERT INTO t SELECT i, repeat('x', 200) FROM generate_series(1, 100) i;
+           SAVEPOINT s; INSERT INTO t VALUES (1, 'in a subtransaction'); RELEASE s;
+           INSERT INTO t SELECT i, repeat('y', 200) FROM generate_series(1, 1000) i; ROLLBACK",
+    );
+    signal("-CONT", &worker);
+    c.sql("INSERT INTO t VALUES (2, 'after it')");
+    c.assert_restores();
+}
+
+/// A rewritten table's rows come again as INSERTs, which every constraint checks: also one that
+/// the rows of that time may break.
+#[test]
+fn rows_that_break_a_constraint_not_valid_survive_a_rewrite() {
+    let c = Cluster::backed_up();
+    c.sql(
+        "CREATE TABLE t (a int PRIMARY KEY); INSERT INTO t VALUES (-1), (1);
+           ALTER TABLE t ADD CONSTRAINT above CHECK (a > 0) NOT VALID;
+           COMMENT ON CONSTRAINT above ON t IS 'it''s for the new ones';
+           ALTER TABLE t ADD r float8 DEFAULT random()",
+    );
+    if c.version() >= 18 {
+        c.sql(
+            "CREATE TABLE u (a int PRIMARY KEY, b text); INSERT INTO u VALUES (1, NULL);
+               ALTER TABLE u ADD CONSTRAINT there NOT NULL b NOT VALID;
+               ALTER TABLE u ADD r float8 DEFAULT random()",
+        );
+    }
+    c.assert_restores();
+}
+
+/// A stored composite keeps the attributes that its type had when it was stored: its image is not
+/// that of a literal read afterwards, and IS NULL holds for one whose attributes are all NULL.
+#[test]
+fn a_row_without_a_key_is_found_when_a_type_in_it_has_changed() {
+    let c = Cluster::backed_up();
+    c.sql(
+        "CREATE TYPE pair AS (a int, b text); CREATE DOMAIN checked AS pair;
+           CREATE TYPE pairs AS RANGE (subtype = pair);
+           CREATE TABLE t (n int, p pair, ps pair[], d checked, r pairs, j json);
+           INSERT INTO t SELECT i % 2, (1, 'x')::pair, ARRAY[(2, 'y')::pair, NULL], (3, 'z')::pair,
+             pairs((1, 'a')::pair, (2, 'b')::pair), '{}' FROM generate_series(1, 4) i;
+           INSERT INTO t VALUES (2, (NULL, NULL)::pair), (2, NULL);
+           ALTER TYPE pair ADD ATTRIBUTE c int; UPDATE t SET n = 3 WHERE ctid = '(0,1)';
+           ALTER TYPE pair DROP ATTRIBUTE b; UPDATE t SET n = 4 WHERE ctid = '(0,2)';
+           ALTER TYPE pair ADD ATTRIBUTE j json; DELETE FROM t WHERE ctid = '(0,3)';
+           DELETE FROM t WHERE n = 2 AND p IS NOT DISTINCT FROM NULL",
+    );
+    c.assert_restores_to_the_byte();
+}
+
+/// The rows of an unlogged table are not in the stream: those that it had before must not stay
+/// either, or later DDL finds rows that the source had changed.
+#[test]
+fn a_table_that_became_unlogged_is_empty() {
+    let c = Cluster::backed_up();
+    c.sql(
+        "CREATE TABLE t (a int, b text); INSERT INTO t VALUES (1, NULL), (1, 'x');
+           ALTER TABLE t SET UNLOGGED; UPDATE t SET b = 'y' WHERE b IS NULL;
+           ALTER TABLE t ALTER b SET NOT NULL; DELETE FROM t WHERE b = 'x';
+           CREATE UNIQUE INDEX ON t (a)",
+    );
+    let restored = c.assert_restores();
+    let rows = c.sql_in(&restored.database, "SELECT count(*) FROM t");
+    assert_eq!(rows, "0");
+    c.sql("ALTER TABLE t SET LOGGED; INSERT INTO t VALUES (2, 'z')");
+    c.assert_restores();
+}
+
+fn signal(name: &str, process: &str) {
+    let sent = Command::new("kill").args([name, process]).status();
+    assert!(sent.expect("kill can be run").success());
+}
