@@ -6,7 +6,7 @@
 
 use super::literal::{self, Place};
 use super::relations::{written_columns, TableSql};
-use crate::pg::relation::{Column, Identity};
+use crate::pg::relation::{Column, Equality, Identity};
 use crate::pg::value::Row;
 
 /// The line being made, and room for a value's text; both are reused from row to row.
@@ -176,9 +176,8 @@ fn push_key(line: &mut Line, table: &mut TableSql, row: &Row) {
 }
 
 /// `ctid = (SELECT … LIMIT 1)`: one row among duplicates. Plain comparisons stand in front, so that
-/// an index serves; where they do not tell two images apart, the whole row is compared too. A
-/// virtual column has no value in the WAL, and none of its own: it is compared with itself. So is one
-/// that [`push_text_comparison`] has compared.
+/// an index serves; where they do not tell two values apart, their texts are compared too. A virtual
+/// column has no value in the WAL, and none of its own.
 fn push_one_of_the_same(line: &mut Line, table: &mut TableSql, row: &Row) {
     line.push(if table.is_via_root {
         b"(tableoid, ctid) = (SELECT tableoid, ctid FROM "
@@ -186,81 +185,54 @@ fn push_one_of_the_same(line: &mut Line, table: &mut TableSql, row: &Row) {
         b"ctid = (SELECT ctid FROM "
     });
     line.push(&table.only_target);
-    line.push(b" AS x");
     let mut word: &[u8] = b" WHERE ";
-    let mut exact = true;
-    for column in table
-        .description
-        .columns
-        .iter_mut()
-        .filter(|column| !column.is_virtual && !column.has_no_input)
-    {
-        if column.holds_rows {
-            line.push(word);
-            push_text_comparison(line, column, row);
-            word = b" AND ";
-            continue;
-        }
-        let is_null = row.get(column.index).is_none();
-        exact &= is_null
-            || column
-                .equality
-                .as_ref()
-                .is_some_and(|equality| equality.is_image);
-        if is_null || column.equality.is_some() {
-            line.push(word);
-            push_comparison(line, column, row);
-            word = b" AND ";
-        }
-    }
-    if !exact {
+    let columns = &mut table.description.columns;
+    for column in columns.iter_mut().filter(|column| can_compare(column, row)) {
         line.push(word);
-        push_image_comparison(line, table, row);
+        push_comparison(line, column, row);
+        word = b" AND ";
+    }
+    for column in columns.iter_mut().filter(|column| needs_text(column, row)) {
+        line.push(word);
+        push_text_comparison(line, column, row);
+        word = b" AND ";
     }
     line.push(b" LIMIT 1)");
 }
 
-fn push_image_comparison(line: &mut Line, table: &mut TableSql, row: &Row) {
-    if table.is_via_root {
-        // The root may have its columns in another order.
-        line.push(b"ROW(");
-        for (nth, column) in table.description.columns.iter().enumerate() {
-            line.push(if nth > 0 { b", x." } else { b"x." });
-            line.push(&column.quoted);
-        }
-        line.push(b")::").push(&table.target);
-    } else {
-        line.push(b"x.*");
-    }
-    line.push(b" OPERATOR(pg_catalog.*=) ROW(");
-    for (nth, column) in table.description.columns.iter_mut().enumerate() {
-        if nth > 0 {
-            line.push(b", ");
-        }
-        if column.is_virtual || column.has_no_input || column.holds_rows {
-            line.push(b"x.").push(&column.quoted);
-        } else {
-            line.push_value(column, row, Place::Comparison);
-        }
-    }
-    line.push(b")::");
-    line.push(&table.target);
+/// Not for composites: after ALTER TYPE an equality that the type had may be gone, of which the tables
+/// that use it are not told; and IS NULL would be true for a row of NULLs.
+fn can_compare(column: &Column, row: &Row) -> bool {
+    let is_null = row.get(column.index).is_none();
+    has_text(column) && !column.holds_rows && (is_null || column.equality.is_some())
 }
 
-/// By the text, as the type's output function gives it (a cast to text may be the user's). A stored
-/// composite keeps the attributes that its type had when it was stored, so its image is not that of
-/// a literal after ALTER TYPE, which does not tell the tables with such columns either: an equality
-/// may be gone. IS NULL would be true for a row of NULLs, too.
+/// True where [`can_compare`] leaves values that it cannot tell apart.
+fn needs_text(column: &Column, row: &Row) -> bool {
+    let is_image = |equality: &Equality| equality.is_image;
+    let is_exact =
+        row.get(column.index).is_none() || column.equality.as_ref().is_some_and(is_image);
+    has_text(column) && (column.holds_rows || !is_exact)
+}
+
+fn has_text(column: &Column) -> bool {
+    !column.is_virtual && !column.has_no_input
+}
+
+/// Both texts come from the type's output function in the restoring server (a cast to text may be the
+/// user's); coalesce gives the literal the column's type, whose name may be any. Not by image: a
+/// stored composite keeps the attributes that its type had when it was stored, and no literal has
+/// its image after ALTER TYPE. Not as one row: a base may have the columns in another order.
 fn push_text_comparison(line: &mut Line, column: &mut Column, row: &Row) {
     if row.get(column.index).is_none() {
         line.push(&column.quoted)
             .push(b" IS NOT DISTINCT FROM NULL");
         return;
     }
-    line.push(b"pg_catalog.format('%s', ")
-        .push(&column.quoted)
-        .push(b") = ");
+    line.push(b"pg_catalog.format('%s', ").push(&column.quoted);
+    line.push(b") = pg_catalog.format('%s', coalesce(");
     line.push_value(column, row, Place::Comparison);
+    line.push(b", ").push(&column.quoted).push(b"))");
 }
 
 fn push_comparison(line: &mut Line, column: &mut Column, row: &Row) {

@@ -7,10 +7,11 @@ pub const SMALL_DECODING_MEMORY_ON_18: bool = false;
 /// 2: a rewrite's rows are checked by constraints that are NOT VALID when they come again.
 pub const ROWS_THAT_BREAK_NOT_VALID: bool = false;
 
-/// pg_dump's own: it leaves out a NOT NULL constraint's name that is the usual one, which another
-/// table may have by then (LIKE copies names, from PostgreSQL 18 on). A round there has either LIKE
-/// or base backups in its middle.
-pub const BASES_AND_LIKE_ON_18: bool = true;
+/// pg_dump's own, and so every base's: a child's inherited columns come first, also those that its
+/// parent got later; and from PostgreSQL 18 on a NOT NULL constraint's name is left out when it is the
+/// usual one, which another table may have by then (LIKE copies names). A round has base backups in
+/// its middle, or children and LIKE.
+pub const BASES_WITH_CHILDREN_OR_LIKE: bool = true;
 
 /// 3: rows stay behind when a table becomes unlogged, and later DDL trips over them.
 pub const SET_UNLOGGED: bool = false;

@@ -26,16 +26,17 @@ const SHARED: usize = 15;
 impl Making<'_> {
     /// Whether a base backup may be made in the middle of the round.
     pub fn may_dump(&self) -> bool {
-        !self.is_either() || self.seed.is_multiple_of(2)
+        self.seed.is_multiple_of(2) || !avoid::BASES_WITH_CHILDREN_OR_LIKE
     }
 
     /// Whether a table may be made LIKE another.
     pub fn may_copy(&self) -> bool {
-        !self.is_either() || !self.seed.is_multiple_of(2)
+        self.version < 18 || self.may_inherit()
     }
 
-    fn is_either(&self) -> bool {
-        avoid::BASES_AND_LIKE_ON_18 && self.version >= 18
+    /// Whether a table may have children that are not its partitions.
+    pub fn may_inherit(&self) -> bool {
+        !self.seed.is_multiple_of(2) || !avoid::BASES_WITH_CHILDREN_OR_LIKE
     }
 
     /// A name for a new object, now and then one that must be quoted.

@@ -59,6 +59,9 @@ pub fn create_as(making: &mut Making) -> Option<Vec<String>> {
 }
 
 pub fn create_child(making: &mut Making) -> Option<Vec<String>> {
+    if !making.may_inherit() {
+        return None;
+    }
     let parent = making
         .relation(|r| r.kind == 'r' && r.persistence == 'p' && !r.is_partition && !r.is_typed)?;
     let old = making.name_of(&parent);
