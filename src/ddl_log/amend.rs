@@ -9,7 +9,7 @@ use crate::pg::ddl_catalog::{is_immutable_default, with_bytes};
 use crate::pg::ddl_identity::{with_descendants, OwnPrivileges};
 use crate::pg::ddl_index::unfinished_tree;
 use crate::pg::ddl_node::{relation_name, Sql};
-use crate::pg::ddl_touched::relation_named;
+use crate::pg::ddl_touched::{is_plain_table, relation_named};
 use crate::pg::quote;
 use crate::pg::session::OutputSettings;
 
@@ -82,7 +82,8 @@ pub fn what_text_leaves_out(frame: &Frame) -> Sql {
         sql.extend(time_checks(frame));
     }
     // An unlogged table is restored empty. (TRUNCATE would mind who references it.)
-    for table in frame.touched.tables.iter().filter(|_| frame.sets_unlogged) {
+    let tables = frame.touched.tables.iter();
+    for table in tables.filter(|table| frame.sets_unlogged && is_plain_table(**table)) {
         let name = relation_name(*table).unwrap_or_default();
         sql.extend([b"\n; DELETE FROM ONLY ", &name[..]].concat());
     }

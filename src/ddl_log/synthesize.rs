@@ -99,13 +99,8 @@ pub fn about_the_database(text: &StatementText) -> Option<Sql> {
         b"BEGIN EXECUTE pg_catalog.format(",
         &quote::literal(&format)[..],
         b", pg_catalog.current_database()); END",
-    ]
-    .concat();
-    let mut tag = b"$do$".to_vec();
-    while body.windows(tag.len()).any(|part| part == tag) {
-        tag.insert(1, b'_');
-    }
-    Some([b"DO ", &tag[..], &body, &tag].concat())
+    ];
+    Some([b"DO ", &quote::dollar_quoted(&body.concat())[..]].concat())
 }
 
 /// `DROP … a, b` of only these objects.

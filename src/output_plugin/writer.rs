@@ -15,9 +15,9 @@ use super::options::Options;
 use super::relations::TableSql;
 use super::row_sql::{self, Line, Update};
 use super::{Change, RowTarget, Transaction};
-use crate::pg::moved_sequences;
 use crate::pg::renamed::Renamed;
 use crate::pg::value::Row;
+use crate::pg::{moved_sequences, quote};
 
 /// What is known of the transaction that is being decoded.
 #[derive(Default)]
@@ -249,14 +249,23 @@ impl<'a> Writer<'a> {
             return;
         }
         self.state.rewritten.push(relation);
-        let delete = [b"DELETE FROM ONLY ", table.target.as_slice(), b";"].concat();
-        if self.options.framing {
-            self.line.sql.clear();
-            frame::push_ddl(&mut self.line.sql, "REWRITE", b"", &delete);
-            self.send_line();
-        } else {
-            self.statement(&delete);
+        let table = table.target.as_slice();
+        if !self.options.framing {
+            return self.statement(&[b"DELETE FROM ONLY ", table, b";"].concat());
         }
+        // A DELETE is refused on a published table without a fitting identity, a TRUNCATE on one
+        // that a foreign key references.
+        let body = [
+            b"BEGIN TRUNCATE ONLY ",
+            table,
+            b"; EXCEPTION WHEN feature_not_supported THEN DELETE FROM ONLY ",
+            table,
+            b"; END",
+        ];
+        let text = [b"DO ", &quote::dollar_quoted(&body.concat())[..], b";"].concat();
+        self.line.sql.clear();
+        frame::push_ddl(&mut self.line.sql, "REWRITE", b"", &text);
+        self.send_line();
     }
 
     fn update_identity(&mut self, table: &TableSql, columns: &[Vec<u8>]) {

@@ -95,3 +95,12 @@ fn unicode_identifier(name: &[u8]) -> Vec<u8> {
     out.push(b'"');
     out
 }
+
+/// `$do$…$do$`, with a tag that the text does not hold.
+pub fn dollar_quoted(text: &[u8]) -> Vec<u8> {
+    let mut tag = b"$do$".to_vec();
+    while text.windows(tag.len()).any(|part| part == tag) {
+        tag.insert(1, b'_');
+    }
+    [&tag[..], text, &tag].concat()
+}

@@ -219,7 +219,9 @@ pub fn create_attachment(making: &mut Making) -> Option<Vec<String>> {
             columns.join(", ")
         ),
         1 => format!("CREATE POLICY {new} ON {table_name} FOR SELECT TO fuzz_a USING (true)"),
-        2 => format!("CREATE PUBLICATION {new} FOR TABLE {table_name}"),
+        2 if making.version < 18 || !avoid::PUBLICATIONS_ON_18 => {
+            format!("CREATE PUBLICATION {new} FOR TABLE {table_name}")
+        }
         _ => format!(
             "COMMENT ON TABLE {table_name} IS 'with {}'",
             new.replace('\'', "''").replace('\\', "")
