@@ -108,7 +108,6 @@ fn a_table_that_became_unlogged_is_empty() {
 /// From PostgreSQL 18 on a published table whose identity has a generated column that is not
 /// published refuses DELETE: so a restore may not delete the rows that a rewrite replaces.
 #[test]
-#[ignore = "found.md 4: the DELETE in front of a rewrite's rows is refused by a publication"]
 fn a_published_table_with_a_generated_column_survives_a_rewrite() {
     let c = Cluster::backed_up();
     c.sql(

@@ -1,6 +1,5 @@
 //! ALTER TABLE, and what belongs to a table: constraints, indexes, replica identity.
 
-use super::avoid;
 use super::catalog::{Column, Relation};
 use super::making::Making;
 
@@ -210,7 +209,7 @@ pub fn change_options(making: &mut Making) -> Option<Vec<String>> {
         0 => "SET (fillfactor = 80)",
         1 => "RESET (fillfactor)",
         2 => "ENABLE ROW LEVEL SECURITY",
-        3 if table.persistence == 'p' && !is_related && !avoid::SET_UNLOGGED => "SET UNLOGGED",
+        3 if table.persistence == 'p' && !is_related => "SET UNLOGGED",
         4 | 5 if table.persistence == 'u' => "SET LOGGED",
         6 => "DISABLE TRIGGER USER",
         _ => "OWNER TO fuzz_a",
@@ -235,9 +234,6 @@ pub fn add_constraint(making: &mut Making) -> Option<Vec<String>> {
     let new = making.new_name("con");
     let column = column.name;
     let what = match making.dice.below(4) {
-        0 if avoid::ROWS_THAT_BREAK_NOT_VALID => {
-            format!("CHECK ({column} IS NOT NULL OR true) NOT VALID")
-        }
         0 => format!("CHECK ({column} IS NOT NULL) NOT VALID"),
         1 if table.key().is_none() && table.kind == 'r' => {
             let id = making.new_name("pk");

@@ -1,7 +1,6 @@
 //! Rows and definitions in one statement or close together: rows through views, cursors and
 //! EXPLAIN, several changes of a table at once, tables that are filled as they are made.
 
-use super::avoid;
 use super::catalog::{Column, Relation};
 use super::fitting::{column_value, condition};
 use super::making::Making;
@@ -175,7 +174,7 @@ pub fn newer(making: &mut Making) -> Option<Vec<String>> {
         .iter()
         .find(|c| c.generated == "s" && c.ty == "integer");
     Some(vec![match (making.dice.below(5), generated) {
-        (0, _) if !avoid::ROWS_THAT_BREAK_NOT_VALID => {
+        (0, _) => {
             format!("ALTER TABLE {name} ADD CONSTRAINT {new} NOT NULL {c} NOT VALID")
         }
         (1, _) => format!(
@@ -219,7 +218,7 @@ pub fn create_attachment(making: &mut Making) -> Option<Vec<String>> {
             columns.join(", ")
         ),
         1 => format!("CREATE POLICY {new} ON {table_name} FOR SELECT TO fuzz_a USING (true)"),
-        2 if making.version < 18 || !avoid::PUBLICATIONS_ON_18 => {
+        2 => {
             format!("CREATE PUBLICATION {new} FOR TABLE {table_name}")
         }
         _ => format!(

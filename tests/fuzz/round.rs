@@ -1,7 +1,6 @@
 //! One round: a cluster, its sessions, and the comparison at the end. Everything but the sessions'
 //! interleaving follows from the seed.
 
-use super::avoid;
 use super::dice::Dice;
 use super::journal::Journal;
 use super::player::Player;
@@ -117,12 +116,7 @@ impl Round {
     fn cluster(self) -> Cluster {
         let mut dice = Dice::new(self.seed, &[0]);
         let builder = Cluster::builder();
-        let is_18 = builder.installation().version >= 18;
-        let memory = if is_18 && avoid::SMALL_DECODING_MEMORY_ON_18 {
-            "64MB"
-        } else {
-            dice.word(&["0", "64kB", "64MB"])
-        };
+        let memory = dice.word(&["0", "64kB", "64MB"]);
         builder
             .setting("max_prepared_transactions", "16")
             .setting("deadlock_timeout", "100ms")
