@@ -23,6 +23,10 @@
 //!   a int);
 //! -- @KEY role name=alice superuser=off
 //! -- @KEY member name=bob of=alice
+//! -- @KEY role_renamed name=bob to=robert
+//! -- @KEY role_dropped name=robert
+//! -- @KEY tablespace name=fast
+//! -- @KEY tablespace_renamed name=fast to=slow
 //! -- @KEY flag reason=…
 //! SELECT pg_catalog.setval('public.s', 33, true);
 //! COMMIT;
