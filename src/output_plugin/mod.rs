@@ -101,23 +101,13 @@ impl Plugin {
         self.state = State::default();
     }
 
-    /// True for the table whose rows are DDL.
-    pub fn is_history(&mut self, relation: OpenRelation) -> bool {
-        let treatment = self.relations.get(relation, self.memory);
-        matches!(treatment, Treatment::History(..))
-    }
-
-    /// What others have renamed since the statement ran whose row comes next.
-    pub fn note_renames(&mut self, renames: Vec<Renamed>) {
-        self.state.renames = renames;
-    }
-
-    /// Writes one row change.
+    /// Writes one row change. `renames` looks up what others have renamed since the change was made.
     pub fn change(
         &mut self,
         transaction: Transaction,
         relation: OpenRelation,
         change: &Change<'_>,
+        renames: &mut dyn FnMut() -> Vec<Renamed>,
         target: &mut dyn RowTarget,
     ) {
         let treatment = self.relations.get(relation, self.memory);
@@ -129,7 +119,7 @@ impl Plugin {
             Treatment::Write(table) => writer.row_change(table, relation.oid(), change),
             Treatment::History(columns, description) => match change {
                 Change::Insert { new } => {
-                    writer.insert_statement(Statement::read(columns, description, new))
+                    writer.insert_statement(Statement::read(columns, description, new), renames)
                 }
                 Change::Update { new, .. } => {
                     writer.amend(Statement::read(columns, description, new))

@@ -15,7 +15,6 @@ use super::options::Options;
 use super::relations::TableSql;
 use super::row_sql::{self, Line, Update};
 use super::{Change, RowTarget, Transaction};
-use crate::pg::renamed::Renamed;
 use crate::pg::value::Row;
 use crate::pg::{moved_sequences, quote};
 
@@ -29,8 +28,6 @@ pub struct State {
     released: Option<Statement>,
     /// The CREATE EXTENSION whose script's rows are left out.
     pub bracket: Option<i64>,
-    /// What others have renamed since the next statement ran.
-    pub renames: Vec<Renamed>,
     /// The table into which rows are being inserted, how many in a row, and whether as COPY.
     run: Option<Run>,
     /// What this transaction has told of the roles that act in it.

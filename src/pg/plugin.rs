@@ -211,14 +211,18 @@ unsafe extern "C-unwind" fn change(
                 }
                 other => error!("change of kind {other} has no row"),
             };
-            let renames = match (&before, view.as_mut()) {
-                (Some(before), Some(view)) if plugin.is_history(relation_open) => {
-                    renamed::since(before, view)
-                }
+            let mut renames = || match (&before, view.as_mut()) {
+                (Some(before), Some(view)) => renamed::since(before, view),
                 _ => Vec::new(),
             };
-            plugin.note_renames(renames);
-            plugin.change(begun(*transaction), relation_open, &decoded, &mut target);
+            let transaction = begun(*transaction);
+            plugin.change(
+                transaction,
+                relation_open,
+                &decoded,
+                &mut renames,
+                &mut target,
+            );
         });
         row_memory.reset();
         leave(before);

@@ -4,10 +4,14 @@ use super::super::frame;
 use super::super::history::{Statement, FLAG};
 use super::Writer;
 use crate::pg::invalidation;
+use crate::pg::renamed::Renamed;
 
 impl Writer<'_> {
-    pub fn insert_statement(&mut self, mut statement: Statement) {
-        statement.renames = std::mem::take(&mut self.state.renames);
+    pub fn insert_statement(
+        &mut self,
+        mut statement: Statement,
+        renames: &mut dyn FnMut() -> Vec<Renamed>,
+    ) {
         if !statement.replay || statement.is_decoded_from_wal() {
             return;
         }
@@ -18,12 +22,12 @@ impl Writer<'_> {
         if statement.brackets_rows() {
             self.state.bracket = Some(statement.id);
         }
+        statement.renames = renames();
         self.state.held = Some(statement);
     }
 
     /// The row of a statement was completed after it ran.
     pub fn amend(&mut self, mut statement: Statement) {
-        statement.renames = std::mem::take(&mut self.state.renames);
         if self.state.bracket == Some(statement.id) {
             self.state.bracket = None;
             // What an extension owns, and which of its tables are configuration, decides about
@@ -32,6 +36,8 @@ impl Writer<'_> {
         }
         let is = |other: &Option<Statement>| other.as_ref().is_some_and(|o| o.id == statement.id);
         if is(&self.state.held) {
+            let held = self.state.held.take();
+            statement.renames = held.map_or_else(Vec::new, |held| held.renames);
             self.state.held = Some(statement).filter(|statement| statement.replay);
         } else if is(&self.state.released) {
             self.write_late_part(statement);
@@ -46,7 +52,8 @@ impl Writer<'_> {
         };
         if statement.text == released.text {
             self.state.released = Some(released);
-        } else if let Some(late) = statement.without_start(&released.text) {
+        } else if let Some(mut late) = statement.without_start(&released.text) {
+            late.renames = released.renames;
             self.state.held = Some(late);
             self.release_held();
             self.state.released = Some(statement);
