@@ -12,7 +12,7 @@ use super::ddl_place::{
     creation_place, default_creation_place, member_place, relation_place, schema_place, Place,
 };
 use super::ddl_statement::Statement;
-use super::ddl_temporary::depends_on_temporary;
+use super::ddl_temporary::{depends_on_temporary, has_temporary_schema};
 
 /// One object that a statement names.
 #[derive(Clone, Debug)]
@@ -367,7 +367,7 @@ unsafe fn of_type(name: *mut pg_sys::TypeName) -> Target {
     }
 }
 
-/// Functions are found in a temporary schema only by its name; ours only by being members.
+/// Functions are found in a temporary schema by its name, or by what they need; ours by being members.
 unsafe fn function(kind: pg_sys::ObjectType::Type, node: *mut pg_sys::ObjectWithArgs) -> Target {
     use pg_sys::ObjectType::*;
     // SAFETY: see `targets`.
@@ -376,20 +376,21 @@ unsafe fn function(kind: pg_sys::ObjectType::Type, node: *mut pg_sys::ObjectWith
         if names.len() > 1 && schema_place(&names[names.len() - 2]) == Place::Temporary {
             return Target::of(Place::Temporary);
         }
-        if depends_on_temporary(
-            pg_sys::ProcedureRelationId,
-            pg_sys::LookupFuncWithArgs(kind, node, true),
-        ) {
-            return Target::of(Place::Temporary);
-        }
-        if !matches!(kind, OBJECT_FUNCTION | OBJECT_PROCEDURE | OBJECT_ROUTINE)
-            || !names.last().is_some_and(|name| name.starts_with(b"incr_"))
-        {
+        // An operator comes here too, and is no function to look up.
+        let is_routine = matches!(
+            kind,
+            OBJECT_FUNCTION | OBJECT_PROCEDURE | OBJECT_ROUTINE | OBJECT_AGGREGATE
+        );
+        let may_be_ours = names.last().is_some_and(|name| name.starts_with(b"incr_"));
+        if !is_routine || !may_be_ours && !has_temporary_schema() {
             return Target::of(Place::Permanent);
         }
         let oid = pg_sys::LookupFuncWithArgs(kind, node, true);
         if oid == pg_sys::InvalidOid {
             return Target::of(Place::Unknown);
+        }
+        if depends_on_temporary(pg_sys::ProcedureRelationId, oid) {
+            return Target::of(Place::Temporary);
         }
         Target::of(member_place(pg_sys::ProcedureRelationId, oid))
     }

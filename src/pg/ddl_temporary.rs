@@ -13,12 +13,22 @@ const NEEDS_TEMPORARY: &str = "WITH RECURSIVE needed (classid, objid) AS ( \
        WHERE d.deptype IN ('n', 'a', 'i')) \
      SELECT EXISTS (SELECT FROM needed WHERE classid = 'pg_namespace'::regclass AND objid = $3)";
 
-/// True when the object will be dropped with the session's temporary objects.
-pub fn depends_on_temporary(class: pg_sys::Oid, object: pg_sys::Oid) -> bool {
+/// True when the session has made a temporary object.
+pub fn has_temporary_schema() -> bool {
+    temporary_schema() != pg_sys::InvalidOid
+}
+
+fn temporary_schema() -> pg_sys::Oid {
     let mut schema = pg_sys::InvalidOid;
     let mut toast_schema = pg_sys::InvalidOid;
     // SAFETY: reads two variables of this process.
     unsafe { pg_sys::GetTempNamespaceState(&mut schema, &mut toast_schema) };
+    schema
+}
+
+/// True when the object will be dropped with the session's temporary objects.
+pub fn depends_on_temporary(class: pg_sys::Oid, object: pg_sys::Oid) -> bool {
+    let schema = temporary_schema();
     if schema == pg_sys::InvalidOid {
         return false;
     }

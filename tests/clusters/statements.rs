@@ -148,3 +148,29 @@ fn an_extensions_update_runs_again_with_its_rows_and_the_users_configuration_sta
         "from script\nfrom update\nlater\nmine\n1|2\n3|3"
     );
 }
+
+#[test]
+fn statements_about_operators_and_missing_routines_do_no_harm() {
+    let c = Cluster::backed_up();
+    c.sql(
+        "CREATE TEMP TABLE temporary (a int);
+         CREATE FUNCTION f(int) RETURNS int LANGUAGE sql AS 'SELECT $1';
+         CREATE OPERATOR !! (RIGHTARG = int, FUNCTION = f); COMMENT ON OPERATOR !! (NONE, int) IS 'mine';
+         CREATE AGGREGATE total(int) (SFUNC = int4pl, STYPE = int); COMMENT ON AGGREGATE total(int) IS 'sum';
+         DROP OPERATOR IF EXISTS # (NONE, no_such_schema.no_such_type);
+         DROP FUNCTION IF EXISTS nowhere(int), nowhere.at_all(); DROP AGGREGATE IF EXISTS no_such(*)",
+    );
+    for sql in [
+        "COMMENT ON OPERATOR ###### (NONE, int4) IS 'bad prefix'",
+        "DROP OPERATOR ## (NONE, int)",
+        "COMMENT ON FUNCTION nowhere(int) IS 'x'",
+        "DROP FUNCTION total(int)",
+        "ALTER OPERATOR ### (int, int) OWNER TO postgres",
+    ] {
+        c.sql_error(sql);
+        c.sql_error(&format!("CREATE TEMP TABLE t (a int); {sql}"));
+    }
+    assert!(!c.log().contains("terminated by signal"));
+    c.sql("DROP OPERATOR !! (NONE, int); DROP AGGREGATE total(int)");
+    c.assert_restores();
+}
