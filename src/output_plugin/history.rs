@@ -242,11 +242,6 @@ fn rename(renamed: &Renamed, back: bool) -> Vec<u8> {
                 new,
             )
         }
-        Renamed::Type { schema, old, new } => {
-            let now = if back { new } else { old };
-            let alter = [b"ALTER TYPE ", &schema[..], b".", now].concat();
-            (alter, b" RENAME TO ", old, new)
-        }
         Renamed::Label {
             type_name,
             old,

@@ -86,18 +86,6 @@ impl CommitView {
 }
 
 impl Before {
-    /// True when transactions have committed since that `view` sees.
-    pub fn is_older_than(&self, view: &CommitView) -> bool {
-        // SAFETY: the snapshot is alive in this callback; it holds `xcnt` transaction ids.
-        let committed = unsafe {
-            match (*self.0).xcnt {
-                0 => &[],
-                count => std::slice::from_raw_parts((*self.0).xip, count as usize),
-            }
-        };
-        view.committed.iter().any(|xid| !committed.contains(xid))
-    }
-
     pub fn leave(self) {
         // SAFETY: the snapshot that was in force, in the same callback.
         unsafe { pg_sys::SetupHistoricSnapshot(self.0, pg_sys::HistoricSnapshotGetTupleCids()) }

@@ -56,6 +56,8 @@ struct Session {
     plugin: Plugin,
     /// Set by `begin`; every other callback belongs to it.
     transaction: Option<Transaction>,
+    /// Before this commit somebody may have renamed a schema or a label; nobody after it.
+    renamed_before: u64,
     /// Through which the transaction's callbacks look at the catalogs.
     view: Option<Box<CommitView>>,
     settings: session::OutputSettings,
@@ -121,6 +123,7 @@ unsafe extern "C-unwind" fn startup(
     let session = Session {
         plugin: Plugin::new(options, context.context),
         transaction: None,
+        renamed_before: 0,
         view: None,
         settings: session::OutputSettings::default(),
         old: Row::default(),
@@ -163,6 +166,10 @@ unsafe extern "C-unwind" fn begin(
     session.settings.enter();
     // SAFETY: the transaction handed to this callback.
     session.transaction = Some(unsafe { transaction(txn) });
+    if invalidation::take_renamed() {
+        // By a transaction that committed before this one, or by this one itself, some time before.
+        session.renamed_before = session.transaction.map_or(u64::MAX, |t| t.commit_lsn);
+    }
     // SAFETY: as above.
     session.view = unsafe { CommitView::of(ctx, txn) };
     session.plugin.begin();
@@ -184,6 +191,7 @@ unsafe extern "C-unwind" fn change(
             new,
             row_memory,
             view,
+            renamed_before,
             ..
         } = session(ctx);
         let before = view.as_mut().map(|view| view.enter());
@@ -211,8 +219,9 @@ unsafe extern "C-unwind" fn change(
                 }
                 other => error!("change of kind {other} has no row"),
             };
+            let is_before = (*change).lsn < *renamed_before;
             let mut renames = || match (&before, view.as_mut()) {
-                (Some(before), Some(view)) => renamed::since(before, view),
+                (Some(before), Some(view)) if is_before => renamed::since(before, view),
                 _ => Vec::new(),
             };
             let transaction = begun(*transaction);

@@ -1,6 +1,6 @@
 //! What other sessions renamed between a statement and its transaction's commit.
 //!
-//! PostgreSQL lets a schema, a type or an enum's label be renamed while a transaction that names it
+//! PostgreSQL lets a schema or an enum's label be renamed while a transaction that names it
 //! is open. The statement's text has the old name; where it is replayed, the new one stands.
 
 use std::collections::HashMap;
@@ -15,26 +15,27 @@ use super::quote;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Renamed {
     Schema { old: Sql, new: Sql },
-    Type { schema: Sql, old: Sql, new: Sql },
     Label { type_name: Sql, old: Sql, new: Sql },
 }
 
 /// One name, and the type (for a label) or schema (for a type) that it belongs to.
 type Names = HashMap<pg_sys::Oid, (Sql, pg_sys::Oid)>;
 
-/// All renames that the view shows and the statement's own moment did not: labels, then types, then
-/// schemas.
+/// All renames that the view shows and the statement's own moment did not: labels, then schemas.
 pub fn since(before: &Before, view: &mut CommitView) -> Vec<Renamed> {
-    if !before.is_older_than(view) {
-        return Vec::new();
-    }
-    let [schemas, types, labels] = CATALOGS.map(|catalog| {
+    let [schemas, labels] = [NAMESPACES, LABELS].map(|catalog| {
         let old = view.outside(before, || names(&catalog));
         (old, names(&catalog))
     });
+    let labels = differences(&labels);
+    let types = if labels.is_empty() {
+        Names::new()
+    } else {
+        names(&TYPES)
+    };
     let mut renamed = Vec::new();
-    for (type_oid, old, new) in differences(&labels) {
-        let Some((type_name, schema)) = types.1.get(&type_oid) else {
+    for (type_oid, old, new) in labels {
+        let Some((type_name, schema)) = types.get(&type_oid) else {
             continue;
         };
         if let Some((schema, _)) = schemas.1.get(schema) {
@@ -42,15 +43,6 @@ pub fn since(before: &Before, view: &mut CommitView) -> Vec<Renamed> {
                 type_name: quote::qualified(schema, type_name),
                 old: quote::literal(&old),
                 new: quote::literal(&new),
-            });
-        }
-    }
-    for (schema, old, new) in differences(&types) {
-        if let Some((schema, _)) = schemas.1.get(&schema) {
-            renamed.push(Renamed::Type {
-                schema: quote::identifier(schema),
-                old: quote::identifier(&old),
-                new: quote::identifier(&new),
             });
         }
     }
@@ -82,24 +74,24 @@ fn differences((old, new): &(Names, Names)) -> Vec<(pg_sys::Oid, Sql, Sql)> {
 /// A catalog and how a row of it is read: its OID, its name and the OID that it belongs to.
 struct Catalog {
     oid: pg_sys::Oid,
-    /// None for a row whose name nobody changes by itself.
+    /// None for a row that is of no use.
     read: fn(pg_sys::HeapTuple) -> Option<(pg_sys::Oid, Sql, pg_sys::Oid)>,
 }
 
-const CATALOGS: [Catalog; 3] = [
-    Catalog {
-        oid: pg_sys::NamespaceRelationId,
-        read: namespace,
-    },
-    Catalog {
-        oid: pg_sys::TypeRelationId,
-        read: own_type,
-    },
-    Catalog {
-        oid: pg_sys::EnumRelationId,
-        read: label,
-    },
-];
+const NAMESPACES: Catalog = Catalog {
+    oid: pg_sys::NamespaceRelationId,
+    read: namespace,
+};
+
+const TYPES: Catalog = Catalog {
+    oid: pg_sys::TypeRelationId,
+    read: enum_type,
+};
+
+const LABELS: Catalog = Catalog {
+    oid: pg_sys::EnumRelationId,
+    read: label,
+};
 
 fn namespace(row: pg_sys::HeapTuple) -> Option<(pg_sys::Oid, Sql, pg_sys::Oid)> {
     // SAFETY: a row of pg_namespace.
@@ -107,13 +99,11 @@ fn namespace(row: pg_sys::HeapTuple) -> Option<(pg_sys::Oid, Sql, pg_sys::Oid)> 
     Some((form.oid, name(&form.nspname), pg_sys::InvalidOid))
 }
 
-fn own_type(row: pg_sys::HeapTuple) -> Option<(pg_sys::Oid, Sql, pg_sys::Oid)> {
+fn enum_type(row: pg_sys::HeapTuple) -> Option<(pg_sys::Oid, Sql, pg_sys::Oid)> {
     // SAFETY: a row of pg_type.
     let form = unsafe { &*pg_sys::heap_tuple_get_struct::<pg_sys::FormData_pg_type>(row) };
-    // A table's row type and an array type follow what they belong to. (A composite type that was
-    // made by itself has a look like a table's.)
-    let is_own = matches!(form.typtype as u8, b'e' | b'd' | b'r');
-    is_own.then(|| (form.oid, name(&form.typname), form.typnamespace))
+    let is_enum = form.typtype as u8 == b'e';
+    is_enum.then(|| (form.oid, name(&form.typname), form.typnamespace))
 }
 
 fn label(row: pg_sys::HeapTuple) -> Option<(pg_sys::Oid, Sql, pg_sys::Oid)> {

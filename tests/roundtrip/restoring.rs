@@ -28,6 +28,8 @@ pub fn restore_and_compare(cluster: &Cluster, findings: &mut Findings) {
 
 /// Waits for the capture, and tells what health and verification find.
 fn flush(cluster: &Cluster, findings: &mut Findings) {
+    let crashes = cluster.log().matches("was terminated by signal").count();
+    findings.count(crashes, "crashes of the server");
     cluster.wait_for_capture();
     let started = Instant::now();
     cluster.sql("SELECT incrbackup.incr_flush('10 min')");
@@ -41,13 +43,23 @@ fn flush(cluster: &Cluster, findings: &mut Findings) {
     findings.count(problems.lines().count(), "problems of the archive");
 }
 
+/// Before 17 the suite's vacuum test has an index over a function that names no schema, which no dump
+/// can restore under an empty search path; PostgreSQL itself refuses such an index since.
+pub fn options(cluster: &Cluster) -> &'static [&'static str] {
+    if cluster.version() < 17 {
+        &["--search-path", "public"]
+    } else {
+        &[]
+    }
+}
+
 /// Restores; gives the name of the database to compare: the restored one, or, where restore.sh
 /// stopped, the surveyed one, which has everything that could be applied.
 fn restore(cluster: &Cluster, findings: &mut Findings) -> String {
     forget_restores(cluster);
     let strict = free_name(cluster, STRICT);
     let started = Instant::now();
-    let restored = cluster.try_restore(cluster, &strict, &[]);
+    let restored = cluster.try_restore(cluster, &strict, options(cluster));
     let verb = if restored.is_ok() {
         "took"
     } else {
