@@ -10,13 +10,13 @@ use super::session::{session, Session};
 use super::statement_text::{cut, StatementText};
 use super::synthesize;
 use super::ways::Way;
-use crate::output_plugin::history::FLAG;
+use crate::output_plugin::history::{FLAG, SUPERUSER};
 use crate::pg::ddl_database::{database_name, databases};
 use crate::pg::ddl_filled::filled_table;
 use crate::pg::ddl_index::BeforeReindex;
 use crate::pg::ddl_node::Sql;
 use crate::pg::ddl_place::Place;
-use crate::pg::ddl_roles::named_roles;
+use crate::pg::ddl_roles::{is_superuser, named_roles};
 use crate::pg::ddl_statement::Statement;
 use crate::pg::ddl_subject::{targets, Target};
 use crate::pg::ddl_subscription;
@@ -119,12 +119,23 @@ fn renamed(statement: &Statement) -> Option<Sql> {
     Some(format!("{} {}", percent_encode(&name), percent_encode(&to)).into_bytes())
 }
 
+/// A role that is a superuser must be one at restore too: it may be given what only those may own.
+fn needed_role_command(role: &[u8]) -> &'static str {
+    if is_superuser(role) {
+        SUPERUSER
+    } else {
+        "CREATE ROLE"
+    }
+}
+
 fn needs(statement: &Statement, way: Way, text: &StatementText, session: &Session) -> Vec<Need> {
     let with = |command, names: Vec<Sql>| names.into_iter().map(move |name| (command, name));
     match way {
         Way::Role => with("DROP ROLE", statement.dropped_roles()).collect(),
         Way::Tablespace => Vec::new(),
-        _ => with("CREATE ROLE", named_roles(statement))
+        _ => named_roles(statement)
+            .into_iter()
+            .map(|role| (needed_role_command(&role), role))
             .chain(with(
                 "CREATE TABLESPACE",
                 named_tablespaces(&text.text, &session.settings),

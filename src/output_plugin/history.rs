@@ -19,6 +19,9 @@ use crate::pg::value::Row;
 /// percent-encoded.
 pub const MEMBER_OF: &str = "member_of";
 
+/// The command of a row that names a role that is a superuser.
+pub const SUPERUSER: &str = "CREATE ROLE SUPERUSER";
+
 /// The command of a row that says what cannot be carried.
 pub const FLAG: &str = "FLAG";
 
@@ -113,9 +116,9 @@ impl Statement {
             percent_decode(&self.text[..space]).zip(percent_decode(&self.text[space + 1..]))
         };
         Some(match self.command.as_str() {
-            "CREATE ROLE" => ClusterFact::Role {
+            "CREATE ROLE" | SUPERUSER => ClusterFact::Role {
                 name: name(),
-                superuser: false,
+                superuser: self.command == SUPERUSER,
             },
             "DROP ROLE" => ClusterFact::RoleDropped { name: name() },
             "ALTER ROLE" => {

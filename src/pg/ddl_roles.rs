@@ -37,6 +37,12 @@ pub(super) unsafe fn names_in(specifications: Vec<*mut pg_sys::RoleSpec>) -> Vec
     roles
 }
 
+pub fn is_superuser(role: &[u8]) -> bool {
+    let role = super::ddl_node::c_string(role);
+    // SAFETY: look-ups; missing is allowed.
+    unsafe { pg_sys::superuser_arg(pg_sys::get_role_oid(role.as_ptr(), true)) }
+}
+
 fn exists(role: &[u8]) -> bool {
     let role = super::ddl_node::c_string(role);
     // SAFETY: missing is allowed.

@@ -125,3 +125,13 @@ fn what_a_concurrent_index_needs_is_named_too() {
     let restored = c.restore_into(&target, &[]);
     harness::assert_identical((&c, c.database()), (&target, &restored.database));
 }
+
+#[test]
+fn what_only_superusers_may_own_is_given_to_one_again() {
+    let c = Cluster::backed_up();
+    c.sql("CREATE ROLE mighty; CREATE FUNCTION f() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END'");
+    c.sql("CREATE EVENT TRIGGER e ON ddl_command_end EXECUTE FUNCTION f(); ALTER ROLE mighty SUPERUSER");
+    c.sql("ALTER EVENT TRIGGER e OWNER TO mighty");
+    c.sql("DROP EVENT TRIGGER e; DROP ROLE mighty");
+    c.assert_restores();
+}
