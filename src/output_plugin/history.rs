@@ -75,7 +75,8 @@ impl Statement {
             let column: &mut Column = &mut description.columns[position];
             let mut text = Vec::new();
             if let Some(value) = row.get(column.index) {
-                column.output.push_text(value, &mut text);
+                // A statement's text has passed the parser: it fits.
+                let _ = column.output.push_text(value, &mut text);
             }
             text
         };
@@ -107,6 +108,12 @@ impl Statement {
         )
     }
 
+    /// Whoever may CLUSTER (MAINTAIN is enough) may not alter the table, nor need its owner reach it.
+    /// The text is our own, its names are qualified, and it runs no code of others.
+    fn runs_as_restorer(&self) -> bool {
+        self.command == "CLUSTER"
+    }
+
     /// A command about a role or a tablespace becomes a comment: segments never create them. Its
     /// text is then the name, or both names of a RENAME, percent-encoded.
     pub fn fact(&self) -> Option<ClusterFact> {
@@ -136,7 +143,7 @@ impl Statement {
 
     /// What a restore has to know of the role that ran the statement.
     pub fn role_facts(&self) -> Vec<ClusterFact> {
-        if self.fact().is_some() {
+        if self.fact().is_some() || self.runs_as_restorer() {
             return Vec::new();
         }
         let role = &self.executed_by;
@@ -175,6 +182,9 @@ impl Statement {
     pub fn push_frame(&self, out: &mut Vec<u8>) {
         match self.fact() {
             Some(fact) => frame::push_fact(out, &fact),
+            None if self.runs_as_restorer() => {
+                frame::push_ddl(out, &self.command, b"", &self.block());
+            }
             None => frame::push_ddl(out, &self.command, &self.executed_by, &self.block()),
         }
     }
@@ -186,8 +196,10 @@ impl Statement {
         for renamed in &self.renames {
             before.extend(rename(renamed, true));
         }
-        push_set(&mut before, b"ROLE", &quote::identifier(&self.executed_by));
-        push_set(&mut after, b"ROLE", b"NONE");
+        if !self.runs_as_restorer() {
+            push_set(&mut before, b"ROLE", &quote::identifier(&self.executed_by));
+            push_set(&mut after, b"ROLE", b"NONE");
+        }
         push_set(
             &mut before,
             b"search_path",

@@ -4,19 +4,51 @@
 //! b = 3 WHERE a = 1;`, `DELETE FROM s.t WHERE a = 1;`. Every UPDATE and DELETE names exactly one
 //! row, also among duplicates of a table without a key.
 
+use pgrx::pg_sys;
+
 use super::literal::{self, Place};
 use super::relations::{written_columns, TableSql};
 use crate::pg::relation::{Column, Equality, Identity};
 use crate::pg::value::Row;
+
+/// PostgreSQL's lexer doubles its buffer for a literal, up to less than 1 GB (scan.l, addlit).
+const LONGEST_LITERAL: usize = (1 << 29) - 1;
+
+/// A statement, or a row of COPY, is held in one piece of less than 1 GB (MaxAllocSize in memutils.h),
+/// and so is our output when it is read by `pg_logical_slot_get_changes`.
+const LONGEST_LINE: usize = (1 << 30) - (1 << 16);
+
+/// What is kept from row to row.
+const KEPT_ROOM: usize = 16 << 20;
 
 /// The line being made, and room for a value's text; both are reused from row to row.
 #[derive(Default)]
 pub struct Line {
     pub sql: Vec<u8>,
     text: Vec<u8>,
+    /// PostgreSQL could not read the line; it ends somewhere.
+    pub is_too_long: bool,
 }
 
 impl Line {
+    /// Begins a new one.
+    pub fn clear(&mut self) {
+        self.sql.clear();
+        self.sql.shrink_to(KEPT_ROOM);
+        self.text.shrink_to(KEPT_ROOM);
+        self.is_too_long = false;
+    }
+
+    /// Reads a value's text into `text`; false where it, or the line, is too long.
+    fn read_text(&mut self, column: &mut Column, value: pg_sys::Datum, longest: usize) -> bool {
+        self.text.clear();
+        self.is_too_long = self.is_too_long
+            || self.sql.len() > LONGEST_LINE
+            || !column.output.push_text(value, &mut self.text)
+            || self.text.len() > longest;
+        !self.is_too_long
+    }
+
     fn push(&mut self, sql: &[u8]) -> &mut Self {
         self.sql.extend_from_slice(sql);
         self
@@ -27,9 +59,10 @@ impl Line {
             self.push(b"null");
             return;
         };
-        self.text.clear();
-        column.output.push_text(value, &mut self.text);
-        literal::push(&mut self.sql, column.output.form, &self.text, place);
+        if self.read_text(column, value, LONGEST_LITERAL) {
+            literal::push(&mut self.sql, column.output.form, &self.text, place);
+            self.is_too_long = self.sql.len() > LONGEST_LINE;
+        }
     }
 }
 
@@ -58,9 +91,10 @@ pub fn push_copy_row(line: &mut Line, table: &mut TableSql, row: &Row) {
             line.push(b"\\N");
             continue;
         };
-        line.text.clear();
-        column.output.push_text(value, &mut line.text);
-        push_copy_text(&mut line.sql, &line.text);
+        if line.read_text(column, value, LONGEST_LINE) {
+            push_copy_text(&mut line.sql, &line.text);
+            line.is_too_long = line.sql.len() > LONGEST_LINE;
+        }
     }
 }
 

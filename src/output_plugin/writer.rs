@@ -90,6 +90,7 @@ impl<'a> Writer<'a> {
                 }
                 self.start_line(b'S');
                 match row_sql::push_update(self.line, table, *old, new) {
+                    _ if self.line.is_too_long => self.flag_long_row(table, "UPDATE"),
                     Update::Written => self.send_line(),
                     Update::Empty => {}
                     Update::AlwaysIdentity(columns) => self.update_identity(table, &columns),
@@ -98,6 +99,9 @@ impl<'a> Writer<'a> {
             Change::Delete { old: Some(old) } if row_sql::can_find(table, Some(old), false) => {
                 self.start_line(b'S');
                 row_sql::push_delete(self.line, table, old);
+                if self.line.is_too_long {
+                    return self.flag_long_row(table, "DELETE");
+                }
                 self.send_line();
             }
             Change::Delete { .. } => self.flag_row(table, "DELETE"),
@@ -162,6 +166,9 @@ impl<'a> Writer<'a> {
         if self.extends_copy(table, relation) {
             self.start_line(b'p');
             row_sql::push_copy_row(self.line, table, new);
+            if self.line.is_too_long {
+                return self.flag_long_row(table, "INSERT");
+            }
             self.state.owes_repair |= self.repair();
             self.target.row(&self.line.sql);
             return;
@@ -169,12 +176,36 @@ impl<'a> Writer<'a> {
         // No block is open here; the count of the run goes on.
         self.start_line(b'S');
         row_sql::push_insert(self.line, table, new);
+        if self.line.is_too_long {
+            return self.insert_long_row(table, new);
+        }
         self.ensure_begun();
         self.state.owes_repair |= self.repair();
         self.target.row(&self.line.sql);
         if self.state.owes_repair {
             self.end_run();
         }
+    }
+
+    /// As a COPY block of its own: a field of COPY may be twice as long as a literal.
+    fn insert_long_row(&mut self, table: &mut TableSql, new: &Row) {
+        let head = table.copy_head.clone().filter(|_| self.options.framing);
+        let Some(head) = head else {
+            return self.flag_long_row(table, "INSERT");
+        };
+        self.end_run();
+        self.start_line(b'p');
+        row_sql::push_copy_row(self.line, table, new);
+        if self.line.is_too_long {
+            return self.flag_long_row(table, "INSERT");
+        }
+        self.state.owes_repair = self.repair();
+        let row = std::mem::take(&mut self.line.sql);
+        self.ensure_begun();
+        self.tagged(b'P', &head);
+        self.target.row(&row);
+        self.target.row(b"e");
+        self.end_run();
     }
 
     /// Replaces what is no character of the database's encoding: C code can put it into a value (a
@@ -260,7 +291,7 @@ impl<'a> Writer<'a> {
             b"; END",
         ];
         let text = [b"DO ", &quote::dollar_quoted(&body.concat())[..], b";"].concat();
-        self.line.sql.clear();
+        self.line.clear();
         frame::push_ddl(&mut self.line.sql, "REWRITE", b"", &text);
         self.send_line();
     }
@@ -277,7 +308,7 @@ impl<'a> Writer<'a> {
     pub fn needed_role(&mut self, role: &[u8]) {
         self.release_held();
         if self.options.framing {
-            self.line.sql.clear();
+            self.line.clear();
             let fact = ClusterFact::Role {
                 name: role.to_vec(),
                 superuser: false,
@@ -312,6 +343,14 @@ impl<'a> Writer<'a> {
         ));
     }
 
+    /// A row whose text PostgreSQL would not read.
+    fn flag_long_row(&mut self, table: &TableSql, what: &str) {
+        let name = String::from_utf8_lossy(&table.target).into_owned();
+        self.flag(&format!(
+            "{what} on {name} is left out: no server reads a row of 1 GB of text, or a literal of 512 MB"
+        ));
+    }
+
     /// Writes a whole statement.
     pub fn statement(&mut self, sql: &[u8]) {
         self.release_held();
@@ -321,7 +360,7 @@ impl<'a> Writer<'a> {
     }
 
     fn start_line(&mut self, tag: u8) {
-        self.line.sql.clear();
+        self.line.clear();
         if self.options.framing {
             self.line.sql.push(tag);
         }

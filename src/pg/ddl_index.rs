@@ -8,10 +8,13 @@ use super::ddl_identity::OwnPrivileges;
 use super::ddl_node::Sql;
 use super::ddl_statement::Statement;
 
-/// By name: REINDEX CONCURRENTLY gives an index another OID.
+/// Those of the index or table $1 and its partitions, or all. By name: REINDEX CONCURRENTLY gives an
+/// index another OID.
 const UNFINISHED: &str = "SELECT bytes(c.oid::regclass) FROM pg_index i \
      JOIN pg_class c ON c.oid = i.indexrelid \
-     WHERE NOT i.indisvalid AND c.relkind = 'i' AND c.relpersistence <> 't' ORDER BY 1";
+     WHERE NOT i.indisvalid AND c.relkind = 'i' AND c.relpersistence <> 't' \
+     AND ($1 IN (0, i.indexrelid, i.indrelid) \
+       OR EXISTS (SELECT FROM pg_partition_tree($1) WHERE relid IN (i.indexrelid, i.indrelid))) ORDER BY 1";
 
 /// Where each index is; compared before and after a REINDEX (TABLESPACE …).
 const PLACES: &str = "SELECT bytes(c.oid::regclass), bytes(quote_ident(s.spcname)) \
@@ -20,8 +23,11 @@ const PLACES: &str = "SELECT bytes(c.oid::regclass), bytes(quote_ident(s.spcname
      WHERE c.relkind IN ('i', 'I') AND c.relpersistence <> 't' AND c.oid >= 16384 \
      AND c.relnamespace <> 'pg_toast'::regnamespace ORDER BY 1";
 
-/// What makes a finished index, and what hangs it in where its table's parent has one.
-const DEFINITION: &str = "SELECT bytes(pg_get_indexdef(c.oid)), \
+/// What makes a finished index, and what hangs it in where its table's parent has one. Another
+/// session's REINDEX that waited meanwhile finds it finished, too.
+const DEFINITION: &str =
+    "SELECT bytes(regexp_replace(pg_get_indexdef(c.oid), '^CREATE (UNIQUE )?INDEX ', \
+         'CREATE \\1INDEX IF NOT EXISTS ')), \
      bytes('ALTER INDEX ' || h.inhparent::regclass || ' ATTACH PARTITION ' || c.oid::regclass) \
      FROM pg_class c JOIN pg_index i ON i.indexrelid = c.oid \
      LEFT JOIN pg_inherits h ON h.inhrelid = c.oid \
@@ -75,7 +81,12 @@ impl BeforeReindex {
         // SAFETY: a list of DefElems of a valid tree.
         let options = unsafe { options(reindex.params) };
         let moves = options.iter().any(|(name, _)| name == b"tablespace");
-        let unfinished = read(UNFINISHED, None, |row| {
+        let within = (!reindex.relation.is_null())
+            // SAFETY: a RangeVar of a valid tree.
+            .then(|| unsafe { super::ddl_touched::relation_of(reindex.relation) })
+            .flatten()
+            .unwrap_or(pg_sys::InvalidOid);
+        let unfinished = read(UNFINISHED, Some(within.into()), |row| {
             row.get(1).map(Option::unwrap_or_default)
         });
         let before = Self {

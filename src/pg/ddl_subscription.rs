@@ -33,6 +33,10 @@ pub fn replay_text(statement: &Statement) -> Option<Sql> {
             T_DropSubscriptionStmt => {
                 let drop =
                     statement.as_a::<pg_sys::DropSubscriptionStmt>(T_DropSubscriptionStmt)?;
+                if !exists(drop.subname) {
+                    // IF EXISTS; without it the statement fails.
+                    return None;
+                }
                 let name = quote::identifier(&bytes(drop.subname)?);
                 // The slot is the original's.
                 Some(
@@ -49,6 +53,22 @@ pub fn replay_text(statement: &Statement) -> Option<Sql> {
             }
             _ => None,
         }
+    }
+}
+
+/// # Safety
+/// `name` must be NUL-terminated.
+unsafe fn exists(name: *mut std::ffi::c_char) -> bool {
+    let unused = pg_sys::Datum::from(0);
+    // SAFETY: a look-up by database and name.
+    unsafe {
+        pg_sys::SearchSysCacheExists(
+            pg_sys::SysCacheIdentifier::SUBSCRIPTIONNAME as i32,
+            pg_sys::MyDatabaseId.into(),
+            pg_sys::Datum::from(name),
+            unused,
+            unused,
+        )
     }
 }
 

@@ -1,10 +1,12 @@
 //! Values of rows as text: the type's own output function, called through a cached FmgrInfo, or
 //! plain Rust for the few types that make up most of what is written.
 
-use std::ffi::CStr;
+use std::ffi::{c_char, CStr};
 use std::io::Write;
+use std::panic::AssertUnwindSafe;
 
 use memchr::memchr;
+use pgrx::pg_sys::panic::CaughtError;
 use pgrx::prelude::*;
 
 /// A memory context that is deleted by [`MemoryContextOwner::release`] or along with its parent.
@@ -67,8 +69,15 @@ enum How {
     /// text, varchar, char(n): the bytes are the text, up to a NUL, where the type's own output
     /// function, and with it pg_dump, ends too. Only a C function can have put one there.
     Bytes,
-    Function(Box<pg_sys::FmgrInfo>),
+    Function {
+        output: Box<pg_sys::FmgrInfo>,
+        is_varlena: bool,
+    },
 }
+
+/// A value that is larger may have a text that passes 1 GB, which is the most that PostgreSQL holds in
+/// one piece: a NULL in an array takes one bit, and five characters.
+const SURELY_FITS: usize = 16 << 20;
 
 /// A column's way to text.
 pub struct Output {
@@ -96,8 +105,10 @@ impl Output {
         Self { form, how }
     }
 
-    /// Appends the value's text to `out`. Allocates in the current memory context.
-    pub fn push_text(&mut self, value: pg_sys::Datum, out: &mut Vec<u8>) {
+    /// Appends the value's text to `out`; false where PostgreSQL cannot make it, because it passes 1 GB.
+    /// Allocates in the current memory context.
+    #[must_use]
+    pub fn push_text(&mut self, value: pg_sys::Datum, out: &mut Vec<u8>) -> bool {
         match &mut self.how {
             How::Int2 => push_display(out, value.value() as i16),
             How::Int4 => push_display(out, value.value() as i32),
@@ -117,12 +128,53 @@ impl Output {
             },
             // SAFETY: the function is the output function of this value's type and returns a
             // NUL-terminated string.
-            How::Function(function) => unsafe {
-                let text = pg_sys::OutputFunctionCall(&mut **function, value);
+            How::Function { output, is_varlena } => unsafe {
+                let text = if *is_varlena && pg_sys::toast_raw_datum_size(value) > SURELY_FITS {
+                    text_if_it_fits(output, value)
+                } else {
+                    pg_sys::OutputFunctionCall(&mut **output, value)
+                };
+                if text.is_null() {
+                    return false;
+                }
                 out.extend_from_slice(CStr::from_ptr(text).to_bytes());
             },
         }
+        true
     }
+}
+
+/// NULL where PostgreSQL refuses to make a text of that size. Nothing is left behind by that error: it
+/// is raised when memory is asked for.
+///
+/// # Safety
+/// `output` must be the output function of the value's type.
+unsafe fn text_if_it_fits(output: &mut pg_sys::FmgrInfo, value: pg_sys::Datum) -> *mut c_char {
+    // SAFETY: a context is current.
+    let context = unsafe { pg_sys::CurrentMemoryContext };
+    // SAFETY: promised by the caller.
+    PgTryBuilder::new(AssertUnwindSafe(|| unsafe {
+        pg_sys::OutputFunctionCall(output, value)
+    }))
+    .catch_others(move |error| {
+        if !is_about_size(&error) {
+            error.rethrow();
+        }
+        // SAFETY: it was current before.
+        unsafe { pg_sys::MemoryContextSwitchTo(context) };
+        std::ptr::null_mut()
+    })
+    .execute()
+}
+
+/// As mcxt.c and stringinfo.c have it.
+fn is_about_size(error: &CaughtError) -> bool {
+    let CaughtError::PostgresError(report) = error else {
+        return false;
+    };
+    let starts = |text| report.message().starts_with(text);
+    report.sql_error_code() == PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED
+        || starts("invalid memory alloc request size")
 }
 
 fn push_display(out: &mut Vec<u8>, value: impl std::fmt::Display) {
@@ -130,15 +182,15 @@ fn push_display(out: &mut Vec<u8>, value: impl std::fmt::Display) {
 }
 
 fn function(type_oid: pg_sys::Oid, memory: &MemoryContextOwner) -> How {
-    let mut output = pg_sys::InvalidOid;
+    let mut function = pg_sys::InvalidOid;
     let mut is_varlena = false;
-    let mut info = Box::<pg_sys::FmgrInfo>::default();
+    let mut output = Box::<pg_sys::FmgrInfo>::default();
     // SAFETY: catalog look-ups that fill what they are given; the boxed FmgrInfo does not move.
     unsafe {
-        pg_sys::getTypeOutputInfo(type_oid, &mut output, &mut is_varlena);
-        pg_sys::fmgr_info_cxt(output, &mut *info, memory.context());
+        pg_sys::getTypeOutputInfo(type_oid, &mut function, &mut is_varlena);
+        pg_sys::fmgr_info_cxt(function, &mut *output, memory.context());
     }
-    How::Function(info)
+    How::Function { output, is_varlena }
 }
 
 /// The values of one row, unpacked; buffers are reused from row to row.

@@ -158,6 +158,13 @@ fn a_subscription_is_renamed_and_given_away() {
 }
 
 #[test]
+fn a_subscription_that_is_not_there_is_dropped_if_it_exists() {
+    let c = Cluster::backed_up();
+    c.sql("DROP SUBSCRIPTION IF EXISTS nobody; CREATE TABLE t (a int)");
+    c.assert_restores();
+}
+
+#[test]
 fn two_databases_renamed_at_once_both_go_on() {
     let c = Cluster::backed_up();
     c.sql_in("postgres", "CREATE DATABASE other");

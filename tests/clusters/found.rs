@@ -41,8 +41,15 @@ fn rows_that_break_a_constraint_not_valid_survive_a_rewrite() {
         c.sql(
             "CREATE TABLE u (a int PRIMARY KEY, b text); INSERT INTO u VALUES (1, NULL);
                ALTER TABLE u ADD CONSTRAINT there NOT NULL b NOT VALID;
-               ALTER TABLE u ADD r float8 DEFAULT random()",
+               ALTER TABLE u ADD r float8 DEFAULT random();
+             CREATE TABLE parent (a int, b int); CREATE TABLE keyed (PRIMARY KEY (a)) INHERITS (parent);
+               CREATE TABLE child () INHERITS (parent);
+               INSERT INTO parent VALUES (NULL, 1); INSERT INTO child VALUES (NULL, 2); INSERT INTO keyed VALUES (1, 3);
+               ALTER TABLE parent ADD CONSTRAINT there NOT NULL a NOT VALID;
+               COMMENT ON CONSTRAINT there ON child IS 'too';
+               ALTER TABLE parent ADD r float8 DEFAULT random(); ALTER TABLE parent ADD c int",
         );
+        c.sql_error("INSERT INTO child (b) VALUES (4)");
     }
     c.assert_restores();
 }

@@ -17,6 +17,7 @@ mod large_object_moments;
 mod large_objects;
 mod latin1;
 mod leftover_objects;
+mod long_rows;
 mod names_at_commit;
 mod permissions;
 mod plugin;

@@ -1,6 +1,6 @@
 //! "That kind of statement, in that kind of place, is surely lost."
 
-use harness::Cluster;
+use harness::{wait_until, Cluster};
 
 #[test]
 fn ddl_and_rows_of_a_prepared_transaction_come_with_its_commit() {
@@ -172,5 +172,44 @@ fn statements_about_operators_and_missing_routines_do_no_harm() {
     }
     assert!(!c.log().contains("terminated by signal"));
     c.sql("DROP OPERATOR !! (NONE, int); DROP AGGREGATE total(int)");
+    c.assert_restores();
+}
+
+#[test]
+fn whoever_may_cluster_a_table_need_not_own_it() {
+    let c = Cluster::backed_up();
+    c.sql(
+        "CREATE ROLE boss; CREATE ROLE keeper; CREATE SCHEMA s; CREATE TABLE s.t (a int PRIMARY KEY, b int UNIQUE);
+         ALTER TABLE s.t OWNER TO boss; CREATE TABLE mine (a int PRIMARY KEY)",
+    );
+    if c.version() >= 17 {
+        c.sql("GRANT USAGE ON SCHEMA s TO keeper; GRANT MAINTAIN ON s.t TO keeper");
+    } else {
+        c.sql("GRANT USAGE ON SCHEMA s TO keeper; GRANT boss TO keeper");
+    }
+    c.sql("SET ROLE keeper; CLUSTER s.t USING t_b_key");
+    c.sql("CLUSTER mine USING mine_pkey");
+    c.assert_restores();
+}
+
+#[test]
+fn an_unfinished_index_that_two_sessions_reindex_is_made_once() {
+    let c = Cluster::backed_up();
+    c.sql("CREATE TABLE t (a int); INSERT INTO t VALUES (0); CREATE TABLE u (a int); INSERT INTO u VALUES (0)");
+    c.sql_error("CREATE INDEX CONCURRENTLY ti ON t ((1 / a))");
+    c.sql_error("CREATE INDEX CONCURRENTLY ui ON u ((1 / a))");
+    c.sql("DELETE FROM t");
+    let mut holder = c.session();
+    holder.run("BEGIN; LOCK TABLE t IN SHARE ROW EXCLUSIVE MODE");
+    let mut sessions = [c.session(), c.session()];
+    for session in &mut sessions {
+        session.send("REINDEX TABLE CONCURRENTLY t");
+    }
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
+    wait_until("both wait", || c.sql(waiting) == "2");
+    holder.run("COMMIT");
+    for session in &mut sessions {
+        session.finish();
+    }
     c.assert_restores();
 }

@@ -711,7 +711,9 @@ export MADE
 
 # A CHECK that is to be skipped is dropped, and added again, NOT VALID, around all that may look at it.
 # So is every constraint that is NOT VALID already: a rewritten table's rows come as new ones, and may
-# be those that break it. A setting of the session notes what adds them.
+# be those that break it. A setting of the session notes what adds them. A NOT NULL that is NOT VALID
+# (18 and later) stays where it is, since dropping it would reach keys and inheriting tables: its column
+# takes NULLs for as long.
 SKIP_CHECKS=${skip_checks:-NULL}
 quiet_checks='DO $checks$ DECLARE r record; BEGIN
     FOR r IN SELECT pg_catalog.format($$ALTER TABLE %I.%I %%s CONSTRAINT %I$$, nspname, relname, conname) AS command,
@@ -721,7 +723,7 @@ quiet_checks='DO $checks$ DECLARE r record; BEGIN
         FROM pg_catalog.pg_constraint AS c JOIN pg_catalog.pg_class AS t ON t.oid = conrelid
         JOIN pg_catalog.pg_namespace AS n ON n.oid = relnamespace
         WHERE coninhcount = 0 AND (contype = $$c$$ AND conname IN (NAMES)
-            OR contype IN ($$c$$, $$n$$) AND NOT convalidated) ORDER BY c.oid LOOP
+            OR contype = $$c$$ AND NOT convalidated) ORDER BY c.oid LOOP
         EXECUTE pg_catalog.format(r.command, $$DROP$$);
         PERFORM pg_catalog.set_config($$restore_sh.checks$$, pg_catalog.concat(
             pg_catalog.current_setting($$restore_sh.checks$$, true), pg_catalog.format(r.command, $$ADD$$), $$ $$,
@@ -742,7 +744,12 @@ valid_checks='DO $checks$ DECLARE r record; BEGIN
 named() { say "$1" | NAMES=$SKIP_CHECKS awk '{
     while (at = index($0, "NAMES")) $0 = substr($0, 1, at - 1) ENVIRON["NAMES"] substr($0, at + 5)
     gsub(/ +/, " "); printf "%s", $0 }'; }
-QUIET_CHECKS=" $(named "$quiet_checks")" LOUD_CHECKS=$(named "$loud_checks")
+refuse_nulls() {        # true or false
+    [ "$version" -lt 180000 ] || printf %s " UPDATE pg_catalog.pg_attribute SET attnotnull = $1" \
+        " FROM pg_catalog.pg_constraint WHERE contype = 'n' AND NOT convalidated" \
+        " AND attrelid = conrelid AND attnum = conkey[1] AND attnotnull <> $1;"
+}
+QUIET_CHECKS=" $(named "$quiet_checks")$(refuse_nulls false)" LOUD_CHECKS="$(named "$loud_checks")$(refuse_nulls true)"
 export SKIP_CHECKS QUIET_CHECKS LOUD_CHECKS
 
 # ---- 5. Base ---------------------------------------------------------------------------------------

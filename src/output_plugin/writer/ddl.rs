@@ -77,13 +77,13 @@ impl Writer<'_> {
         self.end_run();
         for fact in statement.role_facts() {
             if !self.state.role_facts.contains(&fact) {
-                self.line.sql.clear();
+                self.line.clear();
                 frame::push_fact(&mut self.line.sql, &fact);
                 self.send_line();
                 self.state.role_facts.push(fact);
             }
         }
-        self.line.sql.clear();
+        self.line.clear();
         statement.push_frame(&mut self.line.sql);
         self.send_line();
     }
