@@ -1,7 +1,7 @@
 #!/bin/sh
 # Everything that a change must pass: formatting, lints for the oldest and the newest supported
-# PostgreSQL, unit tests, the extension's in-server tests, and the tests on real clusters of both
-# versions. A failing step does not hide the later ones, but what does not build is not tested. The
+# PostgreSQL, unit tests, the extension's in-server tests, the tests on real clusters of both
+# versions, and the round trip of PostgreSQL 15's regression suite. A failing step does not hide the later ones, but what does not build is not tested. The
 # last line counts the tests.
 set -u
 . "$(dirname -- "$0")/paths.sh"
@@ -77,5 +77,8 @@ for version in 15 18; do
     step "build for PostgreSQL $version" \
         sh tools/install.sh "$(tree_bin "$version" dev)/pg_config" dev || continue
     step "tests on clusters of PostgreSQL $version" cluster_tests "$version"
+    if [ "$version" = 15 ]; then
+        step "round trip on PostgreSQL $version" env PG="$version" sh tools/roundtrip.sh
+    fi
 done
 finish

@@ -5,10 +5,12 @@
 //! before anything else, BEGIN comes with the first line.
 
 mod ddl;
+mod inserts;
 
 use archive::segment::ClusterFact;
 use pgrx::prelude::*;
 
+use self::inserts::Run;
 use super::frame;
 use super::history::Statement;
 use super::options::Options;
@@ -38,13 +40,6 @@ pub struct State {
     owes_repair: bool,
     /// Tables whose rewritten rows have begun.
     rewritten: Vec<pg_sys::Oid>,
-}
-
-struct Run {
-    relation: pg_sys::Oid,
-    head: Vec<u8>,
-    rows: u32,
-    is_copy: bool,
 }
 
 /// The plugin at work on one callback.
@@ -82,6 +77,9 @@ impl<'a> Writer<'a> {
             self.begin_rewrite(table, relation);
         }
         self.flag_columns(table, relation);
+        if let Change::Insert { new } | Change::Update { new, .. } = change {
+            self.roles_in(table, new);
+        }
         match change {
             Change::Insert { new } => self.insert(table, relation, new),
             Change::Update { old, new } => {
@@ -162,114 +160,6 @@ impl<'a> Writer<'a> {
         }
     }
 
-    fn insert(&mut self, table: &mut TableSql, relation: pg_sys::Oid, new: &Row) {
-        if self.extends_copy(table, relation) {
-            self.start_line(b'p');
-            row_sql::push_copy_row(self.line, table, new);
-            if self.line.is_too_long {
-                return self.flag_long_row(table, "INSERT");
-            }
-            self.state.owes_repair |= self.repair();
-            self.target.row(&self.line.sql);
-            return;
-        }
-        // No block is open here; the count of the run goes on.
-        self.start_line(b'S');
-        row_sql::push_insert(self.line, table, new);
-        if self.line.is_too_long {
-            return self.insert_long_row(table, new);
-        }
-        self.ensure_begun();
-        self.state.owes_repair |= self.repair();
-        self.target.row(&self.line.sql);
-        if self.state.owes_repair {
-            self.end_run();
-        }
-    }
-
-    /// As a COPY block of its own: a field of COPY may be twice as long as a literal.
-    fn insert_long_row(&mut self, table: &mut TableSql, new: &Row) {
-        let head = table.copy_head.clone().filter(|_| self.options.framing);
-        let Some(head) = head else {
-            return self.flag_long_row(table, "INSERT");
-        };
-        self.end_run();
-        self.start_line(b'p');
-        row_sql::push_copy_row(self.line, table, new);
-        if self.line.is_too_long {
-            return self.flag_long_row(table, "INSERT");
-        }
-        self.state.owes_repair = self.repair();
-        let row = std::mem::take(&mut self.line.sql);
-        self.ensure_begun();
-        self.tagged(b'P', &head);
-        self.target.row(&row);
-        self.target.row(b"e");
-        self.end_run();
-    }
-
-    /// Replaces what is no character of the database's encoding: C code can put it into a value (a
-    /// truncated character, say), but no server reads it from SQL. True where there was any.
-    fn repair(&mut self) -> bool {
-        if !self.options.is_utf8 || std::str::from_utf8(&self.line.sql).is_ok() {
-            return false;
-        }
-        let repaired = String::from_utf8_lossy(&self.line.sql).into_owned();
-        self.line.sql = repaired.into_bytes();
-        true
-    }
-
-    /// Counts an INSERT and says whether it goes into a COPY block, which is opened when due.
-    fn extends_copy(&mut self, table: &TableSql, relation: pg_sys::Oid) -> bool {
-        let threshold = self.options.copy_threshold;
-        let Some(head) = table
-            .copy_head
-            .as_ref()
-            .filter(|_| self.options.framing && threshold > 0)
-        else {
-            self.end_run();
-            return false;
-        };
-        // The head too: an ALTER TABLE between two rows changes the columns.
-        match self
-            .state
-            .run
-            .as_mut()
-            .filter(|run| run.relation == relation && run.head == *head)
-        {
-            Some(run) => run.rows = run.rows.saturating_add(1),
-            None => {
-                self.end_run();
-                let head = head.clone();
-                self.state.run = Some(Run {
-                    relation,
-                    head,
-                    rows: 1,
-                    is_copy: false,
-                });
-            }
-        }
-        let due = self.state.run.as_mut().filter(|run| run.rows > threshold);
-        let Some(run) = due else { return false };
-        if !run.is_copy {
-            run.is_copy = true;
-            self.ensure_begun();
-            self.tagged(b'P', head);
-        }
-        true
-    }
-
-    fn end_run(&mut self) {
-        if self.state.run.take().is_some_and(|run| run.is_copy) {
-            self.target.row(b"e");
-        }
-        if std::mem::take(&mut self.state.owes_repair) {
-            self.flag(
-                "a value is not valid in the database's encoding: U+FFFD stands in its place",
-            );
-        }
-    }
-
     /// The first row of a rewritten table: the old rows go, since replaying the ALTER TABLE may
     /// have given them other values (a volatile default, say).
     fn begin_rewrite(&mut self, table: &TableSql, relation: pg_sys::Oid) {
@@ -304,17 +194,34 @@ impl<'a> Writer<'a> {
         self.statement(&row_sql::identity_switch(table, columns, "ALWAYS"));
     }
 
+    fn roles_in(&mut self, table: &TableSql, row: &Row) {
+        if table.description.names_roles {
+            let columns = table.description.columns.iter();
+            for role in columns.flat_map(|column| column.roles_in(row)) {
+                self.needed_role(&role);
+            }
+        }
+    }
+
     /// A role that the next lines name: a restore makes it where it is missing.
     pub fn needed_role(&mut self, role: &[u8]) {
         self.release_held();
         if self.options.framing {
-            self.line.clear();
-            let fact = ClusterFact::Role {
-                name: role.to_vec(),
+            let name = role.to_vec();
+            self.role_fact(ClusterFact::Role {
+                name,
                 superuser: false,
-            };
+            });
+        }
+    }
+
+    /// Once in a transaction.
+    fn role_fact(&mut self, fact: ClusterFact) {
+        if !self.state.role_facts.contains(&fact) {
+            self.line.clear();
             frame::push_fact(&mut self.line.sql, &fact);
             self.send_line();
+            self.state.role_facts.push(fact);
         }
     }
 

@@ -39,6 +39,7 @@ pub mod lsn;
 pub mod moved_sequences;
 pub mod partition;
 pub mod plugin;
+pub mod privileges;
 pub mod process;
 pub mod query;
 pub mod quote;

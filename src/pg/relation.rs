@@ -7,8 +7,8 @@ use std::ffi::CStr;
 
 use pgrx::prelude::*;
 
-use super::value::{MemoryContextOwner, Output};
-use super::{compat, declared};
+use super::value::{MemoryContextOwner, Output, Row};
+use super::{compat, declared, privileges};
 
 /// A relation that PostgreSQL holds open for the time of a callback.
 #[derive(Clone, Copy)]
@@ -58,9 +58,25 @@ pub struct Column {
     /// For `is_same`: the type's length and whether it is passed by value.
     length: i16,
     by_value: bool,
+    type_oid: pg_sys::Oid,
 }
 
 impl Column {
+    fn holds_privileges(&self) -> bool {
+        matches!(self.type_oid, pg_sys::ACLITEMOID | pg_sys::ACLITEMARRAYOID)
+    }
+
+    /// The roles without which the text of a row's value is not read.
+    pub fn roles_in(&self, row: &Row) -> Vec<Vec<u8>> {
+        match row.get(self.index) {
+            // SAFETY: a value of this column's type.
+            Some(value) if self.holds_privileges() => unsafe {
+                privileges::roles_in(value, self.type_oid)
+            },
+            _ => Vec::new(),
+        }
+    }
+
     /// True when two values are the same to the last bit. Differently stored copies of one long
     /// value may count as different.
     pub fn is_same(&self, a: pg_sys::Datum, b: pg_sys::Datum) -> bool {
@@ -95,6 +111,8 @@ pub struct Description {
     pub columns: Vec<Column>,
     pub identity: Identity,
     pub has_children: bool,
+    /// A column's values name roles: see [`Column::roles_in`].
+    pub names_roles: bool,
     pub memory: MemoryContextOwner,
 }
 
@@ -167,7 +185,7 @@ impl OpenRelation {
         let descriptor = self.tuple_descriptor();
         // SAFETY: the descriptor belongs to an open relation.
         let natts = unsafe { (*descriptor).natts } as usize;
-        let columns = (0..natts)
+        let columns: Vec<_> = (0..natts)
             // SAFETY: the index is below natts.
             .map(|index| (index, unsafe { compat::attribute(descriptor, index) }))
             .filter(|(_, attribute)| !attribute.attisdropped)
@@ -176,6 +194,7 @@ impl OpenRelation {
         Description {
             schema: self.schema(),
             name: self.name(),
+            names_roles: columns.iter().any(Column::holds_privileges),
             columns,
             identity: self.identity(!keys.is_empty()),
             has_children: self.kind() == b'r' && self.form().relhassubclass,
@@ -257,6 +276,7 @@ fn column(
         equality: equality(attribute.atttypid, attribute.attcollation),
         length: attribute.attlen,
         by_value: attribute.attbyval,
+        type_oid: attribute.atttypid,
     }
 }
 

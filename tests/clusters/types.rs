@@ -289,3 +289,20 @@ fn values_that_no_server_reads_are_left_out_and_flagged() {
     assert_eq!(values, "pg_class|t\nx|t");
     assert!(c.stream().contains(" flag reason=column%20relpartbound"));
 }
+
+/// A copy of a catalog names roles in its privileges, by OID where one is gone: PostgreSQL refuses
+/// to read either unless there is such a role.
+#[test]
+fn privileges_as_values_restore_where_their_roles_are_missing() {
+    let c = Cluster::backed_up();
+    c.sql(r#"CREATE ROLE gone; CREATE ROLE "o""dd, one=/"; CREATE ROLE there; CREATE TABLE t (one aclitem, many aclitem[]);
+             INSERT INTO t VALUES (NULL, '{=r/postgres}');
+             INSERT INTO t SELECT makeaclitem(r.oid, g.oid, 'SELECT', false), ARRAY[NULL, makeaclitem(g.oid, r.oid, 'SELECT', true)]
+               FROM pg_roles r, pg_roles g WHERE r.rolname IN ('gone', 'there') AND g.rolname LIKE 'o%';
+             DROP ROLE gone"#);
+    c.flush();
+    c.sql(r#"DROP ROLE there; DROP ROLE "o""dd, one=/""#);
+    let restored = c.restore(&[]);
+    let rows = "SELECT count(*), bool_and(one::text ~ '^(there|[0-9]+|)=') FROM t";
+    assert_eq!(c.sql_in(&restored.database, rows), "3|t");
+}

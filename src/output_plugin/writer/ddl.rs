@@ -1,6 +1,5 @@
 //! Statements between the rows: held back until their last word is known, then written.
 
-use super::super::frame;
 use super::super::history::{Statement, FLAG};
 use super::Writer;
 use crate::pg::invalidation;
@@ -76,12 +75,7 @@ impl Writer<'_> {
         }
         self.end_run();
         for fact in statement.role_facts() {
-            if !self.state.role_facts.contains(&fact) {
-                self.line.clear();
-                frame::push_fact(&mut self.line.sql, &fact);
-                self.send_line();
-                self.state.role_facts.push(fact);
-            }
+            self.role_fact(fact);
         }
         self.line.clear();
         statement.push_frame(&mut self.line.sql);

@@ -1,0 +1,126 @@
+//! Inserted rows: one statement each, or lines of a COPY block where a run of them is long enough.
+
+use pgrx::prelude::*;
+
+use super::super::relations::TableSql;
+use super::super::row_sql;
+use super::Writer;
+use crate::pg::value::Row;
+
+/// Rows that are inserted one after the other into one table.
+pub(super) struct Run {
+    relation: pg_sys::Oid,
+    head: Vec<u8>,
+    rows: u32,
+    is_copy: bool,
+}
+
+impl Writer<'_> {
+    pub(super) fn insert(&mut self, table: &mut TableSql, relation: pg_sys::Oid, new: &Row) {
+        if self.extends_copy(table, relation) {
+            self.start_line(b'p');
+            row_sql::push_copy_row(self.line, table, new);
+            if self.line.is_too_long {
+                return self.flag_long_row(table, "INSERT");
+            }
+            self.state.owes_repair |= self.repair();
+            self.target.row(&self.line.sql);
+            return;
+        }
+        // No block is open here; the count of the run goes on.
+        self.start_line(b'S');
+        row_sql::push_insert(self.line, table, new);
+        if self.line.is_too_long {
+            return self.insert_long_row(table, new);
+        }
+        self.ensure_begun();
+        self.state.owes_repair |= self.repair();
+        self.target.row(&self.line.sql);
+        if self.state.owes_repair {
+            self.end_run();
+        }
+    }
+
+    /// As a COPY block of its own: a field of COPY may be twice as long as a literal.
+    fn insert_long_row(&mut self, table: &mut TableSql, new: &Row) {
+        let head = table.copy_head.clone().filter(|_| self.options.framing);
+        let Some(head) = head else {
+            return self.flag_long_row(table, "INSERT");
+        };
+        self.end_run();
+        self.start_line(b'p');
+        row_sql::push_copy_row(self.line, table, new);
+        if self.line.is_too_long {
+            return self.flag_long_row(table, "INSERT");
+        }
+        self.state.owes_repair = self.repair();
+        let row = std::mem::take(&mut self.line.sql);
+        self.ensure_begun();
+        self.tagged(b'P', &head);
+        self.target.row(&row);
+        self.target.row(b"e");
+        self.end_run();
+    }
+
+    /// Replaces what is no character of the database's encoding: C code can put it into a value (a
+    /// truncated character, say), but no server reads it from SQL. True where there was any.
+    pub(super) fn repair(&mut self) -> bool {
+        if !self.options.is_utf8 || std::str::from_utf8(&self.line.sql).is_ok() {
+            return false;
+        }
+        let repaired = String::from_utf8_lossy(&self.line.sql).into_owned();
+        self.line.sql = repaired.into_bytes();
+        true
+    }
+
+    /// Counts an INSERT and says whether it goes into a COPY block, which is opened when due.
+    fn extends_copy(&mut self, table: &TableSql, relation: pg_sys::Oid) -> bool {
+        let threshold = self.options.copy_threshold;
+        let Some(head) = table
+            .copy_head
+            .as_ref()
+            .filter(|_| self.options.framing && threshold > 0)
+        else {
+            self.end_run();
+            return false;
+        };
+        // The head too: an ALTER TABLE between two rows changes the columns.
+        match self
+            .state
+            .run
+            .as_mut()
+            .filter(|run| run.relation == relation && run.head == *head)
+        {
+            Some(run) => run.rows = run.rows.saturating_add(1),
+            None => {
+                self.end_run();
+                let head = head.clone();
+                self.state.run = Some(Run {
+                    relation,
+                    head,
+                    rows: 1,
+                    is_copy: false,
+                });
+            }
+        }
+        let due = self.state.run.as_mut().filter(|run| run.rows > threshold);
+        let Some(run) = due else { return false };
+        if !run.is_copy {
+            run.is_copy = true;
+            self.ensure_begun();
+            self.tagged(b'P', head);
+        }
+        true
+    }
+
+    pub(super) fn end_run(&mut self) {
+        if self.state.run.take().is_some_and(|run| run.is_copy) {
+            self.target.row(b"e");
+        }
+        if std::mem::take(&mut self.state.owes_repair) {
+            self.flag(
+                "a value is not valid in the database's encoding: U+FFFD stands in its place",
+            );
+        }
+    }
+}
