@@ -241,13 +241,14 @@ awk_replay='
         if (line[0] ~ /EVENT%20TRIGGER/) loud = "LOUD_EVENT"
         line[0] = follow("role", role, "")
         if (loud != "") line[0] = ENVIRON[loud] " " line[0]
-        line[0] = ENVIRON["LOUD_CHECKS"] " " line[0]
+        if (is_quiet) line[0] = ENVIRON["LOUD_CHECKS"] " " line[0]
+        if (on) is_quiet = 0
         if (search_path != "") sub(/SET LOCAL search_path = \047\047;/, "SET LOCAL search_path = " search_path ";", line[held - 1])
         for (i = 0; i < held; i++) put(line[i])
         held = 0
-        if (on) pending = ENVIRON["QUIET"] ENVIRON["QUIET_CHECKS"]
+        if (on) pending = ENVIRON["QUIET"]
     }
-    BEGIN { on = 1 }
+    BEGIN { on = is_quiet = 1 }
     NR > complete { exit }
     {
         walk()
@@ -265,6 +266,11 @@ awk_replay='
             on = (lsn > base_lsn && lsn <= upto)
         } else if (kind == "flag") flags++
         else if (kind == "ddl") role = value("role")
+        # Constraints are off only while rows come, not around each of many DDL statements.
+        if (on && !is_quiet && (part == "copy" || part == "statement" && /^(INSERT|UPDATE|DELETE) /)) {
+            pending = (pending == "" ? "" : pending " ") ENVIRON["QUIET_CHECKS"]
+            is_quiet = 1
+        }
         if (placing && part == "begin") {
             print ENVIRON["LATER"] " \\restrict " key
             if (on) pending = (pending == "" ? "" : pending " ") "BEGIN;"
@@ -715,19 +721,27 @@ export MADE
 # (18 and later) stays where it is, since dropping it would reach keys and inheriting tables: its column
 # takes NULLs for as long.
 SKIP_CHECKS=${skip_checks:-NULL}
-quiet_checks='DO $checks$ DECLARE r record; BEGIN
-    FOR r IN SELECT pg_catalog.format($$ALTER TABLE %I.%I %%s CONSTRAINT %I$$, nspname, relname, conname) AS command,
-            pg_catalog.pg_get_constraintdef(c.oid) AS definition,
-            pg_catalog.format($$COMMENT ON CONSTRAINT %I ON %I.%I IS %L; $$, conname, nspname, relname,
-                pg_catalog.obj_description(c.oid, $$pg_constraint$$)) AS comment
+quiet_checks='DO $checks$ DECLARE r record; off text; again text; BEGIN
+    FOR r IN SELECT nspname, relname, conrelid, conkey, conname, contype, pg_catalog.pg_get_constraintdef(c.oid) AS definition,
+            pg_catalog.obj_description(c.oid, $$pg_constraint$$) AS comment
         FROM pg_catalog.pg_constraint AS c JOIN pg_catalog.pg_class AS t ON t.oid = conrelid
         JOIN pg_catalog.pg_namespace AS n ON n.oid = relnamespace
-        WHERE coninhcount = 0 AND (contype = $$c$$ AND conname IN (NAMES)
-            OR contype = $$c$$ AND NOT convalidated) ORDER BY c.oid LOOP
-        EXECUTE pg_catalog.format(r.command, $$DROP$$);
-        PERFORM pg_catalog.set_config($$restore_sh.checks$$, pg_catalog.concat(
-            pg_catalog.current_setting($$restore_sh.checks$$, true), pg_catalog.format(r.command, $$ADD$$), $$ $$,
-            r.definition, CASE WHEN r.definition LIKE $$% NOT VALID$$ THEN $$; $$ ELSE $$ NOT VALID; $$ END, r.comment), false);
+        WHERE contype = $$c$$ AND coninhcount = 0 AND (NOT convalidated OR conname IN (NAMES))
+            OR contype = $$n$$ AND NOT convalidated ORDER BY c.oid LOOP
+        IF r.contype = $$n$$ THEN
+            off := pg_catalog.format($$UPDATE pg_catalog.pg_attribute SET attnotnull = false WHERE attrelid = %s AND attnum = %s; $$,
+                r.conrelid, r.conkey[1]);
+            again := pg_catalog.replace(off, $$false$$, $$true$$);
+        ELSE
+            off := pg_catalog.format($$ALTER TABLE %I.%I DROP CONSTRAINT %I$$, r.nspname, r.relname, r.conname);
+            again := pg_catalog.format($$ALTER TABLE %I.%I ADD CONSTRAINT %I %s NOT VALID; COMMENT ON CONSTRAINT %I ON %I.%I IS %L; $$,
+                r.nspname, r.relname, r.conname,
+                CASE WHEN r.definition LIKE $$% NOT VALID$$ THEN pg_catalog.left(r.definition, -10) ELSE r.definition END,
+                r.conname, r.nspname, r.relname, r.comment);
+        END IF;
+        EXECUTE off;
+        PERFORM pg_catalog.set_config($$restore_sh.checks$$,
+            pg_catalog.concat(pg_catalog.current_setting($$restore_sh.checks$$, true), again), false);
     END LOOP; END $checks$;'
 loud_checks='DO $checks$ BEGIN
     EXECUTE pg_catalog.concat(pg_catalog.current_setting($$restore_sh.checks$$, true), $$SELECT 1$$);
@@ -744,12 +758,7 @@ valid_checks='DO $checks$ DECLARE r record; BEGIN
 named() { say "$1" | NAMES=$SKIP_CHECKS awk '{
     while (at = index($0, "NAMES")) $0 = substr($0, 1, at - 1) ENVIRON["NAMES"] substr($0, at + 5)
     gsub(/ +/, " "); printf "%s", $0 }'; }
-refuse_nulls() {        # true or false
-    [ "$version" -lt 180000 ] || printf %s " UPDATE pg_catalog.pg_attribute SET attnotnull = $1" \
-        " FROM pg_catalog.pg_constraint WHERE contype = 'n' AND NOT convalidated" \
-        " AND attrelid = conrelid AND attnum = conkey[1] AND attnotnull <> $1;"
-}
-QUIET_CHECKS=" $(named "$quiet_checks")$(refuse_nulls false)" LOUD_CHECKS="$(named "$loud_checks")$(refuse_nulls true)"
+QUIET_CHECKS=" $(named "$quiet_checks")" LOUD_CHECKS=$(named "$loud_checks")
 export SKIP_CHECKS QUIET_CHECKS LOUD_CHECKS
 
 # ---- 5. Base ---------------------------------------------------------------------------------------
