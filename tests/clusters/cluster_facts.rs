@@ -65,6 +65,11 @@ fn tablespaces_that_the_target_lacks_are_made_inside_its_data_directory() {
         "{}",
         restored.output
     );
+    // One that was there before keeps its name: what the source renamed is another one.
+    let target = Cluster::builder().start();
+    target.sql("SET allow_in_place_tablespaces = on; CREATE TABLESPACE \"Fast\" LOCATION ''");
+    let restored = c.restore_into(&target, &[]);
+    harness::assert_identical((&c, c.database()), (&target, &restored.database));
 }
 
 #[test]

@@ -187,7 +187,7 @@ awk_scan='
         else if (kind == "ddl" && value("role") != "") print value("role"), "unknown" >> roles
         else if (kind == "role") print value("name"), value("superuser") >> roles
         else if (kind == "tablespace") print value("name") >> tablespaces
-        else if (kind == "tablespace_renamed") print value("to"), "renamed" >> tablespaces
+        else if (kind == "tablespace_renamed") print value("to"), value("name") >> tablespaces
         else if (kind == "footer") { footer = lsn16(value("end_lsn")) " " value("transactions") }
         else if (part == "setting" && substr($0, 1, 12) == "\\unrestrict ") {
             complete = NR
@@ -683,19 +683,20 @@ if [ $globals = yes ]; then         # 42710: it exists already; 0...: notices an
 fi
 
 # Tablespaces that are missing are made inside the data directory: their places belong to the source's
-# machine. One that a RENAME makes of another comes about by that.
+# machine. One that a RENAME makes of another comes about by that, unless that one was here before.
 awk '/^  "tablespaces": \[$/ { in_list = 1; next } /^  \]/ { in_list = 0 }
     in_list { gsub(/^ *"|",?$/, ""); gsub(/\\"/, "\""); gsub(/\\\\/, "\\"); print }' "$base_dir/metadata.json" |
     awk "$awk_values"'{ print encode($0) }' >"$work/spaces"
 awk "$awk_values"'
-    !($1 in known) { known[$1] = 1; if ($2 == "") print "(" literal(ident(decode($1))) ")" }
+    !($1 in known) { known[$1] = 1; print "(" literal(ident(decode($1))) ", " literal($2 == "" ? "" : ident(decode($2))) ")" }
 ' "$work/spaces" "$work/tablespaces" | sed '$!s/$/,/' >"$work/values"
 : >"$work/missing_spaces"
 quoted="concat('\"', replace(name, '\"', '\"\"'), '\"')"
 [ ! -s "$work/values" ] || sql -d "$target" >"$work/missing_spaces" <<SQL
 $encoding
-SELECT needed FROM (VALUES $(cat "$work/values")) AS spaces (needed)
-WHERE needed NOT IN (SELECT $quoted FROM (SELECT spcname FROM pg_tablespace) AS there (name)) ORDER BY 1;
+WITH there AS (SELECT $quoted AS quoted FROM (SELECT spcname FROM pg_tablespace) AS there (name))
+SELECT needed FROM (VALUES $(cat "$work/values")) AS spaces (needed, renamed_from)
+WHERE needed NOT IN (SELECT quoted FROM there) AND (renamed_from = '' OR renamed_from IN (SELECT quoted FROM there)) ORDER BY 1;
 SQL
 while read -r name; do
     say "$encoding SET allow_in_place_tablespaces = on; CREATE TABLESPACE $name LOCATION '';" |
@@ -851,12 +852,12 @@ BEGIN
         made := made || concat($$r$$, role);
         PERFORM set_config($$restore_sh.made$$, array_to_string(made, $$ $$), false);
     END IF;
-    IF kind = $$tablespace_renamed$$ AND concat($$t$$, space) = ANY (made) THEN
+    IF kind = $$tablespace_renamed$$ AND space IS NOT NULL THEN
         IF EXISTS (SELECT FROM pg_tablespace WHERE spcname = object) THEN
             FOREACH command IN ARRAY ARRAY[$$TABLE$$, $$INDEX$$, $$MATERIALIZED VIEW$$] LOOP
                 EXECUTE format($$ALTER %s ALL IN TABLESPACE %I SET TABLESPACE %I$$, command, subject, object);
             END LOOP;
-        ELSE
+        ELSIF concat($$t$$, space) = ANY (made) THEN
             EXECUTE format($$ALTER TABLESPACE %I RENAME TO %I$$, subject, object);
         END IF;
     END IF;
