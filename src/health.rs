@@ -7,7 +7,7 @@
 use archive::{time, ChainDir};
 use pgrx::prelude::*;
 
-use crate::backup::place;
+use crate::backup::{self, place};
 use crate::capture;
 use crate::pg::failure::Failure;
 use crate::pg::{lsn, server, slot};
@@ -82,7 +82,7 @@ pub fn report() -> Result<Vec<Row>, Failure> {
         rows.push(row);
     }
     if !rows.iter().any(|row| row.slot_name == ours) {
-        rows.push(without_slot(&ours));
+        rows.push(without_slot(&ours, database));
     }
     Ok(rows)
 }
@@ -119,21 +119,45 @@ fn row_of(facts: &slot::Facts) -> Row {
     }
 }
 
-fn without_slot(name: &str) -> Row {
+fn without_slot(name: &str, database: pg_sys::Oid) -> Row {
     let mut row = row_of(&slot::Facts {
         name: name.to_string(),
         ..slot::Facts::default()
     });
-    row.because(
-        Level::Warning,
-        if server::is_in_recovery() {
-            "this server is a standby and has no slot of this database"
-        } else {
-            "this database is not backed up: run SELECT * FROM incr_setup()"
-        },
-    );
+    if server::is_in_recovery() {
+        row.because(
+            Level::Warning,
+            "this server is a standby and has no slot of this database",
+        );
+    } else {
+        judge_missing_slot(&mut row, database);
+    }
     judge_preloading(&mut row);
     row
+}
+
+/// Nothing is amiss where there never was a slot, or where incr_teardown() has dropped it.
+fn judge_missing_slot(row: &mut Row, database: pg_sys::Oid) {
+    let chain = place::latest_chain(database).ok().flatten();
+    let broken = status::read(database).map(|entry| entry.broken.get());
+    let broken = broken.filter(|broken| !broken.is_empty());
+    let why = match chain.map(|chain| (chain.number, chain.info.ended)) {
+        Some((number, None)) => broken.or(Some(format!("chain {number} has no slot any more"))),
+        Some((number, Some(end))) if end.reason != backup::TORN_DOWN => {
+            Some(format!("chain {number} has ended: {}", end.reason))
+        }
+        _ => broken,
+    };
+    match why {
+        Some(why) => row.because(
+            Level::Emergency,
+            format!("the chain is broken: {why}; run SELECT * FROM incr_setup(new_chain => true)"),
+        ),
+        None => row.because(
+            Level::Warning,
+            "this database is not backed up: run SELECT * FROM incr_setup()",
+        ),
+    }
 }
 
 /// What any slot can do to the server's disk, and the server to the slot.

@@ -48,6 +48,28 @@ pub enum OnLogError {
     Error,
 }
 
+/// What becomes of a slot that endangers the server's disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PostgresGucEnum)]
+pub enum LagAction {
+    /// Nothing: health says so.
+    #[name = c"none"]
+    None,
+    /// It is dropped, which ends the chain.
+    #[name = c"drop_slot"]
+    DropSlot,
+}
+
+/// What follows the end of a chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PostgresGucEnum)]
+pub enum OnChainBreak {
+    /// Capture stops until incr_setup(new_chain => true).
+    #[name = c"stop"]
+    Stop,
+    /// A new chain with a new slot and base begins by itself.
+    #[name = c"rebase"]
+    Rebase,
+}
+
 /// The form of a base backup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PostgresGucEnum)]
 pub enum BaseFormat {
@@ -75,6 +97,10 @@ static BASE_JOBS: GucSetting<i32> = GucSetting::<i32>::new(1);
 static LAG_CRITICAL: GucSetting<i32> = GucSetting::<i32>::new(1024);
 static LAG_EMERGENCY: GucSetting<i32> = GucSetting::<i32>::new(10 * 1024);
 static AGE_EMERGENCY: GucSetting<i32> = GucSetting::<i32>::new(24 * 3600);
+static LAG_ACTION: GucSetting<LagAction> = GucSetting::<LagAction>::new(LagAction::None);
+static LAG_ACTION_DELAY: GucSetting<i32> = GucSetting::<i32>::new(600);
+static ON_CHAIN_BREAK: GucSetting<OnChainBreak> =
+    GucSetting::<OnChainBreak>::new(OnChainBreak::Stop);
 static REPLICA_IDENTITY: GucSetting<KeylessTables> =
     GucSetting::<KeylessTables>::new(KeylessTables::Full);
 static ON_LOG_ERROR: GucSetting<OnLogError> = GucSetting::<OnLogError>::new(OnLogError::Warn);
@@ -234,6 +260,30 @@ fn define_health() {
         (1, i32::MAX),
         GucFlags::UNIT_S,
     );
+    GucRegistry::define_enum_guc(
+        c"pg_incrbackup.lag_action",
+        c"What becomes of a slot that endangers the server's disk.",
+        c"drop_slot: it is dropped, which ends the chain, when it holds more WAL than lag_emergency and capture has not advanced for lag_action_delay.",
+        &LAG_ACTION,
+        GucContext::Sighup,
+        GucFlags::default(),
+    );
+    int(
+        c"pg_incrbackup.lag_action_delay",
+        c"How long capture must have stood still before lag_action acts.",
+        c"Counts from the last move of the slot or of the worker's reading, and from the server's start.",
+        &LAG_ACTION_DELAY,
+        (1, 7 * 24 * 3600),
+        GucFlags::UNIT_S,
+    );
+    GucRegistry::define_enum_guc(
+        c"pg_incrbackup.on_chain_break",
+        c"What follows when a chain has ended because something was lost.",
+        c"stop: capture waits for incr_setup(new_chain => true); rebase: a new slot, chain and base backup are made at once.",
+        &ON_CHAIN_BREAK,
+        GucContext::Sighup,
+        GucFlags::default(),
+    );
 }
 
 fn int(
@@ -359,6 +409,18 @@ pub fn lag_emergency() -> u64 {
 
 pub fn age_emergency() -> Duration {
     Duration::from_secs(AGE_EMERGENCY.get() as u64)
+}
+
+pub fn lag_action() -> LagAction {
+    LAG_ACTION.get()
+}
+
+pub fn lag_action_delay() -> Duration {
+    Duration::from_secs(LAG_ACTION_DELAY.get() as u64)
+}
+
+pub fn on_chain_break() -> OnChainBreak {
+    ON_CHAIN_BREAK.get()
 }
 
 pub fn keyless_tables() -> KeylessTables {

@@ -119,7 +119,7 @@ pub fn teardown(drop_slot: bool) -> Result<String, Failure> {
     }
     backup::drop_slot(database, &name)?;
     if let Some(mut chain) = place::latest_chain(database)? {
-        chain.end_here("incr_teardown() dropped the slot")?;
+        chain.end_here(backup::TORN_DOWN)?;
     }
     status::forget(database);
     capture::wake_launcher();

@@ -28,6 +28,9 @@ pub use self::setup::drop_slot;
 use crate::pg::server;
 use crate::{settings, status};
 
+/// How a chain ends that nobody misses.
+pub const TORN_DOWN: &str = "incr_teardown() dropped the slot";
+
 /// Starts a scheduled base of `database` when one is due. For the launcher, once a minute or so;
 /// needs neither a database nor a transaction.
 pub fn start_if_due(database: pg_sys::Oid) {

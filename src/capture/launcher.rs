@@ -13,6 +13,7 @@ use pgrx::bgworkers::{
 };
 use pgrx::prelude::*;
 
+use super::guard::Guard;
 use super::shutdown;
 use crate::backup::Due;
 use crate::pg::{databases, server, slot};
@@ -72,6 +73,7 @@ struct Launcher {
     /// Workers that look at the globals of a database.
     globals: HashMap<u32, DynamicBackgroundWorker>,
     last_schedule: Option<Instant>,
+    guard: Guard,
 }
 
 impl Launcher {
@@ -79,14 +81,16 @@ impl Launcher {
     fn look(&mut self) -> Duration {
         let databases = BackgroundWorker::transaction(databases::all);
         let backed_up: Vec<pg_sys::Oid> = databases
-            .into_iter()
+            .iter()
+            .copied()
             .filter(|oid| slot::exists(&slot_name(*oid)))
             .collect();
+        self.guard.look(&backed_up, &databases);
         self.reap(&backed_up);
         if settings::directory().is_none() {
             return LOOK_INTERVAL;
         }
-        let mut sleep = LOOK_INTERVAL;
+        let mut sleep = LOOK_INTERVAL.min(self.guard.longest_sleep());
         for database in &backed_up {
             if !self.workers.contains_key(&database.to_u32()) {
                 sleep = sleep.min(self.start_if_due(*database));

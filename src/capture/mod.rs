@@ -8,6 +8,7 @@
 mod error;
 mod foreign;
 mod foreign_sql;
+mod guard;
 mod journal;
 mod launcher;
 mod poll;

@@ -28,24 +28,32 @@ pub fn step_aside(database: pg_sys::Oid) {
     });
     // Once more: none is started from here on.
     backup::stop_globals(database);
-    let Some(pid) = pid.filter(|pid| *pid != 0) else {
-        return;
-    };
+    if !pid.is_none_or(has_ended) {
+        come_back(database);
+        ereport!(
+            ERROR,
+            PgSqlErrorCode::ERRCODE_OBJECT_IN_USE,
+            "the pg_incrbackup capture worker of this database does not end",
+            "Try again; SELECT * FROM incr_status() shows what it does."
+        );
+    }
+}
+
+/// Ends the capture worker of `pid`, if there is one. False when it does not end in time.
+pub fn has_ended(pid: i32) -> bool {
+    if pid == 0 {
+        return true;
+    }
     server::terminate(pid);
     let start = Instant::now();
     // The process, not its word on the board: it holds the slot until its very end.
     while server::is_backend_alive(pid) {
         if start.elapsed() > LONGEST_WAIT {
-            come_back(database);
-            ereport!(
-                ERROR,
-                PgSqlErrorCode::ERRCODE_OBJECT_IN_USE,
-                "the pg_incrbackup capture worker of this database does not end",
-                "Try again; SELECT * FROM incr_status() shows what it does."
-            );
+            return false;
         }
         server::wait_a_moment(Duration::from_millis(20));
     }
+    true
 }
 
 /// The command is over, for good or not: the worker may run again.

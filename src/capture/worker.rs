@@ -8,7 +8,7 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use archive::segment::SegmentIdentity;
-use archive::{ArchiveRoot, ChainDir};
+use archive::{ArchiveRoot, ChainDir, Lsn};
 use pgrx::bgworkers::{BackgroundWorker, SignalWakeFlags};
 use pgrx::pg_sys::panic::CaughtError;
 use pgrx::prelude::*;
@@ -19,6 +19,7 @@ use super::launcher::{self, slot_name};
 use super::poll::PollReader;
 use super::shutdown;
 use super::stream::StreamReader;
+use crate::pg::timeline::{self, Shared};
 use crate::pg::{server, session, slot, xid};
 use crate::settings::{self, Reader};
 use crate::status::{self, Phase};
@@ -68,7 +69,17 @@ fn capture(database: pg_sys::Oid) -> Result<()> {
         .ok_or_else(|| CaptureError::Off(format!("there is no slot {name}")))?;
     slot::allow_output_plugin(&plugin);
     let mut chain = open_chain(database, &name)?;
+    let result = capture_to(&chain, database, &name, &plugin);
+    if let Err(CaptureError::Broken(reason)) = &result {
+        chain.end_here(reason)?;
+    }
+    result
+}
+
+fn capture_to(chain: &ChainDir, database: pg_sys::Oid, name: &str, plugin: &str) -> Result<()> {
+    let timeline = chain.last_timeline()?;
     let appender = chain.open_for_append(identity(database)?)?;
+    ensure_same_history(timeline, appender.last_lsn())?;
     if let Some(torn) = appender.torn_tail() {
         log!(
             "pg_incrbackup: cut {} bytes of an unfinished transaction off {} ({})",
@@ -79,17 +90,31 @@ fn capture(database: pg_sys::Oid) -> Result<()> {
     }
     let journal = Journal::new(database, appender);
     status::publish_latch(database, server::my_latch());
-    let result = match settings::reader() {
-        Reader::Stream => StreamReader::start(database, &name, &plugin, journal)
-            .and_then(|mut reader| reader.run()),
-        Reader::Poll => {
-            PollReader::start(database, &name, &plugin, journal).and_then(|mut reader| reader.run())
-        }
-    };
-    if let Err(CaptureError::Broken(reason)) = &result {
-        chain.end_here(reason)?;
+    match settings::reader() {
+        Reader::Stream => StreamReader::start(database, name, plugin, journal)?.run(),
+        Reader::Poll => PollReader::start(database, name, plugin, journal)?.run(),
     }
-    result
+}
+
+/// A server that was set back to an earlier state (a copy of its files, a recovery to a point, the
+/// promotion of a standby that had not received everything) has other transactions at the LSNs that
+/// the files hold already.
+fn ensure_same_history(timeline: u32, end: Lsn) -> Result<()> {
+    let why = match timeline::shared_with(timeline) {
+        Shared::Current(flushed) if end.0 > flushed => format!(
+            "the files go on to {end}, but the server's WAL ends at {}: the server was set back",
+            Lsn(flushed)
+        ),
+        Shared::LeftAt(left) if end.0 > left => format!(
+            "the files go on to {end} on timeline {timeline}, which the server left at {}",
+            Lsn(left)
+        ),
+        Shared::Never => {
+            format!("the files end on timeline {timeline}, which is not in the server's history")
+        }
+        _ => return Ok(()),
+    };
+    Err(CaptureError::Broken(why))
 }
 
 /// The chain that the slot feeds: the newest of the database's directory.

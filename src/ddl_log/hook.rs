@@ -311,6 +311,20 @@ pub(super) fn report(failure: &Failure) {
         .report(PgLogLevel::WARNING);
 }
 
+/// What an event trigger tells of in a session without our hook, of a server whose
+/// shared_preload_libraries has lost us for a while.
+pub(super) fn report_unseen(reported: &[objects::Reported]) {
+    let counts = |object: &objects::Reported| {
+        object.object.is_some() || object.table.is_some() || object.is_dropped_table
+    };
+    if reported.iter().any(counts) && plan::is_captured_without_history() {
+        report(&Failure {
+            sqlstate: PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            message: "pg_incrbackup is not in shared_preload_libraries".to_owned(),
+        });
+    }
+}
+
 fn step_aside_for(statement: &Statement) {
     let Some(need) = needs_empty(statement) else {
         return;

@@ -12,6 +12,7 @@ use crate::pg::ddl_catalog::{is_creating_extension, with_bytes};
 use crate::pg::ddl_node::Sql;
 use crate::pg::ddl_subtransaction::attempt;
 use crate::pg::ddl_temporary::depends_on_temporary;
+use crate::status;
 
 /// What an event trigger tells of one object.
 pub struct Reported {
@@ -161,6 +162,7 @@ fn report(query: &str, read: impl Fn(&SpiTupleTable) -> spi::Result<Reported>) {
         rows.unwrap_or_else(|error| pgrx::error!("{error}"))
     });
     match reported {
+        Ok(reported) if !status::is_there() => hook::report_unseen(&reported),
         Ok(reported) => hook::note(reported),
         Err(failure) => hook::report(&failure),
     }

@@ -277,7 +277,7 @@ fn for_the_others(
     Some(text.without_items(&locations))
 }
 
-/// True for a database that is captured although nobody can record its DDL any more.
+/// True for a database that has a slot of ours, although nobody can record its DDL.
 pub fn is_captured_without_history() -> bool {
     let slot = format!(
         "pg_incrbackup_{}",

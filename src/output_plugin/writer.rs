@@ -19,6 +19,7 @@ use super::row_sql::{self, Line, Update};
 use super::{Change, RowTarget, Transaction};
 use crate::pg::value::Row;
 use crate::pg::{moved_sequences, quote};
+use crate::settings::{self, KeylessTables};
 
 /// What is known of the transaction that is being decoded.
 #[derive(Default)]
@@ -84,7 +85,7 @@ impl<'a> Writer<'a> {
             Change::Insert { new } => self.insert(table, relation, new),
             Change::Update { old, new } => {
                 if !row_sql::can_find(table, *old, true) {
-                    return self.flag_row(table, "UPDATE");
+                    return self.lose_row(table, "UPDATE");
                 }
                 self.start_line(b'S');
                 match row_sql::push_update(self.line, table, *old, new) {
@@ -102,7 +103,7 @@ impl<'a> Writer<'a> {
                 }
                 self.send_line();
             }
-            Change::Delete { .. } => self.flag_row(table, "DELETE"),
+            Change::Delete { .. } => self.lose_row(table, "DELETE"),
         }
     }
 
@@ -242,12 +243,16 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// A change whose row nobody can name.
-    fn flag_row(&mut self, table: &TableSql, what: &str) {
+    /// A change whose row nobody can name: from here on a restore has other rows, unless the user has
+    /// chosen to live with that.
+    fn lose_row(&mut self, table: &TableSql, what: &str) {
         let name = String::from_utf8_lossy(&table.target).into_owned();
-        self.flag(&format!(
-            "{what} on {name} could not be written: no replica identity"
-        ));
+        let reason = format!("{what} on {name} could not be written: no replica identity");
+        if self.options.framing && settings::keyless_tables() != KeylessTables::Warn {
+            self.chain_break(reason.as_bytes());
+        } else {
+            self.flag(&reason);
+        }
     }
 
     /// A row whose text PostgreSQL would not read.

@@ -53,6 +53,7 @@ pub mod signals;
 pub mod slot;
 pub mod snapshot;
 pub mod text;
+pub mod timeline;
 pub mod timestamp;
 pub mod transaction;
 pub mod value;

@@ -155,6 +155,41 @@ pub fn plugin(name: &str) -> Option<String> {
     }
 }
 
+/// How far a slot is, asked without a transaction.
+#[derive(Clone, Copy, Debug)]
+pub struct Position {
+    /// From here on the server keeps WAL.
+    pub restart_lsn: u64,
+    pub confirmed_lsn: u64,
+    /// Nothing can be read from it any more.
+    pub is_invalidated: bool,
+}
+
+/// Where the slot `name` is, when it exists and its creation is finished.
+pub fn position(name: &str) -> Option<Position> {
+    if !exists(name) {
+        return None;
+    }
+    let name = CString::new(name).unwrap_or_default();
+    // SAFETY: as in `exists`; each field is one aligned word.
+    unsafe {
+        let slot = pg_sys::SearchNamedReplicationSlot(name.as_ptr(), true);
+        (!slot.is_null()).then(|| {
+            let data = &(*slot).data;
+            #[cfg(feature = "pg15")]
+            let is_invalidated = data.invalidated_at != 0;
+            #[cfg(not(feature = "pg15"))]
+            let is_invalidated =
+                data.invalidated != pg_sys::ReplicationSlotInvalidationCause::RS_INVAL_NONE;
+            Position {
+                restart_lsn: data.restart_lsn,
+                confirmed_lsn: data.confirmed_flush,
+                is_invalidated: is_invalidated || data.restart_lsn == 0,
+            }
+        })
+    }
+}
+
 /// What pg_replication_slots says of one slot.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {

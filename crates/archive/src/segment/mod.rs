@@ -43,6 +43,7 @@ mod cluster_fact;
 mod file;
 pub mod grammar;
 pub mod header;
+mod last;
 pub mod parse;
 pub mod resume;
 pub mod rotate;

@@ -1,0 +1,195 @@
+//! The launcher's watch over the slots: what ends a chain without a capture worker's doing, what
+//! endangers the server's disk, and the new chain that may follow.
+//!
+//! Only a slot that was here at an earlier look of this launcher is missed. A copy of the server that
+//! is started with the same settings has no slots, and must not end the chains of the original.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use pgrx::prelude::*;
+
+use super::launcher::slot_name;
+use super::step_aside::has_ended;
+use crate::backup::{self, place, Job};
+use crate::health::pretty_bytes;
+use crate::pg::failure::Failure;
+use crate::pg::{server, slot, transaction};
+use crate::settings::{self, LagAction, OnChainBreak};
+use crate::status::{self, Phase};
+
+/// A new chain that could not be begun is tried again after 10, 20, … seconds, at most an hour.
+const FIRST_RETRY: Duration = Duration::from_secs(10);
+const LONGEST_RETRY: Duration = Duration::from_secs(3600);
+
+const INVALIDATED: &str =
+    "the server has invalidated the slot: WAL that it needs is gone (max_slot_wal_keep_size)";
+const GONE: &str = "the slot is gone: somebody dropped it";
+
+/// What is remembered of a slot between two looks.
+struct Seen {
+    /// The slot's positions and the worker's reading.
+    at: (u64, u64, u64),
+    since: Instant,
+}
+
+/// A new chain that is to be begun.
+struct Rebase {
+    attempts: u32,
+    next: Instant,
+}
+
+#[derive(Default)]
+pub struct Guard {
+    seen: HashMap<u32, Seen>,
+    rebases: HashMap<u32, Rebase>,
+}
+
+impl Guard {
+    /// Looks at the slots of the databases that are backed up, and at those that were. `databases` are
+    /// all that exist.
+    pub fn look(&mut self, backed_up: &[pg_sys::Oid], databases: &[pg_sys::Oid]) {
+        for database in backed_up {
+            self.look_at(*database);
+        }
+        let gone: Vec<u32> = self.seen.keys().copied().collect();
+        for number in gone {
+            let database = pg_sys::Oid::from(number);
+            if backed_up.contains(&database) || is_busy(database) {
+                continue;
+            }
+            self.seen.remove(&number);
+            // incr_teardown() and DROP DATABASE forget the entry.
+            if databases.contains(&database) && status::read(database).is_some() {
+                break_chain(database, GONE);
+            }
+        }
+        if settings::on_chain_break() == OnChainBreak::Rebase {
+            self.rebase();
+        } else {
+            self.rebases.clear();
+        }
+    }
+
+    fn look_at(&mut self, database: pg_sys::Oid) {
+        let name = slot_name(database);
+        let Some(position) = slot::position(&name) else {
+            return;
+        };
+        let read = status::read(database).map_or(0, |entry| entry.read_lsn);
+        let at = (position.restart_lsn, position.confirmed_lsn, read);
+        let now = Instant::now();
+        let seen = self
+            .seen
+            .entry(database.to_u32())
+            .or_insert(Seen { at, since: now });
+        if seen.at != at {
+            *seen = Seen { at, since: now };
+        }
+        if is_busy(database) {
+            return;
+        }
+        if position.is_invalidated {
+            return break_chain(database, INVALIDATED);
+        }
+        let held = server::wal_insert_lsn().saturating_sub(position.restart_lsn);
+        if settings::lag_action() == LagAction::DropSlot
+            && held >= settings::lag_emergency()
+            && seen.since.elapsed() >= settings::lag_action_delay()
+        {
+            drop_slot(database, &name, held);
+        }
+    }
+
+    /// Begins a new chain where one is broken. What fails is tried again, less and less often.
+    fn rebase(&mut self) {
+        for entry in status::read_all() {
+            if !entry.broken.is_empty() && !entry.held {
+                self.rebases.entry(entry.database).or_insert(Rebase {
+                    attempts: 0,
+                    next: Instant::now(),
+                });
+            }
+        }
+        self.rebases.retain(|database, rebase| {
+            let database = pg_sys::Oid::from(*database);
+            let Some(entry) = status::read(database) else {
+                return false;
+            };
+            if is_busy(database) || rebase.next > Instant::now() {
+                return true;
+            }
+            if slot::exists(&slot_name(database)) && entry.broken.is_empty() {
+                return false;
+            }
+            rebase.next =
+                Instant::now() + (FIRST_RETRY * (1 << rebase.attempts.min(9))).min(LONGEST_RETRY);
+            rebase.attempts += 1;
+            log!("pg_incrbackup: beginning a new chain, as pg_incrbackup.on_chain_break asks for");
+            if let Err(failure) = backup::start(database, Job::Setup { new_chain: true }) {
+                failure.log(PgLogLevel::LOG);
+            }
+            true
+        });
+    }
+
+    /// The time until something here is due.
+    pub fn longest_sleep(&self) -> Duration {
+        let due = self.rebases.values().map(|rebase| rebase.next);
+        let wait = |at: Instant| at.saturating_duration_since(Instant::now());
+        let rebase = due.map(wait).min().unwrap_or(LONGEST_RETRY);
+        rebase.max(Duration::from_secs(1))
+    }
+}
+
+/// A setup, a base, or a command on the database is at work: what it leaves is looked at later.
+fn is_busy(database: pg_sys::Oid) -> bool {
+    let entry = status::read(database).unwrap_or_default();
+    let is_alive = |pid: i32| pid != 0 && server::is_process_alive(pid);
+    is_alive(entry.base.pid) || is_alive(entry.aside_for)
+}
+
+/// Ends the chain, in its files and on the board, and says so.
+fn break_chain(database: pg_sys::Oid, reason: &str) {
+    let entry = status::read(database).unwrap_or_default();
+    if entry.phase == Phase::Broken && !entry.broken.is_empty() {
+        return;
+    }
+    // It may still write; what it has on disk counts. PostgreSQL has told it to end, too.
+    has_ended(entry.pid);
+    status::update(database, |entry| {
+        entry.phase = Phase::Broken;
+        entry.broken.set(reason);
+    });
+    let ended = place::latest_chain(database)
+        .and_then(|chain| Ok(chain.map(|mut chain| chain.end_here(reason)).transpose()?));
+    if let Err(failure) = ended {
+        failure.log(PgLogLevel::WARNING);
+    }
+    ereport!(
+        PgLogLevel::WARNING,
+        PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+        format!("pg_incrbackup: the chain of database {} is broken: {reason}", database.to_u32()),
+        "The files up to here stay good. SELECT * FROM incr_setup(new_chain => true) starts a new chain with a new base backup."
+    );
+}
+
+/// The server comes first: its disk fills up for a backup that stands still.
+fn drop_slot(database: pg_sys::Oid, name: &str, held: u64) {
+    let pid = status::read(database).map_or(0, |entry| entry.pid);
+    let dropped = transaction::run(|| {
+        has_ended(pid);
+        slot::drop(name);
+        Ok::<_, Failure>(())
+    });
+    match dropped {
+        Ok(()) => break_chain(
+            database,
+            &format!(
+                "pg_incrbackup.lag_action dropped the slot, which held {} of WAL while capture stood still",
+                pretty_bytes(held)
+            ),
+        ),
+        Err(failure) => failure.log(PgLogLevel::WARNING),
+    }
+}
