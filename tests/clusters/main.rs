@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod big_transaction;
+mod chain_breaks;
 mod cluster_facts;
 mod crash;
 mod ddl;

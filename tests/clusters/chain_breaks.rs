@@ -1,0 +1,244 @@
+//! "My backup stood still, or was cut, and nobody told me; or it filled my server's disk." What ends
+//! a chain is noticed, said with its own reason, and followed by a new chain where that is wished.
+
+use harness::{run, wait_until, Cluster};
+use std::fs;
+use std::process::Command;
+
+const NEW_CHAIN: &str = "SELECT * FROM incr_setup(new_chain => true)";
+
+fn wait_for_emergency(c: &Cluster, reason: &str) {
+    wait_until(reason, || {
+        let health = c.health();
+        health.starts_with("emergency") && health.contains(reason)
+    });
+}
+
+/// `ended` of the first chain's chain.json.
+fn end_of_first_chain(c: &Cluster) -> String {
+    let json = c.database_directory().join("chain-1/chain.json");
+    let text = fs::read_to_string(json).expect("the first chain is there");
+    let (_, ended) = text.split_once("\"ended\":").expect("chains say it");
+    ended.to_string()
+}
+
+/// What every procedure ends with: a new chain, of which everything comes back.
+fn assert_goes_on(c: &Cluster) {
+    wait_until("the new chain is well", || c.health().starts_with("ok"));
+    c.sql("CREATE TABLE afterwards (a int); INSERT INTO afterwards VALUES (1)");
+    c.assert_restores();
+}
+
+#[test]
+fn a_slot_whose_wal_is_gone_ends_the_chain() {
+    let c = Cluster::builder()
+        .setting("max_slot_wal_keep_size", "1MB")
+        .back_up();
+    c.sql("CREATE TABLE t (a int PRIMARY KEY)");
+    c.sql("SELECT incr_teardown(drop_slot => false)");
+    for _ in 0..4 {
+        c.sql("INSERT INTO t SELECT 1 + coalesce(max(a), 0) FROM t; SELECT pg_switch_wal()");
+    }
+    c.sql("CHECKPOINT");
+    wait_for_emergency(&c, "the server has invalidated the slot");
+    assert!(end_of_first_chain(&c).contains("max_slot_wal_keep_size"));
+    c.sql(NEW_CHAIN);
+    assert_goes_on(&c);
+}
+
+#[test]
+fn a_slot_that_somebody_dropped_is_missed() {
+    let c = Cluster::backed_up();
+    c.sql("CREATE TABLE t (a int PRIMARY KEY)");
+    c.sql("SELECT incr_teardown(drop_slot => false)");
+    c.sql("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots");
+    wait_for_emergency(&c, "the slot is gone: somebody dropped it");
+    assert!(end_of_first_chain(&c).contains("somebody dropped it"));
+    // The board forgets with the server's end, the files do not.
+    c.restart();
+    assert!(c.health().starts_with("emergency"), "{}", c.health());
+    c.sql(NEW_CHAIN);
+    assert_goes_on(&c);
+}
+
+#[test]
+fn a_slot_that_was_dropped_while_the_server_was_another_is_missed() {
+    let c = Cluster::backed_up();
+    c.sql("CREATE TABLE t (a int PRIMARY KEY)");
+    c.flush();
+    c.write_setting("shared_preload_libraries", "''");
+    c.restart();
+    c.sql("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots");
+    c.write_setting("shared_preload_libraries", "pg_incrbackup");
+    c.restart();
+    assert!(
+        c.health().contains("chain 1 has no slot any more"),
+        "{}",
+        c.health()
+    );
+    c.sql(NEW_CHAIN);
+    assert_goes_on(&c);
+}
+
+#[test]
+fn a_slot_of_the_same_name_that_somebody_made_anew_is_found_out() {
+    let c = Cluster::backed_up();
+    c.sql("CREATE TABLE t (a int PRIMARY KEY)");
+    c.sql("SELECT incr_teardown(drop_slot => false)");
+    let name = c.sql("SELECT slot_name FROM pg_replication_slots");
+    c.sql(&format!(
+        "SELECT pg_drop_replication_slot('{name}'); INSERT INTO t VALUES (1)"
+    ));
+    let plugins = c.sql("SELECT set_config('output_plugin_libraries', 'pg_incrbackup', false) FROM pg_settings WHERE name = 'output_plugin_libraries'");
+    let allow = match plugins.as_str() {
+        "" => "",
+        _ => "SET output_plugin_libraries = pg_incrbackup;",
+    };
+    c.sql(&format!(
+        "{allow} SELECT pg_create_logical_replication_slot('{name}', 'pg_incrbackup')"
+    ));
+    c.try_sql_in(c.database(), "SELECT * FROM incr_setup()")
+        .ok();
+    wait_for_emergency(&c, "what lies between is lost");
+    assert!(end_of_first_chain(&c).contains("what lies between is lost"));
+    c.sql(NEW_CHAIN);
+    assert_goes_on(&c);
+}
+
+#[test]
+fn a_slot_that_fills_the_servers_disk_is_dropped_where_that_is_wished() {
+    let c = Cluster::builder()
+        .setting("pg_incrbackup.lag_emergency", "4MB")
+        .setting("pg_incrbackup.lag_critical", "1MB")
+        .setting("pg_incrbackup.lag_action_delay", "1s")
+        .back_up();
+    c.sql("CREATE TABLE t (a int PRIMARY KEY, b text)");
+    c.flush();
+    let archive = c.archive_directory();
+    run(Command::new("chmod").arg("000").arg(&archive));
+    // The one that runs has its file open.
+    c.slot("pg_terminate_backend(active_pid)");
+    c.sql("INSERT INTO t SELECT i, repeat('x', 500) FROM generate_series(1, 20000) i");
+    wait_until("capture stands still", || {
+        c.health().contains("waits to try again")
+    });
+    assert!(
+        c.health().contains("past pg_incrbackup.lag_emergency"),
+        "{}",
+        c.health()
+    );
+    let slots = "SELECT count(*) FROM pg_replication_slots";
+    assert_eq!(c.sql(slots), "1");
+    c.set("pg_incrbackup.lag_action", "drop_slot");
+    wait_until("the slot is dropped", || c.sql(slots) == "0");
+    wait_for_emergency(&c, "pg_incrbackup.lag_action dropped the slot");
+    run(Command::new("chmod").arg("700").arg(&archive));
+    c.sql(NEW_CHAIN);
+    assert_goes_on(&c);
+}
+
+#[test]
+fn ddl_that_ran_without_the_library_is_noticed_by_its_event_triggers() {
+    let c = Cluster::backed_up();
+    c.sql("CREATE TABLE t (a int PRIMARY KEY)");
+    c.flush();
+    c.write_setting("shared_preload_libraries", "''");
+    c.restart();
+    let said = c.session().run("CREATE TEMP TABLE nobodys (a int)");
+    assert!(!said.contains("WARNING"), "{said}");
+    let said = c.session().run("CREATE TABLE unseen (a int)");
+    assert!(said.contains("not in shared_preload_libraries"), "{said}");
+    c.write_setting("shared_preload_libraries", "pg_incrbackup");
+    c.restart();
+    wait_for_emergency(&c, "not in shared_preload_libraries");
+    c.sql(NEW_CHAIN);
+    assert_goes_on(&c);
+}
+
+#[test]
+fn a_row_that_cannot_be_named_ends_the_chain_and_a_new_one_begins_by_itself() {
+    let c = Cluster::builder()
+        .setting("pg_incrbackup.on_chain_break", "rebase")
+        .back_up();
+    c.sql(
+        "CREATE TABLE t (a int); INSERT INTO t VALUES (1); ALTER TABLE t REPLICA IDENTITY NOTHING",
+    );
+    c.sql("UPDATE t SET a = 2");
+    c.sql("ALTER TABLE t REPLICA IDENTITY FULL");
+    wait_until("the second chain is there", || {
+        c.database_directory().join("chain-2").exists() && c.health().starts_with("ok")
+    });
+    assert!(end_of_first_chain(&c).contains("UPDATE on public.t could not be written"));
+    assert_goes_on(&c);
+}
+
+/// A copy of the data directory, made while the server is down.
+fn copy_of_data(c: &Cluster) -> std::path::PathBuf {
+    let copy = c.root().join("copy");
+    run(Command::new("cp")
+        .arg("-a")
+        .arg(c.data_directory())
+        .arg(&copy));
+    copy
+}
+
+fn put_back(c: &Cluster, copy: &std::path::Path) {
+    fs::remove_dir_all(c.data_directory()).expect("the server is down");
+    fs::rename(copy, c.data_directory()).expect("one file system");
+}
+
+#[test]
+fn a_server_that_was_set_back_does_not_write_on() {
+    let c = Cluster::backed_up();
+    c.sql("CREATE TABLE t (a int PRIMARY KEY)");
+    c.stop();
+    let copy = copy_of_data(&c);
+    c.start();
+    c.sql("INSERT INTO t SELECT generate_series(1, 1000)");
+    c.flush();
+    c.stop();
+    put_back(&c, &copy);
+    c.start();
+    wait_for_emergency(&c, "the server was set back");
+    c.sql("INSERT INTO t VALUES (5)");
+    c.sql(NEW_CHAIN);
+    assert_goes_on(&c);
+}
+
+/// Makes the server begin a new timeline, as after a recovery to a point or a promotion.
+fn recover(c: &Cluster) {
+    let signal = c.data_directory().join("recovery.signal");
+    fs::write(&signal, "").expect("the server is down");
+    harness::give_to_server_user(&signal);
+    c.write_setting("restore_command", "'false'");
+    c.start();
+    c.wait_for_connections();
+}
+
+#[test]
+fn a_new_timeline_goes_on_in_the_same_chain_where_nothing_was_cut() {
+    let c = Cluster::backed_up();
+    c.sql("CREATE TABLE t (a int PRIMARY KEY); INSERT INTO t VALUES (1)");
+    c.stop();
+    recover(&c);
+    c.sql("INSERT INTO t VALUES (2)");
+    c.assert_restores();
+    assert!(c.stream().contains("timeline=2"));
+}
+
+#[test]
+fn a_new_timeline_that_left_the_old_one_before_the_end_of_the_files_ends_the_chain() {
+    let c = Cluster::backed_up();
+    c.sql("CREATE TABLE t (a int PRIMARY KEY)");
+    c.stop();
+    let copy = copy_of_data(&c);
+    c.start();
+    c.sql("INSERT INTO t SELECT generate_series(1, 1000)");
+    c.flush();
+    c.stop();
+    put_back(&c, &copy);
+    recover(&c);
+    wait_for_emergency(&c, "on timeline 1, which the server left at");
+    c.sql(NEW_CHAIN);
+    assert_goes_on(&c);
+}
