@@ -1,7 +1,8 @@
 #!/bin/sh
 # make-tree.sh VERSION PROFILE: a private copy of that PostgreSQL, so that tests never write into
 # the machine's own. PostgreSQL is relocatable: its programs find their files relative to
-# themselves. Made once, and again when the installation it was copied from has changed.
+# themselves. Made once, and again when the installation it was copied from has changed, or got
+# another library.
 set -eu
 . "$(dirname -- "$0")/paths.sh"
 
@@ -10,7 +11,8 @@ tree=$(tree "$1" "$2")
 pg_config=$(base_pg_config "$version")
 [ -x "$pg_config" ] || fail "there is no PostgreSQL $version at $pg_config: run make setup"
 
-origin="$("$pg_config" --version) from $pg_config"
+libraries=$(ls "$("$pg_config" --pkglibdir)" | cksum)
+origin="$("$pg_config" --version) from $pg_config, libraries $libraries"
 [ "$(cat "$tree/origin" 2>/dev/null)" != "$origin" ] || exit 0
 
 rm -rf "$tree"

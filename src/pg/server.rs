@@ -90,6 +90,12 @@ pub fn bootstrap_superuser() -> String {
             .into_owned()
     }
 }
+/// True in a server that pg_upgrade has started.
+pub fn is_binary_upgrade() -> bool {
+    // SAFETY: a plain global, set from the command line.
+    unsafe { pg_sys::IsBinaryUpgrade }
+}
+
 /// End of the WAL that has been written so far, flushed or not.
 pub fn wal_insert_lsn() -> u64 {
     // SAFETY: reads shared memory.

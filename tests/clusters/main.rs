@@ -11,6 +11,7 @@ mod fixed_at_ddl_time;
 mod found;
 mod functions;
 mod globals;
+mod guests;
 mod harness_itself;
 mod health;
 mod idle;

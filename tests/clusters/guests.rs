@@ -1,0 +1,186 @@
+//! "Your hook broke my server." What we hang into PostgreSQL is a guest there: it fails no statement,
+//! stays out of where it has no business, and gets along with the others.
+
+use harness::{run, wait_until, Cluster};
+use std::io::Write;
+use std::process::Stdio;
+
+fn library_is_there(c: &Cluster, name: &str) -> bool {
+    let output = run(c.installation().command("pg_config").arg("--pkglibdir"));
+    let directory = String::from_utf8_lossy(&output.stdout).trim().to_string();
+    std::path::Path::new(&directory).join(name).exists()
+}
+
+/// Neighbours in shared_preload_libraries, on either side, and a slot with another plugin.
+#[test]
+fn other_hooks_and_another_plugins_slot_get_along_with_ours() {
+    for order in [
+        "pg_stat_statements, auto_explain, pg_incrbackup",
+        "pg_incrbackup, auto_explain, pg_stat_statements",
+    ] {
+        let probe = Cluster::builder();
+        let has_audit = probe.installation().version == 15;
+        let libraries = match (has_audit, order.starts_with("pg_incr")) {
+            (true, true) => format!("'{order}, pgaudit'"),
+            (true, false) => format!("'pgaudit, {order}'"),
+            (false, _) => format!("'{order}'"),
+        };
+        let mut builder = probe
+            .setting("shared_preload_libraries", &libraries)
+            .setting("auto_explain.log_min_duration", "0")
+            .setting("auto_explain.log_nested_statements", "on")
+            .setting("pg_stat_statements.track", "all");
+        if has_audit {
+            builder = builder.setting("pgaudit.log", "all");
+        }
+        let c = builder.back_up();
+        c.sql("CREATE EXTENSION pg_stat_statements");
+        let plugin = if library_is_there(&c, "wal2json.so") {
+            "wal2json"
+        } else {
+            "test_decoding"
+        };
+        let allow = match c
+            .sql("SELECT count(*) FROM pg_settings WHERE name = 'output_plugin_libraries'")
+            .as_str()
+        {
+            "0" => String::new(),
+            _ => format!("SET output_plugin_libraries = {plugin};"),
+        };
+        c.sql(&format!(
+            "{allow} SELECT pg_create_logical_replication_slot('other', '{plugin}')"
+        ));
+        if has_audit {
+            assert_eq!(plugin, "wal2json", "make setup installs it for 15");
+            c.sql("CREATE EXTENSION pgaudit");
+        }
+        c.sql("CREATE TABLE t (a int PRIMARY KEY, b text); INSERT INTO t VALUES (1, 'x');
+               CREATE FUNCTION f() RETURNS void LANGUAGE plpgsql AS $$ BEGIN CREATE TABLE made (a int); INSERT INTO made VALUES (1); END $$;
+               SELECT f(); DO $$ BEGIN EXECUTE 'CREATE TABLE copied AS SELECT * FROM t'; END $$;
+               EXPLAIN ANALYZE CREATE TABLE explained AS SELECT 1 AS a; TRUNCATE made; DROP TABLE copied");
+        c.sql_error("CREATE TABLE t (a int)");
+        let changes = format!(
+            "{allow} SELECT count(*) > 0 FROM pg_logical_slot_get_changes('other', NULL, NULL)"
+        );
+        assert_eq!(c.sql(&changes).lines().last(), Some("t"));
+        assert!(c.log().contains("Query Text"));
+        assert_eq!(c.log().contains("AUDIT: "), has_audit);
+        assert_ne!(
+            c.sql("SELECT count(*) FROM pg_stat_statements WHERE query LIKE 'CREATE TABLE%'"),
+            "0"
+        );
+        c.sql("SELECT pg_drop_replication_slot('other')");
+        c.assert_restores();
+    }
+}
+
+#[test]
+fn ddl_counts_whatever_event_triggers_are_switched_off() {
+    let c = Cluster::backed_up();
+    c.sql("SET session_replication_role = replica; CREATE TABLE t (a int PRIMARY KEY); INSERT INTO t VALUES (1)");
+    if c.version() >= 17 {
+        c.sql("SET event_triggers = off; CREATE TABLE without (a int DEFAULT 1); INSERT INTO without VALUES (2)");
+    }
+    c.assert_restores();
+    c.sql(r#"ALTER EVENT TRIGGER "0_pg_incrbackup_command_end" DISABLE"#);
+    assert!(c.health().starts_with("critical"), "{}", c.health());
+    c.sql("CREATE TABLE disabled (a int); INSERT INTO disabled VALUES (1); ALTER TABLE disabled ADD b timestamptz DEFAULT now()");
+    c.sql(r#"ALTER EVENT TRIGGER "0_pg_incrbackup_command_end" ENABLE ALWAYS"#);
+    assert!(c.health().starts_with("ok"), "{}", c.health());
+    c.assert_restores();
+}
+
+#[test]
+fn single_user_mode_is_captured_when_the_server_is_back() {
+    let c = Cluster::backed_up();
+    c.sql("CREATE TABLE t (a int PRIMARY KEY)");
+    c.stop();
+    let mut command = c.installation().command("postgres");
+    command.args(["--single", "-j", "-D"]);
+    command.arg(c.data_directory()).arg(c.database());
+    let mut single = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("postgres can be run");
+    let mut input = single.stdin.take().expect("it is piped");
+    write!(input, "CREATE TABLE alone (a int);\n\nINSERT INTO alone VALUES (1);\n\nINSERT INTO t VALUES (2);\n\n").expect("it reads");
+    drop(input);
+    assert!(single.wait().expect("it ends").success());
+    c.start();
+    assert_eq!(c.sql("SELECT count(*) FROM alone, t"), "1");
+    c.assert_restores();
+}
+
+/// One heap insert in the user's own level; what is looked up writes nothing, so no subtransaction gets
+/// an id.
+#[test]
+fn a_thousand_statements_in_one_transaction_need_no_subtransaction_ids() {
+    let c = Cluster::backed_up();
+    c.sql("DO $$ BEGIN FOR i IN 1..1000 LOOP EXECUTE format('CREATE TABLE t%s (a int PRIMARY KEY)', i); END LOOP; END $$");
+    let ids =
+        "SELECT count(DISTINCT xmin::text) FROM ddl_history WHERE ddl_command = 'CREATE TABLE'";
+    assert_eq!(c.sql(ids), "1");
+    let mut session = c.session();
+    session.run("BEGIN; CREATE TABLE u (a int PRIMARY KEY); CREATE TABLE v (a int PRIMARY KEY); ALTER TABLE u ADD b int");
+    // A subtransaction that is released keeps the lock on its id to the transaction's end.
+    let ids =
+        "SELECT count(*) FROM pg_locks WHERE locktype = 'transactionid' AND pid = pg_backend_pid()";
+    assert_eq!(session.run(ids).trim(), "1");
+    session.run("COMMIT");
+    c.assert_restores();
+}
+
+#[test]
+fn a_log_that_takes_no_rows_fails_no_statement() {
+    let c = Cluster::backed_up();
+    c.sql("CREATE TABLE before (a int)");
+    c.sql("ALTER TABLE ddl_history ADD COLUMN mine int NOT NULL DEFAULT 0");
+    c.sql("ALTER TABLE ddl_history ALTER COLUMN mine DROP DEFAULT");
+    let said = c.session().run("CREATE TABLE unrecorded (a int)");
+    assert!(said.contains("WARNING"), "{said}");
+    assert_eq!(c.sql("SELECT count(*) FROM unrecorded"), "0");
+    wait_until("the chain is called broken", || {
+        c.health().starts_with("emergency")
+    });
+    c.sql("SET pg_incrbackup.on_log_error = error");
+    let strict =
+        c.sql_error("SET pg_incrbackup.on_log_error = error; CREATE TABLE refused (a int)");
+    assert!(strict.message.contains("could not be recorded"), "{strict}");
+}
+
+/// From 17 on pg_upgrade takes slots along: only those that have read everything, and whose plugin the
+/// new server's output_plugin_libraries names. The new server has another system identifier, so the
+/// chain could not go on: README's procedure ends it before.
+#[test]
+fn pg_upgrade_passes_after_a_teardown_and_records_nothing() {
+    let c = Cluster::builder().own_system_identifier().back_up();
+    c.sql("CREATE TABLE t (a int PRIMARY KEY, b text); INSERT INTO t SELECT i, 'x' FROM generate_series(1, 1000) i");
+    let rows = "SELECT count(*) FROM ddl_history";
+    let recorded = c.sql(rows);
+    c.flush();
+    c.sql("SELECT incr_teardown()");
+    c.stop();
+    let new = Cluster::builder().own_system_identifier().create();
+    // What has an archive already is another cluster's.
+    new.write_setting(
+        "pg_incrbackup.directory",
+        &format!("'{}'", new.archive_directory().display()),
+    );
+    let mut upgrade = c.installation().command("pg_upgrade");
+    upgrade.current_dir(new.root());
+    let bin = c.installation().bin().display().to_string();
+    upgrade.args(["-b", &bin, "-B", &bin, "-U", "postgres", "-s"]);
+    upgrade.arg(new.root());
+    upgrade.arg("-d").arg(c.data_directory());
+    upgrade.arg("-D").arg(new.data_directory());
+    run(&mut upgrade);
+    new.start();
+    assert_eq!(new.sql("SELECT count(*) FROM t"), "1000");
+    assert_eq!(new.sql(rows), recorded);
+    let health = new.health();
+    assert!(health.starts_with("warning"), "{health}");
+    new.sql("SELECT * FROM incr_setup()");
+    new.sql("INSERT INTO t VALUES (0, 'after'); CREATE TABLE u (a int)");
+    new.assert_restores();
+}
