@@ -8,6 +8,7 @@ use pgrx::pg_sys;
 
 use super::literal::{self, Place};
 use super::relations::{written_columns, TableSql};
+use crate::pg::quote::push_escaped;
 use crate::pg::relation::{Column, Equality, Identity};
 use crate::pg::value::Row;
 
@@ -92,21 +93,9 @@ pub fn push_copy_row(line: &mut Line, table: &mut TableSql, row: &Row) {
             continue;
         };
         if line.read_text(column, value, LONGEST_LINE) {
-            push_copy_text(&mut line.sql, &line.text);
+            // The escapes of COPY's text format (PostgreSQL documentation, COPY, "File Formats").
+            push_escaped(&mut line.sql, &line.text, b'\t', b"\\t");
             line.is_too_long = line.sql.len() > LONGEST_LINE;
-        }
-    }
-}
-
-/// The escapes of COPY's text format (PostgreSQL documentation, COPY, "File Formats").
-fn push_copy_text(out: &mut Vec<u8>, text: &[u8]) {
-    for &byte in text {
-        match byte {
-            b'\\' => out.extend_from_slice(b"\\\\"),
-            b'\t' => out.extend_from_slice(b"\\t"),
-            b'\n' => out.extend_from_slice(b"\\n"),
-            b'\r' => out.extend_from_slice(b"\\r"),
-            other => out.push(other),
         }
     }
 }

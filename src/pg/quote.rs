@@ -2,6 +2,7 @@
 
 use std::ffi::{CStr, CString};
 
+use memchr::{memchr3, memchr3_iter, memchr_iter};
 use pgrx::prelude::*;
 
 /// A name, quoted where SQL needs it. A raw newline would break the rule of one line per change,
@@ -36,23 +37,38 @@ pub fn literal(text: &[u8]) -> Vec<u8> {
 
 /// Appends [`literal`] of `text` to `out`.
 pub fn push_literal(out: &mut Vec<u8>, text: &[u8]) {
-    if text
-        .iter()
-        .any(|byte| matches!(byte, b'\\' | b'\n' | b'\r'))
-    {
+    if memchr3(b'\\', b'\n', b'\r', text).is_some() {
         out.push(b'E');
     }
     out.push(b'\'');
-    for &byte in text {
-        match byte {
-            b'\'' => out.extend_from_slice(b"''"),
-            b'\\' => out.extend_from_slice(b"\\\\"),
-            b'\n' => out.extend_from_slice(b"\\n"),
-            b'\r' => out.extend_from_slice(b"\\r"),
-            other => out.push(other),
-        }
-    }
+    push_escaped(out, text, b'\'', b"''");
     out.push(b'\'');
+}
+
+/// Appends `text`, in which backslashes and line ends are escaped with a backslash, and `other` is
+/// replaced.
+pub fn push_escaped(out: &mut Vec<u8>, text: &[u8], other: u8, replacement: &[u8]) {
+    let mut start = 0;
+    for end in memchr_iter(other, text) {
+        push_without_line_ends(out, &text[start..end]);
+        out.extend_from_slice(replacement);
+        start = end + 1;
+    }
+    push_without_line_ends(out, &text[start..]);
+}
+
+fn push_without_line_ends(out: &mut Vec<u8>, text: &[u8]) {
+    let mut start = 0;
+    for end in memchr3_iter(b'\\', b'\n', b'\r', text) {
+        out.extend_from_slice(&text[start..end]);
+        out.extend_from_slice(match text[end] {
+            b'\n' => b"\\n",
+            b'\r' => b"\\r",
+            _ => b"\\\\",
+        });
+        start = end + 1;
+    }
+    out.extend_from_slice(&text[start..]);
 }
 
 /// `schema.name` as the text of a `regclass`, which knows no `U&"…"`: for use inside a literal.

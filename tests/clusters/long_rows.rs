@@ -15,7 +15,7 @@ fn rows_that_no_server_could_read_are_flagged_and_all_others_carried() {
         c.sql(sql);
     }
     c.sql("INSERT INTO t VALUES (4, 'short'), (5, 'short')");
-    c.flush();
+    c.sql("SELECT incr_flush('10 min')");
     assert!(c.health().contains("3 things could not"), "{}", c.health());
 
     // Not by restore.sh: mawk would take an hour for the line.
