@@ -6,6 +6,7 @@ mod chain_breaks;
 mod cluster_facts;
 mod crash;
 mod ddl;
+mod docs;
 mod enum_partitions;
 mod fixed_at_ddl_time;
 mod found;
