@@ -9,7 +9,7 @@ fn every_fault_in_the_emergencies_page_has_its_test() {
     let page = include_str!("../../docs/emergencies.md");
     let rows: Vec<&str> = page.lines().filter(|line| line.starts_with("| ")).collect();
     assert!(rows.len() > 15, "the table is there");
-    for row in &rows[1..] {
+    for row in &rows[2..] {
         let named = row.trim_end_matches([' ', '|']).rsplit('`').nth(1);
         let (room, test) = named
             .and_then(|name| name.split_once("::"))

@@ -6,3 +6,8 @@
 /// usual one, which another table may have by then (LIKE copies names). A round has base backups in
 /// its middle, or children and LIKE.
 pub const BASES_WITH_CHILDREN_OR_LIKE: bool = true;
+
+/// PostgreSQL's own (seen on 18.6): ATTACH PARTITION of a table that is partitioned itself gives the
+/// column of that table an identity, but not those of its partitions; and pg_dump attaches from the
+/// leaves up.
+pub const BASES_WITH_PARTITIONED_IDENTITY: bool = true;

@@ -29,6 +29,11 @@ impl Making<'_> {
         self.seed.is_multiple_of(2) || !avoid::BASES_WITH_CHILDREN_OR_LIKE
     }
 
+    /// Whether a partitioned table may have an identity column: before 17 none had one.
+    pub fn may_identify_partitions(&self) -> bool {
+        self.version >= 17 && !(self.may_dump() && avoid::BASES_WITH_PARTITIONED_IDENTITY)
+    }
+
     /// Whether a table may be made LIKE another.
     pub fn may_copy(&self) -> bool {
         self.version < 18 || self.may_inherit()

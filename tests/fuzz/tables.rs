@@ -150,8 +150,7 @@ fn body(making: &mut Making, partition_key: Option<(&str, &str)>) -> String {
 fn key_columns(making: &mut Making, partition: &str, is_partitioned: bool) -> Vec<String> {
     let id = making.new_name("id");
     let key = format!("PRIMARY KEY ({id}{partition})");
-    // Before 17 a partitioned table had no identity columns.
-    let has_identity = !is_partitioned || making.version >= 17;
+    let has_identity = !is_partitioned || making.may_identify_partitions();
     match making.dice.below(9) {
         0 => vec![format!("{id} serial"), key],
         1 if has_identity => vec![format!("{id} integer GENERATED ALWAYS AS IDENTITY"), key],
