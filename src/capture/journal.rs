@@ -39,6 +39,8 @@ pub struct Journal {
     setvals_passed: bool,
     /// Why the chain ends with what is written now.
     broken: Option<String>,
+    /// The last commit in the files, which the slot will give again.
+    expected: Option<Lsn>,
     rows: u32,
 }
 
@@ -56,8 +58,17 @@ impl Journal {
             owed_setvals: Vec::new(),
             setvals_passed: false,
             broken: None,
+            expected: None,
             rows: 0,
         }
+    }
+
+    /// A slot that was confirmed up to here gives all that committed later once more. What the files
+    /// have of that must be there: a server that was set back, and has written on since, has other
+    /// transactions in its place.
+    pub fn expect_again_from(&mut self, confirmed: u64) {
+        let last = self.appender.last_commit_lsn();
+        self.expected = last.filter(|last| confirmed < last.0);
     }
 
     /// Takes one row of the output plugin.
@@ -114,6 +125,14 @@ impl Journal {
     }
 
     fn begin(&mut self, xid: u64, commit_lsn: Lsn, commit_time: Option<Time>) -> Result<()> {
+        if let Some(expected) = self.expected.filter(|expected| *expected <= commit_lsn) {
+            self.expected = None;
+            if commit_lsn != expected {
+                self.broken = Some(format!(
+                    "the files hold a transaction that committed at {expected}, the server's WAL does not: the server was set back"
+                ));
+            }
+        }
         // Nothing follows a break.
         self.skipping = self.broken.is_some() || commit_lsn <= self.appender.last_lsn();
         if !self.skipping {

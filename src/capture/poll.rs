@@ -47,11 +47,12 @@ impl PollReader {
         database: pg_sys::Oid,
         slot: &str,
         plugin_name: &str,
-        journal: Journal,
+        mut journal: Journal,
     ) -> Result<Self> {
         let (options, translator) = foreign::agreement(plugin_name)?;
         let confirmed = confirmed_lsn(slot)?;
         stream::ensure_no_gap(confirmed.0, journal.last_lsn())?;
+        journal.expect_again_from(confirmed.0);
         Ok(Self {
             database,
             slot: slot.to_owned(),

@@ -60,6 +60,7 @@ impl StreamReader {
         }));
         let decoder = Decoder::start(slot, &options);
         ensure_no_gap(decoder.confirmed(), journal.borrow().last_lsn())?;
+        journal.borrow_mut().expect_again_from(decoder.confirmed());
         Ok(Self {
             database,
             decoder,

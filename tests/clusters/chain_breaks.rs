@@ -205,6 +205,31 @@ fn a_server_that_was_set_back_does_not_write_on() {
     assert_goes_on(&c);
 }
 
+#[test]
+fn a_server_that_was_set_back_and_has_written_on_does_not_mix_two_histories() {
+    let c = Cluster::backed_up();
+    c.sql("CREATE TABLE t (a int PRIMARY KEY)");
+    c.stop();
+    let copy = copy_of_data(&c);
+    c.start();
+    c.sql("INSERT INTO t SELECT generate_series(1, 1000)");
+    c.flush();
+    c.stop();
+    put_back(&c, &copy);
+    c.write_setting("pg_incrbackup.directory", "''");
+    c.start();
+    c.sql("SELECT pg_switch_wal()");
+    c.sql("INSERT INTO t VALUES (5)");
+    let archive = c.archive_directory();
+    c.set(
+        "pg_incrbackup.directory",
+        &format!("'{}'", archive.display()),
+    );
+    wait_for_emergency(&c, "the server's WAL does not: the server was set back");
+    c.sql(NEW_CHAIN);
+    assert_goes_on(&c);
+}
+
 /// Makes the server begin a new timeline, as after a recovery to a point or a promotion.
 fn recover(c: &Cluster) {
     let signal = c.data_directory().join("recovery.signal");

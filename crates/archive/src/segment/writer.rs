@@ -102,6 +102,11 @@ impl Appender {
         self.tally.end_lsn
     }
 
+    /// The last commit that the current segment holds.
+    pub fn last_commit_lsn(&self) -> Option<Lsn> {
+        self.tally.last_commit_lsn
+    }
+
     /// The same as [`Appender::last_lsn`]: how far was written, durable or not.
     pub fn written_lsn(&self) -> Lsn {
         self.tally.end_lsn
