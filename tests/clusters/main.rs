@@ -1,5 +1,7 @@
 //! What users fear, one file per fear, on real clusters of the PostgreSQL that `PGVER` names.
 
+mod attacks;
+mod attacks_names;
 mod bad_input;
 mod big_transaction;
 mod cluster_facts;

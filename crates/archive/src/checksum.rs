@@ -16,7 +16,7 @@ pub struct Checksum {
 }
 
 /// Lower-case hex.
-pub(crate) fn hex(digest: &[u8]) -> String {
+pub fn hex(digest: &[u8]) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
