@@ -151,9 +151,11 @@ fn a_table_that_only_looks_like_ddl_history_is_a_table() {
     c.sql(
         "SET ROLE mallory; CREATE VIEW mallory.history AS SELECT * FROM mallory.ddl_history;
          INSERT INTO mallory.history SELECT 2, statement_id, txid, executed_at, executed_by, 'CREATE ROLE',
-            NULL, NULL, query, search_path, settings, replay, executed_by_superuser, 'canary' FROM mallory.history;
-         SET pg_incrbackup.replay_text = 'CREATE TABLE public.canary ()'",
+            NULL, NULL, query, search_path, settings, replay, executed_by_superuser, 'canary' FROM mallory.history",
     );
+    let setting =
+        "SET ROLE mallory; SET pg_incrbackup.replay_text = 'CREATE TABLE public.canary ()'";
+    assert_eq!(c.sql_error(setting).sqlstate, "42602");
     let restored = c.assert_restores();
     let there = c.sql_in(
         &restored.database,
@@ -201,7 +203,7 @@ fn a_statement_that_cannot_be_recorded_ends_the_chain_and_its_message_serves_no_
     wait_until("the chain has ended", || {
         chain_json(&c).contains("could not be recorded")
     });
-    c.sql("ALTER TABLE ddl_history DROP strange");
+    c.sql("DROP EXTENSION pg_incrbackup; CREATE EXTENSION pg_incrbackup");
     // A spy who may read the WAL sends the very bytes again, when there is a chain to end.
     let seen = c.sql(
         "SELECT substring(data FROM 'content:(.*)') FROM pg_logical_slot_get_changes('spy', NULL, NULL)
