@@ -65,9 +65,10 @@ impl BaseDir {
         durable::write_atomically(&self.path.join(METADATA_JSON), &metadata.to_json())?;
         sealed::seal(&self.path)?;
         let path = self.chain.base().join(self.name.to_string());
+        let manifest = manifest::lock(&self.chain)?;
         durable::rename_durably(&self.path, &path)?;
         let entry = entry_of_base(&self.chain, self.name)?;
-        manifest::append(&self.chain, &entry)?;
+        manifest.append(&entry)?;
         Ok(FinishedBase { path, entry })
     }
 

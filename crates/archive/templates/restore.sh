@@ -706,10 +706,11 @@ awk "$awk_values"'
 { say "$encoding"; cat "$work/roles.sql"; } | sql -d "$target" || die "can't create the missing roles"
 awk "$awk_values"'{ print "created role " readable($1) " NOLOGIN " $2 }' "$work/missing"
 
-if [ $globals = yes ]; then         # 42710: it exists already; 0...: notices and warnings
-    sql -d "$target" -o /dev/null -v ON_ERROR_STOP=0 -v VERBOSITY=sqlstate \
-        -f "$globals_sql" 2>"$work/errors" || die "can't run globals.sql: $(cat "$work/errors")"
-    if grep -v ' \(42710\|0[01]...\)$' "$work/errors" >&2; then die "globals.sql did not run completely"; fi
+if [ $globals = yes ]; then         # 42710: it exists already
+    (PGOPTIONS="${PGOPTIONS:-} -c client_min_messages=error"; export PGOPTIONS
+        sql -d "$target" -o /dev/null -v ON_ERROR_STOP=0 -v VERBOSITY=sqlstate -f "$globals_sql") \
+        2>"$work/errors" || die "can't run globals.sql: $(cat "$work/errors")"
+    if grep -v ' 42710$' "$work/errors" >&2; then die "globals.sql did not run completely"; fi
     say "ran globals.sql"
 fi
 
