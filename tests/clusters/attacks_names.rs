@@ -1,7 +1,7 @@
 //! "A name, a comment or a value of the source becomes SQL, or a command, of its own at restore."
 
 use harness::{run, Cluster};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What must not come about: a file that `\!` would touch, a table that the payload would create.
 struct Canary {
@@ -307,7 +307,15 @@ fn no_name_of_a_tablespace_runs() {
 
 #[test]
 fn no_name_of_a_database_runs_or_leaves_the_archive() {
-    for name in [
+    let c = Cluster::builder().start();
+    let listed = |directory: &Path| {
+        let listing = std::fs::read_dir(directory).into_iter().flatten().flatten();
+        let names = listing.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        let mut names: Vec<_> = names.filter(|name| !name.starts_with(".s.PGSQL")).collect();
+        names.sort();
+        names
+    };
+    for (number, name) in [
         "..",
         ".",
         "../../etc",
@@ -318,40 +326,35 @@ fn no_name_of_a_database_runs_or_leaves_the_archive() {
         "-rf",
         "a'b\"c$(id)`id`:x%s*",
         &"\u{e9}".repeat(31),
-    ] {
+    ]
+    .into_iter()
+    .enumerate()
+    {
         let quoted = format!("\"{}\"", name.replace('"', "\"\""));
-        let c = Cluster::builder().start();
         c.sql_in("postgres", &format!("CREATE DATABASE {quoted}"));
         c.sql_in(name, "CREATE EXTENSION pg_incrbackup");
+        let before = listed(&c.archive_directory());
         c.sql_in(name, "SELECT * FROM incr_setup()");
         c.sql_in(
             name,
             "CREATE TABLE t (a int); INSERT INTO t VALUES (1); COMMENT ON TABLE t IS ''",
         );
         c.sql_in(name, "SELECT incr_flush()");
-        let listing = std::fs::read_dir(c.archive_directory()).expect("the archive is there");
-        let made: Vec<_> = listing.flatten().map(|entry| entry.path()).collect();
+        let mut made = listed(&c.archive_directory());
+        made.retain(|directory| !before.contains(directory));
         assert_eq!(made.len(), 1, "{name:?}: {made:?}");
         let mut command = c.installation().command("sh");
-        command.arg(made[0].join("restore.sh"));
+        command.arg(c.archive_directory().join(&made[0]).join("restore.sh"));
+        let restored = format!("restored_{number}");
         let output = command
-            .args(["--target", &c.conninfo("restored")])
+            .args(["--target", &c.conninfo(&restored)])
             .output()
             .expect("sh can be run");
-        assert!(
-            output.status.success(),
-            "{name:?}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        assert_eq!(c.sql_in("restored", "SELECT a FROM t"), "1");
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{name:?}: {errors}");
+        assert_eq!(c.sql_in(&restored, "SELECT a FROM t"), "1");
         // Nothing beside the archive but what the harness put there.
-        let mut beside: Vec<_> = std::fs::read_dir(c.root())
-            .expect("the root is there")
-            .flatten()
-            .map(|entry| entry.file_name().to_string_lossy().into_owned())
-            .filter(|name| !name.starts_with(".s.PGSQL"))
-            .collect();
-        beside.sort();
-        assert_eq!(beside, ["archive", "data", "log"], "{name:?}");
+        assert_eq!(listed(c.root()), ["archive", "data", "log"], "{name:?}");
+        c.sql_in(name, "SELECT incr_teardown()");
     }
 }

@@ -52,8 +52,15 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     fsync_parent(path)
 }
 
+/// What is wrong with a link in place of a directory.
+pub(crate) const NO_DIRECTORY: &str = "it is not a directory, and a symbolic link is not followed";
+
 /// Makes a new empty file, mode 0600. Its name is durable only after [`fsync_parent`].
 pub fn create_new(path: &Path) -> Result<File> {
+    if let Some(parent) = path.parent().filter(|parent| !is_real_dir(parent)) {
+        let why = std::io::Error::other(NO_DIRECTORY);
+        return Err(Error::io("write below", parent)(why));
+    }
     OpenOptions::new()
         .read(true)
         .write(true)

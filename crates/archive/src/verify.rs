@@ -155,7 +155,9 @@ impl<'a> ChainCheck<'a> {
         let file = format!("{INCREMENTAL}/{}", name.file(stored));
         let (summary, content) = match read(&path, stored) {
             Ok(read) => read,
-            Err(_) if stored == Stored::Partial && !path.exists() => return Ok(before),
+            Err(_) if stored == Stored::Partial && std::fs::symlink_metadata(&path).is_err() => {
+                return Ok(before);
+            }
             Err(error) => {
                 self.found(&file, error.to_string());
                 self.listed.remove(&Entry::segment_file(name));

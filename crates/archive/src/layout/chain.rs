@@ -81,7 +81,25 @@ impl ChainDir {
                 format!("unknown format {}", info.format),
             ));
         }
-        Ok(ChainDir { path, number, info })
+        let chain = ChainDir { path, number, info };
+        chain.ensure_real_directories()?;
+        Ok(chain)
+    }
+
+    /// A link in place of a directory would lead what is written, or removed, elsewhere.
+    fn ensure_real_directories(&self) -> Result<()> {
+        for path in [
+            &self.path,
+            &self.base(),
+            &self.incremental(),
+            &self.globals(),
+        ] {
+            let is_missing_set = *path == self.globals() && fs::symlink_metadata(path).is_err();
+            if !is_missing_set && !durable::is_real_dir(path) {
+                return Err(Error::damaged(path, 0, durable::NO_DIRECTORY));
+            }
+        }
+        Ok(())
     }
 
     /// True when `chain.json` is, byte for byte, as it was written.
