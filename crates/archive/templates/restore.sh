@@ -507,7 +507,11 @@ listed_sha256=$(listed "base/${base_dir##*/}")
 first=''
 while read -r name; do
     next_xid=$(text "$increments/$name" | sed -n '2{s/.* next_xid=\([0-9]*\) .*/\1/p;q;}')
-    [ -n "$next_xid" ] || break
+    case $next_xid,$name in
+    ,*.partial) break ;;                    # torn in its header
+    ,*) die "$name is damaged: its header can't be read" ;;
+    *.partial) [ -z "$first" ] || break ;;  # no checksum covers what it says of itself
+    esac
     if [ -z "$first" ] || [ "$next_xid" -le "$xmin" ]; then first=$name; else break; fi
 done <"$work/all"
 
