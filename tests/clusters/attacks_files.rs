@@ -72,7 +72,13 @@ fn victim(c: &Cluster) -> PathBuf {
 
 fn replace_by_link(path: &Path, target: &Path) {
     match fs::symlink_metadata(path).is_ok_and(|m| m.is_dir()) {
-        true => fs::rename(path, path.with_extension("aside")).expect("it can be moved"),
+        true => {
+            // Out of the archive, where it would be found again under any name.
+            let aside = std::env::temp_dir().join(format!("aside-{}", std::process::id()));
+            fs::remove_dir_all(&aside).ok();
+            fs::rename(path, &aside).expect("it can be moved");
+            fs::remove_dir_all(&aside).expect("it can be removed");
+        }
         false => drop(fs::remove_file(path)),
     }
     symlink(target, path).expect("a link can be made");
