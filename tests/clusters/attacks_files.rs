@@ -194,7 +194,7 @@ fn a_file_of_a_base_that_cannot_be_read_is_a_row_of_verify() {
         (closed, "incremental/"),
     ] {
         let mode = fs::metadata(&path).expect("it is there").permissions();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0)).expect("its mode can be set");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).expect("its mode can be set");
         let problems = c.sql("SELECT * FROM incr_verify()");
         fs::set_permissions(&path, mode).expect("its mode can be set");
         assert!(
