@@ -22,7 +22,7 @@ use crate::pg::ddl_index::{indexes_partitions, BeforeReindex};
 use crate::pg::ddl_node::Sql;
 use crate::pg::ddl_statement::Statement;
 use crate::pg::ddl_subtransaction::{attempt, Failure};
-use crate::pg::{ddl_catalog, ddl_history, ddl_touched, quote, server};
+use crate::pg::{chain_break, ddl_catalog, ddl_history, ddl_touched, quote, server};
 use crate::replica_identity::{self, Touched};
 use crate::settings::{self, OnLogError};
 use crate::{capture, status};
@@ -304,7 +304,7 @@ pub(super) fn report(failure: &Failure) {
             .report(PgLogLevel::ERROR);
     }
     // In the WAL of this very transaction: rolled back with it, and not forgotten by a crash.
-    server::emit_chain_break(&message);
+    chain_break::emit(&message);
     report
         .set_detail("The statement goes on; a restore from the increments may fail from here on.")
         .set_hint("Run incr_setup(new_chain => true) to begin a new chain.")

@@ -2,6 +2,7 @@
 //! What is outside sees safe functions and owned values.
 
 pub mod catalog_scan;
+pub mod chain_break;
 pub mod commit_time;
 pub mod commit_view;
 pub mod compat;

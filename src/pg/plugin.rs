@@ -13,7 +13,7 @@ use pgrx::prelude::*;
 use super::commit_view::{Before, CommitView};
 use super::relation::OpenRelation;
 use super::value::{in_context, MemoryContextOwner, Row};
-use super::{compat, invalidation, renamed, server, session, xid};
+use super::{chain_break, compat, invalidation, renamed, session, xid};
 use crate::output_plugin::options::Options;
 use crate::output_plugin::{Change, Plugin, RowTarget, Transaction, Truncate};
 
@@ -287,8 +287,8 @@ fn begun(transaction: Option<Transaction>) -> Transaction {
     transaction.unwrap_or_else(|| error!("a change came outside a transaction"))
 }
 
-/// A logical message: one that `server::emit_chain_break` wrote into a transaction breaks the chain;
-/// all others are not ours to carry.
+/// A logical message: one that `chain_break::emit` wrote into its transaction breaks the chain; all
+/// others, those of our prefix that somebody else wrote too, are not ours to carry.
 #[pg_guard]
 unsafe extern "C-unwind" fn message(
     ctx: *mut pg_sys::LogicalDecodingContext,
@@ -302,16 +302,20 @@ unsafe extern "C-unwind" fn message(
     // SAFETY: PostgreSQL passes a NUL-terminated prefix and `size` bytes of message; `startup` has
     // set the session.
     unsafe {
-        if !is_transactional || CStr::from_ptr(prefix) != server::CHAIN_BREAK_PREFIX {
+        if !is_transactional {
             return;
         }
-        let reason = std::slice::from_raw_parts(message.cast::<u8>(), size);
         let Session {
             plugin,
             transaction,
             ..
         } = session(ctx);
-        plugin.chain_break(begun(*transaction), reason, &mut Target(ctx));
+        let transaction = begun(*transaction);
+        let message = std::slice::from_raw_parts(message.cast::<u8>(), size);
+        let reason = chain_break::reason(CStr::from_ptr(prefix), message, transaction.xid);
+        if let Some(reason) = reason {
+            plugin.chain_break(transaction, reason, &mut Target(ctx));
+        }
     }
 }
 

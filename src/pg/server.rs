@@ -117,15 +117,6 @@ pub fn emit_position_mark() -> u64 {
     lsn
 }
 
-/// Prefix of the logical messages that break a chain.
-pub const CHAIN_BREAK_PREFIX: &std::ffi::CStr = c"pg_incrbackup chain break";
-
-/// Leaves in this transaction's WAL that something went past the record. The capture worker ends the
-/// chain when the transaction has committed, also after a crash; a rollback takes it back.
-pub fn emit_chain_break(reason: &str) {
-    super::declared::log_message(CHAIN_BREAK_PREFIX, reason.as_bytes(), true);
-}
-
 /// Reads the configuration files again, as SIGHUP asks for.
 pub fn reload_settings() {
     // SAFETY: called between two pieces of work of a background worker.

@@ -1,5 +1,9 @@
 //! What users fear, one file per fear, on real clusters of the PostgreSQL that `PGVER` names.
 
+mod attacks;
+mod attacks_files;
+mod attacks_names;
+mod attacks_secrets;
 mod bad_input;
 mod big_transaction;
 mod chain_breaks;

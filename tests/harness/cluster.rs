@@ -232,7 +232,7 @@ impl Cluster {
         let root = self.root.display();
         format!(
             "host={root} port={PORT} user=postgres dbname='{}'",
-            database.replace('\'', "\\'")
+            database.replace('\\', "\\\\").replace('\'', "\\'")
         )
     }
 

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::durable;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::layout::names::BASE;
 use crate::layout::{BaseName, ChainDir};
 use crate::manifest::{self, Entry, Kind};
@@ -35,6 +35,9 @@ impl BaseDir {
     /// Makes `base/<lsn16>-<utc>.partial/`.
     pub fn create(chain: &ChainDir, name: BaseName) -> Result<BaseDir> {
         let name = BaseName::new(name.lsn, name.taken_at);
+        if !durable::is_real_dir(&chain.base()) {
+            return Err(Error::damaged(&chain.base(), 0, durable::NO_DIRECTORY));
+        }
         let path = sealed::partial(&chain.base(), name);
         durable::create_dir(&path)?;
         Ok(BaseDir {
@@ -65,9 +68,10 @@ impl BaseDir {
         durable::write_atomically(&self.path.join(METADATA_JSON), &metadata.to_json())?;
         sealed::seal(&self.path)?;
         let path = self.chain.base().join(self.name.to_string());
+        let manifest = manifest::lock(&self.chain)?;
         durable::rename_durably(&self.path, &path)?;
         let entry = entry_of_base(&self.chain, self.name)?;
-        manifest::append(&self.chain, &entry)?;
+        manifest.append(&entry)?;
         Ok(FinishedBase { path, entry })
     }
 

@@ -6,7 +6,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -52,8 +52,15 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     fsync_parent(path)
 }
 
+/// What is wrong with a link in place of a directory.
+pub(crate) const NO_DIRECTORY: &str = "it is not a directory, and a symbolic link is not followed";
+
 /// Makes a new empty file, mode 0600. Its name is durable only after [`fsync_parent`].
 pub fn create_new(path: &Path) -> Result<File> {
+    if let Some(parent) = path.parent().filter(|parent| !is_real_dir(parent)) {
+        let why = std::io::Error::other(NO_DIRECTORY);
+        return Err(Error::io("write below", parent)(why));
+    }
     OpenOptions::new()
         .read(true)
         .write(true)
@@ -71,7 +78,7 @@ pub fn open_for_update(path: &Path) -> Result<File> {
         .write(true)
         .custom_flags(no_follow())
         .open(path)
-        .map_err(Error::io("open", path))
+        .map_err(not_opened(path))
 }
 
 /// Opens a file for appending, making it with mode 0600 where it is missing; refuses a symbolic link.
@@ -83,7 +90,7 @@ pub fn open_for_appending(path: &Path) -> Result<File> {
         .mode(0o600)
         .custom_flags(no_follow())
         .open(path)
-        .map_err(Error::io("open", path))
+        .map_err(not_opened(path))
 }
 
 /// Opens a file for reading; refuses a symbolic link.
@@ -92,7 +99,16 @@ pub fn open_to_read(path: &Path) -> Result<File> {
         .read(true)
         .custom_flags(no_follow())
         .open(path)
-        .map_err(Error::io("open", path))
+        .map_err(not_opened(path))
+}
+
+/// Reads a small file as a whole; refuses a symbolic link.
+pub fn read(path: &Path) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open_to_read(path)?
+        .read_to_end(&mut bytes)
+        .map_err(Error::io("read", path))?;
+    Ok(bytes)
 }
 
 /// Makes a directory with mode 0700 and makes its name durable.
@@ -151,6 +167,17 @@ fn ensure_absent(path: &Path) -> Result<()> {
         Ok(_) => Err(Error::io("create", path)(
             std::io::ErrorKind::AlreadyExists.into(),
         )),
+    }
+}
+
+/// Says of a symbolic link that it is one, where the operating system counts levels.
+fn not_opened(path: &Path) -> impl FnOnce(std::io::Error) -> Error + '_ {
+    move |error| {
+        let is_link = error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error());
+        Error::io("open", path)(match is_link {
+            true => std::io::Error::other("it is a symbolic link, which is not followed"),
+            false => error,
+        })
     }
 }
 

@@ -13,7 +13,6 @@
 //! set whose LSN is not above X. Sets stand for themselves: a base's own copies serve where a chain
 //! has no set that old.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -72,10 +71,7 @@ impl Content {
 
     /// Reads those of a finished set.
     pub fn read(chain: &ChainDir, name: GlobalsName) -> Result<Content> {
-        let read = |file| {
-            let path = path_of(chain, name).join(file);
-            fs::read(&path).map_err(Error::io("read", &path))
-        };
+        let read = |file| durable::read(&path_of(chain, name).join(file));
         Ok(Content {
             globals_sql: read(GLOBALS_SQL)?,
             database_sql: read(DATABASE_SQL)?,
@@ -86,7 +82,7 @@ impl Content {
 impl Facts {
     /// Reads the file.
     pub fn read(path: &Path) -> Result<Facts> {
-        let bytes = fs::read(path).map_err(Error::io("read", path))?;
+        let bytes = durable::read(path)?;
         serde_json::from_slice(&bytes).map_err(|error| Error::damaged(path, 0, error.to_string()))
     }
 }
@@ -111,8 +107,9 @@ pub fn write(chain: &ChainDir, content: &Content, facts: &Facts) -> Result<PathB
     }
     sealed::seal(&partial)?;
     let path = path_of(chain, name);
+    let manifest = manifest::lock(chain)?;
     durable::rename_durably(&partial, &path)?;
-    manifest::append(chain, &entry_of_set(chain, name)?)?;
+    manifest.append(&entry_of_set(chain, name)?)?;
     Ok(path)
 }
 

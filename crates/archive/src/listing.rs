@@ -79,7 +79,7 @@ fn open_segment(chain: &ChainDir) -> Result<Option<FileRow>> {
     let summary = match source::open(&path, *stored) {
         Ok(source) => Summary::of(source).map_err(Error::io("read", &path))?,
         // It was closed since the directory was read: the manifest has it by now, or soon.
-        Err(_) if !path.exists() => return Ok(None),
+        Err(_) if std::fs::symlink_metadata(&path).is_err() => return Ok(None),
         Err(error) => return Err(error),
     };
     let tally = summary.tally;

@@ -4,9 +4,11 @@
 //! append to it (capture and base backup), each line under a lock; a line that a crash tore is cut
 //! by whoever appends next.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 
 use rustix::fs::{flock, FlockOperation};
 use serde::{Deserialize, Serialize};
@@ -131,20 +133,82 @@ pub fn entry_of_segment(chain: &ChainDir, name: SegmentName, stored: Stored) -> 
     Ok(Entry::segment(&header, &summary.tally, &content, &stored))
 }
 
+/// The manifest under its lock. Who gives a file its final name holds it from before the rename until
+/// the line is there, so that whoever finds a file without a line has found a fault.
+pub struct Locked {
+    path: PathBuf,
+    file: File,
+}
+
+/// Waits for the lock; it goes with the value.
+pub fn lock(chain: &ChainDir) -> Result<Locked> {
+    let path = chain.manifest();
+    let file = open_locked(chain)?;
+    Ok(Locked { path, file })
+}
+
+impl Locked {
+    /// Appends one line; durable when this returns.
+    pub fn append(mut self, entry: &Entry) -> Result<()> {
+        let Locked { path, file } = &mut self;
+        let mut line = serde_json::to_vec(entry).expect("plain fields always become JSON");
+        line.push(b'\n');
+        let is_new = file.metadata().map_err(Error::io("look at", path))?.len() == 0;
+        cut_torn_line(file).map_err(Error::io("repair", path))?;
+        file.write_all(&line).map_err(Error::io("write", path))?;
+        file.sync_all().map_err(Error::io("fsync", path))?;
+        if is_new {
+            durable::fsync_parent(path)?;
+        }
+        Ok(())
+    }
+}
+
 /// Appends one line; durable when this returns.
 pub fn append(chain: &ChainDir, entry: &Entry) -> Result<()> {
+    lock(chain)?.append(entry)
+}
+
+/// Reads all lines while nobody is appending, and checks that they are as they were written: each in
+/// its only form, none twice, the files of each kind in the order of their LSNs, nothing behind the
+/// last. Otherwise as [`read`].
+pub fn read_strictly(chain: &ChainDir) -> Result<Manifest> {
     let path = chain.manifest();
-    let mut line = serde_json::to_vec(entry).expect("plain fields always become JSON");
-    line.push(b'\n');
-    let mut file = open_locked(chain)?;
-    let is_new = file.metadata().map_err(Error::io("look at", &path))?.len() == 0;
-    cut_torn_line(&mut file).map_err(Error::io("repair", &path))?;
-    file.write_all(&line).map_err(Error::io("write", &path))?;
-    file.sync_all().map_err(Error::io("fsync", &path))?;
-    if is_new {
-        durable::fsync_parent(&path)?;
+    let bytes = match durable::open_to_read(&path) {
+        Ok(mut file) => {
+            flock(&file, FlockOperation::LockShared)
+                .map_err(|errno| Error::io("lock", &path)(errno.into()))?;
+            let mut bytes = Vec::new();
+            file.read_to_end(&mut bytes)
+                .map_err(Error::io("read", &path))?;
+            bytes
+        }
+        Err(error) if is_missing(&error) => return Ok(Manifest::default()),
+        Err(error) => return Err(error),
+    };
+    let mut manifest = parse(&bytes);
+    let (mut lines, mut files) = (HashSet::new(), HashSet::new());
+    let mut highest = [Lsn(0); 3];
+    for (position, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
+        let mut flaw = |why: &str| manifest.damaged.push((position + 1, why.to_owned()));
+        let Some(line) = line.strip_suffix(b"\n") else {
+            flaw("it does not end");
+            continue;
+        };
+        let Ok(entry) = serde_json::from_slice::<Entry>(line) else {
+            continue;
+        };
+        let highest = &mut highest[entry.kind as usize];
+        if serde_json::to_vec(&entry).is_ok_and(|written| written != line) {
+            flaw("it is not as it was written");
+        } else if !lines.insert(line) {
+            flaw("it is there twice");
+        } else if files.insert(entry.file) && entry.start_lsn < *highest {
+            flaw("it stands behind a later one");
+        }
+        *highest = entry.start_lsn.max(*highest);
     }
-    Ok(())
+    Ok(manifest)
 }
 
 /// Reads all lines; a missing manifest is an empty one.
@@ -152,18 +216,24 @@ pub fn read(chain: &ChainDir) -> Result<Manifest> {
     let path = chain.manifest();
     let bytes = match fs::read(&path) {
         Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Ok(Manifest::default())
-        }
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Manifest::default()),
         Err(error) => return Err(Error::io("read", &path)(error)),
     };
+    Ok(parse(&bytes))
+}
+
+fn is_missing(error: &Error) -> bool {
+    error.io_error().map(std::io::Error::kind) == Some(ErrorKind::NotFound)
+}
+
+fn parse(bytes: &[u8]) -> Manifest {
     let mut manifest = Manifest::default();
     let complete = bytes
         .iter()
         .rposition(|byte| *byte == b'\n')
         .map_or(&[][..], |p| &bytes[..p]);
     if complete.is_empty() {
-        return Ok(manifest);
+        return manifest;
     }
     for (position, line) in complete.split(|byte| *byte == b'\n').enumerate() {
         match serde_json::from_slice(line) {
@@ -171,7 +241,7 @@ pub fn read(chain: &ChainDir) -> Result<Manifest> {
             Err(error) => manifest.damaged.push((position + 1, error.to_string())),
         }
     }
-    Ok(manifest)
+    manifest
 }
 
 /// Writes the manifest anew from the files; returns its lines.

@@ -3,11 +3,11 @@
 //! Pretty-printed, one top-level key a line: `restore.sh` reads the flat ones with awk.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::durable;
 use crate::error::{Error, Result};
 use crate::lsn::Lsn;
 use crate::snapshot::Snapshot;
@@ -91,7 +91,7 @@ impl Metadata {
 
     /// Reads the file.
     pub fn read(path: &Path) -> Result<Metadata> {
-        let bytes = fs::read(path).map_err(Error::io("read", path))?;
+        let bytes = durable::read(path)?;
         serde_json::from_slice(&bytes).map_err(|error| Error::damaged(path, 0, error.to_string()))
     }
 }

@@ -74,14 +74,14 @@ pub(crate) fn bytes_below(path: &Path) -> Result<u64> {
 }
 
 /// What is wrong, by file. Every file must have its line in SHA256SUMS, and every line its file.
-pub(crate) fn problems(path: &Path) -> Result<Vec<(String, String)>> {
+pub(crate) fn problems(path: &Path) -> Vec<(String, String)> {
     let mut problems = Vec::new();
     let mut found = |file: &str, why: &str| problems.push((file.to_owned(), why.to_owned()));
-    let sums = match fs::read_to_string(path.join(SHA256SUMS)) {
-        Ok(sums) => sums,
+    let sums = match durable::read(&path.join(SHA256SUMS)) {
+        Ok(sums) => String::from_utf8_lossy(&sums).into_owned(),
         Err(error) => {
-            found(SHA256SUMS, &format!("can't be read: {error}"));
-            return Ok(problems);
+            found(SHA256SUMS, &error.to_string());
+            return problems;
         }
     };
     let mut expected: BTreeMap<&str, &str> = BTreeMap::new();
@@ -91,19 +91,28 @@ pub(crate) fn problems(path: &Path) -> Result<Vec<(String, String)>> {
             None => found(SHA256SUMS, "has a line without a checksum"),
         }
     }
-    for file in files_below(path)?.iter().filter(|file| *file != SHA256SUMS) {
-        match expected.remove(file.as_str()) {
-            None => found(file, "has no checksum"),
-            Some(sha256) if checksum::of_file(&path.join(file))?.sha256 != sha256 => {
+    let files = match files_below(path) {
+        Ok(files) => files,
+        Err(error) => {
+            found("", &error.to_string());
+            return problems;
+        }
+    };
+    for file in files.iter().filter(|file| *file != SHA256SUMS) {
+        let sum = checksum::of_file(&path.join(file));
+        match (expected.remove(file.as_str()), sum) {
+            (None, _) => found(file, "has no checksum"),
+            (Some(_), Err(error)) => found(file, &error.to_string()),
+            (Some(sha256), Ok(sum)) if sum.sha256 != sha256 => {
                 found(file, "its checksum is not the one in SHA256SUMS");
             }
-            Some(_) => {}
+            (Some(_), Ok(_)) => {}
         }
     }
     for file in expected.into_keys() {
         found(file, "is missing");
     }
-    Ok(problems)
+    problems
 }
 
 /// Every file below a directory, relative to it, sorted; anything but files and directories is refused.

@@ -14,7 +14,7 @@ use crate::globals::{self, Facts};
 use crate::layout::names::{chain_name, BASE, CHAIN_JSON, GLOBALS, INCREMENTAL, MANIFEST};
 use crate::layout::{BaseName, ChainDir, DatabaseDir, GlobalsName, SegmentName, Stored};
 use crate::lsn::Lsn;
-use crate::manifest::{self, Entry};
+use crate::manifest::{self, Entry, Manifest};
 use crate::metadata::Metadata;
 use crate::sealed;
 use crate::segment::{source, Header, Previous, Summary};
@@ -42,14 +42,36 @@ pub fn verify(database: &DatabaseDir) -> Result<Vec<Problem>> {
                 continue;
             }
         };
-        let mut check = ChainCheck::new(&chain)?;
-        check.bases()?;
-        check.globals()?;
-        check.segments()?;
+        let mut check = ChainCheck::new(&chain);
+        check.description();
+        // What could not even be listed is a finding too: the other rooms are still looked at.
+        for (place, looked_at) in [
+            (BASE, check.bases()),
+            (GLOBALS, check.globals()),
+            (INCREMENTAL, check.segments()),
+        ] {
+            if let Err(error) = looked_at {
+                check.found(place, error.to_string());
+            }
+        }
         check.nothing_missing();
         problems.append(&mut check.problems);
     }
+    problems.extend(restore_files(database));
     Ok(problems)
+}
+
+/// Whoever restores runs the script with the rights of a superuser.
+fn restore_files(database: &DatabaseDir) -> Vec<Problem> {
+    let foreign = |name: &str| Problem {
+        file: name.to_owned(),
+        problem: "is not what this version writes there; capture does when it starts".to_owned(),
+    };
+    let files = database.restore_files().into_iter();
+    files
+        .filter(|(_, is_ours)| !is_ours)
+        .map(|(name, _)| foreign(name))
+        .collect()
 }
 
 /// What a segment must follow.
@@ -67,20 +89,31 @@ struct ChainCheck<'a> {
 }
 
 impl<'a> ChainCheck<'a> {
-    fn new(chain: &'a ChainDir) -> Result<ChainCheck<'a>> {
-        let manifest = manifest::read(chain)?;
+    fn new(chain: &'a ChainDir) -> ChainCheck<'a> {
         let mut check = ChainCheck {
             chain,
             listed: BTreeMap::new(),
             problems: Vec::new(),
         };
+        let manifest = manifest::read_strictly(chain).unwrap_or_else(|error| {
+            check.found(MANIFEST, error.to_string());
+            Manifest::default()
+        });
         for (line, why) in manifest.damaged {
-            check.found(MANIFEST, format!("line {line} can't be read: {why}"));
+            check.found(MANIFEST, format!("line {line} can't be taken: {why}"));
         }
         for entry in manifest.entries {
             check.listed.insert(entry.file.clone(), entry);
         }
-        Ok(check)
+        check
+    }
+
+    fn description(&mut self) {
+        match self.chain.is_as_written() {
+            Ok(true) => {}
+            Ok(false) => self.found(CHAIN_JSON, "is not as it was written"),
+            Err(error) => self.found(CHAIN_JSON, error.to_string()),
+        }
     }
 
     fn found(&mut self, file: &str, problem: impl Into<String>) {
@@ -122,7 +155,9 @@ impl<'a> ChainCheck<'a> {
         let file = format!("{INCREMENTAL}/{}", name.file(stored));
         let (summary, content) = match read(&path, stored) {
             Ok(read) => read,
-            Err(_) if stored == Stored::Partial && !path.exists() => return Ok(before),
+            Err(_) if stored == Stored::Partial && std::fs::symlink_metadata(&path).is_err() => {
+                return Ok(before);
+            }
             Err(error) => {
                 self.found(&file, error.to_string());
                 self.listed.remove(&Entry::segment_file(name));
@@ -148,7 +183,7 @@ impl<'a> ChainCheck<'a> {
             self.header(&file, name, header, &before);
         }
         if !is_open {
-            self.manifest_line(&file, (name, stored), &summary, &content)?;
+            self.manifest_line(&file, (name, stored), &summary, &content);
         }
         let previous = Previous {
             file: name.file(Stored::Plain),
@@ -199,47 +234,53 @@ impl<'a> ChainCheck<'a> {
         (name, stored): (SegmentName, Stored),
         summary: &Summary,
         content: &Checksum,
-    ) -> Result<()> {
-        let Some(listed) = self.take_listed(&Entry::segment_file(name))? else {
+    ) {
+        let Some(listed) = self.take_listed(&Entry::segment_file(name)) else {
             self.found(file, "missing in the manifest");
-            return Ok(());
+            return;
         };
         if listed.sha256 != content.sha256 {
             self.found(file, "its checksum is not the manifest's");
         }
         let on_disk = match stored {
-            Stored::Partial | Stored::Plain => content.clone(),
+            Stored::Partial | Stored::Plain => Ok(content.clone()),
             Stored::Gzip | Stored::Zstd => {
-                checksum::of_file(&self.chain.segment_path(name, stored))?
+                checksum::of_file(&self.chain.segment_path(name, stored))
+            }
+        };
+        let on_disk = match on_disk {
+            Ok(on_disk) => on_disk,
+            Err(error) => {
+                self.found(file, error.to_string());
+                return;
             }
         };
         if (listed.file_bytes, &listed.file_sha256) != (on_disk.bytes, &on_disk.sha256) {
             self.found(file, "its size or checksum as stored is not the manifest's");
         }
         let Some(header) = &summary.header else {
-            return Ok(());
+            return;
         };
         let expected = Entry::segment(header, &summary.tally, content, &on_disk);
         if listed != expected && listed.sha256 == expected.sha256 {
             self.found(file, "the manifest's line does not say what the file holds");
         }
-        Ok(())
     }
 
     fn bases(&mut self) -> Result<()> {
         for name in self.chain.bases()? {
-            let problems = base_problems(self.chain, name)?;
+            let problems = base_problems(self.chain, name);
             let actual = base::entry_of_base(self.chain, name).ok();
-            self.directory(&format!("{BASE}/{name}"), problems, actual)?;
+            self.directory(&format!("{BASE}/{name}"), problems, actual);
         }
         Ok(())
     }
 
     fn globals(&mut self) -> Result<()> {
         for name in self.chain.globals_sets()? {
-            let problems = globals_problems(self.chain, name)?;
+            let problems = globals_problems(self.chain, name);
             let actual = globals::entry_of_set(self.chain, name).ok();
-            self.directory(&format!("{GLOBALS}/{name}"), problems, actual)?;
+            self.directory(&format!("{GLOBALS}/{name}"), problems, actual);
         }
         Ok(())
     }
@@ -250,11 +291,11 @@ impl<'a> ChainCheck<'a> {
         directory: &str,
         problems: Vec<(String, String)>,
         actual: Option<Entry>,
-    ) -> Result<()> {
+    ) {
         for (file, why) in problems {
             self.found(&format!("{directory}/{file}"), why);
         }
-        match self.take_listed(directory)? {
+        match self.take_listed(directory) {
             None => self.found(directory, "missing in the manifest"),
             Some(listed) if actual.is_some_and(|actual| actual != listed) => {
                 let why = "the manifest's line does not say what the directory holds";
@@ -262,16 +303,19 @@ impl<'a> ChainCheck<'a> {
             }
             Some(_) => {}
         }
-        Ok(())
     }
 
     /// The manifest's line about a file, looked for once more where it may be newer than our reading.
-    fn take_listed(&mut self, file: &str) -> Result<Option<Entry>> {
+    /// Whoever names a file holds the manifest's lock until its line is there, so reading waits for it.
+    fn take_listed(&mut self, file: &str) -> Option<Entry> {
         if let Some(entry) = self.listed.remove(file) {
-            return Ok(Some(entry));
+            return Some(entry);
         }
-        let mut entries = manifest::read(self.chain)?.entries.into_iter();
-        Ok(entries.rfind(|entry| entry.file == file))
+        let mut entries = manifest::read_strictly(self.chain)
+            .ok()?
+            .entries
+            .into_iter();
+        entries.rfind(|entry| entry.file == file)
     }
 
     fn nothing_missing(&mut self) {
@@ -289,26 +333,26 @@ fn read(path: &Path, stored: Stored) -> Result<(Summary, Checksum)> {
     Ok((summary, hashing.finish()))
 }
 
-fn base_problems(chain: &ChainDir, name: BaseName) -> Result<Vec<(String, String)>> {
+fn base_problems(chain: &ChainDir, name: BaseName) -> Vec<(String, String)> {
     let path = base::path_of(chain, name);
-    let mut problems = sealed::problems(&path)?;
+    let mut problems = sealed::problems(&path);
     match Metadata::read(&path.join(METADATA_JSON)) {
         Ok(metadata) if metadata.lsn == name.lsn => {}
         Ok(_) => problems.push(other_lsn()),
         Err(error) => problems.push((METADATA_JSON.to_owned(), error.to_string())),
     }
-    Ok(problems)
+    problems
 }
 
-fn globals_problems(chain: &ChainDir, name: GlobalsName) -> Result<Vec<(String, String)>> {
+fn globals_problems(chain: &ChainDir, name: GlobalsName) -> Vec<(String, String)> {
     let path = globals::path_of(chain, name);
-    let mut problems = sealed::problems(&path)?;
+    let mut problems = sealed::problems(&path);
     match Facts::read(&path.join(METADATA_JSON)) {
         Ok(facts) if facts.lsn == name.lsn => {}
         Ok(_) => problems.push(other_lsn()),
         Err(error) => problems.push((METADATA_JSON.to_owned(), error.to_string())),
     }
-    Ok(problems)
+    problems
 }
 
 fn other_lsn() -> (String, String) {

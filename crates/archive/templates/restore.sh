@@ -143,9 +143,34 @@ awk_values='
         }
         return out
     }
+    function unquoted(text,  i, c, out) {       # a string of JSON
+        gsub(/^ *"|",?$/, "", text)
+        for (i = 1; i <= length(text); i++) {
+            c = substr(text, i, 1)
+            if (c == "\\") {
+                c = substr(text, ++i, 1)
+                if (c == "u") { c = sprintf("%c", digit(substr(text, i + 3, 1)) * 16 + digit(substr(text, i + 4, 1))); i += 4 }
+                else if (c in escape) c = escape[c]
+            }
+            out = out c
+        }
+        return out
+    }
+    BEGIN { escape["n"] = "\n"; escape["r"] = "\r"; escape["t"] = "\t"; escape["b"] = "\b"; escape["f"] = "\f" }
     function doubled(text, mark) { gsub(mark, mark mark, text); return text }
     function literal(text) { return "\047" doubled(text, "\047") "\047" }
     function ident(text) { return "\"" doubled(text, "\"") "\"" }
+    function one_line(text,  i, c, out) {       # a literal without a raw line end
+        for (i = 1; i <= length(text); i++) {
+            c = substr(text, i, 1)
+            out = out (c == "\n" ? "\\n" : c == "\r" ? "\\r" : c == "\\" || c == "\047" ? c c : c)
+        }
+        return "E\047" out "\047"
+    }
+    function readable(encoded,  name) {         # for a message: control characters stay encoded
+        name = decode(encoded)
+        return name ~ /[\001-\037\177]/ ? encoded : ident(name)
+    }
 '
 
 # Walks over a segment, line by line: sets part to what the line is, and kind for a structural one.
@@ -233,8 +258,8 @@ awk_replay='
     }
     function follow(kind, name, other) {        # what became of a role or a tablespace at the source
         name = decode(name); other = decode(other)
-        if (ENVIRON["MADE"] == "" || name == "" || (name other) ~ /\n/) return "--"
-        return "SELECT pg_temp.follow(" literal(kind) ", " literal(name) ", " literal(other) ");"
+        if (ENVIRON["MADE"] == "" || name == "") return "--"
+        return "SELECT pg_temp.follow(" literal(kind) ", " one_line(name) ", " one_line(other) ");"
     }
     function put_ddl(  i, loud) {               # a DDL block is held until its last line is there
         for (i = 1; i < held; i++) if (tolower(line[i]) ~ /trigger|rule|partition/) loud = "LOUD_TABLE"
@@ -397,20 +422,19 @@ show() { awk "$awk_values"'BEGIN { print shown(ARGV[1]); exit }' "$1"; }
 is_after() { awk 'BEGIN { exit !(ARGV[1] "" > ARGV[2] "") }' "$1" "$2"; }       # LSNs, or times
 
 metadata() {    # KEY [FILE] -> a flat value of the base's metadata.json; empty for null
-    awk -v key="$1" 'index($0, "  \"" key "\": ") == 1 {
+    awk -v key="$1" "$awk_values"'index($0, "  \"" key "\": ") == 1 {
         found = substr($0, length(key) + 7)
         sub(/,$/, "", found)
         if (found == "null") found = ""
-        if (found ~ /^"/) found = substr(found, 2, length(found) - 2)
-        gsub(/\\"/, "\"", found)
+        if (found ~ /^"/) found = unquoted(found)
         print found
         exit }' "${2:-$base_dir/metadata.json}"
 }
 
-listed_in() {   # KEY FILE -> the strings of a list in a metadata.json, a line each
-    awk -v key="$1" 'index($0, "  \"" key "\": [") == 1 && !/\]/ { in_list = 1; next }
+listed_in() {   # KEY FILE -> the strings of a list in a metadata.json, a line each, percent-encoded
+    awk -v key="$1" "$awk_values"'index($0, "  \"" key "\": [") == 1 && !/\]/ { in_list = 1; next }
         /^  \]/ { in_list = 0 }
-        in_list { gsub(/^ *"|",?$/, ""); gsub(/\\"/, "\""); gsub(/\\\\/, "\\"); print }' "$2"
+        in_list { print encode(unquoted($0)) }' "$2"
 }
 
 text() {        # FILE -> its plain text
@@ -489,7 +513,11 @@ listed_sha256=$(listed "base/${base_dir##*/}")
 first=''
 while read -r name; do
     next_xid=$(text "$increments/$name" | sed -n '2{s/.* next_xid=\([0-9]*\) .*/\1/p;q;}')
-    [ -n "$next_xid" ] || break
+    case $next_xid,$name in
+    ,*.partial) break ;;                    # torn in its header
+    ,*) die "$name is damaged: its header can't be read" ;;
+    *.partial) [ -z "$first" ] || break ;;  # no checksum covers what it says of itself
+    esac
     if [ -z "$first" ] || [ "$next_xid" -le "$xmin" ]; then first=$name; else break; fi
 done <"$work/all"
 
@@ -568,7 +596,7 @@ if [ -n "$set_dir" ]; then
     [ "${listed_sha256:-$sha256}" = "$sha256" ] || die "SHA256SUMS of the globals is damaged: it is not the manifest's"
     # Roles that its database.sql names, where that will be run.
     ! is_after "$set_lsn" "$base_lsn" || listed_in roles "$set_dir/metadata.json" |
-        awk "$awk_values"'{ print encode($0), "unknown" }' >>"$work/roles"
+        sed 's/$/ unknown/' >>"$work/roles"
 fi
 
 say "segments: $files from ${first:-none}, $total transactions"
@@ -613,6 +641,8 @@ SQL
 fi
 
 # Which roles the base and the segments need, whether they were superusers, who was a member of whom.
+# A name may hold anything, line ends too, so globals.sql is read by statements: a line on which a
+# quoted name or text goes on is no statement of its own.
 awk_roles='
     function name(  c, out) {                   # takes an identifier off the front of rest
         if (substr(rest, 1, 1) != "\"") {
@@ -628,28 +658,38 @@ awk_roles='
         }
         return encode(out)
     }
+    function is_open(line,  at) {               # is a quoted name or text open behind this line?
+        while (match(line, quote == "" ? "[\"\047]|--" : quote)) {
+            at = substr(line, RSTART, RLENGTH)
+            if (at == "--") break
+            quote = quote == "" ? at : ""
+            line = substr(line, RSTART + RLENGTH)
+        }
+        return quote != ""
+    }
     FILENAME ~ /globals.sql$/ {
-        if (/^CREATE ROLE /) { rest = substr($0, 13); cluster[name()] = 1 }
-        if (/^ALTER ROLE .* WITH SUPERUSER /) { rest = substr($0, 12); superuser[name()] = 1 }
-        if (/^GRANT .* TO /) {
-            rest = substr($0, 7); granted = name()
-            rest = substr(rest, 5); member[granted " " name()] = 1
+        whole = whole $0
+        if (is_open($0)) { whole = whole "\n"; next }
+        if (whole ~ /^CREATE ROLE /) { rest = substr(whole, 13); cluster[name()] = 1 }
+        if (whole ~ /^ALTER ROLE /) {
+            rest = substr(whole, 12); role = name()
+            if (rest ~ /^ WITH SUPERUSER /) superuser[role] = 1
         }
-    }
-    FILENAME ~ /metadata.json$/ {
-        if (/^  "roles": \[/) in_list = 1
-        else if (/^  \]/) in_list = 0
-        else if (in_list) {
-            gsub(/^ *"|",?$/, ""); gsub(/\\"/, "\""); gsub(/\\\\/, "\\")
-            needed[encode($0)] = 1; known = 1
+        if (whole ~ /^GRANT /) {
+            rest = substr(whole, 7); granted = name()
+            if (sub(/^ TO /, "", rest)) member[granted " " name()] = 1
         }
+        whole = ""
     }
+    FILENAME ~ /needed$/ { needed[$1] = 1; known = 1 }
     FILENAME ~ /roles$/ { needed[$1] = 1; if ($2 == "on") superuser[$1] = 1 }
     END {
         if (!known || globals == "yes") for (role in cluster) needed[role] = 1
-        for (role in needed) if (role !~ /^(pg_.*|public|none)?$/)
-            print "(" literal(role) ", " literal(decode(role)) ", " \
+        for (role in needed) if (role !~ /^(pg_.*|public|none)?$/) {
+            print comma "(" literal(role) ", " literal(decode(role)) ", " \
                 literal(role in superuser ? " SUPERUSER" : "") ")"
+            comma = ", "
+        }
         for (pair in member) print pair >> members
     }
 '
@@ -657,8 +697,9 @@ globals_sql=$base_dir/globals.sql
 [ $globals = no ] || [ -z "$set_dir" ] || globals_sql=$set_dir/globals.sql
 [ -f "$globals_sql" ] || { globals_sql=$work/globals.sql; : >"$globals_sql"; }
 : >"$work/members"
+listed_in roles "$base_dir/metadata.json" >"$work/needed"
 awk -v globals=$globals -v members="$work/members" "$awk_values$awk_roles" \
-    "$globals_sql" "$base_dir/metadata.json" "$work/roles" | sed '$!s/$/,/' >"$work/values"
+    "$globals_sql" "$work/needed" "$work/roles" >"$work/values"
 encoding="SET standard_conforming_strings = on; SET client_encoding = '$(metadata encoding)';"
 : >"$work/missing"
 [ ! -s "$work/values" ] || sql -d "$target" >"$work/missing" <<SQL
@@ -673,45 +714,45 @@ awk "$awk_values"'
     }
 ' "$work/missing" "$work/members" >"$work/roles.sql"
 { say "$encoding"; cat "$work/roles.sql"; } | sql -d "$target" || die "can't create the missing roles"
-sed -n 's/^CREATE ROLE \(.*\);$/created role \1/p' "$work/roles.sql"
+awk "$awk_values"'{ print "created role " readable($1) " NOLOGIN " $2 }' "$work/missing"
 
-if [ $globals = yes ]; then         # 42710: it exists already; 0...: notices and warnings
-    sql -d "$target" -o /dev/null -v ON_ERROR_STOP=0 -v VERBOSITY=sqlstate \
-        -f "$globals_sql" 2>"$work/errors" || die "can't run globals.sql: $(cat "$work/errors")"
-    if grep -v ' \(42710\|0[01]...\)$' "$work/errors" >&2; then die "globals.sql did not run completely"; fi
+if [ $globals = yes ]; then         # 42710: it exists already
+    (PGOPTIONS="${PGOPTIONS:-} -c client_min_messages=error"; export PGOPTIONS
+        sql -d "$target" -o /dev/null -v ON_ERROR_STOP=0 -v VERBOSITY=sqlstate -f "$globals_sql") \
+        2>"$work/errors" || die "can't run globals.sql: $(cat "$work/errors")"
+    if grep -v ' 42710$' "$work/errors" >&2; then die "globals.sql did not run completely"; fi
     say "ran globals.sql"
 fi
 
 # Tablespaces that are missing are made inside the data directory: their places belong to the source's
 # machine. One that a RENAME makes of another comes about by that, unless that one was here before.
-awk '/^  "tablespaces": \[$/ { in_list = 1; next } /^  \]/ { in_list = 0 }
-    in_list { gsub(/^ *"|",?$/, ""); gsub(/\\"/, "\""); gsub(/\\\\/, "\\"); print }' "$base_dir/metadata.json" |
-    awk "$awk_values"'{ print encode($0) }' >"$work/spaces"
+listed_in tablespaces "$base_dir/metadata.json" >"$work/spaces"
 awk "$awk_values"'
-    !($1 in known) { known[$1] = 1; print "(" literal(ident(decode($1))) ", " literal($2 == "" ? "" : ident(decode($2))) ")" }
-' "$work/spaces" "$work/tablespaces" | sed '$!s/$/,/' >"$work/values"
+    $1 in known { next }
+    { known[$1] = 1; print comma "(" literal($1) ", " literal(decode($1)) ", " literal(decode($2)) ")"; comma = ", " }
+' "$work/spaces" "$work/tablespaces" >"$work/values"
 : >"$work/missing_spaces"
-quoted="concat('\"', replace(name, '\"', '\"\"'), '\"')"
 [ ! -s "$work/values" ] || sql -d "$target" >"$work/missing_spaces" <<SQL
 $encoding
-WITH there AS (SELECT $quoted AS quoted FROM (SELECT spcname FROM pg_tablespace) AS there (name))
-SELECT needed FROM (VALUES $(cat "$work/values")) AS spaces (needed, renamed_from)
-WHERE needed NOT IN (SELECT quoted FROM there) AND (renamed_from = '' OR renamed_from IN (SELECT quoted FROM there)) ORDER BY 1;
+WITH there AS (SELECT spcname FROM pg_tablespace)
+SELECT encoded FROM (VALUES $(cat "$work/values")) AS spaces (encoded, name, renamed_from)
+WHERE name NOT IN (SELECT spcname FROM there) AND (renamed_from = '' OR renamed_from IN (SELECT spcname FROM there)) ORDER BY 1;
 SQL
-while read -r name; do
+while read -r encoded; do           # a name may hold anything: it stays encoded until it is quoted
+    name=$(awk "$awk_values"'BEGIN { print ident(decode(ARGV[1])); exit }' "$encoded")
     say "$encoding SET allow_in_place_tablespaces = on; CREATE TABLESPACE $name LOCATION '';" |
-        sql -d "$target" || die "can't create the missing tablespace $name"
-    say "created tablespace $name inside the data directory"
+        sql -d "$target" || die "can't create the missing tablespace $encoded"
+    awk "$awk_values"'BEGIN { print "created tablespace " readable(ARGV[1]) " inside the data directory"; exit }' "$encoded"
 done <"$work/missing_spaces"
 
-made() {        # LETTER CATALOG COLUMN, quoted names -> the letter and the OID of each
-    sed "s/'/''/g; s/.*/'&'/; \$!s/\$/,/" >"$work/values"
+made() {        # LETTER CATALOG COLUMN, encoded names -> the letter and the OID of each
+    awk "$awk_values"'{ print comma literal(decode($1)); comma = ", " }' >"$work/values"
     [ ! -s "$work/values" ] || sql -d "$target" <<SQL
 $encoding
-SELECT concat('$1', oid) FROM (SELECT oid, $3 FROM $2) AS there (oid, name) WHERE $quoted IN ($(cat "$work/values"));
+SELECT concat('$1', oid) FROM $2 WHERE $3 IN ($(cat "$work/values"));
 SQL
 }
-MADE=$(sed -n 's/^CREATE ROLE \(".*"\) NOLOGIN.*/\1/p' "$work/roles.sql" | made r pg_roles rolname | tr '\n' ' ')
+MADE=$(made r pg_roles rolname <"$work/missing" | tr '\n' ' ')
 MADE=$MADE$(made t pg_tablespace spcname <"$work/missing_spaces" | tr '\n' ' ')
 MADE=${MADE% }
 export MADE
@@ -978,10 +1019,13 @@ cat "$work/errors" >&2
 [ "$(awk 'END { print NR }' "$work/counts")" = "$files" ] || die "a segment could not be read to its end"
 
 # A tablespace that was made, and that the source has emptied since, was gone there too.
-sql -d "$target" -c "SELECT quote_ident(spcname) FROM pg_tablespace
+sql -d "$target" -c "SELECT oid FROM pg_tablespace
     WHERE concat('t', oid) = ANY (string_to_array('$MADE', ' '))" >"$work/spaces"
-while read -r name; do
-    ! sql -d "$target" -c "DROP TABLESPACE $name" 2>/dev/null || say "dropped tablespace $name, which is empty"
+while read -r oid; do
+    say "SELECT quote_ident(spcname) FROM pg_tablespace WHERE oid = $oid;
+        SELECT format('DROP TABLESPACE %I', spcname) FROM pg_tablespace WHERE oid = $oid \\gexec" |
+        sql -d "$target" >"$work/dropped" 2>/dev/null || continue
+    say "dropped tablespace $(tr '\001-\037\177' '?' <"$work/dropped" | sed 's/?$//'), which is empty"
 done <"$work/spaces"
 
 awk "$awk_values"'

@@ -12,6 +12,7 @@ use super::names::{
     chain_name, BaseName, GlobalsName, SegmentName, Stored, BASE, CHAIN_JSON, GLOBALS, INCREMENTAL,
     MANIFEST, PARTIAL,
 };
+use crate::checksum;
 use crate::durable;
 use crate::error::{Error, Result};
 use crate::lsn::Lsn;
@@ -70,8 +71,8 @@ impl ChainDir {
     pub fn open(database: &Path, number: u32) -> Result<ChainDir> {
         let path = database.join(chain_name(number));
         let json = path.join(CHAIN_JSON);
-        let bytes = fs::read(&json).map_err(Error::io("read", &json))?;
-        let info: ChainInfo = serde_json::from_slice(&bytes)
+        let bytes = durable::read(&json)?;
+        let Sealed { info, .. } = serde_json::from_slice(&bytes)
             .map_err(|error| Error::damaged(&json, 0, error.to_string()))?;
         if info.format != FORMAT {
             return Err(Error::damaged(
@@ -80,7 +81,32 @@ impl ChainDir {
                 format!("unknown format {}", info.format),
             ));
         }
-        Ok(ChainDir { path, number, info })
+        let chain = ChainDir { path, number, info };
+        chain.ensure_real_directories()?;
+        Ok(chain)
+    }
+
+    /// A link in place of a directory would lead what is written, or removed, elsewhere.
+    fn ensure_real_directories(&self) -> Result<()> {
+        for path in [
+            &self.path,
+            &self.base(),
+            &self.incremental(),
+            &self.globals(),
+        ] {
+            let is_missing_set = *path == self.globals() && fs::symlink_metadata(path).is_err();
+            if !is_missing_set && !durable::is_real_dir(path) {
+                return Err(Error::damaged(path, 0, durable::NO_DIRECTORY));
+            }
+        }
+        Ok(())
+    }
+
+    /// True when `chain.json` is, byte for byte, as it was written.
+    pub fn is_as_written(&self) -> Result<bool> {
+        let json = self.path.join(CHAIN_JSON);
+        let bytes = durable::read(&json)?;
+        Ok(bytes == to_json(&self.info))
     }
 
     /// Makes the chain under a name that nobody reads, then renames it: a crash leaves all or nothing.
@@ -197,8 +223,25 @@ impl ChainDir {
     }
 }
 
+/// `chain.json` as it is written: what it says, and a checksum of that. (Nothing else covers it: it is
+/// rewritten when its chain ends.)
+#[derive(Serialize, Deserialize)]
+struct Sealed {
+    #[serde(flatten)]
+    info: ChainInfo,
+    /// Of the other fields as JSON without white space. What it says is restored from nowhere, so a
+    /// file without it is a problem for `verify` and not for who goes on with the chain.
+    #[serde(default)]
+    sha256: String,
+}
+
 fn to_json(info: &ChainInfo) -> Vec<u8> {
-    let mut json = serde_json::to_vec_pretty(info).expect("plain fields always become JSON");
+    let plain = serde_json::to_vec(info).expect("plain fields always become JSON");
+    let sealed = Sealed {
+        info: info.clone(),
+        sha256: checksum::of_bytes(&plain),
+    };
+    let mut json = serde_json::to_vec_pretty(&sealed).expect("plain fields always become JSON");
     json.push(b'\n');
     json
 }

@@ -14,6 +14,8 @@ use crate::error::{Error, Result};
 use crate::escape::{percent_decode, percent_encode_name};
 use crate::restore::{README_TXT, RESTORE_SH};
 
+const RESTORE_FILES: [(&str, &str); 2] = [("restore.sh", RESTORE_SH), ("README.txt", README_TXT)];
+
 /// The directory of one database.
 #[derive(Debug, Clone)]
 pub struct DatabaseDir {
@@ -127,15 +129,23 @@ impl DatabaseDir {
 
     /// Puts `restore.sh` and `README.txt` there; rewrites them only where they differ.
     pub fn ensure_restore_files(&self) -> Result<()> {
-        for (name, content) in [("restore.sh", RESTORE_SH), ("README.txt", README_TXT)] {
-            let path = self.path.join(name);
-            let is_current = fs::symlink_metadata(&path).is_ok_and(|m| m.is_file())
-                && fs::read(&path).is_ok_and(|bytes| bytes == content.as_bytes());
-            if !is_current {
-                durable::write_atomically(&path, content.as_bytes())?;
+        for (name, content) in RESTORE_FILES {
+            if !self.holds(name, content) {
+                durable::write_atomically(&self.path.join(name), content.as_bytes())?;
             }
         }
         Ok(())
+    }
+
+    /// Their names, and whether each is there as this version writes it.
+    pub(crate) fn restore_files(&self) -> [(&'static str, bool); 2] {
+        RESTORE_FILES.map(|(name, content)| (name, self.holds(name, content)))
+    }
+
+    fn holds(&self, name: &str, content: &str) -> bool {
+        let path = self.path.join(name);
+        fs::symlink_metadata(&path).is_ok_and(|m| m.is_file())
+            && fs::read(&path).is_ok_and(|bytes| bytes == content.as_bytes())
     }
 
     /// The numbers of all chains, ascending.

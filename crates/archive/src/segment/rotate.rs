@@ -59,9 +59,10 @@ impl Appender {
     fn publish(&mut self) -> Result<ClosedSegment> {
         let name = self.header.name();
         let path = self.chain.segment_path(name, Stored::Plain);
+        let manifest = manifest::lock(&self.chain)?;
         let checksum = self.file.publish(&path)?;
         let entry = Entry::segment(&self.header, &self.tally, &checksum, &checksum);
-        manifest::append(&self.chain, &entry)?;
+        manifest.append(&entry)?;
         let previous = Previous {
             file: name.file(Stored::Plain),
             sha256: checksum.sha256,

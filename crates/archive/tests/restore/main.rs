@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod cluster;
+mod damage;
 mod files;
 mod globals;
 mod points;
