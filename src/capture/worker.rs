@@ -8,7 +8,7 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use archive::segment::SegmentIdentity;
-use archive::{ArchiveRoot, ChainDir};
+use archive::{ArchiveRoot, ChainDir, Lsn};
 use pgrx::bgworkers::{BackgroundWorker, SignalWakeFlags};
 use pgrx::pg_sys::panic::CaughtError;
 use pgrx::prelude::*;
@@ -68,7 +68,15 @@ fn capture(database: pg_sys::Oid) -> Result<()> {
         .ok_or_else(|| CaptureError::Off(format!("there is no slot {name}")))?;
     slot::allow_output_plugin(&plugin);
     let mut chain = open_chain(database, &name)?;
-    let appender = chain.open_for_append(identity(database)?)?;
+    let confirmed = BackgroundWorker::transaction(|| slot::facts(&name));
+    let confirmed = Lsn(confirmed.map_or(0, |facts| facts.confirmed_lsn));
+    let opened = chain.open_for_append(identity(database)?, confirmed);
+    if let Err(error @ archive::Error::KeptAside { .. }) = &opened {
+        let reason = error.to_string();
+        chain.end_here(&reason)?;
+        return Err(CaptureError::Broken(reason));
+    }
+    let appender = opened?;
     if let Some(torn) = appender.torn_tail() {
         log!(
             "pg_incrbackup: cut {} bytes of an unfinished transaction off {} ({})",

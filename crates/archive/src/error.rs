@@ -32,6 +32,19 @@ pub enum Error {
         why: String,
     },
 
+    /// The open segment lost what was fsynced and what the slot was told to be there.
+    #[error(
+        "\"{}\" was damaged at byte {offset} ({why}), before what had been made durable; it is kept as \"{}\"",
+        path.display(),
+        kept.display()
+    )]
+    KeptAside {
+        path: PathBuf,
+        offset: u64,
+        why: String,
+        kept: PathBuf,
+    },
+
     /// Another process writes to this chain.
     #[error("\"{}\" is being written by another process", path.display())]
     Locked { path: PathBuf },
