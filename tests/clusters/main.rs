@@ -37,3 +37,7 @@ mod types;
 // Random transactions, in a folder of their own.
 #[path = "../fuzz/mod.rs"]
 mod fuzz;
+
+// Faults at random, in a folder of their own.
+#[path = "../torture/mod.rs"]
+mod torture;
