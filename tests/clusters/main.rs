@@ -5,6 +5,7 @@ mod big_transaction;
 mod cluster_facts;
 mod crash;
 mod ddl;
+mod disk;
 mod enum_partitions;
 mod fixed_at_ddl_time;
 mod found;

@@ -283,9 +283,10 @@ impl<'a> Faults<'a> {
         let kind = self.rng.usize(0..10);
         let one = |rng: &mut Rng, of: &[&'static str]| of[rng.usize(0..of.len())];
         match kind {
+            // A worker of bases lives for one: it comes by once.
             0 => (
                 one(&mut self.rng, OF_BASES),
-                self.rng.u32(1..4),
+                1,
                 "SELECT incr_dump(wait => false)",
             ),
             1 => (

@@ -69,4 +69,5 @@ pub fn kill_all(c: &Cluster) {
     // As after a power cut, where no process has the number: whoever should reap the postmaster may
     // take his time.
     fs::remove_file(c.data_directory().join("postmaster.pid")).ok();
+    fs::remove_file(c.root().join(".s.PGSQL.5432.lock")).ok();
 }

@@ -45,6 +45,10 @@ pub enum Error {
         kept: PathBuf,
     },
 
+    /// Somebody removed the open segment or moved it away, or its directory was lost from view.
+    #[error("\"{}\" is not there any more, or is not the file that is being written", path.display())]
+    OutOfPlace { path: PathBuf },
+
     /// Another process writes to this chain.
     #[error("\"{}\" is being written by another process", path.display())]
     Locked { path: PathBuf },

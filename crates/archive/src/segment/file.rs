@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -106,6 +106,7 @@ impl SegmentFile {
             return Err(Error::io("fsync", &self.path)(error));
         }
         pass("segment: fsynced").map_err(Error::io("fsync", &self.path))?;
+        self.ensure_in_place()?;
         self.durable = self.bytes;
         Ok(())
     }
@@ -150,6 +151,23 @@ impl SegmentFile {
             return Err(Error::io("write", &self.path)(error));
         }
         self.hasher.update(bytes);
+        Ok(())
+    }
+
+    /// A file that somebody removed or moved away can still be written and fsynced, and nobody will
+    /// ever find what is in it.
+    fn ensure_in_place(&mut self) -> Result<()> {
+        let ours = self.file.metadata();
+        let ours = ours.map_err(Error::io("look at", &self.path))?;
+        let there = std::fs::symlink_metadata(&self.path);
+        let is_ours =
+            there.is_ok_and(|there| (there.dev(), there.ino()) == (ours.dev(), ours.ino()));
+        if !is_ours {
+            self.failed = true;
+            return Err(Error::OutOfPlace {
+                path: self.path.clone(),
+            });
+        }
         Ok(())
     }
 
