@@ -49,6 +49,7 @@ const FAULTS: &[Fault] = &[
     Failpoint,
     TornByKill(Tear::Cut),
     KillBase,
+    DiskError,
     TornByCrash(Tear::Garbage),
     StopFast,
     Failpoint,
