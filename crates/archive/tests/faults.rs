@@ -226,7 +226,7 @@ fn damage_before_what_the_slot_was_told_is_kept_as_it_was_found() {
     let Error::KeptAside { kept, offset, .. } = &error else {
         panic!("{error}");
     };
-    assert_eq!(kept_files(&place), [kept.clone()]);
+    assert_eq!(kept_files(&place), std::slice::from_ref(kept));
     assert!(*offset as usize <= flipped);
     assert_eq!(fs::read(kept).unwrap(), bytes);
     // What is whole of it can still be restored.
