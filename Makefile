@@ -3,18 +3,20 @@
 # make test       everything that a change must pass, on PostgreSQL 15 and 18
 # make roundtrip  PostgreSQL's own regression suite, restored and compared (PG=15 or 18)
 # make fuzz       random transactions against the comparison: SECONDS=600, SEED=n, PG=15 or 18
+# make torture    faults at random, every committed number counted: ROUNDS=200, SEED=n, PG=15 or 18
 # make bench      measurements of the capture, on this machine
 # make setup      what the other targets need (they call it)
 
 PG_CONFIG ?= pg_config
 PG ?= 15
 
-# For make fuzz. No SEED: one from the time of day, which is printed.
+# For make fuzz and make torture. No SEED: one from the time of day, which is printed.
 export SECONDS_TO_RUN = $(SECONDS)
 export SEED
+export ROUNDS
 export PG
 
-.PHONY: all setup install test fuzz demo roundtrip bench clean-trees
+.PHONY: all setup install test fuzz torture demo roundtrip bench clean-trees
 
 all: install
 
@@ -29,6 +31,9 @@ test: setup
 
 fuzz: setup
 	@sh tools/fuzz.sh
+
+torture: setup
+	@sh tools/torture.sh
 
 demo: setup
 	@sh tools/demo.sh

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use archive::base::{remove_leftovers, BaseDir};
+use archive::base::{complete_manifest, remove_leftovers, BaseDir};
 use archive::layout::BaseName;
 use archive::metadata::Metadata;
 use archive::{time, ChainDir, Lsn};
@@ -42,6 +42,7 @@ static IN_MAKING: Mutex<Option<PathBuf>> = Mutex::new(None);
 /// snapshot is still exported.
 pub fn make(chain: &ChainDir, source: &Source, slot: Option<NewSlot>) -> Result<PathBuf, Failure> {
     remove_leftovers(chain)?;
+    complete_manifest(chain)?;
     if let Some(slot) = slot {
         if let Some(path) = under_slot_snapshot(chain, source, slot)? {
             return Ok(path);

@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use archive::failpoint::pass;
 use archive::lsn::Lsn;
 use pgrx::bgworkers::BackgroundWorker;
 use pgrx::prelude::*;
@@ -157,8 +158,9 @@ impl StreamReader {
     fn sync_and_confirm(&mut self) -> Result<()> {
         let durable = self.journal.borrow_mut().sync()?;
         self.journal.borrow().ensure_whole()?;
+        pass("slot: confirm").map_err(|error| CaptureError::Foreign(error.to_string()))?;
         self.decoder.confirm(durable.0);
-        Ok(())
+        pass("slot: confirmed").map_err(|error| CaptureError::Foreign(error.to_string()))
     }
 
     /// Nothing was written for a while: a position comment lets the slot move all the same.

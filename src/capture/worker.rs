@@ -78,7 +78,12 @@ fn capture(database: pg_sys::Oid) -> Result<()> {
 
 fn capture_to(chain: &ChainDir, database: pg_sys::Oid, name: &str, plugin: &str) -> Result<()> {
     let timeline = chain.last_timeline()?;
-    let appender = chain.open_for_append(identity(database)?)?;
+    let confirmed = Lsn(slot::position(name).map_or(0, |slot| slot.confirmed_lsn));
+    let opened = chain.open_for_append(identity(database)?, confirmed);
+    if let Err(error @ archive::Error::KeptAside { .. }) = &opened {
+        return Err(CaptureError::Broken(error.to_string()));
+    }
+    let appender = opened?;
     ensure_same_history(timeline, appender.last_lsn())?;
     if let Some(torn) = appender.torn_tail() {
         log!(

@@ -23,7 +23,7 @@ fn with_pgbench_tables() -> Cluster {
 }
 
 /// No commit LSN stands twice in the stream, and they grow.
-fn assert_each_once(c: &Cluster) {
+pub fn assert_each_once(c: &Cluster) {
     let lsns: Vec<u64> = c
         .transactions()
         .iter()

@@ -10,6 +10,7 @@ mod chain_breaks;
 mod cluster_facts;
 mod crash;
 mod ddl;
+mod disk;
 mod docs;
 mod enum_partitions;
 mod fixed_at_ddl_time;
@@ -44,3 +45,7 @@ mod types;
 // Random transactions, in a folder of their own.
 #[path = "../fuzz/mod.rs"]
 mod fuzz;
+
+// Faults at random, in a folder of their own.
+#[path = "../torture/mod.rs"]
+mod torture;

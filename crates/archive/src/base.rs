@@ -81,6 +81,21 @@ impl BaseDir {
     }
 }
 
+/// Writes the manifest's lines of finished bases that a crash left out.
+pub fn complete_manifest(chain: &ChainDir) -> Result<()> {
+    manifest::append_missing(
+        chain,
+        chain.bases()?,
+        |name| file_of(*name),
+        |name| entry_of_base(chain, *name),
+    )
+}
+
+/// How a manifest names a base.
+fn file_of(name: BaseName) -> String {
+    format!("{BASE}/{name}")
+}
+
 /// Removes what bases that were never finished left behind; returns their paths. To be called
 /// while no base is in the making.
 pub fn remove_leftovers(chain: &ChainDir) -> Result<Vec<PathBuf>> {
@@ -100,7 +115,7 @@ pub fn entry_of_base(chain: &ChainDir, name: BaseName) -> Result<Entry> {
     let bytes = sealed::bytes_below(&path)?;
     Ok(Entry {
         kind: Kind::Base,
-        file: format!("{BASE}/{name}"),
+        file: file_of(name),
         start_lsn: metadata.lsn,
         end_lsn: metadata.lsn,
         first_commit_at: None,

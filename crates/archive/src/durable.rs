@@ -6,13 +6,14 @@
 
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::Read;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
 use crate::error::{Error, Result};
+use crate::failpoint::pass;
 
 /// Gives a fully written file its final name, in the order that survives a crash at any moment:
 ///
@@ -23,16 +24,29 @@ use crate::error::{Error, Result};
 /// Who reports success (to a slot, to a caller) does so after this returned, never before. An
 /// existing file of the final name is an error.
 pub fn publish(file: &File, from: &Path, to: &Path) -> Result<()> {
-    file.sync_all().map_err(Error::io("fsync", from))?;
+    fsync(file, "publish: fsync", from)?;
     ensure_absent(to)?;
-    fs::rename(from, to).map_err(Error::io("rename", from))?;
+    rename(from, to, "publish: rename")?;
     fsync_parent(to)
+}
+
+/// Fsyncs an open file; `point` is its failpoint.
+pub(crate) fn fsync(file: &File, point: &'static str, path: &Path) -> Result<()> {
+    pass(point)
+        .and_then(|()| file.sync_all())
+        .map_err(Error::io("fsync", path))
+}
+
+fn rename(from: &Path, to: &Path, point: &'static str) -> Result<()> {
+    pass(point)
+        .and_then(|()| fs::rename(from, to))
+        .map_err(Error::io("rename", from))
 }
 
 /// Renames a file or directory whose content is durable already; fsyncs both parents.
 pub fn rename_durably(from: &Path, to: &Path) -> Result<()> {
     ensure_absent(to)?;
-    fs::rename(from, to).map_err(Error::io("rename", from))?;
+    rename(from, to, "directory: rename")?;
     fsync_parent(to)?;
     if from.parent() == to.parent() {
         return Ok(());
@@ -42,18 +56,40 @@ pub fn rename_durably(from: &Path, to: &Path) -> Result<()> {
 
 /// Replaces a small file as a whole: a reader sees the old content or the new, never a part.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+    copy_atomically(path, bytes)
+}
+
+/// [`write_atomically`] with what a reader gives, however long it is.
+pub(crate) fn copy_atomically(path: &Path, mut content: impl Read) -> Result<()> {
     let temporary = beside(path, &format!(".{}.tmp", std::process::id()));
     remove_if_there(&temporary)?;
     let mut file = create_new(&temporary)?;
-    file.write_all(bytes)
-        .map_err(Error::io("write", &temporary))?;
-    file.sync_all().map_err(Error::io("fsync", &temporary))?;
-    fs::rename(&temporary, path).map_err(Error::io("rename", &temporary))?;
+    pass("small file: write")
+        .and_then(|()| std::io::copy(&mut content, &mut file))
+        .map_err(Error::io("write", &temporary))
+        .and_then(|_| fsync(&file, "small file: fsync", &temporary))
+        .and_then(|()| rename(&temporary, path, "small file: rename"))
+        .inspect_err(|_| {
+            // Left alone it would stay for ever; where it can't go, the error says enough.
+            let _ = fs::remove_file(&temporary);
+        })?;
     fsync_parent(path)
 }
 
 /// What is wrong with a link in place of a directory.
 pub(crate) const NO_DIRECTORY: &str = "it is not a directory, and a symbolic link is not followed";
+
+/// Gives a file a second name; both lead to the same content, which is durable under the new one
+/// when this returns. A copy where the file system has no such links.
+pub(crate) fn keep_as(path: &Path, second: &Path) -> Result<()> {
+    ensure_absent(second)?;
+    if fs::hard_link(path, second).is_err() {
+        let content = open_to_read(path)?;
+        return copy_atomically(second, content);
+    }
+    fsync_file(second)?;
+    fsync_parent(second)
+}
 
 /// Makes a new empty file, mode 0600. Its name is durable only after [`fsync_parent`].
 pub fn create_new(path: &Path) -> Result<File> {
@@ -129,7 +165,8 @@ pub fn fsync_file(path: &Path) -> Result<()> {
 
 /// Fsyncs a directory: the names in it are durable afterwards.
 pub fn fsync_dir(path: &Path) -> Result<()> {
-    File::open(path)
+    pass("fsync directory")
+        .and_then(|()| File::open(path))
         .and_then(|directory| directory.sync_all())
         .map_err(Error::io("fsync directory", path))
 }

@@ -32,6 +32,23 @@ pub enum Error {
         why: String,
     },
 
+    /// The open segment lost what was fsynced and what the slot was told to be there.
+    #[error(
+        "\"{}\" was damaged at byte {offset} ({why}), before what had been made durable; it is kept as \"{}\"",
+        path.display(),
+        kept.display()
+    )]
+    KeptAside {
+        path: PathBuf,
+        offset: u64,
+        why: String,
+        kept: PathBuf,
+    },
+
+    /// Somebody removed the open segment or moved it away, or its directory was lost from view.
+    #[error("\"{}\" is not there any more, or is not the file that is being written", path.display())]
+    OutOfPlace { path: PathBuf },
+
     /// Another process writes to this chain.
     #[error("\"{}\" is being written by another process", path.display())]
     Locked { path: PathBuf },

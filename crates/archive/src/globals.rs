@@ -120,14 +120,12 @@ pub fn tidy(chain: &ChainDir) -> Result<()> {
         return Ok(());
     }
     sealed::remove_leftovers(&chain.globals())?;
-    let listed = manifest::read(chain)?.entries;
-    for name in chain.globals_sets()? {
-        let file = file_of(name);
-        if !listed.iter().any(|entry| entry.file == file) {
-            manifest::append(chain, &entry_of_set(chain, name)?)?;
-        }
-    }
-    Ok(())
+    manifest::append_missing(
+        chain,
+        chain.globals_sets()?,
+        |name| file_of(*name),
+        |name| entry_of_set(chain, *name),
+    )
 }
 
 /// The path of a finished set.

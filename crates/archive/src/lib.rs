@@ -7,6 +7,7 @@
 //! | --- | --- |
 //! | [`lsn`], [`time`], [`snapshot`], [`escape`], [`checksum`] | values and their text forms, each built and parsed in one place |
 //! | [`durable`] | files that survive a crash; the durable order |
+//! | [`failpoint`] | faults between its steps, for tests |
 //! | [`layout`] | [`ArchiveRoot`], [`DatabaseDir`], [`ChainDir`], the names of files |
 //! | [`segment`] | the grammar, the [`Appender`], resume after a crash, the parser |
 //! | [`manifest`], [`base`], [`metadata`] | finished files of a chain, base backups |
@@ -26,7 +27,7 @@
 //!     Some(chain) if chain.info.ended.is_none() => chain,
 //!     _ => database.create_chain(new)?,
 //! };
-//! let mut appender = chain.open_for_append(identity)?;
+//! let mut appender = chain.open_for_append(identity, Lsn(0))?;
 //! let already_written = appender.last_lsn();
 //! appender.begin(748, Lsn(0x15E0F88), archive::time::now())?;
 //! appender.statement(b"INSERT INTO public.a (id) VALUES (1);")?;
@@ -41,6 +42,7 @@ pub mod checksum;
 pub mod durable;
 pub mod error;
 pub mod escape;
+pub mod failpoint;
 pub mod globals;
 pub mod layout;
 pub mod listing;

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{flock, FlockOperation};
 use serde::{Deserialize, Serialize};
@@ -17,6 +17,7 @@ use crate::base;
 use crate::checksum::{self, Checksum, Hashing};
 use crate::durable;
 use crate::error::{Error, Result};
+use crate::failpoint::pass;
 use crate::globals;
 use crate::layout::names::INCREMENTAL;
 use crate::layout::{ChainDir, SegmentName, Stored};
@@ -148,23 +149,30 @@ pub fn lock(chain: &ChainDir) -> Result<Locked> {
 }
 
 impl Locked {
-    /// Appends one line; durable when this returns.
+    /// Appends one line, unless it is there already; durable when this returns.
     pub fn append(mut self, entry: &Entry) -> Result<()> {
         let Locked { path, file } = &mut self;
         let mut line = serde_json::to_vec(entry).expect("plain fields always become JSON");
         line.push(b'\n');
-        let is_new = file.metadata().map_err(Error::io("look at", path))?.len() == 0;
-        cut_torn_line(file).map_err(Error::io("repair", path))?;
-        file.write_all(&line).map_err(Error::io("write", path))?;
-        file.sync_all().map_err(Error::io("fsync", path))?;
-        if is_new {
-            durable::fsync_parent(path)?;
+        if read_at(path)?.entries.contains(entry) {
+            return durable::fsync_parent(path);
         }
-        Ok(())
+        let length = cut_torn_line(file).map_err(Error::io("repair", path))?;
+        let appended = pass("manifest: write")
+            .and_then(|()| file.write_all(&line))
+            .map_err(Error::io("write", path))
+            .and_then(|()| durable::fsync(file, "manifest: fsync", path));
+        if appended.is_err() {
+            // A line that may never reach the disk must not count as there.
+            let _ = file.set_len(length);
+        }
+        appended?;
+        // Also where it was there before: whoever made it may not have come to this.
+        durable::fsync_parent(path)
     }
 }
 
-/// Appends one line; durable when this returns.
+/// Appends one line, unless it is there already; durable when this returns.
 pub fn append(chain: &ChainDir, entry: &Entry) -> Result<()> {
     lock(chain)?.append(entry)
 }
@@ -211,13 +219,33 @@ pub fn read_strictly(chain: &ChainDir) -> Result<Manifest> {
     Ok(manifest)
 }
 
+/// Appends the lines of these entries that a crash left out.
+pub fn append_missing<N>(
+    chain: &ChainDir,
+    names: impl IntoIterator<Item = N>,
+    file: impl Fn(&N) -> String,
+    entry: impl Fn(&N) -> Result<Entry>,
+) -> Result<()> {
+    let listed = read(chain)?.entries;
+    for name in names {
+        let file = file(&name);
+        if !listed.iter().any(|entry| entry.file == file) {
+            append(chain, &entry(&name)?)?;
+        }
+    }
+    Ok(())
+}
+
 /// Reads all lines; a missing manifest is an empty one.
 pub fn read(chain: &ChainDir) -> Result<Manifest> {
-    let path = chain.manifest();
-    let bytes = match fs::read(&path) {
+    read_at(&chain.manifest())
+}
+
+fn read_at(path: &Path) -> Result<Manifest> {
+    let bytes = match fs::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Manifest::default()),
-        Err(error) => return Err(Error::io("read", &path)(error)),
+        Err(error) => return Err(Error::io("read", path)(error)),
     };
     Ok(parse(&bytes))
 }
@@ -284,16 +312,17 @@ fn open_locked(chain: &ChainDir) -> Result<File> {
     }
 }
 
-fn cut_torn_line(file: &mut File) -> std::io::Result<()> {
+/// Returns the length that is left.
+fn cut_torn_line(file: &mut File) -> std::io::Result<u64> {
     let length = file.seek(SeekFrom::End(0))?;
     if length == 0 {
-        return Ok(());
+        return Ok(0);
     }
     let mut last = [0];
     file.seek(SeekFrom::Start(length - 1))?;
     file.read_exact(&mut last)?;
     if last == [b'\n'] {
-        return Ok(());
+        return Ok(length);
     }
     let mut bytes = Vec::new();
     file.seek(SeekFrom::Start(0))?;
@@ -301,6 +330,7 @@ fn cut_torn_line(file: &mut File) -> std::io::Result<()> {
     let complete = bytes
         .iter()
         .rposition(|byte| *byte == b'\n')
-        .map_or(0, |p| p + 1);
-    file.set_len(complete as u64)
+        .map_or(0, |p| p + 1) as u64;
+    file.set_len(complete)?;
+    Ok(complete)
 }

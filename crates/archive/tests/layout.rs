@@ -170,7 +170,7 @@ fn a_root_survives_being_opened_twice() {
     let appender = database
         .create_chain(chain)
         .unwrap()
-        .open_for_append(identity(1))
+        .open_for_append(identity(1), Lsn(0))
         .unwrap();
     assert_eq!(appender.last_lsn(), Lsn(5));
 }

@@ -197,7 +197,7 @@ fn a_segment_of_another_server_is_closed_first() {
         server_version: 150019,
         ..identity(11)
     };
-    let appender = place.chain.open_for_append(upgraded).unwrap();
+    let appender = place.chain.open_for_append(upgraded, Lsn(0)).unwrap();
     assert_eq!(manifest::read(&place.chain).unwrap().entries.len(), 1);
     assert_eq!(
         (appender.last_lsn(), appender.is_empty()),
@@ -218,7 +218,7 @@ fn what_no_crash_explains_is_refused_and_left_alone() {
     let good = fs::read_to_string(&path).unwrap();
     let refused = |content: String| {
         fs::write(&path, &content).unwrap();
-        let result = place.chain.open_for_append(identity(12));
+        let result = place.chain.open_for_append(identity(12), Lsn(0));
         assert!(matches!(result, Err(Error::Damaged { .. })));
         assert_eq!(fs::read_to_string(&path).unwrap(), content);
     };
@@ -242,7 +242,7 @@ fn an_ended_chain_takes_nothing_more() {
         "the slot was lost"
     );
     assert!(matches!(
-        again.open_for_append(identity(1)),
+        again.open_for_append(identity(1), Lsn(0)),
         Err(Error::Refused { .. })
     ));
 }

@@ -223,7 +223,7 @@ fn a_second_writer_is_kept_out() {
     let place = Place::new();
     let appender = place.append();
     assert!(matches!(
-        place.chain.open_for_append(identity(1)),
+        place.chain.open_for_append(identity(1), Lsn(0)),
         Err(Error::Locked { .. })
     ));
     drop(appender);

@@ -152,9 +152,7 @@ fn make(path: &Path, data_directory: &Path) -> std::result::Result<(), Directory
         return Err(DirectoryError::MissingParent(path.to_owned()));
     }
     ensure_apart(path, parent, data_directory)?;
-    if access(parent, Access::WRITE_OK | Access::EXEC_OK).is_err() {
-        return Err(DirectoryError::NotWritable(path.to_owned()));
-    }
+    ensure_writable(parent, path)?;
     match durable::create_dir(path) {
         Ok(()) => Ok(()),
         Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::AlreadyExists => Ok(()),
@@ -193,6 +191,20 @@ fn ensure_apart(
     Ok(())
 }
 
+/// `path` is the root, `existing` itself or its parent. Permissions are the user's to give; what
+/// else is in the way (a read-only file system) the operating system says best.
+fn ensure_writable(existing: &Path, path: &Path) -> std::result::Result<(), DirectoryError> {
+    match access(existing, Access::WRITE_OK | Access::EXEC_OK) {
+        Ok(()) => Ok(()),
+        Err(rustix::io::Errno::ACCESS) => Err(DirectoryError::NotWritable(path.to_owned())),
+        Err(errno) => Err(DirectoryError::Io {
+            action: "write to",
+            path: path.to_owned(),
+            source: errno.into(),
+        }),
+    }
+}
+
 fn ensure_ours(path: &Path, metadata: &fs::Metadata) -> std::result::Result<(), DirectoryError> {
     let expected = rustix::process::geteuid().as_raw();
     if metadata.uid() != expected {
@@ -203,9 +215,10 @@ fn ensure_ours(path: &Path, metadata: &fs::Metadata) -> std::result::Result<(), 
         });
     }
     let mode = metadata.permissions().mode() & 0o7777;
-    if mode & 0o700 != 0o700 || access(path, Access::WRITE_OK | Access::EXEC_OK).is_err() {
+    if mode & 0o700 != 0o700 {
         return Err(DirectoryError::NotWritable(path.to_owned()));
     }
+    ensure_writable(path, path)?;
     if mode & 0o077 == 0 {
         return Ok(());
     }

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -9,6 +10,7 @@ use sha2::{Digest, Sha256};
 use crate::checksum::{hex, Checksum};
 use crate::durable;
 use crate::error::{Error, Result};
+use crate::failpoint::pass;
 
 /// How much is gathered before it goes to the operating system.
 const BUFFER: usize = 256 * 1024;
@@ -32,17 +34,20 @@ impl SegmentFile {
     pub fn create(path: PathBuf, header: &[u8]) -> Result<SegmentFile> {
         let file = durable::create_new(&path)?;
         let mut made = SegmentFile::around(path, file, Sha256::new(), 0);
+        pass("segment: created").map_err(Error::io("create", &made.path))?;
         made.put(header)?;
         made.sync()?;
         durable::fsync_parent(&made.path)?;
         Ok(made)
     }
 
-    /// Opens an existing file, cuts it to `length` and fsyncs what is left.
-    pub fn reopen(path: PathBuf, length: u64) -> Result<SegmentFile> {
+    /// Opens an existing file, cuts it to `length` and makes durable what is left. Nobody knows of
+    /// the bytes from `proven` on whether an fsync ever covered them.
+    pub fn reopen(path: PathBuf, length: u64, proven: u64) -> Result<SegmentFile> {
         let mut file = durable::open_for_update(&path)?;
         file.set_len(length).map_err(Error::io("truncate", &path))?;
-        file.sync_all().map_err(Error::io("fsync", &path))?;
+        write_again(&mut file, &path, proven.min(length))?;
+        file.rewind().map_err(Error::io("seek", &path))?;
         let mut hasher = Sha256::new();
         let mut chunk = vec![0; BUFFER];
         loop {
@@ -92,13 +97,16 @@ impl SegmentFile {
         if self.durable == self.bytes {
             return Ok(());
         }
-        if let Err(error) = self.file.sync_data() {
+        if let Err(error) = pass("segment: fsync").and_then(|()| self.file.sync_data()) {
             self.failed = true;
             // What the kernel still shows of the lost pages may never reach the disk, and the next
-            // fsync would not tell. Forget them, so that whoever reopens the file does not trust them.
+            // fsync would not tell. Whoever reopens the file writes them again; without them there is
+            // less to write.
             let _ = self.file.set_len(self.durable);
             return Err(Error::io("fsync", &self.path)(error));
         }
+        pass("segment: fsynced").map_err(Error::io("fsync", &self.path))?;
+        self.ensure_in_place()?;
         self.durable = self.bytes;
         Ok(())
     }
@@ -138,11 +146,28 @@ impl SegmentFile {
     }
 
     fn write_out(&mut self, bytes: &[u8]) -> Result<()> {
-        if let Err(error) = self.file.write_all(bytes) {
+        if let Err(error) = pass("segment: write").and_then(|()| self.file.write_all(bytes)) {
             self.failed = true;
             return Err(Error::io("write", &self.path)(error));
         }
         self.hasher.update(bytes);
+        Ok(())
+    }
+
+    /// A file that somebody removed or moved away can still be written and fsynced, and nobody will
+    /// ever find what is in it.
+    fn ensure_in_place(&mut self) -> Result<()> {
+        let ours = self.file.metadata();
+        let ours = ours.map_err(Error::io("look at", &self.path))?;
+        let there = std::fs::symlink_metadata(&self.path);
+        let is_ours =
+            there.is_ok_and(|there| (there.dev(), there.ino()) == (ours.dev(), ours.ino()));
+        if !is_ours {
+            self.failed = true;
+            return Err(Error::OutOfPlace {
+                path: self.path.clone(),
+            });
+        }
         Ok(())
     }
 
@@ -154,4 +179,26 @@ impl SegmentFile {
         }
         Ok(())
     }
+}
+
+/// Writes what a file holds from `start` on over itself, and fsyncs. After a failed fsync, perhaps
+/// of a process that is no more, the kernel may show pages as clean that never reached the disk; an
+/// fsync of such pages succeeds without writing them. Pages that were written again it must write.
+pub(super) fn write_again(file: &mut File, path: &Path, start: u64) -> Result<()> {
+    let again = |file: &mut File| -> std::io::Result<()> {
+        let mut chunk = vec![0; BUFFER];
+        let mut at = start;
+        loop {
+            let count = file.read_at(&mut chunk, at)?;
+            if count == 0 {
+                return Ok(());
+            }
+            file.write_all_at(&chunk[..count], at)?;
+            at += count as u64;
+        }
+    };
+    pass("segment: write again")
+        .and_then(|()| again(file))
+        .map_err(Error::io("write", path))?;
+    durable::fsync(file, "segment: fsync again", path)
 }

@@ -3,18 +3,25 @@
 //! What the files hold is decided here once: a torn tail is cut behind the last complete
 //! transaction or position, a segment that has its footer gets its final name, a closed segment
 //! that the manifest lacks gets its line. Everything that is left is fsynced before the first LSN
-//! is reported.
+//! is reported, and what the slot was never told is written again for it: see `file`.
+//!
+//! A crash tears only what was not fsynced yet, and of that the slot was told nothing. Damage before
+//! what the slot was told has another cause, and nobody can write again what it took: the file is
+//! kept aside as it was found.
 
 use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{flock, FlockOperation};
 
-use super::file::SegmentFile;
+use super::file::{write_again, SegmentFile};
 use super::header::{Header, Previous};
 use super::rotate::open_segment;
 use super::source;
 use super::summary::{Summary, Tally};
 use super::writer::Appender;
+use crate::base;
 use crate::durable;
 use crate::error::{Error, Result};
 use crate::layout::{ChainDir, SegmentName, Stored};
@@ -52,16 +59,18 @@ struct ClosedEnd {
 }
 
 impl ChainDir {
-    /// Opens the chain for appending. Fails where another process has it open, where the chain has
-    /// ended, and where the files contradict themselves in a way that no crash explains.
-    pub fn open_for_append(&self, identity: SegmentIdentity) -> Result<Appender> {
+    /// Opens the chain for appending. `confirmed` is what the slot was told to be on disk. Fails where
+    /// another process has it open, where the chain has ended, and where the files contradict
+    /// themselves or the slot in a way that no crash explains.
+    pub fn open_for_append(&self, identity: SegmentIdentity, confirmed: Lsn) -> Result<Appender> {
         if self.info.ended.is_some() {
             return Err(Error::refused(&self.path, "the chain has ended"));
         }
         let lock = self.lock()?;
+        base::complete_manifest(self)?;
         let closed = self.complete_manifest()?;
         match self.open_partial()? {
-            Some(partial) => self.resume(partial, closed, identity, lock),
+            Some(partial) => self.resume(partial, closed, identity, confirmed, lock),
             None => self.start(closed, identity, lock),
         }
     }
@@ -81,8 +90,18 @@ impl ChainDir {
 
     /// Reads one segment to its end.
     pub fn summarize(&self, name: SegmentName, stored: Stored) -> Result<Summary> {
+        self.summarize_with_proven(name, stored, Lsn(0))
+    }
+
+    fn summarize_with_proven(
+        &self,
+        name: SegmentName,
+        stored: Stored,
+        confirmed: Lsn,
+    ) -> Result<Summary> {
         let path = self.segment_path(name, stored);
-        Summary::of(source::open(&path, stored)?).map_err(Error::io("read", &path))
+        Summary::with_proven(source::open(&path, stored)?, confirmed)
+            .map_err(Error::io("read", &path))
     }
 
     /// Keeps a second writer out; the lock goes with the returned file.
@@ -118,14 +137,13 @@ impl ChainDir {
 
     /// Gives every closed segment its line in the manifest; returns where they end.
     fn complete_manifest(&self) -> Result<ClosedEnd> {
-        let listed = manifest::read(self)?.entries;
-        for (name, stored) in self.segments()? {
-            let file = Entry::segment_file(name);
-            if stored == Stored::Partial || listed.iter().any(|entry| entry.file == file) {
-                continue;
-            }
-            manifest::append(self, &manifest::entry_of_segment(self, name, stored)?)?;
-        }
+        let closed = self.segments()?.into_iter();
+        manifest::append_missing(
+            self,
+            closed.filter(|(_, stored)| *stored != Stored::Partial),
+            |(name, _)| Entry::segment_file(*name),
+            |(name, stored)| manifest::entry_of_segment(self, *name, *stored),
+        )?;
         self.closed_end()
     }
 
@@ -179,10 +197,16 @@ impl ChainDir {
         name: SegmentName,
         closed: ClosedEnd,
         identity: SegmentIdentity,
+        confirmed: Lsn,
         lock: File,
     ) -> Result<Appender> {
         let path = self.segment_path(name, Stored::Partial);
-        let summary = self.summarize(name, Stored::Partial)?;
+        let summary = self.summarize_with_proven(name, Stored::Partial, confirmed)?;
+        if summary.tally.end_lsn.max(closed.end_lsn) < confirmed {
+            if let Some((at, why)) = summary.torn {
+                return Err(self.keep_aside(&path, summary.complete, at, why)?);
+            }
+        }
         if let Some(why) = summary.contradiction {
             return Err(Error::damaged(&path, 0, why));
         }
@@ -200,11 +224,11 @@ impl ChainDir {
         };
         self.ensure_follows(name, &header, &closed)?;
         if summary.footer.is_some() {
-            self.finish(name)?;
+            self.finish(name, summary.proven)?;
             let closed = self.complete_manifest()?;
             return self.start(closed, identity, lock);
         }
-        let file = SegmentFile::reopen(path, summary.complete)?;
+        let file = SegmentFile::reopen(path, summary.complete, summary.proven)?;
         let opened = (file, header, key);
         let mut appender = Appender::around(self.clone(), identity, opened, summary.tally, lock);
         appender.torn = torn;
@@ -236,10 +260,44 @@ impl ChainDir {
         Ok(())
     }
 
+    /// Keeps the open segment as it is under another name, and leaves of it what is whole: that can
+    /// still be restored. Done in this order, a crash in between leaves both or does it again.
+    fn keep_aside(&self, path: &Path, whole: u64, at: u64, why: String) -> Result<Error> {
+        let kept = self.name_aside(path)?;
+        durable::keep_as(path, &kept)?;
+        match whole {
+            0 => durable::remove_if_there(path)?,
+            _ => {
+                let whole = durable::open_to_read(path)?.take(whole);
+                durable::copy_atomically(path, whole)?;
+            }
+        }
+        Ok(Error::KeptAside {
+            path: path.to_owned(),
+            offset: at,
+            why,
+            kept,
+        })
+    }
+
+    /// The first name behind the segment's own that is free.
+    fn name_aside(&self, path: &Path) -> Result<PathBuf> {
+        let mut number = 1;
+        loop {
+            let name = durable::beside(path, &format!(".damaged-{number}"));
+            match name.symlink_metadata() {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(name),
+                Err(error) => return Err(Error::io("look at", &name)(error)),
+                Ok(_) => number += 1,
+            }
+        }
+    }
+
     /// Gives a segment that has its footer its final name.
-    fn finish(&self, name: SegmentName) -> Result<()> {
+    fn finish(&self, name: SegmentName, proven: u64) -> Result<()> {
         let from = self.segment_path(name, Stored::Partial);
-        let file = durable::open_for_update(&from)?;
+        let mut file = durable::open_for_update(&from)?;
+        write_again(&mut file, &from, proven)?;
         durable::publish(&file, &from, &self.segment_path(name, Stored::Plain))
     }
 }

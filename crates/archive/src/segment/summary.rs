@@ -59,6 +59,8 @@ pub struct Summary {
     pub footer: Option<Footer>,
     /// Behind the last complete transaction, sequences block or position; 0 where there is none.
     pub complete: u64,
+    /// Behind the last transaction or position that is not above the LSN that was asked for.
+    pub proven: u64,
     /// The size of the file.
     pub size: u64,
     /// Where and why the content stopped being a segment.
@@ -70,6 +72,11 @@ pub struct Summary {
 impl Summary {
     /// Reads to the end.
     pub fn of(input: impl Read) -> io::Result<Summary> {
+        Summary::with_proven(input, Lsn(0))
+    }
+
+    /// Reads to the end, and notes how far the content goes that `confirmed` covers.
+    pub fn with_proven(input: impl Read, confirmed: Lsn) -> io::Result<Summary> {
         let mut scanner = Scanner::new(input);
         let mut summary = Summary::default();
         let mut open: Option<(u64, Lsn, Option<Time>)> = None;
@@ -105,6 +112,9 @@ impl Summary {
                 Event::Ddl { .. } | Event::Fact(_) => {}
                 Event::Footer(found) => footer = Some(found),
                 Event::Torn { at, why, .. } => summary.torn = Some((at, why)),
+            }
+            if summary.header.is_some() && summary.tally.end_lsn <= confirmed {
+                summary.proven = scanner.complete_offset();
             }
         }
         summary.key = scanner.key();

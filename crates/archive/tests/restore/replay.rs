@@ -179,7 +179,11 @@ fn bytes_of_another_encoding_pass() {
     for path in source.place.segments() {
         fs::remove_file(path).unwrap();
     }
-    source.appender = source.place.chain.open_for_append(identity).unwrap();
+    source.appender = source
+        .place
+        .chain
+        .open_for_append(identity, Lsn(0))
+        .unwrap();
     source.appender.begin(100, Lsn(0x5000), at(0)).unwrap();
     for line in lines {
         source.appender.statement(line).unwrap();

@@ -45,11 +45,11 @@ impl Place {
     }
 
     pub fn append(&self) -> Appender {
-        self.chain.open_for_append(identity(1000)).unwrap()
+        self.chain.open_for_append(identity(1000), Lsn(0)).unwrap()
     }
 
     pub fn append_or_error(&self) -> archive::Result<Appender> {
-        self.chain.open_for_append(identity(1000))
+        self.chain.open_for_append(identity(1000), Lsn(0))
     }
 
     /// The paths of all segments in replay order.

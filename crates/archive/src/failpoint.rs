@@ -1,0 +1,96 @@
+//! Faults made on purpose, for tests: between any two steps of the durable order.
+//!
+//! A step calls [`pass`] with its name. In a build with debug assertions, the file that
+//! `PG_INCRBACKUP_FAILPOINTS` names says what happens there; in a release build nothing can, and
+//! nothing of this is left in the library. (The crate `fail` is steered from within its process or
+//! by the environment at the start of it. Workers live in processes of their own, whose environment
+//! is the server's: only a file can tell a running one, and only some of them. And it cannot kill.)
+//!
+//! The file's lines are `ACTION NTH POINT`, as `kill 2 segment: fsync`. `NTH` counts how often the
+//! process passes the point. `kill` ends the process as SIGKILL does, once: the file is renamed to
+//! `….fired` first. `EIO`, `ENOSPC`, `EROFS` and `EACCES` make the step fail from the `NTH` time on,
+//! until the file is gone.
+
+use std::io;
+
+/// Nothing in a release build.
+#[cfg(not(debug_assertions))]
+#[inline(always)]
+pub fn pass(_point: &'static str) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(debug_assertions)]
+pub use armed::pass;
+
+#[cfg(debug_assertions)]
+mod armed {
+    use super::io;
+    use std::cell::RefCell;
+    use std::collections::HashMap;
+    use std::fs;
+    use std::path::Path;
+
+    use rustix::io::Errno;
+    use rustix::process::{getpid, kill_process, Signal};
+
+    const VARIABLE: &str = "PG_INCRBACKUP_FAILPOINTS";
+
+    thread_local! {
+        /// How often this thread came past each point while the file named it.
+        static PASSED: RefCell<HashMap<&'static str, u32>> = RefCell::default();
+    }
+
+    /// Does what the file says of this point.
+    pub fn pass(point: &'static str) -> io::Result<()> {
+        let Some(file) = std::env::var_os(VARIABLE) else {
+            return Ok(());
+        };
+        let file = Path::new(&file);
+        let Ok(text) = fs::read_to_string(file) else {
+            PASSED.with_borrow_mut(HashMap::clear);
+            return Ok(());
+        };
+        for line in text.lines() {
+            let mut words = line.splitn(3, ' ');
+            let (action, nth, name) = (words.next(), words.next(), words.next());
+            let nth = nth.and_then(|nth| nth.parse::<u32>().ok()).unwrap_or(1);
+            if name == Some(point) && count(point) >= nth {
+                act(action.unwrap_or_default(), file)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn count(point: &'static str) -> u32 {
+        PASSED.with_borrow_mut(|passed| {
+            let times = passed.entry(point).or_default();
+            *times += 1;
+            *times
+        })
+    }
+
+    fn act(action: &str, file: &Path) -> io::Result<()> {
+        let errno = match action {
+            "kill" => return die(file),
+            "EIO" => Errno::IO,
+            "ENOSPC" => Errno::NOSPC,
+            "EROFS" => Errno::ROFS,
+            "EACCES" => Errno::ACCESS,
+            other => {
+                return Err(io::Error::other(format!(
+                    "unknown failpoint action {other}"
+                )))
+            }
+        };
+        Err(errno.into())
+    }
+
+    /// Whoever cannot rename the file was not the first to come here, and lives.
+    fn die(file: &Path) -> io::Result<()> {
+        if fs::rename(file, file.with_extension("fired")).is_ok() {
+            kill_process(getpid(), Signal::KILL)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,26 @@
+//! `make torture`: ROUNDS of the crash harness from SEED on; exit status 1 if anything was lost,
+//! repeated, out of order or restored differently. The last line counts.
+
+#[path = "mod.rs"]
+mod torture;
+
+use std::process::ExitCode;
+use torture::Torture;
+
+const ROUNDS: u32 = 30;
+
+fn main() -> ExitCode {
+    let seed = number("SEED").unwrap_or_else(|| fastrand::u64(1..1_000_000_000));
+    let rounds = number("ROUNDS").map_or(ROUNDS, |rounds| rounds as u32);
+    let report = Torture { seed, rounds }.run();
+    println!("{report}");
+    match report.is_clean() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    }
+}
+
+fn number(variable: &str) -> Option<u64> {
+    let value = std::env::var(variable).ok()?;
+    (!value.is_empty()).then(|| value.parse().expect("a number"))
+}

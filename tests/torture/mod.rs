@@ -1,0 +1,223 @@
+//! The crash harness: a load whose every transaction is known, faults at random moments, and after
+//! each round the question whether the files hold exactly what was committed.
+//!
+//! Four clients write numbers (`client`) and note in the `ledger` which were acknowledged, which were
+//! rolled back, and which nobody knows until the server is asked again. Meanwhile one of the `faults`
+//! strikes, chosen by the seed. When the server is back and `incr_flush()` has returned, `stream`
+//! reads the segments: every committed number once, in commit order, and no other. At the end the
+//! archive is restored and compared. `make torture` runs it.
+
+mod client;
+mod faults;
+mod ledger;
+mod processes;
+mod stream;
+mod tear;
+
+use faults::{Fault, Faults};
+use harness::{differences, wait_until_within, Cluster};
+use ledger::Ledger;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use stream::{Findings, Stream};
+
+/// How long a server may take to come back and to write everything.
+const PATIENCE: Duration = Duration::from_secs(90);
+const CLIENTS: usize = 4;
+
+/// What to run. The seed chooses the faults and the transactions; how they meet is up to the machine.
+pub struct Torture {
+    pub seed: u64,
+    pub rounds: u32,
+}
+
+/// What it came to.
+#[derive(Default)]
+pub struct Report {
+    pub faults: BTreeMap<&'static str, u32>,
+    pub rounds: u32,
+    pub committed: usize,
+    pub rolled_back: usize,
+    pub in_doubt: usize,
+    pub findings: Findings,
+    /// What incr_verify() and the comparison with the restored database found.
+    pub problems: Vec<String>,
+}
+
+impl Report {
+    pub fn is_clean(&self) -> bool {
+        self.findings.is_clean() && self.problems.is_empty()
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for problem in &self.problems {
+            writeln!(f, "torture: {problem}")?;
+        }
+        writeln!(
+            f,
+            "torture: {} transactions committed ({} of them in doubt for a while), {} rolled back",
+            self.committed, self.in_doubt, self.rolled_back
+        )?;
+        let faults: Vec<_> = self
+            .faults
+            .iter()
+            .map(|(k, n)| format!("{k} {n}"))
+            .collect();
+        write!(
+            f,
+            "torture: {}; {} rounds, {}",
+            faults.join(", "),
+            self.rounds,
+            self.findings
+        )
+    }
+}
+
+const TABLES: &str = "
+CREATE TABLE keyed (n bigint PRIMARY KEY, client int, mark text);
+CREATE TABLE keyless (n bigint, client int, mark text);
+CREATE TABLE bulk (client int, i int, filler text, PRIMARY KEY (client, i));
+CREATE TABLE counter (client int PRIMARY KEY, v int);
+CREATE TABLE keyless_counter (client int, v int);
+CREATE TABLE held (a int);
+INSERT INTO counter SELECT c, 0 FROM generate_series(0, 9) c;
+INSERT INTO keyless_counter SELECT c, 0 FROM generate_series(0, 9) c;
+";
+
+impl Torture {
+    pub fn run(&self) -> Report {
+        println!(
+            "torture: seed {}, {} rounds on PostgreSQL {}",
+            self.seed,
+            self.rounds,
+            harness::Installation::under_test().version
+        );
+        let cluster = Cluster::builder()
+            .setting("pg_incrbackup.decoding_work_mem", "64kB")
+            .setting("pg_incrbackup.rotate_size", "1MB")
+            .setting("lock_timeout", "20s")
+            .environment("PG_INCRBACKUP_FAILPOINTS", "../failpoints")
+            .back_up();
+        cluster.keep_if_it_fails();
+        cluster.sql(TABLES);
+        let mut report = Report::default();
+        let ledger = Ledger::default();
+        let mut stream = Stream::default();
+        let mut faults = Faults::new(&cluster, self.seed);
+        for round in 1..=self.rounds {
+            let started = Instant::now();
+            let fault = faults.choose(round);
+            self.round(&cluster, round, fault, &mut faults, &ledger);
+            stream.read(&cluster);
+            let findings = stream.compare(&ledger);
+            let verified = cluster.sql("SELECT * FROM incr_verify()");
+            println!(
+                "round {round}: {}; {findings}; {}",
+                faults.story(),
+                Self::took(started)
+            );
+            if !verified.is_empty() {
+                report
+                    .problems
+                    .push(format!("round {round}: incr_verify(): {verified}"));
+            }
+            report.findings = findings;
+            report.rounds = round;
+            if !report.is_clean() {
+                break;
+            }
+        }
+        report.faults = faults.counts();
+        (report.committed, report.rolled_back, report.in_doubt) = ledger.counts();
+        self.conclude(cluster, &ledger, &mut report);
+        report
+    }
+
+    /// Says what takes how long, for whoever waits.
+    fn took(started: Instant) -> String {
+        format!("{:.1} s", started.elapsed().as_secs_f32())
+    }
+
+    /// The load, with a fault in the midst of it; returns when all is written.
+    fn round(&self, c: &Cluster, round: u32, fault: Fault, faults: &mut Faults, ledger: &Ledger) {
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for number in 0..CLIENTS {
+                let seed = self.seed ^ (u64::from(round) << 32) ^ ((number as u64) << 56);
+                let stop = &stop;
+                scope.spawn(move || client::play(c, number, seed, ledger, stop));
+            }
+            // However this ends, the clients must.
+            let _stop = StopAtEnd(&stop);
+            let before = ledger.committed();
+            let grown = |more| ledger.committed() >= before + more;
+            wait_until_within(PATIENCE, "the load runs", || {
+                grown(10 + round as usize % 30)
+            });
+            faults.strike(fault);
+            let before = ledger.committed();
+            wait_until_within(PATIENCE, "the load runs again", || {
+                ledger.committed() >= before + 20
+            });
+        });
+        ledger.ask(c);
+        wait_until_within(PATIENCE, "all is written", || {
+            c.try_sql("SELECT incr_flush('20 s')").is_ok()
+        });
+    }
+
+    /// Everything once more without what was remembered, and the restored database.
+    fn conclude(&self, cluster: Cluster, ledger: &Ledger, report: &mut Report) {
+        if report.is_clean() {
+            let mut stream = Stream::default();
+            stream.read(&cluster);
+            report.findings = stream.compare(ledger);
+        }
+        let target = "restored_at_the_end";
+        // From the oldest base: all segments.
+        let base = cluster.bases().into_iter().next();
+        let base = base
+            .expect("there is a base")
+            .file_name()
+            .map(ToOwned::to_owned);
+        let base = base.unwrap_or_default().to_string_lossy().into_owned();
+        match cluster.try_restore(&cluster, target, &["--base", &base]) {
+            Err(output) => report
+                .problems
+                .push(format!("the restore failed: {output}")),
+            Ok(_) => {
+                let found = differences((&cluster, cluster.database()), (&cluster, target));
+                let found = found.iter().map(|d| format!("restored differently: {d}"));
+                report.problems.extend(found);
+            }
+        }
+        if report.is_clean() {
+            return;
+        }
+        println!("torture: kept {}", cluster.root().display());
+        cluster.crash();
+        std::mem::forget(cluster);
+    }
+}
+
+struct StopAtEnd<'a>(&'a AtomicBool);
+
+impl Drop for StopAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// What every change must survive.
+#[cfg(test)]
+#[test]
+fn committed_numbers_survive_faults_exactly_once() {
+    let report = Torture { seed: 1, rounds: 7 }.run();
+    println!("{report}");
+    assert!(report.is_clean(), "{report}");
+    assert!(report.rounds == 7 && report.committed > 200, "{report}");
+}
