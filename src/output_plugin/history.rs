@@ -222,10 +222,12 @@ impl Statement {
         before.extend_from_slice(trim_end(&self.text));
         // On a line of its own: the text may end in a comment.
         before.extend_from_slice(b"\n;\n");
+        before.extend_from_slice(&after);
+        // Again as the restorer: the role need not own the schema.
         for renamed in self.renames.iter().rev() {
+            before.push(b' ');
             before.extend(rename(renamed, false));
         }
-        before.extend_from_slice(&after);
         before
     }
 
@@ -268,7 +270,7 @@ fn rename(renamed: &Renamed, back: bool) -> Vec<u8> {
         }
     };
     let then = if back { old } else { new };
-    [&alter[..], verb, then, b"; "].concat()
+    [&alter[..], verb, then, b";"].concat()
 }
 
 fn push_set(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {

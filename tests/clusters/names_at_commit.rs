@@ -54,6 +54,23 @@ fn a_transactions_own_renames_take_effect_at_their_place() {
     c.assert_restores();
 }
 
+/// Found by the random tester (seed 580854528 on 18): the renames around a statement are the restorer's,
+/// whoever ran it.
+#[test]
+fn ddl_of_a_role_that_owns_no_schema_survives_a_rename_by_others() {
+    let c = Cluster::backed_up();
+    c.sql("CREATE ROLE maker; GRANT CREATE, USAGE ON SCHEMA public TO maker; CREATE SCHEMA s");
+    let mut one = c.session();
+    one.run("BEGIN; SET ROLE maker; CREATE TABLE public.made (a int PRIMARY KEY)");
+    c.sql("ALTER SCHEMA s RENAME TO new");
+    one.run("INSERT INTO made VALUES (1); COMMIT");
+    c.assert_restores();
+    assert!(
+        c.stream().contains("ALTER SCHEMA new RENAME TO s;"),
+        "the test is about nothing"
+    );
+}
+
 #[test]
 fn ddl_finds_the_names_it_used_though_others_renamed_them_before_it_committed() {
     let c = Cluster::backed_up();

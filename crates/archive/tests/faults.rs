@@ -43,6 +43,12 @@ impl Faults {
     }
 }
 
+fn prepared() -> Place {
+    let place = Place::new();
+    place.database.ensure_restore_files().unwrap();
+    place
+}
+
 fn length(path: &Path) -> u64 {
     fs::metadata(path).unwrap().len()
 }
@@ -50,7 +56,7 @@ fn length(path: &Path) -> u64 {
 #[test]
 fn after_a_failed_fsync_the_tail_is_gone_and_the_appender_unusable() {
     let faults = Faults::new();
-    let place = Place::new();
+    let place = prepared();
     let mut appender = place.append();
     insert(&mut appender, 10, 0x2000);
     appender.sync().unwrap();
@@ -72,7 +78,7 @@ fn after_a_failed_fsync_the_tail_is_gone_and_the_appender_unusable() {
 #[test]
 fn what_the_slot_was_not_told_is_written_again_before_it_counts() {
     let faults = Faults::new();
-    let place = Place::new();
+    let place = prepared();
     let mut appender = place.append();
     insert(&mut appender, 10, 0x2000);
     insert(&mut appender, 11, 0x2100);
@@ -93,7 +99,7 @@ fn what_the_slot_was_not_told_is_written_again_before_it_counts() {
 #[test]
 fn a_footer_that_the_slot_was_not_told_of_is_written_again_before_the_rename() {
     let faults = Faults::new();
-    let place = Place::new();
+    let place = prepared();
     let mut appender = place.append();
     insert(&mut appender, 10, 0x2000);
     faults.set("EIO 1 publish: rename\n");
@@ -110,7 +116,7 @@ fn a_footer_that_the_slot_was_not_told_of_is_written_again_before_the_rename() {
 #[test]
 fn a_line_whose_fsync_failed_does_not_count_as_in_the_manifest() {
     let faults = Faults::new();
-    let place = Place::new();
+    let place = prepared();
     for (point, xid) in [("manifest: write", 10), ("manifest: fsync", 11)] {
         let mut appender = place.append();
         insert(&mut appender, xid, xid * 0x1000);
@@ -133,7 +139,7 @@ fn a_line_whose_fsync_failed_does_not_count_as_in_the_manifest() {
 #[test]
 fn a_base_that_a_crash_left_without_its_line_gets_it_when_capture_starts() {
     let faults = Faults::new();
-    let place = Place::new();
+    let place = prepared();
     let name = BaseName::new(Lsn(0x1500), at(0));
     let base = BaseDir::create(&place.chain, name).unwrap();
     base.write_file("dump.sql", b"SELECT 1;\n").unwrap();
@@ -155,7 +161,7 @@ fn a_base_that_a_crash_left_without_its_line_gets_it_when_capture_starts() {
 #[test]
 fn a_small_file_that_cannot_be_written_leaves_nothing_beside_it() {
     let faults = Faults::new();
-    let place = Place::new();
+    let place = prepared();
     for point in [
         "small file: write",
         "small file: fsync",
@@ -196,7 +202,7 @@ fn kept_files(place: &Place) -> Vec<PathBuf> {
 
 #[test]
 fn damage_before_what_the_slot_was_told_is_kept_as_it_was_found() {
-    let place = Place::new();
+    let place = prepared();
     let (path, whole) = three_transactions(&place);
     let mut bytes = whole.clone();
     let second = whole.windows(6).rposition(|w| w == b"2100 c").unwrap();
@@ -238,7 +244,7 @@ fn damage_before_what_the_slot_was_told_is_kept_as_it_was_found() {
 
 #[test]
 fn a_damaged_header_before_what_the_slot_was_told_is_kept() {
-    let place = Place::new();
+    let place = prepared();
     let (path, mut bytes) = three_transactions(&place);
     bytes[3] ^= 1;
     fs::write(&path, &bytes).unwrap();
@@ -256,7 +262,7 @@ fn a_damaged_header_before_what_the_slot_was_told_is_kept() {
 
 #[test]
 fn files_kept_aside_never_take_each_others_place() {
-    let place = Place::new();
+    let place = prepared();
     for number in 1..=2 {
         let (path, mut bytes) = three_transactions(&place);
         bytes[3] ^= 1;
