@@ -214,10 +214,10 @@ pub fn read_strictly(chain: &ChainDir) -> Result<Manifest> {
 /// Reads all lines; a missing manifest is an empty one.
 pub fn read(chain: &ChainDir) -> Result<Manifest> {
     let path = chain.manifest();
-    let bytes = match fs::read(&path) {
+    let bytes = match durable::read(&path) {
         Ok(bytes) => bytes,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Manifest::default()),
-        Err(error) => return Err(Error::io("read", &path)(error)),
+        Err(error) if is_missing(&error) => return Ok(Manifest::default()),
+        Err(error) => return Err(error),
     };
     Ok(parse(&bytes))
 }
