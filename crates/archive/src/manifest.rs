@@ -242,10 +242,10 @@ pub fn read(chain: &ChainDir) -> Result<Manifest> {
 }
 
 fn read_at(path: &Path) -> Result<Manifest> {
-    let bytes = match fs::read(path) {
+    let bytes = match durable::read(path) {
         Ok(bytes) => bytes,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Manifest::default()),
-        Err(error) => return Err(Error::io("read", path)(error)),
+        Err(error) if is_missing(&error) => return Ok(Manifest::default()),
+        Err(error) => return Err(error),
     };
     Ok(parse(&bytes))
 }

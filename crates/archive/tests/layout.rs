@@ -124,10 +124,14 @@ fn links_are_not_followed() {
     let outside = place.path().join("outside");
     fs::write(&outside, "precious").unwrap();
     symlink(&outside, place.chain.manifest()).unwrap();
+    assert!(place.append_or_error().is_err());
+    fs::remove_file(place.chain.manifest()).unwrap();
     let mut appender = place.append_or_error().unwrap();
     insert(&mut appender, 1, 0x2000);
+    symlink(&outside, place.chain.manifest()).unwrap();
     assert!(appender.rotate(2).is_err());
     let link = place.database.path().join("restore.sh");
+    fs::remove_file(&link).unwrap();
     symlink(&outside, &link).unwrap();
     place.database.ensure_restore_files().unwrap();
     assert!(!fs::symlink_metadata(&link).unwrap().is_symlink());

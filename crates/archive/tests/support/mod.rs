@@ -31,6 +31,7 @@ impl Place {
         std::fs::create_dir(dir.path().join("data")).unwrap();
         let root = open_root(dir.path());
         let database = root.open_database(SYSTEM, DATABASE_OID, database).unwrap();
+        database.ensure_restore_files().unwrap();
         let chain = database.create_chain(new_chain(DATABASE_OID)).unwrap();
         Place {
             dir,
