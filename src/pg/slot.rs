@@ -127,35 +127,33 @@ pub fn allow_output_plugin(plugin: &str) {
     }
 }
 
-/// True when the slot exists and its creation is finished, asked without a transaction. An ephemeral one belongs to a running
-/// incr_setup(), which has not made its chain durable yet.
+/// What lasts of the slot `name`, copied, when its creation is finished; asked without a transaction.
+/// An ephemeral slot belongs to a running incr_setup(), which has not made its chain durable yet.
+fn find(name: &str) -> Option<pg_sys::ReplicationSlotPersistentData> {
+    let name = CString::new(name).unwrap_or_default();
+    // SAFETY: the slot array lives in shared memory for ever. What is used of the copy are aligned words,
+    // and the plugin's name, which never changes once a slot is persistent.
+    let data = unsafe {
+        let slot = pg_sys::SearchNamedReplicationSlot(name.as_ptr(), true);
+        (!slot.is_null()).then(|| (*slot).data)
+    };
+    data.filter(|data| data.persistency == pg_sys::ReplicationSlotPersistency::RS_PERSISTENT)
+}
+
+/// True when the slot exists and its creation is finished.
 pub fn exists(name: &str) -> bool {
-    let name = CString::new(name).unwrap_or_default();
-    // SAFETY: the slot array lives in shared memory for ever; persistency is one aligned word.
-    unsafe {
-        let slot = pg_sys::SearchNamedReplicationSlot(name.as_ptr(), true);
-        !slot.is_null()
-            && (*slot).data.persistency == pg_sys::ReplicationSlotPersistency::RS_PERSISTENT
-    }
+    find(name).is_some()
 }
 
-/// Plugin of the slot `name`, when it exists and its creation is finished.
+/// Plugin of the slot `name`.
 pub fn plugin(name: &str) -> Option<String> {
-    if !exists(name) {
-        return None;
-    }
-    let name = CString::new(name).unwrap_or_default();
-    // SAFETY: as in `exists`; the plugin's name never changes once a slot is persistent.
-    unsafe {
-        let slot = pg_sys::SearchNamedReplicationSlot(name.as_ptr(), true);
-        (!slot.is_null()).then(|| {
-            let plugin = CStr::from_ptr((*slot).data.plugin.data.as_ptr());
-            plugin.to_string_lossy().into_owned()
-        })
-    }
+    let data = find(name)?;
+    // SAFETY: NUL-terminated.
+    let plugin = unsafe { CStr::from_ptr(data.plugin.data.as_ptr()) };
+    Some(plugin.to_string_lossy().into_owned())
 }
 
-/// How far a slot is, asked without a transaction.
+/// How far a slot is.
 #[derive(Clone, Copy, Debug)]
 pub struct Position {
     /// From here on the server keeps WAL.
@@ -165,29 +163,19 @@ pub struct Position {
     pub is_invalidated: bool,
 }
 
-/// Where the slot `name` is, when it exists and its creation is finished.
+/// Where the slot `name` is.
 pub fn position(name: &str) -> Option<Position> {
-    if !exists(name) {
-        return None;
-    }
-    let name = CString::new(name).unwrap_or_default();
-    // SAFETY: as in `exists`; each field is one aligned word.
-    unsafe {
-        let slot = pg_sys::SearchNamedReplicationSlot(name.as_ptr(), true);
-        (!slot.is_null()).then(|| {
-            let data = &(*slot).data;
-            #[cfg(feature = "pg15")]
-            let is_invalidated = data.invalidated_at != 0;
-            #[cfg(not(feature = "pg15"))]
-            let is_invalidated =
-                data.invalidated != pg_sys::ReplicationSlotInvalidationCause::RS_INVAL_NONE;
-            Position {
-                restart_lsn: data.restart_lsn,
-                confirmed_lsn: data.confirmed_flush,
-                is_invalidated: is_invalidated || data.restart_lsn == 0,
-            }
-        })
-    }
+    let data = find(name)?;
+    #[cfg(feature = "pg15")]
+    let is_invalidated = data.invalidated_at != 0;
+    #[cfg(not(feature = "pg15"))]
+    let is_invalidated =
+        data.invalidated != pg_sys::ReplicationSlotInvalidationCause::RS_INVAL_NONE;
+    Some(Position {
+        restart_lsn: data.restart_lsn,
+        confirmed_lsn: data.confirmed_flush,
+        is_invalidated: is_invalidated || data.restart_lsn == 0,
+    })
 }
 
 /// What pg_replication_slots says of one slot.

@@ -172,32 +172,28 @@ fn a_row_that_cannot_be_named_ends_the_chain_and_a_new_one_begins_by_itself() {
     assert_goes_on(&c);
 }
 
-/// A copy of the data directory, made while the server is down.
-fn copy_of_data(c: &Cluster) -> std::path::PathBuf {
+/// A server, stopped, whose data directory is as it was before its last rows were captured.
+fn set_back() -> Cluster {
+    let c = Cluster::backed_up();
+    c.sql("CREATE TABLE t (a int PRIMARY KEY)");
+    c.stop();
     let copy = c.root().join("copy");
     run(Command::new("cp")
         .arg("-a")
         .arg(c.data_directory())
         .arg(&copy));
-    copy
-}
-
-fn put_back(c: &Cluster, copy: &std::path::Path) {
-    fs::remove_dir_all(c.data_directory()).expect("the server is down");
-    fs::rename(copy, c.data_directory()).expect("one file system");
-}
-
-#[test]
-fn a_server_that_was_set_back_does_not_write_on() {
-    let c = Cluster::backed_up();
-    c.sql("CREATE TABLE t (a int PRIMARY KEY)");
-    c.stop();
-    let copy = copy_of_data(&c);
     c.start();
     c.sql("INSERT INTO t SELECT generate_series(1, 1000)");
     c.flush();
     c.stop();
-    put_back(&c, &copy);
+    fs::remove_dir_all(c.data_directory()).expect("the server is down");
+    fs::rename(copy, c.data_directory()).expect("one file system");
+    c
+}
+
+#[test]
+fn a_server_that_was_set_back_does_not_write_on() {
+    let c = set_back();
     c.start();
     wait_for_emergency(&c, "the server was set back");
     c.sql("INSERT INTO t VALUES (5)");
@@ -207,15 +203,7 @@ fn a_server_that_was_set_back_does_not_write_on() {
 
 #[test]
 fn a_server_that_was_set_back_and_has_written_on_does_not_mix_two_histories() {
-    let c = Cluster::backed_up();
-    c.sql("CREATE TABLE t (a int PRIMARY KEY)");
-    c.stop();
-    let copy = copy_of_data(&c);
-    c.start();
-    c.sql("INSERT INTO t SELECT generate_series(1, 1000)");
-    c.flush();
-    c.stop();
-    put_back(&c, &copy);
+    let c = set_back();
     c.write_setting("pg_incrbackup.directory", "''");
     c.start();
     c.sql("SELECT pg_switch_wal()");
@@ -253,15 +241,7 @@ fn a_new_timeline_goes_on_in_the_same_chain_where_nothing_was_cut() {
 
 #[test]
 fn a_new_timeline_that_left_the_old_one_before_the_end_of_the_files_ends_the_chain() {
-    let c = Cluster::backed_up();
-    c.sql("CREATE TABLE t (a int PRIMARY KEY)");
-    c.stop();
-    let copy = copy_of_data(&c);
-    c.start();
-    c.sql("INSERT INTO t SELECT generate_series(1, 1000)");
-    c.flush();
-    c.stop();
-    put_back(&c, &copy);
+    let c = set_back();
     recover(&c);
     wait_for_emergency(&c, "on timeline 1, which the server left at");
     c.sql(NEW_CHAIN);
