@@ -4,10 +4,11 @@
 //! its chain, its WAL, its directory, its bases, the DDL log. It works without preloading and on a
 //! standby too, and says so. A level is that of the worst reason.
 
-use archive::{time, ChainDir};
+mod files;
+
+use archive::time;
 use pgrx::prelude::*;
 
-use crate::backup::{self, place};
 use crate::capture;
 use crate::pg::failure::Failure;
 use crate::pg::{lsn, server, slot};
@@ -15,9 +16,6 @@ use crate::replica_identity;
 use crate::settings::{self, KeylessTables};
 use crate::status::{self, BasePhase, DatabaseStatus, Phase};
 
-/// Share of the archive's file system in use at which health warns, and is critical.
-const DISK_WARNING: i32 = 90;
-const DISK_CRITICAL: i32 = 97;
 /// Names of tables that one reason lists.
 const LISTED: usize = 5;
 
@@ -130,34 +128,10 @@ fn without_slot(name: &str, database: pg_sys::Oid) -> Row {
             "this server is a standby and has no slot of this database",
         );
     } else {
-        judge_missing_slot(&mut row, database);
+        files::judge_missing_slot(&mut row, database);
     }
     judge_preloading(&mut row);
     row
-}
-
-/// Nothing is amiss where there never was a slot, or where incr_teardown() has dropped it.
-fn judge_missing_slot(row: &mut Row, database: pg_sys::Oid) {
-    let chain = place::latest_chain(database).ok().flatten();
-    let broken = status::read(database).map(|entry| entry.broken.get());
-    let broken = broken.filter(|broken| !broken.is_empty());
-    let why = match chain.map(|chain| (chain.number, chain.info.ended)) {
-        Some((number, None)) => broken.or(Some(format!("chain {number} has no slot any more"))),
-        Some((number, Some(end))) if end.reason != backup::TORN_DOWN => {
-            Some(format!("chain {number} has ended: {}", end.reason))
-        }
-        _ => broken,
-    };
-    match why {
-        Some(why) => row.because(
-            Level::Emergency,
-            format!("the chain is broken: {why}; run SELECT * FROM incr_setup(new_chain => true)"),
-        ),
-        None => row.because(
-            Level::Warning,
-            "this database is not backed up: run SELECT * FROM incr_setup()",
-        ),
-    }
 }
 
 /// What any slot can do to the server's disk, and the server to the slot.
@@ -210,7 +184,7 @@ fn judge_ours(row: &mut Row, database: pg_sys::Oid) -> Result<(), Failure> {
         judge_age(row, &entry);
         judge_dumps(row, &entry);
     }
-    judge_directory(row, database);
+    files::judge_directory(row, database);
     judge_ddl_log(row)?;
     judge_tables(row);
     Ok(())
@@ -304,62 +278,6 @@ fn judge_dumps(row: &mut Row, entry: &DatabaseStatus) {
     }
 }
 
-fn judge_directory(row: &mut Row, database: pg_sys::Oid) {
-    let chain = match place::latest_chain(database) {
-        Ok(chain) => chain,
-        Err(failure) => {
-            row.because(Level::Critical, failure.in_full());
-            return;
-        }
-    };
-    row.disk_used_percent = settings::directory().and_then(|path| disk_used_percent(&path));
-    match row.disk_used_percent {
-        Some(used) if used >= DISK_CRITICAL => {
-            row.because(
-                Level::Critical,
-                format!("the archive's file system is {used} % full"),
-            );
-        }
-        Some(used) if used >= DISK_WARNING => {
-            row.because(
-                Level::Warning,
-                format!("the archive's file system is {used} % full"),
-            );
-        }
-        _ => {}
-    }
-    match chain {
-        Some(chain) => judge_chain(row, &chain),
-        None => row.because(
-            Level::Emergency,
-            "the directory holds no chain of this slot",
-        ),
-    }
-}
-
-fn judge_chain(row: &mut Row, chain: &ChainDir) {
-    if let Some(end) = &chain.info.ended {
-        row.because(
-            Level::Emergency,
-            format!(
-                "chain {} has ended: {}; run SELECT * FROM incr_setup(new_chain => true)",
-                chain.number, end.reason
-            ),
-        );
-    }
-    match chain.bases() {
-        Ok(bases) if bases.is_empty() => row.because(
-            Level::Critical,
-            format!(
-                "chain {} has no base backup yet, so it can't be restored",
-                chain.number
-            ),
-        ),
-        Ok(_) => {}
-        Err(error) => row.because(Level::Critical, error.to_string()),
-    }
-}
-
 /// Without our event triggers (and the extension that owns them), DDL is not in the files.
 fn judge_ddl_log(row: &mut Row) -> Result<(), Failure> {
     const QUERY: &str = "SELECT e.oid IS NOT NULL, pg_catalog.count(t.oid), \
@@ -413,12 +331,4 @@ fn judge_tables(row: &mut Row) {
             "UPDATE and DELETE are not captured, for want of a replica identity: {listed}{more}"
         ),
     );
-}
-
-/// Use of the file system of `path`, as df shows it.
-fn disk_used_percent(path: &std::path::Path) -> Option<i32> {
-    let facts = rustix::fs::statvfs(path).ok()?;
-    let used = facts.f_blocks.saturating_sub(facts.f_bfree);
-    let all = used + facts.f_bavail;
-    (all > 0).then(|| (used * 100).div_ceil(all) as i32)
 }

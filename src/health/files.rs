@@ -1,0 +1,100 @@
+//! What the archive has to say: is it there, is there room, has a chain ended?
+
+use archive::ChainDir;
+use pgrx::prelude::*;
+
+use super::{Level, Row};
+use crate::backup::{self, place};
+use crate::{settings, status};
+
+/// Share of the archive's file system in use at which health warns, and is critical.
+const DISK_WARNING: i32 = 90;
+const DISK_CRITICAL: i32 = 97;
+
+/// Nothing is amiss where there never was a slot, or where incr_teardown() has dropped it.
+pub fn judge_missing_slot(row: &mut Row, database: pg_sys::Oid) {
+    let chain = place::latest_chain(database).ok().flatten();
+    let broken = status::read(database).map(|entry| entry.broken.get());
+    let broken = broken.filter(|broken| !broken.is_empty());
+    let why = match chain.map(|chain| (chain.number, chain.info.ended)) {
+        Some((number, None)) => broken.or(Some(format!("chain {number} has no slot any more"))),
+        Some((number, Some(end))) if end.reason != backup::TORN_DOWN => {
+            Some(format!("chain {number} has ended: {}", end.reason))
+        }
+        _ => broken,
+    };
+    match why {
+        Some(why) => row.because(
+            Level::Emergency,
+            format!("the chain is broken: {why}; run SELECT * FROM incr_setup(new_chain => true)"),
+        ),
+        None => row.because(
+            Level::Warning,
+            "this database is not backed up: run SELECT * FROM incr_setup()",
+        ),
+    }
+}
+
+pub fn judge_directory(row: &mut Row, database: pg_sys::Oid) {
+    let chain = match place::latest_chain(database) {
+        Ok(chain) => chain,
+        Err(failure) => {
+            row.because(Level::Critical, failure.in_full());
+            return;
+        }
+    };
+    row.disk_used_percent = settings::directory().and_then(|path| disk_used_percent(&path));
+    match row.disk_used_percent {
+        Some(used) if used >= DISK_CRITICAL => {
+            row.because(
+                Level::Critical,
+                format!("the archive's file system is {used} % full"),
+            );
+        }
+        Some(used) if used >= DISK_WARNING => {
+            row.because(
+                Level::Warning,
+                format!("the archive's file system is {used} % full"),
+            );
+        }
+        _ => {}
+    }
+    match chain {
+        Some(chain) => judge_chain(row, &chain),
+        None => row.because(
+            Level::Emergency,
+            "the directory holds no chain of this slot",
+        ),
+    }
+}
+
+fn judge_chain(row: &mut Row, chain: &ChainDir) {
+    if let Some(end) = &chain.info.ended {
+        row.because(
+            Level::Emergency,
+            format!(
+                "chain {} has ended: {}; run SELECT * FROM incr_setup(new_chain => true)",
+                chain.number, end.reason
+            ),
+        );
+    }
+    match chain.bases() {
+        Ok(bases) if bases.is_empty() => row.because(
+            Level::Critical,
+            format!(
+                "chain {} has no base backup yet, so it can't be restored",
+                chain.number
+            ),
+        ),
+        Ok(_) => {}
+        Err(error) => row.because(Level::Critical, error.to_string()),
+    }
+}
+
+/// Use of the file system of `path`, as df shows it.
+fn disk_used_percent(path: &std::path::Path) -> Option<i32> {
+    let facts = rustix::fs::statvfs(path).ok()?;
+    let used = facts.f_blocks.saturating_sub(facts.f_bfree);
+    let all = used + facts.f_bavail;
+    (all > 0).then(|| (used * 100).div_ceil(all) as i32)
+}
