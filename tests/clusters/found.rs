@@ -37,6 +37,15 @@ fn rows_that_break_a_constraint_not_valid_survive_a_rewrite() {
            COMMENT ON CONSTRAINT above ON t IS 'it''s for the new ones';
            ALTER TABLE t ADD r float8 DEFAULT random()",
     );
+    // A partition that came later has it valid (seed 102588744 on 15).
+    c.sql(
+        "CREATE TABLE p (a int, b int) PARTITION BY LIST (a); CREATE TABLE p1 PARTITION OF p FOR VALUES IN (1);
+           INSERT INTO p VALUES (1, NULL); ALTER TABLE p ADD CONSTRAINT there CHECK (b IS NOT NULL) NOT VALID;
+           CREATE TABLE p2 PARTITION OF p FOR VALUES IN (2); INSERT INTO p VALUES (2, 2);
+           COMMENT ON CONSTRAINT there ON p2 IS 'mine'; ALTER TABLE p ADD r float8 DEFAULT random();
+           ALTER TABLE p ADD CONSTRAINT second CHECK (a > 0); INSERT INTO p VALUES (2, 3)",
+    );
+    c.sql_error("INSERT INTO p VALUES (1, NULL)");
     if c.version() >= 18 {
         c.sql(
             "CREATE TABLE u (a int PRIMARY KEY, b text); INSERT INTO u VALUES (1, NULL);

@@ -78,7 +78,8 @@ impl Reader {
         Self {
             database: format!(" DATABASE {database}"),
             object: String::new(),
-            settings: Default::default(),
+            // What holds before the first SET, which comes with the first table that is not partitioned.
+            settings: [String::new(), format!("{}heap;", SETTINGS[1])],
             lines: Lines::new(),
         }
     }

@@ -758,22 +758,26 @@ MADE=${MADE% }
 export MADE
 
 # A CHECK that is to be skipped is dropped, and added again, NOT VALID, around all that may look at it.
-# So is every constraint that is NOT VALID already: a rewritten table's rows come as new ones, and may
-# be those that break it. A setting of the session notes what adds them. A NOT NULL that is NOT VALID
-# (18 and later) stays where it is, since dropping it would reach keys and inheriting tables: its column
-# takes NULLs for as long.
+# One that is NOT VALID already, or such a NOT NULL (18 and later), stays where it is, since dropping it
+# would reach keys and inheriting tables: only the table's note of it goes meanwhile. A rewritten table's
+# rows come as new ones, and may be those that break it. A setting of the session notes the way back.
 SKIP_CHECKS=${skip_checks:-NULL}
 quiet_checks='DO $checks$ DECLARE r record; off text; again text; BEGIN
-    FOR r IN SELECT nspname, relname, conrelid, conkey, conname, contype, pg_catalog.pg_get_constraintdef(c.oid) AS definition,
-            pg_catalog.obj_description(c.oid, $$pg_constraint$$) AS comment
+    FOR r IN SELECT nspname, relname, conrelid, conkey, conname, contype, conname IN (NAMES) IS TRUE AS is_skipped,
+            pg_catalog.pg_get_constraintdef(c.oid) AS definition, pg_catalog.obj_description(c.oid, $$pg_constraint$$) AS comment
         FROM pg_catalog.pg_constraint AS c JOIN pg_catalog.pg_class AS t ON t.oid = conrelid
         JOIN pg_catalog.pg_namespace AS n ON n.oid = relnamespace
-        WHERE contype = $$c$$ AND coninhcount = 0 AND (NOT convalidated OR conname IN (NAMES))
-            OR contype = $$n$$ AND NOT convalidated ORDER BY c.oid LOOP
+        WHERE contype = $$c$$ AND coninhcount = 0 AND conname IN (NAMES)
+            OR contype IN ($$c$$, $$n$$) AND NOT convalidated AND conname IN (NAMES) IS NOT TRUE
+        ORDER BY is_skipped DESC, c.oid LOOP
         IF r.contype = $$n$$ THEN
             off := pg_catalog.format($$UPDATE pg_catalog.pg_attribute SET attnotnull = false WHERE attrelid = %s AND attnum = %s; $$,
                 r.conrelid, r.conkey[1]);
             again := pg_catalog.replace(off, $$false$$, $$true$$);
+        ELSIF NOT r.is_skipped THEN
+            off := pg_catalog.format($$UPDATE pg_catalog.pg_class SET relchecks = 0 WHERE oid = %s; $$, r.conrelid);
+            again := pg_catalog.replace(off, $$= 0$$, pg_catalog.format($$= (SELECT pg_catalog.count(*)
+                FROM pg_catalog.pg_constraint WHERE conrelid = %s AND contype = %L)$$, r.conrelid, r.contype));
         ELSE
             off := pg_catalog.format($$ALTER TABLE %I.%I DROP CONSTRAINT %I$$, r.nspname, r.relname, r.conname);
             again := pg_catalog.format($$ALTER TABLE %I.%I ADD CONSTRAINT %I %s NOT VALID; COMMENT ON CONSTRAINT %I ON %I.%I IS %L; $$,
@@ -783,7 +787,7 @@ quiet_checks='DO $checks$ DECLARE r record; off text; again text; BEGIN
         END IF;
         EXECUTE off;
         PERFORM pg_catalog.set_config($$restore_sh.checks$$,
-            pg_catalog.concat(pg_catalog.current_setting($$restore_sh.checks$$, true), again), false);
+            pg_catalog.concat(again, pg_catalog.current_setting($$restore_sh.checks$$, true)), false);
     END LOOP; END $checks$;'
 loud_checks='DO $checks$ BEGIN
     EXECUTE pg_catalog.concat(pg_catalog.current_setting($$restore_sh.checks$$, true), $$SELECT 1$$);
