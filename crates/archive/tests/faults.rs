@@ -43,7 +43,8 @@ impl Faults {
     }
 }
 
-fn prepared() -> Place {
+/// Only for who has the turn: a failpoint strikes whoever passes it.
+fn prepared(_: &Faults) -> Place {
     let place = Place::new();
     place.database.ensure_restore_files().unwrap();
     place
@@ -56,7 +57,7 @@ fn length(path: &Path) -> u64 {
 #[test]
 fn after_a_failed_fsync_the_tail_is_gone_and_the_appender_unusable() {
     let faults = Faults::new();
-    let place = prepared();
+    let place = prepared(&faults);
     let mut appender = place.append();
     insert(&mut appender, 10, 0x2000);
     appender.sync().unwrap();
@@ -78,7 +79,7 @@ fn after_a_failed_fsync_the_tail_is_gone_and_the_appender_unusable() {
 #[test]
 fn what_the_slot_was_not_told_is_written_again_before_it_counts() {
     let faults = Faults::new();
-    let place = prepared();
+    let place = prepared(&faults);
     let mut appender = place.append();
     insert(&mut appender, 10, 0x2000);
     insert(&mut appender, 11, 0x2100);
@@ -99,7 +100,7 @@ fn what_the_slot_was_not_told_is_written_again_before_it_counts() {
 #[test]
 fn a_footer_that_the_slot_was_not_told_of_is_written_again_before_the_rename() {
     let faults = Faults::new();
-    let place = prepared();
+    let place = prepared(&faults);
     let mut appender = place.append();
     insert(&mut appender, 10, 0x2000);
     faults.set("EIO 1 publish: rename\n");
@@ -116,7 +117,7 @@ fn a_footer_that_the_slot_was_not_told_of_is_written_again_before_the_rename() {
 #[test]
 fn a_line_whose_fsync_failed_does_not_count_as_in_the_manifest() {
     let faults = Faults::new();
-    let place = prepared();
+    let place = prepared(&faults);
     for (point, xid) in [("manifest: write", 10), ("manifest: fsync", 11)] {
         let mut appender = place.append();
         insert(&mut appender, xid, xid * 0x1000);
@@ -139,7 +140,7 @@ fn a_line_whose_fsync_failed_does_not_count_as_in_the_manifest() {
 #[test]
 fn a_base_that_a_crash_left_without_its_line_gets_it_when_capture_starts() {
     let faults = Faults::new();
-    let place = prepared();
+    let place = prepared(&faults);
     let name = BaseName::new(Lsn(0x1500), at(0));
     let base = BaseDir::create(&place.chain, name).unwrap();
     base.write_file("dump.sql", b"SELECT 1;\n").unwrap();
@@ -161,7 +162,7 @@ fn a_base_that_a_crash_left_without_its_line_gets_it_when_capture_starts() {
 #[test]
 fn a_small_file_that_cannot_be_written_leaves_nothing_beside_it() {
     let faults = Faults::new();
-    let place = prepared();
+    let place = prepared(&faults);
     for point in [
         "small file: write",
         "small file: fsync",
@@ -202,7 +203,8 @@ fn kept_files(place: &Place) -> Vec<PathBuf> {
 
 #[test]
 fn damage_before_what_the_slot_was_told_is_kept_as_it_was_found() {
-    let place = prepared();
+    let faults = Faults::new();
+    let place = prepared(&faults);
     let (path, whole) = three_transactions(&place);
     let mut bytes = whole.clone();
     let second = whole.windows(6).rposition(|w| w == b"2100 c").unwrap();
@@ -244,7 +246,8 @@ fn damage_before_what_the_slot_was_told_is_kept_as_it_was_found() {
 
 #[test]
 fn a_damaged_header_before_what_the_slot_was_told_is_kept() {
-    let place = prepared();
+    let faults = Faults::new();
+    let place = prepared(&faults);
     let (path, mut bytes) = three_transactions(&place);
     bytes[3] ^= 1;
     fs::write(&path, &bytes).unwrap();
@@ -262,7 +265,8 @@ fn a_damaged_header_before_what_the_slot_was_told_is_kept() {
 
 #[test]
 fn files_kept_aside_never_take_each_others_place() {
-    let place = prepared();
+    let faults = Faults::new();
+    let place = prepared(&faults);
     for number in 1..=2 {
         let (path, mut bytes) = three_transactions(&place);
         bytes[3] ^= 1;
