@@ -11,3 +11,8 @@ pub const BASES_WITH_CHILDREN_OR_LIKE: bool = true;
 /// column of that table an identity, but not those of its partitions; and pg_dump attaches from the
 /// leaves up.
 pub const BASES_WITH_PARTITIONED_IDENTITY: bool = true;
+
+/// A gap of ours, named in the README's limits and still to be closed (seed 102588757 on 15): REASSIGN
+/// OWNED is replayed as its text, so at restore it also reaches what a transaction had made that was
+/// still open while it ran, and committed first.
+pub const REASSIGN_OWNED_BESIDE_OTHERS: bool = true;
