@@ -118,9 +118,7 @@ pub fn teardown(drop_slot: bool) -> Result<String, Failure> {
         ));
     }
     backup::drop_slot(database, &name)?;
-    if let Some(mut chain) = place::latest_chain(database)? {
-        chain.end_here(backup::TORN_DOWN)?;
-    }
+    place::end_chain(database, backup::TORN_DOWN)?;
     status::forget(database);
     capture::wake_launcher();
     Ok(format!("slot {name} is dropped; the files stay"))

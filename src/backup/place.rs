@@ -35,6 +35,14 @@ pub fn latest_chain(database: pg_sys::Oid) -> Result<Option<ChainDir>, Failure> 
     }
 }
 
+/// Notes that nothing follows in the newest chain of a database; the first reason stays.
+pub fn end_chain(database: pg_sys::Oid, reason: &str) -> Result<(), Failure> {
+    match latest_chain(database)? {
+        Some(mut chain) => Ok(chain.end_here(reason)?),
+        None => Ok(()),
+    }
+}
+
 fn no_directory() -> Failure {
     Failure::new(
         PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,

@@ -116,9 +116,7 @@ fn resume(database: pg_sys::Oid) {
 /// Ends the chain and drops its slot, as incr_setup(new_chain => true) wants it.
 fn end_chain(database: pg_sys::Oid, name: &str) -> Result<(), Failure> {
     drop_slot(database, name)?;
-    if let Some(mut chain) = place::latest_chain(database)? {
-        chain.end_here("replaced by incr_setup(new_chain => true)")?;
-    }
+    place::end_chain(database, "replaced by incr_setup(new_chain => true)")?;
     status::update(database, |entry| {
         entry.broken.set("");
         entry.last_error.set("");

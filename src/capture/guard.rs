@@ -161,9 +161,7 @@ fn break_chain(database: pg_sys::Oid, reason: &str) {
         entry.phase = Phase::Broken;
         entry.broken.set(reason);
     });
-    let ended = place::latest_chain(database)
-        .and_then(|chain| Ok(chain.map(|mut chain| chain.end_here(reason)).transpose()?));
-    if let Err(failure) = ended {
+    if let Err(failure) = place::end_chain(database, reason) {
         failure.log(PgLogLevel::WARNING);
     }
     ereport!(
