@@ -5,7 +5,7 @@
 //! statements about large objects are not replayed. Holes and short pages inside an object read as
 //! zeros, and a base backup fills them: only bytes and size are the same at both places, not pages.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use super::large_object_acl;
@@ -20,10 +20,9 @@ const MOST_BYTES_PER_LINE: usize = 32 * 1024;
 /// INV_WRITE of libpq/libpq-fs.h.
 const OPEN_TO_WRITE: u32 = 0x20000;
 
-/// The roles that this transaction's lines name.
+/// The roles that the lines of large objects name.
 #[derive(Default)]
 pub struct Roles {
-    announced: HashSet<u32>,
     default_grantees: Option<Vec<u32>>,
 }
 
@@ -31,9 +30,7 @@ impl Roles {
     /// The name of a role as SQL, announced to the restore. `None` for one that is gone.
     pub fn name(&mut self, writer: &mut Writer<'_>, role: u32) -> Option<Vec<u8>> {
         let name = state::role_name(role)?;
-        if self.announced.insert(role) {
-            writer.needed_role(&name);
-        }
+        writer.needed_role(&name);
         Some(quote::identifier(&name))
     }
 
