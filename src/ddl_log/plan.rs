@@ -10,7 +10,7 @@ use super::session::{session, Session};
 use super::statement_text::{cut, StatementText};
 use super::synthesize;
 use super::ways::Way;
-use crate::output_plugin::history::{FLAG, SUPERUSER};
+use crate::output_plugin::history::{FLAG, REACH, SUPERUSER};
 use crate::pg::ddl_database::{database_name, databases};
 use crate::pg::ddl_filled::filled_table;
 use crate::pg::ddl_index::BeforeReindex;
@@ -23,6 +23,7 @@ use crate::pg::ddl_subscription;
 use crate::pg::ddl_tablespaces::named_tablespaces;
 use crate::pg::ddl_touched::{created_relation, is_plain_table, reads_temporary};
 use crate::pg::quote;
+use crate::pg::reach::Reach;
 use crate::pg::{ddl_bound, ddl_catalog};
 
 /// Strings that a time type reads as the present time.
@@ -49,7 +50,7 @@ pub struct Plan {
 }
 
 /// What stands before a statement for the sake of its restore: a command about a role or a
-/// tablespace, or [`FLAG`], and the name or reason.
+/// tablespace and its name, [`FLAG`] and the reason, or [`REACH`].
 pub type Need = (&'static str, Sql);
 
 /// The plan for `statement`; none where nothing of it belongs in the stream. `schema` is where
@@ -141,8 +142,14 @@ fn needs(statement: &Statement, way: Way, text: &StatementText, session: &Sessio
                 named_tablespaces(&text.text, &session.settings),
             ))
             .chain(with(FLAG, reasons_to_flag(statement, text)))
+            .chain(with(REACH, reach(statement)))
             .collect(),
     }
+}
+
+fn reach(statement: &Statement) -> Vec<Sql> {
+    let reach = Reach::of(statement).map(|reach| format!("{}: {reach}", statement.tag()));
+    reach.into_iter().map(String::into_bytes).collect()
 }
 
 /// Why the text will not come to the same at restore, where nothing is done about it.

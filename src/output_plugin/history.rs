@@ -25,6 +25,28 @@ pub const SUPERUSER: &str = "CREATE ROLE SUPERUSER";
 /// The command of a row that says what cannot be carried.
 pub const FLAG: &str = "FLAG";
 
+/// The command of a row that says over what the next statement reaches: its tag, then
+/// [`crate::pg::reach::Reach`].
+pub const REACH: &str = "REACH";
+
+/// Commands whose objects come with default privileges (catalog/aclchk.c: callers of
+/// get_user_default_acl).
+const WITH_DEFAULT_PRIVILEGES: [&str; 13] = [
+    "CREATE AGGREGATE",
+    "CREATE DOMAIN",
+    "CREATE FOREIGN TABLE",
+    "CREATE FUNCTION",
+    "CREATE MATERIALIZED VIEW",
+    "CREATE PROCEDURE",
+    "CREATE SCHEMA",
+    "CREATE SEQUENCE",
+    "CREATE TABLE",
+    "CREATE TABLE AS",
+    "CREATE TYPE",
+    "CREATE VIEW",
+    "SELECT INTO",
+];
+
 /// Positions of ddl_history's columns in [`Description::columns`].
 pub struct HistoryColumns {
     id: usize,
@@ -98,6 +120,11 @@ impl Statement {
     /// TRUNCATE is decoded from its own WAL record, with the tables that CASCADE reached.
     pub fn is_decoded_from_wal(&self) -> bool {
         self.command == "TRUNCATE TABLE"
+    }
+
+    /// True when what it makes gets the privileges of ALTER DEFAULT PRIVILEGES.
+    pub fn gives_default_privileges(&self) -> bool {
+        WITH_DEFAULT_PRIVILEGES.contains(&self.command.as_str())
     }
 
     /// The script of CREATE EXTENSION writes rows that replaying the statement writes again.

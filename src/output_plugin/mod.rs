@@ -24,7 +24,7 @@ use self::relations::{Relations, Treatment};
 use self::row_sql::Line;
 use self::writer::{State, Writer};
 use crate::pg::relation::OpenRelation;
-use crate::pg::renamed::Renamed;
+use crate::pg::since_then::SinceThen;
 use crate::pg::value::Row;
 
 /// Where rows go: `pg_recvlogical`, a SQL function's result, or the segment writer.
@@ -101,13 +101,13 @@ impl Plugin {
         self.state = State::default();
     }
 
-    /// Writes one row change. `renames` looks up what others have renamed since the change was made.
+    /// Writes one row change. `since` tells what others have done since the change was made.
     pub fn change(
         &mut self,
         transaction: Transaction,
         relation: OpenRelation,
         change: &Change<'_>,
-        renames: &mut dyn FnMut() -> Vec<Renamed>,
+        since: &mut SinceThen<'_>,
         target: &mut dyn RowTarget,
     ) {
         let treatment = self.relations.get(relation, self.memory);
@@ -119,7 +119,7 @@ impl Plugin {
             Treatment::Write(table) => writer.row_change(table, relation.oid(), change),
             Treatment::History(columns, description) => match change {
                 Change::Insert { new } => {
-                    writer.insert_statement(Statement::read(columns, description, new), renames)
+                    writer.insert_statement(Statement::read(columns, description, new), since)
                 }
                 Change::Update { new, .. } => {
                     writer.amend(Statement::read(columns, description, new))

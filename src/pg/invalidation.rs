@@ -43,6 +43,7 @@ pub fn watch() {
         for cache in [
             pg_sys::SysCacheIdentifier::NAMESPACEOID,
             pg_sys::SysCacheIdentifier::ENUMOID,
+            pg_sys::SysCacheIdentifier::DEFACLROLENSPOBJ,
         ] {
             let cache = cache as i32;
             pg_sys::CacheRegisterSyscacheCallback(cache, Some(on_name), pg_sys::Datum::null());
@@ -50,8 +51,8 @@ pub fn watch() {
     }
 }
 
-/// True when a schema or an enum's label may have got another name since the last call, or nobody
-/// has asked before.
+/// True when a schema or an enum's label may have got another name, or default privileges may have
+/// changed since the last call, or nobody has asked before.
 pub fn take_renamed() -> bool {
     RENAMED.replace(false)
 }

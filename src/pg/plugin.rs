@@ -12,8 +12,9 @@ use pgrx::prelude::*;
 
 use super::commit_view::{Before, CommitView};
 use super::relation::OpenRelation;
+use super::since_then::SinceThen;
 use super::value::{in_context, MemoryContextOwner, Row};
-use super::{chain_break, compat, invalidation, renamed, session, xid};
+use super::{chain_break, compat, invalidation, session, xid};
 use crate::output_plugin::options::Options;
 use crate::output_plugin::{Change, Plugin, RowTarget, Transaction, Truncate};
 
@@ -56,7 +57,8 @@ struct Session {
     plugin: Plugin,
     /// Set by `begin`; every other callback belongs to it.
     transaction: Option<Transaction>,
-    /// Before this commit somebody may have renamed a schema or a label; nobody after it.
+    /// Before this commit somebody may have renamed a schema or a label, or changed default
+    /// privileges; nobody after it.
     renamed_before: u64,
     /// Through which the transaction's callbacks look at the catalogs.
     view: Option<Box<CommitView>>,
@@ -220,16 +222,13 @@ unsafe extern "C-unwind" fn change(
                 other => error!("change of kind {other} has no row"),
             };
             let is_before = (*change).lsn < *renamed_before;
-            let mut renames = || match (&before, view.as_mut()) {
-                (Some(before), Some(view)) if is_before => renamed::since(before, view),
-                _ => Vec::new(),
-            };
+            let moments = before.as_ref().zip(view.as_deref_mut());
             let transaction = begun(*transaction);
             plugin.change(
                 transaction,
                 relation_open,
                 &decoded,
-                &mut renames,
+                &mut SinceThen::new(moments, is_before),
                 &mut target,
             );
         });

@@ -30,6 +30,7 @@ mod names_at_commit;
 mod permissions;
 mod plugin;
 mod poll;
+mod reach;
 mod replica_identity;
 mod restore;
 mod restore_options;

@@ -34,7 +34,8 @@ impl Making<'_> {
         self.version >= 17 && !(self.may_dump() && avoid::BASES_WITH_PARTITIONED_IDENTITY)
     }
 
-    /// Whether a table may be made LIKE another.
+    /// Whether a table may be made LIKE another, or a partition leave its parent: both keep the names
+    /// of the other's constraints.
     pub fn may_copy(&self) -> bool {
         self.version < 18 || self.may_inherit()
     }

@@ -72,6 +72,9 @@ pub fn detach_concurrently(making: &mut Making) -> Option<Vec<String>> {
 }
 
 fn detach_with(making: &mut Making, how: &str) -> Option<Vec<String>> {
+    if !making.may_copy() {
+        return None;
+    }
     let part = making.own_table(|r| r.is_partition)?;
     let parent = making
         .catalog

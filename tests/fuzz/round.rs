@@ -95,6 +95,11 @@ impl Round {
         if cluster.bases().len() > 1 {
             cluster.sql(REFRESH_ALL);
         }
+        cluster.flush();
+        if let Some(flag) = differs_by_flag(&cluster.stream()) {
+            println!("fuzz: seed {} is not compared: {flag}", self.seed);
+            return tally;
+        }
         let restored = cluster.assert_restores();
         assert_same_bytes(
             (&cluster, cluster.database()),
@@ -138,6 +143,13 @@ impl Round {
             assert_identical((cluster, cluster.database()), (cluster, &restored.database));
         }
     }
+}
+
+/// The flag that says why the restored database may differ: a statement over whatever there was, or new
+/// default privileges, beside another's open transaction.
+fn differs_by_flag(stream: &str) -> Option<&str> {
+    let mut flags = stream.lines().filter(|line| line.contains(" flag "));
+    flags.find(|line| line.contains("at%20restore%20it%20"))
 }
 
 /// All sessions at once, to the end of these transactions.

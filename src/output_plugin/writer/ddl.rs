@@ -1,16 +1,13 @@
 //! Statements between the rows: held back until their last word is known, then written.
 
-use super::super::history::{Statement, FLAG};
+use super::super::history::{Statement, FLAG, REACH};
 use super::Writer;
 use crate::pg::invalidation;
-use crate::pg::renamed::Renamed;
+use crate::pg::reach::Reach;
+use crate::pg::since_then::SinceThen;
 
 impl Writer<'_> {
-    pub fn insert_statement(
-        &mut self,
-        mut statement: Statement,
-        renames: &mut dyn FnMut() -> Vec<Renamed>,
-    ) {
+    pub fn insert_statement(&mut self, mut statement: Statement, since: &mut SinceThen<'_>) {
         if !statement.replay || statement.is_decoded_from_wal() {
             return;
         }
@@ -21,8 +18,34 @@ impl Writer<'_> {
         if statement.brackets_rows() {
             self.state.bracket = Some(statement.id);
         }
-        statement.renames = renames();
+        if statement.command == REACH {
+            return self.flag_reach(&statement, since);
+        }
+        if statement.gives_default_privileges() && since.has_other_default_privileges() {
+            self.flag(&format!(
+                "{}: at restore it gives the default privileges that another transaction set while \
+                 this one was open",
+                statement.command
+            ));
+        }
+        statement.renames = since.renames();
         self.state.held = Some(statement);
+    }
+
+    /// The next statement is about whatever there is, which may be more where it is replayed.
+    fn flag_reach(&mut self, statement: &Statement, since: &mut SinceThen<'_>) {
+        let text = String::from_utf8_lossy(&statement.text);
+        let noted = text.split_once(": ");
+        let Some((command, reach)) = noted.and_then(|(c, r)| Some((c, Reach::parse(r)?))) else {
+            return self.flag(&format!("a statement of unknown reach: {text}"));
+        };
+        let more = since.newly_reached(&reach);
+        if more > 0 {
+            self.flag(&format!(
+                "{command}: at restore it reaches {more} more: made or granted by others while its \
+                 transaction was open"
+            ));
+        }
     }
 
     /// The row of a statement was completed after it ran.

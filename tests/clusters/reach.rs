@@ -1,0 +1,111 @@
+//! "My statement was about everything there was, and somebody was just making more."
+
+use harness::Cluster;
+
+const ROLES: &str = "CREATE ROLE a; CREATE ROLE b; GRANT a TO CURRENT_USER; CREATE SCHEMA s";
+
+/// The flags that the increments hold.
+fn flags(c: &Cluster) -> Vec<String> {
+    c.flush();
+    let text = c.stream();
+    let flags = text
+        .lines()
+        .filter_map(|line| line.split_once(" flag reason="));
+    flags
+        .map(|(_, reason)| reason.replace("%20", " "))
+        .collect()
+}
+
+/// Seed 102588757 on 15.
+#[test]
+fn a_statement_over_everything_is_flagged_where_a_restore_reaches_more() {
+    for (over, making, objects) in [
+        (
+            "REASSIGN OWNED BY a TO b",
+            "CREATE TABLE s.t (); ALTER TABLE s.t OWNER TO a",
+            1,
+        ),
+        (
+            "DROP OWNED BY a",
+            "CREATE TABLE s.t (); GRANT SELECT ON s.t TO a",
+            1,
+        ),
+        (
+            "GRANT SELECT ON ALL TABLES IN SCHEMA s TO a",
+            "CREATE TABLE s.t ()",
+            1,
+        ),
+        (
+            "REVOKE ALL ON ALL SEQUENCES IN SCHEMA s FROM a",
+            "CREATE SEQUENCE s.t",
+            1,
+        ),
+        (
+            "GRANT EXECUTE ON ALL ROUTINES IN SCHEMA s TO a",
+            "CREATE FUNCTION s.f() RETURNS int RETURN 1; CREATE PROCEDURE s.p() BEGIN ATOMIC END",
+            2,
+        ),
+        (
+            "ALTER TABLE ALL IN TABLESPACE space SET TABLESPACE pg_default",
+            "CREATE TABLE s.t () TABLESPACE space",
+            1,
+        ),
+    ] {
+        let c = Cluster::builder()
+            .setting("allow_in_place_tablespaces", "on")
+            .back_up();
+        c.sql("CREATE TABLESPACE space LOCATION ''");
+        c.sql(ROLES);
+        let (mut one, mut other) = (c.session(), c.session());
+        one.run("BEGIN");
+        other.run("BEGIN");
+        other.run(making);
+        one.run(over);
+        other.run("COMMIT");
+        one.run("COMMIT");
+        let command = over.split(' ').next().unwrap_or_default();
+        let flags = flags(&c);
+        assert_eq!(flags.len(), 1, "{over}: {flags:?}");
+        assert!(flags[0].starts_with(command), "{flags:?}");
+        assert!(
+            flags[0].contains(&format!("reaches {objects} more")),
+            "{flags:?}"
+        );
+    }
+}
+
+#[test]
+fn a_statement_over_everything_is_not_flagged_where_it_comes_to_the_same() {
+    let c = Cluster::backed_up();
+    c.sql(ROLES);
+    let (mut one, mut other) = (c.session(), c.session());
+    other.run("BEGIN");
+    other.run("CREATE TABLE s.later (); ALTER TABLE s.later OWNER TO a");
+    one.run("BEGIN; CREATE TABLE s.own (); ALTER TABLE s.own OWNER TO a; SAVEPOINT p");
+    c.sql("CREATE SCHEMA elsewhere; CREATE TABLE elsewhere.t (); CREATE TABLE s.before ()");
+    one.run(
+        "GRANT SELECT ON ALL TABLES IN SCHEMA s TO a; REASSIGN OWNED BY a TO b; DROP OWNED BY a",
+    );
+    c.sql("CREATE TABLE elsewhere.u ()");
+    one.run("COMMIT");
+    other.run("COMMIT");
+    c.assert_restores();
+    assert_eq!(flags(&c), Vec::<String>::new());
+}
+
+#[test]
+fn default_privileges_that_came_while_a_table_was_made_are_flagged() {
+    let c = Cluster::backed_up();
+    c.sql(ROLES);
+    let mut one = c.session();
+    one.run("BEGIN; CREATE TABLE s.t (a int PRIMARY KEY)");
+    c.sql("ALTER DEFAULT PRIVILEGES IN SCHEMA s GRANT SELECT ON TABLES TO a");
+    one.run("CREATE TABLE s.u (); CREATE INDEX ON s.t (a); COMMIT");
+    c.sql("CREATE TABLE s.v ()");
+    let flags = flags(&c);
+    assert_eq!(flags.len(), 1, "{flags:?}");
+    assert!(
+        flags[0].starts_with("CREATE TABLE: at restore"),
+        "{flags:?}"
+    );
+}
