@@ -14,6 +14,7 @@ use crate::pg::ddl_identity::{self, is_keyless, with_descendants, NewIdentity, O
 use crate::pg::ddl_node::{relation_name, Sql};
 use crate::pg::ddl_place::{relation_place, Place};
 use crate::pg::ddl_touched::relation_named;
+use crate::pg::query::connect_now;
 use crate::pg::{ddl_history, quote};
 use crate::settings::{self, KeylessTables};
 
@@ -46,9 +47,15 @@ const TABLES: &str = "SELECT c.oid, c.relreplident::pg_catalog.text, \
        AND e.extname = 'pg_incrbackup') \
      ORDER BY c.oid";
 
-/// `$1` is there because every statement here has it.
+/// Statements on the tables that we set an identity for; `%` stands for our schema, and every one has
+/// the parameter.
+const NOTE: &str = "INSERT INTO %.replica_identity_set (relation) SELECT pg_catalog.unnest($1) \
+     ON CONFLICT DO NOTHING";
+const FORGET: &str = "DELETE FROM %.replica_identity_set WHERE relation = ANY ($1)";
 const FORGET_DROPPED: &str = "DELETE FROM %.replica_identity_set r WHERE r.relation <> ALL ($1) \
      AND NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = r.relation)";
+const SET_BY_US: &str =
+    "SELECT r.relation::oid FROM %.replica_identity_set r WHERE r.relation = ANY ($1)";
 
 struct Table {
     oid: pg_sys::Oid,
@@ -63,10 +70,13 @@ pub fn ensure_all() -> Vec<Ensured> {
     if settings::keyless_tables() != KeylessTables::Full {
         return Vec::new();
     }
-    read_tables(None)
-        .into_iter()
-        .filter_map(|table| ensure(&table))
-        .collect()
+    let set = read_tables(None).into_iter();
+    let set = set.filter_map(|table| Some((table.oid, table.lacks()?)));
+    let due = Due {
+        set: set.collect(),
+        ..Due::default()
+    };
+    due.carry_out()
 }
 
 /// Tables whose UPDATE and DELETE cannot be captured, qualified and quoted.
@@ -90,11 +100,22 @@ pub struct Touched {
     pub has_dropped: bool,
 }
 
-/// After a statement: tables that lack an identity get one, and those with a new key give theirs up.
-pub fn after_statement(touched: &Touched) {
-    if touched.has_dropped {
-        run_as_owner(FORGET_DROPPED, Vec::new());
-    }
+/// What is to be done after a statement. It is found out where an error does no harm, and done in the
+/// user's own transaction.
+#[derive(Default)]
+pub struct Due {
+    forgets_dropped: bool,
+    forgotten: Vec<pg_sys::Oid>,
+    set: Vec<(pg_sys::Oid, NewIdentity)>,
+}
+
+/// After a statement: tables that lack an identity are due to get one, and those with a new key to give
+/// theirs up. Locks those tables.
+pub fn due_after(touched: &Touched) -> Due {
+    let mut due = Due {
+        forgets_dropped: touched.has_dropped,
+        ..Due::default()
+    };
     let named = touched
         .named
         .iter()
@@ -105,20 +126,44 @@ pub fn after_statement(touched: &Touched) {
     all.sort_by_key(|table| table.to_u32());
     all.dedup();
     if all.is_empty() {
-        return;
+        return due;
     }
     if touched.identity_is_set {
-        return forget(&all);
+        due.forgotten = all;
+    } else if settings::keyless_tables() == KeylessTables::Full {
+        due.set = new_identities(&read_tables(Some(all)));
+        due.set
+            .iter()
+            .for_each(|(table, _)| ddl_identity::lock(*table));
     }
-    if settings::keyless_tables() != KeylessTables::Full {
-        return;
-    }
-    for table in read_tables(Some(all)) {
-        if table.has_primary_key && table.identity != "d" {
-            take_back(&table);
-        } else {
-            ensure(&table);
+    due
+}
+
+fn new_identities(tables: &[Table]) -> Vec<(pg_sys::Oid, NewIdentity)> {
+    let has_own_key = |table: &&Table| table.has_primary_key && table.identity != "d";
+    let (keyed, others): (Vec<_>, Vec<_>) = tables.iter().partition(has_own_key);
+    let ours = set_by_us(keyed.into_iter().map(|table| table.oid).collect());
+    let taken_back = ours.into_iter().map(|table| (table, NewIdentity::Default));
+    let lacking = others
+        .into_iter()
+        .filter_map(|table| Some((table.oid, table.lacks()?)));
+    taken_back.chain(lacking).collect()
+}
+
+impl Due {
+    pub fn carry_out(self) -> Vec<Ensured> {
+        if self.forgets_dropped {
+            change_notes(FORGET_DROPPED, Vec::new());
         }
+        if !self.forgotten.is_empty() {
+            change_notes(FORGET, self.forgotten);
+        }
+        let set = self.set.into_iter().filter_map(|(table, identity)| {
+            let is_ours = identity != NewIdentity::Default;
+            change_notes(if is_ours { NOTE } else { FORGET }, vec![table]);
+            set_identity(table, &identity)
+        });
+        set.collect()
     }
 }
 
@@ -143,44 +188,21 @@ pub fn ensure_captured(table: pg_sys::Oid) {
     .report(PgLogLevel::ERROR);
 }
 
-/// Sets an identity where the table has none and nobody chose NOTHING for it.
-fn ensure(table: &Table) -> Option<Ensured> {
-    if table.identity == "n" || !is_keyless(table.oid) {
-        return None;
+impl Table {
+    /// The identity to set where the table has none and nobody chose NOTHING for it.
+    fn lacks(&self) -> Option<NewIdentity> {
+        if self.identity == "n" || !is_keyless(self.oid) {
+            return None;
+        }
+        Some(match &self.fitting_index {
+            Some(index) => NewIdentity::Index(index.clone()),
+            None => NewIdentity::Full,
+        })
     }
-    let identity = match &table.fitting_index {
-        Some(index) => NewIdentity::Index(index.clone()),
-        None => NewIdentity::Full,
-    };
-    let ensured = set(table.oid, &identity)?;
-    run_as_owner(
-        "INSERT INTO %.replica_identity_set (relation) SELECT pg_catalog.unnest($1) \
-         ON CONFLICT DO NOTHING",
-        vec![table.oid],
-    );
-    Some(ensured)
-}
-
-/// Goes back to the primary key, if it was us who set another identity.
-fn take_back(table: &Table) {
-    let was_ours = run_as_owner(
-        "DELETE FROM %.replica_identity_set WHERE relation = ANY ($1)",
-        vec![table.oid],
-    );
-    if was_ours > 0 {
-        set(table.oid, &NewIdentity::Default);
-    }
-}
-
-fn forget(tables: &[pg_sys::Oid]) {
-    run_as_owner(
-        "DELETE FROM %.replica_identity_set WHERE relation = ANY ($1)",
-        tables.to_vec(),
-    );
 }
 
 /// Records the change, and makes it.
-fn set(table: pg_sys::Oid, identity: &NewIdentity) -> Option<Ensured> {
+fn set_identity(table: pg_sys::Oid, identity: &NewIdentity) -> Option<Ensured> {
     let name = relation_name(table)?;
     let action = match identity {
         NewIdentity::Default => b"REPLICA IDENTITY DEFAULT".to_vec(),
@@ -206,14 +228,8 @@ fn shown(table: pg_sys::Oid) -> Option<String> {
 
 fn read_tables(only: Option<Vec<pg_sys::Oid>>) -> Vec<Table> {
     let own = OwnPrivileges::enter();
-    let read = Spi::connect_mut(|client| {
-        // An update sees what the user's own statement has just done, and takes a transaction id for
-        // it; a look at all tables must not, since health is asked on a standby too.
-        let query = with_bytes(TABLES);
-        let mut rows = match &only {
-            None => client.select(&query, None, &[only.into()])?,
-            Some(_) => client.update(&query, None, &[only.into()])?,
-        };
+    let read = connect_now(|client| {
+        let mut rows = client.select(&with_bytes(TABLES), None, &[only.into()])?;
         let mut tables = Vec::new();
         while rows.next().is_some() {
             tables.push(Table {
@@ -229,18 +245,38 @@ fn read_tables(only: Option<Vec<pg_sys::Oid>>) -> Vec<Table> {
     read.unwrap_or_else(|error| pgrx::error!("{error}"))
 }
 
-/// Runs a statement on the extension's own table; `%` stands for its schema. Answers how many rows
-/// it changed, none where the extension is not created.
-fn run_as_owner(statement: &str, tables: Vec<pg_sys::Oid>) -> usize {
-    let Some(schema) = ddl_history::find().and_then(|history| history.schema_name()) else {
-        return 0;
+/// Those of the tables whose identity is our doing.
+fn set_by_us(tables: Vec<pg_sys::Oid>) -> Vec<pg_sys::Oid> {
+    let Some(query) = in_our_schema(SET_BY_US).filter(|_| !tables.is_empty()) else {
+        return Vec::new();
+    };
+    let own = OwnPrivileges::enter();
+    let found = connect_now(|client| {
+        let rows = client.select(&query, None, &[tables.into()])?;
+        rows.map(|row| Ok(row.get(1)?.unwrap_or(pg_sys::InvalidOid)))
+            .collect::<spi::Result<_>>()
+    });
+    own.leave();
+    found.unwrap_or_else(|error| pgrx::error!("{error}"))
+}
+
+/// Runs a statement on the extension's own table, in the user's transaction.
+fn change_notes(statement: &str, tables: Vec<pg_sys::Oid>) {
+    let Some(statement) = in_our_schema(statement) else {
+        return;
     };
     let own = OwnPrivileges::enter();
     let changed = Spi::connect_mut(|client| {
-        let schema = String::from_utf8_lossy(&quote::identifier(&schema)).into_owned();
-        let rows = client.update(&statement.replace('%', &schema), None, &[tables.into()])?;
-        Ok::<_, spi::Error>(rows.len())
+        client.update(&statement, None, &[tables.into()])?;
+        Ok::<_, spi::Error>(())
     });
     own.leave();
-    changed.unwrap_or_else(|error| pgrx::error!("{error}"))
+    changed.unwrap_or_else(|error| pgrx::error!("{error}"));
+}
+
+/// None where the extension is not created.
+fn in_our_schema(statement: &str) -> Option<String> {
+    let schema = ddl_history::find()?.schema_name()?;
+    let schema = String::from_utf8_lossy(&quote::identifier(&schema)).into_owned();
+    Some(statement.replace('%', &schema))
 }

@@ -10,6 +10,7 @@ use crate::pg::ddl_identity::{with_descendants, OwnPrivileges};
 use crate::pg::ddl_index::unfinished_tree;
 use crate::pg::ddl_node::{relation_name, Sql};
 use crate::pg::ddl_touched::{is_plain_table, relation_named};
+use crate::pg::query::connect_now;
 use crate::pg::quote;
 use crate::pg::session::OutputSettings;
 
@@ -211,8 +212,8 @@ fn read(
     // Last, so that its search path stands: under an empty one a temporary table of the user's
     // could pose as a catalog.
     let own = OwnPrivileges::enter();
-    let read = Spi::connect_mut(|client| {
-        let mut rows = client.update(&with_bytes(query), None, &[tables.into()])?;
+    let read = connect_now(|client| {
+        let mut rows = client.select(&with_bytes(query), None, &[tables.into()])?;
         while rows.next().is_some() {
             each(&rows)?;
         }

@@ -245,9 +245,11 @@ fn finish(mut frame: Frame) {
         return;
     };
     complete(&mut row, &mut frame);
-    let kept = attempt(|| replica_identity::after_statement(&frame.touched));
-    if let Err(failure) = kept {
-        report(&failure);
+    match attempt(|| replica_identity::due_after(&frame.touched)) {
+        Ok(due) => {
+            due.carry_out();
+        }
+        Err(failure) => report(&failure),
     }
 }
 

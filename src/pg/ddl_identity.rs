@@ -58,6 +58,17 @@ pub fn is_keyless(table: pg_sys::Oid) -> bool {
     }
 }
 
+/// Locks a table as [`set`] does, and raises what it would raise: it is in use by a query of this
+/// session, or has trigger events pending.
+pub fn lock(table: pg_sys::Oid) {
+    // SAFETY: opened with the lock, which is kept, and closed; an error ends the (sub)transaction.
+    unsafe {
+        let relation = pg_sys::relation_open(table, pg_sys::AccessExclusiveLock as i32);
+        pg_sys::CheckTableNotInUse(relation, c"ALTER TABLE".as_ptr());
+        pg_sys::relation_close(relation, pg_sys::NoLock as i32);
+    }
+}
+
 /// Runs `ALTER TABLE ONLY … REPLICA IDENTITY` the way PostgreSQL alters tables for itself: no hook
 /// and no event trigger takes it for a statement of the user's.
 pub fn set(table: pg_sys::Oid, identity: &NewIdentity) {

@@ -7,6 +7,7 @@ use super::ddl_catalog::{options, with_bytes};
 use super::ddl_identity::OwnPrivileges;
 use super::ddl_node::Sql;
 use super::ddl_statement::Statement;
+use super::query::connect_now;
 
 /// Those of the index or table $1 and its partitions, or all. By name: REINDEX CONCURRENTLY gives an
 /// index another OID.
@@ -158,8 +159,8 @@ fn read<T>(
 ) -> Vec<T> {
     let own = OwnPrivileges::enter();
     let arguments: Vec<_> = argument.into_iter().collect();
-    let found = Spi::connect_mut(|client| {
-        let rows = client.update(&with_bytes(query), None, &arguments)?;
+    let found = connect_now(|client| {
+        let rows = client.select(&with_bytes(query), None, &arguments)?;
         rows.map(each).collect::<spi::Result<Vec<T>>>()
     });
     own.leave();

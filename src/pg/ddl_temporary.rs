@@ -4,6 +4,7 @@
 use pgrx::prelude::*;
 
 use super::ddl_identity::OwnPrivileges;
+use super::query::connect_now;
 
 /// Whether the session's temporary schema is among what the object needs, at any distance.
 const NEEDS_TEMPORARY: &str = "WITH RECURSIVE needed (classid, objid) AS ( \
@@ -33,10 +34,9 @@ pub fn depends_on_temporary(class: pg_sys::Oid, object: pg_sys::Oid) -> bool {
         return false;
     }
     let own = OwnPrivileges::enter();
-    // As a statement that may write: what the running command has made is to be seen.
-    let depends = Spi::connect_mut(|client| {
+    let depends = connect_now(|client| {
         let arguments = [class.into(), object.into(), schema.into()];
-        let rows = client.update(NEEDS_TEMPORARY, Some(1), &arguments)?;
+        let rows = client.select(NEEDS_TEMPORARY, Some(1), &arguments)?;
         rows.first().get_one::<bool>()
     });
     own.leave();
