@@ -4,19 +4,20 @@
 # make roundtrip  PostgreSQL's own regression suite, restored and compared (PG=15 or 18)
 # make fuzz       random transactions against the comparison: SECONDS=600, SEED=n, PG=15 or 18
 # make torture    faults at random, every committed number counted: ROUNDS=200, SEED=n, PG=15 or 18
+# make load       everything at once, with memory and lag watched: SECONDS=600, PG=15 or 18
 # make bench      measurements of the capture, on this machine
 # make setup      what the other targets need (they call it)
 
 PG_CONFIG ?= pg_config
 PG ?= 15
 
-# For make fuzz and make torture. No SEED: one from the time of day, which is printed.
+# For make fuzz, make torture and make load. No SEED: one from the time of day, which is printed.
 export SECONDS_TO_RUN = $(SECONDS)
 export SEED
 export ROUNDS
 export PG
 
-.PHONY: all setup install test fuzz torture demo roundtrip bench clean-trees
+.PHONY: all setup install test fuzz torture load demo roundtrip bench clean-trees
 
 all: install
 
@@ -34,6 +35,9 @@ fuzz: setup
 
 torture: setup
 	@sh tools/torture.sh
+
+load: setup
+	@sh tools/load.sh
 
 demo: setup
 	@sh tools/demo.sh

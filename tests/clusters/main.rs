@@ -47,6 +47,10 @@ mod types;
 #[path = "../fuzz/mod.rs"]
 mod fuzz;
 
+// Everything at once, in a folder of its own.
+#[path = "../load/mod.rs"]
+mod load;
+
 // Faults at random, in a folder of their own.
 #[path = "../torture/mod.rs"]
 mod torture;
