@@ -6,6 +6,7 @@
 # anything was lost, repeated, out of order or restored differently.
 #   ROUNDS  how many (30)
 #   SEED    which faults; from the time of day, and printed, unless given
+#   READER  stream or poll (stream)
 #   PG      15 or 18
 set -eu
 . "$(dirname -- "$0")/paths.sh"

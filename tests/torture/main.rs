@@ -12,7 +12,16 @@ const ROUNDS: u32 = 30;
 fn main() -> ExitCode {
     let seed = number("SEED").unwrap_or_else(|| fastrand::u64(1..1_000_000_000));
     let rounds = number("ROUNDS").map_or(ROUNDS, |rounds| rounds as u32);
-    let report = Torture { seed, rounds }.run();
+    let reader = std::env::var("READER")
+        .ok()
+        .filter(|reader| !reader.is_empty());
+    let reader = reader.unwrap_or_else(|| "stream".to_string());
+    let torture = Torture {
+        seed,
+        rounds,
+        reader,
+    };
+    let report = torture.run();
     println!("{report}");
     match report.is_clean() {
         true => ExitCode::SUCCESS,

@@ -31,6 +31,8 @@ const CLIENTS: usize = 4;
 pub struct Torture {
     pub seed: u64,
     pub rounds: u32,
+    /// The value of `pg_incrbackup.reader`.
+    pub reader: String,
 }
 
 /// What it came to.
@@ -91,14 +93,16 @@ INSERT INTO keyless_counter SELECT c, 0 FROM generate_series(0, 9) c;
 impl Torture {
     pub fn run(&self) -> Report {
         println!(
-            "torture: seed {}, {} rounds on PostgreSQL {}",
+            "torture: seed {}, {} rounds, reader {}, on PostgreSQL {}",
             self.seed,
             self.rounds,
+            self.reader,
             harness::Installation::under_test().version
         );
         let cluster = Cluster::builder()
             .setting("pg_incrbackup.decoding_work_mem", "64kB")
             .setting("pg_incrbackup.rotate_size", "1MB")
+            .setting("pg_incrbackup.reader", &self.reader)
             .setting("lock_timeout", "20s")
             .environment("PG_INCRBACKUP_FAILPOINTS", "../failpoints")
             .back_up();
@@ -216,7 +220,12 @@ impl Drop for StopAtEnd<'_> {
 #[cfg(test)]
 #[test]
 fn committed_numbers_survive_faults_exactly_once() {
-    let report = Torture { seed: 1, rounds: 7 }.run();
+    let torture = Torture {
+        seed: 1,
+        rounds: 7,
+        reader: "stream".to_string(),
+    };
+    let report = torture.run();
     println!("{report}");
     assert!(report.is_clean(), "{report}");
     assert!(report.rounds == 7 && report.committed > 200, "{report}");
