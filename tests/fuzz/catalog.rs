@@ -63,8 +63,8 @@ pub struct Column {
     /// Of a primary key or UNIQUE constraint.
     pub in_key: bool,
     pub in_partition_key: bool,
-    /// `schema.table column` of a foreign key of this column alone.
-    pub references: Option<String>,
+    /// Table and column that a foreign key of this column alone references.
+    pub references: Option<(String, String)>,
 }
 
 #[derive(Deserialize, Clone)]

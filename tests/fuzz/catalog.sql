@@ -28,10 +28,11 @@ WITH places AS (
                       AND k.contype IN ('p', 'u') AND a.attnum = ANY (k.conkey)),
     'in_partition_key', EXISTS (SELECT FROM pg_partitioned_table k WHERE k.partrelid = a.attrelid
                       AND a.attnum = ANY (k.partattrs)),
-    'references', (SELECT format('%s.%I', (SELECT place FROM places WHERE oid = t.relnamespace), t.relname)
-                     || ' ' || (SELECT quote_ident(attname) FROM pg_attribute
-                                WHERE attrelid = k.confrelid AND attnum = k.confkey[1])
+    'references', (SELECT json_build_array(format('%I.%I', s.nspname, t.relname),
+                     (SELECT quote_ident(attname) FROM pg_attribute
+                      WHERE attrelid = k.confrelid AND attnum = k.confkey[1]))
                    FROM pg_constraint k JOIN pg_class t ON t.oid = k.confrelid
+                   JOIN pg_namespace s ON s.oid = t.relnamespace
                    WHERE k.contype = 'f' AND k.conrelid = a.attrelid AND k.conkey = ARRAY[a.attnum]
                    LIMIT 1)
     ) ORDER BY a.attnum) AS list

@@ -5,7 +5,7 @@ use super::making::Making;
 
 /// A value that fits the column: its partitions, its foreign key, its type.
 pub fn column_value(making: &mut Making, table: &Relation, column: &Column) -> String {
-    if let Some((target, key)) = column.references.as_ref().and_then(|r| r.rsplit_once(' ')) {
+    if let Some((target, key)) = &column.references {
         let nth = making.dice.below(5);
         return format!("(SELECT {key} FROM {target} ORDER BY {key} OFFSET {nth} LIMIT 1)");
     }

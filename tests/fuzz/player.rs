@@ -248,6 +248,11 @@ impl<'a> Player<'a> {
         if output.contains("ERROR:  ") {
             return self.tally.count("catalog", Some(&output), "");
         }
+        assert!(
+            !output.trim().is_empty(),
+            "psql waits for the end of a statement that session {} has sent",
+            self.number
+        );
         // An object that another session drops meanwhile has no definition any more: the same.
         match serde_json::from_str(&output) {
             Ok(catalog) => self.catalog = catalog,
