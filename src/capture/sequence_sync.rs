@@ -36,7 +36,11 @@ impl SequenceSync {
     /// hands out values without WAL up to its safe position, that one is owed to the next commit.
     pub fn write_exact(&mut self, journal: &mut Journal, lsn: Lsn) -> Result<()> {
         self.write(journal, lsn, Positions::Exact)?;
-        let safe = BackgroundWorker::transaction(|| sequences::positions(Positions::Safe))?;
+        let safe = BackgroundWorker::transaction(|| {
+            // What was noted of them is no news any more.
+            moved_sequences::take_guarded();
+            sequences::positions(Positions::Safe)
+        })?;
         let ahead = safe
             .iter()
             .filter(|position| self.written.get(&position.oid) != Some(position));
