@@ -40,6 +40,12 @@ impl Making<'_> {
         self.version < 18 || self.may_inherit()
     }
 
+    /// Whether statements may be made that others' open transactions turn into flags: a round with such
+    /// a flag is not compared, so only some rounds have them.
+    pub fn may_be_flagged(&self) -> bool {
+        self.seed % 5 == 0
+    }
+
     /// Whether a table may have children that are not its partitions.
     pub fn may_inherit(&self) -> bool {
         !self.seed.is_multiple_of(2) || !avoid::BASES_WITH_CHILDREN_OR_LIKE

@@ -191,6 +191,9 @@ pub fn newer(making: &mut Making) -> Option<Vec<String>> {
 
 /// Rights and owners of many objects at once.
 pub fn change_owners(making: &mut Making) -> Option<Vec<String>> {
+    if !making.may_be_flagged() {
+        return None;
+    }
     Some(vec![making
         .dice
         .word(&[

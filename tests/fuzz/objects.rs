@@ -254,8 +254,10 @@ pub fn grant(making: &mut Making) -> Option<Vec<String>> {
             format!("GRANT SELECT ({column}), UPDATE ({column}) ON {name} TO {role}")
         }
         1 => format!("REVOKE ALL ON {name} FROM {role}"),
-        2 => format!("GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO {role}"),
-        3 => {
+        2 if making.may_be_flagged() => {
+            format!("GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO {role}")
+        }
+        3 if making.may_be_flagged() => {
             format!("ALTER DEFAULT PRIVILEGES IN SCHEMA {schema} GRANT SELECT ON TABLES TO {role}")
         }
         _ => format!("GRANT SELECT, INSERT, UPDATE ON {name} TO {role}"),
