@@ -43,7 +43,7 @@ impl Making<'_> {
     /// Whether statements may be made that others' open transactions turn into flags: a round with such
     /// a flag is not compared, so only some rounds have them.
     pub fn may_be_flagged(&self) -> bool {
-        self.seed % 5 == 0
+        self.seed.is_multiple_of(5)
     }
 
     /// Whether a table may have children that are not its partitions.
