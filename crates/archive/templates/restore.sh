@@ -237,8 +237,10 @@ awk_scan='
     }
 '
 
-# What psql gets of a segment: blank lines for what is skipped; UPDATE and DELETE so that they fail
-# unless they hit exactly one row; around DDL what keeps triggers quiet (section 6).
+# What psql gets of a segment: blank lines for what is skipped; UPDATE and DELETE so that their
+# transaction fails unless each hit exactly one row; around DDL what keeps triggers quiet (section 6).
+# Statements are joined, for fewer round trips: psql sends what \; joins in one go. With "only", that
+# transaction alone, a statement at a time and without its COMMIT.
 awk_replay='
     # Is the transaction in the base? The xid stays text: mawk writes numbers from 2^31 on as
     # 2.14748e+09, and would not find them in the list.
@@ -251,10 +253,34 @@ awk_replay='
         else if (pending != "") { line = pending " " line; pending = "" }
         print line
     }
+    # Each row that is hit draws the next number, which must be the one of its statement. One that hits
+    # none, or several, leaves the wrong number to the next, or to the end.
     function exactly_one(line) {
+        if (only == "")
+            return substr(line, 1, length(line) - 1) " RETURNING pg_temp.hit(" ++hits ");"
         return "WITH hit AS (" substr(line, 1, length(line) - 1) " RETURNING 1)" \
             " SELECT CASE count(*) WHEN 1 THEN 1 ELSE CAST(\047" substr(line, 1, 6) \
             " hit \047 || count(*) || \047 rows, not exactly one\047 AS integer) END FROM hit;"
+    }
+    function joined(line) {
+        if (only != "" || ++statements == 200 || (bytes += length(line)) > 65536) {
+            statements = bytes = 0
+            return line
+        }
+        return substr(line, 1, length(line) - 1) "\\;"
+    }
+    function alone(line) {
+        if (statements) line = "; " line
+        statements = bytes = 0
+        return line
+    }
+    function ended(  line) {
+        line = "COMMIT;"
+        if (only != "") line = "ROLLBACK;"
+        else if (hits > hits_before) line = "SELECT pg_temp.hit(" ++hits ")\\; " line
+        hits_before = hits
+        statements = bytes = 0
+        return line
     }
     function follow(kind, name, other) {        # what became of a role or a tablespace at the source
         name = decode(name); other = decode(other)
@@ -279,7 +305,7 @@ awk_replay='
         walk()
         if (kind == "transaction") {
             lsn = lsn16(value("commit_lsn")); time = value("commit_time"); flags = 0
-            on = (lsn <= upto && !sees(value("xid")))
+            on = (only == "" ? lsn <= upto && !sees(value("xid")) : lsn == only)
             if (later_lsn != "" && lsn > later_lsn) {       # in the place of this line and of BEGIN
                 print "\\unrestrict " key
                 placing = 1; later_lsn = ""
@@ -288,7 +314,7 @@ awk_replay='
             }
         } else if (kind == "sequences") {
             lsn = lsn16(value("lsn"))
-            on = (lsn > base_lsn && lsn <= upto)
+            on = (only == "" && lsn > base_lsn && lsn <= upto)
         } else if (kind == "flag") flags++
         else if (kind == "ddl") role = value("role")
         # Constraints are off only while rows come, not around each of many DDL statements.
@@ -301,7 +327,11 @@ awk_replay='
             if (on) pending = (pending == "" ? "" : pending " ") "BEGIN;"
             placing = 0
         } else if (kind == "ddl" || part == "ddl") { line[held++] = $0; if (!ddl_lines) put_ddl() }
-        else if (on && part == "statement" && /^(UPDATE|DELETE) /) put(exactly_one($0))
+        else if (on && part == "statement" && /^(UPDATE|DELETE) /) put(joined(exactly_one($0)))
+        else if (on && (part == "begin" || part == "statement")) put(joined($0))
+        else if (on && part == "copy") put(alone($0))
+        else if (on && part == "commit") put(ended())
+        else if (NR == 1) put("SELECT pg_catalog.setval(\047pg_temp.hits\047, 1, false);")
         else if (kind == "role") put(follow(kind, value("name"), value("superuser")))
         else if (kind == "member") put(follow(kind, value("name"), value("of")))
         else if (kind ~ /^(role_renamed|role_dropped|tablespace_renamed)$/) put(follow(kind, value("name"), value("to")))
@@ -965,6 +995,12 @@ END $default$;'
 say '\unset DBNAME \unset USER \unset HOST \unset PORT \unset ENCODING' >"$work/prologue.sql"
 say "$QUIET" >>"$work/prologue.sql"
 say "$follow" >>"$work/prologue.sql"
+say 'CREATE TEMPORARY SEQUENCE hits;
+CREATE FUNCTION pg_temp.hit(expected bigint) RETURNS void LANGUAGE plpgsql AS $hit$ BEGIN
+    IF pg_catalog.nextval($$pg_temp.hits$$) <> expected THEN
+        RAISE $$a statement up to here did not hit exactly one row$$;
+    END IF;
+END $hit$;' >>"$work/prologue.sql"
 one_line "$loud" 'event|rule|trigger' >"$work/epilogue.sql"
 say "$QUIET_CHECKS" >>"$work/prologue.sql"
 say "$LOUD_CHECKS" >>"$work/epilogue.sql"
@@ -989,6 +1025,12 @@ SQL
 fi
 export LATER
 
+replay() {      # SEGMENT [settings for awk] -> what psql gets of it
+    replayed=$1; shift
+    text "$increments/$replayed" | awk "$@" -v base_lsn="$base_lsn" -v xmin="$xmin" -v xmax="$xmax" -v xip="$xip" \
+        -v search_path="$search_path" "$awk_values$awk_walk$awk_replay"
+}
+
 feed() {        # all segments, one after the other; "starts" notes where each begins in the stream
     line=0 number=0
     while read -r name complete; do
@@ -996,14 +1038,27 @@ feed() {        # all segments, one after the other; "starts" notes where each b
         say "[$number/$files] $name" >&3
         say "$line $name" >>"$work/starts"
         line=$((line + complete))
-        text "$increments/$name" | awk -v complete="$complete" -v upto="$upto" -v base_lsn="$base_lsn" \
-            -v xmin="$xmin" -v xmax="$xmax" -v xip="$xip" -v counts="$work/counts" \
-            -v search_path="$search_path" -v placed="$work/placed" -v later_lsn="$later_lsn" \
-            -v is_last=$((number == files)) \
-            "$awk_values$awk_walk$awk_replay" || return
+        replay "$name" -v complete="$complete" -v upto="$upto" -v counts="$work/counts" \
+            -v placed="$work/placed" -v later_lsn="$later_lsn" -v is_last=$((number == files)) || return
         [ ! -e "$work/placed" ] || later_lsn=''
     done <"$work/use"
     [ $number -gt 0 ] || [ -z "$LATER" ] || say "$LATER"
+}
+
+# The error that psql met among joined statements has the line of the last of them. Its transaction is
+# run once more, a statement at a time, and rolled back, for the line of its own.
+find_statement() {
+    at=$(sed -n 's/^\([^:]*\):\([0-9][0-9]*\): .*/\1 \2/p' "$work/errors" | tail -n 1)
+    name=${at% *} line=${at#* }
+    [ -f "$increments/$name" ] || return 0
+    only=$(text "$increments/$name" | awk -v line="$line" "$awk_values$awk_walk"'
+        NR > line { exit }
+        { walk(); if (kind == "transaction") lsn = lsn16(value("commit_lsn")); else if (part == "commit" && NR < line) lsn = "" }
+        END { print lsn }')
+    [ -n "$only" ] || return 0
+    replay "$name" -v complete="$line" -v only="$only" -v counts=/dev/null |
+        sql -d "$target" -o /dev/null -f "$work/prologue.sql" -f - 2>"$work/again" && return
+    sed "s|^psql:<stdin>:|$name:|" "$work/again" >"$work/errors"
 }
 
 : >"$work/counts"; : >"$work/starts"
@@ -1018,7 +1073,7 @@ awk -F : '                      # line numbers of the stream become those of the
     }
     { print }' "$work/starts" "$work/errors" >"$work/messages"
 mv "$work/messages" "$work/errors"
-[ -z "${failed:-}" ] || stopped segment
+[ -z "${failed:-}" ] || { find_statement; stopped segment; }
 cat "$work/errors" >&2
 [ "$(awk 'END { print NR }' "$work/counts")" = "$files" ] || die "a segment could not be read to its end"
 
