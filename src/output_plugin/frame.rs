@@ -8,7 +8,6 @@ use chrono::{DateTime, Utc};
 use archive::escape::{percent_decode, percent_encode};
 use archive::lsn::Lsn;
 use archive::segment::ClusterFact;
-use archive::time::{iso, parse_iso};
 
 /// One row, borrowed from what the plugin wrote.
 #[derive(Debug, PartialEq, Eq)]
@@ -46,6 +45,7 @@ pub enum Frame<'a> {
 #[error("the output plugin wrote a row that is no frame (starts with byte {0:#04x})")]
 pub struct UnknownFrame(u8);
 
+/// The time goes as microseconds since 1970: a text would be made and read again for each transaction.
 /// `commit_time` is `None` where the output plugin does not tell it.
 pub fn push_begin(
     out: &mut Vec<u8>,
@@ -53,7 +53,10 @@ pub fn push_begin(
     commit_lsn: u64,
     commit_time: Option<DateTime<Utc>>,
 ) {
-    let time = commit_time.map_or_else(|| "unknown".to_owned(), iso);
+    let time = commit_time.map_or_else(
+        || "unknown".to_owned(),
+        |time| time.timestamp_micros().to_string(),
+    );
     out.extend_from_slice(format!("B{xid} {} {time}", Lsn(commit_lsn)).as_bytes());
 }
 
@@ -93,7 +96,7 @@ fn parse_begin(payload: &[u8]) -> Option<Frame<'_>> {
     let commit_lsn = words.next()?.parse().ok()?;
     let commit_time = match words.next()? {
         "unknown" => None,
-        time => Some(parse_iso(time)?),
+        micros => Some(DateTime::from_timestamp_micros(micros.parse().ok()?)?),
     };
     Some(Frame::Begin {
         xid,

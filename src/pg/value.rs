@@ -2,7 +2,6 @@
 //! plain Rust for the few types that make up most of what is written.
 
 use std::ffi::{c_char, CStr};
-use std::io::Write;
 use std::panic::AssertUnwindSafe;
 
 use memchr::memchr;
@@ -110,9 +109,9 @@ impl Output {
     #[must_use]
     pub fn push_text(&mut self, value: pg_sys::Datum, out: &mut Vec<u8>) -> bool {
         match &mut self.how {
-            How::Int2 => push_display(out, value.value() as i16),
-            How::Int4 => push_display(out, value.value() as i32),
-            How::Int8 => push_display(out, value.value() as i64),
+            How::Int2 => push_integer(out, value.value() as i16),
+            How::Int4 => push_integer(out, value.value() as i32),
+            How::Int8 => push_integer(out, value.value() as i64),
             How::Boolean => out.extend_from_slice(if value.value() as u8 != 0 {
                 b"true"
             } else {
@@ -177,8 +176,8 @@ fn is_about_size(error: &CaughtError) -> bool {
         || starts("invalid memory alloc request size")
 }
 
-fn push_display(out: &mut Vec<u8>, value: impl std::fmt::Display) {
-    write!(out, "{value}").expect("writing to a Vec cannot fail");
+fn push_integer(out: &mut Vec<u8>, value: impl itoa::Integer) {
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
 fn function(type_oid: pg_sys::Oid, memory: &MemoryContextOwner) -> How {

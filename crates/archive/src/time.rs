@@ -3,7 +3,7 @@
 //! Comments and JSON hold ISO 8601 with microseconds, PostgreSQL's resolution; file names hold a
 //! compact stamp in whole seconds. Both are built and parsed here and nowhere else.
 
-use chrono::{DateTime, NaiveDateTime, SubsecRound, Utc};
+use chrono::{DateTime, NaiveDateTime, SecondsFormat, SubsecRound, Utc};
 
 /// A point in time with PostgreSQL's resolution of one microsecond.
 pub type Time = DateTime<Utc>;
@@ -18,7 +18,7 @@ pub fn now() -> Time {
 
 /// `2026-11-21T03:40:00.123456Z`
 pub fn iso(time: Time) -> String {
-    time.format(ISO).to_string()
+    time.to_rfc3339_opts(SecondsFormat::Micros, true)
 }
 
 /// Reads what [`iso`] wrote; `None` for any other text.
