@@ -56,7 +56,7 @@ pub struct Drained {
     /// What is on disk afterwards.
     pub megabytes: Option<f64>,
     /// Our worker's: the most it held with what it touched of shared memory, and the most that was
-    /// its own (looked at every 5 ms).
+    /// its own (looked at every 10 ms).
     pub peak: Option<f64>,
     pub anonymous: Option<f64>,
 }
@@ -87,6 +87,18 @@ impl Contestant {
             Contestant::Null { memory } => format!("null plugin, {memory}"),
             Contestant::Advance => "pg_replication_slot_advance".to_string(),
         }
+    }
+
+    /// For the head of a column.
+    pub fn short_name(&self) -> String {
+        let name = self.name();
+        let short = name
+            .replace("pg_incrbackup, ", "")
+            .replace("pg_recvlogical, ", "");
+        short
+            .replace(" plugin", "")
+            .replace("pg_replication_slot_", "")
+            .replace(", ", " ")
     }
 
     pub fn drain(&self, wal: &Wal) -> Drained {
@@ -136,7 +148,7 @@ fn watch(c: &Cluster, is_over: &AtomicBool) -> (String, f64) {
         if is_last {
             return (worker, most);
         }
-        std::thread::sleep(Duration::from_millis(5));
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
 

@@ -88,6 +88,7 @@ pub fn measure(report: &mut Report, repeats: usize) {
         let raw = json!({"create_table_ms": created, "add_column_ms": altered});
         report.raw("ddl", &server.name[3..], raw);
     }
+    report.save();
 }
 
 // Numbered, for the order in the table.

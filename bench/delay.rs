@@ -211,6 +211,7 @@ fn show(report: &mut Report, all: &[Vec<Run>; 3], rest: (f64, f64)) {
     // Less than /proc can show in that time is none.
     let least = 100.0 * 0.01 / REST.as_secs_f64();
     report.at_most("worker at rest: CPU", least, cpu, "%");
+    report.save();
 }
 
 fn observation(row: &str) -> Option<(f64, u64)> {

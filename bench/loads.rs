@@ -28,37 +28,37 @@ pub const REFERENCE_CHANGES: u32 = 60_000 * 4 + 500_000 + 100_000 + 50_000;
 pub const OTHERS: [Load; 6] = [
     Load {
         name: "bulk",
-        what: "inserts of 300,000 rows at once and of 40 times 5,000 rows",
+        what: "inserts of 400,000 rows at once and of 60 times 5,000 rows",
         sql: include_str!("loads/bulk.sql"),
         changes_beside: nothing,
     },
     Load {
         name: "wide",
-        what: "40 columns of mixed types: 40,000 inserts, 10,000 updates, 5,000 deletes",
+        what: "40 columns of mixed types: 120,000 inserts, 30,000 updates, 15,000 deletes",
         sql: include_str!("loads/wide.sql"),
         changes_beside: nothing,
     },
     Load {
         name: "documents",
-        what: "jsonb and text of 2 to 12 kB, most of it in TOAST: 12,000 inserts, 4,000 updates",
+        what: "jsonb and text of 2 to 12 kB, most of it in TOAST: 24,000 inserts, 8,000 updates",
         sql: include_str!("loads/documents.sql"),
         changes_beside: nothing,
     },
     Load {
         name: "full identity",
-        what: "20,000 small transactions of 4 clients on 8 tables with REPLICA IDENTITY FULL",
+        what: "50,000 small transactions of 4 clients on 8 tables with REPLICA IDENTITY FULL",
         sql: include_str!("loads/full_identity.sql"),
         changes_beside: full_identity,
     },
     Load {
-        name: "1,000 tables",
-        what: "4,000 transactions on 1,000 tables, each changing 10 of them",
+        name: "1000 tables",
+        what: "10,000 transactions on 1,000 tables, each changing 10 of them",
         sql: include_str!("loads/thousand_tables.sql"),
         changes_beside: nothing,
     },
     Load {
         name: "unchanged TOAST",
-        what: "150,000 updates of rows whose 8 kB in TOAST do not change",
+        what: "300,000 updates of rows whose 8 kB in TOAST do not change",
         sql: include_str!("loads/unchanged_toast.sql"),
         changes_beside: nothing,
     },
@@ -90,5 +90,5 @@ fn full_identity(c: &Cluster) {
     let text = include_str!("loads/full_identity.pgbench");
     std::fs::write(&script, text).expect("the script can be written");
     let script = script.display().to_string();
-    c.pgbench(&["-n", "-c", "4", "-j", "2", "-t", "5000", "-f", &script]);
+    c.pgbench(&["-n", "-c", "4", "-j", "2", "-t", "12500", "-f", &script]);
 }

@@ -60,6 +60,7 @@ pub fn measure(report: &mut Report, repeats: usize) {
     let half = alternate(&servers, repeats, Some(&rate));
     report.smaller_heading(&format!("At {rate} transactions per second"));
     show(report, "fixed rate", &half);
+    report.save();
 }
 
 /// Every state in turn, again and again; each round begins with another one.

@@ -22,51 +22,59 @@ pub fn measure_alone(report: &mut Report) {
             Contestant::Peer(plugin).drain(&wal);
         }
     }
-    measure(report, &wal);
+    Sizes::of(&wal).show(report);
 }
 
-/// Of the files that the contestants' last turns left.
-pub fn measure(report: &mut Report, wal: &Wal) {
-    let mut rows = Vec::new();
-    let mut add = |name: &str, files: &[PathBuf]| {
-        let plain: u64 = files.iter().map(|file| length(file)).sum();
-        let compressed: u64 = files.iter().map(|file| compressed_length(file)).sum();
+/// Bytes for each change: name, plain, compressed; ours first.
+pub struct Sizes(Vec<(String, f64, f64)>);
+
+impl Sizes {
+    /// Of the files that the contestants' last turns left.
+    pub fn of(wal: &Wal) -> Self {
         let per_change = |bytes: u64| bytes as f64 / f64::from(REFERENCE_CHANGES);
-        rows.push((name.to_string(), per_change(plain), per_change(compressed)));
-    };
-    add("pg_incrbackup", &segments(&wal.cluster));
-    for plugin in PEERS {
-        let file = output_file(&wal.cluster, plugin);
-        if file.exists() {
-            add(plugin, &[file]);
+        let sizes = |name: &str, files: &[PathBuf]| {
+            let plain: u64 = files.iter().map(|file| length(file)).sum();
+            let compressed: u64 = files.iter().map(|file| compressed_length(file)).sum();
+            (name.to_string(), per_change(plain), per_change(compressed))
+        };
+        let mut all = vec![sizes("pg_incrbackup", &segments(&wal.cluster))];
+        for plugin in PEERS {
+            let file = output_file(&wal.cluster, plugin);
+            if file.exists() {
+                all.push(sizes(plugin, &[file]));
+            }
         }
+        Self(all)
     }
 
-    report.heading("Size");
-    report.note(&format!(
-        "Bytes on disk for each of the {REFERENCE_CHANGES} rows that the reference load changes; \
-         compressed with zstd -3, file by file."
-    ));
-    let (_, ours, ours_compressed) = rows[0].clone();
-    let row = |(name, plain, compressed): &(String, f64, f64)| {
-        vec![
-            name.clone(),
-            figure(*plain),
-            figure(plain / ours),
-            figure(*compressed),
-            figure(compressed / ours_compressed),
-        ]
-    };
-    let header = ["writer", "bytes", "× ours", "zstd -3", "× ours"];
-    report.table(&header, &rows.iter().map(row).collect::<Vec<_>>());
-    let raw = rows.into_iter().map(|(name, plain, compressed)| {
-        (
-            name,
-            json!({"bytes_per_change": plain, "zstd_bytes_per_change": compressed}),
-        )
-    });
-    let raw = raw.collect::<serde_json::Map<_, _>>();
-    report.raw("size", "reference", raw.into());
+    pub fn show(self, report: &mut Report) {
+        report.heading("Size");
+        report.note(&format!(
+            "Bytes on disk for each of the {REFERENCE_CHANGES} rows that the reference load changes; \
+             compressed with zstd -3, file by file."
+        ));
+        let (_, ours, ours_compressed) = self.0[0].clone();
+        let row = |(name, plain, compressed): &(String, f64, f64)| {
+            vec![
+                name.clone(),
+                figure(*plain),
+                figure(plain / ours),
+                figure(*compressed),
+                figure(compressed / ours_compressed),
+            ]
+        };
+        let header = ["writer", "bytes", "× ours", "zstd -3", "× ours"];
+        report.table(&header, &self.0.iter().map(row).collect::<Vec<_>>());
+        let raw = self.0.into_iter().map(|(name, plain, compressed)| {
+            (
+                name,
+                json!({"bytes_per_change": plain, "zstd_bytes_per_change": compressed}),
+            )
+        });
+        let raw = raw.collect::<serde_json::Map<_, _>>();
+        report.raw("size", "reference", raw.into());
+        report.save();
+    }
 }
 
 fn segments(c: &Cluster) -> Vec<PathBuf> {

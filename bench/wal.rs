@@ -32,7 +32,7 @@ const DRAINED: &str = "
         ELSIF capture.errors > 0 OR clock_timestamp() > deadline THEN
           RAISE 'the load is not drained: %', capture;
         END IF;
-        PERFORM pg_sleep(0.002);
+        PERFORM pg_sleep(0.005);
       END LOOP;
     END $$;";
 

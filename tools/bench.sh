@@ -4,6 +4,7 @@
 # decoder_raw is built by hand into the machine's PostgreSQL or into that tree.
 #   PG          15 or 18
 #   BENCH_ONLY  some of drain, overhead, ddl, delay, size, with commas between (all)
+#   BENCH_LOADS some of the drain's loads, by name (all)
 #   REPEATS     how often each contestant has its turn (3)
 set -eu
 . "$(dirname -- "$0")/paths.sh"

@@ -21,5 +21,5 @@ BEGIN
     END LOOP;
 END $$;
 -- changes
-CALL import(1, 300000);
-CALL import_in_parts(300001, 5000, 40);
+CALL import(1, 400000);
+CALL import_in_parts(400001, 5000, 60);

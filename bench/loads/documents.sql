@@ -10,5 +10,5 @@ CREATE FUNCTION body(seed int, entries int) RETURNS jsonb LANGUAGE sql AS $$
 $$;
 -- changes
 INSERT INTO documents
-SELECT i, body(i, 10 + i % 50), noise(i, 30 + i % 200) FROM generate_series(1, 12000) i;
+SELECT i, body(i, 10 + i % 50), noise(i, 30 + i % 200) FROM generate_series(1, 24000) i;
 UPDATE documents SET body = jsonb_set(body, '{changed}', 'true') WHERE id % 3 = 0;

@@ -13,4 +13,4 @@ BEGIN
     END LOOP;
 END $$;
 -- changes
-CALL change_many(4000);
+CALL change_many(10000);

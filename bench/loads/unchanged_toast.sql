@@ -10,4 +10,4 @@ BEGIN
     END LOOP;
 END $$;
 -- changes
-CALL hit(50);
+CALL hit(100);

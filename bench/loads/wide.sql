@@ -23,6 +23,6 @@ SELECT i, i % 30000, i, i * 1000000007::bigint, i / 7.0, i / 100000.0, i / 3.0, 
     int4range(i, i + 10), tstzrange(timestamptz '2026-01-01Z', timestamptz '2026-01-02Z'),
     (ARRAY['calm', 'glad', 'cross'])[1 + i % 3]::mood, ROW('street ' || i, i)::place,
     (i % 10000) / 100.0, i, CASE WHEN i % 3 = 0 THEN E'two\nlines' END
-FROM generate_series(1, 40000) i;
-UPDATE wide SET c3 = c3 + 1, c10 = 'changed ' || id, c18 = c18 + interval '1 h' WHERE id <= 10000;
-DELETE FROM wide WHERE id > 35000;
+FROM generate_series(1, 120000) i;
+UPDATE wide SET c3 = c3 + 1, c10 = 'changed ' || id, c18 = c18 + interval '1 h' WHERE id <= 30000;
+DELETE FROM wide WHERE id > 105000;
