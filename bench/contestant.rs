@@ -9,7 +9,7 @@
 
 use crate::wal::Wal;
 use crate::{process, server};
-use harness::{wait_until, Cluster, Installation};
+use harness::{Cluster, Installation};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -187,7 +187,7 @@ fn peer(wal: &Wal, plugin: &str) -> Drained {
         .arg(&file)
         .args(options(plugin));
 
-    wait_for_backends_to_end(c);
+    server::wait_for_sessions_to_end(c);
     let (server, own) = (server::postmaster(c), std::process::id().to_string());
     let cpu = || process::waited_for_cpu_seconds(&server) + process::waited_for_cpu_seconds(&own);
     let before = cpu();
@@ -195,7 +195,7 @@ fn peer(wal: &Wal, plugin: &str) -> Drained {
     harness::run(&mut command);
     let seconds = started.elapsed().as_secs_f64();
     // The walsender's CPU time is the postmaster's once it has ended.
-    wait_for_backends_to_end(c);
+    server::wait_for_sessions_to_end(c);
     let cpu = cpu() - before;
     c.sql("SELECT pg_drop_replication_slot('peer')");
     let megabytes = std::fs::metadata(&file).expect("a peer has written").len() as f64 / 1e6;
@@ -206,18 +206,6 @@ fn peer(wal: &Wal, plugin: &str) -> Drained {
         peak: None,
         anonymous: None,
     }
-}
-
-/// Backends and walsenders of the postgres role; one that has ended counts until it is waited for.
-fn wait_for_backends_to_end(c: &Cluster) {
-    let postmaster = server::postmaster(c);
-    wait_until("no session is left", || {
-        let children = process::children(&postmaster);
-        let is_left = |line: &String| {
-            line.is_empty() || line.contains("postgres: postgres ") || line.contains("walsender")
-        };
-        !children.iter().any(is_left)
-    });
 }
 
 fn null(wal: &Wal, memory: &str) -> Drained {

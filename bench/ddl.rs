@@ -3,8 +3,8 @@
 
 use crate::pgbench::pgbench;
 use crate::report::{figure, Report};
-use crate::server;
 use crate::stats::{median, percentile};
+use crate::{process, server};
 use harness::Cluster;
 use serde_json::json;
 
@@ -29,8 +29,16 @@ const ADD_COLUMN: (&str, &str) = (
 struct Server {
     name: &'static str,
     cluster: Cluster,
-    /// Milliseconds of each statement, for CREATE TABLE and for ADD COLUMN.
-    latencies: [Vec<f64>; 2],
+    /// For CREATE TABLE and for ADD COLUMN.
+    statements: [Statements; 2],
+}
+
+#[derive(Default)]
+struct Statements {
+    /// Milliseconds of each.
+    latencies: Vec<f64>,
+    /// CPU seconds of the backends that ran them.
+    cpu: f64,
 }
 
 pub fn measure(report: &mut Report, repeats: usize) {
@@ -38,8 +46,7 @@ pub fn measure(report: &mut Report, repeats: usize) {
     for _ in 0..repeats * TURNS {
         for server in &mut servers {
             for (place, (_, script)) in [CREATE_TABLE, ADD_COLUMN].into_iter().enumerate() {
-                let latencies = run(&server.cluster, script);
-                server.latencies[place].extend(latencies);
+                server.statements[place].add(&server.cluster, script);
             }
         }
         servers.rotate_left(1);
@@ -50,25 +57,36 @@ pub fn measure(report: &mut Report, repeats: usize) {
     report.note(&format!(
         "Milliseconds of a statement and its commit, one client, fsync on; {} statements of each kind on each server, \
          which take turns. \"recorded\": in ddl_history, with the capture held; \"recorded and captured\": with the \
-         worker writing and fsyncing beside it.",
+         worker writing and fsyncing beside it. CPU: milliseconds of the backend, in the mean, connecting included.",
         repeats * TURNS * 100
     ));
-    let base = |place: usize| median(&find(&servers, WITHOUT).latencies[place]);
+    let base = |place: usize| find(&servers, WITHOUT).statements[place].median();
     let row = |server: &Server| {
         let mut cells = vec![server.name[3..].to_string()];
-        for (place, latencies) in server.latencies.iter().enumerate() {
-            let middle = median(latencies);
-            cells.push(format!("{middle:.3}"));
-            cells.push(format!("{:+.1}%", (middle / base(place) - 1.0) * 100.0));
-            cells.push(figure(percentile(latencies, 0.99)));
+        for (place, statements) in server.statements.iter().enumerate() {
+            let more = statements.median() / base(place) - 1.0;
+            cells.push(format!("{:.3}", statements.median()));
+            cells.push(format!("{:+.1}%", more * 100.0));
+            cells.push(figure(percentile(&statements.latencies, 0.99)));
+            cells.push(format!("{:.2}", statements.cpu_milliseconds()));
         }
         cells
     };
-    let header = ["server", "CREATE TABLE", "", "p99", "ADD COLUMN", "", "p99"];
+    let header = [
+        "server",
+        "CREATE TABLE",
+        "",
+        "p99",
+        "CPU",
+        "ADD COLUMN",
+        "",
+        "p99",
+        "CPU",
+    ];
     report.table(&header, &servers.iter().map(row).collect::<Vec<_>>());
     for (place, (statement, _)) in [CREATE_TABLE, ADD_COLUMN].into_iter().enumerate() {
         let more = |name: &str| {
-            (median(&find(&servers, name).latencies[place]) / base(place) - 1.0) * 100.0
+            (find(&servers, name).statements[place].median() / base(place) - 1.0) * 100.0
         };
         report.at_most(
             &format!("{statement}: what recording adds to the median"),
@@ -84,8 +102,9 @@ pub fn measure(report: &mut Report, repeats: usize) {
         );
     }
     for server in &servers {
-        let [created, altered] = &server.latencies;
-        let raw = json!({"create_table_ms": created, "add_column_ms": altered});
+        let of = |statements: &Statements| json!({"ms": statements.latencies, "cpu_ms": statements.cpu_milliseconds()});
+        let [created, altered] = &server.statements;
+        let raw = json!({"create_table": of(created), "add_column": of(altered)});
         report.raw("ddl", &server.name[3..], raw);
     }
     report.save();
@@ -99,15 +118,14 @@ const CAPTURED: &str = "4. recorded and captured";
 
 fn servers() -> Vec<Server> {
     let new = |name, cluster: Cluster| {
-        for table in 1..=TABLES {
-            cluster.sql(&format!(
-                "CREATE TABLE given_{table} (id bigint PRIMARY KEY)"
-            ));
-        }
+        let table = "SELECT format('CREATE TABLE given_%s (id bigint PRIMARY KEY)', i)";
+        cluster.sql(&format!(
+            "{table} FROM generate_series(1, {TABLES}) i \\gexec"
+        ));
         Server {
             name,
             cluster,
-            latencies: [Vec::new(), Vec::new()],
+            statements: Default::default(),
         }
     };
     let held = server::builder().back_up();
@@ -126,9 +144,27 @@ fn find<'a>(servers: &'a [Server], name: &str) -> &'a Server {
     found.expect("every server was measured")
 }
 
-fn run(c: &Cluster, script: &str) -> Vec<f64> {
-    let file = c.root().join("ddl.pgbench");
-    std::fs::write(&file, script).expect("the script can be written");
-    let file = file.display().to_string();
-    pgbench(c, &["-c", "1", "-t", STATEMENTS, "-f", &file]).latencies
+impl Statements {
+    /// One turn.
+    fn add(&mut self, c: &Cluster, script: &str) {
+        let file = c.root().join("ddl.pgbench");
+        std::fs::write(&file, script).expect("the script can be written");
+        let file = file.display().to_string();
+        server::wait_for_sessions_to_end(c);
+        let postmaster = server::postmaster(c);
+        let before = process::waited_for_cpu_seconds(&postmaster);
+        let run = pgbench(c, &["-c", "1", "-t", STATEMENTS, "-f", &file]);
+        server::wait_for_sessions_to_end(c);
+        self.cpu += process::waited_for_cpu_seconds(&postmaster) - before;
+        self.latencies.extend(run.latencies);
+    }
+
+    fn median(&self) -> f64 {
+        median(&self.latencies)
+    }
+
+    /// Of one statement, in the mean.
+    fn cpu_milliseconds(&self) -> f64 {
+        self.cpu * 1000.0 / self.latencies.len() as f64
+    }
 }

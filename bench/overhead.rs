@@ -5,8 +5,8 @@
 use crate::contestant::options;
 use crate::pgbench::{pgbench, Run};
 use crate::report::{figure, Report};
-use crate::server;
 use crate::stats::{median, percentile, spread};
+use crate::{process, server};
 use harness::{run, wait_until, Cluster};
 use serde_json::json;
 use std::process::{Child, Command, Stdio};
@@ -27,6 +27,8 @@ enum Attached {
 struct Runs {
     attached: Attached,
     runs: Vec<Run>,
+    /// CPU microseconds of whoever reads the changes, for each transaction, run by run.
+    reading: Vec<f64>,
 }
 
 struct Servers {
@@ -49,7 +51,8 @@ pub fn measure(report: &mut Report, repeats: usize) {
     report.heading("Overhead");
     report.note(&format!(
         "pgbench's TPC-B at scale {SCALE}, 4 clients, {SECONDS} s a run, fsync on, nothing else on the machine but \
-         pgbench and who reads the changes; medians of the runs. The loss is against the library without a slot."
+         pgbench and who reads the changes; medians of the runs. The loss is against the library without a slot. \
+         Reading: CPU time of worker, or of walsender and client, for each transaction."
     ));
     let full = alternate(&servers, repeats, None);
     report.smaller_heading("At full load");
@@ -79,13 +82,14 @@ fn alternate(servers: &Servers, repeats: usize, rate: Option<&str>) -> Vec<Runs>
         .map(|attached| Runs {
             attached,
             runs: Vec::new(),
+            reading: Vec::new(),
         })
         .collect();
     let count = all.len();
     for round in 0..repeats {
         for place in 0..count {
             let runs = &mut all[(place + round) % count];
-            let run = runs.attached.run(servers, rate);
+            let (run, reading) = runs.attached.run(servers, rate);
             eprintln!(
                 "bench: pgbench, round {}: {}: {:.0} tps, p99 {:.2} ms",
                 round + 1,
@@ -94,6 +98,7 @@ fn alternate(servers: &Servers, repeats: usize, rate: Option<&str>) -> Vec<Runs>
                 percentile(&run.latencies, 0.99)
             );
             runs.runs.push(run);
+            runs.reading.push(reading);
         }
     }
     all
@@ -109,37 +114,46 @@ impl Attached {
         }
     }
 
-    fn run(self, servers: &Servers, rate: Option<&str>) -> Run {
+    /// One run, and what reading its changes cost.
+    fn run(self, servers: &Servers, rate: Option<&str>) -> (Run, f64) {
         let c = match self {
             Attached::NoLibrary => &servers.without,
             _ => &servers.with,
         };
         c.sql("VACUUM pgbench_branches, pgbench_tellers");
-        let mut arguments = vec!["-c", "4", "-j", "2", "-T", SECONDS];
-        if let Some(rate) = rate {
-            arguments.extend(["-R", rate]);
-        }
-        let load = || {
-            c.sql("CHECKPOINT");
-            pgbench(c, &arguments)
-        };
         match self {
-            Attached::NoLibrary | Attached::NoSlot => load(),
+            Attached::NoLibrary | Attached::NoSlot => load(c, rate, &[]),
             Attached::Capture => {
                 c.sql("SELECT * FROM incr_setup(new_chain => true)");
                 c.flush();
-                let run = load();
+                let run = load(c, rate, &[c.capture_pid()]);
                 c.sql("SELECT incr_teardown()");
                 run
             }
             Attached::Peer(plugin) => {
                 let peer = attach(c, plugin);
-                let run = load();
+                let walsender =
+                    "SELECT active_pid FROM pg_replication_slots WHERE slot_name = 'peer'";
+                let run = load(c, rate, &[c.sql(walsender), peer.id().to_string()]);
                 detach(c, peer);
                 run
             }
         }
     }
+}
+
+/// pgbench, and the CPU time that these processes have spent on each transaction up to its end.
+fn load(c: &Cluster, rate: Option<&str>, readers: &[String]) -> (Run, f64) {
+    let mut arguments = vec!["-c", "4", "-j", "2", "-T", SECONDS];
+    if let Some(rate) = rate {
+        arguments.extend(["-R", rate]);
+    }
+    c.sql("CHECKPOINT");
+    let cpu = || -> f64 { readers.iter().map(|pid| process::cpu_seconds(pid)).sum() };
+    let before = cpu();
+    let run = pgbench(c, &arguments);
+    let reading = (cpu() - before) * 1e6 / run.latencies.len() as f64;
+    (run, reading)
 }
 
 /// pg_recvlogical, writing to a file as a backup would.
@@ -185,14 +199,23 @@ fn show(report: &mut Report, name: &str, all: &[Runs]) {
             format!("{:.1}%", (1.0 - tps / base) * 100.0),
             figure(runs.median_latency(0.5)),
             figure(runs.median_latency(0.99)),
+            figure(median(&runs.reading)),
         ]
     };
-    let header = ["attached", "tps", "loss", "median ms", "p99 ms"];
+    let header = [
+        "attached",
+        "tps",
+        "loss",
+        "median ms",
+        "p99 ms",
+        "reading, CPU µs",
+    ];
     report.table(&header, &all.iter().map(row).collect::<Vec<_>>());
     let raw = all.iter().map(|runs| {
-        let runs_of = runs.runs.iter().map(|run| {
+        let runs_of = runs.runs.iter().zip(&runs.reading).map(|(run, reading)| {
             json!({"tps": run.tps, "median_ms": percentile(&run.latencies, 0.5),
-                   "p99_ms": percentile(&run.latencies, 0.99)})
+                   "p99_ms": percentile(&run.latencies, 0.99),
+                   "reading_cpu_us": reading})
         });
         (runs.attached.name(), runs_of.collect())
     });

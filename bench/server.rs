@@ -1,6 +1,7 @@
 //! The servers that are measured: as durable as in earnest, and nothing done by the clock.
 
-use harness::{Builder, Cluster, Installation};
+use crate::process;
+use harness::{wait_until, Builder, Cluster, Installation};
 use std::process::Stdio;
 
 /// Output plugins whose peers or floors are measured, where they are installed.
@@ -46,4 +47,17 @@ pub fn postmaster(c: &Cluster) -> String {
     let file = c.data_directory().join("postmaster.pid");
     let text = std::fs::read_to_string(file).expect("a running server has a postmaster.pid");
     text.lines().next().unwrap_or_default().to_string()
+}
+
+/// Until no backend and no walsender of the postgres role is left, and the CPU time of those that
+/// were is the postmaster's.
+pub fn wait_for_sessions_to_end(c: &Cluster) {
+    let postmaster = postmaster(c);
+    // One that has ended has no command line until it is waited for.
+    let is_session = |line: &String| {
+        line.is_empty() || line.contains("postgres: postgres ") || line.contains("walsender")
+    };
+    wait_until("no session is left", || {
+        !process::children(&postmaster).iter().any(is_session)
+    });
 }
