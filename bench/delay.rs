@@ -17,19 +17,23 @@ use std::time::{Duration, Instant};
 const SECONDS: u32 = 10;
 const REST: Duration = Duration::from_secs(20);
 
+/// It looks until somebody holds the lock.
 const OBSERVER: &str = "
-    CREATE FUNCTION observe(seconds int) RETURNS TABLE (at float8, lsn pg_lsn) LANGUAGE plpgsql AS $$
+    CREATE FUNCTION observe() RETURNS TABLE (at float8, lsn pg_lsn) LANGUAGE plpgsql AS $$
     DECLARE
-      until timestamptz := clock_timestamp() + seconds * interval '1 s';
       seen pg_lsn := '0/0';
+      is_last bool;
     BEGIN
-      WHILE clock_timestamp() < until LOOP
+      LOOP
+        is_last := NOT pg_try_advisory_lock(1);
         SELECT durable_lsn INTO lsn FROM incr_status() WHERE worker = 'capture';
         IF lsn > seen THEN
           at := extract(epoch FROM clock_timestamp());
           seen := lsn;
           RETURN NEXT;
         END IF;
+        EXIT WHEN is_last;
+        PERFORM pg_advisory_unlock(1);
         PERFORM pg_sleep(0.001);
       END LOOP;
     END $$;";
@@ -71,13 +75,16 @@ impl Run {
     fn at(c: &Cluster, rate: Option<&str>) -> Self {
         let before = c.transactions().len();
         let mut observer = c.session();
-        observer.send(&format!("SELECT at, lsn FROM observe({})", SECONDS + 2));
+        observer.send("SELECT at, lsn FROM observe()");
         let worker = c.capture_pid();
         let looked = Look::at(&worker);
         let run = load(c, rate);
         let (switches_per_second, cpu_share) = looked.since(&worker);
-        let observed: Vec<(f64, u64)> = observer.finish().lines().filter_map(observation).collect();
         c.flush();
+        let mut ending = c.session();
+        ending.run("SELECT pg_advisory_lock(1)");
+        let observed: Vec<(f64, u64)> = observer.finish().lines().filter_map(observation).collect();
+        ending.run("SELECT pg_advisory_unlock(1)");
 
         let transactions = c.transactions().split_off(before);
         let delay = |t: &harness::Transaction| {
