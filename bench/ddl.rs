@@ -85,21 +85,15 @@ pub fn measure(report: &mut Report, repeats: usize) {
     ];
     report.table(&header, &servers.iter().map(row).collect::<Vec<_>>());
     for (place, (statement, _)) in [CREATE_TABLE, ADD_COLUMN].into_iter().enumerate() {
-        let more = |name: &str| {
-            (find(&servers, name).statements[place].median() / base(place) - 1.0) * 100.0
+        let of = |name: &str| &find(&servers, name).statements[place];
+        let ratio = |name: &str| {
+            let cpu = of(name).cpu_milliseconds() / of(WITHOUT).cpu_milliseconds();
+            (of(name).median() / of(WITHOUT).median(), cpu)
         };
-        report.at_most(
-            &format!("{statement}: what recording adds to the median"),
-            10.0,
-            more(RECORDED),
-            "%",
-        );
-        report.at_most(
-            &format!("{statement}: the same, with the capture running"),
-            10.0,
-            more(CAPTURED),
-            "%",
-        );
+        let what = format!("{statement}: median when recorded, as a multiple");
+        report.ratio_at_most(&what, 1.1, ratio(RECORDED));
+        let what = format!("{statement}: the same, with the capture running");
+        report.ratio_at_most(&what, 1.1, ratio(CAPTURED));
     }
     for server in &servers {
         let of = |statements: &Statements| json!({"ms": statements.latencies, "cpu_ms": statements.cpu_milliseconds()});

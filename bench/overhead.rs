@@ -142,7 +142,8 @@ impl Attached {
     }
 }
 
-/// pgbench, and the CPU time that these processes have spent on each transaction up to its end.
+/// pgbench, and the CPU time that these processes have spent on each of its transactions when all of
+/// them have been read.
 fn load(c: &Cluster, rate: Option<&str>, readers: &[String]) -> (Run, f64) {
     let mut arguments = vec!["-c", "4", "-j", "2", "-T", SECONDS];
     if let Some(rate) = rate {
@@ -152,8 +153,21 @@ fn load(c: &Cluster, rate: Option<&str>, readers: &[String]) -> (Run, f64) {
     let cpu = || -> f64 { readers.iter().map(|pid| process::cpu_seconds(pid)).sum() };
     let before = cpu();
     let run = pgbench(c, &arguments);
+    if !readers.is_empty() {
+        wait_until_read(c);
+    }
     let reading = (cpu() - before) * 1e6 / run.latencies.len() as f64;
     (run, reading)
+}
+
+/// Until the capture has fsynced, or the walsender has sent, what was committed up to now.
+fn wait_until_read(c: &Cluster) {
+    let end = c.sql("SELECT pg_current_wal_insert_lsn()");
+    let is_read = format!(
+        "SELECT bool_or(read >= '{end}') FROM (SELECT sent_lsn FROM pg_stat_replication \
+         UNION ALL SELECT durable_lsn FROM incr_status() WHERE worker = 'capture') r (read)"
+    );
+    wait_until("all changes are read", || c.is_true(&is_read));
 }
 
 /// pg_recvlogical, writing to a file as a backup would.
