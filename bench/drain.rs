@@ -17,7 +17,7 @@ struct Turns {
 }
 
 /// One load's result.
-struct Result {
+struct Outcome {
     load: &'static str,
     turns: Vec<Turns>,
 }
@@ -34,7 +34,7 @@ pub fn measure(report: &mut Report, repeats: usize, with_sizes: bool) {
     let mut sizes = None;
     for load in chosen() {
         let wal = Wal::of(load);
-        let result = Result::of(load, &wal, repeats);
+        let result = Outcome::of(load, &wal, repeats);
         result.show(report, load);
         if load.name == loads::REFERENCE.name {
             result.judge_reference(report);
@@ -59,11 +59,12 @@ pub fn measure(report: &mut Report, repeats: usize, with_sizes: bool) {
 
 /// All loads, or those that `BENCH_LOADS` names.
 fn chosen() -> Vec<&'static Load> {
-    static OTHERS: [Load; 6] = loads::OTHERS;
-    static REFERENCE: Load = loads::REFERENCE;
     let names = std::env::var("BENCH_LOADS").unwrap_or_default();
     let names: Vec<&str> = names.split(',').filter(|name| !name.is_empty()).collect();
-    let all: Vec<&Load> = [&REFERENCE].into_iter().chain(&OTHERS).collect();
+    let all: Vec<&Load> = [&loads::REFERENCE]
+        .into_iter()
+        .chain(&loads::OTHERS)
+        .collect();
     for name in &names {
         let is_known = all.iter().any(|load| load.name == *name);
         assert!(is_known, "BENCH_LOADS: there is no load {name:?}");
@@ -72,7 +73,7 @@ fn chosen() -> Vec<&'static Load> {
     all.into_iter().filter(is_chosen).collect()
 }
 
-impl Result {
+impl Outcome {
     /// Everybody in turn, again and again; each round begins with another one.
     fn of(load: &'static Load, wal: &Wal, repeats: usize) -> Self {
         let contestants = contestant::all(wal.cluster.installation());
@@ -221,7 +222,7 @@ impl Turns {
 }
 
 /// The tables for the README: everybody as a multiple of ours.
-fn summary(report: &mut Report, results: &[Result]) {
+fn summary(report: &mut Report, results: &[Outcome]) {
     let Some(first) = results.first() else {
         return;
     };
@@ -236,7 +237,7 @@ fn summary(report: &mut Report, results: &[Result]) {
     let mut header = vec!["load", "ours, s"];
     header.extend(names.iter().map(String::as_str));
     let rows = |by_cpu: bool| {
-        let row = |result: &Result| {
+        let row = |result: &Outcome| {
             let ours = result.turns_of(STREAM).expect("ours is measured");
             let ours = ours.median(|d| Some(if by_cpu { d.cpu } else { d.seconds }));
             let ratio = |contestant| match result.ratio(contestant, STREAM) {

@@ -15,7 +15,7 @@ pub struct Load {
     changes_beside: fn(&Cluster),
 }
 
-pub const REFERENCE: Load = Load {
+pub static REFERENCE: Load = Load {
     name: "reference",
     what: "60,000 pgbench transactions (scale 10, 4 clients), a 500,000-row insert, 100,000 updates, 50,000 deletes",
     sql: include_str!("loads/reference.sql"),
@@ -25,7 +25,7 @@ pub const REFERENCE: Load = Load {
 /// Rows that the reference load inserts, updates and deletes.
 pub const REFERENCE_CHANGES: u32 = 60_000 * 4 + 500_000 + 100_000 + 50_000;
 
-pub const OTHERS: [Load; 6] = [
+pub static OTHERS: [Load; 6] = [
     Load {
         name: "bulk",
         what: "inserts of 400,000 rows at once and of 60 times 5,000 rows",

@@ -7,7 +7,7 @@ use crate::server;
 use crate::wal::Wal;
 use harness::Cluster;
 use serde_json::json;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -41,6 +41,7 @@ impl Sizes {
         for plugin in PEERS {
             let file = output_file(&wal.cluster, plugin);
             if file.exists() {
+                ensure_complete(plugin, &file);
                 all.push(sizes(plugin, &[file]));
             }
         }
@@ -75,6 +76,27 @@ impl Sizes {
         report.raw("size", "reference", raw.into());
         report.save();
     }
+}
+
+/// A peer that stopped early would be a fast one. (That ours is complete, the restore shows.)
+fn ensure_complete(plugin: &str, file: &Path) {
+    let marks: &[&str] = match plugin {
+        "wal2json" => &[
+            "{\"action\":\"I\"",
+            "{\"action\":\"U\"",
+            "{\"action\":\"D\"",
+        ],
+        "decoder_raw" => &["INSERT INTO ", "UPDATE ", "DELETE FROM "],
+        _ => &["table "],
+    };
+    let file = std::fs::File::open(file).expect("a peer's output can be read");
+    let lines = BufReader::new(file).lines().map_while(Result::ok);
+    let is_change = |line: &String| marks.iter().any(|mark| line.starts_with(mark));
+    let changes = lines.filter(is_change).count();
+    assert_eq!(
+        changes, REFERENCE_CHANGES as usize,
+        "changes that {plugin} wrote"
+    );
 }
 
 fn segments(c: &Cluster) -> Vec<PathBuf> {
