@@ -5,7 +5,7 @@
 # make fuzz       random transactions against the comparison: SECONDS=600, SEED=n, PG=15 or 18
 # make torture    faults at random, every committed number counted: ROUNDS=200, SEED=n, PG=15 or 18
 # make load       everything at once, with memory and lag watched: SECONDS=600, PG=15 or 18
-# make bench      measurements of the capture, on this machine
+# make bench      the capture beside its peers and the floor: BENCH_ONLY=drain, REPEATS=1, PG=15 or 18
 # make setup      what the other targets need (they call it)
 
 PG_CONFIG ?= pg_config

@@ -1,0 +1,67 @@
+//! `make bench`: how fast the capture is beside its peers and the floor, what it costs the source,
+//! how far behind it is, and what it takes on disk. Everything is measured side by side in one run
+//! on throwaway clusters, contestants in turn, `REPEATS` times; tables and targets are printed and
+//! written to `bench/results/`. `BENCH_ONLY` names parts (drain, overhead, ddl, delay, size).
+
+mod contestant;
+mod ddl;
+mod delay;
+mod drain;
+mod loads;
+mod machine;
+mod overhead;
+mod pgbench;
+mod process;
+mod report;
+mod server;
+mod size;
+mod stats;
+mod wal;
+
+use report::Report;
+
+const PARTS: [&str; 5] = ["drain", "overhead", "ddl", "delay", "size"];
+
+fn main() {
+    // cargo passes its own options; ours are in the environment.
+    let only = std::env::var("BENCH_ONLY").unwrap_or_default();
+    let only: Vec<&str> = only.split(',').filter(|part| !part.is_empty()).collect();
+    if let Some(unknown) = only.iter().find(|part| !PARTS.contains(part)) {
+        eprintln!(
+            "bench: BENCH_ONLY={unknown} is none of {}",
+            PARTS.join(", ")
+        );
+        std::process::exit(2);
+    }
+    let is_wanted = |part: &str| only.is_empty() || only.contains(&part);
+    let repeats = repeats();
+
+    let mut report = Report::new(&only, repeats);
+    if is_wanted("drain") {
+        drain::measure(&mut report, repeats, is_wanted("size"));
+    } else if is_wanted("size") {
+        size::measure_alone(&mut report);
+    }
+    if is_wanted("overhead") {
+        overhead::measure(&mut report, repeats);
+    }
+    if is_wanted("ddl") {
+        ddl::measure(&mut report, repeats);
+    }
+    if is_wanted("delay") {
+        delay::measure(&mut report, repeats);
+    }
+    report.finish();
+}
+
+fn repeats() -> usize {
+    let repeats = std::env::var("REPEATS").unwrap_or_default();
+    match repeats.as_str() {
+        "" => 3,
+        number => number
+            .parse()
+            .ok()
+            .filter(|&repeats| repeats > 0)
+            .unwrap_or_else(|| panic!("REPEATS={number} is not a number of repeats")),
+    }
+}
