@@ -9,12 +9,11 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use crate::ddl_log;
-use crate::pg::ddl_catalog::with_bytes;
 use crate::pg::ddl_identity::{self, is_keyless, with_descendants, NewIdentity, OwnPrivileges};
 use crate::pg::ddl_node::{relation_name, Sql};
 use crate::pg::ddl_place::{relation_place, Place};
 use crate::pg::ddl_touched::relation_named;
-use crate::pg::query::connect_now;
+use crate::pg::query::{connect_now, see_own_changes, select_kept};
 use crate::pg::{ddl_history, quote};
 use crate::settings::{self, KeylessTables};
 
@@ -116,6 +115,7 @@ pub fn due_after(touched: &Touched) -> Due {
         forgets_dropped: touched.has_dropped,
         ..Due::default()
     };
+    see_own_changes();
     let named = touched
         .named
         .iter()
@@ -125,12 +125,12 @@ pub fn due_after(touched: &Touched) -> Due {
     let mut all: Vec<pg_sys::Oid> = existing.flat_map(with_descendants).collect();
     all.sort_by_key(|table| table.to_u32());
     all.dedup();
-    if all.is_empty() {
-        return due;
-    }
     if touched.identity_is_set {
         due.forgotten = all;
-    } else if settings::keyless_tables() == KeylessTables::Full {
+        return due;
+    }
+    all.retain(|table| ddl_identity::may_change(*table));
+    if !all.is_empty() && settings::keyless_tables() == KeylessTables::Full {
         due.set = new_identities(&read_tables(Some(all)));
         due.set
             .iter()
@@ -229,7 +229,7 @@ fn shown(table: pg_sys::Oid) -> Option<String> {
 fn read_tables(only: Option<Vec<pg_sys::Oid>>) -> Vec<Table> {
     let own = OwnPrivileges::enter();
     let read = connect_now(|client| {
-        let mut rows = client.select(&with_bytes(TABLES), None, &[only.into()])?;
+        let mut rows = select_kept(client, TABLES, &[only.into()])?;
         let mut tables = Vec::new();
         while rows.next().is_some() {
             tables.push(Table {

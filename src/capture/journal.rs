@@ -248,6 +248,10 @@ impl Journal {
             .then(|| interval.saturating_sub(self.last_sync.elapsed()))
     }
 
+    pub fn has_synced_since(&self, moment: Instant) -> bool {
+        self.last_sync >= moment
+    }
+
     /// Writes that all up to `lsn` was read and left nothing.
     pub fn position(&mut self, lsn: Lsn) -> Result<()> {
         self.appender.position(lsn, archive::time::now())?;

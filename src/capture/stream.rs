@@ -28,6 +28,9 @@ pub const POSITION_INTERVAL: Duration = Duration::from_secs(10);
 const LONGEST_SLEEP: Duration = Duration::from_secs(10);
 /// wal_writer_delay's default: until then an asynchronous commit may not be flushed.
 const UNFLUSHED_SLEEP: Duration = Duration::from_millis(200);
+/// After an fsync, commits gather for so long: under load they are read and fsynced together, and nobody
+/// needs to wake the worker meanwhile. One that comes alone does not wait.
+const GATHERING: Duration = Duration::from_millis(10);
 /// Records read between two looks at signals and the board.
 const RECORDS_PER_LOOK: u32 = 1000;
 
@@ -81,10 +84,14 @@ impl StreamReader {
         self.journal.borrow_mut().sync()?;
         let started_with = settings::at_start();
         while !shutdown::is_requested() {
+            let began = Instant::now();
             self.read_what_is_there()?;
             let sleep = self.finish_round()?;
             if shutdown::is_requested() {
                 break;
+            }
+            if self.journal.borrow().has_synced_since(began) {
+                std::thread::sleep(GATHERING.saturating_sub(began.elapsed()));
             }
             shutdown::sleep(sleep);
             reload_if_asked(&started_with);

@@ -5,12 +5,12 @@ use pgrx::spi::SpiTupleTable;
 
 use super::frames::Frame;
 
-use crate::pg::ddl_catalog::{is_immutable_default, with_bytes};
+use crate::pg::ddl_catalog::is_immutable_default;
 use crate::pg::ddl_identity::{with_descendants, OwnPrivileges};
 use crate::pg::ddl_index::unfinished_tree;
 use crate::pg::ddl_node::{relation_name, Sql};
-use crate::pg::ddl_touched::{is_plain_table, relation_named};
-use crate::pg::query::connect_now;
+use crate::pg::ddl_touched::{has_missing_values, is_plain_table, relation_named};
+use crate::pg::query::{connect_now, see_own_changes, select_kept};
 use crate::pg::quote;
 use crate::pg::session::OutputSettings;
 
@@ -185,7 +185,12 @@ fn fixed_values(tables: &[pg_sys::Oid], added_columns: &[Sql]) -> Sql {
     if added_columns.is_empty() {
         return sql;
     }
-    let tables: Vec<pg_sys::Oid> = tables.iter().flat_map(|t| with_descendants(*t)).collect();
+    see_own_changes();
+    let mut tables: Vec<pg_sys::Oid> = tables.iter().flat_map(|t| with_descendants(*t)).collect();
+    tables.retain(|table| has_missing_values(*table));
+    if tables.is_empty() {
+        return sql;
+    }
     read(MISSING_VALUES, tables, |row| {
         let text = |place| Ok::<_, spi::Error>(row.get::<Vec<u8>>(place)?.unwrap_or_default());
         let column = text(3)?;
@@ -203,7 +208,7 @@ fn fixed_values(tables: &[pg_sys::Oid], added_columns: &[Sql]) -> Sql {
 
 /// Reads the catalogs under privileges, a search path and output settings of our own.
 fn read(
-    query: &str,
+    query: &'static str,
     tables: Vec<pg_sys::Oid>,
     mut each: impl FnMut(&SpiTupleTable) -> spi::Result<()>,
 ) {
@@ -213,7 +218,7 @@ fn read(
     // could pose as a catalog.
     let own = OwnPrivileges::enter();
     let read = connect_now(|client| {
-        let mut rows = client.select(&with_bytes(query), None, &[tables.into()])?;
+        let mut rows = select_kept(client, query, &[tables.into()])?;
         while rows.next().is_some() {
             each(&rows)?;
         }

@@ -8,10 +8,11 @@ use pgrx::spi::SpiTupleTable;
 
 use super::history::Object;
 use super::hook;
-use crate::pg::ddl_catalog::{is_creating_extension, with_bytes};
+use crate::pg::ddl_catalog::is_creating_extension;
 use crate::pg::ddl_node::Sql;
 use crate::pg::ddl_subtransaction::attempt;
 use crate::pg::ddl_temporary::depends_on_temporary;
+use crate::pg::query::select_kept;
 use crate::status;
 
 /// What an event trigger tells of one object.
@@ -146,13 +147,13 @@ fn object(row: &SpiTupleTable) -> spi::Result<Option<Object>> {
         }))
 }
 
-fn report(query: &str, read: impl Fn(&SpiTupleTable) -> spi::Result<Reported>) {
+fn report(query: &'static str, read: impl Fn(&SpiTupleTable) -> spi::Result<Reported>) {
     if is_creating_extension() {
         return;
     }
     let reported = attempt(|| {
         let rows = Spi::connect(|client| {
-            let mut rows = client.select(&with_bytes(query), None, &[])?;
+            let mut rows = select_kept(client, query, &[])?;
             let mut reported = Vec::new();
             while rows.next().is_some() {
                 reported.push(read(&rows)?);

@@ -58,6 +58,26 @@ pub fn is_keyless(table: pg_sys::Oid) -> bool {
     }
 }
 
+/// False for a table that has an identity and keeps it: by its primary key, or another without one.
+pub fn may_change(table: pg_sys::Oid) -> bool {
+    if is_keyless(table) {
+        return true;
+    }
+    // SAFETY: as in `is_keyless`; the list of indexes finds the primary key, too.
+    unsafe {
+        let relation = pg_sys::try_relation_open(table, pg_sys::AccessShareLock as i32);
+        if relation.is_null() {
+            return false;
+        }
+        pg_sys::list_free(pg_sys::RelationGetIndexList(relation));
+        let has_key = (*relation).rd_pkindex != pg_sys::InvalidOid;
+        let is_default =
+            (*(*relation).rd_rel).relreplident as u8 == pg_sys::REPLICA_IDENTITY_DEFAULT;
+        pg_sys::relation_close(relation, pg_sys::AccessShareLock as i32);
+        has_key && !is_default
+    }
+}
+
 /// Locks a table as [`set`] does, and raises what it would raise: it is in use by a query of this
 /// session, or has trigger events pending.
 pub fn lock(table: pg_sys::Oid) {
@@ -151,16 +171,22 @@ impl OwnPrivileges {
         unsafe {
             pg_sys::GetUserIdAndSecContext(&mut role, &mut context);
             let nest_level = pg_sys::NewGUCNestLevel();
-            pg_sys::set_config_option(
-                c"search_path".as_ptr(),
-                c"pg_catalog, pg_temp".as_ptr(),
-                pg_sys::GucContext::PGC_USERSET,
-                pg_sys::GucSource::PGC_S_SESSION,
-                pg_sys::GucAction::GUC_ACTION_SAVE,
-                true,
-                0,
-                false,
-            );
+            for (name, value) in [
+                (c"search_path", c"pg_catalog, pg_temp"),
+                // A kept plan is not to be made anew for each argument.
+                (c"plan_cache_mode", c"force_generic_plan"),
+            ] {
+                pg_sys::set_config_option(
+                    name.as_ptr(),
+                    value.as_ptr(),
+                    pg_sys::GucContext::PGC_USERSET,
+                    pg_sys::GucSource::PGC_S_SESSION,
+                    pg_sys::GucAction::GUC_ACTION_SAVE,
+                    true,
+                    0,
+                    false,
+                );
+            }
             let changed = context | pg_sys::SECURITY_LOCAL_USERID_CHANGE as i32;
             pg_sys::SetUserIdAndSecContext(pg_sys::Oid::from(10), changed);
             Self {

@@ -3,11 +3,11 @@
 
 use pgrx::prelude::*;
 
-use super::ddl_catalog::{options, with_bytes};
+use super::ddl_catalog::options;
 use super::ddl_identity::OwnPrivileges;
 use super::ddl_node::Sql;
 use super::ddl_statement::Statement;
-use super::query::connect_now;
+use super::query::{connect_now, select_kept};
 
 /// Those of the index or table $1 and its partitions, or all. By name: REINDEX CONCURRENTLY gives an
 /// index another OID.
@@ -127,7 +127,7 @@ pub fn unfinished_tree(index: pg_sys::Oid) -> Option<Sql> {
     (!tree.is_empty()).then_some(tree)
 }
 
-fn statements(query: &str, argument: pgrx::datum::DatumWithOid<'_>) -> Vec<Sql> {
+fn statements(query: &'static str, argument: pgrx::datum::DatumWithOid<'_>) -> Vec<Sql> {
     let rows = read(query, Some(argument), |row| {
         Ok([row.get::<Sql>(1)?, row.get::<Sql>(2)?])
     });
@@ -153,14 +153,14 @@ pub fn indexes_partitions(statement: &Statement) -> bool {
 }
 
 fn read<T>(
-    query: &str,
+    query: &'static str,
     argument: Option<pgrx::datum::DatumWithOid<'_>>,
     each: impl Fn(pgrx::spi::SpiHeapTupleData<'_>) -> spi::Result<T>,
 ) -> Vec<T> {
     let own = OwnPrivileges::enter();
     let arguments: Vec<_> = argument.into_iter().collect();
     let found = connect_now(|client| {
-        let rows = client.select(&with_bytes(query), None, &arguments)?;
+        let rows = select_kept(client, query, &arguments)?;
         rows.map(each).collect::<spi::Result<Vec<T>>>()
     });
     own.leave();

@@ -4,7 +4,7 @@
 use pgrx::prelude::*;
 
 use super::ddl_identity::OwnPrivileges;
-use super::query::connect_now;
+use super::query::{connect_now, select_kept};
 
 /// Whether the session's temporary schema is among what the object needs, at any distance.
 const NEEDS_TEMPORARY: &str = "WITH RECURSIVE needed (classid, objid) AS ( \
@@ -36,7 +36,7 @@ pub fn depends_on_temporary(class: pg_sys::Oid, object: pg_sys::Oid) -> bool {
     let own = OwnPrivileges::enter();
     let depends = connect_now(|client| {
         let arguments = [class.into(), object.into(), schema.into()];
-        let rows = client.select(NEEDS_TEMPORARY, Some(1), &arguments)?;
+        let rows = select_kept(client, NEEDS_TEMPORARY, &arguments)?;
         rows.first().get_one::<bool>()
     });
     own.leave();

@@ -134,6 +134,18 @@ pub fn is_plain_table(relation: pg_sys::Oid) -> bool {
         && relation.to_u32() >= pg_sys::FirstNormalObjectId
 }
 
+/// True for a table whose rows lack columns that were added with a default (attmissingval).
+pub fn has_missing_values(relation: pg_sys::Oid) -> bool {
+    let missing = super::relation::with_relation(relation, |open| {
+        // SAFETY: the descriptor is valid while the relation is open.
+        unsafe {
+            let constraints = (*open.tuple_descriptor()).constr;
+            !constraints.is_null() && !(*constraints).missing.is_null()
+        }
+    });
+    missing.unwrap_or(false)
+}
+
 /// Definition of an existing table: its name and columns, nothing else.
 pub fn columns_as_made(relation: pg_sys::Oid) -> Vec<(FilledColumn, bool)> {
     super::relation::with_relation(relation, |open| {
