@@ -86,6 +86,10 @@ fn a_slot_of_the_same_name_that_somebody_made_anew_is_found_out() {
     c.sql("CREATE TABLE t (a int PRIMARY KEY)");
     c.sql("SELECT incr_teardown(drop_slot => false)");
     let name = c.sql("SELECT slot_name FROM pg_replication_slots");
+    // It must not look in between, when there is none.
+    let launcher =
+        c.sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'pg_incrbackup launcher'");
+    run(Command::new("kill").args(["-STOP", &launcher]));
     c.sql(&format!(
         "SELECT pg_drop_replication_slot('{name}'); INSERT INTO t VALUES (1)"
     ));
@@ -97,6 +101,7 @@ fn a_slot_of_the_same_name_that_somebody_made_anew_is_found_out() {
     c.sql(&format!(
         "{allow} SELECT pg_create_logical_replication_slot('{name}', 'pg_incrbackup')"
     ));
+    run(Command::new("kill").args(["-CONT", &launcher]));
     c.try_sql_in(c.database(), "SELECT * FROM incr_setup()")
         .ok();
     wait_for_emergency(&c, "what lies between is lost");
