@@ -23,13 +23,12 @@ fn main() -> ExitCode {
         "" => 600,
         seconds => seconds.parse().expect("a number"),
     };
-    let report = Load {
+    let problems = Load {
         seconds,
         sizes: SIZES,
     }
     .run();
-    println!("{report}");
-    match report.problems.is_empty() {
+    match problems.is_empty() {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     }

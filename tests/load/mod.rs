@@ -51,21 +51,18 @@ pub struct Load {
     pub sizes: Sizes,
 }
 
-/// What it came to.
-pub struct Report {
+/// What it came to, known before the restore.
+struct Figures {
     seen: Seen,
     /// The worker's largest resident set, in kB, and what it may be.
     peak: u64,
     limit: u64,
     pgbench: String,
     heavy: Vec<(&'static str, Duration)>,
-    bases: usize,
     drained: Duration,
-    restored: Duration,
-    pub problems: Vec<String>,
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (work, took) in &self.heavy {
             writeln!(f, "load: {work}: {:.1} s", took.as_secs_f64())?;
@@ -78,22 +75,17 @@ impl fmt::Display for Report {
             self.peak / 1024,
             self.limit / 1024
         )?;
-        writeln!(
+        write!(
             f,
-            "load: {} bases; all on disk {:.1} s after the load's end; restored from the first base in {:.1} s",
-            self.bases,
-            self.drained.as_secs_f64(),
-            self.restored.as_secs_f64()
-        )?;
-        for problem in &self.problems {
-            writeln!(f, "load: {problem}")?;
-        }
-        write!(f, "load: {} problems", self.problems.len())
+            "load: all on disk {:.1} s after the load's end",
+            self.drained.as_secs_f64()
+        )
     }
 }
 
 impl Load {
-    pub fn run(&self) -> Report {
+    /// Prints what it measures; gives what is wrong.
+    pub fn run(&self) -> Vec<String> {
         let c = Cluster::builder()
             .setting("fsync", "on")
             .setting("max_wal_size", "'16GB'")
@@ -142,18 +134,18 @@ impl Load {
         if peak > limit {
             problems.push(format!("the capture worker took {} MB", peak / 1024));
         }
-        let (bases, restored) = self.restore(c, &mut problems);
-        Report {
+        let figures = Figures {
             seen,
             peak,
             limit,
             pgbench,
             heavy,
-            bases,
             drained,
-            restored,
-            problems,
-        }
+        };
+        println!("{figures}");
+        self.restore(c, &mut problems);
+        println!("load: {} problems\n{}", problems.len(), problems.join("\n"));
+        problems
     }
 
     /// The decoding memory, six times the largest row, and what a backend takes anyway: its own, and
@@ -176,7 +168,7 @@ impl Load {
     }
 
     /// From the first base, through everything.
-    fn restore(&self, c: Cluster, problems: &mut Vec<String>) -> (usize, Duration) {
+    fn restore(&self, c: Cluster, problems: &mut Vec<String>) {
         let verified = c.sql("SELECT * FROM incr_verify()");
         if !verified.is_empty() {
             problems.push(format!("incr_verify(): {verified}"));
@@ -185,7 +177,11 @@ impl Load {
         let first = bases[0].file_name().expect("a base has a name");
         let began = Instant::now();
         let restored = c.restore(&["--base", &first.to_string_lossy()]);
-        let took = began.elapsed();
+        println!(
+            "load: restored from the first of {} bases in {:.1} s",
+            bases.len(),
+            began.elapsed().as_secs_f64()
+        );
         let (source, target) = ((&c, c.database()), (&c, restored.database.as_str()));
         let found = differences(source, target);
         problems.extend(
@@ -196,7 +192,6 @@ impl Load {
         if problems.is_empty() {
             c.discard();
         }
-        (bases.len(), took)
     }
 }
 
@@ -236,7 +231,6 @@ fn everything_at_once_restores() {
         seconds: 5,
         sizes: Sizes::SMALL,
     };
-    let report = load.run();
-    println!("{report}");
-    assert!(report.problems.is_empty(), "{report}");
+    let problems = load.run();
+    assert!(problems.is_empty(), "{problems:?}");
 }
