@@ -97,7 +97,10 @@ impl Seen {
         };
         let (confirmed, durable, written) = (lsn(), lsn(), lsn());
         let health = fields.next().unwrap_or(row);
-        if !health.starts_with("ok") && !self.levels.iter().any(|level| level == health) {
+        // The same with another number is no news.
+        let words = |health: &str| health.replace(|c: char| c.is_ascii_digit(), "");
+        let is_known = |level: &String| words(level) == words(health);
+        if !health.starts_with("ok") && !self.levels.iter().any(is_known) {
             self.levels.push(health.to_string());
             if health.starts_with("emergency") {
                 self.problems.push(format!("health: {health}"));
