@@ -10,7 +10,8 @@
 use crate::wal::Wal;
 use crate::{process, server};
 use harness::{Cluster, Installation};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -153,7 +154,7 @@ fn watch(c: &Cluster, is_over: &AtomicBool) -> (String, f64) {
 }
 
 /// Options with which a plugin writes whole transactions, a change at a time.
-pub fn options(plugin: &str) -> &'static [&'static str] {
+fn options(plugin: &str) -> &'static [&'static str] {
     match plugin {
         "wal2json" => &["-o", "format-version=2"],
         "decoder_raw" => &["-o", "include_transaction=on"],
@@ -166,6 +167,15 @@ pub fn output_file(c: &Cluster, plugin: &str) -> PathBuf {
     c.root().join(format!("{plugin}.out"))
 }
 
+/// pg_recvlogical on the slot "peer", writing to a file as a backup would.
+pub fn recvlogical(c: &Cluster, plugin: &str, file: &Path) -> Command {
+    let mut command = c.installation().command("pg_recvlogical");
+    let conninfo = c.conninfo(c.database());
+    command.args(["-d", &conninfo, "-S", "peer", "--start", "--no-loop", "-f"]);
+    command.arg(file).args(options(plugin));
+    command
+}
+
 fn peer(wal: &Wal, plugin: &str) -> Drained {
     let c = &wal.cluster;
     let file = output_file(c, plugin);
@@ -173,19 +183,8 @@ fn peer(wal: &Wal, plugin: &str) -> Drained {
     c.sql(&format!(
         "SELECT pg_copy_logical_replication_slot('start', 'peer', false, '{plugin}')"
     ));
-    let mut command = c.installation().command("pg_recvlogical");
-    command.args([
-        "-d",
-        &c.conninfo(c.database()),
-        "-S",
-        "peer",
-        "--start",
-        "--no-loop",
-    ]);
-    command
-        .args(["--endpos", &wal.end, "-f"])
-        .arg(&file)
-        .args(options(plugin));
+    let mut command = recvlogical(c, plugin, &file);
+    command.args(["--endpos", &wal.end]);
 
     server::wait_for_sessions_to_end(c);
     let (server, own) = (server::postmaster(c), std::process::id().to_string());

@@ -2,7 +2,7 @@
 //! it but without a slot, with the capture on, and with `pg_recvlogical` attached; at full load, and
 //! at a fixed rate of half of what the idle server can do.
 
-use crate::contestant::options;
+use crate::contestant::recvlogical;
 use crate::pgbench::{pgbench, Run};
 use crate::report::{figure, Report};
 use crate::stats::{median, percentile, spread};
@@ -184,24 +184,11 @@ fn wait_until_read(c: &Cluster) {
     wait_until("all changes are read", || c.is_true(&is_read));
 }
 
-/// pg_recvlogical, writing to a file as a backup would.
 fn attach(c: &Cluster, plugin: &str) -> Child {
     c.sql(&format!(
         "SELECT pg_create_logical_replication_slot('peer', '{plugin}')"
     ));
-    let mut command = c.installation().command("pg_recvlogical");
-    command.args([
-        "-d",
-        &c.conninfo(c.database()),
-        "-S",
-        "peer",
-        "--start",
-        "--no-loop",
-    ]);
-    command
-        .arg("-f")
-        .arg(c.root().join("peer.out"))
-        .args(options(plugin));
+    let mut command = recvlogical(c, plugin, &c.root().join("peer.out"));
     let peer = command.stderr(Stdio::null()).spawn();
     let is_attached = "SELECT active FROM pg_replication_slots WHERE slot_name = 'peer'";
     wait_until("pg_recvlogical reads", || c.is_true(is_attached));

@@ -5,6 +5,7 @@ use pgrx::prelude::*;
 use pgrx::PgBox;
 
 use super::ddl_node::{c_string, is_a, items, Sql};
+use super::session::set_at_level;
 
 /// What `ALTER TABLE … REPLICA IDENTITY` sets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -176,16 +177,7 @@ impl OwnPrivileges {
                 // A kept plan is not to be made anew for each argument.
                 (c"plan_cache_mode", c"force_generic_plan"),
             ] {
-                pg_sys::set_config_option(
-                    name.as_ptr(),
-                    value.as_ptr(),
-                    pg_sys::GucContext::PGC_USERSET,
-                    pg_sys::GucSource::PGC_S_SESSION,
-                    pg_sys::GucAction::GUC_ACTION_SAVE,
-                    true,
-                    0,
-                    false,
-                );
+                set_at_level(name, value, pg_sys::GucContext::PGC_USERSET);
             }
             let changed = context | pg_sys::SECURITY_LOCAL_USERID_CHANGE as i32;
             pg_sys::SetUserIdAndSecContext(pg_sys::Oid::from(10), changed);

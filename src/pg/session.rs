@@ -64,16 +64,7 @@ impl OutputSettings {
         unsafe {
             self.nest_level = Some(pg_sys::NewGUCNestLevel());
             for (name, value) in OUTPUT_SETTINGS {
-                pg_sys::set_config_option(
-                    name.as_ptr(),
-                    value.as_ptr(),
-                    pg_sys::GucContext::PGC_USERSET,
-                    pg_sys::GucSource::PGC_S_SESSION,
-                    pg_sys::GucAction::GUC_ACTION_SAVE,
-                    true,
-                    0,
-                    false,
-                );
+                set_at_level(name, value, pg_sys::GucContext::PGC_USERSET);
             }
         }
     }
@@ -86,22 +77,33 @@ impl OutputSettings {
     }
 }
 
+/// Sets until the nest level that was opened last is left.
+///
+/// # Safety
+/// Inside a transaction, after NewGUCNestLevel.
+pub(super) unsafe fn set_at_level(name: &CStr, value: &CStr, context: pg_sys::GucContext::Type) {
+    // SAFETY: by the caller's promise; guc.c copies the strings.
+    unsafe {
+        pg_sys::set_config_option(
+            name.as_ptr(),
+            value.as_ptr(),
+            context,
+            pg_sys::GucSource::PGC_S_SESSION,
+            pg_sys::GucAction::GUC_ACTION_SAVE,
+            true,
+            0,
+            false,
+        );
+    }
+}
+
 /// Runs `work` with notices off; an error gives the settings back with its subtransaction.
 pub fn quietly<R>(work: impl FnOnce() -> R) -> R {
     // SAFETY: inside a transaction; guc.c copies the strings.
     unsafe {
         let level = pg_sys::NewGUCNestLevel();
         for name in [c"client_min_messages", c"log_min_messages"] {
-            pg_sys::set_config_option(
-                name.as_ptr(),
-                c"error".as_ptr(),
-                pg_sys::GucContext::PGC_SUSET,
-                pg_sys::GucSource::PGC_S_SESSION,
-                pg_sys::GucAction::GUC_ACTION_SAVE,
-                true,
-                0,
-                false,
-            );
+            set_at_level(name, c"error", pg_sys::GucContext::PGC_SUSET);
         }
         let result = work();
         pg_sys::AtEOXact_GUC(true, level);
