@@ -157,13 +157,14 @@ fn break_chain(database: pg_sys::Oid, reason: &str) {
     }
     // It may still write; what it has on disk counts. PostgreSQL has told it to end, too.
     has_ended(entry.pid);
+    // The files first: who reads of the broken chain in health finds its end there.
+    if let Err(failure) = place::end_chain(database, reason) {
+        failure.log(PgLogLevel::WARNING);
+    }
     status::update(database, |entry| {
         entry.phase = Phase::Broken;
         entry.broken.set(reason);
     });
-    if let Err(failure) = place::end_chain(database, reason) {
-        failure.log(PgLogLevel::WARNING);
-    }
     ereport!(
         PgLogLevel::WARNING,
         PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
