@@ -226,19 +226,19 @@ impl Journal {
         self.appender.written_lsn() > self.appender.durable_lsn() || self.unsynced_bytes > 0
     }
 
-    /// True when an fsync is due although more is there to be read.
-    pub fn must_sync(&self) -> bool {
+    /// True when an fsync is due although more is there to be read; by its time only where `look_at_clock`.
+    pub fn must_sync(&self, look_at_clock: bool) -> bool {
         if self.broken.is_some() {
             return true;
         }
         if !self.has_unsynced() {
             return false;
         }
-        let waited = self.last_sync.elapsed();
-        match settings::fsync_interval() {
-            Duration::ZERO => waited >= LONGEST_WAIT || self.unsynced_bytes >= MOST_UNSYNCED,
-            interval => waited >= interval,
-        }
+        let (most, longest) = match settings::fsync_interval() {
+            Duration::ZERO => (MOST_UNSYNCED, LONGEST_WAIT),
+            interval => (u64::MAX, interval),
+        };
+        self.unsynced_bytes >= most || look_at_clock && self.last_sync.elapsed() >= longest
     }
 
     /// When everything was read: how long an fsync may still wait. `None`: there is nothing to sync.

@@ -31,6 +31,8 @@ const UNFLUSHED_SLEEP: Duration = Duration::from_millis(200);
 /// After an fsync, commits gather for so long: under load they are read and fsynced together, and nobody
 /// needs to wake the worker meanwhile. One that comes alone does not wait.
 const GATHERING: Duration = Duration::from_millis(10);
+/// Records read between two looks at the clock, which costs as much as a short record.
+const RECORDS_PER_CLOCK: u32 = 32;
 /// Records read between two looks at signals and the board.
 const RECORDS_PER_LOOK: u32 = 1000;
 
@@ -104,7 +106,8 @@ impl StreamReader {
         let mut records: u32 = 0;
         while let Step::Record(_) = self.decoder.step() {
             records = records.wrapping_add(1);
-            if self.journal.borrow().must_sync() {
+            let look_at_clock = records.is_multiple_of(RECORDS_PER_CLOCK);
+            if self.journal.borrow().must_sync(look_at_clock) {
                 self.sync_and_confirm()?;
             }
             if records.is_multiple_of(RECORDS_PER_LOOK) {

@@ -3,9 +3,8 @@
 //! An entry lives until PostgreSQL invalidates its relation (or any schema, type or operator name):
 //! an ALTER TABLE may sit between two rows of one transaction.
 
-use std::collections::HashMap;
-
 use pgrx::prelude::*;
+use rustc_hash::FxHashMap;
 
 use super::history::HistoryColumns;
 use crate::pg::invalidation::{self, Invalidated};
@@ -45,7 +44,8 @@ pub struct TableSql {
 
 #[derive(Default)]
 pub struct Relations {
-    entries: HashMap<pg_sys::Oid, Treatment>,
+    /// Asked for each row; oids are nobody's to choose, so a quick hash does.
+    entries: FxHashMap<pg_sys::Oid, Treatment>,
 }
 
 impl Relations {

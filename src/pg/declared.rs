@@ -1,4 +1,5 @@
-//! C functions of PostgreSQL that pgrx's bindings lack, declared by hand.
+//! C functions of PostgreSQL that pgrx's bindings lack, or guard though they raise nothing and are
+//! called for each row, declared by hand.
 //!
 //! Calls to functions that can raise go through `guarded`, which turns a C error into the Rust
 //! panic that pgrx turns back into an error at the next border.
@@ -16,6 +17,15 @@ extern "C-unwind" {
         by_value: bool,
         length: std::ffi::c_int,
     ) -> bool;
+    // access/htup_details.h; raises nothing.
+    fn heap_deform_tuple(
+        tuple: pg_sys::HeapTuple,
+        descriptor: pg_sys::TupleDesc,
+        values: *mut pg_sys::Datum,
+        nulls: *mut bool,
+    );
+    // utils/palloc.h; raises nothing.
+    fn MemoryContextReset(context: pg_sys::MemoryContext);
     // replication/decode.h
     fn LogicalDecodingProcessRecord(
         ctx: *mut pg_sys::LogicalDecodingContext,
@@ -93,6 +103,29 @@ pub unsafe fn datum_is_equal(
 ) -> bool {
     // SAFETY: promised by the caller.
     unsafe { datumIsEqual(a, b, by_value, length.into()) }
+}
+
+/// Unpacks a row.
+///
+/// # Safety
+/// The tuple is of that row type; both buffers have a place for each attribute.
+pub unsafe fn deform_tuple(
+    tuple: pg_sys::HeapTuple,
+    descriptor: pg_sys::TupleDesc,
+    values: *mut pg_sys::Datum,
+    nulls: *mut bool,
+) {
+    // SAFETY: promised by the caller.
+    unsafe { heap_deform_tuple(tuple, descriptor, values, nulls) }
+}
+
+/// Frees everything in a memory context.
+///
+/// # Safety
+/// It must be alive.
+pub unsafe fn reset_memory(context: pg_sys::MemoryContext) {
+    // SAFETY: promised by the caller.
+    unsafe { MemoryContextReset(context) }
 }
 
 /// Decodes the record that `ctx`'s reader has just read.

@@ -7,6 +7,9 @@ use std::panic::AssertUnwindSafe;
 use memchr::memchr;
 use pgrx::pg_sys::panic::CaughtError;
 use pgrx::prelude::*;
+use pgrx::varlena::{varatt_is_1b, varatt_is_1b_e, varatt_is_4b_u};
+
+use super::declared;
 
 /// A memory context that is deleted by [`MemoryContextOwner::release`] or along with its parent.
 ///
@@ -34,7 +37,7 @@ impl MemoryContextOwner {
     /// Frees everything in it.
     pub fn reset(&self) {
         // SAFETY: alive as long as its parent, which outlives the owner's use.
-        unsafe { pg_sys::MemoryContextReset(self.0) }
+        unsafe { declared::reset_memory(self.0) }
     }
 
     pub fn release(self) {
@@ -119,7 +122,10 @@ impl Output {
             }),
             // SAFETY: the value is of a text type, so a varlena, which is unpacked first.
             How::Bytes => unsafe {
-                let varlena = pg_sys::pg_detoast_datum_packed(value.cast_mut_ptr());
+                let mut varlena: *mut pg_sys::varlena = value.cast_mut_ptr();
+                if !is_plain(varlena) {
+                    varlena = pg_sys::pg_detoast_datum_packed(varlena);
+                }
                 let length = pgrx::varlena::varsize_any_exhdr(varlena);
                 let data = pgrx::varlena::vardata_any(varlena).cast::<u8>();
                 let bytes = std::slice::from_raw_parts(data, length);
@@ -141,6 +147,15 @@ impl Output {
         }
         true
     }
+}
+
+/// Neither compressed nor stored elsewhere.
+///
+/// # Safety
+/// It must point to a varlena.
+unsafe fn is_plain(varlena: *const pg_sys::varlena) -> bool {
+    // SAFETY: promised by the caller.
+    unsafe { varatt_is_4b_u(varlena) || (varatt_is_1b(varlena) && !varatt_is_1b_e(varlena)) }
 }
 
 /// NULL where PostgreSQL refuses to make a text of that size. Nothing is left behind by that error: it
@@ -210,7 +225,7 @@ impl Row {
             let natts = (*descriptor).natts as usize;
             self.values.resize(natts, pg_sys::Datum::null());
             self.nulls.resize(natts, true);
-            pg_sys::heap_deform_tuple(
+            declared::deform_tuple(
                 tuple,
                 descriptor,
                 self.values.as_mut_ptr(),
