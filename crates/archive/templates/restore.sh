@@ -239,8 +239,13 @@ awk_scan='
 
 # What psql gets of a segment: blank lines for what is skipped; UPDATE and DELETE so that their
 # transaction fails unless each hit exactly one row; around DDL what keeps triggers quiet (section 6).
-# Statements are joined, for fewer round trips: psql sends what \; joins in one go. With "only", that
-# transaction alone, a statement at a time and without its COMMIT.
+#
+# For speed, statements are joined (psql sends what \; joins in one go), small transactions of rows alone
+# share one transaction here, and statements of one shape are prepared: parsed and planned once.
+#
+# With "only", the transactions from that commit LSN on, a statement at a time and without a COMMIT.
+# With "at", the file "tell" gets the commit LSN of the first source transaction of the transaction here
+# that line is of.
 awk_replay='
     # Is the transaction in the base? The xid stays text: mawk writes numbers from 2^31 on as
     # 2.14748e+09, and would not find them in the list.
@@ -251,18 +256,88 @@ awk_replay='
     function put(line) {
         if (!on) line = ""
         else if (pending != "") { line = pending " " line; pending = "" }
-        print line
+        emit(line)
+    }
+    function emit(line) {                        # one line late: the last one may have to close a group
+        if (++lines > 1) print last
+        last = line
+        if (lines == at) print (closing == "" ? first : closing) >tell
+        closing = ""
     }
     # Each row that is hit draws the next number, which must be the one of its statement. One that hits
-    # none, or several, leaves the wrong number to the next, or to the end.
-    function exactly_one(line) {
-        if (only == "")
-            return substr(line, 1, length(line) - 1) " RETURNING pg_temp.hit(" ++hits ");"
-        return "WITH hit AS (" substr(line, 1, length(line) - 1) " RETURNING 1)" \
-            " SELECT CASE count(*) WHEN 1 THEN 1 ELSE CAST(\047" substr(line, 1, 6) \
+    # none, or several, leaves the wrong number to the next, or to the end, which says so.
+    function row(line,  verb) {
+        verb = substr(line, 1, 6)
+        if (verb == "INSERT") return only == "" ? insert(line) : line
+        if (verb != "UPDATE" && verb != "DELETE") return line
+        line = substr(line, 1, length(line) - 1)
+        if (only == "") return prepared(line, ++hits)
+        return "WITH hit AS (" line " RETURNING 1) SELECT CASE count(*) WHEN 1 THEN 1 ELSE CAST(\047" verb \
             " hit \047 || count(*) || \047 rows, not exactly one\047 AS integer) END FROM hit;"
     }
+    function draws(number) { return " AND pg_temp.draw(\047pg_temp.hits\047) = " number }
+    # A shape is a statement without its values. It is prepared when it comes for the third time, and
+    # again now and then: a plan that was made for a small table is not kept for a large one.
+    function execute(shape, values,  text, count) {
+        if (!(shape in times) && ++shapes > 1000) forget()
+        count = ++times[shape]
+        if (count < 3) return ""
+        if (count == 3) {
+            if (++prepared_shapes > 200) { forget(); return "" }
+            name_of[shape] = "restore_sh_" prepared_shapes
+        }
+        if (count == 3 || count == 10 || count == 100 || count == 1000 || count % 10000 == 0) {
+            text = "PREPARE " name_of[shape] " AS " shape "\\; "
+            if (count > 3) text = "DEALLOCATE " name_of[shape] "\\; " text
+            if (is_forgotten) text = "DEALLOCATE ALL\\; " text
+            is_forgotten = 0
+        }
+        return text "EXECUTE " name_of[shape] "(" values ");"
+    }
+    function forget() { split("", times); prepared_shapes = shapes = 0; is_forgotten = 1 }
+    function insert(line,  at_values, shape, names, i, count, text) {
+        at_values = index(line, " VALUES (")
+        if (!at_values || length(line) > 4096) return line
+        shape = substr(line, 1, at_values + 8)
+        if (!(shape in parameters)) {           # as many as there are names of columns
+            names = shape
+            count = gsub(/"[^"]*"/, "q", names)
+            parameters[shape] = names ~ /"/ ? 0 : gsub(/, /, "&", names) + 1
+            for (i = 1; i <= parameters[shape]; i++) list[shape] = list[shape] (i > 1 ? ", $" : "$") i
+        }
+        if (!parameters[shape]) return line
+        text = execute(shape list[shape] ")", substr(line, at_values + 9, length(line) - at_values - 10))
+        return text == "" ? line : text
+    }
+    # The values that stand behind " = " are taken out. A piece that begins with a string goes on where
+    # the string holds a " = ". What is not sure to be read rightly is not prepared.
+    function prepared(line, number,  count, piece, i, rest, shape, values, nth, text) {
+        if (length(line) > 4096) return line draws(number) ";"
+        count = split(line, piece, " = ")
+        shape = piece[1]
+        if (shape ~ /\047/ || is_odd(shape, "\"")) return line draws(number) ";"
+        for (i = 2; i <= count; i++) {
+            rest = piece[i]
+            if (rest ~ /^[EB]?\047/) {
+                while (is_odd(rest, "\047") && i < count) rest = rest " = " piece[++i]
+                match(rest, /^[EB]?\047([^\047]|\047\047)*\047/)
+            } else if (!match(rest, /^-?[0-9][0-9.]*(e[-+]?[0-9]+)?/) && !match(rest, /^(null|true|false)/))
+                RLENGTH = 0
+            if (RLENGTH > 0) {
+                values = values substr(rest, 1, RLENGTH) ", "
+                rest = "$" ++nth substr(rest, RLENGTH + 1)
+            }
+            if (rest ~ /\047/ || is_odd(rest, "\"")) return line draws(number) ";"
+            shape = shape " = " rest
+        }
+        if (!nth) return line draws(number) ";"
+        shape = shape draws("$" (nth + 1))
+        text = execute(shape, values number)
+        return text == "" ? line draws(number) ";" : text
+    }
+    function is_odd(text, mark) { return index(text, mark) && gsub(mark, "", text) % 2 }
     function joined(line) {
+        if (line ~ /^-- /) return line
         if (only != "" || ++statements == 200 || (bytes += length(line)) > 65536) {
             statements = bytes = 0
             return line
@@ -276,11 +351,38 @@ awk_replay='
     }
     function ended(  line) {
         line = "COMMIT;"
-        if (only != "") line = "ROLLBACK;"
-        else if (hits > hits_before) line = "SELECT pg_temp.hit(" ++hits ")\\; " line
+        if (hits > hits_before) line = "SELECT pg_temp.hit(" ++hits ")\\; " line
         hits_before = hits
         statements = bytes = 0
         return line
+    }
+    # The lines of a transaction are held until it is known whether it is a small one of rows alone.
+    function hold(line) {
+        held_line[held_lines++] = line
+        if (held_lines > 60 || (held_bytes += length(line)) > 16384) let_go()
+    }
+    function let_go(  i, text) {                # it is a transaction of its own
+        if (!held_lines) return
+        text = close_group()
+        first = lsn
+        put(text joined("BEGIN;"))
+        for (i = 1; i < held_lines; i++) put(joined(held_line[i]))
+        held_lines = held_bytes = 0
+    }
+    function join_group(  i) {
+        if (group_size) put("")
+        else { first = lsn; put(joined("BEGIN;")) }
+        for (i = 1; i < held_lines; i++) put(joined(held_line[i]))
+        group_size += held_lines
+        group_bytes += held_bytes
+        held_lines = held_bytes = 0
+        put(group_size >= 200 || group_bytes > 65536 ? close_group() : "")
+    }
+    function close_group() {                    # -> what goes before the next line
+        if (!group_size) return ""
+        group_size = group_bytes = 0
+        closing = first
+        return ended() " "
     }
     function follow(kind, name, other) {        # what became of a role or a tablespace at the source
         name = decode(name); other = decode(other)
@@ -290,6 +392,7 @@ awk_replay='
     function put_ddl(  i, loud) {               # a DDL block is held until its last line is there
         for (i = 1; i < held; i++) if (tolower(line[i]) ~ /trigger|rule|partition/) loud = "LOUD_TABLE"
         if (line[0] ~ /EVENT%20TRIGGER/) loud = "LOUD_EVENT"
+        forget()
         line[0] = follow("role", role, "")
         if (loud != "") line[0] = ENVIRON[loud] " " line[0]
         if (is_quiet) line[0] = ENVIRON["LOUD_CHECKS"] " " line[0]
@@ -299,15 +402,16 @@ awk_replay='
         held = 0
         if (on) pending = ENVIRON["QUIET"]
     }
-    BEGIN { on = is_quiet = 1 }
+    BEGIN { on = is_quiet = is_forgotten = 1 }
     NR > complete { exit }
     {
         walk()
         if (kind == "transaction") {
             lsn = lsn16(value("commit_lsn")); time = value("commit_time"); flags = 0
-            on = (only == "" ? lsn <= upto && !sees(value("xid")) : lsn == only)
+            on = (lsn <= upto && !sees(value("xid")) && lsn >= only "")
             if (later_lsn != "" && lsn > later_lsn) {       # in the place of this line and of BEGIN
-                print "\\unrestrict " key
+                emit(close_group() "\\unrestrict " key)
+                forget()
                 placing = 1; later_lsn = ""
                 print "" >placed
                 next
@@ -322,16 +426,23 @@ awk_replay='
             pending = (pending == "" ? "" : pending " ") ENVIRON["QUIET_CHECKS"]
             is_quiet = 1
         }
+        is_held = held_lines && (part == "statement" || part == "commit" || kind == "flag")
+        if (!is_held) let_go()
         if (placing && part == "begin") {
-            print ENVIRON["LATER"] " \\restrict " key
+            emit(ENVIRON["LATER"] " \\restrict " key)
+            first = lsn
             if (on) pending = (pending == "" ? "" : pending " ") "BEGIN;"
             placing = 0
-        } else if (kind == "ddl" || part == "ddl") { line[held++] = $0; if (!ddl_lines) put_ddl() }
-        else if (on && part == "statement" && /^(UPDATE|DELETE) /) put(joined(exactly_one($0)))
-        else if (on && (part == "begin" || part == "statement")) put(joined($0))
-        else if (on && part == "copy") put(alone($0))
+        } else if (only != "" && on && (part == "begin" || part == "commit")) put(begun++ ? "" : "BEGIN;")
+        else if (on && part == "begin") hold("BEGIN;")
+        else if (is_held && part == "commit") join_group()
+        else if (is_held) hold(part == "statement" ? row($0) : $0)
+        else if (kind == "ddl" || part == "ddl") { line[held++] = $0; if (!ddl_lines) put_ddl() }
+        else if (on && part == "statement") put(joined(row($0)))
+        else if (on && part == "copy") { forget(); put(alone($0)) }
         else if (on && part == "commit") put(ended())
         else if (NR == 1) put("SELECT pg_catalog.setval(\047pg_temp.hits\047, 1, false);")
+        else if (kind == "footer") put(close_group() $0)
         else if (kind == "role") put(follow(kind, value("name"), value("superuser")))
         else if (kind == "member") put(follow(kind, value("name"), value("of")))
         else if (kind ~ /^(role_renamed|role_dropped|tablespace_renamed)$/) put(follow(kind, value("name"), value("to")))
@@ -348,6 +459,7 @@ awk_replay='
         }
     }
     END {
+        if (lines) print close_group() last
         if (later_lsn != "" && is_last) {
             if (!closed) print "\\unrestrict " key
             print ENVIRON["LATER"]
@@ -1001,7 +1113,9 @@ CREATE FUNCTION pg_temp.hit(expected bigint) RETURNS void LANGUAGE plpgsql AS $h
     IF pg_catalog.nextval($$pg_temp.hits$$) <> expected THEN
         RAISE $$a statement up to here did not hit exactly one row$$;
     END IF;
-END $hit$;' >>"$work/prologue.sql"
+END $hit$;
+-- nextval, so costly for the planner that it is asked last, of rows that all else has chosen.
+CREATE FUNCTION pg_temp.draw(regclass) RETURNS bigint LANGUAGE internal STRICT VOLATILE COST 1000000 AS $$nextval_oid$$;' >>"$work/prologue.sql"
 one_line "$loud" 'event|rule|trigger' >"$work/epilogue.sql"
 say "$QUIET_CHECKS" >>"$work/prologue.sql"
 say "$LOUD_CHECKS" >>"$work/epilogue.sql"
@@ -1041,23 +1155,23 @@ feed() {        # all segments, one after the other; "starts" notes where each b
         line=$((line + complete))
         replay "$name" -v complete="$complete" -v upto="$upto" -v counts="$work/counts" \
             -v placed="$work/placed" -v later_lsn="$later_lsn" -v is_last=$((number == files)) || return
-        [ ! -e "$work/placed" ] || later_lsn=''
+        [ -z "$later_lsn" ] || [ ! -e "$work/placed" ] || { later_lsn=''; say "$name" >"$work/placed_in"; }
     done <"$work/use"
     [ $number -gt 0 ] || [ -z "$LATER" ] || say "$LATER"
 }
 
-# The error that psql met among joined statements has the line of the last of them. Its transaction is
-# run once more, a statement at a time, and rolled back, for the line of its own.
+# The error that psql met among joined statements has the line of the last of them. What was run in one
+# transaction with it is run once more, a statement at a time, and rolled back, for the line of its own.
 find_statement() {
     at=$(sed -n 's/^\([^:]*\):\([0-9][0-9]*\): .*/\1 \2/p' "$work/errors" | tail -n 1)
     name=${at% *} line=${at#* }
     [ -f "$increments/$name" ] || return 0
-    only=$(text "$increments/$name" | awk -v line="$line" "$awk_values$awk_walk"'
-        NR > line { exit }
-        { walk(); if (kind == "transaction") lsn = lsn16(value("commit_lsn")); else if (part == "commit" && NR < line) lsn = "" }
-        END { print lsn }')
-    [ -n "$only" ] || return 0
-    replay "$name" -v complete="$line" -v only="$only" -v counts=/dev/null |
+    : >"$work/first"
+    [ "$(cat "$work/placed_in" 2>/dev/null)" = "$name" ] || [ ! -e "$work/placed" ] || later_lsn=''
+    replay "$name" -v complete="$(sed -n "s/^$name //p" "$work/use")" -v upto="$upto" -v counts=/dev/null \
+        -v placed=/dev/null -v later_lsn="$later_lsn" -v at="$line" -v tell="$work/first" >/dev/null
+    read -r only <"$work/first" || return 0
+    replay "$name" -v complete="$line" -v upto="$upto" -v only="$only" -v counts=/dev/null |
         sql -d "$target" -o /dev/null -f "$work/prologue.sql" -f - 2>"$work/again" && return
     sed "s|^psql:<stdin>:|$name:|" "$work/again" >"$work/errors"
 }
