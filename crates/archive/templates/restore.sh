@@ -366,13 +366,13 @@ awk_replay='
         text = close_group()
         first = lsn
         put(text joined("BEGIN;"))
-        for (i = 1; i < held_lines; i++) put(joined(held_line[i]))
+        for (i = 1; i < held_lines; i++) put(joined(row(held_line[i])))
         held_lines = held_bytes = 0
     }
     function join_group(  i) {
         if (group_size) put("")
         else { first = lsn; put(joined("BEGIN;")) }
-        for (i = 1; i < held_lines; i++) put(joined(held_line[i]))
+        for (i = 1; i < held_lines; i++) put(joined(row(held_line[i])))
         group_size += held_lines
         group_bytes += held_bytes
         held_lines = held_bytes = 0
@@ -436,7 +436,7 @@ awk_replay='
         } else if (only != "" && on && (part == "begin" || part == "commit")) put(begun++ ? "" : "BEGIN;")
         else if (on && part == "begin") hold("BEGIN;")
         else if (is_held && part == "commit") join_group()
-        else if (is_held) hold(part == "statement" ? row($0) : $0)
+        else if (is_held) hold($0)
         else if (kind == "ddl" || part == "ddl") { line[held++] = $0; if (!ddl_lines) put_ddl() }
         else if (on && part == "statement") put(joined(row($0)))
         else if (on && part == "copy") { forget(); put(alone($0)) }
