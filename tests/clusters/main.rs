@@ -32,6 +32,7 @@ mod plugin;
 mod poll;
 mod reach;
 mod replica_identity;
+mod replay;
 mod restore;
 mod restore_options;
 mod rotation;
