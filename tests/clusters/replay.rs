@@ -19,7 +19,20 @@ fn statements_that_are_prepared_keep_every_value() {
         CREATE INDEX ON bare (k)"#,
     );
     let texts = [
-        "plain", "it's", "a = b", "' = '", "''", "\\", "\\'", "a\nb = 'c'", "$1", ":x", "\"", "", "null", "x, y = 5 WHERE z = 7",
+        "plain",
+        "it's",
+        "a = b",
+        "' = '",
+        "''",
+        "\\",
+        "\\'",
+        "a\nb = 'c'",
+        "$1",
+        ":x",
+        "\"",
+        "",
+        "null",
+        "x, y = 5 WHERE z = 7",
         "E'\\n'",
     ];
     for (nth, text) in texts.iter().cycle().take(texts.len() * 3).enumerate() {
@@ -48,11 +61,15 @@ fn a_prepared_statement_does_not_outlive_a_definition() {
     let c = Cluster::backed_up();
     c.sql("CREATE TABLE t (id int PRIMARY KEY, v int)");
     for id in 0..5 {
-        c.sql(&format!("INSERT INTO t VALUES ({id}, {id}); UPDATE t SET v = v + 1 WHERE id = {id}"));
+        c.sql(&format!(
+            "INSERT INTO t VALUES ({id}, {id}); UPDATE t SET v = v + 1 WHERE id = {id}"
+        ));
     }
     c.sql("ALTER TABLE t ALTER v TYPE text");
     for id in 5..10 {
-        c.sql(&format!("INSERT INTO t VALUES ({id}, '007'); UPDATE t SET v = '00' || v WHERE id = {id}"));
+        c.sql(&format!(
+            "INSERT INTO t VALUES ({id}, '007'); UPDATE t SET v = '00' || v WHERE id = {id}"
+        ));
     }
     c.sql("ALTER TABLE t RENAME TO old; CREATE TABLE t (id int PRIMARY KEY, v date)");
     for id in 0..5 {
@@ -61,6 +78,30 @@ fn a_prepared_statement_does_not_outlive_a_definition() {
         ));
     }
     c.assert_restores();
+}
+
+/// Among 100,000 rows without a key and an index, 2,000 are looked for: an index helps, and is gone.
+#[test]
+fn a_table_without_a_key_is_helped_with_an_index_that_does_not_stay() {
+    let c = Cluster::backed_up();
+    c.sql(
+        "CREATE TABLE bare (few int, id int, filler text, at timestamptz);
+        INSERT INTO bare SELECT g % 5, g, repeat('x', 50), now() FROM generate_series(1, 100000) g;
+        CREATE TABLE odd (j json, p point); INSERT INTO odd SELECT '{}', point(g, g) FROM generate_series(1, 20000) g",
+    );
+    c.sql("DELETE FROM bare WHERE id % 100 = 0; UPDATE bare SET few = few + 1 WHERE id % 100 = 1");
+    c.sql("DELETE FROM odd WHERE p[0]::int % 500 = 0");
+    c.sql("ALTER TABLE bare ADD extra int; CREATE TABLE like_bare (LIKE bare INCLUDING ALL)");
+    c.sql("UPDATE bare SET extra = 1 WHERE id % 100 = 2");
+    c.flush();
+    let restored = c.assert_restores();
+    let looks = "SELECT seq_scan FROM pg_stat_user_tables WHERE relname = 'bare'";
+    let whole_looks = c.sql_in(&restored.database, looks);
+    let whole_looks: u32 = whole_looks.parse().expect("a number");
+    assert!(
+        whole_looks < 1000,
+        "the whole table was read {whole_looks} times for 3,000 rows"
+    );
 }
 
 /// Of twenty transactions that run as one, the one in the middle is forged; or the one before the first.

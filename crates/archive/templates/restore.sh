@@ -363,7 +363,7 @@ awk_replay='
     }
     function let_go(  i, text) {                # it is a transaction of its own
         if (!held_lines) return
-        text = close_group()
+        text = close_group() help()
         first = lsn
         put(text joined("BEGIN;"))
         for (i = 1; i < held_lines; i++) put(joined(row(held_line[i])))
@@ -371,7 +371,7 @@ awk_replay='
     }
     function join_group(  i) {
         if (group_size) put("")
-        else { first = lsn; put(joined("BEGIN;")) }
+        else { first = lsn; put(help() joined("BEGIN;")) }
         for (i = 1; i < held_lines; i++) put(joined(row(held_line[i])))
         group_size += held_lines
         group_bytes += held_bytes
@@ -384,6 +384,18 @@ awk_replay='
         closing = first
         return ended() " "
     }
+    # Tables without a key whose rows are looked for often get an index for the time being, before the
+    # transaction begins: one made behind its own updates would not serve it.
+    function help(  i, at_name, name, text) {
+        for (i = 1; i < held_lines; i++) {
+            if (!(at_name = index(held_line[i], "ctid = (SELECT ctid FROM "))) continue
+            name = substr(held_line[i], at_name + 25)
+            name = substr(name, 1, index(name, " WHERE ") - 1)
+            if (++sought[name] == 20) text = text "SELECT pg_temp.help(" literal(name) "); "
+        }
+        if (text != "") is_helped = 1
+        return text
+    }
     function follow(kind, name, other) {        # what became of a role or a tablespace at the source
         name = decode(name); other = decode(other)
         if (ENVIRON["MADE"] == "" || name == "") return "--"
@@ -394,6 +406,8 @@ awk_replay='
         if (line[0] ~ /EVENT%20TRIGGER/) loud = "LOUD_EVENT"
         forget()
         line[0] = follow("role", role, "")
+        if (on && is_helped) line[0] = "SELECT pg_temp.end_help(); " line[0]
+        if (on) { is_helped = 0; split("", sought) }
         if (loud != "") line[0] = ENVIRON[loud] " " line[0]
         if (is_quiet) line[0] = ENVIRON["LOUD_CHECKS"] " " line[0]
         if (on) is_quiet = 0
@@ -402,7 +416,7 @@ awk_replay='
         held = 0
         if (on) pending = ENVIRON["QUIET"]
     }
-    BEGIN { on = is_quiet = is_forgotten = 1 }
+    BEGIN { on = is_quiet = is_forgotten = is_helped = 1 }
     NR > complete { exit }
     {
         walk()
@@ -1116,7 +1130,42 @@ CREATE FUNCTION pg_temp.hit(expected bigint) RETURNS void LANGUAGE plpgsql AS $h
 END $hit$;
 -- nextval, so costly for the planner that it is asked last, of rows that all else has chosen.
 CREATE FUNCTION pg_temp.draw(regclass) RETURNS bigint LANGUAGE internal STRICT VOLATILE COST 1000000 AS $$nextval_oid$$;' >>"$work/prologue.sql"
-one_line "$loud" 'event|rule|trigger' >"$work/epilogue.sql"
+
+# A row of a table without a key is found by its values. An index on the column with the most of them saves
+# a look at every row; no DDL of the source finds it, nor does who gets the restored database.
+say 'CREATE FUNCTION pg_temp.help(name text) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $help$
+DECLARE target oid; place text; wanted record;
+BEGIN
+    SELECT c.oid, format($$%I.%I$$, nspname, relname) INTO target, place FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = relnamespace
+        WHERE c.oid = to_regclass(regexp_replace(name, $$^ONLY $$, $$$$)) AND relkind = $$r$$ AND pg_relation_size(c.oid) >= 1048576;
+    IF target IS NULL THEN RETURN; END IF;
+    EXECUTE format($$ANALYZE %s$$, place);
+    SELECT attnum, attname, CASE WHEN stadistinct < 0 THEN -stadistinct * reltuples ELSE stadistinct END AS values INTO wanted
+        FROM pg_statistic JOIN pg_attribute ON attrelid = starelid AND attnum = staattnum
+        JOIN pg_class ON pg_class.oid = attrelid JOIN pg_type ON pg_type.oid = atttypid
+        WHERE starelid = target AND NOT stainherit AND typnamespace = $$pg_catalog$$::regnamespace AND typtype = $$b$$
+            AND typelem = 0 AND EXISTS (SELECT FROM pg_opclass WHERE opcintype = atttypid AND opcdefault
+                AND opcmethod = (SELECT oid FROM pg_am WHERE amname = $$hash$$))
+        ORDER BY values DESC, attnum LIMIT 1;
+    IF wanted.values > 10 AND NOT EXISTS (SELECT FROM pg_index WHERE indrelid = target AND indkey[0] = wanted.attnum
+            AND indisvalid AND indpred IS NULL) THEN
+        EXECUTE format($$CREATE INDEX restore_sh_%s ON ONLY %s USING hash (%I)$$, target, place, wanted.attname);
+        PERFORM set_config($$restore_sh.help$$, concat(current_setting($$restore_sh.help$$, true), $$ $$,
+            (SELECT max(indexrelid::bigint) FROM pg_index WHERE indrelid = target)), false);
+    END IF;
+    EXCEPTION WHEN OTHERS THEN NULL;
+END $help$;
+CREATE FUNCTION pg_temp.end_help() RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $help$
+DECLARE made text;
+BEGIN
+    FOR made IN SELECT format($$%I.%I$$, nspname, relname) FROM pg_class JOIN pg_namespace AS n ON n.oid = relnamespace
+        WHERE pg_class.oid = ANY (string_to_array(trim(current_setting($$restore_sh.help$$, true)), $$ $$)::oid[]) LOOP
+        EXECUTE $$DROP INDEX $$ || made;
+    END LOOP;
+    PERFORM set_config($$restore_sh.help$$, $$$$, false);
+END $help$;' >>"$work/prologue.sql"
+say 'SELECT pg_temp.end_help();' >"$work/epilogue.sql"
+one_line "$loud" 'event|rule|trigger' >>"$work/epilogue.sql"
 say "$QUIET_CHECKS" >>"$work/prologue.sql"
 say "$LOUD_CHECKS" >>"$work/epilogue.sql"
 [ -z "$skip_checks" ] || named "$valid_checks" >>"$work/epilogue.sql"
