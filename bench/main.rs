@@ -1,26 +1,30 @@
 //! `make bench`: how fast the capture is beside its peers and the floor, what it costs the source,
-//! how far behind it is, and what it takes on disk. Everything is measured side by side in one run
-//! on throwaway clusters, contestants in turn, `REPEATS` times; tables and targets are printed and
-//! written to `bench/results/`. `BENCH_ONLY` names parts (drain, overhead, ddl, delay, size).
+//! how far behind it is, what it takes on disk, and how fast that is replayed. Everything is measured
+//! side by side in one run on throwaway clusters, contestants in turn, `REPEATS` times; tables and
+//! targets are printed and written to `bench/results/`. `BENCH_ONLY` names parts.
 
 mod contestant;
 mod ddl;
 mod delay;
 mod drain;
+mod keyless;
 mod loads;
 mod machine;
 mod overhead;
 mod pgbench;
 mod process;
+mod replay;
 mod report;
+mod restore;
 mod server;
 mod size;
 mod stats;
+mod turns;
 mod wal;
 
 use report::Report;
 
-const PARTS: [&str; 5] = ["drain", "overhead", "ddl", "delay", "size"];
+const PARTS: [&str; 6] = ["drain", "overhead", "ddl", "delay", "size", "restore"];
 
 fn main() {
     // cargo passes its own options; ours are in the environment.
@@ -50,6 +54,9 @@ fn main() {
     }
     if is_wanted("delay") {
         delay::measure(&mut report, repeats);
+    }
+    if is_wanted("restore") {
+        restore::measure(&mut report, repeats);
     }
     report.finish();
 }

@@ -3,7 +3,7 @@
 # measures them there. Peers are measured where they are installed: wal2json is (tools/setup.sh),
 # decoder_raw is built by hand into the machine's PostgreSQL or into that tree.
 #   PG          15 or 18
-#   BENCH_ONLY  some of drain, overhead, ddl, delay, size, with commas between (all)
+#   BENCH_ONLY  some of drain, overhead, ddl, delay, size, restore, with commas between (all)
 #   BENCH_LOADS some of the drain's loads, by name (all)
 #   REPEATS     how often each contestant has its turn (3)
 set -eu
