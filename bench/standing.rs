@@ -70,7 +70,8 @@ impl Standing {
         self.cluster
             .sql(&format!("SET synchronous_commit = off;\n{changes}"));
         let end = self.cluster.sql("SELECT pg_current_wal_insert_lsn()");
-        self.cluster.sql("SELECT pg_current_xact_id()");
+        self.cluster
+            .sql("SELECT pg_logical_emit_message(true, 'bench', '')");
 
         process::forget_peak(&worker);
         let is_over = AtomicBool::new(false);
@@ -112,7 +113,7 @@ impl Standing {
         let c = &self.cluster;
         c.sql("INSERT INTO held VALUES (2)");
         let end = c.sql("SELECT pg_current_wal_insert_lsn()");
-        c.sql("SELECT pg_current_xact_id()");
+        c.sql("SELECT pg_logical_emit_message(true, 'bench', '')");
         let seconds = c.try_sql(&format!("SELECT seconds_until_drained('{end}')"));
         let seconds = seconds.unwrap_or_else(|e| panic!("{e}"));
         (
