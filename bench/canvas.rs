@@ -5,17 +5,36 @@ use plotters::element::{Drawable, PointCollection};
 use plotters::prelude::*;
 use plotters::style::register_font;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
+use std::fs::File;
+use std::io::BufWriter;
 use std::path::Path;
 use std::sync::Once;
 
 pub const BLUE: RGBColor = RGBColor(0x1f, 0x6f, 0xb4);
-pub const ORANGE: RGBColor = RGBColor(0xe0, 0x6c, 0x00);
+pub const AMBER: RGBColor = RGBColor(0xf5, 0xa6, 0x3d);
 pub const GREY: RGBColor = RGBColor(0xa0, 0xa6, 0xad);
 const TEXT: RGBColor = RGBColor(0x24, 0x29, 0x2f);
-const FAINT_TEXT: RGBColor = RGBColor(0x6a, 0x73, 0x7d);
+const FAINT: RGBColor = RGBColor(0x6a, 0x73, 0x7d);
 const GRID: RGBColor = RGBColor(0xe3, 0xe6, 0xea);
 
 const FONT: &str = "DejaVu Sans";
+
+const LEFT: Pos = Pos {
+    h_pos: HPos::Left,
+    v_pos: VPos::Center,
+};
+const LEFT_TOP: Pos = Pos {
+    h_pos: HPos::Left,
+    v_pos: VPos::Top,
+};
+const MIDDLE_TOP: Pos = Pos {
+    h_pos: HPos::Center,
+    v_pos: VPos::Top,
+};
+const RIGHT: Pos = Pos {
+    h_pos: HPos::Right,
+    v_pos: VPos::Center,
+};
 
 // Half as large again as it is read, for screens that have the dots.
 const SIZE: (u32, u32) = (1320, 590);
@@ -24,20 +43,19 @@ const PANEL_WIDTH: i32 = 536;
 const PANEL_TOP: i32 = 190;
 const PANEL_BOTTOM: i32 = 496;
 
-// Of letters and dots.
 const LARGE: u32 = 20;
 const SMALL: u32 = 18;
-const DOT: u32 = 7;
 
 pub struct Canvas<'a> {
     area: DrawingArea<BitMapBackend<'a>, Shift>,
-    file: &'a Path,
 }
 
 /// A line, and its name in the legend.
 pub struct Series {
     name: &'static str,
     color: RGBColor,
+    /// Of the line; one that lies under another is thicker, so that it can be seen.
+    thickness: u32,
     points: Vec<(f64, f64)>,
 }
 
@@ -60,8 +78,14 @@ impl Series {
         Self {
             name,
             color,
+            thickness: 4,
             points,
         }
+    }
+
+    pub fn underneath(mut self) -> Self {
+        self.thickness = 8;
+        self
     }
 }
 
@@ -90,147 +114,114 @@ impl<'a> Panel<'a> {
     }
 }
 
-impl<'a> Canvas<'a> {
-    pub fn new(file: &'a Path) -> Self {
-        static FONTS: Once = Once::new();
-        FONTS.call_once(|| {
-            let fonts = [
-                (FontStyle::Normal, dejavu::sans::regular()),
-                (FontStyle::Bold, dejavu::sans::bold()),
-            ];
-            for (style, bytes) in fonts {
-                let registered = register_font(FONT, style, bytes);
-                assert!(registered.is_ok(), "the font that is compiled in is one");
-            }
-        });
-        let area = BitMapBackend::new(file, SIZE).into_drawing_area();
-        area.fill(&WHITE).expect("a picture can be drawn");
-        Self { area, file }
-    }
+/// Writes what is drawn to a PNG.
+pub fn picture(file: &Path, draw: impl FnOnce(&Canvas)) {
+    static FONTS: Once = Once::new();
+    FONTS.call_once(|| {
+        let fonts = [
+            (FontStyle::Normal, dejavu::sans::regular()),
+            (FontStyle::Bold, dejavu::sans::bold()),
+        ];
+        for (style, bytes) in fonts {
+            let registered = register_font(FONT, style, bytes);
+            assert!(registered.is_ok(), "the font that is compiled in is one");
+        }
+    });
+    let (width, height) = SIZE;
+    let mut dots = vec![u8::MAX; (width * height * 3) as usize];
+    let area = BitMapBackend::with_buffer(&mut dots, SIZE).into_drawing_area();
+    let canvas = Canvas { area };
+    draw(&canvas);
+    canvas.area.present().expect("a picture can be drawn");
+    drop(canvas);
+    write_png(file, &dots).unwrap_or_else(|e| panic!("{} can't be written: {e}", file.display()));
+    println!("bench: drawn: {}\n", file.display());
+}
 
+/// As small as it gets.
+fn write_png(file: &Path, dots: &[u8]) -> Result<(), png::EncodingError> {
+    let file = BufWriter::new(File::create(file)?);
+    let mut encoder = png::Encoder::new(file, SIZE.0, SIZE.1);
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.set_compression(png::Compression::High);
+    encoder.set_filter(png::Filter::NoFilter);
+    encoder.write_header()?.write_image_data(dots)
+}
+
+impl<'a> Canvas<'a> {
     pub fn title(&self, title: &str, subtitle: &str) {
         let bold = (FONT, 31, FontStyle::Bold).into_font().color(&TEXT);
         self.draw(&Text::new(title.to_string(), (MARGIN, 26), bold));
-        self.text(
-            subtitle,
-            (MARGIN, 70),
-            LARGE,
-            FAINT_TEXT,
-            HPos::Left,
-            VPos::Top,
-        );
+        self.text(subtitle, (MARGIN, 70), faint(LARGE).pos(LEFT_TOP));
     }
 
-    /// One line under the title.
+    /// One line under the title; what is drawn last comes first.
     pub fn legend(&self, all: &[Series]) {
         let (mut x, y) = (MARGIN, 124);
         for series in all.iter().rev() {
-            self.draw(&PathElement::new(
-                [(x, y), (x + 38, y)],
-                series.color.stroke_width(4),
-            ));
-            self.draw(&Circle::new((x + 19, y), DOT, series.color.filled()));
-            self.text(
-                series.name,
-                (x + 50, y - 3),
-                LARGE,
-                TEXT,
-                HPos::Left,
-                VPos::Center,
-            );
-            let width = self
-                .area
-                .estimate_text_size(series.name, &font(LARGE, TEXT));
+            self.line(series, &[(x, y), (x + 38, y)]);
+            self.dot(series, (x + 19, y));
+            let style = font(LARGE, &TEXT);
+            let width = self.area.estimate_text_size(series.name, &style);
+            self.text(series.name, (x + 50, y + 3), style.pos(LEFT));
             x += 50 + width.map_or(0, |(width, _)| width as i32) + 40;
         }
     }
 
     pub fn panel(&self, panel: Panel, all: &[Series]) {
         let points = || all.iter().flat_map(|series| &series.points);
-        let x = Axis::logarithmic(
-            points().map(|(x, _)| *x),
-            (panel.left + 30, panel.left + PANEL_WIDTH - 30),
-        );
+        let across = (panel.left + 30, panel.left + PANEL_WIDTH - 30);
+        let x = Axis::logarithmic(points().map(|(x, _)| *x), across);
         let ys = points().map(|(_, y)| *y);
-        let dots = (PANEL_BOTTOM, PANEL_TOP + 14);
+        let upwards = (PANEL_BOTTOM, PANEL_TOP + 14);
         let y = match panel.is_logarithmic {
-            true => Axis::logarithmic(ys, dots),
-            false => Axis::from_zero(ys, dots),
+            true => Axis::logarithmic(ys, upwards),
+            false => Axis::from_zero(ys, upwards),
         };
-        let right = panel.left + PANEL_WIDTH;
-        self.text(
-            panel.title,
-            (panel.left, PANEL_TOP - 20),
-            LARGE,
-            TEXT,
-            HPos::Left,
-            VPos::Center,
-        );
+        self.grid(&panel, &x, &y);
+        for series in all {
+            let points = series.points.iter();
+            let places: Vec<_> = points.map(|(a, b)| (x.place(*a), y.place(*b))).collect();
+            self.line(series, &places);
+            places.iter().for_each(|place| self.dot(series, *place));
+        }
+    }
+
+    fn grid(&self, panel: &Panel, x: &Axis, y: &Axis) {
+        let (left, right) = (panel.left, panel.left + PANEL_WIDTH);
+        let title = font(LARGE, &TEXT).pos(LEFT);
+        self.text(panel.title, (left, PANEL_TOP - 20), title);
         for tick in y.ticks() {
             let at = y.place(tick);
-            self.draw(&PathElement::new(
-                [(panel.left, at), (right, at)],
-                GRID.stroke_width(2),
-            ));
-            self.text(
-                &label(tick),
-                (panel.left - 12, at),
-                SMALL,
-                FAINT_TEXT,
-                HPos::Right,
-                VPos::Center,
-            );
+            self.rule(&GRID, [(left, at), (right, at)]);
+            self.text(&label(tick), (left - 12, at + 3), faint(SMALL).pos(RIGHT));
         }
+        self.rule(&FAINT, [(left, PANEL_BOTTOM), (right, PANEL_BOTTOM)]);
         for tick in x.decades() {
             let at = x.place(tick);
-            self.draw(&PathElement::new(
-                [(at, PANEL_BOTTOM), (at, PANEL_BOTTOM + 8)],
-                FAINT_TEXT.stroke_width(2),
-            ));
-            self.text(
-                &label(tick),
-                (at, PANEL_BOTTOM + 14),
-                SMALL,
-                FAINT_TEXT,
-                HPos::Center,
-                VPos::Top,
-            );
+            self.rule(&FAINT, [(at, PANEL_BOTTOM), (at, PANEL_BOTTOM + 8)]);
+            let below = (at, PANEL_BOTTOM + 14);
+            self.text(&label(tick), below, faint(SMALL).pos(MIDDLE_TOP));
         }
-        let ground = [(panel.left, PANEL_BOTTOM), (right, PANEL_BOTTOM)];
-        self.draw(&PathElement::new(ground, FAINT_TEXT.stroke_width(2)));
-        let middle = panel.left + PANEL_WIDTH / 2;
-        self.text(
-            panel.x_title,
-            (middle, PANEL_BOTTOM + 48),
-            LARGE,
-            TEXT,
-            HPos::Center,
-            VPos::Top,
-        );
-        for series in all {
-            let places: Vec<(i32, i32)> = series
-                .points
-                .iter()
-                .map(|(a, b)| (x.place(*a), y.place(*b)))
-                .collect();
-            self.draw(&PathElement::new(
-                places.clone(),
-                series.color.stroke_width(4),
-            ));
-            for place in places {
-                self.draw(&Circle::new(place, DOT, series.color.filled()));
-            }
-        }
+        let middle = (left + PANEL_WIDTH / 2, PANEL_BOTTOM + 48);
+        self.text(panel.x_title, middle, font(LARGE, &TEXT).pos(MIDDLE_TOP));
     }
 
-    pub fn save(self) {
-        let saved = self.area.present();
-        saved.unwrap_or_else(|e| panic!("{} can't be written: {e}", self.file.display()));
-        println!("bench: drawn: {}\n", self.file.display());
+    fn rule(&self, color: &RGBColor, ends: [(i32, i32); 2]) {
+        self.draw(&PathElement::new(ends, color.stroke_width(2)));
     }
 
-    fn text(&self, text: &str, at: (i32, i32), size: u32, color: RGBColor, h: HPos, v: VPos) {
-        let style = font(size, color).pos(Pos::new(h, v));
+    fn line(&self, series: &Series, places: &[(i32, i32)]) {
+        let style = series.color.stroke_width(series.thickness);
+        self.draw(&PathElement::new(places, style));
+    }
+
+    fn dot(&self, series: &Series, place: (i32, i32)) {
+        let radius = series.thickness + 3;
+        self.draw(&Circle::new(place, radius, series.color.filled()));
+    }
+
+    fn text(&self, text: &str, at: (i32, i32), style: TextStyle) {
         self.draw(&Text::new(text.to_string(), at, style));
     }
 
@@ -244,13 +235,19 @@ impl<'a> Canvas<'a> {
 }
 
 impl Axis {
-    /// In whole decades, or in 1, 2, 5 where these are few.
     fn logarithmic(values: impl Iterator<Item = f64>, dots: (i32, i32)) -> Self {
         let (least, most) = range(values);
-        let ends = (least.log10().floor(), most.log10().ceil());
+        let below = steps(least)
+            .into_iter()
+            .rfind(|step| *step <= least * 1.001);
+        let above = steps(most).into_iter().find(|step| *step >= most * 0.999);
+        let ends = (
+            below.unwrap_or(least).log10(),
+            above.unwrap_or(most).log10(),
+        );
         Self {
             is_logarithmic: true,
-            ends: (ends.0, ends.1.max(ends.0 + 1.0)),
+            ends,
             dots,
         }
     }
@@ -275,26 +272,39 @@ impl Axis {
         self.dots.0 + (share * f64::from(self.dots.1 - self.dots.0)).round() as i32
     }
 
+    /// The powers of ten on a logarithmic axis.
     fn decades(&self) -> Vec<f64> {
-        let (first, last) = (self.ends.0 as i32, self.ends.1 as i32);
-        (first..=last).map(|power| 10f64.powi(power)).collect()
+        self.within(|decade| vec![decade])
     }
 
+    fn within(&self, steps: impl Fn(f64) -> Vec<f64>) -> Vec<f64> {
+        let (first, last) = (self.ends.0.floor() as i32, self.ends.1.ceil() as i32);
+        let all = (first..=last).flat_map(|power| steps(10f64.powi(power)));
+        let is_on = |step: &f64| {
+            let at = step.log10();
+            at > self.ends.0 - 0.001 && at < self.ends.1 + 0.001
+        };
+        all.filter(is_on).collect()
+    }
+
+    /// Powers of ten, or 1, 2, 5 and so on where these are few.
     fn ticks(&self) -> Vec<f64> {
         if !self.is_logarithmic {
             let step = nice_step(self.ends.1);
             let count = (self.ends.1 / step).round() as i32;
             return (0..=count).map(|nth| f64::from(nth) * step).collect();
         }
-        let decades = self.decades();
-        if decades.len() > 3 {
-            return decades;
+        if self.ends.1 - self.ends.0 > 2.0 {
+            return self.decades();
         }
-        let within = |decade: &f64| [1.0, 2.0, 5.0].map(|times| times * decade);
-        let all = decades.iter().flat_map(within);
-        let last = 10f64.powf(self.ends.1) * 1.001;
-        all.filter(|tick| *tick <= last).collect()
+        self.within(|decade| [1.0, 2.0, 5.0].map(|times| times * decade).to_vec())
     }
+}
+
+/// 1, 2, 5, 10 in the decade of a value.
+fn steps(value: f64) -> [f64; 4] {
+    let decade = 10f64.powf((value * 1.001).log10().floor());
+    [1.0, 2.0, 5.0, 10.0].map(|times| times * decade)
 }
 
 fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
@@ -306,10 +316,8 @@ fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
 /// For about five ticks up to there.
 fn nice_step(most: f64) -> f64 {
     let rough = most / 5.0;
-    let decade = 10f64.powf(rough.log10().floor());
-    let steps = [1.0, 2.0, 5.0, 10.0].map(|times| times * decade);
-    let fitting = steps.into_iter().find(|step| *step >= rough);
-    fitting.unwrap_or(decade * 10.0)
+    let fitting = steps(rough).into_iter().find(|step| *step >= rough * 0.999);
+    fitting.unwrap_or(rough)
 }
 
 /// Short: `10 k` for 10,000.
@@ -325,6 +333,10 @@ fn label(tick: f64) -> String {
     }
 }
 
-fn font(size: u32, color: RGBColor) -> TextStyle<'static> {
-    (FONT, size).into_font().color(&color)
+fn font(size: u32, color: &RGBColor) -> TextStyle<'static> {
+    (FONT, size).into_font().color(color)
+}
+
+fn faint(size: u32) -> TextStyle<'static> {
+    font(size, &FAINT)
 }

@@ -2,7 +2,7 @@
 //! one change costs, and the worker's memory, with a transaction open all the time and without.
 //! The font is compiled in, so that the same numbers give the same picture on every machine.
 
-use crate::canvas::{Canvas, Panel, Series, BLUE, GREY, ORANGE};
+use crate::canvas::{picture, Panel, Series, AMBER, BLUE, GREY};
 use crate::machine;
 use serde_json::{Map, Value};
 
@@ -59,7 +59,6 @@ impl Picture {
     fn draw(&self, points: &[Value], subtitle: &str) {
         let file = format!("docs/growth-{}.png", self.sweep);
         let file = machine::checkout().join(file);
-        let canvas = Canvas::new(&file);
         let of = |is_open: bool, what: &dyn Fn(&Value) -> f64| -> Vec<(f64, f64)> {
             let points = points.iter().filter(|point| point["open"] == is_open);
             let pairs = points.map(|point| (number(point, "size"), what(point)));
@@ -73,7 +72,7 @@ impl Picture {
         let own = |point: &Value| number(point, "own_megabytes");
         let pair = |what: &dyn Fn(&Value) -> f64| {
             vec![
-                Series::new("a transaction open all the time", ORANGE, of(true, what)),
+                Series::new("a transaction open all the time", AMBER, of(true, what)).underneath(),
                 Series::new("no transaction open", BLUE, of(false, what)),
             ]
         };
@@ -83,15 +82,15 @@ impl Picture {
             let name = "none open, tables met for the first time";
             costs.insert(0, Series::new(name, GREY, of(false, &first)));
         }
-        canvas.title(self.title, subtitle);
-        canvas.legend(&costs);
-        canvas.panel(
-            Panel::left(self.cost_title, self.x_title).logarithmic(),
-            &costs,
-        );
         let memory = "the worker's own memory at most, MB";
-        canvas.panel(Panel::right(memory, self.x_title), &pair(&own));
-        canvas.save();
+        let owns = pair(&own);
+        picture(&file, |canvas| {
+            canvas.title(self.title, subtitle);
+            canvas.legend(&costs);
+            let left = Panel::left(self.cost_title, self.x_title);
+            canvas.panel(left.logarithmic(), &costs);
+            canvas.panel(Panel::right(memory, self.x_title), &owns);
+        });
     }
 }
 
