@@ -221,7 +221,8 @@ fn contents(c: &Cluster, database: &str) -> String {
     };
     let tables = ["accounts", "branches", "tellers", "history"];
     let queries = tables.map(|table| of(&format!("pgbench_{table}")));
-    c.sql_in(database, &queries.join(" UNION ALL "))
+    let all = queries.join(" UNION ALL ");
+    c.sql_in(database, &format!("{all} ORDER BY 1"))
 }
 
 /// By each of the two measures.
