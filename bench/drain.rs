@@ -5,6 +5,7 @@ use crate::loads::{self, Load};
 use crate::report::{figure, Report};
 use crate::size::Sizes;
 use crate::stats::median;
+use crate::turns;
 use crate::wal::Wal;
 use serde_json::json;
 
@@ -74,7 +75,6 @@ fn chosen() -> Vec<&'static Load> {
 }
 
 impl Outcome {
-    /// Everybody in turn, again and again; each round begins with another one.
     fn of(load: &'static Load, wal: &Wal, repeats: usize) -> Self {
         let contestants = contestant::all(wal.cluster.installation());
         let mut turns: Vec<Turns> = contestants
@@ -84,22 +84,17 @@ impl Outcome {
                 drained: Vec::new(),
             })
             .collect();
-        let count = turns.len();
-        for round in 0..repeats {
-            for place in 0..count {
-                let turn = &mut turns[(place + round) % count];
-                let drained = turn.contestant.drain(wal);
-                eprintln!(
-                    "bench: {}, round {}: {}: {:.2} s, cpu {:.2} s",
-                    load.name,
-                    round + 1,
-                    turn.contestant.name(),
-                    drained.seconds,
-                    drained.cpu
-                );
-                turn.drained.push(drained);
-            }
-        }
+        turns::alternate(&mut turns, repeats, |round, turn| {
+            let drained = turn.contestant.drain(wal);
+            eprintln!(
+                "bench: {}, round {round}: {}: {:.2} s, cpu {:.2} s",
+                load.name,
+                turn.contestant.name(),
+                drained.seconds,
+                drained.cpu
+            );
+            turn.drained.push(drained);
+        });
         Self {
             load: load.name,
             turns,

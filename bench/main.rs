@@ -1,26 +1,37 @@
 //! `make bench`: how fast the capture is beside its peers and the floor, what it costs the source,
-//! how far behind it is, and what it takes on disk. Everything is measured side by side in one run
-//! on throwaway clusters, contestants in turn, `REPEATS` times; tables and targets are printed and
-//! written to `bench/results/`. `BENCH_ONLY` names parts (drain, overhead, ddl, delay, size).
+//! how far behind it is, what it takes on disk, and how fast that is replayed. Everything is measured
+//! side by side in one run on throwaway clusters, contestants in turn, `REPEATS` times; tables and
+//! targets are printed and written to `bench/results/`. `BENCH_ONLY` names parts.
 
+mod canvas;
 mod contestant;
 mod ddl;
 mod delay;
 mod drain;
+mod growth;
+mod keyless;
 mod loads;
 mod machine;
 mod overhead;
 mod pgbench;
+mod plot;
 mod process;
+mod replay;
 mod report;
+mod restore;
 mod server;
 mod size;
+mod standing;
 mod stats;
+mod sweeps;
+mod turns;
 mod wal;
 
 use report::Report;
 
-const PARTS: [&str; 5] = ["drain", "overhead", "ddl", "delay", "size"];
+const PARTS: [&str; 7] = [
+    "drain", "overhead", "ddl", "delay", "size", "restore", "growth",
+];
 
 fn main() {
     // cargo passes its own options; ours are in the environment.
@@ -32,6 +43,9 @@ fn main() {
             PARTS.join(", ")
         );
         std::process::exit(2);
+    }
+    if let Ok(result) = std::env::var("BENCH_DRAW") {
+        return draw_again(&result);
     }
     let is_wanted = |part: &str| only.is_empty() || only.contains(&part);
     let repeats = repeats();
@@ -51,7 +65,22 @@ fn main() {
     if is_wanted("delay") {
         delay::measure(&mut report, repeats);
     }
+    if is_wanted("restore") {
+        restore::measure(&mut report, repeats);
+    }
+    if is_wanted("growth") {
+        growth::measure(&mut report, repeats);
+    }
     report.finish();
+}
+
+/// The pictures of a result that was written before.
+fn draw_again(file: &str) {
+    let path = machine::checkout().join(file);
+    let text = std::fs::read_to_string(&path);
+    let text = text.unwrap_or_else(|e| panic!("BENCH_DRAW={file} can't be read: {e}"));
+    let result = serde_json::from_str(&text);
+    plot::draw(&result.unwrap_or_else(|e| panic!("BENCH_DRAW={file} is no result: {e}")));
 }
 
 fn repeats() -> usize {

@@ -6,7 +6,7 @@ use crate::contestant::recvlogical;
 use crate::pgbench::{pgbench, Run};
 use crate::report::{figure, Report};
 use crate::stats::{median, percentile, spread};
-use crate::{process, server};
+use crate::{process, server, turns};
 use harness::{run, wait_until, Cluster};
 use serde_json::json;
 use std::process::{Child, Command, Stdio};
@@ -74,7 +74,7 @@ pub fn measure(report: &mut Report, repeats: usize) {
     report.save();
 }
 
-/// Every state in turn, again and again; each round begins with another one.
+/// Every state's runs.
 fn alternate(servers: &Servers, repeats: usize, rate: Option<&str>) -> Vec<Runs> {
     let mut states = vec![
         Attached::NoSlot,
@@ -94,22 +94,17 @@ fn alternate(servers: &Servers, repeats: usize, rate: Option<&str>) -> Vec<Runs>
             reading: Vec::new(),
         })
         .collect();
-    let count = all.len();
-    for round in 0..repeats {
-        for place in 0..count {
-            let runs = &mut all[(place + round) % count];
-            let (run, reading) = runs.attached.run(servers, rate);
-            eprintln!(
-                "bench: pgbench, round {}: {}: {:.0} tps, p99 {:.2} ms",
-                round + 1,
-                runs.attached.name(),
-                run.tps,
-                percentile(&run.latencies, 0.99)
-            );
-            runs.runs.push(run);
-            runs.reading.push(reading);
-        }
-    }
+    turns::alternate(&mut all, repeats, |round, runs| {
+        let (run, reading) = runs.attached.run(servers, rate);
+        eprintln!(
+            "bench: pgbench, round {round}: {}: {:.0} tps, p99 {:.2} ms",
+            runs.attached.name(),
+            run.tps,
+            percentile(&run.latencies, 0.99)
+        );
+        runs.runs.push(run);
+        runs.reading.push(reading);
+    });
     all
 }
 

@@ -12,7 +12,20 @@ pub fn cpu_seconds(pid: &str) -> f64 {
     cpu_of(&fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default())
 }
 
-/// The same from the text of its `stat`.
+/// The same to the nanosecond, where the kernel keeps it (`schedstat`).
+pub fn exact_cpu_seconds(pid: &str) -> f64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/schedstat")).unwrap_or_default();
+    let nanoseconds = text.split(' ').next().and_then(|n| n.parse::<f64>().ok());
+    nanoseconds.map_or_else(|| cpu_seconds(pid), |nanoseconds| nanoseconds / 1e9)
+}
+
+/// The letter for what it does now: R runs, S sleeps, T was stopped.
+pub fn state(pid: &str) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.chars().next()
+}
+
+/// CPU seconds from the text of its `stat`.
 pub fn cpu_of(stat: &str) -> f64 {
     ticks(stat, 13) + ticks(stat, 14)
 }
@@ -33,6 +46,11 @@ fn ticks(stat: &str, field: usize) -> f64 {
 /// The most memory that it ever held (VmHWM), shared buffers that it touched included, in MB.
 pub fn peak_megabytes(pid: &str) -> f64 {
     status(pid, "VmHWM:") / 1024.0
+}
+
+/// From here on [`peak_megabytes`] counts anew.
+pub fn forget_peak(pid: &str) {
+    fs::write(format!("/proc/{pid}/clear_refs"), "5").expect("VmHWM can be reset");
 }
 
 /// Its own memory now (RssAnon), without what it shares, in MB.

@@ -131,6 +131,11 @@ impl Report {
         part[name] = numbers;
     }
 
+    /// All numbers so far.
+    pub fn numbers(&self) -> &Map<String, Value> {
+        &self.raw
+    }
+
     /// Writes the files as far as the report goes: a part that fails takes no other along.
     pub fn save(&self) {
         let directory = machine::checkout().join("bench/results");

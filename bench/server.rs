@@ -49,13 +49,14 @@ pub fn postmaster(c: &Cluster) -> String {
     text.lines().next().unwrap_or_default().to_string()
 }
 
-/// Until no backend and no walsender of the postgres role is left, and the CPU time of those that
-/// were is the postmaster's.
+/// Until no backend, no walsender and no apply worker of the postgres role is left, and the CPU time
+/// of those that were is the postmaster's.
 pub fn wait_for_sessions_to_end(c: &Cluster) {
     let postmaster = postmaster(c);
     // One that has ended has no command line until it is waited for.
     let is_session = |line: &String| {
-        line.is_empty() || line.contains("postgres: postgres ") || line.contains("walsender")
+        let marks = ["postgres: postgres ", "walsender", " for subscription "];
+        line.is_empty() || marks.iter().any(|mark| line.contains(mark))
     };
     wait_until("no session is left", || {
         !process::children(&postmaster).iter().any(is_session)

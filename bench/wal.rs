@@ -19,7 +19,7 @@ pub struct Wal {
 
 /// Waits for the capture and gives how many seconds after its worker's start that was. A worker that
 /// failed and began again would be measured from its last start, so that is an error.
-const DRAINED: &str = "
+pub const DRAINED: &str = "
     CREATE FUNCTION seconds_until_drained(until pg_lsn) RETURNS float8 LANGUAGE plpgsql AS $$
     DECLARE
       capture record;
