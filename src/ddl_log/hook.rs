@@ -11,7 +11,7 @@ use pgrx::prelude::*;
 
 use super::frames::{self, Frame, Later};
 use super::history::{Object, Record, WrittenRow, COLUMNS};
-use super::plan::{self, Moment, Need, Plan};
+use super::plan::{self, Moment, Need, Plan, Subject};
 use super::session::session;
 use super::ways::{way_of, Way};
 use super::{amend, cluster, objects, synthesize};
@@ -83,10 +83,11 @@ fn before_utility(statement: &Statement) -> u64 {
     };
     let planned = attempt(|| {
         history.ensure_shape(COLUMNS);
-        let frame = facts(statement, way);
+        let subject = Subject::of(statement);
+        let frame = facts(statement, way, &subject);
         (
             frame,
-            plan::plan(statement, tag, way, import_target.as_ref()),
+            plan::plan(&subject, tag, way, import_target.as_ref()),
         )
     });
     match planned {
@@ -100,9 +101,9 @@ fn before_utility(statement: &Statement) -> u64 {
 }
 
 /// What is to be known after the statement, when its parse tree can no longer be trusted.
-fn facts(statement: &Statement, way: Way) -> Frame {
-    let tables = ddl_touched::touched_tables(statement);
-    let fixes_time = plan::fixes_time(statement);
+fn facts(statement: &Statement, way: Way, subject: &Subject) -> Frame {
+    let tables = ddl_touched::touched_tables(statement, &subject.targets);
+    let fixes_time = plan::fixes_time(subject);
     let checks = tables.iter().filter(|_| fixes_time);
     let checks = checks.flat_map(|table| amend::check_constraints(*table));
     Frame {
@@ -117,12 +118,12 @@ fn facts(statement: &Statement, way: Way) -> Frame {
             identity_is_set: statement.sets_replica_identity(),
             has_dropped: false,
         },
-        subjects: plan::subjects(statement),
+        subjects: plan::subjects(&subject.targets),
         added_columns: statement.added_columns(),
         fixes_time,
         sets_unlogged: statement.sets_unlogged(),
         detached: detached(statement),
-        bound: plan::computed_bound(statement),
+        bound: plan::computed_bound(subject),
         indexes_partitions: indexes_partitions(statement),
         ..Frame::default()
     }

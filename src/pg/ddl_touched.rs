@@ -10,7 +10,7 @@ use super::ddl_filled::{filled_relation, FilledColumn};
 use super::ddl_node::{bytes, c_string, is_a, Sql};
 use super::ddl_place::{relation_place, Place};
 use super::ddl_statement::Statement;
-use super::ddl_subject::targets;
+use super::ddl_subject::Target;
 
 pub(super) type Walker = unsafe extern "C-unwind" fn(*mut pg_sys::Node, *mut c_void) -> bool;
 
@@ -75,12 +75,12 @@ pub(super) unsafe fn relation_of(range: *mut pg_sys::RangeVar) -> Option<pg_sys:
 }
 
 /// The existing tables that the statement alters, or whose index it drops.
-pub fn touched_tables(statement: &Statement) -> Vec<pg_sys::Oid> {
+pub fn touched_tables(statement: &Statement, targets: &[Target]) -> Vec<pg_sys::Oid> {
     use pg_sys::NodeTag::*;
     if !matches!(statement.node_tag(), T_AlterTableStmt | T_DropStmt) {
         return Vec::new();
     }
-    let relations = targets(statement).into_iter().map(|target| target.relation);
+    let relations = targets.iter().map(|target| target.relation);
     let relations = relations.filter(|relation| *relation != pg_sys::InvalidOid);
     relations.filter_map(table_of).collect()
 }
