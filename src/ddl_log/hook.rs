@@ -153,7 +153,7 @@ fn begin(history: HistoryTable, mut frame: Frame, plan: Plan) -> Frame {
     let made = match plan.moment {
         Moment::Before => {
             record_needs(history, &plan.record, &plan.needs);
-            frame.row = Some(WrittenRow::insert(history, plan.record));
+            frame.row = Some(WrittenRow::insert(history, plan.record, plan.expected));
             return frame;
         }
         Moment::AfterCommit => {
@@ -191,7 +191,7 @@ fn record_needs(history: HistoryTable, record: &Record, needs: &[Need]) {
             session: session(b""),
             replay_text: Some(name.clone()),
         };
-        WrittenRow::insert(history, needed);
+        WrittenRow::insert(history, needed, None);
     }
 }
 
@@ -232,7 +232,7 @@ fn insert_later(mut later: Later) -> Option<WrittenRow> {
     later.record.replay_text = effect.or(later.record.replay_text);
     let row = has_effect.then(|| {
         record_needs(later.history, &later.record, &later.needs);
-        WrittenRow::insert(later.history, later.record)
+        WrittenRow::insert(later.history, later.record, None)
     });
     if later.holds_session_lock {
         later.history.unlock_for_session();
@@ -266,14 +266,23 @@ fn complete(row: &mut WrittenRow, frame: &mut Frame) {
     objects
         .into_iter()
         .for_each(|object| row.add_object(object));
-    match attempt(|| amend::another_text(frame)) {
-        Ok(Some(text)) => row.replace_replay(text),
-        Ok(None) => {}
-        Err(failure) => report(&failure),
+    if !row.is_completed() {
+        row.expect_nothing();
     }
-    match attempt(|| amend::what_text_leaves_out(frame)) {
-        Ok(fixed) => row.append_replay(&fixed),
-        Err(failure) => report(&failure),
+    if amend::may_say_more(frame) {
+        let more = attempt(|| {
+            let another = amend::another_text(frame);
+            (another, amend::what_text_leaves_out(frame))
+        });
+        match more {
+            Ok((another, left_out)) => {
+                another
+                    .into_iter()
+                    .for_each(|text| row.replace_replay(text));
+                row.append_replay(&left_out);
+            }
+            Err(failure) => report(&failure),
+        }
     }
     if frame.way == Some(Way::Extension) && !row.is_completed() {
         row.complete();
@@ -290,7 +299,7 @@ pub fn record_own(command: &'static str, text: &[u8], table: Sql) {
             session: session(text),
             replay_text: Some(text.to_vec()),
         };
-        WrittenRow::insert(history, record).add_object(Object::table(table));
+        WrittenRow::insert(history, record, Some(Object::table(table)));
     }
 }
 

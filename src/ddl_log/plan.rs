@@ -3,10 +3,10 @@
 use std::cell::OnceCell;
 
 use archive::escape::percent_encode;
-use pgrx::pg_sys::NodeTag::{T_AlterOwnerStmt, T_RenameStmt};
+use pgrx::pg_sys::NodeTag::{T_AlterOwnerStmt, T_AlterTableStmt, T_CreateStmt, T_RenameStmt};
 
 use super::frames::BoundText;
-use super::history::Record;
+use super::history::{Object, Record};
 use super::secrets::public_text;
 use super::session::{session, Session};
 use super::statement_text::{cut, StatementText};
@@ -23,7 +23,7 @@ use crate::pg::ddl_statement::Statement;
 use crate::pg::ddl_subject::{targets, Target};
 use crate::pg::ddl_subscription;
 use crate::pg::ddl_tablespaces::named_tablespaces;
-use crate::pg::ddl_touched::{created_relation, is_plain_table, reads_temporary};
+use crate::pg::ddl_touched::{created_relation, is_plain_table, is_table, reads_temporary};
 use crate::pg::quote;
 use crate::pg::reach::Reach;
 use crate::pg::{ddl_bound, ddl_catalog};
@@ -71,6 +71,8 @@ impl<'a> Subject<'a> {
 /// How a statement is recorded.
 pub struct Plan {
     pub record: Record,
+    /// What an event trigger is going to report first.
+    pub expected: Option<Object>,
     pub moment: Moment,
     pub needs: Vec<Need>,
 }
@@ -131,9 +133,29 @@ pub fn plan(subject: &Subject, tag: &'static str, way: Way, schema: Option<&Sql>
             session,
             replay_text,
         },
+        expected: expected(subject),
         moment,
         needs,
     })
+}
+
+/// The one table that a CREATE TABLE or an ALTER TABLE is about.
+fn expected(
+    Subject {
+        statement, targets, ..
+    }: &Subject,
+) -> Option<Object> {
+    let name = match statement.node_tag() {
+        T_CreateStmt => {
+            created_relation(statement).map(|(schema, name)| quote::qualified(&schema, &name))
+        }
+        T_AlterTableStmt => {
+            let target = targets.first().filter(|target| is_table(target.relation));
+            target.and_then(|target| target.name.clone())
+        }
+        _ => None,
+    };
+    name.map(Object::table)
 }
 
 /// Both names of a role or a tablespace, as the output plugin reads them.

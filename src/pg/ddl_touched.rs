@@ -126,6 +126,11 @@ unsafe extern "C-unwind" fn find_temporary(node: *mut pg_sys::Node, context: *mu
     }
 }
 
+/// True for what ALTER TABLE and event triggers call a table, partitioned or not.
+pub fn is_table(relation: pg_sys::Oid) -> bool {
+    table_of(relation) == Some(relation)
+}
+
 /// True for an ordinary table or materialized view of a user's.
 pub fn is_plain_table(relation: pg_sys::Oid) -> bool {
     // SAFETY: catalog look-ups by OID.
@@ -134,16 +139,20 @@ pub fn is_plain_table(relation: pg_sys::Oid) -> bool {
         && relation.to_u32() >= pg_sys::FirstNormalObjectId
 }
 
-/// True for a table whose rows lack columns that were added with a default (attmissingval).
-pub fn has_missing_values(relation: pg_sys::Oid) -> bool {
-    let missing = super::relation::with_relation(relation, |open| {
-        // SAFETY: the descriptor is valid while the relation is open.
-        unsafe {
-            let constraints = (*open.tuple_descriptor()).constr;
-            !constraints.is_null() && !(*constraints).missing.is_null()
+/// True for a table whose rows lack this column: it was added with a default (attmissingval).
+pub fn has_missing_value(relation: pg_sys::Oid, column: &[u8]) -> bool {
+    let column = c_string(column);
+    // SAFETY: a look-up by OID and name; the row is read before it is released.
+    unsafe {
+        let row = pg_sys::SearchSysCacheAttName(relation, column.as_ptr());
+        if row.is_null() {
+            return false;
         }
-    });
-    missing.unwrap_or(false)
+        let attribute = pg_sys::heap_tuple_get_struct::<pg_sys::FormData_pg_attribute>(row);
+        let is_missing = (*attribute).atthasmissing;
+        pg_sys::ReleaseSysCache(row);
+        is_missing
+    }
 }
 
 /// Definition of an existing table: its name and columns, nothing else.
