@@ -120,9 +120,9 @@ pub fn due_after(touched: &Touched) -> Due {
         .named
         .iter()
         .filter_map(|(schema, name)| relation_named(schema, name));
-    let tables = touched.tables.iter().copied();
-    let existing = tables.chain(named).filter(|t| relation_name(*t).is_some());
-    let mut all: Vec<pg_sys::Oid> = existing.flat_map(with_descendants).collect();
+    let mut tables: Vec<pg_sys::Oid> = touched.tables.iter().copied().chain(named).collect();
+    tables.dedup();
+    let mut all: Vec<pg_sys::Oid> = tables.into_iter().flat_map(with_descendants).collect();
     all.sort_by_key(|table| table.to_u32());
     all.dedup();
     if touched.identity_is_set {
