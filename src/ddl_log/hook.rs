@@ -104,6 +104,7 @@ fn before_utility(statement: &Statement) -> u64 {
 fn facts(statement: &Statement, way: Way, subject: &Subject) -> Frame {
     let tables = ddl_touched::touched_tables(statement, &subject.targets);
     let fixes_time = plan::fixes_time(subject);
+    let is_known = plan::is_known(subject);
     let checks = tables.iter().filter(|_| fixes_time);
     let checks = checks.flat_map(|table| amend::check_constraints(*table));
     Frame {
@@ -112,14 +113,17 @@ fn facts(statement: &Statement, way: Way, subject: &Subject) -> Frame {
         import_target: statement.import_target(),
         touched: Touched {
             tables,
-            named: ddl_touched::created_relation(statement)
-                .into_iter()
-                .collect(),
+            named: Vec::new(),
+            created: ddl_touched::created_relation(statement),
             identity_is_set: statement.sets_replica_identity(),
             has_dropped: false,
         },
         subjects: plan::subjects(&subject.targets),
-        added_columns: statement.added_columns(),
+        is_known,
+        added_columns: match is_known {
+            true => Vec::new(),
+            false => statement.added_columns(),
+        },
         fixes_time,
         sets_unlogged: statement.sets_unlogged(),
         detached: detached(statement),
@@ -246,6 +250,9 @@ fn finish(mut frame: Frame) {
         return;
     };
     complete(&mut row, &mut frame);
+    if frame.is_known {
+        return;
+    }
     match attempt(|| replica_identity::due_after(&frame.touched)) {
         Ok(due) => {
             due.carry_out();

@@ -6,7 +6,7 @@
 use pgrx::prelude::*;
 
 use super::history::Object;
-use super::hook;
+use super::{frames, hook};
 use crate::pg::ddl_catalog::is_creating_extension;
 use crate::pg::ddl_node::Sql;
 use crate::pg::ddl_subtransaction::attempt;
@@ -127,7 +127,7 @@ fn object(object_type: Option<Sql>, identity: Option<Sql>) -> Option<Object> {
 }
 
 fn report(read: impl FnOnce() -> Vec<Reported>) {
-    if is_creating_extension() {
+    if is_creating_extension() || frames::is_top_known() {
         return;
     }
     match attempt(read) {

@@ -359,6 +359,13 @@ pub fn computed_bound(subject: &Subject) -> Option<BoundText> {
     })
 }
 
+/// True where the text tells all that the statement does to its one table, so that nobody has to look
+/// afterwards.
+pub fn is_known(subject: &Subject) -> bool {
+    let target = subject.targets.first();
+    target.is_some_and(|target| is_table(target.relation)) && subject.statement.adds_plain_columns()
+}
+
 /// True for a definition whose text has a word that PostgreSQL reads as the present time.
 pub fn fixes_time(subject: &Subject) -> bool {
     use pgrx::pg_sys::NodeTag::{
