@@ -357,10 +357,9 @@ unsafe fn is_plain_type(name: *mut pg_sys::TypeName) -> bool {
         b"bigserial",
         b"serial8",
     ];
-    // SAFETY: by the caller's promise; a look-up for which missing is allowed. (That of a %TYPE would
-    // raise a notice.)
+    // SAFETY: by the caller's promise; a look-up for which missing is allowed.
     unsafe {
-        if name.is_null() || (*name).pct_type {
+        if name.is_null() {
             return false;
         }
         let names = super::ddl_node::names((*name).names);

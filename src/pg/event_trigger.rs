@@ -95,16 +95,22 @@ unsafe fn rows<T>(oid: u32, function: SetFunction, read: impl Fn(&ResultRow) -> 
     unsafe {
         let mut info = pg_sys::FmgrInfo::default();
         pg_sys::fmgr_info(oid.into(), &raw mut info);
-        let mut context = pg_sys::ExprContext::default();
-        context.type_ = pg_sys::NodeTag::T_ExprContext;
-        context.ecxt_per_query_memory = pg_sys::CurrentMemoryContext;
-        let mut result = pg_sys::ReturnSetInfo::default();
-        result.type_ = pg_sys::NodeTag::T_ReturnSetInfo;
-        result.econtext = &raw mut context;
-        result.allowedModes = pg_sys::SetFunctionReturnMode::SFRM_Materialize as c_int;
-        let mut call = pg_sys::FunctionCallInfoBaseData::default();
-        call.flinfo = &raw mut info;
-        call.resultinfo = (&raw mut result).cast();
+        let mut context = pg_sys::ExprContext {
+            type_: pg_sys::NodeTag::T_ExprContext,
+            ecxt_per_query_memory: pg_sys::CurrentMemoryContext,
+            ..Default::default()
+        };
+        let mut result = pg_sys::ReturnSetInfo {
+            type_: pg_sys::NodeTag::T_ReturnSetInfo,
+            econtext: &raw mut context,
+            allowedModes: pg_sys::SetFunctionReturnMode::SFRM_Materialize as c_int,
+            ..Default::default()
+        };
+        let mut call = pg_sys::FunctionCallInfoBaseData {
+            flinfo: &raw mut info,
+            resultinfo: (&raw mut result).cast(),
+            ..Default::default()
+        };
         function(&raw mut call);
         if result.setResult.is_null() {
             return Vec::new();
