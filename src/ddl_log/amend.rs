@@ -15,12 +15,14 @@ use crate::pg::quote;
 use crate::pg::session::OutputSettings;
 
 /// The value that existing rows have of a column added with a default that is not rewritten into
-/// them (pg_attribute.attmissingval), as text.
+/// them (pg_attribute.attmissingval), as text. A domain's default is none of the column's own.
 const MISSING_VALUES: &str = "SELECT bytes(n.nspname), bytes(c.relname), bytes(a.attname), \
-     bytes((a.attmissingval::pg_catalog.text::pg_catalog.text[])[1]), bytes(d.adbin::pg_catalog.text) \
+     bytes((a.attmissingval::pg_catalog.text::pg_catalog.text[])[1]), \
+     bytes(COALESCE(d.adbin, t.typdefaultbin)::pg_catalog.text) \
      FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid \
      JOIN pg_namespace n ON n.oid = c.relnamespace \
-     JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum \
+     JOIN pg_type t ON t.oid = a.atttypid \
+     LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum \
      WHERE a.attrelid = ANY ($1) AND a.atthasmissing AND c.relkind = 'r' \
      AND a.attmissingval IS NOT NULL ORDER BY n.nspname, c.relname, a.attnum";
 

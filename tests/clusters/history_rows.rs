@@ -73,6 +73,9 @@ fn columns_whose_type_brings_a_value_are_looked_at() {
         c.sql("SELECT count(a), count(b), count(c), count(d), count(e), count(f), count(g) FROM t"),
         "11|0|11|0|11|0|1"
     );
+    let rows = "SELECT count(*) > 1 FROM ddl_history WHERE statement_id IN \
+         (SELECT id FROM ddl_history WHERE query LIKE '%ADD e serial%')";
+    assert!(c.is_true(rows), "serial made a sequence");
     c.assert_restores();
 }
 
@@ -94,6 +97,24 @@ fn a_column_is_added_where_event_triggers_of_others_make_more() {
         c.sql("SELECT * FROM seen"),
         "ALTER TABLE|public.t",
         "the others see the command"
+    );
+    c.assert_restores();
+}
+
+#[test]
+fn the_value_of_a_domains_default_is_the_one_that_it_had() {
+    let c = Cluster::backed_up();
+    c.sql(
+        "CREATE DOMAIN stamp AS timestamptz DEFAULT now(); CREATE DOMAIN again AS stamp;
+         CREATE DOMAIN seven AS int DEFAULT 7;
+         CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 9)",
+    );
+    c.sql("ALTER TABLE t ADD a stamp");
+    c.sql("ALTER TABLE t ADD b again, ADD c seven");
+    c.sql("ALTER DOMAIN stamp SET DEFAULT 'epoch'; INSERT INTO t VALUES (10)");
+    assert_eq!(
+        c.sql("SELECT count(a), count(b), sum(c) FROM t"),
+        "10|10|70"
     );
     c.assert_restores();
 }
