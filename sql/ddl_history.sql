@@ -25,8 +25,6 @@ COMMENT ON COLUMN ddl_history.settings IS 'settings at the time, where they diff
 COMMENT ON COLUMN ddl_history.replay IS 'true for the one row of a statement that a restore replays';
 COMMENT ON COLUMN ddl_history.replay_text IS 'what a restore runs; may hold secrets';
 
-CREATE INDEX ddl_history_executed_at_idx ON ddl_history (executed_at);
-
 -- Tables whose replica identity was set by us, to be taken back when a key appears.
 CREATE TABLE replica_identity_set (
     relation oid PRIMARY KEY,

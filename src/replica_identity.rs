@@ -93,6 +93,8 @@ pub struct Touched {
     pub tables: Vec<pg_sys::Oid>,
     /// The same, by schema and name.
     pub named: Vec<(Sql, Sql)>,
+    /// What it makes by its text; counts where nobody reported a table.
+    pub created: Option<(Sql, Sql)>,
     /// It set a replica identity itself.
     pub identity_is_set: bool,
     /// It dropped tables.
@@ -116,13 +118,14 @@ pub fn due_after(touched: &Touched) -> Due {
         ..Due::default()
     };
     see_own_changes();
-    let named = touched
-        .named
-        .iter()
+    let created = touched.created.iter();
+    let named = created
+        .filter(|_| touched.tables.is_empty())
+        .chain(&touched.named)
         .filter_map(|(schema, name)| relation_named(schema, name));
-    let tables = touched.tables.iter().copied();
-    let existing = tables.chain(named).filter(|t| relation_name(*t).is_some());
-    let mut all: Vec<pg_sys::Oid> = existing.flat_map(with_descendants).collect();
+    let mut tables: Vec<pg_sys::Oid> = touched.tables.iter().copied().chain(named).collect();
+    tables.dedup();
+    let mut all: Vec<pg_sys::Oid> = tables.into_iter().flat_map(with_descendants).collect();
     all.sort_by_key(|table| table.to_u32());
     all.dedup();
     if touched.identity_is_set {

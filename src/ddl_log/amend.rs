@@ -9,18 +9,20 @@ use crate::pg::ddl_catalog::is_immutable_default;
 use crate::pg::ddl_identity::{with_descendants, OwnPrivileges};
 use crate::pg::ddl_index::unfinished_tree;
 use crate::pg::ddl_node::{relation_name, Sql};
-use crate::pg::ddl_touched::{has_missing_values, is_plain_table, relation_named};
+use crate::pg::ddl_touched::{has_missing_value, is_plain_table, relation_named};
 use crate::pg::query::{connect_now, see_own_changes, select_kept};
 use crate::pg::quote;
 use crate::pg::session::OutputSettings;
 
 /// The value that existing rows have of a column added with a default that is not rewritten into
-/// them (pg_attribute.attmissingval), as text.
+/// them (pg_attribute.attmissingval), as text. A domain's default is none of the column's own.
 const MISSING_VALUES: &str = "SELECT bytes(n.nspname), bytes(c.relname), bytes(a.attname), \
-     bytes((a.attmissingval::pg_catalog.text::pg_catalog.text[])[1]), bytes(d.adbin::pg_catalog.text) \
+     bytes((a.attmissingval::pg_catalog.text::pg_catalog.text[])[1]), \
+     bytes(COALESCE(d.adbin, t.typdefaultbin)::pg_catalog.text) \
      FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid \
      JOIN pg_namespace n ON n.oid = c.relnamespace \
-     JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum \
+     JOIN pg_type t ON t.oid = a.atttypid \
+     LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum \
      WHERE a.attrelid = ANY ($1) AND a.atthasmissing AND c.relkind = 'r' \
      AND a.attmissingval IS NOT NULL ORDER BY n.nspname, c.relname, a.attnum";
 
@@ -53,6 +55,16 @@ pub struct Check {
     definition: Sql,
     /// Not inherited.
     is_own: bool,
+}
+
+/// True where there may be something for [`another_text`] or [`what_text_leaves_out`] to say.
+pub fn may_say_more(frame: &Frame) -> bool {
+    frame.indexes_partitions
+        || frame.bound.is_some()
+        || !frame.added_columns.is_empty()
+        || frame.fixes_time
+        || frame.sets_unlogged
+        || frame.detached.is_some()
 }
 
 /// What a restore has to run instead of the text of this statement; none where the text does.
@@ -187,7 +199,14 @@ fn fixed_values(tables: &[pg_sys::Oid], added_columns: &[Sql]) -> Sql {
     }
     see_own_changes();
     let mut tables: Vec<pg_sys::Oid> = tables.iter().flat_map(|t| with_descendants(*t)).collect();
-    tables.retain(|table| has_missing_values(*table));
+    tables.sort_by_key(|table| table.to_u32());
+    tables.dedup();
+    let is_missing = |table, column: &Sql| has_missing_value(table, column);
+    tables.retain(|table| {
+        added_columns
+            .iter()
+            .any(|column| is_missing(*table, column))
+    });
     if tables.is_empty() {
         return sql;
     }

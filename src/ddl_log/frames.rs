@@ -29,6 +29,8 @@ pub struct Frame {
     pub later: Option<Later>,
     /// Schema that IMPORT FOREIGN SCHEMA fills.
     pub import_target: Option<Sql>,
+    /// Its text tells what it does, see [`super::plan::is_known`].
+    pub is_known: bool,
     pub touched: Touched,
     /// Objects reported before there was a row to put them in.
     pub objects: Vec<Object>,
@@ -108,6 +110,11 @@ pub fn with_top(work: impl FnOnce(&mut Frame)) {
     };
     work(&mut frame);
     FRAMES.with_borrow_mut(|frames| frames.push(frame));
+}
+
+/// True when nothing needs to be found out about the innermost statement.
+pub fn is_top_known() -> bool {
+    FRAMES.with_borrow(|frames| frames.last().is_some_and(|frame| frame.is_known))
 }
 
 /// Where IMPORT FOREIGN SCHEMA puts its tables, while one runs.

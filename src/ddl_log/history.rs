@@ -14,6 +14,7 @@ pub struct Record {
 }
 
 /// An object that a statement made, changed or dropped.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Object {
     pub object_type: Sql,
     pub identity: Sql,
@@ -35,30 +36,37 @@ pub struct WrittenRow {
     id: i64,
     place: RowPlace,
     object: Option<Object>,
+    /// The object was reported, or the row is complete without one.
+    is_completed: bool,
     changed: bool,
 }
 
 impl WrittenRow {
-    /// Writes the first row of a statement.
-    pub fn insert(history: HistoryTable, record: Record) -> Self {
+    /// Writes the first row of a statement, with the object that it will be about where that is known
+    /// already: an update of the row costs more than the row.
+    pub fn insert(history: HistoryTable, record: Record, expected: Option<Object>) -> Self {
         history.lock();
         let id = next_id();
-        let place = history.insert(&columns(id, id, &record, None, record.replay_text.as_ref()));
+        let replay = record.replay_text.as_ref();
+        let place = history.insert(&columns(id, id, &record, expected.as_ref(), replay));
         Self {
             history,
             record,
             id,
             place,
-            object: None,
+            object: expected,
+            is_completed: false,
             changed: false,
         }
     }
 
     /// Notes an object: the first one stands in the statement's own row, the others get rows.
     pub fn add_object(&mut self, object: Object) {
-        if self.object.is_none() {
-            self.object = Some(object);
-            self.changed = true;
+        if !self.is_completed {
+            self.is_completed = true;
+            let object = Some(object);
+            self.changed |= self.object != object;
+            self.object = object;
             return self.flush();
         }
         let id = next_id();
@@ -79,9 +87,14 @@ impl WrittenRow {
         }
     }
 
-    /// True when the row was written again since it was inserted.
+    /// True when an object was noted.
     pub fn is_completed(&self) -> bool {
-        self.object.is_some()
+        self.is_completed
+    }
+
+    /// Takes the object back that was expected: nothing has been reported.
+    pub fn expect_nothing(&mut self) {
+        self.changed |= self.object.take().is_some();
     }
 
     /// Has a restore run something else.
@@ -93,6 +106,7 @@ impl WrittenRow {
     /// Takes back that a restore runs the statement.
     pub fn cancel(&mut self) {
         self.record.replay_text = None;
+        self.expect_nothing();
         self.complete();
     }
 

@@ -11,7 +11,7 @@ use pgrx::prelude::*;
 
 use super::frames::{self, Frame, Later};
 use super::history::{Object, Record, WrittenRow, COLUMNS};
-use super::plan::{self, Moment, Need, Plan};
+use super::plan::{self, Moment, Need, Plan, Subject};
 use super::session::session;
 use super::ways::{way_of, Way};
 use super::{amend, cluster, objects, synthesize};
@@ -83,10 +83,11 @@ fn before_utility(statement: &Statement) -> u64 {
     };
     let planned = attempt(|| {
         history.ensure_shape(COLUMNS);
-        let frame = facts(statement, way);
+        let subject = Subject::of(statement);
+        let frame = facts(statement, way, &subject);
         (
             frame,
-            plan::plan(statement, tag, way, import_target.as_ref()),
+            plan::plan(&subject, tag, way, import_target.as_ref()),
         )
     });
     match planned {
@@ -100,9 +101,10 @@ fn before_utility(statement: &Statement) -> u64 {
 }
 
 /// What is to be known after the statement, when its parse tree can no longer be trusted.
-fn facts(statement: &Statement, way: Way) -> Frame {
-    let tables = ddl_touched::touched_tables(statement);
-    let fixes_time = plan::fixes_time(statement);
+fn facts(statement: &Statement, way: Way, subject: &Subject) -> Frame {
+    let tables = ddl_touched::touched_tables(statement, &subject.targets);
+    let fixes_time = plan::fixes_time(subject);
+    let is_known = plan::is_known(subject);
     let checks = tables.iter().filter(|_| fixes_time);
     let checks = checks.flat_map(|table| amend::check_constraints(*table));
     Frame {
@@ -111,18 +113,21 @@ fn facts(statement: &Statement, way: Way) -> Frame {
         import_target: statement.import_target(),
         touched: Touched {
             tables,
-            named: ddl_touched::created_relation(statement)
-                .into_iter()
-                .collect(),
+            named: Vec::new(),
+            created: ddl_touched::created_relation(statement),
             identity_is_set: statement.sets_replica_identity(),
             has_dropped: false,
         },
-        subjects: plan::subjects(statement),
-        added_columns: statement.added_columns(),
+        subjects: plan::subjects(&subject.targets),
+        is_known,
+        added_columns: match is_known {
+            true => Vec::new(),
+            false => statement.added_columns(),
+        },
         fixes_time,
         sets_unlogged: statement.sets_unlogged(),
         detached: detached(statement),
-        bound: plan::computed_bound(statement),
+        bound: plan::computed_bound(subject),
         indexes_partitions: indexes_partitions(statement),
         ..Frame::default()
     }
@@ -152,7 +157,7 @@ fn begin(history: HistoryTable, mut frame: Frame, plan: Plan) -> Frame {
     let made = match plan.moment {
         Moment::Before => {
             record_needs(history, &plan.record, &plan.needs);
-            frame.row = Some(WrittenRow::insert(history, plan.record));
+            frame.row = Some(WrittenRow::insert(history, plan.record, plan.expected));
             return frame;
         }
         Moment::AfterCommit => {
@@ -190,7 +195,7 @@ fn record_needs(history: HistoryTable, record: &Record, needs: &[Need]) {
             session: session(b""),
             replay_text: Some(name.clone()),
         };
-        WrittenRow::insert(history, needed);
+        WrittenRow::insert(history, needed, None);
     }
 }
 
@@ -231,7 +236,7 @@ fn insert_later(mut later: Later) -> Option<WrittenRow> {
     later.record.replay_text = effect.or(later.record.replay_text);
     let row = has_effect.then(|| {
         record_needs(later.history, &later.record, &later.needs);
-        WrittenRow::insert(later.history, later.record)
+        WrittenRow::insert(later.history, later.record, None)
     });
     if later.holds_session_lock {
         later.history.unlock_for_session();
@@ -245,6 +250,9 @@ fn finish(mut frame: Frame) {
         return;
     };
     complete(&mut row, &mut frame);
+    if frame.is_known {
+        return;
+    }
     match attempt(|| replica_identity::due_after(&frame.touched)) {
         Ok(due) => {
             due.carry_out();
@@ -265,14 +273,23 @@ fn complete(row: &mut WrittenRow, frame: &mut Frame) {
     objects
         .into_iter()
         .for_each(|object| row.add_object(object));
-    match attempt(|| amend::another_text(frame)) {
-        Ok(Some(text)) => row.replace_replay(text),
-        Ok(None) => {}
-        Err(failure) => report(&failure),
+    if !row.is_completed() {
+        row.expect_nothing();
     }
-    match attempt(|| amend::what_text_leaves_out(frame)) {
-        Ok(fixed) => row.append_replay(&fixed),
-        Err(failure) => report(&failure),
+    if amend::may_say_more(frame) {
+        let more = attempt(|| {
+            let another = amend::another_text(frame);
+            (another, amend::what_text_leaves_out(frame))
+        });
+        match more {
+            Ok((another, left_out)) => {
+                another
+                    .into_iter()
+                    .for_each(|text| row.replace_replay(text));
+                row.append_replay(&left_out);
+            }
+            Err(failure) => report(&failure),
+        }
     }
     if frame.way == Some(Way::Extension) && !row.is_completed() {
         row.complete();
@@ -289,7 +306,7 @@ pub fn record_own(command: &'static str, text: &[u8], table: Sql) {
             session: session(text),
             replay_text: Some(text.to_vec()),
         };
-        WrittenRow::insert(history, record).add_object(Object::table(table));
+        WrittenRow::insert(history, record, Some(Object::table(table)));
     }
 }
 

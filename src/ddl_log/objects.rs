@@ -4,15 +4,14 @@
 //! by a disabled event trigger.
 
 use pgrx::prelude::*;
-use pgrx::spi::SpiTupleTable;
 
 use super::history::Object;
-use super::hook;
+use super::{frames, hook};
 use crate::pg::ddl_catalog::is_creating_extension;
 use crate::pg::ddl_node::Sql;
 use crate::pg::ddl_subtransaction::attempt;
 use crate::pg::ddl_temporary::depends_on_temporary;
-use crate::pg::query::select_kept;
+use crate::pg::event_trigger::{self, Command, Dropped};
 use crate::status;
 
 /// What an event trigger tells of one object.
@@ -28,97 +27,79 @@ pub struct Reported {
     pub is_temporary: bool,
 }
 
-const COMMANDS: &str = "SELECT bytes(object_type), bytes(object_identity), \
-     CASE WHEN classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass \
-          THEN objid END, \
-     in_extension, COALESCE(schema_name OPERATOR(pg_catalog.=) 'pg_temp', false), classid, objid \
-     FROM pg_catalog.pg_event_trigger_ddl_commands()";
-
-const DROPPED: &str =
-    "SELECT bytes(object_type), bytes(object_identity), bytes(address_names[1]), \
-     bytes(address_names[2]), is_temporary, original OR normal \
-     FROM pg_catalog.pg_event_trigger_dropped_objects()";
-
-const REWRITTEN: &str =
-    "SELECT bytes('table'), bytes(pg_catalog.format('%I.%I', n.nspname, c.relname)), \
-     c.relpersistence OPERATOR(pg_catalog.=) 't' \
-     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n \
-       ON n.oid OPERATOR(pg_catalog.=) c.relnamespace \
-     WHERE c.oid OPERATOR(pg_catalog.=) pg_catalog.pg_event_trigger_table_rewrite_oid()";
-
 /// At the end of a command: what it made or changed.
 #[pg_extern(sql = "
 CREATE FUNCTION incr_ddl_command_end() RETURNS event_trigger
-LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE c
 AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
 REVOKE ALL ON FUNCTION incr_ddl_command_end() FROM PUBLIC;
 ")]
 fn incr_ddl_command_end() {
-    report(COMMANDS, |row| {
-        let is_temporary = row.get::<bool>(5)?.unwrap_or(false)
-            || match (row.get(6)?, row.get(7)?) {
-                (Some(class), Some(object)) => depends_on_temporary(class, object),
-                _ => false,
-            };
-        let is_left_out = row.get::<bool>(4)?.unwrap_or(false) || is_temporary;
-        let table = row.get::<pg_sys::Oid>(3)?.filter(|_| !is_left_out);
-        Ok(Reported {
-            object: if is_left_out { None } else { object(row)? },
-            table,
-            named_table: None,
-            is_dropped_table: false,
-            is_temporary,
-        })
-    });
+    report(|| event_trigger::commands().into_iter().map(made).collect());
+}
+
+fn made(command: Command) -> Reported {
+    let is_temporary = command.is_temporary || depends_on_temporary(command.class, command.object);
+    let is_left_out = command.is_in_extension || is_temporary;
+    let is_relation = command.class == pg_sys::RelationRelationId;
+    let object = object(command.object_type, command.identity);
+    Reported {
+        object: object.filter(|_| !is_left_out),
+        table: Some(command.object).filter(|_| is_relation && !is_left_out),
+        named_table: None,
+        is_dropped_table: false,
+        is_temporary,
+    }
 }
 
 /// After a command has dropped something.
 #[pg_extern(sql = "
 CREATE FUNCTION incr_sql_drop() RETURNS event_trigger
-LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE c
 AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
 REVOKE ALL ON FUNCTION incr_sql_drop() FROM PUBLIC;
 ")]
 fn incr_sql_drop() {
-    report(DROPPED, |row| {
-        let is_temporary = row.get::<bool>(5)?.unwrap_or(false);
-        let is_worth_a_row = row.get::<bool>(6)?.unwrap_or(false) && !is_temporary;
-        let kind = row.get::<Vec<u8>>(1)?.unwrap_or_default();
-        let named_table = match kind.as_slice() {
-            b"table column" | b"table constraint" if !is_temporary => {
-                row.get::<Vec<u8>>(3)?.zip(row.get::<Vec<u8>>(4)?)
-            }
-            _ => None,
-        };
-        Ok(Reported {
-            object: if is_worth_a_row { object(row)? } else { None },
-            table: None,
-            named_table,
-            is_dropped_table: kind == b"table" && !is_temporary,
-            is_temporary: false,
-        })
-    });
+    report(|| event_trigger::dropped().into_iter().map(dropped).collect());
+}
+
+fn dropped(dropped: Dropped) -> Reported {
+    let is_worth_a_row = dropped.is_original_or_normal && !dropped.is_temporary;
+    let is = |kind: &[u8]| !dropped.is_temporary && dropped.object_type.as_deref() == Some(kind);
+    let is_of_table = is(b"table column") || is(b"table constraint");
+    Reported {
+        is_dropped_table: is(b"table"),
+        named_table: dropped.address.filter(|_| is_of_table),
+        object: object(dropped.object_type, dropped.identity).filter(|_| is_worth_a_row),
+        table: None,
+        is_temporary: false,
+    }
 }
 
 /// Before a command rewrites a table.
 #[pg_extern(sql = "
 CREATE FUNCTION incr_table_rewrite() RETURNS event_trigger
-LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE c
 AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
 REVOKE ALL ON FUNCTION incr_table_rewrite() FROM PUBLIC;
 ")]
 fn incr_table_rewrite() {
-    report(REWRITTEN, |row| {
-        let is_temporary = row.get::<bool>(3)?.unwrap_or(false);
-        let object = if is_temporary { None } else { object(row)? };
-        Ok(Reported {
-            object,
-            table: None,
-            named_table: None,
-            is_dropped_table: false,
-            is_temporary: false,
-        })
+    report(|| {
+        event_trigger::rewritten()
+            .into_iter()
+            .map(rewritten)
+            .collect()
     });
+}
+
+fn rewritten((table, is_temporary): (Sql, bool)) -> Reported {
+    Reported {
+        object: Some(Object::table(table)).filter(|_| !is_temporary),
+        table: None,
+        named_table: None,
+        is_dropped_table: false,
+        is_temporary: false,
+    }
 }
 
 /// Refuses everybody: the extension writes ddl_history without executing statements.
@@ -137,32 +118,19 @@ fn incr_refuse_write() {
     );
 }
 
-fn object(row: &SpiTupleTable) -> spi::Result<Option<Object>> {
-    let (object_type, identity) = (row.get::<Vec<u8>>(1)?, row.get::<Vec<u8>>(2)?);
-    Ok(object_type
-        .zip(identity)
-        .map(|(object_type, identity)| Object {
-            object_type,
-            identity,
-        }))
+fn object(object_type: Option<Sql>, identity: Option<Sql>) -> Option<Object> {
+    let parts = object_type.zip(identity);
+    parts.map(|(object_type, identity)| Object {
+        object_type,
+        identity,
+    })
 }
 
-fn report(query: &'static str, read: impl Fn(&SpiTupleTable) -> spi::Result<Reported>) {
-    if is_creating_extension() {
+fn report(read: impl FnOnce() -> Vec<Reported>) {
+    if is_creating_extension() || frames::is_top_known() {
         return;
     }
-    let reported = attempt(|| {
-        let rows = Spi::connect(|client| {
-            let mut rows = select_kept(client, query, &[])?;
-            let mut reported = Vec::new();
-            while rows.next().is_some() {
-                reported.push(read(&rows)?);
-            }
-            Ok::<_, spi::Error>(reported)
-        });
-        rows.unwrap_or_else(|error| pgrx::error!("{error}"))
-    });
-    match reported {
+    match attempt(read) {
         Ok(reported) if !status::is_there() => hook::report_unseen(&reported),
         Ok(reported) => hook::note(reported),
         Err(failure) => hook::report(&failure),

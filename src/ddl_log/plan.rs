@@ -1,10 +1,12 @@
 //! Decides, before a statement runs, whether and how it is recorded.
 
+use std::cell::OnceCell;
+
 use archive::escape::percent_encode;
-use pgrx::pg_sys::NodeTag::{T_AlterOwnerStmt, T_RenameStmt};
+use pgrx::pg_sys::NodeTag::{T_AlterOwnerStmt, T_AlterTableStmt, T_CreateStmt, T_RenameStmt};
 
 use super::frames::BoundText;
-use super::history::Record;
+use super::history::{Object, Record};
 use super::secrets::public_text;
 use super::session::{session, Session};
 use super::statement_text::{cut, StatementText};
@@ -21,7 +23,7 @@ use crate::pg::ddl_statement::Statement;
 use crate::pg::ddl_subject::{targets, Target};
 use crate::pg::ddl_subscription;
 use crate::pg::ddl_tablespaces::named_tablespaces;
-use crate::pg::ddl_touched::{created_relation, is_plain_table, reads_temporary};
+use crate::pg::ddl_touched::{created_relation, is_plain_table, is_table, reads_temporary};
 use crate::pg::quote;
 use crate::pg::reach::Reach;
 use crate::pg::{ddl_bound, ddl_catalog};
@@ -42,9 +44,35 @@ pub enum Moment {
     AsMade(Sql, Sql),
 }
 
+/// What a statement is about and how it is written: looked up once, for all who ask.
+pub struct Subject<'a> {
+    statement: &'a Statement,
+    pub targets: Vec<Target>,
+    text: OnceCell<StatementText>,
+}
+
+impl<'a> Subject<'a> {
+    pub fn of(statement: &'a Statement) -> Self {
+        Self {
+            statement,
+            targets: targets(statement),
+            text: OnceCell::new(),
+        }
+    }
+
+    pub fn text(&self) -> &StatementText {
+        self.text.get_or_init(|| {
+            let (source, location, length) = self.statement.source();
+            cut(&source, location, length)
+        })
+    }
+}
+
 /// How a statement is recorded.
 pub struct Plan {
     pub record: Record,
+    /// What an event trigger is going to report first.
+    pub expected: Option<Object>,
     pub moment: Moment,
     pub needs: Vec<Need>,
 }
@@ -53,14 +81,12 @@ pub struct Plan {
 /// tablespace and its name, [`FLAG`] and the reason, or [`REACH`].
 pub type Need = (&'static str, Sql);
 
-/// The plan for `statement`; none where nothing of it belongs in the stream. `schema` is where
+/// The plan for the statement; none where nothing of it belongs in the stream. `schema` is where
 /// IMPORT FOREIGN SCHEMA puts the tables of which this statement makes one.
-pub fn plan(
-    statement: &Statement,
-    tag: &'static str,
-    way: Way,
-    schema: Option<&Sql>,
-) -> Option<Plan> {
+pub fn plan(subject: &Subject, tag: &'static str, way: Way, schema: Option<&Sql>) -> Option<Plan> {
+    let Subject {
+        statement, targets, ..
+    } = subject;
     let databases = databases(statement);
     let is_about_this_database = databases.contains(&database_name());
     if !databases.is_empty() && !is_about_this_database
@@ -71,26 +97,24 @@ pub fn plan(
     {
         return None;
     }
-    let targets = targets(statement);
     if !targets.is_empty() && targets.iter().all(is_left_out) || statement.attaches_unfinished() {
         return None;
     }
-    let (source, location, length) = statement.source();
-    let text = cut(&source, location, length);
+    let text = subject.text();
     let replay_text = match way {
-        _ if is_about_this_database => Some(synthesize::about_the_database(&text)?),
+        _ if is_about_this_database => Some(synthesize::about_the_database(text)?),
         Way::Database => None,
         Way::Role => statement.made_role().or_else(|| renamed(statement)),
         Way::Tablespace => statement.made_tablespace().or_else(|| renamed(statement)),
         Way::Parts => None,
-        Way::FilledTable | Way::Explain => Some(filled(statement, &text)?),
-        Way::Cluster => Some(cluster_mark(statement, &targets)?),
+        Way::FilledTable | Way::Explain => Some(filled(statement, text)?),
+        Way::Cluster => Some(cluster_mark(statement, targets)?),
         // RENAME and OWNER TO do not reach the publisher: they replay as they are.
         Way::Subscription if !matches!(statement.node_tag(), T_RenameStmt | T_AlterOwnerStmt) => {
             ddl_subscription::replay_text(statement)
         }
         Way::Reindex => None,
-        _ => Some(own_text(statement, tag, &text, &targets)?),
+        _ => Some(own_text(statement, tag, text, targets)?),
     };
     let mut session = session(replay_text.as_ref().unwrap_or(&text.text));
     if let Some(schema) = schema {
@@ -100,8 +124,8 @@ pub fn plan(
         Way::Reindex => Moment::Reindexed(BeforeReindex::of(statement)?),
         _ => moment(statement),
     };
-    let query = public_text(tag, &text);
-    let needs = needs(statement, way, &text, &session);
+    let query = public_text(tag, text);
+    let needs = needs(statement, way, text, &session);
     Some(Plan {
         record: Record {
             command: tag,
@@ -109,9 +133,29 @@ pub fn plan(
             session,
             replay_text,
         },
+        expected: expected(subject),
         moment,
         needs,
     })
+}
+
+/// The one table that a CREATE TABLE or an ALTER TABLE is about.
+fn expected(
+    Subject {
+        statement, targets, ..
+    }: &Subject,
+) -> Option<Object> {
+    let name = match statement.node_tag() {
+        T_CreateStmt => {
+            created_relation(statement).map(|(schema, name)| quote::qualified(&schema, &name))
+        }
+        T_AlterTableStmt => {
+            let target = targets.first().filter(|target| is_table(target.relation));
+            target.and_then(|target| target.name.clone())
+        }
+        _ => None,
+    };
+    name.map(Object::table)
 }
 
 /// Both names of a role or a tablespace, as the output plugin reads them.
@@ -293,23 +337,20 @@ pub fn is_captured_without_history() -> bool {
     ddl_catalog::slot_exists(&slot)
 }
 
-/// Names of the permanent relations that the statement is about.
-pub fn subjects(statement: &Statement) -> Vec<Sql> {
-    let kept = targets(statement)
-        .into_iter()
-        .filter(|target| !is_left_out(target));
-    kept.filter_map(|target| target.name).collect()
+/// Names of the permanent relations among `targets`.
+pub fn subjects(targets: &[Target]) -> Vec<Sql> {
+    let kept = targets.iter().filter(|target| !is_left_out(target));
+    kept.filter_map(|target| target.name.clone()).collect()
 }
 
-/// Where bounds that are to be written from the catalog stand in the text of `statement`: the words
+/// Where bounds that are to be written from the catalog stand in the text of the statement: the words
 /// behind FOR VALUES.
-pub fn computed_bound(statement: &Statement) -> Option<BoundText> {
-    let bound = ddl_bound::computed_bound(statement)?;
-    let (source, location, length) = statement.source();
-    let text = cut(&source, location, length);
+pub fn computed_bound(subject: &Subject) -> Option<BoundText> {
+    let bound = ddl_bound::computed_bound(subject.statement)?;
+    let text = subject.text();
     let start = (bound.location as usize).checked_sub(text.start)?;
     let end = text.end_of_bound(start)?;
-    let table = created_relation(statement).filter(|_| bound.partition.is_none());
+    let table = created_relation(subject.statement).filter(|_| bound.partition.is_none());
     Some(BoundText {
         partition: bound.partition,
         table,
@@ -318,17 +359,20 @@ pub fn computed_bound(statement: &Statement) -> Option<BoundText> {
     })
 }
 
+/// True where the text tells all that the statement does to its one table, so that nobody has to look
+/// afterwards.
+pub fn is_known(subject: &Subject) -> bool {
+    let target = subject.targets.first();
+    target.is_some_and(|target| is_table(target.relation)) && subject.statement.adds_plain_columns()
+}
+
 /// True for a definition whose text has a word that PostgreSQL reads as the present time.
-pub fn fixes_time(statement: &Statement) -> bool {
+pub fn fixes_time(subject: &Subject) -> bool {
     use pgrx::pg_sys::NodeTag::{
         T_AlterTableStmt, T_CreateForeignTableStmt, T_CreateStmt, T_ViewStmt,
     };
-    if !matches!(
-        statement.node_tag(),
+    matches!(
+        subject.statement.node_tag(),
         T_AlterTableStmt | T_CreateStmt | T_CreateForeignTableStmt | T_ViewStmt
-    ) {
-        return false;
-    }
-    let (source, location, length) = statement.source();
-    cut(&source, location, length).has_constant(&TIME_WORDS)
+    ) && subject.text().has_constant(&TIME_WORDS)
 }

@@ -5,7 +5,7 @@ use archive::escape::percent_encode;
 use archive::segment::SETTINGS;
 
 use crate::output_plugin::history::MEMBER_OF;
-use crate::pg::ddl_catalog::{current_role, setting};
+use crate::pg::ddl_catalog::{current_role, is_usual, search_path, setting};
 use crate::pg::ddl_node::Sql;
 use crate::pg::ddl_roles::memberships_of_current_role;
 
@@ -41,7 +41,8 @@ pub fn session(text: &[u8]) -> Session {
         &[]
     };
     let mut settings = b"{".to_vec();
-    for name in ALWAYS.iter().chain(constants) {
+    let names = ALWAYS.iter().chain(constants);
+    for name in names.filter(|name| !is_usual(name)) {
         let Some(value) = setting(name).filter(|value| differs(name, value)) else {
             continue;
         };
@@ -56,11 +57,10 @@ pub fn session(text: &[u8]) -> Session {
         push_memberships(&mut settings);
     }
     settings.push(b'}');
-    let search_path = setting("search_path").unwrap_or_default();
     Session {
         role,
         is_superuser,
-        search_path,
+        search_path: search_path(),
         settings,
     }
 }

@@ -55,6 +55,46 @@ pub fn setting(name: &str) -> Option<Sql> {
     unsafe { bytes(pg_sys::GetConfigOption(name.as_ptr(), true, false)) }
 }
 
+extern "C-unwind" {
+    // utils/xml.h and commands/tablespace.h
+    static xmloption: std::ffi::c_int;
+    static default_tablespace: *const std::ffi::c_char;
+}
+
+/// True for a setting that surely has the value of a segment's header
+/// (`archive::segment::SETTINGS`): guc.c looks names up slowly.
+pub fn is_usual(name: &str) -> bool {
+    // SAFETY: variables of this process; strings are NULL or NUL-terminated.
+    unsafe {
+        let is = |value: *const std::ffi::c_char, usual: &CStr| {
+            !value.is_null() && CStr::from_ptr(value) == usual
+        };
+        match name {
+            "standard_conforming_strings" => pg_sys::standard_conforming_strings,
+            "TimeZone" => {
+                let zone = pg_sys::session_timezone;
+                let is_zone = |name| is(pg_sys::pg_get_timezone_name(zone), name);
+                !zone.is_null()
+                    && [c"UTC", c"Etc/UTC", c"GMT", c"Etc/GMT"]
+                        .into_iter()
+                        .any(is_zone)
+            }
+            "xmloption" => xmloption == pg_sys::XmlOptionType::XMLOPTION_CONTENT as i32,
+            "array_nulls" => pg_sys::Array_nulls,
+            "transform_null_equals" => !pg_sys::Transform_null_equals,
+            "default_tablespace" => is(default_tablespace, c""),
+            "default_table_access_method" => is(pg_sys::default_table_access_method, c"heap"),
+            _ => false,
+        }
+    }
+}
+
+/// The session's search path, as it was set.
+pub fn search_path() -> Sql {
+    // SAFETY: a variable of this process.
+    unsafe { bytes(pg_sys::namespace_search_path) }.unwrap_or_default()
+}
+
 /// The schema an extension was created in.
 pub fn extension_schema(extension: pg_sys::Oid) -> Option<pg_sys::Oid> {
     let read = |value: pg_sys::Datum| Some(pg_sys::Oid::from(value.value() as u32));

@@ -10,10 +10,11 @@ use pgrx::IntoDatum;
 
 use super::ddl_node::c_string;
 
-/// OIDs of the table and of its schema.
+/// OIDs of the table, of replica_identity_set beside it and of their schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HistoryTable {
     pub table: pg_sys::Oid,
+    identities: Option<pg_sys::Oid>,
     schema: pg_sys::Oid,
 }
 
@@ -111,7 +112,11 @@ fn look_up() -> Option<HistoryTable> {
     let extension = super::extension::own_oid()?;
     let schema = super::ddl_catalog::extension_schema(extension)?;
     let table = relation_in(schema, c"ddl_history")?;
-    Some(HistoryTable { table, schema })
+    Some(HistoryTable {
+        table,
+        identities: relation_in(schema, c"replica_identity_set"),
+        schema,
+    })
 }
 
 fn relation_in(schema: pg_sys::Oid, name: &std::ffi::CStr) -> Option<pg_sys::Oid> {
@@ -131,6 +136,11 @@ impl HistoryTable {
         if found != Some(columns) {
             pgrx::error!("the columns of ddl_history are not those that pg_incrbackup made");
         }
+    }
+
+    /// True for this table and the extension's other one.
+    pub fn is_ours(&self, relation: pg_sys::Oid) -> bool {
+        relation == self.table || self.identities == Some(relation)
     }
 
     /// The extension's schema.

@@ -1,9 +1,12 @@
 //! Replica identities: which tables lack one, and setting it inside the user's own transaction.
 
+use std::ops::ControlFlow;
+
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use pgrx::prelude::*;
 use pgrx::PgBox;
 
+use super::catalog_scan::{scan, Catalog, Key, Versions};
 use super::ddl_node::{c_string, is_a, items, Sql};
 use super::session::set_at_level;
 
@@ -25,8 +28,14 @@ extern "C-unwind" {
     ) -> *mut pg_sys::List;
 }
 
-/// A table and everything that inherits from it, partitions included. Takes no lock.
+/// A table and everything that inherits from it, partitions included; nothing for one that is gone.
+/// Takes no lock.
 pub fn with_descendants(table: pg_sys::Oid) -> Vec<pg_sys::Oid> {
+    match with_class(table, |class| class.relhassubclass) {
+        None => return Vec::new(),
+        Some(false) => return vec![table],
+        Some(true) => {}
+    }
     // SAFETY: a catalog look-up that answers a list of OIDs; the closure owns nothing.
     unsafe {
         let list = pg_guard_ffi_boundary(|| find_all_inheritors(table, 0, std::ptr::null_mut()));
@@ -60,22 +69,83 @@ pub fn is_keyless(table: pg_sys::Oid) -> bool {
 }
 
 /// False for a table that has an identity and keeps it: by its primary key, or another without one.
+///
+/// Reads the catalogs instead of opening the table: a statement has just changed it, so the relcache
+/// would build its entry anew, only to throw it away when the transaction ends.
 pub fn may_change(table: pg_sys::Oid) -> bool {
-    if is_keyless(table) {
-        return true;
+    let facts = with_class(table, |class| {
+        let is_ordinary = class.relkind as u8 == pg_sys::RELKIND_RELATION
+            && class.relpersistence as u8 == pg_sys::RELPERSISTENCE_PERMANENT;
+        (is_ordinary, class.relreplident as u8, class.relhasindex)
+    });
+    // SAFETY: looks at the OID alone.
+    let is_catalog = || unsafe { pg_sys::IsCatalogRelationOid(table) };
+    let Some((true, identity, has_index)) = facts.filter(|_| !is_catalog()) else {
+        return false;
+    };
+    let (has_key, has_chosen) = if has_index {
+        keys(table)
+    } else {
+        (false, false)
+    };
+    match identity {
+        pg_sys::REPLICA_IDENTITY_DEFAULT => !has_key,
+        pg_sys::REPLICA_IDENTITY_FULL => has_key,
+        pg_sys::REPLICA_IDENTITY_INDEX => has_key || !has_chosen,
+        _ => true,
     }
-    // SAFETY: as in `is_keyless`; the list of indexes finds the primary key, too.
+}
+
+/// pg_index by the table (catalog/pg_index.h: the index has no constant in the bindings), and the
+/// places of its columns.
+const INDEXES: Catalog = Catalog {
+    table: 2610,
+    index: 2678,
+};
+const TABLE_OF_INDEX: i16 = 2;
+const IS_UNIQUE: usize = 4;
+const IS_PRIMARY: usize = 6;
+const IS_IMMEDIATE: usize = 8;
+const IS_VALID: usize = 10;
+const IS_LIVE: usize = 13;
+const IS_REPLICA_IDENTITY: usize = 14;
+const PREDICATE: usize = 20;
+
+/// Whether a table has a primary key that identifies its rows, and a unique index that was chosen to
+/// (RelationGetIndexList of utils/cache/relcache.c).
+fn keys(table: pg_sys::Oid) -> (bool, bool) {
+    let (mut has_key, mut has_chosen) = (false, false);
+    let key = [(TABLE_OF_INDEX, Key::OidIs(table.to_u32()))];
+    scan(INDEXES, &key, Versions::Visible, false, |index| {
+        let is = |place| index.get(place).is_some_and(|value| value.value() != 0);
+        let identifies = [IS_UNIQUE, IS_IMMEDIATE, IS_VALID, IS_LIVE]
+            .into_iter()
+            .all(is)
+            && index.get(PREDICATE).is_none();
+        has_key |= identifies && is(IS_PRIMARY);
+        has_chosen |= identifies && is(IS_REPLICA_IDENTITY);
+        ControlFlow::Continue(())
+    });
+    (has_key, has_chosen)
+}
+
+/// Reads a relation's row of pg_class; none where there is no such relation.
+fn with_class<R>(
+    relation: pg_sys::Oid,
+    read: impl FnOnce(&pg_sys::FormData_pg_class) -> R,
+) -> Option<R> {
+    // SAFETY: a look-up by OID; the row is read before it is released, by code that cannot raise.
     unsafe {
-        let relation = pg_sys::try_relation_open(table, pg_sys::AccessShareLock as i32);
-        if relation.is_null() {
-            return false;
+        let row = pg_sys::SearchSysCache1(
+            pg_sys::SysCacheIdentifier::RELOID as i32,
+            pg_sys::Datum::from(relation),
+        );
+        if row.is_null() {
+            return None;
         }
-        pg_sys::list_free(pg_sys::RelationGetIndexList(relation));
-        let has_key = (*relation).rd_pkindex != pg_sys::InvalidOid;
-        let is_default =
-            (*(*relation).rd_rel).relreplident as u8 == pg_sys::REPLICA_IDENTITY_DEFAULT;
-        pg_sys::relation_close(relation, pg_sys::AccessShareLock as i32);
-        has_key && !is_default
+        let read = read(&*pg_sys::heap_tuple_get_struct::<pg_sys::FormData_pg_class>(row));
+        pg_sys::ReleaseSysCache(row);
+        Some(read)
     }
 }
 

@@ -66,7 +66,12 @@ pub fn relation_place(relation: pg_sys::Oid) -> Place {
     if super::ddl_index::is_unfinished(relation) {
         return Place::Invalid;
     }
-    member_place(pg_sys::RelationRelationId, relation)
+    // To ask pg_depend each time would cost as much as writing the row of a statement.
+    match super::ddl_history::find() {
+        Some(history) if history.is_ours(relation) => Place::Ours,
+        Some(_) => Place::Permanent,
+        None => member_place(pg_sys::RelationRelationId, relation),
+    }
 }
 
 pub(super) fn member_place(class: pg_sys::Oid, object: pg_sys::Oid) -> Place {

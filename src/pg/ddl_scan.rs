@@ -43,10 +43,22 @@ const ANY_KEYWORD: u16 = 9999;
 static KEYWORD_TOKENS: [u16; 1024] = [ANY_KEYWORD; 1024];
 
 /// The tokens of `text`. Raises what the scanner raises (an unterminated quote, say); text that the
-/// server has parsed before scans again. What the scanner only remarks (a name that is cut short,
-/// an escape) the user has been told already, so it is kept quiet.
+/// server has parsed before scans again. What the scanner only remarks (a name that is cut short)
+/// the user has been told already, so it is kept quiet.
 pub fn tokens(text: &[u8]) -> Vec<Token> {
-    quietly(|| scan(text))
+    if may_cut_name(text) {
+        quietly(|| scan(text))
+    } else {
+        scan(text)
+    }
+}
+
+/// False where no name in `text` can be too long.
+fn may_cut_name(text: &[u8]) -> bool {
+    let is_in_name =
+        |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$' | 0x80..);
+    let mut words = text.split(|byte| !is_in_name(byte));
+    text.contains(&b'"') || words.any(|word| word.len() >= pg_sys::NAMEDATALEN as usize)
 }
 
 fn scan(text: &[u8]) -> Vec<Token> {

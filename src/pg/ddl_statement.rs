@@ -119,6 +119,26 @@ impl Statement {
             .collect()
     }
 
+    /// True for an ALTER TABLE that only adds columns, none of which has a default or a constraint:
+    /// it makes no other object, changes no key, and rows that exist have NULL there.
+    pub fn adds_plain_columns(&self) -> bool {
+        let commands = self.alter_commands();
+        // SAFETY: commands of this statement's tree; AT_AddColumn's definition is a ColumnDef.
+        let is_plain = |command: &*mut pg_sys::AlterTableCmd| unsafe {
+            let command = &**command;
+            if command.subtype != pg_sys::AlterTableType::AT_AddColumn
+                || !is_a(command.def, pg_sys::NodeTag::T_ColumnDef)
+            {
+                return false;
+            }
+            let column = &*command.def.cast::<pg_sys::ColumnDef>();
+            column.constraints.is_null()
+                && column.raw_default.is_null()
+                && is_plain_type(column.typeName)
+        };
+        !commands.is_empty() && commands.iter().all(is_plain)
+    }
+
     /// True for ALTER TABLE … SET UNLOGGED.
     pub fn sets_unlogged(&self) -> bool {
         self.alter_commands().into_iter().any(|command| {
@@ -321,6 +341,33 @@ impl Statement {
                 .map(|s| s.objectType),
             _ => None,
         }
+    }
+}
+
+/// False for a domain, which may have a default, and for serial (parser/parse_utilcmd.c).
+///
+/// # Safety
+/// `name` is NULL or valid.
+unsafe fn is_plain_type(name: *mut pg_sys::TypeName) -> bool {
+    const SERIAL: [&[u8]; 6] = [
+        b"smallserial",
+        b"serial2",
+        b"serial",
+        b"serial4",
+        b"bigserial",
+        b"serial8",
+    ];
+    // SAFETY: by the caller's promise; a look-up for which missing is allowed.
+    unsafe {
+        if name.is_null() {
+            return false;
+        }
+        let names = super::ddl_node::names((*name).names);
+        if matches!(names.as_slice(), [name] if SERIAL.contains(&name.as_slice())) {
+            return false;
+        }
+        let oid = pg_sys::LookupTypeNameOid(std::ptr::null_mut(), name, true);
+        oid != pg_sys::InvalidOid && pg_sys::getBaseType(oid) == oid
     }
 }
 

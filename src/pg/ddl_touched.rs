@@ -10,7 +10,7 @@ use super::ddl_filled::{filled_relation, FilledColumn};
 use super::ddl_node::{bytes, c_string, is_a, Sql};
 use super::ddl_place::{relation_place, Place};
 use super::ddl_statement::Statement;
-use super::ddl_subject::targets;
+use super::ddl_subject::Target;
 
 pub(super) type Walker = unsafe extern "C-unwind" fn(*mut pg_sys::Node, *mut c_void) -> bool;
 
@@ -75,12 +75,12 @@ pub(super) unsafe fn relation_of(range: *mut pg_sys::RangeVar) -> Option<pg_sys:
 }
 
 /// The existing tables that the statement alters, or whose index it drops.
-pub fn touched_tables(statement: &Statement) -> Vec<pg_sys::Oid> {
+pub fn touched_tables(statement: &Statement, targets: &[Target]) -> Vec<pg_sys::Oid> {
     use pg_sys::NodeTag::*;
     if !matches!(statement.node_tag(), T_AlterTableStmt | T_DropStmt) {
         return Vec::new();
     }
-    let relations = targets(statement).into_iter().map(|target| target.relation);
+    let relations = targets.iter().map(|target| target.relation);
     let relations = relations.filter(|relation| *relation != pg_sys::InvalidOid);
     relations.filter_map(table_of).collect()
 }
@@ -126,6 +126,11 @@ unsafe extern "C-unwind" fn find_temporary(node: *mut pg_sys::Node, context: *mu
     }
 }
 
+/// True for what ALTER TABLE and event triggers call a table, partitioned or not.
+pub fn is_table(relation: pg_sys::Oid) -> bool {
+    table_of(relation) == Some(relation)
+}
+
 /// True for an ordinary table or materialized view of a user's.
 pub fn is_plain_table(relation: pg_sys::Oid) -> bool {
     // SAFETY: catalog look-ups by OID.
@@ -134,16 +139,20 @@ pub fn is_plain_table(relation: pg_sys::Oid) -> bool {
         && relation.to_u32() >= pg_sys::FirstNormalObjectId
 }
 
-/// True for a table whose rows lack columns that were added with a default (attmissingval).
-pub fn has_missing_values(relation: pg_sys::Oid) -> bool {
-    let missing = super::relation::with_relation(relation, |open| {
-        // SAFETY: the descriptor is valid while the relation is open.
-        unsafe {
-            let constraints = (*open.tuple_descriptor()).constr;
-            !constraints.is_null() && !(*constraints).missing.is_null()
+/// True for a table whose rows lack this column: it was added with a default (attmissingval).
+pub fn has_missing_value(relation: pg_sys::Oid, column: &[u8]) -> bool {
+    let column = c_string(column);
+    // SAFETY: a look-up by OID and name; the row is read before it is released.
+    unsafe {
+        let row = pg_sys::SearchSysCacheAttName(relation, column.as_ptr());
+        if row.is_null() {
+            return false;
         }
-    });
-    missing.unwrap_or(false)
+        let attribute = pg_sys::heap_tuple_get_struct::<pg_sys::FormData_pg_attribute>(row);
+        let is_missing = (*attribute).atthasmissing;
+        pg_sys::ReleaseSysCache(row);
+        is_missing
+    }
 }
 
 /// Definition of an existing table: its name and columns, nothing else.

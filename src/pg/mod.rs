@@ -29,6 +29,7 @@ pub mod ddl_temporary;
 pub mod ddl_touched;
 pub mod declared;
 pub mod decoding;
+pub mod event_trigger;
 pub mod extension;
 pub mod failure;
 pub mod fence;
