@@ -128,6 +128,29 @@ pub fn find_base(database: &DatabaseDir, text: &str) -> Result<Option<(ChainDir,
     Ok(None)
 }
 
+/// Keeps a base until a time, `None` for ever, or, where that has passed, no longer than the rules say.
+/// Gives the base that was meant, and the number of its chain; `None` where there is none. Nothing
+/// expires meanwhile.
+pub fn pin(
+    database: &DatabaseDir,
+    base: &str,
+    until: Option<Time>,
+    note: &str,
+    now: Time,
+) -> Result<Option<(u32, BaseName)>> {
+    let _lock = Lock::shared(database)?;
+    let Some((chain, name)) = find_base(database, base)? else {
+        return Ok(None);
+    };
+    // Only one at a time changes the pins.
+    let _manifest = manifest::lock(&chain)?;
+    match until {
+        Some(until) if until <= now => drop(pins::remove(&chain, &[name])?),
+        _ => pins::set(&chain, name, until, note)?,
+    }
+    Ok(Some((chain.number, name)))
+}
+
 /// A chain with what the rules must know of it, and the manifest's lines by file.
 struct Surveyed {
     chain: ChainDir,
