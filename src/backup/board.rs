@@ -82,7 +82,7 @@ pub fn note(progress: Progress) {
 /// The job is over.
 pub fn end(outcome: &Result<(), Failure>) {
     update(|base| {
-        base.finished_at = time::now().timestamp_micros();
+        base.finished_at = time::calendar().timestamp_micros();
         base.waiting_for.set("");
         match outcome {
             Ok(()) => {
@@ -108,7 +108,7 @@ pub fn leave() {
             base.pid = 0;
             base.phase = BasePhase::Failed;
             base.failures = base.failures.saturating_add(1);
-            base.finished_at = time::now().timestamp_micros();
+            base.finished_at = time::calendar().timestamp_micros();
             base.error.set("the base backup worker was stopped");
             base.error_code = pgrx::PgSqlErrorCode::ERRCODE_ADMIN_SHUTDOWN as i32;
         }

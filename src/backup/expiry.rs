@@ -34,6 +34,7 @@ pub fn rows(database: pg_sys::Oid, dry_run: bool) -> Result<Vec<Row>, Failure> {
     note_gone(&rows);
     update(database, |expiry| {
         expiry.done_at = now.timestamp_micros();
+        expiry.not_before = 0;
         expiry.error.set("");
     });
     Ok(rows)

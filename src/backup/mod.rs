@@ -58,7 +58,7 @@ pub fn start_if_due(database: pg_sys::Oid) {
     };
     let failed = Failed {
         times: entry.base.failures,
-        since_micros: time::now().timestamp_micros() - entry.base.finished_at,
+        since_micros: time::calendar().timestamp_micros() - entry.base.finished_at,
     };
     let is_due = schedule::due(&schedule, newest, time::calendar()) && !failed.must_wait();
     if chain.info.ended.is_some() || !is_due {

@@ -52,8 +52,8 @@ fn assert_restores(source: &Source, lsns: &[Lsn]) {
     assert_eq!(verify(&source.place.database).unwrap(), []);
     let latest = source.restore(&[]);
     source.assert_same(&latest);
-    for day in 6..10 {
-        let point = lsns[day].to_string();
+    for (day, lsn) in lsns.iter().enumerate().skip(6) {
+        let point = lsn.to_string();
         let restored = source.restore(&["--until-lsn", &point]);
         let expected = format!("{} up to {}", 3 + day, 1000 + day);
         assert_eq!(rows(source, &restored), expected, "day {day}");
