@@ -80,7 +80,7 @@ fn a_clock_that_was_ahead_for_years_does_not_stop_the_schedule() {
 }
 
 /// A pg_dump of ours in the place of the server's, whose last lines are `script`; `$real` is the true one.
-fn replace_pg_dump(c: &Cluster, script: &str) -> PathBuf {
+pub fn replace_pg_dump(c: &Cluster, script: &str) -> PathBuf {
     let bin = c.root().join("bin");
     fs::create_dir_all(&bin).expect("a directory can be made");
     let real = c.installation().bin();

@@ -4,22 +4,24 @@
 //! A problem is a finding, not an error: errors are for what could not be looked at at all. Capture
 //! may run meanwhile: a file that was closed since the directory was read is no problem.
 
+mod directories;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use crate::base::{self, METADATA_JSON};
+use crate::base;
 use crate::checksum::{self, Checksum, Hashing};
 use crate::error::{Error, Result};
-use crate::expiry::Lock;
-use crate::globals::{self, Facts};
+use crate::expiry::{given_up, Lock};
+use crate::globals;
 use crate::layout::names::{chain_name, BASE, CHAIN_JSON, GLOBALS, INCREMENTAL, MANIFEST};
-use crate::layout::{BaseName, ChainDir, DatabaseDir, GlobalsName, SegmentName, Stored};
+use crate::layout::{ChainDir, DatabaseDir, SegmentName, Stored};
 use crate::lsn::Lsn;
 use crate::manifest::{self, Entry, Kind, Manifest};
-use crate::metadata::Metadata;
 use crate::pins::{self, PINS_JSON};
-use crate::sealed;
 use crate::segment::{source, Header, Previous, Summary};
+
+use directories::{base_problems, globals_problems};
 
 /// One finding.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,8 +116,9 @@ impl<'a> ChainCheck<'a> {
         for (line, why) in manifest.damaged {
             check.found(MANIFEST, format!("line {line} can't be taken: {why}"));
         }
+        let given_up = given_up(chain).unwrap_or_default();
         for entry in manifest.entries {
-            if entry.expired_at.is_none() {
+            if entry.expired_at.is_none() && !given_up.contains(&entry.file) {
                 check.listed.insert(entry.file.clone(), entry);
                 continue;
             }
@@ -379,31 +382,4 @@ fn read(path: &Path, stored: Stored) -> Result<(Summary, Checksum)> {
     // A torn segment is read to its end all the same: the checksum is of the whole.
     std::io::copy(&mut hashing, &mut std::io::sink()).map_err(Error::io("read", path))?;
     Ok((summary, hashing.finish()))
-}
-
-fn base_problems(chain: &ChainDir, name: BaseName) -> Vec<(String, String)> {
-    let path = base::path_of(chain, name);
-    let mut problems = sealed::problems(&path);
-    match Metadata::read(&path.join(METADATA_JSON)) {
-        Ok(metadata) if metadata.lsn == name.lsn => {}
-        Ok(_) => problems.push(other_lsn()),
-        Err(error) => problems.push((METADATA_JSON.to_owned(), error.to_string())),
-    }
-    problems
-}
-
-fn globals_problems(chain: &ChainDir, name: GlobalsName) -> Vec<(String, String)> {
-    let path = globals::path_of(chain, name);
-    let mut problems = sealed::problems(&path);
-    match Facts::read(&path.join(METADATA_JSON)) {
-        Ok(facts) if facts.lsn == name.lsn => {}
-        Ok(_) => problems.push(other_lsn()),
-        Err(error) => problems.push((METADATA_JSON.to_owned(), error.to_string())),
-    }
-    problems
-}
-
-fn other_lsn() -> (String, String) {
-    let why = "its lsn is not the directory's";
-    (METADATA_JSON.to_owned(), why.to_owned())
 }

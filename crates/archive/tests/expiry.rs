@@ -418,3 +418,26 @@ fn a_base_is_found_by_its_name_and_by_its_path_only() {
         assert_eq!(find(other), None, "{other}");
     }
 }
+
+#[test]
+fn what_was_given_up_on_a_full_disk_is_noted_and_removed_the_next_time() {
+    let _faults = Faults::new();
+    let place = place();
+    // As a crash leaves it: renamed and emptied, and the manifest knows of nothing.
+    let (name, stored) = place.chain.segments().unwrap()[0];
+    let path = place.chain.segment_path(name, stored);
+    let given_up = PathBuf::from(format!("{}.expired", path.display()));
+    fs::rename(&path, &given_up).unwrap();
+    fs::write(&given_up, "").unwrap();
+    let base = place
+        .chain
+        .base()
+        .join(place.chain.bases().unwrap()[0].to_string());
+    let base_given_up = PathBuf::from(format!("{}.expired", base.display()));
+    fs::rename(&base, &base_given_up).unwrap();
+    assert_sound(&place);
+    drop(place.append());
+    expire(&place).unwrap();
+    assert!(!given_up.exists() && !base_given_up.exists());
+    assert_done(&place);
+}

@@ -291,4 +291,6 @@ fn globals(
 }
 
 #[cfg(test)]
+mod histories;
+#[cfg(test)]
 mod tests;

@@ -6,15 +6,18 @@
 //! 2. they are removed, in any order,
 //! 3. at the next time, when their absence is durable, the manifest forgets them.
 //!
+//! On a full disk the manifest can't be written. Then files are given up one by one until it can: renamed
+//! to `….expired`, which needs no room and says the same, and emptied.
+//!
 //! A chain of which nothing is kept is renamed as a whole, and then removed. What a crash leaves of
 //! either goes the next time. While files are removed nobody else may read or remove: [`Lock`].
 
-use std::collections::{BTreeMap, HashSet};
-use std::fs::{self, File};
-use std::path::Path;
+mod given_up;
+mod lock;
 
-use rustix::fs::{flock, FlockOperation};
-use rustix::io::Errno;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use crate::base;
 use crate::durable;
@@ -22,13 +25,16 @@ use crate::error::{Error, Result};
 use crate::failpoint::pass;
 use crate::globals;
 use crate::layout::names::{chain_name, parse_chain_name, PARTIAL};
-use crate::layout::{BaseName, ChainDir, DatabaseDir, Stored};
+use crate::layout::{BaseName, ChainDir, DatabaseDir, SegmentName, Stored};
 use crate::manifest::{self, Entry, Kind};
 use crate::metadata::Metadata;
 use crate::pins;
 use crate::retention::{self, Plan, Rules};
 use crate::sealed;
 use crate::time::Time;
+
+pub(crate) use given_up::names as given_up;
+pub use lock::Lock;
 
 /// What becomes of a file, or of a base.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,41 +47,6 @@ pub struct Row {
     pub why: String,
     /// As stored.
     pub bytes: u64,
-}
-
-/// Keeps readers and those who remove apart; it goes with the value. `restore.sh` takes the same one
-/// (`flock` of the database's directory), where it can.
-pub struct Lock(#[allow(dead_code)] Option<File>);
-
-impl Lock {
-    /// For whoever reads: waits while files are being removed. Where the file system has no locks,
-    /// there is none to take.
-    pub fn shared(database: &DatabaseDir) -> Result<Lock> {
-        let directory = open(database)?;
-        loop {
-            match flock(&directory, FlockOperation::LockShared) {
-                Err(Errno::INTR) => {}
-                Err(_) => return Ok(Lock(None)),
-                Ok(()) => return Ok(Lock(Some(directory))),
-            }
-        }
-    }
-
-    /// For whoever removes or pins; fails at once with [`Error::InUse`] while somebody else has it.
-    pub fn exclusive(database: &DatabaseDir) -> Result<Lock> {
-        let directory = open(database)?;
-        match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Lock(Some(directory))),
-            Err(Errno::WOULDBLOCK) => Err(Error::InUse {
-                path: database.path().to_owned(),
-            }),
-            Err(errno) => Err(Error::io("lock", database.path())(errno.into())),
-        }
-    }
-}
-
-fn open(database: &DatabaseDir) -> Result<File> {
-    File::open(database.path()).map_err(Error::io("open", database.path()))
 }
 
 /// Says of everything whether it would expire now, and why. Changes nothing.
@@ -280,6 +251,7 @@ fn remove_files(surveyed: &Surveyed, plan: &Plan, now: Time) -> Result<()> {
     files.extend(segments.map(|d| Entry::segment_file(d.name)));
     let sets = plan.globals.iter().filter(|d| d.expires);
     files.extend(sets.map(|d| globals::file_of(d.name)));
+    files.extend(given_up::names(chain)?);
     let earlier = surveyed.listed.values();
     let earlier = earlier.filter(|e| e.expired_at.is_some() && is_there(chain, e));
     if files.is_empty() && earlier.count() == 0 {
@@ -287,7 +259,16 @@ fn remove_files(surveyed: &Surveyed, plan: &Plan, now: Time) -> Result<()> {
     }
     // The manifest forgets what is gone: that must not come back.
     fsync_rooms(chain)?;
-    manifest::expire(chain, &files, now, |entry| is_there(chain, entry))?;
+    let mut paths = plan.paths(chain)?.into_iter();
+    loop {
+        match manifest::expire(chain, &files, now, |entry| is_there(chain, entry)) {
+            Err(error) if error.is_no_space() => match paths.next() {
+                Some(path) => given_up::give_up(&path)?,
+                None => return Err(error),
+            },
+            noted => break noted?,
+        }
+    }
     pass("expire: noted").map_err(Error::io("write", &chain.manifest()))?;
     remove_expired(chain)?;
     fsync_rooms(chain)?;
@@ -317,7 +298,24 @@ fn remove_expired(chain: &ChainDir) -> Result<()> {
             remove_directory(&globals::path_of(chain, name))?;
         }
     }
-    Ok(())
+    given_up::remove(chain)
+}
+
+impl Plan {
+    /// Where the segments and bases are that expire, the oldest first.
+    fn paths(&self, chain: &ChainDir) -> Result<Vec<PathBuf>> {
+        let expired = self.segments.iter().filter(|d| d.expires);
+        let expired: BTreeSet<SegmentName> = expired.map(|d| d.name).collect();
+        let mut paths = Vec::new();
+        for (name, stored) in chain.segments()? {
+            if stored != Stored::Partial && expired.contains(&name) {
+                paths.push(chain.segment_path(name, stored));
+            }
+        }
+        let bases = self.bases.iter().filter(|d| d.expires);
+        paths.extend(bases.map(|d| base::path_of(chain, d.name)));
+        Ok(paths)
+    }
 }
 
 fn remove_directory(path: &Path) -> Result<()> {
