@@ -114,7 +114,7 @@ fn counts(chain: &ChainDir) -> [usize; 3] {
 /// segments from day 12 on.
 fn assert_done(place: &Place) {
     assert_eq!(counts(&place.chain), [10, 11, 9]);
-    let listed = files(&[place.chain.clone()]).unwrap();
+    let listed = files(std::slice::from_ref(&place.chain)).unwrap();
     assert_eq!(listed.len(), 10 + 11 + 9);
     assert_sound(place);
 }
