@@ -146,6 +146,8 @@ pub struct ExpiryStatus {
     pub pid: i32,
     /// When it was last done; 0 before the first time since the server's start.
     pub done_at: i64,
+    /// The last time it could not be done.
+    pub is_wanted: bool,
     /// No worker is started before.
     pub not_before: i64,
     /// Why it failed the last time; empty when it did not.

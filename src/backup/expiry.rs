@@ -34,6 +34,7 @@ pub fn rows(database: pg_sys::Oid, dry_run: bool) -> Result<Vec<Row>, Failure> {
     note_gone(&rows);
     update(database, |expiry| {
         expiry.done_at = now.timestamp_micros();
+        expiry.is_wanted = false;
         expiry.not_before = 0;
         expiry.error.set("");
     });
@@ -47,6 +48,7 @@ pub fn run(database: pg_sys::Oid) {
     };
     let is_in_use = failure.code == PgSqlErrorCode::ERRCODE_OBJECT_IN_USE;
     update(database, |expiry| {
+        expiry.is_wanted = true;
         expiry.not_before = time::now().timestamp_micros() + RETRY.as_micros() as i64;
         if !is_in_use {
             expiry.error.set(&failure.in_full());
@@ -66,7 +68,7 @@ pub fn start_if_due(database: pg_sys::Oid) {
         return;
     }
     let since = time::calendar().timestamp_micros() - entry.expiry.done_at;
-    let is_done = (0..DAY.as_micros() as i64).contains(&since);
+    let is_done = !entry.expiry.is_wanted && (0..DAY.as_micros() as i64).contains(&since);
     if is_done || entry.expiry.not_before > time::now().timestamp_micros() {
         return;
     }

@@ -7,7 +7,8 @@
 //!    at the beginning. Every base and every segment from there on is kept, so every moment of the last
 //!    `keep_incremental` can be restored. The newest base is in the window whatever its age.
 //! 2. Segments go only from the old end: those before the first one that a base of the window needs.
-//!    The last closed segment of a chain that has the window stays too, because the open one names it.
+//!    The last closed one of a chain that has the window is always among those that stay, as it must:
+//!    the open one names it.
 //! 3. Bases before the window stand alone, each a single point: those younger than `keep_base`, the
 //!    first one of each of the newest `keep_monthly` months that have any (UTC), and pinned ones.
 //! 4. A set of globals goes when a newer one serves every moment that can be restored.
@@ -251,15 +252,9 @@ fn segments(chain: &Chain, window: Window) -> Vec<Decision<SegmentName>> {
         .map(|base| first_segment(&chain.segments, base.xmin))
         .min();
     let first = first.unwrap_or(0);
-    let last = chain.segments.len().saturating_sub(1);
-    let decide = |(place, segment): (usize, &Segment)| {
-        if place >= first {
-            keep(segment.name, Why::InWindow)
-        } else if place == last {
-            keep(segment.name, Why::LastClosed)
-        } else {
-            expire(segment.name, Why::BeforeWindow(start))
-        }
+    let decide = |(place, segment): (usize, &Segment)| match place >= first {
+        true => keep(segment.name, Why::InWindow),
+        false => expire(segment.name, Why::BeforeWindow(start)),
     };
     chain.segments.iter().enumerate().map(decide).collect()
 }

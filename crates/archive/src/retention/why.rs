@@ -18,7 +18,6 @@ pub enum Why {
     Flawed(String),
     /// No base at all.
     NoBase,
-    LastClosed,
     GlobalsInUse,
     OldBase,
     BeforeWindow(BaseName),
@@ -36,7 +35,6 @@ impl fmt::Display for Why {
             Why::Young => "it is younger than keep_base, and stands alone",
             Why::Monthly => "it is the first of its month (keep_monthly), and stands alone",
             Why::NoBase => "there is no whole base yet",
-            Why::LastClosed => "the segment after it names it",
             Why::GlobalsInUse => "a restore may need it",
             Why::OldBase => "it is older than keep_base",
             Why::GlobalsReplaced => "newer ones serve every point that can be restored",
