@@ -157,7 +157,7 @@ fn never_two_at_once_and_capture_does_not_notice_a_base_that_takes_its_time() {
             &format!("'{}'", bin.display()),
         );
         wait_until("the setting is read", || {
-            c.sql("SHOW pg_incrbackup.bin_directory") != ""
+            !c.sql("SHOW pg_incrbackup.bin_directory").is_empty()
         });
         c.sql("SELECT incr_dump(wait => false)");
         let progress = "SELECT state || ', ' || detail || ', ' || CASE WHEN bytes > 0 THEN 'bytes' ELSE 'none' END FROM incr_status() WHERE worker = 'base'";
