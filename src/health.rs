@@ -271,6 +271,11 @@ fn judge_dumps(row: &mut Row, entry: &DatabaseStatus) {
             format!("the last base backup failed: {}", entry.base.error.get()),
         );
     }
+    if !entry.expiry.error.is_empty() {
+        let reason = "what has expired could not be removed";
+        let reason = format!("{reason}: {}", entry.expiry.error.get());
+        row.because(Level::Warning, reason);
+    }
     if !entry.globals.error.is_empty() {
         let reason = "changed roles or settings could not be recorded";
         let reason = format!("{reason}: {}", entry.globals.error.get());

@@ -10,12 +10,17 @@ use std::ffi::CString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use archive::retention::Rules;
+use chrono::TimeDelta;
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 
 pub use self::choices::{BaseFormat, KeylessTables, LagAction, OnChainBreak, OnLogError, Reader};
 use crate::pg;
 
 type Text = GucSetting<Option<CString>>;
+
+/// In minutes.
+const DAY: i32 = 24 * 60;
 
 static DIRECTORY: Text = Text::new(Some(c""));
 static PLUGIN: Text = Text::new(Some(c"pg_incrbackup"));
@@ -28,6 +33,9 @@ static COPY_THRESHOLD: GucSetting<i32> = GucSetting::<i32>::new(32);
 static BASE_SCHEDULE: Text = Text::new(Some(c"0 2 * * *"));
 static BASE_FORMAT: GucSetting<BaseFormat> = GucSetting::<BaseFormat>::new(BaseFormat::Plain);
 static BASE_JOBS: GucSetting<i32> = GucSetting::<i32>::new(1);
+static KEEP_INCREMENTAL: GucSetting<i32> = GucSetting::<i32>::new(7 * DAY);
+static KEEP_BASE: GucSetting<i32> = GucSetting::<i32>::new(30 * DAY);
+static KEEP_MONTHLY: GucSetting<i32> = GucSetting::<i32>::new(12);
 static LAG_CRITICAL: GucSetting<i32> = GucSetting::<i32>::new(1024);
 static LAG_EMERGENCY: GucSetting<i32> = GucSetting::<i32>::new(10 * 1024);
 static AGE_EMERGENCY: GucSetting<i32> = GucSetting::<i32>::new(24 * 3600);
@@ -45,6 +53,7 @@ static BIN_DIRECTORY: Text = Text::new(Some(c""));
 pub fn init() {
     define_capture();
     define_base();
+    define_retention();
     define_health();
     pg::guc::reserve_prefix(c"pg_incrbackup");
 }
@@ -166,6 +175,33 @@ fn define_base() {
         c"Directory of pg_dump and pg_dumpall.",
         c"Empty: the directory of the server's own postgres binary.",
         &BIN_DIRECTORY,
+    );
+}
+
+fn define_retention() {
+    int(
+        c"pg_incrbackup.keep_incremental",
+        c"How far back every moment can be restored.",
+        c"Segments are kept from the newest base backup on that is older than this. -1: for ever.",
+        &KEEP_INCREMENTAL,
+        (-1, i32::MAX),
+        GucFlags::UNIT_MIN,
+    );
+    int(
+        c"pg_incrbackup.keep_base",
+        c"How long base backups are kept.",
+        c"One whose segments are gone by keep_incremental stands alone, a single point to restore. -1: for ever.",
+        &KEEP_BASE,
+        (-1, i32::MAX),
+        GucFlags::UNIT_MIN,
+    );
+    int(
+        c"pg_incrbackup.keep_monthly",
+        c"For how many months the first base backup of each is kept.",
+        c"Counts the newest months (UTC) that have one. 0: none is kept for its month.",
+        &KEEP_MONTHLY,
+        (0, 12_000),
+        GucFlags::default(),
     );
 }
 
@@ -329,6 +365,16 @@ pub fn base_format() -> BaseFormat {
 
 pub fn base_jobs() -> i32 {
     BASE_JOBS.get()
+}
+
+/// How long things are kept.
+pub fn retention() -> Rules {
+    let span = |minutes: i32| (minutes >= 0).then(|| TimeDelta::minutes(minutes.into()));
+    Rules {
+        keep_incremental: span(KEEP_INCREMENTAL.get()),
+        keep_base: span(KEEP_BASE.get()),
+        keep_monthly: KEEP_MONTHLY.get() as u32,
+    }
 }
 
 /// Bytes of WAL held at which health is critical.

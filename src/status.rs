@@ -83,6 +83,8 @@ pub enum BasePhase {
     Fencing,
     Dumping,
     Finishing,
+    /// The base is finished; what has expired is removed.
+    Expiring,
     Done,
     Failed,
 }
@@ -134,6 +136,22 @@ pub struct DatabaseStatus {
     pub aside_for: i32,
     pub base: BaseStatus,
     pub globals: GlobalsStatus,
+    pub expiry: ExpiryStatus,
+}
+
+/// The retention part of an entry.
+#[derive(Clone, Copy, Default)]
+pub struct ExpiryStatus {
+    /// Process id of the worker that removes what has expired; 0 when none runs.
+    pub pid: i32,
+    /// When it was last done; 0 before the first time since the server's start.
+    pub done_at: i64,
+    /// The last time it could not be done.
+    pub is_wanted: bool,
+    /// No worker is started before.
+    pub not_before: i64,
+    /// Why it failed the last time; empty when it did not.
+    pub error: Text<400>,
 }
 
 /// The globals part of an entry.
@@ -163,7 +181,11 @@ pub struct BaseStatus {
     pub number: u64,
     pub started_at: i64,
     pub finished_at: i64,
+    /// Bases in a row that failed; each makes the schedule wait longer.
+    pub failures: u32,
     pub tables_done: u32,
+    /// Tables whose rows are to be dumped.
+    pub tables: u32,
     pub bytes: u64,
     /// Tables that were given a replica identity by the last setup.
     pub identities: u32,

@@ -2,6 +2,7 @@
 //! answer into rows. Failures are raised here and nowhere else.
 
 mod requests;
+mod retention;
 mod setup;
 
 use archive::{listing, verify};

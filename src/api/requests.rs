@@ -178,6 +178,9 @@ pub fn status_rows(database: pg_sys::Oid) -> Vec<StatusRow> {
         if entry.base.phase != BasePhase::Idle {
             rows.push(base_row(&entry));
         }
+        if entry.expiry.pid != 0 || entry.expiry.done_at != 0 || !entry.expiry.error.is_empty() {
+            rows.push(expiry_row(&entry));
+        }
         if entry.globals.pid != 0 || !entry.globals.error.is_empty() {
             rows.push(globals_row(&entry));
         }
@@ -223,7 +226,9 @@ fn base_row(entry: &DatabaseStatus) -> StatusRow {
         last_error_at: if is_failed { base.finished_at } else { 0 },
         detail: match base.waiting_for.get() {
             what if !what.is_empty() => format!("waits for {what}"),
-            _ if base.tables_done > 0 => format!("{} tables begun", base.tables_done),
+            _ if base.tables_done > 0 => {
+                format!("{} of {} tables begun", base.tables_done, base.tables)
+            }
             _ => String::new(),
         },
         ..StatusRow::default()
@@ -241,6 +246,22 @@ fn globals_row(entry: &DatabaseStatus) -> StatusRow {
             "dumping"
         },
         last_error: globals.error.get(),
+        ..StatusRow::default()
+    }
+}
+
+fn expiry_row(entry: &DatabaseStatus) -> StatusRow {
+    let expiry = &entry.expiry;
+    StatusRow {
+        worker: "expiry",
+        pid: expiry.pid,
+        state: match (expiry.pid, expiry.error.is_empty()) {
+            (0, true) => "done",
+            (0, false) => "waiting to retry",
+            _ => "removing what has expired",
+        },
+        since: expiry.done_at,
+        last_error: expiry.error.get(),
         ..StatusRow::default()
     }
 }
@@ -266,6 +287,7 @@ fn base_phase_name(phase: BasePhase) -> &'static str {
         BasePhase::Fencing => "waiting for the DDL fence",
         BasePhase::Dumping => "dumping",
         BasePhase::Finishing => "finishing",
+        BasePhase::Expiring => "removing what has expired",
         BasePhase::Done => "done",
         BasePhase::Failed => "failed",
     }

@@ -43,6 +43,7 @@ static IN_MAKING: Mutex<Option<PathBuf>> = Mutex::new(None);
 pub fn make(chain: &ChainDir, source: &Source, slot: Option<NewSlot>) -> Result<PathBuf, Failure> {
     remove_leftovers(chain)?;
     complete_manifest(chain)?;
+    board::tables(source.tables);
     if let Some(slot) = slot {
         if let Some(path) = under_slot_snapshot(chain, source, slot)? {
             return Ok(path);
@@ -228,7 +229,7 @@ impl Making {
     fn begin(chain: &ChainDir, snapshot: Exported) -> Result<Making, Failure> {
         let name = BaseName {
             lsn: Lsn(snapshot.lsn),
-            taken_at: time::now(),
+            taken_at: time::calendar(),
         };
         let dir = BaseDir::create(chain, name)?;
         if let Ok(mut path) = IN_MAKING.lock() {

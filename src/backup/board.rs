@@ -22,6 +22,7 @@ pub fn claim(database: pgrx::pg_sys::Oid, pid: i32) -> Option<u64> {
             pid,
             phase: BasePhase::Starting,
             number: entry.base.number + 1,
+            failures: entry.base.failures,
             started_at: time::now().timestamp_micros(),
             ..BaseStatus::default()
         };
@@ -57,6 +58,11 @@ pub fn identities_set(count: usize) {
     update(|base| base.identities = count as u32);
 }
 
+/// How many tables there are to dump.
+pub fn tables(count: u32) {
+    update(|base| base.tables = count);
+}
+
 pub fn dumping_to(path: &Path) {
     update(|base| {
         base.phase = BasePhase::Dumping;
@@ -76,11 +82,15 @@ pub fn note(progress: Progress) {
 /// The job is over.
 pub fn end(outcome: &Result<(), Failure>) {
     update(|base| {
-        base.finished_at = time::now().timestamp_micros();
+        base.finished_at = time::calendar().timestamp_micros();
         base.waiting_for.set("");
         match outcome {
-            Ok(()) => base.phase = BasePhase::Done,
+            Ok(()) => {
+                base.phase = BasePhase::Done;
+                base.failures = 0;
+            }
             Err(failure) => {
+                base.failures = base.failures.saturating_add(1);
                 base.phase = BasePhase::Failed;
                 base.error.set(&failure.in_full());
                 base.hint.set(failure.hint.as_deref().unwrap_or_default());
@@ -97,7 +107,8 @@ pub fn leave() {
         if base.pid == std::process::id() as i32 {
             base.pid = 0;
             base.phase = BasePhase::Failed;
-            base.finished_at = time::now().timestamp_micros();
+            base.failures = base.failures.saturating_add(1);
+            base.finished_at = time::calendar().timestamp_micros();
             base.error.set("the base backup worker was stopped");
             base.error_code = pgrx::PgSqlErrorCode::ERRCODE_ADMIN_SHUTDOWN as i32;
         }

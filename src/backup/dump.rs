@@ -15,9 +15,10 @@ use flate2::Compression;
 use pgrx::prelude::*;
 
 use super::leave_out::{Filter, LeftOut};
+use super::table_count::TableCount;
 use crate::pg::failure::Failure;
 use crate::pg::process::Program;
-use crate::pg::server;
+use crate::pg::{query, server};
 use crate::settings::{self, BaseFormat};
 
 /// How long pg_dump may wait for a table's lock before the base is given up and tried again. The
@@ -57,6 +58,8 @@ pub struct Source {
     /// `ddl_history`: the table that the fence is, and its name in SQL.
     pub history: pg_sys::Oid,
     pub history_name: String,
+    /// Tables whose rows pg_dump will write.
+    pub tables: u32,
 }
 
 impl Source {
@@ -66,6 +69,12 @@ impl Source {
             FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace \
               JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = 'ddl_history' \
             WHERE e.extname = 'pg_incrbackup'";
+        const TABLES: &str = "SELECT pg_catalog.count(*) FROM pg_catalog.pg_class c \
+            WHERE c.relkind = 'r' AND c.relpersistence <> 't' \
+              AND c.relnamespace::pg_catalog.regnamespace::text NOT IN ('pg_catalog', 'information_schema') \
+              AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid \
+                WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid \
+                  AND d.deptype = 'e' AND c.oid <> ALL (coalesce(e.extconfig, '{}')))";
         let database = server::database_name(server::my_database()).unwrap_or_default();
         let (history, history_name) = Spi::connect(|client| {
             let table = client.select(QUERY, Some(1), &[])?;
@@ -80,6 +89,7 @@ impl Source {
             left_out: own_extension()?,
             history: history.ok_or_else(no_extension)?,
             history_name: history_name.unwrap_or_default(),
+            tables: query::one::<i64>(TABLES, &[])?.unwrap_or(0) as u32,
         })
     }
 }
@@ -242,10 +252,12 @@ fn run<W: Write>(
     let path = program(name);
     let mut program = Program::start(&path, arguments).map_err(|error| cannot_run(&path, error))?;
     let (mut messages, mut definitions_read) = (Messages::default(), false);
+    let mut table_count = TableCount::default();
     loop {
-        let (mut count, mut tables) = (0, 0);
+        let (mut count, mut begun, mut tables) = (0, 0, 0);
         let write = |bytes: &[u8]| {
             count = bytes.len();
+            begun = table_count.take(bytes);
             out.write_all(bytes)
         };
         let is_open = program
@@ -258,7 +270,7 @@ fn run<W: Write>(
             progress(Progress::DefinitionsRead)?;
         }
         progress(Progress::Bytes(count))?;
-        for _ in 0..tables {
+        for _ in 0..tables + begun {
             progress(Progress::Table)?;
         }
         if !is_open {

@@ -7,9 +7,10 @@ use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerBuilder, DynamicBackgrou
 use pgrx::prelude::*;
 
 use super::dump::Source;
-use super::{base, board, globals, place, setup};
+use super::{base, board, expiry, globals, place, setup};
 use crate::pg::failure::Failure;
 use crate::pg::{process, session, signals, transaction};
+use crate::status::BasePhase;
 
 /// What a base worker is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +85,10 @@ pub extern "C-unwind" fn pg_incrbackup_base_main(argument: pg_sys::Datum) {
     let outcome = transaction::catch(|| run(database, job)).and_then(|result| result);
     transaction::rollback();
     base::discard_in_making();
+    if outcome.is_ok() {
+        board::enter(BasePhase::Expiring);
+        expiry::run(database);
+    }
     board::end(&outcome);
     // Also for what no statement told of: somebody may have changed the catalogs by hand.
     globals::want(database);

@@ -4,10 +4,12 @@
 //! at the status board. `base` makes one base out of a snapshot (`pg::snapshot`), a dump (`dump`) and
 //! the database's properties; `setup` makes the slot and the chain around the first. `globals` writes
 //! what concerns roles, tablespaces and the database itself whenever it changes, in a worker of its own.
+//! `schedule` says when a base is due, `expiry` has removed what retention no longer keeps.
 
 mod base;
 mod board;
 mod dump;
+pub mod expiry;
 mod globals;
 mod job;
 mod leave_out;
@@ -16,23 +18,25 @@ pub mod preflight;
 mod properties;
 mod schedule;
 mod setup;
+mod table_count;
 
 use archive::time;
-use chrono::DateTime;
 use pgrx::prelude::*;
 
 pub use self::globals::{start_if_due as start_globals_if_due, stop as stop_globals, Due};
 pub use self::job::{start, Job, Started};
 pub use self::setup::drop_slot;
 
+use self::schedule::Failed;
 use crate::pg::server;
 use crate::{settings, status};
 
 /// How a chain ends that nobody misses.
 pub const TORN_DOWN: &str = "incr_teardown() dropped the slot";
 
-/// Starts a scheduled base of `database` when one is due. For the launcher, once a minute or so;
-/// needs neither a database nor a transaction.
+/// Starts a scheduled base of `database` when one is due, or when the last one failed long enough ago. When
+/// one was last made, the files say: a server that was down at its time makes one base when it is back.
+/// For the launcher, twice a minute or so; needs neither a database nor a transaction.
 pub fn start_if_due(database: pg_sys::Oid) {
     let Some(schedule) = settings::base_schedule() else {
         return;
@@ -52,8 +56,12 @@ pub fn start_if_due(database: pg_sys::Oid) {
     else {
         return;
     };
-    let tried = DateTime::from_timestamp_micros(entry.base.started_at).unwrap_or_default();
-    if chain.info.ended.is_some() || !schedule::due(&schedule, newest.max(tried), time::now()) {
+    let failed = Failed {
+        times: entry.base.failures,
+        since_micros: time::calendar().timestamp_micros() - entry.base.finished_at,
+    };
+    let is_due = schedule::due(&schedule, newest, time::calendar()) && !failed.must_wait();
+    if chain.info.ended.is_some() || !is_due {
         return;
     }
     if let Err(failure) = start(database, Job::Base) {

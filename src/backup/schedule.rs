@@ -1,14 +1,42 @@
 //! When a scheduled base backup is due. Times are UTC, which has no hour twice.
 
 use std::str::FromStr;
+use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use croner::Cron;
+
+/// A base that is so far ahead of the clock was taken while the clock was wrong, and says nothing.
+const AHEAD: TimeDelta = TimeDelta::days(1);
+/// After the first failure; twice as long after each more.
+const FIRST_RETRY: Duration = Duration::from_secs(60);
+const LONGEST_RETRY: Duration = Duration::from_secs(3600);
 
 /// True when `schedule` has a moment after `last` that is not after `now`. Several missed moments
 /// make one base.
 pub fn due(schedule: &str, last: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+    if last - now > AHEAD {
+        return next(schedule, now).is_some();
+    }
     next(schedule, last).is_some_and(|next| next <= now)
+}
+
+/// Bases that failed, one after the other.
+pub struct Failed {
+    pub times: u32,
+    /// Since the last one; below zero where the clock was set back.
+    pub since_micros: i64,
+}
+
+impl Failed {
+    /// True while the next one would come too soon.
+    pub fn must_wait(&self) -> bool {
+        if self.times == 0 {
+            return false;
+        }
+        let delay = (FIRST_RETRY * (1 << (self.times - 1).min(6))).min(LONGEST_RETRY);
+        (0..delay.as_micros() as i64).contains(&self.since_micros)
+    }
 }
 
 /// The first moment of `schedule` after `last`; `None` when there is none or the text is no schedule.
@@ -37,6 +65,32 @@ mod tests {
             at("2026-11-21T02:00:00Z"),
             at("2026-11-21T02:00:30Z")
         ));
+    }
+
+    #[test]
+    fn a_base_of_a_clock_that_was_ahead_does_not_stop_the_schedule() {
+        let now = at("2026-11-21T12:00:00Z");
+        assert!(due("0 2 * * *", at("2036-01-01T02:00:00Z"), now));
+        // Summer time, or a clock that was set right by an hour: the next moment comes anyway.
+        assert!(!due("0 2 * * *", at("2026-11-21T13:00:00Z"), now));
+        assert!(!due("every day", at("2036-01-01T02:00:00Z"), now));
+    }
+
+    #[test]
+    fn after_each_failure_the_next_waits_longer_up_to_an_hour() {
+        let waits = |times, seconds: i64| {
+            let since_micros = seconds * 1_000_000;
+            Failed {
+                times,
+                since_micros,
+            }
+            .must_wait()
+        };
+        assert!(!waits(0, 0));
+        assert!(waits(1, 59) && !waits(1, 60));
+        assert!(waits(3, 239) && !waits(3, 240));
+        assert!(waits(1_000_000, 3599) && !waits(1_000_000, 3600));
+        assert!(!waits(3, -1), "the clock was set back");
     }
 
     #[test]

@@ -102,9 +102,10 @@ impl Launcher {
             .is_none_or(|last| last.elapsed() >= SCHEDULE_INTERVAL)
         {
             self.last_schedule = Some(Instant::now());
-            backed_up
-                .iter()
-                .for_each(|database| backup::start_if_due(*database));
+            for database in &backed_up {
+                backup::start_if_due(*database);
+                backup::expiry::start_if_due(*database);
+            }
         }
         sleep
     }

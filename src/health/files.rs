@@ -8,7 +8,7 @@ use crate::backup::{self, place};
 use crate::{settings, status};
 
 /// Share of the archive's file system in use at which health warns, and is critical.
-const DISK_WARNING: i32 = 90;
+const DISK_WARNING: i32 = 80;
 const DISK_CRITICAL: i32 = 97;
 
 /// Nothing is amiss where there never was a slot, or where incr_teardown() has dropped it.

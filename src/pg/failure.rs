@@ -89,11 +89,16 @@ impl From<archive::Error> for Failure {
             PgSqlErrorCode::ERRCODE_DISK_FULL
         } else if error.is_permission_denied() {
             PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE
+        } else if matches!(error, archive::Error::InUse { .. }) {
+            PgSqlErrorCode::ERRCODE_OBJECT_IN_USE
         } else {
             PgSqlErrorCode::ERRCODE_IO_ERROR
         };
         let failure = Failure::new(code, error.to_string());
         match error {
+            archive::Error::InUse { .. } => {
+                failure.hint("Try again when the restore, or incr_verify(), has ended.")
+            }
             archive::Error::Directory(error) => failure.hint(error.hint()),
             _ => failure,
         }

@@ -69,7 +69,10 @@ unsafe extern "C-unwind" fn check_schedule(
     let schedule = unsafe { CStr::from_ptr(*value) }.to_string_lossy();
     schedule.trim().is_empty()
         || croner::Cron::from_str(schedule.trim()).is_ok()
-        || refuse(c"The schedule needs cron's five fields, as in \"0 2 * * *\".")
+        || refuse_with_hint(
+            c"The schedule needs cron's five fields: minute, hour, day of month, month, day of week.",
+            c"For two o'clock UTC every night write '0 2 * * *'; '' is for no schedule.",
+        )
 }
 
 /// Sets the detail of the message that guc.c writes for a refused value.
@@ -77,6 +80,12 @@ fn refuse(detail: &'static CStr) -> bool {
     // SAFETY: guc.c frees nothing of this string: it copies it with pstrdup into error context.
     unsafe { pg_sys::GUC_check_errdetail_string = pg_sys::pstrdup(detail.as_ptr()) };
     false
+}
+
+fn refuse_with_hint(detail: &'static CStr, hint: &'static CStr) -> bool {
+    // SAFETY: as for the detail.
+    unsafe { pg_sys::GUC_check_errhint_string = pg_sys::pstrdup(hint.as_ptr()) };
+    refuse(detail)
 }
 
 /// Value of a setting of this server, or `None` where the server does not know it.

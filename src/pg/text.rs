@@ -1,9 +1,9 @@
 //! Text of SQL functions in databases of any encoding.
 //!
-//! pgrx takes every text for UTF-8. What goes out of a SQL function is converted here; what comes in
-//! is asked for as `convert_to(…, 'UTF8')`.
+//! pgrx takes every text for UTF-8. What goes out of a SQL function and what comes in as an argument is
+//! converted here; what a query gives is asked for as `convert_to(…, 'UTF8')`.
 
-use pgrx::callconv::{BoxRet, FcInfo};
+use pgrx::callconv::{Arg, ArgAbi, BoxRet, FcInfo};
 use pgrx::datum::Datum;
 use pgrx::prelude::*;
 
@@ -25,6 +25,23 @@ impl ServerText {
             }
             ServerText(std::ffi::CStr::from_ptr(converted).to_bytes().to_vec())
         }
+    }
+
+    /// Converts to UTF-8.
+    pub fn to_utf8(&self) -> String {
+        // SAFETY: the bytes are a valid text of the database's encoding, of the given length; the result
+        // is the argument itself or a NUL-terminated copy.
+        let converted = unsafe {
+            let start = self.0.as_ptr().cast();
+            let length = self.0.len() as i32;
+            let converted = pg_sys::pg_server_to_any(start, length, pg_sys::pg_enc::PG_UTF8 as i32);
+            match std::ptr::eq(converted, start) {
+                true => self.0.clone(),
+                false => std::ffi::CStr::from_ptr(converted).to_bytes().to_vec(),
+            }
+        };
+        // SQL_ASCII is converted to nothing.
+        String::from_utf8_lossy(&converted).into_owned()
     }
 }
 
@@ -50,6 +67,15 @@ impl IntoDatum for ServerText {
 
     fn type_oid() -> pg_sys::Oid {
         pg_sys::TEXTOID
+    }
+}
+
+// SAFETY: SQL gives a text; `text` and `bytea` are laid out alike.
+unsafe impl<'fcx> ArgAbi<'fcx> for ServerText {
+    unsafe fn unbox_arg_unchecked(arg: Arg<'_, 'fcx>) -> Self {
+        // SAFETY: as above. A null does not come here but as an Option's.
+        let bytes = unsafe { arg.unbox_arg_using_from_datum::<&[u8]>() };
+        ServerText(bytes.unwrap_or_default().to_vec())
     }
 }
 

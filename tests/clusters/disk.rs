@@ -67,10 +67,10 @@ fn assert_goes_on(c: &Cluster) {
 }
 
 /// The archive on a file system of its own, where one can be mounted.
-struct Mounted(PathBuf);
+pub struct Mounted(PathBuf);
 
 impl Mounted {
-    fn new(c: &Cluster, size: &str) -> Option<Mounted> {
+    pub fn new(c: &Cluster, size: &str) -> Option<Mounted> {
         let archive = c.archive_directory();
         fs::create_dir(&archive).expect("a directory can be made");
         if !mount(&["-t", "tmpfs", "-o", size, "tmpfs"], &archive) {

@@ -17,6 +17,7 @@
 
 mod archive_files;
 mod bytes;
+mod calendar;
 mod capture;
 mod cluster;
 mod compare;

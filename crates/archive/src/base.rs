@@ -92,7 +92,7 @@ pub fn complete_manifest(chain: &ChainDir) -> Result<()> {
 }
 
 /// How a manifest names a base.
-fn file_of(name: BaseName) -> String {
+pub(crate) fn file_of(name: BaseName) -> String {
     format!("{BASE}/{name}")
 }
 
@@ -130,5 +130,6 @@ pub fn entry_of_base(chain: &ChainDir, name: BaseName) -> Result<Entry> {
         previous_sha256: None,
         snapshot: Some(metadata.snapshot),
         duration_ms: Some(metadata.duration_ms),
+        expired_at: None,
     })
 }

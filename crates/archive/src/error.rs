@@ -53,6 +53,10 @@ pub enum Error {
     #[error("\"{}\" is being written by another process", path.display())]
     Locked { path: PathBuf },
 
+    /// A restore or a check reads the files, or another process expires some.
+    #[error("the files below \"{}\" are in use: a restore or a check reads them, or another process expires some", path.display())]
+    InUse { path: PathBuf },
+
     /// The archive belongs to another cluster.
     #[error(
         "\"{}\" belongs to the cluster with system identifier {found}, not to this one ({expected})",

@@ -9,9 +9,11 @@
 //! The file's lines are `ACTION NTH POINT`, as `kill 2 segment: fsync`. `NTH` counts how often the
 //! process passes the point. `kill` ends the process as SIGKILL does, once: the file is renamed to
 //! `….fired` first. `EIO`, `ENOSPC`, `EROFS` and `EACCES` make the step fail from the `NTH` time on,
-//! until the file is gone.
+//! until the file is gone. A line `clock SECONDS` moves the calendar ([`crate::time::calendar`]).
 
 use std::io;
+
+use chrono::TimeDelta;
 
 /// Nothing in a release build.
 #[cfg(not(debug_assertions))]
@@ -20,12 +22,19 @@ pub fn pass(_point: &'static str) -> io::Result<()> {
     Ok(())
 }
 
+/// None in a release build.
+#[cfg(not(debug_assertions))]
+#[inline(always)]
+pub fn clock_shift() -> TimeDelta {
+    TimeDelta::zero()
+}
+
 #[cfg(debug_assertions)]
-pub use armed::pass;
+pub use armed::{clock_shift, pass};
 
 #[cfg(debug_assertions)]
 mod armed {
-    use super::io;
+    use super::{io, TimeDelta};
     use std::cell::RefCell;
     use std::collections::HashMap;
     use std::fs;
@@ -60,6 +69,15 @@ mod armed {
             }
         }
         Ok(())
+    }
+
+    /// By how much the calendar is moved.
+    pub fn clock_shift() -> TimeDelta {
+        let file = std::env::var_os(VARIABLE).map(fs::read_to_string);
+        let text = file.and_then(Result::ok).unwrap_or_default();
+        let mut shifts = text.lines().filter_map(|line| line.strip_prefix("clock "));
+        let seconds = shifts.find_map(|seconds| seconds.trim().parse().ok());
+        TimeDelta::seconds(seconds.unwrap_or(0))
     }
 
     fn count(point: &'static str) -> u32 {

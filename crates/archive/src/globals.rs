@@ -134,7 +134,7 @@ pub fn path_of(chain: &ChainDir, name: GlobalsName) -> PathBuf {
 }
 
 /// How a manifest names a set.
-fn file_of(name: GlobalsName) -> String {
+pub(crate) fn file_of(name: GlobalsName) -> String {
     format!("{GLOBALS}/{name}")
 }
 
@@ -161,5 +161,6 @@ pub fn entry_of_set(chain: &ChainDir, name: GlobalsName) -> Result<Entry> {
         previous_sha256: None,
         snapshot: None,
         duration_ms: None,
+        expired_at: None,
     })
 }

@@ -12,6 +12,7 @@
 //! | [`segment`] | the grammar, the [`Appender`], resume after a crash, the parser |
 //! | [`manifest`], [`base`], [`metadata`] | finished files of a chain, base backups |
 //! | [`globals`] | roles, tablespaces and the database's properties, as they changed |
+//! | [`retention`], [`pins`], [`expiry`] | what is kept and what goes; how it goes |
 //! | [`listing`], [`verify`] | what is there, and whether it is sound |
 //! | [`restore`] | `restore.sh` and `README.txt` |
 //!
@@ -42,6 +43,7 @@ pub mod checksum;
 pub mod durable;
 pub mod error;
 pub mod escape;
+pub mod expiry;
 pub mod failpoint;
 pub mod globals;
 pub mod layout;
@@ -49,7 +51,9 @@ pub mod listing;
 pub mod lsn;
 pub mod manifest;
 pub mod metadata;
+pub mod pins;
 pub mod restore;
+pub mod retention;
 mod sealed;
 pub mod segment;
 pub mod snapshot;

@@ -54,6 +54,7 @@ fn finished(chain: &ChainDir) -> Result<Vec<FileRow>> {
     let rows = manifest::read(chain)?
         .entries
         .into_iter()
+        .filter(|entry| entry.expired_at.is_none())
         .map(|entry| FileRow {
             chain: chain.number,
             kind: entry.kind,

@@ -1,8 +1,11 @@
-//! `manifest.jsonl`: one JSON object per finished file of a chain, append-only.
+//! `manifest.jsonl`: one JSON object per finished file of a chain, in the order in which they came.
 //!
-//! The manifest is a convenience: everything in it can be rebuilt from the files. Two processes
-//! append to it (capture and base backup), each line under a lock; a line that a crash tore is cut
-//! by whoever appends next.
+//! Several processes append to it (capture, base backup, globals), each line under a lock; a line that a
+//! crash tore is cut by whoever appends next. Retention notes in a file's line that it has expired,
+//! before the file is removed: from then on it is gone for every reader, whatever a crash left of it. All
+//! but these notes can be rebuilt from the files.
+
+mod expired;
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -25,6 +28,8 @@ use crate::lsn::Lsn;
 use crate::segment::{source, Header, Summary, Tally};
 use crate::snapshot::Snapshot;
 use crate::time::{self, Time};
+
+pub use expired::expire;
 
 /// What a line is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,6 +70,13 @@ pub struct Entry {
     /// Of a base only.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub duration_ms: Option<u64>,
+    /// When retention gave the file up. It is no part of the archive any more, there or not.
+    #[serde(
+        with = "time::json_option",
+        skip_serializing_if = "Option::is_none",
+        default
+    )]
+    pub expired_at: Option<Time>,
 }
 
 /// A manifest as it was read.
@@ -98,6 +110,7 @@ impl Entry {
                 .map(|previous| previous.sha256.clone()),
             snapshot: None,
             duration_ms: None,
+            expired_at: None,
         }
     }
 
@@ -236,6 +249,27 @@ pub fn append_missing<N>(
     Ok(())
 }
 
+/// Reads all lines, each of which must be sound. A torn last one was never there.
+pub(crate) fn read_whole(path: &Path) -> Result<Vec<Entry>> {
+    let manifest = read_at(path)?;
+    match manifest.damaged.first() {
+        None => Ok(manifest.entries),
+        Some((line, why)) => {
+            let why = format!("line {line} can't be taken: {why}");
+            Err(Error::damaged(path, 0, why))
+        }
+    }
+}
+
+fn to_lines<'a>(entries: impl Iterator<Item = &'a Entry>) -> Vec<u8> {
+    let mut text = Vec::new();
+    for entry in entries {
+        serde_json::to_writer(&mut text, entry).expect("plain fields always become JSON");
+        text.push(b'\n');
+    }
+    text
+}
+
 /// Reads all lines; a missing manifest is an empty one.
 pub fn read(chain: &ChainDir) -> Result<Manifest> {
     read_at(&chain.manifest())
@@ -272,26 +306,31 @@ fn parse(bytes: &[u8]) -> Manifest {
     manifest
 }
 
-/// Writes the manifest anew from the files; returns its lines.
+/// Writes the manifest anew from the files; returns its lines. What retention noted stays where it can
+/// be read.
 pub fn rebuild(chain: &ChainDir) -> Result<Vec<Entry>> {
-    let mut entries = Vec::new();
+    let mut entries = read(chain)?.entries;
+    entries.retain(|entry| entry.expired_at.is_some());
+    let expired: HashSet<String> = entries.iter().map(|entry| entry.file.clone()).collect();
+    // What has expired may be there in part.
+    let is_ours = |file: String| !expired.contains(&file);
     for name in chain.bases()? {
-        entries.push(base::entry_of_base(chain, name)?);
+        if is_ours(base::file_of(name)) {
+            entries.push(base::entry_of_base(chain, name)?);
+        }
     }
     for name in chain.globals_sets()? {
-        entries.push(globals::entry_of_set(chain, name)?);
+        if is_ours(globals::file_of(name)) {
+            entries.push(globals::entry_of_set(chain, name)?);
+        }
     }
     for (name, stored) in chain.segments()? {
-        if stored != Stored::Partial {
+        if stored != Stored::Partial && is_ours(Entry::segment_file(name)) {
             entries.push(entry_of_segment(chain, name, stored)?);
         }
     }
     entries.sort_by_key(|entry| (entry.start_lsn, entry.kind != Kind::Base));
-    let mut text = Vec::new();
-    for entry in &entries {
-        serde_json::to_writer(&mut text, entry).expect("plain fields always become JSON");
-        text.push(b'\n');
-    }
+    let text = to_lines(entries.iter());
     let _lock = open_locked(chain)?;
     durable::write_atomically(&chain.manifest(), &text)?;
     Ok(entries)

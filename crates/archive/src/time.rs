@@ -16,6 +16,12 @@ pub fn now() -> Time {
     Utc::now().trunc_subsecs(6)
 }
 
+/// Now, for what goes by days: schedules, retention, and the times that bases carry. A test can move it
+/// by years without waiting.
+pub fn calendar() -> Time {
+    now() + crate::failpoint::clock_shift()
+}
+
 /// `2026-11-21T03:40:00.123456Z`
 pub fn iso(time: Time) -> String {
     time.to_rfc3339_opts(SecondsFormat::Micros, true)

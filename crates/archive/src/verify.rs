@@ -4,20 +4,24 @@
 //! A problem is a finding, not an error: errors are for what could not be looked at at all. Capture
 //! may run meanwhile: a file that was closed since the directory was read is no problem.
 
-use std::collections::BTreeMap;
+mod directories;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use crate::base::{self, METADATA_JSON};
+use crate::base;
 use crate::checksum::{self, Checksum, Hashing};
 use crate::error::{Error, Result};
-use crate::globals::{self, Facts};
+use crate::expiry::{given_up, Lock};
+use crate::globals;
 use crate::layout::names::{chain_name, BASE, CHAIN_JSON, GLOBALS, INCREMENTAL, MANIFEST};
-use crate::layout::{BaseName, ChainDir, DatabaseDir, GlobalsName, SegmentName, Stored};
+use crate::layout::{ChainDir, DatabaseDir, SegmentName, Stored};
 use crate::lsn::Lsn;
-use crate::manifest::{self, Entry, Manifest};
-use crate::metadata::Metadata;
-use crate::sealed;
+use crate::manifest::{self, Entry, Kind, Manifest};
+use crate::pins::{self, PINS_JSON};
 use crate::segment::{source, Header, Previous, Summary};
+
+use directories::{base_problems, globals_problems};
 
 /// One finding.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,8 +31,10 @@ pub struct Problem {
     pub problem: String,
 }
 
-/// Checks everything of a database; no problem means that all of it can be restored.
+/// Checks everything of a database; no problem means that all of it can be restored. What retention
+/// has given up is not looked at. It removes nothing meanwhile.
 pub fn verify(database: &DatabaseDir) -> Result<Vec<Problem>> {
+    let _lock = Lock::shared(database)?;
     let mut problems = Vec::new();
     for number in database.chain_numbers()? {
         let chain = match ChainDir::open(database.path(), number) {
@@ -79,12 +85,18 @@ struct Before {
     end_lsn: Lsn,
     previous: Option<Previous>,
     highest_xid: u64,
+    /// False behind a segment that could not be read.
+    is_known: bool,
 }
 
 struct ChainCheck<'a> {
     chain: &'a ChainDir,
     /// The manifest's last line about each file; taken out when the file is found.
     listed: BTreeMap<String, Entry>,
+    /// What retention has given up.
+    expired: BTreeSet<String>,
+    /// The last segment of these.
+    last_expired: Option<Entry>,
     problems: Vec<Problem>,
 }
 
@@ -93,6 +105,8 @@ impl<'a> ChainCheck<'a> {
         let mut check = ChainCheck {
             chain,
             listed: BTreeMap::new(),
+            expired: BTreeSet::new(),
+            last_expired: None,
             problems: Vec::new(),
         };
         let manifest = manifest::read_strictly(chain).unwrap_or_else(|error| {
@@ -102,8 +116,17 @@ impl<'a> ChainCheck<'a> {
         for (line, why) in manifest.damaged {
             check.found(MANIFEST, format!("line {line} can't be taken: {why}"));
         }
+        let given_up = given_up(chain).unwrap_or_default();
         for entry in manifest.entries {
-            check.listed.insert(entry.file.clone(), entry);
+            if entry.expired_at.is_none() && !given_up.contains(&entry.file) {
+                check.listed.insert(entry.file.clone(), entry);
+                continue;
+            }
+            check.expired.insert(entry.file.clone());
+            let last = check.last_expired.as_ref().map(|last| last.end_lsn);
+            if entry.kind == Kind::Incremental && last < Some(entry.end_lsn) {
+                check.last_expired = Some(entry);
+            }
         }
         check
     }
@@ -113,6 +136,9 @@ impl<'a> ChainCheck<'a> {
             Ok(true) => {}
             Ok(false) => self.found(CHAIN_JSON, "is not as it was written"),
             Err(error) => self.found(CHAIN_JSON, error.to_string()),
+        }
+        if let Err(error) = pins::read(self.chain) {
+            self.found(PINS_JSON, error.to_string());
         }
     }
 
@@ -125,13 +151,11 @@ impl<'a> ChainCheck<'a> {
     }
 
     fn segments(&mut self) -> Result<()> {
-        let start = Before {
-            end_lsn: self.chain.info.slot_start_lsn,
-            previous: None,
-            highest_xid: 0,
-        };
-        let mut before = start;
+        let mut before = self.before_the_first();
         for (name, stored) in self.chain.segments()? {
+            if self.expired.contains(&Entry::segment_file(name)) {
+                continue;
+            }
             before = self.segment(name, stored, before)?;
         }
         if let Some(end) = self
@@ -150,6 +174,20 @@ impl<'a> ChainCheck<'a> {
         Ok(())
     }
 
+    /// The slot's start, or the last segment that retention has given up.
+    fn before_the_first(&self) -> Before {
+        let (end_lsn, previous) = match &self.last_expired {
+            Some(entry) => (entry.end_lsn, Some(Previous::of(entry))),
+            None => (self.chain.info.slot_start_lsn, None),
+        };
+        Before {
+            end_lsn,
+            previous,
+            highest_xid: 0,
+            is_known: true,
+        }
+    }
+
     fn segment(&mut self, name: SegmentName, stored: Stored, before: Before) -> Result<Before> {
         let path = self.chain.segment_path(name, stored);
         let file = format!("{INCREMENTAL}/{}", name.file(stored));
@@ -165,6 +203,7 @@ impl<'a> ChainCheck<'a> {
                     end_lsn: Lsn(0),
                     previous: None,
                     highest_xid: 0,
+                    is_known: false,
                 };
                 return Ok(unknown);
             }
@@ -193,6 +232,7 @@ impl<'a> ChainCheck<'a> {
             end_lsn: summary.tally.end_lsn,
             previous: Some(previous),
             highest_xid: before.highest_xid.max(summary.tally.highest_xid),
+            is_known: true,
         })
     }
 
@@ -205,20 +245,25 @@ impl<'a> ChainCheck<'a> {
         if header.name() != name {
             self.found(file, "its name and its header differ");
         }
-        // Retention removes from the oldest end: the first file that is left may follow another.
-        let is_first = before.previous.is_none();
-        if header.start_lsn != before.end_lsn && !(is_first && header.previous.is_some()) {
-            let (start, end) = (header.start_lsn, before.end_lsn);
+        if before.is_known && before.previous.is_none() && header.previous.is_some() {
             self.found(
                 file,
-                format!("it starts at {start}, the segment before ends at {end}"),
+                "the segments before it are gone, and retention did not remove them",
             );
-        }
-        if !is_first && header.previous != before.previous {
-            self.found(
-                file,
-                "the segment before is not the one that its header names",
-            );
+        } else if before.is_known {
+            if header.start_lsn != before.end_lsn {
+                let (start, end) = (header.start_lsn, before.end_lsn);
+                self.found(
+                    file,
+                    format!("it starts at {start}, the segment before ends at {end}"),
+                );
+            }
+            if header.previous != before.previous {
+                self.found(
+                    file,
+                    "the segment before is not the one that its header names",
+                );
+            }
         }
         if header.next_xid <= before.highest_xid {
             self.found(
@@ -269,6 +314,9 @@ impl<'a> ChainCheck<'a> {
 
     fn bases(&mut self) -> Result<()> {
         for name in self.chain.bases()? {
+            if self.expired.contains(&base::file_of(name)) {
+                continue;
+            }
             let problems = base_problems(self.chain, name);
             let actual = base::entry_of_base(self.chain, name).ok();
             self.directory(&format!("{BASE}/{name}"), problems, actual);
@@ -278,6 +326,9 @@ impl<'a> ChainCheck<'a> {
 
     fn globals(&mut self) -> Result<()> {
         for name in self.chain.globals_sets()? {
+            if self.expired.contains(&globals::file_of(name)) {
+                continue;
+            }
             let problems = globals_problems(self.chain, name);
             let actual = globals::entry_of_set(self.chain, name).ok();
             self.directory(&format!("{GLOBALS}/{name}"), problems, actual);
@@ -331,31 +382,4 @@ fn read(path: &Path, stored: Stored) -> Result<(Summary, Checksum)> {
     // A torn segment is read to its end all the same: the checksum is of the whole.
     std::io::copy(&mut hashing, &mut std::io::sink()).map_err(Error::io("read", path))?;
     Ok((summary, hashing.finish()))
-}
-
-fn base_problems(chain: &ChainDir, name: BaseName) -> Vec<(String, String)> {
-    let path = base::path_of(chain, name);
-    let mut problems = sealed::problems(&path);
-    match Metadata::read(&path.join(METADATA_JSON)) {
-        Ok(metadata) if metadata.lsn == name.lsn => {}
-        Ok(_) => problems.push(other_lsn()),
-        Err(error) => problems.push((METADATA_JSON.to_owned(), error.to_string())),
-    }
-    problems
-}
-
-fn globals_problems(chain: &ChainDir, name: GlobalsName) -> Vec<(String, String)> {
-    let path = globals::path_of(chain, name);
-    let mut problems = sealed::problems(&path);
-    match Facts::read(&path.join(METADATA_JSON)) {
-        Ok(facts) if facts.lsn == name.lsn => {}
-        Ok(_) => problems.push(other_lsn()),
-        Err(error) => problems.push((METADATA_JSON.to_owned(), error.to_string())),
-    }
-    problems
-}
-
-fn other_lsn() -> (String, String) {
-    let why = "its lsn is not the directory's";
-    (METADATA_JSON.to_owned(), why.to_owned())
 }

@@ -36,7 +36,8 @@ usage: sh restore.sh --target CONNINFO [options]
   --until-lsn L       up to commit LSN L, inclusive
   --until-xid X       up to and including transaction X
   --chain N           from chain-N (default: the newest that has a base)
-  --base NAME         from this base (default: the newest that is not after the wished point)
+  --base NAME         from this base (default: the newest that is not after the wished point). A base whose
+                      segments retention has removed can only be restored by its name, and alone
   --search-path PATH  for expressions in indexes and constraints whose functions name no schemas. A
                       restore evaluates them, like pg_dump's, under an empty search path otherwise
   --skip-check NAME   load rows without the CHECK constraint of this name (of any table; may be given
@@ -96,6 +97,11 @@ for tool in psql awk sha256sum; do
 done
 
 here=$(cd "$(dirname "$0")" && pwd)
+# Retention removes nothing while we have this lock. (A copy of the archive needs none.)
+if command -v flock >/dev/null && (: <"$here") 2>/dev/null; then
+    exec 9<"$here"
+    flock -s 9 2>/dev/null || :
+fi
 work=$(mktemp -d "${TMPDIR:-/tmp}/restore.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM HUP
@@ -619,10 +625,23 @@ if [ -z "$chain" ]; then
 fi
 chain_dir=$here/chain-$chain
 increments=$chain_dir/incremental
-[ -f "$chain_dir/chain.json" ] || die "there is no chain-$chain in $here"
+[ -f "$chain_dir/chain.json" ] || die "there is no chain-$chain in $here (retention removes chains of which nothing is kept)"
+
+# What retention has given up is not there, whatever a crash left of it. Its segments were the oldest.
+: >"$work/expired"
+[ ! -f "$chain_dir/manifest.jsonl" ] || sed -n '/,"expired_at":"/s/^{"kind":"[a-z]*","file":"\([^"]*\)".*/\1/p' \
+    "$chain_dir/manifest.jsonl" >"$work/expired"
+expired_to=$([ ! -s "$work/expired" ] || sed -n '/,"expired_at":"/s/^{"kind":"incremental",.*,"end_lsn":"\([^"]*\)".*/\1/p' \
+    "$chain_dir/manifest.jsonl" | tail -n 1)
+present() {     # ROOM -> the names in it
+    ls "$chain_dir/$1" 2>/dev/null | awk -v room="$1/" -v list="$work/expired" '
+        BEGIN { while ((getline file <list) > 0) expired[file] = 1 }
+        { file = room $0; sub(/\.sql.*/, ".sql", file) }
+        !(file in expired)'
+}
 
 # All segments, in replay order.
-ls "$increments" | awk '/^[0-9A-F]+-[0-9TZ]+\.sql(\.gz|\.zst|\.partial)?$/ {
+present incremental | awk '/^[0-9A-F]+-[0-9TZ]+\.sql(\.gz|\.zst|\.partial)?$/ {
     stem = $0; sub(/\.sql.*/, "", stem); if (!(stem in seen)) print; seen[stem] = 1 }' >"$work/all"
 
 # The wished point as a commit LSN; "Lz" is after all. A wished time becomes one further below.
@@ -635,19 +654,25 @@ elif [ -n "$until_xid" ]; then
     while [ $upto = none ] && read -r name; do
         upto=$(scan "$name" | cut -d ' ' -f 11)
     done <"$work/all"
-    [ $upto != none ] || die "transaction $until_xid is not in the segments of chain-$chain"
+    [ $upto != none ] || die "transaction $until_xid is not in the segments of chain-$chain${expired_to:+; retention has removed those before $expired_to}"
     rm -f "$work/roles" "$work/tablespaces"
 fi
 
 # The base: the newest that is not after the wished point.
 base_dir=''
-for name in $(ls "$chain_dir/base" | grep "^${base:-[0-9A-F]*-[0-9TZ]*Z}\$"); do
+for name in $(present base | grep "^${base:-[0-9A-F]*-[0-9TZ]*Z}\$"); do
     file=$chain_dir/base/$name/metadata.json
     ! is_after "$(lsn16 "$(metadata lsn "$file")")" "$upto" || continue
     ! is_after "$(metadata taken_at "$file")" "${until_time:-z}" || continue
     base_dir=$chain_dir/base/$name
 done
-[ -n "$base_dir" ] || die "chain-$chain has no base${base:+ $base} at or before the wished point"
+if [ -z "$base_dir" ]; then
+    removed=''
+    for name in $([ ! -s "$work/expired" ] || present base | grep '^[0-9A-F]*-[0-9TZ]*Z$' | head -n 1); do
+        removed="; retention has removed older ones. The oldest that is left is $name"
+    done
+    die "chain-$chain has no base${base:+ $base} at or before the wished point$removed"
+fi
 base_lsn=$(lsn16 "$(metadata lsn)")
 snapshot=$(metadata snapshot)
 xmin=${snapshot%%:*} xmax=${snapshot#*:} xip=${snapshot##*:} xmax=${xmax%%:*}
@@ -667,7 +692,7 @@ listed_sha256=$(listed "base/${base_dir##*/}")
 
 # The first segment: the last one that was opened before any transaction from the snapshot's xmin on
 # was written; the chain's first where none is that old.
-first=''
+first='' first_xid=''
 while read -r name; do
     next_xid=$(text "$increments/$name" | sed -n '2{s/.* next_xid=\([0-9]*\) .*/\1/p;q;}')
     case $next_xid,$name in
@@ -675,8 +700,27 @@ while read -r name; do
     ,*) die "$name is damaged: its header can't be read" ;;
     *.partial) [ -z "$first" ] || break ;;  # no checksum covers what it says of itself
     esac
-    if [ -z "$first" ] || [ "$next_xid" -le "$xmin" ]; then first=$name; else break; fi
+    if [ -z "$first" ] || [ "$next_xid" -le "$xmin" ]; then first=$name first_xid=$next_xid; else break; fi
 done <"$work/all"
+
+# Retention removes segments from the oldest on, and leaves some older bases alone, each a point of its own.
+if [ -n "$expired_to" ] && { [ -z "$first" ] ||
+        { [ "$first_xid" -gt "$xmin" ] && [ "L${first%%-*}" = "$(lsn16 "$expired_to")" ]; }; }; then
+    alone=${base_dir##*/}
+    if [ -z "$base" ] || [ $upto != Lz ] || [ -n "$until_time" ]; then
+        from=''
+        for name in $(present base | grep '^[0-9A-F]*-[0-9TZ]*Z$'); do
+            file=$chain_dir/base/$name/metadata.json
+            other=$(metadata snapshot "$file")
+            [ -n "$first" ] && [ -z "$from" ] && [ "${other%%:*}" -ge "$first_xid" ] || continue
+            from="; every point from $(metadata taken_at "$file") ($(metadata lsn "$file")) on can be restored"
+        done
+        die "retention has removed the segments of chain-$chain before $expired_to. Of the base before the wished point its own moment is left, $(metadata taken_at): --base $alone without --until-... restores that$from"
+    fi
+    say "retention has removed the segments after this base: it is restored alone, as of $(metadata taken_at)"
+    first='' upto=$base_lsn
+    : >"$work/all"
+fi
 
 check_segment() {       # the facts of $name against its name, its checksum and the segment before
     [ "$start" = "L${name%%-*}" ] || die "$name does not start where its name says"
@@ -728,7 +772,7 @@ if [ -n "$until_time" ]; then      # the last commit not after T; what commits n
     upto=${reached:-L0}
     [ "$beyond" = none ] || is_after "$beyond" "$base_lsn" ||
         die "the base contains transactions of a later commit time: use an older --base"
-elif [ $upto != Lz ] && is_after "$upto" "${end:-none}"; then
+elif [ $upto != Lz ] && is_after "$upto" "${end:-$base_lsn}"; then
     die "the archive ends at $(show "$end"), before the wished point"
 fi
 files=$(awk 'END { print NR }' "$work/use")
@@ -736,7 +780,7 @@ files=$(awk 'END { print NR }' "$work/use")
 # The newest set of globals that is not after the wished point. Its LSN is the commit LSN of the last
 # change in it. One between the last commit to apply and the next is judged by the time that is wished.
 set_dir='' set_lsn=''
-for name in $(ls "$chain_dir/globals" 2>/dev/null | awk -v upto="$upto" -v time="$until_time" -v beyond="$beyond" '
+for name in $(present globals | awk -v upto="$upto" -v time="$until_time" -v beyond="$beyond" '
     !/^[0-9A-F]+-[0-9TZ]+Z$/ { next }
     { lsn = "L" substr($0, 1, 16) }
     lsn <= upto { sure = $0; next }

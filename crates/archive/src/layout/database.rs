@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::chain::{ChainDir, NewChain};
-use super::names::parse_chain_name;
+use super::names::{chain_name, parse_chain_name};
 use super::root::{holds_chains, ArchiveRoot};
 use crate::durable;
 use crate::error::{Error, Result};
@@ -105,12 +105,16 @@ impl DatabaseDir {
         String::from_utf8(decoded).unwrap_or_else(|_| encoded.into_owned())
     }
 
-    /// All chains, oldest first.
+    /// All chains, oldest first. Retention may remove one meanwhile.
     pub fn chains(&self) -> Result<Vec<ChainDir>> {
-        self.chain_numbers()?
-            .into_iter()
-            .map(|number| ChainDir::open(&self.path, number))
-            .collect()
+        let mut chains = Vec::new();
+        for number in self.chain_numbers()? {
+            match ChainDir::open(&self.path, number) {
+                Err(_) if fs::symlink_metadata(self.path.join(chain_name(number))).is_err() => {}
+                chain => chains.push(chain?),
+            }
+        }
+        Ok(chains)
     }
 
     /// The newest chain.

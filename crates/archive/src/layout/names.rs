@@ -59,6 +59,15 @@ pub struct GlobalsName {
 impl Stored {
     const ALL: [Stored; 4] = [Stored::Partial, Stored::Plain, Stored::Gzip, Stored::Zstd];
 
+    /// The names that a closed segment can have, by the one that the manifest gives it.
+    pub fn closed_files(plain: &str) -> Vec<String> {
+        let stem = plain.strip_suffix(Stored::Plain.suffix()).unwrap_or(plain);
+        let closed = Stored::ALL.into_iter().filter(|s| *s != Stored::Partial);
+        closed
+            .map(|stored| format!("{stem}{}", stored.suffix()))
+            .collect()
+    }
+
     fn suffix(self) -> &'static str {
         match self {
             Stored::Partial => ".sql.partial",

@@ -4,6 +4,7 @@
 use super::grammar::{Comment, CommentWriter, Flaw, Key, MAGIC};
 use crate::layout::SegmentName;
 use crate::lsn::Lsn;
+use crate::manifest::Entry;
 use crate::time::Time;
 
 /// The settings of a segment, valid on PostgreSQL 15 to 18, besides `client_encoding`. Whoever
@@ -63,6 +64,17 @@ pub struct Previous {
     pub file: String,
     /// Hex, of the uncompressed bytes.
     pub sha256: String,
+}
+
+impl Previous {
+    /// As the manifest has it.
+    pub fn of(entry: &Entry) -> Previous {
+        let file = entry.file.rsplit('/').next().unwrap_or_default();
+        Previous {
+            file: file.to_owned(),
+            sha256: entry.sha256.clone(),
+        }
+    }
 }
 
 impl Header {

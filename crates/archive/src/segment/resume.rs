@@ -68,7 +68,8 @@ impl ChainDir {
         }
         let lock = self.lock()?;
         base::complete_manifest(self)?;
-        let closed = self.complete_manifest()?;
+        self.complete_manifest()?;
+        let closed = self.closed_end()?;
         match self.open_partial()? {
             Some(partial) => self.resume(partial, closed, identity, confirmed, lock),
             None => self.start(closed, identity, lock),
@@ -135,16 +136,15 @@ impl ChainDir {
         }
     }
 
-    /// Gives every closed segment its line in the manifest; returns where they end.
-    fn complete_manifest(&self) -> Result<ClosedEnd> {
+    /// Gives every closed segment its line in the manifest.
+    pub(crate) fn complete_manifest(&self) -> Result<()> {
         let closed = self.segments()?.into_iter();
         manifest::append_missing(
             self,
             closed.filter(|(_, stored)| *stored != Stored::Partial),
             |(name, _)| Entry::segment_file(*name),
             |(name, stored)| manifest::entry_of_segment(self, *name, *stored),
-        )?;
-        self.closed_end()
+        )
     }
 
     fn closed_end(&self) -> Result<ClosedEnd> {
@@ -225,8 +225,8 @@ impl ChainDir {
         self.ensure_follows(name, &header, &closed)?;
         if summary.footer.is_some() {
             self.finish(name, summary.proven)?;
-            let closed = self.complete_manifest()?;
-            return self.start(closed, identity, lock);
+            self.complete_manifest()?;
+            return self.start(self.closed_end()?, identity, lock);
         }
         let file = SegmentFile::reopen(path, summary.complete, summary.proven)?;
         let opened = (file, header, key);

@@ -11,6 +11,7 @@ mod globals;
 mod points;
 mod refusals;
 mod replay;
+mod retention;
 mod source;
 #[path = "../support/mod.rs"]
 mod support;

@@ -9,6 +9,7 @@ use archive::base::BaseDir;
 use archive::layout::BaseName;
 use archive::metadata::Metadata;
 use archive::segment::{ClusterFact, SETTINGS};
+use archive::time::Time;
 use archive::{Appender, Lsn};
 
 use crate::cluster::Cluster;
@@ -28,6 +29,8 @@ pub struct Source {
     pub place: Place,
     pub appender: Appender,
     pub lsn: u64,
+    /// Bases and transactions carry times of this day after the first.
+    pub day: i64,
 }
 
 /// One thing of a transaction.
@@ -71,7 +74,13 @@ impl Source {
             place,
             appender,
             lsn: 0x2000,
+            day: 0,
         }
+    }
+
+    /// `seconds` after the fixed moment of the present day.
+    pub fn at(&self, seconds: i64) -> Time {
+        at(self.day * 86_400 + seconds)
     }
 
     /// Takes a base now; its LSN is behind everything so far.
@@ -86,7 +95,7 @@ impl Source {
     ) -> PathBuf {
         self.lsn += 0x10;
         let lsn = Lsn(self.lsn);
-        let base = BaseDir::create(&self.place.chain, BaseName::new(lsn, at(0))).unwrap();
+        let base = BaseDir::create(&self.place.chain, BaseName::new(lsn, self.at(0))).unwrap();
         let dump = Command::new(self.cluster.bin().join("pg_dump"))
             .arg("-d")
             .arg(self.cluster.conninfo(&self.database))
@@ -97,6 +106,7 @@ impl Source {
         base.write_file("globals.sql", b"CREATE ROLE postgres;\n")
             .unwrap();
         let mut metadata = support::metadata(lsn, snapshot);
+        metadata.taken_at = self.at(0);
         metadata.source.roles.push("postgres".to_owned());
         change(&base, &mut metadata);
         base.finish(&metadata).unwrap().path
@@ -127,8 +137,9 @@ impl Source {
     pub fn archive_only(&mut self, xid: u64, parts: &[Part]) -> Lsn {
         self.lsn += 0x100;
         let lsn = Lsn(self.lsn);
+        let committed_at = self.at(xid as i64);
         let appender = &mut self.appender;
-        appender.begin(xid, lsn, at(xid as i64)).unwrap();
+        appender.begin(xid, lsn, committed_at).unwrap();
         for part in parts {
             match part {
                 Statement(text) => appender.statement(text.as_bytes()).unwrap(),

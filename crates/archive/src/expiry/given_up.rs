@@ -1,0 +1,68 @@
+//! Files that were given up on a full disk, before the manifest could say so.
+//!
+//! A file that is called `<name>.expired` and is empty, or a directory of that kind with nothing in it,
+//! stands for `<name>` until the manifest has noted that this has expired.
+
+use std::fs;
+use std::path::Path;
+
+use crate::durable;
+use crate::error::{Error, Result};
+use crate::layout::chain::names_in;
+use crate::layout::names::{BASE, INCREMENTAL};
+use crate::layout::{BaseName, ChainDir, SegmentName};
+use crate::manifest::Entry;
+
+const EXPIRED: &str = ".expired";
+
+/// Makes room without needing any: the new name first, then the content.
+pub fn give_up(path: &Path) -> Result<()> {
+    let expired = durable::beside(path, EXPIRED);
+    durable::rename_durably(path, &expired)?;
+    if !durable::is_real_dir(&expired) {
+        let file = durable::open_for_update(&expired)?;
+        return file.set_len(0).map_err(Error::io("truncate", &expired));
+    }
+    for name in names_in(&expired)? {
+        let below = expired.join(name);
+        let removed = match durable::is_real_dir(&below) {
+            true => fs::remove_dir_all(&below),
+            false => fs::remove_file(&below),
+        };
+        removed.map_err(Error::io("remove", &below))?;
+    }
+    Ok(())
+}
+
+/// What was given up, as the manifest names it.
+pub fn names(chain: &ChainDir) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for name in names_in(&chain.incremental())? {
+        let segment = name.strip_suffix(EXPIRED).and_then(SegmentName::parse);
+        found.extend(segment.map(|(name, _)| Entry::segment_file(name)));
+    }
+    for name in names_in(&chain.base())? {
+        let base = name.strip_suffix(EXPIRED).and_then(BaseName::parse);
+        found.extend(base.map(|name| format!("{BASE}/{name}")));
+    }
+    Ok(found)
+}
+
+/// Removes what is left of them, once the manifest has noted them.
+pub fn remove(chain: &ChainDir) -> Result<()> {
+    for room in [INCREMENTAL, BASE] {
+        let room = chain.path.join(room);
+        for name in names_in(&room)? {
+            if !name.ends_with(EXPIRED) {
+                continue;
+            }
+            let path = room.join(name);
+            let removed = match durable::is_real_dir(&path) {
+                true => fs::remove_dir_all(&path),
+                false => fs::remove_file(&path),
+            };
+            removed.map_err(Error::io("remove", &path))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,43 @@
+//! The notes of retention in a manifest.
+
+use std::collections::HashSet;
+
+use super::{open_locked, read_whole, to_lines, Entry};
+use crate::durable;
+use crate::error::{Error, Result};
+use crate::layout::ChainDir;
+use crate::time::Time;
+
+/// Notes that these files have expired, and forgets files that have expired before and are gone; of
+/// each kind the last one stays, which tells where what is left begins. Durable when this returns.
+/// Whoever appends meanwhile waits. Fails, and changes nothing, where a line can't be read or a file
+/// has none.
+pub fn expire(
+    chain: &ChainDir,
+    files: &HashSet<String>,
+    at: Time,
+    is_there: impl Fn(&Entry) -> bool,
+) -> Result<()> {
+    let path = chain.manifest();
+    let _lock = open_locked(chain)?;
+    let mut entries = read_whole(&path)?;
+    for entry in entries.iter_mut().filter(|e| files.contains(&e.file)) {
+        entry.expired_at.get_or_insert(at);
+    }
+    let listed: HashSet<&String> = entries.iter().map(|entry| &entry.file).collect();
+    if let Some(file) = files.iter().find(|file| !listed.contains(file)) {
+        let why = format!("it has no line about {file}");
+        return Err(Error::damaged(&path, 0, why));
+    }
+    let mut last = [None; 3];
+    for (position, entry) in entries.iter().enumerate() {
+        if entry.expired_at.is_some() {
+            last[entry.kind as usize] = Some(position);
+        }
+    }
+    let kept = entries.iter().enumerate().filter(|(position, entry)| {
+        entry.expired_at.is_none() || last.contains(&Some(*position)) || is_there(entry)
+    });
+    let text = to_lines(kept.map(|(_, entry)| entry));
+    durable::write_atomically(&path, &text)
+}

@@ -1,0 +1,105 @@
+//! `pins.json` of a chain: bases that somebody wants kept, until when and why.
+//!
+//! It stands beside the bases, so that it goes where they go: a server that is set up anew over the
+//! same archive keeps what was pinned. It carries its own checksum, as `chain.json` does. A file that
+//! cannot be read is an error for retention, which then lets nothing go.
+
+use std::io::ErrorKind;
+
+use serde::{Deserialize, Serialize};
+
+use crate::checksum;
+use crate::durable;
+use crate::error::{Error, Result};
+use crate::layout::{BaseName, ChainDir};
+use crate::time::{self, Time};
+
+/// The name of the file.
+pub const PINS_JSON: &str = "pins.json";
+
+/// A base that is kept whatever its age.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pin {
+    /// The name of its directory.
+    pub base: String,
+    /// `None`: for ever.
+    #[serde(with = "time::json_option")]
+    pub until: Option<Time>,
+    pub note: String,
+    #[serde(with = "time::json")]
+    pub pinned_at: Time,
+}
+
+impl Pin {
+    /// Whether it still holds.
+    pub fn is_valid(&self, now: Time) -> bool {
+        self.until.is_none_or(|until| until > now)
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct File {
+    pins: Vec<Pin>,
+    /// Of the list as JSON without white space.
+    sha256: String,
+}
+
+/// All pins of a chain; none where nobody pinned anything.
+pub fn read(chain: &ChainDir) -> Result<Vec<Pin>> {
+    let path = chain.path.join(PINS_JSON);
+    let bytes = match durable::read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.io_error().map(std::io::Error::kind) == Some(ErrorKind::NotFound) => {
+            return Ok(Vec::new());
+        }
+        Err(error) => return Err(error),
+    };
+    let file: File = serde_json::from_slice(&bytes)
+        .map_err(|error| Error::damaged(&path, 0, error.to_string()))?;
+    if to_json(&file.pins) != bytes {
+        return Err(Error::damaged(&path, 0, "it is not as it was written"));
+    }
+    Ok(file.pins)
+}
+
+/// Pins a base, or changes its pin; whoever calls this holds retention's lock.
+pub fn set(chain: &ChainDir, base: BaseName, until: Option<Time>, note: &str) -> Result<()> {
+    let base = base.to_string();
+    let mut pins = read(chain)?;
+    pins.retain(|pin| pin.base != base);
+    pins.push(Pin {
+        base,
+        until,
+        note: note.to_owned(),
+        pinned_at: time::calendar(),
+    });
+    write(chain, &pins)
+}
+
+/// Takes the pins of these bases away; true where there was one.
+pub fn remove(chain: &ChainDir, bases: &[BaseName]) -> Result<bool> {
+    let gone: Vec<String> = bases.iter().map(BaseName::to_string).collect();
+    let mut pins = read(chain)?;
+    let before = pins.len();
+    pins.retain(|pin| !gone.contains(&pin.base));
+    if pins.len() == before {
+        return Ok(false);
+    }
+    write(chain, &pins)?;
+    Ok(true)
+}
+
+fn write(chain: &ChainDir, pins: &[Pin]) -> Result<()> {
+    durable::write_atomically(&chain.path.join(PINS_JSON), &to_json(pins))
+}
+
+fn to_json(pins: &[Pin]) -> Vec<u8> {
+    let plain = serde_json::to_vec(pins).expect("plain fields always become JSON");
+    let file = File {
+        pins: pins.to_vec(),
+        sha256: checksum::of_bytes(&plain),
+    };
+    let mut json = serde_json::to_vec_pretty(&file).expect("plain fields always become JSON");
+    json.push(b'\n');
+    json
+}

@@ -1,0 +1,291 @@
+//! What retention keeps and what goes: decided here, without touching a file. `expiry` does it.
+//!
+//! The rules, in the order in which they speak. "Older" and "newer" go by the order of chains and LSNs;
+//! ages by the times that bases carry (see [`ages`]).
+//!
+//! 1. The **window** begins at the newest base that is older than `keep_incremental`; where none is,
+//!    at the beginning. Every base and every segment from there on is kept, so every moment of the last
+//!    `keep_incremental` can be restored. The newest base is in the window whatever its age.
+//! 2. Segments go only from the old end: those before the first one that a base of the window needs.
+//!    The last closed one of a chain that has the window is always among those that stay, as it must:
+//!    the open one names it.
+//! 3. Bases before the window stand alone, each a single point: those younger than `keep_base`, the
+//!    first one of each of the newest `keep_monthly` months that have any (UTC), and pinned ones.
+//! 4. A set of globals goes when a newer one serves every moment that can be restored.
+//! 5. A chain before the window of which no base is kept goes as a whole.
+//!
+//! A base that is damaged decides nothing and is left alone: it takes nobody's place, and whoever has
+//! it removed is a person.
+
+mod ages;
+mod why;
+
+use std::collections::BTreeSet;
+
+use chrono::{Datelike, SubsecRound, TimeDelta};
+
+use crate::layout::{BaseName, GlobalsName, SegmentName};
+use crate::lsn::Lsn;
+use crate::pins::Pin;
+use crate::time::Time;
+
+use ages::ages;
+pub use why::Why;
+
+/// How long things are kept; `None`: for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rules {
+    pub keep_incremental: Option<TimeDelta>,
+    pub keep_base: Option<TimeDelta>,
+    /// Months.
+    pub keep_monthly: u32,
+}
+
+/// A chain as the rules see it.
+#[derive(Debug, Clone, Default)]
+pub struct Chain {
+    pub number: u32,
+    /// In the order of their LSNs.
+    pub bases: Vec<Base>,
+    /// The closed ones, in replay order.
+    pub segments: Vec<Segment>,
+    /// In the order of their LSNs.
+    pub globals: Vec<GlobalsName>,
+}
+
+/// A finished base.
+#[derive(Debug, Clone)]
+pub struct Base {
+    pub name: BaseName,
+    /// Of its snapshot.
+    pub xmin: u64,
+    pub pin: Option<Pin>,
+    /// Why it cannot be counted on.
+    pub flaw: Option<String>,
+}
+
+/// A closed segment.
+#[derive(Debug, Clone, Copy)]
+pub struct Segment {
+    pub name: SegmentName,
+    /// `None` where it is not known; whoever needs the segments after it then needs it, too.
+    pub next_xid: Option<u64>,
+}
+
+/// What becomes of one thing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision<N> {
+    pub name: N,
+    pub expires: bool,
+    pub why: Why,
+}
+
+/// What becomes of a chain.
+#[derive(Debug, Clone, Default)]
+pub struct Plan {
+    pub number: u32,
+    /// All of it goes, its open segment and its description too.
+    pub is_whole: bool,
+    pub bases: Vec<Decision<BaseName>>,
+    pub segments: Vec<Decision<SegmentName>>,
+    pub globals: Vec<Decision<GlobalsName>>,
+}
+
+/// Where the window begins.
+#[derive(Clone, Copy)]
+enum Window {
+    /// Nothing is before it.
+    Everything(Open),
+    At {
+        chain: u32,
+        base: BaseName,
+    },
+}
+
+/// Why the window has no beginning.
+#[derive(Clone, Copy)]
+enum Open {
+    NoBase,
+    NoOldBase,
+}
+
+/// Decides about everything. `chains` are in the order of their numbers.
+pub fn plan(chains: &[Chain], rules: &Rules, now: Time) -> Vec<Plan> {
+    let ages = ages(chains, now);
+    let window = window(&ages, rules, now);
+    let monthly = monthly(&ages, rules.keep_monthly);
+    let newest = ages.last().map(|aged| (aged.chain, aged.name));
+    let of_base = |chain: u32, base: &Base| {
+        if let Some(flaw) = &base.flaw {
+            return keep(base.name, Why::Flawed(flaw.clone()));
+        }
+        if newest == Some((chain, base.name)) {
+            return keep(base.name, Why::Newest);
+        }
+        if let Some(why) = window.why_base(chain, base.name) {
+            return keep(base.name, why);
+        }
+        if let Some(pin) = base.pin.as_ref().filter(|pin| pin.is_valid(now)) {
+            return keep(base.name, Why::Pinned(pin.clone()));
+        }
+        let aged = ages
+            .iter()
+            .find(|aged| (aged.chain, aged.name) == (chain, base.name));
+        let taken_at = aged.map_or(base.name.taken_at, |aged| aged.taken_at);
+        if !is_older(taken_at, rules.keep_base, now) {
+            return keep(base.name, Why::Young);
+        }
+        match monthly.contains(&(chain, base.name)) {
+            true => keep(base.name, Why::Monthly),
+            false => expire(base.name, Why::OldBase),
+        }
+    };
+    let plans = chains.iter().map(|chain| {
+        let bases: Vec<_> = chain
+            .bases
+            .iter()
+            .map(|base| of_base(chain.number, base))
+            .collect();
+        let is_before = window.is_after(chain.number);
+        Plan {
+            number: chain.number,
+            is_whole: is_before && bases.iter().all(|base| base.expires),
+            segments: segments(chain, window),
+            globals: globals(chain, window, &bases),
+            bases,
+        }
+    });
+    plans.collect()
+}
+
+fn keep<N>(name: N, why: Why) -> Decision<N> {
+    let expires = false;
+    Decision { name, expires, why }
+}
+
+fn expire<N>(name: N, why: Why) -> Decision<N> {
+    let expires = true;
+    Decision { name, expires, why }
+}
+
+/// Nothing is older than for ever. The times of bases are cut to whole seconds: what was taken in the
+/// second of the limit may be younger.
+fn is_older(time: Time, age: Option<TimeDelta>, now: Time) -> bool {
+    let limit = age.and_then(|age| now.checked_sub_signed(age));
+    limit.is_some_and(|limit| time < limit.trunc_subsecs(0))
+}
+
+fn window(ages: &[ages::Aged], rules: &Rules, now: Time) -> Window {
+    if ages.is_empty() {
+        return Window::Everything(Open::NoBase);
+    }
+    let mut old = ages.iter();
+    let start = old.rfind(|aged| is_older(aged.taken_at, rules.keep_incremental, now));
+    match start {
+        Some(start) => Window::At {
+            chain: start.chain,
+            base: start.name,
+        },
+        None => Window::Everything(Open::NoOldBase),
+    }
+}
+
+impl Window {
+    /// True when it begins in a later chain than this.
+    fn is_after(&self, number: u32) -> bool {
+        matches!(self, Window::At { chain, .. } if *chain > number)
+    }
+
+    /// Why a base is in it; `None` for one before it.
+    fn why_base(&self, number: u32, name: BaseName) -> Option<Why> {
+        match self {
+            Window::Everything(_) => Some(Why::InWindow),
+            Window::At { chain, base } if (*chain, *base) == (number, name) => {
+                Some(Why::BeginsWindow)
+            }
+            Window::At { chain, base } => {
+                ((number, name.lsn) > (*chain, base.lsn)).then_some(Why::InWindow)
+            }
+        }
+    }
+}
+
+/// The first base of each of the newest months that have one.
+fn monthly(ages: &[ages::Aged], months: u32) -> BTreeSet<(u32, BaseName)> {
+    let month = |aged: &ages::Aged| (aged.taken_at.year(), aged.taken_at.month());
+    let all: BTreeSet<_> = ages.iter().map(month).collect();
+    let kept = all.into_iter().rev().take(months as usize);
+    let first = |wanted| ages.iter().find(|aged| month(aged) == wanted);
+    kept.filter_map(first)
+        .map(|aged| (aged.chain, aged.name))
+        .collect()
+}
+
+/// The place of the segment with which a restore from a base begins, by the same rule as restore.sh:
+/// the last one that was opened before any transaction from the snapshot's xmin on was written, the
+/// first where none is that old.
+pub fn first_segment(segments: &[Segment], xmin: u64) -> usize {
+    let is_early = |segment: &&Segment| segment.next_xid.is_some_and(|next| next <= xmin);
+    let early = segments.iter().take_while(is_early).count();
+    early.saturating_sub(1)
+}
+
+fn segments(chain: &Chain, window: Window) -> Vec<Decision<SegmentName>> {
+    let all = |decide: &dyn Fn(SegmentName) -> Decision<SegmentName>| {
+        let names = chain.segments.iter().map(|segment| segment.name);
+        names.map(decide).collect::<Vec<_>>()
+    };
+    let (number, start) = match window {
+        Window::Everything(Open::NoBase) => return all(&|name| keep(name, Why::NoBase)),
+        Window::Everything(Open::NoOldBase) => return all(&|name| keep(name, Why::InWindow)),
+        Window::At { chain, base } => (chain, base),
+    };
+    if number > chain.number {
+        return all(&|name| expire(name, Why::BeforeWindow(start)));
+    }
+    if number < chain.number {
+        return all(&|name| keep(name, Why::InWindow));
+    }
+    let in_window = chain.bases.iter().filter(|base| base.flaw.is_none());
+    let in_window = in_window.filter(|base| base.name.lsn >= start.lsn);
+    let first = in_window
+        .map(|base| first_segment(&chain.segments, base.xmin))
+        .min();
+    let first = first.unwrap_or(0);
+    let decide = |(place, segment): (usize, &Segment)| match place >= first {
+        true => keep(segment.name, Why::InWindow),
+        false => expire(segment.name, Why::BeforeWindow(start)),
+    };
+    chain.segments.iter().enumerate().map(decide).collect()
+}
+
+/// For each base that is kept, the newest set that is not after it; in the window, all after those.
+fn globals(
+    chain: &Chain,
+    window: Window,
+    bases: &[Decision<BaseName>],
+) -> Vec<Decision<GlobalsName>> {
+    let start = match window {
+        Window::At { chain: at, .. } if at > chain.number => None,
+        Window::At { chain: at, base } if at == chain.number => Some(base.lsn),
+        _ => Some(Lsn(0)),
+    };
+    let mut needed: BTreeSet<GlobalsName> = BTreeSet::new();
+    for base in bases.iter().filter(|base| !base.expires) {
+        let mut older = chain.globals.iter();
+        needed.extend(older.rfind(|set| set.lsn <= base.name.lsn).copied());
+    }
+    let decide = |set: &GlobalsName| {
+        if needed.contains(set) || start.is_some_and(|start| set.lsn > start) {
+            keep(*set, Why::GlobalsInUse)
+        } else {
+            expire(*set, Why::GlobalsReplaced)
+        }
+    };
+    chain.globals.iter().map(decide).collect()
+}
+
+#[cfg(test)]
+mod histories;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,117 @@
+//! Has what retention no longer keeps removed: after each base by the base worker, once a day by a
+//! worker of its own, and when somebody asks by `incr_expire()`.
+//!
+//! The files alone say what is there, so nothing is lost with the status board. A restore or a check
+//! that reads the archive is waited for.
+
+use std::time::Duration;
+
+use archive::expiry::{self, Row};
+use archive::time;
+use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerBuilder};
+use pgrx::prelude::*;
+
+use super::place;
+use crate::pg::failure::Failure;
+use crate::pg::{server, signals};
+use crate::settings;
+use crate::status::{self, ExpiryStatus};
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+/// After a failure, and while somebody reads.
+const RETRY: Duration = Duration::from_secs(600);
+
+/// What of this database's files would go now, or has gone.
+pub fn rows(database: pg_sys::Oid, dry_run: bool) -> Result<Vec<Row>, Failure> {
+    let Some(found) = place::find(database)? else {
+        return Ok(Vec::new());
+    };
+    let (rules, now) = (settings::retention(), time::calendar());
+    if dry_run {
+        return Ok(expiry::look(&found, &rules, now)?);
+    }
+    let rows = expiry::expire(&found, &rules, now)?;
+    note_gone(&rows);
+    update(database, |expiry| {
+        expiry.done_at = now.timestamp_micros();
+        expiry.is_wanted = false;
+        expiry.not_before = 0;
+        expiry.error.set("");
+    });
+    Ok(rows)
+}
+
+/// Removes what has expired. Nobody waits for it: a failure goes to the log and to health.
+pub fn run(database: pg_sys::Oid) {
+    let Err(failure) = rows(database, false) else {
+        return;
+    };
+    let is_in_use = failure.code == PgSqlErrorCode::ERRCODE_OBJECT_IN_USE;
+    update(database, |expiry| {
+        expiry.is_wanted = true;
+        expiry.not_before = time::now().timestamp_micros() + RETRY.as_micros() as i64;
+        if !is_in_use {
+            expiry.error.set(&failure.in_full());
+        }
+    });
+    failure.log(match is_in_use {
+        true => PgLogLevel::LOG,
+        false => PgLogLevel::WARNING,
+    });
+}
+
+/// Starts a worker where a day has passed since the last time. For the launcher.
+pub fn start_if_due(database: pg_sys::Oid) {
+    let entry = status::read(database).unwrap_or_default();
+    let is_running = |pid: i32| pid != 0 && server::is_process_alive(pid);
+    if is_running(entry.expiry.pid) || is_running(entry.base.pid) {
+        return;
+    }
+    let since = time::calendar().timestamp_micros() - entry.expiry.done_at;
+    let is_done = !entry.expiry.is_wanted && (0..DAY.as_micros() as i64).contains(&since);
+    if is_done || entry.expiry.not_before > time::now().timestamp_micros() {
+        return;
+    }
+    let worker = BackgroundWorkerBuilder::new("pg_incrbackup expiry")
+        .set_type("pg_incrbackup expiry")
+        .set_function("pg_incrbackup_expiry_main")
+        .set_library("pg_incrbackup")
+        .enable_spi_access()
+        .set_argument(Some(pg_sys::Datum::from(database.to_u32())))
+        .set_notify_pid(std::process::id() as i32)
+        .set_restart_time(None)
+        .load_dynamic();
+    // Where none is free the next look tries again; one that ends without a word is not started again
+    // at once.
+    if worker.is_ok() {
+        update(database, |expiry| {
+            expiry.not_before = time::now().timestamp_micros() + RETRY.as_micros() as i64;
+        });
+    }
+}
+
+/// Connected to no database: it blocks nobody's DROP DATABASE.
+#[pg_guard]
+#[no_mangle]
+pub extern "C-unwind" fn pg_incrbackup_expiry_main(argument: pg_sys::Datum) {
+    let database = pg_sys::Oid::from(argument.value() as u32);
+    signals::end_on_sigterm();
+    BackgroundWorker::connect_worker_to_spi(None, None);
+    update(database, |expiry| expiry.pid = std::process::id() as i32);
+    run(database);
+    update(database, |expiry| expiry.pid = 0);
+}
+
+fn note_gone(rows: &[Row]) {
+    let gone = rows.iter().filter(|row| row.expires);
+    let (count, bytes) = gone.fold((0, 0), |(count, bytes), row| (count + 1, bytes + row.bytes));
+    if count > 0 {
+        log!("pg_incrbackup: {count} files and base backups with {bytes} bytes have expired and are removed");
+    }
+}
+
+fn update(database: pg_sys::Oid, change: impl FnOnce(&mut ExpiryStatus)) {
+    if status::is_there() {
+        status::update(database, |entry| change(&mut entry.expiry));
+    }
+}

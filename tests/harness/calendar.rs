@@ -1,0 +1,31 @@
+//! A server whose calendar a test moves, so that nothing waits for days to pass.
+//!
+//! Schedules, retention and the times of bases follow it; commit times and all else do not.
+
+use crate::cluster::Builder;
+use crate::{give_to_server_user, Cluster};
+use std::fs;
+
+const DAY: i64 = 24 * 3600;
+
+impl Builder {
+    /// The calendar can be moved, and other failpoints set: both are lines of one file.
+    pub fn with_failpoints(self) -> Builder {
+        self.environment("PG_INCRBACKUP_FAILPOINTS", "../failpoints")
+    }
+}
+
+impl Cluster {
+    /// From now on it is so many days after today; `lines` are failpoints that strike then.
+    pub fn set_day(&self, day: i64, lines: &str) {
+        self.set_seconds(day * DAY, lines);
+    }
+
+    /// From now on it is so many seconds later than it is.
+    pub fn set_seconds(&self, seconds: i64, lines: &str) {
+        let whole = self.root().join("failpoints.new");
+        fs::write(&whole, format!("clock {seconds}\n{lines}")).expect("failpoints can be written");
+        give_to_server_user(&whole);
+        fs::rename(whole, self.root().join("failpoints")).expect("failpoints can be written");
+    }
+}
