@@ -369,6 +369,7 @@ awk_replay='
     }
     function let_go(  i, text) {                # it is a transaction of its own
         if (!held_lines) return
+        look_for_help()
         text = close_group() help()
         first = lsn
         put(text joined("BEGIN;"))
@@ -376,13 +377,14 @@ awk_replay='
         held_lines = held_bytes = 0
     }
     function join_group(  i) {
+        look_for_help()
         if (group_size) put("")
         else { first = lsn; put(help() joined("BEGIN;")) }
         for (i = 1; i < held_lines; i++) put(joined(row(held_line[i])))
         group_size += held_lines
         group_bytes += held_bytes
         held_lines = held_bytes = 0
-        put(group_size >= 200 || group_bytes > 65536 ? close_group() : "")
+        put(group_size >= 200 || group_bytes > 65536 || wanted_help != "" ? close_group() : "")
     }
     function close_group() {                    # -> what goes before the next line
         if (!group_size) return ""
@@ -390,16 +392,21 @@ awk_replay='
         closing = first
         return ended() " "
     }
-    # Tables without a key whose rows are looked for often get an index for the time being, before the
+    # Tables without a key whose rows are looked for often get an index for the time being, before a
     # transaction begins: one made behind its own updates would not serve it.
-    function help(  i, at_name, name, text) {
+    function look_for_help(  i, at_name, name) {
         for (i = 1; i < held_lines; i++) {
             if (!(at_name = index(held_line[i], "ctid = (SELECT ctid FROM "))) continue
             name = substr(held_line[i], at_name + 25)
             name = substr(name, 1, index(name, " WHERE ") - 1)
-            if (++sought[name] == 20) text = text "SELECT pg_temp.help(" literal(name) "); "
+            if (++sought[name] == 20) wanted_help = wanted_help "SELECT pg_temp.help(" literal(name) "); "
         }
-        if (text != "") is_helped = 1
+    }
+    function help(  text) {                     # -> what goes before BEGIN
+        if (wanted_help == "") return ""
+        text = wanted_help
+        wanted_help = ""
+        is_helped = 1
         return text
     }
     function follow(kind, name, other) {        # what became of a role or a tablespace at the source
@@ -413,7 +420,7 @@ awk_replay='
         forget()
         line[0] = follow("role", role, "")
         if (on && is_helped) line[0] = "SELECT pg_temp.end_help(); " line[0]
-        if (on) { is_helped = 0; split("", sought) }
+        if (on) { is_helped = 0; wanted_help = ""; split("", sought) }
         if (loud != "") line[0] = ENVIRON[loud] " " line[0]
         if (is_quiet) line[0] = ENVIRON["LOUD_CHECKS"] " " line[0]
         if (on) is_quiet = 0
