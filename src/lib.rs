@@ -15,6 +15,7 @@ mod replica_identity;
 mod sequences;
 mod settings;
 mod status;
+mod worker;
 
 use pgrx::prelude::*;
 

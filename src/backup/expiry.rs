@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use archive::expiry::{self, Row};
 use archive::time;
-use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerBuilder};
+use pgrx::bgworkers::BackgroundWorker;
 use pgrx::prelude::*;
 
 use super::place;
@@ -16,6 +16,7 @@ use crate::pg::failure::Failure;
 use crate::pg::{server, signals};
 use crate::settings;
 use crate::status::{self, ExpiryStatus};
+use crate::worker;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// While somebody reads, and the longest time after a failure.
@@ -78,15 +79,7 @@ pub fn start_if_due(database: pg_sys::Oid) {
     if is_done || entry.expiry.not_before > time::now().timestamp_micros() {
         return;
     }
-    let worker = BackgroundWorkerBuilder::new("pg_incrbackup expiry")
-        .set_type("pg_incrbackup expiry")
-        .set_function("pg_incrbackup_expiry_main")
-        .set_library("pg_incrbackup")
-        .enable_spi_access()
-        .set_argument(Some(pg_sys::Datum::from(database.to_u32())))
-        .set_notify_pid(std::process::id() as i32)
-        .set_restart_time(None)
-        .load_dynamic();
+    let worker = worker::of_kind("expiry", database).load_dynamic();
     // Where none is free the next look tries again; one that ends without a word is not started again
     // at once.
     if worker.is_ok() {

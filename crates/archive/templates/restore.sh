@@ -264,7 +264,7 @@ awk_replay='
         else if (pending != "") { line = pending " " line; pending = "" }
         emit(line)
     }
-    function emit(line) {                        # one line late: the last one may have to close a group
+    function emit(line) {                       # one line late: the last one may have to close a group
         if (++lines > 1) print last
         last = line
         if (lines == at) print (closing == "" ? first : closing) >tell
@@ -301,13 +301,13 @@ awk_replay='
         return text "EXECUTE " name_of[shape] "(" values ");"
     }
     function forget() { split("", times); prepared_shapes = shapes = 0; is_forgotten = 1 }
-    function insert(line,  at_values, shape, names, i, count, text) {
+    function insert(line,  at_values, shape, names, i, text) {
         at_values = index(line, " VALUES (")
         if (!at_values || length(line) > 4096) return line
         shape = substr(line, 1, at_values + 8)
         if (!(shape in parameters)) {           # as many as there are names of columns
             names = shape
-            count = gsub(/"[^"]*"/, "q", names)
+            gsub(/"[^"]*"/, "q", names)
             parameters[shape] = names ~ /"/ ? 0 : gsub(/, /, "&", names) + 1
             for (i = 1; i <= parameters[shape]; i++) list[shape] = list[shape] (i > 1 ? ", $" : "$") i
         }
@@ -317,11 +317,12 @@ awk_replay='
     }
     # The values that stand behind " = " are taken out. A piece that begins with a string goes on where
     # the string holds a " = ". What is not sure to be read rightly is not prepared.
-    function prepared(line, number,  count, piece, i, rest, shape, values, nth, text) {
-        if (length(line) > 4096) return line draws(number) ";"
+    function prepared(line, number,  plain, count, piece, i, rest, shape, values, nth, text) {
+        plain = line draws(number) ";"
+        if (length(line) > 4096) return plain
         count = split(line, piece, " = ")
         shape = piece[1]
-        if (shape ~ /\047/ || is_odd(shape, "\"")) return line draws(number) ";"
+        if (shape ~ /\047/ || is_odd(shape, "\"")) return plain
         for (i = 2; i <= count; i++) {
             rest = piece[i]
             if (rest ~ /^[EB]?\047/) {
@@ -333,13 +334,13 @@ awk_replay='
                 values = values substr(rest, 1, RLENGTH) ", "
                 rest = "$" ++nth substr(rest, RLENGTH + 1)
             }
-            if (rest ~ /\047/ || is_odd(rest, "\"")) return line draws(number) ";"
+            if (rest ~ /\047/ || is_odd(rest, "\"")) return plain
             shape = shape " = " rest
         }
-        if (!nth) return line draws(number) ";"
+        if (!nth) return plain
         shape = shape draws("$" (nth + 1))
         text = execute(shape, values number)
-        return text == "" ? line draws(number) ";" : text
+        return text == "" ? plain : text
     }
     function is_odd(text, mark) { return index(text, mark) && gsub(mark, "", text) % 2 }
     function joined(line) {
