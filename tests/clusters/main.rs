@@ -46,6 +46,7 @@ mod statements;
 mod type_edges;
 mod type_values;
 mod types;
+mod upgrade;
 
 // Random transactions, in a folder of their own.
 #[path = "../fuzz/mod.rs"]

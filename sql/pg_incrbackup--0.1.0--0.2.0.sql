@@ -1,0 +1,1 @@
+-- What version 0.2.0 has beside 0.1.0. A fresh install comes to the same; a test compares them.
