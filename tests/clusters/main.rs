@@ -12,6 +12,7 @@ mod crash;
 mod ddl;
 mod disk;
 mod docs;
+mod docs_commands;
 mod enum_partitions;
 mod fixed_at_ddl_time;
 mod found;
