@@ -35,6 +35,9 @@ fn incr_expire(
         or_raise(preflight::ensure_not_in_recovery());
     }
     let rows = or_raise(backup::expiry::rows(server::my_database(), dry_run));
+    if !dry_run {
+        backup::expiry::prune_ddl_history();
+    }
     TableIterator::new(rows.into_iter().map(move |row| {
         let decision = match (row.expires, dry_run) {
             (false, _) => "kept",
