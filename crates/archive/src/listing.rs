@@ -51,8 +51,7 @@ fn finished(chain: &ChainDir) -> Result<Vec<FileRow>> {
             stored.map(|(name, stored)| format!("{INCREMENTAL}/{}", name.file(*stored)));
         names.find(|name| name.starts_with(file))
     };
-    let rows = manifest::read(chain)?
-        .entries
+    let rows = manifest::without_repeats(manifest::read(chain)?.entries)
         .into_iter()
         .filter(|entry| entry.expired_at.is_none())
         .map(|entry| FileRow {

@@ -602,6 +602,9 @@ listed_in() {   # KEY FILE -> the strings of a list in a metadata.json, a line e
 text() {        # FILE -> its plain text
     file=$1
     [ -e "$file" ] || file=${1%.partial}        # it was closed since we looked
+    for other in "$file.gz" "$file.zst"; do     # or compressed
+        [ -e "$file" ] || [ ! -e "$other" ] || file=$other
+    done
     case $file in
     *.gz) gzip -dc <"$file" ;;
     *.zst) zstd -dcq <"$file" ;;
@@ -619,7 +622,9 @@ scan() {        # SEGMENT -> one line of facts, as awk_scan prints them
 
 if [ -z "$chain" ]; then
     for number in $(ls "$here" | sed -n 's/^chain-\([0-9][0-9]*\)$/\1/p' | sort -n); do
-        if ls "$here/chain-$number/base" | grep -q 'Z$'; then chain=$number; fi
+        for file in "$here/chain-$number/base/"*Z/metadata.json; do
+        [ ! -f "$file" ] || chain=$number
+    done
     done
     [ -n "$chain" ] || die "no chain in $here has a finished base"
 fi
@@ -662,6 +667,7 @@ fi
 base_dir=''
 for name in $(present base | grep "^${base:-[0-9A-F]*-[0-9TZ]*Z}\$"); do
     file=$chain_dir/base/$name/metadata.json
+    [ -f "$file" ] || continue                  # a copy that is not finished
     ! is_after "$(lsn16 "$(metadata lsn "$file")")" "$upto" || continue
     ! is_after "$(metadata taken_at "$file")" "${until_time:-z}" || continue
     base_dir=$chain_dir/base/$name
@@ -787,7 +793,7 @@ for name in $(present globals | awk -v upto="$upto" -v time="$until_time" -v bey
     time != "" && (beyond == "none" || lsn < beyond) { print }
     END { if (sure != "") print sure }' | sort); do
     is_after "L${name%%-*}" "$upto" && is_after "$(metadata changed_at "$chain_dir/globals/$name/metadata.json")" "$until_time" && continue
-    set_dir=$chain_dir/globals/$name set_lsn=L${name%%-*}
+    [ ! -f "$chain_dir/globals/$name/metadata.json" ] || set_dir=$chain_dir/globals/$name set_lsn=L${name%%-*}
 done
 if [ -n "$set_dir" ]; then
     say "globals: chain-$chain/globals/${set_dir##*/}"

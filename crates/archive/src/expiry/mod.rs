@@ -280,12 +280,14 @@ fn remove_expired(chain: &ChainDir) -> Result<()> {
     let entries = manifest::read_whole(&chain.manifest())?.into_iter();
     let expired = entries.filter(|entry| entry.expired_at.is_some());
     let expired: HashSet<String> = expired.map(|entry| entry.file).collect();
-    for (name, stored) in chain.segments()? {
+    for (name, stored) in chain.stored_segments()? {
         if stored != Stored::Partial && expired.contains(&Entry::segment_file(name)) {
             let path = chain.segment_path(name, stored);
-            pass("expire: remove")
-                .and_then(|()| fs::remove_file(&path))
-                .map_err(Error::io("remove", &path))?;
+            match pass("expire: remove").and_then(|()| fs::remove_file(&path)) {
+                // Its compressed form took its place since we looked.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                removed => removed.map_err(Error::io("remove", &path))?,
+            }
         }
     }
     for name in chain.bases()? {
@@ -307,7 +309,7 @@ impl Plan {
         let expired = self.segments.iter().filter(|d| d.expires);
         let expired: BTreeSet<SegmentName> = expired.map(|d| d.name).collect();
         let mut paths = Vec::new();
-        for (name, stored) in chain.segments()? {
+        for (name, stored) in chain.stored_segments()? {
             if stored != Stored::Partial && expired.contains(&name) {
                 paths.push(chain.segment_path(name, stored));
             }
