@@ -13,6 +13,7 @@
 //! | [`manifest`], [`base`], [`metadata`] | finished files of a chain, base backups |
 //! | [`globals`] | roles, tablespaces and the database's properties, as they changed |
 //! | [`retention`], [`pins`], [`expiry`] | what is kept and what goes; how it goes |
+//! | [`archiving`] | what is to be copied off the machine, and what has been |
 //! | [`compression`] | closed segments, made smaller |
 //! | [`listing`], [`verify`] | what is there, and whether it is sound |
 //! | [`restore`] | `restore.sh` and `README.txt` |
@@ -39,6 +40,7 @@
 //! # Ok(()) }
 //! ```
 
+pub mod archiving;
 pub mod base;
 pub mod checksum;
 pub mod compression;

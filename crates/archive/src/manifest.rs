@@ -284,7 +284,7 @@ pub(crate) fn without_repeats(entries: Vec<Entry>) -> Vec<Entry> {
     kept
 }
 
-fn to_lines<'a>(entries: impl Iterator<Item = &'a Entry>) -> Vec<u8> {
+pub(crate) fn to_lines<'a>(entries: impl Iterator<Item = &'a Entry>) -> Vec<u8> {
     let mut text = Vec::new();
     for entry in entries {
         serde_json::to_writer(&mut text, entry).expect("plain fields always become JSON");

@@ -623,8 +623,8 @@ scan() {        # SEGMENT -> one line of facts, as awk_scan prints them
 if [ -z "$chain" ]; then
     for number in $(ls "$here" | sed -n 's/^chain-\([0-9][0-9]*\)$/\1/p' | sort -n); do
         for file in "$here/chain-$number/base/"*Z/metadata.json; do
-        [ ! -f "$file" ] || chain=$number
-    done
+            [ ! -f "$file" ] || chain=$number
+        done
     done
     [ -n "$chain" ] || die "no chain in $here has a finished base"
 fi
@@ -792,8 +792,9 @@ for name in $(present globals | awk -v upto="$upto" -v time="$until_time" -v bey
     lsn <= upto { sure = $0; next }
     time != "" && (beyond == "none" || lsn < beyond) { print }
     END { if (sure != "") print sure }' | sort); do
+    [ -f "$chain_dir/globals/$name/metadata.json" ] || continue
     is_after "L${name%%-*}" "$upto" && is_after "$(metadata changed_at "$chain_dir/globals/$name/metadata.json")" "$until_time" && continue
-    [ ! -f "$chain_dir/globals/$name/metadata.json" ] || set_dir=$chain_dir/globals/$name set_lsn=L${name%%-*}
+    set_dir=$chain_dir/globals/$name set_lsn=L${name%%-*}
 done
 if [ -n "$set_dir" ]; then
     say "globals: chain-$chain/globals/${set_dir##*/}"

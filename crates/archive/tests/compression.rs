@@ -305,6 +305,7 @@ fn what_expires_goes_in_both_forms_and_is_not_compressed_again() {
         keep_incremental: Some(TimeDelta::days(7)),
         keep_base: None,
         keep_monthly: 0,
+        archived_only: false,
     };
     expiry::expire(&place.database, &rules, support::at(2_000_000)).unwrap();
     let left = place.chain.stored_segments().unwrap();
