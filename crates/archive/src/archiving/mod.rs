@@ -13,6 +13,7 @@
 //! So a base of hours holds a segment up for no longer than one of its files takes. What retention
 //! removes here stays in the copy: its manifest does not say that it has expired.
 
+mod command;
 mod notes;
 mod todo;
 
@@ -30,6 +31,7 @@ use crate::manifest::{self, Entry, Kind};
 use crate::retention::Unarchived;
 use crate::time::{self, Time};
 
+pub use command::{expand, is_command};
 pub use notes::{Note, Notes, ARCHIVED_JSONL};
 pub use todo::Lag;
 

@@ -16,7 +16,7 @@ const ZSTD_LEVELS: RangeInclusive<u32> = 1..=19;
 const ZSTD_LEVEL: u32 = 3;
 
 /// How closed segments are to be stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Compression {
     #[default]
     None,
