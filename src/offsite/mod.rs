@@ -47,7 +47,7 @@ pub fn start_if_due(database: pg_sys::Oid) -> Duration {
         if is_changed && offsite.looked_at != 0 {
             server::terminate(offsite.pid);
         }
-        return Duration::from_secs(1);
+        return NOTHING_DUE;
     }
     let now = time::now().timestamp_micros();
     // After a start of the server also with both off: an earlier look may have left something half done.
@@ -72,15 +72,15 @@ pub fn start_if_due(database: pg_sys::Oid) -> Duration {
         .set_notify_pid(std::process::id() as i32)
         .set_restart_time(None)
         .load_dynamic();
-    // Until the archiver says otherwise it has failed: it may end without a word, and where no worker is
-    // free the next look tries again.
+    // It wakes the launcher when it ends. One that ends without a word is started again after a while, and
+    // so is one for which no worker was free.
     update(database, |offsite| {
-        note_attempt(offsite);
+        offsite.not_before = now + NOTHING_DUE.as_micros() as i64;
         if worker.is_ok() {
             offsite.settings = settings.number();
         }
     });
-    Duration::from_secs(1)
+    NOTHING_DUE
 }
 
 /// Has the next attempt wait 1, 2, 4, … 60 seconds.

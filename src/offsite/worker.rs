@@ -44,6 +44,7 @@ pub extern "C-unwind" fn pg_incrbackup_archiver_main(argument: pg_sys::Datum) {
         entry.offsite.wanted
     });
     let outcome = transaction::catch(|| run(&settings)).and_then(|result| result);
+    transaction::rollback();
     match outcome {
         Ok(()) => update(database(), |offsite| {
             offsite.done = wanted.unwrap_or(0);
@@ -163,9 +164,7 @@ fn note_failure(failure: Failure) {
         let before = entry.offsite.error.get();
         entry.offsite.error.set(&message);
         entry.offsite.error_at = time::now().timestamp_micros();
-        if entry.offsite.failures == 0 {
-            super::note_attempt(&mut entry.offsite);
-        }
+        super::note_attempt(&mut entry.offsite);
         before != entry.offsite.error.get()
     });
     if is_new == Some(true) {

@@ -647,7 +647,11 @@ present() {     # ROOM -> the names in it
 
 # All segments, in replay order.
 present incremental | awk '/^[0-9A-F]+-[0-9TZ]+\.sql(\.gz|\.zst|\.partial)?$/ {
-    stem = $0; sub(/\.sql.*/, "", stem); if (!(stem in seen)) print; seen[stem] = 1 }' >"$work/all"
+    stem = $0; sub(/\.sql.*/, "", stem)
+    if (!(stem in name)) order[++count] = stem
+    # A copy may have one from the time before it was closed.
+    if (!(stem in name) || name[stem] ~ /partial$/) name[stem] = $0 }
+    END { for (i = 1; i <= count; i++) print name[order[i]] }' >"$work/all"
 
 # The wished point as a commit LSN; "Lz" is after all. A wished time becomes one further below.
 upto=Lz
