@@ -15,8 +15,8 @@ use archive::retention::Rules;
 use chrono::TimeDelta;
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 
-pub use self::offsite::{archive_command, compression, offsite, Offsite};
 pub use self::choices::{BaseFormat, KeylessTables, LagAction, OnChainBreak, OnLogError, Reader};
+pub use self::offsite::{archive_command, compression, offsite, Offsite};
 use crate::pg;
 
 type Text = GucSetting<Option<CString>>;

@@ -100,7 +100,8 @@ fn incr_slot_health() -> TableIterator<
             row.disk_used_percent,
             row.archive_lag.map(|lag| lag.files as i64),
             row.archive_lag.map(|lag| lag.bytes as i64),
-            row.archive_lag.map(|lag| timestamp::interval(lag.age_micros)),
+            row.archive_lag
+                .map(|lag| timestamp::interval(lag.age_micros)),
         )
     }))
 }

@@ -34,13 +34,18 @@ fn read(file: &str, offset: i64, length: i32) -> Result<Vec<u8>, Failure> {
     if file.is_empty() {
         let list = database.as_ref().map(reading::list).transpose()?;
         let list = list.unwrap_or_default().into_bytes();
-        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(list.len());
+        let start = usize::try_from(offset)
+            .unwrap_or(usize::MAX)
+            .min(list.len());
         let end = start.saturating_add(length).min(list.len());
         return Ok(list[start..end].to_vec());
     }
     let name = Name::parse(file).ok_or_else(|| {
-        Failure::new(code, format!("\"{file}\" is no name of a file of the archive"))
-            .hint("Names are as SELECT convert_from(incr_read('', 0, 1000000), 'UTF8') lists them.")
+        Failure::new(
+            code,
+            format!("\"{file}\" is no name of a file of the archive"),
+        )
+        .hint("Names are as SELECT convert_from(incr_read('', 0, 1000000), 'UTF8') lists them.")
     })?;
     let part = match &database {
         Some(database) => reading::read(database, &name, offset, length)?,
@@ -48,7 +53,8 @@ fn read(file: &str, offset: i64, length: i32) -> Result<Vec<u8>, Failure> {
     };
     part.ok_or_else(|| {
         let code = PgSqlErrorCode::ERRCODE_UNDEFINED_FILE;
-        Failure::new(code, format!("there is no file \"{file}\" in the archive"))
-            .hint("It may have been closed, compressed, or removed by retention: list the names again.")
+        Failure::new(code, format!("there is no file \"{file}\" in the archive")).hint(
+            "It may have been closed, compressed, or removed by retention: list the names again.",
+        )
     })
 }

@@ -41,10 +41,17 @@ pub fn judge(row: &mut Row, offsite: &OffsiteStatus) {
         age_micros / 1_000_000
     );
     let is_late = lag.files > 0 && age_micros >= settings::age_emergency().as_micros() as i64;
-    let level = if is_late { Level::Critical } else { Level::Warning };
+    let level = if is_late {
+        Level::Critical
+    } else {
+        Level::Warning
+    };
     match offsite.error.get() {
         error if !error.is_empty() => row.because(level, format!("{error}; {waiting}")),
-        _ if is_late => row.because(level, format!("{waiting}, longer than pg_incrbackup.age_emergency")),
+        _ if is_late => row.because(
+            level,
+            format!("{waiting}, longer than pg_incrbackup.age_emergency"),
+        ),
         _ => {}
     }
 }

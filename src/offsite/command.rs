@@ -46,7 +46,11 @@ pub fn run(command: &[u8], item: &Item) -> Result<(), Failure> {
     }
     said.extend(answered);
     let text = String::from_utf8_lossy(&said).trim().replace('\n', "; ");
-    let message = format!("archive_command failed for \"{}\": {}", item.name, how(status));
+    let message = format!(
+        "archive_command failed for \"{}\": {}",
+        item.name,
+        how(status)
+    );
     let failure = Failure::new(PgSqlErrorCode::ERRCODE_EXTERNAL_ROUTINE_EXCEPTION, message);
     Err(match text.is_empty() {
         true => failure,

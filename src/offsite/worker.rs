@@ -68,12 +68,23 @@ fn run(settings: &Offsite) -> Result<(), Failure> {
     };
     let (mut how, mut failed) = (settings.compression, HashSet::new());
     loop {
-        update(database(), |offsite| offsite.phase = OffsitePhase::Compressing);
+        update(database(), |offsite| {
+            offsite.phase = OffsitePhase::Compressing
+        });
         let outcome = compression::compress(&found, how, &mut look_for_interrupts)?;
         note_compression(&outcome);
         let before = failed.len();
-        failed.extend(outcome.failed.iter().map(|(chain, name, _)| (*chain, *name)));
-        if outcome.failed.iter().any(|(_, _, error)| error.is_no_space()) {
+        failed.extend(
+            outcome
+                .failed
+                .iter()
+                .map(|(chain, name, _)| (*chain, *name)),
+        );
+        if outcome
+            .failed
+            .iter()
+            .any(|(_, _, error)| error.is_no_space())
+        {
             // None of the others has room either: they are archived as they are.
             how = Compression::None;
         }
@@ -99,7 +110,9 @@ fn archive(
     how: Compression,
     failed: &HashSet<(u32, SegmentName)>,
 ) -> Result<bool, Failure> {
-    update(database(), |offsite| offsite.phase = OffsitePhase::Archiving);
+    update(database(), |offsite| {
+        offsite.phase = OffsitePhase::Archiving
+    });
     let mut archiver = Archiver::open(found)?;
     loop {
         look_for_interrupts();
@@ -127,8 +140,11 @@ fn archive(
 
 fn missing(file: &str) -> Failure {
     let code = PgSqlErrorCode::ERRCODE_UNDEFINED_FILE;
-    Failure::new(code, format!("\"{file}\" is in the manifest, but not there, so it can't be archived"))
-        .hint("SELECT * FROM incr_verify() tells what the archive lacks.")
+    Failure::new(
+        code,
+        format!("\"{file}\" is in the manifest, but not there, so it can't be archived"),
+    )
+    .hint("SELECT * FROM incr_verify() tells what the archive lacks.")
 }
 
 fn note_lag(look: &Look) {
@@ -141,7 +157,10 @@ fn note_lag(look: &Look) {
 }
 
 fn note_compression(outcome: &Outcome) {
-    let error = outcome.failed.first().map(|(_, _, error)| error.to_string());
+    let error = outcome
+        .failed
+        .first()
+        .map(|(_, _, error)| error.to_string());
     let error = error.unwrap_or_default();
     let is_new = status::update(database(), |entry| {
         let is_new = entry.offsite.compression_error.is_empty();

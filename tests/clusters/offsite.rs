@@ -7,25 +7,33 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Copies so that a name is there only with all that belongs under it.
-const COPY: &str = r#"mkdir -p "$(dirname "COPY/%f")" && cp %p "COPY/%f.new" && mv "COPY/%f.new" "COPY/%f""#;
+const COPY: &str =
+    r#"mkdir -p "$(dirname "COPY/%f")" && cp %p "COPY/%f.new" && mv "COPY/%f.new" "COPY/%f""#;
 
 fn copy_of(c: &Cluster) -> PathBuf {
     c.root().join("copy")
 }
 
 fn copying(c: &Cluster) -> String {
-    format!("'{}'", COPY.replace("COPY", &copy_of(c).display().to_string()))
+    format!(
+        "'{}'",
+        COPY.replace("COPY", &copy_of(c).display().to_string())
+    )
 }
 
 fn set_and_wait(c: &Cluster, name: &str, value: &str) {
     c.set(name, value);
     let value = value.trim_matches('\'').replace("''", "'");
-    wait_until("the setting is read", || c.sql(&format!("SHOW {name}")) == value);
+    wait_until("the setting is read", || {
+        c.sql(&format!("SHOW {name}")) == value
+    });
 }
 
 /// A row, in a segment of its own.
 fn live(c: &Cluster, number: i64) {
-    c.sql(&format!("INSERT INTO t VALUES ({number}, repeat('text ', 100)); SELECT incr_rotate()"));
+    c.sql(&format!(
+        "INSERT INTO t VALUES ({number}, repeat('text ', 100)); SELECT incr_rotate()"
+    ));
 }
 
 fn start(settings: &[(&str, &str)]) -> Cluster {
@@ -86,7 +94,9 @@ fn a_wrong_setting_is_refused_with_a_hint() {
     for setting in ["compression = 'zstd'", "archive_command = 'true'"] {
         let error = c.sql_error(&format!("SET pg_incrbackup.{setting}"));
         assert_eq!(error.sqlstate, "55P02", "{error}");
-        let error = c.sql_error(&format!("SET ROLE mallory; ALTER SYSTEM SET pg_incrbackup.{setting}"));
+        let error = c.sql_error(&format!(
+            "SET ROLE mallory; ALTER SYSTEM SET pg_incrbackup.{setting}"
+        ));
         assert_eq!(error.sqlstate, "42501", "{error}");
     }
     let shown = c.sql_error("SET ROLE mallory; SHOW pg_incrbackup.archive_command");
@@ -97,7 +107,11 @@ fn a_wrong_setting_is_refused_with_a_hint() {
 fn closed_segments_are_compressed_and_every_form_restores() {
     let c = start(&[]);
     live(&c, 1);
-    for (number, how, suffix) in [(2, "gzip:9", ".sql.gz"), (3, "zstd:19", ".sql.zst"), (4, "none", ".sql")] {
+    for (number, how, suffix) in [
+        (2, "gzip:9", ".sql.gz"),
+        (3, "zstd:19", ".sql.zst"),
+        (4, "none", ".sql"),
+    ] {
         set_and_wait(&c, "pg_incrbackup.compression", &format!("'{how}'"));
         live(&c, number);
         wait_until("it is stored so", || {
@@ -138,17 +152,23 @@ fn an_archiver_that_is_killed_at_any_step_loses_nothing() {
         c.set_day(0, &format!("kill 1 {point}\n"));
         // The answer may be lost with the server.
         let _ = c.try_sql("SELECT incr_rotate()");
-        wait_until("somebody has died", || c.root().join("failpoints.fired").exists());
+        wait_until("somebody has died", || {
+            c.root().join("failpoints.fired").exists()
+        });
         fs::remove_file(c.root().join("failpoints.fired")).expect("it can be removed");
         c.wait_for_connections();
-        wait_until("capture goes on", || c.try_sql("SELECT incr_flush()").is_ok());
+        wait_until("capture goes on", || {
+            c.try_sql("SELECT incr_flush()").is_ok()
+        });
     }
     c.sql("SELECT incr_rotate()");
     wait_until("all are compressed", || unpacked(&c, ".sql.zst") == "0");
     c.assert_restores();
     assert_copy_restores(&c, "from_copy");
     let left = fs::read_dir(c.chain_directory().join("incremental")).expect("it can be listed");
-    let left = left.flatten().filter(|entry| !entry.file_name().to_string_lossy().ends_with(".zst"));
+    let left = left
+        .flatten()
+        .filter(|entry| !entry.file_name().to_string_lossy().ends_with(".zst"));
     assert_eq!(left.count(), 1, "but for the open one nothing is left");
 }
 
@@ -159,7 +179,9 @@ fn a_full_disk_stops_compression_alone() {
     set_and_wait(&c, "pg_incrbackup.compression", "'gzip'");
     c.set("pg_incrbackup.archive_command", &copying(&c));
     live(&c, 1);
-    wait_until("health says so", || c.health().contains("could not be compressed"));
+    wait_until("health says so", || {
+        c.health().contains("could not be compressed")
+    });
     live(&c, 2);
     wait_for_archive(&c);
     assert_ne!(unpacked(&c, ".sql.gz"), "0");
@@ -175,12 +197,18 @@ fn a_full_disk_stops_compression_alone() {
 fn a_command_that_fails_is_tried_until_it_succeeds_and_health_says_so_meanwhile() {
     let c = start(&[]);
     let gate = c.root().join("gate");
-    let command = format!("'test -e {} || {{ echo \"the vault is shut\" >&2; exit 3; }}; {}'", gate.display(), COPY.replace("COPY", &copy_of(&c).display().to_string()));
+    let command = format!(
+        "'test -e {} || {{ echo \"the vault is shut\" >&2; exit 3; }}; {}'",
+        gate.display(),
+        COPY.replace("COPY", &copy_of(&c).display().to_string())
+    );
     c.set("pg_incrbackup.archive_command", &command);
     live(&c, 1);
     wait_until("health says so", || {
         let health = c.health();
-        health.starts_with("warning") && health.contains("the vault is shut") && health.contains("status 3")
+        health.starts_with("warning")
+            && health.contains("the vault is shut")
+            && health.contains("status 3")
     });
     live(&c, 2);
     wait_until("the lag is counted", || {
@@ -190,12 +218,17 @@ fn a_command_that_fails_is_tried_until_it_succeeds_and_health_says_so_meanwhile(
         c.is_true("SELECT errors >= 2 AND last_error LIKE '%vault%' AND state <> 'done' FROM incr_status() WHERE worker = 'archiver'")
     });
     assert!(c.log().contains("the vault is shut"), "{}", c.log());
-    assert_ne!(c.sql("SELECT count(*) FROM incr_files() WHERE archived_at IS NULL"), "0");
+    assert_ne!(
+        c.sql("SELECT count(*) FROM incr_files() WHERE archived_at IS NULL"),
+        "0"
+    );
     // Capture, bases and restores do not mind.
     c.sql("SELECT incr_dump()");
     c.assert_restores();
     c.set("pg_incrbackup.age_emergency", "'1s'");
-    wait_until("it becomes critical", || c.health().contains("critical") || c.health().starts_with("emergency"));
+    wait_until("it becomes critical", || {
+        c.health().contains("critical") || c.health().starts_with("emergency")
+    });
     c.set("pg_incrbackup.age_emergency", "'24h'");
     fs::write(&gate, "").expect("a file can be written");
     wait_for_archive(&c);
@@ -221,7 +254,10 @@ fn a_command_that_hangs_gives_way_to_another() {
     });
     c.stop();
     let left = Command::new("pgrep").args(["-f", "^sleep 1001$"]).output();
-    assert!(left.expect("pgrep can be run").stdout.is_empty(), "it outlives the server");
+    assert!(
+        left.expect("pgrep can be run").stdout.is_empty(),
+        "it outlives the server"
+    );
     c.start();
 }
 
@@ -237,7 +273,11 @@ fn the_manifest_of_the_copy_never_names_what_is_not_there() {
         esac"#;
     fs::write(&check, script).expect("a script can be written");
     let copy = copy_of(&c).display().to_string();
-    let command = format!("'sh {} %p %f {copy} && {}'", check.display(), COPY.replace("COPY", &copy));
+    let command = format!(
+        "'sh {} %p %f {copy} && {}'",
+        check.display(),
+        COPY.replace("COPY", &copy)
+    );
     c.set("pg_incrbackup.archive_command", &command);
     for number in 1..=5 {
         live(&c, number);
@@ -245,7 +285,8 @@ fn the_manifest_of_the_copy_never_names_what_is_not_there() {
     }
     wait_for_archive(&c);
     assert!(!copy_of(&c).join("disorder").exists());
-    let manifest = fs::read_to_string(copy_of(&c).join("app/chain-1/manifest.jsonl")).expect("there is one");
+    let manifest =
+        fs::read_to_string(copy_of(&c).join("app/chain-1/manifest.jsonl")).expect("there is one");
     assert!(manifest.lines().count() > 10, "{manifest}");
     assert_copy_restores(&c, "from_copy");
 }
@@ -265,12 +306,19 @@ fn retention_waits_for_the_copy() {
     }
     let kept = "SELECT count(*) FROM incr_files() WHERE kind = 'base'";
     assert_eq!(c.sql(kept), "5");
-    assert_eq!(c.sql("SELECT DISTINCT decision FROM incr_expire(false)"), "kept");
-    let why = c.sql("SELECT DISTINCT reason FROM incr_expire() WHERE reason LIKE '%archive_command%'");
+    assert_eq!(
+        c.sql("SELECT DISTINCT decision FROM incr_expire(false)"),
+        "kept"
+    );
+    let why =
+        c.sql("SELECT DISTINCT reason FROM incr_expire() WHERE reason LIKE '%archive_command%'");
     assert!(!why.is_empty(), "{}", c.sql("SELECT * FROM incr_expire()"));
     set_and_wait(&c, "pg_incrbackup.archive_command", &copying(&c));
     wait_for_archive(&c);
-    assert_ne!(c.sql("SELECT count(*) FROM incr_expire(false) WHERE decision = 'expired'"), "0");
+    assert_ne!(
+        c.sql("SELECT count(*) FROM incr_expire(false) WHERE decision = 'expired'"),
+        "0"
+    );
     assert_eq!(c.sql(kept), "2");
     assert_eq!(c.sql("SELECT * FROM incr_verify()"), "");
     // What is gone here is there.
@@ -282,7 +330,10 @@ fn retention_waits_for_the_copy() {
     c.set_day(30, "");
     live(&c, 30);
     c.sql("SELECT incr_dump()");
-    assert_eq!(c.sql("SELECT archive_lag_files IS NULL FROM incr_slot_health()"), "t");
+    assert_eq!(
+        c.sql("SELECT archive_lag_files IS NULL FROM incr_slot_health()"),
+        "t"
+    );
     assert_eq!(c.sql(kept), "2");
 }
 
@@ -296,15 +347,22 @@ fn each_database_has_its_place_in_the_copy_and_a_renamed_one_a_new_one() {
     live(&c, 1);
     wait_for_archive(&c);
     let encoded = copy_of(&c).join("my%20shop%3B%20touch%20x");
-    wait_until("both are there", || encoded.join("chain-1/manifest.jsonl").exists());
+    wait_until("both are there", || {
+        encoded.join("chain-1/manifest.jsonl").exists()
+    });
     wait_until("the segment is there", || {
         c.try_sql_in(other, "SELECT count(*) = 0 FROM incr_files() WHERE archived_at IS NULL AND sha256 IS NOT NULL").is_ok_and(|rows| rows == "t")
     });
     restore_copy(&c, &encoded, "other_copy");
     assert_identical((&c, other), (&c, "other_copy"));
-    c.sql_in("postgres", r#"ALTER DATABASE "my shop; touch x" RENAME TO mall"#);
+    c.sql_in(
+        "postgres",
+        r#"ALTER DATABASE "my shop; touch x" RENAME TO mall"#,
+    );
     c.sql_in("mall", "INSERT INTO u VALUES (1)");
-    wait_until("it is in the files", || c.try_sql_in("mall", "SELECT incr_rotate()").is_ok());
+    wait_until("it is in the files", || {
+        c.try_sql_in("mall", "SELECT incr_rotate()").is_ok()
+    });
     wait_until("all of it is there anew", || {
         copy_of(&c).join("mall/chain-1/manifest.jsonl").exists()
             && c.try_sql_in("mall", "SELECT count(*) = 0 FROM incr_files() WHERE archived_at IS NULL AND sha256 IS NOT NULL").is_ok_and(|rows| rows == "t")

@@ -18,9 +18,14 @@ fn fetch(c: &Cluster) {
     let script = c.root().join("fetch.py");
     fs::write(&script, recipe("fetch")).expect("a script can be written");
     give_to_server_user(&script);
-    let conninfo = c.conninfo(c.database()).replace("user=postgres", "user=puller");
+    let conninfo = c
+        .conninfo(c.database())
+        .replace("user=postgres", "user=puller");
     let mut command = c.installation().command("/usr/bin/python3");
-    run(command.arg(&script).arg(conninfo).arg(c.root().join("fetched")));
+    run(command
+        .arg(&script)
+        .arg(conninfo)
+        .arg(c.root().join("fetched")));
 }
 
 fn restore_fetched(c: &Cluster, database: &str) {
@@ -54,16 +59,28 @@ fn the_right_to_read_the_archive_is_enough_and_no_more() {
     let c = start();
     let as_puller = |sql: &str| c.sql(&format!("SET ROLE puller; {sql}"));
     let listed = as_puller("SELECT convert_from(incr_read('', 0, 1000000), 'UTF8')");
-    assert!(listed.contains(" restore.sh\n") && listed.ends_with("manifest.jsonl\n"), "{listed}");
+    assert!(
+        listed.contains(" restore.sh\n") && listed.ends_with("manifest.jsonl\n"),
+        "{listed}"
+    );
     let head = as_puller("SELECT convert_from(incr_read('restore.sh', 2, 7), 'UTF8')");
     assert_eq!(head, "/bin/sh");
-    assert_eq!(as_puller("SELECT length(incr_read('restore.sh', 1000000000000, 7))"), "0");
+    assert_eq!(
+        as_puller("SELECT length(incr_read('restore.sh', 1000000000000, 7))"),
+        "0"
+    );
     assert_eq!(as_puller("SELECT incr_read(NULL, 0, 7) IS NULL"), "t");
-    for sql in ["SELECT * FROM incr_files()", "SELECT incr_rotate()", "TABLE t", "SELECT pg_read_file('PG_VERSION')"] {
+    for sql in [
+        "SELECT * FROM incr_files()",
+        "SELECT incr_rotate()",
+        "TABLE t",
+        "SELECT pg_read_file('PG_VERSION')",
+    ] {
         let error = c.sql_error(&format!("SET ROLE puller; {sql}"));
         assert_eq!(error.sqlstate, "42501", "{sql}: {error}");
     }
-    let error = c.sql_error("CREATE ROLE mallory; SET ROLE mallory; SELECT incr_read('restore.sh', 0, 7)");
+    let error =
+        c.sql_error("CREATE ROLE mallory; SET ROLE mallory; SELECT incr_read('restore.sh', 0, 7)");
     assert_eq!(error.sqlstate, "42501", "{error}");
 }
 
@@ -91,7 +108,10 @@ fn nothing_but_the_archive_can_be_read() {
         ("'restore.sh', 0, -1", "22023"),
         ("'restore.sh', 0, 2000000000", "22023"),
         ("'chain-7/chain.json', 0, 100", "58P01"),
-        ("'chain-1/incremental/0000000000000001-20200101T000000Z.sql', 0, 100", "58P01"),
+        (
+            "'chain-1/incremental/0000000000000001-20200101T000000Z.sql', 0, 100",
+            "58P01",
+        ),
     ] {
         let error = c.sql_error(&format!("SELECT incr_read({arguments})"));
         assert_eq!(error.sqlstate, sqlstate, "{arguments}: {error}");
@@ -104,7 +124,12 @@ fn nothing_but_the_archive_can_be_read() {
     give_to_server_user(&secret.join("pins.json"));
     symlink(secret.join("pins.json"), chain.join("pins.json")).expect("a link can be made");
     let error = c.sql_error("SELECT incr_read('chain-1/pins.json', 0, 100)");
-    assert!(!error.text.contains("secret\\x") && error.sqlstate.starts_with("58"), "{error}");
-    assert!(!c.sql("SELECT convert_from(incr_read('', 0, 1000000), 'UTF8')").contains("pins.json"));
+    assert!(
+        !error.text.contains("secret\\x") && error.sqlstate.starts_with("58"),
+        "{error}"
+    );
+    assert!(!c
+        .sql("SELECT convert_from(incr_read('', 0, 1000000), 'UTF8')")
+        .contains("pins.json"));
     fs::remove_file(chain.join("pins.json")).expect("it can be removed");
 }

@@ -65,9 +65,7 @@ fn is_sealed_file(parts: &[&str]) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     match parts {
         [file] => SEALED_FILES.contains(file),
-        ["dump", file] => {
-            !file.is_empty() && !file.starts_with('.') && file.bytes().all(is_plain)
-        }
+        ["dump", file] => !file.is_empty() && !file.starts_with('.') && file.bytes().all(is_plain),
         _ => false,
     }
 }
@@ -80,7 +78,10 @@ pub fn read(
     offset: u64,
     length: usize,
 ) -> Result<Option<Vec<u8>>> {
-    let path = name.0.iter().fold(database.path().to_owned(), |path, part| path.join(part));
+    let path = name
+        .0
+        .iter()
+        .fold(database.path().to_owned(), |path, part| path.join(part));
     let Some(file) = open(database, name).map_err(Error::io("open", &path))? else {
         return Ok(None);
     };
@@ -117,7 +118,12 @@ fn open(database: &DatabaseDir, name: &Name) -> io::Result<Option<File>> {
         };
     }
     // What somebody has put there may be a pipe that nobody fills.
-    match openat(&at, last.as_str(), no_link | OFlags::NONBLOCK, Mode::empty()) {
+    match openat(
+        &at,
+        last.as_str(),
+        no_link | OFlags::NONBLOCK,
+        Mode::empty(),
+    ) {
         Err(rustix::io::Errno::NOENT) => Ok(None),
         opened => Ok(Some(File::from(opened?))),
     }
@@ -152,7 +158,10 @@ fn files_of(chain: &ChainDir) -> Result<Vec<String>> {
     let mut files = vec![CHAIN_JSON.to_owned()];
     let given_up = expiry::given_up(chain)?;
     let entries = manifest::read(chain)?.entries.into_iter();
-    let mut gone: Vec<String> = entries.filter(|e| e.expired_at.is_some()).map(|e| e.file).collect();
+    let mut gone: Vec<String> = entries
+        .filter(|e| e.expired_at.is_some())
+        .map(|e| e.file)
+        .collect();
     gone.extend(given_up);
     for (name, stored) in chain.segments()? {
         if !gone.contains(&manifest::Entry::segment_file(name)) {
@@ -160,7 +169,10 @@ fn files_of(chain: &ChainDir) -> Result<Vec<String>> {
         }
     }
     for (room, is_finished) in [
-        (GLOBALS, (|name| GlobalsName::parse(name).is_some()) as fn(&str) -> bool),
+        (
+            GLOBALS,
+            (|name| GlobalsName::parse(name).is_some()) as fn(&str) -> bool,
+        ),
         (BASE, |name| BaseName::parse(name).is_some()),
     ] {
         let path = chain.path.join(room);

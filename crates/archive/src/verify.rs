@@ -318,9 +318,8 @@ impl<'a> ChainCheck<'a> {
         listed: &Entry,
         (stored, content): (Stored, &Checksum),
     ) -> Result<bool> {
-        let is_it = |sum: &Checksum| {
-            (listed.file_bytes, &listed.file_sha256) == (sum.bytes, &sum.sha256)
-        };
+        let is_it =
+            |sum: &Checksum| (listed.file_bytes, &listed.file_sha256) == (sum.bytes, &sum.sha256);
         if stored == Stored::Plain && is_it(content) {
             return Ok(true);
         }

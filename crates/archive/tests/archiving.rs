@@ -37,7 +37,13 @@ fn fill(place: &Place, days: std::ops::Range<u64>) {
         insert(&mut appender, n * 100 + 1, lsn);
         take_base(&place.chain, Lsn(lsn + 1), n * 100 + 2, at(n as i64 * DAY));
         let sql = format!("CREATE ROLE r{n};\n");
-        write_set(&place.chain, Lsn(lsn + 2), at(n as i64 * DAY), &sql, "-- none\n");
+        write_set(
+            &place.chain,
+            Lsn(lsn + 2),
+            at(n as i64 * DAY),
+            &sql,
+            "-- none\n",
+        );
         insert(&mut appender, n * 100 + 2, lsn + 3);
         appender.rotate(n * 100 + 3).unwrap().unwrap();
     }
@@ -122,18 +128,33 @@ fn everything_comes_once_in_order_and_the_copy_verifies() {
     assert!(place_of("chain.json") < place_of("incremental/"));
     assert!(names.iter().rposition(|name| name.contains("incremental/")) < Some(place_of("base/")));
     for directory in ["base/0000000000100001", "globals/0000000000100002"] {
-        let of_it: Vec<_> = names.iter().filter(|name| name.contains(directory)).collect();
-        assert!(of_it.last().unwrap().ends_with("/metadata.json"), "{of_it:?}");
+        let of_it: Vec<_> = names
+            .iter()
+            .filter(|name| name.contains(directory))
+            .collect();
+        assert!(
+            of_it.last().unwrap().ends_with("/metadata.json"),
+            "{of_it:?}"
+        );
         assert!(of_it[of_it.len() - 2].ends_with("/SHA256SUMS"), "{of_it:?}");
     }
-    let unique: HashSet<_> = names.iter().filter(|name| !name.ends_with("manifest.jsonl")).collect();
-    let manifests = names.iter().filter(|name| name.ends_with("manifest.jsonl")).count();
+    let unique: HashSet<_> = names
+        .iter()
+        .filter(|name| !name.ends_with("manifest.jsonl"))
+        .collect();
+    let manifests = names
+        .iter()
+        .filter(|name| name.ends_with("manifest.jsonl"))
+        .count();
     assert_eq!(unique.len() + manifests, names.len());
     assert_eq!(manifests, 4, "after the stream, and after each base");
     assert_eq!(names.last().unwrap(), "shop/chain-1/manifest.jsonl");
     assert_eq!(verify(&copy.database()).unwrap(), []);
     assert!(archived(&place).iter().filter(|is| **is).count() == 9);
-    assert_eq!(archive_all(&place, &copy, Compression::None), [] as [String; 0]);
+    assert_eq!(
+        archive_all(&place, &copy, Compression::None),
+        [] as [String; 0]
+    );
     // One more file: it, and the manifest.
     fill(&place, 3..4);
     let names = archive_all(&place, &copy, Compression::None);
@@ -206,7 +227,10 @@ fn nothing_goes_that_was_not_archived_and_what_went_stays_in_the_copy() {
     let text = fs::read_to_string(copy.0.join("shop/chain-1/manifest.jsonl")).unwrap();
     assert!(!text.contains("expired_at"));
     assert_eq!(verify(&copy.database()).unwrap(), []);
-    assert_eq!(copy.database().chains().unwrap()[0].bases().unwrap().len(), 21);
+    assert_eq!(
+        copy.database().chains().unwrap()[0].bases().unwrap().len(),
+        21
+    );
     // What the manifest here has forgotten does not come again.
     expire();
     assert_eq!(archive_all(&place, &copy, Compression::None).len(), 1);
@@ -272,12 +296,18 @@ fn a_torn_note_was_never_there_and_a_damaged_one_keeps_everything() {
     assert_eq!(names, ["shop/chain-1/manifest.jsonl"]);
     let damaged = sound.replacen("\"sha256\"", "\"sha265\"", 1);
     fs::write(&path, damaged).unwrap();
-    assert!(matches!(Archiver::open(&place.database), Err(Error::Damaged { .. })));
+    assert!(matches!(
+        Archiver::open(&place.database),
+        Err(Error::Damaged { .. })
+    ));
     expiry::expire(&place.database, &RULES, at(19 * DAY + 60)).unwrap_err();
     assert_eq!(place.chain.bases().unwrap().len(), 20);
     fs::write(&path, sound).unwrap();
     let archiver = Archiver::open(&place.database).unwrap();
-    assert!(matches!(Archiver::open(&place.database), Err(Error::Locked { .. })));
+    assert!(matches!(
+        Archiver::open(&place.database),
+        Err(Error::Locked { .. })
+    ));
     drop(archiver);
 }
 
@@ -292,7 +322,11 @@ fn a_renamed_database_is_archived_anew_under_its_new_name() {
     let renamed = DatabaseDir::at(&renamed).unwrap();
     let archiver = Archiver::open(&renamed).unwrap();
     let look = archiver.look(Compression::None, &HashSet::new()).unwrap();
-    assert!(look.lag.files as usize >= all - 3, "{:?} of {all}", look.lag);
+    assert!(
+        look.lag.files as usize >= all - 3,
+        "{:?} of {all}",
+        look.lag
+    );
     assert!(look.next.unwrap().name.starts_with("mall/"));
 }
 
@@ -316,13 +350,20 @@ fn notes_of_what_is_gone_are_forgotten_when_there_are_many() {
     archive_all(&place, &copy, Compression::None);
     let path = place.database.path().join(ARCHIVED_JSONL);
     let mut text = fs::read_to_string(&path).unwrap();
-    let line = text.lines().next().unwrap().replace("restore.sh", "chain-9/chain.json");
+    let line = text
+        .lines()
+        .next()
+        .unwrap()
+        .replace("restore.sh", "chain-9/chain.json");
     for _ in 0..3000 {
         text.push_str(&line);
         text.push('\n');
     }
     fs::write(&path, text).unwrap();
-    assert_eq!(archive_all(&place, &copy, Compression::None), [] as [String; 0]);
+    assert_eq!(
+        archive_all(&place, &copy, Compression::None),
+        [] as [String; 0]
+    );
     let left = fs::read_to_string(&path).unwrap();
     assert!(left.lines().count() < 30, "{left}");
     let notes = Notes::read(&place.database).unwrap();
@@ -331,6 +372,9 @@ fn notes_of_what_is_gone_are_forgotten_when_there_are_many() {
             Kind::Incremental => entry.file,
             _ => format!("{}/metadata.json", entry.file),
         };
-        assert!(notes.of(&format!("shop/chain-1/{last}")).is_some(), "{last}");
+        assert!(
+            notes.of(&format!("shop/chain-1/{last}")).is_some(),
+            "{last}"
+        );
     }
 }

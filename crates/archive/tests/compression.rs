@@ -105,8 +105,15 @@ fn assert_done(place: &Place, form: Stored, before: &[String]) {
     assert_eq!(texts(place), before);
     let rows = files(std::slice::from_ref(&place.chain)).unwrap();
     assert_eq!(rows.len(), 4, "{rows:#?}");
-    let suffix = if form == Stored::Gzip { ".sql.gz" } else { ".sql.zst" };
-    assert!(rows[..3].iter().all(|row| row.file.ends_with(suffix)), "{rows:#?}");
+    let suffix = if form == Stored::Gzip {
+        ".sql.gz"
+    } else {
+        ".sql.zst"
+    };
+    assert!(
+        rows[..3].iter().all(|row| row.file.ends_with(suffix)),
+        "{rows:#?}"
+    );
     assert_sound(place);
 }
 
@@ -300,7 +307,12 @@ fn what_expires_goes_in_both_forms_and_is_not_compressed_again() {
     compress(&place, ZSTD);
     faults.clear();
     support::take_base(&place.chain, Lsn(0x20_2501), 0x20_0000, support::at(0));
-    support::take_base(&place.chain, Lsn(0x30_1001), 0x30_0002, support::at(1_000_000));
+    support::take_base(
+        &place.chain,
+        Lsn(0x30_1001),
+        0x30_0002,
+        support::at(1_000_000),
+    );
     let rules = Rules {
         keep_incremental: Some(TimeDelta::days(7)),
         keep_base: None,

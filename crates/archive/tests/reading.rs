@@ -22,7 +22,13 @@ fn place() -> Place {
     appender.sync().unwrap();
     drop(appender);
     take_base(&place.chain, Lsn(0x2001), 1001, at(0));
-    write_set(&place.chain, Lsn(0x2002), at(1), "CREATE ROLE r;\n", "-- none\n");
+    write_set(
+        &place.chain,
+        Lsn(0x2002),
+        at(1),
+        "CREATE ROLE r;\n",
+        "-- none\n",
+    );
     place
 }
 
@@ -56,7 +62,10 @@ fn every_file_of_the_archive_is_listed_and_read_in_parts_of_any_size() {
             assert_eq!(fetched[..], content[..fetched.len()], "{file}");
             assert!(part == 1 || fetched.len() == content.len());
         }
-        assert_eq!(read(&place.database, &name, u64::MAX, 9).unwrap(), Some(vec![]));
+        assert_eq!(
+            read(&place.database, &name, u64::MAX, 9).unwrap(),
+            Some(vec![])
+        );
     }
     let gone = Name::parse("chain-2/chain.json").unwrap();
     assert_eq!(read(&place.database, &gone, 0, 9).unwrap(), None);

@@ -82,11 +82,7 @@ impl Archiver {
 
     /// What comes next. With compression on, plain segments are not for archiving, but for those that
     /// could not be compressed.
-    pub fn look(
-        &self,
-        how: Compression,
-        failed: &HashSet<(u32, SegmentName)>,
-    ) -> Result<Look> {
+    pub fn look(&self, how: Compression, failed: &HashSet<(u32, SegmentName)>) -> Result<Look> {
         todo::look(&self.database, &self.book.notes, how, failed)
     }
 
@@ -119,7 +115,9 @@ impl Archiver {
                 if entry.kind == Kind::Incremental {
                     worth.files.extend(Stored::closed_files(&entry.file));
                 } else if is_archived(database, &self.book.notes, &chain, &entry).is_some() {
-                    worth.files.insert(format!("{}/{METADATA_JSON}", entry.file));
+                    worth
+                        .files
+                        .insert(format!("{}/{METADATA_JSON}", entry.file));
                 } else {
                     worth.directories.insert(entry.file);
                 }
@@ -148,7 +146,10 @@ struct Worth {
 
 impl Worth {
     fn contains(&self, file: &str) -> bool {
-        let is_below = |directory: &String| file.strip_prefix(directory.as_str()).is_some_and(|f| f.starts_with('/'));
+        let is_below = |directory: &String| {
+            file.strip_prefix(directory.as_str())
+                .is_some_and(|f| f.starts_with('/'))
+        };
         !file.contains('/')
             || self.files.contains(file)
             || self.has_ended && file.ends_with(PARTIAL)
@@ -167,9 +168,11 @@ pub fn is_archived(
         Kind::Incremental => Stored::closed_files(&entry.file)
             .into_iter()
             .find_map(|file| notes.of(&name_of(database, chain, &file))),
-        Kind::Base | Kind::Globals => {
-            notes.of(&name_of(database, chain, &format!("{}/{METADATA_JSON}", entry.file)))
-        }
+        Kind::Base | Kind::Globals => notes.of(&name_of(
+            database,
+            chain,
+            &format!("{}/{METADATA_JSON}", entry.file),
+        )),
     };
     note.map(|note| note.at)
 }
@@ -188,7 +191,10 @@ pub(crate) fn unarchived(
             Stored::Partial => {
                 left.rest |= !is_taken(&format!("{}/{}", INCREMENTAL, name.file(stored)));
             }
-            _ if !Stored::closed_files(&file).iter().any(|file| is_taken(file)) => {
+            _ if !Stored::closed_files(&file)
+                .iter()
+                .any(|file| is_taken(file)) =>
+            {
                 left.segments.insert(name);
             }
             _ => {}
@@ -196,16 +202,24 @@ pub(crate) fn unarchived(
     }
     let is_whole = |directory: String| is_taken(&format!("{directory}/{METADATA_JSON}"));
     let bases = chain.bases()?.into_iter();
-    left.bases = bases.filter(|name| !is_whole(base::file_of(*name))).collect();
+    left.bases = bases
+        .filter(|name| !is_whole(base::file_of(*name)))
+        .collect();
     let sets = chain.globals_sets()?.into_iter();
-    left.globals = sets.filter(|name| !is_whole(globals::file_of(*name))).collect();
+    left.globals = sets
+        .filter(|name| !is_whole(globals::file_of(*name)))
+        .collect();
     left.rest |= !todo::is_description_taken(database, notes, chain)?;
     Ok(left)
 }
 
 /// `%f` of a file of a chain.
 fn name_of(database: &DatabaseDir, chain: &ChainDir, file: &str) -> String {
-    format!("{}/{}/{file}", directory_name(database), chain_name(chain.number))
+    format!(
+        "{}/{}/{file}",
+        directory_name(database),
+        chain_name(chain.number)
+    )
 }
 
 /// The database's directory as it is called now: where that changes, everything comes again.
@@ -219,6 +233,9 @@ fn ensure_plain(name: &str, path: &std::path::Path) -> Result<()> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._+%/-".contains(&byte);
     match name.bytes().all(is_plain) {
         true => Ok(()),
-        false => Err(Error::refused(path, "its name is none that the archive gives")),
+        false => Err(Error::refused(
+            path,
+            "its name is none that the archive gives",
+        )),
     }
 }

@@ -49,7 +49,9 @@ impl Notes {
         let path = path_of(database);
         let bytes = match durable::read(&path) {
             Ok(bytes) => bytes,
-            Err(error) if error.io_error().map(std::io::Error::kind) == Some(ErrorKind::NotFound) => {
+            Err(error)
+                if error.io_error().map(std::io::Error::kind) == Some(ErrorKind::NotFound) =>
+            {
                 return Ok(Notes::default());
             }
             Err(error) => return Err(error),
@@ -114,7 +116,11 @@ impl Book {
     pub fn add(&mut self, note: Note) -> Result<()> {
         let mut line = serde_json::to_vec(&note).expect("plain fields always become JSON");
         line.push(b'\n');
-        let length = self.file.metadata().map_err(Error::io("look at", &self.path))?.len();
+        let length = self
+            .file
+            .metadata()
+            .map_err(Error::io("look at", &self.path))?
+            .len();
         let added = pass("archived: write")
             .and_then(|()| self.file.write_all(&line))
             .map_err(Error::io("write", &self.path))
@@ -130,11 +136,21 @@ impl Book {
 
     /// Forgets what is not worth remembering, once that has become much. `is_worth` gets the file.
     pub fn tidy(&mut self, is_worth: impl Fn(&str) -> bool) -> Result<()> {
-        let worth = self.notes.by_file.keys().filter(|file| is_worth(file)).count();
+        let worth = self
+            .notes
+            .by_file
+            .keys()
+            .filter(|file| is_worth(file))
+            .count();
         if self.notes.lines < 2 * worth + MANY {
             return Ok(());
         }
-        let mut kept: Vec<&Note> = self.notes.by_file.values().filter(|n| is_worth(&n.file)).collect();
+        let mut kept: Vec<&Note> = self
+            .notes
+            .by_file
+            .values()
+            .filter(|n| is_worth(&n.file))
+            .collect();
         kept.sort_by_key(|note| note.at);
         let mut text = Vec::new();
         for note in kept {
@@ -158,5 +174,8 @@ fn path_of(database: &DatabaseDir) -> PathBuf {
 
 /// Length of the whole lines.
 fn complete(bytes: &[u8]) -> usize {
-    bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |p| p + 1)
+    bytes
+        .iter()
+        .rposition(|byte| *byte == b'\n')
+        .map_or(0, |p| p + 1)
 }

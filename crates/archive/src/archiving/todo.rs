@@ -58,7 +58,10 @@ pub fn look(
         .collect::<Result<_>>()?;
     for (chain, _) in &manifests {
         if notes.of(&name_of(database, chain, CHAIN_JSON)).is_none() {
-            list.small(chain.path.join(CHAIN_JSON), name_of(database, chain, CHAIN_JSON))?;
+            list.small(
+                chain.path.join(CHAIN_JSON),
+                name_of(database, chain, CHAIN_JSON),
+            )?;
         }
     }
     for (chain, entries) in &manifests {
@@ -76,7 +79,11 @@ pub fn look(
 }
 
 /// True when the copy has `chain.json` as it is.
-pub fn is_description_taken(database: &DatabaseDir, notes: &Notes, chain: &ChainDir) -> Result<bool> {
+pub fn is_description_taken(
+    database: &DatabaseDir,
+    notes: &Notes,
+    chain: &ChainDir,
+) -> Result<bool> {
     let sha256 = checksum::of_file(&chain.path.join(CHAIN_JSON))?.sha256;
     let note = notes.of(&name_of(database, chain, CHAIN_JSON));
     Ok(note.is_some_and(|note| note.sha256 == sha256))
@@ -112,7 +119,11 @@ impl List<'_> {
             return Ok(());
         }
         let sum = checksum::of_file(&path)?;
-        if self.notes.of(&name).is_none_or(|note| note.sha256 != sum.sha256) {
+        if self
+            .notes
+            .of(&name)
+            .is_none_or(|note| note.sha256 != sum.sha256)
+        {
             self.add(path, name, sum.sha256, sum.bytes)?;
         }
         Ok(())
@@ -134,7 +145,10 @@ impl List<'_> {
             }
         }
         // Nobody writes to it any more, and nobody will close it.
-        let open = chain.segments()?.pop().filter(|(_, s)| *s == Stored::Partial);
+        let open = chain
+            .segments()?
+            .pop()
+            .filter(|(_, s)| *s == Stored::Partial);
         if let (Some(_), Some((name, stored))) = (&chain.info.ended, open) {
             let file = format!("{INCREMENTAL}/{}", name.file(stored));
             self.small(chain.path.join(&file), name_of(self.database, chain, &file))?;
@@ -158,21 +172,34 @@ impl List<'_> {
         let form = match is_plain {
             true => forms.iter().find(is_there),
             // While somebody reads, the plain form stands beside it still.
-            false => forms.iter().skip(1).find(is_there).or(forms.iter().find(is_there)),
+            false => forms
+                .iter()
+                .skip(1)
+                .find(is_there)
+                .or(forms.iter().find(is_there)),
         };
         let Some(file) = form else {
-            self.look.missing.push(name_of(self.database, chain, &entry.file));
+            self.look
+                .missing
+                .push(name_of(self.database, chain, &entry.file));
             return Ok(());
         };
         let name = file.rsplit('/').next().and_then(SegmentName::parse);
         let waits = |(name, stored): (SegmentName, Stored)| {
-            stored == Stored::Plain && how.stored().is_some() && !failed.contains(&(chain.number, name))
+            stored == Stored::Plain
+                && how.stored().is_some()
+                && !failed.contains(&(chain.number, name))
         };
         if name.is_some_and(waits) {
             self.waits_at.get_or_insert(self.items.len());
         }
         let (sha256, bytes) = (entry.file_sha256.clone(), entry.file_bytes);
-        self.add(chain.path.join(file), name_of(self.database, chain, file), sha256, bytes)
+        self.add(
+            chain.path.join(file),
+            name_of(self.database, chain, file),
+            sha256,
+            bytes,
+        )
     }
 
     /// A base or a set: its files, the checksums, and last what makes it one.
@@ -182,7 +209,9 @@ impl List<'_> {
         }
         let path = chain.path.join(&entry.file);
         if !durable::is_real_dir(&path) {
-            self.look.missing.push(name_of(self.database, chain, &entry.file));
+            self.look
+                .missing
+                .push(name_of(self.database, chain, &entry.file));
             return Ok(());
         }
         let mut files = sealed::files_below(&path)?;
@@ -194,7 +223,9 @@ impl List<'_> {
                 continue;
             }
             let path = path.join(&file);
-            let bytes = fs::symlink_metadata(&path).map_err(Error::io("look at", &path))?.len();
+            let bytes = fs::symlink_metadata(&path)
+                .map_err(Error::io("look at", &path))?
+                .len();
             let sha256 = match sums.get(&file) {
                 Some(sha256) => sha256.clone(),
                 None => checksum::of_file(&path)?.sha256,
@@ -218,7 +249,10 @@ impl List<'_> {
         let content = self.manifest_of_copy(chain, entries);
         let sha256 = checksum::of_bytes(&content);
         let name = name(MANIFEST);
-        let is_new = self.notes.of(&name).is_none_or(|note| note.sha256 != sha256);
+        let is_new = self
+            .notes
+            .of(&name)
+            .is_none_or(|note| note.sha256 != sha256);
         if is_new && !content.is_empty() {
             self.items.push(Item {
                 path: chain.path.join(MANIFEST_OF_COPY),

@@ -146,7 +146,8 @@ impl Work<'_> {
             Ok((file, Some(sum))) => (file, sum),
             Ok((_, None)) => {
                 durable::remove_if_there(&partial)?;
-                let why = "its text has not the checksum that the manifest gives it; it is left as it is";
+                let why =
+                    "its text has not the checksum that the manifest gives it; it is left as it is";
                 return Err(Error::damaged(&plain, 0, why));
             }
             Err(error) => {
@@ -170,7 +171,10 @@ impl Work<'_> {
     fn write(&self, plain: &Path, partial: &Path, pause: &mut dyn FnMut()) -> Result<File> {
         let mut input = durable::open_to_read(plain)?;
         let output = durable::create_new(partial)?;
-        let mut encoder = self.how.encoder(output).map_err(Error::io("write", partial))?;
+        let mut encoder = self
+            .how
+            .encoder(output)
+            .map_err(Error::io("write", partial))?;
         let mut buffer = vec![0; CHUNK];
         loop {
             pause();

@@ -67,7 +67,9 @@ impl FromStr for Compression {
             Some(level) => {
                 let level = level.parse().ok().filter(|level| levels.contains(level));
                 let (from, to) = levels.into_inner();
-                level.ok_or_else(|| format!("The level of {method} is a number from {from} to {to}."))
+                level.ok_or_else(|| {
+                    format!("The level of {method} is a number from {from} to {to}.")
+                })
             }
         };
         match method {

@@ -167,7 +167,9 @@ pub fn plan(chains: &[Chain], rules: &Rules, now: Time) -> Vec<Plan> {
             .bases
             .iter()
             .map(|base| of_base(chain.number, base))
-            .map(|decision| unless_unarchived(decision, |name| chain.unarchived.bases.contains(name)))
+            .map(|decision| {
+                unless_unarchived(decision, |name| chain.unarchived.bases.contains(name))
+            })
             .collect();
         let is_before = window.is_after(chain.number);
         Plan {
@@ -178,7 +180,9 @@ pub fn plan(chains: &[Chain], rules: &Rules, now: Time) -> Vec<Plan> {
             segments: up_to_unarchived(segments(chain, window), &chain.unarchived.segments),
             globals: globals(chain, window, &bases)
                 .into_iter()
-                .map(|decision| unless_unarchived(decision, |name| chain.unarchived.globals.contains(name)))
+                .map(|decision| {
+                    unless_unarchived(decision, |name| chain.unarchived.globals.contains(name))
+                })
                 .collect(),
             bases,
         }
@@ -186,10 +190,7 @@ pub fn plan(chains: &[Chain], rules: &Rules, now: Time) -> Vec<Plan> {
     plans.collect()
 }
 
-fn unless_unarchived<N>(
-    decision: Decision<N>,
-    is_unarchived: impl Fn(&N) -> bool,
-) -> Decision<N> {
+fn unless_unarchived<N>(decision: Decision<N>, is_unarchived: impl Fn(&N) -> bool) -> Decision<N> {
     match decision.expires && is_unarchived(&decision.name) {
         true => keep(decision.name, Why::NotArchived),
         false => decision,
