@@ -50,13 +50,9 @@ pub fn start_if_due(database: pg_sys::Oid) -> Duration {
         return NOTHING_DUE;
     }
     let now = time::now().timestamp_micros();
-    // After a start of the server also with both off: an earlier look may have left something half done.
-    let is_due = offsite.looked_at == 0
-        || is_changed
-        || settings.is_on()
-            && (offsite.wanted != offsite.done
-                || offsite.failures > 0
-                || !(0..LOOK_INTERVAL.as_micros() as i64).contains(&(now - offsite.looked_at)));
+    let is_fresh = (0..LOOK_INTERVAL.as_micros() as i64).contains(&(now - offsite.looked_at));
+    let has_work = offsite.wanted != offsite.done || offsite.failures > 0;
+    let is_due = settings.is_on() && (is_changed || has_work || !is_fresh);
     if !is_due {
         return NOTHING_DUE;
     }

@@ -187,8 +187,12 @@ fn note_failure(failure: Failure) {
         before != entry.offsite.error.get()
     });
     if is_new == Some(true) {
-        failure
-            .hint("It is tried again until it succeeds; incr_slot_health() tells what waits.")
-            .log(PgLogLevel::WARNING);
+        const HINT: &str =
+            "It is tried again until it succeeds; incr_slot_health() tells what waits.";
+        let failure = match failure.hint {
+            None => failure.hint(HINT),
+            Some(_) => failure,
+        };
+        failure.log(PgLogLevel::WARNING);
     }
 }

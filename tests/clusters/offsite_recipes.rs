@@ -44,10 +44,10 @@ fn here(c: &Cluster, name: &str) -> String {
     let root = c.root().display().to_string();
     let target = format!("host={root} port=5432 user=postgres dbname=shop_again");
     recipe(name)
+        .replace("/tmp/", &format!("{root}/"))
         .replace("backup@vault:", "")
         .replace("/mnt/backup", &format!("{root}/backup"))
         .replace("/etc/postgresql", &format!("{root}/etc"))
-        .replace("/tmp/", &format!("{root}/"))
         .replace("/root/backup.key", &format!("{root}/etc/backup.key"))
         .replace("host=/run/postgresql dbname=shop_again", &target)
 }

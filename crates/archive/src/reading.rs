@@ -154,6 +154,14 @@ pub fn list(database: &DatabaseDir) -> Result<String> {
     Ok(text)
 }
 
+fn is_set(name: &str) -> bool {
+    GlobalsName::parse(name).is_some()
+}
+
+fn is_base(name: &str) -> bool {
+    BaseName::parse(name).is_some()
+}
+
 fn files_of(chain: &ChainDir) -> Result<Vec<String>> {
     let mut files = vec![CHAIN_JSON.to_owned()];
     let given_up = expiry::given_up(chain)?;
@@ -168,13 +176,8 @@ fn files_of(chain: &ChainDir) -> Result<Vec<String>> {
             files.push(format!("{INCREMENTAL}/{}", name.file(stored)));
         }
     }
-    for (room, is_finished) in [
-        (
-            GLOBALS,
-            (|name| GlobalsName::parse(name).is_some()) as fn(&str) -> bool,
-        ),
-        (BASE, |name| BaseName::parse(name).is_some()),
-    ] {
+    let rooms: [(&str, fn(&str) -> bool); 2] = [(GLOBALS, is_set), (BASE, is_base)];
+    for (room, is_finished) in rooms {
         let path = chain.path.join(room);
         if !crate::durable::is_real_dir(&path) {
             continue;

@@ -9,6 +9,7 @@ mod directories;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use crate::archiving::{Notes, ARCHIVED_JSONL};
 use crate::base;
 use crate::checksum::{self, Checksum, Hashing};
 use crate::error::{Error, Result};
@@ -64,6 +65,12 @@ pub fn verify(database: &DatabaseDir) -> Result<Vec<Problem>> {
         problems.append(&mut check.problems);
     }
     problems.extend(restore_files(database));
+    if let Err(error) = Notes::read(database) {
+        problems.push(Problem {
+            file: ARCHIVED_JSONL.to_owned(),
+            problem: error.to_string(),
+        });
+    }
     Ok(problems)
 }
 

@@ -301,6 +301,9 @@ fn a_torn_note_was_never_there_and_a_damaged_one_keeps_everything() {
         Err(Error::Damaged { .. })
     ));
     expiry::expire(&place.database, &RULES, at(19 * DAY + 60)).unwrap_err();
+    let problems = verify(&place.database).unwrap();
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert_eq!(problems[0].file, ARCHIVED_JSONL);
     assert_eq!(place.chain.bases().unwrap().len(), 20);
     fs::write(&path, sound).unwrap();
     let archiver = Archiver::open(&place.database).unwrap();
