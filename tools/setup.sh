@@ -81,16 +81,13 @@ install_postgresql_18() {
 
 # A server that speaks S3, for the recipe that copies there.
 install_s3_server() {
-    [ ! -x "$prefix/s3/bin/moto_server" ] || return 0
+    [ ! -e "$prefix/s3/complete" ] || return 0
     echo "setup: installing an S3 server into $prefix/s3"
-    rm -rf "$prefix/s3.new"
-    /usr/bin/python3 -m venv "$prefix/s3.new"
-    "$prefix/s3.new/bin/python" -m pip install --quiet --disable-pip-version-check 'moto[server]>=5,<6'
-    # The programs in it name the directory that they were installed in.
-    sed -i "1s|$prefix/s3.new|$prefix/s3|" "$prefix"/s3.new/bin/*
     rm -rf "$prefix/s3"
-    mv "$prefix/s3.new" "$prefix/s3"
-    chmod -R a+rX "$prefix/s3"
+    /usr/bin/python3 -m venv "$prefix/s3"
+    "$prefix/s3/bin/python" -m pip install --quiet --disable-pip-version-check \
+        'moto[s3]>=5,<6' flask flask-cors
+    touch "$prefix/s3/complete"
 }
 
 # The private trees of checkouts that no longer exist are nobody's.
