@@ -175,6 +175,7 @@ fn a_fault_between_any_two_steps_leaves_a_sound_archive_and_the_next_pass_finish
     for point in [
         "compress: write",
         "compress: read back",
+        "compress: fsync",
         "publish: fsync",
         "publish: rename",
         "fsync directory",

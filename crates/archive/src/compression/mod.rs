@@ -196,6 +196,10 @@ impl Work<'_> {
         sum: &Checksum,
         unnamed: Option<(&File, &Path, &Path)>,
     ) -> Result<Done> {
+        if let Some((file, partial, _)) = unnamed {
+            // Before the lock, which capture needs when it closes a segment: this is what takes long.
+            durable::fsync(file, "compress: fsync", partial)?;
+        }
         let manifest = manifest::lock(self.chain)?;
         // Retention notes what goes under the same lock.
         let last = manifest.last(&Entry::segment_file(name))?;
