@@ -7,6 +7,7 @@ mod support;
 use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use archive::archiving::{Archiver, Notes, ARCHIVED_JSONL};
 use archive::compression::{compress, Compression};
@@ -380,4 +381,32 @@ fn notes_of_what_is_gone_are_forgotten_when_there_are_many() {
             "{last}"
         );
     }
+}
+
+#[test]
+fn from_its_first_base_on_every_state_of_the_copy_can_be_restored() {
+    let place = Place::new();
+    fill(&place, 0..3);
+    compress(&place.database, Compression::Gzip(1), &mut || {}).unwrap();
+    let copy = Copy::of(&place);
+    let mut archiver = Archiver::open(&place.database).unwrap();
+    let (mut is_usable, mut states) = (false, 0);
+    while let Some(item) = archiver
+        .look(Compression::Gzip(1), &HashSet::new())
+        .unwrap()
+        .next
+    {
+        archiver.prepare(&item).unwrap();
+        copy.take(&item.path, &item.name);
+        archiver.note(&item).unwrap();
+        is_usable |= item.name.contains("/base/") && item.name.ends_with("/metadata.json");
+        let script = copy.0.join("shop/restore.sh");
+        let run = Command::new("sh").arg(script).arg("--dry-run").output();
+        let run = run.unwrap();
+        let said = String::from_utf8_lossy(&run.stderr);
+        assert_eq!(run.status.success(), is_usable, "{}: {said}", item.name);
+        assert!(is_usable || said.contains("base"), "{said}");
+        states += 1;
+    }
+    assert!(states > 25, "{states}");
 }
