@@ -156,7 +156,7 @@ impl Work<'_> {
                 return Err(error);
             }
         };
-        self.finish(name, &sum, Some((&file, &partial, &path)))
+        self.finish(name, &sum, Some((&file, partial.as_path(), path.as_path())))
     }
 
     /// The line that counts, unless retention has given the segment up. Without a line it is not closed
