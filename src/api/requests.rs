@@ -274,7 +274,16 @@ fn archiver_row(entry: &DatabaseStatus) -> StatusRow {
     let detail = match (settings::archive_command(), offsite.files) {
         (None, _) => "archive_command is not set".to_string(),
         (Some(_), 0) => format!("{} files archived", offsite.archived),
-        (Some(_), files) => format!("{files} files wait, {} archived", offsite.archived),
+        (Some(_), files) => {
+            let age = (archive::time::now().timestamp_micros() - offsite.oldest_at).max(0);
+            let age = if offsite.oldest_at == 0 {
+                0
+            } else {
+                age / 1_000_000
+            };
+            let archived = offsite.archived;
+            format!("{files} files wait, the oldest for {age} s; {archived} archived")
+        }
     };
     let error = match offsite.error.is_empty() {
         true => offsite.compression_error.get(),
