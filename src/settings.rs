@@ -16,7 +16,7 @@ use chrono::TimeDelta;
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 
 pub use self::choices::{BaseFormat, KeylessTables, LagAction, OnChainBreak, OnLogError, Reader};
-pub use self::offsite::{archive_command, compression, offsite, Offsite};
+pub use self::offsite::{archive_command, offsite, Offsite};
 use crate::pg;
 
 type Text = GucSetting<Option<CString>>;

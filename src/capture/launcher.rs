@@ -2,7 +2,8 @@
 //! slot of ours.
 //!
 //! It is connected to no database, so it blocks none. It looks for slots when it is woken and every
-//! ten seconds, starts what is missing (and what writes changed globals, and what compresses and archives closed files), and waits longer after each failure of the same worker.
+//! ten seconds, starts what is missing (and what writes changed globals, and what compresses and archives
+//! closed files), and waits longer after each failure of the same worker.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -18,7 +19,7 @@ use super::shutdown;
 use crate::backup::Due;
 use crate::pg::{databases, server, slot};
 use crate::status::{self, Phase};
-use crate::{backup, offsite, settings};
+use crate::{backup, offsite, settings, worker};
 
 const LOOK_INTERVAL: Duration = Duration::from_secs(10);
 const SCHEDULE_INTERVAL: Duration = Duration::from_secs(30);
@@ -191,15 +192,7 @@ impl Launcher {
         if entry.phase == Phase::WaitingToRetry && entry.retry_at > now {
             return Duration::from_micros((entry.retry_at - now) as u64);
         }
-        let worker = BackgroundWorkerBuilder::new("pg_incrbackup capture")
-            .set_type("pg_incrbackup capture")
-            .set_function("pg_incrbackup_capture_main")
-            .set_library("pg_incrbackup")
-            .enable_spi_access()
-            .set_argument(Some(pg_sys::Datum::from(database.to_u32())))
-            .set_notify_pid(std::process::id() as i32)
-            .set_restart_time(None)
-            .load_dynamic();
+        let worker = worker::of_kind("capture", database).load_dynamic();
         match worker {
             Ok(worker) => {
                 self.workers.insert(database.to_u32(), worker);

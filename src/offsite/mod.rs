@@ -12,12 +12,11 @@ mod worker;
 use std::time::Duration;
 
 use archive::time;
-use pgrx::bgworkers::BackgroundWorkerBuilder;
 use pgrx::prelude::*;
 
 use crate::pg::server;
-use crate::settings;
 use crate::status::{self, OffsiteStatus};
+use crate::{settings, worker as workers};
 
 /// A look without any word of a closed file: one may have been lost with the server.
 const LOOK_INTERVAL: Duration = Duration::from_secs(60);
@@ -59,15 +58,7 @@ pub fn start_if_due(database: pg_sys::Oid) -> Duration {
     if offsite.not_before > now && !is_changed {
         return Duration::from_micros((offsite.not_before - now) as u64).min(NOTHING_DUE);
     }
-    let worker = BackgroundWorkerBuilder::new("pg_incrbackup archiver")
-        .set_type("pg_incrbackup archiver")
-        .set_function("pg_incrbackup_archiver_main")
-        .set_library("pg_incrbackup")
-        .enable_spi_access()
-        .set_argument(Some(pg_sys::Datum::from(database.to_u32())))
-        .set_notify_pid(std::process::id() as i32)
-        .set_restart_time(None)
-        .load_dynamic();
+    let worker = workers::of_kind("archiver", database).load_dynamic();
     // It wakes the launcher when it ends. One that ends without a word is started again after a while, and
     // so is one for which no worker was free.
     update(database, |offsite| {

@@ -52,7 +52,7 @@ pub fn offsite() -> Offsite {
     }
 }
 
-pub fn compression() -> Compression {
+fn compression() -> Compression {
     // The check hook lets nothing else through.
     text(&COMPRESSION).parse().unwrap_or_default()
 }

@@ -154,14 +154,6 @@ pub fn list(database: &DatabaseDir) -> Result<String> {
     Ok(text)
 }
 
-fn is_set(name: &str) -> bool {
-    GlobalsName::parse(name).is_some()
-}
-
-fn is_base(name: &str) -> bool {
-    BaseName::parse(name).is_some()
-}
-
 fn files_of(chain: &ChainDir) -> Result<Vec<String>> {
     let mut files = vec![CHAIN_JSON.to_owned()];
     let given_up = expiry::given_up(chain)?;
@@ -176,8 +168,11 @@ fn files_of(chain: &ChainDir) -> Result<Vec<String>> {
             files.push(format!("{INCREMENTAL}/{}", name.file(stored)));
         }
     }
-    let rooms: [(&str, fn(&str) -> bool); 2] = [(GLOBALS, is_set), (BASE, is_base)];
-    for (room, is_finished) in rooms {
+    for room in [GLOBALS, BASE] {
+        let is_finished = |name: &str| match room {
+            GLOBALS => GlobalsName::parse(name).is_some(),
+            _ => BaseName::parse(name).is_some(),
+        };
         let path = chain.path.join(room);
         if !crate::durable::is_real_dir(&path) {
             continue;

@@ -36,7 +36,7 @@ pub enum Stored {
 }
 
 /// The name of a segment: where it starts and when it was opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SegmentName {
     pub start_lsn: Lsn,
     pub opened_at: Time,
