@@ -47,6 +47,8 @@ pub struct Journal {
 
 impl Journal {
     pub fn new(database: pg_sys::Oid, appender: Appender) -> Self {
+        // Opening the files may have closed one that a crash had left.
+        offsite::want(database);
         Self {
             database,
             appender,

@@ -120,7 +120,7 @@ impl S3 {
         wait_until("the S3 server answers", || {
             TcpStream::connect(address).is_ok()
         });
-        let settings = format!("[default]\naccess_key = a\nsecret_key = b\nhost_base = {address}\nhost_bucket = {address}\nuse_https = False\n");
+        let settings = format!("[default]\naccess_key = a\nsecret_key = b\nhost_base = {address}\nhost_bucket = {address}\nuse_https = False\nbucket_location = us-east-1\n");
         fs::write(c.root().join("etc/s3cfg"), settings).expect("it can be written");
         let config = c.root().join("etc/s3cfg").display().to_string();
         run(c.installation().command("s3cmd").args([
