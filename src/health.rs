@@ -5,6 +5,7 @@
 //! standby too, and says so. A level is that of the worst reason.
 
 mod files;
+mod offsite;
 
 use archive::time;
 use pgrx::prelude::*;
@@ -54,6 +55,8 @@ pub struct Row {
     pub durable_lsn: u64,
     pub last_commit_at: i64,
     pub disk_used_percent: Option<i32>,
+    /// What archive_command has not taken yet; `None` where it is not set.
+    pub archive_lag: Option<offsite::Lag>,
 }
 
 impl Row {
@@ -114,6 +117,7 @@ fn row_of(facts: &slot::Facts) -> Row {
         durable_lsn: 0,
         last_commit_at: 0,
         disk_used_percent: None,
+        archive_lag: None,
     }
 }
 
@@ -183,6 +187,7 @@ fn judge_ours(row: &mut Row, database: pg_sys::Oid) -> Result<(), Failure> {
         judge_worker(row, &entry);
         judge_age(row, &entry);
         judge_dumps(row, &entry);
+        offsite::judge(row, &entry.offsite);
     }
     files::judge_directory(row, database);
     judge_ddl_log(row)?;

@@ -5,6 +5,7 @@
 //! so all of them are of a kind that may be defined late (never PGC_POSTMASTER).
 
 mod choices;
+mod offsite;
 
 use std::ffi::CString;
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ use chrono::TimeDelta;
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 
 pub use self::choices::{BaseFormat, KeylessTables, LagAction, OnChainBreak, OnLogError, Reader};
+pub use self::offsite::{archive_command, offsite, Offsite};
 use crate::pg;
 
 type Text = GucSetting<Option<CString>>;
@@ -54,6 +56,7 @@ pub fn init() {
     define_capture();
     define_base();
     define_retention();
+    offsite::define();
     define_health();
     pg::guc::reserve_prefix(c"pg_incrbackup");
 }
@@ -374,6 +377,7 @@ pub fn retention() -> Rules {
         keep_incremental: span(KEEP_INCREMENTAL.get()),
         keep_base: span(KEEP_BASE.get()),
         keep_monthly: KEEP_MONTHLY.get() as u32,
+        archived_only: archive_command().is_some(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The SQL functions, thin: each checks that it can be used here, asks another room, and turns the
 //! answer into rows. Failures are raised here and nowhere else.
 
+mod reading;
 mod requests;
 mod retention;
 mod setup;
@@ -72,6 +73,9 @@ fn incr_slot_health() -> TableIterator<
         name!(durable_lsn, Option<PgLsn>),
         name!(last_commit_at, Option<TimestampWithTimeZone>),
         name!(disk_used_percent, Option<i32>),
+        name!(archive_lag_files, Option<i64>),
+        name!(archive_lag_bytes, Option<i64>),
+        name!(archive_lag, Option<Interval>),
     ),
 > {
     or_raise(preflight::ensure_same_version());
@@ -96,6 +100,10 @@ fn incr_slot_health() -> TableIterator<
             PgLsn::or_null(row.durable_lsn),
             timestamp::from_unix_micros(row.last_commit_at),
             row.disk_used_percent,
+            row.archive_lag.map(|lag| lag.files as i64),
+            row.archive_lag.map(|lag| lag.bytes as i64),
+            row.archive_lag
+                .map(|lag| timestamp::interval(lag.age_micros)),
         )
     }))
 }
@@ -198,6 +206,7 @@ fn incr_files() -> TableIterator<
         name!(statements, i64),
         name!(bytes, i64),
         name!(sha256, Option<ServerText>),
+        name!(archived_at, Option<TimestampWithTimeZone>),
     ),
 > {
     or_raise(preflight::ensure_same_version());
@@ -221,6 +230,7 @@ fn incr_files() -> TableIterator<
             row.statements as i64,
             row.bytes as i64,
             row.sha256.map(ServerText::from),
+            time(row.archived_at),
         )
     }))
 }
