@@ -13,6 +13,7 @@
 //! | [`manifest`], [`base`], [`metadata`] | finished files of a chain, base backups |
 //! | [`globals`] | roles, tablespaces and the database's properties, as they changed |
 //! | [`retention`], [`pins`], [`expiry`] | what is kept and what goes; how it goes |
+//! | [`drills`], [`moment`] | what drills found; the place in the stream of what a snapshot sees |
 //! | [`listing`], [`verify`] | what is there, and whether it is sound |
 //! | [`restore`] | `restore.sh` and `README.txt` |
 //!
@@ -40,6 +41,7 @@
 
 pub mod base;
 pub mod checksum;
+pub mod drills;
 pub mod durable;
 pub mod error;
 pub mod escape;
@@ -51,6 +53,7 @@ pub mod listing;
 pub mod lsn;
 pub mod manifest;
 pub mod metadata;
+pub mod moment;
 pub mod pins;
 pub mod restore;
 pub mod retention;
