@@ -1,0 +1,75 @@
+//! The scratch database of a drill: its name, and how it goes.
+//!
+//! The name is made of the cluster's identifier and the database's OID, so that a drill knows what an earlier
+//! one of the same database has left behind, and drops nothing else.
+
+use archive::drills;
+use archive::DatabaseDir;
+use pgrx::prelude::*;
+
+use super::client;
+use super::target::Target;
+use crate::pg::failure::Failure;
+use crate::pg::server;
+
+/// What the name of every scratch database begins with.
+pub const PREFIX: &str = "pg_incrbackup_drill_";
+
+/// Name of the scratch database of `database`: letters, digits and underscores only.
+pub fn name(database: pg_sys::Oid) -> String {
+    format!("{PREFIX}{}_{}", server::system_identifier(), database.to_u32())
+}
+
+/// Drops the scratch database, and the roles and tablespaces that its restore made. Says in the archive that
+/// nothing is left.
+pub fn remove(target: &Target, place: &DatabaseDir, database: pg_sys::Oid) -> Result<(), Failure> {
+    let name = name(database);
+    debug_assert!(name.starts_with(PREFIX));
+    let is_there = format!("SELECT 1 FROM pg_catalog.pg_database WHERE datname = '{name}';");
+    if !client::sql(&target.maintenance, target.version, &is_there)?.is_empty() {
+        // A subscription would keep the database from being dropped; dropped as it is, it would take the
+        // source's slot at the publisher along.
+        const SUBSCRIPTIONS: &str = "SELECT format('ALTER SUBSCRIPTION %I DISABLE', subname), \
+                format('ALTER SUBSCRIPTION %I SET (slot_name = NONE)', subname), \
+                format('DROP SUBSCRIPTION %I', subname) \
+            FROM pg_catalog.pg_subscription AS s JOIN pg_catalog.pg_database AS d ON d.oid = subdbid \
+            WHERE datname = pg_catalog.current_database() \\gexec\n";
+        const COUNT: &str = "SELECT 1 FROM pg_catalog.pg_subscription AS s \
+            JOIN pg_catalog.pg_database AS d ON d.oid = subdbid WHERE datname = ";
+        let count = format!("{COUNT}'{name}';");
+        if !client::sql(&target.maintenance, target.version, &count)?.is_empty() {
+            let script = format!("SET search_path = pg_catalog;\n{SUBSCRIPTIONS}");
+            client::sql(&target.database(&name), target.version, &script)?;
+        }
+        let drop = format!("DROP DATABASE IF EXISTS {name} WITH (FORCE);");
+        client::sql(&target.maintenance, target.version, &drop)?;
+    }
+    let (roles, spaces) = (drills::made(place, 'r'), drills::made(place, 't'));
+    // One that can log in is somebody's by now.
+    let script = format!(
+        "SELECT pg_catalog.format('DROP ROLE %I', rolname) FROM pg_catalog.pg_roles \
+            WHERE oid IN ({}) AND NOT rolcanlogin \\gexec\n\
+         SELECT pg_catalog.format('DROP TABLESPACE %I', spcname) FROM pg_catalog.pg_tablespace \
+            WHERE oid IN ({}) \\gexec\n",
+        list(&roles),
+        list(&spaces)
+    );
+    if !roles.is_empty() || !spaces.is_empty() {
+        let ran = client::psql(&target.maintenance, target.version, &script, false)?;
+        if !ran.messages.is_empty() {
+            let code = PgSqlErrorCode::ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST;
+            Failure::new(code, "pg_incrbackup: roles or tablespaces of a drill stay where it restored to")
+                .detail(ran.last_words(8))
+                .log(PgLogLevel::WARNING);
+        }
+    }
+    Ok(drills::end(place)?)
+}
+
+fn list(oids: &[u32]) -> String {
+    let texts: Vec<String> = oids.iter().map(u32::to_string).collect();
+    match texts.is_empty() {
+        true => "0".to_string(),
+        false => texts.join(", "),
+    }
+}
