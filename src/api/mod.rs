@@ -1,6 +1,8 @@
 //! The SQL functions, thin: each checks that it can be used here, asks another room, and turns the
 //! answer into rows. Failures are raised here and nowhere else.
 
+mod cluster;
+mod drill;
 mod requests;
 mod retention;
 mod setup;
@@ -71,6 +73,7 @@ fn incr_slot_health() -> TableIterator<
         name!(durable_lsn, Option<PgLsn>),
         name!(last_commit_at, Option<TimestampWithTimeZone>),
         name!(disk_used_percent, Option<i32>),
+        name!(drill_age, Option<Interval>),
     ),
 > {
     let rows = or_raise(health::report());
@@ -94,6 +97,7 @@ fn incr_slot_health() -> TableIterator<
             PgLsn::or_null(row.durable_lsn),
             timestamp::from_unix_micros(row.last_commit_at),
             row.disk_used_percent,
+            row.drill_age_micros.map(timestamp::interval),
         )
     }))
 }
