@@ -43,6 +43,13 @@ fn incr_drill(
         name!(problems, Vec<ServerText>),
     ),
 > {
+    if conninfo.is_some() && !server::is_superuser() {
+        let code = PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE;
+        let message = "only a superuser may say where a drill restores to";
+        Failure::new(code, message)
+            .hint("Leave conninfo away: pg_incrbackup.drill_conninfo says it.")
+            .raise();
+    }
     let conninfo = conninfo.map_or_else(settings::drill_conninfo, |text| text.to_utf8());
     let record = or_raise(make(&conninfo, wait));
     let restored_to = match conninfo.as_str() {

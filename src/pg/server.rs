@@ -97,6 +97,12 @@ pub fn started_at_micros() -> i64 {
     super::timestamp::to_unix_micros(unsafe { pg_sys::PgStartTime })
 }
 
+/// True when the caller's current role is a superuser.
+pub fn is_superuser() -> bool {
+    // SAFETY: a look-up within a transaction.
+    unsafe { pg_sys::superuser() }
+}
+
 /// True in a server that pg_upgrade has started.
 pub fn is_binary_upgrade() -> bool {
     // SAFETY: a plain global, set from the command line.
