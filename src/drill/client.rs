@@ -44,7 +44,8 @@ pub fn session_options(version: u32) -> String {
         "-c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 \
          -c synchronous_commit=off -c log_statement=none -c log_duration=off \
          -c log_min_duration_statement=-1 -c log_min_duration_sample=-1 \
-         -c log_min_error_statement=panic{newer}"
+         -c log_min_error_statement=panic \
+         -c client_connection_check_interval=2s{newer}"
     )
 }
 

@@ -30,6 +30,9 @@ const LARGE_OBJECTS: &str = "SELECT count(*), coalesce(sum(hashtextextended(m.oi
     CASE WHEN (SELECT max(pageno) FROM pg_largeobject AS p WHERE p.loid = m.oid) >= 400000 THEN '' \
       ELSE md5(lo_get(m.oid)) END, 0)), 0), 'large objects' FROM pg_largeobject_metadata AS m;\n";
 
+/// What the line of large objects is named; no table's name is like that.
+const NO_TABLE: &str = "large objects";
+
 /// Count and checksum of the rows of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Sum {
@@ -63,8 +66,9 @@ impl Contents {
 
     /// How many tables there are, and rows in all of them.
     pub fn counts(&self) -> (u64, u64) {
-        let rows = self.tables.values().map(|sum| sum.rows).sum();
-        (self.tables.len().saturating_sub(1) as u64, rows)
+        let tables = self.tables.iter();
+        let tables = tables.filter(|(name, _)| *name != NO_TABLE);
+        tables.fold((0, 0), |(count, rows), (_, sum)| (count + 1, rows + sum.rows))
     }
 
     /// In what `restored` is something else, in words.
