@@ -154,7 +154,7 @@ fn permissions_that_were_lost_on_one_directory_are_the_trouble_of_one() {
 }
 
 #[test]
-fn a_worker_that_is_killed_again_and_again_is_the_trouble_of_one() {
+fn a_row_that_cannot_be_named_is_the_trouble_of_one() {
     let c = two();
     c.sql("ALTER TABLE t REPLICA IDENTITY NOTHING; UPDATE t SET a = 5");
     wait_for_emergency(&c, "chain is broken");
