@@ -278,7 +278,10 @@ fn drill_row(database: pg_sys::Oid, entry: &DatabaseStatus) -> Option<StatusRow>
     }
     let outcome = last.as_ref().map_or("failed", |last| last.outcome.name());
     let started_at = last.as_ref().map(|last| last.started_at.timestamp_micros());
-    let lsn = last.as_ref().and_then(|last| last.lsn).map_or(0, |lsn| lsn.0);
+    let lsn = last
+        .as_ref()
+        .and_then(|last| last.lsn)
+        .map_or(0, |lsn| lsn.0);
     Some(StatusRow {
         worker: "drill",
         pid: drill.pid,

@@ -27,7 +27,11 @@ pub struct Ran {
 impl Ran {
     /// The last lines that it wrote to stderr, on one line.
     pub fn last_words(&self, lines: usize) -> String {
-        let said: Vec<&str> = self.messages.lines().filter(|line| !line.is_empty()).collect();
+        let said: Vec<&str> = self
+            .messages
+            .lines()
+            .filter(|line| !line.is_empty())
+            .collect();
         said[said.len().saturating_sub(lines)..].join("; ")
     }
 }
@@ -110,7 +114,10 @@ pub fn sql(conninfo: &str, version: u32, script: &str) -> Result<Vec<u8>, Failur
     let ran = psql(conninfo, version, script, true)?;
     if !ran.is_good {
         let code = PgSqlErrorCode::ERRCODE_EXTERNAL_ROUTINE_EXCEPTION;
-        return Err(Failure::new(code, format!("psql failed: {}", ran.last_words(4))));
+        return Err(Failure::new(
+            code,
+            format!("psql failed: {}", ran.last_words(4)),
+        ));
     }
     Ok(ran.output)
 }
@@ -128,7 +135,13 @@ pub fn psql(
         .into();
     arguments.extend(["-f".to_string(), "-".to_string()]);
     let environment = environment(version);
-    run(&dump::program("psql"), &arguments, &environment, Some(script), || Ok(()))
+    run(
+        &dump::program("psql"),
+        &arguments,
+        &environment,
+        Some(script),
+        || Ok(()),
+    )
 }
 
 /// What psql and pg_dump get to know.

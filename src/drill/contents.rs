@@ -47,11 +47,7 @@ pub struct Contents {
 
 impl Contents {
     /// Reads all of it, at an exported snapshot where one is given.
-    pub fn read(
-        conninfo: &str,
-        version: u32,
-        snapshot: Option<&str>,
-    ) -> Result<Contents, Failure> {
+    pub fn read(conninfo: &str, version: u32, snapshot: Option<&str>) -> Result<Contents, Failure> {
         let output = client::sql(conninfo, version, &script(snapshot))?;
         let text = String::from_utf8_lossy(&output);
         let tables = text.lines().filter(|line| !line.is_empty()).map(line);
@@ -68,7 +64,9 @@ impl Contents {
     pub fn counts(&self) -> (u64, u64) {
         let tables = self.tables.iter();
         let tables = tables.filter(|(name, _)| *name != NO_TABLE);
-        tables.fold((0, 0), |(count, rows), (_, sum)| (count + 1, rows + sum.rows))
+        tables.fold((0, 0), |(count, rows), (_, sum)| {
+            (count + 1, rows + sum.rows)
+        })
     }
 
     /// In what `restored` is something else, in words.
@@ -82,7 +80,10 @@ impl Contents {
                     other.rows, sum.rows
                 )),
                 Some(other) if other != sum => {
-                    found.push(format!("{name} has as many rows, but others ({})", sum.rows));
+                    found.push(format!(
+                        "{name} has as many rows, but others ({})",
+                        sum.rows
+                    ));
                 }
                 Some(_) => {}
             }
@@ -144,10 +145,20 @@ mod tests {
 
     #[test]
     fn every_kind_of_difference_is_said_and_names_may_hold_anything() {
-        let source = of(&["2|17|\"public.a\"", "1|-5|\"public.\\\"b|\\n\\\"\"", "0|0|large objects", "3|1|\"c\""]);
+        let source = of(&[
+            "2|17|\"public.a\"",
+            "1|-5|\"public.\\\"b|\\n\\\"\"",
+            "0|0|large objects",
+            "3|1|\"c\"",
+        ]);
         assert_eq!(source.counts(), (3, 6));
         assert!(source.differences(&source).is_empty());
-        let restored = of(&["2|18|\"public.a\"", "2|-5|\"public.\\\"b|\\n\\\"\"", "0|0|large objects", "9|1|\"d\""]);
+        let restored = of(&[
+            "2|18|\"public.a\"",
+            "2|-5|\"public.\\\"b|\\n\\\"\"",
+            "0|0|large objects",
+            "9|1|\"d\"",
+        ]);
         assert_eq!(
             source.differences(&restored),
             [

@@ -87,10 +87,19 @@ fn dump(
     on_output: impl FnMut() -> Result<(), Failure>,
 ) -> Result<Vec<u8>, Failure> {
     let environment = client::environment(version);
-    let ran = client::run(&dump::program("pg_dump"), arguments, &environment, None, on_output)?;
+    let ran = client::run(
+        &dump::program("pg_dump"),
+        arguments,
+        &environment,
+        None,
+        on_output,
+    )?;
     if !ran.is_good {
         let code = PgSqlErrorCode::ERRCODE_EXTERNAL_ROUTINE_EXCEPTION;
-        return Err(Failure::new(code, format!("pg_dump failed: {}", ran.last_words(4))));
+        return Err(Failure::new(
+            code,
+            format!("pg_dump failed: {}", ran.last_words(4)),
+        ));
     }
     Ok(ran.output)
 }
@@ -192,7 +201,9 @@ mod tests {
     fn order_and_random_keys_are_no_difference_and_a_line_names_its_object() {
         let source = Definitions::of(DUMP.as_bytes());
         let same = DUMP.replace("\\restrict abc", "\\restrict xyz");
-        assert!(source.differences(&Definitions::of(same.as_bytes())).is_empty());
+        assert!(source
+            .differences(&Definitions::of(same.as_bytes()))
+            .is_empty());
         let other = DUMP.replacen("a integer\n", "a bigint\n", 1);
         assert_eq!(
             source.differences(&Definitions::of(other.as_bytes())),

@@ -118,14 +118,22 @@ fn tidy(database: pg_sys::Oid) -> Result<(), Failure> {
     };
     let target = Target::find(&begun.conninfo)?;
     scratch::remove(&target, &place, database)?;
-    log!("pg_incrbackup: dropped what the drill of {} left behind", begun.started_at);
+    log!(
+        "pg_incrbackup: dropped what the drill of {} left behind",
+        begun.started_at
+    );
     // It may have come as far as its record.
-    if drills::read(&place)?.iter().any(|drill| drill.started_at == begun.started_at) {
+    if drills::read(&place)?
+        .iter()
+        .any(|drill| drill.started_at == begun.started_at)
+    {
         return Ok(());
     }
     let mut drill = new_record(begun.started_at, &begun.conninfo);
     drill.outcome = Outcome::Interrupted;
-    drill.problems.push("the drill was stopped, or its server was".to_string());
+    drill
+        .problems
+        .push("the drill was stopped, or its server was".to_string());
     Ok(drills::append(&place, &drill)?)
 }
 
@@ -202,7 +210,9 @@ fn make(database: pg_sys::Oid, place: &DatabaseDir, drill: &mut Drill) -> Result
     (drill.tables, drill.rows) = moment.contents.counts();
     // It is run with the rights of the server's user.
     if !place.has_own_restore_files() {
-        drill.problems.push("restore.sh or README.txt is not what this version writes there".into());
+        drill
+            .problems
+            .push("restore.sh or README.txt is not what this version writes there".into());
         return Ok(());
     }
     drills::begin(
@@ -222,7 +232,9 @@ fn make(database: pg_sys::Oid, place: &DatabaseDir, drill: &mut Drill) -> Result
     removed?;
     board::enter(database, DrillPhase::Verifying);
     let problems = verify::verify(place)?;
-    let problems = problems.into_iter().map(|found| format!("{}: {}", found.file, found.problem));
+    let problems = problems
+        .into_iter()
+        .map(|found| format!("{}: {}", found.file, found.problem));
     add(drill, problems.collect());
     Ok(())
 }
@@ -252,13 +264,18 @@ fn restore_and_compare(
     let base = base.and_then(|text| text.split(' ').next()?.rsplit('/').next());
     drill.base = base.map(str::to_string);
     if !ran.is_good {
-        drill.problems.push(format!("restore.sh: {}", ran.last_words(6)));
+        drill
+            .problems
+            .push(format!("restore.sh: {}", ran.last_words(6)));
         return Ok(());
     }
     board::enter(database, DrillPhase::Comparing);
     match Contents::read(&restored, target.version, None) {
         Ok(contents) => add(drill, moment.contents.differences(&contents)),
-        Err(failure) => add(drill, vec![format!("the rows can't be read: {}", failure.in_full())]),
+        Err(failure) => add(
+            drill,
+            vec![format!("the rows can't be read: {}", failure.in_full())],
+        ),
     }
     if target.words_alike() {
         let definitions = definitions::of_restored(&restored, target.version)?;
@@ -307,7 +324,9 @@ fn nothing_to_restore() -> Failure {
         PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
         "there is no chain with a base backup that is going on",
     )
-    .hint("Run SELECT * FROM incr_setup(); where the chain is broken, incr_setup(new_chain => true).")
+    .hint(
+        "Run SELECT * FROM incr_setup(); where the chain is broken, incr_setup(new_chain => true).",
+    )
 }
 
 fn no_worker_left() -> Failure {
@@ -316,5 +335,7 @@ fn no_worker_left() -> Failure {
         PgSqlErrorCode::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
         format!("no background worker is free (max_worker_processes = {most})"),
     )
-    .hint("Raise max_worker_processes in postgresql.conf and restart the server, or try again later.")
+    .hint(
+        "Raise max_worker_processes in postgresql.conf and restart the server, or try again later.",
+    )
 }

@@ -69,7 +69,8 @@ pub fn start_if_due(database: pg_sys::Oid) {
     let last = records.iter().rev().find(was_made);
     let last = last.map_or(chain.info.started_at, |drill| drill.started_at);
     let not_made = records.iter().rev().take_while(|drill| !was_made(drill));
-    let ended = |drill: &Drill| drill.started_at.timestamp_micros() + drill.duration_ms as i64 * 1000;
+    let ended =
+        |drill: &Drill| drill.started_at.timestamp_micros() + drill.duration_ms as i64 * 1000;
     let failed = schedule::Failed {
         times: not_made.count() as u32,
         since_micros: time::calendar().timestamp_micros() - records.last().map_or(0, ended),

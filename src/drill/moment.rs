@@ -144,11 +144,7 @@ fn raise_fence(history: pg_sys::Oid) -> Result<Fence, Failure> {
 }
 
 /// Waits until the files reach `lsn`.
-fn wait_for_capture(
-    database: pg_sys::Oid,
-    lsn: u64,
-    longest: Duration,
-) -> Result<(), Failure> {
+fn wait_for_capture(database: pg_sys::Oid, lsn: u64, longest: Duration) -> Result<(), Failure> {
     let wanted = status::update(database, |entry| {
         entry.flush_wanted += 1;
         entry.flush_wanted
@@ -162,8 +158,9 @@ fn wait_for_capture(
             return Ok(());
         }
         if entry.phase == Phase::Broken || entry.held {
-            return Err(prerequisite("capture of this database is not running")
-                .detail(entry.broken.get()));
+            return Err(
+                prerequisite("capture of this database is not running").detail(entry.broken.get())
+            );
         }
         if start.elapsed() > longest {
             let behind = lsn.saturating_sub(entry.durable_lsn);

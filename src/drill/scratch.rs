@@ -17,7 +17,11 @@ pub const PREFIX: &str = "pg_incrbackup_drill_";
 
 /// Name of the scratch database of `database`: letters, digits and underscores only.
 pub fn name(database: pg_sys::Oid) -> String {
-    format!("{PREFIX}{}_{}", server::system_identifier(), database.to_u32())
+    format!(
+        "{PREFIX}{}_{}",
+        server::system_identifier(),
+        database.to_u32()
+    )
 }
 
 /// Drops the scratch database, and the roles and tablespaces that its restore made. Says in the archive that
@@ -58,9 +62,12 @@ pub fn remove(target: &Target, place: &DatabaseDir, database: pg_sys::Oid) -> Re
         let ran = client::psql(&target.maintenance, target.version, &script, false)?;
         if !ran.messages.is_empty() {
             let code = PgSqlErrorCode::ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST;
-            Failure::new(code, "pg_incrbackup: roles or tablespaces of a drill stay where it restored to")
-                .detail(ran.last_words(8))
-                .log(PgLogLevel::WARNING);
+            Failure::new(
+                code,
+                "pg_incrbackup: roles or tablespaces of a drill stay where it restored to",
+            )
+            .detail(ran.last_words(8))
+            .log(PgLogLevel::WARNING);
         }
     }
     Ok(drills::end(place)?)

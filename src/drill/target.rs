@@ -121,13 +121,19 @@ fn look(maintenance: &str) -> Result<(u32, bool), Failure> {
     }
     let is_this_server = system == server::system_identifier().to_string()
         && started.parse() == Ok(server::started_at_micros());
-    let version = version.parse().map_err(|_| unusable("its version can't be read"))?;
+    let version = version
+        .parse()
+        .map_err(|_| unusable("its version can't be read"))?;
     Ok((version, is_this_server))
 }
 
 fn unusable(why: &str) -> Failure {
     let code = PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
-    Failure::new(code, "the server that the drill is to restore to can't be used").detail(why)
+    Failure::new(
+        code,
+        "the server that the drill is to restore to can't be used",
+    )
+    .detail(why)
 }
 
 /// The same parameters with another database, as restore.sh does it: the last word counts.
@@ -160,8 +166,10 @@ pub fn ensure_no_password(conninfo: &str) -> Result<(), Failure> {
         ));
     }
     if conninfo.len() > 600 {
-        return Err(Failure::new(invalid, "the connection string has more than 600 bytes")
-            .hint("A service file (service=...) makes it short."));
+        return Err(
+            Failure::new(invalid, "the connection string has more than 600 bytes")
+                .hint("A service file (service=...) makes it short."),
+        );
     }
     Ok(())
 }
@@ -172,17 +180,37 @@ mod tests {
 
     #[test]
     fn the_databases_name_is_the_last_word() {
-        assert_eq!(with_database("host=/tmp dbname=a", "b"), "host=/tmp dbname=a dbname='b'");
-        assert_eq!(with_database("postgres://h/a", "b"), "postgres://h/a?dbname=b");
-        assert_eq!(with_database("postgresql:///a?host=/tmp", "b"), "postgresql:///a?host=/tmp&dbname=b");
+        assert_eq!(
+            with_database("host=/tmp dbname=a", "b"),
+            "host=/tmp dbname=a dbname='b'"
+        );
+        assert_eq!(
+            with_database("postgres://h/a", "b"),
+            "postgres://h/a?dbname=b"
+        );
+        assert_eq!(
+            with_database("postgresql:///a?host=/tmp", "b"),
+            "postgresql:///a?host=/tmp&dbname=b"
+        );
     }
 
     #[test]
     fn passwords_and_what_is_no_conninfo_are_refused() {
-        for good in ["", "host=/tmp", "service=drill", "postgres://bob@h:5432/a", "postgresql:///?host=/tmp"] {
+        for good in [
+            "",
+            "host=/tmp",
+            "service=drill",
+            "postgres://bob@h:5432/a",
+            "postgresql:///?host=/tmp",
+        ] {
             assert!(ensure_no_password(good).is_ok(), "{good}");
         }
-        for bad in ["host=/tmp password=x", "postgres://bob:x@h/a", "postgres://h/?password=x", "shop"] {
+        for bad in [
+            "host=/tmp password=x",
+            "postgres://bob:x@h/a",
+            "postgres://h/?password=x",
+            "shop",
+        ] {
             assert!(ensure_no_password(bad).is_err(), "{bad}");
         }
     }

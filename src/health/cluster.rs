@@ -48,7 +48,11 @@ pub fn report() -> Result<Vec<Row>, Failure> {
             return Err(failure);
         }
     }
-    rows.sort_by(|a, b| b.level.cmp(&a.level).then_with(|| a.database.cmp(&b.database)));
+    rows.sort_by(|a, b| {
+        b.level
+            .cmp(&a.level)
+            .then_with(|| a.database.cmp(&b.database))
+    });
     Ok(rows)
 }
 

@@ -107,7 +107,8 @@ fn judge_drills(row: &mut Row, database: pg_sys::Oid, chain: &ChainDir) {
         let when = time::iso(last.started_at);
         match last.outcome {
             Outcome::Failed => {
-                let reason = format!("the drill of {when} failed, the archive does not restore: {problem}");
+                let reason =
+                    format!("the drill of {when} failed, the archive does not restore: {problem}");
                 row.because(Level::Critical, reason);
             }
             Outcome::NotDone => {
@@ -119,8 +120,13 @@ fn judge_drills(row: &mut Row, database: pg_sys::Oid, chain: &ChainDir) {
     }
     let now = time::calendar();
     let passed = |drill: &&Drill| drill.outcome == Outcome::Passed;
-    let passed = records.iter().rev().find(passed).map(|drill| drill.started_at);
-    row.drill_age_micros = passed.map(|at| (now - at).num_microseconds().unwrap_or(i64::MAX).max(0));
+    let passed = records
+        .iter()
+        .rev()
+        .find(passed)
+        .map(|drill| drill.started_at);
+    row.drill_age_micros =
+        passed.map(|at| (now - at).num_microseconds().unwrap_or(i64::MAX).max(0));
     let is_wanted = settings::drill_schedule().is_some() || !records.is_empty();
     let Some(limit) = settings::drill_max_age().filter(|_| is_wanted) else {
         return;
@@ -137,7 +143,10 @@ fn judge_drills(row: &mut Row, database: pg_sys::Oid, chain: &ChainDir) {
         Some(at) => format!("the last drill that passed is of {}", time::iso(at)),
         None => "no drill has passed yet".to_string(),
     };
-    row.because(level, format!("{since}, longer ago than pg_incrbackup.drill_max_age"));
+    row.because(
+        level,
+        format!("{since}, longer ago than pg_incrbackup.drill_max_age"),
+    );
 }
 
 /// Use of the file system of `path`, as df shows it.

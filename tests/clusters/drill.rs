@@ -52,21 +52,35 @@ c" VALUES (1, 12.5), (1, 12.5), (NULL, NULL);
 fn a_drill_compares_everything_and_leaves_nothing_behind() {
     let c = Cluster::backed_up();
     with_everything(&c);
-    let everything = format!("{DATABASES}; {ROLES}; {SPACES}; SELECT slot_name FROM pg_replication_slots");
+    let everything =
+        format!("{DATABASES}; {ROLES}; {SPACES}; SELECT slot_name FROM pg_replication_slots");
     let (before, pid) = (c.sql(&everything), c.capture_pid());
     let found = c.sql("SELECT result, problems, tables, rows, chain, duration > '0', restored_to, lsn <= pg_current_wal_lsn(), base FROM incr_drill()");
-    let base = c.bases()[1].file_name().map(|name| name.to_string_lossy().into_owned());
-    let expected = format!("passed|{{}}|8|546|1|t|this server|t|{}", base.unwrap_or_default());
+    let base = c.bases()[1]
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned());
+    let expected = format!(
+        "passed|{{}}|8|546|1|t|this server|t|{}",
+        base.unwrap_or_default()
+    );
     assert_eq!(found, expected);
     assert_eq!(c.sql(&everything), before);
     assert_eq!(c.capture_pid(), pid, "capture has not noticed");
     assert!(!c.database_directory().join("drill.json").exists());
     assert_eq!(records(&c), 1);
     let status = c.sql("SELECT state, detail FROM incr_status() WHERE worker = 'drill'");
-    assert!(status.starts_with("passed|the last one passed: 8 tables, 546 rows"), "{status}");
-    assert!(c.is_true("SELECT level = 'ok' AND drill_age < '1 h' FROM incr_slot_health()"), "{}", c.health());
+    assert!(
+        status.starts_with("passed|the last one passed: 8 tables, 546 rows"),
+        "{status}"
+    );
+    assert!(
+        c.is_true("SELECT level = 'ok' AND drill_age < '1 h' FROM incr_slot_health()"),
+        "{}",
+        c.health()
+    );
     c.restart();
-    let status = c.sql("SELECT state, durable_lsn IS NOT NULL FROM incr_status() WHERE worker = 'drill'");
+    let status =
+        c.sql("SELECT state, durable_lsn IS NOT NULL FROM incr_status() WHERE worker = 'drill'");
     assert_eq!(status, "passed|t", "the archive remembers");
     assert!(c.is_true("SELECT drill_age < '1 h' FROM incr_slot_health()"));
     assert_eq!(drill(&c), "passed|{}");
@@ -79,12 +93,19 @@ fn a_drill_in_the_midst_of_a_load_compares_the_same_moment() {
     c.pgbench(&["-i", "-s", "1", "-q"]);
     let load = |extra: &'static str| {
         let mut command = c.installation().command("pgbench");
-        command.env("PGOPTIONS", extra).args(["-n", "-c", "3", "-T", "300"]);
+        command
+            .env("PGOPTIONS", extra)
+            .args(["-n", "-c", "3", "-T", "300"]);
         command.arg(c.conninfo(c.database()));
-        command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+        command
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null());
         command.spawn().expect("pgbench can be run")
     };
-    let mut loads = [load("-c synchronous_commit=on"), load("-c synchronous_commit=off")];
+    let mut loads = [
+        load("-c synchronous_commit=on"),
+        load("-c synchronous_commit=off"),
+    ];
     for nth in 0..3 {
         let wide = format!("CREATE TABLE extra_{nth} AS SELECT generate_series(1, 100) AS a");
         c.sql(&wide);
@@ -103,17 +124,24 @@ fn a_commit_that_nobody_sees_yet_is_not_part_of_the_moment() {
     let c = Cluster::backed_up();
     c.sql("CREATE TABLE t (a int)");
     c.set("synchronous_standby_names", "'nobody'");
-    wait_until("the setting is read", || c.sql("SHOW synchronous_standby_names") == "nobody");
+    wait_until("the setting is read", || {
+        c.sql("SHOW synchronous_standby_names") == "nobody"
+    });
     let mut waiting = c.session();
     waiting.send("INSERT INTO t VALUES (1)");
     let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
     wait_until("the commit waits", || c.sql(waits) == "1");
-    wait_until("capture has it", || c.stream().contains("INSERT INTO public.t (a) VALUES (1)"));
+    wait_until("capture has it", || {
+        c.stream().contains("INSERT INTO public.t (a) VALUES (1)")
+    });
     assert_eq!(drill(&c), "passed|{}");
     // One that is seen, and whose commit LSN is later: no LSN tells them apart.
     c.sql("SET synchronous_commit = local; INSERT INTO t VALUES (2)");
     let found = drill(&c);
-    assert!(found.starts_with("not done|") && found.contains("another order"), "{found}");
+    assert!(
+        found.starts_with("not done|") && found.contains("another order"),
+        "{found}"
+    );
     assert!(c.health().starts_with("warning"), "{}", c.health());
     c.set("synchronous_standby_names", "''");
     waiting.finish();
@@ -124,8 +152,10 @@ fn a_commit_that_nobody_sees_yet_is_not_part_of_the_moment() {
 #[test]
 fn roles_that_only_the_past_has_are_made_for_the_drill_and_gone_after_it() {
     let c = Cluster::backed_up();
-    c.sql("CREATE ROLE gone; CREATE TABLE t (a int); ALTER TABLE t OWNER TO gone; SELECT incr_dump();
-           ALTER TABLE t OWNER TO postgres; DROP ROLE gone; CREATE ROLE later");
+    c.sql(
+        "CREATE ROLE gone; CREATE TABLE t (a int); ALTER TABLE t OWNER TO gone; SELECT incr_dump();
+           ALTER TABLE t OWNER TO postgres; DROP ROLE gone; CREATE ROLE later",
+    );
     let before = c.sql(ROLES);
     assert_eq!(drill(&c), "passed|{}");
     assert_eq!(c.sql(ROLES), before);
@@ -137,10 +167,15 @@ fn no_row_of_a_drill_gets_into_the_servers_log() {
     c.sql("CREATE TABLE t (a text); INSERT INTO t VALUES ('very ' || 'secret'); SELECT incr_dump(); UPDATE t SET a = a || ' indeed'");
     c.set("log_statement", "'all'");
     c.set("log_min_duration_statement", "0");
-    wait_until("the setting is read", || c.sql("SHOW log_statement") == "all");
+    wait_until("the setting is read", || {
+        c.sql("SHOW log_statement") == "all"
+    });
     assert_eq!(drill(&c), "passed|{}");
     let log = c.log();
-    assert!(log.contains("incr_drill()") && !log.contains("very secret"), "{log}");
+    assert!(
+        log.contains("incr_drill()") && !log.contains("very secret"),
+        "{log}"
+    );
 }
 
 #[test]
@@ -155,11 +190,19 @@ fn another_server_is_restored_to_and_left_as_it_was() {
     assert_eq!(c.sql(&call), format!("passed|{{}}|{conninfo}"));
     assert_eq!(other.sql(&everything), before);
     c.set("pg_incrbackup.drill_conninfo", &format!("'{conninfo}'"));
-    wait_until("the setting is read", || c.sql("SHOW pg_incrbackup.drill_conninfo") == conninfo);
-    assert_eq!(c.sql("SELECT result, restored_to FROM incr_drill()"), format!("passed|{conninfo}"));
+    wait_until("the setting is read", || {
+        c.sql("SHOW pg_incrbackup.drill_conninfo") == conninfo
+    });
+    assert_eq!(
+        c.sql("SELECT result, restored_to FROM incr_drill()"),
+        format!("passed|{conninfo}")
+    );
     other.stop();
     let found = drill(&c);
-    assert!(found.starts_with("not done|") && found.contains("psql failed"), "{found}");
+    assert!(
+        found.starts_with("not done|") && found.contains("psql failed"),
+        "{found}"
+    );
     assert!(c.health().starts_with("warning"), "{}", c.health());
 }
 
@@ -171,7 +214,10 @@ fn where_there_is_no_room_for_a_copy_none_is_begun() {
     let huge = c.data_directory().join("base").join(oid).join("999999999");
     run(Command::new("truncate").args(["-s", "8T"]).arg(&huge));
     let found = drill(&c);
-    assert!(found.starts_with("not done|") && found.contains("no room"), "{found}");
+    assert!(
+        found.starts_with("not done|") && found.contains("no room"),
+        "{found}"
+    );
     assert!(!c.log().contains("CREATE DATABASE"));
     std::fs::remove_file(huge).expect("it can be removed");
     assert_eq!(drill(&c), "passed|{}");
@@ -184,7 +230,11 @@ fn what_cannot_be_asked_of_a_drill_is_refused_with_a_reason() {
     let error = c.sql_error("SELECT * FROM incr_drill()");
     assert_eq!(error.sqlstate, "42704", "{error}");
     c.sql("SELECT * FROM incr_setup()");
-    for conninfo in ["shop", "host=/tmp password=x", "postgres://bob:secret@localhost/x"] {
+    for conninfo in [
+        "shop",
+        "host=/tmp password=x",
+        "postgres://bob:secret@localhost/x",
+    ] {
         let error = c.sql_error(&format!("SELECT * FROM incr_drill('{conninfo}')"));
         assert_eq!(error.sqlstate, "22023", "{conninfo}: {error}");
         assert!(!error.hint.is_empty(), "{conninfo}: {error}");
@@ -194,7 +244,10 @@ fn what_cannot_be_asked_of_a_drill_is_refused_with_a_reason() {
     c.sql("CREATE ROLE tester LOGIN; GRANT EXECUTE ON FUNCTION incr_drill TO tester");
     let error = c.sql_error("SET ROLE tester; SELECT * FROM incr_drill('host=/tmp')");
     assert_eq!(error.sqlstate, "42501", "{error}");
-    assert_eq!(c.sql("SET ROLE tester; SELECT result FROM incr_drill()"), "passed");
+    assert_eq!(
+        c.sql("SET ROLE tester; SELECT result FROM incr_drill()"),
+        "passed"
+    );
 }
 
 #[test]
@@ -206,10 +259,13 @@ fn a_scheduled_drill_is_made_once_and_again_where_it_could_not_be_made() {
     c.sql("CREATE TABLE t (a int); INSERT INTO t VALUES (1)");
     c.set_day(3, "");
     wait_until("the drill that is due is made", || records(&c) == 1);
-    wait_until("it has passed", || c.sql("SELECT state FROM incr_status() WHERE worker = 'drill'") == "passed");
+    wait_until("it has passed", || {
+        c.sql("SELECT state FROM incr_status() WHERE worker = 'drill'") == "passed"
+    });
     c.restart();
     wait_until("the launcher has looked", || {
-        c.sql("SELECT worker, state FROM incr_status()").contains("expiry|done")
+        c.sql("SELECT worker, state FROM incr_status()")
+            .contains("expiry|done")
     });
     assert_eq!(records(&c), 1);
     c.set("pg_incrbackup.drill_conninfo", "'host=/nowhere'");

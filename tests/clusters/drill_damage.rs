@@ -13,7 +13,9 @@ fn archive() -> (Cluster, Vec<PathBuf>) {
     let c = Cluster::backed_up();
     c.sql("CREATE TABLE t (a int PRIMARY KEY, b text); INSERT INTO t VALUES (1, 'old')");
     let mut closed = vec![c.sql("SELECT incr_rotate()")];
-    c.sql("INSERT INTO t VALUES (2, 'base'); SELECT incr_dump(); INSERT INTO t VALUES (3, 'after')");
+    c.sql(
+        "INSERT INTO t VALUES (2, 'base'); SELECT incr_dump(); INSERT INTO t VALUES (3, 'after')",
+    );
     closed.push(c.sql("SELECT incr_rotate()"));
     c.sql("INSERT INTO t VALUES (4, 'more')");
     closed.push(c.sql("SELECT incr_rotate()"));
@@ -27,10 +29,16 @@ fn archive() -> (Cluster, Vec<PathBuf>) {
 fn overwrite(path: &Path, from: &str, to: &str) {
     assert_eq!(from.len(), to.len());
     let bytes = fs::read(path).expect("it can be read");
-    let at = bytes.windows(from.len()).position(|window| window == from.as_bytes());
+    let at = bytes
+        .windows(from.len())
+        .position(|window| window == from.as_bytes());
     let at = at.unwrap_or_else(|| panic!("there is no {from} in {}", path.display())) as u64;
-    let file = fs::OpenOptions::new().write(true).open(path).expect("it can be written");
-    file.write_all_at(to.as_bytes(), at).expect("it can be written");
+    let file = fs::OpenOptions::new()
+        .write(true)
+        .open(path)
+        .expect("it can be written");
+    file.write_all_at(to.as_bytes(), at)
+        .expect("it can be written");
 }
 
 fn sha256(path: &Path) -> String {
@@ -58,7 +66,10 @@ fn assert_found(c: &Cluster, damage: &str, said: &[&str]) {
         assert!(found.contains(word), "{damage}: no {word} in {found}");
     }
     let health = c.health();
-    assert!(health.starts_with("critical") && health.contains("does not restore"), "{damage}: {health}");
+    assert!(
+        health.starts_with("critical") && health.contains("does not restore"),
+        "{damage}: {health}"
+    );
 }
 
 fn assert_well_again(c: &Cluster, damage: &str) {
@@ -78,9 +89,19 @@ fn a_byte_that_changed_is_found_wherever_it_is() {
         (&closed[0], "'old'", "'odd'", "incremental/"),
         (&closed[1], "'after'", "'aftex'", "is damaged"),
         (&closed[2], "'more'", "'mora'", "is damaged"),
-        (&oldest, "PostgreSQL database dump", "PostgreSQL database dumb", "dump.sql"),
+        (
+            &oldest,
+            "PostgreSQL database dump",
+            "PostgreSQL database dumb",
+            "dump.sql",
+        ),
         (&newest, "base", "bass", "the base is damaged"),
-        (&globals, "CREATE ROLE", "CREATE ROLL", "the base is damaged"),
+        (
+            &globals,
+            "CREATE ROLE",
+            "CREATE ROLL",
+            "the base is damaged",
+        ),
         (&restore, "set -eu", "set -ee", "restore.sh"),
     ];
     for (path, from, to, said) in places {
@@ -113,8 +134,16 @@ fn a_row_that_was_changed_together_with_its_checksums_is_found_by_the_comparison
     let before = sha256(&dump);
     overwrite(&dump, "2\tbase", "2\tbass");
     recompute(&c, &base, "dump.sql", &before);
-    assert_eq!(c.sql("SELECT * FROM incr_verify()"), "", "no checksum tells of it");
-    assert_found(&c, "a row of the base", &["t has as many rows, but others (5)"]);
+    assert_eq!(
+        c.sql("SELECT * FROM incr_verify()"),
+        "",
+        "no checksum tells of it"
+    );
+    assert_found(
+        &c,
+        "a row of the base",
+        &["t has as many rows, but others (5)"],
+    );
     let damaged = sha256(&dump);
     overwrite(&dump, "2\tbass", "2\tbase");
     recompute(&c, &base, "dump.sql", &damaged);
@@ -143,7 +172,16 @@ fn a_definition_that_was_changed_together_with_its_checksums_is_found_by_the_com
     overwrite(&dump, "DEFAULT 7", "DEFAULT 8");
     recompute(&c, &base, "dump.sql", &before);
     assert_eq!(c.sql("SELECT * FROM incr_verify()"), "");
-    assert_found(&c, "a default", &["TABLE public.wide: only at the source:", "DEFAULT 7", "only restored:", "DEFAULT 8"]);
+    assert_found(
+        &c,
+        "a default",
+        &[
+            "TABLE public.wide: only at the source:",
+            "DEFAULT 7",
+            "only restored:",
+            "DEFAULT 8",
+        ],
+    );
 }
 
 #[test]

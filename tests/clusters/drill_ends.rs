@@ -24,7 +24,9 @@ fn endless() -> Cluster {
 /// Starts a drill, which is in the midst of its restore when this returns; gives its worker.
 fn in_the_midst(c: &Cluster) -> String {
     c.sql("SELECT result FROM incr_drill(wait => false)");
-    wait_until("the restore has begun to sleep", || c.sql(IN_SCRATCH) == "1");
+    wait_until("the restore has begun to sleep", || {
+        c.sql(IN_SCRATCH) == "1"
+    });
     c.sql(WORKER)
 }
 
@@ -55,7 +57,9 @@ fn a_drill_that_is_told_to_end_ends_with_its_programs_and_is_tidied_up() {
     let worker = in_the_midst(&c);
     assert_ne!(c.sql(ROLES), "", "a role is made");
     c.sql(&format!("SELECT pg_terminate_backend({worker})"));
-    wait_until("nobody works in the scratch database", || c.sql(IN_SCRATCH) == "0");
+    wait_until("nobody works in the scratch database", || {
+        c.sql(IN_SCRATCH) == "0"
+    });
     assert_gone(&c, &before);
 }
 
@@ -87,7 +91,9 @@ fn a_query_that_is_cancelled_ends_its_drill() {
     let mut session = c.session();
     let pid = session.run("SELECT pg_backend_pid()");
     session.send("SELECT * FROM incr_drill()");
-    wait_until("the restore has begun to sleep", || c.sql(IN_SCRATCH) == "1");
+    wait_until("the restore has begun to sleep", || {
+        c.sql(IN_SCRATCH) == "1"
+    });
     c.sql(&format!("SELECT pg_cancel_backend({pid})"));
     assert!(session.finish().contains("canceling"));
     assert_gone(&c, &before);
@@ -101,12 +107,17 @@ fn a_second_drill_is_refused_and_neither_capture_nor_a_base_waits_for_the_first(
     let error = c.sql_error("SELECT * FROM incr_drill()");
     assert_eq!(error.sqlstate, "55006", "{error}");
     c.sql("CREATE TABLE meanwhile (a int); INSERT INTO meanwhile VALUES (1); SELECT incr_flush('20 s'); SELECT incr_rotate()");
-    assert!(c.stream().contains("INSERT INTO public.meanwhile (a) VALUES (1)"));
+    assert!(c
+        .stream()
+        .contains("INSERT INTO public.meanwhile (a) VALUES (1)"));
     c.sql("SELECT incr_dump()");
     assert_eq!(c.sql("SELECT * FROM incr_verify()"), "");
     let databases = c.sql("SELECT count(*) FROM incr_cluster_health()");
     assert_eq!(databases, "1", "the scratch database is nobody's");
-    assert_eq!(c.sql("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pg_incrbackup capture'"), "1");
+    assert_eq!(
+        c.sql("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pg_incrbackup capture'"),
+        "1"
+    );
     c.sql(&format!("SELECT pg_terminate_backend({worker})"));
     assert_gone(&c, &before);
 }
@@ -116,9 +127,11 @@ fn a_database_that_is_dropped_takes_its_drill_along() {
     let c = endless();
     in_the_midst(&c);
     c.sql_in("postgres", "DROP DATABASE app");
-    wait_until_within(Duration::from_secs(90), "the scratch database is dropped", || {
-        c.sql_in("postgres", "SELECT count(*) FROM pg_database") == "3"
-    });
+    wait_until_within(
+        Duration::from_secs(90),
+        "the scratch database is dropped",
+        || c.sql_in("postgres", "SELECT count(*) FROM pg_database") == "3",
+    );
 }
 
 #[test]
@@ -126,9 +139,11 @@ fn teardown_ends_a_drill() {
     let c = endless();
     in_the_midst(&c);
     c.sql("SELECT incr_teardown()");
-    wait_until_within(Duration::from_secs(90), "the scratch database is dropped", || {
-        !c.sql(DATABASES).contains("drill")
-    });
+    wait_until_within(
+        Duration::from_secs(90),
+        "the scratch database is dropped",
+        || !c.sql(DATABASES).contains("drill"),
+    );
 }
 
 #[test]

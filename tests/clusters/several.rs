@@ -12,7 +12,10 @@ fn two() -> Cluster {
     c.sql_in("other", "CREATE EXTENSION pg_incrbackup");
     c.sql_in("other", "SELECT * FROM incr_setup()");
     for database in ["app", "other"] {
-        c.sql_in(database, "CREATE TABLE t (a int PRIMARY KEY); INSERT INTO t VALUES (1); SELECT incr_flush()");
+        c.sql_in(
+            database,
+            "CREATE TABLE t (a int PRIMARY KEY); INSERT INTO t VALUES (1); SELECT incr_flush()",
+        );
     }
     c
 }
@@ -29,7 +32,11 @@ fn health_of(c: &Cluster, database: &str) -> String {
 /// The other one writes, restores, and knows of no trouble.
 fn assert_other_is_well(c: &Cluster) {
     c.sql_in("other", "INSERT INTO t SELECT coalesce(max(a), 0) + 1 FROM t; SELECT incr_flush('20 s'); SELECT incr_rotate()");
-    assert!(health_of(c, "other").starts_with("ok"), "{}", health_of(c, "other"));
+    assert!(
+        health_of(c, "other").starts_with("ok"),
+        "{}",
+        health_of(c, "other")
+    );
     assert_eq!(c.sql_in("other", "SELECT * FROM incr_verify()"), "");
     let script = c.archive_directory().join("other/restore.sh");
     let target = "restored_other";
@@ -53,7 +60,10 @@ fn all_are_shown_from_any_database_and_each_shows_its_own() {
     assert_eq!(levels(&c, "app"), "app ok, other ok");
     assert_eq!(levels(&c, "other"), "app ok, other ok");
     for database in ["app", "other"] {
-        assert_eq!(c.sql_in(database, "SELECT DISTINCT database FROM incr_slot_health()"), database);
+        assert_eq!(
+            c.sql_in(database, "SELECT DISTINCT database FROM incr_slot_health()"),
+            database
+        );
     }
     assert!(c.is_true(
         "SELECT bool_and(active AND wal_status IS NOT NULL AND restart_lag_bytes >= 0 AND confirmed_lag_bytes >= 0
@@ -76,8 +86,15 @@ fn all_are_shown_from_any_database_and_each_shows_its_own() {
 fn monitors_may_look_at_all() {
     let c = two();
     c.sql("CREATE ROLE watcher IN ROLE pg_monitor; CREATE ROLE nosy");
-    assert_eq!(c.sql("SET ROLE watcher; SELECT count(*) FROM incr_cluster_health()"), "2");
-    assert_eq!(c.sql_error("SET ROLE nosy; SELECT * FROM incr_cluster_health()").sqlstate, "42501");
+    assert_eq!(
+        c.sql("SET ROLE watcher; SELECT count(*) FROM incr_cluster_health()"),
+        "2"
+    );
+    assert_eq!(
+        c.sql_error("SET ROLE nosy; SELECT * FROM incr_cluster_health()")
+            .sqlstate,
+        "42501"
+    );
 }
 
 #[test]
@@ -88,7 +105,11 @@ fn a_directory_that_is_gone_is_the_trouble_of_one() {
     fs::rename(&directory, &aside).expect("one file system");
     c.sql("INSERT INTO t VALUES (2)");
     wait_for_emergency(&c, "");
-    assert!(levels(&c, "other").ends_with(", other ok"), "{}", levels(&c, "other"));
+    assert!(
+        levels(&c, "other").ends_with(", other ok"),
+        "{}",
+        levels(&c, "other")
+    );
     assert_other_is_well(&c);
     c.restart();
     c.sql("INSERT INTO t VALUES (3)");
@@ -96,7 +117,9 @@ fn a_directory_that_is_gone_is_the_trouble_of_one() {
     assert_other_is_well(&c);
     assert_ne!(levels(&c, "other"), "app ok, other ok");
     fs::rename(aside, directory).expect("one file system");
-    wait_until("the one goes on", || c.try_sql("SELECT incr_flush('5 s')").is_ok());
+    wait_until("the one goes on", || {
+        c.try_sql("SELECT incr_flush('5 s')").is_ok()
+    });
     c.assert_restores();
 }
 
@@ -106,11 +129,15 @@ fn a_slot_that_is_broken_is_the_trouble_of_one() {
     let name = c.slot("slot_name");
     wait_until("the slot is dropped", || {
         c.slot("pg_terminate_backend(active_pid)");
-        c.try_sql(&format!("SELECT pg_drop_replication_slot('{name}')")).is_ok()
+        c.try_sql(&format!("SELECT pg_drop_replication_slot('{name}')"))
+            .is_ok()
     });
     wait_for_emergency(&c, "the chain is broken");
     assert_eq!(levels(&c, "other"), "app emergency, other ok");
-    let first = c.sql_in("other", "SELECT database FROM incr_cluster_health() LIMIT 1");
+    let first = c.sql_in(
+        "other",
+        "SELECT database FROM incr_cluster_health() LIMIT 1",
+    );
     assert_eq!(first, "app", "the worst comes first");
     assert_other_is_well(&c);
     c.sql("SELECT * FROM incr_setup(new_chain => true)");
@@ -127,9 +154,15 @@ fn a_chain_that_cannot_be_read_is_the_trouble_of_one() {
     c.restart();
     wait_for_emergency(&c, "");
     assert_other_is_well(&c);
-    assert!(levels(&c, "other").ends_with(", other ok"), "{}", levels(&c, "other"));
+    assert!(
+        levels(&c, "other").ends_with(", other ok"),
+        "{}",
+        levels(&c, "other")
+    );
     fs::write(&json, whole).expect("it can be written");
-    wait_until("the one goes on", || c.try_sql("SELECT incr_flush('5 s')").is_ok());
+    wait_until("the one goes on", || {
+        c.try_sql("SELECT incr_flush('5 s')").is_ok()
+    });
     c.assert_restores();
 }
 
@@ -148,7 +181,9 @@ fn permissions_that_were_lost_on_one_directory_are_the_trouble_of_one() {
         wait_for_emergency(&c, "");
         assert_other_is_well(&c);
         mode(was);
-        wait_until("the one goes on", || c.try_sql("SELECT incr_flush('5 s')").is_ok());
+        wait_until("the one goes on", || {
+            c.try_sql("SELECT incr_flush('5 s')").is_ok()
+        });
     }
     c.assert_restores();
 }
