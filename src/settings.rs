@@ -5,6 +5,7 @@
 //! so all of them are of a kind that may be defined late (never PGC_POSTMASTER).
 
 mod choices;
+mod drills;
 
 use std::ffi::CString;
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ use chrono::TimeDelta;
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 
 pub use self::choices::{BaseFormat, KeylessTables, LagAction, OnChainBreak, OnLogError, Reader};
+pub use self::drills::{drill_conninfo, drill_max_age, drill_schedule};
 use crate::pg;
 
 type Text = GucSetting<Option<CString>>;
@@ -36,9 +38,6 @@ static BASE_JOBS: GucSetting<i32> = GucSetting::<i32>::new(1);
 static KEEP_INCREMENTAL: GucSetting<i32> = GucSetting::<i32>::new(7 * DAY);
 static KEEP_BASE: GucSetting<i32> = GucSetting::<i32>::new(30 * DAY);
 static KEEP_MONTHLY: GucSetting<i32> = GucSetting::<i32>::new(12);
-static DRILL_SCHEDULE: Text = Text::new(Some(c""));
-static DRILL_CONNINFO: Text = Text::new(Some(c""));
-static DRILL_MAX_AGE: GucSetting<i32> = GucSetting::<i32>::new(8 * DAY);
 static LAG_CRITICAL: GucSetting<i32> = GucSetting::<i32>::new(1024);
 static LAG_EMERGENCY: GucSetting<i32> = GucSetting::<i32>::new(10 * 1024);
 static AGE_EMERGENCY: GucSetting<i32> = GucSetting::<i32>::new(24 * 3600);
@@ -57,7 +56,7 @@ pub fn init() {
     define_capture();
     define_base();
     define_retention();
-    define_drill();
+    drills::define();
     define_health();
     pg::guc::reserve_prefix(c"pg_incrbackup");
 }
@@ -206,31 +205,6 @@ fn define_retention() {
         &KEEP_MONTHLY,
         (0, 12_000),
         GucFlags::default(),
-    );
-}
-
-fn define_drill() {
-    pg::guc::define_schedule(
-        c"pg_incrbackup.drill_schedule",
-        c"When drills are made, in cron's form, UTC.",
-        c"A drill restores the newest chain into a scratch database and compares. Five fields: minute, hour, day of month, month, day of week. Empty: only incr_drill() makes them.",
-        &DRILL_SCHEDULE,
-    );
-    GucRegistry::define_string_guc(
-        c"pg_incrbackup.drill_conninfo",
-        c"Connection parameters of the server that drills restore to.",
-        c"Empty: this server. A superuser there; its password stands in ~/.pgpass of the server's user.",
-        &DRILL_CONNINFO,
-        GucContext::Sighup,
-        GucFlags::SUPERUSER_ONLY,
-    );
-    int(
-        c"pg_incrbackup.drill_max_age",
-        c"Age of the last drill that passed at which incr_slot_health() warns.",
-        c"Critical at twice this. Looked at where there is a drill_schedule, or a drill has been made. 0: never.",
-        &DRILL_MAX_AGE,
-        (0, i32::MAX),
-        GucFlags::UNIT_MIN,
     );
 }
 
@@ -404,23 +378,6 @@ pub fn retention() -> Rules {
         keep_base: span(KEEP_BASE.get()),
         keep_monthly: KEEP_MONTHLY.get() as u32,
     }
-}
-
-/// Cron form in UTC; `None`: no schedule.
-pub fn drill_schedule() -> Option<String> {
-    Some(text(&DRILL_SCHEDULE)).filter(|schedule| !schedule.trim().is_empty())
-}
-
-/// Where drills restore to; empty: this server.
-pub fn drill_conninfo() -> String {
-    text(&DRILL_CONNINFO)
-}
-
-/// Age of the last drill that passed at which health warns; `None`: never.
-pub fn drill_max_age() -> Option<TimeDelta> {
-    Some(DRILL_MAX_AGE.get())
-        .filter(|minutes| *minutes > 0)
-        .map(|minutes| TimeDelta::minutes(minutes.into()))
 }
 
 /// Bytes of WAL held at which health is critical.

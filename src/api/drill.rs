@@ -96,7 +96,9 @@ fn make(conninfo: &str, wait: bool) -> Result<Option<Drill>, Failure> {
         return Ok(None);
     }
     let waited = transaction::catch(|| watch(database, &started)).and_then(|outcome| outcome);
-    let recorded = waited.inspect_err(|_| started.worker.terminate())?;
+    let recorded = waited.inspect_err(|_| {
+        started.worker.terminate();
+    })?;
     let records = drill::records(database)?.into_iter();
     let mut mine = records.filter(|drill| drill.started_at.timestamp_micros() == recorded);
     mine.next_back().map(Some).ok_or_else(worker_lost)

@@ -212,15 +212,18 @@ pub fn globals(base: &Path, source: &Source) -> Result<(), Failure> {
     globals_to(create(&target)?, source).map(|_| ())
 }
 
-/// The same to `out`.
-pub fn globals_to<W: Write>(out: W, source: &Source) -> Result<W, Failure> {
+/// The same to `out`, without what is set in the scratch databases of drills.
+pub fn globals_to<W: Write>(mut out: W, source: &Source) -> Result<W, Failure> {
     let arguments = [
         format!("--dbname={}", source.conninfo),
         format!("--database={}", source.database),
         "--no-password".into(),
         "--globals-only".into(),
     ];
-    run("pg_dumpall", &arguments, out, &mut |_| Ok(()))
+    let text = run("pg_dumpall", &arguments, Vec::new(), &mut |_| Ok(()))?;
+    out.write_all(&crate::drill::without_scratch_databases(&text))
+        .map_err(|error| cannot_write(&program("pg_dumpall"), error))?;
+    Ok(out)
 }
 
 /// Version of pg_dump in its own words, or why it can't be run.

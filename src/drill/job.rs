@@ -14,7 +14,7 @@ use pgrx::prelude::*;
 use super::contents::Contents;
 use super::moment::Moment;
 use super::target::Target;
-use super::{board, client, definitions, scratch, TIDY_RETRY};
+use super::{board, client, definitions, scratch, target, TIDY_RETRY};
 use crate::backup::dump::{self, Source};
 use crate::backup::place;
 use crate::pg::failure::Failure;
@@ -32,7 +32,7 @@ pub struct Started {
 
 /// Starts a drill of `database` that restores to the server of `conninfo`; empty: this one.
 pub fn start(database: pg_sys::Oid, conninfo: &str) -> Result<Started, Failure> {
-    super::ensure_no_password(conninfo)?;
+    target::ensure_no_password(conninfo)?;
     let my_pid = std::process::id() as i32;
     let number = board::claim(database, my_pid, conninfo)?;
     let worker = worker(database, "pg_incrbackup_drill_main", my_pid).load_dynamic();

@@ -25,7 +25,7 @@ use archive::time;
 use pgrx::prelude::*;
 
 pub use self::job::{start, Started};
-pub use self::target::ensure_no_password;
+pub use self::scratch::without_scratch_databases;
 
 use crate::backup::{place, schedule};
 use crate::pg::failure::Failure;

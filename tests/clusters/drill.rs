@@ -4,6 +4,7 @@
 
 use crate::schedule::every_day;
 use harness::{run, wait_until, Cluster};
+use std::fs;
 use std::process::Command;
 
 pub const DATABASES: &str = "SELECT string_agg(datname, ' ' ORDER BY datname) FROM pg_database";
@@ -17,7 +18,7 @@ pub fn drill(c: &Cluster) -> String {
 
 pub fn records(c: &Cluster) -> usize {
     let file = c.database_directory().join("drills.jsonl");
-    std::fs::read_to_string(file).map_or(0, |text| text.lines().count())
+    fs::read_to_string(file).map_or(0, |text| text.lines().count())
 }
 
 /// A bit of everything.
@@ -43,7 +44,7 @@ c" VALUES (1, 12.5), (1, 12.5), (NULL, NULL);
            CREATE SUBSCRIPTION sub CONNECTION 'dbname=nowhere' PUBLICATION p WITH (connect = false, slot_name = 'precious');
            CREATE TABLE bobs (a int); ALTER TABLE bobs OWNER TO bob;
            GRANT EXECUTE ON FUNCTION incr_status TO bob;
-           SELECT lo_from_bytea(4711, 'large'); ALTER DATABASE app SET work_mem = '5MB'"#,
+           SELECT lo_from_bytea(4711, 'large'); ALTER DATABASE app SET work_mem = '5MB'; ALTER ROLE bob IN DATABASE app SET work_mem = '6MB'"#,
     );
     c.sql("SELECT incr_dump(); UPDATE t SET b = 'changed' WHERE a < 20; DELETE FROM t WHERE a > 490; SELECT incr_rotate(); INSERT INTO bobs VALUES (7); SELECT lo_put(4711, 2, 'xx')");
 }
@@ -219,7 +220,7 @@ fn where_there_is_no_room_for_a_copy_none_is_begun() {
         "{found}"
     );
     assert!(!c.log().contains("CREATE DATABASE"));
-    std::fs::remove_file(huge).expect("it can be removed");
+    fs::remove_file(huge).expect("it can be removed");
     assert_eq!(drill(&c), "passed|{}");
 }
 
