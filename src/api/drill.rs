@@ -107,22 +107,23 @@ fn make(conninfo: &str, wait: bool) -> Result<Option<Drill>, Failure> {
 /// Waits until the drill is over; gives the start by which its record is known.
 fn watch(database: pg_sys::Oid, started: &Started) -> Result<i64, Failure> {
     loop {
-        let drill = status::read(database).unwrap_or_default().drill;
-        if drill.number != started.number {
+        let now = status::read(database).unwrap_or_default().drill;
+        if now.number != started.number {
             return Err(worker_lost());
         }
-        match drill.phase {
-            DrillPhase::Done => return Ok(drill.recorded),
+        match now.phase {
+            DrillPhase::Done => return Ok(now.recorded),
             DrillPhase::Failed => {
                 let code = PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
-                return Err(Failure::new(code, drill.error.get()));
+                return Err(Failure::new(code, now.error.get()));
             }
             _ => {}
         }
         if matches!(started.worker.pid(), Err(BackgroundWorkerStatus::Stopped)) {
-            let drill = status::read(database).unwrap_or_default().drill;
-            let is_over = matches!(drill.phase, DrillPhase::Done | DrillPhase::Failed);
-            if drill.number == started.number && !is_over {
+            let last = status::read(database).unwrap_or_default().drill;
+            let is_over = matches!(last.phase, DrillPhase::Done | DrillPhase::Failed);
+            if last.number == started.number && !is_over {
+                drill::release(database, started.number);
                 return Err(worker_lost());
             }
             continue;

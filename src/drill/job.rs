@@ -203,6 +203,7 @@ fn make(database: pg_sys::Oid, place: &DatabaseDir, drill: &mut Drill) -> Result
     drill.chain = Some(chain.number);
     let target = Target::find(&drill.conninfo)?;
     leave_nothing_behind(place, database)?;
+    scratch::ensure_absent(&target, database)?;
     target.ensure_room()?;
     let source = transaction::run(Source::collect)?;
     let moment = Moment::take(database, &chain, &source)?;

@@ -24,6 +24,7 @@ use archive::drills::{self, Drill, Outcome};
 use archive::time;
 use pgrx::prelude::*;
 
+pub use self::board::release;
 pub use self::job::{start, Started};
 pub use self::scratch::without_scratch_databases;
 

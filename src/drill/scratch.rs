@@ -28,9 +28,7 @@ pub fn name(database: pg_sys::Oid) -> String {
 /// nothing is left.
 pub fn remove(target: &Target, place: &DatabaseDir, database: pg_sys::Oid) -> Result<(), Failure> {
     let name = name(database);
-    debug_assert!(name.starts_with(PREFIX));
-    let is_there = format!("SELECT 1 FROM pg_catalog.pg_database WHERE datname = '{name}';");
-    if !client::sql(&target.maintenance, target.version, &is_there)?.is_empty() {
+    if is_there(target, &name)? {
         // A subscription would keep the database from being dropped; dropped as it is, it would take the
         // source's slot at the publisher along.
         const SUBSCRIPTIONS: &str = "SELECT format('ALTER SUBSCRIPTION %I DISABLE', subname), \
@@ -71,6 +69,28 @@ pub fn remove(target: &Target, place: &DatabaseDir, database: pg_sys::Oid) -> Re
         }
     }
     Ok(drills::end(place)?)
+}
+
+/// 42P04 where a database has that name and nothing tells that it is a drill's of ours. A copy of this server
+/// has the same identifier, and may restore to the same place.
+pub fn ensure_absent(target: &Target, database: pg_sys::Oid) -> Result<(), Failure> {
+    let name = name(database);
+    if !is_there(target, &name)? {
+        return Ok(());
+    }
+    let code = PgSqlErrorCode::ERRCODE_DUPLICATE_DATABASE;
+    let message = format!("the scratch database {name} is there already");
+    Err(Failure::new(code, message)
+        .detail(
+            "No drill of this archive has left it behind; a copy of this server may be using it.",
+        )
+        .hint(format!("Where nobody does: DROP DATABASE {name}.")))
+}
+
+fn is_there(target: &Target, name: &str) -> Result<bool, Failure> {
+    let query = format!("SELECT 1 FROM pg_catalog.pg_database WHERE datname = '{name}';");
+    let rows = client::sql(&target.maintenance, target.version, &query)?;
+    Ok(!rows.is_empty())
 }
 
 fn list(oids: &[u32]) -> String {

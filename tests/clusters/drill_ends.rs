@@ -156,3 +156,23 @@ fn a_database_of_the_users_with_a_similar_name_is_not_touched() {
     assert_eq!(drill(&c), "passed|{}");
     assert_eq!(c.sql(DATABASES), before);
 }
+
+#[test]
+fn a_scratch_database_that_no_drill_of_ours_has_left_behind_is_not_dropped() {
+    let c = Cluster::backed_up();
+    c.sql("CREATE TABLE t (a int)");
+    assert_eq!(drill(&c), "passed|{}");
+    let name = c.sql(
+        "SELECT 'pg_incrbackup_drill_' || system_identifier || '_' || oid
+         FROM pg_control_system(), pg_database WHERE datname = 'app'",
+    );
+    c.sql(&format!("CREATE DATABASE {name}"));
+    let found = drill(&c);
+    assert!(
+        found.starts_with("not done|") && found.contains("is there already"),
+        "{found}"
+    );
+    assert!(c.sql(DATABASES).contains(&name));
+    c.sql(&format!("DROP DATABASE {name}"));
+    assert_eq!(drill(&c), "passed|{}");
+}
