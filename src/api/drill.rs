@@ -91,6 +91,7 @@ fn make(conninfo: &str, wait: bool) -> Result<Option<Drill>, Failure> {
     setup::ensure_no_xid("incr_drill()")?;
     let database = server::my_database();
     requests::ensure_slot(database)?;
+    drill::ensure_no_password(conninfo)?;
     let started = drill::start(database, conninfo)?;
     if !wait {
         return Ok(None);

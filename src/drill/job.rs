@@ -32,7 +32,6 @@ pub struct Started {
 
 /// Starts a drill of `database` that restores to the server of `conninfo`; empty: this one.
 pub fn start(database: pg_sys::Oid, conninfo: &str) -> Result<Started, Failure> {
-    target::ensure_no_password(conninfo)?;
     let my_pid = std::process::id() as i32;
     let number = board::claim(database, my_pid, conninfo)?;
     let worker = worker(database, "pg_incrbackup_drill_main", my_pid).load_dynamic();
@@ -201,6 +200,7 @@ fn make(database: pg_sys::Oid, place: &DatabaseDir, drill: &mut Drill) -> Result
         return Err(nothing_to_restore());
     }
     drill.chain = Some(chain.number);
+    target::ensure_no_password(&drill.conninfo)?;
     let target = Target::find(&drill.conninfo)?;
     leave_nothing_behind(place, database)?;
     scratch::ensure_absent(&target, database)?;

@@ -27,6 +27,7 @@ use pgrx::prelude::*;
 pub use self::board::release;
 pub use self::job::{start, Started};
 pub use self::scratch::without_scratch_databases;
+pub use self::target::ensure_no_password;
 
 use crate::backup::{place, schedule};
 use crate::pg::failure::Failure;
