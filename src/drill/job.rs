@@ -206,7 +206,14 @@ fn make(database: pg_sys::Oid, place: &DatabaseDir, drill: &mut Drill) -> Result
     scratch::ensure_absent(&target, database)?;
     target.ensure_room()?;
     let source = transaction::run(Source::collect)?;
-    let moment = Moment::take(database, &chain, &source)?;
+    let moment = match Moment::take(database, &chain, &source) {
+        Ok(moment) => moment,
+        Err(failure) => {
+            // Perhaps because the segments can't be read.
+            check_files(database, place, drill)?;
+            return Err(failure);
+        }
+    };
     drill.lsn = Some(moment.lsn);
     (drill.tables, drill.rows) = moment.contents.counts();
     // It is run with the rights of the server's user.
@@ -231,11 +238,18 @@ fn make(database: pg_sys::Oid, place: &DatabaseDir, drill: &mut Drill) -> Result
     let removed = scratch::remove(&target, place, database);
     tried.and_then(|result| result)?;
     removed?;
+    check_files(database, place, drill)
+}
+
+/// Every file of the archive, whether the restore needed it or not.
+fn check_files(
+    database: pg_sys::Oid,
+    place: &DatabaseDir,
+    drill: &mut Drill,
+) -> Result<(), Failure> {
     board::enter(database, DrillPhase::Verifying);
-    let problems = verify::verify(place)?;
-    let problems = problems
-        .into_iter()
-        .map(|found| format!("{}: {}", found.file, found.problem));
+    let problems = verify::verify(place)?.into_iter();
+    let problems = problems.map(|found| format!("{}: {}", found.file, found.problem));
     add(drill, problems.collect());
     Ok(())
 }

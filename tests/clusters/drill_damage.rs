@@ -85,7 +85,8 @@ fn a_byte_that_changed_is_found_wherever_it_is() {
     let newest = bases[1].join("dump.sql");
     let globals = bases[1].join("globals.sql");
     let restore = c.database_directory().join("restore.sh");
-    let places: [(&Path, &str, &str, &str); 7] = [
+    let places: [(&Path, &str, &str, &str); 8] = [
+        (&closed[2], "commit_lsn=", "commit_lsn:", "incremental/"),
         (&closed[0], "'old'", "'odd'", "incremental/"),
         (&closed[1], "'after'", "'aftex'", "is damaged"),
         (&closed[2], "'more'", "'mora'", "is damaged"),
