@@ -299,3 +299,19 @@ fn health_tells_when_the_last_drill_that_passed_is_too_old() {
     c.set("pg_incrbackup.drill_max_age", "0");
     wait_until("the setting is read", || c.sql(level) == "ok");
 }
+
+#[test]
+fn a_newer_server_is_restored_to_and_its_rows_are_compared() {
+    let c = Cluster::backed_up();
+    if c.version() == 18 {
+        return;
+    }
+    c.sql("CREATE TABLE t (a int, b text); INSERT INTO t VALUES (1, 'x')");
+    let newer = Cluster::builder()
+        .version(18)
+        .without("shared_preload_libraries")
+        .start();
+    let conninfo = format!("host={} port=5432 user=postgres", newer.root().display());
+    let call = format!("SELECT result, problems, rows FROM incr_drill('{conninfo}')");
+    assert_eq!(c.sql(&call), "passed|{}|1");
+}

@@ -86,7 +86,7 @@ fn a_byte_that_changed_is_found_wherever_it_is() {
     let globals = bases[1].join("globals.sql");
     let restore = c.database_directory().join("restore.sh");
     let places: [(&Path, &str, &str, &str); 8] = [
-        (&closed[2], "commit_lsn=", "commit_lsn:", "incremental/"),
+        (&closed[2], "commit_lsn=", "commit_lsn:", ".sql"),
         (&closed[0], "'old'", "'odd'", "incremental/"),
         (&closed[1], "'after'", "'aftex'", "is damaged"),
         (&closed[2], "'more'", "'mora'", "is damaged"),
