@@ -16,6 +16,7 @@ mod replica_identity;
 mod sequences;
 mod settings;
 mod status;
+mod worker;
 
 use pgrx::prelude::*;
 

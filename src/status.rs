@@ -193,6 +193,8 @@ pub struct ExpiryStatus {
     pub is_wanted: bool,
     /// No worker is started before.
     pub not_before: i64,
+    /// Times in a row that it failed.
+    pub failures: u32,
     /// Why it failed the last time; empty when it did not.
     pub error: Text<400>,
 }

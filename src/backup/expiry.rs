@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use archive::expiry::{self, Row};
 use archive::time;
-use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerBuilder};
+use pgrx::bgworkers::BackgroundWorker;
 use pgrx::prelude::*;
 
 use super::place;
@@ -16,10 +16,13 @@ use crate::pg::failure::Failure;
 use crate::pg::{server, signals};
 use crate::settings;
 use crate::status::{self, ExpiryStatus};
+use crate::worker;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
-/// After a failure, and while somebody reads.
+/// While somebody reads, and the longest time after a failure.
 const RETRY: Duration = Duration::from_secs(600);
+/// After the first failure, then twice as long each time: a disk may be back soon, and health is to say so.
+const FIRST_RETRY: Duration = Duration::from_secs(5);
 
 /// What of this database's files would go now, or has gone.
 pub fn rows(database: pg_sys::Oid, dry_run: bool) -> Result<Vec<Row>, Failure> {
@@ -36,6 +39,7 @@ pub fn rows(database: pg_sys::Oid, dry_run: bool) -> Result<Vec<Row>, Failure> {
         expiry.done_at = now.timestamp_micros();
         expiry.is_wanted = false;
         expiry.not_before = 0;
+        expiry.failures = 0;
         expiry.error.set("");
     });
     Ok(rows)
@@ -49,10 +53,13 @@ pub fn run(database: pg_sys::Oid) {
     let is_in_use = failure.code == PgSqlErrorCode::ERRCODE_OBJECT_IN_USE;
     update(database, |expiry| {
         expiry.is_wanted = true;
-        expiry.not_before = time::now().timestamp_micros() + RETRY.as_micros() as i64;
+        let mut wait = RETRY;
         if !is_in_use {
+            wait = (FIRST_RETRY * (1 << expiry.failures.min(7))).min(RETRY);
+            expiry.failures = expiry.failures.saturating_add(1);
             expiry.error.set(&failure.in_full());
         }
+        expiry.not_before = time::now().timestamp_micros() + wait.as_micros() as i64;
     });
     failure.log(match is_in_use {
         true => PgLogLevel::LOG,
@@ -72,15 +79,7 @@ pub fn start_if_due(database: pg_sys::Oid) {
     if is_done || entry.expiry.not_before > time::now().timestamp_micros() {
         return;
     }
-    let worker = BackgroundWorkerBuilder::new("pg_incrbackup expiry")
-        .set_type("pg_incrbackup expiry")
-        .set_function("pg_incrbackup_expiry_main")
-        .set_library("pg_incrbackup")
-        .enable_spi_access()
-        .set_argument(Some(pg_sys::Datum::from(database.to_u32())))
-        .set_notify_pid(std::process::id() as i32)
-        .set_restart_time(None)
-        .load_dynamic();
+    let worker = worker::of_kind("expiry", database).load_dynamic();
     // Where none is free the next look tries again; one that ends without a word is not started again
     // at once.
     if worker.is_ok() {

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use archive::globals::{self, Content, Facts};
 use archive::{time, ChainDir, Lsn};
 use chrono::DateTime;
-use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerBuilder, DynamicBackgroundWorker};
+use pgrx::bgworkers::{BackgroundWorker, DynamicBackgroundWorker};
 use pgrx::prelude::*;
 
 use super::dump::{self, Source};
@@ -29,6 +29,7 @@ use crate::cluster_changes::Change;
 use crate::pg::failure::Failure;
 use crate::pg::{process, query, server, session, signals, transaction};
 use crate::status::{self, GlobalsStatus};
+use crate::worker;
 
 /// How often a dump is made again because something changed meanwhile.
 const ATTEMPTS: u32 = 3;
@@ -75,15 +76,7 @@ pub fn start_if_due(database: pg_sys::Oid) -> Due {
     if globals.not_before > now {
         return Due::In(Duration::from_micros((globals.not_before - now) as u64));
     }
-    let worker = BackgroundWorkerBuilder::new("pg_incrbackup globals")
-        .set_type("pg_incrbackup globals")
-        .set_function("pg_incrbackup_globals_main")
-        .set_library("pg_incrbackup")
-        .enable_spi_access()
-        .set_argument(Some(pg_sys::Datum::from(database.to_u32())))
-        .set_notify_pid(std::process::id() as i32)
-        .set_restart_time(None)
-        .load_dynamic();
+    let worker = worker::of_kind("globals", database).load_dynamic();
     match worker {
         Ok(worker) => {
             // Until the worker says otherwise it has failed: it may end without a word.

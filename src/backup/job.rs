@@ -3,7 +3,7 @@
 //! `setup` does what is missing of replica identities, slot, chain and first base; `base` makes one
 //! more base. The worker reports on the status board, and in the log where nobody waits for it.
 
-use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerBuilder, DynamicBackgroundWorker};
+use pgrx::bgworkers::{BackgroundWorker, DynamicBackgroundWorker};
 use pgrx::prelude::*;
 
 use super::dump::Source;
@@ -11,6 +11,7 @@ use super::{base, board, expiry, globals, place, setup};
 use crate::pg::failure::Failure;
 use crate::pg::{process, session, signals, transaction};
 use crate::status::BasePhase;
+use crate::worker;
 
 /// What a base worker is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,17 +49,9 @@ pub struct Started {
 
 /// Starts a worker for `job` in `database`. Fails when one runs there already.
 pub fn start(database: pg_sys::Oid, job: Job) -> Result<Started, Failure> {
-    let my_pid = std::process::id() as i32;
-    let number = board::claim(database, my_pid).ok_or_else(is_busy)?;
-    let worker = BackgroundWorkerBuilder::new("pg_incrbackup base")
-        .set_type("pg_incrbackup base")
-        .set_function("pg_incrbackup_base_main")
-        .set_library("pg_incrbackup")
-        .enable_spi_access()
-        .set_argument(Some(pg_sys::Datum::from(database.to_u32())))
+    let number = board::claim(database, std::process::id() as i32).ok_or_else(is_busy)?;
+    let worker = worker::of_kind("base", database)
         .set_extra(job.to_extra())
-        .set_notify_pid(my_pid)
-        .set_restart_time(None)
         .load_dynamic();
     worker
         .map(|worker| Started { number, worker })

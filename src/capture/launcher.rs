@@ -18,7 +18,7 @@ use super::shutdown;
 use crate::backup::Due;
 use crate::pg::{databases, server, slot};
 use crate::status::{self, Phase};
-use crate::{backup, drill, settings};
+use crate::{backup, drill, settings, worker};
 
 const LOOK_INTERVAL: Duration = Duration::from_secs(10);
 const SCHEDULE_INTERVAL: Duration = Duration::from_secs(30);
@@ -199,15 +199,7 @@ impl Launcher {
         if entry.phase == Phase::WaitingToRetry && entry.retry_at > now {
             return Duration::from_micros((entry.retry_at - now) as u64);
         }
-        let worker = BackgroundWorkerBuilder::new("pg_incrbackup capture")
-            .set_type("pg_incrbackup capture")
-            .set_function("pg_incrbackup_capture_main")
-            .set_library("pg_incrbackup")
-            .enable_spi_access()
-            .set_argument(Some(pg_sys::Datum::from(database.to_u32())))
-            .set_notify_pid(std::process::id() as i32)
-            .set_restart_time(None)
-            .load_dynamic();
+        let worker = worker::of_kind("capture", database).load_dynamic();
         match worker {
             Ok(worker) => {
                 self.workers.insert(database.to_u32(), worker);

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use archive::drills::{self, Begun, Drill, Outcome};
 use archive::{time, verify, ChainDir, DatabaseDir};
-use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerBuilder, DynamicBackgroundWorker};
+use pgrx::bgworkers::{BackgroundWorker, DynamicBackgroundWorker};
 use pgrx::prelude::*;
 
 use super::contents::Contents;
@@ -19,7 +19,8 @@ use crate::backup::dump::{self, Source};
 use crate::backup::place;
 use crate::pg::failure::Failure;
 use crate::pg::{process, server, session, signals, transaction};
-use crate::status::{self, DrillPhase};
+use crate::status::DrillPhase;
+use crate::worker;
 
 /// So many problems of each kind are put on record.
 const KEPT_PROBLEMS: usize = 20;
@@ -34,7 +35,7 @@ pub struct Started {
 pub fn start(database: pg_sys::Oid, conninfo: &str) -> Result<Started, Failure> {
     let my_pid = std::process::id() as i32;
     let number = board::claim(database, my_pid, conninfo)?;
-    let worker = worker(database, "pg_incrbackup_drill_main", my_pid).load_dynamic();
+    let worker = worker::of_kind("drill", database).load_dynamic();
     worker
         .map(|worker| Started { number, worker })
         .map_err(|_| {
@@ -49,21 +50,12 @@ pub fn start_tidying(database: pg_sys::Oid) {
     let Ok(number) = board::claim(database, my_pid, "") else {
         return;
     };
-    let worker = worker(database, "pg_incrbackup_drill_tidy_main", my_pid).load_dynamic();
+    let worker = worker::of_kind("drill", database)
+        .set_function("pg_incrbackup_drill_tidy_main")
+        .load_dynamic();
     if worker.is_err() {
         board::release(database, number);
     }
-}
-
-fn worker(database: pg_sys::Oid, function: &str, notify: i32) -> BackgroundWorkerBuilder {
-    BackgroundWorkerBuilder::new("pg_incrbackup drill")
-        .set_type("pg_incrbackup drill")
-        .set_function(function)
-        .set_library("pg_incrbackup")
-        .enable_spi_access()
-        .set_argument(Some(pg_sys::Datum::from(database.to_u32())))
-        .set_notify_pid(notify)
-        .set_restart_time(None)
 }
 
 #[pg_guard]

@@ -9,9 +9,12 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// A table, and retention of a week, of three weeks for bases, of the first base of two months.
+/// (An autovacuum's transaction, open at a base's snapshot, would have a segment more kept. And no test
+/// asks of a base that is just as old as a rule says: some have passed that second, some have not.)
 fn start(settings: &[(&str, &str)]) -> Cluster {
     let mut builder = Cluster::builder()
         .with_failpoints()
+        .setting("autovacuum", "off")
         .setting("pg_incrbackup.keep_incremental", "'7d'")
         .setting("pg_incrbackup.keep_base", "'21d'")
         .setting("pg_incrbackup.keep_monthly", "2");
@@ -318,12 +321,15 @@ fn a_restore_that_reads_is_waited_for() {
 fn a_server_that_dies_while_it_removes_has_lost_nothing_and_finishes() {
     for point in ["expire: noted", "expire: remove", "small file: rename"] {
         let c = start(&[("keep_incremental", "'2d'"), ("keep_monthly", "0")]);
-        live(&c, [1, 4, 5, 6].into_iter());
+        live(&c, [1, 3, 5, 6].into_iter());
         assert_eq!((count(&c, "base"), count(&c, "incremental")), (5, 2));
         c.set_day(60, &format!("kill 1 {point}\n"));
         c.try_sql("SELECT count(*) FROM incr_expire(false)").ok();
         let fired = c.root().join("failpoints.fired");
         wait_until("somebody has died there", || fired.exists());
+        wait_until("the server has noticed", || {
+            c.log().contains("all server processes terminated")
+        });
         c.wait_for_connections();
         c.set_day(60, "");
         c.wait_for_capture();
@@ -459,11 +465,11 @@ fn a_full_disk_is_made_room_on() {
     );
     let health = c.health();
     assert!(health.contains("100 % full"), "{health}");
-    c.set("pg_incrbackup.keep_incremental", "'1d'");
-    c.set("pg_incrbackup.keep_base", "'1d'");
+    c.set("pg_incrbackup.keep_incremental", "'36h'");
+    c.set("pg_incrbackup.keep_base", "'36h'");
     c.set_day(6, "");
     wait_until("the settings are read", || {
-        c.sql("SHOW pg_incrbackup.keep_base") == "1d"
+        c.sql("SHOW pg_incrbackup.keep_base") == "36h"
     });
     assert_ne!(
         c.sql("SELECT count(*) FROM incr_expire(false) WHERE decision = 'expired'"),

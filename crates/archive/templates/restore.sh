@@ -264,7 +264,7 @@ awk_replay='
         else if (pending != "") { line = pending " " line; pending = "" }
         emit(line)
     }
-    function emit(line) {                        # one line late: the last one may have to close a group
+    function emit(line) {                       # one line late: the last one may have to close a group
         if (++lines > 1) print last
         last = line
         if (lines == at) print (closing == "" ? first : closing) >tell
@@ -301,13 +301,13 @@ awk_replay='
         return text "EXECUTE " name_of[shape] "(" values ");"
     }
     function forget() { split("", times); prepared_shapes = shapes = 0; is_forgotten = 1 }
-    function insert(line,  at_values, shape, names, i, count, text) {
+    function insert(line,  at_values, shape, names, i, text) {
         at_values = index(line, " VALUES (")
         if (!at_values || length(line) > 4096) return line
         shape = substr(line, 1, at_values + 8)
         if (!(shape in parameters)) {           # as many as there are names of columns
             names = shape
-            count = gsub(/"[^"]*"/, "q", names)
+            gsub(/"[^"]*"/, "q", names)
             parameters[shape] = names ~ /"/ ? 0 : gsub(/, /, "&", names) + 1
             for (i = 1; i <= parameters[shape]; i++) list[shape] = list[shape] (i > 1 ? ", $" : "$") i
         }
@@ -317,11 +317,12 @@ awk_replay='
     }
     # The values that stand behind " = " are taken out. A piece that begins with a string goes on where
     # the string holds a " = ". What is not sure to be read rightly is not prepared.
-    function prepared(line, number,  count, piece, i, rest, shape, values, nth, text) {
-        if (length(line) > 4096) return line draws(number) ";"
+    function prepared(line, number,  plain, count, piece, i, rest, shape, values, nth, text) {
+        plain = line draws(number) ";"
+        if (length(line) > 4096) return plain
         count = split(line, piece, " = ")
         shape = piece[1]
-        if (shape ~ /\047/ || is_odd(shape, "\"")) return line draws(number) ";"
+        if (shape ~ /\047/ || is_odd(shape, "\"")) return plain
         for (i = 2; i <= count; i++) {
             rest = piece[i]
             if (rest ~ /^[EB]?\047/) {
@@ -333,13 +334,13 @@ awk_replay='
                 values = values substr(rest, 1, RLENGTH) ", "
                 rest = "$" ++nth substr(rest, RLENGTH + 1)
             }
-            if (rest ~ /\047/ || is_odd(rest, "\"")) return line draws(number) ";"
+            if (rest ~ /\047/ || is_odd(rest, "\"")) return plain
             shape = shape " = " rest
         }
-        if (!nth) return line draws(number) ";"
+        if (!nth) return plain
         shape = shape draws("$" (nth + 1))
         text = execute(shape, values number)
-        return text == "" ? line draws(number) ";" : text
+        return text == "" ? plain : text
     }
     function is_odd(text, mark) { return index(text, mark) && gsub(mark, "", text) % 2 }
     function joined(line) {
@@ -369,6 +370,7 @@ awk_replay='
     }
     function let_go(  i, text) {                # it is a transaction of its own
         if (!held_lines) return
+        look_for_help()
         text = close_group() help()
         first = lsn
         put(text joined("BEGIN;"))
@@ -376,13 +378,14 @@ awk_replay='
         held_lines = held_bytes = 0
     }
     function join_group(  i) {
+        look_for_help()
         if (group_size) put("")
         else { first = lsn; put(help() joined("BEGIN;")) }
         for (i = 1; i < held_lines; i++) put(joined(row(held_line[i])))
         group_size += held_lines
         group_bytes += held_bytes
         held_lines = held_bytes = 0
-        put(group_size >= 200 || group_bytes > 65536 ? close_group() : "")
+        put(group_size >= 200 || group_bytes > 65536 || wanted_help != "" ? close_group() : "")
     }
     function close_group() {                    # -> what goes before the next line
         if (!group_size) return ""
@@ -390,16 +393,21 @@ awk_replay='
         closing = first
         return ended() " "
     }
-    # Tables without a key whose rows are looked for often get an index for the time being, before the
+    # Tables without a key whose rows are looked for often get an index for the time being, before a
     # transaction begins: one made behind its own updates would not serve it.
-    function help(  i, at_name, name, text) {
+    function look_for_help(  i, at_name, name) {
         for (i = 1; i < held_lines; i++) {
             if (!(at_name = index(held_line[i], "ctid = (SELECT ctid FROM "))) continue
             name = substr(held_line[i], at_name + 25)
             name = substr(name, 1, index(name, " WHERE ") - 1)
-            if (++sought[name] == 20) text = text "SELECT pg_temp.help(" literal(name) "); "
+            if (++sought[name] == 20) wanted_help = wanted_help "SELECT pg_temp.help(" literal(name) "); "
         }
-        if (text != "") is_helped = 1
+    }
+    function help(  text) {                     # -> what goes before BEGIN
+        if (wanted_help == "") return ""
+        text = wanted_help
+        wanted_help = ""
+        is_helped = 1
         return text
     }
     function follow(kind, name, other) {        # what became of a role or a tablespace at the source
@@ -413,7 +421,7 @@ awk_replay='
         forget()
         line[0] = follow("role", role, "")
         if (on && is_helped) line[0] = "SELECT pg_temp.end_help(); " line[0]
-        if (on) { is_helped = 0; split("", sought) }
+        if (on) { is_helped = 0; wanted_help = ""; split("", sought) }
         if (loud != "") line[0] = ENVIRON[loud] " " line[0]
         if (is_quiet) line[0] = ENVIRON["LOUD_CHECKS"] " " line[0]
         if (on) is_quiet = 0
