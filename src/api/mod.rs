@@ -1,6 +1,8 @@
 //! The SQL functions, thin: each checks that it can be used here, asks another room, and turns the
 //! answer into rows. Failures are raised here and nowhere else.
 
+mod cluster;
+mod drill;
 mod reading;
 mod requests;
 mod retention;
@@ -76,6 +78,7 @@ fn incr_slot_health() -> TableIterator<
         name!(archive_lag_files, Option<i64>),
         name!(archive_lag_bytes, Option<i64>),
         name!(archive_lag, Option<Interval>),
+        name!(drill_age, Option<Interval>),
     ),
 > {
     or_raise(preflight::ensure_same_version());
@@ -104,6 +107,7 @@ fn incr_slot_health() -> TableIterator<
             row.archive_lag.map(|lag| lag.bytes as i64),
             row.archive_lag
                 .map(|lag| timestamp::interval(lag.age_micros)),
+            row.drill_age_micros.map(timestamp::interval),
         )
     }))
 }
