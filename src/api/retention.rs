@@ -6,7 +6,7 @@ use chrono::{DateTime, Datelike};
 use pgrx::datum::TimestampWithTimeZone;
 use pgrx::prelude::*;
 
-use super::{or_raise, requests};
+use super::{ensure_same_version, or_raise, requests};
 use crate::backup::{self, place, preflight};
 use crate::pg::failure::Failure;
 use crate::pg::server;
@@ -30,7 +30,7 @@ fn incr_expire(
         name!(bytes, i64),
     ),
 > {
-    or_raise(preflight::ensure_same_version());
+    ensure_same_version();
     if !dry_run {
         or_raise(preflight::ensure_not_in_recovery());
     }
@@ -63,7 +63,7 @@ fn incr_keep(
     until: default!(Option<TimestampWithTimeZone>, "NULL"),
     note: default!(Option<ServerText>, "NULL"),
 ) -> ServerText {
-    or_raise(preflight::ensure_same_version());
+    ensure_same_version();
     or_raise(keep(base, until, note)).into()
 }
 
