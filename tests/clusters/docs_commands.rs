@@ -3,14 +3,15 @@
 //!
 //! A fenced block says what it is: `sql` goes to psql in the database `shop`, `sh` to a shell of the
 //! server's user, `conf` into postgresql.conf; `text` is output. What stands there as an example (paths, a
-//! time, an LSN) is replaced by what holds in the test.
+//! time, an LSN) is replaced by what holds in the test. Not run here: what `make` does, which CI runs, and
+//! the recipes of docs/offsite.md, which have tests of their own (offsite_recipes.rs).
 
 use harness::{run, Cluster};
 use std::fs;
 use std::path::PathBuf;
 
-fn docs() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs")
+fn checkout() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
 /// A fenced block of a page.
@@ -123,9 +124,13 @@ impl Shop {
 
 /// Runs all blocks of a page. What a section restored is gone when the next one restores.
 fn run_page(name: &str) {
-    let page = fs::read_to_string(docs().join(name)).expect("the page is there");
+    let page = fs::read_to_string(checkout().join(name)).expect("the page is there");
     let blocks: Vec<Block> = blocks(&page);
-    let to_run = blocks.iter().filter(|block| block.language != "text");
+    let is_run = |block: &&Block| {
+        !matches!(block.language.as_str(), "text" | "rust" | "python")
+            && !block.text.starts_with("make ")
+    };
+    let to_run = blocks.iter().filter(is_run);
     let shop = Shop::new();
     let mut heading = "";
     for block in to_run {
@@ -136,22 +141,42 @@ fn run_page(name: &str) {
                 "DROP DATABASE IF EXISTS shop_again WITH (FORCE)",
             );
         }
-        eprintln!("docs/{name}, line {}:\n{}", block.line, block.text);
+        eprintln!("{name}, line {}:\n{}", block.line, block.text);
         shop.run(block);
     }
 }
 
-#[test]
-fn concepts() {
-    run_page("concepts.md");
+/// A test for each page, named like its file.
+macro_rules! pages {
+    ($($page:ident)*) => {
+        $(#[test]
+        fn $page() {
+            run_page(concat!("docs/", stringify!($page), ".md"));
+        })*
+
+        const PAGES: &[&str] = &[$(stringify!($page)),*];
+    };
+}
+
+pages! {
+    concepts development drill emergencies files functions limits offsite plugins restore retention
+    security settings statements upgrade
 }
 
 #[test]
-fn files() {
-    run_page("files.md");
+fn readme() {
+    run_page("README.md");
 }
 
 #[test]
-fn restore() {
-    run_page("restore.md");
+fn no_page_is_left_out() {
+    for file in fs::read_dir(checkout().join("docs")).expect("the directory is there") {
+        let name = file.expect("it can be read").file_name();
+        let name = name.to_string_lossy();
+        let page = name.strip_suffix(".md");
+        assert!(
+            page.is_none_or(|page| PAGES.contains(&page)),
+            "nobody runs docs/{name}"
+        );
+    }
 }
