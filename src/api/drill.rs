@@ -43,6 +43,7 @@ fn incr_drill(
         name!(problems, Vec<ServerText>),
     ),
 > {
+    or_raise(preflight::ensure_same_version());
     if conninfo.is_some() && !server::is_superuser() {
         let code = PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE;
         let message = "only a superuser may say where a drill restores to";

@@ -41,6 +41,7 @@ fn incr_setup(
         name!(detail, ServerText),
     ),
 > {
+    or_raise(preflight::ensure_same_version());
     let steps = or_raise(setup::run(new_chain));
     TableIterator::new(steps.into_iter().map(|step| {
         (
@@ -76,6 +77,7 @@ fn incr_slot_health() -> TableIterator<
         name!(drill_age, Option<Interval>),
     ),
 > {
+    or_raise(preflight::ensure_same_version());
     let rows = or_raise(health::report());
     TableIterator::new(rows.into_iter().map(|row| {
         (
@@ -105,6 +107,7 @@ fn incr_slot_health() -> TableIterator<
 /// `setval` statements that bring every sequence to its exact value.
 #[pg_extern(volatile, parallel_unsafe)]
 fn incr_seq_sync_sql() -> SetOfIterator<'static, ServerText> {
+    or_raise(preflight::ensure_same_version());
     let positions = sequences::positions(Positions::Exact).unwrap_or_report();
     SetOfIterator::new(
         positions
@@ -134,6 +137,7 @@ fn incr_status() -> TableIterator<
         name!(detail, Option<ServerText>),
     ),
 > {
+    or_raise(preflight::ensure_same_version());
     or_raise(preflight::ensure_preloaded());
     let rows = requests::status_rows(server::my_database());
     TableIterator::new(rows.into_iter().map(|row| {
@@ -162,6 +166,7 @@ fn some_text(text: String) -> Option<ServerText> {
 /// Waits until all that was committed before the call is fsynced; gives the LSN up to which it is.
 #[pg_extern(volatile, parallel_unsafe)]
 fn incr_flush(timeout: default!(Interval, "'1 min'")) -> PgLsn {
+    or_raise(preflight::ensure_same_version());
     let limit = or_raise(timestamp::duration(&timeout));
     PgLsn(or_raise(requests::flush(server::my_database(), limit)))
 }
@@ -169,12 +174,14 @@ fn incr_flush(timeout: default!(Interval, "'1 min'")) -> PgLsn {
 /// Closes the open segment, unless it is empty; gives the path of the last closed one.
 #[pg_extern(volatile, parallel_unsafe)]
 fn incr_rotate() -> Option<ServerText> {
+    or_raise(preflight::ensure_same_version());
     some_text(or_raise(requests::rotate(server::my_database())))
 }
 
 /// Makes a base backup and gives its path; without `wait` as soon as its path is known.
 #[pg_extern(volatile, parallel_unsafe)]
 fn incr_dump(wait: default!(bool, true)) -> ServerText {
+    or_raise(preflight::ensure_same_version());
     or_raise(setup::dump(wait)).into()
 }
 
@@ -197,6 +204,7 @@ fn incr_files() -> TableIterator<
         name!(sha256, Option<ServerText>),
     ),
 > {
+    or_raise(preflight::ensure_same_version());
     let list = || match place::find(server::my_database())? {
         Some(database) => Ok(listing::files(&database.chains()?)?),
         None => Ok(Vec::new()),
@@ -224,6 +232,7 @@ fn incr_files() -> TableIterator<
 /// Checks checksums, order and continuity of this database's archive; no row: all of it holds.
 #[pg_extern(volatile, parallel_unsafe)]
 fn incr_verify() -> TableIterator<'static, (name!(file, ServerText), name!(problem, ServerText))> {
+    or_raise(preflight::ensure_same_version());
     let list = || match place::find(server::my_database())? {
         Some(database) => Ok(verify::verify(&database)?),
         None => Ok(Vec::new()),
@@ -239,5 +248,6 @@ fn incr_verify() -> TableIterator<'static, (name!(file, ServerText), name!(probl
 /// WAL from here on, and capture goes on after incr_setup() or a restart of the server.
 #[pg_extern(volatile, parallel_unsafe)]
 fn incr_teardown(drop_slot: default!(bool, true)) -> ServerText {
+    or_raise(preflight::ensure_same_version());
     or_raise(setup::teardown(drop_slot)).into()
 }

@@ -30,6 +30,7 @@ fn incr_expire(
         name!(bytes, i64),
     ),
 > {
+    or_raise(preflight::ensure_same_version());
     if !dry_run {
         or_raise(preflight::ensure_not_in_recovery());
     }
@@ -59,6 +60,7 @@ fn incr_keep(
     until: default!(Option<TimestampWithTimeZone>, "NULL"),
     note: default!(Option<ServerText>, "NULL"),
 ) -> ServerText {
+    or_raise(preflight::ensure_same_version());
     or_raise(keep(base, until, note)).into()
 }
 
