@@ -11,6 +11,7 @@ REVOKE ALL ON FUNCTION incr_files() FROM PUBLIC;
 REVOKE ALL ON FUNCTION incr_verify() FROM PUBLIC;
 REVOKE ALL ON FUNCTION incr_expire(boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION incr_keep(text, timestamptz, text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION incr_read(text, bigint, integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION incr_drill(text, boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION incr_cluster_health() FROM PUBLIC;
 REVOKE ALL ON FUNCTION incr_teardown(boolean) FROM PUBLIC;

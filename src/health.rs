@@ -6,6 +6,7 @@
 
 mod cluster;
 mod files;
+mod offsite;
 
 use archive::time;
 use pgrx::prelude::*;
@@ -56,6 +57,8 @@ pub struct Row {
     pub durable_lsn: u64,
     pub last_commit_at: i64,
     pub disk_used_percent: Option<i32>,
+    /// What archive_command has not taken yet; `None` where it is not set.
+    pub archive_lag: Option<offsite::Lag>,
     /// Since the last drill that passed.
     pub drill_age_micros: Option<i64>,
 }
@@ -121,6 +124,7 @@ fn row_of(facts: &slot::Facts, database: pg_sys::Oid) -> Row {
         durable_lsn: 0,
         last_commit_at: 0,
         disk_used_percent: None,
+        archive_lag: None,
         drill_age_micros: None,
     }
 }
@@ -193,6 +197,7 @@ fn judge_ours(row: &mut Row, database: pg_sys::Oid) -> bool {
         judge_worker(row, &entry);
         judge_age(row, &entry);
         judge_dumps(row, &entry);
+        offsite::judge(row, &entry.offsite);
     }
     files::judge_directory(row, database);
     true
