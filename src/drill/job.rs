@@ -95,8 +95,7 @@ pub extern "C-unwind" fn pg_incrbackup_drill_tidy_main(argument: pg_sys::Datum) 
         failure.clone().log(PgLogLevel::WARNING);
     }
     let not_before = time::now().timestamp_micros() + TIDY_RETRY.as_micros() as i64;
-    board::tidied(database, &outcome, not_before);
-    board::end(database, outcome.map(|()| 0));
+    board::tidied(database, outcome, not_before);
 }
 
 /// Finishes a drill that died: drops what it made and puts on record that it was interrupted.
