@@ -307,7 +307,7 @@ fn health_tells_when_the_last_drill_that_passed_is_too_old() {
     c.sql("CREATE TABLE t (a int); INSERT INTO t VALUES (1)");
     let level = "SELECT level FROM incr_slot_health()";
     c.set_day(100, "");
-    assert_eq!(c.sql(level), "ok", "nobody has asked for drills");
+    assert_eq!(c.sql(level), "ok", "nobody has asked: {}", c.health());
     assert_eq!(drill(&c), "passed|{}");
     for (day, expected) in [(107, "ok"), (109, "warning"), (117, "critical")] {
         c.set_day(day, "");
