@@ -4,12 +4,14 @@
 //! its chain, its WAL, its directory, its bases, the DDL log. It works without preloading and on a
 //! standby too, and says so. A level is that of the worst reason.
 
+mod cluster;
 mod files;
 mod offsite;
 
 use archive::time;
 use pgrx::prelude::*;
 
+pub use self::cluster::report as cluster_report;
 use crate::capture;
 use crate::pg::failure::Failure;
 use crate::pg::{lsn, server, slot};
@@ -57,6 +59,8 @@ pub struct Row {
     pub disk_used_percent: Option<i32>,
     /// What archive_command has not taken yet; `None` where it is not set.
     pub archive_lag: Option<offsite::Lag>,
+    /// Since the last drill that passed.
+    pub drill_age_micros: Option<i64>,
 }
 
 impl Row {
@@ -72,10 +76,13 @@ pub fn report() -> Result<Vec<Row>, Failure> {
     let ours = capture::slot_name(database);
     let mut rows = Vec::new();
     for facts in slot::all().into_iter().filter(|facts| facts.is_here) {
-        let mut row = row_of(&facts);
+        let mut row = row_of(&facts, database);
         judge_wal(&mut row);
         if facts.name == ours {
-            judge_ours(&mut row, database)?;
+            if judge_ours(&mut row, database) {
+                judge_ddl_log(&mut row)?;
+                judge_tables(&mut row);
+            }
         } else {
             row.reasons
                 .push("not a slot of pg_incrbackup's own".to_string());
@@ -99,12 +106,12 @@ pub fn pretty_bytes(bytes: u64) -> String {
     format!("{value} {}", UNITS[unit])
 }
 
-fn row_of(facts: &slot::Facts) -> Row {
+fn row_of(facts: &slot::Facts, database: pg_sys::Oid) -> Row {
     let current = lsn::current();
     let behind = |lsn: u64| (lsn != 0).then(|| current.saturating_sub(lsn));
     Row {
         slot_name: facts.name.clone(),
-        database: server::database_name(server::my_database()).unwrap_or_default(),
+        database: server::database_name(database).unwrap_or_default(),
         plugin: facts.plugin.clone(),
         level: Level::Ok,
         reasons: Vec::new(),
@@ -118,14 +125,16 @@ fn row_of(facts: &slot::Facts) -> Row {
         last_commit_at: 0,
         disk_used_percent: None,
         archive_lag: None,
+        drill_age_micros: None,
     }
 }
 
 fn without_slot(name: &str, database: pg_sys::Oid) -> Row {
-    let mut row = row_of(&slot::Facts {
+    let facts = slot::Facts {
         name: name.to_string(),
         ..slot::Facts::default()
-    });
+    };
+    let mut row = row_of(&facts, database);
     if server::is_in_recovery() {
         row.because(
             Level::Warning,
@@ -166,7 +175,8 @@ fn judge_wal(row: &mut Row) {
     }
 }
 
-fn judge_ours(row: &mut Row, database: pg_sys::Oid) -> Result<(), Failure> {
+/// What can be seen from any database of the cluster; false where there is no more to be looked at.
+fn judge_ours(row: &mut Row, database: pg_sys::Oid) -> bool {
     let plugin = row.plugin.clone().unwrap_or_default();
     if !["pg_incrbackup", "decoder_raw", settings::plugin().as_str()].contains(&plugin.as_str()) {
         row.because(
@@ -179,7 +189,7 @@ fn judge_ours(row: &mut Row, database: pg_sys::Oid) -> Result<(), Failure> {
             Level::Warning,
             "this server is a standby: capture runs on the primary",
         );
-        return Ok(());
+        return false;
     }
     judge_preloading(row);
     let entry = status::read(database).unwrap_or_default();
@@ -190,9 +200,7 @@ fn judge_ours(row: &mut Row, database: pg_sys::Oid) -> Result<(), Failure> {
         offsite::judge(row, &entry.offsite);
     }
     files::judge_directory(row, database);
-    judge_ddl_log(row)?;
-    judge_tables(row);
-    Ok(())
+    true
 }
 
 fn judge_preloading(row: &mut Row) {
@@ -279,6 +287,11 @@ fn judge_dumps(row: &mut Row, entry: &DatabaseStatus) {
     if !entry.expiry.error.is_empty() {
         let reason = "what has expired could not be removed";
         let reason = format!("{reason}: {}", entry.expiry.error.get());
+        row.because(Level::Warning, reason);
+    }
+    if !entry.drill.left_error.is_empty() {
+        let reason = "what a drill left behind could not be dropped";
+        let reason = format!("{reason}: {}", entry.drill.left_error.get());
         row.because(Level::Warning, reason);
     }
     if !entry.globals.error.is_empty() {

@@ -8,6 +8,7 @@ mod backup;
 mod capture;
 mod cluster_changes;
 mod ddl_log;
+mod drill;
 mod health;
 mod offsite;
 mod output_plugin;

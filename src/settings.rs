@@ -5,6 +5,7 @@
 //! so all of them are of a kind that may be defined late (never PGC_POSTMASTER).
 
 mod choices;
+mod drills;
 mod offsite;
 
 use std::ffi::CString;
@@ -16,6 +17,7 @@ use chrono::TimeDelta;
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 
 pub use self::choices::{BaseFormat, KeylessTables, LagAction, OnChainBreak, OnLogError, Reader};
+pub use self::drills::{drill_conninfo, drill_max_age, drill_schedule};
 pub use self::offsite::{archive_command, offsite, Offsite};
 use crate::pg;
 
@@ -57,6 +59,7 @@ pub fn init() {
     define_base();
     define_retention();
     offsite::define();
+    drills::define();
     define_health();
     pg::guc::reserve_prefix(c"pg_incrbackup");
 }

@@ -138,6 +138,7 @@ pub struct DatabaseStatus {
     pub globals: GlobalsStatus,
     pub expiry: ExpiryStatus,
     pub offsite: OffsiteStatus,
+    pub drill: DrillStatus,
 }
 
 /// The part of an entry about what happens to closed files: compression and archive_command.
@@ -179,6 +180,48 @@ pub enum OffsitePhase {
     Idle,
     Compressing,
     Archiving,
+}
+
+/// What a drill worker is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DrillPhase {
+    #[default]
+    Idle,
+    Starting,
+    /// Waits for the DDL fence, or for capture.
+    Moment,
+    ReadingSource,
+    Restoring,
+    Comparing,
+    /// Reads every file of the archive.
+    Verifying,
+    /// Drops what it made.
+    Dropping,
+    Done,
+    Failed,
+}
+
+/// The drill part of an entry. What a drill found is in the archive.
+#[derive(Clone, Copy, Default)]
+pub struct DrillStatus {
+    /// Process id of the drill worker; 0 when none runs. Claimed before it starts: never two at once.
+    pub pid: i32,
+    pub phase: DrillPhase,
+    /// Raised with every drill begun, so that a caller knows its own.
+    pub number: u64,
+    pub started_at: i64,
+    /// Which record is this drill's, by its start (`time::calendar`); 0 while there is none.
+    pub recorded: i64,
+    /// The moment that is compared.
+    pub lsn: u64,
+    /// Where it restores to; empty: this server.
+    pub conninfo: Text<600>,
+    /// Why there is no record.
+    pub error: Text<600>,
+    /// No worker is started before to drop what a drill has left behind.
+    pub not_before: i64,
+    /// Why that could not be dropped; empty when it could.
+    pub left_error: Text<400>,
 }
 
 /// The retention part of an entry.

@@ -7,10 +7,11 @@ use pgrx::prelude::*;
 
 use crate::backup::preflight;
 use crate::capture;
+use crate::drill;
 use crate::pg::failure::Failure;
 use crate::pg::{server, slot};
 use crate::settings;
-use crate::status::{self, BasePhase, DatabaseStatus, OffsitePhase, Phase};
+use crate::status::{self, BasePhase, DatabaseStatus, DrillPhase, OffsitePhase, Phase};
 
 const POLL: Duration = Duration::from_millis(10);
 const ROTATE_LIMIT: Duration = Duration::from_secs(60);
@@ -184,6 +185,7 @@ pub fn status_rows(database: pg_sys::Oid) -> Vec<StatusRow> {
         if entry.offsite.looked_at != 0 && settings::offsite().is_on() {
             rows.push(archiver_row(&entry));
         }
+        rows.extend(drill_row(database, &entry));
         if entry.globals.pid != 0 || !entry.globals.error.is_empty() {
             rows.push(globals_row(&entry));
         }
@@ -306,6 +308,67 @@ fn archiver_row(entry: &DatabaseStatus) -> StatusRow {
         last_error_at: offsite.error_at,
         detail,
         ..StatusRow::default()
+    }
+}
+
+/// What a drill does now, and what the last one found: that stands in the archive.
+fn drill_row(database: pg_sys::Oid, entry: &DatabaseStatus) -> Option<StatusRow> {
+    let drill = &entry.drill;
+    let is_running = drill.pid != 0;
+    let last = drill::records(database).ok().and_then(|mut all| all.pop());
+    if !is_running && last.is_none() && drill.error.is_empty() {
+        return None;
+    }
+    let outcome = last.as_ref().map_or("failed", |last| last.outcome.name());
+    let started_at = last.as_ref().map(|last| last.started_at.timestamp_micros());
+    let lsn = last
+        .as_ref()
+        .and_then(|last| last.lsn)
+        .map_or(0, |lsn| lsn.0);
+    Some(StatusRow {
+        worker: "drill",
+        pid: drill.pid,
+        state: match is_running {
+            true => drill_phase_name(drill.phase),
+            false => outcome,
+        },
+        since: match is_running {
+            true => drill.started_at,
+            false => started_at.unwrap_or(drill.started_at),
+        },
+        durable_lsn: match is_running {
+            true => drill.lsn,
+            false => lsn,
+        },
+        last_error: match &last {
+            Some(last) => last.problems.join("; "),
+            None => drill.error.get(),
+        },
+        detail: last.map_or_else(String::new, |last| {
+            format!(
+                "the last one {}: {} tables, {} rows, {} s",
+                last.outcome.name(),
+                last.tables,
+                last.rows,
+                last.duration_ms.div_ceil(1000)
+            )
+        }),
+        ..StatusRow::default()
+    })
+}
+
+fn drill_phase_name(phase: DrillPhase) -> &'static str {
+    match phase {
+        DrillPhase::Idle => "idle",
+        DrillPhase::Starting => "starting",
+        DrillPhase::Moment => "waiting for a moment",
+        DrillPhase::ReadingSource => "reading the source",
+        DrillPhase::Restoring => "restoring",
+        DrillPhase::Comparing => "comparing",
+        DrillPhase::Verifying => "checking the files",
+        DrillPhase::Dropping => "dropping the scratch database",
+        DrillPhase::Done => "done",
+        DrillPhase::Failed => "failed",
     }
 }
 

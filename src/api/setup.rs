@@ -132,7 +132,7 @@ fn has_base(database: pg_sys::Oid) -> Result<bool, Failure> {
 }
 
 /// The worker waits for every transaction with an id, this one included.
-fn ensure_no_xid(function: &str) -> Result<(), Failure> {
+pub fn ensure_no_xid(function: &str) -> Result<(), Failure> {
     if !transaction::has_xid() && !transaction::is_subtransaction() {
         return Ok(());
     }

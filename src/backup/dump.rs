@@ -23,7 +23,7 @@ use crate::settings::{self, BaseFormat};
 
 /// How long pg_dump may wait for a table's lock before the base is given up and tried again. The
 /// DDL fence stands meanwhile.
-const LOCK_WAIT_TIMEOUT: &str = "5s";
+pub const LOCK_WAIT_TIMEOUT: &str = "5s";
 const BUFFER: usize = 256 * 1024;
 const POLL: Duration = Duration::from_millis(100);
 /// Lines of a program's messages that are kept for its error.
@@ -52,9 +52,9 @@ pub fn file_name(format: BaseFormat) -> &'static str {
 /// slot's snapshot runs no query.
 #[derive(Clone)]
 pub struct Source {
-    conninfo: String,
+    pub conninfo: String,
     pub database: String,
-    left_out: LeftOut,
+    pub left_out: LeftOut,
     /// `ddl_history`: the table that the fence is, and its name in SQL.
     pub history: pg_sys::Oid,
     pub history_name: String,
@@ -212,15 +212,18 @@ pub fn globals(base: &Path, source: &Source) -> Result<(), Failure> {
     globals_to(create(&target)?, source).map(|_| ())
 }
 
-/// The same to `out`.
-pub fn globals_to<W: Write>(out: W, source: &Source) -> Result<W, Failure> {
+/// The same to `out`, without what is set in the scratch databases of drills.
+pub fn globals_to<W: Write>(mut out: W, source: &Source) -> Result<W, Failure> {
     let arguments = [
         format!("--dbname={}", source.conninfo),
         format!("--database={}", source.database),
         "--no-password".into(),
         "--globals-only".into(),
     ];
-    run("pg_dumpall", &arguments, out, &mut |_| Ok(()))
+    let text = run("pg_dumpall", &arguments, Vec::new(), &mut |_| Ok(()))?;
+    out.write_all(&crate::drill::without_scratch_databases(&text))
+        .map_err(|error| cannot_write(&program("pg_dumpall"), error))?;
+    Ok(out)
 }
 
 /// Version of pg_dump in its own words, or why it can't be run.
@@ -346,7 +349,7 @@ impl Messages {
 }
 
 /// Connection parameters: the server's own socket, and over these what dump_conninfo says.
-fn conninfo(database: &str) -> String {
+pub fn conninfo(database: &str) -> String {
     let (host, port) = server::own_socket();
     let user = server::bootstrap_superuser();
     let defaults = [
@@ -365,7 +368,7 @@ fn conninfo(database: &str) -> String {
 }
 
 /// A value as libpq's keyword=value form wants it.
-fn quote_value(value: &str) -> String {
+pub fn quote_value(value: &str) -> String {
     format!("'{}'", value.replace('\\', "\\\\").replace('\'', "\\'"))
 }
 
@@ -373,7 +376,7 @@ fn create(path: &Path) -> Result<File, Failure> {
     archive::durable::create_new(path).map_err(Failure::from)
 }
 
-fn cannot_run(path: &Path, error: io::Error) -> Failure {
+pub fn cannot_run(path: &Path, error: io::Error) -> Failure {
     let message = format!("could not run \"{}\": {error}", path.display());
     Failure::new(PgSqlErrorCode::ERRCODE_UNDEFINED_FILE, message).hint(
         "Set pg_incrbackup.bin_directory to the directory of this server version's pg_dump and \

@@ -8,15 +8,15 @@
 
 mod base;
 mod board;
-mod dump;
+pub mod dump;
 pub mod expiry;
 mod globals;
 mod job;
-mod leave_out;
+pub mod leave_out;
 pub mod place;
 pub mod preflight;
 mod properties;
-mod schedule;
+pub mod schedule;
 mod setup;
 mod table_count;
 
@@ -29,7 +29,7 @@ pub use self::setup::drop_slot;
 
 use self::schedule::Failed;
 use crate::pg::server;
-use crate::{settings, status};
+use crate::{drill, settings, status};
 
 /// How a chain ends that nobody misses.
 pub const TORN_DOWN: &str = "incr_teardown() dropped the slot";
@@ -69,10 +69,11 @@ pub fn start_if_due(database: pg_sys::Oid) {
     }
 }
 
-/// Ends a running base of `database`, whose files it removes, and waits until it is gone. For
+/// Ends a running base of `database`, whose files it removes, and a drill, and waits until they are gone. For
 /// commands that need the database for themselves, and for incr_teardown().
 pub fn stop(database: pg_sys::Oid) {
     globals::stop(database);
+    drill::stop(database);
     let pid = status::read(database).map_or(0, |entry| entry.base.pid);
     if pid == 0 || pid == std::process::id() as i32 {
         return;

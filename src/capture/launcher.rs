@@ -19,7 +19,7 @@ use super::shutdown;
 use crate::backup::Due;
 use crate::pg::{databases, server, slot};
 use crate::status::{self, Phase};
-use crate::{backup, offsite, settings, worker};
+use crate::{backup, drill, offsite, settings, worker};
 
 const LOOK_INTERVAL: Duration = Duration::from_secs(10);
 const SCHEDULE_INTERVAL: Duration = Duration::from_secs(30);
@@ -74,6 +74,7 @@ struct Launcher {
     /// Workers that look at the globals of a database.
     globals: HashMap<u32, DynamicBackgroundWorker>,
     last_schedule: Option<Instant>,
+    last_tidy: Option<Instant>,
     guard: Guard,
 }
 
@@ -92,6 +93,13 @@ impl Launcher {
             return LOOK_INTERVAL;
         }
         let mut sleep = LOOK_INTERVAL.min(self.guard.longest_sleep());
+        if self
+            .last_tidy
+            .is_none_or(|last| last.elapsed() >= LOOK_INTERVAL)
+        {
+            self.last_tidy = Some(Instant::now());
+            drill::tidy_where_needed();
+        }
         for database in &backed_up {
             if !self.workers.contains_key(&database.to_u32()) {
                 sleep = sleep.min(self.start_if_due(*database));
@@ -107,6 +115,7 @@ impl Launcher {
             for database in &backed_up {
                 backup::start_if_due(*database);
                 backup::expiry::start_if_due(*database);
+                drill::start_if_due(*database);
             }
         }
         sleep
@@ -163,9 +172,10 @@ impl Launcher {
         for entry in status::read_all() {
             let database = pg_sys::Oid::from(entry.database);
             let is_busy = entry.base.pid != 0
+                || entry.drill.pid != 0
+                || entry.offsite.pid != 0
                 || entry.aside_for != 0
-                || entry.pid != 0
-                || entry.offsite.pid != 0;
+                || entry.pid != 0;
             if !backed_up.contains(&database) && !is_busy && entry.broken.is_empty() {
                 status::forget(database);
             }

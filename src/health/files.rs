@@ -1,11 +1,12 @@
 //! What the archive has to say: is it there, is there room, has a chain ended?
 
-use archive::ChainDir;
+use archive::drills::{Drill, Outcome};
+use archive::{time, ChainDir};
 use pgrx::prelude::*;
 
 use super::{Level, Row};
 use crate::backup::{self, place};
-use crate::{settings, status};
+use crate::{drill, settings, status};
 
 /// Share of the archive's file system in use at which health warns, and is critical.
 const DISK_WARNING: i32 = 80;
@@ -60,7 +61,10 @@ pub fn judge_directory(row: &mut Row, database: pg_sys::Oid) {
         _ => {}
     }
     match chain {
-        Some(chain) => judge_chain(row, &chain),
+        Some(chain) => {
+            judge_chain(row, &chain);
+            judge_drills(row, database, &chain);
+        }
         None => row.because(
             Level::Emergency,
             "the directory holds no chain of this slot",
@@ -89,6 +93,60 @@ fn judge_chain(row: &mut Row, chain: &ChainDir) {
         Ok(_) => {}
         Err(error) => row.because(Level::Critical, error.to_string()),
     }
+}
+
+/// The last drill, and the age of the last that passed.
+fn judge_drills(row: &mut Row, database: pg_sys::Oid, chain: &ChainDir) {
+    let records = match drill::records(database) {
+        Ok(records) => records,
+        Err(failure) => return row.because(Level::Warning, failure.in_full()),
+    };
+    let mut made = records.iter().rev();
+    if let Some(last) = made.find(|drill| drill.outcome != Outcome::Interrupted) {
+        let problem = last.problems.first().map_or("", String::as_str);
+        let when = time::iso(last.started_at);
+        match last.outcome {
+            Outcome::Failed => {
+                let reason =
+                    format!("the drill of {when} failed, the archive does not restore: {problem}");
+                row.because(Level::Critical, reason);
+            }
+            Outcome::NotDone => {
+                let reason = format!("the drill of {when} could not be made: {problem}");
+                row.because(Level::Warning, reason);
+            }
+            Outcome::Passed | Outcome::Interrupted => {}
+        }
+    }
+    let now = time::calendar();
+    let passed = |drill: &&Drill| drill.outcome == Outcome::Passed;
+    let passed = records
+        .iter()
+        .rev()
+        .find(passed)
+        .map(|drill| drill.started_at);
+    row.drill_age_micros =
+        passed.map(|at| (now - at).num_microseconds().unwrap_or(i64::MAX).max(0));
+    let is_wanted = settings::drill_schedule().is_some() || !records.is_empty();
+    let Some(limit) = settings::drill_max_age().filter(|_| is_wanted) else {
+        return;
+    };
+    let age = now - passed.unwrap_or(chain.info.started_at);
+    if age <= limit {
+        return;
+    }
+    let level = match age > limit * 2 {
+        true => Level::Critical,
+        false => Level::Warning,
+    };
+    let since = match passed {
+        Some(at) => format!("the last drill that passed is of {}", time::iso(at)),
+        None => "no drill has passed yet".to_string(),
+    };
+    row.because(
+        level,
+        format!("{since}, longer ago than pg_incrbackup.drill_max_age"),
+    );
 }
 
 /// Use of the file system of `path`, as df shows it.

@@ -48,6 +48,15 @@ impl Drop for Fence {
     }
 }
 
+/// Locks tables as a reader does, until the transaction ends: what an exported snapshot sees of them can't
+/// be truncated or rewritten under those who import it.
+pub fn lock_as_reader(tables: &[pg_sys::Oid]) {
+    for table in tables {
+        // SAFETY: within a transaction; the fence keeps the tables from being dropped meanwhile.
+        unsafe { pg_sys::LockRelationOid(*table, pg_sys::AccessShareLock as pg_sys::LOCKMODE) };
+    }
+}
+
 fn mode() -> pg_sys::LOCKMODE {
     pg_sys::ShareLock as pg_sys::LOCKMODE
 }

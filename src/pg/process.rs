@@ -5,6 +5,7 @@
 //! output comes through pipes, read here without blocking for longer than asked.
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
@@ -33,11 +34,21 @@ impl Program {
     /// Starts `program` with these arguments, an environment without any `PG…` variable of the
     /// server's own, messages in English, and files readable by their owner alone.
     pub fn start<S: AsRef<OsStr>>(program: &Path, arguments: &[S]) -> io::Result<Program> {
+        Program::start_with(program, arguments, &[], None)
+    }
+
+    /// The same with variables of the environment, and a file as its input.
+    pub fn start_with<S: AsRef<OsStr>>(
+        program: &Path,
+        arguments: &[S],
+        environment: &[(&str, String)],
+        input: Option<File>,
+    ) -> io::Result<Program> {
         end_with_this_process();
         let mut command = Command::new(program);
         command.args(arguments).env("LC_ALL", "C").process_group(0);
         command
-            .stdin(Stdio::null())
+            .stdin(input.map_or_else(Stdio::null, Stdio::from))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         for (name, _) in std::env::vars_os() {
@@ -45,6 +56,9 @@ impl Program {
             if name_text.starts_with("PG") || name_text == "LANGUAGE" {
                 command.env_remove(&name);
             }
+        }
+        for (name, value) in environment {
+            command.env(name, value);
         }
         // SAFETY: `prepare_child` only makes system calls that are safe between fork and exec.
         unsafe { command.pre_exec(prepare_child) };

@@ -90,6 +90,19 @@ pub fn bootstrap_superuser() -> String {
             .into_owned()
     }
 }
+
+/// When the postmaster started, in microseconds since the Unix epoch.
+pub fn started_at_micros() -> i64 {
+    // SAFETY: a plain global, set once by the postmaster.
+    super::timestamp::to_unix_micros(unsafe { pg_sys::PgStartTime })
+}
+
+/// True when the caller's current role is a superuser.
+pub fn is_superuser() -> bool {
+    // SAFETY: a look-up within a transaction.
+    unsafe { pg_sys::superuser() }
+}
+
 /// True in a server that pg_upgrade has started.
 pub fn is_binary_upgrade() -> bool {
     // SAFETY: a plain global, set from the command line.

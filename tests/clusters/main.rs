@@ -12,6 +12,10 @@ mod crash;
 mod ddl;
 mod disk;
 mod docs;
+mod docs_commands;
+mod drill;
+mod drill_damage;
+mod drill_ends;
 mod enum_partitions;
 mod fixed_at_ddl_time;
 mod found;
@@ -44,11 +48,13 @@ mod rotation;
 mod schedule;
 mod sequences;
 mod setup;
+mod several;
 mod snapshot_join;
 mod statements;
 mod type_edges;
 mod type_values;
 mod types;
+mod upgrade;
 
 // Random transactions, in a folder of their own.
 #[path = "../fuzz/mod.rs"]

@@ -16,6 +16,7 @@
 //! | [`archiving`] | what is to be copied off the machine, and what has been |
 //! | [`compression`] | closed segments, made smaller |
 //! | [`reading`] | parts of its files, for whoever has no shell |
+//! | [`drills`], [`moment`] | what drills found; the place in the stream of what a snapshot sees |
 //! | [`listing`], [`verify`] | what is there, and whether it is sound |
 //! | [`restore`] | `restore.sh` and `README.txt` |
 //!
@@ -45,6 +46,7 @@ pub mod archiving;
 pub mod base;
 pub mod checksum;
 pub mod compression;
+pub mod drills;
 pub mod durable;
 pub mod error;
 pub mod escape;
@@ -56,6 +58,7 @@ pub mod listing;
 pub mod lsn;
 pub mod manifest;
 pub mod metadata;
+pub mod moment;
 pub mod pins;
 pub mod reading;
 pub mod restore;

@@ -976,6 +976,8 @@ MADE=$(made r pg_roles rolname <"$work/missing" | tr '\n' ' ')
 MADE=$MADE$(made t pg_tablespace spcname <"$work/missing_spaces" | tr '\n' ' ')
 MADE=${MADE% }
 export MADE
+# Whoever restores only to try takes back what was made, also where this program dies.
+[ -z "${RESTORE_SH_MADE:-}" ] || say "$MADE" >"$RESTORE_SH_MADE"
 
 # A CHECK that is to be skipped is dropped, and added again, NOT VALID, around all that may look at it.
 # One that is NOT VALID already, or such a NOT NULL (18 and later), stays where it is, since dropping it

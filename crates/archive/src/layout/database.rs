@@ -26,7 +26,8 @@ impl ArchiveRoot {
     /// Refuses a root that holds a chain of another cluster.
     pub fn ensure_system_identifier(&self, system_identifier: u64) -> Result<()> {
         for database in self.databases()? {
-            for chain in database.chains()? {
+            // What can't be read is the trouble of its own database, not of all.
+            for chain in database.chains().unwrap_or_default() {
                 if chain.info.system_identifier != system_identifier {
                     return Err(Error::OtherSystem {
                         path: chain.path,
@@ -39,20 +40,26 @@ impl ArchiveRoot {
         Ok(())
     }
 
-    /// The directory that holds this database's chains, or none yet.
+    /// The directory that holds this database's chains, or none yet. One of another database that can't be
+    /// read is in nobody else's way.
     pub fn find_database(
         &self,
         system_identifier: u64,
         database_oid: u32,
     ) -> Result<Option<DatabaseDir>> {
         self.ensure_system_identifier(system_identifier)?;
+        let mut unreadable = None;
         for database in self.databases()? {
-            let latest = database.latest_chain()?;
-            if latest.is_some_and(|chain| chain.info.database_oid == database_oid) {
-                return Ok(Some(database));
+            match database.latest_chain() {
+                Ok(Some(chain)) if chain.info.database_oid == database_oid => {
+                    return Ok(Some(database));
+                }
+                Ok(_) => {}
+                Err(error) => unreadable = unreadable.or(Some(error)),
             }
         }
-        Ok(None)
+        // It may be the one that is looked for: nothing is made anew in its place.
+        unreadable.map_or(Ok(None), Err)
     }
 
     /// Finds the database's directory or makes it. A directory that still has an older name of the
@@ -139,6 +146,11 @@ impl DatabaseDir {
             }
         }
         Ok(())
+    }
+
+    /// True where both are there as this version writes them: whoever runs the script runs that.
+    pub fn has_own_restore_files(&self) -> bool {
+        self.restore_files().iter().all(|(_, is_ours)| *is_ours)
     }
 
     /// Their names, and whether each is there as this version writes it.

@@ -1,0 +1,143 @@
+//! incr_drill(): a drill worker does the work, this backend starts it, waits, and ends it when the query is
+//! cancelled.
+
+use std::time::Duration;
+
+use archive::drills::Drill;
+use pgrx::bgworkers::BackgroundWorkerStatus;
+use pgrx::datum::{Interval, TimestampWithTimeZone};
+use pgrx::prelude::*;
+
+use super::{ensure_same_version, or_raise, requests, setup, some_text};
+use crate::backup::preflight;
+use crate::drill::{self, Started};
+use crate::pg::failure::Failure;
+use crate::pg::lsn::PgLsn;
+use crate::pg::text::ServerText;
+use crate::pg::{server, timestamp, transaction};
+use crate::settings;
+use crate::status::{self, DrillPhase};
+
+const POLL: Duration = Duration::from_millis(50);
+
+/// Restores the newest chain into a scratch database of the server that `conninfo` names (NULL: the one of
+/// pg_incrbackup.drill_conninfo; where that is empty, this one), compares it with the source as it was at the
+/// same LSN, and drops it. Gives what was found; without `wait` the drill goes on by itself.
+#[pg_extern(volatile, parallel_unsafe)]
+#[allow(clippy::type_complexity)]
+fn incr_drill(
+    conninfo: default!(Option<ServerText>, "NULL"),
+    wait: default!(bool, true),
+) -> TableIterator<
+    'static,
+    (
+        name!(result, ServerText),
+        name!(started_at, Option<TimestampWithTimeZone>),
+        name!(duration, Option<Interval>),
+        name!(chain, Option<i32>),
+        name!(base, Option<ServerText>),
+        name!(lsn, Option<PgLsn>),
+        name!(tables, Option<i64>),
+        name!(rows, Option<i64>),
+        name!(restored_to, ServerText),
+        name!(problems, Vec<ServerText>),
+    ),
+> {
+    ensure_same_version();
+    if conninfo.is_some() && !server::is_superuser() {
+        let code = PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE;
+        let message = "only a superuser may say where a drill restores to";
+        Failure::new(code, message)
+            .hint("Leave conninfo away: pg_incrbackup.drill_conninfo says it.")
+            .raise();
+    }
+    let conninfo = conninfo.map_or_else(settings::drill_conninfo, |text| text.to_utf8());
+    let record = or_raise(make(&conninfo, wait));
+    let restored_to = match conninfo.as_str() {
+        "" => "this server".to_string(),
+        _ => conninfo,
+    };
+    TableIterator::once(match record {
+        None => (
+            "running".into(),
+            timestamp::from_unix_micros(archive::time::calendar().timestamp_micros()),
+            None,
+            None,
+            None,
+            None,
+            None,
+            None,
+            restored_to.into(),
+            Vec::new(),
+        ),
+        Some(drill) => (
+            drill.outcome.name().into(),
+            timestamp::from_unix_micros(drill.started_at.timestamp_micros()),
+            Some(timestamp::interval(drill.duration_ms as i64 * 1000)),
+            drill.chain.map(|chain| chain as i32),
+            some_text(drill.base.unwrap_or_default()),
+            drill.lsn.map(|lsn| PgLsn(lsn.0)),
+            Some(drill.tables as i64),
+            Some(drill.rows as i64),
+            restored_to.into(),
+            drill.problems.into_iter().map(ServerText::from).collect(),
+        ),
+    })
+}
+
+/// Starts a drill; gives its record when it is waited for.
+fn make(conninfo: &str, wait: bool) -> Result<Option<Drill>, Failure> {
+    preflight::ensure_preloaded()?;
+    preflight::ensure_not_in_recovery()?;
+    setup::ensure_no_xid("incr_drill()")?;
+    let database = server::my_database();
+    requests::ensure_slot(database)?;
+    drill::ensure_no_password(conninfo)?;
+    let started = drill::start(database, conninfo)?;
+    if !wait {
+        return Ok(None);
+    }
+    let waited = transaction::catch(|| watch(database, &started)).and_then(|outcome| outcome);
+    let recorded = waited.inspect_err(|_| {
+        started.worker.terminate();
+    })?;
+    let records = drill::records(database)?.into_iter();
+    let mut mine = records.filter(|drill| drill.started_at.timestamp_micros() == recorded);
+    mine.next_back().map(Some).ok_or_else(worker_lost)
+}
+
+/// Waits until the drill is over; gives the start by which its record is known.
+fn watch(database: pg_sys::Oid, started: &Started) -> Result<i64, Failure> {
+    loop {
+        let now = status::read(database).unwrap_or_default().drill;
+        if now.number != started.number {
+            return Err(worker_lost());
+        }
+        match now.phase {
+            DrillPhase::Done => return Ok(now.recorded),
+            DrillPhase::Failed => {
+                let code = PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
+                return Err(Failure::new(code, now.error.get()));
+            }
+            _ => {}
+        }
+        if matches!(started.worker.pid(), Err(BackgroundWorkerStatus::Stopped)) {
+            let last = status::read(database).unwrap_or_default().drill;
+            let is_over = matches!(last.phase, DrillPhase::Done | DrillPhase::Failed);
+            if last.number == started.number && !is_over {
+                drill::release(database, started.number);
+                return Err(worker_lost());
+            }
+            continue;
+        }
+        server::wait_a_moment(POLL);
+    }
+}
+
+fn worker_lost() -> Failure {
+    Failure::new(
+        PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
+        "the drill worker ended without a word",
+    )
+    .hint("The server log says more.")
+}

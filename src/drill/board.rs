@@ -1,0 +1,115 @@
+//! The drill worker's part of the status board.
+
+use archive::time;
+use pgrx::prelude::*;
+
+use crate::pg::failure::Failure;
+use crate::pg::server;
+use crate::status::{self, DrillPhase, DrillStatus};
+
+/// Claims the drill worker's place for `pid`: never two at once, and none while a base is being made. The
+/// number tells this drill from others.
+pub fn claim(database: pg_sys::Oid, pid: i32, conninfo: &str) -> Result<u64, Failure> {
+    let current = status::read(database).unwrap_or_default();
+    let is_stale = |pid: i32| pid != 0 && !server::is_process_alive(pid);
+    let (stale_drill, stale_base) = (is_stale(current.drill.pid), is_stale(current.base.pid));
+    let claimed = status::update(database, |entry| {
+        if entry.drill.pid != 0 && !(stale_drill && entry.drill.pid == current.drill.pid) {
+            return Err("a drill of this database is running already");
+        }
+        if entry.base.pid != 0 && !(stale_base && entry.base.pid == current.base.pid) {
+            return Err("a base backup of this database is being made");
+        }
+        let mut drill = DrillStatus {
+            pid,
+            phase: DrillPhase::Starting,
+            number: entry.drill.number + 1,
+            started_at: time::now().timestamp_micros(),
+            left_error: entry.drill.left_error,
+            not_before: entry.drill.not_before,
+            ..DrillStatus::default()
+        };
+        drill.conninfo.set(conninfo);
+        entry.drill = drill;
+        Ok(entry.drill.number)
+    });
+    let busy = claimed.unwrap_or(Err("no place is left on the status board"));
+    busy.map_err(|why| {
+        Failure::new(PgSqlErrorCode::ERRCODE_OBJECT_IN_USE, why)
+            .hint("SELECT * FROM incr_status() shows how far it is.")
+    })
+}
+
+/// Gives a claim back when no worker could be started.
+pub fn release(database: pg_sys::Oid, number: u64) {
+    update(database, |drill| {
+        if drill.number == number {
+            drill.pid = 0;
+            drill.phase = DrillPhase::Idle;
+        }
+    });
+}
+
+/// The worker takes over the claim; gives where it is to restore to.
+pub fn begin(database: pg_sys::Oid) -> String {
+    let mut conninfo = String::new();
+    update(database, |drill| {
+        drill.pid = std::process::id() as i32;
+        conninfo = drill.conninfo.get();
+    });
+    conninfo
+}
+
+pub fn enter(database: pg_sys::Oid, phase: DrillPhase) {
+    update(database, |drill| drill.phase = phase);
+}
+
+pub fn at(database: pg_sys::Oid, lsn: u64) {
+    update(database, |drill| drill.lsn = lsn);
+}
+
+/// The drill is over. `recorded` is the start by which its record is known.
+pub fn end(database: pg_sys::Oid, recorded: Result<i64, Failure>) {
+    update(database, |drill| {
+        match recorded {
+            Ok(started_at) => {
+                drill.recorded = started_at;
+                drill.phase = DrillPhase::Done;
+            }
+            Err(failure) => {
+                drill.error.set(&failure.in_full());
+                drill.phase = DrillPhase::Failed;
+            }
+        }
+        drill.pid = 0;
+    });
+}
+
+/// The process ends: whatever was not said yet is that it was stopped.
+pub fn leave(database: pg_sys::Oid) {
+    update(database, |drill| {
+        if drill.pid == std::process::id() as i32 {
+            drill.pid = 0;
+            drill.phase = DrillPhase::Failed;
+            drill.error.set("the drill was stopped");
+        }
+    });
+}
+
+/// What was left behind is dropped, or was not for this reason and is tried again.
+pub fn tidied(database: pg_sys::Oid, outcome: &Result<(), Failure>, not_before: i64) {
+    update(database, |drill| match outcome {
+        Ok(()) => {
+            drill.left_error.set("");
+            drill.not_before = 0;
+        }
+        Err(failure) => {
+            drill.left_error.set(&failure.in_full());
+            drill.not_before = not_before;
+        }
+    });
+}
+
+fn update(database: pg_sys::Oid, change: impl FnOnce(&mut DrillStatus)) {
+    status::update(database, |entry| change(&mut entry.drill));
+}

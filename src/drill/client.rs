@@ -1,0 +1,159 @@
+//! Runs psql, pg_dump and restore.sh to their end, and keeps what they say.
+
+use std::fs::File;
+use std::io::{Seek, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use pgrx::prelude::*;
+
+use crate::backup::dump;
+use crate::pg::failure::Failure;
+use crate::pg::process::Program;
+use crate::pg::server;
+
+const POLL: Duration = Duration::from_millis(100);
+/// Of what a program says on stderr, so much of its end is kept.
+const KEPT: usize = 64 * 1024;
+
+/// A program that ran to its end.
+pub struct Ran {
+    pub is_good: bool,
+    pub output: Vec<u8>,
+    /// The end of what it wrote to stderr.
+    pub messages: String,
+}
+
+impl Ran {
+    /// The last lines that it wrote to stderr, on one line.
+    pub fn last_words(&self, lines: usize) -> String {
+        let said: Vec<&str> = self
+            .messages
+            .lines()
+            .filter(|line| !line.is_empty())
+            .collect();
+        said[said.len().saturating_sub(lines)..].join("; ")
+    }
+}
+
+/// Settings of every session of a drill: no statement of it ends for its length or waits for a standby, and
+/// none gets into the server's log, where rows would be.
+pub fn session_options(version: u32) -> String {
+    let newer = if version >= 170_000 {
+        " -c transaction_timeout=0 -c event_triggers=off"
+    } else {
+        ""
+    };
+    format!(
+        "-c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 \
+         -c synchronous_commit=off -c log_statement=none -c log_duration=off \
+         -c log_min_duration_statement=-1 -c log_min_duration_sample=-1 \
+         -c log_min_error_statement=panic \
+         -c client_connection_check_interval=2s{newer}"
+    )
+}
+
+/// Runs a program. `on_output` is called once, when its first output comes, or at its end.
+pub fn run(
+    program: &Path,
+    arguments: &[String],
+    environment: &[(&str, String)],
+    input: Option<&str>,
+    mut on_output: impl FnMut() -> Result<(), Failure>,
+) -> Result<Ran, Failure> {
+    let cannot = |error| dump::cannot_run(program, error);
+    let input = input.map(file_of).transpose().map_err(cannot)?;
+    let mut running =
+        Program::start_with(program, arguments, environment, input).map_err(cannot)?;
+    let (mut output, mut messages, mut has_output) = (Vec::new(), Vec::new(), false);
+    loop {
+        let take = |bytes: &[u8]| {
+            output.extend_from_slice(bytes);
+            Ok(())
+        };
+        let is_open = running
+            .pump(POLL, take, |bytes| keep(&mut messages, bytes))
+            .map_err(cannot)?;
+        if !has_output && !output.is_empty() {
+            has_output = true;
+            on_output()?;
+        }
+        if !is_open {
+            break;
+        }
+    }
+    let status = running.finish().map_err(cannot)?;
+    if !has_output {
+        on_output()?;
+    }
+    Ok(Ran {
+        is_good: status.success(),
+        output,
+        messages: String::from_utf8_lossy(&messages).into_owned(),
+    })
+}
+
+fn keep(messages: &mut Vec<u8>, bytes: &[u8]) {
+    messages.extend_from_slice(bytes);
+    let surplus = messages.len().saturating_sub(2 * KEPT);
+    if surplus > 0 {
+        messages.drain(..messages.len() - KEPT);
+    }
+}
+
+/// A file without a name, so that nobody has to remove it.
+fn file_of(text: &str) -> std::io::Result<File> {
+    let mut file = tempfile::tempfile()?;
+    file.write_all(text.as_bytes())?;
+    file.rewind()?;
+    Ok(file)
+}
+
+/// Runs a script of psql that must succeed; gives its rows, unaligned, `|` between columns.
+pub fn sql(conninfo: &str, version: u32, script: &str) -> Result<Vec<u8>, Failure> {
+    let ran = psql(conninfo, version, script, true)?;
+    if !ran.is_good {
+        let code = PgSqlErrorCode::ERRCODE_EXTERNAL_ROUTINE_EXCEPTION;
+        return Err(Failure::new(
+            code,
+            format!("psql failed: {}", ran.last_words(4)),
+        ));
+    }
+    Ok(ran.output)
+}
+
+/// The same; it may fail.
+pub fn psql(
+    conninfo: &str,
+    version: u32,
+    script: &str,
+    stops_at_errors: bool,
+) -> Result<Ran, Failure> {
+    let stop = format!("ON_ERROR_STOP={}", u8::from(stops_at_errors));
+    let mut arguments: Vec<String> = ["-X", "-q", "-A", "-t", "-w", "-v", &stop, "-d", conninfo]
+        .map(str::to_string)
+        .into();
+    arguments.extend(["-f".to_string(), "-".to_string()]);
+    let environment = environment(version);
+    run(
+        &dump::program("psql"),
+        &arguments,
+        &environment,
+        Some(script),
+        || Ok(()),
+    )
+}
+
+/// What psql and pg_dump get to know.
+pub fn environment(version: u32) -> Vec<(&'static str, String)> {
+    vec![
+        ("PGAPPNAME", "pg_incrbackup drill".to_string()),
+        ("PGCONNECT_TIMEOUT", "30".to_string()),
+        ("PGOPTIONS", session_options(version)),
+    ]
+}
+
+/// Version of this server, whose settings it knows for sure.
+pub fn own_version() -> u32 {
+    server::VERSION_NUM
+}

@@ -1,0 +1,172 @@
+//! The rows of a database as counts and checksums: one of each table, whatever the order of its rows.
+//!
+//! Both sides are asked by psql with the same script, so that a value has the same text on both. What a
+//! restore does not bring back as it was is left out: sequences (they may stand further on), unlogged tables,
+//! materialized views (they are computed anew), extensions' own tables, columns that are computed when they
+//! are read. Columns come by name: an inherited one may have changed its place.
+
+use std::collections::BTreeMap;
+
+use pgrx::prelude::*;
+
+use super::client;
+use crate::pg::failure::Failure;
+
+/// The sum of a text's hash is the same in whatever order; of the text of a row also on another machine and
+/// version (partitions by hash rely on it).
+const TABLES: &str = "FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace \
+    WHERE c.relkind = 'r' AND c.relpersistence = 'p' \
+      AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' \
+      AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend AS d \
+        WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid AND d.deptype = 'e')";
+
+/// The same text for the same value, whatever the database or the role sets.
+const SETTINGS: &str = "SET search_path = ''; SET DateStyle = 'ISO, MDY'; SET IntervalStyle = postgres; \
+    SET TimeZone = 'UTC'; SET extra_float_digits = 3; SET bytea_output = hex; SET lc_monetary = 'C'; \
+    SET xmloption = content; SET row_security = off; SET default_transaction_read_only = off; SET jit = off;\n";
+
+/// Reading a large object as one value takes up to 1 GB; of a larger one only that it is there.
+const LARGE_OBJECTS: &str = "SELECT count(*), coalesce(sum(hashtextextended(m.oid || ' ' || \
+    CASE WHEN (SELECT max(pageno) FROM pg_largeobject AS p WHERE p.loid = m.oid) >= 400000 THEN '' \
+      ELSE md5(lo_get(m.oid)) END, 0)), 0), 'large objects' FROM pg_largeobject_metadata AS m;\n";
+
+/// What the line of large objects is named; no table's name is like that.
+const NO_TABLE: &str = "large objects";
+
+/// Count and checksum of the rows of a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Sum {
+    rows: u64,
+    checksum: String,
+}
+
+/// What a database holds.
+pub struct Contents {
+    tables: BTreeMap<String, Sum>,
+}
+
+impl Contents {
+    /// Reads all of it, at an exported snapshot where one is given.
+    pub fn read(conninfo: &str, version: u32, snapshot: Option<&str>) -> Result<Contents, Failure> {
+        let output = client::sql(conninfo, version, &script(snapshot))?;
+        let text = String::from_utf8_lossy(&output);
+        let tables = text.lines().filter(|line| !line.is_empty()).map(line);
+        let tables: Option<BTreeMap<String, Sum>> = tables.collect();
+        let tables = tables.ok_or_else(|| {
+            let code = PgSqlErrorCode::ERRCODE_INTERNAL_ERROR;
+            Failure::new(code, "psql gave something that is no checksum")
+                .detail(text.lines().take(3).collect::<Vec<_>>().join("; "))
+        })?;
+        Ok(Contents { tables })
+    }
+
+    /// How many tables there are, and rows in all of them.
+    pub fn counts(&self) -> (u64, u64) {
+        let tables = self.tables.iter();
+        let tables = tables.filter(|(name, _)| *name != NO_TABLE);
+        tables.fold((0, 0), |(count, rows), (_, sum)| {
+            (count + 1, rows + sum.rows)
+        })
+    }
+
+    /// In what `restored` is something else, in words.
+    pub fn differences(&self, restored: &Contents) -> Vec<String> {
+        let mut found = Vec::new();
+        for (name, sum) in &self.tables {
+            match restored.tables.get(name) {
+                None => found.push(format!("{name} is missing, {} rows", sum.rows)),
+                Some(other) if other.rows != sum.rows => found.push(format!(
+                    "{name} has {} rows, {} at the source",
+                    other.rows, sum.rows
+                )),
+                Some(other) if other != sum => {
+                    found.push(format!(
+                        "{name} has as many rows, but others ({})",
+                        sum.rows
+                    ));
+                }
+                Some(_) => {}
+            }
+        }
+        let surplus = restored.tables.iter();
+        let surplus = surplus.filter(|(name, _)| !self.tables.contains_key(*name));
+        found.extend(surplus.map(|(name, sum)| {
+            format!("{name} is there, {} rows, and not at the source", sum.rows)
+        }));
+        found
+    }
+}
+
+/// OIDs of the tables that are read. Needs a transaction.
+pub fn tables() -> Result<Vec<pg_sys::Oid>, Failure> {
+    let query = format!("SELECT c.oid {TABLES}");
+    Spi::connect(|client| {
+        let rows = client.select(&query, None, &[])?;
+        rows.filter_map(|row| row.get::<pg_sys::Oid>(1).transpose())
+            .collect::<Result<Vec<_>, pgrx::spi::Error>>()
+    })
+    .map_err(Failure::from)
+}
+
+/// Each table gives a line: rows, checksum, its name as JSON writes it (a name may hold line ends).
+fn script(snapshot: Option<&str>) -> String {
+    let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;\n";
+    let import = snapshot.map_or_else(String::new, |name| {
+        format!("SET TRANSACTION SNAPSHOT '{name}';\n")
+    });
+    format!(
+        "{SETTINGS}{begin}{import}SELECT format('SELECT count(*), coalesce(sum(hashtextextended(ROW(%s)::text, 0)), 0), %L \
+            FROM ONLY %s AS incr_row', \
+            (SELECT string_agg(format('incr_row.%I', attname), ', ' ORDER BY attname) FROM pg_attribute \
+              WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped AND attgenerated <> 'v'), \
+            to_json(c.oid::regclass::text)::text, c.oid::regclass) {TABLES} \\gexec\n{LARGE_OBJECTS}COMMIT;\n"
+    )
+}
+
+fn line(line: &str) -> Option<(String, Sum)> {
+    let mut parts = line.splitn(3, '|');
+    let rows = parts.next()?.parse().ok()?;
+    let checksum = parts.next()?.to_string();
+    let name = parts.next()?;
+    let name = serde_json::from_str(name).unwrap_or_else(|_| name.to_string());
+    Some((name, Sum { rows, checksum }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(lines: &[&str]) -> Contents {
+        let tables = lines.iter().map(|text| line(text).expect("a line"));
+        Contents {
+            tables: tables.collect(),
+        }
+    }
+
+    #[test]
+    fn every_kind_of_difference_is_said_and_names_may_hold_anything() {
+        let source = of(&[
+            "2|17|\"public.a\"",
+            "1|-5|\"public.\\\"b|\\n\\\"\"",
+            "0|0|large objects",
+            "3|1|\"c\"",
+        ]);
+        assert_eq!(source.counts(), (3, 6));
+        assert!(source.differences(&source).is_empty());
+        let restored = of(&[
+            "2|18|\"public.a\"",
+            "2|-5|\"public.\\\"b|\\n\\\"\"",
+            "0|0|large objects",
+            "9|1|\"d\"",
+        ]);
+        assert_eq!(
+            source.differences(&restored),
+            [
+                "c is missing, 3 rows",
+                "public.\"b|\n\" has 2 rows, 1 at the source",
+                "public.a has as many rows, but others (2)",
+                "d is there, 9 rows, and not at the source",
+            ]
+        );
+    }
+}

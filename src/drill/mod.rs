@@ -1,0 +1,117 @@
+//! Drills: the backup proves by itself that it restores.
+//!
+//! A drill restores the newest chain with its own `restore.sh` into a scratch database, up to a moment that
+//! is known on both sides, and compares definitions and rows with what the source held at that moment. Then
+//! it checks every file of the archive. What it found is a record in the archive.
+//!
+//! `job` is the worker; `moment` finds what to compare with, under the fence that base backups use; `target`
+//! is the server restored to, and `scratch` the database there; `contents` and `definitions` are what is
+//! compared; `client` runs the programs. Nothing of the source is touched, and nothing in the archive but
+//! the drill's own two files.
+
+mod board;
+mod client;
+mod contents;
+mod definitions;
+mod job;
+mod moment;
+mod scratch;
+mod target;
+
+use std::time::Duration;
+
+use archive::drills::{self, Drill, Outcome};
+use archive::time;
+use pgrx::prelude::*;
+
+pub use self::board::release;
+pub use self::job::{start, Started};
+pub use self::scratch::without_scratch_databases;
+pub use self::target::ensure_no_password;
+
+use crate::backup::{place, schedule};
+use crate::pg::failure::Failure;
+use crate::pg::server;
+use crate::{settings, status};
+
+/// How long after a failure to drop what a drill left behind it is tried again.
+const TIDY_RETRY: Duration = Duration::from_secs(600);
+
+/// Every drill of this database on record, oldest first.
+pub fn records(database: pg_sys::Oid) -> Result<Vec<Drill>, Failure> {
+    match place::find(database)? {
+        Some(found) => Ok(drills::read(&found)?),
+        None => Ok(Vec::new()),
+    }
+}
+
+/// Starts a scheduled drill of `database` when one is due: once after each moment of the schedule, and again
+/// where it could not be made. For the launcher.
+pub fn start_if_due(database: pg_sys::Oid) {
+    let Some(schedule) = settings::drill_schedule() else {
+        return;
+    };
+    let entry = status::read(database).unwrap_or_default();
+    let is_alive = |pid: i32| pid != 0 && server::is_process_alive(pid);
+    let is_away = entry.held || entry.aside_for != 0 || !entry.broken.is_empty();
+    if is_away || is_alive(entry.base.pid) || is_alive(entry.drill.pid) {
+        return;
+    }
+    let Ok(Some(chain)) = place::latest_chain(database) else {
+        return;
+    };
+    let has_base = chain.bases().is_ok_and(|bases| !bases.is_empty());
+    if chain.info.ended.is_some() || !has_base {
+        return;
+    }
+    let Ok(records) = records(database) else {
+        return;
+    };
+    let was_made = |drill: &&Drill| matches!(drill.outcome, Outcome::Passed | Outcome::Failed);
+    let last = records.iter().rev().find(was_made);
+    let last = last.map_or(chain.info.started_at, |drill| drill.started_at);
+    let not_made = records.iter().rev().take_while(|drill| !was_made(drill));
+    let ended =
+        |drill: &Drill| drill.started_at.timestamp_micros() + drill.duration_ms as i64 * 1000;
+    let failed = schedule::Failed {
+        times: not_made.count() as u32,
+        since_micros: time::calendar().timestamp_micros() - records.last().map_or(0, ended),
+    };
+    if !schedule::due(&schedule, last, time::calendar()) || failed.must_wait() {
+        return;
+    }
+    if let Err(failure) = start(database, &settings::drill_conninfo()) {
+        failure.log(PgLogLevel::LOG);
+    }
+}
+
+/// Starts workers that drop what drills have left behind that died. For the launcher; of dropped databases
+/// too.
+pub fn tidy_where_needed() {
+    let Ok(root) = place::root() else {
+        return;
+    };
+    for found in root.databases().unwrap_or_default() {
+        let Ok(Some(begun)) = drills::begun(&found) else {
+            continue;
+        };
+        let database = pg_sys::Oid::from(begun.database_oid);
+        let drill = status::read(database).unwrap_or_default().drill;
+        let is_alive = drill.pid != 0 && server::is_process_alive(drill.pid);
+        if !is_alive && drill.not_before <= time::now().timestamp_micros() {
+            job::start_tidying(database);
+        }
+    }
+}
+
+/// Ends a running drill of `database`, and waits until it is gone. What it made is dropped soon after.
+pub fn stop(database: pg_sys::Oid) {
+    let pid = status::read(database).map_or(0, |entry| entry.drill.pid);
+    if pid == 0 || pid == std::process::id() as i32 {
+        return;
+    }
+    server::terminate(pid);
+    while server::is_backend_alive(pid) {
+        server::wait_a_moment(Duration::from_millis(20));
+    }
+}

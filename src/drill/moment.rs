@@ -1,0 +1,180 @@
+//! The moment that a drill compares: a snapshot of the source, and the LSN up to which the stream holds
+//! exactly what it sees.
+//!
+//! It is taken as a base is: under the fence no schema change is open, and the fence stands until the source's
+//! definitions are read. Then every table is locked as a reader locks it, so that none is truncated before
+//! its rows are read. Transactions that commit just then can make the snapshot one that no LSN has; then it is
+//! taken anew.
+
+use std::time::{Duration, Instant};
+
+use archive::{moment, ChainDir, Lsn};
+use pgrx::prelude::*;
+
+use super::contents::{self, Contents};
+use super::definitions::{self, Definitions};
+use super::{board, target};
+use crate::backup::dump::Source;
+use crate::capture;
+use crate::pg::failure::Failure;
+use crate::pg::fence::{self, Fence};
+use crate::pg::snapshot::Exported;
+use crate::pg::transaction::{self, Isolation};
+use crate::pg::{server, session};
+use crate::status::{self, DrillPhase, Phase};
+
+/// The fence queues so long at a time: DDL that comes meanwhile waits behind it.
+const FENCE_TIMEOUT_MS: u32 = 1000;
+const PAUSE: Duration = Duration::from_millis(500);
+/// How long transactions that have changed the schema are waited for in all.
+const LONGEST_FENCE_WAIT: Duration = Duration::from_secs(600);
+/// How long capture may take to catch up, at first and while the fence stands.
+const LONGEST_FLUSH: Duration = Duration::from_secs(600);
+const LONGEST_FLUSH_FENCED: Duration = Duration::from_secs(10);
+/// A table that somebody else has locked is waited for so long.
+const LOCK_TIMEOUT: &std::ffi::CStr = c"5s";
+const ATTEMPTS: u32 = 50;
+const POLL: Duration = Duration::from_millis(10);
+
+/// What the source held, and up to where the archive holds it.
+pub struct Moment {
+    pub lsn: Lsn,
+    pub definitions: Definitions,
+    pub contents: Contents,
+}
+
+impl Moment {
+    /// Takes one of the present, and reads the source at it.
+    pub fn take(
+        database: pg_sys::Oid,
+        chain: &ChainDir,
+        source: &Source,
+    ) -> Result<Moment, Failure> {
+        board::enter(database, DrillPhase::Moment);
+        // What capture is behind is not caught up with under the fence.
+        let lsn = server::emit_position_mark();
+        wait_for_capture(database, lsn, LONGEST_FLUSH)?;
+        for _ in 0..ATTEMPTS {
+            if let Some(moment) = try_once(database, chain, source)? {
+                return Ok(moment);
+            }
+        }
+        let message = "transactions commit in another order than they become visible";
+        Err(prerequisite(message)
+            .detail(format!("{ATTEMPTS} snapshots were tried."))
+            .hint("Make drills when fewer transactions wait for a slow disk or a standby."))
+    }
+}
+
+fn prerequisite(message: impl Into<String>) -> Failure {
+    let code = PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
+    Failure::new(code, message)
+}
+
+/// `None` when the snapshot is of no LSN.
+fn try_once(
+    database: pg_sys::Oid,
+    chain: &ChainDir,
+    source: &Source,
+) -> Result<Option<Moment>, Failure> {
+    let fence = raise_fence(source.history)?;
+    session::set(c"lock_timeout", LOCK_TIMEOUT);
+    transaction::begin(Isolation::RepeatableRead);
+    let read = transaction::catch(|| read(database, chain, source, fence));
+    let read = read.and_then(|result| result);
+    match &read {
+        Ok(_) => transaction::commit(),
+        Err(_) => transaction::rollback(),
+    }
+    session::set(c"lock_timeout", c"0");
+    read
+}
+
+fn read(
+    database: pg_sys::Oid,
+    chain: &ChainDir,
+    source: &Source,
+    fence: Fence,
+) -> Result<Option<Moment>, Failure> {
+    let snapshot = Exported::take();
+    fence::lock_as_reader(&contents::tables()?);
+    let taken_before = server::emit_position_mark();
+    wait_for_capture(database, taken_before, LONGEST_FLUSH_FENCED)?;
+    let Some(lsn) = moment::of_snapshot(chain, &snapshot.sees, Lsn(taken_before))? else {
+        return Ok(None);
+    };
+    // A base that was taken between them can't be restored to it, and perhaps there is no other.
+    if chain.bases()?.first().is_none_or(|base| base.lsn > lsn) {
+        return Ok(None);
+    }
+    board::at(database, lsn.0);
+    board::enter(database, DrillPhase::ReadingSource);
+    let mut fence = Some(fence);
+    let conninfo = target::named(&source.conninfo);
+    let definitions = definitions::of_source(&conninfo, source, &snapshot.name, || {
+        fence = None;
+        Ok(())
+    })?;
+    let contents = Contents::read(&conninfo, server::VERSION_NUM, Some(&snapshot.name))?;
+    Ok(Some(Moment {
+        lsn,
+        definitions,
+        contents,
+    }))
+}
+
+fn raise_fence(history: pg_sys::Oid) -> Result<Fence, Failure> {
+    let start = Instant::now();
+    loop {
+        if let Some(fence) = Fence::raise_within(history, FENCE_TIMEOUT_MS)? {
+            return Ok(fence);
+        }
+        if start.elapsed() > LONGEST_FENCE_WAIT {
+            return Err(prerequisite(format!(
+                "transactions that have changed the schema were open for {} s",
+                LONGEST_FENCE_WAIT.as_secs()
+            ))
+            .hint("End them, or make drills at another time."));
+        }
+        let pause_over = Instant::now() + PAUSE;
+        while Instant::now() < pause_over {
+            server::wait_a_moment(PAUSE);
+        }
+    }
+}
+
+/// Waits until the files reach `lsn`.
+fn wait_for_capture(database: pg_sys::Oid, lsn: u64, longest: Duration) -> Result<(), Failure> {
+    let wanted = status::update(database, |entry| {
+        entry.flush_wanted += 1;
+        entry.flush_wanted
+    });
+    let (wanted, start) = (wanted.unwrap_or(0), Instant::now());
+    capture::wake_launcher();
+    let mut last_wake = None::<Instant>;
+    loop {
+        let entry = status::read(database).unwrap_or_default();
+        if entry.flush_done >= wanted && entry.durable_lsn >= lsn {
+            return Ok(());
+        }
+        if entry.phase == Phase::Broken || entry.held {
+            return Err(
+                prerequisite("capture of this database is not running").detail(entry.broken.get())
+            );
+        }
+        if start.elapsed() > longest {
+            let behind = lsn.saturating_sub(entry.durable_lsn);
+            return Err(prerequisite(format!(
+                "capture is {behind} bytes of WAL behind after {} s",
+                longest.as_secs()
+            ))
+            .detail(entry.last_error.get()));
+        }
+        // A worker that was just starting did not hear the first call.
+        if last_wake.is_none_or(|at| at.elapsed() > Duration::from_millis(500)) {
+            capture::wake_worker(database);
+            last_wake = Some(Instant::now());
+        }
+        server::wait_a_moment(POLL);
+    }
+}

@@ -1,0 +1,147 @@
+//! The scratch database of a drill: its name, and how it goes.
+//!
+//! The name is made of the cluster's identifier and the database's OID, so that a drill knows what an earlier
+//! one of the same database has left behind, and drops nothing else.
+
+use archive::drills;
+use archive::DatabaseDir;
+use pgrx::prelude::*;
+
+use super::client;
+use super::target::Target;
+use crate::pg::failure::Failure;
+use crate::pg::server;
+
+/// What the name of every scratch database begins with.
+pub const PREFIX: &str = "pg_incrbackup_drill_";
+
+/// Name of the scratch database of `database`: letters, digits and underscores only.
+pub fn name(database: pg_sys::Oid) -> String {
+    format!(
+        "{PREFIX}{}_{}",
+        server::system_identifier(),
+        database.to_u32()
+    )
+}
+
+/// Drops the scratch database, and the roles and tablespaces that its restore made. Says in the archive that
+/// nothing is left.
+pub fn remove(target: &Target, place: &DatabaseDir, database: pg_sys::Oid) -> Result<(), Failure> {
+    let name = name(database);
+    if is_there(target, &name)? {
+        // A subscription would keep the database from being dropped; dropped as it is, it would take the
+        // source's slot at the publisher along.
+        const SUBSCRIPTIONS: &str = "SELECT format('ALTER SUBSCRIPTION %I DISABLE', subname), \
+                format('ALTER SUBSCRIPTION %I SET (slot_name = NONE)', subname), \
+                format('DROP SUBSCRIPTION %I', subname) \
+            FROM pg_catalog.pg_subscription AS s JOIN pg_catalog.pg_database AS d ON d.oid = subdbid \
+            WHERE datname = pg_catalog.current_database() \\gexec\n";
+        const COUNT: &str = "SELECT 1 FROM pg_catalog.pg_subscription AS s \
+            JOIN pg_catalog.pg_database AS d ON d.oid = subdbid WHERE datname = ";
+        let count = format!("{COUNT}'{name}';");
+        if !client::sql(&target.maintenance, target.version, &count)?.is_empty() {
+            let script = format!("SET search_path = pg_catalog;\n{SUBSCRIPTIONS}");
+            client::sql(&target.database(&name), target.version, &script)?;
+        }
+        let drop = format!("DROP DATABASE IF EXISTS {name} WITH (FORCE);");
+        client::sql(&target.maintenance, target.version, &drop)?;
+    }
+    let (roles, spaces) = (drills::made(place, 'r'), drills::made(place, 't'));
+    // One that can log in is somebody's by now.
+    let script = format!(
+        "SELECT pg_catalog.format('DROP ROLE %I', rolname) FROM pg_catalog.pg_roles \
+            WHERE oid IN ({}) AND NOT rolcanlogin \\gexec\n\
+         SELECT pg_catalog.format('DROP TABLESPACE %I', spcname) FROM pg_catalog.pg_tablespace \
+            WHERE oid IN ({}) \\gexec\n",
+        list(&roles),
+        list(&spaces)
+    );
+    if !roles.is_empty() || !spaces.is_empty() {
+        let ran = client::psql(&target.maintenance, target.version, &script, false)?;
+        if !ran.messages.is_empty() {
+            let code = PgSqlErrorCode::ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST;
+            Failure::new(
+                code,
+                "pg_incrbackup: roles or tablespaces of a drill stay where it restored to",
+            )
+            .detail(ran.last_words(8))
+            .log(PgLogLevel::WARNING);
+        }
+    }
+    Ok(drills::end(place)?)
+}
+
+/// 42P04 where a database has that name and nothing tells that it is a drill's of ours. A copy of this server
+/// has the same identifier, and may restore to the same place.
+pub fn ensure_absent(target: &Target, database: pg_sys::Oid) -> Result<(), Failure> {
+    let name = name(database);
+    if !is_there(target, &name)? {
+        return Ok(());
+    }
+    let code = PgSqlErrorCode::ERRCODE_DUPLICATE_DATABASE;
+    let message = format!("the scratch database {name} is there already");
+    Err(Failure::new(code, message)
+        .detail(
+            "No drill of this archive has left it behind; a copy of this server may be using it.",
+        )
+        .hint(format!("Where nobody does: DROP DATABASE {name}.")))
+}
+
+fn is_there(target: &Target, name: &str) -> Result<bool, Failure> {
+    let query = format!("SELECT 1 FROM pg_catalog.pg_database WHERE datname = '{name}';");
+    let rows = client::sql(&target.maintenance, target.version, &query)?;
+    Ok(!rows.is_empty())
+}
+
+fn list(oids: &[u32]) -> String {
+    let texts: Vec<String> = oids.iter().map(u32::to_string).collect();
+    match texts.is_empty() {
+        true => "0".to_string(),
+        false => texts.join(", "),
+    }
+}
+
+/// What pg_dumpall wrote without what roles set in scratch databases: no other server has those.
+pub fn without_scratch_databases(globals: &[u8]) -> Vec<u8> {
+    let mark = format!(" IN DATABASE {PREFIX}");
+    let (mut kept, mut is_left_out, mut quote) = (Vec::new(), false, None);
+    for line in globals.split_inclusive(|byte| *byte == b'\n') {
+        // Within a quoted text or name that goes on, a line is a piece of that.
+        if quote.is_none() {
+            let text = String::from_utf8_lossy(line);
+            is_left_out = text.starts_with("ALTER ROLE ") && text.contains(&mark);
+        }
+        if quote.is_some() || !line.starts_with(b"--") {
+            for byte in line {
+                match quote {
+                    None if matches!(byte, b'\'' | b'"') => quote = Some(*byte),
+                    Some(open) if open == *byte => quote = None,
+                    _ => {}
+                }
+            }
+        }
+        if !is_left_out {
+            kept.extend_from_slice(line);
+        }
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_set_in_scratch_databases_is_left_out() {
+        let text = "-- User Config \"o'neill\"\nALTER ROLE a IN DATABASE shop SET x TO 'y';\n\
+            ALTER ROLE a IN DATABASE pg_incrbackup_drill_7_5 SET x TO 'two\nALTER ROLE''s';\n\
+            ALTER ROLE \"o'neill\" IN DATABASE shop SET x TO 'y';\n\
+            ALTER ROLE b SET x TO 'an\nALTER ROLE a IN DATABASE pg_incrbackup_drill_7_5';\nend\n";
+        let expected = text.replace(
+            "ALTER ROLE a IN DATABASE pg_incrbackup_drill_7_5 SET x TO 'two\nALTER ROLE''s';\n",
+            "",
+        );
+        let kept = without_scratch_databases(text.as_bytes());
+        assert_eq!(String::from_utf8_lossy(&kept), expected);
+    }
+}

@@ -1,0 +1,217 @@
+//! The server that a drill restores to: how it is reached, and whether it will do.
+
+use std::path::Path;
+
+use pgrx::prelude::*;
+
+use super::client;
+use crate::backup::dump;
+use crate::pg::failure::Failure;
+use crate::pg::{query, server, transaction};
+
+/// Of the size of the source there must be so many percent free: the copy, and the WAL of making it.
+const ROOM_PERCENT: u64 = 200;
+/// And so much more.
+const ROOM_BYTES: u64 = 64 * 1024 * 1024;
+
+/// A server that takes connections, as a superuser.
+pub struct Target {
+    /// Connection parameters without a database's name.
+    pub conninfo: String,
+    /// Of a database that is there: for looking, making and dropping.
+    pub maintenance: String,
+    /// As in `server_version_num`.
+    pub version: u32,
+    pub is_this_server: bool,
+}
+
+impl Target {
+    /// Connects to the server that `conninfo` names; empty: this one.
+    pub fn find(conninfo: &str) -> Result<Target, Failure> {
+        let own = match conninfo {
+            "" => transaction::run(|| Ok::<_, Failure>(named(&dump::conninfo("postgres"))))?,
+            given => given.to_string(),
+        };
+        let mut refusal = None;
+        for database in ["postgres", "template1"] {
+            let maintenance = with_database(&own, database);
+            match look(&maintenance) {
+                Ok((version, is_this_server)) => {
+                    return Ok(Target {
+                        conninfo: own,
+                        maintenance,
+                        version,
+                        is_this_server,
+                    })
+                }
+                Err(failure) => refusal = refusal.or(Some(failure)),
+            }
+        }
+        Err(refusal.unwrap_or_else(|| unusable("it can't be reached")))
+    }
+
+    /// How to connect to a database there.
+    pub fn database(&self, name: &str) -> String {
+        with_database(&self.conninfo, name)
+    }
+
+    /// Whether definitions are worded as the source's server words them.
+    pub fn words_alike(&self) -> bool {
+        self.version / 10_000 == server::VERSION_NUM / 10_000
+    }
+
+    /// 53100 where this server's disk has no room for a second database like this one. Of another
+    /// machine's disk nothing is known.
+    pub fn ensure_room(&self) -> Result<(), Failure> {
+        if !self.is_this_server {
+            return Ok(());
+        }
+        const SIZE: &str =
+            "SELECT pg_catalog.pg_database_size(oid) FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()";
+        let size = transaction::run(|| query::one::<i64>(SIZE, &[]).map_err(Failure::from))?;
+        let wanted = size.unwrap_or(0) as u64 / 100 * ROOM_PERCENT + ROOM_BYTES;
+        match free(&server::data_directory()) {
+            Some(free) if free < wanted => {
+                let pretty = crate::health::pretty_bytes;
+                let code = PgSqlErrorCode::ERRCODE_DISK_FULL;
+                let message = "there is no room for a drill in the data directory's file system";
+                Err(Failure::new(code, message)
+                    .detail(format!(
+                        "It needs {} (twice the database, for the copy and its WAL), {} are free.",
+                        pretty(wanted),
+                        pretty(free)
+                    ))
+                    .hint("Restore to another server: pg_incrbackup.drill_conninfo, or incr_drill(conninfo)."))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The parameters under which a server shows who it is that connects.
+pub fn named(conninfo: &str) -> String {
+    format!("{conninfo} application_name='pg_incrbackup drill'")
+}
+
+fn free(path: &Path) -> Option<u64> {
+    let facts = rustix::fs::statvfs(path).ok()?;
+    Some(facts.f_bavail * facts.f_frsize)
+}
+
+/// The server's version, and whether it is this one.
+fn look(maintenance: &str) -> Result<(u32, bool), Failure> {
+    const FACTS: &str = "SELECT pg_catalog.current_setting('server_version_num'), \
+            s.system_identifier, \
+            (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user), \
+            pg_catalog.pg_is_in_recovery(), \
+            (EXTRACT(epoch FROM pg_catalog.pg_postmaster_start_time()) * 1000000)::pg_catalog.int8 \
+        FROM pg_catalog.pg_control_system() AS s;";
+    // Settings that only newer servers know can't be asked for before the version is known.
+    let rows = client::sql(maintenance, 150_000, FACTS)?;
+    let row = String::from_utf8_lossy(&rows).trim().to_string();
+    let facts: Vec<&str> = row.split('|').collect();
+    let [version, system, superuser, in_recovery, started] = facts[..] else {
+        return Err(unusable("it gives no account of itself"));
+    };
+    if superuser != "t" {
+        return Err(unusable("the role to connect as is no superuser there"));
+    }
+    if in_recovery != "f" {
+        return Err(unusable("it is a standby"));
+    }
+    let is_this_server = system == server::system_identifier().to_string()
+        && started.parse() == Ok(server::started_at_micros());
+    let version = version
+        .parse()
+        .map_err(|_| unusable("its version can't be read"))?;
+    Ok((version, is_this_server))
+}
+
+fn unusable(why: &str) -> Failure {
+    let code = PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
+    Failure::new(
+        code,
+        "the server that the drill is to restore to can't be used",
+    )
+    .detail(why)
+}
+
+/// The same parameters with another database, as restore.sh does it: the last word counts.
+fn with_database(conninfo: &str, name: &str) -> String {
+    if conninfo.starts_with("postgres://") || conninfo.starts_with("postgresql://") {
+        let joint = if conninfo.contains('?') { '&' } else { '?' };
+        return format!("{conninfo}{joint}dbname={name}");
+    }
+    format!("{conninfo} dbname={}", dump::quote_value(name))
+}
+
+/// 22023 for connection parameters that are none, or that hold a password: every user of the machine can
+/// read the arguments of a program.
+pub fn ensure_no_password(conninfo: &str) -> Result<(), Failure> {
+    let is_uri = conninfo.starts_with("postgres://") || conninfo.starts_with("postgresql://");
+    let authority = conninfo.split_once("//").map_or("", |(_, rest)| rest);
+    let user = authority.split(['/', '?']).next().unwrap_or_default();
+    let user = user.rsplit_once('@').map_or("", |(user, _)| user);
+    let invalid = PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE;
+    if conninfo.contains("password") || is_uri && user.contains(':') {
+        let message = "the connection parameters of a drill must hold no password";
+        return Err(Failure::new(invalid, message)
+            .detail("Every user of the machine can read the arguments of a program.")
+            .hint("Write it into ~/.pgpass of the server's operating system user, or into a service file."));
+    }
+    if !conninfo.is_empty() && !is_uri && !conninfo.contains('=') {
+        let message = format!("\"{conninfo}\" is no connection string");
+        return Err(Failure::new(invalid, message).hint(
+            "Write parameters, as in 'host=/run/postgresql port=5433', or a URI. The database is the drill's own.",
+        ));
+    }
+    if conninfo.len() > 600 {
+        return Err(
+            Failure::new(invalid, "the connection string has more than 600 bytes")
+                .hint("A service file (service=...) makes it short."),
+        );
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_databases_name_is_the_last_word() {
+        assert_eq!(
+            with_database("host=/tmp dbname=a", "b"),
+            "host=/tmp dbname=a dbname='b'"
+        );
+        assert_eq!(
+            with_database("postgres://h/a", "b"),
+            "postgres://h/a?dbname=b"
+        );
+        assert_eq!(
+            with_database("postgresql:///a?host=/tmp", "b"),
+            "postgresql:///a?host=/tmp&dbname=b"
+        );
+    }
+
+    #[test]
+    fn passwords_and_what_is_no_conninfo_are_refused() {
+        for good in [
+            "",
+            "host=/tmp",
+            "service=drill",
+            "postgres://bob@h:5432/a",
+            "postgresql:///?host=/tmp",
+        ] {
+            assert!(ensure_no_password(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "host=/tmp password=x",
+            "postgres://bob:x@h/a",
+            "postgres://h/?password=x",
+            "shop",
+        ] {
+            assert!(ensure_no_password(bad).is_err(), "{bad}");
+        }
+    }
+}

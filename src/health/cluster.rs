@@ -1,0 +1,76 @@
+//! incr_cluster_health(): the databases of the cluster that have a slot or a directory of ours.
+//!
+//! Each is looked at as from its own database, as far as that can be done from another: one that fails is a row
+//! that says so.
+
+use std::collections::BTreeMap;
+
+use pgrx::prelude::*;
+
+use super::{judge_ours, judge_wal, row_of, without_slot, Row};
+use crate::backup::place;
+use crate::capture;
+use crate::pg::failure::Failure;
+use crate::pg::{databases, slot};
+use crate::settings;
+
+/// One row a database, the worst first. Needs a transaction.
+pub fn report() -> Result<Vec<Row>, Failure> {
+    let facts = slot::all();
+    let existing = databases::all();
+    let mut rows = Vec::new();
+    let mut names = directories();
+    for database in &existing {
+        let name = capture::slot_name(*database);
+        let directory = names.remove(&database.to_u32());
+        match facts.iter().find(|facts| facts.name == name) {
+            Some(facts) => {
+                let mut row = row_of(facts, *database);
+                judge_wal(&mut row);
+                judge_ours(&mut row, *database);
+                rows.push(row);
+            }
+            None if directory.is_some() => rows.push(without_slot(&name, *database)),
+            None => {}
+        }
+    }
+    // What is left of databases that are gone.
+    for (oid, name) in names {
+        let database = pg_sys::Oid::from(oid);
+        let mut row = row_of(&named(&capture::slot_name(database)), database);
+        row.database = name;
+        row.reasons
+            .push("the database is gone; its files stay until you remove them".to_string());
+        rows.push(row);
+    }
+    if settings::directory().is_some() {
+        if let (Err(failure), true) = (place::root(), rows.is_empty()) {
+            return Err(failure);
+        }
+    }
+    rows.sort_by(|a, b| {
+        b.level
+            .cmp(&a.level)
+            .then_with(|| a.database.cmp(&b.database))
+    });
+    Ok(rows)
+}
+
+/// OIDs and names of the databases that the archive holds, as far as it can be read.
+fn directories() -> BTreeMap<u32, String> {
+    let Ok(root) = place::root() else {
+        return BTreeMap::new();
+    };
+    let found = root.databases().unwrap_or_default().into_iter();
+    let chains = found.filter_map(|found| found.latest_chain().ok().flatten());
+    chains
+        .map(|chain| (chain.info.database_oid, chain.info.database))
+        .collect()
+}
+
+fn named(name: &str) -> slot::Facts {
+    slot::Facts {
+        name: name.to_string(),
+        ..slot::Facts::default()
+    }
+}

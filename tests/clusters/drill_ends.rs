@@ -1,0 +1,178 @@
+//! "The drill died, and left a second copy of the database on the primary." Whatever ends a drill, its programs
+//! end with it, the scratch database goes soon after, and neither capture nor bases notice.
+
+use crate::drill::{drill, records, DATABASES, ROLES};
+use harness::{wait_until, wait_until_within, Cluster};
+use std::time::Duration;
+
+const IN_SCRATCH: &str = "SELECT count(*) FROM pg_stat_activity WHERE datname LIKE 'pg\\_incrbackup\\_drill\\_%' AND state = 'active'";
+const WORKER: &str = "SELECT pid FROM incr_status() WHERE worker = 'drill' AND pid IS NOT NULL";
+
+/// A database whose restore takes an hour: a constraint waits where it is not at home.
+fn endless() -> Cluster {
+    let c = Cluster::backed_up();
+    c.sql(
+        "CREATE ROLE gone; CREATE TABLE his (a int); ALTER TABLE his OWNER TO gone;
+         CREATE FUNCTION slow(int) RETURNS bool LANGUAGE plpgsql AS $$ BEGIN
+           IF current_database() <> 'app' THEN PERFORM pg_sleep(3600); END IF; RETURN true; END $$;
+         CREATE TABLE t (a int CHECK (public.slow(a))); INSERT INTO t VALUES (1);
+         SELECT incr_dump(); ALTER TABLE his OWNER TO postgres; DROP ROLE gone",
+    );
+    c
+}
+
+/// Starts a drill, which is in the midst of its restore when this returns; gives its worker.
+fn in_the_midst(c: &Cluster) -> String {
+    c.sql("SELECT result FROM incr_drill(wait => false)");
+    wait_until("the restore has begun to sleep", || {
+        c.sql(IN_SCRATCH) == "1"
+    });
+    c.sql(WORKER)
+}
+
+/// Nothing is left but the record of a drill that was interrupted, which is no failure.
+fn assert_gone(c: &Cluster, before: &str) {
+    let everything = format!("{DATABASES}; {ROLES}");
+    wait_until("the scratch database and the role are dropped", || {
+        c.try_sql(&everything).is_ok_and(|now| now == before)
+    });
+    wait_until("it is on record", || {
+        c.sql("SELECT state FROM incr_status() WHERE worker = 'drill'") == "interrupted"
+    });
+    wait_until("nothing tells of it any more", || {
+        !c.database_directory().join("drill.json").exists()
+    });
+    wait_until("health is ok", || c.health().starts_with("ok"));
+    assert_eq!(records(c), 1);
+}
+
+fn before(c: &Cluster) -> String {
+    c.sql(&format!("{DATABASES}; {ROLES}"))
+}
+
+#[test]
+fn a_drill_that_is_told_to_end_ends_with_its_programs_and_is_tidied_up() {
+    let c = endless();
+    let before = before(&c);
+    let worker = in_the_midst(&c);
+    assert_ne!(c.sql(ROLES), "", "a role is made");
+    c.sql(&format!("SELECT pg_terminate_backend({worker})"));
+    wait_until("nobody works in the scratch database", || {
+        c.sql(IN_SCRATCH) == "0"
+    });
+    assert_gone(&c, &before);
+}
+
+#[test]
+fn a_crash_in_the_midst_of_a_drill_is_tidied_up_after() {
+    let c = endless();
+    let before = before(&c);
+    let worker = in_the_midst(&c);
+    c.kill(&worker);
+    c.wait_for_connections();
+    assert_gone(&c, &before);
+    c.sql("INSERT INTO his VALUES (1)");
+    c.flush();
+}
+
+#[test]
+fn a_server_that_is_stopped_does_not_wait_for_a_drill_and_tidies_up_when_it_is_back() {
+    let c = endless();
+    let before = before(&c);
+    in_the_midst(&c);
+    c.restart();
+    assert_gone(&c, &before);
+}
+
+#[test]
+fn a_query_that_is_cancelled_ends_its_drill() {
+    let c = endless();
+    let before = before(&c);
+    let mut session = c.session();
+    let pid = session.run("SELECT pg_backend_pid()");
+    session.send("SELECT * FROM incr_drill()");
+    wait_until("the restore has begun to sleep", || {
+        c.sql(IN_SCRATCH) == "1"
+    });
+    c.sql(&format!("SELECT pg_cancel_backend({pid})"));
+    assert!(session.finish().contains("canceling"));
+    assert_gone(&c, &before);
+}
+
+#[test]
+fn a_second_drill_is_refused_and_neither_capture_nor_a_base_waits_for_the_first() {
+    let c = endless();
+    let before = before(&c);
+    let worker = in_the_midst(&c);
+    let error = c.sql_error("SELECT * FROM incr_drill()");
+    assert_eq!(error.sqlstate, "55006", "{error}");
+    c.sql("CREATE TABLE meanwhile (a int); INSERT INTO meanwhile VALUES (1); SELECT incr_flush('20 s'); SELECT incr_rotate()");
+    assert!(c
+        .stream()
+        .contains("INSERT INTO public.meanwhile (a) VALUES (1)"));
+    c.sql("SELECT incr_dump()");
+    assert_eq!(c.sql("SELECT * FROM incr_verify()"), "");
+    let databases = c.sql("SELECT count(*) FROM incr_cluster_health()");
+    assert_eq!(databases, "1", "the scratch database is nobody's");
+    assert_eq!(
+        c.sql("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pg_incrbackup capture'"),
+        "1"
+    );
+    c.sql(&format!("SELECT pg_terminate_backend({worker})"));
+    assert_gone(&c, &before);
+}
+
+#[test]
+fn a_database_that_is_dropped_takes_its_drill_along() {
+    let c = endless();
+    in_the_midst(&c);
+    c.sql_in("postgres", "DROP DATABASE app");
+    wait_until_within(
+        Duration::from_secs(90),
+        "the scratch database is dropped",
+        || c.sql_in("postgres", "SELECT count(*) FROM pg_database") == "3",
+    );
+}
+
+#[test]
+fn teardown_ends_a_drill() {
+    let c = endless();
+    in_the_midst(&c);
+    c.sql("SELECT incr_teardown()");
+    wait_until_within(
+        Duration::from_secs(90),
+        "the scratch database is dropped",
+        || !c.sql(DATABASES).contains("drill"),
+    );
+}
+
+#[test]
+fn a_database_of_the_users_with_a_similar_name_is_not_touched() {
+    let c = Cluster::backed_up();
+    c.sql("CREATE TABLE t (a int)");
+    c.sql("CREATE DATABASE pg_incrbackup_drill_of_mine");
+    c.sql("CREATE DATABASE pg_incrbackup_drill_1_2");
+    let before = c.sql(DATABASES);
+    assert_eq!(drill(&c), "passed|{}");
+    assert_eq!(c.sql(DATABASES), before);
+}
+
+#[test]
+fn a_scratch_database_that_no_drill_of_ours_has_left_behind_is_not_dropped() {
+    let c = Cluster::backed_up();
+    c.sql("CREATE TABLE t (a int)");
+    assert_eq!(drill(&c), "passed|{}");
+    let name = c.sql(
+        "SELECT 'pg_incrbackup_drill_' || system_identifier || '_' || oid
+         FROM pg_control_system(), pg_database WHERE datname = 'app'",
+    );
+    c.sql(&format!("CREATE DATABASE {name}"));
+    let found = drill(&c);
+    assert!(
+        found.starts_with("not done|") && found.contains("is there already"),
+        "{found}"
+    );
+    assert!(c.sql(DATABASES).contains(&name));
+    c.sql(&format!("DROP DATABASE {name}"));
+    assert_eq!(drill(&c), "passed|{}");
+}

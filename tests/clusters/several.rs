@@ -1,0 +1,198 @@
+//! "One database's backup broke, and took the others along." Several databases of one cluster, each with its
+//! slot, worker and directory: whatever happens to one, the others go on, and one look shows all.
+
+use harness::{assert_identical, run, wait_until, Cluster};
+use std::fs;
+use std::process::Command;
+
+/// `app` and `other`, both backed up.
+fn two() -> Cluster {
+    let c = Cluster::backed_up();
+    c.sql_in("postgres", "CREATE DATABASE other");
+    c.sql_in("other", "CREATE EXTENSION pg_incrbackup");
+    c.sql_in("other", "SELECT * FROM incr_setup()");
+    for database in ["app", "other"] {
+        c.sql_in(
+            database,
+            "CREATE TABLE t (a int PRIMARY KEY); INSERT INTO t VALUES (1); SELECT incr_flush()",
+        );
+    }
+    c
+}
+
+/// Levels in the order of the names.
+fn levels(c: &Cluster, from: &str) -> String {
+    c.sql_in(from, "SELECT string_agg(database || ' ' || level, ', ' ORDER BY database) FROM incr_cluster_health()")
+}
+
+fn health_of(c: &Cluster, database: &str) -> String {
+    c.sql_in(database, "SELECT level, reasons FROM incr_slot_health()")
+}
+
+/// The other one writes, restores, and knows of no trouble.
+fn assert_other_is_well(c: &Cluster) {
+    c.sql_in("other", "INSERT INTO t SELECT coalesce(max(a), 0) + 1 FROM t; SELECT incr_flush('20 s'); SELECT incr_rotate()");
+    assert!(
+        health_of(c, "other").starts_with("ok"),
+        "{}",
+        health_of(c, "other")
+    );
+    assert_eq!(c.sql_in("other", "SELECT * FROM incr_verify()"), "");
+    let script = c.archive_directory().join("other/restore.sh");
+    let target = "restored_other";
+    c.sql_in("postgres", &format!("DROP DATABASE IF EXISTS {target}"));
+    let mut command = c.installation().command("sh");
+    run(command.arg(script).args(["--target", &c.conninfo(target)]));
+    assert_identical((c, "other"), (c, target));
+    c.sql_in("other", "SELECT incr_dump()");
+}
+
+fn wait_for_emergency(c: &Cluster, said: &str) {
+    wait_until("health of the one tells", || {
+        let health = health_of(c, "app");
+        (health.starts_with("critical") || health.starts_with("emergency")) && health.contains(said)
+    });
+}
+
+#[test]
+fn all_are_shown_from_any_database_and_each_shows_its_own() {
+    let c = two();
+    assert_eq!(levels(&c, "app"), "app ok, other ok");
+    assert_eq!(levels(&c, "other"), "app ok, other ok");
+    for database in ["app", "other"] {
+        assert_eq!(
+            c.sql_in(database, "SELECT DISTINCT database FROM incr_slot_health()"),
+            database
+        );
+    }
+    assert!(c.is_true(
+        "SELECT bool_and(active AND wal_status IS NOT NULL AND restart_lag_bytes >= 0 AND confirmed_lag_bytes >= 0
+            AND durable_lsn IS NOT NULL AND last_commit_at <= now() AND disk_used_percent BETWEEN 0 AND 100
+            AND slot_name LIKE 'pg_incrbackup_%') FROM incr_cluster_health()"
+    ), "{}", c.sql("SELECT * FROM incr_cluster_health()"));
+    let workers = "SELECT count(DISTINCT pid) FROM pg_stat_activity WHERE backend_type = 'pg_incrbackup capture'";
+    assert_eq!(c.sql(workers), "2");
+    // One that is not backed up is no row, one that was and whose files are there is.
+    c.sql_in("postgres", "CREATE DATABASE third");
+    assert_eq!(c.sql("SELECT count(*) FROM incr_cluster_health()"), "2");
+    c.sql_in("other", "SELECT incr_teardown()");
+    assert_eq!(levels(&c, "app"), "app ok, other warning");
+    c.sql_in("postgres", "DROP DATABASE other");
+    let gone = c.sql("SELECT reasons FROM incr_cluster_health() WHERE database = 'other'");
+    assert!(gone.contains("the database is gone"), "{gone}");
+}
+
+#[test]
+fn monitors_may_look_at_all() {
+    let c = two();
+    c.sql("CREATE ROLE watcher IN ROLE pg_monitor; CREATE ROLE nosy");
+    assert_eq!(
+        c.sql("SET ROLE watcher; SELECT count(*) FROM incr_cluster_health()"),
+        "2"
+    );
+    assert_eq!(
+        c.sql_error("SET ROLE nosy; SELECT * FROM incr_cluster_health()")
+            .sqlstate,
+        "42501"
+    );
+}
+
+#[test]
+fn a_directory_that_is_gone_is_the_trouble_of_one() {
+    let c = two();
+    let directory = c.database_directory();
+    let aside = c.root().join("aside");
+    fs::rename(&directory, &aside).expect("one file system");
+    c.sql("INSERT INTO t VALUES (2)");
+    wait_for_emergency(&c, "");
+    assert!(
+        levels(&c, "other").ends_with(", other ok"),
+        "{}",
+        levels(&c, "other")
+    );
+    assert_other_is_well(&c);
+    c.restart();
+    c.sql("INSERT INTO t VALUES (3)");
+    wait_for_emergency(&c, "");
+    assert_other_is_well(&c);
+    assert_ne!(levels(&c, "other"), "app ok, other ok");
+    fs::rename(aside, directory).expect("one file system");
+    wait_until("the one goes on", || {
+        c.try_sql("SELECT incr_flush('5 s')").is_ok()
+    });
+    c.assert_restores();
+}
+
+#[test]
+fn a_slot_that_is_broken_is_the_trouble_of_one() {
+    let c = two();
+    let name = c.slot("slot_name");
+    wait_until("the slot is dropped", || {
+        c.slot("pg_terminate_backend(active_pid)");
+        c.try_sql(&format!("SELECT pg_drop_replication_slot('{name}')"))
+            .is_ok()
+    });
+    wait_for_emergency(&c, "the chain is broken");
+    assert_eq!(levels(&c, "other"), "app emergency, other ok");
+    let first = c.sql_in(
+        "other",
+        "SELECT database FROM incr_cluster_health() LIMIT 1",
+    );
+    assert_eq!(first, "app", "the worst comes first");
+    assert_other_is_well(&c);
+    c.sql("SELECT * FROM incr_setup(new_chain => true)");
+    assert_eq!(levels(&c, "other"), "app ok, other ok");
+    c.assert_restores();
+}
+
+#[test]
+fn a_chain_that_cannot_be_read_is_the_trouble_of_one() {
+    let c = two();
+    let json = c.chain_directory().join("chain.json");
+    let whole = fs::read(&json).expect("it can be read");
+    fs::write(&json, "{").expect("it can be written");
+    c.restart();
+    wait_for_emergency(&c, "");
+    assert_other_is_well(&c);
+    assert!(
+        levels(&c, "other").ends_with(", other ok"),
+        "{}",
+        levels(&c, "other")
+    );
+    fs::write(&json, whole).expect("it can be written");
+    wait_until("the one goes on", || {
+        c.try_sql("SELECT incr_flush('5 s')").is_ok()
+    });
+    c.assert_restores();
+}
+
+#[test]
+fn permissions_that_were_lost_on_one_directory_are_the_trouble_of_one() {
+    let c = two();
+    let directory = c.database_directory();
+    let chain = c.chain_directory().join("chain.json");
+    for path in [chain, directory] {
+        let mode = |mode: &str| {
+            run(Command::new("chmod").arg(mode).arg(&path));
+        };
+        let was = if path.is_dir() { "700" } else { "600" };
+        mode("000");
+        c.restart();
+        wait_for_emergency(&c, "");
+        assert_other_is_well(&c);
+        mode(was);
+        wait_until("the one goes on", || {
+            c.try_sql("SELECT incr_flush('5 s')").is_ok()
+        });
+    }
+    c.assert_restores();
+}
+
+#[test]
+fn a_row_that_cannot_be_named_is_the_trouble_of_one() {
+    let c = two();
+    c.sql("ALTER TABLE t REPLICA IDENTITY NOTHING; UPDATE t SET a = 5");
+    wait_for_emergency(&c, "chain is broken");
+    assert_other_is_well(&c);
+    assert_eq!(levels(&c, "app"), "app emergency, other ok");
+}
