@@ -7,6 +7,7 @@
 mod cluster;
 mod files;
 mod metrics;
+mod offsite;
 
 use archive::time;
 use pgrx::prelude::*;
@@ -63,6 +64,8 @@ pub struct Row {
     pub drill_age_micros: Option<i64>,
     /// The chain goes no further: only a new one helps.
     pub is_chain_broken: bool,
+    /// What archive_command has not taken yet; `None` where it is not set.
+    pub archive_lag: Option<offsite::Lag>,
 }
 
 impl Row {
@@ -136,6 +139,7 @@ fn row_of(facts: &slot::Facts, database: pg_sys::Oid) -> Row {
         disk_used_percent: None,
         drill_age_micros: None,
         is_chain_broken: false,
+        archive_lag: None,
     }
 }
 
@@ -206,6 +210,7 @@ fn judge_ours(row: &mut Row, database: pg_sys::Oid) -> bool {
         judge_worker(row, &entry);
         judge_age(row, &entry);
         judge_dumps(row, &entry);
+        offsite::judge(row, &entry.offsite);
     }
     files::judge_directory(row, database);
     true

@@ -6,6 +6,7 @@
 
 mod choices;
 mod drills;
+mod offsite;
 
 use std::ffi::CString;
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 
 pub use self::choices::{BaseFormat, KeylessTables, LagAction, OnChainBreak, OnLogError, Reader};
 pub use self::drills::{drill_conninfo, drill_max_age, drill_schedule};
+pub use self::offsite::{archive_command, offsite, Offsite};
 use crate::pg;
 
 type Text = GucSetting<Option<CString>>;
@@ -57,6 +59,7 @@ pub fn init() {
     define_base();
     define_retention();
     drills::define();
+    offsite::define();
     define_health();
     pg::guc::reserve_prefix(c"pg_incrbackup");
 }
@@ -377,6 +380,7 @@ pub fn retention() -> Rules {
         keep_incremental: span(KEEP_INCREMENTAL.get()),
         keep_base: span(KEEP_BASE.get()),
         keep_monthly: KEEP_MONTHLY.get() as u32,
+        archived_only: archive_command().is_some(),
     }
 }
 

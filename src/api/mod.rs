@@ -4,6 +4,7 @@
 mod cluster;
 mod drill;
 mod metrics;
+mod reading;
 mod requests;
 mod retention;
 mod setup;
@@ -75,6 +76,9 @@ fn incr_slot_health() -> TableIterator<
         name!(last_commit_at, Option<TimestampWithTimeZone>),
         name!(disk_used_percent, Option<i32>),
         name!(drill_age, Option<Interval>),
+        name!(archive_lag_files, Option<i64>),
+        name!(archive_lag_bytes, Option<i64>),
+        name!(archive_lag, Option<Interval>),
     ),
 > {
     let rows = or_raise(health::report());
@@ -99,6 +103,10 @@ fn incr_slot_health() -> TableIterator<
             timestamp::from_unix_micros(row.last_commit_at),
             row.disk_used_percent,
             row.drill_age_micros.map(timestamp::interval),
+            row.archive_lag.map(|lag| lag.files as i64),
+            row.archive_lag.map(|lag| lag.bytes as i64),
+            row.archive_lag
+                .map(|lag| timestamp::interval(lag.age_micros)),
         )
     }))
 }
@@ -196,6 +204,7 @@ fn incr_files() -> TableIterator<
         name!(statements, i64),
         name!(bytes, i64),
         name!(sha256, Option<ServerText>),
+        name!(archived_at, Option<TimestampWithTimeZone>),
     ),
 > {
     let list = || match place::find(server::my_database())? {
@@ -218,6 +227,7 @@ fn incr_files() -> TableIterator<
             row.statements as i64,
             row.bytes as i64,
             row.sha256.map(ServerText::from),
+            time(row.archived_at),
         )
     }))
 }

@@ -81,6 +81,7 @@ pub fn note(progress: Progress) {
 
 /// The job is over.
 pub fn end(outcome: &Result<(), Failure>) {
+    crate::offsite::want(server::my_database());
     update(|base| {
         base.finished_at = time::calendar().timestamp_micros();
         base.waiting_for.set("");

@@ -160,6 +160,7 @@ fn look(chain: &ChainDir, is_first: bool) -> Result<Change, Failure> {
         roles,
     };
     globals::write(chain, &content, &facts)?;
+    crate::offsite::want(server::my_database());
     Ok(change)
 }
 

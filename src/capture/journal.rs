@@ -13,6 +13,7 @@ use pgrx::prelude::*;
 
 use super::error::{CaptureError, Result};
 use super::shutdown;
+use crate::offsite;
 use crate::output_plugin::frame::{self, Frame};
 use crate::pg::xid;
 use crate::settings;
@@ -46,6 +47,8 @@ pub struct Journal {
 
 impl Journal {
     pub fn new(database: pg_sys::Oid, appender: Appender) -> Self {
+        // Opening the files may have closed one that a crash had left.
+        offsite::want(database);
         Self {
             database,
             appender,
@@ -209,6 +212,7 @@ impl Journal {
         let closed = self.appender.rotate(xid::next())?;
         if closed.is_some() {
             self.note_synced();
+            offsite::want(self.database);
         }
         Ok(closed.map(|segment| segment.path.to_string_lossy().into_owned()))
     }

@@ -2,7 +2,8 @@
 //! slot of ours.
 //!
 //! It is connected to no database, so it blocks none. It looks for slots when it is woken and every
-//! ten seconds, starts what is missing (and what writes changed globals), and waits longer after each failure of the same worker.
+//! ten seconds, starts what is missing (and what writes changed globals, and what compresses and archives
+//! closed files), and waits longer after each failure of the same worker.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -18,7 +19,7 @@ use super::shutdown;
 use crate::backup::Due;
 use crate::pg::{databases, server, slot};
 use crate::status::{self, Phase};
-use crate::{backup, drill, settings, worker};
+use crate::{backup, drill, offsite, settings, worker};
 
 const LOOK_INTERVAL: Duration = Duration::from_secs(10);
 const SCHEDULE_INTERVAL: Duration = Duration::from_secs(30);
@@ -104,6 +105,7 @@ impl Launcher {
                 sleep = sleep.min(self.start_if_due(*database));
             }
             sleep = sleep.min(self.look_at_globals(*database));
+            sleep = sleep.min(offsite::start_if_due(*database));
         }
         if self
             .last_schedule
@@ -171,6 +173,7 @@ impl Launcher {
             let database = pg_sys::Oid::from(entry.database);
             let is_busy = entry.base.pid != 0
                 || entry.drill.pid != 0
+                || entry.offsite.pid != 0
                 || entry.aside_for != 0
                 || entry.pid != 0;
             if !backed_up.contains(&database) && !is_busy && entry.broken.is_empty() {

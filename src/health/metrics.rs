@@ -29,6 +29,8 @@ pub struct Metrics {
     /// Bases in a row that failed.
     pub base_failures: Option<u32>,
     pub drill: Option<Drill>,
+    /// Times in a row that archive_command failed; `None` where it is not set.
+    pub archive_failures: Option<u32>,
 }
 
 /// The newest base backup.
@@ -55,6 +57,10 @@ fn of(health: Row) -> Metrics {
         base: newest_base(database).filter(|_| !has_ended),
         base_failures: status.map(|entry| entry.base.failures),
         drill: last_drill(database).filter(|_| !has_ended),
+        archive_failures: health
+            .archive_lag
+            .and(status)
+            .map(|entry| entry.offsite.failures),
         status,
         health,
     }

@@ -26,6 +26,26 @@ pub fn define_schedule(
     define_checked(name, short, long, setting, Some(check_schedule));
 }
 
+/// A setting that says how closed segments are stored.
+pub fn define_compression(
+    name: &'static CStr,
+    short: &'static CStr,
+    long: &'static CStr,
+    setting: &'static GucSetting<Option<CString>>,
+) {
+    define_checked(name, short, long, setting, Some(check_compression));
+}
+
+/// A setting that is a command for a shell with `%p` and `%f`, or empty.
+pub fn define_command(
+    name: &'static CStr,
+    short: &'static CStr,
+    long: &'static CStr,
+    setting: &'static GucSetting<Option<CString>>,
+) {
+    define_checked(name, short, long, setting, Some(check_command));
+}
+
 /// Makes PostgreSQL refuse settings of this prefix that nobody defined.
 pub fn reserve_prefix(prefix: &'static CStr) {
     // SAFETY: the string is static and NUL-terminated.
@@ -75,14 +95,47 @@ unsafe extern "C-unwind" fn check_schedule(
         )
 }
 
+#[pg_guard]
+unsafe extern "C-unwind" fn check_compression(
+    value: *mut *mut c_char,
+    _extra: *mut *mut c_void,
+    _source: pg_sys::GucSource::Type,
+) -> bool {
+    // SAFETY: guc.c hands over a pointer to a NUL-terminated string.
+    let text = unsafe { CStr::from_ptr(*value) }.to_string_lossy();
+    let refused = archive::compression::Compression::from_str(&text).err();
+    let Some(why) = refused.and_then(|why| CString::new(why).ok()) else {
+        return true;
+    };
+    refuse_with_hint(
+        &why,
+        c"Write 'none', 'gzip' or 'zstd', with a level where you like: 'zstd:3'.",
+    )
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn check_command(
+    value: *mut *mut c_char,
+    _extra: *mut *mut c_void,
+    _source: pg_sys::GucSource::Type,
+) -> bool {
+    // SAFETY: guc.c hands over a pointer to a NUL-terminated string.
+    let command = unsafe { CStr::from_ptr(*value) }.to_bytes();
+    archive::archiving::is_command(command)
+        || refuse_with_hint(
+            c"Behind a % comes p, f or another %.",
+            c"%p is the path of the file, %f its name in the archive, %% a percent sign.",
+        )
+}
+
 /// Sets the detail of the message that guc.c writes for a refused value.
-fn refuse(detail: &'static CStr) -> bool {
+fn refuse(detail: &CStr) -> bool {
     // SAFETY: guc.c frees nothing of this string: it copies it with pstrdup into error context.
     unsafe { pg_sys::GUC_check_errdetail_string = pg_sys::pstrdup(detail.as_ptr()) };
     false
 }
 
-fn refuse_with_hint(detail: &'static CStr, hint: &'static CStr) -> bool {
+fn refuse_with_hint(detail: &CStr, hint: &CStr) -> bool {
     // SAFETY: as for the detail.
     unsafe { pg_sys::GUC_check_errhint_string = pg_sys::pstrdup(hint.as_ptr()) };
     refuse(detail)

@@ -27,6 +27,7 @@ fn functions_are_the_superusers_until_granted() {
         "incr_flush()",
         "incr_files()",
         "incr_verify()",
+        "incr_read('', 0, 100)",
         "incr_expire()",
         "incr_expire(false)",
         "incr_keep('x')",

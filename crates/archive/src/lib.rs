@@ -14,6 +14,9 @@
 //! | [`globals`] | roles, tablespaces and the database's properties, as they changed |
 //! | [`retention`], [`pins`], [`expiry`] | what is kept and what goes; how it goes |
 //! | [`drills`], [`moment`] | what drills found; the place in the stream of what a snapshot sees |
+//! | [`archiving`] | what is to be copied off the machine, and what has been |
+//! | [`compression`] | closed segments, made smaller |
+//! | [`reading`] | parts of its files, for whoever has no shell |
 //! | [`listing`], [`verify`] | what is there, and whether it is sound |
 //! | [`restore`] | `restore.sh` and `README.txt` |
 //!
@@ -39,8 +42,10 @@
 //! # Ok(()) }
 //! ```
 
+pub mod archiving;
 pub mod base;
 pub mod checksum;
+pub mod compression;
 pub mod drills;
 pub mod durable;
 pub mod error;
@@ -55,6 +60,7 @@ pub mod manifest;
 pub mod metadata;
 pub mod moment;
 pub mod pins;
+pub mod reading;
 pub mod restore;
 pub mod retention;
 mod sealed;

@@ -1,11 +1,12 @@
 //! What a database's directory holds, for `incr_files()`: finished files as the manifest names
 //! them, the open segment as it stands.
 
+use crate::archiving::{self, Notes};
 use crate::error::{Error, Result};
 use crate::layout::names::INCREMENTAL;
-use crate::layout::{ChainDir, Stored};
+use crate::layout::{ChainDir, DatabaseDir, Stored};
 use crate::lsn::Lsn;
-use crate::manifest::{self, Kind};
+use crate::manifest::{self, Entry, Kind};
 use crate::segment::{source, Summary};
 use crate::time::Time;
 
@@ -26,6 +27,8 @@ pub struct FileRow {
     pub bytes: u64,
     /// Of the uncompressed bytes; none for the open segment.
     pub sha256: Option<String>,
+    /// When archive_command had taken it as a whole.
+    pub archived_at: Option<Time>,
 }
 
 /// Lists the chains in their order, each in the order of its LSNs. The open segment is read to its
@@ -51,11 +54,17 @@ fn finished(chain: &ChainDir) -> Result<Vec<FileRow>> {
             stored.map(|(name, stored)| format!("{INCREMENTAL}/{}", name.file(*stored)));
         names.find(|name| name.starts_with(file))
     };
-    let rows = manifest::read(chain)?
-        .entries
+    let database = chain.path.parent().and_then(DatabaseDir::at);
+    let notes = database.as_ref().map(Notes::read).transpose()?;
+    let archived_at = |entry: &Entry| {
+        let (database, notes) = (database.as_ref()?, notes.as_ref()?);
+        archiving::is_archived(database, notes, chain, entry)
+    };
+    let rows = manifest::without_repeats(manifest::read(chain)?.entries)
         .into_iter()
         .filter(|entry| entry.expired_at.is_none())
         .map(|entry| FileRow {
+            archived_at: archived_at(&entry),
             chain: chain.number,
             kind: entry.kind,
             start_lsn: entry.start_lsn,
@@ -96,5 +105,6 @@ fn open_segment(chain: &ChainDir) -> Result<Option<FileRow>> {
         statements: tally.statements,
         bytes: summary.size,
         sha256: None,
+        archived_at: None,
     }))
 }

@@ -1,13 +1,14 @@
 //! `manifest.jsonl`: one JSON object per finished file of a chain, in the order in which they came.
 //!
-//! Several processes append to it (capture, base backup, globals), each line under a lock; a line that a
-//! crash tore is cut by whoever appends next. Retention notes in a file's line that it has expired,
+//! Several processes append to it (capture, base backup, globals, compression), each line under a lock; a
+//! line that a crash tore is cut by whoever appends next. Of several lines about one file the last counts:
+//! a segment that was compressed is stored in another form than its first line says. Retention notes in a file's line that it has expired,
 //! before the file is removed: from then on it is gone for every reader, whatever a crash left of it. All
 //! but these notes can be rebuilt from the files.
 
 mod expired;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
@@ -162,6 +163,12 @@ pub fn lock(chain: &ChainDir) -> Result<Locked> {
 }
 
 impl Locked {
+    /// The last line about a file, which is the one that counts.
+    pub fn last(&self, file: &str) -> Result<Option<Entry>> {
+        let mut entries = read_at(&self.path)?.entries.into_iter();
+        Ok(entries.rfind(|entry| entry.file == file))
+    }
+
     /// Appends one line, unless it is there already; durable when this returns.
     pub fn append(mut self, entry: &Entry) -> Result<()> {
         let Locked { path, file } = &mut self;
@@ -261,7 +268,23 @@ pub(crate) fn read_whole(path: &Path) -> Result<Vec<Entry>> {
     }
 }
 
-fn to_lines<'a>(entries: impl Iterator<Item = &'a Entry>) -> Vec<u8> {
+/// Leaves one line about each file, at the place of the first, saying what the last says.
+pub(crate) fn without_repeats(entries: Vec<Entry>) -> Vec<Entry> {
+    let mut places = HashMap::new();
+    let mut kept: Vec<Entry> = Vec::with_capacity(entries.len());
+    for entry in entries {
+        match places.get(&entry.file) {
+            Some(place) => kept[*place] = entry,
+            None => {
+                places.insert(entry.file.clone(), kept.len());
+                kept.push(entry);
+            }
+        }
+    }
+    kept
+}
+
+pub(crate) fn to_lines<'a>(entries: impl Iterator<Item = &'a Entry>) -> Vec<u8> {
     let mut text = Vec::new();
     for entry in entries {
         serde_json::to_writer(&mut text, entry).expect("plain fields always become JSON");

@@ -115,8 +115,19 @@ pub(crate) fn problems(path: &Path) -> Vec<(String, String)> {
     problems
 }
 
+/// The checksums of a directory's files, by their names relative to it.
+pub(crate) fn sums(path: &Path) -> Result<BTreeMap<String, String>> {
+    let path = path.join(SHA256SUMS);
+    let text = durable::read(&path)?;
+    let text = String::from_utf8_lossy(&text);
+    let pairs = text.lines().filter_map(|line| line.split_once("  "));
+    Ok(pairs
+        .map(|(sha256, file)| (file.to_owned(), sha256.to_owned()))
+        .collect())
+}
+
 /// Every file below a directory, relative to it, sorted; anything but files and directories is refused.
-fn files_below(root: &Path) -> Result<Vec<String>> {
+pub(crate) fn files_below(root: &Path) -> Result<Vec<String>> {
     let mut found = Vec::new();
     let mut directories = vec![String::new()];
     while let Some(directory) = directories.pop() {

@@ -610,6 +610,9 @@ listed_in() {   # KEY FILE -> the strings of a list in a metadata.json, a line e
 text() {        # FILE -> its plain text
     file=$1
     [ -e "$file" ] || file=${1%.partial}        # it was closed since we looked
+    for other in "$file.gz" "$file.zst"; do     # or compressed
+        [ -e "$file" ] || [ ! -e "$other" ] || file=$other
+    done
     case $file in
     *.gz) gzip -dc <"$file" ;;
     *.zst) zstd -dcq <"$file" ;;
@@ -627,7 +630,9 @@ scan() {        # SEGMENT -> one line of facts, as awk_scan prints them
 
 if [ -z "$chain" ]; then
     for number in $(ls "$here" | sed -n 's/^chain-\([0-9][0-9]*\)$/\1/p' | sort -n); do
-        if ls "$here/chain-$number/base" | grep -q 'Z$'; then chain=$number; fi
+        for file in "$here/chain-$number/base/"*Z/metadata.json; do
+            [ ! -f "$file" ] || chain=$number
+        done
     done
     [ -n "$chain" ] || die "no chain in $here has a finished base"
 fi
@@ -650,7 +655,11 @@ present() {     # ROOM -> the names in it
 
 # All segments, in replay order.
 present incremental | awk '/^[0-9A-F]+-[0-9TZ]+\.sql(\.gz|\.zst|\.partial)?$/ {
-    stem = $0; sub(/\.sql.*/, "", stem); if (!(stem in seen)) print; seen[stem] = 1 }' >"$work/all"
+    stem = $0; sub(/\.sql.*/, "", stem)
+    if (!(stem in name)) order[++count] = stem
+    # A copy may have one from the time before it was closed.
+    if (!(stem in name) || name[stem] ~ /partial$/) name[stem] = $0 }
+    END { for (i = 1; i <= count; i++) print name[order[i]] }' >"$work/all"
 
 # The wished point as a commit LSN; "Lz" is after all. A wished time becomes one further below.
 upto=Lz
@@ -670,6 +679,7 @@ fi
 base_dir=''
 for name in $(present base | grep "^${base:-[0-9A-F]*-[0-9TZ]*Z}\$"); do
     file=$chain_dir/base/$name/metadata.json
+    [ -f "$file" ] || continue                  # a copy that is not finished
     ! is_after "$(lsn16 "$(metadata lsn "$file")")" "$upto" || continue
     ! is_after "$(metadata taken_at "$file")" "${until_time:-z}" || continue
     base_dir=$chain_dir/base/$name
@@ -794,6 +804,7 @@ for name in $(present globals | awk -v upto="$upto" -v time="$until_time" -v bey
     lsn <= upto { sure = $0; next }
     time != "" && (beyond == "none" || lsn < beyond) { print }
     END { if (sure != "") print sure }' | sort); do
+    [ -f "$chain_dir/globals/$name/metadata.json" ] || continue
     is_after "L${name%%-*}" "$upto" && is_after "$(metadata changed_at "$chain_dir/globals/$name/metadata.json")" "$until_time" && continue
     set_dir=$chain_dir/globals/$name set_lsn=L${name%%-*}
 done

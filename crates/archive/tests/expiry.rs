@@ -23,6 +23,7 @@ const RULES: Rules = Rules {
     keep_incremental: Some(TimeDelta::days(7)),
     keep_base: Some(TimeDelta::days(10)),
     keep_monthly: 0,
+    archived_only: false,
 };
 
 /// The failpoints of this process, which its tests take in turn: one strikes whoever passes it.

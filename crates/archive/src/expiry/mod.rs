@@ -19,6 +19,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::archiving::{self, Notes};
 use crate::base;
 use crate::durable;
 use crate::error::{Error, Result};
@@ -51,7 +52,7 @@ pub struct Row {
 
 /// Says of everything whether it would expire now, and why. Changes nothing.
 pub fn look(database: &DatabaseDir, rules: &Rules, now: Time) -> Result<Vec<Row>> {
-    let chains = survey(database)?;
+    let chains = survey(database, rules)?;
     Ok(decide(&chains, rules, now).1)
 }
 
@@ -64,7 +65,7 @@ pub fn expire(database: &DatabaseDir, rules: &Rules, now: Time) -> Result<Vec<Ro
         base::complete_manifest(&chain)?;
         chain.complete_manifest()?;
     }
-    let chains = survey(database)?;
+    let chains = survey(database, rules)?;
     let (plans, rows) = decide(&chains, rules, now);
     for (surveyed, plan) in chains.iter().zip(&plans) {
         match plan.is_whole {
@@ -129,9 +130,17 @@ struct Surveyed {
     listed: BTreeMap<String, Entry>,
 }
 
-fn survey(database: &DatabaseDir) -> Result<Vec<Surveyed>> {
+fn survey(database: &DatabaseDir, rules: &Rules) -> Result<Vec<Surveyed>> {
     let chains = database.chains()?;
-    chains.iter().map(survey_chain).collect()
+    let mut surveyed: Vec<Surveyed> = chains.iter().map(survey_chain).collect::<Result<_>>()?;
+    if rules.archived_only {
+        let notes = Notes::read(database)?;
+        for surveyed in &mut surveyed {
+            let left = archiving::unarchived(database, &notes, &surveyed.chain)?;
+            surveyed.facts.unarchived = left;
+        }
+    }
+    Ok(surveyed)
 }
 
 /// What has expired already is not there, whatever is left of it.
@@ -280,12 +289,14 @@ fn remove_expired(chain: &ChainDir) -> Result<()> {
     let entries = manifest::read_whole(&chain.manifest())?.into_iter();
     let expired = entries.filter(|entry| entry.expired_at.is_some());
     let expired: HashSet<String> = expired.map(|entry| entry.file).collect();
-    for (name, stored) in chain.segments()? {
+    for (name, stored) in chain.stored_segments()? {
         if stored != Stored::Partial && expired.contains(&Entry::segment_file(name)) {
             let path = chain.segment_path(name, stored);
-            pass("expire: remove")
-                .and_then(|()| fs::remove_file(&path))
-                .map_err(Error::io("remove", &path))?;
+            match pass("expire: remove").and_then(|()| fs::remove_file(&path)) {
+                // Its compressed form took its place since we looked.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                removed => removed.map_err(Error::io("remove", &path))?,
+            }
         }
     }
     for name in chain.bases()? {
@@ -307,7 +318,7 @@ impl Plan {
         let expired = self.segments.iter().filter(|d| d.expires);
         let expired: BTreeSet<SegmentName> = expired.map(|d| d.name).collect();
         let mut paths = Vec::new();
-        for (name, stored) in chain.segments()? {
+        for (name, stored) in chain.stored_segments()? {
             if stored != Stored::Partial && expired.contains(&name) {
                 paths.push(chain.segment_path(name, stored));
             }

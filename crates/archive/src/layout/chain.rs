@@ -184,13 +184,31 @@ impl ChainDir {
         self.path.join(MANIFEST)
     }
 
-    /// All segments in replay order, the open one last.
+    /// All segments in replay order, the open one last. Of one that stands in two forms, as while it is
+    /// being compressed, the plain one counts.
     pub fn segments(&self) -> Result<Vec<(SegmentName, Stored)>> {
+        let mut found = self.stored_segments()?;
+        found.dedup_by(|later, first| {
+            later.0 == first.0 && later.1 != Stored::Partial && first.1 != Stored::Partial
+        });
+        Ok(found)
+    }
+
+    /// [`Self::segments`] with every form that a closed one stands in, the plain one first.
+    pub fn stored_segments(&self) -> Result<Vec<(SegmentName, Stored)>> {
         let mut found: Vec<_> = names_in(&self.incremental())?
             .iter()
             .filter_map(|n| SegmentName::parse(n))
             .collect();
-        found.sort_by_key(|(name, stored)| (*name, *stored == Stored::Partial));
+        found.sort_by_key(|(name, stored)| {
+            let place = match stored {
+                Stored::Plain => 0,
+                Stored::Gzip => 1,
+                Stored::Zstd => 2,
+                Stored::Partial => 3,
+            };
+            (*name, place)
+        });
         Ok(found)
     }
 

@@ -36,7 +36,7 @@ pub enum Stored {
 }
 
 /// The name of a segment: where it starts and when it was opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SegmentName {
     pub start_lsn: Lsn,
     pub opened_at: Time,
@@ -58,6 +58,8 @@ pub struct GlobalsName {
 
 impl Stored {
     const ALL: [Stored; 4] = [Stored::Partial, Stored::Plain, Stored::Gzip, Stored::Zstd];
+    /// The forms that compression makes.
+    pub const COMPRESSED: [Stored; 2] = [Stored::Gzip, Stored::Zstd];
 
     /// The names that a closed segment can have, by the one that the manifest gives it.
     pub fn closed_files(plain: &str) -> Vec<String> {

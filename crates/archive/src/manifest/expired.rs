@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{open_locked, read_whole, to_lines, Entry};
+use super::{open_locked, read_whole, to_lines, without_repeats, Entry};
 use crate::durable;
 use crate::error::{Error, Result};
 use crate::layout::ChainDir;
@@ -20,7 +20,7 @@ pub fn expire(
 ) -> Result<()> {
     let path = chain.manifest();
     let _lock = open_locked(chain)?;
-    let mut entries = read_whole(&path)?;
+    let mut entries = without_repeats(read_whole(&path)?);
     for entry in entries.iter_mut().filter(|e| files.contains(&e.file)) {
         entry.expired_at.get_or_insert(at);
     }

@@ -111,6 +111,7 @@ proptest! {
             keep_incremental: Some(TimeDelta::days(incremental)),
             keep_base: Some(TimeDelta::days(base_days)),
             keep_monthly: monthly,
+            archived_only: false,
         };
         let mut all = vec![Chain { number: 1, ..Chain::default() }];
         let mut archive = all.clone();

@@ -14,6 +14,8 @@
 //! 4. A set of globals goes when a newer one serves every moment that can be restored.
 //! 5. A chain before the window of which no base is kept goes as a whole.
 //!
+//! 6. Where archive_command is set, nothing goes that it has not taken.
+//!
 //! A base that is damaged decides nothing and is left alone: it takes nobody's place, and whoever has
 //! it removed is a person.
 
@@ -39,6 +41,8 @@ pub struct Rules {
     pub keep_base: Option<TimeDelta>,
     /// Months.
     pub keep_monthly: u32,
+    /// Nothing goes that archive_command has not taken.
+    pub archived_only: bool,
 }
 
 /// A chain as the rules see it.
@@ -51,6 +55,24 @@ pub struct Chain {
     pub segments: Vec<Segment>,
     /// In the order of their LSNs.
     pub globals: Vec<GlobalsName>,
+    /// Nothing where nobody copies the archive.
+    pub unarchived: Unarchived,
+}
+
+/// What archive_command has not taken yet.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Unarchived {
+    pub bases: BTreeSet<BaseName>,
+    pub segments: BTreeSet<SegmentName>,
+    pub globals: BTreeSet<GlobalsName>,
+    /// The chain's description, or its open segment.
+    pub rest: bool,
+}
+
+impl Unarchived {
+    fn is_empty(&self) -> bool {
+        *self == Unarchived::default()
+    }
 }
 
 /// A finished base.
@@ -145,17 +167,48 @@ pub fn plan(chains: &[Chain], rules: &Rules, now: Time) -> Vec<Plan> {
             .bases
             .iter()
             .map(|base| of_base(chain.number, base))
+            .map(|decision| {
+                unless_unarchived(decision, |name| chain.unarchived.bases.contains(name))
+            })
             .collect();
         let is_before = window.is_after(chain.number);
         Plan {
             number: chain.number,
-            is_whole: is_before && bases.iter().all(|base| base.expires),
-            segments: segments(chain, window),
-            globals: globals(chain, window, &bases),
+            is_whole: is_before
+                && chain.unarchived.is_empty()
+                && bases.iter().all(|base| base.expires),
+            segments: up_to_unarchived(segments(chain, window), &chain.unarchived.segments),
+            globals: globals(chain, window, &bases)
+                .into_iter()
+                .map(|decision| {
+                    unless_unarchived(decision, |name| chain.unarchived.globals.contains(name))
+                })
+                .collect(),
             bases,
         }
     });
     plans.collect()
+}
+
+fn unless_unarchived<N>(decision: Decision<N>, is_unarchived: impl Fn(&N) -> bool) -> Decision<N> {
+    match decision.expires && is_unarchived(&decision.name) {
+        true => keep(decision.name, Why::NotArchived),
+        false => decision,
+    }
+}
+
+/// Segments go from the old end only: one that must stay keeps those behind it.
+fn up_to_unarchived(
+    mut decisions: Vec<Decision<SegmentName>>,
+    unarchived: &BTreeSet<SegmentName>,
+) -> Vec<Decision<SegmentName>> {
+    let first = decisions.iter().position(|d| unarchived.contains(&d.name));
+    for decision in decisions.iter_mut().skip(first.unwrap_or(usize::MAX)) {
+        if decision.expires {
+            *decision = keep(decision.name, Why::NotArchived);
+        }
+    }
+    decisions
 }
 
 fn keep<N>(name: N, why: Why) -> Decision<N> {

@@ -10,6 +10,7 @@ pub const WEEK: Rules = Rules {
     keep_incremental: Some(TimeDelta::days(7)),
     keep_base: Some(TimeDelta::days(30)),
     keep_monthly: 12,
+    archived_only: false,
 };
 
 pub fn start() -> Time {
@@ -54,7 +55,7 @@ pub fn daily(number: u32, days: std::ops::Range<u64>) -> Chain {
             .map(|n| base(10 * n + 5, day(n as i64)))
             .collect(),
         segments: days.map(|n| segment(10 * n, 10 * n)).collect(),
-        globals: Vec::new(),
+        ..Chain::default()
     }
 }
 
@@ -326,6 +327,7 @@ fn a_clock_that_was_ahead_for_a_while_does_not_stop_retention_for_ever() {
     }
     let rules = Rules {
         keep_monthly: 0,
+        archived_only: false,
         keep_base: Some(TimeDelta::zero()),
         ..WEEK
     };
@@ -338,4 +340,29 @@ fn a_clock_that_is_set_back_keeps_more_not_less() {
     let plans = plan(&[daily(1, 0..20)], &WEEK, after(-300));
     assert!(plans[0].bases.iter().all(|d| !d.expires));
     assert!(plans[0].segments.iter().all(|d| !d.expires));
+}
+
+#[test]
+fn what_nobody_has_copied_stays_and_keeps_the_segments_behind_it() {
+    let rules = Rules {
+        keep_base: Some(TimeDelta::zero()),
+        keep_monthly: 0,
+        ..WEEK
+    };
+    let mut chain = daily(1, 0..20);
+    chain.unarchived.bases.insert(chain.bases[4].name);
+    chain.unarchived.segments.insert(chain.segments[6].name);
+    let plans = plan(std::slice::from_ref(&chain), &rules, after(19));
+    let expected: Vec<u64> = std::iter::once(4).chain(12..20).collect();
+    assert_eq!(days_kept(&plans[0]), expected);
+    assert_eq!(why(&plans[0], 4), Why::NotArchived);
+    assert_eq!(segments_kept(&plans[0]), (6..20).collect::<Vec<_>>());
+    // A chain before the window goes as a whole only when nothing of it is missing elsewhere.
+    let newer = daily(2, 20..40);
+    let mut older = daily(1, 0..20);
+    older.unarchived.rest = true;
+    let plans = plan(&[older.clone(), newer.clone()], &rules, after(39));
+    assert!(!plans[0].is_whole && plans[0].bases.iter().all(|d| d.expires));
+    older.unarchived.rest = false;
+    assert!(plan(&[older, newer], &rules, after(39))[0].is_whole);
 }

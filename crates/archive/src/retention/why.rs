@@ -22,6 +22,7 @@ pub enum Why {
     OldBase,
     BeforeWindow(BaseName),
     GlobalsReplaced,
+    NotArchived,
 }
 
 impl fmt::Display for Why {
@@ -38,6 +39,7 @@ impl fmt::Display for Why {
             Why::GlobalsInUse => "a restore may need it",
             Why::OldBase => "it is older than keep_base",
             Why::GlobalsReplaced => "newer ones serve every point that can be restored",
+            Why::NotArchived => "archive_command has not taken it yet, or one before it",
             Why::Pinned(pin) => return pinned(f, pin),
             Why::Flawed(flaw) => return write!(f, "it is damaged, and left alone: {flaw}"),
             Why::BeforeWindow(base) => {

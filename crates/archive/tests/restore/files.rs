@@ -135,3 +135,35 @@ fn compressed_files_and_directory_dumps_are_read() {
         source.assert_same(&target);
     }
 }
+
+#[test]
+fn a_copy_in_the_making_restores_what_is_whole() {
+    let mut source = Source::new(TABLE);
+    source.base("100:100:");
+    source.transaction(100, &[Statement("INSERT INTO public.a (id) VALUES (100);")]);
+    let open = source.appender.current_file().to_owned();
+    let stale = fs::read(&open).unwrap();
+    source.transaction(101, &[Statement("INSERT INTO public.a (id) VALUES (101);")]);
+    source.rotate(102);
+    source.transaction(102, &[Statement("INSERT INTO public.a (id) VALUES (102);")]);
+    let closed = source.place.segments()[0].clone();
+    let zstd = Command::new("zstd").arg("-q").arg(&closed).status();
+    assert!(zstd.unwrap().success());
+    // Both forms of a segment, as while it is being compressed.
+    let target = source.restore(&[]);
+    source.assert_same(&target);
+    // The compressed one, and what was fetched before it was closed.
+    fs::remove_file(&closed).unwrap();
+    fs::write(&open, stale).unwrap();
+    // A newer base, a set and a chain of which not all has arrived.
+    let base = source.base("103:103:");
+    fs::remove_file(base.join("metadata.json")).unwrap();
+    let chain = &source.place.chain.path;
+    let set = chain.join("globals/0000000000FF0000-20261121T034000Z");
+    fs::create_dir_all(&set).unwrap();
+    fs::write(set.join("globals.sql"), "half of i").unwrap();
+    let next = chain.with_file_name("chain-2/base/0000000000FF0000-20261121T034000Z");
+    fs::create_dir_all(&next).unwrap();
+    let target = source.restore(&[]);
+    source.assert_same(&target);
+}

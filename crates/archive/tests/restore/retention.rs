@@ -14,6 +14,7 @@ const RULES: Rules = Rules {
     keep_incremental: Some(TimeDelta::days(3)),
     keep_base: Some(TimeDelta::days(30)),
     keep_monthly: 0,
+    archived_only: false,
 };
 
 /// Ten days: on each a base, a row in a segment that is closed, and what the LSN of that was.

@@ -3,8 +3,9 @@
 
 use std::path::{Path, PathBuf};
 
+use archive::base::BaseDir;
 use archive::globals::{self, Content, Facts};
-use archive::layout::{NewChain, SegmentName, Stored};
+use archive::layout::{BaseName, NewChain, SegmentName, Stored};
 use archive::segment::{ClusterFact, SegmentIdentity};
 use archive::time::{self, Time};
 use archive::{Appender, ArchiveRoot, ChainDir, DatabaseDir, Lsn};
@@ -207,4 +208,15 @@ pub fn metadata(lsn: Lsn, snapshot: &str) -> archive::metadata::Metadata {
             ..Default::default()
         },
     }
+}
+
+/// A finished base of one line.
+pub fn take_base(chain: &ChainDir, lsn: Lsn, xmin: u64, taken_at: Time) -> BaseName {
+    let base = BaseDir::create(chain, BaseName::new(lsn, taken_at)).unwrap();
+    base.write_file("dump.sql", b"SELECT 1;\n").unwrap();
+    let mut facts = metadata(lsn, &format!("{xmin}:{xmin}:"));
+    let name = base.name();
+    facts.taken_at = name.taken_at;
+    base.finish(&facts).unwrap();
+    name
 }

@@ -1,0 +1,241 @@
+//! What is to be copied off the machine, in which order, and what has been.
+//!
+//! archive_command gets one file at a time, named below the archive's root, until it has taken it; that
+//! is noted ([`Notes`]) before the next. The order, decided anew after each file:
+//!
+//! 1. `restore.sh` and `README.txt`, and of each chain `chain.json`,
+//! 2. segments and sets of globals, as the manifest lists them; of a chain that has ended its open
+//!    segment, too,
+//! 3. what has changed of `chain.json`, `pins.json` and the manifest. The copy's manifest names what the
+//!    copy holds and nothing else, so no file of it comes after it,
+//! 4. bases, file by file, `metadata.json` last: a directory without it is no base for `restore.sh`.
+//!
+//! So a base of hours holds a segment up for no longer than one of its files takes. What retention
+//! removes here stays in the copy: its manifest does not say that it has expired.
+
+mod command;
+mod notes;
+mod todo;
+
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+
+use crate::base::{self, METADATA_JSON};
+use crate::compression::Compression;
+use crate::durable;
+use crate::error::{Error, Result};
+use crate::globals;
+use crate::layout::names::{chain_name, INCREMENTAL, PARTIAL};
+use crate::layout::{ChainDir, DatabaseDir, SegmentName, Stored};
+use crate::manifest::{self, Entry, Kind};
+use crate::retention::Unarchived;
+use crate::time::{self, Time};
+
+pub use command::{expand, is_command};
+pub use notes::{Note, Notes, ARCHIVED_JSONL};
+pub use todo::Lag;
+
+use notes::Book;
+
+/// A file to be handed over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    /// Where it is: `%p`.
+    pub path: PathBuf,
+    /// What it is to be called: `%f`, below the archive's root, of plain characters.
+    pub name: String,
+    pub sha256: String,
+    pub bytes: u64,
+    /// Since when it waits, where that is known.
+    since: Option<Time>,
+    /// What is to stand at `path` first: the manifest of the copy is no file of ours.
+    content: Option<Vec<u8>>,
+}
+
+/// How things stand.
+#[derive(Debug, Default)]
+pub struct Look {
+    pub next: Option<Item>,
+    pub lag: Lag,
+    /// The next one is a segment that is to be compressed first.
+    pub must_compress: bool,
+    /// Files that the manifest names and that are not there: nobody can hand them over.
+    pub missing: Vec<String>,
+}
+
+/// The one process that hands files over.
+pub struct Archiver {
+    database: DatabaseDir,
+    book: Book,
+}
+
+impl Archiver {
+    /// [`Error::Locked`] while another process is at it.
+    pub fn open(database: &DatabaseDir) -> Result<Archiver> {
+        let mut archiver = Archiver {
+            database: database.clone(),
+            book: Book::open(database)?,
+        };
+        archiver.tidy()?;
+        Ok(archiver)
+    }
+
+    /// What comes next. With compression on, plain segments are not for archiving, but for those that
+    /// could not be compressed.
+    pub fn look(&self, how: Compression, failed: &HashSet<(u32, SegmentName)>) -> Result<Look> {
+        todo::look(&self.database, &self.book.notes, how, failed)
+    }
+
+    /// Makes sure that what `%p` names is there.
+    pub fn prepare(&self, item: &Item) -> Result<()> {
+        match &item.content {
+            Some(content) => durable::write_atomically(&item.path, content),
+            None => Ok(()),
+        }
+    }
+
+    /// The file has been taken; durable when this returns.
+    pub fn note(&mut self, item: &Item) -> Result<()> {
+        self.book.add(Note {
+            file: item.name.clone(),
+            sha256: item.sha256.clone(),
+            bytes: item.bytes,
+            at: time::now(),
+        })
+    }
+
+    /// Files that are gone, and those of directories that were taken as a whole, need no line.
+    fn tidy(&mut self) -> Result<()> {
+        let (database, root) = (&self.database, directory_name(&self.database));
+        let mut worth: HashMap<String, Worth> = HashMap::new();
+        for chain in database.chains()? {
+            let worth = worth.entry(chain_name(chain.number)).or_default();
+            worth.has_ended = chain.info.ended.is_some();
+            for entry in manifest::read(&chain)?.entries {
+                if entry.kind == Kind::Incremental {
+                    worth.files.extend(Stored::closed_files(&entry.file));
+                } else if is_archived(database, &self.book.notes, &chain, &entry).is_some() {
+                    worth
+                        .files
+                        .insert(format!("{}/{METADATA_JSON}", entry.file));
+                } else {
+                    worth.directories.insert(entry.file);
+                }
+            }
+        }
+        self.book.tidy(|file| {
+            let Some((_, file)) = file.split_once('/').filter(|(first, _)| *first == root) else {
+                return false;
+            };
+            let Some((chain, file)) = file.split_once('/') else {
+                return true;
+            };
+            worth.get(chain).is_some_and(|worth| worth.contains(file))
+        })
+    }
+}
+
+/// What of a chain is worth a note.
+#[derive(Default)]
+struct Worth {
+    files: HashSet<String>,
+    /// Whose files are being taken.
+    directories: HashSet<String>,
+    has_ended: bool,
+}
+
+impl Worth {
+    fn contains(&self, file: &str) -> bool {
+        let is_below = |directory: &String| {
+            file.strip_prefix(directory.as_str())
+                .is_some_and(|f| f.starts_with('/'))
+        };
+        !file.contains('/')
+            || self.files.contains(file)
+            || self.has_ended && file.ends_with(PARTIAL)
+            || self.directories.iter().any(is_below)
+    }
+}
+
+/// When a segment, base or set was taken, the whole of it; `None`: not yet.
+pub fn is_archived(
+    database: &DatabaseDir,
+    notes: &Notes,
+    chain: &ChainDir,
+    entry: &Entry,
+) -> Option<Time> {
+    let note = match entry.kind {
+        Kind::Incremental => Stored::closed_files(&entry.file)
+            .into_iter()
+            .find_map(|file| notes.of(&name_of(database, chain, &file))),
+        Kind::Base | Kind::Globals => notes.of(&name_of(
+            database,
+            chain,
+            &format!("{}/{METADATA_JSON}", entry.file),
+        )),
+    };
+    note.map(|note| note.at)
+}
+
+/// What of a chain has not been taken yet, as retention must know it.
+pub(crate) fn unarchived(
+    database: &DatabaseDir,
+    notes: &Notes,
+    chain: &ChainDir,
+) -> Result<Unarchived> {
+    let is_taken = |file: &str| notes.of(&name_of(database, chain, file)).is_some();
+    let mut left = Unarchived::default();
+    for (name, stored) in chain.segments()? {
+        let file = Entry::segment_file(name);
+        match stored {
+            Stored::Partial => {
+                left.rest |= !is_taken(&format!("{}/{}", INCREMENTAL, name.file(stored)));
+            }
+            _ if !Stored::closed_files(&file)
+                .iter()
+                .any(|file| is_taken(file)) =>
+            {
+                left.segments.insert(name);
+            }
+            _ => {}
+        }
+    }
+    let is_whole = |directory: String| is_taken(&format!("{directory}/{METADATA_JSON}"));
+    let bases = chain.bases()?.into_iter();
+    left.bases = bases
+        .filter(|name| !is_whole(base::file_of(*name)))
+        .collect();
+    let sets = chain.globals_sets()?.into_iter();
+    left.globals = sets
+        .filter(|name| !is_whole(globals::file_of(*name)))
+        .collect();
+    left.rest |= !todo::is_description_taken(database, notes, chain)?;
+    Ok(left)
+}
+
+/// `%f` of a file of a chain.
+fn name_of(database: &DatabaseDir, chain: &ChainDir, file: &str) -> String {
+    format!(
+        "{}/{}/{file}",
+        directory_name(database),
+        chain_name(chain.number)
+    )
+}
+
+/// The database's directory as it is called now: where that changes, everything comes again.
+fn directory_name(database: &DatabaseDir) -> String {
+    let name = database.path().file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
+}
+
+/// What a shell takes for nothing but a name.
+fn ensure_plain(name: &str, path: &std::path::Path) -> Result<()> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._+%/-".contains(&byte);
+    match name.bytes().all(is_plain) {
+        true => Ok(()),
+        false => Err(Error::refused(
+            path,
+            "its name is none that the archive gives",
+        )),
+    }
+}

@@ -1,0 +1,181 @@
+//! `archived.jsonl` of a database: what archive_command has taken, one line each time.
+//!
+//! Only the archiver writes it. A line is durable before the next file is handed over, so a crash makes
+//! at most one file come twice. A line that a crash tore was never there; any other that cannot be read
+//! is an error for retention, which then lets nothing go.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+
+use rustix::fs::{flock, FlockOperation};
+use serde::{Deserialize, Serialize};
+
+use crate::durable;
+use crate::error::{Error, Result};
+use crate::failpoint::pass;
+use crate::layout::DatabaseDir;
+use crate::time::{self, Time};
+
+/// The name of the file.
+pub const ARCHIVED_JSONL: &str = "archived.jsonl";
+/// Lines that say nothing any more are worth a new file only when there are so many.
+const MANY: usize = 1000;
+
+/// A file that was taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Note {
+    /// As `%f` named it: below the archive's root.
+    pub file: String,
+    /// Of what was handed over.
+    pub sha256: String,
+    pub bytes: u64,
+    #[serde(with = "time::json")]
+    pub at: Time,
+}
+
+/// The last note on each file.
+#[derive(Debug, Default)]
+pub struct Notes {
+    by_file: HashMap<String, Note>,
+    lines: usize,
+}
+
+impl Notes {
+    /// What was noted; nothing where nothing was ever archived.
+    pub fn read(database: &DatabaseDir) -> Result<Notes> {
+        let path = path_of(database);
+        let bytes = match durable::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error)
+                if error.io_error().map(std::io::Error::kind) == Some(ErrorKind::NotFound) =>
+            {
+                return Ok(Notes::default());
+            }
+            Err(error) => return Err(error),
+        };
+        let mut notes = Notes::default();
+        for (number, line) in bytes[..complete(&bytes)]
+            .split_inclusive(|byte| *byte == b'\n')
+            .enumerate()
+        {
+            let note: Note = serde_json::from_slice(line).map_err(|error| {
+                let why = format!("line {} can't be taken: {error}", number + 1);
+                Error::damaged(&path, 0, why)
+            })?;
+            notes.take(note);
+        }
+        Ok(notes)
+    }
+
+    /// The last note on a file.
+    pub fn of(&self, file: &str) -> Option<&Note> {
+        self.by_file.get(file)
+    }
+
+    fn take(&mut self, note: Note) {
+        self.lines += 1;
+        self.by_file.insert(note.file.clone(), note);
+    }
+}
+
+/// The notes, open for the one process that may add to them.
+pub(super) struct Book {
+    path: PathBuf,
+    file: File,
+    pub notes: Notes,
+}
+
+impl Book {
+    /// [`Error::Locked`] while another process has them.
+    pub fn open(database: &DatabaseDir) -> Result<Book> {
+        let path = path_of(database);
+        loop {
+            let file = durable::open_for_appending(&path)?;
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => {}
+                Err(rustix::io::Errno::WOULDBLOCK) => return Err(Error::Locked { path }),
+                Err(errno) => return Err(Error::io("lock", &path)(errno.into())),
+            }
+            // Whoever tidied up has put another file there.
+            let ours = file.metadata().map_err(Error::io("look at", &path))?.ino();
+            if fs::symlink_metadata(&path).is_ok_and(|there| there.ino() == ours) {
+                durable::fsync_parent(&path)?;
+                let bytes = durable::read(&path)?;
+                file.set_len(complete(&bytes) as u64)
+                    .map_err(Error::io("repair", &path))?;
+                let notes = Notes::read(database)?;
+                return Ok(Book { path, file, notes });
+            }
+        }
+    }
+
+    /// Durable when this returns.
+    pub fn add(&mut self, note: Note) -> Result<()> {
+        let mut line = serde_json::to_vec(&note).expect("plain fields always become JSON");
+        line.push(b'\n');
+        let length = self
+            .file
+            .metadata()
+            .map_err(Error::io("look at", &self.path))?
+            .len();
+        let added = pass("archived: write")
+            .and_then(|()| self.file.write_all(&line))
+            .map_err(Error::io("write", &self.path))
+            .and_then(|()| durable::fsync(&self.file, "archived: fsync", &self.path));
+        if added.is_err() {
+            // A line that may never reach the disk must not count as there.
+            let _ = self.file.set_len(length);
+        }
+        added?;
+        self.notes.take(note);
+        Ok(())
+    }
+
+    /// Forgets what is not worth remembering, once that has become much. `is_worth` gets the file.
+    pub fn tidy(&mut self, is_worth: impl Fn(&str) -> bool) -> Result<()> {
+        let worth = self
+            .notes
+            .by_file
+            .keys()
+            .filter(|file| is_worth(file))
+            .count();
+        if self.notes.lines < 2 * worth + MANY {
+            return Ok(());
+        }
+        let mut kept: Vec<&Note> = self
+            .notes
+            .by_file
+            .values()
+            .filter(|n| is_worth(&n.file))
+            .collect();
+        kept.sort_by_key(|note| note.at);
+        let mut text = Vec::new();
+        for note in kept {
+            serde_json::to_writer(&mut text, note).expect("plain fields always become JSON");
+            text.push(b'\n');
+        }
+        durable::write_atomically(&self.path, &text)?;
+        self.notes.by_file.retain(|file, _| is_worth(file));
+        self.notes.lines = self.notes.by_file.len();
+        let file = durable::open_for_appending(&self.path)?;
+        flock(&file, FlockOperation::NonBlockingLockExclusive)
+            .map_err(|errno| Error::io("lock", &self.path)(errno.into()))?;
+        self.file = file;
+        Ok(())
+    }
+}
+
+fn path_of(database: &DatabaseDir) -> PathBuf {
+    database.path().join(ARCHIVED_JSONL)
+}
+
+/// Length of the whole lines.
+fn complete(bytes: &[u8]) -> usize {
+    bytes
+        .iter()
+        .rposition(|byte| *byte == b'\n')
+        .map_or(0, |p| p + 1)
+}

@@ -1,0 +1,300 @@
+//! The list of what has not been taken yet, in its order.
+
+use std::collections::HashSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::notes::Notes;
+use super::{directory_name, ensure_plain, is_archived, name_of, Item, Look};
+use crate::base::METADATA_JSON;
+use crate::checksum;
+use crate::compression::Compression;
+use crate::durable;
+use crate::error::{Error, Result};
+use crate::layout::names::{CHAIN_JSON, INCREMENTAL, MANIFEST};
+use crate::layout::{ChainDir, DatabaseDir, SegmentName, Stored};
+use crate::manifest::{self, Entry, Kind};
+use crate::pins::PINS_JSON;
+use crate::sealed::{self, SHA256SUMS};
+use crate::time::Time;
+
+/// The manifest of the copy, as it is handed over.
+const MANIFEST_OF_COPY: &str = "manifest.jsonl.for-copy";
+
+/// What waits.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Lag {
+    pub files: u64,
+    pub bytes: u64,
+    /// When the oldest of them was finished.
+    pub oldest: Option<Time>,
+}
+
+/// See [`super::Archiver::look`].
+pub fn look(
+    database: &DatabaseDir,
+    notes: &Notes,
+    how: Compression,
+    failed: &HashSet<(u32, SegmentName)>,
+) -> Result<Look> {
+    let mut list = List {
+        database,
+        notes,
+        items: Vec::new(),
+        look: Look::default(),
+        waits_at: None,
+    };
+    for (name, _) in database.restore_files() {
+        let file = format!("{}/{name}", directory_name(database));
+        list.small(database.path().join(name), file)?;
+    }
+    let chains = database.chains()?;
+    let manifests: Vec<(&ChainDir, Vec<Entry>)> = chains
+        .iter()
+        .map(|chain| {
+            let entries = manifest::read_whole(&chain.manifest())?;
+            Ok((chain, manifest::without_repeats(entries)))
+        })
+        .collect::<Result<_>>()?;
+    for (chain, _) in &manifests {
+        if notes.of(&name_of(database, chain, CHAIN_JSON)).is_none() {
+            list.small(
+                chain.path.join(CHAIN_JSON),
+                name_of(database, chain, CHAIN_JSON),
+            )?;
+        }
+    }
+    for (chain, entries) in &manifests {
+        list.stream(chain, entries, how, failed)?;
+    }
+    for (chain, entries) in &manifests {
+        list.description(chain, entries)?;
+    }
+    for (chain, entries) in &manifests {
+        for entry in entries.iter().filter(|entry| entry.kind == Kind::Base) {
+            list.directory(chain, entry)?;
+        }
+    }
+    Ok(list.finish())
+}
+
+/// True when the copy has `chain.json` as it is.
+pub fn is_description_taken(
+    database: &DatabaseDir,
+    notes: &Notes,
+    chain: &ChainDir,
+) -> Result<bool> {
+    let sha256 = checksum::of_file(&chain.path.join(CHAIN_JSON))?.sha256;
+    let note = notes.of(&name_of(database, chain, CHAIN_JSON));
+    Ok(note.is_some_and(|note| note.sha256 == sha256))
+}
+
+struct List<'a> {
+    database: &'a DatabaseDir,
+    notes: &'a Notes,
+    items: Vec<Item>,
+    look: Look,
+    /// Nothing from this place on can be handed over yet.
+    waits_at: Option<usize>,
+}
+
+impl List<'_> {
+    fn finish(self) -> Look {
+        let mut look = self.look;
+        look.lag = Lag {
+            files: self.items.len() as u64,
+            bytes: self.items.iter().map(|item| item.bytes).sum(),
+            oldest: self.items.iter().filter_map(|item| item.since).min(),
+        };
+        look.must_compress = self.waits_at == Some(0);
+        if !look.must_compress {
+            look.next = self.items.into_iter().next();
+        }
+        look
+    }
+
+    /// A file that is written anew as a whole: it comes whenever it differs from what was taken.
+    fn small(&mut self, path: PathBuf, name: String) -> Result<()> {
+        if fs::symlink_metadata(&path).is_err() {
+            return Ok(());
+        }
+        let sum = checksum::of_file(&path)?;
+        if self
+            .notes
+            .of(&name)
+            .is_none_or(|note| note.sha256 != sum.sha256)
+        {
+            self.add(path, name, sum.sha256, sum.bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Segments and sets of globals, in the order of their lines.
+    fn stream(
+        &mut self,
+        chain: &ChainDir,
+        entries: &[Entry],
+        how: Compression,
+        failed: &HashSet<(u32, SegmentName)>,
+    ) -> Result<()> {
+        for entry in entries {
+            match entry.kind {
+                Kind::Base => {}
+                Kind::Globals => self.directory(chain, entry)?,
+                Kind::Incremental => self.segment(chain, entry, how, failed)?,
+            }
+        }
+        // Nobody writes to it any more, and nobody will close it.
+        let open = chain
+            .segments()?
+            .pop()
+            .filter(|(_, s)| *s == Stored::Partial);
+        if let (Some(_), Some((name, stored))) = (&chain.info.ended, open) {
+            let file = format!("{INCREMENTAL}/{}", name.file(stored));
+            self.small(chain.path.join(&file), name_of(self.database, chain, &file))?;
+        }
+        Ok(())
+    }
+
+    fn segment(
+        &mut self,
+        chain: &ChainDir,
+        entry: &Entry,
+        how: Compression,
+        failed: &HashSet<(u32, SegmentName)>,
+    ) -> Result<()> {
+        if self.is_done(chain, entry) {
+            return Ok(());
+        }
+        let is_plain = entry.file_sha256 == entry.sha256;
+        let is_there = |file: &&String| fs::symlink_metadata(chain.path.join(file)).is_ok();
+        let forms = Stored::closed_files(&entry.file);
+        let form = match is_plain {
+            true => forms.iter().find(is_there),
+            // While somebody reads, the plain form stands beside it still.
+            false => forms
+                .iter()
+                .skip(1)
+                .find(is_there)
+                .or(forms.iter().find(is_there)),
+        };
+        let Some(file) = form else {
+            self.look
+                .missing
+                .push(name_of(self.database, chain, &entry.file));
+            return Ok(());
+        };
+        let name = file.rsplit('/').next().and_then(SegmentName::parse);
+        let waits = |(name, stored): (SegmentName, Stored)| {
+            stored == Stored::Plain
+                && how.stored().is_some()
+                && !failed.contains(&(chain.number, name))
+        };
+        if name.is_some_and(waits) {
+            self.waits_at.get_or_insert(self.items.len());
+        }
+        let (sha256, bytes) = (entry.file_sha256.clone(), entry.file_bytes);
+        self.add(
+            chain.path.join(file),
+            name_of(self.database, chain, file),
+            sha256,
+            bytes,
+        )
+    }
+
+    /// A base or a set: its files, the checksums, and last what makes it one.
+    fn directory(&mut self, chain: &ChainDir, entry: &Entry) -> Result<()> {
+        if self.is_done(chain, entry) {
+            return Ok(());
+        }
+        let path = chain.path.join(&entry.file);
+        if !durable::is_real_dir(&path) {
+            self.look
+                .missing
+                .push(name_of(self.database, chain, &entry.file));
+            return Ok(());
+        }
+        let mut files = sealed::files_below(&path)?;
+        files.sort_by_key(|file| (file == METADATA_JSON, file == SHA256SUMS));
+        let sums = sealed::sums(&path)?;
+        for file in files {
+            let name = name_of(self.database, chain, &format!("{}/{file}", entry.file));
+            if self.notes.of(&name).is_some() {
+                continue;
+            }
+            let path = path.join(&file);
+            let bytes = fs::symlink_metadata(&path)
+                .map_err(Error::io("look at", &path))?
+                .len();
+            let sha256 = match sums.get(&file) {
+                Some(sha256) => sha256.clone(),
+                None => checksum::of_file(&path)?.sha256,
+            };
+            self.add(path, name, sha256, bytes)?;
+        }
+        Ok(())
+    }
+
+    fn is_done(&self, chain: &ChainDir, entry: &Entry) -> bool {
+        entry.expired_at.is_some() || is_archived(self.database, self.notes, chain, entry).is_some()
+    }
+
+    fn description(&mut self, chain: &ChainDir, entries: &[Entry]) -> Result<()> {
+        let database = self.database;
+        let name = |file| name_of(database, chain, file);
+        if self.notes.of(&name(CHAIN_JSON)).is_some() {
+            self.small(chain.path.join(CHAIN_JSON), name(CHAIN_JSON))?;
+        }
+        self.small(chain.path.join(PINS_JSON), name(PINS_JSON))?;
+        let content = self.manifest_of_copy(chain, entries);
+        let sha256 = checksum::of_bytes(&content);
+        let name = name(MANIFEST);
+        let is_new = self
+            .notes
+            .of(&name)
+            .is_none_or(|note| note.sha256 != sha256);
+        if is_new && !content.is_empty() {
+            self.items.push(Item {
+                path: chain.path.join(MANIFEST_OF_COPY),
+                name,
+                sha256,
+                bytes: content.len() as u64,
+                since: None,
+                content: Some(content),
+            });
+        }
+        Ok(())
+    }
+
+    /// What the copy holds, whatever has expired here; and where it begins, if something went before
+    /// anybody copied it.
+    fn manifest_of_copy(&self, chain: &ChainDir, entries: &[Entry]) -> Vec<u8> {
+        let of_copy = entries.iter().filter_map(|entry| {
+            let is_there = is_archived(self.database, self.notes, chain, entry).is_some();
+            let expired_at = entry.expired_at.filter(|_| !is_there);
+            (is_there || expired_at.is_some()).then(|| Entry {
+                expired_at,
+                ..entry.clone()
+            })
+        });
+        manifest::to_lines(of_copy.collect::<Vec<_>>().iter())
+    }
+
+    fn add(&mut self, path: PathBuf, name: String, sha256: String, bytes: u64) -> Result<()> {
+        ensure_plain(&name, &path)?;
+        self.items.push(Item {
+            since: written_at(&path),
+            path,
+            name,
+            sha256,
+            bytes,
+            content: None,
+        });
+        Ok(())
+    }
+}
+
+fn written_at(path: &Path) -> Option<Time> {
+    let modified = fs::symlink_metadata(path).ok()?.modified().ok()?;
+    Some(Time::from(modified))
+}

@@ -1,0 +1,272 @@
+//! Closed segments are compressed after they were closed, by a process that nobody waits for.
+//!
+//! The order survives a crash at any moment, and power loss:
+//!
+//! 1. the compressed form is written under a `.partial` name and read back: its text must have the
+//!    sha256 that the manifest gives the segment,
+//! 2. it is fsynced and gets its name, durably; from here on the segment stands in two forms, of which
+//!    every reader takes the plain one,
+//! 3. the manifest gets a second line about the segment, which says how it is stored,
+//! 4. the plain form is removed, when nobody reads.
+//!
+//! What a crash leaves of it the next pass finishes. A segment that is stored already stays as it is
+//! when the setting changes.
+
+mod setting;
+
+use std::fs::{self, File};
+use std::io::{self, BufReader, Read, Seek, Write};
+use std::path::Path;
+
+use rustix::fs::{flock, FlockOperation};
+
+use crate::checksum::{self, Checksum, Hashing};
+use crate::durable;
+use crate::error::{Error, Result};
+use crate::expiry::Lock;
+use crate::failpoint::pass;
+use crate::layout::chain::names_in;
+use crate::layout::names::PARTIAL;
+use crate::layout::{ChainDir, DatabaseDir, SegmentName, Stored};
+use crate::manifest::{self, Entry};
+use crate::segment::source;
+
+pub use setting::Compression;
+
+const CHUNK: usize = 256 * 1024;
+
+/// What a pass over an archive came to.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Segments that are stored compressed now and were not before.
+    pub compressed: Vec<(u32, SegmentName)>,
+    /// Segments that were left as they are, and why. The next pass tries again.
+    pub failed: Vec<(u32, SegmentName, Error)>,
+    /// Plain forms that could not be removed yet, because somebody reads the archive.
+    pub in_use: u32,
+}
+
+/// Compresses every closed segment of a database that is not; with [`Compression::None`] only finishes
+/// what an earlier pass began. `pause` is called now and then: it may look for a wish to stop, and need
+/// not return.
+pub fn compress(
+    database: &DatabaseDir,
+    how: Compression,
+    pause: &mut dyn FnMut(),
+) -> Result<Outcome> {
+    let mut outcome = Outcome::default();
+    for chain in database.chains()? {
+        let _lock = lock(&chain)?;
+        remove_leftovers(&chain)?;
+        let work = Work {
+            database,
+            chain: &chain,
+            how,
+        };
+        for (name, stored) in chain.segments()? {
+            if stored != Stored::Plain {
+                continue;
+            }
+            match work.segment(name, pause) {
+                Ok(Done::Nothing) => {}
+                Ok(Done::Compressed) => outcome.compressed.push((chain.number, name)),
+                Ok(Done::InUse) => outcome.in_use += 1,
+                // Each of the others needs room, too.
+                Err(error) if error.is_no_space() => {
+                    outcome.failed.push((chain.number, name, error));
+                    return Ok(outcome);
+                }
+                Err(error) => outcome.failed.push((chain.number, name, error)),
+            }
+        }
+    }
+    Ok(outcome)
+}
+
+/// Keeps a second process out; the lock goes with the file.
+fn lock(chain: &ChainDir) -> Result<File> {
+    let path = chain.incremental();
+    let directory = File::open(&path).map_err(Error::io("open", &path))?;
+    match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(directory),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::Locked { path }),
+        Err(errno) => Err(Error::io("lock", &path)(errno.into())),
+    }
+}
+
+/// Compressed forms that were never finished.
+fn remove_leftovers(chain: &ChainDir) -> Result<()> {
+    for name in names_in(&chain.incremental())? {
+        let finished = name.strip_suffix(PARTIAL).and_then(SegmentName::parse);
+        if finished.is_some_and(|(_, stored)| Stored::COMPRESSED.contains(&stored)) {
+            durable::remove_if_there(&chain.incremental().join(name))?;
+        }
+    }
+    Ok(())
+}
+
+enum Done {
+    Nothing,
+    Compressed,
+    InUse,
+}
+
+struct Work<'a> {
+    database: &'a DatabaseDir,
+    chain: &'a ChainDir,
+    how: Compression,
+}
+
+impl Work<'_> {
+    /// One segment that stands in its plain form.
+    fn segment(&self, name: SegmentName, pause: &mut dyn FnMut()) -> Result<Done> {
+        let Some(listed) = self.listed(name)? else {
+            return Ok(Done::Nothing);
+        };
+        for stored in Stored::COMPRESSED {
+            let path = self.chain.segment_path(name, stored);
+            if fs::symlink_metadata(&path).is_err() {
+                continue;
+            }
+            if let Some(sum) = read_back(&path, stored, &listed, pause)? {
+                return self.finish(name, &sum, None);
+            }
+            durable::remove_if_there(&path)?;
+        }
+        let Some(stored) = self.how.stored() else {
+            return Ok(Done::Nothing);
+        };
+        let path = self.chain.segment_path(name, stored);
+        let partial = durable::beside(&path, PARTIAL);
+        let plain = self.chain.segment_path(name, Stored::Plain);
+        let written = self
+            .write(&plain, &partial, pause)
+            .and_then(|file| Ok((file, read_back(&partial, stored, &listed, pause)?)));
+        let (file, sum) = match written {
+            Ok((file, Some(sum))) => (file, sum),
+            Ok((_, None)) => {
+                durable::remove_if_there(&partial)?;
+                let why =
+                    "its text has not the checksum that the manifest gives it; it is left as it is";
+                return Err(Error::damaged(&plain, 0, why));
+            }
+            Err(error) => {
+                // Left alone it would take room until the next pass; where it can't go, the error says enough.
+                let _ = fs::remove_file(&partial);
+                return Err(error);
+            }
+        };
+        self.finish(name, &sum, Some((&file, partial.as_path(), path.as_path())))
+    }
+
+    /// The line that counts, unless retention has given the segment up. Without a line it is not closed
+    /// yet: whoever closed it is about to write that.
+    fn listed(&self, name: SegmentName) -> Result<Option<Entry>> {
+        let file = Entry::segment_file(name);
+        let mut entries = manifest::read(self.chain)?.entries.into_iter();
+        let listed = entries.rfind(|entry| entry.file == file);
+        Ok(listed.filter(|entry| entry.expired_at.is_none()))
+    }
+
+    fn write(&self, plain: &Path, partial: &Path, pause: &mut dyn FnMut()) -> Result<File> {
+        let mut input = durable::open_to_read(plain)?;
+        let output = durable::create_new(partial)?;
+        let mut encoder = self
+            .how
+            .encoder(output)
+            .map_err(Error::io("write", partial))?;
+        let mut buffer = vec![0; CHUNK];
+        loop {
+            pause();
+            let count = input.read(&mut buffer).map_err(Error::io("read", plain))?;
+            if count == 0 {
+                break;
+            }
+            pass("compress: write")
+                .and_then(|()| encoder.write_all(&buffer[..count]))
+                .map_err(Error::io("write", partial))?;
+        }
+        encoder.finish().map_err(Error::io("write", partial))
+    }
+
+    /// Name (where it has none yet), manifest, and the end of the plain form.
+    fn finish(
+        &self,
+        name: SegmentName,
+        sum: &Checksum,
+        unnamed: Option<(&File, &Path, &Path)>,
+    ) -> Result<Done> {
+        if let Some((file, partial, _)) = unnamed {
+            // Before the lock, which capture needs when it closes a segment: this is what takes long.
+            durable::fsync(file, "compress: fsync", partial)?;
+        }
+        let manifest = manifest::lock(self.chain)?;
+        // Retention notes what goes under the same lock.
+        let last = manifest.last(&Entry::segment_file(name))?;
+        let Some(last) = last.filter(|last| last.expired_at.is_none()) else {
+            if let Some((_, partial, _)) = unnamed {
+                durable::remove_if_there(partial)?;
+            }
+            return Ok(Done::Nothing);
+        };
+        if let Some((file, partial, path)) = unnamed {
+            durable::publish(file, partial, path)?;
+        }
+        pass("compress: named").map_err(Error::io("write", &self.chain.manifest()))?;
+        manifest.append(&Entry {
+            file_bytes: sum.bytes,
+            file_sha256: sum.sha256.clone(),
+            ..last
+        })?;
+        let plain = self.chain.segment_path(name, Stored::Plain);
+        let _lock = match Lock::exclusive(self.database) {
+            Err(Error::InUse { .. }) => return Ok(Done::InUse),
+            lock => lock?,
+        };
+        pass("compress: remove").map_err(Error::io("remove", &plain))?;
+        durable::remove_if_there(&plain)?;
+        Ok(Done::Compressed)
+    }
+}
+
+/// What is stored under `path`, if its text is the one that the segment's line names. Where that line
+/// names this very file, it was read back before.
+fn read_back(
+    path: &Path,
+    stored: Stored,
+    listed: &Entry,
+    pause: &mut dyn FnMut(),
+) -> Result<Option<Checksum>> {
+    let mut file = durable::open_to_read(path)?;
+    let size = file.metadata().map_err(Error::io("look at", path))?.len();
+    if listed.file_sha256 != listed.sha256 && listed.file_bytes == size {
+        let sum = checksum::of_file(path)?;
+        if sum.sha256 == listed.file_sha256 {
+            return Ok(Some(sum));
+        }
+    }
+    let text = text_of(&file, stored, pause);
+    file.rewind().map_err(Error::io("read", path))?;
+    match text {
+        Ok(text) if text.sha256 == listed.sha256 => {
+            let stored = checksum::of_reader(BufReader::new(file));
+            stored.map(Some).map_err(Error::io("read", path))
+        }
+        Ok(_) => Ok(None),
+        // What cannot be decompressed has not that text; what cannot be read may have it.
+        Err(error) if error.raw_os_error().is_none() => Ok(None),
+        Err(error) => Err(Error::io("read", path)(error)),
+    }
+}
+
+fn text_of(file: &File, stored: Stored, pause: &mut dyn FnMut()) -> io::Result<Checksum> {
+    let mut text = Hashing::new(source::decode(file, stored)?);
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        pause();
+        pass("compress: read back")?;
+        if text.read(&mut buffer)? == 0 {
+            return Ok(text.finish());
+        }
+    }
+}

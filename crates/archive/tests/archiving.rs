@@ -1,0 +1,421 @@
+//! Files are handed over in an order in which every state of the copy restores, each until it was taken,
+//! and nothing goes here that is not there.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::collections::HashSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use archive::archiving::{Archiver, Notes, ARCHIVED_JSONL};
+use archive::compression::{compress, Compression};
+use archive::expiry;
+use archive::layout::{NewChain, Stored};
+use archive::manifest::{self, Kind};
+use archive::retention::Rules;
+use archive::{files, verify, DatabaseDir, Error, Lsn};
+use chrono::TimeDelta;
+use support::{at, identity, insert, new_chain, take_base, write_set, Place, DATABASE_OID};
+
+const DAY: i64 = 24 * 3600;
+const RULES: Rules = Rules {
+    keep_incremental: Some(TimeDelta::days(7)),
+    keep_base: Some(TimeDelta::zero()),
+    keep_monthly: 0,
+    archived_only: true,
+};
+
+/// A base, a set and a closed segment for each of these days, and an open segment.
+fn fill(place: &Place, days: std::ops::Range<u64>) {
+    let mut appender = place
+        .chain
+        .open_for_append(identity(days.start * 100 + 1), Lsn(0))
+        .unwrap();
+    for n in days {
+        let lsn = 0x10_0000 + n * 0x1000;
+        insert(&mut appender, n * 100 + 1, lsn);
+        take_base(&place.chain, Lsn(lsn + 1), n * 100 + 2, at(n as i64 * DAY));
+        let sql = format!("CREATE ROLE r{n};\n");
+        write_set(
+            &place.chain,
+            Lsn(lsn + 2),
+            at(n as i64 * DAY),
+            &sql,
+            "-- none\n",
+        );
+        insert(&mut appender, n * 100 + 2, lsn + 3);
+        appender.rotate(n * 100 + 3).unwrap().unwrap();
+    }
+}
+
+/// The copy that a command makes.
+struct Copy(PathBuf);
+
+impl Copy {
+    fn of(place: &Place) -> Copy {
+        Copy(place.path().join("copy"))
+    }
+
+    fn database(&self) -> DatabaseDir {
+        DatabaseDir::at(self.0.join("shop")).unwrap()
+    }
+
+    fn take(&self, path: &Path, name: &str) {
+        let target = self.0.join(name);
+        fs::create_dir_all(target.parent().unwrap()).unwrap();
+        fs::copy(path, target).unwrap();
+    }
+
+    /// Nothing that its manifests name is missing, and it is what they say.
+    fn assert_consistent(&self) {
+        for entry in fs::read_dir(self.0.join("shop")).unwrap().flatten() {
+            let chain = entry.path();
+            let Ok(text) = fs::read_to_string(chain.join("manifest.jsonl")) else {
+                continue;
+            };
+            for line in text.lines().filter(|line| !line.contains("expired_at")) {
+                let line: serde_json::Value = serde_json::from_str(line).unwrap();
+                let file = line["file"].as_str().unwrap();
+                let is_there = |file: &str| chain.join(file).exists();
+                match line["kind"].as_str().unwrap() {
+                    "incremental" => assert!(
+                        Stored::closed_files(file).iter().any(|file| is_there(file)),
+                        "{file}"
+                    ),
+                    _ => assert!(is_there(&format!("{file}/metadata.json")), "{file}"),
+                }
+            }
+        }
+    }
+}
+
+/// Hands everything over; gives the names in their order.
+fn archive_all(place: &Place, copy: &Copy, how: Compression) -> Vec<String> {
+    let mut archiver = Archiver::open(&place.database).unwrap();
+    let mut names = Vec::new();
+    loop {
+        let look = archiver.look(how, &HashSet::new()).unwrap();
+        assert_eq!(look.missing, [] as [String; 0]);
+        let Some(item) = look.next else {
+            assert!(!look.must_compress);
+            assert_eq!(look.lag, Default::default());
+            return names;
+        };
+        assert!(look.lag.files > 0 && look.lag.bytes >= item.bytes);
+        archiver.prepare(&item).unwrap();
+        copy.take(&item.path, &item.name);
+        copy.assert_consistent();
+        names.push(item.name.clone());
+        archiver.note(&item).unwrap();
+    }
+}
+
+fn archived(place: &Place) -> Vec<bool> {
+    let rows = files(std::slice::from_ref(&place.chain)).unwrap();
+    let closed = rows.iter().filter(|row| row.sha256.is_some());
+    closed.map(|row| row.archived_at.is_some()).collect()
+}
+
+#[test]
+fn everything_comes_once_in_order_and_the_copy_verifies() {
+    let place = Place::new();
+    fill(&place, 0..3);
+    let copy = Copy::of(&place);
+    assert!(archived(&place).iter().all(|is| !is));
+    let names = archive_all(&place, &copy, Compression::None);
+    let place_of = |part: &str| names.iter().position(|name| name.contains(part)).unwrap();
+    assert_eq!(names[0], "shop/restore.sh");
+    assert!(place_of("chain.json") < place_of("incremental/"));
+    assert!(names.iter().rposition(|name| name.contains("incremental/")) < Some(place_of("base/")));
+    for directory in ["base/0000000000100001", "globals/0000000000100002"] {
+        let of_it: Vec<_> = names
+            .iter()
+            .filter(|name| name.contains(directory))
+            .collect();
+        assert!(
+            of_it.last().unwrap().ends_with("/metadata.json"),
+            "{of_it:?}"
+        );
+        assert!(of_it[of_it.len() - 2].ends_with("/SHA256SUMS"), "{of_it:?}");
+    }
+    let unique: HashSet<_> = names
+        .iter()
+        .filter(|name| !name.ends_with("manifest.jsonl"))
+        .collect();
+    let manifests = names
+        .iter()
+        .filter(|name| name.ends_with("manifest.jsonl"))
+        .count();
+    assert_eq!(unique.len() + manifests, names.len());
+    assert_eq!(manifests, 4, "after the stream, and after each base");
+    assert_eq!(names.last().unwrap(), "shop/chain-1/manifest.jsonl");
+    assert_eq!(verify(&copy.database()).unwrap(), []);
+    assert!(archived(&place).iter().filter(|is| **is).count() == 9);
+    assert_eq!(
+        archive_all(&place, &copy, Compression::None),
+        [] as [String; 0]
+    );
+    // One more file: it, and the manifest.
+    fill(&place, 3..4);
+    let names = archive_all(&place, &copy, Compression::None);
+    assert_eq!(names.len(), 1 + 4 + 1 + 3 + 1, "{names:?}");
+    assert_eq!(verify(&copy.database()).unwrap(), []);
+    assert_eq!(verify(&place.database).unwrap(), []);
+}
+
+#[test]
+fn with_compression_on_plain_segments_wait_for_it() {
+    let place = Place::new();
+    fill(&place, 0..2);
+    let copy = Copy::of(&place);
+    let how = Compression::Zstd(3);
+    let mut archiver = Archiver::open(&place.database).unwrap();
+    let mut failed = HashSet::new();
+    loop {
+        let look = archiver.look(how, &failed).unwrap();
+        let Some(item) = look.next else {
+            assert!(look.must_compress && look.lag.files > 2);
+            break;
+        };
+        assert!(!item.name.contains("incremental"), "{}", item.name);
+        archiver.prepare(&item).unwrap();
+        copy.take(&item.path, &item.name);
+        archiver.note(&item).unwrap();
+    }
+    // One that could not be compressed comes as it is.
+    failed.insert((1, place.chain.segments().unwrap()[0].0));
+    let look = archiver.look(how, &failed).unwrap();
+    assert!(look.next.unwrap().name.ends_with(".sql"));
+    drop(archiver);
+    compress(&place.database, how, &mut || {}).unwrap();
+    let names = archive_all(&place, &copy, how);
+    let segments = names.iter().filter(|name| name.contains("incremental/"));
+    assert!(segments.clone().count() == 2 && segments.into_iter().all(|n| n.ends_with(".sql.zst")));
+}
+
+#[test]
+fn a_segment_that_was_archived_plain_does_not_come_again_compressed() {
+    let place = Place::new();
+    fill(&place, 0..2);
+    let copy = Copy::of(&place);
+    archive_all(&place, &copy, Compression::None);
+    let how = Compression::Gzip(6);
+    compress(&place.database, how, &mut || {}).unwrap();
+    let names = archive_all(&place, &copy, how);
+    assert_eq!(names, ["shop/chain-1/manifest.jsonl"]);
+    assert!(archived(&place).iter().all(|is| *is));
+    assert_eq!(verify(&place.database).unwrap(), []);
+}
+
+#[test]
+fn nothing_goes_that_was_not_archived_and_what_went_stays_in_the_copy() {
+    let place = Place::new();
+    fill(&place, 0..20);
+    let now = at(19 * DAY + 60);
+    let expire = || expiry::expire(&place.database, &RULES, now).unwrap();
+    let rows = expire();
+    assert!(rows.iter().all(|row| !row.expires), "{rows:#?}");
+    assert!(rows.iter().any(|row| row.why.contains("archive_command")));
+    assert_eq!(place.chain.bases().unwrap().len(), 20);
+    let copy = Copy::of(&place);
+    archive_all(&place, &copy, Compression::None);
+    let gone = expire().iter().filter(|row| row.expires).count();
+    assert!(gone > 20, "{gone}");
+    assert_eq!(place.chain.bases().unwrap().len(), 8);
+    assert_eq!(verify(&place.database).unwrap(), []);
+    // A later manifest says nothing of that.
+    fill(&place, 20..21);
+    archive_all(&place, &copy, Compression::None);
+    let text = fs::read_to_string(copy.0.join("shop/chain-1/manifest.jsonl")).unwrap();
+    assert!(!text.contains("expired_at"));
+    assert_eq!(verify(&copy.database()).unwrap(), []);
+    assert_eq!(
+        copy.database().chains().unwrap()[0].bases().unwrap().len(),
+        21
+    );
+    // What the manifest here has forgotten does not come again.
+    let lines = || manifest::read(&place.chain).unwrap().entries.len();
+    let before = lines();
+    expiry::expire(&place.database, &RULES, now + TimeDelta::days(3)).unwrap();
+    assert!(lines() < before);
+    assert_eq!(archive_all(&place, &copy, Compression::None).len(), 1);
+}
+
+#[test]
+fn what_went_before_anybody_copied_is_told_by_the_copy() {
+    let place = Place::new();
+    fill(&place, 0..20);
+    let rules = Rules {
+        archived_only: false,
+        ..RULES
+    };
+    expiry::expire(&place.database, &rules, at(19 * DAY + 60)).unwrap();
+    let copy = Copy::of(&place);
+    archive_all(&place, &copy, Compression::None);
+    assert_eq!(verify(&copy.database()).unwrap(), []);
+}
+
+#[test]
+fn an_ended_chain_is_archived_to_its_last_transaction_before_it_goes() {
+    let mut place = Place::new();
+    fill(&place, 0..3);
+    let copy = Copy::of(&place);
+    archive_all(&place, &copy, Compression::None);
+    let mut appender = place.chain.open_for_append(identity(1000), Lsn(0)).unwrap();
+    insert(&mut appender, 1000, 0x50_0000);
+    appender.sync().unwrap();
+    drop(appender);
+    place.chain.end_here("for a test").unwrap();
+    let second = place
+        .database
+        .create_chain(NewChain {
+            slot_start_lsn: Lsn(0x200_0000),
+            ..new_chain(DATABASE_OID)
+        })
+        .unwrap();
+    take_base(&second, Lsn(0x200_0001), 2000, at(30 * DAY));
+    take_base(&second, Lsn(0x200_0002), 2000, at(40 * DAY));
+    let mut appender = second.open_for_append(identity(2000), Lsn(0)).unwrap();
+    insert(&mut appender, 2001, 0x200_1000);
+    appender.rotate(2002).unwrap().unwrap();
+    drop(appender);
+    expiry::expire(&place.database, &RULES, at(100 * DAY)).unwrap();
+    assert!(place.chain.path.exists());
+    let names = archive_all(&place, &copy, Compression::None);
+    assert!(names[0].ends_with("chain-2/chain.json"), "{names:?}");
+    assert!(names.iter().any(|name| name.ends_with(".sql.partial")));
+    let copied = &copy.database().chains().unwrap()[0];
+    assert_eq!(copied.info.ended, place.chain.info.ended);
+    assert_eq!(verify(&copy.database()).unwrap(), []);
+    expiry::expire(&place.database, &RULES, at(100 * DAY)).unwrap();
+    assert!(!place.chain.path.exists());
+}
+
+#[test]
+fn a_torn_note_was_never_there_and_a_damaged_one_keeps_everything() {
+    let place = Place::new();
+    fill(&place, 0..20);
+    let copy = Copy::of(&place);
+    archive_all(&place, &copy, Compression::None);
+    let path = place.database.path().join(ARCHIVED_JSONL);
+    let sound = fs::read_to_string(&path).unwrap();
+    fs::write(&path, sound.trim_end_matches(['\n', '}'])).unwrap();
+    let names = archive_all(&place, &copy, Compression::None);
+    assert_eq!(names, ["shop/chain-1/manifest.jsonl"]);
+    let damaged = sound.replacen("\"sha256\"", "\"sha265\"", 1);
+    fs::write(&path, damaged).unwrap();
+    assert!(matches!(
+        Archiver::open(&place.database),
+        Err(Error::Damaged { .. })
+    ));
+    expiry::expire(&place.database, &RULES, at(19 * DAY + 60)).unwrap_err();
+    let problems = verify(&place.database).unwrap();
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert_eq!(problems[0].file, ARCHIVED_JSONL);
+    assert_eq!(place.chain.bases().unwrap().len(), 20);
+    fs::write(&path, sound).unwrap();
+    let archiver = Archiver::open(&place.database).unwrap();
+    assert!(matches!(
+        Archiver::open(&place.database),
+        Err(Error::Locked { .. })
+    ));
+    drop(archiver);
+}
+
+#[test]
+fn a_renamed_database_is_archived_anew_under_its_new_name() {
+    let place = Place::new();
+    fill(&place, 0..2);
+    let copy = Copy::of(&place);
+    let all = archive_all(&place, &copy, Compression::None).len();
+    let renamed = place.path().join("archive/mall");
+    fs::rename(place.database.path(), &renamed).unwrap();
+    let renamed = DatabaseDir::at(&renamed).unwrap();
+    let archiver = Archiver::open(&renamed).unwrap();
+    let look = archiver.look(Compression::None, &HashSet::new()).unwrap();
+    assert!(
+        look.lag.files as usize >= all - 3,
+        "{:?} of {all}",
+        look.lag
+    );
+    assert!(look.next.unwrap().name.starts_with("mall/"));
+}
+
+#[test]
+fn a_file_that_somebody_removed_is_told_and_holds_nobody_up() {
+    let place = Place::new();
+    fill(&place, 0..2);
+    let (name, stored) = place.chain.segments().unwrap()[0];
+    fs::remove_file(place.chain.segment_path(name, stored)).unwrap();
+    let archiver = Archiver::open(&place.database).unwrap();
+    let look = archiver.look(Compression::None, &HashSet::new()).unwrap();
+    assert_eq!(look.missing.len(), 1);
+    assert!(look.next.is_some());
+}
+
+#[test]
+fn notes_of_what_is_gone_are_forgotten_when_there_are_many() {
+    let place = Place::new();
+    fill(&place, 0..2);
+    let copy = Copy::of(&place);
+    archive_all(&place, &copy, Compression::None);
+    let path = place.database.path().join(ARCHIVED_JSONL);
+    let mut text = fs::read_to_string(&path).unwrap();
+    let line = text
+        .lines()
+        .next()
+        .unwrap()
+        .replace("restore.sh", "chain-9/chain.json");
+    for _ in 0..3000 {
+        text.push_str(&line);
+        text.push('\n');
+    }
+    fs::write(&path, text).unwrap();
+    assert_eq!(
+        archive_all(&place, &copy, Compression::None),
+        [] as [String; 0]
+    );
+    let left = fs::read_to_string(&path).unwrap();
+    assert!(left.lines().count() < 30, "{left}");
+    let notes = Notes::read(&place.database).unwrap();
+    for entry in manifest::read(&place.chain).unwrap().entries {
+        let last = match entry.kind {
+            Kind::Incremental => entry.file,
+            _ => format!("{}/metadata.json", entry.file),
+        };
+        assert!(
+            notes.of(&format!("shop/chain-1/{last}")).is_some(),
+            "{last}"
+        );
+    }
+}
+
+#[test]
+fn from_its_first_base_on_every_state_of_the_copy_can_be_restored() {
+    let place = Place::new();
+    fill(&place, 0..3);
+    compress(&place.database, Compression::Gzip(1), &mut || {}).unwrap();
+    let copy = Copy::of(&place);
+    let mut archiver = Archiver::open(&place.database).unwrap();
+    let (mut is_usable, mut states) = (false, 0);
+    while let Some(item) = archiver
+        .look(Compression::Gzip(1), &HashSet::new())
+        .unwrap()
+        .next
+    {
+        archiver.prepare(&item).unwrap();
+        copy.take(&item.path, &item.name);
+        archiver.note(&item).unwrap();
+        is_usable |= item.name.contains("/base/") && item.name.ends_with("/metadata.json");
+        let script = copy.0.join("shop/restore.sh");
+        let run = Command::new("sh").arg(script).arg("--dry-run").output();
+        let run = run.unwrap();
+        let said = String::from_utf8_lossy(&run.stderr);
+        assert_eq!(run.status.success(), is_usable, "{}: {said}", item.name);
+        assert!(is_usable || said.contains("base"), "{said}");
+        states += 1;
+    }
+    assert!(states > 25, "{states}");
+}

@@ -1,0 +1,57 @@
+//! What compression and archive_command have to say.
+
+use archive::time;
+
+use super::{pretty_bytes, Level, Row};
+use crate::settings;
+use crate::status::OffsiteStatus;
+
+/// What archive_command has not taken yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lag {
+    pub files: u64,
+    pub bytes: u64,
+    /// Since the oldest of them was closed; 0 where none waits.
+    pub age_micros: i64,
+}
+
+pub fn judge(row: &mut Row, offsite: &OffsiteStatus) {
+    if !offsite.compression_error.is_empty() && settings::offsite().is_on() {
+        let error = offsite.compression_error.get();
+        let reason = format!("a closed segment could not be compressed: {error}");
+        row.because(Level::Warning, reason);
+    }
+    if settings::archive_command().is_none() {
+        return;
+    }
+    let age_micros = match offsite.oldest_at {
+        0 => 0,
+        oldest => (time::now().timestamp_micros() - oldest).max(0),
+    };
+    let lag = Lag {
+        files: offsite.files,
+        bytes: offsite.bytes,
+        age_micros,
+    };
+    row.archive_lag = Some(lag);
+    let waiting = format!(
+        "{} files with {} wait for archive_command, the oldest for {} s",
+        lag.files,
+        pretty_bytes(lag.bytes),
+        age_micros / 1_000_000
+    );
+    let is_late = lag.files > 0 && age_micros >= settings::age_emergency().as_micros() as i64;
+    let level = if is_late {
+        Level::Critical
+    } else {
+        Level::Warning
+    };
+    match offsite.error.get() {
+        error if !error.is_empty() => row.because(level, format!("{error}; {waiting}")),
+        _ if is_late => row.because(
+            level,
+            format!("{waiting}, longer than pg_incrbackup.age_emergency"),
+        ),
+        _ => {}
+    }
+}

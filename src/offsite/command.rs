@@ -1,0 +1,78 @@
+//! Runs archive_command for one file.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use archive::archiving::{self, Item};
+use pgrx::prelude::*;
+
+use crate::pg::failure::Failure;
+use crate::pg::process::Program;
+
+const SHELL: &str = "/bin/sh";
+const POLL: Duration = Duration::from_millis(100);
+/// Bytes of what the command says that are kept for its error: the last ones.
+const KEPT: usize = 400;
+
+/// Returns when the command has ended with status 0.
+pub fn run(command: &[u8], item: &Item) -> Result<(), Failure> {
+    let path = item.path.as_os_str().as_bytes();
+    let expanded = archiving::expand(command, path, item.name.as_bytes());
+    let arguments = [OsStr::new("-c"), OsStr::from_bytes(&expanded)];
+    let mut program = Program::start(Path::new(SHELL), &arguments).map_err(cannot_run)?;
+    let (mut said, mut answered) = (Vec::new(), Vec::new());
+    loop {
+        let is_open = program
+            .pump(
+                POLL,
+                |bytes| {
+                    keep(&mut answered, bytes);
+                    Ok(())
+                },
+                |bytes| keep(&mut said, bytes),
+            )
+            .map_err(cannot_run)?;
+        if !is_open {
+            break;
+        }
+    }
+    let status = program.finish().map_err(cannot_run)?;
+    if status.success() {
+        return Ok(());
+    }
+    said.extend(answered);
+    let text = String::from_utf8_lossy(&said).trim().replace('\n', "; ");
+    let message = format!(
+        "archive_command failed for \"{}\": {}",
+        item.name,
+        how(status)
+    );
+    let failure = Failure::new(PgSqlErrorCode::ERRCODE_EXTERNAL_ROUTINE_EXCEPTION, message);
+    Err(match text.is_empty() {
+        true => failure,
+        false => failure.detail(text),
+    })
+}
+
+fn how(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("it ended with status {code}"),
+        (None, Some(signal)) => format!("signal {signal} ended it"),
+        (None, None) => "it did not end well".to_string(),
+    }
+}
+
+fn keep(kept: &mut Vec<u8>, bytes: &[u8]) {
+    kept.extend_from_slice(bytes);
+    let surplus = kept.len().saturating_sub(KEPT);
+    kept.drain(..surplus);
+}
+
+fn cannot_run(error: std::io::Error) -> Failure {
+    let message = format!("archive_command could not be run: {error}");
+    Failure::new(PgSqlErrorCode::ERRCODE_SYSTEM_ERROR, message)
+}

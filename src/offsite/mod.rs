@@ -1,0 +1,82 @@
+//! What happens to closed files: they are compressed, and archive_command copies them off the machine.
+//!
+//! An archiver is a background worker that lives for one look, connected to no database: it blocks
+//! nobody's DROP DATABASE, and capture waits for it never. The launcher starts it for a database when a
+//! file was closed, when a setting changed, once a minute, and, after a failure, 1, 2, 4, … 60 seconds
+//! later. The files alone say what is compressed and what was archived, so nothing is lost with the
+//! status board.
+
+mod command;
+mod worker;
+
+use std::time::Duration;
+
+use archive::time;
+use pgrx::prelude::*;
+
+use crate::pg::server;
+use crate::status::{self, OffsiteStatus};
+use crate::{settings, worker as workers};
+
+/// A look without any word of a closed file: one may have been lost with the server.
+const LOOK_INTERVAL: Duration = Duration::from_secs(60);
+const LONGEST_RETRY_DELAY: Duration = Duration::from_secs(60);
+/// How long the launcher may sleep with nothing in sight.
+const NOTHING_DUE: Duration = Duration::from_secs(10);
+
+/// A file of `database` was closed.
+pub fn want(database: pg_sys::Oid) {
+    if !status::is_there() {
+        return;
+    }
+    status::update(database, |entry| entry.offsite.wanted += 1);
+    if settings::offsite().is_on() {
+        crate::capture::wake_launcher();
+    }
+}
+
+/// Starts an archiver where one is due and none runs; gives how long nothing will be due. For the
+/// launcher.
+pub fn start_if_due(database: pg_sys::Oid) -> Duration {
+    let settings = settings::offsite();
+    let offsite = status::read(database).unwrap_or_default().offsite;
+    let is_changed = offsite.settings != settings.number();
+    if offsite.pid != 0 && server::is_process_alive(offsite.pid) {
+        // A command that hangs must not keep the one that would not.
+        if is_changed && offsite.looked_at != 0 {
+            server::terminate(offsite.pid);
+        }
+        return NOTHING_DUE;
+    }
+    let now = time::now().timestamp_micros();
+    let is_fresh = (0..LOOK_INTERVAL.as_micros() as i64).contains(&(now - offsite.looked_at));
+    let has_work = offsite.wanted != offsite.done || offsite.failures > 0;
+    let is_due = settings.is_on() && (is_changed || has_work || !is_fresh);
+    if !is_due {
+        return NOTHING_DUE;
+    }
+    if offsite.not_before > now && !is_changed {
+        return Duration::from_micros((offsite.not_before - now) as u64).min(NOTHING_DUE);
+    }
+    let worker = workers::of_kind("archiver", database).load_dynamic();
+    // It wakes the launcher when it ends. One that ends without a word is started again after a while, and
+    // so is one for which no worker was free.
+    update(database, |offsite| {
+        offsite.not_before = now + NOTHING_DUE.as_micros() as i64;
+        if worker.is_ok() {
+            offsite.settings = settings.number();
+        }
+    });
+    NOTHING_DUE
+}
+
+/// Has the next attempt wait 1, 2, 4, … 60 seconds.
+fn note_attempt(offsite: &mut OffsiteStatus) {
+    let delay = Duration::from_secs(1 << offsite.failures.min(6)).min(LONGEST_RETRY_DELAY);
+    offsite.failures = offsite.failures.saturating_add(1);
+    offsite.not_before = time::now().timestamp_micros() + delay.as_micros() as i64;
+}
+
+fn update(database: pg_sys::Oid, change: impl FnOnce(&mut OffsiteStatus)) {
+    status::update(database, |entry| change(&mut entry.offsite));
+}

@@ -1,0 +1,198 @@
+//! The archiver's process: one look at a database's closed files.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use archive::archiving::{Archiver, Look};
+use archive::compression::{self, Compression, Outcome};
+use archive::layout::SegmentName;
+use archive::{time, DatabaseDir};
+use pgrx::bgworkers::BackgroundWorker;
+use pgrx::prelude::*;
+
+use super::{command, update};
+use crate::backup::place;
+use crate::pg::failure::Failure;
+use crate::pg::{process, signals, transaction};
+use crate::settings::{self, Offsite};
+use crate::status::{self, OffsitePhase};
+
+/// Capture and the server's own work come first.
+const NICENESS: i32 = 10;
+
+static DATABASE: AtomicU32 = AtomicU32::new(0);
+
+fn database() -> pg_sys::Oid {
+    pg_sys::Oid::from(DATABASE.load(Ordering::Relaxed))
+}
+
+#[pg_guard]
+#[no_mangle]
+pub extern "C-unwind" fn pg_incrbackup_archiver_main(argument: pg_sys::Datum) {
+    DATABASE.store(argument.value() as u32, Ordering::Relaxed);
+    signals::end_on_sigterm();
+    BackgroundWorker::connect_worker_to_spi(None, None);
+    signals::at_exit(|| update(database(), |offsite| offsite.pid = 0));
+    process::end_with_this_process();
+    // Where it may not, it works all the same.
+    let _ = rustix::process::nice(NICENESS);
+    let settings = settings::offsite();
+    let wanted = status::update(database(), |entry| {
+        entry.offsite.pid = std::process::id() as i32;
+        entry.offsite.looked_at = time::now().timestamp_micros();
+        entry.offsite.settings = settings.number();
+        entry.offsite.wanted
+    });
+    let outcome = transaction::catch(|| run(&settings)).and_then(|result| result);
+    transaction::rollback();
+    match outcome {
+        Ok(()) => update(database(), |offsite| {
+            offsite.done = wanted.unwrap_or(0);
+            offsite.failures = 0;
+            offsite.not_before = 0;
+            offsite.error.set("");
+        }),
+        Err(failure) => note_failure(failure),
+    }
+    update(database(), |offsite| {
+        offsite.phase = OffsitePhase::Idle;
+        offsite.pid = 0;
+    });
+    // A file may have been closed, or a setting changed, while it worked.
+    crate::capture::wake_launcher();
+}
+
+fn run(settings: &Offsite) -> Result<(), Failure> {
+    let Some(found) = place::find(database())? else {
+        return Ok(());
+    };
+    let (mut how, mut failed) = (settings.compression, HashSet::new());
+    loop {
+        update(database(), |offsite| {
+            offsite.phase = OffsitePhase::Compressing
+        });
+        let outcome = compression::compress(&found, how, &mut look_for_interrupts)?;
+        note_compression(&outcome);
+        let before = failed.len();
+        failed.extend(
+            outcome
+                .failed
+                .iter()
+                .map(|(chain, name, _)| (*chain, *name)),
+        );
+        if outcome
+            .failed
+            .iter()
+            .any(|(_, _, error)| error.is_no_space())
+        {
+            // None of the others has room either: they are archived as they are.
+            how = Compression::None;
+        }
+        let Some(command) = &settings.command else {
+            return Ok(());
+        };
+        let is_stuck = outcome.compressed.is_empty() && failed.len() == before;
+        let waits = archive(&found, command, how, &failed)?;
+        if !waits || is_stuck {
+            return Ok(());
+        }
+    }
+}
+
+fn look_for_interrupts() {
+    pgrx::check_for_interrupts!();
+}
+
+/// Hands files over until none is left, or the next one is to be compressed first, which is given as true.
+fn archive(
+    found: &DatabaseDir,
+    command: &[u8],
+    how: Compression,
+    failed: &HashSet<(u32, SegmentName)>,
+) -> Result<bool, Failure> {
+    update(database(), |offsite| {
+        offsite.phase = OffsitePhase::Archiving
+    });
+    let mut archiver = Archiver::open(found)?;
+    loop {
+        look_for_interrupts();
+        let look = archiver.look(how, failed)?;
+        note_lag(&look);
+        let Some(item) = &look.next else {
+            return match look.missing.first() {
+                Some(file) => Err(missing(file)),
+                None => Ok(look.must_compress),
+            };
+        };
+        archiver.prepare(item)?;
+        command::run(command, item)?;
+        archiver.note(item)?;
+        update(database(), |offsite| {
+            offsite.archived += 1;
+            offsite.archived_at = time::now().timestamp_micros();
+            offsite.file.set(&item.name);
+            // It works again, whatever comes later.
+            offsite.failures = 0;
+            offsite.error.set("");
+        });
+    }
+}
+
+fn missing(file: &str) -> Failure {
+    let code = PgSqlErrorCode::ERRCODE_UNDEFINED_FILE;
+    Failure::new(
+        code,
+        format!("\"{file}\" is in the manifest, but not there, so it can't be archived"),
+    )
+    .hint("SELECT * FROM incr_verify() tells what the archive lacks.")
+}
+
+fn note_lag(look: &Look) {
+    let oldest = look.lag.oldest.map_or(0, |at| at.timestamp_micros());
+    update(database(), |offsite| {
+        offsite.files = look.lag.files;
+        offsite.bytes = look.lag.bytes;
+        offsite.oldest_at = oldest;
+    });
+}
+
+fn note_compression(outcome: &Outcome) {
+    let error = outcome
+        .failed
+        .first()
+        .map(|(_, _, error)| error.to_string());
+    let error = error.unwrap_or_default();
+    let is_new = status::update(database(), |entry| {
+        let is_new = entry.offsite.compression_error.is_empty();
+        entry.offsite.compression_error.set(&error);
+        is_new
+    });
+    if is_new == Some(true) && !error.is_empty() {
+        let what = "pg_incrbackup: a closed segment could not be compressed";
+        Failure::new(PgSqlErrorCode::ERRCODE_IO_ERROR, what)
+            .detail(error)
+            .hint("It is kept as it is, and tried again until it succeeds.")
+            .log(PgLogLevel::WARNING);
+    }
+}
+
+/// Leaves on the board why an attempt failed, and logs it unless the one before failed in the same way.
+fn note_failure(failure: Failure) {
+    let message = failure.in_full();
+    let is_new = status::update(database(), |entry| {
+        let before = entry.offsite.error.get();
+        entry.offsite.error.set(&message);
+        entry.offsite.error_at = time::now().timestamp_micros();
+        super::note_attempt(&mut entry.offsite);
+        before != entry.offsite.error.get()
+    });
+    if is_new == Some(true) {
+        const HINT: &str =
+            "It is tried again until it succeeds; incr_slot_health() tells what waits.";
+        let failure = match failure.hint {
+            None => failure.hint(HINT),
+            Some(_) => failure,
+        };
+        failure.log(PgLogLevel::WARNING);
+    }
+}

@@ -1,0 +1,64 @@
+//! What happens to closed files: how they are stored, and what copies them off the machine.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use archive::compression::Compression;
+
+use super::{bytes, text, Text};
+use crate::pg;
+
+static COMPRESSION: Text = Text::new(Some(c"none"));
+static ARCHIVE_COMMAND: Text = Text::new(Some(c""));
+
+pub(super) fn define() {
+    pg::guc::define_compression(
+        c"pg_incrbackup.compression",
+        c"How closed segments are stored.",
+        c"none, gzip or zstd, with a level behind a colon, as zstd:3. Segments that are compressed already stay as they are.",
+        &COMPRESSION,
+    );
+    pg::guc::define_command(
+        c"pg_incrbackup.archive_command",
+        c"Shell command that copies a closed file off the machine.",
+        c"%p is its path, %f its name below pg_incrbackup.directory. It is run until it gives status 0; until then retention removes nothing. Empty: nothing is copied.",
+        &ARCHIVE_COMMAND,
+    );
+}
+
+/// The settings that an archiver works with.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Offsite {
+    pub compression: Compression,
+    pub command: Option<Vec<u8>>,
+}
+
+impl Offsite {
+    pub fn is_on(&self) -> bool {
+        self.compression != Compression::None || self.command.is_some()
+    }
+
+    /// Tells these settings from others.
+    pub fn number(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.hash(&mut hasher);
+        hasher.finish()
+    }
+}
+
+pub fn offsite() -> Offsite {
+    Offsite {
+        compression: compression(),
+        command: archive_command(),
+    }
+}
+
+fn compression() -> Compression {
+    // The check hook lets nothing else through.
+    text(&COMPRESSION).parse().unwrap_or_default()
+}
+
+/// The command as bytes of no known encoding; `None`: nothing is copied.
+pub fn archive_command() -> Option<Vec<u8>> {
+    let command = bytes(&ARCHIVE_COMMAND);
+    (!command.trim_ascii().is_empty()).then_some(command)
+}
