@@ -16,6 +16,7 @@ mod drill;
 mod drill_damage;
 mod drill_ends;
 mod enum_partitions;
+mod exporter;
 mod fixed_at_ddl_time;
 mod found;
 mod functions;

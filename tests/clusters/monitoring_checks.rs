@@ -1,7 +1,7 @@
 //! "The check said OK, because it could not connect." The checks for Nagios and its like, with their exit
 //! statuses.
 
-use crate::monitoring::{here, shell, shop, PAGE};
+use crate::exporter::{here, shell, shop, PAGE};
 use crate::page::block;
 use harness::{wait_until, Cluster};
 
