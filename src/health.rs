@@ -60,12 +60,12 @@ pub struct Row {
     pub durable_lsn: u64,
     pub last_commit_at: i64,
     pub disk_used_percent: Option<i32>,
+    /// What archive_command has not taken yet; `None` where it is not set.
+    pub archive_lag: Option<offsite::Lag>,
     /// Since the last drill that passed.
     pub drill_age_micros: Option<i64>,
     /// The chain goes no further: only a new one helps.
     pub is_chain_broken: bool,
-    /// What archive_command has not taken yet; `None` where it is not set.
-    pub archive_lag: Option<offsite::Lag>,
 }
 
 impl Row {
@@ -137,9 +137,9 @@ fn row_of(facts: &slot::Facts, database: pg_sys::Oid) -> Row {
         durable_lsn: 0,
         last_commit_at: 0,
         disk_used_percent: None,
+        archive_lag: None,
         drill_age_micros: None,
         is_chain_broken: false,
-        archive_lag: None,
     }
 }
 

@@ -58,8 +58,8 @@ pub fn init() {
     define_capture();
     define_base();
     define_retention();
-    drills::define();
     offsite::define();
+    drills::define();
     define_health();
     pg::guc::reserve_prefix(c"pg_incrbackup");
 }

@@ -139,9 +139,50 @@ pub struct DatabaseStatus {
     pub base: BaseStatus,
     pub globals: GlobalsStatus,
     pub expiry: ExpiryStatus,
-    pub drill: DrillStatus,
     pub offsite: OffsiteStatus,
+    pub drill: DrillStatus,
     pub look: LookStatus,
+}
+
+/// The part of an entry about what happens to closed files: compression and archive_command.
+#[derive(Clone, Copy, Default)]
+pub struct OffsiteStatus {
+    /// Process id of the archiver; 0 when none runs.
+    pub pid: i32,
+    pub phase: OffsitePhase,
+    /// Raised with every file that is closed.
+    pub wanted: u64,
+    pub done: u64,
+    /// When it last looked for work; 0 before the first time since the server's start.
+    pub looked_at: i64,
+    /// What it found the settings to be, as a number.
+    pub settings: u64,
+    /// No archiver is started before.
+    pub not_before: i64,
+    /// Attempts in a row that failed; each makes the next wait longer.
+    pub failures: u32,
+    /// What waits for archive_command.
+    pub files: u64,
+    pub bytes: u64,
+    pub oldest_at: i64,
+    /// Files that archive_command has taken since the server's start, and the last of them.
+    pub archived: u64,
+    pub archived_at: i64,
+    pub file: Text<400>,
+    /// Why archive_command failed the last time; empty when it did not.
+    pub error: Text<600>,
+    pub error_at: i64,
+    /// Why the last segment could not be compressed; empty when all could.
+    pub compression_error: Text<400>,
+}
+
+/// What an archiver is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OffsitePhase {
+    #[default]
+    Idle,
+    Compressing,
+    Archiving,
 }
 
 /// What a drill worker is doing.
@@ -195,47 +236,6 @@ pub struct LookStatus {
     pub keyless_tables: u32,
     /// The extension and its event triggers are there and enabled.
     pub is_ddl_logged: bool,
-}
-
-/// The part of an entry about what happens to closed files: compression and archive_command.
-#[derive(Clone, Copy, Default)]
-pub struct OffsiteStatus {
-    /// Process id of the archiver; 0 when none runs.
-    pub pid: i32,
-    pub phase: OffsitePhase,
-    /// Raised with every file that is closed.
-    pub wanted: u64,
-    pub done: u64,
-    /// When it last looked for work; 0 before the first time since the server's start.
-    pub looked_at: i64,
-    /// What it found the settings to be, as a number.
-    pub settings: u64,
-    /// No archiver is started before.
-    pub not_before: i64,
-    /// Attempts in a row that failed; each makes the next wait longer.
-    pub failures: u32,
-    /// What waits for archive_command.
-    pub files: u64,
-    pub bytes: u64,
-    pub oldest_at: i64,
-    /// Files that archive_command has taken since the server's start, and the last of them.
-    pub archived: u64,
-    pub archived_at: i64,
-    pub file: Text<400>,
-    /// Why archive_command failed the last time; empty when it did not.
-    pub error: Text<600>,
-    pub error_at: i64,
-    /// Why the last segment could not be compressed; empty when all could.
-    pub compression_error: Text<400>,
-}
-
-/// What an archiver is doing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OffsitePhase {
-    #[default]
-    Idle,
-    Compressing,
-    Archiving,
 }
 
 /// The retention part of an entry.

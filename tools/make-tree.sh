@@ -19,6 +19,7 @@ rm -rf "$tree"
 mkdir -p "$tree"
 case $version in
     18) cp -a "$wheel_root/." "$tree/" ;;
+    18.4) cp -a "$earlier_wheel_root/." "$tree/" ;;
     *)
         mkdir -p "$tree/lib/postgresql" "$tree/share/postgresql" "$tree/include/postgresql"
         cp -a "/usr/lib/postgresql/$version" "$tree/lib/postgresql/"

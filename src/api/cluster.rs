@@ -3,7 +3,7 @@
 use pgrx::datum::{Interval, TimestampWithTimeZone};
 use pgrx::prelude::*;
 
-use super::or_raise;
+use super::{ensure_same_version, or_raise};
 use crate::health;
 use crate::pg::lsn::PgLsn;
 use crate::pg::text::ServerText;
@@ -32,6 +32,7 @@ fn incr_cluster_health() -> TableIterator<
         name!(drill_age, Option<Interval>),
     ),
 > {
+    ensure_same_version();
     let rows = or_raise(health::cluster_report());
     TableIterator::new(rows.into_iter().map(|row| {
         (

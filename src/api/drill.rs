@@ -8,7 +8,7 @@ use pgrx::bgworkers::BackgroundWorkerStatus;
 use pgrx::datum::{Interval, TimestampWithTimeZone};
 use pgrx::prelude::*;
 
-use super::{or_raise, requests, setup, some_text};
+use super::{ensure_same_version, or_raise, requests, setup, some_text};
 use crate::backup::preflight;
 use crate::drill::{self, Started};
 use crate::pg::failure::Failure;
@@ -43,6 +43,7 @@ fn incr_drill(
         name!(problems, Vec<ServerText>),
     ),
 > {
+    ensure_same_version();
     if conninfo.is_some() && !server::is_superuser() {
         let code = PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE;
         let message = "only a superuser may say where a drill restores to";

@@ -3,7 +3,7 @@
 use pgrx::datum::TimestampWithTimeZone;
 use pgrx::prelude::*;
 
-use super::or_raise;
+use super::{ensure_same_version, or_raise};
 use crate::health;
 use crate::pg::text::ServerText;
 use crate::pg::timestamp;
@@ -51,6 +51,7 @@ fn incr_metrics() -> TableIterator<
         name!(disk_used_percent, Option<i32>),
     ),
 > {
+    ensure_same_version();
     let rows = or_raise(health::metrics());
     TableIterator::new(rows.into_iter().map(|metrics| {
         let health = &metrics.health;

@@ -30,6 +30,11 @@ fn or_raise<T>(result: Result<T, Failure>) -> T {
     result.unwrap_or_else(|failure| failure.raise())
 }
 
+/// The first thing that each function does: what it gives must be what it is declared to give.
+fn ensure_same_version() {
+    or_raise(preflight::ensure_same_version());
+}
+
 /// Sets up backup of this database: what is missing of replica identities, slot, first base and
 /// running capture. With `new_chain` it starts a new slot, chain and base in any case.
 #[pg_extern(volatile, parallel_unsafe)]
@@ -43,6 +48,7 @@ fn incr_setup(
         name!(detail, ServerText),
     ),
 > {
+    ensure_same_version();
     let steps = or_raise(setup::run(new_chain));
     TableIterator::new(steps.into_iter().map(|step| {
         (
@@ -75,12 +81,13 @@ fn incr_slot_health() -> TableIterator<
         name!(durable_lsn, Option<PgLsn>),
         name!(last_commit_at, Option<TimestampWithTimeZone>),
         name!(disk_used_percent, Option<i32>),
-        name!(drill_age, Option<Interval>),
         name!(archive_lag_files, Option<i64>),
         name!(archive_lag_bytes, Option<i64>),
         name!(archive_lag, Option<Interval>),
+        name!(drill_age, Option<Interval>),
     ),
 > {
+    ensure_same_version();
     let rows = or_raise(health::report());
     TableIterator::new(rows.into_iter().map(|row| {
         (
@@ -102,11 +109,11 @@ fn incr_slot_health() -> TableIterator<
             PgLsn::or_null(row.durable_lsn),
             timestamp::from_unix_micros(row.last_commit_at),
             row.disk_used_percent,
-            row.drill_age_micros.map(timestamp::interval),
             row.archive_lag.map(|lag| lag.files as i64),
             row.archive_lag.map(|lag| lag.bytes as i64),
             row.archive_lag
                 .map(|lag| timestamp::interval(lag.age_micros)),
+            row.drill_age_micros.map(timestamp::interval),
         )
     }))
 }
@@ -114,6 +121,7 @@ fn incr_slot_health() -> TableIterator<
 /// `setval` statements that bring every sequence to its exact value.
 #[pg_extern(volatile, parallel_unsafe)]
 fn incr_seq_sync_sql() -> SetOfIterator<'static, ServerText> {
+    ensure_same_version();
     let positions = sequences::positions(Positions::Exact).unwrap_or_report();
     SetOfIterator::new(
         positions
@@ -143,6 +151,7 @@ fn incr_status() -> TableIterator<
         name!(detail, Option<ServerText>),
     ),
 > {
+    ensure_same_version();
     or_raise(preflight::ensure_preloaded());
     let rows = requests::status_rows(server::my_database());
     TableIterator::new(rows.into_iter().map(|row| {
@@ -171,6 +180,7 @@ fn some_text(text: String) -> Option<ServerText> {
 /// Waits until all that was committed before the call is fsynced; gives the LSN up to which it is.
 #[pg_extern(volatile, parallel_unsafe)]
 fn incr_flush(timeout: default!(Interval, "'1 min'")) -> PgLsn {
+    ensure_same_version();
     let limit = or_raise(timestamp::duration(&timeout));
     PgLsn(or_raise(requests::flush(server::my_database(), limit)))
 }
@@ -178,12 +188,14 @@ fn incr_flush(timeout: default!(Interval, "'1 min'")) -> PgLsn {
 /// Closes the open segment, unless it is empty; gives the path of the last closed one.
 #[pg_extern(volatile, parallel_unsafe)]
 fn incr_rotate() -> Option<ServerText> {
+    ensure_same_version();
     some_text(or_raise(requests::rotate(server::my_database())))
 }
 
 /// Makes a base backup and gives its path; without `wait` as soon as its path is known.
 #[pg_extern(volatile, parallel_unsafe)]
 fn incr_dump(wait: default!(bool, true)) -> ServerText {
+    ensure_same_version();
     or_raise(setup::dump(wait)).into()
 }
 
@@ -207,6 +219,7 @@ fn incr_files() -> TableIterator<
         name!(archived_at, Option<TimestampWithTimeZone>),
     ),
 > {
+    ensure_same_version();
     let list = || match place::find(server::my_database())? {
         Some(database) => Ok(listing::files(&database.chains()?)?),
         None => Ok(Vec::new()),
@@ -235,6 +248,7 @@ fn incr_files() -> TableIterator<
 /// Checks checksums, order and continuity of this database's archive; no row: all of it holds.
 #[pg_extern(volatile, parallel_unsafe)]
 fn incr_verify() -> TableIterator<'static, (name!(file, ServerText), name!(problem, ServerText))> {
+    ensure_same_version();
     let list = || match place::find(server::my_database())? {
         Some(database) => Ok(verify::verify(&database)?),
         None => Ok(Vec::new()),
@@ -250,5 +264,6 @@ fn incr_verify() -> TableIterator<'static, (name!(file, ServerText), name!(probl
 /// WAL from here on, and capture goes on after incr_setup() or a restart of the server.
 #[pg_extern(volatile, parallel_unsafe)]
 fn incr_teardown(drop_slot: default!(bool, true)) -> ServerText {
+    ensure_same_version();
     or_raise(setup::teardown(drop_slot)).into()
 }

@@ -3,7 +3,7 @@
 use archive::reading::{self, Name};
 use pgrx::prelude::*;
 
-use super::or_raise;
+use super::{ensure_same_version, or_raise};
 use crate::backup::place;
 use crate::pg::failure::Failure;
 use crate::pg::server;
@@ -16,6 +16,7 @@ const MOST: i32 = 256 * 1024 * 1024;
 /// file's name is as `incr_read('', 0, …)` lists it, which gives a line with size and name of each.
 #[pg_extern(volatile, parallel_unsafe)]
 fn incr_read(file: ServerText, offset: i64, length: i32) -> Vec<u8> {
+    ensure_same_version();
     or_raise(read(&file.to_utf8(), offset, length))
 }
 

@@ -182,10 +182,10 @@ pub fn status_rows(database: pg_sys::Oid) -> Vec<StatusRow> {
         if entry.expiry.pid != 0 || entry.expiry.done_at != 0 || !entry.expiry.error.is_empty() {
             rows.push(expiry_row(&entry));
         }
-        rows.extend(drill_row(database, &entry));
         if entry.offsite.looked_at != 0 && settings::offsite().is_on() {
             rows.push(archiver_row(&entry));
         }
+        rows.extend(drill_row(database, &entry));
         if entry.globals.pid != 0 || !entry.globals.error.is_empty() {
             rows.push(globals_row(&entry));
         }
@@ -271,6 +271,46 @@ fn expiry_row(entry: &DatabaseStatus) -> StatusRow {
     }
 }
 
+fn archiver_row(entry: &DatabaseStatus) -> StatusRow {
+    let offsite = &entry.offsite;
+    let detail = match (settings::archive_command(), offsite.files) {
+        (None, _) => "archive_command is not set".to_string(),
+        (Some(_), 0) => format!("{} files archived", offsite.archived),
+        (Some(_), files) => {
+            let age = (archive::time::now().timestamp_micros() - offsite.oldest_at).max(0);
+            let age = if offsite.oldest_at == 0 {
+                0
+            } else {
+                age / 1_000_000
+            };
+            let archived = offsite.archived;
+            format!("{files} files wait, the oldest for {age} s; {archived} archived")
+        }
+    };
+    let error = match offsite.error.is_empty() {
+        true => offsite.compression_error.get(),
+        false => offsite.error.get(),
+    };
+    StatusRow {
+        worker: "archiver",
+        pid: offsite.pid,
+        state: match (offsite.pid, offsite.phase) {
+            (0, _) if !error.is_empty() => "waiting to retry",
+            (0, _) | (_, OffsitePhase::Idle) => "done",
+            (_, OffsitePhase::Compressing) => "compressing",
+            (_, OffsitePhase::Archiving) => "archiving",
+        },
+        since: offsite.looked_at,
+        file: offsite.file.get(),
+        bytes: Some(offsite.bytes),
+        errors: Some(offsite.failures.into()),
+        last_error: error,
+        last_error_at: offsite.error_at,
+        detail,
+        ..StatusRow::default()
+    }
+}
+
 /// What a drill does now, and what the last one found: that stands in the archive.
 fn drill_row(database: pg_sys::Oid, entry: &DatabaseStatus) -> Option<StatusRow> {
     let drill = &entry.drill;
@@ -329,46 +369,6 @@ fn drill_phase_name(phase: DrillPhase) -> &'static str {
         DrillPhase::Dropping => "dropping the scratch database",
         DrillPhase::Done => "done",
         DrillPhase::Failed => "failed",
-    }
-}
-
-fn archiver_row(entry: &DatabaseStatus) -> StatusRow {
-    let offsite = &entry.offsite;
-    let detail = match (settings::archive_command(), offsite.files) {
-        (None, _) => "archive_command is not set".to_string(),
-        (Some(_), 0) => format!("{} files archived", offsite.archived),
-        (Some(_), files) => {
-            let age = (archive::time::now().timestamp_micros() - offsite.oldest_at).max(0);
-            let age = if offsite.oldest_at == 0 {
-                0
-            } else {
-                age / 1_000_000
-            };
-            let archived = offsite.archived;
-            format!("{files} files wait, the oldest for {age} s; {archived} archived")
-        }
-    };
-    let error = match offsite.error.is_empty() {
-        true => offsite.compression_error.get(),
-        false => offsite.error.get(),
-    };
-    StatusRow {
-        worker: "archiver",
-        pid: offsite.pid,
-        state: match (offsite.pid, offsite.phase) {
-            (0, _) if !error.is_empty() => "waiting to retry",
-            (0, _) | (_, OffsitePhase::Idle) => "done",
-            (_, OffsitePhase::Compressing) => "compressing",
-            (_, OffsitePhase::Archiving) => "archiving",
-        },
-        since: offsite.looked_at,
-        file: offsite.file.get(),
-        bytes: Some(offsite.bytes),
-        errors: Some(offsite.failures.into()),
-        last_error: error,
-        last_error_at: offsite.error_at,
-        detail,
-        ..StatusRow::default()
     }
 }
 

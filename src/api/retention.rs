@@ -6,7 +6,7 @@ use chrono::{DateTime, Datelike};
 use pgrx::datum::TimestampWithTimeZone;
 use pgrx::prelude::*;
 
-use super::{or_raise, requests};
+use super::{ensure_same_version, or_raise, requests};
 use crate::backup::{self, place, preflight};
 use crate::pg::failure::Failure;
 use crate::pg::server;
@@ -30,10 +30,14 @@ fn incr_expire(
         name!(bytes, i64),
     ),
 > {
+    ensure_same_version();
     if !dry_run {
         or_raise(preflight::ensure_not_in_recovery());
     }
     let rows = or_raise(backup::expiry::rows(server::my_database(), dry_run));
+    if !dry_run {
+        backup::expiry::prune_ddl_history();
+    }
     TableIterator::new(rows.into_iter().map(move |row| {
         let decision = match (row.expires, dry_run) {
             (false, _) => "kept",
@@ -59,6 +63,7 @@ fn incr_keep(
     until: default!(Option<TimestampWithTimeZone>, "NULL"),
     note: default!(Option<ServerText>, "NULL"),
 ) -> ServerText {
+    ensure_same_version();
     or_raise(keep(base, until, note)).into()
 }
 

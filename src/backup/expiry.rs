@@ -13,7 +13,7 @@ use pgrx::prelude::*;
 
 use super::place;
 use crate::pg::failure::Failure;
-use crate::pg::{server, signals};
+use crate::pg::{ddl_history, server, signals};
 use crate::settings;
 use crate::status::{self, ExpiryStatus};
 use crate::worker;
@@ -65,6 +65,19 @@ pub fn run(database: pg_sys::Oid) {
         true => PgLogLevel::LOG,
         false => PgLogLevel::WARNING,
     });
+}
+
+/// Removes rows of ddl_history that are older than the increments are kept: what they tell is in the files,
+/// or was in files that are gone. In a transaction of this database.
+pub fn prune_ddl_history() {
+    let Some(kept) = settings::retention().keep_incremental else {
+        return;
+    };
+    let before = time::calendar() - kept;
+    let removed = ddl_history::prune(before.timestamp_micros());
+    if removed > 0 {
+        log!("pg_incrbackup: {removed} rows of ddl_history are older than keep_incremental and are removed");
+    }
 }
 
 /// Starts a worker where a day has passed since the last time. For the launcher.

@@ -81,6 +81,13 @@ pub extern "C-unwind" fn pg_incrbackup_base_main(argument: pg_sys::Datum) {
     if outcome.is_ok() {
         board::enter(BasePhase::Expiring);
         expiry::run(database);
+        let pruned = transaction::run(|| {
+            expiry::prune_ddl_history();
+            Ok::<(), Failure>(())
+        });
+        if let Err(failure) = pruned {
+            failure.log(PgLogLevel::WARNING);
+        }
     }
     board::end(&outcome);
     // Also for what no statement told of: somebody may have changed the catalogs by hand.

@@ -5,7 +5,7 @@ use pgrx::prelude::*;
 
 use super::{dump, place};
 use crate::pg::failure::Failure;
-use crate::pg::{guc, query, server, slot};
+use crate::pg::{extension, guc, query, server, slot};
 use crate::{capture, settings, status};
 
 const PREREQUISITE: PgSqlErrorCode = PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
@@ -39,6 +39,24 @@ pub fn ensure_preloaded() -> Result<(), Failure> {
     Err(Failure::new(PREREQUISITE, "pg_incrbackup is not preloaded").hint(format!(
         "Add the line shared_preload_libraries = '{list}' to postgresql.conf and restart the server."
     )))
+}
+
+/// 55000 when the extension's objects in this database are of another version than the library: what
+/// such a function gives back would not be what it is declared to give.
+pub fn ensure_same_version() -> Result<(), Failure> {
+    const LIBRARY: &str = env!("CARGO_PKG_VERSION");
+    let Some(objects) = extension::own_version().filter(|objects| objects != LIBRARY) else {
+        return Ok(());
+    };
+    let message = format!(
+        "pg_incrbackup is of version {objects} in this database, its library of version {LIBRARY}"
+    );
+    Err(Failure::new(PREREQUISITE, message)
+        .detail("Capture goes on meanwhile.")
+        .hint(
+            "After the library was updated: restart the server if that is still to come, then run \
+             ALTER EXTENSION pg_incrbackup UPDATE in each database that has the extension.",
+        ))
 }
 
 /// 25006 on a standby: nothing can be decoded or set up there before it is promoted.

@@ -4,11 +4,13 @@
 //! that refuses everybody else stays closed) and is decoded like any other row.
 
 use std::cell::Cell;
+use std::num::NonZeroUsize;
 
 use pgrx::prelude::*;
 use pgrx::IntoDatum;
 
 use super::ddl_node::c_string;
+use super::timestamp;
 
 /// OIDs of the table, of replica_identity_set beside it and of their schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -192,6 +194,52 @@ impl HistoryTable {
             unsafe { pg_sys::CatalogTupleUpdate(relation, &mut old, tuple) }
         }))
     }
+}
+
+/// Removes the rows that were written before a time, in microseconds since 1970, and gives how many. Where
+/// somebody else is at it (or VACUUM is) it leaves that to the next time. Needs a transaction.
+pub fn prune(before: i64) -> u64 {
+    let Some(HistoryTable { table, .. }) = find() else {
+        return 0;
+    };
+    let mut removed = 0;
+    // SAFETY: the table is locked, against another removal too; only rows that the snapshot sees are
+    // removed, and nobody changes a row but the transaction that wrote it.
+    unsafe {
+        let one_at_a_time = pg_sys::ShareUpdateExclusiveLock as i32;
+        let written_at = pg_sys::get_attnum(table, c"executed_at".as_ptr());
+        let written_at = usize::try_from(written_at).ok().and_then(NonZeroUsize::new);
+        let Some(written_at) = written_at else {
+            return 0;
+        };
+        if !pg_sys::ConditionalLockRelationOid(table, one_at_a_time) {
+            return 0;
+        }
+        let relation = pg_sys::table_open(table, pg_sys::RowExclusiveLock as i32);
+        let snapshot = pg_sys::RegisterSnapshot(pg_sys::GetTransactionSnapshot());
+        let (none, no_keys) = (pg_sys::InvalidOid, std::ptr::null_mut());
+        let scan = pg_sys::systable_beginscan(relation, none, false, snapshot, 0, no_keys);
+        loop {
+            pgrx::check_for_interrupts!();
+            let tuple = pg_sys::systable_getnext(scan);
+            if tuple.is_null() {
+                break;
+            }
+            let value = pgrx::heap_getattr_raw(tuple, written_at, (*relation).rd_att);
+            let is_old =
+                value.is_some_and(|at| timestamp::to_unix_micros(at.value() as i64) < before);
+            // A statement that is still running changes its own row at its end.
+            let writer = (*(*tuple).t_data).t_choice.t_heap.t_xmin;
+            if is_old && !pg_sys::TransactionIdIsCurrentTransactionId(writer) {
+                pg_sys::simple_heap_delete(relation, &mut (*tuple).t_self);
+                removed += 1;
+            }
+        }
+        pg_sys::systable_endscan(scan);
+        pg_sys::UnregisterSnapshot(snapshot);
+        pg_sys::table_close(relation, pg_sys::NoLock as i32);
+    }
+    removed
 }
 
 /// Writes one row of `table` and counts a command, so that the next one sees it.

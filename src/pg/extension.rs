@@ -9,6 +9,7 @@ use super::relation;
 
 /// Attribute numbers of pg_extension (catalog/pg_extension.h).
 const ANUM_OID: i16 = 1;
+const ANUM_EXTVERSION: NonZeroUsize = NonZeroUsize::new(6).expect("not zero");
 const ANUM_EXTCONFIG: NonZeroUsize = NonZeroUsize::new(7).expect("not zero");
 
 /// OID of this extension in the current database, where it is created.
@@ -20,6 +21,13 @@ pub fn own_oid() -> Option<pg_sys::Oid> {
 
 pub fn is_ours(extension: pg_sys::Oid) -> bool {
     own_oid() == Some(extension)
+}
+
+/// Version of this extension's objects in the current database, where it is created.
+pub fn own_version() -> Option<String> {
+    // SAFETY: extversion is a text; it is copied.
+    let read = |value| unsafe { String::from_datum(value, false) };
+    attribute(own_oid()?, ANUM_EXTVERSION, read)
 }
 
 /// True when pg_dump dumps the rows of this member of an extension: it is listed in `extconfig`

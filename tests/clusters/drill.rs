@@ -85,7 +85,6 @@ fn a_drill_compares_everything_and_leaves_nothing_behind() {
     assert_eq!(status, "passed|t", "the archive remembers");
     assert!(c.is_true("SELECT drill_age < '1 h' FROM incr_slot_health()"));
     assert_eq!(drill(&c), "passed|{}");
-    c.assert_restores();
 }
 
 #[test]
@@ -124,19 +123,21 @@ fn a_drill_in_the_midst_of_a_load_compares_the_same_moment() {
 fn a_commit_that_nobody_sees_yet_is_not_part_of_the_moment() {
     let c = Cluster::backed_up();
     c.sql("CREATE TABLE t (a int)");
-    c.set("synchronous_standby_names", "'nobody'");
-    wait_until("the setting is read", || {
-        c.sql("SHOW synchronous_standby_names") == "nobody"
-    });
-    let mut waiting = c.session();
-    waiting.send("INSERT INTO t VALUES (1)");
-    let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
-    wait_until("the commit waits", || c.sql(waits) == "1");
-    wait_until("capture has it", || {
-        c.stream().contains("INSERT INTO public.t (a) VALUES (1)")
-    });
-    assert_eq!(drill(&c), "passed|{}");
-    // One that is seen, and whose commit LSN is later: no LSN tells them apart.
+    let nobody_answers = |nth: u8| {
+        c.set("synchronous_standby_names", "'nobody'");
+        wait_until("the setting is read", || {
+            c.sql("SHOW synchronous_standby_names") == "nobody"
+        });
+        let mut waiting = c.session();
+        waiting.send(&format!("INSERT INTO t VALUES ({nth})"));
+        let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+        wait_until("the commit waits", || c.sql(waits) == "1");
+        let insert = format!("INSERT INTO public.t (a) VALUES ({nth})");
+        wait_until("capture has it", || c.stream().contains(&insert));
+        waiting
+    };
+    // One that is seen, and whose commit LSN is later than that of one which is not: no LSN tells them apart.
+    let mut waiting = nobody_answers(1);
     c.sql("SET synchronous_commit = local; INSERT INTO t VALUES (2)");
     let found = drill(&c);
     assert!(
@@ -146,7 +147,18 @@ fn a_commit_that_nobody_sees_yet_is_not_part_of_the_moment() {
     assert!(c.health().starts_with("warning"), "{}", c.health());
     c.set("synchronous_standby_names", "''");
     waiting.finish();
-    assert_eq!(drill(&c), "passed|{}");
+
+    let mut waiting = nobody_answers(3);
+    let mut drilling = c.session();
+    drilling.send("SELECT result, problems, rows FROM incr_drill()");
+    // As long as a commit waits for a standby, PostgreSQL lets DROP DATABASE wait.
+    wait_until("it has compared", || {
+        c.sql("SELECT detail FROM incr_status() WHERE worker = 'drill'")
+            == "dropping the scratch database"
+    });
+    c.set("synchronous_standby_names", "''");
+    waiting.finish();
+    assert_eq!(drilling.finish(), "passed|{}|2");
     assert!(c.health().starts_with("ok"), "{}", c.health());
 }
 
@@ -271,11 +283,13 @@ fn a_scheduled_drill_is_made_once_and_again_where_it_could_not_be_made() {
     assert_eq!(records(&c), 1);
     c.set("pg_incrbackup.drill_conninfo", "'host=/nowhere'");
     c.set_day(4, "");
+    c.restart();
     wait_until("it could not be made", || {
         c.health().contains("could not be made")
     });
     c.set("pg_incrbackup.drill_conninfo", "''");
     c.set_day(5, "");
+    c.restart();
     wait_until("it is made when it can be", || c.health().starts_with("ok"));
 }
 

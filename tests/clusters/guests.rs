@@ -159,39 +159,3 @@ fn a_log_that_takes_no_rows_fails_no_statement() {
         c.sql_error("SET pg_incrbackup.on_log_error = error; CREATE TABLE refused (a int)");
     assert!(strict.message.contains("could not be recorded"), "{strict}");
 }
-
-/// From 17 on pg_upgrade takes slots along: only those that have read everything, and whose plugin the
-/// new server's output_plugin_libraries names. The new server has another system identifier, so the
-/// chain could not go on: README's procedure ends it before.
-#[test]
-fn pg_upgrade_passes_after_a_teardown_and_records_nothing() {
-    let c = Cluster::builder().own_system_identifier().back_up();
-    c.sql("CREATE TABLE t (a int PRIMARY KEY, b text); INSERT INTO t SELECT i, 'x' FROM generate_series(1, 1000) i");
-    let rows = "SELECT count(*) FROM ddl_history";
-    let recorded = c.sql(rows);
-    c.flush();
-    c.sql("SELECT incr_teardown()");
-    c.stop();
-    let new = Cluster::builder().own_system_identifier().create();
-    // What has an archive already is another cluster's.
-    new.write_setting(
-        "pg_incrbackup.directory",
-        &format!("'{}'", new.archive_directory().display()),
-    );
-    let mut upgrade = c.installation().command("pg_upgrade");
-    upgrade.current_dir(new.root());
-    let bin = c.installation().bin().display().to_string();
-    upgrade.args(["-b", &bin, "-B", &bin, "-U", "postgres", "-s"]);
-    upgrade.arg(new.root());
-    upgrade.arg("-d").arg(c.data_directory());
-    upgrade.arg("-D").arg(new.data_directory());
-    run(&mut upgrade);
-    new.start();
-    assert_eq!(new.sql("SELECT count(*) FROM t"), "1000");
-    assert_eq!(new.sql(rows), recorded);
-    let health = new.health();
-    assert!(health.starts_with("warning"), "{health}");
-    new.sql("SELECT * FROM incr_setup()");
-    new.sql("INSERT INTO t VALUES (0, 'after'); CREATE TABLE u (a int)");
-    new.assert_restores();
-}

@@ -12,6 +12,7 @@ mod crash;
 mod ddl;
 mod disk;
 mod docs;
+mod docs_commands;
 mod drill;
 mod drill_damage;
 mod drill_ends;
@@ -58,6 +59,7 @@ mod statements;
 mod type_edges;
 mod type_values;
 mod types;
+mod upgrade;
 
 // Random transactions, in a folder of their own.
 #[path = "../fuzz/mod.rs"]

@@ -484,3 +484,27 @@ fn a_full_disk_is_made_room_on() {
     c.assert_restores();
     c.stop();
 }
+
+#[test]
+fn rows_of_ddl_history_go_with_the_increments() {
+    let c = start(&[]);
+    let rows = "SELECT count(*) FROM ddl_history";
+    c.sql("CREATE TABLE old (a int)");
+    assert_ne!(c.sql(rows), "0");
+    c.set_day(6, "");
+    c.sql("SELECT incr_dump()");
+    assert_ne!(c.sql(rows), "0", "younger than a week");
+    // They tell the real time, which the calendar does not move.
+    c.set_day(8, "");
+    c.sql("SELECT incr_dump()");
+    assert_eq!(c.sql(rows), "0");
+    c.sql("CREATE TABLE young (a int PRIMARY KEY); INSERT INTO young VALUES (1)");
+    assert_ne!(c.sql(rows), "0");
+    // Its own row is not finished while the statement runs.
+    c.sql("CREATE TABLE own AS SELECT file FROM incr_expire(dry_run => false)");
+    let left = "SELECT DISTINCT ddl_command FROM ddl_history ORDER BY 1";
+    assert_eq!(c.sql(left), "ALTER TABLE\nCREATE TABLE AS");
+    assert!(!c.stream().contains("ddl_history"), "{}", c.stream());
+    c.assert_restores();
+    assert_eq!(c.sql_error("DELETE FROM ddl_history").sqlstate, "42501");
+}

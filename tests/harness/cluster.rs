@@ -16,7 +16,7 @@ const PORT: u16 = 5432;
 
 /// A running PostgreSQL cluster with its archive directory. Dropping it removes both.
 pub struct Cluster {
-    installation: Installation,
+    pub(crate) installation: Installation,
     database: String,
     root: PathBuf,
     is_kept: bool,
@@ -27,7 +27,7 @@ pub struct Cluster {
 
 /// What a test wants different from the usual cluster.
 pub struct Builder {
-    installation: Installation,
+    pub(crate) installation: Installation,
     database: String,
     encoding: String,
     locale: Option<String>,

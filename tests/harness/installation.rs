@@ -20,17 +20,22 @@ impl Installation {
 
     /// This checkout's private copy of that version, built with the profile `PGPROFILE` (dev).
     pub fn of(version: u32) -> Self {
+        Self::in_tree(version, &version.to_string())
+    }
+
+    /// The one in a tree that tools/tree-bin.sh knows by a name.
+    pub(crate) fn in_tree(version: u32, name: &str) -> Self {
         let profile = std::env::var("PGPROFILE").unwrap_or_else(|_| "dev".into());
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tools/tree-bin.sh");
         let output = Command::new("sh")
             .arg(script)
-            .args([&version.to_string(), &profile])
+            .args([name, &profile])
             .output()
             .expect("sh can be run");
         let bin = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
         assert!(
             bin.join("postgres").exists(),
-            "there is no PostgreSQL {version} at {}: run make setup",
+            "there is no PostgreSQL {name} at {}: run make setup",
             bin.display()
         );
         Self { version, bin }
@@ -57,11 +62,15 @@ impl Installation {
         self.write_extension_file(&format!("{name}--1.0--1.1.sql"), script);
     }
 
-    fn write_extension_file(&self, file: &str, text: &str) {
+    /// Puts a control file or script of an extension there, whole or not at all: another test may be
+    /// reading it.
+    pub fn write_extension_file(&self, file: &str, text: &str) {
         let output = run(self.command("pg_config").arg("--sharedir"));
         let share = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
         let path = share.join("extension").join(file);
-        std::fs::write(path, text).expect("an extension can be installed");
+        let own = path.with_extension(format!("{}.new", std::process::id()));
+        std::fs::write(&own, text).expect("an extension can be installed");
+        std::fs::rename(own, path).expect("an extension can be installed");
     }
 
     /// One of PostgreSQL's programs, run as the server's user with these programs first in PATH.

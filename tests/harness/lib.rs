@@ -24,6 +24,7 @@ mod compare;
 mod contents;
 mod dump;
 mod installation;
+mod minor;
 mod psql;
 mod restore;
 mod session;

@@ -13,10 +13,10 @@
 //! | [`manifest`], [`base`], [`metadata`] | finished files of a chain, base backups |
 //! | [`globals`] | roles, tablespaces and the database's properties, as they changed |
 //! | [`retention`], [`pins`], [`expiry`] | what is kept and what goes; how it goes |
-//! | [`drills`], [`moment`] | what drills found; the place in the stream of what a snapshot sees |
 //! | [`archiving`] | what is to be copied off the machine, and what has been |
 //! | [`compression`] | closed segments, made smaller |
 //! | [`reading`] | parts of its files, for whoever has no shell |
+//! | [`drills`], [`moment`] | what drills found; the place in the stream of what a snapshot sees |
 //! | [`listing`], [`verify`] | what is there, and whether it is sound |
 //! | [`restore`] | `restore.sh` and `README.txt` |
 //!

@@ -1,0 +1,182 @@
+//! Every command in the documentation is run, in the order of its page, on a database like the one that
+//! the pages speak of.
+//!
+//! A fenced block says what it is: `sql` goes to psql in the database `shop`, `sh` to a shell of the
+//! server's user, `conf` into postgresql.conf; `text` is output. What stands there as an example (paths, a
+//! time, an LSN) is replaced by what holds in the test. Not run here: what `make` does, which CI runs, and
+//! the recipes of docs/offsite.md, which have tests of their own (offsite_recipes.rs).
+
+use harness::{run, Cluster};
+use std::fs;
+use std::path::PathBuf;
+
+fn checkout() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// A fenced block of a page.
+struct Block {
+    line: usize,
+    heading: String,
+    language: String,
+    text: String,
+}
+
+fn blocks(page: &str) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    let mut heading = String::new();
+    let mut open: Option<Block> = None;
+    for (number, line) in page.lines().enumerate() {
+        match (&mut open, line.strip_prefix("```")) {
+            (None, Some(language)) => {
+                open = Some(Block {
+                    line: number + 1,
+                    heading: heading.clone(),
+                    language: language.to_owned(),
+                    text: String::new(),
+                });
+            }
+            (Some(_), Some(_)) => blocks.extend(open.take()),
+            (Some(block), None) => {
+                block.text.push_str(line);
+                block.text.push('\n');
+            }
+            (None, None) if line.starts_with('#') => heading = line.to_owned(),
+            (None, None) => {}
+        }
+    }
+    blocks
+}
+
+/// The shop, backed up, and what the pages' examples are called here.
+struct Shop {
+    cluster: Cluster,
+    examples: Vec<(&'static str, String)>,
+}
+
+impl Shop {
+    fn new() -> Self {
+        let c = Cluster::builder().database("shop").back_up();
+        c.sql("CREATE TABLE orders (id int PRIMARY KEY, item text, amount int DEFAULT 1)");
+        c.sql("CREATE TABLE stock (item text, left_over int)");
+        c.sql("INSERT INTO stock VALUES ('tea', 11), ('mate', 5)");
+        c.sql("CREATE VIEW open_orders AS SELECT * FROM orders WHERE amount > 0");
+        let transaction = "INSERT INTO orders VALUES (1, 'tea') RETURNING pg_current_xact_id()";
+        let xid = c.sql(transaction);
+        c.sql("SELECT incr_rotate()");
+        let moment = c.sql("SELECT to_char(clock_timestamp(), 'YYYY-MM-DD HH24:MI:SS.USOF')");
+        let lsn = c.flush();
+        // What somebody did by mistake, and wants back.
+        c.sql("UPDATE orders SET amount = 0; DELETE FROM stock WHERE item = 'mate'");
+        c.flush();
+        let base = c.bases().remove(0);
+        let base = base
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned());
+        let root = c.root().display().to_string();
+        let archive = c.archive_directory().display().to_string();
+        let examples = vec![
+            ("/var/backups/postgresql", archive),
+            ("/run/postgresql", root),
+            ("2026-11-21 14:29", moment),
+            ("0/15E0F88", lsn),
+            ("748", xid),
+            (
+                "00000000015E0F88-20261120T020000Z",
+                base.expect("it has a name"),
+            ),
+        ];
+        Self {
+            cluster: c,
+            examples,
+        }
+    }
+
+    fn with_examples(&self, text: &str) -> String {
+        let replace = |text: String, (example, here): &(&str, String)| text.replace(example, here);
+        self.examples.iter().fold(text.to_owned(), replace)
+    }
+
+    fn run(&self, block: &Block) {
+        let text = self.with_examples(&block.text);
+        let c = &self.cluster;
+        match block.language.as_str() {
+            "sql" => {
+                c.sql(&text);
+            }
+            "sh" => {
+                let mut shell = c.installation().command("sh");
+                shell.env("PGHOST", c.root()).env("PGUSER", "postgres");
+                run(shell.args(["-euc", &text]).current_dir(c.root()));
+            }
+            "conf" => {
+                let lines = text
+                    .lines()
+                    .map(|line| line.split('#').next().unwrap_or(line));
+                for (name, value) in lines.filter_map(|line| line.split_once('=')) {
+                    c.set(name.trim(), value.trim());
+                }
+            }
+            other => panic!("a block of {other} is nothing that can be run"),
+        }
+    }
+}
+
+/// Runs all blocks of a page. What a section restored is gone when the next one restores.
+fn run_page(name: &str) {
+    let page = fs::read_to_string(checkout().join(name)).expect("the page is there");
+    let blocks: Vec<Block> = blocks(&page);
+    let is_run = |block: &&Block| {
+        !matches!(block.language.as_str(), "text" | "rust" | "python")
+            && !block.text.starts_with("make ")
+    };
+    let to_run = blocks.iter().filter(is_run);
+    let shop = Shop::new();
+    let mut heading = "";
+    for block in to_run {
+        if block.heading != heading && block.text.contains("--target") {
+            heading = &block.heading;
+            shop.cluster.sql_in(
+                "postgres",
+                "DROP DATABASE IF EXISTS shop_again WITH (FORCE)",
+            );
+        }
+        eprintln!("{name}, line {}:\n{}", block.line, block.text);
+        shop.run(block);
+    }
+}
+
+/// A test for each page, named like its file.
+macro_rules! pages {
+    ($($page:ident)*) => {
+        $(#[test]
+        fn $page() {
+            run_page(concat!("docs/", stringify!($page), ".md"));
+        })*
+
+        const PAGES: &[&str] = &[$(stringify!($page)),*];
+    };
+}
+
+pages! {
+    concepts development drill emergencies files functions limits monitoring offsite plugins restore retention
+    security settings statements upgrade
+}
+
+#[test]
+fn readme() {
+    run_page("README.md");
+}
+
+#[test]
+fn no_page_is_left_out() {
+    for file in fs::read_dir(checkout().join("docs")).expect("the directory is there") {
+        let name = file.expect("it can be read").file_name();
+        let name = name.to_string_lossy();
+        let page = name.strip_suffix(".md");
+        assert!(
+            page.is_none_or(|page| PAGES.contains(&page)),
+            "nobody runs docs/{name}"
+        );
+    }
+}
