@@ -262,8 +262,8 @@ fn tables_without_an_identity_are_counted_from_another_database_as_they_are_in_t
             wait_until("the worker has looked", || {
                 c.sql_in(
                     "postgres",
-                    "SELECT ddl_logged, tables_without_identity, level FROM incr_metrics()",
-                ) == "t|0|ok"
+                    "SELECT ddl_logged, tables_without_identity FROM incr_metrics()",
+                ) == "t|0"
             });
         }
     }
