@@ -64,7 +64,11 @@ pub fn judge_directory(row: &mut Row, database: pg_sys::Oid) {
             judge_chain(row, &chain);
             judge_drills(row, database, &chain);
         }
-        None => row.chain_is_broken("the directory holds no chain of this slot"),
+        // Perhaps its file system is not mounted: then the chain goes on when it is.
+        None => row.because(
+            Level::Emergency,
+            "the directory holds no chain of this slot",
+        ),
     }
 }
 
