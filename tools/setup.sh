@@ -105,9 +105,11 @@ install_monitoring() {
     download=$(mktemp -d)
     trap 'rm -rf "$download"' EXIT
     chmod a+rx "$download"
+    # shellcheck disable=SC2086 # a list of words
     if ! (cd "$download" && apt-get download -qq $monitoring_packages 2>/dev/null); then
         [ "$(id -u)" = 0 ] || fail "the lists of packages are old; as root: apt-get update"
         apt-get update -qq
+        # shellcheck disable=SC2086 # a list of words
         (cd "$download" && apt-get download -qq $monitoring_packages)
     fi
     rm -rf "$prefix/monitoring"
