@@ -200,8 +200,6 @@ pub enum DrillPhase {
     Verifying,
     /// Drops what it made.
     Dropping,
-    Done,
-    Failed,
 }
 
 /// The drill part of an entry. What a drill found is in the archive.
@@ -213,7 +211,9 @@ pub struct DrillStatus {
     /// Raised with every drill begun, so that a caller knows its own.
     pub number: u64,
     pub started_at: i64,
-    /// Which record is this drill's, by its start (`time::calendar`); 0 while there is none.
+    /// Number of the last drill that is over. Others may have begun since, to drop what it left behind.
+    pub ended: u64,
+    /// Which record is its, by its start (`time::calendar`); 0 where there is none.
     pub recorded: i64,
     /// The moment that is compared.
     pub lsn: u64,

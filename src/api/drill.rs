@@ -16,7 +16,7 @@ use crate::pg::lsn::PgLsn;
 use crate::pg::text::ServerText;
 use crate::pg::{server, timestamp, transaction};
 use crate::settings;
-use crate::status::{self, DrillPhase};
+use crate::status;
 
 const POLL: Duration = Duration::from_millis(50);
 
@@ -109,26 +109,19 @@ fn make(conninfo: &str, wait: bool) -> Result<Option<Drill>, Failure> {
 /// Waits until the drill is over; gives the start by which its record is known.
 fn watch(database: pg_sys::Oid, started: &Started) -> Result<i64, Failure> {
     loop {
+        // Asked first: what it says before its end is read after it.
+        let is_gone = matches!(started.worker.pid(), Err(BackgroundWorkerStatus::Stopped));
         let now = status::read(database).unwrap_or_default().drill;
-        if now.number != started.number {
+        if now.ended == started.number {
+            if now.error.is_empty() {
+                return Ok(now.recorded);
+            }
+            let code = PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
+            return Err(Failure::new(code, now.error.get()));
+        }
+        if is_gone || now.number != started.number {
+            drill::release(database, started.number);
             return Err(worker_lost());
-        }
-        match now.phase {
-            DrillPhase::Done => return Ok(now.recorded),
-            DrillPhase::Failed => {
-                let code = PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
-                return Err(Failure::new(code, now.error.get()));
-            }
-            _ => {}
-        }
-        if matches!(started.worker.pid(), Err(BackgroundWorkerStatus::Stopped)) {
-            let last = status::read(database).unwrap_or_default().drill;
-            let is_over = matches!(last.phase, DrillPhase::Done | DrillPhase::Failed);
-            if last.number == started.number && !is_over {
-                drill::release(database, started.number);
-                return Err(worker_lost());
-            }
-            continue;
         }
         server::wait_a_moment(POLL);
     }

@@ -367,8 +367,6 @@ fn drill_phase_name(phase: DrillPhase) -> &'static str {
         DrillPhase::Comparing => "comparing",
         DrillPhase::Verifying => "checking the files",
         DrillPhase::Dropping => "dropping the scratch database",
-        DrillPhase::Done => "done",
-        DrillPhase::Failed => "failed",
     }
 }
 

@@ -25,9 +25,8 @@ pub fn claim(database: pg_sys::Oid, pid: i32, conninfo: &str) -> Result<u64, Fai
             phase: DrillPhase::Starting,
             number: entry.drill.number + 1,
             started_at: time::now().timestamp_micros(),
-            left_error: entry.drill.left_error,
-            not_before: entry.drill.not_before,
-            ..DrillStatus::default()
+            lsn: 0,
+            ..entry.drill
         };
         drill.conninfo.set(conninfo);
         entry.drill = drill;
@@ -71,17 +70,13 @@ pub fn at(database: pg_sys::Oid, lsn: u64) {
 /// The drill is over. `recorded` is the start by which its record is known.
 pub fn end(database: pg_sys::Oid, recorded: Result<i64, Failure>) {
     update(database, |drill| {
+        drill.recorded = 0;
+        drill.error.set("");
         match recorded {
-            Ok(started_at) => {
-                drill.recorded = started_at;
-                drill.phase = DrillPhase::Done;
-            }
-            Err(failure) => {
-                drill.error.set(&failure.in_full());
-                drill.phase = DrillPhase::Failed;
-            }
+            Ok(started_at) => drill.recorded = started_at,
+            Err(failure) => drill.error.set(&failure.in_full()),
         }
-        drill.pid = 0;
+        be_over(drill);
     });
 }
 
@@ -89,24 +84,30 @@ pub fn end(database: pg_sys::Oid, recorded: Result<i64, Failure>) {
 pub fn leave(database: pg_sys::Oid) {
     update(database, |drill| {
         if drill.pid == std::process::id() as i32 {
-            drill.pid = 0;
-            drill.phase = DrillPhase::Failed;
+            drill.recorded = 0;
             drill.error.set("the drill was stopped");
+            be_over(drill);
         }
     });
 }
 
+fn be_over(drill: &mut DrillStatus) {
+    drill.ended = drill.number;
+    drill.phase = DrillPhase::Idle;
+    drill.pid = 0;
+}
+
 /// What was left behind is dropped, or was not for this reason and is tried again.
-pub fn tidied(database: pg_sys::Oid, outcome: &Result<(), Failure>, not_before: i64) {
-    update(database, |drill| match outcome {
-        Ok(()) => {
-            drill.left_error.set("");
-            drill.not_before = 0;
-        }
-        Err(failure) => {
+pub fn tidied(database: pg_sys::Oid, outcome: Result<(), Failure>, not_before: i64) {
+    update(database, |drill| {
+        drill.left_error.set("");
+        drill.not_before = 0;
+        if let Err(failure) = outcome {
             drill.left_error.set(&failure.in_full());
             drill.not_before = not_before;
         }
+        drill.phase = DrillPhase::Idle;
+        drill.pid = 0;
     });
 }
 

@@ -37,7 +37,7 @@ impl Ran {
 }
 
 /// Settings of every session of a drill: no statement of it ends for its length or waits for a standby, and
-/// none gets into the server's log, where rows would be.
+/// none gets into the server's log, where rows would be. What the server says is looked through.
 pub fn session_options(version: u32) -> String {
     let newer = if version >= 170_000 {
         " -c transaction_timeout=0 -c event_triggers=off"
@@ -45,7 +45,7 @@ pub fn session_options(version: u32) -> String {
         ""
     };
     format!(
-        "-c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 \
+        "-c lc_messages=C -c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 \
          -c synchronous_commit=off -c log_statement=none -c log_duration=off \
          -c log_min_duration_statement=-1 -c log_min_duration_sample=-1 \
          -c log_min_error_statement=panic \

@@ -7,6 +7,7 @@
 use std::time::Instant;
 
 use archive::drills::{self, Begun, Drill, Outcome};
+use archive::expiry::Lock;
 use archive::{time, verify, ChainDir, DatabaseDir};
 use pgrx::bgworkers::{BackgroundWorker, DynamicBackgroundWorker};
 use pgrx::prelude::*;
@@ -94,8 +95,7 @@ pub extern "C-unwind" fn pg_incrbackup_drill_tidy_main(argument: pg_sys::Datum) 
         failure.clone().log(PgLogLevel::WARNING);
     }
     let not_before = time::now().timestamp_micros() + TIDY_RETRY.as_micros() as i64;
-    board::tidied(database, &outcome, not_before);
-    board::end(database, outcome.map(|()| 0));
+    board::tidied(database, outcome, not_before);
 }
 
 /// Finishes a drill that died: drops what it made and puts on record that it was interrupted.
@@ -148,8 +148,10 @@ fn new_record(started_at: time::Time, conninfo: &str) -> Drill {
 fn run(database: pg_sys::Oid, conninfo: &str) -> Result<i64, Failure> {
     let start = Instant::now();
     let place = place::find(database)?.ok_or_else(nothing_to_restore)?;
-    let mut drill = new_record(time::calendar(), conninfo);
-    let made = transaction::catch(|| make(database, &place, &mut drill)).and_then(|made| made);
+    // Parameters are written down only after it is sure that they hold no password.
+    let mut drill = new_record(time::calendar(), "");
+    let made = transaction::catch(|| make(database, &place, conninfo, &mut drill));
+    let made = made.and_then(|made| made);
     transaction::rollback();
     match made {
         Ok(()) if drill.problems.is_empty() => drill.outcome = Outcome::Passed,
@@ -186,13 +188,21 @@ fn tell(drill: &Drill) {
 }
 
 /// What it finds is in the record's problems; an error is that the drill could not be made.
-fn make(database: pg_sys::Oid, place: &DatabaseDir, drill: &mut Drill) -> Result<(), Failure> {
+fn make(
+    database: pg_sys::Oid,
+    place: &DatabaseDir,
+    conninfo: &str,
+    drill: &mut Drill,
+) -> Result<(), Failure> {
+    target::ensure_no_password(conninfo)?;
+    drill.conninfo = conninfo.to_string();
+    // What is restored to the moment found here must not expire before restore.sh reads it.
+    let _lock = Lock::shared(place)?;
     let chain = place.latest_chain()?.ok_or_else(nothing_to_restore)?;
     if chain.info.ended.is_some() || chain.bases()?.is_empty() {
         return Err(nothing_to_restore());
     }
     drill.chain = Some(chain.number);
-    target::ensure_no_password(&drill.conninfo)?;
     let target = Target::find(&drill.conninfo)?;
     leave_nothing_behind(place, database)?;
     scratch::ensure_absent(&target, database)?;
@@ -271,6 +281,7 @@ fn restore_and_compare(
     let base = base.and_then(|text| text.split(' ').next()?.rsplit('/').next());
     drill.base = base.map(str::to_string);
     if !ran.is_good {
+        target.ensure_not_to_blame(&ran.messages)?;
         drill
             .problems
             .push(format!("restore.sh: {}", ran.last_words(6)));
@@ -279,10 +290,11 @@ fn restore_and_compare(
     board::enter(database, DrillPhase::Comparing);
     match Contents::read(&restored, target.version, None) {
         Ok(contents) => add(drill, moment.contents.differences(&contents)),
-        Err(failure) => add(
-            drill,
-            vec![format!("the rows can't be read: {}", failure.in_full())],
-        ),
+        Err(failure) => {
+            let why = failure.in_full();
+            target.ensure_not_to_blame(&why)?;
+            add(drill, vec![format!("the rows can't be read: {why}")]);
+        }
     }
     if target.words_alike() {
         let definitions = definitions::of_restored(&restored, target.version)?;

@@ -88,6 +88,10 @@ pub fn start_if_due(database: pg_sys::Oid) {
 /// Starts workers that drop what drills have left behind that died. For the launcher; of dropped databases
 /// too.
 pub fn tidy_where_needed() {
+    // Looking makes no directory: it may yet be mounted.
+    if !settings::directory().is_some_and(|path| path.is_dir()) {
+        return;
+    }
     let Ok(root) = place::root() else {
         return;
     };

@@ -23,6 +23,15 @@ pub struct Target {
     /// As in `server_version_num`.
     pub version: u32,
     pub is_this_server: bool,
+    /// When its postmaster started.
+    started: String,
+}
+
+/// What a server says of itself.
+struct Facts {
+    version: u32,
+    is_this_server: bool,
+    started: String,
 }
 
 impl Target {
@@ -36,12 +45,13 @@ impl Target {
         for database in ["postgres", "template1"] {
             let maintenance = with_database(&own, database);
             match look(&maintenance) {
-                Ok((version, is_this_server)) => {
+                Ok(facts) => {
                     return Ok(Target {
                         conninfo: own,
                         maintenance,
-                        version,
-                        is_this_server,
+                        version: facts.version,
+                        is_this_server: facts.is_this_server,
+                        started: facts.started,
                     })
                 }
                 Err(failure) => refusal = refusal.or(Some(failure)),
@@ -58,6 +68,19 @@ impl Target {
     /// Whether definitions are worded as the source's server words them.
     pub fn words_alike(&self) -> bool {
         self.version / 10_000 == server::VERSION_NUM / 10_000
+    }
+
+    /// What fails on a server whose disk is full, or that stops or restarts, says nothing of the archive.
+    pub fn ensure_not_to_blame(&self, messages: &str) -> Result<(), Failure> {
+        if messages.contains("No space left on device") {
+            let code = PgSqlErrorCode::ERRCODE_DISK_FULL;
+            let message = "the disk of the server that the drill restores to is full";
+            return Err(Failure::new(code, message));
+        }
+        match look(&self.maintenance)?.started == self.started {
+            true => Ok(()),
+            false => Err(unusable("it has restarted meanwhile")),
+        }
     }
 
     /// 53100 where this server's disk has no room for a second database like this one. Of another
@@ -98,8 +121,7 @@ fn free(path: &Path) -> Option<u64> {
     Some(facts.f_bavail * facts.f_frsize)
 }
 
-/// The server's version, and whether it is this one.
-fn look(maintenance: &str) -> Result<(u32, bool), Failure> {
+fn look(maintenance: &str) -> Result<Facts, Failure> {
     const FACTS: &str = "SELECT pg_catalog.current_setting('server_version_num'), \
             s.system_identifier, \
             (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user), \
@@ -124,7 +146,11 @@ fn look(maintenance: &str) -> Result<(u32, bool), Failure> {
     let version = version
         .parse()
         .map_err(|_| unusable("its version can't be read"))?;
-    Ok((version, is_this_server))
+    Ok(Facts {
+        version,
+        is_this_server,
+        started: started.to_string(),
+    })
 }
 
 fn unusable(why: &str) -> Failure {

@@ -14,6 +14,10 @@ use crate::pg::failure::Failure;
 use crate::pg::process::Program;
 
 const SHELL: &str = "/bin/sh";
+/// Runs its first argument and ends with its status. Where the archiver is killed, or leaves at once as
+/// in an immediate shutdown, the kernel sends this shell SIGTERM, and it ends all that belongs to the
+/// command: left alone, that would write to the same place as its successor.
+const KEEPER: &str = r#"trap 'trap "" TERM; kill 0; exit 143' TERM; /bin/sh -c "$1" & wait $!"#;
 const POLL: Duration = Duration::from_millis(100);
 /// Bytes of what the command says that are kept for its error: the last ones.
 const KEPT: usize = 400;
@@ -22,7 +26,8 @@ const KEPT: usize = 400;
 pub fn run(command: &[u8], item: &Item) -> Result<(), Failure> {
     let path = item.path.as_os_str().as_bytes();
     let expanded = archiving::expand(command, path, item.name.as_bytes());
-    let arguments = [OsStr::new("-c"), OsStr::from_bytes(&expanded)];
+    let arguments = ["-c", KEEPER, "archive_command"].map(OsStr::new);
+    let arguments = [&arguments[..], &[OsStr::from_bytes(&expanded)]].concat();
     let mut program = Program::start(Path::new(SHELL), &arguments).map_err(cannot_run)?;
     let (mut said, mut answered) = (Vec::new(), Vec::new());
     loop {
@@ -60,6 +65,10 @@ pub fn run(command: &[u8], item: &Item) -> Result<(), Failure> {
 
 fn how(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
+        // As a shell tells of a signal.
+        (Some(code @ 129..=159), _) => {
+            format!("it ended with status {code}, as by signal {}", code - 128)
+        }
         (Some(code), _) => format!("it ended with status {code}"),
         (None, Some(signal)) => format!("signal {signal} ended it"),
         (None, None) => "it did not end well".to_string(),

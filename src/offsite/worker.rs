@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use archive::archiving::{Archiver, Look};
+use archive::archiving::{Archiver, Item, Lag};
 use archive::compression::{self, Compression, Outcome};
 use archive::layout::SegmentName;
 use archive::{time, DatabaseDir};
@@ -115,27 +115,41 @@ fn archive(
     });
     let mut archiver = Archiver::open(found)?;
     loop {
-        look_for_interrupts();
         let look = archiver.look(how, failed)?;
-        note_lag(&look);
-        let Some(item) = &look.next else {
+        note_lag(look.lag);
+        let Some(next) = &look.next else {
             return match look.missing.first() {
                 Some(file) => Err(missing(file)),
                 None => Ok(look.must_compress),
             };
         };
-        archiver.prepare(item)?;
-        command::run(command, item)?;
-        archiver.note(item)?;
-        update(database(), |offsite| {
-            offsite.archived += 1;
-            offsite.archived_at = time::now().timestamp_micros();
-            offsite.file.set(&item.name);
-            // It works again, whatever comes later.
-            offsite.failures = 0;
-            offsite.error.set("");
-        });
+        let mut lag = look.lag;
+        for item in std::iter::once(next).chain(&look.following) {
+            look_for_interrupts();
+            archiver.prepare(item)?;
+            command::run(command, item)?;
+            archiver.note(item)?;
+            note_taken(item);
+            lag.files -= 1;
+            lag.bytes -= item.bytes;
+            // Only a look tells that nothing is left.
+            note_lag(Lag {
+                files: lag.files.max(1),
+                ..lag
+            });
+        }
     }
+}
+
+fn note_taken(item: &Item) {
+    update(database(), |offsite| {
+        offsite.archived += 1;
+        offsite.archived_at = time::now().timestamp_micros();
+        offsite.file.set(&item.name);
+        // It works again, whatever comes later.
+        offsite.failures = 0;
+        offsite.error.set("");
+    });
 }
 
 fn missing(file: &str) -> Failure {
@@ -147,11 +161,11 @@ fn missing(file: &str) -> Failure {
     .hint("SELECT * FROM incr_verify() tells what the archive lacks.")
 }
 
-fn note_lag(look: &Look) {
-    let oldest = look.lag.oldest.map_or(0, |at| at.timestamp_micros());
+fn note_lag(lag: Lag) {
+    let oldest = lag.oldest.map_or(0, |at| at.timestamp_micros());
     update(database(), |offsite| {
-        offsite.files = look.lag.files;
-        offsite.bytes = look.lag.bytes;
+        offsite.files = lag.files;
+        offsite.bytes = lag.bytes;
         offsite.oldest_at = oldest;
     });
 }

@@ -176,22 +176,31 @@ unsafe extern "C-unwind" fn on_exit(_code: std::ffi::c_int, _argument: pg_sys::D
     end_group(RUNNING.swap(0, Ordering::SeqCst));
 }
 
-/// Ends a process group: politely, so that pg_dump cancels its query, then by force.
+/// Ends a process group: politely, so that pg_dump cancels its query, then by force. A shell ends at
+/// once, and what it had started may take its time.
 fn end_group(leader: i32) {
     if leader <= 0 {
         return;
     }
     let deadline = Instant::now() + GRACE;
+    let mut has_leader = true;
     // SAFETY: signals and waits for a child of this process, which no one has waited for yet.
     unsafe {
         libc::kill(-leader, libc::SIGTERM);
-        while libc::waitpid(leader, std::ptr::null_mut(), libc::WNOHANG) == 0 {
-            if Instant::now() > deadline {
-                libc::kill(-leader, libc::SIGKILL);
-                libc::waitpid(leader, std::ptr::null_mut(), 0);
+        loop {
+            has_leader =
+                has_leader && libc::waitpid(leader, std::ptr::null_mut(), libc::WNOHANG) == 0;
+            if !has_leader && libc::kill(-leader, 0) != 0 {
                 return;
             }
+            if Instant::now() > deadline {
+                break;
+            }
             std::thread::sleep(Duration::from_millis(10));
+        }
+        libc::kill(-leader, libc::SIGKILL);
+        if has_leader {
+            libc::waitpid(leader, std::ptr::null_mut(), 0);
         }
     }
 }

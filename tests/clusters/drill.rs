@@ -153,7 +153,7 @@ fn a_commit_that_nobody_sees_yet_is_not_part_of_the_moment() {
     drilling.send("SELECT result, problems, rows FROM incr_drill()");
     // As long as a commit waits for a standby, PostgreSQL lets DROP DATABASE wait.
     wait_until("it has compared", || {
-        c.sql("SELECT detail FROM incr_status() WHERE worker = 'drill'")
+        c.sql("SELECT state FROM incr_status() WHERE worker = 'drill'")
             == "dropping the scratch database"
     });
     c.set("synchronous_standby_names", "''");
@@ -281,12 +281,17 @@ fn a_scheduled_drill_is_made_once_and_again_where_it_could_not_be_made() {
             .contains("expiry|done")
     });
     assert_eq!(records(&c), 1);
-    c.set("pg_incrbackup.drill_conninfo", "'host=/nowhere'");
+    c.set(
+        "pg_incrbackup.drill_conninfo",
+        "'host=/nowhere password=hush'",
+    );
     c.set_day(4, "");
     c.restart();
     wait_until("it could not be made", || {
         c.health().contains("could not be made")
     });
+    let written = fs::read_to_string(c.database_directory().join("drills.jsonl"));
+    assert!(!written.expect("it can be read").contains("hush"));
     c.set("pg_incrbackup.drill_conninfo", "''");
     c.set_day(5, "");
     c.restart();
@@ -302,7 +307,7 @@ fn health_tells_when_the_last_drill_that_passed_is_too_old() {
     c.sql("CREATE TABLE t (a int); INSERT INTO t VALUES (1)");
     let level = "SELECT level FROM incr_slot_health()";
     c.set_day(100, "");
-    assert_eq!(c.sql(level), "ok", "nobody has asked for drills");
+    assert_eq!(c.sql(level), "ok", "nobody has asked: {}", c.health());
     assert_eq!(drill(&c), "passed|{}");
     for (day, expected) in [(107, "ok"), (109, "warning"), (117, "critical")] {
         c.set_day(day, "");

@@ -176,3 +176,46 @@ fn a_scratch_database_that_no_drill_of_ours_has_left_behind_is_not_dropped() {
     c.sql(&format!("DROP DATABASE {name}"));
     assert_eq!(drill(&c), "passed|{}");
 }
+
+/// It says nothing of the archive, and is no alarm.
+#[test]
+fn a_server_that_goes_away_while_it_is_restored_to_is_not_the_archives_fault() {
+    let c = endless();
+    let other = Cluster::builder().own_system_identifier().start();
+    let everything = format!("{DATABASES}; {ROLES}");
+    let before = other.sql(&everything);
+    let conninfo = format!("host={} port=5432 user=postgres", other.root().display());
+    let mut session = c.session();
+    let call = format!("SELECT result FROM incr_drill('{conninfo}')");
+    session.send(&call);
+    wait_until("the restore has begun to sleep", || {
+        other.sql(IN_SCRATCH) == "1"
+    });
+    other.restart();
+    assert_eq!(session.finish(), "not done");
+    assert!(c.health().starts_with("warning"), "{}", c.health());
+    c.sql("CREATE OR REPLACE FUNCTION slow(int) RETURNS bool LANGUAGE sql AS 'SELECT true'; SELECT incr_dump()");
+    assert_eq!(c.sql(&call), "passed");
+    assert_eq!(other.sql(&everything), before);
+}
+
+#[test]
+fn nothing_expires_that_a_drill_has_yet_to_read() {
+    let c = Cluster::backed_up();
+    c.sql("CREATE TABLE t (a int)");
+    let mut ddl = c.session();
+    ddl.run("BEGIN; CREATE TABLE u (a int)");
+    c.sql("SELECT result FROM incr_drill(wait => false)");
+    wait_until("the drill waits for the end of the DDL", || {
+        c.sql("SELECT state FROM incr_status() WHERE worker = 'drill'") == "waiting for a moment"
+    });
+    let error = c.sql_error("SELECT * FROM incr_expire(false)");
+    assert_eq!(error.sqlstate, "55006", "{error}");
+    ddl.run("COMMIT");
+    wait_until("the drill has passed", || {
+        c.sql("SELECT state FROM incr_status() WHERE worker = 'drill'") == "passed"
+    });
+    wait_until("nobody reads any more", || {
+        c.try_sql("SELECT * FROM incr_expire(false)").is_ok()
+    });
+}

@@ -16,6 +16,7 @@ mod docs_commands;
 mod drill;
 mod drill_damage;
 mod drill_ends;
+mod drill_forge;
 mod enum_partitions;
 mod exporter;
 mod fixed_at_ddl_time;

@@ -4,7 +4,6 @@
 use harness::{assert_identical, wait_until, Cluster};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// Copies so that a name is there only with all that belongs under it.
 const COPY: &str =
@@ -222,6 +221,11 @@ fn a_command_that_fails_is_tried_until_it_succeeds_and_health_says_so_meanwhile(
         c.sql("SELECT count(*) FROM incr_files() WHERE archived_at IS NULL"),
         "0"
     );
+    set_and_wait(&c, "pg_incrbackup.archive_command", "'kill -9 $$'");
+    wait_until("health says what ended it", || {
+        c.health().contains("signal 9")
+    });
+    c.set("pg_incrbackup.archive_command", &command);
     // Capture, bases and restores do not mind.
     c.sql("SELECT incr_dump()");
     c.assert_restores();
@@ -232,33 +236,58 @@ fn a_command_that_fails_is_tried_until_it_succeeds_and_health_says_so_meanwhile(
     c.set("pg_incrbackup.age_emergency", "'24h'");
     fs::write(&gate, "").expect("a file can be written");
     wait_for_archive(&c);
-    wait_until("health is content", || c.health().starts_with("ok"));
+    wait_until("health says no more of it", || {
+        !c.health().contains("archive_command")
+    });
     assert_copy_restores(&c, "from_copy");
+}
+
+/// Has a command hang that is made of a shell and a `sleep`; gives that one's place below /proc.
+fn hang(c: &Cluster, row: i64, how: &str) -> PathBuf {
+    let pid = c.root().join(format!("pid{row}"));
+    let command = how.replace(
+        "SLEEP",
+        &format!("sleep 1000 & echo $! >{}; wait", pid.display()),
+    );
+    c.set("pg_incrbackup.archive_command", &format!("'{command}'"));
+    live(c, row);
+    wait_until("it hangs", || {
+        fs::read_to_string(&pid).is_ok_and(|pid| pid.ends_with('\n'))
+    });
+    let pid = fs::read_to_string(&pid).expect("it was there");
+    let process = Path::new("/proc").join(pid.trim());
+    assert!(process.exists(), "{}", process.display());
+    process
 }
 
 #[test]
 fn a_command_that_hangs_gives_way_to_another() {
-    let c = start(&[("archive_command", "'sleep 1000'")]);
-    wait_until("it hangs", || {
-        c.is_true("SELECT state = 'archiving' AND pid IS NOT NULL FROM incr_status() WHERE worker = 'archiver'")
-    });
-    live(&c, 1);
+    let c = start(&[]);
+    let process = hang(&c, 1, "SLEEP");
     c.set("pg_incrbackup.archive_command", &copying(&c));
     wait_for_archive(&c);
+    assert!(!process.exists(), "{}", process.display());
     assert_copy_restores(&c, "from_copy");
-    // Nor does it keep the server from stopping.
-    c.set("pg_incrbackup.archive_command", "'sleep 1001'");
-    live(&c, 2);
-    wait_until("it hangs", || {
-        c.is_true("SELECT state = 'archiving' AND pid IS NOT NULL FROM incr_status() WHERE worker = 'archiver'")
+}
+
+#[test]
+fn a_command_outlives_neither_the_server_nor_its_archiver() {
+    let c = start(&[]);
+    let process = hang(&c, 1, "SLEEP");
+    c.kill(&c.sql("SELECT pid FROM incr_status() WHERE worker = 'archiver'"));
+    wait_until("it ends with its archiver", || !process.exists());
+    wait_until("the server has noticed", || {
+        c.log().contains("all server processes terminated")
     });
-    c.stop();
-    let left = Command::new("pgrep").args(["-f", "^sleep 1001$"]).output();
-    assert!(
-        left.expect("pgrep can be run").stdout.is_empty(),
-        "it outlives the server"
-    );
+    c.wait_for_connections();
+    let process = hang(&c, 2, "SLEEP; exit 1");
+    c.crash();
+    wait_until("it ends with the server", || !process.exists());
     c.start();
+    // It ignores what it is told.
+    let process = hang(&c, 3, r#"(trap "" TERM; SLEEP) & wait"#);
+    c.stop();
+    wait_until("it ends with the server", || !process.exists());
 }
 
 #[test]

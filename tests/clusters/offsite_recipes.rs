@@ -58,7 +58,7 @@ fn archive_with(c: &Cluster, name: &str) {
     c.set(setting, value);
     c.sql("INSERT INTO t VALUES (0, 'later'); SELECT incr_dump(); UPDATE t SET b = 'new' WHERE a = 1; SELECT incr_rotate()");
     wait_for_archive(c);
-    assert!(!c.health().contains("archive"), "{}", c.health());
+    assert!(!c.health().contains("archive_command"), "{}", c.health());
 }
 
 fn shell(c: &Cluster, script: &str) {

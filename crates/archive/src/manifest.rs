@@ -2,9 +2,9 @@
 //!
 //! Several processes append to it (capture, base backup, globals, compression), each line under a lock; a
 //! line that a crash tore is cut by whoever appends next. Of several lines about one file the last counts:
-//! a segment that was compressed is stored in another form than its first line says. Retention notes in a file's line that it has expired,
-//! before the file is removed: from then on it is gone for every reader, whatever a crash left of it. All
-//! but these notes can be rebuilt from the files.
+//! a segment that was compressed is stored in another form than its first line says. Retention notes in a
+//! file's line that it has expired, before the file is removed: from then on it is gone for every reader,
+//! whatever a crash left of it. All but these notes can be rebuilt from the files.
 
 mod expired;
 

@@ -56,6 +56,8 @@ pub struct Item {
 #[derive(Debug, Default)]
 pub struct Look {
     pub next: Option<Item>,
+    /// What comes behind it whatever happens meanwhile, and needs no look of its own.
+    pub following: Vec<Item>,
     pub lag: Lag,
     /// The next one is a segment that is to be compressed first.
     pub must_compress: bool,

@@ -21,6 +21,9 @@ use crate::time::Time;
 /// The manifest of the copy, as it is handed over.
 const MANIFEST_OF_COPY: &str = "manifest.jsonl.for-copy";
 
+/// A look at an archive of thousands of segments takes its time: not one for each.
+const MOST_FOLLOWING: usize = 100;
+
 /// What waits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Lag {
@@ -43,6 +46,7 @@ pub fn look(
         items: Vec::new(),
         look: Look::default(),
         waits_at: None,
+        stream_ends_at: 0,
     };
     for (name, _) in database.restore_files() {
         let file = format!("{}/{name}", directory_name(database));
@@ -67,6 +71,7 @@ pub fn look(
     for (chain, entries) in &manifests {
         list.stream(chain, entries, how, failed)?;
     }
+    list.stream_ends_at = list.items.len();
     for (chain, entries) in &manifests {
         list.description(chain, entries)?;
     }
@@ -96,6 +101,8 @@ struct List<'a> {
     look: Look,
     /// Nothing from this place on can be handed over yet.
     waits_at: Option<usize>,
+    /// From this place on the order depends on what is closed meanwhile.
+    stream_ends_at: usize,
 }
 
 impl List<'_> {
@@ -108,7 +115,11 @@ impl List<'_> {
         };
         look.must_compress = self.waits_at == Some(0);
         if !look.must_compress {
-            look.next = self.items.into_iter().next();
+            let end = self.waits_at.unwrap_or(usize::MAX);
+            let end = end.min(self.stream_ends_at).min(1 + MOST_FOLLOWING);
+            let mut items = self.items.into_iter();
+            look.next = items.next();
+            look.following = items.take(end.saturating_sub(1)).collect();
         }
         look
     }
