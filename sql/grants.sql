@@ -14,8 +14,10 @@ REVOKE ALL ON FUNCTION incr_keep(text, timestamptz, text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION incr_read(text, bigint, integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION incr_drill(text, boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION incr_cluster_health() FROM PUBLIC;
+REVOKE ALL ON FUNCTION incr_metrics() FROM PUBLIC;
 REVOKE ALL ON FUNCTION incr_teardown(boolean) FROM PUBLIC;
 
 GRANT EXECUTE ON FUNCTION incr_slot_health() TO pg_monitor;
 GRANT EXECUTE ON FUNCTION incr_cluster_health() TO pg_monitor;
+GRANT EXECUTE ON FUNCTION incr_metrics() TO pg_monitor;
 GRANT EXECUTE ON FUNCTION incr_status() TO pg_monitor;

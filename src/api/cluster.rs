@@ -10,8 +10,8 @@ use crate::pg::text::ServerText;
 use crate::pg::timestamp;
 
 /// Health of every database of the cluster that has a slot or a directory of ours, the worst first. What only
-/// a session in the database can see (event triggers, tables without a key) is told by incr_slot_health()
-/// there.
+/// a session in the database can see (event triggers, tables without a key) is what its capture worker saw, at
+/// most half a minute ago; incr_slot_health() there looks itself.
 #[pg_extern(volatile, parallel_unsafe)]
 #[allow(clippy::type_complexity)]
 fn incr_cluster_health() -> TableIterator<

@@ -3,6 +3,7 @@
 
 mod cluster;
 mod drill;
+mod metrics;
 mod reading;
 mod requests;
 mod retention;

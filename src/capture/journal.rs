@@ -108,7 +108,8 @@ impl Journal {
                 text,
             } => self.appender.ddl(&command, role, text)?,
             Frame::Fact(fact) => self.appender.fact(&fact)?,
-            Frame::Flag(reason) => self.flag(reason)?,
+            Frame::Flag(reason) => self.flag(reason, false)?,
+            Frame::DdlFlag(reason) => self.flag(reason, true)?,
             Frame::Break(reason) => {
                 self.appender.flag(reason)?;
                 self.broken = Some(String::from_utf8_lossy(reason).into_owned());
@@ -156,14 +157,17 @@ impl Journal {
         std::mem::take(&mut self.setvals_passed)
     }
 
-    fn flag(&mut self, reason: &[u8]) -> Result<()> {
+    fn flag(&mut self, reason: &[u8], is_ddl: bool) -> Result<()> {
         self.appender.flag(reason)?;
         let text = String::from_utf8_lossy(reason).into_owned();
         warning!(
             "pg_incrbackup: {text}; the change is marked in {}",
             self.file()
         );
-        status::update(self.database, |entry| entry.flags += 1);
+        status::update(self.database, |entry| {
+            entry.flags += 1;
+            entry.ddl_flags += u64::from(is_ddl);
+        });
         Ok(())
     }
 

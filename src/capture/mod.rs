@@ -11,6 +11,7 @@ mod foreign_sql;
 mod guard;
 mod journal;
 mod launcher;
+mod look;
 mod poll;
 mod sequence_sync;
 mod shutdown;

@@ -16,6 +16,7 @@ use pgrx::prelude::*;
 use super::error::{CaptureError, Result};
 use super::foreign::{self, Translator};
 use super::journal::Journal;
+use super::look::Look;
 use super::sequence_sync::SequenceSync;
 use super::shutdown;
 use super::stream::{self, POSITION_INTERVAL};
@@ -36,6 +37,7 @@ pub struct PollReader {
     translator: Option<Translator>,
     journal: Journal,
     sequences: SequenceSync,
+    look: Look,
     /// Everything flushed up to here has been peeked and written.
     read: Lsn,
     confirmed: Lsn,
@@ -63,6 +65,7 @@ impl PollReader {
             translator,
             journal,
             sequences: SequenceSync::default(),
+            look: Look::default(),
             read: confirmed,
             confirmed,
             last_position: Instant::now(),
@@ -163,6 +166,7 @@ impl PollReader {
             self.answer(&asked)?;
         }
         self.journal.rotate_if_old()?;
+        self.look.if_due(self.database)?;
         self.report();
         Ok(())
     }

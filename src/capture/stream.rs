@@ -15,6 +15,7 @@ use pgrx::prelude::*;
 use super::error::{CaptureError, Result};
 use super::foreign;
 use super::journal::Journal;
+use super::look::Look;
 use super::sequence_sync::SequenceSync;
 use super::shutdown;
 use crate::pg::decoding::{Decoder, Step};
@@ -41,6 +42,7 @@ pub struct StreamReader {
     decoder: Decoder,
     journal: Rc<RefCell<Journal>>,
     sequences: SequenceSync,
+    look: Look,
     last_position: Instant,
     last_report: Instant,
 }
@@ -72,6 +74,7 @@ impl StreamReader {
             decoder,
             journal,
             sequences: SequenceSync::default(),
+            look: Look::default(),
             last_position: Instant::now(),
             last_report: Instant::now(),
         })
@@ -143,6 +146,7 @@ impl StreamReader {
         if self.last_position.elapsed() >= POSITION_INTERVAL {
             self.move_idle_slot()?;
         }
+        self.look.if_due(self.database)?;
         self.report();
         Ok(self.sleep(delay.filter(|_| !is_due)))
     }

@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 
 use pgrx::prelude::*;
 
-use super::{judge_ours, judge_wal, row_of, without_slot, Row};
+use super::{judge_ours, judge_wal, row_of, without_slot, Level, Row};
 use crate::backup::place;
 use crate::capture;
 use crate::pg::failure::Failure;
 use crate::pg::{databases, slot};
-use crate::settings;
+use crate::{settings, status};
 
 /// One row a database, the worst first. Needs a transaction.
 pub fn report() -> Result<Vec<Row>, Failure> {
@@ -27,7 +27,9 @@ pub fn report() -> Result<Vec<Row>, Failure> {
             Some(facts) => {
                 let mut row = row_of(facts, *database);
                 judge_wal(&mut row);
-                judge_ours(&mut row, *database);
+                if judge_ours(&mut row, *database) {
+                    judge_look(&mut row, *database);
+                }
                 rows.push(row);
             }
             None if directory.is_some() => rows.push(without_slot(&name, *database)),
@@ -54,6 +56,26 @@ pub fn report() -> Result<Vec<Row>, Failure> {
             .then_with(|| a.database.cmp(&b.database))
     });
     Ok(rows)
+}
+
+/// What the capture worker saw in its database.
+fn judge_look(row: &mut Row, database: pg_sys::Oid) {
+    let look = status::read(database).unwrap_or_default().look;
+    if look.looked_at == 0 {
+        return;
+    }
+    let there = "incr_slot_health() in the database";
+    if !look.is_ddl_logged {
+        let reason = format!("DDL is not captured whole: {there} says why");
+        row.because(Level::Critical, reason);
+    }
+    if look.keyless_tables > 0 {
+        let count = look.keyless_tables;
+        let reason = format!(
+            "UPDATE and DELETE are not captured, for want of a replica identity, of {count} tables: {there} names them"
+        );
+        row.because(Level::Warning, reason);
+    }
 }
 
 /// OIDs and names of the databases that the archive holds, as far as it can be read.

@@ -25,10 +25,9 @@ pub fn judge_missing_slot(row: &mut Row, database: pg_sys::Oid) {
         _ => broken,
     };
     match why {
-        Some(why) => row.because(
-            Level::Emergency,
-            format!("the chain is broken: {why}; run SELECT * FROM incr_setup(new_chain => true)"),
-        ),
+        Some(why) => row.chain_is_broken(format!(
+            "the chain is broken: {why}; run SELECT * FROM incr_setup(new_chain => true)"
+        )),
         None => row.because(
             Level::Warning,
             "this database is not backed up: run SELECT * FROM incr_setup()",
@@ -65,6 +64,7 @@ pub fn judge_directory(row: &mut Row, database: pg_sys::Oid) {
             judge_chain(row, &chain);
             judge_drills(row, database, &chain);
         }
+        // Perhaps its file system is not mounted: then the chain goes on when it is.
         None => row.because(
             Level::Emergency,
             "the directory holds no chain of this slot",
@@ -74,13 +74,10 @@ pub fn judge_directory(row: &mut Row, database: pg_sys::Oid) {
 
 fn judge_chain(row: &mut Row, chain: &ChainDir) {
     if let Some(end) = &chain.info.ended {
-        row.because(
-            Level::Emergency,
-            format!(
-                "chain {} has ended: {}; run SELECT * FROM incr_setup(new_chain => true)",
-                chain.number, end.reason
-            ),
-        );
+        row.chain_is_broken(format!(
+            "chain {} has ended: {}; run SELECT * FROM incr_setup(new_chain => true)",
+            chain.number, end.reason
+        ));
     }
     match chain.bases() {
         Ok(bases) if bases.is_empty() => row.because(

@@ -35,6 +35,8 @@ pub enum Frame<'a> {
     Fact(ClusterFact),
     /// Something that could not be carried faithfully.
     Flag(&'a [u8]),
+    /// The same of a statement.
+    DdlFlag(&'a [u8]),
     /// The chain breaks with this transaction, and why.
     Break(&'a [u8]),
     Commit,
@@ -83,6 +85,7 @@ pub fn parse(row: &[u8]) -> Result<Frame<'_>, UnknownFrame> {
         b'D' => parse_ddl(payload),
         b'R' => parse_fact(payload),
         b'F' => Some(Frame::Flag(payload)),
+        b'f' => Some(Frame::DdlFlag(payload)),
         b'X' => Some(Frame::Break(payload)),
         b'C' => Some(Frame::Commit),
         _ => None,

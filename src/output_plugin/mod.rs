@@ -153,7 +153,7 @@ impl Plugin {
         // Its root is in the list where the statement named it.
         if let Some(name) = alone.filter(|_| tables.iter().all(|table| table.kind() != b'p')) {
             let name = String::from_utf8_lossy(&name);
-            self.writer(transaction, target).flag(&format!(
+            self.writer(transaction, target).flag_ddl(&format!(
                 "TRUNCATE of {name} alone, a partition by hash of an enum: a restore may have its \
                  rows elsewhere, and keeps them"
             ));

@@ -112,7 +112,7 @@ impl<'a> Writer<'a> {
     fn flag_rewrite(&mut self, table: &TableSql, relation: pg_sys::Oid) {
         if !self.state.flagged.contains(&relation) {
             self.state.flagged.push(relation);
-            self.flag(&format!(
+            self.flag_ddl(&format!(
                 "{} is a partition by hash of an enum: its rewritten rows are computed again at restore",
                 String::from_utf8_lossy(&table.target)
             ));
@@ -233,9 +233,18 @@ impl<'a> Writer<'a> {
 
     /// Something that cannot be carried must not be lost in silence.
     pub fn flag(&mut self, text: &str) {
+        self.flag_as(b'F', text);
+    }
+
+    /// The same of a statement: these are counted apart.
+    pub fn flag_ddl(&mut self, text: &str) {
+        self.flag_as(b'f', text);
+    }
+
+    fn flag_as(&mut self, tag: u8, text: &str) {
         let text = text.replace(['\n', '\r'], " ");
         if self.options.framing {
-            self.start_line(b'F');
+            self.start_line(tag);
             self.line.sql.extend_from_slice(text.as_bytes());
             self.send_line();
         } else {

@@ -35,6 +35,7 @@ fn functions_are_the_superusers_until_granted() {
         "incr_status()",
         "incr_slot_health()",
         "incr_cluster_health()",
+        "incr_metrics()",
         "incr_drill()",
     ] {
         let error = error_as(&c, "mallory", &format!("SELECT * FROM {call}"));
@@ -45,7 +46,7 @@ fn functions_are_the_superusers_until_granted() {
 #[test]
 fn health_and_status_are_granted_to_monitors() {
     let c = with_roles();
-    c.sql("SET ROLE watcher; SELECT * FROM incr_slot_health(); SELECT * FROM incr_cluster_health(); SELECT * FROM incr_status()");
+    c.sql("SET ROLE watcher; SELECT * FROM incr_slot_health(); SELECT * FROM incr_cluster_health(); SELECT * FROM incr_metrics(); SELECT * FROM incr_status()");
     let error = error_as(&c, "watcher", "SELECT incr_flush()");
     assert_eq!(error.sqlstate, "42501", "{error}");
 }

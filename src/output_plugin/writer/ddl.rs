@@ -13,7 +13,7 @@ impl Writer<'_> {
         }
         self.release_held();
         if statement.command == FLAG {
-            return self.flag(&String::from_utf8_lossy(&statement.text));
+            return self.flag_ddl(&String::from_utf8_lossy(&statement.text));
         }
         if statement.brackets_rows() {
             self.state.bracket = Some(statement.id);
@@ -22,7 +22,7 @@ impl Writer<'_> {
             return self.flag_reach(&statement, since);
         }
         if statement.gives_default_privileges() && since.has_other_default_privileges() {
-            self.flag(&format!(
+            self.flag_ddl(&format!(
                 "{}: at restore it gives the default privileges that another transaction set while \
                  this one was open",
                 statement.command
@@ -37,11 +37,11 @@ impl Writer<'_> {
         let text = String::from_utf8_lossy(&statement.text);
         let noted = text.split_once(": ");
         let Some((command, reach)) = noted.and_then(|(c, r)| Some((c, Reach::parse(r)?))) else {
-            return self.flag(&format!("a statement of unknown reach: {text}"));
+            return self.flag_ddl(&format!("a statement of unknown reach: {text}"));
         };
         let more = since.newly_reached(&reach);
         if more > 0 {
-            self.flag(&format!(
+            self.flag_ddl(&format!(
                 "{command}: at restore it reaches {more} more: made or granted by others while its \
                  transaction was open"
             ));
@@ -80,7 +80,7 @@ impl Writer<'_> {
             self.release_held();
             self.state.released = Some(statement);
         } else {
-            self.flag(&format!("{} was completed too late", statement.command));
+            self.flag_ddl(&format!("{} was completed too late", statement.command));
         }
     }
 

@@ -1,0 +1,38 @@
+//! What only a session in the database can see, for those who ask from another: tables without a replica
+//! identity, and whether DDL is recorded. The capture worker is such a session. It looks when it starts,
+//! and then twice a minute, whenever it has read all there is.
+
+use std::time::{Duration, Instant};
+
+use pgrx::bgworkers::BackgroundWorker;
+use pgrx::prelude::*;
+
+use super::error::Result;
+use crate::health;
+use crate::status::{self, LookStatus};
+
+const INTERVAL: Duration = Duration::from_secs(30);
+
+#[derive(Default)]
+pub struct Look {
+    last: Option<Instant>,
+}
+
+impl Look {
+    /// Looks, unless it has just done so. Outside a transaction.
+    pub fn if_due(&mut self, database: pg_sys::Oid) -> Result<()> {
+        if self.last.is_some_and(|last| last.elapsed() < INTERVAL) {
+            return Ok(());
+        }
+        self.last = Some(Instant::now());
+        let seen = BackgroundWorker::transaction(|| -> Result<LookStatus> {
+            Ok(LookStatus {
+                looked_at: archive::time::now().timestamp_micros(),
+                keyless_tables: health::uncaptured_tables()?.len() as u32,
+                is_ddl_logged: health::ddl_log_problem()?.is_none(),
+            })
+        })?;
+        status::update(database, |entry| entry.look = seen);
+        Ok(())
+    }
+}

@@ -1,0 +1,97 @@
+//! incr_metrics(): the figures of health and status as numbers, of every database of the cluster, for
+//! monitoring that watches them over time.
+//!
+//! A figure that nobody knows (of a worker that never ran, of a drill that was never made) is missing, never 0.
+
+use std::time::Duration;
+
+use archive::base::{self, METADATA_JSON};
+use archive::drills::{Drill, Outcome};
+use archive::metadata::Metadata;
+use archive::time;
+use pgrx::prelude::*;
+
+use super::{cluster, Row};
+use crate::backup::place;
+use crate::pg::failure::Failure;
+use crate::pg::server;
+use crate::status::{self, DatabaseStatus, Phase};
+use crate::{drill, settings};
+
+/// One database.
+pub struct Metrics {
+    /// As incr_cluster_health() has it.
+    pub health: Row,
+    /// The board's entry; `None` before its capture was first started since the server's start.
+    pub status: Option<DatabaseStatus>,
+    pub is_capturing: bool,
+    pub base: Option<BaseFigures>,
+    /// Bases in a row that failed.
+    pub base_failures: Option<u32>,
+    pub drill: Option<Drill>,
+    /// Times in a row that archive_command failed; `None` where it is not set.
+    pub archive_failures: Option<u32>,
+}
+
+/// The newest base backup.
+pub struct BaseFigures {
+    pub age_micros: i64,
+    pub duration: Duration,
+}
+
+/// One for each database that has a slot or a directory of ours, and still exists. Needs a transaction.
+pub fn report() -> Result<Vec<Metrics>, Failure> {
+    let rows = cluster::report()?.into_iter();
+    let existing = rows.filter(|row| server::database_name(row.database_oid).is_some());
+    Ok(existing.map(of).collect())
+}
+
+fn of(health: Row) -> Metrics {
+    let database = health.database_oid;
+    // Where nothing is captured any more by somebody's will, nobody waits for a base or a drill.
+    let has_ended = health.wal_status.is_none() && !health.is_chain_broken;
+    let status = status::read(database).filter(|entry| entry.started_at != 0);
+    let is_capturing = status.is_some_and(|entry| is_capturing(&entry));
+    Metrics {
+        is_capturing,
+        base: newest_base(database).filter(|_| !has_ended),
+        base_failures: status.map(|entry| entry.base.failures),
+        drill: last_drill(database).filter(|_| !has_ended),
+        archive_failures: health
+            .archive_lag
+            .and(status)
+            .map(|entry| entry.offsite.failures),
+        status,
+        health,
+    }
+}
+
+fn is_capturing(entry: &DatabaseStatus) -> bool {
+    let is_at_work = matches!(
+        entry.phase,
+        Phase::Starting | Phase::Streaming | Phase::CaughtUp
+    );
+    is_at_work && entry.pid != 0 && server::is_process_alive(entry.pid)
+}
+
+/// A base whose metadata cannot be read is none: then the age of the one before it tells.
+fn newest_base(database: pg_sys::Oid) -> Option<BaseFigures> {
+    let chain = place::latest_chain(database).ok().flatten()?;
+    let bases = chain.bases().ok()?.into_iter().rev();
+    let mut metadata = bases
+        .filter_map(|name| Metadata::read(&base::path_of(&chain, name).join(METADATA_JSON)).ok());
+    let newest = metadata.next()?;
+    let age = time::calendar() - newest.taken_at;
+    Some(BaseFigures {
+        age_micros: age.num_microseconds().unwrap_or(i64::MAX).max(0),
+        duration: Duration::from_millis(newest.duration_ms),
+    })
+}
+
+/// The last drill that says something, for or against.
+fn last_drill(database: pg_sys::Oid) -> Option<Drill> {
+    settings::directory()?;
+    let records = drill::records(database).ok()?.into_iter().rev();
+    let mut told = records.filter(|drill| drill.outcome != Outcome::Interrupted);
+    told.next()
+}
