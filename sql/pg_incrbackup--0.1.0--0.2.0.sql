@@ -115,16 +115,6 @@ LANGUAGE c
 AS 'MODULE_PATHNAME', 'incr_drill_wrapper';
 REVOKE ALL ON FUNCTION incr_drill(text, boolean) FROM PUBLIC;
 
-CREATE FUNCTION "incr_read"(
-    "file" text,
-    "offset" bigint,
-    "length" INT
-) RETURNS bytea
-STRICT VOLATILE PARALLEL UNSAFE
-LANGUAGE c
-AS 'MODULE_PATHNAME', 'incr_read_wrapper';
-REVOKE ALL ON FUNCTION incr_read(text, bigint, integer) FROM PUBLIC;
-
 CREATE FUNCTION "incr_metrics"() RETURNS TABLE (
     "database" text,
     "slot_name" text,
@@ -164,3 +154,13 @@ LANGUAGE c
 AS 'MODULE_PATHNAME', 'incr_metrics_wrapper';
 REVOKE ALL ON FUNCTION incr_metrics() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION incr_metrics() TO pg_monitor;
+
+CREATE FUNCTION "incr_read"(
+    "file" text,
+    "offset" bigint,
+    "length" INT
+) RETURNS bytea
+STRICT VOLATILE PARALLEL UNSAFE
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'incr_read_wrapper';
+REVOKE ALL ON FUNCTION incr_read(text, bigint, integer) FROM PUBLIC;
