@@ -4,6 +4,7 @@
 //! `_PG_init`, whether the library was preloaded or loaded on demand (as an output plugin, say),
 //! so all of them are of a kind that may be defined late (never PGC_POSTMASTER).
 
+mod base;
 mod choices;
 mod drills;
 mod offsite;
@@ -12,10 +13,11 @@ use std::ffi::CString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use archive::retention::Rules;
-use chrono::TimeDelta;
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 
+pub use self::base::{
+    base_format, base_jobs, base_schedule, bin_directory, dump_conninfo, retention,
+};
 pub use self::choices::{BaseFormat, KeylessTables, LagAction, OnChainBreak, OnLogError, Reader};
 pub use self::drills::{drill_conninfo, drill_max_age, drill_schedule};
 pub use self::offsite::{archive_command, offsite, Offsite};
@@ -34,12 +36,6 @@ static ROTATE_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(3600);
 static FSYNC_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(0);
 static DECODING_WORK_MEM: GucSetting<i32> = GucSetting::<i32>::new(0);
 static COPY_THRESHOLD: GucSetting<i32> = GucSetting::<i32>::new(32);
-static BASE_SCHEDULE: Text = Text::new(Some(c"0 2 * * *"));
-static BASE_FORMAT: GucSetting<BaseFormat> = GucSetting::<BaseFormat>::new(BaseFormat::Plain);
-static BASE_JOBS: GucSetting<i32> = GucSetting::<i32>::new(1);
-static KEEP_INCREMENTAL: GucSetting<i32> = GucSetting::<i32>::new(7 * DAY);
-static KEEP_BASE: GucSetting<i32> = GucSetting::<i32>::new(30 * DAY);
-static KEEP_MONTHLY: GucSetting<i32> = GucSetting::<i32>::new(12);
 static LAG_CRITICAL: GucSetting<i32> = GucSetting::<i32>::new(1024);
 static LAG_EMERGENCY: GucSetting<i32> = GucSetting::<i32>::new(10 * 1024);
 static AGE_EMERGENCY: GucSetting<i32> = GucSetting::<i32>::new(24 * 3600);
@@ -50,14 +46,11 @@ static ON_CHAIN_BREAK: GucSetting<OnChainBreak> =
 static REPLICA_IDENTITY: GucSetting<KeylessTables> =
     GucSetting::<KeylessTables>::new(KeylessTables::Full);
 static ON_LOG_ERROR: GucSetting<OnLogError> = GucSetting::<OnLogError>::new(OnLogError::Warn);
-static DUMP_CONNINFO: Text = Text::new(Some(c""));
-static BIN_DIRECTORY: Text = Text::new(Some(c""));
 
 /// Registers every setting and reserves the prefix. Called once, from `_PG_init`.
 pub fn init() {
     define_capture();
-    define_base();
-    define_retention();
+    base::define();
     offsite::define();
     drills::define();
     define_health();
@@ -141,72 +134,6 @@ fn define_capture() {
         c"warn: it goes on and the chain is marked broken; error: it fails.",
         &ON_LOG_ERROR,
         GucContext::Suset,
-        GucFlags::default(),
-    );
-}
-
-fn define_base() {
-    pg::guc::define_schedule(
-        c"pg_incrbackup.base_schedule",
-        c"When base backups are made, in cron's form, UTC.",
-        c"Five fields: minute, hour, day of month, month, day of week. Empty: only incr_dump() makes them.",
-        &BASE_SCHEDULE,
-    );
-    GucRegistry::define_enum_guc(
-        c"pg_incrbackup.base_format",
-        c"Form of a base backup.",
-        c"plain: dump.sql; compressed: dump.sql.gz; directory: pg_dump's directory format, made with base_jobs jobs.",
-        &BASE_FORMAT,
-        GucContext::Sighup,
-        GucFlags::default(),
-    );
-    int(
-        c"pg_incrbackup.base_jobs",
-        c"Parallel jobs of pg_dump in directory format.",
-        c"Each job is one more connection to the database.",
-        &BASE_JOBS,
-        (1, 64),
-        GucFlags::default(),
-    );
-    GucRegistry::define_string_guc(
-        c"pg_incrbackup.dump_conninfo",
-        c"Connection parameters added for pg_dump.",
-        c"Empty: the server's local socket as its bootstrap superuser.",
-        &DUMP_CONNINFO,
-        GucContext::Sighup,
-        GucFlags::SUPERUSER_ONLY,
-    );
-    pg::guc::define_path(
-        c"pg_incrbackup.bin_directory",
-        c"Directory of pg_dump and pg_dumpall.",
-        c"Empty: the directory of the server's own postgres binary.",
-        &BIN_DIRECTORY,
-    );
-}
-
-fn define_retention() {
-    int(
-        c"pg_incrbackup.keep_incremental",
-        c"How far back every moment can be restored.",
-        c"Segments are kept from the newest base backup on that is older than this. -1: for ever.",
-        &KEEP_INCREMENTAL,
-        (-1, i32::MAX),
-        GucFlags::UNIT_MIN,
-    );
-    int(
-        c"pg_incrbackup.keep_base",
-        c"How long base backups are kept.",
-        c"One whose segments are gone by keep_incremental stands alone, a single point to restore. -1: for ever.",
-        &KEEP_BASE,
-        (-1, i32::MAX),
-        GucFlags::UNIT_MIN,
-    );
-    int(
-        c"pg_incrbackup.keep_monthly",
-        c"For how many months the first base backup of each is kept.",
-        c"Counts the newest months (UTC) that have one. 0: none is kept for its month.",
-        &KEEP_MONTHLY,
-        (0, 12_000),
         GucFlags::default(),
     );
 }
@@ -360,30 +287,6 @@ pub fn copy_threshold() -> u32 {
     COPY_THRESHOLD.get() as u32
 }
 
-/// Cron form in UTC; `None`: no schedule.
-pub fn base_schedule() -> Option<String> {
-    Some(text(&BASE_SCHEDULE)).filter(|schedule| !schedule.trim().is_empty())
-}
-
-pub fn base_format() -> BaseFormat {
-    BASE_FORMAT.get()
-}
-
-pub fn base_jobs() -> i32 {
-    BASE_JOBS.get()
-}
-
-/// How long things are kept.
-pub fn retention() -> Rules {
-    let span = |minutes: i32| (minutes >= 0).then(|| TimeDelta::minutes(minutes.into()));
-    Rules {
-        keep_incremental: span(KEEP_INCREMENTAL.get()),
-        keep_base: span(KEEP_BASE.get()),
-        keep_monthly: KEEP_MONTHLY.get() as u32,
-        archived_only: archive_command().is_some(),
-    }
-}
-
 /// Bytes of WAL held at which health is critical.
 pub fn lag_critical() -> u64 {
     LAG_CRITICAL.get() as u64 * 1024 * 1024
@@ -416,14 +319,4 @@ pub fn keyless_tables() -> KeylessTables {
 
 pub fn on_log_error() -> OnLogError {
     ON_LOG_ERROR.get()
-}
-
-/// Connection parameters added for pg_dump; `None`: local socket, bootstrap superuser.
-pub fn dump_conninfo() -> Option<String> {
-    Some(text(&DUMP_CONNINFO)).filter(|conninfo| !conninfo.is_empty())
-}
-
-/// Where pg_dump is; `None`: beside the server's postgres binary.
-pub fn bin_directory() -> Option<PathBuf> {
-    path(&BIN_DIRECTORY)
 }

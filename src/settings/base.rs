@@ -1,0 +1,124 @@
+//! Settings of base backups and of retention.
+
+use std::path::PathBuf;
+
+use archive::retention::Rules;
+use chrono::TimeDelta;
+use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
+
+use super::{archive_command, int, path, text, BaseFormat, Text, DAY};
+use crate::pg;
+
+static BASE_SCHEDULE: Text = Text::new(Some(c"0 2 * * *"));
+static BASE_FORMAT: GucSetting<BaseFormat> = GucSetting::<BaseFormat>::new(BaseFormat::Plain);
+static BASE_JOBS: GucSetting<i32> = GucSetting::<i32>::new(1);
+static KEEP_INCREMENTAL: GucSetting<i32> = GucSetting::<i32>::new(7 * DAY);
+static KEEP_BASE: GucSetting<i32> = GucSetting::<i32>::new(30 * DAY);
+static KEEP_MONTHLY: GucSetting<i32> = GucSetting::<i32>::new(12);
+static DUMP_CONNINFO: Text = Text::new(Some(c""));
+static BIN_DIRECTORY: Text = Text::new(Some(c""));
+
+pub(super) fn define() {
+    define_base();
+    define_retention();
+}
+
+fn define_base() {
+    pg::guc::define_schedule(
+        c"pg_incrbackup.base_schedule",
+        c"When base backups are made, in cron's form, UTC.",
+        c"Five fields: minute, hour, day of month, month, day of week. Empty: only incr_dump() makes them.",
+        &BASE_SCHEDULE,
+    );
+    GucRegistry::define_enum_guc(
+        c"pg_incrbackup.base_format",
+        c"Form of a base backup.",
+        c"plain: dump.sql; compressed: dump.sql.gz; directory: pg_dump's directory format, made with base_jobs jobs.",
+        &BASE_FORMAT,
+        GucContext::Sighup,
+        GucFlags::default(),
+    );
+    int(
+        c"pg_incrbackup.base_jobs",
+        c"Parallel jobs of pg_dump in directory format.",
+        c"Each job is one more connection to the database.",
+        &BASE_JOBS,
+        (1, 64),
+        GucFlags::default(),
+    );
+    GucRegistry::define_string_guc(
+        c"pg_incrbackup.dump_conninfo",
+        c"Connection parameters added for pg_dump.",
+        c"Empty: the server's local socket as its bootstrap superuser.",
+        &DUMP_CONNINFO,
+        GucContext::Sighup,
+        GucFlags::SUPERUSER_ONLY,
+    );
+    pg::guc::define_path(
+        c"pg_incrbackup.bin_directory",
+        c"Directory of pg_dump and pg_dumpall.",
+        c"Empty: the directory of the server's own postgres binary.",
+        &BIN_DIRECTORY,
+    );
+}
+
+fn define_retention() {
+    int(
+        c"pg_incrbackup.keep_incremental",
+        c"How far back every moment can be restored.",
+        c"Segments are kept from the newest base backup on that is older than this. -1: for ever.",
+        &KEEP_INCREMENTAL,
+        (-1, i32::MAX),
+        GucFlags::UNIT_MIN,
+    );
+    int(
+        c"pg_incrbackup.keep_base",
+        c"How long base backups are kept.",
+        c"One whose segments are gone by keep_incremental stands alone, a single point to restore. -1: for ever.",
+        &KEEP_BASE,
+        (-1, i32::MAX),
+        GucFlags::UNIT_MIN,
+    );
+    int(
+        c"pg_incrbackup.keep_monthly",
+        c"For how many months the first base backup of each is kept.",
+        c"Counts the newest months (UTC) that have one. 0: none is kept for its month.",
+        &KEEP_MONTHLY,
+        (0, 12_000),
+        GucFlags::default(),
+    );
+}
+
+/// Cron form in UTC; `None`: no schedule.
+pub fn base_schedule() -> Option<String> {
+    Some(text(&BASE_SCHEDULE)).filter(|schedule| !schedule.trim().is_empty())
+}
+
+pub fn base_format() -> BaseFormat {
+    BASE_FORMAT.get()
+}
+
+pub fn base_jobs() -> i32 {
+    BASE_JOBS.get()
+}
+
+/// How long things are kept.
+pub fn retention() -> Rules {
+    let span = |minutes: i32| (minutes >= 0).then(|| TimeDelta::minutes(minutes.into()));
+    Rules {
+        keep_incremental: span(KEEP_INCREMENTAL.get()),
+        keep_base: span(KEEP_BASE.get()),
+        keep_monthly: KEEP_MONTHLY.get() as u32,
+        archived_only: archive_command().is_some(),
+    }
+}
+
+/// Connection parameters added for pg_dump; `None`: local socket, bootstrap superuser.
+pub fn dump_conninfo() -> Option<String> {
+    Some(text(&DUMP_CONNINFO)).filter(|conninfo| !conninfo.is_empty())
+}
+
+/// Where pg_dump is; `None`: beside the server's postgres binary.
+pub fn bin_directory() -> Option<PathBuf> {
+    path(&BIN_DIRECTORY)
+}
