@@ -8,7 +8,9 @@ mod reading;
 mod requests;
 mod retention;
 mod setup;
+mod status;
 
+use archive::manifest::Kind;
 use archive::{listing, verify};
 use pgrx::datum::{Interval, TimestampWithTimeZone};
 use pgrx::pg_sys::panic::ErrorReportable;
@@ -24,6 +26,15 @@ use crate::pg::timestamp;
 use crate::sequences::{self, Positions};
 
 extension_sql_file!("../../sql/grants.sql", name = "grants", finalize);
+
+/// What incr_files() and incr_expire() call a kind of file.
+fn kind_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Base => "base",
+        Kind::Incremental => "incremental",
+        Kind::Globals => "globals",
+    }
+}
 
 /// Gives the value or raises the failure.
 fn or_raise<T>(result: Result<T, Failure>) -> T {
@@ -153,7 +164,7 @@ fn incr_status() -> TableIterator<
 > {
     ensure_same_version();
     or_raise(preflight::ensure_preloaded());
-    let rows = requests::status_rows(server::my_database());
+    let rows = status::rows(server::my_database());
     TableIterator::new(rows.into_iter().map(|row| {
         (
             row.worker.into(),
@@ -230,7 +241,7 @@ fn incr_files() -> TableIterator<
         };
         (
             row.chain as i32,
-            requests::kind_name(row.kind).into(),
+            kind_name(row.kind).into(),
             row.file.into(),
             PgLsn(row.start_lsn.0),
             PgLsn(row.end_lsn.0),

@@ -6,7 +6,7 @@ use chrono::{DateTime, Datelike};
 use pgrx::datum::TimestampWithTimeZone;
 use pgrx::prelude::*;
 
-use super::{ensure_same_version, or_raise, requests};
+use super::{ensure_same_version, kind_name, or_raise};
 use crate::backup::{self, place, preflight};
 use crate::pg::failure::Failure;
 use crate::pg::server;
@@ -46,7 +46,7 @@ fn incr_expire(
         };
         (
             row.chain as i32,
-            requests::kind_name(row.kind).into(),
+            kind_name(row.kind).into(),
             row.file.into(),
             decision.into(),
             row.why.into(),
