@@ -9,6 +9,7 @@ mod capture;
 mod cluster_changes;
 mod ddl_log;
 mod health;
+mod history;
 mod output_plugin;
 mod pg;
 mod replica_identity;

@@ -1,6 +1,7 @@
 //! The SQL functions, thin: each checks that it can be used here, asks another room, and turns the
 //! answer into rows. Failures are raised here and nowhere else.
 
+mod history;
 mod requests;
 mod retention;
 mod setup;

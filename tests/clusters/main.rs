@@ -20,6 +20,7 @@ mod globals;
 mod guests;
 mod harness_itself;
 mod health;
+mod history;
 mod history_rows;
 mod idle;
 mod large_object_moments;

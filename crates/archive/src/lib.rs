@@ -46,6 +46,7 @@ pub mod escape;
 pub mod expiry;
 pub mod failpoint;
 pub mod globals;
+pub mod history;
 pub mod layout;
 pub mod listing;
 pub mod lsn;
