@@ -3,7 +3,6 @@
 //! Whoever calls it reads rows that are no longer there, of tables that are no longer there too (one that
 //! was dropped may have had the name), so it is for those who may read every row of every table.
 
-use archive::history::literal::names_of;
 use archive::history::{Question, Table, TableName, Value};
 use archive::time::Time;
 use pgrx::datum::DatumWithOid;
@@ -14,7 +13,8 @@ use crate::pg::failure::Failure;
 use crate::pg::relation::{with_relation, Identity};
 use crate::pg::row_key::{self, KeyColumn, KeyTable};
 use crate::pg::sql_types::StoredJsonb;
-use crate::pg::{partition, query, server};
+use crate::pg::text::ServerText;
+use crate::pg::{query, server};
 
 /// A key as it was given.
 pub enum GivenKey {
@@ -34,7 +34,7 @@ pub fn question(
     until: Option<Time>,
 ) -> Result<Question, Failure> {
     ensure_may_read_all()?;
-    let kind = ensure_is_captured(table)?;
+    ensure_is_captured(table)?;
     let described = row_key::describe(table).ok_or_else(|| no_table(table))?;
     let given = match key {
         GivenKey::Jsonb(object) => members(object)?,
@@ -57,7 +57,7 @@ pub fn question(
     let mut primary = described.columns.iter().filter(|c| c.is_primary).peekable();
     let has_primary = primary.peek().is_some() && primary.all(has);
     let is_key = described.identity == Identity::Key || has_primary;
-    let names = names_in_files(table, kind)?;
+    let names = names_in_files(table)?;
     let tables = names.into_iter().map(|name| Table {
         name,
         columns: columns.clone(),
@@ -75,7 +75,7 @@ pub fn question(
 fn ensure_may_read_all() -> Result<(), Failure> {
     let may = query::one::<bool>(
         "SELECT rolsuper OR rolbypassrls
-                AND pg_catalog.pg_has_role(oid, 'pg_catalog.pg_read_all_data'::text::name, 'USAGE')
+                AND pg_catalog.pg_has_role(oid, 'pg_read_all_data', 'USAGE')
          FROM pg_catalog.pg_roles WHERE rolname = CURRENT_USER",
         &[],
     );
@@ -92,8 +92,7 @@ fn ensure_may_read_all() -> Result<(), Failure> {
     }
 }
 
-/// The table's relkind.
-fn ensure_is_captured(table: pg_sys::Oid) -> Result<u8, Failure> {
+fn ensure_is_captured(table: pg_sys::Oid) -> Result<(), Failure> {
     let arguments = [DatumWithOid::from(table)];
     let found = query::one::<String>(
         "SELECT relkind::text || relpersistence::text FROM pg_catalog.pg_class WHERE oid = $1",
@@ -101,7 +100,7 @@ fn ensure_is_captured(table: pg_sys::Oid) -> Result<u8, Failure> {
     )?;
     let found = found.ok_or_else(|| no_table(table))?;
     match found.as_bytes() {
-        [kind @ (b'r' | b'p'), b'p'] => Ok(*kind),
+        [b'r' | b'p', b'p'] => Ok(()),
         [b'r' | b'p', _] => Err(Failure::new(
             PgSqlErrorCode::ERRCODE_WRONG_OBJECT_TYPE,
             "rows of unlogged and temporary tables are not in the files",
@@ -162,9 +161,7 @@ fn from_text(table: &KeyTable, text: Vec<u8>) -> Result<Vec<Given>, Failure> {
     match named.as_slice() {
         [column] if !is_object || column.has_braces => Ok(vec![(column.name.clone(), Some(text))]),
         _ if is_object => {
-            let text =
-                String::from_utf8(text).map_err(|_| bad_key("the key's text is not UTF-8"))?;
-            let arguments = [DatumWithOid::from(text.as_str())];
+            let arguments = [DatumWithOid::from(ServerText(text))];
             let rest = "bytes(value) FROM pg_catalog.jsonb_each_text($1::pg_catalog.jsonb)";
             members_by(rest, &arguments)
         }
@@ -219,43 +216,25 @@ fn bad_key(message: &str) -> Failure {
 }
 
 /// The names under which lines about the table's rows stand: of a partitioned table those of its
-/// partitions, of a partition perhaps that of the root.
-fn names_in_files(table: pg_sys::Oid, kind: u8) -> Result<Vec<TableName>, Failure> {
+/// partitions too, of a partition those of the tables that it is a part of (rows may be written through
+/// the root; what is done to the root is done to all).
+fn names_in_files(table: pg_sys::Oid) -> Result<Vec<TableName>, Failure> {
+    let arguments = [DatumWithOid::from(table)];
+    let read = Spi::connect(|client| -> spi::Result<Vec<pg_sys::Oid>> {
+        let query = "SELECT relid::pg_catalog.oid FROM pg_catalog.pg_partition_tree($1)
+                     UNION SELECT relid::pg_catalog.oid FROM pg_catalog.pg_partition_ancestors($1)";
+        let rows = client.select(query, None, &arguments)?;
+        let oids = rows.map(|row| row.get::<pg_sys::Oid>(1));
+        let oids = oids.collect::<spi::Result<Vec<_>>>()?;
+        Ok(oids.into_iter().flatten().collect())
+    });
     let mut oids = vec![table];
-    if kind == b'p' {
-        let arguments = [DatumWithOid::from(table)];
-        let read = Spi::connect(|client| -> spi::Result<Vec<pg_sys::Oid>> {
-            let query =
-                "SELECT relid::pg_catalog.oid FROM pg_catalog.pg_partition_tree($1) WHERE isleaf";
-            let rows = client.select(query, None, &arguments)?;
-            let oids = rows.map(|row| row.get::<pg_sys::Oid>(1));
-            Ok(oids
-                .collect::<spi::Result<Vec<_>>>()?
-                .into_iter()
-                .flatten()
-                .collect())
-        });
-        oids.extend(read?);
-    }
-    let mut names = Vec::new();
-    for oid in oids {
-        let found = with_relation(oid, |relation| {
-            let name = TableName {
-                schema: relation.schema(),
-                table: relation.name(),
-            };
-            (name, partition::root_to_write_through(relation))
-        });
-        let Some((name, root)) = found else { continue };
-        names.push(name);
-        let root = root.map(|root| names_of(&root));
-        if let Some([schema, table]) = root.as_deref() {
-            names.push(TableName {
-                schema: schema.clone(),
-                table: table.clone(),
-            });
-        }
-    }
-    names.dedup();
-    Ok(names)
+    oids.extend(read?.into_iter().filter(|oid| *oid != table));
+    let name = |oid: &pg_sys::Oid| {
+        with_relation(*oid, |relation| TableName {
+            schema: relation.schema(),
+            table: relation.name(),
+        })
+    };
+    Ok(oids.iter().filter_map(name).collect())
 }

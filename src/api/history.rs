@@ -35,8 +35,8 @@ const MOST_WARNINGS: usize = 5;
 #[pg_extern(volatile, parallel_unsafe)]
 #[allow(clippy::type_complexity)]
 fn incr_history(
-    relation: RegClass,
-    key: StoredJsonb,
+    relation: Option<RegClass>,
+    key: Option<StoredJsonb>,
     since: default!(Option<TimestampWithTimeZone>, "NULL"),
     until: default!(Option<TimestampWithTimeZone>, "NULL"),
 ) -> TableIterator<
@@ -52,15 +52,15 @@ fn incr_history(
         name!(note, Option<ServerText>),
     ),
 > {
-    TableIterator::new(rows(relation, GivenKey::Jsonb(key), since, until))
+    TableIterator::new(rows(relation, key.map(GivenKey::Jsonb), since, until))
 }
 
 /// The same with the text of a JSON object, or of the value of a key of one column.
 #[pg_extern(volatile, parallel_unsafe, name = "incr_history")]
 #[allow(clippy::type_complexity)]
 fn incr_history_text(
-    relation: RegClass,
-    key: ServerText,
+    relation: Option<RegClass>,
+    key: Option<ServerText>,
     since: default!(Option<TimestampWithTimeZone>, "NULL"),
     until: default!(Option<TimestampWithTimeZone>, "NULL"),
 ) -> TableIterator<
@@ -76,16 +76,23 @@ fn incr_history_text(
         name!(note, Option<ServerText>),
     ),
 > {
-    TableIterator::new(rows(relation, GivenKey::Text(key.0), since, until))
+    TableIterator::new(rows(
+        relation,
+        key.map(|key| GivenKey::Text(key.0)),
+        since,
+        until,
+    ))
 }
 
 fn rows(
-    relation: RegClass,
-    key: GivenKey,
+    relation: Option<RegClass>,
+    key: Option<GivenKey>,
     since: Option<TimestampWithTimeZone>,
     until: Option<TimestampWithTimeZone>,
 ) -> impl Iterator<Item = Columns> {
-    let mut found = or_raise(search(relation, key, since, until));
+    // As for any strict function, nothing is known of what is not given.
+    let asked = relation.zip(key);
+    let mut found = asked.and_then(|(table, key)| or_raise(search(table, key, since, until)));
     let problems = found.as_ref().map(Found::problems).unwrap_or_default();
     for problem in problems.iter().take(MOST_WARNINGS) {
         let code = PgSqlErrorCode::ERRCODE_WARNING;

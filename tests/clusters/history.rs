@@ -148,7 +148,8 @@ fn keys_of_every_type_are_found() {
             asked.to_string()
         };
         let shown = c.sql(&format!(
-            "{session} SELECT string_agg(operation, ' ') FROM incr_history('k{nth}', {key})"
+            "{session} SELECT string_agg(operation, ' ') FROM incr_history('k{nth}', {key})
+             WHERE statement NOT LIKE '%REPLICA IDENTITY%'"
         ));
         let shown = shown.lines().last().unwrap_or_default();
         assert_eq!(shown, "CREATE TABLE INSERT UPDATE DELETE INSERT", "{name}");
@@ -224,7 +225,7 @@ fn tables_without_a_key_take_any_columns() {
     let operations = |key: &str| {
         let rows = history(&c, &format!("'log', {key}"));
         rows.iter()
-            .skip(1)
+            .filter(|row| !row.contains("TABLE"))
             .map(|row| row.split(':').next().unwrap_or_default().to_owned())
             .collect::<Vec<_>>()
             .join(" ")

@@ -21,27 +21,38 @@ pub struct Names {
 }
 
 impl Names {
-    /// Goes back from today through the renames, which stand in the order of the files.
-    pub fn of(table: Table, renames: &[(Place, Rename)]) -> Names {
-        let mut periods = vec![((usize::MAX, u64::MAX), table)];
+    /// Goes back from today through the renames, which stand in the order of the files. The tables are a
+    /// partitioned one and its partitions: they have their columns' names in common.
+    pub fn of(tables: &[Table], renames: &[(Place, Rename)]) -> Vec<Names> {
+        let today = |table: &Table| Names {
+            periods: vec![((usize::MAX, u64::MAX), table.clone())],
+        };
+        let mut all: Vec<Names> = tables.iter().map(today).collect();
         for (place, rename) in renames.iter().rev() {
-            let after = &periods[periods.len() - 1].1;
-            let columns = after.columns.iter();
-            let before = Table {
-                name: rename.undo(&after.name),
-                columns: columns
-                    .map(|column| {
-                        let old = rename.undo_column(&after.name, column);
-                        old.unwrap_or_else(|| column.clone())
-                    })
-                    .collect(),
+            let after: Vec<&Table> = all.iter().map(Names::first).collect();
+            let old_column = |column: &Vec<u8>| {
+                let mut tables = after.iter();
+                let old = tables.find_map(|table| rename.undo_column(&table.name, column));
+                old.unwrap_or_else(|| column.clone())
             };
-            if before != *after {
-                periods.push((*place, before));
+            let before: Vec<Table> = after
+                .iter()
+                .map(|after| Table {
+                    name: rename.undo(&after.name),
+                    columns: after.columns.iter().map(old_column).collect(),
+                })
+                .collect();
+            for (names, before) in all.iter_mut().zip(before) {
+                if before != *names.first() {
+                    names.periods.insert(0, (*place, before));
+                }
             }
         }
-        periods.reverse();
-        Names { periods }
+        all
+    }
+
+    fn first(&self) -> &Table {
+        &self.periods[0].1
     }
 
     /// The names at a place.

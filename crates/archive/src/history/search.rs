@@ -28,7 +28,7 @@ const MOST_KEYS: usize = 100;
 
 /// What is asked.
 pub struct Question {
-    /// The table; with it its partitions, or the root through which its rows are written.
+    /// The table; with it its partitions, or what it is a partition of.
     pub tables: Vec<Table>,
     /// Values of the columns, in the order of [`Table::columns`].
     pub values: Vec<Value<'static>>,
@@ -58,8 +58,7 @@ pub fn search<E: From<Error>>(
             renames.extend(found.map(|rename| ((nth, rename.at), rename.what)));
         }
     }
-    let tables = question.tables.iter().cloned();
-    let names: Vec<Names> = tables.map(|table| Names::of(table, &renames)).collect();
+    let names = Names::of(&question.tables, &renames);
     let mut search = Search {
         question,
         files,
