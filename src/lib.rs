@@ -10,6 +10,7 @@ mod cluster_changes;
 mod ddl_log;
 mod health;
 mod history;
+mod indexing;
 mod output_plugin;
 mod pg;
 mod replica_identity;

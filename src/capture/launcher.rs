@@ -16,6 +16,7 @@ use pgrx::prelude::*;
 use super::guard::Guard;
 use super::shutdown;
 use crate::backup::Due;
+use crate::indexing::Indexing;
 use crate::pg::{databases, server, slot};
 use crate::status::{self, Phase};
 use crate::{backup, settings, worker};
@@ -72,6 +73,7 @@ struct Launcher {
     workers: HashMap<u32, DynamicBackgroundWorker>,
     /// Workers that look at the globals of a database.
     globals: HashMap<u32, DynamicBackgroundWorker>,
+    indexing: Indexing,
     last_schedule: Option<Instant>,
     guard: Guard,
 }
@@ -105,6 +107,7 @@ impl Launcher {
             for database in &backed_up {
                 backup::start_if_due(*database);
                 backup::expiry::start_if_due(*database);
+                self.indexing.start_if_due(*database);
             }
         }
         sleep

@@ -361,3 +361,18 @@ fn keys_in_other_encodings_are_found() {
     );
     assert_eq!(shown.matches("VALUES ('Größe')").count(), 2, "{shown}");
 }
+
+#[test]
+fn indexes_are_made_in_the_background() {
+    let c = Cluster::backed_up();
+    c.sql("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1); SELECT incr_rotate()");
+    let indexes = c.chain_directory().join("index");
+    harness::wait_until("the closed segment has an index", || {
+        std::fs::read_dir(&indexes).is_ok_and(|files| {
+            files
+                .flatten()
+                .any(|file| file.path().extension().is_some_and(|e| e == "idx"))
+        })
+    });
+    assert_eq!(c.sql("SELECT * FROM incr_verify()"), "");
+}

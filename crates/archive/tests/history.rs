@@ -429,8 +429,114 @@ fn indexes_go_with_their_segments() {
     let directory = place.chain.path.join(index::INDEX);
     let count = || std::fs::read_dir(&directory).unwrap().count();
     assert_eq!(count(), 2);
+    let path = index::path(&place.chain, place.chain.segments().unwrap()[0].0);
+    std::fs::remove_file(path).unwrap();
+    let missing = || history::files::without_index(&place.database).unwrap();
+    assert_eq!(missing(), 1);
+    history::files::make_indexes::<Error>(&place.database, &mut || Ok(())).unwrap();
+    assert_eq!((count(), missing()), (2, 0));
     std::fs::write(directory.join("left.idx.99.tmp"), b"half").unwrap();
     std::fs::remove_file(only_segment(&place, 0)).unwrap();
     index::sweep(&place.chain).unwrap();
     assert_eq!(count(), 1);
+}
+
+/// Prints how long a history takes over a gigabyte: `cargo test --release -p archive --test history --
+/// --ignored --nocapture`, with GIGABYTES=n for more.
+#[test]
+#[ignore = "prints figures; takes a minute"]
+fn how_fast_a_history_is() {
+    let gigabytes: u64 = std::env::var("GIGABYTES").map_or(1, |text| text.parse().unwrap());
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::create_dir(directory.path().join("data")).unwrap();
+    let root = support::open_root(directory.path());
+    let database = root
+        .open_database(support::SYSTEM, support::DATABASE_OID, "shop")
+        .unwrap();
+    let chain = database
+        .create_chain(support::new_chain(support::DATABASE_OID))
+        .unwrap();
+    let mut w = Writer {
+        appender: chain
+            .open_for_append(support::identity(1000), Lsn(0))
+            .unwrap(),
+        xid: 1000,
+    };
+    let mut random = 1u64;
+    let mut next = |below: u64| {
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (random >> 33) % below
+    };
+    let (mut bytes, mut count) = (0, 0u64);
+    let filler = "some text of an order, as long as such texts are, or a little longer than that";
+    while bytes < gigabytes << 30 {
+        let mut statements = Vec::new();
+        for _ in 0..5 {
+            count += 1;
+            // Ninety-nine tables are busy, one row in twenty thousand is of the other.
+            let table = if count.is_multiple_of(20_000) {
+                99
+            } else {
+                next(99)
+            };
+            let id = next(10_000);
+            let at = format!("'2026-11-21 03:40:{:02}.123456+00'", next(60));
+            statements.push(match next(3) {
+                0 => format!("INSERT INTO public.t{table} (id, customer, at, amount, text) VALUES ({id}, {}, {at}, {}.50, '{filler}');", next(100_000), next(1000)),
+                1 => format!("UPDATE public.t{table} SET id = {id}, customer = {}, at = {at}, amount = {}.50, text = '{filler}' WHERE id = {id};", next(100_000), next(1000)),
+                _ => format!("DELETE FROM public.t{table} WHERE id = {id};"),
+            });
+        }
+        let texts: Vec<&str> = statements.iter().map(String::as_str).collect();
+        bytes += texts.iter().map(|text| text.len() as u64 + 1).sum::<u64>() + 120;
+        w.transaction(&texts);
+        if w.appender.bytes_in_segment() > 64 << 20 {
+            w.rotate();
+        }
+    }
+    // One more, so that none is open.
+    w.transaction(&["UPDATE public.t99 SET id = 7, text = 'x' WHERE id = 7;"]);
+    w.rotate();
+    let indexes = chain.path.join(index::INDEX);
+    let size_of = |path: &std::path::Path| -> u64 {
+        let files = std::fs::read_dir(path).unwrap();
+        files
+            .map(|file| file.unwrap().metadata().unwrap().len())
+            .sum()
+    };
+    let forget = || {
+        for room in [chain.incremental(), indexes.clone()] {
+            for file in std::fs::read_dir(room).into_iter().flatten() {
+                let file = std::fs::File::open(file.unwrap().path()).unwrap();
+                file.sync_all().unwrap();
+                rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+            }
+        }
+    };
+    let time = |what: &str, table: &str, id: &'static str| {
+        forget();
+        let started = std::time::Instant::now();
+        let found = ask(&database, &question(table, &["id"], &[id])).len();
+        println!(
+            "{what:<60} {:>8.3} s, {found} rows",
+            started.elapsed().as_secs_f64()
+        );
+    };
+    println!(
+        "{} segments, {} MB, {count} statements",
+        chain.segments().unwrap().len(),
+        size_of(&chain.incremental()) >> 20
+    );
+    time(
+        "cold, no index: every segment is read, its index is made",
+        "public.t99",
+        "7",
+    );
+    println!("indexes: {:.1} MB", size_of(&indexes) as f64 / 1048576.0);
+    time("cold, a row of the rare table", "public.t99", "7");
+    time("cold, a row of a busy table", "public.t5", "4711");
+    time("cold, a row that never was", "public.t5", "-1");
+    time("cold, a table that never was", "public.u", "1");
 }

@@ -216,14 +216,35 @@ fn gap_between(before: &ChainDir, after: &ChainDir) -> Option<String> {
     })
 }
 
-/// Where the files begin.
-pub fn beginning(database: &DatabaseDir) -> Result<Option<(u32, SegmentName)>> {
+/// How many closed segments have no index.
+pub fn without_index(database: &DatabaseDir) -> Result<usize> {
+    let mut count = 0;
     for chain in database.chains()? {
-        if let Some((name, _)) = chain.segments()?.first() {
-            return Ok(Some((chain.number, *name)));
-        }
+        let segments = chain.segments()?.into_iter();
+        let closed = segments.filter(|(_, stored)| *stored != Stored::Partial);
+        count += closed
+            .filter(|(name, _)| std::fs::symlink_metadata(index::path(&chain, *name)).is_err())
+            .count();
     }
-    Ok(None)
+    Ok(count)
+}
+
+/// Makes the indexes that are missing.
+pub fn make_indexes<E: From<Error>>(
+    database: &DatabaseDir,
+    between: &mut dyn FnMut() -> std::result::Result<(), E>,
+) -> std::result::Result<(), E> {
+    let mut files = Files::list(database, true)?;
+    for nth in 0..files.files.len() {
+        between()?;
+        let file = &files.files[nth];
+        let is_closed = file.stored.is_some_and(|stored| stored != Stored::Partial);
+        if is_closed && std::fs::symlink_metadata(index::path(&file.chain, file.name)).is_err() {
+            files.indexed(nth, between)?;
+        }
+        files.files[nth].kept = None;
+    }
+    Ok(())
 }
 
 /// Time of the first commit in a list of files, as the manifest has it.
