@@ -13,6 +13,7 @@ REVOKE ALL ON FUNCTION incr_expire(boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION incr_keep(text, timestamptz, text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION incr_history(regclass, jsonb, timestamptz, timestamptz) FROM PUBLIC;
 REVOKE ALL ON FUNCTION incr_history(regclass, text, timestamptz, timestamptz) FROM PUBLIC;
+REVOKE ALL ON FUNCTION incr_report() FROM PUBLIC;
 REVOKE ALL ON FUNCTION incr_teardown(boolean) FROM PUBLIC;
 
 GRANT EXECUTE ON FUNCTION incr_slot_health() TO pg_monitor;

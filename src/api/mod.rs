@@ -2,6 +2,7 @@
 //! answer into rows. Failures are raised here and nowhere else.
 
 mod history;
+mod report;
 mod requests;
 mod retention;
 mod setup;

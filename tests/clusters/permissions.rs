@@ -32,6 +32,7 @@ fn functions_are_the_superusers_until_granted() {
         "incr_keep('x')",
         "incr_history('t', '1')",
         "incr_history('t', jsonb '{}')",
+        "incr_report()",
         "incr_seq_sync_sql()",
         "incr_status()",
         "incr_slot_health()",

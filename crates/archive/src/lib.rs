@@ -13,6 +13,7 @@
 //! | [`manifest`], [`base`], [`metadata`] | finished files of a chain, base backups |
 //! | [`globals`] | roles, tablespaces and the database's properties, as they changed |
 //! | [`retention`], [`pins`], [`expiry`] | what is kept and what goes; how it goes |
+//! | [`history`], [`report`] | what happened to a row; a page about the archive |
 //! | [`listing`], [`verify`] | what is there, and whether it is sound |
 //! | [`restore`] | `restore.sh` and `README.txt` |
 //!
@@ -53,6 +54,7 @@ pub mod lsn;
 pub mod manifest;
 pub mod metadata;
 pub mod pins;
+pub mod report;
 pub mod restore;
 pub mod retention;
 mod sealed;

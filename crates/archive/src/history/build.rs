@@ -145,7 +145,10 @@ impl Builder {
     fn take<R: std::io::Read>(&mut self, lines: &Lines<R>, item: Item) {
         let length = lines.next_start() - lines.start();
         match item {
-            Item::Transaction => self.note_time(lines),
+            Item::Transaction => {
+                self.index.transactions += 1;
+                self.note_time(lines);
+            }
             Item::CopyStart => self.begin_copy(lines.text()),
             Item::CopyRow => self.copy_row(lines.text(), length),
             Item::Statement => self.statement(lines.text(), length),

@@ -20,9 +20,9 @@ const KEPT: usize = 8;
 pub struct File {
     pub chain: ChainDir,
     pub name: SegmentName,
-    stored: Option<Stored>,
+    pub stored: Option<Stored>,
     /// The manifest's; none for the open segment.
-    entry: Option<Entry>,
+    pub entry: Option<Entry>,
     /// What is known to be wrong. Nobody else must say it again.
     pub problems: Vec<String>,
     /// An index that is not on disk.

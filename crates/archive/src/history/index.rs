@@ -41,6 +41,7 @@ pub struct Index {
     pub complete: u64,
     /// The segment's own random key.
     pub key: String,
+    pub transactions: u64,
     /// The earliest and the latest commit time.
     #[serde(with = "time::json_option")]
     pub earliest: Option<Time>,
