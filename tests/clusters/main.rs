@@ -35,6 +35,7 @@ mod poll;
 mod reach;
 mod replay;
 mod replica_identity;
+mod report;
 mod restore;
 mod restore_options;
 mod retention;

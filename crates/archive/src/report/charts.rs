@@ -13,8 +13,8 @@ const LEFT: f64 = 74.0;
 const RIGHT: f64 = 14.0;
 /// Older chains are told of in words.
 const CHAINS: usize = 8;
-/// More segments than that are drawn as one piece.
-const SEGMENTS: usize = 400;
+/// Where segments are narrower than that, they are drawn as one piece.
+const NARROWEST: f64 = 4.0;
 /// Days of the daily chart.
 const DAYS: u64 = 30;
 
@@ -136,9 +136,9 @@ fn lane(svg: &mut String, chain: &Chain, scale: &Scale, top: f64) {
                 moment(stretch.to)
             );
         }
-        let are_many = stretch.segments.len() > SEGMENTS;
+        let (x, end) = (scale.x(stretch.from), scale.x(stretch.to));
+        let are_many = (end - x) / (stretch.segments.len() as f64) < NARROWEST;
         if are_many {
-            let (x, end) = (scale.x(stretch.from), scale.x(stretch.to));
             let _ = write!(
                 svg,
                 "<rect class=\"segment\" x=\"{x:.1}\" y=\"{:.0}\" width=\"{:.1}\" height=\"14\" rx=\"2\">\
@@ -209,6 +209,11 @@ pub fn daily(report: &Report, title: &str, value: fn(&Day) -> f64, are_bytes: bo
     const BOTTOM: f64 = 160.0;
     const HALF: f64 = 510.0;
     const START: f64 = 62.0;
+    const END: f64 = HALF - 14.0;
+    let axis = |value: f64| match are_bytes {
+        true => size(value.round() as u64),
+        false => short_count(value),
+    };
     let today = report.generated_at.date_naive();
     let oldest = report.days.keys().next().copied().unwrap_or(today);
     let days = ((today - oldest).num_days().unsigned_abs() + 1).clamp(7, DAYS);
@@ -227,14 +232,14 @@ pub fn daily(report: &Report, title: &str, value: fn(&Day) -> f64, are_bytes: bo
         let y = BOTTOM - part * (BOTTOM - 14.0);
         let _ = write!(
             svg,
-            "<line class=\"grid\" x1=\"{START}\" x2=\"{HALF}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>\
+            "<line class=\"grid\" x1=\"{START}\" x2=\"{END}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>\
              <text class=\"tick\" x=\"{:.0}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
             START - 8.0,
             y + 4.0,
-            escape(&shown(top * part))
+            escape(&axis(top * part))
         );
     }
-    let width = (HALF - START) / values.len() as f64;
+    let width = (END - START) / values.len() as f64;
     let every = values.len().div_ceil(7);
     for (nth, (date, value)) in values.iter().enumerate() {
         let x = START + nth as f64 * width;
@@ -261,6 +266,17 @@ pub fn daily(report: &Report, title: &str, value: fn(&Day) -> f64, are_bytes: bo
     }
     svg.push_str("</svg>");
     svg
+}
+
+/// `2.5 M`
+fn short_count(value: f64) -> String {
+    let (value, unit) = match value {
+        value if value >= 1e9 => (value / 1e9, " G"),
+        value if value >= 1e6 => (value / 1e6, " M"),
+        value if value >= 1e4 => (value / 1e3, " k"),
+        value => (value, ""),
+    };
+    format!("{}{unit}", (value * 10.0).round() / 10.0)
 }
 
 /// The next round number: of bytes a power of two, of all else 1, 2, 5, 10, …

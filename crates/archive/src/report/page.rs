@@ -77,7 +77,7 @@ fn tiles(report: &Report) -> String {
     let newest = report.bases().map(|base| base.name.taken_at).max();
     let base = match newest {
         Some(at) => (
-            format!("{} old", span(report.generated_at - at)),
+            format!("{} ago", span(report.generated_at - at)),
             format!(
                 "{}, {}",
                 plural(report.bases().count(), "base"),
