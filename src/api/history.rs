@@ -93,6 +93,12 @@ fn rows(
     // As for any strict function, nothing is known of what is not given.
     let asked = relation.zip(key);
     let mut found = asked.and_then(|(table, key)| or_raise(search(table, key, since, until)));
+    if let Some(first) = found.as_ref().and_then(Found::first_commit) {
+        notice!(
+            "the files reach back to {} UTC; what was before that is in base backups only",
+            archive::report::text::moment(first)
+        );
+    }
     let problems = found.as_ref().map(Found::problems).unwrap_or_default();
     for problem in problems.iter().take(MOST_WARNINGS) {
         let code = PgSqlErrorCode::ERRCODE_WARNING;

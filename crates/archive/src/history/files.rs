@@ -25,6 +25,8 @@ pub struct File {
     pub entry: Option<Entry>,
     /// What is known to be wrong. Nobody else must say it again.
     pub problems: Vec<String>,
+    /// It is not what was written, as far as anybody looked.
+    pub is_damaged: bool,
     /// An index that is not on disk.
     kept: Option<Indexed>,
 }
@@ -80,10 +82,12 @@ impl Files {
         let built = build(&path, stored, between)?;
         let is_open = stored == Stored::Partial;
         if let Some(flaw) = &built.flaw {
+            file.is_damaged = true;
             file.note(&format!("{flaw}: what follows in it is not shown"));
         }
         let is_sound = listed.as_ref() == Some(&built.indexed.index.segment);
         if !is_sound && !is_open {
+            file.is_damaged = true;
             file.note(match listed {
                 Some(_) => "its checksum is not the manifest's: it was damaged or changed",
                 None => "the manifest does not know it",
@@ -161,6 +165,7 @@ fn list_chain(chain: &ChainDir, files: &mut Vec<File>) -> Result<()> {
             stored,
             entry,
             problems: Vec::new(),
+            is_damaged: false,
             kept: None,
         });
     };

@@ -10,6 +10,7 @@ use super::literal::Value;
 use super::names::Place;
 use super::statement::{self, Operation};
 use crate::error::{Error, Result};
+use crate::expiry::Lock;
 use crate::lsn::Lsn;
 use crate::time::Time;
 
@@ -58,6 +59,8 @@ pub const NOT_SHOWN: &str = "NOT SHOWN";
 /// All that was found, in the order of the files.
 pub struct Found {
     files: Files,
+    /// Nothing is removed while rows are read.
+    _lock: Lock,
     hits: std::collections::btree_map::IntoIter<Place, Hit>,
     heads: Vec<Vec<u8>>,
     commands: Vec<String>,
@@ -71,7 +74,7 @@ pub struct Found {
 
 impl Found {
     pub(super) fn new(
-        files: Files,
+        (files, lock): (Files, Lock),
         hits: BTreeMap<Place, Hit>,
         heads: Vec<Vec<u8>>,
         commands: Vec<String>,
@@ -95,6 +98,7 @@ impl Found {
         let next = hits.next();
         Found {
             files,
+            _lock: lock,
             hits,
             heads,
             commands,

@@ -12,7 +12,10 @@
 //! <filters>
 //! ```
 
+use std::cell::OnceCell;
+use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -120,7 +123,7 @@ pub struct Indexed {
 pub enum Filters {
     Memory(Vec<u8>),
     /// In a file, from this offset on.
-    File(PathBuf, u64),
+    File(Arc<File>, u64),
 }
 
 impl Default for Filters {
@@ -144,12 +147,12 @@ pub fn read(chain: &ChainDir, name: SegmentName, segment_sha256: &str) -> Option
     let is_whole = file.metadata().ok()?.len() == start + filters;
     (is_whole && index.segment == segment_sha256).then_some(Indexed {
         index,
-        filters: Filters::File(path, start),
+        filters: Filters::File(Arc::new(file), start),
     })
 }
 
 /// The JSON, where it is what its checksum says, and where the filters begin.
-fn read_json(file: &mut std::fs::File) -> Option<(Vec<u8>, u64)> {
+fn read_json(file: &mut File) -> Option<(Vec<u8>, u64)> {
     use std::io::{BufRead, BufReader, Read};
     let mut input = BufReader::new(file);
     let mut first = String::new();
@@ -212,49 +215,67 @@ impl Indexed {
         let (at, length, sum) = block.filter;
         let filter = match &self.filters {
             Filters::Memory(all) => all.get(at as usize..(at + length) as usize)?.to_vec(),
-            Filters::File(path, start) => {
+            Filters::File(file, start) => {
                 let mut filter = vec![0; usize::try_from(length).ok()?];
-                let file = durable::open_to_read(path).ok()?;
                 file.read_exact_at(&mut filter, start + at).ok()?;
                 filter
             }
         };
         (sum_of(&filter) == sum).then_some(filter)
     }
+}
+
+/// A block to be asked, whose filter is read at the first question that needs it.
+pub struct BlockFilter<'a> {
+    indexed: &'a Indexed,
+    block: &'a Block,
+    filter: OnceCell<Option<Vec<u8>>>,
+}
+
+impl<'a> BlockFilter<'a> {
+    /// Reads nothing yet.
+    pub fn new(indexed: &'a Indexed, block: &'a Block) -> BlockFilter<'a> {
+        BlockFilter {
+            indexed,
+            block,
+            filter: OnceCell::new(),
+        }
+    }
+
+    /// True where the filter holds it, or cannot be read.
+    fn holds(&self, hash: u64) -> bool {
+        let filter = self.filter.get_or_init(|| self.indexed.filter(self.block));
+        filter
+            .as_ref()
+            .is_none_or(|filter| filter::may_hold(filter, hash))
+    }
 
     /// Whether the block must be read for a row of a table with these column values; each value with
     /// the name that its column has there.
-    pub fn may_hold(&self, block: &Block, asked: &Asked<'_>) -> bool {
-        let filter = std::cell::OnceCell::new();
-        let holds = |hash| {
-            let filter = filter.get_or_init(|| self.filter(block));
-            filter
-                .as_ref()
-                .is_none_or(|filter| filter::may_hold(filter, hash))
-        };
-        for (relation, columns) in &block.relations {
+    pub fn may_hold(&self, asked: &Asked<'_>) -> bool {
+        for (relation, columns) in &self.block.relations {
             if !asked.relations.contains(relation) {
                 continue;
             }
-            if block.any_row.contains(relation) {
+            if self.block.any_row.contains(relation) {
                 return true;
             }
-            let held = &self.index.columns[*columns as usize];
+            let held = &self.indexed.index.columns[*columns as usize];
             let value = |(column, hash): &(&[u8], u64)| {
-                !held.iter().any(|name| name.0 == *column) || holds(*hash)
+                !held.iter().any(|name| name.0 == *column) || self.holds(*hash)
             };
             if asked.values.iter().all(value) {
                 return true;
             }
         }
-        asked.ddl.iter().any(|hash| holds(*hash))
+        asked.ddl.iter().any(|hash| self.holds(*hash))
     }
 }
 
-/// What [`Indexed::may_hold`] is asked.
+/// What [`BlockFilter::may_hold`] is asked.
 pub struct Asked<'a> {
     /// Positions in [`Index::relations`] of the table.
-    pub relations: Vec<u32>,
+    pub relations: &'a [u32],
     /// Each column's name with the hash of its value.
     pub values: Vec<(&'a [u8], u64)>,
     /// Hashes of names in DDL.
@@ -264,7 +285,7 @@ pub struct Asked<'a> {
 /// Reads blocks of a segment in their order.
 pub struct BlockReader {
     input: Box<dyn std::io::Read>,
-    plain: Option<std::fs::File>,
+    plain: Option<File>,
     at: u64,
     path: PathBuf,
 }

@@ -7,16 +7,17 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
 
-use super::ddl::{is_about_tables, Ddl, Rename};
+use super::ddl::{is_about_tables, Ddl, Rename, TableName};
 use super::files::Files;
 use super::filter;
 use super::found::{Found, Hit, What};
-use super::index::{Asked, Block, BlockReader, Index, Indexed};
+use super::index::{Asked, Block, BlockFilter, BlockReader, Index, Indexed};
 use super::lines::{Item, Lines, Transaction};
 use super::literal::{names_of, Value};
 use super::names::{Names, Place, Table};
 use super::statement::{self, Operation, Statement};
 use crate::error::{Error, Result};
+use crate::expiry::Lock;
 use crate::layout::DatabaseDir;
 use crate::segment::Key;
 use crate::time::Time;
@@ -40,6 +41,9 @@ pub struct Question {
     pub may_write: bool,
 }
 
+/// The relations of an index by their names.
+type Written = HashMap<TableName, Vec<u32>>;
+
 /// Values of the columns that are asked for.
 type RowKey = Vec<Value<'static>>;
 
@@ -49,6 +53,7 @@ pub fn search<E: From<Error>>(
     question: &Question,
     between: &mut dyn FnMut() -> std::result::Result<(), E>,
 ) -> std::result::Result<Found, E> {
+    let lock = Lock::shared(database)?;
     let mut files = Files::list(database, question.may_write)?;
     let mut renames: Vec<(Place, Rename)> = Vec::new();
     for nth in 0..files.files.len() {
@@ -79,7 +84,14 @@ pub fn search<E: From<Error>>(
         unfollowed,
         ..
     } = search;
-    Ok(Found::new(files, hits, heads, commands, untold, unfollowed))
+    Ok(Found::new(
+        (files, lock),
+        hits,
+        heads,
+        commands,
+        untold,
+        unfollowed,
+    ))
 }
 
 struct Search<'q> {
@@ -181,13 +193,16 @@ impl Search<'_> {
         let Some(key) = Key::parse(index.key.as_bytes()) else {
             return Ok(());
         };
-        let written: Vec<_> = index
-            .relations
-            .iter()
-            .map(|r| names_of(&r.name.0))
-            .collect();
+        let mut written: Written = HashMap::new();
+        for (number, relation) in index.relations.iter().enumerate() {
+            if let [schema, table] = names_of(&relation.name.0).as_slice() {
+                let (schema, table) = (schema.clone(), table.clone());
+                let numbers = written.entry(TableName { schema, table }).or_default();
+                numbers.push(number as u32);
+            }
+        }
         let mut reader = None;
-        for block in &index.blocks {
+        for (number, block) in index.blocks.iter().enumerate() {
             if !self.is_wanted(nth, indexed, &written, block, pass) {
                 continue;
             }
@@ -201,9 +216,12 @@ impl Search<'_> {
             let looked = read.and_then(|bytes| self.block(nth, index, key, block, &bytes, pass));
             if let Err(error) = looked {
                 self.files.files[nth].note(&format!(
-                    "{error}: what stands in lines {} to about {} is not shown",
+                    "{error}: what stands from line {} to {} is not shown",
                     block.line,
-                    block.line + block.bytes / 100
+                    match index.blocks.get(number + 1) {
+                        Some(next) => format!("line {}", next.line - 1),
+                        None => "the end".to_owned(),
+                    }
                 ));
                 // A compressed file is not read on behind an error.
                 reader = None;
@@ -233,7 +251,7 @@ impl Search<'_> {
         &self,
         nth: usize,
         indexed: &Indexed,
-        written: &[Vec<Vec<u8>>],
+        written: &Written,
         block: &Block,
         pass: &Pass,
     ) -> bool {
@@ -241,17 +259,12 @@ impl Search<'_> {
         if from >= pass.end || block.at >= indexed.index.complete {
             return false;
         }
+        let filter = BlockFilter::new(indexed, block);
         let mut periods = self.names.iter().flat_map(|names| names.between(from, to));
         periods.any(|table| {
             let name = &table.name;
-            let is_it = |names: &Vec<Vec<u8>>| match names.as_slice() {
-                [schema, table] => *schema == name.schema && *table == name.table,
-                _ => false,
-            };
-            let numbers = 0..written.len() as u32;
-            let relations = numbers.filter(|n| is_it(&written[*n as usize])).collect();
             let mut asked = Asked {
-                relations,
+                relations: written.get(name).map_or(&[], Vec::as_slice),
                 values: Vec::new(),
                 ddl: Vec::new(),
             };
@@ -268,7 +281,7 @@ impl Search<'_> {
                         (column.as_slice(), hash)
                     })
                     .collect();
-                indexed.may_hold(block, &asked)
+                filter.may_hold(&asked)
             })
         })
     }

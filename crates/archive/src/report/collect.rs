@@ -296,8 +296,8 @@ impl Report {
         let entry = file.entry.as_ref();
         let has_gap = !file.problems.is_empty() && !chain.stretches.is_empty();
         let is_first = file.name.start_lsn == file.chain.info.slot_start_lsn;
-        let Some(stored) = file.stored else {
-            // What follows a missing one is not joined to what is before.
+        let Some(stored) = file.stored.filter(|_| !file.is_damaged) else {
+            // What follows a missing one, or one at which a restore stops, is not joined to what is before.
             chain.break_here();
             return;
         };

@@ -77,9 +77,9 @@ fn tiles(report: &Report) -> String {
     let newest = report.bases().map(|base| base.name.taken_at).max();
     let base = match newest {
         Some(at) => (
-            format!("{} ago", span(report.generated_at - at)),
+            span(report.generated_at - at),
             format!(
-                "{}, {}",
+                "ago; {}, {}",
                 plural(report.bases().count(), "base"),
                 size(bases)
             ),
@@ -282,10 +282,7 @@ fn tables(report: &Report) -> String {
             truncates: sum.truncates + table.truncates,
             bytes: sum.bytes + table.bytes,
         });
-        row(
-            &format!("<em>{} more</em>", plural(rest.len(), "table")),
-            &sum,
-        );
+        row(&format!("<em>{} more</em>", count(rest.len() as u64)), &sum);
     }
     html.push_str("</tbody></table></div></section>\n");
     html
