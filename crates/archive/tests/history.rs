@@ -540,3 +540,45 @@ fn how_fast_a_history_is() {
     time("cold, a row that never was", "public.t5", "-1");
     time("cold, a table that never was", "public.u", "1");
 }
+
+#[test]
+fn compressed_segments_are_read_as_well() {
+    let place = Place::new();
+    let mut w = Writer::new(&place);
+    let filler = "x".repeat(3000);
+    for x in 0..1000 {
+        w.transaction(&[
+            &format!("INSERT INTO public.a (id, x) VALUES ({x}, '{filler}');"),
+            &format!("UPDATE public.b SET id = 1, x = {x} WHERE id = 1;"),
+        ]);
+    }
+    w.rotate();
+    let plain = history_of(&place, "public.a", "id", "700");
+    assert_eq!(plain.len(), 1);
+    let status = std::process::Command::new("gzip")
+        .arg(only_segment(&place, 0))
+        .status()
+        .unwrap();
+    assert!(status.success());
+    for has_index in [true, false] {
+        if !has_index {
+            std::fs::remove_dir_all(place.chain.path.join(index::INDEX)).unwrap();
+        }
+        assert_eq!(history_of(&place, "public.a", "id", "700"), plain);
+        assert_eq!(history_of(&place, "public.b", "id", "1").len(), 1000);
+    }
+    // Cut off: what is not read is said.
+    let path = only_segment(&place, 0);
+    let bytes = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+    for has_index in [true, false] {
+        if !has_index {
+            std::fs::remove_dir_all(place.chain.path.join(index::INDEX)).unwrap();
+        }
+        let found = history_of(&place, "public.a", "id", "700");
+        assert!(
+            found.iter().any(|text| text.starts_with("NOT SHOWN")),
+            "{has_index} {found:#?}"
+        );
+    }
+}

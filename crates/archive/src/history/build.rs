@@ -37,7 +37,16 @@ pub fn build<E: From<Error>>(
     stored: Stored,
     between: &mut dyn FnMut() -> std::result::Result<(), E>,
 ) -> std::result::Result<Built, E> {
-    let mut hashing = Hashing::new(source::open(path, stored)?);
+    let input = match source::open(path, stored) {
+        Ok(input) => input,
+        Err(error) => {
+            return Ok(Built {
+                indexed: Indexed::default(),
+                flaw: Some(error),
+            })
+        }
+    };
+    let mut hashing = Hashing::new(input);
     let mut lines = Lines::new(&mut hashing);
     let mut builder = Builder::default();
     let flaw = loop {
@@ -55,7 +64,8 @@ pub fn build<E: From<Error>>(
     builder.close_block(&mut lines);
     let key = lines.key();
     drop(lines);
-    std::io::copy(&mut hashing, &mut std::io::sink()).map_err(Error::io("read", path))?;
+    let rest = std::io::copy(&mut hashing, &mut std::io::sink());
+    let flaw = flaw.or(rest.map_err(Error::io("read", path)).err());
     let content = hashing.finish();
     builder.index.segment = content.sha256;
     builder.index.bytes = content.bytes;

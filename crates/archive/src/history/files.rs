@@ -27,6 +27,8 @@ pub struct File {
     pub problems: Vec<String>,
     /// It is not what was written, as far as anybody looked.
     pub is_damaged: bool,
+    /// What was written before it is missing.
+    pub follows_gap: bool,
     /// An index that is not on disk.
     kept: Option<Indexed>,
 }
@@ -48,7 +50,9 @@ impl Files {
             list_chain(&chain, &mut files)?;
             if first > 0 && files.len() > first {
                 let before = files[first - 1].chain.clone();
-                files[first].problems.extend(gap_between(&before, &chain));
+                let gap = gap_between(&before, &chain);
+                files[first].follows_gap |= gap.is_some();
+                files[first].problems.extend(gap);
             }
         }
         Ok(Files {
@@ -166,6 +170,7 @@ fn list_chain(chain: &ChainDir, files: &mut Vec<File>) -> Result<()> {
             entry,
             problems: Vec::new(),
             is_damaged: false,
+            follows_gap: false,
             kept: None,
         });
     };
@@ -189,6 +194,7 @@ fn list_chain(chain: &ChainDir, files: &mut Vec<File>) -> Result<()> {
     let mut end: Option<Lsn> = None;
     for (_, mut file) in of_chain {
         if let Some(end) = end.filter(|end| *end != file.name.start_lsn) {
+            file.follows_gap = true;
             file.note(&format!(
                 "files are missing before it: from {end} to {}",
                 file.name.start_lsn

@@ -48,6 +48,8 @@ pub struct Chain {
     pub ended: Option<(Time, String)>,
     pub bases: Vec<Base>,
     pub stretches: Vec<Stretch>,
+    /// Changes between the chain before and this one are in neither.
+    pub follows_gap: bool,
 }
 
 /// A base backup.
@@ -140,19 +142,19 @@ impl Report {
             .collect()
     }
 
-    /// What lies between the stretches.
+    /// What lies between stretches that do not join, however short it was.
     pub fn gaps(&self) -> Vec<(Time, Time)> {
-        let mut stretches: Vec<_> = self
-            .chains
-            .iter()
-            .flat_map(|chain| &chain.stretches)
-            .collect();
-        stretches.sort_by_key(|stretch| stretch.from);
-        let pairs = stretches.windows(2);
-        pairs
-            .filter(|pair| pair[0].to < pair[1].from)
-            .map(|pair| (pair[0].to, pair[1].from))
-            .collect()
+        let mut gaps = Vec::new();
+        let mut before: Option<Time> = None;
+        for chain in &self.chains {
+            for (nth, stretch) in chain.stretches.iter().enumerate() {
+                if let Some(end) = before.filter(|_| nth > 0 || chain.follows_gap) {
+                    gaps.push((end.min(stretch.from), end.max(stretch.from)));
+                }
+                before = Some(stretch.to);
+            }
+        }
+        gaps
     }
 
     /// As stored.
@@ -239,6 +241,7 @@ fn of_chain(chain: &ChainDir, now: Time) -> Result<Chain> {
         ended: ended.map(|end| (end.at, end.reason.clone())),
         bases: found,
         stretches: Vec::new(),
+        follows_gap: false,
     })
 }
 
@@ -294,7 +297,9 @@ impl Report {
             return;
         };
         let entry = file.entry.as_ref();
-        let has_gap = !file.problems.is_empty() && !chain.stretches.is_empty();
+        if chain.stretches.is_empty() {
+            chain.follows_gap |= file.follows_gap;
+        }
         let is_first = file.name.start_lsn == file.chain.info.slot_start_lsn;
         let Some(stored) = file.stored.filter(|_| !file.is_damaged) else {
             // What follows a missing one, or one at which a restore stops, is not joined to what is before.
@@ -318,7 +323,7 @@ impl Report {
             next_xid: entry.and_then(|entry| entry.next_xid),
             start_lsn: file.name.start_lsn,
         };
-        if has_gap {
+        if file.follows_gap {
             chain.break_here();
         }
         chain.add(segment, is_first);

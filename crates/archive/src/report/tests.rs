@@ -68,6 +68,7 @@ fn sample() -> Report {
                 )),
                 bases: old,
                 stretches: vec![stretch(day(27), old_end, Some(day(27)))],
+                follows_gap: false,
             },
             Chain {
                 number: 2,
@@ -75,6 +76,7 @@ fn sample() -> Report {
                 ended: None,
                 bases: new,
                 stretches: vec![stretch(new_start, now(), Some(new_start))],
+                follows_gap: true,
             },
         ],
         days: BTreeMap::new(),
