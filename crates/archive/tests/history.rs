@@ -582,3 +582,26 @@ fn compressed_segments_are_read_as_well() {
         );
     }
 }
+
+#[test]
+fn a_gap_between_chains_is_said() {
+    let mut place = Place::new();
+    let mut w = Writer::new(&place);
+    w.transaction(&["INSERT INTO public.a (id) VALUES (1);"]);
+    w.rotate();
+    drop(w);
+    place.chain.end_here("the slot was lost").unwrap();
+    let mut new = support::new_chain(support::DATABASE_OID);
+    new.slot_start_lsn = Lsn(0x9_0000);
+    place.chain = place.database.create_chain(new).unwrap();
+    let mut w = Writer::new(&place);
+    w.xid = 3000;
+    w.transaction(&["DELETE FROM public.a WHERE id = 1;"]);
+    w.sync();
+    let found = history_of(&place, "public.a", "id", "1");
+    assert_eq!(found.len(), 3, "{found:#?}");
+    assert!(found[1].contains("(the slot was lost)"), "{found:#?}");
+    let page =
+        archive::report::collect::collect::<Error>(&place.database, at(0), true, &mut || Ok(()));
+    assert_eq!(page.unwrap().gaps().len(), 1);
+}

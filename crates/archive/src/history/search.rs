@@ -18,12 +18,12 @@ use super::names::{Names, Place, Table};
 use super::statement::{self, Operation, Statement};
 use crate::error::{Error, Result};
 use crate::expiry::Lock;
-use crate::layout::DatabaseDir;
+use crate::layout::{DatabaseDir, Stored};
 use crate::segment::Key;
 use crate::time::Time;
 
-/// More rows than anybody reads, at some 100 bytes each.
-pub const MOST: usize = 1_000_000;
+/// More than anybody reads, at some 100 bytes each.
+const MOST: usize = 1_000_000;
 /// So many keys of one row are followed.
 const MOST_KEYS: usize = 100;
 
@@ -227,8 +227,7 @@ impl Search<'_> {
                 reader = None;
             }
             if pass.hits.len() + self.hits.len() > MOST {
-                let why = format!("more than {MOST} changes were found");
-                return Err(Error::refused(database_of(&self.files, nth), why).into());
+                return Err(Error::TooManyChanges { most: MOST }.into());
             }
         }
         Ok(())
@@ -239,9 +238,7 @@ impl Search<'_> {
         match file.locate() {
             Some((path, stored)) => BlockReader::open(&path, stored),
             None => Err(Error::OutOfPlace {
-                path: file
-                    .chain
-                    .segment_path(file.name, crate::layout::Stored::Plain),
+                path: file.chain.segment_path(file.name, Stored::Plain),
             }),
         }
     }
@@ -295,7 +292,8 @@ impl Search<'_> {
         bytes: &[u8],
         pass: &mut Pass,
     ) -> Result<()> {
-        let path = self.files.files[nth].chain.path.clone();
+        let file = &self.files.files[nth];
+        let path = file.chain.segment_path(file.name, Stored::Plain);
         let mut lines = Lines::resume(bytes, key, block.open.clone(), block.at, block.line);
         // Which of our tables a name as it is written is, until a rename may have come.
         let mut known: HashMap<Vec<u8>, Option<usize>> = HashMap::new();
@@ -557,9 +555,4 @@ fn number_of(commands: &mut Vec<String>, command: &str) -> u32 {
         commands.push(command.to_owned());
         commands.len() - 1
     }) as u32
-}
-
-fn database_of(files: &Files, nth: usize) -> &std::path::Path {
-    let chain = &files.files[nth].chain.path;
-    chain.parent().unwrap_or(chain)
 }
