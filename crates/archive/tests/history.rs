@@ -605,3 +605,20 @@ fn a_gap_between_chains_is_said() {
         archive::report::collect::collect::<Error>(&place.database, at(0), true, &mut || Ok(()));
     assert_eq!(page.unwrap().gaps().len(), 1);
 }
+
+#[test]
+fn a_segment_that_is_closed_meanwhile_is_not_called_damaged() {
+    let place = Place::new();
+    let mut w = Writer::new(&place);
+    w.transaction(&["INSERT INTO public.a (id) VALUES (1);"]);
+    w.sync();
+    let mut files = history::files::Files::list(&place.database, true).unwrap();
+    w.rotate();
+    let indexed = files.indexed::<Error>(0, &mut || Ok(())).unwrap();
+    assert_eq!(indexed.unwrap().index.transactions, 1);
+    assert!(
+        files.files[0].problems.is_empty(),
+        "{:?}",
+        files.files[0].problems
+    );
+}

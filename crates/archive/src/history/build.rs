@@ -1,6 +1,7 @@
 //! Makes the index of a segment, by reading all of it once.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io::Read;
 use std::path::Path;
 
 use super::ddl::{is_about_tables, Ddl, Name};
@@ -11,8 +12,6 @@ use super::literal::names_of;
 use super::statement::{self, Operation, Statement};
 use crate::checksum::Hashing;
 use crate::error::Error;
-use crate::layout::Stored;
-use crate::segment::source;
 
 /// A block ends at the first line behind so many bytes.
 const BLOCK: u64 = 1024 * 1024;
@@ -31,21 +30,13 @@ pub struct Built {
     pub flaw: Option<Error>,
 }
 
-/// Reads a segment. `between` is called now and then; what it fails with ends the reading.
+/// Reads a segment, whose bytes `input` gives uncompressed. `between` is called now and then; what it
+/// fails with ends the reading.
 pub fn build<E: From<Error>>(
     path: &Path,
-    stored: Stored,
+    input: impl Read,
     between: &mut dyn FnMut() -> std::result::Result<(), E>,
 ) -> std::result::Result<Built, E> {
-    let input = match source::open(path, stored) {
-        Ok(input) => input,
-        Err(error) => {
-            return Ok(Built {
-                indexed: Indexed::default(),
-                flaw: Some(error),
-            })
-        }
-    };
     let mut hashing = Hashing::new(input);
     let mut lines = Lines::new(&mut hashing);
     let mut builder = Builder::default();
@@ -111,7 +102,7 @@ struct Builder {
 }
 
 impl Builder {
-    fn open_block<R: std::io::Read>(&mut self, lines: &Lines<R>) {
+    fn open_block<R: Read>(&mut self, lines: &Lines<R>) {
         self.block = Block {
             at: lines.next_start(),
             line: lines.next_number(),
@@ -120,7 +111,7 @@ impl Builder {
         };
     }
 
-    fn close_block<R: std::io::Read>(&mut self, lines: &mut Lines<R>) {
+    fn close_block<R: Read>(&mut self, lines: &mut Lines<R>) {
         let mut block = std::mem::take(&mut self.block);
         block.bytes = lines.next_start() - block.at;
         block.sum = lines.take_sum();
@@ -152,7 +143,7 @@ impl Builder {
         })
     }
 
-    fn take<R: std::io::Read>(&mut self, lines: &Lines<R>, item: Item) {
+    fn take<R: Read>(&mut self, lines: &Lines<R>, item: Item) {
         let length = lines.next_start() - lines.start();
         match item {
             Item::Transaction => {
@@ -168,7 +159,7 @@ impl Builder {
         }
     }
 
-    fn note_time<R: std::io::Read>(&mut self, lines: &Lines<R>) {
+    fn note_time<R: Read>(&mut self, lines: &Lines<R>) {
         let time = lines.open().transaction.and_then(|t| t.commit_time);
         let Some(time) = time else { return };
         let index = &mut self.index;
@@ -309,7 +300,7 @@ impl Builder {
         self.columns.insert(relation, columns.collect());
     }
 
-    fn ddl<R: std::io::Read>(&mut self, lines: &Lines<R>, command: String, role: Vec<u8>) {
+    fn ddl<R: Read>(&mut self, lines: &Lines<R>, command: String, role: Vec<u8>) {
         self.copy = None;
         let ddl = Ddl::read(lines.text(), &role);
         if is_about_tables(&command) {

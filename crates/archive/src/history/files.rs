@@ -2,15 +2,16 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::build::build;
+use super::build::{build, Built};
 use super::index::{self, Indexed};
 use crate::error::{Error, Result};
 use crate::expiry::given_up;
 use crate::layout::{ChainDir, DatabaseDir, SegmentName, Stored};
 use crate::lsn::Lsn;
 use crate::manifest::{self, Entry, Kind};
+use crate::segment::source;
 use crate::time::Time;
 
 /// So many indexes that could not be written are kept in memory.
@@ -73,20 +74,29 @@ impl Files {
             return Ok(Some(kept.clone()));
         }
         // Also where its index is there, and says that nothing of it is needed.
-        let Some((path, stored)) = file.locate() else {
+        if file.locate().is_none() {
             file.note("it is missing: what it held is not shown");
             return Ok(None);
-        };
+        }
         let listed = file.entry.as_ref().map(|entry| entry.sha256.clone());
         if let Some(sha256) = &listed {
             if let Some(indexed) = index::read(&file.chain, file.name, sha256) {
                 return Ok(Some(indexed));
             }
         }
-        let built = build(&path, stored, between)?;
-        let is_open = stored == Stored::Partial;
+        // It may have been closed since it was listed; the manifest was read before.
+        let is_open = file.stored == Some(Stored::Partial);
+        let opened =
+            file.open_by(|path, stored| Ok((path.to_owned(), source::open(path, stored)?)));
+        let built = match opened {
+            Ok((path, input)) => build(&path, input, between)?,
+            Err(error) => Built {
+                indexed: Indexed::default(),
+                flaw: Some(error),
+            },
+        };
         if let Some(flaw) = &built.flaw {
-            file.is_damaged = true;
+            file.is_damaged = !is_open;
             file.note(&format!("{flaw}: what follows in it is not shown"));
         }
         let is_sound = listed.as_ref() == Some(&built.indexed.index.segment);
@@ -120,6 +130,22 @@ impl File {
                 .is_ok()
                 .then_some((path, *stored))
         })
+    }
+
+    /// Opens it wherever it is; once more where it was renamed meanwhile.
+    pub fn open_by<T>(&self, open: impl Fn(&Path, Stored) -> Result<T>) -> Result<T> {
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let plain = || self.chain.segment_path(self.name, Stored::Plain);
+            let (path, stored) = self
+                .locate()
+                .ok_or_else(|| Error::OutOfPlace { path: plain() })?;
+            match open(&path, stored) {
+                Err(error) if is_gone(&error) && attempts < 3 => {}
+                opened => return opened,
+            }
+        }
     }
 
     /// Below the database's directory.

@@ -9,7 +9,7 @@ use super::lines::Transaction;
 use super::literal::Value;
 use super::names::Place;
 use super::statement::{self, Operation};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::expiry::Lock;
 use crate::lsn::Lsn;
 use crate::time::Time;
@@ -193,12 +193,7 @@ impl Found {
         let reader = match &mut self.reader {
             Some((nth, reader)) if *nth == place.0 => reader,
             reader => {
-                let located = file.locate().ok_or_else(|| Error::OutOfPlace {
-                    path: file
-                        .chain
-                        .segment_path(file.name, crate::layout::Stored::Plain),
-                })?;
-                let opened = BlockReader::open(&located.0, located.1)?;
+                let opened = file.open_by(BlockReader::open)?;
                 &mut reader.insert((place.0, opened)).1
             }
         };

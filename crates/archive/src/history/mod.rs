@@ -7,7 +7,7 @@
 //! | [`lines`] | a segment line by line |
 //! | [`filter`], [`index`], [`build`] | what a segment holds, in small |
 //! | [`names`] | which names a table had where |
-//! | [`files`], [`search`], [`found`] | the segments of an archive, the search through them, its rows |
+//! | [`files`], [`search`], `pass`, [`found`] | the segments of an archive, the search through them, its rows |
 
 pub mod build;
 pub mod ddl;
@@ -18,6 +18,7 @@ pub mod index;
 pub mod lines;
 pub mod literal;
 pub mod names;
+mod pass;
 pub mod search;
 pub mod statement;
 

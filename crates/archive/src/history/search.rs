@@ -15,7 +15,8 @@ use super::index::{Asked, Block, BlockFilter, BlockReader, Index, Indexed};
 use super::lines::{Item, Lines, Transaction};
 use super::literal::{names_of, Value};
 use super::names::{Names, Place, Table};
-use super::statement::{self, Operation, Statement};
+use super::pass::{CopyBlock, Pass, MOST_KEYS};
+use super::statement::{self, Statement};
 use crate::error::{Error, Result};
 use crate::expiry::Lock;
 use crate::layout::{DatabaseDir, Stored};
@@ -24,8 +25,6 @@ use crate::time::Time;
 
 /// More than anybody reads, at some 100 bytes each.
 const MOST: usize = 1_000_000;
-/// So many keys of one row are followed.
-const MOST_KEYS: usize = 100;
 
 /// What is asked.
 pub struct Question {
@@ -43,9 +42,6 @@ pub struct Question {
 
 /// The relations of an index by their names.
 type Written = HashMap<TableName, Vec<u32>>;
-
-/// Values of the columns that are asked for.
-type RowKey = Vec<Value<'static>>;
 
 /// Searches a database's files. `between` is called now and then; what it fails with ends the search.
 pub fn search<E: From<Error>>(
@@ -106,22 +102,6 @@ struct Search<'q> {
     untold: u64,
     /// Keys that were not followed, because there were too many.
     unfollowed: u64,
-}
-
-/// One way through the files with the keys that are looked for.
-struct Pass {
-    keys: Vec<RowKey>,
-    /// The first key is looked for all the way, the others while their row lives.
-    is_first: bool,
-    /// Not behind this place.
-    end: Place,
-    hits: BTreeMap<Place, Hit>,
-    /// Where a row got one of the keys by an UPDATE, and its key before.
-    arrivals: Vec<(Place, RowKey)>,
-    /// Where the last row of the key began, for a pass back.
-    birth: Option<Place>,
-    unfollowed: u64,
-    untold: u64,
 }
 
 impl Search<'_> {
@@ -234,13 +214,7 @@ impl Search<'_> {
     }
 
     fn open(&self, nth: usize) -> Result<BlockReader> {
-        let file = &self.files.files[nth];
-        match file.locate() {
-            Some((path, stored)) => BlockReader::open(&path, stored),
-            None => Err(Error::OutOfPlace {
-                path: file.chain.segment_path(file.name, Stored::Plain),
-            }),
-        }
+        self.files.files[nth].open_by(BlockReader::open)
     }
 
     /// Whether anything in a block may concern one of the keys.
@@ -429,125 +403,6 @@ impl Search<'_> {
         }
     }
 }
-
-/// The open COPY block, where it is one of ours.
-struct CopyBlock {
-    head: u32,
-    /// Where each column that is asked for stands.
-    positions: Vec<Option<usize>>,
-}
-
-impl Pass {
-    fn new(key: RowKey, is_first: bool, end: Place) -> Pass {
-        Pass {
-            keys: vec![key],
-            is_first,
-            end,
-            hits: BTreeMap::new(),
-            arrivals: Vec::new(),
-            birth: None,
-            unfollowed: 0,
-            untold: 0,
-        }
-    }
-
-    fn hit(&mut self, lines: &Lines<&[u8]>, place: Place, transaction: Transaction, what: What) {
-        let hit = Hit {
-            transaction,
-            line: lines.number(),
-            length: lines.next_start() - lines.start(),
-            what,
-        };
-        self.hits.insert(place, hit);
-    }
-
-    fn takes_copy(&mut self, copy: &CopyBlock, row: &[u8], place: Place) -> bool {
-        let values: Vec<Value<'_>> = statement::copy_values(row).collect();
-        let key: Option<Vec<&Value<'_>>> = copy
-            .positions
-            .iter()
-            .map(|position| values.get((*position)?))
-            .collect();
-        let Some(key) = key else {
-            self.untold += 1;
-            return false;
-        };
-        let is_ours = self.position(&key).is_some();
-        if is_ours {
-            self.birth = Some(place);
-        }
-        is_ours
-    }
-
-    /// Which of the keys it is.
-    fn position(&self, values: &[&Value<'_>]) -> Option<usize> {
-        let is = |key: &RowKey| key.iter().zip(values).all(|(a, b)| a.is_same(b));
-        self.keys.iter().position(is)
-    }
-
-    /// Breaks where the statement is about the row.
-    fn takes(
-        &mut self,
-        operation: Operation,
-        statement: &Statement<'_>,
-        columns: &[Vec<u8>],
-        place: Place,
-        follows: bool,
-    ) -> ControlFlow<()> {
-        let of = |find: &dyn Fn(&[u8]) -> Option<RowValue>| -> Option<RowKey> {
-            columns.iter().map(|column| find(column)).collect()
-        };
-        let owned = |value: Option<&Value<'_>>| value.cloned().map(Value::into_owned);
-        let old = match operation {
-            Operation::Insert => None,
-            _ => of(&|column| owned(statement.before(column))),
-        };
-        let new = match operation {
-            Operation::Delete => None,
-            _ => of(&|column| owned(statement.after(column))),
-        };
-        let find = |key: &Option<RowKey>| {
-            let key = key.as_ref()?;
-            self.position(&key.iter().collect::<Vec<_>>())
-        };
-        let (is_old, is_new) = (find(&old), find(&new));
-        match (is_old, is_new) {
-            (None, None) => {
-                // A line without the columns does not tell which row it was.
-                let told = match operation {
-                    Operation::Insert => &new,
-                    Operation::Update | Operation::Delete => &old,
-                };
-                if told.is_none() {
-                    self.untold += 1;
-                }
-                return ControlFlow::Continue(());
-            }
-            // It has left the key, or is gone.
-            (Some(nth), None) => {
-                if let Some(next) = new.filter(|_| follows && self.is_first) {
-                    match self.keys.len() < MOST_KEYS {
-                        true => self.keys.push(next),
-                        false => self.unfollowed += 1,
-                    }
-                }
-                if nth > 0 {
-                    self.keys.remove(nth);
-                }
-            }
-            (None, Some(_)) => {
-                self.birth = Some(place);
-                if let Some(before) = old.filter(|_| follows) {
-                    self.arrivals.push((place, before));
-                }
-            }
-            (Some(_), Some(_)) => {}
-        }
-        ControlFlow::Break(())
-    }
-}
-
-type RowValue = Value<'static>;
 
 fn number_of(commands: &mut Vec<String>, command: &str) -> u32 {
     let known = commands.iter().position(|known| known == command);
