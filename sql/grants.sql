@@ -15,6 +15,9 @@ REVOKE ALL ON FUNCTION incr_read(text, bigint, integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION incr_drill(text, boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION incr_cluster_health() FROM PUBLIC;
 REVOKE ALL ON FUNCTION incr_metrics() FROM PUBLIC;
+REVOKE ALL ON FUNCTION incr_history(regclass, jsonb, timestamptz, timestamptz) FROM PUBLIC;
+REVOKE ALL ON FUNCTION incr_history(regclass, text, timestamptz, timestamptz) FROM PUBLIC;
+REVOKE ALL ON FUNCTION incr_report() FROM PUBLIC;
 REVOKE ALL ON FUNCTION incr_teardown(boolean) FROM PUBLIC;
 
 GRANT EXECUTE ON FUNCTION incr_slot_health() TO pg_monitor;

@@ -10,6 +10,8 @@ mod cluster_changes;
 mod ddl_log;
 mod drill;
 mod health;
+mod history;
+mod indexing;
 mod offsite;
 mod output_plugin;
 mod pg;

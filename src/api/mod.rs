@@ -3,8 +3,10 @@
 
 mod cluster;
 mod drill;
+mod history;
 mod metrics;
 mod reading;
+mod report;
 mod requests;
 mod retention;
 mod setup;

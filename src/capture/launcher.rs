@@ -17,6 +17,7 @@ use pgrx::prelude::*;
 use super::guard::Guard;
 use super::shutdown;
 use crate::backup::Due;
+use crate::indexing::Indexing;
 use crate::pg::{databases, server, slot};
 use crate::status::{self, Phase};
 use crate::{backup, drill, offsite, settings, worker};
@@ -73,6 +74,7 @@ struct Launcher {
     workers: HashMap<u32, DynamicBackgroundWorker>,
     /// Workers that look at the globals of a database.
     globals: HashMap<u32, DynamicBackgroundWorker>,
+    indexing: Indexing,
     last_schedule: Option<Instant>,
     last_tidy: Option<Instant>,
     guard: Guard,
@@ -116,6 +118,7 @@ impl Launcher {
                 backup::start_if_due(*database);
                 backup::expiry::start_if_due(*database);
                 drill::start_if_due(*database);
+                self.indexing.start_if_due(*database);
             }
         }
         sleep

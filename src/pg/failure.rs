@@ -91,6 +91,8 @@ impl From<archive::Error> for Failure {
             PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE
         } else if matches!(error, archive::Error::InUse { .. }) {
             PgSqlErrorCode::ERRCODE_OBJECT_IN_USE
+        } else if matches!(error, archive::Error::TooManyChanges { .. }) {
+            PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED
         } else {
             PgSqlErrorCode::ERRCODE_IO_ERROR
         };
@@ -98,6 +100,9 @@ impl From<archive::Error> for Failure {
         match error {
             archive::Error::InUse { .. } => {
                 failure.hint("Try again when the restore, or incr_verify(), has ended.")
+            }
+            archive::Error::TooManyChanges { .. } => {
+                failure.hint("Give a shorter time by since and until.")
             }
             archive::Error::Directory(error) => failure.hint(error.hint()),
             _ => failure,

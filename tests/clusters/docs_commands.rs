@@ -159,7 +159,7 @@ macro_rules! pages {
 }
 
 pages! {
-    concepts development drill emergencies files functions limits monitoring offsite plugins restore retention
+    concepts development drill emergencies files functions history limits monitoring offsite plugins restore retention
     security settings statements upgrade
 }
 

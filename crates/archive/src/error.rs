@@ -76,6 +76,10 @@ pub enum Error {
     #[error("\"{}\" can't take this: {why}", path.display())]
     Refused { path: PathBuf, why: String },
 
+    /// A history has more rows than are kept in memory.
+    #[error("more than {most} changes were found")]
+    TooManyChanges { most: usize },
+
     /// A transaction or position came at or below the last one of the files.
     #[error("\"{}\" can't take LSN {lsn}: it stands at {last} already", path.display())]
     OutOfOrder { path: PathBuf, lsn: Lsn, last: Lsn },

@@ -17,6 +17,7 @@
 //! | [`compression`] | closed segments, made smaller |
 //! | [`reading`] | parts of its files, for whoever has no shell |
 //! | [`drills`], [`moment`] | what drills found; the place in the stream of what a snapshot sees |
+//! | [`history`], [`report`] | what happened to a row; a page about the archive |
 //! | [`listing`], [`verify`] | what is there, and whether it is sound |
 //! | [`restore`] | `restore.sh` and `README.txt` |
 //!
@@ -53,6 +54,7 @@ pub mod escape;
 pub mod expiry;
 pub mod failpoint;
 pub mod globals;
+pub mod history;
 pub mod layout;
 pub mod listing;
 pub mod lsn;
@@ -61,6 +63,7 @@ pub mod metadata;
 pub mod moment;
 pub mod pins;
 pub mod reading;
+pub mod report;
 pub mod restore;
 pub mod retention;
 mod sealed;

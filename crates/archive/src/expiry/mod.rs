@@ -25,6 +25,7 @@ use crate::durable;
 use crate::error::{Error, Result};
 use crate::failpoint::pass;
 use crate::globals;
+use crate::history::index;
 use crate::layout::names::{chain_name, parse_chain_name, PARTIAL};
 use crate::layout::{BaseName, ChainDir, DatabaseDir, SegmentName, Stored};
 use crate::manifest::{self, Entry, Kind};
@@ -70,7 +71,10 @@ pub fn expire(database: &DatabaseDir, rules: &Rules, now: Time) -> Result<Vec<Ro
     for (surveyed, plan) in chains.iter().zip(&plans) {
         match plan.is_whole {
             true => remove_chain(&surveyed.chain)?,
-            false => remove_files(surveyed, plan, now)?,
+            false => {
+                remove_files(surveyed, plan, now)?;
+                index::sweep(&surveyed.chain)?;
+            }
         }
     }
     Ok(rows)

@@ -1,0 +1,459 @@
+//! DDL in a segment: which tables its text names, and what it renames.
+//!
+//! A statement stands there as the user wrote it, between the settings that it ran under. Names without
+//! a schema are looked for in its search_path; a name that could be the table's is taken for it.
+
+use serde::{Deserialize, Serialize};
+
+use super::lines::encoded;
+use super::literal::{name_of, Words};
+
+/// One statement of a DDL block.
+pub struct Ddl<'a> {
+    /// As the user wrote it.
+    pub statement: &'a [u8],
+    /// The schemas in which it looked for names.
+    pub search_path: Vec<Vec<u8>>,
+}
+
+/// Which table somebody asks about, by its names at some time.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct TableName {
+    pub schema: Vec<u8>,
+    pub table: Vec<u8>,
+}
+
+/// Something got another name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rename {
+    /// The schema that the statement names, or those in which it looked.
+    pub schemas: Vec<Name>,
+    /// The table; none where a schema was renamed.
+    pub table: Option<Name>,
+    pub what: Renamed,
+}
+
+/// What got another name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Renamed {
+    Table {
+        to: Name,
+    },
+    Column {
+        from: Name,
+        to: Name,
+    },
+    /// The table moved to another schema.
+    Moved {
+        to: Name,
+    },
+    Schema {
+        from: Name,
+        to: Name,
+    },
+}
+
+/// A name of any bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Name(#[serde(with = "encoded")] pub Vec<u8>);
+
+impl<'a> Ddl<'a> {
+    /// Takes a block's text apart. `role` is who ran it.
+    pub fn read(text: &'a [u8], role: &[u8]) -> Ddl<'a> {
+        let first = memchr::memchr(b'\n', text).unwrap_or(text.len());
+        let search_path = search_path(&text[..first], role);
+        let inside = text.get(first + 1..).unwrap_or_default();
+        let end = memchr::memmem::rfind(inside, b"\n;\n").unwrap_or(inside.len());
+        Ddl {
+            statement: match inside.is_empty() {
+                true => text,
+                false => &inside[..end],
+            },
+            search_path,
+        }
+    }
+
+    /// True where the text names the table, or its schema in a command about schemas.
+    pub fn names(&self, command: &str, name: &TableName) -> bool {
+        let words = tokens(self.statement);
+        let mut before: [Option<&Token>; 2] = [None, None];
+        for word in &words {
+            if let Token::Name(found) = word {
+                let is_schema = command.contains("SCHEMA") && *found == name.schema;
+                let schema = match before {
+                    [Some(Token::Name(schema)), Some(Token::Symbol(b'.'))] => Some(schema),
+                    _ => None,
+                };
+                let is_there = match schema {
+                    Some(schema) => *schema == name.schema,
+                    None => self.search_path.contains(&name.schema),
+                };
+                if is_schema || *found == name.table && is_there {
+                    return true;
+                }
+            }
+            before = [before[1], Some(word)];
+        }
+        false
+    }
+
+    /// Every name in the text, also of what is no table.
+    pub fn words(&self) -> Vec<Vec<u8>> {
+        let names = tokens(self.statement).into_iter();
+        names
+            .filter_map(|token| match token {
+                Token::Name(name) => Some(name),
+                Token::Symbol(_) => None,
+            })
+            .collect()
+    }
+
+    /// What the statement renames.
+    pub fn rename(&self) -> Option<Rename> {
+        let mut words = Cursor(tokens(self.statement).into_iter().peekable());
+        words.word("alter")?;
+        if words.word("schema").is_some() {
+            let from = words.name()?;
+            words.word("rename").and_then(|()| words.word("to"))?;
+            return Some(Rename {
+                schemas: Vec::new(),
+                table: None,
+                what: Renamed::Schema {
+                    from,
+                    to: words.name()?,
+                },
+            });
+        }
+        let is_relation = [
+            "foreign",
+            "materialized",
+            "table",
+            "view",
+            "index",
+            "sequence",
+        ];
+        let mut kinds = 0;
+        while is_relation.iter().any(|word| words.word(word).is_some()) {
+            kinds += 1;
+        }
+        if kinds == 0 {
+            return None;
+        }
+        words.word("if").map(|()| words.word("exists"));
+        let _ = words.word("only");
+        let first = words.name()?;
+        let (schemas, table) = match words.symbol(b'.') {
+            Some(()) => (vec![first], words.name()?),
+            None => (self.search_path.iter().cloned().map(Name).collect(), first),
+        };
+        let _ = words.symbol(b'*');
+        let what = if words.word("set").is_some() {
+            words.word("schema")?;
+            Renamed::Moved { to: words.name()? }
+        } else {
+            words.word("rename")?;
+            if words.word("to").is_some() {
+                Renamed::Table { to: words.name()? }
+            } else {
+                if words.word("constraint").is_some() {
+                    return None;
+                }
+                let _ = words.word("column");
+                let from = words.name()?;
+                words.word("to")?;
+                Renamed::Column {
+                    from,
+                    to: words.name()?,
+                }
+            }
+        };
+        Some(Rename {
+            schemas,
+            table: Some(table),
+            what,
+        })
+    }
+}
+
+impl Rename {
+    /// The name that a table had before, by the one that it had afterwards.
+    pub fn undo(&self, name: &TableName) -> TableName {
+        let (schema, table) = (name.schema.clone(), name.table.clone());
+        match &self.what {
+            Renamed::Table { to } if to.0 == name.table && self.is_in(&name.schema) => TableName {
+                schema,
+                table: self.table.as_ref().map_or(table, |old| old.0.clone()),
+            },
+            Renamed::Moved { to } if to.0 == name.schema && self.is_of(&name.table) => TableName {
+                schema: match self.schemas.iter().find(|old| old.0 != schema) {
+                    Some(old) => old.0.clone(),
+                    None => schema,
+                },
+                table,
+            },
+            Renamed::Schema { from, to } if to.0 == name.schema => TableName {
+                schema: from.0.clone(),
+                table,
+            },
+            _ => name.clone(),
+        }
+    }
+
+    /// The name that a column of this table had before.
+    pub fn undo_column(&self, name: &TableName, column: &[u8]) -> Option<Vec<u8>> {
+        match &self.what {
+            Renamed::Column { from, to }
+                if to.0 == column && self.is_of(&name.table) && self.is_in(&name.schema) =>
+            {
+                Some(from.0.clone())
+            }
+            _ => None,
+        }
+    }
+
+    fn is_in(&self, schema: &[u8]) -> bool {
+        self.schemas.iter().any(|found| found.0 == schema)
+    }
+
+    fn is_of(&self, table: &[u8]) -> bool {
+        self.table.as_ref().is_some_and(|found| found.0 == table)
+    }
+}
+
+/// True for a command that makes, changes, empties or drops tables, or schemas with what is in them.
+pub fn is_about_tables(command: &str) -> bool {
+    let is = |part: &str| command.contains(part);
+    (is("TABLE") && !is("TABLESPACE")) || is("SCHEMA") || is("SELECT INTO")
+}
+
+fn search_path(settings: &[u8], role: &[u8]) -> Vec<Vec<u8>> {
+    let mut path = Vec::new();
+    const SETTING: &[u8] = b"SET LOCAL search_path = ";
+    let Some(at) = memchr::memmem::find(settings, SETTING) else {
+        return path;
+    };
+    let mut words = Words::new(&settings[at + SETTING.len()..]);
+    while let Some(identifier) = words.identifier() {
+        let schema = name_of(identifier).into_owned();
+        path.push(match schema == b"$user" {
+            true => role.to_vec(),
+            false => schema,
+        });
+        words.pass(b", ");
+    }
+    path
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Token {
+    /// Bare names are folded to lower case.
+    Name(Vec<u8>),
+    Symbol(u8),
+}
+
+/// Names and symbols, without comments and literals.
+fn tokens(text: &[u8]) -> Vec<Token> {
+    let mut tokens = Vec::new();
+    let mut at = 0;
+    while let Some(&byte) = text.get(at) {
+        let rest = &text[at..];
+        if byte.is_ascii_whitespace() {
+            at += 1;
+        } else if rest.starts_with(b"--") {
+            at += memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+        } else if rest.starts_with(b"/*") {
+            at += comment_length(rest);
+        } else if byte == b'$' {
+            at += dollar_length(rest);
+        } else if byte == b'\'' {
+            let escapes = at > 0 && matches!(text[at - 1], b'E' | b'e');
+            at += string_length(rest, escapes);
+        } else {
+            let mut words = Words::new(rest);
+            match words.identifier() {
+                Some(identifier) => {
+                    at += identifier.len();
+                    let is_quoted = identifier.ends_with(b"\"");
+                    tokens.push(Token::Name(match is_quoted {
+                        true => name_of(identifier).into_owned(),
+                        false => identifier.to_ascii_lowercase(),
+                    }));
+                }
+                None => {
+                    at += 1;
+                    tokens.push(Token::Symbol(byte));
+                }
+            }
+        }
+    }
+    tokens
+}
+
+fn comment_length(text: &[u8]) -> usize {
+    let (mut depth, mut at) = (0, 0);
+    while at < text.len() {
+        if text[at..].starts_with(b"/*") {
+            depth += 1;
+            at += 2;
+        } else if text[at..].starts_with(b"*/") {
+            depth -= 1;
+            at += 2;
+            if depth == 0 {
+                break;
+            }
+        } else {
+            at += 1;
+        }
+    }
+    at
+}
+
+fn dollar_length(text: &[u8]) -> usize {
+    let is_tag = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_' || *byte >= 0x80;
+    let tag = 1 + text[1..].iter().take_while(|byte| is_tag(byte)).count();
+    if text.get(tag) != Some(&b'$') {
+        return 1;
+    }
+    let tag = &text[..=tag];
+    let inside = &text[tag.len()..];
+    let end = memchr::memmem::find(inside, tag).map_or(inside.len(), |end| end + tag.len());
+    tag.len() + end
+}
+
+fn string_length(text: &[u8], escapes: bool) -> usize {
+    let mut at = 1;
+    while let Some(&byte) = text.get(at) {
+        at += match byte {
+            b'\\' if escapes => 2,
+            b'\'' if text.get(at + 1) == Some(&b'\'') => 2,
+            b'\'' => return at + 1,
+            _ => 1,
+        };
+    }
+    text.len()
+}
+
+struct Cursor(std::iter::Peekable<std::vec::IntoIter<Token>>);
+
+impl Cursor {
+    fn word(&mut self, word: &str) -> Option<()> {
+        self.0
+            .next_if(|token| matches!(token, Token::Name(name) if name == word.as_bytes()))
+            .map(|_| ())
+    }
+
+    fn symbol(&mut self, symbol: u8) -> Option<()> {
+        self.0
+            .next_if(|token| *token == Token::Symbol(symbol))
+            .map(|_| ())
+    }
+
+    fn name(&mut self) -> Option<Name> {
+        match self.0.next() {
+            Some(Token::Name(name)) => Some(Name(name)),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn block(path: &str, statement: &str) -> Vec<u8> {
+        format!(
+            "SET LOCAL ROLE bob; SET LOCAL search_path = {path};\n{statement}\n;\n\
+             SET LOCAL ROLE NONE; SET LOCAL search_path = '';"
+        )
+        .into_bytes()
+    }
+
+    fn name(schema: &str, table: &str) -> TableName {
+        TableName {
+            schema: schema.into(),
+            table: table.into(),
+        }
+    }
+
+    #[test]
+    fn a_statement_comes_out_of_its_block() {
+        let text = block("\"$user\", \"A b\"", "CREATE TABLE t(\n  a int);\n;");
+        let ddl = Ddl::read(&text, b"bob");
+        assert_eq!(ddl.statement, b"CREATE TABLE t(\n  a int);\n;");
+        assert_eq!(ddl.search_path, [b"bob".to_vec(), b"A b".to_vec()]);
+    }
+
+    #[test]
+    fn a_table_is_named_by_its_schema_or_the_search_path() {
+        for (path, statement, named) in [
+            ("public", "ALTER TABLE Orders ADD x int", true),
+            ("other", "ALTER TABLE orders ADD x int", false),
+            ("''", "ALTER TABLE public . orders ADD x int", true),
+            ("public", "ALTER TABLE other.orders ADD x int", false),
+            ("public", "ALTER TABLE \"Orders\" ADD x int", false),
+            ("public", "ALTER TABLE x ADD y text DEFAULT 'orders'", false),
+            ("public", "ALTER TABLE x ADD y int -- orders", false),
+            ("public", "/* orders /* */ orders */ DROP TABLE x", false),
+            ("public", "DROP TABLE a, b, orders", true),
+            ("public", "SELECT $a$ orders $a$", false),
+        ] {
+            let text = block(path, statement);
+            let ddl = Ddl::read(&text, b"bob");
+            assert_eq!(
+                ddl.names("ALTER TABLE", &name("public", "orders")),
+                named,
+                "{statement}"
+            );
+        }
+        let text = block("''", "DROP SCHEMA shop CASCADE");
+        let ddl = Ddl::read(&text, b"bob");
+        assert!(ddl.names("DROP SCHEMA", &name("shop", "orders")));
+        assert!(!ddl.names("DROP TABLE", &name("shop", "orders")));
+    }
+
+    #[test]
+    fn what_was_renamed_is_undone() {
+        let before = |statement: &str, after: &TableName| {
+            let text = block("public", statement);
+            let rename = Ddl::read(&text, b"bob").rename();
+            rename.map(|rename| rename.undo(after))
+        };
+        let now = name("public", "orders");
+        assert_eq!(
+            before(
+                "ALTER TABLE IF EXISTS ONLY public.bills RENAME TO orders",
+                &now
+            ),
+            Some(name("public", "bills"))
+        );
+        assert_eq!(
+            before("alter table Bills rename to Orders", &now),
+            Some(name("public", "bills"))
+        );
+        assert_eq!(
+            before(
+                "ALTER TABLE bills RENAME TO orders",
+                &name("other", "orders")
+            ),
+            Some(name("other", "orders"))
+        );
+        assert_eq!(
+            before("ALTER TABLE old.orders SET SCHEMA public", &now),
+            Some(name("old", "orders"))
+        );
+        assert_eq!(
+            before("ALTER SCHEMA \"Old\" RENAME TO public", &now),
+            Some(name("Old", "orders"))
+        );
+        assert_eq!(
+            before("ALTER TABLE orders RENAME CONSTRAINT a TO b", &now),
+            None
+        );
+        assert_eq!(before("ALTER TABLE orders ADD rename int", &now), None);
+        let text = block("public", "ALTER TABLE orders RENAME nr TO id");
+        let rename = Ddl::read(&text, b"bob").rename();
+        let column = rename.and_then(|rename| rename.undo_column(&now, b"id"));
+        assert_eq!(column, Some(b"nr".to_vec()));
+    }
+}

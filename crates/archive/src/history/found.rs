@@ -1,0 +1,262 @@
+//! What a search found, and the text of each, read from the files again when it is asked for.
+
+use std::collections::BTreeMap;
+
+use super::ddl::Ddl;
+use super::files::Files;
+use super::index::BlockReader;
+use super::lines::Transaction;
+use super::literal::Value;
+use super::names::Place;
+use super::statement::{self, Operation};
+use crate::error::Result;
+use crate::expiry::Lock;
+use crate::lsn::Lsn;
+use crate::time::Time;
+
+/// A place that was found.
+#[derive(Debug, Clone, Copy)]
+pub struct Hit {
+    pub transaction: Transaction,
+    pub line: u64,
+    pub length: u64,
+    pub what: What,
+}
+
+/// What stands there.
+#[derive(Debug, Clone, Copy)]
+pub enum What {
+    Statement(Operation),
+    /// A row change that is not understood.
+    Unread(Operation),
+    /// A row of a COPY block, whose first line this is.
+    CopyRow(u32),
+    Truncate,
+    /// DDL of a command.
+    Ddl(u32),
+}
+
+/// A row of the answer.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Row {
+    pub commit_time: Option<Time>,
+    pub xid: Option<u64>,
+    pub lsn: Option<Lsn>,
+    /// INSERT, UPDATE, DELETE, TRUNCATE, a command, or NOT SHOWN.
+    pub operation: String,
+    /// In the database's encoding.
+    pub statement: Option<Vec<u8>>,
+    /// Below the database's directory.
+    pub file: Option<String>,
+    pub line: Option<u64>,
+    /// Where something has to be said about it.
+    pub note: Option<String>,
+}
+
+/// The operation of a row that tells what is not there.
+pub const NOT_SHOWN: &str = "NOT SHOWN";
+
+/// All that was found, in the order of the files.
+pub struct Found {
+    files: Files,
+    /// Nothing is removed while rows are read.
+    _lock: Lock,
+    hits: std::collections::btree_map::IntoIter<Place, Hit>,
+    heads: Vec<Vec<u8>>,
+    commands: Vec<String>,
+    /// The hit after the problems of its file and those before.
+    next: Option<(Place, Hit)>,
+    /// Files whose problems were told.
+    told: usize,
+    reader: Option<(usize, BlockReader)>,
+    last: Vec<String>,
+}
+
+impl Found {
+    pub(super) fn new(
+        (files, lock): (Files, Lock),
+        hits: BTreeMap<Place, Hit>,
+        heads: Vec<Vec<u8>>,
+        commands: Vec<String>,
+        untold: u64,
+        unfollowed: u64,
+    ) -> Found {
+        let mut last = Vec::new();
+        if untold > 0 {
+            last.push(format!(
+                "{untold} changes of the table name their rows by other columns: some may have been of \
+                 this row"
+            ));
+        }
+        if unfollowed > 0 {
+            last.push(format!(
+                "the row had more keys than are followed: {unfollowed} were not"
+            ));
+        }
+        last.reverse();
+        let mut hits = hits.into_iter();
+        let next = hits.next();
+        Found {
+            files,
+            _lock: lock,
+            hits,
+            heads,
+            commands,
+            next,
+            told: 0,
+            reader: None,
+            last,
+        }
+    }
+
+    /// What is missing, damaged or unclear, by file; known before the first row is read.
+    pub fn problems(&self) -> Vec<String> {
+        let of_files = self.files.files.iter().flat_map(|file| {
+            let shown = file.shown();
+            let problems = file.problems.iter();
+            problems.map(move |problem| format!("{shown}: {problem}"))
+        });
+        of_files.chain(self.last.iter().rev().cloned()).collect()
+    }
+
+    /// When the first transaction of the files was committed.
+    pub fn first_commit(&self) -> Option<Time> {
+        super::files::first_commit(&self.files)
+    }
+
+    /// The next row.
+    pub fn next_row(&mut self) -> Result<Option<Row>> {
+        let until = self
+            .next
+            .map_or(self.files.files.len(), |(place, _)| place.0 + 1);
+        while self.told < until {
+            let file = &mut self.files.files[self.told];
+            if !file.problems.is_empty() {
+                let note = file.problems.remove(0);
+                return Ok(Some(Row {
+                    file: Some(file.shown()),
+                    ..not_shown(note)
+                }));
+            }
+            self.told += 1;
+        }
+        let Some((place, hit)) = std::mem::replace(&mut self.next, self.hits.next()) else {
+            return Ok(self.last.pop().map(not_shown));
+        };
+        self.row(place, hit).map(Some)
+    }
+
+    fn row(&mut self, place: Place, hit: Hit) -> Result<Row> {
+        let text = self.text(place, hit.length);
+        let mut row = Row {
+            commit_time: hit.transaction.commit_time,
+            xid: Some(hit.transaction.xid),
+            lsn: Some(hit.transaction.commit_lsn),
+            file: Some(self.files.files[place.0].shown()),
+            line: Some(hit.line),
+            ..Row::default()
+        };
+        let text = match text {
+            Ok(text) => text,
+            Err(error) => {
+                row.operation = NOT_SHOWN.to_owned();
+                row.note = Some(error.to_string());
+                return Ok(row);
+            }
+        };
+        let (operation, statement) = match hit.what {
+            What::Statement(operation) => (name(operation).to_owned(), text),
+            What::Unread(operation) => {
+                row.note = Some("not understood: it may be about another row".to_owned());
+                (name(operation).to_owned(), text)
+            }
+            What::CopyRow(head) => {
+                row.note = Some("a row of a COPY block".to_owned());
+                let head = &self.heads[head as usize];
+                ("INSERT".to_owned(), insert_of(head, &text))
+            }
+            What::Truncate => ("TRUNCATE".to_owned(), text),
+            What::Ddl(number) => {
+                let block = memchr::memchr(b'\n', &text).map_or(&text[..], |at| &text[at + 1..]);
+                let statement = Ddl::read(block, b"").statement.to_vec();
+                (self.commands[number as usize].clone(), statement)
+            }
+        };
+        row.operation = operation;
+        row.statement = Some(statement);
+        Ok(row)
+    }
+
+    /// The bytes without the last line end.
+    fn text(&mut self, place: Place, length: u64) -> Result<Vec<u8>> {
+        let file = &self.files.files[place.0];
+        let reader = match &mut self.reader {
+            Some((nth, reader)) if *nth == place.0 => reader,
+            reader => {
+                let opened = file.open_by(BlockReader::open)?;
+                &mut reader.insert((place.0, opened)).1
+            }
+        };
+        let mut text = match reader.read(place.1, length) {
+            Ok(text) => text,
+            Err(error) => {
+                self.reader = None;
+                return Err(error);
+            }
+        };
+        text.pop();
+        Ok(text)
+    }
+}
+
+fn not_shown(note: String) -> Row {
+    Row {
+        operation: NOT_SHOWN.to_owned(),
+        note: Some(note),
+        ..Row::default()
+    }
+}
+
+fn name(operation: Operation) -> &'static str {
+    match operation {
+        Operation::Insert => "INSERT",
+        Operation::Update => "UPDATE",
+        Operation::Delete => "DELETE",
+    }
+}
+
+/// The statement that puts a row of COPY into its table.
+fn insert_of(head: &[u8], row: &[u8]) -> Vec<u8> {
+    let start = head.strip_prefix(b"COPY ").unwrap_or(head);
+    let target = start.strip_suffix(b" FROM stdin;").unwrap_or(start);
+    let mut insert = [b"INSERT INTO ", target, b" VALUES ("].concat();
+    for (nth, value) in statement::copy_values(row).enumerate() {
+        if nth > 0 {
+            insert.extend_from_slice(b", ");
+        }
+        match value {
+            Value::Null => insert.extend_from_slice(b"null"),
+            Value::Text(text) => push_literal(&mut insert, &text),
+        }
+    }
+    insert.extend_from_slice(b");");
+    insert
+}
+
+/// As the output plugin writes literals.
+fn push_literal(out: &mut Vec<u8>, text: &[u8]) {
+    if memchr::memchr3(b'\\', b'\n', b'\r', text).is_some() {
+        out.push(b'E');
+    }
+    out.push(b'\'');
+    for byte in text {
+        match byte {
+            b'\'' => out.extend_from_slice(b"''"),
+            b'\\' => out.extend_from_slice(b"\\\\"),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            byte => out.push(*byte),
+        }
+    }
+    out.push(b'\'');
+}

@@ -1,0 +1,308 @@
+//! A segment line by line, with what each line is: for whoever looks at what stands in it.
+//!
+//! [`crate::segment::Scanner`] checks a segment and keeps no text; this keeps the whole of the current
+//! line, so its memory is that of the longest one. It can begin in the middle, at any line outside of
+//! DDL, where it is told what is open there. It reads in good faith and checks little: checksums tell
+//! whether a segment is what was written.
+
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::index::Sum;
+use crate::error::{Error, Result};
+use crate::lsn::Lsn;
+use crate::segment::grammar::{
+    Comment, Key, BEGIN, COMMIT, COPY_END, COPY_PREFIX, COPY_SUFFIX, MAGIC,
+};
+use crate::time::{self, Time};
+
+const READ_SIZE: usize = 256 * 1024;
+
+/// A transaction, as its comment names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Transaction {
+    /// 64-bit.
+    pub xid: u64,
+    pub commit_lsn: Lsn,
+    #[serde(with = "time::json_option")]
+    pub commit_time: Option<Time>,
+}
+
+/// What is open at the start of a line.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Open {
+    pub transaction: Option<Transaction>,
+    /// The first line of the COPY block, percent-encoded in JSON.
+    #[serde(with = "encoded_option")]
+    pub copy: Option<Vec<u8>>,
+}
+
+/// What the current line is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Item {
+    /// Nothing that a history asks for: the header, a setting, a comment, a block's end.
+    Other,
+    /// The comment that opens a transaction.
+    Transaction,
+    /// The first line of a COPY block.
+    CopyStart,
+    CopyRow,
+    /// Any other statement on one line.
+    Statement,
+    /// DDL, all lines of it.
+    Ddl {
+        command: String,
+        role: Vec<u8>,
+    },
+    /// A transaction or a sequences block is complete.
+    End,
+    /// The last line but one.
+    Footer,
+}
+
+/// The reader.
+pub struct Lines<R> {
+    input: BufReader<R>,
+    text: Vec<u8>,
+    key: Option<Key>,
+    open: Open,
+    in_sequences: bool,
+    start: u64,
+    next: u64,
+    number: u64,
+    next_number: u64,
+    sum: Sum,
+}
+
+impl<R: Read> Lines<R> {
+    /// Begins at the first byte of a segment.
+    pub fn new(input: R) -> Lines<R> {
+        Lines {
+            input: BufReader::with_capacity(READ_SIZE, input),
+            text: Vec::new(),
+            key: None,
+            open: Open::default(),
+            in_sequences: false,
+            start: 0,
+            next: 0,
+            number: 0,
+            next_number: 1,
+            sum: Sum::new(),
+        }
+    }
+
+    /// Begins at a line in the middle; `input` stands there.
+    pub fn resume(input: R, key: Key, open: Open, offset: u64, number: u64) -> Lines<R> {
+        Lines {
+            key: Some(key),
+            open,
+            start: offset,
+            next: offset,
+            next_number: number,
+            ..Lines::new(input)
+        }
+    }
+
+    /// Reads the next line, or a whole DDL block; `None` at the end of the file. A line without its end
+    /// is not read: it is still being written, or was torn.
+    pub fn next_item(&mut self, path: &Path) -> Result<Option<Item>> {
+        self.start = self.next;
+        self.number = self.next_number;
+        self.text.clear();
+        if !self.read_line(path)? {
+            return Ok(None);
+        }
+        if self.key.is_none() {
+            return self.take_opening(path).map(Some);
+        }
+        if self.open.copy.is_some() {
+            if self.text == COPY_END.as_bytes() {
+                self.open.copy = None;
+                return Ok(Some(Item::Other));
+            }
+            return Ok(Some(Item::CopyRow));
+        }
+        if self.text.starts_with(b"-- @") {
+            return self.take_comment(path);
+        }
+        Ok(Some(self.take_statement()))
+    }
+
+    /// The current line without its end.
+    pub fn text(&self) -> &[u8] {
+        &self.text
+    }
+
+    /// Where the current line starts.
+    pub fn start(&self) -> u64 {
+        self.start
+    }
+
+    /// Where the next line starts.
+    pub fn next_start(&self) -> u64 {
+        self.next
+    }
+
+    /// The current line's number, from 1.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// The next line's number.
+    pub fn next_number(&self) -> u64 {
+        self.next_number
+    }
+
+    /// What is open behind the current line.
+    pub fn open(&self) -> &Open {
+        &self.open
+    }
+
+    /// The segment's key, once its header was read.
+    pub fn key(&self) -> Option<Key> {
+        self.key
+    }
+
+    /// Checksum of the whole lines that were read since the last call.
+    pub fn take_sum(&mut self) -> u64 {
+        std::mem::take(&mut self.sum).finish()
+    }
+
+    fn read_line(&mut self, path: &Path) -> Result<bool> {
+        let before = self.text.len();
+        let count = read_until(&mut self.input, &mut self.text).map_err(Error::io("read", path))?;
+        if self.text.len() == before || self.text.last() != Some(&b'\n') {
+            return Ok(false);
+        }
+        self.sum.add(&self.text[before..]);
+        self.text.pop();
+        self.next += count as u64;
+        self.next_number += 1;
+        Ok(true)
+    }
+
+    fn take_opening(&mut self, path: &Path) -> Result<Item> {
+        if self.number == 1 {
+            return match self.text == MAGIC.as_bytes() {
+                true => Ok(Item::Other),
+                false => Err(self.damaged(path, "it does not begin as a segment does")),
+            };
+        }
+        self.key = Comment::key_of(&self.text);
+        match self.key {
+            Some(_) => Ok(Item::Other),
+            None => Err(self.damaged(path, "header comment expected")),
+        }
+    }
+
+    fn take_comment(&mut self, path: &Path) -> Result<Option<Item>> {
+        let comment = self.key.and_then(|key| Comment::parse(&self.text, key));
+        let Some(comment) = comment else {
+            return Ok(Some(Item::Other));
+        };
+        let flawed = |why: String| Error::damaged(path, self.start, why);
+        match comment.kind {
+            "transaction" => {
+                let transaction = Transaction {
+                    xid: comment.value("xid").map_err(flawed)?,
+                    commit_lsn: comment.value("commit_lsn").map_err(flawed)?,
+                    commit_time: comment
+                        .optional("commit_time", |c, name| c.time(name))
+                        .map_err(flawed)?,
+                };
+                self.open.transaction = Some(transaction);
+                Ok(Some(Item::Transaction))
+            }
+            "sequences" => {
+                self.in_sequences = true;
+                Ok(Some(Item::Other))
+            }
+            "ddl" => {
+                let lines: u64 = comment.value("lines").map_err(flawed)?;
+                let command = comment.text("command").map_err(flawed)?;
+                let role = comment.bytes("role").map_err(flawed)?;
+                self.text.clear();
+                for nth in 0..lines {
+                    if nth > 0 {
+                        self.text.push(b'\n');
+                    }
+                    if !self.read_line(path)? {
+                        return Ok(None);
+                    }
+                }
+                Ok(Some(Item::Ddl { command, role }))
+            }
+            "footer" => Ok(Some(Item::Footer)),
+            _ => Ok(Some(Item::Other)),
+        }
+    }
+
+    fn take_statement(&mut self) -> Item {
+        if self.text == COMMIT.as_bytes() {
+            self.open.transaction = None;
+            self.in_sequences = false;
+            return Item::End;
+        }
+        if self.text == BEGIN.as_bytes() || self.open.transaction.is_none() {
+            return Item::Other;
+        }
+        let is_copy = self.text.starts_with(COPY_PREFIX.as_bytes())
+            && self.text.ends_with(COPY_SUFFIX.as_bytes());
+        if is_copy {
+            self.open.copy = Some(self.text.clone());
+            return Item::CopyStart;
+        }
+        Item::Statement
+    }
+
+    fn damaged(&self, path: &Path, why: &str) -> Error {
+        Error::damaged(path, self.start, why)
+    }
+}
+
+fn read_until(input: &mut impl BufRead, text: &mut Vec<u8>) -> io::Result<usize> {
+    loop {
+        match input.read_until(b'\n', text) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            read => return read,
+        }
+    }
+}
+
+/// Bytes of any encoding in JSON, percent-encoded.
+pub mod encoded {
+    use serde::{de, Deserialize, Deserializer, Serializer};
+
+    use crate::escape::{percent_decode, percent_encode};
+
+    pub fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&percent_encode(bytes))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        percent_decode(text.as_bytes()).ok_or_else(|| de::Error::custom("a broken escape"))
+    }
+}
+
+mod encoded_option {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    struct Bytes(#[serde(with = "super::encoded")] Vec<u8>);
+
+    pub fn serialize<S: Serializer>(
+        bytes: &Option<Vec<u8>>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        bytes.clone().map(Bytes).serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Vec<u8>>, D::Error> {
+        Ok(Option::<Bytes>::deserialize(deserializer)?.map(|bytes| bytes.0))
+    }
+}

@@ -1,0 +1,357 @@
+//! Names and values as they stand in a segment's lines, read back into what they mean.
+//!
+//! The other way round is the output plugin's (`pg::quote` and `output_plugin::literal`). A value comes
+//! back as the text that its type's output function gave, so two values compare as their texts do,
+//! whichever way each was quoted, and wherever it stood: beside an operator, in VALUES, or in COPY.
+
+use std::borrow::Cow;
+
+/// A value of a row.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Value<'a> {
+    Null,
+    /// As the type's output function wrote it.
+    Text(Cow<'a, [u8]>),
+}
+
+impl<'a> Value<'a> {
+    /// The same, owning its bytes.
+    pub fn into_owned(self) -> Value<'static> {
+        match self {
+            Value::Null => Value::Null,
+            Value::Text(text) => Value::Text(Cow::Owned(text.into_owned())),
+        }
+    }
+
+    /// A value of this text.
+    pub fn text(text: &'a (impl AsRef<[u8]> + ?Sized)) -> Value<'a> {
+        Value::Text(Cow::Borrowed(text.as_ref()))
+    }
+
+    /// The same row value. Numbers count as equal whose texts differ in zeros at the end of the fraction:
+    /// a key of 1.0 is the one of 1.00.
+    pub fn is_same(&self, other: &Value<'_>) -> bool {
+        match (self, other) {
+            (Value::Null, Value::Null) => true,
+            (Value::Text(a), Value::Text(b)) => a == b || plain_number(a) == plain_number(b),
+            _ => false,
+        }
+    }
+}
+
+/// A number's text without the zeros that end its fraction; any other text as it is.
+pub fn plain_number(text: &[u8]) -> &[u8] {
+    let digits = text.strip_prefix(b"-").unwrap_or(text);
+    let Some(point) = memchr::memchr(b'.', digits) else {
+        return text;
+    };
+    let (whole, fraction) = (&digits[..point], &digits[point + 1..]);
+    let is_number = |part: &[u8]| !part.is_empty() && part.iter().all(u8::is_ascii_digit);
+    if !is_number(whole) || !is_number(fraction) {
+        return text;
+    }
+    let zeros = fraction.iter().rev().take_while(|d| **d == b'0').count();
+    let point = usize::from(zeros == fraction.len());
+    &text[..text.len() - zeros - point]
+}
+
+/// Reads one word after the other.
+pub struct Words<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Words<'a> {
+    /// Begins at the start of `text`.
+    pub fn new(text: &'a [u8]) -> Words<'a> {
+        Words { rest: text }
+    }
+
+    /// What was not read yet.
+    pub fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
+    /// Passes `text` where it comes next.
+    pub fn pass(&mut self, text: &[u8]) -> bool {
+        match self.rest.strip_prefix(text) {
+            Some(rest) => {
+                self.rest = rest;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// The same as an answer that `?` takes.
+    pub fn expect(&mut self, text: &[u8]) -> Option<()> {
+        self.pass(text).then_some(())
+    }
+
+    /// An identifier as it is written: bare, `"…"` or `U&"…"`.
+    pub fn identifier(&mut self) -> Option<&'a [u8]> {
+        let start = self.rest;
+        let quoted = start.strip_prefix(b"U&").unwrap_or(start);
+        let length = match quoted.strip_prefix(b"\"") {
+            Some(inside) => {
+                start.len() - quoted.len() + 1 + end_of_quoted(inside, b'"', false)? + 1
+            }
+            None => start.iter().take_while(|b| is_name_byte(**b)).count(),
+        };
+        self.rest = &start[length..];
+        (length > 0).then_some(&start[..length])
+    }
+
+    /// `schema.name` as it is written.
+    pub fn qualified(&mut self) -> Option<&'a [u8]> {
+        let start = self.rest;
+        self.identifier()?;
+        while self.pass(b".") {
+            self.identifier()?;
+        }
+        Some(&start[..start.len() - self.rest.len()])
+    }
+
+    /// A literal: `null`, `'…'`, `E'…'`, `B'…'`, or a number or truth value as it is.
+    pub fn literal(&mut self) -> Option<Value<'a>> {
+        if self.pass(b"E'") {
+            let end = end_of_quoted(self.rest, b'\'', true)?;
+            let inside = &self.rest[..end];
+            self.rest = &self.rest[end + 1..];
+            return Some(Value::Text(unescape(inside, true)));
+        }
+        if self.pass(b"'") || self.pass(b"B'") {
+            let end = end_of_quoted(self.rest, b'\'', false)?;
+            let inside = &self.rest[..end];
+            self.rest = &self.rest[end + 1..];
+            return Some(Value::Text(unescape(inside, false)));
+        }
+        let ends = |byte: &u8| matches!(byte, b',' | b')' | b' ' | b';' | b':');
+        let length = self.rest.iter().position(ends).unwrap_or(self.rest.len());
+        let (word, rest) = self.rest.split_at(length);
+        self.rest = rest;
+        match word {
+            b"" => None,
+            b"null" | b"NULL" => Some(Value::Null),
+            word => Some(Value::Text(Cow::Borrowed(word))),
+        }
+    }
+
+    /// Passes `::type` where it comes next: to ` AND `, ` LIMIT `, or the end.
+    pub fn pass_cast(&mut self) {
+        if !self.rest.starts_with(b"::") {
+            return;
+        }
+        let mut at = 2;
+        while at < self.rest.len() {
+            let rest = &self.rest[at..];
+            if rest.starts_with(b" AND ") || rest.starts_with(b" LIMIT ") || rest == b";" {
+                break;
+            }
+            at += match rest.strip_prefix(b"\"") {
+                Some(inside) => end_of_quoted(inside, b'"', false).map_or(rest.len(), |e| e + 2),
+                None => 1,
+            };
+        }
+        self.rest = &self.rest[at..];
+    }
+}
+
+fn is_name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$') || byte >= 0x80
+}
+
+/// Where the closing quote is; a doubled one, or (in `E'…'`) one behind a backslash, is not.
+fn end_of_quoted(text: &[u8], quote: u8, escapes: bool) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        let next = if escapes {
+            memchr::memchr2(quote, b'\\', &text[at..])
+        } else {
+            memchr::memchr(quote, &text[at..])
+        };
+        let here = at + next?;
+        if text[here] == b'\\' && escapes || text.get(here + 1) == Some(&quote) {
+            at = here + 2;
+            if at > text.len() {
+                return None;
+            }
+        } else {
+            return Some(here);
+        }
+    }
+}
+
+fn unescape(inside: &[u8], escapes: bool) -> Cow<'_, [u8]> {
+    let special = if escapes {
+        memchr::memchr2(b'\'', b'\\', inside)
+    } else {
+        memchr::memchr(b'\'', inside)
+    };
+    let Some(first) = special else {
+        return Cow::Borrowed(inside);
+    };
+    let mut text = Vec::with_capacity(inside.len());
+    text.extend_from_slice(&inside[..first]);
+    let mut bytes = inside[first..].iter().copied();
+    while let Some(byte) = bytes.next() {
+        text.push(match byte {
+            b'\'' => {
+                bytes.next();
+                b'\''
+            }
+            b'\\' if escapes => unescaped(bytes.next().unwrap_or(b'\\')),
+            byte => byte,
+        });
+    }
+    Cow::Owned(text)
+}
+
+/// What stands for a byte behind a backslash, in `E'…'` and in COPY.
+fn unescaped(byte: u8) -> u8 {
+    match byte {
+        b'n' => b'\n',
+        b'r' => b'\r',
+        b't' => b'\t',
+        other => other,
+    }
+}
+
+/// A field of a COPY row.
+pub fn copy_field(field: &[u8]) -> Value<'_> {
+    if field == b"\\N" {
+        return Value::Null;
+    }
+    let Some(first) = memchr::memchr(b'\\', field) else {
+        return Value::Text(Cow::Borrowed(field));
+    };
+    let mut text = Vec::with_capacity(field.len());
+    text.extend_from_slice(&field[..first]);
+    let mut bytes = field[first..].iter().copied();
+    while let Some(byte) = bytes.next() {
+        text.push(match byte {
+            b'\\' => unescaped(bytes.next().unwrap_or(b'\\')),
+            byte => byte,
+        });
+    }
+    Value::Text(Cow::Owned(text))
+}
+
+/// The name that an identifier stands for, as it is written in a segment (bare names are in lower case).
+pub fn name_of(identifier: &[u8]) -> Cow<'_, [u8]> {
+    let (quoted, is_unicode) = match identifier.strip_prefix(b"U&") {
+        Some(quoted) if quoted.starts_with(b"\"") => (quoted, true),
+        _ => (identifier, false),
+    };
+    let inside = quoted
+        .strip_prefix(b"\"")
+        .and_then(|quoted| quoted.strip_suffix(b"\""));
+    let Some(inside) = inside else {
+        return Cow::Borrowed(identifier);
+    };
+    if !is_unicode && memchr::memchr(b'"', inside).is_none() {
+        return Cow::Borrowed(inside);
+    }
+    let mut name = Vec::with_capacity(inside.len());
+    let mut rest = inside;
+    while let Some((&byte, tail)) = rest.split_first() {
+        rest = tail;
+        match byte {
+            b'"' => rest = rest.strip_prefix(b"\"").unwrap_or(rest),
+            b'\\' if is_unicode => {
+                if let Some(tail) = rest.strip_prefix(b"\\") {
+                    rest = tail;
+                } else {
+                    let code = rest.get(..4).and_then(|c| std::str::from_utf8(c).ok());
+                    let code = code.and_then(|code| u8::from_str_radix(code, 16).ok());
+                    if let Some(code) = code {
+                        rest = &rest[4..];
+                        name.push(code);
+                        continue;
+                    }
+                }
+            }
+            _ => {}
+        }
+        name.push(byte);
+    }
+    Cow::Owned(name)
+}
+
+/// The names that `schema.name` stands for.
+pub fn names_of(qualified: &[u8]) -> Vec<Vec<u8>> {
+    let mut words = Words::new(qualified);
+    let mut names = Vec::new();
+    while let Some(identifier) = words.identifier() {
+        names.push(name_of(identifier).into_owned());
+        words.pass(b".");
+    }
+    names
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn literal(text: &str) -> Value<'static> {
+        let mut words = Words::new(text.as_bytes());
+        let value = words.literal().unwrap().into_owned();
+        assert_eq!(words.rest(), b", x", "{text}");
+        value
+    }
+
+    #[test]
+    fn literals_come_back_as_the_text_that_they_were() {
+        for (written, text) in [
+            ("42, x", "42"),
+            ("'-9223372036854775808', x", "-9223372036854775808"),
+            ("'it''s, (one)', x", "it's, (one)"),
+            ("E'a''b\\nc\\\\, \\\\', x", "a'b\nc\\, \\"),
+            ("B'0101', x", "0101"),
+            ("'', x", ""),
+            ("true, x", "true"),
+        ] {
+            assert_eq!(literal(written), Value::text(text), "{written}");
+        }
+        assert_eq!(literal("null, x"), Value::Null);
+        assert_eq!(literal("'null', x"), Value::text("null"));
+        for torn in ["'a", "E'a\\'", "E'a\\", ""] {
+            assert_eq!(Words::new(torn.as_bytes()).literal(), None, "{torn}");
+        }
+    }
+
+    #[test]
+    fn fields_of_copy_come_back() {
+        assert_eq!(copy_field(b"\\N"), Value::Null);
+        assert_eq!(copy_field(b"a\\tb\\nc\\\\N"), Value::text("a\tb\nc\\N"));
+        assert_eq!(copy_field(b""), Value::text(""));
+    }
+
+    #[test]
+    fn names_come_back() {
+        assert_eq!(
+            names_of(b"public.\"My \"\"table\"\".x\""),
+            [b"public".to_vec(), b"My \"table\".x".to_vec()]
+        );
+        assert_eq!(
+            names_of(b"U&\"a\\000ab\\\\c\".t"),
+            [b"a\nb\\c".to_vec(), b"t".to_vec()]
+        );
+    }
+
+    #[test]
+    fn numbers_are_the_same_whatever_zeros_end_them() {
+        for (a, b) in [("1.0", "1"), ("-1.50", "-1.5"), ("0.00", "0")] {
+            assert!(Value::text(a).is_same(&Value::text(b)), "{a} {b}");
+        }
+        for (a, b) in [
+            ("10", "1"),
+            ("1.0.0", "1.0"),
+            ("a.0", "a"),
+            ("1.", "1"),
+            (".0", ""),
+        ] {
+            assert!(!Value::text(a).is_same(&Value::text(b)), "{a} {b}");
+        }
+    }
+}

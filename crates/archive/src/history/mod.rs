@@ -1,0 +1,29 @@
+//! What happened to a row, out of the segments.
+//!
+//! | file | what it holds |
+//! | --- | --- |
+//! | [`literal`], [`statement`] | values and row changes, read back from a line |
+//! | [`ddl`] | which tables DDL names, and what it renames |
+//! | [`lines`] | a segment line by line |
+//! | [`filter`], [`index`], [`build`] | what a segment holds, in small |
+//! | [`names`] | which names a table had where |
+//! | [`files`], [`search`], `pass`, [`found`] | the segments of an archive, the search through them, its rows |
+
+pub mod build;
+pub mod ddl;
+pub mod files;
+pub mod filter;
+pub mod found;
+pub mod index;
+pub mod lines;
+pub mod literal;
+pub mod names;
+mod pass;
+pub mod search;
+pub mod statement;
+
+pub use ddl::TableName;
+pub use found::{Found, Row};
+pub use literal::Value;
+pub use names::Table;
+pub use search::{search, Question};

@@ -1,0 +1,75 @@
+//! Which names a table and its columns had at which place of the files.
+
+use super::ddl::{Rename, TableName};
+
+/// A place in the files: which of the segments, counted from the oldest, and the offset in it.
+pub type Place = (usize, u64);
+
+/// A table that is asked about, by its names of today.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Table {
+    pub name: TableName,
+    /// The columns whose values are given.
+    pub columns: Vec<Vec<u8>>,
+}
+
+/// The names of one table, from the oldest on.
+#[derive(Debug, Clone)]
+pub struct Names {
+    /// Each holds up to a place, that one included.
+    periods: Vec<(Place, Table)>,
+}
+
+impl Names {
+    /// Goes back from today through the renames, which stand in the order of the files. The tables are a
+    /// partitioned one and its partitions: they have their columns' names in common.
+    pub fn of(tables: &[Table], renames: &[(Place, Rename)]) -> Vec<Names> {
+        let today = |table: &Table| Names {
+            periods: vec![((usize::MAX, u64::MAX), table.clone())],
+        };
+        let mut all: Vec<Names> = tables.iter().map(today).collect();
+        for (place, rename) in renames.iter().rev() {
+            let after: Vec<&Table> = all.iter().map(Names::first).collect();
+            let old_column = |column: &Vec<u8>| {
+                let mut tables = after.iter();
+                let old = tables.find_map(|table| rename.undo_column(&table.name, column));
+                old.unwrap_or_else(|| column.clone())
+            };
+            let before: Vec<Table> = after
+                .iter()
+                .map(|after| Table {
+                    name: rename.undo(&after.name),
+                    columns: after.columns.iter().map(old_column).collect(),
+                })
+                .collect();
+            for (names, before) in all.iter_mut().zip(before) {
+                if before != *names.first() {
+                    names.periods.insert(0, (*place, before));
+                }
+            }
+        }
+        all
+    }
+
+    fn first(&self) -> &Table {
+        &self.periods[0].1
+    }
+
+    /// The names at a place.
+    pub fn at(&self, place: Place) -> &Table {
+        let known = self.periods.iter().find(|(until, _)| place <= *until);
+        &known.unwrap_or(&self.periods[self.periods.len() - 1]).1
+    }
+
+    /// The names between two places.
+    pub fn between(&self, from: Place, to: Place) -> impl Iterator<Item = &Table> {
+        let first = self.periods.partition_point(|(until, _)| *until < from);
+        let mut is_over = false;
+        self.periods[first..]
+            .iter()
+            .map_while(move |(until, table)| {
+                let was_over = std::mem::replace(&mut is_over, *until >= to);
+                (!was_over).then_some(table)
+            })
+    }
+}

@@ -1,0 +1,157 @@
+//! One way through the files, and what it looks for: the keys, and what each row change makes of them.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use super::found::{Hit, What};
+use super::lines::{Lines, Transaction};
+use super::literal::Value;
+use super::names::Place;
+use super::statement::{self, Operation, Statement};
+
+/// So many keys of one row are followed.
+pub const MOST_KEYS: usize = 100;
+
+/// Values of the columns that are asked for.
+pub type RowKey = Vec<Value<'static>>;
+
+/// One way through the files with the keys that are looked for.
+pub struct Pass {
+    pub keys: Vec<RowKey>,
+    /// The first key is looked for all the way, the others while their row lives.
+    pub is_first: bool,
+    /// Not behind this place.
+    pub end: Place,
+    pub hits: BTreeMap<Place, Hit>,
+    /// Where a row got one of the keys by an UPDATE, and its key before.
+    pub arrivals: Vec<(Place, RowKey)>,
+    /// Where the last row of the key began, for a pass back.
+    pub birth: Option<Place>,
+    pub unfollowed: u64,
+    pub untold: u64,
+}
+
+/// The open COPY block, where it is one of ours.
+pub struct CopyBlock {
+    pub head: u32,
+    /// Where each column that is asked for stands.
+    pub positions: Vec<Option<usize>>,
+}
+
+impl Pass {
+    pub fn new(key: RowKey, is_first: bool, end: Place) -> Pass {
+        Pass {
+            keys: vec![key],
+            is_first,
+            end,
+            hits: BTreeMap::new(),
+            arrivals: Vec::new(),
+            birth: None,
+            unfollowed: 0,
+            untold: 0,
+        }
+    }
+
+    pub fn hit(
+        &mut self,
+        lines: &Lines<&[u8]>,
+        place: Place,
+        transaction: Transaction,
+        what: What,
+    ) {
+        let hit = Hit {
+            transaction,
+            line: lines.number(),
+            length: lines.next_start() - lines.start(),
+            what,
+        };
+        self.hits.insert(place, hit);
+    }
+
+    pub fn takes_copy(&mut self, copy: &CopyBlock, row: &[u8], place: Place) -> bool {
+        let values: Vec<Value<'_>> = statement::copy_values(row).collect();
+        let key: Option<Vec<&Value<'_>>> = copy
+            .positions
+            .iter()
+            .map(|position| values.get((*position)?))
+            .collect();
+        let Some(key) = key else {
+            self.untold += 1;
+            return false;
+        };
+        let is_ours = self.position(&key).is_some();
+        if is_ours {
+            self.birth = Some(place);
+        }
+        is_ours
+    }
+
+    /// Which of the keys it is.
+    fn position(&self, values: &[&Value<'_>]) -> Option<usize> {
+        let is = |key: &RowKey| key.iter().zip(values).all(|(a, b)| a.is_same(b));
+        self.keys.iter().position(is)
+    }
+
+    /// Breaks where the statement is about the row.
+    pub fn takes(
+        &mut self,
+        operation: Operation,
+        statement: &Statement<'_>,
+        columns: &[Vec<u8>],
+        place: Place,
+        follows: bool,
+    ) -> ControlFlow<()> {
+        let of = |find: &dyn Fn(&[u8]) -> Option<RowValue>| -> Option<RowKey> {
+            columns.iter().map(|column| find(column)).collect()
+        };
+        let owned = |value: Option<&Value<'_>>| value.cloned().map(Value::into_owned);
+        let old = match operation {
+            Operation::Insert => None,
+            _ => of(&|column| owned(statement.before(column))),
+        };
+        let new = match operation {
+            Operation::Delete => None,
+            _ => of(&|column| owned(statement.after(column))),
+        };
+        let find = |key: &Option<RowKey>| {
+            let key = key.as_ref()?;
+            self.position(&key.iter().collect::<Vec<_>>())
+        };
+        let (is_old, is_new) = (find(&old), find(&new));
+        match (is_old, is_new) {
+            (None, None) => {
+                // A line without the columns does not tell which row it was.
+                let told = match operation {
+                    Operation::Insert => &new,
+                    Operation::Update | Operation::Delete => &old,
+                };
+                if told.is_none() {
+                    self.untold += 1;
+                }
+                return ControlFlow::Continue(());
+            }
+            // It has left the key, or is gone.
+            (Some(nth), None) => {
+                if let Some(next) = new.filter(|_| follows && self.is_first) {
+                    match self.keys.len() < MOST_KEYS {
+                        true => self.keys.push(next),
+                        false => self.unfollowed += 1,
+                    }
+                }
+                if nth > 0 {
+                    self.keys.remove(nth);
+                }
+            }
+            (None, Some(_)) => {
+                self.birth = Some(place);
+                if let Some(before) = old.filter(|_| follows) {
+                    self.arrivals.push((place, before));
+                }
+            }
+            (Some(_), Some(_)) => {}
+        }
+        ControlFlow::Break(())
+    }
+}
+
+type RowValue = Value<'static>;

@@ -1,0 +1,299 @@
+//! Drawings of the page, as SVG that stands in it.
+
+use std::fmt::Write;
+
+use chrono::{Days, NaiveDate, TimeDelta};
+
+use super::collect::{Chain, Day, Report};
+use super::text::{count, escape, moment, size, span};
+use crate::time::Time;
+
+const WIDTH: f64 = 1040.0;
+const LEFT: f64 = 74.0;
+const RIGHT: f64 = 14.0;
+/// Older chains are told of in words.
+const CHAINS: usize = 8;
+/// Where segments are narrower than that, they are drawn as one piece.
+const NARROWEST: f64 = 4.0;
+/// Days of the daily chart.
+const DAYS: u64 = 30;
+
+/// From when to when a drawing goes.
+struct Scale {
+    from: Time,
+    to: Time,
+}
+
+impl Scale {
+    fn x(&self, time: Time) -> f64 {
+        let whole = (self.to - self.from).as_seconds_f64().max(1.0);
+        let part = (time - self.from).as_seconds_f64().clamp(0.0, whole);
+        LEFT + part / whole * (WIDTH - LEFT - RIGHT)
+    }
+
+    /// Round moments, at most about eight.
+    fn ticks(&self) -> Vec<(Time, String)> {
+        const STEPS: [(i64, &str); 16] = [
+            (1, "%H:%M:%S"),
+            (10, "%H:%M:%S"),
+            (60, "%H:%M"),
+            (300, "%H:%M"),
+            (900, "%H:%M"),
+            (3600, "%H:%M"),
+            (3 * 3600, "%H:%M"),
+            (6 * 3600, "%d %b %H:%M"),
+            (12 * 3600, "%d %b %H:%M"),
+            (86_400, "%d %b"),
+            (2 * 86_400, "%d %b"),
+            (7 * 86_400, "%d %b"),
+            (14 * 86_400, "%d %b"),
+            (30 * 86_400, "%d %b %Y"),
+            (90 * 86_400, "%b %Y"),
+            (365 * 86_400, "%Y"),
+        ];
+        let length = (self.to - self.from).num_seconds();
+        let fits = STEPS.iter().find(|(step, _)| length / step <= 8);
+        let (step, format) = fits.unwrap_or(&STEPS[STEPS.len() - 1]);
+        let first = self.from.timestamp().div_euclid(*step) + 1;
+        let times = (first..).map(|nth| Time::from_timestamp(nth * step, 0));
+        let inside = times.map_while(|time| time.filter(|time| *time <= self.to));
+        inside
+            .take(40)
+            .map(|time| (time, time.format(format).to_string()))
+            .collect()
+    }
+}
+
+/// Chains, one above the other: segments, bases, gaps, and what can be restored.
+pub fn timeline(report: &Report) -> String {
+    let stretches = report.chains.iter().flat_map(|chain| &chain.stretches);
+    let starts = stretches.map(|stretch| stretch.from);
+    let bases = report.bases().map(|base| base.name.taken_at);
+    let Some(from) = starts.chain(bases).min() else {
+        return "<p class=\"quiet\">The archive is empty.</p>".to_owned();
+    };
+    let margin = ((report.generated_at - from) / 50).max(TimeDelta::seconds(2));
+    let scale = Scale {
+        from: from - margin,
+        to: report.generated_at + margin / 4,
+    };
+    let shown = &report.chains[report.chains.len().saturating_sub(CHAINS)..];
+    let height = 26.0 + shown.len() as f64 * 64.0;
+    let mut svg = format!(
+        "<svg viewBox=\"0 0 {WIDTH} {:.0}\" role=\"img\" aria-label=\"Timeline of the archive\">\
+         <defs><pattern id=\"hatch\" width=\"6\" height=\"6\" patternUnits=\"userSpaceOnUse\" \
+         patternTransform=\"rotate(45)\"><rect width=\"6\" height=\"6\" class=\"gap-ground\"/>\
+         <rect width=\"2.4\" height=\"6\" class=\"gap-line\"/></pattern></defs>",
+        height + 24.0
+    );
+    for (time, label) in scale.ticks() {
+        let x = scale.x(time);
+        let anchor = if x > WIDTH - 60.0 { "end" } else { "middle" };
+        let _ = write!(
+            svg,
+            "<line class=\"grid\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"8\" y2=\"{:.0}\"/>\
+             <text class=\"tick\" x=\"{x:.1}\" y=\"{:.0}\" text-anchor=\"{anchor}\">{label}</text>",
+            height - 8.0,
+            height + 10.0
+        );
+    }
+    for (nth, chain) in shown.iter().enumerate() {
+        lane(&mut svg, chain, &scale, 14.0 + nth as f64 * 64.0);
+    }
+    for (from, to) in report.gaps() {
+        let (x, end) = (scale.x(from), scale.x(to));
+        let _ = write!(
+            svg,
+            "<rect class=\"gap\" x=\"{x:.1}\" y=\"8\" width=\"{:.1}\" height=\"{:.0}\">\
+             <title>Gap of {}: nothing of {} to {} can be restored</title></rect>",
+            (end - x).max(3.0),
+            height - 16.0,
+            span(to - from),
+            moment(from),
+            moment(to)
+        );
+    }
+    svg.push_str("</svg>");
+    svg
+}
+
+fn lane(svg: &mut String, chain: &Chain, scale: &Scale, top: f64) {
+    let _ = write!(
+        svg,
+        "<text class=\"lane\" x=\"0\" y=\"{:.0}\">chain-{}</text>",
+        top + 29.0,
+        chain.number
+    );
+    for stretch in &chain.stretches {
+        if let Some(from) = stretch.restorable_from {
+            let (x, end) = (scale.x(from), scale.x(stretch.to));
+            let _ = write!(
+                svg,
+                "<rect class=\"window\" x=\"{x:.1}\" y=\"{top:.0}\" width=\"{:.1}\" height=\"52\" rx=\"4\">\
+                 <title>Every moment from {} to {} can be restored</title></rect>",
+                (end - x).max(2.0),
+                moment(from),
+                moment(stretch.to)
+            );
+        }
+        let (x, end) = (scale.x(stretch.from), scale.x(stretch.to));
+        let are_many = (end - x) / (stretch.segments.len() as f64) < NARROWEST;
+        if are_many {
+            let _ = write!(
+                svg,
+                "<rect class=\"segment\" x=\"{x:.1}\" y=\"{:.0}\" width=\"{:.1}\" height=\"14\" rx=\"2\">\
+                 <title>{} segments</title></rect>",
+                top + 28.0,
+                (end - x).max(2.0),
+                count(stretch.segments.len() as u64)
+            );
+        }
+        for segment in stretch.segments.iter().filter(|_| !are_many) {
+            let (x, end) = (scale.x(segment.from), scale.x(segment.to));
+            let class = if segment.is_open {
+                "segment open"
+            } else {
+                "segment"
+            };
+            let _ = write!(
+                svg,
+                "<rect class=\"{class}\" x=\"{x:.1}\" y=\"{:.0}\" width=\"{:.1}\" height=\"14\" rx=\"2\">\
+                 <title>{}{}: {}, {} transactions, {} to {}</title></rect>",
+                top + 28.0,
+                (end - x - 1.0).max(1.0),
+                escape(&segment.name),
+                if segment.is_open { " (open)" } else { "" },
+                size(segment.bytes),
+                count(segment.transactions),
+                moment(segment.from),
+                moment(segment.to)
+            );
+        }
+    }
+    for base in &chain.bases {
+        let class = if base.joins { "base" } else { "base alone" };
+        let _ = write!(
+            svg,
+            "<circle class=\"{class}\" cx=\"{:.1}\" cy=\"{:.0}\" r=\"5.5\">\
+             <title>Base {}: {}{}</title></circle>",
+            scale.x(base.name.taken_at),
+            top + 14.0,
+            base.name,
+            size(base.bytes),
+            if base.joins {
+                ""
+            } else {
+                ", stands alone: a single point"
+            }
+        );
+    }
+    if let Some((at, reason)) = &chain.ended {
+        let x = scale.x(*at);
+        let _ = write!(
+            svg,
+            "<path class=\"end\" d=\"M{x:.1} {:.0}v26\"><title>Ended {}: {}</title></path>",
+            top + 22.0,
+            moment(*at),
+            escape(reason)
+        );
+    }
+}
+
+/// A bar for each day.
+pub fn daily(report: &Report, title: &str, value: fn(&Day) -> f64, are_bytes: bool) -> String {
+    let shown = |value: f64| match are_bytes {
+        true => size(value.round() as u64),
+        false => count(value.round() as u64),
+    };
+    const HEIGHT: f64 = 190.0;
+    const BOTTOM: f64 = 160.0;
+    const HALF: f64 = 510.0;
+    const START: f64 = 62.0;
+    const END: f64 = HALF - 14.0;
+    let axis = |value: f64| match are_bytes {
+        true => size(value.round() as u64),
+        false => short_count(value),
+    };
+    let today = report.generated_at.date_naive();
+    let oldest = report.days.keys().next().copied().unwrap_or(today);
+    let days = ((today - oldest).num_days().unsigned_abs() + 1).clamp(7, DAYS);
+    let date = |nth: u64| today.checked_sub_days(Days::new(days - 1 - nth));
+    let of = |date: NaiveDate| report.days.get(&date).map_or(0.0, value);
+    let values: Vec<(NaiveDate, f64)> = (0..days)
+        .filter_map(|nth| Some((date(nth)?, of(date(nth)?))))
+        .collect();
+    let most = values.iter().map(|(_, value)| *value).fold(0.0, f64::max);
+    let top = round_up(most, are_bytes);
+    let mut svg = format!(
+        "<svg viewBox=\"0 0 {HALF} {HEIGHT}\" role=\"img\" aria-label=\"{}\">",
+        escape(title)
+    );
+    for part in [0.0, 0.5, 1.0] {
+        let y = BOTTOM - part * (BOTTOM - 14.0);
+        let _ = write!(
+            svg,
+            "<line class=\"grid\" x1=\"{START}\" x2=\"{END}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>\
+             <text class=\"tick\" x=\"{:.0}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
+            START - 8.0,
+            y + 4.0,
+            escape(&axis(top * part))
+        );
+    }
+    let width = (END - START) / values.len() as f64;
+    let every = values.len().div_ceil(7);
+    for (nth, (date, value)) in values.iter().enumerate() {
+        let x = START + nth as f64 * width;
+        let height = value / top * (BOTTOM - 14.0);
+        let height = if *value > 0.0 { height.max(1.5) } else { 0.0 };
+        let _ = write!(
+            svg,
+            "<rect class=\"bar\" x=\"{:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{height:.1}\" rx=\"2\">\
+             <title>{date}: {}</title></rect>",
+            x + width * 0.12,
+            BOTTOM - height,
+            width * 0.76,
+            escape(&shown(*value))
+        );
+        if (values.len() - 1 - nth).is_multiple_of(every) {
+            let _ = write!(
+                svg,
+                "<text class=\"tick\" x=\"{:.1}\" y=\"{:.0}\" text-anchor=\"middle\">{}</text>",
+                x + width / 2.0,
+                BOTTOM + 18.0,
+                date.format("%d %b")
+            );
+        }
+    }
+    svg.push_str("</svg>");
+    svg
+}
+
+/// `2.5 M`
+fn short_count(value: f64) -> String {
+    let (value, unit) = match value {
+        value if value >= 1e9 => (value / 1e9, " G"),
+        value if value >= 1e6 => (value / 1e6, " M"),
+        value if value >= 1e4 => (value / 1e3, " k"),
+        value => (value, ""),
+    };
+    format!("{}{unit}", (value * 10.0).round() / 10.0)
+}
+
+/// The next round number: of bytes a power of two, of all else 1, 2, 5, 10, …
+fn round_up(value: f64, are_bytes: bool) -> f64 {
+    let (parts, power) = match are_bytes {
+        true => ([1.0, 2.0, 4.0], 8.0),
+        false => ([1.0, 2.0, 5.0], 10.0),
+    };
+    let mut step: f64 = 1.0;
+    loop {
+        if let Some(round) = parts
+            .iter()
+            .map(|part| part * step)
+            .find(|round| value <= *round)
+        {
+            return round;
+        }
+        step *= power;
+    }
+}

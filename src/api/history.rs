@@ -1,0 +1,160 @@
+//! incr_history(): what happened to a row, out of the files.
+
+use archive::history::{self, Found, Row};
+use archive::time::Time;
+use chrono::DateTime;
+use pgrx::datum::TimestampWithTimeZone;
+use pgrx::prelude::*;
+
+use super::{ensure_same_version, or_raise};
+use crate::backup::{place, preflight};
+use crate::history::{question, GivenKey};
+use crate::pg::failure::Failure;
+use crate::pg::lsn::PgLsn;
+use crate::pg::sql_types::{RegClass, StoredJsonb, Xid8};
+use crate::pg::text::ServerText;
+use crate::pg::{server, timestamp, transaction};
+
+/// Columns of the answer.
+type Columns = (
+    Option<TimestampWithTimeZone>,
+    Option<Xid8>,
+    Option<PgLsn>,
+    ServerText,
+    Option<ServerText>,
+    Option<ServerText>,
+    Option<i64>,
+    Option<ServerText>,
+);
+
+/// More are in the rows.
+const MOST_WARNINGS: usize = 5;
+
+/// What happened to a row: every INSERT, UPDATE and DELETE of it that the files hold, in order, and the
+/// TRUNCATEs and DDL of its table. The key is a JSON object of the replica identity's columns.
+#[pg_extern(volatile, parallel_unsafe)]
+#[allow(clippy::type_complexity)]
+fn incr_history(
+    relation: Option<RegClass>,
+    key: Option<StoredJsonb>,
+    since: default!(Option<TimestampWithTimeZone>, "NULL"),
+    until: default!(Option<TimestampWithTimeZone>, "NULL"),
+) -> TableIterator<
+    'static,
+    (
+        name!(committed, Option<TimestampWithTimeZone>),
+        name!(xid, Option<Xid8>),
+        name!(lsn, Option<PgLsn>),
+        name!(operation, ServerText),
+        name!(statement, Option<ServerText>),
+        name!(file, Option<ServerText>),
+        name!(line, Option<i64>),
+        name!(note, Option<ServerText>),
+    ),
+> {
+    ensure_same_version();
+    TableIterator::new(rows(relation, key.map(GivenKey::Jsonb), since, until))
+}
+
+/// The same with the text of a JSON object, or of the value of a key of one column.
+#[pg_extern(volatile, parallel_unsafe, name = "incr_history")]
+#[allow(clippy::type_complexity)]
+fn incr_history_text(
+    relation: Option<RegClass>,
+    key: Option<ServerText>,
+    since: default!(Option<TimestampWithTimeZone>, "NULL"),
+    until: default!(Option<TimestampWithTimeZone>, "NULL"),
+) -> TableIterator<
+    'static,
+    (
+        name!(committed, Option<TimestampWithTimeZone>),
+        name!(xid, Option<Xid8>),
+        name!(lsn, Option<PgLsn>),
+        name!(operation, ServerText),
+        name!(statement, Option<ServerText>),
+        name!(file, Option<ServerText>),
+        name!(line, Option<i64>),
+        name!(note, Option<ServerText>),
+    ),
+> {
+    ensure_same_version();
+    TableIterator::new(rows(
+        relation,
+        key.map(|key| GivenKey::Text(key.0)),
+        since,
+        until,
+    ))
+}
+
+fn rows(
+    relation: Option<RegClass>,
+    key: Option<GivenKey>,
+    since: Option<TimestampWithTimeZone>,
+    until: Option<TimestampWithTimeZone>,
+) -> impl Iterator<Item = Columns> {
+    // As for any strict function, nothing is known of what is not given.
+    let asked = relation.zip(key);
+    let mut found = asked.and_then(|(table, key)| or_raise(search(table, key, since, until)));
+    if let Some(first) = found.as_ref().and_then(Found::first_commit) {
+        notice!(
+            "the files reach back to {} UTC; what was before that is in base backups only",
+            archive::report::text::moment(first)
+        );
+    }
+    let problems = found.as_ref().map(Found::problems).unwrap_or_default();
+    for problem in problems.iter().take(MOST_WARNINGS) {
+        let code = PgSqlErrorCode::ERRCODE_WARNING;
+        Failure::new(code, format!("the history may not be whole: {problem}"))
+            .log(PgLogLevel::WARNING);
+    }
+    std::iter::from_fn(move || {
+        or_raise(look_for_interrupts());
+        let row = found.as_mut()?.next_row();
+        or_raise(row.map_err(Failure::from)).map(columns)
+    })
+}
+
+fn search(
+    relation: RegClass,
+    key: GivenKey,
+    since: Option<TimestampWithTimeZone>,
+    until: Option<TimestampWithTimeZone>,
+) -> Result<Option<Found>, Failure> {
+    preflight::ensure_preloaded()?;
+    let (since, until) = (since.and_then(time), until.and_then(time));
+    let question = question(relation.0, key, since, until)?;
+    let Some(database) = place::find(server::my_database())? else {
+        return Ok(None);
+    };
+    history::search(&database, &question, &mut look_for_interrupts).map(Some)
+}
+
+/// As a value, so that files are closed before it is raised.
+fn look_for_interrupts() -> Result<(), Failure> {
+    transaction::catch(|| {
+        pgrx::check_for_interrupts!();
+    })
+}
+
+/// `None` for what no commit time is near.
+fn time(time: TimestampWithTimeZone) -> Option<Time> {
+    match i64::from(time) {
+        i64::MAX => Some(Time::MAX_UTC),
+        i64::MIN => Some(Time::MIN_UTC),
+        since_2000 => DateTime::from_timestamp_micros(timestamp::to_unix_micros(since_2000)),
+    }
+}
+
+fn columns(row: Row) -> Columns {
+    let committed = row.commit_time.map(|time| time.timestamp_micros());
+    (
+        committed.and_then(timestamp::from_unix_micros),
+        row.xid.map(Xid8),
+        row.lsn.map(|lsn| PgLsn(lsn.0)),
+        row.operation.into(),
+        row.statement.map(ServerText),
+        row.file.map(ServerText::from),
+        row.line.map(|line| line as i64),
+        row.note.map(ServerText::from),
+    )
+}

@@ -1,0 +1,240 @@
+//! incr_history(): from a table and a key of today to what is looked for in the files.
+//!
+//! Whoever calls it reads rows that are no longer there, of tables that are no longer there too (one that
+//! was dropped may have had the name), so it is for those who may read every row of every table.
+
+use archive::history::{Question, Table, TableName, Value};
+use archive::time::Time;
+use pgrx::datum::DatumWithOid;
+use pgrx::prelude::*;
+
+use crate::pg::ddl_catalog::with_bytes;
+use crate::pg::failure::Failure;
+use crate::pg::relation::{with_relation, Identity};
+use crate::pg::row_key::{self, KeyColumn, KeyTable};
+use crate::pg::sql_types::StoredJsonb;
+use crate::pg::text::ServerText;
+use crate::pg::{query, server};
+
+/// A key as it was given.
+pub enum GivenKey {
+    Jsonb(StoredJsonb),
+    /// A JSON object, or the value of a key of one column; in the database's encoding.
+    Text(Vec<u8>),
+}
+
+/// A column's name and its value's text; `None` for NULL.
+type Given = (Vec<u8>, Option<Vec<u8>>);
+
+/// What is to be looked for. Fails where the caller may not, or where the key does not tell a row.
+pub fn question(
+    table: pg_sys::Oid,
+    key: GivenKey,
+    since: Option<Time>,
+    until: Option<Time>,
+) -> Result<Question, Failure> {
+    ensure_may_read_all()?;
+    ensure_is_captured(table)?;
+    let described = row_key::describe(table).ok_or_else(|| no_table(table))?;
+    let given = match key {
+        GivenKey::Jsonb(object) => members(object)?,
+        GivenKey::Text(text) => from_text(&described, text)?,
+    };
+    ensure_tells_rows(&described, &given)?;
+    let mut columns = Vec::new();
+    let mut values = Vec::new();
+    for (column, text) in given {
+        values.push(match text {
+            None => Value::Null,
+            Some(text) => {
+                let written = row_key::written_text(table, &column, &text);
+                Value::Text(written.unwrap_or(text).into())
+            }
+        });
+        columns.push(column);
+    }
+    let has = |column: &KeyColumn| columns.contains(&column.name);
+    let mut primary = described.columns.iter().filter(|c| c.is_primary).peekable();
+    let has_primary = primary.peek().is_some() && primary.all(has);
+    let is_key = described.identity == Identity::Key || has_primary;
+    let names = names_in_files(table)?;
+    let tables = names.into_iter().map(|name| Table {
+        name,
+        columns: columns.clone(),
+    });
+    Ok(Question {
+        tables: tables.collect(),
+        values,
+        is_key,
+        since,
+        until,
+        may_write: !server::is_in_recovery(),
+    })
+}
+
+fn ensure_may_read_all() -> Result<(), Failure> {
+    let may = query::one::<bool>(
+        "SELECT rolsuper OR rolbypassrls
+                AND pg_catalog.pg_has_role(oid, 'pg_read_all_data', 'USAGE')
+         FROM pg_catalog.pg_roles WHERE rolname = CURRENT_USER",
+        &[],
+    );
+    match may?.unwrap_or(false) {
+        true => Ok(()),
+        false => Err(Failure::new(
+            PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
+            "permission denied to read the past of tables",
+        )
+        .detail("The files hold rows of tables that were dropped, too, and no privileges.")
+        .hint(
+            "It is for superusers, and for roles with BYPASSRLS that are members of pg_read_all_data.",
+        )),
+    }
+}
+
+fn ensure_is_captured(table: pg_sys::Oid) -> Result<(), Failure> {
+    let arguments = [DatumWithOid::from(table)];
+    let found = query::one::<String>(
+        "SELECT relkind::text || relpersistence::text FROM pg_catalog.pg_class WHERE oid = $1",
+        &arguments,
+    )?;
+    let found = found.ok_or_else(|| no_table(table))?;
+    match found.as_bytes() {
+        [b'r' | b'p', b'p'] => Ok(()),
+        [b'r' | b'p', _] => Err(Failure::new(
+            PgSqlErrorCode::ERRCODE_WRONG_OBJECT_TYPE,
+            "rows of unlogged and temporary tables are not in the files",
+        )),
+        _ => Err(Failure::new(
+            PgSqlErrorCode::ERRCODE_WRONG_OBJECT_TYPE,
+            "only tables have rows in the files",
+        )),
+    }
+}
+
+fn no_table(table: pg_sys::Oid) -> Failure {
+    let code = PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE;
+    Failure::new(
+        code,
+        format!("there is no table with OID {}", table.to_u32()),
+    )
+}
+
+/// The members of a JSON object.
+fn members(object: StoredJsonb) -> Result<Vec<Given>, Failure> {
+    let arguments = [object.argument()];
+    let kind = query::one::<String>("SELECT pg_catalog.jsonb_typeof($1)", &arguments)?;
+    if kind.as_deref() != Some("object") {
+        return Err(bad_key(
+            "the key must be a JSON object: each column with its value",
+        ));
+    }
+    members_by(
+        "bytes(value) FROM pg_catalog.jsonb_each_text($1)",
+        &arguments,
+    )
+}
+
+/// `rest` of a query that gives the members' texts.
+fn members_by(rest: &str, arguments: &[DatumWithOid<'_>]) -> Result<Vec<Given>, Failure> {
+    let query = with_bytes(&format!("SELECT bytes(key), {rest}"));
+    let read = Spi::connect(|client| -> spi::Result<Vec<Given>> {
+        let rows = client.select(query.as_str(), None, arguments)?;
+        let member = |row: spi::SpiHeapTupleData<'_>| {
+            Ok((
+                row.get::<Vec<u8>>(1)?.unwrap_or_default(),
+                row.get::<Vec<u8>>(2)?,
+            ))
+        };
+        rows.map(member).collect()
+    });
+    Ok(read?)
+}
+
+fn from_text(table: &KeyTable, text: Vec<u8>) -> Result<Vec<Given>, Failure> {
+    let named = table.columns.iter().filter(|column| column.is_identity);
+    let named: Vec<_> = match named.clone().count() {
+        0 => table.columns.iter().filter(|c| c.is_primary).collect(),
+        _ => named.collect(),
+    };
+    let is_object = text.trim_ascii_start().starts_with(b"{");
+    match named.as_slice() {
+        [column] if !is_object || column.has_braces => Ok(vec![(column.name.clone(), Some(text))]),
+        _ if is_object => {
+            let arguments = [DatumWithOid::from(ServerText(text))];
+            let rest = "bytes(value) FROM pg_catalog.jsonb_each_text($1::pg_catalog.jsonb)";
+            members_by(rest, &arguments)
+        }
+        _ => Err(bad_key("the table has no key of one column")
+            .hint("Give a JSON object: each column with its value.")),
+    }
+}
+
+fn ensure_tells_rows(table: &KeyTable, given: &[Given]) -> Result<(), Failure> {
+    if given.is_empty() {
+        return Err(bad_key("the key names no column"));
+    }
+    for (column, _) in given {
+        let found = table.columns.iter().find(|known| known.name == *column);
+        let shown = String::from_utf8_lossy(column);
+        match found {
+            None => {
+                let code = PgSqlErrorCode::ERRCODE_UNDEFINED_COLUMN;
+                return Err(Failure::new(
+                    code,
+                    format!("column \"{shown}\" does not exist"),
+                ));
+            }
+            Some(known) if !known.is_written => {
+                return Err(bad_key(&format!(
+                    "the files do not hold column \"{shown}\", which is generated"
+                )));
+            }
+            Some(_) => {}
+        }
+    }
+    let key: Vec<_> = table.columns.iter().filter(|c| c.is_identity).collect();
+    let is_given = |column: &&KeyColumn| given.iter().any(|(name, _)| *name == column.name);
+    let is_it = key.len() == given.len() && key.iter().all(is_given);
+    if table.identity == Identity::Key && !is_it {
+        let names: Vec<_> = key
+            .iter()
+            .map(|c| String::from_utf8_lossy(&c.name))
+            .collect();
+        return Err(
+            bad_key("these columns are not the table's replica identity").hint(format!(
+                "UPDATEs and DELETEs in the files find their rows by: {}. Give these.",
+                names.join(", ")
+            )),
+        );
+    }
+    Ok(())
+}
+
+fn bad_key(message: &str) -> Failure {
+    Failure::new(PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE, message)
+}
+
+/// The names under which lines about the table's rows stand: of a partitioned table those of its
+/// partitions too, of a partition those of the tables that it is a part of (rows may be written through
+/// the root; what is done to the root is done to all).
+fn names_in_files(table: pg_sys::Oid) -> Result<Vec<TableName>, Failure> {
+    let arguments = [DatumWithOid::from(table)];
+    let read = Spi::connect(|client| -> spi::Result<Vec<pg_sys::Oid>> {
+        let query = "SELECT relid::pg_catalog.oid FROM pg_catalog.pg_partition_tree($1)
+                     UNION SELECT relid::pg_catalog.oid FROM pg_catalog.pg_partition_ancestors($1)";
+        let rows = client.select(query, None, &arguments)?;
+        let oids = rows.map(|row| row.get::<pg_sys::Oid>(1));
+        let oids = oids.collect::<spi::Result<Vec<_>>>()?;
+        Ok(oids.into_iter().flatten().collect())
+    });
+    let mut oids = vec![table];
+    oids.extend(read?.into_iter().filter(|oid| *oid != table));
+    let name = |oid: &pg_sys::Oid| {
+        with_relation(*oid, |relation| TableName {
+            schema: relation.schema(),
+            table: relation.name(),
+        })
+    };
+    Ok(oids.iter().filter_map(name).collect())
+}
