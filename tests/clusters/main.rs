@@ -52,6 +52,7 @@ mod report;
 mod restore;
 mod restore_options;
 mod retention;
+mod retention_meanwhile;
 mod rotation;
 mod schedule;
 mod sequences;

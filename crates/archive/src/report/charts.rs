@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use chrono::{Days, NaiveDate, TimeDelta};
 
-use super::collect::{Chain, Day, Report};
+use super::facts::{Chain, Day, Report};
 use super::text::{count, escape, moment, size, span};
 use crate::time::Time;
 

@@ -1,16 +1,17 @@
-//! What the page shows: bases and segments of every chain on a line of time, sizes by day, tables, DDL.
+//! Gathers what the page shows, from the manifests and the segments' indexes.
 
 use std::collections::{BTreeMap, HashMap};
 
 use chrono::{Days, NaiveDate, TimeDelta};
 
+use super::facts::{Base, Chain, Day, Ddl, Report, Segment, Stretch, Table};
 use super::text::readable;
 use crate::base;
 use crate::error::{Error, Result};
 use crate::expiry::Lock;
 use crate::history::files::{File, Files};
 use crate::history::index::Index;
-use crate::layout::{BaseName, ChainDir, DatabaseDir, Stored};
+use crate::layout::{ChainDir, DatabaseDir, Stored};
 use crate::manifest::{self, Entry, Kind};
 use crate::pins;
 use crate::time::Time;
@@ -19,150 +20,6 @@ use crate::time::Time;
 const DDL_DAYS: i64 = 28;
 /// … and at most so many statements, the newest.
 const DDL_SHOWN: usize = 200;
-
-/// All that the page shows.
-#[derive(Debug, Default)]
-pub struct Report {
-    pub database: String,
-    pub generated_at: Time,
-    pub system_identifier: u64,
-    pub plugin: String,
-    /// The oldest first.
-    pub chains: Vec<Chain>,
-    pub days: BTreeMap<NaiveDate, Day>,
-    /// The one with the most bytes first.
-    pub tables: Vec<Table>,
-    /// The newest first.
-    pub ddl: Vec<Ddl>,
-    /// How many there were in that time.
-    pub ddl_count: u64,
-    pub problems: Vec<String>,
-}
-
-/// A chain.
-#[derive(Debug)]
-pub struct Chain {
-    pub number: u32,
-    pub started_at: Time,
-    /// When and why.
-    pub ended: Option<(Time, String)>,
-    pub bases: Vec<Base>,
-    pub stretches: Vec<Stretch>,
-    /// Changes between the chain before and this one are in neither.
-    pub follows_gap: bool,
-}
-
-/// A base backup.
-#[derive(Debug)]
-pub struct Base {
-    pub name: BaseName,
-    pub bytes: u64,
-    pub seconds: Option<f64>,
-    /// Moments after it can be restored.
-    pub joins: bool,
-    pub pin: Option<String>,
-    xmin: Option<u64>,
-}
-
-/// Segments without a gap between them.
-#[derive(Debug)]
-pub struct Stretch {
-    pub from: Time,
-    pub to: Time,
-    /// From here on every moment can be restored.
-    pub restorable_from: Option<Time>,
-    pub segments: Vec<Segment>,
-    /// It goes back to the beginning of the chain.
-    is_first: bool,
-}
-
-/// A segment.
-#[derive(Debug, Clone)]
-pub struct Segment {
-    pub name: String,
-    pub from: Time,
-    pub to: Time,
-    /// As stored, and uncompressed.
-    pub stored: u64,
-    pub bytes: u64,
-    pub transactions: u64,
-    pub is_open: bool,
-    next_xid: Option<u64>,
-    start_lsn: crate::Lsn,
-}
-
-/// What a day added.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Day {
-    /// Segments, as stored.
-    pub stored: f64,
-    pub transactions: f64,
-    /// Base backups.
-    pub bases: f64,
-}
-
-/// What the segments hold of a table.
-#[derive(Debug, Clone, Default)]
-pub struct Table {
-    pub name: String,
-    pub inserts: u64,
-    pub updates: u64,
-    pub deletes: u64,
-    pub truncates: u64,
-    pub bytes: u64,
-}
-
-/// DDL.
-#[derive(Debug, Clone)]
-pub struct Ddl {
-    pub at: Time,
-    pub role: String,
-    pub command: String,
-    /// None where it may hold secrets.
-    pub text: Option<String>,
-}
-
-impl Report {
-    /// All segments.
-    pub fn segments(&self) -> impl Iterator<Item = &Segment> {
-        let stretches = self.chains.iter().flat_map(|chain| &chain.stretches);
-        stretches.flat_map(|stretch| &stretch.segments)
-    }
-
-    /// All bases.
-    pub fn bases(&self) -> impl Iterator<Item = &Base> {
-        self.chains.iter().flat_map(|chain| &chain.bases)
-    }
-
-    /// Where moments can be restored, the oldest first.
-    pub fn windows(&self) -> Vec<(Time, Time)> {
-        let stretches = self.chains.iter().flat_map(|chain| &chain.stretches);
-        stretches
-            .filter_map(|stretch| Some((stretch.restorable_from?, stretch.to)))
-            .collect()
-    }
-
-    /// What lies between stretches that do not join, however short it was.
-    pub fn gaps(&self) -> Vec<(Time, Time)> {
-        let mut gaps = Vec::new();
-        let mut before: Option<Time> = None;
-        for chain in &self.chains {
-            for (nth, stretch) in chain.stretches.iter().enumerate() {
-                if let Some(end) = before.filter(|_| nth > 0 || chain.follows_gap) {
-                    gaps.push((end.min(stretch.from), end.max(stretch.from)));
-                }
-                before = Some(stretch.to);
-            }
-        }
-        gaps
-    }
-
-    /// As stored.
-    pub fn bytes(&self) -> (u64, u64) {
-        let segments = self.segments().map(|segment| segment.stored).sum();
-        (segments, self.bases().map(|base| base.bytes).sum())
-    }
-}
 
 /// Gathers it. Nothing is removed meanwhile.
 pub fn collect<E: From<Error>>(

@@ -1,11 +1,12 @@
 //! `report.html`: one page about a database's archive, to be looked at instead of read.
 //!
 //! It stands beside `restore.sh`, needs nothing but a browser, runs no script and loads nothing from
-//! elsewhere. [`collect`] gathers what it shows from the manifests and the segments' indexes, [`page`]
-//! makes the HTML, [`charts`] its drawings, [`text`] the texts in them.
+//! elsewhere. [`collect`] gathers what it shows ([`facts`]) from the manifests and the segments' indexes,
+//! [`page`] makes the HTML, [`charts`] its drawings, [`text`] the texts in them.
 
 pub mod charts;
 pub mod collect;
+pub mod facts;
 pub mod page;
 pub mod text;
 
@@ -19,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::layout::DatabaseDir;
 use crate::time::Time;
 
-pub use collect::Report;
+pub use facts::Report;
 
 /// The name of the page.
 pub const REPORT_HTML: &str = "report.html";

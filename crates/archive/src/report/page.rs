@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 use super::charts;
-use super::collect::{Report, Table};
+use super::facts::{Report, Table};
 use super::text::{count, escape, moment, size, span};
 use super::Health;
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use chrono::{TimeDelta, Timelike};
 
-use super::collect::{Base, Chain, Day, Ddl, Report, Segment, Stretch, Table};
+use super::facts::{Base, Chain, Day, Ddl, Report, Segment, Stretch, Table};
 use super::{page, Health};
 use crate::layout::BaseName;
 use crate::time::{parse_iso, Time};
