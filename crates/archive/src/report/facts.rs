@@ -150,3 +150,55 @@ impl Report {
         (segments, self.bases().map(|base| base.bytes).sum())
     }
 }
+
+/// For tests of the page.
+#[cfg(test)]
+mod made_up {
+    use super::*;
+
+    impl Segment {
+        pub fn made_up(from: Time, to: Time, bytes: u64, is_open: bool) -> Segment {
+            Segment {
+                name: "chain-1/00000000015E0F88-20261120T020000Z".to_owned(),
+                from,
+                to,
+                stored: bytes,
+                bytes,
+                transactions: bytes / 700,
+                is_open,
+                next_xid: None,
+                start_lsn: crate::Lsn(0),
+            }
+        }
+    }
+
+    impl Stretch {
+        pub fn made_up(
+            from: Time,
+            to: Time,
+            restorable_from: Option<Time>,
+            segments: Vec<Segment>,
+        ) -> Stretch {
+            Stretch {
+                from,
+                to,
+                restorable_from,
+                segments,
+                is_first: true,
+            }
+        }
+    }
+
+    impl Base {
+        pub fn made_up(name: BaseName, bytes: u64, joins: bool) -> Base {
+            Base {
+                name,
+                bytes,
+                seconds: Some(bytes as f64 / 20_000_000.0),
+                joins,
+                pin: (!joins).then(|| "before the move".to_owned()),
+                xmin: None,
+            }
+        }
+    }
+}
