@@ -115,6 +115,46 @@ LANGUAGE c
 AS 'MODULE_PATHNAME', 'incr_drill_wrapper';
 REVOKE ALL ON FUNCTION incr_drill(text, boolean) FROM PUBLIC;
 
+CREATE FUNCTION "incr_history"(
+    "relation" regclass,
+    "key" jsonb,
+    "since" timestamp with time zone DEFAULT NULL,
+    "until" timestamp with time zone DEFAULT NULL
+) RETURNS TABLE (
+    "committed" timestamp with time zone,
+    "xid" xid8,
+    "lsn" pg_lsn,
+    "operation" text,
+    "statement" text,
+    "file" text,
+    "line" bigint,
+    "note" text
+)
+VOLATILE PARALLEL UNSAFE
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'incr_history_wrapper';
+REVOKE ALL ON FUNCTION incr_history(regclass, jsonb, timestamptz, timestamptz) FROM PUBLIC;
+
+CREATE FUNCTION "incr_history"(
+    "relation" regclass,
+    "key" text,
+    "since" timestamp with time zone DEFAULT NULL,
+    "until" timestamp with time zone DEFAULT NULL
+) RETURNS TABLE (
+    "committed" timestamp with time zone,
+    "xid" xid8,
+    "lsn" pg_lsn,
+    "operation" text,
+    "statement" text,
+    "file" text,
+    "line" bigint,
+    "note" text
+)
+VOLATILE PARALLEL UNSAFE 
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'incr_history_text_wrapper';
+REVOKE ALL ON FUNCTION incr_history(regclass, text, timestamptz, timestamptz) FROM PUBLIC;
+
 CREATE FUNCTION "incr_metrics"() RETURNS TABLE (
     "database" text,
     "slot_name" text,
@@ -164,3 +204,9 @@ STRICT VOLATILE PARALLEL UNSAFE
 LANGUAGE c
 AS 'MODULE_PATHNAME', 'incr_read_wrapper';
 REVOKE ALL ON FUNCTION incr_read(text, bigint, integer) FROM PUBLIC;
+
+CREATE FUNCTION "incr_report"() RETURNS text
+STRICT VOLATILE PARALLEL UNSAFE
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'incr_report_wrapper';
+REVOKE ALL ON FUNCTION incr_report() FROM PUBLIC;

@@ -79,8 +79,9 @@ impl PollReader {
         self.journal.sync()?;
         let started_with = settings::at_start();
         while !shutdown::is_requested() {
+            let asked = status::read(self.database).unwrap_or_default();
             while self.round()? {}
-            self.finish_round()?;
+            self.finish_round(&asked)?;
             if shutdown::is_requested() {
                 break;
             }
@@ -157,13 +158,13 @@ impl PollReader {
         Ok(())
     }
 
-    fn finish_round(&mut self) -> Result<()> {
-        let asked = status::read(self.database).unwrap_or_default();
+    /// Answers the requests that were there before everything flushed was read.
+    fn finish_round(&mut self, asked: &DatabaseStatus) -> Result<()> {
         if self.last_position.elapsed() >= POSITION_INTERVAL {
             self.move_idle_slot()?;
         }
         if asked.flush_wanted > asked.flush_done || asked.rotate_wanted > asked.rotate_done {
-            self.answer(&asked)?;
+            self.answer(asked)?;
         }
         self.journal.rotate_if_old()?;
         self.look.if_due(self.database)?;

@@ -90,8 +90,10 @@ impl StreamReader {
         let started_with = settings::at_start();
         while !shutdown::is_requested() {
             let began = Instant::now();
+            // Before reading: what a request wants to be in the files is flushed by then, so it is read.
+            let asked = status::read(self.database).unwrap_or_default();
             self.read_what_is_there()?;
-            let sleep = self.finish_round()?;
+            let sleep = self.finish_round(&asked)?;
             if shutdown::is_requested() {
                 break;
             }
@@ -125,9 +127,10 @@ impl StreamReader {
         Ok(())
     }
 
-    /// Everything flushed has been read: makes it durable, answers requests, says how long to sleep.
-    fn finish_round(&mut self) -> Result<Duration> {
-        let asked = status::read(self.database).unwrap_or_default();
+    /// Everything flushed has been read: makes it durable, answers the requests of before, says how long to
+    /// sleep.
+    fn finish_round(&mut self, asked: &DatabaseStatus) -> Result<Duration> {
+        pass("capture: all is read").map_err(|error| CaptureError::Foreign(error.to_string()))?;
         let is_asked =
             asked.flush_wanted > asked.flush_done || asked.rotate_wanted > asked.rotate_done;
         if moved_sequences::any() {
@@ -140,7 +143,7 @@ impl StreamReader {
             self.sync_and_confirm()?;
         }
         if is_asked {
-            self.answer(&asked)?;
+            self.answer(asked)?;
         }
         self.journal.borrow_mut().rotate_if_old()?;
         if self.last_position.elapsed() >= POSITION_INTERVAL {

@@ -3,7 +3,8 @@
 //! `cargo test ... drill_damage -- --nocapture`.
 
 use crate::drill_forge::Damage;
-use harness::Cluster;
+use crate::globals::wait_until_at_rest;
+use harness::{wait_until, Cluster};
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -237,6 +238,11 @@ fn archive() -> (Cluster, Vec<PathBuf>) {
     closed.push(c.sql("SELECT incr_rotate()"));
     c.sql("INSERT INTO t VALUES (104, 'open')");
     c.flush();
+    // No set of globals is to come while files are forged.
+    wait_until_at_rest(&c);
+    wait_until("the last set is in the manifest", || {
+        c.sql("SELECT * FROM incr_verify()").is_empty()
+    });
     (c, closed.into_iter().map(PathBuf::from).collect())
 }
 

@@ -1,6 +1,7 @@
 //! "The function says one thing and does another." Every incr_ function, used rightly and wrongly.
 
 use harness::{wait_until, Cluster};
+use std::fs;
 
 #[test]
 fn incr_flush_returns_when_everything_before_it_is_on_disk() {
@@ -20,6 +21,27 @@ fn incr_flush_returns_when_everything_before_it_is_on_disk() {
             "row {i} is not in the files"
         );
     }
+}
+
+/// A request that comes after a round's reading is the next round's: the files would end before it.
+#[test]
+fn the_files_reach_what_incr_flush_gives_whenever_it_is_asked() {
+    let c = Cluster::builder().with_failpoints().back_up();
+    c.sql("CREATE TABLE t (a int)");
+    c.flush();
+    c.set_day(0, "hold 1 capture: all is read");
+    c.sql("INSERT INTO t VALUES (1)");
+    wait_until("capture has read and goes no further", || {
+        c.root().join("failpoints.held").exists()
+    });
+    let mut session = c.session();
+    session.send("SELECT 'reached: ' || (lsn <= (SELECT max(end_lsn) FROM incr_files())) FROM incr_flush() AS lsn");
+    wait_until("the request is on the board", || {
+        c.is_true("SELECT count(*) > 0 FROM pg_stat_activity WHERE query LIKE '%incr_flush%' AND wait_event_type = 'Extension'")
+    });
+    fs::remove_file(c.root().join("failpoints")).expect("the failpoint can be removed");
+    let said = session.finish();
+    assert!(said.contains("reached: true"), "{said}");
 }
 
 #[test]

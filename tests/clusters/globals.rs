@@ -29,7 +29,7 @@ fn wait_for(c: &Cluster, file: &str, text: &str) {
 }
 
 /// Waits until every change so far has been looked at.
-fn wait_until_at_rest(c: &Cluster) {
+pub(crate) fn wait_until_at_rest(c: &Cluster) {
     // The look at this role comes after the look at whatever was before.
     static NAMES: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(1);
     let number = NAMES.fetch_add(1, std::sync::atomic::Ordering::Relaxed);

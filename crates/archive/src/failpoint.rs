@@ -9,7 +9,8 @@
 //! The file's lines are `ACTION NTH POINT`, as `kill 2 segment: fsync`. `NTH` counts how often the
 //! process passes the point. `kill` ends the process as SIGKILL does, once: the file is renamed to
 //! `….fired` first. `EIO`, `ENOSPC`, `EROFS` and `EACCES` make the step fail from the `NTH` time on,
-//! until the file is gone. A line `clock SECONDS` moves the calendar ([`crate::time::calendar`]).
+//! until the file is gone. `hold` keeps the process there until the file is gone, and makes a file `….held`
+//! for the test to see. A line `clock SECONDS` moves the calendar ([`crate::time::calendar`]).
 
 use std::io;
 
@@ -91,6 +92,7 @@ mod armed {
     fn act(action: &str, file: &Path) -> io::Result<()> {
         let errno = match action {
             "kill" => return die(file),
+            "hold" => return hold(file),
             "EIO" => Errno::IO,
             "ENOSPC" => Errno::NOSPC,
             "EROFS" => Errno::ROFS,
@@ -102,6 +104,14 @@ mod armed {
             }
         };
         Err(errno.into())
+    }
+
+    fn hold(file: &Path) -> io::Result<()> {
+        fs::write(file.with_extension("held"), "")?;
+        while file.exists() {
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+        Ok(())
     }
 
     /// Whoever cannot rename the file was not the first to come here, and lives.
