@@ -6,7 +6,6 @@ mod support;
 
 use std::fs;
 use std::process::Command;
-use std::sync::{Mutex, MutexGuard};
 
 use archive::compression::{self, Compression, Outcome};
 use archive::expiry::{self, Lock};
@@ -15,33 +14,10 @@ use archive::manifest;
 use archive::retention::Rules;
 use archive::{files, verify, Lsn};
 use chrono::TimeDelta;
+use support::faults::Faults;
 use support::{identity, insert, one_of_each, Place};
 
 const ZSTD: Compression = Compression::Zstd(3);
-
-/// The failpoints of this process, which its tests take in turn: one strikes whoever passes it.
-struct Faults {
-    dir: tempfile::TempDir,
-    _turn: MutexGuard<'static, ()>,
-}
-
-impl Faults {
-    fn new() -> Faults {
-        static TURN: Mutex<()> = Mutex::new(());
-        let turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let dir = support::temporary();
-        std::env::set_var("PG_INCRBACKUP_FAILPOINTS", dir.path().join("failpoints"));
-        Faults { dir, _turn: turn }
-    }
-
-    fn set(&self, lines: &str) {
-        fs::write(self.dir.path().join("failpoints"), lines).unwrap();
-    }
-
-    fn clear(&self) {
-        fs::remove_file(self.dir.path().join("failpoints")).unwrap();
-    }
-}
 
 /// Three closed segments and an open one.
 fn place() -> Place {

@@ -7,7 +7,6 @@ mod support;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard};
 
 use archive::base::BaseDir;
 use archive::expiry::{self, Lock, Row};
@@ -17,6 +16,7 @@ use archive::retention::Rules;
 use archive::time::Time;
 use archive::{files, pins, verify, ChainDir, Error, Lsn};
 use chrono::TimeDelta;
+use support::faults::Faults;
 use support::{at, identity, insert, metadata, new_chain, write_set, Place, DATABASE_OID};
 
 const RULES: Rules = Rules {
@@ -25,30 +25,6 @@ const RULES: Rules = Rules {
     keep_monthly: 0,
     archived_only: false,
 };
-
-/// The failpoints of this process, which its tests take in turn: one strikes whoever passes it.
-struct Faults {
-    dir: tempfile::TempDir,
-    _turn: MutexGuard<'static, ()>,
-}
-
-impl Faults {
-    fn new() -> Faults {
-        static TURN: Mutex<()> = Mutex::new(());
-        let turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let dir = support::temporary();
-        std::env::set_var("PG_INCRBACKUP_FAILPOINTS", dir.path().join("failpoints"));
-        Faults { dir, _turn: turn }
-    }
-
-    fn set(&self, lines: &str) {
-        fs::write(self.dir.path().join("failpoints"), lines).unwrap();
-    }
-
-    fn clear(&self) {
-        fs::remove_file(self.dir.path().join("failpoints")).unwrap();
-    }
-}
 
 fn day(number: i64) -> Time {
     at(0) + TimeDelta::days(number)

@@ -6,42 +6,12 @@ mod support;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard};
 
 use archive::base::{BaseDir, METADATA_JSON};
 use archive::layout::{BaseName, Stored};
 use archive::{manifest, Error, Lsn};
+use support::faults::Faults;
 use support::{at, identity, insert, Place};
-
-/// The failpoints of this process, which its tests take in turn.
-struct Faults {
-    file: PathBuf,
-    _dir: tempfile::TempDir,
-    _turn: MutexGuard<'static, ()>,
-}
-
-impl Faults {
-    fn new() -> Faults {
-        static TURN: Mutex<()> = Mutex::new(());
-        let turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let dir = support::temporary();
-        let file = dir.path().join("failpoints");
-        std::env::set_var("PG_INCRBACKUP_FAILPOINTS", &file);
-        Faults {
-            file,
-            _dir: dir,
-            _turn: turn,
-        }
-    }
-
-    fn set(&self, lines: &str) {
-        fs::write(&self.file, lines).unwrap();
-    }
-
-    fn clear(&self) {
-        fs::remove_file(&self.file).unwrap();
-    }
-}
 
 /// Only for who has the turn: a failpoint strikes whoever passes it.
 fn prepared(_: &Faults) -> Place {

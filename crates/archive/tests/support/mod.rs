@@ -1,6 +1,8 @@
 //! What the tests of this crate share: a chain in a directory that goes away with the test.
 #![allow(dead_code, clippy::unwrap_used)]
 
+pub mod faults;
+
 use std::path::{Path, PathBuf};
 
 use archive::base::BaseDir;
