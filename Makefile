@@ -6,7 +6,7 @@
 # make torture    faults at random, every committed number counted: ROUNDS=200, SEED=n, PG=15 or 18
 # make load       everything at once, with memory and lag watched: SECONDS=600, PG=15 or 18
 # make bench      the capture beside its peers and the floor: BENCH_ONLY=drain, REPEATS=1, PG=15 or 18
-# make setup      what the other targets need (they call it)
+# make setup      what the other targets need (they call it; install and demo only what building needs)
 
 PG_CONFIG ?= pg_config
 PG ?= 15
@@ -17,14 +17,17 @@ export SEED
 export ROUNDS
 export PG
 
-.PHONY: all setup install test fuzz torture load demo roundtrip bench clean-trees
+.PHONY: all setup setup-build install test fuzz torture load demo roundtrip bench clean-trees
 
 all: install
 
 setup:
 	@sh tools/setup.sh
 
-install: setup
+setup-build:
+	@sh tools/setup.sh build
+
+install: setup-build
 	@sh tools/install.sh "$$(command -v $(PG_CONFIG))"
 
 test: setup
@@ -39,7 +42,7 @@ torture: setup
 load: setup
 	@sh tools/load.sh
 
-demo: setup
+demo: setup-build
 	@sh tools/demo.sh
 
 roundtrip: setup

