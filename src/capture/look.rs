@@ -4,11 +4,11 @@
 
 use std::time::{Duration, Instant};
 
-use pgrx::bgworkers::BackgroundWorker;
 use pgrx::prelude::*;
 
-use super::error::Result;
 use crate::health;
+use crate::pg::failure::Failure;
+use crate::pg::transaction;
 use crate::status::{self, LookStatus};
 
 const INTERVAL: Duration = Duration::from_secs(30);
@@ -19,20 +19,24 @@ pub struct Look {
 }
 
 impl Look {
-    /// Looks, unless it has just done so. Outside a transaction.
-    pub fn if_due(&mut self, database: pg_sys::Oid) -> Result<()> {
+    /// Looks, unless it has just done so. Outside a transaction. Capture goes on where it fails.
+    pub fn if_due(&mut self, database: pg_sys::Oid) {
         if self.last.is_some_and(|last| last.elapsed() < INTERVAL) {
-            return Ok(());
+            return;
         }
         self.last = Some(Instant::now());
-        let seen = BackgroundWorker::transaction(|| -> Result<LookStatus> {
-            Ok(LookStatus {
+        let seen = transaction::run(|| {
+            Ok::<_, Failure>(LookStatus {
                 looked_at: archive::time::now().timestamp_micros(),
                 keyless_tables: health::uncaptured_tables()?.len() as u32,
                 is_ddl_logged: health::ddl_log_problem()?.is_none(),
             })
-        })?;
-        status::update(database, |entry| entry.look = seen);
-        Ok(())
+        });
+        match seen {
+            Ok(seen) => {
+                status::update(database, |entry| entry.look = seen);
+            }
+            Err(failure) => failure.log(PgLogLevel::LOG),
+        }
     }
 }

@@ -167,7 +167,7 @@ impl PollReader {
             self.answer(asked)?;
         }
         self.journal.rotate_if_old()?;
-        self.look.if_due(self.database)?;
+        self.look.if_due(self.database);
         self.report();
         Ok(())
     }

@@ -149,7 +149,7 @@ impl StreamReader {
         if self.last_position.elapsed() >= POSITION_INTERVAL {
             self.move_idle_slot()?;
         }
-        self.look.if_due(self.database)?;
+        self.look.if_due(self.database);
         self.report();
         Ok(self.sleep(delay.filter(|_| !is_due)))
     }
