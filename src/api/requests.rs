@@ -1,17 +1,16 @@
 //! Requests to the capture worker by way of the status board.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pgrx::prelude::*;
 
 use crate::backup::preflight;
-use crate::capture;
+use crate::capture::{self, answer};
 use crate::pg::failure::Failure;
 use crate::pg::{server, slot};
 use crate::settings;
 use crate::status::{self, DatabaseStatus, Phase};
 
-const POLL: Duration = Duration::from_millis(10);
 const ROTATE_LIMIT: Duration = Duration::from_secs(60);
 
 /// Has everything committed so far fsynced; gives an LSN past all of it.
@@ -19,14 +18,8 @@ pub fn flush(database: pg_sys::Oid, limit: Duration) -> Result<u64, Failure> {
     ensure_capture(database)?;
     // A record at the end of the WAL: when it is durable, so is all before it, on an idle server too.
     let lsn = server::emit_position_mark();
-    let number = status::update(database, |entry| {
-        entry.flush_wanted += 1;
-        entry.flush_wanted
-    });
-    let number = number.unwrap_or(0);
-    wait_for_answer(database, limit, "incr_flush()", |entry| {
-        entry.flush_done >= number && entry.durable_lsn >= lsn
-    })?;
+    let is_answered = answer::ask_to_flush(database, lsn);
+    wait_for_answer(database, limit, "incr_flush()", is_answered)?;
     Ok(lsn)
 }
 
@@ -106,26 +99,9 @@ fn wait_for_answer(
     function: &str,
     is_answered: impl Fn(&DatabaseStatus) -> bool,
 ) -> Result<DatabaseStatus, Failure> {
-    let start = Instant::now();
-    capture::wake_launcher();
-    capture::wake_worker(database);
-    let mut last_wake = start;
-    loop {
-        let entry = status::read(database).unwrap_or_default();
-        if is_answered(&entry) {
-            return Ok(entry);
-        }
-        ensure_running(&entry)?;
-        if start.elapsed() > limit {
-            return Err(timed_out(function, limit, &entry));
-        }
-        // A worker that was just starting did not hear the first call.
-        if last_wake.elapsed() > Duration::from_millis(500) {
-            capture::wake_worker(database);
-            last_wake = Instant::now();
-        }
-        server::wait_a_moment(POLL);
-    }
+    answer::wait_for(database, limit, is_answered, ensure_running, |entry| {
+        timed_out(function, limit, entry)
+    })
 }
 
 fn timed_out(function: &str, limit: Duration, entry: &DatabaseStatus) -> Failure {

@@ -57,7 +57,7 @@ pub fn start(database: pg_sys::Oid, job: Job) -> Result<Started, Failure> {
         .map(|worker| Started { number, worker })
         .map_err(|_| {
             board::release(database, number);
-            no_worker_left()
+            worker::none_is_free()
         })
 }
 
@@ -115,17 +115,6 @@ fn is_busy() -> Failure {
         "a base backup of this database is being made already",
     )
     .hint("SELECT * FROM incr_status() shows how far it is.")
-}
-
-fn no_worker_left() -> Failure {
-    let most = crate::pg::guc::value(c"max_worker_processes").unwrap_or_default();
-    Failure::new(
-        PgSqlErrorCode::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
-        format!("no background worker is free (max_worker_processes = {most})"),
-    )
-    .hint(
-        "Raise max_worker_processes in postgresql.conf and restart the server, or try again later.",
-    )
 }
 
 fn no_chain() -> Failure {

@@ -5,6 +5,7 @@
 //! two readers (`stream`, `poll`), and writes through a journal; what is fsynced, and only that, is
 //! confirmed to the slot.
 
+pub mod answer;
 mod error;
 mod foreign;
 mod foreign_sql;

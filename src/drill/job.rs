@@ -41,7 +41,7 @@ pub fn start(database: pg_sys::Oid, conninfo: &str) -> Result<Started, Failure> 
         .map(|worker| Started { number, worker })
         .map_err(|_| {
             board::release(database, number);
-            no_worker_left()
+            worker::none_is_free()
         })
 }
 
@@ -345,16 +345,5 @@ fn nothing_to_restore() -> Failure {
     )
     .hint(
         "Run SELECT * FROM incr_setup(); where the chain is broken, incr_setup(new_chain => true).",
-    )
-}
-
-fn no_worker_left() -> Failure {
-    let most = crate::pg::guc::value(c"max_worker_processes").unwrap_or_default();
-    Failure::new(
-        PgSqlErrorCode::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
-        format!("no background worker is free (max_worker_processes = {most})"),
-    )
-    .hint(
-        "Raise max_worker_processes in postgresql.conf and restart the server, or try again later.",
     )
 }

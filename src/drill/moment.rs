@@ -15,13 +15,13 @@ use super::contents::{self, Contents};
 use super::definitions::{self, Definitions};
 use super::{board, target};
 use crate::backup::dump::Source;
-use crate::capture;
+use crate::capture::answer;
 use crate::pg::failure::Failure;
 use crate::pg::fence::{self, Fence};
 use crate::pg::snapshot::Exported;
 use crate::pg::transaction::{self, Isolation};
 use crate::pg::{server, session};
-use crate::status::{self, DrillPhase, Phase};
+use crate::status::{DatabaseStatus, DrillPhase, Phase};
 
 /// The fence queues so long at a time: DDL that comes meanwhile waits behind it.
 const FENCE_TIMEOUT_MS: u32 = 1000;
@@ -34,7 +34,6 @@ const LONGEST_FLUSH_FENCED: Duration = Duration::from_secs(10);
 /// A table that somebody else has locked is waited for so long.
 const LOCK_TIMEOUT: &std::ffi::CStr = c"5s";
 const ATTEMPTS: u32 = 50;
-const POLL: Duration = Duration::from_millis(10);
 
 /// What the source held, and up to where the archive holds it.
 pub struct Moment {
@@ -145,36 +144,21 @@ fn raise_fence(history: pg_sys::Oid) -> Result<Fence, Failure> {
 
 /// Waits until the files reach `lsn`.
 fn wait_for_capture(database: pg_sys::Oid, lsn: u64, longest: Duration) -> Result<(), Failure> {
-    let wanted = status::update(database, |entry| {
-        entry.flush_wanted += 1;
-        entry.flush_wanted
-    });
-    let (wanted, start) = (wanted.unwrap_or(0), Instant::now());
-    capture::wake_launcher();
-    let mut last_wake = None::<Instant>;
-    loop {
-        let entry = status::read(database).unwrap_or_default();
-        if entry.flush_done >= wanted && entry.durable_lsn >= lsn {
-            return Ok(());
+    let is_answered = answer::ask_to_flush(database, lsn);
+    let ensure_possible = |entry: &DatabaseStatus| match entry.phase == Phase::Broken || entry.held
+    {
+        true => {
+            Err(prerequisite("capture of this database is not running").detail(entry.broken.get()))
         }
-        if entry.phase == Phase::Broken || entry.held {
-            return Err(
-                prerequisite("capture of this database is not running").detail(entry.broken.get())
-            );
-        }
-        if start.elapsed() > longest {
-            let behind = lsn.saturating_sub(entry.durable_lsn);
-            return Err(prerequisite(format!(
-                "capture is {behind} bytes of WAL behind after {} s",
-                longest.as_secs()
-            ))
-            .detail(entry.last_error.get()));
-        }
-        // A worker that was just starting did not hear the first call.
-        if last_wake.is_none_or(|at| at.elapsed() > Duration::from_millis(500)) {
-            capture::wake_worker(database);
-            last_wake = Some(Instant::now());
-        }
-        server::wait_a_moment(POLL);
-    }
+        false => Ok(()),
+    };
+    answer::wait_for(database, longest, is_answered, ensure_possible, |entry| {
+        let behind = lsn.saturating_sub(entry.durable_lsn);
+        prerequisite(format!(
+            "capture is {behind} bytes of WAL behind after {} s",
+            longest.as_secs()
+        ))
+        .detail(entry.last_error.get())
+    })?;
+    Ok(())
 }

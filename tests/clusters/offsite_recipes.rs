@@ -2,6 +2,7 @@
 //! is run as it stands there, but for its paths, and what it copied is restored.
 
 use crate::offsite::wait_for_archive;
+use crate::page::block;
 use harness::{assert_identical, run, wait_until, Cluster};
 use std::fs;
 use std::net::{TcpListener, TcpStream};
@@ -10,18 +11,9 @@ use std::process::{Child, Command, Stdio};
 
 const PAGE: &str = include_str!("../../docs/offsite.md");
 
-/// The block behind the mark of this name, without its indentation or fence.
+/// The block of the page that has this name.
 pub fn recipe(name: &str) -> String {
-    let mark = format!("<!-- recipe: {name} -->\n\n");
-    let (_, rest) = PAGE
-        .split_once(&mark)
-        .unwrap_or_else(|| panic!("no recipe {name}"));
-    if let Some(fenced) = rest.strip_prefix("```") {
-        let (_, block) = fenced.split_once('\n').expect("a fence has a line");
-        return block.split("```").next().unwrap_or_default().to_string();
-    }
-    let lines = rest.lines().map_while(|line| line.strip_prefix("    "));
-    lines.map(|line| format!("{line}\n")).collect()
+    block(PAGE, name)
 }
 
 /// A database named as in the page, and a place for what its recipes need.

@@ -1,0 +1,53 @@
+//! Asking a capture worker by way of the status board, and waiting for its answer.
+
+use std::time::{Duration, Instant};
+
+use pgrx::prelude::*;
+
+use crate::pg::failure::Failure;
+use crate::pg::server;
+use crate::status::{self, DatabaseStatus};
+
+const POLL: Duration = Duration::from_millis(10);
+const WAKE_AGAIN: Duration = Duration::from_millis(500);
+
+/// Asks for the files to reach `lsn`, which is flushed; gives what tells that they do.
+pub fn ask_to_flush(database: pg_sys::Oid, lsn: u64) -> impl Fn(&DatabaseStatus) -> bool {
+    let number = status::update(database, |entry| {
+        entry.flush_wanted += 1;
+        entry.flush_wanted
+    });
+    let number = number.unwrap_or(0);
+    move |entry| entry.flush_done >= number && entry.durable_lsn >= lsn
+}
+
+/// Waits until the board shows the answer. `ensure_possible` ends the wait where none can come, `too_late` says
+/// so after `limit`.
+pub fn wait_for(
+    database: pg_sys::Oid,
+    limit: Duration,
+    is_answered: impl Fn(&DatabaseStatus) -> bool,
+    ensure_possible: impl Fn(&DatabaseStatus) -> Result<(), Failure>,
+    too_late: impl Fn(&DatabaseStatus) -> Failure,
+) -> Result<DatabaseStatus, Failure> {
+    let start = Instant::now();
+    super::wake_launcher();
+    super::wake_worker(database);
+    let mut last_wake = start;
+    loop {
+        let entry = status::read(database).unwrap_or_default();
+        if is_answered(&entry) {
+            return Ok(entry);
+        }
+        ensure_possible(&entry)?;
+        if start.elapsed() > limit {
+            return Err(too_late(&entry));
+        }
+        // A worker that was just starting did not hear the first call.
+        if last_wake.elapsed() > WAKE_AGAIN {
+            super::wake_worker(database);
+            last_wake = Instant::now();
+        }
+        server::wait_a_moment(POLL);
+    }
+}
