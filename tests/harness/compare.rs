@@ -106,6 +106,23 @@ fn carried((source, database): (&Cluster, &str), cluster: &Cluster) -> String {
     name
 }
 
+/// A database as lines that can be kept in a file: its definitions and rows as pg_dump of this version words
+/// them, each with its object and how often it stands there.
+pub fn dumped(cluster: &Cluster, database: &str) -> Vec<String> {
+    kept(&dumped_lines(cluster, database, Scope::Contents))
+}
+
+/// The same of what every version words alike: positions of sequences, checksums of rows, large objects.
+pub fn checksums(cluster: &Cluster, database: &str) -> Vec<String> {
+    kept(&contents(cluster, database))
+}
+
+fn kept(lines: &Lines) -> Vec<String> {
+    let line =
+        |((object, line), times): (&(String, String), &i64)| format!("{object}\t{times}\t{line}");
+    lines.iter().map(line).collect()
+}
+
 fn between(source: &Lines, restored: &Lines) -> Vec<Difference> {
     let surplus = |a: &Lines, b: &Lines, side: Side| {
         let more = |(key, count): (&(String, String), &i64)| {

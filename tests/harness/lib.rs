@@ -33,7 +33,7 @@ mod wait;
 pub use archive_files::{Segment, Transaction};
 pub use bytes::assert_same_bytes;
 pub use cluster::{Builder, Cluster};
-pub use compare::{assert_identical, differences, Contents, Difference, Side};
+pub use compare::{assert_identical, checksums, differences, dumped, Contents, Difference, Side};
 pub use installation::{give_to_server_user, run, Installation};
 pub use psql::SqlError;
 pub use restore::Restored;
