@@ -93,8 +93,8 @@ fn a_privilege_that_an_update_takes_is_said_and_no_other_goes() {
     assert_eq!(
         grants,
         [
-            "GRANT EXECUTE ON FUNCTION incr_files() TO watcher WITH GRANT OPTION;",
-            "GRANT EXECUTE ON FUNCTION incr_slot_health() TO watcher WITH GRANT OPTION;"
+            "GRANT EXECUTE ON FUNCTION public.incr_files() TO watcher WITH GRANT OPTION;",
+            "GRANT EXECUTE ON FUNCTION public.incr_slot_health() TO watcher WITH GRANT OPTION;"
         ],
         "{said}"
     );
