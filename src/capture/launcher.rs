@@ -53,7 +53,7 @@ pub fn retry_delay(database: pg_sys::Oid) -> Duration {
 #[no_mangle]
 pub extern "C-unwind" fn pg_incrbackup_launcher_main(_argument: pg_sys::Datum) {
     BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGHUP | SignalWakeFlags::SIGTERM);
-    BackgroundWorker::connect_worker_to_spi(None, None);
+    worker::connect(None);
     status::set_launcher_pid(std::process::id() as i32);
     status::publish_launcher_latch(server::my_latch());
     let mut launcher = Launcher::default();

@@ -8,10 +8,12 @@ use pgrx::prelude::*;
 
 use crate::health;
 use crate::pg::failure::Failure;
-use crate::pg::transaction;
+use crate::pg::{session, transaction};
 use crate::status::{self, LookStatus};
 
 const INTERVAL: Duration = Duration::from_secs(30);
+/// Capture stands still meanwhile, and anybody may hold a lock on what is looked at.
+const LOCK_TIMEOUT: &std::ffi::CStr = c"100ms";
 
 #[derive(Default)]
 pub struct Look {
@@ -25,6 +27,7 @@ impl Look {
             return;
         }
         self.last = Some(Instant::now());
+        session::set(c"lock_timeout", LOCK_TIMEOUT);
         let seen = transaction::run(|| {
             Ok::<_, Failure>(LookStatus {
                 looked_at: archive::time::now().timestamp_micros(),
@@ -32,6 +35,7 @@ impl Look {
                 is_ddl_logged: health::ddl_log_problem()?.is_none(),
             })
         });
+        session::set(c"lock_timeout", c"0");
         match seen {
             Ok(seen) => {
                 status::update(database, |entry| entry.look = seen);

@@ -3,6 +3,7 @@
 mod attacks;
 mod attacks_files;
 mod attacks_names;
+mod attacks_paths;
 mod attacks_secrets;
 mod bad_input;
 mod big_transaction;
