@@ -33,7 +33,7 @@ pub fn run(new_chain: bool) -> Result<Vec<Step>, Failure> {
     let database = server::my_database();
     let checked = preflight::check(database)?;
     let name = capture::slot_name(database);
-    let was_there = slot::exists(&name) && !new_chain;
+    let was_there = capture::has_slot(database) && !new_chain;
     let had_base = was_there && has_base(database)?;
     let started = backup::start(database, Job::Setup { new_chain })?;
     let identities = wait(database, started, "incr_setup()")?;

@@ -66,7 +66,7 @@ fn capture(database: pg_sys::Oid) -> Result<()> {
         session::set_text(c"logical_decoding_work_mem", &format!("{kilobytes}kB"));
     }
     let name = slot_name(database);
-    let plugin = BackgroundWorker::transaction(|| slot::plugin(&name))
+    let plugin = launcher::slot_plugin(database)
         .ok_or_else(|| CaptureError::Off(format!("there is no slot {name}")))?;
     slot::allow_output_plugin(&plugin);
     let mut chain = open_chain(database, &name)?;

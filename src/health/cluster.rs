@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use pgrx::prelude::*;
 
-use super::{judge_ours, judge_wal, row_of, without_slot, Level, Row};
+use super::{is_ours, judge_ours, judge_wal, row_of, without_slot, Level, Row};
 use crate::backup::place;
 use crate::capture;
 use crate::pg::failure::Failure;
@@ -23,7 +23,7 @@ pub fn report() -> Result<Vec<Row>, Failure> {
     for database in &existing {
         let name = capture::slot_name(*database);
         let directory = names.remove(&database.to_u32());
-        match facts.iter().find(|facts| facts.name == name) {
+        match facts.iter().find(|facts| is_ours(facts, *database)) {
             Some(facts) => {
                 let mut row = row_of(facts, *database);
                 judge_wal(&mut row);

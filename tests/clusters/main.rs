@@ -59,6 +59,7 @@ mod schedule;
 mod sequences;
 mod setup;
 mod several;
+mod slots_of_others;
 mod snapshot_join;
 mod statements;
 mod type_edges;
