@@ -15,6 +15,7 @@ use pgrx::prelude::*;
 pub use self::cluster::report as cluster_report;
 pub use self::metrics::report as metrics;
 use crate::capture;
+use crate::lost_extension;
 use crate::pg::failure::Failure;
 use crate::pg::{lsn, server, slot};
 use crate::replica_identity;
@@ -211,6 +212,9 @@ fn judge_ours(row: &mut Row, database: pg_sys::Oid) -> bool {
     judge_preloading(row);
     let entry = status::read(database).unwrap_or_default();
     if status::is_there() {
+        if let Some(problem) = lost_extension::problem(&entry.extension) {
+            row.because(Level::Critical, problem);
+        }
         judge_worker(row, &entry);
         judge_age(row, &entry);
         judge_dumps(row, &entry);

@@ -20,7 +20,7 @@ use crate::backup::Due;
 use crate::indexing::Indexing;
 use crate::pg::{databases, server, slot};
 use crate::status::{self, Phase};
-use crate::{backup, drill, offsite, settings, worker};
+use crate::{backup, drill, lost_extension, offsite, settings, worker};
 
 const LOOK_INTERVAL: Duration = Duration::from_secs(10);
 const SCHEDULE_INTERVAL: Duration = Duration::from_secs(30);
@@ -124,6 +124,7 @@ impl Launcher {
             }
             sleep = sleep.min(self.look_at_globals(*database));
             sleep = sleep.min(offsite::start_if_due(*database));
+            sleep = sleep.min(lost_extension::start_if_due(*database));
         }
         if self
             .last_schedule

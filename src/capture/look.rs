@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use pgrx::prelude::*;
 
 use crate::health;
+use crate::lost_extension;
 use crate::pg::failure::Failure;
 use crate::pg::{session, transaction};
 use crate::status::{self, LookStatus};
@@ -29,6 +30,7 @@ impl Look {
         self.last = Some(Instant::now());
         session::set(c"lock_timeout", LOCK_TIMEOUT);
         let seen = transaction::run(|| {
+            lost_extension::look(database)?;
             Ok::<_, Failure>(LookStatus {
                 looked_at: archive::time::now().timestamp_micros(),
                 keyless_tables: health::uncaptured_tables()?.len() as u32,

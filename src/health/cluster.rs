@@ -60,12 +60,13 @@ pub fn report() -> Result<Vec<Row>, Failure> {
 
 /// What the capture worker saw in its database.
 fn judge_look(row: &mut Row, database: pg_sys::Oid) {
-    let look = status::read(database).unwrap_or_default().look;
+    let entry = status::read(database).unwrap_or_default();
+    let look = entry.look;
     if look.looked_at == 0 {
         return;
     }
     let there = "incr_slot_health() in the database";
-    if !look.is_ddl_logged {
+    if !look.is_ddl_logged && !entry.extension.is_lost {
         let reason = format!("DDL is not captured whole: {there} says why");
         row.because(Level::Critical, reason);
     }

@@ -160,6 +160,12 @@ pub fn lock(table: pg_sys::Oid) {
     }
 }
 
+/// Locks a table as [`set`] does, where nobody else uses it.
+pub fn lock_if_free(table: pg_sys::Oid) -> bool {
+    // SAFETY: locks by OID; a lock that is taken is kept to the transaction's end.
+    unsafe { pg_sys::ConditionalLockRelationOid(table, pg_sys::AccessExclusiveLock as i32) }
+}
+
 /// Runs `ALTER TABLE ONLY … REPLICA IDENTITY` the way PostgreSQL alters tables for itself: no hook
 /// and no event trigger takes it for a statement of the user's.
 pub fn set(table: pg_sys::Oid, identity: &NewIdentity) {

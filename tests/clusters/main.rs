@@ -50,6 +50,7 @@ mod reading;
 mod replay;
 mod replica_identity;
 mod report;
+mod reset;
 mod restore;
 mod restore_options;
 mod retention;
