@@ -71,7 +71,7 @@ fn known_schema() -> Option<Sql> {
 /// Makes the extension in this schema, as the bootstrap superuser. Raises where that fails.
 pub fn make_in(schema: &[u8]) {
     let name = String::from_utf8_lossy(&quote::identifier(schema)).into_owned();
-    let own = OwnPrivileges::enter();
+    let own = OwnPrivileges::enter().without_triggers();
     MAKING.set(true);
     let made = crate::pg::transaction::catch(|| {
         Spi::connect_mut(|client| {

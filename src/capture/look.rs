@@ -30,7 +30,9 @@ impl Look {
         self.last = Some(Instant::now());
         session::set(c"lock_timeout", LOCK_TIMEOUT);
         let seen = transaction::run(|| {
-            lost_extension::look(database)?;
+            if let Err(failure) = lost_extension::look(database) {
+                failure.log(PgLogLevel::LOG);
+            }
             Ok::<_, Failure>(LookStatus {
                 looked_at: archive::time::now().timestamp_micros(),
                 keyless_tables: health::uncaptured_tables()?.len() as u32,

@@ -238,7 +238,7 @@ fn after_utility(number: u64) {
         };
     }
     if let Some(schema) = frame.may_lose.take() {
-        if ddl_history::find().is_none() {
+        if ddl_history::find().is_none() && capture::has_slot(server::my_database()) {
             lost_extension::note_loss(schema);
         }
     }

@@ -265,6 +265,16 @@ impl OwnPrivileges {
         }
     }
 
+    /// Until `leave`, no trigger and no event trigger of others fires for what we do.
+    pub fn without_triggers(self) -> Self {
+        // SAFETY: inside a transaction, at the nest level of `enter`.
+        unsafe {
+            let superuser = pg_sys::GucContext::PGC_SUSET;
+            set_at_level(c"session_replication_role", c"replica", superuser);
+        }
+        self
+    }
+
     pub fn leave(self) {
         // SAFETY: gives back what `enter` found, in the same (sub)transaction.
         unsafe {

@@ -15,6 +15,10 @@ fn wait_for_base(c: &Cluster, count: usize) {
 fn a_reset_is_part_of_the_backup_like_anything_else() {
     let c = Cluster::backed_up();
     c.sql("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)");
+    // Somebody's event trigger is no reason to stay away, nor anything to run with our rights.
+    c.sql("CREATE SCHEMA guard; CREATE FUNCTION guard.refuse() RETURNS event_trigger LANGUAGE plpgsql AS
+             $$ BEGIN RAISE 'no extensions here'; END $$;
+           CREATE EVENT TRIGGER refuse ON ddl_command_end WHEN TAG IN ('CREATE EXTENSION') EXECUTE FUNCTION guard.refuse()");
     c.sql(RESET);
     c.sql("CREATE TABLE public.t (id int PRIMARY KEY, v text); INSERT INTO public.t VALUES (1, 'again')");
     // Without the base, from the increments alone.
