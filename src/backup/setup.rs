@@ -27,7 +27,7 @@ pub fn run(database: pg_sys::Oid, source: &Source, new_chain: bool) -> Result<()
     if new_chain {
         end_chain(database, &name)?;
     }
-    if slot::exists(&name) {
+    if capture::has_slot(database) {
         resume(database);
         let chain = place::latest_chain(database)?.ok_or_else(|| slot_without_chain(&name))?;
         if let Some(end) = &chain.info.ended {
@@ -128,7 +128,7 @@ fn end_chain(database: pg_sys::Oid, name: &str) -> Result<(), Failure> {
 
 /// Stops capture and drops the slot, where there is one.
 pub fn drop_slot(database: pg_sys::Oid, name: &str) -> Result<(), Failure> {
-    if !slot::exists(name) {
+    if !capture::has_slot(database) {
         return Ok(());
     }
     let dropped = transaction::catch(|| {
