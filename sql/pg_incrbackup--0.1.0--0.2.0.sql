@@ -5,7 +5,9 @@
 DO $$
 DECLARE
     lost text;
+    path text := pg_catalog.current_setting('search_path');
 BEGIN
+    PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
     FOR lost IN
         SELECT format('GRANT EXECUTE ON FUNCTION %s TO %s%s;', f.oid::regprocedure,
                 CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END,
@@ -21,6 +23,7 @@ BEGIN
     LOOP
         RAISE WARNING 'this privilege is gone with the old function, grant it again: %', lost;
     END LOOP;
+    PERFORM pg_catalog.set_config('search_path', path, true);
 END $$;
 
 DROP FUNCTION incr_files();

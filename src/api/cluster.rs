@@ -13,6 +13,7 @@ use crate::pg::timestamp;
 /// a session in the database can see (event triggers, tables without a key) is what its capture worker saw, at
 /// most half a minute ago; incr_slot_health() there looks itself.
 #[pg_extern(volatile, parallel_unsafe)]
+#[search_path(pg_catalog, pg_temp)]
 #[allow(clippy::type_complexity)]
 fn incr_cluster_health() -> TableIterator<
     'static,

@@ -24,6 +24,7 @@ const POLL: Duration = Duration::from_millis(50);
 /// pg_incrbackup.drill_conninfo; where that is empty, this one), compares it with the source as it was at the
 /// same LSN, and drops it. Gives what was found; without `wait` the drill goes on by itself.
 #[pg_extern(volatile, parallel_unsafe)]
+#[search_path(pg_catalog, pg_temp)]
 #[allow(clippy::type_complexity)]
 fn incr_drill(
     conninfo: default!(Option<ServerText>, "NULL"),

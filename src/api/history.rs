@@ -33,6 +33,7 @@ const MOST_WARNINGS: usize = 5;
 /// What happened to a row: every INSERT, UPDATE and DELETE of it that the files hold, in order, and the
 /// TRUNCATEs and DDL of its table. The key is a JSON object of the replica identity's columns.
 #[pg_extern(volatile, parallel_unsafe)]
+#[search_path(pg_catalog, pg_temp)]
 #[allow(clippy::type_complexity)]
 fn incr_history(
     relation: Option<RegClass>,
@@ -58,6 +59,7 @@ fn incr_history(
 
 /// The same with the text of a JSON object, or of the value of a key of one column.
 #[pg_extern(volatile, parallel_unsafe, name = "incr_history")]
+#[search_path(pg_catalog, pg_temp)]
 #[allow(clippy::type_complexity)]
 fn incr_history_text(
     relation: Option<RegClass>,

@@ -13,6 +13,7 @@ use crate::status;
 /// seconds, and counts since the server's start (of what is written, since the worker's). NULL where there is
 /// nothing to be told.
 #[pg_extern(volatile, parallel_unsafe)]
+#[search_path(pg_catalog, pg_temp)]
 #[allow(clippy::type_complexity)]
 fn incr_metrics() -> TableIterator<
     'static,

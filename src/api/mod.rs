@@ -51,6 +51,7 @@ fn ensure_same_version() {
 /// Sets up backup of this database: what is missing of replica identities, slot, first base and
 /// running capture. With `new_chain` it starts a new slot, chain and base in any case.
 #[pg_extern(volatile, parallel_unsafe)]
+#[search_path(pg_catalog, pg_temp)]
 fn incr_setup(
     new_chain: default!(bool, false),
 ) -> TableIterator<
@@ -74,6 +75,7 @@ fn incr_setup(
 
 /// Health of every slot of this database, in words. Levels: `ok`, `warning`, `critical`, `emergency`.
 #[pg_extern(volatile, parallel_unsafe)]
+#[search_path(pg_catalog, pg_temp)]
 #[allow(clippy::type_complexity)]
 fn incr_slot_health() -> TableIterator<
     'static,
@@ -133,6 +135,7 @@ fn incr_slot_health() -> TableIterator<
 
 /// `setval` statements that bring every sequence to its exact value.
 #[pg_extern(volatile, parallel_unsafe)]
+#[search_path(pg_catalog, pg_temp)]
 fn incr_seq_sync_sql() -> SetOfIterator<'static, ServerText> {
     ensure_same_version();
     let positions = sequences::positions(Positions::Exact).unwrap_or_report();
@@ -145,6 +148,7 @@ fn incr_seq_sync_sql() -> SetOfIterator<'static, ServerText> {
 
 /// What each worker of this database does now.
 #[pg_extern(volatile, parallel_unsafe)]
+#[search_path(pg_catalog, pg_temp)]
 #[allow(clippy::type_complexity)]
 fn incr_status() -> TableIterator<
     'static,
@@ -192,6 +196,7 @@ fn some_text(text: String) -> Option<ServerText> {
 
 /// Waits until all that was committed before the call is fsynced; gives the LSN up to which it is.
 #[pg_extern(volatile, parallel_unsafe)]
+#[search_path(pg_catalog, pg_temp)]
 fn incr_flush(timeout: default!(Interval, "'1 min'")) -> PgLsn {
     ensure_same_version();
     let limit = or_raise(timestamp::duration(&timeout));
@@ -200,6 +205,7 @@ fn incr_flush(timeout: default!(Interval, "'1 min'")) -> PgLsn {
 
 /// Closes the open segment, unless it is empty; gives the path of the last closed one.
 #[pg_extern(volatile, parallel_unsafe)]
+#[search_path(pg_catalog, pg_temp)]
 fn incr_rotate() -> Option<ServerText> {
     ensure_same_version();
     some_text(or_raise(requests::rotate(server::my_database())))
@@ -207,6 +213,7 @@ fn incr_rotate() -> Option<ServerText> {
 
 /// Makes a base backup and gives its path; without `wait` as soon as its path is known.
 #[pg_extern(volatile, parallel_unsafe)]
+#[search_path(pg_catalog, pg_temp)]
 fn incr_dump(wait: default!(bool, true)) -> ServerText {
     ensure_same_version();
     or_raise(setup::dump(wait)).into()
@@ -214,6 +221,7 @@ fn incr_dump(wait: default!(bool, true)) -> ServerText {
 
 /// Every file of this database's archive.
 #[pg_extern(volatile, parallel_unsafe)]
+#[search_path(pg_catalog, pg_temp)]
 #[allow(clippy::type_complexity)]
 fn incr_files() -> TableIterator<
     'static,
@@ -260,6 +268,7 @@ fn incr_files() -> TableIterator<
 
 /// Checks checksums, order and continuity of this database's archive; no row: all of it holds.
 #[pg_extern(volatile, parallel_unsafe)]
+#[search_path(pg_catalog, pg_temp)]
 fn incr_verify() -> TableIterator<'static, (name!(file, ServerText), name!(problem, ServerText))> {
     ensure_same_version();
     let list = || match place::find(server::my_database())? {
@@ -276,6 +285,7 @@ fn incr_verify() -> TableIterator<'static, (name!(file, ServerText), name!(probl
 /// Stops capture of this database; the files stay. Without `drop_slot` the slot stays too, keeps all
 /// WAL from here on, and capture goes on after incr_setup() or a restart of the server.
 #[pg_extern(volatile, parallel_unsafe)]
+#[search_path(pg_catalog, pg_temp)]
 fn incr_teardown(drop_slot: default!(bool, true)) -> ServerText {
     ensure_same_version();
     or_raise(setup::teardown(drop_slot)).into()

@@ -15,6 +15,7 @@ const MOST: i32 = 256 * 1024 * 1024;
 /// At most `length` bytes of a file of this database's archive from `offset` on, none where it ends. The
 /// file's name is as `incr_read('', 0, …)` lists it, which gives a line with size and name of each.
 #[pg_extern(volatile, parallel_unsafe)]
+#[search_path(pg_catalog, pg_temp)]
 fn incr_read(file: ServerText, offset: i64, length: i32) -> Vec<u8> {
     ensure_same_version();
     or_raise(read(&file.to_utf8(), offset, length))

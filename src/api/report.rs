@@ -14,6 +14,7 @@ use crate::pg::{server, transaction};
 /// Writes report.html beside restore.sh and gives its path: a timeline of what can be restored, sizes, the
 /// busiest tables, schema changes and health. It needs nothing but a browser.
 #[pg_extern(volatile, parallel_unsafe)]
+#[search_path(pg_catalog, pg_temp)]
 fn incr_report() -> ServerText {
     ensure_same_version();
     or_raise(write()).into()

@@ -16,6 +16,7 @@ use crate::pg::timestamp;
 /// What retention keeps of this database's archive and what it does not, and why. With `dry_run` (the
 /// default) it only says so; otherwise what has expired is removed.
 #[pg_extern(volatile, parallel_unsafe)]
+#[search_path(pg_catalog, pg_temp)]
 #[allow(clippy::type_complexity)]
 fn incr_expire(
     dry_run: default!(bool, true),
@@ -58,6 +59,7 @@ fn incr_expire(
 /// Keeps a base backup, by its name or path, until a time whatever its age, NULL for ever. A time that has
 /// passed takes that back. Says what holds now.
 #[pg_extern(volatile, parallel_unsafe)]
+#[search_path(pg_catalog, pg_temp)]
 fn incr_keep(
     base: Option<ServerText>,
     until: default!(Option<TimestampWithTimeZone>, "NULL"),

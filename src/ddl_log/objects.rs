@@ -30,7 +30,7 @@ pub struct Reported {
 /// At the end of a command: what it made or changed.
 #[pg_extern(sql = "
 CREATE FUNCTION incr_ddl_command_end() RETURNS event_trigger
-LANGUAGE c
+LANGUAGE c SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
 REVOKE ALL ON FUNCTION incr_ddl_command_end() FROM PUBLIC;
 ")]
@@ -55,7 +55,7 @@ fn made(command: Command) -> Reported {
 /// After a command has dropped something.
 #[pg_extern(sql = "
 CREATE FUNCTION incr_sql_drop() RETURNS event_trigger
-LANGUAGE c
+LANGUAGE c SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
 REVOKE ALL ON FUNCTION incr_sql_drop() FROM PUBLIC;
 ")]
@@ -79,7 +79,7 @@ fn dropped(dropped: Dropped) -> Reported {
 /// Before a command rewrites a table.
 #[pg_extern(sql = "
 CREATE FUNCTION incr_table_rewrite() RETURNS event_trigger
-LANGUAGE c
+LANGUAGE c SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
 REVOKE ALL ON FUNCTION incr_table_rewrite() FROM PUBLIC;
 ")]

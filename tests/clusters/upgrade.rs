@@ -3,20 +3,25 @@
 
 use harness::{run, wait_until, Cluster, Contents, Installation};
 
-/// The version before this one, with the statements that its CREATE EXTENSION ran.
-const EARLIER: &str = "0.1.0";
-const EARLIER_SCRIPT: &str = include_str!("versions/pg_incrbackup--0.1.0.sql");
+/// The version before this one.
+const EARLIER: &str = "0.2.0";
+/// Every version that can be updated, with the statements that its CREATE EXTENSION ran.
+const VERSIONS: [(&str, &str); 2] = [
+    ("0.1.0", include_str!("versions/pg_incrbackup--0.1.0.sql")),
+    ("0.2.0", include_str!("versions/pg_incrbackup--0.2.0.sql")),
+];
 
 const UPDATE: &str = "ALTER EXTENSION pg_incrbackup UPDATE";
 
-/// A cluster with this library, in whose database the extension is of the earlier version.
-fn with_the_earlier_version() -> Cluster {
+/// A cluster with this library, in whose database the extension is of an earlier version.
+fn with_version(version: &str) -> Cluster {
     let c = Cluster::builder().start();
-    let script = format!("pg_incrbackup--{EARLIER}.sql");
-    c.installation()
-        .write_extension_file(&script, EARLIER_SCRIPT);
+    for (version, script) in VERSIONS {
+        let file = format!("pg_incrbackup--{version}.sql");
+        c.installation().write_extension_file(&file, script);
+    }
     c.sql(&format!(
-        "CREATE EXTENSION pg_incrbackup VERSION '{EARLIER}'"
+        "CREATE EXTENSION pg_incrbackup VERSION '{version}'"
     ));
     c
 }
@@ -49,24 +54,32 @@ fn members(c: &Cluster, database: &str) -> Vec<String> {
 
 #[test]
 fn an_update_comes_to_the_same_as_a_fresh_install() {
-    let c = with_the_earlier_version();
-    c.sql(UPDATE);
-    c.sql("CREATE DATABASE fresh");
-    c.sql_in("fresh", "CREATE EXTENSION pg_incrbackup");
-    let (updated, fresh) = (members(&c, "app"), members(&c, "fresh"));
-    assert!(fresh.len() > 40, "a dump was taken: {}", fresh.join("\n"));
-    for object in &fresh {
-        assert!(updated.contains(object), "the update lacks {object}");
-    }
-    for object in &updated {
-        assert!(fresh.contains(object), "the update leaves {object}");
+    for (version, _) in VERSIONS {
+        let c = with_version(version);
+        c.sql(UPDATE);
+        c.sql("CREATE DATABASE fresh");
+        c.sql_in("fresh", "CREATE EXTENSION pg_incrbackup");
+        let (updated, fresh) = (members(&c, "app"), members(&c, "fresh"));
+        assert!(fresh.len() > 40, "a dump was taken: {}", fresh.join("\n"));
+        for object in &fresh {
+            assert!(
+                updated.contains(object),
+                "the update from {version} lacks {object}"
+            );
+        }
+        for object in &updated {
+            assert!(
+                fresh.contains(object),
+                "the update from {version} leaves {object}"
+            );
+        }
     }
 }
 
 /// Functions whose columns have changed are made anew.
 #[test]
 fn a_privilege_that_an_update_takes_is_said_and_no_other_goes() {
-    let c = with_the_earlier_version();
+    let c = with_version("0.1.0");
     c.sql("CREATE ROLE watcher; GRANT EXECUTE ON FUNCTION incr_rotate(), incr_flush(interval) TO watcher");
     c.sql(
         "GRANT EXECUTE ON FUNCTION incr_slot_health(), incr_files() TO watcher WITH GRANT OPTION",
@@ -80,8 +93,8 @@ fn a_privilege_that_an_update_takes_is_said_and_no_other_goes() {
     assert_eq!(
         grants,
         [
-            "GRANT EXECUTE ON FUNCTION incr_files() TO watcher WITH GRANT OPTION;",
-            "GRANT EXECUTE ON FUNCTION incr_slot_health() TO watcher WITH GRANT OPTION;"
+            "GRANT EXECUTE ON FUNCTION public.incr_files() TO watcher WITH GRANT OPTION;",
+            "GRANT EXECUTE ON FUNCTION public.incr_slot_health() TO watcher WITH GRANT OPTION;"
         ],
         "{said}"
     );
@@ -101,7 +114,7 @@ fn a_privilege_that_an_update_takes_is_said_and_no_other_goes() {
 
 #[test]
 fn between_the_library_and_the_update_the_functions_say_so_and_capture_goes_on() {
-    let c = with_the_earlier_version();
+    let c = with_version(EARLIER);
     let error = c.sql_error("SELECT * FROM incr_setup()");
     assert_eq!(error.sqlstate, "55000", "{error}");
     assert!(error.text.contains(UPDATE), "{error}");
@@ -140,7 +153,7 @@ fn between_the_library_and_the_update_the_functions_say_so_and_capture_goes_on()
 
 #[test]
 fn an_update_while_capture_runs_is_no_part_of_the_backup() {
-    let c = with_the_earlier_version();
+    let c = with_version(EARLIER);
     // The earlier library's functions are not there to set it up; what they leave is the slot.
     c.sql("CREATE TABLE t (a int PRIMARY KEY)");
     let number = c.sql(
