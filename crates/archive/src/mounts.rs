@@ -14,7 +14,9 @@ pub fn lock_is_local(directory: &Path) -> Option<String> {
 }
 
 fn why_local(mountinfo: &[u8], directory: &Path) -> Option<String> {
-    let mounts = mountinfo.split(|byte| *byte == b'\n').filter_map(Mount::parse);
+    let mounts = mountinfo
+        .split(|byte| *byte == b'\n')
+        .filter_map(Mount::parse);
     // Of mounts over each other the last one is seen.
     let mount = mounts
         .filter(|mount| directory.starts_with(&mount.point))

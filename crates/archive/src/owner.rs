@@ -28,7 +28,7 @@ pub const OWNER_JSON: &str = "owner.json";
 pub const OWNER_LOCK: &str = "owner.lock";
 
 /// How long somebody else may have the lock alone, who only changes the owner.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(10);
 /// The lock's text has one length, so that to write it anew takes no room on a full disk.
 const LOCK_TEXT: usize = 64;
@@ -391,8 +391,6 @@ impl DatabaseDir {
     pub fn open_chains(&self) -> Result<Vec<ChainDir>> {
         let numbers = self.chain_numbers()?.into_iter();
         let chains = numbers.filter_map(|number| ChainDir::open(self.path(), number).ok());
-        Ok(chains
-            .filter(|chain| chain.info.ended.is_none())
-            .collect())
+        Ok(chains.filter(|chain| chain.info.ended.is_none()).collect())
     }
 }
