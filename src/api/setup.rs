@@ -37,7 +37,7 @@ pub fn run(new_chain: bool, take_over: bool) -> Result<Vec<Step>, Failure> {
     let name = capture::slot_name(database);
     let was_there = slot::exists(&name) && !new_chain;
     let had_base = was_there && has_base(database)?;
-    let owner_before = owner(database)?;
+    let owner_before = owner(database);
     let job = Job::Setup {
         new_chain,
         take_over,
@@ -132,12 +132,10 @@ pub fn teardown(drop_slot: bool) -> Result<String, Failure> {
     Ok(format!("slot {name} is dropped; the files stay"))
 }
 
-fn owner(database: pg_sys::Oid) -> Result<Option<Owner>, Failure> {
-    match place::find(database)? {
-        // What can't be read is said by whoever wants to write.
-        Some(found) => Ok(owner::read(&found).unwrap_or_default()),
-        None => Ok(None),
-    }
+/// What can't be read is said by whoever wants to write.
+fn owner(database: pg_sys::Oid) -> Option<Owner> {
+    let found = place::find(database).ok()??;
+    owner::read(&found).ok()?
 }
 
 /// Who writes to the archive from now on, and whether other hosts can notice that somebody does.
@@ -146,7 +144,7 @@ fn owner_step(
     before: Option<Owner>,
     take_over: bool,
 ) -> Result<Step, Failure> {
-    let now = owner(database)?.ok_or_else(slot_vanished)?;
+    let now = owner(database).ok_or_else(slot_vanished)?;
     let mut detail = now.to_string();
     let mut status = match before {
         Some(before) if take_over && before.identity != now.identity => {

@@ -40,6 +40,7 @@ mod monitoring_checks;
 mod names_at_commit;
 mod offsite;
 mod offsite_recipes;
+mod owner;
 mod page;
 mod permissions;
 mod plugin;
