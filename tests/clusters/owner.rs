@@ -236,7 +236,7 @@ fn an_archive_without_an_owner_gets_the_one_that_has_its_slot() {
     let clone = promoted_clone(&c);
     c.stop();
     for file in ["owner.json", "owner.lock"] {
-        fs::remove_file(c.database_directory().join(file)).expect("it is there");
+        fs::remove_file(c.database_directory().join(file)).ok();
     }
     let before = tree(&c.archive_directory());
     for statement in [SETUP, "SELECT * FROM incr_expire(dry_run => false)"] {
@@ -299,10 +299,10 @@ fn directories_of_another_cluster_and_unreadable_ones_disturb_nobody() {
     copy(&foreign.database_directory(), "foreign");
     copy(&foreign.database_directory(), "foreign of 0.2.0");
     let old = c.archive_directory().join("foreign of 0.2.0");
-    fs::remove_file(old.join("owner.json")).expect("it is there");
+    fs::remove_file(old.join("owner.json")).ok();
     copy(&c.database_directory(), "aaa");
     let damaged = c.archive_directory().join("aaa");
-    fs::remove_file(damaged.join("owner.json")).expect("it is there");
+    fs::remove_file(damaged.join("owner.json")).ok();
     fs::write(damaged.join("chain-1/chain.json"), "{").expect("it can be written");
     let strangers = || {
         ["foreign", "foreign of 0.2.0", "aaa"].map(|name| tree(&c.archive_directory().join(name)))
