@@ -1,6 +1,6 @@
 -- Who may do what: health and status are for monitoring, the rest is the superuser's until granted.
 
-REVOKE ALL ON FUNCTION incr_setup(boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION incr_setup(boolean, boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION incr_slot_health() FROM PUBLIC;
 REVOKE ALL ON FUNCTION incr_seq_sync_sql() FROM PUBLIC;
 REVOKE ALL ON FUNCTION incr_status() FROM PUBLIC;

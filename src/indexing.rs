@@ -78,7 +78,7 @@ pub extern "C-unwind" fn pg_incrbackup_indexer_main(argument: pg_sys::Datum) {
 }
 
 fn make(database: pg_sys::Oid) -> Result<(), Failure> {
-    let Some(found) = place::find(database)? else {
+    let Some(found) = place::own(database)? else {
         return Ok(());
     };
     files::make_indexes(&found, &mut || {

@@ -49,11 +49,13 @@ fn ensure_same_version() {
 }
 
 /// Sets up backup of this database: what is missing of replica identities, slot, first base and
-/// running capture. With `new_chain` it starts a new slot, chain and base in any case.
+/// running capture. With `new_chain` it starts a new slot, chain and base in any case. With `take_over` this
+/// server becomes the owner of an archive that another one wrote, which must have stopped.
 #[pg_extern(volatile, parallel_unsafe)]
 #[search_path(pg_catalog, pg_temp)]
 fn incr_setup(
     new_chain: default!(bool, false),
+    take_over: default!(bool, false),
 ) -> TableIterator<
     'static,
     (
@@ -63,7 +65,7 @@ fn incr_setup(
     ),
 > {
     ensure_same_version();
-    let steps = or_raise(setup::run(new_chain));
+    let steps = or_raise(setup::run(new_chain, take_over));
     TableIterator::new(steps.into_iter().map(|step| {
         (
             step.step.into(),

@@ -24,7 +24,7 @@ fn write() -> Result<String, Failure> {
     preflight::ensure_preloaded()?;
     preflight::ensure_not_in_recovery()?;
     let health: Vec<Health> = health::report()?.into_iter().map(of_row).collect();
-    let Some(database) = place::find(server::my_database())? else {
+    let Some(database) = place::own(server::my_database())? else {
         return Err(Failure::new(
             PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             "this database has no archive",

@@ -78,7 +78,7 @@ fn keep(
     let base = base.map(|text| text.to_utf8()).unwrap_or_default();
     let note = note.map(|text| text.to_utf8()).unwrap_or_default();
     let until = until.map(point_in_time).transpose()?.flatten();
-    let found = place::find(server::my_database())?;
+    let found = place::own(server::my_database())?;
     let pinned = match &found {
         Some(database) => expiry::pin(database, &base, until, &note, time::calendar())?,
         None => None,

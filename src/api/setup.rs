@@ -3,6 +3,8 @@
 
 use std::time::{Duration, Instant};
 
+use archive::mounts;
+use archive::owner::{self, Owner};
 use pgrx::pg_sys::panic::ErrorReportable;
 use pgrx::prelude::*;
 
@@ -28,14 +30,19 @@ pub struct Step {
 }
 
 /// Sets up what is missing and tells of every step.
-pub fn run(new_chain: bool) -> Result<Vec<Step>, Failure> {
+pub fn run(new_chain: bool, take_over: bool) -> Result<Vec<Step>, Failure> {
     ensure_no_xid("incr_setup()")?;
     let database = server::my_database();
     let checked = preflight::check(database)?;
     let name = capture::slot_name(database);
     let was_there = capture::has_slot(database) && !new_chain;
     let had_base = was_there && has_base(database)?;
-    let started = backup::start(database, Job::Setup { new_chain })?;
+    let owner_before = owner(database);
+    let job = Job::Setup {
+        new_chain,
+        take_over,
+    };
+    let started = backup::start(database, job)?;
     let identities = wait(database, started, "incr_setup()")?;
     let slot = slot::facts(&name).ok_or_else(slot_vanished)?;
     let chain = place::latest_chain(database)?.ok_or_else(slot_vanished)?;
@@ -49,6 +56,7 @@ pub fn run(new_chain: bool) -> Result<Vec<Step>, Failure> {
             status: "ok",
             detail: checked,
         },
+        owner_step(database, owner_before, take_over)?,
         Step {
             step: "replica identities",
             status: done(identities == 0),
@@ -129,6 +137,46 @@ pub fn teardown(drop_slot: bool) -> Result<String, Failure> {
     Ok(format!(
         "slot {name} is dropped; the files stay; {identities} tables have their replica identity back"
     ))
+}
+
+/// What can't be read is said by whoever wants to write.
+fn owner(database: pg_sys::Oid) -> Option<Owner> {
+    let found = place::find(database).ok()??;
+    owner::read(&found).ok()?
+}
+
+/// Who writes to the archive from now on, and whether other hosts can notice that somebody does.
+fn owner_step(
+    database: pg_sys::Oid,
+    before: Option<Owner>,
+    take_over: bool,
+) -> Result<Step, Failure> {
+    let now = owner(database).ok_or_else(slot_vanished)?;
+    let mut detail = now.to_string();
+    let mut status = match before {
+        Some(before) if take_over && before.identity != now.identity => {
+            detail = format!("{detail}; taken over from {before}");
+            "taken over"
+        }
+        Some(_) => "already there",
+        None => "done",
+    };
+    if let Some(why) = settings::directory().and_then(|path| mounts::lock_is_local(&path)) {
+        detail = format!(
+            "{detail}; {why}: a lock is not seen from other hosts, so take over only from a server that is stopped"
+        );
+        status = "warning";
+        let code = PgSqlErrorCode::ERRCODE_WARNING;
+        Failure::new(code, "locks in the archive are not seen from other hosts")
+            .detail(why)
+            .hint("Mount it so that they are, or be sure that a server is stopped before another takes over.")
+            .log(PgLogLevel::WARNING);
+    }
+    Ok(Step {
+        step: "owner",
+        status,
+        detail,
+    })
 }
 
 fn has_base(database: pg_sys::Oid) -> Result<bool, Failure> {

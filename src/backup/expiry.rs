@@ -25,14 +25,17 @@ const FIRST_RETRY: Duration = Duration::from_secs(5);
 
 /// What of this database's files would go now, or has gone.
 pub fn rows(database: pg_sys::Oid, dry_run: bool) -> Result<Vec<Row>, Failure> {
-    let Some(found) = place::find(database)? else {
-        return Ok(Vec::new());
-    };
     let (rules, now) = (settings::retention(), time::calendar());
     if dry_run {
-        return Ok(expiry::look(&found, &rules, now)?);
+        return match place::find(database)? {
+            Some(found) => Ok(expiry::look(&found, &rules, now)?),
+            None => Ok(Vec::new()),
+        };
     }
-    let rows = expiry::expire(&found, &rules, now)?;
+    let Some(owned) = place::own(database)? else {
+        return Ok(Vec::new());
+    };
+    let rows = expiry::expire(&owned, &rules, now)?;
     note_gone(&rows);
     update(database, |expiry| {
         expiry.done_at = now.timestamp_micros();

@@ -121,8 +121,10 @@ pub extern "C-unwind" fn pg_incrbackup_globals_main(argument: pg_sys::Datum) {
 fn run(database: pg_sys::Oid) -> Result<(), Failure> {
     let start = Instant::now();
     let entry = status::read(database).unwrap_or_default();
-    let chain = place::latest_chain(database)?.filter(|chain| chain.info.ended.is_none());
-    let change = match chain {
+    let owned = place::own(database)?;
+    let chain = owned.as_ref().map(|owned| owned.served_chain());
+    let chain = chain.transpose()?.flatten();
+    let change = match chain.filter(|chain| chain.info.ended.is_none()) {
         Some(chain) => look(&chain, entry.globals.changes_done == 0)?,
         // Nothing to add to; the next chain asks by itself.
         None => status::cluster_changes().read(),

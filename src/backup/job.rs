@@ -16,9 +16,11 @@ use crate::worker;
 /// What a base worker is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Job {
-    /// What is missing; with `new_chain` a new slot, chain and base in any case.
+    /// What is missing; with `new_chain` a new slot, chain and base in any case, with `take_over` where another
+    /// server owned the archive.
     Setup {
         new_chain: bool,
+        take_over: bool,
     },
     Base,
 }
@@ -26,17 +28,26 @@ pub enum Job {
 impl Job {
     fn to_extra(self) -> &'static str {
         match self {
-            Job::Setup { new_chain: false } => "setup",
-            Job::Setup { new_chain: true } => "setup new chain",
+            Job::Setup {
+                new_chain,
+                take_over,
+            } => match (new_chain, take_over) {
+                (false, false) => "setup",
+                (true, false) => "setup new chain",
+                (false, true) => "setup take over",
+                (true, true) => "setup new chain take over",
+            },
             Job::Base => "base",
         }
     }
 
     fn from_extra(text: &str) -> Job {
-        match text {
-            "setup" => Job::Setup { new_chain: false },
-            "setup new chain" => Job::Setup { new_chain: true },
-            _ => Job::Base,
+        match text.strip_prefix("setup") {
+            Some(how) => Job::Setup {
+                new_chain: how.contains("new chain"),
+                take_over: how.contains("take over"),
+            },
+            None => Job::Base,
         }
     }
 }
@@ -99,9 +110,15 @@ pub extern "C-unwind" fn pg_incrbackup_base_main(argument: pg_sys::Datum) {
 fn run(database: pg_sys::Oid, job: Job) -> Result<(), Failure> {
     let source = transaction::run(Source::collect)?;
     match job {
-        Job::Setup { new_chain } => setup::run(database, &source, new_chain),
+        Job::Setup {
+            new_chain,
+            take_over,
+        } => setup::run(database, &source, new_chain, take_over),
         Job::Base => {
-            let chain = place::latest_chain(database)?.filter(|chain| chain.info.ended.is_none());
+            let owned = place::own(database)?.ok_or_else(no_chain)?;
+            let chain = owned
+                .served_chain()?
+                .filter(|chain| chain.info.ended.is_none());
             let chain = chain.ok_or_else(no_chain)?;
             base::make(&chain, &source, None).map(|_| ())
         }

@@ -1,43 +1,147 @@
-//! Where this database's files are, as the settings say.
+//! Where this database's files are, as the settings say, and whether this server may write there.
+//!
+//! Anybody reads; who writes holds an [`Owned`] as long as it does.
 
+use std::ops::Deref;
+
+use archive::owner::{self, Claim, Hold, Identity, Server, To};
 use archive::{ArchiveRoot, ChainDir, DatabaseDir};
 use pgrx::prelude::*;
 
+use crate::capture;
 use crate::pg::failure::Failure;
-use crate::pg::server;
+use crate::pg::{server, slot};
 use crate::settings;
+
+/// The directory of a database that this server owns: as long as this lives, no other server writes there.
+pub struct Owned {
+    directory: DatabaseDir,
+    hold: Hold,
+}
+
+impl Deref for Owned {
+    type Target = DatabaseDir;
+
+    fn deref(&self) -> &DatabaseDir {
+        &self.directory
+    }
+}
+
+impl Owned {
+    /// Whose it was until this took it over, in words.
+    pub fn taken_from(&self) -> Option<&str> {
+        self.hold.taken_from.as_deref()
+    }
+}
 
 /// The root of the archive, checked, and made where it is missing.
 pub fn root() -> Result<ArchiveRoot, Failure> {
     let directory = settings::directory().ok_or_else(no_directory)?;
-    let root = ArchiveRoot::open(&directory, &server::data_directory())?;
-    root.ensure_system_identifier(server::system_identifier())?;
-    Ok(root)
+    Ok(ArchiveRoot::open(&directory, &server::data_directory())?)
 }
 
-/// The directory of the database `name`, made where it is missing.
-pub fn open(database: pg_sys::Oid, name: &str) -> Result<DatabaseDir, Failure> {
-    let found = root()?.open_database(server::system_identifier(), database.to_u32(), name)?;
-    found.ensure_restore_files()?;
-    Ok(found)
+/// The directory of the database `name`, made where it is missing, for whoever is about to begin a chain, or
+/// (`take_over`) to begin one where another server was the owner.
+pub fn claim(database: pg_sys::Oid, name: &str, take_over: bool) -> Result<Owned, Failure> {
+    let to = match take_over {
+        true => To::TakeOver,
+        false => To::Begin,
+    };
+    open(database, name, to)
 }
 
-/// The directory of a database, where there is one already.
-pub fn find(database: pg_sys::Oid) -> Result<Option<DatabaseDir>, Failure> {
-    Ok(root()?.find_database(server::system_identifier(), database.to_u32())?)
-}
-
-/// The newest chain of a database, ended or not.
-pub fn latest_chain(database: pg_sys::Oid) -> Result<Option<ChainDir>, Failure> {
+/// The directory of the database `name`, which this server owns already; under that name from now on.
+pub fn own_as(database: pg_sys::Oid, name: &str) -> Result<Option<Owned>, Failure> {
     match find(database)? {
-        Some(found) => Ok(found.latest_chain()?),
+        Some(_) => open(database, name, To::Write).map(Some),
         None => Ok(None),
     }
 }
 
-/// Notes that nothing follows in the newest chain of a database; the first reason stays.
+/// The directory of a database, where there is one already, to write there.
+pub fn own(database: pg_sys::Oid) -> Result<Option<Owned>, Failure> {
+    let found = find(database)?;
+    found
+        .map(|directory| own_directory(database, directory))
+        .transpose()
+}
+
+/// [`own`] of a directory that was found already.
+pub fn own_directory(database: pg_sys::Oid, directory: DatabaseDir) -> Result<Owned, Failure> {
+    let hold = hold(&directory, database, To::Write)?;
+    Ok(Owned { directory, hold })
+}
+
+fn open(database: pg_sys::Oid, name: &str, to: To) -> Result<Owned, Failure> {
+    let (system_identifier, oid) = (server::system_identifier(), database.to_u32());
+    let hold = |directory: &DatabaseDir| hold(directory, database, to);
+    let opened = root()?.open_database_if(system_identifier, oid, name, hold)?;
+    let (directory, hold) = opened;
+    directory.ensure_restore_files()?;
+    Ok(Owned { directory, hold })
+}
+
+fn hold(directory: &DatabaseDir, database: pg_sys::Oid, to: To) -> archive::Result<Hold> {
+    let claim = claim_of(database, to);
+    owner::hold(directory, database.to_u32(), &this_server(), claim)
+}
+
+fn claim_of(database: pg_sys::Oid, to: To) -> Claim {
+    let has_slot = slot::exists(&capture::slot_name(database));
+    Claim { to, has_slot }
+}
+
+fn this_server() -> Server {
+    Server {
+        identity: Identity {
+            system_identifier: server::system_identifier(),
+            timeline: server::timeline(),
+            host: server::host(),
+            data_directory: server::real_data_directory(),
+        },
+        start: server::start_id(),
+    }
+}
+
+/// Fails where another server owns the directory of a database, with who it is. Not in recovery.
+pub fn ensure_ours(database: pg_sys::Oid) -> Result<(), Failure> {
+    match find(database)? {
+        Some(found) => {
+            let claim = claim_of(database, To::Begin);
+            Ok(owner::ensure_may_write(&found, &this_server(), claim)?)
+        }
+        None => Ok(()),
+    }
+}
+
+/// The directory of a database, where there is one already, to read there.
+pub fn find(database: pg_sys::Oid) -> Result<Option<DatabaseDir>, Failure> {
+    Ok(root()?.find_database(server::system_identifier(), database.to_u32())?)
+}
+
+/// The newest chain of a database that the slot of its owner feeds or has fed, ended or not. One that somebody
+/// else put there is newer, and is none.
+pub fn latest_chain(database: pg_sys::Oid) -> Result<Option<ChainDir>, Failure> {
+    match find(database)? {
+        Some(found) => Ok(found.served_chain()?),
+        None => Ok(None),
+    }
+}
+
+/// Notes that nothing follows in the newest chain of a database; the first reason stays. What another server
+/// owns is left to it.
 pub fn end_chain(database: pg_sys::Oid, reason: &str) -> Result<(), Failure> {
-    match latest_chain(database)? {
+    let Some(found) = find(database)? else {
+        return Ok(());
+    };
+    let owned = match hold(&found, database, To::Write) {
+        Err(archive::Error::NotOwner { .. }) => return Ok(()),
+        hold => Owned {
+            directory: found,
+            hold: hold?,
+        },
+    };
+    match owned.served_chain()? {
         Some(mut chain) => Ok(chain.end_here(reason)?),
         None => Ok(()),
     }

@@ -11,6 +11,7 @@ use archive::{ChainDir, Lsn};
 use pgrx::prelude::*;
 
 use super::dump::Source;
+use super::place::Owned;
 use super::{base, board, globals, place};
 use crate::capture;
 use crate::pg::failure::Failure;
@@ -20,16 +21,31 @@ use crate::replica_identity;
 use crate::settings;
 use crate::status::{self, BasePhase, Phase};
 
-/// Does what is missing.
-pub fn run(database: pg_sys::Oid, source: &Source, new_chain: bool) -> Result<(), Failure> {
-    let mut identities = ensure_identities()?;
+/// Does what is missing. First of all the archive must be this server's: who is refused has changed nothing.
+pub fn run(
+    database: pg_sys::Oid,
+    source: &Source,
+    new_chain: bool,
+    take_over: bool,
+) -> Result<(), Failure> {
     let name = capture::slot_name(database);
-    if new_chain {
-        end_chain(database, &name)?;
+    if slot::exists(&name) && !new_chain && place::find(database)?.is_none() {
+        // Nothing is made in the place of what may be not mounted.
+        return Err(slot_without_chain(&name));
+    }
+    let owned = place::claim(database, &source.database, take_over)?;
+    if let Some(former) = owned.taken_from() {
+        log!("pg_incrbackup: this server owns the archive from now on, which belonged to {former}");
+    }
+    let mut identities = ensure_identities()?;
+    if new_chain || owned.taken_from().is_some() {
+        end_chain(database, &name, &owned)?;
     }
     if capture::has_slot(database) {
         resume(database);
-        let chain = place::latest_chain(database)?.ok_or_else(|| slot_without_chain(&name))?;
+        let chain = owned
+            .served_chain()?
+            .ok_or_else(|| slot_without_chain(&name))?;
         if let Some(end) = &chain.info.ended {
             return Err(chain_has_ended(&end.reason));
         }
@@ -37,7 +53,7 @@ pub fn run(database: pg_sys::Oid, source: &Source, new_chain: bool) -> Result<()
             base::make(&chain, source, None)?;
         }
     } else {
-        let (slot, chain) = create(database, &name, source)?;
+        let (slot, chain) = create(database, &name, source, &owned)?;
         resume(database);
         base::make(&chain, source, Some(slot))?;
         // Tables made between the first look and the slot.
@@ -79,15 +95,15 @@ fn create(
     database: pg_sys::Oid,
     name: &str,
     source: &Source,
+    owned: &Owned,
 ) -> Result<(NewSlot, ChainDir), Failure> {
-    let place = place::open(database, &source.database)?;
-    if let Some(mut forgotten) = place.latest_chain()? {
+    for mut forgotten in owned.open_chains()? {
         forgotten.end_here("its slot was gone when incr_setup() was run")?;
     }
     board::enter(BasePhase::CreatingSlot);
     let plugin = settings::plugin();
     let slot = NewSlot::create(name, &plugin);
-    let chain = place.create_chain(NewChain {
+    let chain = owned.create_chain(NewChain {
         system_identifier: server::system_identifier(),
         timeline: server::timeline(),
         database_oid: database.to_u32(),
@@ -113,10 +129,13 @@ fn resume(database: pg_sys::Oid) {
     capture::come_back(database);
 }
 
-/// Ends the chain and drops its slot, as incr_setup(new_chain => true) wants it.
-fn end_chain(database: pg_sys::Oid, name: &str) -> Result<(), Failure> {
+/// Ends the chain and drops its slot, as incr_setup(new_chain => true) wants it. A slot that came along with a
+/// copy of the server goes where the archive is taken over.
+fn end_chain(database: pg_sys::Oid, name: &str, owned: &Owned) -> Result<(), Failure> {
     drop_slot(database, name)?;
-    place::end_chain(database, "replaced by incr_setup(new_chain => true)")?;
+    if let Some(mut chain) = owned.served_chain()? {
+        chain.end_here("replaced by incr_setup(new_chain => true)")?;
+    }
     status::update(database, |entry| {
         entry.broken.set("");
         entry.last_error.set("");

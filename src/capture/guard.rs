@@ -126,7 +126,13 @@ impl Guard {
                 Instant::now() + (FIRST_RETRY * (1 << rebase.attempts.min(9))).min(LONGEST_RETRY);
             rebase.attempts += 1;
             log!("pg_incrbackup: beginning a new chain, as pg_incrbackup.on_chain_break asks for");
-            if let Err(failure) = backup::start(database, Job::Setup { new_chain: true }) {
+            if let Err(failure) = backup::start(
+                database,
+                Job::Setup {
+                    new_chain: true,
+                    take_over: false,
+                },
+            ) {
                 failure.log(PgLogLevel::LOG);
             }
             true

@@ -25,6 +25,8 @@ use crate::{backup, drill, lost_extension, offsite, settings, worker};
 const LOOK_INTERVAL: Duration = Duration::from_secs(10);
 const SCHEDULE_INTERVAL: Duration = Duration::from_secs(30);
 const LONGEST_RETRY_DELAY: Duration = Duration::from_secs(60);
+/// How long the board tells of a base worker's end in a database that is not backed up.
+const ENDED_BASE_STAYS: Duration = Duration::from_secs(60);
 
 /// Name of the slot that makes a database a backed-up one.
 pub fn slot_name(database: pg_sys::Oid) -> String {
@@ -191,7 +193,11 @@ impl Launcher {
         });
         for entry in status::read_all() {
             let database = pg_sys::Oid::from(entry.database);
+            // A setup that was refused is told of to whoever waits for it.
+            let since = archive::time::calendar().timestamp_micros() - entry.base.finished_at;
+            let has_just_ended = (0..ENDED_BASE_STAYS.as_micros() as i64).contains(&since);
             let is_busy = entry.base.pid != 0
+                || has_just_ended
                 || entry.drill.pid != 0
                 || entry.offsite.pid != 0
                 || entry.aside_for != 0

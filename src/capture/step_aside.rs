@@ -5,10 +5,10 @@
 
 use std::time::{Duration, Instant};
 
-use archive::ArchiveRoot;
 use pgrx::prelude::*;
 
 use super::launcher::has_slot;
+use crate::backup::place;
 use crate::pg::server;
 use crate::{backup, settings, status};
 
@@ -64,27 +64,16 @@ pub fn come_back(database: pg_sys::Oid) {
 
 /// The database is gone, and its slot with it: nothing follows in its chain.
 pub fn database_dropped(database: pg_sys::Oid) {
-    if let Err(error) = end_chain(database) {
+    let noted = match settings::directory() {
+        Some(_) => place::end_chain(database, "the database was dropped"),
+        None => Ok(()),
+    };
+    if let Err(failure) = noted {
+        let error = failure.in_full();
         warning!(
             "pg_incrbackup: could not note the end of the chain of a dropped database: {error}"
         );
     }
     status::forget(database);
     super::wake_launcher();
-}
-
-fn end_chain(database: pg_sys::Oid) -> archive::Result<()> {
-    let Some(directory) = settings::directory() else {
-        return Ok(());
-    };
-    let root = ArchiveRoot::open(&directory, &server::data_directory())?;
-    let found = root.find_database(server::system_identifier(), database.to_u32())?;
-    let Some(mut chain) = found
-        .map(|found| found.latest_chain())
-        .transpose()?
-        .flatten()
-    else {
-        return Ok(());
-    };
-    chain.end_here("the database was dropped")
 }

@@ -8,7 +8,7 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use archive::segment::SegmentIdentity;
-use archive::{ArchiveRoot, ChainDir, Lsn};
+use archive::{ChainDir, Lsn};
 use pgrx::bgworkers::{BackgroundWorker, SignalWakeFlags};
 use pgrx::pg_sys::panic::CaughtError;
 use pgrx::prelude::*;
@@ -19,6 +19,7 @@ use super::launcher::{self, slot_name};
 use super::poll::PollReader;
 use super::shutdown;
 use super::stream::StreamReader;
+use crate::backup::place::{self, Owned};
 use crate::pg::timeline::{self, Shared};
 use crate::pg::{server, session, slot, xid};
 use crate::settings::{self, Reader};
@@ -69,7 +70,7 @@ fn capture(database: pg_sys::Oid) -> Result<()> {
     let plugin = launcher::slot_plugin(database)
         .ok_or_else(|| CaptureError::Off(format!("there is no slot {name}")))?;
     slot::allow_output_plugin(&plugin);
-    let mut chain = open_chain(database, &name)?;
+    let (_owned, mut chain) = open_chain(database, &name)?;
     let result = capture_to(&chain, database, &name, &plugin);
     if let Err(CaptureError::Broken(reason)) = &result {
         chain.end_here(reason)?;
@@ -123,34 +124,34 @@ fn ensure_same_history(timeline: u32, end: Lsn) -> Result<()> {
     Err(CaptureError::Broken(why))
 }
 
-/// The chain that the slot feeds: the newest of the database's directory.
-fn open_chain(database: pg_sys::Oid, slot: &str) -> Result<ChainDir> {
+/// The database's directory, this server's as long as the value lives, and the chain in it that the slot feeds.
+fn open_chain(database: pg_sys::Oid, slot: &str) -> Result<(Owned, ChainDir)> {
     let directory = settings::directory().ok_or_else(|| {
         CaptureError::Off("pg_incrbackup.directory is not set: capture is off".to_owned())
     })?;
-    let root =
-        ArchiveRoot::open(&directory, &server::data_directory()).map_err(archive::Error::from)?;
     let name = BackgroundWorker::transaction(|| server::database_name(database))
         .ok_or_else(|| CaptureError::Off("the database is gone".to_owned()))?;
-    let (system, oid) = (server::system_identifier(), database.to_u32());
-    if root.find_database(system, oid)?.is_none() {
-        // Perhaps its file system is not mounted: nothing is made anew in its place.
-        return Err(CaptureError::Off(format!(
-            "\"{}\" holds no files of this database, though it has slot {slot}",
-            directory.display()
-        )));
-    }
-    let found = root.open_database(system, oid, &name)?;
-    found.ensure_restore_files()?;
-    let chain = found.latest_chain()?.ok_or_else(|| {
-        CaptureError::Off(format!("\"{}\" holds no chain", found.path().display()))
+    let owned = place::own_as(database, &name)
+        .map_err(|failure| CaptureError::Off(failure.in_full()))?
+        .ok_or_else(|| {
+            // Perhaps its file system is not mounted: nothing is made anew in its place.
+            CaptureError::Off(format!(
+                "\"{}\" holds no files of this database, though it has slot {slot}",
+                directory.display()
+            ))
+        })?;
+    let chain = owned.served_chain()?.ok_or_else(|| {
+        CaptureError::Off(format!(
+            "\"{}\" holds no chain of this slot",
+            owned.path().display()
+        ))
     })?;
     match &chain.info.ended {
         Some(end) => Err(CaptureError::Broken(format!(
             "the chain has ended: {}",
             end.reason
         ))),
-        None => Ok(chain),
+        None => Ok((owned, chain)),
     }
 }
 

@@ -99,13 +99,17 @@ pub extern "C-unwind" fn pg_incrbackup_drill_tidy_main(argument: pg_sys::Datum) 
 
 /// Finishes a drill that died: drops what it made and puts on record that it was interrupted.
 fn tidy(database: pg_sys::Oid) -> Result<(), Failure> {
-    let mut places = place::root()?.databases()?.into_iter();
-    let Some((place, begun)) = places.find_map(|place| {
+    let places = place::root()?.databases_of(server::system_identifier())?;
+    let mut places = places
+        .into_iter()
+        .filter(|(oid, _)| *oid == database.to_u32());
+    let Some((place, begun)) = places.find_map(|(_, place)| {
         let begun = drills::begun(&place).ok().flatten()?;
-        (begun.database_oid == database.to_u32()).then_some((place, begun))
+        Some((place, begun))
     }) else {
         return Ok(());
     };
+    let place = place::own_directory(database, place)?;
     let target = Target::find(&begun.conninfo)?;
     scratch::remove(&target, &place, database)?;
     log!(
@@ -146,7 +150,7 @@ fn new_record(started_at: time::Time, conninfo: &str) -> Drill {
 /// Makes a drill and puts it on record; gives the start by which the record is known.
 fn run(database: pg_sys::Oid, conninfo: &str) -> Result<i64, Failure> {
     let start = Instant::now();
-    let place = place::find(database)?.ok_or_else(nothing_to_restore)?;
+    let place = place::own(database)?.ok_or_else(nothing_to_restore)?;
     // Parameters are written down only after it is sure that they hold no password.
     let mut drill = new_record(time::calendar(), "");
     let made = transaction::catch(|| make(database, &place, conninfo, &mut drill));
@@ -197,7 +201,7 @@ fn make(
     drill.conninfo = conninfo.to_string();
     // What is restored to the moment found here must not expire before restore.sh reads it.
     let _lock = Lock::shared(place)?;
-    let chain = place.latest_chain()?.ok_or_else(nothing_to_restore)?;
+    let chain = place.served_chain()?.ok_or_else(nothing_to_restore)?;
     if chain.info.ended.is_some() || chain.bases()?.is_empty() {
         return Err(nothing_to_restore());
     }

@@ -95,11 +95,16 @@ pub fn tidy_where_needed() {
     let Ok(root) = place::root() else {
         return;
     };
-    for found in root.databases().unwrap_or_default() {
-        let Ok(Some(begun)) = drills::begun(&found) else {
+    let ours = root.databases_of(server::system_identifier());
+    for (oid, found) in ours.unwrap_or_default() {
+        let Ok(Some(_)) = drills::begun(&found) else {
             continue;
         };
-        let database = pg_sys::Oid::from(begun.database_oid);
+        let database = pg_sys::Oid::from(oid);
+        // It may be running, on the server that owns the archive.
+        if place::ensure_ours(database).is_err() {
+            continue;
+        }
         let drill = status::read(database).unwrap_or_default().drill;
         let is_alive = drill.pid != 0 && server::is_process_alive(drill.pid);
         if !is_alive && drill.not_before <= time::now().timestamp_micros() {

@@ -11,7 +11,7 @@ use super::{is_ours, judge_ours, judge_wal, row_of, without_slot, Level, Row};
 use crate::backup::place;
 use crate::capture;
 use crate::pg::failure::Failure;
-use crate::pg::{databases, slot};
+use crate::pg::{databases, server, slot};
 use crate::{settings, status};
 
 /// One row a database, the worst first. Needs a transaction.
@@ -79,15 +79,19 @@ fn judge_look(row: &mut Row, database: pg_sys::Oid) {
     }
 }
 
-/// OIDs and names of the databases that the archive holds, as far as it can be read.
+/// OIDs and names of this cluster's databases that the archive holds, as far as it can be read.
 fn directories() -> BTreeMap<u32, String> {
     let Ok(root) = place::root() else {
         return BTreeMap::new();
     };
-    let found = root.databases().unwrap_or_default().into_iter();
-    let chains = found.filter_map(|found| found.latest_chain().ok().flatten());
-    chains
-        .map(|chain| (chain.info.database_oid, chain.info.database))
+    let ours = root.databases_of(server::system_identifier());
+    ours.unwrap_or_default()
+        .into_iter()
+        .map(|(oid, directory)| {
+            let chain = directory.served_chain().ok().flatten();
+            let name = chain.map(|chain| chain.info.database);
+            (oid, name.unwrap_or_else(|| directory.name()))
+        })
         .collect()
 }
 

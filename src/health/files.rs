@@ -14,6 +14,9 @@ const DISK_CRITICAL: i32 = 97;
 
 /// Nothing is amiss where there never was a slot, or where incr_teardown() has dropped it.
 pub fn judge_missing_slot(row: &mut Row, database: pg_sys::Oid) {
+    if is_anothers(row, database) {
+        return;
+    }
     let chain = place::latest_chain(database).ok().flatten();
     let broken = status::read(database).map(|entry| entry.broken.get());
     let broken = broken.filter(|broken| !broken.is_empty());
@@ -33,6 +36,23 @@ pub fn judge_missing_slot(row: &mut Row, database: pg_sys::Oid) {
             "this database is not backed up: run SELECT * FROM incr_setup()",
         ),
     }
+}
+
+/// Says who owns the archive where this server does not.
+fn is_anothers(row: &mut Row, database: pg_sys::Oid) -> bool {
+    let Err(failure) = place::ensure_ours(database) else {
+        return false;
+    };
+    if failure.code != PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE {
+        return false;
+    }
+    let reason = "this database is not backed up by this server";
+    let hint = failure.hint.as_deref().unwrap_or_default();
+    row.because(
+        Level::Critical,
+        format!("{reason}: {}. {hint}", failure.message),
+    );
+    true
 }
 
 pub fn judge_directory(row: &mut Row, database: pg_sys::Oid) {
@@ -61,7 +81,10 @@ pub fn judge_directory(row: &mut Row, database: pg_sys::Oid) {
     }
     match chain {
         Some(chain) => {
-            judge_chain(row, &chain);
+            if !is_anothers(row, database) {
+                judge_chain(row, &chain);
+            }
+            judge_strangers(row, database, &chain);
             judge_drills(row, database, &chain);
         }
         // Perhaps its file system is not mounted: then the chain goes on when it is.
@@ -69,6 +92,22 @@ pub fn judge_directory(row: &mut Row, database: pg_sys::Oid) {
             Level::Emergency,
             "the directory holds no chain of this slot",
         ),
+    }
+}
+
+/// What stands beside the slot's own chain, newer than it, is what a restore would begin with.
+fn judge_strangers(row: &mut Row, database: pg_sys::Oid, own: &ChainDir) {
+    let found = place::find(database).ok().flatten();
+    let strange = found.and_then(|found| found.strange_chains().ok());
+    for number in strange.unwrap_or_default() {
+        row.because(
+            Level::Critical,
+            format!(
+                "chain {number} has appeared, which the slot of this server does not feed: another server has \
+                 written to this archive, or files were copied there; until it is moved away, restore with --chain {}",
+                own.number
+            ),
+        );
     }
 }
 

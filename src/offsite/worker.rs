@@ -63,7 +63,7 @@ pub extern "C-unwind" fn pg_incrbackup_archiver_main(argument: pg_sys::Datum) {
 }
 
 fn run(settings: &Offsite) -> Result<(), Failure> {
-    let Some(found) = place::find(database())? else {
+    let Some(found) = place::own(database())? else {
         return Ok(());
     };
     let (mut how, mut failed) = (settings.compression, HashSet::new());

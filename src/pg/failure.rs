@@ -93,6 +93,13 @@ impl From<archive::Error> for Failure {
             PgSqlErrorCode::ERRCODE_OBJECT_IN_USE
         } else if matches!(error, archive::Error::TooManyChanges { .. }) {
             PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED
+        } else if matches!(
+            error,
+            archive::Error::NotOwner { .. }
+                | archive::Error::OwnerIsAlive { .. }
+                | archive::Error::NoOwner { .. }
+        ) {
+            PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE
         } else {
             PgSqlErrorCode::ERRCODE_IO_ERROR
         };
@@ -105,6 +112,17 @@ impl From<archive::Error> for Failure {
                 failure.hint("Give a shorter time by since and until.")
             }
             archive::Error::Directory(error) => failure.hint(error.hint()),
+            archive::Error::NotOwner { .. } => failure.hint(
+                "Give this server a pg_incrbackup.directory of its own. Only where the other one is never to \
+                 write there again: SELECT * FROM incr_setup(take_over => true).",
+            ),
+            archive::Error::OwnerIsAlive { .. } => failure.hint(
+                "One server writes to an archive at a time: stop that one first, or run incr_teardown() there.",
+            ),
+            archive::Error::NoOwner { .. } => failure.hint(
+                "Start the server that has written there. Where it is gone for good: \
+                 SELECT * FROM incr_setup(take_over => true).",
+            ),
             _ => failure,
         }
     }

@@ -30,6 +30,30 @@ pub fn data_directory() -> PathBuf {
     PathBuf::from(std::ffi::OsStr::new(path.to_string_lossy().as_ref()))
 }
 
+/// The data directory without symbolic links, as text.
+pub fn real_data_directory() -> String {
+    let path = data_directory();
+    let real = path.canonicalize().unwrap_or(path);
+    real.to_string_lossy().into_owned()
+}
+
+/// The name of the machine that the server runs on.
+pub fn host() -> String {
+    let mut name = [0u8; 256];
+    // SAFETY: it writes at most so many bytes. The last one stays 0: a name that was cut has none of its own.
+    unsafe { libc::gethostname(name.as_mut_ptr().cast(), name.len() - 1) };
+    let text = name.split(|byte| *byte == 0).next().unwrap_or_default();
+    String::from_utf8_lossy(text).into_owned()
+}
+
+/// Tells this start of the server from every other start of it and of its copies; a crash that the postmaster
+/// survives is no new start.
+pub fn start_id() -> String {
+    // SAFETY: a plain global, set once by the postmaster.
+    let postmaster = unsafe { pg_sys::PostmasterPid };
+    format!("{}-{postmaster}", started_at_micros())
+}
+
 /// Server version as in `server_version_num`.
 pub const VERSION_NUM: u32 = pg_sys::PG_VERSION_NUM;
 

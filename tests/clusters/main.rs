@@ -42,6 +42,7 @@ mod names_at_commit;
 mod offsite;
 mod offsite_recipes;
 mod old_archives;
+mod owner;
 mod page;
 mod permissions;
 mod plugin;

@@ -218,6 +218,6 @@ fn not_opened(path: &Path) -> impl FnOnce(std::io::Error) -> Error + '_ {
     }
 }
 
-fn no_follow() -> i32 {
+pub(crate) fn no_follow() -> i32 {
     (OFlags::NOFOLLOW | OFlags::CLOEXEC).bits() as i32
 }

@@ -57,16 +57,21 @@ pub enum Error {
     #[error("the files below \"{}\" are in use: a restore or a check reads them, or another process expires some", path.display())]
     InUse { path: PathBuf },
 
-    /// The archive belongs to another cluster.
-    #[error(
-        "\"{}\" belongs to the cluster with system identifier {found}, not to this one ({expected})",
-        path.display()
-    )]
-    OtherSystem {
+    /// Another server owns the directory: nobody else writes there.
+    #[error("\"{}\" belongs to {owner}; this server has {differences}", path.display())]
+    NotOwner {
         path: PathBuf,
-        found: u64,
-        expected: u64,
+        owner: String,
+        differences: String,
     },
+
+    /// The server that owns the directory writes there at this moment.
+    #[error("\"{}\" is being written by {owner}", path.display())]
+    OwnerIsAlive { path: PathBuf, owner: String },
+
+    /// The directory is of a version that knew no owners, and nothing tells that this server writes there.
+    #[error("\"{}\" names no owner{}", path.display(), open_elsewhere(*chain))]
+    NoOwner { path: PathBuf, chain: Option<u32> },
 
     /// A write failed earlier; the segment must be opened again, which cuts its torn tail.
     #[error("\"{}\" must be opened again after a failed write", path.display())]
@@ -134,4 +139,10 @@ impl Error {
             why: why.into(),
         }
     }
+}
+
+fn open_elsewhere(chain: Option<u32>) -> String {
+    chain.map_or_else(String::new, |number| {
+        format!(", and this server has no slot for its open chain {number}")
+    })
 }

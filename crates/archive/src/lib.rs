@@ -9,6 +9,7 @@
 //! | [`durable`] | files that survive a crash; the durable order |
 //! | [`failpoint`] | faults between its steps, for tests |
 //! | [`layout`] | [`ArchiveRoot`], [`DatabaseDir`], [`ChainDir`], the names of files |
+//! | [`owner`], [`mounts`] | the one server that writes to a directory; whether its lock reaches other hosts |
 //! | [`segment`] | the grammar, the [`Appender`], resume after a crash, the parser |
 //! | [`manifest`], [`base`], [`metadata`] | finished files of a chain, base backups |
 //! | [`globals`] | roles, tablespaces and the database's properties, as they changed |
@@ -61,6 +62,8 @@ pub mod lsn;
 pub mod manifest;
 pub mod metadata;
 pub mod moment;
+pub mod mounts;
+pub mod owner;
 pub mod pins;
 pub mod reading;
 pub mod report;

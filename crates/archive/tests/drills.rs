@@ -131,7 +131,6 @@ fn a_chain_that_cannot_be_read_is_in_nobody_elses_way() {
     }
     let json = dir.path().join("archive/other/chain-1/chain.json");
     fs::write(json, "{").unwrap();
-    root.ensure_system_identifier(SYSTEM).unwrap();
     let found = root.find_database(SYSTEM, 16384).unwrap().unwrap();
     assert!(found.path().ends_with("shop"));
     // Nobody takes it for one that was never there.

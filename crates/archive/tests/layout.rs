@@ -8,7 +8,7 @@ use std::os::unix::fs::{symlink, PermissionsExt};
 
 use archive::layout::NewChain;
 use archive::restore::RESTORE_SH;
-use archive::{Error, Lsn};
+use archive::Lsn;
 use support::{identity, insert, new_chain, open_root, Place, DATABASE_OID, SYSTEM};
 
 #[test]
@@ -62,18 +62,40 @@ fn a_rename_onto_a_taken_name_keeps_both() {
 }
 
 #[test]
-fn another_cluster_is_refused() {
+fn another_cluster_keeps_to_a_directory_of_its_own() {
     let place = Place::new();
-    for oid in [DATABASE_OID, 99] {
-        let error = place
-            .root
-            .open_database(SYSTEM + 1, oid, "shop")
-            .unwrap_err();
-        assert!(
-            matches!(error, Error::OtherSystem { found: SYSTEM, .. }),
-            "{error}"
-        );
+    let (oid, name) = (DATABASE_OID, "shop");
+    assert!(place.root.find_database(SYSTEM + 1, oid).unwrap().is_none());
+    let second = place.root.open_database(SYSTEM + 1, oid, name).unwrap();
+    assert_eq!(second.path(), place.root.path().join("shop.16384"));
+    let chain = |system_identifier| NewChain {
+        system_identifier,
+        ..new_chain(oid)
+    };
+    second.create_chain(chain(SYSTEM + 1)).unwrap();
+    let third = place.root.open_database(SYSTEM + 2, oid, name).unwrap();
+    third.create_chain(chain(SYSTEM + 2)).unwrap();
+    for (system, directory) in [
+        (SYSTEM, place.database.path()),
+        (SYSTEM + 1, second.path()),
+        (SYSTEM + 2, third.path()),
+    ] {
+        let again = place.root.open_database(system, oid, name).unwrap();
+        assert_eq!(again.path(), directory);
+        let ours = place.root.databases_of(system).unwrap();
+        assert_eq!(ours.len(), 1);
+        assert_eq!((ours[0].0, ours[0].1.path()), (oid, directory));
     }
+}
+
+#[test]
+fn what_cannot_be_read_keeps_no_other_database_from_its_directory() {
+    let place = Place::new();
+    fs::write(place.chain.path.join("chain.json"), "{").unwrap();
+    let other = place.root.open_database(SYSTEM, 7, "other").unwrap();
+    assert_eq!(other.path(), place.root.path().join("other"));
+    // Its own may be what cannot be read.
+    place.root.open_database(SYSTEM, 7, "shop").unwrap_err();
 }
 
 #[test]

@@ -1,17 +1,19 @@
 //! The directory of one database: found by what it backs up, not by its name.
 //!
-//! A database is known by system identifier and oid, which its chains carry; the directory's name
-//! is for the reader and follows a renamed database. Refuses an archive of another cluster.
+//! A database is known by system identifier and oid, which its owner and its chains carry; the directory's
+//! name is for the reader and follows a renamed database. What another cluster has in the same root is no
+//! concern of ours, nor what cannot be read there.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::chain::{ChainDir, NewChain};
 use super::names::{chain_name, parse_chain_name};
-use super::root::{holds_chains, ArchiveRoot};
+use super::root::{is_taken, ArchiveRoot};
 use crate::durable;
 use crate::error::{Error, Result};
 use crate::escape::{percent_decode, percent_encode_name};
+use crate::owner;
 use crate::restore::{README_TXT, RESTORE_SH};
 
 const RESTORE_FILES: [(&str, &str); 2] = [("restore.sh", RESTORE_SH), ("README.txt", README_TXT)];
@@ -22,24 +24,15 @@ pub struct DatabaseDir {
     path: PathBuf,
 }
 
-impl ArchiveRoot {
-    /// Refuses a root that holds a chain of another cluster.
-    pub fn ensure_system_identifier(&self, system_identifier: u64) -> Result<()> {
-        for database in self.databases()? {
-            // What can't be read is the trouble of its own database, not of all.
-            for chain in database.chains().unwrap_or_default() {
-                if chain.info.system_identifier != system_identifier {
-                    return Err(Error::OtherSystem {
-                        path: chain.path,
-                        found: chain.info.system_identifier,
-                        expected: system_identifier,
-                    });
-                }
-            }
-        }
-        Ok(())
-    }
+/// What a look through the root finds of one database.
+#[derive(Default)]
+struct Found {
+    ours: Option<DatabaseDir>,
+    /// Directories of which it can't be said whose they are.
+    unreadable: Vec<(PathBuf, Error)>,
+}
 
+impl ArchiveRoot {
     /// The directory that holds this database's chains, or none yet. One of another database that can't be
     /// read is in nobody else's way.
     pub fn find_database(
@@ -47,50 +40,106 @@ impl ArchiveRoot {
         system_identifier: u64,
         database_oid: u32,
     ) -> Result<Option<DatabaseDir>> {
-        self.ensure_system_identifier(system_identifier)?;
-        let mut unreadable = None;
+        let found = self.look_for(system_identifier, database_oid)?;
+        if found.ours.is_some() {
+            return Ok(found.ours);
+        }
+        // It may be the one that is looked for.
+        let unreadable = found.unreadable.into_iter().next();
+        unreadable.map_or(Ok(None), |(_, error)| Err(error))
+    }
+
+    /// Every directory of this cluster's databases, with their oids, as far as they can be read.
+    pub fn databases_of(&self, system_identifier: u64) -> Result<Vec<(u32, DatabaseDir)>> {
+        let databases = self.databases()?.into_iter();
+        Ok(databases
+            .filter_map(|database| match whose(&database) {
+                Ok(Some((system, oid))) if system == system_identifier => Some((oid, database)),
+                _ => None,
+            })
+            .collect())
+    }
+
+    fn look_for(&self, system_identifier: u64, database_oid: u32) -> Result<Found> {
+        let mut found = Found::default();
         for database in self.databases()? {
-            match database.latest_chain() {
-                Ok(Some(chain)) if chain.info.database_oid == database_oid => {
-                    return Ok(Some(database));
+            match whose(&database) {
+                Ok(Some(whose)) if whose == (system_identifier, database_oid) => {
+                    found.ours = Some(database);
+                    break;
                 }
                 Ok(_) => {}
-                Err(error) => unreadable = unreadable.or(Some(error)),
+                Err(error) => found.unreadable.push((database.path, error)),
             }
         }
-        // It may be the one that is looked for: nothing is made anew in its place.
-        unreadable.map_or(Ok(None), Err)
+        Ok(found)
     }
 
     /// Finds the database's directory or makes it. A directory that still has an older name of the
     /// database gets the new one, unless that is taken. Where another database (a dropped one of
-    /// the same name) has the name, `.<oid>` is put behind it.
+    /// the same name, one of another cluster) has the name, `.<oid>` is put behind it, and the system
+    /// identifier where that is taken, too.
     pub fn open_database(
         &self,
         system_identifier: u64,
         database_oid: u32,
         name: &str,
     ) -> Result<DatabaseDir> {
+        let opened = self.open_database_if(system_identifier, database_oid, name, |_| Ok(()))?;
+        Ok(opened.0)
+    }
+
+    /// [`Self::open_database`] for whoever must not write unless `ensure` lets them: it sees the directory
+    /// before anything is written into it or its name is changed.
+    pub fn open_database_if<T>(
+        &self,
+        system_identifier: u64,
+        database_oid: u32,
+        name: &str,
+        ensure: impl FnOnce(&DatabaseDir) -> Result<T>,
+    ) -> Result<(DatabaseDir, T)> {
         let plain = self.path().join(percent_encode_name(name));
         let with_oid = durable::beside(&plain, &format!(".{database_oid}"));
-        if let Some(found) = self.find_database(system_identifier, database_oid)? {
-            if found.path == plain || found.path == with_oid {
-                return Ok(found);
+        let with_both = durable::beside(&with_oid, &format!(".{system_identifier}"));
+        let names = [plain, with_oid, with_both];
+        let found = self.look_for(system_identifier, database_oid)?;
+        if let Some(ours) = found.ours {
+            let ensured = ensure(&ours)?;
+            if names.contains(&ours.path) {
+                return Ok((ours, ensured));
             }
-            let wanted = if plain.exists() { with_oid } else { plain };
-            durable::rename_durably(&found.path, &wanted)?;
-            return Ok(DatabaseDir { path: wanted });
+            let wanted = names.into_iter().find(|path| !path.exists());
+            let Some(wanted) = wanted else {
+                return Ok((ours, ensured));
+            };
+            durable::rename_durably(&ours.path, &wanted)?;
+            return Ok((DatabaseDir { path: wanted }, ensured));
         }
-        let path = if holds_chains(&plain) {
-            with_oid
-        } else {
-            plain
-        };
+        for (path, error) in found.unreadable {
+            if names.contains(&path) {
+                return Err(error);
+            }
+        }
+        let free = names.iter().find(|path| !is_taken(path));
+        let path = free.unwrap_or(&names[2]).clone();
         if !durable::is_real_dir(&path) {
             durable::create_dir(&path)?;
         }
-        Ok(DatabaseDir { path })
+        let made = DatabaseDir { path };
+        let ensured = ensure(&made)?;
+        Ok((made, ensured))
     }
+}
+
+/// System identifier and oid of the database that a directory is of; `None` where nothing tells.
+fn whose(database: &DatabaseDir) -> Result<Option<(u64, u32)>> {
+    // The owner that can't be read is missed when somebody wants to write.
+    if let Ok(Some(owner)) = owner::read(database) {
+        let system_identifier = owner.identity.system_identifier;
+        return Ok(Some((system_identifier, owner.database_oid)));
+    }
+    let chain = database.latest_chain()?;
+    Ok(chain.map(|chain| (chain.info.system_identifier, chain.info.database_oid)))
 }
 
 impl DatabaseDir {
@@ -132,9 +181,10 @@ impl DatabaseDir {
             .transpose()
     }
 
-    /// Makes the next chain. It is there as a whole or, after a crash, not at all.
+    /// Makes the next chain, the owner's own from now on. It is there as a whole or, after a crash, not at all.
     pub fn create_chain(&self, new: NewChain) -> Result<ChainDir> {
         let number = self.chain_numbers()?.last().map_or(1, |last| last + 1);
+        owner::note_chain(self, number)?;
         ChainDir::create(&self.path, number, new)
     }
 

@@ -14,6 +14,7 @@ use super::database::DatabaseDir;
 use super::names::parse_chain_name;
 use crate::durable;
 use crate::error::{Error, Result};
+use crate::owner::OWNER_JSON;
 
 /// Why a directory can't be the root of an archive.
 #[derive(Debug, thiserror::Error)]
@@ -130,14 +131,15 @@ impl ArchiveRoot {
         &self.path
     }
 
-    /// Every directory below the root that holds chains, by name. Others (`lost+found`) are not ours.
+    /// Every directory below the root that holds chains or has an owner, by name. Others (`lost+found`) are not
+    /// ours.
     pub fn databases(&self) -> Result<Vec<DatabaseDir>> {
         let mut found = Vec::new();
         for entry in fs::read_dir(&self.path).map_err(Error::io("read directory", &self.path))? {
             let path = entry
                 .map_err(Error::io("read directory", &self.path))?
                 .path();
-            if holds_chains(&path) {
+            if is_taken(&path) {
                 found.extend(DatabaseDir::at(path));
             }
         }
@@ -236,16 +238,13 @@ fn ensure_ours(path: &Path, metadata: &fs::Metadata) -> std::result::Result<(), 
         .map_err(DirectoryError::io("change the mode of", path))
 }
 
-/// True where a directory holds chains of ours.
-pub(super) fn holds_chains(path: &Path) -> bool {
+/// True where a directory is a database's.
+pub(super) fn is_taken(path: &Path) -> bool {
     fs::read_dir(path).is_ok_and(|entries| {
         entries.flatten().any(|entry| {
-            entry
-                .file_name()
-                .to_str()
-                .and_then(parse_chain_name)
-                .is_some()
-                && durable::is_real_dir(&entry.path())
+            let name = entry.file_name();
+            let is_chain = name.to_str().and_then(parse_chain_name).is_some();
+            name == OWNER_JSON || is_chain && durable::is_real_dir(&entry.path())
         })
     })
 }

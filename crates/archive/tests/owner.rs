@@ -1,0 +1,244 @@
+//! One directory, one server that writes there, and everybody else is told who that is.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::fs;
+use std::path::PathBuf;
+
+use archive::owner::{self, Claim, Hold, Identity, Server, To};
+use archive::{Error, Result};
+use support::{insert, new_chain, Place, DATABASE_OID, SYSTEM};
+
+fn server(host: &str, start: &str) -> Server {
+    Server {
+        identity: Identity {
+            system_identifier: SYSTEM,
+            timeline: 1,
+            host: host.into(),
+            data_directory: "/var/lib/postgresql/15/main".into(),
+        },
+        start: start.into(),
+    }
+}
+
+fn claim(to: To, has_slot: bool) -> Claim {
+    Claim { to, has_slot }
+}
+
+const WITH_SLOT: Claim = Claim {
+    to: To::Write,
+    has_slot: true,
+};
+
+fn hold(place: &Place, server: &Server, claim: Claim) -> Result<Hold> {
+    owner::hold(&place.database, DATABASE_OID, server, claim)
+}
+
+/// A chain that `server` began, and its hold.
+fn owned(server: &Server) -> (Place, Hold) {
+    let place = Place::new();
+    let hold = hold(&place, server, WITH_SLOT).unwrap();
+    (place, hold)
+}
+
+/// Names and contents of everything below the archive.
+fn tree(place: &Place) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut found = Vec::new();
+    let mut directories = vec![place.path().to_owned()];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => directories.push(path),
+                false => found.push((path.clone(), fs::read(path).unwrap())),
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn a_server_with_the_slot_owns_what_knew_no_owners() {
+    let (place, _hold) = owned(&server("a", "1"));
+    let owner = owner::read(&place.database).unwrap().unwrap();
+    assert_eq!(owner.identity, server("a", "1").identity);
+    assert_eq!((owner.chain, owner.database_oid), (Some(1), DATABASE_OID));
+}
+
+#[test]
+fn what_knew_no_owners_is_refused_to_a_server_without_its_slot_while_the_chain_is_open() {
+    let mut place = Place::new();
+    let before = tree(&place);
+    for to in [To::Write, To::Begin] {
+        let error = hold(&place, &server("b", "1"), claim(to, false)).unwrap_err();
+        assert!(
+            matches!(error, Error::NoOwner { chain: Some(1), .. }),
+            "{error}"
+        );
+    }
+    assert_eq!(tree(&place), before);
+    place.chain.end_here("torn down").unwrap();
+    hold(&place, &server("b", "1"), claim(To::Write, false)).unwrap_err();
+    hold(&place, &server("b", "1"), claim(To::Begin, false)).unwrap();
+}
+
+#[test]
+fn every_difference_makes_another_server_and_is_named() {
+    let (place, hold_of_a) = owned(&server("a", "1"));
+    drop(hold_of_a);
+    let before = tree(&place);
+    let mine = server("a", "1").identity;
+    let others = [
+        (
+            Identity {
+                timeline: 2,
+                ..mine.clone()
+            },
+            "timeline 2, not 1",
+        ),
+        (
+            Identity {
+                host: "b".into(),
+                ..mine.clone()
+            },
+            "host b, not a",
+        ),
+        (
+            Identity {
+                data_directory: "/x".into(),
+                ..mine.clone()
+            },
+            "data directory /x, not /var",
+        ),
+        (
+            Identity {
+                system_identifier: 5,
+                ..mine
+            },
+            "system identifier 5, not 7300",
+        ),
+    ];
+    for (identity, said) in others {
+        let other = Server {
+            identity,
+            start: "2".into(),
+        };
+        for to in [To::Write, To::Begin] {
+            let error = hold(&place, &other, claim(to, false)).unwrap_err();
+            assert!(matches!(error, Error::NotOwner { .. }), "{error}");
+            assert!(error.to_string().contains(said), "{error}");
+            owner::ensure_may_write(&place.database, &other, claim(to, false)).unwrap_err();
+        }
+    }
+    assert_eq!(tree(&place), before);
+}
+
+#[test]
+fn a_new_timeline_goes_on_where_the_slot_is_and_only_there() {
+    let (place, hold_of_a) = owned(&server("a", "1"));
+    drop(hold_of_a);
+    let since = owner::read(&place.database).unwrap().unwrap().since;
+    let mut recovered = server("a", "2");
+    recovered.identity.timeline = 2;
+    hold(&place, &recovered, claim(To::Begin, false)).unwrap_err();
+    hold(&place, &recovered, WITH_SLOT).unwrap();
+    let owner = owner::read(&place.database).unwrap().unwrap();
+    assert_eq!((owner.identity.timeline, owner.since), (2, since));
+    recovered.identity.host = "b".into();
+    hold(&place, &recovered, WITH_SLOT).unwrap_err();
+}
+
+#[test]
+fn many_processes_of_one_start_write_at_once_and_a_second_start_waits_for_their_end() {
+    let (place, first) = owned(&server("a", "1"));
+    let second = hold(&place, &server("a", "1"), claim(To::Write, false)).unwrap();
+    // The same in every word: a copy of its machine, or what is left of an earlier start.
+    let twin = server("a", "2");
+    let refused = || {
+        let error = hold(&place, &twin, WITH_SLOT).unwrap_err();
+        assert!(matches!(error, Error::OwnerIsAlive { .. }), "{error}");
+    };
+    refused();
+    drop(first);
+    refused();
+    drop(second);
+    let _twins = hold(&place, &twin, WITH_SLOT).unwrap();
+    hold(&place, &server("a", "1"), WITH_SLOT).unwrap_err();
+}
+
+#[test]
+fn nobody_takes_over_from_a_server_that_writes() {
+    let (place, hold_of_a) = owned(&server("a", "1"));
+    let before = tree(&place);
+    let error = hold(&place, &server("b", "1"), claim(To::TakeOver, false)).unwrap_err();
+    assert!(matches!(error, Error::OwnerIsAlive { .. }), "{error}");
+    assert!(error.to_string().contains("host \"a\""), "{error}");
+    assert_eq!(tree(&place), before);
+    drop(hold_of_a);
+}
+
+#[test]
+fn whoever_takes_over_ends_the_chain_and_the_owner_before_writes_no_more() {
+    let (place, hold_of_a) = owned(&server("a", "1"));
+    let mut appender = place.append();
+    insert(&mut appender, 1, 0x2000);
+    appender.sync().unwrap();
+    drop((appender, hold_of_a));
+    let hold_of_b = hold(&place, &server("b", "1"), claim(To::TakeOver, false)).unwrap();
+    assert!(hold_of_b
+        .taken_from
+        .as_ref()
+        .unwrap()
+        .contains("host \"a\""));
+    let ended = place.database.served_chain().unwrap().unwrap();
+    let end = ended.info.ended.unwrap();
+    assert!(end.reason.contains("taken over by") && end.reason.contains("host \"b\""));
+    assert_eq!(end.last_lsn.0, 0x2000);
+    let error = hold(&place, &server("a", "1"), WITH_SLOT).unwrap_err();
+    assert!(error.to_string().contains("host \"b\""), "{error}");
+    // Once more is no new decision.
+    drop(hold_of_b);
+    let again = hold(&place, &server("b", "1"), claim(To::TakeOver, false)).unwrap();
+    assert_eq!(again.taken_from, None);
+}
+
+#[test]
+fn a_chain_that_the_owner_did_not_begin_is_not_its_own() {
+    let (place, _hold) = owned(&server("a", "1"));
+    let second = place
+        .database
+        .create_chain(new_chain(DATABASE_OID))
+        .unwrap();
+    let served = || place.database.served_chain().unwrap().unwrap().number;
+    assert_eq!((second.number, served()), (2, 2));
+    // As somebody makes it who knows no owners.
+    let third = place.database.path().join("chain-3");
+    fs::create_dir_all(third.join("base")).unwrap();
+    fs::create_dir_all(third.join("incremental")).unwrap();
+    fs::copy(second.path.join("chain.json"), third.join("chain.json")).unwrap();
+    assert_eq!(served(), 2);
+    assert_eq!(place.database.strange_chains().unwrap(), [3]);
+    assert_eq!(place.database.latest_chain().unwrap().unwrap().number, 3);
+}
+
+#[test]
+fn a_lock_that_somebody_removed_is_made_anew() {
+    let (place, first) = owned(&server("a", "1"));
+    fs::remove_file(place.database.path().join("owner.lock")).unwrap();
+    let _second = hold(&place, &server("a", "1"), WITH_SLOT).unwrap();
+    drop(first);
+    hold(&place, &server("a", "2"), WITH_SLOT).unwrap_err();
+}
+
+#[test]
+fn an_owner_that_cannot_be_read_is_damage_and_the_directory_is_found() {
+    let (place, hold_of_a) = owned(&server("a", "1"));
+    drop(hold_of_a);
+    fs::write(place.database.path().join("owner.json"), "{").unwrap();
+    let error = hold(&place, &server("a", "1"), WITH_SLOT).unwrap_err();
+    assert!(matches!(error, Error::Damaged { .. }), "{error}");
+    let found = place.root.find_database(SYSTEM, DATABASE_OID).unwrap();
+    assert_eq!(found.unwrap().path(), place.database.path());
+}
