@@ -61,6 +61,8 @@ pub struct BoundText {
     pub partition: Option<pgrx::pg_sys::Oid>,
     /// Schema and name, where the statement makes the partition.
     pub table: Option<(Sql, Sql)>,
+    /// The statement with the bounds as they were written.
+    pub whole: Sql,
     pub before: Sql,
     pub after: Sql,
 }
@@ -72,7 +74,7 @@ pub struct Later {
     pub needs: Vec<Need>,
     /// The relation by whose look the row is written.
     pub made: Option<(Sql, Sql)>,
-    /// Its columns are the text.
+    /// Its definition is the text.
     pub is_as_made: bool,
     /// The text is what became of the indexes since.
     pub reindexed: Option<BeforeReindex>,

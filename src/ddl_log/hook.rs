@@ -14,7 +14,7 @@ use super::history::{Object, Record, WrittenRow, COLUMNS};
 use super::plan::{self, Moment, Need, Plan, Subject};
 use super::session::session;
 use super::ways::{way_of, Way};
-use super::{amend, cluster, objects, synthesize};
+use super::{amend, cluster, objects, table_as_made};
 use crate::pg::ddl_database::{needs_empty, NeedsEmpty};
 use crate::pg::ddl_history::HistoryTable;
 use crate::pg::ddl_hook::{install, Callbacks};
@@ -22,7 +22,7 @@ use crate::pg::ddl_index::{indexes_partitions, BeforeReindex};
 use crate::pg::ddl_node::Sql;
 use crate::pg::ddl_statement::Statement;
 use crate::pg::ddl_subtransaction::{attempt, Failure};
-use crate::pg::{chain_break, ddl_catalog, ddl_history, ddl_touched, quote, server};
+use crate::pg::{chain_break, ddl_catalog, ddl_history, ddl_touched, server};
 use crate::replica_identity::{self, Touched};
 use crate::settings::{self, OnLogError};
 use crate::{capture, status};
@@ -83,12 +83,9 @@ fn before_utility(statement: &Statement) -> u64 {
     };
     let planned = attempt(|| {
         history.ensure_shape(COLUMNS);
-        let subject = Subject::of(statement);
+        let subject = Subject::of(statement, import_target.as_ref());
         let frame = facts(statement, way, &subject);
-        (
-            frame,
-            plan::plan(&subject, tag, way, import_target.as_ref()),
-        )
+        (frame, plan::plan(&subject, tag, way))
     });
     match planned {
         Ok((frame, None)) => frames::push(frame),
@@ -226,9 +223,7 @@ fn insert_later(mut later: Later) -> Option<WrittenRow> {
     if let Some((schema, name)) = &later.made {
         let relation = ddl_touched::relation_named(schema, name)?;
         if later.is_as_made {
-            let columns = ddl_touched::columns_as_made(relation);
-            let name = quote::qualified(schema, name);
-            later.record.replay_text = Some(synthesize::create_table_like(&name, &columns));
+            later.record.replay_text = Some(table_as_made::definition(relation));
         }
     }
     let effect = later.reindexed.as_ref().map(BeforeReindex::effect);
