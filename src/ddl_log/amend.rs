@@ -84,7 +84,10 @@ pub fn another_text(frame: &Frame) -> Option<Sql> {
         text = Some([&bound.before[..], &values, &bound.after].concat());
         Ok(())
     });
-    if text.as_ref().is_some_and(|text| !differ_in_bounds_only(&bound.whole, text)) {
+    if text
+        .as_ref()
+        .is_some_and(|text| !differ_in_bounds_only(&bound.whole, text))
+    {
         error!("the bounds of a partition could not be written");
     }
     text

@@ -44,10 +44,7 @@ pub fn written_anew(piece: &[u8], start: usize, lexemes: &[Lexeme]) -> Option<(S
 
 /// The escape character of a `U&` token, and what follows it and its UESCAPE; an inner None where
 /// UESCAPE is followed by something else than one character.
-fn escape_behind<'a>(
-    lexeme: &Lexeme,
-    behind: &'a [Lexeme],
-) -> (Option<u8>, &'a [Lexeme]) {
+fn escape_behind<'a>(lexeme: &Lexeme, behind: &'a [Lexeme]) -> (Option<u8>, &'a [Lexeme]) {
     let is_unicode = matches!(
         lexeme.kind,
         LexemeKind::UnicodeName(_) | LexemeKind::UnicodeText(_)
@@ -69,9 +66,10 @@ fn escape_behind<'a>(
 fn written(kind: &LexemeKind, raw: &[u8], escape: u8) -> Option<(TokenKind, Option<Sql>)> {
     Some(match kind {
         // N'…': the scanner gives the letter as a keyword of its own.
-        LexemeKind::Keyword(word) if raw.len() != word.len() => {
-            (TokenKind::Keyword(word), Some([word.as_bytes(), b" "].concat()))
-        }
+        LexemeKind::Keyword(word) if raw.len() != word.len() => (
+            TokenKind::Keyword(word),
+            Some([word.as_bytes(), b" "].concat()),
+        ),
         LexemeKind::Keyword(word) => (TokenKind::Keyword(word), None),
         LexemeKind::Char(character) => (TokenKind::Char(*character), None),
         // Its letters were made lower case by the locale.
@@ -79,12 +77,15 @@ fn written(kind: &LexemeKind, raw: &[u8], escape: u8) -> Option<(TokenKind, Opti
             (TokenKind::Other, Some(quoted_name(name)))
         }
         LexemeKind::Name(_) | LexemeKind::Other => (TokenKind::Other, None),
-        LexemeKind::UnicodeName(name) => {
-            (TokenKind::Other, Some(quoted_name(&resolved(name, escape)?)))
-        }
+        LexemeKind::UnicodeName(name) => (
+            TokenKind::Other,
+            Some(quoted_name(&resolved(name, escape)?)),
+        ),
         LexemeKind::Text(_) if raw.first() == Some(&b'$') => (TokenKind::Text, None),
         LexemeKind::Text(text) => (TokenKind::Text, Some(constant(text))),
-        LexemeKind::UnicodeText(text) => (TokenKind::Text, Some(constant(&resolved(text, escape)?))),
+        LexemeKind::UnicodeText(text) => {
+            (TokenKind::Text, Some(constant(&resolved(text, escape)?)))
+        }
         LexemeKind::Bits(bits) => {
             let (letter, digits) = bits.split_at(1);
             (TokenKind::Text, Some([letter, b"'", digits, b"'"].concat()))
@@ -135,7 +136,10 @@ fn push_gap(out: &mut Sql, gap: &[u8]) {
             [b'*', b'/', ..] if depth > 0 => (depth, at) = (depth - 1, at + 2),
             [b'-', b'-', ..] if depth == 0 => {
                 let is_end = |byte: &u8| matches!(byte, b'\n' | b'\r');
-                at = gap[at..].iter().position(is_end).map_or(gap.len(), |l| at + l);
+                at = gap[at..]
+                    .iter()
+                    .position(is_end)
+                    .map_or(gap.len(), |l| at + l);
             }
             [byte, ..] => {
                 if depth == 0 {

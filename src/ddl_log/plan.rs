@@ -233,7 +233,8 @@ fn reasons_to_flag(statement: &Statement, text: &StatementText) -> Vec<Sql> {
 
 /// True when what the statement is to make is there: it does nothing (IF NOT EXISTS), or fails.
 fn is_made_already(statement: &Statement) -> bool {
-    created_relation(statement).is_some_and(|(schema, name)| relation_named(&schema, &name).is_some())
+    created_relation(statement)
+        .is_some_and(|(schema, name)| relation_named(&schema, &name).is_some())
 }
 
 fn moment(statement: &Statement, is_as_made: bool) -> Moment {
@@ -339,7 +340,10 @@ fn for_the_others(
     let kept = |place: &usize| !is_left_out(&targets[*place]);
     let kept: Vec<usize> = (0..targets.len()).filter(kept).collect();
     if let Some((missing_ok, cascade)) = statement.drop_options() {
-        let names: Vec<Sql> = kept.iter().filter_map(|at| identity(statement, *at)).collect();
+        let names: Vec<Sql> = kept
+            .iter()
+            .filter_map(|at| identity(statement, *at))
+            .collect();
         return (!names.is_empty())
             .then(|| synthesize::drop_relations(tag, &names, missing_ok, cascade));
     }
@@ -350,7 +354,10 @@ fn for_the_others(
         (Some(others), Derived::Objects(&kept))
     } else {
         // Without its place in the text an item cannot be taken out.
-        let names: Vec<Sql> = kept.iter().filter_map(|at| identity(statement, *at)).collect();
+        let names: Vec<Sql> = kept
+            .iter()
+            .filter_map(|at| identity(statement, *at))
+            .collect();
         (text.with_objects(&names), Derived::Names(kept.len()))
     };
     let is_right = |others: &Sql| says_derived(statement, others, &derived);

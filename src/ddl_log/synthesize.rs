@@ -47,7 +47,10 @@ pub fn create_materialized_view(view: &FilledTable) -> Sql {
         sql.extend_from_slice(b"IF NOT EXISTS ");
     }
     sql.extend_from_slice(&view.name);
-    let names = view.columns.iter().map(|column| quote::identifier(&column.name));
+    let names = view
+        .columns
+        .iter()
+        .map(|column| quote::identifier(&column.name));
     let names: Vec<Sql> = names.collect();
     if !names.is_empty() {
         sql.extend([b" (", &names.join(b", ".as_slice())[..], b")"].concat());

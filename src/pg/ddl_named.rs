@@ -170,7 +170,8 @@ unsafe fn named(kind: pg_sys::ObjectType::Type, node: *mut pg_sys::Node) -> Opti
     // SAFETY: by the caller's promise.
     unsafe {
         if is_a(node, T_String) {
-            return bytes((*node.cast::<pg_sys::String>()).sval).map(|name| quote::identifier(&name));
+            return bytes((*node.cast::<pg_sys::String>()).sval)
+                .map(|name| quote::identifier(&name));
         }
         if is_a(node, T_RangeVar) {
             return relation_name(relation_of(node.cast())?);

@@ -81,7 +81,9 @@ fn put_in_its_schema(statement: &Statement, parsed: *mut pg_sys::Node) {
     // SAFETY: both are valid trees; the parsed one is ours to change.
     unsafe {
         if (*parsed).type_ == TAG {
-            let parsed = (*parsed.cast::<pg_sys::CreateForeignTableStmt>()).base.relation;
+            let parsed = (*parsed.cast::<pg_sys::CreateForeignTableStmt>())
+                .base
+                .relation;
             if (*parsed).schemaname.is_null() {
                 (*parsed).schemaname = (*import.base.relation).schemaname;
             }

@@ -88,8 +88,7 @@ pub fn lexemes(text: &[u8], standard_conforming_strings: bool) -> Vec<Lexeme> {
             }
             let start = offset as usize;
             // The scanner puts a zero byte behind the token that it stands at.
-            let length = CStr::from_ptr((*extra).scanbuf.add(start))
-                .count_bytes();
+            let length = CStr::from_ptr((*extra).scanbuf.add(start)).count_bytes();
             found.push(Lexeme {
                 place: start..start + length,
                 kind: kind(token, &value),
@@ -123,8 +122,7 @@ unsafe fn kind(token: i32, value: &pg_sys::core_YYSTYPE) -> LexemeKind {
 unsafe fn keyword(word: *const std::ffi::c_char) -> LexemeKind {
     // SAFETY: static, NUL-terminated and ASCII.
     let word: &'static CStr = unsafe { CStr::from_ptr(word) };
-    word.to_str()
-        .map_or(LexemeKind::Other, LexemeKind::Keyword)
+    word.to_str().map_or(LexemeKind::Other, LexemeKind::Keyword)
 }
 
 /// A code point in the database's encoding; raises where that has none for it.

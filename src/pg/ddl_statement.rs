@@ -264,7 +264,9 @@ impl Statement {
                 .filter(|option| bytes((**option).defname).as_deref() == Some(b"schemas"))
                 .map(|option| (*option).arg)
                 .filter(|list| is_a(*list, T_List));
-            lists.next().map_or_else(Vec::new, |list| items(list.cast()))
+            lists
+                .next()
+                .map_or_else(Vec::new, |list| items(list.cast()))
         }
     }
 
