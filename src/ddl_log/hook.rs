@@ -223,7 +223,13 @@ fn insert_later(mut later: Later) -> Option<WrittenRow> {
     if let Some((schema, name)) = &later.made {
         let relation = ddl_touched::relation_named(schema, name)?;
         if later.is_as_made {
-            later.record.replay_text = Some(table_as_made::definition(relation));
+            match attempt(|| table_as_made::definition(relation)) {
+                Ok(text) => later.record.replay_text = Some(text),
+                Err(failure) => {
+                    report(&failure);
+                    return None;
+                }
+            }
         }
     }
     let effect = later.reindexed.as_ref().map(BeforeReindex::effect);

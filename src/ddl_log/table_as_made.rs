@@ -85,9 +85,9 @@ const ELEMENTS: &str = concat!(
 );
 
 /// What stands around the elements.
-const TABLE: &str = "SELECT bytes(format('CREATE %sTABLE %I.%I (', \
+const TABLE: &str = "SELECT bytes(format('CREATE %sTABLE %I.%I ', \
        CASE c.relpersistence::text WHEN 'u' THEN 'UNLOGGED ' ELSE '' END, n.nspname, c.relname)), \
-     bytes(')' || COALESCE(' PARTITION BY ' || pg_get_partkeydef(c.oid), '') \
+     bytes(COALESCE(' PARTITION BY ' || pg_get_partkeydef(c.oid), '') \
        || COALESCE(' USING ' || quote_ident(m.amname), '') \
        || COALESCE((SELECT format(' WITH (%s)', string_agg(format('%s%I = %L', o.space, option_name, \
             option_value), ', ')) \
@@ -156,7 +156,14 @@ pub fn definition(table: pg_sys::Oid) -> Sql {
         .iter()
         .map(|element| [b"\n  ", &element[..]].concat())
         .collect();
-    let create = [&start[..], &elements.join(b",".as_slice()), b"\n", &end].concat();
+    let create = [
+        &start[..],
+        b"(",
+        &elements.join(b",".as_slice()),
+        b"\n)",
+        &end,
+    ]
+    .concat();
     let made = sequences.iter().map(|row| row[0].clone());
     let owned = sequences.iter().map(|row| row[1].clone());
     let parts = rows(PARTS, table, 1).into_iter().flatten();
