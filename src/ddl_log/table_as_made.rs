@@ -34,7 +34,8 @@ macro_rules! sequence_options {
 
 /// Sequences of serial columns.
 const SEQUENCES: &str = concat!(
-    "SELECT bytes(format('CREATE SEQUENCE %I.%I AS %s', n.nspname, c.relname, \
+    "SELECT bytes(format('CREATE %sSEQUENCE %I.%I AS %s', \
+       CASE c.relpersistence::text WHEN 'u' THEN 'UNLOGGED ' ELSE '' END, n.nspname, c.relname, \
        format_type(s.seqtypid, NULL)) || ",
     sequence_options!(),
     "), bytes(format('ALTER SEQUENCE %I.%I OWNED BY %s.%I', n.nspname, c.relname, \
@@ -89,8 +90,8 @@ const TABLE: &str = "SELECT bytes(format('CREATE %sTABLE %I.%I ', \
        CASE c.relpersistence::text WHEN 'u' THEN 'UNLOGGED ' ELSE '' END, n.nspname, c.relname)), \
      bytes(COALESCE(' PARTITION BY ' || pg_get_partkeydef(c.oid), '') \
        || COALESCE(' USING ' || quote_ident(m.amname), '') \
-       || COALESCE((SELECT format(' WITH (%s)', string_agg(format('%s%I = %L', o.space, option_name, \
-            option_value), ', ')) \
+       || COALESCE((SELECT ' WITH (' || string_agg(format('%s%I = %L', o.space, option_name, \
+            option_value), ', ') || ')' \
           FROM (SELECT '' AS space, c.reloptions UNION ALL SELECT 'toast.', w.reloptions) AS o, \
             pg_options_to_table(o.reloptions)), '') \
        || COALESCE(' TABLESPACE ' || quote_ident(s.spcname), '')) \
@@ -98,12 +99,21 @@ const TABLE: &str = "SELECT bytes(format('CREATE %sTABLE %I.%I ', \
      LEFT JOIN pg_class w ON w.oid = c.reltoastrelid LEFT JOIN pg_am m ON m.oid = c.relam \
      LEFT JOIN pg_tablespace s ON s.oid = c.reltablespace WHERE c.oid = ANY ($1)";
 
-/// What is made after the table: storage, constraints and indexes, statistics, comments.
+/// What is made after the table: the type of an identity's sequence (which LIKE makes a bigint), storage, constraints and indexes, statistics, comments.
 const PARTS: &str = concat!(
-    "SELECT bytes(part) FROM (SELECT 1 AS place, a.attnum::oid AS oid, \
+    "SELECT bytes(part) FROM (SELECT 0 AS place, c.oid, format('ALTER SEQUENCE %s AS %s', c.oid::regclass, \
+       format_type(s.seqtypid, NULL)) || ",
+    sequence_options!(),
+    " AS part \
+     FROM pg_depend d JOIN pg_class c ON d.classid = 'pg_class'::regclass AND c.oid = d.objid \
+     JOIN pg_sequence s ON s.seqrelid = c.oid \
+     JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid \
+     WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = ANY ($1) AND d.deptype = 'i' \
+       AND a.attidentity <> '' AND s.seqtypid <> a.atttypid \
+     UNION ALL SELECT 1, a.attnum::oid, \
        format('ALTER TABLE %s ALTER COLUMN %I SET STORAGE %s', a.attrelid::regclass, a.attname, \
          CASE a.attstorage::text WHEN 'p' THEN 'PLAIN' WHEN 'e' THEN 'EXTERNAL' \
-           WHEN 'm' THEN 'MAIN' ELSE 'EXTENDED' END) AS part \
+           WHEN 'm' THEN 'MAIN' ELSE 'EXTENDED' END) \
      FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid \
      WHERE a.attrelid = ANY ($1) AND a.attnum > 0 AND NOT a.attisdropped AND a.attstorage <> t.typstorage \
      UNION ALL SELECT 2, oid, format('ALTER TABLE %s ADD CONSTRAINT %I %s', conrelid::regclass, conname, \

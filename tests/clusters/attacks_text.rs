@@ -44,6 +44,7 @@ fn a_string_that_sets_how_strings_are_read_is_recorded_as_it_was_parsed() {
         &c,
         &[
             &format!("SET standard_conforming_strings = off; DROP FUNCTION IF EXISTS nonexist(t('a\\'\n')){PAYLOAD}'))"),
+            "SET standard_conforming_strings = on",
             &format!("SET standard_conforming_strings = off; SET backslash_quote = off; DROP TABLE IF EXISTS his.nowhere; DROP FUNCTION IF EXISTS nonexist(t('a\\'\n')){PAYLOAD}'))"),
             "DROP TABLE IF EXISTS his.nowhere",
         ],
@@ -66,7 +67,8 @@ fn a_comment_is_a_comment_under_either_setting() {
         &[
             "SET standard_conforming_strings = off; SET backslash_quote = on; SET escape_string_warning = off",
             &format!("SET standard_conforming_strings = on; SET backslash_quote = off; COMMENT ON COLUMN his.t.a IS 'b\\'{PAYLOAD}'"),
-            &format!("SET standard_conforming_strings = off; COMMENT ON CONSTRAINT t_pkey ON his.t IS E'c\\'{PAYLOAD}\\n'"),
+            "SET backslash_quote = on",
+            &format!("SET backslash_quote = off; SET standard_conforming_strings = off; COMMENT ON CONSTRAINT t_pkey ON his.t IS E'c\\'{PAYLOAD}\\n'"),
         ],
     );
     assert_harmless(&c);
