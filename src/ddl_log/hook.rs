@@ -92,6 +92,7 @@ fn before_utility(statement: &Statement) -> u64 {
         Ok((frame, Some(plan))) => frames::push(begin(history, frame, plan)),
         Err(failure) => frames::push(Frame {
             failure: Some(failure),
+            may_do_nothing: statement.may_do_nothing(),
             ..Frame::default()
         }),
     }
@@ -211,7 +212,10 @@ fn after_utility(number: u64) {
         });
     }
     if let Some(failure) = frame.failure.take() {
-        return report(&failure);
+        if !frame.may_do_nothing || frame.has_effect {
+            report(&failure);
+        }
+        return;
     }
     if let Some(later) = frame.later.take() {
         frame.row = insert_later(later);
@@ -374,6 +378,7 @@ pub(super) fn note(reported: Vec<objects::Reported>) {
             frame.touched.named.extend(object.named_table);
             frame.touched.has_dropped |= object.is_dropped_table;
             frame.made_temporary |= object.is_temporary;
+            frame.has_effect |= !object.is_temporary;
             match (frame.row.as_mut(), object.object) {
                 (Some(row), Some(object)) => row.add_object(object),
                 (None, Some(object)) => frame.objects.push(object),

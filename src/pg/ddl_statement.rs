@@ -246,6 +246,27 @@ impl Statement {
         }
     }
 
+    /// True for a form that does nothing where what it names is missing, or there: it need not have
+    /// looked at the rest of its text.
+    pub fn may_do_nothing(&self) -> bool {
+        use pg_sys::NodeTag::*;
+        match self.node_tag() {
+            T_DropStmt => self
+                .drop_options()
+                .is_some_and(|(missing_ok, _)| missing_ok),
+            T_AlterTableStmt => self
+                .as_a::<pg_sys::AlterTableStmt>(T_AlterTableStmt)
+                .is_some_and(|alter| alter.missing_ok),
+            T_CreateStmt => self
+                .as_a::<pg_sys::CreateStmt>(T_CreateStmt)
+                .is_some_and(|create| create.if_not_exists),
+            T_CreateForeignTableStmt => self
+                .as_a::<pg_sys::CreateForeignTableStmt>(T_CreateForeignTableStmt)
+                .is_some_and(|create| create.base.if_not_exists),
+            _ => false,
+        }
+    }
+
     /// True for a CREATE TABLE … INHERITS.
     pub fn inherits(&self) -> bool {
         let create = self.as_a::<pg_sys::CreateStmt>(pg_sys::NodeTag::T_CreateStmt);

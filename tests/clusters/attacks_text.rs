@@ -112,6 +112,20 @@ fn the_query_shows_no_secret_whichever_way_its_text_is_read() {
     assert_harmless(&c);
 }
 
+#[test]
+fn a_text_too_deep_to_be_compared_ends_nothing() {
+    let c = attacked();
+    let deep = vec!["1"; 60_000].join("+");
+    c.sql(&format!(
+        "SET ROLE nobody; CREATE FUNCTION his.g(int) RETURNS int LANGUAGE sql AS 'SELECT 1';
+         DROP FUNCTION IF EXISTS nonexist(t({deep}));
+         ALTER TABLE IF EXISTS his.nowhere ADD CHECK (0 < {deep});
+         CREATE TABLE IF NOT EXISTS his.t (a int DEFAULT {deep});
+         DROP FUNCTION his.g(pg_catalog.int4({deep}))"
+    ));
+    assert_harmless(&c);
+}
+
 /// What a text may be made of.
 const PIECES: [&str; 22] = [
     "\\", "\\", "'", "''", "\n", "\"", "$$", "$x$", "U&", "é", "/*", "*/", "--", ";", "%", ":a",
