@@ -9,6 +9,7 @@ use crate::pg::ddl_catalog::is_immutable_default;
 use crate::pg::ddl_identity::{with_descendants, OwnPrivileges};
 use crate::pg::ddl_index::unfinished_tree;
 use crate::pg::ddl_node::{relation_name, Sql};
+use crate::pg::ddl_proof::differ_in_bounds_only;
 use crate::pg::ddl_touched::{has_missing_value, is_plain_table, relation_named};
 use crate::pg::query::{connect_now, see_own_changes, select_kept};
 use crate::pg::quote;
@@ -83,6 +84,12 @@ pub fn another_text(frame: &Frame) -> Option<Sql> {
         text = Some([&bound.before[..], &values, &bound.after].concat());
         Ok(())
     });
+    if text
+        .as_ref()
+        .is_some_and(|text| !differ_in_bounds_only(&bound.whole, text))
+    {
+        error!("the bounds of a partition could not be written");
+    }
     text
 }
 
@@ -226,7 +233,7 @@ fn fixed_values(tables: &[pg_sys::Oid], added_columns: &[Sql]) -> Sql {
 }
 
 /// Reads the catalogs under privileges, a search path and output settings of our own.
-fn read(
+pub(super) fn read(
     query: &'static str,
     tables: Vec<pg_sys::Oid>,
     mut each: impl FnMut(&SpiTupleTable) -> spi::Result<()>,

@@ -25,6 +25,8 @@ pub struct Frame {
     pub row: Option<WrittenRow>,
     /// Why it could not be recorded.
     pub failure: Option<Failure>,
+    /// IF EXISTS or IF NOT EXISTS: without an effect, the failure is none.
+    pub may_do_nothing: bool,
     /// Written after success, see [`super::plan::Moment`].
     pub later: Option<Later>,
     /// Schema that IMPORT FOREIGN SCHEMA fills.
@@ -49,6 +51,8 @@ pub struct Frame {
     pub bound: Option<BoundText>,
     /// A CREATE INDEX that goes down to the partitions.
     pub indexes_partitions: bool,
+    /// An event trigger has seen it do something that does not go with the session.
+    pub has_effect: bool,
     /// It made an object that goes with the session.
     pub made_temporary: bool,
     pub is_commit_prepared: bool,
@@ -65,6 +69,8 @@ pub struct BoundText {
     pub partition: Option<pgrx::pg_sys::Oid>,
     /// Schema and name, where the statement makes the partition.
     pub table: Option<(Sql, Sql)>,
+    /// The statement with the bounds as they were written.
+    pub whole: Sql,
     pub before: Sql,
     pub after: Sql,
 }
@@ -76,7 +82,7 @@ pub struct Later {
     pub needs: Vec<Need>,
     /// The relation by whose look the row is written.
     pub made: Option<(Sql, Sql)>,
-    /// Its columns are the text.
+    /// Its definition is the text.
     pub is_as_made: bool,
     /// The text is what became of the indexes since.
     pub reindexed: Option<BeforeReindex>,

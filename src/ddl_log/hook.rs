@@ -14,7 +14,7 @@ use super::history::{Object, Record, WrittenRow, COLUMNS};
 use super::plan::{self, Moment, Need, Plan, Subject};
 use super::session::session;
 use super::ways::{way_of, Way};
-use super::{amend, cluster, objects, reset, synthesize};
+use super::{amend, cluster, objects, reset, table_as_made};
 use crate::pg::ddl_database::{needs_empty, NeedsEmpty};
 use crate::pg::ddl_history::HistoryTable;
 use crate::pg::ddl_hook::{install, Callbacks};
@@ -22,7 +22,7 @@ use crate::pg::ddl_index::{indexes_partitions, BeforeReindex};
 use crate::pg::ddl_node::Sql;
 use crate::pg::ddl_statement::Statement;
 use crate::pg::ddl_subtransaction::{attempt, Failure};
-use crate::pg::{chain_break, ddl_catalog, ddl_history, ddl_schema, ddl_touched, quote, server};
+use crate::pg::{chain_break, ddl_catalog, ddl_history, ddl_schema, ddl_touched, server};
 use crate::replica_identity::{self, Touched};
 use crate::settings::{self, OnLogError};
 use crate::{capture, lost_extension, status};
@@ -81,18 +81,16 @@ fn before_utility(statement: &Statement) -> u64 {
     let may_lose = may_lose.flatten();
     let planned = attempt(|| {
         history.ensure_shape(COLUMNS);
-        let subject = Subject::of(statement);
+        let subject = Subject::of(statement, import_target.as_ref());
         let frame = facts(statement, way, &subject);
-        (
-            frame,
-            plan::plan(&subject, tag, way, import_target.as_ref()),
-        )
+        (frame, plan::plan(&subject, tag, way))
     });
     let frame = match planned {
         Ok((frame, None)) => frame,
         Ok((frame, Some(plan))) => begin(history, frame, plan),
         Err(failure) => Frame {
             failure: Some(failure),
+            may_do_nothing: statement.may_do_nothing(),
             ..Frame::default()
         },
     };
@@ -113,8 +111,8 @@ fn without_history(statement: &Statement, tag: &'static str, way: Way) -> u64 {
     let returns_to = ddl_schema::made_schema(statement);
     let returns_to = returns_to.filter(|schema| lost_extension::was_in(schema));
     let returns = returns_to.and_then(|schema| {
-        let subject = || Subject::of(statement);
-        let planned = attempt(|| plan::plan(&subject(), tag, way, None)).ok()??;
+        let subject = || Subject::of(statement, None);
+        let planned = attempt(|| plan::plan(&subject(), tag, way)).ok()??;
         Some((schema, planned))
     });
     frames::push(Frame {
@@ -243,7 +241,10 @@ fn after_utility(number: u64) {
         }
     }
     if let Some(failure) = frame.failure.take() {
-        return report(&failure);
+        if !frame.may_do_nothing || frame.has_effect {
+            report(&failure);
+        }
+        return;
     }
     if let Some(later) = frame.later.take() {
         frame.row = insert_later(later);
@@ -255,9 +256,13 @@ fn insert_later(mut later: Later) -> Option<WrittenRow> {
     if let Some((schema, name)) = &later.made {
         let relation = ddl_touched::relation_named(schema, name)?;
         if later.is_as_made {
-            let columns = ddl_touched::columns_as_made(relation);
-            let name = quote::qualified(schema, name);
-            later.record.replay_text = Some(synthesize::create_table_like(&name, &columns));
+            match attempt(|| table_as_made::definition(relation)) {
+                Ok(text) => later.record.replay_text = Some(text),
+                Err(failure) => {
+                    report(&failure);
+                    return None;
+                }
+            }
         }
     }
     let effect = later.reindexed.as_ref().map(BeforeReindex::effect);
@@ -403,6 +408,7 @@ pub(super) fn note(reported: Vec<objects::Reported>) {
             frame.touched.named.extend(object.named_table);
             frame.touched.has_dropped |= object.is_dropped_table;
             frame.made_temporary |= object.is_temporary;
+            frame.has_effect |= !object.is_temporary;
             match (frame.row.as_mut(), object.object) {
                 (Some(row), Some(object)) => row.add_object(object),
                 (None, Some(object)) => frame.objects.push(object),

@@ -2,6 +2,7 @@
 //! transaction and before it takes effect, so that decoding finds it at its place.
 
 mod amend;
+mod canonical;
 mod cluster;
 mod frames;
 mod history;
@@ -13,6 +14,7 @@ mod secrets;
 mod session;
 mod statement_text;
 mod synthesize;
+mod table_as_made;
 mod ways;
 
 use pgrx::prelude::*;

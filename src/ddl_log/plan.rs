@@ -9,7 +9,7 @@ use super::frames::BoundText;
 use super::history::{Object, Record};
 use super::secrets::public_text;
 use super::session::{session, Session};
-use super::statement_text::{cut, StatementText};
+use super::statement_text::{text_of, StatementText};
 use super::synthesize;
 use super::ways::Way;
 use crate::capture;
@@ -17,14 +17,18 @@ use crate::output_plugin::history::{FLAG, REACH, SUPERUSER};
 use crate::pg::ddl_database::{database_name, databases};
 use crate::pg::ddl_filled::filled_table;
 use crate::pg::ddl_index::BeforeReindex;
+use crate::pg::ddl_named::identity;
 use crate::pg::ddl_node::Sql;
 use crate::pg::ddl_place::Place;
+use crate::pg::ddl_proof::{says_derived, Derived};
 use crate::pg::ddl_roles::{is_superuser, named_roles};
 use crate::pg::ddl_statement::Statement;
 use crate::pg::ddl_subject::{targets, Target};
 use crate::pg::ddl_subscription;
 use crate::pg::ddl_tablespaces::named_tablespaces;
-use crate::pg::ddl_touched::{created_relation, is_plain_table, is_table, reads_temporary};
+use crate::pg::ddl_touched::{
+    created_relation, is_plain_table, is_table, reads_temporary, relation_named,
+};
 use crate::pg::quote;
 use crate::pg::reach::Reach;
 use crate::pg::{ddl_bound, server};
@@ -49,23 +53,24 @@ pub enum Moment {
 pub struct Subject<'a> {
     statement: &'a Statement,
     pub targets: Vec<Target>,
+    /// Where IMPORT FOREIGN SCHEMA puts the tables of which this statement makes one.
+    schema: Option<&'a Sql>,
     text: OnceCell<StatementText>,
 }
 
 impl<'a> Subject<'a> {
-    pub fn of(statement: &'a Statement) -> Self {
+    pub fn of(statement: &'a Statement, schema: Option<&'a Sql>) -> Self {
         Self {
             statement,
             targets: targets(statement),
+            schema,
             text: OnceCell::new(),
         }
     }
 
     pub fn text(&self) -> &StatementText {
-        self.text.get_or_init(|| {
-            let (source, location, length) = self.statement.source();
-            cut(&source, location, length)
-        })
+        self.text
+            .get_or_init(|| text_of(self.statement, self.schema))
     }
 }
 
@@ -82,9 +87,8 @@ pub struct Plan {
 /// tablespace and its name, [`FLAG`] and the reason, or [`REACH`].
 pub type Need = (&'static str, Sql);
 
-/// The plan for the statement; none where nothing of it belongs in the stream. `schema` is where
-/// IMPORT FOREIGN SCHEMA puts the tables of which this statement makes one.
-pub fn plan(subject: &Subject, tag: &'static str, way: Way, schema: Option<&Sql>) -> Option<Plan> {
+/// The plan for the statement; none where nothing of it belongs in the stream.
+pub fn plan(subject: &Subject, tag: &'static str, way: Way) -> Option<Plan> {
     let Subject {
         statement, targets, ..
     } = subject;
@@ -101,14 +105,22 @@ pub fn plan(subject: &Subject, tag: &'static str, way: Way, schema: Option<&Sql>
     if !targets.is_empty() && targets.iter().all(is_left_out) || statement.attaches_unfinished() {
         return None;
     }
+    let is_as_made = statement.likes_temporary();
+    if is_as_made && is_made_already(statement) {
+        return None;
+    }
     let text = subject.text();
+    // A DROP can be said by what its names mean.
+    if !text.is_proven && !statement.is_analyzed() && statement.drop_options().is_none() {
+        pgrx::error!("the parser does not read the text of {tag} as the statement that ran");
+    }
     let replay_text = match way {
-        _ if is_about_this_database => Some(synthesize::about_the_database(text)?),
+        _ if is_about_this_database => Some(about_this_database(statement, text)),
         Way::Database => None,
         Way::Role => statement.made_role().or_else(|| renamed(statement)),
         Way::Tablespace => statement.made_tablespace().or_else(|| renamed(statement)),
         Way::Parts => None,
-        Way::FilledTable | Way::Explain => Some(filled(statement, text)?),
+        Way::FilledTable | Way::Explain => Some(filled(statement)?),
         Way::Cluster => Some(cluster_mark(statement, targets)?),
         // RENAME and OWNER TO do not reach the publisher: they replay as they are.
         Way::Subscription if !matches!(statement.node_tag(), T_RenameStmt | T_AlterOwnerStmt) => {
@@ -118,12 +130,12 @@ pub fn plan(subject: &Subject, tag: &'static str, way: Way, schema: Option<&Sql>
         _ => Some(own_text(statement, tag, text, targets)?),
     };
     let mut session = session(replay_text.as_ref().unwrap_or(&text.text));
-    if let Some(schema) = schema {
+    if let Some(schema) = subject.schema {
         session.search_path = quote::identifier(schema);
     }
     let moment = match way {
         Way::Reindex => Moment::Reindexed(BeforeReindex::of(statement)?),
-        _ => moment(statement),
+        _ => moment(statement, is_as_made),
     };
     let query = public_text(tag, text);
     let needs = needs(statement, way, text, &session);
@@ -209,7 +221,6 @@ fn reasons_to_flag(statement: &Statement, text: &StatementText) -> Vec<Sql> {
             | T_RuleStmt
             | T_CreateTrigStmt
             | T_IndexStmt
-            | T_CreateTableAsStmt
     );
     if !keeps_constants || !text.has_constant(&TIME_WORDS) {
         return Vec::new();
@@ -222,18 +233,29 @@ fn reasons_to_flag(statement: &Statement, text: &StatementText) -> Vec<Sql> {
     vec![reason.into_bytes()]
 }
 
-fn moment(statement: &Statement) -> Moment {
+/// True when what the statement is to make is there: it does nothing (IF NOT EXISTS), or fails.
+fn is_made_already(statement: &Statement) -> bool {
+    created_relation(statement)
+        .is_some_and(|(schema, name)| relation_named(&schema, &name).is_some())
+}
+
+fn moment(statement: &Statement, is_as_made: bool) -> Moment {
     if statement.commits_by_itself() {
         return Moment::AfterCommit;
     }
     let Some((schema, name)) = created_relation(statement) else {
         return Moment::Before;
     };
-    match statement.likes_temporary() {
-        Some(true) => Moment::AsMade(schema, name),
-        Some(false) => pgrx::error!("the table is made LIKE a temporary table, and more"),
-        None if reads_temporary(statement) => Moment::IfPermanent(schema, name),
-        None => Moment::Before,
+    if is_as_made {
+        if statement.inherits() {
+            pgrx::error!("the table is made LIKE a temporary table, and inherits from others");
+        }
+        return Moment::AsMade(schema, name);
+    }
+    if reads_temporary(statement) {
+        Moment::IfPermanent(schema, name)
+    } else {
+        Moment::Before
     }
 }
 
@@ -244,17 +266,27 @@ fn is_left_out(target: &Target) -> bool {
     )
 }
 
-/// CREATE TABLE AS becomes its columns; a materialized view under EXPLAIN ANALYZE its own text.
-fn filled(statement: &Statement, text: &StatementText) -> Option<Sql> {
+/// CREATE TABLE AS becomes its columns; a materialized view its query as the server read it.
+fn filled(statement: &Statement) -> Option<Sql> {
     let table = filled_table(statement).filter(|table| !table.is_temporary)?;
-    if table.is_materialized_view {
-        let create = text
-            .tokens
-            .iter()
-            .find(|token| token.is_keyword("create"))?;
-        return Some(text.text[create.offset..].to_vec());
+    Some(if table.view_query.is_some() {
+        synthesize::create_materialized_view(&table)
+    } else {
+        synthesize::create_table(&table)
+    })
+}
+
+/// The statement for the database that it is replayed in, whatever its name.
+fn about_this_database(statement: &Statement, text: &StatementText) -> Sql {
+    let around = text.around_database().filter(|(before, after)| {
+        let name = database_name();
+        let own = [&before[..], &quote::identifier(&name), after].concat();
+        says_derived(statement, &own, &Derived::Database(&name))
+    });
+    match around {
+        Some((before, after)) => synthesize::about_the_database(&before, &after),
+        None => pgrx::error!("{} names a database in an unknown way", statement.tag()),
     }
-    Some(synthesize::create_table(&table))
 }
 
 fn cluster_mark(statement: &Statement, targets: &[Target]) -> Option<Sql> {
@@ -278,14 +310,17 @@ fn own_text(
     if extensions.iter().any(|name| name == b"pg_incrbackup") {
         return other_extensions(statement, &extensions);
     }
-    if targets.iter().any(is_left_out) {
+    if targets.iter().any(is_left_out) || !text.is_proven {
         return for_the_others(statement, tag, text, targets);
     }
-    Some(if statement.commits_by_itself() {
-        text.plain_form()
-    } else {
-        text.text.clone()
-    })
+    if !statement.commits_by_itself() {
+        return Some(text.text.clone());
+    }
+    let plain = text.plain_form();
+    if !says_derived(statement, &plain, &Derived::Plain) {
+        pgrx::error!("{tag} has no plain form");
+    }
+    Some(plain)
 }
 
 fn other_extensions(statement: &Statement, extensions: &[Sql]) -> Option<Sql> {
@@ -304,29 +339,37 @@ fn for_the_others(
     text: &StatementText,
     targets: &[Target],
 ) -> Option<Sql> {
-    const MIXED: &str = "names temporary and permanent objects in one statement";
+    let kept = |place: &usize| !is_left_out(&targets[*place]);
+    let kept: Vec<usize> = (0..targets.len()).filter(kept).collect();
     if let Some((missing_ok, cascade)) = statement.drop_options() {
-        let others = targets.iter().filter(|target| !is_left_out(target));
-        let names: Vec<Sql> = others.filter_map(|target| target.name.clone()).collect();
-        if names.is_empty() {
-            let is_missing = |target: &Target| target.place == Place::Unknown;
-            if targets
-                .iter()
-                .all(|target| is_left_out(target) || is_missing(target))
-            {
-                return None;
-            }
-            pgrx::error!("{tag} {MIXED}");
+        let names: Vec<Sql> = kept
+            .iter()
+            .filter_map(|at| identity(statement, *at))
+            .collect();
+        if names.len() < kept.len() && !text.is_proven {
+            pgrx::error!("{tag} names what was not found, in a text that the parser does not read as what ran");
         }
-        return Some(synthesize::drop_relations(tag, &names, missing_ok, cascade));
+        return (!names.is_empty())
+            .then(|| synthesize::drop_relations(tag, &names, missing_ok, cascade));
     }
     let left_out = targets.iter().filter(|target| is_left_out(target));
     let locations: Vec<i32> = left_out.map(|target| target.location).collect();
-    // Without its place in the text an item cannot be taken out.
-    if locations.contains(&-1) {
-        pgrx::error!("{tag} {MIXED}");
+    let (others, derived) = if !locations.contains(&-1) {
+        let others = text.without_items(&locations);
+        (Some(others), Derived::Objects(&kept))
+    } else {
+        // Without its place in the text an item cannot be taken out.
+        let names: Vec<Sql> = kept
+            .iter()
+            .filter_map(|at| identity(statement, *at))
+            .collect();
+        (text.with_objects(&names), Derived::Names(kept.len()))
+    };
+    let is_right = |others: &Sql| says_derived(statement, others, &derived);
+    match others.filter(is_right) {
+        Some(others) => Some(others),
+        None => pgrx::error!("{tag} names temporary and permanent objects in one statement"),
     }
-    Some(text.without_items(&locations))
 }
 
 /// True for a database that has a slot of ours, although nobody can record its DDL.
@@ -345,14 +388,14 @@ pub fn subjects(targets: &[Target]) -> Vec<Sql> {
 pub fn computed_bound(subject: &Subject) -> Option<BoundText> {
     let bound = ddl_bound::computed_bound(subject.statement)?;
     let text = subject.text();
-    let start = (bound.location as usize).checked_sub(text.start)?;
-    let end = text.end_of_bound(start)?;
+    let (before, after) = text.around_bound(bound.location)?;
     let table = created_relation(subject.statement).filter(|_| bound.partition.is_none());
     Some(BoundText {
         partition: bound.partition,
         table,
-        before: text.text[..start].to_vec(),
-        after: text.text[end..].to_vec(),
+        whole: text.text.clone(),
+        before,
+        after,
     })
 }
 

@@ -4,9 +4,8 @@
 //! connection strings of subscriptions are masked here; the full text stands only in replay_text,
 //! which nobody but superusers reads.
 
-use super::statement_text::StatementText;
+use super::statement_text::{StatementText, Token};
 use crate::pg::ddl_node::Sql;
-use crate::pg::ddl_scan::Token;
 
 /// The statement as the user wrote it, without its secrets.
 pub fn public_text(tag: &str, text: &StatementText) -> Sql {
@@ -21,7 +20,7 @@ pub fn public_text(tag: &str, text: &StatementText) -> Sql {
         | "ALTER FOREIGN DATA WRAPPER"
         | "CREATE FOREIGN TABLE"
         | "ALTER FOREIGN TABLE" => text.masked(is_inside_options),
-        _ => text.text.clone(),
+        _ => text.words.clone(),
     }
 }
 

@@ -9,9 +9,9 @@ use crate::pg::ddl_catalog::{current_role, is_usual, search_path, setting};
 use crate::pg::ddl_node::Sql;
 use crate::pg::ddl_roles::memberships_of_current_role;
 
-/// Settings that change what the text of a statement means, or what it makes.
-const ALWAYS: [&str; 7] = [
-    "standard_conforming_strings",
+/// Settings that change what the text of a statement means, or what it makes. (Not
+/// standard_conforming_strings: the text is written so that it says the same under either.)
+const ALWAYS: [&str; 6] = [
     "TimeZone",
     "xmloption",
     "array_nulls",

@@ -1,6 +1,5 @@
 //! Statements whose own text cannot be replayed, written anew.
 
-use super::statement_text::StatementText;
 use crate::pg::ddl_filled::{FilledColumn, FilledTable};
 use crate::pg::ddl_node::Sql;
 use crate::pg::quote;
@@ -26,13 +25,7 @@ pub fn create_table(table: &FilledTable) -> Sql {
     } else {
         b"\n)"
     });
-    if let Some(method) = &table.access_method {
-        sql.extend_from_slice(&[b" USING ", &quote::identifier(method)[..]].concat());
-    }
-    push_options(&mut sql, &table.options);
-    if let Some(tablespace) = &table.tablespace {
-        sql.extend_from_slice(&[b" TABLESPACE ", &quote::identifier(tablespace)[..]].concat());
-    }
+    push_storage(&mut sql, table);
     sql
 }
 
@@ -47,17 +40,41 @@ fn push_column(sql: &mut Sql, place: usize, column: &FilledColumn) {
     }
 }
 
-/// `CREATE TABLE` with columns and NOT NULL, which is what LIKE copies.
-pub fn create_table_like(name: &[u8], columns: &[(FilledColumn, bool)]) -> Sql {
-    let mut sql = [b"CREATE TABLE ", name, b" ("].concat();
-    for (place, (column, is_not_null)) in columns.iter().enumerate() {
-        push_column(&mut sql, place, column);
-        if *is_not_null {
-            sql.extend_from_slice(b" NOT NULL");
-        }
+/// `CREATE MATERIALIZED VIEW` with the query as the server read it.
+pub fn create_materialized_view(view: &FilledTable) -> Sql {
+    let mut sql = b"CREATE MATERIALIZED VIEW ".to_vec();
+    if view.if_not_exists {
+        sql.extend_from_slice(b"IF NOT EXISTS ");
     }
-    sql.extend_from_slice(b"\n)");
+    sql.extend_from_slice(&view.name);
+    let names = view
+        .columns
+        .iter()
+        .map(|column| quote::identifier(&column.name));
+    let names: Vec<Sql> = names.collect();
+    if !names.is_empty() {
+        sql.extend([b" (", &names.join(b", ".as_slice())[..], b")"].concat());
+    }
+    push_storage(&mut sql, view);
+    sql.extend_from_slice(b" AS\n");
+    sql.extend_from_slice(view.view_query.as_deref().unwrap_or_default());
+    sql.extend_from_slice(if view.is_without_data {
+        b"\nWITH NO DATA"
+    } else {
+        b"\nWITH DATA"
+    });
     sql
+}
+
+/// Access method, options and tablespace.
+fn push_storage(sql: &mut Sql, table: &FilledTable) {
+    if let Some(method) = &table.access_method {
+        sql.extend_from_slice(&[b" USING ", &quote::identifier(method)[..]].concat());
+    }
+    push_options(sql, &table.options);
+    if let Some(tablespace) = &table.tablespace {
+        sql.extend_from_slice(&[b" TABLESPACE ", &quote::identifier(tablespace)[..]].concat());
+    }
 }
 
 /// ` WITH (name = 'value', …)`, nothing for no options.
@@ -74,33 +91,20 @@ pub fn push_options(sql: &mut Sql, options: &[(Sql, Option<Sql>)]) {
     }
 }
 
-/// A statement about this database, for the database that it is replayed in, whatever its name. None
-/// where the text does not name a database behind the word DATABASE.
-pub fn about_the_database(text: &StatementText) -> Option<Sql> {
-    let word = text.tokens.iter().position(|t| t.is_keyword("database"))?;
-    let name = text.tokens.get(word + 1)?;
-    // GRANT … ON DATABASE a, b TO c
-    let mut behind = word + 2;
-    while text.tokens.get(behind).is_some_and(|t| t.is_char(b',')) {
-        behind += 2;
-    }
-    let end = text
-        .tokens
-        .get(behind)
-        .map_or(text.text.len(), |t| t.offset);
+/// A statement about this database, for the database that it is replayed in, whatever its name: what
+/// stands before and after the name.
+pub fn about_the_database(before: &[u8], after: &[u8]) -> Sql {
     let doubled = |text: &[u8]| -> Sql {
         let percent = |byte: &u8| vec![*byte; if *byte == b'%' { 2 } else { 1 }];
         text.iter().flat_map(percent).collect()
     };
-    let mut format = doubled(&text.text[..name.offset]);
-    format.extend_from_slice(b"%I ");
-    format.extend(doubled(&text.text[end..]));
+    let format = [&doubled(before)[..], b"%I", &doubled(after)].concat();
     let body = [
         b"BEGIN EXECUTE pg_catalog.format(",
         &quote::literal(&format)[..],
         b", pg_catalog.current_database()); END",
     ];
-    Some([b"DO ", &quote::dollar_quoted(&body.concat())[..]].concat())
+    [b"DO ", &quote::dollar_quoted(&body.concat())[..]].concat()
 }
 
 /// `DROP … a, b` of only these objects.

@@ -12,7 +12,7 @@ pub enum Way {
     Text,
     /// Its effect is decoded from the WAL; the text is information (and what decoder_raw replays).
     Wal,
-    /// The table's definition is written out of the query; the rows are decoded.
+    /// The definition is written out of the query, as the server read it; a table's rows are decoded.
     FilledTable,
     /// Only EXPLAIN ANALYZE of a statement that makes a table counts.
     Explain,
@@ -67,7 +67,7 @@ pub fn way_of(tag: &str) -> Way {
         "ALTER LARGE OBJECT" => Way::Nothing,
         "CREATE ROLE" | "ALTER ROLE" | "DROP ROLE" | "GRANT ROLE" | "REVOKE ROLE" => Way::Role,
         "TRUNCATE TABLE" => Way::Wal,
-        "CREATE TABLE AS" | "SELECT INTO" => Way::FilledTable,
+        "CREATE TABLE AS" | "SELECT INTO" | "CREATE MATERIALIZED VIEW" => Way::FilledTable,
         "EXPLAIN" => Way::Explain,
         "CLUSTER" => Way::Cluster,
         "IMPORT FOREIGN SCHEMA" => Way::Parts,

@@ -70,7 +70,6 @@ pub fn is_usual(name: &str) -> bool {
             !value.is_null() && CStr::from_ptr(value) == usual
         };
         match name {
-            "standard_conforming_strings" => pg_sys::standard_conforming_strings,
             "TimeZone" => {
                 let zone = pg_sys::session_timezone;
                 let is_zone = |name| is(pg_sys::pg_get_timezone_name(zone), name);
@@ -87,6 +86,12 @@ pub fn is_usual(name: &str) -> bool {
             _ => false,
         }
     }
+}
+
+/// The present value of standard_conforming_strings.
+pub fn conforms_strings() -> bool {
+    // SAFETY: a variable of this process.
+    unsafe { pg_sys::standard_conforming_strings }
 }
 
 /// The session's search path, as it was set.

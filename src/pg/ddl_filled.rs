@@ -4,13 +4,18 @@
 use pgrx::prelude::*;
 
 use super::ddl_catalog::{creation_schema, explicit_collation, options, type_name};
+use super::ddl_identity::OwnPrivileges;
 use super::ddl_node::{bytes, is_a, items, names, Sql};
 use super::ddl_statement::Statement;
+use super::session::OutputSettings;
 use super::{compat, quote};
 
 pub struct FilledTable {
     pub if_not_exists: bool,
-    pub is_materialized_view: bool,
+    /// The query of a materialized view, with everything qualified.
+    pub view_query: Option<Sql>,
+    /// WITH NO DATA.
+    pub is_without_data: bool,
     pub is_unlogged: bool,
     pub is_temporary: bool,
     /// Qualified and quoted.
@@ -93,7 +98,9 @@ unsafe fn read(create: &pg_sys::CreateTableAsStmt) -> Option<FilledTable> {
         }
         Some(FilledTable {
             if_not_exists: create.if_not_exists,
-            is_materialized_view: create.objtype == pg_sys::ObjectType::OBJECT_MATVIEW,
+            view_query: (create.objtype == pg_sys::ObjectType::OBJECT_MATVIEW)
+                .then(|| query_text(create.query.cast())),
+            is_without_data: into.skipData,
             is_unlogged: range.relpersistence as u8 == pg_sys::RELPERSISTENCE_UNLOGGED,
             is_temporary: range.relpersistence as u8 == pg_sys::RELPERSISTENCE_TEMP
                 || super::ddl_place::schema_place(&schema) == super::ddl_place::Place::Temporary,
@@ -104,6 +111,21 @@ unsafe fn read(create: &pg_sys::CreateTableAsStmt) -> Option<FilledTable> {
             columns,
         })
     }
+}
+
+/// The query as text that names what the parser found, whatever the search path.
+unsafe fn query_text(query: *mut pg_sys::Query) -> Sql {
+    let mut output = OutputSettings::default();
+    output.enter();
+    let own = OwnPrivileges::enter();
+    // SAFETY: see `filled_table`; the copy is ours: locking its relations may change it.
+    let text = unsafe {
+        let copy = pg_sys::copyObjectImpl(query.cast());
+        bytes(pg_sys::pg_get_querydef(copy.cast(), false))
+    };
+    own.leave();
+    output.leave();
+    text.unwrap_or_default()
 }
 
 /// The columns that the query yields; for EXECUTE those of the prepared statement.

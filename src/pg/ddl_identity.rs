@@ -250,6 +250,8 @@ impl OwnPrivileges {
             let nest_level = pg_sys::NewGUCNestLevel();
             for (name, value) in [
                 (c"search_path", c"pg_catalog, pg_temp"),
+                // Of our own queries, and of the definitions that they read (ruleutils.c).
+                (c"standard_conforming_strings", c"on"),
                 // A kept plan is not to be made anew for each argument.
                 (c"plan_cache_mode", c"force_generic_plan"),
             ] {

@@ -1,40 +1,42 @@
-//! PostgreSQL's own scanner over a piece of SQL: where tokens begin, and which are keywords.
+//! PostgreSQL's own scanner over a piece of SQL: where tokens begin and end, which are keywords, and
+//! what names and string constants stand for.
 //!
-//! Scans under the session's settings (standard_conforming_strings), as the parser did, so quotes,
-//! dollar quotes and comments are cut exactly as the server cut them.
+//! Whether a backslash in a plain string constant escapes is for the caller to say: a statement may
+//! run under another value of standard_conforming_strings than it was parsed under.
 
 use std::ffi::{CStr, CString};
+use std::ops::Range;
 
 use pgrx::prelude::*;
 
-use super::session::quietly;
+use super::ddl_node::{bytes, Sql};
 
 /// What stands at a token's place, as far as anybody here asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TokenKind {
+pub enum LexemeKind {
     /// Lower case, as in PostgreSQL's keyword list.
     Keyword(&'static str),
     /// A character that is a token by itself.
     Char(u8),
-    /// Names, constants, operators.
+    /// The name that it means.
+    Name(Sql),
+    /// `U&"…"`, its escapes not yet resolved.
+    UnicodeName(Sql),
+    /// A string constant and the text that it means.
+    Text(Sql),
+    /// `U&'…'`, its escapes not yet resolved.
+    UnicodeText(Sql),
+    /// `B'…'` or `X'…'`: the letter in lower case, and the digits.
+    Bits(Sql),
+    /// Numbers, operators, parameters: their own characters say them.
     Other,
 }
 
-/// One token; `offset` is in bytes from the start of the scanned text.
+/// One token as the scanner gives it; `place` is in bytes of the scanned text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Token {
-    pub offset: usize,
-    pub kind: TokenKind,
-}
-
-impl Token {
-    pub fn is_keyword(&self, word: &str) -> bool {
-        matches!(self.kind, TokenKind::Keyword(keyword) if keyword == word)
-    }
-
-    pub fn is_char(&self, character: u8) -> bool {
-        self.kind == TokenKind::Char(character)
-    }
+pub struct Lexeme {
+    pub place: Range<usize>,
+    pub kind: LexemeKind,
 }
 
 /// One number for every keyword: PostgreSQL's own numbers differ from version to version, the
@@ -42,26 +44,20 @@ impl Token {
 const ANY_KEYWORD: u16 = 9999;
 static KEYWORD_TOKENS: [u16; 1024] = [ANY_KEYWORD; 1024];
 
-/// The tokens of `text`. Raises what the scanner raises (an unterminated quote, say); text that the
-/// server has parsed before scans again. What the scanner only remarks (a name that is cut short)
-/// the user has been told already, so it is kept quiet.
-pub fn tokens(text: &[u8]) -> Vec<Token> {
-    if may_cut_name(text) {
-        quietly(|| scan(text))
-    } else {
-        scan(text)
-    }
+/// The scanner's own tokens stand first in every grammar that uses it, in this order (parser/gram.y;
+/// PL/pgSQL's depends on it too).
+mod number {
+    pub const IDENT: i32 = 258;
+    pub const UIDENT: i32 = 259;
+    pub const SCONST: i32 = 261;
+    pub const USCONST: i32 = 262;
+    pub const BCONST: i32 = 263;
+    pub const XCONST: i32 = 264;
 }
 
-/// False where no name in `text` can be too long.
-fn may_cut_name(text: &[u8]) -> bool {
-    let is_in_name =
-        |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$' | 0x80..);
-    let mut words = text.split(|byte| !is_in_name(byte));
-    text.contains(&b'"') || words.any(|word| word.len() >= pg_sys::NAMEDATALEN as usize)
-}
-
-fn scan(text: &[u8]) -> Vec<Token> {
+/// The tokens of `text`, scanned as the parser does under this value of standard_conforming_strings.
+/// Raises what the scanner raises (an unterminated quote, say): see [`super::ddl_proof::as_at_replay`].
+pub fn lexemes(text: &[u8], standard_conforming_strings: bool) -> Vec<Lexeme> {
     let upto = text
         .iter()
         .position(|byte| *byte == 0)
@@ -81,20 +77,21 @@ fn scan(text: &[u8]) -> Vec<Token> {
             KEYWORD_TOKENS.as_ptr(),
         );
         (*extra).escape_string_warning = false;
+        (*extra).standard_conforming_strings = standard_conforming_strings;
+        (*extra).backslash_quote =
+            pg_sys::BackslashQuoteType::BACKSLASH_QUOTE_ON as std::ffi::c_int;
         loop {
             let mut offset = 0;
             let token = pg_sys::core_yylex(&mut value, &mut offset, scanner);
             if token == 0 {
                 break;
             }
-            let kind = match token {
-                1..=255 => TokenKind::Char(token as u8),
-                _ if token == i32::from(ANY_KEYWORD) => keyword(value.keyword),
-                _ => TokenKind::Other,
-            };
-            found.push(Token {
-                offset: offset as usize,
-                kind,
+            let start = offset as usize;
+            // The scanner puts a zero byte behind the token that it stands at.
+            let length = CStr::from_ptr((*extra).scanbuf.add(start)).count_bytes();
+            found.push(Lexeme {
+                place: start..start + length,
+                kind: kind(token, &value),
             });
         }
         pg_sys::scanner_finish(scanner);
@@ -103,9 +100,36 @@ fn scan(text: &[u8]) -> Vec<Token> {
 }
 
 /// # Safety
+/// `value` is what the scanner gave for this token.
+unsafe fn kind(token: i32, value: &pg_sys::core_YYSTYPE) -> LexemeKind {
+    // SAFETY: by the caller's promise: these tokens come with a string.
+    let text = || unsafe { bytes(value.str_) }.unwrap_or_default();
+    match token {
+        1..=255 => LexemeKind::Char(token as u8),
+        number::IDENT => LexemeKind::Name(text()),
+        number::UIDENT => LexemeKind::UnicodeName(text()),
+        number::SCONST => LexemeKind::Text(text()),
+        number::USCONST => LexemeKind::UnicodeText(text()),
+        number::BCONST | number::XCONST => LexemeKind::Bits(text()),
+        // SAFETY: a keyword comes with its text.
+        _ if token == i32::from(ANY_KEYWORD) => unsafe { keyword(value.keyword) },
+        _ => LexemeKind::Other,
+    }
+}
+
+/// # Safety
 /// `word` points into PostgreSQL's static keyword list.
-unsafe fn keyword(word: *const std::ffi::c_char) -> TokenKind {
+unsafe fn keyword(word: *const std::ffi::c_char) -> LexemeKind {
     // SAFETY: static, NUL-terminated and ASCII.
     let word: &'static CStr = unsafe { CStr::from_ptr(word) };
-    word.to_str().map_or(TokenKind::Other, TokenKind::Keyword)
+    word.to_str().map_or(LexemeKind::Other, LexemeKind::Keyword)
+}
+
+/// A code point in the database's encoding; raises where that has none for it.
+pub fn in_server_encoding(code_point: u32) -> Sql {
+    let mut buffer = [0_u8; pg_sys::MAX_UNICODE_EQUIVALENT_STRING as usize + 1];
+    // SAFETY: the buffer has the size that mb/pg_wchar.h asks for; the answer is NUL-terminated.
+    unsafe { pg_sys::pg_unicode_to_server(code_point, buffer.as_mut_ptr()) };
+    let length = buffer.iter().position(|byte| *byte == 0);
+    buffer[..length.unwrap_or_default()].to_vec()
 }

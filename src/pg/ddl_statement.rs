@@ -66,6 +66,15 @@ impl Statement {
         (source, self.location, self.length)
     }
 
+    /// True for what the parser analyzes in place: no text has such a tree to be compared with.
+    pub fn is_analyzed(&self) -> bool {
+        use pg_sys::NodeTag::{T_CreateTableAsStmt, T_DeclareCursorStmt, T_ExplainStmt};
+        matches!(
+            self.node_tag(),
+            T_CreateTableAsStmt | T_DeclareCursorStmt | T_ExplainStmt
+        )
+    }
+
     fn is(&self, tag: pg_sys::NodeTag) -> bool {
         self.node_tag() == tag
     }
@@ -219,26 +228,66 @@ impl Statement {
         })
     }
 
-    /// For a CREATE TABLE that copies from a temporary one by LIKE: whether it is nothing but that,
-    /// without INCLUDING.
-    pub fn likes_temporary(&self) -> Option<bool> {
-        let create = self.as_a::<pg_sys::CreateStmt>(pg_sys::NodeTag::T_CreateStmt)?;
+    /// True for a CREATE TABLE that copies from a temporary one by LIKE.
+    pub fn likes_temporary(&self) -> bool {
+        let Some(create) = self.as_a::<pg_sys::CreateStmt>(pg_sys::NodeTag::T_CreateStmt) else {
+            return false;
+        };
         // SAFETY: elements of a valid tree; each cast follows the node's tag.
         unsafe {
-            let elements = items::<pg_sys::Node>(create.tableElts);
-            let likes = elements
-                .iter()
-                .filter(|e| is_a(**e, pg_sys::NodeTag::T_TableLikeClause));
-            let mut plain = elements.len() == 1 && create.inhRelations.is_null();
-            let mut found = false;
-            for like in likes {
-                let like = &*like.cast::<pg_sys::TableLikeClause>();
-                let source = super::ddl_touched::relation_of(like.relation);
-                let place = source.map(super::ddl_place::relation_place);
-                found |= place == Some(super::ddl_place::Place::Temporary);
-                plain &= like.options == 0;
-            }
-            found.then_some(plain)
+            let elements = items::<pg_sys::Node>(create.tableElts).into_iter();
+            let mut likes = elements.filter(|e| is_a(*e, pg_sys::NodeTag::T_TableLikeClause));
+            likes.any(|like| {
+                let source = (*like.cast::<pg_sys::TableLikeClause>()).relation;
+                let place = super::ddl_touched::relation_of(source);
+                place.map(super::ddl_place::relation_place)
+                    == Some(super::ddl_place::Place::Temporary)
+            })
+        }
+    }
+
+    /// True for a form that does nothing where what it names is missing, or there: it need not have
+    /// looked at the rest of its text.
+    pub fn may_do_nothing(&self) -> bool {
+        use pg_sys::NodeTag::*;
+        match self.node_tag() {
+            T_DropStmt => self
+                .drop_options()
+                .is_some_and(|(missing_ok, _)| missing_ok),
+            T_AlterTableStmt => self
+                .as_a::<pg_sys::AlterTableStmt>(T_AlterTableStmt)
+                .is_some_and(|alter| alter.missing_ok),
+            T_CreateStmt => self
+                .as_a::<pg_sys::CreateStmt>(T_CreateStmt)
+                .is_some_and(|create| create.if_not_exists),
+            T_CreateForeignTableStmt => self
+                .as_a::<pg_sys::CreateForeignTableStmt>(T_CreateForeignTableStmt)
+                .is_some_and(|create| create.base.if_not_exists),
+            _ => false,
+        }
+    }
+
+    /// True for a CREATE TABLE … INHERITS.
+    pub fn inherits(&self) -> bool {
+        let create = self.as_a::<pg_sys::CreateStmt>(pg_sys::NodeTag::T_CreateStmt);
+        create.is_some_and(|create| !create.inhRelations.is_null())
+    }
+
+    /// The schemas of an ALTER DEFAULT PRIVILEGES IN SCHEMA, as String nodes.
+    pub(super) fn default_privileges_schemas(&self) -> Vec<*mut pg_sys::Node> {
+        use pg_sys::NodeTag::{T_AlterDefaultPrivilegesStmt as TAG, T_List};
+        let alter = self.as_a::<pg_sys::AlterDefaultPrivilegesStmt>(TAG);
+        let options = alter.map_or(std::ptr::null_mut(), |alter| alter.options);
+        // SAFETY: a list of DefElems of a valid tree; that of this name holds a list of Strings.
+        unsafe {
+            let options = items::<pg_sys::DefElem>(options).into_iter();
+            let mut lists = options
+                .filter(|option| bytes((**option).defname).as_deref() == Some(b"schemas"))
+                .map(|option| (*option).arg)
+                .filter(|list| is_a(*list, T_List));
+            lists
+                .next()
+                .map_or_else(Vec::new, |list| items(list.cast()))
         }
     }
 

@@ -7,6 +7,7 @@ use std::ffi::c_char;
 
 use pgrx::prelude::*;
 
+use super::ddl_named::{address, schema_of};
 use super::ddl_node::{bytes, is_a, items, names, relation_name, Sql};
 use super::ddl_place::{
     creation_place, default_creation_place, member_place, relation_place, schema_place, Place,
@@ -185,7 +186,19 @@ unsafe fn shared_targets(statement: &Statement) -> Vec<Target> {
             T_GrantStmt => {
                 let grant = node!(statement, GrantStmt, T_GrantStmt);
                 let targets = items::<pg_sys::Node>(grant.objects).into_iter();
-                targets.map(|node| object(grant.objtype, node)).collect()
+                let kind = match grant.targtype {
+                    pg_sys::GrantTargetType::ACL_TARGET_ALL_IN_SCHEMA => {
+                        pg_sys::ObjectType::OBJECT_SCHEMA
+                    }
+                    _ => grant.objtype,
+                };
+                targets.map(|node| object(kind, node)).collect()
+            }
+            T_AlterDefaultPrivilegesStmt => {
+                let schemas = statement.default_privileges_schemas().into_iter();
+                schemas
+                    .map(|node| object(pg_sys::ObjectType::OBJECT_SCHEMA, node))
+                    .collect()
             }
             _ => Vec::new(),
         }
@@ -307,18 +320,45 @@ unsafe fn listed(kind: pg_sys::ObjectType::Type, list: *mut pg_sys::List) -> Tar
                 Some(first) if is_a(*first, pg_sys::NodeTag::T_TypeName) => of_type(first.cast()),
                 _ => Target::of(Place::Unknown),
             },
-            // A list of another make (operator classes begin with their access method): such
-            // objects are found in a temporary schema only by its name.
-            _ => {
-                let strings = items::<pg_sys::Node>(list).into_iter();
-                let strings = strings.filter(|n| is_a(*n, pg_sys::NodeTag::T_String));
-                let named = strings.filter_map(|n| bytes((*n.cast::<pg_sys::String>()).sval));
-                let temporary = named.map(|name| schema_place(&name));
-                let mut temporary = temporary.filter(|place| *place == Place::Temporary);
-                Target::of(temporary.next().unwrap_or(Place::Permanent))
+            OBJECT_TYPE | OBJECT_DOMAIN => type_list(list),
+            // Casts and transforms name types.
+            OBJECT_CAST | OBJECT_TRANSFORM => {
+                let nodes = items::<pg_sys::Node>(list).into_iter();
+                let types = nodes.filter(|node| is_a(*node, pg_sys::NodeTag::T_TypeName));
+                let mut places = types.map(|node| of_type(node.cast()).place);
+                let is_temporary = places.any(|place| place == Place::Temporary);
+                Target::of(if is_temporary {
+                    Place::Temporary
+                } else {
+                    Place::Permanent
+                })
             }
+            _ => named(kind, list.cast(), &names(list)),
         }
     }
+}
+
+/// An object of another kind: temporary by the name of its schema, or by what it needs.
+unsafe fn named(kind: pg_sys::ObjectType::Type, node: *mut pg_sys::Node, names: &[Sql]) -> Target {
+    let is_temporary = |name: &Sql| schema_place(name) == Place::Temporary;
+    if names.iter().rev().skip(1).any(is_temporary) {
+        return Target::of(Place::Temporary);
+    }
+    if !has_temporary_schema() {
+        return Target::of(Place::Permanent);
+    }
+    // SAFETY: see `targets`.
+    let Some((class, object)) = (unsafe { address(kind, node) }) else {
+        return Target::of(Place::Unknown);
+    };
+    // SAFETY: a look-up of this process's state.
+    let is_temporary = unsafe { pg_sys::isAnyTempNamespace(schema_of(class, object)) }
+        || depends_on_temporary(class, object);
+    Target::of(if is_temporary {
+        Place::Temporary
+    } else {
+        Place::Permanent
+    })
 }
 
 /// The relation that a list of names means, without its last `dropped` elements.
@@ -373,25 +413,15 @@ unsafe fn function(kind: pg_sys::ObjectType::Type, node: *mut pg_sys::ObjectWith
     // SAFETY: see `targets`.
     unsafe {
         let names = names((*node).objname);
-        if names.len() > 1 && schema_place(&names[names.len() - 2]) == Place::Temporary {
-            return Target::of(Place::Temporary);
-        }
-        // An operator comes here too, and is no function to look up.
-        let is_routine = matches!(
-            kind,
-            OBJECT_FUNCTION | OBJECT_PROCEDURE | OBJECT_ROUTINE | OBJECT_AGGREGATE
-        );
+        let target = named(kind, node.cast(), &names);
         let may_be_ours = names.last().is_some_and(|name| name.starts_with(b"incr_"));
-        if !is_routine || !may_be_ours && !has_temporary_schema() {
-            return Target::of(Place::Permanent);
+        // An operator comes here too, and is none of ours.
+        if target.place == Place::Temporary || !may_be_ours || kind == OBJECT_OPERATOR {
+            return target;
         }
-        let oid = pg_sys::LookupFuncWithArgs(kind, node, true);
-        if oid == pg_sys::InvalidOid {
-            return Target::of(Place::Unknown);
+        match address(kind, node.cast()) {
+            Some((class, function)) => Target::of(member_place(class, function)),
+            None => Target::of(Place::Unknown),
         }
-        if depends_on_temporary(pg_sys::ProcedureRelationId, oid) {
-            return Target::of(Place::Temporary);
-        }
-        Target::of(member_place(pg_sys::ProcedureRelationId, oid))
     }
 }

@@ -6,7 +6,7 @@ use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use pgrx::prelude::*;
 
 use super::ddl_catalog::creation_schema;
-use super::ddl_filled::{filled_relation, FilledColumn};
+use super::ddl_filled::filled_relation;
 use super::ddl_node::{bytes, c_string, is_a, Sql};
 use super::ddl_place::{relation_place, Place};
 use super::ddl_statement::Statement;
@@ -153,20 +153,4 @@ pub fn has_missing_value(relation: pg_sys::Oid, column: &[u8]) -> bool {
         pg_sys::ReleaseSysCache(row);
         is_missing
     }
-}
-
-/// Definition of an existing table: its name and columns, nothing else.
-pub fn columns_as_made(relation: pg_sys::Oid) -> Vec<(FilledColumn, bool)> {
-    super::relation::with_relation(relation, |open| {
-        let descriptor = open.tuple_descriptor();
-        // SAFETY: the descriptor is valid while the relation is open.
-        unsafe {
-            (0..(*descriptor).natts as usize)
-                .map(|place| super::compat::attribute(descriptor, place))
-                .filter(|attribute| !attribute.attisdropped)
-                .map(|attribute| (FilledColumn::of(attribute), attribute.attnotnull))
-                .collect()
-        }
-    })
-    .unwrap_or_default()
 }

@@ -149,17 +149,3 @@ pub(super) unsafe fn set_at_level(name: &CStr, value: &CStr, context: pg_sys::Gu
         );
     }
 }
-
-/// Runs `work` with notices off; an error gives the settings back with its subtransaction.
-pub fn quietly<R>(work: impl FnOnce() -> R) -> R {
-    // SAFETY: inside a transaction; guc.c copies the strings.
-    unsafe {
-        let level = pg_sys::NewGUCNestLevel();
-        for name in [c"client_min_messages", c"log_min_messages"] {
-            set_at_level(name, c"error", pg_sys::GucContext::PGC_SUSET);
-        }
-        let result = work();
-        pg_sys::AtEOXact_GUC(true, level);
-        result
-    }
-}
