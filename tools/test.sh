@@ -62,12 +62,9 @@ in_server_tests() {
 of_one_version='--skip offsite_recipes:: --skip monitoring_alerts:: --skip monitoring_checks::
     --skip docs_commands:: --skip drill_damage::'
 
-# cargo does not show what a passing test prints.
 cluster_tests() {
     skipped=
     [ "$1" = 15 ] || skipped=$of_one_version
-    [ -f "$("$(tree_bin "$1" dev)/pg_config" --pkglibdir)/decoder_raw.so" ] ||
-        echo "skipped: what needs decoder_raw, which is not installed for PostgreSQL $1"
     # shellcheck disable=SC2086 # a list of words
     PGVER=$1 cargo test --package cluster-tests -- --test-threads "${TEST_THREADS:-4}" $skipped
 }

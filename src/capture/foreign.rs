@@ -2,20 +2,24 @@
 //!
 //! decoder_raw writes statements without saying whose transaction they are before its COMMIT comes,
 //! so a transaction's statements wait here (on disk when they are many). Its lines for ddl_history
-//! become the DDL itself; its TRUNCATE lines are dropped, since ddl_history has them.
+//! become the DDL itself; its TRUNCATE lines are dropped, since ddl_history has them, and so are those
+//! for the other tables of our extension, which a restored database does not have.
 
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::rc::Rc;
 
 use archive::lsn::Lsn;
 use pgrx::bgworkers::BackgroundWorker;
+use pgrx::prelude::*;
+use pgrx::spi::{self, SpiHeapTupleData};
 use tempfile::SpooledTempFile;
 
 use super::error::{CaptureError, Result};
-use super::foreign_sql::{self, Line};
+use super::foreign_sql::{self, Line, OwnTables, Table};
 use super::journal::Journal;
 use crate::output_plugin::frame;
 use crate::output_plugin::history::Statement;
-use crate::pg::{commit_time, query, xid};
+use crate::pg::{commit_time, xid};
 use crate::settings;
 
 /// Statements of one transaction that are kept in memory; beyond, in an unlinked temporary file.
@@ -36,13 +40,12 @@ pub fn agreement(plugin_name: &str) -> Result<(Options, Option<Translator>)> {
         return Ok((options, None));
     }
     let options = vec![("include_transaction", "on".to_owned())];
-    Ok((options, Some(Translator::new(history_name()?))))
+    Ok((options, Some(Translator::new(Rc::new(own_tables()?)))))
 }
 
 /// Collects the open transaction's frames until its COMMIT.
 pub struct Translator {
-    /// ddl_history's name as the plugin writes it.
-    history: Vec<u8>,
+    own: Rc<OwnTables>,
     frames: SpooledTempFile,
     count: u64,
     held: Option<Statement>,
@@ -51,10 +54,10 @@ pub struct Translator {
 }
 
 impl Translator {
-    fn new(history: Vec<u8>) -> Self {
+    fn new(own: Rc<OwnTables>) -> Self {
         let frames = SpooledTempFile::new(MOST_IN_MEMORY);
         Self {
-            history,
+            own,
             frames,
             count: 0,
             held: None,
@@ -75,7 +78,7 @@ impl Translator {
 
     /// Takes one row with its position and transaction.
     pub fn accept(&mut self, lsn: Lsn, xid: u32, row: &[u8], journal: &mut Journal) -> Result<()> {
-        match foreign_sql::read(row, &self.history)? {
+        match foreign_sql::read(row, &self.own)? {
             Line::Begin => {
                 self.start_over();
                 Ok(())
@@ -94,7 +97,7 @@ impl Translator {
     }
 
     fn start_over(&mut self) -> Self {
-        let fresh = Self::new(self.history.clone());
+        let fresh = Self::new(Rc::clone(&self.own));
         std::mem::replace(self, fresh)
     }
 
@@ -180,11 +183,31 @@ fn spill(error: std::io::Error) -> CaptureError {
     ))
 }
 
-/// ddl_history's qualified name in this database; empty where the extension is not created.
-fn history_name() -> Result<Vec<u8>> {
-    const QUERY: &str = "SELECT pg_catalog.textsend(pg_catalog.quote_ident(n.nspname) || '.ddl_history') \
-        FROM pg_catalog.pg_extension AS e JOIN pg_catalog.pg_namespace AS n ON n.oid = e.extnamespace \
+/// The tables of our extension in this database; none where it is not created.
+fn own_tables() -> Result<OwnTables> {
+    const QUERY: &str = "SELECT pg_catalog.textsend(n.nspname::pg_catalog.text), \
+            pg_catalog.textsend(c.relname::pg_catalog.text) \
+        FROM pg_catalog.pg_extension AS e \
+        JOIN pg_catalog.pg_depend AS d ON d.refclassid = e.tableoid AND d.refobjid = e.oid AND d.deptype = 'e' \
+        JOIN pg_catalog.pg_class AS c ON d.classid = c.tableoid AND c.oid = d.objid AND c.relkind = 'r' \
+        JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace \
         WHERE e.extname = 'pg_incrbackup'";
-    let name = BackgroundWorker::transaction(|| query::one::<Vec<u8>>(QUERY, &[]))?;
-    Ok(name.unwrap_or_default())
+    let tables: Vec<Table> = BackgroundWorker::transaction(|| {
+        Spi::connect(|client| {
+            let rows = client.select(QUERY, None, &[])?;
+            let name = |row: &SpiHeapTupleData<'_>, column| row.get::<Vec<u8>>(column);
+            rows.map(|row| {
+                let (schema, table) = (name(&row, 1)?, name(&row, 2)?);
+                Ok((schema.unwrap_or_default(), table.unwrap_or_default()))
+            })
+            .collect::<spi::Result<_>>()
+        })
+    })?;
+    let (mut history, others): (Vec<Table>, Vec<Table>) = tables
+        .into_iter()
+        .partition(|(_, name)| name == b"ddl_history");
+    Ok(OwnTables {
+        history: history.pop(),
+        others,
+    })
 }

@@ -6,6 +6,15 @@ use std::collections::HashMap;
 use super::error::{CaptureError, Result};
 use crate::output_plugin::history::Statement;
 
+/// Schema and name of a table.
+pub type Table = (Vec<u8>, Vec<u8>);
+
+/// The tables of our own extension.
+pub struct OwnTables {
+    pub history: Option<Table>,
+    pub others: Vec<Table>,
+}
+
 /// What a line of decoder_raw is.
 pub enum Line {
     Begin,
@@ -14,7 +23,7 @@ pub enum Line {
     Truncate,
     StatementInserted(Statement),
     StatementUpdated(Statement),
-    /// A row of ddl_history that was deleted.
+    /// A row of a table of ours that a restored database does not have.
     Ignored,
     /// A row change, on one line.
     Change(Vec<u8>),
@@ -29,8 +38,8 @@ enum Token {
     Symbol(u8),
 }
 
-/// Reads one row. `history` is ddl_history's name as the plugin writes it.
-pub fn read(row: &[u8], history: &[u8]) -> Result<Line> {
+/// Reads one row.
+pub fn read(row: &[u8], own: &OwnTables) -> Result<Line> {
     if row == b"BEGIN;" {
         return Ok(Line::Begin);
     }
@@ -40,21 +49,34 @@ pub fn read(row: &[u8], history: &[u8]) -> Result<Line> {
     if row.starts_with(b"TRUNCATE ") {
         return Ok(Line::Truncate);
     }
-    let targets = |verb: &[u8]| {
-        row.strip_prefix(verb)
-            .and_then(|rest| rest.strip_prefix(history))
-            .filter(|rest| rest.starts_with(b" "))
-    };
-    if let Some(rest) = targets(b"INSERT INTO ") {
-        return inserted(rest).map(Line::StatementInserted);
+    let verbs: [&[u8]; 3] = [b"INSERT INTO ", b"UPDATE ", b"DELETE FROM "];
+    let target = verbs
+        .iter()
+        .find_map(|verb| Some((*verb, qualified(row.strip_prefix(*verb)?)?)));
+    match target {
+        Some((verb, (table, rest))) if own.history.as_ref() == Some(&table) => match verb {
+            b"INSERT INTO " => inserted(rest).map(Line::StatementInserted),
+            b"UPDATE " => updated(rest).map(Line::StatementUpdated),
+            _ => Ok(Line::Ignored),
+        },
+        Some((_, (table, _))) if own.others.contains(&table) => Ok(Line::Ignored),
+        _ => Ok(Line::Change(on_one_line(row))),
     }
-    if let Some(rest) = targets(b"UPDATE ") {
-        return updated(rest).map(Line::StatementUpdated);
+}
+
+/// The table at the start of `text`, and what follows it.
+fn qualified(text: &[u8]) -> Option<(Table, &[u8])> {
+    let (schema, rest) = name(text)?;
+    let (table, rest) = name(rest.strip_prefix(b".")?)?;
+    Some(((schema, table), rest))
+}
+
+fn name(text: &[u8]) -> Option<(Vec<u8>, &[u8])> {
+    if let Some(inside) = text.strip_prefix(b"\"") {
+        return Some(quoted(inside, b'"'));
     }
-    if targets(b"DELETE FROM ").is_some() {
-        return Ok(Line::Ignored);
-    }
-    Ok(Line::Change(on_one_line(row)))
+    let length = text.iter().position(|byte| matches!(byte, b'.' | b' '))?;
+    Some((text[..length].to_vec(), &text[length..]))
 }
 
 /// `(a, b) VALUES (1, 'x');`
@@ -90,14 +112,16 @@ fn updated(rest: &[u8]) -> Result<Statement> {
 fn statement<'a>(pairs: impl Iterator<Item = (&'a Token, &'a Token)>) -> Result<Statement> {
     let mut columns: HashMap<Vec<u8>, Vec<u8>> = HashMap::new();
     for (name, value) in pairs {
-        let (Token::Word(name), Token::Word(value) | Token::Literal(value)) = (name, value) else {
+        let value = match value {
+            Token::Word(word) if word == b"null" => Vec::new(),
+            // A quoted 'null' is a text, such as the name of a role.
+            Token::Word(value) | Token::Literal(value) => value.clone(),
+            Token::Symbol(_) => return Err(unreadable()),
+        };
+        let Token::Word(name) = name else {
             return Err(unreadable());
         };
-        let is_null = *value == b"null";
-        columns.insert(
-            name.clone(),
-            if is_null { Vec::new() } else { value.clone() },
-        );
+        columns.insert(name.clone(), value);
     }
     let mut take = |name: &str| columns.remove(name.as_bytes()).ok_or_else(unreadable);
     Ok(Statement {
@@ -212,20 +236,41 @@ mod tests {
         assert_eq!(line, b"INSERT INTO s.t (a) VALUES (E'x\\ny''z\\\\');");
     }
 
+    fn ours() -> OwnTables {
+        let table = |schema: &[u8], name: &[u8]| (schema.to_vec(), name.to_vec());
+        OwnTables {
+            history: Some(table(b"my \"schema\".", b"ddl_history")),
+            others: vec![table(b"my \"schema\".", b"replica_identity_set")],
+        }
+    }
+
     #[pg_test]
     fn rows_of_ddl_history_are_read() {
-        let row = b"INSERT INTO public.ddl_history (id, ddl_command, executed_by, \
+        let row = b"INSERT INTO \"my \"\"schema\"\".\".ddl_history (id, ddl_command, executed_by, \
             executed_by_superuser, search_path, settings, replay, replay_text, query) VALUES \
-            (7, 'CREATE TABLE', 'bob', false, 'public', '{}', true, 'CREATE TABLE t(a text)', 'x');";
-        let Ok(Line::StatementInserted(statement)) = read(row, b"public.ddl_history") else {
+            (7, 'CREATE TABLE', 'null', false, 'public', null, true, 'CREATE TABLE t(a text)', 'x');";
+        let Ok(Line::StatementInserted(statement)) = read(row, &ours()) else {
             panic!("not recognized");
         };
         assert_eq!((statement.id, statement.replay), (7, true));
         assert_eq!(statement.text, b"CREATE TABLE t(a text)");
-        let other = read(
-            b"INSERT INTO mine.ddl_history (id) VALUES (1);",
-            b"public.ddl_history",
+        assert_eq!(
+            (&statement.executed_by[..], &statement.settings[..]),
+            (&b"null"[..], &b""[..])
         );
+        let other = read(b"INSERT INTO mine.ddl_history (id) VALUES (1);", &ours());
         assert!(matches!(other, Ok(Line::Change(_))));
+    }
+
+    #[pg_test]
+    fn rows_of_other_tables_of_ours_are_left_out() {
+        for row in [
+            &b"INSERT INTO \"my \"\"schema\"\".\".replica_identity_set (relation) VALUES (1);"[..],
+            b"DELETE FROM \"my \"\"schema\"\".\".\"replica_identity_set\" WHERE relation = 1;",
+        ] {
+            assert!(matches!(read(row, &ours()), Ok(Line::Ignored)));
+        }
+        let other = b"DELETE FROM public.replica_identity_set WHERE relation = 1;";
+        assert!(matches!(read(other, &ours()), Ok(Line::Change(_))));
     }
 }

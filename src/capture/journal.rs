@@ -105,8 +105,8 @@ impl Journal {
             Frame::Ddl {
                 command,
                 role,
-                text,
-            } => self.appender.ddl(&command, role, text)?,
+                block,
+            } => self.appender.ddl(&command, role, &block)?,
             Frame::Fact(fact) => self.appender.fact(&fact)?,
             Frame::Flag(reason) => self.flag(reason, false)?,
             Frame::DdlFlag(reason) => self.flag(reason, true)?,

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 
 use archive::escape::{percent_decode, percent_encode};
 use archive::lsn::Lsn;
-use archive::segment::ClusterFact;
+use archive::segment::{ClusterFact, DdlBlock};
 
 /// One row, borrowed from what the plugin wrote.
 #[derive(Debug, PartialEq, Eq)]
@@ -25,11 +25,11 @@ pub enum Frame<'a> {
     CopyStart(&'a [u8]),
     CopyRow(&'a [u8]),
     CopyEnd,
-    /// SQL text of any shape, and whose it was.
+    /// A statement of any text, and whose it was.
     Ddl {
         command: String,
         role: Vec<u8>,
-        text: &'a [u8],
+        block: DdlBlock<'a>,
     },
     /// About a role or a tablespace.
     Fact(ClusterFact),
@@ -62,9 +62,14 @@ pub fn push_begin(
     out.extend_from_slice(format!("B{xid} {} {time}", Lsn(commit_lsn)).as_bytes());
 }
 
-pub fn push_ddl(out: &mut Vec<u8>, command: &str, role: &[u8], text: &[u8]) {
-    out.extend_from_slice(format!("D{command}\t{}\n", percent_encode(role)).as_bytes());
-    out.extend_from_slice(text);
+/// The text of a statement may hold anything, so the lengths of what stands around it go first.
+pub fn push_ddl(out: &mut Vec<u8>, command: &str, role: &[u8], block: &DdlBlock<'_>) {
+    let role = percent_encode(role);
+    let (before, after) = (block.before.len(), block.after.len());
+    out.extend_from_slice(format!("D{command}\t{role}\t{before}\t{after}\n").as_bytes());
+    for part in [block.before, block.after, block.statement] {
+        out.extend_from_slice(part);
+    }
 }
 
 pub fn push_fact(out: &mut Vec<u8>, fact: &ClusterFact) {
@@ -110,14 +115,19 @@ fn parse_begin(payload: &[u8]) -> Option<Frame<'_>> {
 
 fn parse_ddl(payload: &[u8]) -> Option<Frame<'_>> {
     let end = payload.iter().position(|byte| *byte == b'\n')?;
-    let (command, role) = std::str::from_utf8(&payload[..end])
-        .ok()?
-        .split_once('\t')?;
-    let role = percent_decode(role.as_bytes())?;
+    let mut words = std::str::from_utf8(&payload[..end]).ok()?.split('\t');
+    let command = words.next()?.to_owned();
+    let role = percent_decode(words.next()?.as_bytes())?;
+    let (before, rest) = payload[end + 1..].split_at_checked(words.next()?.parse().ok()?)?;
+    let (after, statement) = rest.split_at_checked(words.next()?.parse().ok()?)?;
     Some(Frame::Ddl {
-        command: command.to_owned(),
+        command,
         role,
-        text: &payload[end + 1..],
+        block: DdlBlock {
+            before,
+            statement,
+            after,
+        },
     })
 }
 

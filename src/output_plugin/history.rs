@@ -7,7 +7,7 @@
 use serde_json::Value;
 
 use archive::escape::percent_decode;
-use archive::segment::{ClusterFact, SETTINGS};
+use archive::segment::{ClusterFact, DdlBlock, SETTINGS};
 
 use super::frame;
 use crate::pg::quote;
@@ -207,18 +207,20 @@ impl Statement {
 
     /// Appends the frame that the statement becomes.
     pub fn push_frame(&self, out: &mut Vec<u8>) {
-        match self.fact() {
-            Some(fact) => frame::push_fact(out, &fact),
-            None if self.runs_as_restorer() => {
-                frame::push_ddl(out, &self.command, b"", &self.block());
-            }
-            None => frame::push_ddl(out, &self.command, &self.executed_by, &self.block()),
+        if let Some(fact) = self.fact() {
+            return frame::push_fact(out, &fact);
         }
+        let role: &[u8] = if self.runs_as_restorer() {
+            b""
+        } else {
+            &self.executed_by
+        };
+        frame::push_ddl(out, &self.command, role, &self.block().parts());
     }
 
     /// The statement between the settings it ran under and the segment's own again. (RESET would
     /// not give those back: it goes to the session's start.)
-    pub fn block(&self) -> Vec<u8> {
+    pub fn block(&self) -> Block<'_> {
         let (mut before, mut after) = (Vec::new(), Vec::new());
         for renamed in &self.renames {
             before.extend(rename(renamed, true));
@@ -245,17 +247,16 @@ impl Statement {
             );
             push_set(&mut after, name.as_bytes(), header.as_bytes());
         }
-        before.push(b'\n');
-        before.extend_from_slice(trim_end(&self.text));
-        // On a line of its own: the text may end in a comment.
-        before.extend_from_slice(b"\n;\n");
-        before.extend_from_slice(&after);
         // Again as the restorer: the role need not own the schema.
         for renamed in self.renames.iter().rev() {
-            before.push(b' ');
-            before.extend(rename(renamed, false));
+            after.push(b' ');
+            after.extend(rename(renamed, false));
         }
-        before
+        Block {
+            before,
+            statement: trim_end(&self.text),
+            after,
+        }
     }
 
     fn settings_object(&self) -> serde_json::Map<String, Value> {
@@ -271,6 +272,23 @@ impl Statement {
             .into_iter()
             .filter_map(|(name, value)| Some((name, text(value)?)))
             .collect()
+    }
+}
+
+/// A statement with what stands around it.
+pub struct Block<'a> {
+    before: Vec<u8>,
+    statement: &'a [u8],
+    after: Vec<u8>,
+}
+
+impl Block<'_> {
+    pub fn parts(&self) -> DdlBlock<'_> {
+        DdlBlock {
+            before: &self.before,
+            statement: self.statement,
+            after: &self.after,
+        }
     }
 }
 
@@ -394,11 +412,12 @@ mod tests {
             text: b"CREATE TABLE t() -- done;\n;".to_vec(),
             renames: Vec::new(),
         };
-        let expected = "SET LOCAL ROLE bob; SET LOCAL search_path = public; \
-            SET LOCAL standard_conforming_strings = 'off';\n\
-            CREATE TABLE t() -- done\n;\n\
+        let expected = "DO $r$ BEGIN SET LOCAL ROLE bob; SET LOCAL search_path = public; \
+            SET LOCAL standard_conforming_strings = 'off'; EXECUTE $s$\n\
+            CREATE TABLE t() -- done\n$s$; END $r$;\n\
             SET LOCAL ROLE NONE; SET LOCAL search_path = ''; \
             SET LOCAL standard_conforming_strings = on;";
-        assert_eq!(String::from_utf8_lossy(&statement.block()), expected);
+        let text = statement.block().parts().write("");
+        assert_eq!(String::from_utf8_lossy(&text), expected);
     }
 }

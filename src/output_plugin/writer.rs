@@ -7,7 +7,7 @@
 mod ddl;
 mod inserts;
 
-use archive::segment::ClusterFact;
+use archive::segment::{ClusterFact, DdlBlock};
 use pgrx::prelude::*;
 
 use self::inserts::Run;
@@ -181,9 +181,9 @@ impl<'a> Writer<'a> {
             table,
             b"; END",
         ];
-        let text = [b"DO ", &quote::dollar_quoted(&body.concat())[..], b";"].concat();
+        let text = [b"DO ", &quote::dollar_quoted(&body.concat())[..]].concat();
         self.line.clear();
-        frame::push_ddl(&mut self.line.sql, "REWRITE", b"", &text);
+        frame::push_ddl(&mut self.line.sql, "REWRITE", b"", &DdlBlock::alone(&text));
         self.send_line();
     }
 

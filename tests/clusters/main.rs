@@ -48,6 +48,7 @@ mod page;
 mod permissions;
 mod plugin;
 mod poll;
+mod psql_words;
 mod reach;
 mod reading;
 mod replay;

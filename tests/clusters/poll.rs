@@ -1,7 +1,7 @@
 //! "The slow way and the fast way disagree." Both readers write the same transactions, byte for
 //! byte; a third-party plugin can be read by the slow one.
 
-use harness::{Cluster, Transaction};
+use harness::{assert_identical, Builder, Cluster, Transaction};
 use std::process::Command;
 
 const LOAD: &str = "
@@ -109,49 +109,100 @@ fn the_reader_can_be_changed_at_any_time() {
     c.assert_restores();
 }
 
-/// A cluster captured through decoder_raw, or None (said plainly) where it is not installed.
-fn through_decoder_raw(commit_timestamps: &str) -> Option<Cluster> {
+/// A cluster that is captured through decoder_raw: our own plugin of that name (tests/plugins), unless
+/// somebody put a newer one into the test's PostgreSQL.
+fn through_decoder_raw(reader: &str) -> Builder {
     let builder = Cluster::builder()
         .setting("pg_incrbackup.plugin", "decoder_raw")
-        .setting("pg_incrbackup.reader", "poll")
-        .setting("track_commit_timestamp", commit_timestamps);
-    let library = builder
-        .installation()
-        .module_directory()
-        .join("decoder_raw.so");
-    if !library.exists() {
-        println!(
-            "SKIPPED: decoder_raw is not installed ({} is missing)",
-            library.display()
-        );
-        return None;
-    }
-    Some(builder.back_up())
+        .setting("pg_incrbackup.reader", reader)
+        .setting("track_commit_timestamp", "on");
+    builder.installation().install_module("decoder_raw");
+    builder
 }
+
+/// What it can carry; the first table has no key, and gets its replica identity from us.
+const CARRIED: &str = "
+    CREATE TABLE keyless (a int, b text, c text);
+    INSERT INTO keyless VALUES (1, 'null', 'it''s'), (2, E'two\nlines', '\'), (3, '', ':PORT');
+    UPDATE keyless SET b = 'y' WHERE a = 1; DELETE FROM keyless WHERE a = 2;
+    CREATE TABLE t (a int PRIMARY KEY, b text, n numeric, f float8, o bool, v varbit);
+    INSERT INTO t SELECT i, 'x', i / 3.0, 'NaN', i > 7, B'101' FROM generate_series(1, 50) i;
+    UPDATE t SET b = NULL, n = 'NaN', o = NULL WHERE a < 10; DELETE FROM t WHERE a > 40;
+    UPDATE t SET a = 1000 WHERE a = 11; ALTER TABLE t ADD c int;
+    INSERT INTO t VALUES (100, 'z', 1, -0.5, true, '', 1);
+    CREATE TABLE u (a int PRIMARY KEY); INSERT INTO u VALUES (1); TRUNCATE u;
+    INSERT INTO u VALUES (2);
+    BEGIN; CREATE TABLE v (a int PRIMARY KEY); INSERT INTO v VALUES (1); COMMIT;
+    BEGIN; SELECT txid_current(); COMMIT;
+    DROP TABLE v;
+";
 
 #[test]
 fn decoder_raw_restores_what_it_can_carry() {
-    let Some(c) = through_decoder_raw("on") else {
-        return;
-    };
+    for reader in ["poll", "stream"] {
+        let c = through_decoder_raw(reader).back_up();
+        c.sql(CARRIED);
+        assert_eq!(c.slot("plugin"), "decoder_raw");
+        c.assert_restores();
+    }
+}
+
+#[test]
+fn what_is_ours_stays_out_of_decoder_raws_stream_in_any_schema() {
+    let c = through_decoder_raw("poll").start();
     c.sql(
-        "CREATE TABLE t (a int PRIMARY KEY, b text);
-           INSERT INTO t SELECT i, 'x' FROM generate_series(1, 50) i;
-           UPDATE t SET b = 'y' WHERE a < 10; DELETE FROM t WHERE a > 40; ALTER TABLE t ADD c int;
-           INSERT INTO t VALUES (100, 'z', 1);
-           CREATE TABLE u (a int PRIMARY KEY); INSERT INTO u VALUES (1); TRUNCATE u;
-           INSERT INTO u VALUES (2);
-           BEGIN; CREATE TABLE v (a int PRIMARY KEY); INSERT INTO v VALUES (1); COMMIT;
-           DROP TABLE v;",
+        "CREATE SCHEMA \"our \"\"own\"\".\"; CREATE EXTENSION pg_incrbackup SCHEMA \"our \"\"own\"\".\";
+         SELECT * FROM \"our \"\"own\"\".\".incr_setup()",
+    );
+    c.sql(CARRIED);
+    // Tables of others that only have such a name.
+    c.sql(
+        "CREATE TABLE replica_identity_set (a int PRIMARY KEY); INSERT INTO replica_identity_set VALUES (1);
+         CREATE SCHEMA own; CREATE TABLE own.ddl_history (id int PRIMARY KEY); INSERT INTO own.ddl_history VALUES (1);
+         SELECT \"our \"\"own\"\".\".incr_flush()",
+    );
+    let restored = c.restore(&[]);
+    assert_identical((&c, c.database()), (&c, &restored.database));
+    assert!(!c.stream().contains("our \"\"own"), "{}", c.stream());
+}
+
+#[test]
+fn a_role_named_null_keeps_what_it_made_through_decoder_raw() {
+    let c = through_decoder_raw("poll").back_up();
+    c.sql(
+        "CREATE ROLE \"null\"; GRANT CREATE ON SCHEMA public TO \"null\"; SET ROLE \"null\";
+         CREATE TABLE t (a int PRIMARY KEY); INSERT INTO t VALUES (1)",
     );
     c.assert_restores();
 }
 
+/// docs/plugins.md: the restore stops where it notices.
+#[test]
+fn what_decoder_raw_cannot_carry_stops_the_restore() {
+    for (statement, said) in [
+        ("INSERT INTO g (a) VALUES (1)", "generated column"),
+        ("INSERT INTO i (a) VALUES (1)", "GENERATED ALWAYS"),
+        ("UPDATE n SET b = 1", "hit 0 rows"),
+    ] {
+        let c = through_decoder_raw("poll").back_up();
+        c.sql(
+            "CREATE TABLE g (a int PRIMARY KEY, b int GENERATED ALWAYS AS (a * 2) STORED);
+             CREATE TABLE i (a int PRIMARY KEY, b int GENERATED ALWAYS AS IDENTITY);
+             CREATE TABLE n (a int, b int); INSERT INTO n VALUES (1, NULL)",
+        );
+        c.sql(statement);
+        c.flush();
+        let output = c.try_restore(&c, "stopped", &[]);
+        let output = output.expect_err("a row that could not be carried was restored");
+        assert!(output.contains(said), "{statement}: {output}");
+    }
+}
+
 #[test]
 fn decoder_raw_without_commit_timestamps_refuses_a_time_target() {
-    let Some(c) = through_decoder_raw("off") else {
-        return;
-    };
+    let c = through_decoder_raw("poll")
+        .setting("track_commit_timestamp", "off")
+        .back_up();
     c.sql("CREATE TABLE t (a int PRIMARY KEY); INSERT INTO t VALUES (1)");
     c.flush();
     let output = c.try_restore(&c, "never", &["--until-time", "2100-01-01"]);

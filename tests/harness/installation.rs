@@ -73,6 +73,27 @@ impl Installation {
         std::fs::rename(own, path).expect("an extension can be installed");
     }
 
+    /// Builds a module of one C file of tests/plugins, and puts it among the server's, unless one is
+    /// there that is newer than the file.
+    pub fn install_module(&self, name: &str) {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("plugins/{name}.c"));
+        let module = self.module_directory().join(format!("{name}.so"));
+        let written = |path: &Path| std::fs::metadata(path).and_then(|file| file.modified());
+        let source_written = written(&source).expect("the module has a source");
+        if written(&module).is_ok_and(|built| built > source_written) {
+            return;
+        }
+        let headers = run(self.command("pg_config").arg("--includedir-server"));
+        let headers = String::from_utf8_lossy(&headers.stdout).trim().to_owned();
+        // Whole or not at all: another test may be loading it.
+        let thread = format!("{:?}", std::thread::current().id());
+        let own = module.with_extension(format!("{}.{thread}", std::process::id()));
+        run(Command::new("cc")
+            .args(["-O1", "-fPIC", "-shared", "-I", &headers, "-o"])
+            .args([&own, &source]));
+        std::fs::rename(own, module).expect("a module can be installed");
+    }
+
     /// One of PostgreSQL's programs, run as the server's user with these programs first in PATH.
     pub fn command(&self, program: &str) -> Command {
         let own = self.bin.join(program);

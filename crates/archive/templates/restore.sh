@@ -182,10 +182,23 @@ awk_values='
 # Walks over a segment, line by line: sets part to what the line is, and kind for a structural one.
 # Structural lines carry the random key of their segment; what stands in the lines of a DDL block or
 # in a COPY block is content, whatever it looks like.
+#
+# A DDL block has its text in a literal, in which psql sees nothing:
+#     DO $rKEY$ BEGIN ... EXECUTE $sKEY$
+#     ...
+#     $sKEY$; END $rKEY$;
+# Behind KEY may stand "_", as many as it takes that the text has no such tag. in_text says that the
+# lines of the literal pass.
 awk_walk='
     function walk() {
         kind = ""
-        if (ddl_lines > 0) { ddl_lines--; part = "ddl"; return }
+        if (ddl_lines > 0) {
+            ddl_lines--
+            if (part == "comment") opens_text()
+            else if (in_text && (index($0, run_tag) || index($0, text_tag))) in_text = 0
+            part = "ddl"
+            return
+        }
         if (in_copy) { in_copy = ($0 != "\\."); part = "row"; return }
         if (NR == 2) mark = substr($0, 1, 21)           # "-- @" KEY " "
         if (NR >= 2 && substr($0, 1, 21) == mark) {
@@ -202,6 +215,22 @@ awk_walk='
             part = in_copy ? "copy" : "statement"
         }
     }
+    function opens_text(  word) {
+        word = substr($0, 6)
+        word = substr(word, 1, index(word, "$") - 1)
+        run_tag = "$r" word "$"; text_tag = "$s" word "$"
+        in_text = index($0, "DO " run_tag " BEGIN ") == 1 && ends_with($0, " EXECUTE " text_tag)
+    }
+    function ends_with(text, end) {
+        return length(text) >= length(end) && substr(text, length(text) - length(end) + 1) == end
+    }
+    # Does psql obey this line, so that meta-commands run from here on? The one behind the footer may.
+    function unrestricts(  text, at) {
+        if (in_text || !(at = index($0, "\\unrestrict")) || (part == "row" && at > 1)) return 0
+        text = $0
+        sub(/[ \t\r\f\v;]+$/, "", text)
+        return ends_with(text, substr(mark, 5, 16))
+    }
 '
 
 # Sums up a segment as far as it is complete; appends the roles that its DDL needs to a file.
@@ -209,6 +238,8 @@ awk_scan='
     NR == 1 && $0 != "-- pg_incrbackup segment format=1" { exit }
     {
         walk()
+        if (foul == "" && unrestricts() && !(was_footer && part == "setting")) foul = NR
+        was_footer = (kind == "footer")
         if (kind == "header") {
             start = end = lsn16(value("start_lsn")); next_xid = value("next_xid")
             previous = value("previous"); previous_sha256 = value("previous_sha256")
@@ -239,7 +270,7 @@ awk_scan='
     END {
         print or_none(start), or_none(end), or_none(next_xid), or_none(previous), \
             or_none(previous_sha256), complete + 0, closed + 0, transactions + 0, \
-            or_none(reached), or_none(beyond), or_none(found), timeless + 0
+            or_none(reached), or_none(beyond), or_none(found), timeless + 0, or_none(foul)
     }
 '
 
@@ -426,9 +457,18 @@ awk_replay='
         if (is_quiet) line[0] = ENVIRON["LOUD_CHECKS"] " " line[0]
         if (on) is_quiet = 0
         if (search_path != "") sub(/SET LOCAL search_path = \047\047;/, "SET LOCAL search_path = " search_path ";", line[held - 1])
+        if (line[1] !~ /^DO / && held > 4 && line[held - 2] == ";") wrap(held - 2)
         for (i = 0; i < held; i++) put(line[i])
         held = 0
         if (on) pending = ENVIRON["QUIET"]
+    }
+    # Before version 0.3.0 the text stood there bare, between the settings and a line ";".
+    function wrap(end,  word, i) {
+        word = key
+        for (i = 1; i < end; i++)
+            while (index(line[i], "$r" word "$") || index(line[i], "$s" word "$")) { word = word "_"; i = 0 }
+        line[1] = "DO $r" word "$ BEGIN " line[1] " EXECUTE $s" word "$"
+        line[end] = "$s" word "$; END $r" word "$;"
     }
     BEGIN { on = is_quiet = is_forgotten = is_helped = 1 }
     NR > complete { exit }
@@ -769,11 +809,12 @@ while read -r name; do
     stem=${name%%.sql*}.sql end_before=$end
     scan "$name" >"$work/facts"
     read -r start end next_xid previous previous_sha256 complete closed transactions \
-        reached_here beyond_here found timeless <"$work/facts"
+        reached_here beyond_here found timeless foul <"$work/facts"
     case $start,$name in
     none,*.partial) end=$end_before; break ;;           # torn before its first transaction
     none,*) die "$name is damaged" ;;
     esac
+    [ "$foul" = none ] || die "$name:$foul: \\unrestrict, which no segment has in this place"
     check_segment
     if [ -n "$until_time" ]; then
         [ "$timeless" = 0 ] || die "$name has transactions without a commit time (track_commit_timestamp was off): use --until-lsn"
@@ -1183,9 +1224,7 @@ DO $default$ DECLARE r record; BEGIN
         EXECUTE pg_catalog.format($$GRANT ALL ON DATABASE %I TO %I$$, r.datname, r.owner);
     END LOOP;
 END $default$;'
-# psql would put the values of its own variables where a text has :PORT, as in x[1:PORT].
-say '\unset DBNAME \unset USER \unset HOST \unset PORT \unset ENCODING' >"$work/prologue.sql"
-say "$QUIET" >>"$work/prologue.sql"
+say "$QUIET" >"$work/prologue.sql"
 say "$follow" >>"$work/prologue.sql"
 say 'CREATE TEMPORARY SEQUENCE hits;
 CREATE FUNCTION pg_temp.hit(expected bigint) RETURNS void LANGUAGE plpgsql AS $hit$ BEGIN

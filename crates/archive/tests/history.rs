@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use archive::history::{self, index, Question, Row, Table, TableName, Value};
 use archive::layout::DatabaseDir;
+use archive::segment::DdlBlock;
 use archive::{Appender, Error, Lsn};
 use support::{at, Place};
 
@@ -94,11 +95,12 @@ impl Writer {
 
     fn ddl(&mut self, command: &str, text: &str) {
         self.begin();
-        let block = format!(
-            "SET LOCAL ROLE bob; SET LOCAL search_path = public;\n{text}\n;\n\
-             SET LOCAL ROLE NONE; SET LOCAL search_path = '';"
-        );
-        self.appender.ddl(command, "bob", block.as_bytes()).unwrap();
+        let block = DdlBlock {
+            before: b"SET LOCAL ROLE bob; SET LOCAL search_path = public;",
+            statement: text.as_bytes(),
+            after: b"SET LOCAL ROLE NONE; SET LOCAL search_path = '';",
+        };
+        self.appender.ddl(command, "bob", &block).unwrap();
         self.appender.commit().unwrap();
     }
 

@@ -7,7 +7,7 @@ use std::fs;
 
 use archive::layout::Stored;
 use archive::manifest;
-use archive::segment::{Event, Scanner, Summary};
+use archive::segment::{DdlBlock, Event, Scanner, Summary};
 use archive::{Error, Lsn};
 use support::{at, identity, insert, one_of_each, Place, SLOT_START};
 
@@ -186,7 +186,10 @@ fn what_would_break_the_segment_is_refused() {
     assert!(appender.setval(b"SELECT 1;").is_err());
     assert!(appender.copy_start(b"COPY a FROM stdin").is_err());
     assert!(appender.copy_row(b"1").is_err(), "outside a COPY block");
-    assert!(appender.ddl("X", "r", b"").is_err() && appender.ddl("X", "r", b"a\0").is_err());
+    for statement in [&b""[..], b"a\0"] {
+        let block = DdlBlock::alone(statement);
+        assert!(appender.ddl("X", "r", &block).is_err());
+    }
     assert!(appender.rotate(1).is_err() && appender.position(Lsn(0x2000), at(0)).is_err());
     appender.copy_start(b"COPY a FROM stdin;").unwrap();
     for row in ["\\.", "a\nb", "a\0b"] {

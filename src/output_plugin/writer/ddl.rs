@@ -92,7 +92,7 @@ impl Writer<'_> {
         self.state.released = Some(statement.clone());
         if !self.options.framing {
             if statement.fact().is_none() {
-                self.statement(&statement.block());
+                self.statement(&statement.block().parts().write(""));
             }
             return;
         }

@@ -1,12 +1,13 @@
 //! DDL in a segment: which tables its text names, and what it renames.
 //!
-//! A statement stands there as the user wrote it, between the settings that it ran under. Names without
-//! a schema are looked for in its search_path; a name that could be the table's is taken for it.
+//! Names without a schema are looked for in the search_path that the statement ran under; a name that
+//! could be the table's is taken for it.
 
 use serde::{Deserialize, Serialize};
 
 use super::lines::encoded;
 use super::literal::{name_of, Words};
+use crate::segment::DdlBlock;
 
 /// One statement of a DDL block.
 pub struct Ddl<'a> {
@@ -61,16 +62,10 @@ pub struct Name(#[serde(with = "encoded")] pub Vec<u8>);
 impl<'a> Ddl<'a> {
     /// Takes a block's text apart. `role` is who ran it.
     pub fn read(text: &'a [u8], role: &[u8]) -> Ddl<'a> {
-        let first = memchr::memchr(b'\n', text).unwrap_or(text.len());
-        let search_path = search_path(&text[..first], role);
-        let inside = text.get(first + 1..).unwrap_or_default();
-        let end = memchr::memmem::rfind(inside, b"\n;\n").unwrap_or(inside.len());
+        let block = DdlBlock::read(text);
         Ddl {
-            statement: match inside.is_empty() {
-                true => text,
-                false => &inside[..end],
-            },
-            search_path,
+            statement: block.statement,
+            search_path: search_path(block.before, role),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Segments: plain SQL with structural comments, appended to while a database lives.
 //!
 //! [`grammar`] writes and reads one structural line, [`header`] the lines before the first
-//! transaction; [`writer`] appends, [`rotate`] closes, [`resume`] opens a chain for appending after
+//! transaction, [`DdlBlock`] those of a statement of any text; [`writer`] appends, [`rotate`] closes, [`resume`] opens a chain for appending after
 //! a stop or a crash, [`parse`] reads a segment as a stream of events, [`summary`] sums them up,
 //! [`source`] opens compressed segments too.
 //!
@@ -18,9 +18,12 @@
 //! COPY public.a (id) FROM stdin;
 //! 2
 //! \.
-//! -- @KEY ddl lines=2 command=CREATE%20TABLE role=bob
+//! -- @KEY ddl lines=5 command=CREATE%20TABLE role=bob
+//! DO $rKEY$ BEGIN SET LOCAL ROLE bob; EXECUTE $sKEY$
 //! CREATE TABLE t(
-//!   a int);
+//!   a int)
+//! $sKEY$; END $rKEY$;
+//! SET LOCAL ROLE NONE;
 //! -- @KEY role name=alice superuser=off
 //! -- @KEY member name=bob of=alice
 //! -- @KEY role_renamed name=bob to=robert
@@ -40,6 +43,7 @@
 //! ```
 
 mod cluster_fact;
+mod ddl_block;
 mod file;
 pub mod grammar;
 pub mod header;
@@ -52,6 +56,7 @@ pub mod summary;
 pub mod writer;
 
 pub use cluster_fact::ClusterFact;
+pub use ddl_block::DdlBlock;
 pub use grammar::{Footer, Key};
 pub use header::{Header, Previous, SETTINGS};
 pub use parse::{Event, Scanner};

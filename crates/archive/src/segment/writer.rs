@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use memchr::{memchr, memchr2};
 
 use super::cluster_fact::ClusterFact;
+use super::ddl_block::DdlBlock;
 use super::file::SegmentFile;
 use super::grammar::{
     CommentWriter, Key, BEGIN, COMMIT, COPY_END, COPY_PREFIX, COPY_SUFFIX, SETVAL_PREFIX,
@@ -218,21 +219,30 @@ impl Appender {
         Ok(())
     }
 
-    /// Writes a DDL block: any lines, with the SET LOCAL lines around the user's text included.
-    /// `role` is the role that it needs at restore.
-    pub fn ddl(&mut self, command: &str, role: impl AsRef<[u8]>, text: &[u8]) -> Result<()> {
-        if text.is_empty() || memchr(0, text).is_some() {
-            return Err(self.refused("a DDL text that is empty or holds a NUL byte"));
+    /// Writes a DDL block. `role` is the role that it needs at restore.
+    pub fn ddl(
+        &mut self,
+        command: &str,
+        role: impl AsRef<[u8]>,
+        block: &DdlBlock<'_>,
+    ) -> Result<()> {
+        if block.statement.is_empty() || block.before.contains(&b'\n') {
+            return Err(
+                self.refused("a DDL block without a statement, or with several lines before")
+            );
         }
-        let text = text.strip_suffix(b"\n").unwrap_or(text);
+        let text = block.write(self.key.as_str());
+        if memchr(0, &text).is_some() {
+            return Err(self.refused("a DDL text that holds a NUL byte"));
+        }
         let comment = CommentWriter::new(self.key, "ddl")
-            .field("lines", memchr::memchr_iter(b'\n', text).count() + 1)
+            .field("lines", memchr::memchr_iter(b'\n', &text).count() + 1)
             .field("command", command)
             .bytes("role", role.as_ref())
             .finish();
         self.inside("ddl")?.statements += 1;
         self.put(comment.as_bytes())?;
-        self.put_line(text)
+        self.put_line(&text)
     }
 
     /// Notes what a restore has to know of roles and tablespaces.

@@ -9,6 +9,7 @@ mod damage;
 mod files;
 mod globals;
 mod points;
+mod psql;
 mod refusals;
 mod replay;
 mod retention;

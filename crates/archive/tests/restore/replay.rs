@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use archive::Lsn;
 
-use archive::segment::ClusterFact;
+use archive::segment::{ClusterFact, DdlBlock};
 
 use crate::source::{everything, unique, Ddl, Fact, Source, Statement, TABLE};
 use crate::support::{self, at, Place};
@@ -197,7 +197,7 @@ fn bytes_of_another_encoding_pass() {
         .ddl(
             "COMMENT",
             b"r\xf4le",
-            b"COMMENT ON TABLE public.\"\xfcber\" IS '\xe0';",
+            &DdlBlock::alone(b"COMMENT ON TABLE public.\"\xfcber\" IS '\xe0';"),
         )
         .unwrap();
     source.appender.commit().unwrap();

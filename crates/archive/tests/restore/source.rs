@@ -8,7 +8,7 @@ use std::sync::Arc;
 use archive::base::BaseDir;
 use archive::layout::BaseName;
 use archive::metadata::Metadata;
-use archive::segment::{ClusterFact, SETTINGS};
+use archive::segment::{ClusterFact, DdlBlock, SETTINGS};
 use archive::time::Time;
 use archive::{Appender, Lsn};
 
@@ -154,7 +154,8 @@ impl Source {
                     role,
                     text,
                 } => {
-                    appender.ddl(command, role, text.as_bytes()).unwrap();
+                    let block = DdlBlock::alone(text.as_bytes());
+                    appender.ddl(command, role, &block).unwrap();
                 }
                 Fact(fact) => appender.fact(fact).unwrap(),
             }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use archive::base::BaseDir;
 use archive::globals::{self, Content, Facts};
 use archive::layout::{BaseName, NewChain, SegmentName, Stored};
-use archive::segment::{ClusterFact, SegmentIdentity};
+use archive::segment::{ClusterFact, DdlBlock, SegmentIdentity};
 use archive::time::{self, Time};
 use archive::{Appender, ArchiveRoot, ChainDir, DatabaseDir, Lsn};
 
@@ -141,8 +141,10 @@ pub fn one_of_each(appender: &mut Appender, base: u64) {
         .begin(base + 12, Lsn(base + 0x2200), at(12))
         .unwrap();
     let body = b"CREATE FUNCTION f() RETURNS int LANGUAGE sql AS $$\nCOMMIT;\n\\.\n\
-                 -- @0123456789abcdef transaction xid=1\nUPDATE x SET y = 1;\n\n$$;\n";
-    appender.ddl("CREATE FUNCTION", "bob", body).unwrap();
+                 -- @0123456789abcdef transaction xid=1\nUPDATE x SET y = 1;\n\n$$";
+    appender
+        .ddl("CREATE FUNCTION", "bob", &DdlBlock::alone(body))
+        .unwrap();
     appender
         .fact(&ClusterFact::Role {
             name: b"alice \"x\"\n".to_vec(),
