@@ -8,11 +8,15 @@ mod cluster;
 mod damage;
 mod files;
 mod globals;
+mod half_made;
+mod moments;
 mod points;
 mod refusals;
 mod replay;
 mod retention;
+mod sessions;
 mod source;
 #[path = "../support/mod.rs"]
 mod support;
 mod triggers;
+mod unnamed;
