@@ -322,7 +322,7 @@ awk_scan='
         print or_none(start), or_none(end), or_none(next_xid), or_none(previous), \
             or_none(previous_sha256), complete + 0, closed + 0, transactions + 0, \
             or_none(reached), or_none(beyond), or_none(found), timeless + 0, or_none(latest), \
-            odd <= complete ? odd + 0 : 0
+            (odd <= complete ? odd + 0 : 0)
     }
 '
 
