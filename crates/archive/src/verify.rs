@@ -5,6 +5,7 @@
 //! may run meanwhile: a file that was closed since the directory was read is no problem.
 
 mod directories;
+mod expired;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -147,24 +148,6 @@ impl<'a> ChainCheck<'a> {
         }
         if let Err(error) = pins::read(self.chain) {
             self.found(PINS_JSON, error.to_string());
-        }
-    }
-
-    /// Retention takes segments from the oldest on: an earlier one that is kept needs those that follow it.
-    fn expired_are_the_oldest(&mut self) {
-        let Some(last) = self.last_expired.as_ref().map(|last| last.file.clone()) else {
-            return;
-        };
-        let segments = self.chain.segments().unwrap_or_default().into_iter();
-        let there = segments.map(|(name, _)| Entry::segment_file(name));
-        let kept = there.chain(self.listed.keys().cloned());
-        let kept =
-            kept.filter(|file| file.starts_with(INCREMENTAL) && !self.expired.contains(file));
-        if kept.min().is_some_and(|first| first < last) {
-            self.found(
-                &last,
-                "expired by the manifest, though an earlier one that needs it has not",
-            );
         }
     }
 

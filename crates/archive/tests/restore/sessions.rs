@@ -104,7 +104,7 @@ fn an_operator_that_somebody_has_made_is_not_run_by_the_restorer() {
 }
 
 #[test]
-fn a_connection_with_options_of_its_own_is_refused_and_pgoptions_are_kept() {
+fn a_connection_with_options_of_its_own_is_refused() {
     let source = source();
     let info = source.cluster.conninfo(&unique("target"));
     let options = format!("{info} options='-c work_mem=4MB'");

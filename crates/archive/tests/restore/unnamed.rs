@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use archive::segment::SETTINGS;
 use archive::verify;
 
 use crate::replay::awks;
@@ -160,15 +159,6 @@ fn what_psql_would_run_is_refused_in_a_segment_that_is_not_named() {
     fs::write(&open, good.replacen(second, &forged, 1)).unwrap();
     let run = source.run(&["--dry-run"]);
     assert!(!run.text().contains("3 transactions"), "{}", run.text());
-}
-
-#[test]
-fn the_settings_that_a_header_has_are_those_that_are_taken() {
-    let text = fs::read_to_string(three().0.script()).unwrap();
-    for (name, _) in SETTINGS {
-        let short = name.replace("default_transaction_", "");
-        assert!(text.contains(&short), "{name}");
-    }
 }
 
 #[test]
