@@ -796,10 +796,14 @@ open_chain() {  # NUMBER: what follows is about this chain
         END { for (i = 1; i <= count; i++) print name[order[i]] }' >"$work/all"
     last_expired=$(sed -n 's/^incremental\/.* expired$/&/p' "$work/named" | sort | tail -n 1)
     expired_to=$(say "$last_expired" | cut -d ' ' -f 3)
-    first_kept=$({ sed 's/\.sql.*/.sql/; s/^/incremental\//' "$work/all"; sed -n 's/^\(incremental\/[^ ]*\) .* kept$/\1/p' "$work/named"; } |
-        sort | head -n 1)
-    [ -z "$last_expired" ] || [ -z "$first_kept" ] || is_after "$first_kept" "${last_expired%% *}" ||
-        die "manifest.jsonl of chain-$chain is damaged: it calls ${last_expired%% *} expired, which what comes after $first_kept needs"
+    # What stands behind one that is kept has not expired, unless it is a hole that a copy has.
+    odd=$({ sed 's/\.sql.*/.sql kept/' "$work/all"; sed -n 's/^incremental\/\([^ ]*\) .* /\1 /p' "$work/named"
+        ls "$increments" 2>/dev/null | sed -n 's/\.sql\(\.gz\|\.zst\|\.partial\)\{0,1\}$/.sql there/p'; } | sort | awk '
+        $2 == "kept" { is_behind = 1; last = "" }
+        $2 == "expired" && is_behind { now = $1; if (last == "") last = $1 }
+        $2 == "there" && $1 == now && odd == "" { odd = $1 }
+        END { print odd == "" ? last : odd }')
+    [ -z "$odd" ] || die "manifest.jsonl of chain-$chain is damaged: it calls $odd expired, and not what comes before it"
 }
 present() {     # ROOM -> the names in it
     ls "$chain_dir/$1" 2>/dev/null | awk -v room="$1/" -v list="$work/named" '
@@ -1005,17 +1009,16 @@ if [ -n "$expired_to" ] && { [ -z "$first" ] ||
 fi
 
 # A segment that the manifest does not name, the open one or one whose line a crash left out, must follow
-# the last that it names, and nothing of its own says that it is sound: its grammar must be whole.
+# the last that it names, and nothing but its grammar says that it is sound. (A copy may also have old ones
+# whose lines retention has taken away: the next one knows their checksum.)
 last_named=$(sed -n 's/^incremental\///p' "$work/named" | sort | tail -n 1 | cut -d ' ' -f 1,2)
 check_segment() {       # the facts of $name against its name, its checksum and the segment before
     [ "$start" = "L${name%%-*}" ] || die "$name does not start where its name says"
     if [ -z "$listed_sha256" ]; then
         [ "$odd" = 0 ] || die "$name is not named by manifest.jsonl, and its line $odd is none of a segment"
-        [ -n "$before" ] || [ ! -f "$chain_dir/manifest.jsonl" ] || [ "$previous $previous_sha256" = "${last_named:-none none}" ] ||
+        [ -n "$before" ] || [ ! -f "$chain_dir/manifest.jsonl" ] || is_after "$last_named" "$stem" ||
+            [ "$previous $previous_sha256" = "${last_named:-none none}" ] ||
             die "$name is not named by manifest.jsonl, and does not follow the last segment that is"
-        unnamed=$name
-    elif [ -n "$unnamed" ]; then
-        die "manifest.jsonl names $name, and not $unnamed before it"
     fi
     if [ -z "$before" ]; then
         [ "$next_xid" -le "$xmin" ] || [ "$previous" = none ] ||
@@ -1037,7 +1040,7 @@ check_segment() {       # the facts of $name against its name, its checksum and 
 # that are complete: an open segment may end in the middle of a transaction.
 : >"$work/use"
 : >>"$work/roles"; : >>"$work/tablespaces"
-before='' end='' sha256='' reached='' beyond=none total=0 unnamed='' last_time=$(metadata taken_at)
+before='' end='' sha256='' reached='' beyond=none total=0 last_time=$(metadata taken_at)
 while read -r name; do
     [ -n "$before" ] || [ "$name" = "$first" ] || continue
     stem=${name%%.sql*}.sql end_before=$end

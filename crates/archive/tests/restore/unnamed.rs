@@ -47,19 +47,26 @@ fn a_line_that_a_crash_left_out_is_not_missed() {
 
 #[test]
 fn a_segment_that_is_not_named_must_follow_the_last_that_is() {
-    let (mut source, [first, second]) = three();
-    source.rotate(103);
-    let manifest = source.place.chain.manifest();
-    let good = fs::read(&manifest).unwrap();
-    for (path, why) in [
-        (first, "does not follow the last"),
-        (second, "manifest.jsonl names"),
-    ] {
-        change_line(&source, &path, |_| String::new());
-        let said = source.refused(&[]);
-        assert!(said.contains(why), "{said}");
-        fs::write(&manifest, &good).unwrap();
-    }
+    let (mut source, [_, second]) = three();
+    let third = source.rotate(103);
+    // The last that is named is gone, and what comes after it is not named.
+    change_line(&source, &third, |_| String::new());
+    fs::remove_file(&second).unwrap();
+    let said = source.refused(&[]);
+    assert!(said.contains("starts at"), "{said}");
+}
+
+/// As in a copy that keeps more than retention does: the manifest's lines about the oldest are gone.
+#[test]
+fn what_the_manifest_names_no_more_is_vouched_for_by_what_follows() {
+    let (source, [first, second]) = three();
+    change_line(&source, &first, |_| String::new());
+    source.assert_same(&source.restore(&[]));
+    change_line(&source, &second, |_| String::new());
+    let good = fs::read_to_string(&first).unwrap();
+    fs::write(&first, good.replace("VALUES (100)", "VALUES (900)")).unwrap();
+    let said = source.refused(&[]);
+    assert!(said.contains("is damaged"), "{said}");
 }
 
 #[test]
