@@ -260,9 +260,10 @@ impl Journal {
         self.last_sync >= moment
     }
 
-    /// Writes that all up to `lsn` was read and left nothing.
-    pub fn position(&mut self, lsn: Lsn) -> Result<()> {
-        self.appender.position(lsn, archive::time::now())?;
+    /// Writes that all up to `lsn` was read and left nothing. `at` is a time before all was read: what was
+    /// committed by then is in the files, and a restore up to then is the whole.
+    pub fn position(&mut self, lsn: Lsn, at: Time) -> Result<()> {
+        self.appender.position(lsn, at)?;
         Ok(())
     }
 

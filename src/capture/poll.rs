@@ -9,6 +9,7 @@ use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
 use archive::lsn::Lsn;
+use archive::time::Time;
 use pgrx::bgworkers::BackgroundWorker;
 use pgrx::datum::DatumWithOid;
 use pgrx::prelude::*;
@@ -40,6 +41,8 @@ pub struct PollReader {
     look: Look,
     /// Everything flushed up to here has been peeked and written.
     read: Lsn,
+    /// A time before that was flushed.
+    read_since: Time,
     confirmed: Lsn,
     last_position: Instant,
 }
@@ -67,6 +70,7 @@ impl PollReader {
             sequences: SequenceSync::default(),
             look: Look::default(),
             read: confirmed,
+            read_since: archive::time::now(),
             confirmed,
             last_position: Instant::now(),
         })
@@ -93,8 +97,10 @@ impl PollReader {
 
     /// One peek with all that follows from it. True when there may be more at once.
     fn round(&mut self) -> Result<bool> {
+        let now = archive::time::now();
         let flushed = Lsn(server::wal_flush_lsn());
         if flushed <= self.read {
+            self.read_since = now;
             return Ok(false);
         }
         let last = self.peek()?;
@@ -103,7 +109,7 @@ impl PollReader {
             self.journal.ensure_whole()?;
             self.consume(last)?;
         } else {
-            self.read = flushed;
+            (self.read, self.read_since) = (flushed, now);
         }
         self.report();
         Ok(last.is_some() && !shutdown::is_requested())
@@ -183,7 +189,7 @@ impl PollReader {
         while self.round()? {}
         if self.read >= mark && mark > self.journal.last_lsn() {
             self.sequences.write_all(&mut self.journal, mark)?;
-            self.journal.position(mark)?;
+            self.journal.position(mark, self.read_since)?;
             self.journal.sync()?;
             self.consume(mark)?;
         }
@@ -194,7 +200,7 @@ impl PollReader {
         if asked.flush_wanted > asked.flush_done {
             self.sequences.write_exact(&mut self.journal, self.read)?;
             self.journal
-                .position(self.read.max(self.journal.last_lsn()))?;
+                .position(self.read.max(self.journal.last_lsn()), self.read_since)?;
             self.journal.sync()?;
         }
         let mut rotated = None;

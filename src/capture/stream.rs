@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use archive::failpoint::pass;
 use archive::lsn::Lsn;
+use archive::time::Time;
 use pgrx::bgworkers::BackgroundWorker;
 use pgrx::prelude::*;
 
@@ -43,6 +44,8 @@ pub struct StreamReader {
     journal: Rc<RefCell<Journal>>,
     sequences: SequenceSync,
     look: Look,
+    /// When the reader last began to read all that was flushed.
+    read_since: Time,
     last_position: Instant,
     last_report: Instant,
 }
@@ -75,6 +78,7 @@ impl StreamReader {
             journal,
             sequences: SequenceSync::default(),
             look: Look::default(),
+            read_since: archive::time::now(),
             last_position: Instant::now(),
             last_report: Instant::now(),
         })
@@ -90,6 +94,7 @@ impl StreamReader {
         let started_with = settings::at_start();
         while !shutdown::is_requested() {
             let began = Instant::now();
+            self.read_since = archive::time::now();
             // Before reading: what a request wants to be in the files is flushed by then, so it is read.
             let asked = status::read(self.database).unwrap_or_default();
             self.read_what_is_there()?;
@@ -185,7 +190,7 @@ impl StreamReader {
         self.last_position = Instant::now();
         let read = self.read_lsn();
         if read > self.journal.borrow().last_lsn() {
-            self.journal.borrow_mut().position(read)?;
+            self.journal.borrow_mut().position(read, self.read_since)?;
             self.sync_and_confirm()?;
         }
         Ok(())
@@ -197,7 +202,7 @@ impl StreamReader {
                 .write_exact(&mut self.journal.borrow_mut(), self.read_lsn())?;
             // Whoever restores up to the flush's LSN must see that the files reach it.
             let read = self.read_lsn();
-            self.journal.borrow_mut().position(read)?;
+            self.journal.borrow_mut().position(read, self.read_since)?;
             self.sync_and_confirm()?;
         }
         let mut rotated = None;

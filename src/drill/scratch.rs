@@ -24,11 +24,19 @@ pub fn name(database: pg_sys::Oid) -> String {
     )
 }
 
+/// The database's names: until restore.sh is done with it, another one.
+fn names(database: pg_sys::Oid) -> [String; 2] {
+    let name = name(database);
+    [format!("{name}.restoring"), name]
+}
+
 /// Drops the scratch database, and the roles and tablespaces that its restore made. Says in the archive that
 /// nothing is left.
 pub fn remove(target: &Target, place: &DatabaseDir, database: pg_sys::Oid) -> Result<(), Failure> {
-    let name = name(database);
-    if is_there(target, &name)? {
+    for name in names(database) {
+        if !is_there(target, &name)? {
+            continue;
+        }
         // A subscription would keep the database from being dropped; dropped as it is, it would take the
         // source's slot at the publisher along.
         const SUBSCRIPTIONS: &str = "SELECT format('ALTER SUBSCRIPTION %I DISABLE', subname), \
@@ -43,7 +51,7 @@ pub fn remove(target: &Target, place: &DatabaseDir, database: pg_sys::Oid) -> Re
             let script = format!("SET search_path = pg_catalog;\n{SUBSCRIPTIONS}");
             client::sql(&target.database(&name), target.version, &script)?;
         }
-        let drop = format!("DROP DATABASE IF EXISTS {name} WITH (FORCE);");
+        let drop = format!("DROP DATABASE IF EXISTS \"{name}\" WITH (FORCE);");
         client::sql(&target.maintenance, target.version, &drop)?;
     }
     let (roles, spaces) = (drills::made(place, 'r'), drills::made(place, 't'));
@@ -74,17 +82,22 @@ pub fn remove(target: &Target, place: &DatabaseDir, database: pg_sys::Oid) -> Re
 /// 42P04 where a database has that name and nothing tells that it is a drill's of ours. A copy of this server
 /// has the same identifier, and may restore to the same place.
 pub fn ensure_absent(target: &Target, database: pg_sys::Oid) -> Result<(), Failure> {
-    let name = name(database);
-    if !is_there(target, &name)? {
-        return Ok(());
+    let mut found = None;
+    for name in names(database) {
+        if is_there(target, &name)? {
+            found = Some(name);
+        }
     }
+    let Some(name) = found else {
+        return Ok(());
+    };
     let code = PgSqlErrorCode::ERRCODE_DUPLICATE_DATABASE;
     let message = format!("the scratch database {name} is there already");
     Err(Failure::new(code, message)
         .detail(
             "No drill of this archive has left it behind; a copy of this server may be using it.",
         )
-        .hint(format!("Where nobody does: DROP DATABASE {name}.")))
+        .hint(format!("Where nobody does: DROP DATABASE \"{name}\".")))
 }
 
 fn is_there(target: &Target, name: &str) -> Result<bool, Failure> {
@@ -103,13 +116,15 @@ fn list(oids: &[u32]) -> String {
 
 /// What pg_dumpall wrote without what roles set in scratch databases: no other server has those.
 pub fn without_scratch_databases(globals: &[u8]) -> Vec<u8> {
-    let mark = format!(" IN DATABASE {PREFIX}");
+    // The second is of a name that restore.sh has not changed yet.
+    let marks = ["", "\""].map(|quote| format!(" IN DATABASE {quote}{PREFIX}"));
     let (mut kept, mut is_left_out, mut quote) = (Vec::new(), false, None);
     for line in globals.split_inclusive(|byte| *byte == b'\n') {
         // Within a quoted text or name that goes on, a line is a piece of that.
         if quote.is_none() {
             let text = String::from_utf8_lossy(line);
-            is_left_out = text.starts_with("ALTER ROLE ") && text.contains(&mark);
+            is_left_out =
+                text.starts_with("ALTER ROLE ") && marks.iter().any(|mark| text.contains(mark));
         }
         if quote.is_some() || !line.starts_with(b"--") {
             for byte in line {
@@ -136,9 +151,14 @@ mod tests {
         let text = "-- User Config \"o'neill\"\nALTER ROLE a IN DATABASE shop SET x TO 'y';\n\
             ALTER ROLE a IN DATABASE pg_incrbackup_drill_7_5 SET x TO 'two\nALTER ROLE''s';\n\
             ALTER ROLE \"o'neill\" IN DATABASE shop SET x TO 'y';\n\
+            ALTER ROLE a IN DATABASE \"pg_incrbackup_drill_7_5.restoring\" SET x TO 'y';\n\
             ALTER ROLE b SET x TO 'an\nALTER ROLE a IN DATABASE pg_incrbackup_drill_7_5';\nend\n";
         let expected = text.replace(
             "ALTER ROLE a IN DATABASE pg_incrbackup_drill_7_5 SET x TO 'two\nALTER ROLE''s';\n",
+            "",
+        );
+        let expected = expected.replace(
+            "ALTER ROLE a IN DATABASE \"pg_incrbackup_drill_7_5.restoring\" SET x TO 'y';\n",
             "",
         );
         let kept = without_scratch_databases(text.as_bytes());

@@ -5,6 +5,7 @@
 //! may run meanwhile: a file that was closed since the directory was read is no problem.
 
 mod directories;
+mod expired;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -51,6 +52,7 @@ pub fn verify(database: &DatabaseDir) -> Result<Vec<Problem>> {
         };
         let mut check = ChainCheck::new(&chain);
         check.description();
+        check.expired_are_the_oldest();
         // What could not even be listed is a finding too: the other rooms are still looked at.
         for (place, looked_at) in [
             (BASE, check.bases()),

@@ -10,7 +10,8 @@
 #   2. finds the target's server
 #   3. chooses a chain, a base backup and the segments that lead from it to the wished point, and
 #      checks checksums and continuity of all of them, before anything is touched
-#   4. creates the target database, or makes sure that it is empty; creates missing roles
+#   4. creates the target database, under another name until all is done, or makes sure that it is
+#      empty; creates missing roles
 #   5. loads the base
 #   6. replays every transaction that the base does not contain, in commit order
 #
@@ -21,23 +22,31 @@
 set -eu
 LC_ALL=C                        # bytes are bytes, whatever encoding the database has
 export LC_ALL
-unset PGCLIENTENCODING PGDATABASE
+unset PGDATABASE
+PGCLIENTENCODING=SQL_ASCII      # also to psql, until what it reads says which
+export PGCLIENTENCODING
 umask 077
 
 usage() {
     cat <<'USAGE'
 usage: sh restore.sh --target CONNINFO [options]
+       sh restore.sh --list
 
   --target CONNINFO   the database to make, as a libpq connection string or URI, for example
                       "host=/tmp dbname=shop_restored". It is created where it is missing and must
                       be empty otherwise. Connect as a superuser; passwords come from ~/.pgpass.
-  --until-time T      up to the last transaction whose commit time is not after T. Any timestamp that
-                      the target's server understands; UTC unless T names a zone
+  --list              say which moments can be restored, chain by chain; needs no target
+  --until-time T      up to the last transaction whose commit time is not after T: any timestamp that
+                      the target's server understands, UTC unless T names a zone; a time of day alone
+                      (the last one that has passed), '10 minutes ago', or @ and seconds since 1970
   --until-lsn L       up to commit LSN L, inclusive
   --until-xid X       up to and including transaction X
-  --chain N           from chain-N (default: the newest that has a base)
+  --allow-earlier     where the archive ends before the wished time or LSN, restore to its end. Such a
+                      wish is refused otherwise
+  --chain N           from chain-N (default: the newest that holds the wished point)
   --base NAME         from this base (default: the newest that is not after the wished point). A base whose
-                      segments retention has removed can only be restored by its name, and alone
+                      segments retention has removed can only be restored by its name, and alone; one that
+                      manifest.jsonl does not name is taken only by its name
   --search-path PATH  for expressions in indexes and constraints whose functions name no schemas. A
                       restore evaluates them, like pg_dump's, under an empty search path otherwise
   --skip-check NAME   load rows without the CHECK constraint of this name (of any table; may be given
@@ -56,16 +65,19 @@ USAGE
 say() { printf '%s\n' "$*"; }
 warn() { printf 'restore.sh: %s\n' "$*" >&2; }
 die() { warn "$*"; exit 1; }
+printable() { tr '\001-\037\177' '?' | sed 's/?$//'; }
 wrong_use() { warn "$*"; usage >&2; exit 2; }
 
 # ---- 1. Command line ------------------------------------------------------------------------------
 
-target='' until_time='' until_lsn='' until_xid='' chain='' base='' search_path='' skip_checks='' globals=no dry_run=no
+target='' until_time='' until_lsn='' until_xid='' chain='' base='' search_path='' skip_checks='' globals=no dry_run=no list=no allow_earlier=no
 
 while [ $# -gt 0 ]; do
     case $1 in
     --globals) globals=yes; shift; continue ;;
     --dry-run) dry_run=yes; shift; continue ;;
+    --list) list=yes; shift; continue ;;
+    --allow-earlier) allow_earlier=yes; shift; continue ;;
     --help | -h) usage; exit 0 ;;
     --*=*) option=${1%%=*} value=${1#*=}; shift ;;
     --*) option=$1; [ $# -ge 2 ] || wrong_use "$1 needs a value"; value=$2; shift 2 ;;
@@ -85,7 +97,8 @@ while [ $# -gt 0 ]; do
     esac
 done
 
-[ -n "$target" ] || [ $dry_run = yes ] || wrong_use "--target is missing"
+[ $list = no ] || target='' until_time='' until_lsn='' until_xid='' base=''
+[ -n "$target" ] || [ $list$dry_run != nono ] || wrong_use "--target is missing"
 case ${until_time:+t}${until_lsn:+l}${until_xid:+x} in
 ??*) wrong_use "only one of --until-time, --until-lsn and --until-xid can be given" ;;
 t) [ -n "$target" ] || wrong_use "--until-time needs --target, whose server reads the time" ;;
@@ -103,7 +116,12 @@ if command -v flock >/dev/null && (: <"$here") 2>/dev/null; then
     flock -s 9 2>/dev/null || :
 fi
 work=$(mktemp -d "${TMPDIR:-/tmp}/restore.XXXXXX")
-trap 'rm -rf "$work"' EXIT
+half_made=''                    # the statement that drops what is not complete yet
+at_exit() {
+    [ $? = 0 ] || [ -z "$half_made" ] || warn "database $dbname is incomplete: drop it before trying again: $half_made"
+    rm -rf "$work"
+}
+trap at_exit EXIT
 trap 'exit 130' INT TERM HUP
 
 # ---- Awk programs, used below ---------------------------------------------------------------------
@@ -200,7 +218,7 @@ awk_walk='
             return
         }
         if (in_copy) { in_copy = ($0 != "\\."); part = "row"; return }
-        if (NR == 2) mark = substr($0, 1, 21)           # "-- @" KEY " "
+        if (NR == 2 && /^-- @[0-9a-f]+ / && substr($0, 21, 1) == " ") mark = substr($0, 1, 21)      # "-- @" KEY " "
         if (NR >= 2 && substr($0, 1, 21) == mark) {
             part = "comment"
             kind = substr($0, 22)
@@ -233,6 +251,65 @@ awk_walk='
     }
 '
 
+# Is a line of a segment one that the grammar has? Asked of segments whose checksum nothing else knows: what
+# stands in them must not reach psql as a command of its own, nor make it lose count of quotes and brackets.
+awk_grammar='
+    function bare(line,  count, piece, i, end, text, in_text, escapes, has_closed, in_name) {
+        count = split(line, piece, "\047")      # -> the line without its texts and quoted names
+        for (i = 1; i <= count; i++) {
+            end = length(piece[i])
+            if (in_text) {
+                if (escapes) while (end && substr(piece[i], end, 1) == "\\") end--
+                if (!escapes || (length(piece[i]) - end) % 2 == 0) { in_text = 0; has_closed = 1 }
+                continue
+            }
+            if (!has_closed || end || in_name) {
+                text = text piece[i]
+                if (gsub(/"/, "&", piece[i]) % 2) in_name = !in_name
+                end = substr(text, length(text) - 1)
+                escapes = (end ~ /[ (,=\[]E$/)
+                if (!escapes && end ~ /[Ee&]$/ && i < count && !in_name) return "\\"
+            }
+            has_closed = 0
+            if (i < count && !in_name) { in_text = 1; text = text " " }
+        }
+        gsub(/"[^"]*"/, "", text)
+        return in_text || in_name ? "\\" : text
+    }
+    function is_plain(line,  tag, at, text, depth) {        # one statement, and nothing around it?
+        if (match(line, /^DO \$[a-z_]*\$/)) {
+            tag = substr(line, 4, RLENGTH - 3)
+            line = substr(line, RLENGTH + 1)
+            at = index(line, tag)
+            return substr(line, at) == tag ";"
+        }
+        text = bare(line)
+        if (text !~ /;$/ || index(text, ";") != length(text) || text ~ /\\|\$|--|\/\*|^ *[Cc][Rr][Ee][Aa][Tt][Ee]/) return 0
+        while (match(text, /[()]/)) {
+            depth += substr(text, RSTART, 1) == "(" ? 1 : -1
+            if (depth < 0) return 0
+            text = substr(text, RSTART + 1)
+        }
+        return depth == 0
+    }
+    function is_known() {
+        if (part == "statement" || part == "copy") return is_plain($0)
+        if (part == "comment" && NR > 2) is_settled = 1
+        if (part != "setting" || NR == 1) return 1
+        if (/^SET / && is_settled) return 0
+        return $0 == "\\restrict " substr(mark, 5, 16) || $0 == "\\unrestrict " substr(mark, 5, 16) || \
+            $0 == "SET client_encoding = \047" encoding "\047;" || $0 == "SET standard_conforming_strings = on;" || \
+            $0 == "SET session_replication_role = replica;" || $0 ~ known_setting
+    }
+    BEGIN {
+        known_setting = "^SET (escape_string_warning|client_min_messages|DateStyle|IntervalStyle|TimeZone|" \
+            "extra_float_digits|bytea_output|lc_monetary|xmloption|array_nulls|transform_null_equals|" \
+            "check_function_bodies|row_security|search_path|default_tablespace|default_table_access_method|" \
+            "default_transaction_(isolation|read_only|deferrable)|synchronous_commit|statement_timeout|lock_timeout|" \
+            "idle_in_transaction_session_timeout) = ([a-z0-9]+|\047[A-Za-z, ]*\047);$"
+    }
+'
+
 # Sums up a segment as far as it is complete; appends the roles that its DDL needs to a file.
 awk_scan='
     NR == 1 && $0 != "-- pg_incrbackup segment format=1" { exit }
@@ -240,12 +317,16 @@ awk_scan='
         walk()
         if (foul == "" && unrestricts() && !(was_footer && part == "setting")) foul = NR
         was_footer = (kind == "footer")
+        if (encoding != "" && !odd && !is_known()) odd = NR
         if (kind == "header") {
             start = end = lsn16(value("start_lsn")); next_xid = value("next_xid")
             previous = value("previous"); previous_sha256 = value("previous_sha256")
         } else if (kind == "transaction") {
             xid = value("xid"); lsn = lsn16(value("commit_lsn")); time = value("commit_time")
-        } else if (kind == "position" && value("at") ~ /Z$/) { complete = NR; end = lsn16(value("lsn")) }
+        } else if (kind == "position" && value("at") ~ /Z$/) {
+            complete = NR; end = lsn16(value("lsn"))
+            if (value("at") > latest) latest = value("at")      # all that committed before is in the files
+        }
         else if (kind == "ddl" && value("role") != "") print value("role"), "unknown" >> roles
         else if (kind == "role") print value("name"), value("superuser") >> roles
         else if (kind == "tablespace") print value("name") >> tablespaces
@@ -260,6 +341,7 @@ awk_scan='
                 transactions++
                 end = lsn
                 if (time == "none") timeless = 1
+                else if (time > latest) latest = time
                 if (until_time != "" && time <= until_time) { reached = lsn; beyond = "" }
                 else if (beyond == "") beyond = lsn
                 if (xid == until_xid) found = lsn
@@ -270,7 +352,8 @@ awk_scan='
     END {
         print or_none(start), or_none(end), or_none(next_xid), or_none(previous), \
             or_none(previous_sha256), complete + 0, closed + 0, transactions + 0, \
-            or_none(reached), or_none(beyond), or_none(found), timeless + 0, or_none(foul)
+            or_none(reached), or_none(beyond), or_none(found), timeless + 0, or_none(latest), \
+            (odd <= complete ? odd + 0 : 0), or_none(foul)
     }
 '
 
@@ -577,50 +660,92 @@ awk_dbname='
 
 # ---- 2. The server ---------------------------------------------------------------------------------
 
+# Our sessions begin with settings of their own, which beat what roles and databases set: nothing stops
+# them, and no name means another object than PostgreSQL's.
+neutral=${PGOPTIONS:-}
+for setting in search_path=pg_catalog,pg_temp role=none session_replication_role=origin row_security=off \
+    default_transaction_read_only=off default_transaction_deferrable=off \
+    'default_transaction_isolation=read\ committed' standard_conforming_strings=on \
+    client_min_messages=warning statement_timeout=0 lock_timeout=0 idle_session_timeout=0 \
+    idle_in_transaction_session_timeout=0; do
+    neutral="$neutral -c $setting"
+done
+export PGOPTIONS
+
 sql() { psql -X -q -A -t -w -v ON_ERROR_STOP=1 "$@"; }
 
 beside() {      # DATABASE -> the connection string of another database of the target's server
     case $target in
-    postgres://*\?* | postgresql://*\?*) say "$target&dbname=$1" ;;
-    postgres://* | postgresql://*) say "$target?dbname=$1" ;;
-    *=*) say "$target dbname=$1" ;;
-    *) say "dbname=$1" ;;
+    postgres://* | postgresql://*)
+        name=$(awk "$awk_values"'BEGIN { print encode(ARGV[1]); exit }' "$1")
+        case $target in *\?*) say "$target&dbname=$name" ;; *) say "$target?dbname=$name" ;; esac ;;
+    *=*) say "$target dbname='$(say "$1" | sed "s/[\\\\']/\\\\&/g")'" ;;
+    *) say "dbname='$(say "$1" | sed "s/[\\\\']/\\\\&/g")'" ;;
     esac
 }
 
+can_connect() { # CONNINFO; from 17 on without triggers on login, and there is one timeout more
+    PGOPTIONS="$neutral -c event_triggers=off -c transaction_timeout=0"
+    ! sql -d "$1" -c 'SELECT 1' >/dev/null 2>&1 || return 0
+    PGOPTIONS=$neutral
+    sql -d "$1" -c 'SELECT 1' >/dev/null 2>"$work/refusal"
+}
+
+is_there() { [ -n "$(say "SELECT 1 FROM pg_database WHERE datname = :'name';" | sql -d "$server" -v name="$1")" ]; }
+quoted() { awk "$awk_values"'BEGIN { print ident(ARGV[1]); exit }' "$1"; }
+
 if [ -n "$target" ]; then
     dbname=$(TARGET=$target awk "$awk_values$awk_dbname")
-    dbname=${dbname%x}
+    dbname=${dbname%x} final_name=${dbname%x}
     [ -n "$dbname" ] || wrong_use "--target does not name a database (dbname=...)"
+    [ ${#dbname} -le 63 ] || die "the name of the target database is longer than 63 bytes"
     exists=no server=''
-    if sql -d "$target" -c 'SELECT 1' >/dev/null 2>"$work/refusal"; then
+    if can_connect "$target"; then
         exists=yes server=$target
     else
         for other in postgres template1; do
             other=$(beside $other)
-            sql -d "$other" -c 'SELECT 1' >/dev/null 2>&1 || continue
+            can_connect "$other" || continue
             server=$other
             break
         done
         [ -n "$server" ] || die "can't connect: $(cat "$work/refusal")"
-        there=$(say "SELECT 1 FROM pg_database WHERE datname = :'dbname';" |
-            sql -d "$server" -v dbname="$dbname")
-        [ -z "$there" ] || die "can't connect: $(cat "$work/refusal")"
+    fi
+    pinned=$(sql -d "$server" -c "SELECT pg_catalog.current_setting('search_path')")
+    [ "$pinned" = pg_catalog,pg_temp ] ||
+        die "the server does not take the settings of PGOPTIONS: where the connection has options of its own, give them in PGOPTIONS"
+    if [ $exists = no ] && is_there "$dbname"; then
+        sql -d "$target" -c 'SELECT 1' >/dev/null 2>"$work/refusal" || :
+        die "can't connect: $(cat "$work/refusal")"
     fi
     version=$(sql -d "$server" -c 'SHOW server_version_num')
     is_superuser=$(sql -d "$server" -c "SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
     [ "$is_superuser" = t ] || die "connect as a superuser: replay sets session_replication_role and roles"
+    # A database that we make has another name until it is complete. One that is cut has a checksum.
+    if [ $exists = no ]; then
+        [ ${#dbname} -le 53 ] || dbname=$(awk 'BEGIN { name = substr(ARGV[1], 1, 44); sub(/[\200-\377]+$/, "", name); print name; exit }' \
+            "$dbname").$(say "$dbname" | sha256sum | cut -c 1-8)
+        dbname=$dbname.restoring
+        ! is_there "$dbname" || die "an earlier restore has left the database $dbname, or another one is running. Where none is: DROP DATABASE $(quoted "$dbname");"
+    fi
 fi
 
 if [ -n "$until_time" ]; then
     wished=$until_time
-    until_time=$(sql -d "$server" -v wished="$wished" <<'SQL'
-SET TimeZone = 'UTC';
-SELECT to_char(CAST(:'wished' AS timestamptz), 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"');
-SQL
-    ) || die "the server can't read the time $wished"
+    case $wished in
+    @*) time="to_timestamp(CAST(substr(:'wished', 2) AS float8))" ;;
+    *[Aa][Gg][Oo]) time="now() + CAST(:'wished' AS interval)" ;;
+    *) time="CAST(:'wished' AS timestamptz)" ;;
+    esac
+    # A time of day is that of the last day on which it has passed.
+    if say "$wished" | grep -Eiq '^[0-9]?[0-9]:[0-9][0-9](:[0-9][0-9]([.][0-9]+)?)?( ?[ap]m)?( ?([+-][0-9:]+|z|[a-z]{3,4}|[a-z_]+/[a-z_/]+))?$'; then
+        time="today + floor(extract(epoch FROM now() - today) / 86400) * interval '1 day'
+            FROM CAST('today ' || :'wished' AS timestamptz) AS today"
+    fi
+    until_time=$(say "SET TimeZone = 'UTC'; SELECT to_char(time, 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') FROM (SELECT $time) AS read (time);" |
+        sql -d "$server" -v wished="$wished") || die "the server can't read the time $wished"
     case $until_time in
-    [0-9][0-9][0-9][0-9]-*Z) say "time wished: $until_time" ;;
+    [0-9][0-9][0-9][0-9]-*Z) say "time wished: $(say "$wished" | printable), that is $until_time" ;;
     *) die "the time $wished is not in the years 1 to 9999" ;;
     esac
 fi
@@ -631,9 +756,10 @@ lsn16() { awk "$awk_values"'BEGIN { print lsn16(ARGV[1]); exit }' "$1"; }
 show() { awk "$awk_values"'BEGIN { print shown(ARGV[1]); exit }' "$1"; }
 is_after() { awk 'BEGIN { exit !(ARGV[1] "" > ARGV[2] "") }' "$1" "$2"; }       # LSNs, or times
 
-metadata() {    # KEY [FILE] -> a flat value of the base's metadata.json; empty for null
-    awk -v key="$1" "$awk_values"'index($0, "  \"" key "\": ") == 1 {
-        found = substr($0, length(key) + 7)
+metadata() {    # KEY [FILE] -> a value of the base's metadata.json; empty for null. Two blanks lead inside
+    awk -v key="$1" "$awk_values"'BEGIN { sub(/^ */, "  &\"", key); key = key "\": " }
+        index($0, key) == 1 {
+        found = substr($0, length(key) + 1)
         sub(/,$/, "", found)
         if (found == "null") found = ""
         if (found ~ /^"/) found = unquoted(found)
@@ -662,91 +788,233 @@ text() {        # FILE -> its plain text
     esac
 }
 
-scan() {        # SEGMENT -> one line of facts, as awk_scan prints them
-    # The starts of lines are enough, and mawk takes long over those of many megabytes.
-    text "$increments/$1" | cut -b 1-1000000 | awk -v until_time="$until_time" -v until_xid="${until_xid:-none}" \
-        -v roles="$work/roles" -v tablespaces="$work/tablespaces" "$awk_values$awk_walk$awk_scan"
+scan() {        # SEGMENT [ENCODING] -> one line of facts, as awk_scan prints them; with its grammar checked
+    # The starts of lines are enough otherwise, and mawk takes long over those of many megabytes.
+    text "$increments/$1" | if [ -n "${2:-}" ]; then cat; else cut -b 1-1000000; fi |
+        awk -v until_time="$until_time" -v until_xid="${until_xid:-none}" -v encoding="${2:-}" \
+            -v roles="$work/roles" -v tablespaces="$work/tablespaces" "$awk_values$awk_walk$awk_grammar$awk_scan"
 }
 
-if [ -z "$chain" ]; then
+# The chains of this archive, and what is to be known of one before anything of it is used.
+
+chains() {      # their numbers; a copy in the making may lack files of one
     for number in $(ls "$here" | sed -n 's/^chain-\([0-9][0-9]*\)$/\1/p' | sort -n); do
-        for file in "$here/chain-$number/base/"*Z/metadata.json; do
-            [ ! -f "$file" ] || chain=$number
+        for file in "$here/chain-$number/chain.json" "$here/chain-$number/base/"*Z/metadata.json; do
+            [ ! -f "$file" ] || { say "$number"; break; }
         done
     done
-    [ -n "$chain" ] || die "no chain in $here has a finished base"
-fi
-chain_dir=$here/chain-$chain
-increments=$chain_dir/incremental
-[ -f "$chain_dir/chain.json" ] || die "there is no chain-$chain in $here (retention removes chains of which nothing is kept)"
+}
 
 # What retention has given up is not there, whatever a crash left of it. Its segments were the oldest.
-: >"$work/expired"
-[ ! -f "$chain_dir/manifest.jsonl" ] || sed -n '/,"expired_at":"/s/^{"kind":"[a-z]*","file":"\([^"]*\)".*/\1/p' \
-    "$chain_dir/manifest.jsonl" >"$work/expired"
-expired_to=$([ ! -s "$work/expired" ] || sed -n '/,"expired_at":"/s/^{"kind":"incremental",.*,"end_lsn":"\([^"]*\)".*/\1/p' \
-    "$chain_dir/manifest.jsonl" | tail -n 1)
+open_chain() {  # NUMBER: what follows is about this chain
+    chain=$1 chain_dir=$here/chain-$1 increments=$here/chain-$1/incremental base_dir=''
+    [ -f "$chain_dir/chain.json" ] || die "there is no chain-$chain in $here (retention removes chains of which nothing is kept)"
+    # Of what the manifest names: file, sha256, end LSN, next_xid, and whether it has expired. The last line counts.
+    : >"$work/named"
+    [ ! -f "$chain_dir/manifest.jsonl" ] || awk -v out="$work/named" '
+        function field(name,  at, rest) {
+            at = index($0, ",\"" name "\":")
+            if (!at) return "none"
+            rest = substr($0, at + length(name) + 4)
+            sub(/^"/, "", rest); sub(/[",}].*/, "", rest)
+            return rest
+        }
+        /^."kind":"[a-z]*","file":"/ && /}$/ {
+            file = field("file")
+            if (field("expired_at") != "none") expired[file] = 1
+            if (!(file in line)) name[++count] = file
+            line[file] = field("sha256") " " field("end_lsn") " " field("next_xid")
+        }
+        END { for (i = 1; i <= count; i++) print name[i], line[name[i]], (name[i] in expired) ? "expired" : "kept" >out }
+        ' "$chain_dir/manifest.jsonl"
+    # All segments, in replay order.
+    present incremental | awk '/^[0-9A-F]+-[0-9TZ]+\.sql(\.gz|\.zst|\.partial)?$/ {
+        stem = $0; sub(/\.sql.*/, "", stem)
+        if (!(stem in name)) order[++count] = stem
+        # A copy may have one from the time before it was closed.
+        if (!(stem in name) || name[stem] ~ /partial$/) name[stem] = $0 }
+        END { for (i = 1; i <= count; i++) print name[order[i]] }' >"$work/all"
+    last_expired=$(sed -n 's/^incremental\/.* expired$/&/p' "$work/named" | sort | tail -n 1)
+    expired_to=$(say "$last_expired" | cut -d ' ' -f 3)
+    # What stands behind one that is kept has not expired, unless it is a hole that a copy has.
+    odd=$({ sed 's/\.sql.*/.sql kept/' "$work/all"; sed -n 's/^incremental\/\([^ ]*\) .* /\1 /p' "$work/named"
+        ls "$increments" 2>/dev/null | sed -n 's/\.sql\(\.gz\|\.zst\|\.partial\)\{0,1\}$/.sql there/p'; } | sort | awk '
+        $2 == "kept" { is_behind = 1; last = "" }
+        $2 == "expired" && is_behind { now = $1; if (last == "") last = $1 }
+        $2 == "there" && $1 == now && odd == "" { odd = $1 }
+        END { print odd == "" ? last : odd }')
+    [ -z "$odd" ] || die "manifest.jsonl of chain-$chain is damaged: it calls $odd expired, and not what comes before it"
+}
 present() {     # ROOM -> the names in it
-    ls "$chain_dir/$1" 2>/dev/null | awk -v room="$1/" -v list="$work/expired" '
-        BEGIN { while ((getline file <list) > 0) expired[file] = 1 }
+    ls "$chain_dir/$1" 2>/dev/null | awk -v room="$1/" -v list="$work/named" '
+        BEGIN { while ((getline line <list) > 0) if (sub(/ .* expired$/, "", line)) expired[line] = 1; close(list) }
         { file = room $0; sub(/\.sql.*/, ".sql", file) }
         !(file in expired)'
 }
+listed() {      # FILE, COLUMN -> what the manifest has of it, if it has a line there
+    awk -v file="$1" -v column="${2:-2}" '$1 == file { print $column; exit }' "$work/named"
+}
+bases() { present base | grep '^[0-9A-F]*-[0-9TZ]*Z$'; }
+ended() {       # KEY -> how the chain ended; nothing where it goes on
+    metadata "  $1" "$chain_dir/chain.json" | printable
+}
 
-# All segments, in replay order.
-present incremental | awk '/^[0-9A-F]+-[0-9TZ]+\.sql(\.gz|\.zst|\.partial)?$/ {
-    stem = $0; sub(/\.sql.*/, "", stem)
-    if (!(stem in name)) order[++count] = stem
-    # A copy may have one from the time before it was closed.
-    if (!(stem in name) || name[stem] ~ /partial$/) name[stem] = $0 }
-    END { for (i = 1; i <= count; i++) print name[order[i]] }' >"$work/all"
+# The newest base that is not after the wished point. One that the manifest does not name may have come
+# after a crash, or from somebody else: the older ones do as well.
+find_base() {
+    base_dir='' passed_over=''
+    for name in $(bases); do
+        [ "${base:-$name}" = "$name" ] || continue
+        file=$chain_dir/base/$name/metadata.json
+        [ -f "$file" ] || continue              # a copy that is not finished
+        ! is_after "L${name%%-*}" "$upto" || continue
+        [ -z "$until_time" ] || ! is_after "$(metadata taken_at "$file")" "$until_time" || continue
+        if [ -z "$base" ] && [ -z "$(listed "base/$name")" ]; then passed_over=$name; continue; fi
+        base_dir=$chain_dir/base/$name
+    done
+    [ -n "$base_dir" ]
+}
+
+# Where the segments of a list end: the LSN, and the time up to which everything is in them.
+find_end() {    # FILE
+    end_lsn='' end_time=''
+    sort -r "$1" >"$work/backwards"
+    while read -r segment; do
+        scan "$segment" | cut -d ' ' -f 2,13 >"$work/facts"
+        read -r end latest <"$work/facts"
+        [ "$end" != none ] || continue
+        end_lsn=${end_lsn:-$end}
+        if [ "$latest" != none ]; then end_time=$latest; return; fi
+    done <"$work/backwards"
+}
+
+# ---- List
+
+list_stretch() {        # segments that join, in "stretch": what of them can be restored
+    find_end "$work/stretch"
+    for base in $(bases); do
+        file=$chain_dir/base/$base/metadata.json
+        [ -n "$(listed "base/$base")" ] && [ -f "$file" ] || continue
+        is_after "L${base%%-*}" "$stretch_start" && [ -n "$end_lsn" ] && ! is_after "L${base%%-*}" "$end_lsn" || continue
+        xmin=$(metadata snapshot "$file") xmin=${xmin%%:*}
+        [ "$xmin" -ge "$stretch_xid" ] || [ -n "$is_whole" ] || continue
+        from=$(metadata taken_at "$file")
+        say "  every moment from $from ($(metadata lsn "$file")) to ${end_time:-$from} ($(show "$end_lsn"))"
+        return
+    done
+    say "  no base joins the segments from $(show "$stretch_start") on"
+}
+list_chain() {
+    say "chain-$chain, begun $(metadata started_at "$chain_dir/chain.json") at $(metadata slot_start_lsn "$chain_dir/chain.json")"
+    for name in $(bases); do
+        file=$chain_dir/base/$name/metadata.json
+        [ -f "$file" ] || continue
+        note=''
+        [ -n "$(listed "base/$name")" ] || note=', which manifest.jsonl does not name'
+        say "  base $name of $(metadata taken_at "$file") ($(metadata lsn "$file"))$note"
+    done
+    [ -z "$expired_to" ] || say "  retention has removed the segments before $expired_to: an older base is one moment, restored by --base NAME"
+    : >"$work/stretch"
+    before='' is_whole=$([ -n "$expired_to" ] || say yes)
+    while read -r name; do
+        stem=incremental/${name%%.sql*}.sql
+        start=L${name%%-*} end=$(lsn16 "$(listed "$stem" 3)") next_xid=$(listed "$stem" 4)
+        if [ -z "$next_xid" ]; then
+            scan "$name" >"$work/facts"
+            read -r start end next_xid rest <"$work/facts"
+            [ "$start" != none ] || continue
+        fi
+        if [ -n "$before" ] && [ "$before" != "$start" ]; then
+            list_stretch
+            say "  gap: nothing between $(show "$before") and $(show "$start")"
+            : >"$work/stretch"
+            is_whole=''
+        fi
+        [ -s "$work/stretch" ] || stretch_start=$start stretch_xid=$next_xid
+        say "$name" >>"$work/stretch"
+        before=$end
+    done <"$work/all"
+    [ ! -s "$work/stretch" ] || list_stretch
+    [ -z "$(ended at)" ] || say "  ended $(ended at) at $(ended last_lsn): $(ended reason)"
+}
+if [ $list = yes ]; then
+    for number in ${chain:-$(chains)}; do open_chain "$number"; list_chain; done
+    say "(--list reads no checksums; --dry-run reads all that a restore needs, and says whether it is whole)"
+    exit 0
+fi
+
+# ---- Choice
 
 # The wished point as a commit LSN; "Lz" is after all. A wished time becomes one further below.
 upto=Lz
 if [ -n "$until_lsn" ]; then
     upto=$(lsn16 "$until_lsn")
     [ -n "$upto" ] || wrong_use "--until-lsn takes an LSN, like 16/B374D848"
-elif [ -n "$until_xid" ]; then
+fi
+find_xid() {    # sets upto to its commit LSN; none where the chain does not have it
     upto=none
     while [ $upto = none ] && read -r name; do
         upto=$(scan "$name" | cut -d ' ' -f 11)
     done <"$work/all"
-    [ $upto != none ] || die "transaction $until_xid is not in the segments of chain-$chain${expired_to:+; retention has removed those before $expired_to}"
     rm -f "$work/roles" "$work/tablespaces"
-fi
+    [ $upto != none ]
+}
+is_in_chain() { # does the chain that was opened reach the wished point, which is not before its base?
+    [ -n "$until_time$until_lsn" ] || return 0
+    find_end "$work/all"
+    rm -f "$work/roles" "$work/tablespaces"
+    is_after "L${base_dir##*/}" "$end_lsn" && end_lsn=L${base_dir##*/} end_lsn=${end_lsn%%-*}
+    [ -z "$until_lsn" ] || ! is_after "$upto" "$end_lsn" || return 1
+    [ -z "$until_time" ] || ! is_after "$until_time" "${end_time:-$(metadata taken_at)}"
+}
 
-# The base: the newest that is not after the wished point.
-base_dir=''
-for name in $(present base | grep "^${base:-[0-9A-F]*-[0-9TZ]*Z}\$"); do
-    file=$chain_dir/base/$name/metadata.json
-    [ -f "$file" ] || continue                  # a copy that is not finished
-    ! is_after "$(lsn16 "$(metadata lsn "$file")")" "$upto" || continue
-    ! is_after "$(metadata taken_at "$file")" "${until_time:-z}" || continue
-    base_dir=$chain_dir/base/$name
+# The newest chain that has the point; else the newest that has a base before it.
+newer='' nearest='' found=''
+[ -n "$(chains)" ] || die "no chain in $here has a finished base"
+for number in ${chain:-$(chains | sort -rn)}; do
+    open_chain "$number"
+    [ -z "$until_xid" ] || find_xid || continue
+    if ! find_base; then [ -n "$nearest" ] || newer=$number; continue; fi
+    nearest=${nearest:-$number}
+    is_in_chain || continue
+    [ -z "$found" ] || die "both chain-$found and chain-$number hold $until_lsn: say which by --chain N"
+    found=$number
+    [ -n "$until_lsn" ] || break
 done
-if [ -z "$base_dir" ]; then
-    removed=''
-    for name in $([ ! -s "$work/expired" ] || present base | grep '^[0-9A-F]*-[0-9TZ]*Z$' | head -n 1); do
-        removed="; retention has removed older ones. The oldest that is left is $name"
-    done
-    die "chain-$chain has no base${base:+ $base} at or before the wished point$removed"
+[ -n "$nearest$newer" ] ||
+    die "transaction $until_xid is not in the segments of any chain${expired_to:+; retention has removed those before $expired_to}"
+if [ "${found:-${nearest:-$newer}}" != "$chain" ]; then
+    open_chain "${found:-${nearest:-$newer}}"
+    [ -z "$until_xid" ] || find_xid || :
+    find_base || :
 fi
+if [ -z "$base_dir" ]; then
+    [ -n "$base$until_time$until_lsn$until_xid$passed_over" ] || die "chain-$chain has no base, and no other chain that was looked at has a finished base"
+    note=${passed_over:+; manifest.jsonl does not name $passed_over, which --base takes all the same}
+    for name in $([ -z "$expired_to" ] || bases | head -n 1); do
+        note="; retention has removed older ones. The oldest that is left is $name"
+    done
+    die "chain-$chain has no base${base:+ $base} at or before the wished point$note"
+fi
+[ -z "$passed_over" ] || warn "manifest.jsonl of chain-$chain does not name the base $passed_over: it is passed over"
+[ -z "$newer" ] || newer="chain-$newer, which came later, has no base${until_time:+ as early}${until_lsn:+ as early}"
 base_lsn=$(lsn16 "$(metadata lsn)")
 snapshot=$(metadata snapshot)
 xmin=${snapshot%%:*} xmax=${snapshot#*:} xip=${snapshot##*:} xmax=${xmax%%:*}
 [ -n "$base_lsn" ] && [ -n "$xmin" ] && [ -n "$xmax" ] || die "$base_dir/metadata.json is damaged"
 
 sha256() { sha256sum | cut -d ' ' -f 1; }
-listed() {      # FILE -> its sha256 in the manifest, if it has a line there
-    [ -f "$chain_dir/manifest.jsonl" ] || return 0
-    sed -n "s|.*\"file\":\"$1\".*,\"sha256\":\"\([0-9a-f]*\)\".*|\1|p" "$chain_dir/manifest.jsonl" | tail -n 1
+check_sealed() { # DIRECTORY, what it is: every file as SHA256SUMS has it, none besides, and that as the manifest's
+    listed_sha256=$(listed "${1#"$chain_dir/"}")
+    [ "${listed_sha256:-none}" = "$(sha256 <"$1/SHA256SUMS")" ] || [ -z "$listed_sha256" ] ||
+        die "SHA256SUMS of $2 is damaged: it is not the manifest's"
+    (cd "$1" && sha256sum --check --strict --quiet SHA256SUMS) >&2 || die "$2 is damaged"
+    (cd "$1" && find . ! -type d ! -path ./SHA256SUMS) | sed 's/^..//' | sort >"$work/there"
+    cut -c 67- "$1/SHA256SUMS" | sort | cmp -s "$work/there" - || die "$2 is damaged: it has a file that SHA256SUMS does not name"
 }
 
 say "base: chain-$chain/base/${base_dir##*/} (snapshot $snapshot)"
-(cd "$base_dir" && sha256sum --check --strict --quiet SHA256SUMS) >&2 || die "the base is damaged"
-sha256=$(sha256 <"$base_dir/SHA256SUMS")
-listed_sha256=$(listed "base/${base_dir##*/}")
-[ "${listed_sha256:-$sha256}" = "$sha256" ] || die "the base's SHA256SUMS is damaged: it is not the manifest's"
+check_sealed "$base_dir" "the base"
 
 # The first segment: the last one that was opened before any transaction from the snapshot's xmin on
 # was written; the chain's first where none is that old.
@@ -767,7 +1035,7 @@ if [ -n "$expired_to" ] && { [ -z "$first" ] ||
     alone=${base_dir##*/}
     if [ -z "$base" ] || [ $upto != Lz ] || [ -n "$until_time" ]; then
         from=''
-        for name in $(present base | grep '^[0-9A-F]*-[0-9TZ]*Z$'); do
+        for name in $(bases); do
             file=$chain_dir/base/$name/metadata.json
             other=$(metadata snapshot "$file")
             [ -n "$first" ] && [ -z "$from" ] && [ "${other%%:*}" -ge "$first_xid" ] || continue
@@ -780,8 +1048,18 @@ if [ -n "$expired_to" ] && { [ -z "$first" ] ||
     : >"$work/all"
 fi
 
+# A segment that the manifest does not name, the open one or one whose line a crash left out, must follow
+# the last that it names, and nothing but its grammar says that it is sound. (A copy may also have old ones
+# whose lines retention has taken away: the next one knows their checksum.)
+last_named=$(sed -n 's/^incremental\///p' "$work/named" | sort | tail -n 1 | cut -d ' ' -f 1,2)
 check_segment() {       # the facts of $name against its name, its checksum and the segment before
     [ "$start" = "L${name%%-*}" ] || die "$name does not start where its name says"
+    if [ -z "$listed_sha256" ]; then
+        [ "$odd" = 0 ] || die "$name is not named by manifest.jsonl, and its line $odd is none of a segment"
+        [ -n "$before" ] || [ ! -f "$chain_dir/manifest.jsonl" ] || is_after "$last_named" "$stem" ||
+            [ "$previous $previous_sha256" = "${last_named:-none none}" ] ||
+            die "$name is not named by manifest.jsonl, and does not follow the last segment that is"
+    fi
     if [ -z "$before" ]; then
         [ "$next_xid" -le "$xmin" ] || [ "$previous" = none ] ||
             die "segments before $name are gone that the base needs"
@@ -795,7 +1073,6 @@ check_segment() {       # the facts of $name against its name, its checksum and 
     case $name in *.partial) return ;; esac
     [ "$closed" = 1 ] || die "$name is damaged: its footer does not say what it holds"
     sha256=$(text "$increments/$name" | sha256)
-    listed_sha256=$(listed "incremental/$stem")
     [ "${listed_sha256:-$sha256}" = "$sha256" ] || die "$name is damaged: its checksum is not the manifest's"
 }
 
@@ -803,13 +1080,14 @@ check_segment() {       # the facts of $name against its name, its checksum and 
 # that are complete: an open segment may end in the middle of a transaction.
 : >"$work/use"
 : >>"$work/roles"; : >>"$work/tablespaces"
-before='' end='' sha256='' reached='' beyond=none total=0
+before='' end='' sha256='' reached='' beyond=none total=0 last_time=$(metadata taken_at)
 while read -r name; do
     [ -n "$before" ] || [ "$name" = "$first" ] || continue
     stem=${name%%.sql*}.sql end_before=$end
-    scan "$name" >"$work/facts"
+    case $name in *.partial) listed_sha256='' ;; *) listed_sha256=$(listed "incremental/$stem") ;; esac
+    scan "$name" "$([ -n "$listed_sha256" ] || metadata encoding)" >"$work/facts"
     read -r start end next_xid previous previous_sha256 complete closed transactions \
-        reached_here beyond_here found timeless foul <"$work/facts"
+        reached_here beyond_here found timeless latest odd foul <"$work/facts"
     case $start,$name in
     none,*.partial) end=$end_before; break ;;           # torn before its first transaction
     none,*) die "$name is damaged" ;;
@@ -821,18 +1099,30 @@ while read -r name; do
         if [ "$reached_here" != none ]; then reached=$reached_here beyond=none; fi
         [ "$beyond" != none ] || beyond=$beyond_here
     fi
+    [ "$latest" = none ] || ! is_after "$latest" "$last_time" || last_time=$latest
     before=$stem total=$((total + transactions))
     # A segment that starts at the wished point or later only closes the chain of checksums.
     is_after "$upto" "$start" || break
     say "$name $complete" >>"$work/use"
 done <"$work/all"
 
+# Nobody gets an older database than was wished for without a word.
+[ -n "$end" ] && ! is_after "$base_lsn" "$end" || end=$base_lsn
+why=$(ended reason) wished=''
+[ -z "$why" ] || why="chain-$chain has ended: $why"
+[ -z "$until_time" ] || ! is_after "$until_time" "$last_time" || wished=$until_time
+[ -z "$until_lsn" ] || ! is_after "$upto" "$end" || wished=$until_lsn
+if [ -n "$wished" ]; then
+    why=${why:-the chain has not ended: where its server runs, SELECT incr_flush() brings the present into the files}
+    last_word="the archive ends at $(show "$end"), with all that was committed up to $last_time, before the wished point $wished; $why${newer:+; $newer}"
+    [ $allow_earlier = yes ] || die "$last_word; --allow-earlier restores to that end"
+elif [ -n "$until_time$until_lsn$until_xid" ]; then last_word=''
+else last_word=$why${newer:+${why:+; }$newer}
+fi
 if [ -n "$until_time" ]; then      # the last commit not after T; what commits next must not be in the base
     upto=${reached:-L0}
     [ "$beyond" = none ] || is_after "$beyond" "$base_lsn" ||
         die "the base contains transactions of a later commit time: use an older --base"
-elif [ $upto != Lz ] && is_after "$upto" "${end:-$base_lsn}"; then
-    die "the archive ends at $(show "$end"), before the wished point"
 fi
 files=$(awk 'END { print NR }' "$work/use")
 
@@ -846,15 +1136,13 @@ for name in $(present globals | awk -v upto="$upto" -v time="$until_time" -v bey
     time != "" && (beyond == "none" || lsn < beyond) { print }
     END { if (sure != "") print sure }' | sort); do
     [ -f "$chain_dir/globals/$name/metadata.json" ] || continue
+    [ -n "$(listed "globals/$name")" ] || { warn "manifest.jsonl does not name the set of globals $name: it is passed over"; continue; }
     is_after "L${name%%-*}" "$upto" && is_after "$(metadata changed_at "$chain_dir/globals/$name/metadata.json")" "$until_time" && continue
     set_dir=$chain_dir/globals/$name set_lsn=L${name%%-*}
 done
 if [ -n "$set_dir" ]; then
     say "globals: chain-$chain/globals/${set_dir##*/}"
-    (cd "$set_dir" && sha256sum --check --strict --quiet SHA256SUMS) >&2 || die "the set of globals is damaged"
-    sha256=$(sha256 <"$set_dir/SHA256SUMS")
-    listed_sha256=$(listed "globals/${set_dir##*/}")
-    [ "${listed_sha256:-$sha256}" = "$sha256" ] || die "SHA256SUMS of the globals is damaged: it is not the manifest's"
+    check_sealed "$set_dir" "the set of globals"
     # Roles that its database.sql names, where that will be run.
     ! is_after "$set_lsn" "$base_lsn" || listed_in roles "$set_dir/metadata.json" |
         sed 's/$/ unknown/' >>"$work/roles"
@@ -862,7 +1150,11 @@ fi
 
 say "segments: $files from ${first:-none}, $total transactions"
 
-if [ $dry_run = yes ]; then say "dry run: nothing was touched"; exit 0; fi
+if [ $dry_run = yes ]; then
+    say "dry run: nothing was touched"
+    [ -z "$last_word" ] || warn "$last_word"
+    exit 0
+fi
 
 # ---- 4. Target database and roles ------------------------------------------------------------------
 
@@ -879,7 +1171,8 @@ if [ $exists = no ]; then
             -v collate="$(metadata lc_collate)" -v ctype="$(metadata lc_ctype)" \
             -v locale="$(metadata locale)" -v rules="$(metadata icu_rules)" ||
         die "can't create the database; an empty one that you made with other locales is taken too"
-    say "created database $dbname"
+    target=$(beside "$dbname")
+    say "created database $dbname, which becomes $final_name at the end"
 else
     found=$(sql -d "$target" <<'SQL'
 SELECT count(*) FROM (
@@ -899,6 +1192,23 @@ WHERE id >= 16384 AND NOT EXISTS (SELECT FROM pg_depend, pg_extension AS e
 SQL
     )
     [ "$found" = 0 ] || die "the target database is not empty: it has $found objects"
+fi
+half_made="DROP DATABASE $(quoted "$dbname");"
+
+# One that was there keeps its name, and lets nobody in by what PUBLIC may until it is complete. What
+# PUBLIC may is then as it was, or as the source's database.sql has it: sections 5 and 6 run that.
+let_in='' keep_out='' lets_in=''
+if [ $exists = yes ]; then
+    keep_out='DO $out$ BEGIN
+        PERFORM pg_catalog.set_config($$restore_sh.lets_in$$, (SELECT count(*) FROM pg_catalog.pg_database AS d,
+            pg_catalog.aclexplode(coalesce(datacl, pg_catalog.acldefault($$d$$, datdba))) AS a
+            WHERE datname = pg_catalog.current_database() AND grantee = 0 AND privilege_type = $$CONNECT$$)::text, false);
+        EXECUTE pg_catalog.format($$REVOKE CONNECT ON DATABASE %I FROM PUBLIC$$, pg_catalog.current_database());
+        END $out$;'
+    let_in='DO $in$ BEGIN IF pg_catalog.current_setting($$restore_sh.lets_in$$) <> $$0$$ THEN
+        EXECUTE pg_catalog.format($$GRANT CONNECT ON DATABASE %I TO PUBLIC$$, pg_catalog.current_database());
+        END IF; END $in$;'
+    lets_in=$(say "$keep_out SHOW restore_sh.lets_in;" | sql -d "$target")
 fi
 
 # Which roles the base and the segments need, whether they were superusers, who was a member of whom.
@@ -1072,14 +1382,11 @@ export SKIP_CHECKS QUIET_CHECKS LOUD_CHECKS
 
 # ---- 5. Base ---------------------------------------------------------------------------------------
 
-# What the database itself sets must not disturb us, nor triggers on login (17 and later).
-PGOPTIONS="${PGOPTIONS:-} -c default_transaction_read_only=off -c session_replication_role=replica"
-[ "$version" -lt 170000 ] || PGOPTIONS="$PGOPTIONS -c event_triggers=off"
-export PGOPTIONS
+PGOPTIONS="$PGOPTIONS -c session_replication_role=replica"
 
 stopped() {     # WHERE: what psql said, then the end
     sed "s|^psql:<stdin>:|$1:|" "$work/errors" >&2
-    die "stopped; database $dbname is incomplete: drop it before trying again"
+    die "stopped"
 }
 
 dump=$base_dir/$(metadata dump)
@@ -1098,8 +1405,10 @@ else
         stopped "${dump##*/}"
 fi
 cat "$work/errors" >&2          # warnings
-[ ! -f "$base_dir/database.sql" ] || sql -d "$target" -o /dev/null -v dbname="$dbname" \
-    -f - <"$base_dir/database.sql" 2>"$work/errors" || stopped database.sql
+if [ -f "$base_dir/database.sql" ]; then
+    lets_in=$(sql -d "$target" -v dbname="$dbname" ${let_in:+-c "SET restore_sh.lets_in = '$lets_in'" -c "$let_in"} -f - \
+        ${keep_out:+-c "$keep_out" -c 'SHOW restore_sh.lets_in'} <"$base_dir/database.sql" 2>"$work/errors") || stopped database.sql
+fi
 
 # ---- 6. Replay -------------------------------------------------------------------------------------
 
@@ -1225,6 +1534,7 @@ DO $default$ DECLARE r record; BEGIN
     END LOOP;
 END $default$;'
 say "$QUIET" >"$work/prologue.sql"
+[ $exists = no ] || say "SET restore_sh.lets_in = '$lets_in';" >>"$work/prologue.sql"
 say "$follow" >>"$work/prologue.sql"
 say 'CREATE TEMPORARY SEQUENCE hits;
 CREATE FUNCTION pg_temp.hit(expected bigint) RETURNS void LANGUAGE plpgsql AS $hit$ BEGIN
@@ -1271,7 +1581,7 @@ END $help$;' >>"$work/prologue.sql"
 say 'SELECT pg_temp.end_help();' >"$work/epilogue.sql"
 one_line "$loud" 'event|rule|trigger' >>"$work/epilogue.sql"
 say "$QUIET_CHECKS" >>"$work/prologue.sql"
-say "$LOUD_CHECKS" >>"$work/epilogue.sql"
+say "$LOUD_CHECKS" "$let_in" >>"$work/epilogue.sql"
 [ -z "$skip_checks" ] || named "$valid_checks" >>"$work/epilogue.sql"
 
 # What sessions in other databases did to this one (ALTER DATABASE, GRANT, COMMENT) is in no segment:
@@ -1289,7 +1599,7 @@ SELECT pg_catalog.current_database() AS dbname \gset
 $encoding
 $back_to_default
 SQL
-    say '\unset dbname' >>"$work/later.sql"
+    say "$keep_out" '\unset dbname' >>"$work/later.sql"
 fi
 export LATER
 
@@ -1363,4 +1673,10 @@ awk "$awk_values"'
         if (lsn != "") print "last commit: " shown(lsn) " at " time
         if (flagged) print "attention: " flagged " places are marked that could not be carried (flag comments)"
     }' "$work/counts"
-say "done: $dbname is restored; run ANALYZE in it before use"
+half_made=''
+if [ $exists = no ]; then
+    say 'ALTER DATABASE :"dbname" RENAME TO :"final";' | sql -d "$server" -v dbname="$dbname" -v final="$final_name" ||
+        die "everything is restored, into $dbname: ALTER DATABASE $(quoted "$dbname") RENAME TO $(quoted "$final_name"); is left to do"
+fi
+say "done: $final_name is restored; run ANALYZE in it before use"
+[ -z "$last_word" ] || warn "$last_word"

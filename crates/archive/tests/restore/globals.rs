@@ -87,10 +87,13 @@ fn the_newest_set_that_is_not_after_the_wished_point_is_used() {
         "set 101 1"
     );
     assert_eq!(
-        restored(&["--until-time", "2026-11-21 03:41:42.2"]),
+        restored(&["--until-time", "2026-11-21 03:41:42.2", "--allow-earlier"]),
         "set 101 1"
     );
-    assert_eq!(restored(&["--until-time", "2030-01-01"]), "set 102 1");
+    assert_eq!(
+        restored(&["--until-time", "2030-01-01", "--allow-earlier"]),
+        "set 102 1"
+    );
 }
 
 #[test]

@@ -8,12 +8,16 @@ mod cluster;
 mod damage;
 mod files;
 mod globals;
+mod half_made;
+mod moments;
 mod points;
 mod psql;
 mod refusals;
 mod replay;
 mod retention;
+mod sessions;
 mod source;
 #[path = "../support/mod.rs"]
 mod support;
 mod triggers;
+mod unnamed;

@@ -83,8 +83,10 @@ fn damage_is_found_before_anything_is_touched() {
     source.transaction(102, &[Statement("INSERT INTO public.a (id) VALUES (102);")]);
     let target = unique("target");
     let conninfo = source.cluster.conninfo(&target);
+    let name = base.file_name().unwrap().to_str().unwrap().to_owned();
     let refused = |what: &str, said: &str| {
-        let run = source.run(&["--target", &conninfo]);
+        // Without a manifest nothing but its name, said by a person, chooses a base.
+        let run = source.run(&["--target", &conninfo, "--base", &name]);
         assert_eq!(run.0.status.code(), Some(1), "{what}: {}", run.text());
         assert!(run.text().contains(said), "{what}: {}", run.text());
         let sql = format!("SELECT count(*) FROM pg_database WHERE datname = '{target}'");

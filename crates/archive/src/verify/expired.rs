@@ -1,0 +1,25 @@
+//! Whether what the manifest calls expired can have been retention's doing.
+
+use super::ChainCheck;
+use crate::layout::names::INCREMENTAL;
+use crate::manifest::Entry;
+
+impl ChainCheck<'_> {
+    /// Retention takes segments from the oldest on: an earlier one that is kept needs those that follow it.
+    pub(super) fn expired_are_the_oldest(&mut self) {
+        let Some(last) = self.last_expired.as_ref().map(|last| last.file.clone()) else {
+            return;
+        };
+        let segments = self.chain.segments().unwrap_or_default().into_iter();
+        let there = segments.map(|(name, _)| Entry::segment_file(name));
+        let kept = there.chain(self.listed.keys().cloned());
+        let kept =
+            kept.filter(|file| file.starts_with(INCREMENTAL) && !self.expired.contains(file));
+        if kept.min().is_some_and(|first| first < last) {
+            self.found(
+                &last,
+                "expired by the manifest, though an earlier one that needs it has not",
+            );
+        }
+    }
+}

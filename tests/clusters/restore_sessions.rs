@@ -1,0 +1,73 @@
+//! "Somebody's setting, or trigger, got into my restore."
+
+use harness::Cluster;
+
+const HINDRANCES: &str = "ALTER ROLE ALL SET statement_timeout = '40ms';
+    ALTER ROLE ALL SET default_transaction_read_only = on;
+    ALTER ROLE ALL SET standard_conforming_strings = off;
+    ALTER ROLE ALL SET client_min_messages = 'debug1';
+    ALTER ROLE postgres SET search_path = nowhere, public;
+    ALTER ROLE postgres SET lock_timeout = '5ms'";
+
+#[test]
+fn what_the_targets_roles_set_does_not_stop_a_restore() {
+    let source = Cluster::backed_up();
+    source.sql(
+        "CREATE TABLE t (id int PRIMARY KEY, v text);
+        INSERT INTO t SELECT g, 'x\\y' FROM generate_series(1, 3000) g; UPDATE t SET v = v || '.'",
+    );
+    source.flush();
+    let target = Cluster::builder()
+        .without("shared_preload_libraries")
+        .start();
+    target.sql_in("postgres", HINDRANCES);
+    let restored = source.restore_into(&target, &[]);
+    let sum = "SET default_transaction_read_only = off; SET statement_timeout = 0; SELECT count(*), min(v) FROM public.t";
+    let found = target.sql_in(&restored.database, sum);
+    assert!(found.contains("3000|x\\y."), "{found}");
+}
+
+/// 17 has triggers on login, and one timeout more.
+#[test]
+fn a_login_trigger_of_the_targets_server_does_not_run_in_a_restore() {
+    if Cluster::builder().installation().version != 15 {
+        println!("skipped: this run tests another version; the one on 15 does this");
+        return;
+    }
+    let source = Cluster::backed_up();
+    source.sql("CREATE TABLE t (a int PRIMARY KEY); INSERT INTO t VALUES (1)");
+    source.flush();
+    let target = Cluster::builder()
+        .version(18)
+        .without("shared_preload_libraries")
+        .start();
+    for database in ["postgres", "template1"] {
+        target.sql_in(
+            database,
+            "CREATE TABLE seen (who name);
+             CREATE FUNCTION look() RETURNS event_trigger SECURITY DEFINER LANGUAGE plpgsql AS
+                'BEGIN INSERT INTO public.seen VALUES (session_user); END';
+             CREATE EVENT TRIGGER look ON login EXECUTE FUNCTION look();
+             ALTER EVENT TRIGGER look ENABLE ALWAYS",
+        );
+    }
+    target.sql_in(
+        "postgres",
+        "CREATE ROLE restorer SUPERUSER LOGIN; ALTER ROLE restorer SET transaction_timeout = '1ms'",
+    );
+    let mut command = source.restore_command(&target, "unused");
+    let conninfo = target
+        .conninfo("shop_again")
+        .replace("user=postgres", "user=restorer");
+    let output = command.args(["--target", &conninfo]).output();
+    let output = output.expect("sh can be run");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    for database in ["postgres", "template1"] {
+        let seen = target.sql_in(
+            database,
+            "SELECT count(*) FROM public.seen WHERE who = 'restorer'",
+        );
+        assert_eq!(seen, "0", "in {database}");
+    }
+}
