@@ -1058,14 +1058,15 @@ else
     [ -f "$toc" ] || { toc=$work/dump.toc; : >"$toc"; }
     tag=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
     [ ${#tag} -eq 32 ] || die "can't draw a random number from /dev/urandom"
-    text "$dump" | awk -v toc="$toc" -v tag="$tag" '
+    text "$dump" | awk -v toc="$toc" -v tag="$tag" -v misfit="$work/misfit" '
         FILENAME == toc {                       # first line, lines, offset, 3 ids, sql or data, type, schema, name
-            if ($7 == "sql") { first[++count] = $1; last[count] = $1 + $2 - 1; is_table[count] = ($8 == "TABLE") }
-            end = $1 + $2
-            has_toc = 1
+            first[++count] = $1; last[count] = $1 + $2 - 1
+            is_sql[count] = ($7 == "sql"); is_table[count] = ($8 == "TABLE")
+            first[count + 1] = $1 + $2          # what pg_dump says at the end
             next
         }
         function wrong(why) {
+            print why >misfit
             print "\\.\nDO $$ BEGIN RAISE \047" why "\047; END $$;"     # rows may be open, or a literal
             failed = 1
             exit
@@ -1073,12 +1074,12 @@ else
         # No CHECK that is to be skipped may see the rows.
         function checks() { return ENVIRON["SKIP_CHECKS"] == "NULL" ? "" : ENVIRON["QUIET_CHECKS"] }
         { number++ }
-        has_toc {
-            if (at < count && number == first[at + 1]) {
+        count {
+            if (number == first[at + 1]) {
                 at++
                 if ($0 != "--") wrong("this is not the text that dump.toc describes")
-                is_open = 1
-                printf "DO $r%s$ BEGIN EXECUTE $s%s$", tag, tag
+                is_open = is_sql[at]
+                if (is_open) printf "DO $r%s$ BEGIN EXECUTE $s%s$", tag, tag
             }
             if (is_open && index($0, tag)) wrong("the dump holds a random number that was drawn now")
             if (is_open && number == last[at]) {
@@ -1091,9 +1092,12 @@ else
         /^CREATE TABLE / { table = 1 }
         table && /;$/ { table = 0; $0 = $0 checks() }
         { print }
-        END { if (has_toc && !failed && number < end) wrong("the dump ends before dump.toc does") }
-    ' "$toc" - | sql -d "$target" -o /dev/null -f - -c "$LOUD_CHECKS" 2>"$work/errors" ||
+        END { if (count && !failed && at <= count) wrong("the dump ends before dump.toc does") }
+    ' "$toc" - | sql -d "$target" -o /dev/null -f - -c "$LOUD_CHECKS" 2>"$work/errors" || {
+        [ ! -f "$work/misfit" ] || warn "${dump##*/}: $(cat "$work/misfit")"
         stopped "${dump##*/}"
+    }
+    [ ! -f "$work/misfit" ] || die "${dump##*/}: $(cat "$work/misfit")"
 fi
 cat "$work/errors" >&2          # warnings
 [ ! -f "$base_dir/database.sql" ] || sql -d "$target" -o /dev/null -v dbname="$dbname" \

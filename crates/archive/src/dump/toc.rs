@@ -6,9 +6,9 @@
 
 use std::io::{self, Read};
 
-/// Archive formats, as pg_backup_archiver.h numbers them.
+/// Archive formats, as pg_backup.h numbers them. A directory's `toc.dat` says that it is a tar's: they are alike.
 const CUSTOM: u8 = 1;
-const DIRECTORY: u8 = 5;
+const TAR: u8 = 3;
 /// No string of a table of contents is longer: PostgreSQL holds no longer text.
 const LONGEST: i64 = 1 << 30;
 
@@ -67,7 +67,7 @@ impl<R: Read> Reader<R> {
         input.read_exact(&mut head)?;
         let (version, [int_size, offset_size, format]) =
             ((head[5], head[6]), [head[8], head[9], head[10]]);
-        if &head[..5] != b"PGDMP" || !matches!(format, CUSTOM | DIRECTORY) {
+        if &head[..5] != b"PGDMP" || !matches!(format, CUSTOM | TAR) {
             return Err(damaged("it is no archive of pg_dump"));
         }
         if !((1, 14)..=(1, 16)).contains(&version) {
@@ -250,7 +250,7 @@ pub(super) mod tests {
 
     #[test]
     fn every_version_and_both_formats_are_read_to_the_byte() {
-        for (minor, format) in [(14, CUSTOM), (15, CUSTOM), (16, CUSTOM), (14, DIRECTORY)] {
+        for (minor, format) in [(14, CUSTOM), (15, CUSTOM), (16, CUSTOM), (14, TAR)] {
             let bytes = [archive(minor, format), b"rest".to_vec()].concat();
             let mut rest = bytes.as_slice();
             let toc = Toc::read(&mut rest).unwrap();
