@@ -162,15 +162,10 @@ pub fn globals_to<W: Write>(mut out: W, source: &Source) -> Result<W, Failure> {
     Ok(out)
 }
 
-/// Version of pg_dump in its own words, or why it can't be run.
-pub fn version() -> Result<String, Failure> {
-    let mut text = Vec::new();
-    run(
-        "pg_dump",
-        &["--version".to_string()],
-        &mut text,
-        &mut |_| Ok(()),
-    )?;
+/// Version of pg_dump or another program in its own words, or why it can't be run.
+pub fn version(name: &str) -> Result<String, Failure> {
+    let arguments = ["--version".to_string()];
+    let text = run(name, &arguments, Vec::new(), &mut |_| Ok(()))?;
     Ok(String::from_utf8_lossy(&text).trim().to_string())
 }
 
@@ -341,8 +336,8 @@ fn create(path: &Path) -> Result<File, Failure> {
 pub fn cannot_run(path: &Path, error: io::Error) -> Failure {
     let message = format!("could not run \"{}\": {error}", path.display());
     Failure::new(PgSqlErrorCode::ERRCODE_UNDEFINED_FILE, message).hint(
-        "Set pg_incrbackup.bin_directory to the directory of this server version's pg_dump and \
-         pg_dumpall.",
+        "Set pg_incrbackup.bin_directory to the directory of this server version's pg_dump, \
+         pg_restore and pg_dumpall.",
     )
 }
 
