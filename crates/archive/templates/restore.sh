@@ -1368,9 +1368,9 @@ awk "$awk_values"'
         if (flagged) print "attention: " flagged " places are marked that could not be carried (flag comments)"
     }' "$work/counts"
 # What the base left out, since it needs the extension that a restored database has not.
-listed_in left_out "$base_dir/metadata.json" >"$work/left_out"
-[ ! -s "$work/left_out" ] || {
+listed_in left_out "$base_dir/metadata.json" >"$work/base_left_out"
+[ ! -s "$work/base_left_out" ] || {
     say "left out, because they need pg_incrbackup itself; $base_dir/left-out.sql has their definitions:"
-    awk "$awk_values"'{ name = decode($0); print "    " (name ~ /[\001-\037\177]/ ? $0 : name) }' "$work/left_out"
+    awk "$awk_values"'{ name = decode($0); print "    " (name ~ /[\001-\037\177]/ ? $0 : name) }' "$work/base_left_out"
 }
 say "done: $dbname is restored; run ANALYZE in it before use"

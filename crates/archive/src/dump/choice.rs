@@ -108,16 +108,20 @@ fn fate(
 }
 
 impl Member {
+    /// With and without --quote-all-identifiers; a member's name needs no quotes.
     fn has(&self, entry: &Entry) -> bool {
         let quoted = [b"\"".as_slice(), &self.name, b"\""].concat();
-        let named = |kind: &str, end: &[u8]| [kind.as_bytes(), b" ", &quoted, end].concat();
         entry.namespace.as_ref() == Some(&self.schema)
-            && match self.kind {
-                "FUNCTION" => entry.tag.starts_with(&named(self.kind, b"(")),
-                kind => {
-                    entry.tag == named(kind, b"") || entry.tag.starts_with(&named("COLUMN", b"."))
+            && [&self.name, &quoted].into_iter().any(|name| {
+                let named = |kind: &str, end: &[u8]| [kind.as_bytes(), b" ", name, end].concat();
+                match self.kind {
+                    "FUNCTION" => entry.tag.starts_with(&named(self.kind, b"(")),
+                    kind => {
+                        entry.tag == named(kind, b"")
+                            || entry.tag.starts_with(&named("COLUMN", b"."))
+                    }
                 }
-            }
+            })
     }
 }
 
@@ -199,7 +203,7 @@ mod tests {
                 "FUNCTION \"incr_flush\"(interval)",
                 &[900],
             ),
-            entry(5, (0, 0), "ACL", "TABLE \"ddl_history\"", &[901]),
+            entry(5, (0, 0), "ACL", "TABLE ddl_history", &[901]),
             entry(6, (0, 0), "ACL", "COLUMN \"ddl_history\".\"id\"", &[901, 5]),
             entry(7, (0, 101), "ROW SECURITY", "ddl_history", &[901]),
             entry(8, (3079, 102), "EXTENSION", "pg_trgm", &[]),
