@@ -17,9 +17,9 @@ use archive::metadata::Metadata;
 use archive::{time, ChainDir, Lsn};
 use pgrx::prelude::*;
 
-use super::board;
 use super::dump::{self, Progress, Source};
 use super::properties::Properties;
+use super::{board, contents};
 use crate::pg::failure::Failure;
 use crate::pg::fence::Fence;
 use crate::pg::slot::NewSlot;
@@ -245,8 +245,10 @@ impl Making {
     }
 
     /// Adds the files around the dump and gives the base its name, durably.
-    fn finish(self, source: &Source, properties: Properties) -> Result<PathBuf, Failure> {
+    fn finish(self, source: &Source, mut properties: Properties) -> Result<PathBuf, Failure> {
         board::enter(BasePhase::Finishing);
+        let format = settings::base_format();
+        properties.facts.left_out = contents::make(self.dir.path(), format, &properties.gone)?;
         dump::globals(self.dir.path(), source)?;
         self.dir
             .write_file("database.sql", &properties.database_sql)?;

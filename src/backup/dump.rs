@@ -2,20 +2,17 @@
 //! output on its way to the file.
 //!
 //! They connect as the bootstrap superuser by the server's own socket, so that setting up needs no
-//! password and no line in pg_hba.conf beyond the usual local one. Output passes through this
-//! process, which counts it for the status board, leaves out our own extension, and compresses.
+//! password and no line in pg_hba.conf beyond the usual local one. Their sessions begin with settings of
+//! ours, which go before what ALTER DATABASE and ALTER ROLE set.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use flate2::write::GzEncoder;
-use flate2::Compression;
 use pgrx::prelude::*;
 
-use super::leave_out::{Filter, LeftOut};
-use super::table_count::TableCount;
+use super::contents;
 use crate::pg::failure::Failure;
 use crate::pg::process::Program;
 use crate::pg::{query, server};
@@ -24,7 +21,6 @@ use crate::settings::{self, BaseFormat};
 /// How long pg_dump may wait for a table's lock before the base is given up and tried again. The
 /// DDL fence stands meanwhile.
 pub const LOCK_WAIT_TIMEOUT: &str = "5s";
-const BUFFER: usize = 256 * 1024;
 const POLL: Duration = Duration::from_millis(100);
 /// Lines of a program's messages that are kept for its error.
 const KEPT_MESSAGES: usize = 12;
@@ -54,7 +50,6 @@ pub fn file_name(format: BaseFormat) -> &'static str {
 pub struct Source {
     pub conninfo: String,
     pub database: String,
-    pub left_out: LeftOut,
     /// `ddl_history`: the table that the fence is, and its name in SQL.
     pub history: pg_sys::Oid,
     pub history_name: String,
@@ -86,7 +81,6 @@ impl Source {
         Ok(Source {
             conninfo: conninfo(&database),
             database,
-            left_out: own_extension()?,
             history: history.ok_or_else(no_extension)?,
             history_name: history_name.unwrap_or_default(),
             tables: query::one::<i64>(TABLES, &[])?.unwrap_or(0) as u32,
@@ -102,31 +96,7 @@ fn no_extension() -> Failure {
     .hint("Run CREATE EXTENSION pg_incrbackup.")
 }
 
-/// Our extension as pg_dump's headers name it, and its members.
-fn own_extension() -> Result<LeftOut, Failure> {
-    const QUERY: &str = "SELECT n.nspname::text, CASE d.classid \
-        WHEN 'pg_catalog.pg_proc'::pg_catalog.regclass THEN 'FUNCTION ' || p.proname || '(' \
-        ELSE CASE c.relkind WHEN 'S' THEN 'SEQUENCE ' ELSE 'TABLE ' END || c.relname END \
-      FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace \
-        JOIN pg_catalog.pg_depend d ON d.refobjid = e.oid AND d.deptype = 'e' \
-          AND d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass \
-        LEFT JOIN pg_catalog.pg_proc p ON p.oid = d.objid \
-          AND d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass \
-        LEFT JOIN pg_catalog.pg_class c ON c.oid = d.objid \
-          AND d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass \
-      WHERE e.extname = 'pg_incrbackup' AND (p.oid IS NOT NULL OR c.oid IS NOT NULL)";
-    let (mut schema, mut members) = (String::new(), Vec::new());
-    Spi::connect(|client| {
-        for row in client.select(QUERY, None, &[])? {
-            schema = row.get(1)?.unwrap_or_default();
-            members.extend(row.get::<String>(2)?);
-        }
-        Ok::<_, pgrx::spi::Error>(())
-    })?;
-    Ok(LeftOut::extension("pg_incrbackup", &schema, &members))
-}
-
-/// Dumps this database at the exported snapshot `snapshot` into `base`.
+/// Dumps this database at the exported snapshot `snapshot` into `base`, for [`contents::make`].
 pub fn database(
     base: &Path,
     source: &Source,
@@ -134,75 +104,40 @@ pub fn database(
     mut progress: impl FnMut(Progress) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let format = settings::base_format();
-    let target = base.join(file_name(format));
-    let left_out = source.left_out.clone();
+    let target = contents::archive_of(base, format);
     let mut arguments = vec![
         format!("--dbname={}", source.conninfo),
         "--no-password".into(),
         format!("--snapshot={snapshot}"),
         format!("--lock-wait-timeout={LOCK_WAIT_TIMEOUT}"),
+        "--quote-all-identifiers".into(),
+        "--verbose".into(),
+        "--no-sync".into(),
+        format!("--file={}", target.display()),
     ];
-    if server::VERSION_NUM >= 170_000 {
-        arguments.push("--exclude-extension=pg_incrbackup".into());
+    match format {
+        BaseFormat::Plain => {
+            arguments.extend(["--format=custom".into(), "--compress=0".into()]);
+        }
+        BaseFormat::Compressed => {
+            arguments.extend(["--format=custom".into(), "--compress=1".into()]);
+        }
+        BaseFormat::Directory => {
+            arguments.push("--format=directory".into());
+            arguments.push(format!("--jobs={}", settings::base_jobs()));
+        }
     }
-    if format == BaseFormat::Directory {
-        arguments.extend([
-            "--verbose".into(),
-            "--format=directory".into(),
-            format!("--jobs={}", settings::base_jobs()),
-            "--no-sync".into(),
-            format!("--file={}", target.display()),
-        ]);
-        run("pg_dump", &arguments, io::sink(), &mut progress)?;
-        return list(base, &target, source);
-    }
-    arguments.push("--format=plain".into());
-    let file = create(&target)?;
-    let unwritable = |error| cannot_write(&target, error);
-    if format == BaseFormat::Compressed {
-        let gzip = GzEncoder::new(file, Compression::default());
-        let filter = run(
-            "pg_dump",
-            &arguments,
-            Filter::new(gzip, left_out),
-            &mut progress,
-        )?;
-        filter
-            .finish()
-            .and_then(GzEncoder::finish)
-            .map_err(unwritable)?;
-    } else if server::VERSION_NUM >= 170_000 {
-        run("pg_dump", &arguments, file, &mut progress)?;
-    } else {
-        // The filter hands on line by line.
-        let file = BufWriter::with_capacity(BUFFER, file);
-        let filter = run(
-            "pg_dump",
-            &arguments,
-            Filter::new(file, left_out),
-            &mut progress,
-        )?;
-        filter
-            .finish()
-            .and_then(|mut file| file.flush())
-            .map_err(unwritable)?;
-    }
+    let mut written = 0;
+    run("pg_dump", &arguments, io::sink(), &mut |made| {
+        if let Progress::Bytes(_) = made {
+            let size = std::fs::metadata(&target).map_or(0, |file| file.len());
+            let more = size.saturating_sub(written);
+            written += more;
+            return progress(Progress::Bytes(more as usize));
+        }
+        progress(made)
+    })?;
     Ok(())
-}
-
-/// A dump in directory format keeps all its entries; `dump.list` names those to restore. Without
-/// `--exclude-extension`, that leaves out our own extension.
-fn list(base: &Path, dump: &Path, source: &Source) -> Result<(), Failure> {
-    if server::VERSION_NUM >= 170_000 {
-        return Ok(());
-    }
-    let arguments = ["--list".to_string(), dump.display().to_string()];
-    let text = run("pg_restore", &arguments, Vec::new(), &mut |_| Ok(()))?;
-    let list = source.left_out.filter_list(&String::from_utf8_lossy(&text));
-    let target = base.join("dump.list");
-    create(&target)?
-        .write_all(list.as_bytes())
-        .map_err(|error| cannot_write(&target, error))
 }
 
 /// Dumps roles, tablespaces and their settings into `globals.sql`, password hashes included: the
@@ -216,7 +151,8 @@ pub fn globals(base: &Path, source: &Source) -> Result<(), Failure> {
 pub fn globals_to<W: Write>(mut out: W, source: &Source) -> Result<W, Failure> {
     let arguments = [
         format!("--dbname={}", source.conninfo),
-        format!("--database={}", source.database),
+        // This too is read as a connection string.
+        format!("--database=dbname={}", quote_value(&source.database)),
         "--no-password".into(),
         "--globals-only".into(),
     ];
@@ -226,15 +162,10 @@ pub fn globals_to<W: Write>(mut out: W, source: &Source) -> Result<W, Failure> {
     Ok(out)
 }
 
-/// Version of pg_dump in its own words, or why it can't be run.
-pub fn version() -> Result<String, Failure> {
-    let mut text = Vec::new();
-    run(
-        "pg_dump",
-        &["--version".to_string()],
-        &mut text,
-        &mut |_| Ok(()),
-    )?;
+/// Version of pg_dump or another program in its own words, or why it can't be run.
+pub fn version(name: &str) -> Result<String, Failure> {
+    let arguments = ["--version".to_string()];
+    let text = run(name, &arguments, Vec::new(), &mut |_| Ok(()))?;
     Ok(String::from_utf8_lossy(&text).trim().to_string())
 }
 
@@ -246,7 +177,7 @@ pub fn program(name: &str) -> PathBuf {
 }
 
 /// Runs a program to its end, its output going to `out`.
-fn run<W: Write>(
+pub fn run<W: Write>(
     name: &str,
     arguments: &[String],
     mut out: W,
@@ -255,12 +186,10 @@ fn run<W: Write>(
     let path = program(name);
     let mut program = Program::start(&path, arguments).map_err(|error| cannot_run(&path, error))?;
     let (mut messages, mut definitions_read) = (Messages::default(), false);
-    let mut table_count = TableCount::default();
     loop {
-        let (mut count, mut begun, mut tables) = (0, 0, 0);
+        let (mut count, mut tables) = (0, 0);
         let write = |bytes: &[u8]| {
             count = bytes.len();
-            begun = table_count.take(bytes);
             out.write_all(bytes)
         };
         let is_open = program
@@ -273,7 +202,7 @@ fn run<W: Write>(
             progress(Progress::DefinitionsRead)?;
         }
         progress(Progress::Bytes(count))?;
-        for _ in 0..tables + begun {
+        for _ in 0..tables {
             progress(Progress::Table)?;
         }
         if !is_open {
@@ -348,7 +277,7 @@ impl Messages {
     }
 }
 
-/// Connection parameters: the server's own socket, and over these what dump_conninfo says.
+/// Connection parameters: the server's own socket and our settings, and over these what dump_conninfo says.
 pub fn conninfo(database: &str) -> String {
     let (host, port) = server::own_socket();
     let user = server::bootstrap_superuser();
@@ -357,6 +286,7 @@ pub fn conninfo(database: &str) -> String {
         ("port", port),
         ("user", user),
         ("application_name", "pg_incrbackup base".to_string()),
+        ("options", session_options()),
     ];
     let mut text = String::new();
     for (keyword, value) in defaults.iter().filter(|(_, value)| !value.is_empty()) {
@@ -365,6 +295,33 @@ pub fn conninfo(database: &str) -> String {
     text.push_str(&settings::dump_conninfo().unwrap_or_default());
     text.push_str(&format!(" dbname={}", quote_value(database)));
     text
+}
+
+/// Settings with which a session of pg_dump begins: what the database or a role sets for its sessions must
+/// neither end it nor change what it sees. The rest pg_dump sets by itself.
+fn session_options() -> String {
+    let mut settings = vec![
+        "role=none",
+        "search_path=pg_catalog,pg_temp",
+        "session_replication_role=origin",
+        "standard_conforming_strings=on",
+        "default_transaction_isolation=read\\ committed",
+        "default_transaction_read_only=off",
+        "default_transaction_deferrable=off",
+        "client_min_messages=warning",
+        "lc_messages=C",
+        "quote_all_identifiers=off",
+        "row_security=off",
+        "statement_timeout=0",
+        "lock_timeout=0",
+        "idle_in_transaction_session_timeout=0",
+        "idle_session_timeout=0",
+    ];
+    if server::VERSION_NUM >= 170_000 {
+        settings.extend(["transaction_timeout=0", "event_triggers=off"]);
+    }
+    let options: Vec<String> = settings.iter().map(|s| format!("-c {s}")).collect();
+    options.join(" ")
 }
 
 /// A value as libpq's keyword=value form wants it.
@@ -379,12 +336,12 @@ fn create(path: &Path) -> Result<File, Failure> {
 pub fn cannot_run(path: &Path, error: io::Error) -> Failure {
     let message = format!("could not run \"{}\": {error}", path.display());
     Failure::new(PgSqlErrorCode::ERRCODE_UNDEFINED_FILE, message).hint(
-        "Set pg_incrbackup.bin_directory to the directory of this server version's pg_dump and \
-         pg_dumpall.",
+        "Set pg_incrbackup.bin_directory to the directory of this server version's pg_dump, \
+         pg_restore and pg_dumpall.",
     )
 }
 
-fn cannot_write(path: &Path, error: io::Error) -> Failure {
+pub fn cannot_write(path: &Path, error: io::Error) -> Failure {
     let code = if error.kind() == io::ErrorKind::StorageFull {
         PgSqlErrorCode::ERRCODE_DISK_FULL
     } else {

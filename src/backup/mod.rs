@@ -1,13 +1,14 @@
 //! Base backups: full dumps that join the stream of increments, and the setup that makes the first.
 //!
 //! A base worker (`job`) does the work in a process of its own; everybody else starts one and looks
-//! at the status board. `base` makes one base out of a snapshot (`pg::snapshot`), a dump (`dump`) and
-//! the database's properties; `setup` makes the slot and the chain around the first. `globals` writes
+//! at the status board. `base` makes one base out of a snapshot (`pg::snapshot`), a dump (`dump`,
+//! `contents`, without what `leave_out` says) and the database's properties; `setup` makes the slot and the chain around the first. `globals` writes
 //! what concerns roles, tablespaces and the database itself whenever it changes, in a worker of its own.
 //! `schedule` says when a base is due, `expiry` has removed what retention no longer keeps.
 
 mod base;
 mod board;
+pub mod contents;
 pub mod dump;
 pub mod expiry;
 mod globals;
@@ -18,7 +19,6 @@ pub mod preflight;
 mod properties;
 pub mod schedule;
 mod setup;
-mod table_count;
 
 use archive::time;
 use pgrx::prelude::*;

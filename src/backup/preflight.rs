@@ -150,9 +150,10 @@ fn ensure_name_is_free(name: &str) -> Result<(), Failure> {
     )))
 }
 
-/// pg_dump must run, and be of the server's major version or a newer one.
+/// pg_dump and pg_restore must run, and pg_dump be of the server's major version or a newer one.
 fn ensure_pg_dump() -> Result<String, Failure> {
-    let version = dump::version()?;
+    let version = dump::version("pg_dump")?;
+    dump::version("pg_restore")?;
     let number = version
         .split_whitespace()
         .find_map(|word| word.split('.').next()?.parse::<u32>().ok());

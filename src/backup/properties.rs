@@ -4,10 +4,12 @@
 //! `database.sql` is what pg_dump writes only with `--create`: owner, comment, privileges, settings.
 //! The name is the psql variable `dbname`. Everything is read in one transaction, under the fence.
 
+use archive::dump::Gone;
 use archive::metadata::{DatabaseFacts, ExtensionFact, TypeFact};
 use pgrx::prelude::*;
 use pgrx::spi::SpiClient;
 
+use super::leave_out;
 use crate::pg::failure::Failure;
 use crate::pg::server;
 
@@ -34,6 +36,8 @@ pub struct Properties {
     /// Content of `database.sql`, in the database's encoding.
     pub database_sql: Vec<u8>,
     pub facts: DatabaseFacts,
+    /// What the base leaves out.
+    pub gone: Gone,
 }
 
 impl Properties {
@@ -74,6 +78,7 @@ impl Properties {
             Ok(Properties {
                 database_sql: database_sql(client)?,
                 facts,
+                gone: leave_out::collect()?,
             })
         })
     }

@@ -5,18 +5,16 @@
 
 use std::collections::BTreeMap;
 
+use archive::dump::{choose, Gone};
 use pgrx::prelude::*;
 
 use super::client;
-use crate::backup::dump::{self, Source, LOCK_WAIT_TIMEOUT};
-use crate::backup::leave_out::Filter;
+use crate::backup::dump::{self, LOCK_WAIT_TIMEOUT};
+use crate::backup::{contents, leave_out};
 use crate::pg::failure::Failure;
-use crate::pg::server;
 
 /// Lines that say nothing about what is there, or not the same of a restored database.
-const LEFT_OUT: [&str; 7] = [
-    "CREATE EXTENSION IF NOT EXISTS pg_incrbackup ",
-    "COMMENT ON EXTENSION pg_incrbackup ",
+const LEFT_OUT: [&str; 5] = [
     "\\restrict ",
     "\\unrestrict ",
     "CREATE SUBSCRIPTION ",
@@ -44,32 +42,55 @@ pub struct Definitions {
     lines: BTreeMap<(String, String), i64>,
 }
 
-/// Of the source, at an exported snapshot. `on_read` is called when all of them are read.
+/// Of the source, at an exported snapshot, without what a base leaves out. `on_read` is called when all of
+/// them are read. Needs a transaction.
 pub fn of_source(
     conninfo: &str,
-    source: &Source,
     snapshot: &str,
     on_read: impl FnMut() -> Result<(), Failure>,
 ) -> Result<Definitions, Failure> {
     let mut arguments = arguments(conninfo);
     arguments.push(format!("--snapshot={snapshot}"));
-    if server::VERSION_NUM >= 170_000 {
-        arguments.push("--exclude-extension=pg_incrbackup".into());
-    }
-    let dumped = dump(&arguments, client::own_version(), on_read)?;
-    let mut filter = Filter::new(Vec::new(), source.left_out.clone());
-    let filtered = std::io::Write::write_all(&mut filter, &dumped).and_then(|()| filter.finish());
-    let filtered = filtered.map_err(|error| {
-        let code = PgSqlErrorCode::ERRCODE_INTERNAL_ERROR;
-        Failure::new(code, format!("pg_dump's output can't be read: {error}"))
-    })?;
-    Ok(Definitions::of(&filtered))
+    let text = text(
+        arguments,
+        client::own_version(),
+        leave_out::collect,
+        on_read,
+    )?;
+    Ok(Definitions::of(&text))
 }
 
 /// Of the restored database.
 pub fn of_restored(conninfo: &str, version: u32) -> Result<Definitions, Failure> {
-    let dumped = dump(&arguments(conninfo), version, || Ok(()))?;
-    Ok(Definitions::of(&dumped))
+    let nothing = || Ok(Gone::default());
+    let text = text(arguments(conninfo), version, nothing, || Ok(()))?;
+    Ok(Definitions::of(&text))
+}
+
+/// What pg_restore makes of pg_dump's archive, without what is `gone`.
+fn text(
+    mut arguments: Vec<String>,
+    version: u32,
+    gone: impl FnOnce() -> Result<Gone, Failure>,
+    on_read: impl FnMut() -> Result<(), Failure>,
+) -> Result<Vec<u8>, Failure> {
+    let unwritable = |error| dump::cannot_run(&dump::program("pg_dump"), error);
+    let place = tempfile::tempdir().map_err(unwritable)?;
+    let (dumped, list) = (place.path().join("dump"), place.path().join("list"));
+    arguments.extend([
+        "--format=custom".into(),
+        format!("--file={}", dumped.display()),
+    ]);
+    run("pg_dump", &arguments, version, on_read)?;
+    let toc = contents::read_toc(&dumped)?;
+    let kept = choose(&toc, &gone()?).kept;
+    std::fs::write(&list, contents::list_of(&toc, &kept)).map_err(unwritable)?;
+    let arguments = [
+        format!("--use-list={}", list.display()),
+        "--file=-".into(),
+        dumped.display().to_string(),
+    ];
+    run("pg_restore", &arguments, version, || Ok(()))
 }
 
 fn arguments(conninfo: &str) -> Vec<String> {
@@ -77,18 +98,20 @@ fn arguments(conninfo: &str) -> Vec<String> {
         format!("--dbname={conninfo}"),
         "--no-password".into(),
         "--schema-only".into(),
+        "--quote-all-identifiers".into(),
         format!("--lock-wait-timeout={LOCK_WAIT_TIMEOUT}"),
     ]
 }
 
-fn dump(
+fn run(
+    program: &str,
     arguments: &[String],
     version: u32,
     on_output: impl FnMut() -> Result<(), Failure>,
 ) -> Result<Vec<u8>, Failure> {
     let environment = client::environment(version);
     let ran = client::run(
-        &dump::program("pg_dump"),
+        &dump::program(program),
         arguments,
         &environment,
         None,
@@ -98,7 +121,7 @@ fn dump(
         let code = PgSqlErrorCode::ERRCODE_EXTERNAL_ROUTINE_EXCEPTION;
         return Err(Failure::new(
             code,
-            format!("pg_dump failed: {}", ran.last_words(4)),
+            format!("{program} failed: {}", ran.last_words(4)),
         ));
     }
     Ok(ran.output)

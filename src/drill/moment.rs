@@ -110,7 +110,7 @@ fn read(
     board::enter(database, DrillPhase::ReadingSource);
     let mut fence = Some(fence);
     let conninfo = target::named(&source.conninfo);
-    let definitions = definitions::of_source(&conninfo, source, &snapshot.name, || {
+    let definitions = definitions::of_source(&conninfo, &snapshot.name, || {
         fence = None;
         Ok(())
     })?;

@@ -46,6 +46,16 @@ pub fn define_command(
     define_checked(name, short, long, setting, Some(check_command));
 }
 
+/// A setting that holds connection parameters, in libpq's keyword=value form, without a password; or empty.
+pub fn define_conninfo(
+    name: &'static CStr,
+    short: &'static CStr,
+    long: &'static CStr,
+    setting: &'static GucSetting<Option<CString>>,
+) {
+    define_checked(name, short, long, setting, Some(check_conninfo));
+}
+
 /// Makes PostgreSQL refuse settings of this prefix that nobody defined.
 pub fn reserve_prefix(prefix: &'static CStr) {
     // SAFETY: the string is static and NUL-terminated.
@@ -125,6 +135,28 @@ unsafe extern "C-unwind" fn check_command(
         || refuse_with_hint(
             c"Behind a % comes p, f or another %.",
             c"%p is the path of the file, %f its name in the archive, %% a percent sign.",
+        )
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn check_conninfo(
+    value: *mut *mut c_char,
+    _extra: *mut *mut c_void,
+    _source: pg_sys::GucSource::Type,
+) -> bool {
+    // SAFETY: guc.c hands over a pointer to a NUL-terminated string.
+    let conninfo = unsafe { CStr::from_ptr(*value) }.to_string_lossy();
+    if conninfo.contains("password") {
+        return refuse_with_hint(
+            c"It must hold no password: every user of the machine can read the arguments of a program.",
+            c"Write it into ~/.pgpass of the server's operating system user (or passfile=...), or into a service file.",
+        );
+    }
+    conninfo.is_empty()
+        || !conninfo.contains("://") && conninfo.contains('=')
+        || refuse_with_hint(
+            c"It takes parameters of the form keyword=value.",
+            c"Write them as in 'host=/run/postgresql port=5433'. The database is the one that is backed up.",
         )
 }
 

@@ -46,13 +46,11 @@ fn define_base() {
         (1, 64),
         GucFlags::default(),
     );
-    GucRegistry::define_string_guc(
+    pg::guc::define_conninfo(
         c"pg_incrbackup.dump_conninfo",
         c"Connection parameters added for pg_dump.",
-        c"Empty: the server's local socket as its bootstrap superuser.",
+        c"Empty: the server's local socket as its bootstrap superuser. No password: it stands in ~/.pgpass or a service file.",
         &DUMP_CONNINFO,
-        GucContext::Sighup,
-        GucFlags::SUPERUSER_ONLY,
     );
     pg::guc::define_path(
         c"pg_incrbackup.bin_directory",

@@ -93,7 +93,8 @@ impl Builder {
     pub fn start(self) -> Cluster {
         let cluster = self.create();
         cluster.start();
-        cluster.sql_in("postgres", &format!("CREATE DATABASE {}", cluster.database));
+        let name = cluster.database.replace('"', "\"\"");
+        cluster.sql_in("postgres", &format!("CREATE DATABASE \"{name}\""));
         cluster
     }
 

@@ -49,6 +49,7 @@ pub mod base;
 pub mod checksum;
 pub mod compression;
 pub mod drills;
+pub mod dump;
 pub mod durable;
 pub mod error;
 pub mod escape;

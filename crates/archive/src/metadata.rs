@@ -60,6 +60,9 @@ pub struct DatabaseFacts {
     /// Tablespaces, other than the server's own two, that something of the database is in.
     #[serde(default)]
     pub tablespaces: Vec<String>,
+    /// What is not in the dump because it needs this extension, in words; `left-out.sql` has it.
+    #[serde(default)]
+    pub left_out: Vec<String>,
 }
 
 /// An installed extension.

@@ -11,6 +11,7 @@ use std::os::unix::fs::FileExt;
 use rustix::fs::{openat, Mode, OFlags, CWD};
 
 use crate::base::METADATA_JSON;
+use crate::dump::{DUMP_LIST, DUMP_TOC, LEFT_OUT_SQL};
 use crate::error::{Error, Result};
 use crate::expiry;
 use crate::layout::chain::names_in;
@@ -23,9 +24,12 @@ use crate::pins::PINS_JSON;
 use crate::sealed::{self, SHA256SUMS};
 
 /// Files of a base or a set; a dump in directory format has others below `dump/`.
-const SEALED_FILES: [&str; 6] = [
+const SEALED_FILES: [&str; 9] = [
     "dump.sql",
     "dump.sql.gz",
+    DUMP_TOC,
+    DUMP_LIST,
+    LEFT_OUT_SQL,
     "database.sql",
     "globals.sql",
     METADATA_JSON,

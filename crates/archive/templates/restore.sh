@@ -1398,11 +1398,54 @@ if [ -d "$dump" ]; then
     [ ! -f "$base_dir/dump.list" ] || set -- -L "$base_dir/dump.list" "$dump"
     pg_restore -w --exit-on-error -d "$target" "$@" 2>"$work/errors" || stopped dump
 else
-    text "$dump" | awk '                # no CHECK that is to be skipped may see the rows
-        ENVIRON["SKIP_CHECKS"] != "NULL" && /^CREATE TABLE / { table = 1 }
-        table && /;$/ { table = 0; $0 = $0 ENVIRON["QUIET_CHECKS"] }
-        { print }' | sql -d "$target" -o /dev/null -f - -c "$LOUD_CHECKS" 2>"$work/errors" ||
+    # psql is a parser of its own, which counts begin and end in CREATE FUNCTION begin(), and puts its variables
+    # into x[1:PORT]. So all of an entry but rows goes to the server as one literal, whose tag no dump can hold:
+    # it is drawn now. Lines stay where they are, so that an error names the dump's own. (A base without
+    # dump.toc, of an earlier release, goes to psql as it is.)
+    toc=$base_dir/dump.toc
+    [ -f "$toc" ] || { toc=$work/dump.toc; : >"$toc"; }
+    tag=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
+    [ ${#tag} -eq 32 ] || die "can't draw a random number from /dev/urandom"
+    text "$dump" | awk -v toc="$toc" -v tag="$tag" -v misfit="$work/misfit" '
+        FILENAME == toc {                       # first line, lines, offset, 3 ids, sql or data, type, schema, name
+            first[++count] = $1; last[count] = $1 + $2 - 1
+            is_sql[count] = ($7 == "sql"); is_table[count] = ($8 == "TABLE")
+            first[count + 1] = $1 + $2          # what pg_dump says at the end
+            next
+        }
+        function wrong(why) {
+            print why >misfit
+            print "\\.\nDO $$ BEGIN RAISE \047" why "\047; END $$;"     # rows may be open, or a literal
+            failed = 1
+            exit
+        }
+        # No CHECK that is to be skipped may see the rows.
+        function checks() { return ENVIRON["SKIP_CHECKS"] == "NULL" ? "" : ENVIRON["QUIET_CHECKS"] }
+        { number++ }
+        count {
+            if (number == first[at + 1]) {
+                at++
+                if ($0 != "--") wrong("this is not the text that dump.toc describes")
+                is_open = is_sql[at]
+                if (is_open) printf "DO $r%s$ BEGIN EXECUTE $s%s$", tag, tag
+            }
+            if (is_open && index($0, tag)) wrong("the dump holds a random number that was drawn now")
+            if (is_open && number == last[at]) {
+                is_open = 0
+                $0 = $0 "$s" tag "$; END $r" tag "$;" (is_table[at] ? checks() : "")
+            }
+            print
+            next
+        }
+        /^CREATE TABLE / { table = 1 }
+        table && /;$/ { table = 0; $0 = $0 checks() }
+        { print }
+        END { if (count && !failed && at <= count) wrong("the dump ends before dump.toc does") }
+    ' "$toc" - | sql -d "$target" -o /dev/null -f - -c "$LOUD_CHECKS" 2>"$work/errors" || {
+        [ ! -f "$work/misfit" ] || warn "${dump##*/}: $(cat "$work/misfit")"
         stopped "${dump##*/}"
+    }
+    [ ! -f "$work/misfit" ] || die "${dump##*/}: $(cat "$work/misfit")"
 fi
 cat "$work/errors" >&2          # warnings
 if [ -f "$base_dir/database.sql" ]; then
@@ -1673,6 +1716,12 @@ awk "$awk_values"'
         if (lsn != "") print "last commit: " shown(lsn) " at " time
         if (flagged) print "attention: " flagged " places are marked that could not be carried (flag comments)"
     }' "$work/counts"
+# What the base left out, since it needs the extension that a restored database has not.
+listed_in left_out "$base_dir/metadata.json" >"$work/base_left_out"
+[ ! -s "$work/base_left_out" ] || {
+    say "left out, because they need pg_incrbackup itself; $base_dir/left-out.sql has their definitions:"
+    awk "$awk_values"'{ name = decode($0); print "    " (name ~ /[\001-\037\177]/ ? $0 : name) }' "$work/base_left_out"
+}
 half_made=''
 if [ $exists = no ]; then
     say 'ALTER DATABASE :"dbname" RENAME TO :"final";' | sql -d "$server" -v dbname="$dbname" -v final="$final_name" ||

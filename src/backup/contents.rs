@@ -1,0 +1,164 @@
+//! Makes the files of a base out of what pg_dump wrote: the dump without what is left out, where each of its
+//! entries begins, and the definitions of what is left out.
+//!
+//! pg_dump writes its custom format, in which every entry carries ids; pg_restore makes plain text of those
+//! that are kept. So nothing is ever known by its name or by what a text looks like.
+
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use archive::dump::{choose, Choice, Gone, Toc, Walk, DUMP_LIST, DUMP_TOC, LEFT_OUT_SQL};
+use archive::durable;
+use archive::escape::percent_encode;
+use flate2::write::GzEncoder;
+use flate2::Compression;
+use pgrx::prelude::*;
+
+use super::dump::{self, Progress};
+use crate::pg::failure::Failure;
+use crate::settings::BaseFormat;
+
+const BUFFER: usize = 256 * 1024;
+/// What pg_dump writes for a base in plain or compressed format; gone when the base is finished.
+const ARCHIVE: &str = "dump.custom";
+
+/// What pg_dump writes to, inside a base.
+pub fn archive_of(base: &Path, format: BaseFormat) -> PathBuf {
+    match format {
+        BaseFormat::Directory => base.join(dump::file_name(format)),
+        BaseFormat::Plain | BaseFormat::Compressed => base.join(ARCHIVE),
+    }
+}
+
+/// Makes the base's files out of [`archive_of`]; gives the objects that are left out, in words.
+pub fn make(base: &Path, format: BaseFormat, gone: &Gone) -> Result<Vec<String>, Failure> {
+    let archive = archive_of(base, format);
+    let toc = read_toc(&archive)?;
+    let choice = choose(&toc, gone);
+    let list = base.join(DUMP_LIST);
+    durable::write_atomically(&list, &list_of(&toc, &choice.kept))?;
+    if format != BaseFormat::Directory {
+        let target = base.join(dump::file_name(format));
+        let places = write_text(&archive, &list, &target, format, &toc, &choice)?;
+        durable::write_atomically(&base.join(DUMP_TOC), &places)?;
+        durable::remove_if_there(&list)?;
+    }
+    if !choice.left_out.is_empty() {
+        write_left_out(base, &archive, &list_of(&toc, &choice.left_out))?;
+    }
+    if format != BaseFormat::Directory {
+        durable::remove_if_there(&archive)?;
+    }
+    Ok(choice.names)
+}
+
+/// The table of contents of an archive of pg_dump.
+pub fn read_toc(archive: &Path) -> Result<Toc, Failure> {
+    let file = match archive.is_dir() {
+        true => archive.join("toc.dat"),
+        false => archive.to_path_buf(),
+    };
+    let toc = File::open(&file).and_then(|file| Toc::read(BufReader::new(file)));
+    toc.map_err(|error| {
+        let code = PgSqlErrorCode::ERRCODE_IO_ERROR;
+        Failure::new(
+            code,
+            format!("could not read \"{}\": {error}", file.display()),
+        )
+    })
+}
+
+/// For `pg_restore --use-list`, which takes the number and nothing else of a line.
+pub fn list_of(toc: &Toc, ids: &[i32]) -> Vec<u8> {
+    let ids: std::collections::HashSet<_> = ids.iter().collect();
+    let mut list = String::new();
+    for entry in toc.entries.iter().filter(|e| ids.contains(&e.dump_id)) {
+        let (kind, tag) = (percent_encode(&entry.kind), percent_encode(&entry.tag));
+        list.push_str(&format!("{}; {kind} {tag}\n", entry.dump_id));
+    }
+    list.into_bytes()
+}
+
+/// Writes the kept entries as text; gives the content of `dump.toc`.
+fn write_text(
+    archive: &Path,
+    list: &Path,
+    target: &Path,
+    format: BaseFormat,
+    toc: &Toc,
+    choice: &Choice,
+) -> Result<Vec<u8>, Failure> {
+    let file = durable::create_new(target)?;
+    let out: Box<dyn Finish> = match format {
+        BaseFormat::Compressed => Box::new(GzEncoder::new(file, Compression::default())),
+        _ => Box::new(file),
+    };
+    let walking = Walking {
+        walk: Walk::new(toc, &choice.kept),
+        out,
+    };
+    let walking = restore(archive, list, walking)?;
+    let unwritable = |error| dump::cannot_write(target, error);
+    walking.out.finish().map_err(unwritable)?;
+    let places = walking.walk.finish().map_err(unwritable)?;
+    let lines = places.iter().map(|place| place.to_line(toc));
+    Ok(lines.collect::<String>().into_bytes())
+}
+
+/// The definitions (and rows) of what is left out, for whoever wants them again.
+fn write_left_out(base: &Path, archive: &Path, list: &[u8]) -> Result<(), Failure> {
+    let list_file = base.join("left-out.list");
+    durable::write_atomically(&list_file, list)?;
+    let target = base.join(LEFT_OUT_SQL);
+    let out = BufWriter::with_capacity(BUFFER, durable::create_new(&target)?);
+    let mut out = restore(archive, &list_file, out)?;
+    out.flush()
+        .map_err(|error| dump::cannot_write(&target, error))?;
+    durable::remove_if_there(&list_file)?;
+    Ok(())
+}
+
+fn restore<W: Write>(archive: &Path, list: &Path, out: W) -> Result<W, Failure> {
+    let arguments = [
+        format!("--use-list={}", list.display()),
+        "--file=-".to_string(),
+        archive.display().to_string(),
+    ];
+    dump::run("pg_restore", &arguments, out, &mut |_: Progress| Ok(()))
+}
+
+/// A file, or what compresses into one.
+trait Finish: Write {
+    fn finish(self: Box<Self>) -> io::Result<()>;
+}
+
+impl Finish for File {
+    fn finish(mut self: Box<Self>) -> io::Result<()> {
+        self.flush()
+    }
+}
+
+impl Finish for GzEncoder<File> {
+    fn finish(self: Box<Self>) -> io::Result<()> {
+        GzEncoder::finish(*self).map(|_| ())
+    }
+}
+
+/// Writes what it is given to `out`, and lets the walk see it.
+struct Walking<'a> {
+    walk: Walk<'a>,
+    out: Box<dyn Finish>,
+}
+
+impl Write for Walking<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.walk.take(bytes)?;
+        self.out.write_all(bytes)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
