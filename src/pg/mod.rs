@@ -48,6 +48,7 @@ pub mod quote;
 pub mod reach;
 pub mod relation;
 pub mod renamed;
+pub mod row_guard;
 pub mod row_key;
 pub mod sequence;
 pub mod server;
