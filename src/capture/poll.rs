@@ -169,6 +169,7 @@ impl PollReader {
         self.journal.rotate_if_old()?;
         self.look.if_due(self.database);
         self.report();
+        self.journal.caught_up();
         Ok(())
     }
 

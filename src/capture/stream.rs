@@ -151,6 +151,7 @@ impl StreamReader {
         }
         self.look.if_due(self.database);
         self.report();
+        self.journal.borrow().caught_up();
         Ok(self.sleep(delay.filter(|_| !is_due)))
     }
 

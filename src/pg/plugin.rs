@@ -227,7 +227,13 @@ unsafe extern "C-unwind" fn change(
             let transaction = begun(*transaction);
             let mut since = SinceThen::new(moments, is_before);
             let written = row_guard::guarded(|| {
-                plugin.change(transaction, relation_open, &decoded, &mut since, &mut target);
+                plugin.change(
+                    transaction,
+                    relation_open,
+                    &decoded,
+                    &mut since,
+                    &mut target,
+                );
             });
             if let Err(failure) = written {
                 plugin.change_failed(transaction, relation_open, &decoded, &failure, &mut target);

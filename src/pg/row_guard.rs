@@ -35,7 +35,11 @@ pub fn begin_transaction() {
 }
 
 fn forget_from(depth: usize) {
-    OWNERS.with(|owners| owners[depth..].iter().for_each(|owner| owner.set(std::ptr::null_mut())));
+    OWNERS.with(|owners| {
+        owners[depth..]
+            .iter()
+            .for_each(|owner| owner.set(std::ptr::null_mut()))
+    });
 }
 
 /// Runs `send`, whose errors end the decoding.

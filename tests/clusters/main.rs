@@ -10,6 +10,8 @@ mod chain_breaks;
 mod cluster_facts;
 mod crash;
 mod ddl;
+mod denial_step_aside;
+mod denial_values;
 mod disk;
 mod docs;
 mod docs_commands;
