@@ -28,8 +28,9 @@ use crate::settings::{self, OnLogError};
 use crate::{capture, status};
 
 thread_local! {
-    /// The databases whose workers have stepped aside for statements of this transaction.
-    static ASIDE: RefCell<Vec<NeedsEmpty>> = const { RefCell::new(Vec::new()) };
+    /// The databases whose workers have stepped aside for statements of this transaction, and the
+    /// subtransaction level of each.
+    static ASIDE: RefCell<Vec<(i32, NeedsEmpty)>> = const { RefCell::new(Vec::new()) };
 }
 
 pub fn init() {
@@ -40,7 +41,7 @@ pub fn init() {
         checks_updates: replica_identity::checks_updates,
         before_update: replica_identity::ensure_captured,
         transaction_ended,
-        subtransaction_aborted: frames::subtransaction_aborted,
+        subtransaction_aborted,
     });
 }
 
@@ -349,19 +350,33 @@ fn step_aside_for(statement: &Statement) {
         return;
     };
     let database = need.database;
-    ASIDE.with_borrow_mut(|aside| aside.push(need));
+    ASIDE.with_borrow_mut(|aside| aside.push((ddl_catalog::nest_level(), need)));
     capture::step_aside(database);
 }
 
 fn transaction_ended(committed: bool) {
     frames::transaction_ended(committed);
     cluster::transaction_ended(committed);
-    for need in ASIDE.take() {
+    for (_, need) in ASIDE.take() {
         if committed && need.is_dropped {
             capture::database_dropped(need.database);
         } else {
             capture::come_back(need.database);
         }
+    }
+}
+
+/// What a statement needed that is rolled back, nobody needs any more.
+fn subtransaction_aborted(level: i32) {
+    frames::subtransaction_aborted(level);
+    let ended = ASIDE.with_borrow_mut(|aside| {
+        let (ended, kept) = aside.iter().partition(|(began, _)| *began >= level);
+        *aside = kept;
+        ended
+    });
+    let ended: Vec<(i32, NeedsEmpty)> = ended;
+    for (_, need) in ended {
+        capture::come_back(need.database);
     }
 }
 

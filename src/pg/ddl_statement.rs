@@ -58,6 +58,13 @@ impl Statement {
         self.context == pg_sys::ProcessUtilityContext::PROCESS_UTILITY_SUBCOMMAND
     }
 
+    /// True where PostgreSQL refuses what may not run in a transaction block, a function or a DO.
+    pub fn is_in_transaction_block(&self) -> bool {
+        let is_top_level = self.context == pg_sys::ProcessUtilityContext::PROCESS_UTILITY_TOPLEVEL;
+        // SAFETY: reads this process's transaction state.
+        unsafe { pg_sys::IsInTransactionBlock(is_top_level) }
+    }
+
     /// The text that the statement stands in, and where: offset and length in bytes. An offset
     /// below zero is unknown, a length of zero means "to the end" (nodes/parsenodes.h, RawStmt).
     pub fn source(&self) -> (Sql, i32, i32) {
