@@ -110,6 +110,7 @@ impl Journal {
             Frame::Fact(fact) => self.appender.fact(&fact)?,
             Frame::Flag(reason) => self.flag(reason, false)?,
             Frame::DdlFlag(reason) => self.flag(reason, true)?,
+            Frame::LeftOut(note) => self.appender.left_out(note)?,
             Frame::Break(reason) => {
                 self.appender.flag(reason)?;
                 self.broken = Some(String::from_utf8_lossy(reason).into_owned());

@@ -14,7 +14,7 @@ use super::history::{Object, Record, WrittenRow, COLUMNS};
 use super::plan::{self, Moment, Need, Plan, Subject};
 use super::session::session;
 use super::ways::{way_of, Way};
-use super::{amend, cluster, objects, synthesize};
+use super::{amend, cluster, left_out, objects, synthesize};
 use crate::pg::ddl_database::{needs_empty, NeedsEmpty};
 use crate::pg::ddl_history::HistoryTable;
 use crate::pg::ddl_hook::{install, Callbacks};
@@ -130,6 +130,7 @@ fn facts(statement: &Statement, way: Way, subject: &Subject) -> Frame {
         detached: detached(statement),
         bound: plan::computed_bound(subject),
         indexes_partitions: indexes_partitions(statement),
+        replaces: statement.replaces(),
         ..Frame::default()
     }
 }
@@ -271,6 +272,9 @@ fn complete(row: &mut WrittenRow, frame: &mut Frame) {
     if frame.made_temporary && objects.is_empty() && !row.is_completed() {
         return row.cancel();
     }
+    if !frame.over_ours.is_empty() && objects.is_empty() && !row.is_completed() {
+        return left_out::leave_out(row, frame);
+    }
     objects
         .into_iter()
         .for_each(|object| row.add_object(object));
@@ -388,6 +392,7 @@ pub(super) fn note(reported: Vec<objects::Reported>) {
             frame.touched.named.extend(object.named_table);
             frame.touched.has_dropped |= object.is_dropped_table;
             frame.made_temporary |= object.is_temporary;
+            frame.over_ours.extend(object.over_ours);
             match (frame.row.as_mut(), object.object) {
                 (Some(row), Some(object)) => row.add_object(object),
                 (None, Some(object)) => frame.objects.push(object),

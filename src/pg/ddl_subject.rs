@@ -8,11 +8,12 @@ use std::ffi::c_char;
 use pgrx::prelude::*;
 
 use super::ddl_node::{bytes, is_a, items, names, relation_name, Sql};
+use super::ddl_over_ours::depends_on_ours;
 use super::ddl_place::{
     creation_place, default_creation_place, member_place, relation_place, schema_place, Place,
 };
 use super::ddl_statement::Statement;
-use super::ddl_temporary::{depends_on_temporary, has_temporary_schema};
+use super::ddl_temporary::depends_on_temporary;
 
 /// One object that a statement names.
 #[derive(Clone, Debug)]
@@ -381,8 +382,7 @@ unsafe fn function(kind: pg_sys::ObjectType::Type, node: *mut pg_sys::ObjectWith
             kind,
             OBJECT_FUNCTION | OBJECT_PROCEDURE | OBJECT_ROUTINE | OBJECT_AGGREGATE
         );
-        let may_be_ours = names.last().is_some_and(|name| name.starts_with(b"incr_"));
-        if !is_routine || !may_be_ours && !has_temporary_schema() {
+        if !is_routine {
             return Target::of(Place::Permanent);
         }
         let oid = pg_sys::LookupFuncWithArgs(kind, node, true);
@@ -391,6 +391,9 @@ unsafe fn function(kind: pg_sys::ObjectType::Type, node: *mut pg_sys::ObjectWith
         }
         if depends_on_temporary(pg_sys::ProcedureRelationId, oid) {
             return Target::of(Place::Temporary);
+        }
+        if depends_on_ours(pg_sys::ProcedureRelationId, oid) {
+            return Target::of(Place::Ours);
         }
         Target::of(member_place(pg_sys::ProcedureRelationId, oid))
     }

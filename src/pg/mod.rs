@@ -17,6 +17,7 @@ pub mod ddl_hook;
 pub mod ddl_identity;
 pub mod ddl_index;
 pub mod ddl_node;
+pub mod ddl_over_ours;
 pub mod ddl_place;
 pub mod ddl_roles;
 pub mod ddl_scan;

@@ -34,6 +34,7 @@ mod idle;
 mod large_object_moments;
 mod large_objects;
 mod latin1;
+mod left_out_ddl;
 mod leftover_objects;
 mod long_rows;
 mod monitoring;
