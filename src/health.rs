@@ -234,7 +234,15 @@ fn judge_preloading(row: &mut Row) {
 }
 
 fn judge_worker(row: &mut Row, entry: &DatabaseStatus) {
+    let error = entry.last_error.get();
     match entry.phase {
+        // Whether it waits or has just been started again: nothing comes past the place where it fails.
+        Phase::WaitingToRetry | Phase::Starting | Phase::Streaming | Phase::CaughtUp
+            if entry.failures > 1 =>
+        {
+            let times = entry.failures;
+            row.because(Level::Emergency, format!("capture has failed {times} times in a row: {error}"));
+        }
         Phase::Starting | Phase::Streaming | Phase::CaughtUp => {}
         Phase::Stopped | Phase::SteppedAside if entry.held => row.because(
             Level::Critical,
@@ -246,7 +254,7 @@ fn judge_worker(row: &mut Row, entry: &DatabaseStatus) {
             row.because(Level::Warning, "capture stepped aside for a command on the database");
         }
         Phase::WaitingToRetry => {
-            row.because(Level::Critical, format!("capture waits to try again: {}", entry.last_error.get()));
+            row.because(Level::Critical, format!("capture waits to try again: {error}"));
         }
         Phase::Broken => row.chain_is_broken(
             format!(

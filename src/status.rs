@@ -122,7 +122,7 @@ pub struct DatabaseStatus {
     pub ddl_flags: u64,
     /// Times that a worker ended and had to be started again.
     pub restarts: u32,
-    /// Failures since it last caught up; each makes the next wait longer.
+    /// Failures since it last had everything on disk; each makes the next wait longer.
     pub failures: u32,
     pub errors: u64,
     pub last_error_at: i64,

@@ -110,6 +110,7 @@ impl Journal {
             Frame::Fact(fact) => self.appender.fact(&fact)?,
             Frame::Flag(reason) => self.flag(reason, false)?,
             Frame::DdlFlag(reason) => self.flag(reason, true)?,
+            Frame::LeftOut(note) => self.appender.left_out(note)?,
             Frame::Break(reason) => {
                 self.appender.flag(reason)?;
                 self.broken = Some(String::from_utf8_lossy(reason).into_owned());
@@ -305,6 +306,13 @@ impl Journal {
         });
     }
 
+    /// Everything that was flushed is read: what failed before is passed, once it is durable too.
+    pub fn caught_up(&self) {
+        if !self.has_unsynced() {
+            status::update(self.database, |entry| entry.failures = 0);
+        }
+    }
+
     /// Writes the board's entry. `read` is the end of what was read, `confirmed` the slot's.
     pub fn report(&self, read: u64, confirmed: u64) {
         let counters = self.appender.counters();
@@ -328,9 +336,6 @@ impl Journal {
             } else {
                 status::Phase::Streaming
             };
-            if is_durable {
-                entry.failures = 0;
-            }
             entry.transactions = counters.transactions;
             entry.statements = counters.statements;
             entry.bytes = counters.bytes;

@@ -175,6 +175,7 @@ impl PollReader {
         self.journal.rotate_if_old()?;
         self.look.if_due(self.database);
         self.report();
+        self.journal.caught_up();
         Ok(())
     }
 

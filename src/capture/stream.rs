@@ -156,6 +156,7 @@ impl StreamReader {
         }
         self.look.if_due(self.database);
         self.report();
+        self.journal.borrow().caught_up();
         Ok(self.sleep(delay.filter(|_| !is_due)))
     }
 

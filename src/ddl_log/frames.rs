@@ -36,6 +36,10 @@ pub struct Frame {
     pub touched: Touched,
     /// Objects reported before there was a row to put them in.
     pub objects: Vec<Object>,
+    /// Those of them that are over this extension's own.
+    pub over_ours: Vec<Object>,
+    /// It may take the place of an object that was there.
+    pub replaces: bool,
     /// Names of the relations that the statement is about, for those that no event trigger sees.
     pub subjects: Vec<Sql>,
     pub added_columns: Vec<Sql>,

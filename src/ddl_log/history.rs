@@ -87,6 +87,11 @@ impl WrittenRow {
         }
     }
 
+    /// What the user ran.
+    pub fn query(&self) -> &Sql {
+        &self.record.query
+    }
+
     /// True when an object was noted.
     pub fn is_completed(&self) -> bool {
         self.is_completed

@@ -14,7 +14,7 @@ use super::history::{Object, Record, WrittenRow, COLUMNS};
 use super::plan::{self, Moment, Need, Plan, Subject};
 use super::session::session;
 use super::ways::{way_of, Way};
-use super::{amend, cluster, objects, reset, table_as_made};
+use super::{amend, cluster, left_out, objects, reset, table_as_made};
 use crate::pg::ddl_database::{needs_empty, NeedsEmpty};
 use crate::pg::ddl_history::HistoryTable;
 use crate::pg::ddl_hook::{install, Callbacks};
@@ -28,8 +28,9 @@ use crate::settings::{self, OnLogError};
 use crate::{capture, lost_extension, status};
 
 thread_local! {
-    /// The databases whose workers have stepped aside for statements of this transaction.
-    static ASIDE: RefCell<Vec<NeedsEmpty>> = const { RefCell::new(Vec::new()) };
+    /// The databases whose workers have stepped aside for statements of this transaction, and the
+    /// subtransaction level of each.
+    static ASIDE: RefCell<Vec<(i32, NeedsEmpty)>> = const { RefCell::new(Vec::new()) };
 }
 
 pub fn init() {
@@ -40,7 +41,7 @@ pub fn init() {
         checks_updates: replica_identity::checks_updates,
         before_update: replica_identity::ensure_captured,
         transaction_ended,
-        subtransaction_aborted: frames::subtransaction_aborted,
+        subtransaction_aborted,
     });
 }
 
@@ -151,6 +152,7 @@ fn facts(statement: &Statement, way: Way, subject: &Subject) -> Frame {
         detached: detached(statement),
         bound: plan::computed_bound(subject),
         indexes_partitions: indexes_partitions(statement),
+        replaces: statement.replaces(),
         ..Frame::default()
     }
 }
@@ -304,6 +306,9 @@ fn complete(row: &mut WrittenRow, frame: &mut Frame) {
     if frame.made_temporary && objects.is_empty() && !row.is_completed() {
         return row.cancel();
     }
+    if !frame.over_ours.is_empty() && objects.is_empty() && !row.is_completed() {
+        return left_out::leave_out(row, frame);
+    }
     objects
         .into_iter()
         .for_each(|object| row.add_object(object));
@@ -383,7 +388,7 @@ fn step_aside_for(statement: &Statement) {
         return;
     };
     let database = need.database;
-    ASIDE.with_borrow_mut(|aside| aside.push(need));
+    ASIDE.with_borrow_mut(|aside| aside.push((ddl_catalog::nest_level(), need)));
     capture::step_aside(database);
 }
 
@@ -391,12 +396,26 @@ fn transaction_ended(committed: bool) {
     frames::transaction_ended(committed);
     cluster::transaction_ended(committed);
     lost_extension::transaction_ended(committed);
-    for need in ASIDE.take() {
+    for (_, need) in ASIDE.take() {
         if committed && need.is_dropped {
             capture::database_dropped(need.database);
         } else {
             capture::come_back(need.database);
         }
+    }
+}
+
+/// What a statement needed that is rolled back, nobody needs any more.
+fn subtransaction_aborted(level: i32) {
+    frames::subtransaction_aborted(level);
+    let ended = ASIDE.with_borrow_mut(|aside| {
+        let (ended, kept) = aside.iter().partition(|(began, _)| *began >= level);
+        *aside = kept;
+        ended
+    });
+    let ended: Vec<(i32, NeedsEmpty)> = ended;
+    for (_, need) in ended {
+        capture::come_back(need.database);
     }
 }
 
@@ -409,6 +428,7 @@ pub(super) fn note(reported: Vec<objects::Reported>) {
             frame.touched.has_dropped |= object.is_dropped_table;
             frame.made_temporary |= object.is_temporary;
             frame.has_effect |= !object.is_temporary;
+            frame.over_ours.extend(object.over_ours);
             match (frame.row.as_mut(), object.object) {
                 (Some(row), Some(object)) => row.add_object(object),
                 (None, Some(object)) => frame.objects.push(object),

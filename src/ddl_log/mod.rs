@@ -7,6 +7,7 @@ mod cluster;
 mod frames;
 mod history;
 mod hook;
+mod left_out;
 mod objects;
 mod plan;
 mod reset;

@@ -9,6 +9,7 @@ use super::history::Object;
 use super::{frames, hook};
 use crate::pg::ddl_catalog::is_creating_extension;
 use crate::pg::ddl_node::Sql;
+use crate::pg::ddl_over_ours::depends_on_ours;
 use crate::pg::ddl_subtransaction::attempt;
 use crate::pg::ddl_temporary::depends_on_temporary;
 use crate::pg::event_trigger::{self, Command, Dropped};
@@ -20,6 +21,8 @@ pub struct Reported {
     pub object: Option<Object>,
     /// A table that exists.
     pub table: Option<pg_sys::Oid>,
+    /// It is over this extension's own, and left out with it.
+    pub over_ours: Option<Object>,
     /// The table that lost a column, a constraint or an index.
     pub named_table: Option<(Sql, Sql)>,
     pub is_dropped_table: bool,
@@ -42,8 +45,11 @@ fn made(command: Command) -> Reported {
     let is_temporary = command.is_temporary || depends_on_temporary(command.class, command.object);
     let is_left_out = command.is_in_extension || is_temporary;
     let is_relation = command.class == pg_sys::RelationRelationId;
+    let is_over_ours = !is_left_out && depends_on_ours(command.class, command.object);
+    let is_left_out = is_left_out || is_over_ours;
     let object = object(command.object_type, command.identity);
     Reported {
+        over_ours: object.clone().filter(|_| is_over_ours),
         object: object.filter(|_| !is_left_out),
         table: Some(command.object).filter(|_| is_relation && !is_left_out),
         named_table: None,
@@ -72,6 +78,7 @@ fn dropped(dropped: Dropped) -> Reported {
         named_table: dropped.address.filter(|_| is_of_table),
         object: object(dropped.object_type, dropped.identity).filter(|_| is_worth_a_row),
         table: None,
+        over_ours: None,
         is_temporary: false,
     }
 }
@@ -96,6 +103,7 @@ fn rewritten((table, is_temporary): (Sql, bool)) -> Reported {
     Reported {
         object: Some(Object::table(table)).filter(|_| !is_temporary),
         table: None,
+        over_ours: None,
         named_table: None,
         is_dropped_table: false,
         is_temporary: false,

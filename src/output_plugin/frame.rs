@@ -37,6 +37,8 @@ pub enum Frame<'a> {
     Flag(&'a [u8]),
     /// The same of a statement.
     DdlFlag(&'a [u8]),
+    /// What a restore does without: kind and name, a line end, the definition.
+    LeftOut(&'a [u8]),
     /// The chain breaks with this transaction, and why.
     Break(&'a [u8]),
     Commit,
@@ -91,6 +93,7 @@ pub fn parse(row: &[u8]) -> Result<Frame<'_>, UnknownFrame> {
         b'R' => parse_fact(payload),
         b'F' => Some(Frame::Flag(payload)),
         b'f' => Some(Frame::DdlFlag(payload)),
+        b'L' => Some(Frame::LeftOut(payload)),
         b'X' => Some(Frame::Break(payload)),
         b'C' => Some(Frame::Commit),
         _ => None,

@@ -25,6 +25,10 @@ pub const SUPERUSER: &str = "CREATE ROLE SUPERUSER";
 /// The command of a row that says what cannot be carried.
 pub const FLAG: &str = "FLAG";
 
+/// The command of a row that says what a restore does without, since it is over this extension's own: kind
+/// and name, a line end, its definition.
+pub const LEFT_OUT: &str = "LEFT OUT";
+
 /// The command of a row that says over what the next statement reaches: its tag, then
 /// [`crate::pg::reach::Reach`].
 pub const REACH: &str = "REACH";

@@ -22,7 +22,8 @@ use self::history::Statement;
 use self::options::Options;
 use self::relations::{Relations, Treatment};
 use self::row_sql::Line;
-use self::writer::{State, Writer};
+use self::writer::{raise_if_passing, State, Writer};
+use crate::pg::failure::Failure;
 use crate::pg::relation::OpenRelation;
 use crate::pg::since_then::SinceThen;
 use crate::pg::value::Row;
@@ -47,6 +48,25 @@ pub enum Change<'a> {
     Insert { new: &'a Row },
     Update { old: Option<&'a Row>, new: &'a Row },
     Delete { old: Option<&'a Row> },
+}
+
+impl<'a> Change<'a> {
+    pub fn verb(&self) -> &'static str {
+        match self {
+            Change::Insert { .. } => "INSERT",
+            Change::Update { .. } => "UPDATE",
+            Change::Delete { .. } => "DELETE",
+        }
+    }
+
+    /// The old row, or what the WAL has of it, and the new one.
+    pub fn rows(&self) -> (Option<&'a Row>, Option<&'a Row>) {
+        match *self {
+            Change::Insert { new } => (None, Some(new)),
+            Change::Update { old, new } => (old, Some(new)),
+            Change::Delete { old } => (old, None),
+        }
+    }
 }
 
 /// A TRUNCATE as its WAL record has it: every table that it emptied, those of CASCADE too.
@@ -208,11 +228,42 @@ impl Plugin {
         }
     }
 
-    /// Ends the transaction, whose large objects come last: only now it is known what became of them.
-    pub fn commit(&mut self, transaction: Transaction, target: &mut dyn RowTarget) {
+    /// No text could be made of a change.
+    pub fn change_failed(
+        &mut self,
+        transaction: Transaction,
+        relation: OpenRelation,
+        change: &Change<'_>,
+        failure: &Failure,
+        target: &mut dyn RowTarget,
+    ) {
+        let name = relation.qualified_name();
+        let what = format!("{} on {}", change.verb(), String::from_utf8_lossy(&name));
+        self.failed(transaction, &what, failure, target);
+    }
+
+    /// The same of what is no row.
+    pub fn failed(
+        &mut self,
+        transaction: Transaction,
+        what: &str,
+        failure: &Failure,
+        target: &mut dyn RowTarget,
+    ) {
+        raise_if_passing(failure);
+        let reason = failure.in_full();
         let mut writer = self.writer(transaction, target);
-        large_objects::write(&mut writer);
-        writer.commit();
+        writer.flag(&format!("{what} is left out: {reason}"));
+    }
+
+    /// Writes the transaction's large objects, which come last: only now it is known what became of them.
+    pub fn large_objects(&mut self, transaction: Transaction, target: &mut dyn RowTarget) {
+        large_objects::write(&mut self.writer(transaction, target));
+    }
+
+    /// Ends the transaction.
+    pub fn commit(&mut self, transaction: Transaction, target: &mut dyn RowTarget) {
+        self.writer(transaction, target).commit();
         self.state = State::default();
     }
 }

@@ -6,17 +6,21 @@
 
 mod ddl;
 mod inserts;
+mod unworded;
 
 use archive::segment::{ClusterFact, DdlBlock};
 use pgrx::prelude::*;
 
 use self::inserts::Run;
+pub use self::unworded::raise_if_passing;
 use super::frame;
 use super::history::Statement;
 use super::options::Options;
 use super::relations::TableSql;
 use super::row_sql::{self, Line, Update};
 use super::{Change, RowTarget, Transaction};
+use crate::pg::failure::Failure;
+use crate::pg::row_guard::guarded;
 use crate::pg::value::Row;
 use crate::pg::{moved_sequences, quote};
 use crate::settings::{self, KeylessTables};
@@ -81,15 +85,30 @@ impl<'a> Writer<'a> {
         if let Change::Insert { new } | Change::Update { new, .. } = change {
             self.roles_in(table, new);
         }
+        if let Err(failure) = self.write_change(table, relation, change) {
+            self.write_the_rest(table, relation, change, &failure);
+        }
+    }
+
+    /// Fails where no text could be made of the row; nothing of it is written then.
+    fn write_change(
+        &mut self,
+        table: &mut TableSql,
+        relation: pg_sys::Oid,
+        change: &Change<'_>,
+    ) -> Result<(), Failure> {
         match change {
-            Change::Insert { new } => self.insert(table, relation, new),
+            Change::Insert { new } => return self.insert(table, relation, new),
             Change::Update { old, new } => {
                 if !row_sql::can_find(table, *old, true) {
-                    return self.lose_row(table, "UPDATE");
+                    self.lose_row(table, "UPDATE");
+                    return Ok(());
                 }
                 self.start_line(b'S');
-                match row_sql::push_update(self.line, table, *old, new) {
-                    _ if self.line.is_too_long => self.flag_long_row(table, "UPDATE"),
+                let line = &mut *self.line;
+                let made = guarded(|| row_sql::push_update(line, table, *old, new))?;
+                match made {
+                    _ if self.line.is_too_long => self.flag_long_row(table, change),
                     Update::Written => self.send_line(),
                     Update::Empty => {}
                     Update::AlwaysIdentity(columns) => self.update_identity(table, &columns),
@@ -97,14 +116,17 @@ impl<'a> Writer<'a> {
             }
             Change::Delete { old: Some(old) } if row_sql::can_find(table, Some(old), false) => {
                 self.start_line(b'S');
-                row_sql::push_delete(self.line, table, old);
+                let line = &mut *self.line;
+                guarded(|| row_sql::push_delete(line, table, old))?;
                 if self.line.is_too_long {
-                    return self.flag_long_row(table, "DELETE");
+                    self.flag_long_row(table, change);
+                } else {
+                    self.send_line();
                 }
-                self.send_line();
             }
             Change::Delete { .. } => self.lose_row(table, "DELETE"),
         }
+        Ok(())
     }
 
     /// A partition's rewritten rows cannot take the place of its old ones where a restore may have put
@@ -262,14 +284,6 @@ impl<'a> Writer<'a> {
         } else {
             self.flag(&reason);
         }
-    }
-
-    /// A row whose text PostgreSQL would not read.
-    fn flag_long_row(&mut self, table: &TableSql, what: &str) {
-        let name = String::from_utf8_lossy(&table.target).into_owned();
-        self.flag(&format!(
-            "{what} on {name} is left out: no server reads a row of 1 GB of text, or a literal of 512 MB"
-        ));
     }
 
     /// Writes a whole statement.

@@ -68,43 +68,82 @@ pub struct NeedsEmpty {
     pub is_dropped: bool,
 }
 
-/// The database that `statement` needs empty, if the current role may run the statement at all:
-/// nobody else can make a worker step aside.
+/// What a statement does with the database that it needs empty.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Use {
+    Drop,
+    Rename,
+    Move,
+    Copy,
+}
+
+/// The database that `statement` needs empty, if PostgreSQL lets the current role run it, here: nobody else
+/// makes a worker step aside. The checks are those of commands/dbcommands.c.
 pub fn needs_empty(statement: &Statement) -> Option<NeedsEmpty> {
+    let (name, used) = used_database(statement)?;
+    let database = database_oid(&name)?;
+    // All but RENAME refuse to run in a transaction block (PreventInTransactionBlock).
+    if used != Use::Rename && statement.is_in_transaction_block() {
+        return None;
+    }
+    // SAFETY: a look-up of the current role.
+    let may_create = || unsafe { pg_sys::have_createdb_privilege() };
+    let is_allowed = match used {
+        Use::Drop | Use::Move => may_own_database(database),
+        Use::Rename => may_own_database(database) && may_create(),
+        Use::Copy => may_create() && (is_template(database) || may_own_database(database)),
+    };
+    (is_allowed && database != super::server::my_database()).then_some(NeedsEmpty {
+        database,
+        is_dropped: used == Use::Drop,
+    })
+}
+
+fn used_database(statement: &Statement) -> Option<(Sql, Use)> {
     use pg_sys::NodeTag::*;
     // SAFETY: the tree is valid while the statement is; names are NUL-terminated or NULL.
-    let (name, is_dropped, is_template) = unsafe {
-        match statement.node_tag() {
-            T_DropdbStmt => (
-                bytes(statement.as_a::<pg_sys::DropdbStmt>(T_DropdbStmt)?.dbname)?,
-                true,
-                false,
-            ),
+    unsafe {
+        Some(match statement.node_tag() {
+            T_DropdbStmt => {
+                let drop = statement.as_a::<pg_sys::DropdbStmt>(T_DropdbStmt)?;
+                (bytes(drop.dbname)?, Use::Drop)
+            }
             T_RenameStmt => {
                 let rename = statement.as_a::<pg_sys::RenameStmt>(T_RenameStmt)?;
                 if rename.renameType != pg_sys::ObjectType::OBJECT_DATABASE {
                     return None;
                 }
-                (bytes(rename.subname)?, false, false)
+                (bytes(rename.subname)?, Use::Rename)
             }
             T_AlterDatabaseStmt => {
                 let alter = statement.as_a::<pg_sys::AlterDatabaseStmt>(T_AlterDatabaseStmt)?;
                 option(alter.options, b"tablespace")?;
-                (bytes(alter.dbname)?, false, false)
+                (bytes(alter.dbname)?, Use::Move)
             }
             T_CreatedbStmt => {
                 let create = statement.as_a::<pg_sys::CreatedbStmt>(T_CreatedbStmt)?;
-                (option(create.options, b"template")?, false, true)
+                let template = option(create.options, b"template");
+                (template.unwrap_or_else(|| b"template1".to_vec()), Use::Copy)
             }
             _ => return None,
+        })
+    }
+}
+
+/// Whoever may create databases may copy it.
+fn is_template(database: pg_sys::Oid) -> bool {
+    // SAFETY: a catalog look-up; the row is read before it is given back.
+    unsafe {
+        let cache = pg_sys::SysCacheIdentifier::DATABASEOID as i32;
+        let tuple = pg_sys::SearchSysCache1(cache, pg_sys::Datum::from(database));
+        if tuple.is_null() {
+            return false;
         }
-    };
-    let database = database_oid(&name)?;
-    let is_allowed = is_template || may_own_database(database);
-    (is_allowed && database != super::server::my_database()).then_some(NeedsEmpty {
-        database,
-        is_dropped,
-    })
+        let row = pg_sys::heap_tuple_get_struct::<pg_sys::FormData_pg_database>(tuple);
+        let is_template = (*row).datistemplate;
+        pg_sys::ReleaseSysCache(tuple);
+        is_template
+    }
 }
 
 /// # Safety

@@ -6,6 +6,7 @@ use pgrx::prelude::*;
 
 use super::ddl_catalog::creation_namespace;
 use super::ddl_node::bytes;
+use super::ddl_over_ours::depends_on_ours;
 use super::extension;
 
 /// Where an object lives.
@@ -13,7 +14,7 @@ use super::extension;
 pub enum Place {
     /// It goes with a session; never recorded.
     Temporary,
-    /// It belongs to this extension, which a restored database lacks.
+    /// It belongs to this extension, or is over what does: a restored database lacks it.
     Ours,
     /// An index that was left behind unfinished: no query uses it, and no dump has it.
     Invalid,
@@ -69,6 +70,7 @@ pub fn relation_place(relation: pg_sys::Oid) -> Place {
     // To ask pg_depend each time would cost as much as writing the row of a statement.
     match super::ddl_history::find() {
         Some(history) if history.is_ours(relation) => Place::Ours,
+        Some(_) if depends_on_ours(pg_sys::RelationRelationId, relation) => Place::Ours,
         Some(_) => Place::Permanent,
         None => member_place(pg_sys::RelationRelationId, relation),
     }

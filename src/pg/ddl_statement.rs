@@ -58,6 +58,34 @@ impl Statement {
         self.context == pg_sys::ProcessUtilityContext::PROCESS_UTILITY_SUBCOMMAND
     }
 
+    /// True for a statement that may change what an existing object needs.
+    pub fn replaces(&self) -> bool {
+        use pg_sys::NodeTag::*;
+        match self.node_tag() {
+            T_ViewStmt => self
+                .as_a::<pg_sys::ViewStmt>(T_ViewStmt)
+                .is_some_and(|s| s.replace),
+            T_CreateFunctionStmt => self
+                .as_a::<pg_sys::CreateFunctionStmt>(T_CreateFunctionStmt)
+                .is_some_and(|s| s.replace),
+            T_CreateTrigStmt => self
+                .as_a::<pg_sys::CreateTrigStmt>(T_CreateTrigStmt)
+                .is_some_and(|s| s.replace),
+            T_RuleStmt => self
+                .as_a::<pg_sys::RuleStmt>(T_RuleStmt)
+                .is_some_and(|s| s.replace),
+            T_AlterPolicyStmt => true,
+            _ => false,
+        }
+    }
+
+    /// True where PostgreSQL refuses what may not run in a transaction block, a function or a DO.
+    pub fn is_in_transaction_block(&self) -> bool {
+        let is_top_level = self.context == pg_sys::ProcessUtilityContext::PROCESS_UTILITY_TOPLEVEL;
+        // SAFETY: reads this process's transaction state.
+        unsafe { pg_sys::IsInTransactionBlock(is_top_level) }
+    }
+
     /// The text that the statement stands in, and where: offset and length in bytes. An offset
     /// below zero is unknown, a length of zero means "to the end" (nodes/parsenodes.h, RawStmt).
     pub fn source(&self) -> (Sql, i32, i32) {

@@ -9,11 +9,12 @@ use pgrx::prelude::*;
 
 use super::ddl_named::{address, schema_of};
 use super::ddl_node::{bytes, is_a, items, names, relation_name, Sql};
+use super::ddl_over_ours::depends_on_ours;
 use super::ddl_place::{
     creation_place, default_creation_place, member_place, relation_place, schema_place, Place,
 };
 use super::ddl_statement::Statement;
-use super::ddl_temporary::{depends_on_temporary, has_temporary_schema};
+use super::ddl_temporary::depends_on_temporary;
 
 /// One object that a statement names.
 #[derive(Clone, Debug)]
@@ -412,16 +413,23 @@ unsafe fn function(kind: pg_sys::ObjectType::Type, node: *mut pg_sys::ObjectWith
     use pg_sys::ObjectType::*;
     // SAFETY: see `targets`.
     unsafe {
-        let names = names((*node).objname);
-        let target = named(kind, node.cast(), &names);
-        let may_be_ours = names.last().is_some_and(|name| name.starts_with(b"incr_"));
-        // An operator comes here too, and is none of ours.
-        if target.place == Place::Temporary || !may_be_ours || kind == OBJECT_OPERATOR {
+        let target = named(kind, node.cast(), &names((*node).objname));
+        // An operator comes here too, and is no function to look up.
+        let is_routine = matches!(
+            kind,
+            OBJECT_FUNCTION | OBJECT_PROCEDURE | OBJECT_ROUTINE | OBJECT_AGGREGATE
+        );
+        if target.place == Place::Temporary || !is_routine {
             return target;
         }
         match address(kind, node.cast()) {
-            Some((class, function)) => Target::of(member_place(class, function)),
-            None => Target::of(Place::Unknown),
+            Some((class, function))
+                if depends_on_ours(class, function)
+                    || member_place(class, function) == Place::Ours =>
+            {
+                Target::of(Place::Ours)
+            }
+            _ => target,
         }
     }
 }

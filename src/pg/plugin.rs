@@ -15,7 +15,7 @@ use super::commit_view::{Before, CommitView};
 use super::relation::OpenRelation;
 use super::since_then::SinceThen;
 use super::value::{in_context, MemoryContextOwner, Row};
-use super::{compat, invalidation, session, xid};
+use super::{chain_break, compat, invalidation, row_guard, session, xid};
 use crate::output_plugin::options::Options;
 use crate::output_plugin::{Change, Plugin, RowTarget, Transaction, Truncate};
 
@@ -166,6 +166,7 @@ unsafe extern "C-unwind" fn begin(
 ) {
     // SAFETY: `startup` has set the session.
     let session = unsafe { session(ctx) };
+    row_guard::begin_transaction();
     session.settings.enter();
     // SAFETY: the transaction handed to this callback.
     session.transaction = Some(unsafe { transaction(txn) });
@@ -225,13 +226,19 @@ unsafe extern "C-unwind" fn change(
             let is_before = (*change).lsn < *renamed_before;
             let moments = before.as_ref().zip(view.as_deref_mut());
             let transaction = begun(*transaction);
-            plugin.change(
-                transaction,
-                relation_open,
-                &decoded,
-                &mut SinceThen::new(moments, is_before),
-                &mut target,
-            );
+            let mut since = SinceThen::new(moments, is_before);
+            let written = row_guard::guarded(|| {
+                plugin.change(
+                    transaction,
+                    relation_open,
+                    &decoded,
+                    &mut since,
+                    &mut target,
+                );
+            });
+            if let Err(failure) = written {
+                plugin.change_failed(transaction, relation_open, &decoded, &failure, &mut target);
+            }
         });
         row_memory.reset();
         leave(before);
@@ -257,9 +264,19 @@ unsafe extern "C-unwind" fn truncate(
         let Session {
             plugin,
             transaction,
+            row_memory,
             ..
         } = session(ctx);
-        plugin.truncate(begun(*transaction), &tables, &truncate, &mut Target(ctx));
+        let transaction = begun(*transaction);
+        in_context(row_memory.context(), || {
+            let written = row_guard::guarded(|| {
+                plugin.truncate(transaction, &tables, &truncate, &mut Target(ctx));
+            });
+            if let Err(failure) = written {
+                plugin.failed(transaction, "TRUNCATE", &failure, &mut Target(ctx));
+            }
+        });
+        row_memory.reset();
         leave(before);
     }
 }
@@ -275,7 +292,14 @@ unsafe extern "C-unwind" fn commit(
     let before = session.view.as_mut().map(|view| view.enter());
     let transaction = begun(session.transaction.take());
     in_context(session.row_memory.context(), || {
-        session.plugin.commit(transaction, &mut Target(ctx));
+        let plugin = &mut session.plugin;
+        let written = row_guard::guarded(|| {
+            plugin.large_objects(transaction, &mut Target(ctx));
+        });
+        if let Err(failure) = written {
+            plugin.failed(transaction, "large objects", &failure, &mut Target(ctx));
+        }
+        plugin.commit(transaction, &mut Target(ctx));
     });
     session.row_memory.reset();
     leave(before);
@@ -360,6 +384,12 @@ struct Target(*mut pg_sys::LogicalDecodingContext);
 
 impl RowTarget for Target {
     fn row(&mut self, row: &[u8]) {
+        row_guard::sending(|| self.send(row));
+    }
+}
+
+impl Target {
+    fn send(&self, row: &[u8]) {
         if send_direct(row) {
             return;
         }

@@ -51,6 +51,8 @@ pub struct Column {
     pub is_virtual: bool,
     pub is_identity_always: bool,
     pub is_key: bool,
+    /// It, or its domain, refuses NULL or may do so.
+    pub may_refuse_null: bool,
     /// Composite values are in it: of the type itself, or as elements or bounds.
     pub holds_rows: bool,
     /// `None` for a type without equality (json, point, …).
@@ -276,6 +278,7 @@ fn column(
         has_no_input: has_no_input(attribute.atttypid),
         is_identity_always: attribute.attidentity as u8 == pg_sys::ATTRIBUTE_IDENTITY_ALWAYS,
         is_key,
+        may_refuse_null: attribute.attnotnull || is_constrained(attribute.atttypid),
         holds_rows: holds_rows(attribute.atttypid),
         equality: equality(attribute.atttypid, attribute.attcollation),
         length: attribute.attlen,
@@ -299,6 +302,11 @@ fn has_no_input(type_oid: pg_sys::Oid) -> bool {
             | pg_sys::PG_BRIN_MINMAX_MULTI_SUMMARYOID
             | pg_sys::GTSVECTOROID
     )
+}
+
+fn is_constrained(type_oid: pg_sys::Oid) -> bool {
+    // SAFETY: a catalog look-up.
+    unsafe { pg_sys::DomainHasConstraints(type_oid) }
 }
 
 fn holds_rows(type_oid: pg_sys::Oid) -> bool {

@@ -208,7 +208,7 @@ fn function(type_oid: pg_sys::Oid, memory: &MemoryContextOwner) -> How {
 }
 
 /// The values of one row, unpacked; buffers are reused from row to row.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Row {
     values: Vec<pg_sys::Datum>,
     nulls: Vec<bool>,
@@ -237,6 +237,15 @@ impl Row {
     /// The value of the last column.
     pub fn last(&self) -> Option<pg_sys::Datum> {
         self.get(self.values.len() - 1)
+    }
+
+    /// The row with NULL at these positions.
+    pub fn without(&self, positions: &[usize]) -> Row {
+        let mut row = self.clone();
+        for position in positions {
+            row.nulls[*position] = true;
+        }
+        row
     }
 
     /// The value at position `index` (from 0), or `None` for NULL.

@@ -125,7 +125,7 @@ fn a_slot_that_fills_the_servers_disk_is_dropped_where_that_is_wished() {
     c.slot("pg_terminate_backend(active_pid)");
     c.sql("INSERT INTO t SELECT i, repeat('x', 500) FROM generate_series(1, 20000) i");
     wait_until("capture stands still", || {
-        c.health().contains("waits to try again")
+        c.health().contains("times in a row")
     });
     assert!(
         c.health().contains("past pg_incrbackup.lag_emergency"),

@@ -593,7 +593,10 @@ awk_replay='
         else if (on && part == "copy") { forget(); put(alone($0)) }
         else if (on && part == "commit") put(ended())
         else if (NR == 1) put("SELECT pg_catalog.setval(\047pg_temp.hits\047, 1, false);")
-        else if (kind == "footer") put(close_group() $0)
+        else if (kind == "left_out") {
+            if (on && counts != "/dev/null") print value("object") >>(counts ".left_out")
+            put($0)
+        } else if (kind == "footer") put(close_group() $0)
         else if (kind == "role") put(follow(kind, value("name"), value("superuser")))
         else if (kind == "member") put(follow(kind, value("name"), value("of")))
         else if (kind ~ /^(role_renamed|role_dropped|tablespace_renamed)$/) put(follow(kind, value("name"), value("to")))
@@ -1722,6 +1725,10 @@ listed_in left_out "$base_dir/metadata.json" >"$work/base_left_out"
     say "left out, because they need pg_incrbackup itself; $base_dir/left-out.sql has their definitions:"
     awk "$awk_values"'{ name = decode($0); print "    " (name ~ /[\001-\037\177]/ ? $0 : name) }' "$work/base_left_out"
 }
+if [ -s "$work/counts.left_out" ]; then
+    say "left out, since they are over pg_incrbackup's own (left_out comments have their definitions):"
+    sort -u "$work/counts.left_out" | awk "$awk_values"'{ print "    " decode($0) }' | tr '\001-\011\013-\037\177' '?'
+fi
 half_made=''
 if [ $exists = no ]; then
     say 'ALTER DATABASE :"dbname" RENAME TO :"final";' | sql -d "$server" -v dbname="$dbname" -v final="$final_name" ||

@@ -33,6 +33,7 @@ fn a_segment_reads_back_as_it_was_written() {
         Event::Sequences { lsn, .. } => format!("sequences {lsn}"),
         Event::Ddl { command, role } => format!("ddl {command} {}", String::from_utf8_lossy(role)),
         Event::Fact(fact) => format!("fact {fact:?}"),
+        Event::LeftOut { object, .. } => format!("left_out {:?}", String::from_utf8_lossy(object)),
         Event::Flag { reason } => format!("flag {:?}", String::from_utf8_lossy(reason)),
         Event::End { statements, .. } => format!("end {statements}"),
         Event::Position { lsn, .. } => format!("position {lsn}"),

@@ -1,6 +1,6 @@
 //! Statements between the rows: held back until their last word is known, then written.
 
-use super::super::history::{Statement, FLAG, REACH};
+use super::super::history::{Statement, FLAG, LEFT_OUT, REACH};
 use super::Writer;
 use crate::pg::invalidation;
 use crate::pg::reach::Reach;
@@ -14,6 +14,9 @@ impl Writer<'_> {
         self.release_held();
         if statement.command == FLAG {
             return self.flag_ddl(&String::from_utf8_lossy(&statement.text));
+        }
+        if statement.command == LEFT_OUT {
+            return self.leave_out_object(&statement.text);
         }
         if statement.brackets_rows() {
             self.state.bracket = Some(statement.id);
@@ -30,6 +33,15 @@ impl Writer<'_> {
         }
         statement.renames = since.renames();
         self.state.held = Some(statement);
+    }
+
+    /// Nothing is lost by it: the object is worth nothing where the extension is not.
+    fn leave_out_object(&mut self, note: &[u8]) {
+        if self.options.framing {
+            self.start_line(b'L');
+            self.line.sql.extend_from_slice(note);
+            self.send_line();
+        }
     }
 
     /// The next statement is about whatever there is, which may be more where it is replayed.

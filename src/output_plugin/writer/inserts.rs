@@ -3,8 +3,10 @@
 use pgrx::prelude::*;
 
 use super::super::relations::TableSql;
-use super::super::row_sql;
+use super::super::{row_sql, Change};
 use super::Writer;
+use crate::pg::failure::Failure;
+use crate::pg::row_guard::guarded;
 use crate::pg::value::Row;
 
 /// Rows that are inserted one after the other into one table.
@@ -16,20 +18,29 @@ pub(super) struct Run {
 }
 
 impl Writer<'_> {
-    pub(super) fn insert(&mut self, table: &mut TableSql, relation: pg_sys::Oid, new: &Row) {
+    /// Fails where no text could be made of the row.
+    pub(super) fn insert(
+        &mut self,
+        table: &mut TableSql,
+        relation: pg_sys::Oid,
+        new: &Row,
+    ) -> Result<(), Failure> {
         if self.extends_copy(table, relation) {
             self.start_line(b'p');
-            row_sql::push_copy_row(self.line, table, new);
+            let line = &mut *self.line;
+            guarded(|| row_sql::push_copy_row(line, table, new))?;
             if self.line.is_too_long {
-                return self.flag_long_row(table, "INSERT");
+                self.flag_long_row(table, &Change::Insert { new });
+                return Ok(());
             }
             self.state.owes_repair |= self.repair();
             self.target.row(&self.line.sql);
-            return;
+            return Ok(());
         }
         // No block is open here; the count of the run goes on.
         self.start_line(b'S');
-        row_sql::push_insert(self.line, table, new);
+        let line = &mut *self.line;
+        guarded(|| row_sql::push_insert(line, table, new))?;
         if self.line.is_too_long {
             return self.insert_long_row(table, new);
         }
@@ -39,20 +50,22 @@ impl Writer<'_> {
         if self.state.owes_repair {
             self.end_run();
         }
+        Ok(())
     }
 
     /// As a COPY block of its own: a field of COPY may be twice as long as a literal.
-    fn insert_long_row(&mut self, table: &mut TableSql, new: &Row) {
-        let head = table.copy_head.clone().filter(|_| self.options.framing);
-        let Some(head) = head else {
-            return self.flag_long_row(table, "INSERT");
-        };
+    fn insert_long_row(&mut self, table: &mut TableSql, new: &Row) -> Result<(), Failure> {
         self.end_run();
         self.start_line(b'p');
-        row_sql::push_copy_row(self.line, table, new);
-        if self.line.is_too_long {
-            return self.flag_long_row(table, "INSERT");
+        let head = table.copy_head.clone().filter(|_| self.options.framing);
+        let line = &mut *self.line;
+        if head.is_some() {
+            guarded(|| row_sql::push_copy_row(line, table, new))?;
         }
+        let Some(head) = head.filter(|_| !self.line.is_too_long) else {
+            self.flag_long_row(table, &Change::Insert { new });
+            return Ok(());
+        };
         self.state.owes_repair = self.repair();
         let row = std::mem::take(&mut self.line.sql);
         self.ensure_begun();
@@ -60,6 +73,7 @@ impl Writer<'_> {
         self.target.row(&row);
         self.target.row(b"e");
         self.end_run();
+        Ok(())
     }
 
     /// Replaces what is no character of the database's encoding: C code can put it into a value (a

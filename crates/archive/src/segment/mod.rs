@@ -31,6 +31,7 @@
 //! -- @KEY tablespace name=fast
 //! -- @KEY tablespace_renamed name=fast to=slow
 //! -- @KEY flag reason=…
+//! -- @KEY left_out object=view%20public.v definition=…
 //! SELECT pg_catalog.setval('public.s', 33, true);
 //! COMMIT;
 //! -- @KEY position lsn=0/15E1000 at=2026-11-21T03:40:10.000000Z

@@ -40,6 +40,11 @@ pub enum Event {
     Fact(ClusterFact),
     /// Something that could not be carried.
     Flag { reason: Vec<u8> },
+    /// An object that a restore does without, such as a view over this extension's functions.
+    LeftOut {
+        object: Vec<u8>,
+        definition: Vec<u8>,
+    },
     /// The transaction or sequences block that began last is complete; `offset` is behind it.
     End { statements: u64, offset: u64 },
     /// All up to here was read.
@@ -261,6 +266,10 @@ impl<R: Read> Scanner<R> {
                 }
                 "flag" => Ok(Some(Event::Flag {
                     reason: comment.bytes("reason")?,
+                })),
+                "left_out" => Ok(Some(Event::LeftOut {
+                    object: comment.bytes("object")?,
+                    definition: comment.bytes("definition")?,
                 })),
                 other => match ClusterFact::read(&comment) {
                     Some(fact) => Ok(Some(Event::Fact(fact?))),

@@ -109,6 +109,7 @@ impl Summary {
                     summary.ensure(lsn >= summary.tally.end_lsn, "sequences", lsn);
                 }
                 Event::Flag { .. } => summary.tally.flags += 1,
+                Event::LeftOut { .. } => {}
                 Event::Ddl { .. } | Event::Fact(_) => {}
                 Event::Footer(found) => footer = Some(found),
                 Event::Torn { at, why, .. } => summary.torn = Some((at, why)),

@@ -24,6 +24,8 @@ use crate::layout::ChainDir;
 use crate::lsn::Lsn;
 use crate::time::Time;
 
+/// The same for the name of an object that is left out.
+const LONGEST_OBJECT: usize = 200;
 /// Longer reasons of flags are cut, so that the comment stays readable and below its limit.
 const LONGEST_REASON: usize = 1000;
 
@@ -259,6 +261,22 @@ impl Appender {
             .finish();
         self.inside("flag")?;
         self.counters.flags += 1;
+        self.put(comment.as_bytes())
+    }
+
+    /// Notes an object that a restore does without: kind and name, a line end, its definition, which is
+    /// cut where it is long.
+    pub fn left_out(&mut self, note: &[u8]) -> Result<()> {
+        let end = memchr(b'\n', note).unwrap_or(note.len());
+        let (object, definition) = (&note[..end], note.get(end + 1..).unwrap_or_default());
+        let comment = CommentWriter::new(self.key, "left_out")
+            .bytes("object", &object[..object.len().min(LONGEST_OBJECT)])
+            .bytes(
+                "definition",
+                &definition[..definition.len().min(LONGEST_REASON)],
+            )
+            .finish();
+        self.inside("left_out")?;
         self.put(comment.as_bytes())
     }
 

@@ -1,0 +1,145 @@
+//! Rows of which no text could be made, whole or in part: each leaves a flag that names its table, its key
+//! and why, and no value stops the stream.
+
+use pgrx::prelude::*;
+
+use super::super::relations::{written_columns, TableSql};
+use super::super::Change;
+use super::Writer;
+use crate::pg::failure::Failure;
+use crate::pg::row_guard::{guarded, is_passing};
+use crate::pg::value::Row;
+use crate::pg::{invalidation, server};
+use crate::status;
+
+/// Failures in a row after which a lack of memory counts as the row's own: on this server it will not pass.
+const OFTEN: u32 = 3;
+/// Bytes of a key's value that a flag shows.
+const LONGEST_KEY: usize = 100;
+
+/// A value without a text.
+struct Unworded {
+    position: usize,
+    column: String,
+    /// NULL can stand in its place.
+    may_be_null: bool,
+    reason: String,
+}
+
+impl Writer<'_> {
+    /// The row could not be worded. Where that is because of values that may be NULL, NULL stands in their
+    /// place, so that later changes of the row find it; otherwise it is left out.
+    pub(super) fn write_the_rest(
+        &mut self,
+        table: &mut TableSql,
+        relation: pg_sys::Oid,
+        change: &Change<'_>,
+        failure: &Failure,
+    ) {
+        raise_if_passing(failure);
+        // What its output functions keep from call to call may be half made.
+        invalidation::note_everything();
+        let (old, new) = change.rows();
+        let mut unworded = values_without_text(table, old);
+        unworded.extend(values_without_text(table, new));
+        if unworded.is_empty() || !unworded.iter().all(|value| value.may_be_null) {
+            return self.leave_out(table, change, &failure.in_full());
+        }
+        let row = named(table, change);
+        let mut positions: Vec<usize> = Vec::new();
+        for value in &unworded {
+            if !positions.contains(&value.position) {
+                positions.push(value.position);
+                let (column, reason) = (&value.column, &value.reason);
+                self.flag(&format!(
+                    "{row}: column {column} has no text, NULL stands in its place: {reason}"
+                ));
+            }
+        }
+        let [old, new] = [old, new].map(|row| row.map(|row| row.without(&positions)));
+        let rest = match (change, &new) {
+            (Change::Insert { .. }, Some(new)) => Change::Insert { new },
+            (Change::Update { .. }, Some(new)) => Change::Update {
+                old: old.as_ref(),
+                new,
+            },
+            _ => Change::Delete { old: old.as_ref() },
+        };
+        if let Err(failure) = self.write_change(table, relation, &rest) {
+            raise_if_passing(&failure);
+            self.leave_out(table, change, &failure.in_full());
+        }
+    }
+
+    fn leave_out(&mut self, table: &mut TableSql, change: &Change<'_>, reason: &str) {
+        let row = named(table, change);
+        self.flag(&format!("{row} is left out: {reason}"));
+    }
+
+    /// A row whose text PostgreSQL would not read.
+    pub(super) fn flag_long_row(&mut self, table: &mut TableSql, change: &Change<'_>) {
+        let reason = "no server reads a row of 1 GB of text, or a literal of 512 MB";
+        self.leave_out(table, change, reason);
+    }
+}
+
+/// What the server lacks for the moment ends the decoding, which is tried again: the row is not lost for it.
+pub fn raise_if_passing(failure: &Failure) {
+    let is_often = || {
+        let entry = status::read(server::my_database()).unwrap_or_default();
+        let is_memory = failure.code == PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY;
+        is_memory && entry.failures >= OFTEN && entry.last_error.get().contains(&failure.message)
+    };
+    if is_passing(failure) && !is_often() {
+        failure.clone().raise();
+    }
+}
+
+fn values_without_text(table: &mut TableSql, row: Option<&Row>) -> Vec<Unworded> {
+    let Some(row) = row else { return Vec::new() };
+    let mut found = Vec::new();
+    for column in written_columns(&mut table.description.columns) {
+        let value = row.get(column.index);
+        let Some(value) = value.filter(|value| !column.is_unchanged_toast(*value)) else {
+            continue;
+        };
+        let output = &mut column.output;
+        if let Err(failure) = guarded(|| output.push_text(value, &mut Vec::new())) {
+            raise_if_passing(&failure);
+            found.push(Unworded {
+                position: column.index,
+                column: String::from_utf8_lossy(&column.quoted).into_owned(),
+                may_be_null: !column.is_key && !column.may_refuse_null,
+                reason: failure.in_full(),
+            });
+        }
+    }
+    found
+}
+
+/// `INSERT on public.t (id = 1)`: the key where there is one and it can be written.
+fn named(table: &mut TableSql, change: &Change<'_>) -> String {
+    let (old, new) = change.rows();
+    let mut key = Vec::new();
+    if let Some(row) = old.or(new) {
+        let columns = table.description.columns.iter_mut();
+        for column in columns.filter(|column| column.is_key) {
+            let Some(value) = row.get(column.index) else {
+                continue;
+            };
+            let mut text = Vec::new();
+            let output = &mut column.output;
+            if !matches!(guarded(|| output.push_text(value, &mut text)), Ok(true)) {
+                text = b"?".to_vec();
+            }
+            text.truncate(LONGEST_KEY);
+            let (name, text) = (&column.quoted, String::from_utf8_lossy(&text));
+            key.push(format!("{} = {text}", String::from_utf8_lossy(name)));
+        }
+    }
+    let name = String::from_utf8_lossy(&table.target);
+    match key.is_empty() {
+        true => format!("{} on {name}", change.verb()),
+        false => format!("{} on {name} ({})", change.verb(), key.join(", ")),
+    }
+}
