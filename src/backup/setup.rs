@@ -29,7 +29,7 @@ pub fn run(
     take_over: bool,
 ) -> Result<(), Failure> {
     let name = capture::slot_name(database);
-    if slot::exists(&name) && !new_chain && place::find(database)?.is_none() {
+    if capture::has_slot(database) && !new_chain && place::find(database)?.is_none() {
         // Nothing is made in the place of what may be not mounted.
         return Err(slot_without_chain(&name));
     }

@@ -14,7 +14,7 @@ use super::ddl_place::{
     creation_place, default_creation_place, member_place, relation_place, schema_place, Place,
 };
 use super::ddl_statement::Statement;
-use super::ddl_temporary::depends_on_temporary;
+use super::ddl_temporary::{depends_on_temporary, has_temporary_schema};
 
 /// One object that a statement names.
 #[derive(Clone, Debug)]

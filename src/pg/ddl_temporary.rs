@@ -14,6 +14,11 @@ const NEEDS_TEMPORARY: &str = "WITH RECURSIVE needed (classid, objid) AS ( \
        WHERE d.deptype IN ('n', 'a', 'i')) \
      SELECT EXISTS (SELECT FROM needed WHERE classid = 'pg_namespace'::regclass AND objid = $3)";
 
+/// True when the session has made a temporary object.
+pub fn has_temporary_schema() -> bool {
+    temporary_schema() != pg_sys::InvalidOid
+}
+
 fn temporary_schema() -> pg_sys::Oid {
     let mut schema = pg_sys::InvalidOid;
     let mut toast_schema = pg_sys::InvalidOid;

@@ -15,7 +15,7 @@ use super::commit_view::{Before, CommitView};
 use super::relation::OpenRelation;
 use super::since_then::SinceThen;
 use super::value::{in_context, MemoryContextOwner, Row};
-use super::{chain_break, compat, invalidation, row_guard, session, xid};
+use super::{compat, invalidation, row_guard, session, xid};
 use crate::output_plugin::options::Options;
 use crate::output_plugin::{Change, Plugin, RowTarget, Transaction, Truncate};
 
