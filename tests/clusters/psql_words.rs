@@ -111,7 +111,7 @@ const BARE: &[&str] = &[
 ];
 
 /// How many a seed makes.
-const STATEMENTS: u32 = 100;
+const STATEMENTS: u32 = 60;
 
 struct Player {
     rng: Rng,
