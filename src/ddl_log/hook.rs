@@ -73,7 +73,7 @@ fn before_utility(statement: &Statement) -> u64 {
     }
     let Some(history) = ddl_history::find() else {
         return match plan::is_captured_without_history() {
-            true => without_history(statement, tag, way),
+            true => reset::without_history(statement, tag, way),
             false => 0,
         };
     };
@@ -96,31 +96,6 @@ fn before_utility(statement: &Statement) -> u64 {
         },
     };
     frames::push(Frame { may_lose, ..frame })
-}
-
-/// A statement in a database whose extension is gone, while capture goes on. Planned all the same where
-/// it makes the schema that the extension comes back to.
-fn without_history(statement: &Statement, tag: &'static str, way: Way) -> u64 {
-    if statement
-        .extensions()
-        .iter()
-        .any(|name| name == b"pg_incrbackup")
-    {
-        lost_extension::note_ddl();
-        return 0;
-    }
-    let returns_to = ddl_schema::made_schema(statement);
-    let returns_to = returns_to.filter(|schema| lost_extension::was_in(schema));
-    let returns = returns_to.and_then(|schema| {
-        let subject = || Subject::of(statement, None);
-        let planned = attempt(|| plan::plan(&subject(), tag, way)).ok()??;
-        Some((schema, planned))
-    });
-    frames::push(Frame {
-        is_lost: true,
-        returns,
-        ..Frame::default()
-    })
 }
 
 /// What is to be known after the statement, when its parse tree can no longer be trusted.

@@ -3,14 +3,14 @@
 
 use pgrx::prelude::*;
 
-use super::frames::Frame;
-use super::plan::Plan;
-use crate::pg::chain_break;
+use super::frames::{self, Frame};
+use super::plan::{self, Plan, Subject};
+use super::ways::Way;
 use crate::pg::ddl_history::{self, HistoryTable};
 use crate::pg::ddl_statement::Statement;
 use crate::pg::ddl_subtransaction::attempt;
 use crate::pg::failure::Failure;
-use crate::pg::server;
+use crate::pg::{chain_break, ddl_schema, server};
 use crate::{capture, lost_extension};
 
 /// Refuses DROP EXTENSION of ours while the database is backed up: it would leave a slot that holds the
@@ -33,6 +33,31 @@ pub fn ensure_may_drop(statement: &Statement) {
     )
     .hint("SELECT incr_teardown() ends its backup and leaves the files; then drop the extension.")
     .raise();
+}
+
+/// A statement in a database whose extension is gone, while capture goes on. Planned all the same where
+/// it makes the schema that the extension comes back to.
+pub fn without_history(statement: &Statement, tag: &'static str, way: Way) -> u64 {
+    if statement
+        .extensions()
+        .iter()
+        .any(|name| name == b"pg_incrbackup")
+    {
+        lost_extension::note_ddl();
+        return 0;
+    }
+    let returns_to = ddl_schema::made_schema(statement);
+    let returns_to = returns_to.filter(|schema| lost_extension::was_in(schema));
+    let returns = returns_to.and_then(|schema| {
+        let subject = || Subject::of(statement, None);
+        let planned = attempt(|| plan::plan(&subject(), tag, way)).ok()??;
+        Some((schema, planned))
+    });
+    frames::push(Frame {
+        is_lost: true,
+        returns,
+        ..Frame::default()
+    })
 }
 
 /// Makes the extension again after the statement that has made its schema. Gives what is needed to
