@@ -309,6 +309,13 @@ fn judge_dumps(row: &mut Row, entry: &DatabaseStatus) {
             format!("the last base backup failed: {}", entry.base.error.get()),
         );
     }
+    let waiting_for = entry.base.waiting_for.get();
+    if entry.base.phase == BasePhase::Fencing && !waiting_for.is_empty() {
+        row.because(
+            Level::Warning,
+            format!("a base backup waits for {waiting_for}"),
+        );
+    }
     if !entry.expiry.error.is_empty() {
         let reason = "what has expired could not be removed";
         let reason = format!("{reason}: {}", entry.expiry.error.get());

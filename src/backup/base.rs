@@ -21,7 +21,7 @@ use super::dump::{self, Progress, Source};
 use super::properties::Properties;
 use super::{board, contents};
 use crate::pg::failure::Failure;
-use crate::pg::fence::Fence;
+use crate::pg::fence::{self, Fence};
 use crate::pg::slot::NewSlot;
 use crate::pg::snapshot::Exported;
 use crate::pg::transaction::{self, Isolation};
@@ -186,8 +186,10 @@ fn raise_fence(history: pg_sys::Oid) -> Result<Fence, Failure> {
             board::wait_for("");
             return Ok(fence);
         }
+        let holders = fence::holders(history)?;
+        let separator = if holders.is_empty() { "" } else { ": " };
         board::wait_for(&format!(
-            "open transactions that have changed the schema, for {} s",
+            "open transactions that have changed the schema, for {} s{separator}{holders}",
             start.elapsed().as_secs()
         ));
         let pause_over = Instant::now() + FENCE_PAUSE;

@@ -274,15 +274,15 @@ fn finish(mut frame: Frame) {
 
 fn complete(row: &mut WrittenRow, frame: &mut Frame) {
     let mut objects = std::mem::take(&mut frame.objects);
+    if !frame.over_ours.is_empty() && objects.is_empty() && !row.is_completed() {
+        return left_out::leave_out(row, frame);
+    }
     if objects.is_empty() && !row.is_completed() {
         objects = frame.subjects.drain(..).map(Object::table).collect();
     }
     // All that it made goes with the session: it is nobody's.
     if frame.made_temporary && objects.is_empty() && !row.is_completed() {
         return row.cancel();
-    }
-    if !frame.over_ours.is_empty() && objects.is_empty() && !row.is_completed() {
-        return left_out::leave_out(row, frame);
     }
     objects
         .into_iter()

@@ -8,6 +8,7 @@
 use pgrx::prelude::*;
 
 use super::failure::Failure;
+use super::query;
 use super::session;
 use super::transaction;
 
@@ -36,6 +37,37 @@ impl Fence {
             Err(failure) => Err(failure),
         }
     }
+}
+
+/// Whose locks the fence conflicts with, oldest transaction first. A prepared transaction has no process; its
+/// xid is that of the transaction id which the same virtual transaction has locked.
+const HOLDERS: &str = "SELECT pg_catalog.convert_to(pg_catalog.string_agg(h.who, ', ' ORDER BY h.since), 'UTF8') \
+     FROM (SELECT since, pg_catalog.format(CASE WHEN gid IS NULL THEN 'pid %s of role %s (%s) for %s s' \
+         ELSE 'prepared transaction %s of role %s (%s) for %s s' END, \
+         COALESCE(pg_catalog.quote_literal(gid), pid::pg_catalog.text), role, what, pg_catalog.floor( \
+           EXTRACT(epoch FROM pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) since))) AS who \
+       FROM (SELECT l.pid, p.gid, COALESCE(a.usename, p.owner, a.backend_type::pg_catalog.name) AS role, \
+           COALESCE(a.xact_start, p.prepared, pg_catalog.clock_timestamp()) AS since, \
+           CASE WHEN p.gid IS NOT NULL THEN 'until COMMIT PREPARED or ROLLBACK PREPARED' \
+             ELSE pg_catalog.concat_ws(', ', NULLIF(a.application_name, ''), a.state) END AS what \
+         FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a USING (pid) \
+         LEFT JOIN pg_catalog.pg_locks t ON l.pid IS NULL AND t.pid IS NULL AND t.locktype = 'transactionid' \
+           AND t.virtualtransaction = l.virtualtransaction \
+         LEFT JOIN pg_catalog.pg_prepared_xacts p ON p.transaction = t.transactionid \
+         WHERE l.locktype = 'relation' AND l.database = $1 AND l.relation = $2 AND l.granted \
+           AND l.mode NOT IN ('AccessShareLock', 'RowShareLock', 'ShareLock') \
+           AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid() \
+         ORDER BY since LIMIT 3) AS found) AS h";
+
+/// Who keeps the fence from being raised, in words; empty where nobody does any more. Only outside a
+/// transaction.
+pub fn holders(history: pg_sys::Oid) -> Result<String, Failure> {
+    let database = super::server::my_database();
+    let names = transaction::run(|| {
+        let arguments = [database.into(), history.into()];
+        query::one::<Vec<u8>>(HOLDERS, &arguments).map_err(Failure::from)
+    })?;
+    Ok(String::from_utf8_lossy(&names.unwrap_or_default()).into_owned())
 }
 
 impl Drop for Fence {

@@ -26,6 +26,7 @@ mod drill_ends;
 mod drill_forge;
 mod enum_partitions;
 mod exporter;
+mod fence_holders;
 mod fixed_at_ddl_time;
 mod found;
 mod functions;
