@@ -110,8 +110,7 @@ pub fn plan(subject: &Subject, tag: &'static str, way: Way) -> Option<Plan> {
         return None;
     }
     let text = subject.text();
-    // A DROP can be said by what its names mean.
-    if !text.is_proven && !statement.is_analyzed() && statement.drop_options().is_none() {
+    if !text.is_proven && !statement.is_analyzed() {
         pgrx::error!("the parser does not read the text of {tag} as the statement that ran");
     }
     let replay_text = match way {
@@ -310,7 +309,7 @@ fn own_text(
     if extensions.iter().any(|name| name == b"pg_incrbackup") {
         return other_extensions(statement, &extensions);
     }
-    if targets.iter().any(is_left_out) || !text.is_proven {
+    if targets.iter().any(is_left_out) {
         return for_the_others(statement, tag, text, targets);
     }
     if !statement.commits_by_itself() {
@@ -346,9 +345,6 @@ fn for_the_others(
             .iter()
             .filter_map(|at| identity(statement, *at))
             .collect();
-        if names.len() < kept.len() && !text.is_proven {
-            pgrx::error!("{tag} names what was not found, in a text that the parser does not read as what ran");
-        }
         return (!names.is_empty())
             .then(|| synthesize::drop_relations(tag, &names, missing_ok, cascade));
     }
