@@ -130,7 +130,7 @@ pub fn database(
     let mut written = 0;
     run("pg_dump", &arguments, io::sink(), &mut |made| {
         if let Progress::Bytes(_) = made {
-            let size = std::fs::metadata(&target).map_or(0, |file| file.len());
+            let size = file_size(&target);
             let more = size.saturating_sub(written);
             written += more;
             return progress(Progress::Bytes(more as usize));
@@ -138,6 +138,12 @@ pub fn database(
         progress(made)
     })?;
     Ok(())
+}
+
+/// Of a file; 0 for a directory, whose jobs write many.
+fn file_size(path: &Path) -> u64 {
+    let file = std::fs::metadata(path).ok().filter(|file| file.is_file());
+    file.map_or(0, |file| file.len())
 }
 
 /// Dumps roles, tablespaces and their settings into `globals.sql`, password hashes included: the
@@ -184,7 +190,9 @@ pub fn run<W: Write>(
     progress: &mut impl FnMut(Progress) -> Result<(), Failure>,
 ) -> Result<W, Failure> {
     let path = program(name);
-    let mut program = Program::start(&path, arguments).map_err(|error| cannot_run(&path, error))?;
+    let environment = [("PGOPTIONS", session_options())];
+    let mut program = Program::start_with(&path, arguments, &environment, None)
+        .map_err(|error| cannot_run(&path, error))?;
     let (mut messages, mut definitions_read) = (Messages::default(), false);
     loop {
         let (mut count, mut tables) = (0, 0);
@@ -277,7 +285,7 @@ impl Messages {
     }
 }
 
-/// Connection parameters: the server's own socket and our settings, and over these what dump_conninfo says.
+/// Connection parameters: the server's own socket, and over these what dump_conninfo says.
 pub fn conninfo(database: &str) -> String {
     let (host, port) = server::own_socket();
     let user = server::bootstrap_superuser();
@@ -286,7 +294,6 @@ pub fn conninfo(database: &str) -> String {
         ("port", port),
         ("user", user),
         ("application_name", "pg_incrbackup base".to_string()),
-        ("options", session_options()),
     ];
     let mut text = String::new();
     for (keyword, value) in defaults.iter().filter(|(_, value)| !value.is_empty()) {

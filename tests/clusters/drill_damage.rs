@@ -116,31 +116,29 @@ const FORGED: &[Case] = &[
         d.swap(&d.newest("dump.sql"), "\tbase", "\tbass")
     }),
     case("a row lost in the newest base", ROWS, |d| {
-        d.replace(&d.newest("dump.sql"), "100\tbase\n", "")
+        d.rows(&d.newest("dump.sql"), "100\tbase\n", "")
     }),
     case("a row twice in the newest base", ROWS, |d| {
-        d.replace(&d.newest("dump.sql"), "\n77\t7\n", "\n77\t7\n77\t7\n")
+        d.rows(&d.newest("dump.sql"), "\n77\t7\n", "\n77\t7\n77\t7\n")
     }),
     case("a row moved to another table", ROWS, |d| {
-        d.replace(&d.newest("dump.sql"), "\n77\t7\n", "\n");
-        d.replace(
-            &d.newest("dump.sql"),
-            "COPY public.narrow (a, b) FROM stdin;\n",
-            "COPY public.narrow (a, b) FROM stdin;\n77\t7\n",
-        );
+        d.rows(&d.newest("dump.sql"), "\n77\t7\n", "\n");
+        const NARROW: &str = "COPY \"public\".\"narrow\" (\"a\", \"b\") FROM stdin;\n";
+        let with_row = format!("{NARROW}77\t7\n");
+        d.rows(&d.newest("dump.sql"), NARROW, &with_row);
     }),
     case("NULL instead of an empty text", ROWS, |d| {
         d.swap(&d.newest("dump.sql"), "\n78\t\n", "\n\\N\t\n");
     }),
     case("the rows of a table lost", ROWS, |d| {
-        d.between(&d.newest("dump.sql"), "COPY public.lost", "\\.\n")
+        d.between(&d.newest("dump.sql"), "COPY \"public\".\"lost\"", "\\.\n")
     }),
     case("a table missing in the newest base", ROWS, |d| {
         let dump = d.newest("dump.sql");
-        d.between(&dump, "COPY public.lost", "\\.\n");
+        d.between(&dump, "COPY \"public\".\"lost\"", "\\.\n");
         d.between(&dump, "ALTER TABLE public.lost OWNER", ";\n");
-        d.between(&dump, "ALTER TABLE ONLY public.lost", ";\n");
-        d.between(&dump, "CREATE TABLE public.lost", ";\n");
+        d.between(&dump, "ALTER TABLE ONLY \"public\".\"lost\"", ";\n");
+        d.between(&dump, "CREATE TABLE \"public\".\"lost\"", ";\n");
     }),
     case("a byte of a large object", ROWS, |d| {
         d.swap(&d.newest("dump.sql"), "6c61726765", "6c61726766")
@@ -149,20 +147,20 @@ const FORGED: &[Case] = &[
         d.swap(&d.newest("dump.sql"), "DEFAULT 7", "DEFAULT 8")
     }),
     case("an index missing", DEFINITIONS, |d| {
-        d.between(&d.newest("dump.sql"), "CREATE INDEX wide_b", ";\n")
+        d.between(&d.newest("dump.sql"), "CREATE INDEX \"wide_b\"", ";\n")
     }),
     case("a CHECK missing", DEFINITIONS, |d| {
-        d.between(&d.newest("dump.sql"), ",\n    CONSTRAINT sane", "))")
+        d.between(&d.newest("dump.sql"), ",\n    CONSTRAINT \"sane\"", "))")
     }),
     case("a privilege missing", DEFINITIONS, |d| {
         d.between(
             &d.newest("dump.sql"),
-            "GRANT SELECT ON TABLE public.t",
+            "GRANT SELECT ON TABLE \"public\".\"t\"",
             ";\n",
         )
     }),
     case("a view's query changed", DEFINITIONS, |d| {
-        d.swap(&d.newest("dump.sql"), "a > 7)", "a > 8)")
+        d.swap(&d.newest("dump.sql"), "\"a\" > 7)", "\"a\" > 8)")
     }),
     case("a function's body changed", DEFINITIONS, |d| {
         d.swap(&d.newest("dump.sql"), "SELECT 4711", "SELECT 4712")
@@ -195,7 +193,11 @@ const FORGED: &[Case] = &[
         d.swap(&d.oldest("dump.sql"), "first of all", "first of ill")
     }),
     case("a sequence's position", NOBODY, |d| {
-        d.swap(&d.newest("dump.sql"), "'public.s', 40", "'public.s', 41")
+        d.swap(
+            &d.newest("dump.sql"),
+            "'\"public\".\"s\"', 40",
+            "'\"public\".\"s\"', 41",
+        )
     }),
     case("a setting of the database", NOBODY, |d| {
         d.swap(&d.newest("database.sql"), "5MB", "6MB")

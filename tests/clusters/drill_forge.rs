@@ -84,13 +84,27 @@ impl<'a> Damage<'a> {
         fs::write(path, text).expect("it can be written");
     }
 
-    /// Takes out what begins with `from`, up to the first `to` behind it.
+    /// Changes rows of a dump; what comes behind them keeps its lines, as dump.toc has them.
+    pub fn rows(&self, path: &Path, from: &str, to: &str) {
+        let bytes = fs::read(path).expect("it can be read");
+        let at = find(path, &bytes, from);
+        let end = at + find(path, &bytes[at..], "\\.\n") + 3;
+        let rows = String::from_utf8_lossy(&bytes[at..end]).into_owned();
+        let changed = rows.replacen(from, to, 1);
+        let (before, now) = (rows.matches('\n').count(), changed.matches('\n').count());
+        let blank = "\n".repeat(now.saturating_sub(before));
+        let more = "\n".repeat(before.saturating_sub(now));
+        self.replace(path, &(rows + &blank), &(changed + &more));
+    }
+
+    /// Takes out what begins with `from`, up to the first `to` behind it, and leaves its lines empty.
     pub fn between(&self, path: &Path, from: &str, to: &str) {
         let bytes = fs::read(path).expect("it can be read");
         let at = find(path, &bytes, from);
         let end = at + find(path, &bytes[at..], to) + to.len();
         let whole = String::from_utf8_lossy(&bytes[at..end]).into_owned();
-        self.replace(path, &whole, "");
+        let lines = "\n".repeat(whole.matches('\n').count());
+        self.replace(path, &whole, &lines);
     }
 
     pub fn remove(&self, path: &Path) {
