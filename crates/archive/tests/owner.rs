@@ -5,6 +5,7 @@ mod support;
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use archive::owner::{self, Claim, Hold, Identity, Server, To};
 use archive::{Error, Result};
@@ -241,4 +242,38 @@ fn an_owner_that_cannot_be_read_is_damage_and_the_directory_is_found() {
     assert!(matches!(error, Error::Damaged { .. }), "{error}");
     let found = place.root.find_database(SYSTEM, DATABASE_OID).unwrap();
     assert_eq!(found.unwrap().path(), place.database.path());
+}
+
+#[test]
+fn of_servers_that_all_take_over_at_once_one_writes_at_a_time() {
+    let place = Place::new();
+    let writing = [const { AtomicU32::new(0) }; 3];
+    let is_alone = |who: usize| {
+        let others = (0..3).filter(|other| *other != who);
+        others
+            .map(|other| writing[other].load(Ordering::SeqCst))
+            .sum::<u32>()
+            == 0
+    };
+    std::thread::scope(|scope| {
+        // Two processes of each server.
+        for process in 0..6 {
+            let (place, writing, is_alone) = (&place, &writing, &is_alone);
+            scope.spawn(move || {
+                let who = process % 3;
+                let server = server(["a", "b", "c"][who], "1");
+                for _ in 0..30 {
+                    let Ok(held) = hold(place, &server, claim(To::TakeOver, false)) else {
+                        continue;
+                    };
+                    writing[who].fetch_add(1, Ordering::SeqCst);
+                    assert!(is_alone(who));
+                    std::thread::yield_now();
+                    assert!(is_alone(who));
+                    writing[who].fetch_sub(1, Ordering::SeqCst);
+                    drop(held);
+                }
+            });
+        }
+    });
 }
