@@ -898,7 +898,7 @@ list_stretch() {        # segments that join, in "stretch": what of them can be 
     for base in $(bases); do
         file=$chain_dir/base/$base/metadata.json
         [ -n "$(listed "base/$base")" ] && [ -f "$file" ] || continue
-        is_after "L${base%%-*}" "$stretch_start" && [ -n "$end_lsn" ] && ! is_after "L${base%%-*}" "$end_lsn" || continue
+        ! is_after "$stretch_start" "L${base%%-*}" && [ -n "$end_lsn" ] && ! is_after "L${base%%-*}" "$end_lsn" || continue
         xmin=$(metadata snapshot "$file") xmin=${xmin%%:*}
         [ "$xmin" -ge "$stretch_xid" ] || [ -n "$is_whole" ] || continue
         from=$(metadata taken_at "$file")
