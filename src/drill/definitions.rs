@@ -2,16 +2,18 @@
 //!
 //! Without order, which depends on OIDs. Left out are comments, our own extension, `\restrict` with its random
 //! key, sequences' positions, and CREATE SUBSCRIPTION (a restored one has no slot).
+//!
+//! The source's go by pg_dump's custom format, whose table of contents tells by OID what is our own, and what
+//! only a superuser makes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use pgrx::prelude::*;
 
 use super::client;
-use crate::backup::dump::{self, Source, LOCK_WAIT_TIMEOUT};
-use crate::backup::leave_out::Filter;
+use super::unmade::{self, Catalogs, TableOfContents, Unmade};
+use crate::backup::dump::{self, LOCK_WAIT_TIMEOUT};
 use crate::pg::failure::Failure;
-use crate::pg::server;
 
 /// Lines that say nothing about what is there, or not the same of a restored database.
 const LEFT_OUT: [&str; 7] = [
@@ -39,37 +41,105 @@ const SETTINGS: [&str; 2] = [
     "SET default_table_access_method = ",
 ];
 
+/// What a drill's superuser makes for the role that restores.
+const OF_THE_RESTORER: [&str; 3] = [
+    "EVENT TRIGGER pg_incrbackup_drill",
+    "ACL pg_catalog.COLUMN pg_class.relchecks",
+    "ACL pg_catalog.COLUMN pg_attribute.attnotnull",
+];
+
+/// An object of a dump.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Object {
+    /// How it is told to people, without its owner.
+    name: String,
+    /// Kind, schema, name and owner, with a blank between them.
+    words: String,
+}
+
+impl Object {
+    /// As the table of contents has it.
+    pub fn words(&self) -> &str {
+        &self.words
+    }
+}
+
 /// How often each line occurs in each object.
 pub struct Definitions {
     lines: BTreeMap<(String, String), i64>,
+    objects: BTreeMap<String, Object>,
 }
 
-/// Of the source, at an exported snapshot. `on_read` is called when all of them are read.
+/// What is another at the source and restored.
+#[derive(Default)]
+pub struct Differences {
+    /// In words.
+    pub problems: Vec<String>,
+    /// Objects that could not be made, and OIDs of the tables among them.
+    pub left_out: Vec<String>,
+    pub tables: BTreeSet<u32>,
+}
+
+/// Of the source, at an exported snapshot, with their table of contents. `on_read` is called when all of them
+/// are read.
 pub fn of_source(
     conninfo: &str,
-    source: &Source,
     snapshot: &str,
+    catalogs: Catalogs,
     on_read: impl FnMut() -> Result<(), Failure>,
-) -> Result<Definitions, Failure> {
+) -> Result<(Definitions, TableOfContents), Failure> {
     let mut arguments = arguments(conninfo);
     arguments.push(format!("--snapshot={snapshot}"));
-    if server::VERSION_NUM >= 170_000 {
-        arguments.push("--exclude-extension=pg_incrbackup".into());
-    }
+    arguments.push("--format=custom".into());
+    arguments.extend(unmade::exclusion().map(str::to_string));
     let dumped = dump(&arguments, client::own_version(), on_read)?;
-    let mut filter = Filter::new(Vec::new(), source.left_out.clone());
-    let filtered = std::io::Write::write_all(&mut filter, &dumped).and_then(|()| filter.finish());
-    let filtered = filtered.map_err(|error| {
-        let code = PgSqlErrorCode::ERRCODE_INTERNAL_ERROR;
-        Failure::new(code, format!("pg_dump's output can't be read: {error}"))
-    })?;
-    Ok(Definitions::of(&filtered))
+    let contents = restored_from(&dumped, &["--list".into(), "--verbose".into()])?;
+    let contents = TableOfContents::of(&String::from_utf8_lossy(&contents), catalogs);
+    let list = list_file(&contents.without_own_extension())?;
+    let use_list = format!("--use-list={}", list.path().display());
+    let text = restored_from(&dumped, &["--file=-".into(), use_list])?;
+    Ok((Definitions::of(&text), contents))
 }
 
-/// Of the restored database.
-pub fn of_restored(conninfo: &str, version: u32) -> Result<Definitions, Failure> {
+fn list_file(text: &str) -> Result<tempfile::NamedTempFile, Failure> {
+    let write = || {
+        let mut file = tempfile::NamedTempFile::new()?;
+        std::io::Write::write_all(&mut file, text.as_bytes())?;
+        Ok(file)
+    };
+    write().map_err(|error: std::io::Error| {
+        let code = PgSqlErrorCode::ERRCODE_IO_ERROR;
+        Failure::new(code, format!("could not write a temporary file: {error}"))
+    })
+}
+
+/// What pg_restore makes of a dump without a database.
+fn restored_from(dumped: &[u8], arguments: &[String]) -> Result<Vec<u8>, Failure> {
+    let program = dump::program("pg_restore");
+    let ran = client::run(&program, arguments, &[], Some(dumped), || Ok(()))?;
+    if !ran.is_good {
+        let code = PgSqlErrorCode::ERRCODE_EXTERNAL_ROUTINE_EXCEPTION;
+        let message = format!("pg_restore failed: {}", ran.last_words(4));
+        return Err(Failure::new(code, message));
+    }
+    Ok(ran.output)
+}
+
+/// Of the restored database, without what is granted to `creators`, a role of the drill's own.
+pub fn of_restored(
+    conninfo: &str,
+    version: u32,
+    creators: Option<&str>,
+) -> Result<Definitions, Failure> {
     let dumped = dump(&arguments(conninfo), version, || Ok(()))?;
-    Ok(Definitions::of(&dumped))
+    let mut definitions = Definitions::of(&dumped);
+    if let Some(creators) = creators {
+        let end = format!(" TO {creators};");
+        definitions
+            .lines
+            .retain(|(_, line), _| !line.ends_with(&end));
+    }
+    Ok(definitions)
 }
 
 fn arguments(conninfo: &str) -> Vec<String> {
@@ -107,21 +177,23 @@ fn dump(
 impl Definitions {
     fn of(dumped: &[u8]) -> Definitions {
         let mut reader = Reader {
-            object: String::new(),
+            object: Object::default(),
             // What holds before the first SET, which comes with the first table that is not partitioned.
             settings: [String::new(), format!("{}heap;", SETTINGS[1])],
             lines: BTreeMap::new(),
+            objects: BTreeMap::new(),
         };
         for line in String::from_utf8_lossy(dumped).lines() {
             reader.take(line);
         }
         Definitions {
             lines: reader.lines,
+            objects: reader.objects,
         }
     }
 
-    /// In what `restored` is something else, in words.
-    pub fn differences(&self, restored: &Definitions) -> Vec<String> {
+    /// In what `restored` is something else. What could not be made is apart from what is wrong.
+    pub fn differences(&self, restored: &Definitions, unmade: Option<&Unmade>) -> Differences {
         let surplus = |a: &Definitions, b: &Definitions, where_: &str| -> Vec<(String, String)> {
             let more = |((object, line), count): (&(String, String), &i64)| {
                 let key = (object.clone(), line.clone());
@@ -134,15 +206,39 @@ impl Definitions {
         found.extend(surplus(restored, self, "restored"));
         // Stable: of one object, the source's lines stay first.
         found.sort_by(|a, b| a.0.cmp(&b.0));
-        found.into_iter().map(|(_, text)| text).collect()
+        let mut differences = Differences::default();
+        for (name, text) in found {
+            let of_source = unmade.zip(self.objects.get(&name));
+            let left_out = of_source.filter(|(unmade, object)| {
+                unmade.has(object) || self.is_granted_by_another(&object.name)
+            });
+            match left_out {
+                None => differences.problems.push(text),
+                Some((unmade, object)) => {
+                    differences.tables.extend(unmade.relation(object));
+                    if differences.left_out.last() != Some(&name) {
+                        differences.left_out.push(name);
+                    }
+                }
+            }
+        }
+        differences
+    }
+
+    /// Privileges that somebody granted who is not the owner: only a superuser can do so in that one's name.
+    fn is_granted_by_another(&self, name: &str) -> bool {
+        let mut lines = self.lines.keys().filter(|(object, _)| object == name);
+        name.starts_with("ACL ")
+            && lines.any(|(_, line)| line.starts_with("SET SESSION AUTHORIZATION "))
     }
 }
 
 /// Attributes the lines of a dump to objects.
 struct Reader {
-    object: String,
+    object: Object,
     settings: [String; 2],
     lines: BTreeMap<(String, String), i64>,
+    objects: BTreeMap<String, Object>,
 }
 
 impl Reader {
@@ -165,17 +261,28 @@ impl Reader {
             let (_, rest) = comment.split_once("Name: ")?;
             let (name, rest) = rest.split_once("; Type: ")?;
             let (kind, rest) = rest.split_once("; Schema: ")?;
-            let (schema, _) = rest.split_once(';')?;
-            Some((name, kind, schema))
+            let (schema, rest) = rest.split_once(';')?;
+            let owner = rest.split_once(" Owner: ").map_or("", |(_, owner)| owner);
+            let owner = owner
+                .split_once("; Tablespace: ")
+                .map_or(owner, |(owner, _)| owner);
+            Some((name, kind, schema, owner))
         };
-        let Some((name, kind, schema)) = header() else {
+        let Some((name, kind, schema, owner)) = header() else {
             return;
         };
-        self.object = match kind.starts_with("BLOB") {
-            // Large objects come in groups whose borders depend on what else there is.
-            true => "LARGE OBJECTS".to_string(),
-            false => format!("{kind} {schema}.{name}"),
+        let owner = if owner == "-" { "" } else { owner };
+        self.object = Object {
+            name: match (kind.starts_with("BLOB"), schema) {
+                // Large objects come in groups whose borders depend on what else there is.
+                (true, _) => "LARGE OBJECTS".to_string(),
+                (false, "-") => format!("{kind} {name}"),
+                (false, _) => format!("{kind} {schema}.{name}"),
+            },
+            words: format!("{kind} {schema} {name} {owner}"),
         };
+        let (name, object) = (self.object.name.clone(), self.object.clone());
+        self.objects.entry(name).or_insert(object);
         if ["TABLE", "INDEX", "CONSTRAINT", "MATERIALIZED VIEW"].contains(&kind) {
             for setting in self.settings.clone() {
                 self.put(setting);
@@ -184,8 +291,10 @@ impl Reader {
     }
 
     fn put(&mut self, line: String) {
-        let object = self.object.clone();
-        *self.lines.entry((object, line)).or_default() += 1;
+        let object = self.object.name.clone();
+        if !OF_THE_RESTORER.contains(&object.as_str()) {
+            *self.lines.entry((object, line)).or_default() += 1;
+        }
     }
 }
 
@@ -202,11 +311,14 @@ mod tests {
         let source = Definitions::of(DUMP.as_bytes());
         let same = DUMP.replace("\\restrict abc", "\\restrict xyz");
         assert!(source
-            .differences(&Definitions::of(same.as_bytes()))
+            .differences(&Definitions::of(same.as_bytes()), None)
+            .problems
             .is_empty());
         let other = DUMP.replacen("a integer\n", "a bigint\n", 1);
         assert_eq!(
-            source.differences(&Definitions::of(other.as_bytes())),
+            source
+                .differences(&Definitions::of(other.as_bytes()), None)
+                .problems,
             [
                 "TABLE public.t: only at the source:     a integer",
                 "TABLE public.t: only restored:     a bigint"

@@ -17,6 +17,7 @@ mod drill;
 mod drill_damage;
 mod drill_ends;
 mod drill_forge;
+mod drill_throwaway;
 mod enum_partitions;
 mod exporter;
 mod fixed_at_ddl_time;
