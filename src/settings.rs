@@ -19,7 +19,9 @@ pub use self::base::{
     base_format, base_jobs, base_schedule, bin_directory, dump_conninfo, retention,
 };
 pub use self::choices::{BaseFormat, KeylessTables, LagAction, OnChainBreak, OnLogError, Reader};
-pub use self::drills::{drill_conninfo, drill_max_age, drill_schedule};
+pub use self::drills::{
+    drill_conninfo, drill_directory, drill_max_age, drill_schedule, drill_timeout,
+};
 pub use self::offsite::{archive_command, offsite, Offsite};
 use crate::pg;
 

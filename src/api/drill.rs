@@ -21,8 +21,8 @@ use crate::status;
 const POLL: Duration = Duration::from_millis(50);
 
 /// Restores the newest chain into a scratch database of the server that `conninfo` names (NULL: the one of
-/// pg_incrbackup.drill_conninfo; where that is empty, this one), compares it with the source as it was at the
-/// same LSN, and drops it. Gives what was found; without `wait` the drill goes on by itself.
+/// pg_incrbackup.drill_conninfo; where that is empty, a throwaway server of its own), compares it with the source
+/// as it was at the same LSN, and drops it. Gives what was found; without `wait` the drill goes on by itself.
 #[pg_extern(volatile, parallel_unsafe)]
 #[search_path(pg_catalog, pg_temp)]
 #[allow(clippy::type_complexity)]
@@ -42,6 +42,7 @@ fn incr_drill(
         name!(rows, Option<i64>),
         name!(restored_to, ServerText),
         name!(problems, Vec<ServerText>),
+        name!(left_out, Vec<ServerText>),
     ),
 > {
     ensure_same_version();
@@ -55,7 +56,7 @@ fn incr_drill(
     let conninfo = conninfo.map_or_else(settings::drill_conninfo, |text| text.to_utf8());
     let record = or_raise(make(&conninfo, wait));
     let restored_to = match conninfo.as_str() {
-        "" => "this server".to_string(),
+        "" => "a throwaway server".to_string(),
         _ => conninfo,
     };
     TableIterator::once(match record {
@@ -70,6 +71,7 @@ fn incr_drill(
             None,
             restored_to.into(),
             Vec::new(),
+            Vec::new(),
         ),
         Some(drill) => (
             drill.outcome.name().into(),
@@ -82,6 +84,7 @@ fn incr_drill(
             Some(drill.rows as i64),
             restored_to.into(),
             drill.problems.into_iter().map(ServerText::from).collect(),
+            drill.left_out.into_iter().map(ServerText::from).collect(),
         ),
     })
 }

@@ -207,11 +207,15 @@ fn drill_row(database: pg_sys::Oid, entry: &DatabaseStatus) -> Option<StatusRow>
         },
         detail: last.map_or_else(String::new, |last| {
             format!(
-                "the last one {}: {} tables, {} rows, {} s",
+                "the last one {}: {} tables, {} rows, {} s{}",
                 last.outcome.name(),
                 last.tables,
                 last.rows,
-                last.duration_ms.div_ceil(1000)
+                last.duration_ms.div_ceil(1000),
+                match last.left_out.len() {
+                    0 => String::new(),
+                    count => format!(", {count} objects left out"),
+                }
             )
         }),
         ..StatusRow::default()

@@ -1,9 +1,10 @@
 //! Runs psql, pg_dump and restore.sh to their end, and keeps what they say.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::{Seek, Write};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pgrx::prelude::*;
 
@@ -16,9 +17,38 @@ const POLL: Duration = Duration::from_millis(100);
 /// Of what a program says on stderr, so much of its end is kept.
 const KEPT: usize = 64 * 1024;
 
+thread_local! {
+    /// When the drill of this process must be over.
+    static DEADLINE: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// From now on, the drill may take so long.
+pub fn begin_time(timeout: Option<Duration>) {
+    DEADLINE.set(timeout.map(|timeout| Instant::now() + timeout));
+}
+
+/// Whether the drill has taken longer than it may.
+pub fn is_overdue() -> bool {
+    DEADLINE.get().is_some_and(|end| Instant::now() > end)
+}
+
+/// 57014 once it has.
+pub fn ensure_in_time() -> Result<(), Failure> {
+    if !is_overdue() {
+        return Ok(());
+    }
+    let code = PgSqlErrorCode::ERRCODE_QUERY_CANCELED;
+    Err(
+        Failure::new(code, "the drill took longer than it may and was ended")
+            .hint("pg_incrbackup.drill_timeout says how long that is."),
+    )
+}
+
 /// A program that ran to its end.
 pub struct Ran {
     pub is_good: bool,
+    /// Its exit status; `None`: a signal ended it.
+    pub code: Option<i32>,
     pub output: Vec<u8>,
     /// The end of what it wrote to stderr.
     pub messages: String,
@@ -58,7 +88,7 @@ pub fn run(
     program: &Path,
     arguments: &[String],
     environment: &[(&str, String)],
-    input: Option<&str>,
+    input: Option<&[u8]>,
     mut on_output: impl FnMut() -> Result<(), Failure>,
 ) -> Result<Ran, Failure> {
     let cannot = |error| dump::cannot_run(program, error);
@@ -81,6 +111,7 @@ pub fn run(
         if !is_open {
             break;
         }
+        ensure_in_time()?;
     }
     let status = running.finish().map_err(cannot)?;
     if !has_output {
@@ -88,6 +119,7 @@ pub fn run(
     }
     Ok(Ran {
         is_good: status.success(),
+        code: status.code(),
         output,
         messages: String::from_utf8_lossy(&messages).into_owned(),
     })
@@ -102,9 +134,9 @@ fn keep(messages: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 /// A file without a name, so that nobody has to remove it.
-fn file_of(text: &str) -> std::io::Result<File> {
+fn file_of(bytes: &[u8]) -> std::io::Result<File> {
     let mut file = tempfile::tempfile()?;
-    file.write_all(text.as_bytes())?;
+    file.write_all(bytes)?;
     file.rewind()?;
     Ok(file)
 }
@@ -139,7 +171,7 @@ pub fn psql(
         &dump::program("psql"),
         &arguments,
         &environment,
-        Some(script),
+        Some(script.as_bytes()),
         || Ok(()),
     )
 }

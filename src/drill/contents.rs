@@ -5,7 +5,7 @@
 //! materialized views (they are computed anew), extensions' own tables, columns that are computed when they
 //! are read. Columns come by name: an inherited one may have changed its place.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use pgrx::prelude::*;
 
@@ -28,7 +28,7 @@ const SETTINGS: &str = "SET search_path = ''; SET DateStyle = 'ISO, MDY'; SET In
 /// Reading a large object as one value takes up to 1 GB; of a larger one only that it is there.
 const LARGE_OBJECTS: &str = "SELECT count(*), coalesce(sum(hashtextextended(m.oid || ' ' || \
     CASE WHEN (SELECT max(pageno) FROM pg_largeobject AS p WHERE p.loid = m.oid) >= 400000 THEN '' \
-      ELSE md5(lo_get(m.oid)) END, 0)), 0), 'large objects' FROM pg_largeobject_metadata AS m;\n";
+      ELSE md5(lo_get(m.oid)) END, 0)), 0), 0, 'large objects' FROM pg_largeobject_metadata AS m;\n";
 
 /// What the line of large objects is named; no table's name is like that.
 const NO_TABLE: &str = "large objects";
@@ -38,6 +38,14 @@ const NO_TABLE: &str = "large objects";
 struct Sum {
     rows: u64,
     checksum: String,
+    /// Another one on another server.
+    oid: u32,
+}
+
+impl Sum {
+    fn is_as(&self, other: &Sum) -> bool {
+        (self.rows, &self.checksum) == (other.rows, &other.checksum)
+    }
 }
 
 /// What a database holds.
@@ -60,26 +68,27 @@ impl Contents {
         Ok(Contents { tables })
     }
 
-    /// How many tables there are, and rows in all of them.
-    pub fn counts(&self) -> (u64, u64) {
+    /// How many tables there are, and rows in all of them, without those that are left out.
+    pub fn counts(&self, left_out: &BTreeSet<u32>) -> (u64, u64) {
         let tables = self.tables.iter();
-        let tables = tables.filter(|(name, _)| *name != NO_TABLE);
+        let tables = tables.filter(|(name, sum)| *name != NO_TABLE && !left_out.contains(&sum.oid));
         tables.fold((0, 0), |(count, rows), (_, sum)| {
             (count + 1, rows + sum.rows)
         })
     }
 
-    /// In what `restored` is something else, in words.
-    pub fn differences(&self, restored: &Contents) -> Vec<String> {
+    /// In what `restored` is something else, in words; tables of `left_out` apart.
+    pub fn differences(&self, restored: &Contents, left_out: &BTreeSet<u32>) -> Vec<String> {
         let mut found = Vec::new();
-        for (name, sum) in &self.tables {
+        let compared = self.tables.iter();
+        for (name, sum) in compared.filter(|(_, sum)| !left_out.contains(&sum.oid)) {
             match restored.tables.get(name) {
                 None => found.push(format!("{name} is missing, {} rows", sum.rows)),
                 Some(other) if other.rows != sum.rows => found.push(format!(
                     "{name} has {} rows, {} at the source",
                     other.rows, sum.rows
                 )),
-                Some(other) if other != sum => {
+                Some(other) if !other.is_as(sum) => {
                     found.push(format!(
                         "{name} has as many rows, but others ({})",
                         sum.rows
@@ -108,28 +117,36 @@ pub fn tables() -> Result<Vec<pg_sys::Oid>, Failure> {
     .map_err(Failure::from)
 }
 
-/// Each table gives a line: rows, checksum, its name as JSON writes it (a name may hold line ends).
+/// Each table gives a line: rows, checksum, its OID, its name as JSON writes it (a name may hold line ends).
 fn script(snapshot: Option<&str>) -> String {
     let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;\n";
     let import = snapshot.map_or_else(String::new, |name| {
         format!("SET TRANSACTION SNAPSHOT '{name}';\n")
     });
     format!(
-        "{SETTINGS}{begin}{import}SELECT format('SELECT count(*), coalesce(sum(hashtextextended(ROW(%s)::text, 0)), 0), %L \
+        "{SETTINGS}{begin}{import}SELECT format('SELECT count(*), coalesce(sum(hashtextextended(ROW(%s)::text, 0)), 0), %s, %L \
             FROM ONLY %s AS incr_row', \
             (SELECT string_agg(format('incr_row.%I', attname), ', ' ORDER BY attname) FROM pg_attribute \
               WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped AND attgenerated <> 'v'), \
-            to_json(c.oid::regclass::text)::text, c.oid::regclass) {TABLES} \\gexec\n{LARGE_OBJECTS}COMMIT;\n"
+            c.oid, to_json(c.oid::regclass::text)::text, c.oid::regclass) {TABLES} \\gexec\n{LARGE_OBJECTS}COMMIT;\n"
     )
 }
 
 fn line(line: &str) -> Option<(String, Sum)> {
-    let mut parts = line.splitn(3, '|');
+    let mut parts = line.splitn(4, '|');
     let rows = parts.next()?.parse().ok()?;
     let checksum = parts.next()?.to_string();
+    let oid = parts.next()?.parse().ok()?;
     let name = parts.next()?;
     let name = serde_json::from_str(name).unwrap_or_else(|_| name.to_string());
-    Some((name, Sum { rows, checksum }))
+    Some((
+        name,
+        Sum {
+            rows,
+            checksum,
+            oid,
+        },
+    ))
 }
 
 #[cfg(test)]
@@ -146,21 +163,23 @@ mod tests {
     #[test]
     fn every_kind_of_difference_is_said_and_names_may_hold_anything() {
         let source = of(&[
-            "2|17|\"public.a\"",
-            "1|-5|\"public.\\\"b|\\n\\\"\"",
-            "0|0|large objects",
-            "3|1|\"c\"",
+            "2|17|5|\"public.a\"",
+            "1|-5|6|\"public.\\\"b|\\n\\\"\"",
+            "0|0|0|large objects",
+            "3|1|8|\"c\"",
         ]);
-        assert_eq!(source.counts(), (3, 6));
-        assert!(source.differences(&source).is_empty());
+        let nothing = BTreeSet::new();
+        assert_eq!(source.counts(&nothing), (3, 6));
+        assert_eq!(source.counts(&[8].into()), (2, 3));
+        assert!(source.differences(&source, &nothing).is_empty());
         let restored = of(&[
-            "2|18|\"public.a\"",
-            "2|-5|\"public.\\\"b|\\n\\\"\"",
-            "0|0|large objects",
-            "9|1|\"d\"",
+            "2|18|9|\"public.a\"",
+            "2|-5|7|\"public.\\\"b|\\n\\\"\"",
+            "0|0|0|large objects",
+            "9|1|4|\"d\"",
         ]);
         assert_eq!(
-            source.differences(&restored),
+            source.differences(&restored, &nothing),
             [
                 "c is missing, 3 rows",
                 "public.\"b|\n\" has 2 rows, 1 at the source",

@@ -2,13 +2,17 @@
 //!
 //! Without order, which depends on OIDs. Left out are comments, our own extension, `\restrict` with its random
 //! key, sequences' positions, and CREATE SUBSCRIPTION (a restored one has no slot).
+//!
+//! The source's go by pg_dump's custom format, whose table of contents tells by OID what is our own, and what
+//! only a superuser makes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use archive::dump::{choose, Gone};
+use archive::dump::{choose, Gone, Toc};
 use pgrx::prelude::*;
 
 use super::client;
+use super::unmade::{Catalogs, TableOfContents, Unmade};
 use crate::backup::dump::{self, LOCK_WAIT_TIMEOUT};
 use crate::backup::{contents, leave_out};
 use crate::pg::failure::Failure;
@@ -37,43 +41,89 @@ const SETTINGS: [&str; 2] = [
     "SET default_table_access_method = ",
 ];
 
+/// What a drill's superuser makes for the role that restores.
+const OF_THE_RESTORER: [&str; 3] = [
+    "EVENT TRIGGER pg_incrbackup_drill",
+    "ACL pg_catalog.COLUMN pg_class.relchecks",
+    "ACL pg_catalog.COLUMN pg_attribute.attnotnull",
+];
+
+/// An object of a dump.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Object {
+    /// How it is told to people, without its owner.
+    name: String,
+    /// Kind, schema, name and owner, with a blank between them.
+    words: String,
+}
+
+impl Object {
+    /// As the table of contents has it.
+    pub fn words(&self) -> &str {
+        &self.words
+    }
+}
+
 /// How often each line occurs in each object.
 pub struct Definitions {
     lines: BTreeMap<(String, String), i64>,
+    objects: BTreeMap<String, Object>,
 }
 
-/// Of the source, at an exported snapshot, without what a base leaves out. `on_read` is called when all of
-/// them are read. Needs a transaction.
+/// What is another at the source and restored.
+#[derive(Default)]
+pub struct Differences {
+    /// In words.
+    pub problems: Vec<String>,
+    /// Objects that could not be made, and OIDs of the tables among them.
+    pub left_out: Vec<String>,
+    pub tables: BTreeSet<u32>,
+}
+
+/// Of the source, at an exported snapshot, with their table of contents. `on_read` is called when all of them
+/// are read.
 pub fn of_source(
     conninfo: &str,
     snapshot: &str,
+    catalogs: Catalogs,
     on_read: impl FnMut() -> Result<(), Failure>,
-) -> Result<Definitions, Failure> {
+) -> Result<(Definitions, TableOfContents), Failure> {
     let mut arguments = arguments(conninfo);
     arguments.push(format!("--snapshot={snapshot}"));
-    let text = text(
+    let (text, toc) = text(
         arguments,
         client::own_version(),
         leave_out::collect,
         on_read,
     )?;
-    Ok(Definitions::of(&text))
+    Ok((Definitions::of(&text), TableOfContents::of(&toc, catalogs)))
 }
 
-/// Of the restored database.
-pub fn of_restored(conninfo: &str, version: u32) -> Result<Definitions, Failure> {
+/// Of the restored database, without what is granted to `creators`, a role of the drill's own.
+pub fn of_restored(
+    conninfo: &str,
+    version: u32,
+    creators: Option<&str>,
+) -> Result<Definitions, Failure> {
     let nothing = || Ok(Gone::default());
-    let text = text(arguments(conninfo), version, nothing, || Ok(()))?;
-    Ok(Definitions::of(&text))
+    let (text, _) = text(arguments(conninfo), version, nothing, || Ok(()))?;
+    let mut definitions = Definitions::of(&text);
+    if let Some(creators) = creators {
+        let ends = [format!(" TO {creators};"), format!(" TO \"{creators}\";")];
+        definitions
+            .lines
+            .retain(|(_, line), _| !ends.iter().any(|end| line.ends_with(end)));
+    }
+    Ok(definitions)
 }
 
-/// What pg_restore makes of pg_dump's archive, without what is `gone`.
+/// What pg_restore makes of pg_dump's archive, without what is `gone`; and the archive's table of contents.
 fn text(
     mut arguments: Vec<String>,
     version: u32,
     gone: impl FnOnce() -> Result<Gone, Failure>,
     on_read: impl FnMut() -> Result<(), Failure>,
-) -> Result<Vec<u8>, Failure> {
+) -> Result<(Vec<u8>, Toc), Failure> {
     let unwritable = |error| dump::cannot_run(&dump::program("pg_dump"), error);
     let place = tempfile::tempdir().map_err(unwritable)?;
     let (dumped, list) = (place.path().join("dump"), place.path().join("list"));
@@ -90,7 +140,8 @@ fn text(
         "--file=-".into(),
         dumped.display().to_string(),
     ];
-    run("pg_restore", &arguments, version, || Ok(()))
+    let text = run("pg_restore", &arguments, version, || Ok(()))?;
+    Ok((text, toc))
 }
 
 fn arguments(conninfo: &str) -> Vec<String> {
@@ -130,21 +181,23 @@ fn run(
 impl Definitions {
     fn of(dumped: &[u8]) -> Definitions {
         let mut reader = Reader {
-            object: String::new(),
+            object: Object::default(),
             // What holds before the first SET, which comes with the first table that is not partitioned.
             settings: [String::new(), format!("{}heap;", SETTINGS[1])],
             lines: BTreeMap::new(),
+            objects: BTreeMap::new(),
         };
         for line in String::from_utf8_lossy(dumped).lines() {
             reader.take(line);
         }
         Definitions {
             lines: reader.lines,
+            objects: reader.objects,
         }
     }
 
-    /// In what `restored` is something else, in words.
-    pub fn differences(&self, restored: &Definitions) -> Vec<String> {
+    /// In what `restored` is something else. What could not be made is apart from what is wrong.
+    pub fn differences(&self, restored: &Definitions, unmade: Option<&Unmade>) -> Differences {
         let surplus = |a: &Definitions, b: &Definitions, where_: &str| -> Vec<(String, String)> {
             let more = |((object, line), count): (&(String, String), &i64)| {
                 let key = (object.clone(), line.clone());
@@ -157,15 +210,39 @@ impl Definitions {
         found.extend(surplus(restored, self, "restored"));
         // Stable: of one object, the source's lines stay first.
         found.sort_by(|a, b| a.0.cmp(&b.0));
-        found.into_iter().map(|(_, text)| text).collect()
+        let mut differences = Differences::default();
+        for (name, text) in found {
+            let of_source = unmade.zip(self.objects.get(&name));
+            let left_out = of_source.filter(|(unmade, object)| {
+                unmade.has(object) || self.is_granted_by_another(&object.name)
+            });
+            match left_out {
+                None => differences.problems.push(text),
+                Some((unmade, object)) => {
+                    differences.tables.extend(unmade.relation(object));
+                    if differences.left_out.last() != Some(&name) {
+                        differences.left_out.push(name);
+                    }
+                }
+            }
+        }
+        differences
+    }
+
+    /// Privileges that somebody granted who is not the owner: only a superuser can do so in that one's name.
+    fn is_granted_by_another(&self, name: &str) -> bool {
+        let mut lines = self.lines.keys().filter(|(object, _)| object == name);
+        name.starts_with("ACL ")
+            && lines.any(|(_, line)| line.starts_with("SET SESSION AUTHORIZATION "))
     }
 }
 
 /// Attributes the lines of a dump to objects.
 struct Reader {
-    object: String,
+    object: Object,
     settings: [String; 2],
     lines: BTreeMap<(String, String), i64>,
+    objects: BTreeMap<String, Object>,
 }
 
 impl Reader {
@@ -188,17 +265,28 @@ impl Reader {
             let (_, rest) = comment.split_once("Name: ")?;
             let (name, rest) = rest.split_once("; Type: ")?;
             let (kind, rest) = rest.split_once("; Schema: ")?;
-            let (schema, _) = rest.split_once(';')?;
-            Some((name, kind, schema))
+            let (schema, rest) = rest.split_once(';')?;
+            let owner = rest.split_once(" Owner: ").map_or("", |(_, owner)| owner);
+            let owner = owner
+                .split_once("; Tablespace: ")
+                .map_or(owner, |(owner, _)| owner);
+            Some((name, kind, schema, owner))
         };
-        let Some((name, kind, schema)) = header() else {
+        let Some((name, kind, schema, owner)) = header() else {
             return;
         };
-        self.object = match kind.starts_with("BLOB") {
-            // Large objects come in groups whose borders depend on what else there is.
-            true => "LARGE OBJECTS".to_string(),
-            false => format!("{kind} {schema}.{name}"),
+        let owner = if owner == "-" { "" } else { owner };
+        self.object = Object {
+            name: match (kind.starts_with("BLOB"), schema) {
+                // Large objects come in groups whose borders depend on what else there is.
+                (true, _) => "LARGE OBJECTS".to_string(),
+                (false, "-") => format!("{kind} {name}"),
+                (false, _) => format!("{kind} {schema}.{name}"),
+            },
+            words: format!("{kind} {schema} {name} {owner}"),
         };
+        let (name, object) = (self.object.name.clone(), self.object.clone());
+        self.objects.entry(name).or_insert(object);
         if ["TABLE", "INDEX", "CONSTRAINT", "MATERIALIZED VIEW"].contains(&kind) {
             for setting in self.settings.clone() {
                 self.put(setting);
@@ -207,8 +295,10 @@ impl Reader {
     }
 
     fn put(&mut self, line: String) {
-        let object = self.object.clone();
-        *self.lines.entry((object, line)).or_default() += 1;
+        let object = self.object.name.clone();
+        if !OF_THE_RESTORER.contains(&object.as_str()) {
+            *self.lines.entry((object, line)).or_default() += 1;
+        }
     }
 }
 
@@ -225,11 +315,14 @@ mod tests {
         let source = Definitions::of(DUMP.as_bytes());
         let same = DUMP.replace("\\restrict abc", "\\restrict xyz");
         assert!(source
-            .differences(&Definitions::of(same.as_bytes()))
+            .differences(&Definitions::of(same.as_bytes()), None)
+            .problems
             .is_empty());
         let other = DUMP.replacen("a integer\n", "a bigint\n", 1);
         assert_eq!(
-            source.differences(&Definitions::of(other.as_bytes())),
+            source
+                .differences(&Definitions::of(other.as_bytes()), None)
+                .problems,
             [
                 "TABLE public.t: only at the source:     a integer",
                 "TABLE public.t: only restored:     a bigint"

@@ -8,23 +8,22 @@ use std::time::Instant;
 
 use archive::drills::{self, Begun, Drill, Outcome};
 use archive::expiry::Lock;
-use archive::{time, verify, ChainDir, DatabaseDir};
+use archive::{time, verify, DatabaseDir};
 use pgrx::bgworkers::DynamicBackgroundWorker;
 use pgrx::prelude::*;
 
-use super::contents::Contents;
 use super::moment::Moment;
+use super::restore::{self, Where};
+use super::source_server::SourceServer;
 use super::target::Target;
-use super::{board, client, definitions, scratch, target, TIDY_RETRY};
-use crate::backup::dump::{self, Source};
+use super::{board, client, scratch, target, throwaway, TIDY_RETRY};
+use crate::backup::dump::Source;
 use crate::backup::place;
 use crate::pg::failure::Failure;
 use crate::pg::{process, server, session, signals, transaction};
+use crate::settings;
 use crate::status::DrillPhase;
 use crate::worker;
-
-/// So many problems of each kind are put on record.
-const KEPT_PROBLEMS: usize = 20;
 
 /// A drill that was started, for the process that waits for it.
 pub struct Started {
@@ -32,7 +31,7 @@ pub struct Started {
     pub worker: DynamicBackgroundWorker,
 }
 
-/// Starts a drill of `database` that restores to the server of `conninfo`; empty: this one.
+/// Starts a drill of `database` that restores to the server of `conninfo`; empty: one of its own.
 pub fn start(database: pg_sys::Oid, conninfo: &str) -> Result<Started, Failure> {
     let my_pid = std::process::id() as i32;
     let number = board::claim(database, my_pid, conninfo)?;
@@ -110,8 +109,7 @@ fn tidy(database: pg_sys::Oid) -> Result<(), Failure> {
         return Ok(());
     };
     let place = place::own_directory(database, place)?;
-    let target = Target::find(&begun.conninfo)?;
-    scratch::remove(&target, &place, database)?;
+    remove(&place, database, &begun)?;
     log!(
         "pg_incrbackup: dropped what the drill of {} left behind",
         begun.started_at
@@ -143,6 +141,7 @@ fn new_record(started_at: time::Time, conninfo: &str) -> Drill {
         tables: 0,
         rows: 0,
         problems: Vec::new(),
+        left_out: Vec::new(),
         tool_version: env!("CARGO_PKG_VERSION").to_string(),
     }
 }
@@ -150,6 +149,7 @@ fn new_record(started_at: time::Time, conninfo: &str) -> Drill {
 /// Makes a drill and puts it on record; gives the start by which the record is known.
 fn run(database: pg_sys::Oid, conninfo: &str) -> Result<i64, Failure> {
     let start = Instant::now();
+    client::begin_time(settings::drill_timeout());
     let place = place::own(database)?.ok_or_else(nothing_to_restore)?;
     // Parameters are written down only after it is sure that they hold no password.
     let mut drill = new_record(time::calendar(), "");
@@ -161,6 +161,7 @@ fn run(database: pg_sys::Oid, conninfo: &str) -> Result<i64, Failure> {
         Ok(()) => drill.outcome = Outcome::Failed,
         Err(failure) => {
             drill.outcome = match drill.problems.is_empty() {
+                true if client::is_overdue() => Outcome::TimedOut,
                 true => Outcome::NotDone,
                 false => Outcome::Failed,
             };
@@ -178,7 +179,11 @@ fn tell(drill: &Drill) {
     let outcome = drill.outcome.name();
     if drill.outcome == Outcome::Passed {
         let (tables, rows) = (drill.tables, drill.rows);
-        log!("pg_incrbackup: a drill has passed: {tables} tables with {rows} rows are the same");
+        let left_out = match drill.left_out.len() {
+            0 => String::new(),
+            count => format!(", {count} objects were left out"),
+        };
+        log!("pg_incrbackup: a drill has passed: {tables} tables with {rows} rows are the same{left_out}");
         return;
     }
     let code = match drill.outcome {
@@ -206,11 +211,20 @@ fn make(
         return Err(nothing_to_restore());
     }
     drill.chain = Some(chain.number);
-    let target = Target::find(&drill.conninfo)?;
+    let other = match conninfo {
+        "" => None,
+        given => Some(Target::find(given)?),
+    };
     leave_nothing_behind(place, database)?;
-    scratch::ensure_absent(&target, database)?;
-    target.ensure_room()?;
+    match &other {
+        Some(target) => {
+            scratch::ensure_absent(target, database)?;
+            target.ensure_room()?;
+        }
+        None => target::ensure_room_for_throwaway()?,
+    }
     let source = transaction::run(Source::collect)?;
+    let source_server = transaction::run(SourceServer::collect)?;
     let moment = match Moment::take(database, &chain, &source) {
         Ok(moment) => moment,
         Err(failure) => {
@@ -220,7 +234,6 @@ fn make(
         }
     };
     drill.lsn = Some(moment.lsn);
-    (drill.tables, drill.rows) = moment.contents.counts();
     // It is run with the rights of the server's user.
     if !place.has_own_restore_files() {
         drill
@@ -228,22 +241,41 @@ fn make(
             .push("restore.sh or README.txt is not what this version writes there".into());
         return Ok(());
     }
-    drills::begin(
-        place,
-        &Begun {
-            started_at: drill.started_at,
-            database_oid: database.to_u32(),
-            conninfo: drill.conninfo.clone(),
-        },
-    )?;
+    let place_of_server = match other {
+        Some(_) => None,
+        None => Some(throwaway::find_place(database)?),
+    };
+    let begun = Begun {
+        started_at: drill.started_at,
+        database_oid: database.to_u32(),
+        conninfo: drill.conninfo.clone(),
+        throwaway: place_of_server.clone(),
+    };
+    drills::begin(place, &begun)?;
     let tried = transaction::catch(|| {
-        restore_and_compare(database, place, &chain, &target, &moment, drill)
+        let to = match (other, &place_of_server) {
+            (Some(target), _) => Where::Server(target),
+            (None, Some(place)) => Where::Throwaway(place, &source_server),
+            (None, None) => return Ok(()),
+        };
+        restore::and_compare(database, place, &chain, &to, &moment, drill)
     });
     board::enter(database, DrillPhase::Dropping);
-    let removed = scratch::remove(&target, place, database);
+    let removed = remove(place, database, &begun);
     tried.and_then(|result| result)?;
     removed?;
     check_files(database, place, drill)
+}
+
+/// Takes away what a drill made, and its note.
+fn remove(place: &DatabaseDir, database: pg_sys::Oid, begun: &Begun) -> Result<(), Failure> {
+    match &begun.throwaway {
+        Some(made) => {
+            throwaway::remove(made)?;
+            Ok(drills::end(place)?)
+        }
+        None => scratch::remove(&Target::find(&begun.conninfo)?, place, database),
+    }
 }
 
 /// Every file of the archive, whether the restore needed it or not.
@@ -255,90 +287,16 @@ fn check_files(
     board::enter(database, DrillPhase::Verifying);
     let problems = verify::verify(place)?.into_iter();
     let problems = problems.map(|found| format!("{}: {}", found.file, found.problem));
-    add(drill, problems.collect());
+    restore::add(&mut drill.problems, problems.collect());
     Ok(())
 }
 
 /// Drops what an earlier drill left there where it restored to, or here.
 fn leave_nothing_behind(place: &DatabaseDir, database: pg_sys::Oid) -> Result<(), Failure> {
     if let Some(begun) = drills::begun(place)? {
-        let target = Target::find(&begun.conninfo)?;
-        scratch::remove(&target, place, database)?;
+        remove(place, database, &begun)?;
     }
     Ok(())
-}
-
-fn restore_and_compare(
-    database: pg_sys::Oid,
-    place: &DatabaseDir,
-    chain: &ChainDir,
-    target: &Target,
-    moment: &Moment,
-    drill: &mut Drill,
-) -> Result<(), Failure> {
-    board::enter(database, DrillPhase::Restoring);
-    let restored = target.database(&scratch::name(database));
-    let ran = restore(place, chain, target, &restored, moment)?;
-    let said = String::from_utf8_lossy(&ran.output);
-    let base = said.lines().find_map(|line| line.strip_prefix("base: "));
-    let base = base.and_then(|text| text.split(' ').next()?.rsplit('/').next());
-    drill.base = base.map(str::to_string);
-    if !ran.is_good {
-        target.ensure_not_to_blame(&ran.messages)?;
-        drill
-            .problems
-            .push(format!("restore.sh: {}", ran.last_words(6)));
-        return Ok(());
-    }
-    board::enter(database, DrillPhase::Comparing);
-    match Contents::read(&restored, target.version, None) {
-        Ok(contents) => add(drill, moment.contents.differences(&contents)),
-        Err(failure) => {
-            let why = failure.in_full();
-            target.ensure_not_to_blame(&why)?;
-            add(drill, vec![format!("the rows can't be read: {why}")]);
-        }
-    }
-    if target.words_alike() {
-        let definitions = definitions::of_restored(&restored, target.version)?;
-        add(drill, moment.definitions.differences(&definitions));
-    }
-    Ok(())
-}
-
-/// Runs the archive's own restore.sh, as a person would.
-fn restore(
-    place: &DatabaseDir,
-    chain: &ChainDir,
-    target: &Target,
-    restored: &str,
-    moment: &Moment,
-) -> Result<client::Ran, Failure> {
-    let script = place.path().join("restore.sh");
-    let arguments = [
-        script.display().to_string(),
-        format!("--target={restored}"),
-        format!("--until-lsn={}", moment.lsn),
-        format!("--chain={}", chain.number),
-    ];
-    let mut environment = client::environment(target.version);
-    let psql = dump::program("psql");
-    let bin = psql.parent().map(|bin| bin.display().to_string());
-    let path = std::env::var("PATH").unwrap_or_else(|_| "/usr/local/bin:/usr/bin:/bin".into());
-    environment.push(("PATH", format!("{}:{path}", bin.unwrap_or_default())));
-    let made = drills::made_file(place).display().to_string();
-    environment.push(("RESTORE_SH_MADE", made));
-    let shell = std::path::Path::new("/bin/sh");
-    client::run(shell, &arguments, &environment, None, || Ok(()))
-}
-
-fn add(drill: &mut Drill, mut found: Vec<String>) {
-    let more = found.len().saturating_sub(KEPT_PROBLEMS);
-    found.truncate(KEPT_PROBLEMS);
-    if more > 0 {
-        found.push(format!("and {more} more"));
-    }
-    drill.problems.extend(found);
 }
 
 fn nothing_to_restore() -> Failure {

@@ -4,10 +4,11 @@
 //! is known on both sides, and compares definitions and rows with what the source held at that moment. Then
 //! it checks every file of the archive. What it found is a record in the archive.
 //!
-//! `job` is the worker; `moment` finds what to compare with, under the fence that base backups use; `target`
-//! is the server restored to, and `scratch` the database there; `contents` and `definitions` are what is
-//! compared; `client` runs the programs. Nothing of the source is touched, and nothing in the archive but
-//! the drill's own two files.
+//! `job` is the worker, `restore` its heart; `moment` finds what to compare with, under the fence that base
+//! backups use; `target` is the server restored to, and `scratch` the database there. Unless told otherwise
+//! that is a `throwaway` server, on which a `restorer` without privileges works; `unmade` is what such a role
+//! can't make. `contents` and `definitions` are what is compared; `client` runs the programs. Nothing of the
+//! source is touched, and nothing in the archive but the drill's own two files.
 
 mod board;
 mod client;
@@ -15,8 +16,13 @@ mod contents;
 mod definitions;
 mod job;
 mod moment;
+mod restore;
+mod restorer;
 mod scratch;
+mod source_server;
 mod target;
+mod throwaway;
+mod unmade;
 
 use std::time::Duration;
 
@@ -67,7 +73,10 @@ pub fn start_if_due(database: pg_sys::Oid) {
     let Ok(records) = records(database) else {
         return;
     };
-    let was_made = |drill: &&Drill| matches!(drill.outcome, Outcome::Passed | Outcome::Failed);
+    let was_made = |drill: &&Drill| {
+        use Outcome::{Failed, Passed, TimedOut};
+        matches!(drill.outcome, Passed | Failed | TimedOut)
+    };
     let last = records.iter().rev().find(was_made);
     let last = last.map_or(chain.info.started_at, |drill| drill.started_at);
     let not_made = records.iter().rev().take_while(|drill| !was_made(drill));

@@ -13,7 +13,8 @@ use pgrx::prelude::*;
 
 use super::contents::{self, Contents};
 use super::definitions::{self, Definitions};
-use super::{board, target};
+use super::unmade::{Catalogs, TableOfContents};
+use super::{board, client, target};
 use crate::backup::dump::Source;
 use crate::capture::answer;
 use crate::pg::failure::Failure;
@@ -39,6 +40,7 @@ const ATTEMPTS: u32 = 50;
 pub struct Moment {
     pub lsn: Lsn,
     pub definitions: Definitions,
+    pub table_of_contents: TableOfContents,
     pub contents: Contents,
 }
 
@@ -108,16 +110,19 @@ fn read(
     }
     board::at(database, lsn.0);
     board::enter(database, DrillPhase::ReadingSource);
+    let catalogs = Catalogs::read()?;
     let mut fence = Some(fence);
     let conninfo = target::named(&source.conninfo);
-    let definitions = definitions::of_source(&conninfo, &snapshot.name, || {
+    let read = definitions::of_source(&conninfo, &snapshot.name, catalogs, || {
         fence = None;
         Ok(())
-    })?;
+    });
+    let (definitions, table_of_contents) = read?;
     let contents = Contents::read(&conninfo, server::VERSION_NUM, Some(&snapshot.name))?;
     Ok(Some(Moment {
         lsn,
         definitions,
+        table_of_contents,
         contents,
     }))
 }
@@ -125,6 +130,7 @@ fn read(
 fn raise_fence(history: pg_sys::Oid) -> Result<Fence, Failure> {
     let start = Instant::now();
     loop {
+        client::ensure_in_time()?;
         if let Some(fence) = Fence::raise_within(history, FENCE_TIMEOUT_MS)? {
             return Ok(fence);
         }
@@ -150,7 +156,7 @@ fn wait_for_capture(database: pg_sys::Oid, lsn: u64, longest: Duration) -> Resul
         true => {
             Err(prerequisite("capture of this database is not running").detail(entry.broken.get()))
         }
-        false => Ok(()),
+        false => client::ensure_in_time(),
     };
     answer::wait_for(database, longest, is_answered, ensure_possible, |entry| {
         let behind = lsn.saturating_sub(entry.durable_lsn);

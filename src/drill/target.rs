@@ -4,7 +4,8 @@ use std::path::Path;
 
 use pgrx::prelude::*;
 
-use super::client;
+use super::throwaway::Throwaway;
+use super::{client, throwaway};
 use crate::backup::dump;
 use crate::pg::failure::Failure;
 use crate::pg::{query, server, transaction};
@@ -13,16 +14,19 @@ use crate::pg::{query, server, transaction};
 const ROOM_PERCENT: u64 = 200;
 /// And so much more.
 const ROOM_BYTES: u64 = 64 * 1024 * 1024;
+/// And so much more for a server of its own.
+const SERVER_BYTES: u64 = 192 * 1024 * 1024;
 
-/// A server that takes connections, as a superuser.
+/// A server that takes connections.
 pub struct Target {
-    /// Connection parameters without a database's name.
+    /// Connection parameters without a database's name, as who restores: a superuser, or on a throwaway server
+    /// a role that is none.
     pub conninfo: String,
-    /// Of a database that is there: for looking, making and dropping.
+    /// As a superuser, of a database that is there: for looking, making and dropping.
     pub maintenance: String,
     /// As in `server_version_num`.
     pub version: u32,
-    pub is_this_server: bool,
+    is_this_server: bool,
     /// When its postmaster started.
     started: String,
 }
@@ -60,6 +64,19 @@ impl Target {
         Err(refusal.unwrap_or_else(|| unusable("it can't be reached")))
     }
 
+    /// The throwaway server that was started.
+    pub fn of(throwaway: &Throwaway) -> Result<Target, Failure> {
+        let maintenance = with_database(&throwaway.superuser, "postgres");
+        let facts = look(&maintenance)?;
+        Ok(Target {
+            conninfo: throwaway.conninfo.clone(),
+            maintenance,
+            version: facts.version,
+            is_this_server: false,
+            started: facts.started,
+        })
+    }
+
     /// How to connect to a database there.
     pub fn database(&self, name: &str) -> String {
         with_database(&self.conninfo, name)
@@ -86,28 +103,40 @@ impl Target {
     /// 53100 where this server's disk has no room for a second database like this one. Of another
     /// machine's disk nothing is known.
     pub fn ensure_room(&self) -> Result<(), Failure> {
-        if !self.is_this_server {
-            return Ok(());
+        match self.is_this_server {
+            true => ensure_room(&server::data_directory(), ROOM_BYTES),
+            false => Ok(()),
         }
-        const SIZE: &str =
-            "SELECT pg_catalog.pg_database_size(oid) FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()";
-        let size = transaction::run(|| query::one::<i64>(SIZE, &[]).map_err(Failure::from))?;
-        let wanted = size.unwrap_or(0) as u64 / 100 * ROOM_PERCENT + ROOM_BYTES;
-        match free(&server::data_directory()) {
-            Some(free) if free < wanted => {
-                let pretty = crate::health::pretty_bytes;
-                let code = PgSqlErrorCode::ERRCODE_DISK_FULL;
-                let message = "there is no room for a drill in the data directory's file system";
-                Err(Failure::new(code, message)
-                    .detail(format!(
-                        "It needs {} (twice the database, for the copy and its WAL), {} are free.",
-                        pretty(wanted),
-                        pretty(free)
-                    ))
-                    .hint("Restore to another server: pg_incrbackup.drill_conninfo, or incr_drill(conninfo)."))
-            }
-            _ => Ok(()),
+    }
+}
+
+/// 53100 where there is no room for a throwaway server with a copy of this database.
+pub fn ensure_room_for_throwaway() -> Result<(), Failure> {
+    ensure_room(&throwaway::directory()?, ROOM_BYTES + SERVER_BYTES)
+}
+
+fn ensure_room(path: &Path, more: u64) -> Result<(), Failure> {
+    const SIZE: &str =
+        "SELECT pg_catalog.pg_database_size(oid) FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()";
+    let size = transaction::run(|| query::one::<i64>(SIZE, &[]).map_err(Failure::from))?;
+    let wanted = size.unwrap_or(0) as u64 / 100 * ROOM_PERCENT + more;
+    match free(path) {
+        Some(free) if free < wanted => {
+            let pretty = crate::health::pretty_bytes;
+            let code = PgSqlErrorCode::ERRCODE_DISK_FULL;
+            let message = format!(
+                "there is no room for a drill in the file system of \"{}\"",
+                path.display()
+            );
+            Err(Failure::new(code, message)
+                .detail(format!(
+                    "It needs {} (twice the database, for the copy and its WAL), {} are free.",
+                    pretty(wanted),
+                    pretty(free)
+                ))
+                .hint("pg_incrbackup.drill_directory names a directory with more room, pg_incrbackup.drill_conninfo another server."))
         }
+        _ => Ok(()),
     }
 }
 

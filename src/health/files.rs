@@ -147,6 +147,10 @@ fn judge_drills(row: &mut Row, database: pg_sys::Oid, chain: &ChainDir) {
                     format!("the drill of {when} failed, the archive does not restore: {problem}");
                 row.because(Level::Critical, reason);
             }
+            Outcome::TimedOut => {
+                let reason = format!("the drill of {when} timed out: {problem}");
+                row.because(Level::Critical, reason);
+            }
             Outcome::NotDone => {
                 let reason = format!("the drill of {when} could not be made: {problem}");
                 row.because(Level::Warning, reason);

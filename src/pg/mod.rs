@@ -3,6 +3,7 @@
 
 pub mod catalog_scan;
 pub mod chain_break;
+pub mod child_server;
 pub mod commit_time;
 pub mod commit_view;
 pub mod compat;

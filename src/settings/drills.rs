@@ -1,5 +1,8 @@
 //! Settings of drills.
 
+use std::path::PathBuf;
+use std::time::Duration;
+
 use chrono::TimeDelta;
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 
@@ -8,6 +11,8 @@ use crate::pg;
 
 static DRILL_SCHEDULE: Text = Text::new(Some(c""));
 static DRILL_CONNINFO: Text = Text::new(Some(c""));
+static DRILL_DIRECTORY: Text = Text::new(Some(c""));
+static DRILL_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(0);
 static DRILL_MAX_AGE: GucSetting<i32> = GucSetting::<i32>::new(8 * DAY);
 
 pub(super) fn define() {
@@ -20,10 +25,24 @@ pub(super) fn define() {
     GucRegistry::define_string_guc(
         c"pg_incrbackup.drill_conninfo",
         c"Connection parameters of the server that drills restore to.",
-        c"Empty: this server. A superuser there; its password stands in ~/.pgpass of the server's user.",
+        c"Empty: a throwaway server of the drill's own. A superuser there; its password stands in ~/.pgpass of the server's user.",
         &DRILL_CONNINFO,
         GucContext::Sighup,
         GucFlags::SUPERUSER_ONLY,
+    );
+    pg::guc::define_path(
+        c"pg_incrbackup.drill_directory",
+        c"Directory in which drills make their throwaway servers.",
+        c"An absolute path outside the data directory. Empty: .drills in pg_incrbackup.directory. It needs room for a copy of the database and its WAL.",
+        &DRILL_DIRECTORY,
+    );
+    int(
+        c"pg_incrbackup.drill_timeout",
+        c"Time that a drill may take.",
+        c"One that takes longer is ended, and what it made is removed. 0: as long as it takes.",
+        &DRILL_TIMEOUT,
+        (0, i32::MAX),
+        GucFlags::UNIT_MS,
     );
     int(
         c"pg_incrbackup.drill_max_age",
@@ -40,9 +59,23 @@ pub fn drill_schedule() -> Option<String> {
     Some(text(&DRILL_SCHEDULE)).filter(|schedule| !schedule.trim().is_empty())
 }
 
-/// Where drills restore to; empty: this server.
+/// Where drills restore to; empty: a throwaway server of the drill's own.
 pub fn drill_conninfo() -> String {
     text(&DRILL_CONNINFO)
+}
+
+/// Where throwaway servers are made; `None`: in the archive's root.
+pub fn drill_directory() -> Option<PathBuf> {
+    Some(text(&DRILL_DIRECTORY))
+        .filter(|path| !path.is_empty())
+        .map(PathBuf::from)
+}
+
+/// How long a drill may take; `None`: as long as it takes.
+pub fn drill_timeout() -> Option<Duration> {
+    Some(DRILL_TIMEOUT.get())
+        .filter(|millis| *millis > 0)
+        .map(|millis| Duration::from_millis(millis as u64))
 }
 
 /// Age of the last drill that passed at which health warns; `None`: never.

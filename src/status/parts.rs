@@ -75,7 +75,7 @@ pub struct DrillStatus {
     pub recorded: i64,
     /// The moment that is compared.
     pub lsn: u64,
-    /// Where it restores to; empty: this server.
+    /// Where it restores to; empty: a throwaway server.
     pub conninfo: Text<600>,
     /// Why there is no record.
     pub error: Text<600>,

@@ -2,6 +2,7 @@
 //! end with it, the scratch database goes soon after, and neither capture nor bases notice.
 
 use crate::drill::{drill, records, DATABASES, ROLES};
+use crate::drill_throwaway::{assert_no_server_is_left, servers};
 use harness::{wait_until, wait_until_within, Cluster};
 use std::time::Duration;
 
@@ -24,10 +25,31 @@ fn endless() -> Cluster {
 /// Starts a drill, which is in the midst of its restore when this returns; gives its worker.
 fn in_the_midst(c: &Cluster) -> String {
     c.sql("SELECT result FROM incr_drill(wait => false)");
+    wait_until_it_sleeps(c);
+    c.sql(WORKER)
+}
+
+/// The same on the source's own server, as a superuser.
+fn in_the_midst_of_the_source(c: &Cluster) -> String {
+    let conninfo = own_server(c);
+    c.sql(&format!(
+        "SELECT result FROM incr_drill('{conninfo}', wait => false)"
+    ));
     wait_until("the restore has begun to sleep", || {
         c.sql(IN_SCRATCH) == "1"
     });
     c.sql(WORKER)
+}
+
+fn own_server(c: &Cluster) -> String {
+    format!("host={} port=5432 user=postgres", c.root().display())
+}
+
+/// A process of the throwaway server has begun to load the rows of the table whose check waits.
+fn wait_until_it_sleeps(c: &Cluster) {
+    wait_until("the restore has begun to sleep", || {
+        servers(c).iter().any(|title| title.ends_with("COPY"))
+    });
 }
 
 /// Nothing is left but the record of a drill that was interrupted, which is no failure.
@@ -39,6 +61,7 @@ fn assert_gone(c: &Cluster, before: &str) {
     wait_until("it is on record", || {
         c.sql("SELECT state FROM incr_status() WHERE worker = 'drill'") == "interrupted"
     });
+    assert_no_server_is_left(c);
     wait_until("nothing tells of it any more", || {
         !c.database_directory().join("drill.json").exists()
     });
@@ -55,12 +78,27 @@ fn a_drill_that_is_told_to_end_ends_with_its_programs_and_is_tidied_up() {
     let c = endless();
     let before = before(&c);
     let worker = in_the_midst(&c);
-    assert_ne!(c.sql(ROLES), "", "a role is made");
+    assert_eq!(c.sql(ROLES), before_roles(&before), "no role is made here");
+    c.sql(&format!("SELECT pg_terminate_backend({worker})"));
+    wait_until("the server has ended", || servers(&c).is_empty());
+    assert_gone(&c, &before);
+}
+
+#[test]
+fn a_drill_on_the_sources_server_that_is_told_to_end_is_tidied_up() {
+    let c = endless();
+    let before = before(&c);
+    let worker = in_the_midst_of_the_source(&c);
+    assert_ne!(c.sql(ROLES), before_roles(&before), "a role is made");
     c.sql(&format!("SELECT pg_terminate_backend({worker})"));
     wait_until("nobody works in the scratch database", || {
         c.sql(IN_SCRATCH) == "0"
     });
     assert_gone(&c, &before);
+}
+
+fn before_roles(before: &str) -> &str {
+    before.rsplit('\n').next().unwrap_or_default()
 }
 
 #[test]
@@ -71,6 +109,13 @@ fn a_crash_in_the_midst_of_a_drill_is_tidied_up_after() {
     c.kill(&worker);
     c.wait_for_connections();
     assert_gone(&c, &before);
+    let worker = in_the_midst_of_the_source(&c);
+    c.kill(&worker);
+    c.wait_for_connections();
+    wait_until("the scratch database and the role are dropped", || {
+        c.try_sql(&format!("{DATABASES}; {ROLES}"))
+            .is_ok_and(|now| now == before)
+    });
     c.sql("INSERT INTO his VALUES (1)");
     c.flush();
 }
@@ -91,9 +136,7 @@ fn a_query_that_is_cancelled_ends_its_drill() {
     let mut session = c.session();
     let pid = session.run("SELECT pg_backend_pid()");
     session.send("SELECT * FROM incr_drill()");
-    wait_until("the restore has begun to sleep", || {
-        c.sql(IN_SCRATCH) == "1"
-    });
+    wait_until_it_sleeps(&c);
     c.sql(&format!("SELECT pg_cancel_backend({pid})"));
     assert!(session.finish().contains("canceling"));
     assert_gone(&c, &before);
@@ -129,9 +172,10 @@ fn a_database_that_is_dropped_takes_its_drill_along() {
     c.sql_in("postgres", "DROP DATABASE app");
     wait_until_within(
         Duration::from_secs(90),
-        "the scratch database is dropped",
-        || c.sql_in("postgres", "SELECT count(*) FROM pg_database") == "3",
+        "the throwaway server is removed",
+        || servers(&c).is_empty() && !c.database_directory().join("drill.json").exists(),
     );
+    assert_no_server_is_left(&c);
 }
 
 #[test]
@@ -141,9 +185,10 @@ fn teardown_ends_a_drill() {
     c.sql("SELECT incr_teardown()");
     wait_until_within(
         Duration::from_secs(90),
-        "the scratch database is dropped",
-        || !c.sql(DATABASES).contains("drill"),
+        "the throwaway server is removed",
+        || !c.database_directory().join("drill.json").exists(),
     );
+    assert_no_server_is_left(&c);
 }
 
 #[test]
@@ -167,14 +212,19 @@ fn a_scratch_database_that_no_drill_of_ours_has_left_behind_is_not_dropped() {
          FROM pg_control_system(), pg_database WHERE datname = 'app'",
     );
     c.sql(&format!("CREATE DATABASE {name}"));
-    let found = drill(&c);
+    let call = format!(
+        "SELECT result, problems FROM incr_drill('{}')",
+        own_server(&c)
+    );
+    let found = c.sql(&call);
     assert!(
         found.starts_with("not done|") && found.contains("is there already"),
         "{found}"
     );
     assert!(c.sql(DATABASES).contains(&name));
+    assert_eq!(drill(&c), "passed|{}", "a throwaway server has none");
     c.sql(&format!("DROP DATABASE {name}"));
-    assert_eq!(drill(&c), "passed|{}");
+    assert_eq!(c.sql(&call), "passed|{}");
 }
 
 /// It says nothing of the archive, and is no alarm.

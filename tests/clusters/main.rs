@@ -24,6 +24,7 @@ mod drill;
 mod drill_damage;
 mod drill_ends;
 mod drill_forge;
+mod drill_throwaway;
 mod enum_partitions;
 mod exporter;
 mod fence_holders;

@@ -1,8 +1,9 @@
 //! `drills.jsonl` of a database: what each drill found; and `drill.json`, which is there while one runs.
 //!
 //! A drill restores the newest chain into a scratch database and compares. Its record is a line of JSON,
-//! appended and fsynced. What tells of the scratch database is durable before that is made, and goes when
-//! it is dropped: whoever finds it knows what a drill that died has left behind, and where.
+//! appended and fsynced. What tells of the scratch database, or of the throwaway server that it is on, is
+//! durable before that is made, and goes when it is gone: whoever finds it knows what a drill that died has
+//! left behind, and where.
 
 use std::fs;
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
@@ -32,6 +33,8 @@ pub enum Outcome {
     NotDone,
     /// It was stopped, or its server was.
     Interrupted,
+    /// It took longer than it may.
+    TimedOut,
 }
 
 impl Outcome {
@@ -42,6 +45,7 @@ impl Outcome {
             Outcome::Failed => "failed",
             Outcome::NotDone => "not done",
             Outcome::Interrupted => "interrupted",
+            Outcome::TimedOut => "timed out",
         }
     }
 }
@@ -53,7 +57,8 @@ pub struct Drill {
     #[serde(with = "time::json")]
     pub started_at: Time,
     pub duration_ms: u64,
-    /// The connection parameters of the server restored to; empty: the source's own.
+    /// The connection parameters of the server restored to; empty: one of the drill's own (in records of
+    /// versions before 0.3.0: the source's).
     pub conninfo: String,
     pub chain: Option<u32>,
     /// The name of the base that the restore began with.
@@ -65,6 +70,9 @@ pub struct Drill {
     pub rows: u64,
     /// What is wrong; empty for one that passed.
     pub problems: Vec<String>,
+    /// What the role that restores on a throwaway server can't make, and what needs it.
+    #[serde(default)]
+    pub left_out: Vec<String>,
     pub tool_version: String,
 }
 
@@ -75,6 +83,18 @@ pub struct Begun {
     pub started_at: Time,
     pub database_oid: u32,
     pub conninfo: String,
+    /// The throwaway server's place; `None`: it restores to another server.
+    #[serde(default)]
+    pub throwaway: Option<ThrowawayPlace>,
+}
+
+/// Where the files of a throwaway server are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ThrowawayPlace {
+    /// The drill's own directory, the data directory in it.
+    pub directory: PathBuf,
+    /// The directory of its socket.
+    pub sockets: PathBuf,
 }
 
 /// All records, oldest first. A line that a crash tore says nothing.

@@ -115,6 +115,13 @@ if command -v flock >/dev/null && (: <"$here") 2>/dev/null; then
     exec 9<"$here"
     flock -s 9 2>/dev/null || :
 fi
+
+# Drills restore on a server of their own as a role that is no superuser. What only a superuser can do there
+# (roles, tablespaces, what RESTORE_SH_PREPARE names) is done by this connection, before anything is restored;
+# every superuser of the source is a plain role. What the role may not make stops a drill with status 4 (in the
+# base) or 5 (in the segments), or is left out: of the base, or of all, which then goes a statement at a time.
+superuser=${RESTORE_SH_SUPERUSER:-} leave_out=${RESTORE_SH_LEAVE_OUT:-nothing}
+
 work=$(mktemp -d "${TMPDIR:-/tmp}/restore.XXXXXX")
 half_made=''                    # the statement that drops what is not complete yet
 at_exit() {
@@ -364,6 +371,7 @@ awk_scan='
 # share one transaction here, and statements of one shape are prepared: parsed and planned once.
 #
 # With "only", the transactions from that commit LSN on, a statement at a time and without a COMMIT.
+# With "apart", a statement at a time, and rows of a table that is missing go to one that stands in for it.
 # With "at", the file "tell" gets the commit LSN of the first source transaction of the transaction here
 # that line is of.
 awk_replay='
@@ -388,10 +396,10 @@ awk_replay='
     # none, or several, leaves the wrong number to the next, or to the end, which says so.
     function row(line,  verb) {
         verb = substr(line, 1, 6)
-        if (verb == "INSERT") return only == "" ? insert(line) : line
+        if (verb == "INSERT") return only == "" && !apart ? insert(line) : line
         if (verb != "UPDATE" && verb != "DELETE") return line
         line = substr(line, 1, length(line) - 1)
-        if (only == "") return prepared(line, ++hits)
+        if (only == "" && !apart) return prepared(line, ++hits)
         return "WITH hit AS (" line " RETURNING 1) SELECT CASE count(*) WHEN 1 THEN 1 ELSE CAST(\047" verb \
             " hit \047 || count(*) || \047 rows, not exactly one\047 AS integer) END FROM hit;"
     }
@@ -459,7 +467,7 @@ awk_replay='
     function is_odd(text, mark) { return index(text, mark) && gsub(mark, "", text) % 2 }
     function joined(line) {
         if (line ~ /^-- /) return line
-        if (only != "" || ++statements == 200 || (bytes += length(line)) > 65536) {
+        if (only != "" || apart || ++statements == 200 || (bytes += length(line)) > 65536) {
             statements = bytes = 0
             return line
         }
@@ -590,7 +598,7 @@ awk_replay='
         else if (is_held) hold($0)
         else if (kind == "ddl" || part == "ddl") { line[held++] = $0; if (!ddl_lines) put_ddl() }
         else if (on && part == "statement") put(joined(row($0)))
-        else if (on && part == "copy") { forget(); put(alone($0)) }
+        else if (on && part == "copy") { forget(); put(apart ? stand_in($0) $0 : alone($0)) }
         else if (on && part == "commit") put(ended())
         else if (NR == 1) put("SELECT pg_catalog.setval(\047pg_temp.hits\047, 1, false);")
         else if (kind == "left_out") {
@@ -723,7 +731,7 @@ if [ -n "$target" ]; then
     fi
     version=$(sql -d "$server" -c 'SHOW server_version_num')
     is_superuser=$(sql -d "$server" -c "SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
-    [ "$is_superuser" = t ] || die "connect as a superuser: replay sets session_replication_role and roles"
+    [ "$is_superuser" = t ] || [ -n "$superuser" ] || die "connect as a superuser: replay sets session_replication_role and roles"
     # A database that we make has another name until it is complete. One that is cut has a checksum.
     if [ $exists = no ]; then
         [ ${#dbname} -le 53 ] || dbname=$(awk 'BEGIN { name = substr(ARGV[1], 1, 44); sub(/[\200-\377]+$/, "", name); print name; exit }' \
@@ -1261,18 +1269,20 @@ awk_roles='
         if (!known || globals == "yes") for (role in cluster) needed[role] = 1
         for (role in needed) if (role !~ /^(pg_.*|public|none)?$/) {
             print comma "(" literal(role) ", " literal(decode(role)) ", " \
-                literal(role in superuser ? " SUPERUSER" : "") ")"
+                literal(role in superuser && !plain ? " SUPERUSER" : "") ")"
             comma = ", "
         }
         for (pair in member) print pair >> members
     }
 '
+maker=$target           # who makes what all of the cluster has
+[ -z "$superuser" ] || maker="$superuser dbname='$(sql -d "$target" -c 'SELECT current_database()')'"
 globals_sql=$base_dir/globals.sql
 [ $globals = no ] || [ -z "$set_dir" ] || globals_sql=$set_dir/globals.sql
 [ -f "$globals_sql" ] || { globals_sql=$work/globals.sql; : >"$globals_sql"; }
 : >"$work/members"
 listed_in roles "$base_dir/metadata.json" >"$work/needed"
-awk -v globals=$globals -v members="$work/members" "$awk_values$awk_roles" \
+awk -v globals=$globals -v members="$work/members" -v plain="${superuser:+1}" "$awk_values$awk_roles" \
     "$globals_sql" "$work/needed" "$work/roles" >"$work/values"
 encoding="SET standard_conforming_strings = on; SET client_encoding = '$(metadata encoding)';"
 : >"$work/missing"
@@ -1287,7 +1297,7 @@ awk "$awk_values"'
         print "GRANT " ident(decode($1)) " TO " ident(decode($2)) ";"
     }
 ' "$work/missing" "$work/members" >"$work/roles.sql"
-{ say "$encoding"; cat "$work/roles.sql"; } | sql -d "$target" || die "can't create the missing roles"
+{ say "$encoding"; cat "$work/roles.sql"; } | sql -d "$maker" || die "can't create the missing roles"
 awk "$awk_values"'{ print "created role " readable($1) " NOLOGIN " $2 }' "$work/missing"
 
 if [ $globals = yes ]; then         # 42710: it exists already
@@ -1315,7 +1325,7 @@ SQL
 while read -r encoded; do           # a name may hold anything: it stays encoded until it is quoted
     name=$(awk "$awk_values"'BEGIN { print ident(decode(ARGV[1])); exit }' "$encoded")
     say "$encoding SET allow_in_place_tablespaces = on; CREATE TABLESPACE $name LOCATION '';" |
-        sql -d "$target" || die "can't create the missing tablespace $encoded"
+        sql -d "$maker" || die "can't create the missing tablespace $encoded"
     awk "$awk_values"'BEGIN { print "created tablespace " readable(ARGV[1]) " inside the data directory"; exit }' "$encoded"
 done <"$work/missing_spaces"
 
@@ -1329,7 +1339,10 @@ SQL
 MADE=$(made r pg_roles rolname <"$work/missing" | tr '\n' ' ')
 MADE=$MADE$(made t pg_tablespace spcname <"$work/missing_spaces" | tr '\n' ' ')
 MADE=${MADE% }
+[ -z "$superuser" ] || MADE=drill       # roles and tablespaces are all made for it
 export MADE
+[ -z "${RESTORE_SH_PREPARE:-}" ] || sql -d "$maker" -o /dev/null -f "$RESTORE_SH_PREPARE" 2>"$work/errors" ||
+    die "the target can't be prepared: $(cat "$work/errors")"
 # Whoever restores only to try takes back what was made, also where this program dies.
 [ -z "${RESTORE_SH_MADE:-}" ] || say "$MADE" >"$RESTORE_SH_MADE"
 
@@ -1389,9 +1402,57 @@ PGOPTIONS="$PGOPTIONS -c session_replication_role=replica"
 
 stopped() {     # WHERE: what psql said, then the end
     sed "s|^psql:<stdin>:|$1:|" "$work/errors" >&2
+    if may_be_left_out; then
+        warn "stopped at what the role that restores may not make"
+        case $1 in segment) exit 5 ;; *) exit 4 ;; esac
+    fi
     die "stopped"
 }
 
+# Is every error that a drill's role was refused something (42501), that what it needs was made for it before
+# (schemas, extensions), or, once something is left out, that it is missing?
+may_be_left_out() {
+    [ -n "$superuser" ] || return 1
+    cat "$work/left_out" "$work/errors" | awk '
+        function judge(code) {
+            if (code ~ /^(42501|42P06|42710)$/) refused = 1
+            else if (!refused || code !~ /^(42P01|42883|42704|3F000|42703|42804|42809|42P07|42723|42P16|42P17|55000)$/) bad = 1
+        }
+        /^[^ ]*:[0-9]+: (ERROR|FATAL|PANIC):  [0-9A-Z]+: / { judge(substr($3, 1, 5)); next }
+        /^pg_restore: error: could not execute query: ERROR:  (permission denied|must be |only superuser)/ { judge("42501"); next }
+        /^pg_restore: error: could not execute query: ERROR:  .* already exists$/ { judge("42710"); next }
+        /^pg_restore: error: could not execute query: ERROR:  .* does not exist$/ { judge("42P01"); next }
+        /^(psql|pg_restore): error: |^[^ ]*:[0-9]+: (error|FATAL|PANIC): / { bad = 1 }
+        END { exit bad || !refused }'
+}
+: >"$work/left_out"
+
+# What a drill leaves out is told by its SQLSTATE.
+verbosity=''
+[ -z "$superuser" ] || verbosity='-v VERBOSITY=verbose'
+# Where a statement may fail, the next is still run: rows of a table that is missing go to one that stands in
+# for it, so that psql does not take them for statements. A drill's psql obeys nothing that stands in a dump.
+on_error='-v ON_ERROR_STOP=1'
+[ "$leave_out" = nothing ] || on_error='-v ON_ERROR_STOP=0'
+if [ -n "$superuser" ]; then
+    say "\\restrict $(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')" >"$work/restrict.sql"
+fi
+awk_stand_in='
+    function stand_in(line,  count, piece, i, at, name, columns) {  # line: COPY name (columns) FROM stdin;
+        count = split(substr(line, 6, length(line) - 18), piece, "\"")
+        for (i = 1; i <= count; i += 2) {
+            if (name == "" && (at = index(piece[i], " ("))) {
+                name = columns substr(piece[i], 1, at - 1)
+                columns = ""
+                piece[i] = substr(piece[i], at + 2)
+            }
+            if (name != "") gsub(/, /, " pg_catalog.text, ", piece[i])
+            columns = columns piece[i] (i < count ? "\"" piece[i + 1] "\"" : "")
+        }
+        if (name == "" || columns == "") return ""
+        return "CREATE TABLE IF NOT EXISTS " name " (" columns " pg_catalog.text); "
+    }
+'
 dump=$base_dir/$(metadata dump)
 say "loading ${dump##*/}"
 if [ -d "$dump" ]; then
@@ -1399,7 +1460,10 @@ if [ -d "$dump" ]; then
     set -- "$dump"
     # Where there is a list, it says what of the dump is to be restored.
     [ ! -f "$base_dir/dump.list" ] || set -- -L "$base_dir/dump.list" "$dump"
-    pg_restore -w --exit-on-error -d "$target" "$@" 2>"$work/errors" || stopped dump
+    stops=--exit-on-error
+    [ "$leave_out" = nothing ] || stops=--no-data-for-failed-tables
+    pg_restore -w $stops -d "$target" "$@" 2>"$work/errors" ||
+        { [ "$leave_out" != nothing ] && may_be_left_out; } || stopped dump
 else
     # psql is a parser of its own, which counts begin and end in CREATE FUNCTION begin(), and puts its variables
     # into x[1:PORT]. So all of an entry but rows goes to the server as one literal, whose tag no dump can hold:
@@ -1409,10 +1473,12 @@ else
     [ -f "$toc" ] || { toc=$work/dump.toc; : >"$toc"; }
     tag=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
     [ ${#tag} -eq 32 ] || die "can't draw a random number from /dev/urandom"
-    text "$dump" | awk -v toc="$toc" -v tag="$tag" -v misfit="$work/misfit" '
+    restrict=''
+    [ -z "$superuser" ] || text "$dump" | head -n 40 | grep -q '^\\restrict ' || restrict="-f $work/restrict.sql"
+    text "$dump" | LEAVE_OUT=$leave_out awk -v toc="$toc" -v tag="$tag" -v misfit="$work/misfit" "$awk_stand_in"'
         FILENAME == toc {                       # first line, lines, offset, 3 ids, sql or data, type, schema, name
             first[++count] = $1; last[count] = $1 + $2 - 1
-            is_sql[count] = ($7 == "sql"); is_table[count] = ($8 == "TABLE")
+            is_sql[count] = ($7 == "sql"); is_table[count] = ($8 == "TABLE"); is_rows[count] = ($8 == "TABLE%20DATA")
             first[count + 1] = $1 + $2          # what pg_dump says at the end
             next
         }
@@ -1424,6 +1490,9 @@ else
         }
         # No CHECK that is to be skipped may see the rows.
         function checks() { return ENVIRON["SKIP_CHECKS"] == "NULL" ? "" : ENVIRON["QUIET_CHECKS"] }
+        function stand_in_first() {
+            if (ENVIRON["LEAVE_OUT"] != "nothing" && /^COPY .* FROM stdin;$/) $0 = stand_in($0) $0
+        }
         { number++ }
         count {
             if (number == first[at + 1]) {
@@ -1436,25 +1505,32 @@ else
             if (is_open && number == last[at]) {
                 is_open = 0
                 $0 = $0 "$s" tag "$; END $r" tag "$;" (is_table[at] ? checks() : "")
-            }
+            } else if (is_rows[at] && number <= first[at] + 6) stand_in_first()
             print
             next
         }
         /^CREATE TABLE / { table = 1 }
         table && /;$/ { table = 0; $0 = $0 checks() }
-        { print }
+        { stand_in_first(); print }
         END { if (count && !failed && at <= count) wrong("the dump ends before dump.toc does") }
-    ' "$toc" - | sql -d "$target" -o /dev/null -f - -c "$LOUD_CHECKS" 2>"$work/errors" || {
+    ' "$toc" - | sql $on_error $verbosity -d "$target" -o /dev/null $restrict -f - -c "$LOUD_CHECKS" 2>"$work/errors" || {
         [ ! -f "$work/misfit" ] || warn "${dump##*/}: $(cat "$work/misfit")"
         stopped "${dump##*/}"
     }
     [ ! -f "$work/misfit" ] || die "${dump##*/}: $(cat "$work/misfit")"
 fi
+left_out() {    # WHERE: where statements could fail, those that did must have done so for want of a right
+    [ "$leave_out" != nothing ] || return 0
+    ! grep -qE '^(psql|pg_restore):.*(ERROR|error|FATAL|PANIC):' "$work/errors" || may_be_left_out || stopped "$1"
+    cat "$work/errors" >>"$work/left_out"
+}
+left_out dump
 cat "$work/errors" >&2          # warnings
 if [ -f "$base_dir/database.sql" ]; then
-    lets_in=$(sql -d "$target" -v dbname="$dbname" ${let_in:+-c "SET restore_sh.lets_in = '$lets_in'" -c "$let_in"} -f - \
+    lets_in=$(sql $on_error $verbosity -d "$target" -v dbname="$dbname" ${let_in:+-c "SET restore_sh.lets_in = '$lets_in'" -c "$let_in"} -f - \
         ${keep_out:+-c "$keep_out" -c 'SHOW restore_sh.lets_in'} <"$base_dir/database.sql" 2>"$work/errors") || stopped database.sql
 fi
+left_out database.sql
 
 # ---- 6. Replay -------------------------------------------------------------------------------------
 
@@ -1466,7 +1542,7 @@ fi
 # And loud at the end. Event triggers go first and come back last: ALTER TABLE would fire them.
 firing='(SELECT $$event$$ AS kind, oid AS id, evtenabled AS state,
         pg_catalog.format($$ALTER EVENT TRIGGER %I ENABLE %%s$$, evtname) AS command
-    FROM pg_catalog.pg_event_trigger
+    FROM pg_catalog.pg_event_trigger WHERE evtname <> $$pg_incrbackup_drill$$
     UNION ALL SELECT $$rule$$, oid, ev_enabled,
         pg_catalog.format($$ALTER TABLE ONLY %s ENABLE %%s RULE %I$$, ev_class::pg_catalog.regclass, rulename)
     FROM pg_catalog.pg_rewrite
@@ -1581,6 +1657,8 @@ DO $default$ DECLARE r record; BEGIN
 END $default$;'
 say "$QUIET" >"$work/prologue.sql"
 [ $exists = no ] || say "SET restore_sh.lets_in = '$lets_in';" >>"$work/prologue.sql"
+[ -z "$superuser" ] || follow='CREATE FUNCTION pg_temp.follow(text, text, text) RETURNS void LANGUAGE sql
+AS $follow$ SELECT pg_incrbackup_drill.follow($1, $2, $3) $follow$;'
 say "$follow" >>"$work/prologue.sql"
 say 'CREATE TEMPORARY SEQUENCE hits;
 CREATE FUNCTION pg_temp.hit(expected bigint) RETURNS void LANGUAGE plpgsql AS $hit$ BEGIN
@@ -1589,7 +1667,10 @@ CREATE FUNCTION pg_temp.hit(expected bigint) RETURNS void LANGUAGE plpgsql AS $h
     END IF;
 END $hit$;
 -- nextval, so costly for the planner that it is asked last, of rows that all else has chosen.
-CREATE FUNCTION pg_temp.draw(regclass) RETURNS bigint LANGUAGE internal STRICT VOLATILE COST 1000000 AS $$nextval_oid$$;' >>"$work/prologue.sql"
+CREATE FUNCTION pg_temp.draw(regclass) RETURNS bigint LANGUAGE internal STRICT VOLATILE COST 1000000 AS $$nextval_oid$$;' |
+    if [ -z "$superuser" ]; then cat; else      # only a superuser makes functions in that language
+        sed 's/LANGUAGE internal \(.*\) AS .*/LANGUAGE plpgsql \1 AS $$ BEGIN RETURN pg_catalog.nextval($1); END $$;/'
+    fi >>"$work/prologue.sql"
 
 # A row of a table without a key is found by its values. An index on the column with the most of them saves
 # a look at every row; no DDL of the source finds it, nor does who gets the restored database.
@@ -1652,7 +1733,7 @@ export LATER
 replay() {      # SEGMENT [settings for awk] -> what psql gets of it
     replayed=$1; shift
     text "$increments/$replayed" | awk "$@" -v base_lsn="$base_lsn" -v xmin="$xmin" -v xmax="$xmax" -v xip="$xip" \
-        -v search_path="$search_path" "$awk_values$awk_walk$awk_replay"
+        -v search_path="$search_path" -v apart="$apart" "$awk_values$awk_stand_in$awk_walk$awk_replay"
 }
 
 feed() {        # all segments, one after the other; "starts" notes where each begins in the stream
@@ -1687,8 +1768,12 @@ find_statement() {
 
 : >"$work/counts"; : >"$work/starts"
 exec 3>&1                       # for progress: feed's own output goes to psql
-feed | sql -d "$target" -o /dev/null -f "$work/prologue.sql" -f - -f "$work/epilogue.sql" \
+apart=''
+on_error='-v ON_ERROR_STOP=1'
+if [ "$leave_out" = all ]; then apart=1 on_error='-v ON_ERROR_STOP=0 -v ON_ERROR_ROLLBACK=on'; fi
+feed | sql $on_error $verbosity -d "$target" -o /dev/null -f "$work/prologue.sql" -f - -f "$work/epilogue.sql" \
     2>"$work/errors" || failed=yes
+[ "$leave_out" != all ] || may_be_left_out || ! grep -qE '^psql:.*(ERROR|error|FATAL|PANIC):' "$work/errors" || failed=yes
 awk -F : '                      # line numbers of the stream become those of the segments
     FILENAME ~ /starts$/ { split($0, part, " "); start[++count] = part[1]; name[count] = part[2]; next }
     /^psql:<stdin>:[0-9]+:/ {
@@ -1697,7 +1782,7 @@ awk -F : '                      # line numbers of the stream become those of the
     }
     { print }' "$work/starts" "$work/errors" >"$work/messages"
 mv "$work/messages" "$work/errors"
-[ -z "${failed:-}" ] || { find_statement; stopped segment; }
+[ -z "${failed:-}" ] || { may_be_left_out || find_statement; stopped segment; }
 cat "$work/errors" >&2
 [ "$(awk 'END { print NR }' "$work/counts")" = "$files" ] || die "a segment could not be read to its end"
 

@@ -82,6 +82,7 @@ fn drill(outcome: Outcome, seconds: i64) -> Drill {
         tables: 3,
         rows: 17,
         problems: vec!["a line\nend".to_owned()],
+        left_out: vec!["EVENT TRIGGER x".to_owned()],
         tool_version: "0.1.0".to_owned(),
     }
 }
@@ -101,6 +102,24 @@ fn records_are_read_as_they_were_written_and_a_torn_one_disturbs_no_other() {
 }
 
 #[test]
+fn records_and_notes_of_earlier_versions_are_read() {
+    let place = Place::new();
+    let database = place.database.clone();
+    drills::append(&database, &drill(Outcome::Passed, 1)).unwrap();
+    let path = database.path().join("drills.jsonl");
+    let text = fs::read_to_string(&path).unwrap();
+    let earlier = text.replace(",\"left_out\":[\"EVENT TRIGGER x\"]", "");
+    assert_ne!(text, earlier);
+    fs::write(&path, earlier).unwrap();
+    assert!(drills::read(&database).unwrap()[0].left_out.is_empty());
+    const NOTE: &str =
+        r#"{"started_at":"2026-11-21T03:40:00.000000Z","database_oid":5,"conninfo":""}"#;
+    fs::write(database.path().join("drill.json"), NOTE).unwrap();
+    let begun = drills::begun(&database).unwrap().unwrap();
+    assert_eq!((begun.database_oid, begun.throwaway), (5, None));
+}
+
+#[test]
 fn a_drill_that_has_begun_is_known_until_nothing_is_left_of_it() {
     let place = Place::new();
     let database = place.database.clone();
@@ -109,6 +128,7 @@ fn a_drill_that_has_begun_is_known_until_nothing_is_left_of_it() {
         started_at: at(1),
         database_oid: 16384,
         conninfo: String::new(),
+        throwaway: None,
     };
     drills::begin(&database, &begun).unwrap();
     fs::write(drills::made_file(&database), "r16390 t16400 r7\n").unwrap();

@@ -1,0 +1,107 @@
+//! What a throwaway server has to know of the source's: limits, preloaded libraries, extensions.
+
+use pgrx::prelude::*;
+
+use crate::pg::failure::Failure;
+use crate::pg::{guc, server};
+
+/// Libraries that do something by themselves; ours, which would capture, among them.
+const NEVER: [&str; 6] = [
+    "pg_incrbackup",
+    "pg_cron",
+    "pg_partman_bgw",
+    "pg_task",
+    "pgagent",
+    "pg_net",
+];
+
+/// An extension of the source's database.
+pub struct Extension {
+    pub name: String,
+    pub schema: String,
+    pub version: String,
+}
+
+/// Facts of the source's server.
+pub struct SourceServer {
+    /// Name of the role that initdb made.
+    pub superuser: String,
+    /// Those of shared_preload_libraries that extensions of the database belong to.
+    pub libraries: Vec<String>,
+    pub extensions: Vec<Extension>,
+    pub locks_per_transaction: u64,
+    pub prepared_transactions: u64,
+}
+
+impl SourceServer {
+    /// How many connections a throwaway server takes.
+    pub const CONNECTIONS: u64 = 20;
+
+    /// Needs a transaction.
+    pub fn collect() -> Result<SourceServer, Failure> {
+        const EXTENSIONS: &str = "SELECT e.extname::text, n.nspname::text, e.extversion \
+            FROM pg_catalog.pg_extension AS e JOIN pg_catalog.pg_namespace AS n ON n.oid = e.extnamespace \
+            WHERE e.extname <> ALL ('{plpgsql,pg_incrbackup}') ORDER BY e.oid";
+        let extensions = Spi::connect(|client| {
+            let rows = client.select(EXTENSIONS, None, &[])?;
+            rows.map(|row| {
+                Ok(Extension {
+                    name: row.get(1)?.unwrap_or_default(),
+                    schema: row.get(2)?.unwrap_or_default(),
+                    version: row.get(3)?.unwrap_or_default(),
+                })
+            })
+            .collect::<Result<Vec<_>, pgrx::spi::Error>>()
+        })?;
+        let preloaded = guc::value(c"shared_preload_libraries").unwrap_or_default();
+        let number = |name| -> u64 {
+            let value = guc::value(name).unwrap_or_default();
+            value.parse().unwrap_or(0)
+        };
+        let prepared_transactions = number(c"max_prepared_transactions");
+        // As many locks in all as at the source, whose many connections share theirs.
+        let all = number(c"max_locks_per_transaction")
+            * (number(c"max_connections") + prepared_transactions);
+        Ok(SourceServer {
+            superuser: server::bootstrap_superuser(),
+            libraries: needed(&preloaded, &extensions),
+            extensions,
+            locks_per_transaction: (all / SourceServer::CONNECTIONS).clamp(64, 1_000_000),
+            prepared_transactions,
+        })
+    }
+}
+
+/// Of a list of libraries those that are named like an extension that is there.
+fn needed(preloaded: &str, extensions: &[Extension]) -> Vec<String> {
+    let libraries = preloaded
+        .split(',')
+        .map(|name| name.trim().trim_matches('"'));
+    let is_needed = |path: &&str| {
+        let name = path.rsplit('/').next().unwrap_or_default();
+        let name = name.trim_end_matches(".so");
+        !NEVER.contains(&name) && extensions.iter().any(|extension| extension.name == name)
+    };
+    libraries.filter(is_needed).map(str::to_string).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_libraries_of_extensions_are_preloaded_and_no_job_runner() {
+        let extensions: Vec<Extension> = ["pg_cron", "pg_stat_statements", "hstore"]
+            .map(|name| Extension {
+                name: name.into(),
+                schema: "public".into(),
+                version: "1".into(),
+            })
+            .into();
+        let preloaded = "pg_incrbackup, pg_cron,\"$libdir/pg_stat_statements\", auto_explain";
+        assert_eq!(
+            needed(preloaded, &extensions),
+            ["$libdir/pg_stat_statements"]
+        );
+    }
+}
