@@ -15,6 +15,7 @@ use pgrx::prelude::*;
 pub use self::cluster::report as cluster_report;
 pub use self::metrics::report as metrics;
 use crate::capture;
+use crate::lost_extension;
 use crate::pg::failure::Failure;
 use crate::pg::{lsn, server, slot};
 use crate::replica_identity;
@@ -84,11 +85,15 @@ impl Row {
 pub fn report() -> Result<Vec<Row>, Failure> {
     let database = server::my_database();
     let ours = capture::slot_name(database);
-    let mut rows = Vec::new();
-    for facts in slot::all().into_iter().filter(|facts| facts.is_here) {
+    let (mut rows, mut has_ours) = (Vec::new(), false);
+    for facts in slot::all()
+        .into_iter()
+        .filter(|facts| facts.database == database)
+    {
         let mut row = row_of(&facts, database);
         judge_wal(&mut row);
-        if facts.name == ours {
+        if is_ours(&facts, database) {
+            has_ours = true;
             if judge_ours(&mut row, database) {
                 if let Some(problem) = ddl_log_problem()? {
                     row.because(Level::Critical, problem);
@@ -101,10 +106,17 @@ pub fn report() -> Result<Vec<Row>, Failure> {
         }
         rows.push(row);
     }
-    if !rows.iter().any(|row| row.slot_name == ours) {
+    if !has_ours {
         rows.push(without_slot(&ours, database));
     }
     Ok(rows)
+}
+
+/// True for the slot that makes this database a backed-up one.
+fn is_ours(facts: &slot::Facts, database: pg_sys::Oid) -> bool {
+    facts.database == database
+        && facts.name == capture::slot_name(database)
+        && facts.plugin.as_deref().is_some_and(capture::is_our_plugin)
 }
 
 /// `1234 bytes`, `12 kB`, as pg_size_pretty() writes sizes.
@@ -190,13 +202,6 @@ fn judge_wal(row: &mut Row) {
 
 /// What can be seen from any database of the cluster; false where there is no more to be looked at.
 fn judge_ours(row: &mut Row, database: pg_sys::Oid) -> bool {
-    let plugin = row.plugin.clone().unwrap_or_default();
-    if !["pg_incrbackup", "decoder_raw", settings::plugin().as_str()].contains(&plugin.as_str()) {
-        row.because(
-            Level::Critical,
-            format!("the slot has another output plugin, {plugin}"),
-        );
-    }
     if server::is_in_recovery() {
         row.because(
             Level::Warning,
@@ -207,6 +212,9 @@ fn judge_ours(row: &mut Row, database: pg_sys::Oid) -> bool {
     judge_preloading(row);
     let entry = status::read(database).unwrap_or_default();
     if status::is_there() {
+        if let Some(problem) = lost_extension::problem(&entry.extension) {
+            row.because(Level::Critical, problem);
+        }
         judge_worker(row, &entry);
         judge_age(row, &entry);
         judge_dumps(row, &entry);

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use archive::history::files;
-use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerStatus, DynamicBackgroundWorker};
+use pgrx::bgworkers::{BackgroundWorkerStatus, DynamicBackgroundWorker};
 use pgrx::prelude::*;
 
 use crate::backup::place;
@@ -66,7 +66,7 @@ impl Indexing {
 pub extern "C-unwind" fn pg_incrbackup_indexer_main(argument: pg_sys::Datum) {
     let database = pg_sys::Oid::from(argument.value() as u32);
     signals::end_on_sigterm();
-    BackgroundWorker::connect_worker_to_spi(None, None);
+    worker::connect(None);
     process::end_with_this_process();
     // Where it may not, it works all the same.
     let _ = rustix::process::nice(NICENESS);

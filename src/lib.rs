@@ -12,6 +12,7 @@ mod drill;
 mod health;
 mod history;
 mod indexing;
+mod lost_extension;
 mod offsite;
 mod output_plugin;
 mod pg;

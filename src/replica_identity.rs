@@ -12,6 +12,7 @@ use crate::ddl_log;
 use crate::pg::ddl_identity::{self, is_keyless, with_descendants, NewIdentity, OwnPrivileges};
 use crate::pg::ddl_node::{relation_name, Sql};
 use crate::pg::ddl_place::{relation_place, Place};
+use crate::pg::ddl_subtransaction::attempt;
 use crate::pg::ddl_touched::relation_named;
 use crate::pg::query::{connect_now, see_own_changes, select_kept};
 use crate::pg::{ddl_history, quote};
@@ -268,6 +269,33 @@ fn read_tables(only: Option<Vec<pg_sys::Oid>>) -> Vec<Table> {
     });
     own.leave();
     read.unwrap_or_else(|error| pgrx::error!("{error}"))
+}
+
+/// Gives the tables whose identity is our doing the usual one back, in the caller's transaction; those
+/// that are in use keep it, and their note. Gives how many were changed, and the names of the others.
+pub fn give_back() -> (usize, Vec<String>) {
+    let (mut given, mut left) = (Vec::new(), Vec::new());
+    for table in set_by_us(all_tables()) {
+        if !ddl_identity::lock_if_free(table) {
+            left.extend(shown(table));
+            continue;
+        }
+        match attempt(|| ddl_identity::set(table, &NewIdentity::Default)) {
+            Ok(()) => given.push(table),
+            Err(_) => left.extend(shown(table)),
+        }
+    }
+    let count = given.len();
+    if count > 0 {
+        change_notes(FORGET, given);
+    }
+    (count, left)
+}
+
+fn all_tables() -> Vec<pg_sys::Oid> {
+    let chosen = |table: &Table| ["f", "i"].contains(&table.identity.as_str());
+    let tables = read_tables(None).into_iter();
+    tables.filter(chosen).map(|table| table.oid).collect()
 }
 
 /// Those of the tables whose identity is our doing.

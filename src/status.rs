@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use pgrx::prelude::*;
 
 pub use self::parts::{
-    BaseStatus, DrillPhase, DrillStatus, ExpiryStatus, GlobalsStatus, LookStatus, OffsitePhase,
-    OffsiteStatus,
+    BaseStatus, DrillPhase, DrillStatus, ExpiryStatus, ExtensionStatus, GlobalsStatus, LookStatus,
+    OffsitePhase, OffsiteStatus,
 };
 use crate::cluster_changes::ClusterChanges;
 pub use crate::pg::shared::is_there;
@@ -145,6 +145,7 @@ pub struct DatabaseStatus {
     pub base: BaseStatus,
     pub globals: GlobalsStatus,
     pub expiry: ExpiryStatus,
+    pub extension: ExtensionStatus,
     pub offsite: OffsiteStatus,
     pub drill: DrillStatus,
     pub look: LookStatus,

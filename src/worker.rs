@@ -1,10 +1,10 @@
 //! The workers that serve one database each, as PostgreSQL is asked for them.
 
-use pgrx::bgworkers::BackgroundWorkerBuilder;
+use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerBuilder};
 use pgrx::prelude::*;
 
 use crate::pg::failure::Failure;
-use crate::pg::guc;
+use crate::pg::{guc, session};
 
 /// A worker of this kind (capture, base, globals, expiry, archiver, drill, indexer) for a database: its main function is
 /// `pg_incrbackup_<kind>_main`. Nobody but who starts it starts it again, and is told of its end.
@@ -18,6 +18,16 @@ pub fn of_kind(kind: &str, database: pg_sys::Oid) -> BackgroundWorkerBuilder {
         .set_argument(Some(pg_sys::Datum::from(database.to_u32())))
         .set_notify_pid(std::process::id() as i32)
         .set_restart_time(None)
+}
+
+/// Connects this process, a worker of ours, to a database, or to none: as the bootstrap superuser, under
+/// settings that are nobody else's.
+pub fn connect(database: Option<pg_sys::Oid>) {
+    match database {
+        Some(database) => BackgroundWorker::connect_worker_to_spi_by_oid(Some(database), None),
+        None => BackgroundWorker::connect_worker_to_spi(None, None),
+    }
+    session::be_neutral();
 }
 
 /// 53400 where a worker that somebody waits for could not be started.

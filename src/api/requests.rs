@@ -7,7 +7,7 @@ use pgrx::prelude::*;
 use crate::backup::preflight;
 use crate::capture::{self, answer};
 use crate::pg::failure::Failure;
-use crate::pg::{server, slot};
+use crate::pg::server;
 use crate::settings;
 use crate::status::{self, DatabaseStatus, Phase};
 
@@ -40,7 +40,7 @@ pub fn rotate(database: pg_sys::Oid) -> Result<String, Failure> {
 /// 42704 when this database has no slot of ours.
 pub fn ensure_slot(database: pg_sys::Oid) -> Result<(), Failure> {
     let name = capture::slot_name(database);
-    if slot::exists(&name) {
+    if capture::has_slot(database) {
         return Ok(());
     }
     let code = PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT;

@@ -13,7 +13,7 @@ use crate::backup::{self, place, preflight, Job, Started};
 use crate::pg::failure::Failure;
 use crate::pg::{query, server, slot, transaction};
 use crate::status::{self, BasePhase, Phase};
-use crate::{capture, settings};
+use crate::{capture, replica_identity, settings};
 
 const POLL: Duration = Duration::from_millis(50);
 /// A wait is explained after this long, and again at this interval.
@@ -35,7 +35,7 @@ pub fn run(new_chain: bool, take_over: bool) -> Result<Vec<Step>, Failure> {
     let database = server::my_database();
     let checked = preflight::check(database)?;
     let name = capture::slot_name(database);
-    let was_there = slot::exists(&name) && !new_chain;
+    let was_there = capture::has_slot(database) && !new_chain;
     let had_base = was_there && has_base(database)?;
     let owner_before = owner(database);
     let job = Job::Setup {
@@ -125,11 +125,18 @@ pub fn teardown(drop_slot: bool) -> Result<String, Failure> {
             "capture is stopped; slot {name} keeps all WAL from here on"
         ));
     }
+    // First: an error takes it back, and the slot is not dropped.
+    let (identities, left) = replica_identity::give_back();
     backup::drop_slot(database, &name)?;
     place::end_chain(database, backup::TORN_DOWN)?;
     status::forget(database);
     capture::wake_launcher();
-    Ok(format!("slot {name} is dropped; the files stay"))
+    for table in left {
+        notice!("{table} is in use and keeps the replica identity that pg_incrbackup gave it: run ALTER TABLE {table} REPLICA IDENTITY DEFAULT when it is free");
+    }
+    Ok(format!(
+        "slot {name} is dropped; the files stay; {identities} tables have their replica identity back"
+    ))
 }
 
 /// What can't be read is said by whoever wants to write.

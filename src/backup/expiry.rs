@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use archive::expiry::{self, Row};
 use archive::time;
-use pgrx::bgworkers::BackgroundWorker;
 use pgrx::prelude::*;
 
 use super::place;
@@ -111,7 +110,7 @@ pub fn start_if_due(database: pg_sys::Oid) {
 pub extern "C-unwind" fn pg_incrbackup_expiry_main(argument: pg_sys::Datum) {
     let database = pg_sys::Oid::from(argument.value() as u32);
     signals::end_on_sigterm();
-    BackgroundWorker::connect_worker_to_spi(None, None);
+    worker::connect(None);
     update(database, |expiry| expiry.pid = std::process::id() as i32);
     run(database);
     update(database, |expiry| expiry.pid = 0);

@@ -20,14 +20,14 @@ use std::time::{Duration, Instant};
 use archive::globals::{self, Content, Facts};
 use archive::{time, ChainDir, Lsn};
 use chrono::DateTime;
-use pgrx::bgworkers::{BackgroundWorker, DynamicBackgroundWorker};
+use pgrx::bgworkers::DynamicBackgroundWorker;
 use pgrx::prelude::*;
 
 use super::dump::{self, Source};
 use super::{place, properties};
 use crate::cluster_changes::Change;
 use crate::pg::failure::Failure;
-use crate::pg::{process, query, server, session, signals, transaction};
+use crate::pg::{process, query, server, signals, transaction};
 use crate::status::{self, GlobalsStatus};
 use crate::worker;
 
@@ -108,10 +108,9 @@ pub extern "C-unwind" fn pg_incrbackup_globals_main(argument: pg_sys::Datum) {
         return update(database, |globals| globals.pid = 0);
     }
     signals::end_on_sigterm();
-    BackgroundWorker::connect_worker_to_spi_by_oid(Some(database), None);
+    worker::connect(Some(database));
     signals::at_exit(|| update(server::my_database(), |globals| globals.pid = 0));
     process::end_with_this_process();
-    session::set(c"search_path", c"");
     let outcome = transaction::catch(|| run(database)).and_then(|result| result);
     transaction::rollback();
     if let Err(failure) = outcome {

@@ -9,7 +9,7 @@ use pgrx::prelude::*;
 use super::dump::Source;
 use super::{base, board, expiry, globals, place, setup};
 use crate::pg::failure::Failure;
-use crate::pg::{process, session, signals, transaction};
+use crate::pg::{process, signals, transaction};
 use crate::status::BasePhase;
 use crate::worker;
 
@@ -77,14 +77,13 @@ pub fn start(database: pg_sys::Oid, job: Job) -> Result<Started, Failure> {
 pub extern "C-unwind" fn pg_incrbackup_base_main(argument: pg_sys::Datum) {
     let database = pg_sys::Oid::from(argument.value() as u32);
     signals::end_on_sigterm();
-    BackgroundWorker::connect_worker_to_spi_by_oid(Some(database), None);
+    worker::connect(Some(database));
     board::begin();
     signals::at_exit(|| {
         base::discard_in_making();
         board::leave();
     });
     process::end_with_this_process();
-    session::set(c"search_path", c"");
     let job = Job::from_extra(BackgroundWorker::get_extra());
     let outcome = transaction::catch(|| run(database, job)).and_then(|result| result);
     transaction::rollback();

@@ -10,7 +10,7 @@ use pgrx::prelude::*;
 
 use crate::capture;
 use crate::pg::failure::Failure;
-use crate::pg::{server, slot};
+use crate::pg::server;
 use crate::settings;
 
 /// The directory of a database that this server owns: as long as this lives, no other server writes there.
@@ -87,7 +87,7 @@ fn hold(directory: &DatabaseDir, database: pg_sys::Oid, to: To) -> archive::Resu
 }
 
 fn claim_of(database: pg_sys::Oid, to: To) -> Claim {
-    let has_slot = slot::exists(&capture::slot_name(database));
+    let has_slot = capture::has_slot(database);
     Claim { to, has_slot }
 }
 

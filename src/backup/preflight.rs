@@ -5,7 +5,7 @@ use pgrx::prelude::*;
 
 use super::{dump, place};
 use crate::pg::failure::Failure;
-use crate::pg::{extension, guc, query, server, slot};
+use crate::pg::{extension, guc, query, server};
 use crate::{capture, settings, status};
 
 const PREREQUISITE: PgSqlErrorCode = PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
@@ -86,7 +86,7 @@ fn ensure_wal_level() -> Result<(), Failure> {
 
 /// Room for one more slot, and for the workers.
 fn ensure_limits(database: pg_sys::Oid) -> Result<(), Failure> {
-    if slot::exists(&capture::slot_name(database)) {
+    if capture::has_slot(database) {
         return Ok(());
     }
     const USED: &str = "SELECT pg_catalog.count(*) FROM pg_catalog.pg_replication_slots";
@@ -109,30 +109,13 @@ fn ensure_limits(database: pg_sys::Oid) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The output plugin's library must be there; a slot of our name must be on our plugin.
+/// The output plugin's library must be there, and a slot of our name be ours.
 fn ensure_plugin(database: pg_sys::Oid) -> Result<(), Failure> {
     let wanted = settings::plugin();
-    let name = capture::slot_name(database);
-    if let Some(found) = slot::facts(&name) {
-        if !found.is_here {
-            let message = format!("slot \"{name}\" belongs to another database");
-            return Err(
-                Failure::new(PgSqlErrorCode::ERRCODE_DUPLICATE_OBJECT, message).hint(format!(
-                    "Drop it: SELECT pg_drop_replication_slot('{name}')."
-                )),
-            );
-        }
-        let plugin = found.plugin.unwrap_or_default();
-        if !["pg_incrbackup", "decoder_raw", wanted.as_str()].contains(&plugin.as_str()) {
-            let message = format!("slot \"{name}\" exists with another output plugin, {plugin}");
-            return Err(
-                Failure::new(PgSqlErrorCode::ERRCODE_DUPLICATE_OBJECT, message).hint(format!(
-                    "Drop it: SELECT pg_drop_replication_slot('{name}')."
-                )),
-            );
-        }
+    if capture::has_slot(database) {
         return Ok(());
     }
+    ensure_name_is_free(&capture::slot_name(database))?;
     let library = server::library_directory().join(format!("{wanted}.so"));
     if wanted.contains('/') || library.exists() || cfg!(not(target_os = "linux")) {
         return Ok(());
@@ -145,6 +128,26 @@ fn ensure_plugin(database: pg_sys::Oid) -> Result<(), Failure> {
                 "Install it, or write pg_incrbackup.plugin = 'pg_incrbackup' into postgresql.conf.",
             ),
     )
+}
+
+/// 42710 where somebody else's slot has our name.
+fn ensure_name_is_free(name: &str) -> Result<(), Failure> {
+    // One that a running incr_setup() is making belongs to a process, which says so itself.
+    const OTHERS: &str = "SELECT CASE WHEN slot_type = 'physical' THEN 'it is a physical one' \
+          WHEN database <> pg_catalog.current_database() THEN 'it is one of another database' \
+          WHEN temporary THEN 'it is a temporary one' ELSE 'its output plugin is ' || plugin::text END \
+        FROM pg_catalog.pg_replication_slots WHERE slot_name = $1::pg_catalog.name \
+          AND (temporary OR slot_type = 'physical' OR database <> pg_catalog.current_database() \
+            OR plugin <> ALL (ARRAY['pg_incrbackup', 'decoder_raw', $2]::pg_catalog.name[]))";
+    let arguments = [name.into(), settings::plugin().into()];
+    let Some(why) = query::one::<String>(OTHERS, &arguments)? else {
+        return Ok(());
+    };
+    let code = PgSqlErrorCode::ERRCODE_DUPLICATE_OBJECT;
+    let message = format!("slot \"{name}\" is somebody else's: {why}");
+    Err(Failure::new(code, message).hint(format!(
+        "Drop it: SELECT pg_drop_replication_slot('{name}')."
+    )))
 }
 
 /// pg_dump must run, and be of the server's major version or a newer one.

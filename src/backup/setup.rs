@@ -29,7 +29,7 @@ pub fn run(
     take_over: bool,
 ) -> Result<(), Failure> {
     let name = capture::slot_name(database);
-    if slot::exists(&name) && !new_chain && place::find(database)?.is_none() {
+    if capture::has_slot(database) && !new_chain && place::find(database)?.is_none() {
         // Nothing is made in the place of what may be not mounted.
         return Err(slot_without_chain(&name));
     }
@@ -41,7 +41,7 @@ pub fn run(
     if new_chain || owned.taken_from().is_some() {
         end_chain(database, &name, &owned)?;
     }
-    if slot::exists(&name) {
+    if capture::has_slot(database) {
         resume(database);
         let chain = owned
             .served_chain()?
@@ -147,7 +147,7 @@ fn end_chain(database: pg_sys::Oid, name: &str, owned: &Owned) -> Result<(), Fai
 
 /// Stops capture and drops the slot, where there is one.
 pub fn drop_slot(database: pg_sys::Oid, name: &str) -> Result<(), Failure> {
-    if !slot::exists(name) {
+    if !capture::has_slot(database) {
         return Ok(());
     }
     let dropped = transaction::catch(|| {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use pgrx::prelude::*;
 
-use super::launcher::slot_name;
+use super::launcher::{has_slot, slot_name};
 use super::step_aside::has_ended;
 use crate::backup::{self, place, Job};
 use crate::health::pretty_bytes;
@@ -119,7 +119,7 @@ impl Guard {
             if is_busy(database) || rebase.next > Instant::now() {
                 return true;
             }
-            if slot::exists(&slot_name(database)) && entry.broken.is_empty() {
+            if has_slot(database) && entry.broken.is_empty() {
                 return false;
             }
             rebase.next =

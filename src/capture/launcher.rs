@@ -20,7 +20,7 @@ use crate::backup::Due;
 use crate::indexing::Indexing;
 use crate::pg::{databases, server, slot};
 use crate::status::{self, Phase};
-use crate::{backup, drill, offsite, settings, worker};
+use crate::{backup, drill, lost_extension, offsite, settings, worker};
 
 const LOOK_INTERVAL: Duration = Duration::from_secs(10);
 const SCHEDULE_INTERVAL: Duration = Duration::from_secs(30);
@@ -31,6 +31,22 @@ const ENDED_BASE_STAYS: Duration = Duration::from_secs(60);
 /// Name of the slot that makes a database a backed-up one.
 pub fn slot_name(database: pg_sys::Oid) -> String {
     format!("pg_incrbackup_{}", database.to_u32())
+}
+
+/// The output plugin of the slot that makes this database a backed-up one. Whoever has REPLICATION may give
+/// a slot of theirs that name: ours is a logical one of this very database, on a plugin that we read.
+pub fn slot_plugin(database: pg_sys::Oid) -> Option<String> {
+    slot::plugin(&slot_name(database), database).filter(|plugin| is_our_plugin(plugin))
+}
+
+/// True for a database that is backed up.
+pub fn has_slot(database: pg_sys::Oid) -> bool {
+    slot_plugin(database).is_some()
+}
+
+/// True for a plugin that a chain of ours may have been begun with.
+pub fn is_our_plugin(plugin: &str) -> bool {
+    ["pg_incrbackup", "decoder_raw"].contains(&plugin) || plugin == settings::plugin()
 }
 
 /// Registers the launcher with the postmaster.
@@ -55,7 +71,7 @@ pub fn retry_delay(database: pg_sys::Oid) -> Duration {
 #[no_mangle]
 pub extern "C-unwind" fn pg_incrbackup_launcher_main(_argument: pg_sys::Datum) {
     BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGHUP | SignalWakeFlags::SIGTERM);
-    BackgroundWorker::connect_worker_to_spi(None, None);
+    worker::connect(None);
     status::set_launcher_pid(std::process::id() as i32);
     status::publish_launcher_latch(server::my_latch());
     let mut launcher = Launcher::default();
@@ -89,7 +105,7 @@ impl Launcher {
         let backed_up: Vec<pg_sys::Oid> = databases
             .iter()
             .copied()
-            .filter(|oid| slot::exists(&slot_name(*oid)))
+            .filter(|oid| has_slot(*oid))
             .collect();
         self.guard.look(&backed_up, &databases);
         self.reap(&backed_up);
@@ -110,6 +126,7 @@ impl Launcher {
             }
             sleep = sleep.min(self.look_at_globals(*database));
             sleep = sleep.min(offsite::start_if_due(*database));
+            sleep = sleep.min(lost_extension::start_if_due(*database));
         }
         if self
             .last_schedule

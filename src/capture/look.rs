@@ -7,11 +7,14 @@ use std::time::{Duration, Instant};
 use pgrx::prelude::*;
 
 use crate::health;
+use crate::lost_extension;
 use crate::pg::failure::Failure;
-use crate::pg::transaction;
+use crate::pg::{session, transaction};
 use crate::status::{self, LookStatus};
 
 const INTERVAL: Duration = Duration::from_secs(30);
+/// Capture stands still meanwhile, and anybody may hold a lock on what is looked at.
+const LOCK_TIMEOUT: &std::ffi::CStr = c"100ms";
 
 #[derive(Default)]
 pub struct Look {
@@ -25,13 +28,18 @@ impl Look {
             return;
         }
         self.last = Some(Instant::now());
+        session::set(c"lock_timeout", LOCK_TIMEOUT);
         let seen = transaction::run(|| {
+            if let Err(failure) = lost_extension::look(database) {
+                failure.log(PgLogLevel::LOG);
+            }
             Ok::<_, Failure>(LookStatus {
                 looked_at: archive::time::now().timestamp_micros(),
                 keyless_tables: health::uncaptured_tables()?.len() as u32,
                 is_ddl_logged: health::ddl_log_problem()?.is_none(),
             })
         });
+        session::set(c"lock_timeout", c"0");
         match seen {
             Ok(seen) => {
                 status::update(database, |entry| entry.look = seen);

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use pgrx::prelude::*;
 
-use super::launcher::slot_name;
+use super::launcher::has_slot;
 use crate::backup::place;
-use crate::pg::{server, slot};
+use crate::pg::server;
 use crate::{backup, settings, status};
 
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
@@ -18,7 +18,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// until [`come_back`], or until this backend ends. Returns when they are gone; raises when not.
 pub fn step_aside(database: pg_sys::Oid) {
     backup::stop(database);
-    if !slot::exists(&slot_name(database)) {
+    if !has_slot(database) {
         return;
     }
     let me = std::process::id() as i32;

@@ -24,6 +24,7 @@ use crate::pg::timeline::{self, Shared};
 use crate::pg::{server, session, slot, xid};
 use crate::settings::{self, Reader};
 use crate::status::{self, Phase};
+use crate::worker;
 
 /// Entry point of the process; the argument is the database's OID.
 #[pg_guard]
@@ -36,7 +37,7 @@ pub extern "C-unwind" fn pg_incrbackup_capture_main(argument: pg_sys::Datum) {
         entry.phase = Phase::Starting;
         entry.started_at = archive::time::now().timestamp_micros();
     });
-    BackgroundWorker::connect_worker_to_spi_by_oid(Some(database), None);
+    worker::connect(Some(database));
     let outcome = PgTryBuilder::new(AssertUnwindSafe(|| capture(database)))
         .catch_others(|error| Err(CaptureError::Foreign(message_of(error))))
         .execute();
@@ -66,7 +67,7 @@ fn capture(database: pg_sys::Oid) -> Result<()> {
         session::set_text(c"logical_decoding_work_mem", &format!("{kilobytes}kB"));
     }
     let name = slot_name(database);
-    let plugin = BackgroundWorker::transaction(|| slot::plugin(&name))
+    let plugin = launcher::slot_plugin(database)
         .ok_or_else(|| CaptureError::Off(format!("there is no slot {name}")))?;
     slot::allow_output_plugin(&plugin);
     let (_owned, mut chain) = open_chain(database, &name)?;

@@ -6,7 +6,7 @@
 use std::cell::{Cell, RefCell};
 
 use super::history::{Object, Record, WrittenRow};
-use super::plan::Need;
+use super::plan::{Need, Plan};
 use super::ways::Way;
 use crate::pg::ddl_catalog::nest_level;
 use crate::pg::ddl_history::HistoryTable;
@@ -54,6 +54,10 @@ pub struct Frame {
     pub is_commit_prepared: bool,
     /// It changed the schema of a database whose changes are captured without our extension.
     pub is_lost: bool,
+    /// The schema that it makes, where the extension comes back to, and how it is recorded then.
+    pub returns: Option<(Sql, Plan)>,
+    /// The extension's schema, where the extension may go with what it drops.
+    pub may_lose: Option<Sql>,
 }
 
 /// A text around the bounds of a partition.

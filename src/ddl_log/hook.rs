@@ -14,7 +14,7 @@ use super::history::{Object, Record, WrittenRow, COLUMNS};
 use super::plan::{self, Moment, Need, Plan, Subject};
 use super::session::session;
 use super::ways::{way_of, Way};
-use super::{amend, cluster, objects, synthesize};
+use super::{amend, cluster, objects, reset, synthesize};
 use crate::pg::ddl_database::{needs_empty, NeedsEmpty};
 use crate::pg::ddl_history::HistoryTable;
 use crate::pg::ddl_hook::{install, Callbacks};
@@ -22,10 +22,10 @@ use crate::pg::ddl_index::{indexes_partitions, BeforeReindex};
 use crate::pg::ddl_node::Sql;
 use crate::pg::ddl_statement::Statement;
 use crate::pg::ddl_subtransaction::{attempt, Failure};
-use crate::pg::{chain_break, ddl_catalog, ddl_history, ddl_touched, quote, server};
+use crate::pg::{chain_break, ddl_catalog, ddl_history, ddl_schema, ddl_touched, quote, server};
 use crate::replica_identity::{self, Touched};
 use crate::settings::{self, OnLogError};
-use crate::{capture, status};
+use crate::{capture, lost_extension, status};
 
 thread_local! {
     /// The databases whose workers have stepped aside for statements of this transaction.
@@ -60,7 +60,7 @@ fn before_utility(statement: &Statement) -> u64 {
     if matches!(way, Way::Nothing | Way::Database) {
         step_aside_for(statement);
     }
-    if way == Way::Nothing {
+    if way == Way::Nothing || lost_extension::is_being_made() {
         return 0;
     }
     let import_target = frames::import_target();
@@ -71,16 +71,14 @@ fn before_utility(statement: &Statement) -> u64 {
         return 0;
     }
     let Some(history) = ddl_history::find() else {
-        let is_lost = plan::is_captured_without_history();
-        return if is_lost {
-            frames::push(Frame {
-                is_lost,
-                ..Frame::default()
-            })
-        } else {
-            0
+        return match plan::is_captured_without_history() {
+            true => reset::without_history(statement, tag, way),
+            false => 0,
         };
     };
+    reset::ensure_may_drop(statement);
+    let may_lose = ddl_schema::may_drop_extension(statement).then(|| history.schema_name());
+    let may_lose = may_lose.flatten();
     let planned = attempt(|| {
         history.ensure_shape(COLUMNS);
         let subject = Subject::of(statement);
@@ -90,14 +88,15 @@ fn before_utility(statement: &Statement) -> u64 {
             plan::plan(&subject, tag, way, import_target.as_ref()),
         )
     });
-    match planned {
-        Ok((frame, None)) => frames::push(frame),
-        Ok((frame, Some(plan))) => frames::push(begin(history, frame, plan)),
-        Err(failure) => frames::push(Frame {
+    let frame = match planned {
+        Ok((frame, None)) => frame,
+        Ok((frame, Some(plan))) => begin(history, frame, plan),
+        Err(failure) => Frame {
             failure: Some(failure),
             ..Frame::default()
-        }),
-    }
+        },
+    };
+    frames::push(Frame { may_lose, ..frame })
 }
 
 /// What is to be known after the statement, when its parse tree can no longer be trusted.
@@ -208,10 +207,15 @@ fn after_utility(number: u64) {
         return server::set_latch(status::latch_of(server::my_database()));
     }
     if frame.is_lost {
-        return report(&Failure {
-            sqlstate: PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-            message: "the extension pg_incrbackup is not installed in this database".to_owned(),
-        });
+        return match reset::make_extension(frame) {
+            Some((history, frame, plan)) => finish(begin(history, frame, plan)),
+            None => reset::report_loss(),
+        };
+    }
+    if let Some(schema) = frame.may_lose.take() {
+        if ddl_history::find().is_none() && capture::has_slot(server::my_database()) {
+            lost_extension::note_loss(schema);
+        }
     }
     if let Some(failure) = frame.failure.take() {
         return report(&failure);
@@ -356,6 +360,7 @@ fn step_aside_for(statement: &Statement) {
 fn transaction_ended(committed: bool) {
     frames::transaction_ended(committed);
     cluster::transaction_ended(committed);
+    lost_extension::transaction_ended(committed);
     for need in ASIDE.take() {
         if committed && need.is_dropped {
             capture::database_dropped(need.database);

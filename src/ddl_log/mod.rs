@@ -8,6 +8,7 @@ mod history;
 mod hook;
 mod objects;
 mod plan;
+mod reset;
 mod secrets;
 mod session;
 mod statement_text;

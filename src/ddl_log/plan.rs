@@ -12,6 +12,7 @@ use super::session::{session, Session};
 use super::statement_text::{cut, StatementText};
 use super::synthesize;
 use super::ways::Way;
+use crate::capture;
 use crate::output_plugin::history::{FLAG, REACH, SUPERUSER};
 use crate::pg::ddl_database::{database_name, databases};
 use crate::pg::ddl_filled::filled_table;
@@ -26,7 +27,7 @@ use crate::pg::ddl_tablespaces::named_tablespaces;
 use crate::pg::ddl_touched::{created_relation, is_plain_table, is_table, reads_temporary};
 use crate::pg::quote;
 use crate::pg::reach::Reach;
-use crate::pg::{ddl_bound, ddl_catalog};
+use crate::pg::{ddl_bound, server};
 
 /// Strings that a time type reads as the present time.
 const TIME_WORDS: [&str; 4] = ["now", "today", "tomorrow", "yesterday"];
@@ -330,11 +331,7 @@ fn for_the_others(
 
 /// True for a database that has a slot of ours, although nobody can record its DDL.
 pub fn is_captured_without_history() -> bool {
-    let slot = format!(
-        "pg_incrbackup_{}",
-        crate::pg::server::my_database().to_u32()
-    );
-    ddl_catalog::slot_exists(&slot)
+    capture::has_slot(server::my_database())
 }
 
 /// Names of the permanent relations among `targets`.

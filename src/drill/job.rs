@@ -9,7 +9,7 @@ use std::time::Instant;
 use archive::drills::{self, Begun, Drill, Outcome};
 use archive::expiry::Lock;
 use archive::{time, verify, ChainDir, DatabaseDir};
-use pgrx::bgworkers::{BackgroundWorker, DynamicBackgroundWorker};
+use pgrx::bgworkers::DynamicBackgroundWorker;
 use pgrx::prelude::*;
 
 use super::contents::Contents;
@@ -65,11 +65,10 @@ pub extern "C-unwind" fn pg_incrbackup_drill_main(argument: pg_sys::Datum) {
     let database = pg_sys::Oid::from(argument.value() as u32);
     signals::end_on_sigterm();
     let conninfo = board::begin(database);
-    BackgroundWorker::connect_worker_to_spi_by_oid(Some(database), None);
+    worker::connect(Some(database));
     signals::at_exit(|| board::leave(server::my_database()));
     process::end_with_this_process();
     session::set(c"application_name", c"pg_incrbackup drill");
-    session::set(c"search_path", c"");
     let outcome = transaction::catch(|| run(database, &conninfo)).and_then(|result| result);
     transaction::rollback();
     if let Err(failure) = &outcome {
@@ -85,7 +84,7 @@ pub extern "C-unwind" fn pg_incrbackup_drill_main(argument: pg_sys::Datum) {
 pub extern "C-unwind" fn pg_incrbackup_drill_tidy_main(argument: pg_sys::Datum) {
     let database = pg_sys::Oid::from(argument.value() as u32);
     signals::end_on_sigterm();
-    BackgroundWorker::connect_worker_to_spi(None, None);
+    worker::connect(None);
     board::begin(database);
     process::end_with_this_process();
     board::enter(database, DrillPhase::Dropping);

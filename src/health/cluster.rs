@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use pgrx::prelude::*;
 
-use super::{judge_ours, judge_wal, row_of, without_slot, Level, Row};
+use super::{is_ours, judge_ours, judge_wal, row_of, without_slot, Level, Row};
 use crate::backup::place;
 use crate::capture;
 use crate::pg::failure::Failure;
@@ -23,7 +23,7 @@ pub fn report() -> Result<Vec<Row>, Failure> {
     for database in &existing {
         let name = capture::slot_name(*database);
         let directory = names.remove(&database.to_u32());
-        match facts.iter().find(|facts| facts.name == name) {
+        match facts.iter().find(|facts| is_ours(facts, *database)) {
             Some(facts) => {
                 let mut row = row_of(facts, *database);
                 judge_wal(&mut row);
@@ -60,12 +60,13 @@ pub fn report() -> Result<Vec<Row>, Failure> {
 
 /// What the capture worker saw in its database.
 fn judge_look(row: &mut Row, database: pg_sys::Oid) {
-    let look = status::read(database).unwrap_or_default().look;
+    let entry = status::read(database).unwrap_or_default();
+    let look = entry.look;
     if look.looked_at == 0 {
         return;
     }
     let there = "incr_slot_health() in the database";
-    if !look.is_ddl_logged {
+    if !look.is_ddl_logged && !entry.extension.is_lost {
         let reason = format!("DDL is not captured whole: {there} says why");
         row.because(Level::Critical, reason);
     }

@@ -7,7 +7,6 @@ use archive::archiving::{Archiver, Item, Lag};
 use archive::compression::{self, Compression, Outcome};
 use archive::layout::SegmentName;
 use archive::{time, DatabaseDir};
-use pgrx::bgworkers::BackgroundWorker;
 use pgrx::prelude::*;
 
 use super::{command, update};
@@ -16,6 +15,7 @@ use crate::pg::failure::Failure;
 use crate::pg::{process, signals, transaction};
 use crate::settings::{self, Offsite};
 use crate::status::{self, OffsitePhase};
+use crate::worker;
 
 /// Capture and the server's own work come first.
 const NICENESS: i32 = 10;
@@ -31,7 +31,7 @@ fn database() -> pg_sys::Oid {
 pub extern "C-unwind" fn pg_incrbackup_archiver_main(argument: pg_sys::Datum) {
     DATABASE.store(argument.value() as u32, Ordering::Relaxed);
     signals::end_on_sigterm();
-    BackgroundWorker::connect_worker_to_spi(None, None);
+    worker::connect(None);
     signals::at_exit(|| update(database(), |offsite| offsite.pid = 0));
     process::end_with_this_process();
     // Where it may not, it works all the same.

@@ -183,6 +183,17 @@ impl Plugin {
         self.writer(transaction, target).chain_break(reason);
     }
 
+    /// Writes that DDL of this transaction is lost: what follows may not fit what a restore has.
+    pub fn lost_ddl(
+        &mut self,
+        transaction: Transaction,
+        reason: &[u8],
+        target: &mut dyn RowTarget,
+    ) {
+        let reason = String::from_utf8_lossy(reason);
+        self.writer(transaction, target).flag_ddl(&reason);
+    }
+
     /// The name to TRUNCATE; ONLY is an error for a partitioned table, which has no rows itself.
     fn truncated_name(&mut self, table: OpenRelation) -> Option<Truncated> {
         if table.kind() == b'p' {

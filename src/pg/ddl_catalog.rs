@@ -157,13 +157,6 @@ pub fn database_oid(name: &[u8]) -> Option<pg_sys::Oid> {
     (oid != pg_sys::InvalidOid).then_some(oid)
 }
 
-/// True when a replication slot of this name exists.
-pub fn slot_exists(name: &str) -> bool {
-    let name = c_string(name.as_bytes());
-    // SAFETY: reads shared memory under its lock.
-    unsafe { !pg_sys::SearchNamedReplicationSlot(name.as_ptr(), true).is_null() }
-}
-
 /// True when the current role may drop or rename this database, or it is a superuser.
 pub fn may_own_database(database: pg_sys::Oid) -> bool {
     // SAFETY: catalog look-ups by OID.

@@ -160,6 +160,12 @@ pub fn lock(table: pg_sys::Oid) {
     }
 }
 
+/// Locks a table as [`set`] does, where nobody else uses it.
+pub fn lock_if_free(table: pg_sys::Oid) -> bool {
+    // SAFETY: locks by OID; a lock that is taken is kept to the transaction's end.
+    unsafe { pg_sys::ConditionalLockRelationOid(table, pg_sys::AccessExclusiveLock as i32) }
+}
+
 /// Runs `ALTER TABLE ONLY … REPLICA IDENTITY` the way PostgreSQL alters tables for itself: no hook
 /// and no event trigger takes it for a statement of the user's.
 pub fn set(table: pg_sys::Oid, identity: &NewIdentity) {
@@ -257,6 +263,16 @@ impl OwnPrivileges {
                 nest_level,
             }
         }
+    }
+
+    /// Until `leave`, no trigger and no event trigger of others fires for what we do.
+    pub fn without_triggers(self) -> Self {
+        // SAFETY: inside a transaction, at the nest level of `enter`.
+        unsafe {
+            let superuser = pg_sys::GucContext::PGC_SUSET;
+            set_at_level(c"session_replication_role", c"replica", superuser);
+        }
+        self
     }
 
     pub fn leave(self) {

@@ -20,6 +20,7 @@ pub mod ddl_node;
 pub mod ddl_place;
 pub mod ddl_roles;
 pub mod ddl_scan;
+pub mod ddl_schema;
 pub mod ddl_statement;
 pub mod ddl_subject;
 pub mod ddl_subscription;

@@ -10,11 +10,12 @@ use chrono::{DateTime, Utc};
 use pgrx::memcxt::PgMemoryContexts;
 use pgrx::prelude::*;
 
+use super::chain_break::{self, Said};
 use super::commit_view::{Before, CommitView};
 use super::relation::OpenRelation;
 use super::since_then::SinceThen;
 use super::value::{in_context, MemoryContextOwner, Row};
-use super::{chain_break, compat, invalidation, session, xid};
+use super::{compat, invalidation, session, xid};
 use crate::output_plugin::options::Options;
 use crate::output_plugin::{Change, Plugin, RowTarget, Transaction, Truncate};
 
@@ -286,7 +287,7 @@ fn begun(transaction: Option<Transaction>) -> Transaction {
     transaction.unwrap_or_else(|| error!("a change came outside a transaction"))
 }
 
-/// A logical message: one that `chain_break::emit` wrote into its transaction breaks the chain; all
+/// A logical message: one that `chain_break` wrote into its transaction breaks the chain or flags it; all
 /// others, those of our prefix that somebody else wrote too, are not ours to carry.
 #[pg_guard]
 unsafe extern "C-unwind" fn message(
@@ -311,9 +312,11 @@ unsafe extern "C-unwind" fn message(
         } = session(ctx);
         let transaction = begun(*transaction);
         let message = std::slice::from_raw_parts(message.cast::<u8>(), size);
-        let reason = chain_break::reason(CStr::from_ptr(prefix), message, transaction.xid);
-        if let Some(reason) = reason {
-            plugin.chain_break(transaction, reason, &mut Target(ctx));
+        let target = &mut Target(ctx);
+        match chain_break::said(CStr::from_ptr(prefix), message, transaction.xid) {
+            Some(Said::Break(reason)) => plugin.chain_break(transaction, reason, target),
+            Some(Said::Lost(reason)) => plugin.lost_ddl(transaction, reason, target),
+            None => {}
         }
     }
 }

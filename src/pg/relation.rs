@@ -143,6 +143,10 @@ impl OpenRelation {
         self.form().relkind as u8
     }
 
+    pub fn owner(&self) -> pg_sys::Oid {
+        self.form().relowner
+    }
+
     pub fn is_partition(&self) -> bool {
         self.form().relispartition
     }

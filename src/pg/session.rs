@@ -1,5 +1,5 @@
-//! Settings of the session: those that give a value one text for ever, and those that a worker
-//! changes for itself.
+//! Settings of the session: those that give a value one text for ever, those that make a session of
+//! ours its own master, and those that a worker changes for itself.
 
 use std::cell::Cell;
 use std::ffi::{CStr, CString};
@@ -20,6 +20,59 @@ const OUTPUT_SETTINGS: [(&CStr, &CStr); 7] = [
 
 thread_local! {
     static FIXED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// What a session of ours leaves to nobody else. ALTER DATABASE and ALTER ROLE … SET reach background
+/// workers, and the owner of a database may use the first: a role with fewer rights, a path on which
+/// operators of theirs stand, a transaction that may not write.
+const NEUTRAL: [(&CStr, &CStr); 25] = [
+    (c"role", c"none"),
+    (c"search_path", c"pg_catalog, pg_temp"),
+    (c"session_replication_role", c"origin"),
+    // Superusers are above row security; where that should ever change, a query fails.
+    (c"row_security", c"off"),
+    // From 17 on.
+    (c"event_triggers", c"off"),
+    (c"default_transaction_isolation", c"read committed"),
+    (c"default_transaction_read_only", c"off"),
+    (c"default_transaction_deferrable", c"off"),
+    (c"statement_timeout", c"0"),
+    (c"lock_timeout", c"0"),
+    // From 17 on.
+    (c"transaction_timeout", c"0"),
+    (c"idle_in_transaction_session_timeout", c"0"),
+    // An error that is caught would end the process.
+    (c"exit_on_error", c"off"),
+    (c"client_min_messages", c"notice"),
+    (c"standard_conforming_strings", c"on"),
+    (c"backslash_quote", c"safe_encoding"),
+    (c"array_nulls", c"on"),
+    (c"transform_null_equals", c"off"),
+    (c"quote_all_identifiers", c"off"),
+    (c"xmloption", c"content"),
+    (c"check_function_bodies", c"on"),
+    (c"default_tablespace", c""),
+    (c"temp_tablespaces", c""),
+    (c"default_table_access_method", c"heap"),
+    (c"default_toast_compression", c"pglz"),
+];
+
+/// Makes this session, a worker's, that of the bootstrap superuser under these settings, whatever is set
+/// for the database and the role. A worker does this as soon as it is connected, outside a transaction.
+pub fn be_neutral() {
+    if super::server::my_database() != pg_sys::InvalidOid {
+        // SAFETY: the role of OID 10 always exists and is a superuser; it is the one this process has
+        // authenticated as.
+        unsafe {
+            let superuser = pg_sys::Oid::from(pg_sys::BOOTSTRAP_SUPERUSERID);
+            pg_sys::SetSessionAuthorization(superuser, true);
+        }
+    }
+    for (name, value) in NEUTRAL {
+        if super::guc::value(name).is_some() {
+            set(name, value);
+        }
+    }
 }
 
 /// Sets them for the whole session. A worker does this once at start.

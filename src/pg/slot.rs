@@ -3,7 +3,7 @@
 //!
 //! Making a slot follows CreateReplicationSlot of PostgreSQL's walsender.c. The slot is ephemeral
 //! until everything that belongs to it is durable: whatever ends this process before, an error, a
-//! signal or a crash, leaves no slot behind. Until then [`exists`] does not tell of it, so
+//! signal or a crash, leaves no slot behind. Until then [`plugin`] does not tell of it, so
 //! the launcher never meets a slot without its chain.
 
 use std::ffi::{CStr, CString};
@@ -140,14 +140,10 @@ fn find(name: &str) -> Option<pg_sys::ReplicationSlotPersistentData> {
     data.filter(|data| data.persistency == pg_sys::ReplicationSlotPersistency::RS_PERSISTENT)
 }
 
-/// True when the slot exists and its creation is finished.
-pub fn exists(name: &str) -> bool {
-    find(name).is_some()
-}
-
-/// Plugin of the slot `name`.
-pub fn plugin(name: &str) -> Option<String> {
-    let data = find(name)?;
+/// Plugin of the slot `name`, where that is a logical one of `database`: others may have given any slot
+/// any name.
+pub fn plugin(name: &str, database: pg_sys::Oid) -> Option<String> {
+    let data = find(name).filter(|data| data.database == database)?;
     // SAFETY: NUL-terminated.
     let plugin = unsafe { CStr::from_ptr(data.plugin.data.as_ptr()) };
     Some(plugin.to_string_lossy().into_owned())
@@ -183,8 +179,8 @@ pub fn position(name: &str) -> Option<Position> {
 pub struct Facts {
     pub name: String,
     pub plugin: Option<String>,
-    /// True for a slot of this database.
-    pub is_here: bool,
+    /// OID of its database.
+    pub database: pg_sys::Oid,
     pub active_pid: Option<i32>,
     pub restart_lsn: u64,
     pub confirmed_lsn: u64,
@@ -200,7 +196,7 @@ pub fn facts(name: &str) -> Option<Facts> {
 /// Facts of every logical slot of the cluster. Needs a transaction.
 pub fn all() -> Vec<Facts> {
     const QUERY: &str = "SELECT slot_name::text, plugin::text, \
-        database = pg_catalog.current_database(), active_pid, \
+        datoid, active_pid, \
         (restart_lsn - '0/0'::pg_catalog.pg_lsn)::int8, \
         (confirmed_flush_lsn - '0/0'::pg_catalog.pg_lsn)::int8, wal_status::text, safe_wal_size \
         FROM pg_catalog.pg_replication_slots WHERE slot_type = 'logical' ORDER BY slot_name";
@@ -210,7 +206,7 @@ pub fn all() -> Vec<Facts> {
             Ok(Facts {
                 name: row.get::<String>(1)?.unwrap_or_default(),
                 plugin: row.get(2)?,
-                is_here: row.get(3)?.unwrap_or(false),
+                database: row.get(3)?.unwrap_or(pg_sys::InvalidOid),
                 active_pid: row.get(4)?,
                 restart_lsn: row.get::<i64>(5)?.unwrap_or(0) as u64,
                 confirmed_lsn: row.get::<i64>(6)?.unwrap_or(0) as u64,

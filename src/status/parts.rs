@@ -96,6 +96,25 @@ pub struct LookStatus {
     pub is_ddl_logged: bool,
 }
 
+/// The part of an entry about the extension itself, which may go with its schema.
+#[derive(Clone, Copy, Default)]
+pub struct ExtensionStatus {
+    /// Process id of the worker that makes it again; 0 when none runs.
+    pub pid: i32,
+    /// The database is backed up and does not have it.
+    pub is_lost: bool,
+    /// Something has happened that a worker is to look at.
+    pub is_due: bool,
+    /// It is back, and a base is to follow.
+    pub wants_base: bool,
+    /// No worker is started before, unless one is due.
+    pub not_before: i64,
+    /// Schema that it is in, or was, percent-encoded; empty while unknown.
+    pub schema: Text<200>,
+    /// Why it could not be made again; empty when it could, or its schema is not there.
+    pub error: Text<400>,
+}
+
 /// The retention part of an entry.
 #[derive(Clone, Copy, Default)]
 pub struct ExpiryStatus {

@@ -203,7 +203,7 @@ fn a_statement_that_cannot_be_recorded_ends_the_chain_and_its_message_serves_no_
     wait_until("the chain has ended", || {
         chain_json(&c).contains("could not be recorded")
     });
-    c.sql("DROP EXTENSION pg_incrbackup; CREATE EXTENSION pg_incrbackup");
+    c.sql("SELECT incr_teardown(); DROP EXTENSION pg_incrbackup; CREATE EXTENSION pg_incrbackup");
     // A spy who may read the WAL sends the very bytes again, when there is a chain to end.
     let seen = c.sql(
         "SELECT substring(data FROM 'content:(.*)') FROM pg_logical_slot_get_changes('spy', NULL, NULL)

@@ -177,22 +177,6 @@ fn a_slot_of_our_name_with_another_plugin_is_refused() {
 }
 
 #[test]
-fn dropping_the_extension_while_capture_runs_is_survived() {
-    let c = Cluster::backed_up();
-    c.sql("CREATE TABLE t (a int PRIMARY KEY); INSERT INTO t VALUES (1)");
-    c.flush();
-    c.sql("DROP EXTENSION pg_incrbackup");
-    c.sql("INSERT INTO t VALUES (2); CREATE TABLE u (a int); DROP TABLE u; SELECT 1");
-    c.sql("CREATE EXTENSION pg_incrbackup");
-    // DDL that ran without the extension is not in the files: only a new chain is whole again.
-    wait_until("a chain with lost DDL is called broken", || {
-        c.health().contains("chain is broken")
-    });
-    c.sql("SELECT * FROM incr_setup(new_chain => true); INSERT INTO t VALUES (3)");
-    c.assert_restores();
-}
-
-#[test]
 fn a_database_can_be_renamed() {
     let c = Cluster::backed_up();
     c.sql("CREATE TABLE t (a int); INSERT INTO t VALUES (1)");

@@ -160,7 +160,7 @@ macro_rules! pages {
 
 pages! {
     concepts development drill emergencies files functions history limits monitoring offsite plugins restore retention
-    security settings statements upgrade
+    security settings statements uninstall upgrade
 }
 
 #[test]

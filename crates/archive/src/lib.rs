@@ -69,6 +69,7 @@ pub mod reading;
 pub mod report;
 pub mod restore;
 pub mod retention;
+pub mod schema_note;
 mod sealed;
 pub mod segment;
 pub mod snapshot;

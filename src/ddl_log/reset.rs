@@ -1,0 +1,88 @@
+//! A database that is reset under capture: the extension is not dropped by its own name, may go with its
+//! schema, and comes back with it.
+
+use pgrx::prelude::*;
+
+use super::frames::{self, Frame};
+use super::plan::{self, Plan, Subject};
+use super::ways::Way;
+use crate::pg::ddl_history::{self, HistoryTable};
+use crate::pg::ddl_statement::Statement;
+use crate::pg::ddl_subtransaction::attempt;
+use crate::pg::failure::Failure;
+use crate::pg::{chain_break, ddl_schema, server};
+use crate::{capture, lost_extension};
+
+/// Refuses DROP EXTENSION of ours while the database is backed up: it would leave a slot that holds the
+/// server's WAL, and no function to drop it with.
+pub fn ensure_may_drop(statement: &Statement) {
+    let is_drop = statement.node_tag() == pg_sys::NodeTag::T_DropStmt;
+    let names_ours = || {
+        statement
+            .extensions()
+            .iter()
+            .any(|name| name == b"pg_incrbackup")
+    };
+    if !is_drop || !names_ours() || !capture::has_slot(server::my_database()) {
+        return;
+    }
+    let code = PgSqlErrorCode::ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST;
+    Failure::new(
+        code,
+        "cannot drop extension pg_incrbackup: this database is backed up",
+    )
+    .hint("SELECT incr_teardown() ends its backup and leaves the files; then drop the extension.")
+    .raise();
+}
+
+/// A statement in a database whose extension is gone, while capture goes on. Planned all the same where
+/// it makes the schema that the extension comes back to.
+pub fn without_history(statement: &Statement, tag: &'static str, way: Way) -> u64 {
+    if statement
+        .extensions()
+        .iter()
+        .any(|name| name == b"pg_incrbackup")
+    {
+        lost_extension::note_ddl();
+        return 0;
+    }
+    let returns_to = ddl_schema::made_schema(statement);
+    let returns_to = returns_to.filter(|schema| lost_extension::was_in(schema));
+    let returns = returns_to.and_then(|schema| {
+        let subject = || Subject::of(statement);
+        let planned = attempt(|| plan::plan(&subject(), tag, way, None)).ok()??;
+        Some((schema, planned))
+    });
+    frames::push(Frame {
+        is_lost: true,
+        returns,
+        ..Frame::default()
+    })
+}
+
+/// Makes the extension again after the statement that has made its schema. Gives what is needed to
+/// record that statement; `None` where there is nothing to make, or it failed, which a worker then
+/// finds out.
+pub fn make_extension(mut frame: Frame) -> Option<(HistoryTable, Frame, Plan)> {
+    let (schema, plan) = frame.returns.take()?;
+    frame.is_lost = false;
+    attempt(|| lost_extension::make_in(&schema)).ok()?;
+    let history = ddl_history::find()?;
+    Some((history, frame, plan))
+}
+
+/// A statement is not in the increments. It never fails for that: resetting a database is its owner's
+/// right.
+pub fn report_loss() {
+    const MESSAGE: &str = "DDL could not be recorded for the backup: \
+        the extension pg_incrbackup is gone with its schema";
+    lost_extension::note_ddl();
+    chain_break::emit_lost(MESSAGE);
+    Failure::new(
+        PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+        MESSAGE,
+    )
+    .detail("Capture goes on; a restore to a moment from here to the next base backup may fail.")
+    .hint("Make the schema again: the extension comes back by itself, and a base backup follows.")
+    .log(PgLogLevel::WARNING);
+}

@@ -1,0 +1,61 @@
+//! The process that makes a lost extension again: one look at one database.
+
+use archive::escape::percent_decode;
+use pgrx::prelude::*;
+
+use super::{found_again, make_in, update};
+use crate::pg::failure::Failure;
+use crate::pg::{ddl_schema, extension, server, signals, transaction};
+use crate::{capture, status, worker};
+
+#[pg_guard]
+#[no_mangle]
+pub extern "C-unwind" fn pg_incrbackup_extension_main(argument: pg_sys::Datum) {
+    let database = pg_sys::Oid::from(argument.value() as u32);
+    signals::end_on_sigterm();
+    worker::connect(Some(database));
+    update(database, |extension| {
+        extension.pid = std::process::id() as i32
+    });
+    signals::at_exit(|| update(server::my_database(), |extension| extension.pid = 0));
+    match transaction::run(|| make_where_possible(database)) {
+        Ok(true) => update(database, found_again),
+        Ok(false) => update(database, |extension| {
+            extension.is_lost = true;
+            extension.error.set("");
+        }),
+        Err(failure) => note_failure(database, failure),
+    }
+    update(database, |extension| extension.pid = 0);
+    capture::wake_launcher();
+}
+
+/// True when the extension is there afterwards; false where its schema is not.
+fn make_where_possible(database: pg_sys::Oid) -> Result<bool, Failure> {
+    if extension::own_oid().is_some() {
+        return Ok(true);
+    }
+    let noted = status::read(database).unwrap_or_default().extension.schema;
+    let schema = percent_decode(noted.get().as_bytes()).unwrap_or_default();
+    if schema.is_empty() || !ddl_schema::exists(&schema) {
+        return Ok(false);
+    }
+    make_in(&schema);
+    log!("pg_incrbackup: the extension went with its schema and is made again; a base backup follows");
+    Ok(true)
+}
+
+/// Leaves the reason on the board, and logs it unless it is that of before.
+fn note_failure(database: pg_sys::Oid, failure: Failure) {
+    let message = failure.in_full();
+    let is_new = status::update(database, |entry| {
+        let before = entry.extension.error.get();
+        entry.extension.is_lost = true;
+        entry.extension.error.set(&message);
+        before != entry.extension.error.get()
+    });
+    if is_new == Some(true) {
+        const HINT: &str = "It is tried again; CREATE EXTENSION pg_incrbackup does it too.";
+        failure.hint(HINT).log(PgLogLevel::WARNING);
+    }
+}
