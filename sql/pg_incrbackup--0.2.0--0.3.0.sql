@@ -62,5 +62,5 @@ CREATE FUNCTION "incr_setup"(
 STRICT VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 LANGUAGE c
-AS 'MODULE_PATHNAME', 'incr_setup_wrapper';
+AS 'MODULE_PATHNAME', 'incr_setup_or_take_over_wrapper';
 REVOKE ALL ON FUNCTION incr_setup(boolean, boolean) FROM PUBLIC;

@@ -136,8 +136,8 @@ pub fn look(database: pg_sys::Oid) -> Result<(), Failure> {
         update(database, found_again);
         capture::wake_launcher();
     }
-    if let Some(found) = place::find(database)? {
-        schema_note::write(&found, &schema)?;
+    if let Some(owned) = place::own(database)? {
+        schema_note::write(&owned, &schema)?;
     }
     update(database, |extension| extension.schema.set(&schema));
     Ok(())

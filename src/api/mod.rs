@@ -51,9 +51,9 @@ fn ensure_same_version() {
 /// Sets up backup of this database: what is missing of replica identities, slot, first base and
 /// running capture. With `new_chain` it starts a new slot, chain and base in any case. With `take_over` this
 /// server becomes the owner of an archive that another one wrote, which must have stopped.
-#[pg_extern(volatile, parallel_unsafe)]
+#[pg_extern(name = "incr_setup", volatile, parallel_unsafe)]
 #[search_path(pg_catalog, pg_temp)]
-fn incr_setup(
+fn incr_setup_or_take_over(
     new_chain: default!(bool, false),
     take_over: default!(bool, false),
 ) -> TableIterator<
@@ -66,13 +66,32 @@ fn incr_setup(
 > {
     ensure_same_version();
     let steps = or_raise(setup::run(new_chain, take_over));
-    TableIterator::new(steps.into_iter().map(|step| {
-        (
-            step.step.into(),
-            step.status.into(),
-            ServerText::from_utf8(&step.detail),
-        )
-    }))
+    TableIterator::new(steps.into_iter().map(step_columns))
+}
+
+/// What versions before 0.3.0 declare, and call until ALTER EXTENSION has been run.
+#[pg_extern(sql = false)]
+fn incr_setup(
+    new_chain: bool,
+) -> TableIterator<
+    'static,
+    (
+        name!(step, ServerText),
+        name!(status, ServerText),
+        name!(detail, ServerText),
+    ),
+> {
+    ensure_same_version();
+    let steps = or_raise(setup::run(new_chain, false));
+    TableIterator::new(steps.into_iter().map(step_columns))
+}
+
+fn step_columns(step: setup::Step) -> (ServerText, ServerText, ServerText) {
+    (
+        step.step.into(),
+        step.status.into(),
+        ServerText::from_utf8(&step.detail),
+    )
 }
 
 /// Health of every slot of this database, in words. Levels: `ok`, `warning`, `critical`, `emergency`.
