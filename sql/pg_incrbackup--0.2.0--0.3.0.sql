@@ -12,7 +12,6 @@ ALTER FUNCTION incr_verify() SET search_path = pg_catalog, pg_temp;
 ALTER FUNCTION incr_expire(boolean) SET search_path = pg_catalog, pg_temp;
 ALTER FUNCTION incr_keep(text, timestamptz, text) SET search_path = pg_catalog, pg_temp;
 ALTER FUNCTION incr_read(text, bigint, integer) SET search_path = pg_catalog, pg_temp;
-ALTER FUNCTION incr_drill(text, boolean) SET search_path = pg_catalog, pg_temp;
 ALTER FUNCTION incr_cluster_health() SET search_path = pg_catalog, pg_temp;
 ALTER FUNCTION incr_metrics() SET search_path = pg_catalog, pg_temp;
 ALTER FUNCTION incr_history(regclass, jsonb, timestamptz, timestamptz) SET search_path = pg_catalog, pg_temp;
@@ -23,8 +22,8 @@ ALTER FUNCTION incr_ddl_command_end() SET search_path = pg_catalog, pg_temp;
 ALTER FUNCTION incr_sql_drop() SET search_path = pg_catalog, pg_temp;
 ALTER FUNCTION incr_table_rewrite() SET search_path = pg_catalog, pg_temp;
 
--- incr_setup() has one more argument, so it is made anew. What somebody else was granted on it goes with it, and is
--- said.
+-- incr_setup() has one more argument and incr_drill() one more column, so they are made anew. What somebody else was
+-- granted on them goes with them, and is said.
 DO $$
 DECLARE
     lost text;
@@ -32,8 +31,9 @@ DECLARE
 BEGIN
     PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
     FOR lost IN
-        SELECT format('GRANT EXECUTE ON FUNCTION %s(boolean, boolean) TO %s%s;',
+        SELECT format('GRANT EXECUTE ON FUNCTION %s(%s) TO %s%s;',
                 f.oid::regproc,
+                CASE f.proname WHEN 'incr_setup' THEN 'boolean, boolean' ELSE 'text, boolean' END,
                 CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END,
                 CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)
             FROM pg_depend d
@@ -41,7 +41,7 @@ BEGIN
             JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND d.deptype = 'e'
             CROSS JOIN aclexplode(f.proacl) a
             WHERE e.extname = 'pg_incrbackup'
-                AND f.proname = 'incr_setup'
+                AND f.proname IN ('incr_setup', 'incr_drill')
                 AND a.grantee <> f.proowner
             ORDER BY 1
     LOOP
@@ -64,3 +64,26 @@ SET search_path = pg_catalog, pg_temp
 LANGUAGE c
 AS 'MODULE_PATHNAME', 'incr_setup_or_take_over_wrapper';
 REVOKE ALL ON FUNCTION incr_setup(boolean, boolean) FROM PUBLIC;
+
+DROP FUNCTION incr_drill(text, boolean);
+CREATE FUNCTION "incr_drill"(
+    "conninfo" text DEFAULT NULL,
+    "wait" bool DEFAULT true
+) RETURNS TABLE (
+    "result" text,
+    "started_at" timestamp with time zone,
+    "duration" interval,
+    "chain" INT,
+    "base" text,
+    "lsn" pg_lsn,
+    "tables" bigint,
+    "rows" bigint,
+    "restored_to" text,
+    "problems" text[],
+    "left_out" text[]
+)
+VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'incr_drill_wrapper';
+REVOKE ALL ON FUNCTION incr_drill(text, boolean) FROM PUBLIC;
