@@ -44,8 +44,8 @@ const SETTINGS: [&str; 2] = [
 /// What a drill's superuser makes for the role that restores.
 const OF_THE_RESTORER: [&str; 3] = [
     "EVENT TRIGGER pg_incrbackup_drill",
-    "ACL pg_catalog.COLUMN pg_class.relchecks",
-    "ACL pg_catalog.COLUMN pg_attribute.attnotnull",
+    "ACL pg_catalog.COLUMN \"pg_class\".\"relchecks\"",
+    "ACL pg_catalog.COLUMN \"pg_attribute\".\"attnotnull\"",
 ];
 
 /// An object of a dump.

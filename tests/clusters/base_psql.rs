@@ -166,6 +166,6 @@ fn a_dump_that_does_not_fit_its_table_of_contents_is_refused() {
             .try_restore(&c, "refused", &[])
             .expect_err("it does not fit");
         assert!(error.contains("dump.toc"), "{error}");
-        c.sql("DROP DATABASE IF EXISTS refused");
+        c.sql("DROP DATABASE IF EXISTS \"refused.restoring\"");
     }
 }
