@@ -24,6 +24,31 @@ fn every_fault_in_the_emergencies_page_has_its_test() {
     }
 }
 
+#[test]
+fn every_line_of_the_security_page_has_its_test() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = include_str!("../../docs/security.md");
+    let rows = page
+        .lines()
+        .filter(|line| line.starts_with("| ") && !line.starts_with("| --- |"));
+    let rows: Vec<&str> = rows.filter(|line| !line.starts_with("| | |")).collect();
+    assert!(rows.len() > 30, "the tables are there");
+    for row in rows {
+        let named = row.split('`').find_map(|part| part.split_once("::"));
+        let (room, test) = named.unwrap_or_else(|| panic!("no test is named: {row}"));
+        let file = match room.strip_prefix("restore/") {
+            Some(room) => root.join(format!("../crates/archive/tests/restore/{room}.rs")),
+            None => root.join(format!("clusters/{room}.rs")),
+        };
+        let source =
+            fs::read_to_string(file).unwrap_or_else(|_| panic!("there is no {room}: {row}"));
+        assert!(
+            test == "*" || source.contains(&format!("fn {test}()")),
+            "there is no test {room}::{test}"
+        );
+    }
+}
+
 /// What a page's tables have in their columns, without the marks.
 fn rows(page: &str) -> Vec<Vec<String>> {
     let rows = page.lines().filter(|line| line.starts_with("| `"));
