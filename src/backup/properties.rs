@@ -75,8 +75,12 @@ impl Properties {
                     facts.settings.insert(name.to_string(), value);
                 }
             }
+            let mut database_sql = database_sql(client)?;
+            if client.select(BARE_PUBLIC, None, &[])?.len() > 0 {
+                database_sql.extend_from_slice(b"COMMENT ON SCHEMA public IS NULL;\n");
+            }
             Ok(Properties {
-                database_sql: database_sql(client)?,
+                database_sql,
                 facts,
                 gone: leave_out::collect()?,
             })
@@ -146,6 +150,11 @@ fn database_sql(client: &SpiClient<'_>) -> Result<Vec<u8>, Failure> {
     }
     Ok(sql)
 }
+
+/// A new database's schema public has a comment. Of one that has none pg_dump says so, but not when all names are
+/// quoted (dumpNamespace of pg_dump.c compares the quoted one).
+const BARE_PUBLIC: &str = "SELECT FROM pg_catalog.pg_namespace \
+    WHERE nspname = 'public' AND pg_catalog.obj_description(oid, 'pg_namespace') IS NULL";
 
 /// Statements of `database.sql`, in order. A setting that holds a list of names is stored with its
 /// items quoted already (pg_dump's variable_is_guc_list_quote), so each item is written by itself.
