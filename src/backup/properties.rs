@@ -76,7 +76,7 @@ impl Properties {
                 }
             }
             let mut database_sql = database_sql(client)?;
-            if client.select(BARE_PUBLIC, None, &[])?.len() > 0 {
+            if !client.select(BARE_PUBLIC, None, &[])?.is_empty() {
                 database_sql.extend_from_slice(b"COMMENT ON SCHEMA public IS NULL;\n");
             }
             Ok(Properties {

@@ -61,19 +61,19 @@ pub fn guarded<R>(work: impl FnOnce() -> R) -> Result<R, Failure> {
     // SAFETY: the owner lives as long as the transaction that decodes, which outlives the work.
     unsafe { pg_sys::CurrentResourceOwner = owner };
     let outcome = PgTryBuilder::new(AssertUnwindSafe(|| Ok(work())))
-        .catch_others(Err)
-        .catch_rust_panic(Err)
+        .catch_others(|error| Err(Box::new(error)))
+        .catch_rust_panic(|error| Err(Box::new(error)))
         .execute();
     // SAFETY: it was current before.
     unsafe { pg_sys::CurrentResourceOwner = outer };
     DEPTH.set(depth);
-    outcome.map_err(|error: CaughtError| {
+    outcome.map_err(|error: Box<CaughtError>| {
         if IS_SENDING.get() {
             error.rethrow();
         }
         forget_from(depth);
         clean_up(owner, outer, context);
-        Failure::from(error)
+        Failure::from(*error)
     })
 }
 
