@@ -169,14 +169,19 @@ fn settings_of_the_database_and_the_role_do_not_reach_our_sessions() {
         c.sql_in("postgres", &format!("ALTER ROLE postgres SET {setting}"));
     }
     if c.version() >= 17 {
-        c.sql_in("postgres", "SET default_transaction_read_only = off; ALTER ROLE postgres SET transaction_timeout = '5ms'");
+        c.sql_in("postgres", "SET default_transaction_read_only = off; ALTER ROLE postgres SET transaction_timeout = '50ms'");
     }
-    let free = "SET default_transaction_read_only = off;";
-    c.sql("SELECT * FROM incr_setup()");
+    // This session's own, which lives under the same settings.
+    let longer = match c.version() >= 17 {
+        true => "SET transaction_timeout = 0;",
+        false => "",
+    };
+    let free = &format!("{longer} SET default_transaction_read_only = off;");
+    c.sql(&format!("{longer} SELECT * FROM incr_setup()"));
     c.sql(&format!(
         "{free} INSERT INTO t VALUES (1); UPDATE t SET a = 2"
     ));
-    c.flush();
+    c.sql(&format!("{longer} SELECT incr_flush()"));
     c.sql(&format!("{free} CREATE TABLE keyless (a int)"));
     c.sql_in(
         "postgres",
@@ -186,8 +191,8 @@ fn settings_of_the_database_and_the_role_do_not_reach_our_sessions() {
         "postgres",
         &format!("{free} ALTER DATABASE app SET role = nobody"),
     );
-    let own = "SET SESSION AUTHORIZATION DEFAULT; SET default_transaction_read_only = off; SET ROLE NONE;";
-    c.sql_in("postgres", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'pg_incrbackup capture'");
+    let own = format!("{free} SET SESSION AUTHORIZATION DEFAULT; SET ROLE NONE;");
+    c.sql_in("postgres", &format!("{longer} SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'pg_incrbackup capture'"));
     c.sql(&format!(
         "{own} INSERT INTO t VALUES (3); SELECT incr_flush()"
     ));
