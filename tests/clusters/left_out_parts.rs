@@ -137,3 +137,17 @@ fn a_grant_or_drop_for_functions_over_ours_and_others_is_for_the_others() {
         &["function public.level()"],
     );
 }
+
+#[test]
+fn a_drill_takes_what_is_over_ours_for_left_out() {
+    let c = Cluster::backed_up();
+    c.sql(
+        "CREATE TABLE t (a int PRIMARY KEY, l pg_lsn DEFAULT incr_flush()); INSERT INTO t VALUES (1);
+         CREATE PUBLICATION p FOR TABLE ddl_history, t",
+    );
+    c.sql("SELECT incr_flush()");
+    let result = "SELECT result, problems FROM incr_drill()";
+    assert_eq!(c.sql(result), "passed|{}");
+    c.sql("SELECT incr_dump()");
+    assert_eq!(c.sql(result), "passed|{}");
+}
