@@ -140,7 +140,13 @@ pub fn plan(subject: &Subject, tag: &'static str, way: Way) -> Option<Plan> {
         _ => moment(statement, is_as_made),
     };
     let around = match way {
-        Way::Text => stand_ins::around(statement, text, &session),
+        Way::Text => {
+            let checks = stand_ins::around_checks(statement, text, targets);
+            match stand_ins::around(statement, text, &session) {
+                Some(around) => Some(around.with(checks)),
+                None => checks,
+            }
+        }
         _ => None,
     };
     let replay_text = match &around {

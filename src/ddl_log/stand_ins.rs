@@ -11,8 +11,10 @@ use super::statement_text::{StatementText, Token, TokenKind};
 use crate::output_plugin::history::search_path_list;
 use crate::pg::ddl_node::Sql;
 use crate::pg::ddl_statement::Statement;
+use crate::pg::ddl_subject::Target;
+use crate::pg::ddl_touched::is_table;
 use crate::pg::quote;
-use crate::pg::stand_ins::{defaults_and_checks, missing, StandIn};
+use crate::pg::stand_ins::{defaults_and_checks, missing, missing_checks, StandIn};
 
 /// What stands before and behind the text of a statement.
 #[derive(Clone)]
@@ -42,6 +44,64 @@ pub fn around(statement: &Statement, text: &StatementText, session: &Session) ->
         }
     });
     (!found.is_empty()).then(|| written(tag, text, session, &found))
+}
+
+/// For a statement that names a check constraint which a restored table lacks: one that checks nothing is
+/// there while it runs.
+pub fn around_checks(
+    statement: &Statement,
+    text: &StatementText,
+    targets: &[Target],
+) -> Option<Around> {
+    let tag = statement.node_tag();
+    let is_one = matches!(tag, T_AlterTableStmt | T_RenameStmt | T_CommentStmt);
+    let target = targets
+        .first()
+        .filter(|target| is_one && is_table(target.relation))?;
+    let tokens = &text.tokens;
+    if !tokens.iter().any(|token| token.is_keyword("constraint")) {
+        return None;
+    }
+    let table = [b"ALTER TABLE ", &target.name.clone()?[..]].concat();
+    let (mut before, mut after) = (Sql::new(), Sql::new());
+    for name in missing_checks(target.relation) {
+        let is_it = |place: &usize| name_at(text, *place).as_ref() == Some(&name);
+        let places: Vec<usize> = (1..tokens.len()).filter(is_it).collect();
+        // DROP CONSTRAINT name, DROP CONSTRAINT IF EXISTS name.
+        let is_dropped = |place: &usize| {
+            let back = if tokens[place - 1].is_keyword("exists") {
+                4
+            } else {
+                2
+            };
+            place
+                .checked_sub(back)
+                .is_some_and(|at| tokens[at].is_keyword("drop"))
+        };
+        if places.is_empty() {
+            continue;
+        }
+        let quoted = quote::identifier(&name);
+        before.extend(
+            [
+                &table[..],
+                b" ADD CONSTRAINT ",
+                &quoted,
+                b" CHECK (true) NOT VALID\n; ",
+            ]
+            .concat(),
+        );
+        if !places.iter().any(is_dropped) {
+            let renamed = name_at(text, tokens.len() - 1).filter(|_| tag == T_RenameStmt);
+            let left = renamed.map_or(quoted, |name| quote::identifier(&name));
+            after.extend([b"\n; ", &table[..], b" DROP CONSTRAINT ", &left].concat());
+        }
+    }
+    (!before.is_empty()).then_some(Around {
+        before,
+        after,
+        published: Vec::new(),
+    })
 }
 
 /// Whether functions and relations in such a text matter; none where nothing does.
@@ -78,19 +138,20 @@ fn names(text: &StatementText, of_relations: bool) -> Vec<Sql> {
                 .is_some_and(|next| next.is_char(b'(')))
     };
     let places = (0..text.tokens.len()).filter(is_name);
-    places
-        .map(|place| {
-            let token = &text.tokens[place];
-            let name = &text.text[token.offset..token.end];
-            let quoted = name
-                .strip_prefix(b"\"")
-                .and_then(|name| name.strip_suffix(b"\""));
-            match quoted {
-                Some(inside) => unquoted(inside),
-                None => name.to_vec(),
-            }
-        })
-        .collect()
+    places.filter_map(|place| name_at(text, place)).collect()
+}
+
+/// What the token at this place is as a name.
+fn name_at(text: &StatementText, place: usize) -> Option<Sql> {
+    let token = &text.tokens[place];
+    if !matches!(token.kind, TokenKind::Other | TokenKind::Keyword(_)) {
+        return None;
+    }
+    let name = &text.text[token.offset..token.end];
+    let quoted = name
+        .strip_prefix(b"\"")
+        .and_then(|name| name.strip_suffix(b"\""));
+    Some(quoted.map_or(name.to_vec(), unquoted))
 }
 
 fn unquoted(name: &[u8]) -> Sql {
@@ -163,6 +224,18 @@ fn in_publication(one: &StandIn, text: &StatementText) -> Object {
 }
 
 impl Around {
+    /// With `inner` nearer to the text.
+    pub fn with(self, inner: Option<Around>) -> Around {
+        let Some(inner) = inner else {
+            return self;
+        };
+        Around {
+            before: [self.before, inner.before].concat(),
+            after: [inner.after, self.after].concat(),
+            published: self.published,
+        }
+    }
+
     pub fn of(&self, text: &[u8]) -> Sql {
         [&self.before[..], text, &self.after].concat()
     }

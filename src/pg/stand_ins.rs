@@ -5,6 +5,7 @@ use pgrx::prelude::*;
 
 use super::ddl_identity::OwnPrivileges;
 use super::ddl_node::Sql;
+use super::ddl_over_ours::depends_on_ours;
 use super::extension;
 use super::query::{connect_now, select_kept};
 
@@ -130,10 +131,33 @@ pub fn defaults_and_checks(tables: &[pg_sys::Oid], domains: &[pg_sys::Oid]) -> V
     });
     own.leave();
     let mut found = found.unwrap_or_else(|error| error!("{error}"));
-    let is_missing =
-        |function| super::ddl_over_ours::depends_on_ours(pg_sys::ProcedureRelationId, function);
+    let is_missing = |function| depends_on_ours(pg_sys::ProcedureRelationId, function);
     found.retain(|(_, function)| is_missing(*function));
     let mut found: Vec<LeftOut> = found.into_iter().map(|(left_out, _)| left_out).collect();
     found.dedup_by(|one, other| one.identity == other.identity);
     found
+}
+
+const CHECKS: &str = "SELECT bytes(k.conname), d.refobjid FROM pg_constraint k \
+     JOIN pg_depend d ON d.classid = 'pg_constraint'::regclass AND d.objid = k.oid \
+     WHERE k.conrelid = $1 AND k.contype = 'c' AND d.refclassid = 'pg_proc'::regclass AND d.deptype = 'n'";
+
+/// The names of a table's check constraints over functions that are missing at restore.
+pub fn missing_checks(table: pg_sys::Oid) -> Vec<Sql> {
+    let own = OwnPrivileges::enter();
+    let found = connect_now(|client| {
+        let mut rows = select_kept(client, CHECKS, &[table.into()])?;
+        let mut found = Vec::new();
+        while rows.next().is_some() {
+            let name = rows.get::<Sql>(1)?.unwrap_or_default();
+            found.push((name, rows.get::<pg_sys::Oid>(2)?.unwrap_or_default()));
+        }
+        Ok::<_, spi::Error>(found)
+    });
+    own.leave();
+    let mut found = found.unwrap_or_else(|error| error!("{error}"));
+    found.retain(|(_, function)| depends_on_ours(pg_sys::ProcedureRelationId, *function));
+    let mut names: Vec<Sql> = found.into_iter().map(|(name, _)| name).collect();
+    names.dedup();
+    names
 }

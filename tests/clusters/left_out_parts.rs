@@ -151,3 +151,22 @@ fn a_drill_takes_what_is_over_ours_for_left_out() {
     c.sql("SELECT incr_dump()");
     assert_eq!(c.sql(result), "passed|{}");
 }
+
+#[test]
+fn a_check_over_ours_can_be_renamed_and_dropped() {
+    let c = Cluster::backed_up();
+    c.sql(
+        "CREATE FUNCTION level() RETURNS text BEGIN ATOMIC SELECT level FROM incr_slot_health(); END;
+         CREATE TABLE t (a int PRIMARY KEY, CONSTRAINT c CHECK (level() <> 'none'),
+           CONSTRAINT \"D d\" CHECK (level() <> 'none'), CONSTRAINT e CHECK (a > 0));
+         INSERT INTO t VALUES (1); ALTER TABLE t RENAME CONSTRAINT c TO \"New\";
+         COMMENT ON CONSTRAINT \"New\" ON t IS 'x'; ALTER TABLE t VALIDATE CONSTRAINT \"New\";
+         ALTER TABLE t DROP CONSTRAINT IF EXISTS \"D d\", ADD CONSTRAINT \"D d\" CHECK (a < 100);
+         ALTER TABLE t DROP CONSTRAINT e, DROP CONSTRAINT \"New\", ADD CONSTRAINT f CHECK (level() <> 'x')",
+    );
+    restored_without(
+        &c,
+        "DROP FUNCTION level() CASCADE",
+        &["table constraint f on public.t"],
+    );
+}
