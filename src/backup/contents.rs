@@ -8,7 +8,10 @@ use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use archive::dump::{choose, Choice, Gone, Toc, Walk, DUMP_LIST, DUMP_TOC, LEFT_OUT_SQL};
+use archive::dump::{
+    choose, Choice, Gone, Toc, Walk, DUMP_LIST, DUMP_TOC, LEFT_OUT_SQL, STAND_INS_END_SQL,
+    STAND_INS_SQL,
+};
 use archive::durable;
 use archive::escape::percent_encode;
 use flate2::write::GzEncoder;
@@ -17,6 +20,7 @@ use pgrx::prelude::*;
 
 use super::dump::{self, Progress};
 use crate::pg::failure::Failure;
+use crate::pg::quote;
 use crate::settings::BaseFormat;
 
 const BUFFER: usize = 256 * 1024;
@@ -44,8 +48,24 @@ pub fn make(base: &Path, format: BaseFormat, gone: &Gone) -> Result<Vec<String>,
         durable::write_atomically(&base.join(DUMP_TOC), &places)?;
         durable::remove_if_there(&list)?;
     }
-    if !choice.left_out.is_empty() {
-        write_left_out(base, &archive, &list_of(&toc, &choice.left_out))?;
+    if !choice.left_out.is_empty() || !choice.parts.is_empty() {
+        write_left_out(
+            base,
+            &archive,
+            &list_of(&toc, &choice.left_out),
+            &choice.parts,
+        )?;
+    }
+    if let Some(first) = choice
+        .first_with_parts
+        .filter(|_| !gone.stand_ins.is_empty())
+    {
+        let makes = gone.stand_ins.iter().map(|(make, _)| &make[..]);
+        let drops = gone.stand_ins.iter().map(|(_, drop)| &drop[..]);
+        let place = format!("-- Before entry {first} of dump.toc or dump.list\n");
+        let makes = [place.into_bytes(), on_one_line(makes)].concat();
+        durable::write_atomically(&base.join(STAND_INS_SQL), &makes)?;
+        durable::write_atomically(&base.join(STAND_INS_END_SQL), &on_one_line(drops))?;
     }
     if format != BaseFormat::Directory {
         durable::remove_if_there(&archive)?;
@@ -107,16 +127,33 @@ fn write_text(
 }
 
 /// The definitions (and rows) of what is left out, for whoever wants them again.
-fn write_left_out(base: &Path, archive: &Path, list: &[u8]) -> Result<(), Failure> {
+fn write_left_out(
+    base: &Path,
+    archive: &Path,
+    list: &[u8],
+    parts: &[Vec<u8>],
+) -> Result<(), Failure> {
     let list_file = base.join("left-out.list");
     durable::write_atomically(&list_file, list)?;
     let target = base.join(LEFT_OUT_SQL);
     let out = BufWriter::with_capacity(BUFFER, durable::create_new(&target)?);
     let mut out = restore(archive, &list_file, out)?;
-    out.flush()
+    parts
+        .iter()
+        .try_for_each(|part| out.write_all(&[&part[..], b";\n"].concat()))
+        .and_then(|()| out.flush())
         .map_err(|error| dump::cannot_write(&target, error))?;
     durable::remove_if_there(&list_file)?;
     Ok(())
+}
+
+/// The statements as literals inside of one, so that psql, which reads in them other things than the server,
+/// reads nothing in them.
+fn on_one_line<'a>(statements: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
+    let executed = statements.map(|text| [b" EXECUTE ", &quote::literal(text)[..], b";"].concat());
+    let body: Vec<u8> = executed.flatten().collect();
+    let body = [b"BEGIN", &body[..], b" END"].concat();
+    [b"DO ", &quote::dollar_quoted(&body)[..], b";\n"].concat()
 }
 
 fn restore<W: Write>(archive: &Path, list: &Path, out: W) -> Result<W, Failure> {

@@ -5,14 +5,17 @@
 //! `left-out.sql` keeps the definitions. What all of this is, PostgreSQL's own dependencies say: whatever
 //! DROP EXTENSION … CASCADE would drop. (A function whose body is text has none, and restores as it is.)
 
-use archive::dump::{Gone, Member};
+use archive::dump::{Gone, Member, Part};
 use pgrx::prelude::*;
 
 use crate::pg::failure::Failure;
 
 /// A dependent of a dependent goes as well; one that is part of another object, as a view's rule is, takes
 /// that one along (PostgreSQL's findDependentObjects).
-const GONE: &str = "WITH RECURSIVE gone (class, id) AS ( \
+macro_rules! gone {
+    ($query:literal) => {
+        concat!(
+            "WITH RECURSIVE gone (class, id) AS ( \
       SELECT 'pg_catalog.pg_extension'::pg_catalog.regclass::pg_catalog.oid, oid \
         FROM pg_catalog.pg_extension WHERE extname = 'pg_incrbackup' \
       UNION SELECT next.class, next.id FROM gone CROSS JOIN LATERAL ( \
@@ -20,12 +23,58 @@ const GONE: &str = "WITH RECURSIVE gone (class, id) AS ( \
           WHERE d.refclassid = gone.class AND d.refobjid = gone.id \
         UNION ALL SELECT d.refclassid, d.refobjid FROM pg_catalog.pg_depend d \
           WHERE d.classid = gone.class AND d.objid = gone.id AND d.deptype = 'i' \
-      ) AS next (class, id)) \
-    SELECT gone.class, gone.id, pg_catalog.convert_to(coalesce(o.type || ' ' || o.identity, \
+      ) AS next (class, id)) ",
+            $query
+        )
+    };
+}
+
+const GONE: &str = gone!(
+    "SELECT gone.class, gone.id, pg_catalog.convert_to(coalesce(o.type || ' ' || o.identity, \
         gone.class || '/' || gone.id), 'UTF8'), \
       gone.class = 'pg_catalog.pg_extension'::pg_catalog.regclass AND EXISTS (SELECT \
         FROM pg_catalog.pg_extension e WHERE e.oid = gone.id AND e.extname = 'pg_incrbackup') \
-    FROM gone, pg_catalog.pg_identify_object(gone.class, gone.id, 0) AS o";
+    FROM gone, pg_catalog.pg_identify_object(gone.class, gone.id, 0) AS o"
+);
+
+/// Defaults and checks that are parts of a table or domain which stays: pg_dump writes them into its
+/// definition.
+const PARTS: &str = gone!(
+    "SELECT part.class, part.id, pg_catalog.convert_to(o.type || ' ' || o.identity, 'UTF8'), \
+      pg_catalog.convert_to(part.definition, pg_catalog.getdatabaseencoding()), part.relation, part.domain FROM ( \
+        SELECT gone.class, gone.id, a.adrelid AS relation, 0::pg_catalog.oid AS domain, \
+          pg_catalog.format('ALTER TABLE ONLY %I.%I ALTER COLUMN %I SET DEFAULT %s', n.nspname, c.relname, \
+            t.attname, pg_catalog.pg_get_expr(a.adbin, a.adrelid)) AS definition \
+          FROM gone JOIN pg_catalog.pg_attrdef a \
+            ON gone.class = 'pg_catalog.pg_attrdef'::pg_catalog.regclass AND a.oid = gone.id \
+          JOIN pg_catalog.pg_class c ON c.oid = a.adrelid AND c.relkind IN ('r', 'p', 'f') \
+          JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+          JOIN pg_catalog.pg_attribute t ON t.attrelid = a.adrelid AND t.attnum = a.adnum \
+            AND t.attgenerated = '' \
+        UNION ALL SELECT gone.class, gone.id, k.conrelid, k.contypid, \
+          pg_catalog.format('ALTER %s ADD CONSTRAINT %I %s', CASE k.conrelid WHEN 0 \
+            THEN 'DOMAIN ' || pg_catalog.format_type(k.contypid, NULL) \
+            ELSE 'TABLE ' || k.conrelid::pg_catalog.regclass END, k.conname, \
+            pg_catalog.pg_get_constraintdef(k.oid)) \
+          FROM gone JOIN pg_catalog.pg_constraint k \
+            ON gone.class = 'pg_catalog.pg_constraint'::pg_catalog.regclass AND k.oid = gone.id \
+            AND k.contype = 'c' AND k.conislocal) AS part, \
+      pg_catalog.pg_identify_object(part.class, part.id, 0) AS o \
+    WHERE NOT EXISTS (SELECT FROM gone AS whole WHERE whole.id = part.relation \
+        AND whole.class = 'pg_catalog.pg_class'::pg_catalog.regclass \
+      OR whole.id = part.domain AND whole.class = 'pg_catalog.pg_type'::pg_catalog.regclass)"
+);
+
+/// What these call, and something of the same look to be there while the table is made.
+const STAND_INS: &str = "SELECT DISTINCT pg_catalog.convert_to(pg_catalog.format( \
+        'CREATE FUNCTION %I.%I(%s) RETURNS %s LANGUAGE sql AS %L', n.nspname, p.proname, \
+        pg_catalog.pg_get_function_arguments(p.oid), pg_catalog.pg_get_function_result(p.oid), \
+        'SELECT NULL::' || pg_catalog.format_type(p.prorettype, NULL)), pg_catalog.getdatabaseencoding()), \
+      pg_catalog.convert_to(pg_catalog.format('DROP FUNCTION %I.%I(%s) CASCADE', n.nspname, p.proname, \
+        pg_catalog.pg_get_function_identity_arguments(p.oid)), pg_catalog.getdatabaseencoding()), p.oid \
+    FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_proc p ON p.oid = d.refobjid AND p.prokind = 'f' \
+      JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
+    WHERE d.classid = $1 AND d.objid = $2 AND d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass";
 
 const MEMBERS: &str = "SELECT pg_catalog.convert_to(n.nspname::text, pg_catalog.getdatabaseencoding()), \
       m.kind, pg_catalog.convert_to(m.name::text, pg_catalog.getdatabaseencoding()) \
@@ -53,6 +102,34 @@ pub fn collect() -> Result<Gone, Failure> {
             }
             let name = String::from_utf8_lossy(&name).into_owned();
             gone.objects.insert((class, id), name);
+        }
+        let mut called = std::collections::HashSet::new();
+        for row in client.select(PARTS, None, &[])? {
+            let class = row.get::<pg_sys::Oid>(1)?.unwrap_or_default();
+            let id = row.get::<pg_sys::Oid>(2)?.unwrap_or_default();
+            let name = row.get::<Vec<u8>>(3)?.unwrap_or_default();
+            let oid =
+                |place| Ok::<_, spi::Error>(row.get::<pg_sys::Oid>(place)?.unwrap_or_default());
+            let (relation, domain) = (oid(5)?.to_u32(), oid(6)?.to_u32());
+            gone.parts.push(Part {
+                whole: match domain {
+                    0 => (pg_sys::RelationRelationId.to_u32(), relation),
+                    _ => (pg_sys::TypeRelationId.to_u32(), domain),
+                },
+                identity: (class.to_u32(), id.to_u32()),
+                name: String::from_utf8_lossy(&name).into_owned(),
+                definition: row.get(4)?.unwrap_or_default(),
+            });
+            for row in client.select(STAND_INS, None, &[class.into(), id.into()])? {
+                let function = row.get::<pg_sys::Oid>(3)?.unwrap_or_default().to_u32();
+                let is_gone = gone
+                    .objects
+                    .contains_key(&(pg_sys::ProcedureRelationId.to_u32(), function));
+                if is_gone && called.insert(function) {
+                    let make = row.get(1)?.unwrap_or_default();
+                    gone.stand_ins.push((make, row.get(2)?.unwrap_or_default()));
+                }
+            }
         }
         for row in client.select(MEMBERS, None, &[])? {
             gone.members.push(Member {

@@ -95,7 +95,7 @@ pub fn another_text(frame: &Frame) -> Option<Sql> {
 
 /// What a restore has to run after the text of this statement to get at the same result.
 pub fn what_text_leaves_out(frame: &Frame) -> Sql {
-    let mut sql = fixed_values(&frame.touched.tables, &frame.added_columns);
+    let mut sql = fixed_values(frame);
     if frame.fixes_time {
         sql.extend(time_defaults(&frame.touched.tables));
         sql.extend(time_views(&frame.touched.tables));
@@ -199,7 +199,8 @@ fn time_checks(frame: &Frame) -> Sql {
 
 /// What is to be run after an ALTER TABLE … ADD COLUMN so that the rows that existed have the values
 /// that `now()` and its like had then; empty where there is nothing to fix.
-fn fixed_values(tables: &[pg_sys::Oid], added_columns: &[Sql]) -> Sql {
+fn fixed_values(frame: &Frame) -> Sql {
+    let (tables, added_columns) = (&frame.touched.tables, &frame.added_columns);
     let mut sql = Vec::new();
     if added_columns.is_empty() {
         return sql;
@@ -220,7 +221,9 @@ fn fixed_values(tables: &[pg_sys::Oid], added_columns: &[Sql]) -> Sql {
     read(MISSING_VALUES, tables, |row| {
         let text = |place| Ok::<_, spi::Error>(row.get::<Vec<u8>>(place)?.unwrap_or_default());
         let column = text(3)?;
-        if !added_columns.contains(&column) || is_immutable_default(&text(5)?) {
+        // What took the place of a function of ours gave another value.
+        let is_the_same = || Ok::<_, spi::Error>(is_immutable_default(&text(5)?));
+        if !added_columns.contains(&column) || frame.around.is_none() && is_the_same()? {
             return Ok(());
         }
         sql.extend_from_slice(b"\n; UPDATE ONLY ");

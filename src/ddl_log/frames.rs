@@ -7,6 +7,7 @@ use std::cell::{Cell, RefCell};
 
 use super::history::{Object, Record, WrittenRow};
 use super::plan::{Need, Plan};
+use super::stand_ins::Around;
 use super::ways::Way;
 use crate::pg::ddl_catalog::nest_level;
 use crate::pg::ddl_history::HistoryTable;
@@ -38,6 +39,10 @@ pub struct Frame {
     pub objects: Vec<Object>,
     /// Those of them that are over this extension's own.
     pub over_ours: Vec<Object>,
+    /// What takes the place of our own while its text runs at restore.
+    pub around: Option<Around>,
+    /// The domains that it made or changed.
+    pub domains: Vec<pgrx::pg_sys::Oid>,
     /// It may take the place of an object that was there.
     pub replaces: bool,
     /// Names of the relations that the statement is about, for those that no event trigger sees.

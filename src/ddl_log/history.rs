@@ -92,6 +92,11 @@ impl WrittenRow {
         &self.record.query
     }
 
+    /// What a restore runs.
+    pub fn replay(&self) -> &[u8] {
+        self.record.replay_text.as_deref().unwrap_or_default()
+    }
+
     /// True when an object was noted.
     pub fn is_completed(&self) -> bool {
         self.is_completed

@@ -152,6 +152,7 @@ fn begin(history: HistoryTable, mut frame: Frame, plan: Plan) -> Frame {
     // A REINDEX may commit by itself too.
     let holds_session_lock = matches!(plan.moment, Moment::AfterCommit | Moment::Reindexed(_));
     let is_as_made = matches!(plan.moment, Moment::AsMade(..));
+    frame.around = plan.around;
     let mut reindexed = None;
     let made = match plan.moment {
         Moment::Before => {
@@ -274,7 +275,11 @@ fn finish(mut frame: Frame) {
 
 fn complete(row: &mut WrittenRow, frame: &mut Frame) {
     let mut objects = std::mem::take(&mut frame.objects);
-    if !frame.over_ours.is_empty() && objects.is_empty() && !row.is_completed() {
+    if !frame.over_ours.is_empty()
+        && objects.is_empty()
+        && !row.is_completed()
+        && frame.around.is_none()
+    {
         return left_out::leave_out(row, frame);
     }
     if objects.is_empty() && !row.is_completed() {
@@ -308,7 +313,12 @@ fn complete(row: &mut WrittenRow, frame: &mut Frame) {
     if frame.way == Some(Way::Extension) && !row.is_completed() {
         row.complete();
     }
+    let left_out = match frame.around.take() {
+        Some(around) => left_out::parts(row, frame, &around),
+        None => Vec::new(),
+    };
     row.flush();
+    left_out::note(row.query(), &left_out);
 }
 
 /// Records a statement that we run ourselves, before it runs.
@@ -404,6 +414,7 @@ pub(super) fn note(reported: Vec<objects::Reported>) {
             frame.made_temporary |= object.is_temporary;
             frame.has_effect |= !object.is_temporary;
             frame.over_ours.extend(object.over_ours);
+            frame.domains.extend(object.domain);
             match (frame.row.as_mut(), object.object) {
                 (Some(row), Some(object)) => row.add_object(object),
                 (None, Some(object)) => frame.objects.push(object),

@@ -13,6 +13,7 @@ mod plan;
 mod reset;
 mod secrets;
 mod session;
+mod stand_ins;
 mod statement_text;
 mod synthesize;
 mod table_as_made;

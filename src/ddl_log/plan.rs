@@ -9,6 +9,7 @@ use super::frames::BoundText;
 use super::history::{Object, Record};
 use super::secrets::public_text;
 use super::session::{session, Session};
+use super::stand_ins::{self, Around};
 use super::statement_text::{text_of, StatementText};
 use super::synthesize;
 use super::ways::Way;
@@ -81,6 +82,8 @@ pub struct Plan {
     pub expected: Option<Object>,
     pub moment: Moment,
     pub needs: Vec<Need>,
+    /// What takes the place of our own while its text runs.
+    pub around: Option<Around>,
 }
 
 /// What stands before a statement for the sake of its restore: a command about a role or a
@@ -136,6 +139,20 @@ pub fn plan(subject: &Subject, tag: &'static str, way: Way) -> Option<Plan> {
         Way::Reindex => Moment::Reindexed(BeforeReindex::of(statement)?),
         _ => moment(statement, is_as_made),
     };
+    let around = match way {
+        Way::Text => {
+            let checks = stand_ins::around_checks(statement, text, targets);
+            match stand_ins::around(statement, text, &session) {
+                Some(around) => Some(around.with(checks)),
+                None => checks,
+            }
+        }
+        _ => None,
+    };
+    let replay_text = match &around {
+        Some(around) => replay_text.map(|text| around.of(&text)),
+        None => replay_text,
+    };
     let query = public_text(tag, text);
     let needs = needs(statement, way, text, &session);
     Some(Plan {
@@ -148,6 +165,7 @@ pub fn plan(subject: &Subject, tag: &'static str, way: Way) -> Option<Plan> {
         expected: expected(subject),
         moment,
         needs,
+        around,
     })
 }
 

@@ -344,7 +344,7 @@ fn trim_end(text: &[u8]) -> &[u8] {
 ///
 /// The stored value is the user's own (`set_config` takes `a;DROP/**/…` as one unquoted name), so it
 /// is split by the rules of SplitIdentifierString (utils/adt/varlena.c) and never copied.
-fn search_path_list(path: &[u8]) -> Vec<u8> {
+pub fn search_path_list(path: &[u8]) -> Vec<u8> {
     let names: Vec<Vec<u8>> = split_identifiers(path)
         .iter()
         .map(|name| quote::identifier(name))

@@ -64,6 +64,7 @@ pub mod since_then;
 pub mod slot;
 pub mod snapshot;
 pub mod sql_types;
+pub mod stand_ins;
 pub mod text;
 pub mod timeline;
 pub mod timestamp;

@@ -1,6 +1,6 @@
 //! "A table that is named like your extension, or a view over your functions, breaks my base backup."
 
-use harness::Cluster;
+use harness::{assert_identical, Cluster};
 
 /// Everything that somebody may hang on our functions and tables, and what looks like it.
 const HANGERS_ON: &str = "
@@ -93,6 +93,59 @@ fn what_needs_our_extension_is_left_out_and_named_in_every_format() {
 fn without_meta_commands(script: &str) -> String {
     let lines = script.lines().filter(|line| !line.starts_with('\\'));
     lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Parts of tables and domains, which pg_dump writes inside of their definitions.
+const PARTS: &str = "
+    CREATE SCHEMA own; CREATE DOMAIN own.mood AS text CHECK (VALUE <> 'x');
+    CREATE FUNCTION own.\"begin\"(own.mood DEFAULT 'ok') RETURNS text
+      BEGIN ATOMIC SELECT level FROM incr_slot_health(); END;
+    CREATE DOMAIN own.level AS text CONSTRAINT known CHECK (VALUE <> own.\"begin\"() || 'x') CHECK (VALUE <> 'y');
+    CREATE TABLE own.t (a int PRIMARY KEY, l pg_lsn DEFAULT incr_flush(), b text DEFAULT lower('X'),
+      v own.level DEFAULT 'v', CONSTRAINT c CHECK (own.\"begin\"() IS NOT NULL), CONSTRAINT positive CHECK (a > 0));
+    CREATE TABLE child () INHERITS (own.t);
+    INSERT INTO own.t VALUES (1); INSERT INTO child VALUES (2)";
+
+#[test]
+fn defaults_and_checks_over_ours_are_left_out_and_their_tables_stay() {
+    let c = Cluster::backed_up();
+    c.sql(PARTS);
+    let mut restored = Vec::new();
+    for format in ["plain", "compressed", "directory"] {
+        c.set("pg_incrbackup.base_format", format);
+        c.sql("SELECT incr_dump()");
+        restored.push(c.restore(&[]));
+        let base = c.bases().pop().expect("a base was made");
+        let definitions = std::fs::read_to_string(base.join("left-out.sql")).expect("it is there");
+        assert!(
+            definitions.contains("ALTER COLUMN l SET DEFAULT public.incr_flush()"),
+            "{definitions}"
+        );
+        assert!(
+            definitions.contains("ADD CONSTRAINT c CHECK"),
+            "{definitions}"
+        );
+        assert_eq!(c.sql("SELECT * FROM incr_verify()"), "", "{format}");
+    }
+    c.sql(
+        "ALTER TABLE own.t ALTER l DROP DEFAULT; ALTER TABLE child ALTER l DROP DEFAULT;
+         DROP FUNCTION own.\"begin\"(own.mood) CASCADE",
+    );
+    for one in &restored {
+        assert_identical((&c, c.database()), (&c, &one.database));
+        for name in [
+            "default value for own.t.l",
+            "table constraint c on own.t",
+            "domain constraint known on own.level",
+            "function own.begin(own.mood)",
+        ] {
+            assert!(
+                one.output.contains(&format!("    {name}\n")),
+                "{name}: {}",
+                one.output
+            );
+        }
+    }
 }
 
 #[test]

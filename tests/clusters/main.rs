@@ -42,6 +42,7 @@ mod large_object_moments;
 mod large_objects;
 mod latin1;
 mod left_out_ddl;
+mod left_out_parts;
 mod leftover_objects;
 mod long_rows;
 mod monitoring;

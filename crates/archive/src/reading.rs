@@ -11,7 +11,7 @@ use std::os::unix::fs::FileExt;
 use rustix::fs::{openat, Mode, OFlags, CWD};
 
 use crate::base::METADATA_JSON;
-use crate::dump::{DUMP_LIST, DUMP_TOC, LEFT_OUT_SQL};
+use crate::dump::{DUMP_LIST, DUMP_TOC, LEFT_OUT_SQL, STAND_INS_END_SQL, STAND_INS_SQL};
 use crate::error::{Error, Result};
 use crate::expiry;
 use crate::layout::chain::names_in;
@@ -24,12 +24,14 @@ use crate::pins::PINS_JSON;
 use crate::sealed::{self, SHA256SUMS};
 
 /// Files of a base or a set; a dump in directory format has others below `dump/`.
-const SEALED_FILES: [&str; 9] = [
+const SEALED_FILES: [&str; 11] = [
     "dump.sql",
     "dump.sql.gz",
     DUMP_TOC,
     DUMP_LIST,
     LEFT_OUT_SQL,
+    STAND_INS_SQL,
+    STAND_INS_END_SQL,
     "database.sql",
     "globals.sql",
     METADATA_JSON,

@@ -1462,23 +1462,46 @@ if [ -d "$dump" ]; then
     [ ! -f "$base_dir/dump.list" ] || set -- -L "$base_dir/dump.list" "$dump"
     stops=--exit-on-error
     [ "$leave_out" = nothing ] || stops=--no-data-for-failed-tables
-    pg_restore -w $stops -d "$target" "$@" 2>"$work/errors" ||
-        { [ "$leave_out" != nothing ] && may_be_left_out; } || stopped dump
+    load_directory() {      # LIST, a file to run behind it: what of the dump is to be restored, by pg_restore
+        pg_restore -w $stops -d "$target" -L "$work/$1.list" "$dump" || [ "$leave_out" != nothing ] || return
+        [ $# -eq 1 ] || sql $on_error $verbosity -d "$target" -o /dev/null -f "$base_dir/$2"
+    }
+    if [ -f "$base_dir/stand-ins.sql" ]; then
+        awk -v work="$work" -v list="$base_dir/dump.list" '
+            FILENAME != list { if (/^-- Before entry /) first = $4 ";"; next }
+            $1 == first { part = 1 }
+            part && $2 ~ /^(TABLE%20DATA|SEQUENCE%20SET|BLOBS?|BLOB%20METADATA)$/ { part = 2 }
+            { print >(work "/" (part == 0 ? "first" : part == 1 ? "tables" : "rest") ".list") }
+        ' "$base_dir/stand-ins.sql" "$base_dir/dump.list"
+        for part in first tables rest; do : >>"$work/$part.list"; done
+        { load_directory first stand-ins.sql && load_directory tables stand-ins-end.sql && load_directory rest; } \
+            2>"$work/errors"
+    else
+        pg_restore -w $stops -d "$target" "$@" 2>"$work/errors"
+    fi || { [ "$leave_out" != nothing ] && may_be_left_out; } || stopped dump
 else
     # psql is a parser of its own, which counts begin and end in CREATE FUNCTION begin(), and puts its variables
     # into x[1:PORT]. So all of an entry but rows goes to the server as one literal, whose tag no dump can hold:
     # it is drawn now. Lines stay where they are, so that an error names the dump's own. (A base without
     # dump.toc, of an earlier release, goes to psql as it is.)
-    toc=$base_dir/dump.toc
+    toc=$base_dir/dump.toc stand_ins=''
+    # While tables and domains are made, something takes the place of functions that are missing.
+    [ ! -f "$base_dir/stand-ins.sql" ] || stand_ins=1
     [ -f "$toc" ] || { toc=$work/dump.toc; : >"$toc"; }
     tag=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
     [ ${#tag} -eq 32 ] || die "can't draw a random number from /dev/urandom"
     restrict=''
     [ -z "$superuser" ] || text "$dump" | head -n 40 | grep -q '^\\restrict ' || restrict="-f $work/restrict.sql"
-    text "$dump" | LEAVE_OUT=$leave_out awk -v toc="$toc" -v tag="$tag" -v misfit="$work/misfit" "$awk_stand_in"'
+    text "$dump" | LEAVE_OUT=$leave_out awk -v toc="$toc" -v tag="$tag" -v misfit="$work/misfit" \
+        -v make="$base_dir/stand-ins.sql" -v unmake="$base_dir/stand-ins-end.sql" "$awk_stand_in"'
+        FILENAME == make && /^-- Before entry / { begin_id = $4; next }
+        FILENAME == make { made = made $0 " "; next }
+        FILENAME == unmake { unmade = unmade $0 " "; next }
         FILENAME == toc {                       # first line, lines, offset, 3 ids, sql or data, type, schema, name
             first[++count] = $1; last[count] = $1 + $2 - 1
             is_sql[count] = ($7 == "sql"); is_table[count] = ($8 == "TABLE"); is_rows[count] = ($8 == "TABLE%20DATA")
+            if ($4 == begin_id && !begin) begin = count
+            if ($7 == "data" && begin && !end) end = count
             first[count + 1] = $1 + $2          # what pg_dump says at the end
             next
         }
@@ -1499,12 +1522,15 @@ else
                 at++
                 if ($0 != "--") wrong("this is not the text that dump.toc describes")
                 is_open = is_sql[at]
+                if (at == begin) printf "%s", made
+                if (at == end) printf "%s", unmade
                 if (is_open) printf "DO $r%s$ BEGIN EXECUTE $s%s$", tag, tag
             }
             if (is_open && index($0, tag)) wrong("the dump holds a random number that was drawn now")
             if (is_open && number == last[at]) {
                 is_open = 0
                 $0 = $0 "$s" tag "$; END $r" tag "$;" (is_table[at] ? checks() : "")
+                if (begin && at == count && !end) $0 = $0 " " unmade
             } else if (is_rows[at] && number <= first[at] + 6) stand_in_first()
             print
             next
@@ -1513,7 +1539,7 @@ else
         table && /;$/ { table = 0; $0 = $0 checks() }
         { stand_in_first(); print }
         END { if (count && !failed && at <= count) wrong("the dump ends before dump.toc does") }
-    ' "$toc" - | sql $on_error $verbosity -d "$target" -o /dev/null $restrict -f - -c "$LOUD_CHECKS" 2>"$work/errors" || {
+    ' ${stand_ins:+"$base_dir/stand-ins.sql" "$base_dir/stand-ins-end.sql"} "$toc" - | sql $on_error $verbosity -d "$target" -o /dev/null $restrict -f - -c "$LOUD_CHECKS" 2>"$work/errors" || {
         [ ! -f "$work/misfit" ] || warn "${dump##*/}: $(cat "$work/misfit")"
         stopped "${dump##*/}"
     }

@@ -21,6 +21,23 @@ pub struct Gone {
     pub extension: Option<(u32, u32)>,
     /// Its functions and tables.
     pub members: Vec<Member>,
+    /// Defaults and checks that are written into the definition of a table which stays.
+    pub parts: Vec<Part>,
+    /// What makes something that has the look of a function which those call, and what drops it.
+    pub stand_ins: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+/// A part of a table or a domain that would go with the extension.
+#[derive(Debug, Clone)]
+pub struct Part {
+    /// OID of the catalog and the own one.
+    pub identity: (u32, u32),
+    /// Those of the table or the domain.
+    pub whole: (u32, u32),
+    /// What it is, in words.
+    pub name: String,
+    /// The statement that adds it.
+    pub definition: Vec<u8>,
 }
 
 /// A function or a table of the extension. In a dump, privileges on one depend on an entry that is not
@@ -42,6 +59,10 @@ pub struct Choice {
     pub left_out: Vec<i32>,
     /// The objects among these, in words.
     pub names: Vec<String>,
+    /// Definitions of those that are no entries.
+    pub parts: Vec<Vec<u8>>,
+    /// The dump id of the first entry that holds one of them: the stand-ins have to be there.
+    pub first_with_parts: Option<i32>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -75,6 +96,21 @@ pub fn choose(toc: &Toc, gone: &Gone) -> Choice {
                 choice.names.extend(name.cloned());
             }
         }
+    }
+    let is_entry = |part: &Part| {
+        let mut entries = toc.entries.iter();
+        entries.any(|entry| (entry.table_oid, entry.oid) == part.identity)
+    };
+    let is_kept = |entry: &&Entry| entry.is_printed() && !fates.contains_key(&entry.dump_id);
+    let holds_part = |entry: &&Entry| {
+        let identity = (entry.table_oid, entry.oid);
+        gone.parts.iter().any(|part| part.whole == identity)
+    };
+    let mut kept = toc.entries.iter().filter(is_kept);
+    choice.first_with_parts = kept.find(holds_part).map(|entry| entry.dump_id);
+    for part in gone.parts.iter().filter(|part| !is_entry(part)) {
+        choice.names.push(part.name.clone());
+        choice.parts.push(part.definition.clone());
     }
     choice
 }
@@ -184,6 +220,8 @@ mod tests {
                 member("FUNCTION", "incr_flush"),
                 member("TABLE", "ddl_history"),
             ],
+            parts: Vec::new(),
+            stand_ins: Vec::new(),
         }
     }
 

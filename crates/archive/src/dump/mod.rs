@@ -8,7 +8,7 @@ mod choice;
 mod toc;
 mod walk;
 
-pub use choice::{choose, Choice, Gone, Member};
+pub use choice::{choose, Choice, Gone, Member, Part};
 pub use toc::{Entry, Toc};
 pub use walk::{Place, Walk};
 
@@ -18,3 +18,9 @@ pub const DUMP_TOC: &str = "dump.toc";
 pub const DUMP_LIST: &str = "dump.list";
 /// Definitions of what a base leaves out although it is not ours.
 pub const LEFT_OUT_SQL: &str = "left-out.sql";
+
+/// Runs before the entry that its first line names: something in place of the functions that are missing.
+pub const STAND_INS_SQL: &str = "stand-ins.sql";
+
+/// Runs before the first rows: takes it back, with the defaults and checks that call it.
+pub const STAND_INS_END_SQL: &str = "stand-ins-end.sql";
