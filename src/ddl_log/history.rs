@@ -92,6 +92,11 @@ impl WrittenRow {
         &self.record.query
     }
 
+    /// As whom.
+    pub fn role(&self) -> &Sql {
+        &self.record.session.role
+    }
+
     /// True when an object was noted.
     pub fn is_completed(&self) -> bool {
         self.is_completed
