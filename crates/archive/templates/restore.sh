@@ -707,7 +707,8 @@ quoted() { awk "$awk_values"'BEGIN { print ident(ARGV[1]); exit }' "$1"; }
 
 if [ -n "$target" ]; then
     dbname=$(TARGET=$target awk "$awk_values$awk_dbname")
-    dbname=${dbname%x} final_name=${dbname%x}
+    dbname=${dbname%x}
+    final_name=$dbname
     [ -n "$dbname" ] || wrong_use "--target does not name a database (dbname=...)"
     [ ${#dbname} -le 63 ] || die "the name of the target database is longer than 63 bytes"
     exists=no server=''
@@ -750,8 +751,8 @@ if [ -n "$until_time" ]; then
     esac
     # A time of day is that of the last day on which it has passed.
     if say "$wished" | grep -Eiq '^[0-9]?[0-9]:[0-9][0-9](:[0-9][0-9]([.][0-9]+)?)?( ?[ap]m)?( ?([+-][0-9:]+|z|[a-z]{3,4}|[a-z_]+/[a-z_/]+))?$'; then
-        time="today + floor(extract(epoch FROM now() - today) / 86400) * interval '1 day'
-            FROM CAST('today ' || :'wished' AS timestamptz) AS today"
+        time="max(time) FROM (SELECT CAST(to_char(day, 'YYYY-MM-DD ') || :'wished' AS timestamptz)
+            FROM generate_series(current_date - 2, current_date + 1, interval '1 day') AS day) AS days (time) WHERE time <= now()"
     fi
     until_time=$(say "SET TimeZone = 'UTC'; SELECT to_char(time, 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') FROM (SELECT $time) AS read (time);" |
         sql -d "$server" -v wished="$wished") || die "the server can't read the time $wished"
