@@ -74,3 +74,16 @@ fn values_reach_rows_that_their_owner_does_not() {
         c.assert_restores();
     }
 }
+
+#[test]
+fn what_a_schema_is_made_with_keeps_its_constants() {
+    let c = Cluster::backed_up();
+    c.sql(
+        "CREATE ROLE bob;
+         CREATE SCHEMA s AUTHORIZATION bob
+           CREATE TABLE t (a int PRIMARY KEY, at timestamptz DEFAULT 'now', CHECK (at <= 'now'))
+           CREATE VIEW v AS SELECT 'now'::timestamptz AS made, a FROM t;
+         INSERT INTO s.t VALUES (1)",
+    );
+    c.assert_restores();
+}
