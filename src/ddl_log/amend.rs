@@ -21,7 +21,10 @@ const MISSING_VALUES: &str = "SELECT bytes(n.nspname), bytes(c.relname), bytes(a
      bytes((a.attmissingval::pg_catalog.text::pg_catalog.text[])[1]), \
      bytes(COALESCE(d.adbin, t.typdefaultbin)::pg_catalog.text), \
      EXISTS (SELECT FROM pg_constraint k \
-       WHERE k.conrelid = c.oid AND k.contype = 'c' AND NOT k.convalidated) \
+       WHERE k.conrelid = c.oid AND k.contype = 'c' AND NOT k.convalidated), \
+     bytes((SELECT string_agg(quote_literal(b.attname), ', ') \
+       FROM pg_constraint k JOIN pg_attribute b ON b.attrelid = c.oid AND b.attnum = k.conkey[1] \
+       WHERE k.conrelid = c.oid AND k.contype = 'n' AND NOT k.convalidated)) \
      FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid \
      JOIN pg_namespace n ON n.oid = c.relnamespace \
      JOIN pg_type t ON t.oid = a.atttypid \
@@ -249,8 +252,12 @@ fn fixed_values(tables: &[pg_sys::Oid], added_columns: &[Sql]) -> Sql {
         }
         let (schema, table) = (text(1)?, text(2)?);
         let is_unchecked = row.get(6)?.unwrap_or(false);
+        let nullable = text(7)?;
         if is_unchecked {
             sql.extend(set_checks(&schema, &table, b"0"));
+        }
+        if !nullable.is_empty() {
+            sql.extend(set_not_null(&schema, &table, &nullable, b"false"));
         }
         sql.extend_from_slice(b"\n; UPDATE ONLY ");
         sql.extend_from_slice(&quote::qualified(&schema, &table));
@@ -258,6 +265,9 @@ fn fixed_values(tables: &[pg_sys::Oid], added_columns: &[Sql]) -> Sql {
         sql.extend_from_slice(&quote::literal(&text(4)?));
         if is_unchecked {
             sql.extend(set_checks(&schema, &table, CHECKS_THERE));
+        }
+        if !nullable.is_empty() {
+            sql.extend(set_not_null(&schema, &table, &nullable, b"true"));
         }
         Ok(())
     });
@@ -274,6 +284,21 @@ fn set_checks(schema: &[u8], table: &[u8], count: &[u8]) -> Sql {
         b" WHERE oid = ",
         &table,
         b"::pg_catalog.regclass",
+    ];
+    parts.concat()
+}
+
+/// The same for a NOT NULL that is NOT VALID (18 and later).
+fn set_not_null(schema: &[u8], table: &[u8], columns: &[u8], value: &[u8]) -> Sql {
+    let table = quote::literal(&quote::regclass_text(schema, table));
+    let parts: [&[u8]; 7] = [
+        b"\n; UPDATE pg_catalog.pg_attribute SET attnotnull = ",
+        value,
+        b" WHERE attrelid = ",
+        &table,
+        b"::pg_catalog.regclass AND attname IN (",
+        columns,
+        b")",
     ];
     parts.concat()
 }

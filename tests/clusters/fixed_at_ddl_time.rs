@@ -73,6 +73,13 @@ fn values_reach_rows_that_their_owner_does_not() {
         ));
         c.assert_restores();
     }
+    if c.version() >= 18 {
+        c.sql(
+            "CREATE TABLE n (a int PRIMARY KEY, b int); INSERT INTO n VALUES (1, NULL);
+             ALTER TABLE n ADD NOT NULL b NOT VALID; ALTER TABLE n ADD made timestamptz DEFAULT now()",
+        );
+        c.assert_restores();
+    }
 }
 
 #[test]
