@@ -101,3 +101,22 @@ fn a_trigger_that_fires_always_may_have_any_name() {
     );
     c.assert_restores();
 }
+
+/// A dump does not say how it is to be read in these.
+#[test]
+fn a_base_is_read_as_it_was_written_whatever_the_target_has_set() {
+    let c = Cluster::backed_up();
+    c.sql(
+        "CREATE TABLE t (a int PRIMARY KEY, b text[], c int, CHECK ((c = NULL) IS NULL));
+         INSERT INTO t VALUES (1, '{NULL}', 1), (2, '{NULL,x}', NULL)",
+    );
+    c.sql("SELECT incr_dump()");
+    c.sql("ALTER SYSTEM SET array_nulls = off");
+    c.sql("ALTER SYSTEM SET transform_null_equals = on");
+    c.sql("SELECT pg_reload_conf()");
+    let restored = c.restore(&[]);
+    let nulls = "SELECT array_position(b, NULL) FROM t ORDER BY a";
+    assert_eq!(c.sql_in(&restored.database, nulls), "1\n1");
+    let check = "SELECT pg_get_constraintdef(oid) LIKE '%= NULL%' FROM pg_constraint WHERE contype = 'c' AND conrelid <> 0";
+    assert_eq!(c.sql_in(&restored.database, check), "t");
+}

@@ -677,7 +677,7 @@ neutral=${PGOPTIONS:-}
 for setting in search_path=pg_catalog,pg_temp role=none session_replication_role=origin row_security=off \
     default_transaction_read_only=off default_transaction_deferrable=off \
     'default_transaction_isolation=read\ committed' standard_conforming_strings=on \
-    client_min_messages=warning statement_timeout=0 lock_timeout=0 idle_session_timeout=0 \
+    array_nulls=on transform_null_equals=off client_min_messages=warning statement_timeout=0 lock_timeout=0 idle_session_timeout=0 \
     idle_in_transaction_session_timeout=0; do
     neutral="$neutral -c $setting"
 done
