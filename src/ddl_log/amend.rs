@@ -19,7 +19,12 @@ use crate::pg::session::OutputSettings;
 /// them (pg_attribute.attmissingval), as text. A domain's default is none of the column's own.
 const MISSING_VALUES: &str = "SELECT bytes(n.nspname), bytes(c.relname), bytes(a.attname), \
      bytes((a.attmissingval::pg_catalog.text::pg_catalog.text[])[1]), \
-     bytes(COALESCE(d.adbin, t.typdefaultbin)::pg_catalog.text) \
+     bytes(COALESCE(d.adbin, t.typdefaultbin)::pg_catalog.text), \
+     EXISTS (SELECT FROM pg_constraint k \
+       WHERE k.conrelid = c.oid AND k.contype = 'c' AND NOT k.convalidated), \
+     bytes((SELECT string_agg(quote_literal(b.attname), ', ') \
+       FROM pg_constraint k JOIN pg_attribute b ON b.attrelid = c.oid AND b.attnum = k.conkey[1] \
+       WHERE k.conrelid = c.oid AND k.contype = 'n' AND NOT k.convalidated)) \
      FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid \
      JOIN pg_namespace n ON n.oid = c.relnamespace \
      JOIN pg_type t ON t.oid = a.atttypid \
@@ -44,10 +49,15 @@ const BOUND: &str = "SELECT bytes(pg_catalog.regexp_replace( \
        pg_catalog.pg_get_expr(relpartbound, oid), '^FOR VALUES ', '')) \
      FROM pg_class WHERE oid = ANY ($1) AND relpartbound IS NOT NULL";
 
-/// Views whose query was just read.
+/// Views whose query was just read, and their options, which CREATE OR REPLACE VIEW would take away.
 const VIEWS: &str = "SELECT bytes(n.nspname), bytes(c.relname), \
-     bytes(pg_catalog.pg_get_viewdef(c.oid)) FROM pg_class c \
+     bytes(pg_catalog.pg_get_viewdef(c.oid)), \
+     bytes((SELECT ' WITH (' || string_agg(format('%I = %L', option_name, option_value), ', ') || ')' \
+       FROM pg_catalog.pg_options_to_table(c.reloptions))) FROM pg_class c \
      JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = ANY ($1) AND c.relkind = 'v'";
+
+const CHECKS_THERE: &[u8] = b"(SELECT pg_catalog.count(*) FROM pg_catalog.pg_constraint \
+     WHERE conrelid = pg_class.oid AND contype = 'c')";
 
 /// A check constraint of a table.
 pub struct Check {
@@ -93,19 +103,34 @@ pub fn another_text(frame: &Frame) -> Option<Sql> {
     text
 }
 
-/// What a restore has to run after the text of this statement to get at the same result.
-pub fn what_text_leaves_out(frame: &Frame) -> Sql {
-    let mut sql = fixed_values(frame);
+/// What a restore has to run after the text of this statement, which ran as `role`, to get at the same
+/// result.
+pub fn what_text_leaves_out(frame: &Frame, role: &[u8]) -> Sql {
+    let mut rows = fixed_values(frame);
+    // An unlogged table is restored empty. (TRUNCATE would mind who references it.)
+    let mut emptied = frame.touched.tables.clone();
+    emptied.retain(|table| frame.sets_unlogged && is_plain_table(*table));
+    emptied.sort_by_key(|table| table.to_u32());
+    emptied.dedup();
+    for table in emptied {
+        let name = relation_name(table).unwrap_or_default();
+        rows.extend([b"\n; DELETE FROM ONLY ", &name[..]].concat());
+    }
+    // Rows are the restorer's: to its owner a table may be closed, by REVOKE or by row security.
+    let mut sql = Vec::new();
+    if !rows.is_empty() {
+        let role = quote::identifier(role);
+        let parts = [
+            b"\n; SET LOCAL ROLE NONE",
+            &rows[..],
+            b"\n; SET LOCAL ROLE ",
+        ];
+        sql = [&parts.concat()[..], &role].concat();
+    }
     if frame.fixes_time {
         sql.extend(time_defaults(&frame.touched.tables));
         sql.extend(time_views(&frame.touched.tables));
         sql.extend(time_checks(frame));
-    }
-    // An unlogged table is restored empty. (TRUNCATE would mind who references it.)
-    let tables = frame.touched.tables.iter();
-    for table in tables.filter(|table| frame.sets_unlogged && is_plain_table(**table)) {
-        let name = relation_name(*table).unwrap_or_default();
-        sql.extend([b"\n; DELETE FROM ONLY ", &name[..]].concat());
     }
     if let Some((partition, before)) = &frame.detached {
         let table = relation_name(*partition).unwrap_or_default();
@@ -165,7 +190,9 @@ fn time_views(views: &[pg_sys::Oid]) -> Sql {
         let name = quote::qualified(&text(1)?, &text(2)?);
         let query = text(3)?;
         let query = query.strip_suffix(b";").unwrap_or(&query);
-        sql.extend([b"\n; CREATE OR REPLACE VIEW ", &name[..], b" AS ", query].concat());
+        let options = text(4)?;
+        let start = [b"\n; CREATE OR REPLACE VIEW ", &name[..], &options].concat();
+        sql.extend([&start[..], b" AS ", query].concat());
         Ok(())
     });
     sql
@@ -226,13 +253,57 @@ fn fixed_values(frame: &Frame) -> Sql {
         if !added_columns.contains(&column) || frame.around.is_none() && is_the_same()? {
             return Ok(());
         }
+        let (schema, table) = (text(1)?, text(2)?);
+        let is_unchecked = row.get(6)?.unwrap_or(false);
+        let nullable = text(7)?;
+        if is_unchecked {
+            sql.extend(set_checks(&schema, &table, b"0"));
+        }
+        if !nullable.is_empty() {
+            sql.extend(set_not_null(&schema, &table, &nullable, b"false"));
+        }
         sql.extend_from_slice(b"\n; UPDATE ONLY ");
-        sql.extend_from_slice(&quote::qualified(&text(1)?, &text(2)?));
+        sql.extend_from_slice(&quote::qualified(&schema, &table));
         sql.extend([b" SET ", &quote::identifier(&column)[..], b" = "].concat());
         sql.extend_from_slice(&quote::literal(&text(4)?));
+        if is_unchecked {
+            sql.extend(set_checks(&schema, &table, CHECKS_THERE));
+        }
+        if !nullable.is_empty() {
+            sql.extend(set_not_null(&schema, &table, &nullable, b"true"));
+        }
         Ok(())
     });
     sql
+}
+
+/// Rows that a CHECK which is NOT VALID has never seen may break it, and are not looked at where the
+/// table's note of it is gone; restore.sh does the same for the rows of the segments.
+fn set_checks(schema: &[u8], table: &[u8], count: &[u8]) -> Sql {
+    let table = quote::literal(&quote::regclass_text(schema, table));
+    let parts: [&[u8]; 5] = [
+        b"\n; UPDATE pg_catalog.pg_class SET relchecks = ",
+        count,
+        b" WHERE oid = ",
+        &table,
+        b"::pg_catalog.regclass",
+    ];
+    parts.concat()
+}
+
+/// The same for a NOT NULL that is NOT VALID (18 and later).
+fn set_not_null(schema: &[u8], table: &[u8], columns: &[u8], value: &[u8]) -> Sql {
+    let table = quote::literal(&quote::regclass_text(schema, table));
+    let parts: [&[u8]; 7] = [
+        b"\n; UPDATE pg_catalog.pg_attribute SET attnotnull = ",
+        value,
+        b" WHERE attrelid = ",
+        &table,
+        b"::pg_catalog.regclass AND attname IN (",
+        columns,
+        b")",
+    ];
+    parts.concat()
 }
 
 /// Reads the catalogs under privileges, a search path and output settings of our own.

@@ -97,6 +97,11 @@ impl WrittenRow {
         self.record.replay_text.as_deref().unwrap_or_default()
     }
 
+    /// As whom.
+    pub fn role(&self) -> &Sql {
+        &self.record.session.role
+    }
+
     /// True when an object was noted.
     pub fn is_completed(&self) -> bool {
         self.is_completed

@@ -298,7 +298,7 @@ fn complete(row: &mut WrittenRow, frame: &mut Frame) {
     if amend::may_say_more(frame) {
         let more = attempt(|| {
             let another = amend::another_text(frame);
-            (another, amend::what_text_leaves_out(frame))
+            (another, amend::what_text_leaves_out(frame, row.role()))
         });
         match more {
             Ok((another, left_out)) => {

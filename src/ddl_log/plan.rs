@@ -423,10 +423,14 @@ pub fn is_known(subject: &Subject) -> bool {
 /// True for a definition whose text has a word that PostgreSQL reads as the present time.
 pub fn fixes_time(subject: &Subject) -> bool {
     use pgrx::pg_sys::NodeTag::{
-        T_AlterTableStmt, T_CreateForeignTableStmt, T_CreateStmt, T_ViewStmt,
+        T_AlterTableStmt, T_CreateForeignTableStmt, T_CreateSchemaStmt, T_CreateStmt, T_ViewStmt,
     };
     matches!(
         subject.statement.node_tag(),
-        T_AlterTableStmt | T_CreateStmt | T_CreateForeignTableStmt | T_ViewStmt
+        T_AlterTableStmt
+            | T_CreateStmt
+            | T_CreateForeignTableStmt
+            | T_CreateSchemaStmt
+            | T_ViewStmt
     ) && subject.text().has_constant(&TIME_WORDS)
 }

@@ -244,11 +244,7 @@ impl Statement {
             else {
                 continue;
             };
-            push_set(
-                &mut before,
-                name.as_bytes(),
-                &quote::literal(value.as_bytes()),
-            );
+            push_set(&mut before, name.as_bytes(), &quote::literal(&value));
             push_set(&mut after, name.as_bytes(), header.as_bytes());
         }
         // Again as the restorer: the role need not own the schema.
@@ -263,15 +259,24 @@ impl Statement {
         }
     }
 
+    /// The settings, their values with a character for each byte: they are in the server's encoding.
     fn settings_object(&self) -> serde_json::Map<String, Value> {
-        match serde_json::from_slice(&self.settings) {
+        let settings: String = self.settings.iter().map(|byte| char::from(*byte)).collect();
+        match serde_json::from_str(&settings) {
             Ok(Value::Object(settings)) => settings,
             _ => serde_json::Map::new(),
         }
     }
 
-    fn other_settings(&self) -> Vec<(String, String)> {
-        let text = |value: Value| value.as_str().map(str::to_owned);
+    fn other_settings(&self) -> Vec<(String, Vec<u8>)> {
+        let byte = |character: char| u8::try_from(u32::from(character)).ok();
+        let text = |value: Value| {
+            value
+                .as_str()?
+                .chars()
+                .map(byte)
+                .collect::<Option<Vec<u8>>>()
+        };
         self.settings_object()
             .into_iter()
             .filter_map(|(name, value)| Some((name, text(value)?)))

@@ -41,3 +41,56 @@ fn what_is_not_written_from_the_catalog_is_flagged() {
     let health = c.health();
     assert!(health.contains("1 things could not be carried"), "{health}");
 }
+
+#[test]
+fn a_view_keeps_its_options() {
+    let c = Cluster::backed_up();
+    c.sql(
+        "CREATE TABLE t (a int);
+         CREATE VIEW v WITH (security_barrier, security_invoker) AS SELECT a, 'now'::timestamptz FROM t;
+         CREATE VIEW w AS SELECT a, 'now'::timestamptz FROM t WHERE a > 0 WITH LOCAL CHECK OPTION",
+    );
+    c.assert_restores();
+}
+
+/// The values are written into rows that the owner may not write, or not see, or that a constraint
+/// has never looked at.
+#[test]
+fn values_reach_rows_that_their_owner_does_not() {
+    let c = Cluster::backed_up();
+    c.sql("CREATE ROLE bob; GRANT CREATE ON SCHEMA public TO bob");
+    for close in [
+        "REVOKE ALL ON t FROM bob",
+        "ALTER TABLE t ENABLE ROW LEVEL SECURITY; ALTER TABLE t FORCE ROW LEVEL SECURITY",
+        "ALTER TABLE t ADD CONSTRAINT positive CHECK (a > 0) NOT VALID",
+    ] {
+        c.sql(&format!(
+            "SET ROLE bob; DROP TABLE IF EXISTS t, u; CREATE TABLE t (a int PRIMARY KEY);
+             INSERT INTO t VALUES (-1); {close};
+             ALTER TABLE t ADD made timestamptz DEFAULT now();
+             CREATE TABLE u (a int PRIMARY KEY); INSERT INTO u VALUES (1); REVOKE ALL ON u FROM bob;
+             ALTER TABLE u SET UNLOGGED"
+        ));
+        c.assert_restores();
+    }
+    if c.version() >= 18 {
+        c.sql(
+            "CREATE TABLE n (a int PRIMARY KEY, b int); INSERT INTO n VALUES (1, NULL);
+             ALTER TABLE n ADD NOT NULL b NOT VALID; ALTER TABLE n ADD made timestamptz DEFAULT now()",
+        );
+        c.assert_restores();
+    }
+}
+
+#[test]
+fn what_a_schema_is_made_with_keeps_its_constants() {
+    let c = Cluster::backed_up();
+    c.sql(
+        "CREATE ROLE bob;
+         CREATE SCHEMA s AUTHORIZATION bob
+           CREATE TABLE t (a int PRIMARY KEY, at timestamptz DEFAULT 'now', CHECK (at <= 'now'))
+           CREATE VIEW v AS SELECT 'now'::timestamptz AS made, a FROM t;
+         INSERT INTO s.t VALUES (1)",
+    );
+    c.assert_restores();
+}

@@ -56,3 +56,17 @@ fn an_sql_ascii_database_comes_back() {
     );
     c.assert_restores();
 }
+
+#[test]
+fn settings_of_a_latin1_session_come_along() {
+    let c = Cluster::builder().encoding("LATIN1").back_up();
+    let script = latin1(
+        "SET client_encoding = 'LATIN1'; SET allow_in_place_tablespaces = on;
+         CREATE TABLESPACE \"é\" LOCATION '';
+         SET default_tablespace = 'é'; SET TimeZone = 'Asia/Tokyo';
+         CREATE TABLE t (a int PRIMARY KEY, at timestamptz DEFAULT '2020-01-01 00:00');",
+    );
+    let output = c.psql_bytes("app", &script);
+    assert!(output.status.success());
+    c.assert_restores();
+}

@@ -264,3 +264,15 @@ fn pgbench_round_trips() {
     c.pgbench(&["-n", "-c", "4", "-j", "2", "-T", &seconds]);
     c.assert_restores();
 }
+
+#[test]
+fn the_target_gets_the_very_name_that_was_wished() {
+    let c = Cluster::backed_up();
+    c.sql("CREATE TABLE t (a int PRIMARY KEY); INSERT INTO t VALUES (1)");
+    c.flush();
+    for name in ["linux", "xx", "a\"b'c\\d e\n%x", &"é".repeat(31)] {
+        c.try_restore(&c, name, &[])
+            .unwrap_or_else(|output| panic!("{name}: {output}"));
+        assert_eq!(c.sql_in(name, "SELECT a FROM t"), "1", "{name}");
+    }
+}

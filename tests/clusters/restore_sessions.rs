@@ -71,3 +71,52 @@ fn a_login_trigger_of_the_targets_server_does_not_run_in_a_restore() {
         assert_eq!(seen, "0", "in {database}");
     }
 }
+
+/// The restore's own temporary relations come first wherever DDL names no schema.
+#[test]
+fn ddl_never_meets_what_the_restore_makes_for_itself() {
+    let c = Cluster::backed_up();
+    c.sql("CREATE ROLE nobody");
+    c.sql("SET ROLE nobody; DROP SEQUENCE IF EXISTS hits");
+    c.sql("CREATE TABLE hits (a int PRIMARY KEY); INSERT INTO hits VALUES (1); ALTER TABLE hits ADD b int");
+    c.sql("UPDATE hits SET b = 2; CREATE INDEX ON hits (b)");
+    c.assert_restores();
+}
+
+#[test]
+fn a_trigger_that_fires_always_may_have_any_name() {
+    let c = Cluster::backed_up();
+    c.sql(
+        "CREATE TABLE \"t%s\" (a int PRIMARY KEY);
+         CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+         CREATE TRIGGER \"50% %I\" BEFORE INSERT ON \"t%s\" FOR EACH ROW EXECUTE FUNCTION f();
+         ALTER TABLE \"t%s\" ENABLE ALWAYS TRIGGER \"50% %I\";
+         INSERT INTO \"t%s\" VALUES (1)",
+    );
+    c.assert_restores();
+    c.sql(
+        "CREATE FUNCTION e() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';
+         CREATE EVENT TRIGGER \"%1$s%\" ON ddl_command_end EXECUTE FUNCTION e();
+         ALTER EVENT TRIGGER \"%1$s%\" ENABLE ALWAYS; CREATE TABLE after (a int)",
+    );
+    c.assert_restores();
+}
+
+/// A dump does not say how it is to be read in these.
+#[test]
+fn a_base_is_read_as_it_was_written_whatever_the_target_has_set() {
+    let c = Cluster::backed_up();
+    c.sql(
+        "CREATE TABLE t (a int PRIMARY KEY, b text[], c int, CHECK ((c = NULL) IS NULL));
+         INSERT INTO t VALUES (1, '{NULL}', 1), (2, '{NULL,x}', NULL)",
+    );
+    c.sql("SELECT incr_dump()");
+    c.sql("ALTER SYSTEM SET array_nulls = off");
+    c.sql("ALTER SYSTEM SET transform_null_equals = on");
+    c.sql("SELECT pg_reload_conf()");
+    let restored = c.restore(&[]);
+    let nulls = "SELECT array_position(b, NULL) FROM t ORDER BY a";
+    assert_eq!(c.sql_in(&restored.database, nulls), "1\n1");
+    let check = "SELECT pg_get_constraintdef(oid) LIKE '%= NULL%' FROM pg_constraint WHERE contype = 'c' AND conrelid <> 0";
+    assert_eq!(c.sql_in(&restored.database, check), "t");
+}

@@ -403,7 +403,7 @@ awk_replay='
         return "WITH hit AS (" line " RETURNING 1) SELECT CASE count(*) WHEN 1 THEN 1 ELSE CAST(\047" verb \
             " hit \047 || count(*) || \047 rows, not exactly one\047 AS integer) END FROM hit;"
     }
-    function draws(number) { return " AND pg_temp.draw(\047pg_temp.hits\047) = " number }
+    function draws(number) { return " AND pg_temp.draw(\047pg_temp." ENVIRON["HITS"] "\047) = " number }
     # A shape is a statement without its values. It is prepared when it comes for the third time, and
     # again now and then: a plan that was made for a small table is not kept for a large one.
     function execute(shape, values,  text, count) {
@@ -600,7 +600,7 @@ awk_replay='
         else if (on && part == "statement") put(joined(row($0)))
         else if (on && part == "copy") { forget(); put(apart ? stand_in($0) $0 : alone($0)) }
         else if (on && part == "commit") put(ended())
-        else if (NR == 1) put("SELECT pg_catalog.setval(\047pg_temp.hits\047, 1, false);")
+        else if (NR == 1) put("SELECT pg_catalog.setval(\047pg_temp." ENVIRON["HITS"] "\047, 1, false);")
         else if (kind == "left_out") {
             if (on && counts != "/dev/null") print value("object") >>(counts ".left_out")
             put($0)
@@ -677,7 +677,7 @@ neutral=${PGOPTIONS:-}
 for setting in search_path=pg_catalog,pg_temp role=none session_replication_role=origin row_security=off \
     default_transaction_read_only=off default_transaction_deferrable=off \
     'default_transaction_isolation=read\ committed' standard_conforming_strings=on \
-    client_min_messages=warning statement_timeout=0 lock_timeout=0 idle_session_timeout=0 \
+    array_nulls=on transform_null_equals=off client_min_messages=warning statement_timeout=0 lock_timeout=0 idle_session_timeout=0 \
     idle_in_transaction_session_timeout=0; do
     neutral="$neutral -c $setting"
 done
@@ -707,7 +707,8 @@ quoted() { awk "$awk_values"'BEGIN { print ident(ARGV[1]); exit }' "$1"; }
 
 if [ -n "$target" ]; then
     dbname=$(TARGET=$target awk "$awk_values$awk_dbname")
-    dbname=${dbname%x} final_name=${dbname%x}
+    dbname=${dbname%x}
+    final_name=$dbname
     [ -n "$dbname" ] || wrong_use "--target does not name a database (dbname=...)"
     [ ${#dbname} -le 63 ] || die "the name of the target database is longer than 63 bytes"
     exists=no server=''
@@ -750,8 +751,8 @@ if [ -n "$until_time" ]; then
     esac
     # A time of day is that of the last day on which it has passed.
     if say "$wished" | grep -Eiq '^[0-9]?[0-9]:[0-9][0-9](:[0-9][0-9]([.][0-9]+)?)?( ?[ap]m)?( ?([+-][0-9:]+|z|[a-z]{3,4}|[a-z_]+/[a-z_/]+))?$'; then
-        time="today + floor(extract(epoch FROM now() - today) / 86400) * interval '1 day'
-            FROM CAST('today ' || :'wished' AS timestamptz) AS today"
+        time="max(time) FROM (SELECT CAST(to_char(day, 'YYYY-MM-DD ') || :'wished' AS timestamptz)
+            FROM generate_series(current_date - 2, current_date + 1, interval '1 day') AS day) AS days (time) WHERE time <= now()"
     fi
     until_time=$(say "SET TimeZone = 'UTC'; SELECT to_char(time, 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') FROM (SELECT $time) AS read (time);" |
         sql -d "$server" -v wished="$wished") || die "the server can't read the time $wished"
@@ -1565,16 +1566,19 @@ left_out database.sql
 # they are set to fire normally, that is not now, and their true state is noted in a setting of the
 # session. DDL may make new ones, therefore quiet again after each DDL block. DDL that may look at the
 # state (ENABLE TRIGGER, a partition that takes over triggers) must find the true one: loud before it.
-# And loud at the end. Event triggers go first and come back last: ALTER TABLE would fire them.
-firing='(SELECT $$event$$ AS kind, oid AS id, evtenabled AS state,
-        pg_catalog.format($$ALTER EVENT TRIGGER %I ENABLE %%s$$, evtname) AS command
+# And loud at the end. Event triggers go first and come back last: ALTER TABLE would fire them. A command
+# is a format, in which a % of a name stands twice.
+firing='(SELECT kind, id, state, pg_catalog.format(command, pg_catalog.replace(name, $$%$$, $$%%$$),
+        pg_catalog.replace(place, $$%$$, $$%%$$)) AS command
+    FROM (SELECT $$event$$ AS kind, oid AS id, evtenabled AS state, $$ALTER EVENT TRIGGER %1$s ENABLE %%s$$ AS command,
+        pg_catalog.quote_ident(evtname) AS name, $$$$ AS place
     FROM pg_catalog.pg_event_trigger WHERE evtname <> $$pg_incrbackup_drill$$
-    UNION ALL SELECT $$rule$$, oid, ev_enabled,
-        pg_catalog.format($$ALTER TABLE ONLY %s ENABLE %%s RULE %I$$, ev_class::pg_catalog.regclass, rulename)
+    UNION ALL SELECT $$rule$$, oid, ev_enabled, $$ALTER TABLE ONLY %2$s ENABLE %%s RULE %1$s$$,
+        pg_catalog.quote_ident(rulename), ev_class::pg_catalog.regclass::pg_catalog.text
     FROM pg_catalog.pg_rewrite
-    UNION ALL SELECT $$trigger$$, oid, tgenabled,
-        pg_catalog.format($$ALTER TABLE ONLY %s ENABLE %%s TRIGGER %I$$, tgrelid::pg_catalog.regclass, tgname)
-    FROM pg_catalog.pg_trigger) AS firing'
+    UNION ALL SELECT $$trigger$$, oid, tgenabled, $$ALTER TABLE ONLY %2$s ENABLE %%s TRIGGER %1$s$$,
+        pg_catalog.quote_ident(tgname), tgrelid::pg_catalog.regclass::pg_catalog.text
+    FROM pg_catalog.pg_trigger) AS every) AS firing'
 quiet='DO $quiet$ DECLARE r record; BEGIN
     FOR r IN SELECT * FROM FIRING WHERE state IN ($$A$$, $$R$$) ORDER BY kind, id LOOP
         EXECUTE pg_catalog.format(r.command, $$$$);
@@ -1686,9 +1690,12 @@ say "$QUIET" >"$work/prologue.sql"
 [ -z "$superuser" ] || follow='CREATE FUNCTION pg_temp.follow(text, text, text) RETURNS void LANGUAGE sql
 AS $follow$ SELECT pg_incrbackup_drill.follow($1, $2, $3) $follow$;'
 say "$follow" >>"$work/prologue.sql"
-say 'CREATE TEMPORARY SEQUENCE hits;
+# The source's DDL looks for names without a schema among temporary relations first: nobody can name this one.
+HITS=hits_$(od -An -N8 -tx1 /dev/urandom | tr -d ' \n')
+export HITS
+say "CREATE TEMPORARY SEQUENCE $HITS;"'
 CREATE FUNCTION pg_temp.hit(expected bigint) RETURNS void LANGUAGE plpgsql AS $hit$ BEGIN
-    IF pg_catalog.nextval($$pg_temp.hits$$) <> expected THEN
+    IF pg_catalog.nextval($$pg_temp.'"$HITS"'$$) <> expected THEN
         RAISE $$a statement up to here did not hit exactly one row$$;
     END IF;
 END $hit$;
