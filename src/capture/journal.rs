@@ -23,6 +23,9 @@ use crate::status::{self, DatabaseStatus};
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 const MOST_UNSYNCED: u64 = 16 * 1024 * 1024;
 
+/// So many flags of rows in one transaction are logged one by one: whoever writes rows does not fill the log.
+const LOGGED_FLAGS: u64 = 10;
+
 pub struct Journal {
     database: pg_sys::Oid,
     appender: Appender,
@@ -38,6 +41,8 @@ pub struct Journal {
     owed_setvals: Vec<Vec<u8>>,
     /// A transaction brought sequence positions since somebody last asked.
     setvals_passed: bool,
+    /// Flags of the transaction that is being written.
+    flags: u64,
     /// Why the chain ends with what is written now.
     broken: Option<String>,
     /// The last commit in the files, which the slot will give again.
@@ -60,6 +65,7 @@ impl Journal {
             last_sync: Instant::now(),
             owed_setvals: Vec::new(),
             setvals_passed: false,
+            flags: 0,
             broken: None,
             expected: None,
             rows: 0,
@@ -161,10 +167,13 @@ impl Journal {
     fn flag(&mut self, reason: &[u8], is_ddl: bool) -> Result<()> {
         self.appender.flag(reason)?;
         let text = String::from_utf8_lossy(reason).into_owned();
-        warning!(
-            "pg_incrbackup: {text}; the change is marked in {}",
-            self.file()
-        );
+        self.flags = self.flags.saturating_add(1);
+        if is_ddl || self.flags <= LOGGED_FLAGS {
+            warning!(
+                "pg_incrbackup: {text}; the change is marked in {}",
+                self.file()
+            );
+        }
         status::update(self.database, |entry| {
             entry.flags += 1;
             entry.ddl_flags += u64::from(is_ddl);
@@ -177,6 +186,13 @@ impl Journal {
             self.setval(&setval)?;
         }
         self.appender.commit()?;
+        let flags = std::mem::take(&mut self.flags);
+        if flags > LOGGED_FLAGS {
+            warning!(
+                "pg_incrbackup: {flags} changes of one transaction are marked in {}",
+                self.file()
+            );
+        }
         self.oldest_unsynced = self.oldest_unsynced.or(self.commit_time);
         self.newest_written = self.commit_time.take().or(self.newest_written);
         if self.is_rotation_due() {

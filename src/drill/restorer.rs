@@ -138,7 +138,8 @@ impl Restorer {
             );
         }
         // Rows of their tables are restored, comments on them, servers of their wrappers; their functions stay
-        // the superuser's, since some of them are for superusers only.
+        // the superuser's, since some of them are for superusers only. None runs as its owner: one that writes
+        // to such a table would run triggers on it, of whoever restores, as the superuser.
         script + &format!(
             "UPDATE pg_catalog.pg_extension SET extowner = '{literal}'::pg_catalog.regrole WHERE extname <> 'plpgsql';\n\
              UPDATE pg_catalog.pg_foreign_data_wrapper SET fdwowner = '{literal}'::pg_catalog.regrole;\n\
@@ -147,7 +148,9 @@ impl Restorer {
              SELECT pg_catalog.format('ALTER TABLE %s OWNER TO %I', c.oid::pg_catalog.regclass, {role}) \
                FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_depend AS d ON d.objid = c.oid \
                  AND d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.deptype = 'e' \
-               WHERE c.relkind IN ('r', 'p') \\gexec\n",
+               WHERE c.relkind IN ('r', 'p') \\gexec\n\
+             UPDATE pg_catalog.pg_proc SET prosecdef = false WHERE prosecdef AND oid IN (SELECT objid \
+               FROM pg_catalog.pg_depend WHERE classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND deptype = 'e');\n",
             literal = identifier(&self.name).replace('\'', "''"),
             role = quoted(&self.name),
             creators = self.creators,

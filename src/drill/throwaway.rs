@@ -28,6 +28,8 @@ use crate::settings;
 
 /// In the archive's root, where the setting names no other directory.
 const DIRECTORY: &str = ".drills";
+/// What the name of a directory of sockets elsewhere begins with.
+const SOCKETS: &str = "pg_incrbackup_drill_";
 /// What the longest path of a socket leaves for its directory (`sockaddr_un` has 108 bytes).
 const LONGEST_SOCKET_DIRECTORY: usize = 90;
 const LONGEST_START: Duration = Duration::from_secs(60);
@@ -51,7 +53,7 @@ pub fn find_place(database: pg_sys::Oid) -> Result<ThrowawayPlace, Failure> {
     let tag = random()?;
     let directory = directory()?.join(format!("{}_{}", database.to_u32(), &tag[..8]));
     let sockets = match directory.as_os_str().len() > LONGEST_SOCKET_DIRECTORY {
-        true => std::env::temp_dir().join(format!("pg_incrbackup_drill_{}", &tag[..16])),
+        true => std::env::temp_dir().join(format!("{SOCKETS}{}", &tag[..16])),
         false => directory.clone(),
     };
     Ok(ThrowawayPlace { directory, sockets })
@@ -121,7 +123,9 @@ impl Throwaway {
 pub fn remove(place: &ThrowawayPlace) -> Result<(), Failure> {
     let code = PgSqlErrorCode::ERRCODE_OBJECT_IN_USE;
     // The note may come from a copy of another archive: only what such a server's directory looks like goes.
-    if !looks_like_ours(&place.directory) {
+    let is_ours = looks_like_ours(&place.directory)
+        && (place.sockets == place.directory || looks_like_our_sockets(&place.sockets));
+    if !is_ours {
         let path = place.directory.display();
         return Err(Failure::new(
             code,
@@ -156,6 +160,14 @@ fn looks_like_ours(directory: &Path) -> bool {
         && tag.len() == 8
         && tag.bytes().all(|byte| byte.is_ascii_hexdigit())
         && !directory.is_symlink()
+}
+
+fn looks_like_our_sockets(directory: &Path) -> bool {
+    let name = directory.file_name().unwrap_or_default().to_string_lossy();
+    let Some(tag) = name.strip_prefix(SOCKETS) else {
+        return false;
+    };
+    tag.len() == 16 && tag.bytes().all(|byte| byte.is_ascii_hexdigit()) && !directory.is_symlink()
 }
 
 fn init(data: &Path, superuser: &str, password: &Path) -> Result<(), Failure> {
@@ -299,6 +311,16 @@ mod tests {
             "/a/16384_0a1b2c3d/data",
         ] {
             assert!(!looks_like_ours(Path::new(other)), "{other}");
+        }
+        let sockets = "/tmp/pg_incrbackup_drill_0a1b2c3d0a1b2c3d";
+        assert!(looks_like_our_sockets(Path::new(sockets)));
+        for other in [
+            "/",
+            "/tmp",
+            "/tmp/pg_incrbackup_drill_",
+            "/var/lib/postgresql",
+        ] {
+            assert!(!looks_like_our_sockets(Path::new(other)), "{other}");
         }
     }
 

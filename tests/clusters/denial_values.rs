@@ -96,6 +96,22 @@ fn a_row_is_found_without_a_key_and_left_out_where_null_may_not_stand() {
     assert_restored(&c, "SELECT * FROM keyless ORDER BY id", "1|{'a'}\n3|");
 }
 
+#[test]
+fn rows_of_that_kind_do_not_fill_the_log() {
+    let c = Cluster::backed_up();
+    c.sql(DEEP);
+    c.sql("INSERT INTO t SELECT i, deep(), 'row' FROM generate_series(1, 30) i");
+    c.flush();
+    assert_eq!(flags(&c).len(), 30, "each has its flag");
+    let log = c.log();
+    let lines = log.matches("column q has no text").count();
+    assert!((1..=10).contains(&lines), "{lines} lines");
+    assert!(
+        log.contains("30 changes of one transaction are marked in "),
+        "{log}"
+    );
+}
+
 /// The text of each level doubles the quotes of the one below.
 #[test]
 fn a_composite_nested_34_deep_is_passed() {

@@ -82,6 +82,40 @@ fn code_of_an_owner_in_the_source_is_nobody_where_a_drill_runs_it() {
 }
 
 #[test]
+fn no_function_of_an_extension_runs_restored_code_as_the_superuser() {
+    let c = Cluster::backed_up();
+    let proof = c.root().join("pwned");
+    c.installation().install_extension(
+        "drill_definer",
+        "CREATE TABLE noted (a text);
+         CREATE FUNCTION note(t text) RETURNS void LANGUAGE sql SECURITY DEFINER
+         SET search_path = public, pg_temp AS $$ INSERT INTO noted VALUES (t) $$;\n",
+    );
+    // A trigger on the extension's table, which is the restoring role's.
+    let attack = "CREATE EXTENSION drill_definer SCHEMA public;
+        CREATE FUNCTION trap() RETURNS bool LANGUAGE plpgsql AS $t$ BEGIN
+          IF current_database() <> 'app' AND to_regprocedure('public.evil()') IS NULL THEN
+            RESET ROLE;
+            CREATE FUNCTION public.evil() RETURNS trigger LANGUAGE plpgsql AS $e$ BEGIN
+              IF current_user = session_user THEN RETURN new; END IF;
+              COPY (SELECT 1) TO PROGRAM 'touch {0}'; RETURN new; END $e$;
+            CREATE TRIGGER evil BEFORE INSERT ON public.noted FOR EACH ROW EXECUTE FUNCTION public.evil();
+            ALTER TABLE public.noted ENABLE ALWAYS TRIGGER evil;
+            PERFORM public.note('x');
+            DROP TRIGGER evil ON public.noted; DELETE FROM public.noted;
+          END IF; RETURN true; END $t$;
+        CREATE TABLE traps (a int, CHECK (trap())); INSERT INTO traps VALUES (1); SELECT incr_dump()";
+    c.sql(&attack.replace("{0}", &proof.display().to_string()));
+    let found = drill(&c);
+    assert!(!proof.exists(), "a program has run: {found}");
+    assert!(
+        found.contains("FUNCTION public.evil(): only restored") && !found.contains("restore.sh"),
+        "the trap has sprung: {found}"
+    );
+    assert_no_server_is_left(&c);
+}
+
+#[test]
 fn what_only_a_superuser_can_make_is_left_out_and_named() {
     let c = Cluster::backed_up();
     c.sql(
