@@ -872,7 +872,7 @@ ended() {       # KEY -> how the chain ended; nothing where it goes on
 }
 
 # The newest base that is not after the wished point. One that the manifest does not name may have come
-# after a crash, or from somebody else: the older ones do as well.
+# after a crash, or from somebody else: the older ones do as well. (A copy in the making has bases before any line.)
 find_base() {
     base_dir='' passed_over=''
     for name in $(bases); do
@@ -881,7 +881,10 @@ find_base() {
         [ -f "$file" ] || continue              # a copy that is not finished
         ! is_after "L${name%%-*}" "$upto" || continue
         [ -z "$until_time" ] || ! is_after "$(metadata taken_at "$file")" "$until_time" || continue
-        if [ -z "$base" ] && [ -z "$(listed "base/$name")" ]; then passed_over=$name; continue; fi
+        if [ -z "$base" ] && [ -z "$(listed "base/$name")" ] && grep -q '^base/' "$work/named"; then
+            passed_over=$name
+            continue
+        fi
         base_dir=$chain_dir/base/$name
     done
     [ -n "$base_dir" ]
@@ -1010,6 +1013,7 @@ if [ -z "$base_dir" ]; then
 fi
 [ -z "$passed_over" ] || warn "manifest.jsonl of chain-$chain does not name the base $passed_over: it is passed over"
 [ -z "$newer" ] || newer="chain-$newer, which came later, has no base${until_time:+ as early}${until_lsn:+ as early}"
+[ -n "$(listed "base/${base_dir##*/}")" ] || warn "manifest.jsonl of chain-$chain does not name the base ${base_dir##*/}, which is taken"
 base_lsn=$(lsn16 "$(metadata lsn)")
 snapshot=$(metadata snapshot)
 xmin=${snapshot%%:*} xmax=${snapshot#*:} xip=${snapshot##*:} xmax=${xmax%%:*}
