@@ -326,7 +326,7 @@ mod tests {
             "#;
         assert_eq!(
             shown(whole(text).text),
-            r#"SELECT E'a\\b', 'c''d', nchar 'e', 'fg' , "hi", $$j\k$$, b'10', 'l''m'"#
+            r#"SELECT E'a\\b', 'c''d', nchar  'e', 'fg' , "hi", $$j\k$$, b'10', 'l''m'"#
         );
         assert_eq!(
             shown(canonical(r"SELECT 'a\'b', 'c\\'/* d */", false).text),
