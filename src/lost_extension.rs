@@ -106,6 +106,14 @@ pub fn transaction_ended(committed: bool) {
     capture::wake_launcher();
 }
 
+/// What was noted may be undone: a look will tell.
+pub fn subtransaction_aborted() {
+    NOTED.with_borrow_mut(|noted| {
+        noted.is_to_be_looked_at |= noted.lost.is_some() || noted.is_back;
+        noted.is_back = false;
+    });
+}
+
 fn update(database: pg_sys::Oid, change: impl FnOnce(&mut ExtensionStatus)) {
     status::update(database, |entry| change(&mut entry.extension));
 }

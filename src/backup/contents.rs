@@ -61,7 +61,8 @@ pub fn make(base: &Path, format: BaseFormat, gone: &Gone) -> Result<Vec<String>,
         .filter(|_| !gone.stand_ins.is_empty())
     {
         let makes = gone.stand_ins.iter().map(|(make, _)| &make[..]);
-        let drops = gone.stand_ins.iter().map(|(_, drop)| &drop[..]);
+        let before = gone.drop_first.iter().map(|drop| &drop[..]);
+        let drops = before.chain(gone.stand_ins.iter().map(|(_, drop)| &drop[..]));
         let place = format!("-- Before entry {first} of dump.toc or dump.list\n");
         let makes = [place.into_bytes(), on_one_line(makes)].concat();
         durable::write_atomically(&base.join(STAND_INS_SQL), &makes)?;

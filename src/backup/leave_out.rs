@@ -12,17 +12,33 @@ use crate::pg::failure::Failure;
 
 /// A dependent of a dependent goes as well; one that is part of another object, as a view's rule is, takes
 /// that one along (PostgreSQL's findDependentObjects).
+///
+/// A table goes only with a type or a table that is the extension's own, never with a column, a partition key or
+/// another's type: whoever may change a function or a domain must not make somebody else's rows vanish from bases.
+/// Nor does a domain go with a function in its default.
 macro_rules! gone {
     ($query:literal) => {
         concat!(
-            "WITH RECURSIVE gone (class, id) AS ( \
-      SELECT 'pg_catalog.pg_extension'::pg_catalog.regclass::pg_catalog.oid, oid \
-        FROM pg_catalog.pg_extension WHERE extname = 'pg_incrbackup' \
+            "WITH RECURSIVE ours (id) AS (SELECT oid FROM pg_catalog.pg_extension WHERE extname = 'pg_incrbackup'), \
+    own_types (id) AS (SELECT pg_catalog.unnest(ARRAY[t.oid, t.typarray]) FROM ours \
+      JOIN pg_catalog.pg_depend m ON m.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass \
+        AND m.refobjid = ours.id AND m.deptype = 'e' AND m.classid = 'pg_catalog.pg_class'::pg_catalog.regclass \
+      JOIN pg_catalog.pg_type t ON t.typrelid = m.objid), \
+    gone (class, id) AS ( \
+      SELECT 'pg_catalog.pg_extension'::pg_catalog.regclass::pg_catalog.oid, id FROM ours \
       UNION SELECT next.class, next.id FROM gone CROSS JOIN LATERAL ( \
         SELECT d.classid, d.objid FROM pg_catalog.pg_depend d \
+          LEFT JOIN pg_catalog.pg_class c ON d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass \
+            AND c.oid = d.objid AND c.relkind IN ('r', 'p', 'f') \
+          LEFT JOIN pg_catalog.pg_type t ON d.classid = 'pg_catalog.pg_type'::pg_catalog.regclass \
+            AND t.oid = d.objid AND t.typtype = 'd' \
           WHERE d.refclassid = gone.class AND d.refobjid = gone.id \
+            AND (c.oid IS NULL OR d.deptype = 'e' OR gone.class = 'pg_catalog.pg_type'::pg_catalog.regclass \
+                AND gone.id IN (SELECT id FROM own_types) \
+              OR gone.class = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objsubid = 0) \
+            AND (t.oid IS NULL OR gone.class <> 'pg_catalog.pg_proc'::pg_catalog.regclass) \
         UNION ALL SELECT d.refclassid, d.refobjid FROM pg_catalog.pg_depend d \
-          WHERE d.classid = gone.class AND d.objid = gone.id AND d.deptype = 'i' \
+          WHERE d.classid = gone.class AND d.objid = gone.id AND d.deptype = 'i' AND d.refobjsubid = 0 \
       ) AS next (class, id)) ",
             $query
         )
@@ -40,22 +56,35 @@ const GONE: &str = gone!(
 /// Defaults and checks that are parts of a table or domain which stays: pg_dump writes them into its
 /// definition.
 const PARTS: &str = gone!(
-    "SELECT part.class, part.id, pg_catalog.convert_to(o.type || ' ' || o.identity, 'UTF8'), \
-      pg_catalog.convert_to(part.definition, pg_catalog.getdatabaseencoding()), part.relation, part.domain FROM ( \
+    "SELECT part.class, part.id, pg_catalog.convert_to(CASE part.class \
+        WHEN 'pg_catalog.pg_type'::pg_catalog.regclass THEN 'default value for domain' ELSE o.type END \
+        || ' ' || o.identity, 'UTF8'), \
+      pg_catalog.convert_to(part.definition, pg_catalog.getdatabaseencoding()), part.relation, part.domain, \
+      pg_catalog.convert_to(part.first, pg_catalog.getdatabaseencoding()) FROM ( \
         SELECT gone.class, gone.id, a.adrelid AS relation, 0::pg_catalog.oid AS domain, \
-          pg_catalog.format('ALTER TABLE ONLY %I.%I ALTER COLUMN %I SET DEFAULT %s', n.nspname, c.relname, \
-            t.attname, pg_catalog.pg_get_expr(a.adbin, a.adrelid)) AS definition \
+          pg_catalog.format(CASE t.attgenerated WHEN '' THEN 'ALTER TABLE ONLY %I.%I ALTER COLUMN %I SET DEFAULT %s' \
+            ELSE 'ALTER TABLE ONLY %I.%I ALTER COLUMN %I SET EXPRESSION AS (%s)' END, n.nspname, c.relname, \
+            t.attname, pg_catalog.pg_get_expr(a.adbin, a.adrelid)) AS definition, \
+          CASE t.attgenerated WHEN '' THEN NULL ELSE pg_catalog.format( \
+            'ALTER TABLE ONLY %I.%I ALTER COLUMN %I DROP EXPRESSION', n.nspname, c.relname, t.attname) END AS first \
           FROM gone JOIN pg_catalog.pg_attrdef a \
             ON gone.class = 'pg_catalog.pg_attrdef'::pg_catalog.regclass AND a.oid = gone.id \
           JOIN pg_catalog.pg_class c ON c.oid = a.adrelid AND c.relkind IN ('r', 'p', 'f') \
           JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
           JOIN pg_catalog.pg_attribute t ON t.attrelid = a.adrelid AND t.attnum = a.adnum \
-            AND t.attgenerated = '' \
+        UNION ALL SELECT DISTINCT d.classid, d.objid, 0::pg_catalog.oid, d.objid, \
+          pg_catalog.format('ALTER DOMAIN %s SET DEFAULT %s', pg_catalog.format_type(t.oid, NULL), \
+            pg_catalog.pg_get_expr(t.typdefaultbin, 0)), \
+          pg_catalog.format('ALTER DOMAIN %s DROP DEFAULT', pg_catalog.format_type(t.oid, NULL)) \
+          FROM gone JOIN pg_catalog.pg_depend d ON d.refclassid = gone.class AND d.refobjid = gone.id \
+            AND d.classid = 'pg_catalog.pg_type'::pg_catalog.regclass \
+            AND gone.class = 'pg_catalog.pg_proc'::pg_catalog.regclass \
+          JOIN pg_catalog.pg_type t ON t.oid = d.objid AND t.typtype = 'd' AND t.typdefaultbin IS NOT NULL \
         UNION ALL SELECT gone.class, gone.id, k.conrelid, k.contypid, \
           pg_catalog.format('ALTER %s ADD CONSTRAINT %I %s', CASE k.conrelid WHEN 0 \
             THEN 'DOMAIN ' || pg_catalog.format_type(k.contypid, NULL) \
             ELSE 'TABLE ' || k.conrelid::pg_catalog.regclass END, k.conname, \
-            pg_catalog.pg_get_constraintdef(k.oid)) \
+            pg_catalog.pg_get_constraintdef(k.oid)), NULL \
           FROM gone JOIN pg_catalog.pg_constraint k \
             ON gone.class = 'pg_catalog.pg_constraint'::pg_catalog.regclass AND k.oid = gone.id \
             AND k.contype = 'c' AND k.conislocal) AS part, \
@@ -67,8 +96,9 @@ const PARTS: &str = gone!(
 
 /// What these call, and something of the same look to be there while the table is made.
 const STAND_INS: &str = "SELECT DISTINCT pg_catalog.convert_to(pg_catalog.format( \
-        'CREATE FUNCTION %I.%I(%s) RETURNS %s LANGUAGE sql AS %L', n.nspname, p.proname, \
+        'CREATE FUNCTION %I.%I(%s) RETURNS %s LANGUAGE sql %s AS %L', n.nspname, p.proname, \
         pg_catalog.pg_get_function_arguments(p.oid), pg_catalog.pg_get_function_result(p.oid), \
+        CASE p.provolatile WHEN 'i' THEN 'IMMUTABLE' WHEN 's' THEN 'STABLE' ELSE 'VOLATILE' END, \
         'SELECT NULL::' || pg_catalog.format_type(p.prorettype, NULL)), pg_catalog.getdatabaseencoding()), \
       pg_catalog.convert_to(pg_catalog.format('DROP FUNCTION %I.%I(%s) CASCADE', n.nspname, p.proname, \
         pg_catalog.pg_get_function_identity_arguments(p.oid)), pg_catalog.getdatabaseencoding()), p.oid \
@@ -104,6 +134,8 @@ pub fn collect() -> Result<Gone, Failure> {
             gone.objects.insert((class, id), name);
         }
         let mut called = std::collections::HashSet::new();
+        // What goes before the functions do, or DROP … CASCADE would take domains and columns along.
+        let mut first: Vec<Vec<u8>> = Vec::new();
         for row in client.select(PARTS, None, &[])? {
             let class = row.get::<pg_sys::Oid>(1)?.unwrap_or_default();
             let id = row.get::<pg_sys::Oid>(2)?.unwrap_or_default();
@@ -120,6 +152,7 @@ pub fn collect() -> Result<Gone, Failure> {
                 name: String::from_utf8_lossy(&name).into_owned(),
                 definition: row.get(4)?.unwrap_or_default(),
             });
+            first.extend(row.get::<Vec<u8>>(7)?);
             for row in client.select(STAND_INS, None, &[class.into(), id.into()])? {
                 let function = row.get::<pg_sys::Oid>(3)?.unwrap_or_default().to_u32();
                 let is_gone = gone
@@ -131,6 +164,7 @@ pub fn collect() -> Result<Gone, Failure> {
                 }
             }
         }
+        gone.drop_first = first;
         for row in client.select(MEMBERS, None, &[])? {
             gone.members.push(Member {
                 schema: row.get(1)?.unwrap_or_default(),

@@ -393,6 +393,7 @@ fn transaction_ended(committed: bool) {
 /// What a statement needed that is rolled back, nobody needs any more.
 fn subtransaction_aborted(level: i32) {
     frames::subtransaction_aborted(level);
+    lost_extension::subtransaction_aborted();
     let ended = ASIDE.with_borrow_mut(|aside| {
         let (ended, kept) = aside.iter().partition(|(began, _)| *began >= level);
         *aside = kept;

@@ -151,7 +151,8 @@ fn name_at(text: &StatementText, place: usize) -> Option<Sql> {
     let quoted = name
         .strip_prefix(b"\"")
         .and_then(|name| name.strip_suffix(b"\""));
-    Some(quoted.map_or(name.to_vec(), unquoted))
+    // What is not ASCII is quoted in the canonical text.
+    Some(quoted.map_or_else(|| name.to_ascii_lowercase(), unquoted))
 }
 
 fn unquoted(name: &[u8]) -> Sql {

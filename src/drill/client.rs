@@ -66,7 +66,8 @@ impl Ran {
     }
 }
 
-/// Settings of every session of a drill: no statement of it ends for its length or waits for a standby, and
+/// Settings of every session of a drill, whatever was set for the database or the role: names mean PostgreSQL's
+/// own, no statement of it ends for its length or waits for a standby, and
 /// none gets into the server's log, where rows would be. What the server says is looked through.
 pub fn session_options(version: u32) -> String {
     let newer = if version >= 170_000 {
@@ -75,7 +76,9 @@ pub fn session_options(version: u32) -> String {
         ""
     };
     format!(
-        "-c lc_messages=C -c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 \
+        "-c search_path=pg_catalog,pg_temp -c role=none -c session_replication_role=origin -c row_security=off \
+         -c standard_conforming_strings=on -c default_transaction_read_only=off \
+         -c lc_messages=C -c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 \
          -c synchronous_commit=off -c log_statement=none -c log_duration=off \
          -c log_min_duration_statement=-1 -c log_min_duration_sample=-1 \
          -c log_min_error_statement=panic \

@@ -100,6 +100,8 @@ fn end(postmaster: i32) {
 /// Ends the postmaster that works in this data directory, if there is one; of a worker that was killed where
 /// the kernel tells no child. False where it does not end.
 pub fn end_in(data: &Path) -> bool {
+    // The kernel knows no symbolic links in the directory that a process stands in.
+    let data = data.canonicalize().unwrap_or_else(|_| data.to_path_buf());
     let Ok(text) = std::fs::read_to_string(data.join("postmaster.pid")) else {
         return true;
     };

@@ -28,6 +28,7 @@ pub fn as_at_replay<R>(work: impl FnOnce() -> R) -> Option<R> {
     };
     let done = PgTryBuilder::new(AssertUnwindSafe(|| Some(work())))
         .catch_others(|_| None)
+        .catch_rust_panic(|_| None)
         .execute();
     // SAFETY: as above.
     unsafe {

@@ -148,6 +148,36 @@ fn defaults_and_checks_over_ours_are_left_out_and_their_tables_stay() {
     }
 }
 
+/// The owner of a domain or of a function must not make somebody else's rows vanish from bases.
+#[test]
+fn nobodys_rows_go_with_a_default_of_a_domain_or_a_function_of_somebody_else() {
+    let c = Cluster::backed_up();
+    c.sql(
+        "CREATE DOMAIN email AS text; CREATE TABLE orders (id int PRIMARY KEY, mail email);
+         CREATE TABLE lines (o int REFERENCES orders); INSERT INTO orders VALUES (1, 'a@b'); INSERT INTO lines VALUES (1);
+         CREATE FUNCTION f(int) RETURNS int IMMUTABLE LANGUAGE sql RETURN $1;
+         CREATE TABLE computed (id int PRIMARY KEY, v int GENERATED ALWAYS AS (f(id)) STORED);
+         INSERT INTO computed VALUES (7)",
+    );
+    c.sql("ALTER DOMAIN email SET DEFAULT incr_rotate();
+           CREATE OR REPLACE FUNCTION f(int) RETURNS int IMMUTABLE LANGUAGE sql RETURN $1 + length(incr_report())");
+    c.sql("SELECT incr_dump()");
+    let restored = c.restore(&[]);
+    let rows =
+        "SELECT id, mail, o, (SELECT id FROM computed) FROM orders JOIN lines ON o = orders.id";
+    assert_eq!(c.sql_in(&restored.database, rows), "1|a@b|1|7");
+    for name in [
+        "default value for domain public.email",
+        "default value for public.computed.v",
+    ] {
+        assert!(
+            restored.output.contains(name),
+            "{name}: {}",
+            restored.output
+        );
+    }
+}
+
 #[test]
 fn a_base_without_hangers_on_has_no_list() {
     let c = Cluster::backed_up();

@@ -244,7 +244,8 @@ awk_walk='
         word = substr($0, 6)
         word = substr(word, 1, index(word, "$") - 1)
         run_tag = "$r" word "$"; text_tag = "$s" word "$"
-        in_text = index($0, "DO " run_tag " BEGIN ") == 1 && ends_with($0, " EXECUTE " text_tag)
+        in_text = word ~ /^[0-9a-f]+_*$/ && index($0, "DO " run_tag " BEGIN ") == 1 && \
+            ends_with($0, " EXECUTE " text_tag) && !index(substr($0, 4 + length(run_tag)), run_tag)
     }
     function ends_with(text, end) {
         return length(text) >= length(end) && substr(text, length(text) - length(end) + 1) == end
@@ -734,7 +735,6 @@ if [ -n "$target" ]; then
         sql -d "$target" -c 'SELECT 1' >/dev/null 2>"$work/refusal" || :
         die "can't connect: $(cat "$work/refusal")"
     fi
-    version=$(sql -d "$server" -c 'SHOW server_version_num')
     is_superuser=$(sql -d "$server" -c "SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
     [ "$is_superuser" = t ] || [ -n "$superuser" ] || die "connect as a superuser: replay sets session_replication_role and roles"
     # A database that we make has another name until it is complete. One that is cut has a checksum.
@@ -742,7 +742,7 @@ if [ -n "$target" ]; then
         [ ${#dbname} -le 53 ] || dbname=$(awk 'BEGIN { name = substr(ARGV[1], 1, 44); sub(/[\200-\377]+$/, "", name); print name; exit }' \
             "$dbname").$(say "$dbname" | sha256sum | cut -c 1-8)
         dbname=$dbname.restoring
-        ! is_there "$dbname" || die "an earlier restore has left the database $dbname, or another one is running. Where none is: DROP DATABASE $(quoted "$dbname");"
+        [ $dry_run = yes ] || ! is_there "$dbname" || die "an earlier restore has left the database $dbname, or another one is running. Where none is: DROP DATABASE $(quoted "$dbname");"
     fi
 fi
 
@@ -750,11 +750,11 @@ if [ -n "$until_time" ]; then
     wished=$until_time
     case $wished in
     @*) time="to_timestamp(CAST(substr(:'wished', 2) AS float8))" ;;
-    *[Aa][Gg][Oo]) time="now() + CAST(:'wished' AS interval)" ;;
+    *[!A-Za-z_/][Aa][Gg][Oo]) time="now() + CAST(:'wished' AS interval)" ;;
     *) time="CAST(:'wished' AS timestamptz)" ;;
     esac
     # A time of day is that of the last day on which it has passed.
-    if say "$wished" | grep -Eiq '^[0-9]?[0-9]:[0-9][0-9](:[0-9][0-9]([.][0-9]+)?)?( ?[ap]m)?( ?([+-][0-9:]+|z|[a-z]{3,4}|[a-z_]+/[a-z_/]+))?$'; then
+    if say "$wished" | grep -Eiqv '[^a-z_/]ago$' && say "$wished" | grep -Eiq '^[0-9]?[0-9]:[0-9][0-9](:[0-9][0-9]([.][0-9]+)?)?( ?[ap]m)?( ?([+-][0-9:]+|z|[a-z]{3,4}|[a-z_]+/[a-z_/]+))?$'; then
         time="max(time) FROM (SELECT CAST(to_char(day, 'YYYY-MM-DD ') || :'wished' AS timestamptz)
             FROM generate_series(current_date - 2, current_date + 1, interval '1 day') AS day) AS days (time) WHERE time <= now()"
     fi
@@ -877,6 +877,7 @@ ended() {       # KEY -> how the chain ended; nothing where it goes on
 
 # The newest base that is not after the wished point. One that the manifest does not name may have come
 # after a crash, or from somebody else: the older ones do as well. (A copy in the making has bases before any line.)
+is_named() { [ -n "$(listed "base/$1")" ] || ! grep -q '^base/' "$work/named"; }
 find_base() {
     base_dir='' passed_over=''
     for name in $(bases); do
@@ -885,11 +886,8 @@ find_base() {
         [ -f "$file" ] || continue              # a copy that is not finished
         ! is_after "L${name%%-*}" "$upto" || continue
         [ -z "$until_time" ] || ! is_after "$(metadata taken_at "$file")" "$until_time" || continue
-        if [ -z "$base" ] && [ -z "$(listed "base/$name")" ] && grep -q '^base/' "$work/named"; then
-            passed_over=$name
-            continue
-        fi
-        base_dir=$chain_dir/base/$name
+        if [ -z "$base" ] && ! is_named "$name"; then passed_over=$name; continue; fi
+        base_dir=$chain_dir/base/$name passed_over=''
     done
     [ -n "$base_dir" ]
 }
@@ -900,9 +898,9 @@ find_end() {    # FILE
     sort -r "$1" >"$work/backwards"
     while read -r segment; do
         scan "$segment" | cut -d ' ' -f 2,13 >"$work/facts"
-        read -r end latest <"$work/facts"
-        [ "$end" != none ] || continue
-        end_lsn=${end_lsn:-$end}
+        read -r scanned latest <"$work/facts"
+        [ "$scanned" != none ] || continue
+        end_lsn=${end_lsn:-$scanned}
         if [ "$latest" != none ]; then end_time=$latest; return; fi
     done <"$work/backwards"
 }
@@ -913,7 +911,7 @@ list_stretch() {        # segments that join, in "stretch": what of them can be 
     find_end "$work/stretch"
     for base in $(bases); do
         file=$chain_dir/base/$base/metadata.json
-        [ -n "$(listed "base/$base")" ] && [ -f "$file" ] || continue
+        is_named "$base" && [ -f "$file" ] || continue
         ! is_after "$stretch_start" "L${base%%-*}" && [ -n "$end_lsn" ] && ! is_after "L${base%%-*}" "$end_lsn" || continue
         xmin=$(metadata snapshot "$file") xmin=${xmin%%:*}
         [ "$xmin" -ge "$stretch_xid" ] || [ -n "$is_whole" ] || continue

@@ -88,7 +88,7 @@ pub fn raise_if_passing(failure: &Failure) {
     let is_often = || {
         let entry = status::read(server::my_database()).unwrap_or_default();
         let is_memory = failure.code == PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY;
-        is_memory && entry.failures >= OFTEN && entry.last_error.get().contains(&failure.message)
+        is_memory && entry.failures >= OFTEN && entry.last_error.get().contains(&failure.in_full())
     };
     if is_passing(failure) && !is_often() {
         failure.clone().raise();

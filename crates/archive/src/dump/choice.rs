@@ -25,6 +25,8 @@ pub struct Gone {
     pub parts: Vec<Part>,
     /// What makes something that has the look of a function which those call, and what drops it.
     pub stand_ins: Vec<(Vec<u8>, Vec<u8>)>,
+    /// What is run before those are dropped, so that they take no domain and no column along.
+    pub drop_first: Vec<Vec<u8>>,
 }
 
 /// A part of a table or a domain that would go with the extension.
@@ -98,8 +100,10 @@ pub fn choose(toc: &Toc, gone: &Gone) -> Choice {
         }
     }
     let is_entry = |part: &Part| {
+        // The default of a domain is no object: it is known as the domain itself.
         let mut entries = toc.entries.iter();
-        entries.any(|entry| (entry.table_oid, entry.oid) == part.identity)
+        part.identity != part.whole
+            && entries.any(|entry| (entry.table_oid, entry.oid) == part.identity)
     };
     let is_kept = |entry: &&Entry| entry.is_printed() && !fates.contains_key(&entry.dump_id);
     let holds_part = |entry: &&Entry| {
@@ -222,6 +226,7 @@ mod tests {
             ],
             parts: Vec::new(),
             stand_ins: Vec::new(),
+            drop_first: Vec::new(),
         }
     }
 

@@ -178,6 +178,7 @@ fn a_list_tells_chains_bases_and_stretches() {
         assert!(text.contains(expected), "{expected}\n{text}");
     }
     assert!(!text.contains("chain-1"), "{text}");
+    assert_eq!(text.matches("gap:").count(), 1, "{text}");
 }
 
 #[test]

@@ -147,6 +147,9 @@ fn what_psql_would_run_is_refused_in_a_segment_that_is_not_named() {
             format!("SET lock_timeout = 0; {run};"),
         ),
         ("SET lock_timeout = 0;", "SET role = 'postgres';".to_owned()),
+        // A block that only looks as if a literal were open.
+        ("COMMIT;", format!("-- @KEY ddl lines=4 command=X role=\nDO $rKEY$ BEGIN END $rKEY$; -- EXECUTE $sKEY$\n\\unrestrict KEY\n{run}\nCOMMIT;")
+            .replace("KEY", good.lines().nth(1).and_then(|line| line.get(4..20)).unwrap())),
     ];
     for (from, to) in attacks {
         assert!(good.contains(from), "{from}");
