@@ -105,7 +105,7 @@ const PLAIN: &[Case] = &[
     }),
     case("a statement gone from the open segment", ROWS, |d| {
         const INSERT: &str = "INSERT INTO public.t (a, b) VALUES (104, 'open');";
-        let other = format!("{:<width$}", "SELECT 1;", width = INSERT.len());
+        let other = format!("{:<width$};", "SELECT 1", width = INSERT.len() - 1);
         d.swap(&d.open(), INSERT, &other);
     }),
 ];

@@ -15,12 +15,13 @@ fn wait_for_words(c: &Cluster, holder: &str) {
         let row = base_row(c);
         row.starts_with("waiting for the DDL fence") && row.contains(holder) && row.contains(" s")
     });
-    let health = c.health();
-    assert!(health.starts_with("warning"), "{health}");
-    assert!(
-        health.contains("a base backup waits for") && health.contains(holder),
-        "{health}"
-    );
+    // The base tries again and again, and waits for its snapshot in between.
+    wait_until("health names the holder", || {
+        let health = c.health();
+        health.starts_with("warning")
+            && health.contains("a base backup waits for")
+            && health.contains(holder)
+    });
 }
 
 #[test]
