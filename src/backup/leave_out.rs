@@ -3,7 +3,8 @@
 //! A restored database has neither the extension nor its tables. `CREATE VIEW backup_health AS SELECT level
 //! FROM incr_slot_health()` would stop every restore; so it goes too, with what hangs on it, and
 //! `left-out.sql` keeps the definitions. What all of this is, PostgreSQL's own dependencies say: whatever
-//! DROP EXTENSION … CASCADE would drop. (A function whose body is text has none, and restores as it is.)
+//! DROP EXTENSION … CASCADE would drop, except tables that only have a column over it. (A function whose body is text
+//! has none, and restores as it is.)
 
 use archive::dump::{Gone, Member, Part};
 use pgrx::prelude::*;

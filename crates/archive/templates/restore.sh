@@ -46,7 +46,7 @@ usage: sh restore.sh --target CONNINFO [options]
   --chain N           from chain-N (default: the newest that holds the wished point)
   --base NAME         from this base (default: the newest that is not after the wished point). A base whose
                       segments retention has removed can only be restored by its name, and alone; one that
-                      manifest.jsonl does not name is taken only by its name
+                      manifest.jsonl does not name, while it names others, is taken only by its name
   --search-path PATH  for expressions in indexes and constraints whose functions name no schemas. A
                       restore evaluates them, like pg_dump's, under an empty search path otherwise
   --skip-check NAME   load rows without the CHECK constraint of this name (of any table; may be given

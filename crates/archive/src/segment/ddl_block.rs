@@ -22,7 +22,7 @@ use memchr::memmem;
 pub struct DdlBlock<'a> {
     /// Statements that set the role and the settings which the statement ran under.
     pub before: &'a [u8],
-    /// As the user wrote it; further ones of ours may follow, behind semicolons.
+    /// What ran, in its canonical form; further ones of ours may follow, behind semicolons.
     pub statement: &'a [u8],
     /// Statements that set back what `before` has set.
     pub after: &'a [u8],
