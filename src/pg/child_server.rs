@@ -7,11 +7,13 @@ use std::fs::File;
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
 use pgrx::prelude::*;
+
+use super::process::on_its_own;
 
 /// The postmaster; 0 when there is none.
 static RUNNING: AtomicI32 = AtomicI32::new(0);
@@ -25,16 +27,9 @@ impl ChildServer {
     /// Starts `postgres` on a data directory; what it says goes to `log`.
     pub fn start(postgres: &Path, data: &Path, log: File) -> io::Result<ChildServer> {
         end_with_this_process();
-        let mut command = Command::new(postgres);
-        command.arg("-D").arg(data).env("LC_ALL", "C");
-        command.process_group(0).stdin(Stdio::null());
+        let mut command = on_its_own(postgres);
+        command.arg("-D").arg(data).stdin(Stdio::null());
         command.stdout(log.try_clone()?).stderr(log);
-        for (name, _) in std::env::vars_os() {
-            let name_text = name.to_string_lossy();
-            if name_text.starts_with("PG") || name_text == "LANGUAGE" {
-                command.env_remove(&name);
-            }
-        }
         // SAFETY: `prepare_child` only makes system calls that are safe between fork and exec.
         unsafe { command.pre_exec(prepare_child) };
         let child = command.spawn()?;

@@ -30,6 +30,20 @@ pub struct Program {
     buffer: Vec<u8>,
 }
 
+/// A program in a process group of its own, in plain words, and without what the server's environment says of
+/// other servers.
+pub(super) fn on_its_own(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.env("LC_ALL", "C").process_group(0);
+    for (name, _) in std::env::vars_os() {
+        let name_text = name.to_string_lossy();
+        if name_text.starts_with("PG") || name_text == "LANGUAGE" {
+            command.env_remove(&name);
+        }
+    }
+    command
+}
+
 impl Program {
     /// Starts `program` with these arguments, an environment without any `PG…` variable of the
     /// server's own, messages in English, and files readable by their owner alone.
@@ -45,18 +59,12 @@ impl Program {
         input: Option<File>,
     ) -> io::Result<Program> {
         end_with_this_process();
-        let mut command = Command::new(program);
-        command.args(arguments).env("LC_ALL", "C").process_group(0);
+        let mut command = on_its_own(program);
+        command.args(arguments);
         command
             .stdin(input.map_or_else(Stdio::null, Stdio::from))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        for (name, _) in std::env::vars_os() {
-            let name_text = name.to_string_lossy();
-            if name_text.starts_with("PG") || name_text == "LANGUAGE" {
-                command.env_remove(&name);
-            }
-        }
         for (name, value) in environment {
             command.env(name, value);
         }
