@@ -1,0 +1,137 @@
+//! The object classes. To add one: copy the shape of [`schema`], and name it in `classes!` below.
+
+pub mod function;
+pub mod schema;
+
+use crate::common::Common;
+use crate::key::{catalog, Key};
+use crate::object::Object;
+use crate::script::{Script, Unhandled};
+
+/// What is known of a class before any object of it is.
+pub struct Class {
+    /// As pg_identify_object calls it, and as health counts it.
+    pub name: &'static str,
+    pub catalog: u32,
+    /// Values of the kind column ([`kinds_of`]) that are of this class; none: all of the catalog.
+    pub kinds: &'static [&'static str],
+    /// Two columns, oid and json, of the objects of `$1` (oid[]) that exist and are not temporary.
+    pub query: &'static str,
+    pub read: fn(&str) -> Result<Model, serde_json::Error>,
+}
+
+/// Where a catalog holds several classes: a query that tells them apart, oid and kind of `$1` (oid[]).
+pub fn kinds_of(catalog: u32) -> Option<&'static str> {
+    match catalog {
+        catalog::CLASS => Some(
+            "SELECT c.oid, c.relkind::pg_catalog.text FROM pg_catalog.pg_class c \
+             WHERE c.oid = ANY ($1) AND c.relkind <> 't' AND c.relpersistence <> 't' \
+             AND c.relnamespace <> 99 AND c.relrewrite = 0",
+        ),
+        catalog::TYPE => Some(
+            "SELECT t.oid, CASE WHEN t.typisdefined THEN t.typtype::pg_catalog.text ELSE 'shell' END \
+             FROM pg_catalog.pg_type t WHERE t.oid = ANY ($1)",
+        ),
+        catalog::PROC => Some(
+            "SELECT p.oid, p.prokind::pg_catalog.text FROM pg_catalog.pg_proc p WHERE p.oid = ANY ($1)",
+        ),
+        _ => None,
+    }
+}
+
+macro_rules! classes {
+    ($($variant:ident, $model:ty, $name:literal, $catalog:expr, $kinds:expr, $query:expr;)*) => {
+        /// An object of any class.
+        #[derive(Clone, Debug, PartialEq)]
+        pub enum Model {
+            $($variant(Box<$model>),)*
+        }
+
+        /// All of them.
+        pub static CLASSES: &[Class] = &[
+            $(Class {
+                name: $name,
+                catalog: $catalog,
+                kinds: $kinds,
+                query: $query,
+                read: |json| serde_json::from_str(json).map(|model| Model::$variant(Box::new(model))),
+            },)*
+        ];
+
+        impl Model {
+            pub fn class(&self) -> &'static str {
+                match self { $(Model::$variant(_) => $name,)* }
+            }
+            pub fn common(&self) -> &Common {
+                match self { $(Model::$variant(model) => model.common(),)* }
+            }
+            pub fn target(&self) -> String {
+                match self { $(Model::$variant(model) => model.target(),)* }
+            }
+            pub fn occupies(&self) -> Option<String> {
+                match self { $(Model::$variant(model) => model.occupies(),)* }
+            }
+            pub fn aliases(&self) -> Vec<Key> {
+                match self { $(Model::$variant(model) => model.aliases(),)* }
+            }
+            pub fn dropped_with(&self) -> Vec<Key> {
+                match self { $(Model::$variant(model) => model.dropped_with(),)* }
+            }
+            pub fn made_with(&self) -> Option<Key> {
+                match self { $(Model::$variant(model) => model.made_with(),)* }
+            }
+            pub fn rebuilds_dependents(&self, to: &Model) -> bool {
+                match (self, to) {
+                    $((Model::$variant(model), Model::$variant(to)) => model.rebuilds_dependents(to),)*
+                    #[allow(unreachable_patterns)]
+                    _ => false,
+                }
+            }
+            pub fn late_needs(&self) -> Vec<Key> {
+                match self { $(Model::$variant(model) => model.late_needs(),)* }
+            }
+            pub fn remove_script(&self, script: &mut Script) {
+                match self { $(Model::$variant(model) => model.remove(script),)* }
+            }
+            /// CREATE, unless something else makes it, and all that is common.
+            pub fn create_script(&self, is_made: bool, others: &[String], script: &mut Script) -> Result<(), Unhandled> {
+                match self { $(Model::$variant(model) => {
+                    if !is_made {
+                        model.create(script)?;
+                    }
+                    crate::common::finish(None, &**model, others, script);
+                    Ok(())
+                })* }
+            }
+            pub fn rename_script(&self, to: &Model, script: &mut Script) -> Result<(), Unhandled> {
+                match (self, to) {
+                    $((Model::$variant(model), Model::$variant(to)) => model.rename(to, script),)*
+                    _ => Err(Unhandled::new(self.class(), format!("becomes a {}", to.class()))),
+                }
+            }
+            /// What is class's own, and all that is common.
+            pub fn alter_script(&self, to: &Model, others: &[String], script: &mut Script) -> Result<(), Unhandled> {
+                match (self, to) {
+                    $((Model::$variant(model), Model::$variant(to)) => {
+                        model.alter(to, script)?;
+                        crate::common::finish(Some(&**model), &**to, others, script);
+                        Ok(())
+                    })*
+                    _ => Err(Unhandled::new(self.class(), format!("becomes a {}", to.class()))),
+                }
+            }
+            pub fn late_script(&self, before: Option<&Model>, script: &mut Script) -> Result<(), Unhandled> {
+                match (self, before) {
+                    $((Model::$variant(model), Some(Model::$variant(before))) => model.late(Some(before), script),)*
+                    $((Model::$variant(model), None) => model.late(None, script),)*
+                    _ => Err(Unhandled::new(self.class(), "was of another class")),
+                }
+            }
+        }
+    };
+}
+
+classes! {
+    Schema, schema::Schema, "schema", catalog::NAMESPACE, &[], schema::QUERY;
+    Function, function::Function, "function", catalog::PROC, &["f", "p", "w"], function::QUERY;
+}

@@ -1,0 +1,345 @@
+//! From the states before and after to statements in order.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::class::Model;
+use crate::key::Key;
+use crate::plan::{Plan, Step};
+use crate::script::{Effect, Script, Unhandled};
+use crate::states::States;
+
+/// What is known besides the two states.
+#[derive(Debug, Clone, Default)]
+pub struct Context {
+    /// The first and the last command that touched an object.
+    pub commands: HashMap<Key, (u32, u32)>,
+    /// Roles (quoted, or PUBLIC) to which ALTER DEFAULT PRIVILEGES gives anything in this database.
+    pub default_grantees: Vec<String>,
+}
+
+impl Context {
+    fn command(&self, key: Key, is_new: bool) -> u32 {
+        let (first, last) = self.commands.get(&key).copied().unwrap_or_default();
+        if is_new {
+            first
+        } else {
+            last
+        }
+    }
+}
+
+/// Both states of one object.
+#[derive(Clone, Copy)]
+struct Pair<'a> {
+    before: Option<&'a Model>,
+    after: Option<&'a Model>,
+}
+
+struct Comparison<'a> {
+    pairs: HashMap<Key, Pair<'a>>,
+    /// By other keys: row types, defaults; what went with its table; what ALTER TYPE has built anew.
+    aliases: HashMap<Key, Key>,
+    context: &'a Context,
+    plan: Plan,
+}
+
+/// The statements that make `after` of `before`, in order. Both hold the same objects where they exist.
+pub fn compare(
+    before: &States,
+    after: &States,
+    context: &Context,
+) -> Result<Vec<Effect>, Unhandled> {
+    let mut keys: Vec<Key> = before.0.keys().chain(after.0.keys()).copied().collect();
+    keys.sort_unstable();
+    keys.dedup();
+    let mut pairs = HashMap::new();
+    for key in keys {
+        let pair = Pair {
+            before: before.get(key),
+            after: after.get(key),
+        };
+        if pair.before != pair.after && is_the_users(pair)? {
+            pairs.insert(key, pair);
+        }
+    }
+    let mut comparison = Comparison {
+        pairs,
+        aliases: HashMap::new(),
+        context,
+        plan: Plan::default(),
+    };
+    comparison.find_aliases();
+    comparison.leave_out_rebuilt();
+    comparison.add_steps();
+    comparison.add_order();
+    comparison.write()
+}
+
+/// False for members of extensions, which come and go with these.
+fn is_the_users(pair: Pair<'_>) -> Result<bool, Unhandled> {
+    let member = |model: Option<&Model>| model.map(|model| model.common().extension.clone());
+    match (member(pair.before), member(pair.after)) {
+        (Some(Some(_)), Some(Some(_)) | None) | (None, Some(Some(_))) => Ok(false),
+        (Some(None), Some(Some(_))) | (Some(Some(_)), Some(None)) => Err(Unhandled::new(
+            "extension",
+            "an object becomes a member, or stops being one",
+        )),
+        _ => Ok(true),
+    }
+}
+
+impl<'a> Comparison<'a> {
+    fn find_aliases(&mut self) {
+        for (key, pair) in &self.pairs {
+            for alias in [pair.before, pair.after]
+                .into_iter()
+                .flatten()
+                .flat_map(Model::aliases)
+            {
+                self.aliases.insert(alias, *key);
+            }
+        }
+        // What goes without a word goes with the other.
+        let gone: Vec<Key> = self
+            .pairs
+            .iter()
+            .filter(|(_, pair)| pair.after.is_none())
+            .map(|(key, _)| *key)
+            .collect();
+        let set: HashSet<Key> = gone.iter().copied().collect();
+        for key in gone {
+            let with = self.pairs[&key]
+                .before
+                .map(Model::dropped_with)
+                .unwrap_or_default();
+            if let Some(other) = with
+                .into_iter()
+                .find(|other| set.contains(other) && *other != key)
+            {
+                self.aliases.insert(key, other);
+            }
+        }
+    }
+
+    /// An index, a constraint or statistics that ALTER COLUMN … TYPE drops and makes anew under the same
+    /// name: it does so at replay as well.
+    fn leave_out_rebuilt(&mut self) {
+        let rebuilds = |key: &Key| {
+            self.pairs
+                .get(key)
+                .is_some_and(|pair| match (pair.before, pair.after) {
+                    (Some(before), Some(after)) => before.rebuilds_dependents(after),
+                    _ => false,
+                })
+        };
+        let mut new: HashMap<String, Key> = HashMap::new();
+        for (key, pair) in &self.pairs {
+            if let (None, Some(after)) = (pair.before, pair.after) {
+                if after.dropped_with().iter().any(rebuilds) {
+                    new.extend(
+                        after
+                            .occupies()
+                            .map(|name| (format!("{} {name}", after.class()), *key)),
+                    );
+                }
+            }
+        }
+        let mut rebuilt = Vec::new();
+        for (key, pair) in &self.pairs {
+            if let (Some(before), None) = (pair.before, pair.after) {
+                let name = before
+                    .occupies()
+                    .map(|name| format!("{} {name}", before.class()));
+                if let Some(other) = name.and_then(|name| new.get(&name)) {
+                    rebuilt.push((*key, *other, before.dropped_with()));
+                }
+            }
+        }
+        for (old, new, with) in rebuilt {
+            self.pairs.remove(&old);
+            self.pairs.remove(&new);
+            for key in [old, new] {
+                if let Some(table) = with.first() {
+                    self.aliases.insert(key, *table);
+                }
+            }
+        }
+    }
+
+    fn add_steps(&mut self) {
+        let mut keys: Vec<Key> = self.pairs.keys().copied().collect();
+        keys.sort_unstable();
+        for key in keys {
+            let pair = self.pairs[&key];
+            let is_new = pair.before.is_none();
+            let command = self.context.command(key, is_new);
+            match (pair.before, pair.after) {
+                (Some(_), None) if self.resolve(key) == key => {
+                    self.plan.add(Step::Drop, key, command)
+                }
+                (Some(before), Some(after)) => {
+                    if before.occupies() != after.occupies() || before.target() != after.target() {
+                        self.plan.add(Step::Rename, key, command);
+                    }
+                    self.plan.add(Step::Main, key, command);
+                    self.plan.add(Step::Late, key, command);
+                }
+                (None, Some(_)) => {
+                    self.plan.add(Step::Main, key, command);
+                    self.plan.add(Step::Late, key, command);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn resolve(&self, key: Key) -> Key {
+        let mut key = key;
+        for _ in 0..4 {
+            match self.aliases.get(&key) {
+                Some(other) if *other != key => key = *other,
+                _ => break,
+            }
+        }
+        key
+    }
+
+    fn add_order(&mut self) {
+        let keys: Vec<Key> = self.pairs.keys().copied().collect();
+        let mut occupied: HashMap<String, Key> = HashMap::new();
+        for key in &keys {
+            let name = self.pairs[key].before.and_then(Model::occupies);
+            occupied.extend(name.map(|name| (name, *key)));
+        }
+        for key in keys {
+            let pair = self.pairs[&key];
+            self.plan
+                .order((Step::Rename, key), (Step::Main, key), true);
+            self.plan.order((Step::Main, key), (Step::Late, key), true);
+            for need in pair
+                .before
+                .map(|model| model.common().needs())
+                .unwrap_or_default()
+            {
+                let (need, me) = (self.resolve(*need), self.resolve(key));
+                if need == me {
+                    continue;
+                }
+                // Without the dependent, or once it no longer needs it.
+                self.plan.order((Step::Drop, me), (Step::Drop, need), true);
+                self.plan
+                    .order((Step::Drop, me), (Step::Rename, need), true);
+                self.plan.order((Step::Drop, me), (Step::Main, need), false);
+                let still = pair.after.is_some_and(|model| {
+                    model
+                        .common()
+                        .needs()
+                        .iter()
+                        .any(|n| self.resolve(*n) == need)
+                });
+                if !still {
+                    self.plan.order((Step::Main, key), (Step::Drop, need), true);
+                }
+            }
+            let Some(after) = pair.after else { continue };
+            for need in after
+                .common()
+                .needs()
+                .iter()
+                .copied()
+                .chain(after.made_with())
+            {
+                let need = self.resolve(need);
+                if need == key {
+                    continue;
+                }
+                let is_new = self
+                    .pairs
+                    .get(&need)
+                    .is_some_and(|pair| pair.before.is_none());
+                self.plan
+                    .order((Step::Rename, need), (Step::Main, key), true);
+                self.plan
+                    .order((Step::Main, need), (Step::Main, key), is_new);
+                if pair.before.is_some() {
+                    // Its old name has the old name of its schema in it.
+                    self.plan
+                        .order((Step::Rename, key), (Step::Rename, need), false);
+                    self.plan
+                        .order((Step::Main, need), (Step::Rename, key), false);
+                }
+            }
+            if after.made_with().is_some() {
+                let with = after.made_with().map(|other| self.resolve(other));
+                if let Some(with) = with.filter(|with| *with != key) {
+                    self.plan
+                        .order((Step::Late, with), (Step::Main, key), false);
+                }
+            }
+            for need in after.late_needs() {
+                let need = self.resolve(need);
+                self.plan.order((Step::Main, need), (Step::Late, key), true);
+            }
+            // Whoever has the name gives it up first.
+            let Some(&other) = after.occupies().and_then(|name| occupied.get(&name)) else {
+                continue;
+            };
+            if other != key {
+                let step = if self.plan.has(Step::Rename, key) {
+                    Step::Rename
+                } else {
+                    Step::Main
+                };
+                let gone = self.resolve(other);
+                self.plan.order((Step::Drop, gone), (step, key), true);
+                self.plan.order((Step::Rename, other), (step, key), true);
+                // Dropped with its table's alteration (a constraint's index, say).
+                if self.pairs[&other].after.is_none() && gone != other && gone != key {
+                    self.plan.order((Step::Main, gone), (step, key), false);
+                }
+            }
+        }
+    }
+
+    fn write(self) -> Result<Vec<Effect>, Unhandled> {
+        let mut effects = Vec::new();
+        for (step, key) in self.plan.sorted()? {
+            let Pair { before, after } = self.pairs[&key];
+            let mut script = Script::default();
+            let others = &self.context.default_grantees;
+            match (step, before, after) {
+                (Step::Drop, Some(before), _) => before.remove_script(&mut script),
+                (Step::Rename, Some(before), Some(after)) => {
+                    before.rename_script(after, &mut script)?
+                }
+                (Step::Main, Some(before), Some(after)) => {
+                    before.alter_script(after, others, &mut script)?
+                }
+                (Step::Main, None, Some(after)) => {
+                    after.create_script(after.made_with().is_some(), others, &mut script)?
+                }
+                (Step::Late, before, Some(after)) => after.late_script(before, &mut script)?,
+                _ => {}
+            }
+            let Some(model) = (if step == Step::Drop { before } else { after }) else {
+                continue;
+            };
+            for statement in script.statements {
+                let owner = model.common().owner.as_deref();
+                effects.push(Effect {
+                    key,
+                    class: model.class(),
+                    verb: statement.verb,
+                    identity: model.target(),
+                    needs: model.common().needs().to_vec(),
+                    roles: statement.roles,
+                    grantor: statement
+                        .grantor
+                        .filter(|grantor| owner.is_some_and(|owner| owner != grantor)),
+                    sql: statement.sql,
+                });
+            }
+        }
+        Ok(effects)
+    }
+}

@@ -1,0 +1,88 @@
+//! The shape of an object class.
+
+use std::fmt::Debug;
+
+use crate::common::Common;
+use crate::key::Key;
+use crate::script::{Script, Unhandled};
+
+/// One object as the catalogs have it. The struct is read from the JSON of its class's query.
+pub trait Object: Clone + Debug + PartialEq {
+    /// Owner, privileges, comment, labels, dependencies.
+    fn common(&self) -> &Common;
+
+    /// The word of CREATE, ALTER, DROP and COMMENT ON: `TABLE`, `FUNCTION`, `TRIGGER`, …
+    fn kind(&self) -> &'static str;
+
+    /// What stands behind that word: `public.t`, `public.f(integer)`, `trg ON public.t`, …
+    fn target(&self) -> String;
+
+    /// A text that two objects which cannot exist side by side have in common; none where names are free.
+    /// Relations and types share one space (`r public.t`).
+    fn occupies(&self) -> Option<String>;
+
+    /// Statements that make it, from nothing: all but owner, privileges, comment and labels. Fails where
+    /// `rest` is not what a plainly made object has.
+    fn create(&self, script: &mut Script) -> Result<(), Unhandled>;
+
+    /// Statements that give it the name and the schema of `to`; nothing where they are the same. What
+    /// [`Object::target`] of `to` says holds afterwards.
+    fn rename(&self, to: &Self, script: &mut Script) -> Result<(), Unhandled>;
+
+    /// Statements that make `to` of it, all but name, owner, privileges, comment and labels. It is called
+    /// by the name of `to` (`rename` has run). Fails where `rest` differs.
+    fn alter(&self, to: &Self, script: &mut Script) -> Result<(), Unhandled>;
+
+    /// Statements that end it. What hangs on it by a dependency has gone before.
+    fn remove(&self, script: &mut Script) {
+        script.push("drop", format!("DROP {} {}", self.kind(), self.target()));
+    }
+
+    /// What can only be said once other objects are there ([`Object::late_needs`]): the table that a
+    /// sequence belongs to, the partitioned index that an index is attached to.
+    fn late(&self, _before: Option<&Self>, _script: &mut Script) -> Result<(), Unhandled> {
+        Ok(())
+    }
+
+    /// What [`Object::late`] waits for.
+    fn late_needs(&self) -> Vec<Key> {
+        Vec::new()
+    }
+
+    /// Other keys by which dependencies mean this object: a table's row type, its defaults.
+    fn aliases(&self) -> Vec<Key> {
+        Vec::new()
+    }
+
+    /// Objects with which this one goes without a word of its own: an index's table, a constraint's table.
+    fn dropped_with(&self) -> Vec<Key> {
+        Vec::new()
+    }
+
+    /// The object whose making makes this one, too: the constraint of an index, the partitioned parent's
+    /// trigger of a cloned one. Owner, privileges, comment and labels are still said.
+    fn made_with(&self) -> Option<Key> {
+        None
+    }
+
+    /// Under this name the word of GRANT knows it, where it has privileges.
+    fn grant_kind(&self) -> &'static str {
+        self.kind()
+    }
+
+    /// False where it has an owner that no ALTER … OWNER TO gives it (a constraint, an index).
+    fn has_owner_of_its_own(&self) -> bool {
+        self.common().owner.is_some()
+    }
+
+    /// True for an object that ALTER DEFAULT PRIVILEGES reaches when it is made.
+    fn gets_default_privileges(&self) -> bool {
+        false
+    }
+
+    /// True where making `to` of it makes PostgreSQL drop and make anew what is over its columns (ALTER
+    /// COLUMN … TYPE).
+    fn rebuilds_dependents(&self, _to: &Self) -> bool {
+        false
+    }
+}

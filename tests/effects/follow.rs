@@ -1,0 +1,222 @@
+//! One database follows another by effects alone.
+
+use std::collections::BTreeSet;
+
+use effects::class::CLASSES;
+use effects::{compare, read, Context, Effect, Key, Model, Source, States};
+use harness::Cluster;
+
+/// A cluster with two databases of the same, empty, content.
+pub struct Pair {
+    pub cluster: Cluster,
+    before: States,
+}
+
+const SOURCE: &str = "source";
+const TARGET: &str = "target";
+
+struct Psql<'a>(&'a Cluster);
+
+impl Source for Psql<'_> {
+    type Error = String;
+
+    fn read(&mut self, query: &'static str, oids: &[u32]) -> Result<Vec<(u32, String)>, String> {
+        let list: Vec<String> = oids.iter().map(u32::to_string).collect();
+        let list = format!("'{{{}}}'::pg_catalog.oid[]", list.join(","));
+        let rows = psql(self.0, SOURCE, &[&query.replace("$1", &list)])?;
+        let row = |line: &str| {
+            let (oid, text) = line.split_once('\t')?;
+            Some((oid.parse().ok()?, text.to_owned()))
+        };
+        Ok(rows.lines().filter_map(row).collect())
+    }
+}
+
+/// Runs commands one after the other in one session under a restore's settings.
+fn psql(cluster: &Cluster, database: &str, commands: &[&str]) -> Result<String, String> {
+    let mut psql = cluster.installation().command("psql");
+    psql.args([
+        "-X",
+        "-q",
+        "-A",
+        "-t",
+        "-F",
+        "\t",
+        "-v",
+        "ON_ERROR_STOP=1",
+        "-d",
+    ]);
+    psql.arg(cluster.conninfo(database));
+    psql.args(["-c", "SET search_path = ''; SET check_function_bodies = off; SET client_min_messages = warning; SET jit = off"]);
+    for command in commands {
+        psql.args(["-c", command]);
+    }
+    let output = psql.output().expect("psql can be run");
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    Err(String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+fn keys(cluster: &Cluster) -> Vec<Key> {
+    let catalogs: BTreeSet<u32> = CLASSES.iter().map(|class| class.catalog).collect();
+    let mut keys = Vec::new();
+    for catalog in catalogs {
+        let name = psql(
+            cluster,
+            SOURCE,
+            &[&format!("SELECT {catalog}::pg_catalog.regclass")],
+        )
+        .expect("it has a name");
+        // What initdb made is there on both sides, but the schema that is the users'.
+        let query = format!(
+            "SELECT oid FROM pg_catalog.{} WHERE oid >= 16384 OR oid = 2200",
+            name.trim()
+        );
+        let oids = psql(cluster, SOURCE, &[&query]).expect("it can be read");
+        keys.extend(
+            oids.lines()
+                .filter_map(|oid| Some(Key::new(catalog, oid.parse().ok()?))),
+        );
+    }
+    keys
+}
+
+impl Pair {
+    pub fn new() -> Pair {
+        let cluster = Cluster::builder()
+            .without("shared_preload_libraries")
+            .start();
+        for name in [SOURCE, TARGET] {
+            cluster.sql_in("postgres", &format!("CREATE DATABASE {name}"));
+        }
+        for role in ["alice", "bob", "\"Odd role\""] {
+            cluster.sql_in("postgres", &format!("CREATE ROLE {role}"));
+        }
+        let mut pair = Pair {
+            cluster,
+            before: States::default(),
+        };
+        pair.before = pair.state();
+        pair
+    }
+
+    fn state(&self) -> States {
+        let keys = keys(&self.cluster);
+        read(&mut Psql(&self.cluster), &keys).unwrap_or_else(|error| panic!("{error:?}"))
+    }
+
+    /// Runs a statement on the source; gives its effects.
+    fn effects_of(
+        &mut self,
+        statement: &str,
+        touching: &[&str],
+    ) -> Result<Vec<Effect>, effects::Unhandled> {
+        psql(&self.cluster, SOURCE, &[statement])
+            .unwrap_or_else(|error| panic!("{error}in {statement}"));
+        let after = self.state();
+        let grantees = "SELECT DISTINCT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END \
+             FROM pg_catalog.pg_default_acl d, pg_catalog.aclexplode(d.defaclacl) a";
+        let grantees = psql(&self.cluster, SOURCE, &[grantees]).expect("they can be read");
+        let context = Context {
+            default_grantees: grantees.lines().map(str::to_owned).collect(),
+            ..Context::default()
+        };
+        let mut before = std::mem::replace(&mut self.before, after);
+        let mut after = self.before.clone();
+        for states in [&mut before, &mut after] {
+            let is_touched =
+                |model: &Model| touching.is_empty() || touching.contains(&model.class());
+            states.0.retain(|_, model| is_touched(model));
+        }
+        compare(&before, &after, &context)
+    }
+
+    /// Each statement on the source, its effects on the target, and both compared behind each.
+    pub fn follow(&mut self, statements: &[&str]) {
+        self.follow_touching(&[], statements);
+    }
+
+    /// The same of statements that change the catalog rows of these classes (`schema`, …) alone: others
+    /// only read differently behind them (a new name of their schema). A decoder is told by the catalogs.
+    pub fn follow_touching(&mut self, classes: &[&str], statements: &[&str]) {
+        for statement in statements {
+            let effects = self
+                .effects_of(statement, classes)
+                .unwrap_or_else(|unhandled| panic!("{unhandled} in {statement}"));
+            self.apply(statement, &effects);
+            self.assert_same(statement, &effects);
+        }
+    }
+
+    /// The statement has no wording: of this class.
+    pub fn assert_unhandled(&mut self, statement: &str, class: &str) {
+        match self.effects_of(statement, &[]) {
+            Ok(effects) => panic!("{statement} became {effects:?}"),
+            Err(unhandled) => assert_eq!(unhandled.class, class, "{unhandled}"),
+        }
+        // The target follows by the text.
+        psql(&self.cluster, TARGET, &[statement]).expect("it runs there, too");
+    }
+
+    fn apply(&self, statement: &str, effects: &[Effect]) {
+        for effect in effects {
+            let grantor = effect
+                .grantor
+                .as_ref()
+                .map(|role| format!("SET SESSION AUTHORIZATION {role}"));
+            let mut commands: Vec<&str> = grantor.as_deref().into_iter().collect();
+            commands.push(&effect.sql);
+            if let Err(error) = psql(&self.cluster, TARGET, &commands) {
+                panic!(
+                    "{error}in {}\nan effect of {statement}\nall: {}",
+                    effect.sql,
+                    listed(effects)
+                );
+            }
+        }
+    }
+
+    fn assert_same(&self, statement: &str, effects: &[Effect]) {
+        let [source, target] = [SOURCE, TARGET].map(|database| self.dump(database));
+        let only = |a: &[String], b: &[String]| {
+            a.iter()
+                .filter(|line| !b.contains(line))
+                .cloned()
+                .collect::<Vec<_>>()
+                .join("\n")
+        };
+        assert!(
+            source == target,
+            "after {statement}\n{}\nonly in the source:\n{}\nonly in the target:\n{}",
+            listed(effects),
+            only(&source, &target),
+            only(&target, &source)
+        );
+    }
+
+    /// pg_dump's definitions, a line each, sorted.
+    fn dump(&self, database: &str) -> Vec<String> {
+        let mut dump = self.cluster.installation().command("pg_dump");
+        dump.args(["-s", "-d"]).arg(self.cluster.conninfo(database));
+        let output = dump.output().expect("pg_dump can be run");
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let is_content =
+            |line: &&str| !line.starts_with("\\restrict") && !line.starts_with("\\unrestrict");
+        let mut lines: Vec<String> = text.lines().filter(is_content).map(str::to_owned).collect();
+        lines.sort();
+        lines
+    }
+}
+
+fn listed(effects: &[Effect]) -> String {
+    effects
+        .iter()
+        .map(|effect| format!("{};\n", effect.sql))
+        .collect()
+}
