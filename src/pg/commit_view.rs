@@ -96,7 +96,9 @@ impl Before {
 ///
 /// # Safety
 /// `txn` is a live toplevel transaction.
-unsafe fn transaction_ids(txn: *mut pg_sys::ReorderBufferTXN) -> Vec<pg_sys::TransactionId> {
+pub(super) unsafe fn transaction_ids(
+    txn: *mut pg_sys::ReorderBufferTXN,
+) -> Vec<pg_sys::TransactionId> {
     // SAFETY: subtransactions hang in the list by their `node` (replication/reorderbuffer.h); an
     // empty list is zeroed or points to its own head.
     unsafe {
