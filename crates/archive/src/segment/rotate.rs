@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::file::SegmentFile;
-use super::grammar::Key;
+use super::grammar::{Key, FORMAT};
 use super::header::{Header, Previous};
 use super::resume::SegmentIdentity;
 use super::summary::Tally;
@@ -88,6 +88,7 @@ pub(super) fn open_segment(
     previous: Option<Previous>,
 ) -> Result<(SegmentFile, Header, Key)> {
     let header = Header {
+        format: FORMAT,
         system_identifier: chain.info.system_identifier,
         timeline: identity.timeline,
         database_oid: chain.info.database_oid,
