@@ -7,6 +7,7 @@
 use std::time::{Duration, Instant};
 
 use archive::lsn::Lsn;
+use archive::segment::{EffectNote, Words};
 use archive::time::Time;
 use archive::Appender;
 use pgrx::prelude::*;
@@ -113,6 +114,35 @@ impl Journal {
                 role,
                 block,
             } => self.appender.ddl(&command, role, &block)?,
+            Frame::Words {
+                command,
+                role,
+                at,
+                text,
+            } => self.appender.words(&Words {
+                command: &command,
+                role: &role,
+                at,
+                text,
+            })?,
+            Frame::Effect {
+                class,
+                oid,
+                verb,
+                identity,
+                needs,
+                block,
+            } => {
+                let note = EffectNote {
+                    class: &class,
+                    oid,
+                    verb: &verb,
+                    identity,
+                    needs: &needs,
+                };
+                self.appender.effect(&note, &block)?;
+            }
+            Frame::Unhandled { class, command } => self.appender.unhandled(&class, &command)?,
             Frame::Fact(fact) => self.appender.fact(&fact)?,
             Frame::Flag(reason) => self.flag(reason, false)?,
             Frame::DdlFlag(reason) => self.flag(reason, true)?,

@@ -32,6 +32,9 @@ fn a_segment_reads_back_as_it_was_written() {
         } => format!("transaction {xid} {commit_lsn}"),
         Event::Sequences { lsn, .. } => format!("sequences {lsn}"),
         Event::Ddl { command, role } => format!("ddl {command} {}", String::from_utf8_lossy(role)),
+        Event::Words(words) => format!("words {}", words.command),
+        Event::Effect(effect) => format!("effect {} {}", effect.command(), effect.oid),
+        Event::Unhandled { class, .. } => format!("unhandled {class}"),
         Event::Fact(fact) => format!("fact {fact:?}"),
         Event::LeftOut { object, .. } => format!("left_out {:?}", String::from_utf8_lossy(object)),
         Event::Flag { reason } => format!("flag {:?}", String::from_utf8_lossy(reason)),
@@ -93,7 +96,7 @@ fn rotation_closes_the_segment_and_chains_the_next_to_it() {
     let bytes = fs::read(&first.path).unwrap();
     assert_eq!(bytes.len() as u64, first.entry.bytes);
     let text = String::from_utf8(bytes).unwrap();
-    assert!(text.starts_with("-- pg_incrbackup segment format=1\n-- @"));
+    assert!(text.starts_with("-- pg_incrbackup segment format=2\n-- @"));
     assert!(text.lines().last().unwrap().starts_with("\\unrestrict "));
     let (name, _) = place.last_segment();
     let open = place

@@ -14,7 +14,7 @@ use super::index::Sum;
 use crate::error::{Error, Result};
 use crate::lsn::Lsn;
 use crate::segment::grammar::{
-    Comment, Key, BEGIN, COMMIT, COPY_END, COPY_PREFIX, COPY_SUFFIX, MAGIC,
+    format_of, Comment, Key, BEGIN, COMMIT, COPY_END, COPY_PREFIX, COPY_SUFFIX,
 };
 use crate::time::{self, Time};
 
@@ -185,9 +185,9 @@ impl<R: Read> Lines<R> {
 
     fn take_opening(&mut self, path: &Path) -> Result<Item> {
         if self.number == 1 {
-            return match self.text == MAGIC.as_bytes() {
-                true => Ok(Item::Other),
-                false => Err(self.damaged(path, "it does not begin as a segment does")),
+            return match format_of(&self.text) {
+                Some(_) => Ok(Item::Other),
+                None => Err(self.damaged(path, "it does not begin as a segment does")),
             };
         }
         self.key = Comment::key_of(&self.text);
