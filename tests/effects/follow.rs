@@ -103,7 +103,7 @@ impl Pair {
 
     fn state(&self) -> States {
         let keys = keys(&self.cluster);
-        read(&mut Psql(&self.cluster), &keys).unwrap_or_else(|error| panic!("{error:?}"))
+        read(&mut Psql(&self.cluster), &keys)
     }
 
     /// Runs a statement on the source; gives its effects.
@@ -127,7 +127,7 @@ impl Pair {
         for states in [&mut before, &mut after] {
             let is_touched =
                 |model: &Model| touching.is_empty() || touching.contains(&model.class());
-            states.0.retain(|_, model| is_touched(model));
+            states.models.retain(|_, model| is_touched(model));
         }
         compare(&before, &after, &context)
     }

@@ -49,9 +49,18 @@ pub fn compare(
     after: &States,
     context: &Context,
 ) -> Result<Vec<Effect>, Unhandled> {
-    let mut keys: Vec<Key> = before.0.keys().chain(after.0.keys()).copied().collect();
+    let mut keys: Vec<Key> = before
+        .models
+        .keys()
+        .chain(after.models.keys())
+        .copied()
+        .collect();
     keys.sort_unstable();
     keys.dedup();
+    let unknown = before.unknown.iter().chain(&after.unknown);
+    if let Some((_, why)) = unknown.min_by_key(|(key, _)| **key) {
+        return Err(why.clone());
+    }
     let mut pairs = HashMap::new();
     for key in keys {
         let pair = Pair {
