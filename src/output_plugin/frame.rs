@@ -93,7 +93,6 @@ pub fn push_ddl(out: &mut Vec<u8>, command: &str, role: &[u8], block: &DdlBlock<
 }
 
 /// The text goes whole; the segment writer cuts it.
-#[allow(dead_code)] // until the decoder writes effects
 pub fn push_words(out: &mut Vec<u8>, words: &Words<'_>) {
     let command = percent_encode(words.command.as_bytes());
     let (role, at) = (percent_encode(words.role), time_word(words.at));
@@ -102,7 +101,6 @@ pub fn push_words(out: &mut Vec<u8>, words: &Words<'_>) {
 }
 
 /// As [`push_ddl`], with the object's identity first.
-#[allow(dead_code)] // until the decoder writes effects
 pub fn push_effect(out: &mut Vec<u8>, note: &EffectNote<'_>, block: &DdlBlock<'_>) {
     let (class, verb) = (note.class.as_bytes(), note.verb.as_bytes());
     let (class, verb) = (percent_encode(class), percent_encode(verb));
@@ -121,7 +119,6 @@ pub fn push_effect(out: &mut Vec<u8>, note: &EffectNote<'_>, block: &DdlBlock<'_
     out.extend_from_slice(block.statement);
 }
 
-#[allow(dead_code)] // until the decoder writes effects
 pub fn push_unhandled(out: &mut Vec<u8>, class: &str, command: &str) {
     let (class, command) = (class.as_bytes(), command.as_bytes());
     let (class, command) = (percent_encode(class), percent_encode(command));

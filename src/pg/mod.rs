@@ -34,7 +34,6 @@ pub mod ddl_temporary;
 pub mod ddl_touched;
 pub mod declared;
 pub mod decoding;
-#[allow(dead_code)]
 pub mod effects;
 pub mod event_trigger;
 pub mod extension;

@@ -85,4 +85,7 @@ pub trait Object: Clone + Debug + PartialEq {
     fn rebuilds_dependents(&self, _to: &Self) -> bool {
         false
     }
+
+    /// Notes that the change to this state gives the table other rows, which come behind it.
+    fn mark_rewritten(&mut self, _is_rewritten: bool) {}
 }

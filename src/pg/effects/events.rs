@@ -24,6 +24,9 @@ pub struct Event {
     pub oid: u32,
 }
 
+/// The class of an event that is no object's: a command began to rewrite the table `oid`.
+pub const REWRITE: u32 = 0;
+
 /// What the transaction did to the catalogs cannot be told.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{0}")]

@@ -8,6 +8,7 @@
 use pgrx::prelude::*;
 
 use super::catalog::Fields;
+use super::events::REWRITE as REWRITTEN;
 use super::relations::Relations;
 
 /// Catalog and OID of an object.
@@ -175,7 +176,10 @@ fn of_class(row: &Fields<'_>, relations: &mut Relations) -> Owners {
         || row.char(3) == pg_sys::RELPERSISTENCE_TEMP
         || row.oid(4) != 0;
     relations.note(oid, kind, is_noise);
-    one(CLASS, oid)
+    match row.oid(4) {
+        0 => one(CLASS, oid),
+        rewritten => one(REWRITTEN, rewritten),
+    }
 }
 
 fn of_type(row: &Fields<'_>, relations: &mut Relations) -> Owners {

@@ -87,6 +87,14 @@ macro_rules! classes {
                     _ => false,
                 }
             }
+            /// Notes that the change to this state gives the table other rows, which come behind it.
+            pub fn mark_rewritten(&mut self) {
+                match self { $(Model::$variant(model) => model.mark_rewritten(true),)* }
+            }
+            /// Takes the note back, before the state is compared with the next one.
+            pub fn forget_rewritten(&mut self) {
+                match self { $(Model::$variant(model) => model.mark_rewritten(false),)* }
+            }
             pub fn late_needs(&self) -> Vec<Key> {
                 match self { $(Model::$variant(model) => model.late_needs(),)* }
             }
