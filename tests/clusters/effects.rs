@@ -11,7 +11,10 @@ fn what_is_understood_travels_as_its_effect() {
     let restored = c.assert_restores();
     let _ = restored;
     let mut text = String::new();
-    for entry in std::fs::read_dir(c.chain_directory().join("incremental")).expect("there").flatten() {
+    for entry in std::fs::read_dir(c.chain_directory().join("incremental"))
+        .expect("there")
+        .flatten()
+    {
         text.push_str(&std::fs::read_to_string(entry.path()).expect("readable"));
     }
     println!("{text}");

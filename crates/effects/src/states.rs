@@ -61,7 +61,7 @@ impl<S: Source> Reading<'_, S> {
             .iter()
             .filter(|class| class.catalog == catalog)
             .collect();
-        let name = || format!("catalog {catalog}");
+        let name = || class::catalog_name(catalog);
         if classes.is_empty() {
             return self.unknown(catalog, oids, &name(), "is not known");
         }

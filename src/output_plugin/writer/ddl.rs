@@ -14,7 +14,8 @@ impl Writer<'_> {
         }
         self.release_held();
         if statement.command == FLAG {
-            return self.flag_ddl(&String::from_utf8_lossy(&statement.text));
+            let reason = String::from_utf8_lossy(&statement.text).into_owned();
+            return self.state.deeds.flag_text(reason);
         }
         if statement.command == LEFT_OUT {
             self.state.deeds.prefer_text();

@@ -75,6 +75,7 @@ const TYPE: u32 = 1247;
 const PROCEDURE: u32 = 1255;
 const OPERATOR_FAMILY: u32 = 2753;
 const PUBLICATION: u32 = 6104;
+const CONSTRAINT: u32 = 2606;
 const REWRITE: u32 = 2618;
 const TRIGGER: u32 = 2620;
 const TEXT_SEARCH_CONFIGURATION: u32 = 3602;
@@ -158,8 +159,8 @@ pub fn rule(catalog: u32) -> &'static Rule {
             "tgisinternal",
             "tgparentid"
         ),
-        // pg_constraint, pg_policy, pg_statistic_ext
-        2606 => rule!(How::ObjectOfTable, "oid", "conrelid"),
+        2606 => rule!(How::By(of_constraint), "oid", "conrelid", "contypid"),
+        // pg_policy, pg_statistic_ext
         3256 => rule!(How::ObjectOfTable, "oid", "polrelid"),
         3381 => rule!(How::ObjectOfTable, "oid", "stxrelid"),
         // pg_statistic, pg_statistic_ext_data, pg_shdepend, pg_largeobject, pg_largeobject_metadata,
@@ -209,6 +210,15 @@ fn of_type(row: &Fields<'_>, relations: &mut Relations) -> Owners {
         // wants a function that returns the type itself (typecmds.c, findTypeInputFunction).
         _ if row.oid(3) != 0 && row.oid(4) == pg_sys::F_ARRAY_IN => NONE,
         _ => one(TYPE, oid),
+    }
+}
+
+/// A domain's constraints are said with the domain.
+fn of_constraint(row: &Fields<'_>, relations: &mut Relations) -> Owners {
+    match (row.oid(1), row.oid(2)) {
+        (0, domain) if domain != 0 => one(TYPE, domain),
+        (table, _) if relations.is_noise(table) => NONE,
+        _ => one(CONSTRAINT, row.oid(0)),
     }
 }
 

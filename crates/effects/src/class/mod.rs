@@ -39,6 +39,26 @@ pub fn kinds_of(catalog: u32) -> Option<&'static str> {
     }
 }
 
+/// What to call the objects of a catalog of which no class is known, or a kind of them.
+pub fn catalog_name(oid: u32) -> String {
+    let name = match oid {
+        catalog::CLASS => "relation",
+        catalog::TYPE => "type",
+        catalog::PROC => "routine",
+        catalog::CONSTRAINT => "constraint",
+        catalog::REWRITE => "rule",
+        catalog::TRIGGER => "trigger",
+        catalog::POLICY => "policy",
+        catalog::STATISTIC_EXT => "statistics object",
+        catalog::EXTENSION => "extension",
+        catalog::SUBSCRIPTION => "subscription",
+        catalog::PUBLICATION => "publication",
+        2613 => "large object",
+        other => return format!("catalog {other}"),
+    };
+    name.to_owned()
+}
+
 macro_rules! classes {
     ($($variant:ident, $model:ty, $name:literal, $catalog:expr, $kinds:expr, $query:expr;)*) => {
         /// An object of any class.
