@@ -74,6 +74,7 @@ const TYPE: u32 = 1247;
 const PROCEDURE: u32 = 1255;
 const OPERATOR_FAMILY: u32 = 2753;
 const PUBLICATION: u32 = 6104;
+const NAMESPACE: u32 = 2615;
 const REWRITE: u32 = 2618;
 const TRIGGER: u32 = 2620;
 const TEXT_SEARCH_CONFIGURATION: u32 = 3602;
@@ -157,6 +158,7 @@ pub fn rule(catalog: u32) -> &'static Rule {
             "tgisinternal",
             "tgparentid"
         ),
+        NAMESPACE => rule!(How::By(of_namespace), "oid", "nspname"),
         // pg_constraint, pg_policy, pg_statistic_ext
         2606 => rule!(How::ObjectOfTable, "oid", "conrelid"),
         3256 => rule!(How::ObjectOfTable, "oid", "polrelid"),
@@ -181,6 +183,9 @@ fn of_class(row: &Fields<'_>, relations: &mut Relations) -> Owners {
 fn of_type(row: &Fields<'_>, relations: &mut Relations) -> Owners {
     let (oid, kind, relation) = (row.oid(0), row.char(1), row.oid(2));
     if relation != 0 {
+        if relations.is_noise(relation) {
+            return NONE;
+        }
         let itself = Key { class: TYPE, oid };
         let composite = relations.is_composite(relation).then_some(itself);
         return [
@@ -208,6 +213,15 @@ fn of_type(row: &Fields<'_>, relations: &mut Relations) -> Owners {
     }
 }
 
+/// Sessions' own schemas are made with their first temporary table, and stay (catalog/namespace.c). Other
+/// schemas cannot have such names.
+fn of_namespace(row: &Fields<'_>, _relations: &mut Relations) -> Owners {
+    match row.name(1).starts_with(b"pg_temp_") || row.name(1).starts_with(b"pg_toast_temp_") {
+        true => NONE,
+        false => one(NAMESPACE, row.oid(0)),
+    }
+}
+
 fn of_dependency(row: &Fields<'_>, _relations: &mut Relations) -> Owners {
     let (class, kind) = (row.oid(0), row.char(3));
     let is_relation_of_another = class == CLASS && row.oid(2) == CLASS;
@@ -222,7 +236,7 @@ fn of_dependency(row: &Fields<'_>, _relations: &mut Relations) -> Owners {
 
 fn of_rewrite(row: &Fields<'_>, relations: &mut Relations) -> Owners {
     let relation = row.oid(1);
-    if row.is_named(2, "_RETURN") {
+    if row.name(2) == b"_RETURN" {
         return one(CLASS, relation);
     }
     match relations.is_noise(relation) {
