@@ -189,13 +189,13 @@ impl Fields<'_> {
         self.value(index) as u8 != 0
     }
 
-    /// True when a column of type name, which is never null, holds this.
-    pub fn is_named(&self, index: usize, wanted: &str) -> bool {
-        let value = self.row.get(self.positions[index]);
-        // SAFETY: a name is passed by reference and lies in the tuple.
-        value.is_some_and(|value| unsafe {
-            name(&*value.cast_mut_ptr::<pg_sys::NameData>()) == wanted.as_bytes()
-        })
+    /// A name; empty for NULL.
+    pub fn name(&self, index: usize) -> &[u8] {
+        match self.row.get(self.positions[index]) {
+            // SAFETY: a name is passed by reference and lies in the tuple, which the fields do not outlive.
+            Some(value) => unsafe { name(&*value.cast_mut_ptr::<pg_sys::NameData>()) },
+            None => b"",
+        }
     }
 }
 
