@@ -45,10 +45,12 @@ impl Appender {
         Ok(Some(closed))
     }
 
-    /// Closes a segment that another server (an older minor, the old primary) began.
-    pub(super) fn close_if_of_another_server(&mut self) -> Result<()> {
-        let here = (self.identity.timeline, self.identity.server_version);
-        if here != (self.header.timeline, self.header.server_version) {
+    /// Closes a segment that another server (an older minor, the old primary) began, or another version
+    /// of this crate in its format.
+    pub(super) fn close_if_begun_otherwise(&mut self) -> Result<()> {
+        let (identity, header) = (&self.identity, &self.header);
+        let here = (identity.timeline, identity.server_version, FORMAT);
+        if here != (header.timeline, header.server_version, header.format) {
             self.rotate(self.identity.next_xid)?;
         }
         Ok(())
