@@ -7,8 +7,10 @@
 
 mod source;
 
+use std::collections::HashSet;
+
 use effects::key::catalog;
-use effects::{compare, read, Context, Effect, Key, States, Unhandled};
+use effects::{compare, read, Context, Effect, Key, Model, States, Unhandled};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use self::source::Catalogs;
@@ -25,6 +27,8 @@ pub struct Engine {
     at: usize,
     /// As the stretches so far have left them. What is in neither map does not exist.
     states: States,
+    /// What belongs to this extension, or is over what does; grows with what the transaction makes.
+    ours: HashSet<Key>,
     default_grantees: Option<Vec<String>>,
     /// Why nothing can be told of this transaction.
     unreadable: Option<String>,
@@ -51,6 +55,7 @@ impl Engine {
             events,
             at: 0,
             states,
+            ours: source::ours(),
             default_grantees: None,
             unreadable,
         }
@@ -100,7 +105,9 @@ impl Engine {
         if keys.iter().any(|key| key.class == catalog::DEFAULT_ACL) {
             self.default_grantees = None;
         }
+        learn_ours(&mut self.ours, &after);
         let context = Context {
+            ours: self.ours.clone(),
             commands: commands(events),
             default_grantees: self
                 .default_grantees
@@ -117,6 +124,30 @@ impl Engine {
             effects,
             is_about_cluster,
         }
+    }
+}
+
+/// What is made over what belongs to this extension is left out as well.
+fn learn_ours(ours: &mut HashSet<Key>, after: &States) {
+    loop {
+        let is_over = |(key, model): &(&Key, &Model)| {
+            !ours.contains(*key)
+                && model
+                    .common()
+                    .needs()
+                    .iter()
+                    .any(|need| ours.contains(need))
+        };
+        let found: Vec<Key> = after
+            .models
+            .iter()
+            .filter(is_over)
+            .map(|(key, _)| *key)
+            .collect();
+        if found.is_empty() {
+            return;
+        }
+        ours.extend(found);
     }
 }
 

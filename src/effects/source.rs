@@ -1,6 +1,8 @@
 //! The queries of the crate `effects`, run under the catalogs in force.
 
-use effects::Source;
+use std::collections::HashSet;
+
+use effects::{Key, Source};
 
 use crate::output_plugin::raise_if_passing;
 use crate::pg::effects::query;
@@ -30,4 +32,24 @@ const DEFAULT_GRANTEES: &str = "SELECT pg_catalog.min(d.oid), CASE a.grantee WHE
 pub fn default_grantees() -> Vec<String> {
     let rows = Catalogs.read(DEFAULT_GRANTEES, &[0]).unwrap_or_default();
     rows.into_iter().map(|(_, role)| role).collect()
+}
+
+/// Defaults, view rules and tables of publications stand for what they are a part of.
+const OURS: &str = "WITH RECURSIVE o (class, oid) AS ( \
+     SELECT m.classid, m.objid FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_depend m \
+       ON m.refclassid = 3079 AND m.refobjid = e.oid AND m.deptype = 'e' \
+     WHERE e.extname = 'pg_incrbackup' AND $1 IS NOT NULL \
+     UNION SELECT d.* FROM o, LATERAL ( \
+       SELECT x.classid, x.objid FROM pg_catalog.pg_depend x \
+       WHERE x.refclassid = o.class AND x.refobjid = o.oid AND x.deptype IN ('n', 'a', 'i') \
+       UNION ALL SELECT x.refclassid, x.refobjid FROM pg_catalog.pg_depend x \
+       WHERE x.classid = o.class AND x.objid = o.oid AND x.deptype IN ('a', 'i') \
+       AND o.class IN (2604, 2618, 6106)) d) \
+     SELECT o.oid, o.class::pg_catalog.text FROM o";
+
+/// What belongs to this extension, or is over what does.
+pub fn ours() -> HashSet<Key> {
+    let rows = Catalogs.read(OURS, &[0]).unwrap_or_default();
+    let key = |(oid, class): (u32, String)| Some(Key::new(class.parse().ok()?, oid));
+    rows.into_iter().filter_map(key).collect()
 }

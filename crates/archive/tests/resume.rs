@@ -11,7 +11,7 @@ use archive::layout::Stored;
 use archive::manifest;
 use archive::segment::{DdlBlock, EffectNote, SegmentIdentity, Summary};
 use archive::{Error, Lsn};
-use support::{at, identity, insert, one_of_each, Place, SLOT_START};
+use support::{at, effects, identity, insert, one_of_each, Place, SLOT_START};
 
 fn summary_of(bytes: &[u8]) -> Summary {
     Summary::of(bytes).unwrap()
@@ -57,8 +57,16 @@ fn resume_from(place: &Place, path: &Path, bytes: &[u8], whole: &[u8]) {
 
 /// A closed segment's bytes and the path that it had while it was open.
 fn whole_segment(place: &Place) -> (Vec<u8>, std::path::PathBuf) {
+    whole_segment_of(place, 2)
+}
+
+/// The same of what a format has, but for the first line.
+fn whole_segment_of(place: &Place, format: u32) -> (Vec<u8>, std::path::PathBuf) {
     let mut appender = place.append();
     one_of_each(&mut appender, 0);
+    if format > 1 {
+        effects(&mut appender, 0);
+    }
     let path = appender.current_file();
     let closed = appender.rotate(14).unwrap().unwrap();
     (fs::read(closed.path).unwrap(), path)
@@ -139,7 +147,7 @@ fn what_was_not_synced_is_gone_or_whole() {
 #[test]
 fn a_crash_between_footer_and_manifest_is_finished() {
     let place = Place::new();
-    let (whole, path) = whole_segment(&place);
+    let (whole, path) = whole_segment_of(&place, 1);
     let entry = manifest::read(&place.chain).unwrap().entries.remove(0);
     // Before the rename, with the next segment not there yet.
     for (name, stored) in place.chain.segments().unwrap() {
@@ -333,7 +341,7 @@ fn assert_never_mixed(place: &Place, last: Lsn, transactions: u64) {
 #[test]
 fn an_open_segment_of_format_1_is_closed_wherever_it_ends() {
     let place = Place::new();
-    let (whole, path) = whole_segment(&place);
+    let (whole, path) = whole_segment_of(&place, 1);
     let whole = as_format_1(&whole);
     for length in 0..=whole.len() {
         for (name, stored) in place.chain.segments().unwrap() {

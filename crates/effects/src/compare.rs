@@ -13,6 +13,8 @@ use crate::states::States;
 pub struct Context {
     /// The first and the last command that touched an object.
     pub commands: HashMap<Key, (u32, u32)>,
+    /// What belongs to this project's own extension, or is over what does: a restore does without it.
+    pub ours: HashSet<Key>,
     /// Roles (quoted, or PUBLIC) to which ALTER DEFAULT PRIVILEGES gives anything in this database.
     pub default_grantees: Vec<String>,
 }
@@ -68,6 +70,12 @@ pub fn compare(
             after: after.get(key),
         };
         if pair.before != pair.after && is_the_users(pair)? {
+            let states = [pair.before, pair.after].into_iter().flatten();
+            let mut needs = states.flat_map(|model| model.common().needs());
+            if context.ours.contains(&key) || needs.any(|need| context.ours.contains(need)) {
+                let why = "an object over the extension's own";
+                return Err(Unhandled::new("extension pg_incrbackup", why));
+            }
             pairs.insert(key, pair);
         }
     }

@@ -76,9 +76,6 @@ const PROCEDURE: u32 = 1255;
 const OPERATOR_FAMILY: u32 = 2753;
 const PUBLICATION: u32 = 6104;
 const CONSTRAINT: u32 = 2606;
-    }
-}
-
 const NAMESPACE: u32 = 2615;
 const REWRITE: u32 = 2618;
 const TRIGGER: u32 = 2620;
@@ -163,14 +160,9 @@ pub fn rule(catalog: u32) -> &'static Rule {
             "tgisinternal",
             "tgparentid"
         ),
-<<<<<<< HEAD
+        NAMESPACE => rule!(How::By(of_namespace), "oid", "nspname"),
         2606 => rule!(How::By(of_constraint), "oid", "conrelid", "contypid"),
         // pg_policy, pg_statistic_ext
-=======
-        NAMESPACE => rule!(How::By(of_namespace), "oid", "nspname"),
-        // pg_constraint, pg_policy, pg_statistic_ext
-        2606 => rule!(How::ObjectOfTable, "oid", "conrelid"),
->>>>>>> wt-ffi
         3256 => rule!(How::ObjectOfTable, "oid", "polrelid"),
         3381 => rule!(How::ObjectOfTable, "oid", "stxrelid"),
         // pg_statistic, pg_statistic_ext_data, pg_shdepend, pg_largeobject, pg_largeobject_metadata,
@@ -226,21 +218,21 @@ fn of_type(row: &Fields<'_>, relations: &mut Relations) -> Owners {
     }
 }
 
-<<<<<<< HEAD
 /// A domain's constraints are said with the domain.
 fn of_constraint(row: &Fields<'_>, relations: &mut Relations) -> Owners {
     match (row.oid(1), row.oid(2)) {
         (0, domain) if domain != 0 => one(TYPE, domain),
         (table, _) if relations.is_noise(table) => NONE,
         _ => one(CONSTRAINT, row.oid(0)),
-=======
+    }
+}
+
 /// Sessions' own schemas are made with their first temporary table, and stay (catalog/namespace.c). Other
 /// schemas cannot have such names.
 fn of_namespace(row: &Fields<'_>, _relations: &mut Relations) -> Owners {
     match row.name(1).starts_with(b"pg_temp_") || row.name(1).starts_with(b"pg_toast_temp_") {
         true => NONE,
         false => one(NAMESPACE, row.oid(0)),
->>>>>>> wt-ffi
     }
 }
 
