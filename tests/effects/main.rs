@@ -5,4 +5,6 @@
 //! order which the dependencies give has to do. See `crates/effects`.
 
 mod follow;
+mod reader;
 mod simple;
+mod table;
