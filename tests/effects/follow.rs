@@ -15,6 +15,11 @@ pub struct Pair {
 const SOURCE: &str = "source";
 const TARGET: &str = "target";
 
+const COLUMNS: &str = "SELECT a.attrelid::pg_catalog.regclass, a.attname, a.atttypid::pg_catalog.regtype, a.atttypmod, a.attnotnull, \
+     a.attislocal, a.attinhcount, a.attstorage, a.attcompression, a.attmissingval \
+     FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid \
+     WHERE c.relkind IN ('r', 'p', 'f') AND c.oid >= 16384 AND c.relnamespace <> 99 AND a.attnum > 0 AND NOT a.attisdropped";
+
 struct Psql<'a>(&'a Cluster);
 
 impl Source for Psql<'_> {
@@ -74,12 +79,36 @@ fn keys(cluster: &Cluster) -> Vec<Key> {
             name.trim()
         );
         let oids = crate::reader::query(cluster, SOURCE, &query).expect("it can be read");
+        let of_others = kinds_of_others(cluster, catalog, oids.trim().replace('\n', ","));
         keys.extend(
             oids.lines()
+                .filter(|oid| !of_others.contains(*oid))
                 .filter_map(|oid| Some(Key::new(catalog, oid.parse().ok()?))),
         );
     }
     keys
+}
+
+/// Relations that no class is for; what is made of them by [`Pair::both`] is not followed.
+fn kinds_of_others(cluster: &Cluster, catalog: u32, oids: String) -> BTreeSet<String> {
+    if catalog != effects::key::catalog::CLASS {
+        return BTreeSet::new();
+    }
+    let known: Vec<&str> = CLASSES
+        .iter()
+        .filter(|class| class.catalog == catalog)
+        .flat_map(|class| class.kinds)
+        .copied()
+        .collect();
+    let query = effects::class::kinds_of(catalog).expect("relations have kinds");
+    let query = query.replace("$1", &format!("'{{{oids}}}'::pg_catalog.oid[]"));
+    crate::reader::query(cluster, SOURCE, &query)
+        .expect("they can be read")
+        .lines()
+        .filter_map(|line| line.split_once('\t'))
+        .filter(|(_, kind)| !known.contains(kind))
+        .map(|(oid, _)| oid.to_owned())
+        .collect()
 }
 
 impl Pair {
@@ -149,6 +178,15 @@ impl Pair {
         }
     }
 
+    /// The same text on both sides: what a test needs and is not about.
+    pub fn both(&mut self, statement: &str) {
+        for database in [SOURCE, TARGET] {
+            psql(&self.cluster, database, &[statement])
+                .unwrap_or_else(|error| panic!("{error}in {statement}"));
+        }
+        self.before = self.state();
+    }
+
     /// The statement has no wording: of this class.
     pub fn assert_unhandled(&mut self, statement: &str, class: &str) {
         match self.effects_of(statement, &[]) {
@@ -209,6 +247,9 @@ impl Pair {
         let is_content =
             |line: &&str| !line.starts_with("\\restrict") && !line.starts_with("\\unrestrict");
         let mut lines: Vec<String> = text.lines().filter(is_content).map(str::to_owned).collect();
+        // What pg_dump does not say of columns.
+        let columns = psql(&self.cluster, database, &[COLUMNS]).expect("columns can be read");
+        lines.extend(columns.lines().map(str::to_owned));
         lines.sort();
         lines
     }

@@ -7,3 +7,4 @@
 mod follow;
 mod reader;
 mod simple;
+mod table;

@@ -2,6 +2,7 @@
 
 pub mod function;
 pub mod schema;
+pub mod table;
 
 use crate::common::Common;
 use crate::key::{catalog, Key};
@@ -162,4 +163,6 @@ macro_rules! classes {
 classes! {
     Schema, schema::Schema, "schema", catalog::NAMESPACE, &[], schema::QUERY;
     Function, function::Function, "function", catalog::PROC, &["f", "p", "w"], function::QUERY;
+    Table, table::Table, "table", catalog::CLASS, &["r", "p"], table::QUERY;
+    ForeignTable, table::Table, "foreign table", catalog::CLASS, &["f"], table::QUERY;
 }
