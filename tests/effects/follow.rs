@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use effects::class::CLASSES;
+use effects::class::{kinds_of, CLASSES};
 use effects::{compare, read, Context, Effect, Key, Model, Source, States};
 use harness::Cluster;
 
@@ -73,7 +73,25 @@ fn keys(cluster: &Cluster) -> Vec<Key> {
             "SELECT oid FROM pg_catalog.{} WHERE oid >= 16384 OR oid = 2200",
             name.trim()
         );
-        let oids = psql(cluster, SOURCE, &[&query]).expect("it can be read");
+        let mut oids = psql(cluster, SOURCE, &[&query]).expect("it can be read");
+        if let Some(kinds) = kinds_of(catalog) {
+            // Kinds that have no class yet are what `both` makes.
+            let known: Vec<&str> = CLASSES
+                .iter()
+                .filter(|class| class.catalog == catalog)
+                .flat_map(|class| class.kinds)
+                .copied()
+                .collect();
+            let list = format!("'{{{}}}'::pg_catalog.oid[]", oids.trim().replace('\n', ","));
+            let rows =
+                psql(cluster, SOURCE, &[&kinds.replace("$1", &list)]).expect("they are read");
+            oids = rows
+                .lines()
+                .filter_map(|row| row.split_once('\t'))
+                .filter(|(_, kind)| known.is_empty() || known.contains(kind))
+                .map(|(oid, _)| format!("{oid}\n"))
+                .collect();
+        }
         keys.extend(
             oids.lines()
                 .filter_map(|oid| Some(Key::new(catalog, oid.parse().ok()?))),
@@ -147,6 +165,15 @@ impl Pair {
             self.apply(statement, &effects);
             self.assert_same(statement, &effects);
         }
+    }
+
+    /// Runs statements on both sides: what a test needs, and does not look at.
+    pub fn both(&mut self, statements: &str) {
+        for database in [SOURCE, TARGET] {
+            psql(&self.cluster, database, &[statements])
+                .unwrap_or_else(|error| panic!("{error}in {statements}"));
+        }
+        self.before = self.state();
     }
 
     /// The statement has no wording: of this class.
