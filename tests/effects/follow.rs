@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use effects::class::CLASSES;
+use effects::class::{kinds_of, CLASSES};
 use effects::{compare, read, Context, Effect, Key, Model, Source, States};
 use harness::Cluster;
 

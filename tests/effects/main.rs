@@ -6,5 +6,6 @@
 
 mod follow;
 mod reader;
+mod sequence;
 mod simple;
 mod table;

@@ -85,6 +85,7 @@ pub fn compare(
         context,
         plan: Plan::default(),
     };
+    comparison.join_remade();
     comparison.find_aliases();
     comparison.leave_out_rebuilt();
     comparison.add_steps();
@@ -138,6 +139,40 @@ impl<'a> Comparison<'a> {
         }
     }
 
+    /// An object that was built anew under the same name is one, by its new key.
+    fn join_remade(&mut self) {
+        let named = |key: &Key, model: Option<&Model>| {
+            let model = model?;
+            Some((format!("{} {}", model.class(), model.occupies()?), *key))
+        };
+        let gone: HashMap<String, Key> = self
+            .pairs
+            .iter()
+            .filter(|(_, pair)| pair.after.is_none())
+            .filter_map(|(key, pair)| named(key, pair.before))
+            .collect();
+        let new: Vec<(String, Key)> = self
+            .pairs
+            .iter()
+            .filter(|(_, pair)| pair.before.is_none())
+            .filter_map(|(key, pair)| named(key, pair.after))
+            .collect();
+        for (name, key) in new {
+            let Some(&old) = gone.get(&name) else {
+                continue;
+            };
+            let (before, after) = (self.pairs[&old].before, self.pairs[&key].after);
+            let is_remade = before
+                .zip(after)
+                .is_some_and(|(before, after)| before.is_remade_as(after));
+            if is_remade {
+                self.pairs.remove(&old);
+                self.pairs.insert(key, Pair { before, after });
+                self.aliases.insert(old, key);
+            }
+        }
+    }
+
     /// An index, a constraint or statistics that ALTER COLUMN … TYPE drops and makes anew under the same
     /// name: it does so at replay as well.
     fn leave_out_rebuilt(&mut self) {
@@ -152,7 +187,7 @@ impl<'a> Comparison<'a> {
         let mut new: HashMap<String, Key> = HashMap::new();
         for (key, pair) in &self.pairs {
             if let (None, Some(after)) = (pair.before, pair.after) {
-                if after.dropped_with().iter().any(rebuilds) {
+                if after.rebuilt_with().iter().any(rebuilds) {
                     new.extend(
                         after
                             .occupies()
@@ -296,6 +331,19 @@ impl<'a> Comparison<'a> {
             for need in after.late_needs() {
                 let need = self.resolve(need);
                 self.plan.order((Step::Main, need), (Step::Late, key), true);
+                self.plan
+                    .order((Step::Late, need), (Step::Late, key), false);
+                // Its schema's name is the old one till then.
+                self.plan
+                    .order((Step::Rename, key), (Step::Rename, need), false);
+                self.plan
+                    .order((Step::Rename, need), (Step::Main, key), false);
+            }
+            if let Some(table) = after.wanted_by_attach_of() {
+                for made in [Some(key), after.made_with()].into_iter().flatten() {
+                    self.plan
+                        .order((Step::Main, made), (Step::Late, table), true);
+                }
             }
             // Whoever has the name gives it up first.
             let Some(&other) = after.occupies().and_then(|name| occupied.get(&name)) else {
@@ -318,8 +366,34 @@ impl<'a> Comparison<'a> {
         }
     }
 
+    /// Whether the making of another object makes this new one.
+    fn is_made(&self, after: &Model) -> bool {
+        let is_new = |key: Key| {
+            self.pairs
+                .get(&key)
+                .is_some_and(|pair| pair.before.is_none())
+        };
+        after.made_with().is_some() && !after.wanted_by_attach_of().is_some_and(is_new)
+    }
+
+    /// What comes before all else, in the order of commands.
+    fn write_early(&self, effects: &mut Vec<Effect>) -> Result<(), Unhandled> {
+        let mut keys: Vec<Key> = self.pairs.keys().copied().collect();
+        keys.sort_unstable_by_key(|key| (self.context.command(*key, false), *key));
+        for key in keys {
+            let Pair { before, after } = self.pairs[&key];
+            if let (Some(before), true) = (before, self.resolve(key) == key) {
+                let mut script = Script::default();
+                before.early_script(after, &mut script)?;
+                effects.extend(written(key, before, script));
+            }
+        }
+        Ok(())
+    }
+
     fn write(self) -> Result<Vec<Effect>, Unhandled> {
         let mut effects = Vec::new();
+        self.write_early(&mut effects)?;
         for (step, key) in self.plan.sorted()? {
             let Pair { before, after } = self.pairs[&key];
             let mut script = Script::default();
@@ -333,7 +407,7 @@ impl<'a> Comparison<'a> {
                     before.alter_script(after, others, &mut script)?
                 }
                 (Step::Main, None, Some(after)) => {
-                    after.create_script(after.made_with().is_some(), others, &mut script)?
+                    after.create_script(self.is_made(after), others, &mut script)?
                 }
                 (Step::Late, before, Some(after)) => after.late_script(before, &mut script)?,
                 _ => {}
@@ -341,22 +415,25 @@ impl<'a> Comparison<'a> {
             let Some(model) = (if step == Step::Drop { before } else { after }) else {
                 continue;
             };
-            for statement in script.statements {
-                let owner = model.common().owner.as_deref();
-                effects.push(Effect {
-                    key,
-                    class: model.class(),
-                    verb: statement.verb,
-                    identity: model.target(),
-                    needs: model.common().needs().to_vec(),
-                    roles: statement.roles,
-                    grantor: statement
-                        .grantor
-                        .filter(|grantor| owner.is_some_and(|owner| owner != grantor)),
-                    sql: statement.sql,
-                });
-            }
+            effects.extend(written(key, model, script));
         }
         Ok(effects)
     }
+}
+
+/// The statements about one object.
+fn written(key: Key, model: &Model, script: Script) -> impl Iterator<Item = Effect> + '_ {
+    let owner = model.common().owner.as_deref();
+    script.statements.into_iter().map(move |statement| Effect {
+        key,
+        class: model.class(),
+        verb: statement.verb,
+        identity: model.target(),
+        needs: model.common().needs().to_vec(),
+        roles: statement.roles,
+        grantor: statement
+            .grantor
+            .filter(|grantor| owner.is_some_and(|owner| owner != grantor)),
+        sql: statement.sql,
+    })
 }

@@ -44,6 +44,12 @@ pub trait Object: Clone + Debug + PartialEq {
         Ok(())
     }
 
+    /// What is said before anything else changes, by the old names: an identity is taken off its column, a
+    /// sequence from the column that it belongs to. `after` is none where it goes, and not with another.
+    fn early(&self, _after: Option<&Self>, _script: &mut Script) -> Result<(), Unhandled> {
+        Ok(())
+    }
+
     /// What [`Object::late`] waits for.
     fn late_needs(&self) -> Vec<Key> {
         Vec::new()
@@ -57,6 +63,23 @@ pub trait Object: Clone + Debug + PartialEq {
     /// Objects with which this one goes without a word of its own: an index's table, a constraint's table.
     fn dropped_with(&self) -> Vec<Key> {
         Vec::new()
+    }
+
+    /// True where `to`, another object under the same name, is this one built anew (REINDEX CONCURRENTLY):
+    /// one becomes the other by what differs.
+    fn is_remade_as(&self, _to: &Self) -> bool {
+        false
+    }
+
+    /// Objects whose alteration may drop and make this one anew ([`Object::rebuilds_dependents`]).
+    fn rebuilt_with(&self) -> Vec<Key> {
+        self.dropped_with()
+    }
+
+    /// The partition whose ATTACH (late) wants this one to be there. Where the partition is new, nothing else
+    /// makes it ([`Object::made_with`]).
+    fn wanted_by_attach_of(&self) -> Option<Key> {
+        None
     }
 
     /// The object whose making makes this one, too: the constraint of an index, the partitioned parent's

@@ -3,6 +3,7 @@
 pub mod function;
 pub mod schema;
 pub mod table;
+pub mod sequence;
 
 use crate::common::Common;
 use crate::key::{catalog, Key};
@@ -101,6 +102,19 @@ macro_rules! classes {
             pub fn made_with(&self) -> Option<Key> {
                 match self { $(Model::$variant(model) => model.made_with(),)* }
             }
+            pub fn rebuilt_with(&self) -> Vec<Key> {
+                match self { $(Model::$variant(model) => model.rebuilt_with(),)* }
+            }
+            pub fn wanted_by_attach_of(&self) -> Option<Key> {
+                match self { $(Model::$variant(model) => model.wanted_by_attach_of(),)* }
+            }
+            pub fn is_remade_as(&self, to: &Model) -> bool {
+                match (self, to) {
+                    $((Model::$variant(model), Model::$variant(to)) => model.is_remade_as(to),)*
+                    #[allow(unreachable_patterns)]
+                    _ => false,
+                }
+            }
             pub fn rebuilds_dependents(&self, to: &Model) -> bool {
                 match (self, to) {
                     $((Model::$variant(model), Model::$variant(to)) => model.rebuilds_dependents(to),)*
@@ -149,6 +163,13 @@ macro_rules! classes {
                     _ => Err(Unhandled::new(self.class(), format!("becomes a {}", to.class()))),
                 }
             }
+            pub fn early_script(&self, after: Option<&Model>, script: &mut Script) -> Result<(), Unhandled> {
+                match (self, after) {
+                    $((Model::$variant(model), Some(Model::$variant(after))) => model.early(Some(after), script),)*
+                    $((Model::$variant(model), None) => model.early(None, script),)*
+                    _ => Err(Unhandled::new(self.class(), "becomes one of another class")),
+                }
+            }
             pub fn late_script(&self, before: Option<&Model>, script: &mut Script) -> Result<(), Unhandled> {
                 match (self, before) {
                     $((Model::$variant(model), Some(Model::$variant(before))) => model.late(Some(before), script),)*
@@ -165,4 +186,5 @@ classes! {
     Function, function::Function, "function", catalog::PROC, &["f", "p", "w"], function::QUERY;
     Table, table::Table, "table", catalog::CLASS, &["r", "p"], table::QUERY;
     ForeignTable, table::Table, "foreign table", catalog::CLASS, &["f"], table::QUERY;
+    Sequence, sequence::Sequence, "sequence", catalog::CLASS, &["S"], sequence::QUERY;
 }
