@@ -1,8 +1,9 @@
 //! One database follows another by effects alone.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
 
-use effects::class::CLASSES;
+use effects::class::{kinds_of, CLASSES};
 use effects::{compare, read, Context, Effect, Key, Model, Source, States};
 use harness::Cluster;
 
@@ -23,7 +24,7 @@ impl Source for Psql<'_> {
     fn read(&mut self, query: &'static str, oids: &[u32]) -> Result<Vec<(u32, String)>, String> {
         let list: Vec<String> = oids.iter().map(u32::to_string).collect();
         let list = format!("'{{{}}}'::pg_catalog.oid[]", list.join(","));
-        let rows = psql(self.0, SOURCE, &[&query.replace("$1", &list)])?;
+        let rows = crate::reader::query(self.0, SOURCE, &query.replace("$1", &list))?;
         let row = |line: &str| {
             let (oid, text) = line.split_once('\t')?;
             Some((oid.parse().ok()?, text.to_owned()))
@@ -60,24 +61,43 @@ fn psql(cluster: &Cluster, database: &str, commands: &[&str]) -> Result<String, 
 
 fn keys(cluster: &Cluster) -> Vec<Key> {
     let catalogs: BTreeSet<u32> = CLASSES.iter().map(|class| class.catalog).collect();
+    let list: Vec<String> = catalogs.iter().map(u32::to_string).collect();
+    // What initdb made is there on both sides, but the schema that is the users'.
+    let query = format!(
+        "SELECT pg_catalog.string_agg(pg_catalog.format('SELECT %s, oid FROM pg_catalog.%I WHERE oid >= 16384 OR oid = 2200', \
+         c.oid, c.relname), ' UNION ALL ') FROM pg_catalog.pg_class c WHERE c.oid IN ({})",
+        list.join(", ")
+    );
+    static QUERY: OnceLock<String> = OnceLock::new();
+    let query = QUERY
+        .get_or_init(|| crate::reader::query(cluster, SOURCE, &query).expect("they have names"));
+    let rows = psql(cluster, SOURCE, &[query]).expect("they can be read");
+    let mut by_catalog: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+    for row in rows.lines() {
+        if let Some((catalog, oid)) = row.split_once('\t') {
+            let (catalog, oid) = (catalog.parse(), oid.parse());
+            by_catalog
+                .entry(catalog.expect("an OID"))
+                .or_default()
+                .push(oid.expect("an OID"));
+        }
+    }
     let mut keys = Vec::new();
-    for catalog in catalogs {
-        let name = psql(
-            cluster,
-            SOURCE,
-            &[&format!("SELECT {catalog}::pg_catalog.regclass")],
-        )
-        .expect("it has a name");
-        // What initdb made is there on both sides, but the schema that is the users'.
-        let query = format!(
-            "SELECT oid FROM pg_catalog.{} WHERE oid >= 16384 OR oid = 2200",
-            name.trim()
-        );
-        let oids = psql(cluster, SOURCE, &[&query]).expect("it can be read");
-        keys.extend(
-            oids.lines()
-                .filter_map(|oid| Some(Key::new(catalog, oid.parse().ok()?))),
-        );
+    for (catalog, mut oids) in by_catalog {
+        if let Some(query) = kinds_of(catalog) {
+            let rows = Psql(cluster).read(query, &oids).expect("kinds can be read");
+            let is_known = |kind: &str| {
+                CLASSES
+                    .iter()
+                    .any(|class| class.catalog == catalog && class.kinds.contains(&kind))
+            };
+            oids = rows
+                .into_iter()
+                .filter(|(_, kind)| is_known(kind))
+                .map(|(oid, _)| oid)
+                .collect();
+        }
+        keys.extend(oids.into_iter().map(|oid| Key::new(catalog, oid)));
     }
     keys
 }
@@ -99,6 +119,14 @@ impl Pair {
         };
         pair.before = pair.state();
         pair
+    }
+
+    /// Runs statements on both sides by their text: what a test is about has something to stand on.
+    pub fn both(&mut self, statements: &[&str]) {
+        for database in [SOURCE, TARGET] {
+            psql(&self.cluster, database, statements).expect("it runs on both sides");
+        }
+        self.before = self.state();
     }
 
     fn state(&self) -> States {

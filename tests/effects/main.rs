@@ -5,4 +5,9 @@
 //! order which the dependencies give has to do. See `crates/effects`.
 
 mod follow;
+mod policy;
+mod reader;
+mod rule;
 mod simple;
+mod trigger;
+mod view;

@@ -1,7 +1,12 @@
 //! The object classes. To add one: copy the shape of [`schema`], and name it in `classes!` below.
 
 pub mod function;
+pub mod policy;
+pub mod rule;
 pub mod schema;
+pub mod trigger;
+pub mod view;
+pub mod view_column;
 
 use crate::common::Common;
 use crate::key::{catalog, Key};
@@ -134,4 +139,8 @@ macro_rules! classes {
 classes! {
     Schema, schema::Schema, "schema", catalog::NAMESPACE, &[], schema::QUERY;
     Function, function::Function, "function", catalog::PROC, &["f", "p", "w"], function::QUERY;
+    View, view::View, "view", catalog::CLASS, &["v"], view::QUERY;
+    Rule, rule::Rule, "rule", catalog::REWRITE, &[], rule::QUERY;
+    Trigger, trigger::Trigger, "trigger", catalog::TRIGGER, &[], trigger::QUERY;
+    Policy, policy::Policy, "policy", catalog::POLICY, &[], policy::QUERY;
 }
