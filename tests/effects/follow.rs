@@ -1,6 +1,7 @@
 //! One database follows another by effects alone.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
 
 use effects::class::{kinds_of, CLASSES};
 use effects::{compare, read, Context, Effect, Key, Model, Source, States};
@@ -65,6 +66,27 @@ fn psql(cluster: &Cluster, database: &str, commands: &[&str]) -> Result<String, 
 
 fn keys(cluster: &Cluster) -> Vec<Key> {
     let catalogs: BTreeSet<u32> = CLASSES.iter().map(|class| class.catalog).collect();
+    let list: Vec<String> = catalogs.iter().map(u32::to_string).collect();
+    // What initdb made is there on both sides, but the schema that is the users'.
+    let query = format!(
+        "SELECT pg_catalog.string_agg(pg_catalog.format('SELECT %s, oid FROM pg_catalog.%I WHERE oid >= 16384 OR oid = 2200', \
+         c.oid, c.relname), ' UNION ALL ') FROM pg_catalog.pg_class c WHERE c.oid IN ({})",
+        list.join(", ")
+    );
+    static QUERY: OnceLock<String> = OnceLock::new();
+    let query = QUERY
+        .get_or_init(|| crate::reader::query(cluster, SOURCE, &query).expect("they have names"));
+    let rows = psql(cluster, SOURCE, &[query]).expect("they can be read");
+    let mut by_catalog: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+    for row in rows.lines() {
+        if let Some((catalog, oid)) = row.split_once('\t') {
+            let (catalog, oid) = (catalog.parse(), oid.parse());
+            by_catalog
+                .entry(catalog.expect("an OID"))
+                .or_default()
+                .push(oid.expect("an OID"));
+        }
+    }
     let mut keys = Vec::new();
     for catalog in catalogs {
         let name = crate::reader::query(
@@ -128,6 +150,14 @@ impl Pair {
         };
         pair.before = pair.state();
         pair
+    }
+
+    /// Runs statements on both sides by their text: what a test is about has something to stand on.
+    pub fn both(&mut self, statements: &[&str]) {
+        for database in [SOURCE, TARGET] {
+            psql(&self.cluster, database, statements).expect("it runs on both sides");
+        }
+        self.before = self.state();
     }
 
     fn state(&self) -> States {

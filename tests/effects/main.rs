@@ -5,7 +5,13 @@
 //! order which the dependencies give has to do. See `crates/effects`.
 
 mod follow;
+mod policy;
 mod reader;
+mod reader;
+mod rule;
 mod sequence;
 mod simple;
+mod simple;
 mod table;
+mod trigger;
+mod view;

@@ -313,12 +313,17 @@ impl<'a> Comparison<'a> {
                     .order((Step::Rename, need), (Step::Main, key), true);
                 self.plan
                     .order((Step::Main, need), (Step::Main, key), is_new);
-                if pair.before.is_some() {
-                    // Its old name has the old name of its schema in it.
+                let Some(before) = pair.before else { continue };
+                let had = before.common().needs().iter();
+                if had.into_iter().any(|n| self.resolve(*n) == need) {
+                    // Its old name has the old name of its schema or its table in it.
                     self.plan
                         .order((Step::Rename, key), (Step::Rename, need), false);
+                } else {
                     self.plan
-                        .order((Step::Main, need), (Step::Rename, key), false);
+                        .order((Step::Rename, need), (Step::Rename, key), false);
+                    self.plan
+                        .order((Step::Main, need), (Step::Rename, key), is_new);
                 }
             }
             if after.made_with().is_some() {

@@ -35,6 +35,7 @@ pub mod catalog {
     pub const PROC: u32 = 1255;
     pub const NAMESPACE: u32 = 2615;
     pub const CONSTRAINT: u32 = 2606;
+    pub const ATTRDEF: u32 = 2604;
     pub const REWRITE: u32 = 2618;
     pub const TRIGGER: u32 = 2620;
     pub const POLICY: u32 = 3256;

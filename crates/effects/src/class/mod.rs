@@ -1,9 +1,14 @@
 //! The object classes. To add one: copy the shape of [`schema`], and name it in `classes!` below.
 
 pub mod function;
+pub mod policy;
+pub mod rule;
 pub mod schema;
-pub mod table;
 pub mod sequence;
+pub mod table;
+pub mod trigger;
+pub mod view;
+pub mod view_column;
 
 use crate::common::Common;
 use crate::key::{catalog, Key};
@@ -187,4 +192,8 @@ classes! {
     Table, table::Table, "table", catalog::CLASS, &["r", "p"], table::QUERY;
     ForeignTable, table::Table, "foreign table", catalog::CLASS, &["f"], table::QUERY;
     Sequence, sequence::Sequence, "sequence", catalog::CLASS, &["S"], sequence::QUERY;
+    View, view::View, "view", catalog::CLASS, &["v"], view::QUERY;
+    Rule, rule::Rule, "rule", catalog::REWRITE, &[], rule::QUERY;
+    Trigger, trigger::Trigger, "trigger", catalog::TRIGGER, &[], trigger::QUERY;
+    Policy, policy::Policy, "policy", catalog::POLICY, &[], policy::QUERY;
 }
