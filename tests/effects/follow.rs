@@ -115,9 +115,8 @@ impl Pair {
         psql(&self.cluster, SOURCE, &[statement])
             .unwrap_or_else(|error| panic!("{error}in {statement}"));
         let after = self.state();
-        let grantees = "SELECT DISTINCT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END \
-             FROM pg_catalog.pg_default_acl d, pg_catalog.aclexplode(d.defaclacl) a";
-        let grantees = psql(&self.cluster, SOURCE, &[grantees]).expect("they can be read");
+        let grantees = psql(&self.cluster, SOURCE, &[effects::common::DEFAULT_GRANTEES])
+            .expect("they can be read");
         let context = Context {
             default_grantees: grantees.lines().map(str::to_owned).collect(),
             ..Context::default()
@@ -147,6 +146,34 @@ impl Pair {
             self.apply(statement, &effects);
             self.assert_same(statement, &effects);
         }
+    }
+
+    /// The same of one that the source may refuse: false where it does.
+    pub fn try_follow(&mut self, statement: &str) -> bool {
+        let attempt = format!("BEGIN; {statement}; ROLLBACK");
+        if psql(&self.cluster, SOURCE, &[&attempt]).is_err() {
+            return false;
+        }
+        self.follow(&[statement]);
+        true
+    }
+
+    /// What a query gives in both databases has to be the same.
+    pub fn assert_same_result(&self, query: &str, behind: &str) {
+        let [source, target] =
+            [SOURCE, TARGET].map(|database| psql(&self.cluster, database, &[query]).expect(query));
+        assert!(
+            source == target,
+            "after {behind}\nthe source has\n{source}the target\n{target}"
+        );
+    }
+
+    /// Runs statements in both databases as they are.
+    pub fn do_in_both(&mut self, statements: &[&str]) {
+        for database in [SOURCE, TARGET] {
+            psql(&self.cluster, database, statements).unwrap_or_else(|error| panic!("{error}"));
+        }
+        self.before = self.state();
     }
 
     /// The statement has no wording: of this class.

@@ -5,4 +5,5 @@
 //! order which the dependencies give has to do. See `crates/effects`.
 
 mod follow;
+mod privileges;
 mod simple;
