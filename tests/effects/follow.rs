@@ -174,9 +174,8 @@ impl Pair {
         psql(&self.cluster, SOURCE, &[statement])
             .unwrap_or_else(|error| panic!("{error}in {statement}"));
         let after = self.state();
-        let grantees = "SELECT DISTINCT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END \
-             FROM pg_catalog.pg_default_acl d, pg_catalog.aclexplode(d.defaclacl) a";
-        let grantees = psql(&self.cluster, SOURCE, &[grantees]).expect("they can be read");
+        let grantees = psql(&self.cluster, SOURCE, &[effects::common::DEFAULT_GRANTEES])
+            .expect("they can be read");
         let context = Context {
             default_grantees: grantees.lines().map(str::to_owned).collect(),
             ..Context::default()

@@ -6,6 +6,7 @@
 
 mod follow;
 mod policy;
+mod privileges;
 mod reader;
 mod reader;
 mod rule;

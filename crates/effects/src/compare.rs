@@ -417,6 +417,9 @@ impl<'a> Comparison<'a> {
                 (Step::Late, before, Some(after)) => after.late_script(before, &mut script)?,
                 _ => {}
             }
+            if let Some(unhandled) = script.unhandled {
+                return Err(unhandled);
+            }
             let Some(model) = (if step == Step::Drop { before } else { after }) else {
                 continue;
             };

@@ -98,6 +98,10 @@ pub trait Object: Clone + Debug + PartialEq {
         self.common().owner.is_some()
     }
 
+    /// Privileges of its parts (columns). They come behind its own, on which they can rest, and whose REVOKEs
+    /// take them along ([`Script::revoked`]).
+    fn finish_parts(&self, _before: Option<&Self>, _script: &mut Script) {}
+
     /// True for an object that ALTER DEFAULT PRIVILEGES reaches when it is made.
     fn gets_default_privileges(&self) -> bool {
         false
