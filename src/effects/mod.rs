@@ -10,7 +10,7 @@ mod source;
 use std::collections::HashSet;
 
 use effects::key::catalog;
-use effects::{compare, read, Context, Effect, Key, Model, States, Unhandled};
+use effects::{compare, read, Context, Effect, Key, States, Unhandled};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use self::source::Catalogs;
@@ -50,7 +50,8 @@ impl Engine {
             Err(reason) => (Vec::new(), Some(reason.to_string())),
         };
         let keys = keys(&events);
-        let states = read(&mut Catalogs, &keys.into_iter().collect::<Vec<_>>());
+        let mut states = read(&mut Catalogs, &keys.into_iter().collect::<Vec<_>>());
+        note_rewritten(&mut states, &|_| false);
         Engine {
             events,
             at: 0,
@@ -87,12 +88,9 @@ impl Engine {
         let mut after = read(&mut Catalogs, &keys);
         // A rewrite that goes on fills its other tables later; one that is over has filled them all.
         let seen = if is_rewriting { ahead } else { events };
-        for event in seen.iter().filter(|event| event.class == REWRITE) {
-            let key = Key::new(catalog::CLASS, event.oid);
-            if let Some(model) = after.models.get_mut(&key) {
-                model.mark_rewritten();
-            }
-        }
+        let rewritten = seen.iter().filter(|event| event.class == REWRITE);
+        let rewritten: FxHashSet<u32> = rewritten.map(|event| event.oid).collect();
+        note_rewritten(&mut after, &|table| rewritten.contains(&table));
         let mut before = States::default();
         for key in &keys {
             if let Some(model) = self.states.models.remove(key) {
@@ -115,9 +113,7 @@ impl Engine {
                 .clone(),
         };
         let effects = compare(&before, &after, &context);
-        for model in after.models.values_mut() {
-            model.forget_rewritten();
-        }
+        note_rewritten(&mut after, &|_| false);
         self.states.models.extend(after.models);
         self.states.unknown.extend(after.unknown);
         Stretch {
@@ -148,6 +144,12 @@ fn learn_ours(ours: &mut HashSet<Key>, after: &States) {
             return;
         }
         ours.extend(found);
+    }
+}
+
+fn note_rewritten(states: &mut States, is_rewritten: &dyn Fn(u32) -> bool) {
+    for model in states.models.values_mut() {
+        model.set_rewritten(is_rewritten);
     }
 }
 

@@ -113,6 +113,7 @@ pub trait Object: Clone + Debug + PartialEq {
         false
     }
 
-    /// Notes that the change to this state gives the table other rows, which come behind it.
-    fn mark_rewritten(&mut self, _is_rewritten: bool) {}
+    /// Takes note of the tables (by OID) whose rows come again behind the change to this state, in place of
+    /// what the numbers of files tell: of the moments that a decoder sees, these tell nothing.
+    fn set_rewritten(&mut self, _is_rewritten: &dyn Fn(u32) -> bool) {}
 }

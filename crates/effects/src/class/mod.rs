@@ -127,13 +127,9 @@ macro_rules! classes {
                     _ => false,
                 }
             }
-            /// Notes that the change to this state gives the table other rows, which come behind it.
-            pub fn mark_rewritten(&mut self) {
-                match self { $(Model::$variant(model) => model.mark_rewritten(true),)* }
-            }
-            /// Takes the note back, before the state is compared with the next one.
-            pub fn forget_rewritten(&mut self) {
-                match self { $(Model::$variant(model) => model.mark_rewritten(false),)* }
+            /// See [`Object::set_rewritten`].
+            pub fn set_rewritten(&mut self, is_rewritten: &dyn Fn(u32) -> bool) {
+                match self { $(Model::$variant(model) => model.set_rewritten(is_rewritten),)* }
             }
             pub fn late_needs(&self) -> Vec<Key> {
                 match self { $(Model::$variant(model) => model.late_needs(),)* }

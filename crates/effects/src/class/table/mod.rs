@@ -232,6 +232,18 @@ impl Table {
 }
 
 impl Object for Table {
+    fn set_rewritten(&mut self, is_rewritten: &dyn Fn(u32) -> bool) {
+        let file = |file: u32, oid: u32| match file {
+            0 => 0,
+            _ if is_rewritten(oid) => 2,
+            _ => 1,
+        };
+        self.file = file(self.file, self.number);
+        for below in self.below.iter_mut().flatten() {
+            below.file = file(below.file, below.oid);
+        }
+    }
+
     fn common(&self) -> &Common {
         &self.common
     }
