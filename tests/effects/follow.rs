@@ -23,7 +23,7 @@ impl Source for Psql<'_> {
     fn read(&mut self, query: &'static str, oids: &[u32]) -> Result<Vec<(u32, String)>, String> {
         let list: Vec<String> = oids.iter().map(u32::to_string).collect();
         let list = format!("'{{{}}}'::pg_catalog.oid[]", list.join(","));
-        let rows = psql(self.0, SOURCE, &[&query.replace("$1", &list)])?;
+        let rows = crate::reader::query(self.0, SOURCE, &query.replace("$1", &list))?;
         let row = |line: &str| {
             let (oid, text) = line.split_once('\t')?;
             Some((oid.parse().ok()?, text.to_owned()))
@@ -62,10 +62,10 @@ fn keys(cluster: &Cluster) -> Vec<Key> {
     let catalogs: BTreeSet<u32> = CLASSES.iter().map(|class| class.catalog).collect();
     let mut keys = Vec::new();
     for catalog in catalogs {
-        let name = psql(
+        let name = crate::reader::query(
             cluster,
             SOURCE,
-            &[&format!("SELECT {catalog}::pg_catalog.regclass")],
+            &format!("SELECT {catalog}::pg_catalog.regclass"),
         )
         .expect("it has a name");
         // What initdb made is there on both sides, but the schema that is the users'.
@@ -73,7 +73,7 @@ fn keys(cluster: &Cluster) -> Vec<Key> {
             "SELECT oid FROM pg_catalog.{} WHERE oid >= 16384 OR oid = 2200",
             name.trim()
         );
-        let mut oids = psql(cluster, SOURCE, &[&query]).expect("it can be read");
+        let mut oids = crate::reader::query(cluster, SOURCE, &query).expect("it can be read");
         if let Some(kinds) = kinds_of(catalog) {
             // Kinds that have no class yet are what `both` makes.
             let known: Vec<&str> = CLASSES
@@ -83,8 +83,8 @@ fn keys(cluster: &Cluster) -> Vec<Key> {
                 .copied()
                 .collect();
             let list = format!("'{{{}}}'::pg_catalog.oid[]", oids.trim().replace('\n', ","));
-            let rows =
-                psql(cluster, SOURCE, &[&kinds.replace("$1", &list)]).expect("they are read");
+            let rows = crate::reader::query(cluster, SOURCE, &kinds.replace("$1", &list))
+                .expect("they are read");
             oids = rows
                 .lines()
                 .filter_map(|row| row.split_once('\t'))
@@ -165,6 +165,18 @@ impl Pair {
             self.apply(statement, &effects);
             self.assert_same(statement, &effects);
         }
+    }
+
+    /// A statement that fails at the source and still leaves something there: an index half built.
+    pub fn fails(&mut self, statement: &str) {
+        psql(&self.cluster, SOURCE, &[statement]).expect_err("it fails");
+        let after = self.state();
+        let before = std::mem::replace(&mut self.before, after);
+        let effects = compare(&before, &self.before, &Context::default());
+        assert_eq!(effects, Ok(Vec::new()));
+        // pg_dump shows it.
+        psql(&self.cluster, SOURCE, &["DROP INDEX public.half"]).expect("it goes");
+        self.follow(&["SELECT 1"]);
     }
 
     /// Runs statements on both sides: what a test needs, and does not look at.

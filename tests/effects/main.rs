@@ -4,6 +4,10 @@
 //! No decoding is in play here: states are read by psql, and the order of commands is not known, so that the
 //! order which the dependencies give has to do. See `crates/effects`.
 
+mod constraint;
 mod follow;
+mod index;
+mod reader;
 mod sequence;
 mod simple;
+mod statistics;

@@ -1,8 +1,11 @@
 //! The object classes. To add one: copy the shape of [`schema`], and name it in `classes!` below.
 
+pub mod constraint;
 pub mod function;
+pub mod index;
 pub mod schema;
 pub mod sequence;
+pub mod statistics;
 
 use crate::common::Common;
 use crate::key::{catalog, Key};
@@ -84,8 +87,21 @@ macro_rules! classes {
             pub fn rebuilt_with(&self) -> Vec<Key> {
                 match self { $(Model::$variant(model) => model.rebuilt_with(),)* }
             }
+            pub fn completes(&self) -> Option<Key> {
+                match self { $(Model::$variant(model) => model.completes(),)* }
+            }
+            pub fn needs_whole(&self) -> Option<Key> {
+                match self { $(Model::$variant(model) => model.needs_whole(),)* }
+            }
             pub fn wanted_by_attach_of(&self) -> Option<Key> {
                 match self { $(Model::$variant(model) => model.wanted_by_attach_of(),)* }
+            }
+            pub fn makes_by_change(&self, to: &Model) -> Option<Key> {
+                match (self, to) {
+                    $((Model::$variant(model), Model::$variant(to)) => model.makes_by_change(to),)*
+                    #[allow(unreachable_patterns)]
+                    _ => None,
+                }
             }
             pub fn is_remade_as(&self, to: &Model) -> bool {
                 match (self, to) {
@@ -156,4 +172,7 @@ classes! {
     Schema, schema::Schema, "schema", catalog::NAMESPACE, &[], schema::QUERY;
     Function, function::Function, "function", catalog::PROC, &["f", "p", "w"], function::QUERY;
     Sequence, sequence::Sequence, "sequence", catalog::CLASS, &["S"], sequence::QUERY;
+    Index, index::Index, "index", catalog::CLASS, &["i", "I"], index::QUERY;
+    Constraint, constraint::Constraint, "constraint", catalog::CONSTRAINT, &[], constraint::QUERY;
+    Statistics, statistics::Statistics, "statistics object", catalog::STATISTIC_EXT, &[], statistics::QUERY;
 }
