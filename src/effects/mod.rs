@@ -10,7 +10,7 @@ mod source;
 use std::collections::HashSet;
 
 use effects::key::catalog;
-use effects::{compare, read, Context, Effect, Key, States, Unhandled};
+use effects::{compare, read, Context, Effect, Key, Model, States, Unhandled};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use self::source::Catalogs;

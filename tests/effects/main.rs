@@ -4,15 +4,21 @@
 //! No decoding is in play here: states are read by psql, and the order of commands is not known, so that the
 //! order which the dependencies give has to do. See `crates/effects`.
 
+mod constraint;
 mod follow;
+mod index;
 mod policy;
 mod privileges;
 mod reader;
 mod reader;
+mod reader;
 mod rule;
+mod sequence;
 mod sequence;
 mod simple;
 mod simple;
+mod simple;
+mod statistics;
 mod table;
 mod trigger;
 mod view;

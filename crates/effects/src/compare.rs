@@ -41,6 +41,8 @@ struct Comparison<'a> {
     pairs: HashMap<Key, Pair<'a>>,
     /// By other keys: row types, defaults; what went with its table; what ALTER TYPE has built anew.
     aliases: HashMap<Key, Key>,
+    /// New objects that one which was there before has made by its change (ADD CONSTRAINT … USING INDEX).
+    made_of_old: HashSet<Key>,
     context: &'a Context,
     plan: Plan,
 }
@@ -82,6 +84,7 @@ pub fn compare(
     let mut comparison = Comparison {
         pairs,
         aliases: HashMap::new(),
+        made_of_old: HashSet::new(),
         context,
         plan: Plan::default(),
     };
@@ -230,7 +233,12 @@ impl<'a> Comparison<'a> {
                     self.plan.add(Step::Drop, key, command)
                 }
                 (Some(before), Some(after)) => {
-                    if before.occupies() != after.occupies() || before.target() != after.target() {
+                    let made = before.makes_by_change(after);
+                    self.made_of_old.extend(made);
+                    let is_renamed = before.occupies() != after.occupies()
+                        || before.target() != after.target()
+                        || made.is_some();
+                    if is_renamed {
                         self.plan.add(Step::Rename, key, command);
                     }
                     self.plan.add(Step::Main, key, command);
@@ -313,9 +321,16 @@ impl<'a> Comparison<'a> {
                     .order((Step::Rename, need), (Step::Main, key), true);
                 self.plan
                     .order((Step::Main, need), (Step::Main, key), is_new);
+                let is_made_with = after.made_with() == Some(need);
                 let Some(before) = pair.before else { continue };
                 let had = before.common().needs().iter();
-                if had.into_iter().any(|n| self.resolve(*n) == need) {
+                if is_made_with {
+                    // It is renamed with the other, or makes it (ADD CONSTRAINT … USING INDEX).
+                    self.plan
+                        .order((Step::Rename, need), (Step::Rename, key), true);
+                    self.plan
+                        .order((Step::Rename, key), (Step::Main, need), true);
+                } else if had.into_iter().any(|n| self.resolve(*n) == need) {
                     // Its old name has the old name of its schema or its table in it.
                     self.plan
                         .order((Step::Rename, key), (Step::Rename, need), false);
@@ -343,6 +358,21 @@ impl<'a> Comparison<'a> {
                     .order((Step::Rename, key), (Step::Rename, need), false);
                 self.plan
                     .order((Step::Rename, need), (Step::Main, key), false);
+            }
+            if let Some(whole) = after.completes() {
+                self.plan
+                    .order((Step::Main, whole), (Step::Late, key), true);
+                self.plan
+                    .order((Step::Late, key), (Step::Late, whole), true);
+                // A partition's columns are NOT NULL before its parent has a primary key.
+                if let Some(table) = after.wanted_by_attach_of() {
+                    self.plan
+                        .order((Step::Main, table), (Step::Main, whole), false);
+                }
+            }
+            if let Some(whole) = after.needs_whole() {
+                self.plan
+                    .order((Step::Late, whole), (Step::Main, key), true);
             }
             if let Some(table) = after.wanted_by_attach_of() {
                 for made in [Some(key), after.made_with()].into_iter().flatten() {
@@ -372,13 +402,15 @@ impl<'a> Comparison<'a> {
     }
 
     /// Whether the making of another object makes this new one.
-    fn is_made(&self, after: &Model) -> bool {
+    fn is_made(&self, key: Key, after: &Model) -> bool {
         let is_new = |key: Key| {
             self.pairs
                 .get(&key)
                 .is_some_and(|pair| pair.before.is_none())
         };
-        after.made_with().is_some() && !after.wanted_by_attach_of().is_some_and(is_new)
+        let is_by_old = self.made_of_old.contains(&key);
+        is_by_old
+            || (after.made_with().is_some() && !after.wanted_by_attach_of().is_some_and(is_new))
     }
 
     /// What comes before all else, in the order of commands.
@@ -412,7 +444,7 @@ impl<'a> Comparison<'a> {
                     before.alter_script(after, others, &mut script)?
                 }
                 (Step::Main, None, Some(after)) => {
-                    after.create_script(self.is_made(after), others, &mut script)?
+                    after.create_script(self.is_made(key, after), others, &mut script)?
                 }
                 (Step::Late, before, Some(after)) => after.late_script(before, &mut script)?,
                 _ => {}

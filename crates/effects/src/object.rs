@@ -55,6 +55,16 @@ pub trait Object: Clone + Debug + PartialEq {
         Vec::new()
     }
 
+    /// What is whole only when [`Object::late`] has been said: the partitioned index of an attached one.
+    fn completes(&self) -> Option<Key> {
+        None
+    }
+
+    /// What must be whole before this one is made: the key that a foreign key refers to.
+    fn needs_whole(&self) -> Option<Key> {
+        None
+    }
+
     /// Other keys by which dependencies mean this object: a table's row type, its defaults.
     fn aliases(&self) -> Vec<Key> {
         Vec::new()
@@ -69,6 +79,12 @@ pub trait Object: Clone + Debug + PartialEq {
     /// one becomes the other by what differs.
     fn is_remade_as(&self, _to: &Self) -> bool {
         false
+    }
+
+    /// A new object that comes into being by the change of this one to `to`: the constraint of ADD CONSTRAINT …
+    /// USING INDEX. It is said with the change of name.
+    fn makes_by_change(&self, _to: &Self) -> Option<Key> {
+        None
     }
 
     /// Objects whose alteration may drop and make this one anew ([`Object::rebuilds_dependents`]).

@@ -150,11 +150,8 @@ impl Index {
     }
 
     fn set_statistics(&self, before: Option<&Index>, script: &mut Script) {
-        let targets = |index: Option<&Index>| {
-            index
-                .and_then(|i| i.statistics.clone())
-                .unwrap_or_default()
-        };
+        let targets =
+            |index: Option<&Index>| index.and_then(|i| i.statistics.clone()).unwrap_or_default();
         let (was, is) = (targets(before), targets(Some(self)));
         let gone = was
             .iter()
@@ -280,7 +277,8 @@ impl Object for Index {
         if before.is_none() {
             self.set_statistics(None, script);
             // The others have it from their constraint.
-            if self.tablespace.is_some() && self.constraint.as_ref().is_some_and(|c| c.kind == "x") {
+            if self.tablespace.is_some() && self.constraint.as_ref().is_some_and(|c| c.kind == "x")
+            {
                 self.set_tablespace(script);
             }
         }
@@ -301,13 +299,15 @@ impl Object for Index {
     }
 
     fn late_needs(&self) -> Vec<Key> {
-        match &self.parent {
-            Some(parent) => vec![
-                Key::new(catalog::CLASS, self.table),
-                Key::new(catalog::CLASS, parent.index),
-            ],
-            None => Vec::new(),
-        }
+        let table = self
+            .parent
+            .as_ref()
+            .map(|_| Key::new(catalog::CLASS, self.table));
+        table.into_iter().collect()
+    }
+
+    fn completes(&self) -> Option<Key> {
+        self.parent_oid().map(|oid| Key::new(catalog::CLASS, oid))
     }
 
     fn dropped_with(&self) -> Vec<Key> {
@@ -330,6 +330,13 @@ impl Object for Index {
             && self.table == to.table
             && self.constraint_oid() == to.constraint_oid()
             && self.parent_oid() == to.parent_oid()
+    }
+
+    fn makes_by_change(&self, to: &Self) -> Option<Key> {
+        to.constraint
+            .as_ref()
+            .filter(|_| self.constraint.is_none())
+            .map(Owner::key)
     }
 
     fn wanted_by_attach_of(&self) -> Option<Key> {
@@ -368,9 +375,6 @@ mod tests {
             ["RESET (\"fastupdate\")", "SET (\"fillfactor\"='80')"]
         );
         assert!(changed_options(Some(&a), Some(&a)).is_empty());
-        assert_eq!(
-            changed_options(Some(&b), None),
-            ["RESET (\"fillfactor\")"]
-        );
+        assert_eq!(changed_options(Some(&b), None), ["RESET (\"fillfactor\")"]);
     }
 }

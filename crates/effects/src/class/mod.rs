@@ -1,10 +1,15 @@
 //! The object classes. To add one: copy the shape of [`schema`], and name it in `classes!` below.
 
+pub mod constraint;
 pub mod function;
+pub mod index;
 pub mod policy;
 pub mod rule;
 pub mod schema;
+pub mod schema;
 pub mod sequence;
+pub mod sequence;
+pub mod statistics;
 pub mod table;
 pub mod trigger;
 pub mod view;
@@ -110,8 +115,21 @@ macro_rules! classes {
             pub fn rebuilt_with(&self) -> Vec<Key> {
                 match self { $(Model::$variant(model) => model.rebuilt_with(),)* }
             }
+            pub fn completes(&self) -> Option<Key> {
+                match self { $(Model::$variant(model) => model.completes(),)* }
+            }
+            pub fn needs_whole(&self) -> Option<Key> {
+                match self { $(Model::$variant(model) => model.needs_whole(),)* }
+            }
             pub fn wanted_by_attach_of(&self) -> Option<Key> {
                 match self { $(Model::$variant(model) => model.wanted_by_attach_of(),)* }
+            }
+            pub fn makes_by_change(&self, to: &Model) -> Option<Key> {
+                match (self, to) {
+                    $((Model::$variant(model), Model::$variant(to)) => model.makes_by_change(to),)*
+                    #[allow(unreachable_patterns)]
+                    _ => None,
+                }
             }
             pub fn is_remade_as(&self, to: &Model) -> bool {
                 match (self, to) {
@@ -192,4 +210,7 @@ classes! {
     Rule, rule::Rule, "rule", catalog::REWRITE, &[], rule::QUERY;
     Trigger, trigger::Trigger, "trigger", catalog::TRIGGER, &[], trigger::QUERY;
     Policy, policy::Policy, "policy", catalog::POLICY, &[], policy::QUERY;
+    Index, index::Index, "index", catalog::CLASS, &["i", "I"], index::QUERY;
+    Constraint, constraint::Constraint, "constraint", catalog::CONSTRAINT, &[], constraint::QUERY;
+    Statistics, statistics::Statistics, "statistics object", catalog::STATISTIC_EXT, &[], statistics::QUERY;
 }
