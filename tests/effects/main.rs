@@ -4,8 +4,12 @@
 //! No decoding is in play here: states are read by psql, and the order of commands is not known, so that the
 //! order which the dependencies give has to do. See `crates/effects`.
 
+mod default_privileges;
+mod event_trigger;
 mod follow;
+mod materialized_view;
 mod policy;
+mod publication;
 mod reader;
 mod rule;
 mod simple;

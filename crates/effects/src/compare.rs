@@ -239,6 +239,8 @@ impl<'a> Comparison<'a> {
                 });
                 if !still {
                     self.plan.order((Step::Main, key), (Step::Drop, need), true);
+                    self.plan
+                        .order((Step::Main, key), (Step::Main, need), false);
                 }
             }
             let Some(after) = pair.after else { continue };
@@ -284,6 +286,8 @@ impl<'a> Comparison<'a> {
             for need in after.late_needs() {
                 let need = self.resolve(need);
                 self.plan.order((Step::Main, need), (Step::Late, key), true);
+                self.plan
+                    .order((Step::Late, need), (Step::Late, key), false);
             }
             // Whoever has the name gives it up first.
             let Some(&other) = after.occupies().and_then(|name| occupied.get(&name)) else {

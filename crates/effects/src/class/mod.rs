@@ -1,7 +1,11 @@
 //! The object classes. To add one: copy the shape of [`schema`], and name it in `classes!` below.
 
+pub mod default_privileges;
+pub mod event_trigger;
 pub mod function;
+pub mod materialized_view;
 pub mod policy;
+pub mod publication;
 pub mod rule;
 pub mod schema;
 pub mod trigger;
@@ -143,4 +147,8 @@ classes! {
     Rule, rule::Rule, "rule", catalog::REWRITE, &[], rule::QUERY;
     Trigger, trigger::Trigger, "trigger", catalog::TRIGGER, &[], trigger::QUERY;
     Policy, policy::Policy, "policy", catalog::POLICY, &[], policy::QUERY;
+    MaterializedView, materialized_view::MaterializedView, "materialized view", catalog::CLASS, &["m"], materialized_view::QUERY;
+    EventTrigger, event_trigger::EventTrigger, "event trigger", catalog::EVENT_TRIGGER, &[], event_trigger::QUERY;
+    DefaultPrivileges, default_privileges::DefaultPrivileges, "default privileges", catalog::DEFAULT_ACL, &[], default_privileges::QUERY;
+    Publication, publication::Publication, "publication", catalog::PUBLICATION, &[], publication::QUERY;
 }
