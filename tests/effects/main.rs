@@ -5,10 +5,16 @@
 //! order which the dependencies give has to do. See `crates/effects`.
 
 mod constraint;
+mod default_privileges;
+mod event_trigger;
+mod follow;
 mod follow;
 mod index;
+mod materialized_view;
+mod policy;
 mod policy;
 mod privileges;
+mod publication;
 mod reader;
 mod reader;
 mod reader;

@@ -299,6 +299,8 @@ impl<'a> Comparison<'a> {
                 });
                 if !still {
                     self.plan.order((Step::Main, key), (Step::Drop, need), true);
+                    self.plan
+                        .order((Step::Main, key), (Step::Main, need), false);
                 }
             }
             let Some(after) = pair.after else { continue };

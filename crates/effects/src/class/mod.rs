@@ -1,9 +1,14 @@
 //! The object classes. To add one: copy the shape of [`schema`], and name it in `classes!` below.
 
 pub mod constraint;
+pub mod default_privileges;
+pub mod event_trigger;
+pub mod function;
 pub mod function;
 pub mod index;
+pub mod materialized_view;
 pub mod policy;
+pub mod publication;
 pub mod rule;
 pub mod schema;
 pub mod schema;
@@ -213,4 +218,8 @@ classes! {
     Index, index::Index, "index", catalog::CLASS, &["i", "I"], index::QUERY;
     Constraint, constraint::Constraint, "constraint", catalog::CONSTRAINT, &[], constraint::QUERY;
     Statistics, statistics::Statistics, "statistics object", catalog::STATISTIC_EXT, &[], statistics::QUERY;
+    MaterializedView, materialized_view::MaterializedView, "materialized view", catalog::CLASS, &["m"], materialized_view::QUERY;
+    EventTrigger, event_trigger::EventTrigger, "event trigger", catalog::EVENT_TRIGGER, &[], event_trigger::QUERY;
+    DefaultPrivileges, default_privileges::DefaultPrivileges, "default privileges", catalog::DEFAULT_ACL, &[], default_privileges::QUERY;
+    Publication, publication::Publication, "publication", catalog::PUBLICATION, &[], publication::QUERY;
 }

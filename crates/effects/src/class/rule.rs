@@ -114,19 +114,21 @@ pub fn enable(
     if before == after {
         return Ok(());
     }
-    let word = match after {
-        "O" => "ENABLE",
-        "D" => "DISABLE",
-        "R" => "ENABLE REPLICA",
-        "A" => "ENABLE ALWAYS",
-        _ => {
-            let class = kind.to_ascii_lowercase();
-            return Err(Unhandled::new(class, format!("state {after}")));
-        }
-    };
+    let word = state_word(&kind.to_ascii_lowercase(), after)?;
     script.push(
         "alter",
         format!("ALTER TABLE ONLY {relation} {word} {kind} {name}"),
     );
     Ok(())
+}
+
+/// When it fires, of the letter in the catalog.
+pub fn state_word(class: &str, state: &str) -> Result<&'static str, Unhandled> {
+    match state {
+        "O" => Ok("ENABLE"),
+        "D" => Ok("DISABLE"),
+        "R" => Ok("ENABLE REPLICA"),
+        "A" => Ok("ENABLE ALWAYS"),
+        _ => Err(Unhandled::new(class, format!("state {state}"))),
+    }
 }
