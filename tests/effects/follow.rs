@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use effects::class::CLASSES;
-use effects::{compare, read, Context, Effect, Key, Model, Source, States};
+use effects::states::ReadError;
+use effects::{compare, read, Context, Effect, Key, Model, Source, States, Unhandled};
 use harness::Cluster;
 
 /// A cluster with two databases of the same, empty, content.
@@ -23,7 +24,7 @@ impl Source for Psql<'_> {
     fn read(&mut self, query: &'static str, oids: &[u32]) -> Result<Vec<(u32, String)>, String> {
         let list: Vec<String> = oids.iter().map(u32::to_string).collect();
         let list = format!("'{{{}}}'::pg_catalog.oid[]", list.join(","));
-        let rows = psql(self.0, SOURCE, &[&query.replace("$1", &list)])?;
+        let rows = crate::reader::query(self.0, SOURCE, &query.replace("$1", &list))?;
         let row = |line: &str| {
             let (oid, text) = line.split_once('\t')?;
             Some((oid.parse().ok()?, text.to_owned()))
@@ -62,10 +63,10 @@ fn keys(cluster: &Cluster) -> Vec<Key> {
     let catalogs: BTreeSet<u32> = CLASSES.iter().map(|class| class.catalog).collect();
     let mut keys = Vec::new();
     for catalog in catalogs {
-        let name = psql(
+        let name = crate::reader::query(
             cluster,
             SOURCE,
-            &[&format!("SELECT {catalog}::pg_catalog.regclass")],
+            &format!("SELECT {catalog}::pg_catalog.regclass"),
         )
         .expect("it has a name");
         // What initdb made is there on both sides, but the schema that is the users'.
@@ -73,13 +74,37 @@ fn keys(cluster: &Cluster) -> Vec<Key> {
             "SELECT oid FROM pg_catalog.{} WHERE oid >= 16384 OR oid = 2200",
             name.trim()
         );
-        let oids = psql(cluster, SOURCE, &[&query]).expect("it can be read");
+        let oids = crate::reader::query(cluster, SOURCE, &query).expect("it can be read");
+        let of_others = kinds_of_others(cluster, catalog, oids.trim().replace('\n', ","));
         keys.extend(
             oids.lines()
+                .filter(|oid| !of_others.contains(*oid))
                 .filter_map(|oid| Some(Key::new(catalog, oid.parse().ok()?))),
         );
     }
     keys
+}
+
+/// Relations that no class is for; what is made of them by [`Pair::both`] is not followed.
+fn kinds_of_others(cluster: &Cluster, catalog: u32, oids: String) -> BTreeSet<String> {
+    if catalog != effects::key::catalog::CLASS {
+        return BTreeSet::new();
+    }
+    let known: Vec<&str> = CLASSES
+        .iter()
+        .filter(|class| class.catalog == catalog)
+        .flat_map(|class| class.kinds)
+        .copied()
+        .collect();
+    let query = effects::class::kinds_of(catalog).expect("relations have kinds");
+    let query = query.replace("$1", &format!("'{{{oids}}}'::pg_catalog.oid[]"));
+    crate::reader::query(cluster, SOURCE, &query)
+        .expect("they can be read")
+        .lines()
+        .filter_map(|line| line.split_once('\t'))
+        .filter(|(_, kind)| !known.contains(kind))
+        .map(|(oid, _)| oid.to_owned())
+        .collect()
 }
 
 impl Pair {
@@ -102,19 +127,22 @@ impl Pair {
     }
 
     fn state(&self) -> States {
+        self.try_state().unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    fn try_state(&self) -> Result<States, Unhandled> {
         let keys = keys(&self.cluster);
-        read(&mut Psql(&self.cluster), &keys).unwrap_or_else(|error| panic!("{error:?}"))
+        read(&mut Psql(&self.cluster), &keys).map_err(|error| match error {
+            ReadError::Query(error) => panic!("{error}"),
+            ReadError::Unhandled(unhandled) => unhandled,
+        })
     }
 
     /// Runs a statement on the source; gives its effects.
-    fn effects_of(
-        &mut self,
-        statement: &str,
-        touching: &[&str],
-    ) -> Result<Vec<Effect>, effects::Unhandled> {
+    fn effects_of(&mut self, statement: &str, touching: &[&str]) -> Result<Vec<Effect>, Unhandled> {
         psql(&self.cluster, SOURCE, &[statement])
             .unwrap_or_else(|error| panic!("{error}in {statement}"));
-        let after = self.state();
+        let after = self.try_state()?;
         let grantees = "SELECT DISTINCT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END \
              FROM pg_catalog.pg_default_acl d, pg_catalog.aclexplode(d.defaclacl) a";
         let grantees = psql(&self.cluster, SOURCE, &[grantees]).expect("they can be read");
@@ -147,6 +175,15 @@ impl Pair {
             self.apply(statement, &effects);
             self.assert_same(statement, &effects);
         }
+    }
+
+    /// The same text on both sides: what a test needs and is not about.
+    pub fn both(&mut self, statement: &str) {
+        for database in [SOURCE, TARGET] {
+            psql(&self.cluster, database, &[statement])
+                .unwrap_or_else(|error| panic!("{error}in {statement}"));
+        }
+        self.before = self.state();
     }
 
     /// The statement has no wording: of this class.

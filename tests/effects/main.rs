@@ -4,5 +4,9 @@
 //! No decoding is in play here: states are read by psql, and the order of commands is not known, so that the
 //! order which the dependencies give has to do. See `crates/effects`.
 
+mod composite;
+mod domain;
+mod enum_type;
 mod follow;
+mod reader;
 mod simple;

@@ -52,6 +52,10 @@ impl Common {
 #[macro_export]
 macro_rules! common_columns {
     ($class:literal, $oid:literal, $owner:literal, $acl:literal, $kind:literal) => {
+        $crate::common_columns!($class, $oid, $owner, $acl, $kind, $crate::needs!($class, $oid))
+    };
+    // `$needs` where its parts have dependencies, too ([`needs_of_parts`]).
+    ($class:literal, $oid:literal, $owner:literal, $acl:literal, $kind:literal, $needs:expr) => {
         concat!(
             "pg_catalog.json_build_object(\
              'owner', (SELECT pg_catalog.quote_ident(o.rolname) FROM pg_catalog.pg_roles o WHERE o.oid = ", $owner, "), \
@@ -68,22 +72,24 @@ macro_rules! common_columns {
              'goes_with', (SELECT pg_catalog.json_agg(pg_catalog.quote_ident(e.extname) ORDER BY e.extname) FROM pg_catalog.pg_depend x \
                 JOIN pg_catalog.pg_extension e ON e.oid = x.refobjid AND x.refclassid = 3079 \
                 WHERE x.classid = ", $class, " AND x.objid = ", $oid, " AND x.deptype = 'x'), \
-             'needs', ", $crate::needs!($class, $oid), ") AS common"
+             'needs', ", $needs, ") AS common"
         )
     };
 }
 
-/// An aclitem[] as an array of [`Grant`]s in its own order, or NULL.
+/// An aclitem[] as an array of [`Grant`]s in its own order, or NULL. An empty one is not NULL: the owner has
+/// taken everything from itself.
 #[macro_export]
 macro_rules! grants {
     ($acl:expr) => {
         concat!(
-            "(SELECT pg_catalog.json_agg(pg_catalog.json_build_object(\
+            "CASE WHEN ", $acl, " IS NOT NULL THEN COALESCE(\
+             (SELECT pg_catalog.json_agg(pg_catalog.json_build_object(\
              'grantee', CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END, \
              'grantor', pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantor)), \
              'privilege', a.privilege_type, 'grantable', a.is_grantable) ORDER BY a.ordinality) \
              FROM ROWS FROM (pg_catalog.aclexplode(", $acl, ")) WITH ORDINALITY \
-             AS a (grantor, grantee, privilege_type, is_grantable, ordinality))"
+             AS a (grantor, grantee, privilege_type, is_grantable, ordinality)), '[]') END"
         )
     };
 }
@@ -100,6 +106,21 @@ macro_rules! needs {
     };
 }
 
+/// The same of an object and its parts: `$parts` is a query of their catalogs and OIDs.
+#[macro_export]
+macro_rules! needs_of_parts {
+    ($parts:expr) => {
+        concat!(
+            "(SELECT pg_catalog.jsonb_agg(DISTINCT pg_catalog.jsonb_build_array(\
+             x.refclassid::pg_catalog.int8, x.refobjid::pg_catalog.int8)) FROM (",
+            $parts,
+            ") part (class, oid) \
+             JOIN pg_catalog.pg_depend x ON x.classid = part.class AND x.objid = part.oid \
+             WHERE x.deptype IN ('n', 'a', 'i', 'P', 'S'))"
+        )
+    };
+}
+
 /// Statements that a new object needs behind CREATE, or that make one's owner, privileges, comment and
 /// labels those of `after`. `others` are the roles to which default privileges may have given something.
 pub fn finish<T: Object>(before: Option<&T>, after: &T, others: &[String], script: &mut Script) {
@@ -112,7 +133,7 @@ pub fn finish<T: Object>(before: Option<&T>, after: &T, others: &[String], scrip
             script.push_with_roles("owner", sql, &[owner]);
         }
     }
-    let on = format!("{} {}", after.grant_kind(), target);
+    let on = format!("{} {}", after.grant_kind(), after.grant_target());
     match old {
         None if after.gets_default_privileges() && !others.is_empty() => {
             new.acl().give_instead(&on, others, script);
@@ -189,4 +210,17 @@ pub fn labels(
             format!("SECURITY LABEL FOR {provider} ON {what} IS NULL"),
         );
     }
+}
+
+/// The qualified name of the collation of an OID, or NULL.
+#[macro_export]
+macro_rules! collation_name {
+    ($oid:literal) => {
+        concat!(
+            "(SELECT pg_catalog.concat(pg_catalog.quote_ident(xn.nspname), '.', pg_catalog.quote_ident(x.collname)) \
+             FROM pg_catalog.pg_collation x JOIN pg_catalog.pg_namespace xn ON xn.oid = x.collnamespace WHERE x.oid = ",
+            $oid,
+            ")"
+        )
+    };
 }

@@ -59,6 +59,12 @@ pub trait Object: Clone + Debug + PartialEq {
         Vec::new()
     }
 
+    /// Objects that go with this one by a CASCADE in [`Object::remove`], where one needs the other: a base
+    /// type and its functions.
+    fn takes_along(&self) -> Vec<Key> {
+        Vec::new()
+    }
+
     /// The object whose making makes this one, too: the constraint of an index, the partitioned parent's
     /// trigger of a cloned one. Owner, privileges, comment and labels are still said.
     fn made_with(&self) -> Option<Key> {
@@ -68,6 +74,11 @@ pub trait Object: Clone + Debug + PartialEq {
     /// Under this name the word of GRANT knows it, where it has privileges.
     fn grant_kind(&self) -> &'static str {
         self.kind()
+    }
+
+    /// What stands behind that word.
+    fn grant_target(&self) -> String {
+        self.target()
     }
 
     /// False where it has an owner that no ALTER … OWNER TO gives it (a constraint, an index).
