@@ -4,9 +4,14 @@
 //! No decoding is in play here: states are read by psql, and the order of commands is not known, so that the
 //! order which the dependencies give has to do. See `crates/effects`.
 
+mod aggregate;
+mod base_type;
+mod cast;
 mod composite;
 mod domain;
 mod enum_type;
 mod follow;
+mod range;
 mod reader;
+mod routine;
 mod simple;

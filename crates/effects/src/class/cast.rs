@@ -6,6 +6,7 @@ use crate::common::Common;
 use crate::object::Object;
 use crate::script::{Script, Unhandled};
 
+/// Without that of a range to its multirange, which comes with them.
 pub const QUERY: &str = concat!(
     "SELECT r.oid, pg_catalog.row_to_json(r)::pg_catalog.text FROM (SELECT c.oid, \
      pg_catalog.format_type(c.castsource, NULL) AS source, pg_catalog.format_type(c.casttarget, NULL) AS result, \
@@ -13,7 +14,8 @@ pub const QUERY: &str = concat!(
      CASE WHEN c.castfunc <> 0 THEN c.castfunc::pg_catalog.regprocedure::pg_catalog.text END AS function, \
      pg_catalog.to_jsonb(c) AS columns, ",
     crate::common_columns!("2605", "c.oid", "NULL::pg_catalog.oid", "NULL::pg_catalog.aclitem[]", "NULL"),
-    " FROM pg_catalog.pg_cast c WHERE c.oid = ANY ($1)) r"
+    " FROM pg_catalog.pg_cast c WHERE c.oid = ANY ($1) \
+     AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend x WHERE x.classid = 2605 AND x.objid = c.oid AND x.deptype = 'i')) r"
 );
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]
