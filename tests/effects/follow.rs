@@ -161,16 +161,16 @@ impl Pair {
     }
 
     fn state(&self) -> States {
+        self.try_state().unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    fn try_state(&self) -> Result<States, Unhandled> {
         let keys = keys(&self.cluster);
         read(&mut Psql(&self.cluster), &keys)
     }
 
     /// Runs a statement on the source; gives its effects.
-    fn effects_of(
-        &mut self,
-        statement: &str,
-        touching: &[&str],
-    ) -> Result<Vec<Effect>, effects::Unhandled> {
+    fn effects_of(&mut self, statement: &str, touching: &[&str]) -> Result<Vec<Effect>, Unhandled> {
         psql(&self.cluster, SOURCE, &[statement])
             .unwrap_or_else(|error| panic!("{error}in {statement}"));
         let after = self.state();

@@ -139,7 +139,7 @@ pub fn finish<T: Object>(before: Option<&T>, after: &T, others: &[String], scrip
             script.push_with_roles("owner", sql, &[owner]);
         }
     }
-    let on = format!("{} {}", after.grant_kind(), target);
+    let on = format!("{} {}", after.grant_kind(), after.grant_target());
     let by = new.owner.as_deref();
     match old {
         None if after.gets_default_privileges() && !others.is_empty() => {

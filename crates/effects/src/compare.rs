@@ -139,6 +139,12 @@ impl<'a> Comparison<'a> {
             {
                 self.aliases.insert(key, other);
             }
+            let along = self.pairs[&key].before.map(Model::takes_along);
+            for other in along.unwrap_or_default() {
+                if set.contains(&other) {
+                    self.aliases.insert(other, key);
+                }
+            }
         }
     }
 

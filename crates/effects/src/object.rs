@@ -75,6 +75,7 @@ pub trait Object: Clone + Debug + PartialEq {
         Vec::new()
     }
 
+<<<<<<< HEAD
     /// True where `to`, another object under the same name, is this one built anew (REINDEX CONCURRENTLY):
     /// one becomes the other by what differs.
     fn is_remade_as(&self, _to: &Self) -> bool {
@@ -96,6 +97,12 @@ pub trait Object: Clone + Debug + PartialEq {
     /// makes it ([`Object::made_with`]).
     fn wanted_by_attach_of(&self) -> Option<Key> {
         None
+=======
+    /// Objects that go with this one by a CASCADE in [`Object::remove`], where one needs the other: a base
+    /// type and its functions.
+    fn takes_along(&self) -> Vec<Key> {
+        Vec::new()
+>>>>>>> wt-types
     }
 
     /// The object whose making makes this one, too: the constraint of an index, the partitioned parent's
@@ -107,6 +114,11 @@ pub trait Object: Clone + Debug + PartialEq {
     /// Under this name the word of GRANT knows it, where it has privileges.
     fn grant_kind(&self) -> &'static str {
         self.kind()
+    }
+
+    /// What stands behind that word.
+    fn grant_target(&self) -> String {
+        self.target()
     }
 
     /// False where it has an owner that no ALTER … OWNER TO gives it (a constraint, an index).

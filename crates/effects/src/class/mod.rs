@@ -10,6 +10,17 @@ pub mod materialized_view;
 pub mod policy;
 pub mod publication;
 pub mod rule;
+pub mod aggregate;
+pub mod base_type;
+pub mod cast;
+pub mod collation;
+pub mod composite;
+pub mod conversion;
+pub mod domain;
+pub mod enum_type;
+pub mod function;
+pub mod multirange;
+pub mod range;
 pub mod schema;
 pub mod schema;
 pub mod sequence;
@@ -45,9 +56,17 @@ pub fn kinds_of(catalog: u32) -> Option<&'static str> {
              WHERE c.oid = ANY ($1) AND c.relkind <> 't' AND c.relpersistence <> 't' \
              AND c.relnamespace <> 99 AND c.relrewrite = 0",
         ),
+        // Row types are their relations', arrays their elements': made and dropped with these,
+        // and without a word of their own until somebody gives them one.
         catalog::TYPE => Some(
-            "SELECT t.oid, CASE WHEN t.typisdefined THEN t.typtype::pg_catalog.text ELSE 'shell' END \
-             FROM pg_catalog.pg_type t WHERE t.oid = ANY ($1)",
+            "SELECT t.oid, CASE WHEN NOT t.typisdefined THEN 'shell' WHEN t.is_implied THEN 'implied' \
+             ELSE t.typtype::pg_catalog.text END FROM (SELECT t.oid, t.typisdefined, t.typtype, \
+             t.typtype = 'c' OR EXISTS (SELECT FROM pg_catalog.pg_type e WHERE e.oid = t.typelem AND e.typarray = t.oid) AS is_implied, \
+             EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = t.typrelid AND c.relkind = 'c') AS is_composite, \
+             t.typacl IS NOT NULL OR EXISTS (SELECT FROM pg_catalog.pg_description x WHERE x.objoid = t.oid AND x.classoid = 1247) \
+             OR EXISTS (SELECT FROM pg_catalog.pg_seclabel x WHERE x.objoid = t.oid AND x.classoid = 1247) AS has_words \
+             FROM pg_catalog.pg_type t WHERE t.oid = ANY ($1)) t \
+             WHERE NOT t.is_implied OR (t.has_words AND NOT t.is_composite)",
         ),
         catalog::PROC => Some(
             "SELECT p.oid, p.prokind::pg_catalog.text FROM pg_catalog.pg_proc p WHERE p.oid = ANY ($1)",
@@ -113,6 +132,9 @@ macro_rules! classes {
             }
             pub fn dropped_with(&self) -> Vec<Key> {
                 match self { $(Model::$variant(model) => model.dropped_with(),)* }
+            }
+            pub fn takes_along(&self) -> Vec<Key> {
+                match self { $(Model::$variant(model) => model.takes_along(),)* }
             }
             pub fn made_with(&self) -> Option<Key> {
                 match self { $(Model::$variant(model) => model.made_with(),)* }
@@ -206,7 +228,14 @@ macro_rules! classes {
 }
 
 classes! {
-    Schema, schema::Schema, "schema", catalog::NAMESPACE, &[], schema::QUERY;
+    Aggregate, aggregate::Aggregate, "aggregate", catalog::PROC, &["a"], aggregate::QUERY;
+    BaseType, base_type::BaseType, "base type", catalog::TYPE, &["b", "shell"], base_type::QUERY;
+    Cast, cast::Cast, "cast", catalog::CAST, &[], cast::QUERY;
+    Collation, collation::Collation, "collation", catalog::COLLATION, &[], collation::QUERY;
+    Composite, composite::Composite, "composite type", catalog::CLASS, &["c"], composite::QUERY;
+    Conversion, conversion::Conversion, "conversion", catalog::CONVERSION, &[], conversion::QUERY;
+    Domain, domain::Domain, "domain", catalog::TYPE, &["d"], domain::QUERY;
+    Enum, enum_type::Enum, "enum", catalog::TYPE, &["e"], enum_type::QUERY;
     Function, function::Function, "function", catalog::PROC, &["f", "p", "w"], function::QUERY;
     Table, table::Table, "table", catalog::CLASS, &["r", "p"], table::QUERY;
     ForeignTable, table::Table, "foreign table", catalog::CLASS, &["f"], table::QUERY;
@@ -222,4 +251,7 @@ classes! {
     EventTrigger, event_trigger::EventTrigger, "event trigger", catalog::EVENT_TRIGGER, &[], event_trigger::QUERY;
     DefaultPrivileges, default_privileges::DefaultPrivileges, "default privileges", catalog::DEFAULT_ACL, &[], default_privileges::QUERY;
     Publication, publication::Publication, "publication", catalog::PUBLICATION, &[], publication::QUERY;
+    Multirange, multirange::Multirange, "multirange", catalog::TYPE, &["m"], multirange::QUERY;
+    Range, range::Range, "range", catalog::TYPE, &["r"], range::QUERY;
+    Schema, schema::Schema, "schema", catalog::NAMESPACE, &[], schema::QUERY;
 }
