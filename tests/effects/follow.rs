@@ -67,7 +67,11 @@ fn keys(cluster: &Cluster) -> Vec<Key> {
     let catalogs: BTreeSet<u32> = CLASSES.iter().map(|class| class.catalog).collect();
     let mut keys = Vec::new();
     for catalog in catalogs {
-        let name = crate::reader::query(cluster, SOURCE, &format!("SELECT {catalog}::pg_catalog.regclass"))
+        let name = crate::reader::query(
+            cluster,
+            SOURCE,
+            &format!("SELECT {catalog}::pg_catalog.regclass"),
+        )
         .expect("it has a name");
         // What initdb made is there on both sides, but the schema that is the users'.
         let query = format!(
