@@ -2,6 +2,10 @@
 
 use crate::follow::Pair;
 
+/// What rows have that are older than a column.
+const STORED: &str = "SELECT a.attrelid::pg_catalog.regclass, a.attname, a.attmissingval FROM pg_catalog.pg_attribute a \
+     WHERE a.atthasmissing AND a.attrelid >= 16384 ORDER BY 1, 2";
+
 #[test]
 fn tables() {
     let mut pair = Pair::new();
@@ -53,6 +57,10 @@ fn rewrites_and_stored_values() {
          ADD f8 text DEFAULT 'NULL', ADD f9 bytea DEFAULT '\\x00ff', ADD f10 numeric(10,3) DEFAULT 1.5, ADD f11 char(5) DEFAULT 'a', \
          ADD f12 text[] DEFAULT ARRAY['a b', '', NULL], ADD f13 interval DEFAULT '1 day', ADD f14 box[] DEFAULT ARRAY['((1,1),(0,0))'::box, '((3,3),(2,2))']",
         "ALTER TABLE public.t ADD h1 int DEFAULT 6; ALTER TABLE public.t ALTER h1 DROP DEFAULT; ALTER TABLE public.t ADD h2 int; ALTER TABLE public.t ALTER h2 SET DEFAULT 6",
+    ]);
+    pair.assert_same_result(STORED, "columns of all types");
+    pair.assert_same_result("SELECT * FROM public.t", "columns of all types");
+    pair.follow(&[
         "ALTER TABLE public.t ALTER b TYPE varchar(20), ALTER f7 TYPE varchar",
         "ALTER TABLE public.t ALTER e TYPE numeric(20, 2), ALTER c DROP DEFAULT, ALTER c TYPE int USING c::int, ALTER c SET DEFAULT 8, ALTER c SET NOT NULL",
         "ALTER TABLE public.t ALTER a TYPE bigint, ADD g bigint GENERATED ALWAYS AS (c + 1) STORED, ALTER b SET STORAGE EXTERNAL",
@@ -71,9 +79,18 @@ fn inheritance() {
     pair.follow(&[
         "CREATE TABLE public.a (x int NOT NULL, y text DEFAULT 'y', z int); CREATE TABLE public.b (w int) INHERITS (public.a); \
          CREATE TABLE public.c (x int DEFAULT 7, v int) INHERITS (public.b); ALTER TABLE public.b ALTER y DROP DEFAULT; ALTER TABLE ONLY public.c ALTER y SET NOT NULL",
+    ]);
+    pair.both("INSERT INTO public.a (x) VALUES (1); INSERT INTO public.b (x) VALUES (2); INSERT INTO public.c (x, y) VALUES (3, 'z')");
+    pair.follow(&[
         "ALTER TABLE public.a ADD n int DEFAULT 5, ADD m timestamptz DEFAULT now(), ADD o text NOT NULL DEFAULT 'o', ADD p int",
+    ]);
+    pair.assert_same_result(STORED, "columns with constants");
+    pair.follow(&[
         "ALTER TABLE public.a RENAME n TO nn; ALTER TABLE public.a ALTER p TYPE bigint, ALTER p SET DEFAULT 4, DROP m",
         "ALTER TABLE public.c ALTER p SET DEFAULT 9, ALTER nn SET STATISTICS 5, ALTER y SET STORAGE MAIN",
+    ]);
+    pair.both("UPDATE public.a SET p = 1, y = 'y'");
+    pair.follow(&[
         "ALTER TABLE public.a ALTER p TYPE numeric USING p + 1, ALTER y SET NOT NULL, ALTER x DROP NOT NULL",
         "ALTER TABLE public.a ALTER y DROP NOT NULL, DROP x, DROP nn",
         "ALTER TABLE public.b ADD only_b int",
@@ -84,7 +101,11 @@ fn inheritance() {
         "ALTER TABLE public.a RENAME y TO t; ALTER TABLE public.a RENAME z TO y; ALTER TABLE public.a RENAME t TO z",
         "CREATE TABLE public.two (y int, z text, k int DEFAULT 1); CREATE TABLE public.both (q int) INHERITS (public.a, public.two)",
         "ALTER TABLE public.a DROP y; ALTER TABLE public.two DROP k",
-        "ALTER TABLE public.both NO INHERIT public.two; ALTER TABLE public.both DROP y; ALTER TABLE public.both RENAME q TO qq",
+        "ALTER TABLE public.both NO INHERIT public.two",
+        "ALTER TABLE public.both DROP y; ALTER TABLE public.both RENAME q TO qq",
+    ]);
+    pair.both("INSERT INTO public.a DEFAULT VALUES; INSERT INTO public.both DEFAULT VALUES");
+    pair.follow(&[
         "ALTER TABLE public.a ADD r double precision DEFAULT random() NOT NULL",
         "CREATE TABLE public.gp (a int, g int GENERATED ALWAYS AS (a + 1) STORED); CREATE TABLE public.gc (b int) INHERITS (public.gp)",
         "ALTER TABLE public.gp ALTER g DROP EXPRESSION",
@@ -101,7 +122,13 @@ fn partitions() {
         "CREATE TABLE public.p (a int NOT NULL, b text DEFAULT 'b', c int) PARTITION BY RANGE (a, (a + 1)); \
          CREATE TABLE public.p1 PARTITION OF public.p FOR VALUES FROM (0, MINVALUE) TO (10, 5) PARTITION BY LIST (b); \
          CREATE TABLE public.p11 PARTITION OF public.p1 (c DEFAULT 9) FOR VALUES IN ('it''s', NULL); CREATE TABLE public.pd PARTITION OF public.p DEFAULT",
+    ]);
+    pair.both("INSERT INTO public.p (a, b, c) VALUES (1, NULL, 1), (50, 'b', 2)");
+    pair.follow(&[
         "ALTER TABLE public.p ADD n int DEFAULT 5, ADD m timestamptz DEFAULT now(), ADD o int, ADD q int NOT NULL DEFAULT 4",
+    ]);
+    pair.assert_same_result(STORED, "columns with constants");
+    pair.follow(&[
         "ALTER TABLE public.p ALTER c SET NOT NULL, ALTER b DROP DEFAULT, ALTER n SET DEFAULT 8, ALTER o SET STATISTICS 9; ALTER TABLE public.p11 ALTER o SET DEFAULT 7",
         "ALTER TABLE public.p ALTER c DROP NOT NULL, DROP n; ALTER TABLE public.p RENAME m TO mm",
         "ALTER TABLE public.p ALTER o TYPE text USING o::text, ADD v double precision DEFAULT random() NOT NULL",
@@ -148,5 +175,37 @@ fn of_types_indexes_and_servers() {
         "CREATE TABLE public.fp (a int, b text) PARTITION BY LIST (a); CREATE FOREIGN TABLE public.f1 PARTITION OF public.fp FOR VALUES IN (1) SERVER s",
         "ALTER TABLE public.fp ADD c int DEFAULT 4",
         "DROP FOREIGN TABLE public.\"F\"; DROP TABLE public.fp CASCADE; DROP TABLE public.plain, public.m",
+    ]);
+}
+
+#[test]
+fn not_null_constraints_and_new_expressions() {
+    let mut pair = Pair::new();
+    if pair.cluster.version() < 18 {
+        return;
+    }
+    pair.follow(&[
+        "CREATE TABLE public.a (x int CONSTRAINT \"Odd n\" NOT NULL NO INHERIT, y int NOT NULL, v int GENERATED ALWAYS AS (y + 1) VIRTUAL, s int GENERATED ALWAYS AS (y + 2) STORED); \
+         CREATE TABLE public.b (CONSTRAINT own NOT NULL x, w int) INHERITS (public.a); CREATE TABLE public.c (y int CONSTRAINT both_y NOT NULL) INHERITS (public.a); \
+         COMMENT ON CONSTRAINT \"Odd n\" ON public.a IS 'odd'",
+        "ALTER TABLE public.a RENAME CONSTRAINT \"Odd n\" TO odd; COMMENT ON CONSTRAINT a_y_not_null ON public.a IS 'y'",
+        "ALTER TABLE public.a ALTER CONSTRAINT odd INHERIT",
+        "ALTER TABLE public.a ALTER y DROP NOT NULL; ALTER TABLE public.b ALTER y SET NOT NULL",
+        "ALTER TABLE public.a ADD z int, ADD CONSTRAINT zz NOT NULL z, ADD q int NOT NULL DEFAULT 4",
+        "ALTER TABLE public.a RENAME CONSTRAINT zz TO zzz",
+        "ALTER TABLE public.b ALTER w SET NOT NULL; ALTER TABLE public.a ALTER z DROP NOT NULL",
+        "ALTER TABLE public.a ADD CONSTRAINT later NOT NULL z NOT VALID",
+        "ALTER TABLE public.a VALIDATE CONSTRAINT later",
+        "ALTER TABLE public.a ALTER s SET EXPRESSION AS (y * 3), ALTER v SET EXPRESSION AS (y * 4)",
+        "ALTER TABLE public.a ALTER s TYPE bigint, ADD v2 int GENERATED ALWAYS AS (x + y) VIRTUAL",
+        "ALTER TABLE public.b ALTER s SET EXPRESSION AS (y * 5)",
+        "ALTER TABLE public.a ALTER s DROP EXPRESSION",
+        "ALTER TABLE public.b NO INHERIT public.a",
+        "CREATE TABLE public.p (a int CONSTRAINT pnn NOT NULL, b int CONSTRAINT pnb NOT NULL) PARTITION BY LIST (a); CREATE TABLE public.p1 PARTITION OF public.p FOR VALUES IN (1); \
+         CREATE TABLE public.p2 (a int CONSTRAINT mine NOT NULL, b int CONSTRAINT mine2 NOT NULL); ALTER TABLE public.p ATTACH PARTITION public.p2 FOR VALUES IN (2)",
+        "ALTER TABLE public.p ALTER b DROP NOT NULL",
+        "ALTER TABLE public.p ALTER b SET NOT NULL",
+        "ALTER TABLE public.p DETACH PARTITION public.p2; CREATE TABLE public.n (a int); ALTER TABLE public.n ADD CONSTRAINT nv NOT NULL a NOT VALID",
+        "DROP TABLE public.a, public.b CASCADE",
     ]);
 }
