@@ -75,7 +75,6 @@ pub trait Object: Clone + Debug + PartialEq {
         Vec::new()
     }
 
-<<<<<<< HEAD
     /// True where `to`, another object under the same name, is this one built anew (REINDEX CONCURRENTLY):
     /// one becomes the other by what differs.
     fn is_remade_as(&self, _to: &Self) -> bool {
@@ -97,12 +96,12 @@ pub trait Object: Clone + Debug + PartialEq {
     /// makes it ([`Object::made_with`]).
     fn wanted_by_attach_of(&self) -> Option<Key> {
         None
-=======
+    }
+
     /// Objects that go with this one by a CASCADE in [`Object::remove`], where one needs the other: a base
     /// type and its functions.
     fn takes_along(&self) -> Vec<Key> {
         Vec::new()
->>>>>>> wt-types
     }
 
     /// The object whose making makes this one, too: the constraint of an index, the partitioned parent's

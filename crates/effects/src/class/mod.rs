@@ -1,29 +1,25 @@
 //! The object classes. To add one: copy the shape of [`schema`], and name it in `classes!` below.
 
-pub mod constraint;
-pub mod default_privileges;
-pub mod event_trigger;
-pub mod function;
-pub mod function;
-pub mod index;
-pub mod materialized_view;
-pub mod policy;
-pub mod publication;
-pub mod rule;
 pub mod aggregate;
 pub mod base_type;
 pub mod cast;
 pub mod collation;
 pub mod composite;
+pub mod constraint;
 pub mod conversion;
+pub mod default_privileges;
 pub mod domain;
 pub mod enum_type;
+pub mod event_trigger;
 pub mod function;
+pub mod index;
+pub mod materialized_view;
 pub mod multirange;
+pub mod policy;
+pub mod publication;
 pub mod range;
+pub mod rule;
 pub mod schema;
-pub mod schema;
-pub mod sequence;
 pub mod sequence;
 pub mod statistics;
 pub mod table;
