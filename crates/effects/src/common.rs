@@ -136,7 +136,9 @@ pub fn finish<T: Object>(before: Option<&T>, after: &T, others: &[String], scrip
     let on = format!("{} {}", after.grant_kind(), target);
     match old {
         None if after.gets_default_privileges() && !others.is_empty() => {
-            new.acl().give_instead(&on, others, script);
+            // The owner may have taken everything from itself.
+            let others: Vec<String> = others.iter().chain(&new.owner).cloned().collect();
+            new.acl().give_instead(&on, &others, script);
         }
         None => Acl(new.default_acl.as_deref().unwrap_or_default()).become_(new.acl(), &on, script),
         // A new owner has the privileges of the old one, in every entry (aclnewowner).
