@@ -37,7 +37,7 @@ fn base_types() {
         "CREATE TYPE public.u",
         "CREATE FUNCTION public.u_in(cstring) RETURNS public.u LANGUAGE internal STRICT IMMUTABLE AS 'int8in'; \
          CREATE FUNCTION public.u_out(public.u) RETURNS cstring LANGUAGE internal STRICT IMMUTABLE AS 'int8out'",
-        "CREATE TYPE public.u (INPUT = public.u_in, OUTPUT = public.u_out, LIKE = int8, PREFERRED = true, CATEGORY = 'x', ELEMENT = int4)",
+        "CREATE TYPE public.u (INPUT = public.u_in, OUTPUT = public.u_out, LIKE = int8, PREFERRED = true, CATEGORY = 'x', ELEMENT = int4, SUBSCRIPT = raw_array_subscript_handler)",
     ]);
     pair.assert_unhandled(
         "CREATE TYPE public.v; \

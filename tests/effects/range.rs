@@ -16,7 +16,7 @@ fn ranges() {
         "CREATE SCHEMA s",
         "ALTER TYPE public.\"R x\" SET SCHEMA s; ALTER TYPE s.\"R x\" RENAME TO \"select\"; ALTER TYPE public.m SET SCHEMA s",
         "COMMENT ON TYPE s.m IS 'a multirange'",
-        "CREATE FUNCTION public.f(public.r, public.rmultirange DEFAULT '{}', s.m[] DEFAULT NULL) RETURNS public.ints LANGUAGE sql RETURN public.ints(1, 2)",
+        "CREATE FUNCTION public.f(public.r, public.r_multirange DEFAULT '{}', s.m[] DEFAULT NULL) RETURNS public.ints LANGUAGE sql RETURN public.ints(1, 2)",
         "CREATE DOMAIN public.d AS public.ints DEFAULT public.ints(1, 5)",
         "DROP TYPE public.r, public.ints CASCADE",
         "DROP TYPE s.\"select\"; CREATE TYPE s.\"select\" AS RANGE (subtype = date)",

@@ -22,7 +22,8 @@ pub const QUERY: &str = concat!(
      CASE WHEN t.typcollation <> b.typcollation THEN ", crate::collation_name!("t.typcollation"), " END AS collation, \
      coalesce(pg_catalog.pg_get_expr(t.typdefaultbin, 0), pg_catalog.quote_literal(t.typdefault)) AS default_value, \
      pg_catalog.hashtextextended(coalesce(t.typdefaultbin::pg_catalog.text, t.typdefault) COLLATE \"C\", 0) AS default_tree, \
-     b.typdefault IS NOT NULL OR b.typdefaultbin IS NOT NULL AS base_has_default, \
+     b.typdefault IS NOT NULL AS base_has_default, \
+     t.typdefaultbin IS NULL AND t.typdefault = b.typdefault COLLATE \"C\" AS has_default_of_base, \
      t.typnotnull AS is_not_null, \
      (SELECT pg_catalog.json_agg(pg_catalog.json_build_object('oid', c.oid::pg_catalog.int8, \
         'name', pg_catalog.quote_ident(c.conname), 'kind', c.contype, 'is_validated', c.convalidated, \
@@ -58,6 +59,8 @@ pub struct Domain {
     pub default_tree: Option<i64>,
     /// A new domain has the default of its base type, even behind DEFAULT NULL.
     pub base_has_default: bool,
+    /// That of a base type, which is a text and no expression.
+    pub has_default_of_base: Option<bool>,
     pub is_not_null: bool,
     pub constraints: Option<Vec<Constraint>>,
     pub common: Common,
@@ -210,7 +213,8 @@ impl Object for Domain {
         if let Some(collation) = &self.collation {
             sql.push_str(&format!(" COLLATE {collation}"));
         }
-        if let Some(value) = &self.default_value {
+        let is_inherited = self.has_default_of_base == Some(true);
+        if let Some(value) = self.default_value.as_ref().filter(|_| !is_inherited) {
             sql.push_str(&format!(" DEFAULT {value}"));
         }
         if self.is_plainly_not_null() {
