@@ -23,7 +23,7 @@ impl Source for Psql<'_> {
     fn read(&mut self, query: &'static str, oids: &[u32]) -> Result<Vec<(u32, String)>, String> {
         let list: Vec<String> = oids.iter().map(u32::to_string).collect();
         let list = format!("'{{{}}}'::pg_catalog.oid[]", list.join(","));
-        let rows = psql(self.0, SOURCE, &[&query.replace("$1", &list)])?;
+        let rows = crate::reader::query(self.0, SOURCE, &query.replace("$1", &list))?;
         let row = |line: &str| {
             let (oid, text) = line.split_once('\t')?;
             Some((oid.parse().ok()?, text.to_owned()))
@@ -62,10 +62,10 @@ fn keys(cluster: &Cluster) -> Vec<Key> {
     let catalogs: BTreeSet<u32> = CLASSES.iter().map(|class| class.catalog).collect();
     let mut keys = Vec::new();
     for catalog in catalogs {
-        let name = psql(
+        let name = crate::reader::query(
             cluster,
             SOURCE,
-            &[&format!("SELECT {catalog}::pg_catalog.regclass")],
+            &format!("SELECT {catalog}::pg_catalog.regclass"),
         )
         .expect("it has a name");
         // What initdb made is there on both sides, but the schema that is the users'.
@@ -73,7 +73,7 @@ fn keys(cluster: &Cluster) -> Vec<Key> {
             "SELECT oid FROM pg_catalog.{} WHERE oid >= 16384 OR oid = 2200",
             name.trim()
         );
-        let oids = psql(cluster, SOURCE, &[&query]).expect("it can be read");
+        let oids = crate::reader::query(cluster, SOURCE, &query).expect("it can be read");
         keys.extend(
             oids.lines()
                 .filter_map(|oid| Some(Key::new(catalog, oid.parse().ok()?))),

@@ -5,5 +5,10 @@
 //! order which the dependencies give has to do. See `crates/effects`.
 
 mod follow;
+mod foreign_data;
+mod languages;
+mod operators;
 mod privileges;
+mod reader;
 mod simple;
+mod text_search;
