@@ -14,6 +14,7 @@ mod domain;
 mod enum_type;
 mod event_trigger;
 mod follow;
+<<<<<<< HEAD
 mod index;
 mod materialized_view;
 mod policy;
@@ -29,3 +30,12 @@ mod statistics;
 mod table;
 mod trigger;
 mod view;
+=======
+mod foreign_data;
+mod languages;
+mod operators;
+mod privileges;
+mod reader;
+mod simple;
+mod text_search;
+>>>>>>> wt-rare

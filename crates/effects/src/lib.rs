@@ -18,8 +18,13 @@ pub mod class;
 pub mod common;
 pub mod compare;
 pub mod key;
+pub mod names;
 pub mod object;
+<<<<<<< HEAD
 pub mod plain;
+=======
+pub mod options;
+>>>>>>> wt-rare
 pub mod plan;
 pub mod renames;
 pub mod script;
