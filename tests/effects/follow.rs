@@ -101,10 +101,7 @@ fn keys(cluster: &Cluster) -> Vec<Key> {
             name.trim()
         );
         let oids = crate::reader::query(cluster, SOURCE, &query).expect("it can be read");
-<<<<<<< HEAD
         let of_others = kinds_of_others(cluster, catalog, oids.trim().replace('\n', ","));
-=======
->>>>>>> wt-rare
         keys.extend(
             oids.lines()
                 .filter(|oid| !of_others.contains(*oid))

@@ -14,9 +14,11 @@ mod domain;
 mod enum_type;
 mod event_trigger;
 mod follow;
-<<<<<<< HEAD
+mod foreign_data;
 mod index;
+mod languages;
 mod materialized_view;
+mod operators;
 mod policy;
 mod privileges;
 mod publication;
@@ -28,14 +30,6 @@ mod sequence;
 mod simple;
 mod statistics;
 mod table;
+mod text_search;
 mod trigger;
 mod view;
-=======
-mod foreign_data;
-mod languages;
-mod operators;
-mod privileges;
-mod reader;
-mod simple;
-mod text_search;
->>>>>>> wt-rare

@@ -20,11 +20,8 @@ pub mod compare;
 pub mod key;
 pub mod names;
 pub mod object;
-<<<<<<< HEAD
-pub mod plain;
-=======
 pub mod options;
->>>>>>> wt-rare
+pub mod plain;
 pub mod plan;
 pub mod renames;
 pub mod script;
