@@ -22,7 +22,9 @@ use self::history::Statement;
 use self::options::Options;
 use self::relations::{Relations, Treatment};
 use self::row_sql::Line;
-use self::writer::{raise_if_passing, State, Writer};
+pub use self::writer::raise_if_passing;
+use self::writer::{State, Writer};
+use crate::effects::Stretch;
 use crate::pg::failure::Failure;
 use crate::pg::relation::OpenRelation;
 use crate::pg::since_then::SinceThen;
@@ -119,6 +121,16 @@ impl Plugin {
 
     pub fn begin(&mut self) {
         self.state = State::default();
+    }
+
+    /// Takes what a stretch of commands did to the schema; it stands before what comes next.
+    pub fn schema_changed(
+        &mut self,
+        transaction: Transaction,
+        stretch: Stretch,
+        target: &mut dyn RowTarget,
+    ) {
+        self.writer(transaction, target).schema_changed(stretch);
     }
 
     /// Writes one row change. `since` tells what others have done since the change was made.

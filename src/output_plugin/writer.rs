@@ -5,12 +5,14 @@
 //! before anything else, BEGIN comes with the first line.
 
 mod ddl;
+mod effects;
 mod inserts;
 mod unworded;
 
 use archive::segment::{ClusterFact, DdlBlock};
 use pgrx::prelude::*;
 
+use self::effects::{Deeds, Way};
 use self::inserts::Run;
 pub use self::unworded::raise_if_passing;
 use super::frame;
@@ -31,8 +33,12 @@ pub struct State {
     pub begun: bool,
     /// A DDL statement that waits for its last word.
     held: Option<Statement>,
+    /// What it did to the catalogs.
+    deeds: Deeds,
     /// The last one that was written, in case its last word comes late.
     released: Option<Statement>,
+    /// How it was written.
+    way: Way,
     /// The CREATE EXTENSION whose script's rows are left out.
     pub bracket: Option<i64>,
     /// The table into which rows are being inserted, how many in a row, and whether as COPY.
@@ -250,7 +256,7 @@ impl<'a> Writer<'a> {
 
     /// True when a DDL statement of this transaction runs again at restore, with all that it does.
     pub fn replays_statements(&self) -> bool {
-        self.state.held.is_some() || self.state.released.is_some()
+        self.state.held.is_some() || self.state.way == Way::Text
     }
 
     /// Something that cannot be carried must not be lost in silence.

@@ -34,18 +34,25 @@ impl CommitView {
         // snapshot points to stays; snapshots hold `xcnt` sorted transaction ids.
         unsafe {
             let latest = declared::builder_snapshot((*ctx).snapshot_builder, (*txn).xid);
-            if latest == (*txn).base_snapshot {
+            let base = (*txn).base_snapshot;
+            if latest == base {
                 return None;
             }
             let own = transaction_ids(txn);
-            let committed = match (*latest).xcnt {
-                0 => &[],
-                count => std::slice::from_raw_parts((*latest).xip, count as usize),
-            };
-            let committed = committed.iter().copied().filter(|xid| !own.contains(xid));
+            let committed = committed(latest).iter().copied();
+            let committed: Vec<_> = committed
+                .filter(|xid| own.binary_search(xid).is_err())
+                .collect();
+            // A transaction that changed catalogs finds its own commit in a new snapshot. Where xmin has
+            // moved, what committed below it is not listed any more.
+            let known = self::committed(base);
+            let is_known = |xid| known.binary_search(xid).is_ok();
+            if (*latest).xmin == (*base).xmin && committed.iter().all(is_known) {
+                return None;
+            }
             Some(Box::new(Self {
                 snapshot: *latest,
-                committed: committed.collect(),
+                committed,
                 own,
             }))
         }
@@ -92,11 +99,27 @@ impl Before {
     }
 }
 
+/// Which transactions from `xmin` on a historic snapshot sees.
+///
+/// # Safety
+/// A live historic snapshot.
+unsafe fn committed<'a>(snapshot: pg_sys::Snapshot) -> &'a [pg_sys::TransactionId] {
+    // SAFETY: promised by the caller; snapshots hold `xcnt` sorted transaction ids.
+    unsafe {
+        match (*snapshot).xcnt {
+            0 => &[],
+            count => std::slice::from_raw_parts((*snapshot).xip, count as usize),
+        }
+    }
+}
+
 /// The ids of a transaction and its subtransactions, sorted as snapshots have them.
 ///
 /// # Safety
 /// `txn` is a live toplevel transaction.
-unsafe fn transaction_ids(txn: *mut pg_sys::ReorderBufferTXN) -> Vec<pg_sys::TransactionId> {
+pub(super) unsafe fn transaction_ids(
+    txn: *mut pg_sys::ReorderBufferTXN,
+) -> Vec<pg_sys::TransactionId> {
     // SAFETY: subtransactions hang in the list by their `node` (replication/reorderbuffer.h); an
     // empty list is zeroed or points to its own head.
     unsafe {

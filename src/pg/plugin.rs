@@ -12,10 +12,13 @@ use pgrx::prelude::*;
 
 use super::chain_break::{self, Said};
 use super::commit_view::{Before, CommitView};
+use super::effects::events::events_of;
+use super::effects::view;
 use super::relation::OpenRelation;
 use super::since_then::SinceThen;
 use super::value::{in_context, MemoryContextOwner, Row};
 use super::{compat, invalidation, row_guard, session, xid};
+use crate::effects::Engine;
 use crate::output_plugin::options::Options;
 use crate::output_plugin::{Change, Plugin, RowTarget, Transaction, Truncate};
 
@@ -64,6 +67,8 @@ struct Session {
     /// Through which the transaction's callbacks look at the catalogs.
     view: Option<Box<CommitView>>,
     settings: session::OutputSettings,
+    /// What it does to the schema; none where it does nothing to it.
+    engine: Option<Engine>,
     old: Row,
     new: Row,
     /// Emptied after each row.
@@ -129,6 +134,7 @@ unsafe extern "C-unwind" fn startup(
         renamed_before: 0,
         view: None,
         settings: session::OutputSettings::default(),
+        engine: None,
         old: Row::default(),
         new: Row::default(),
         row_memory: MemoryContextOwner::new(context.context, c"pg_incrbackup row"),
@@ -177,6 +183,12 @@ unsafe extern "C-unwind" fn begin(
     // SAFETY: as above.
     session.view = unsafe { CommitView::of(ctx, txn) };
     session.plugin.begin();
+    session.engine = None;
+    // SAFETY: as above; no change has been handed out yet.
+    if let Some(events) = unsafe { events_of(txn) } {
+        let view = session.view.as_deref_mut();
+        session.engine = Some(view::before_transaction(view, || Engine::begin(events)));
+    }
 }
 
 #[pg_guard]
@@ -188,6 +200,7 @@ unsafe extern "C-unwind" fn change(
 ) {
     // SAFETY: `startup` has set the session; PostgreSQL keeps the rest alive during the callback.
     unsafe {
+        follow_catalogs(ctx, Some(OpenRelation::new(relation)));
         let Session {
             plugin,
             transaction,
@@ -255,6 +268,7 @@ unsafe extern "C-unwind" fn truncate(
 ) {
     // SAFETY: PostgreSQL passes `count` open relations and a TRUNCATE change.
     unsafe {
+        follow_catalogs(ctx, None);
         let before = session(ctx).view.as_mut().map(|view| view.enter());
         let relations = std::slice::from_raw_parts(relations, count as usize);
         let tables: Vec<_> = relations.iter().map(|r| OpenRelation::new(*r)).collect();
@@ -287,6 +301,8 @@ unsafe extern "C-unwind" fn commit(
     _txn: *mut pg_sys::ReorderBufferTXN,
     _commit_lsn: pg_sys::XLogRecPtr,
 ) {
+    // SAFETY: a commit callback.
+    unsafe { follow_catalogs(ctx, None) };
     // SAFETY: as for `begin`.
     let session = unsafe { session(ctx) };
     let before = session.view.as_mut().map(|view| view.enter());
@@ -304,6 +320,7 @@ unsafe extern "C-unwind" fn commit(
     session.row_memory.reset();
     leave(before);
     session.view = None;
+    session.engine = None;
     session.settings.leave();
 }
 
@@ -329,6 +346,7 @@ unsafe extern "C-unwind" fn message(
         if !is_transactional {
             return;
         }
+        follow_catalogs(ctx, None);
         let Session {
             plugin,
             transaction,
@@ -349,6 +367,35 @@ fn leave(before: Option<Before>) {
     if let Some(before) = before {
         before.leave();
     }
+}
+
+/// What the commands before this callback's change did to the schema goes before it. `rewritten` is the
+/// relation of a row, which may be the copy that a rewrite fills.
+///
+/// # Safety
+/// `ctx` is that of a change, truncate, message or commit callback.
+unsafe fn follow_catalogs(
+    ctx: *mut pg_sys::LogicalDecodingContext,
+    relation: Option<OpenRelation>,
+) {
+    // SAFETY: `startup` has set the session.
+    let session = unsafe { session(ctx) };
+    let command = view::current_command();
+    let Some(engine) = session
+        .engine
+        .as_mut()
+        .filter(|engine| engine.has_moved(command))
+    else {
+        return;
+    };
+    let is_rewriting = relation.is_some_and(|relation| relation.rewrites().is_some());
+    let stretch = view::at_this_command(session.view.as_deref_mut(), || {
+        engine.stretch(command, is_rewriting)
+    });
+    let transaction = begun(session.transaction);
+    session
+        .plugin
+        .schema_changed(transaction, stretch, &mut Target(ctx));
 }
 
 /// # Safety

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
-use effects::class::{kinds_of, CLASSES};
-use effects::{compare, read, Context, Effect, Key, Model, Source, States};
+use effects::class::CLASSES;
+use effects::{compare, read, Context, Effect, Key, Model, Source, States, Unhandled};
 use harness::Cluster;
 
 /// A cluster with two databases of the same, empty, content.
@@ -15,6 +15,11 @@ pub struct Pair {
 
 const SOURCE: &str = "source";
 const TARGET: &str = "target";
+
+const COLUMNS: &str = "SELECT a.attrelid::pg_catalog.regclass, a.attname, a.atttypid::pg_catalog.regtype, a.atttypmod, a.attnotnull, \
+     a.attislocal, a.attinhcount, a.attstorage, a.attcompression, a.attmissingval \
+     FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid \
+     WHERE c.relkind IN ('r', 'p', 'f') AND c.oid >= 16384 AND c.relnamespace <> 99 AND a.attnum > 0 AND NOT a.attisdropped";
 
 struct Psql<'a>(&'a Cluster);
 
@@ -83,23 +88,66 @@ fn keys(cluster: &Cluster) -> Vec<Key> {
         }
     }
     let mut keys = Vec::new();
-    for (catalog, mut oids) in by_catalog {
-        if let Some(query) = kinds_of(catalog) {
-            let rows = Psql(cluster).read(query, &oids).expect("kinds can be read");
-            let is_known = |kind: &str| {
-                CLASSES
-                    .iter()
-                    .any(|class| class.catalog == catalog && class.kinds.contains(&kind))
-            };
-            oids = rows
-                .into_iter()
-                .filter(|(_, kind)| is_known(kind))
-                .map(|(oid, _)| oid)
-                .collect();
-        }
-        keys.extend(oids.into_iter().map(|oid| Key::new(catalog, oid)));
+    for catalog in catalogs {
+        let name = crate::reader::query(
+            cluster,
+            SOURCE,
+            &format!("SELECT {catalog}::pg_catalog.regclass"),
+        )
+        .expect("it has a name");
+        // What initdb made is there on both sides, but the schema that is the users'.
+        let query = format!(
+            "SELECT oid FROM pg_catalog.{} WHERE oid >= 16384 OR oid = 2200",
+            name.trim()
+        );
+        let oids = crate::reader::query(cluster, SOURCE, &query).expect("it can be read");
+        let of_others = kinds_of_others(cluster, catalog, oids.trim().replace('\n', ","));
+        keys.extend(
+            oids.lines()
+                .filter(|oid| !of_others.contains(*oid))
+                .filter_map(|oid| Some(Key::new(catalog, oid.parse().ok()?))),
+        );
     }
     keys
+}
+
+/// Relations that no class is for; what is made of them by [`Pair::both`] is not followed.
+fn kinds_of_others(cluster: &Cluster, catalog: u32, oids: String) -> BTreeSet<String> {
+    if catalog != effects::key::catalog::CLASS {
+        return BTreeSet::new();
+    }
+    let known: Vec<&str> = CLASSES
+        .iter()
+        .filter(|class| class.catalog == catalog)
+        .flat_map(|class| class.kinds)
+        .copied()
+        .collect();
+    let query = effects::class::kinds_of(catalog).expect("relations have kinds");
+    let query = query.replace("$1", &format!("'{{{oids}}}'::pg_catalog.oid[]"));
+    crate::reader::query(cluster, SOURCE, &query)
+        .expect("they can be read")
+        .lines()
+        .filter_map(|line| line.split_once('\t'))
+        .filter(|(_, kind)| !known.contains(kind))
+        .map(|(oid, _)| oid.to_owned())
+        .collect()
+}
+
+/// One statement, or several.
+pub trait Statements {
+    fn all(&self) -> Vec<&str>;
+}
+
+impl Statements for &str {
+    fn all(&self) -> Vec<&str> {
+        vec![self]
+    }
+}
+
+impl<const N: usize> Statements for &[&str; N] {
+    fn all(&self) -> Vec<&str> {
+        self.to_vec()
+    }
 }
 
 impl Pair {
@@ -121,31 +169,18 @@ impl Pair {
         pair
     }
 
-    /// Runs statements on both sides by their text: what a test is about has something to stand on.
-    pub fn both(&mut self, statements: &[&str]) {
-        for database in [SOURCE, TARGET] {
-            psql(&self.cluster, database, statements).expect("it runs on both sides");
-        }
-        self.before = self.state();
-    }
-
     fn state(&self) -> States {
         let keys = keys(&self.cluster);
-        read(&mut Psql(&self.cluster), &keys).unwrap_or_else(|error| panic!("{error:?}"))
+        read(&mut Psql(&self.cluster), &keys)
     }
 
     /// Runs a statement on the source; gives its effects.
-    fn effects_of(
-        &mut self,
-        statement: &str,
-        touching: &[&str],
-    ) -> Result<Vec<Effect>, effects::Unhandled> {
+    fn effects_of(&mut self, statement: &str, touching: &[&str]) -> Result<Vec<Effect>, Unhandled> {
         psql(&self.cluster, SOURCE, &[statement])
             .unwrap_or_else(|error| panic!("{error}in {statement}"));
         let after = self.state();
-        let grantees = "SELECT DISTINCT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END \
-             FROM pg_catalog.pg_default_acl d, pg_catalog.aclexplode(d.defaclacl) a";
-        let grantees = psql(&self.cluster, SOURCE, &[grantees]).expect("they can be read");
+        let grantees = psql(&self.cluster, SOURCE, &[effects::common::DEFAULT_GRANTEES])
+            .expect("they can be read");
         let context = Context {
             default_grantees: grantees.lines().map(str::to_owned).collect(),
             ..Context::default()
@@ -155,7 +190,7 @@ impl Pair {
         for states in [&mut before, &mut after] {
             let is_touched =
                 |model: &Model| touching.is_empty() || touching.contains(&model.class());
-            states.0.retain(|_, model| is_touched(model));
+            states.models.retain(|_, model| is_touched(model));
         }
         compare(&before, &after, &context)
     }
@@ -175,6 +210,51 @@ impl Pair {
             self.apply(statement, &effects);
             self.assert_same(statement, &effects);
         }
+    }
+
+    /// A statement that fails at the source and still leaves something there: an index half built.
+    pub fn fails(&mut self, statement: &str) {
+        psql(&self.cluster, SOURCE, &[statement]).expect_err("it fails");
+        let after = self.state();
+        let before = std::mem::replace(&mut self.before, after);
+        let effects = compare(&before, &self.before, &Context::default());
+        assert_eq!(effects, Ok(Vec::new()));
+        // pg_dump shows it.
+        psql(&self.cluster, SOURCE, &["DROP INDEX public.half"]).expect("it goes");
+        self.follow(&["SELECT 1"]);
+    }
+
+    /// The same of one that the source may refuse: false where it does.
+    pub fn try_follow(&mut self, statement: &str) -> bool {
+        let attempt = format!("BEGIN; {statement}; ROLLBACK");
+        if psql(&self.cluster, SOURCE, &[&attempt]).is_err() {
+            return false;
+        }
+        self.follow(&[statement]);
+        true
+    }
+
+    /// What a query gives in both databases has to be the same.
+    pub fn assert_same_result(&self, query: &str, behind: &str) {
+        let [source, target] =
+            [SOURCE, TARGET].map(|database| psql(&self.cluster, database, &[query]).expect(query));
+        assert!(
+            source == target,
+            "after {behind}\nthe source has\n{source}the target\n{target}"
+        );
+    }
+
+    /// Runs statements in both databases as they are: what a test needs and is not about.
+    pub fn do_in_both(&mut self, statements: &[&str]) {
+        for database in [SOURCE, TARGET] {
+            psql(&self.cluster, database, statements).unwrap_or_else(|error| panic!("{error}"));
+        }
+        self.before = self.state();
+    }
+
+    /// The same of one or of several.
+    pub fn both(&mut self, statements: impl Statements) {
+        self.do_in_both(&statements.all());
     }
 
     /// The statement has no wording: of this class.
@@ -237,6 +317,9 @@ impl Pair {
         let is_content =
             |line: &&str| !line.starts_with("\\restrict") && !line.starts_with("\\unrestrict");
         let mut lines: Vec<String> = text.lines().filter(is_content).map(str::to_owned).collect();
+        // What pg_dump does not say of columns.
+        let columns = psql(&self.cluster, database, &[COLUMNS]).expect("columns can be read");
+        lines.extend(columns.lines().map(str::to_owned));
         lines.sort();
         lines
     }

@@ -4,14 +4,28 @@
 //! No decoding is in play here: states are read by psql, and the order of commands is not known, so that the
 //! order which the dependencies give has to do. See `crates/effects`.
 
+mod aggregate;
+mod base_type;
+mod cast;
+mod composite;
+mod constraint;
 mod default_privileges;
+mod domain;
+mod enum_type;
 mod event_trigger;
 mod follow;
+mod index;
 mod materialized_view;
 mod policy;
+mod privileges;
 mod publication;
+mod range;
 mod reader;
+mod routine;
 mod rule;
+mod sequence;
 mod simple;
+mod statistics;
+mod table;
 mod trigger;
 mod view;

@@ -1,10 +1,16 @@
 //! Privileges: one list becomes another by REVOKE and GRANT.
+//!
+//! A list is a graph for each privilege: whoever grants is the owner, or has the option by an entry from
+//! somebody else. What a statement does to it is known here as the server does it (aclupdate,
+//! recursive_revoke and check_circularity of utils/adt/acl.c), so that only what differs is said, and so that
+//! a REVOKE which takes more than it says is followed by the GRANTs that give it back. Where the end is not
+//! the wanted list, there is no wording.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::Deserialize;
 
-use crate::script::Script;
+use crate::script::{Revoked, Script, Unhandled};
 
 /// One privilege of one role by one grantor; names are quoted, `PUBLIC` is everybody.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -15,82 +21,63 @@ pub struct Grant {
     pub grantable: bool,
 }
 
-/// A list of them in the catalog's order, in which each grantor has what it grants by an entry before.
+/// A list of them in the catalog's order.
 #[derive(Clone, Copy, Debug)]
 pub struct Acl<'a>(pub &'a [Grant]);
 
-impl Acl<'_> {
-    /// Statements that make `to` of it. `on` is what stands between ON and FROM: `TABLE public.t`, or
-    /// `(a, b) ON TABLE public.t`'s table alone.
-    pub fn become_(self, to: Acl<'_>, on: &str, script: &mut Script) {
-        self.change(to, "", on, script);
+impl<'a> Acl<'a> {
+    /// Statements that make `to` of it for an object of `owner`. `on` is what stands between ON and FROM:
+    /// `TABLE public.t`.
+    pub fn become_(self, to: Acl<'a>, owner: Option<&'a str>, on: &str, script: &mut Script) {
+        self.change(to, owner, "", on, script);
     }
 
-    /// The same for a column: `column` stands behind each privilege.
-    pub fn become_of_column(self, to: Acl<'_>, column: &str, on: &str, script: &mut Script) {
-        self.change(to, &format!(" ({column})"), on, script);
+    /// The same for a column: `column` stands behind each privilege. Who may grant on the table may grant
+    /// on its columns, and what a table's REVOKE takes goes from its columns: the table's privileges have to
+    /// stand in the script before ([`crate::Object::finish_parts`]).
+    pub fn become_of_column(self, to: Acl<'a>, column: &str, on: &str, script: &mut Script) {
+        self.change(to, None, &format!(" ({column})"), on, script);
     }
 
-    fn change(self, to: Acl<'_>, behind: &str, on: &str, script: &mut Script) {
-        if self.0 == to.0 {
-            return;
+    fn change(
+        self,
+        to: Acl<'a>,
+        owner: Option<&'a str>,
+        behind: &str,
+        on: &str,
+        script: &mut Script,
+    ) {
+        let mut change = Change::new(self, to, owner);
+        if behind.is_empty() {
+            change.has_columns = on.starts_with("TABLE ");
+        } else {
+            change.lose(&script.revoked);
         }
-        let owner_of = |grants: &[Grant]| {
-            grants
-                .iter()
-                .all(|grant| grant.grantor == grants[0].grantor)
-        };
-        let is_simple = owner_of(self.0)
-            && owner_of(to.0)
-            && self.0.iter().zip(to.0).all(|(a, b)| a.grantor == b.grantor);
-        let lost = |grant: &&Grant| !to.0.contains(grant);
-        let won = |grant: &&Grant| !self.0.contains(grant);
-        if is_simple {
-            for grant in self.0.iter().filter(lost) {
-                let kept = to.0.iter().any(|other| {
-                    other.grantee == grant.grantee && other.privilege == grant.privilege
-                });
-                if kept && !grant.grantable {
-                    continue;
-                }
-                let option = if kept { "GRANT OPTION FOR " } else { "" };
-                revoke(
-                    &format!("{option}{}{behind}", grant.privilege),
-                    grant,
-                    on,
-                    script,
-                );
-            }
-            for grant in to.0.iter().filter(won) {
-                give(grant, behind, on, script);
-            }
-            return;
-        }
-        // Grants of others go with those that they rest on: all is given again, in order.
-        let roles: BTreeSet<&str> = self.0.iter().map(|grant| grant.grantee.as_str()).collect();
-        for role in roles {
-            let sql = format!("REVOKE ALL{behind} ON {on} FROM {role} CASCADE");
-            script.push_with_roles("revoke", sql, &named(&[role]));
-        }
-        for grant in to.0 {
-            give(grant, behind, on, script);
+        match change.steps() {
+            Some(steps) => write(&steps, behind, on, script),
+            None => script.fail(Unhandled::new("privileges", on)),
         }
     }
 
-    /// Statements that give exactly these, whatever default privileges have given a new object.
-    pub fn give_instead(self, on: &str, others: &[String], script: &mut Script) {
+    /// Statements that give exactly these to a new object of `owner`, whatever default privileges have given
+    /// it. `others` are the roles that those know.
+    pub fn give_instead(
+        self,
+        owner: Option<&'a str>,
+        on: &str,
+        others: &[String],
+        script: &mut Script,
+    ) {
         let mut roles: BTreeSet<&str> = others.iter().map(String::as_str).collect();
         roles.insert("PUBLIC");
-        roles.extend(self.0.iter().map(|grant| grant.grantee.as_str()));
+        roles.extend(owner);
         let list: Vec<&str> = roles.into_iter().collect();
         let sql = format!("REVOKE ALL ON {on} FROM {}", list.join(", "));
         script.push_with_roles("revoke", sql, &named(&list));
-        for grant in self.0 {
-            give(grant, "", on, script);
-        }
+        Acl(&[]).change(self, owner, "", on, script);
     }
 
-    /// As ALTER … OWNER TO leaves it (aclnewowner of utils/adt/acl.c).
+    /// As ALTER … OWNER TO leaves it (aclnewowner).
     pub fn with_owner(self, from: &str, to: &str) -> Vec<Grant> {
         let renamed = |name: &String| {
             if name == from {
@@ -119,6 +106,345 @@ impl Acl<'_> {
     }
 }
 
+/// Who gave whom what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Edge<'a> {
+    grantor: &'a str,
+    grantee: &'a str,
+    privilege: &'a str,
+}
+
+impl<'a> Edge<'a> {
+    fn of(grant: &'a Grant) -> Edge<'a> {
+        Edge {
+            grantor: &grant.grantor,
+            grantee: &grant.grantee,
+            privilege: &grant.privilege,
+        }
+    }
+}
+
+/// One privilege more or less.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Step<'a> {
+    edge: Edge<'a>,
+    verb: Verb,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verb {
+    Grant { option: bool },
+    Revoke { option_only: bool, cascade: bool },
+}
+
+/// A list as the server holds it.
+#[derive(Clone)]
+struct State<'a> {
+    owner: Option<&'a str>,
+    /// Edges, and whether the grantee may grant it, too.
+    edges: BTreeMap<Edge<'a>, bool>,
+    /// How many edges give a role the option of a privilege.
+    options: HashMap<(&'a str, &'a str), usize>,
+    /// Options that roles must have without an edge, or what they granted would not be there: by being
+    /// members of others, or on a column by what they have on its table.
+    inherited: BTreeSet<(&'a str, &'a str)>,
+}
+
+impl<'a> State<'a> {
+    fn set(&mut self, edge: Edge<'a>, grantable: Option<bool>) {
+        let before = match grantable {
+            Some(grantable) => self.edges.insert(edge, grantable),
+            None => self.edges.remove(&edge),
+        };
+        let count = self
+            .options
+            .entry((edge.grantee, edge.privilege))
+            .or_default();
+        *count += usize::from(grantable == Some(true));
+        *count -= usize::from(before == Some(true));
+    }
+
+    /// What its own session grants, it grants itself (select_best_grantor).
+    fn is_grantor(&self, role: &'a str, privilege: &'a str) -> bool {
+        self.owner == Some(role)
+            || self.options.get(&(role, privilege)).is_some_and(|n| *n > 0)
+            || (self.owner.is_none() && self.inherited.contains(&(role, privilege)))
+    }
+
+    fn has_option(&self, role: &'a str, privilege: &'a str) -> bool {
+        self.is_grantor(role, privilege) || self.inherited.contains(&(role, privilege))
+    }
+
+    /// REVOKE, with what goes by it: true where that needs CASCADE.
+    fn revoke(&mut self, edge: Edge<'a>, option_only: bool) -> bool {
+        let Some(&was_grantable) = self.edges.get(&edge) else {
+            return false;
+        };
+        self.set(edge, option_only.then_some(false));
+        if !was_grantable || self.has_option(edge.grantee, edge.privilege) {
+            return false;
+        }
+        let first = Edge {
+            grantor: edge.grantee,
+            grantee: "",
+            privilege: "",
+        };
+        let rests_on_it: Vec<Edge<'a>> = self
+            .edges
+            .range(first..)
+            .map(|(other, _)| *other)
+            .take_while(|other| other.grantor == edge.grantee)
+            .filter(|other| other.privilege == edge.privilege)
+            .collect();
+        for other in &rests_on_it {
+            self.revoke(*other, false);
+        }
+        !rests_on_it.is_empty()
+    }
+
+    /// Whether the server takes GRANT (check_circularity).
+    fn takes(&self, edge: Edge<'a>, option: bool) -> bool {
+        if !self.is_grantor(edge.grantor, edge.privilege) {
+            return false;
+        }
+        if !option || self.owner == Some(edge.grantor) {
+            return true;
+        }
+        let mut without = self.clone();
+        let is_his = |(other, grantable): &(&Edge<'a>, &bool)| {
+            **grantable && other.grantee == edge.grantee && other.privilege == edge.privilege
+        };
+        let his: Vec<Edge<'a>> = self.edges.iter().filter(is_his).map(|(e, _)| *e).collect();
+        for other in his {
+            without.revoke(other, false);
+        }
+        without.has_option(edge.grantor, edge.privilege)
+    }
+}
+
+/// The way from one list to another.
+struct Change<'a> {
+    state: State<'a>,
+    wanted: BTreeMap<Edge<'a>, bool>,
+    /// The wanted ones in the catalog's order.
+    order: Vec<Edge<'a>>,
+    steps: Vec<Step<'a>>,
+    /// A REVOKE goes down to columns, where more can rest on an option.
+    has_columns: bool,
+    /// Options that the owner lends to grantors that have none, or only by those to whom they grant.
+    lent: Vec<Edge<'a>>,
+}
+
+impl<'a> Change<'a> {
+    fn new(from: Acl<'a>, to: Acl<'a>, owner: Option<&'a str>) -> Change<'a> {
+        let mut state = State {
+            owner,
+            edges: BTreeMap::new(),
+            options: HashMap::new(),
+            inherited: BTreeSet::new(),
+        };
+        for list in [from.0, to.0] {
+            let given: BTreeSet<(&str, &str)> = list
+                .iter()
+                .filter(|grant| grant.grantable)
+                .map(|grant| (grant.grantee.as_str(), grant.privilege.as_str()))
+                .collect();
+            let granting = list
+                .iter()
+                .map(|grant| (grant.grantor.as_str(), grant.privilege.as_str()));
+            state.inherited.extend(
+                granting.filter(|option| {
+                    !given.contains(option) && owner.is_none_or(|o| o != option.0)
+                }),
+            );
+        }
+        for grant in from.0 {
+            state.set(Edge::of(grant), Some(grant.grantable));
+        }
+        let wanted: BTreeMap<_, _> = to.0.iter().map(|g| (Edge::of(g), g.grantable)).collect();
+        Change {
+            state,
+            wanted,
+            order: to.0.iter().map(Edge::of).collect(),
+            steps: Vec::new(),
+            has_columns: false,
+            lent: Vec::new(),
+        }
+    }
+
+    /// What the table's REVOKEs have taken from this column.
+    fn lose(&mut self, revoked: &[Revoked]) {
+        let edges: Vec<Edge<'a>> = self.state.edges.keys().copied().collect();
+        for edge in edges {
+            let is_it = |taken: &&Revoked| {
+                (edge.grantor, edge.grantee, edge.privilege)
+                    == (&*taken.grantor, &*taken.grantee, &*taken.privilege)
+            };
+            for taken in revoked.iter().filter(is_it) {
+                self.state.revoke(edge, taken.option_only);
+            }
+        }
+    }
+
+    fn steps(mut self) -> Option<Vec<Step<'a>>> {
+        self.take()?;
+        self.give()?;
+        for edge in std::mem::take(&mut self.lent) {
+            match self.wanted.get(&edge) {
+                Some(true) => {}
+                kept => self.revoke(edge, kept.is_some()),
+            }
+        }
+        (self.state.edges == self.wanted).then_some(self.steps)
+    }
+
+    /// What is too much: the owner's first, since what rests on it goes by itself.
+    fn take(&mut self) -> Option<()> {
+        let mut edges: Vec<Edge<'a>> = self.state.edges.keys().copied().collect();
+        let owner = self.state.owner;
+        edges.sort_by_key(|edge| owner != Some(edge.grantor));
+        for edge in edges {
+            let wanted = self.wanted.get(&edge).copied();
+            let is = self.state.edges.get(&edge).copied();
+            if is.is_none() || is == wanted || wanted == Some(true) {
+                continue;
+            }
+            if !self.state.is_grantor(edge.grantor, edge.privilege) {
+                self.lend(edge)?;
+            }
+            self.revoke(edge, wanted.is_some());
+        }
+        Some(())
+    }
+
+    fn give(&mut self) -> Option<()> {
+        let mut missing: Vec<Edge<'a>> = self.order.clone();
+        missing.retain(|edge| self.state.edges.get(edge) != self.wanted.get(edge));
+        while !missing.is_empty() {
+            let count = missing.len();
+            let mut later = Vec::new();
+            for edge in missing {
+                let option = self.wanted.get(&edge).copied().unwrap_or_default();
+                if self.state.takes(edge, option) {
+                    self.grant(edge, option);
+                } else {
+                    later.push(edge);
+                }
+            }
+            if later.len() == count {
+                self.lend(later[0])?;
+            }
+            missing = later;
+        }
+        Some(())
+    }
+
+    /// The option of an edge's grantor, from the owner.
+    fn lend(&mut self, edge: Edge<'a>) -> Option<()> {
+        let option = Edge {
+            grantor: self.state.owner?,
+            grantee: edge.grantor,
+            privilege: edge.privilege,
+        };
+        if self.state.edges.get(&option) == Some(&true) {
+            return None;
+        }
+        self.grant(option, true);
+        self.lent.push(option);
+        Some(())
+    }
+
+    fn grant(&mut self, edge: Edge<'a>, option: bool) {
+        self.state.set(edge, Some(option));
+        self.steps.push(Step {
+            edge,
+            verb: Verb::Grant { option },
+        });
+    }
+
+    fn revoke(&mut self, edge: Edge<'a>, option_only: bool) {
+        let is_option = self.state.edges.get(&edge) == Some(&true);
+        let cascade = self.state.revoke(edge, option_only) || (self.has_columns && is_option);
+        self.steps.push(Step {
+            edge,
+            verb: Verb::Revoke {
+                option_only,
+                cascade,
+            },
+        });
+    }
+}
+
+/// Steps of the same verb and the same roles in one statement, where no other step with the same privilege
+/// is between them: privileges do not know of each other.
+fn write(steps: &[Step<'_>], behind: &str, on: &str, script: &mut Script) {
+    let mut groups: Vec<Vec<Step<'_>>> = Vec::new();
+    // The last group that has a privilege, and the last of a verb and its roles.
+    let mut last: HashMap<&str, usize> = HashMap::new();
+    let mut open: Vec<(Step<'_>, usize)> = Vec::new();
+    for step in steps {
+        let alike = |other: &Step<'_>| {
+            (other.verb, other.edge.grantor, other.edge.grantee)
+                == (step.verb, step.edge.grantor, step.edge.grantee)
+        };
+        let after = last.get(step.edge.privilege).copied();
+        // Lists are by grantee: what can be put together is near.
+        let group = open
+            .iter()
+            .rev()
+            .take(64)
+            .find(|(other, group)| alike(other) && after.is_none_or(|after| *group > after))
+            .map(|(_, group)| *group);
+        let group = group.unwrap_or_else(|| {
+            groups.push(Vec::new());
+            open.push((*step, groups.len() - 1));
+            groups.len() - 1
+        });
+        groups[group].push(*step);
+        last.insert(step.edge.privilege, group.max(after.unwrap_or(0)));
+    }
+    for group in groups {
+        let Step { edge, verb } = group[0];
+        let list: Vec<String> = group
+            .iter()
+            .map(|step| format!("{}{behind}", step.edge.privilege))
+            .collect();
+        let (list, Edge { grantee, .. }) = (list.join(", "), edge);
+        let (verb, sql) = match verb {
+            Verb::Grant { option } => {
+                let option = if option { " WITH GRANT OPTION" } else { "" };
+                (
+                    "grant",
+                    format!("GRANT {list} ON {on} TO {grantee}{option}"),
+                )
+            }
+            Verb::Revoke {
+                option_only,
+                cascade,
+            } => {
+                if behind.is_empty() {
+                    script.revoked.extend(group.iter().map(|step| Revoked {
+                        grantor: edge.grantor.to_owned(),
+                        grantee: grantee.to_owned(),
+                        privilege: step.edge.privilege.to_owned(),
+                        option_only,
+                    }));
+                }
+                let option = if option_only { "GRANT OPTION FOR " } else { "" };
+                let cascade = if cascade { " CASCADE" } else { "" };
+                (
+                    "revoke",
+                    format!("REVOKE {option}{list} ON {on} FROM {grantee}{cascade}"),
+                )
+            }
+        };
+        script.push_with_roles(verb, sql, &named(&[grantee, edge.grantor]));
+        if let Some(last) = script.statements.last_mut() {
+            last.grantor = Some(edge.grantor.to_owned());
+        }
+    }
+}
+
 fn named<'a>(roles: &[&'a str]) -> Vec<&'a str> {
     roles
         .iter()
@@ -127,24 +453,112 @@ fn named<'a>(roles: &[&'a str]) -> Vec<&'a str> {
         .collect()
 }
 
-fn revoke(what: &str, grant: &Grant, on: &str, script: &mut Script) {
-    let sql = format!("REVOKE {what} ON {on} FROM {}", grant.grantee);
-    script.push_with_roles("revoke", sql, &named(&[&grant.grantee]));
-}
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
 
-/// One privilege. The owner's grants need no word of who grants; another's stand in that role's session.
-fn give(grant: &Grant, behind: &str, on: &str, script: &mut Script) {
-    let option = if grant.grantable && grant.grantee != grant.grantor {
-        " WITH GRANT OPTION"
-    } else {
-        ""
-    };
-    let sql = format!(
-        "GRANT {}{behind} ON {on} TO {}{option}",
-        grant.privilege, grant.grantee
-    );
-    script.push_with_roles("grant", sql, &named(&[&grant.grantee, &grant.grantor]));
-    if let Some(last) = script.statements.last_mut() {
-        last.grantor = Some(grant.grantor.clone());
+    /// `grantor>grantee:privilege`, `*` for the option.
+    fn list(text: &str) -> Vec<Grant> {
+        let grant = |word: &str| {
+            let (roles, privilege) = word.split_once(':').unwrap();
+            let (grantor, grantee) = roles.split_once('>').unwrap();
+            Grant {
+                grantor: grantor.to_owned(),
+                grantee: grantee.to_owned(),
+                privilege: privilege.trim_end_matches('*').to_owned(),
+                grantable: privilege.ends_with('*'),
+            }
+        };
+        text.split_whitespace().map(grant).collect()
+    }
+
+    fn said(from: &str, to: &str) -> Vec<String> {
+        let (from, to) = (list(from), list(to));
+        let mut script = Script::default();
+        Acl(&from).become_(Acl(&to), Some("o"), "SCHEMA s", &mut script);
+        assert_eq!(script.unhandled, None);
+        let line = |statement: &crate::script::Statement| {
+            let by = statement.grantor.as_deref().filter(|by| *by != "o");
+            format!(
+                "{}{}",
+                statement.sql.replace(" ON SCHEMA s", ""),
+                by.map_or_else(String::new, |by| format!(" as {by}"))
+            )
+        };
+        script.statements.iter().map(line).collect()
+    }
+
+    #[test]
+    fn several_privileges_stand_in_one_statement() {
+        assert_eq!(
+            said(
+                "o>o:C o>o:U",
+                "o>o:C o>o:U o>a:C* o>a:U* o>b:C o>b:U* a>c:U"
+            ),
+            [
+                "GRANT C, U TO a WITH GRANT OPTION",
+                "GRANT C TO b",
+                "GRANT U TO b WITH GRANT OPTION",
+                "GRANT U TO c as a"
+            ]
+        );
+        assert_eq!(said("o>a:C o>a:U", ""), ["REVOKE C, U FROM a"]);
+    }
+
+    #[test]
+    fn what_rests_on_an_option_goes_with_it_and_comes_back() {
+        assert_eq!(
+            said("o>a:C* a>b:C*  b>c:C", ""),
+            ["REVOKE C FROM a CASCADE"]
+        );
+        assert_eq!(
+            said("o>a:C* a>b:C", "o>a:C"),
+            ["REVOKE GRANT OPTION FOR C FROM a CASCADE"]
+        );
+        assert_eq!(
+            said("o>a:C* o>b:C* a>c:C", "o>b:C* b>c:C"),
+            ["REVOKE C FROM a CASCADE", "GRANT C TO c as b"]
+        );
+        assert_eq!(said("o>a:C* a>b:C", "o>a:C*"), ["REVOKE C FROM b as a"]);
+    }
+
+    #[test]
+    fn a_circle_that_its_owner_has_left_is_built_by_lending() {
+        let steps = said("", "a>b:C* b>a:C*");
+        assert_eq!(
+            steps,
+            [
+                "GRANT C TO a WITH GRANT OPTION",
+                "GRANT C TO b WITH GRANT OPTION as a",
+                "GRANT C TO b WITH GRANT OPTION",
+                "GRANT C TO a WITH GRANT OPTION as b",
+                "REVOKE C FROM a",
+                "REVOKE C FROM b"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_revoke_on_a_table_takes_from_its_columns_what_is_given_again() {
+        let (table, column) = (list("o>a:S*"), list("o>a:S a>b:S"));
+        let mut script = Script::default();
+        Acl(&table).become_(Acl(&[]), Some("o"), "TABLE t", &mut script);
+        Acl(&column).become_of_column(Acl(&column), "c", "TABLE t", &mut script);
+        let said: Vec<&str> = script.statements.iter().map(|s| s.sql.as_str()).collect();
+        assert_eq!(
+            said,
+            [
+                "REVOKE S ON TABLE t FROM a CASCADE",
+                "GRANT S (c) ON TABLE t TO a"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_long_list_takes_no_square_of_time() {
+        let all: String = (0..20_000).map(|n| format!("o>r{n}:C ")).collect();
+        assert_eq!(said("", &all).len(), 20_000);
+        assert_eq!(said(&all, "").len(), 20_000);
     }
 }

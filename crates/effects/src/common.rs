@@ -77,14 +77,13 @@ macro_rules! common_columns {
     };
 }
 
-/// An aclitem[] as an array of [`Grant`]s in its own order, or NULL. An empty one is not NULL: the owner has
-/// taken everything from itself.
+/// An aclitem[] as an array of [`Grant`]s in its own order, or NULL: an empty one is not NULL, but what its owner has
+/// revoked from himself.
 #[macro_export]
 macro_rules! grants {
     ($acl:expr) => {
         concat!(
-            "CASE WHEN ", $acl, " IS NOT NULL THEN COALESCE(\
-             (SELECT pg_catalog.json_agg(pg_catalog.json_build_object(\
+            "CASE WHEN (", $acl, ") IS NOT NULL THEN coalesce((SELECT pg_catalog.json_agg(pg_catalog.json_build_object(\
              'grantee', CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END, \
              'grantor', pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantor)), \
              'privilege', a.privilege_type, 'grantable', a.is_grantable) ORDER BY a.ordinality) \
@@ -121,6 +120,13 @@ macro_rules! needs_of_parts {
     };
 }
 
+/// The roles that default privileges know, one a row, as [`crate::Context::default_grantees`] wants them: also
+/// those whose own privileges on what they make are fewer by it.
+pub const DEFAULT_GRANTEES: &str =
+    "SELECT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END \
+     FROM pg_catalog.pg_default_acl d, pg_catalog.aclexplode(d.defaclacl) a \
+     UNION SELECT pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(d.defaclrole)) FROM pg_catalog.pg_default_acl d";
+
 /// Statements that a new object needs behind CREATE, or that make one's owner, privileges, comment and
 /// labels those of `after`. `others` are the roles to which default privileges may have given something.
 pub fn finish<T: Object>(before: Option<&T>, after: &T, others: &[String], script: &mut Script) {
@@ -133,24 +139,27 @@ pub fn finish<T: Object>(before: Option<&T>, after: &T, others: &[String], scrip
             script.push_with_roles("owner", sql, &[owner]);
         }
     }
-    let on = format!("{} {}", after.grant_kind(), target);
+    let on = format!("{} {}", after.grant_kind(), after.grant_target());
+    let by = new.owner.as_deref();
     match old {
         None if after.gets_default_privileges() && !others.is_empty() => {
-            // The owner may have taken everything from itself.
-            let others: Vec<String> = others.iter().chain(&new.owner).cloned().collect();
-            new.acl().give_instead(&on, &others, script);
+            new.acl().give_instead(by, &on, others, script);
         }
-        None => Acl(new.default_acl.as_deref().unwrap_or_default()).become_(new.acl(), &on, script),
+        None => {
+            let default = Acl(new.default_acl.as_deref().unwrap_or_default());
+            default.become_(new.acl(), by, &on, script);
+        }
         // A new owner has the privileges of the old one, in every entry (aclnewowner).
         Some(old) if is_new_owner => {
             let (from, to) = (old.owner.as_deref(), new.owner.as_deref());
             let moved = old
                 .acl()
                 .with_owner(from.unwrap_or_default(), to.unwrap_or_default());
-            Acl(&moved).become_(new.acl(), &on, script);
+            Acl(&moved).become_(new.acl(), by, &on, script);
         }
-        Some(old) => old.acl().become_(new.acl(), &on, script),
+        Some(old) => old.acl().become_(new.acl(), by, &on, script),
     }
+    after.finish_parts(before, script);
     if old.map(|old| &old.comment) != Some(&new.comment) && (old.is_some() || new.comment.is_some())
     {
         script.push(
@@ -212,4 +221,17 @@ pub fn labels(
             format!("SECURITY LABEL FOR {provider} ON {what} IS NULL"),
         );
     }
+}
+
+/// The qualified name of the collation of an OID, or NULL.
+#[macro_export]
+macro_rules! collation_name {
+    ($oid:literal) => {
+        concat!(
+            "(SELECT pg_catalog.concat(pg_catalog.quote_ident(xn.nspname), '.', pg_catalog.quote_ident(x.collname)) \
+             FROM pg_catalog.pg_collation x JOIN pg_catalog.pg_namespace xn ON xn.oid = x.collnamespace WHERE x.oid = ",
+            $oid,
+            ")"
+        )
+    };
 }

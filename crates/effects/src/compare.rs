@@ -13,6 +13,8 @@ use crate::states::States;
 pub struct Context {
     /// The first and the last command that touched an object.
     pub commands: HashMap<Key, (u32, u32)>,
+    /// What belongs to this project's own extension, or is over what does: a restore does without it.
+    pub ours: HashSet<Key>,
     /// Roles (quoted, or PUBLIC) to which ALTER DEFAULT PRIVILEGES gives anything in this database.
     pub default_grantees: Vec<String>,
 }
@@ -39,6 +41,8 @@ struct Comparison<'a> {
     pairs: HashMap<Key, Pair<'a>>,
     /// By other keys: row types, defaults; what went with its table; what ALTER TYPE has built anew.
     aliases: HashMap<Key, Key>,
+    /// New objects that one which was there before has made by its change (ADD CONSTRAINT … USING INDEX).
+    made_of_old: HashSet<Key>,
     context: &'a Context,
     plan: Plan,
 }
@@ -49,9 +53,18 @@ pub fn compare(
     after: &States,
     context: &Context,
 ) -> Result<Vec<Effect>, Unhandled> {
-    let mut keys: Vec<Key> = before.0.keys().chain(after.0.keys()).copied().collect();
+    let mut keys: Vec<Key> = before
+        .models
+        .keys()
+        .chain(after.models.keys())
+        .copied()
+        .collect();
     keys.sort_unstable();
     keys.dedup();
+    let unknown = before.unknown.iter().chain(&after.unknown);
+    if let Some((_, why)) = unknown.min_by_key(|(key, _)| **key) {
+        return Err(why.clone());
+    }
     let mut pairs = HashMap::new();
     for key in keys {
         let pair = Pair {
@@ -59,15 +72,23 @@ pub fn compare(
             after: after.get(key),
         };
         if pair.before != pair.after && is_the_users(pair)? {
+            let states = [pair.before, pair.after].into_iter().flatten();
+            let mut needs = states.flat_map(|model| model.common().needs());
+            if context.ours.contains(&key) || needs.any(|need| context.ours.contains(need)) {
+                let why = "an object over the extension's own";
+                return Err(Unhandled::new("extension pg_incrbackup", why));
+            }
             pairs.insert(key, pair);
         }
     }
     let mut comparison = Comparison {
         pairs,
         aliases: HashMap::new(),
+        made_of_old: HashSet::new(),
         context,
         plan: Plan::default(),
     };
+    comparison.join_remade();
     comparison.find_aliases();
     comparison.leave_out_rebuilt();
     comparison.add_steps();
@@ -118,6 +139,46 @@ impl<'a> Comparison<'a> {
             {
                 self.aliases.insert(key, other);
             }
+            let along = self.pairs[&key].before.map(Model::takes_along);
+            for other in along.unwrap_or_default() {
+                if set.contains(&other) {
+                    self.aliases.insert(other, key);
+                }
+            }
+        }
+    }
+
+    /// An object that was built anew under the same name is one, by its new key.
+    fn join_remade(&mut self) {
+        let named = |key: &Key, model: Option<&Model>| {
+            let model = model?;
+            Some((format!("{} {}", model.class(), model.occupies()?), *key))
+        };
+        let gone: HashMap<String, Key> = self
+            .pairs
+            .iter()
+            .filter(|(_, pair)| pair.after.is_none())
+            .filter_map(|(key, pair)| named(key, pair.before))
+            .collect();
+        let new: Vec<(String, Key)> = self
+            .pairs
+            .iter()
+            .filter(|(_, pair)| pair.before.is_none())
+            .filter_map(|(key, pair)| named(key, pair.after))
+            .collect();
+        for (name, key) in new {
+            let Some(&old) = gone.get(&name) else {
+                continue;
+            };
+            let (before, after) = (self.pairs[&old].before, self.pairs[&key].after);
+            let is_remade = before
+                .zip(after)
+                .is_some_and(|(before, after)| before.is_remade_as(after));
+            if is_remade {
+                self.pairs.remove(&old);
+                self.pairs.insert(key, Pair { before, after });
+                self.aliases.insert(old, key);
+            }
         }
     }
 
@@ -135,7 +196,7 @@ impl<'a> Comparison<'a> {
         let mut new: HashMap<String, Key> = HashMap::new();
         for (key, pair) in &self.pairs {
             if let (None, Some(after)) = (pair.before, pair.after) {
-                if after.dropped_with().iter().any(rebuilds) {
+                if after.rebuilt_with().iter().any(rebuilds) {
                     new.extend(
                         after
                             .occupies()
@@ -178,7 +239,12 @@ impl<'a> Comparison<'a> {
                     self.plan.add(Step::Drop, key, command)
                 }
                 (Some(before), Some(after)) => {
-                    if before.occupies() != after.occupies() || before.target() != after.target() {
+                    let made = before.makes_by_change(after);
+                    self.made_of_old.extend(made);
+                    let is_renamed = before.occupies() != after.occupies()
+                        || before.target() != after.target()
+                        || made.is_some();
+                    if is_renamed {
                         self.plan.add(Step::Rename, key, command);
                     }
                     self.plan.add(Step::Main, key, command);
@@ -263,9 +329,16 @@ impl<'a> Comparison<'a> {
                     .order((Step::Rename, need), (Step::Main, key), true);
                 self.plan
                     .order((Step::Main, need), (Step::Main, key), is_new);
+                let is_made_with = after.made_with() == Some(need);
                 let Some(before) = pair.before else { continue };
                 let had = before.common().needs().iter();
-                if had.into_iter().any(|n| self.resolve(*n) == need) {
+                if is_made_with {
+                    // It is renamed with the other, or makes it (ADD CONSTRAINT … USING INDEX).
+                    self.plan
+                        .order((Step::Rename, need), (Step::Rename, key), true);
+                    self.plan
+                        .order((Step::Rename, key), (Step::Main, need), true);
+                } else if had.into_iter().any(|n| self.resolve(*n) == need) {
                     // Its old name has the old name of its schema or its table in it.
                     self.plan
                         .order((Step::Rename, key), (Step::Rename, need), false);
@@ -288,6 +361,32 @@ impl<'a> Comparison<'a> {
                 self.plan.order((Step::Main, need), (Step::Late, key), true);
                 self.plan
                     .order((Step::Late, need), (Step::Late, key), false);
+                // Its schema's name is the old one till then.
+                self.plan
+                    .order((Step::Rename, key), (Step::Rename, need), false);
+                self.plan
+                    .order((Step::Rename, need), (Step::Main, key), false);
+            }
+            if let Some(whole) = after.completes() {
+                self.plan
+                    .order((Step::Main, whole), (Step::Late, key), true);
+                self.plan
+                    .order((Step::Late, key), (Step::Late, whole), true);
+                // A partition's columns are NOT NULL before its parent has a primary key.
+                if let Some(table) = after.wanted_by_attach_of() {
+                    self.plan
+                        .order((Step::Main, table), (Step::Main, whole), false);
+                }
+            }
+            if let Some(whole) = after.needs_whole() {
+                self.plan
+                    .order((Step::Late, whole), (Step::Main, key), true);
+            }
+            if let Some(table) = after.wanted_by_attach_of() {
+                for made in [Some(key), after.made_with()].into_iter().flatten() {
+                    self.plan
+                        .order((Step::Main, made), (Step::Late, table), true);
+                }
             }
             // Whoever has the name gives it up first.
             let Some(&other) = after.occupies().and_then(|name| occupied.get(&name)) else {
@@ -310,8 +409,36 @@ impl<'a> Comparison<'a> {
         }
     }
 
+    /// Whether the making of another object makes this new one.
+    fn is_made(&self, key: Key, after: &Model) -> bool {
+        let is_new = |key: Key| {
+            self.pairs
+                .get(&key)
+                .is_some_and(|pair| pair.before.is_none())
+        };
+        let is_by_old = self.made_of_old.contains(&key);
+        is_by_old
+            || (after.made_with().is_some() && !after.wanted_by_attach_of().is_some_and(is_new))
+    }
+
+    /// What comes before all else, in the order of commands.
+    fn write_early(&self, effects: &mut Vec<Effect>) -> Result<(), Unhandled> {
+        let mut keys: Vec<Key> = self.pairs.keys().copied().collect();
+        keys.sort_unstable_by_key(|key| (self.context.command(*key, false), *key));
+        for key in keys {
+            let Pair { before, after } = self.pairs[&key];
+            if let (Some(before), true) = (before, self.resolve(key) == key) {
+                let mut script = Script::default();
+                before.early_script(after, &mut script)?;
+                effects.extend(written(key, before, script));
+            }
+        }
+        Ok(())
+    }
+
     fn write(self) -> Result<Vec<Effect>, Unhandled> {
         let mut effects = Vec::new();
+        self.write_early(&mut effects)?;
         for (step, key) in self.plan.sorted()? {
             let Pair { before, after } = self.pairs[&key];
             let mut script = Script::default();
@@ -325,30 +452,36 @@ impl<'a> Comparison<'a> {
                     before.alter_script(after, others, &mut script)?
                 }
                 (Step::Main, None, Some(after)) => {
-                    after.create_script(after.made_with().is_some(), others, &mut script)?
+                    after.create_script(self.is_made(key, after), others, &mut script)?
                 }
                 (Step::Late, before, Some(after)) => after.late_script(before, &mut script)?,
                 _ => {}
             }
+            if let Some(unhandled) = script.unhandled {
+                return Err(unhandled);
+            }
             let Some(model) = (if step == Step::Drop { before } else { after }) else {
                 continue;
             };
-            for statement in script.statements {
-                let owner = model.common().owner.as_deref();
-                effects.push(Effect {
-                    key,
-                    class: model.class(),
-                    verb: statement.verb,
-                    identity: model.target(),
-                    needs: model.common().needs().to_vec(),
-                    roles: statement.roles,
-                    grantor: statement
-                        .grantor
-                        .filter(|grantor| owner.is_some_and(|owner| owner != grantor)),
-                    sql: statement.sql,
-                });
-            }
+            effects.extend(written(key, model, script));
         }
         Ok(effects)
     }
+}
+
+/// The statements about one object.
+fn written(key: Key, model: &Model, script: Script) -> impl Iterator<Item = Effect> + '_ {
+    let owner = model.common().owner.as_deref();
+    script.statements.into_iter().map(move |statement| Effect {
+        key,
+        class: model.class(),
+        verb: statement.verb,
+        identity: model.target(),
+        needs: model.common().needs().to_vec(),
+        roles: statement.roles,
+        grantor: statement
+            .grantor
+            .filter(|grantor| owner.is_some_and(|owner| owner != grantor)),
+        sql: statement.sql,
+    })
 }

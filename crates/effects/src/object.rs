@@ -44,9 +44,25 @@ pub trait Object: Clone + Debug + PartialEq {
         Ok(())
     }
 
+    /// What is said before anything else changes, by the old names: an identity is taken off its column, a
+    /// sequence from the column that it belongs to. `after` is none where it goes, and not with another.
+    fn early(&self, _after: Option<&Self>, _script: &mut Script) -> Result<(), Unhandled> {
+        Ok(())
+    }
+
     /// What [`Object::late`] waits for.
     fn late_needs(&self) -> Vec<Key> {
         Vec::new()
+    }
+
+    /// What is whole only when [`Object::late`] has been said: the partitioned index of an attached one.
+    fn completes(&self) -> Option<Key> {
+        None
+    }
+
+    /// What must be whole before this one is made: the key that a foreign key refers to.
+    fn needs_whole(&self) -> Option<Key> {
+        None
     }
 
     /// Other keys by which dependencies mean this object: a table's row type, its defaults.
@@ -56,6 +72,35 @@ pub trait Object: Clone + Debug + PartialEq {
 
     /// Objects with which this one goes without a word of its own: an index's table, a constraint's table.
     fn dropped_with(&self) -> Vec<Key> {
+        Vec::new()
+    }
+
+    /// True where `to`, another object under the same name, is this one built anew (REINDEX CONCURRENTLY):
+    /// one becomes the other by what differs.
+    fn is_remade_as(&self, _to: &Self) -> bool {
+        false
+    }
+
+    /// A new object that comes into being by the change of this one to `to`: the constraint of ADD CONSTRAINT …
+    /// USING INDEX. It is said with the change of name.
+    fn makes_by_change(&self, _to: &Self) -> Option<Key> {
+        None
+    }
+
+    /// Objects whose alteration may drop and make this one anew ([`Object::rebuilds_dependents`]).
+    fn rebuilt_with(&self) -> Vec<Key> {
+        self.dropped_with()
+    }
+
+    /// The partition whose ATTACH (late) wants this one to be there. Where the partition is new, nothing else
+    /// makes it ([`Object::made_with`]).
+    fn wanted_by_attach_of(&self) -> Option<Key> {
+        None
+    }
+
+    /// Objects that go with this one by a CASCADE in [`Object::remove`], where one needs the other: a base
+    /// type and its functions.
+    fn takes_along(&self) -> Vec<Key> {
         Vec::new()
     }
 
@@ -70,10 +115,19 @@ pub trait Object: Clone + Debug + PartialEq {
         self.kind()
     }
 
+    /// What stands behind that word.
+    fn grant_target(&self) -> String {
+        self.target()
+    }
+
     /// False where it has an owner that no ALTER … OWNER TO gives it (a constraint, an index).
     fn has_owner_of_its_own(&self) -> bool {
         self.common().owner.is_some()
     }
+
+    /// Privileges of its parts (columns). They come behind its own, on which they can rest, and whose REVOKEs
+    /// take them along ([`Script::revoked`]).
+    fn finish_parts(&self, _before: Option<&Self>, _script: &mut Script) {}
 
     /// True for an object that ALTER DEFAULT PRIVILEGES reaches when it is made.
     fn gets_default_privileges(&self) -> bool {
@@ -85,4 +139,8 @@ pub trait Object: Clone + Debug + PartialEq {
     fn rebuilds_dependents(&self, _to: &Self) -> bool {
         false
     }
+
+    /// Takes note of the tables (by OID) whose rows come again behind the change to this state, in place of
+    /// what the numbers of files tell: of the moments that a decoder sees, these tell nothing.
+    fn set_rewritten(&mut self, _is_rewritten: &dyn Fn(u32) -> bool) {}
 }

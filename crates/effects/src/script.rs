@@ -66,6 +66,19 @@ pub fn same_rest(
 #[derive(Debug, Default)]
 pub struct Script {
     pub statements: Vec<Statement>,
+    /// Why they are not all.
+    pub unhandled: Option<Unhandled>,
+    /// What its REVOKEs on the whole object take: of the object's columns, too.
+    pub revoked: Vec<Revoked>,
+}
+
+/// A privilege, or its option, that a REVOKE takes; names are quoted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Revoked {
+    pub grantor: String,
+    pub grantee: String,
+    pub privilege: String,
+    pub option_only: bool,
 }
 
 /// One of them, before it is known which object it is about.
@@ -78,6 +91,11 @@ pub struct Statement {
 }
 
 impl Script {
+    /// There is no wording for a part; the first reason stays.
+    pub fn fail(&mut self, unhandled: Unhandled) {
+        self.unhandled.get_or_insert(unhandled);
+    }
+
     /// Adds a statement, without a semicolon.
     pub fn push(&mut self, verb: &'static str, sql: impl Into<String>) {
         self.statements.push(Statement {

@@ -1,14 +1,15 @@
 //! The states of objects at one moment, read through whoever can run a query.
 
 use std::collections::HashMap;
+use std::fmt::Display;
 
-use crate::class::{self, Model};
+use crate::class::{self, Class, Model};
 use crate::key::Key;
 use crate::script::Unhandled;
 
 /// Who can run the classes' queries at the moment in question.
 pub trait Source {
-    type Error;
+    type Error: Display;
     /// Rows of a query with two columns, an OID and a text; `$1` are `oids`.
     fn read(
         &mut self,
@@ -17,71 +18,99 @@ pub trait Source {
     ) -> Result<Vec<(u32, String)>, Self::Error>;
 }
 
-/// Objects that exist. What is not here does not exist, or is nobody's business (temporary, TOAST).
+/// Objects at one moment. What is in neither map does not exist, or is nobody's business (temporary, TOAST).
 #[derive(Debug, Clone, Default)]
-pub struct States(pub HashMap<Key, Model>);
+pub struct States {
+    pub models: HashMap<Key, Model>,
+    /// Objects whose state is not known, and why.
+    pub unknown: HashMap<Key, Unhandled>,
+}
 
 impl States {
     pub fn get(&self, key: Key) -> Option<&Model> {
-        self.0.get(&key)
+        self.models.get(&key)
     }
 }
 
-/// Why states could not be read.
-#[derive(Debug)]
-pub enum ReadError<E> {
-    /// The query failed.
-    Query(E),
-    /// What it gave, or what it did not, is not understood.
-    Unhandled(Unhandled),
-}
-
-/// Reads the objects that `keys` mean. Those of a class that nobody knows are `Unhandled`.
-pub fn read<S: Source>(source: &mut S, keys: &[Key]) -> Result<States, ReadError<S::Error>> {
+/// Reads the objects that `keys` mean.
+pub fn read<S: Source>(source: &mut S, keys: &[Key]) -> States {
     let mut by_catalog: HashMap<u32, Vec<u32>> = HashMap::new();
     for key in keys {
         by_catalog.entry(key.class).or_default().push(key.oid);
     }
-    let mut states = States::default();
+    let mut reading = Reading {
+        source,
+        states: States::default(),
+    };
     for (catalog, mut oids) in by_catalog {
         oids.sort_unstable();
         oids.dedup();
-        let classes: Vec<_> = class::CLASSES
+        reading.catalog(catalog, &oids);
+    }
+    reading.states
+}
+
+struct Reading<'a, S> {
+    source: &'a mut S,
+    states: States,
+}
+
+impl<S: Source> Reading<'_, S> {
+    fn catalog(&mut self, catalog: u32, oids: &[u32]) {
+        let classes: Vec<&Class> = class::CLASSES
             .iter()
             .filter(|class| class.catalog == catalog)
             .collect();
+        let name = || class::catalog_name(catalog);
         if classes.is_empty() {
-            let name = format!("catalog {catalog}");
-            return Err(ReadError::Unhandled(Unhandled::new(name, "is not known")));
+            return self.unknown(catalog, oids, &name(), "is not known");
         }
-        let by_kind = match class::kinds_of(catalog) {
-            Some(query) => {
-                let mut by_kind: HashMap<String, Vec<u32>> = HashMap::new();
-                for (oid, kind) in source.read(query, &oids).map_err(ReadError::Query)? {
-                    by_kind.entry(kind).or_default().push(oid);
-                }
-                by_kind
-            }
-            None => HashMap::from([(String::new(), oids)]),
+        let Some(query) = class::kinds_of(catalog) else {
+            return self.class(classes[0], oids);
         };
+        let mut by_kind: HashMap<String, Vec<u32>> = HashMap::new();
+        match self.source.read(query, oids) {
+            Ok(rows) => rows
+                .into_iter()
+                .for_each(|(oid, kind)| by_kind.entry(kind).or_default().push(oid)),
+            Err(error) => return self.unknown(catalog, oids, &name(), &error.to_string()),
+        }
         for (kind, oids) in by_kind {
-            let known = classes
-                .iter()
-                .find(|class| class.kinds.is_empty() || class.kinds.contains(&kind.as_str()));
-            let Some(class) = known else {
-                let name = format!("catalog {catalog}");
-                return Err(ReadError::Unhandled(Unhandled::new(
-                    name,
-                    format!("kind {kind}"),
-                )));
-            };
-            for (oid, json) in source.read(class.query, &oids).map_err(ReadError::Query)? {
-                let model = (class.read)(&json).map_err(|error| {
-                    ReadError::Unhandled(Unhandled::new(class.name, error.to_string()))
-                })?;
-                states.0.insert(Key::new(catalog, oid), model);
+            let is_of_kind =
+                |class: &&&Class| class.kinds.is_empty() || class.kinds.contains(&kind.as_str());
+            match classes.iter().find(is_of_kind) {
+                Some(class) => self.class(class, &oids),
+                None => self.unknown(catalog, &oids, &name(), &format!("kind {kind}")),
             }
         }
     }
-    Ok(states)
+
+    /// Where the query fails for many, it is asked for each: one of them is the reason.
+    fn class(&mut self, class: &Class, oids: &[u32]) {
+        match self.source.read(class.query, oids) {
+            Ok(rows) => {
+                for (oid, json) in rows {
+                    let key = Key::new(class.catalog, oid);
+                    match (class.read)(&json) {
+                        Ok(model) => {
+                            self.states.models.insert(key, model);
+                        }
+                        Err(error) => {
+                            let why = Unhandled::new(class.name, error.to_string());
+                            self.states.unknown.insert(key, why);
+                        }
+                    }
+                }
+            }
+            Err(_) if oids.len() > 1 => oids.iter().for_each(|oid| self.class(class, &[*oid])),
+            Err(error) => self.unknown(class.catalog, oids, class.name, &error.to_string()),
+        }
+    }
+
+    fn unknown(&mut self, catalog: u32, oids: &[u32], class: &str, why: &str) {
+        for oid in oids {
+            let key = Key::new(catalog, *oid);
+            self.states.unknown.insert(key, Unhandled::new(class, why));
+        }
+    }
 }

@@ -63,7 +63,7 @@ impl DefaultPrivileges {
     /// GRANT and REVOKE, each behind the words that say what it is the default of.
     fn change(&self, from: &[Grant], to: &[Grant], script: &mut Script) {
         let mut words = Script::default();
-        Acl(from).become_(Acl(to), self.objects(), &mut words);
+        Acl(from).become_(Acl(to), None, self.objects(), &mut words);
         for mut statement in words.statements {
             statement.sql = format!(
                 "ALTER DEFAULT PRIVILEGES {} {}",

@@ -1,13 +1,28 @@
 //! The object classes. To add one: copy the shape of [`schema`], and name it in `classes!` below.
 
+pub mod aggregate;
+pub mod base_type;
+pub mod cast;
+pub mod collation;
+pub mod composite;
+pub mod constraint;
+pub mod conversion;
 pub mod default_privileges;
+pub mod domain;
+pub mod enum_type;
 pub mod event_trigger;
 pub mod function;
+pub mod index;
 pub mod materialized_view;
+pub mod multirange;
 pub mod policy;
 pub mod publication;
+pub mod range;
 pub mod rule;
 pub mod schema;
+pub mod sequence;
+pub mod statistics;
+pub mod table;
 pub mod trigger;
 pub mod view;
 pub mod view_column;
@@ -37,15 +52,43 @@ pub fn kinds_of(catalog: u32) -> Option<&'static str> {
              WHERE c.oid = ANY ($1) AND c.relkind <> 't' AND c.relpersistence <> 't' \
              AND c.relnamespace <> 99 AND c.relrewrite = 0",
         ),
+        // Row types are their relations', arrays their elements': made and dropped with these,
+        // and without a word of their own until somebody gives them one.
         catalog::TYPE => Some(
-            "SELECT t.oid, CASE WHEN t.typisdefined THEN t.typtype::pg_catalog.text ELSE 'shell' END \
-             FROM pg_catalog.pg_type t WHERE t.oid = ANY ($1)",
+            "SELECT t.oid, CASE WHEN NOT t.typisdefined THEN 'shell' WHEN t.is_implied THEN 'implied' \
+             ELSE t.typtype::pg_catalog.text END FROM (SELECT t.oid, t.typisdefined, t.typtype, \
+             t.typtype = 'c' OR EXISTS (SELECT FROM pg_catalog.pg_type e WHERE e.oid = t.typelem AND e.typarray = t.oid) AS is_implied, \
+             EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = t.typrelid AND c.relkind = 'c') AS is_composite, \
+             t.typacl IS NOT NULL OR EXISTS (SELECT FROM pg_catalog.pg_description x WHERE x.objoid = t.oid AND x.classoid = 1247) \
+             OR EXISTS (SELECT FROM pg_catalog.pg_seclabel x WHERE x.objoid = t.oid AND x.classoid = 1247) AS has_words \
+             FROM pg_catalog.pg_type t WHERE t.oid = ANY ($1)) t \
+             WHERE NOT t.is_implied OR (t.has_words AND NOT t.is_composite)",
         ),
         catalog::PROC => Some(
             "SELECT p.oid, p.prokind::pg_catalog.text FROM pg_catalog.pg_proc p WHERE p.oid = ANY ($1)",
         ),
         _ => None,
     }
+}
+
+/// What to call the objects of a catalog of which no class is known, or a kind of them.
+pub fn catalog_name(oid: u32) -> String {
+    let name = match oid {
+        catalog::CLASS => "relation",
+        catalog::TYPE => "type",
+        catalog::PROC => "routine",
+        catalog::CONSTRAINT => "constraint",
+        catalog::REWRITE => "rule",
+        catalog::TRIGGER => "trigger",
+        catalog::POLICY => "policy",
+        catalog::STATISTIC_EXT => "statistics object",
+        catalog::EXTENSION => "extension",
+        catalog::SUBSCRIPTION => "subscription",
+        catalog::PUBLICATION => "publication",
+        2613 => "large object",
+        other => return format!("catalog {other}"),
+    };
+    name.to_owned()
 }
 
 macro_rules! classes {
@@ -86,8 +129,37 @@ macro_rules! classes {
             pub fn dropped_with(&self) -> Vec<Key> {
                 match self { $(Model::$variant(model) => model.dropped_with(),)* }
             }
+            pub fn takes_along(&self) -> Vec<Key> {
+                match self { $(Model::$variant(model) => model.takes_along(),)* }
+            }
             pub fn made_with(&self) -> Option<Key> {
                 match self { $(Model::$variant(model) => model.made_with(),)* }
+            }
+            pub fn rebuilt_with(&self) -> Vec<Key> {
+                match self { $(Model::$variant(model) => model.rebuilt_with(),)* }
+            }
+            pub fn completes(&self) -> Option<Key> {
+                match self { $(Model::$variant(model) => model.completes(),)* }
+            }
+            pub fn needs_whole(&self) -> Option<Key> {
+                match self { $(Model::$variant(model) => model.needs_whole(),)* }
+            }
+            pub fn wanted_by_attach_of(&self) -> Option<Key> {
+                match self { $(Model::$variant(model) => model.wanted_by_attach_of(),)* }
+            }
+            pub fn makes_by_change(&self, to: &Model) -> Option<Key> {
+                match (self, to) {
+                    $((Model::$variant(model), Model::$variant(to)) => model.makes_by_change(to),)*
+                    #[allow(unreachable_patterns)]
+                    _ => None,
+                }
+            }
+            pub fn is_remade_as(&self, to: &Model) -> bool {
+                match (self, to) {
+                    $((Model::$variant(model), Model::$variant(to)) => model.is_remade_as(to),)*
+                    #[allow(unreachable_patterns)]
+                    _ => false,
+                }
             }
             pub fn rebuilds_dependents(&self, to: &Model) -> bool {
                 match (self, to) {
@@ -95,6 +167,10 @@ macro_rules! classes {
                     #[allow(unreachable_patterns)]
                     _ => false,
                 }
+            }
+            /// See [`Object::set_rewritten`].
+            pub fn set_rewritten(&mut self, is_rewritten: &dyn Fn(u32) -> bool) {
+                match self { $(Model::$variant(model) => model.set_rewritten(is_rewritten),)* }
             }
             pub fn late_needs(&self) -> Vec<Key> {
                 match self { $(Model::$variant(model) => model.late_needs(),)* }
@@ -129,6 +205,13 @@ macro_rules! classes {
                     _ => Err(Unhandled::new(self.class(), format!("becomes a {}", to.class()))),
                 }
             }
+            pub fn early_script(&self, after: Option<&Model>, script: &mut Script) -> Result<(), Unhandled> {
+                match (self, after) {
+                    $((Model::$variant(model), Some(Model::$variant(after))) => model.early(Some(after), script),)*
+                    $((Model::$variant(model), None) => model.early(None, script),)*
+                    _ => Err(Unhandled::new(self.class(), "becomes one of another class")),
+                }
+            }
             pub fn late_script(&self, before: Option<&Model>, script: &mut Script) -> Result<(), Unhandled> {
                 match (self, before) {
                     $((Model::$variant(model), Some(Model::$variant(before))) => model.late(Some(before), script),)*
@@ -141,14 +224,30 @@ macro_rules! classes {
 }
 
 classes! {
-    Schema, schema::Schema, "schema", catalog::NAMESPACE, &[], schema::QUERY;
+    Aggregate, aggregate::Aggregate, "aggregate", catalog::PROC, &["a"], aggregate::QUERY;
+    BaseType, base_type::BaseType, "base type", catalog::TYPE, &["b", "shell"], base_type::QUERY;
+    Cast, cast::Cast, "cast", catalog::CAST, &[], cast::QUERY;
+    Collation, collation::Collation, "collation", catalog::COLLATION, &[], collation::QUERY;
+    Composite, composite::Composite, "composite type", catalog::CLASS, &["c"], composite::QUERY;
+    Conversion, conversion::Conversion, "conversion", catalog::CONVERSION, &[], conversion::QUERY;
+    Domain, domain::Domain, "domain", catalog::TYPE, &["d"], domain::QUERY;
+    Enum, enum_type::Enum, "enum", catalog::TYPE, &["e"], enum_type::QUERY;
     Function, function::Function, "function", catalog::PROC, &["f", "p", "w"], function::QUERY;
+    Table, table::Table, "table", catalog::CLASS, &["r", "p"], table::QUERY;
+    ForeignTable, table::Table, "foreign table", catalog::CLASS, &["f"], table::QUERY;
+    Sequence, sequence::Sequence, "sequence", catalog::CLASS, &["S"], sequence::QUERY;
     View, view::View, "view", catalog::CLASS, &["v"], view::QUERY;
     Rule, rule::Rule, "rule", catalog::REWRITE, &[], rule::QUERY;
     Trigger, trigger::Trigger, "trigger", catalog::TRIGGER, &[], trigger::QUERY;
     Policy, policy::Policy, "policy", catalog::POLICY, &[], policy::QUERY;
+    Index, index::Index, "index", catalog::CLASS, &["i", "I"], index::QUERY;
+    Constraint, constraint::Constraint, "constraint", catalog::CONSTRAINT, &[], constraint::QUERY;
+    Statistics, statistics::Statistics, "statistics object", catalog::STATISTIC_EXT, &[], statistics::QUERY;
     MaterializedView, materialized_view::MaterializedView, "materialized view", catalog::CLASS, &["m"], materialized_view::QUERY;
     EventTrigger, event_trigger::EventTrigger, "event trigger", catalog::EVENT_TRIGGER, &[], event_trigger::QUERY;
     DefaultPrivileges, default_privileges::DefaultPrivileges, "default privileges", catalog::DEFAULT_ACL, &[], default_privileges::QUERY;
     Publication, publication::Publication, "publication", catalog::PUBLICATION, &[], publication::QUERY;
+    Multirange, multirange::Multirange, "multirange", catalog::TYPE, &["m"], multirange::QUERY;
+    Range, range::Range, "range", catalog::TYPE, &["r"], range::QUERY;
+    Schema, schema::Schema, "schema", catalog::NAMESPACE, &[], schema::QUERY;
 }

@@ -1,0 +1,55 @@
+//! The queries of the crate `effects`, run under the catalogs in force.
+
+use std::collections::HashSet;
+
+use effects::{Key, Source};
+
+use crate::output_plugin::raise_if_passing;
+use crate::pg::effects::query;
+
+/// Reads them. A failure that says nothing about the objects (a lock that was not to be had) ends the
+/// decoding, which is tried again.
+pub struct Catalogs;
+
+impl Source for Catalogs {
+    type Error = String;
+
+    fn read(&mut self, query: &'static str, oids: &[u32]) -> Result<Vec<(u32, String)>, String> {
+        query::read(query, oids).map_err(|failure| {
+            raise_if_passing(&failure);
+            failure.in_full()
+        })
+    }
+}
+
+/// `$1` is any OID: the query has to have one.
+const DEFAULT_GRANTEES: &str = "SELECT pg_catalog.min(d.oid), CASE a.grantee WHEN 0 THEN 'PUBLIC' \
+     ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END::pg_catalog.text \
+     FROM pg_catalog.pg_default_acl d, pg_catalog.aclexplode(d.defaclacl) a \
+     WHERE $1 IS NOT NULL GROUP BY 2";
+
+/// Roles to which default privileges give anything, quoted.
+pub fn default_grantees() -> Vec<String> {
+    let rows = Catalogs.read(DEFAULT_GRANTEES, &[0]).unwrap_or_default();
+    rows.into_iter().map(|(_, role)| role).collect()
+}
+
+/// Defaults, view rules and tables of publications stand for what they are a part of.
+const OURS: &str = "WITH RECURSIVE o (class, oid) AS ( \
+     SELECT m.classid, m.objid FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_depend m \
+       ON m.refclassid = 3079 AND m.refobjid = e.oid AND m.deptype = 'e' \
+     WHERE e.extname = 'pg_incrbackup' AND $1 IS NOT NULL \
+     UNION SELECT d.* FROM o, LATERAL ( \
+       SELECT x.classid, x.objid FROM pg_catalog.pg_depend x \
+       WHERE x.refclassid = o.class AND x.refobjid = o.oid AND x.deptype IN ('n', 'a', 'i') \
+       UNION ALL SELECT x.refclassid, x.refobjid FROM pg_catalog.pg_depend x \
+       WHERE x.classid = o.class AND x.objid = o.oid AND x.deptype IN ('a', 'i') \
+       AND o.class IN (2604, 2618, 6106)) d) \
+     SELECT o.oid, o.class::pg_catalog.text FROM o";
+
+/// What belongs to this extension, or is over what does.
+pub fn ours() -> HashSet<Key> {
+    let rows = Catalogs.read(OURS, &[0]).unwrap_or_default();
+    let key = |(oid, class): (u32, String)| Some(Key::new(class.parse().ok()?, oid));
+    rows.into_iter().filter_map(key).collect()
+}
