@@ -63,13 +63,25 @@ fn triggers_of_partitions() {
         "DROP TRIGGER x ON public.p",
         "DROP FUNCTION public.f CASCADE",
     ]);
-    // The text makes the partition, whose triggers are made along with it.
-    pair.both(&[
+}
+
+#[test]
+fn triggers_come_and_go_with_their_tables() {
+    let mut pair = Pair::new();
+    pair.follow(&[
         FUNCTION,
-        "CREATE TRIGGER x AFTER INSERT ON public.p FOR EACH ROW EXECUTE FUNCTION public.f()",
-        "ALTER TABLE public.p DISABLE TRIGGER x",
-        "CREATE TABLE public.p2 PARTITION OF public.p FOR VALUES FROM (10) TO (20)",
-        "ALTER TABLE public.p DETACH PARTITION public.p2",
+        "CREATE TABLE public.p (a int) PARTITION BY RANGE (a); CREATE TRIGGER x AFTER INSERT ON public.p FOR EACH ROW EXECUTE FUNCTION public.f(); ALTER TABLE public.p DISABLE TRIGGER x; CREATE TABLE public.p1 PARTITION OF public.p FOR VALUES FROM (0) TO (10); ALTER TABLE public.p1 ENABLE TRIGGER x; COMMENT ON TRIGGER x ON public.p1 IS 'x'",
+        "CREATE TABLE public.p2 (a int); ALTER TABLE public.p ATTACH PARTITION public.p2 FOR VALUES FROM (10) TO (20); COMMENT ON TRIGGER x ON public.p2 IS 'x'",
+        "ALTER TABLE public.p DETACH PARTITION public.p1",
+        "ALTER TABLE public.p ATTACH PARTITION public.p1 FOR VALUES FROM (0) TO (10); ALTER TABLE public.p1 ENABLE ALWAYS TRIGGER x",
+        "ALTER TABLE public.p1 RENAME TO q; ALTER TRIGGER x ON public.p RENAME TO y; ALTER TABLE public.q DISABLE TRIGGER y",
+        "CREATE TABLE public.t (a int, b int); CREATE TRIGGER x BEFORE UPDATE OF b ON public.t FOR EACH ROW WHEN (old.b > 1) EXECUTE FUNCTION public.f(); CREATE VIEW public.v AS SELECT b FROM public.t; CREATE RULE r AS ON DELETE TO public.v DO INSTEAD DELETE FROM public.t WHERE t.b = old.b; CREATE POLICY p ON public.t USING (b = 1); CREATE PUBLICATION pub FOR TABLE public.t (a, b), public.p",
+        "ALTER TABLE public.t RENAME TO u; ALTER TRIGGER x ON public.u RENAME TO y; ALTER POLICY p ON public.u RENAME TO q; ALTER TABLE public.u RENAME b TO c; CREATE TABLE public.t (b int); CREATE OR REPLACE VIEW public.v AS SELECT b FROM public.t",
+        "CREATE OR REPLACE VIEW public.v AS SELECT c AS b FROM public.u; DROP TABLE public.t",
+        "ALTER TABLE public.u DROP COLUMN c CASCADE",
+        "CREATE RULE r AS ON INSERT TO public.u DO ALSO NOTHING; CREATE TRIGGER z BEFORE INSERT ON public.u FOR EACH ROW EXECUTE FUNCTION public.f(); CREATE POLICY z ON public.u; ALTER PUBLICATION pub ADD TABLE public.u",
+        "DROP TABLE public.u",
+        "DROP TABLE public.p",
     ]);
 }
 

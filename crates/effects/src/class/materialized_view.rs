@@ -164,10 +164,13 @@ impl Object for MaterializedView {
         Ok(())
     }
 
-    /// A new one gets its rows once it is its owner's, with whose rights REFRESH runs the query.
-    fn late(&self, before: Option<&Self>, script: &mut Script) -> Result<(), Unhandled> {
+    fn finish_parts(&self, before: Option<&Self>, script: &mut Script) {
         self.view
             .grant_columns(before.map(|before| &before.view), script);
+    }
+
+    /// A new one gets its rows once it is its owner's, with whose rights REFRESH runs the query.
+    fn late(&self, before: Option<&Self>, script: &mut Script) -> Result<(), Unhandled> {
         if before.is_none() && self.is_populated {
             script.push(
                 "refresh",

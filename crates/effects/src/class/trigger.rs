@@ -158,6 +158,11 @@ impl Object for Trigger {
             .collect()
     }
 
+    /// ATTACH PARTITION makes a clone.
+    fn needs_whole(&self) -> Option<Key> {
+        (self.parent != 0).then_some(Key::new(catalog::CLASS, self.relation))
+    }
+
     fn aliases(&self) -> Vec<Key> {
         if self.is_internal || self.constraint == 0 {
             return Vec::new();

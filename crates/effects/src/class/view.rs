@@ -110,16 +110,13 @@ impl View {
     }
 
     pub fn grant_columns(&self, before: Option<&View>, script: &mut Script) {
-        let before = before.map(View::privileges);
-        view_column::grant(before, self.privileges(), &self.target(), script);
+        let before = before.map(View::owned);
+        view_column::grant(before, self.owned(), &self.target(), script);
     }
 
-    fn privileges(&self) -> view_column::Privileges<'_> {
-        view_column::Privileges {
-            columns: self.columns(),
-            whole: self.common.acl(),
-            owner: self.common.owner.as_deref().unwrap_or_default(),
-        }
+    fn owned(&self) -> view_column::Owned<'_> {
+        let owner = self.common.owner.as_deref().unwrap_or_default();
+        (self.columns(), owner)
     }
 
     fn say_create(&self, word: &str) -> Result<String, Unhandled> {
@@ -199,9 +196,8 @@ impl Object for View {
         Ok(())
     }
 
-    fn late(&self, before: Option<&Self>, script: &mut Script) -> Result<(), Unhandled> {
+    fn finish_parts(&self, before: Option<&Self>, script: &mut Script) {
         self.grant_columns(before, script);
-        Ok(())
     }
 
     fn aliases(&self) -> Vec<Key> {

@@ -188,39 +188,18 @@ pub fn rename(
     }
 }
 
-/// Who may do what with a view and its columns.
-#[derive(Clone, Copy)]
-pub struct Privileges<'a> {
-    pub columns: &'a [Column],
-    pub whole: Acl<'a>,
-    pub owner: &'a str,
-}
+/// Columns, and their view's owner.
+pub type Owned<'a> = (&'a [Column], &'a str);
 
-/// The privileges of columns. They come behind those of the whole view: a REVOKE there takes them away.
-pub fn grant(
-    before: Option<Privileges<'_>>,
-    after: Privileges<'_>,
-    relation: &str,
-    script: &mut Script,
-) {
+/// The privileges of columns, behind those of the whole view ([`crate::Object::finish_parts`]).
+pub fn grant(before: Option<Owned<'_>>, after: Owned<'_>, relation: &str, script: &mut Script) {
     let on = format!("TABLE {relation}");
-    for (position, column) in after.columns.iter().enumerate() {
+    let (columns, owner) = after;
+    for (position, column) in columns.iter().enumerate() {
+        let old = before.and_then(|(old, from)| Some((old.get(position)?.acl.as_deref()?, from)));
+        let was = old.map_or_else(Vec::new, |(acl, from)| Acl(acl).with_owner(from, owner));
         let now = Acl(column.acl.as_deref().unwrap_or_default());
-        let mut say = |was: Acl<'_>| was.become_of_column(now, &column.name, &on, script);
-        let Some(before) = before else {
-            say(Acl(&[]));
-            continue;
-        };
-        let was = before
-            .columns
-            .get(position)
-            .and_then(|old| old.acl.as_deref());
-        let was = Acl(was.unwrap_or_default()).with_owner(before.owner, after.owner);
-        say(Acl(&was));
-        let whole = before.whole.with_owner(before.owner, after.owner);
-        if whole != after.whole.0 {
-            say(Acl(&[]));
-        }
+        Acl(&was).become_of_column(now, &column.name, &on, script);
     }
 }
 
