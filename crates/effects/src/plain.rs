@@ -32,7 +32,8 @@ fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => true,
         Value::Number(number) => number.as_f64() == Some(0.0),
-        Value::String(text) => matches!(text.as_str(), "" | "0" | "-"),
+        Value::String(text) => matches!(text.trim(), "" | "0" | "-"),
+        Value::Array(elements) => elements.is_empty(),
         _ => false,
     }
 }
@@ -51,6 +52,6 @@ mod tests {
         ensure(json!({"typlen": 4, "typelem": "0", "typmodin": "-", "new": null})).unwrap();
         ensure(json!({})).unwrap();
         let error = ensure(json!({"typlen": 0, "typispreferred": true})).unwrap_err();
-        assert_eq!(error.what, "typispreferred, typlen");
+        assert_eq!(error.what, "typlen, typispreferred");
     }
 }
