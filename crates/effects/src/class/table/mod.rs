@@ -81,6 +81,7 @@ pub struct Named {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct Foreign {
     pub server: String,
+    pub server_oid: u32,
     pub options: Options,
 }
 

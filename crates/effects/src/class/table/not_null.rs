@@ -38,10 +38,15 @@ pub fn alter(
             }
         }
         (Some(was), Some(is)) if was.oid != is.oid => {
-            if !above.is_empty() {
+            let lost = |(old, new): &(&Above, &Above)| {
+                old.constraint.is_some() && new.constraint.is_none()
+            };
+            if above.iter().any(|(_, new)| new.constraint.is_some()) {
                 return Err(table.unhandled("an inherited NOT NULL constraint made anew"));
             }
-            drop(script);
+            if was.is_local || !above.iter().any(lost) {
+                drop(script);
+            }
             add_not_null(table, new, is, script);
         }
         (Some(was), Some(is)) => change(table, kept, new, was, is, &above, script)?,
