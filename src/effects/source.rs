@@ -7,6 +7,10 @@ use effects::{Key, Source};
 use crate::output_plugin::raise_if_passing;
 use crate::pg::effects::query;
 
+/// Objects that are read at once. Functions that give a definition lock its table: the lock table has room
+/// for max_locks_per_transaction (64) times max_connections (100) of them, for all sessions.
+const PORTION: usize = 500;
+
 /// Reads them. A failure that says nothing about the objects (a lock that was not to be had) ends the
 /// decoding, which is tried again.
 pub struct Catalogs;
@@ -15,10 +19,15 @@ impl Source for Catalogs {
     type Error = String;
 
     fn read(&mut self, query: &'static str, oids: &[u32]) -> Result<Vec<(u32, String)>, String> {
-        query::read(query, oids).map_err(|failure| {
-            raise_if_passing(&failure);
-            failure.in_full()
-        })
+        let mut rows = Vec::new();
+        for portion in oids.chunks(PORTION) {
+            let read = query::read(query, portion).map_err(|failure| {
+                raise_if_passing(&failure);
+                failure.in_full()
+            });
+            rows.extend(read?);
+        }
+        Ok(rows)
     }
 }
 

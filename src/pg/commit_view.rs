@@ -11,13 +11,15 @@
 
 use pgrx::prelude::*;
 
-use super::declared;
+use super::{declared, server};
 
 /// The view of one transaction; none is needed where nothing else committed catalog changes.
 pub struct CommitView {
     snapshot: pg_sys::SnapshotData,
     committed: Vec<pg_sys::TransactionId>,
     own: Vec<pg_sys::TransactionId>,
+    /// What those changed that committed since this transaction began; none where that is not known.
+    changed: Option<Vec<pg_sys::SharedInvalidationMessage>>,
 }
 
 /// What was in force before [`CommitView::enter`].
@@ -54,6 +56,7 @@ impl CommitView {
                 snapshot: *latest,
                 committed,
                 own,
+                changed: changed_by_others(txn),
             }))
         }
     }
@@ -89,6 +92,51 @@ impl CommitView {
             pg_sys::SetupHistoricSnapshot(&mut self.snapshot, changes);
             found
         }
+    }
+}
+
+impl CommitView {
+    /// Makes caches forget what differs between this view and the one that was in force before it.
+    pub fn forget_what_others_changed(&mut self) {
+        // SAFETY: inside a transaction; the messages are PostgreSQL's own.
+        unsafe {
+            match &mut self.changed {
+                Some(messages) => messages
+                    .iter_mut()
+                    .for_each(|message| pg_sys::LocalExecuteInvalidationMessage(message)),
+                None => pg_sys::InvalidateSystemCaches(),
+            }
+        }
+    }
+}
+
+/// The invalidations that snapbuild.c has given to a transaction for the sake of others' commits; none in
+/// a minor release that does not keep them apart, or where there were too many.
+///
+/// # Safety
+/// `txn` is a live toplevel transaction.
+unsafe fn changed_by_others(
+    txn: *mut pg_sys::ReorderBufferTXN,
+) -> Option<Vec<pg_sys::SharedInvalidationMessage>> {
+    let since = match server::VERSION_NUM / 10_000 {
+        15 => 150_014,
+        16 => 160_010,
+        17 => 170_006,
+        _ => 180_000,
+    };
+    if server::running_version() < since {
+        return None;
+    }
+    // SAFETY: promised by the caller; the fields are there in this release (replication/reorderbuffer.h).
+    unsafe {
+        if (*txn).txn_flags as u32 & pg_sys::RBTXN_DISTR_INVAL_OVERFLOWED != 0 {
+            return None;
+        }
+        let count = (*txn).ninvalidations_distributed as usize;
+        Some(match count {
+            0 => Vec::new(),
+            _ => std::slice::from_raw_parts((*txn).invalidations_distributed, count).to_vec(),
+        })
     }
 }
 

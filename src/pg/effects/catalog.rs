@@ -185,10 +185,6 @@ impl Fields<'_> {
         self.value(index) as u8
     }
 
-    pub fn is_true(&self, index: usize) -> bool {
-        self.value(index) as u8 != 0
-    }
-
     /// A name; empty for NULL.
     pub fn name(&self, index: usize) -> &[u8] {
         match self.row.get(self.positions[index]) {

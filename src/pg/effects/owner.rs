@@ -126,7 +126,7 @@ pub fn rule(catalog: u32) -> &'static Rule {
         // pg_attribute, pg_attrdef, pg_index, pg_inherits
         1249 => rule!(How::PartOf(CLASS), "attrelid"),
         2604 => rule!(How::PartOf(CLASS), "adrelid"),
-        2610 => rule!(How::PartOf(CLASS), "indexrelid"),
+        2610 => rule!(How::By(of_index), "indexrelid", "indrelid"),
         2611 => rule!(How::PartOf(CLASS), "inhrelid"),
         // pg_partitioned_table, pg_sequence, pg_foreign_table
         3350 => rule!(How::PartOf(CLASS), "partrelid"),
@@ -153,13 +153,7 @@ pub fn rule(catalog: u32) -> &'static Rule {
             "deptype"
         ),
         REWRITE => rule!(How::By(of_rewrite), "oid", "ev_class", "rulename"),
-        TRIGGER => rule!(
-            How::By(of_trigger),
-            "oid",
-            "tgrelid",
-            "tgisinternal",
-            "tgparentid"
-        ),
+        TRIGGER => rule!(How::By(of_trigger), "oid", "tgrelid"),
         NAMESPACE => rule!(How::By(of_namespace), "oid", "nspname"),
         2606 => rule!(How::By(of_constraint), "oid", "conrelid", "contypid"),
         // pg_policy, pg_statistic_ext
@@ -259,9 +253,15 @@ fn of_rewrite(row: &Fields<'_>, relations: &mut Relations) -> Owners {
     }
 }
 
+/// An index, and its table: CLUSTER ON and REPLICA IDENTITY USING INDEX are marks on the index.
+fn of_index(row: &Fields<'_>, _relations: &mut Relations) -> Owners {
+    let key = |oid| Some(Key { class: CLASS, oid });
+    [key(row.oid(0)), key(row.oid(1))]
+}
+
+/// Internal ones, too: they can be disabled.
 fn of_trigger(row: &Fields<'_>, relations: &mut Relations) -> Owners {
-    let (is_internal, parent) = (row.is_true(2), row.oid(3));
-    match relations.is_noise(row.oid(1)) || (is_internal && parent == 0) {
+    match relations.is_noise(row.oid(1)) {
         true => NONE,
         false => one(TRIGGER, row.oid(0)),
     }

@@ -30,14 +30,9 @@ pub fn at_this_command<R>(view: Option<&mut CommitView>, look: impl FnOnce() -> 
     // changes have reached the caches already (ReorderBufferExecuteInvalidations).
     let Some(view) = view else { return look() };
     let before = view.enter();
-    forget_caches();
+    view.forget_what_others_changed();
     let found = look();
     before.leave();
-    forget_caches();
+    view.forget_what_others_changed();
     found
-}
-
-fn forget_caches() {
-    // SAFETY: inside a transaction. Relations that are open are read again under the snapshot in force.
-    unsafe { pg_sys::InvalidateSystemCaches() }
 }
