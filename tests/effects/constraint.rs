@@ -131,7 +131,7 @@ fn constraints_of_partitions() {
         "CREATE TABLE public.q (a int, b int, FOREIGN KEY (a, b) REFERENCES public.p)",
         "ALTER TABLE public.p DROP CONSTRAINT \"U u\", DROP CONSTRAINT more; DROP INDEX public.pi",
         "ALTER TABLE public.p RENAME CONSTRAINT p_c_fkey TO fk; ALTER TABLE public.p ALTER c TYPE bigint; ALTER TABLE public.p RENAME TO pp",
-        "ALTER TABLE public.pp DROP CONSTRAINT fk; DROP TABLE public.p3",
+        "ALTER TABLE public.pp DROP CONSTRAINT fk; ALTER TABLE public.q DROP CONSTRAINT q_a_b_fkey; DROP TABLE public.p3",
         "ALTER TABLE public.pp DETACH PARTITION public.p2; DROP TABLE public.pp CASCADE",
         "DROP TABLE public.p2, public.p1",
     ]);
