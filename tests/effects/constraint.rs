@@ -82,11 +82,11 @@ fn not_enforced_from_18_on() {
     {
         return;
     }
-    pair.both("CREATE TABLE public.a (id int PRIMARY KEY, during int4range NOT NULL); CREATE TABLE public.b (id int)");
+    pair.both("CREATE TABLE public.a (id int PRIMARY KEY, during int4range NOT NULL, r int4range); CREATE TABLE public.b (id int)");
     pair.follow(&[
         "ALTER TABLE public.b ADD CONSTRAINT c CHECK (id > 0) NOT ENFORCED, ADD CONSTRAINT f FOREIGN KEY (id) REFERENCES public.a NOT ENFORCED, ADD CONSTRAINT g FOREIGN KEY (id) REFERENCES public.a",
         "ALTER TABLE public.b ALTER CONSTRAINT f ENFORCED; ALTER TABLE public.b ALTER CONSTRAINT g NOT ENFORCED",
-        "ALTER TABLE public.a DROP CONSTRAINT a_pkey CASCADE; ALTER TABLE public.a ADD CONSTRAINT w UNIQUE (during, during WITHOUT OVERLAPS)",
+        "ALTER TABLE public.a DROP CONSTRAINT a_pkey CASCADE; ALTER TABLE public.a ADD CONSTRAINT w UNIQUE (during, r WITHOUT OVERLAPS)",
     ]);
 }
 

@@ -17,7 +17,7 @@ const SOURCE: &str = "source";
 const TARGET: &str = "target";
 
 const COLUMNS: &str = "SELECT a.attrelid::pg_catalog.regclass, a.attname, a.atttypid::pg_catalog.regtype, a.atttypmod, a.attnotnull, \
-     a.attislocal, a.attinhcount, a.attstorage, a.attcompression, a.attmissingval \
+     a.attislocal, a.attinhcount, a.attstorage, a.attcompression \
      FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid \
      WHERE c.relkind IN ('r', 'p', 'f') AND c.oid >= 16384 AND c.relnamespace <> 99 AND a.attnum > 0 AND NOT a.attisdropped";
 

@@ -81,6 +81,7 @@ pub struct Named {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct Foreign {
     pub server: String,
+    pub server_oid: u32,
     pub options: Options,
 }
 
@@ -125,6 +126,17 @@ pub struct NotNull {
     pub is_local: bool,
     pub inherited: i32,
     pub comment: Option<String>,
+}
+
+impl NotNull {
+    /// All but the OID is the same.
+    pub fn is_made_anew_as(&self, other: &NotNull) -> bool {
+        let renewed = NotNull {
+            oid: other.oid,
+            ..self.clone()
+        };
+        renewed == *other
+    }
 }
 
 /// The column of a direct parent from which one is inherited.

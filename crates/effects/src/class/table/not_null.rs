@@ -37,20 +37,26 @@ pub fn alter(
                 drop(script);
             }
         }
-        (Some(was), Some(is)) if was.oid != is.oid => {
-            if !above.is_empty() {
+        // ALTER COLUMN … TYPE makes the same one anew, and does so at replay.
+        (Some(was), Some(is)) if was.oid != is.oid && !was.is_made_anew_as(is) => {
+            let lost = |(old, new): &(&Above, &Above)| {
+                old.constraint.is_some() && new.constraint.is_none()
+            };
+            if above.iter().any(|(_, new)| new.constraint.is_some()) {
                 return Err(table.unhandled("an inherited NOT NULL constraint made anew"));
             }
-            drop(script);
+            if was.is_local || !above.iter().any(lost) {
+                drop(script);
+            }
             add_not_null(table, new, is, script);
         }
         (Some(was), Some(is)) => change(table, kept, new, was, is, &above, script)?,
         (None, None) => {}
     }
-    let before = old
-        .constraint
-        .as_ref()
-        .filter(|was| new.constraint.as_ref().is_some_and(|is| is.oid == was.oid));
+    let before = old.constraint.as_ref().filter(|was| {
+        let is_same = |is: &NotNull| is.oid == was.oid || was.is_made_anew_as(is);
+        new.constraint.as_ref().is_some_and(is_same)
+    });
     comment_not_null(
         table,
         new,
@@ -89,9 +95,10 @@ fn add(
     above: &[(&Above, &Above)],
     script: &mut Script,
 ) -> Result<(), Unhandled> {
-    let said = above.iter().find(|(old, new)| {
-        old.constraint.is_none() && new.constraint.as_ref().is_some_and(|new| !new.no_inherit)
-    });
+    let is_passed_on = |above: &Above| above.constraint.as_ref().is_some_and(|c| !c.no_inherit);
+    let said = above
+        .iter()
+        .find(|(old, new)| !is_passed_on(old) && is_passed_on(new));
     if said.is_none() || constraint.is_local {
         add_not_null(table, column, constraint, script);
     } else if !said.is_some_and(|(_, new)| is_named(new, &constraint.name)) {

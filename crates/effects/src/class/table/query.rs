@@ -14,7 +14,7 @@ pub const QUERY: &str = concat!(
      c.reltablespace::pg_catalog.int8 AS tablespace_oid, \
      CASE WHEN c.reloftype <> 0 THEN pg_catalog.json_build_object('oid', c.reloftype::pg_catalog.int8, \
         'name', pg_catalog.format_type(c.reloftype, NULL)) END AS of_type, \
-     (SELECT pg_catalog.json_build_object('server', pg_catalog.quote_ident(s.srvname), 'options', ",
+     (SELECT pg_catalog.json_build_object('server', pg_catalog.quote_ident(s.srvname), 'server_oid', s.oid::pg_catalog.int8, 'options', ",
     options!("f.ftoptions"),
     ") FROM pg_catalog.pg_foreign_table f JOIN pg_catalog.pg_foreign_server s ON s.oid = f.ftserver WHERE f.ftrelid = c.oid) AS foreign, ",
     options!("c.reloptions"),
