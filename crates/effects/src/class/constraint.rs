@@ -39,7 +39,15 @@ pub const QUERY: &str = concat!(
         'index', x.oid::pg_catalog.int8, \
         'tablespace', (SELECT pg_catalog.quote_ident(s.spcname) FROM pg_catalog.pg_tablespace s WHERE s.oid = x.reltablespace)) \
         FROM pg_catalog.pg_class x WHERE x.oid = k.conindid) END AS index, ",
-    crate::common_columns!("2606", "k.oid", "NULL::pg_catalog.oid", "NULL::pg_catalog._aclitem", "NULL"),
+    crate::common_columns!(
+        "2606", "k.oid", "NULL::pg_catalog.oid", "NULL::pg_catalog._aclitem", "NULL",
+        crate::needs_of_parts!(
+            "SELECT 2606::pg_catalog.oid, k.oid UNION ALL (WITH RECURSIVE part (oid) AS (\
+             SELECT x.oid FROM pg_catalog.pg_constraint x WHERE x.conparentid = k.oid AND x.conrelid = k.conrelid AND k.contype = 'f' \
+             UNION ALL SELECT x.oid FROM part JOIN pg_catalog.pg_constraint x ON x.conparentid = part.oid) \
+             SELECT 2606, part.oid FROM part)"
+        )
+    ),
     ", pg_catalog.to_jsonb(k) - '{oid,conname,connamespace,contype,conrelid,conindid,conparentid,condeferrable,condeferred,\
      convalidated,conenforced,conislocal,coninhcount}'::pg_catalog.text[] AS structure \
      FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_class t ON t.oid = k.conrelid \

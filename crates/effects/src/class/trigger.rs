@@ -171,7 +171,10 @@ impl Object for Trigger {
     }
 
     fn dropped_with(&self) -> Vec<Key> {
+        // One of a foreign key goes with it, also where its table goes.
+        let constraint = if self.is_internal { self.constraint } else { 0 };
         let others = [
+            (catalog::CONSTRAINT, constraint),
             (catalog::CLASS, self.relation),
             (catalog::CLASS, self.referenced),
             (catalog::TRIGGER, self.parent),

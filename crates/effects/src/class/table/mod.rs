@@ -128,6 +128,17 @@ pub struct NotNull {
     pub comment: Option<String>,
 }
 
+impl NotNull {
+    /// All but the OID is the same.
+    pub fn is_made_anew_as(&self, other: &NotNull) -> bool {
+        let renewed = NotNull {
+            oid: other.oid,
+            ..self.clone()
+        };
+        renewed == *other
+    }
+}
+
 /// The column of a direct parent from which one is inherited.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct Above {

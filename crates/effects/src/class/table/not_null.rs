@@ -37,7 +37,8 @@ pub fn alter(
                 drop(script);
             }
         }
-        (Some(was), Some(is)) if was.oid != is.oid => {
+        // ALTER COLUMN … TYPE makes the same one anew, and does so at replay.
+        (Some(was), Some(is)) if was.oid != is.oid && !was.is_made_anew_as(is) => {
             let lost = |(old, new): &(&Above, &Above)| {
                 old.constraint.is_some() && new.constraint.is_none()
             };
@@ -52,10 +53,10 @@ pub fn alter(
         (Some(was), Some(is)) => change(table, kept, new, was, is, &above, script)?,
         (None, None) => {}
     }
-    let before = old
-        .constraint
-        .as_ref()
-        .filter(|was| new.constraint.as_ref().is_some_and(|is| is.oid == was.oid));
+    let before = old.constraint.as_ref().filter(|was| {
+        let is_same = |is: &NotNull| is.oid == was.oid || was.is_made_anew_as(is);
+        new.constraint.as_ref().is_some_and(is_same)
+    });
     comment_not_null(
         table,
         new,
