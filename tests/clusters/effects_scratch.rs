@@ -15,7 +15,7 @@ fn segments(c: &Cluster) -> String {
 
 #[test]
 fn scratch_file() {
-    let path = std::env::var("SCRATCH_SQL").expect("a file");
+    let Ok(path) = std::env::var("SCRATCH_SQL") else { return };
     for path in path.split(' ') {
         let c = Cluster::backed_up();
         let text = std::fs::read(path).expect("there");
