@@ -316,15 +316,19 @@ fn open_transactions(worker: i32) -> Result<Vec<String>, pgrx::spi::Error> {
     })
 }
 
-/// Waits a while for the capture worker; gives its state as a step's status and detail.
+/// Waits a while for the capture worker, and until it has passed what it failed at before; gives its state as
+/// a step's status and detail.
 fn wait_for_capture(database: pg_sys::Oid) -> (&'static str, String) {
     let start = Instant::now();
     loop {
         let entry = status::read(database).unwrap_or_default();
+        let is_late = start.elapsed() > CAPTURE_START;
         match entry.phase {
-            Phase::Streaming | Phase::CaughtUp => return ("running", entry.file.get()),
+            Phase::Streaming | Phase::CaughtUp if entry.failures == 0 || is_late => {
+                return ("running", entry.file.get())
+            }
             Phase::WaitingToRetry | Phase::Broken => return ("failed", entry.last_error.get()),
-            _ if start.elapsed() > CAPTURE_START => {
+            _ if is_late => {
                 return (
                     "not running",
                     "the launcher has not started the capture worker yet".into(),

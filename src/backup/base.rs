@@ -163,6 +163,7 @@ fn dump_exported(
     source: &Source,
     fence: Fence,
 ) -> Result<(Making, Properties), Failure> {
+    ensure_name_is_free(chain)?;
     let snapshot = Exported::take();
     let properties = Properties::collect()?;
     let making = Making::begin(chain, snapshot.clone())?;
@@ -175,6 +176,16 @@ fn dump_exported(
         Ok(())
     })?;
     Ok((making, properties))
+}
+
+/// On an idle server the WAL stays where it is, and a base is named by its LSN and the second: moves the
+/// WAL on past the newest base.
+fn ensure_name_is_free(chain: &ChainDir) -> Result<(), Failure> {
+    let newest = chain.bases()?.pop();
+    if newest.is_some_and(|newest| newest.lsn.0 >= server::wal_insert_lsn()) {
+        server::emit_position_mark();
+    }
+    Ok(())
 }
 
 /// Takes the fence, in short waits, until it is there.

@@ -223,6 +223,13 @@ fn note_attempt(globals: &mut GlobalsStatus) {
     globals.not_before = time::now().timestamp_micros() + delay.as_micros() as i64;
 }
 
+/// The cause is gone, as far as anybody knows: the next attempt comes at once, and says so if it is not.
+pub fn forget_failures(globals: &mut GlobalsStatus) {
+    globals.failures = 0;
+    globals.not_before = 0;
+    globals.error.set("");
+}
+
 /// Leaves on the board why an attempt failed, and logs it unless the one before failed too.
 fn note_failure(database: pg_sys::Oid, message: &str) {
     let is_new = status::update(database, |entry| {

@@ -117,10 +117,11 @@ fn create(
     Ok((slot, chain))
 }
 
-/// Lets the capture worker start, at once and with a clean slate.
+/// Lets the capture worker start, at once and with a clean slate, and the globals worker too.
 fn resume(database: pg_sys::Oid) {
     status::update(database, |entry| {
         entry.held = false;
+        globals::forget_failures(&mut entry.globals);
         if matches!(entry.phase, Phase::Broken | Phase::WaitingToRetry) {
             entry.phase = Phase::Stopped;
             entry.retry_at = 0;
@@ -139,6 +140,7 @@ fn end_chain(database: pg_sys::Oid, name: &str, owned: &Owned) -> Result<(), Fai
     status::update(database, |entry| {
         entry.broken.set("");
         entry.last_error.set("");
+        entry.failures = 0;
         entry.restarts = 0;
         entry.phase = Phase::Stopped;
     });

@@ -55,7 +55,7 @@ impl Guard {
         let gone: Vec<u32> = self.seen.keys().copied().collect();
         for number in gone {
             let database = pg_sys::Oid::from(number);
-            if backed_up.contains(&database) || is_busy(database) {
+            if backed_up.contains(&database) || !is_without_slot(database) {
                 continue;
             }
             self.seen.remove(&number);
@@ -73,6 +73,7 @@ impl Guard {
 
     fn look_at(&mut self, database: pg_sys::Oid) {
         let name = slot_name(database);
+        let was_busy = is_busy(database);
         let Some(position) = slot::position(&name) else {
             return;
         };
@@ -86,7 +87,8 @@ impl Guard {
         if seen.at != at {
             *seen = Seen { at, since: now };
         }
-        if is_busy(database) {
+        // A setup drops the slot and makes another: the position may be of either.
+        if was_busy || is_busy(database) {
             return;
         }
         if position.is_invalidated {
@@ -146,6 +148,12 @@ impl Guard {
         let rebase = due.map(wait).min().unwrap_or(LONGEST_RETRY);
         rebase.max(Duration::from_secs(1))
     }
+}
+
+/// True where the slot is gone for good. A setup drops the slot and makes another, and may have begun or ended
+/// meanwhile.
+fn is_without_slot(database: pg_sys::Oid) -> bool {
+    !is_busy(database) && !has_slot(database) && !is_busy(database)
 }
 
 /// A setup, a base, or a command on the database is at work: what it leaves is looked at later.

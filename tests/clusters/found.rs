@@ -1,6 +1,7 @@
 //! What the tester of random transactions found (tests/fuzz), each as small as it could be made.
 
 use harness::Cluster;
+use std::collections::BTreeSet;
 use std::process::Command;
 
 /// PostgreSQL 18 marks subtransactions of an aborted transaction as streamed when it throws their
@@ -130,6 +131,17 @@ fn a_published_table_with_a_generated_column_survives_a_rewrite() {
         "CREATE TABLE t (a int, g int GENERATED ALWAYS AS (a * 2) STORED); INSERT INTO t VALUES (1), (2);
            CREATE PUBLICATION p FOR TABLE t; ALTER TABLE t ADD r float8 DEFAULT random()",
     );
+    c.assert_restores();
+}
+
+/// "The second backup of that second failed." A base is named by its LSN and the second, and an idle server's
+/// WAL stays where it is.
+#[test]
+fn bases_of_an_idle_server_made_at_once_have_names_of_their_own() {
+    let c = Cluster::backed_up();
+    let bases = c.sql(&"SELECT incr_dump();".repeat(5));
+    let bases: BTreeSet<_> = bases.lines().collect();
+    assert_eq!(bases.len(), 5, "{bases:?}");
     c.assert_restores();
 }
 

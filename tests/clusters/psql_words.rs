@@ -110,8 +110,9 @@ const BARE: &[&str] = &[
     "Port",
 ];
 
-/// How many a seed makes.
+/// How many a seed makes at least, and how many of them the server has to take.
 const STATEMENTS: u32 = 60;
+const SUCCEEDED: u32 = 30;
 
 struct Player {
     rng: Rng,
@@ -218,8 +219,14 @@ fn words_restore(seed: u64) {
         let made = send(&c, &sql);
         player.roles.extend(made.is_ok().then_some(role));
     }
-    let mut succeeded = 0;
-    for _ in 0..STATEMENTS {
+    // Names repeat, and what was made in a role's schema is seen by that role alone: how many fail is luck.
+    let (mut made_up, mut succeeded) = (0, 0);
+    while made_up < STATEMENTS || succeeded < SUCCEEDED {
+        made_up += 1;
+        assert!(
+            made_up < 10 * STATEMENTS,
+            "only {succeeded} of {made_up} statements succeeded"
+        );
         let statement = player.statement();
         let made = player.made.take();
         let statement = player.framed(statement);
@@ -228,10 +235,6 @@ fn words_restore(seed: u64) {
             player.tables.extend(made);
         }
     }
-    assert!(
-        succeeded > STATEMENTS / 2,
-        "only {succeeded} of {STATEMENTS} statements succeeded"
-    );
     c.assert_restores();
 }
 

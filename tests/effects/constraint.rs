@@ -89,3 +89,50 @@ fn not_enforced_from_18_on() {
         "ALTER TABLE public.a DROP CONSTRAINT a_pkey CASCADE; ALTER TABLE public.a ADD CONSTRAINT w UNIQUE (during, during WITHOUT OVERLAPS)",
     ]);
 }
+
+#[test]
+fn constraints_go_with_their_tables() {
+    let mut pair = Pair::new();
+    pair.both("CREATE SCHEMA s");
+    pair.follow(&[
+        "CREATE TABLE public.a (id int PRIMARY KEY, x int UNIQUE, y text CHECK (y <> '') NOT NULL, EXCLUDE (x WITH =)); \
+         CREATE TABLE public.b (id serial PRIMARY KEY, a int REFERENCES public.a, self int REFERENCES public.b (id) ON DELETE CASCADE); \
+         CREATE INDEX b_a ON public.b (a, (a + 1)); CREATE STATISTICS public.st ON a, self FROM public.b",
+        "ALTER TABLE public.a ALTER id TYPE bigint; ALTER TABLE public.b ALTER a TYPE bigint, ALTER self TYPE bigint",
+        "ALTER TABLE public.a RENAME TO \"A a\"; ALTER TABLE public.\"A a\" RENAME id TO \"I d\"; ALTER TABLE public.\"A a\" RENAME CONSTRAINT a_pkey TO pk; ALTER TABLE public.\"A a\" SET SCHEMA s",
+        "ALTER TABLE s.\"A a\" DROP COLUMN x, DROP COLUMN y; ALTER TABLE public.b ADD CHECK (a > 0)",
+        "ALTER TABLE public.b DROP COLUMN a, DROP COLUMN self",
+        "ALTER TABLE s.\"A a\" DROP COLUMN \"I d\"; ALTER TABLE s.\"A a\" ADD id int PRIMARY KEY",
+        "CREATE TABLE public.c (a int REFERENCES s.\"A a\" ON DELETE SET NULL, CHECK (a > 3)); CREATE TABLE public.d (CONSTRAINT own CHECK (a < 9)) INHERITS (public.c)",
+        "ALTER TABLE public.d NO INHERIT public.c",
+        "ALTER TABLE public.d INHERIT public.c",
+        "ALTER TABLE public.c ADD CONSTRAINT shared CHECK (a <> 5); ALTER TABLE public.c RENAME CONSTRAINT c_a_check TO renamed",
+        "CREATE TABLE public.e (CONSTRAINT shared CHECK (a <> 5)) INHERITS (public.c)",
+        "ALTER TABLE public.c DROP CONSTRAINT shared, DROP CONSTRAINT renamed",
+        "DROP TABLE s.\"A a\" CASCADE",
+        "DROP TABLE public.c CASCADE; DROP TABLE public.b",
+        "CREATE TABLE public.k (a int); CREATE UNIQUE INDEX ki ON public.k (a); ALTER TABLE public.k ADD CONSTRAINT kk PRIMARY KEY USING INDEX ki; DROP SCHEMA s CASCADE",
+    ]);
+}
+
+#[test]
+fn constraints_of_partitions() {
+    let mut pair = Pair::new();
+    pair.follow(&[
+        "CREATE TABLE public.r (id int PRIMARY KEY); \
+         CREATE TABLE public.p (a int, b int CHECK (b > 0), c int REFERENCES public.r, PRIMARY KEY (a, b), CONSTRAINT \"U u\" UNIQUE (b, a)) PARTITION BY LIST (a); \
+         CREATE INDEX pi ON public.p (c); \
+         CREATE TABLE public.p1 PARTITION OF public.p FOR VALUES IN (1); CREATE TABLE public.p2 PARTITION OF public.p (CONSTRAINT own CHECK (b < 9)) FOR VALUES IN (2) PARTITION BY LIST (b)",
+        "CREATE TABLE public.p21 PARTITION OF public.p2 FOR VALUES IN (1); CREATE TABLE public.p3 (c int, b int NOT NULL, a int NOT NULL, CONSTRAINT p_b_check CHECK (b > 0), UNIQUE (b, a))",
+        "ALTER TABLE public.p ATTACH PARTITION public.p3 FOR VALUES IN (3)",
+        "ALTER TABLE public.p DETACH PARTITION public.p1",
+        "ALTER TABLE public.p1 DROP CONSTRAINT p_b_check",
+        "ALTER TABLE public.p ADD CONSTRAINT more CHECK (c > 1), ADD UNIQUE (b, c, a); CREATE INDEX px ON public.p (b, c)",
+        "CREATE TABLE public.q (a int, b int, FOREIGN KEY (a, b) REFERENCES public.p)",
+        "ALTER TABLE public.p DROP CONSTRAINT \"U u\", DROP CONSTRAINT more; DROP INDEX public.pi",
+        "ALTER TABLE public.p RENAME CONSTRAINT p_c_fkey TO fk; ALTER TABLE public.p ALTER c TYPE bigint; ALTER TABLE public.p RENAME TO pp",
+        "ALTER TABLE public.pp DROP CONSTRAINT fk; DROP TABLE public.p3",
+        "ALTER TABLE public.pp DETACH PARTITION public.p2; DROP TABLE public.pp CASCADE",
+        "DROP TABLE public.p2, public.p1",
+    ]);
+}

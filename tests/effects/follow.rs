@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
-use effects::class::{kinds_of, CLASSES};
-use effects::{compare, read, Context, Effect, Key, Model, Source, States};
+use effects::class::CLASSES;
+use effects::{compare, read, Context, Effect, Key, Model, Source, States, Unhandled};
 use harness::Cluster;
 
 /// A cluster with two databases of the same, empty, content.
@@ -17,7 +17,7 @@ const SOURCE: &str = "source";
 const TARGET: &str = "target";
 
 const COLUMNS: &str = "SELECT a.attrelid::pg_catalog.regclass, a.attname, a.atttypid::pg_catalog.regtype, a.atttypmod, a.attnotnull, \
-     a.attislocal, a.attinhcount, a.attstorage, a.attcompression, a.attmissingval \
+     a.attislocal, a.attinhcount, a.attstorage, a.attcompression \
      FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid \
      WHERE c.relkind IN ('r', 'p', 'f') AND c.oid >= 16384 AND c.relnamespace <> 99 AND a.attnum > 0 AND NOT a.attisdropped";
 
@@ -133,6 +133,23 @@ fn kinds_of_others(cluster: &Cluster, catalog: u32, oids: String) -> BTreeSet<St
         .collect()
 }
 
+/// One statement, or several.
+pub trait Statements {
+    fn all(&self) -> Vec<&str>;
+}
+
+impl Statements for &str {
+    fn all(&self) -> Vec<&str> {
+        vec![self]
+    }
+}
+
+impl<const N: usize> Statements for &[&str; N] {
+    fn all(&self) -> Vec<&str> {
+        self.to_vec()
+    }
+}
+
 impl Pair {
     pub fn new() -> Pair {
         let cluster = Cluster::builder()
@@ -152,19 +169,7 @@ impl Pair {
         pair
     }
 
-    /// Runs statements on both sides by their text: what a test is about has something to stand on.
-    pub fn both(&mut self, statements: &[&str]) {
-        for database in [SOURCE, TARGET] {
-            psql(&self.cluster, database, statements).expect("it runs on both sides");
-        }
-        self.before = self.state();
-    }
-
     fn state(&self) -> States {
-        self.try_state().unwrap_or_else(|error| panic!("{error}"))
-    }
-
-    fn try_state(&self) -> Result<States, Unhandled> {
         let keys = keys(&self.cluster);
         read(&mut Psql(&self.cluster), &keys)
     }
@@ -207,13 +212,54 @@ impl Pair {
         }
     }
 
-    /// The same text on both sides: what a test needs and is not about.
-    pub fn both(&mut self, statement: &str) {
+    /// A statement that fails at the source and still leaves something there: an index half built.
+    pub fn fails(&mut self, statement: &str) {
+        psql(&self.cluster, SOURCE, &[statement]).expect_err("it fails");
+        let after = self.state();
+        let before = std::mem::replace(&mut self.before, after);
+        let effects = compare(&before, &self.before, &Context::default());
+        assert_eq!(effects, Ok(Vec::new()));
+        // pg_dump shows it.
+        psql(&self.cluster, SOURCE, &["DROP INDEX public.half"]).expect("it goes");
+        self.follow(&["SELECT 1"]);
+    }
+
+    /// The same of one that the source may refuse: false where it does.
+    pub fn try_follow(&mut self, statement: &str) -> bool {
+        let attempt = format!("BEGIN; {statement}; ROLLBACK");
+        if psql(&self.cluster, SOURCE, &[&attempt]).is_err() {
+            return false;
+        }
+        self.follow(&[statement]);
+        true
+    }
+
+    /// What a query gives in both databases has to be the same.
+    pub fn assert_same_result(&self, query: &str, behind: &str) {
+        let [source, target] =
+            [SOURCE, TARGET].map(|database| psql(&self.cluster, database, &[query]).expect(query));
+        assert!(
+            source == target,
+            "after {behind}\nthe source has\n{source}the target\n{target}"
+        );
+    }
+
+    /// Runs statements in both databases as they are: what a test needs and is not about.
+    pub fn do_in_both(&mut self, statements: &[&str]) {
         for database in [SOURCE, TARGET] {
-            psql(&self.cluster, database, &[statement])
-                .unwrap_or_else(|error| panic!("{error}in {statement}"));
+            psql(&self.cluster, database, statements).unwrap_or_else(|error| panic!("{error}"));
         }
         self.before = self.state();
+    }
+
+    /// What a query gives in both databases has to be the same.
+    pub fn assert_same_result(&self, query: &str, behind: &str) {
+        let [source, target] =
+            [SOURCE, TARGET].map(|database| psql(&self.cluster, database, &[query]).expect(query));
+        assert!(
+            source == target,
+            "after {behind}\nthe source has\n{source}the target\n{target}"
+        );
     }
 
     /// The statement has no wording: of this class.

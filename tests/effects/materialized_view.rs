@@ -33,6 +33,8 @@ fn materialized_views() {
         "ALTER MATERIALIZED VIEW public.m OWNER TO alice; GRANT SELECT ON public.m TO bob; GRANT SELECT (x) ON public.m TO \"Odd role\"",
         "CREATE SCHEMA s; ALTER MATERIALIZED VIEW public.m SET SCHEMA s; ALTER MATERIALIZED VIEW s.m RENAME TO n",
         "ALTER SCHEMA s RENAME TO s2; ALTER MATERIALIZED VIEW s2.n RENAME TO o",
+        "ALTER MATERIALIZED VIEW s2.o DEPENDS ON EXTENSION plpgsql",
+        "ALTER MATERIALIZED VIEW s2.o NO DEPENDS ON EXTENSION plpgsql",
         "DROP MATERIALIZED VIEW public.\"Odd \"\"näme\"; CREATE MATERIALIZED VIEW public.\"Odd \"\"näme\" AS SELECT 1 AS a WITH NO DATA",
     ]);
     let sides = ["source", "target"].map(|side| pair.cluster.sql_in(side, POPULATED));

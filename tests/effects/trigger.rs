@@ -34,6 +34,8 @@ fn triggers() {
         "CREATE OR REPLACE TRIGGER i INSTEAD OF UPDATE ON \"S\".w FOR EACH ROW EXECUTE FUNCTION public.g()",
         "CREATE FUNCTION public.h() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'; CREATE TRIGGER h1 BEFORE INSERT ON public.t FOR EACH ROW EXECUTE FUNCTION public.h(); CREATE TRIGGER h2 INSTEAD OF INSERT ON \"S\".w FOR EACH ROW EXECUTE FUNCTION public.h()",
         "DROP FUNCTION public.h CASCADE",
+        "ALTER TRIGGER tt ON public.t DEPENDS ON EXTENSION plpgsql",
+        "ALTER TRIGGER tt ON public.t NO DEPENDS ON EXTENSION plpgsql",
         "DROP VIEW \"S\".w",
         "DROP TRIGGER c ON public.t",
     ]);

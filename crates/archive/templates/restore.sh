@@ -1107,9 +1107,11 @@ while read -r name; do
     scan "$name" "$([ -n "$listed_sha256" ] || metadata encoding)" >"$work/facts"
     read -r start end next_xid previous previous_sha256 complete closed transactions \
         reached_here beyond_here found timeless latest odd foul <"$work/facts"
-    case $start,$name,$(text "$increments/$name" | head -n 1) in
-    none,*" segment format="[3-9]*) die "$name is of a newer version, whose format this restore.sh does not know" ;;
-    none,*.partial,*) end=$end_before; break ;;           # torn before its first transaction
+    [ "$start" != none ] || case $(text "$increments/$name" | head -n 1) in
+    *" segment format="[3-9]*) die "$name is of a newer version, whose format this restore.sh does not know" ;;
+    esac
+    case $start,$name in
+    none,*.partial) end=$end_before; break ;;           # torn before its first transaction
     none,*) die "$name is damaged" ;;
     esac
     [ "$foul" = none ] || die "$name:$foul: \\unrestrict, which no segment has in this place"

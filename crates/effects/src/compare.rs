@@ -359,6 +359,15 @@ impl<'a> Comparison<'a> {
             for need in after.late_needs() {
                 let need = self.resolve(need);
                 self.plan.order((Step::Main, need), (Step::Late, key), true);
+                // A table waits for what hangs on it (its replica identity's index), but to be whole.
+                let hangs_on_this = self.pairs.get(&need).is_some_and(|pair| {
+                    let states = [pair.before, pair.after].into_iter().flatten();
+                    let mut needs = states.flat_map(|model| model.common().needs());
+                    needs.any(|need| self.resolve(*need) == key)
+                });
+                if hangs_on_this {
+                    continue;
+                }
                 self.plan
                     .order((Step::Late, need), (Step::Late, key), false);
                 // Its schema's name is the old one till then.

@@ -1,5 +1,6 @@
 //! The object classes. To add one: copy the shape of [`schema`], and name it in `classes!` below.
 
+pub mod access_method;
 pub mod aggregate;
 pub mod base_type;
 pub mod cast;
@@ -11,19 +12,29 @@ pub mod default_privileges;
 pub mod domain;
 pub mod enum_type;
 pub mod event_trigger;
+pub mod extension;
+pub mod foreign_data_wrapper;
 pub mod function;
 pub mod index;
+pub mod language;
 pub mod materialized_view;
 pub mod multirange;
+pub mod operator;
+pub mod operator_family;
 pub mod policy;
 pub mod publication;
 pub mod range;
 pub mod rule;
 pub mod schema;
 pub mod sequence;
+pub mod server;
 pub mod statistics;
+pub mod subscription;
 pub mod table;
+pub mod text_search;
+pub mod transform;
 pub mod trigger;
+pub mod user_mapping;
 pub mod view;
 pub mod view_column;
 
@@ -250,4 +261,19 @@ classes! {
     Multirange, multirange::Multirange, "multirange", catalog::TYPE, &["m"], multirange::QUERY;
     Range, range::Range, "range", catalog::TYPE, &["r"], range::QUERY;
     Schema, schema::Schema, "schema", catalog::NAMESPACE, &[], schema::QUERY;
+    ForeignDataWrapper, foreign_data_wrapper::ForeignDataWrapper, "foreign-data wrapper", catalog::FOREIGN_DATA_WRAPPER, &[], foreign_data_wrapper::QUERY;
+    Server, server::Server, "server", catalog::FOREIGN_SERVER, &[], server::QUERY;
+    UserMapping, user_mapping::UserMapping, "user mapping", catalog::USER_MAPPING, &[], user_mapping::QUERY;
+    Operator, operator::Operator, "operator", catalog::OPERATOR, &[], operator::QUERY;
+    OperatorFamily, operator_family::OperatorFamily, "operator family", catalog::OPFAMILY, &[], operator_family::FAMILIES;
+    OperatorClass, operator_family::OperatorClass, "operator class", catalog::OPCLASS, &[], operator_family::CLASSES;
+    TextSearchParser, text_search::parser::Functions, "text search parser", catalog::TS_PARSER, &[], text_search::parser::PARSERS;
+    TextSearchTemplate, text_search::parser::Functions, "text search template", catalog::TS_TEMPLATE, &[], text_search::parser::TEMPLATES;
+    TextSearchDictionary, text_search::dictionary::Dictionary, "text search dictionary", catalog::TS_DICT, &[], text_search::dictionary::QUERY;
+    TextSearchConfiguration, text_search::configuration::Configuration, "text search configuration", catalog::TS_CONFIG, &[], text_search::configuration::QUERY;
+    Language, language::Language, "language", catalog::LANGUAGE, &[], language::QUERY;
+    AccessMethod, access_method::AccessMethod, "access method", catalog::AM, &[], access_method::QUERY;
+    Transform, transform::Transform, "transform", catalog::TRANSFORM, &[], transform::QUERY;
+    Subscription, subscription::Subscription, "subscription", catalog::SUBSCRIPTION, &[], subscription::QUERY;
+    Extension, extension::Extension, "extension", catalog::EXTENSION, &[], extension::QUERY;
 }

@@ -89,9 +89,10 @@ fn add(
     above: &[(&Above, &Above)],
     script: &mut Script,
 ) -> Result<(), Unhandled> {
-    let said = above.iter().find(|(old, new)| {
-        old.constraint.is_none() && new.constraint.as_ref().is_some_and(|new| !new.no_inherit)
-    });
+    let is_passed_on = |above: &Above| above.constraint.as_ref().is_some_and(|c| !c.no_inherit);
+    let said = above
+        .iter()
+        .find(|(old, new)| !is_passed_on(old) && is_passed_on(new));
     if said.is_none() || constraint.is_local {
         add_not_null(table, column, constraint, script);
     } else if !said.is_some_and(|(_, new)| is_named(new, &constraint.name)) {

@@ -1,0 +1,55 @@
+use harness::Cluster;
+
+fn segments(c: &Cluster) -> String {
+    let mut text = String::new();
+    for entry in std::fs::read_dir(c.chain_directory().join("incremental"))
+        .expect("there")
+        .flatten()
+    {
+        text.push_str(&String::from_utf8_lossy(
+            &std::fs::read(entry.path()).expect("readable"),
+        ));
+    }
+    text
+}
+
+#[test]
+fn scratch_file() {
+    let path = std::env::var("SCRATCH_SQL").expect("a file");
+    for path in path.split(' ') {
+        let c = Cluster::backed_up();
+        let text = std::fs::read(path).expect("there");
+        c.psql_bytes("app", &text);
+        c.sql("SELECT incr_flush()");
+        let r = c.try_restore(&c, "back", &[]);
+        let name = path.rsplit('/').next().unwrap_or_default();
+        match r {
+            Ok(_) => {
+                let d = harness::differences((&c, "app"), (&c, "back"));
+                println!(
+                    "CASE {name}: {} lines; health {}",
+                    d.len(),
+                    c.health().lines().next().unwrap_or_default()
+                );
+                if !d.is_empty() {
+                    for line in d.iter().take(10) {
+                        println!("    {line:?}");
+                    }
+                }
+            }
+            Err(e) => println!(
+                "CASE {name}: FAILED {}",
+                format!("{e:?}").chars().take(600).collect::<String>()
+            ),
+        }
+        if std::env::var("SHOW").is_ok() {
+            println!("{}", segments(&c));
+        }
+        for line in segments(&c)
+            .lines()
+            .filter(|l| l.contains(" unhandled ") || l.contains(" flag "))
+        {
+            println!("    {}", &line[..line.len().min(200)]);
+        }
+    }
+}
