@@ -150,6 +150,21 @@ impl<const N: usize> Statements for &[&str; N] {
     }
 }
 
+/// One text or several.
+pub struct Texts<'a>(Vec<&'a str>);
+
+impl<'a> From<&'a str> for Texts<'a> {
+    fn from(text: &'a str) -> Texts<'a> {
+        Texts(vec![text])
+    }
+}
+
+impl<'a, const N: usize> From<&'a [&'a str; N]> for Texts<'a> {
+    fn from(texts: &'a [&'a str; N]) -> Texts<'a> {
+        Texts(texts.to_vec())
+    }
+}
+
 impl Pair {
     pub fn new() -> Pair {
         let cluster = Cluster::builder()
@@ -252,14 +267,9 @@ impl Pair {
         self.before = self.state();
     }
 
-    /// What a query gives in both databases has to be the same.
-    pub fn assert_same_result(&self, query: &str, behind: &str) {
-        let [source, target] =
-            [SOURCE, TARGET].map(|database| psql(&self.cluster, database, &[query]).expect(query));
-        assert!(
-            source == target,
-            "after {behind}\nthe source has\n{source}the target\n{target}"
-        );
+    /// The same, also of one text.
+    pub fn both<'a>(&mut self, statements: impl Into<Texts<'a>>) {
+        self.do_in_both(&statements.into().0);
     }
 
     /// The statement has no wording: of this class.
