@@ -150,21 +150,6 @@ impl<const N: usize> Statements for &[&str; N] {
     }
 }
 
-/// One text or several.
-pub struct Texts<'a>(Vec<&'a str>);
-
-impl<'a> From<&'a str> for Texts<'a> {
-    fn from(text: &'a str) -> Texts<'a> {
-        Texts(vec![text])
-    }
-}
-
-impl<'a, const N: usize> From<&'a [&'a str; N]> for Texts<'a> {
-    fn from(texts: &'a [&'a str; N]) -> Texts<'a> {
-        Texts(texts.to_vec())
-    }
-}
-
 impl Pair {
     pub fn new() -> Pair {
         let cluster = Cluster::builder()
@@ -268,8 +253,8 @@ impl Pair {
     }
 
     /// The same, also of one text.
-    pub fn both<'a>(&mut self, statements: impl Into<Texts<'a>>) {
-        self.do_in_both(&statements.into().0);
+    pub fn both(&mut self, statements: impl Statements) {
+        self.do_in_both(&statements.all());
     }
 
     /// The statement has no wording: of this class.
