@@ -15,7 +15,7 @@ pub const QUERY: &str = concat!(
     crate::function_name!("f.fdwvalidator"),
     " AS validator, ",
     crate::fdw_options!("f.fdwoptions"),
-    " AS options, ",
+    " AS options, ARRAY[f.fdwhandler::pg_catalog.int8, f.fdwvalidator::pg_catalog.int8] AS oids, ",
     crate::common_columns!("2328", "f.oid", "f.fdwowner", "f.fdwacl", "'F'"),
     ", pg_catalog.to_jsonb(f) - '{oid,fdwname,fdwowner,fdwhandler,fdwvalidator,fdwacl,fdwoptions}'::pg_catalog.text[] AS rest \
      FROM pg_catalog.pg_foreign_data_wrapper f WHERE f.oid = ANY ($1)) r"
@@ -27,6 +27,8 @@ pub struct ForeignDataWrapper {
     /// Functions with their schema.
     pub handler: Option<String>,
     pub validator: Option<String>,
+    /// Theirs: a function that has another name is the same one.
+    pub oids: [u32; 2],
     pub options: Option<Vec<FdwOption>>,
     pub common: Common,
     pub rest: serde_json::Value,
@@ -81,19 +83,15 @@ impl Object for ForeignDataWrapper {
 
     fn alter(&self, to: &Self, script: &mut Script) -> Result<(), Unhandled> {
         same_rest("foreign-data wrapper", &self.rest, &to.rest)?;
-        // A function that has another name is the same one; one that has gone had to be replaced before.
-        let is_moved = self.common.needs == to.common.needs;
-        let function = |word: &str, before: &Option<String>, after: &Option<String>| match after {
-            _ if before == after || (is_moved && before.is_some() && after.is_some()) => {
-                String::new()
-            }
+        let function = |word: &str, n: usize, name: &Option<String>| match name {
+            _ if self.oids[n] == to.oids[n] => String::new(),
             Some(name) => format!(" {word} {name}"),
             None => format!(" NO {word}"),
         };
         let changes = format!(
             "{}{}{}",
-            function("HANDLER", &self.handler, &to.handler),
-            function("VALIDATOR", &self.validator, &to.validator),
+            function("HANDLER", 0, &to.handler),
+            function("VALIDATOR", 1, &to.validator),
             altered(self.options.as_deref(), to.options.as_deref())
         );
         if !changes.is_empty() {

@@ -36,7 +36,7 @@ macro_rules! members {
             ") FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_amproc a ON a.oid = d.objid \
              WHERE d.refclassid = ", $class, " AND d.refobjid = ", $oid, " AND d.classid = 2603 AND a.amprocfamily = ", $family, " \
              AND d.deptype IN ('a', 'i')) m) AS members, \
-             (SELECT pg_catalog.json_agg(DISTINCT ARRAY[x.refclassid::pg_catalog.int8, x.refobjid::pg_catalog.int8]) \
+             (SELECT pg_catalog.jsonb_agg(DISTINCT pg_catalog.jsonb_build_array(x.refclassid::pg_catalog.int8, x.refobjid::pg_catalog.int8)) \
              FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_depend x ON x.classid = d.classid AND x.objid = d.objid \
              WHERE d.refclassid = ", $class, " AND d.refobjid = ", $oid, " AND d.classid IN (2602, 2603) AND d.deptype IN ('a', 'i') \
              AND (x.refclassid, x.refobjid) IS DISTINCT FROM (d.refclassid, d.refobjid)) AS member_needs"
