@@ -252,14 +252,9 @@ impl Pair {
         self.before = self.state();
     }
 
-    /// What a query gives in both databases has to be the same.
-    pub fn assert_same_result(&self, query: &str, behind: &str) {
-        let [source, target] =
-            [SOURCE, TARGET].map(|database| psql(&self.cluster, database, &[query]).expect(query));
-        assert!(
-            source == target,
-            "after {behind}\nthe source has\n{source}the target\n{target}"
-        );
+    /// The same, also of one text.
+    pub fn both(&mut self, statements: impl Statements) {
+        self.do_in_both(&statements.all());
     }
 
     /// The statement has no wording: of this class.

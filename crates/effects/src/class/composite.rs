@@ -12,7 +12,8 @@ use crate::renames;
 use crate::script::{same_rest, Script, Unhandled};
 use crate::text::{qualified, quoted, unquoted};
 
-/// `rest` is of the relation, `type_rest` of its row type.
+/// `rest` is of the relation, `type_rest` of its row type. Newer minor releases (15.20) note a version of each
+/// column among its options (`pg_attver`), which is the server's own.
 pub const QUERY: &str = concat!(
     "SELECT r.oid, pg_catalog.row_to_json(r)::pg_catalog.text FROM (SELECT c.oid, \
      pg_catalog.quote_ident(n.nspname) AS schema, pg_catalog.quote_ident(c.relname) AS name, \
@@ -28,7 +29,8 @@ pub const QUERY: &str = concat!(
         'labels', (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(x.provider, x.label) ORDER BY x.provider) \
             FROM pg_catalog.pg_seclabel x WHERE x.objoid = c.oid AND x.classoid = 1259 AND x.objsubid = a.attnum), \
         'rest', pg_catalog.to_jsonb(a) - '{attrelid,attname,attnum,atttypid,atttypmod,attcollation,attndims,attcacheoff,\
-            attlen,attbyval,attalign}'::pg_catalog.text[] - CASE WHEN a.attstorage = b.typstorage THEN 'attstorage' ELSE '' END) \
+            attlen,attbyval,attalign}'::pg_catalog.text[] - CASE WHEN a.attstorage = b.typstorage THEN 'attstorage' ELSE '' END \
+            - CASE WHEN EXISTS (SELECT FROM pg_catalog.unnest(a.attoptions) AS o (option) WHERE o.option !~ '^pg_attver=') THEN '' ELSE 'attoptions' END) \
         ORDER BY a.attnum) FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type b ON b.oid = a.atttypid \
         WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) AS attributes, ",
     crate::common_columns!("1247", "t.oid", "t.typowner", "t.typacl", "'T'",
