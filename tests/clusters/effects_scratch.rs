@@ -15,7 +15,9 @@ fn segments(c: &Cluster) -> String {
 
 #[test]
 fn scratch_file() {
-    let Ok(path) = std::env::var("SCRATCH_SQL") else { return };
+    let Ok(path) = std::env::var("SCRATCH_SQL") else {
+        return;
+    };
     for path in path.split(' ') {
         let c = Cluster::backed_up();
         let text = std::fs::read(path).expect("there");
