@@ -8,28 +8,46 @@
 mod source;
 
 use std::collections::HashSet;
+use std::rc::Rc;
 
 use effects::key::catalog;
 use effects::{compare, read, Context, Effect, Key, Model, States, Unhandled};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use self::source::Catalogs;
-use crate::pg::effects::events::{Event, Unreadable, REWRITE};
+use crate::pg::effects::events::{Event, Touched, Unreadable, REWRITE};
+use crate::pg::effects::lives::Lives;
 
 /// Shared catalogs, whose objects segments never make: pg_tablespace, pg_authid, pg_auth_members,
 /// pg_database, pg_db_role_setting, pg_replication_origin, pg_parameter_acl.
 const SHARED: [u32; 7] = [1213, 1260, 1261, 1262, 2964, 6000, 6243];
 
+/// What stays the same from one transaction to the next, unless one changes it.
+#[derive(Default)]
+pub struct Memory {
+    /// What belongs to this extension, or is over what does; none where it has to be read.
+    ours: Option<Rc<HashSet<Key>>>,
+    /// Default privileges give nothing to anybody: there are none.
+    has_no_default_grantees: bool,
+}
+
+/// This one's name, quoted.
+const EXTENSION: &str = "pg_incrbackup";
+
 /// The schema changes of one transaction.
 pub struct Engine {
     events: Vec<Event>,
+    lives: Lives,
     /// How many of them have been looked at.
     at: usize,
     /// As the stretches so far have left them. What is in neither map does not exist.
     states: States,
     /// What belongs to this extension, or is over what does; grows with what the transaction makes.
-    ours: HashSet<Key>,
+    ours: Rc<HashSet<Key>>,
+    /// It is not what the next transaction will find.
+    has_changed_ours: bool,
     default_grantees: Option<Vec<String>>,
+    has_no_default_grantees: bool,
     /// Why nothing can be told of this transaction.
     unreadable: Option<String>,
 }
@@ -44,21 +62,36 @@ pub struct Stretch {
 impl Engine {
     /// Reads the states of all that the transaction is going to touch. Called in the begin callback, under
     /// the catalogs as of this commit without the transaction's own changes.
-    pub fn begin(events: Result<Vec<Event>, Unreadable>) -> Engine {
-        let (events, unreadable) = match events {
-            Ok(events) => (events, None),
-            Err(reason) => (Vec::new(), Some(reason.to_string())),
+    pub fn begin(touched: Result<Touched, Unreadable>, memory: Memory) -> Engine {
+        let (Touched { events, lives }, unreadable) = match touched {
+            Ok(touched) => (touched, None),
+            Err(reason) => (Touched::default(), Some(reason.to_string())),
         };
-        let keys = keys(&events);
-        let mut states = read(&mut Catalogs, &keys.into_iter().collect::<Vec<_>>());
+        let keys: Vec<Key> = keys(&events).into_iter().collect();
+        let mut states = there_at(0, &lives, &keys);
         note_rewritten(&mut states, &|_| false);
+        let ours = memory.ours.unwrap_or_else(|| Rc::new(source::ours()));
+        let is_about_ours = |key: &Key| key.class == catalog::EXTENSION || ours.contains(key);
+        let is_about_defaults = keys.iter().any(|key| key.class == catalog::DEFAULT_ACL);
+        let has_no_default_grantees = memory.has_no_default_grantees && !is_about_defaults;
         Engine {
+            has_changed_ours: unreadable.is_some() || keys.iter().any(is_about_ours),
             events,
+            lives,
             at: 0,
             states,
-            ours: source::ours(),
-            default_grantees: None,
+            ours,
+            default_grantees: has_no_default_grantees.then(Vec::new),
+            has_no_default_grantees,
             unreadable,
+        }
+    }
+
+    /// What the next transaction can rely on.
+    pub fn end(self) -> Memory {
+        Memory {
+            ours: (!self.has_changed_ours).then_some(self.ours),
+            has_no_default_grantees: self.has_no_default_grantees,
         }
     }
 
@@ -85,7 +118,7 @@ impl Engine {
         let events = &self.events[from..self.at];
         let is_about_cluster = events.iter().any(|event| SHARED.contains(&event.class));
         let keys: Vec<Key> = keys(events).into_iter().collect();
-        let mut after = read(&mut Catalogs, &keys);
+        let mut after = there_at(command, &self.lives, &keys);
         // A rewrite that goes on fills its other tables later; one that is over has filled them all.
         let seen = if is_rewriting { ahead } else { events };
         let rewritten = seen.iter().filter(|event| event.class == REWRITE);
@@ -100,17 +133,19 @@ impl Engine {
                 before.unknown.insert(*key, why);
             }
         }
-        if keys.iter().any(|key| key.class == catalog::DEFAULT_ACL) {
+        let is_about_defaults = keys.iter().any(|key| key.class == catalog::DEFAULT_ACL);
+        if is_about_defaults {
             self.default_grantees = None;
         }
-        learn_ours(&mut self.ours, &after);
+        self.has_changed_ours |= learn_ours(&mut self.ours, &after);
+        let default_grantees = self
+            .default_grantees
+            .get_or_insert_with(source::default_grantees);
+        self.has_no_default_grantees = default_grantees.is_empty() && !is_about_defaults;
         let context = Context {
             ours: self.ours.clone(),
             commands: commands(events),
-            default_grantees: self
-                .default_grantees
-                .get_or_insert_with(source::default_grantees)
-                .clone(),
+            default_grantees: default_grantees.clone(),
         };
         let effects = compare(&before, &after, &context);
         note_rewritten(&mut after, &|_| false);
@@ -123,16 +158,23 @@ impl Engine {
     }
 }
 
-/// What is made over what belongs to this extension is left out as well.
-fn learn_ours(ours: &mut HashSet<Key>, after: &States) {
+/// Those of the objects that are there, or may be, where the command counter is `command`.
+fn there_at(command: u32, lives: &Lives, keys: &[Key]) -> States {
+    let is_there = |key: &&Key| !lives.is_absent(key.class, key.oid, command);
+    let there: Vec<Key> = keys.iter().filter(is_there).copied().collect();
+    let known = Some((lives, command));
+    read(&mut Catalogs { known }, &there)
+}
+
+/// What is made over what belongs to this extension is left out as well. True where there is any.
+fn learn_ours(ours: &mut Rc<HashSet<Key>>, after: &States) -> bool {
+    let mut has_learned = false;
     loop {
         let is_over = |(key, model): &(&Key, &Model)| {
+            let common = model.common();
             !ours.contains(*key)
-                && model
-                    .common()
-                    .needs()
-                    .iter()
-                    .any(|need| ours.contains(need))
+                && (common.extension.as_deref() == Some(EXTENSION)
+                    || common.needs().iter().any(|need| ours.contains(need)))
         };
         let found: Vec<Key> = after
             .models
@@ -141,9 +183,10 @@ fn learn_ours(ours: &mut HashSet<Key>, after: &States) {
             .map(|(key, _)| *key)
             .collect();
         if found.is_empty() {
-            return;
+            return has_learned;
         }
-        ours.extend(found);
+        has_learned = true;
+        Rc::make_mut(ours).extend(found);
     }
 }
 

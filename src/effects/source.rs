@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use effects::{Key, Source};
 
 use crate::output_plugin::raise_if_passing;
+use crate::pg::effects::lives::Lives;
 use crate::pg::effects::query;
 
 /// Objects that are read at once. Functions that give a definition lock its table: the lock table has room
@@ -13,9 +14,12 @@ const PORTION: usize = 500;
 
 /// Reads them. A failure that says nothing about the objects (a lock that was not to be had) ends the
 /// decoding, which is tried again.
-pub struct Catalogs;
+pub struct Catalogs<'a> {
+    /// What is known without a query, at the command counter in force.
+    pub known: Option<(&'a Lives, u32)>,
+}
 
-impl Source for Catalogs {
+impl Source for Catalogs<'_> {
     type Error = String;
 
     fn read(&mut self, query: &'static str, oids: &[u32]) -> Result<Vec<(u32, String)>, String> {
@@ -29,6 +33,16 @@ impl Source for Catalogs {
         }
         Ok(rows)
     }
+
+    fn kind(&self, key: Key) -> Option<char> {
+        let (lives, command) = self.known?;
+        lives.kind(key.class, key.oid, command)
+    }
+}
+
+/// Rows of a query about the whole database.
+fn rows(query: &'static str) -> Vec<(u32, String)> {
+    Catalogs { known: None }.read(query, &[0]).unwrap_or_default()
 }
 
 /// `$1` is any OID: the query has to have one.
@@ -39,8 +53,8 @@ const DEFAULT_GRANTEES: &str = "SELECT pg_catalog.min(d.oid), CASE a.grantee WHE
 
 /// Roles to which default privileges give anything, quoted.
 pub fn default_grantees() -> Vec<String> {
-    let rows = Catalogs.read(DEFAULT_GRANTEES, &[0]).unwrap_or_default();
-    rows.into_iter().map(|(_, role)| role).collect()
+    rows(DEFAULT_GRANTEES)
+        .into_iter().map(|(_, role)| role).collect()
 }
 
 /// Defaults, view rules and tables of publications stand for what they are a part of.
@@ -58,7 +72,6 @@ const OURS: &str = "WITH RECURSIVE o (class, oid) AS ( \
 
 /// What belongs to this extension, or is over what does.
 pub fn ours() -> HashSet<Key> {
-    let rows = Catalogs.read(OURS, &[0]).unwrap_or_default();
     let key = |(oid, class): (u32, String)| Some(Key::new(class.parse().ok()?, oid));
-    rows.into_iter().filter_map(key).collect()
+    rows(OURS).into_iter().filter_map(key).collect()
 }

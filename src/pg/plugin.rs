@@ -18,7 +18,7 @@ use super::relation::OpenRelation;
 use super::since_then::SinceThen;
 use super::value::{in_context, MemoryContextOwner, Row};
 use super::{compat, invalidation, row_guard, session, xid};
-use crate::effects::Engine;
+use crate::effects::{Engine, Memory};
 use crate::output_plugin::options::Options;
 use crate::output_plugin::{Change, Plugin, RowTarget, Transaction, Truncate};
 
@@ -69,6 +69,7 @@ struct Session {
     settings: session::OutputSettings,
     /// What it does to the schema; none where it does nothing to it.
     engine: Option<Engine>,
+    memory: Memory,
     old: Row,
     new: Row,
     /// Emptied after each row.
@@ -135,6 +136,7 @@ unsafe extern "C-unwind" fn startup(
         view: None,
         settings: session::OutputSettings::default(),
         engine: None,
+        memory: Memory::default(),
         old: Row::default(),
         new: Row::default(),
         row_memory: MemoryContextOwner::new(context.context, c"pg_incrbackup row"),
@@ -185,9 +187,11 @@ unsafe extern "C-unwind" fn begin(
     session.plugin.begin();
     session.engine = None;
     // SAFETY: as above; no change has been handed out yet.
-    if let Some(events) = unsafe { events_of(txn) } {
+    if let Some(touched) = unsafe { events_of(txn) } {
         let view = session.view.as_deref_mut();
-        session.engine = Some(view::before_transaction(view, || Engine::begin(events)));
+        let memory = std::mem::take(&mut session.memory);
+        let begin = || Engine::begin(touched, memory);
+        session.engine = Some(view::before_transaction(view, begin));
     }
 }
 
@@ -320,7 +324,9 @@ unsafe extern "C-unwind" fn commit(
     session.row_memory.reset();
     leave(before);
     session.view = None;
-    session.engine = None;
+    if let Some(engine) = session.engine.take() {
+        session.memory = engine.end();
+    }
     session.settings.leave();
 }
 

@@ -1,6 +1,7 @@
 //! From the states before and after to statements in order.
 
 use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
 
 use crate::class::Model;
 use crate::key::Key;
@@ -14,7 +15,7 @@ pub struct Context {
     /// The first and the last command that touched an object.
     pub commands: HashMap<Key, (u32, u32)>,
     /// What belongs to this project's own extension, or is over what does: a restore does without it.
-    pub ours: HashSet<Key>,
+    pub ours: Rc<HashSet<Key>>,
     /// Roles (quoted, or PUBLIC) to which ALTER DEFAULT PRIVILEGES gives anything in this database.
     pub default_grantees: Vec<String>,
 }

@@ -16,6 +16,11 @@ pub trait Source {
         query: &'static str,
         oids: &[u32],
     ) -> Result<Vec<(u32, String)>, Self::Error>;
+
+    /// The letter of an object's kind ([`class::kinds_of`]), where it is known without a query.
+    fn kind(&self, _key: Key) -> Option<char> {
+        None
+    }
 }
 
 /// Objects at one moment. What is in neither map does not exist, or is nobody's business (temporary, TOAST).
@@ -69,11 +74,20 @@ impl<S: Source> Reading<'_, S> {
             return self.class(classes[0], oids);
         };
         let mut by_kind: HashMap<String, Vec<u32>> = HashMap::new();
-        match self.source.read(query, oids) {
-            Ok(rows) => rows
-                .into_iter()
-                .for_each(|(oid, kind)| by_kind.entry(kind).or_default().push(oid)),
-            Err(error) => return self.unknown(catalog, oids, &name(), &error.to_string()),
+        let mut asked = Vec::new();
+        for oid in oids {
+            match self.source.kind(Key::new(catalog, *oid)) {
+                Some(kind) => by_kind.entry(kind.to_string()).or_default().push(*oid),
+                None => asked.push(*oid),
+            }
+        }
+        if !asked.is_empty() {
+            match self.source.read(query, &asked) {
+                Ok(rows) => rows
+                    .into_iter()
+                    .for_each(|(oid, kind)| by_kind.entry(kind).or_default().push(oid)),
+                Err(error) => return self.unknown(catalog, &asked, &name(), &error.to_string()),
+            }
         }
         for (kind, oids) in by_kind {
             let is_of_kind =

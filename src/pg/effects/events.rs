@@ -1,12 +1,14 @@
 //! Which objects a transaction touched in the catalogs, and by which of its commands.
 //!
 //! A transaction that touched none pays for one look at a pointer. Otherwise the cost grows with the number
-//! of tuples that it changed in catalogs: each is fetched once, in the order of files and blocks.
+//! of tuples that it changed in catalogs: each is fetched once, in the order of files and blocks. The rows
+//! tell as well when an object came and went (`lives`): what is not there need not be asked for.
 
 use pgrx::prelude::*;
 
 use super::super::{commit_view, declared};
 use super::catalog::{makers, Catalog, Makers};
+use super::lives::{Lives, Version};
 use super::owner::CLASS;
 use super::relations::Relations;
 use super::rewritten;
@@ -38,8 +40,16 @@ impl Unreadable {
     }
 }
 
-/// The events of the transaction, by command, class and OID, each one once; `None` when it changed no
-/// catalog. Called in the begin callback, under the snapshot it finds.
+/// What a transaction did to the catalogs.
+#[derive(Default)]
+pub struct Touched {
+    /// By command, class and OID, each one once.
+    pub events: Vec<Event>,
+    pub lives: Lives,
+}
+
+/// What the transaction touched; `None` when it changed no catalog. Called in the begin callback, under the
+/// snapshot it finds.
 ///
 /// Where a catalog was rewritten since (VACUUM FULL, CLUSTER), its tuples are looked for in all catalogs,
 /// which costs a read of them.
@@ -48,7 +58,7 @@ impl Unreadable {
 /// `txn` is that of a begin callback.
 pub unsafe fn events_of(
     txn: *mut pg_sys::ReorderBufferTXN,
-) -> Option<Result<Vec<Event>, Unreadable>> {
+) -> Option<Result<Touched, Unreadable>> {
     let tuples = tuple_cids::of_this_transaction()?;
     // SAFETY: promised by the caller.
     let own = unsafe { commit_view::transaction_ids(txn) };
@@ -58,7 +68,11 @@ pub unsafe fn events_of(
         Ok(()) => Ok(collected),
         Err(_) => {
             let mut again = Collected::new(collected.own);
-            rewritten::by_scans(&mut again).map(|()| again)
+            rewritten::by_scans(&mut again).map(|()| Collected {
+                // A rewrite can have left rows out that nobody sees any more.
+                versions: Vec::new(),
+                ..again
+            })
         }
     };
     Some(events.map(Collected::in_order))
@@ -70,6 +84,7 @@ pub struct Collected {
     pub own: Vec<u32>,
     relations: Relations,
     events: Vec<Event>,
+    versions: Vec<Version>,
 }
 
 impl Collected {
@@ -78,6 +93,7 @@ impl Collected {
             own,
             relations: Relations::default(),
             events: Vec::new(),
+            versions: Vec::new(),
         }
     }
 
@@ -101,6 +117,15 @@ impl Collected {
         let fields = unsafe { catalog.fields(tuple) };
         let owners = rule.owners(class, &fields, &mut self.relations);
         for key in owners.into_iter().flatten() {
+            if rule.is_row_of(class, &fields, key) {
+                self.versions.push(Version {
+                    class: key.class,
+                    oid: key.oid,
+                    made: cmin,
+                    removed: cmax,
+                    kind: rule.kind(class, &fields),
+                });
+            }
             for command in [cmin, cmax].into_iter().flatten() {
                 self.events.push(Event {
                     command,
@@ -111,10 +136,13 @@ impl Collected {
         }
     }
 
-    fn in_order(mut self) -> Vec<Event> {
+    fn in_order(mut self) -> Touched {
         self.events.sort_unstable();
         self.events.dedup();
-        self.events
+        Touched {
+            events: self.events,
+            lives: Lives::of(self.versions),
+        }
     }
 }
 

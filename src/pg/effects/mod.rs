@@ -2,6 +2,7 @@
 //! schema changes as effects.
 //!
 //! - [`events`]: which objects a transaction touched, and by which of its commands.
+//! - [`lives`]: from when to when each of them is there.
 //! - [`view`]: the catalogs before the transaction and at a command of it.
 //! - [`query`]: objects' state out of the catalogs, by queries under the historic snapshot.
 //!
@@ -10,6 +11,7 @@
 
 mod catalog;
 pub mod events;
+pub mod lives;
 mod owner;
 pub mod query;
 mod relations;

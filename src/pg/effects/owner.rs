@@ -48,6 +48,16 @@ impl Rule {
         matches!(self.owners, How::Noise)
     }
 
+    /// True for the row that is the object, not one that says something about it.
+    pub fn is_row_of(&self, class: u32, row: &Fields<'_>, key: Key) -> bool {
+        self.columns.first() == Some(&"oid") && key.class == class && key.oid == row.oid(0)
+    }
+
+    /// The letter that tells the kinds of a catalog's objects apart, where it is one of them.
+    pub fn kind(&self, class: u32, row: &Fields<'_>) -> Option<char> {
+        matches!(class, CLASS | PROCEDURE).then(|| char::from(row.char(1)))
+    }
+
     /// The objects that a row of the catalog `class` belongs to.
     pub fn owners(&self, class: u32, row: &Fields<'_>, relations: &mut Relations) -> Owners {
         let owners = match self.owners {
@@ -123,6 +133,7 @@ pub fn rule(catalog: u32) -> &'static Rule {
             "typelem",
             "typinput"
         ),
+        PROCEDURE => rule!(How::Object, "oid", "prokind"),
         // pg_attribute, pg_attrdef, pg_index, pg_inherits
         1249 => rule!(How::PartOf(CLASS), "attrelid"),
         2604 => rule!(How::PartOf(CLASS), "adrelid"),
