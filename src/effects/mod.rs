@@ -7,6 +7,7 @@
 
 mod commands;
 mod source;
+mod temporary;
 
 use std::collections::HashSet;
 
@@ -16,6 +17,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 pub use self::commands::{does_more_than_catalogs_tell, is_told_by_catalogs};
 use self::source::Catalogs;
+use self::temporary::Temporary;
 use crate::pg::effects::events::{Event, Unreadable, REWRITE};
 
 /// Shared catalogs, whose objects segments never make: pg_tablespace, pg_authid, pg_auth_members,
@@ -32,6 +34,7 @@ pub struct Engine {
     /// What belongs to this extension, or is over what does; grows with what the transaction makes.
     ours: HashSet<Key>,
     default_grantees: Option<Vec<String>>,
+    temporary: Temporary,
     /// Why nothing can be told of this transaction.
     unreadable: Option<String>,
 }
@@ -54,12 +57,15 @@ impl Engine {
         let keys = keys(&events);
         let mut states = read(&mut Catalogs, &keys.into_iter().collect::<Vec<_>>());
         note_rewritten(&mut states, &|_| false);
+        let mut temporary = Temporary::default();
+        temporary.leave_out(&mut states, false);
         Engine {
             events,
             at: 0,
             states,
             ours: source::ours(),
             default_grantees: None,
+            temporary,
             unreadable,
         }
     }
@@ -88,6 +94,7 @@ impl Engine {
         let is_about_cluster = events.iter().any(|event| SHARED.contains(&event.class));
         let keys: Vec<Key> = keys(events).into_iter().collect();
         let mut after = read(&mut Catalogs, &keys);
+        self.temporary.leave_out(&mut after, true);
         // A rewrite that goes on fills its other tables later; one that is over has filled them all.
         let seen = if is_rewriting { ahead } else { events };
         let rewritten = seen.iter().filter(|event| event.class == REWRITE);

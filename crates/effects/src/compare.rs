@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use crate::class::extension::OWN;
 use crate::class::Model;
 use crate::key::Key;
 use crate::plan::{Plan, Step};
@@ -97,17 +98,21 @@ pub fn compare(
     comparison.write()
 }
 
-/// False for members of extensions, which come and go with these, and for our own extension.
+/// False for members of extensions that come and go with these, and for all that is our own extension's. What
+/// a user changes of a member (its privileges, say) is the user's; an extension's script is not looked at.
 fn is_the_users(pair: Pair<'_>) -> Result<bool, Unhandled> {
+    let is_own = |model: &Model| {
+        matches!(model, Model::Extension(extension) if extension.is_own())
+            || model.common().extension.as_deref() == Some(OWN)
+    };
     let states = [pair.before, pair.after];
-    let is_own = |model: &Model| matches!(model, Model::Extension(extension) if extension.is_own());
     if states.into_iter().flatten().any(is_own) {
         return Ok(false);
     }
     let member = |model: Option<&Model>| model.map(|model| model.common().extension.clone());
     match (member(pair.before), member(pair.after)) {
-        (Some(Some(_)), Some(Some(_)) | None) | (None, Some(Some(_))) => Ok(false),
-        (Some(None), Some(Some(_))) | (Some(Some(_)), Some(None)) => Err(Unhandled::new(
+        (Some(Some(_)), None) | (None, Some(Some(_))) => Ok(false),
+        (Some(before), Some(after)) if before != after => Err(Unhandled::new(
             "extension",
             "an object becomes a member, or stops being one",
         )),
