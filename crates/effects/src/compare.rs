@@ -244,7 +244,7 @@ impl<'a> Comparison<'a> {
                     let is_renamed = before.occupies() != after.occupies()
                         || before.target() != after.target()
                         || made.is_some();
-                    if is_renamed {
+                    if is_renamed && !before.is_made_anew_as(after) {
                         self.plan.add(Step::Rename, key, command);
                     }
                     self.plan.add(Step::Main, key, command);
