@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 
 use effects::{Key, Source};
-use rustc_hash::FxHashSet;
 
 use crate::output_plugin::raise_if_passing;
 use crate::pg::effects::query;
@@ -60,28 +59,6 @@ const OURS: &str = "WITH RECURSIVE o (class, oid) AS ( \
 /// What belongs to this extension, or is over what does.
 pub fn ours() -> HashSet<Key> {
     let rows = Catalogs.read(OURS, &[0]).unwrap_or_default();
-    let key = |(oid, class): (u32, String)| Some(Key::new(class.parse().ok()?, oid));
-    rows.into_iter().filter_map(key).collect()
-}
-
-/// Objects of these OIDs that are in a session's own schema, or need what is.
-const TEMPORARY: &str = "WITH RECURSIVE up (root_class, root, class, oid) AS ( \
-     SELECT 2615::oid, n.oid, 2615::oid, n.oid FROM pg_catalog.pg_namespace n WHERE n.oid = ANY ($1) \
-     UNION SELECT d.classid, d.objid, d.refclassid, d.refobjid FROM pg_catalog.pg_depend d \
-     WHERE d.classid = ANY (ARRAY[1247, 1255, 1259, 2601, 2605, 2606, 2607, 2612, 2616, 2617, 2753, 3456, 3600, \
-       3601, 3602, 3764]::pg_catalog.oid[]) AND d.objid = ANY ($1) AND d.deptype IN ('n', 'a', 'i') \
-     UNION SELECT up.root_class, up.root, d.refclassid, d.refobjid FROM up \
-     JOIN pg_catalog.pg_depend d ON d.classid = up.class AND d.objid = up.oid \
-     WHERE d.deptype IN ('n', 'a', 'i') AND up.class <> 2615) \
-     SELECT up.root, up.root_class::pg_catalog.text FROM up \
-     JOIN pg_catalog.pg_namespace n ON up.class = 2615 AND n.oid = up.oid AND n.nspname ~ '^pg_temp_'";
-
-/// Those of these objects that go with a session.
-pub fn temporary(keys: &FxHashSet<Key>) -> HashSet<Key> {
-    let mut oids: Vec<u32> = keys.iter().map(|key| key.oid).collect();
-    oids.sort_unstable();
-    oids.dedup();
-    let rows = Catalogs.read(TEMPORARY, &oids).unwrap_or_default();
     let key = |(oid, class): (u32, String)| Some(Key::new(class.parse().ok()?, oid));
     rows.into_iter().filter_map(key).collect()
 }

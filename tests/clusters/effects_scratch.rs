@@ -23,9 +23,17 @@ fn run_shell(c: &Cluster, text: &[u8]) {
     );
     let script = [prelude.as_bytes(), text].concat();
     let script = String::from_utf8(script).expect("text");
-    let output = c.installation().command("bash").args(["-c", &script]).output();
+    let output = c
+        .installation()
+        .command("bash")
+        .args(["-c", &script])
+        .output();
     let output = output.expect("bash");
-    println!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    println!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 #[test]

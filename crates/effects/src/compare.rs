@@ -66,14 +66,16 @@ pub fn compare(
     if let Some((_, why)) = unknown.min_by_key(|(key, _)| **key) {
         return Err(why.clone());
     }
+    let temporary = over_temporary(before, after);
     let mut pairs = HashMap::new();
     for key in keys {
         let pair = Pair {
             before: before.get(key),
             after: after.get(key),
         };
-        let is_changed = pair.before != pair.after;
+        let is_changed = pair.before != pair.after && !temporary.contains(&key);
         if is_changed && is_the_users(pair)? && !is_part_of_member(pair, before, after) {
+            ensure_lasting(pair)?;
             let states = [pair.before, pair.after].into_iter().flatten();
             let mut needs = states.flat_map(|model| model.common().needs());
             if context.ours.contains(&key) || needs.any(|need| context.ours.contains(need)) {
@@ -96,6 +98,37 @@ pub fn compare(
     comparison.add_steps();
     comparison.add_order();
     comparison.write()
+}
+
+/// What ends with a session because it needs what is temporary, or needs such a thing in turn. A relation
+/// does not end: it loses what needs it.
+fn over_temporary(before: &States, after: &States) -> HashSet<Key> {
+    let models = || before.models.iter().chain(&after.models);
+    let ends = |model: &Model| !model.is_relation();
+    let mut found: HashSet<Key> = models()
+        .filter(|(_, model)| ends(model) && model.common().is_over_temporary == Some(true))
+        .map(|(key, _)| *key)
+        .collect();
+    let mut last = 0;
+    while found.len() > last {
+        last = found.len();
+        let more: Vec<Key> = models()
+            .filter(|(key, model)| ends(model) && !found.contains(key))
+            .filter(|(_, model)| model.common().needs().iter().any(|n| found.contains(n)))
+            .map(|(key, _)| *key)
+            .collect();
+        found.extend(more);
+    }
+    found
+}
+
+/// Fails for a relation over something temporary. One that no longer is has lost that part.
+fn ensure_lasting(pair: Pair<'_>) -> Result<(), Unhandled> {
+    let is_over = |model: &&Model| model.common().is_over_temporary == Some(true);
+    match pair.after.filter(is_over) {
+        Some(model) => Err(Unhandled::new(model.class(), "over something temporary")),
+        None => Ok(()),
+    }
 }
 
 /// False for members of extensions that come and go with these, and for all that is our own extension's. What
@@ -193,19 +226,34 @@ impl<'a> Comparison<'a> {
             .filter(|(_, pair)| pair.before.is_none())
             .filter_map(|(key, pair)| named(key, pair.after))
             .collect();
+        let mut remade: HashMap<Key, (Key, Option<(Key, Key)>)> = HashMap::new();
         for (name, key) in new {
             let Some(&old) = gone.get(&name) else {
                 continue;
             };
-            let (before, after) = (self.pairs[&old].before, self.pairs[&key].after);
-            let is_remade = before
-                .zip(after)
-                .is_some_and(|(before, after)| before.is_remade_as(after));
-            if is_remade {
-                self.pairs.remove(&old);
-                self.pairs.insert(key, Pair { before, after });
-                self.aliases.insert(old, key);
+            let states = self.pairs[&old].before.zip(self.pairs[&key].after);
+            if let Some((before, after)) =
+                states.filter(|(before, after)| before.is_remade_as(after))
+            {
+                let whole = before.completes().zip(after.completes());
+                remade.insert(old, (key, whole.filter(|(was, is)| was != is)));
             }
+        }
+        // A part of what is another now is another itself.
+        loop {
+            let is_other = |(_, (_, whole)): &(&Key, &(Key, Option<(Key, Key)>))| {
+                whole.is_some_and(|(was, is)| remade.get(&was).map(|(key, _)| *key) != Some(is))
+            };
+            let Some(old) = remade.iter().find(is_other).map(|(old, _)| *old) else {
+                break;
+            };
+            remade.remove(&old);
+        }
+        for (old, (key, _)) in remade {
+            let (before, after) = (self.pairs[&old].before, self.pairs[&key].after);
+            self.pairs.remove(&old);
+            self.pairs.insert(key, Pair { before, after });
+            self.aliases.insert(old, key);
         }
     }
 
@@ -244,8 +292,15 @@ impl<'a> Comparison<'a> {
             }
         }
         for (old, new, with) in rebuilt {
+            let (before, after) = (self.pairs[&old].before, self.pairs[&new].after);
             self.pairs.remove(&old);
             self.pairs.remove(&new);
+            let makes = before.zip(after).and_then(|(b, a)| b.makes_by_change(a));
+            if makes.is_some() {
+                self.pairs.insert(new, Pair { before, after });
+                self.aliases.insert(old, new);
+                continue;
+            }
             for key in [old, new] {
                 if let Some(table) = with.first() {
                     self.aliases.insert(key, *table);
@@ -271,7 +326,7 @@ impl<'a> Comparison<'a> {
                     let is_renamed = before.occupies() != after.occupies()
                         || before.target() != after.target()
                         || made.is_some();
-                    if is_renamed {
+                    if is_renamed && !before.is_made_anew_as(after) {
                         self.plan.add(Step::Rename, key, command);
                     }
                     self.plan.add(Step::Main, key, command);
@@ -395,8 +450,16 @@ impl<'a> Comparison<'a> {
                 if hangs_on_this {
                     continue;
                 }
-                self.plan
-                    .order((Step::Late, need), (Step::Late, key), false);
+                // A partition can be attached before its parent is.
+                let is_table = |key| {
+                    let pair: Option<&Pair<'_>> = self.pairs.get(&key);
+                    pair.and_then(|pair| pair.after)
+                        .is_some_and(Model::is_table)
+                };
+                if !(is_table(key) && is_table(need)) {
+                    self.plan
+                        .order((Step::Late, need), (Step::Late, key), false);
+                }
                 // Its schema's name is the old one till then.
                 self.plan
                     .order((Step::Rename, key), (Step::Rename, need), false);
@@ -408,6 +471,18 @@ impl<'a> Comparison<'a> {
                     .order((Step::Main, whole), (Step::Late, key), true);
                 self.plan
                     .order((Step::Late, key), (Step::Late, whole), true);
+                // ATTACH PARTITION takes no index that lacks partitions: it would make another.
+                let whole_state = self.pairs.get(&whole).and_then(|pair| pair.after);
+                let made_with = whole_state.and_then(Model::made_with);
+                let states = made_with.and_then(|with| self.pairs.get(&with)?.after);
+                let table = [whole_state, states]
+                    .into_iter()
+                    .flatten()
+                    .find_map(Model::wanted_by_attach_of);
+                if let Some(table) = table {
+                    self.plan
+                        .order((Step::Late, key), (Step::Late, table), true);
+                }
                 // A partition's columns are NOT NULL before its parent has a primary key.
                 if let Some(table) = after.wanted_by_attach_of() {
                     self.plan

@@ -180,7 +180,8 @@ impl Writer<'_> {
     }
 }
 
-/// An effect's statement, in the session of whoever grants where that is not the owner.
+/// An effect's statement, as whoever grants where that is not the owner. A role that is no superuser, and a
+/// member of all others, restores as well: the session's authorization could not change for it.
 struct Block {
     before: Vec<u8>,
     statement: Vec<u8>,
@@ -191,10 +192,10 @@ impl Block {
     fn of(effect: &Effect) -> Block {
         let (mut before, mut after) = (Vec::new(), Vec::new());
         if let Some(grantor) = &effect.grantor {
-            before = b"SET LOCAL SESSION AUTHORIZATION ".to_vec();
+            before = b"SET LOCAL ROLE ".to_vec();
             before.extend(to_server_bytes(grantor));
             before.push(b';');
-            after = b"SET LOCAL SESSION AUTHORIZATION DEFAULT;".to_vec();
+            after = b"SET LOCAL ROLE NONE;".to_vec();
         }
         Block {
             before,
