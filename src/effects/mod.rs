@@ -5,6 +5,7 @@
 //! the commit: the crate `effects` compares both and words the difference. A stretch lies between two rows;
 //! the rows of ddl_history make each statement a stretch of its own, but nothing depends on them.
 
+mod commands;
 mod source;
 
 use std::collections::HashSet;
@@ -13,6 +14,7 @@ use effects::key::catalog;
 use effects::{compare, read, Context, Effect, Key, Model, States, Unhandled};
 use rustc_hash::{FxHashMap, FxHashSet};
 
+pub use self::commands::{does_more_than_catalogs_tell, is_told_by_catalogs};
 use self::source::Catalogs;
 use crate::pg::effects::events::{Event, Unreadable, REWRITE};
 

@@ -72,7 +72,8 @@ pub fn compare(
             before: before.get(key),
             after: after.get(key),
         };
-        if pair.before != pair.after && is_the_users(pair)? && !temporary.contains(&key) {
+        let is_changed = pair.before != pair.after && !temporary.contains(&key);
+        if is_changed && is_the_users(pair)? && !is_part_of_member(pair, before, after) {
             ensure_lasting(pair)?;
             let states = [pair.before, pair.after].into_iter().flatten();
             let mut needs = states.flat_map(|model| model.common().needs());
@@ -130,8 +131,13 @@ fn ensure_lasting(pair: Pair<'_>) -> Result<(), Unhandled> {
     }
 }
 
-/// False for members of extensions, which come and go with these.
+/// False for members of extensions, which come and go with these, and for our own extension.
 fn is_the_users(pair: Pair<'_>) -> Result<bool, Unhandled> {
+    let states = [pair.before, pair.after];
+    let is_own = |model: &Model| matches!(model, Model::Extension(extension) if extension.is_own());
+    if states.into_iter().flatten().any(is_own) {
+        return Ok(false);
+    }
     let member = |model: Option<&Model>| model.map(|model| model.common().extension.clone());
     match (member(pair.before), member(pair.after)) {
         (Some(Some(_)), Some(Some(_)) | None) | (None, Some(Some(_))) => Ok(false),
@@ -141,6 +147,22 @@ fn is_the_users(pair: Pair<'_>) -> Result<bool, Unhandled> {
         )),
         _ => Ok(true),
     }
+}
+
+/// True for what came or went with a member of an extension that it hangs on: the indexes and the
+/// constraints of a table, which are no members themselves.
+fn is_part_of_member(pair: Pair<'_>, before: &States, after: &States) -> bool {
+    let (model, here, elsewhere) = match (pair.before, pair.after) {
+        (Some(model), None) => (model, before, after),
+        (None, Some(model)) => (model, after, before),
+        _ => return false,
+    };
+    let is_member = |key: &Key| {
+        let other = here.get(*key);
+        other.is_some_and(|other| other.common().extension.is_some())
+            && elsewhere.get(*key).is_none()
+    };
+    model.dropped_with().iter().any(is_member)
 }
 
 impl<'a> Comparison<'a> {
@@ -300,7 +322,7 @@ impl<'a> Comparison<'a> {
                     let is_renamed = before.occupies() != after.occupies()
                         || before.target() != after.target()
                         || made.is_some();
-                    if is_renamed {
+                    if is_renamed && !before.is_made_anew_as(after) {
                         self.plan.add(Step::Rename, key, command);
                     }
                     self.plan.add(Step::Main, key, command);

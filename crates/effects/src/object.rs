@@ -82,6 +82,12 @@ pub trait Object: Clone + Debug + PartialEq {
         false
     }
 
+    /// True where no ALTER makes `to` of it: it is dropped, and made anew at its place. A sequence, as rows of
+    /// a rewrite come, is not yet the identity's that it becomes.
+    fn is_made_anew_as(&self, _to: &Self) -> bool {
+        false
+    }
+
     /// A new object that comes into being by the change of this one to `to`: the constraint of ADD CONSTRAINT …
     /// USING INDEX. It is said with the change of name.
     fn makes_by_change(&self, _to: &Self) -> Option<Key> {

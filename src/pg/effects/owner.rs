@@ -57,6 +57,8 @@ impl Rule {
             How::ObjectOfTable if relations.is_noise(row.oid(1)) => NONE,
             How::ObjectOfTable => one(class, row.oid(0)),
             How::PartOf(owner) => one(owner, row.oid(0)),
+            // All about large objects is written at the transaction's end.
+            How::About if row.oid(0) == LARGE_OBJECT => NONE,
             How::About => one(row.oid(0), row.oid(1)),
             How::By(owners) => owners(row, relations),
         };
@@ -74,6 +76,7 @@ pub const CLASS: u32 = 1259;
 const TYPE: u32 = 1247;
 const PROCEDURE: u32 = 1255;
 const OPERATOR_FAMILY: u32 = 2753;
+const LARGE_OBJECT: u32 = 2613;
 const PUBLICATION: u32 = 6104;
 const CONSTRAINT: u32 = 2606;
 const NAMESPACE: u32 = 2615;

@@ -204,6 +204,13 @@ macro_rules! classes {
                     _ => false,
                 }
             }
+            pub fn is_made_anew_as(&self, to: &Model) -> bool {
+                match (self, to) {
+                    $((Model::$variant(model), Model::$variant(to)) => model.is_made_anew_as(to),)*
+                    #[allow(unreachable_patterns)]
+                    _ => false,
+                }
+            }
             pub fn rebuilds_dependents(&self, to: &Model) -> bool {
                 match (self, to) {
                     $((Model::$variant(model), Model::$variant(to)) => model.rebuilds_dependents(to),)*
@@ -240,6 +247,12 @@ macro_rules! classes {
             /// What is class's own, and all that is common.
             pub fn alter_script(&self, to: &Model, others: &[String], script: &mut Script) -> Result<(), Unhandled> {
                 match (self, to) {
+                    $((Model::$variant(model), Model::$variant(to)) if model.is_made_anew_as(to) => {
+                        model.remove(script);
+                        to.create(script)?;
+                        crate::common::finish(None, &**to, others, script);
+                        Ok(())
+                    })*
                     $((Model::$variant(model), Model::$variant(to)) => {
                         model.alter(to, script)?;
                         crate::common::finish(Some(&**model), &**to, others, script);
@@ -257,7 +270,10 @@ macro_rules! classes {
             }
             pub fn late_script(&self, before: Option<&Model>, script: &mut Script) -> Result<(), Unhandled> {
                 match (self, before) {
-                    $((Model::$variant(model), Some(Model::$variant(before))) => model.late(Some(before), script),)*
+                    $((Model::$variant(model), Some(Model::$variant(before))) => {
+                        let before = Some(&**before).filter(|before| !before.is_made_anew_as(model));
+                        model.late(before, script)
+                    })*
                     $((Model::$variant(model), None) => model.late(None, script),)*
                     _ => Err(Unhandled::new(self.class(), "was of another class")),
                 }
