@@ -352,6 +352,26 @@ impl<'a> Comparison<'a> {
         key
     }
 
+    fn is_view(&self, key: Key) -> bool {
+        let pair = self.pairs.get(&key);
+        matches!(pair.and_then(|pair| pair.before), Some(Model::View(_)))
+    }
+
+    /// What is over what goes, and goes as well.
+    fn gone_over(&self) -> HashMap<Key, Vec<Key>> {
+        let mut over: HashMap<Key, Vec<Key>> = HashMap::new();
+        for (key, pair) in self.pairs.iter().filter(|(_, pair)| pair.after.is_none()) {
+            let me = self.resolve(*key);
+            let needs = pair.before.into_iter().flat_map(|b| b.common().needs());
+            for need in needs.map(|need| self.resolve(*need)) {
+                if need != me {
+                    over.entry(need).or_default().push(me);
+                }
+            }
+        }
+        over
+    }
+
     fn add_order(&mut self) {
         let keys: Vec<Key> = self.pairs.keys().copied().collect();
         let mut occupied: HashMap<String, Key> = HashMap::new();
@@ -374,7 +394,10 @@ impl<'a> Comparison<'a> {
                     continue;
                 }
                 // Without the dependent, or once it no longer needs it.
-                self.plan.order((Step::Drop, me), (Step::Drop, need), true);
+                // Views can need each other.
+                let is_strict = !(self.is_view(me) && self.is_view(need));
+                self.plan
+                    .order((Step::Drop, me), (Step::Drop, need), is_strict);
                 self.plan
                     .order((Step::Drop, me), (Step::Rename, need), true);
                 self.plan.order((Step::Drop, me), (Step::Main, need), false);
@@ -550,12 +573,32 @@ impl<'a> Comparison<'a> {
     fn write(self) -> Result<Vec<Effect>, Unhandled> {
         let mut effects = Vec::new();
         self.write_early(&mut effects)?;
+        let mut dropped: HashSet<Key> = HashSet::new();
+        let over = self.gone_over();
         for (step, key) in self.plan.sorted()? {
             let Pair { before, after } = self.pairs[&key];
             let mut script = Script::default();
             let others = &self.context.default_grantees;
             match (step, before, after) {
-                (Step::Drop, Some(before), _) => before.remove_script(&mut script),
+                (Step::Drop, _, _) if dropped.contains(&key) => {}
+                (Step::Drop, Some(before), _) => {
+                    before.remove_script(&mut script);
+                    dropped.insert(key);
+                    let mut is_circle = false;
+                    // It needs what is left over it: CASCADE takes all that along.
+                    let mut left = vec![key];
+                    while let Some(under) = left.pop() {
+                        for above in over.get(&under).into_iter().flatten() {
+                            if self.plan.has(Step::Drop, *above) && dropped.insert(*above) {
+                                left.push(*above);
+                                is_circle = true;
+                            }
+                        }
+                    }
+                    if let (true, Some(last)) = (is_circle, script.statements.last_mut()) {
+                        last.sql += " CASCADE";
+                    }
+                }
                 (Step::Rename, Some(before), Some(after)) => {
                     before.rename_script(after, &mut script)?
                 }
