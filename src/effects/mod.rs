@@ -5,6 +5,7 @@
 //! the commit: the crate `effects` compares both and words the difference. A stretch lies between two rows;
 //! the rows of ddl_history make each statement a stretch of its own, but nothing depends on them.
 
+mod commands;
 mod source;
 
 use std::collections::HashSet;
@@ -14,6 +15,7 @@ use effects::key::catalog;
 use effects::{compare, read, Context, Effect, Key, Model, States, Unhandled};
 use rustc_hash::{FxHashMap, FxHashSet};
 
+pub use self::commands::{does_more_than_catalogs_tell, is_told_by_catalogs};
 use self::source::Catalogs;
 use crate::pg::effects::events::{Event, Touched, Unreadable, REWRITE};
 use crate::pg::effects::lives::Lives;
@@ -48,6 +50,8 @@ pub struct Engine {
     has_changed_ours: bool,
     default_grantees: Option<Vec<String>>,
     has_no_default_grantees: bool,
+    /// What is there already and is said in the next stretch ([`Engine::postpone`]).
+    postponed: Vec<Key>,
     /// Why nothing can be told of this transaction.
     unreadable: Option<String>,
 }
@@ -83,6 +87,7 @@ impl Engine {
             ours,
             default_grantees: has_no_default_grantees.then(Vec::new),
             has_no_default_grantees,
+            postponed: Vec::new(),
             unreadable,
         }
     }
@@ -95,10 +100,13 @@ impl Engine {
         }
     }
 
-    /// True where commands below `command` touched something that nobody has looked at yet.
-    pub fn has_moved(&self, command: u32) -> bool {
+    /// True where commands below `command` touched something that nobody has looked at yet, or what was
+    /// postponed for the rows of a rewrite can be said.
+    pub fn has_moved(&self, command: u32, is_rewriting: bool) -> bool {
         let next = self.events.get(self.at);
-        next.is_some_and(|event| event.command < command) || self.unreadable.is_some()
+        next.is_some_and(|event| event.command < command)
+            || self.unreadable.is_some()
+            || (!is_rewriting && !self.postponed.is_empty())
     }
 
     /// What the commands below `command` did since the last stretch. Called under the catalogs as of this
@@ -117,7 +125,9 @@ impl Engine {
         self.at += count;
         let events = &self.events[from..self.at];
         let is_about_cluster = events.iter().any(|event| SHARED.contains(&event.class));
-        let keys: Vec<Key> = keys(events).into_iter().collect();
+        let mut keys = keys(events);
+        keys.extend(std::mem::take(&mut self.postponed));
+        let keys: Vec<Key> = keys.into_iter().collect();
         let mut after = there_at(command, &self.lives, &keys);
         // A rewrite that goes on fills its other tables later; one that is over has filled them all.
         let seen = if is_rewriting { ahead } else { events };
@@ -132,6 +142,10 @@ impl Engine {
             if let Some(why) = self.states.unknown.remove(key) {
                 before.unknown.insert(*key, why);
             }
+        }
+        if is_rewriting {
+            let later: FxHashSet<u32> = ahead[count..].iter().map(|event| event.oid).collect();
+            self.postponed = postpone(&before, &mut after, &later);
         }
         let is_about_defaults = keys.iter().any(|key| key.class == catalog::DEFAULT_ACL);
         if is_about_defaults {
@@ -164,6 +178,33 @@ fn there_at(command: u32, lives: &Lives, keys: &[Key]) -> States {
     let there: Vec<Key> = keys.iter().filter(is_there).copied().collect();
     let known = Some((lives, command));
     read(&mut Catalogs { known }, &there)
+}
+
+/// Takes out of `after` what cannot be said before the rows of a rewrite have come, and returns it: new
+/// foreign keys, which ALTER COLUMN … TYPE checks where it makes them anew, and the sequence that a new
+/// identity column gets with one of the `later` commands.
+fn postpone(before: &States, after: &mut States, later: &FxHashSet<u32>) -> Vec<Key> {
+    let needed: FxHashSet<Key> = after
+        .models
+        .values()
+        .flat_map(|model| model.common().needs())
+        .copied()
+        .collect();
+    let waits = |key: &Key, model: &Model| match model {
+        Model::Constraint(constraint) => constraint.kind == "f",
+        Model::Sequence(sequence) => {
+            sequence.column.is_none() && later.contains(&key.oid) && !needed.contains(key)
+        }
+        _ => false,
+    };
+    let waiting = after.models.iter().filter(|(key, model)| {
+        !before.models.contains_key(key) && !before.unknown.contains_key(key) && waits(key, model)
+    });
+    let waiting: Vec<Key> = waiting.map(|(key, _)| *key).collect();
+    for key in &waiting {
+        after.models.remove(key);
+    }
+    waiting
 }
 
 /// What is made over what belongs to this extension is left out as well. True where there is any.

@@ -42,7 +42,9 @@ impl Source for Catalogs<'_> {
 
 /// Rows of a query about the whole database.
 fn rows(query: &'static str) -> Vec<(u32, String)> {
-    Catalogs { known: None }.read(query, &[0]).unwrap_or_default()
+    Catalogs { known: None }
+        .read(query, &[0])
+        .unwrap_or_default()
 }
 
 /// `$1` is any OID: the query has to have one.
@@ -54,7 +56,9 @@ const DEFAULT_GRANTEES: &str = "SELECT pg_catalog.min(d.oid), CASE a.grantee WHE
 /// Roles to which default privileges give anything, quoted.
 pub fn default_grantees() -> Vec<String> {
     rows(DEFAULT_GRANTEES)
-        .into_iter().map(|(_, role)| role).collect()
+        .into_iter()
+        .map(|(_, role)| role)
+        .collect()
 }
 
 /// Defaults, view rules and tables of publications stand for what they are a part of.

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
+use crate::class::extension::OWN;
 use crate::class::Model;
 use crate::key::Key;
 use crate::plan::{Plan, Step};
@@ -66,13 +67,16 @@ pub fn compare(
     if let Some((_, why)) = unknown.min_by_key(|(key, _)| **key) {
         return Err(why.clone());
     }
+    let temporary = over_temporary(before, after);
     let mut pairs = HashMap::new();
     for key in keys {
         let pair = Pair {
             before: before.get(key),
             after: after.get(key),
         };
-        if pair.before != pair.after && is_the_users(pair)? {
+        let is_changed = pair.before != pair.after && !temporary.contains(&key);
+        if is_changed && is_the_users(pair)? && !is_part_of_member(pair, before, after) {
+            ensure_lasting(pair)?;
             let states = [pair.before, pair.after].into_iter().flatten();
             let mut needs = states.flat_map(|model| model.common().needs());
             if context.ours.contains(&key) || needs.any(|need| context.ours.contains(need)) {
@@ -97,17 +101,73 @@ pub fn compare(
     comparison.write()
 }
 
-/// False for members of extensions, which come and go with these.
+/// What ends with a session because it needs what is temporary, or needs such a thing in turn. A relation
+/// does not end: it loses what needs it.
+fn over_temporary(before: &States, after: &States) -> HashSet<Key> {
+    let models = || before.models.iter().chain(&after.models);
+    let ends = |model: &Model| !model.is_relation();
+    let mut found: HashSet<Key> = models()
+        .filter(|(_, model)| ends(model) && model.common().is_over_temporary == Some(true))
+        .map(|(key, _)| *key)
+        .collect();
+    let mut last = 0;
+    while found.len() > last {
+        last = found.len();
+        let more: Vec<Key> = models()
+            .filter(|(key, model)| ends(model) && !found.contains(key))
+            .filter(|(_, model)| model.common().needs().iter().any(|n| found.contains(n)))
+            .map(|(key, _)| *key)
+            .collect();
+        found.extend(more);
+    }
+    found
+}
+
+/// Fails for a relation over something temporary. One that no longer is has lost that part.
+fn ensure_lasting(pair: Pair<'_>) -> Result<(), Unhandled> {
+    let is_over = |model: &&Model| model.common().is_over_temporary == Some(true);
+    match pair.after.filter(is_over) {
+        Some(model) => Err(Unhandled::new(model.class(), "over something temporary")),
+        None => Ok(()),
+    }
+}
+
+/// False for members of extensions that come and go with these, and for all that is our own extension's. What
+/// a user changes of a member (its privileges, say) is the user's; an extension's script is not looked at.
 fn is_the_users(pair: Pair<'_>) -> Result<bool, Unhandled> {
+    let is_own = |model: &Model| {
+        matches!(model, Model::Extension(extension) if extension.is_own())
+            || model.common().extension.as_deref() == Some(OWN)
+    };
+    let states = [pair.before, pair.after];
+    if states.into_iter().flatten().any(is_own) {
+        return Ok(false);
+    }
     let member = |model: Option<&Model>| model.map(|model| model.common().extension.clone());
     match (member(pair.before), member(pair.after)) {
-        (Some(Some(_)), Some(Some(_)) | None) | (None, Some(Some(_))) => Ok(false),
-        (Some(None), Some(Some(_))) | (Some(Some(_)), Some(None)) => Err(Unhandled::new(
+        (Some(Some(_)), None) | (None, Some(Some(_))) => Ok(false),
+        (Some(before), Some(after)) if before != after => Err(Unhandled::new(
             "extension",
             "an object becomes a member, or stops being one",
         )),
         _ => Ok(true),
     }
+}
+
+/// True for what came or went with a member of an extension that it hangs on: the indexes and the
+/// constraints of a table, which are no members themselves.
+fn is_part_of_member(pair: Pair<'_>, before: &States, after: &States) -> bool {
+    let (model, here, elsewhere) = match (pair.before, pair.after) {
+        (Some(model), None) => (model, before, after),
+        (None, Some(model)) => (model, after, before),
+        _ => return false,
+    };
+    let is_member = |key: &Key| {
+        let other = here.get(*key);
+        other.is_some_and(|other| other.common().extension.is_some())
+            && elsewhere.get(*key).is_none()
+    };
+    model.dropped_with().iter().any(is_member)
 }
 
 impl<'a> Comparison<'a> {
@@ -167,19 +227,34 @@ impl<'a> Comparison<'a> {
             .filter(|(_, pair)| pair.before.is_none())
             .filter_map(|(key, pair)| named(key, pair.after))
             .collect();
+        let mut remade: HashMap<Key, (Key, Option<(Key, Key)>)> = HashMap::new();
         for (name, key) in new {
             let Some(&old) = gone.get(&name) else {
                 continue;
             };
-            let (before, after) = (self.pairs[&old].before, self.pairs[&key].after);
-            let is_remade = before
-                .zip(after)
-                .is_some_and(|(before, after)| before.is_remade_as(after));
-            if is_remade {
-                self.pairs.remove(&old);
-                self.pairs.insert(key, Pair { before, after });
-                self.aliases.insert(old, key);
+            let states = self.pairs[&old].before.zip(self.pairs[&key].after);
+            if let Some((before, after)) =
+                states.filter(|(before, after)| before.is_remade_as(after))
+            {
+                let whole = before.completes().zip(after.completes());
+                remade.insert(old, (key, whole.filter(|(was, is)| was != is)));
             }
+        }
+        // A part of what is another now is another itself.
+        loop {
+            let is_other = |(_, (_, whole)): &(&Key, &(Key, Option<(Key, Key)>))| {
+                whole.is_some_and(|(was, is)| remade.get(&was).map(|(key, _)| *key) != Some(is))
+            };
+            let Some(old) = remade.iter().find(is_other).map(|(old, _)| *old) else {
+                break;
+            };
+            remade.remove(&old);
+        }
+        for (old, (key, _)) in remade {
+            let (before, after) = (self.pairs[&old].before, self.pairs[&key].after);
+            self.pairs.remove(&old);
+            self.pairs.insert(key, Pair { before, after });
+            self.aliases.insert(old, key);
         }
     }
 
@@ -218,8 +293,15 @@ impl<'a> Comparison<'a> {
             }
         }
         for (old, new, with) in rebuilt {
+            let (before, after) = (self.pairs[&old].before, self.pairs[&new].after);
             self.pairs.remove(&old);
             self.pairs.remove(&new);
+            let makes = before.zip(after).and_then(|(b, a)| b.makes_by_change(a));
+            if makes.is_some() {
+                self.pairs.insert(new, Pair { before, after });
+                self.aliases.insert(old, new);
+                continue;
+            }
             for key in [old, new] {
                 if let Some(table) = with.first() {
                     self.aliases.insert(key, *table);
@@ -245,7 +327,7 @@ impl<'a> Comparison<'a> {
                     let is_renamed = before.occupies() != after.occupies()
                         || before.target() != after.target()
                         || made.is_some();
-                    if is_renamed {
+                    if is_renamed && !before.is_made_anew_as(after) {
                         self.plan.add(Step::Rename, key, command);
                     }
                     self.plan.add(Step::Main, key, command);
@@ -271,6 +353,26 @@ impl<'a> Comparison<'a> {
         key
     }
 
+    fn is_view(&self, key: Key) -> bool {
+        let pair = self.pairs.get(&key);
+        matches!(pair.and_then(|pair| pair.before), Some(Model::View(_)))
+    }
+
+    /// What is over what goes, and goes as well.
+    fn gone_over(&self) -> HashMap<Key, Vec<Key>> {
+        let mut over: HashMap<Key, Vec<Key>> = HashMap::new();
+        for (key, pair) in self.pairs.iter().filter(|(_, pair)| pair.after.is_none()) {
+            let me = self.resolve(*key);
+            let needs = pair.before.into_iter().flat_map(|b| b.common().needs());
+            for need in needs.map(|need| self.resolve(*need)) {
+                if need != me {
+                    over.entry(need).or_default().push(me);
+                }
+            }
+        }
+        over
+    }
+
     fn add_order(&mut self) {
         let keys: Vec<Key> = self.pairs.keys().copied().collect();
         let mut occupied: HashMap<String, Key> = HashMap::new();
@@ -293,7 +395,10 @@ impl<'a> Comparison<'a> {
                     continue;
                 }
                 // Without the dependent, or once it no longer needs it.
-                self.plan.order((Step::Drop, me), (Step::Drop, need), true);
+                // Views can need each other.
+                let is_strict = !(self.is_view(me) && self.is_view(need));
+                self.plan
+                    .order((Step::Drop, me), (Step::Drop, need), is_strict);
                 self.plan
                     .order((Step::Drop, me), (Step::Rename, need), true);
                 self.plan.order((Step::Drop, me), (Step::Main, need), false);
@@ -369,8 +474,16 @@ impl<'a> Comparison<'a> {
                 if hangs_on_this {
                     continue;
                 }
-                self.plan
-                    .order((Step::Late, need), (Step::Late, key), false);
+                // A partition can be attached before its parent is.
+                let is_table = |key| {
+                    let pair: Option<&Pair<'_>> = self.pairs.get(&key);
+                    pair.and_then(|pair| pair.after)
+                        .is_some_and(Model::is_table)
+                };
+                if !(is_table(key) && is_table(need)) {
+                    self.plan
+                        .order((Step::Late, need), (Step::Late, key), false);
+                }
                 // Its schema's name is the old one till then.
                 self.plan
                     .order((Step::Rename, key), (Step::Rename, need), false);
@@ -382,6 +495,18 @@ impl<'a> Comparison<'a> {
                     .order((Step::Main, whole), (Step::Late, key), true);
                 self.plan
                     .order((Step::Late, key), (Step::Late, whole), true);
+                // ATTACH PARTITION takes no index that lacks partitions: it would make another.
+                let whole_state = self.pairs.get(&whole).and_then(|pair| pair.after);
+                let made_with = whole_state.and_then(Model::made_with);
+                let states = made_with.and_then(|with| self.pairs.get(&with)?.after);
+                let table = [whole_state, states]
+                    .into_iter()
+                    .flatten()
+                    .find_map(Model::wanted_by_attach_of);
+                if let Some(table) = table {
+                    self.plan
+                        .order((Step::Late, key), (Step::Late, table), true);
+                }
                 // A partition's columns are NOT NULL before its parent has a primary key.
                 if let Some(table) = after.wanted_by_attach_of() {
                     self.plan
@@ -449,12 +574,32 @@ impl<'a> Comparison<'a> {
     fn write(self) -> Result<Vec<Effect>, Unhandled> {
         let mut effects = Vec::new();
         self.write_early(&mut effects)?;
+        let mut dropped: HashSet<Key> = HashSet::new();
+        let over = self.gone_over();
         for (step, key) in self.plan.sorted()? {
             let Pair { before, after } = self.pairs[&key];
             let mut script = Script::default();
             let others = &self.context.default_grantees;
             match (step, before, after) {
-                (Step::Drop, Some(before), _) => before.remove_script(&mut script),
+                (Step::Drop, _, _) if dropped.contains(&key) => {}
+                (Step::Drop, Some(before), _) => {
+                    before.remove_script(&mut script);
+                    dropped.insert(key);
+                    let mut is_circle = false;
+                    // It needs what is left over it: CASCADE takes all that along.
+                    let mut left = vec![key];
+                    while let Some(under) = left.pop() {
+                        for above in over.get(&under).into_iter().flatten() {
+                            if self.plan.has(Step::Drop, *above) && dropped.insert(*above) {
+                                left.push(*above);
+                                is_circle = true;
+                            }
+                        }
+                    }
+                    if let (true, Some(last)) = (is_circle, script.statements.last_mut()) {
+                        last.sql += " CASCADE";
+                    }
+                }
                 (Step::Rename, Some(before), Some(after)) => {
                     before.rename_script(after, &mut script)?
                 }

@@ -8,7 +8,7 @@ use effects::{Effect, Unhandled};
 use super::super::frame;
 use super::super::history::Statement;
 use super::Writer;
-use crate::effects::Stretch;
+use crate::effects::{does_more_than_catalogs_tell, is_told_by_catalogs, Stretch};
 use crate::pg::effects::server_text::to_server_bytes;
 
 /// The verb of an effect that empties a table whose rows come again behind it.
@@ -55,26 +55,6 @@ impl Deeds {
             || does_more_than_catalogs_tell(command)
             || self.effects.is_empty() && !is_told_by_catalogs(command)
     }
-}
-
-/// The scripts of extensions, what REFRESH computes, and subscriptions have more to them.
-fn does_more_than_catalogs_tell(command: &str) -> bool {
-    ["EXTENSION", "SUBSCRIPTION", "FOREIGN SCHEMA"]
-        .iter()
-        .any(|word| command.ends_with(word))
-        || matches!(command, "REFRESH MATERIALIZED VIEW" | "REINDEX")
-}
-
-/// True for a command that did nothing where it touched no catalog: IF EXISTS, IF NOT EXISTS, or all that
-/// it touched is temporary.
-fn is_told_by_catalogs(command: &str) -> bool {
-    let is_ddl = ["CREATE ", "ALTER ", "DROP "]
-        .iter()
-        .any(|verb| command.starts_with(verb));
-    let is_of_others = ["DATABASE", "ROLE", "TABLESPACE", "LARGE OBJECT", "SYSTEM"]
-        .iter()
-        .any(|word| command.ends_with(word));
-    is_ddl && !is_of_others
 }
 
 impl Writer<'_> {
@@ -200,7 +180,8 @@ impl Writer<'_> {
     }
 }
 
-/// An effect's statement, in the session of whoever grants where that is not the owner.
+/// An effect's statement, as whoever grants where that is not the owner. A role that is no superuser, and a
+/// member of all others, restores as well: the session's authorization could not change for it.
 struct Block {
     before: Vec<u8>,
     statement: Vec<u8>,
@@ -211,10 +192,10 @@ impl Block {
     fn of(effect: &Effect) -> Block {
         let (mut before, mut after) = (Vec::new(), Vec::new());
         if let Some(grantor) = &effect.grantor {
-            before = b"SET LOCAL SESSION AUTHORIZATION ".to_vec();
+            before = b"SET LOCAL ROLE ".to_vec();
             before.extend(to_server_bytes(grantor));
             before.push(b';');
-            after = b"SET LOCAL SESSION AUTHORIZATION DEFAULT;".to_vec();
+            after = b"SET LOCAL ROLE NONE;".to_vec();
         }
         Block {
             before,

@@ -56,9 +56,7 @@ pub struct Touched {
 ///
 /// # Safety
 /// `txn` is that of a begin callback.
-pub unsafe fn events_of(
-    txn: *mut pg_sys::ReorderBufferTXN,
-) -> Option<Result<Touched, Unreadable>> {
+pub unsafe fn events_of(txn: *mut pg_sys::ReorderBufferTXN) -> Option<Result<Touched, Unreadable>> {
     let tuples = tuple_cids::of_this_transaction()?;
     // SAFETY: promised by the caller.
     let own = unsafe { commit_view::transaction_ids(txn) };

@@ -22,8 +22,9 @@ const LOCK_TIMEOUT: &CStr = c"2s";
 
 /// In force while a query is planned: a few objects are looked up by their OIDs, however large catalogs are
 /// and whatever statistics say.
-const PLANNING: [(&CStr, &CStr); 4] = [
+const PLANNING: [(&CStr, &CStr); 5] = [
     (c"enable_seqscan", c"off"),
+    (c"enable_bitmapscan", c"off"),
     (c"enable_hashjoin", c"off"),
     (c"enable_mergejoin", c"off"),
     (c"jit", c"off"),

@@ -119,9 +119,9 @@ fn everything(source: &mut Source) {
                     needs: &[],
                 },
                 DdlBlock {
-                    before: b"SET LOCAL SESSION AUTHORIZATION grantor;",
+                    before: b"SET LOCAL ROLE grantor;",
                     statement: b"GRANT SELECT ON TABLE public.a TO PUBLIC",
-                    after: b"SET LOCAL SESSION AUTHORIZATION DEFAULT;",
+                    after: b"SET LOCAL ROLE NONE;",
                 },
             ),
             effect(

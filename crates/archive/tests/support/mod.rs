@@ -187,9 +187,9 @@ pub fn effects(appender: &mut Appender, base: u64) {
     };
     let body = b"CREATE TABLE public.\"t\n\" (\nCOMMIT;\n\\.\n-- @0123456789abcdef words\n)";
     let block = DdlBlock {
-        before: b"SET LOCAL SESSION AUTHORIZATION bob;",
+        before: b"SET LOCAL ROLE bob;",
         statement: body,
-        after: b"SET LOCAL SESSION AUTHORIZATION DEFAULT;",
+        after: b"SET LOCAL ROLE NONE;",
     };
     appender.effect(&note, &block).unwrap();
     appender

@@ -149,6 +149,14 @@ macro_rules! classes {
             pub fn class(&self) -> &'static str {
                 match self { $(Model::$variant(_) => $name,)* }
             }
+            /// True for what has columns of its own.
+            pub fn is_relation(&self) -> bool {
+                let relations = ["table", "foreign table", "view", "materialized view", "composite type"];
+                relations.contains(&self.class())
+            }
+            pub fn is_table(&self) -> bool {
+                matches!(self, Model::Table(_) | Model::ForeignTable(_))
+            }
             pub fn common(&self) -> &Common {
                 match self { $(Model::$variant(model) => model.common(),)* }
             }
@@ -196,6 +204,13 @@ macro_rules! classes {
                     _ => false,
                 }
             }
+            pub fn is_made_anew_as(&self, to: &Model) -> bool {
+                match (self, to) {
+                    $((Model::$variant(model), Model::$variant(to)) => model.is_made_anew_as(to),)*
+                    #[allow(unreachable_patterns)]
+                    _ => false,
+                }
+            }
             pub fn rebuilds_dependents(&self, to: &Model) -> bool {
                 match (self, to) {
                     $((Model::$variant(model), Model::$variant(to)) => model.rebuilds_dependents(to),)*
@@ -232,6 +247,12 @@ macro_rules! classes {
             /// What is class's own, and all that is common.
             pub fn alter_script(&self, to: &Model, others: &[String], script: &mut Script) -> Result<(), Unhandled> {
                 match (self, to) {
+                    $((Model::$variant(model), Model::$variant(to)) if model.is_made_anew_as(to) => {
+                        model.remove(script);
+                        to.create(script)?;
+                        crate::common::finish(None, &**to, others, script);
+                        Ok(())
+                    })*
                     $((Model::$variant(model), Model::$variant(to)) => {
                         model.alter(to, script)?;
                         crate::common::finish(Some(&**model), &**to, others, script);
@@ -249,7 +270,10 @@ macro_rules! classes {
             }
             pub fn late_script(&self, before: Option<&Model>, script: &mut Script) -> Result<(), Unhandled> {
                 match (self, before) {
-                    $((Model::$variant(model), Some(Model::$variant(before))) => model.late(Some(before), script),)*
+                    $((Model::$variant(model), Some(Model::$variant(before))) => {
+                        let before = Some(&**before).filter(|before| !before.is_made_anew_as(model));
+                        model.late(before, script)
+                    })*
                     $((Model::$variant(model), None) => model.late(None, script),)*
                     _ => Err(Unhandled::new(self.class(), "was of another class")),
                 }

@@ -331,7 +331,7 @@ impl Object for Sequence {
             _ => {
                 return Err(Unhandled::new(
                     "sequence",
-                    "becomes an identity's, or stops being one",
+                    "stops being an identity's, or becomes another's",
                 ));
             }
         }
@@ -393,6 +393,10 @@ impl Object for Sequence {
             );
         }
         Ok(())
+    }
+
+    fn is_made_anew_as(&self, to: &Self) -> bool {
+        self.column.is_none() && to.identity().is_some()
     }
 
     fn late_needs(&self) -> Vec<Key> {
