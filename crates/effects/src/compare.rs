@@ -66,16 +66,14 @@ pub fn compare(
     if let Some((_, why)) = unknown.min_by_key(|(key, _)| **key) {
         return Err(why.clone());
     }
-    let temporary = over_temporary(before, after);
     let mut pairs = HashMap::new();
     for key in keys {
         let pair = Pair {
             before: before.get(key),
             after: after.get(key),
         };
-        let is_changed = pair.before != pair.after && !temporary.contains(&key);
+        let is_changed = pair.before != pair.after;
         if is_changed && is_the_users(pair)? && !is_part_of_member(pair, before, after) {
-            ensure_lasting(pair)?;
             let states = [pair.before, pair.after].into_iter().flatten();
             let mut needs = states.flat_map(|model| model.common().needs());
             if context.ours.contains(&key) || needs.any(|need| context.ours.contains(need)) {
@@ -98,37 +96,6 @@ pub fn compare(
     comparison.add_steps();
     comparison.add_order();
     comparison.write()
-}
-
-/// What ends with a session because it needs what is temporary, or needs such a thing in turn. A relation
-/// does not end: it loses what needs it.
-fn over_temporary(before: &States, after: &States) -> HashSet<Key> {
-    let models = || before.models.iter().chain(&after.models);
-    let ends = |model: &Model| !model.is_relation();
-    let mut found: HashSet<Key> = models()
-        .filter(|(_, model)| ends(model) && model.common().is_over_temporary == Some(true))
-        .map(|(key, _)| *key)
-        .collect();
-    let mut last = 0;
-    while found.len() > last {
-        last = found.len();
-        let more: Vec<Key> = models()
-            .filter(|(key, model)| ends(model) && !found.contains(key))
-            .filter(|(_, model)| model.common().needs().iter().any(|n| found.contains(n)))
-            .map(|(key, _)| *key)
-            .collect();
-        found.extend(more);
-    }
-    found
-}
-
-/// Fails for a relation over something temporary. One that no longer is has lost that part.
-fn ensure_lasting(pair: Pair<'_>) -> Result<(), Unhandled> {
-    let is_over = |model: &&Model| model.common().is_over_temporary == Some(true);
-    match pair.after.filter(is_over) {
-        Some(model) => Err(Unhandled::new(model.class(), "over something temporary")),
-        None => Ok(()),
-    }
 }
 
 /// False for members of extensions that come and go with these, and for all that is our own extension's. What

@@ -82,7 +82,6 @@ const CONSTRAINT: u32 = 2606;
 const NAMESPACE: u32 = 2615;
 const REWRITE: u32 = 2618;
 const TRIGGER: u32 = 2620;
-const LARGE_OBJECT: u32 = 2613;
 const TEXT_SEARCH_CONFIGURATION: u32 = 3602;
 
 /// A catalog that is not known, or has no OIDs: something was changed in it.
