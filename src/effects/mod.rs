@@ -48,6 +48,10 @@ pub struct Engine {
     ours: Rc<HashSet<Key>>,
     /// It is not what the next transaction will find.
     has_changed_ours: bool,
+    /// What they need that is temporary, or goes with what is.
+    temporary: HashSet<Key>,
+    /// Of what they need it is known.
+    asked: HashSet<Key>,
     default_grantees: Option<Vec<String>>,
     has_no_default_grantees: bool,
     /// What is there already and is said in the next stretch ([`Engine::postpone`]).
@@ -77,19 +81,32 @@ impl Engine {
         let ours = memory.ours.unwrap_or_else(|| Rc::new(source::ours()));
         let is_about_ours = |key: &Key| key.class == catalog::EXTENSION || ours.contains(key);
         let is_about_defaults = keys.iter().any(|key| key.class == catalog::DEFAULT_ACL);
-        let has_no_default_grantees = memory.has_no_default_grantees && !is_about_defaults;
-        Engine {
+        let has_no_default_grantees =
+            memory.has_no_default_grantees && !is_about_defaults && unreadable.is_none();
+        let mut engine = Engine {
             has_changed_ours: unreadable.is_some() || keys.iter().any(is_about_ours),
             events,
             lives,
             at: 0,
-            states,
+            states: States::default(),
             ours,
+            temporary: HashSet::new(),
+            asked: HashSet::new(),
             default_grantees: has_no_default_grantees.then(Vec::new),
             has_no_default_grantees,
             postponed: Vec::new(),
             unreadable,
-        }
+        };
+        engine.learn_temporary(&states);
+        engine.states = states;
+        engine
+    }
+
+    fn learn_temporary(&mut self, states: &States) {
+        let models = states.models.values();
+        let needs = models.flat_map(|model| model.common().needs()).copied();
+        let new = needs.filter(|need| self.asked.insert(*need));
+        self.temporary.extend(source::temporary(new));
     }
 
     /// What the next transaction can rely on.
@@ -151,14 +168,17 @@ impl Engine {
         if is_about_defaults {
             self.default_grantees = None;
         }
+        let commands = commands(events);
         self.has_changed_ours |= learn_ours(&mut self.ours, &after);
+        self.learn_temporary(&after);
         let default_grantees = self
             .default_grantees
             .get_or_insert_with(source::default_grantees);
         self.has_no_default_grantees = default_grantees.is_empty() && !is_about_defaults;
         let context = Context {
             ours: self.ours.clone(),
-            commands: commands(events),
+            temporary: self.temporary.clone(),
+            commands,
             default_grantees: default_grantees.clone(),
         };
         let effects = compare(&before, &after, &context);
