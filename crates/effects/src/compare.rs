@@ -77,11 +77,8 @@ pub fn compare(
             after: after.get(key),
         };
         if pair.before != pair.after && is_the_users(pair)? {
-            let states = [pair.before, pair.after].into_iter().flatten();
-            let mut needs = states.flat_map(|model| model.common().needs());
-            if context.ours.contains(&key) || needs.any(|need| context.ours.contains(need)) {
-                let why = "an object over the extension's own";
-                return Err(Unhandled::new(OVER_OURS, why));
+            if is_left_out(key, pair, context)? {
+                continue;
             }
             if goes_with_temporary(pair, context)? {
                 continue;
@@ -104,18 +101,47 @@ pub fn compare(
     comparison.write()
 }
 
+/// True for what is over the extension's own, and was from the start: it has been left out, and a restore is
+/// without it. Of what has parts, some may be over it and the others not.
+fn is_left_out(key: Key, pair: Pair<'_>, context: &Context) -> Result<bool, Unhandled> {
+    let is_ours = |key: &Key| context.ours.contains(key);
+    let is_over = |model: &Model| model.common().needs().iter().any(is_ours);
+    let states = || [pair.before, pair.after].into_iter().flatten();
+    if !is_ours(&key) && !states().any(is_over) {
+        return Ok(false);
+    }
+    let was = match pair.before {
+        Some(before) => is_over(before) && !has_parts(before),
+        None => false,
+    };
+    // An index, a trigger, a rule of what is left out.
+    let is_part = || states().all(|model| model.dropped_with().iter().any(is_ours));
+    if (was || is_part()) && states().all(is_over) {
+        return Ok(true);
+    }
+    let why = "an object over the extension's own";
+    Err(Unhandled::new(OVER_OURS, why))
+}
+
+/// True for what stays where a part of it goes: a table without a column or a default.
+fn has_parts(model: &Model) -> bool {
+    matches!(
+        model,
+        Model::Table(_)
+            | Model::ForeignTable(_)
+            | Model::Composite(_)
+            | Model::Domain(_)
+            | Model::Constraint(_)
+            | Model::Publication(_)
+    )
+}
+
 /// True for what a session's end takes along: a permanent function over a temporary type. A table only loses
 /// a column then.
 fn goes_with_temporary(pair: Pair<'_>, context: &Context) -> Result<bool, Unhandled> {
     let is_over = |model: &Model| {
         let mut needs = model.common().needs().iter();
         needs.any(|need| context.temporary.contains(need))
-    };
-    let has_parts = |model: &Model| {
-        matches!(
-            model,
-            Model::Table(_) | Model::ForeignTable(_) | Model::Composite(_)
-        )
     };
     let states = || [pair.before, pair.after].into_iter().flatten();
     if !states().any(is_over) {
