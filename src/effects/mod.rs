@@ -5,6 +5,7 @@
 //! the commit: the crate `effects` compares both and words the difference. A stretch lies between two rows;
 //! the rows of ddl_history make each statement a stretch of its own, but nothing depends on them.
 
+mod commands;
 mod source;
 
 use std::collections::HashSet;
@@ -13,6 +14,7 @@ use effects::key::catalog;
 use effects::{compare, read, Context, Effect, Key, Model, States, Unhandled};
 use rustc_hash::{FxHashMap, FxHashSet};
 
+pub use self::commands::{does_more_than_catalogs_tell, is_told_by_catalogs};
 use self::source::Catalogs;
 use crate::pg::effects::events::{Event, Unreadable, REWRITE};
 
@@ -34,6 +36,8 @@ pub struct Engine {
     /// Of what they need it is known.
     asked: HashSet<Key>,
     default_grantees: Option<Vec<String>>,
+    /// What is there already and is said in the next stretch ([`Engine::postpone`]).
+    postponed: Vec<Key>,
     /// Why nothing can be told of this transaction.
     unreadable: Option<String>,
 }
@@ -64,6 +68,7 @@ impl Engine {
             temporary: HashSet::new(),
             asked: HashSet::new(),
             default_grantees: None,
+            postponed: Vec::new(),
             unreadable,
         };
         engine.learn_temporary(&states);
@@ -78,10 +83,13 @@ impl Engine {
         self.temporary.extend(source::temporary(new));
     }
 
-    /// True where commands below `command` touched something that nobody has looked at yet.
-    pub fn has_moved(&self, command: u32) -> bool {
+    /// True where commands below `command` touched something that nobody has looked at yet, or what was
+    /// postponed for the rows of a rewrite can be said.
+    pub fn has_moved(&self, command: u32, is_rewriting: bool) -> bool {
         let next = self.events.get(self.at);
-        next.is_some_and(|event| event.command < command) || self.unreadable.is_some()
+        next.is_some_and(|event| event.command < command)
+            || self.unreadable.is_some()
+            || (!is_rewriting && !self.postponed.is_empty())
     }
 
     /// What the commands below `command` did since the last stretch. Called under the catalogs as of this
@@ -100,7 +108,9 @@ impl Engine {
         self.at += count;
         let events = &self.events[from..self.at];
         let is_about_cluster = events.iter().any(|event| SHARED.contains(&event.class));
-        let keys: Vec<Key> = keys(events).into_iter().collect();
+        let mut keys = keys(events);
+        keys.extend(std::mem::take(&mut self.postponed));
+        let keys: Vec<Key> = keys.into_iter().collect();
         let mut after = read(&mut Catalogs, &keys);
         // A rewrite that goes on fills its other tables later; one that is over has filled them all.
         let seen = if is_rewriting { ahead } else { events };
@@ -115,6 +125,10 @@ impl Engine {
             if let Some(why) = self.states.unknown.remove(key) {
                 before.unknown.insert(*key, why);
             }
+        }
+        if is_rewriting {
+            let later: FxHashSet<u32> = ahead[count..].iter().map(|event| event.oid).collect();
+            self.postponed = postpone(&before, &mut after, &later);
         }
         if keys.iter().any(|key| key.class == catalog::DEFAULT_ACL) {
             self.default_grantees = None;
@@ -140,6 +154,33 @@ impl Engine {
             is_about_cluster,
         }
     }
+}
+
+/// Takes out of `after` what cannot be said before the rows of a rewrite have come, and returns it: new
+/// foreign keys, which ALTER COLUMN … TYPE checks where it makes them anew, and the sequence that a new
+/// identity column gets with one of the `later` commands.
+fn postpone(before: &States, after: &mut States, later: &FxHashSet<u32>) -> Vec<Key> {
+    let needed: FxHashSet<Key> = after
+        .models
+        .values()
+        .flat_map(|model| model.common().needs())
+        .copied()
+        .collect();
+    let waits = |key: &Key, model: &Model| match model {
+        Model::Constraint(constraint) => constraint.kind == "f",
+        Model::Sequence(sequence) => {
+            sequence.column.is_none() && later.contains(&key.oid) && !needed.contains(key)
+        }
+        _ => false,
+    };
+    let waiting = after.models.iter().filter(|(key, model)| {
+        !before.models.contains_key(key) && !before.unknown.contains_key(key) && waits(key, model)
+    });
+    let waiting: Vec<Key> = waiting.map(|(key, _)| *key).collect();
+    for key in &waiting {
+        after.models.remove(key);
+    }
+    waiting
 }
 
 /// What is made over what belongs to this extension is left out as well.

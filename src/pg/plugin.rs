@@ -381,14 +381,13 @@ unsafe fn follow_catalogs(
     // SAFETY: `startup` has set the session.
     let session = unsafe { session(ctx) };
     let command = view::current_command();
-    let Some(engine) = session
-        .engine
-        .as_mut()
-        .filter(|engine| engine.has_moved(command))
-    else {
+    let Some(engine) = session.engine.as_mut() else {
         return;
     };
     let is_rewriting = relation.is_some_and(|relation| relation.rewrites().is_some());
+    if !engine.has_moved(command, is_rewriting) {
+        return;
+    }
     let stretch = view::at_this_command(session.view.as_deref_mut(), || {
         engine.stretch(command, is_rewriting)
     });

@@ -66,11 +66,11 @@ macro_rules! common_columns {
                 WHERE x.objoid = ", $oid, " AND x.classoid = ", $class, " AND x.objsubid = 0), \
              'labels', (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(x.provider, x.label) ORDER BY x.provider) \
                 FROM pg_catalog.pg_seclabel x WHERE x.objoid = ", $oid, " AND x.classoid = ", $class, " AND x.objsubid = 0), \
-             'extension', (SELECT pg_catalog.quote_ident(e.extname) FROM pg_catalog.pg_depend x \
-                JOIN pg_catalog.pg_extension e ON e.oid = x.refobjid \
+             'extension', (SELECT pg_catalog.quote_ident(xe.extname) FROM pg_catalog.pg_depend x \
+                JOIN pg_catalog.pg_extension xe ON xe.oid = x.refobjid \
                 WHERE x.classid = ", $class, " AND x.objid = ", $oid, " AND x.objsubid = 0 AND x.deptype = 'e' LIMIT 1), \
-             'goes_with', (SELECT pg_catalog.json_agg(pg_catalog.quote_ident(e.extname) ORDER BY e.extname) FROM pg_catalog.pg_depend x \
-                JOIN pg_catalog.pg_extension e ON e.oid = x.refobjid AND x.refclassid = 3079 \
+             'goes_with', (SELECT pg_catalog.json_agg(pg_catalog.quote_ident(xe.extname) ORDER BY xe.extname) FROM pg_catalog.pg_depend x \
+                JOIN pg_catalog.pg_extension xe ON xe.oid = x.refobjid AND x.refclassid = 3079 \
                 WHERE x.classid = ", $class, " AND x.objid = ", $oid, " AND x.deptype = 'x'), \
              'needs', ", $needs, ") AS common"
         )
@@ -141,7 +141,9 @@ pub fn finish<T: Object>(before: Option<&T>, after: &T, others: &[String], scrip
     }
     let on = format!("{} {}", after.grant_kind(), after.grant_target());
     let by = new.owner.as_deref();
-    match old {
+    let privileged = before.filter(|before| before.can_have_privileges());
+    match privileged.map(Object::common) {
+        _ if !after.can_have_privileges() => {}
         None if after.gets_default_privileges() && !others.is_empty() => {
             new.acl().give_instead(by, &on, others, script);
         }

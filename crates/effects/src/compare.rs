@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use crate::class::extension::OWN;
 use crate::class::Model;
 use crate::key::Key;
 use crate::plan::{Plan, Step};
@@ -76,8 +77,13 @@ pub fn compare(
             before: before.get(key),
             after: after.get(key),
         };
-        if pair.before != pair.after && is_the_users(pair)? {
-            if is_left_out(key, pair, context)? {
+        let is_changed = pair.before != pair.after;
+        if is_changed && is_the_users(pair)? && !is_part_of_member(pair, before, after) {
+            let is_left_out_whole = |key: &Key| {
+                let model = after.get(*key).or_else(|| before.get(*key));
+                model.is_some_and(|model| !has_parts(model))
+            };
+            if is_left_out(key, pair, context, is_left_out_whole)? {
                 continue;
             }
             if goes_with_temporary(pair, context)? {
@@ -103,7 +109,12 @@ pub fn compare(
 
 /// True for what is over the extension's own, and was from the start: it has been left out, and a restore is
 /// without it. Of what has parts, some may be over it and the others not.
-fn is_left_out(key: Key, pair: Pair<'_>, context: &Context) -> Result<bool, Unhandled> {
+fn is_left_out(
+    key: Key,
+    pair: Pair<'_>,
+    context: &Context,
+    is_whole: impl Fn(&Key) -> bool,
+) -> Result<bool, Unhandled> {
     let is_ours = |key: &Key| context.ours.contains(key);
     let is_over = |model: &Model| model.common().needs().iter().any(is_ours);
     let states = || [pair.before, pair.after].into_iter().flatten();
@@ -115,7 +126,10 @@ fn is_left_out(key: Key, pair: Pair<'_>, context: &Context) -> Result<bool, Unha
         None => false,
     };
     // An index, a trigger, a rule of what is left out.
-    let is_part = || states().all(|model| model.dropped_with().iter().any(is_ours));
+    let is_part = || {
+        let is_of_left_out = |key: &Key| is_ours(key) && is_whole(key);
+        states().all(|model| model.dropped_with().iter().any(is_of_left_out))
+    };
     if (was || is_part()) && states().all(is_over) {
         return Ok(true);
     }
@@ -154,17 +168,42 @@ fn goes_with_temporary(pair: Pair<'_>, context: &Context) -> Result<bool, Unhand
     Err(Unhandled::new("temporary object", why))
 }
 
-/// False for members of extensions, which come and go with these.
+/// False for members of extensions that come and go with these, and for all that is our own extension's. What
+/// a user changes of a member (its privileges, say) is the user's; an extension's script is not looked at.
 fn is_the_users(pair: Pair<'_>) -> Result<bool, Unhandled> {
+    let is_own = |model: &Model| {
+        matches!(model, Model::Extension(extension) if extension.is_own())
+            || model.common().extension.as_deref() == Some(OWN)
+    };
+    let states = [pair.before, pair.after];
+    if states.into_iter().flatten().any(is_own) {
+        return Ok(false);
+    }
     let member = |model: Option<&Model>| model.map(|model| model.common().extension.clone());
     match (member(pair.before), member(pair.after)) {
-        (Some(Some(_)), Some(Some(_)) | None) | (None, Some(Some(_))) => Ok(false),
-        (Some(None), Some(Some(_))) | (Some(Some(_)), Some(None)) => Err(Unhandled::new(
+        (Some(Some(_)), None) | (None, Some(Some(_))) => Ok(false),
+        (Some(before), Some(after)) if before != after => Err(Unhandled::new(
             "extension",
             "an object becomes a member, or stops being one",
         )),
         _ => Ok(true),
     }
+}
+
+/// True for what came or went with a member of an extension that it hangs on: the indexes and the
+/// constraints of a table, which are no members themselves.
+fn is_part_of_member(pair: Pair<'_>, before: &States, after: &States) -> bool {
+    let (model, here, elsewhere) = match (pair.before, pair.after) {
+        (Some(model), None) => (model, before, after),
+        (None, Some(model)) => (model, after, before),
+        _ => return false,
+    };
+    let is_member = |key: &Key| {
+        let other = here.get(*key);
+        other.is_some_and(|other| other.common().extension.is_some())
+            && elsewhere.get(*key).is_none()
+    };
+    model.dropped_with().iter().any(is_member)
 }
 
 impl<'a> Comparison<'a> {
@@ -224,19 +263,34 @@ impl<'a> Comparison<'a> {
             .filter(|(_, pair)| pair.before.is_none())
             .filter_map(|(key, pair)| named(key, pair.after))
             .collect();
+        let mut remade: HashMap<Key, (Key, Option<(Key, Key)>)> = HashMap::new();
         for (name, key) in new {
             let Some(&old) = gone.get(&name) else {
                 continue;
             };
-            let (before, after) = (self.pairs[&old].before, self.pairs[&key].after);
-            let is_remade = before
-                .zip(after)
-                .is_some_and(|(before, after)| before.is_remade_as(after));
-            if is_remade {
-                self.pairs.remove(&old);
-                self.pairs.insert(key, Pair { before, after });
-                self.aliases.insert(old, key);
+            let states = self.pairs[&old].before.zip(self.pairs[&key].after);
+            if let Some((before, after)) =
+                states.filter(|(before, after)| before.is_remade_as(after))
+            {
+                let whole = before.completes().zip(after.completes());
+                remade.insert(old, (key, whole.filter(|(was, is)| was != is)));
             }
+        }
+        // A part of what is another now is another itself.
+        loop {
+            let is_other = |(_, (_, whole)): &(&Key, &(Key, Option<(Key, Key)>))| {
+                whole.is_some_and(|(was, is)| remade.get(&was).map(|(key, _)| *key) != Some(is))
+            };
+            let Some(old) = remade.iter().find(is_other).map(|(old, _)| *old) else {
+                break;
+            };
+            remade.remove(&old);
+        }
+        for (old, (key, _)) in remade {
+            let (before, after) = (self.pairs[&old].before, self.pairs[&key].after);
+            self.pairs.remove(&old);
+            self.pairs.insert(key, Pair { before, after });
+            self.aliases.insert(old, key);
         }
     }
 
@@ -275,8 +329,15 @@ impl<'a> Comparison<'a> {
             }
         }
         for (old, new, with) in rebuilt {
+            let (before, after) = (self.pairs[&old].before, self.pairs[&new].after);
             self.pairs.remove(&old);
             self.pairs.remove(&new);
+            let makes = before.zip(after).and_then(|(b, a)| b.makes_by_change(a));
+            if makes.is_some() {
+                self.pairs.insert(new, Pair { before, after });
+                self.aliases.insert(old, new);
+                continue;
+            }
             for key in [old, new] {
                 if let Some(table) = with.first() {
                     self.aliases.insert(key, *table);
@@ -328,6 +389,26 @@ impl<'a> Comparison<'a> {
         key
     }
 
+    fn is_view(&self, key: Key) -> bool {
+        let pair = self.pairs.get(&key);
+        matches!(pair.and_then(|pair| pair.before), Some(Model::View(_)))
+    }
+
+    /// What is over what goes, and goes as well.
+    fn gone_over(&self) -> HashMap<Key, Vec<Key>> {
+        let mut over: HashMap<Key, Vec<Key>> = HashMap::new();
+        for (key, pair) in self.pairs.iter().filter(|(_, pair)| pair.after.is_none()) {
+            let me = self.resolve(*key);
+            let needs = pair.before.into_iter().flat_map(|b| b.common().needs());
+            for need in needs.map(|need| self.resolve(*need)) {
+                if need != me {
+                    over.entry(need).or_default().push(me);
+                }
+            }
+        }
+        over
+    }
+
     fn add_order(&mut self) {
         let keys: Vec<Key> = self.pairs.keys().copied().collect();
         let mut occupied: HashMap<String, Key> = HashMap::new();
@@ -350,7 +431,10 @@ impl<'a> Comparison<'a> {
                     continue;
                 }
                 // Without the dependent, or once it no longer needs it.
-                self.plan.order((Step::Drop, me), (Step::Drop, need), true);
+                // Views can need each other.
+                let is_strict = !(self.is_view(me) && self.is_view(need));
+                self.plan
+                    .order((Step::Drop, me), (Step::Drop, need), is_strict);
                 self.plan
                     .order((Step::Drop, me), (Step::Rename, need), true);
                 self.plan.order((Step::Drop, me), (Step::Main, need), false);
@@ -426,8 +510,16 @@ impl<'a> Comparison<'a> {
                 if hangs_on_this {
                     continue;
                 }
-                self.plan
-                    .order((Step::Late, need), (Step::Late, key), false);
+                // A partition can be attached before its parent is.
+                let is_table = |key| {
+                    let pair: Option<&Pair<'_>> = self.pairs.get(&key);
+                    pair.and_then(|pair| pair.after)
+                        .is_some_and(Model::is_table)
+                };
+                if !(is_table(key) && is_table(need)) {
+                    self.plan
+                        .order((Step::Late, need), (Step::Late, key), false);
+                }
                 // Its schema's name is the old one till then.
                 self.plan
                     .order((Step::Rename, key), (Step::Rename, need), false);
@@ -439,6 +531,18 @@ impl<'a> Comparison<'a> {
                     .order((Step::Main, whole), (Step::Late, key), true);
                 self.plan
                     .order((Step::Late, key), (Step::Late, whole), true);
+                // ATTACH PARTITION takes no index that lacks partitions: it would make another.
+                let whole_state = self.pairs.get(&whole).and_then(|pair| pair.after);
+                let made_with = whole_state.and_then(Model::made_with);
+                let states = made_with.and_then(|with| self.pairs.get(&with)?.after);
+                let table = [whole_state, states]
+                    .into_iter()
+                    .flatten()
+                    .find_map(Model::wanted_by_attach_of);
+                if let Some(table) = table {
+                    self.plan
+                        .order((Step::Late, key), (Step::Late, table), true);
+                }
                 // A partition's columns are NOT NULL before its parent has a primary key.
                 if let Some(table) = after.wanted_by_attach_of() {
                     self.plan
@@ -506,12 +610,32 @@ impl<'a> Comparison<'a> {
     fn write(self) -> Result<Vec<Effect>, Unhandled> {
         let mut effects = Vec::new();
         self.write_early(&mut effects)?;
+        let mut dropped: HashSet<Key> = HashSet::new();
+        let over = self.gone_over();
         for (step, key) in self.plan.sorted()? {
             let Pair { before, after } = self.pairs[&key];
             let mut script = Script::default();
             let others = &self.context.default_grantees;
             match (step, before, after) {
-                (Step::Drop, Some(before), _) => before.remove_script(&mut script),
+                (Step::Drop, _, _) if dropped.contains(&key) => {}
+                (Step::Drop, Some(before), _) => {
+                    before.remove_script(&mut script);
+                    dropped.insert(key);
+                    let mut is_circle = false;
+                    // It needs what is left over it: CASCADE takes all that along.
+                    let mut left = vec![key];
+                    while let Some(under) = left.pop() {
+                        for above in over.get(&under).into_iter().flatten() {
+                            if self.plan.has(Step::Drop, *above) && dropped.insert(*above) {
+                                left.push(*above);
+                                is_circle = true;
+                            }
+                        }
+                    }
+                    if let (true, Some(last)) = (is_circle, script.statements.last_mut()) {
+                        last.sql += " CASCADE";
+                    }
+                }
                 (Step::Rename, Some(before), Some(after)) => {
                     before.rename_script(after, &mut script)?
                 }

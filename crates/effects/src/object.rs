@@ -75,8 +75,9 @@ pub trait Object: Clone + Debug + PartialEq {
         Vec::new()
     }
 
-    /// True where `to`, another object under the same name, is this one built anew (REINDEX CONCURRENTLY):
-    /// one becomes the other by what differs.
+    /// True where `to`, another object under the same name, is this one built anew (REINDEX CONCURRENTLY),
+    /// provided that what both complete ([`Object::completes`]) is the same, too: one becomes the other by
+    /// what differs.
     fn is_remade_as(&self, _to: &Self) -> bool {
         false
     }
@@ -134,6 +135,11 @@ pub trait Object: Clone + Debug + PartialEq {
     /// Privileges of its parts (columns). They come behind its own, on which they can rest, and whose REVOKEs
     /// take them along ([`Script::revoked`]).
     fn finish_parts(&self, _before: Option<&Self>, _script: &mut Script) {}
+
+    /// False where GRANT refuses it: a type of which there is but the name.
+    fn can_have_privileges(&self) -> bool {
+        true
+    }
 
     /// True for an object that ALTER DEFAULT PRIVILEGES reaches when it is made.
     fn gets_default_privileges(&self) -> bool {

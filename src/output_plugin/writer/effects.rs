@@ -8,7 +8,7 @@ use effects::{Effect, Unhandled, OVER_OURS};
 use super::super::frame;
 use super::super::history::Statement;
 use super::Writer;
-use crate::effects::Stretch;
+use crate::effects::{does_more_than_catalogs_tell, is_told_by_catalogs, Stretch};
 use crate::pg::effects::server_text::to_server_bytes;
 
 /// The verb of an effect that empties a table whose rows come again behind it.
@@ -48,26 +48,6 @@ impl Deeds {
             || does_more_than_catalogs_tell(command)
             || self.effects.is_empty() && !is_told_by_catalogs(command)
     }
-}
-
-/// The scripts of extensions, what REFRESH computes, and subscriptions have more to them.
-fn does_more_than_catalogs_tell(command: &str) -> bool {
-    ["EXTENSION", "SUBSCRIPTION", "FOREIGN SCHEMA"]
-        .iter()
-        .any(|word| command.ends_with(word))
-        || matches!(command, "REFRESH MATERIALIZED VIEW" | "REINDEX")
-}
-
-/// True for a command that did nothing where it touched no catalog: IF EXISTS, IF NOT EXISTS, or all that
-/// it touched is temporary.
-fn is_told_by_catalogs(command: &str) -> bool {
-    let is_ddl = ["CREATE ", "ALTER ", "DROP "]
-        .iter()
-        .any(|verb| command.starts_with(verb));
-    let is_of_others = ["DATABASE", "ROLE", "TABLESPACE", "LARGE OBJECT", "SYSTEM"]
-        .iter()
-        .any(|word| command.ends_with(word));
-    is_ddl && !is_of_others
 }
 
 impl Writer<'_> {

@@ -57,6 +57,8 @@ impl Rule {
             How::ObjectOfTable if relations.is_noise(row.oid(1)) => NONE,
             How::ObjectOfTable => one(class, row.oid(0)),
             How::PartOf(owner) => one(owner, row.oid(0)),
+            // All about large objects is written at the transaction's end.
+            How::About if row.oid(0) == LARGE_OBJECT => NONE,
             How::About => one(row.oid(0), row.oid(1)),
             How::By(owners) => owners(row, relations),
         };
@@ -74,6 +76,7 @@ pub const CLASS: u32 = 1259;
 const TYPE: u32 = 1247;
 const PROCEDURE: u32 = 1255;
 const OPERATOR_FAMILY: u32 = 2753;
+const LARGE_OBJECT: u32 = 2613;
 const PUBLICATION: u32 = 6104;
 const CONSTRAINT: u32 = 2606;
 const NAMESPACE: u32 = 2615;
@@ -144,7 +147,8 @@ pub fn rule(catalog: u32) -> &'static Rule {
         6106 => rule!(How::PartOf(PUBLICATION), "prpubid"),
         6237 => rule!(How::PartOf(PUBLICATION), "pnpubid"),
         // pg_description, pg_shdescription, pg_seclabel, pg_shseclabel, pg_init_privs
-        2609 | 2396 | 3596 | 3592 | 3394 => rule!(How::About, "classoid", "objoid"),
+        2609 => rule!(How::By(of_description), "classoid", "objoid"),
+        2396 | 3596 | 3592 | 3394 => rule!(How::About, "classoid", "objoid"),
         2608 => rule!(
             How::By(of_dependency),
             "classid",
@@ -209,6 +213,14 @@ fn of_type(row: &Fields<'_>, relations: &mut Relations) -> Owners {
         // wants a function that returns the type itself (typecmds.c, findTypeInputFunction).
         _ if row.oid(3) != 0 && row.oid(4) == pg_sys::F_ARRAY_IN => NONE,
         _ => one(TYPE, oid),
+    }
+}
+
+/// Large objects have a way of their own, with their comments.
+fn of_description(row: &Fields<'_>, _relations: &mut Relations) -> Owners {
+    match row.oid(0) {
+        LARGE_OBJECT => NONE,
+        class => one(class, row.oid(1)),
     }
 }
 

@@ -146,10 +146,7 @@ impl BaseType {
     /// The type of a shell. Both have to be of one owner, whom the restore's user stands in for (TypeCreate of
     /// pg_type.c).
     fn define(&self, to: &Self, script: &mut Script) -> Result<(), Unhandled> {
-        // CREATE TYPE gives it the privileges of a new one.
-        if self.common.acl.is_some() {
-            return Err(Unhandled::new("base type", "privileges of a shell"));
-        }
+        // CREATE TYPE gives it the privileges of a new one, whatever the shell's were.
         let usual = [
             ("typlen", json!(to.definition.typlen)),
             ("typbyval", json!(to.definition.typbyval)),
@@ -259,5 +256,9 @@ impl Object for BaseType {
 
     fn gets_default_privileges(&self) -> bool {
         true
+    }
+
+    fn can_have_privileges(&self) -> bool {
+        !self.is_shell
     }
 }

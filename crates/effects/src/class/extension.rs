@@ -21,11 +21,20 @@ pub const QUERY: &str = concat!(
      FROM pg_catalog.pg_extension e WHERE e.oid = ANY ($1)) r"
 );
 
+/// This project's own: a restore does without it.
+pub const OWN: &str = "pg_incrbackup";
+
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct Extension {
     pub name: String,
     pub common: Common,
     pub rest: serde_json::Value,
+}
+
+impl Extension {
+    pub fn is_own(&self) -> bool {
+        self.name == OWN
+    }
 }
 
 impl Object for Extension {

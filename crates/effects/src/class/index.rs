@@ -329,7 +329,7 @@ impl Object for Index {
         self.definition == to.definition
             && self.table == to.table
             && self.constraint_oid() == to.constraint_oid()
-            && self.parent_oid() == to.parent_oid()
+            && self.parent.is_some() == to.parent.is_some()
     }
 
     fn makes_by_change(&self, to: &Self) -> Option<Key> {

@@ -149,6 +149,9 @@ macro_rules! classes {
             pub fn class(&self) -> &'static str {
                 match self { $(Model::$variant(_) => $name,)* }
             }
+            pub fn is_table(&self) -> bool {
+                matches!(self, Model::Table(_) | Model::ForeignTable(_))
+            }
             pub fn common(&self) -> &Common {
                 match self { $(Model::$variant(model) => model.common(),)* }
             }

@@ -255,7 +255,8 @@ impl<'a> Change<'a> {
             self.say(format!("{alter} DROP DEFAULT"));
         }
         let using = match (is_rewritten, new.type_id.0) {
-            _ if self.new.is_foreign() => String::new(),
+            // None may be said for a foreign table: so the type's own cast was enough.
+            _ if self.new.is_foreign() || self.new.has_foreign_below => String::new(),
             (true, _) => format!(" USING NULL::{}", new.type_),
             // Between these, nothing has moved where the user's time zone was UTC.
             (false, TIMESTAMP | TIMESTAMPTZ) if old.type_id.0 != new.type_id.0 => {

@@ -62,6 +62,8 @@ pub struct Table {
     pub bound: Option<Expression>,
     pub parents: Option<Vec<Parent>>,
     pub below: Option<Vec<Below>>,
+    /// A foreign table is under it, at any depth.
+    pub has_foreign_below: bool,
     pub missing_below: Option<std::collections::BTreeMap<String, Vec<Option<String>>>>,
     /// CHECK, PRIMARY KEY, UNIQUE, EXCLUDE.
     pub constraints: Option<Vec<u32>>,

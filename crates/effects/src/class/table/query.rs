@@ -104,6 +104,8 @@ macro_rules! below {
                 'name', pg_catalog.concat(pg_catalog.quote_ident(bn.nspname), '.', pg_catalog.quote_ident(b.relname)), \
                 'file', b.relfilenode::pg_catalog.int8) ORDER BY b.oid) FROM tree JOIN pg_catalog.pg_class b ON b.oid = tree.oid \
                 JOIN pg_catalog.pg_namespace bn ON bn.oid = b.relnamespace WHERE b.relkind = 'r') END AS below, \
+             c.relhassubclass AND EXISTS (", tree!(),
+            "SELECT FROM tree JOIN pg_catalog.pg_class b ON b.oid = tree.oid WHERE b.relkind = 'f') AS has_foreign_below, \
              CASE WHEN c.relhassubclass THEN (", tree!(),
             "SELECT pg_catalog.json_object_agg(m.attname, m.list) FROM (SELECT pg_catalog.quote_ident(ba.attname) AS attname, \
                 pg_catalog.json_agg(DISTINCT ba.attmissingval::pg_catalog.text) AS list \
