@@ -19,6 +19,8 @@ pub struct Context {
     pub commands: HashMap<Key, (u32, u32)>,
     /// What belongs to this project's own extension, or is over what does: a restore does without it.
     pub ours: HashSet<Key>,
+    /// What of it was so before these commands.
+    pub ours_before: HashSet<Key>,
     /// Of what the objects need, what is temporary or goes with what is.
     pub temporary: HashSet<Key>,
     /// Roles (quoted, or PUBLIC) to which ALTER DEFAULT PRIVILEGES gives anything in this database.
@@ -117,12 +119,13 @@ fn is_left_out(
 ) -> Result<bool, Unhandled> {
     let is_ours = |key: &Key| context.ours.contains(key);
     let is_over = |model: &Model| model.common().needs().iter().any(is_ours);
+    let was_ours = |need: &Key| *need != key && context.ours_before.contains(need);
     let states = || [pair.before, pair.after].into_iter().flatten();
     if !is_ours(&key) && !states().any(is_over) {
         return Ok(false);
     }
     let was = match pair.before {
-        Some(before) => is_over(before) && !has_parts(before),
+        Some(before) => before.common().needs().iter().any(was_ours) && !has_parts(before),
         None => false,
     };
     // An index, a trigger, a rule of what is left out.
