@@ -66,16 +66,14 @@ pub fn compare(
     if let Some((_, why)) = unknown.min_by_key(|(key, _)| **key) {
         return Err(why.clone());
     }
-    let temporary = over_temporary(before, after);
     let mut pairs = HashMap::new();
     for key in keys {
         let pair = Pair {
             before: before.get(key),
             after: after.get(key),
         };
-        let is_changed = pair.before != pair.after && !temporary.contains(&key);
+        let is_changed = pair.before != pair.after;
         if is_changed && is_the_users(pair)? && !is_part_of_member(pair, before, after) {
-            ensure_lasting(pair)?;
             let states = [pair.before, pair.after].into_iter().flatten();
             let mut needs = states.flat_map(|model| model.common().needs());
             if context.ours.contains(&key) || needs.any(|need| context.ours.contains(need)) {
@@ -98,37 +96,6 @@ pub fn compare(
     comparison.add_steps();
     comparison.add_order();
     comparison.write()
-}
-
-/// What ends with a session because it needs what is temporary, or needs such a thing in turn. A relation
-/// does not end: it loses what needs it.
-fn over_temporary(before: &States, after: &States) -> HashSet<Key> {
-    let models = || before.models.iter().chain(&after.models);
-    let ends = |model: &Model| !model.is_relation();
-    let mut found: HashSet<Key> = models()
-        .filter(|(_, model)| ends(model) && model.common().is_over_temporary == Some(true))
-        .map(|(key, _)| *key)
-        .collect();
-    let mut last = 0;
-    while found.len() > last {
-        last = found.len();
-        let more: Vec<Key> = models()
-            .filter(|(key, model)| ends(model) && !found.contains(key))
-            .filter(|(_, model)| model.common().needs().iter().any(|n| found.contains(n)))
-            .map(|(key, _)| *key)
-            .collect();
-        found.extend(more);
-    }
-    found
-}
-
-/// Fails for a relation over something temporary. One that no longer is has lost that part.
-fn ensure_lasting(pair: Pair<'_>) -> Result<(), Unhandled> {
-    let is_over = |model: &&Model| model.common().is_over_temporary == Some(true);
-    match pair.after.filter(is_over) {
-        Some(model) => Err(Unhandled::new(model.class(), "over something temporary")),
-        None => Ok(()),
-    }
 }
 
 /// False for members of extensions that come and go with these, and for all that is our own extension's. What
@@ -352,6 +319,26 @@ impl<'a> Comparison<'a> {
         key
     }
 
+    fn is_view(&self, key: Key) -> bool {
+        let pair = self.pairs.get(&key);
+        matches!(pair.and_then(|pair| pair.before), Some(Model::View(_)))
+    }
+
+    /// What is over what goes, and goes as well.
+    fn gone_over(&self) -> HashMap<Key, Vec<Key>> {
+        let mut over: HashMap<Key, Vec<Key>> = HashMap::new();
+        for (key, pair) in self.pairs.iter().filter(|(_, pair)| pair.after.is_none()) {
+            let me = self.resolve(*key);
+            let needs = pair.before.into_iter().flat_map(|b| b.common().needs());
+            for need in needs.map(|need| self.resolve(*need)) {
+                if need != me {
+                    over.entry(need).or_default().push(me);
+                }
+            }
+        }
+        over
+    }
+
     fn add_order(&mut self) {
         let keys: Vec<Key> = self.pairs.keys().copied().collect();
         let mut occupied: HashMap<String, Key> = HashMap::new();
@@ -374,7 +361,10 @@ impl<'a> Comparison<'a> {
                     continue;
                 }
                 // Without the dependent, or once it no longer needs it.
-                self.plan.order((Step::Drop, me), (Step::Drop, need), true);
+                // Views can need each other.
+                let is_strict = !(self.is_view(me) && self.is_view(need));
+                self.plan
+                    .order((Step::Drop, me), (Step::Drop, need), is_strict);
                 self.plan
                     .order((Step::Drop, me), (Step::Rename, need), true);
                 self.plan.order((Step::Drop, me), (Step::Main, need), false);
@@ -550,12 +540,32 @@ impl<'a> Comparison<'a> {
     fn write(self) -> Result<Vec<Effect>, Unhandled> {
         let mut effects = Vec::new();
         self.write_early(&mut effects)?;
+        let mut dropped: HashSet<Key> = HashSet::new();
+        let over = self.gone_over();
         for (step, key) in self.plan.sorted()? {
             let Pair { before, after } = self.pairs[&key];
             let mut script = Script::default();
             let others = &self.context.default_grantees;
             match (step, before, after) {
-                (Step::Drop, Some(before), _) => before.remove_script(&mut script),
+                (Step::Drop, _, _) if dropped.contains(&key) => {}
+                (Step::Drop, Some(before), _) => {
+                    before.remove_script(&mut script);
+                    dropped.insert(key);
+                    let mut is_circle = false;
+                    // It needs what is left over it: CASCADE takes all that along.
+                    let mut left = vec![key];
+                    while let Some(under) = left.pop() {
+                        for above in over.get(&under).into_iter().flatten() {
+                            if self.plan.has(Step::Drop, *above) && dropped.insert(*above) {
+                                left.push(*above);
+                                is_circle = true;
+                            }
+                        }
+                    }
+                    if let (true, Some(last)) = (is_circle, script.statements.last_mut()) {
+                        last.sql += " CASCADE";
+                    }
+                }
                 (Step::Rename, Some(before), Some(after)) => {
                     before.rename_script(after, &mut script)?
                 }

@@ -119,9 +119,15 @@ impl Composite {
     }
 
     fn alter_attributes(&self, to: &Self, script: &mut Script) -> Result<(), Unhandled> {
+        // Tables of the type have the same columns.
+        let cascade = if self.has_tables || to.has_tables {
+            " CASCADE"
+        } else {
+            ""
+        };
         let gone = |old: &&Attribute| to.attribute(old.number).is_none();
         for old in self.attributes().iter().filter(gone) {
-            to.change(script, &format!("DROP ATTRIBUTE {}", old.name));
+            to.change(script, &format!("DROP ATTRIBUTE {}{cascade}", old.name));
         }
         let pair = |old: &Attribute| {
             let new = to.attribute(old.number)?;
@@ -130,7 +136,7 @@ impl Composite {
         let pairs = self.attributes().iter().filter_map(pair).collect();
         let between = |name: &str| quoted(&format!("{}~", unquoted(name)));
         for (old, new) in renames::in_order(pairs, between) {
-            to.change(script, &format!("RENAME ATTRIBUTE {old} TO {new}"));
+            to.change(script, &format!("RENAME ATTRIBUTE {old} TO {new}{cascade}"));
         }
         for new in to.attributes() {
             let Attribute { name, .. } = new;
@@ -145,27 +151,23 @@ impl Composite {
                 None => {
                     new.ensure_plain()?;
                     let definition = new.definition();
-                    to.change(script, &format!("ADD ATTRIBUTE {name} {definition}"));
+                    to.change(
+                        script,
+                        &format!("ADD ATTRIBUTE {name} {definition}{cascade}"),
+                    );
                 }
             }
         }
         Ok(())
     }
 
-    fn has_same_columns(&self, to: &Self) -> bool {
-        let column = |attribute: &Attribute| {
-            let Attribute {
-                number,
-                name,
-                type_ids,
-                ..
-            } = attribute;
-            (*number, name.clone(), *type_ids)
-        };
-        self.attributes()
-            .iter()
-            .map(column)
-            .eq(to.attributes().iter().map(column))
+    /// Whether those that stay have the type that they had.
+    fn has_same_types(&self, to: &Self) -> bool {
+        let mut attributes = self.attributes().iter();
+        attributes.all(|old| {
+            let new = to.attribute(old.number);
+            new.is_none_or(|new| new.type_ids == old.type_ids)
+        })
     }
 }
 
@@ -234,8 +236,9 @@ impl Object for Composite {
     fn alter(&self, to: &Self, script: &mut Script) -> Result<(), Unhandled> {
         same_rest("composite type", &self.rest, &to.rest)?;
         same_rest("composite type", &self.type_rest, &to.type_rest)?;
-        if !self.has_same_columns(to) && (self.has_tables || to.has_tables) {
-            let what = "attributes of a type that tables are of";
+        // That may rewrite the tables.
+        if !self.has_same_types(to) && (self.has_tables || to.has_tables) {
+            let what = "an attribute's type, where tables are of it";
             return Err(Unhandled::new("composite type", what));
         }
         self.alter_attributes(to, script)?;

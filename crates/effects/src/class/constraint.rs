@@ -180,6 +180,8 @@ impl Constraint {
                 Ok(())
             }
             (false, true) => Err(Unhandled::new("constraint", "dropped ONLY from its parent")),
+            // A partition's own becomes its parent's where that one is given the same.
+            (true, false) if to.inherited > self.inherited => Ok(()),
             (true, false) => Err(Unhandled::new("constraint", "is its parent's alone")),
             _ => Ok(()),
         }

@@ -20,8 +20,11 @@ pub const QUERY: &str = concat!(
      ARRAY (SELECT pg_catalog.format_type(u.type, NULL) FROM pg_catalog.unnest(p.proargtypes) WITH ORDINALITY AS u (type, number) \
         ORDER BY u.number) AS argument_types, \
      pg_catalog.pg_get_functiondef(p.oid) AS definition, \
-     p.proargnames AS names, p.pronargdefaults AS defaults, \
-     pg_catalog.jsonb_build_array(p.prokind, p.prorettype, p.proretset, p.provariadic, p.proargtypes, p.proallargtypes, p.proargmodes) AS shape, \
+     CASE WHEN p.proargmodes IS NULL OR p.proargnames IS NULL THEN p.proargnames ELSE ARRAY (SELECT u.name \
+        FROM pg_catalog.unnest(p.proargnames, p.proargmodes) WITH ORDINALITY AS u (name, mode, number) \
+        WHERE u.mode IN ('i', 'b', 'v') ORDER BY u.number) END AS names, p.pronargdefaults AS defaults, \
+     pg_catalog.jsonb_build_array(p.prokind, p.prorettype, p.proretset, p.provariadic, p.proargtypes, \
+        CASE WHEN p.prorettype = 2249 THEN pg_catalog.jsonb_build_array(p.proallargtypes, p.proargmodes, p.proargnames) END) AS shape, \
      pg_catalog.to_jsonb(p) - '{oid,proname,pronamespace,proowner,proacl}'::pg_catalog.text[] || pg_catalog.jsonb_build_object(\
         'proargdefaults', pg_catalog.hashtextextended(p.proargdefaults::pg_catalog.text COLLATE \"C\", 0), \
         'prosqlbody', pg_catalog.hashtextextended(p.prosqlbody::pg_catalog.text COLLATE \"C\", 0), \
@@ -49,11 +52,11 @@ pub struct Function {
     /// The letter of pg_proc.prokind.
     pub kind: String,
     pub definition: String,
-    /// All arguments' names; empty where one has none.
+    /// The input arguments' names; empty where one has none.
     pub names: Option<Vec<String>>,
     /// How many arguments have a default.
     pub defaults: u16,
-    /// What CREATE OR REPLACE does not change.
+    /// What CREATE OR REPLACE does not change; output arguments where they are the result's columns.
     pub shape: serde_json::Value,
     /// The row without name, schema, owner and privileges; texts and trees as hashes.
     pub parts: serde_json::Value,

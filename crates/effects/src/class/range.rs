@@ -19,6 +19,7 @@ pub const QUERY: &str = concat!(
      t.typarray::pg_catalog.int8 AS array_type, \
      pg_catalog.format_type(g.rngsubtype, NULL) AS subtype, \
      pg_catalog.concat(pg_catalog.quote_ident(mn.nspname), '.', pg_catalog.quote_ident(m.typname)) AS multirange, \
+     pg_catalog.quote_ident(m.typname) AS multirange_name, \
      CASE WHEN NOT o.opcdefault THEN pg_catalog.concat(pg_catalog.quote_ident(onsp.nspname), '.', pg_catalog.quote_ident(o.opcname)) END AS opclass, \
      CASE WHEN g.rngcollation <> s.typcollation THEN ", crate::collation_name!("g.rngcollation"), " END AS collation, \
      nullif(g.rngcanonical::pg_catalog.text, '-') AS canonical, nullif(g.rngsubdiff::pg_catalog.text, '-') AS subtype_diff, \
@@ -45,6 +46,7 @@ pub struct Range {
     pub subtype: String,
     /// Qualified.
     pub multirange: String,
+    pub multirange_name: String,
     /// Where it is not the default one.
     pub opclass: Option<String>,
     /// Where it is not that of the subtype.
@@ -109,11 +111,12 @@ impl Object for Range {
             return Err(Unhandled::new("range", "a canonical function"));
         }
         // They were not renamed with the types, while CREATE TYPE gives them the types' names.
-        let names = [&self.target(), &self.multirange];
+        // They stand in the range's schema.
+        let names = [&self.name, &self.multirange_name].map(|name| qualified(&self.schema, name));
         if self
             .constructors()
             .iter()
-            .any(|other| !names.contains(&&other.name))
+            .any(|other| !names.contains(&other.name))
         {
             return Err(Unhandled::new("range", "constructors of another name"));
         }

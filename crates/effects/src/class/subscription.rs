@@ -7,12 +7,12 @@ use crate::object::Object;
 use crate::script::{same_rest, Script, Unhandled};
 
 /// The catalog is shared: those of this database. `rest` leaves out what the apply worker writes by itself,
-/// but not whether there are two phases.
+/// but not whether there are two phases, and whether it is enabled: a restored one is not.
 pub const QUERY: &str = concat!(
     "SELECT r.oid, pg_catalog.row_to_json(r)::pg_catalog.text FROM (SELECT s.oid, \
      pg_catalog.quote_ident(s.subname) AS name, ",
     crate::common_columns!("6100", "s.oid", "s.subowner", "NULL::pg_catalog.aclitem[]", "NULL"),
-    ", pg_catalog.to_jsonb(s) - '{oid,subdbid,subname,subowner,subskiplsn,subtwophasestate}'::pg_catalog.text[] \
+    ", pg_catalog.to_jsonb(s) - '{oid,subdbid,subname,subowner,subskiplsn,subtwophasestate,subenabled}'::pg_catalog.text[] \
      OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('two_phase', s.subtwophasestate <> 'd') AS rest \
      FROM pg_catalog.pg_subscription s WHERE s.oid = ANY ($1) AND s.subdbid = (SELECT d.oid FROM pg_catalog.pg_database d \
      WHERE d.datname = pg_catalog.current_database())) r"
