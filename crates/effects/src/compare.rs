@@ -9,6 +9,9 @@ use crate::plan::{Plan, Step};
 use crate::script::{Effect, Script, Unhandled};
 use crate::states::States;
 
+/// Counted as a class: what is over this project's own extension.
+pub const OVER_OURS: &str = "extension pg_incrbackup";
+
 /// What is known besides the two states.
 #[derive(Debug, Clone, Default)]
 pub struct Context {
@@ -16,6 +19,8 @@ pub struct Context {
     pub commands: HashMap<Key, (u32, u32)>,
     /// What belongs to this project's own extension, or is over what does: a restore does without it.
     pub ours: HashSet<Key>,
+    /// Of what the objects need, what is temporary or goes with what is.
+    pub temporary: HashSet<Key>,
     /// Roles (quoted, or PUBLIC) to which ALTER DEFAULT PRIVILEGES gives anything in this database.
     pub default_grantees: Vec<String>,
 }
@@ -78,7 +83,10 @@ pub fn compare(
             let mut needs = states.flat_map(|model| model.common().needs());
             if context.ours.contains(&key) || needs.any(|need| context.ours.contains(need)) {
                 let why = "an object over the extension's own";
-                return Err(Unhandled::new("extension pg_incrbackup", why));
+                return Err(Unhandled::new(OVER_OURS, why));
+            }
+            if goes_with_temporary(pair, context)? {
+                continue;
             }
             pairs.insert(key, pair);
         }
@@ -96,6 +104,30 @@ pub fn compare(
     comparison.add_steps();
     comparison.add_order();
     comparison.write()
+}
+
+/// True for what a session's end takes along: a permanent function over a temporary type. A table only loses
+/// a column then.
+fn goes_with_temporary(pair: Pair<'_>, context: &Context) -> Result<bool, Unhandled> {
+    let is_over = |model: &Model| {
+        let mut needs = model.common().needs().iter();
+        needs.any(|need| context.temporary.contains(need))
+    };
+    let has_parts = |model: &Model| {
+        matches!(
+            model,
+            Model::Table(_) | Model::ForeignTable(_) | Model::Composite(_)
+        )
+    };
+    let states = || [pair.before, pair.after].into_iter().flatten();
+    if !states().any(is_over) {
+        return Ok(false);
+    }
+    if states().all(is_over) && !states().any(has_parts) {
+        return Ok(true);
+    }
+    let why = "an object of which a part is over temporary ones";
+    Err(Unhandled::new("temporary object", why))
 }
 
 /// False for members of extensions that come and go with these, and for all that is our own extension's. What

@@ -148,11 +148,9 @@ fn each_class_has_a_name_and_a_query_of_its_own() {
             "{}",
             class.name
         );
-        assert!(
-            others.iter().all(|other| other.query != class.query),
-            "{}",
-            class.name
-        );
+        // Foreign tables are read as tables are.
+        let is_own = others.iter().all(|other| other.query != class.query);
+        assert!(is_own || class.name == "foreign table", "{}", class.name);
         assert!(class.query.contains("($1)"), "{}", class.name);
     }
 }
