@@ -31,6 +31,10 @@ pub struct Engine {
     states: States,
     /// What belongs to this extension, or is over what does; grows with what the transaction makes.
     ours: HashSet<Key>,
+    /// What they need that is temporary, or goes with what is.
+    temporary: HashSet<Key>,
+    /// Of what they need it is known.
+    asked: HashSet<Key>,
     default_grantees: Option<Vec<String>>,
     /// What is there already and is said in the next stretch ([`Engine::postpone`]).
     postponed: Vec<Key>,
@@ -56,15 +60,27 @@ impl Engine {
         let keys = keys(&events);
         let mut states = read(&mut Catalogs, &keys.into_iter().collect::<Vec<_>>());
         note_rewritten(&mut states, &|_| false);
-        Engine {
+        let mut engine = Engine {
             events,
             at: 0,
-            states,
+            states: States::default(),
             ours: source::ours(),
+            temporary: HashSet::new(),
+            asked: HashSet::new(),
             default_grantees: None,
             postponed: Vec::new(),
             unreadable,
-        }
+        };
+        engine.learn_temporary(&states);
+        engine.states = states;
+        engine
+    }
+
+    fn learn_temporary(&mut self, states: &States) {
+        let models = states.models.values();
+        let needs = models.flat_map(|model| model.common().needs()).copied();
+        let new = needs.filter(|need| self.asked.insert(*need));
+        self.temporary.extend(source::temporary(new));
     }
 
     /// True where commands below `command` touched something that nobody has looked at yet, or what was
@@ -117,10 +133,13 @@ impl Engine {
         if keys.iter().any(|key| key.class == catalog::DEFAULT_ACL) {
             self.default_grantees = None;
         }
+        let commands = commands(events);
         learn_ours(&mut self.ours, &after);
+        self.learn_temporary(&after);
         let context = Context {
             ours: self.ours.clone(),
-            commands: commands(events),
+            temporary: self.temporary.clone(),
+            commands,
             default_grantees: self
                 .default_grantees
                 .get_or_insert_with(source::default_grantees)

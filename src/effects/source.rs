@@ -56,9 +56,39 @@ const OURS: &str = "WITH RECURSIVE o (class, oid) AS ( \
        AND o.class IN (2604, 2618, 6106)) d) \
      SELECT o.oid, o.class::pg_catalog.text FROM o";
 
+/// `$1` holds pairs, a catalog and an object in it. Those of them that are temporary, or go with what is.
+const TEMPORARY: &str = "WITH RECURSIVE n (of_class, of_oid, class, oid) AS ( \
+     SELECT ($1)[i], ($1)[i + 1], ($1)[i], ($1)[i + 1] \
+     FROM pg_catalog.generate_series(1, pg_catalog.array_length($1, 1), 2) i \
+     UNION SELECT n.of_class, n.of_oid, d.refclassid, d.refobjid FROM n JOIN pg_catalog.pg_depend d \
+       ON d.classid = n.class AND d.objid = n.oid \
+       WHERE d.deptype IN ('n', 'a', 'i', 'P', 'S') AND d.refobjid >= 16384) \
+     SELECT DISTINCT n.of_oid, n.of_class::pg_catalog.text FROM n WHERE \
+     n.class = 1259 AND EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = n.oid AND c.relpersistence = 't') \
+     OR n.class = 2615 AND EXISTS (SELECT FROM pg_catalog.pg_namespace s WHERE s.oid = n.oid \
+       AND s.nspname LIKE 'pg\\_temp\\_%')";
+
+/// Objects below it are PostgreSQL's own.
+const FIRST_NORMAL_OID: u32 = 16384;
+
+/// Those of `keys` that are temporary, or go with what is.
+pub fn temporary(keys: impl Iterator<Item = Key>) -> HashSet<Key> {
+    let pairs: Vec<u32> = keys
+        .filter(|key| key.oid >= FIRST_NORMAL_OID)
+        .flat_map(|key| [key.class, key.oid])
+        .collect();
+    match pairs.is_empty() {
+        true => HashSet::new(),
+        false => keys_of(Catalogs.read(TEMPORARY, &pairs).unwrap_or_default()),
+    }
+}
+
 /// What belongs to this extension, or is over what does.
 pub fn ours() -> HashSet<Key> {
-    let rows = Catalogs.read(OURS, &[0]).unwrap_or_default();
+    keys_of(Catalogs.read(OURS, &[0]).unwrap_or_default())
+}
+
+fn keys_of(rows: Vec<(u32, String)>) -> HashSet<Key> {
     let key = |(oid, class): (u32, String)| Some(Key::new(class.parse().ok()?, oid));
     rows.into_iter().filter_map(key).collect()
 }

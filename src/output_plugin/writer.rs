@@ -39,6 +39,10 @@ pub struct State {
     released: Option<Statement>,
     /// How it was written.
     way: Way,
+    /// A session has recorded something in this transaction.
+    is_recorded: bool,
+    /// Why a change is missing, which a session leaves out.
+    left_out: Option<::effects::Unhandled>,
     /// The CREATE EXTENSION whose script's rows are left out.
     pub bracket: Option<i64>,
     /// The table into which rows are being inserted, how many in a row, and whether as COPY.
@@ -175,6 +179,7 @@ impl<'a> Writer<'a> {
     /// Writes what is still held back, then the end of a transaction that wrote anything.
     pub fn commit(&mut self) {
         self.release_held();
+        self.flag_unrecorded();
         self.end_run();
         if !self.state.begun {
             return;

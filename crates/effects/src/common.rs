@@ -29,9 +29,6 @@ pub struct Common {
     /// Extensions that it goes with (ALTER … DEPENDS ON EXTENSION), quoted.
     #[serde(default)]
     pub goes_with: Option<Vec<String>>,
-    /// It needs something temporary, with whose session it ends.
-    #[serde(default)]
-    pub is_over_temporary: Option<bool>,
     /// What it depends on: normal, automatic, internal and partition dependencies of it and of its parts.
     #[serde(default)]
     pub needs: Option<Vec<Key>>,
@@ -69,21 +66,12 @@ macro_rules! common_columns {
                 WHERE x.objoid = ", $oid, " AND x.classoid = ", $class, " AND x.objsubid = 0), \
              'labels', (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(x.provider, x.label) ORDER BY x.provider) \
                 FROM pg_catalog.pg_seclabel x WHERE x.objoid = ", $oid, " AND x.classoid = ", $class, " AND x.objsubid = 0), \
-             'extension', (SELECT pg_catalog.quote_ident(e.extname) FROM pg_catalog.pg_depend x \
-                JOIN pg_catalog.pg_extension e ON e.oid = x.refobjid \
+             'extension', (SELECT pg_catalog.quote_ident(xe.extname) FROM pg_catalog.pg_depend x \
+                JOIN pg_catalog.pg_extension xe ON xe.oid = x.refobjid \
                 WHERE x.classid = ", $class, " AND x.objid = ", $oid, " AND x.objsubid = 0 AND x.deptype = 'e' LIMIT 1), \
-             'goes_with', (SELECT pg_catalog.json_agg(pg_catalog.quote_ident(e.extname) ORDER BY e.extname) FROM pg_catalog.pg_depend x \
-                JOIN pg_catalog.pg_extension e ON e.oid = x.refobjid AND x.refclassid = 3079 \
+             'goes_with', (SELECT pg_catalog.json_agg(pg_catalog.quote_ident(xe.extname) ORDER BY xe.extname) FROM pg_catalog.pg_depend x \
+                JOIN pg_catalog.pg_extension xe ON xe.oid = x.refobjid AND x.refclassid = 3079 \
                 WHERE x.classid = ", $class, " AND x.objid = ", $oid, " AND x.deptype = 'x'), \
-             'is_over_temporary', (SELECT true FROM pg_catalog.pg_depend x WHERE x.classid = ", $class, " AND x.objid = ", $oid, " \
-                AND x.deptype IN ('n', 'a', 'i') AND x.refobjid >= 16384::pg_catalog.oid AND CASE x.refclassid \
-                WHEN 1259::pg_catalog.oid THEN (SELECT r.relpersistence = 't' FROM pg_catalog.pg_class r WHERE r.oid = x.refobjid) \
-                WHEN 1247::pg_catalog.oid THEN (SELECT n.nspname ~ '^pg_temp_' FROM pg_catalog.pg_type r \
-                   JOIN pg_catalog.pg_namespace n ON n.oid = r.typnamespace WHERE r.oid = x.refobjid) \
-                WHEN 1255::pg_catalog.oid THEN (SELECT n.nspname ~ '^pg_temp_' FROM pg_catalog.pg_proc r \
-                   JOIN pg_catalog.pg_namespace n ON n.oid = r.pronamespace WHERE r.oid = x.refobjid) \
-                WHEN 2615::pg_catalog.oid THEN (SELECT n.nspname ~ '^pg_temp_' FROM pg_catalog.pg_namespace n WHERE n.oid = x.refobjid) \
-                END LIMIT 1), \
              'needs', ", $needs, ") AS common"
         )
     };

@@ -2,11 +2,15 @@
 
 use std::collections::{HashMap, HashSet};
 
+use crate::class::extension::OWN;
 use crate::class::Model;
 use crate::key::Key;
 use crate::plan::{Plan, Step};
 use crate::script::{Effect, Script, Unhandled};
 use crate::states::States;
+
+/// Counted as a class: what is over this project's own extension.
+pub const OVER_OURS: &str = "extension pg_incrbackup";
 
 /// What is known besides the two states.
 #[derive(Debug, Clone, Default)]
@@ -15,6 +19,8 @@ pub struct Context {
     pub commands: HashMap<Key, (u32, u32)>,
     /// What belongs to this project's own extension, or is over what does: a restore does without it.
     pub ours: HashSet<Key>,
+    /// Of what the objects need, what is temporary or goes with what is.
+    pub temporary: HashSet<Key>,
     /// Roles (quoted, or PUBLIC) to which ALTER DEFAULT PRIVILEGES gives anything in this database.
     pub default_grantees: Vec<String>,
 }
@@ -65,21 +71,22 @@ pub fn compare(
     if let Some((_, why)) = unknown.min_by_key(|(key, _)| **key) {
         return Err(why.clone());
     }
-    let temporary = over_temporary(before, after);
     let mut pairs = HashMap::new();
     for key in keys {
         let pair = Pair {
             before: before.get(key),
             after: after.get(key),
         };
-        let is_changed = pair.before != pair.after && !temporary.contains(&key);
+        let is_changed = pair.before != pair.after;
         if is_changed && is_the_users(pair)? && !is_part_of_member(pair, before, after) {
-            ensure_lasting(pair)?;
             let states = [pair.before, pair.after].into_iter().flatten();
             let mut needs = states.flat_map(|model| model.common().needs());
             if context.ours.contains(&key) || needs.any(|need| context.ours.contains(need)) {
                 let why = "an object over the extension's own";
-                return Err(Unhandled::new("extension pg_incrbackup", why));
+                return Err(Unhandled::new(OVER_OURS, why));
+            }
+            if goes_with_temporary(pair, context)? {
+                continue;
             }
             pairs.insert(key, pair);
         }
@@ -99,49 +106,45 @@ pub fn compare(
     comparison.write()
 }
 
-/// What ends with a session because it needs what is temporary, or needs such a thing in turn. A relation
-/// does not end: it loses what needs it.
-fn over_temporary(before: &States, after: &States) -> HashSet<Key> {
-    let models = || before.models.iter().chain(&after.models);
-    let ends = |model: &Model| !model.is_relation();
-    let mut found: HashSet<Key> = models()
-        .filter(|(_, model)| ends(model) && model.common().is_over_temporary == Some(true))
-        .map(|(key, _)| *key)
-        .collect();
-    let mut last = 0;
-    while found.len() > last {
-        last = found.len();
-        let more: Vec<Key> = models()
-            .filter(|(key, model)| ends(model) && !found.contains(key))
-            .filter(|(_, model)| model.common().needs().iter().any(|n| found.contains(n)))
-            .map(|(key, _)| *key)
-            .collect();
-        found.extend(more);
+/// True for what a session's end takes along: a permanent function over a temporary type. A table only loses
+/// a column then.
+fn goes_with_temporary(pair: Pair<'_>, context: &Context) -> Result<bool, Unhandled> {
+    let is_over = |model: &Model| {
+        let mut needs = model.common().needs().iter();
+        needs.any(|need| context.temporary.contains(need))
+    };
+    let has_parts = |model: &Model| {
+        matches!(
+            model,
+            Model::Table(_) | Model::ForeignTable(_) | Model::Composite(_)
+        )
+    };
+    let states = || [pair.before, pair.after].into_iter().flatten();
+    if !states().any(is_over) {
+        return Ok(false);
     }
-    found
+    if states().all(is_over) && !states().any(has_parts) {
+        return Ok(true);
+    }
+    let why = "an object of which a part is over temporary ones";
+    Err(Unhandled::new("temporary object", why))
 }
 
-/// Fails for a relation over something temporary.
-fn ensure_lasting(pair: Pair<'_>) -> Result<(), Unhandled> {
-    let states = [pair.before, pair.after];
-    let is_over = |model: &&Model| model.common().is_over_temporary == Some(true);
-    match states.into_iter().flatten().find(is_over) {
-        Some(model) => Err(Unhandled::new(model.class(), "over something temporary")),
-        None => Ok(()),
-    }
-}
-
-/// False for members of extensions, which come and go with these, and for our own extension.
+/// False for members of extensions that come and go with these, and for all that is our own extension's. What
+/// a user changes of a member (its privileges, say) is the user's; an extension's script is not looked at.
 fn is_the_users(pair: Pair<'_>) -> Result<bool, Unhandled> {
+    let is_own = |model: &Model| {
+        matches!(model, Model::Extension(extension) if extension.is_own())
+            || model.common().extension.as_deref() == Some(OWN)
+    };
     let states = [pair.before, pair.after];
-    let is_own = |model: &Model| matches!(model, Model::Extension(extension) if extension.is_own());
     if states.into_iter().flatten().any(is_own) {
         return Ok(false);
     }
     let member = |model: Option<&Model>| model.map(|model| model.common().extension.clone());
     match (member(pair.before), member(pair.after)) {
-        (Some(Some(_)), Some(Some(_)) | None) | (None, Some(Some(_))) => Ok(false),
-        (Some(None), Some(Some(_))) | (Some(Some(_)), Some(None)) => Err(Unhandled::new(
+        (Some(Some(_)), None) | (None, Some(Some(_))) => Ok(false),
+        (Some(before), Some(after)) if before != after => Err(Unhandled::new(
             "extension",
             "an object becomes a member, or stops being one",
         )),

@@ -29,7 +29,7 @@ pub mod states;
 pub mod text;
 
 pub use class::{Class, Model};
-pub use compare::{compare, Context};
+pub use compare::{compare, Context, OVER_OURS};
 pub use key::Key;
 pub use object::Object;
 pub use script::{Effect, Script, Unhandled};

@@ -9,6 +9,7 @@ use crate::pg::since_then::SinceThen;
 
 impl Writer<'_> {
     pub fn insert_statement(&mut self, mut statement: Statement, since: &mut SinceThen<'_>) {
+        self.state.is_recorded = true;
         if !statement.replay || statement.is_decoded_from_wal() {
             return;
         }
@@ -18,7 +19,6 @@ impl Writer<'_> {
             return self.state.deeds.flag_text(reason);
         }
         if statement.command == LEFT_OUT {
-            self.state.deeds.prefer_text();
             return self.leave_out_object(&statement.text);
         }
         if statement.brackets_rows() {

@@ -3,7 +3,7 @@
 
 use archive::failpoint::pass;
 use archive::segment::{ClusterFact, DdlBlock, EffectNote, Words};
-use effects::{Effect, Unhandled};
+use effects::{Effect, Unhandled, OVER_OURS};
 
 use super::super::frame;
 use super::super::history::Statement;
@@ -32,8 +32,6 @@ pub struct Deeds {
     is_about_cluster: bool,
     /// What its text would do otherwise at restore; said where it travels as text.
     flags: Vec<String>,
-    /// It is not to be said by effects: objects over the extension's own are left out of its text.
-    prefers_text: bool,
 }
 
 impl Deeds {
@@ -41,15 +39,10 @@ impl Deeds {
         self.flags.push(reason);
     }
 
-    pub fn prefer_text(&mut self) {
-        self.prefers_text = true;
-    }
-
     /// True where the statement travels as its text.
     fn need_text(&self, command: &str) -> bool {
         // A test makes all of them travel so, and compares.
         pass("effects: word a statement").is_err()
-            || self.prefers_text
             || self.is_about_cluster
             || !self.unhandled.is_empty()
             || does_more_than_catalogs_tell(command)
@@ -77,9 +70,25 @@ impl Writer<'_> {
             // Its text does it.
             (Way::Text, _) => {}
             (_, Ok(effects)) => self.write_effects(&effects, None),
-            (_, Err(unhandled)) => self.flag_ddl(&format!(
-                "a schema change is left out, of which no statement is known: {unhandled}"
-            )),
+            // The session that records leaves it out, and lists it.
+            (_, Err(unhandled)) if unhandled.class == OVER_OURS => {
+                self.state.left_out = Some(unhandled);
+            }
+            (_, Err(unhandled)) => self.flag_left_out(&unhandled),
+        }
+    }
+
+    fn flag_left_out(&mut self, unhandled: &Unhandled) {
+        self.flag_ddl(&format!(
+            "a schema change is left out, of which no statement is known: {unhandled}"
+        ));
+    }
+
+    /// A change that no session has recorded in this transaction was left out by none.
+    pub(super) fn flag_unrecorded(&mut self) {
+        let left_out = self.state.left_out.take();
+        if let Some(unhandled) = left_out.filter(|_| !self.state.is_recorded) {
+            self.flag_left_out(&unhandled);
         }
     }
 

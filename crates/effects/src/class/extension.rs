@@ -22,7 +22,7 @@ pub const QUERY: &str = concat!(
 );
 
 /// This project's own: a restore does without it.
-const OWN: &str = "pg_incrbackup";
+pub const OWN: &str = "pg_incrbackup";
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct Extension {

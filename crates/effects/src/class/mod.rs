@@ -149,11 +149,6 @@ macro_rules! classes {
             pub fn class(&self) -> &'static str {
                 match self { $(Model::$variant(_) => $name,)* }
             }
-            /// True for what has columns of its own.
-            pub fn is_relation(&self) -> bool {
-                let relations = ["table", "foreign table", "view", "materialized view", "composite type"];
-                relations.contains(&self.class())
-            }
             pub fn is_table(&self) -> bool {
                 matches!(self, Model::Table(_) | Model::ForeignTable(_))
             }
