@@ -169,6 +169,7 @@ impl Engine {
             self.default_grantees = None;
         }
         let commands = commands(events);
+        let ours_before = self.ours.clone();
         self.has_changed_ours |= learn_ours(&mut self.ours, &after);
         self.learn_temporary(&after);
         let default_grantees = self
@@ -177,6 +178,7 @@ impl Engine {
         self.has_no_default_grantees = default_grantees.is_empty() && !is_about_defaults;
         let context = Context {
             ours: self.ours.clone(),
+            ours_before,
             temporary: self.temporary.clone(),
             commands,
             default_grantees: default_grantees.clone(),
