@@ -118,10 +118,11 @@ fn both_ways_give_the_same_database() {
     assert!(by_words > 40, "{by_words} statements travelled as text");
     let of_effects = comments(&by_effects, "effect").len();
     assert!(of_effects > 60, "{of_effects}");
-    for kind in ["ddl", "flag"] {
-        let none: [String; 0] = [];
-        assert_eq!(comments(&by_effects, kind), none, "{kind}");
-    }
+    let mut other = comments(&by_effects, "flag");
+    other.extend(comments(&by_effects, "ddl"));
+    // The rows of a rewrite take the place of the old ones.
+    other.retain(|comment| !comment.contains("command=REWRITE "));
+    assert_eq!(other, [""; 0]);
 }
 
 /// Statements between whose catalogs and whose rows others stand, or that make anew what they do not name.

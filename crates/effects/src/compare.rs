@@ -119,7 +119,8 @@ fn is_left_out(
     is_whole: impl Fn(&Key) -> bool,
 ) -> Result<bool, Unhandled> {
     let is_ours = |key: &Key| context.ours.contains(key);
-    let is_over = |model: &Model| model.common().needs().iter().any(is_ours);
+    let is_other = |need: &&Key| **need != key;
+    let is_over = |model: &Model| model.common().needs().iter().filter(is_other).any(is_ours);
     let was_ours = |need: &Key| *need != key && context.ours_before.contains(need);
     let states = || [pair.before, pair.after].into_iter().flatten();
     if !is_ours(&key) && !states().any(is_over) {
