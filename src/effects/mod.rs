@@ -134,10 +134,12 @@ impl Engine {
             self.default_grantees = None;
         }
         let commands = commands(events);
+        let ours_before = self.ours.clone();
         learn_ours(&mut self.ours, &after);
         self.learn_temporary(&after);
         let context = Context {
             ours: self.ours.clone(),
+            ours_before,
             temporary: self.temporary.clone(),
             commands,
             default_grantees: self

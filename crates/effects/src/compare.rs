@@ -19,6 +19,8 @@ pub struct Context {
     pub commands: HashMap<Key, (u32, u32)>,
     /// What belongs to this project's own extension, or is over what does: a restore does without it.
     pub ours: HashSet<Key>,
+    /// What of it was so before these commands.
+    pub ours_before: HashSet<Key>,
     /// Of what the objects need, what is temporary or goes with what is.
     pub temporary: HashSet<Key>,
     /// Roles (quoted, or PUBLIC) to which ALTER DEFAULT PRIVILEGES gives anything in this database.
@@ -79,11 +81,12 @@ pub fn compare(
         };
         let is_changed = pair.before != pair.after;
         if is_changed && is_the_users(pair)? && !is_part_of_member(pair, before, after) {
-            let states = [pair.before, pair.after].into_iter().flatten();
-            let mut needs = states.flat_map(|model| model.common().needs());
-            if context.ours.contains(&key) || needs.any(|need| context.ours.contains(need)) {
-                let why = "an object over the extension's own";
-                return Err(Unhandled::new(OVER_OURS, why));
+            let is_left_out_whole = |key: &Key| {
+                let model = after.get(*key).or_else(|| before.get(*key));
+                model.is_some_and(|model| !has_parts(model))
+            };
+            if is_left_out(key, pair, context, is_left_out_whole)? {
+                continue;
             }
             if goes_with_temporary(pair, context)? {
                 continue;
@@ -106,18 +109,56 @@ pub fn compare(
     comparison.write()
 }
 
+/// True for what is over the extension's own, and was from the start: it has been left out, and a restore is
+/// without it. Of what has parts, some may be over it and the others not.
+fn is_left_out(
+    key: Key,
+    pair: Pair<'_>,
+    context: &Context,
+    is_whole: impl Fn(&Key) -> bool,
+) -> Result<bool, Unhandled> {
+    let is_ours = |key: &Key| context.ours.contains(key);
+    let is_over = |model: &Model| model.common().needs().iter().any(is_ours);
+    let was_ours = |need: &Key| *need != key && context.ours_before.contains(need);
+    let states = || [pair.before, pair.after].into_iter().flatten();
+    if !is_ours(&key) && !states().any(is_over) {
+        return Ok(false);
+    }
+    let was = match pair.before {
+        Some(before) => before.common().needs().iter().any(was_ours) && !has_parts(before),
+        None => false,
+    };
+    // An index, a trigger, a rule of what is left out.
+    let is_part = || {
+        let is_of_left_out = |key: &Key| is_ours(key) && is_whole(key);
+        states().all(|model| model.dropped_with().iter().any(is_of_left_out))
+    };
+    if (was || is_part()) && states().all(is_over) {
+        return Ok(true);
+    }
+    let why = "an object over the extension's own";
+    Err(Unhandled::new(OVER_OURS, why))
+}
+
+/// True for what stays where a part of it goes: a table without a column or a default.
+fn has_parts(model: &Model) -> bool {
+    matches!(
+        model,
+        Model::Table(_)
+            | Model::ForeignTable(_)
+            | Model::Composite(_)
+            | Model::Domain(_)
+            | Model::Constraint(_)
+            | Model::Publication(_)
+    )
+}
+
 /// True for what a session's end takes along: a permanent function over a temporary type. A table only loses
 /// a column then.
 fn goes_with_temporary(pair: Pair<'_>, context: &Context) -> Result<bool, Unhandled> {
     let is_over = |model: &Model| {
         let mut needs = model.common().needs().iter();
         needs.any(|need| context.temporary.contains(need))
-    };
-    let has_parts = |model: &Model| {
-        matches!(
-            model,
-            Model::Table(_) | Model::ForeignTable(_) | Model::Composite(_)
-        )
     };
     let states = || [pair.before, pair.after].into_iter().flatten();
     if !states().any(is_over) {

@@ -147,8 +147,7 @@ pub fn rule(catalog: u32) -> &'static Rule {
         6106 => rule!(How::PartOf(PUBLICATION), "prpubid"),
         6237 => rule!(How::PartOf(PUBLICATION), "pnpubid"),
         // pg_description, pg_shdescription, pg_seclabel, pg_shseclabel, pg_init_privs
-        2609 => rule!(How::By(of_description), "classoid", "objoid"),
-        2396 | 3596 | 3592 | 3394 => rule!(How::About, "classoid", "objoid"),
+        2609 | 2396 | 3596 | 3592 | 3394 => rule!(How::About, "classoid", "objoid"),
         2608 => rule!(
             How::By(of_dependency),
             "classid",
@@ -213,14 +212,6 @@ fn of_type(row: &Fields<'_>, relations: &mut Relations) -> Owners {
         // wants a function that returns the type itself (typecmds.c, findTypeInputFunction).
         _ if row.oid(3) != 0 && row.oid(4) == pg_sys::F_ARRAY_IN => NONE,
         _ => one(TYPE, oid),
-    }
-}
-
-/// Large objects have a way of their own, with their comments.
-fn of_description(row: &Fields<'_>, _relations: &mut Relations) -> Owners {
-    match row.oid(0) {
-        LARGE_OBJECT => NONE,
-        class => one(class, row.oid(1)),
     }
 }
 

@@ -21,8 +21,7 @@ pub const QUERY: &str = concat!(
         ORDER BY u.number) AS argument_types, \
      pg_catalog.pg_get_functiondef(p.oid) AS definition, \
      CASE WHEN p.proargmodes IS NULL OR p.proargnames IS NULL THEN p.proargnames ELSE ARRAY (SELECT u.name \
-        FROM ROWS FROM (pg_catalog.unnest(p.proargnames), pg_catalog.unnest(p.proargmodes)) \
-        WITH ORDINALITY AS u (name, mode, number) \
+        FROM ROWS FROM (pg_catalog.unnest(p.proargnames), pg_catalog.unnest(p.proargmodes)) WITH ORDINALITY AS u (name, mode, number) \
         WHERE u.mode IN ('i', 'b', 'v') ORDER BY u.number) END AS names, p.pronargdefaults AS defaults, \
      pg_catalog.jsonb_build_array(p.prokind, p.prorettype, p.proretset, p.provariadic, p.proargtypes, \
         CASE WHEN p.prorettype = 2249 THEN pg_catalog.jsonb_build_array(p.proallargtypes, p.proargmodes, p.proargnames) END) AS shape, \

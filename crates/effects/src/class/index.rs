@@ -22,6 +22,8 @@ pub const QUERY: &str = concat!(
      i.indrelid::pg_catalog.int8 AS table, t.relispartition AS is_of_partition, \
      pg_catalog.quote_ident(tn.nspname) || '.' || pg_catalog.quote_ident(t.relname) AS table_name, \
      pg_catalog.pg_get_indexdef(c.oid) AS definition, \
+     pg_catalog.pg_get_indexdef(c.oid) ~ '[a-z0-9_\"][(](([-+0-9.]+|''[^'']*''(::[a-z0-9_. ]+)?)(, )?)*[)]' \
+        AND EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 1259 AND d.objid = c.oid AND d.refclassid = 1255) AS calls_constants, \
      ' WHERE ' || pg_catalog.pg_get_expr(i.indpred, i.indrelid) AS predicate, \
      (SELECT pg_catalog.quote_ident(x.spcname) FROM pg_catalog.pg_tablespace x WHERE x.oid = c.reltablespace) AS tablespace, \
      c.reloptions AS options, \
@@ -59,6 +61,8 @@ pub struct Index {
     pub table_name: String,
     pub is_of_partition: bool,
     pub definition: String,
+    /// A user's function of constants is in it, which ATTACH PARTITION calls, and not as the table's owner.
+    pub calls_constants: bool,
     /// What stands last in the definition of a partial one.
     pub predicate: Option<String>,
     /// None for the database's.
@@ -285,6 +289,9 @@ impl Object for Index {
         // ATTACH PARTITION of its table has done it, and this is nothing then, or it is not exact.
         if let Some(parent) = &self.parent {
             if before.and_then(Index::parent_oid) != Some(parent.index) {
+                if self.calls_constants {
+                    return Err(Unhandled::new("index", "a function of constants"));
+                }
                 script.push(
                     "attach",
                     format!(
