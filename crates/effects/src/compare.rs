@@ -46,6 +46,9 @@ struct Pair<'a> {
     after: Option<&'a Model>,
 }
 
+/// The new key of an object that was built anew, and the keys, before and after, of what it is a part of.
+type Remade = (Key, Option<(Key, Key)>);
+
 struct Comparison<'a> {
     pairs: HashMap<Key, Pair<'a>>,
     /// By other keys: row types, defaults; what went with its table; what ALTER TYPE has built anew.
@@ -268,7 +271,7 @@ impl<'a> Comparison<'a> {
             .filter(|(_, pair)| pair.before.is_none())
             .filter_map(|(key, pair)| named(key, pair.after))
             .collect();
-        let mut remade: HashMap<Key, (Key, Option<(Key, Key)>)> = HashMap::new();
+        let mut remade: HashMap<Key, Remade> = HashMap::new();
         for (name, key) in new {
             let Some(&old) = gone.get(&name) else {
                 continue;
@@ -283,7 +286,7 @@ impl<'a> Comparison<'a> {
         }
         // A part of what is another now is another itself.
         loop {
-            let is_other = |(_, (_, whole)): &(&Key, &(Key, Option<(Key, Key)>))| {
+            let is_other = |(_, (_, whole)): &(&Key, &Remade)| {
                 whole.is_some_and(|(was, is)| remade.get(&was).map(|(key, _)| *key) != Some(is))
             };
             let Some(old) = remade.iter().find(is_other).map(|(old, _)| *old) else {
