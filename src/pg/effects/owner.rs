@@ -169,7 +169,13 @@ pub fn rule(catalog: u32) -> &'static Rule {
         REWRITE => rule!(How::By(of_rewrite), "oid", "ev_class", "rulename"),
         TRIGGER => rule!(How::By(of_trigger), "oid", "tgrelid"),
         NAMESPACE => rule!(How::By(of_namespace), "oid", "nspname"),
-        2606 => rule!(How::By(of_constraint), "oid", "conrelid", "contypid"),
+        2606 => rule!(
+            How::By(of_constraint),
+            "oid",
+            "conrelid",
+            "contypid",
+            "contype"
+        ),
         // pg_policy, pg_statistic_ext
         3256 => rule!(How::ObjectOfTable, "oid", "polrelid"),
         3381 => rule!(How::ObjectOfTable, "oid", "stxrelid"),
@@ -231,6 +237,8 @@ fn of_constraint(row: &Fields<'_>, relations: &mut Relations) -> Owners {
     match (row.oid(1), row.oid(2)) {
         (0, domain) if domain != 0 => one(TYPE, domain),
         (table, _) if relations.is_noise(table) => NONE,
+        // NOT NULL is said with the table's column.
+        (table, _) if row.char(3) == b'n' => one(CLASS, table),
         _ => one(CONSTRAINT, row.oid(0)),
     }
 }
