@@ -188,6 +188,9 @@ unsafe extern "C-unwind" fn begin(
     session.view = unsafe { CommitView::of(ctx, txn) };
     session.plugin.begin();
     session.engine = None;
+    if !session.plugin.follows_catalogs() {
+        return;
+    }
     // SAFETY: as above; no change has been handed out yet.
     if let Some(touched) = unsafe { events_of(txn) } {
         let view = session.view.as_deref_mut();
