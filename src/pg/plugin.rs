@@ -119,8 +119,8 @@ unsafe extern "C-unwind" fn startup(
     // SAFETY: the list holds DefElems, as output_plugin.h says.
     let pairs = unsafe { option_pairs(context.output_plugin_options) };
     let mut options = Options::parse(&pairs).unwrap_or_else(|failure| failure.raise());
-    // SAFETY: reads a variable of this process.
     options.follows_catalogs = settings::schema_changes() == SchemaChanges::Effects;
+    // SAFETY: reads a variable of this process.
     options.is_utf8 = unsafe { pg_sys::GetDatabaseEncoding() } == pg_sys::pg_enc::PG_UTF8 as i32;
     plugin_options.output_type = if options.is_binary {
         pg_sys::OutputPluginOutputType::OUTPUT_PLUGIN_BINARY_OUTPUT
