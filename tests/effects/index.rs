@@ -48,7 +48,7 @@ fn indexes_built_concurrently() {
         "CREATE INDEX CONCURRENTLY i ON public.t (a); COMMENT ON INDEX public.i IS 'x'"
             .split("; ")
             .next()
-            .unwrap(),
+            .expect("a first statement"),
         "COMMENT ON INDEX public.i IS 'x'; COMMENT ON INDEX public.k IS 'y'",
         "REINDEX INDEX CONCURRENTLY public.i",
         "REINDEX TABLE CONCURRENTLY public.t",
