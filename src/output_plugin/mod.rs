@@ -119,6 +119,11 @@ impl Plugin {
         )
     }
 
+    /// Schema changes go as their effects.
+    pub fn follows_catalogs(&self) -> bool {
+        self.options.follows_catalogs
+    }
+
     pub fn begin(&mut self) {
         self.state = State::default();
     }

@@ -21,6 +21,7 @@ use super::{compat, invalidation, row_guard, session, xid};
 use crate::effects::{Engine, Memory};
 use crate::output_plugin::options::Options;
 use crate::output_plugin::{Change, Plugin, RowTarget, Transaction, Truncate};
+use crate::settings::{self, SchemaChanges};
 
 /// Receives rows in a capture worker's own process; an error ends the decoding.
 pub type DirectTarget = Box<dyn FnMut(&[u8]) -> Result<(), String>>;
@@ -119,6 +120,7 @@ unsafe extern "C-unwind" fn startup(
     let pairs = unsafe { option_pairs(context.output_plugin_options) };
     let mut options = Options::parse(&pairs).unwrap_or_else(|failure| failure.raise());
     // SAFETY: reads a variable of this process.
+    options.follows_catalogs = settings::schema_changes() == SchemaChanges::Effects;
     options.is_utf8 = unsafe { pg_sys::GetDatabaseEncoding() } == pg_sys::pg_enc::PG_UTF8 as i32;
     plugin_options.output_type = if options.is_binary {
         pg_sys::OutputPluginOutputType::OUTPUT_PLUGIN_BINARY_OUTPUT
@@ -186,6 +188,9 @@ unsafe extern "C-unwind" fn begin(
     session.view = unsafe { CommitView::of(ctx, txn) };
     session.plugin.begin();
     session.engine = None;
+    if !session.plugin.follows_catalogs() {
+        return;
+    }
     // SAFETY: as above; no change has been handed out yet.
     if let Some(touched) = unsafe { events_of(txn) } {
         let view = session.view.as_deref_mut();
