@@ -187,3 +187,18 @@ fn what_a_statement_makes_anew_comes_back_as_it_was() {
         assert!(found.is_empty(), "{kind}: {found:?}");
     }
 }
+
+/// It shows only behind their rows that such tables were rewritten.
+#[test]
+fn rows_of_a_table_that_becomes_logged_stay() {
+    let c = Cluster::backed_up();
+    c.sql(
+        "CREATE UNLOGGED TABLE t (a int, b text); INSERT INTO t VALUES (1, '1'), (2, '2');
+         ALTER TABLE t SET LOGGED; INSERT INTO t VALUES (3);
+         CREATE UNLOGGED TABLE u (a int PRIMARY KEY, b text); INSERT INTO u VALUES (1, '1');
+         ALTER TABLE u SET LOGGED, ALTER COLUMN b TYPE int USING b::int + 1;
+         BEGIN; CREATE UNLOGGED TABLE v (a int); INSERT INTO v VALUES (1); ALTER TABLE v SET LOGGED;
+         ALTER TABLE v ALTER a TYPE bigint; INSERT INTO v VALUES (2); ALTER TABLE v ALTER a TYPE text; COMMIT",
+    );
+    c.assert_restores();
+}
