@@ -68,6 +68,8 @@ struct Session {
     /// Through which the transaction's callbacks look at the catalogs.
     view: Option<Box<CommitView>>,
     settings: session::OutputSettings,
+    /// What it does to the schema is told by the catalogs; else by its statements alone, and nobody looks.
+    follows_catalogs: bool,
     /// What it does to the schema; none where it does nothing to it.
     engine: Option<Engine>,
     memory: Memory,
@@ -119,8 +121,8 @@ unsafe extern "C-unwind" fn startup(
     // SAFETY: the list holds DefElems, as output_plugin.h says.
     let pairs = unsafe { option_pairs(context.output_plugin_options) };
     let mut options = Options::parse(&pairs).unwrap_or_else(|failure| failure.raise());
-    // SAFETY: reads a variable of this process.
     options.follows_catalogs = settings::schema_changes() == SchemaChanges::Effects;
+    // SAFETY: reads a variable of this process.
     options.is_utf8 = unsafe { pg_sys::GetDatabaseEncoding() } == pg_sys::pg_enc::PG_UTF8 as i32;
     plugin_options.output_type = if options.is_binary {
         pg_sys::OutputPluginOutputType::OUTPUT_PLUGIN_BINARY_OUTPUT
@@ -137,6 +139,7 @@ unsafe extern "C-unwind" fn startup(
         renamed_before: 0,
         view: None,
         settings: session::OutputSettings::default(),
+        follows_catalogs: options.follows_catalogs,
         engine: None,
         memory: Memory::default(),
         old: Row::default(),
@@ -188,6 +191,9 @@ unsafe extern "C-unwind" fn begin(
     session.view = unsafe { CommitView::of(ctx, txn) };
     session.plugin.begin();
     session.engine = None;
+    if !session.follows_catalogs {
+        return;
+    }
     // SAFETY: as above; no change has been handed out yet.
     if let Some(touched) = unsafe { events_of(txn) } {
         let view = session.view.as_deref_mut();

@@ -99,8 +99,10 @@ impl Writer<'_> {
         };
         let deeds = std::mem::take(&mut self.state.deeds);
         self.state.released = Some(statement.clone());
-        if statement.fact().is_some() || !self.options.follows_catalogs
-            || deeds.need_text(&statement.command) {
+        if statement.fact().is_some()
+            || !self.options.follows_catalogs
+            || deeds.need_text(&statement.command)
+        {
             self.state.way = Way::Text;
             for reason in &deeds.flags {
                 self.flag_ddl(reason);
