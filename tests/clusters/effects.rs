@@ -191,7 +191,7 @@ fn what_a_statement_makes_anew_comes_back_as_it_was() {
 /// It shows only behind their rows that such tables were rewritten.
 #[test]
 fn rows_of_a_table_that_becomes_logged_stay() {
-    let c = Cluster::backed_up();
+    let c = by_effects();
     c.sql(
         "CREATE UNLOGGED TABLE t (a int, b text); INSERT INTO t VALUES (1, '1'), (2, '2');
          ALTER TABLE t SET LOGGED; INSERT INTO t VALUES (3);
