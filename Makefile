@@ -1,6 +1,6 @@
 # make demo       see it work: a throwaway cluster, a load, a crash, a restore, a comparison
 # make install    build and install the extension for PG_CONFIG
-# make test       everything that a change must pass, on PostgreSQL 15 and 18
+# make test       everything that a change must pass, on PostgreSQL 15 and 18, in short on 16 and 17
 # make roundtrip  PostgreSQL's own regression suite, restored and compared (PG=15 or 18)
 # make fuzz       random transactions against the comparison: SECONDS=600, SEED=n, PG=15 or 18
 # make torture    faults at random, every committed number counted: ROUNDS=200, SEED=n, PG=15 or 18

@@ -9,6 +9,7 @@ mod capture;
 mod cluster_changes;
 mod ddl_log;
 mod drill;
+mod effects;
 mod health;
 mod history;
 mod indexing;

@@ -129,7 +129,9 @@ pub fn look(database: pg_sys::Oid) -> Result<(), Failure> {
             let noted = found.map(|found| schema_note::read(&found)).transpose()?;
             schema = noted.flatten().unwrap_or_default();
         }
-        if !known.is_lost && extension::own_oid().is_none() {
+        // DDL may have told of it before, which does not know the schema.
+        let is_news = !known.is_lost || known.schema.get().is_empty() && !schema.is_empty();
+        if is_news && extension::own_oid().is_none() {
             update(database, |extension| {
                 extension.schema.set(&schema);
                 extension.is_lost = true;

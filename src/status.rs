@@ -120,6 +120,9 @@ pub struct DatabaseStatus {
     pub flags: u64,
     /// Those of them that are about a statement.
     pub ddl_flags: u64,
+    /// Object classes of which no effect is known, and how many statements travelled as text for each since
+    /// the server's start: `operator 2, subscription 1`.
+    pub as_text: Text<300>,
     /// Times that a worker ended and had to be started again.
     pub restarts: u32,
     /// Failures since it last had everything on disk; each makes the next wait longer.

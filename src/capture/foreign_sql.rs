@@ -125,6 +125,8 @@ fn statement<'a>(pairs: impl Iterator<Item = (&'a Token, &'a Token)>) -> Result<
     }
     let mut take = |name: &str| columns.remove(name.as_bytes()).ok_or_else(unreadable);
     Ok(Statement {
+        executed_at: None,
+        query: Vec::new(),
         id: String::from_utf8_lossy(&take("id")?)
             .parse()
             .map_err(|_| unreadable())?,

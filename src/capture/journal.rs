@@ -7,6 +7,7 @@
 use std::time::{Duration, Instant};
 
 use archive::lsn::Lsn;
+use archive::segment::{EffectNote, Words};
 use archive::time::Time;
 use archive::Appender;
 use pgrx::prelude::*;
@@ -113,6 +114,40 @@ impl Journal {
                 role,
                 block,
             } => self.appender.ddl(&command, role, &block)?,
+            Frame::Words {
+                command,
+                role,
+                at,
+                text,
+            } => self.appender.words(&Words {
+                command: &command,
+                role: &role,
+                at,
+                text,
+            })?,
+            Frame::Effect {
+                class,
+                oid,
+                verb,
+                identity,
+                needs,
+                block,
+            } => {
+                let note = EffectNote {
+                    class: &class,
+                    oid,
+                    verb: &verb,
+                    identity,
+                    needs: &needs,
+                };
+                self.appender.effect(&note, &block)?;
+            }
+            Frame::Unhandled { class, command } => {
+                self.appender.unhandled(&class, &command)?;
+                status::update(self.database, |entry| {
+                    entry.as_text.set(&one_more(&entry.as_text.get(), &class));
+                });
+            }
             Frame::Fact(fact) => self.appender.fact(&fact)?,
             Frame::Flag(reason) => self.flag(reason, false)?,
             Frame::DdlFlag(reason) => self.flag(reason, true)?,
@@ -358,4 +393,23 @@ impl Journal {
             entry.file.set(&file);
         });
     }
+}
+
+/// A list of names and counts with one more of `name`.
+fn one_more(list: &str, name: &str) -> String {
+    let mut items: Vec<(&str, u64)> = list
+        .split(", ")
+        .filter_map(|item| item.rsplit_once(' '))
+        .filter_map(|(name, count)| Some((name, count.parse().ok()?)))
+        .collect();
+    match items.iter_mut().find(|(known, _)| *known == name) {
+        Some((_, count)) => *count += 1,
+        None => items.push((name, 1)),
+    }
+    items.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let items: Vec<String> = items
+        .iter()
+        .map(|(name, count)| format!("{name} {count}"))
+        .collect();
+    items.join(", ")
 }

@@ -67,6 +67,8 @@ pub struct Frame {
     pub is_commit_prepared: bool,
     /// It changed the schema of a database whose changes are captured without our extension.
     pub is_lost: bool,
+    /// With that, the catalogs do not tell all that it does.
+    pub is_untold: bool,
     /// The schema that it makes, where the extension comes back to, and how it is recorded then.
     pub returns: Option<(Sql, Plan)>,
     /// The extension's schema, where the extension may go with what it drops.

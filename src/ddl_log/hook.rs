@@ -208,9 +208,10 @@ fn after_utility(number: u64) {
         return server::set_latch(status::latch_of(server::my_database()));
     }
     if frame.is_lost {
+        let is_untold = frame.is_untold;
         return match reset::make_extension(frame) {
             Some((history, frame, plan)) => finish(begin(history, frame, plan)),
-            None => reset::report_loss(),
+            None => reset::report_loss(is_untold),
         };
     }
     if let Some(schema) = frame.may_lose.take() {

@@ -6,11 +6,13 @@ use pgrx::prelude::*;
 use super::frames::{self, Frame};
 use super::plan::{self, Plan, Subject};
 use super::ways::Way;
+use crate::effects::{does_more_than_catalogs_tell, is_told_by_catalogs};
 use crate::pg::ddl_history::{self, HistoryTable};
 use crate::pg::ddl_statement::Statement;
 use crate::pg::ddl_subtransaction::attempt;
 use crate::pg::failure::Failure;
 use crate::pg::{chain_break, ddl_schema, server};
+use crate::settings::{self, SchemaChanges};
 use crate::{capture, lost_extension};
 
 /// Refuses DROP EXTENSION of ours while the database is backed up: it would leave a slot that holds the
@@ -55,6 +57,9 @@ pub fn without_history(statement: &Statement, tag: &'static str, way: Way) -> u6
     });
     frames::push(Frame {
         is_lost: true,
+        is_untold: settings::schema_changes() == SchemaChanges::Text
+            || does_more_than_catalogs_tell(tag)
+            || !is_told_by_catalogs(tag),
         returns,
         ..Frame::default()
     })
@@ -71,18 +76,24 @@ pub fn make_extension(mut frame: Frame) -> Option<(HistoryTable, Frame, Plan)> {
     Some((history, frame, plan))
 }
 
-/// A statement is not in the increments. It never fails for that: resetting a database is its owner's
-/// right.
-pub fn report_loss() {
+/// A statement has no record. It never fails for that: resetting a database is its owner's right. What it did
+/// to the catalogs is decoded all the same.
+pub fn report_loss(is_untold: bool) {
     const MESSAGE: &str = "DDL could not be recorded for the backup: \
         the extension pg_incrbackup is gone with its schema";
     lost_extension::note_ddl();
-    chain_break::emit_lost(MESSAGE);
+    let detail = match is_untold {
+        true => {
+            chain_break::emit_lost(MESSAGE);
+            "Capture goes on; a restore to a moment from here to the next base backup may fail."
+        }
+        false => "Capture goes on, and has what the statement did; ddl_history does not list it.",
+    };
     Failure::new(
         PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
         MESSAGE,
     )
-    .detail("Capture goes on; a restore to a moment from here to the next base backup may fail.")
+    .detail(detail)
     .hint("Make the schema again: the extension comes back by itself, and a base backup follows.")
     .log(PgLogLevel::WARNING);
 }

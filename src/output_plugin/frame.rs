@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 
 use archive::escape::{percent_decode, percent_encode};
 use archive::lsn::Lsn;
-use archive::segment::{ClusterFact, DdlBlock};
+use archive::segment::{ClusterFact, DdlBlock, EffectNote, Words};
 
 /// One row, borrowed from what the plugin wrote.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,6 +30,27 @@ pub enum Frame<'a> {
         command: String,
         role: Vec<u8>,
         block: DdlBlock<'a>,
+    },
+    /// What the user typed whose effects follow.
+    Words {
+        command: String,
+        role: Vec<u8>,
+        at: Option<DateTime<Utc>>,
+        text: &'a [u8],
+    },
+    /// What a statement changed, in SQL of our own.
+    Effect {
+        class: String,
+        oid: u32,
+        verb: String,
+        identity: &'a [u8],
+        needs: Vec<(u32, u32)>,
+        block: DdlBlock<'a>,
+    },
+    /// The statement that follows is of a class of objects whose effects are not known.
+    Unhandled {
+        class: String,
+        command: String,
     },
     /// About a role or a tablespace.
     Fact(ClusterFact),
@@ -57,10 +78,7 @@ pub fn push_begin(
     commit_lsn: u64,
     commit_time: Option<DateTime<Utc>>,
 ) {
-    let time = commit_time.map_or_else(
-        || "unknown".to_owned(),
-        |time| time.timestamp_micros().to_string(),
-    );
+    let time = time_word(commit_time);
     out.extend_from_slice(format!("B{xid} {} {time}", Lsn(commit_lsn)).as_bytes());
 }
 
@@ -72,6 +90,39 @@ pub fn push_ddl(out: &mut Vec<u8>, command: &str, role: &[u8], block: &DdlBlock<
     for part in [block.before, block.after, block.statement] {
         out.extend_from_slice(part);
     }
+}
+
+/// The text goes whole; the segment writer cuts it.
+pub fn push_words(out: &mut Vec<u8>, words: &Words<'_>) {
+    let command = percent_encode(words.command.as_bytes());
+    let (role, at) = (percent_encode(words.role), time_word(words.at));
+    out.extend_from_slice(format!("W{command}\t{role}\t{at}\n").as_bytes());
+    out.extend_from_slice(words.text);
+}
+
+/// As [`push_ddl`], with the object's identity first.
+pub fn push_effect(out: &mut Vec<u8>, note: &EffectNote<'_>, block: &DdlBlock<'_>) {
+    let (class, verb) = (note.class.as_bytes(), note.verb.as_bytes());
+    let (class, verb) = (percent_encode(class), percent_encode(verb));
+    out.extend_from_slice(format!("E{class}\t{}\t{verb}\t", note.oid).as_bytes());
+    for (class, oid) in note.needs {
+        out.extend_from_slice(format!("{class}:{oid},").as_bytes());
+    }
+    let parts = [note.identity, block.before, block.after];
+    for part in parts {
+        out.extend_from_slice(format!("\t{}", part.len()).as_bytes());
+    }
+    out.push(b'\n');
+    for part in parts {
+        out.extend_from_slice(part);
+    }
+    out.extend_from_slice(block.statement);
+}
+
+pub fn push_unhandled(out: &mut Vec<u8>, class: &str, command: &str) {
+    let (class, command) = (class.as_bytes(), command.as_bytes());
+    let (class, command) = (percent_encode(class), percent_encode(command));
+    out.extend_from_slice(format!("U{class}\t{command}").as_bytes());
 }
 
 pub fn push_fact(out: &mut Vec<u8>, fact: &ClusterFact) {
@@ -90,6 +141,9 @@ pub fn parse(row: &[u8]) -> Result<Frame<'_>, UnknownFrame> {
         b'p' => Some(Frame::CopyRow(payload)),
         b'e' => Some(Frame::CopyEnd),
         b'D' => parse_ddl(payload),
+        b'W' => parse_words(payload),
+        b'E' => parse_effect(payload),
+        b'U' => parse_unhandled(payload),
         b'R' => parse_fact(payload),
         b'F' => Some(Frame::Flag(payload)),
         b'f' => Some(Frame::DdlFlag(payload)),
@@ -105,10 +159,7 @@ fn parse_begin(payload: &[u8]) -> Option<Frame<'_>> {
     let mut words = std::str::from_utf8(payload).ok()?.split(' ');
     let xid = words.next()?.parse().ok()?;
     let commit_lsn = words.next()?.parse().ok()?;
-    let commit_time = match words.next()? {
-        "unknown" => None,
-        micros => Some(DateTime::from_timestamp_micros(micros.parse().ok()?)?),
-    };
+    let commit_time = parse_time(words.next()?)?;
     Some(Frame::Begin {
         xid,
         commit_lsn,
@@ -117,11 +168,11 @@ fn parse_begin(payload: &[u8]) -> Option<Frame<'_>> {
 }
 
 fn parse_ddl(payload: &[u8]) -> Option<Frame<'_>> {
-    let end = payload.iter().position(|byte| *byte == b'\n')?;
-    let mut words = std::str::from_utf8(&payload[..end]).ok()?.split('\t');
+    let (first, rest) = split_line(payload)?;
+    let mut words = first.split('\t');
     let command = words.next()?.to_owned();
     let role = percent_decode(words.next()?.as_bytes())?;
-    let (before, rest) = payload[end + 1..].split_at_checked(words.next()?.parse().ok()?)?;
+    let (before, rest) = rest.split_at_checked(words.next()?.parse().ok()?)?;
     let (after, statement) = rest.split_at_checked(words.next()?.parse().ok()?)?;
     Some(Frame::Ddl {
         command,
@@ -134,7 +185,175 @@ fn parse_ddl(payload: &[u8]) -> Option<Frame<'_>> {
     })
 }
 
+fn parse_words(payload: &[u8]) -> Option<Frame<'_>> {
+    let (first, text) = split_line(payload)?;
+    let mut words = first.split('\t');
+    Some(Frame::Words {
+        command: decoded(words.next()?)?,
+        role: percent_decode(words.next()?.as_bytes())?,
+        at: parse_time(words.next()?)?,
+        text,
+    })
+}
+
+fn parse_effect(payload: &[u8]) -> Option<Frame<'_>> {
+    let (first, rest) = split_line(payload)?;
+    let mut words = first.split('\t');
+    let class = decoded(words.next()?)?;
+    let oid = words.next()?.parse().ok()?;
+    let verb = decoded(words.next()?)?;
+    let needs = words.next()?.split_terminator(',').map(|pair| {
+        let (class, oid) = pair.split_once(':')?;
+        Some((class.parse().ok()?, oid.parse().ok()?))
+    });
+    let needs = needs.collect::<Option<Vec<(u32, u32)>>>()?;
+    let (identity, rest) = rest.split_at_checked(words.next()?.parse().ok()?)?;
+    let (before, rest) = rest.split_at_checked(words.next()?.parse().ok()?)?;
+    let (after, statement) = rest.split_at_checked(words.next()?.parse().ok()?)?;
+    let block = DdlBlock {
+        before,
+        statement,
+        after,
+    };
+    Some(Frame::Effect {
+        class,
+        oid,
+        verb,
+        identity,
+        needs,
+        block,
+    })
+}
+
+fn parse_unhandled(payload: &[u8]) -> Option<Frame<'_>> {
+    let (class, command) = std::str::from_utf8(payload).ok()?.split_once('\t')?;
+    let (class, command) = (decoded(class)?, decoded(command)?);
+    Some(Frame::Unhandled { class, command })
+}
+
+fn split_line(payload: &[u8]) -> Option<(&str, &[u8])> {
+    let end = payload.iter().position(|byte| *byte == b'\n')?;
+    Some((
+        std::str::from_utf8(&payload[..end]).ok()?,
+        &payload[end + 1..],
+    ))
+}
+
+fn decoded(word: &str) -> Option<String> {
+    String::from_utf8(percent_decode(word.as_bytes())?).ok()
+}
+
+fn time_word(time: Option<DateTime<Utc>>) -> String {
+    time.map_or_else(
+        || "unknown".to_owned(),
+        |time| time.timestamp_micros().to_string(),
+    )
+}
+
+#[allow(clippy::option_option)] // none that is written as such, or no time at all
+fn parse_time(word: &str) -> Option<Option<DateTime<Utc>>> {
+    match word {
+        "unknown" => Some(None),
+        micros => DateTime::from_timestamp_micros(micros.parse().ok()?).map(Some),
+    }
+}
+
 fn parse_fact(payload: &[u8]) -> Option<Frame<'_>> {
     let text = std::str::from_utf8(payload).ok()?;
     ClusterFact::decode(text).map(Frame::Fact)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    const TEXTS: [&[u8]; 5] = [
+        b"",
+        b"CREATE TABLE t()",
+        b"a\tb\nc\n\n",
+        b"\xff\x00%41\t1:2,",
+        b"E\t1\t2\n",
+    ];
+
+    #[test]
+    fn words_come_back() {
+        for text in TEXTS {
+            for at in [None, DateTime::from_timestamp_micros(-5)] {
+                let words = Words {
+                    command: "CREATE\tTABLE",
+                    role: b"b\tb\n\xff",
+                    at,
+                    text,
+                };
+                let mut row = Vec::new();
+                push_words(&mut row, &words);
+                let read = Frame::Words {
+                    command: words.command.to_owned(),
+                    role: words.role.to_vec(),
+                    at,
+                    text,
+                };
+                assert_eq!(parse(&row).unwrap(), read);
+            }
+        }
+    }
+
+    #[test]
+    fn effects_come_back() {
+        for text in TEXTS {
+            for needs in [&[][..], &[(1259, u32::MAX)], &[(0, 1), (2, 3)]] {
+                let note = EffectNote {
+                    class: "operator family",
+                    oid: u32::MAX,
+                    verb: "create",
+                    identity: text,
+                    needs,
+                };
+                let block = DdlBlock {
+                    before: b"SET LOCAL ROLE x;",
+                    statement: text,
+                    after: text,
+                };
+                let mut row = Vec::new();
+                push_effect(&mut row, &note, &block);
+                let read = Frame::Effect {
+                    class: note.class.to_owned(),
+                    oid: note.oid,
+                    verb: note.verb.to_owned(),
+                    identity: text,
+                    needs: needs.to_vec(),
+                    block,
+                };
+                assert_eq!(parse(&row).unwrap(), read);
+            }
+        }
+    }
+
+    #[test]
+    fn unhandled_classes_come_back() {
+        let mut row = Vec::new();
+        push_unhandled(&mut row, "text search\tparser", "CREATE X");
+        let read = Frame::Unhandled {
+            class: "text search\tparser".to_owned(),
+            command: "CREATE X".to_owned(),
+        };
+        assert_eq!(parse(&row).unwrap(), read);
+    }
+
+    #[test]
+    fn what_is_cut_off_is_no_frame() {
+        for row in [
+            &b"W"[..],
+            b"Wa\tb\n",
+            b"Wa\tb\tx\n",
+            b"E",
+            b"Et\t1\tv\t1:\t0\t0\t0\n",
+            b"Et\t1\tv\t\t9\t0\t0\nabc",
+            b"Et\t1\tv\t\n",
+            b"Ua",
+        ] {
+            assert!(parse(row).is_err(), "{row:?}");
+        }
+    }
 }

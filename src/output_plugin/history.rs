@@ -4,6 +4,7 @@
 //! ddl_history's: what the statement turned out to be (a temporary object, a value fixed when it
 //! ran) is written into the same row right after it, and takes effect here.
 
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use archive::escape::percent_decode;
@@ -55,7 +56,9 @@ const WITH_DEFAULT_PRIVILEGES: [&str; 13] = [
 pub struct HistoryColumns {
     id: usize,
     command: usize,
+    executed_at: usize,
     executed_by: usize,
+    query: usize,
     by_superuser: usize,
     search_path: usize,
     settings: usize,
@@ -69,7 +72,9 @@ impl HistoryColumns {
         Some(Self {
             id: find("id")?,
             command: find("ddl_command")?,
+            executed_at: find("executed_at")?,
             executed_by: find("executed_by")?,
+            query: find("query")?,
             by_superuser: find("executed_by_superuser")?,
             search_path: find("search_path")?,
             settings: find("settings")?,
@@ -84,7 +89,10 @@ impl HistoryColumns {
 pub struct Statement {
     pub id: i64,
     pub command: String,
+    pub executed_at: Option<DateTime<Utc>>,
     pub executed_by: Vec<u8>,
+    /// What the user typed, secrets masked.
+    pub query: Vec<u8>,
     pub by_superuser: bool,
     pub search_path: Vec<u8>,
     pub settings: Vec<u8>,
@@ -111,7 +119,9 @@ impl Statement {
                 .parse()
                 .unwrap_or_default(),
             command: String::from_utf8_lossy(&text(columns.command)).into_owned(),
+            executed_at: time(&text(columns.executed_at)),
             executed_by: text(columns.executed_by),
+            query: text(columns.query),
             by_superuser: text(columns.by_superuser) == b"true",
             search_path: text(columns.search_path),
             settings: text(columns.settings),
@@ -336,6 +346,13 @@ fn push_set(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.extend_from_slice(&[b"SET LOCAL ", name, sign, value, b";"].concat());
 }
 
+/// A timestamptz as its output function gives it under a segment's settings.
+fn time(text: &[u8]) -> Option<DateTime<Utc>> {
+    let text = std::str::from_utf8(text).ok()?;
+    let time = DateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f%#z").ok()?;
+    Some(time.to_utc())
+}
+
 fn trim_end(text: &[u8]) -> &[u8] {
     let is_end = |byte: &u8| byte.is_ascii_whitespace() || *byte == b';';
     let length = text
@@ -413,7 +430,9 @@ mod tests {
         let statement = Statement {
             id: 1,
             command: "CREATE TABLE".to_owned(),
+            executed_at: time(b"2026-11-28 13:00:00.5+00"),
             executed_by: b"bob".to_vec(),
+            query: b"create table t();".to_vec(),
             by_superuser: false,
             search_path: b"public".to_vec(),
             settings: br#"{"standard_conforming_strings":"off"}"#.to_vec(),

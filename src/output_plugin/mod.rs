@@ -22,7 +22,9 @@ use self::history::Statement;
 use self::options::Options;
 use self::relations::{Relations, Treatment};
 use self::row_sql::Line;
-use self::writer::{raise_if_passing, State, Writer};
+pub use self::writer::raise_if_passing;
+use self::writer::{State, Writer};
+use crate::effects::Stretch;
 use crate::pg::failure::Failure;
 use crate::pg::relation::OpenRelation;
 use crate::pg::since_then::SinceThen;
@@ -117,8 +119,23 @@ impl Plugin {
         )
     }
 
+    /// Schema changes go as their effects.
+    pub fn follows_catalogs(&self) -> bool {
+        self.options.follows_catalogs
+    }
+
     pub fn begin(&mut self) {
         self.state = State::default();
+    }
+
+    /// Takes what a stretch of commands did to the schema; it stands before what comes next.
+    pub fn schema_changed(
+        &mut self,
+        transaction: Transaction,
+        stretch: Stretch,
+        target: &mut dyn RowTarget,
+    ) {
+        self.writer(transaction, target).schema_changed(stretch);
     }
 
     /// Writes one row change. `since` tells what others have done since the change was made.
@@ -136,7 +153,12 @@ impl Plugin {
         match treatment {
             Treatment::Skip => {}
             Treatment::Write(_) if writer.state.bracket.is_some() => {}
-            Treatment::Write(table) => writer.row_change(table, relation.oid(), change),
+            Treatment::Write(table) => {
+                if let Some(table) = relation.rewrites() {
+                    writer.refill(table);
+                }
+                writer.row_change(table, relation.oid(), change);
+            }
             Treatment::History(columns, description) => match change {
                 Change::Insert { new } => {
                     writer.insert_statement(Statement::read(columns, description, new), since)

@@ -5,12 +5,14 @@
 //! before anything else, BEGIN comes with the first line.
 
 mod ddl;
+mod effects;
 mod inserts;
 mod unworded;
 
 use archive::segment::{ClusterFact, DdlBlock};
 use pgrx::prelude::*;
 
+use self::effects::{Deeds, Way};
 use self::inserts::Run;
 pub use self::unworded::raise_if_passing;
 use super::frame;
@@ -31,8 +33,16 @@ pub struct State {
     pub begun: bool,
     /// A DDL statement that waits for its last word.
     held: Option<Statement>,
+    /// What it did to the catalogs.
+    deeds: Deeds,
     /// The last one that was written, in case its last word comes late.
     released: Option<Statement>,
+    /// How it was written.
+    way: Way,
+    /// A session has recorded something in this transaction.
+    is_recorded: bool,
+    /// Why a change is missing, which a session leaves out.
+    left_out: Option<::effects::Unhandled>,
     /// The CREATE EXTENSION whose script's rows are left out.
     pub bracket: Option<i64>,
     /// The table into which rows are being inserted, how many in a row, and whether as COPY.
@@ -45,6 +55,8 @@ pub struct State {
     owes_repair: bool,
     /// Tables whose rewritten rows have begun.
     rewritten: Vec<pg_sys::Oid>,
+    /// Those tables themselves, not the copies of them that are filled.
+    refilled: Vec<pg_sys::Oid>,
 }
 
 /// The plugin at work on one callback.
@@ -169,6 +181,7 @@ impl<'a> Writer<'a> {
     /// Writes what is still held back, then the end of a transaction that wrote anything.
     pub fn commit(&mut self) {
         self.release_held();
+        self.flag_unrecorded();
         self.end_run();
         if !self.state.begun {
             return;
@@ -180,6 +193,13 @@ impl<'a> Writer<'a> {
             self.target.row(b"C");
         } else if self.options.include_transaction {
             self.target.row(b"COMMIT;");
+        }
+    }
+
+    /// A row comes of the copy of this table that a rewrite fills.
+    pub fn refill(&mut self, table: pg_sys::Oid) {
+        if self.state.refilled.last() != Some(&table) {
+            self.state.refilled.push(table);
         }
     }
 
@@ -250,7 +270,7 @@ impl<'a> Writer<'a> {
 
     /// True when a DDL statement of this transaction runs again at restore, with all that it does.
     pub fn replays_statements(&self) -> bool {
-        self.state.held.is_some() || self.state.released.is_some()
+        self.state.held.is_some() || self.state.way == Way::Text
     }
 
     /// Something that cannot be carried must not be lost in silence.

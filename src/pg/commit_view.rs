@@ -11,13 +11,15 @@
 
 use pgrx::prelude::*;
 
-use super::declared;
+use super::{declared, server};
 
 /// The view of one transaction; none is needed where nothing else committed catalog changes.
 pub struct CommitView {
     snapshot: pg_sys::SnapshotData,
     committed: Vec<pg_sys::TransactionId>,
     own: Vec<pg_sys::TransactionId>,
+    /// What those changed that committed since this transaction began; none where that is not known.
+    changed: Option<Vec<pg_sys::SharedInvalidationMessage>>,
 }
 
 /// What was in force before [`CommitView::enter`].
@@ -34,19 +36,27 @@ impl CommitView {
         // snapshot points to stays; snapshots hold `xcnt` sorted transaction ids.
         unsafe {
             let latest = declared::builder_snapshot((*ctx).snapshot_builder, (*txn).xid);
-            if latest == (*txn).base_snapshot {
+            let base = (*txn).base_snapshot;
+            if latest == base {
                 return None;
             }
             let own = transaction_ids(txn);
-            let committed = match (*latest).xcnt {
-                0 => &[],
-                count => std::slice::from_raw_parts((*latest).xip, count as usize),
-            };
-            let committed = committed.iter().copied().filter(|xid| !own.contains(xid));
+            let committed = committed(latest).iter().copied();
+            let committed: Vec<_> = committed
+                .filter(|xid| own.binary_search(xid).is_err())
+                .collect();
+            // A transaction that changed catalogs finds its own commit in a new snapshot. Where xmin has
+            // moved, what committed below it is not listed any more.
+            let known = self::committed(base);
+            let is_known = |xid| known.binary_search(xid).is_ok();
+            if (*latest).xmin == (*base).xmin && committed.iter().all(is_known) {
+                return None;
+            }
             Some(Box::new(Self {
                 snapshot: *latest,
-                committed: committed.collect(),
+                committed,
                 own,
+                changed: changed_by_others(txn),
             }))
         }
     }
@@ -85,6 +95,51 @@ impl CommitView {
     }
 }
 
+impl CommitView {
+    /// Makes caches forget what differs between this view and the one that was in force before it.
+    pub fn forget_what_others_changed(&mut self) {
+        // SAFETY: inside a transaction; the messages are PostgreSQL's own.
+        unsafe {
+            match &mut self.changed {
+                Some(messages) => messages
+                    .iter_mut()
+                    .for_each(|message| pg_sys::LocalExecuteInvalidationMessage(message)),
+                None => pg_sys::InvalidateSystemCaches(),
+            }
+        }
+    }
+}
+
+/// The invalidations that snapbuild.c has given to a transaction for the sake of others' commits; none in
+/// a minor release that does not keep them apart, or where there were too many.
+///
+/// # Safety
+/// `txn` is a live toplevel transaction.
+unsafe fn changed_by_others(
+    txn: *mut pg_sys::ReorderBufferTXN,
+) -> Option<Vec<pg_sys::SharedInvalidationMessage>> {
+    let since = match server::VERSION_NUM / 10_000 {
+        15 => 150_014,
+        16 => 160_010,
+        17 => 170_006,
+        _ => 180_000,
+    };
+    if server::running_version() < since {
+        return None;
+    }
+    // SAFETY: promised by the caller; the fields are there in this release (replication/reorderbuffer.h).
+    unsafe {
+        if (*txn).txn_flags & pg_sys::RBTXN_DISTR_INVAL_OVERFLOWED != 0 {
+            return None;
+        }
+        let count = (*txn).ninvalidations_distributed as usize;
+        Some(match count {
+            0 => Vec::new(),
+            _ => std::slice::from_raw_parts((*txn).invalidations_distributed, count).to_vec(),
+        })
+    }
+}
+
 impl Before {
     pub fn leave(self) {
         // SAFETY: the snapshot that was in force, in the same callback.
@@ -92,11 +147,27 @@ impl Before {
     }
 }
 
+/// Which transactions from `xmin` on a historic snapshot sees.
+///
+/// # Safety
+/// A live historic snapshot.
+unsafe fn committed<'a>(snapshot: pg_sys::Snapshot) -> &'a [pg_sys::TransactionId] {
+    // SAFETY: promised by the caller; snapshots hold `xcnt` sorted transaction ids.
+    unsafe {
+        match (*snapshot).xcnt {
+            0 => &[],
+            count => std::slice::from_raw_parts((*snapshot).xip, count as usize),
+        }
+    }
+}
+
 /// The ids of a transaction and its subtransactions, sorted as snapshots have them.
 ///
 /// # Safety
 /// `txn` is a live toplevel transaction.
-unsafe fn transaction_ids(txn: *mut pg_sys::ReorderBufferTXN) -> Vec<pg_sys::TransactionId> {
+pub(super) unsafe fn transaction_ids(
+    txn: *mut pg_sys::ReorderBufferTXN,
+) -> Vec<pg_sys::TransactionId> {
     // SAFETY: subtransactions hang in the list by their `node` (replication/reorderbuffer.h); an
     // empty list is zeroed or points to its own head.
     unsafe {

@@ -34,6 +34,7 @@ pub mod ddl_temporary;
 pub mod ddl_touched;
 pub mod declared;
 pub mod decoding;
+pub mod effects;
 pub mod event_trigger;
 pub mod extension;
 pub mod failure;

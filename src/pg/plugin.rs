@@ -12,12 +12,16 @@ use pgrx::prelude::*;
 
 use super::chain_break::{self, Said};
 use super::commit_view::{Before, CommitView};
+use super::effects::events::events_of;
+use super::effects::view;
 use super::relation::OpenRelation;
 use super::since_then::SinceThen;
 use super::value::{in_context, MemoryContextOwner, Row};
 use super::{compat, invalidation, row_guard, session, xid};
+use crate::effects::{Engine, Memory};
 use crate::output_plugin::options::Options;
 use crate::output_plugin::{Change, Plugin, RowTarget, Transaction, Truncate};
+use crate::settings::{self, SchemaChanges};
 
 /// Receives rows in a capture worker's own process; an error ends the decoding.
 pub type DirectTarget = Box<dyn FnMut(&[u8]) -> Result<(), String>>;
@@ -64,6 +68,9 @@ struct Session {
     /// Through which the transaction's callbacks look at the catalogs.
     view: Option<Box<CommitView>>,
     settings: session::OutputSettings,
+    /// What it does to the schema; none where it does nothing to it.
+    engine: Option<Engine>,
+    memory: Memory,
     old: Row,
     new: Row,
     /// Emptied after each row.
@@ -112,6 +119,7 @@ unsafe extern "C-unwind" fn startup(
     // SAFETY: the list holds DefElems, as output_plugin.h says.
     let pairs = unsafe { option_pairs(context.output_plugin_options) };
     let mut options = Options::parse(&pairs).unwrap_or_else(|failure| failure.raise());
+    options.follows_catalogs = settings::schema_changes() == SchemaChanges::Effects;
     // SAFETY: reads a variable of this process.
     options.is_utf8 = unsafe { pg_sys::GetDatabaseEncoding() } == pg_sys::pg_enc::PG_UTF8 as i32;
     plugin_options.output_type = if options.is_binary {
@@ -129,6 +137,8 @@ unsafe extern "C-unwind" fn startup(
         renamed_before: 0,
         view: None,
         settings: session::OutputSettings::default(),
+        engine: None,
+        memory: Memory::default(),
         old: Row::default(),
         new: Row::default(),
         row_memory: MemoryContextOwner::new(context.context, c"pg_incrbackup row"),
@@ -177,6 +187,17 @@ unsafe extern "C-unwind" fn begin(
     // SAFETY: as above.
     session.view = unsafe { CommitView::of(ctx, txn) };
     session.plugin.begin();
+    session.engine = None;
+    if !session.plugin.follows_catalogs() {
+        return;
+    }
+    // SAFETY: as above; no change has been handed out yet.
+    if let Some(touched) = unsafe { events_of(txn) } {
+        let view = session.view.as_deref_mut();
+        let memory = std::mem::take(&mut session.memory);
+        let begin = || Engine::begin(touched, memory);
+        session.engine = Some(view::before_transaction(view, begin));
+    }
 }
 
 #[pg_guard]
@@ -188,6 +209,7 @@ unsafe extern "C-unwind" fn change(
 ) {
     // SAFETY: `startup` has set the session; PostgreSQL keeps the rest alive during the callback.
     unsafe {
+        follow_catalogs(ctx, Some(OpenRelation::new(relation)));
         let Session {
             plugin,
             transaction,
@@ -255,6 +277,7 @@ unsafe extern "C-unwind" fn truncate(
 ) {
     // SAFETY: PostgreSQL passes `count` open relations and a TRUNCATE change.
     unsafe {
+        follow_catalogs(ctx, None);
         let before = session(ctx).view.as_mut().map(|view| view.enter());
         let relations = std::slice::from_raw_parts(relations, count as usize);
         let tables: Vec<_> = relations.iter().map(|r| OpenRelation::new(*r)).collect();
@@ -287,6 +310,8 @@ unsafe extern "C-unwind" fn commit(
     _txn: *mut pg_sys::ReorderBufferTXN,
     _commit_lsn: pg_sys::XLogRecPtr,
 ) {
+    // SAFETY: a commit callback.
+    unsafe { follow_catalogs(ctx, None) };
     // SAFETY: as for `begin`.
     let session = unsafe { session(ctx) };
     let before = session.view.as_mut().map(|view| view.enter());
@@ -304,6 +329,9 @@ unsafe extern "C-unwind" fn commit(
     session.row_memory.reset();
     leave(before);
     session.view = None;
+    if let Some(engine) = session.engine.take() {
+        session.memory = engine.end();
+    }
     session.settings.leave();
 }
 
@@ -329,6 +357,7 @@ unsafe extern "C-unwind" fn message(
         if !is_transactional {
             return;
         }
+        follow_catalogs(ctx, None);
         let Session {
             plugin,
             transaction,
@@ -349,6 +378,34 @@ fn leave(before: Option<Before>) {
     if let Some(before) = before {
         before.leave();
     }
+}
+
+/// What the commands before this callback's change did to the schema goes before it. `rewritten` is the
+/// relation of a row, which may be the copy that a rewrite fills.
+///
+/// # Safety
+/// `ctx` is that of a change, truncate, message or commit callback.
+unsafe fn follow_catalogs(
+    ctx: *mut pg_sys::LogicalDecodingContext,
+    relation: Option<OpenRelation>,
+) {
+    // SAFETY: `startup` has set the session.
+    let session = unsafe { session(ctx) };
+    let command = view::current_command();
+    let Some(engine) = session.engine.as_mut() else {
+        return;
+    };
+    let is_rewriting = relation.is_some_and(|relation| relation.rewrites().is_some());
+    if !engine.has_moved(command, is_rewriting) {
+        return;
+    }
+    let stretch = view::at_this_command(session.view.as_deref_mut(), || {
+        engine.stretch(command, is_rewriting)
+    });
+    let transaction = begun(session.transaction);
+    session
+        .plugin
+        .schema_changed(transaction, stretch, &mut Target(ctx));
 }
 
 /// # Safety

@@ -1,6 +1,7 @@
 //! Facts about the running server and this process.
 
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use pgrx::prelude::*;
@@ -56,6 +57,17 @@ pub fn start_id() -> String {
 
 /// Server version as in `server_version_num`.
 pub const VERSION_NUM: u32 = pg_sys::PG_VERSION_NUM;
+
+/// The version of the server that runs, which may be another minor release.
+pub fn running_version() -> u32 {
+    static VERSION: OnceLock<u32> = OnceLock::new();
+    *VERSION.get_or_init(|| {
+        let value = super::guc::value(c"server_version_num");
+        value
+            .and_then(|value| value.parse().ok())
+            .unwrap_or_default()
+    })
+}
 
 /// True on a standby, or while crash recovery runs.
 pub fn is_in_recovery() -> bool {

@@ -27,6 +27,15 @@ impl ServerText {
         }
     }
 
+    /// Without the last character where that is torn. The bytes are of the database's encoding.
+    pub fn clipped(bytes: Vec<u8>) -> ServerText {
+        let text = std::ffi::CString::new(bytes).unwrap_or_default();
+        let length = text.as_bytes().len() as i32;
+        // SAFETY: it is a C string of that length; the result is not above it.
+        let whole = unsafe { pg_sys::pg_mbcliplen(text.as_ptr(), length, length) };
+        ServerText(text.as_bytes()[..whole as usize].to_vec())
+    }
+
     /// Converts to UTF-8.
     pub fn to_utf8(&self) -> String {
         // SAFETY: the bytes are a valid text of the database's encoding, of the given length; the result

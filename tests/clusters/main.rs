@@ -25,6 +25,7 @@ mod drill_damage;
 mod drill_ends;
 mod drill_forge;
 mod drill_throwaway;
+mod effects;
 mod enum_partitions;
 mod exporter;
 mod fence_holders;

@@ -1,6 +1,8 @@
 //! "I updated it, and from then on the backup was not what it seemed": a new version of the extension,
 //! a new minor and a new major version of PostgreSQL.
 
+use std::fs;
+
 use harness::{run, wait_until, Cluster, Contents, Installation};
 
 /// The version before this one.
@@ -266,4 +268,45 @@ fn a_minor_update_of_the_server_goes_on_in_the_same_chain() {
     c.assert_restores();
     assert!(c.health().starts_with("ok"), "{}", c.health());
     assert_eq!(c.sql("SELECT DISTINCT chain FROM incr_files()"), "1");
+}
+
+/// A library that writes format 2 starts over an open segment of format 1.
+#[test]
+fn a_segment_of_the_former_format_is_closed_though_the_worker_is_killed_meanwhile() {
+    let c = Cluster::builder().with_failpoints().back_up();
+    c.sql("CREATE TABLE t (a int PRIMARY KEY)");
+    let points = ["segment: fsync", "publish: rename", "manifest: write"];
+    let mut former = Vec::new();
+    for (number, point) in (1..).zip(points) {
+        c.sql(&format!("INSERT INTO t VALUES ({number})"));
+        c.flush();
+        c.stop();
+        let open = c.segments().pop().expect("one is open").path;
+        let text = fs::read_to_string(&open).expect("it can be read");
+        let text = text.replacen("segment format=2\n", "segment format=1\n", 1);
+        fs::write(&open, text).expect("it can be written");
+        former.push(open.with_extension(""));
+        c.set_day(0, &format!("kill 1 {point}\n"));
+        c.start();
+        let fired = c.root().join("failpoints.fired");
+        wait_until("the worker was killed", || fired.exists());
+        fs::remove_file(fired).expect("it can be removed");
+        c.wait_for_connections();
+        wait_until("capture goes on", || {
+            c.try_sql("SELECT incr_flush()").is_ok()
+        });
+    }
+    c.sql("INSERT INTO t VALUES (100)");
+    c.flush();
+    for segment in c.segments() {
+        let text = fs::read_to_string(&segment.path).expect("it can be read");
+        let is_former = former.contains(&segment.path);
+        let format = if is_former { 1 } else { 2 };
+        let first = format!("-- pg_incrbackup segment format={format}\n");
+        assert!(text.starts_with(&first), "{}", segment.path.display());
+        assert_eq!(text.contains(" footer "), is_former);
+    }
+    assert_eq!(c.sql("SELECT * FROM incr_verify()"), "");
+    c.assert_restores();
+    crate::crash::assert_each_once(&c);
 }

@@ -10,6 +10,17 @@ pub fn percent_encode(bytes: &[u8]) -> String {
     })
 }
 
+/// How many bytes of a value take up to `most` bytes when they are encoded for a comment.
+pub(crate) fn fitting(bytes: &[u8], most: usize) -> usize {
+    let mut taken = 0;
+    let fits = |byte: &&u8| {
+        let stays = is_plain(**byte) || matches!(byte, b':' | b'/');
+        taken += if stays { 1 } else { 3 };
+        taken <= most
+    };
+    bytes.iter().take_while(fits).count()
+}
+
 /// Encodes a database's name for use as a directory name.
 pub fn percent_encode_name(name: &str) -> String {
     encode(name.as_bytes(), |position, byte| {
@@ -62,6 +73,17 @@ mod tests {
         let encoded = percent_encode(&bytes);
         assert!(encoded.bytes().all(|b| b.is_ascii_graphic()));
         assert_eq!(percent_decode(encoded.as_bytes()), Some(bytes));
+    }
+
+    #[test]
+    fn what_fits_is_encoded_within_the_limit() {
+        let bytes = b"ab \n\xffcd";
+        for most in 0..20 {
+            let count = fitting(bytes, most);
+            assert!(percent_encode(&bytes[..count]).len() <= most);
+            let next = bytes.get(..=count);
+            assert!(next.is_none_or(|next| percent_encode(next).len() > most));
+        }
     }
 
     #[test]

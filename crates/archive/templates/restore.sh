@@ -208,7 +208,8 @@ awk_values='
 # Structural lines carry the random key of their segment; what stands in the lines of a DDL block or
 # in a COPY block is content, whatever it looks like.
 #
-# A DDL block has its text in a literal, in which psql sees nothing:
+# A DDL block, and an effect (what DDL changed, as SQL of our own), has its text in a literal, in which
+# psql sees nothing:
 #     DO $rKEY$ BEGIN ... EXECUTE $sKEY$
 #     ...
 #     $sKEY$; END $rKEY$;
@@ -231,7 +232,7 @@ awk_walk='
             kind = substr($0, 22)
             sub(/ .*/, "", kind)
             if (kind == "transaction" || kind == "sequences") block = kind
-            if (kind == "ddl") ddl_lines = value("lines") + 0
+            if (kind == "ddl" || kind == "effect") ddl_lines = value("lines") + 0
         } else if (block == "") part = "setting"
         else if ($0 == "BEGIN;") part = "begin"
         else if ($0 == "COMMIT;") part = "commit"
@@ -320,7 +321,7 @@ awk_grammar='
 
 # Sums up a segment as far as it is complete; appends the roles that its DDL needs to a file.
 awk_scan='
-    NR == 1 && $0 != "-- pg_incrbackup segment format=1" { exit }
+    NR == 1 && !/^-- pg_incrbackup segment format=[12]$/ { exit }
     {
         walk()
         if (foul == "" && unrestricts() && !(was_footer && part == "setting")) foul = NR
@@ -540,7 +541,7 @@ awk_replay='
     }
     function put_ddl(  i, loud) {               # a DDL block is held until its last line is there
         for (i = 1; i < held; i++) if (tolower(line[i]) ~ /trigger|rule|partition/) loud = "LOUD_TABLE"
-        if (line[0] ~ /EVENT%20TRIGGER/) loud = "LOUD_EVENT"
+        if (toupper(line[0]) ~ /EVENT%20TRIGGER/) loud = "LOUD_EVENT"
         forget()
         line[0] = follow("role", role, "")
         if (on && is_helped) line[0] = "SELECT pg_temp.end_help(); " line[0]
@@ -580,7 +581,7 @@ awk_replay='
             lsn = lsn16(value("lsn"))
             on = (only == "" && lsn > base_lsn && lsn <= upto)
         } else if (kind == "flag") flags++
-        else if (kind == "ddl") role = value("role")
+        else if (kind == "ddl" || kind == "effect") role = value("role")
         # Constraints are off only while rows come, not around each of many DDL statements.
         if (on && !is_quiet && (part == "copy" || part == "statement" && /^(INSERT|UPDATE|DELETE) /)) {
             pending = (pending == "" ? "" : pending " ") ENVIRON["QUIET_CHECKS"]
@@ -597,7 +598,7 @@ awk_replay='
         else if (on && part == "begin") hold("BEGIN;")
         else if (is_held && part == "commit") join_group()
         else if (is_held) hold($0)
-        else if (kind == "ddl" || part == "ddl") { line[held++] = $0; if (!ddl_lines) put_ddl() }
+        else if (kind == "ddl" || kind == "effect" || part == "ddl") { line[held++] = $0; if (!ddl_lines) put_ddl() }
         else if (on && part == "statement") put(joined(row($0)))
         else if (on && part == "copy") { forget(); put(apart ? stand_in($0) $0 : alone($0)) }
         else if (on && part == "commit") put(ended())
@@ -1106,6 +1107,9 @@ while read -r name; do
     scan "$name" "$([ -n "$listed_sha256" ] || metadata encoding)" >"$work/facts"
     read -r start end next_xid previous previous_sha256 complete closed transactions \
         reached_here beyond_here found timeless latest odd foul <"$work/facts"
+    [ "$start" != none ] || case $(text "$increments/$name" | head -n 1) in
+    *" segment format="[3-9]*) die "$name is of a newer version, whose format this restore.sh does not know" ;;
+    esac
     case $start,$name in
     none,*.partial) end=$end_before; break ;;           # torn before its first transaction
     none,*) die "$name is damaged" ;;
@@ -1413,7 +1417,24 @@ stopped() {     # WHERE: what psql said, then the end
         warn "stopped at what the role that restores may not make"
         case $1 in segment) exit 5 ;; *) exit 4 ;; esac
     fi
+    [ "$1" != segment ] || name_object
     die "stopped"
+}
+
+error_at() {    # -> name and line of where psql met the last error
+    at=$(sed -n 's/^\([^:]*\):\([0-9][0-9]*\): .*/\1 \2/p' "$work/errors" | tail -n 1)
+    name=${at% *} line=${at#* }
+    [ -f "$increments/$name" ]
+}
+
+name_object() { # says of which object the effect is that the error was in
+    error_at || return 0
+    object=$(text "$increments/$name" | head -n "$line" | cut -b 1-1000000 | awk "$awk_values$awk_walk"'
+        { walk() }
+        part == "comment" { what = kind != "effect" ? "" : \
+            decode(value("verb")) " " decode(value("class")) " " decode(value("identity")) }
+        END { if (part == "ddl") print what }' | printable)
+    [ -z "$object" ] || warn "the schema change that failed: $object"
 }
 
 # Is every error that a drill's role was refused something (42501), that what it needs was made for it before
@@ -1792,9 +1813,7 @@ feed() {        # all segments, one after the other; "starts" notes where each b
 # The error that psql met among joined statements has the line of the last of them. What was run in one
 # transaction with it is run once more, a statement at a time, and rolled back, for the line of its own.
 find_statement() {
-    at=$(sed -n 's/^\([^:]*\):\([0-9][0-9]*\): .*/\1 \2/p' "$work/errors" | tail -n 1)
-    name=${at% *} line=${at#* }
-    [ -f "$increments/$name" ] || return 0
+    error_at || return 0
     : >"$work/first"
     [ "$(cat "$work/placed_in" 2>/dev/null)" = "$name" ] || [ ! -e "$work/placed" ] || later_lsn=''
     replay "$name" -v complete="$(sed -n "s/^$name //p" "$work/use")" -v upto="$upto" -v counts=/dev/null \

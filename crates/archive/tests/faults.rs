@@ -246,3 +246,59 @@ fn files_kept_aside_never_take_each_others_place() {
         assert_eq!(kept_files(&place).len(), number);
     }
 }
+
+/// An update of the extension that is interrupted while it closes the open segment of the older one.
+#[test]
+fn a_segment_of_format_1_is_closed_once_whatever_fails_meanwhile() {
+    let faults = Faults::new();
+    for point in [
+        "segment: write again",
+        "segment: fsync again",
+        "segment: write",
+        "segment: fsync",
+        "segment: fsynced",
+        "publish: fsync",
+        "publish: rename",
+        "fsync directory",
+        "manifest: write",
+        "manifest: fsync",
+        "segment: created",
+        "small file: write",
+        "small file: fsync",
+        "small file: rename",
+    ] {
+        for has_transaction in [true, false] {
+            let place = prepared(&faults);
+            let mut appender = place.append();
+            if has_transaction {
+                insert(&mut appender, 10, 0x2000);
+            }
+            appender.position(Lsn(0x2100), at(1)).unwrap();
+            let last = appender.sync().unwrap();
+            let path = appender.current_file();
+            drop(appender);
+            let text = fs::read_to_string(&path).unwrap();
+            fs::write(&path, text.replacen("format=2\n", "format=1\n", 1)).unwrap();
+            faults.set(&format!("EIO 1 {point}\n"));
+            let failed = place.append_or_error().is_err();
+            faults.clear();
+            let is_small = point.starts_with("small");
+            let is_on_the_way = match has_transaction {
+                true => !is_small,
+                false => is_small || point.contains("again") || point == "fsync directory",
+            };
+            assert_eq!(failed, is_on_the_way, "{point} {has_transaction}");
+            let appender = place.append();
+            assert_eq!(appender.last_lsn(), last, "{point} {has_transaction}");
+            drop(appender);
+            let formats = place.chain.segments().unwrap().into_iter();
+            let formats: Vec<u32> = formats
+                .map(|(name, stored)| place.chain.summarize(name, stored).unwrap())
+                .map(|summary| summary.header.unwrap().format)
+                .collect();
+            let expected = if has_transaction { vec![1, 2] } else { vec![2] };
+            assert_eq!(formats, expected, "{point} {has_transaction}");
+            assert_eq!(archive::verify(&place.database).unwrap(), [], "{point}");
+        }
+    }
+}

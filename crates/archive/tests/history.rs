@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use archive::history::{self, index, Question, Row, Table, TableName, Value};
 use archive::layout::DatabaseDir;
-use archive::segment::DdlBlock;
+use archive::segment::{DdlBlock, EffectNote, Words};
 use archive::{Appender, Error, Lsn};
 use support::{at, Place};
 
@@ -623,4 +623,192 @@ fn a_segment_that_is_closed_meanwhile_is_not_called_damaged() {
         "{:?}",
         files.files[0].problems
     );
+}
+
+impl Writer {
+    fn words(&mut self, command: &str, text: &str) {
+        let words = Words {
+            command,
+            role: b"bob",
+            at: None,
+            text: text.as_bytes(),
+        };
+        self.appender.words(&words).unwrap();
+    }
+
+    fn effect(&mut self, verb: &str, class: &str, text: &str) {
+        let note = EffectNote {
+            class,
+            oid: 16401,
+            verb,
+            identity: b"public.orders",
+            needs: &[],
+        };
+        let block = DdlBlock::alone(text.as_bytes());
+        self.appender.effect(&note, &block).unwrap();
+    }
+}
+
+#[test]
+fn effects_are_shown_with_the_words_above_them() {
+    let place = Place::new();
+    let mut w = Writer::new(&place);
+    w.begin();
+    w.words("CREATE TABLE", "create table Bills (id int primary key)");
+    w.effect(
+        "create",
+        "table",
+        "CREATE TABLE public.bills (id integer NOT NULL)",
+    );
+    let key = "ALTER TABLE ONLY public.bills ADD CONSTRAINT bills_pkey PRIMARY KEY (id)";
+    w.effect("create", "constraint", key);
+    w.appender.commit().unwrap();
+    w.transaction(&["INSERT INTO public.bills (id) VALUES (1);"]);
+    w.begin();
+    w.effect(
+        "alter",
+        "table",
+        "ALTER TABLE public.bills RENAME TO orders",
+    );
+    w.appender.commit().unwrap();
+    w.rotate();
+    w.begin();
+    let long = format!("alter table orders add y int -- {}", "é".repeat(5000));
+    w.words("ALTER TABLE", &long);
+    w.effect(
+        "alter",
+        "table",
+        "ALTER TABLE public.orders ADD COLUMN y integer",
+    );
+    // What follows is in another block of the index.
+    let filler = format!(
+        "INSERT INTO public.z (x) VALUES ('{}');",
+        "x".repeat(1 << 20)
+    );
+    w.appender.statement(filler.as_bytes()).unwrap();
+    w.appender
+        .statement(b"UPDATE public.orders SET y = 7 WHERE id = 1;")
+        .unwrap();
+    w.effect(
+        "alter",
+        "table",
+        "ALTER TABLE public.orders ALTER COLUMN y SET NOT NULL",
+    );
+    w.appender.unhandled("operator family", "CREATE X").unwrap();
+    let text = DdlBlock::alone(b"DROP TABLE public.orders");
+    w.appender.ddl("DROP TABLE", "bob", &text).unwrap();
+    w.effect("drop", "table", "DROP TABLE public.orders");
+    w.appender.commit().unwrap();
+    w.sync();
+
+    let question = question("public.orders", &["id"], &["1"]);
+    for _ in 0..2 {
+        let rows = ask(&place.database, &question);
+        let shown: Vec<(&str, String, Option<String>)> = rows
+            .iter()
+            .map(|row| {
+                let typed = row.typed.as_ref().map(|typed| {
+                    assert_eq!(typed.role, b"bob");
+                    let text = String::from_utf8_lossy(&typed.text);
+                    text.chars().take(15).collect()
+                });
+                let text = row.statement.clone().unwrap();
+                (
+                    row.operation.as_str(),
+                    String::from_utf8(text).unwrap(),
+                    typed,
+                )
+            })
+            .collect();
+        let typed = |text: &str| Some(text.to_owned());
+        let expected = [
+            (
+                "CREATE TABLE",
+                "CREATE TABLE public.bills (id integer NOT NULL)",
+                typed("create table Bi"),
+            ),
+            ("CREATE CONSTRAINT", key, typed("create table Bi")),
+            ("INSERT", "INSERT INTO public.bills (id) VALUES (1);", None),
+            (
+                "ALTER TABLE",
+                "ALTER TABLE public.bills RENAME TO orders",
+                None,
+            ),
+            (
+                "ALTER TABLE",
+                "ALTER TABLE public.orders ADD COLUMN y integer",
+                typed("alter table ord"),
+            ),
+            (
+                "UPDATE",
+                "UPDATE public.orders SET y = 7 WHERE id = 1;",
+                None,
+            ),
+            (
+                "ALTER TABLE",
+                "ALTER TABLE public.orders ALTER COLUMN y SET NOT NULL",
+                typed("alter table ord"),
+            ),
+            ("DROP TABLE", "DROP TABLE public.orders", None),
+            ("DROP TABLE", "DROP TABLE public.orders", None),
+        ];
+        let expected = expected.map(|(operation, text, typed)| (operation, text.to_owned(), typed));
+        assert_eq!(shown, expected);
+        let cut = rows[4].typed.as_ref().unwrap();
+        assert_eq!(cut.text.len() as u64 + cut.cut, long.len() as u64);
+    }
+}
+
+/// What was typed is one change, however much it changed.
+#[test]
+fn an_index_lists_what_was_typed_and_counts_classes_that_are_not_known() {
+    let place = Place::new();
+    let mut w = Writer::new(&place);
+    w.begin();
+    w.words("CREATE TABLE", "create table a (id serial)");
+    w.effect("create", "sequence", "CREATE SEQUENCE public.a_id_seq");
+    w.effect("create", "table", "CREATE TABLE public.a (id integer)");
+    w.words("ANALYZE", "it changed nothing");
+    w.words("DROP TABLE", "drop table b, c");
+    w.effect("drop", "table", "DROP TABLE public.b");
+    w.effect("drop", "table", "DROP TABLE public.c");
+    w.appender.commit().unwrap();
+    w.begin();
+    w.effect("create", "operator", "CREATE OPERATOR …");
+    for class in ["operator family", "transform", "operator family"] {
+        w.appender.unhandled(class, "CREATE X").unwrap();
+        let text = DdlBlock::alone(b"CREATE X");
+        w.appender.ddl("CREATE X", "eve", &text).unwrap();
+    }
+    w.appender.commit().unwrap();
+    w.sync();
+    let path = only_segment(&place, 0);
+    let bytes = std::fs::read(&path).unwrap();
+    let built = history::build::build::<Error>(&path, &bytes[..], &mut || Ok(())).unwrap();
+    let index = built.indexed.index;
+    let lines: Vec<&str> = std::str::from_utf8(&bytes).unwrap().lines().collect();
+    let listed = index.ddl.iter().map(|ddl| {
+        let kind = lines[ddl.line as usize - 1].split(' ').nth(2).unwrap();
+        let text = String::from_utf8(ddl.text.0.clone()).unwrap();
+        let role = String::from_utf8(ddl.role.0.clone()).unwrap();
+        format!("{kind} {role}: {}: {text}", ddl.command)
+    });
+    assert_eq!(
+        listed.collect::<Vec<_>>(),
+        [
+            "words bob: CREATE TABLE: create table a (id serial)",
+            "words bob: DROP TABLE: drop table b, c",
+            "effect : CREATE OPERATOR: CREATE OPERATOR …",
+            "ddl eve: CREATE X: CREATE X",
+            "ddl eve: CREATE X: CREATE X",
+            "ddl eve: CREATE X: CREATE X",
+        ]
+    );
+    assert_eq!(index.ddl_count, 6);
+    let classes: Vec<(&str, u64)> = index
+        .unhandled
+        .iter()
+        .map(|(c, n)| (c.as_str(), *n))
+        .collect();
+    assert_eq!(classes, [("operator family", 2), ("transform", 1)]);
 }

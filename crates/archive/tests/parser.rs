@@ -8,7 +8,7 @@ use std::fs;
 use std::io::{self, Read};
 
 use archive::segment::{Event, Scanner, Summary};
-use support::{one_of_each, Place};
+use support::{effects, one_of_each, Place};
 
 /// A small generator of repeatable noise.
 struct Noise(u64);
@@ -27,6 +27,7 @@ fn good_segment() -> Vec<u8> {
     let place = Place::new();
     let mut appender = place.append();
     one_of_each(&mut appender, 0);
+    effects(&mut appender, 0);
     fs::read(appender.rotate(14).unwrap().unwrap().path).unwrap()
 }
 
@@ -76,7 +77,7 @@ fn what_poses_as_structure_is_content() {
     assert_eq!(summary.contradiction, None);
     assert_eq!(
         (summary.tally.transactions, summary.tally.statements),
-        (4, 5)
+        (5, 8)
     );
     assert_eq!(summary.footer, Some(summary.tally.footer()));
 }
@@ -84,7 +85,7 @@ fn what_poses_as_structure_is_content() {
 #[test]
 fn a_footer_that_lies_is_a_contradiction() {
     let good = String::from_utf8(good_segment()).unwrap();
-    let lie = good.replace("transactions=4", "transactions=5");
+    let lie = good.replace("transactions=5", "transactions=6");
     let summary = Summary::of(lie.as_bytes()).unwrap();
     assert!(summary.contradiction.is_some());
 }

@@ -9,9 +9,9 @@ use std::path::Path;
 
 use archive::layout::Stored;
 use archive::manifest;
-use archive::segment::{SegmentIdentity, Summary};
+use archive::segment::{DdlBlock, EffectNote, SegmentIdentity, Summary};
 use archive::{Error, Lsn};
-use support::{at, identity, insert, one_of_each, Place, SLOT_START};
+use support::{at, effects, identity, insert, one_of_each, Place, SLOT_START};
 
 fn summary_of(bytes: &[u8]) -> Summary {
     Summary::of(bytes).unwrap()
@@ -57,8 +57,16 @@ fn resume_from(place: &Place, path: &Path, bytes: &[u8], whole: &[u8]) {
 
 /// A closed segment's bytes and the path that it had while it was open.
 fn whole_segment(place: &Place) -> (Vec<u8>, std::path::PathBuf) {
+    whole_segment_of(place, 2)
+}
+
+/// The same of what a format has, but for the first line.
+fn whole_segment_of(place: &Place, format: u32) -> (Vec<u8>, std::path::PathBuf) {
     let mut appender = place.append();
     one_of_each(&mut appender, 0);
+    if format > 1 {
+        effects(&mut appender, 0);
+    }
     let path = appender.current_file();
     let closed = appender.rotate(14).unwrap().unwrap();
     (fs::read(closed.path).unwrap(), path)
@@ -139,7 +147,7 @@ fn what_was_not_synced_is_gone_or_whole() {
 #[test]
 fn a_crash_between_footer_and_manifest_is_finished() {
     let place = Place::new();
-    let (whole, path) = whole_segment(&place);
+    let (whole, path) = whole_segment_of(&place, 1);
     let entry = manifest::read(&place.chain).unwrap().entries.remove(0);
     // Before the rename, with the next segment not there yet.
     for (name, stored) in place.chain.segments().unwrap() {
@@ -292,4 +300,98 @@ fn no_space_is_told_apart() {
         }
         .is_no_space());
     }
+}
+
+/// The bytes as versions that knew no effects would have written them.
+fn as_format_1(bytes: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8(bytes.to_vec()).unwrap();
+    text.replacen("format=2\n", "format=1\n", 1).into_bytes()
+}
+
+/// Opens what an older version left, writes on in this one, and looks at every file.
+fn assert_never_mixed(place: &Place, last: Lsn, transactions: u64) {
+    let mut appender = place.append();
+    assert_eq!((appender.last_lsn(), appender.durable_lsn()), (last, last));
+    let effect = EffectNote {
+        class: "table",
+        oid: 16401,
+        verb: "create",
+        identity: b"public.t",
+        needs: &[],
+    };
+    appender.begin(999, Lsn(0x9000), at(0)).unwrap();
+    let block = DdlBlock::alone(b"CREATE TABLE public.t ()");
+    appender.effect(&effect, &block).unwrap();
+    appender.commit().unwrap();
+    appender.sync().unwrap();
+    drop(appender);
+    let mut found = 0;
+    for (name, stored) in place.chain.segments().unwrap() {
+        let summary = place.chain.summarize(name, stored).unwrap();
+        assert_eq!((summary.torn, summary.contradiction), (None, None));
+        found += summary.tally.transactions;
+        let format = summary.header.unwrap().format;
+        let is_open = stored == Stored::Partial;
+        assert_eq!(format, if is_open { 2 } else { 1 }, "{name:?}");
+    }
+    assert_eq!(found, transactions + 1);
+    assert_eq!(archive::verify(&place.database).unwrap(), []);
+}
+
+#[test]
+fn an_open_segment_of_format_1_is_closed_wherever_it_ends() {
+    let place = Place::new();
+    let (whole, path) = whole_segment_of(&place, 1);
+    let whole = as_format_1(&whole);
+    for length in 0..=whole.len() {
+        for (name, stored) in place.chain.segments().unwrap() {
+            fs::remove_file(place.chain.segment_path(name, stored)).unwrap();
+        }
+        let _ = fs::remove_file(place.chain.manifest());
+        fs::write(&path, &whole[..length]).unwrap();
+        let expected = summary_of(&whole[..length]).tally;
+        let last = expected.end_lsn.max(SLOT_START);
+        assert_never_mixed(&place, last, expected.transactions);
+    }
+}
+
+#[test]
+fn positions_and_sequences_of_format_1_stay_and_no_empty_segment_is_closed() {
+    let place = Place::new();
+    let mut appender = place.append();
+    let path = appender.current_file();
+    let setval = b"SELECT pg_catalog.setval('public.s', 65, true);".to_vec();
+    appender.sequences(SLOT_START, at(1), &[setval]).unwrap();
+    appender.sync().unwrap();
+    drop(appender);
+    let sequences = fs::read(&path).unwrap();
+    let mut appender = place.append();
+    appender.position(Lsn(0x1500), at(2)).unwrap();
+    appender.sync().unwrap();
+    drop(appender);
+    let positions = fs::read(&path).unwrap();
+    for (bytes, last) in [(sequences, SLOT_START), (positions, Lsn(0x1500))] {
+        fs::write(&path, as_format_1(&bytes)).unwrap();
+        assert_never_mixed(&place, last, 0);
+        let text = fs::read(&path).unwrap();
+        assert!(text.starts_with(&bytes), "all of it is there");
+    }
+}
+
+/// A newer version's files are not ours to cut.
+#[test]
+fn an_open_segment_of_an_unknown_format_is_kept_aside() {
+    let place = Place::new();
+    let mut appender = place.append();
+    insert(&mut appender, 10, 0x2000);
+    appender.sync().unwrap();
+    let path = appender.current_file();
+    drop(appender);
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replacen("format=2\n", "format=3\n", 1)).unwrap();
+    let opened = place.chain.open_for_append(identity(1000), Lsn(0x2000));
+    let error = opened.err().unwrap();
+    assert!(matches!(error, Error::KeptAside { .. }), "{error}");
+    let why = "\"-- pg_incrbackup segment format=2\" expected";
+    assert!(error.to_string().contains(why), "{error}");
 }

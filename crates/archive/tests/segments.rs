@@ -7,9 +7,9 @@ use std::fs;
 
 use archive::layout::Stored;
 use archive::manifest;
-use archive::segment::{DdlBlock, Event, Scanner, Summary};
+use archive::segment::{DdlBlock, Effect, EffectNote, Event, Scanner, Summary, TypedWords};
 use archive::{Error, Lsn};
-use support::{at, identity, insert, one_of_each, Place, SLOT_START};
+use support::{at, effects, identity, insert, one_of_each, Place, SLOT_START};
 
 fn events(bytes: &[u8]) -> Vec<Event> {
     let mut scanner = Scanner::new(bytes);
@@ -32,6 +32,9 @@ fn a_segment_reads_back_as_it_was_written() {
         } => format!("transaction {xid} {commit_lsn}"),
         Event::Sequences { lsn, .. } => format!("sequences {lsn}"),
         Event::Ddl { command, role } => format!("ddl {command} {}", String::from_utf8_lossy(role)),
+        Event::Words(words) => format!("words {}", words.command),
+        Event::Effect(effect) => format!("effect {} {}", effect.command(), effect.oid),
+        Event::Unhandled { class, .. } => format!("unhandled {class}"),
         Event::Fact(fact) => format!("fact {fact:?}"),
         Event::LeftOut { object, .. } => format!("left_out {:?}", String::from_utf8_lossy(object)),
         Event::Flag { reason } => format!("flag {:?}", String::from_utf8_lossy(reason)),
@@ -64,6 +67,61 @@ fn a_segment_reads_back_as_it_was_written() {
 }
 
 #[test]
+fn effects_words_and_unhandled_classes_read_back() {
+    let place = Place::new();
+    let mut appender = place.append();
+    effects(&mut appender, 0);
+    let counters = appender.counters();
+    assert_eq!((counters.unhandled, counters.flags), (1, 0));
+    let closed = appender.rotate(15).unwrap().unwrap();
+    assert_eq!(closed.entry.statements, 3);
+    let bytes = fs::read(&closed.path).unwrap();
+    let expected = [
+        Event::Words(Box::new(TypedWords {
+            command: "CREATE TABLE".to_owned(),
+            role: b"bob \n".to_vec(),
+            at: Some(at(13)),
+            text: b"create table t()\n-- \xff\n\\! x".to_vec(),
+            text_cut: 0,
+        })),
+        Event::Effect(Box::new(Effect {
+            class: "table".to_owned(),
+            oid: 16401,
+            verb: "create".to_owned(),
+            identity: b"public.\"t\n\"".to_vec(),
+            identity_cut: 0,
+            needs: vec![(2615, 2200), (1247, 16399)],
+            needs_cut: 0,
+        })),
+        Event::Unhandled {
+            class: "operator family".to_owned(),
+            command: "CREATE OPERATOR FAMILY".to_owned(),
+        },
+    ];
+    let all = events(&bytes);
+    assert_eq!(all[2..5], expected, "{all:#?}");
+    assert_eq!(archive::verify(&place.database).unwrap(), []);
+
+    // A segment of format 1 has none of it.
+    let text = String::from_utf8(bytes).unwrap();
+    let text = text.replacen("format=2\n", "format=1\n", 1);
+    let torn = |text: &str, why: &str| {
+        let last = events(text.as_bytes()).pop();
+        let Some(Event::Torn { why: found, .. }) = last else {
+            panic!("{last:?} instead of {why}");
+        };
+        assert_eq!(found, why);
+    };
+    torn(&text, "unexpected words comment inside a transaction");
+    let others = text.split_inclusive('\n');
+    let others: String = others.filter(|line| !line.contains(" words ")).collect();
+    torn(&others, "unexpected effect comment inside a transaction");
+    let empty = text.replacen("format=1\n", "format=2\n", 1);
+    let empty = empty.replacen("effect lines=9", "effect lines=0", 1);
+    torn(&empty, "effect comment without lines");
+}
+
+#[test]
 fn rotation_closes_the_segment_and_chains_the_next_to_it() {
     let place = Place::new();
     let mut appender = place.append();
@@ -93,7 +151,7 @@ fn rotation_closes_the_segment_and_chains_the_next_to_it() {
     let bytes = fs::read(&first.path).unwrap();
     assert_eq!(bytes.len() as u64, first.entry.bytes);
     let text = String::from_utf8(bytes).unwrap();
-    assert!(text.starts_with("-- pg_incrbackup segment format=1\n-- @"));
+    assert!(text.starts_with("-- pg_incrbackup segment format=2\n-- @"));
     assert!(text.lines().last().unwrap().starts_with("\\unrestrict "));
     let (name, _) = place.last_segment();
     let open = place
@@ -187,9 +245,17 @@ fn what_would_break_the_segment_is_refused() {
     assert!(appender.setval(b"SELECT 1;").is_err());
     assert!(appender.copy_start(b"COPY a FROM stdin").is_err());
     assert!(appender.copy_row(b"1").is_err(), "outside a COPY block");
+    let note = EffectNote {
+        class: "table",
+        oid: 1,
+        verb: "create",
+        identity: b"x",
+        needs: &[],
+    };
     for statement in [&b""[..], b"a\0"] {
         let block = DdlBlock::alone(statement);
         assert!(appender.ddl("X", "r", &block).is_err());
+        assert!(appender.effect(&note, &block).is_err());
     }
     assert!(appender.rotate(1).is_err() && appender.position(Lsn(0x2000), at(0)).is_err());
     appender.copy_start(b"COPY a FROM stdin;").unwrap();

@@ -1,6 +1,7 @@
 //! Statements between the rows: held back until their last word is known, then written.
 
 use super::super::history::{Statement, FLAG, LEFT_OUT, REACH};
+use super::effects::Way;
 use super::Writer;
 use crate::pg::invalidation;
 use crate::pg::reach::Reach;
@@ -8,12 +9,14 @@ use crate::pg::since_then::SinceThen;
 
 impl Writer<'_> {
     pub fn insert_statement(&mut self, mut statement: Statement, since: &mut SinceThen<'_>) {
+        self.state.is_recorded = true;
         if !statement.replay || statement.is_decoded_from_wal() {
             return;
         }
         self.release_held();
         if statement.command == FLAG {
-            return self.flag_ddl(&String::from_utf8_lossy(&statement.text));
+            let reason = String::from_utf8_lossy(&statement.text).into_owned();
+            return self.state.deeds.flag_text(reason);
         }
         if statement.command == LEFT_OUT {
             return self.leave_out_object(&statement.text);
@@ -25,7 +28,7 @@ impl Writer<'_> {
             return self.flag_reach(&statement, since);
         }
         if statement.gives_default_privileges() && since.has_other_default_privileges() {
-            self.flag_ddl(&format!(
+            self.state.deeds.flag_text(format!(
                 "{}: at restore it gives the default privileges that another transaction set while \
                  this one was open",
                 statement.command
@@ -53,7 +56,7 @@ impl Writer<'_> {
         };
         let more = since.newly_reached(&reach);
         if more > 0 {
-            self.flag_ddl(&format!(
+            self.state.deeds.flag_text(format!(
                 "{command}: at restore it reaches {more} more: made or granted by others while its \
                  transaction was open"
             ));
@@ -72,8 +75,11 @@ impl Writer<'_> {
         if is(&self.state.held) {
             let held = self.state.held.take();
             statement.renames = held.map_or_else(Vec::new, |held| held.renames);
-            self.state.held = Some(statement).filter(|statement| statement.replay);
-        } else if is(&self.state.released) {
+            match statement.replay {
+                true => self.state.held = Some(statement),
+                false => self.forget_held(),
+            }
+        } else if is(&self.state.released) && self.state.way == Way::Text {
             self.write_late_part(statement);
         }
     }
@@ -88,23 +94,18 @@ impl Writer<'_> {
             self.state.released = Some(released);
         } else if let Some(mut late) = statement.without_start(&released.text) {
             late.renames = released.renames;
-            self.state.held = Some(late);
-            self.release_held();
+            self.write_text(&late);
             self.state.released = Some(statement);
         } else {
             self.flag_ddl(&format!("{} was completed too late", statement.command));
         }
     }
 
-    /// Writes the statement that was held back.
-    pub(super) fn release_held(&mut self) {
-        let Some(statement) = self.state.held.take() else {
-            return;
-        };
-        self.state.released = Some(statement.clone());
+    /// Writes a statement as its text.
+    pub(super) fn write_text(&mut self, statement: &Statement) {
         if !self.options.framing {
             if statement.fact().is_none() {
-                self.statement(&statement.block().parts().write(""));
+                self.statement_of_effect(&statement.block().parts().write(""));
             }
             return;
         }

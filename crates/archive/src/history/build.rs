@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Read;
 use std::path::Path;
 
-use super::ddl::{is_about_tables, Ddl, Name};
+use super::ddl::{is_about_tables, is_effect_about_tables, Ddl, Name};
 use super::filter;
 use super::index::{Block, DdlLine, Filters, Index, Indexed, Located, Relation};
 use super::lines::{Item, Lines};
@@ -12,6 +12,7 @@ use super::literal::names_of;
 use super::statement::{self, Operation, Statement};
 use crate::checksum::Hashing;
 use crate::error::Error;
+use crate::segment::Effect;
 
 /// A block ends at the first line behind so many bytes.
 const BLOCK: u64 = 1024 * 1024;
@@ -20,6 +21,8 @@ const BLOCK: u64 = 1024 * 1024;
 const COLUMNS: usize = 4;
 /// Longer lists of DDL are cut.
 const LISTED_DDL: usize = 500;
+/// So many classes are counted; PostgreSQL has some fifty.
+const CLASSES: usize = 200;
 /// And so are longer texts.
 const LISTED_TEXT: usize = 200;
 
@@ -99,6 +102,8 @@ struct Builder {
     columns: BTreeMap<u32, Vec<Column>>,
     any_row: BTreeSet<u32>,
     copy: Option<Copy>,
+    /// The line of words that are listed with their first effect.
+    unlisted_words: Option<u64>,
 }
 
 impl Builder {
@@ -154,6 +159,9 @@ impl Builder {
             Item::CopyRow => self.copy_row(lines.text(), length),
             Item::Statement => self.statement(lines.text(), length),
             Item::Ddl { command, role } => self.ddl(lines, command, role),
+            Item::Words => self.unlisted_words = Some(lines.number()),
+            Item::Unhandled { class } => self.unhandled(class),
+            Item::Effect(effect) => self.effect(lines, &effect),
             Item::End => self.index.complete = lines.next_start(),
             Item::Other | Item::Footer => self.copy = None,
         }
@@ -304,24 +312,60 @@ impl Builder {
         self.copy = None;
         let ddl = Ddl::read(lines.text(), &role);
         if is_about_tables(&command) {
-            let words = ddl.words();
-            self.hashes
-                .extend(words.iter().map(|w| filter::ddl_hash(w)));
-            if let Some(rename) = ddl.rename() {
-                self.index.renames.push(Located {
-                    at: lines.start(),
-                    what: rename,
-                });
-            }
+            self.about_tables(lines.start(), &ddl);
         }
+        self.list(lines, lines.number(), command, &role, ddl.statement);
+    }
+
+    /// What one statement changed is listed as the statement that the user typed.
+    fn effect<R: Read>(&mut self, lines: &Lines<R>, effect: &Effect) {
+        self.copy = None;
+        let (ddl, command) = (Ddl::read(lines.text(), b""), effect.command());
+        let words = lines.open().words.as_ref();
+        if is_effect_about_tables(&command, words) {
+            self.about_tables(lines.start(), &ddl);
+        }
+        let line = self.unlisted_words.take();
+        match (words, line) {
+            (None, _) => self.list(lines, lines.number(), command, b"", ddl.statement),
+            (Some(typed), Some(line)) => {
+                self.list(lines, line, typed.command.clone(), &typed.role, &typed.text);
+            }
+            (Some(_), None) => {}
+        }
+    }
+
+    fn unhandled(&mut self, class: String) {
+        let classes = &mut self.index.unhandled;
+        if classes.len() < CLASSES || classes.contains_key(&class) {
+            *classes.entry(class).or_default() += 1;
+        }
+    }
+
+    fn about_tables(&mut self, at: u64, ddl: &Ddl<'_>) {
+        let words = ddl.words();
+        self.hashes
+            .extend(words.iter().map(|w| filter::ddl_hash(w)));
+        if let Some(what) = ddl.rename() {
+            self.index.renames.push(Located { at, what });
+        }
+    }
+
+    fn list<R: Read>(
+        &mut self,
+        lines: &Lines<R>,
+        line: u64,
+        command: String,
+        role: &[u8],
+        text: &[u8],
+    ) {
         self.index.ddl_count += 1;
         if self.index.ddl.len() < LISTED_DDL {
-            let text = ddl.statement;
             self.index.ddl.push(DdlLine {
                 commit_time: lines.open().transaction.and_then(|t| t.commit_time),
                 text: Name(text[..text.len().min(LISTED_TEXT)].to_vec()),
-                role: Name(role),
-                line: lines.number(),
+                role: Name(role.to_vec()),
+                line,
                 command,
             });
         }

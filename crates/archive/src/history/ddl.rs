@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::lines::encoded;
+use super::lines::{encoded, Typed};
 use super::literal::{name_of, Words};
 use crate::segment::DdlBlock;
 
@@ -220,6 +220,11 @@ impl Rename {
 pub fn is_about_tables(command: &str) -> bool {
     let is = |part: &str| command.contains(part);
     (is("TABLE") && !is("TABLESPACE")) || is("SCHEMA") || is("SELECT INTO")
+}
+
+/// The same of an effect: what a statement about tables changed is about tables, too.
+pub fn is_effect_about_tables(command: &str, words: Option<&Typed>) -> bool {
+    is_about_tables(command) || words.is_some_and(|typed| is_about_tables(&typed.command))
 }
 
 fn search_path(settings: &[u8], role: &[u8]) -> Vec<Vec<u8>> {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::ddl::Ddl;
 use super::files::Files;
 use super::index::BlockReader;
-use super::lines::Transaction;
+use super::lines::{Transaction, Typed};
 use super::literal::Value;
 use super::names::Place;
 use super::statement::{self, Operation};
@@ -34,6 +34,8 @@ pub enum What {
     Truncate,
     /// DDL of a command.
     Ddl(u32),
+    /// An effect, as a command, and the words above it.
+    Effect(u32, Option<u32>),
 }
 
 /// A row of the answer.
@@ -49,6 +51,8 @@ pub struct Row {
     /// Below the database's directory.
     pub file: Option<String>,
     pub line: Option<u64>,
+    /// What the user typed whose effect the statement is.
+    pub typed: Option<Typed>,
     /// Where something has to be said about it.
     pub note: Option<String>,
 }
@@ -64,6 +68,7 @@ pub struct Found {
     hits: std::collections::btree_map::IntoIter<Place, Hit>,
     heads: Vec<Vec<u8>>,
     commands: Vec<String>,
+    typed: Vec<Typed>,
     /// The hit after the problems of its file and those before.
     next: Option<(Place, Hit)>,
     /// Files whose problems were told.
@@ -76,8 +81,7 @@ impl Found {
     pub(super) fn new(
         (files, lock): (Files, Lock),
         hits: BTreeMap<Place, Hit>,
-        heads: Vec<Vec<u8>>,
-        commands: Vec<String>,
+        (heads, commands, typed): (Vec<Vec<u8>>, Vec<String>, Vec<Typed>),
         untold: u64,
         unfollowed: u64,
     ) -> Found {
@@ -102,6 +106,7 @@ impl Found {
             hits,
             heads,
             commands,
+            typed,
             next,
             told: 0,
             reader: None,
@@ -176,12 +181,15 @@ impl Found {
                 ("INSERT".to_owned(), insert_of(head, &text))
             }
             What::Truncate => ("TRUNCATE".to_owned(), text),
-            What::Ddl(number) => {
+            What::Ddl(number) | What::Effect(number, _) => {
                 let block = memchr::memchr(b'\n', &text).map_or(&text[..], |at| &text[at + 1..]);
                 let statement = Ddl::read(block, b"").statement.to_vec();
                 (self.commands[number as usize].clone(), statement)
             }
         };
+        if let What::Effect(_, Some(number)) = hit.what {
+            row.typed = Some(self.typed[number as usize].clone());
+        }
         row.operation = operation;
         row.statement = Some(statement);
         Ok(row)

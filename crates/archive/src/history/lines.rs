@@ -14,8 +14,9 @@ use super::index::Sum;
 use crate::error::{Error, Result};
 use crate::lsn::Lsn;
 use crate::segment::grammar::{
-    Comment, Key, BEGIN, COMMIT, COPY_END, COPY_PREFIX, COPY_SUFFIX, MAGIC,
+    format_of, Comment, Key, BEGIN, COMMIT, COPY_END, COPY_PREFIX, COPY_SUFFIX,
 };
+use crate::segment::{Effect, TypedWords};
 use crate::time::{self, Time};
 
 const READ_SIZE: usize = 256 * 1024;
@@ -37,6 +38,33 @@ pub struct Open {
     /// The first line of the COPY block, percent-encoded in JSON.
     #[serde(with = "encoded_option")]
     pub copy: Option<Vec<u8>>,
+    /// Whose effects come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub words: Option<Typed>,
+}
+
+/// What the user typed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Typed {
+    pub command: String,
+    #[serde(with = "encoded")]
+    pub role: Vec<u8>,
+    /// In the database's encoding.
+    #[serde(with = "encoded")]
+    pub text: Vec<u8>,
+    /// So many bytes of the text are missing; its last character may be torn.
+    pub cut: u64,
+}
+
+impl From<TypedWords> for Typed {
+    fn from(words: TypedWords) -> Typed {
+        Typed {
+            command: words.command,
+            role: words.role,
+            text: words.text,
+            cut: words.text_cut,
+        }
+    }
 }
 
 /// What the current line is.
@@ -56,6 +84,14 @@ pub enum Item {
         command: String,
         role: Vec<u8>,
     },
+    /// What the user typed, which is open from here on.
+    Words,
+    /// Why DDL comes as text: of this class of objects no effects are known.
+    Unhandled {
+        class: String,
+    },
+    /// What DDL changed, all lines of it.
+    Effect(Box<Effect>),
     /// A transaction or a sequences block is complete.
     End,
     /// The last line but one.
@@ -185,9 +221,9 @@ impl<R: Read> Lines<R> {
 
     fn take_opening(&mut self, path: &Path) -> Result<Item> {
         if self.number == 1 {
-            return match self.text == MAGIC.as_bytes() {
-                true => Ok(Item::Other),
-                false => Err(self.damaged(path, "it does not begin as a segment does")),
+            return match format_of(&self.text) {
+                Some(_) => Ok(Item::Other),
+                None => Err(self.damaged(path, "it does not begin as a segment does")),
             };
         }
         self.key = Comment::key_of(&self.text);
@@ -220,28 +256,48 @@ impl<R: Read> Lines<R> {
                 Ok(Some(Item::Other))
             }
             "ddl" => {
-                let lines: u64 = comment.value("lines").map_err(flawed)?;
+                let lines = comment.value("lines").map_err(flawed)?;
                 let command = comment.text("command").map_err(flawed)?;
                 let role = comment.bytes("role").map_err(flawed)?;
-                self.text.clear();
-                for nth in 0..lines {
-                    if nth > 0 {
-                        self.text.push(b'\n');
-                    }
-                    if !self.read_line(path)? {
-                        return Ok(None);
-                    }
-                }
-                Ok(Some(Item::Ddl { command, role }))
+                self.open.words = None;
+                self.take_block(path, lines, Item::Ddl { command, role })
             }
+            "effect" => {
+                let lines = comment.value("lines").map_err(flawed)?;
+                let effect = Effect::read(&comment).map_err(flawed)?;
+                self.take_block(path, lines, Item::Effect(Box::new(effect)))
+            }
+            "words" => {
+                let words = TypedWords::read(&comment).map_err(flawed)?;
+                self.open.words = Some(words.into());
+                Ok(Some(Item::Words))
+            }
+            "unhandled" => Ok(Some(Item::Unhandled {
+                class: comment.text("class").map_err(flawed)?,
+            })),
             "footer" => Ok(Some(Item::Footer)),
             _ => Ok(Some(Item::Other)),
         }
     }
 
+    /// The lines of DDL or of an effect.
+    fn take_block(&mut self, path: &Path, lines: u64, item: Item) -> Result<Option<Item>> {
+        self.text.clear();
+        for nth in 0..lines {
+            if nth > 0 {
+                self.text.push(b'\n');
+            }
+            if !self.read_line(path)? {
+                return Ok(None);
+            }
+        }
+        Ok(Some(item))
+    }
+
     fn take_statement(&mut self) -> Item {
         if self.text == COMMIT.as_bytes() {
             self.open.transaction = None;
+            self.open.words = None;
             self.in_sequences = false;
             return Item::End;
         }

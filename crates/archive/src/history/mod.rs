@@ -24,6 +24,7 @@ pub mod statement;
 
 pub use ddl::TableName;
 pub use found::{Found, Row};
+pub use lines::Typed;
 pub use literal::Value;
 pub use names::Table;
 pub use search::{search, Question};

@@ -7,12 +7,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
 
-use super::ddl::{is_about_tables, Ddl, Rename, TableName};
+use super::ddl::{is_about_tables, is_effect_about_tables, Ddl, Rename, TableName};
 use super::files::Files;
 use super::filter;
 use super::found::{Found, Hit, What};
 use super::index::{Asked, Block, BlockFilter, BlockReader, Index, Indexed};
-use super::lines::{Item, Lines, Transaction};
+use super::lines::{Item, Lines, Transaction, Typed};
 use super::literal::{names_of, Value};
 use super::names::{Names, Place, Table};
 use super::pass::{CopyBlock, Pass, MOST_KEYS};
@@ -67,6 +67,7 @@ pub fn search<E: From<Error>>(
         hits: BTreeMap::new(),
         heads: Vec::new(),
         commands: Vec::new(),
+        typed: Vec::new(),
         untold: 0,
         unfollowed: 0,
     };
@@ -76,6 +77,7 @@ pub fn search<E: From<Error>>(
         hits,
         heads,
         commands,
+        typed,
         untold,
         unfollowed,
         ..
@@ -83,8 +85,7 @@ pub fn search<E: From<Error>>(
     Ok(Found::new(
         (files, lock),
         hits,
-        heads,
-        commands,
+        (heads, commands, typed),
         untold,
         unfollowed,
     ))
@@ -98,6 +99,8 @@ struct Search<'q> {
     /// First lines of COPY blocks.
     heads: Vec<Vec<u8>>,
     commands: Vec<String>,
+    /// The words above the effects that were found.
+    typed: Vec<Typed>,
     /// Lines of which nobody can tell whether they were of the row.
     untold: u64,
     /// Keys that were not followed, because there were too many.
@@ -306,6 +309,20 @@ impl Search<'_> {
                         pass.hit(&lines, place, transaction, What::Ddl(number));
                     }
                 }
+                Item::Effect(effect) => {
+                    known.clear();
+                    let (ddl, command) = (Ddl::read(lines.text(), b""), effect.command());
+                    let words = lines.open().words.as_ref();
+                    let is_wanted = is_of_time
+                        && pass.is_first
+                        && is_effect_about_tables(&command, words)
+                        && self.is_named(&ddl, &command, place);
+                    if is_wanted {
+                        let number = number_of(&mut self.commands, &command);
+                        let typed = words.map(|typed| number_of_typed(&mut self.typed, typed));
+                        pass.hit(&lines, place, transaction, What::Effect(number, typed));
+                    }
+                }
                 _ => {}
             }
         }
@@ -402,6 +419,14 @@ impl Search<'_> {
             pass.hit(lines, place, transaction, what);
         }
     }
+}
+
+/// The effects of one statement follow each other.
+fn number_of_typed(known: &mut Vec<Typed>, typed: &Typed) -> u32 {
+    if known.last() != Some(typed) {
+        known.push(typed.clone());
+    }
+    known.len() as u32 - 1
 }
 
 fn number_of(commands: &mut Vec<String>, command: &str) -> u32 {

@@ -5,12 +5,14 @@
 
 use std::fmt::{self, Display};
 
-use crate::escape::{percent_decode, percent_encode};
+use crate::escape::{fitting, percent_decode, percent_encode};
 use crate::lsn::Lsn;
 use crate::time::{iso, parse_iso, Time};
 
-/// The first line of every segment.
-pub const MAGIC: &str = "-- pg_incrbackup segment format=1";
+/// The format that is written. Format 1 has no effects, words and unhandled classes; it is read.
+pub const FORMAT: u32 = 2;
+/// The first line of every segment, up to the format's number.
+const MAGIC: &str = "-- pg_incrbackup segment format=";
 /// Opens a transaction or a sequences block.
 pub const BEGIN: &str = "BEGIN;";
 /// Ends a transaction or a sequences block.
@@ -25,6 +27,16 @@ pub const COPY_SUFFIX: &str = " FROM stdin;";
 pub const SETVAL_PREFIX: &str = "SELECT pg_catalog.setval(";
 /// The longest structural line that is read; a longer one is damage. Values are cut to fit.
 pub const LONGEST_COMMENT: usize = 4096;
+
+/// The first line of a segment of this format.
+pub fn first_line(format: u32) -> String {
+    format!("{MAGIC}{format}")
+}
+
+/// The format that a segment's first line names; `None` where it is none that is known.
+pub fn format_of(line: &[u8]) -> Option<u32> {
+    (1..=FORMAT).find(|format| line == first_line(*format).as_bytes())
+}
 
 /// The random key of one segment: 16 lower-case hex digits.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -104,6 +116,46 @@ impl CommentWriter {
         self
     }
 
+    /// Adds bytes, as far as they take up to `most` when they are encoded and the line has room; behind
+    /// what was cut, `NAME_cut` says how many are missing.
+    pub fn cut(self, name: &str, value: &[u8], most: usize) -> CommentWriter {
+        let room = self.room().saturating_sub(name.len());
+        let count = fitting(value, most.min(room));
+        let line = self.bytes(name, &value[..count]);
+        line.missing(name, value.len() - count)
+    }
+
+    /// Adds pairs of numbers, as many as the line has room for.
+    pub fn pairs(mut self, name: &str, pairs: &[(u32, u32)]) -> CommentWriter {
+        const LONGEST_PAIR: usize = ",4294967295:4294967295".len();
+        let room = self.room().saturating_sub(name.len());
+        let end = self.line.len() + room;
+        self.line.push_str(&format!(" {name}="));
+        let mut count = 0;
+        for (one, other) in pairs {
+            if self.line.len() + LONGEST_PAIR > end {
+                break;
+            }
+            let comma = if count > 0 { "," } else { "" };
+            self.line.push_str(&format!("{comma}{one}:{other}"));
+            count += 1;
+        }
+        self.missing(name, pairs.len() - count)
+    }
+
+    fn missing(self, name: &str, count: usize) -> CommentWriter {
+        match count {
+            0 => self,
+            count => self.field(&format!("{name}_cut"), count),
+        }
+    }
+
+    /// How long the value of a last field may be, with room for its name and for how much is missing.
+    pub fn room(&self) -> usize {
+        const AROUND: usize = 100;
+        LONGEST_COMMENT.saturating_sub(self.line.len() + AROUND)
+    }
+
     /// The line with its newline.
     pub fn finish(mut self) -> String {
         self.line.push('\n');
@@ -144,9 +196,7 @@ impl<'a> Comment<'a> {
 
     /// A value's bytes.
     pub fn bytes(&self, name: &str) -> Result<Vec<u8>, Flaw> {
-        self.fields
-            .split(' ')
-            .find_map(|field| field.strip_prefix(name)?.strip_prefix('='))
+        self.field(name)
             .and_then(|value| percent_decode(value.as_bytes()))
             .ok_or_else(|| format!("{} comment without a valid {name}", self.kind))
     }
@@ -161,6 +211,29 @@ impl<'a> Comment<'a> {
     pub fn value<T: std::str::FromStr>(&self, name: &str) -> Result<T, Flaw> {
         let text = self.text(name)?;
         text.parse().map_err(|_| self.invalid(name, &text))
+    }
+
+    /// How much of a field was cut.
+    pub fn missing(&self, name: &str) -> Result<u64, Flaw> {
+        let name = format!("{name}_cut");
+        match self.field(&name) {
+            None => Ok(0),
+            Some(_) => self.value(&name),
+        }
+    }
+
+    /// Pairs of numbers.
+    pub fn pairs(&self, name: &str) -> Result<Vec<(u32, u32)>, Flaw> {
+        let text = self.text(name)?;
+        let pair = |pair: &str| {
+            let (one, other) = pair.split_once(':')?;
+            Some((one.parse().ok()?, other.parse().ok()?))
+        };
+        let pairs: Option<Vec<(u32, u32)>> = match text.as_str() {
+            "" => Some(Vec::new()),
+            text => text.split(',').map(pair).collect(),
+        };
+        pairs.ok_or_else(|| self.invalid(name, &text))
     }
 
     /// A time.
@@ -179,6 +252,12 @@ impl<'a> Comment<'a> {
             return Ok(None);
         }
         read(self, name).map(Some)
+    }
+
+    fn field(&self, name: &str) -> Option<&'a str> {
+        self.fields
+            .split(' ')
+            .find_map(|field| field.strip_prefix(name)?.strip_prefix('='))
     }
 
     fn invalid(&self, name: &str, text: &str) -> Flaw {
@@ -265,6 +344,16 @@ mod tests {
         assert_eq!(comment.kind, "flag");
         assert_eq!(comment.bytes("reason").unwrap(), nasty);
         assert!(comment.bytes("eason").is_err() && comment.bytes("other").is_err());
+    }
+
+    #[test]
+    fn a_format_is_known_or_is_none() {
+        assert_eq!(format_of(first_line(1).as_bytes()), Some(1));
+        assert_eq!(format_of(first_line(FORMAT).as_bytes()), Some(FORMAT));
+        for unknown in ["", "0", "3", "12", "2 ", "02"] {
+            let line = format!("-- pg_incrbackup segment format={unknown}");
+            assert_eq!(format_of(line.as_bytes()), None, "{unknown}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The lines before the first transaction: who wrote the segment, and the settings under which its
 //! text means the same for ever.
 
-use super::grammar::{Comment, CommentWriter, Flaw, Key, MAGIC};
+use super::grammar::{first_line, Comment, CommentWriter, Flaw, Key};
 use crate::layout::SegmentName;
 use crate::lsn::Lsn;
 use crate::manifest::Entry;
@@ -40,6 +40,8 @@ pub const SETTINGS: &[(&str, &str)] = &[
 /// What the header comment says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {
+    /// Of the segment, as its first line says.
+    pub format: u32,
     pub system_identifier: u64,
     pub timeline: u32,
     pub database_oid: u32,
@@ -103,7 +105,8 @@ impl Header {
             .field("previous", file)
             .field("previous_sha256", sha256)
             .finish();
-        let mut text = format!("{MAGIC}\n{comment}\\restrict {}\n", key.as_str());
+        let magic = first_line(self.format);
+        let mut text = format!("{magic}\n{comment}\\restrict {}\n", key.as_str());
         text.push_str(&format!(
             "SET client_encoding = '{}';\n",
             self.encoding.replace('\'', "''")
@@ -114,11 +117,12 @@ impl Header {
         text
     }
 
-    /// Reads the header comment.
-    pub fn read(comment: &Comment<'_>) -> Result<Header, Flaw> {
+    /// Reads the header comment of a segment of this format.
+    pub fn read(comment: &Comment<'_>, format: u32) -> Result<Header, Flaw> {
         let previous = comment.optional("previous", |c, name| c.text(name))?;
         let sha256 = comment.optional("previous_sha256", |c, name| c.text(name))?;
         Ok(Header {
+            format,
             system_identifier: comment.value("system_identifier")?,
             timeline: comment.value("timeline")?,
             database_oid: comment.value("database_oid")?,
@@ -141,6 +145,7 @@ impl Header {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use super::super::grammar::format_of;
     use super::*;
     use crate::time::parse_iso;
 
@@ -148,6 +153,7 @@ mod tests {
     fn headers_go_there_and_back() {
         let key = Key::parse(b"0123456789abcdef").unwrap();
         let first = Header {
+            format: 1,
             system_identifier: 7_300_000_000_000_000_000,
             timeline: 1,
             database_oid: 16384,
@@ -165,15 +171,20 @@ mod tests {
             sha256: "ab".repeat(32),
         };
         let second = Header {
+            format: 2,
             previous: Some(previous),
             ..first.clone()
         };
         for header in [first, second] {
             let text = header.write(key);
+            assert_eq!(
+                format_of(text.lines().next().unwrap().as_bytes()),
+                Some(header.format)
+            );
             let line = text.lines().nth(1).unwrap();
             assert_eq!(Comment::key_of(line.as_bytes()), Some(key));
             let comment = Comment::parse(line.as_bytes(), key).unwrap();
-            assert_eq!(Header::read(&comment), Ok(header));
+            assert_eq!(Header::read(&comment, header.format), Ok(header));
             assert!(text.contains("\nSET client_encoding = 'LATIN1';\n"));
         }
     }

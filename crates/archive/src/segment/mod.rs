@@ -1,14 +1,15 @@
 //! Segments: plain SQL with structural comments, appended to while a database lives.
 //!
 //! [`grammar`] writes and reads one structural line, [`header`] the lines before the first
-//! transaction, [`DdlBlock`] those of a statement of any text; [`writer`] appends, [`rotate`] closes, [`resume`] opens a chain for appending after
+//! transaction, [`DdlBlock`] those of a
+//! statement of any text, [`EffectNote`] and [`Words`] what stands above a schema change; [`writer`] appends, [`rotate`] closes, [`resume`] opens a chain for appending after
 //! a stop or a crash, [`parse`] reads a segment as a stream of events, [`summary`] sums them up,
 //! [`source`] opens compressed segments too.
 //!
 //! Every structural line is a comment that carries the segment's random key:
 //!
 //! ```text
-//! -- pg_incrbackup segment format=1
+//! -- pg_incrbackup segment format=2
 //! -- @KEY header system_identifier=… …
 //! \restrict KEY
 //! SET …;
@@ -18,6 +19,12 @@
 //! COPY public.a (id) FROM stdin;
 //! 2
 //! \.
+//! -- @KEY words command=CREATE%20TABLE role=bob at=… text=create%20table%20t%28a%20int%29
+//! -- @KEY effect lines=3 class=table oid=16401 verb=create identity=public.t needs=2615:2200
+//! DO $rKEY$ BEGIN EXECUTE $sKEY$
+//! CREATE TABLE public.t (a integer)
+//! $sKEY$; END $rKEY$;
+//! -- @KEY unhandled class=operator%20family command=CREATE%20OPERATOR%20FAMILY
 //! -- @KEY ddl lines=5 command=CREATE%20TABLE role=bob
 //! DO $rKEY$ BEGIN SET LOCAL ROLE bob; EXECUTE $sKEY$
 //! CREATE TABLE t(
@@ -45,6 +52,7 @@
 
 mod cluster_fact;
 mod ddl_block;
+mod effect;
 mod file;
 pub mod grammar;
 pub mod header;
@@ -58,6 +66,7 @@ pub mod writer;
 
 pub use cluster_fact::ClusterFact;
 pub use ddl_block::DdlBlock;
+pub use effect::{Effect, EffectNote, TypedWords, Words};
 pub use grammar::{Footer, Key};
 pub use header::{Header, Previous, SETTINGS};
 pub use parse::{Event, Scanner};

@@ -9,9 +9,10 @@
 use std::io::{self, BufRead, BufReader, Read};
 
 use super::cluster_fact::ClusterFact;
+use super::effect::{Effect, TypedWords};
 use super::grammar::{
-    Comment, Flaw, Footer, Key, BEGIN, COMMIT, COPY_END, COPY_PREFIX, COPY_SUFFIX, LONGEST_COMMENT,
-    MAGIC, SETVAL_PREFIX,
+    first_line, format_of, Comment, Flaw, Footer, Key, BEGIN, COMMIT, COPY_END, COPY_PREFIX,
+    COPY_SUFFIX, FORMAT, LONGEST_COMMENT, SETVAL_PREFIX,
 };
 use super::header::Header;
 use crate::lsn::Lsn;
@@ -36,6 +37,12 @@ pub enum Event {
     Sequences { lsn: Lsn, at: Time },
     /// A DDL block inside a transaction.
     Ddl { command: String, role: Vec<u8> },
+    /// What the user typed whose effects follow.
+    Words(Box<TypedWords>),
+    /// An effect inside a transaction.
+    Effect(Box<Effect>),
+    /// The DDL block that follows is of a class of objects whose effects are not known.
+    Unhandled { class: String, command: String },
     /// About a role or a tablespace.
     Fact(ClusterFact),
     /// Something that could not be carried.
@@ -78,6 +85,7 @@ pub struct Scanner<R> {
     input: BufReader<R>,
     line: Line,
     state: State,
+    format: u32,
     key: Option<Key>,
     offset: u64,
     complete: u64,
@@ -91,6 +99,7 @@ impl<R: Read> Scanner<R> {
             input: BufReader::with_capacity(READ_SIZE, input),
             line: Line::default(),
             state: State::Magic,
+            format: 0,
             key: None,
             offset: 0,
             complete: 0,
@@ -156,7 +165,7 @@ impl<R: Read> Scanner<R> {
 
     fn take_line(&mut self, start: u64) -> Result<Option<Event>, Flaw> {
         match self.state {
-            State::Magic => self.expect(MAGIC, State::HeaderComment),
+            State::Magic => self.take_magic(),
             State::HeaderComment => self.take_header(),
             State::Restrict => self.expect_restrict("\\restrict ", State::Settings),
             State::Settings if self.line.starts_with(b"SET ") => Ok(None),
@@ -183,6 +192,11 @@ impl<R: Read> Scanner<R> {
         }
     }
 
+    fn take_magic(&mut self) -> Result<Option<Event>, Flaw> {
+        self.format = format_of(self.line.head()).unwrap_or(FORMAT);
+        self.expect(&first_line(self.format), State::HeaderComment)
+    }
+
     fn expect(&mut self, text: &str, next: State) -> Result<Option<Event>, Flaw> {
         if !self.line.is(text) {
             return Err(format!("\"{text}\" expected"));
@@ -203,7 +217,7 @@ impl<R: Read> Scanner<R> {
             .line
             .comment(key)
             .filter(|comment| comment.kind == "header");
-        let header = Header::read(&comment.ok_or("header comment expected")?)?;
+        let header = Header::read(&comment.ok_or("header comment expected")?, self.format)?;
         self.state = State::Restrict;
         Ok(Some(Event::Header(Box::new(header))))
     }
@@ -251,19 +265,34 @@ impl<R: Read> Scanner<R> {
         Ok(Some(event))
     }
 
+    /// A statement of several lines, whatever they hold.
+    fn begin_block(&mut self, lines_left: u64, event: Event) -> Result<Option<Event>, Flaw> {
+        self.statements += 1;
+        self.state = State::Ddl { lines_left };
+        Ok(Some(event))
+    }
+
     fn take_inside(&mut self) -> Result<Option<Event>, Flaw> {
         if let Some(comment) = self.key.and_then(|key| self.line.comment(key)) {
             return match comment.kind {
                 "ddl" => {
-                    let lines_left = comment.value("lines")?;
                     let (command, role) = (comment.text("command")?, comment.bytes("role")?);
-                    if lines_left == 0 {
-                        return Err("ddl comment without lines".to_owned());
-                    }
-                    self.statements += 1;
-                    self.state = State::Ddl { lines_left };
-                    Ok(Some(Event::Ddl { command, role }))
+                    let lines = block_lines(&comment)?;
+                    self.begin_block(lines, Event::Ddl { command, role })
                 }
+                "effect" if self.format > 1 => {
+                    let effect = Effect::read(&comment)?;
+                    let lines = block_lines(&comment)?;
+                    self.begin_block(lines, Event::Effect(Box::new(effect)))
+                }
+                "words" if self.format > 1 => {
+                    let words = TypedWords::read(&comment)?;
+                    Ok(Some(Event::Words(Box::new(words))))
+                }
+                "unhandled" if self.format > 1 => Ok(Some(Event::Unhandled {
+                    class: comment.text("class")?,
+                    command: comment.text("command")?,
+                })),
                 "flag" => Ok(Some(Event::Flag {
                     reason: comment.bytes("reason")?,
                 })),
@@ -295,6 +324,14 @@ impl<R: Read> Scanner<R> {
         }
         self.statements += u64::from(!self.line.starts_with(SETVAL_PREFIX.as_bytes()));
         Ok(None)
+    }
+}
+
+/// How many lines the block has that a comment announces.
+fn block_lines(comment: &Comment<'_>) -> Result<u64, Flaw> {
+    match comment.value("lines")? {
+        0 => Err(format!("{} comment without lines", comment.kind)),
+        lines => Ok(lines),
     }
 }
 

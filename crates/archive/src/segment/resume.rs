@@ -8,14 +8,18 @@
 //! A crash tears only what was not fsynced yet, and of that the slot was told nothing. Damage before
 //! what the slot was told has another cause, and nobody can write again what it took: the file is
 //! kept aside as it was found.
+//!
+//! A segment is of one format. An open one that an older version began is closed, and where it holds
+//! nothing worth that, which is positions and sequences, becomes one of the present format.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{flock, FlockOperation};
 
 use super::file::{write_again, SegmentFile};
+use super::grammar::{first_line, FORMAT};
 use super::header::{Header, Previous};
 use super::rotate::open_segment;
 use super::source;
@@ -215,7 +219,8 @@ impl ChainDir {
             bytes: summary.size - summary.complete,
             why,
         });
-        let (Some(header), Some(key), 1..) = (summary.header, summary.key, summary.complete) else {
+        let (Some(mut header), Some(key), 1..) = (summary.header, summary.key, summary.complete)
+        else {
             // Nothing but a header, or not even that: it may lack settings, and holds nothing.
             durable::remove_if_there(&path)?;
             let mut appender = self.start(closed, identity, lock)?;
@@ -228,11 +233,15 @@ impl ChainDir {
             self.complete_manifest()?;
             return self.start(self.closed_end()?, identity, lock);
         }
+        if header.format != FORMAT && summary.tally.transactions == 0 {
+            renew_format(&path, summary.complete)?;
+            header.format = FORMAT;
+        }
         let file = SegmentFile::reopen(path, summary.complete, summary.proven)?;
         let opened = (file, header, key);
         let mut appender = Appender::around(self.clone(), identity, opened, summary.tally, lock);
         appender.torn = torn;
-        appender.close_if_of_another_server()?;
+        appender.close_if_begun_otherwise()?;
         Ok(appender)
     }
 
@@ -300,4 +309,15 @@ impl ChainDir {
         write_again(&mut file, &from, proven)?;
         durable::publish(&file, &from, &self.segment_path(name, Stored::Plain))
     }
+}
+
+/// Puts the present format into a segment's first line. Positions and sequences are written the same in
+/// every format. A crash in between leaves either the one or the other.
+fn renew_format(path: &Path, whole: u64) -> Result<()> {
+    let mut rest = BufReader::new(durable::open_to_read(path)?.take(whole));
+    let mut line = Vec::new();
+    rest.read_until(b'\n', &mut line)
+        .map_err(Error::io("read", path))?;
+    let line = first_line(FORMAT) + "\n";
+    durable::copy_atomically(path, line.as_bytes().chain(rest))
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::file::SegmentFile;
-use super::grammar::Key;
+use super::grammar::{Key, FORMAT};
 use super::header::{Header, Previous};
 use super::resume::SegmentIdentity;
 use super::summary::Tally;
@@ -45,10 +45,12 @@ impl Appender {
         Ok(Some(closed))
     }
 
-    /// Closes a segment that another server (an older minor, the old primary) began.
-    pub(super) fn close_if_of_another_server(&mut self) -> Result<()> {
-        let here = (self.identity.timeline, self.identity.server_version);
-        if here != (self.header.timeline, self.header.server_version) {
+    /// Closes a segment that another server (an older minor, the old primary) began, or another version
+    /// of this crate in its format.
+    pub(super) fn close_if_begun_otherwise(&mut self) -> Result<()> {
+        let (identity, header) = (&self.identity, &self.header);
+        let here = (identity.timeline, identity.server_version, FORMAT);
+        if here != (header.timeline, header.server_version, header.format) {
             self.rotate(self.identity.next_xid)?;
         }
         Ok(())
@@ -88,6 +90,7 @@ pub(super) fn open_segment(
     previous: Option<Previous>,
 ) -> Result<(SegmentFile, Header, Key)> {
     let header = Header {
+        format: FORMAT,
         system_identifier: chain.info.system_identifier,
         timeline: identity.timeline,
         database_oid: chain.info.database_oid,

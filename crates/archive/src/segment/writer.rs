@@ -12,6 +12,7 @@ use memchr::{memchr, memchr2};
 
 use super::cluster_fact::ClusterFact;
 use super::ddl_block::DdlBlock;
+use super::effect::{unhandled_line, EffectNote, Words};
 use super::file::SegmentFile;
 use super::grammar::{
     CommentWriter, Key, BEGIN, COMMIT, COPY_END, COPY_PREFIX, COPY_SUFFIX, SETVAL_PREFIX,
@@ -36,6 +37,8 @@ pub struct Counters {
     pub statements: u64,
     pub bytes: u64,
     pub flags: u64,
+    /// DDL that travelled as text.
+    pub unhandled: u64,
 }
 
 /// Where the appender stands between two calls.
@@ -228,6 +231,46 @@ impl Appender {
         role: impl AsRef<[u8]>,
         block: &DdlBlock<'_>,
     ) -> Result<()> {
+        let (text, lines) = self.block(block)?;
+        let comment = CommentWriter::new(self.key, "ddl")
+            .field("lines", lines)
+            .field("command", command)
+            .bytes("role", role.as_ref())
+            .finish();
+        self.inside("ddl")?.statements += 1;
+        self.put(comment.as_bytes())?;
+        self.put_line(&text)
+    }
+
+    /// Writes an effect: what a statement changed, as a statement of our own. `block` needs neither a
+    /// role nor settings; `before` and `after` are for what another than its owner granted.
+    pub fn effect(&mut self, note: &EffectNote<'_>, block: &DdlBlock<'_>) -> Result<()> {
+        let (text, lines) = self.block(block)?;
+        let comment = note.line(self.key, lines);
+        self.inside("effect")?.statements += 1;
+        self.put(comment.as_bytes())?;
+        self.put_line(&text)
+    }
+
+    /// Notes what the user typed, above the effects of it; a restore does not read it. Long texts are
+    /// cut.
+    pub fn words(&mut self, words: &Words<'_>) -> Result<()> {
+        let line = words.line(self.key);
+        self.inside("words")?;
+        self.put(line.as_bytes())
+    }
+
+    /// Notes why the DDL block that follows travels as text: the effects of this class of objects are not
+    /// known.
+    pub fn unhandled(&mut self, class: &str, command: &str) -> Result<()> {
+        let line = unhandled_line(self.key, class, command);
+        self.inside("unhandled")?;
+        self.counters.unhandled += 1;
+        self.put(line.as_bytes())
+    }
+
+    /// A block's text, and how many lines it has.
+    fn block(&self, block: &DdlBlock<'_>) -> Result<(Vec<u8>, usize)> {
         if block.statement.is_empty() || block.before.contains(&b'\n') {
             return Err(
                 self.refused("a DDL block without a statement, or with several lines before")
@@ -237,14 +280,8 @@ impl Appender {
         if memchr(0, &text).is_some() {
             return Err(self.refused("a DDL text that holds a NUL byte"));
         }
-        let comment = CommentWriter::new(self.key, "ddl")
-            .field("lines", memchr::memchr_iter(b'\n', &text).count() + 1)
-            .field("command", command)
-            .bytes("role", role.as_ref())
-            .finish();
-        self.inside("ddl")?.statements += 1;
-        self.put(comment.as_bytes())?;
-        self.put_line(&text)
+        let lines = memchr::memchr_iter(b'\n', &text).count() + 1;
+        Ok((text, lines))
     }
 
     /// Notes what a restore has to know of roles and tablespaces.

@@ -6,6 +6,7 @@
 
 mod cluster;
 mod damage;
+mod effects;
 mod files;
 mod globals;
 mod half_made;

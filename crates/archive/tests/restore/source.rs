@@ -8,7 +8,7 @@ use std::sync::Arc;
 use archive::base::BaseDir;
 use archive::layout::BaseName;
 use archive::metadata::Metadata;
-use archive::segment::{ClusterFact, DdlBlock, SETTINGS};
+use archive::segment::{ClusterFact, DdlBlock, EffectNote, Words, SETTINGS};
 use archive::time::Time;
 use archive::{Appender, Lsn};
 
@@ -42,10 +42,13 @@ pub enum Part<'a> {
         role: &'a str,
         text: &'a str,
     },
+    Effect(EffectNote<'a>, DdlBlock<'a>),
+    Words(Words<'a>),
+    Unhandled(&'a str, &'a str),
     Fact(ClusterFact),
 }
 
-pub use Part::{Copy, Ddl, Fact, Statement};
+pub use Part::{Copy, Ddl, Effect, Fact, Statement, Unhandled, Words as Typed};
 
 pub fn ddl(text: &str) -> Part<'_> {
     Ddl {
@@ -125,7 +128,9 @@ impl Source {
                 Statement(text) => sql.push_str(text),
                 Copy(start, rows) => sql.push_str(&format!("{start}\n{}\n\\.", rows.join("\n"))),
                 Ddl { text, .. } => sql.push_str(text),
-                Fact(_) => {}
+                // psql is not to see its words here either.
+                Effect(_, block) => sql.push_str(str::from_utf8(&block.write("0")).unwrap()),
+                Part::Words(_) | Unhandled(..) | Fact(_) => {}
             }
             sql.push('\n');
         }
@@ -157,6 +162,9 @@ impl Source {
                     let block = DdlBlock::alone(text.as_bytes());
                     appender.ddl(command, role, &block).unwrap();
                 }
+                Effect(note, block) => appender.effect(note, block).unwrap(),
+                Part::Words(words) => appender.words(words).unwrap(),
+                Unhandled(class, command) => appender.unhandled(class, command).unwrap(),
                 Fact(fact) => appender.fact(fact).unwrap(),
             }
         }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use archive::base::BaseDir;
 use archive::globals::{self, Content, Facts};
 use archive::layout::{BaseName, NewChain, SegmentName, Stored};
-use archive::segment::{ClusterFact, DdlBlock, SegmentIdentity};
+use archive::segment::{ClusterFact, DdlBlock, EffectNote, SegmentIdentity, Words};
 use archive::time::{self, Time};
 use archive::{Appender, ArchiveRoot, ChainDir, DatabaseDir, Lsn};
 
@@ -164,6 +164,45 @@ pub fn one_of_each(appender: &mut Appender, base: u64) {
         .sequences(Lsn(base + 0x2400), at(14), &setvals)
         .unwrap();
     insert(appender, base + 13, base + 0x2500);
+}
+
+/// A transaction of what came with format 2, ending at LSN 0x2600 + `base`.
+pub fn effects(appender: &mut Appender, base: u64) {
+    appender
+        .begin(base + 14, Lsn(base + 0x2600), at(14))
+        .unwrap();
+    let words = Words {
+        command: "CREATE TABLE",
+        role: b"bob \n",
+        at: Some(at(13)),
+        text: b"create table t()\n-- \xff\n\\! x",
+    };
+    appender.words(&words).unwrap();
+    let note = EffectNote {
+        class: "table",
+        oid: 16401,
+        verb: "create",
+        identity: b"public.\"t\n\"",
+        needs: &[(2615, 2200), (1247, 16399)],
+    };
+    let body = b"CREATE TABLE public.\"t\n\" (\nCOMMIT;\n\\.\n-- @0123456789abcdef words\n)";
+    let block = DdlBlock {
+        before: b"SET LOCAL ROLE bob;",
+        statement: body,
+        after: b"SET LOCAL ROLE NONE;",
+    };
+    appender.effect(&note, &block).unwrap();
+    appender
+        .unhandled("operator family", "CREATE OPERATOR FAMILY")
+        .unwrap();
+    let text = DdlBlock::alone(b"CREATE OPERATOR FAMILY x\nUSING btree");
+    appender
+        .ddl("CREATE OPERATOR FAMILY", "bob", &text)
+        .unwrap();
+    appender
+        .statement(b"INSERT INTO public.a (id) VALUES (1);")
+        .unwrap();
+    appender.commit().unwrap();
 }
 
 /// Writes a set of globals, changed at `lsn`; its database.sql is `database_sql`.

@@ -1,0 +1,103 @@
+//! Foreign-data wrappers.
+
+use serde::Deserialize;
+
+use crate::common::Common;
+use crate::object::Object;
+use crate::options::{altered, created, FdwOption};
+use crate::script::{same_rest, Script, Unhandled};
+
+pub const QUERY: &str = concat!(
+    "SELECT r.oid, pg_catalog.row_to_json(r)::pg_catalog.text FROM (SELECT f.oid, \
+     pg_catalog.quote_ident(f.fdwname) AS name, ",
+    crate::function_name!("f.fdwhandler"),
+    " AS handler, ",
+    crate::function_name!("f.fdwvalidator"),
+    " AS validator, ",
+    crate::fdw_options!("f.fdwoptions"),
+    " AS options, ARRAY[f.fdwhandler::pg_catalog.int8, f.fdwvalidator::pg_catalog.int8] AS oids, ",
+    crate::common_columns!("2328", "f.oid", "f.fdwowner", "f.fdwacl", "'F'"),
+    ", pg_catalog.to_jsonb(f) - '{oid,fdwname,fdwowner,fdwhandler,fdwvalidator,fdwacl,fdwoptions}'::pg_catalog.text[] AS rest \
+     FROM pg_catalog.pg_foreign_data_wrapper f WHERE f.oid = ANY ($1)) r"
+);
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct ForeignDataWrapper {
+    pub name: String,
+    /// Functions with their schema.
+    pub handler: Option<String>,
+    pub validator: Option<String>,
+    /// Theirs: a function that has another name is the same one.
+    pub oids: [u32; 2],
+    pub options: Option<Vec<FdwOption>>,
+    pub common: Common,
+    pub rest: serde_json::Value,
+}
+
+impl Object for ForeignDataWrapper {
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn kind(&self) -> &'static str {
+        "FOREIGN DATA WRAPPER"
+    }
+
+    fn target(&self) -> String {
+        self.name.clone()
+    }
+
+    fn occupies(&self) -> Option<String> {
+        Some(format!("foreign data wrapper {}", self.name))
+    }
+
+    fn create(&self, script: &mut Script) -> Result<(), Unhandled> {
+        same_rest("foreign-data wrapper", &serde_json::json!({}), &self.rest)?;
+        let function = |word: &str, name: &Option<String>| {
+            name.as_ref()
+                .map_or_else(String::new, |name| format!(" {word} {name}"))
+        };
+        script.push(
+            "create",
+            format!(
+                "CREATE FOREIGN DATA WRAPPER {}{}{}{}",
+                self.name,
+                function("HANDLER", &self.handler),
+                function("VALIDATOR", &self.validator),
+                created(self.options.as_deref())
+            ),
+        );
+        Ok(())
+    }
+
+    fn rename(&self, to: &Self, script: &mut Script) -> Result<(), Unhandled> {
+        if self.name != to.name {
+            let sql = format!(
+                "ALTER FOREIGN DATA WRAPPER {} RENAME TO {}",
+                self.name, to.name
+            );
+            script.push("rename", sql);
+        }
+        Ok(())
+    }
+
+    fn alter(&self, to: &Self, script: &mut Script) -> Result<(), Unhandled> {
+        same_rest("foreign-data wrapper", &self.rest, &to.rest)?;
+        let function = |word: &str, n: usize, name: &Option<String>| match name {
+            _ if self.oids[n] == to.oids[n] => String::new(),
+            Some(name) => format!(" {word} {name}"),
+            None => format!(" NO {word}"),
+        };
+        let changes = format!(
+            "{}{}{}",
+            function("HANDLER", 0, &to.handler),
+            function("VALIDATOR", 1, &to.validator),
+            altered(self.options.as_deref(), to.options.as_deref())
+        );
+        if !changes.is_empty() {
+            let sql = format!("ALTER FOREIGN DATA WRAPPER {}{changes}", to.name);
+            script.push("alter", sql);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,387 @@
+//! Indexes, also partitioned ones and their partitions. The index of a constraint is made, renamed and
+//! dropped with the constraint; what else it has is said here. CLUSTER ON and REPLICA IDENTITY are the
+//! table's.
+//!
+//! CREATE, DROP and REINDEX CONCURRENTLY are several transactions, in which an index is there and not valid:
+//! such an index does not exist for us. REINDEX CONCURRENTLY leaves another OID under the same name
+//! ([`Object::is_remade_as`]). A partitioned index that lacks partitions exists.
+
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::common::Common;
+use crate::key::{catalog, Key};
+use crate::object::Object;
+use crate::script::{same_rest, Script, Unhandled};
+use crate::text::{literal, qualified};
+
+/// `structure` is what no ALTER changes but ADD CONSTRAINT … USING INDEX.
+pub const QUERY: &str = concat!(
+    "SELECT r.oid, pg_catalog.row_to_json(r)::pg_catalog.text FROM (SELECT c.oid, c.oid::pg_catalog.int8 AS index, \
+     pg_catalog.quote_ident(n.nspname) AS schema, pg_catalog.quote_ident(c.relname) AS name, \
+     i.indrelid::pg_catalog.int8 AS table, t.relispartition AS is_of_partition, \
+     pg_catalog.quote_ident(tn.nspname) || '.' || pg_catalog.quote_ident(t.relname) AS table_name, \
+     pg_catalog.pg_get_indexdef(c.oid) AS definition, \
+     pg_catalog.pg_get_indexdef(c.oid) ~ '[a-z0-9_\"][(](([-+0-9.]+|''[^'']*''(::[a-z0-9_. ]+)?)(, )?)*[)]' \
+        AND EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 1259 AND d.objid = c.oid AND d.refclassid = 1255) AS calls_constants, \
+     ' WHERE ' || pg_catalog.pg_get_expr(i.indpred, i.indrelid) AS predicate, \
+     (SELECT pg_catalog.quote_ident(x.spcname) FROM pg_catalog.pg_tablespace x WHERE x.oid = c.reltablespace) AS tablespace, \
+     c.reloptions AS options, \
+     (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(a.attnum, pg_catalog.to_jsonb(a) -> 'attstattarget') ORDER BY a.attnum) \
+      FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 \
+      AND pg_catalog.to_jsonb(a) -> 'attstattarget' NOT IN ('null', '-1')) AS statistics, \
+     (SELECT pg_catalog.json_build_object('constraint', k.oid::pg_catalog.int8, 'name', pg_catalog.quote_ident(k.conname), \
+        'kind', k.contype::pg_catalog.text, 'is_deferrable', k.condeferrable, 'is_deferred', k.condeferred) \
+      FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_constraint k ON k.oid = d.refobjid \
+      WHERE d.classid = 1259 AND d.objid = c.oid AND d.objsubid = 0 AND d.refclassid = 2606 AND d.deptype = 'i' \
+      AND k.contype IN ('p', 'u', 'x') LIMIT 1) AS constraint, \
+     (SELECT pg_catalog.json_build_object('index', p.oid::pg_catalog.int8, \
+        'name', pg_catalog.quote_ident(pn.nspname) || '.' || pg_catalog.quote_ident(p.relname)) \
+      FROM pg_catalog.pg_inherits h JOIN pg_catalog.pg_class p ON p.oid = h.inhparent \
+      JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace WHERE h.inhrelid = c.oid LIMIT 1) AS parent, ",
+    crate::common_columns!("1259", "c.oid", "NULL::pg_catalog.oid", "NULL::pg_catalog._aclitem", "NULL"),
+    ", pg_catalog.to_jsonb(i) - '{indexrelid,indrelid,indisclustered,indisvalid,indcheckxmin,indisready,indislive,\
+     indisreplident}'::pg_catalog.text[] AS structure, \
+     pg_catalog.to_jsonb(c) - '{oid,relname,relnamespace,reltype,relowner,relam,relfilenode,reltablespace,relpages,\
+     reltuples,relallvisible,relallfrozen,relhasindex,relpersistence,relkind,relnatts,relhassubclass,relispartition,\
+     relrewrite,relfrozenxid,relminmxid,reloptions}'::pg_catalog.text[] AS rest \
+     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_index i ON i.indexrelid = c.oid \
+     JOIN pg_catalog.pg_class t ON t.oid = i.indrelid JOIN pg_catalog.pg_namespace tn ON tn.oid = t.relnamespace \
+     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+     WHERE c.oid = ANY ($1) AND c.relkind IN ('i', 'I') AND c.relpersistence <> 't' \
+     AND t.relkind <> 't' AND (c.relkind = 'I' OR (i.indisvalid AND i.indislive))) r"
+);
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct Index {
+    pub index: u32,
+    pub schema: String,
+    pub name: String,
+    pub table: u32,
+    pub table_name: String,
+    pub is_of_partition: bool,
+    pub definition: String,
+    /// A user's function of constants is in it, which ATTACH PARTITION calls, and not as the table's owner.
+    pub calls_constants: bool,
+    /// What stands last in the definition of a partial one.
+    pub predicate: Option<String>,
+    /// None for the database's.
+    pub tablespace: Option<String>,
+    /// `name=value` each.
+    pub options: Option<Vec<String>>,
+    /// Numbers of columns, and their statistics targets where these are not the default.
+    pub statistics: Option<Vec<(i32, i32)>>,
+    pub constraint: Option<Owner>,
+    pub parent: Option<Parent>,
+    pub structure: serde_json::Value,
+    pub common: Common,
+    pub rest: serde_json::Value,
+}
+
+/// The constraint that an index is the means of.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct Owner {
+    pub constraint: u32,
+    pub name: String,
+    /// The letter of pg_constraint.contype.
+    pub kind: String,
+    pub is_deferrable: bool,
+    pub is_deferred: bool,
+}
+
+/// The partitioned index that it is a partition of.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct Parent {
+    pub index: u32,
+    /// With its schema.
+    pub name: String,
+}
+
+impl Owner {
+    fn key(&self) -> Key {
+        Key::new(catalog::CONSTRAINT, self.constraint)
+    }
+}
+
+/// The clauses that make one list of storage parameters another: SET and RESET.
+pub fn changed_options(before: Option<&[String]>, after: Option<&[String]>) -> Vec<String> {
+    let (before, after) = (before.unwrap_or_default(), after.unwrap_or_default());
+    let name = |option: &str| option.split('=').next().unwrap_or_default().to_owned();
+    let set: Vec<&String> = after
+        .iter()
+        .filter(|option| !before.contains(option))
+        .collect();
+    let reset: Vec<String> = before
+        .iter()
+        .map(|option| name(option))
+        .filter(|old| !after.iter().any(|option| name(option) == *old))
+        .map(|old| crate::text::quoted(&old))
+        .collect();
+    let mut clauses = Vec::new();
+    if !reset.is_empty() {
+        clauses.push(format!("RESET ({})", reset.join(", ")));
+    }
+    if !set.is_empty() {
+        clauses.push(format!("SET ({})", list_of_options(set.into_iter())));
+    }
+    clauses
+}
+
+/// As WITH and SET have them.
+pub fn list_of_options<'a>(options: impl Iterator<Item = &'a String>) -> String {
+    let one = |option: &String| {
+        let (name, value) = option.split_once('=').unwrap_or((option, "true"));
+        format!("{}={}", crate::text::quoted(name), literal(value))
+    };
+    options.map(one).collect::<Vec<_>>().join(", ")
+}
+
+impl Index {
+    fn constraint_oid(&self) -> Option<u32> {
+        self.constraint.as_ref().map(|owner| owner.constraint)
+    }
+
+    fn parent_oid(&self) -> Option<u32> {
+        self.parent.as_ref().map(|parent| parent.index)
+    }
+
+    fn set_tablespace(&self, script: &mut Script) {
+        let tablespace = self.tablespace.as_deref().unwrap_or("pg_default");
+        script.push(
+            "alter",
+            format!("ALTER INDEX {} SET TABLESPACE {tablespace}", self.target()),
+        );
+    }
+
+    fn set_statistics(&self, before: Option<&Index>, script: &mut Script) {
+        let targets =
+            |index: Option<&Index>| index.and_then(|i| i.statistics.clone()).unwrap_or_default();
+        let (was, is) = (targets(before), targets(Some(self)));
+        let gone = was
+            .iter()
+            .filter(|(number, _)| !is.iter().any(|(other, _)| other == number))
+            .map(|(number, _)| (*number, -1));
+        let set = is.iter().filter(|target| !was.contains(target)).copied();
+        for (number, target) in gone.chain(set) {
+            script.push(
+                "alter",
+                format!(
+                    "ALTER INDEX {} ALTER COLUMN {number} SET STATISTICS {target}",
+                    self.target()
+                ),
+            );
+        }
+    }
+
+    /// The definition with the tablespace, which pg_get_indexdef leaves out. It stands before WHERE.
+    fn with_tablespace(&self) -> Option<String> {
+        let Some(tablespace) = &self.tablespace else {
+            return Some(self.definition.clone());
+        };
+        let predicate = self.predicate.as_deref().unwrap_or_default();
+        let head = self.definition.strip_suffix(predicate)?;
+        Some(format!("{head} TABLESPACE {tablespace}{predicate}"))
+    }
+}
+
+impl Object for Index {
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn kind(&self) -> &'static str {
+        "INDEX"
+    }
+
+    fn target(&self) -> String {
+        qualified(&self.schema, &self.name)
+    }
+
+    fn occupies(&self) -> Option<String> {
+        Some(format!("r {}", self.target()))
+    }
+
+    fn create(&self, script: &mut Script) -> Result<(), Unhandled> {
+        let plain = json!({
+            "relacl": null, "relchecks": 0, "reloftype": "0", "relhasrules": false, "relisshared": false,
+            "relpartbound": null, "relreplident": "n", "reltoastrelid": "0", "relhastriggers": false,
+            "relispopulated": true, "relrowsecurity": false, "relforcerowsecurity": false,
+        });
+        same_rest("index", &plain, &self.rest)?;
+        match self.with_tablespace() {
+            Some(definition) => script.push("create", definition),
+            None => {
+                script.push("create", &self.definition);
+                self.set_tablespace(script);
+            }
+        }
+        Ok(())
+    }
+
+    fn rename(&self, to: &Self, script: &mut Script) -> Result<(), Unhandled> {
+        match (&self.constraint, &to.constraint) {
+            // Both have the constraint's new name by then.
+            (Some(old), Some(new)) if old.constraint == new.constraint => {}
+            (None, None) => {
+                if self.name != to.name {
+                    script.push(
+                        "rename",
+                        format!("ALTER INDEX {} RENAME TO {}", self.target(), to.name),
+                    );
+                }
+            }
+            // Which gives the index its name.
+            (None, Some(owner)) if owner.kind != "x" => {
+                let kind = if owner.kind == "p" {
+                    "PRIMARY KEY"
+                } else {
+                    "UNIQUE"
+                };
+                script.push(
+                    "create",
+                    format!(
+                        "ALTER TABLE {} ADD CONSTRAINT {} {kind} USING INDEX {}{}",
+                        self.table_name,
+                        owner.name,
+                        self.name,
+                        deferral(owner.is_deferrable, owner.is_deferred)
+                    ),
+                );
+            }
+            _ => return Err(Unhandled::new("index", "of another constraint")),
+        }
+        Ok(())
+    }
+
+    fn alter(&self, to: &Self, script: &mut Script) -> Result<(), Unhandled> {
+        same_rest("index", &self.rest, &to.rest)?;
+        if self.index == to.index {
+            let (mut was, mut is) = (self.structure.clone(), to.structure.clone());
+            if self.constraint.is_none() && to.constraint.is_some() {
+                for structure in [&mut was, &mut is] {
+                    if let Some(columns) = structure.as_object_mut() {
+                        columns.remove("indisprimary");
+                        columns.remove("indimmediate");
+                    }
+                }
+            }
+            same_rest("index", &was, &is)?;
+        }
+        for clause in changed_options(self.options.as_deref(), to.options.as_deref()) {
+            script.push("alter", format!("ALTER INDEX {} {clause}", to.target()));
+        }
+        if self.tablespace != to.tablespace {
+            to.set_tablespace(script);
+        }
+        to.set_statistics(Some(self), script);
+        Ok(())
+    }
+
+    fn late(&self, before: Option<&Self>, script: &mut Script) -> Result<(), Unhandled> {
+        if before.is_none() {
+            self.set_statistics(None, script);
+            // The others have it from their constraint.
+            if self.tablespace.is_some() && self.constraint.as_ref().is_some_and(|c| c.kind == "x")
+            {
+                self.set_tablespace(script);
+            }
+        }
+        // ATTACH PARTITION of its table has done it, and this is nothing then, or it is not exact.
+        if let Some(parent) = &self.parent {
+            if before.and_then(Index::parent_oid) != Some(parent.index) {
+                if self.calls_constants {
+                    return Err(Unhandled::new("index", "a function of constants"));
+                }
+                script.push(
+                    "attach",
+                    format!(
+                        "ALTER INDEX {} ATTACH PARTITION {}",
+                        parent.name,
+                        self.target()
+                    ),
+                );
+            }
+        }
+        Ok(())
+    }
+
+    fn late_needs(&self) -> Vec<Key> {
+        let table = self
+            .parent
+            .as_ref()
+            .map(|_| Key::new(catalog::CLASS, self.table));
+        table.into_iter().collect()
+    }
+
+    fn completes(&self) -> Option<Key> {
+        self.parent_oid().map(|oid| Key::new(catalog::CLASS, oid))
+    }
+
+    fn dropped_with(&self) -> Vec<Key> {
+        let mut keys = vec![Key::new(catalog::CLASS, self.table)];
+        keys.extend(self.constraint.as_ref().map(Owner::key));
+        keys.extend(
+            self.parent
+                .as_ref()
+                .map(|parent| Key::new(catalog::CLASS, parent.index)),
+        );
+        keys
+    }
+
+    fn rebuilt_with(&self) -> Vec<Key> {
+        vec![Key::new(catalog::CLASS, self.table)]
+    }
+
+    fn is_remade_as(&self, to: &Self) -> bool {
+        self.definition == to.definition
+            && self.table == to.table
+            && self.constraint_oid() == to.constraint_oid()
+            && self.parent.is_some() == to.parent.is_some()
+    }
+
+    fn makes_by_change(&self, to: &Self) -> Option<Key> {
+        to.constraint
+            .as_ref()
+            .filter(|_| self.constraint.is_none())
+            .map(Owner::key)
+    }
+
+    fn wanted_by_attach_of(&self) -> Option<Key> {
+        // The constraint is wanted itself.
+        (self.is_of_partition && self.constraint.is_none())
+            .then(|| Key::new(catalog::CLASS, self.table))
+    }
+
+    fn made_with(&self) -> Option<Key> {
+        self.constraint.as_ref().map(Owner::key)
+    }
+}
+
+/// The words for when a constraint is looked at.
+pub fn deferral(is_deferrable: bool, is_deferred: bool) -> &'static str {
+    match (is_deferrable, is_deferred) {
+        (_, true) => " DEFERRABLE INITIALLY DEFERRED",
+        (true, false) => " DEFERRABLE",
+        (false, false) => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_become_others() {
+        let list = |options: &[&str]| options.iter().map(|o| (*o).to_owned()).collect::<Vec<_>>();
+        let (a, b) = (
+            list(&["fillfactor=70", "fastupdate=on"]),
+            list(&["fillfactor=80"]),
+        );
+        assert_eq!(
+            changed_options(Some(&a), Some(&b)),
+            ["RESET (\"fastupdate\")", "SET (\"fillfactor\"='80')"]
+        );
+        assert!(changed_options(Some(&a), Some(&a)).is_empty());
+        assert_eq!(changed_options(Some(&b), None), ["RESET (\"fillfactor\")"]);
+    }
+}

@@ -1,0 +1,322 @@
+//! The object classes. To add one: copy the shape of [`schema`], and name it in `classes!` below.
+//!
+//! | class | catalog | with it | has no wording |
+//! | --- | --- | --- | --- |
+//! | schema | pg_namespace | | |
+//! | function | pg_proc | | another result or other names of arguments |
+//! | foreign-data wrapper, server | pg_foreign_data_wrapper, pg_foreign_server | | a server's other type or wrapper |
+//! | user mapping | pg_user_mapping | | |
+//! | operator | pg_operator | shells, by those that name them | a shell that none names; before 17: MERGES, HASHES later |
+//! | operator family | pg_opfamily | pg_amop, pg_amproc that go with no class | |
+//! | operator class | pg_opclass | pg_amop, pg_amproc that go with it | |
+//! | text search parser, template | pg_ts_parser, pg_ts_template | | |
+//! | text search dictionary | pg_ts_dict | | |
+//! | text search configuration | pg_ts_config | pg_ts_config_map | a token that its parser does not know |
+//! | language | pg_language | | privileges where TRUSTED comes or goes |
+//! | access method | pg_am | | |
+//! | transform | pg_transform | | |
+//! | subscription | pg_subscription | | all but owner and comment |
+//! | extension | pg_extension | members come and go with it | all but comment and DROP |
+//!
+//! What only a direct UPDATE of a catalog changes has no wording anywhere. Which kinds of pg_dump's objects
+//! are which class, or none, is listed in `dumped.rs`, a test.
+
+pub mod access_method;
+pub mod aggregate;
+pub mod base_type;
+pub mod cast;
+pub mod collation;
+pub mod composite;
+pub mod constraint;
+pub mod conversion;
+pub mod default_privileges;
+pub mod domain;
+pub mod enum_type;
+pub mod event_trigger;
+pub mod extension;
+pub mod foreign_data_wrapper;
+pub mod function;
+pub mod index;
+pub mod language;
+pub mod materialized_view;
+pub mod multirange;
+pub mod operator;
+pub mod operator_family;
+pub mod policy;
+pub mod publication;
+pub mod range;
+pub mod rule;
+pub mod schema;
+pub mod sequence;
+pub mod server;
+pub mod statistics;
+pub mod subscription;
+pub mod table;
+pub mod text_search;
+pub mod transform;
+pub mod trigger;
+pub mod user_mapping;
+pub mod view;
+pub mod view_column;
+
+#[cfg(test)]
+mod dumped;
+
+use crate::common::Common;
+use crate::key::{catalog, Key};
+use crate::object::Object;
+use crate::script::{Script, Unhandled};
+
+/// What is known of a class before any object of it is.
+pub struct Class {
+    /// As pg_identify_object calls it, and as health counts it.
+    pub name: &'static str,
+    pub catalog: u32,
+    /// Values of the kind column ([`kinds_of`]) that are of this class; none: all of the catalog.
+    pub kinds: &'static [&'static str],
+    /// Two columns, oid and json, of the objects of `$1` (oid[]) that exist and are not temporary.
+    pub query: &'static str,
+    pub read: fn(&str) -> Result<Model, serde_json::Error>,
+}
+
+/// Where a catalog holds several classes: a query that tells them apart, oid and kind of `$1` (oid[]).
+pub fn kinds_of(catalog: u32) -> Option<&'static str> {
+    match catalog {
+        catalog::CLASS => Some(
+            "SELECT c.oid, c.relkind::pg_catalog.text FROM pg_catalog.pg_class c \
+             WHERE c.oid = ANY ($1) AND c.relkind <> 't' AND c.relpersistence <> 't' \
+             AND c.relnamespace <> 99 AND c.relrewrite = 0",
+        ),
+        // Row types are their relations', arrays their elements': made and dropped with these,
+        // and without a word of their own until somebody gives them one.
+        catalog::TYPE => Some(
+            "SELECT t.oid, CASE WHEN NOT t.typisdefined THEN 'shell' WHEN t.is_implied THEN 'implied' \
+             ELSE t.typtype::pg_catalog.text END FROM (SELECT t.oid, t.typisdefined, t.typtype, \
+             t.typtype = 'c' OR EXISTS (SELECT FROM pg_catalog.pg_type e WHERE e.oid = t.typelem AND e.typarray = t.oid) AS is_implied, \
+             EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = t.typrelid AND c.relkind = 'c') AS is_composite, \
+             t.typacl IS NOT NULL OR EXISTS (SELECT FROM pg_catalog.pg_description x WHERE x.objoid = t.oid AND x.classoid = 1247) \
+             OR EXISTS (SELECT FROM pg_catalog.pg_seclabel x WHERE x.objoid = t.oid AND x.classoid = 1247) AS has_words \
+             FROM pg_catalog.pg_type t WHERE t.oid = ANY ($1)) t \
+             WHERE NOT t.is_implied OR (t.has_words AND NOT t.is_composite)",
+        ),
+        catalog::PROC => Some(
+            "SELECT p.oid, p.prokind::pg_catalog.text FROM pg_catalog.pg_proc p WHERE p.oid = ANY ($1)",
+        ),
+        _ => None,
+    }
+}
+
+/// What to call the objects of a catalog of which no class is known, or a kind of them.
+pub fn catalog_name(oid: u32) -> String {
+    let name = match oid {
+        catalog::CLASS => "relation",
+        catalog::TYPE => "type",
+        catalog::PROC => "routine",
+        catalog::CONSTRAINT => "constraint",
+        catalog::REWRITE => "rule",
+        catalog::TRIGGER => "trigger",
+        catalog::POLICY => "policy",
+        catalog::STATISTIC_EXT => "statistics object",
+        catalog::EXTENSION => "extension",
+        catalog::SUBSCRIPTION => "subscription",
+        catalog::PUBLICATION => "publication",
+        2613 => "large object",
+        other => return format!("catalog {other}"),
+    };
+    name.to_owned()
+}
+
+macro_rules! classes {
+    ($($variant:ident, $model:ty, $name:literal, $catalog:expr, $kinds:expr, $query:expr;)*) => {
+        /// An object of any class.
+        #[derive(Clone, Debug, PartialEq)]
+        pub enum Model {
+            $($variant(Box<$model>),)*
+        }
+
+        /// All of them.
+        pub static CLASSES: &[Class] = &[
+            $(Class {
+                name: $name,
+                catalog: $catalog,
+                kinds: $kinds,
+                query: $query,
+                read: |json| serde_json::from_str(json).map(|model| Model::$variant(Box::new(model))),
+            },)*
+        ];
+
+        impl Model {
+            pub fn class(&self) -> &'static str {
+                match self { $(Model::$variant(_) => $name,)* }
+            }
+            pub fn is_table(&self) -> bool {
+                matches!(self, Model::Table(_) | Model::ForeignTable(_))
+            }
+            pub fn common(&self) -> &Common {
+                match self { $(Model::$variant(model) => model.common(),)* }
+            }
+            pub fn target(&self) -> String {
+                match self { $(Model::$variant(model) => model.target(),)* }
+            }
+            pub fn occupies(&self) -> Option<String> {
+                match self { $(Model::$variant(model) => model.occupies(),)* }
+            }
+            pub fn aliases(&self) -> Vec<Key> {
+                match self { $(Model::$variant(model) => model.aliases(),)* }
+            }
+            pub fn dropped_with(&self) -> Vec<Key> {
+                match self { $(Model::$variant(model) => model.dropped_with(),)* }
+            }
+            pub fn takes_along(&self) -> Vec<Key> {
+                match self { $(Model::$variant(model) => model.takes_along(),)* }
+            }
+            pub fn made_with(&self) -> Option<Key> {
+                match self { $(Model::$variant(model) => model.made_with(),)* }
+            }
+            pub fn rebuilt_with(&self) -> Vec<Key> {
+                match self { $(Model::$variant(model) => model.rebuilt_with(),)* }
+            }
+            pub fn completes(&self) -> Option<Key> {
+                match self { $(Model::$variant(model) => model.completes(),)* }
+            }
+            pub fn needs_whole(&self) -> Option<Key> {
+                match self { $(Model::$variant(model) => model.needs_whole(),)* }
+            }
+            pub fn wanted_by_attach_of(&self) -> Option<Key> {
+                match self { $(Model::$variant(model) => model.wanted_by_attach_of(),)* }
+            }
+            pub fn makes_by_change(&self, to: &Model) -> Option<Key> {
+                match (self, to) {
+                    $((Model::$variant(model), Model::$variant(to)) => model.makes_by_change(to),)*
+                    #[allow(unreachable_patterns)]
+                    _ => None,
+                }
+            }
+            pub fn is_remade_as(&self, to: &Model) -> bool {
+                match (self, to) {
+                    $((Model::$variant(model), Model::$variant(to)) => model.is_remade_as(to),)*
+                    #[allow(unreachable_patterns)]
+                    _ => false,
+                }
+            }
+            pub fn is_made_anew_as(&self, to: &Model) -> bool {
+                match (self, to) {
+                    $((Model::$variant(model), Model::$variant(to)) => model.is_made_anew_as(to),)*
+                    #[allow(unreachable_patterns)]
+                    _ => false,
+                }
+            }
+            pub fn rebuilds_dependents(&self, to: &Model) -> bool {
+                match (self, to) {
+                    $((Model::$variant(model), Model::$variant(to)) => model.rebuilds_dependents(to),)*
+                    #[allow(unreachable_patterns)]
+                    _ => false,
+                }
+            }
+            /// See [`Object::set_rewritten`].
+            pub fn set_rewritten(&mut self, is_rewritten: &dyn Fn(u32) -> bool) {
+                match self { $(Model::$variant(model) => model.set_rewritten(is_rewritten),)* }
+            }
+            pub fn late_needs(&self) -> Vec<Key> {
+                match self { $(Model::$variant(model) => model.late_needs(),)* }
+            }
+            pub fn remove_script(&self, script: &mut Script) {
+                match self { $(Model::$variant(model) => model.remove(script),)* }
+            }
+            /// CREATE, unless something else makes it, and all that is common.
+            pub fn create_script(&self, is_made: bool, others: &[String], script: &mut Script) -> Result<(), Unhandled> {
+                match self { $(Model::$variant(model) => {
+                    if !is_made {
+                        model.create(script)?;
+                    }
+                    crate::common::finish(None, &**model, others, script);
+                    Ok(())
+                })* }
+            }
+            pub fn rename_script(&self, to: &Model, script: &mut Script) -> Result<(), Unhandled> {
+                match (self, to) {
+                    $((Model::$variant(model), Model::$variant(to)) => model.rename(to, script),)*
+                    _ => Err(Unhandled::new(self.class(), format!("becomes a {}", to.class()))),
+                }
+            }
+            /// What is class's own, and all that is common.
+            pub fn alter_script(&self, to: &Model, others: &[String], script: &mut Script) -> Result<(), Unhandled> {
+                match (self, to) {
+                    $((Model::$variant(model), Model::$variant(to)) if model.is_made_anew_as(to) => {
+                        model.remove(script);
+                        to.create(script)?;
+                        crate::common::finish(None, &**to, others, script);
+                        Ok(())
+                    })*
+                    $((Model::$variant(model), Model::$variant(to)) => {
+                        model.alter(to, script)?;
+                        crate::common::finish(Some(&**model), &**to, others, script);
+                        Ok(())
+                    })*
+                    _ => Err(Unhandled::new(self.class(), format!("becomes a {}", to.class()))),
+                }
+            }
+            pub fn early_script(&self, after: Option<&Model>, script: &mut Script) -> Result<(), Unhandled> {
+                match (self, after) {
+                    $((Model::$variant(model), Some(Model::$variant(after))) => model.early(Some(after), script),)*
+                    $((Model::$variant(model), None) => model.early(None, script),)*
+                    _ => Err(Unhandled::new(self.class(), "becomes one of another class")),
+                }
+            }
+            pub fn late_script(&self, before: Option<&Model>, script: &mut Script) -> Result<(), Unhandled> {
+                match (self, before) {
+                    $((Model::$variant(model), Some(Model::$variant(before))) => {
+                        let before = Some(&**before).filter(|before| !before.is_made_anew_as(model));
+                        model.late(before, script)
+                    })*
+                    $((Model::$variant(model), None) => model.late(None, script),)*
+                    _ => Err(Unhandled::new(self.class(), "was of another class")),
+                }
+            }
+        }
+    };
+}
+
+classes! {
+    Aggregate, aggregate::Aggregate, "aggregate", catalog::PROC, &["a"], aggregate::QUERY;
+    BaseType, base_type::BaseType, "base type", catalog::TYPE, &["b", "shell"], base_type::QUERY;
+    Cast, cast::Cast, "cast", catalog::CAST, &[], cast::QUERY;
+    Collation, collation::Collation, "collation", catalog::COLLATION, &[], collation::QUERY;
+    Composite, composite::Composite, "composite type", catalog::CLASS, &["c"], composite::QUERY;
+    Conversion, conversion::Conversion, "conversion", catalog::CONVERSION, &[], conversion::QUERY;
+    Domain, domain::Domain, "domain", catalog::TYPE, &["d"], domain::QUERY;
+    Enum, enum_type::Enum, "enum", catalog::TYPE, &["e"], enum_type::QUERY;
+    Function, function::Function, "function", catalog::PROC, &["f", "p", "w"], function::QUERY;
+    Table, table::Table, "table", catalog::CLASS, &["r", "p"], table::QUERY;
+    ForeignTable, table::Table, "foreign table", catalog::CLASS, &["f"], table::QUERY;
+    Sequence, sequence::Sequence, "sequence", catalog::CLASS, &["S"], sequence::QUERY;
+    View, view::View, "view", catalog::CLASS, &["v"], view::QUERY;
+    Rule, rule::Rule, "rule", catalog::REWRITE, &[], rule::QUERY;
+    Trigger, trigger::Trigger, "trigger", catalog::TRIGGER, &[], trigger::QUERY;
+    Policy, policy::Policy, "policy", catalog::POLICY, &[], policy::QUERY;
+    Index, index::Index, "index", catalog::CLASS, &["i", "I"], index::QUERY;
+    Constraint, constraint::Constraint, "constraint", catalog::CONSTRAINT, &[], constraint::QUERY;
+    Statistics, statistics::Statistics, "statistics object", catalog::STATISTIC_EXT, &[], statistics::QUERY;
+    MaterializedView, materialized_view::MaterializedView, "materialized view", catalog::CLASS, &["m"], materialized_view::QUERY;
+    EventTrigger, event_trigger::EventTrigger, "event trigger", catalog::EVENT_TRIGGER, &[], event_trigger::QUERY;
+    DefaultPrivileges, default_privileges::DefaultPrivileges, "default privileges", catalog::DEFAULT_ACL, &[], default_privileges::QUERY;
+    Publication, publication::Publication, "publication", catalog::PUBLICATION, &[], publication::QUERY;
+    Multirange, multirange::Multirange, "multirange", catalog::TYPE, &["m"], multirange::QUERY;
+    Range, range::Range, "range", catalog::TYPE, &["r"], range::QUERY;
+    Schema, schema::Schema, "schema", catalog::NAMESPACE, &[], schema::QUERY;
+    ForeignDataWrapper, foreign_data_wrapper::ForeignDataWrapper, "foreign-data wrapper", catalog::FOREIGN_DATA_WRAPPER, &[], foreign_data_wrapper::QUERY;
+    Server, server::Server, "server", catalog::FOREIGN_SERVER, &[], server::QUERY;
+    UserMapping, user_mapping::UserMapping, "user mapping", catalog::USER_MAPPING, &[], user_mapping::QUERY;
+    Operator, operator::Operator, "operator", catalog::OPERATOR, &[], operator::QUERY;
+    OperatorFamily, operator_family::OperatorFamily, "operator family", catalog::OPFAMILY, &[], operator_family::FAMILIES;
+    OperatorClass, operator_family::OperatorClass, "operator class", catalog::OPCLASS, &[], operator_family::CLASSES;
+    TextSearchParser, text_search::parser::Functions, "text search parser", catalog::TS_PARSER, &[], text_search::parser::PARSERS;
+    TextSearchTemplate, text_search::parser::Functions, "text search template", catalog::TS_TEMPLATE, &[], text_search::parser::TEMPLATES;
+    TextSearchDictionary, text_search::dictionary::Dictionary, "text search dictionary", catalog::TS_DICT, &[], text_search::dictionary::QUERY;
+    TextSearchConfiguration, text_search::configuration::Configuration, "text search configuration", catalog::TS_CONFIG, &[], text_search::configuration::QUERY;
+    Language, language::Language, "language", catalog::LANGUAGE, &[], language::QUERY;
+    AccessMethod, access_method::AccessMethod, "access method", catalog::AM, &[], access_method::QUERY;
+    Transform, transform::Transform, "transform", catalog::TRANSFORM, &[], transform::QUERY;
+    Subscription, subscription::Subscription, "subscription", catalog::SUBSCRIPTION, &[], subscription::QUERY;
+    Extension, extension::Extension, "extension", catalog::EXTENSION, &[], extension::QUERY;
+}

@@ -1,0 +1,481 @@
+//! One table becomes another: its columns by number.
+
+use super::column::{element, foreign_changes, set_options, Settings};
+use super::inherit::{ensure_local, leave, Kept};
+use super::not_null;
+use super::{Column, Expression, Table};
+use crate::object::Object;
+use crate::renames::in_order;
+use crate::script::{same_rest, Script, Unhandled};
+use crate::text::{literal, quoted};
+
+pub fn alter(old: &Table, new: &Table, script: &mut Script) -> Result<(), Unhandled> {
+    ensure_alterable(old, new)?;
+    let kept = Kept::new(old, new);
+    ensure_local(&kept, old, new)?;
+    leave(old, new, script)?;
+    let mut change = Change {
+        old,
+        new,
+        kept,
+        is_rewritten: false,
+        script: Script::default(),
+    };
+    change.drop_columns();
+    change.rename_columns()?;
+    change.table()?;
+    for (was, is) in change.pairs() {
+        change.set_type(was, is)?;
+    }
+    for column in new.columns() {
+        match old.column(column.number) {
+            None => change.add_column(column)?,
+            Some(was) => change.alter_column(was, column)?,
+        }
+    }
+    super::create::row_security(Some(old), new, &mut change.script);
+    // Before its first statement: rows of a rewritten table come again behind all of them.
+    if change.is_rewritten {
+        if old.tablespace_oid != new.tablespace_oid {
+            // That is a new file, too: which of them were rewritten cannot be told.
+            return Err(new.unhandled("another tablespace, and what may rewrite rows"));
+        }
+        empty(old, new, script)?;
+    }
+    script.statements.append(&mut change.script.statements);
+    Ok(())
+}
+
+/// Whether ALTER COLUMN … TYPE was said.
+pub fn is_other_type(old: &Column, new: &Column) -> bool {
+    old.type_id != new.type_id
+}
+
+/// Whether its generation expression was set anew.
+pub fn is_regenerated(old: &Column, new: &Column) -> bool {
+    old.is_generated() && new.is_generated() && tree(old) != tree(new)
+}
+
+fn tree(column: &Column) -> Option<&str> {
+    column.expression.as_ref().map(|e| e.tree.as_str())
+}
+
+fn ensure_alterable(old: &Table, new: &Table) -> Result<(), Unhandled> {
+    same_rest(new.class(), &old.rest, &new.rest)?;
+    if old.kind != new.kind {
+        return Err(new.unhandled("another kind of relation"));
+    }
+    if old.partition_tree != new.partition_tree {
+        return Err(new.unhandled("another partition key"));
+    }
+    let server = |table: &Table| table.foreign.as_ref().map(|foreign| foreign.server_oid);
+    if server(old) != server(new) {
+        return Err(new.unhandled("another server"));
+    }
+    for column in new.columns() {
+        match old.column(column.number) {
+            Some(was) => same_rest(new.class(), &was.rest, &column.rest)?,
+            None => column.ensure_known(new)?,
+        }
+    }
+    Ok(())
+}
+
+/// Its rows, and those of tables under it, that come again.
+fn empty(old: &Table, new: &Table, script: &mut Script) -> Result<(), Unhandled> {
+    if old.file != new.file {
+        script.push("rewrite", format!("DELETE FROM ONLY {}", new.target()));
+    }
+    for below in new.below.iter().flatten() {
+        let was = old.below.iter().flatten().find(|was| was.oid == below.oid);
+        if let Some(was) = was.filter(|was| was.file != below.file) {
+            if was.name != below.name {
+                return Err(new.unhandled("a rewritten table under it has another name now"));
+            }
+            script.push("rewrite", format!("DELETE FROM ONLY {}", below.name));
+        }
+    }
+    Ok(())
+}
+
+struct Change<'a> {
+    old: &'a Table,
+    new: &'a Table,
+    kept: Kept,
+    /// Whether one of its own statements rewrites what has rows.
+    is_rewritten: bool,
+    script: Script,
+}
+
+impl<'a> Change<'a> {
+    fn say(&mut self, sql: String) {
+        self.script.push("alter", sql);
+    }
+
+    /// Columns of both states.
+    fn pairs(&self) -> Vec<(&'a Column, &'a Column)> {
+        let columns = self.new.columns().iter();
+        columns
+            .filter_map(|new| Some((self.old.column(new.number)?, new)))
+            .collect()
+    }
+
+    /// Whether the file of any table that holds its rows has changed.
+    fn has_new_file(&self) -> bool {
+        let below = |table: &'a Table| table.below.iter().flatten();
+        self.old.file != self.new.file
+            || below(self.new)
+                .any(|is| below(self.old).any(|was| was.oid == is.oid && was.file != is.file))
+    }
+
+    fn drop_columns(&mut self) {
+        let is_gone = |column: &&Column| self.new.column(column.number).is_none();
+        let is_said = |column: &Column| {
+            self.kept.is_given(column) && (!column.is_local || self.kept.is_typed)
+        };
+        let mut gone: Vec<&Column> = self
+            .old
+            .columns()
+            .iter()
+            .filter(is_gone)
+            .filter(|column| !is_said(column))
+            .collect();
+        // What is generated of others goes first.
+        gone.sort_by_key(|column| !column.is_generated());
+        for column in gone {
+            let sql = format!("{} DROP COLUMN {}", self.new.alter_all(), column.name);
+            self.say(sql);
+        }
+    }
+
+    fn rename_columns(&mut self) -> Result<(), Unhandled> {
+        let (mut own, mut others) = (Vec::new(), Vec::new());
+        for (old, new) in self.pairs() {
+            let is_said = self.kept.is_typed || !self.kept.above(old, new).is_empty();
+            let list = if is_said { &mut others } else { &mut own };
+            list.push((old.name.clone(), new.name.clone()));
+        }
+        // A column from a parent comes before this table gives up the name.
+        for column in self.new.columns() {
+            let is_new = self.old.column(column.number).is_none();
+            if is_new
+                && self.kept.is_given(column)
+                && own.iter().any(|(old, _)| *old == column.name)
+            {
+                return Err(self
+                    .new
+                    .unhandled("a parent's column takes a name that was its own"));
+            }
+        }
+        let taken: Vec<&str> = self
+            .old
+            .columns()
+            .iter()
+            .chain(self.new.columns())
+            .map(|column| column.name.as_str())
+            .collect();
+        let free = |_: &str| {
+            let names = (1..).map(|n| quoted(&format!("between names {n}")));
+            let mut names = names.filter(|name| !taken.contains(&name.as_str()));
+            names.next().unwrap_or_default()
+        };
+        for (from, to) in in_order(own, free) {
+            let sql = format!("{} RENAME COLUMN {from} TO {to}", self.new.alter_all());
+            self.script.push("rename", sql);
+        }
+        Ok(())
+    }
+
+    /// What is not of columns.
+    fn table(&mut self) -> Result<(), Unhandled> {
+        let (old, new) = (self.old, self.new);
+        let (alter, only) = (new.alter_all(), new.alter_only());
+        let of = |table: &'a Table| table.of_type.as_ref().map(|of| of.oid);
+        match (&old.of_type, &new.of_type) {
+            (Some(_), None) => self.say(format!("{alter} NOT OF")),
+            (_, Some(is)) if of(old) != of(new) => self.say(format!("{alter} OF {}", is.name)),
+            _ => {}
+        }
+        if old.persistence != new.persistence {
+            let word = match new.persistence.as_str() {
+                "p" => "LOGGED",
+                "u" => "UNLOGGED",
+                other => return Err(new.unhandled(format!("persistence {other}"))),
+            };
+            self.is_rewritten |= old.file != new.file;
+            self.say(format!("{alter} SET {word}"));
+        }
+        if old.method_oid != new.method_oid {
+            self.is_rewritten |= old.file != new.file;
+            let method = new.method.as_deref().unwrap_or("DEFAULT");
+            self.say(format!("{only} SET ACCESS METHOD {method}"));
+        }
+        if old.tablespace_oid != new.tablespace_oid {
+            let tablespace = new.tablespace.as_deref().unwrap_or("pg_default");
+            self.say(format!("{only} SET TABLESPACE {tablespace}"));
+        }
+        let options = |table: &Table| -> Vec<(String, String)> {
+            let toast = table.toast_options.iter().flatten();
+            let toast = toast.map(|(name, value)| (format!("toast.{name}"), value.clone()));
+            table
+                .options
+                .iter()
+                .flatten()
+                .cloned()
+                .chain(toast)
+                .collect()
+        };
+        set_options(&only, &options(old), Some(&options(new)), &mut self.script);
+        if let (Some(was), Some(is)) = (&old.foreign, &new.foreign) {
+            if let Some(changes) = foreign_changes(was.options.as_deref(), is.options.as_deref()) {
+                self.say(format!("{alter} OPTIONS {changes}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// ALTER COLUMN … TYPE, without the user's expression.
+    fn set_type(&mut self, old: &Column, new: &Column) -> Result<(), Unhandled> {
+        if !is_other_type(old, new) || !self.kept.above(old, new).is_empty() {
+            return Ok(());
+        }
+        if self.kept.is_typed {
+            return Err(self.new.unhandled("a type's attribute has another type"));
+        }
+        let alter = format!("{} ALTER COLUMN {}", self.new.alter_all(), new.name);
+        let to = format!("{alter} TYPE {}{}", new.type_, new.collate());
+        // What has no rows at all may be changed any way; the first always works.
+        let is_rewritten = self.has_new_file() || (self.new.file == 0 && self.new.below.is_none());
+        self.is_rewritten |= is_rewritten;
+        if old.is_generated() {
+            self.say(to);
+            return Ok(());
+        }
+        if old.expression.is_some() || (self.new.below.is_some() && new.identity.is_empty()) {
+            self.say(format!("{alter} DROP DEFAULT"));
+        }
+        let using = match (is_rewritten, new.type_id.0) {
+            // None may be said for a foreign table: so the type's own cast was enough.
+            _ if self.new.is_foreign() || self.new.has_foreign_below => String::new(),
+            (true, _) => format!(" USING NULL::{}", new.type_),
+            // Between these, nothing has moved where the user's time zone was UTC.
+            (false, TIMESTAMP | TIMESTAMPTZ) if old.type_id.0 != new.type_id.0 => {
+                match old.type_id.0 {
+                    TIMESTAMP | TIMESTAMPTZ => format!(" USING {} AT TIME ZONE 'UTC'", new.name),
+                    _ => format!(" USING {}::{}", new.name, new.type_),
+                }
+            }
+            (false, _) => format!(" USING {}::{}", new.name, new.type_),
+        };
+        self.say(format!("{to}{using}"));
+        Ok(())
+    }
+
+    fn add_column(&mut self, column: &Column) -> Result<(), Unhandled> {
+        let new = self.new;
+        let is_given = self.kept.is_given(column);
+        if is_given {
+            self.given(column)?;
+        } else {
+            self.added(column)?;
+        }
+        Settings::new(column).become_(new, column, &mut self.script)?;
+        not_null::comment_not_null(new, column, None, &mut self.script);
+        Ok(())
+    }
+
+    /// ADD COLUMN with what older rows have, then its own default.
+    fn added(&mut self, column: &Column) -> Result<(), Unhandled> {
+        let new = self.new;
+        let missing = self.missing(column)?;
+        let computes =
+            column.expression.is_some() || !column.identity.is_empty() || column.is_domain;
+        if missing.is_none() && computes && column.generated != "v" && self.has_new_file() {
+            self.is_rewritten = true;
+        }
+        let options = column
+            .foreign_options
+            .as_ref()
+            .map_or_else(String::new, |options| {
+                format!(" OPTIONS {}", super::column::foreign_options(options))
+            });
+        let default = missing
+            .as_deref()
+            .map_or_else(String::new, |text| format!(" DEFAULT {}", literal(text)));
+        self.say(format!(
+            "{} ADD COLUMN {} {}{options}{}{default}{}{}",
+            new.alter_all(),
+            column.name,
+            column.type_,
+            column.collate(),
+            column.generation(new)?,
+            column.not_null(),
+        ));
+        if missing.is_some() || column.default().is_some() {
+            self.default(column);
+        }
+        not_null::invalid_not_null(new, column, &mut self.script);
+        Ok(())
+    }
+
+    /// The text that rows have which are older than the column: here, or in tables under this one.
+    fn missing(&self, column: &Column) -> Result<Option<String>, Unhandled> {
+        let below = self
+            .new
+            .missing_below
+            .as_ref()
+            .and_then(|map| map.get(&column.name));
+        let own = (self.new.kind == "r").then_some(&column.missing);
+        let mut all: Vec<&Option<String>> =
+            own.into_iter().chain(below.into_iter().flatten()).collect();
+        all.dedup();
+        if own.is_some_and(Option::is_some) && below.is_none() && self.new.below.is_some() {
+            return Err(self
+                .new
+                .unhandled("older rows have other values in tables under it"));
+        }
+        match all.as_slice() {
+            [] | [None] => Ok(None),
+            [Some(array)] => match element(array) {
+                Some(text) => Ok(Some(text)),
+                None => Err(self.new.unhandled("the value that older rows have")),
+            },
+            _ => Err(self
+                .new
+                .unhandled("older rows have other values in tables under it")),
+        }
+    }
+
+    /// A column that a parent's statement, or the type's, has made.
+    fn given(&mut self, column: &Column) -> Result<(), Unhandled> {
+        let new = self.new;
+        let above: Vec<_> = column
+            .above
+            .iter()
+            .flatten()
+            .filter(|above| self.kept.has(above.table))
+            .collect();
+        let text = |expression: &Option<Expression>| expression.as_ref().map(|e| e.text.clone());
+        if column.is_generated() {
+            if above
+                .iter()
+                .all(|above| text(&above.expression) != text(&column.expression))
+            {
+                return Err(new.unhandled("an inherited column with another generation expression"));
+            }
+        } else {
+            let below = new
+                .missing_below
+                .as_ref()
+                .is_some_and(|map| map.contains_key(&column.name));
+            if column.default().is_some() || column.missing.is_some() || below {
+                self.default(column);
+            }
+        }
+        let (alter, name) = (new.alter_only(), &column.name);
+        match &column.constraint {
+            Some(constraint) if constraint.is_local => {
+                not_null::add_not_null(new, column, constraint, &mut self.script);
+            }
+            Some(constraint) => {
+                let is_same = |a: &&super::Above| {
+                    a.constraint
+                        .as_ref()
+                        .is_some_and(|a| a.name == constraint.name)
+                };
+                if !above.iter().any(is_same) {
+                    return Err(new.unhandled("an inherited NOT NULL constraint of another name"));
+                }
+            }
+            None if column.not_null && above.iter().all(|above| !above.not_null) => {
+                self.say(format!("{alter} ALTER COLUMN {name} SET NOT NULL"));
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
+    fn default(&mut self, column: &Column) {
+        let alter = format!("{} ALTER COLUMN {}", self.new.alter_only(), column.name);
+        self.say(match column.default() {
+            Some(default) => format!("{alter} SET DEFAULT {default}"),
+            None => format!("{alter} DROP DEFAULT"),
+        });
+    }
+
+    fn alter_column(&mut self, old: &Column, new: &Column) -> Result<(), Unhandled> {
+        self.expression(old, new)?;
+        not_null::alter(self.new, &self.kept, old, new, &mut self.script)?;
+        if !is_other_type(old, new) {
+            Settings::of(old).become_(self.new, new, &mut self.script)?;
+        } else {
+            let fresh = Settings {
+                storage: &new.type_storage,
+                compression: "",
+                ..Settings::of(old)
+            };
+            fresh.become_(self.new, new, &mut self.script)?;
+        }
+        if let Some(changes) = foreign_changes(
+            old.foreign_options.as_deref(),
+            new.foreign_options.as_deref(),
+        ) {
+            let sql = format!(
+                "{} ALTER COLUMN {} OPTIONS {changes}",
+                self.new.alter_only(),
+                new.name
+            );
+            self.say(sql);
+        }
+        Ok(())
+    }
+
+    fn expression(&mut self, old: &Column, new: &Column) -> Result<(), Unhandled> {
+        let alter = format!("{} ALTER COLUMN {}", self.new.alter_all(), new.name);
+        let above = self.kept.above(old, new);
+        match (old.generated.as_str(), new.generated.as_str()) {
+            ("", "") => {
+                let is_typed_anew = is_other_type(old, new) && new.expression.is_some();
+                if is_typed_anew || tree(old) != tree(new) {
+                    self.default(new);
+                }
+            }
+            (_, "") => {
+                let is_said = |(was, is): &(&super::Above, &super::Above)| {
+                    !was.generated.is_empty() && is.generated.is_empty()
+                };
+                if !above.iter().any(is_said) {
+                    self.say(format!("{alter} DROP EXPRESSION"));
+                }
+                if new.default().is_some() {
+                    self.default(new);
+                }
+            }
+            (was, is) if was == is => {
+                let (true, Some(expression)) = (is_regenerated(old, new), &new.expression) else {
+                    return Ok(());
+                };
+                let text = |e: &Option<Expression>| e.as_ref().map(|e| e.text.clone());
+                let is_said = above
+                    .iter()
+                    .any(|(_, is)| text(&is.expression) == text(&new.expression));
+                // Before 17 only another type can have changed it.
+                if is_said || (self.new.version < 170_000 && is_other_type(old, new)) {
+                    return Ok(());
+                }
+                self.is_rewritten |= self.has_new_file();
+                self.say(format!("{alter} SET EXPRESSION AS ({})", expression.text));
+            }
+            _ => {
+                return Err(self
+                    .new
+                    .unhandled("a column becomes generated, or otherwise generated"))
+            }
+        }
+        Ok(())
+    }
+}
+
+/// OIDs of types (catalog/pg_type.dat).
+const TIMESTAMP: u32 = 1114;
+const TIMESTAMPTZ: u32 = 1184;

@@ -1,0 +1,271 @@
+//! One column: its definition, what is set on it afterwards, its NOT NULL, its stored missing value.
+
+use super::{Column, Table};
+use crate::common::{comment_on, labels};
+use crate::script::{Script, Unhandled};
+use crate::text::literal;
+
+/// What a column has once its definition is there, before anything is set on it.
+pub struct Settings<'a> {
+    pub storage: &'a str,
+    pub compression: &'a str,
+    pub statistics: i32,
+    pub options: &'a [(String, String)],
+    pub comment: Option<&'a str>,
+    pub labels: Option<&'a [(String, String)]>,
+}
+
+impl<'a> Settings<'a> {
+    /// Of a column of this type that has just been made.
+    pub fn new(column: &'a Column) -> Settings<'a> {
+        Settings {
+            storage: &column.type_storage,
+            compression: "",
+            statistics: -1,
+            options: &[],
+            comment: None,
+            labels: None,
+        }
+    }
+
+    pub fn of(column: &'a Column) -> Settings<'a> {
+        Settings {
+            storage: &column.storage,
+            compression: &column.compression,
+            statistics: column.statistics,
+            options: column.options.as_deref().unwrap_or_default(),
+            comment: column.comment.as_deref(),
+            labels: column.labels.as_deref(),
+        }
+    }
+
+    /// Statements that make those of `to` of them.
+    pub fn become_(self, table: &Table, to: &Column, script: &mut Script) -> Result<(), Unhandled> {
+        let alter = format!("{} ALTER COLUMN {}", table.alter_only(), to.name);
+        if self.storage != to.storage {
+            let word = match to.storage.as_str() {
+                "p" => "PLAIN",
+                "e" => "EXTERNAL",
+                "m" => "MAIN",
+                "x" => "EXTENDED",
+                other => return Err(table.unhandled(format!("storage {other}"))),
+            };
+            script.push("alter", format!("{alter} SET STORAGE {word}"));
+        }
+        if self.compression != to.compression {
+            let word = match to.compression.as_str() {
+                "" => "default",
+                "p" => "pglz",
+                "l" => "lz4",
+                other => return Err(table.unhandled(format!("compression {other}"))),
+            };
+            script.push("alter", format!("{alter} SET COMPRESSION {word}"));
+        }
+        if self.statistics != to.statistics {
+            let sql = format!("{alter} SET STATISTICS {}", to.statistics);
+            script.push("alter", sql);
+        }
+        set_options(&alter, self.options, to.options.as_deref(), script);
+        let name = format!("{}.{}", super::Object::target(table), to.name);
+        if self.comment != to.comment.as_deref() {
+            let what = format!("COLUMN {name}");
+            script.push("comment", comment_on(&what, to.comment.as_deref()));
+        }
+        let what = format!("COLUMN {name}");
+        labels(self.labels, to.labels.as_deref(), &what, script);
+        Ok(())
+    }
+}
+
+/// `SET (…)` and `RESET (…)` behind `alter`.
+pub fn set_options(
+    alter: &str,
+    from: &[(String, String)],
+    to: Option<&[(String, String)]>,
+    script: &mut Script,
+) {
+    let to = to.unwrap_or_default();
+    let set: Vec<String> = to
+        .iter()
+        .filter(|o| !from.contains(o))
+        .map(option)
+        .collect();
+    let is_gone = |name: &&String| !to.iter().any(|(other, _)| other == *name);
+    let reset: Vec<&str> = from
+        .iter()
+        .map(|(name, _)| name)
+        .filter(is_gone)
+        .map(String::as_str)
+        .collect();
+    if !reset.is_empty() {
+        script.push("alter", format!("{alter} RESET ({})", reset.join(", ")));
+    }
+    if !set.is_empty() {
+        script.push("alter", format!("{alter} SET ({})", set.join(", ")));
+    }
+}
+
+/// `name='value'`.
+pub fn option((name, value): &(String, String)) -> String {
+    format!("{name}={}", literal(value))
+}
+
+/// `(name 'value', …)` of a foreign table or its column.
+pub fn foreign_options(options: &[(String, String)]) -> String {
+    let list: Vec<String> = options
+        .iter()
+        .map(|(name, value)| format!("{name} {}", literal(value)))
+        .collect();
+    format!("({})", list.join(", "))
+}
+
+/// `(ADD …, SET …, DROP …)`, or none where nothing changes.
+pub fn foreign_changes(
+    from: Option<&[(String, String)]>,
+    to: Option<&[(String, String)]>,
+) -> Option<String> {
+    let (from, to) = (from.unwrap_or_default(), to.unwrap_or_default());
+    let named = |list: &[(String, String)], name: &str| list.iter().any(|(n, _)| n == name);
+    let mut list: Vec<String> = from
+        .iter()
+        .filter(|(name, _)| !named(to, name))
+        .map(|(name, _)| format!("DROP {name}"))
+        .collect();
+    for pair @ (name, value) in to.iter().filter(|option| !from.contains(option)) {
+        let verb = if named(from, &pair.0) { "SET" } else { "ADD" };
+        list.push(format!("{verb} {name} {}", literal(value)));
+    }
+    if list.is_empty() {
+        None
+    } else {
+        Some(format!("({})", list.join(", ")))
+    }
+}
+
+impl Column {
+    /// `name type`, with the collation where it is not the type's.
+    pub fn typed(&self) -> String {
+        let collate = self.collate();
+        format!("{} {}{collate}", self.name, self.type_)
+    }
+
+    pub fn collate(&self) -> String {
+        self.collation
+            .as_ref()
+            .map_or_else(String::new, |name| format!(" COLLATE {name}"))
+    }
+
+    pub fn is_generated(&self) -> bool {
+        !self.generated.is_empty()
+    }
+
+    /// Its default, where it is no generated one.
+    pub fn default(&self) -> Option<&str> {
+        let expression = self.expression.as_ref().filter(|_| !self.is_generated())?;
+        Some(&expression.text)
+    }
+
+    /// ` GENERATED ALWAYS AS (…) STORED` or nothing.
+    pub fn generation(&self, table: &Table) -> Result<String, Unhandled> {
+        let word = match self.generated.as_str() {
+            "" => return Ok(String::new()),
+            "s" => "STORED",
+            "v" => "VIRTUAL",
+            other => return Err(table.unhandled(format!("generated {other}"))),
+        };
+        let Some(expression) = &self.expression else {
+            return Err(table.unhandled("a generated column without an expression"));
+        };
+        Ok(format!(" GENERATED ALWAYS AS ({}) {word}", expression.text))
+    }
+
+    /// ` CONSTRAINT n NOT NULL` for its definition, or nothing: one that is not valid is added behind it.
+    pub fn not_null(&self) -> String {
+        match &self.constraint {
+            Some(constraint) if !constraint.is_valid => String::new(),
+            Some(constraint) => {
+                let inherit = if constraint.no_inherit {
+                    " NO INHERIT"
+                } else {
+                    ""
+                };
+                format!(" CONSTRAINT {} NOT NULL{inherit}", constraint.name)
+            }
+            None if self.not_null => " NOT NULL".to_owned(),
+            None => String::new(),
+        }
+    }
+
+    /// Fails where it has what no statement is known for.
+    pub fn ensure_known(&self, table: &Table) -> Result<(), Unhandled> {
+        match self.rest.as_object().filter(|rest| !rest.is_empty()) {
+            None => Ok(()),
+            Some(rest) => {
+                let names: Vec<&str> = rest.keys().map(String::as_str).collect();
+                crate::plain::ensure_plain(table.class(), &self.rest, &[])
+                    .map_err(|_| table.unhandled(names.join(", ")))
+            }
+        }
+    }
+}
+
+/// The text of the one element of an array that array_out has written.
+pub fn element(array: &str) -> Option<String> {
+    let inner = array.strip_prefix('{')?.strip_suffix('}')?;
+    match inner.strip_prefix('"') {
+        None => Some(inner.to_owned()).filter(|text| !text.is_empty()),
+        Some(quoted) => {
+            let quoted = quoted.strip_suffix('"')?;
+            let mut text = String::with_capacity(quoted.len());
+            let mut chars = quoted.chars();
+            while let Some(c) = chars.next() {
+                match c {
+                    '\\' => text.push(chars.next()?),
+                    // A second element.
+                    '"' => return None,
+                    c => text.push(c),
+                }
+            }
+            Some(text)
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_element_is_read_whatever_the_delimiter() {
+        let read = |text: &str| element(text).unwrap();
+        assert_eq!(read("{5}"), "5");
+        assert_eq!(read("{(1,1),(0,0)}"), "(1,1),(0,0)");
+        assert_eq!(read(r#"{"a b"}"#), "a b");
+        assert_eq!(read(r#"{"{1,2}"}"#), "{1,2}");
+        assert_eq!(read(r#"{"a\"b\\c"}"#), "a\"b\\c");
+        assert_eq!(read(r#"{""}"#), "");
+        assert_eq!(read(r#"{"NULL"}"#), "NULL");
+        assert_eq!(element("{}"), None);
+        assert_eq!(element(r#"{"a","b"}"#), None);
+        assert_eq!(element("[1:1]={1}"), None);
+    }
+
+    #[test]
+    fn foreign_options_are_added_set_and_dropped() {
+        let options = |text: &[(&str, &str)]| -> Vec<(String, String)> {
+            text.iter()
+                .map(|(a, b)| ((*a).to_owned(), (*b).to_owned()))
+                .collect()
+        };
+        let (from, to) = (
+            options(&[("a", "1"), ("b", "2")]),
+            options(&[("b", "it's"), ("c", "")]),
+        );
+        assert_eq!(
+            foreign_changes(Some(&from), Some(&to)).unwrap(),
+            "(DROP a, SET b 'it''s', ADD c '')"
+        );
+        assert_eq!(foreign_changes(None, None), None);
+    }
+}

@@ -1,0 +1,351 @@
+//! Tables, partitioned ones and partitions, and foreign tables, with their columns.
+//!
+//! A column is its number: names change. What a parent's statement gives its children (columns that come, go,
+//! get another name or type) is said by the parent alone; a child says what it has beyond that. A partition is
+//! made as a table of its own and attached late, as pg_dump does it, so that its indexes and constraints can
+//! have names of their own.
+//!
+//! CHECK constraints and keys are objects of their own, and so is what makes a column an identity: its
+//! sequence. NOT NULL constraints (18) are the columns'.
+
+mod alter;
+mod column;
+mod create;
+mod inherit;
+mod late;
+mod not_null;
+mod query;
+
+use serde::Deserialize;
+
+use crate::acl::Grant;
+use crate::common::Common;
+use crate::key::{catalog, Key};
+use crate::object::Object;
+use crate::script::{Script, Unhandled};
+use crate::text::qualified;
+
+pub use query::QUERY;
+
+/// Names quoted, and values.
+pub type Options = Option<Vec<(String, String)>>;
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct Table {
+    /// PostgreSQL's, as server_version_num has it.
+    pub version: u32,
+    pub number: u32,
+    pub namespace: u32,
+    pub schema: String,
+    pub name: String,
+    /// The letter of pg_class.relkind.
+    pub kind: String,
+    pub persistence: String,
+    /// 0 for what has no rows of its own.
+    pub file: u32,
+    pub method: Option<String>,
+    pub method_oid: u32,
+    pub tablespace: Option<String>,
+    pub tablespace_oid: u32,
+    pub of_type: Option<Named>,
+    pub foreign: Option<Foreign>,
+    pub options: Options,
+    pub toast_options: Options,
+    /// The letter of pg_class.relreplident.
+    pub identity: String,
+    pub identity_index: Option<Named>,
+    pub cluster_index: Option<Named>,
+    pub row_security: bool,
+    pub force_row_security: bool,
+    pub partition_key: Option<String>,
+    pub partition_tree: Option<String>,
+    pub bound: Option<Expression>,
+    pub parents: Option<Vec<Parent>>,
+    pub below: Option<Vec<Below>>,
+    /// A foreign table is under it, at any depth.
+    pub has_foreign_below: bool,
+    pub missing_below: Option<std::collections::BTreeMap<String, Vec<Option<String>>>>,
+    /// CHECK, PRIMARY KEY, UNIQUE, EXCLUDE.
+    pub constraints: Option<Vec<u32>>,
+    pub indexes: Option<Vec<u32>>,
+    pub aliases: Option<Vec<Key>>,
+    pub columns: Option<Vec<Column>>,
+    pub common: Common,
+    pub rest: serde_json::Value,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct Named {
+    pub oid: u32,
+    pub name: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct Foreign {
+    pub server: String,
+    pub server_oid: u32,
+    pub options: Options,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct Parent {
+    pub oid: u32,
+    pub schema: String,
+    pub name: String,
+    pub is_partitioned: bool,
+    /// DETACH PARTITION … CONCURRENTLY has not come to its end.
+    pub is_pending: bool,
+}
+
+impl Parent {
+    pub fn target(&self) -> String {
+        qualified(&self.schema, &self.name)
+    }
+}
+
+/// A table with rows under this one, at any depth.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct Below {
+    pub oid: u32,
+    pub name: String,
+    pub file: u32,
+}
+
+/// The text reads differently where names have changed; the tree does not.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct Expression {
+    pub text: String,
+    pub tree: String,
+}
+
+/// A NOT NULL constraint (18 and later).
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct NotNull {
+    pub oid: u32,
+    pub name: String,
+    pub is_valid: bool,
+    pub no_inherit: bool,
+    pub is_local: bool,
+    pub inherited: i32,
+    pub comment: Option<String>,
+}
+
+impl NotNull {
+    /// All but the OID is the same.
+    pub fn is_made_anew_as(&self, other: &NotNull) -> bool {
+        let renewed = NotNull {
+            oid: other.oid,
+            ..self.clone()
+        };
+        renewed == *other
+    }
+}
+
+/// The column of a direct parent from which one is inherited.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct Above {
+    pub table: u32,
+    pub number: i32,
+    pub not_null: bool,
+    pub constraint: Option<NotNull>,
+    pub expression: Option<Expression>,
+    pub generated: String,
+    pub storage: String,
+    pub compression: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct Column {
+    pub number: i32,
+    pub name: String,
+    #[serde(rename = "type")]
+    pub type_: String,
+    /// Type, modifier, collation.
+    pub type_id: (u32, i32, u32),
+    pub is_domain: bool,
+    pub type_storage: String,
+    /// Where it is not the type's.
+    pub collation: Option<String>,
+    pub not_null: bool,
+    /// Before 18 there are none.
+    pub constraint: Option<NotNull>,
+    /// The default, or the generation expression.
+    pub expression: Option<Expression>,
+    /// The letter of pg_attribute.attgenerated, or nothing.
+    pub generated: String,
+    pub identity: String,
+    pub storage: String,
+    pub compression: String,
+    pub statistics: i32,
+    pub options: Options,
+    pub foreign_options: Options,
+    pub is_local: bool,
+    pub inherited: i32,
+    /// What rows that are older than it have, as an array of one element.
+    pub missing: Option<String>,
+    pub acl: Option<Vec<Grant>>,
+    pub comment: Option<String>,
+    pub labels: Option<Vec<(String, String)>>,
+    pub above: Option<Vec<Above>>,
+    pub rest: serde_json::Value,
+}
+
+impl Table {
+    pub fn columns(&self) -> &[Column] {
+        self.columns.as_deref().unwrap_or_default()
+    }
+
+    fn column(&self, number: i32) -> Option<&Column> {
+        self.columns().iter().find(|column| column.number == number)
+    }
+
+    /// Those that count: one that is being detached is left.
+    fn parents(&self) -> impl Iterator<Item = &Parent> {
+        let all = self.parents.as_deref().unwrap_or_default();
+        all.iter().filter(|parent| !parent.is_pending)
+    }
+
+    fn has_parent(&self, oid: u32) -> bool {
+        self.parents().any(|parent| parent.oid == oid)
+    }
+
+    /// A partition of a parent that counts.
+    fn is_partition(&self) -> bool {
+        self.bound.is_some() && self.parents().next().is_some()
+    }
+
+    fn is_partitioned(&self) -> bool {
+        self.kind == "p"
+    }
+
+    fn is_foreign(&self) -> bool {
+        self.kind == "f"
+    }
+
+    /// `ALTER TABLE ONLY t`.
+    fn alter_only(&self) -> String {
+        format!("ALTER {} ONLY {}", self.kind(), self.target())
+    }
+
+    /// The same with all that inherits from it.
+    fn alter_all(&self) -> String {
+        format!("ALTER {} {}", self.kind(), self.target())
+    }
+
+    fn unhandled(&self, what: impl Into<String>) -> Unhandled {
+        Unhandled::new(self.class(), what)
+    }
+
+    fn class(&self) -> &'static str {
+        if self.is_foreign() {
+            "foreign table"
+        } else {
+            "table"
+        }
+    }
+}
+
+impl Object for Table {
+    fn set_rewritten(&mut self, is_rewritten: &dyn Fn(u32) -> bool) {
+        let file = |file: u32, oid: u32| match file {
+            0 => 0,
+            _ if is_rewritten(oid) => 2,
+            _ => 1,
+        };
+        self.file = file(self.file, self.number);
+        for below in self.below.iter_mut().flatten() {
+            below.file = file(below.file, below.oid);
+        }
+    }
+
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn kind(&self) -> &'static str {
+        if self.is_foreign() {
+            "FOREIGN TABLE"
+        } else {
+            "TABLE"
+        }
+    }
+
+    fn grant_kind(&self) -> &'static str {
+        "TABLE"
+    }
+
+    fn target(&self) -> String {
+        qualified(&self.schema, &self.name)
+    }
+
+    fn occupies(&self) -> Option<String> {
+        Some(format!("r {}", self.target()))
+    }
+
+    fn create(&self, script: &mut Script) -> Result<(), Unhandled> {
+        create::create(self, script)
+    }
+
+    fn rename(&self, to: &Self, script: &mut Script) -> Result<(), Unhandled> {
+        // A schema that has another name now has taken its tables along.
+        let schema = if self.namespace == to.namespace {
+            &to.schema
+        } else {
+            &self.schema
+        };
+        crate::renames::move_to(
+            self.kind(),
+            (schema, &self.name),
+            (&to.schema, &to.name),
+            "",
+            script,
+        );
+        Ok(())
+    }
+
+    fn alter(&self, to: &Self, script: &mut Script) -> Result<(), Unhandled> {
+        alter::alter(self, to, script)
+    }
+
+    fn late(&self, before: Option<&Self>, script: &mut Script) -> Result<(), Unhandled> {
+        late::late(self, before, script)
+    }
+
+    fn late_needs(&self) -> Vec<Key> {
+        let relations = self
+            .parents()
+            .map(|parent| parent.oid)
+            .chain(self.indexes.iter().flatten().copied());
+        let constraints = self.constraints.iter().flatten();
+        relations
+            .map(|oid| Key::new(catalog::CLASS, oid))
+            .chain(constraints.map(|oid| Key::new(catalog::CONSTRAINT, *oid)))
+            .collect()
+    }
+
+    fn aliases(&self) -> Vec<Key> {
+        self.aliases.clone().unwrap_or_default()
+    }
+
+    /// A partition goes with its parent; what only inherits is dropped by CASCADE, or not at all.
+    fn dropped_with(&self) -> Vec<Key> {
+        if !self.is_partition() {
+            return Vec::new();
+        }
+        self.parents()
+            .map(|parent| Key::new(catalog::CLASS, parent.oid))
+            .collect()
+    }
+
+    fn gets_default_privileges(&self) -> bool {
+        true
+    }
+
+    fn rebuilds_dependents(&self, to: &Self) -> bool {
+        self.columns().iter().any(|old| {
+            to.column(old.number).is_some_and(|new| {
+                alter::is_other_type(old, new) || alter::is_regenerated(old, new)
+            })
+        })
+    }
+}

@@ -1,0 +1,215 @@
+//! A column's NOT NULL: a flag up to 17, a constraint with a name from 18 on.
+
+use super::inherit::Kept;
+use super::{Above, Column, NotNull, Table};
+use crate::common::comment_on;
+use crate::object::Object;
+use crate::script::{Script, Unhandled};
+
+/// The change of one column.
+pub fn alter(
+    table: &Table,
+    kept: &Kept,
+    old: &Column,
+    new: &Column,
+    script: &mut Script,
+) -> Result<(), Unhandled> {
+    if old.constraint.is_none() && new.constraint.is_none() {
+        flag(table, kept, old, new, script);
+        return Ok(());
+    }
+    let above = kept.above(old, new);
+    let drop = |script: &mut Script| {
+        let sql = format!(
+            "{} ALTER COLUMN {} DROP NOT NULL",
+            table.alter_all(),
+            new.name
+        );
+        script.push("alter", sql);
+    };
+    match (&old.constraint, &new.constraint) {
+        (None, Some(constraint)) => add(table, new, constraint, &above, script)?,
+        (Some(constraint), None) => {
+            let is_said = above
+                .iter()
+                .any(|(old, new)| old.constraint.is_some() && new.constraint.is_none());
+            if !is_said || constraint.is_local {
+                drop(script);
+            }
+        }
+        // ALTER COLUMN … TYPE makes the same one anew, and does so at replay.
+        (Some(was), Some(is)) if was.oid != is.oid && !was.is_made_anew_as(is) => {
+            let lost = |(old, new): &(&Above, &Above)| {
+                old.constraint.is_some() && new.constraint.is_none()
+            };
+            if above.iter().any(|(_, new)| new.constraint.is_some()) {
+                return Err(table.unhandled("an inherited NOT NULL constraint made anew"));
+            }
+            if was.is_local || !above.iter().any(lost) {
+                drop(script);
+            }
+            add_not_null(table, new, is, script);
+        }
+        (Some(was), Some(is)) => change(table, kept, new, was, is, &above, script)?,
+        (None, None) => {}
+    }
+    let before = old.constraint.as_ref().filter(|was| {
+        let is_same = |is: &NotNull| is.oid == was.oid || was.is_made_anew_as(is);
+        new.constraint.as_ref().is_some_and(is_same)
+    });
+    comment_not_null(
+        table,
+        new,
+        before.and_then(|was| was.comment.as_deref()),
+        script,
+    );
+    Ok(())
+}
+
+/// Up to 17. A partitioned parent takes its partitions along; another says ONLY.
+fn flag(table: &Table, kept: &Kept, old: &Column, new: &Column, script: &mut Script) {
+    let above = kept.above(old, new);
+    let said = above
+        .iter()
+        .find(|(was, is)| kept.is_partitioned(is.table) && was.not_null != is.not_null);
+    let expected = said.map_or(old.not_null, |(_, is)| is.not_null);
+    if expected != new.not_null {
+        let alter = if table.is_partitioned() {
+            table.alter_all()
+        } else {
+            table.alter_only()
+        };
+        let word = if new.not_null { "SET" } else { "DROP" };
+        script.push(
+            "alter",
+            format!("{alter} ALTER COLUMN {} {word} NOT NULL", new.name),
+        );
+    }
+}
+
+/// A constraint that its column did not have.
+fn add(
+    table: &Table,
+    column: &Column,
+    constraint: &NotNull,
+    above: &[(&Above, &Above)],
+    script: &mut Script,
+) -> Result<(), Unhandled> {
+    let is_passed_on = |above: &Above| above.constraint.as_ref().is_some_and(|c| !c.no_inherit);
+    let said = above
+        .iter()
+        .find(|(old, new)| !is_passed_on(old) && is_passed_on(new));
+    if said.is_none() || constraint.is_local {
+        add_not_null(table, column, constraint, script);
+    } else if !said.is_some_and(|(_, new)| is_named(new, &constraint.name)) {
+        return Err(table.unhandled("an inherited NOT NULL constraint of another name"));
+    }
+    Ok(())
+}
+
+fn is_named(above: &Above, name: &str) -> bool {
+    above
+        .constraint
+        .as_ref()
+        .is_some_and(|other| other.name == name)
+}
+
+fn change(
+    table: &Table,
+    kept: &Kept,
+    column: &Column,
+    was: &NotNull,
+    is: &NotNull,
+    above: &[(&Above, &Above)],
+    script: &mut Script,
+) -> Result<(), Unhandled> {
+    if was.name != is.name
+        && !above
+            .iter()
+            .any(|(old, new)| is_named(old, &was.name) && is_named(new, &is.name))
+    {
+        let (from, to) = (&was.name, &is.name);
+        script.push(
+            "alter",
+            format!("{} RENAME CONSTRAINT {from} TO {to}", table.alter_all()),
+        );
+    }
+    match (was.no_inherit, is.no_inherit) {
+        (false, true) => alter_constraint(table, is, "NO INHERIT", script),
+        (true, false) => alter_constraint(table, is, "INHERIT", script),
+        _ => {}
+    }
+    match (was.is_valid, is.is_valid) {
+        // Twice does no harm.
+        (false, true) => {
+            script.push(
+                "alter",
+                format!("{} VALIDATE CONSTRAINT {}", table.alter_all(), is.name),
+            );
+        }
+        (true, false) => return Err(table.unhandled("a NOT NULL constraint is no longer valid")),
+        _ => {}
+    }
+    match (was.is_local, is.is_local) {
+        (false, true) if is.inherited > 0 => add_not_null(table, column, is, script),
+        // ATTACH PARTITION takes it over.
+        (true, false) if !kept.is_newly_attached => {
+            return Err(table.unhandled("a NOT NULL constraint is no longer its own"));
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+fn alter_constraint(table: &Table, constraint: &NotNull, words: &str, script: &mut Script) {
+    script.push(
+        "alter",
+        format!(
+            "{} ALTER CONSTRAINT {} {words}",
+            table.alter_all(),
+            constraint.name
+        ),
+    );
+}
+
+/// A NOT NULL constraint (18) that has not been checked.
+pub fn invalid_not_null(table: &Table, column: &Column, script: &mut Script) {
+    if let Some(constraint) = column
+        .constraint
+        .as_ref()
+        .filter(|c| !c.is_valid && c.is_local)
+    {
+        add_not_null(table, column, constraint, script);
+    }
+}
+
+pub fn add_not_null(table: &Table, column: &Column, constraint: &NotNull, script: &mut Script) {
+    let words = format!(
+        "{} ADD CONSTRAINT {} NOT NULL {}{}{}",
+        table.alter_all(),
+        constraint.name,
+        column.name,
+        if constraint.no_inherit {
+            " NO INHERIT"
+        } else {
+            ""
+        },
+        if constraint.is_valid {
+            ""
+        } else {
+            " NOT VALID"
+        },
+    );
+    script.push("alter", words);
+}
+
+/// The comment of a NOT NULL constraint, where it is not `before`.
+pub fn comment_not_null(table: &Table, column: &Column, before: Option<&str>, script: &mut Script) {
+    let Some(constraint) = &column.constraint else {
+        return;
+    };
+    if constraint.comment.as_deref() != before {
+        let what = format!("CONSTRAINT {} ON {}", constraint.name, table.target());
+        script.push("comment", comment_on(&what, constraint.comment.as_deref()));
+    }
+}

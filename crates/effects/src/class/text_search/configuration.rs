@@ -1,0 +1,157 @@
+//! Text search configurations, with the dictionaries of each kind of token (pg_ts_config_map).
+
+use serde::Deserialize;
+
+use crate::common::Common;
+use crate::names::rename_in_schema;
+use crate::object::Object;
+use crate::script::{same_rest, Script, Unhandled};
+use crate::text::qualified;
+
+/// The name of a token's kind is known to its parser alone: ts_token_type asks it, as pg_dump does.
+pub const QUERY: &str = concat!(
+    "SELECT r.oid, pg_catalog.row_to_json(r)::pg_catalog.text FROM (SELECT c.oid, \
+     pg_catalog.quote_ident(n.nspname) AS schema, pg_catalog.quote_ident(c.cfgname) AS name, ",
+    crate::name_in_schema!("pg_ts_parser", "prsname", "prsnamespace", "c.cfgparser"),
+    " AS parser, (SELECT pg_catalog.json_agg(pg_catalog.json_build_object('token', t.token, 'dictionaries', t.dictionaries, \
+     'oids', t.oids) ORDER BY t.type) FROM (SELECT m.maptokentype AS type, \
+     pg_catalog.min(pg_catalog.quote_ident(tt.alias)) AS token, \
+     pg_catalog.array_agg(m.mapdict::pg_catalog.int8 ORDER BY m.mapseqno) AS oids, \
+     pg_catalog.array_agg(",
+    crate::name_in_schema!("pg_ts_dict", "dictname", "dictnamespace", "m.mapdict"),
+    " ORDER BY m.mapseqno) AS dictionaries FROM pg_catalog.pg_ts_config_map m \
+     LEFT JOIN pg_catalog.ts_token_type(c.cfgparser) tt ON tt.tokid = m.maptokentype \
+     WHERE m.mapcfg = c.oid GROUP BY m.maptokentype) t) AS mappings, ",
+    crate::common_columns!("3602", "c.oid", "c.cfgowner", "NULL::pg_catalog.aclitem[]", "NULL"),
+    ", pg_catalog.to_jsonb(c) - '{oid,cfgname,cfgnamespace,cfgowner,cfgparser}'::pg_catalog.text[] AS rest, \
+     c.cfgparser::pg_catalog.int8 AS identity \
+     FROM pg_catalog.pg_ts_config c JOIN pg_catalog.pg_namespace n ON n.oid = c.cfgnamespace \
+     WHERE c.oid = ANY ($1) AND n.nspname !~ '^pg_temp_') r"
+);
+
+/// The dictionaries of a kind of token.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct Mapping {
+    /// None where the parser no longer knows it.
+    pub token: Option<String>,
+    pub dictionaries: Vec<String>,
+    pub oids: Vec<u32>,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct Configuration {
+    pub schema: String,
+    pub name: String,
+    pub parser: Option<String>,
+    pub mappings: Option<Vec<Mapping>>,
+    pub common: Common,
+    pub rest: serde_json::Value,
+    /// The parser's OID, which no server changes.
+    pub identity: serde_json::Value,
+}
+
+const CLASS: &str = "text search configuration";
+
+impl Configuration {
+    fn mappings(&self) -> Result<Vec<(&str, &Mapping)>, Unhandled> {
+        let mappings = self.mappings.iter().flatten();
+        let all = mappings.map(|mapping| mapping.token.as_deref().map(|token| (token, mapping)));
+        let all: Option<Vec<_>> = all.collect();
+        all.ok_or_else(|| Unhandled::new(CLASS, "a token that its parser does not know"))
+    }
+
+    fn alter_mappings(
+        &self,
+        before: &[(&str, &Mapping)],
+        after: &[(&str, &Mapping)],
+        script: &mut Script,
+    ) {
+        let head = format!("ALTER {} {}", self.kind(), self.target());
+        let find = |list: &[(&str, &Mapping)], token: &str| {
+            list.iter()
+                .find(|other| other.0 == token)
+                .map(|other| other.1.oids.clone())
+        };
+        let gone = before
+            .iter()
+            .filter(|(token, _)| find(after, token).is_none());
+        let gone: Vec<&str> = gone.map(|(token, _)| *token).collect();
+        if !gone.is_empty() {
+            script.push(
+                "alter",
+                format!("{head} DROP MAPPING FOR {}", gone.join(", ")),
+            );
+        }
+        // Tokens of the same dictionaries in one statement.
+        let mut groups: Vec<(&str, &Mapping, Vec<&str>)> = Vec::new();
+        for (token, mapping) in after {
+            let verb = match find(before, token) {
+                Some(oids) if oids == mapping.oids => continue,
+                Some(_) => "ALTER",
+                None => "ADD",
+            };
+            let same = groups
+                .iter_mut()
+                .find(|group| group.0 == verb && group.1.oids == mapping.oids);
+            match same {
+                Some(group) => group.2.push(token),
+                None => groups.push((verb, mapping, vec![token])),
+            }
+        }
+        for (verb, mapping, tokens) in groups {
+            let (tokens, with) = (tokens.join(", "), mapping.dictionaries.join(", "));
+            script.push(
+                "alter",
+                format!("{head} {verb} MAPPING FOR {tokens} WITH {with}"),
+            );
+        }
+    }
+}
+
+impl Object for Configuration {
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn kind(&self) -> &'static str {
+        "TEXT SEARCH CONFIGURATION"
+    }
+
+    fn target(&self) -> String {
+        qualified(&self.schema, &self.name)
+    }
+
+    fn occupies(&self) -> Option<String> {
+        Some(format!("text search configuration {}", self.target()))
+    }
+
+    fn create(&self, script: &mut Script) -> Result<(), Unhandled> {
+        same_rest(CLASS, &serde_json::json!({}), &self.rest)?;
+        let Some(parser) = &self.parser else {
+            return Err(Unhandled::new(CLASS, "its parser is not there"));
+        };
+        let sql = format!(
+            "CREATE {} {} (PARSER = {parser})",
+            self.kind(),
+            self.target()
+        );
+        script.push("create", sql);
+        self.alter_mappings(&[], &self.mappings()?, script);
+        Ok(())
+    }
+
+    fn rename(&self, to: &Self, script: &mut Script) -> Result<(), Unhandled> {
+        let (from, to) = ((&*self.schema, &*self.name), (&*to.schema, &*to.name));
+        rename_in_schema(self.kind(), from, to, "", script);
+        Ok(())
+    }
+
+    fn alter(&self, to: &Self, script: &mut Script) -> Result<(), Unhandled> {
+        same_rest(CLASS, &self.rest, &to.rest)?;
+        if self.identity != to.identity {
+            return Err(Unhandled::new(CLASS, "another parser"));
+        }
+        to.alter_mappings(&self.mappings()?, &to.mappings()?, script);
+        Ok(())
+    }
+}

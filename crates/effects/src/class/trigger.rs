@@ -1,0 +1,195 @@
+//! Triggers of tables and views; of those that constraints are made of, the states alone.
+
+use serde::Deserialize;
+
+use super::rule::enable;
+use crate::common::Common;
+use crate::key::{catalog, Key};
+use crate::object::Object;
+use crate::script::{same_rest, Script, Unhandled};
+
+/// `shape` is what CREATE TRIGGER says, by OIDs and trees.
+pub const QUERY: &str = concat!(
+    "SELECT r.oid, pg_catalog.row_to_json(r)::pg_catalog.text FROM (SELECT t.oid, \
+     pg_catalog.quote_ident(t.tgname) AS name, t.tgrelid::pg_catalog.int8 AS relation, \
+     pg_catalog.concat(pg_catalog.quote_ident(n.nspname), '.', pg_catalog.quote_ident(c.relname)) AS \"on\", \
+     t.tgconstrrelid::pg_catalog.int8 AS referenced, t.tgconstraint::pg_catalog.int8 AS \"constraint\", \
+     t.tgparentid::pg_catalog.int8 AS parent, p.tgenabled::pg_catalog.text AS parent_enabled, \
+     t.tgisinternal AS is_internal, t.tgenabled::pg_catalog.text AS enabled, \
+     CASE WHEN NOT t.tgisinternal THEN pg_catalog.pg_get_triggerdef(t.oid) END AS definition, \
+     pg_catalog.to_jsonb(t) OPERATOR(pg_catalog.-) '{oid,tgrelid,tgparentid,tgname,tgenabled,tgisinternal,\
+     tgconstraint}'::pg_catalog.text[] AS shape, ",
+    crate::common_columns!("2620", "t.oid", "NULL::pg_catalog.oid", "NULL::pg_catalog.aclitem[]", "NULL"),
+    ", ", crate::view_rest!("t", "oid,tgrelid,tgparentid,tgname,tgfoid,tgtype,tgenabled,tgisinternal,tgconstrrelid,\
+     tgconstrindid,tgconstraint,tgdeferrable,tginitdeferred,tgnargs,tgattr,tgargs,tgqual,tgoldtable,tgnewtable"), " AS rest \
+     FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid \
+     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+     LEFT JOIN pg_catalog.pg_trigger p ON p.oid = t.tgparentid \
+     WHERE t.oid = ANY ($1) AND c.relpersistence <> 't' AND c.relrewrite = 0) r"
+);
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct Trigger {
+    pub name: String,
+    /// The OID of its relation.
+    pub relation: u32,
+    /// The same, qualified.
+    pub on: String,
+    /// The table that a constraint trigger names with FROM, 0 without one.
+    pub referenced: u32,
+    /// 0 but for constraint triggers.
+    pub constraint: u32,
+    /// The trigger of the partitioned table that it was cloned from, 0 where it was made by itself.
+    pub parent: u32,
+    pub parent_enabled: Option<String>,
+    /// Part of a constraint.
+    pub is_internal: bool,
+    /// The letter of pg_trigger.tgenabled.
+    pub enabled: String,
+    pub definition: Option<String>,
+    pub shape: serde_json::Value,
+    pub common: Common,
+    pub rest: serde_json::Value,
+}
+
+impl Trigger {
+    /// Made, renamed, replaced and dropped along with another object.
+    fn is_implied(&self) -> bool {
+        self.is_internal || self.parent != 0
+    }
+
+    fn definition(&self) -> Result<&str, Unhandled> {
+        let definition = self.definition.as_deref().map(str::trim);
+        definition.ok_or_else(|| Unhandled::new("trigger", "has no definition"))
+    }
+}
+
+impl Object for Trigger {
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn kind(&self) -> &'static str {
+        "TRIGGER"
+    }
+
+    fn target(&self) -> String {
+        format!("{} ON {}", self.name, self.on)
+    }
+
+    /// That of an internal trigger has OIDs in it.
+    fn occupies(&self) -> Option<String> {
+        (!self.is_internal).then(|| format!("trigger {} {}", self.relation, self.name))
+    }
+
+    fn create(&self, script: &mut Script) -> Result<(), Unhandled> {
+        same_rest("trigger", &serde_json::json!({}), &self.rest)?;
+        if !self.is_implied() {
+            script.push("create", self.definition()?);
+        }
+        Ok(())
+    }
+
+    fn rename(&self, to: &Self, script: &mut Script) -> Result<(), Unhandled> {
+        if self.name != to.name && !to.is_implied() {
+            let sql = format!("ALTER TRIGGER {} RENAME TO {}", self.target(), to.name);
+            script.push("rename", sql);
+        }
+        Ok(())
+    }
+
+    fn alter(&self, to: &Self, script: &mut Script) -> Result<(), Unhandled> {
+        same_rest("trigger", &self.rest, &to.rest)?;
+        if to.is_internal {
+            // ALTER CONSTRAINT and ATTACH PARTITION change these.
+            return Ok(());
+        }
+        if (self.relation, self.parent) != (to.relation, to.parent) {
+            return Err(Unhandled::new("trigger", "of another relation or parent"));
+        }
+        if self.shape == to.shape || to.is_implied() {
+            return Ok(());
+        }
+        let definition = to.definition()?.strip_prefix("CREATE TRIGGER ");
+        match definition.filter(|_| self.constraint == 0) {
+            Some(definition) => {
+                let sql = format!("CREATE OR REPLACE TRIGGER {definition}");
+                script.push("replace", sql);
+                Ok(())
+            }
+            None => Err(Unhandled::new("trigger", "another constraint trigger")),
+        }
+    }
+
+    fn remove(&self, script: &mut Script) {
+        if !self.is_implied() {
+            script.push("drop", format!("DROP TRIGGER {}", self.target()));
+        }
+    }
+
+    /// The state: behind CREATE and CREATE OR REPLACE of it, or of the trigger that it is a clone of, which
+    /// leave it enabled; a clone that ATTACH PARTITION makes has the state that its parent has then.
+    fn late(&self, before: Option<&Self>, script: &mut Script) -> Result<(), Unhandled> {
+        let was = match before {
+            _ if self.is_internal => before.map_or("O", |before| before.enabled.as_str()),
+            Some(before) if before.shape == self.shape => &before.enabled,
+            None if self
+                .parent_enabled
+                .as_deref()
+                .is_some_and(|parent| parent != "O") =>
+            {
+                ""
+            }
+            _ => "O",
+        };
+        if self.is_internal && was != self.enabled {
+            return Err(Unhandled::new(
+                "trigger",
+                "the state of an internal trigger",
+            ));
+        }
+        enable("TRIGGER", &self.on, &self.name, was, &self.enabled, script)
+    }
+
+    fn late_needs(&self) -> Vec<Key> {
+        self.made_with()
+            .into_iter()
+            .chain([Key::new(catalog::CLASS, self.relation)])
+            .collect()
+    }
+
+    /// ATTACH PARTITION makes a clone.
+    fn needs_whole(&self) -> Option<Key> {
+        (self.parent != 0).then_some(Key::new(catalog::CLASS, self.relation))
+    }
+
+    fn aliases(&self) -> Vec<Key> {
+        if self.is_internal || self.constraint == 0 {
+            return Vec::new();
+        }
+        vec![Key::new(catalog::CONSTRAINT, self.constraint)]
+    }
+
+    fn dropped_with(&self) -> Vec<Key> {
+        // One of a foreign key goes with it, also where its table goes.
+        let constraint = if self.is_internal { self.constraint } else { 0 };
+        let others = [
+            (catalog::CONSTRAINT, constraint),
+            (catalog::CLASS, self.relation),
+            (catalog::CLASS, self.referenced),
+            (catalog::TRIGGER, self.parent),
+        ];
+        let others = others.into_iter().filter(|(_, oid)| *oid != 0);
+        others.map(Key::from).collect()
+    }
+
+    fn made_with(&self) -> Option<Key> {
+        match (self.is_internal, self.parent) {
+            (true, _) if self.constraint != 0 => {
+                Some(Key::new(catalog::CONSTRAINT, self.constraint))
+            }
+            (false, parent) if parent != 0 => Some(Key::new(catalog::TRIGGER, parent)),
+            _ => None,
+        }
+    }
+}

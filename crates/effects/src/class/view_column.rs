@@ -1,0 +1,246 @@
+//! The columns of views and materialized views, which their query makes, and all that is said about them.
+
+use serde::Deserialize;
+
+use crate::acl::{Acl, Grant};
+use crate::common::{comment_on, labels};
+use crate::script::{same_rest, Script, Unhandled};
+
+/// An array of [`Column`]s of the relation `c`. What is empty is left out of `rest`, so that columns of
+/// pg_attribute which a later version adds are plain while they are empty.
+#[macro_export]
+macro_rules! view_columns {
+    () => {
+        concat!(
+            "(SELECT pg_catalog.json_agg(pg_catalog.json_build_object(\
+             'name', pg_catalog.quote_ident(a.attname), \
+             'type', pg_catalog.concat_ws(' ', a.atttypid::pg_catalog.int8, a.atttypmod, a.attcollation::pg_catalog.int8), \
+             'default', (SELECT pg_catalog.pg_get_expr(d.adbin, d.adrelid) FROM pg_catalog.pg_attrdef d \
+                WHERE d.adrelid = a.attrelid AND d.adnum = a.attnum), \
+             'acl', ", $crate::grants!("a.attacl"), ", \
+             'comment', (SELECT x.description FROM pg_catalog.pg_description x \
+                WHERE x.objoid = a.attrelid AND x.classoid = 1259 AND x.objsubid = a.attnum), \
+             'labels', (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(x.provider, x.label) ORDER BY x.provider) \
+                FROM pg_catalog.pg_seclabel x WHERE x.objoid = a.attrelid AND x.classoid = 1259 AND x.objsubid = a.attnum), \
+             'storage', CASE a.attstorage WHEN 'p' THEN 'PLAIN' WHEN 'e' THEN 'EXTERNAL' WHEN 'm' THEN 'MAIN' ELSE 'EXTENDED' END, \
+             'is_usual_storage', a.attstorage = t.typstorage, \
+             'compression', CASE a.attcompression WHEN 'p' THEN 'pglz' WHEN 'l' THEN 'lz4' END, \
+             'statistics', NULLIF((pg_catalog.to_jsonb(a) ->> 'attstattarget')::pg_catalog.int4, -1), \
+             'options', ", $crate::options!("a.attoptions"), ", \
+             'rest', ", $crate::view_rest!("a", "attrelid,attname,atttypid,atttypmod,attcollation,attacl,attlen,attnum,\
+             attndims,attbyval,attalign,attstorage,attcompression,attstattarget,attoptions,atthasdef,attcacheoff"), "\
+             ) ORDER BY a.attnum) FROM pg_catalog.pg_attribute a LEFT JOIN pg_catalog.pg_type t ON t.oid = a.atttypid \
+             WHERE a.attrelid = c.oid AND a.attnum > 0)"
+        )
+    };
+}
+
+/// Options as an array of name (quoted) and value, or NULL.
+#[macro_export]
+macro_rules! options {
+    ($options:expr) => {
+        concat!(
+            "(SELECT pg_catalog.json_agg(pg_catalog.json_build_array(pg_catalog.quote_ident(x.option_name), x.option_value)) \
+             FROM pg_catalog.pg_options_to_table(", $options, ") x)"
+        )
+    };
+}
+
+/// The columns of a catalog row but `$known`, and but those that are empty.
+#[macro_export]
+macro_rules! view_rest {
+    ($row:literal, $known:expr) => {
+        concat!(
+            "(SELECT COALESCE(pg_catalog.jsonb_object_agg(e.key, e.value), '{}') FROM pg_catalog.jsonb_each(\
+             pg_catalog.to_jsonb(", $row, ") OPERATOR(pg_catalog.-) '{", $known, "}'::pg_catalog.text[]) e \
+             WHERE e.value::pg_catalog.text NOT IN ('null', 'false', '0', '\"0\"', '\"\"'))"
+        )
+    };
+}
+
+/// Name (quoted) and value.
+pub type Options = Option<Vec<(String, Option<String>)>>;
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct Column {
+    /// Quoted.
+    pub name: String,
+    /// OIDs of type and collation, and the modifier: what CREATE OR REPLACE VIEW does not change.
+    #[serde(rename = "type")]
+    pub data_type: String,
+    pub default: Option<String>,
+    pub acl: Option<Vec<Grant>>,
+    pub comment: Option<String>,
+    pub labels: Option<Vec<(String, String)>>,
+    pub storage: String,
+    /// Whether it is that of the type.
+    pub is_usual_storage: bool,
+    pub compression: Option<String>,
+    pub statistics: Option<i32>,
+    pub options: Options,
+    pub rest: serde_json::Value,
+}
+
+impl Column {
+    pub fn ensure_plain(&self, class: &str) -> Result<(), Unhandled> {
+        same_rest(
+            class,
+            &serde_json::json!({ "attislocal": true }),
+            &self.rest,
+        )
+    }
+
+    /// Comment and labels; `relation` is qualified.
+    pub fn describe(&self, before: Option<&Column>, relation: &str, script: &mut Script) {
+        let what = format!("COLUMN {relation}.{}", self.name);
+        if before.and_then(|before| before.comment.as_ref()) != self.comment.as_ref() {
+            script.push("comment", comment_on(&what, self.comment.as_deref()));
+        }
+        labels(
+            before.and_then(|before| before.labels.as_deref()),
+            self.labels.as_deref(),
+            &what,
+            script,
+        );
+    }
+
+    /// Its default, which an INSERT into the view takes.
+    pub fn set_default(&self, before: Option<&Column>, relation: &str, script: &mut Script) {
+        if before.and_then(|before| before.default.as_ref()) == self.default.as_ref() {
+            return;
+        }
+        let what = format!("ALTER VIEW {relation} ALTER COLUMN {}", self.name);
+        match &self.default {
+            Some(default) => script.push("alter", format!("{what} SET DEFAULT {default}")),
+            None => script.push("alter", format!("{what} DROP DEFAULT")),
+        }
+    }
+
+    /// Where a materialized view's column is not as its type and its query have it.
+    pub fn set_storage(&self, before: Option<&Column>, relation: &str, script: &mut Script) {
+        let what = format!(
+            "ALTER MATERIALIZED VIEW {relation} ALTER COLUMN {}",
+            self.name
+        );
+        let is_other_storage = match before {
+            Some(before) => before.storage != self.storage,
+            None => !self.is_usual_storage,
+        };
+        if is_other_storage {
+            script.push("alter", format!("{what} SET STORAGE {}", self.storage));
+        }
+        if before.and_then(|before| before.compression.as_ref()) != self.compression.as_ref() {
+            let method = self.compression.as_deref().unwrap_or("default");
+            script.push("alter", format!("{what} SET COMPRESSION {method}"));
+        }
+        if before.and_then(|before| before.statistics) != self.statistics {
+            let target = self.statistics.unwrap_or(-1);
+            script.push("alter", format!("{what} SET STATISTICS {target}"));
+        }
+        let none = None;
+        set_options(
+            &what,
+            before.map_or(&none, |before| &before.options),
+            &self.options,
+            script,
+        );
+    }
+}
+
+/// Columns that are in both get their new names, by way of a name in between where names change round.
+pub fn rename(
+    kind: &str,
+    relation: &str,
+    before: &[Column],
+    after: &[Column],
+    script: &mut Script,
+) {
+    let mut pairs: Vec<(String, String)> = before
+        .iter()
+        .zip(after)
+        .filter(|(old, new)| old.name != new.name)
+        .map(|(old, new)| (old.name.clone(), new.name.clone()))
+        .collect();
+    let mut say = |old: &str, new: &str| {
+        script.push(
+            "rename",
+            format!("ALTER {kind} {relation} RENAME COLUMN {old} TO {new}"),
+        );
+    };
+    while !pairs.is_empty() {
+        let is_free = |(_, new): &(String, String)| pairs.iter().all(|(old, _)| old != new);
+        if let Some(next) = pairs.iter().position(is_free) {
+            let (old, new) = pairs.remove(next);
+            say(&old, &new);
+        } else {
+            let names: Vec<&str> = before
+                .iter()
+                .chain(after)
+                .map(|c| c.name.as_str())
+                .collect();
+            let between = (0..)
+                .map(|number| format!("column_{number}"))
+                .find(|name| !names.contains(&name.as_str()))
+                .unwrap_or_default();
+            say(&pairs[0].0, &between);
+            pairs[0].0 = between;
+        }
+    }
+}
+
+/// Columns, and their view's owner.
+pub type Owned<'a> = (&'a [Column], &'a str);
+
+/// The privileges of columns, behind those of the whole view ([`crate::Object::finish_parts`]).
+pub fn grant(before: Option<Owned<'_>>, after: Owned<'_>, relation: &str, script: &mut Script) {
+    let on = format!("TABLE {relation}");
+    let (columns, owner) = after;
+    for (position, column) in columns.iter().enumerate() {
+        let old = before.and_then(|(old, from)| Some((old.get(position)?.acl.as_deref()?, from)));
+        let was = old.map_or_else(Vec::new, |(acl, from)| Acl(acl).with_owner(from, owner));
+        let now = Acl(column.acl.as_deref().unwrap_or_default());
+        Acl(&was).become_of_column(now, &column.name, &on, script);
+    }
+}
+
+/// ` WITH (a='b')`, or nothing.
+pub fn with_options(options: &[&(String, Option<String>)]) -> String {
+    if options.is_empty() {
+        return String::new();
+    }
+    format!(" WITH ({})", listed(options))
+}
+
+/// `what SET (…)` and `what RESET (…)`.
+pub fn set_options(what: &str, before: &Options, after: &Options, script: &mut Script) {
+    let (before, after) = (
+        before.as_deref().unwrap_or_default(),
+        after.as_deref().unwrap_or_default(),
+    );
+    let set: Vec<_> = after
+        .iter()
+        .filter(|option| !before.contains(option))
+        .collect();
+    let reset: Vec<&str> = before
+        .iter()
+        .map(|(name, _)| name.as_str())
+        .filter(|name| !after.iter().any(|(other, _)| other == name))
+        .collect();
+    if !set.is_empty() {
+        script.push("alter", format!("{what} SET ({})", listed(&set)));
+    }
+    if !reset.is_empty() {
+        script.push("alter", format!("{what} RESET ({})", reset.join(", ")));
+    }
+}
+
+fn listed(options: &[&(String, Option<String>)]) -> String {
+    let words: Vec<String> = options
+        .iter()
+        .map(|(name, value)| match value {
+            Some(value) => format!("{name}={}", crate::text::literal(value)),
+            None => name.clone(),
+        })
+        .collect();
+    words.join(", ")
+}

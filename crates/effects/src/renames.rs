@@ -1,0 +1,73 @@
+//! New names for objects, and for parts of one object among which names are unique.
+
+use crate::script::Script;
+
+/// `ALTER kind … RENAME TO` and `SET SCHEMA` for an object of `from` (schema and name, quoted) to `to`.
+/// `behind` is what stands behind the name: the arguments of a routine.
+pub fn move_to(
+    kind: &str,
+    from: (&str, &str),
+    to: (&str, &str),
+    behind: &str,
+    script: &mut Script,
+) {
+    let ((old_schema, old_name), (schema, name)) = (from, to);
+    if old_name != name {
+        script.push(
+            "rename",
+            format!("ALTER {kind} {old_schema}.{old_name}{behind} RENAME TO {name}"),
+        );
+    }
+    if old_schema != schema {
+        script.push(
+            "rename",
+            format!("ALTER {kind} {old_schema}.{name}{behind} SET SCHEMA {schema}"),
+        );
+    }
+}
+
+/// The pairs of an old and a new name in an order in which each new name is free, by way of a name in
+/// between where names change round. `free` gives a name that nothing has, of one that something has.
+pub fn in_order(
+    mut pairs: Vec<(String, String)>,
+    free: impl Fn(&str) -> String,
+) -> Vec<(String, String)> {
+    pairs.retain(|(old, new)| old != new);
+    let mut ordered = Vec::with_capacity(pairs.len());
+    while !pairs.is_empty() {
+        let is_free = |(_, new): &(String, String)| pairs.iter().all(|(old, _)| old != new);
+        match pairs.iter().position(is_free) {
+            Some(next) => ordered.push(pairs.remove(next)),
+            None => {
+                let between = free(&pairs[0].0);
+                ordered.push((pairs[0].0.clone(), between.clone()));
+                pairs[0].0 = between;
+            }
+        }
+    }
+    ordered
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ordered(pairs: &[(&str, &str)]) -> Vec<String> {
+        let pairs = pairs
+            .iter()
+            .map(|(old, new)| ((*old).to_owned(), (*new).to_owned()));
+        in_order(pairs.collect(), |name| format!("{name}~"))
+            .into_iter()
+            .map(|(old, new)| format!("{old}>{new}"))
+            .collect()
+    }
+
+    #[test]
+    fn a_name_is_given_once_it_is_free() {
+        assert_eq!(
+            ordered(&[("a", "b"), ("b", "c"), ("d", "d")]),
+            ["b>c", "a>b"]
+        );
+        assert_eq!(ordered(&[("a", "b"), ("b", "a")]), ["a>a~", "b>a", "a~>b"]);
+    }
+}

@@ -1,0 +1,119 @@
+//! What comes out: statements, or why there are none.
+
+use crate::key::Key;
+
+/// One statement that a restore runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Effect {
+    /// The object that it makes, changes or drops.
+    pub key: Key,
+    /// As pg_identify_object calls it: `table`, `function`, …
+    pub class: &'static str,
+    /// `create`, `alter`, `drop`, `owner`, `grant`, `comment`, `label`, …
+    pub verb: &'static str,
+    /// As a person reads it.
+    pub identity: String,
+    /// Objects that must be there for it.
+    pub needs: Vec<Key>,
+    /// Roles that must be there for it, unquoted.
+    pub roles: Vec<String>,
+    /// Whose privileges it is granted by, quoted, where that is not the owner.
+    pub grantor: Option<String>,
+    /// Without a semicolon.
+    pub sql: String,
+}
+
+/// Why a difference has no wording: the statement travels as its text, or is flagged.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{class}: {what}")]
+pub struct Unhandled {
+    /// The object class, or the catalog, that is not understood.
+    pub class: String,
+    /// What of it.
+    pub what: String,
+}
+
+impl Unhandled {
+    pub fn new(class: impl Into<String>, what: impl Into<String>) -> Unhandled {
+        Unhandled {
+            class: class.into(),
+            what: what.into(),
+        }
+    }
+}
+
+/// Fails where columns that a class does not understand differ: by name.
+pub fn same_rest(
+    class: &str,
+    before: &serde_json::Value,
+    after: &serde_json::Value,
+) -> Result<(), Unhandled> {
+    if before == after {
+        return Ok(());
+    }
+    let differs = |name: &&String| before.get(name.as_str()) != after.get(name.as_str());
+    let names: Vec<&str> = after
+        .as_object()
+        .into_iter()
+        .flat_map(|columns| columns.keys())
+        .filter(differs)
+        .map(String::as_str)
+        .collect();
+    Err(Unhandled::new(class, names.join(", ")))
+}
+
+/// The statements about one object, in order.
+#[derive(Debug, Default)]
+pub struct Script {
+    pub statements: Vec<Statement>,
+    /// Why they are not all.
+    pub unhandled: Option<Unhandled>,
+    /// What its REVOKEs on the whole object take: of the object's columns, too.
+    pub revoked: Vec<Revoked>,
+}
+
+/// A privilege, or its option, that a REVOKE takes; names are quoted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Revoked {
+    pub grantor: String,
+    pub grantee: String,
+    pub privilege: String,
+    pub option_only: bool,
+}
+
+/// One of them, before it is known which object it is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Statement {
+    pub verb: &'static str,
+    pub sql: String,
+    pub roles: Vec<String>,
+    pub grantor: Option<String>,
+}
+
+impl Script {
+    /// There is no wording for a part; the first reason stays.
+    pub fn fail(&mut self, unhandled: Unhandled) {
+        self.unhandled.get_or_insert(unhandled);
+    }
+
+    /// Adds a statement, without a semicolon.
+    pub fn push(&mut self, verb: &'static str, sql: impl Into<String>) {
+        self.statements.push(Statement {
+            verb,
+            sql: sql.into(),
+            roles: Vec::new(),
+            grantor: None,
+        });
+    }
+
+    /// Adds one that names roles (quoted).
+    pub fn push_with_roles(&mut self, verb: &'static str, sql: impl Into<String>, roles: &[&str]) {
+        self.push(verb, sql);
+        if let Some(last) = self.statements.last_mut() {
+            last.roles = roles
+                .iter()
+                .map(|role| crate::text::unquoted(role))
+                .collect();
+        }
+    }
+}

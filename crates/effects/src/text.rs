@@ -1,0 +1,41 @@
+//! Pieces of SQL text.
+
+/// A string constant, as it is read with standard_conforming_strings on.
+pub fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+/// A name in quotes, whether it needs them or not.
+pub fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// The name that quote_ident has quoted, or not.
+pub fn unquoted(name: &str) -> String {
+    match name
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'))
+    {
+        Some(inner) => inner.replace("\"\"", "\""),
+        None => name.to_owned(),
+    }
+}
+
+/// `schema.name` of names that quote_ident has seen.
+pub fn qualified(schema: &str, name: &str) -> String {
+    format!("{schema}.{name}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_come_back() {
+        for name in ["a", "A b", "a\"b", "\"", "é", ""] {
+            assert_eq!(unquoted(&quoted(name)), name);
+        }
+        assert_eq!(unquoted("plain"), "plain");
+        assert_eq!(literal("it's \\n"), "'it''s \\n'");
+    }
+}

@@ -1,0 +1,45 @@
+//! Which commands, by their tags, do what the catalogs tell.
+
+/// The scripts of extensions, what REFRESH computes, and subscriptions have more to them.
+pub fn does_more_than_catalogs_tell(command: &str) -> bool {
+    ["EXTENSION", "SUBSCRIPTION", "FOREIGN SCHEMA"]
+        .iter()
+        .any(|word| command.ends_with(word))
+        || command == "REFRESH MATERIALIZED VIEW"
+}
+
+/// True for a command that did nothing where it touched no catalog: IF EXISTS, IF NOT EXISTS, or all that
+/// it touched is temporary.
+pub fn is_told_by_catalogs(command: &str) -> bool {
+    let is_ddl = ["CREATE ", "ALTER ", "DROP "]
+        .iter()
+        .any(|verb| command.starts_with(verb))
+        || matches!(
+            command,
+            "COMMENT"
+                | "GRANT"
+                | "REVOKE"
+                | "SECURITY LABEL"
+                | "REASSIGN OWNED"
+                | "SELECT INTO"
+                | "CLUSTER"
+                | "REINDEX"
+        );
+    let is_of_others = ["DATABASE", "ROLE", "TABLESPACE", "LARGE OBJECT", "SYSTEM"]
+        .iter()
+        .any(|word| command.ends_with(word));
+    is_ddl && !is_of_others
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_about_the_cluster_are_not_told() {
+        assert!(is_told_by_catalogs("DROP OWNED"));
+        assert!(!is_told_by_catalogs("DROP ROLE"));
+        assert!(!is_told_by_catalogs("GRANT ROLE"));
+        assert!(does_more_than_catalogs_tell("ALTER EXTENSION"));
+    }
+}

@@ -1,0 +1,286 @@
+//! What the transaction that is being decoded did to the schema, as statements.
+//!
+//! At the transaction's begin it is known which objects its commands touched (`pg::effects::events`). Their
+//! states before it are read then, once, and those after a stretch of commands when the next row comes, or
+//! the commit: the crate `effects` compares both and words the difference. A stretch lies between two rows;
+//! the rows of ddl_history make each statement a stretch of its own, but nothing depends on them.
+
+mod commands;
+mod source;
+
+use std::collections::HashSet;
+use std::rc::Rc;
+
+use effects::key::catalog;
+use effects::{compare, read, Context, Effect, Key, Model, States, Unhandled};
+use rustc_hash::{FxHashMap, FxHashSet};
+
+pub use self::commands::{does_more_than_catalogs_tell, is_told_by_catalogs};
+use self::source::Catalogs;
+use crate::pg::effects::events::{Event, Touched, Unreadable, REWRITE};
+use crate::pg::effects::lives::Lives;
+
+/// Shared catalogs, whose objects segments never make: pg_tablespace, pg_authid, pg_auth_members,
+/// pg_database, pg_db_role_setting, pg_replication_origin, pg_parameter_acl.
+const SHARED: [u32; 7] = [1213, 1260, 1261, 1262, 2964, 6000, 6243];
+
+/// What stays the same from one transaction to the next, unless one changes it.
+#[derive(Default)]
+pub struct Memory {
+    /// What belongs to this extension, or is over what does; none where it has to be read.
+    ours: Option<Rc<HashSet<Key>>>,
+    /// Default privileges give nothing to anybody: there are none.
+    has_no_default_grantees: bool,
+}
+
+/// This one's name, quoted.
+const EXTENSION: &str = "pg_incrbackup";
+
+/// The schema changes of one transaction.
+pub struct Engine {
+    events: Vec<Event>,
+    lives: Lives,
+    /// How many of them have been looked at.
+    at: usize,
+    /// As the stretches so far have left them. What is in neither map does not exist.
+    states: States,
+    /// What belongs to this extension, or is over what does; grows with what the transaction makes.
+    ours: Rc<HashSet<Key>>,
+    /// It is not what the next transaction will find.
+    has_changed_ours: bool,
+    /// What they need that is temporary, or goes with what is.
+    temporary: HashSet<Key>,
+    /// Of what they need it is known.
+    asked: HashSet<Key>,
+    default_grantees: Option<Vec<String>>,
+    has_no_default_grantees: bool,
+    /// What is there already and is said in the next stretch ([`Engine::postpone`]).
+    postponed: Vec<Key>,
+    /// Why nothing can be told of this transaction.
+    unreadable: Option<String>,
+}
+
+/// What a stretch of commands came to.
+pub struct Stretch {
+    pub effects: Result<Vec<Effect>, Unhandled>,
+    /// It changed what belongs to the cluster: roles, databases, tablespaces.
+    pub is_about_cluster: bool,
+    /// The rows of a table that is being rewritten are what comes next.
+    pub is_rewriting: bool,
+}
+
+impl Engine {
+    /// Reads the states of all that the transaction is going to touch. Called in the begin callback, under
+    /// the catalogs as of this commit without the transaction's own changes.
+    pub fn begin(touched: Result<Touched, Unreadable>, memory: Memory) -> Engine {
+        let (Touched { events, lives }, unreadable) = match touched {
+            Ok(touched) => (touched, None),
+            Err(reason) => (Touched::default(), Some(reason.to_string())),
+        };
+        let keys: Vec<Key> = keys(&events).into_iter().collect();
+        let mut states = there_at(0, &lives, &keys);
+        note_rewritten(&mut states, &|_| false);
+        let ours = memory.ours.unwrap_or_else(|| Rc::new(source::ours()));
+        let is_about_ours = |key: &Key| key.class == catalog::EXTENSION || ours.contains(key);
+        let is_about_defaults = keys.iter().any(|key| key.class == catalog::DEFAULT_ACL);
+        let has_no_default_grantees =
+            memory.has_no_default_grantees && !is_about_defaults && unreadable.is_none();
+        let mut engine = Engine {
+            has_changed_ours: unreadable.is_some() || keys.iter().any(is_about_ours),
+            events,
+            lives,
+            at: 0,
+            states: States::default(),
+            ours,
+            temporary: HashSet::new(),
+            asked: HashSet::new(),
+            default_grantees: has_no_default_grantees.then(Vec::new),
+            has_no_default_grantees,
+            postponed: Vec::new(),
+            unreadable,
+        };
+        engine.learn_temporary(&states);
+        engine.states = states;
+        engine
+    }
+
+    fn learn_temporary(&mut self, states: &States) {
+        let models = states.models.values();
+        let needs = models.flat_map(|model| model.common().needs()).copied();
+        let new = needs.filter(|need| self.asked.insert(*need));
+        self.temporary.extend(source::temporary(new));
+    }
+
+    /// What the next transaction can rely on.
+    pub fn end(self) -> Memory {
+        Memory {
+            ours: (!self.has_changed_ours).then_some(self.ours),
+            has_no_default_grantees: self.has_no_default_grantees,
+        }
+    }
+
+    /// True where commands below `command` touched something that nobody has looked at yet, or what was
+    /// postponed for the rows of a rewrite can be said.
+    pub fn has_moved(&self, command: u32, is_rewriting: bool) -> bool {
+        let next = self.events.get(self.at);
+        next.is_some_and(|event| event.command < command)
+            || self.unreadable.is_some()
+            || (!is_rewriting && !self.postponed.is_empty())
+    }
+
+    /// What the commands below `command` did since the last stretch. Called under the catalogs as of this
+    /// commit with these commands' changes. `is_rewriting` tells that the rows of a table that is being
+    /// rewritten are what comes next.
+    pub fn stretch(&mut self, command: u32, is_rewriting: bool) -> Stretch {
+        if let Some(reason) = self.unreadable.take() {
+            return Stretch {
+                effects: Err(Unhandled::new("catalog", reason)),
+                is_about_cluster: false,
+                is_rewriting,
+            };
+        }
+        let from = self.at;
+        let ahead = &self.events[from..];
+        let count = ahead.partition_point(|event| event.command < command);
+        self.at += count;
+        let events = &self.events[from..self.at];
+        let is_about_cluster = events.iter().any(|event| SHARED.contains(&event.class));
+        let mut keys = keys(events);
+        keys.extend(std::mem::take(&mut self.postponed));
+        let keys: Vec<Key> = keys.into_iter().collect();
+        let mut after = there_at(command, &self.lives, &keys);
+        // A rewrite that goes on fills its other tables later; one that is over has filled them all.
+        let seen = if is_rewriting { ahead } else { events };
+        let rewritten = seen.iter().filter(|event| event.class == REWRITE);
+        let rewritten: FxHashSet<u32> = rewritten.map(|event| event.oid).collect();
+        note_rewritten(&mut after, &|table| rewritten.contains(&table));
+        let mut before = States::default();
+        for key in &keys {
+            if let Some(model) = self.states.models.remove(key) {
+                before.models.insert(*key, model);
+            }
+            if let Some(why) = self.states.unknown.remove(key) {
+                before.unknown.insert(*key, why);
+            }
+        }
+        if is_rewriting {
+            let later: FxHashSet<u32> = ahead[count..].iter().map(|event| event.oid).collect();
+            self.postponed = postpone(&before, &mut after, &later);
+        }
+        let is_about_defaults = keys.iter().any(|key| key.class == catalog::DEFAULT_ACL);
+        if is_about_defaults {
+            self.default_grantees = None;
+        }
+        let commands = commands(events);
+        let ours_before = self.ours.clone();
+        self.has_changed_ours |= learn_ours(&mut self.ours, &after);
+        self.learn_temporary(&after);
+        let default_grantees = self
+            .default_grantees
+            .get_or_insert_with(source::default_grantees);
+        self.has_no_default_grantees = default_grantees.is_empty() && !is_about_defaults;
+        let context = Context {
+            ours: self.ours.clone(),
+            ours_before,
+            temporary: self.temporary.clone(),
+            commands,
+            default_grantees: default_grantees.clone(),
+        };
+        let effects = compare(&before, &after, &context);
+        note_rewritten(&mut after, &|_| false);
+        self.states.models.extend(after.models);
+        self.states.unknown.extend(after.unknown);
+        Stretch {
+            effects,
+            is_about_cluster,
+            is_rewriting,
+        }
+    }
+}
+
+/// Those of the objects that are there, or may be, where the command counter is `command`.
+fn there_at(command: u32, lives: &Lives, keys: &[Key]) -> States {
+    let is_there = |key: &&Key| !lives.is_absent(key.class, key.oid, command);
+    let there: Vec<Key> = keys.iter().filter(is_there).copied().collect();
+    let known = Some((lives, command));
+    read(&mut Catalogs { known }, &there)
+}
+
+/// Takes out of `after` what cannot be said before the rows of a rewrite have come, and returns it: new
+/// foreign keys, which ALTER COLUMN … TYPE checks where it makes them anew, and the sequence that a new
+/// identity column gets with one of the `later` commands.
+fn postpone(before: &States, after: &mut States, later: &FxHashSet<u32>) -> Vec<Key> {
+    let needed: FxHashSet<Key> = after
+        .models
+        .values()
+        .flat_map(|model| model.common().needs())
+        .copied()
+        .collect();
+    let waits = |key: &Key, model: &Model| match model {
+        Model::Constraint(constraint) => constraint.kind == "f",
+        Model::Sequence(sequence) => {
+            sequence.column.is_none() && later.contains(&key.oid) && !needed.contains(key)
+        }
+        _ => false,
+    };
+    let waiting = after.models.iter().filter(|(key, model)| {
+        !before.models.contains_key(key) && !before.unknown.contains_key(key) && waits(key, model)
+    });
+    let waiting: Vec<Key> = waiting.map(|(key, _)| *key).collect();
+    for key in &waiting {
+        after.models.remove(key);
+    }
+    waiting
+}
+
+/// What is made over what belongs to this extension is left out as well. True where there is any.
+fn learn_ours(ours: &mut Rc<HashSet<Key>>, after: &States) -> bool {
+    let mut has_learned = false;
+    loop {
+        let is_over = |(key, model): &(&Key, &Model)| {
+            let common = model.common();
+            !ours.contains(*key)
+                && (common.extension.as_deref() == Some(EXTENSION)
+                    || common.needs().iter().any(|need| ours.contains(need)))
+        };
+        let found: Vec<Key> = after
+            .models
+            .iter()
+            .filter(is_over)
+            .map(|(key, _)| *key)
+            .collect();
+        if found.is_empty() {
+            return has_learned;
+        }
+        has_learned = true;
+        Rc::make_mut(ours).extend(found);
+    }
+}
+
+fn note_rewritten(states: &mut States, is_rewritten: &dyn Fn(u32) -> bool) {
+    for model in states.models.values_mut() {
+        model.set_rewritten(is_rewritten);
+    }
+}
+
+/// The objects of these events.
+fn keys(events: &[Event]) -> FxHashSet<Key> {
+    let objects = events
+        .iter()
+        .filter(|event| event.class != REWRITE && !SHARED.contains(&event.class));
+    objects
+        .map(|event| Key::new(event.class, event.oid))
+        .collect()
+}
+
+fn commands(events: &[Event]) -> std::collections::HashMap<Key, (u32, u32)> {
+    let mut commands: FxHashMap<Key, (u32, u32)> = FxHashMap::default();
+    for event in events {
+        let key = Key::new(event.class, event.oid);
+        let entry = commands
+            .entry(key)
+            .or_insert((event.command, event.command));
+        entry.1 = event.command;
+    }
+    commands.into_iter().collect()
+}

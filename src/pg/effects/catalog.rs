@@ -1,0 +1,203 @@
+//! A catalog that is open, and its tuples in whatever state they are.
+
+use std::ffi::CStr;
+
+use pgrx::prelude::*;
+
+use super::super::compat::{self, Locator};
+use super::super::value::Row;
+use super::events::Unreadable;
+use super::owner::{self, Rule};
+
+const LOCK: i32 = pg_sys::AccessShareLock as i32;
+
+/// A catalog under a lock that keeps it from being rewritten or cut off.
+pub struct Catalog {
+    pub oid: u32,
+    pub rule: &'static Rule,
+    relation: pg_sys::Relation,
+    /// Where the rule's columns are, from 0.
+    positions: Vec<usize>,
+    blocks: u32,
+    row: Row,
+}
+
+/// The transactions that made and removed a tuple.
+#[derive(Clone, Copy)]
+pub struct Makers {
+    pub xmin: u32,
+    /// `None` where nobody did; one that has only locked it is nobody.
+    pub xmax: Option<u32>,
+    /// The tuple's command field where it holds cmin for sure.
+    pub raw_cmin: Option<u32>,
+}
+
+impl Catalog {
+    /// Opens a catalog; `None` when its rows are nobody's objects.
+    pub fn open(oid: u32) -> Result<Option<Catalog>, Unreadable> {
+        // SAFETY: an OID that pg_class has under the snapshot in force. An error ends the transaction, which
+        // closes it again.
+        let relation = unsafe { pg_sys::try_relation_open(oid.into(), LOCK) };
+        if relation.is_null() {
+            return Err(Unreadable::new(format!("there is no relation {oid}")));
+        }
+        // SAFETY: it is open.
+        let kind = unsafe { (*(*relation).rd_rel).relkind as u8 };
+        let rule = owner::rule(oid);
+        let is_read = oid < pg_sys::FirstUnpinnedObjectId && kind == pg_sys::RELKIND_RELATION;
+        let mut catalog = Catalog {
+            oid,
+            rule,
+            relation,
+            positions: Vec::new(),
+            blocks: 0,
+            row: Row::default(),
+        };
+        if !is_read || rule.is_noise() {
+            catalog.close();
+            return Ok(None);
+        }
+        // SAFETY: it is open; the row type has `natts` attributes.
+        unsafe {
+            let fork = pg_sys::ForkNumber::MAIN_FORKNUM;
+            catalog.blocks = pg_sys::RelationGetNumberOfBlocksInFork(relation, fork);
+            let descriptor = (*relation).rd_att;
+            let names: Vec<&[u8]> = (0..(*descriptor).natts as usize)
+                .map(|index| name(&compat::attribute(descriptor, index).attname))
+                .collect();
+            let place = |column: &&str| names.iter().position(|name| *name == column.as_bytes());
+            let positions: Option<Vec<usize>> = rule.columns.iter().map(place).collect();
+            match positions {
+                Some(positions) => catalog.positions = positions,
+                // A catalog that no release so far has so, or that is new: the object is unknown.
+                None => catalog.rule = &owner::UNKNOWN,
+            }
+        }
+        Ok(Some(catalog))
+    }
+
+    pub fn close(self) {
+        // SAFETY: opened above, closed once.
+        unsafe { pg_sys::relation_close(self.relation, LOCK) }
+    }
+
+    pub fn relation(&self) -> pg_sys::Relation {
+        self.relation
+    }
+
+    /// The file that the catalog is in now.
+    pub fn file(&self) -> Locator {
+        // SAFETY: it is open.
+        unsafe { compat::storage(self.relation) }
+    }
+
+    /// Calls `look` with the tuple at this place; `None` where there is none any more.
+    pub fn fetch<R>(
+        &mut self,
+        block: u32,
+        offset: u16,
+        look: impl FnOnce(&mut Self, pg_sys::HeapTuple) -> R,
+    ) -> Option<R> {
+        if block >= self.blocks {
+            return None;
+        }
+        let mut tuple = pg_sys::HeapTupleData::default();
+        tuple.t_self.ip_blkid.bi_hi = (block >> 16) as u16;
+        tuple.t_self.ip_blkid.bi_lo = block as u16;
+        tuple.t_self.ip_posid = offset;
+        let mut buffer = pg_sys::InvalidBuffer as pg_sys::Buffer;
+        // SAFETY: the block is there, and the lock keeps it there. A pinned buffer keeps the tuple in place;
+        // an error ends the transaction, and the pin with it.
+        unsafe {
+            let any = &raw mut pg_sys::SnapshotAnyData;
+            if !pg_sys::heap_fetch(self.relation, any, &mut tuple, &mut buffer, false) {
+                return None;
+            }
+            let found = look(self, &mut tuple);
+            pg_sys::ReleaseBuffer(buffer);
+            Some(found)
+        }
+    }
+
+    /// The rule's columns of a tuple.
+    ///
+    /// # Safety
+    /// It must be a tuple of this catalog that stays in place while the fields are used.
+    pub unsafe fn fields(&mut self, tuple: pg_sys::HeapTuple) -> Fields<'_> {
+        // SAFETY: promised by the caller.
+        unsafe { self.row.deform(tuple, (*self.relation).rd_att) };
+        Fields {
+            row: &self.row,
+            positions: &self.positions,
+        }
+    }
+}
+
+/// Who made and who removed a tuple.
+///
+/// # Safety
+/// The tuple's page must be pinned.
+pub unsafe fn makers(tuple: pg_sys::HeapTuple) -> Makers {
+    // SAFETY: promised by the caller; a tuple on a page always has its transaction fields.
+    unsafe {
+        let header = (*tuple).t_data;
+        let fields = (*header).t_choice.t_heap;
+        let mask = u32::from((*header).t_infomask);
+        let is = |bits: u32| mask & bits != 0;
+        // HEAP_XMAX_IS_LOCKED_ONLY of access/htup_details.h.
+        let is_lock = is(pg_sys::HEAP_XMAX_LOCK_ONLY)
+            || mask & (pg_sys::HEAP_XMAX_IS_MULTI | pg_sys::HEAP_LOCK_MASK)
+                == pg_sys::HEAP_XMAX_EXCL_LOCK;
+        let xmax = match () {
+            () if is(pg_sys::HEAP_XMAX_INVALID) || is_lock => None,
+            () if is(pg_sys::HEAP_XMAX_IS_MULTI) => Some(pg_sys::HeapTupleGetUpdateXid(header)),
+            () => Some(fields.t_xmax),
+        };
+        // Whoever removes it, and be it in vain, puts a command of his own into the field.
+        let is_untouched = fields.t_xmax == pg_sys::InvalidTransactionId;
+        Makers {
+            xmin: fields.t_xmin.into_inner(),
+            xmax: xmax.map(|xid| xid.into_inner()),
+            raw_cmin: (is_untouched && !is(pg_sys::HEAP_COMBOCID)).then_some(fields.t_field3.t_cid),
+        }
+    }
+}
+
+/// The columns that a rule reads, in its order.
+pub struct Fields<'a> {
+    row: &'a Row,
+    positions: &'a [usize],
+}
+
+impl Fields<'_> {
+    fn value(&self, index: usize) -> usize {
+        let value = self.row.get(self.positions[index]);
+        value.map_or(0, |value| value.value())
+    }
+
+    /// An OID; 0 for NULL.
+    pub fn oid(&self, index: usize) -> u32 {
+        self.value(index) as u32
+    }
+
+    /// A "char".
+    pub fn char(&self, index: usize) -> u8 {
+        self.value(index) as u8
+    }
+
+    /// A name; empty for NULL.
+    pub fn name(&self, index: usize) -> &[u8] {
+        match self.row.get(self.positions[index]) {
+            // SAFETY: a name is passed by reference and lies in the tuple, which the fields do not outlive.
+            Some(value) => unsafe { name(&*value.cast_mut_ptr::<pg_sys::NameData>()) },
+            None => b"",
+        }
+    }
+}
+
+/// # Safety
+/// A name as PostgreSQL keeps it, with a NUL at its end.
+unsafe fn name(name: &pg_sys::NameData) -> &[u8] {
+    // SAFETY: promised by the caller.
+    unsafe { CStr::from_ptr(name.data.as_ptr()).to_bytes() }
+}

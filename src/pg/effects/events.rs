@@ -1,0 +1,211 @@
+//! Which objects a transaction touched in the catalogs, and by which of its commands.
+//!
+//! A transaction that touched none pays for one look at a pointer. Otherwise the cost grows with the number
+//! of tuples that it changed in catalogs: each is fetched once, in the order of files and blocks. The rows
+//! tell as well when an object came and went (`lives`): what is not there need not be asked for.
+
+use pgrx::prelude::*;
+
+use super::super::{commit_view, declared};
+use super::catalog::{makers, Catalog, Makers};
+use super::lives::{Lives, Version};
+use super::owner::CLASS;
+use super::relations::Relations;
+use super::rewritten;
+use super::tuple_cids::{self, TupleCids};
+
+/// Command `command` of the transaction inserted, updated or deleted a row that belongs to an object.
+///
+/// It is seen by a snapshot whose `curcid` is above `command`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Event {
+    pub command: u32,
+    /// OID of the object's catalog, such as 1259 for pg_class.
+    pub class: u32,
+    /// 0 stands for some row of a catalog that has no objects, or is not known.
+    pub oid: u32,
+}
+
+/// The class of an event that is no object's: a command began to rewrite the table `oid`.
+pub const REWRITE: u32 = 0;
+
+/// What the transaction did to the catalogs cannot be told.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Unreadable(String);
+
+impl Unreadable {
+    pub fn new(reason: impl Into<String>) -> Unreadable {
+        Unreadable(reason.into())
+    }
+}
+
+/// What a transaction did to the catalogs.
+#[derive(Default)]
+pub struct Touched {
+    /// By command, class and OID, each one once.
+    pub events: Vec<Event>,
+    pub lives: Lives,
+}
+
+/// What the transaction touched; `None` when it changed no catalog. Called in the begin callback, under the
+/// snapshot it finds.
+///
+/// Where a catalog was rewritten since (VACUUM FULL, CLUSTER), its tuples are looked for in all catalogs,
+/// which costs a read of them.
+///
+/// # Safety
+/// `txn` is that of a begin callback.
+pub unsafe fn events_of(txn: *mut pg_sys::ReorderBufferTXN) -> Option<Result<Touched, Unreadable>> {
+    let tuples = tuple_cids::of_this_transaction()?;
+    // SAFETY: promised by the caller.
+    let own = unsafe { commit_view::transaction_ids(txn) };
+    let own: Vec<u32> = own.iter().map(|xid| xid.into_inner()).collect();
+    let mut collected = Collected::new(own);
+    let events = match by_tuples(&tuples, &mut collected) {
+        Ok(()) => Ok(collected),
+        Err(_) => {
+            let mut again = Collected::new(collected.own);
+            rewritten::by_scans(&mut again).map(|()| Collected {
+                // A rewrite can have left rows out that nobody sees any more.
+                versions: Vec::new(),
+                ..again
+            })
+        }
+    };
+    Some(events.map(Collected::in_order))
+}
+
+/// Events on the way.
+pub struct Collected {
+    /// Sorted.
+    pub own: Vec<u32>,
+    relations: Relations,
+    events: Vec<Event>,
+    versions: Vec<Version>,
+}
+
+impl Collected {
+    fn new(own: Vec<u32>) -> Self {
+        Self {
+            own,
+            relations: Relations::default(),
+            events: Vec::new(),
+            versions: Vec::new(),
+        }
+    }
+
+    pub fn is_own(&self, xid: u32) -> bool {
+        self.own.binary_search(&xid).is_ok()
+    }
+
+    /// Takes the commands that are this transaction's: `cmin` made the tuple, `cmax` removed it.
+    ///
+    /// # Safety
+    /// A tuple of `catalog` whose page is pinned.
+    pub unsafe fn take(
+        &mut self,
+        catalog: &mut Catalog,
+        tuple: pg_sys::HeapTuple,
+        cmin: Option<u32>,
+        cmax: Option<u32>,
+    ) {
+        let (class, rule) = (catalog.oid, catalog.rule);
+        // SAFETY: promised by the caller.
+        let fields = unsafe { catalog.fields(tuple) };
+        let owners = rule.owners(class, &fields, &mut self.relations);
+        for key in owners.into_iter().flatten() {
+            if rule.is_row_of(class, &fields, key) {
+                self.versions.push(Version {
+                    class: key.class,
+                    oid: key.oid,
+                    made: cmin,
+                    removed: cmax,
+                    kind: rule.kind(class, &fields),
+                });
+            }
+            for command in [cmin, cmax].into_iter().flatten() {
+                self.events.push(Event {
+                    command,
+                    class: key.class,
+                    oid: key.oid,
+                });
+            }
+        }
+    }
+
+    fn in_order(mut self) -> Touched {
+        self.events.sort_unstable();
+        self.events.dedup();
+        Touched {
+            events: self.events,
+            lives: Lives::of(self.versions),
+        }
+    }
+}
+
+fn by_tuples(tuples: &[TupleCids], collected: &mut Collected) -> Result<(), Unreadable> {
+    let mut files = Vec::new();
+    for file in tuples.chunk_by(|a, b| a.file == b.file) {
+        let relation = declared::relation_of_file(file[0].file)
+            .ok_or_else(|| Unreadable::new("a catalog was rewritten"))?;
+        files.push((relation.to_u32(), file));
+    }
+    // The others ask what pg_class says.
+    files.sort_by_key(|(relation, _)| *relation != CLASS);
+    for (relation, tuples) in files {
+        let Some(mut catalog) = Catalog::open(relation)? else {
+            continue;
+        };
+        // The map from files to catalogs is that of the transaction's moment; this is that of now.
+        let taken = if catalog.file().file_number == tuples[0].file.file_number {
+            from_catalog(&mut catalog, tuples, collected)
+        } else {
+            Err(Unreadable::new(format!("catalog {relation} was rewritten")))
+        };
+        catalog.close();
+        taken?;
+    }
+    Ok(())
+}
+
+fn from_catalog(
+    catalog: &mut Catalog,
+    tuples: &[TupleCids],
+    collected: &mut Collected,
+) -> Result<(), Unreadable> {
+    for place in tuples {
+        let found = catalog.fetch(place.block, place.offset, |catalog, tuple| {
+            // SAFETY: a fetched tuple, whose page is pinned.
+            let makers = unsafe { makers(tuple) };
+            let (cmin, cmax) = commands_of(place, &makers, collected)?;
+            if cmin.is_some() || cmax.is_some() {
+                // SAFETY: as above.
+                unsafe { collected.take(catalog, tuple, cmin, cmax) };
+            }
+            Ok(())
+        });
+        found.unwrap_or(Ok(()))?;
+    }
+    Ok(())
+}
+
+/// The commands of a tuple as far as they are this transaction's: an aborted subtransaction's may be among
+/// those at hand, and somebody else may have removed the tuple since.
+fn commands_of(
+    place: &TupleCids,
+    makers: &Makers,
+    collected: &Collected,
+) -> Result<(Option<u32>, Option<u32>), Unreadable> {
+    let is_made = collected.is_own(makers.xmin);
+    let is_removed = makers.xmax.is_some_and(|xmax| collected.is_own(xmax));
+    let cmin = place.cmin.filter(|_| is_made);
+    let cmax = place.cmax.filter(|_| is_removed);
+    // What stands on the page proves that the entries are laid out as they are read.
+    if is_made && makers.raw_cmin.is_some_and(|raw| Some(raw) != cmin) {
+        return Err(Unreadable::new(
+            "a tuple has another command than its entry",
+        ));
+    }
+    Ok((cmin, cmax))
+}

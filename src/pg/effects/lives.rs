@@ -1,0 +1,87 @@
+//! When the objects of a transaction are there, as far as their own rows in the catalogs tell.
+//!
+//! An object whose row the transaction never touched is not known here; it may be there or not.
+
+/// One version of an object's row, from the command that made it to the one that removed it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Version {
+    pub class: u32,
+    pub oid: u32,
+    /// `None`: before the transaction.
+    pub made: Option<u32>,
+    /// `None`: not by the transaction.
+    pub removed: Option<u32>,
+    /// The letter of its kind, where the catalog has several ([`super::owner::Rule::kind`]).
+    pub kind: Option<char>,
+}
+
+impl Version {
+    /// Under a snapshot whose `curcid` is `command`.
+    fn is_seen_at(&self, command: u32) -> bool {
+        self.made.is_none_or(|made| made < command)
+            && self.removed.is_none_or(|removed| removed >= command)
+    }
+}
+
+/// The versions of all rows, sorted.
+#[derive(Debug, Default)]
+pub struct Lives(Vec<Version>);
+
+impl Lives {
+    pub fn of(mut versions: Vec<Version>) -> Lives {
+        versions.sort_unstable();
+        Lives(versions)
+    }
+
+    fn versions(&self, class: u32, oid: u32) -> &[Version] {
+        let from = self.0.partition_point(|v| (v.class, v.oid) < (class, oid));
+        let rest = &self.0[from..];
+        &rest[..rest.partition_point(|v| (v.class, v.oid) == (class, oid))]
+    }
+
+    /// True for an object that is for sure not there under a snapshot whose `curcid` is `command`.
+    pub fn is_absent(&self, class: u32, oid: u32, command: u32) -> bool {
+        let versions = self.versions(class, oid);
+        !versions.is_empty() && !versions.iter().any(|version| version.is_seen_at(command))
+    }
+
+    /// The letter of its kind then, where that is known.
+    pub fn kind(&self, class: u32, oid: u32, command: u32) -> Option<char> {
+        let mut versions = self.versions(class, oid).iter();
+        versions.find(|version| version.is_seen_at(command))?.kind
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Lives, Version};
+
+    fn version(oid: u32, made: Option<u32>, removed: Option<u32>) -> Version {
+        Version {
+            class: 1259,
+            oid,
+            made,
+            removed,
+            kind: Some('r'),
+        }
+    }
+
+    #[test]
+    fn an_object_is_there_from_its_first_row_to_its_last() {
+        let lives = Lives::of(vec![
+            version(1, Some(2), Some(4)),
+            version(1, Some(4), Some(7)),
+        ]);
+        let absent = (0..10).filter(|command| lives.is_absent(1259, 1, *command));
+        assert_eq!(absent.collect::<Vec<_>>(), [0, 1, 2, 8, 9]);
+    }
+
+    #[test]
+    fn a_row_that_was_not_touched_tells_nothing() {
+        let lives = Lives::of(vec![version(2, None, Some(3)), version(2, Some(3), None)]);
+        assert!((0..9).all(|command| !lives.is_absent(1259, 2, command)));
+        assert!(!lives.is_absent(1259, 3, 0));
+        assert_eq!(lives.kind(1259, 2, 5), Some('r'));
+        assert_eq!(lives.kind(1259, 3, 5), None);
+    }
+}

@@ -1,0 +1,21 @@
+//! What a transaction did to the catalogs, and what stands in them before and after: the C side of
+//! schema changes as effects.
+//!
+//! - [`events`]: which objects a transaction touched, and by which of its commands.
+//! - [`lives`]: from when to when each of them is there.
+//! - [`view`]: the catalogs before the transaction and at a command of it.
+//! - [`query`]: objects' state out of the catalogs, by queries under the historic snapshot.
+//!
+//! What an object's state is, how two are compared and worded, and when each is read is decided elsewhere.
+//! All of it is called in callbacks of an output plugin.
+
+mod catalog;
+pub mod events;
+pub mod lives;
+mod owner;
+pub mod query;
+mod relations;
+mod rewritten;
+pub mod server_text;
+mod tuple_cids;
+pub mod view;

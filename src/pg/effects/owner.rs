@@ -1,0 +1,290 @@
+//! Which object a row of a catalog belongs to.
+//!
+//! Rows that only say something about another object (a column, a default, a comment, a member of an
+//! operator family) count as that object's. Rows that no one writes as DDL (statistics, array types, internal
+//! triggers, most dependencies) count as nothing. The columns are read from the row itself, so this holds
+//! for rows that are gone since.
+
+use pgrx::prelude::*;
+
+use super::catalog::Fields;
+use super::events::REWRITE as REWRITTEN;
+use super::relations::Relations;
+
+/// Catalog and OID of an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key {
+    pub class: u32,
+    pub oid: u32,
+}
+
+/// Most rows belong to one object; that of a composite type to its relation and its type.
+pub type Owners = [Option<Key>; 2];
+
+/// How the rows of one catalog are read.
+pub struct Rule {
+    /// What [`Rule::owners`] reads, by name: positions differ between releases.
+    pub columns: &'static [&'static str],
+    owners: How,
+}
+
+#[derive(Clone, Copy)]
+enum How {
+    Noise,
+    Unknown,
+    /// The first column is the OID of the object, whose class is this catalog.
+    Object,
+    /// The same; the second column is its table, 0 without one.
+    ObjectOfTable,
+    /// The first column is the OID of an object of this class.
+    PartOf(u32),
+    /// The first column is the class, the second the OID.
+    About,
+    By(fn(&Fields<'_>, &mut Relations) -> Owners),
+}
+
+impl Rule {
+    pub fn is_noise(&self) -> bool {
+        matches!(self.owners, How::Noise)
+    }
+
+    /// True for the row that is the object, not one that says something about it.
+    pub fn is_row_of(&self, class: u32, row: &Fields<'_>, key: Key) -> bool {
+        self.columns.first() == Some(&"oid") && key.class == class && key.oid == row.oid(0)
+    }
+
+    /// The letter that tells the kinds of a catalog's objects apart, where it is one of them.
+    pub fn kind(&self, class: u32, row: &Fields<'_>) -> Option<char> {
+        matches!(class, CLASS | PROCEDURE).then(|| char::from(row.char(1)))
+    }
+
+    /// The objects that a row of the catalog `class` belongs to.
+    pub fn owners(&self, class: u32, row: &Fields<'_>, relations: &mut Relations) -> Owners {
+        let owners = match self.owners {
+            How::Noise => NONE,
+            How::Unknown => one(class, 0),
+            How::Object => one(class, row.oid(0)),
+            How::ObjectOfTable if relations.is_noise(row.oid(1)) => NONE,
+            How::ObjectOfTable => one(class, row.oid(0)),
+            How::PartOf(owner) => one(owner, row.oid(0)),
+            // All about large objects is written at the transaction's end.
+            How::About if row.oid(0) == LARGE_OBJECT => NONE,
+            How::About => one(row.oid(0), row.oid(1)),
+            How::By(owners) => owners(row, relations),
+        };
+        owners.map(|key| key.filter(|key| key.class != CLASS || !relations.is_noise(key.oid)))
+    }
+}
+
+const NONE: Owners = [None, None];
+
+fn one(class: u32, oid: u32) -> Owners {
+    [Some(Key { class, oid }), None]
+}
+
+pub const CLASS: u32 = 1259;
+const TYPE: u32 = 1247;
+const PROCEDURE: u32 = 1255;
+const OPERATOR_FAMILY: u32 = 2753;
+const LARGE_OBJECT: u32 = 2613;
+const PUBLICATION: u32 = 6104;
+const CONSTRAINT: u32 = 2606;
+const NAMESPACE: u32 = 2615;
+const REWRITE: u32 = 2618;
+const TRIGGER: u32 = 2620;
+const TEXT_SEARCH_CONFIGURATION: u32 = 3602;
+
+/// A catalog that is not known, or has no OIDs: something was changed in it.
+pub static UNKNOWN: Rule = Rule {
+    columns: &[],
+    owners: How::Unknown,
+};
+
+static NOISE: Rule = Rule {
+    columns: &[],
+    owners: How::Noise,
+};
+
+/// Every catalog whose rows are objects of their own names the column so.
+static OBJECT: Rule = Rule {
+    columns: &["oid"],
+    owners: How::Object,
+};
+
+/// The rule of a catalog by its OID, which is the same in all releases (catalog/pg_*.h).
+pub fn rule(catalog: u32) -> &'static Rule {
+    macro_rules! rule {
+        ($owners:expr, $($column:literal),+) => {{
+            static RULE: Rule = Rule { columns: &[$($column),+], owners: $owners };
+            &RULE
+        }};
+    }
+    match catalog {
+        CLASS => rule!(
+            How::By(of_class),
+            "oid",
+            "relkind",
+            "relnamespace",
+            "relpersistence",
+            "relrewrite"
+        ),
+        TYPE => rule!(
+            How::By(of_type),
+            "oid",
+            "typtype",
+            "typrelid",
+            "typelem",
+            "typinput"
+        ),
+        PROCEDURE => rule!(How::Object, "oid", "prokind"),
+        // pg_attribute, pg_attrdef, pg_index, pg_inherits
+        1249 => rule!(How::PartOf(CLASS), "attrelid"),
+        2604 => rule!(How::PartOf(CLASS), "adrelid"),
+        2610 => rule!(How::By(of_index), "indexrelid", "indrelid"),
+        2611 => rule!(How::PartOf(CLASS), "inhrelid"),
+        // pg_partitioned_table, pg_sequence, pg_foreign_table
+        3350 => rule!(How::PartOf(CLASS), "partrelid"),
+        2224 => rule!(How::PartOf(CLASS), "seqrelid"),
+        3118 => rule!(How::PartOf(CLASS), "ftrelid"),
+        // pg_enum, pg_range
+        3501 => rule!(How::PartOf(TYPE), "enumtypid"),
+        3541 => rule!(How::PartOf(TYPE), "rngtypid"),
+        // pg_aggregate, pg_amop, pg_amproc, pg_ts_config_map
+        2600 => rule!(How::PartOf(PROCEDURE), "aggfnoid"),
+        2602 => rule!(How::PartOf(OPERATOR_FAMILY), "amopfamily"),
+        2603 => rule!(How::PartOf(OPERATOR_FAMILY), "amprocfamily"),
+        3603 => rule!(How::PartOf(TEXT_SEARCH_CONFIGURATION), "mapcfg"),
+        // pg_publication_rel, pg_publication_namespace
+        6106 => rule!(How::PartOf(PUBLICATION), "prpubid"),
+        6237 => rule!(How::PartOf(PUBLICATION), "pnpubid"),
+        // pg_description, pg_shdescription, pg_seclabel, pg_shseclabel, pg_init_privs
+        2609 | 2396 | 3596 | 3592 | 3394 => rule!(How::About, "classoid", "objoid"),
+        2608 => rule!(
+            How::By(of_dependency),
+            "classid",
+            "objid",
+            "refclassid",
+            "deptype"
+        ),
+        REWRITE => rule!(How::By(of_rewrite), "oid", "ev_class", "rulename"),
+        TRIGGER => rule!(How::By(of_trigger), "oid", "tgrelid"),
+        NAMESPACE => rule!(How::By(of_namespace), "oid", "nspname"),
+        2606 => rule!(
+            How::By(of_constraint),
+            "oid",
+            "conrelid",
+            "contypid",
+            "contype"
+        ),
+        // pg_policy, pg_statistic_ext
+        3256 => rule!(How::ObjectOfTable, "oid", "polrelid"),
+        3381 => rule!(How::ObjectOfTable, "oid", "stxrelid"),
+        // pg_statistic, pg_statistic_ext_data, pg_shdepend, pg_largeobject, pg_largeobject_metadata,
+        // pg_subscription_rel
+        2619 | 3429 | 1214 | 2613 | 2995 | 6102 => &NOISE,
+        _ => &OBJECT,
+    }
+}
+
+fn of_class(row: &Fields<'_>, relations: &mut Relations) -> Owners {
+    let (oid, kind) = (row.oid(0), row.char(1));
+    let is_noise = kind == pg_sys::RELKIND_TOASTVALUE
+        || row.oid(2) == pg_sys::PG_TOAST_NAMESPACE
+        || row.char(3) == pg_sys::RELPERSISTENCE_TEMP
+        || row.oid(4) != 0;
+    relations.note(oid, kind, is_noise);
+    match row.oid(4) {
+        0 => one(CLASS, oid),
+        rewritten => one(REWRITTEN, rewritten),
+    }
+}
+
+fn of_type(row: &Fields<'_>, relations: &mut Relations) -> Owners {
+    let (oid, kind, relation) = (row.oid(0), row.char(1), row.oid(2));
+    if relation != 0 {
+        if relations.is_noise(relation) {
+            return NONE;
+        }
+        let itself = Key { class: TYPE, oid };
+        let composite = relations.is_composite(relation).then_some(itself);
+        return [
+            Some(Key {
+                class: CLASS,
+                oid: relation,
+            }),
+            composite,
+        ];
+    }
+    match kind {
+        // Made along with its range. A user can rename it alone, though, where it stood before.
+        pg_sys::TYPTYPE_MULTIRANGE => {
+            // SAFETY: a catalog look-up; 0 where there is none.
+            let range = unsafe { pg_sys::get_multirange_range(oid.into()) }.to_u32();
+            match range {
+                0 => NONE,
+                range => one(TYPE, range),
+            }
+        }
+        // Only arrays that PostgreSQL makes along with their element type read by array_in: CREATE TYPE
+        // wants a function that returns the type itself (typecmds.c, findTypeInputFunction).
+        _ if row.oid(3) != 0 && row.oid(4) == pg_sys::F_ARRAY_IN => NONE,
+        _ => one(TYPE, oid),
+    }
+}
+
+/// A domain's constraints are said with the domain.
+fn of_constraint(row: &Fields<'_>, relations: &mut Relations) -> Owners {
+    match (row.oid(1), row.oid(2)) {
+        (0, domain) if domain != 0 => one(TYPE, domain),
+        (table, _) if relations.is_noise(table) => NONE,
+        // NOT NULL is said with the table's column.
+        (table, _) if row.char(3) == b'n' => one(CLASS, table),
+        _ => one(CONSTRAINT, row.oid(0)),
+    }
+}
+
+/// Sessions' own schemas are made with their first temporary table, and stay (catalog/namespace.c). Other
+/// schemas cannot have such names.
+fn of_namespace(row: &Fields<'_>, _relations: &mut Relations) -> Owners {
+    match row.name(1).starts_with(b"pg_temp_") || row.name(1).starts_with(b"pg_toast_temp_") {
+        true => NONE,
+        false => one(NAMESPACE, row.oid(0)),
+    }
+}
+
+fn of_dependency(row: &Fields<'_>, _relations: &mut Relations) -> Owners {
+    let (class, kind) = (row.oid(0), row.char(3));
+    let is_relation_of_another = class == CLASS && row.oid(2) == CLASS;
+    match kind {
+        // Members of extensions, and what was made to depend on one.
+        b'e' | b'x' => one(class, row.oid(1)),
+        // Owned sequences and identities, partitions, partitions of indexes.
+        b'a' | b'i' if is_relation_of_another => one(class, row.oid(1)),
+        _ => NONE,
+    }
+}
+
+fn of_rewrite(row: &Fields<'_>, relations: &mut Relations) -> Owners {
+    let relation = row.oid(1);
+    if row.name(2) == b"_RETURN" {
+        return one(CLASS, relation);
+    }
+    match relations.is_noise(relation) {
+        true => NONE,
+        false => one(REWRITE, row.oid(0)),
+    }
+}
+
+/// An index, and its table: CLUSTER ON and REPLICA IDENTITY USING INDEX are marks on the index.
+fn of_index(row: &Fields<'_>, _relations: &mut Relations) -> Owners {
+    let key = |oid| Some(Key { class: CLASS, oid });
+    [key(row.oid(0)), key(row.oid(1))]
+}
+
+/// Internal ones, too: they can be disabled.
+fn of_trigger(row: &Fields<'_>, relations: &mut Relations) -> Owners {
+    match relations.is_noise(row.oid(1)) {
+        true => NONE,
+        false => one(TRIGGER, row.oid(0)),
+    }
+}

@@ -1,0 +1,204 @@
+//! "It came back otherwise than it was made." Schema changes travel as what they did to the catalogs; what is
+//! not understood travels as its text, and is counted.
+
+use harness::{wait_until, Cluster};
+
+/// Classes of all kinds, rows between them, and words that mean something else at another time, in another
+/// place or to another user.
+const CHANGES: &str = "
+    CREATE ROLE alice; CREATE ROLE bob;
+    CREATE SCHEMA s; GRANT ALL ON SCHEMA s TO alice WITH GRANT OPTION;
+    SET ROLE alice; GRANT USAGE ON SCHEMA s TO bob; RESET ROLE;
+    CREATE FUNCTION s.f() RETURNS int LANGUAGE sql AS 'SELECT 1';
+    ALTER SCHEMA s RENAME TO t; COMMENT ON FUNCTION t.f() IS 'what''s \\this';
+    SET search_path = t, public;
+    CREATE TYPE mood AS ENUM ('sad', 'glad'); CREATE DOMAIN age AS int CHECK (VALUE >= 0);
+    CREATE TABLE a (id int PRIMARY KEY, m mood DEFAULT 'sad', years age, UNIQUE (m, years));
+    INSERT INTO a VALUES (1, 'glad', 3), (2, NULL, NULL);
+    ALTER TYPE mood RENAME VALUE 'sad' TO 'sorry';
+    ALTER TABLE a ADD COLUMN at timestamptz DEFAULT now();
+    ALTER TABLE a ALTER COLUMN years TYPE bigint USING years * 2;
+    ALTER TABLE a ALTER COLUMN at SET NOT NULL, ADD CONSTRAINT later FOREIGN KEY (id) REFERENCES a NOT VALID;
+    CREATE VIEW v AS SELECT id, m FROM a; GRANT SELECT (id) ON v TO bob;
+    CREATE SEQUENCE q OWNED BY a.id; CREATE INDEX i ON a (abs(years)); CLUSTER a USING a_pkey;
+    CREATE TABLE p (k int, at date DEFAULT 'today') PARTITION BY RANGE (k);
+    CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10); INSERT INTO p VALUES (1), (2);
+    ALTER TABLE p DETACH PARTITION p1; ALTER TABLE p1 SET (fillfactor = 70);
+    CREATE FUNCTION tg() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RETURN NEW; END$$;
+    CREATE TRIGGER g BEFORE INSERT ON a FOR EACH ROW EXECUTE FUNCTION tg(); ALTER TABLE a DISABLE TRIGGER g;
+    ALTER TABLE a OWNER TO alice; ALTER DEFAULT PRIVILEGES IN SCHEMA t GRANT SELECT ON TABLES TO bob;
+    CREATE TABLE b AS SELECT id FROM a; CREATE STATISTICS st ON id, m FROM a;
+    CREATE MATERIALIZED VIEW mv AS SELECT id FROM b; CREATE POLICY pol ON b TO bob USING (id > 0);
+    CREATE RULE r AS ON DELETE TO b DO INSTEAD NOTHING; CREATE PUBLICATION pub FOR TABLE b;
+    CREATE OPERATOR === (LEFTARG = int, RIGHTARG = int, FUNCTION = int4eq);
+    CREATE AGGREGATE agg (int) (SFUNC = int4pl, STYPE = int);
+    BEGIN; CREATE TABLE c (x int); INSERT INTO c VALUES (1); ALTER TABLE c ADD COLUMN y int DEFAULT 7;
+    UPDATE c SET x = 2; DROP VIEW v; ALTER TABLE c RENAME x TO z; INSERT INTO c VALUES (3, 4); COMMIT;
+    DROP TABLE IF EXISTS never_there; CREATE TABLE IF NOT EXISTS c (other text);";
+
+fn by_effects() -> Cluster {
+    Cluster::builder()
+        .setting("pg_incrbackup.schema_changes", "effects")
+        .back_up()
+}
+
+fn comments(c: &Cluster, kind: &str) -> Vec<String> {
+    let segments = c.segments().into_iter();
+    let found = segments.flat_map(|segment| -> Vec<String> {
+        let comments = segment.comments(kind).into_iter();
+        comments.map(str::to_string).collect()
+    });
+    found.collect()
+}
+
+#[test]
+fn what_is_understood_travels_as_its_effect_with_its_words_above() {
+    let c = by_effects();
+    c.sql("CREATE SCHEMA s; CREATE FUNCTION s.f() RETURNS int LANGUAGE sql AS 'SELECT 1'");
+    c.sql("ALTER SCHEMA s RENAME TO t; COMMENT ON FUNCTION t.f() IS 'x'; CREATE ROLE bob");
+    c.sql("GRANT ALL ON SCHEMA t TO bob; SET search_path = t; create table a (a int primary key)");
+    c.sql("INSERT INTO t.a VALUES (1)");
+    c.assert_restores();
+    let segments = c.segments();
+    let text: String = segments
+        .iter()
+        .map(|s| s.text.replace(s.key(), "KEY"))
+        .collect();
+    let lines: Vec<&str> = text.lines().collect();
+    let words = lines.iter().position(|line| {
+        line.starts_with("-- @KEY words command=CREATE%20TABLE ")
+            && line.contains("create%20table%20a")
+    });
+    let above = words.expect("the words are there");
+    assert!(
+        lines[above + 1].starts_with("-- @KEY effect "),
+        "{}",
+        lines[above + 1]
+    );
+    assert!(
+        lines[above + 1].contains(" verb=create identity=t.a "),
+        "{}",
+        lines[above + 1]
+    );
+    assert!(text.contains("\nCREATE TABLE t.a ("), "{text}");
+    assert!(text.contains("\nALTER SCHEMA s RENAME TO t\n"), "{text}");
+    for kind in ["ddl", "unhandled", "flag"] {
+        let none: [String; 0] = [];
+        assert_eq!(comments(&c, kind), none, "{kind}");
+    }
+}
+
+#[test]
+fn what_is_not_understood_travels_as_its_text_and_is_counted_by_class() {
+    let c = by_effects();
+    c.sql("CREATE TABLE t (a int PRIMARY KEY, b pg_lsn DEFAULT incr_flush())");
+    c.sql("INSERT INTO t VALUES (1, '0/1')");
+    c.flush();
+    let restored = c.restore(&[]).database;
+    assert_eq!(c.sql_in(&restored, "SELECT * FROM t"), "1|0/1");
+    let class = "class=extension%20pg_incrbackup";
+    let unhandled = comments(&c, "unhandled");
+    assert_eq!(unhandled, [format!("{class} command=CREATE%20TABLE")]);
+    let health = c.health();
+    assert!(
+        health.contains("of these classes travel as text: extension pg_incrbackup 1"),
+        "{health}"
+    );
+    assert!(
+        health.starts_with("ok|"),
+        "it is no reason for a warning: {health}"
+    );
+}
+
+#[test]
+fn both_ways_give_the_same_database() {
+    let text = Cluster::builder()
+        .setting("pg_incrbackup.schema_changes", "effects")
+        .with_failpoints()
+        .back_up();
+    text.set_seconds(0, "EIO 1 effects: word a statement\n");
+    let by_effects = by_effects();
+    for c in [&by_effects, &text] {
+        c.sql(CHANGES);
+        c.assert_restores();
+    }
+    let by_words = comments(&text, "ddl").len();
+    assert_eq!(comments(&text, "effect").len(), 0);
+    assert!(by_words > 40, "{by_words} statements travelled as text");
+    let of_effects = comments(&by_effects, "effect").len();
+    assert!(of_effects > 60, "{of_effects}");
+    let mut other = comments(&by_effects, "flag");
+    other.extend(comments(&by_effects, "ddl"));
+    // The rows of a rewrite take the place of the old ones.
+    other.retain(|comment| !comment.contains("command=REWRITE "));
+    assert_eq!(other, [""; 0]);
+}
+
+/// Statements between whose catalogs and whose rows others stand, or that make anew what they do not name.
+const REMAKING: &str = "
+    CREATE TABLE itest (a int); INSERT INTO itest VALUES (1), (2);
+    ALTER TABLE itest ADD COLUMN c int GENERATED BY DEFAULT AS IDENTITY; ALTER TABLE itest ADD COLUMN d serial;
+    CREATE TABLE dp (id bigint, val bigint) PARTITION BY LIST (id); CREATE TABLE dp1 PARTITION OF dp FOR VALUES IN (1);
+    CREATE INDEX ti1 ON dp (val); CREATE INDEX ti2 ON dp (val) INCLUDE (id); INSERT INTO dp VALUES (1, 2);
+    ALTER TABLE dp ALTER val TYPE bigint;
+    CREATE TABLE pk (p1 int PRIMARY KEY); CREATE TABLE fk (f1 int REFERENCES pk, y int);
+    INSERT INTO pk VALUES (1), (2); INSERT INTO fk VALUES (1), (2);
+    ALTER TABLE pk ALTER p1 TYPE bigint; ALTER TABLE fk ALTER f1 TYPE bigint;
+    CREATE TABLE fkp (a int, b int REFERENCES pk) PARTITION BY LIST (a);
+    CREATE TABLE fkp1 PARTITION OF fkp FOR VALUES IN (1); INSERT INTO fkp VALUES (1, 1);
+    ALTER TABLE pk ALTER p1 TYPE int; ALTER TABLE fkp ALTER b TYPE bigint;
+    CREATE TABLE ix (f1 int); INSERT INTO ix VALUES (1); CREATE UNIQUE INDEX ixi ON ix (f1);
+    ALTER TABLE ix ALTER f1 TYPE bigint, ADD PRIMARY KEY USING INDEX ixi;
+    CREATE TABLE whole (a int PRIMARY KEY) PARTITION BY RANGE (a); CREATE INDEX ON whole ((a + 1));
+    CREATE TABLE part (a int NOT NULL) PARTITION BY RANGE (a);
+    CREATE TABLE part1 PARTITION OF part FOR VALUES FROM (1) TO (10);
+    ALTER TABLE whole ATTACH PARTITION part FOR VALUES FROM (1) TO (100);
+    CREATE FOREIGN DATA WRAPPER dummy; CREATE SERVER s0 FOREIGN DATA WRAPPER dummy;
+    CREATE TABLE above (c1 int); CREATE FOREIGN TABLE below () INHERITS (above) SERVER s0;
+    ALTER TABLE above ALTER c1 TYPE text; ALTER TABLE above ALTER c1 TYPE varchar(10);
+    ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO public; CREATE TYPE shell;
+    CREATE VIEW v2 AS SELECT 1 AS a; CREATE VIEW v3 AS SELECT * FROM v2; CREATE OR REPLACE VIEW v2 AS SELECT * FROM v3;
+    DROP VIEW v3 CASCADE;
+    CREATE FUNCTION f1(IN i int, OUT j int) LANGUAGE plpgsql AS 'BEGIN j := i + 1; END';
+    CREATE OR REPLACE FUNCTION f1(INOUT i int) LANGUAGE plpgsql AS 'BEGIN i := i + 1; END';
+    CREATE SCHEMA elsewhere; CREATE TYPE r AS RANGE (subtype = int4, multirange_type_name = elsewhere.mr);
+    CREATE TYPE row AS (a int, b text); CREATE TABLE typed OF row; INSERT INTO typed VALUES (1, 'x');
+    ALTER TYPE row ADD ATTRIBUTE c text CASCADE; ALTER TYPE row RENAME ATTRIBUTE a TO aa CASCADE;
+    ALTER TYPE row DROP ATTRIBUTE b CASCADE; UPDATE typed SET c = 'y';
+    CREATE TABLE merged (a int) PARTITION BY LIST (a);
+    CREATE TABLE merged1 PARTITION OF merged (CONSTRAINT chk CHECK (a > 0)) FOR VALUES IN (1);
+    ALTER TABLE merged ADD CONSTRAINT chk CHECK (a > 0);
+    CREATE TEMP TABLE users (a int); CREATE FUNCTION get_users() RETURNS SETOF users LANGUAGE sql AS 'SELECT 1';
+    CREATE DOMAIN users_d AS users[]; CREATE FUNCTION over_d(users_d) RETURNS int LANGUAGE sql AS 'SELECT 1';
+    CREATE STATISTICS pg_temp.st ON id, val FROM dp;";
+
+#[test]
+fn what_a_statement_makes_anew_comes_back_as_it_was() {
+    let c = by_effects();
+    c.sql(REMAKING);
+    wait_until("the session's own are gone", || {
+        c.sql("SELECT count(*) FROM pg_proc WHERE proname IN ('get_users', 'over_d')") == "0"
+    });
+    c.assert_restores();
+    for kind in ["ddl", "unhandled", "flag"] {
+        let found = comments(&c, kind);
+        let rewrites = |comment: &&String| !comment.contains("command=REWRITE");
+        let found: Vec<&String> = found.iter().filter(rewrites).collect();
+        assert!(found.is_empty(), "{kind}: {found:?}");
+    }
+}
+
+/// It shows only behind their rows that such tables were rewritten.
+#[test]
+fn rows_of_a_table_that_becomes_logged_stay() {
+    let c = by_effects();
+    c.sql(
+        "CREATE UNLOGGED TABLE t (a int, b text); INSERT INTO t VALUES (1, '1'), (2, '2');
+         ALTER TABLE t SET LOGGED; INSERT INTO t VALUES (3);
+         CREATE UNLOGGED TABLE u (a int PRIMARY KEY, b text); INSERT INTO u VALUES (1, '1');
+         ALTER TABLE u SET LOGGED, ALTER COLUMN b TYPE int USING b::int + 1;
+         BEGIN; CREATE UNLOGGED TABLE v (a int); INSERT INTO v VALUES (1); ALTER TABLE v SET LOGGED;
+         ALTER TABLE v ALTER a TYPE bigint; INSERT INTO v VALUES (2); ALTER TABLE v ALTER a TYPE text; COMMIT",
+    );
+    c.assert_restores();
+}

@@ -1,0 +1,78 @@
+//! Indexes: plain, of constraints, partitioned, built concurrently.
+
+use crate::follow::Pair;
+
+fn with_tablespace() -> Pair {
+    let pair = Pair::new();
+    pair.cluster.sql_in(
+        "postgres",
+        "ALTER SYSTEM SET allow_in_place_tablespaces = on",
+    );
+    pair.cluster.sql_in("postgres", "SELECT pg_reload_conf()");
+    pair.cluster
+        .sql_in("postgres", "CREATE TABLESPACE space LOCATION ''");
+    pair
+}
+
+#[test]
+fn indexes() {
+    let mut pair = with_tablespace();
+    pair.both(
+        "CREATE SCHEMA s; CREATE TABLE public.t (a int, \"B b\" text, c int[]); CREATE FUNCTION public.f(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT $1'; \
+         CREATE TABLE s.u (a int)",
+    );
+    pair.follow(&[
+        "CREATE INDEX i ON public.t (a); CREATE UNIQUE INDEX \"Odd \"\"é\" ON public.t (\"B b\" DESC NULLS LAST, a) INCLUDE (c) NULLS NOT DISTINCT WITH (fillfactor = 60); \
+         CREATE INDEX g ON public.t USING gin (c) WITH (fastupdate = off) TABLESPACE space; \
+         CREATE INDEX p ON public.t (public.f(a), lower(\"B b\") text_pattern_ops, a) TABLESPACE space WHERE a > 0 AND \"B b\" <> 'x'; CREATE INDEX u_i ON s.u (a)",
+        "ALTER INDEX public.p ALTER COLUMN 1 SET STATISTICS 500; ALTER INDEX public.p ALTER COLUMN 2 SET STATISTICS 0; ALTER INDEX public.i SET (fillfactor = 50, deduplicate_items = off)",
+        "ALTER INDEX public.p ALTER COLUMN 1 SET STATISTICS -1; ALTER INDEX public.i RESET (fillfactor); ALTER INDEX public.g SET (fastupdate = on)",
+        "ALTER INDEX public.i SET TABLESPACE space; ALTER INDEX public.g SET TABLESPACE pg_default; COMMENT ON INDEX public.i IS 'it''s'",
+        "ALTER INDEX public.i RENAME TO \"New i\"; CREATE INDEX i ON public.t (c)",
+        "COMMENT ON INDEX public.i IS NULL; DROP INDEX public.g; CREATE INDEX g ON public.t (a, \"B b\"); DROP INDEX public.\"New i\"",
+        "DROP INDEX public.p; CREATE INDEX p ON public.t (public.f(a)); ALTER INDEX public.p ALTER COLUMN 1 SET STATISTICS 9",
+        "DROP FUNCTION public.f CASCADE; DROP INDEX public.\"Odd \"\"é\"",
+    ]);
+    // Commands tell their order; two states do not.
+    pair.assert_unhandled(
+        "ALTER INDEX public.i RENAME TO tmp; ALTER INDEX public.g RENAME TO i; ALTER INDEX public.tmp RENAME TO g",
+        "order",
+    );
+}
+
+#[test]
+fn indexes_built_concurrently() {
+    let mut pair = Pair::new();
+    pair.both("CREATE TABLE public.t (a int, b int); INSERT INTO public.t VALUES (1, 1), (1, 2); ALTER TABLE public.t ADD CONSTRAINT k UNIQUE (b)");
+    pair.follow(&[
+        "CREATE INDEX CONCURRENTLY i ON public.t (a)",
+        "COMMENT ON INDEX public.i IS 'x'; COMMENT ON INDEX public.k IS 'y'",
+        "REINDEX INDEX CONCURRENTLY public.i",
+        "REINDEX TABLE CONCURRENTLY public.t",
+        "REINDEX TABLE public.t",
+    ]);
+    // Half built, it is nothing.
+    pair.fails("CREATE UNIQUE INDEX CONCURRENTLY half ON public.t (a)");
+    pair.follow(&["DROP INDEX CONCURRENTLY public.i"]);
+}
+
+#[test]
+fn partitioned_indexes() {
+    let mut pair = Pair::new();
+    pair.both(
+        "CREATE TABLE public.p (a int NOT NULL, b int) PARTITION BY LIST (a); CREATE TABLE public.p1 PARTITION OF public.p FOR VALUES IN (1); \
+         CREATE TABLE public.p2 PARTITION OF public.p FOR VALUES IN (2) PARTITION BY LIST (b); CREATE TABLE public.p21 PARTITION OF public.p2 FOR VALUES IN (1); \
+         CREATE TABLE public.lone (a int NOT NULL, b int)",
+    );
+    pair.follow(&[
+        "CREATE INDEX i ON public.p (b)",
+        "CREATE INDEX own ON public.p1 (b, a); CREATE INDEX j ON public.p (b, a); ALTER INDEX public.p2_b_idx RENAME TO \"Odd\"",
+        "CREATE INDEX half ON ONLY public.p (a, b); CREATE INDEX half1 ON public.p1 (a, b)",
+        "ALTER INDEX public.half ATTACH PARTITION public.half1",
+        "COMMENT ON INDEX public.\"Odd\" IS 'x'; ALTER INDEX public.j RENAME TO jj; DROP INDEX public.half",
+        "ALTER TABLE public.p ADD PRIMARY KEY (a, b)",
+        "ALTER TABLE public.p ADD CONSTRAINT \"U u\" UNIQUE NULLS NOT DISTINCT (b, a) INCLUDE (b) DEFERRABLE; COMMENT ON CONSTRAINT \"U u\" ON public.p IS 'u'",
+        "ALTER TABLE public.p RENAME CONSTRAINT \"U u\" TO u; ALTER INDEX public.\"p1_b_a_b1_key\" RENAME TO pu",
+        "ALTER TABLE public.p DROP CONSTRAINT u; DROP INDEX public.i, public.jj",
+    ]);
+}
