@@ -12,6 +12,7 @@ use crate::pg::ddl_statement::Statement;
 use crate::pg::ddl_subtransaction::attempt;
 use crate::pg::failure::Failure;
 use crate::pg::{chain_break, ddl_schema, server};
+use crate::settings::{self, SchemaChanges};
 use crate::{capture, lost_extension};
 
 /// Refuses DROP EXTENSION of ours while the database is backed up: it would leave a slot that holds the
@@ -56,7 +57,9 @@ pub fn without_history(statement: &Statement, tag: &'static str, way: Way) -> u6
     });
     frames::push(Frame {
         is_lost: true,
-        is_untold: does_more_than_catalogs_tell(tag) || !is_told_by_catalogs(tag),
+        is_untold: settings::schema_changes() == SchemaChanges::Text
+            || does_more_than_catalogs_tell(tag)
+            || !is_told_by_catalogs(tag),
         returns,
         ..Frame::default()
     })

@@ -65,6 +65,8 @@ pub struct Stretch {
     pub effects: Result<Vec<Effect>, Unhandled>,
     /// It changed what belongs to the cluster: roles, databases, tablespaces.
     pub is_about_cluster: bool,
+    /// The rows of a table that is being rewritten are what comes next.
+    pub is_rewriting: bool,
 }
 
 impl Engine {
@@ -134,6 +136,7 @@ impl Engine {
             return Stretch {
                 effects: Err(Unhandled::new("catalog", reason)),
                 is_about_cluster: false,
+                is_rewriting,
             };
         }
         let from = self.at;
@@ -190,6 +193,7 @@ impl Engine {
         Stretch {
             effects,
             is_about_cluster,
+            is_rewriting,
         }
     }
 }

@@ -119,6 +119,11 @@ impl Plugin {
         )
     }
 
+    /// Schema changes go as their effects.
+    pub fn follows_catalogs(&self) -> bool {
+        self.options.follows_catalogs
+    }
+
     pub fn begin(&mut self) {
         self.state = State::default();
     }
@@ -148,7 +153,12 @@ impl Plugin {
         match treatment {
             Treatment::Skip => {}
             Treatment::Write(_) if writer.state.bracket.is_some() => {}
-            Treatment::Write(table) => writer.row_change(table, relation.oid(), change),
+            Treatment::Write(table) => {
+                if let Some(table) = relation.rewrites() {
+                    writer.refill(table);
+                }
+                writer.row_change(table, relation.oid(), change);
+            }
             Treatment::History(columns, description) => match change {
                 Change::Insert { new } => {
                     writer.insert_statement(Statement::read(columns, description, new), since)

@@ -55,6 +55,8 @@ pub struct State {
     owes_repair: bool,
     /// Tables whose rewritten rows have begun.
     rewritten: Vec<pg_sys::Oid>,
+    /// Those tables themselves, not the copies of them that are filled.
+    refilled: Vec<pg_sys::Oid>,
 }
 
 /// The plugin at work on one callback.
@@ -191,6 +193,13 @@ impl<'a> Writer<'a> {
             self.target.row(b"C");
         } else if self.options.include_transaction {
             self.target.row(b"COMMIT;");
+        }
+    }
+
+    /// A row comes of the copy of this table that a rewrite fills.
+    pub fn refill(&mut self, table: pg_sys::Oid) {
+        if self.state.refilled.last() != Some(&table) {
+            self.state.refilled.push(table);
         }
     }
 

@@ -129,7 +129,7 @@ unsafe fn changed_by_others(
     }
     // SAFETY: promised by the caller; the fields are there in this release (replication/reorderbuffer.h).
     unsafe {
-        if (*txn).txn_flags as u32 & pg_sys::RBTXN_DISTR_INVAL_OVERFLOWED != 0 {
+        if (*txn).txn_flags & pg_sys::RBTXN_DISTR_INVAL_OVERFLOWED != 0 {
             return None;
         }
         let count = (*txn).ninvalidations_distributed as usize;

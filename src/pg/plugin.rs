@@ -68,8 +68,6 @@ struct Session {
     /// Through which the transaction's callbacks look at the catalogs.
     view: Option<Box<CommitView>>,
     settings: session::OutputSettings,
-    /// What it does to the schema is told by the catalogs; else by its statements alone, and nobody looks.
-    follows_catalogs: bool,
     /// What it does to the schema; none where it does nothing to it.
     engine: Option<Engine>,
     memory: Memory,
@@ -139,7 +137,6 @@ unsafe extern "C-unwind" fn startup(
         renamed_before: 0,
         view: None,
         settings: session::OutputSettings::default(),
-        follows_catalogs: options.follows_catalogs,
         engine: None,
         memory: Memory::default(),
         old: Row::default(),
@@ -191,7 +188,7 @@ unsafe extern "C-unwind" fn begin(
     session.view = unsafe { CommitView::of(ctx, txn) };
     session.plugin.begin();
     session.engine = None;
-    if !session.follows_catalogs {
+    if !session.plugin.follows_catalogs() {
         return;
     }
     // SAFETY: as above; no change has been handed out yet.

@@ -36,6 +36,12 @@ const CHANGES: &str = "
     UPDATE c SET x = 2; DROP VIEW v; ALTER TABLE c RENAME x TO z; INSERT INTO c VALUES (3, 4); COMMIT;
     DROP TABLE IF EXISTS never_there; CREATE TABLE IF NOT EXISTS c (other text);";
 
+fn by_effects() -> Cluster {
+    Cluster::builder()
+        .setting("pg_incrbackup.schema_changes", "effects")
+        .back_up()
+}
+
 fn comments(c: &Cluster, kind: &str) -> Vec<String> {
     let segments = c.segments().into_iter();
     let found = segments.flat_map(|segment| -> Vec<String> {
@@ -47,7 +53,7 @@ fn comments(c: &Cluster, kind: &str) -> Vec<String> {
 
 #[test]
 fn what_is_understood_travels_as_its_effect_with_its_words_above() {
-    let c = Cluster::backed_up();
+    let c = by_effects();
     c.sql("CREATE SCHEMA s; CREATE FUNCTION s.f() RETURNS int LANGUAGE sql AS 'SELECT 1'");
     c.sql("ALTER SCHEMA s RENAME TO t; COMMENT ON FUNCTION t.f() IS 'x'; CREATE ROLE bob");
     c.sql("GRANT ALL ON SCHEMA t TO bob; SET search_path = t; create table a (a int primary key)");
@@ -84,7 +90,7 @@ fn what_is_understood_travels_as_its_effect_with_its_words_above() {
 
 #[test]
 fn what_is_not_understood_travels_as_its_text_and_is_counted_by_class() {
-    let c = Cluster::backed_up();
+    let c = by_effects();
     c.sql("CREATE TABLE t (a int PRIMARY KEY, b pg_lsn DEFAULT incr_flush())");
     c.sql("INSERT INTO t VALUES (1, '0/1')");
     c.flush();
@@ -106,9 +112,12 @@ fn what_is_not_understood_travels_as_its_text_and_is_counted_by_class() {
 
 #[test]
 fn both_ways_give_the_same_database() {
-    let text = Cluster::builder().with_failpoints().back_up();
+    let text = Cluster::builder()
+        .setting("pg_incrbackup.schema_changes", "effects")
+        .with_failpoints()
+        .back_up();
     text.set_seconds(0, "EIO 1 effects: word a statement\n");
-    let by_effects = Cluster::backed_up();
+    let by_effects = by_effects();
     for c in [&by_effects, &text] {
         c.sql(CHANGES);
         c.assert_restores();
@@ -165,7 +174,7 @@ const REMAKING: &str = "
 
 #[test]
 fn what_a_statement_makes_anew_comes_back_as_it_was() {
-    let c = Cluster::backed_up();
+    let c = by_effects();
     c.sql(REMAKING);
     wait_until("the session's own are gone", || {
         c.sql("SELECT count(*) FROM pg_proc WHERE proname IN ('get_users', 'over_d')") == "0"
@@ -177,4 +186,19 @@ fn what_a_statement_makes_anew_comes_back_as_it_was() {
         let found: Vec<&String> = found.iter().filter(rewrites).collect();
         assert!(found.is_empty(), "{kind}: {found:?}");
     }
+}
+
+/// It shows only behind their rows that such tables were rewritten.
+#[test]
+fn rows_of_a_table_that_becomes_logged_stay() {
+    let c = Cluster::backed_up();
+    c.sql(
+        "CREATE UNLOGGED TABLE t (a int, b text); INSERT INTO t VALUES (1, '1'), (2, '2');
+         ALTER TABLE t SET LOGGED; INSERT INTO t VALUES (3);
+         CREATE UNLOGGED TABLE u (a int PRIMARY KEY, b text); INSERT INTO u VALUES (1, '1');
+         ALTER TABLE u SET LOGGED, ALTER COLUMN b TYPE int USING b::int + 1;
+         BEGIN; CREATE UNLOGGED TABLE v (a int); INSERT INTO v VALUES (1); ALTER TABLE v SET LOGGED;
+         ALTER TABLE v ALTER a TYPE bigint; INSERT INTO v VALUES (2); ALTER TABLE v ALTER a TYPE text; COMMIT",
+    );
+    c.assert_restores();
 }

@@ -26,7 +26,6 @@ mod drill_ends;
 mod drill_forge;
 mod drill_throwaway;
 mod effects;
-mod effects_scratch;
 mod enum_partitions;
 mod exporter;
 mod fence_holders;

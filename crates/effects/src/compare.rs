@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use crate::class::extension::OWN;
 use crate::class::Model;
-use crate::key::Key;
+use crate::key::{catalog, Key};
 use crate::plan::{Plan, Step};
 use crate::script::{Effect, Script, Unhandled};
 use crate::states::States;
@@ -169,7 +169,14 @@ fn goes_with_temporary(pair: Pair<'_>, context: &Context) -> Result<bool, Unhand
     if !states().any(is_over) {
         return Ok(false);
     }
-    if states().all(is_over) && !states().any(has_parts) {
+    // A domain goes with its type, a constraint is an object of its own.
+    let is_type = |need: &&Key| need.class == catalog::TYPE && context.temporary.contains(need);
+    let loses_a_part = |model: &Model| match model {
+        Model::Domain(_) => !model.common().needs().iter().any(|need| is_type(&need)),
+        Model::Constraint(_) => false,
+        other => has_parts(other),
+    };
+    if states().all(is_over) && !states().any(loses_a_part) {
         return Ok(true);
     }
     let why = "an object of which a part is over temporary ones";

@@ -52,7 +52,14 @@ impl Deeds {
 
 impl Writer<'_> {
     /// Takes what a stretch of commands did to the catalogs.
-    pub fn schema_changed(&mut self, stretch: Stretch) {
+    pub fn schema_changed(&mut self, mut stretch: Stretch) {
+        // Where it shows only at its end that a table was rewritten (SET LOGGED), its rows are there already.
+        if let (Ok(effects), false) = (&mut stretch.effects, stretch.is_rewriting) {
+            let refilled = &self.state.refilled;
+            effects.retain(|effect| {
+                effect.verb != REWRITE || !refilled.contains(&effect.key.oid.into())
+            });
+        }
         // What an extension's script does, its statement does again.
         if self.state.bracket.is_some() {
             return;
