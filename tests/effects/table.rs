@@ -164,7 +164,7 @@ fn of_types_indexes_and_servers() {
     ]);
     pair.assert_unhandled(
         "ALTER TYPE public.ty ALTER ATTRIBUTE b TYPE varchar CASCADE",
-        "table",
+        "composite type",
     );
     for sql in [
         "ALTER ROLE CURRENT_USER SET allow_in_place_tablespaces = on",
