@@ -60,6 +60,29 @@ tree_bin() {
     esac
 }
 
+# debian_sources SUITE TYPE: the machine's own package sources, for packages of that release (none: its own
+# one) and of that type (deb or deb-src). Fails where the machine has none.
+debian_sources() {
+    list=/etc/apt/sources.list.d/debian.sources
+    [ -f "$list" ] || return 1
+    if [ "$1" ]; then
+        sed -e '/^$/,$d' -e "s/^Types:.*/Types: $2/" -e "s/^Suites:.*/Suites: $1/" "$list"
+    else
+        sed "s/^Types:.*/Types: $2/" "$list"
+    fi
+}
+
+# apt_in DIRECTORY TOOL ARGUMENT…: one of apt's programs with DIRECTORY/sources and lists and a cache of its
+# own there: nothing of the machine's changes. It fetches as who runs it: nobody else may write there.
+apt_in() {
+    aside=$1
+    tool=$2
+    shift 2
+    mkdir -p "$aside/sources" "$aside/lists" "$aside/cache"
+    "$tool" -o Dir::Etc::sourcelist=/dev/null -o Dir::Etc::sourceparts="$aside/sources" \
+        -o Dir::State::lists="$aside/lists" -o Dir::Cache="$aside/cache" -o APT::Sandbox::User=root "$@"
+}
+
 # as_postgres COMMAND…: PostgreSQL refuses to run as root.
 as_postgres() {
     if [ "$(id -u)" = 0 ]; then

@@ -17,30 +17,10 @@ sources=$prefix/regress/$version
 tree=$(tree "$version" dev)
 suite=$tree/regress
 
-# The machine's own package sources, asked for source packages, in a directory that apt uses
-# instead of the machine's: nothing else changes. PostgreSQL 18 is younger than Debian 12.
-describe_sources() {
-    list=/etc/apt/sources.list.d/debian.sources
-    [ -f "$list" ] || fail "there is no $list: unpack src/test/regress of PostgreSQL $version's" \
-        "source into $sources and write its version into $sources/version"
-    case $version in
-        15) sed 's/^Types:.*/Types: deb-src/' "$list" ;;
-        *) sed -e '/^$/,$d' -e 's/^Types:.*/Types: deb-src/' -e 's/^Suites:.*/Suites: unstable/' "$list" ;;
-    esac
-}
-
-# apt TOOL ARGUMENT…
-apt() {
-    tool=$1
-    shift
-    "$tool" -o Dir::Etc::sourcelist=/dev/null -o Dir::Etc::sourceparts="$download/sources" \
-        -o Dir::State::lists="$download/lists" -o Dir::Cache="$download/cache" "$@"
-}
-
 # A package that is listed can be gone from the mirror: then the next older one serves.
 download_source() {
-    for candidate in $(apt apt-cache showsrc "postgresql-$version" | sed -n 's/^Version: //p' | sort -rVu); do
-        if apt apt-get source -qq --download-only "postgresql-$version=$candidate" 2>>"$download/log"; then
+    for candidate in $(apt_in "$download" apt-cache showsrc "postgresql-$version" | sed -n 's/^Version: //p' | sort -rVu); do
+        if apt_in "$download" apt-get source -qq --download-only "postgresql-$version=$candidate" 2>>"$download/log"; then
             echo "$candidate" >"$download/version"
             return
         fi
@@ -55,12 +35,15 @@ fetch_suite() {
     download=$(mktemp -d)
     trap 'rm -rf "$download"' EXIT
     trap 'exit 1' INT TERM HUP
-    mkdir "$download/sources" "$download/lists" "$download/cache" "$download/regress"
-    # apt lets a user of its own fetch.
-    chmod 755 "$download"
-    describe_sources >"$download/sources/source.sources"
+    mkdir "$download/sources" "$download/regress"
+    # PostgreSQL 18 is younger than Debian 12.
+    release=
+    [ "$version" = 15 ] || release=unstable
+    debian_sources "$release" deb-src >"$download/sources/source.sources" ||
+        fail "there is no $list: unpack src/test/regress of PostgreSQL $version's" \
+            "source into $sources and write its version into $sources/version"
     cd "$download"
-    apt apt-get update -qq
+    apt_in "$download" apt-get update -qq
     download_source
     tar -xf "$download"/*.orig.tar.* -C regress --strip-components=4 --wildcards '*/src/test/regress'
     mv version regress/

@@ -88,31 +88,19 @@ install_wheel() {
     trap - EXIT
 }
 
-# The server's headers of PostgreSQL 17, which its wheel lacks: from the Debian release that has it. The
-# machine's own package sources say where; nothing of the machine's changes.
+# The server's headers of PostgreSQL 17, which its wheel lacks: from the Debian release that has it.
 install_headers_17() {
     headers=$wheel_17_root/$wheel_17_home/include/server
     [ ! -e "$headers/postgres.h" ] || return 0
-    list=/etc/apt/sources.list.d/debian.sources
-    [ -f "$list" ] || fail "there is no $list: put the server's headers of PostgreSQL 17 into $headers"
     echo "setup: adding the headers of PostgreSQL 17"
     download=$(mktemp -d)
     trap 'rm -rf "$download"' EXIT
-    mkdir "$download/sources" "$download/lists" "$download/cache"
-    chmod -R a+rwx "$download"
-    sed -e '/^$/,$d' -e 's/^Suites:.*/Suites: trixie/' "$list" >"$download/sources/debian.sources"
-    (
-        cd "$download"
-        for tool in "apt-get -qq update" "apt-get -qq download postgresql-server-dev-17"; do
-            # shellcheck disable=SC2086 # a list of words
-            set -- $tool
-            tool=$1
-            shift
-            "$tool" -o Dir::Etc::sourcelist=/dev/null -o Dir::Etc::sourceparts="$download/sources" \
-                -o Dir::State::lists="$download/lists" -o Dir::Cache="$download/cache" "$@"
-        done
-        dpkg -x postgresql-server-dev-17_*.deb headers
-    )
+    mkdir "$download/sources"
+    debian_sources trixie deb >"$download/sources/debian.sources" ||
+        fail "there is no $list: put the server's headers of PostgreSQL 17 into $headers"
+    apt_in "$download" apt-get -qq update
+    (cd "$download" && apt_in "$download" apt-get -qq download postgresql-server-dev-17)
+    dpkg -x "$download"/postgresql-server-dev-17_*.deb "$download/headers"
     mkdir -p "$(dirname -- "$headers")"
     cp -a "$download/headers/usr/include/postgresql/17/server" "$headers"
     chmod -R a+rX "$headers"
