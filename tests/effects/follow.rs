@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
 use effects::class::CLASSES;
+use effects::common::default_grantees;
 use effects::{compare, read, Context, Effect, Key, Model, Source, States, Unhandled};
 use harness::Cluster;
 
@@ -76,37 +77,17 @@ fn keys(cluster: &Cluster) -> Vec<Key> {
     static QUERY: OnceLock<String> = OnceLock::new();
     let query = QUERY
         .get_or_init(|| crate::reader::query(cluster, SOURCE, &query).expect("they have names"));
-    let rows = psql(cluster, SOURCE, &[query]).expect("they can be read");
-    let mut by_catalog: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
-    for row in rows.lines() {
-        if let Some((catalog, oid)) = row.split_once('\t') {
-            let (catalog, oid) = (catalog.parse(), oid.parse());
-            by_catalog
-                .entry(catalog.expect("an OID"))
-                .or_default()
-                .push(oid.expect("an OID"));
-        }
+    let rows = crate::reader::query(cluster, SOURCE, query).expect("they can be read");
+    let mut by_catalog: BTreeMap<u32, Vec<&str>> = BTreeMap::new();
+    for (catalog, oid) in rows.lines().filter_map(|row| row.split_once('\t')) {
+        let catalog = catalog.parse().expect("an OID");
+        by_catalog.entry(catalog).or_default().push(oid);
     }
     let mut keys = Vec::new();
-    for catalog in catalogs {
-        let name = crate::reader::query(
-            cluster,
-            SOURCE,
-            &format!("SELECT {catalog}::pg_catalog.regclass"),
-        )
-        .expect("it has a name");
-        // What initdb made is there on both sides, but the schema that is the users'.
-        let query = format!(
-            "SELECT oid FROM pg_catalog.{} WHERE oid >= 16384 OR oid = 2200",
-            name.trim()
-        );
-        let oids = crate::reader::query(cluster, SOURCE, &query).expect("it can be read");
-        let of_others = kinds_of_others(cluster, catalog, oids.trim().replace('\n', ","));
-        keys.extend(
-            oids.lines()
-                .filter(|oid| !of_others.contains(*oid))
-                .filter_map(|oid| Some(Key::new(catalog, oid.parse().ok()?))),
-        );
+    for (catalog, oids) in by_catalog {
+        let of_others = kinds_of_others(cluster, catalog, oids.join(","));
+        let known = oids.iter().filter(|oid| !of_others.contains(**oid));
+        keys.extend(known.map(|oid| Key::new(catalog, oid.parse().expect("an OID"))));
     }
     keys
 }
@@ -179,10 +160,9 @@ impl Pair {
         psql(&self.cluster, SOURCE, &[statement])
             .unwrap_or_else(|error| panic!("{error}in {statement}"));
         let after = self.state();
-        let grantees = psql(&self.cluster, SOURCE, &[effects::common::DEFAULT_GRANTEES])
-            .expect("they can be read");
+        let grantees = default_grantees(&mut Psql(&self.cluster));
         let context = Context {
-            default_grantees: grantees.lines().map(str::to_owned).collect(),
+            default_grantees: grantees.expect("they can be read"),
             ..Context::default()
         };
         let mut before = std::mem::replace(&mut self.before, after);
@@ -244,17 +224,13 @@ impl Pair {
         );
     }
 
-    /// Runs statements in both databases as they are: what a test needs and is not about.
-    pub fn do_in_both(&mut self, statements: &[&str]) {
+    /// Runs one statement or several in both databases as they are: what a test needs and is not about.
+    pub fn both(&mut self, statements: impl Statements) {
         for database in [SOURCE, TARGET] {
-            psql(&self.cluster, database, statements).unwrap_or_else(|error| panic!("{error}"));
+            psql(&self.cluster, database, &statements.all())
+                .unwrap_or_else(|error| panic!("{error}"));
         }
         self.before = self.state();
-    }
-
-    /// The same, also of one text.
-    pub fn both(&mut self, statements: impl Statements) {
-        self.do_in_both(&statements.all());
     }
 
     /// The statement has no wording: of this class.
@@ -272,7 +248,7 @@ impl Pair {
             let grantor = effect
                 .grantor
                 .as_ref()
-                .map(|role| format!("SET SESSION AUTHORIZATION {role}"));
+                .map(|role| format!("SET ROLE {role}"));
             let mut commands: Vec<&str> = grantor.as_deref().into_iter().collect();
             commands.push(&effect.sql);
             if let Err(error) = psql(&self.cluster, TARGET, &commands) {

@@ -77,7 +77,7 @@ fn subscriptions_and_extensions_stay_with_their_text() {
     ] {
         pair.assert_unhandled(statement, "subscription");
     }
-    pair.do_in_both(&["DROP EXTENSION plpgsql"]);
+    pair.both(&["DROP EXTENSION plpgsql"]);
     pair.assert_unhandled("CREATE EXTENSION plpgsql", "extension");
     pair.follow(&[
         "COMMENT ON EXTENSION plpgsql IS 'changed'",

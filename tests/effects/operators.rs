@@ -82,7 +82,7 @@ fn operators() {
 #[test]
 fn families_and_classes() {
     let mut pair = Pair::new();
-    pair.do_in_both(&["CREATE TYPE public.t AS (a int)"]);
+    pair.both(&["CREATE TYPE public.t AS (a int)"]);
     pair.follow(FUNCTIONS);
     follow(
         &mut pair,

@@ -95,7 +95,7 @@ fn privileges_at_another_random_are_the_same_on_both_sides() {
 fn default_privileges_of_who_restores_add_nothing() {
     let mut pair = Pair::new();
     // The restorer is the superuser that psql connects as.
-    pair.do_in_both(&[
+    pair.both(&[
         "ALTER DEFAULT PRIVILEGES GRANT EXECUTE ON FUNCTIONS TO bob WITH GRANT OPTION",
         "ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC",
         "ALTER DEFAULT PRIVILEGES GRANT ALL ON SCHEMAS TO alice, PUBLIC",
@@ -118,10 +118,13 @@ fn default_privileges_of_who_restores_add_nothing() {
     // Nothing is left of a role's defaults, and that is a default, too.
     let mut pair = Pair::new();
     let role = pair.cluster.sql("SELECT quote_ident(current_user)");
-    pair.do_in_both(&[&format!(
-        "ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC, {}",
-        role.trim()
-    )]);
+    pair.both(
+        format!(
+            "ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC, {}",
+            role.trim()
+        )
+        .as_str(),
+    );
     for statement in [
         "CREATE FUNCTION public.f() RETURNS int LANGUAGE sql RETURN 1",
         "CREATE FUNCTION public.g() RETURNS int LANGUAGE sql RETURN 1; GRANT EXECUTE ON FUNCTION public.g TO PUBLIC; \

@@ -6,6 +6,7 @@ use crate::acl::{Acl, Grant};
 use crate::key::Key;
 use crate::object::Object;
 use crate::script::Script;
+use crate::states::Source;
 use crate::text::literal;
 
 /// The part of a model that [`crate::common_columns`] reads.
@@ -120,12 +121,20 @@ macro_rules! needs_of_parts {
     };
 }
 
-/// The roles that default privileges know, one a row, as [`crate::Context::default_grantees`] wants them: also
-/// those whose own privileges on what they make are fewer by it.
-pub const DEFAULT_GRANTEES: &str =
-    "SELECT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END \
+/// The roles that default privileges know: also those whose own privileges on what they make are fewer by it.
+/// `$1` is any OID.
+const DEFAULT_GRANTEES: &str = "SELECT pg_catalog.min(r.oid), r.role FROM (\
+     SELECT d.oid, CASE a.grantee WHEN 0 THEN 'PUBLIC' \
+     ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END::pg_catalog.text AS role \
      FROM pg_catalog.pg_default_acl d, pg_catalog.aclexplode(d.defaclacl) a \
-     UNION SELECT pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(d.defaclrole)) FROM pg_catalog.pg_default_acl d";
+     UNION ALL SELECT d.oid, pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(d.defaclrole)) \
+     FROM pg_catalog.pg_default_acl d) r WHERE $1 IS NOT NULL GROUP BY r.role";
+
+/// What [`crate::Context::default_grantees`] wants.
+pub fn default_grantees<S: Source>(source: &mut S) -> Result<Vec<String>, S::Error> {
+    let rows = source.read(DEFAULT_GRANTEES, &[0])?;
+    Ok(rows.into_iter().map(|(_, role)| role).collect())
+}
 
 /// Statements that a new object needs behind CREATE, or that make one's owner, privileges, comment and
 /// labels those of `after`. `others` are the roles to which default privileges may have given something.

@@ -49,23 +49,3 @@ macro_rules! name_in_schema {
         )
     };
 }
-
-/// Statements that give an object another name, then another schema; `tail` stands behind its name.
-pub fn rename_in_schema(
-    kind: &str,
-    from: (&str, &str),
-    to: (&str, &str),
-    tail: &str,
-    script: &mut crate::script::Script,
-) {
-    if from.1 != to.1 {
-        let name = crate::text::qualified(from.0, from.1);
-        let sql = format!("ALTER {kind} {name}{tail} RENAME TO {}", to.1);
-        script.push("rename", sql);
-    }
-    if from.0 != to.0 {
-        let name = crate::text::qualified(from.0, to.1);
-        let sql = format!("ALTER {kind} {name}{tail} SET SCHEMA {}", to.0);
-        script.push("rename", sql);
-    }
-}

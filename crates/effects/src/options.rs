@@ -1,44 +1,102 @@
-//! OPTIONS of foreign data: wrappers, servers, user mappings, foreign tables and their columns.
+//! Options: storage parameters (WITH, SET, RESET), and those of foreign data (OPTIONS).
 
 use crate::text::literal;
 
 /// Name (quoted where it must be) and value.
-pub type FdwOption = (String, Option<String>);
+pub type Setting = (String, Option<String>);
 
-/// A text[] of options as an array of [`FdwOption`]s, or NULL.
+/// As the classes' queries give them.
+pub type Options = Option<Vec<Setting>>;
+
+/// A text[] of options as an array of [`Setting`]s in its order, or NULL; `$only` leaves some out.
 #[macro_export]
-macro_rules! fdw_options {
+macro_rules! options {
     ($options:literal) => {
+        $crate::options!($options, "")
+    };
+    ($options:literal, $only:literal) => {
         concat!(
             "(SELECT pg_catalog.json_agg(pg_catalog.json_build_array(\
              pg_catalog.quote_ident(fo.option_name), fo.option_value) ORDER BY fo.ordinality) \
              FROM ROWS FROM (pg_catalog.pg_options_to_table(",
             $options,
             ")) WITH ORDINALITY \
-             AS fo (option_name, option_value, ordinality))"
+             AS fo (option_name, option_value, ordinality)",
+            $only,
+            ")"
         )
     };
 }
 
-fn value(option: &FdwOption) -> String {
+/// The options of a column. The version of each column that newer minor releases (15.20) note among them
+/// (`pg_attver`) is the server's own.
+#[macro_export]
+macro_rules! column_options {
+    () => {
+        $crate::options!("a.attoptions", " WHERE fo.option_name <> 'pg_attver'")
+    };
+}
+
+/// Those of a table and, called `toast.…`, those of its TOAST table.
+pub fn with_toast(own: &Options, toast: &Options) -> Vec<Setting> {
+    let toast = toast.iter().flatten();
+    let toast = toast.map(|(name, value)| (format!("toast.{name}"), value.clone()));
+    own.iter().flatten().cloned().chain(toast).collect()
+}
+
+/// `a='b', c`.
+pub fn listed(options: &[Setting]) -> String {
+    let words = options.iter().map(|(name, value)| match value {
+        Some(value) => format!("{name}={}", literal(value)),
+        None => name.clone(),
+    });
+    words.collect::<Vec<_>>().join(", ")
+}
+
+/// ` WITH (…)` for CREATE; nothing without any.
+pub fn with(options: &[Setting]) -> String {
+    match options {
+        [] => String::new(),
+        _ => format!(" WITH ({})", listed(options)),
+    }
+}
+
+/// `RESET (…)` and `SET (…)`, what ALTER says to make one list another.
+pub fn changes(before: &[Setting], after: &[Setting]) -> Vec<String> {
+    let is_gone = |name: &&str| !after.iter().any(|(other, _)| other == name);
+    let names = before.iter().map(|(name, _)| name.as_str());
+    let reset: Vec<&str> = names.filter(is_gone).collect();
+    let new = after.iter().filter(|option| !before.contains(option));
+    let set: Vec<Setting> = new.cloned().collect();
+    let mut clauses = Vec::new();
+    if !reset.is_empty() {
+        clauses.push(format!("RESET ({})", reset.join(", ")));
+    }
+    if !set.is_empty() {
+        clauses.push(format!("SET ({})", listed(&set)));
+    }
+    clauses
+}
+
+fn value(option: &Setting) -> String {
     literal(option.1.as_deref().unwrap_or_default())
 }
 
 /// ` OPTIONS (…)` for CREATE; nothing without any.
-pub fn created(options: Option<&[FdwOption]>) -> String {
+pub fn created(options: Option<&[Setting]>) -> String {
     let options = options.unwrap_or_default();
     if options.is_empty() {
         return String::new();
     }
-    let each = |option: &FdwOption| format!("{} {}", option.0, value(option));
+    let each = |option: &Setting| format!("{} {}", option.0, value(option));
     let list: Vec<String> = options.iter().map(each).collect();
     format!(" OPTIONS ({})", list.join(", "))
 }
 
 /// ` OPTIONS (ADD …, SET …, DROP …)` for ALTER; nothing where they are the same. Their order means nothing.
-pub fn altered(before: Option<&[FdwOption]>, after: Option<&[FdwOption]>) -> String {
+pub fn altered(before: Option<&[Setting]>, after: Option<&[Setting]>) -> String {
     let (before, after) = (before.unwrap_or_default(), after.unwrap_or_default());
-    let find = |list: &[FdwOption], name: &str| list.iter().find(|o| o.0 == name).cloned();
+    let find = |list: &[Setting], name: &str| list.iter().find(|o| o.0 == name).cloned();
     let mut changes = Vec::new();
     for option in before {
         match find(after, &option.0) {
@@ -64,7 +122,7 @@ pub fn altered(before: Option<&[FdwOption]>, after: Option<&[FdwOption]>) -> Str
 mod tests {
     use super::*;
 
-    fn list(text: &[(&str, &str)]) -> Vec<FdwOption> {
+    fn list(text: &[(&str, &str)]) -> Vec<Setting> {
         let each = |(name, value): &(&str, &str)| ((*name).to_owned(), Some((*value).to_owned()));
         text.iter().map(each).collect()
     }
@@ -85,5 +143,18 @@ mod tests {
             " OPTIONS (a '1', b '2', \"C c\" '3')"
         );
         assert_eq!(created(None), "");
+    }
+
+    #[test]
+    fn foreign_options_are_added_set_and_dropped() {
+        let (from, to) = (
+            list(&[("a", "1"), ("b", "2")]),
+            list(&[("b", "it's"), ("c", "")]),
+        );
+        assert_eq!(
+            altered(Some(&from), Some(&to)),
+            " OPTIONS (DROP a, SET b 'it''s', ADD c '')"
+        );
+        assert_eq!(altered(None, None), "");
     }
 }

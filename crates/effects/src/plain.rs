@@ -4,6 +4,18 @@ use serde_json::Value;
 
 use crate::script::Unhandled;
 
+/// The columns of a catalog row but `$known`, and but those that are empty.
+#[macro_export]
+macro_rules! rest {
+    ($row:literal, $known:expr) => {
+        concat!(
+            "(SELECT COALESCE(pg_catalog.jsonb_object_agg(e.key, e.value), '{}') FROM pg_catalog.jsonb_each(\
+             pg_catalog.to_jsonb(", $row, ") OPERATOR(pg_catalog.-) '{", $known, "}'::pg_catalog.text[]) e \
+             WHERE e.value::pg_catalog.text NOT IN ('null', 'false', '0', '\"0\"', '\"\"'))"
+        )
+    };
+}
+
 /// Fails, by name, where a column of `rest` is neither empty (NULL, false, 0, an empty text, no function) nor
 /// what `usual` says. A column of a later version that is empty is plain.
 pub fn ensure_plain(class: &str, rest: &Value, usual: &[(&str, Value)]) -> Result<(), Unhandled> {

@@ -1,6 +1,76 @@
 //! New names for objects, and for parts of one object among which names are unique.
 
+use crate::object::Object;
 use crate::script::Script;
+
+/// The methods of [`crate::Object`] that say what an object with a schema and a name is called. `$space` is what
+/// [`crate::Object::occupies`] begins with, `$behind` what stands behind the name wherever it stands.
+macro_rules! named_in_schema {
+    ($kind:literal, $space:literal) => {
+        $crate::renames::named_in_schema!($kind, $space, |_object| "");
+    };
+    ($kind:literal, $space:literal, |$object:ident| $behind:expr) => {
+        fn common(&self) -> &$crate::common::Common {
+            &self.common
+        }
+
+        fn kind(&self) -> &'static str {
+            $kind
+        }
+
+        fn target(&self) -> String {
+            let $object = self;
+            $crate::text::qualified(&self.schema, &self.name) + &$behind
+        }
+
+        fn occupies(&self) -> Option<String> {
+            Some(format!(concat!($space, " {}"), self.target()))
+        }
+
+        fn rename(&self, to: &Self, script: &mut $crate::Script) -> Result<(), $crate::Unhandled> {
+            let $object = self;
+            let (from, to) = ((&*self.schema, &*self.name), (&*to.schema, &*to.name));
+            $crate::renames::move_to($kind, from, to, &$behind, script);
+            Ok(())
+        }
+    };
+}
+pub(crate) use named_in_schema;
+
+/// The same of an object without a schema.
+macro_rules! named {
+    ($kind:literal, $space:literal) => {
+        fn common(&self) -> &$crate::common::Common {
+            &self.common
+        }
+
+        fn kind(&self) -> &'static str {
+            $kind
+        }
+
+        fn target(&self) -> String {
+            self.name.clone()
+        }
+
+        fn occupies(&self) -> Option<String> {
+            Some(format!(concat!($space, " {}"), self.name))
+        }
+
+        fn rename(&self, to: &Self, script: &mut $crate::Script) -> Result<(), $crate::Unhandled> {
+            $crate::renames::give_name(self, &self.name, &to.name, script);
+            Ok(())
+        }
+    };
+}
+pub(crate) use named;
+
+/// `ALTER kind target RENAME TO`, where the name is another.
+pub fn give_name(object: &impl Object, from: &str, to: &str, script: &mut Script) {
+    if from != to {
+        let (kind, target) = (object.kind(), object.target());
+        script.push("rename", format!("ALTER {kind} {target} RENAME TO {to}"));
+    }
+}
 
 /// `ALTER kind … RENAME TO` and `SET SCHEMA` for an object of `from` (schema and name, quoted) to `to`.
 /// `behind` is what stands behind the name: the arguments of a routine.

@@ -7,9 +7,9 @@ use crate::common::Common;
 use crate::key::{catalog, Key};
 use crate::object::Object;
 use crate::plain::ensure_plain;
-use crate::renames;
+use crate::renames::named_in_schema;
 use crate::script::{same_rest, Script, Unhandled};
-use crate::text::{literal, qualified};
+use crate::text::literal;
 
 /// `ids` are the OIDs of the functions, whose names can change.
 pub const QUERY: &str = concat!(
@@ -182,21 +182,7 @@ impl BaseType {
 }
 
 impl Object for BaseType {
-    fn common(&self) -> &Common {
-        &self.common
-    }
-
-    fn kind(&self) -> &'static str {
-        "TYPE"
-    }
-
-    fn target(&self) -> String {
-        qualified(&self.schema, &self.name)
-    }
-
-    fn occupies(&self) -> Option<String> {
-        Some(format!("r {}", self.target()))
-    }
+    named_in_schema!("TYPE", "r");
 
     fn create(&self, script: &mut Script) -> Result<(), Unhandled> {
         // The functions take the shell, and the type the functions.
@@ -204,12 +190,6 @@ impl Object for BaseType {
             return Err(Unhandled::new("base type", "a type and its shell at once"));
         }
         script.push("create", format!("CREATE TYPE {}", self.target()));
-        Ok(())
-    }
-
-    fn rename(&self, to: &Self, script: &mut Script) -> Result<(), Unhandled> {
-        let (from, to) = ((&*self.schema, &*self.name), (&*to.schema, &*to.name));
-        renames::move_to("TYPE", from, to, "", script);
         Ok(())
     }
 

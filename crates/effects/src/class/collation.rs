@@ -4,9 +4,9 @@ use serde::Deserialize;
 
 use crate::common::Common;
 use crate::object::Object;
-use crate::renames;
+use crate::renames::named_in_schema;
 use crate::script::{same_rest, Script, Unhandled};
-use crate::text::{literal, qualified};
+use crate::text::literal;
 
 /// The locale has another column in version 17 (colllocale) than before (colliculocale); version 15 has no
 /// rules. The version is that of the library where it was made: a new one gets the restored server's.
@@ -72,21 +72,7 @@ impl Definition {
 }
 
 impl Object for Collation {
-    fn common(&self) -> &Common {
-        &self.common
-    }
-
-    fn kind(&self) -> &'static str {
-        "COLLATION"
-    }
-
-    fn target(&self) -> String {
-        qualified(&self.schema, &self.name)
-    }
-
-    fn occupies(&self) -> Option<String> {
-        Some(format!("collation {}", self.target()))
-    }
+    named_in_schema!("COLLATION", "collation");
 
     fn create(&self, script: &mut Script) -> Result<(), Unhandled> {
         let options = self.definition.options()?.join(", ");
@@ -94,12 +80,6 @@ impl Object for Collation {
             "create",
             format!("CREATE COLLATION {} ({options})", self.target()),
         );
-        Ok(())
-    }
-
-    fn rename(&self, to: &Self, script: &mut Script) -> Result<(), Unhandled> {
-        let (from, to) = ((&*self.schema, &*self.name), (&*to.schema, &*to.name));
-        renames::move_to("COLLATION", from, to, "", script);
         Ok(())
     }
 

@@ -8,9 +8,9 @@ use crate::common::{comment_on, labels, Common};
 use crate::key::{catalog, Key};
 use crate::object::Object;
 use crate::plain::ensure_plain;
-use crate::renames;
+use crate::renames::{self, named_in_schema};
 use crate::script::{same_rest, Script, Unhandled};
-use crate::text::{qualified, quoted, unquoted};
+use crate::text::{quoted, unquoted};
 
 /// `rest` is of the relation, `type_rest` of its row type. Newer minor releases (15.20) note a version of each
 /// column among its options (`pg_attver`), which is the server's own.
@@ -172,21 +172,7 @@ impl Composite {
 }
 
 impl Object for Composite {
-    fn common(&self) -> &Common {
-        &self.common
-    }
-
-    fn kind(&self) -> &'static str {
-        "TYPE"
-    }
-
-    fn target(&self) -> String {
-        qualified(&self.schema, &self.name)
-    }
-
-    fn occupies(&self) -> Option<String> {
-        Some(format!("r {}", self.target()))
-    }
+    named_in_schema!("TYPE", "r");
 
     fn create(&self, script: &mut Script) -> Result<(), Unhandled> {
         let usual = [
@@ -224,12 +210,6 @@ impl Object for Composite {
         for attribute in self.attributes() {
             self.describe(None, attribute, script);
         }
-        Ok(())
-    }
-
-    fn rename(&self, to: &Self, script: &mut Script) -> Result<(), Unhandled> {
-        let (from, to) = ((&*self.schema, &*self.name), (&*to.schema, &*to.name));
-        renames::move_to("TYPE", from, to, "", script);
         Ok(())
     }
 

@@ -7,10 +7,11 @@
 
 use serde::Deserialize;
 
-use crate::class::index::{deferral, list_of_options};
+use crate::class::index::{deferral, settings};
 use crate::common::Common;
 use crate::key::{catalog, Key};
 use crate::object::Object;
+use crate::options::with;
 use crate::script::{same_rest, Script, Unhandled};
 
 /// Constraints of domains (contypid) are left out: they are read with their domain. So are the entries that
@@ -129,9 +130,7 @@ impl Constraint {
             .strip_suffix(deferral)
             .unwrap_or(&self.definition);
         let mut whole = head.to_owned();
-        if let Some(options) = index.options.as_ref().filter(|options| !options.is_empty()) {
-            whole.push_str(&format!(" WITH ({})", list_of_options(options.iter())));
-        }
+        whole.push_str(&with(&settings(index.options.as_deref())));
         if let Some(tablespace) = &index.tablespace {
             whole.push_str(&format!(" USING INDEX TABLESPACE {tablespace}"));
         }

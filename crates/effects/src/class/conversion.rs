@@ -4,9 +4,9 @@ use serde::Deserialize;
 
 use crate::common::Common;
 use crate::object::Object;
-use crate::renames;
+use crate::renames::named_in_schema;
 use crate::script::{same_rest, Script, Unhandled};
-use crate::text::{literal, qualified};
+use crate::text::literal;
 
 pub const QUERY: &str = concat!(
     "SELECT r.oid, pg_catalog.row_to_json(r)::pg_catalog.text FROM (SELECT c.oid, \
@@ -34,21 +34,7 @@ pub struct Conversion {
 }
 
 impl Object for Conversion {
-    fn common(&self) -> &Common {
-        &self.common
-    }
-
-    fn kind(&self) -> &'static str {
-        "CONVERSION"
-    }
-
-    fn target(&self) -> String {
-        qualified(&self.schema, &self.name)
-    }
-
-    fn occupies(&self) -> Option<String> {
-        Some(format!("conversion {}", self.target()))
-    }
+    named_in_schema!("CONVERSION", "conversion");
 
     fn create(&self, script: &mut Script) -> Result<(), Unhandled> {
         let default = if self.is_default { "DEFAULT " } else { "" };
@@ -60,12 +46,6 @@ impl Object for Conversion {
             self.function
         );
         script.push("create", sql);
-        Ok(())
-    }
-
-    fn rename(&self, to: &Self, script: &mut Script) -> Result<(), Unhandled> {
-        let (from, to) = ((&*self.schema, &*self.name), (&*to.schema, &*to.name));
-        renames::move_to("CONVERSION", from, to, "", script);
         Ok(())
     }
 

@@ -21,7 +21,7 @@ pub const QUERY: &str = concat!(
     crate::grants!("pg_catalog.acldefault(CASE d.defaclobjtype WHEN 'S' THEN 's' ELSE d.defaclobjtype END, d.defaclrole)"),
     " ELSE '[]' END AS base, ",
     crate::common_columns!("826", "d.oid", "NULL::pg_catalog.oid", "NULL::pg_catalog.aclitem[]", "NULL"),
-    ", ", crate::view_rest!("d", "oid,defaclrole,defaclnamespace,defaclobjtype,defaclacl"), " AS rest \
+    ", ", crate::rest!("d", "oid,defaclrole,defaclnamespace,defaclobjtype,defaclacl"), " AS rest \
      FROM pg_catalog.pg_default_acl d LEFT JOIN pg_catalog.pg_namespace n ON n.oid = d.defaclnamespace \
      WHERE d.oid = ANY ($1)) r"
 );

@@ -7,9 +7,9 @@ use crate::common::{comment_on, Common};
 use crate::key::{catalog, Key};
 use crate::object::Object;
 use crate::plain::ensure_plain;
-use crate::renames;
+use crate::renames::{self, named_in_schema};
 use crate::script::{same_rest, Script, Unhandled};
-use crate::text::{qualified, quoted, unquoted};
+use crate::text::{quoted, unquoted};
 
 /// Expressions are compared by their stored trees (`…_tree`): the text of one also changes with the names of
 /// what it refers to. What CREATE DOMAIN copies from the base type is left out of `rest` where it is the same.
@@ -181,24 +181,10 @@ impl Domain {
 }
 
 impl Object for Domain {
-    fn common(&self) -> &Common {
-        &self.common
-    }
-
-    fn kind(&self) -> &'static str {
-        "DOMAIN"
-    }
+    named_in_schema!("DOMAIN", "r");
 
     fn grant_kind(&self) -> &'static str {
         "TYPE"
-    }
-
-    fn target(&self) -> String {
-        qualified(&self.schema, &self.name)
-    }
-
-    fn occupies(&self) -> Option<String> {
-        Some(format!("r {}", self.target()))
     }
 
     fn create(&self, script: &mut Script) -> Result<(), Unhandled> {
@@ -248,12 +234,6 @@ impl Object for Domain {
         {
             self.comment(constraint, script);
         }
-        Ok(())
-    }
-
-    fn rename(&self, to: &Self, script: &mut Script) -> Result<(), Unhandled> {
-        let (from, to) = ((&*self.schema, &*self.name), (&*to.schema, &*to.name));
-        renames::move_to("DOMAIN", from, to, "", script);
         Ok(())
     }
 

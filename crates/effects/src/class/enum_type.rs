@@ -7,9 +7,9 @@ use crate::common::Common;
 use crate::key::{catalog, Key};
 use crate::object::Object;
 use crate::plain::ensure_plain;
-use crate::renames;
+use crate::renames::{self, named_in_schema};
 use crate::script::{same_rest, Script, Unhandled};
-use crate::text::{literal, qualified};
+use crate::text::literal;
 
 pub const QUERY: &str = concat!(
     "SELECT r.oid, pg_catalog.row_to_json(r)::pg_catalog.text FROM (SELECT t.oid, \
@@ -110,21 +110,7 @@ impl Enum {
 }
 
 impl Object for Enum {
-    fn common(&self) -> &Common {
-        &self.common
-    }
-
-    fn kind(&self) -> &'static str {
-        "TYPE"
-    }
-
-    fn target(&self) -> String {
-        qualified(&self.schema, &self.name)
-    }
-
-    fn occupies(&self) -> Option<String> {
-        Some(format!("r {}", self.target()))
-    }
+    named_in_schema!("TYPE", "r");
 
     fn create(&self, script: &mut Script) -> Result<(), Unhandled> {
         let usual = [
@@ -153,12 +139,6 @@ impl Object for Enum {
             "create",
             format!("CREATE TYPE {} AS ENUM ({labels})", self.target()),
         );
-        Ok(())
-    }
-
-    fn rename(&self, to: &Self, script: &mut Script) -> Result<(), Unhandled> {
-        let (from, to) = ((&*self.schema, &*self.name), (&*to.schema, &*to.name));
-        renames::move_to("TYPE", from, to, "", script);
         Ok(())
     }
 

@@ -5,6 +5,7 @@ use serde::Deserialize;
 use super::rule::state_word;
 use crate::common::Common;
 use crate::object::Object;
+use crate::renames::named;
 use crate::script::{same_rest, Script, Unhandled};
 use crate::text::literal;
 
@@ -15,7 +16,7 @@ pub const QUERY: &str = concat!(
      pg_catalog.concat(pg_catalog.quote_ident(n.nspname), '.', pg_catalog.quote_ident(p.proname)) AS function, \
      e.evtenabled::pg_catalog.text AS enabled, ",
     crate::common_columns!("3466", "e.oid", "e.evtowner", "NULL::pg_catalog.aclitem[]", "NULL"),
-    ", ", crate::view_rest!("e", "oid,evtname,evtevent,evtowner,evtfoid,evtenabled,evttags"), " AS rest \
+    ", ", crate::rest!("e", "oid,evtname,evtevent,evtowner,evtfoid,evtenabled,evttags"), " AS rest \
      FROM pg_catalog.pg_event_trigger e JOIN pg_catalog.pg_proc p ON p.oid = e.evtfoid \
      JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace WHERE e.oid = ANY ($1)) r"
 );
@@ -45,21 +46,7 @@ impl EventTrigger {
 }
 
 impl Object for EventTrigger {
-    fn common(&self) -> &Common {
-        &self.common
-    }
-
-    fn kind(&self) -> &'static str {
-        "EVENT TRIGGER"
-    }
-
-    fn target(&self) -> String {
-        self.name.clone()
-    }
-
-    fn occupies(&self) -> Option<String> {
-        Some(format!("event trigger {}", self.name))
-    }
+    named!("EVENT TRIGGER", "event trigger");
 
     fn create(&self, script: &mut Script) -> Result<(), Unhandled> {
         same_rest("event trigger", &serde_json::json!({}), &self.rest)?;
@@ -78,14 +65,6 @@ impl Object for EventTrigger {
             ),
         );
         self.enable("O", script)
-    }
-
-    fn rename(&self, to: &Self, script: &mut Script) -> Result<(), Unhandled> {
-        if self.name != to.name {
-            let sql = format!("ALTER EVENT TRIGGER {} RENAME TO {}", self.name, to.name);
-            script.push("rename", sql);
-        }
-        Ok(())
     }
 
     fn alter(&self, to: &Self, script: &mut Script) -> Result<(), Unhandled> {

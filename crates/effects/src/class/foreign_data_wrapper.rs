@@ -4,7 +4,8 @@ use serde::Deserialize;
 
 use crate::common::Common;
 use crate::object::Object;
-use crate::options::{altered, created, FdwOption};
+use crate::options::{altered, created, Setting};
+use crate::renames::named;
 use crate::script::{same_rest, Script, Unhandled};
 
 pub const QUERY: &str = concat!(
@@ -14,7 +15,7 @@ pub const QUERY: &str = concat!(
     " AS handler, ",
     crate::function_name!("f.fdwvalidator"),
     " AS validator, ",
-    crate::fdw_options!("f.fdwoptions"),
+    crate::options!("f.fdwoptions"),
     " AS options, ARRAY[f.fdwhandler::pg_catalog.int8, f.fdwvalidator::pg_catalog.int8] AS oids, ",
     crate::common_columns!("2328", "f.oid", "f.fdwowner", "f.fdwacl", "'F'"),
     ", pg_catalog.to_jsonb(f) - '{oid,fdwname,fdwowner,fdwhandler,fdwvalidator,fdwacl,fdwoptions}'::pg_catalog.text[] AS rest \
@@ -29,27 +30,13 @@ pub struct ForeignDataWrapper {
     pub validator: Option<String>,
     /// Theirs: a function that has another name is the same one.
     pub oids: [u32; 2],
-    pub options: Option<Vec<FdwOption>>,
+    pub options: Option<Vec<Setting>>,
     pub common: Common,
     pub rest: serde_json::Value,
 }
 
 impl Object for ForeignDataWrapper {
-    fn common(&self) -> &Common {
-        &self.common
-    }
-
-    fn kind(&self) -> &'static str {
-        "FOREIGN DATA WRAPPER"
-    }
-
-    fn target(&self) -> String {
-        self.name.clone()
-    }
-
-    fn occupies(&self) -> Option<String> {
-        Some(format!("foreign data wrapper {}", self.name))
-    }
+    named!("FOREIGN DATA WRAPPER", "foreign data wrapper");
 
     fn create(&self, script: &mut Script) -> Result<(), Unhandled> {
         same_rest("foreign-data wrapper", &serde_json::json!({}), &self.rest)?;
@@ -67,17 +54,6 @@ impl Object for ForeignDataWrapper {
                 created(self.options.as_deref())
             ),
         );
-        Ok(())
-    }
-
-    fn rename(&self, to: &Self, script: &mut Script) -> Result<(), Unhandled> {
-        if self.name != to.name {
-            let sql = format!(
-                "ALTER FOREIGN DATA WRAPPER {} RENAME TO {}",
-                self.name, to.name
-            );
-            script.push("rename", sql);
-        }
         Ok(())
     }
 

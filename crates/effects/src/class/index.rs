@@ -12,8 +12,10 @@ use serde_json::json;
 use crate::common::Common;
 use crate::key::{catalog, Key};
 use crate::object::Object;
+use crate::options::{changes, Setting};
+use crate::renames::give_name;
 use crate::script::{same_rest, Script, Unhandled};
-use crate::text::{literal, qualified};
+use crate::text::qualified;
 
 /// `structure` is what no ALTER changes but ADD CONSTRAINT … USING INDEX.
 pub const QUERY: &str = concat!(
@@ -103,37 +105,18 @@ impl Owner {
     }
 }
 
-/// The clauses that make one list of storage parameters another: SET and RESET.
-pub fn changed_options(before: Option<&[String]>, after: Option<&[String]>) -> Vec<String> {
-    let (before, after) = (before.unwrap_or_default(), after.unwrap_or_default());
-    let name = |option: &str| option.split('=').next().unwrap_or_default().to_owned();
-    let set: Vec<&String> = after
-        .iter()
-        .filter(|option| !before.contains(option))
-        .collect();
-    let reset: Vec<String> = before
-        .iter()
-        .map(|option| name(option))
-        .filter(|old| !after.iter().any(|option| name(option) == *old))
-        .map(|old| crate::text::quoted(&old))
-        .collect();
-    let mut clauses = Vec::new();
-    if !reset.is_empty() {
-        clauses.push(format!("RESET ({})", reset.join(", ")));
-    }
-    if !set.is_empty() {
-        clauses.push(format!("SET ({})", list_of_options(set.into_iter())));
-    }
-    clauses
-}
-
-/// As WITH and SET have them.
-pub fn list_of_options<'a>(options: impl Iterator<Item = &'a String>) -> String {
+/// Storage parameters out of the catalog's text.
+pub fn settings(options: Option<&[String]>) -> Vec<Setting> {
     let one = |option: &String| {
         let (name, value) = option.split_once('=').unwrap_or((option, "true"));
-        format!("{}={}", crate::text::quoted(name), literal(value))
+        (crate::text::quoted(name), Some(value.to_owned()))
     };
-    options.map(one).collect::<Vec<_>>().join(", ")
+    options.unwrap_or_default().iter().map(one).collect()
+}
+
+/// The clauses that make one list of storage parameters another: SET and RESET.
+fn changed_options(before: Option<&[String]>, after: Option<&[String]>) -> Vec<String> {
+    changes(&settings(before), &settings(after))
 }
 
 impl Index {
@@ -222,14 +205,7 @@ impl Object for Index {
         match (&self.constraint, &to.constraint) {
             // Both have the constraint's new name by then.
             (Some(old), Some(new)) if old.constraint == new.constraint => {}
-            (None, None) => {
-                if self.name != to.name {
-                    script.push(
-                        "rename",
-                        format!("ALTER INDEX {} RENAME TO {}", self.target(), to.name),
-                    );
-                }
-            }
+            (None, None) => give_name(self, &self.name, &to.name, script),
             // Which gives the index its name.
             (None, Some(owner)) if owner.kind != "x" => {
                 let kind = if owner.kind == "p" {

@@ -4,6 +4,7 @@ use serde::Deserialize;
 
 use crate::common::Common;
 use crate::object::Object;
+use crate::renames::named;
 use crate::script::{same_rest, Script, Unhandled};
 
 /// One that is not trusted takes no GRANT, so that its privileges are in `rest`.
@@ -55,33 +56,11 @@ impl Language {
 }
 
 impl Object for Language {
-    fn common(&self) -> &Common {
-        &self.common
-    }
-
-    fn kind(&self) -> &'static str {
-        "LANGUAGE"
-    }
-
-    fn target(&self) -> String {
-        self.name.clone()
-    }
-
-    fn occupies(&self) -> Option<String> {
-        Some(format!("language {}", self.name))
-    }
+    named!("LANGUAGE", "language");
 
     fn create(&self, script: &mut Script) -> Result<(), Unhandled> {
         same_rest("language", &serde_json::json!({}), &self.rest)?;
         script.push("create", self.definition("CREATE")?);
-        Ok(())
-    }
-
-    fn rename(&self, to: &Self, script: &mut Script) -> Result<(), Unhandled> {
-        if self.name != to.name {
-            let sql = format!("ALTER LANGUAGE {} RENAME TO {}", self.name, to.name);
-            script.push("rename", sql);
-        }
         Ok(())
     }
 

@@ -3,10 +3,11 @@
 use serde::Deserialize;
 
 use super::view::View;
-use super::view_column::{self, Options};
+use super::view_column;
 use crate::common::Common;
 use crate::key::{catalog, Key};
 use crate::object::Object;
+use crate::options::{changes, with, with_toast, Options, Setting};
 use crate::script::{same_rest, Script, Unhandled};
 
 pub const QUERY: &str = crate::view_query!(
@@ -38,18 +39,8 @@ pub struct MaterializedView {
 
 impl MaterializedView {
     /// Its options and, called `toast.…`, those of its TOAST table.
-    fn options(&self) -> Options {
-        let toast = self.toast_options.iter().flatten();
-        let toast = toast.map(|(name, value)| (format!("toast.{name}"), value.clone()));
-        Some(
-            self.view
-                .options
-                .iter()
-                .flatten()
-                .cloned()
-                .chain(toast)
-                .collect(),
-        )
+    fn options(&self) -> Vec<Setting> {
+        with_toast(&self.view.options, &self.toast_options)
     }
 
     fn what(&self) -> String {
@@ -101,14 +92,12 @@ impl Object for MaterializedView {
             Some(tablespace) => format!(" TABLESPACE {tablespace}"),
             None => String::new(),
         };
-        let options = self.options().unwrap_or_default();
-        let options: Vec<_> = options.iter().collect();
         script.push(
             "create",
             format!(
                 "CREATE MATERIALIZED VIEW {}{using}{}{tablespace} AS\n {}\n WITH NO DATA",
                 self.target(),
-                view_column::with_options(&options),
+                with(&self.options()),
                 self.view.definition("materialized view")?
             ),
         );
@@ -155,7 +144,9 @@ impl Object for MaterializedView {
             let tablespace = tablespace.ok_or_else(|| unhandled("tablespace"))?;
             script.push("alter", format!("{what} SET TABLESPACE {tablespace}"));
         }
-        view_column::set_options(&what, &self.options(), &to.options(), script);
+        for clause in changes(&self.options(), &to.options()) {
+            script.push("alter", format!("{what} {clause}"));
+        }
         to.set_replica_identity(&self.replica_identity, script)?;
         for (old, new) in old.iter().zip(new) {
             new.set_storage(Some(old), &to.target(), script);

@@ -5,9 +5,8 @@ use serde::Deserialize;
 use crate::common::Common;
 use crate::key::{catalog, Key};
 use crate::object::Object;
-use crate::renames;
+use crate::renames::named_in_schema;
 use crate::script::{same_rest, Script, Unhandled};
-use crate::text::qualified;
 
 /// From version 17 on owner and privileges are the range's, and not to be changed.
 pub const QUERY: &str = concat!(
@@ -35,30 +34,10 @@ pub struct Multirange {
 }
 
 impl Object for Multirange {
-    fn common(&self) -> &Common {
-        &self.common
-    }
-
-    fn kind(&self) -> &'static str {
-        "TYPE"
-    }
-
-    fn target(&self) -> String {
-        qualified(&self.schema, &self.name)
-    }
-
-    fn occupies(&self) -> Option<String> {
-        Some(format!("r {}", self.target()))
-    }
+    named_in_schema!("TYPE", "r");
 
     fn create(&self, _script: &mut Script) -> Result<(), Unhandled> {
         Err(Unhandled::new("multirange", "one without its range"))
-    }
-
-    fn rename(&self, to: &Self, script: &mut Script) -> Result<(), Unhandled> {
-        let (from, to) = ((&*self.schema, &*self.name), (&*to.schema, &*to.name));
-        renames::move_to("TYPE", from, to, "", script);
-        Ok(())
     }
 
     fn alter(&self, to: &Self, _script: &mut Script) -> Result<(), Unhandled> {

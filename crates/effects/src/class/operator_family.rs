@@ -6,8 +6,8 @@ use serde::Deserialize;
 
 use crate::common::Common;
 use crate::key::Key;
-use crate::names::rename_in_schema;
 use crate::object::Object;
+use crate::renames::named_in_schema;
 use crate::script::{same_rest, Script, Unhandled};
 use crate::text::qualified;
 
@@ -180,26 +180,15 @@ impl From<FamilyRow> for OperatorFamily {
     }
 }
 
+/// Behind the name of a family or a class, which is one of an access method.
+fn using(method: &str) -> String {
+    format!(" USING {method}")
+}
+
 impl Object for OperatorFamily {
-    fn common(&self) -> &Common {
-        &self.common
-    }
-
-    fn kind(&self) -> &'static str {
-        "OPERATOR FAMILY"
-    }
-
-    fn target(&self) -> String {
-        format!(
-            "{} USING {}",
-            qualified(&self.schema, &self.name),
-            self.method
-        )
-    }
-
-    fn occupies(&self) -> Option<String> {
-        Some(format!("operator family {}", self.target()))
-    }
+    named_in_schema!("OPERATOR FAMILY", "operator family", |family| using(
+        &family.method
+    ));
 
     fn create(&self, script: &mut Script) -> Result<(), Unhandled> {
         same_rest("operator family", &serde_json::json!({}), &self.rest)?;
@@ -209,13 +198,6 @@ impl Object for OperatorFamily {
         );
         let family = qualified(&self.schema, &self.name);
         alter_members(&[], &self.members, &family, &self.method, script);
-        Ok(())
-    }
-
-    fn rename(&self, to: &Self, script: &mut Script) -> Result<(), Unhandled> {
-        let tail = format!(" USING {}", self.method);
-        let (from, to) = ((&*self.schema, &*self.name), (&*to.schema, &*to.name));
-        rename_in_schema(self.kind(), from, to, &tail, script);
         Ok(())
     }
 
@@ -290,25 +272,9 @@ impl OperatorClass {
 }
 
 impl Object for OperatorClass {
-    fn common(&self) -> &Common {
-        &self.common
-    }
-
-    fn kind(&self) -> &'static str {
-        "OPERATOR CLASS"
-    }
-
-    fn target(&self) -> String {
-        format!(
-            "{} USING {}",
-            qualified(&self.schema, &self.name),
-            self.method
-        )
-    }
-
-    fn occupies(&self) -> Option<String> {
-        Some(format!("operator class {}", self.target()))
-    }
+    named_in_schema!("OPERATOR CLASS", "operator class", |class| using(
+        &class.method
+    ));
 
     fn create(&self, script: &mut Script) -> Result<(), Unhandled> {
         same_rest("operator class", &serde_json::json!({}), &self.rest)?;
@@ -329,13 +295,6 @@ impl Object for OperatorClass {
             items.join(", ")
         );
         script.push("create", sql);
-        Ok(())
-    }
-
-    fn rename(&self, to: &Self, script: &mut Script) -> Result<(), Unhandled> {
-        let tail = format!(" USING {}", self.method);
-        let (from, to) = ((&*self.schema, &*self.name), (&*to.schema, &*to.name));
-        rename_in_schema(self.kind(), from, to, &tail, script);
         Ok(())
     }
 

@@ -5,6 +5,7 @@ use serde::Deserialize;
 use crate::common::{comment_on, Common};
 use crate::key::{catalog, Key};
 use crate::object::Object;
+use crate::renames::give_name;
 use crate::script::{same_rest, Script, Unhandled};
 
 /// The trees tell whether an expression is another, whatever its columns are called meanwhile.
@@ -19,7 +20,7 @@ pub const QUERY: &str = concat!(
      pg_catalog.pg_get_expr(p.polqual, p.polrelid) AS \"using\", p.polqual::pg_catalog.text AS using_tree, \
      pg_catalog.pg_get_expr(p.polwithcheck, p.polrelid) AS \"check\", p.polwithcheck::pg_catalog.text AS check_tree, ",
     crate::common_columns!("3256", "p.oid", "NULL::pg_catalog.oid", "NULL::pg_catalog.aclitem[]", "NULL"),
-    ", ", crate::view_rest!("p", "oid,polname,polrelid,polcmd,polpermissive,polroles,polqual,polwithcheck"), " AS rest \
+    ", ", crate::rest!("p", "oid,polname,polrelid,polcmd,polpermissive,polroles,polqual,polwithcheck"), " AS rest \
      FROM pg_catalog.pg_policy p JOIN pg_catalog.pg_class c ON c.oid = p.polrelid \
      JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
      WHERE p.oid = ANY ($1) AND c.relpersistence <> 't' AND c.relrewrite = 0) r"
@@ -117,10 +118,7 @@ impl Object for Policy {
     }
 
     fn rename(&self, to: &Self, script: &mut Script) -> Result<(), Unhandled> {
-        if self.name != to.name {
-            let sql = format!("ALTER POLICY {} RENAME TO {}", self.target(), to.name);
-            script.push("rename", sql);
-        }
+        give_name(self, &self.name, &to.name, script);
         Ok(())
     }
 

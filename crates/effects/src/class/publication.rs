@@ -5,6 +5,7 @@ use serde::Deserialize;
 use crate::common::Common;
 use crate::key::Key;
 use crate::object::Object;
+use crate::renames::named;
 use crate::script::{same_rest, Script, Unhandled};
 
 pub const QUERY: &str = concat!(
@@ -21,19 +22,19 @@ pub const QUERY: &str = concat!(
             FROM ROWS FROM (pg_catalog.unnest(x.prattrs)) WITH ORDINALITY k (number, position) \
             JOIN pg_catalog.pg_attribute a ON a.attrelid = x.prrelid AND a.attnum = k.number), \
         'where', pg_catalog.pg_get_expr(x.prqual, x.prrelid), 'tree', x.prqual::pg_catalog.text, \
-        'rest', ", crate::view_rest!("x", "oid,prpubid,prrelid,prqual,prattrs"), ") ORDER BY x.prrelid) \
+        'rest', ", crate::rest!("x", "oid,prpubid,prrelid,prqual,prattrs"), ") ORDER BY x.prrelid) \
         FROM pg_catalog.pg_publication_rel x JOIN pg_catalog.pg_class c ON c.oid = x.prrelid \
         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE x.prpubid = p.oid) AS tables, \
      (SELECT pg_catalog.json_agg(pg_catalog.json_build_object('row', x.oid::pg_catalog.int8, \
         'oid', x.pnnspid::pg_catalog.int8, 'name', pg_catalog.quote_ident(n.nspname), \
-        'rest', ", crate::view_rest!("x", "oid,pnpubid,pnnspid"), ") ORDER BY x.pnnspid) \
+        'rest', ", crate::rest!("x", "oid,pnpubid,pnnspid"), ") ORDER BY x.pnnspid) \
         FROM pg_catalog.pg_publication_namespace x JOIN pg_catalog.pg_namespace n ON n.oid = x.pnnspid \
         WHERE x.pnpubid = p.oid) AS schemas, ",
     crate::common_columns!("6104", "p.oid", "p.pubowner", "NULL::pg_catalog.aclitem[]", "NULL",
         crate::needs_of_parts!("SELECT 6104::pg_catalog.oid, p.oid \
             UNION ALL SELECT 6106, x.oid FROM pg_catalog.pg_publication_rel x WHERE x.prpubid = p.oid \
             UNION ALL SELECT 6237, x.oid FROM pg_catalog.pg_publication_namespace x WHERE x.pnpubid = p.oid")),
-    ", ", crate::view_rest!("p", "oid,pubname,pubowner,puballtables,pubinsert,pubupdate,pubdelete,pubtruncate,\
+    ", ", crate::rest!("p", "oid,pubname,pubowner,puballtables,pubinsert,pubupdate,pubdelete,pubtruncate,\
      pubviaroot,pubgencols"), " AS rest \
      FROM pg_catalog.pg_publication p WHERE p.oid = ANY ($1)) r"
 );
@@ -145,21 +146,7 @@ fn only_in<'a>(these: &'a [Part], others: &[Part]) -> Vec<&'a Part> {
 }
 
 impl Object for Publication {
-    fn common(&self) -> &Common {
-        &self.common
-    }
-
-    fn kind(&self) -> &'static str {
-        "PUBLICATION"
-    }
-
-    fn target(&self) -> String {
-        self.name.clone()
-    }
-
-    fn occupies(&self) -> Option<String> {
-        Some(format!("publication {}", self.name))
-    }
+    named!("PUBLICATION", "publication");
 
     fn create(&self, script: &mut Script) -> Result<(), Unhandled> {
         self.ensure_plain()?;
@@ -175,14 +162,6 @@ impl Object for Publication {
             &only_in(self.schemas(), &[]),
             script,
         );
-        Ok(())
-    }
-
-    fn rename(&self, to: &Self, script: &mut Script) -> Result<(), Unhandled> {
-        if self.name != to.name {
-            let sql = format!("ALTER PUBLICATION {} RENAME TO {}", self.name, to.name);
-            script.push("rename", sql);
-        }
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use crate::common::Common;
 use crate::key::{catalog, Key};
 use crate::object::Object;
 use crate::plain::ensure_plain;
-use crate::renames;
+use crate::renames::named_in_schema;
 use crate::script::{same_rest, Script, Unhandled};
 use crate::text::qualified;
 
@@ -74,21 +74,7 @@ impl Range {
 }
 
 impl Object for Range {
-    fn common(&self) -> &Common {
-        &self.common
-    }
-
-    fn kind(&self) -> &'static str {
-        "TYPE"
-    }
-
-    fn target(&self) -> String {
-        qualified(&self.schema, &self.name)
-    }
-
-    fn occupies(&self) -> Option<String> {
-        Some(format!("r {}", self.target()))
-    }
+    named_in_schema!("TYPE", "r");
 
     fn create(&self, script: &mut Script) -> Result<(), Unhandled> {
         let usual = [
@@ -137,12 +123,6 @@ impl Object for Range {
             "create",
             format!("CREATE TYPE {target} AS RANGE ({options})"),
         );
-        Ok(())
-    }
-
-    fn rename(&self, to: &Self, script: &mut Script) -> Result<(), Unhandled> {
-        let (from, to) = ((&*self.schema, &*self.name), (&*to.schema, &*to.name));
-        renames::move_to("TYPE", from, to, "", script);
         Ok(())
     }
 

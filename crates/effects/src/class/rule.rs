@@ -5,6 +5,7 @@ use serde::Deserialize;
 use crate::common::Common;
 use crate::key::{catalog, Key};
 use crate::object::Object;
+use crate::renames::give_name;
 use crate::script::{Script, Unhandled};
 
 /// `tree` tells whether it does something else, whatever its objects are called meanwhile.
@@ -16,7 +17,7 @@ pub const QUERY: &str = concat!(
      pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(pg_catalog.concat_ws(' ', w.ev_type, w.is_instead, \
      w.ev_qual::pg_catalog.text, w.ev_action::pg_catalog.text), pg_catalog.getdatabaseencoding())), 'hex') AS tree, ",
     crate::common_columns!("2618", "w.oid", "NULL::pg_catalog.oid", "NULL::pg_catalog.aclitem[]", "NULL"),
-    ", ", crate::view_rest!("w", "oid,rulename,ev_class,ev_type,ev_enabled,is_instead,ev_qual,ev_action"), " AS rest \
+    ", ", crate::rest!("w", "oid,rulename,ev_class,ev_type,ev_enabled,is_instead,ev_qual,ev_action"), " AS rest \
      FROM pg_catalog.pg_rewrite w JOIN pg_catalog.pg_class c ON c.oid = w.ev_class \
      JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
      WHERE w.oid = ANY ($1) AND w.rulename <> '_RETURN' AND c.relpersistence <> 't' AND c.relrewrite = 0) r"
@@ -76,10 +77,7 @@ impl Object for Rule {
     }
 
     fn rename(&self, to: &Self, script: &mut Script) -> Result<(), Unhandled> {
-        if self.name != to.name {
-            let sql = format!("ALTER RULE {} RENAME TO {}", self.target(), to.name);
-            script.push("rename", sql);
-        }
+        give_name(self, &self.name, &to.name, script);
         Ok(())
     }
 

@@ -4,6 +4,7 @@ use serde::Deserialize;
 
 use crate::common::Common;
 use crate::object::Object;
+use crate::renames::named;
 use crate::script::{Script, Unhandled};
 
 /// Those of temporary objects and of TOAST tables are nobody's.
@@ -23,34 +24,10 @@ pub struct Schema {
 }
 
 impl Object for Schema {
-    fn common(&self) -> &Common {
-        &self.common
-    }
-
-    fn kind(&self) -> &'static str {
-        "SCHEMA"
-    }
-
-    fn target(&self) -> String {
-        self.name.clone()
-    }
-
-    fn occupies(&self) -> Option<String> {
-        Some(format!("schema {}", self.name))
-    }
+    named!("SCHEMA", "schema");
 
     fn create(&self, script: &mut Script) -> Result<(), Unhandled> {
         script.push("create", format!("CREATE SCHEMA {}", self.name));
-        Ok(())
-    }
-
-    fn rename(&self, to: &Self, script: &mut Script) -> Result<(), Unhandled> {
-        if self.name != to.name {
-            script.push(
-                "rename",
-                format!("ALTER SCHEMA {} RENAME TO {}", self.name, to.name),
-            );
-        }
         Ok(())
     }
 

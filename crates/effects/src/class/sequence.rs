@@ -10,6 +10,7 @@ use serde_json::json;
 use crate::common::Common;
 use crate::key::{catalog, Key};
 use crate::object::Object;
+use crate::renames::give_name;
 use crate::script::{same_rest, Script, Unhandled};
 use crate::text::{literal, qualified};
 
@@ -280,13 +281,7 @@ impl Object for Sequence {
     }
 
     fn rename(&self, to: &Self, script: &mut Script) -> Result<(), Unhandled> {
-        let target = self.target();
-        if self.name != to.name {
-            script.push(
-                "rename",
-                format!("ALTER SEQUENCE {target} RENAME TO {}", to.name),
-            );
-        }
+        give_name(self, &self.name, &to.name, script);
         let moves_with_table = self.column.is_some() && self.is_of_same_column(to);
         if self.namespace != to.namespace && !moves_with_table {
             let target = qualified(&self.schema, &to.name);

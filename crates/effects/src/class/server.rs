@@ -4,7 +4,8 @@ use serde::Deserialize;
 
 use crate::common::Common;
 use crate::object::Object;
-use crate::options::{altered, created, FdwOption};
+use crate::options::{altered, created, Setting};
+use crate::renames::named;
 use crate::script::{same_rest, Script, Unhandled};
 use crate::text::literal;
 
@@ -13,7 +14,7 @@ pub const QUERY: &str = concat!(
     "SELECT r.oid, pg_catalog.row_to_json(r)::pg_catalog.text FROM (SELECT s.oid, \
      pg_catalog.quote_ident(s.srvname) AS name, s.srvtype AS type, s.srvversion AS version, \
      (SELECT pg_catalog.quote_ident(f.fdwname) FROM pg_catalog.pg_foreign_data_wrapper f WHERE f.oid = s.srvfdw) AS wrapper, ",
-    crate::fdw_options!("s.srvoptions"),
+    crate::options!("s.srvoptions"),
     " AS options, ",
     crate::common_columns!("1417", "s.oid", "s.srvowner", "s.srvacl", "'S'"),
     ", s.srvfdw::pg_catalog.int8 AS wrapper_oid, \
@@ -28,30 +29,16 @@ pub struct Server {
     pub version: Option<String>,
     pub wrapper: Option<String>,
     pub wrapper_oid: u32,
-    pub options: Option<Vec<FdwOption>>,
+    pub options: Option<Vec<Setting>>,
     pub common: Common,
     pub rest: serde_json::Value,
 }
 
 impl Object for Server {
-    fn common(&self) -> &Common {
-        &self.common
-    }
-
-    fn kind(&self) -> &'static str {
-        "SERVER"
-    }
+    named!("SERVER", "server");
 
     fn grant_kind(&self) -> &'static str {
         "FOREIGN SERVER"
-    }
-
-    fn target(&self) -> String {
-        self.name.clone()
-    }
-
-    fn occupies(&self) -> Option<String> {
-        Some(format!("server {}", self.name))
     }
 
     fn create(&self, script: &mut Script) -> Result<(), Unhandled> {
@@ -73,14 +60,6 @@ impl Object for Server {
                 created(self.options.as_deref())
             ),
         );
-        Ok(())
-    }
-
-    fn rename(&self, to: &Self, script: &mut Script) -> Result<(), Unhandled> {
-        if self.name != to.name {
-            let sql = format!("ALTER SERVER {} RENAME TO {}", self.name, to.name);
-            script.push("rename", sql);
-        }
         Ok(())
     }
 

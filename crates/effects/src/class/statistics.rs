@@ -5,6 +5,7 @@ use serde::Deserialize;
 use crate::common::Common;
 use crate::key::{catalog, Key};
 use crate::object::Object;
+use crate::renames::give_name;
 use crate::script::{same_rest, Script, Unhandled};
 use crate::text::qualified;
 
@@ -76,12 +77,7 @@ impl Object for Statistics {
     }
 
     fn rename(&self, to: &Self, script: &mut Script) -> Result<(), Unhandled> {
-        if self.name != to.name {
-            script.push(
-                "rename",
-                format!("ALTER STATISTICS {} RENAME TO {}", self.target(), to.name),
-            );
-        }
+        give_name(self, &self.name, &to.name, script);
         if self.namespace != to.namespace {
             script.push(
                 "rename",

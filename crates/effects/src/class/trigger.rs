@@ -6,6 +6,7 @@ use super::rule::enable;
 use crate::common::Common;
 use crate::key::{catalog, Key};
 use crate::object::Object;
+use crate::renames::give_name;
 use crate::script::{same_rest, Script, Unhandled};
 
 /// `shape` is what CREATE TRIGGER says, by OIDs and trees.
@@ -20,7 +21,7 @@ pub const QUERY: &str = concat!(
      pg_catalog.to_jsonb(t) OPERATOR(pg_catalog.-) '{oid,tgrelid,tgparentid,tgname,tgenabled,tgisinternal,\
      tgconstraint}'::pg_catalog.text[] AS shape, ",
     crate::common_columns!("2620", "t.oid", "NULL::pg_catalog.oid", "NULL::pg_catalog.aclitem[]", "NULL"),
-    ", ", crate::view_rest!("t", "oid,tgrelid,tgparentid,tgname,tgfoid,tgtype,tgenabled,tgisinternal,tgconstrrelid,\
+    ", ", crate::rest!("t", "oid,tgrelid,tgparentid,tgname,tgfoid,tgtype,tgenabled,tgisinternal,tgconstrrelid,\
      tgconstrindid,tgconstraint,tgdeferrable,tginitdeferred,tgnargs,tgattr,tgargs,tgqual,tgoldtable,tgnewtable"), " AS rest \
      FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid \
      JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
@@ -91,9 +92,8 @@ impl Object for Trigger {
     }
 
     fn rename(&self, to: &Self, script: &mut Script) -> Result<(), Unhandled> {
-        if self.name != to.name && !to.is_implied() {
-            let sql = format!("ALTER TRIGGER {} RENAME TO {}", self.target(), to.name);
-            script.push("rename", sql);
+        if !to.is_implied() {
+            give_name(self, &self.name, &to.name, script);
         }
         Ok(())
     }

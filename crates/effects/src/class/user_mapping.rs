@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use crate::common::Common;
 use crate::object::Object;
-use crate::options::{altered, created, FdwOption};
+use crate::options::{altered, created, Setting};
 use crate::script::{same_rest, Script, Unhandled};
 
 /// Not the view: that leaves options out before those who may not see them.
@@ -13,7 +13,7 @@ pub const QUERY: &str = concat!(
     "SELECT r.oid, pg_catalog.row_to_json(r)::pg_catalog.text FROM (SELECT u.oid, \
      CASE u.umuser WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(u.umuser)) END AS \"user\", \
      pg_catalog.quote_ident(s.srvname) AS server, ",
-    crate::fdw_options!("u.umoptions"),
+    crate::options!("u.umoptions"),
     " AS options, ",
     crate::common_columns!("1418", "u.oid", "NULL::pg_catalog.oid", "NULL::pg_catalog.aclitem[]", "NULL"),
     ", pg_catalog.to_jsonb(u) - '{oid,umoptions}'::pg_catalog.text[] AS rest \
@@ -26,7 +26,7 @@ pub struct UserMapping {
     /// A role, or PUBLIC.
     pub user: String,
     pub server: String,
-    pub options: Option<Vec<FdwOption>>,
+    pub options: Option<Vec<Setting>>,
     pub common: Common,
     /// With the OIDs of both, which nothing changes.
     pub rest: serde_json::Value,

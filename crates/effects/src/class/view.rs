@@ -2,10 +2,11 @@
 
 use serde::Deserialize;
 
-use super::view_column::{self, Column, Options};
+use super::view_column::{self, Column};
 use crate::common::Common;
 use crate::key::{catalog, Key};
 use crate::object::Object;
+use crate::options::{changes, with, Options};
 use crate::script::{same_rest, Script, Unhandled};
 use crate::text::qualified;
 
@@ -27,7 +28,7 @@ macro_rules! view_query {
                 "SELECT 1259::pg_catalog.oid, c.oid \
                  UNION ALL SELECT 2618, v.oid FROM pg_catalog.pg_rewrite v WHERE v.ev_class = c.oid AND v.rulename = '_RETURN' \
                  UNION ALL SELECT 2604, d.oid FROM pg_catalog.pg_attrdef d WHERE d.adrelid = c.oid")),
-            ", ", $crate::view_rest!("c", concat!("oid,relname,relnamespace,relkind,reltype,relowner,relacl,reloptions,\
+            ", ", $crate::rest!("c", concat!("oid,relname,relnamespace,relkind,reltype,relowner,relacl,reloptions,\
              relnatts,relhasrules,relhastriggers,relhassubclass,relhasindex,relfilenode,relpages,reltuples,relallvisible,\
              relallfrozen,reltoastrelid,relfrozenxid,relminmxid", $known)), " AS rest \
              FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
@@ -120,11 +121,10 @@ impl View {
     }
 
     fn say_create(&self, word: &str) -> Result<String, Unhandled> {
-        let options: Vec<_> = self.options.iter().flatten().collect();
         Ok(format!(
             "{word} VIEW {}{} AS\n {}",
             self.target(),
-            view_column::with_options(&options),
+            with(self.options.as_deref().unwrap_or_default()),
             self.definition("view")?
         ))
     }
@@ -184,8 +184,10 @@ impl Object for View {
             // CREATE OR REPLACE sets all options anew.
             script.push("replace", to.say_create("CREATE OR REPLACE")?);
         } else {
-            let what = format!("ALTER VIEW {target}");
-            view_column::set_options(&what, &self.options, &to.options, script);
+            let [old, new] = [self, to].map(|view| view.options.as_deref().unwrap_or_default());
+            for clause in changes(old, new) {
+                script.push("alter", format!("ALTER VIEW {target} {clause}"));
+            }
         }
         for (position, column) in new.iter().enumerate() {
             let before = old.get(position);

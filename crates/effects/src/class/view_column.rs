@@ -4,6 +4,8 @@ use serde::Deserialize;
 
 use crate::acl::{Acl, Grant};
 use crate::common::{comment_on, labels};
+use crate::options::{changes, Options};
+use crate::renames::in_order;
 use crate::script::{same_rest, Script, Unhandled};
 
 /// An array of [`Column`]s of the relation `c`. What is empty is left out of `rest`, so that columns of
@@ -26,40 +28,14 @@ macro_rules! view_columns {
              'is_usual_storage', a.attstorage = t.typstorage, \
              'compression', CASE a.attcompression WHEN 'p' THEN 'pglz' WHEN 'l' THEN 'lz4' END, \
              'statistics', NULLIF((pg_catalog.to_jsonb(a) ->> 'attstattarget')::pg_catalog.int4, -1), \
-             'options', ", $crate::options!("a.attoptions"), ", \
-             'rest', ", $crate::view_rest!("a", "attrelid,attname,atttypid,atttypmod,attcollation,attacl,attlen,attnum,\
+             'options', ", $crate::column_options!(), ", \
+             'rest', ", $crate::rest!("a", "attrelid,attname,atttypid,atttypmod,attcollation,attacl,attlen,attnum,\
              attndims,attbyval,attalign,attstorage,attcompression,attstattarget,attoptions,atthasdef,attcacheoff"), "\
              ) ORDER BY a.attnum) FROM pg_catalog.pg_attribute a LEFT JOIN pg_catalog.pg_type t ON t.oid = a.atttypid \
              WHERE a.attrelid = c.oid AND a.attnum > 0)"
         )
     };
 }
-
-/// Options as an array of name (quoted) and value, or NULL.
-#[macro_export]
-macro_rules! options {
-    ($options:expr) => {
-        concat!(
-            "(SELECT pg_catalog.json_agg(pg_catalog.json_build_array(pg_catalog.quote_ident(x.option_name), x.option_value)) \
-             FROM pg_catalog.pg_options_to_table(", $options, ") x)"
-        )
-    };
-}
-
-/// The columns of a catalog row but `$known`, and but those that are empty.
-#[macro_export]
-macro_rules! view_rest {
-    ($row:literal, $known:expr) => {
-        concat!(
-            "(SELECT COALESCE(pg_catalog.jsonb_object_agg(e.key, e.value), '{}') FROM pg_catalog.jsonb_each(\
-             pg_catalog.to_jsonb(", $row, ") OPERATOR(pg_catalog.-) '{", $known, "}'::pg_catalog.text[]) e \
-             WHERE e.value::pg_catalog.text NOT IN ('null', 'false', '0', '\"0\"', '\"\"'))"
-        )
-    };
-}
-
-/// Name (quoted) and value.
-pub type Options = Option<Vec<(String, Option<String>)>>;
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct Column {
@@ -137,13 +113,11 @@ impl Column {
             let target = self.statistics.unwrap_or(-1);
             script.push("alter", format!("{what} SET STATISTICS {target}"));
         }
-        let none = None;
-        set_options(
-            &what,
-            before.map_or(&none, |before| &before.options),
-            &self.options,
-            script,
-        );
+        let old = before.and_then(|before| before.options.as_deref());
+        let new = self.options.as_deref().unwrap_or_default();
+        for clause in changes(old.unwrap_or_default(), new) {
+            script.push("alter", format!("{what} {clause}"));
+        }
     }
 }
 
@@ -155,36 +129,16 @@ pub fn rename(
     after: &[Column],
     script: &mut Script,
 ) {
-    let mut pairs: Vec<(String, String)> = before
-        .iter()
-        .zip(after)
-        .filter(|(old, new)| old.name != new.name)
-        .map(|(old, new)| (old.name.clone(), new.name.clone()))
-        .collect();
-    let mut say = |old: &str, new: &str| {
-        script.push(
-            "rename",
-            format!("ALTER {kind} {relation} RENAME COLUMN {old} TO {new}"),
-        );
+    let pairs = before.iter().zip(after);
+    let pairs = pairs.map(|(old, new)| (old.name.clone(), new.name.clone()));
+    let has = |name: &str| before.iter().chain(after).any(|column| column.name == name);
+    let between = |_: &str| {
+        let mut names = (0..).map(|number| format!("column_{number}"));
+        names.find(|name| !has(name)).unwrap_or_default()
     };
-    while !pairs.is_empty() {
-        let is_free = |(_, new): &(String, String)| pairs.iter().all(|(old, _)| old != new);
-        if let Some(next) = pairs.iter().position(is_free) {
-            let (old, new) = pairs.remove(next);
-            say(&old, &new);
-        } else {
-            let names: Vec<&str> = before
-                .iter()
-                .chain(after)
-                .map(|c| c.name.as_str())
-                .collect();
-            let between = (0..)
-                .map(|number| format!("column_{number}"))
-                .find(|name| !names.contains(&name.as_str()))
-                .unwrap_or_default();
-            say(&pairs[0].0, &between);
-            pairs[0].0 = between;
-        }
+    for (old, new) in in_order(pairs.collect(), between) {
+        let sql = format!("ALTER {kind} {relation} RENAME COLUMN {old} TO {new}");
+        script.push("rename", sql);
     }
 }
 
@@ -201,46 +155,4 @@ pub fn grant(before: Option<Owned<'_>>, after: Owned<'_>, relation: &str, script
         let now = Acl(column.acl.as_deref().unwrap_or_default());
         Acl(&was).become_of_column(now, &column.name, &on, script);
     }
-}
-
-/// ` WITH (a='b')`, or nothing.
-pub fn with_options(options: &[&(String, Option<String>)]) -> String {
-    if options.is_empty() {
-        return String::new();
-    }
-    format!(" WITH ({})", listed(options))
-}
-
-/// `what SET (…)` and `what RESET (…)`.
-pub fn set_options(what: &str, before: &Options, after: &Options, script: &mut Script) {
-    let (before, after) = (
-        before.as_deref().unwrap_or_default(),
-        after.as_deref().unwrap_or_default(),
-    );
-    let set: Vec<_> = after
-        .iter()
-        .filter(|option| !before.contains(option))
-        .collect();
-    let reset: Vec<&str> = before
-        .iter()
-        .map(|(name, _)| name.as_str())
-        .filter(|name| !after.iter().any(|(other, _)| other == name))
-        .collect();
-    if !set.is_empty() {
-        script.push("alter", format!("{what} SET ({})", listed(&set)));
-    }
-    if !reset.is_empty() {
-        script.push("alter", format!("{what} RESET ({})", reset.join(", ")));
-    }
-}
-
-fn listed(options: &[&(String, Option<String>)]) -> String {
-    let words: Vec<String> = options
-        .iter()
-        .map(|(name, value)| match value {
-            Some(value) => format!("{name}={}", crate::text::literal(value)),
-            None => name.clone(),
-        })
-        .collect();
-    words.join(", ")
 }

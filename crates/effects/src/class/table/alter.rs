@@ -1,10 +1,11 @@
 //! One table becomes another: its columns by number.
 
-use super::column::{element, foreign_changes, set_options, Settings};
+use super::column::{element, Settings};
 use super::inherit::{ensure_local, leave, Kept};
 use super::not_null;
 use super::{Column, Expression, Table};
 use crate::object::Object;
+use crate::options::{altered, changes, created, with_toast};
 use crate::renames::in_order;
 use crate::script::{same_rest, Script, Unhandled};
 use crate::text::{literal, quoted};
@@ -214,21 +215,14 @@ impl<'a> Change<'a> {
             let tablespace = new.tablespace.as_deref().unwrap_or("pg_default");
             self.say(format!("{only} SET TABLESPACE {tablespace}"));
         }
-        let options = |table: &Table| -> Vec<(String, String)> {
-            let toast = table.toast_options.iter().flatten();
-            let toast = toast.map(|(name, value)| (format!("toast.{name}"), value.clone()));
-            table
-                .options
-                .iter()
-                .flatten()
-                .cloned()
-                .chain(toast)
-                .collect()
-        };
-        set_options(&only, &options(old), Some(&options(new)), &mut self.script);
+        let [was, is] = [old, new].map(|table| with_toast(&table.options, &table.toast_options));
+        for clause in changes(&was, &is) {
+            self.say(format!("{only} {clause}"));
+        }
         if let (Some(was), Some(is)) = (&old.foreign, &new.foreign) {
-            if let Some(changes) = foreign_changes(was.options.as_deref(), is.options.as_deref()) {
-                self.say(format!("{alter} OPTIONS {changes}"));
+            let changes = altered(was.options.as_deref(), is.options.as_deref());
+            if !changes.is_empty() {
+                self.say(format!("{alter}{changes}"));
             }
         }
         Ok(())
@@ -293,12 +287,7 @@ impl<'a> Change<'a> {
         if missing.is_none() && computes && column.generated != "v" && self.has_new_file() {
             self.is_rewritten = true;
         }
-        let options = column
-            .foreign_options
-            .as_ref()
-            .map_or_else(String::new, |options| {
-                format!(" OPTIONS {}", super::column::foreign_options(options))
-            });
+        let options = created(column.foreign_options.as_deref());
         let default = missing
             .as_deref()
             .map_or_else(String::new, |text| format!(" DEFAULT {}", literal(text)));
@@ -416,16 +405,13 @@ impl<'a> Change<'a> {
             };
             fresh.become_(self.new, new, &mut self.script)?;
         }
-        if let Some(changes) = foreign_changes(
+        let changes = altered(
             old.foreign_options.as_deref(),
             new.foreign_options.as_deref(),
-        ) {
-            let sql = format!(
-                "{} ALTER COLUMN {} OPTIONS {changes}",
-                self.new.alter_only(),
-                new.name
-            );
-            self.say(sql);
+        );
+        if !changes.is_empty() {
+            let (alter, name) = (self.new.alter_only(), &new.name);
+            self.say(format!("{alter} ALTER COLUMN {name}{changes}"));
         }
         Ok(())
     }

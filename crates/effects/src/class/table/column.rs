@@ -2,15 +2,15 @@
 
 use super::{Column, Table};
 use crate::common::{comment_on, labels};
+use crate::options::{changes, Setting};
 use crate::script::{Script, Unhandled};
-use crate::text::literal;
 
 /// What a column has once its definition is there, before anything is set on it.
 pub struct Settings<'a> {
     pub storage: &'a str,
     pub compression: &'a str,
     pub statistics: i32,
-    pub options: &'a [(String, String)],
+    pub options: &'a [Setting],
     pub comment: Option<&'a str>,
     pub labels: Option<&'a [(String, String)]>,
 }
@@ -65,7 +65,9 @@ impl<'a> Settings<'a> {
             let sql = format!("{alter} SET STATISTICS {}", to.statistics);
             script.push("alter", sql);
         }
-        set_options(&alter, self.options, to.options.as_deref(), script);
+        for clause in changes(self.options, to.options.as_deref().unwrap_or_default()) {
+            script.push("alter", format!("{alter} {clause}"));
+        }
         let name = format!("{}.{}", super::Object::target(table), to.name);
         if self.comment != to.comment.as_deref() {
             let what = format!("COLUMN {name}");
@@ -74,71 +76,6 @@ impl<'a> Settings<'a> {
         let what = format!("COLUMN {name}");
         labels(self.labels, to.labels.as_deref(), &what, script);
         Ok(())
-    }
-}
-
-/// `SET (…)` and `RESET (…)` behind `alter`.
-pub fn set_options(
-    alter: &str,
-    from: &[(String, String)],
-    to: Option<&[(String, String)]>,
-    script: &mut Script,
-) {
-    let to = to.unwrap_or_default();
-    let set: Vec<String> = to
-        .iter()
-        .filter(|o| !from.contains(o))
-        .map(option)
-        .collect();
-    let is_gone = |name: &&String| !to.iter().any(|(other, _)| other == *name);
-    let reset: Vec<&str> = from
-        .iter()
-        .map(|(name, _)| name)
-        .filter(is_gone)
-        .map(String::as_str)
-        .collect();
-    if !reset.is_empty() {
-        script.push("alter", format!("{alter} RESET ({})", reset.join(", ")));
-    }
-    if !set.is_empty() {
-        script.push("alter", format!("{alter} SET ({})", set.join(", ")));
-    }
-}
-
-/// `name='value'`.
-pub fn option((name, value): &(String, String)) -> String {
-    format!("{name}={}", literal(value))
-}
-
-/// `(name 'value', …)` of a foreign table or its column.
-pub fn foreign_options(options: &[(String, String)]) -> String {
-    let list: Vec<String> = options
-        .iter()
-        .map(|(name, value)| format!("{name} {}", literal(value)))
-        .collect();
-    format!("({})", list.join(", "))
-}
-
-/// `(ADD …, SET …, DROP …)`, or none where nothing changes.
-pub fn foreign_changes(
-    from: Option<&[(String, String)]>,
-    to: Option<&[(String, String)]>,
-) -> Option<String> {
-    let (from, to) = (from.unwrap_or_default(), to.unwrap_or_default());
-    let named = |list: &[(String, String)], name: &str| list.iter().any(|(n, _)| n == name);
-    let mut list: Vec<String> = from
-        .iter()
-        .filter(|(name, _)| !named(to, name))
-        .map(|(name, _)| format!("DROP {name}"))
-        .collect();
-    for pair @ (name, value) in to.iter().filter(|option| !from.contains(option)) {
-        let verb = if named(from, &pair.0) { "SET" } else { "ADD" };
-        list.push(format!("{verb} {name} {}", literal(value)));
-    }
-    if list.is_empty() {
-        None
-    } else {
-        Some(format!("({})", list.join(", ")))
     }
 }
 
@@ -249,23 +186,5 @@ mod tests {
         assert_eq!(element("{}"), None);
         assert_eq!(element(r#"{"a","b"}"#), None);
         assert_eq!(element("[1:1]={1}"), None);
-    }
-
-    #[test]
-    fn foreign_options_are_added_set_and_dropped() {
-        let options = |text: &[(&str, &str)]| -> Vec<(String, String)> {
-            text.iter()
-                .map(|(a, b)| ((*a).to_owned(), (*b).to_owned()))
-                .collect()
-        };
-        let (from, to) = (
-            options(&[("a", "1"), ("b", "2")]),
-            options(&[("b", "it's"), ("c", "")]),
-        );
-        assert_eq!(
-            foreign_changes(Some(&from), Some(&to)).unwrap(),
-            "(DROP a, SET b 'it''s', ADD c '')"
-        );
-        assert_eq!(foreign_changes(None, None), None);
     }
 }

@@ -2,10 +2,11 @@
 
 use serde_json::json;
 
-use super::column::{foreign_options, option, Settings};
+use super::column::Settings;
 use super::not_null::{comment_not_null, invalid_not_null};
 use super::{Column, Parent, Table};
 use crate::object::Object;
+use crate::options::{created, with, with_toast};
 use crate::script::{Script, Unhandled};
 
 pub fn create(table: &Table, script: &mut Script) -> Result<(), Unhandled> {
@@ -58,9 +59,7 @@ fn tail(table: &Table) -> Result<String, Unhandled> {
     let mut sql = String::new();
     if let Some(foreign) = &table.foreign {
         sql += &format!(" SERVER {}", foreign.server);
-        if let Some(options) = &foreign.options {
-            sql += &format!(" OPTIONS {}", foreign_options(options));
-        }
+        sql += &created(foreign.options.as_deref());
     }
     match (&table.partition_key, table.is_partitioned()) {
         (Some(key), true) => sql += &format!(" PARTITION BY {key}"),
@@ -72,14 +71,7 @@ fn tail(table: &Table) -> Result<String, Unhandled> {
     if let Some(method) = table.method.as_ref().filter(|method| *method != "heap") {
         sql += &format!(" USING {method}");
     }
-    let options = table.options.iter().flatten().map(option);
-    let toast = table.toast_options.iter().flatten();
-    let options: Vec<String> = options
-        .chain(toast.map(|toast| format!("toast.{}", option(toast))))
-        .collect();
-    if !options.is_empty() {
-        sql += &format!(" WITH ({})", options.join(", "));
-    }
+    sql += &with(&with_toast(&table.options, &table.toast_options));
     if let Some(tablespace) = &table.tablespace {
         sql += &format!(" TABLESPACE {tablespace}");
     }
@@ -146,12 +138,7 @@ fn item(table: &Table, column: &Column) -> Result<Option<String>, Unhandled> {
         let item = format!("{} WITH OPTIONS{words}", column.name);
         return Ok(Some(item).filter(|_| !words.is_empty()));
     }
-    let options = column
-        .foreign_options
-        .as_ref()
-        .map_or_else(String::new, |options| {
-            format!(" OPTIONS {}", foreign_options(options))
-        });
+    let options = created(column.foreign_options.as_deref());
     let collate = column.collate();
     Ok(Some(format!(
         "{} {}{options}{collate}{words}",

@@ -22,13 +22,11 @@ use crate::acl::Grant;
 use crate::common::Common;
 use crate::key::{catalog, Key};
 use crate::object::Object;
+use crate::options::Options;
 use crate::script::{Script, Unhandled};
 use crate::text::qualified;
 
 pub use query::QUERY;
-
-/// Names quoted, and values.
-pub type Options = Option<Vec<(String, String)>>;
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct Table {

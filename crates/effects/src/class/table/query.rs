@@ -16,11 +16,11 @@ pub const QUERY: &str = concat!(
      CASE WHEN c.reloftype <> 0 THEN pg_catalog.json_build_object('oid', c.reloftype::pg_catalog.int8, \
         'name', pg_catalog.format_type(c.reloftype, NULL)) END AS of_type, \
      (SELECT pg_catalog.json_build_object('server', pg_catalog.quote_ident(s.srvname), 'server_oid', s.oid::pg_catalog.int8, 'options', ",
-    options!("f.ftoptions"),
+    crate::options!("f.ftoptions"),
     ") FROM pg_catalog.pg_foreign_table f JOIN pg_catalog.pg_foreign_server s ON s.oid = f.ftserver WHERE f.ftrelid = c.oid) AS foreign, ",
-    options!("c.reloptions"),
+    crate::options!("c.reloptions"),
     " AS options, (SELECT ",
-    options!("tc.reloptions"),
+    crate::options!("tc.reloptions"),
     " FROM pg_catalog.pg_class tc WHERE tc.oid = c.reltoastrelid) AS toast_options, \
      c.relreplident AS identity, \
      (SELECT ", index!(), " WHERE x.indrelid = c.oid AND x.indisreplident LIMIT 1) AS identity_index, \
@@ -61,25 +61,6 @@ pub const QUERY: &str = concat!(
      FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
      WHERE c.oid = ANY ($1) AND c.relkind IN ('r', 'p', 'f') AND c.relpersistence <> 't' AND c.relrewrite = 0) r"
 );
-
-/// Names quoted and values, in the catalog's order; `$only` leaves some out: the version of each column that
-/// newer minor releases (15.20) note among its options (`pg_attver`) is the server's own.
-macro_rules! options {
-    ($array:literal) => {
-        options!($array, "")
-    };
-    ($array:literal, $only:literal) => {
-        concat!(
-            "(SELECT pg_catalog.json_agg(pg_catalog.json_build_array(pg_catalog.quote_ident(o.option_name), \
-             COALESCE(o.option_value, ''))) FROM pg_catalog.pg_options_to_table(",
-            $array,
-            ") o",
-            $only,
-            ")"
-        )
-    };
-}
-use options;
 
 macro_rules! index {
     () => {
@@ -155,8 +136,8 @@ macro_rules! columns {
             " END, 'not_null', a.attnotnull, 'constraint', ", not_null!("c.oid", "a.attnum"),
             ", 'expression', CASE WHEN a.atthasdef THEN ", expression!("c.oid", "a.attnum"),
             " END, 'generated', a.attgenerated, 'identity', a.attidentity, 'storage', a.attstorage, 'compression', a.attcompression, \
-             'statistics', COALESCE(a.attstattarget, -1), 'options', ", options!("a.attoptions", " WHERE o.option_name <> 'pg_attver'"),
-            ", 'foreign_options', ", options!("a.attfdwoptions"),
+             'statistics', COALESCE(a.attstattarget, -1), 'options', ", crate::column_options!(),
+            ", 'foreign_options', ", crate::options!("a.attfdwoptions"),
             ", 'is_local', a.attislocal, 'inherited', a.attinhcount, 'missing', a.attmissingval::pg_catalog.text, \
              'acl', ", crate::grants!("a.attacl"),
             ", 'comment', (SELECT x.description FROM pg_catalog.pg_description x \

@@ -3,10 +3,9 @@
 use serde::Deserialize;
 
 use crate::common::Common;
-use crate::names::rename_in_schema;
 use crate::object::Object;
+use crate::renames::named_in_schema;
 use crate::script::{same_rest, Script, Unhandled};
-use crate::text::qualified;
 
 /// The name of a token's kind is known to its parser alone: ts_token_type asks it, as pg_dump does.
 pub const QUERY: &str = concat!(
@@ -109,21 +108,7 @@ impl Configuration {
 }
 
 impl Object for Configuration {
-    fn common(&self) -> &Common {
-        &self.common
-    }
-
-    fn kind(&self) -> &'static str {
-        "TEXT SEARCH CONFIGURATION"
-    }
-
-    fn target(&self) -> String {
-        qualified(&self.schema, &self.name)
-    }
-
-    fn occupies(&self) -> Option<String> {
-        Some(format!("text search configuration {}", self.target()))
-    }
+    named_in_schema!("TEXT SEARCH CONFIGURATION", "text search configuration");
 
     fn create(&self, script: &mut Script) -> Result<(), Unhandled> {
         same_rest(CLASS, &serde_json::json!({}), &self.rest)?;
@@ -137,12 +122,6 @@ impl Object for Configuration {
         );
         script.push("create", sql);
         self.alter_mappings(&[], &self.mappings()?, script);
-        Ok(())
-    }
-
-    fn rename(&self, to: &Self, script: &mut Script) -> Result<(), Unhandled> {
-        let (from, to) = ((&*self.schema, &*self.name), (&*to.schema, &*to.name));
-        rename_in_schema(self.kind(), from, to, "", script);
         Ok(())
     }
 

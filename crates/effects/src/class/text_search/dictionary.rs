@@ -3,10 +3,9 @@
 use serde::Deserialize;
 
 use crate::common::Common;
-use crate::names::rename_in_schema;
 use crate::object::Object;
+use crate::renames::named_in_schema;
 use crate::script::{same_rest, Script, Unhandled};
-use crate::text::qualified;
 
 pub const QUERY: &str = concat!(
     "SELECT r.oid, pg_catalog.row_to_json(r)::pg_catalog.text FROM (SELECT d.oid, \
@@ -95,21 +94,7 @@ fn changes(before: &[(&str, &str)], after: &[(&str, &str)]) -> Vec<String> {
 }
 
 impl Object for Dictionary {
-    fn common(&self) -> &Common {
-        &self.common
-    }
-
-    fn kind(&self) -> &'static str {
-        "TEXT SEARCH DICTIONARY"
-    }
-
-    fn target(&self) -> String {
-        qualified(&self.schema, &self.name)
-    }
-
-    fn occupies(&self) -> Option<String> {
-        Some(format!("text search dictionary {}", self.target()))
-    }
+    named_in_schema!("TEXT SEARCH DICTIONARY", "text search dictionary");
 
     fn create(&self, script: &mut Script) -> Result<(), Unhandled> {
         same_rest(CLASS, &serde_json::json!({}), &self.rest)?;
@@ -124,12 +109,6 @@ impl Object for Dictionary {
             self.target()
         );
         script.push("create", sql);
-        Ok(())
-    }
-
-    fn rename(&self, to: &Self, script: &mut Script) -> Result<(), Unhandled> {
-        let (from, to) = ((&*self.schema, &*self.name), (&*to.schema, &*to.name));
-        rename_in_schema(self.kind(), from, to, "", script);
         Ok(())
     }
 

@@ -3,8 +3,8 @@
 use serde::Deserialize;
 
 use crate::common::Common;
-use crate::names::rename_in_schema;
 use crate::object::Object;
+use crate::renames::move_to;
 use crate::script::{same_rest, Script, Unhandled};
 use crate::text::qualified;
 
@@ -90,7 +90,7 @@ impl Object for Functions {
 
     fn rename(&self, to: &Self, script: &mut Script) -> Result<(), Unhandled> {
         let (from, to) = ((&*self.schema, &*self.name), (&*to.schema, &*to.name));
-        rename_in_schema(self.kind(), from, to, "", script);
+        move_to(self.kind(), from, to, "", script);
         Ok(())
     }
 
