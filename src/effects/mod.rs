@@ -11,6 +11,8 @@ mod source;
 use std::collections::HashSet;
 use std::rc::Rc;
 
+use effects::class::extension::OWN;
+use effects::common::default_grantees;
 use effects::key::catalog;
 use effects::{compare, read, Context, Effect, Key, Model, States, Unhandled};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -33,9 +35,6 @@ pub struct Memory {
     has_no_default_grantees: bool,
 }
 
-/// This one's name, quoted.
-const EXTENSION: &str = "pg_incrbackup";
-
 /// The schema changes of one transaction.
 pub struct Engine {
     events: Vec<Event>,
@@ -56,7 +55,7 @@ pub struct Engine {
     has_no_default_grantees: bool,
     /// What is there already and is said in the next stretch ([`Engine::postpone`]).
     postponed: Vec<Key>,
-    /// Why nothing can be told of this transaction.
+    /// Why nothing more can be told of this transaction: all that its statements did travels as their text.
     unreadable: Option<String>,
 }
 
@@ -73,14 +72,16 @@ impl Engine {
     /// Reads the states of all that the transaction is going to touch. Called in the begin callback, under
     /// the catalogs as of this commit without the transaction's own changes.
     pub fn begin(touched: Result<Touched, Unreadable>, memory: Memory) -> Engine {
-        let (Touched { events, lives }, unreadable) = match touched {
+        let (Touched { events, lives }, mut unreadable) = match touched {
             Ok(touched) => (touched, None),
             Err(reason) => (Touched::default(), Some(reason.to_string())),
         };
         let keys: Vec<Key> = keys(&events).into_iter().collect();
         let mut states = there_at(0, &lives, &keys);
         note_rewritten(&mut states, &|_| false);
-        let ours = memory.ours.unwrap_or_else(|| Rc::new(source::ours()));
+        let ours = memory
+            .ours
+            .unwrap_or_else(|| Rc::new(known(source::ours(), &mut unreadable)));
         let is_about_ours = |key: &Key| key.class == catalog::EXTENSION || ours.contains(key);
         let is_about_defaults = keys.iter().any(|key| key.class == catalog::DEFAULT_ACL);
         let has_no_default_grantees =
@@ -108,7 +109,8 @@ impl Engine {
         let models = states.models.values();
         let needs = models.flat_map(|model| model.common().needs()).copied();
         let new = needs.filter(|need| self.asked.insert(*need));
-        self.temporary.extend(source::temporary(new));
+        let found = known(source::temporary(new), &mut self.unreadable);
+        self.temporary.extend(found);
     }
 
     /// What the next transaction can rely on.
@@ -132,9 +134,10 @@ impl Engine {
     /// commit with these commands' changes. `is_rewriting` tells that the rows of a table that is being
     /// rewritten are what comes next.
     pub fn stretch(&mut self, command: u32, is_rewriting: bool) -> Stretch {
-        if let Some(reason) = self.unreadable.take() {
+        let unhandled = |reason: &String| Unhandled::new("catalog", reason.as_str());
+        if let Some(reason) = &self.unreadable {
             return Stretch {
-                effects: Err(Unhandled::new("catalog", reason)),
+                effects: Err(unhandled(reason)),
                 is_about_cluster: false,
                 is_rewriting,
             };
@@ -164,8 +167,7 @@ impl Engine {
             }
         }
         if is_rewriting {
-            let later: FxHashSet<u32> = ahead[count..].iter().map(|event| event.oid).collect();
-            self.postponed = postpone(&before, &mut after, &later);
+            self.postponed = postpone(&before, &mut after);
         }
         let is_about_defaults = keys.iter().any(|key| key.class == catalog::DEFAULT_ACL);
         if is_about_defaults {
@@ -175,10 +177,12 @@ impl Engine {
         let ours_before = self.ours.clone();
         self.has_changed_ours |= learn_ours(&mut self.ours, &after);
         self.learn_temporary(&after);
-        let default_grantees = self
-            .default_grantees
-            .get_or_insert_with(source::default_grantees);
-        self.has_no_default_grantees = default_grantees.is_empty() && !is_about_defaults;
+        let unreadable = &mut self.unreadable;
+        let default_grantees = self.default_grantees.get_or_insert_with(|| {
+            known(default_grantees(&mut Catalogs { known: None }), unreadable)
+        });
+        self.has_no_default_grantees =
+            default_grantees.is_empty() && !is_about_defaults && unreadable.is_none();
         let context = Context {
             ours: self.ours.clone(),
             ours_before,
@@ -186,7 +190,10 @@ impl Engine {
             commands,
             default_grantees: default_grantees.clone(),
         };
-        let effects = compare(&before, &after, &context);
+        let effects = match &self.unreadable {
+            None => compare(&before, &after, &context),
+            Some(reason) => Err(unhandled(reason)),
+        };
         note_rewritten(&mut after, &|_| false);
         self.states.models.extend(after.models);
         self.states.unknown.extend(after.unknown);
@@ -198,6 +205,14 @@ impl Engine {
     }
 }
 
+/// What was read; where it could not be, nothing can be told.
+fn known<T: Default>(read: Result<T, String>, unreadable: &mut Option<String>) -> T {
+    read.unwrap_or_else(|error| {
+        unreadable.get_or_insert(error);
+        T::default()
+    })
+}
+
 /// Those of the objects that are there, or may be, where the command counter is `command`.
 fn there_at(command: u32, lives: &Lives, keys: &[Key]) -> States {
     let is_there = |key: &&Key| !lives.is_absent(key.class, key.oid, command);
@@ -207,24 +222,13 @@ fn there_at(command: u32, lives: &Lives, keys: &[Key]) -> States {
 }
 
 /// Takes out of `after` what cannot be said before the rows of a rewrite have come, and returns it: new
-/// foreign keys, which ALTER COLUMN … TYPE checks where it makes them anew, and the sequence that a new
-/// identity column gets with one of the `later` commands.
-fn postpone(before: &States, after: &mut States, later: &FxHashSet<u32>) -> Vec<Key> {
-    let needed: FxHashSet<Key> = after
-        .models
-        .values()
-        .flat_map(|model| model.common().needs())
-        .copied()
-        .collect();
-    let waits = |key: &Key, model: &Model| match model {
-        Model::Constraint(constraint) => constraint.kind == "f",
-        Model::Sequence(sequence) => {
-            sequence.column.is_none() && later.contains(&key.oid) && !needed.contains(key)
-        }
-        _ => false,
-    };
+/// foreign keys, which ALTER COLUMN … TYPE checks where it makes them anew.
+fn postpone(before: &States, after: &mut States) -> Vec<Key> {
+    let is_foreign_key =
+        |model: &Model| matches!(model, Model::Constraint(constraint) if constraint.kind == "f");
     let waiting = after.models.iter().filter(|(key, model)| {
-        !before.models.contains_key(key) && !before.unknown.contains_key(key) && waits(key, model)
+        let was = before.models.contains_key(key) || before.unknown.contains_key(key);
+        !was && is_foreign_key(model)
     });
     let waiting: Vec<Key> = waiting.map(|(key, _)| *key).collect();
     for key in &waiting {
@@ -240,7 +244,7 @@ fn learn_ours(ours: &mut Rc<HashSet<Key>>, after: &States) -> bool {
         let is_over = |(key, model): &(&Key, &Model)| {
             let common = model.common();
             !ours.contains(*key)
-                && (common.extension.as_deref() == Some(EXTENSION)
+                && (common.extension.as_deref() == Some(OWN)
                     || common.needs().iter().any(|need| ours.contains(need)))
         };
         let found: Vec<Key> = after

@@ -40,27 +40,6 @@ impl Source for Catalogs<'_> {
     }
 }
 
-/// Rows of a query about the whole database.
-fn rows(query: &'static str) -> Vec<(u32, String)> {
-    Catalogs { known: None }
-        .read(query, &[0])
-        .unwrap_or_default()
-}
-
-/// `$1` is any OID: the query has to have one.
-const DEFAULT_GRANTEES: &str = "SELECT pg_catalog.min(d.oid), CASE a.grantee WHEN 0 THEN 'PUBLIC' \
-     ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END::pg_catalog.text \
-     FROM pg_catalog.pg_default_acl d, pg_catalog.aclexplode(d.defaclacl) a \
-     WHERE $1 IS NOT NULL GROUP BY 2";
-
-/// Roles to which default privileges give anything, quoted.
-pub fn default_grantees() -> Vec<String> {
-    rows(DEFAULT_GRANTEES)
-        .into_iter()
-        .map(|(_, role)| role)
-        .collect()
-}
-
 /// Defaults, view rules and tables of publications stand for what they are a part of.
 const OURS: &str = "WITH RECURSIVE o (class, oid) AS ( \
      SELECT m.classid, m.objid FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_depend m \
@@ -92,26 +71,22 @@ const TEMPORARY: &str = "WITH RECURSIVE n (of_class, of_oid, class, oid) AS ( \
 const FIRST_NORMAL_OID: u32 = 16384;
 
 /// Those of `keys` that are temporary, or go with what is.
-pub fn temporary(keys: impl Iterator<Item = Key>) -> HashSet<Key> {
+pub fn temporary(keys: impl Iterator<Item = Key>) -> Result<HashSet<Key>, String> {
     let pairs: Vec<u32> = keys
         .filter(|key| key.oid >= FIRST_NORMAL_OID)
         .flat_map(|key| [key.class, key.oid])
         .collect();
-    match pairs.is_empty() {
-        true => HashSet::new(),
-        false => {
-            let mut catalogs = Catalogs { known: None };
-            keys_of(catalogs.read(TEMPORARY, &pairs).unwrap_or_default())
-        }
-    }
+    keys_of(TEMPORARY, &pairs)
 }
 
 /// What belongs to this extension, or is over what does.
-pub fn ours() -> HashSet<Key> {
-    keys_of(rows(OURS))
+pub fn ours() -> Result<HashSet<Key>, String> {
+    // It is any OID: the query has to have one.
+    keys_of(OURS, &[0])
 }
 
-fn keys_of(rows: Vec<(u32, String)>) -> HashSet<Key> {
+fn keys_of(query: &'static str, oids: &[u32]) -> Result<HashSet<Key>, String> {
+    let rows = Catalogs { known: None }.read(query, oids)?;
     let key = |(oid, class): (u32, String)| Some(Key::new(class.parse().ok()?, oid));
-    rows.into_iter().filter_map(key).collect()
+    Ok(rows.into_iter().filter_map(key).collect())
 }

@@ -43,6 +43,8 @@ pub struct State {
     is_recorded: bool,
     /// Why a change is missing, which a session leaves out.
     left_out: Option<::effects::Unhandled>,
+    /// What was said last of a schema change that is missing.
+    missing: Option<::effects::Unhandled>,
     /// The CREATE EXTENSION whose script's rows are left out.
     pub bracket: Option<i64>,
     /// The table into which rows are being inserted, how many in a row, and whether as COPY.
@@ -306,9 +308,13 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Writes a whole statement.
+    /// Writes a whole statement, behind the one that is held back.
     pub fn statement(&mut self, sql: &[u8]) {
         self.release_held();
+        self.send_statement(sql);
+    }
+
+    fn send_statement(&mut self, sql: &[u8]) {
         self.start_line(b'S');
         self.line.sql.extend_from_slice(sql);
         self.send_line();

@@ -380,8 +380,8 @@ fn leave(before: Option<Before>) {
     }
 }
 
-/// What the commands before this callback's change did to the schema goes before it. `rewritten` is the
-/// relation of a row, which may be the copy that a rewrite fills.
+/// What the commands before this callback's change did to the schema goes before it. `relation` is that of a
+/// row, which may be the copy that a rewrite fills.
 ///
 /// # Safety
 /// `ctx` is that of a change, truncate, message or commit callback.
@@ -391,10 +391,10 @@ unsafe fn follow_catalogs(
 ) {
     // SAFETY: `startup` has set the session.
     let session = unsafe { session(ctx) };
-    let command = view::current_command();
     let Some(engine) = session.engine.as_mut() else {
         return;
     };
+    let command = view::current_command();
     let is_rewriting = relation.is_some_and(|relation| relation.rewrites().is_some());
     if !engine.has_moved(command, is_rewriting) {
         return;

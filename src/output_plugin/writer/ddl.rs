@@ -105,7 +105,7 @@ impl Writer<'_> {
     pub(super) fn write_text(&mut self, statement: &Statement) {
         if !self.options.framing {
             if statement.fact().is_none() {
-                self.statement_of_effect(&statement.block().parts().write(""));
+                self.send_statement(&statement.block().parts().write(""));
             }
             return;
         }

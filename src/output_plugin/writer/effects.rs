@@ -81,21 +81,25 @@ impl Writer<'_> {
             (_, Err(unhandled)) if unhandled.class == OVER_OURS => {
                 self.state.left_out = Some(unhandled);
             }
-            (_, Err(unhandled)) => self.flag_left_out(&unhandled),
+            (_, Err(unhandled)) => self.flag_left_out(unhandled),
         }
     }
 
-    fn flag_left_out(&mut self, unhandled: &Unhandled) {
-        self.flag_ddl(&format!(
-            "a schema change is left out, of which no statement is known: {unhandled}"
-        ));
+    /// The same is said once, though it is asked for at each row.
+    fn flag_left_out(&mut self, unhandled: Unhandled) {
+        if self.state.missing.as_ref() != Some(&unhandled) {
+            self.flag_ddl(&format!(
+                "a schema change is left out, of which no statement is known: {unhandled}"
+            ));
+            self.state.missing = Some(unhandled);
+        }
     }
 
     /// A change that no session has recorded in this transaction was left out by none.
     pub(super) fn flag_unrecorded(&mut self) {
         let left_out = self.state.left_out.take();
         if let Some(unhandled) = left_out.filter(|_| !self.state.is_recorded) {
-            self.flag_left_out(&unhandled);
+            self.flag_left_out(unhandled);
         }
     }
 
@@ -150,7 +154,7 @@ impl Writer<'_> {
         if !self.options.framing {
             for effect in effects {
                 let block = Block::of(effect);
-                self.statement_of_effect(&block.parts().write(""));
+                self.send_statement(&block.parts().write(""));
             }
             return;
         }
@@ -186,16 +190,7 @@ impl Writer<'_> {
             self.line.clear();
             frame::push_effect(&mut self.line.sql, &note, &block.parts());
             self.send_line();
-            if effect.verb == REWRITE {
-                self.state.rewritten.push(effect.key.oid.into());
-            }
         }
-    }
-
-    pub(super) fn statement_of_effect(&mut self, sql: &[u8]) {
-        self.start_line(b'S');
-        self.line.sql.extend_from_slice(sql);
-        self.send_line();
     }
 }
 

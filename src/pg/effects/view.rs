@@ -1,7 +1,7 @@
 //! The catalogs before a transaction, and at the command that its decoding has come to.
 //!
 //! Caches follow the snapshot of the moment at which a change was made. Where others' commits make the view
-//! of this commit another one, they are emptied on the way in and on the way out.
+//! of this commit another one, they forget what others changed on the way in and on the way out.
 
 use pgrx::prelude::*;
 
