@@ -8,14 +8,14 @@
 mod commands;
 mod source;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use effects::class::extension::OWN;
 use effects::common::default_grantees;
 use effects::key::catalog;
 use effects::{compare, read, Context, Effect, Key, Model, States, Unhandled};
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashSet;
 
 pub use self::commands::{does_more_than_catalogs_tell, is_told_by_catalogs};
 use self::source::Catalogs;
@@ -147,15 +147,15 @@ impl Engine {
         let count = ahead.partition_point(|event| event.command < command);
         self.at += count;
         let events = &self.events[from..self.at];
-        let is_about_cluster = events.iter().any(|event| SHARED.contains(&event.class));
+        let is_about_cluster = events.iter().any(|event| SHARED.contains(&event.key.class));
         let mut keys = keys(events);
         keys.extend(std::mem::take(&mut self.postponed));
         let keys: Vec<Key> = keys.into_iter().collect();
         let mut after = there_at(command, &self.lives, &keys);
         // A rewrite that goes on fills its other tables later; one that is over has filled them all.
         let seen = if is_rewriting { ahead } else { events };
-        let rewritten = seen.iter().filter(|event| event.class == REWRITE);
-        let rewritten: FxHashSet<u32> = rewritten.map(|event| event.oid).collect();
+        let rewritten = seen.iter().filter(|event| event.key.class == REWRITE);
+        let rewritten: FxHashSet<u32> = rewritten.map(|event| event.key.oid).collect();
         note_rewritten(&mut after, &|table| rewritten.contains(&table));
         let mut before = States::default();
         for key in &keys {
@@ -215,7 +215,7 @@ fn known<T: Default>(read: Result<T, String>, unreadable: &mut Option<String>) -
 
 /// Those of the objects that are there, or may be, where the command counter is `command`.
 fn there_at(command: u32, lives: &Lives, keys: &[Key]) -> States {
-    let is_there = |key: &&Key| !lives.is_absent(key.class, key.oid, command);
+    let is_there = |key: &&Key| !lives.is_absent(**key, command);
     let there: Vec<Key> = keys.iter().filter(is_there).copied().collect();
     let known = Some((lives, command));
     read(&mut Catalogs { known }, &there)
@@ -271,20 +271,16 @@ fn note_rewritten(states: &mut States, is_rewritten: &dyn Fn(u32) -> bool) {
 fn keys(events: &[Event]) -> FxHashSet<Key> {
     let objects = events
         .iter()
-        .filter(|event| event.class != REWRITE && !SHARED.contains(&event.class));
-    objects
-        .map(|event| Key::new(event.class, event.oid))
-        .collect()
+        .filter(|event| event.key.class != REWRITE && !SHARED.contains(&event.key.class));
+    objects.map(|event| event.key).collect()
 }
 
-fn commands(events: &[Event]) -> std::collections::HashMap<Key, (u32, u32)> {
-    let mut commands: FxHashMap<Key, (u32, u32)> = FxHashMap::default();
-    for event in events {
-        let key = Key::new(event.class, event.oid);
-        let entry = commands
-            .entry(key)
-            .or_insert((event.command, event.command));
-        entry.1 = event.command;
+/// The first and the last command of each of them.
+fn commands(events: &[Event]) -> HashMap<Key, (u32, u32)> {
+    let mut commands = HashMap::new();
+    for Event { command, key } in events {
+        let entry = commands.entry(*key).or_insert((*command, *command));
+        entry.1 = *command;
     }
-    commands.into_iter().collect()
+    commands
 }

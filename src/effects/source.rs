@@ -36,7 +36,7 @@ impl Source for Catalogs<'_> {
 
     fn kind(&self, key: Key) -> Option<char> {
         let (lives, command) = self.known?;
-        lives.kind(key.class, key.oid, command)
+        lives.kind(key, command)
     }
 }
 

@@ -4,12 +4,13 @@
 //! of tuples that it changed in catalogs: each is fetched once, in the order of files and blocks. The rows
 //! tell as well when an object came and went (`lives`): what is not there need not be asked for.
 
+use effects::key::catalog::CLASS;
+use effects::Key;
 use pgrx::prelude::*;
 
 use super::super::{commit_view, declared};
 use super::catalog::{makers, Catalog, Makers};
 use super::lives::{Lives, Version};
-use super::owner::CLASS;
 use super::relations::Relations;
 use super::rewritten;
 use super::tuple_cids::{self, TupleCids};
@@ -20,13 +21,11 @@ use super::tuple_cids::{self, TupleCids};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Event {
     pub command: u32,
-    /// OID of the object's catalog, such as 1259 for pg_class.
-    pub class: u32,
-    /// 0 stands for some row of a catalog that has no objects, or is not known.
-    pub oid: u32,
+    /// The OID 0 stands for some row of a catalog that has no objects, or is not known.
+    pub key: Key,
 }
 
-/// The class of an event that is no object's: a command began to rewrite the table `oid`.
+/// The class of an event that is no object's: a command began to rewrite the table of this OID.
 pub const REWRITE: u32 = 0;
 
 /// What the transaction did to the catalogs cannot be told.
@@ -117,19 +116,14 @@ impl Collected {
         for key in owners.into_iter().flatten() {
             if rule.is_row_of(class, &fields, key) {
                 self.versions.push(Version {
-                    class: key.class,
-                    oid: key.oid,
+                    key,
                     made: cmin,
                     removed: cmax,
                     kind: rule.kind(class, &fields),
                 });
             }
             for command in [cmin, cmax].into_iter().flatten() {
-                self.events.push(Event {
-                    command,
-                    class: key.class,
-                    oid: key.oid,
-                });
+                self.events.push(Event { command, key });
             }
         }
     }

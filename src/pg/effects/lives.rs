@@ -2,11 +2,12 @@
 //!
 //! An object whose row the transaction never touched is not known here; it may be there or not.
 
+use effects::Key;
+
 /// One version of an object's row, from the command that made it to the one that removed it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version {
-    pub class: u32,
-    pub oid: u32,
+    pub key: Key,
     /// `None`: before the transaction.
     pub made: Option<u32>,
     /// `None`: not by the transaction.
@@ -33,33 +34,39 @@ impl Lives {
         Lives(versions)
     }
 
-    fn versions(&self, class: u32, oid: u32) -> &[Version] {
-        let from = self.0.partition_point(|v| (v.class, v.oid) < (class, oid));
+    fn versions(&self, key: Key) -> &[Version] {
+        let from = self.0.partition_point(|version| version.key < key);
         let rest = &self.0[from..];
-        &rest[..rest.partition_point(|v| (v.class, v.oid) == (class, oid))]
+        &rest[..rest.partition_point(|version| version.key == key)]
     }
 
     /// True for an object that is for sure not there under a snapshot whose `curcid` is `command`.
-    pub fn is_absent(&self, class: u32, oid: u32, command: u32) -> bool {
-        let versions = self.versions(class, oid);
+    pub fn is_absent(&self, key: Key, command: u32) -> bool {
+        let versions = self.versions(key);
         !versions.is_empty() && !versions.iter().any(|version| version.is_seen_at(command))
     }
 
     /// The letter of its kind then, where that is known.
-    pub fn kind(&self, class: u32, oid: u32, command: u32) -> Option<char> {
-        let mut versions = self.versions(class, oid).iter();
+    pub fn kind(&self, key: Key, command: u32) -> Option<char> {
+        let mut versions = self.versions(key).iter();
         versions.find(|version| version.is_seen_at(command))?.kind
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use effects::key::catalog::CLASS;
+    use effects::Key;
+
     use super::{Lives, Version};
+
+    fn relation(oid: u32) -> Key {
+        Key::new(CLASS, oid)
+    }
 
     fn version(oid: u32, made: Option<u32>, removed: Option<u32>) -> Version {
         Version {
-            class: 1259,
-            oid,
+            key: relation(oid),
             made,
             removed,
             kind: Some('r'),
@@ -72,16 +79,16 @@ mod tests {
             version(1, Some(2), Some(4)),
             version(1, Some(4), Some(7)),
         ]);
-        let absent = (0..10).filter(|command| lives.is_absent(1259, 1, *command));
+        let absent = (0..10).filter(|command| lives.is_absent(relation(1), *command));
         assert_eq!(absent.collect::<Vec<_>>(), [0, 1, 2, 8, 9]);
     }
 
     #[test]
     fn a_row_that_was_not_touched_tells_nothing() {
         let lives = Lives::of(vec![version(2, None, Some(3)), version(2, Some(3), None)]);
-        assert!((0..9).all(|command| !lives.is_absent(1259, 2, command)));
-        assert!(!lives.is_absent(1259, 3, 0));
-        assert_eq!(lives.kind(1259, 2, 5), Some('r'));
-        assert_eq!(lives.kind(1259, 3, 5), None);
+        assert!((0..9).all(|command| !lives.is_absent(relation(2), command)));
+        assert!(!lives.is_absent(relation(3), 0));
+        assert_eq!(lives.kind(relation(2), 5), Some('r'));
+        assert_eq!(lives.kind(relation(3), 5), None);
     }
 }

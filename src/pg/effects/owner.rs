@@ -5,18 +5,16 @@
 //! triggers, most dependencies) count as nothing. The columns are read from the row itself, so this holds
 //! for rows that are gone since.
 
+use effects::key::catalog::{
+    CLASS, CONSTRAINT, NAMESPACE, OPFAMILY, POLICY, PROC, PUBLICATION, REWRITE, STATISTIC_EXT,
+    TRIGGER, TS_CONFIG, TYPE,
+};
+use effects::Key;
 use pgrx::prelude::*;
 
 use super::catalog::Fields;
 use super::events::REWRITE as REWRITTEN;
 use super::relations::Relations;
-
-/// Catalog and OID of an object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Key {
-    pub class: u32,
-    pub oid: u32,
-}
 
 /// Most rows belong to one object; that of a composite type to its relation and its type.
 pub type Owners = [Option<Key>; 2];
@@ -55,7 +53,7 @@ impl Rule {
 
     /// The letter that tells the kinds of a catalog's objects apart, where it is one of them.
     pub fn kind(&self, class: u32, row: &Fields<'_>) -> Option<char> {
-        matches!(class, CLASS | PROCEDURE).then(|| char::from(row.char(1)))
+        matches!(class, CLASS | PROC).then(|| char::from(row.char(1)))
     }
 
     /// The objects that a row of the catalog `class` belongs to.
@@ -79,20 +77,11 @@ impl Rule {
 const NONE: Owners = [None, None];
 
 fn one(class: u32, oid: u32) -> Owners {
-    [Some(Key { class, oid }), None]
+    [Some(Key::new(class, oid)), None]
 }
 
-pub const CLASS: u32 = 1259;
-const TYPE: u32 = 1247;
-const PROCEDURE: u32 = 1255;
-const OPERATOR_FAMILY: u32 = 2753;
+/// What large objects are called in pg_description and its like; they have no class of objects here.
 const LARGE_OBJECT: u32 = 2613;
-const PUBLICATION: u32 = 6104;
-const CONSTRAINT: u32 = 2606;
-const NAMESPACE: u32 = 2615;
-const REWRITE: u32 = 2618;
-const TRIGGER: u32 = 2620;
-const TEXT_SEARCH_CONFIGURATION: u32 = 3602;
 
 /// A catalog that is not known, or has no OIDs: something was changed in it.
 pub static UNKNOWN: Rule = Rule {
@@ -136,7 +125,7 @@ pub fn rule(catalog: u32) -> &'static Rule {
             "typelem",
             "typinput"
         ),
-        PROCEDURE => rule!(How::Object, "oid", "prokind"),
+        PROC => rule!(How::Object, "oid", "prokind"),
         // pg_attribute, pg_attrdef, pg_index, pg_inherits
         1249 => rule!(How::PartOf(CLASS), "attrelid"),
         2604 => rule!(How::PartOf(CLASS), "adrelid"),
@@ -150,10 +139,10 @@ pub fn rule(catalog: u32) -> &'static Rule {
         3501 => rule!(How::PartOf(TYPE), "enumtypid"),
         3541 => rule!(How::PartOf(TYPE), "rngtypid"),
         // pg_aggregate, pg_amop, pg_amproc, pg_ts_config_map
-        2600 => rule!(How::PartOf(PROCEDURE), "aggfnoid"),
-        2602 => rule!(How::PartOf(OPERATOR_FAMILY), "amopfamily"),
-        2603 => rule!(How::PartOf(OPERATOR_FAMILY), "amprocfamily"),
-        3603 => rule!(How::PartOf(TEXT_SEARCH_CONFIGURATION), "mapcfg"),
+        2600 => rule!(How::PartOf(PROC), "aggfnoid"),
+        2602 => rule!(How::PartOf(OPFAMILY), "amopfamily"),
+        2603 => rule!(How::PartOf(OPFAMILY), "amprocfamily"),
+        3603 => rule!(How::PartOf(TS_CONFIG), "mapcfg"),
         // pg_publication_rel, pg_publication_namespace
         6106 => rule!(How::PartOf(PUBLICATION), "prpubid"),
         6237 => rule!(How::PartOf(PUBLICATION), "pnpubid"),
@@ -169,16 +158,15 @@ pub fn rule(catalog: u32) -> &'static Rule {
         REWRITE => rule!(How::By(of_rewrite), "oid", "ev_class", "rulename"),
         TRIGGER => rule!(How::By(of_trigger), "oid", "tgrelid"),
         NAMESPACE => rule!(How::By(of_namespace), "oid", "nspname"),
-        2606 => rule!(
+        CONSTRAINT => rule!(
             How::By(of_constraint),
             "oid",
             "conrelid",
             "contypid",
             "contype"
         ),
-        // pg_policy, pg_statistic_ext
-        3256 => rule!(How::ObjectOfTable, "oid", "polrelid"),
-        3381 => rule!(How::ObjectOfTable, "oid", "stxrelid"),
+        POLICY => rule!(How::ObjectOfTable, "oid", "polrelid"),
+        STATISTIC_EXT => rule!(How::ObjectOfTable, "oid", "stxrelid"),
         // pg_statistic, pg_statistic_ext_data, pg_shdepend, pg_largeobject, pg_largeobject_metadata,
         // pg_subscription_rel
         2619 | 3429 | 1214 | 2613 | 2995 | 6102 => &NOISE,
@@ -205,15 +193,9 @@ fn of_type(row: &Fields<'_>, relations: &mut Relations) -> Owners {
         if relations.is_noise(relation) {
             return NONE;
         }
-        let itself = Key { class: TYPE, oid };
+        let itself = Key::new(TYPE, oid);
         let composite = relations.is_composite(relation).then_some(itself);
-        return [
-            Some(Key {
-                class: CLASS,
-                oid: relation,
-            }),
-            composite,
-        ];
+        return [Some(Key::new(CLASS, relation)), composite];
     }
     match kind {
         // Made along with its range. A user can rename it alone, though, where it stood before.
@@ -277,7 +259,7 @@ fn of_rewrite(row: &Fields<'_>, relations: &mut Relations) -> Owners {
 
 /// An index, and its table: CLUSTER ON and REPLICA IDENTITY USING INDEX are marks on the index.
 fn of_index(row: &Fields<'_>, _relations: &mut Relations) -> Owners {
-    let key = |oid| Some(Key { class: CLASS, oid });
+    let key = |oid| Some(Key::new(CLASS, oid));
     [key(row.oid(0)), key(row.oid(1))]
 }
 

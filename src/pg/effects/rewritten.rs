@@ -4,11 +4,11 @@
 //! Which command changed a tuple is then asked of PostgreSQL, which follows the tuple through the mapping
 //! files that the rewrite has left for slots (access/heap/rewriteheap.c).
 
+use effects::key::catalog::CLASS;
 use pgrx::prelude::*;
 
 use super::catalog::{makers, Catalog};
 use super::events::{Collected, Unreadable};
-use super::owner::CLASS;
 
 /// Takes the changed tuples of all catalogs.
 pub fn by_scans(collected: &mut Collected) -> Result<(), Unreadable> {
