@@ -62,6 +62,24 @@ pub fn same_rest(
     Err(Unhandled::new(class, names.join(", ")))
 }
 
+/// Fails, by name, where a row has columns that a class does not understand.
+pub fn no_rest(class: &str, rest: &serde_json::Value) -> Result<(), Unhandled> {
+    same_rest(class, &serde_json::json!({}), rest)
+}
+
+/// Fails where what no statement changes differs: `what` says which that is.
+pub fn same_identity<T: PartialEq>(
+    class: &str,
+    before: &T,
+    after: &T,
+    what: &str,
+) -> Result<(), Unhandled> {
+    if before == after {
+        return Ok(());
+    }
+    Err(Unhandled::new(class, what))
+}
+
 /// The statements about one object, in order.
 #[derive(Debug, Default)]
 pub struct Script {

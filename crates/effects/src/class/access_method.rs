@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use crate::common::Common;
 use crate::object::Object;
-use crate::script::{same_rest, Script, Unhandled};
+use crate::script::{no_rest, same_rest, Script, Unhandled};
 
 pub const QUERY: &str = concat!(
     "SELECT r.oid, pg_catalog.row_to_json(r)::pg_catalog.text FROM (SELECT a.oid, \
@@ -53,7 +53,7 @@ impl Object for AccessMethod {
     }
 
     fn create(&self, script: &mut Script) -> Result<(), Unhandled> {
-        same_rest("access method", &serde_json::json!({}), &self.rest)?;
+        no_rest("access method", &self.rest)?;
         let r#type = match self.r#type.as_str() {
             "i" => "INDEX",
             "t" => "TABLE",

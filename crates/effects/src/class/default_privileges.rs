@@ -7,7 +7,7 @@ use crate::acl::{Acl, Grant};
 use crate::common::Common;
 use crate::key::{catalog, Key};
 use crate::object::Object;
-use crate::script::{same_rest, Script, Unhandled};
+use crate::script::{no_rest, Script, Unhandled};
 
 /// An entry for all schemas says all privileges, one for a schema those that are added. `base` is what there
 /// is without an entry.
@@ -85,7 +85,7 @@ impl DefaultPrivileges {
             let what = format!("of objects {}", self.objects);
             return Err(Unhandled::new("default privileges", what));
         }
-        same_rest("default privileges", &serde_json::json!({}), &self.rest)
+        no_rest("default privileges", &self.rest)
     }
 }
 

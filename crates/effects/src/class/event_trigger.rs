@@ -6,7 +6,7 @@ use super::rule::state_word;
 use crate::common::Common;
 use crate::object::Object;
 use crate::renames::named;
-use crate::script::{same_rest, Script, Unhandled};
+use crate::script::{no_rest, same_rest, Script, Unhandled};
 use crate::text::literal;
 
 pub const QUERY: &str = concat!(
@@ -49,7 +49,7 @@ impl Object for EventTrigger {
     named!("EVENT TRIGGER", "event trigger");
 
     fn create(&self, script: &mut Script) -> Result<(), Unhandled> {
-        same_rest("event trigger", &serde_json::json!({}), &self.rest)?;
+        no_rest("event trigger", &self.rest)?;
         let tags: Vec<String> = self.tags.iter().flatten().map(|tag| literal(tag)).collect();
         let when = match tags.is_empty() {
             true => String::new(),

@@ -6,7 +6,7 @@ use crate::common::Common;
 use crate::object::Object;
 use crate::options::{altered, created, Setting};
 use crate::renames::named;
-use crate::script::{same_rest, Script, Unhandled};
+use crate::script::{no_rest, same_rest, Script, Unhandled};
 
 pub const QUERY: &str = concat!(
     "SELECT r.oid, pg_catalog.row_to_json(r)::pg_catalog.text FROM (SELECT f.oid, \
@@ -39,7 +39,7 @@ impl Object for ForeignDataWrapper {
     named!("FOREIGN DATA WRAPPER", "foreign data wrapper");
 
     fn create(&self, script: &mut Script) -> Result<(), Unhandled> {
-        same_rest("foreign-data wrapper", &serde_json::json!({}), &self.rest)?;
+        no_rest("foreign-data wrapper", &self.rest)?;
         let function = |word: &str, name: &Option<String>| {
             name.as_ref()
                 .map_or_else(String::new, |name| format!(" {word} {name}"))

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use crate::common::Common;
 use crate::object::Object;
 use crate::renames::named;
-use crate::script::{same_rest, Script, Unhandled};
+use crate::script::{no_rest, same_rest, Script, Unhandled};
 
 /// One that is not trusted takes no GRANT, so that its privileges are in `rest`.
 pub const QUERY: &str = concat!(
@@ -59,7 +59,7 @@ impl Object for Language {
     named!("LANGUAGE", "language");
 
     fn create(&self, script: &mut Script) -> Result<(), Unhandled> {
-        same_rest("language", &serde_json::json!({}), &self.rest)?;
+        no_rest("language", &self.rest)?;
         script.push("create", self.definition("CREATE")?);
         Ok(())
     }

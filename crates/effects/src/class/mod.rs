@@ -1,4 +1,6 @@
-//! The object classes. To add one: copy the shape of [`schema`], and name it in `classes!` below.
+//! The object classes. To add one: copy the shape of [`schema`], and name it in `classes!` below, which is the
+//! list of all. Of some of them, what they hold besides their own row and what of them has no wording; the
+//! others say it in their files:
 //!
 //! | class | catalog | with it | has no wording |
 //! | --- | --- | --- | --- |

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use crate::common::Common;
 use crate::key::{catalog, Key};
 use crate::object::Object;
-use crate::script::{same_rest, Script, Unhandled};
+use crate::script::{no_rest, same_identity, same_rest, Script, Unhandled};
 use crate::text::qualified;
 
 /// Names of functions and operators to say them, OIDs to see whether they are others.
@@ -109,7 +109,7 @@ impl Object for Operator {
     }
 
     fn create(&self, script: &mut Script) -> Result<(), Unhandled> {
-        same_rest(CLASS, &serde_json::json!({}), &self.rest)?;
+        no_rest(CLASS, &self.rest)?;
         let Some(function) = &self.function else {
             return Err(Unhandled::new(CLASS, "a shell that no operator names"));
         };
@@ -146,9 +146,12 @@ impl Object for Operator {
 
     fn alter(&self, to: &Self, script: &mut Script) -> Result<(), Unhandled> {
         same_rest(CLASS, &self.rest, &to.rest)?;
-        if self.identity != to.identity {
-            return Err(Unhandled::new(CLASS, "another name, or other types"));
-        }
+        same_identity(
+            CLASS,
+            &self.identity,
+            &to.identity,
+            "another name, or other types",
+        )?;
         if self.is_shell() && !to.is_shell() {
             to.create(script)?;
             // Whoever completes a shell owns it.

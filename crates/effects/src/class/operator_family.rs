@@ -8,7 +8,7 @@ use crate::common::Common;
 use crate::key::Key;
 use crate::object::Object;
 use crate::renames::named_in_schema;
-use crate::script::{same_rest, Script, Unhandled};
+use crate::script::{no_rest, same_identity, same_rest, Script, Unhandled};
 use crate::text::qualified;
 
 /// Members of the object `$class`/`$oid`, and what these depend on but itself.
@@ -191,7 +191,7 @@ impl Object for OperatorFamily {
     ));
 
     fn create(&self, script: &mut Script) -> Result<(), Unhandled> {
-        same_rest("operator family", &serde_json::json!({}), &self.rest)?;
+        no_rest("operator family", &self.rest)?;
         script.push(
             "create",
             format!("CREATE OPERATOR FAMILY {}", self.target()),
@@ -203,9 +203,12 @@ impl Object for OperatorFamily {
 
     fn alter(&self, to: &Self, script: &mut Script) -> Result<(), Unhandled> {
         same_rest("operator family", &self.rest, &to.rest)?;
-        if self.identity != to.identity {
-            return Err(Unhandled::new("operator family", "another access method"));
-        }
+        same_identity(
+            "operator family",
+            &self.identity,
+            &to.identity,
+            "another access method",
+        )?;
         let family = qualified(&to.schema, &to.name);
         alter_members(&self.members, &to.members, &family, &to.method, script);
         Ok(())
@@ -277,7 +280,7 @@ impl Object for OperatorClass {
     ));
 
     fn create(&self, script: &mut Script) -> Result<(), Unhandled> {
-        same_rest("operator class", &serde_json::json!({}), &self.rest)?;
+        no_rest("operator class", &self.rest)?;
         let storage = self.storage.iter().map(|name| format!("STORAGE {name}"));
         let members = self.members.iter().map(|member| member.text.clone());
         let mut items: Vec<String> = storage.chain(members).collect();
@@ -300,9 +303,12 @@ impl Object for OperatorClass {
 
     fn alter(&self, to: &Self, script: &mut Script) -> Result<(), Unhandled> {
         same_rest("operator class", &self.rest, &to.rest)?;
-        if self.identity != to.identity {
-            return Err(Unhandled::new("operator class", "another type or family"));
-        }
+        same_identity(
+            "operator class",
+            &self.identity,
+            &to.identity,
+            "another type or family",
+        )?;
         alter_members(&self.members, &to.members, to.family()?, &to.method, script);
         Ok(())
     }

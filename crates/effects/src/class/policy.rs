@@ -6,7 +6,7 @@ use crate::common::{comment_on, Common};
 use crate::key::{catalog, Key};
 use crate::object::Object;
 use crate::renames::give_name;
-use crate::script::{same_rest, Script, Unhandled};
+use crate::script::{no_rest, Script, Unhandled};
 
 /// The trees tell whether an expression is another, whatever its columns are called meanwhile.
 pub const QUERY: &str = concat!(
@@ -65,7 +65,7 @@ impl Policy {
     }
 
     fn ensure_plain(&self) -> Result<(), Unhandled> {
-        same_rest("policy", &serde_json::json!({}), &self.rest)
+        no_rest("policy", &self.rest)
     }
 
     /// What ALTER POLICY cannot do: another command, an expression taken away.

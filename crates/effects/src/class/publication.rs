@@ -6,7 +6,7 @@ use crate::common::Common;
 use crate::key::Key;
 use crate::object::Object;
 use crate::renames::named;
-use crate::script::{same_rest, Script, Unhandled};
+use crate::script::{no_rest, Script, Unhandled};
 
 pub const QUERY: &str = concat!(
     "SELECT r.oid, pg_catalog.row_to_json(r)::pg_catalog.text FROM (SELECT p.oid, \
@@ -119,7 +119,7 @@ impl Publication {
     fn ensure_plain(&self) -> Result<(), Unhandled> {
         let parts = self.tables().iter().chain(self.schemas());
         for rest in parts.map(|part| &part.rest).chain([&self.rest]) {
-            same_rest("publication", &serde_json::json!({}), rest)?;
+            no_rest("publication", rest)?;
         }
         Ok(())
     }

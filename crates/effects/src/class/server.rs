@@ -6,7 +6,7 @@ use crate::common::Common;
 use crate::object::Object;
 use crate::options::{altered, created, Setting};
 use crate::renames::named;
-use crate::script::{same_rest, Script, Unhandled};
+use crate::script::{no_rest, same_rest, Script, Unhandled};
 use crate::text::literal;
 
 /// `rest` has the wrapper's OID: no server changes it.
@@ -42,7 +42,7 @@ impl Object for Server {
     }
 
     fn create(&self, script: &mut Script) -> Result<(), Unhandled> {
-        same_rest("server", &serde_json::json!({}), &self.rest)?;
+        no_rest("server", &self.rest)?;
         let Some(wrapper) = &self.wrapper else {
             return Err(Unhandled::new("server", "its wrapper is not there"));
         };

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use crate::common::Common;
 use crate::object::Object;
-use crate::script::{same_rest, Script, Unhandled};
+use crate::script::{no_rest, same_identity, same_rest, Script, Unhandled};
 
 pub const QUERY: &str = concat!(
     "SELECT r.oid, pg_catalog.row_to_json(r)::pg_catalog.text FROM (SELECT t.oid, \
@@ -66,7 +66,7 @@ impl Object for Transform {
     }
 
     fn create(&self, script: &mut Script) -> Result<(), Unhandled> {
-        same_rest("transform", &serde_json::json!({}), &self.rest)?;
+        no_rest("transform", &self.rest)?;
         script.push("create", self.definition("CREATE"));
         Ok(())
     }
@@ -78,9 +78,12 @@ impl Object for Transform {
 
     fn alter(&self, to: &Self, script: &mut Script) -> Result<(), Unhandled> {
         same_rest("transform", &self.rest, &to.rest)?;
-        if self.identity != to.identity {
-            return Err(Unhandled::new("transform", "another type or language"));
-        }
+        same_identity(
+            "transform",
+            &self.identity,
+            &to.identity,
+            "another type or language",
+        )?;
         if self.oids != to.oids {
             script.push("replace", to.definition("CREATE OR REPLACE"));
         }

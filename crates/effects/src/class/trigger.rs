@@ -7,7 +7,7 @@ use crate::common::Common;
 use crate::key::{catalog, Key};
 use crate::object::Object;
 use crate::renames::give_name;
-use crate::script::{same_rest, Script, Unhandled};
+use crate::script::{no_rest, same_rest, Script, Unhandled};
 
 /// `shape` is what CREATE TRIGGER says, by OIDs and trees.
 pub const QUERY: &str = concat!(
@@ -84,7 +84,7 @@ impl Object for Trigger {
     }
 
     fn create(&self, script: &mut Script) -> Result<(), Unhandled> {
-        same_rest("trigger", &serde_json::json!({}), &self.rest)?;
+        no_rest("trigger", &self.rest)?;
         if !self.is_implied() {
             script.push("create", self.definition()?);
         }

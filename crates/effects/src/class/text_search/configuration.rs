@@ -5,7 +5,7 @@ use serde::Deserialize;
 use crate::common::Common;
 use crate::object::Object;
 use crate::renames::named_in_schema;
-use crate::script::{same_rest, Script, Unhandled};
+use crate::script::{no_rest, same_identity, same_rest, Script, Unhandled};
 
 /// The name of a token's kind is known to its parser alone: ts_token_type asks it, as pg_dump does.
 pub const QUERY: &str = concat!(
@@ -111,7 +111,7 @@ impl Object for Configuration {
     named_in_schema!("TEXT SEARCH CONFIGURATION", "text search configuration");
 
     fn create(&self, script: &mut Script) -> Result<(), Unhandled> {
-        same_rest(CLASS, &serde_json::json!({}), &self.rest)?;
+        no_rest(CLASS, &self.rest)?;
         let Some(parser) = &self.parser else {
             return Err(Unhandled::new(CLASS, "its parser is not there"));
         };
@@ -127,9 +127,7 @@ impl Object for Configuration {
 
     fn alter(&self, to: &Self, script: &mut Script) -> Result<(), Unhandled> {
         same_rest(CLASS, &self.rest, &to.rest)?;
-        if self.identity != to.identity {
-            return Err(Unhandled::new(CLASS, "another parser"));
-        }
+        same_identity(CLASS, &self.identity, &to.identity, "another parser")?;
         to.alter_mappings(&self.mappings()?, &to.mappings()?, script);
         Ok(())
     }

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use crate::common::Common;
 use crate::object::Object;
 use crate::renames::named_in_schema;
-use crate::script::{same_rest, Script, Unhandled};
+use crate::script::{no_rest, same_identity, same_rest, Script, Unhandled};
 
 pub const QUERY: &str = concat!(
     "SELECT r.oid, pg_catalog.row_to_json(r)::pg_catalog.text FROM (SELECT d.oid, \
@@ -97,7 +97,7 @@ impl Object for Dictionary {
     named_in_schema!("TEXT SEARCH DICTIONARY", "text search dictionary");
 
     fn create(&self, script: &mut Script) -> Result<(), Unhandled> {
-        same_rest(CLASS, &serde_json::json!({}), &self.rest)?;
+        no_rest(CLASS, &self.rest)?;
         let Some(template) = &self.template else {
             return Err(Unhandled::new(CLASS, "its template is not there"));
         };
@@ -114,9 +114,7 @@ impl Object for Dictionary {
 
     fn alter(&self, to: &Self, script: &mut Script) -> Result<(), Unhandled> {
         same_rest(CLASS, &self.rest, &to.rest)?;
-        if self.identity != to.identity {
-            return Err(Unhandled::new(CLASS, "another template"));
-        }
+        same_identity(CLASS, &self.identity, &to.identity, "another template")?;
         if self.options != to.options {
             let read = |text: &'_ Option<String>| text.clone().unwrap_or_default();
             let (before, after) = (read(&self.options), read(&to.options));

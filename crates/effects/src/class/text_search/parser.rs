@@ -5,7 +5,7 @@ use serde::Deserialize;
 use crate::common::Common;
 use crate::object::Object;
 use crate::renames::move_to;
-use crate::script::{same_rest, Script, Unhandled};
+use crate::script::{no_rest, same_identity, same_rest, Script, Unhandled};
 use crate::text::qualified;
 
 pub const PARSERS: &str = concat!(
@@ -73,7 +73,7 @@ impl Object for Functions {
     }
 
     fn create(&self, script: &mut Script) -> Result<(), Unhandled> {
-        same_rest(self.kind(), &serde_json::json!({}), &self.rest)?;
+        no_rest(self.kind(), &self.rest)?;
         let each = |(word, name): &(String, Option<String>)| {
             name.as_ref().map(|name| format!("{word} = {name}"))
         };
@@ -96,9 +96,7 @@ impl Object for Functions {
 
     fn alter(&self, to: &Self, _script: &mut Script) -> Result<(), Unhandled> {
         same_rest(self.kind(), &self.rest, &to.rest)?;
-        if self.identity != to.identity {
-            return Err(Unhandled::new(self.kind(), "other functions"));
-        }
+        same_identity(self.kind(), &self.identity, &to.identity, "other functions")?;
         Ok(())
     }
 }

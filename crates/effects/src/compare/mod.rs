@@ -1,0 +1,278 @@
+//! From the states before and after to statements in order.
+
+mod order;
+mod remade;
+mod whose;
+
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
+
+use self::whose::{goes_with_temporary, has_parts, is_left_out, is_part_of_member, is_the_users};
+use crate::class::Model;
+use crate::key::Key;
+use crate::plan::{Plan, Step};
+use crate::script::{Effect, Script, Unhandled};
+use crate::states::States;
+
+/// Counted as a class: what is over this project's own extension.
+pub const OVER_OURS: &str = "extension pg_incrbackup";
+
+/// What is known besides the two states.
+#[derive(Debug, Clone, Default)]
+pub struct Context {
+    /// The first and the last command that touched an object.
+    pub commands: HashMap<Key, (u32, u32)>,
+    /// What belongs to this project's own extension, or is over what does: a restore does without it.
+    pub ours: Rc<HashSet<Key>>,
+    /// What of it was so before these commands.
+    pub ours_before: Rc<HashSet<Key>>,
+    /// Of what the objects need, what is temporary or goes with what is.
+    pub temporary: HashSet<Key>,
+    /// Roles (quoted, or PUBLIC) to which ALTER DEFAULT PRIVILEGES gives anything in this database.
+    pub default_grantees: Vec<String>,
+}
+
+impl Context {
+    fn command(&self, key: Key, is_new: bool) -> u32 {
+        let (first, last) = self.commands.get(&key).copied().unwrap_or_default();
+        if is_new {
+            first
+        } else {
+            last
+        }
+    }
+}
+
+/// Both states of one object.
+#[derive(Clone, Copy)]
+struct Pair<'a> {
+    before: Option<&'a Model>,
+    after: Option<&'a Model>,
+}
+
+impl<'a> Pair<'a> {
+    /// Those that there are.
+    fn states(self) -> impl Iterator<Item = &'a Model> {
+        [self.before, self.after].into_iter().flatten()
+    }
+}
+
+struct Comparison<'a> {
+    pairs: HashMap<Key, Pair<'a>>,
+    /// By other keys: row types, defaults; what went with its table; what ALTER TYPE has built anew.
+    aliases: HashMap<Key, Key>,
+    /// New objects that one which was there before has made by its change (ADD CONSTRAINT … USING INDEX).
+    made_of_old: HashSet<Key>,
+    context: &'a Context,
+    plan: Plan,
+}
+
+/// The statements that make `after` of `before`, in order. Both hold the same objects where they exist.
+pub fn compare(
+    before: &States,
+    after: &States,
+    context: &Context,
+) -> Result<Vec<Effect>, Unhandled> {
+    let mut keys: Vec<Key> = before
+        .models
+        .keys()
+        .chain(after.models.keys())
+        .copied()
+        .collect();
+    keys.sort_unstable();
+    keys.dedup();
+    let unknown = before.unknown.iter().chain(&after.unknown);
+    if let Some((_, why)) = unknown.min_by_key(|(key, _)| **key) {
+        return Err(why.clone());
+    }
+    let mut pairs = HashMap::new();
+    for key in keys {
+        let pair = Pair {
+            before: before.get(key),
+            after: after.get(key),
+        };
+        let is_changed = pair.before != pair.after;
+        if is_changed && is_the_users(pair)? && !is_part_of_member(pair, before, after) {
+            let is_left_out_whole = |key: &Key| {
+                let model = after.get(*key).or_else(|| before.get(*key));
+                model.is_some_and(|model| !has_parts(model))
+            };
+            if is_left_out(key, pair, context, is_left_out_whole)? {
+                continue;
+            }
+            if goes_with_temporary(pair, context)? {
+                continue;
+            }
+            pairs.insert(key, pair);
+        }
+    }
+    let mut comparison = Comparison {
+        pairs,
+        aliases: HashMap::new(),
+        made_of_old: HashSet::new(),
+        context,
+        plan: Plan::default(),
+    };
+    comparison.join_remade();
+    comparison.find_aliases();
+    comparison.leave_out_rebuilt();
+    comparison.add_steps();
+    comparison.add_order();
+    comparison.write()
+}
+
+impl<'a> Comparison<'a> {
+    fn add_steps(&mut self) {
+        let mut keys: Vec<Key> = self.pairs.keys().copied().collect();
+        keys.sort_unstable();
+        for key in keys {
+            let pair = self.pairs[&key];
+            let is_new = pair.before.is_none();
+            let command = self.context.command(key, is_new);
+            match (pair.before, pair.after) {
+                (Some(_), None) if self.resolve(key) == key => {
+                    self.plan.add(Step::Drop, key, command)
+                }
+                (Some(before), Some(after)) => {
+                    let made = before.makes_by_change(after);
+                    self.made_of_old.extend(made);
+                    let is_renamed = before.occupies() != after.occupies()
+                        || before.target() != after.target()
+                        || made.is_some();
+                    if is_renamed && !before.is_made_anew_as(after) {
+                        self.plan.add(Step::Rename, key, command);
+                    }
+                    self.plan.add(Step::Main, key, command);
+                    self.plan.add(Step::Late, key, command);
+                }
+                (None, Some(_)) => {
+                    self.plan.add(Step::Main, key, command);
+                    self.plan.add(Step::Late, key, command);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn resolve(&self, key: Key) -> Key {
+        let mut key = key;
+        for _ in 0..4 {
+            match self.aliases.get(&key) {
+                Some(other) if *other != key => key = *other,
+                _ => break,
+            }
+        }
+        key
+    }
+
+    /// What is over what goes, and goes as well.
+    fn gone_over(&self) -> HashMap<Key, Vec<Key>> {
+        let mut over: HashMap<Key, Vec<Key>> = HashMap::new();
+        for (key, pair) in self.pairs.iter().filter(|(_, pair)| pair.after.is_none()) {
+            let me = self.resolve(*key);
+            let needs = pair.before.into_iter().flat_map(|b| b.common().needs());
+            for need in needs.map(|need| self.resolve(*need)) {
+                if need != me {
+                    over.entry(need).or_default().push(me);
+                }
+            }
+        }
+        over
+    }
+
+    /// Whether the making of another object makes this new one.
+    fn is_made(&self, key: Key, after: &Model) -> bool {
+        let is_new = |key: Key| {
+            self.pairs
+                .get(&key)
+                .is_some_and(|pair| pair.before.is_none())
+        };
+        let is_by_old = self.made_of_old.contains(&key);
+        is_by_old
+            || (after.made_with().is_some() && !after.wanted_by_attach_of().is_some_and(is_new))
+    }
+
+    /// What comes before all else, in the order of commands.
+    fn write_early(&self, effects: &mut Vec<Effect>) -> Result<(), Unhandled> {
+        let mut keys: Vec<Key> = self.pairs.keys().copied().collect();
+        keys.sort_unstable_by_key(|key| (self.context.command(*key, false), *key));
+        for key in keys {
+            let Pair { before, after } = self.pairs[&key];
+            if let (Some(before), true) = (before, self.resolve(key) == key) {
+                let mut script = Script::default();
+                before.early_script(after, &mut script)?;
+                effects.extend(written(key, before, script));
+            }
+        }
+        Ok(())
+    }
+
+    fn write(self) -> Result<Vec<Effect>, Unhandled> {
+        let mut effects = Vec::new();
+        self.write_early(&mut effects)?;
+        let mut dropped: HashSet<Key> = HashSet::new();
+        let over = self.gone_over();
+        for (step, key) in self.plan.sorted()? {
+            let Pair { before, after } = self.pairs[&key];
+            let mut script = Script::default();
+            let others = &self.context.default_grantees;
+            match (step, before, after) {
+                (Step::Drop, _, _) if dropped.contains(&key) => {}
+                (Step::Drop, Some(before), _) => {
+                    before.remove_script(&mut script);
+                    dropped.insert(key);
+                    let mut is_circle = false;
+                    // It needs what is left over it: CASCADE takes all that along.
+                    let mut left = vec![key];
+                    while let Some(under) = left.pop() {
+                        for above in over.get(&under).into_iter().flatten() {
+                            if self.plan.has(Step::Drop, *above) && dropped.insert(*above) {
+                                left.push(*above);
+                                is_circle = true;
+                            }
+                        }
+                    }
+                    if let (true, Some(last)) = (is_circle, script.statements.last_mut()) {
+                        last.sql += " CASCADE";
+                    }
+                }
+                (Step::Rename, Some(before), Some(after)) => {
+                    before.rename_script(after, &mut script)?
+                }
+                (Step::Main, Some(before), Some(after)) => {
+                    before.alter_script(after, others, &mut script)?
+                }
+                (Step::Main, None, Some(after)) => {
+                    after.create_script(self.is_made(key, after), others, &mut script)?
+                }
+                (Step::Late, before, Some(after)) => after.late_script(before, &mut script)?,
+                _ => {}
+            }
+            if let Some(unhandled) = script.unhandled {
+                return Err(unhandled);
+            }
+            let Some(model) = (if step == Step::Drop { before } else { after }) else {
+                continue;
+            };
+            effects.extend(written(key, model, script));
+        }
+        Ok(effects)
+    }
+}
+
+/// The statements about one object.
+fn written(key: Key, model: &Model, script: Script) -> impl Iterator<Item = Effect> + '_ {
+    let owner = model.common().owner.as_deref();
+    script.statements.into_iter().map(move |statement| Effect {
+        key,
+        class: model.class(),
+        verb: statement.verb,
+        identity: model.target(),
+        needs: model.common().needs().to_vec(),
+        roles: statement.roles,
+        grantor: statement
+            .grantor
+            .filter(|grantor| owner.is_some_and(|owner| owner != grantor)),
+        sql: statement.sql,
+    })
+}

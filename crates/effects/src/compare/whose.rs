@@ -1,0 +1,114 @@
+//! Which changes are none of a restore's: members of extensions, this project's own, what is temporary.
+
+use super::{Context, Pair, OVER_OURS};
+use crate::class::extension::OWN;
+use crate::class::Model;
+use crate::key::{catalog, Key};
+use crate::script::Unhandled;
+use crate::states::States;
+
+/// True for what is over the extension's own, and was from the start: it has been left out, and a restore is
+/// without it. Of what has parts, some may be over it and the others not.
+pub(super) fn is_left_out(
+    key: Key,
+    pair: Pair<'_>,
+    context: &Context,
+    is_whole: impl Fn(&Key) -> bool,
+) -> Result<bool, Unhandled> {
+    let is_ours = |key: &Key| context.ours.contains(key);
+    let is_other = |need: &&Key| **need != key;
+    let is_over = |model: &Model| model.common().needs().iter().filter(is_other).any(is_ours);
+    let was_ours = |need: &Key| *need != key && context.ours_before.contains(need);
+    if !is_ours(&key) && !pair.states().any(is_over) {
+        return Ok(false);
+    }
+    let was = match pair.before {
+        Some(before) => before.common().needs().iter().any(was_ours) && !has_parts(before),
+        None => false,
+    };
+    // An index, a trigger, a rule of what is left out.
+    let is_part = || {
+        let is_of_left_out = |key: &Key| is_ours(key) && is_whole(key);
+        pair.states()
+            .all(|model| model.dropped_with().iter().any(is_of_left_out))
+    };
+    if (was || is_part()) && pair.states().all(is_over) {
+        return Ok(true);
+    }
+    let why = "an object over the extension's own";
+    Err(Unhandled::new(OVER_OURS, why))
+}
+
+/// True for what stays where a part of it goes: a table without a column or a default.
+pub(super) fn has_parts(model: &Model) -> bool {
+    matches!(
+        model,
+        Model::Table(_)
+            | Model::ForeignTable(_)
+            | Model::Composite(_)
+            | Model::Domain(_)
+            | Model::Constraint(_)
+            | Model::Publication(_)
+    )
+}
+
+/// True for what a session's end takes along: a permanent function over a temporary type. A table only loses
+/// a column then.
+pub(super) fn goes_with_temporary(pair: Pair<'_>, context: &Context) -> Result<bool, Unhandled> {
+    let is_over = |model: &Model| {
+        let mut needs = model.common().needs().iter();
+        needs.any(|need| context.temporary.contains(need))
+    };
+    if !pair.states().any(is_over) {
+        return Ok(false);
+    }
+    // A domain goes with its type, a constraint is an object of its own.
+    let is_type = |need: &&Key| need.class == catalog::TYPE && context.temporary.contains(need);
+    let loses_a_part = |model: &Model| match model {
+        Model::Domain(_) => !model.common().needs().iter().any(|need| is_type(&need)),
+        Model::Constraint(_) => false,
+        other => has_parts(other),
+    };
+    if pair.states().all(is_over) && !pair.states().any(loses_a_part) {
+        return Ok(true);
+    }
+    let why = "an object of which a part is over temporary ones";
+    Err(Unhandled::new("temporary object", why))
+}
+
+/// False for members of extensions that come and go with these, and for all that is our own extension's. What
+/// a user changes of a member (its privileges, say) is the user's; an extension's script is not looked at.
+pub(super) fn is_the_users(pair: Pair<'_>) -> Result<bool, Unhandled> {
+    let is_own = |model: &Model| {
+        matches!(model, Model::Extension(extension) if extension.is_own())
+            || model.common().extension.as_deref() == Some(OWN)
+    };
+    if pair.states().any(is_own) {
+        return Ok(false);
+    }
+    let member = |model: Option<&Model>| model.map(|model| model.common().extension.clone());
+    match (member(pair.before), member(pair.after)) {
+        (Some(Some(_)), None) | (None, Some(Some(_))) => Ok(false),
+        (Some(before), Some(after)) if before != after => Err(Unhandled::new(
+            "extension",
+            "an object becomes a member, or stops being one",
+        )),
+        _ => Ok(true),
+    }
+}
+
+/// True for what came or went with a member of an extension that it hangs on: the indexes and the
+/// constraints of a table, which are no members themselves.
+pub(super) fn is_part_of_member(pair: Pair<'_>, before: &States, after: &States) -> bool {
+    let (model, here, elsewhere) = match (pair.before, pair.after) {
+        (Some(model), None) => (model, before, after),
+        (None, Some(model)) => (model, after, before),
+        _ => return false,
+    };
+    let is_member = |key: &Key| {
+        let other = here.get(*key);
+        other.is_some_and(|other| other.common().extension.is_some())
+            && elsewhere.get(*key).is_none()
+    };
+    model.dropped_with().iter().any(is_member)
+}
