@@ -36,7 +36,7 @@ static DIRECTORY: Text = Text::new(Some(c""));
 static PLUGIN: Text = Text::new(Some(c"pg_incrbackup"));
 static READER: GucSetting<Reader> = GucSetting::<Reader>::new(Reader::Stream);
 static SCHEMA_CHANGES: GucSetting<SchemaChanges> =
-    GucSetting::<SchemaChanges>::new(SchemaChanges::Text);
+    GucSetting::<SchemaChanges>::new(SchemaChanges::Effects);
 static ROTATE_SIZE: GucSetting<i32> = GucSetting::<i32>::new(64 * 1024);
 static ROTATE_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(3600);
 static FSYNC_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(0);
