@@ -2,15 +2,12 @@
 
 use std::collections::HashSet;
 
-use effects::{Key, Source};
+use effects::states::PORTION;
+use effects::{Key, Source, Tuples};
 
 use crate::output_plugin::raise_if_passing;
 use crate::pg::effects::lives::Lives;
-use crate::pg::effects::query;
-
-/// Objects that are read at once. Functions that give a definition lock its table: the lock table has room
-/// for max_locks_per_transaction (64) times max_connections (100) of them, for all sessions.
-const PORTION: usize = 500;
+use crate::pg::effects::{query, tuples};
 
 /// Reads them. A failure that says nothing about the objects (a lock that was not to be had) ends the
 /// decoding, which is tried again.
@@ -32,6 +29,16 @@ impl Source for Catalogs<'_> {
             rows.extend(read?);
         }
         Ok(rows)
+    }
+
+    fn with_tuples<R>(
+        &mut self,
+        look: impl FnOnce(&mut dyn Tuples) -> Result<R, String>,
+    ) -> Result<R, String> {
+        tuples::with_tuples(look).map_err(|failure| {
+            raise_if_passing(&failure);
+            failure.in_full()
+        })
     }
 
     fn kind(&self, key: Key) -> Option<char> {

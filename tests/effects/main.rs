@@ -32,4 +32,5 @@ mod statistics;
 mod table;
 mod text_search;
 mod trigger;
+mod tuples;
 mod view;
