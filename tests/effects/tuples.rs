@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
 use effects::acl::Grant;
-use effects::tuples::{Kind, Scan, Tuples, Value};
+use effects::tuples::{Definition, Kind, Scan, Tuples, Value};
 use harness::Cluster;
 
 thread_local! {
@@ -145,6 +145,8 @@ impl Tuples for Sql<'_> {
         self.answer(&format!(
             "coalesce((SELECT pg_catalog.pg_get_expr(d.adbin, {table}) FROM pg_catalog.pg_attrdef d \
              WHERE d.adrelid = {table} AND d.adbin::pg_catalog.text = {tree} LIMIT 1), \
+             (SELECT pg_catalog.pg_get_expr(i.indpred, {table}) FROM pg_catalog.pg_index i \
+             WHERE i.indrelid = {table} AND i.indpred::pg_catalog.text = {tree} LIMIT 1), \
              (SELECT pg_catalog.pg_get_expr(c.relpartbound, {table}) FROM pg_catalog.pg_class c \
              WHERE c.oid = {table} AND c.relpartbound::pg_catalog.text = {tree}))"
         ))
@@ -156,7 +158,12 @@ impl Tuples for Sql<'_> {
         name.ok_or_else(|| "NULL".to_owned())
     }
 
-    fn partition_key(&mut self, table: u32) -> Result<Option<String>, String> {
-        self.answer(&format!("pg_catalog.pg_get_partkeydef({table})"))
+    fn definition(&mut self, of: Definition, oid: u32) -> Result<Option<String>, String> {
+        let function = match of {
+            Definition::PartitionKey => "partkeydef",
+            Definition::Index => "indexdef",
+            Definition::Constraint => "constraintdef",
+        };
+        self.answer(&format!("pg_catalog.pg_get_{function}({oid})"))
     }
 }

@@ -39,6 +39,17 @@ pub enum Value {
     Grants(Vec<Grant>),
 }
 
+/// Functions of an OID that give a definition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Definition {
+    /// pg_get_partkeydef.
+    PartitionKey,
+    /// pg_get_indexdef.
+    Index,
+    /// pg_get_constraintdef.
+    Constraint,
+}
+
 /// Who can read catalogs at the moment in question. An error says nothing about the object where it is one
 /// that passes; whoever reads has seen to that.
 pub trait Tuples {
@@ -57,8 +68,8 @@ pub trait Tuples {
     fn expression(&mut self, tree: &str, table: u32) -> Result<Option<String>, String>;
     /// format_type; `None` for the modifier is NULL there.
     fn type_name(&mut self, oid: u32, modifier: Option<i32>) -> Result<String, String>;
-    /// pg_get_partkeydef.
-    fn partition_key(&mut self, table: u32) -> Result<Option<String>, String>;
+    /// What the server's function gives for an object; `None` where it is NULL.
+    fn definition(&mut self, of: Definition, oid: u32) -> Result<Option<String>, String>;
 }
 
 /// A catalog's row as a struct.
@@ -104,6 +115,7 @@ fields! {
     i32, Number, number => number as i32;
     Option<i32>, Number, number => Some(number as i32);
     bool, Flag, flag => flag;
+    Option<bool>, Flag, flag => Some(flag);
     String, Text, text => text;
     Option<String>, Text, text => Some(text);
     Option<Vec<String>>, List, list => Some(list);

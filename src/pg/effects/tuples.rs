@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::rc::Rc;
 
 use effects::acl::Grant;
-use effects::tuples::{Scan, Tuples, Value};
+use effects::tuples::{Definition, Scan, Tuples, Value};
 use pgrx::prelude::*;
 use rustc_hash::FxHashMap;
 
@@ -178,12 +178,15 @@ impl Tuples for Historic {
         from_server_bytes(name.to_bytes()).map_err(|failure| failure.in_full())
     }
 
-    fn partition_key(&mut self, table: u32) -> Result<Option<String>, String> {
-        let arguments = [Some(pg_sys::Oid::from(table).into())];
-        // SAFETY: pg_get_partkeydef(oid).
-        text_answer(unsafe {
-            pgrx::direct_function_call_as_datum(pg_sys::pg_get_partkeydef, &arguments)
-        })
+    fn definition(&mut self, of: Definition, oid: u32) -> Result<Option<String>, String> {
+        let function = match of {
+            Definition::PartitionKey => pg_sys::pg_get_partkeydef,
+            Definition::Index => pg_sys::pg_get_indexdef,
+            Definition::Constraint => pg_sys::pg_get_constraintdef,
+        };
+        let arguments = [Some(pg_sys::Oid::from(oid).into())];
+        // SAFETY: each takes an OID and gives text or NULL.
+        text_answer(unsafe { pgrx::direct_function_call_as_datum(function, &arguments) })
     }
 }
 

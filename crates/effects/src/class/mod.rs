@@ -315,8 +315,8 @@ classes! {
     Rule, rule::Rule, "rule", catalog::REWRITE, &[], query rule::QUERY;
     Trigger, trigger::Trigger, "trigger", catalog::TRIGGER, &[], query trigger::QUERY;
     Policy, policy::Policy, "policy", catalog::POLICY, &[], query policy::QUERY;
-    Index, index::Index, "index", catalog::CLASS, &["i", "I"], query index::QUERY;
-    Constraint, constraint::Constraint, "constraint", catalog::CONSTRAINT, &[], query constraint::QUERY;
+    Index, index::Index, "index", catalog::CLASS, &["i", "I"], tuples index::read::index;
+    Constraint, constraint::Constraint, "constraint", catalog::CONSTRAINT, &[], tuples constraint::read::constraint;
     Statistics, statistics::Statistics, "statistics object", catalog::STATISTIC_EXT, &[], query statistics::QUERY;
     MaterializedView, materialized_view::MaterializedView, "materialized view", catalog::CLASS, &["m"], query materialized_view::QUERY;
     EventTrigger, event_trigger::EventTrigger, "event trigger", catalog::EVENT_TRIGGER, &[], query event_trigger::QUERY;

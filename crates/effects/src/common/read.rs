@@ -5,6 +5,7 @@ use crate::acl::Grant;
 use crate::catalog_row;
 use crate::key::{catalog, Key};
 use crate::options::Setting;
+use crate::text::qualified;
 use crate::tuples::{row, rows, Tuples};
 
 catalog_row! {
@@ -30,6 +31,17 @@ catalog_row! {
 catalog_row! {
     Namespace, "pg_namespace" 2615, 2685 ("oid");
     nspname: String,
+}
+
+catalog_row! {
+    Tablespace, "pg_tablespace" 1213, 2697 ("oid");
+    spcname: String,
+}
+
+catalog_row! {
+    Relation, "pg_class" 1259, 2662 ("oid");
+    relname: String, relnamespace: u32, relkind: String, relpersistence: String, relispartition: bool,
+    reltablespace: u32, reloptions: Option<Vec<String>>,
 }
 
 catalog_row! {
@@ -124,6 +136,11 @@ pub fn common(
     Ok(common)
 }
 
+/// What an object depends on, without its parts.
+pub fn needs(tuples: &mut dyn Tuples, key: Key) -> Result<Vec<Key>, String> {
+    Ok(needs_among(&rows(tuples, &[key.class, key.oid])?))
+}
+
 fn needs_among(depends: &[Depend]) -> Vec<Key> {
     let is_need = |depend: &&Depend| matches!(depend.deptype.as_str(), "n" | "a" | "i" | "P" | "S");
     let needs = depends.iter().filter(is_need);
@@ -154,5 +171,24 @@ pub fn collation(tuples: &mut dyn Tuples, oid: u32) -> Result<Option<String>, St
         return Ok(None);
     };
     let schema = schema(tuples, found.collnamespace)?.unwrap_or_default();
-    Ok(Some(format!("{schema}.{}", tuples.quoted(&found.collname))))
+    Ok(Some(qualified(&schema, &tuples.quoted(&found.collname))))
+}
+
+pub fn relation(tuples: &mut dyn Tuples, oid: u32) -> Result<Option<Relation>, String> {
+    row(tuples, &[oid])
+}
+
+/// `schema.name`, each quoted where it must be.
+pub fn qualified_relation(tuples: &mut dyn Tuples, found: &Relation) -> Result<String, String> {
+    let schema = schema(tuples, found.relnamespace)?.unwrap_or_default();
+    Ok(qualified(&schema, &tuples.quoted(&found.relname)))
+}
+
+/// A tablespace's name, quoted; none for the database's.
+pub fn tablespace(tuples: &mut dyn Tuples, oid: u32) -> Result<Option<String>, String> {
+    if oid == 0 {
+        return Ok(None);
+    }
+    let found: Option<Tablespace> = row(tuples, &[oid])?;
+    Ok(found.map(|found| tuples.quoted(&found.spcname)))
 }

@@ -8,20 +8,27 @@ use std::collections::{BTreeMap, BTreeSet};
 use sha2::{Digest, Sha256};
 
 use super::{Above, Below, Column, Expression, Foreign, Named, NotNull, Parent, Table};
-use crate::common::read::{collation, common, schema, settings, Owned, Words};
+use crate::common::read::{
+    collation, common, relation, schema, settings, tablespace, Owned, Words,
+};
 use crate::key::{catalog, Key};
-use crate::tuples::{row, rows, Tuples};
+use crate::tuples::{row, rows, Definition, Tuples};
 use crate::{catalog_row, class::Model};
 
 catalog_row! {
-    Class, "pg_class" 1259, 2662 ("oid") but &["relpages", "reltuples", "relallvisible", "relallfrozen",
+    Class, "pg_class" 1259, 2662 ("oid") but &["oid", "relpages", "reltuples", "relallvisible", "relallfrozen",
         "relhasindex", "relisshared", "relnatts", "relchecks", "relhasrules", "relhastriggers",
         "relispopulated", "relfrozenxid", "relminmxid"];
-    oid: u32, relname: String, relnamespace: u32, reltype: u32, reloftype: u32, relowner: u32, relam: u32,
+    relname: String, relnamespace: u32, reltype: u32, reloftype: u32, relowner: u32, relam: u32,
     relfilenode: u32, reltablespace: u32, reltoastrelid: u32, relpersistence: String, relkind: String,
     relhassubclass: bool, relrowsecurity: bool, relforcerowsecurity: bool, relreplident: String,
     relispartition: bool, relrewrite: u32, relacl: Option<Vec<crate::acl::Grant>>,
     reloptions: Option<Vec<String>>, relpartbound: Option<String>,
+}
+
+catalog_row! {
+    BelowClass, "pg_class" 1259, 2662 ("oid");
+    relname: String, relnamespace: u32, relkind: String, relfilenode: u32,
 }
 
 catalog_row! {
@@ -40,7 +47,7 @@ catalog_row! {
 }
 
 catalog_row! {
-    Default, "pg_attrdef" 2604, 2656 ("adrelid");
+    DefaultValue, "pg_attrdef" 2604, 2656 ("adrelid");
     oid: u32, adnum: i32, adbin: String,
 }
 
@@ -86,11 +93,6 @@ catalog_row! {
     amname: String,
 }
 
-catalog_row! {
-    Tablespace, "pg_tablespace" 1213, 2697 ("oid");
-    spcname: String,
-}
-
 /// A table, partitioned table or foreign table that is there, is not temporary and no copy that a rewrite makes.
 pub fn read(tuples: &mut dyn Tuples, oid: u32) -> Result<Option<Table>, String> {
     let Some(class) = row::<Class>(tuples, &[oid])? else {
@@ -120,7 +122,7 @@ pub fn read(tuples: &mut dyn Tuples, oid: u32) -> Result<Option<Table>, String> 
     };
     let toast_options = match class.reltoastrelid {
         0 => None,
-        toast => row::<Class>(tuples, &[toast])?.and_then(|toast| toast.reloptions),
+        toast => relation(tuples, toast)?.and_then(|toast| toast.reloptions),
     };
     let index = |tuples: &mut dyn Tuples, is_it: fn(&Index) -> bool| match found
         .indexes
@@ -148,10 +150,7 @@ pub fn read(tuples: &mut dyn Tuples, oid: u32) -> Result<Option<Table>, String> 
             None => None,
         },
         method_oid: class.relam,
-        tablespace: match class.reltablespace {
-            0 => None,
-            oid => row::<Tablespace>(tuples, &[oid])?.map(|found| tuples.quoted(&found.spcname)),
-        },
+        tablespace: tablespace(tuples, class.reltablespace)?,
         tablespace_oid: class.reltablespace,
         of_type: match class.reloftype {
             0 => None,
@@ -172,7 +171,7 @@ pub fn read(tuples: &mut dyn Tuples, oid: u32) -> Result<Option<Table>, String> 
         row_security: class.relrowsecurity,
         force_row_security: class.relforcerowsecurity,
         partition_key: match class.relkind.as_str() {
-            "p" => tuples.partition_key(oid)?,
+            "p" => tuples.definition(Definition::PartitionKey, oid)?,
             _ => None,
         },
         partition_tree: match class.relkind.as_str() {
@@ -216,7 +215,7 @@ fn oids(oids: impl Iterator<Item = u32>) -> Option<Vec<u32>> {
 
 /// What belongs to a table and has rows in other catalogs.
 struct Parts {
-    defaults: Vec<Default>,
+    defaults: Vec<DefaultValue>,
     constraints: Vec<Constraint>,
     indexes: Vec<Index>,
 }
@@ -281,8 +280,7 @@ fn digest(tree: &str) -> String {
 }
 
 fn named(tuples: &mut dyn Tuples, oid: u32) -> Result<Option<Named>, String> {
-    let found: Option<Class> = row(tuples, &[oid])?;
-    Ok(found.map(|class| Named {
+    Ok(relation(tuples, oid)?.map(|class| Named {
         oid,
         name: tuples.quoted(&class.relname),
     }))
@@ -323,14 +321,14 @@ fn partition_tree(tuples: &mut dyn Tuples, table: u32) -> Result<Option<String>,
 fn parents(tuples: &mut dyn Tuples, table: u32) -> Result<Vec<Parent>, String> {
     let mut parents = Vec::new();
     for inherits in rows::<Inherits>(tuples, &[table])? {
-        let Some(class) = row::<Class>(tuples, &[inherits.inhparent])? else {
+        let Some(class) = relation(tuples, inherits.inhparent)? else {
             continue;
         };
         let Some(schema) = schema(tuples, class.relnamespace)? else {
             continue;
         };
         parents.push(Parent {
-            oid: class.oid,
+            oid: inherits.inhparent,
             schema,
             name: tuples.quoted(&class.relname),
             is_partitioned: class.relkind == "p",
@@ -452,7 +450,7 @@ fn columns(
 }
 
 /// What is under a table, at any depth.
-#[derive(std::default::Default)]
+#[derive(Default)]
 struct Tree {
     tables: Option<Vec<Below>>,
     has_foreign: bool,
@@ -473,7 +471,7 @@ impl Tree {
         let mut tables = Vec::new();
         let mut missing: BTreeMap<String, (bool, BTreeSet<Option<String>>)> = BTreeMap::new();
         for oid in seen {
-            let Some(class) = row::<Class>(tuples, &[oid])? else {
+            let Some(class) = row::<BelowClass>(tuples, &[oid])? else {
                 continue;
             };
             tree.has_foreign |= class.relkind == "f";
