@@ -55,6 +55,9 @@ struct Historic;
 /// Where a scan's columns are in this release.
 struct Places {
     keys: Vec<i16>,
+    /// The system cache of the same key, for what is looked at again and again: it knows of the
+    /// invalidations that decoding has come to, as the functions that give definitions need it to.
+    cache: Option<i32>,
     columns: Vec<Option<(usize, How)>>,
 }
 
@@ -80,6 +83,10 @@ impl Tuples for Historic {
 
     fn rows(&mut self, scan: &'static Scan, keys: &[u32]) -> Result<Vec<Vec<Value>>, String> {
         let places = places(scan)?;
+        if let (Some(cache), [oid]) = (places.cache, keys) {
+            let found = cached(cache, *oid, &places).map_err(|failure| failure.in_full())?;
+            return Ok(found.into_iter().collect());
+        }
         let keys: Vec<(i16, Key)> = places
             .keys
             .iter()
@@ -227,9 +234,58 @@ fn places(scan: &'static Scan) -> Result<Rc<Places>, String> {
     let column =
         |(name, _): &(&str, _)| place(name).map(|at| (at, how(scan.catalog, at as i16 + 1)));
     let columns = scan.columns.iter().map(column).collect();
-    let places = Rc::new(Places { keys, columns });
+    let cache = cache(scan.index);
+    let places = Rc::new(Places {
+        keys,
+        cache,
+        columns,
+    });
     PLACES.with_borrow_mut(|all| all.insert(key, places.clone()));
     Ok(places)
+}
+
+/// By the OID of the cache's index (cacheinfo of syscache.c), which is the same in all releases; the cache's
+/// number is not.
+fn cache(index: u32) -> Option<i32> {
+    use pg_sys::SysCacheIdentifier::{
+        AMOID, COLLOID, NAMESPACEOID, RELOID, TABLESPACEOID, TYPEOID,
+    };
+    let cache = match index {
+        2652 => AMOID,
+        2662 => RELOID,
+        2685 => NAMESPACEOID,
+        2697 => TABLESPACEOID,
+        2703 => TYPEOID,
+        3085 => COLLOID,
+        _ => return None,
+    };
+    Some(cache as i32)
+}
+
+/// The row of a system cache; `None` where there is none.
+fn cached(cache: i32, oid: u32, places: &Places) -> Result<Option<Vec<Value>>, Failure> {
+    // SAFETY: a look-up; the tuple stays until it is released, and an error ends the subtransaction, which
+    // releases it.
+    unsafe {
+        let tuple = pg_sys::SearchSysCache1(cache, pg_sys::Oid::from(oid).into());
+        if tuple.is_null() {
+            return Ok(None);
+        }
+        let one = |place: &Option<(usize, How)>| {
+            let Some((at, how)) = place else {
+                return Ok(Value::Null);
+            };
+            let mut is_null = false;
+            let number = *at as i16 + 1;
+            match pg_sys::SysCacheGetAttr(cache, tuple, number, &mut is_null) {
+                _ if is_null => Ok(Value::Null),
+                datum => value(datum, *how),
+            }
+        };
+        let values: Result<Vec<Value>, Failure> = places.columns.iter().map(one).collect();
+        pg_sys::ReleaseSysCache(tuple);
+        values.map(Some)
+    }
 }
 
 fn column_names(catalog: u32) -> Vec<String> {
