@@ -202,7 +202,7 @@ fn text_answer(answer: Option<pg_sys::Datum>) -> Result<Option<String>, String> 
         return Ok(None);
     };
     // SAFETY: the function returns text.
-    match unsafe { bytes(answer, |bytes| from_server_bytes(bytes)) } {
+    match unsafe { bytes(answer, from_server_bytes) } {
         Ok(text) => Ok(Some(text)),
         Err(failure) => Err(failure.in_full()),
     }
