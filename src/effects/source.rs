@@ -54,13 +54,14 @@ const OURS: &str = "WITH RECURSIVE o (class, oid) AS ( \
      SELECT o.oid, o.class::pg_catalog.text FROM o";
 
 /// `$1` holds pairs, a catalog and an object in it. Those of them that are temporary, or go with what is.
+/// A table stays where a column goes, and with it what hangs on the table (objsubid).
 /// OFFSET 0 keeps the planner from reading all of pg_depend and looking each row up in what it has so far.
 const TEMPORARY: &str = "WITH RECURSIVE n (of_class, of_oid, class, oid) AS ( \
      SELECT ($1)[i], ($1)[i + 1], ($1)[i], ($1)[i + 1] \
      FROM pg_catalog.generate_series(1, pg_catalog.array_length($1, 1), 2) i \
      UNION SELECT n.of_class, n.of_oid, d.refclassid, d.refobjid FROM n, LATERAL ( \
        SELECT x.refclassid, x.refobjid FROM pg_catalog.pg_depend x \
-       WHERE x.classid = n.class AND x.objid = n.oid \
+       WHERE x.classid = n.class AND x.objid = n.oid AND (x.classid <> 1259 OR x.objsubid = 0) \
        AND x.deptype IN ('n', 'a', 'i', 'P', 'S') AND x.refobjid >= 16384 OFFSET 0) d) \
      SELECT DISTINCT n.of_oid, n.of_class::pg_catalog.text FROM n WHERE \
      n.class = 1259 AND EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = n.oid AND c.relpersistence = 't') \
