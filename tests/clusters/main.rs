@@ -13,6 +13,7 @@ mod base_psql;
 mod big_transaction;
 mod cases;
 mod cases_siblings;
+mod cases_twice;
 mod cases_words;
 mod chain_breaks;
 mod cluster_facts;
