@@ -26,6 +26,7 @@ pub mod plan;
 pub mod renames;
 pub mod script;
 pub mod states;
+pub mod temporary;
 pub mod text;
 pub mod tuples;
 

@@ -136,9 +136,12 @@ pub fn common(
     Ok(common)
 }
 
-/// What an object depends on, without its parts.
+/// What an object depends on, without its parts: a table stays where a column goes, and with it what hangs on
+/// the table.
 pub fn needs(tuples: &mut dyn Tuples, key: Key) -> Result<Vec<Key>, String> {
-    Ok(needs_among(&rows(tuples, &[key.class, key.oid])?))
+    let mut depends: Vec<Depend> = rows(tuples, &[key.class, key.oid])?;
+    depends.retain(|depend| key.class != catalog::CLASS || depend.objsubid == 0);
+    Ok(needs_among(&depends))
 }
 
 fn needs_among(depends: &[Depend]) -> Vec<Key> {

@@ -275,8 +275,11 @@ impl<'a> Change<'a> {
     fn added(&mut self, column: &Column) -> Result<(), Unhandled> {
         let new = self.new;
         let missing = self.missing(column)?;
-        let computes =
-            column.expression.is_some() || !column.identity.is_empty() || column.is_domain;
+        // NOT NULL without a default: rows had one that was the session's own.
+        let computes = column.expression.is_some()
+            || column.not_null
+            || !column.identity.is_empty()
+            || column.is_domain;
         if missing.is_none() && computes && column.generated != "v" && self.has_new_file() {
             self.is_rewritten = true;
         }
