@@ -35,6 +35,7 @@ mod functions;
 mod globals;
 mod guests;
 mod harness_itself;
+mod healing;
 mod health;
 mod history;
 mod history_rows;
