@@ -47,6 +47,7 @@ mod left_out_ddl;
 mod left_out_parts;
 mod leftover_objects;
 mod long_rows;
+mod lost_stretch;
 mod monitoring;
 mod monitoring_alerts;
 mod monitoring_checks;
