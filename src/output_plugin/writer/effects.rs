@@ -2,7 +2,7 @@
 //! statement's text where it is not.
 
 use archive::failpoint::pass;
-use archive::segment::{ClusterFact, DdlBlock, EffectNote, Words};
+use archive::segment::{ClusterFact, DdlBlock, EffectNote, Lost, What, Words};
 use effects::{Effect, Unhandled, OVER_OURS};
 
 use super::super::frame;
@@ -92,9 +92,15 @@ impl Writer<'_> {
     /// The same is said once, though it is asked for at each row.
     fn flag_left_out(&mut self, unhandled: Unhandled) {
         if self.state.missing.as_ref() != Some(&unhandled) {
-            self.flag_ddl(&format!(
-                "a schema change is left out, of which no statement is known: {unhandled}"
-            ));
+            let object = unhandled.object.as_ref();
+            let lost = Lost {
+                what: What::Schema,
+                class: unhandled.class.clone(),
+                oid: object.map_or(0, |(key, _)| key.oid),
+                identity: object.map_or_else(Vec::new, |(_, name)| to_server_bytes(name)),
+            };
+            let reason = "a schema change is left out, of which no statement is known";
+            self.lose(&lost, &format!("{reason}: {unhandled}"));
             self.state.missing = Some(unhandled);
         }
     }
@@ -147,7 +153,7 @@ impl Writer<'_> {
             return;
         }
         let mut told: Vec<&str> = Vec::new();
-        for Unhandled { class, what } in unhandled {
+        for Unhandled { class, what, .. } in unhandled {
             if !told.contains(&class.as_str()) {
                 told.push(class);
                 pgrx::debug1!("pg_incrbackup: {command} travels as text: {class}: {what}");
