@@ -28,6 +28,9 @@ use crate::text::qualified;
 
 pub use query::QUERY;
 
+/// Objects below it came with initdb.
+const FIRST_NORMAL_OID: u32 = 16384;
+
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct Table {
     /// PostgreSQL's, as server_version_num has it.
@@ -218,6 +221,12 @@ impl Table {
 
     fn is_foreign(&self) -> bool {
         self.kind == "f"
+    }
+
+    /// PostgreSQL's own. A restore may not alter it, nor has a dump more of it than its privileges: the mark of
+    /// CLUSTER stays behind.
+    fn is_catalog(&self) -> bool {
+        self.schema == "pg_catalog" && self.number < FIRST_NORMAL_OID
     }
 
     /// `ALTER TABLE ONLY t`.
