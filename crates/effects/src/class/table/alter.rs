@@ -11,6 +11,9 @@ use crate::script::{Script, Unhandled};
 use crate::text::{literal, quoted};
 
 pub fn alter(old: &Table, new: &Table, script: &mut Script) -> Result<(), Unhandled> {
+    if new.is_catalog() {
+        return Ok(());
+    }
     ensure_alterable(old, new)?;
     let kept = Kept::new(old, new);
     ensure_local(&kept, old, new)?;

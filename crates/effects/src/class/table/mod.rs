@@ -24,6 +24,9 @@ use crate::options::Options;
 use crate::script::{Script, Unhandled};
 use crate::text::qualified;
 
+/// Objects below it came with initdb.
+const FIRST_NORMAL_OID: u32 = 16384;
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct Table {
     /// PostgreSQL's, as server_version_num has it.
@@ -211,6 +214,12 @@ impl Table {
 
     fn is_foreign(&self) -> bool {
         self.kind == "f"
+    }
+
+    /// PostgreSQL's own. A restore may not alter it, nor has a dump more of it than its privileges: the mark of
+    /// CLUSTER stays behind.
+    fn is_catalog(&self) -> bool {
+        self.schema == "pg_catalog" && self.number < FIRST_NORMAL_OID
     }
 
     /// `ALTER TABLE ONLY t`.
