@@ -29,6 +29,7 @@ mod rule;
 mod sequence;
 mod simple;
 mod statistics;
+mod subscription;
 mod table;
 mod text_search;
 mod trigger;
