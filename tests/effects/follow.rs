@@ -44,10 +44,7 @@ impl Source for Psql<'_> {
         &mut self,
         look: impl FnOnce(&mut dyn Tuples) -> Result<R, String>,
     ) -> Result<R, String> {
-        look(&mut Sql {
-            cluster: self.0,
-            database: SOURCE,
-        })
+        look(&mut Sql::new(self.0, SOURCE))
     }
 }
 
