@@ -224,3 +224,44 @@ fn ddl_as_text_that_could_not_be_recorded_is_flagged() {
     wait_until("the base is made", || c.bases().len() == 2);
     assert_goes_on(&c);
 }
+
+/// What a superuser did to the catalogs by hand, in a way that no statement has: no record, no text, no wording.
+#[test]
+fn a_schema_change_that_no_statement_makes_is_flagged_with_its_object() {
+    let c = Cluster::builder()
+        .setting("pg_incrbackup.reader", "poll")
+        .back_up();
+    c.sql("CREATE CONVERSION c FOR 'UTF8' TO 'LATIN1' FROM utf8_to_iso8859_1; CREATE TABLE t (a int PRIMARY KEY)");
+    c.flush();
+    let oid = c.sql("SELECT oid FROM pg_conversion WHERE conname = 'c'");
+    c.sql("UPDATE pg_conversion SET condefault = true WHERE conname = 'c'");
+    c.sql("INSERT INTO t VALUES (1)");
+    wait_until("the base is made", || c.bases().len() == 2);
+    let listed = format!(
+        "\"lost\":\"schema\",\"class\":\"conversion\",\"oid\":{oid},\"identity\":\"public.c\""
+    );
+    assert!(list(&c).contains(&listed), "{}", list(&c));
+    assert_goes_on(&c);
+}
+
+#[test]
+fn a_base_that_fails_is_critical_and_no_drill_is_made_meanwhile() {
+    let c = Cluster::backed_up();
+    c.sql(NAMELESS);
+    c.set("pg_incrbackup.dump_conninfo", "'host=/nowhere'");
+    c.sql("UPDATE t SET a = 3");
+    wait_for_flag(&c, "the base backup that is to end it has failed");
+    assert!(c.health().starts_with("critical"), "{}", c.health());
+    let made = c.sql("SELECT result, problems FROM incr_drill()");
+    assert!(
+        made.starts_with("not done") && made.contains("rows of table public.t"),
+        "{made}"
+    );
+    c.set("pg_incrbackup.dump_conninfo", "''");
+    c.sql(NAMED);
+    // It would come by itself, as any that has failed; any other does as well.
+    c.sql("SELECT incr_dump()");
+    assert_eq!(c.sql("SELECT result FROM incr_drill()"), "passed");
+    assert_goes_on(&c);
+    assert_eq!(c.bases().len(), 2);
+}

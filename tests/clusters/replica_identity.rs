@@ -114,7 +114,8 @@ fn nothing_as_identity_is_refused_or_replaced_but_never_silent() {
     if updated.is_ok() && identity(&c, "t") == "n" {
         c.try_sql("SELECT incr_flush()").ok();
         let health = c.health();
-        assert!(health.starts_with("emergency"), "lost in silence: {health}");
+        let is_said = health.contains("rows of table public.t") || c.bases().len() == 2;
+        assert!(is_said, "lost in silence: {health}");
     } else {
         c.assert_restores();
     }
