@@ -119,7 +119,7 @@ fn facts(statement: &Statement, way: Way, subject: &Subject) -> Frame {
             named: Vec::new(),
             created: ddl_touched::created_relation(statement),
             identity_is_set: statement.sets_replica_identity(),
-            has_dropped: false,
+            ..Touched::default()
         },
         subjects: plan::subjects(&subject.targets),
         is_known,
@@ -372,7 +372,7 @@ pub(super) fn report(failure: &Failure, is_untold: bool) {
 /// shared_preload_libraries has lost us for a while.
 pub(super) fn report_unseen(reported: &[objects::Reported]) {
     let counts = |object: &objects::Reported| {
-        object.object.is_some() || object.table.is_some() || object.is_dropped_table
+        object.object.is_some() || object.table.is_some() || object.dropped_table.is_some()
     };
     if !reported.iter().any(counts) || !plan::is_captured_without_history() {
         return;
@@ -440,7 +440,8 @@ pub(super) fn note(reported: Vec<objects::Reported>) {
         for object in reported {
             frame.touched.tables.extend(object.table);
             frame.touched.named.extend(object.named_table);
-            frame.touched.has_dropped |= object.is_dropped_table;
+            frame.touched.dropped.extend(object.dropped_table);
+            frame.touched.has_lost_index |= object.is_lost_index;
             frame.made_temporary |= object.is_temporary;
             frame.has_effect |= !object.is_temporary;
             frame.over_ours.extend(object.over_ours);

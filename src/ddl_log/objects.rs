@@ -27,7 +27,9 @@ pub struct Reported {
     pub domain: Option<pg_sys::Oid>,
     /// The table that lost a column, a constraint or an index.
     pub named_table: Option<(Sql, Sql)>,
-    pub is_dropped_table: bool,
+    pub dropped_table: Option<pg_sys::Oid>,
+    /// An index that went with something else.
+    pub is_lost_index: bool,
     /// It goes with the session.
     pub is_temporary: bool,
 }
@@ -57,7 +59,8 @@ fn made(command: Command) -> Reported {
         object: object.filter(|_| !is_left_out),
         table: Some(command.object).filter(|_| is_relation && !is_left_out),
         named_table: None,
-        is_dropped_table: false,
+        dropped_table: None,
+        is_lost_index: false,
         is_temporary,
     }
 }
@@ -78,7 +81,8 @@ fn dropped(dropped: Dropped) -> Reported {
     let is = |kind: &[u8]| !dropped.is_temporary && dropped.object_type.as_deref() == Some(kind);
     let is_of_table = is(b"table column") || is(b"table constraint");
     Reported {
-        is_dropped_table: is(b"table"),
+        dropped_table: Some(dropped.object).filter(|_| is(b"table")),
+        is_lost_index: is(b"index") && dropped.is_normal,
         named_table: dropped.address.filter(|_| is_of_table),
         object: object(dropped.object_type, dropped.identity).filter(|_| is_worth_a_row),
         table: None,
@@ -111,7 +115,8 @@ fn rewritten((table, is_temporary): (Sql, bool)) -> Reported {
         over_ours: None,
         domain: None,
         named_table: None,
-        is_dropped_table: false,
+        dropped_table: None,
+        is_lost_index: false,
         is_temporary: false,
     }
 }

@@ -77,7 +77,8 @@ pub fn scan(
     }
 }
 
-fn scan_key((column, key): &(i16, Key)) -> pg_sys::ScanKeyData {
+/// As SQL has it: the column is what the key says.
+pub(super) fn scan_key((column, key): &(i16, Key)) -> pg_sys::ScanKeyData {
     let (strategy, function, value): (u32, u32, pg_sys::Datum) = match *key {
         Key::OidIs(oid) => (
             pg_sys::BTEqualStrategyNumber,

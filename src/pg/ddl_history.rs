@@ -145,6 +145,11 @@ impl HistoryTable {
         relation == self.table || self.identities == Some(relation)
     }
 
+    /// The table that notes whose replica identity is our doing.
+    pub fn identities(&self) -> Option<pg_sys::Oid> {
+        self.identities
+    }
+
     /// The extension's schema.
     pub fn schema_name(&self) -> Option<Vec<u8>> {
         // SAFETY: a look-up that answers NULL for what does not exist.

@@ -7,7 +7,7 @@ use pgrx::prelude::*;
 use pgrx::PgBox;
 
 use super::catalog_scan::{scan, Catalog, Key, Versions};
-use super::ddl_node::{c_string, is_a, items, Sql};
+use super::ddl_node::{bytes, c_string, is_a, items, Sql};
 use super::session::set_at_level;
 
 /// What `ALTER TABLE … REPLICA IDENTITY` sets.
@@ -96,6 +96,41 @@ pub fn may_change(table: pg_sys::Oid) -> bool {
     }
 }
 
+/// Of pg_class, by OID.
+const CLASSES: Catalog = Catalog {
+    table: 1259,
+    index: 2662,
+};
+
+/// The relations of users that [`may_change`] is worth asking of, as of now: also what others have made
+/// since this transaction's snapshot.
+pub fn all_tables() -> Vec<pg_sys::Oid> {
+    let mut relations = Vec::new();
+    scan(CLASSES, &[], Versions::Visible, false, |class| {
+        let oid = class.get(0).map_or(0, |value| value.value() as u32);
+        if oid >= pg_sys::FirstNormalObjectId {
+            relations.push(oid.into());
+        }
+        ControlFlow::Continue(())
+    });
+    relations.retain(|table| may_change(*table) || is_set(*table));
+    relations
+}
+
+/// True for a table that is identified by all its columns, or by an index that was chosen to.
+pub fn is_set(table: pg_sys::Oid) -> bool {
+    let identity = with_class(table, |class| class.relreplident as u8);
+    matches!(
+        identity,
+        Some(pg_sys::REPLICA_IDENTITY_FULL | pg_sys::REPLICA_IDENTITY_INDEX)
+    )
+}
+
+/// Whether a table has a primary key that identifies its rows.
+pub fn has_primary_key(table: pg_sys::Oid) -> bool {
+    keys(table).0
+}
+
 /// pg_index by the table (catalog/pg_index.h: the index has no constant in the bindings), and the
 /// places of its columns.
 const INDEXES: Catalog = Catalog {
@@ -103,13 +138,64 @@ const INDEXES: Catalog = Catalog {
     index: 2678,
 };
 const TABLE_OF_INDEX: i16 = 2;
+const INDEX: usize = 0;
+const KEY_COLUMNS: usize = 3;
 const IS_UNIQUE: usize = 4;
 const IS_PRIMARY: usize = 6;
 const IS_IMMEDIATE: usize = 8;
 const IS_VALID: usize = 10;
+const IS_READY: usize = 12;
 const IS_LIVE: usize = 13;
 const IS_REPLICA_IDENTITY: usize = 14;
+const COLUMNS: usize = 15;
+const EXPRESSIONS: usize = 19;
 const PREDICATE: usize = 20;
+
+/// The unique index that REPLICA IDENTITY USING INDEX takes, with the fewest columns where there are several.
+pub fn fitting_index(table: pg_sys::Oid) -> Option<Sql> {
+    let mut fitting: Vec<(usize, Sql)> = Vec::new();
+    let key = [(TABLE_OF_INDEX, Key::OidIs(table.to_u32()))];
+    scan(INDEXES, &key, Versions::Visible, false, |index| {
+        let value = |place| index.get(place).map_or(0, |value| value.value());
+        let is_simple = index.get(PREDICATE).is_none() && index.get(EXPRESSIONS).is_none();
+        let fits = [IS_UNIQUE, IS_IMMEDIATE, IS_VALID, IS_READY, IS_LIVE]
+            .into_iter()
+            .all(|place| value(place) != 0);
+        let count = value(KEY_COLUMNS) as u16 as usize;
+        // SAFETY: an int2vector has as many places as the index has columns, those of the key first; the
+        // name is a copy in the current context.
+        unsafe {
+            let columns = value(COLUMNS) as *const pg_sys::int2vector;
+            let is_filled =
+                |place: usize| is_never_null(table, *(*columns).values.as_ptr().add(place));
+            if is_simple && fits && (0..count).all(is_filled) {
+                let index = pg_sys::Oid::from(value(INDEX) as u32);
+                fitting.extend(bytes(pg_sys::get_rel_name(index)).map(|name| (count, name)));
+            }
+        }
+        ControlFlow::Continue(())
+    });
+    fitting.into_iter().min().map(|(_, name)| name)
+}
+
+/// False for system columns, too.
+fn is_never_null(table: pg_sys::Oid, column: i16) -> bool {
+    // SAFETY: a look-up by OID and number; the row is read before it is released.
+    unsafe {
+        let row = pg_sys::SearchSysCache2(
+            pg_sys::SysCacheIdentifier::ATTNUM as i32,
+            table.into(),
+            column.into(),
+        );
+        if row.is_null() {
+            return false;
+        }
+        let form = pg_sys::heap_tuple_get_struct::<pg_sys::FormData_pg_attribute>(row);
+        let is_never_null = (*form).attnotnull;
+        pg_sys::ReleaseSysCache(row);
+        is_never_null
+    }
+}
 
 /// Whether a table has a primary key that identifies its rows, and a unique index that was chosen to
 /// (RelationGetIndexList of utils/cache/relcache.c).
@@ -149,15 +235,10 @@ fn with_class<R>(
     }
 }
 
-/// Locks a table as [`set`] does, and raises what it would raise: it is in use by a query of this
-/// session, or has trigger events pending.
+/// Locks a table as [`set`] does.
 pub fn lock(table: pg_sys::Oid) {
-    // SAFETY: opened with the lock, which is kept, and closed; an error ends the (sub)transaction.
-    unsafe {
-        let relation = pg_sys::relation_open(table, pg_sys::AccessExclusiveLock as i32);
-        pg_sys::CheckTableNotInUse(relation, c"ALTER TABLE".as_ptr());
-        pg_sys::relation_close(relation, pg_sys::NoLock as i32);
-    }
+    // SAFETY: locks by OID, to the transaction's end; an error ends the (sub)transaction.
+    unsafe { pg_sys::LockRelationOid(table, pg_sys::AccessExclusiveLock as i32) }
 }
 
 /// Locks a table as [`set`] does, where nobody else uses it.
@@ -167,12 +248,14 @@ pub fn lock_if_free(table: pg_sys::Oid) -> bool {
 }
 
 /// Runs `ALTER TABLE ONLY … REPLICA IDENTITY` the way PostgreSQL alters tables for itself: no hook
-/// and no event trigger takes it for a statement of the user's.
+/// and no event trigger takes it for a statement of the user's. It may be the table of somebody else, which
+/// lost its key by CASCADE; nothing of its rows changes, so it may be in use by this session.
 pub fn set(table: pg_sys::Oid, identity: &NewIdentity) {
     let name = match identity {
         NewIdentity::Index(name) => c_string(name),
         _ => Default::default(),
     };
+    let own = OwnPrivileges::enter();
     // SAFETY: nodes are allocated zeroed with their tags; names are copied into the current context.
     unsafe {
         let mut definition = PgBox::<pg_sys::ReplicaIdentityStmt>::alloc_node(
@@ -199,6 +282,7 @@ pub fn set(table: pg_sys::Oid, identity: &NewIdentity) {
         pg_sys::EventTriggerAlterTableEnd();
         pg_sys::CommandCounterIncrement();
     }
+    own.leave();
 }
 
 /// The relations whose existing rows a planned statement changes or deletes.

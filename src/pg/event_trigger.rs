@@ -20,10 +20,13 @@ pub struct Command {
 
 /// An object that a command dropped.
 pub struct Dropped {
+    pub object: pg_sys::Oid,
     pub object_type: Option<Sql>,
     pub identity: Option<Sql>,
     /// Named by the command, or gone with what it is an ordinary dependent of.
     pub is_original_or_normal: bool,
+    /// Gone with what it is an ordinary dependent of.
+    pub is_normal: bool,
     pub is_temporary: bool,
     /// Schema and name of its table, where it is a part of one; of itself for a relation.
     pub address: Option<(Sql, Sql)>,
@@ -57,7 +60,9 @@ pub fn dropped() -> Vec<Dropped> {
             pg_sys::F_PG_EVENT_TRIGGER_DROPPED_OBJECTS,
             pg_sys::pg_event_trigger_dropped_objects,
             |row| Dropped {
+                object: row.oid(1),
                 is_original_or_normal: row.flag(3) || row.flag(4),
+                is_normal: row.flag(4),
                 is_temporary: row.flag(5),
                 object_type: row.text(6),
                 identity: row.text(9),

@@ -39,6 +39,7 @@ pub mod extension;
 pub mod failure;
 pub mod fence;
 pub mod guc;
+pub mod identity_notes;
 pub mod invalidation;
 pub mod large_object_changes;
 pub mod large_object_state;

@@ -564,11 +564,19 @@ awk_replay='
         if (loud != "") line[0] = ENVIRON[loud] " " line[0]
         if (is_quiet) line[0] = ENVIRON["LOUD_CHECKS"] " " line[0]
         if (on) is_quiet = 0
+        if (on && command != "" && command !~ /^(REWRITE$|(CREATE|ALTER|DROP)%20(EXTENSION|SUBSCRIPTION)$|CREATE%20ROLE)/) line[0] = ENVIRON["FILL"] " " line[0]
+        if (verb == "refresh") fill_later()
         if (search_path != "") sub(/SET LOCAL search_path = \047\047;/, "SET LOCAL search_path = " search_path ";", line[held - 1])
         if (line[1] !~ /^DO / && held > 4 && line[held - 2] == ";") wrap(held - 2)
         for (i = 0; i < held; i++) put(line[i])
         held = 0
         if (on) pending = ENVIRON["QUIET"]
+    }
+    # Materialized views get their rows at the end.
+    function fill_later() {
+        sub(/ EXECUTE \$s[0-9a-f_]+\$$/, " PERFORM pg_temp.fill_later(&", line[1])
+        sub(/\( EXECUTE /, "(", line[1])
+        sub(/\$; END /, "$); END ", line[held - 1])
     }
     # Before version 0.3.0 the text stood there bare, between the settings and a line ";".
     function wrap(end,  word, i) {
@@ -620,7 +628,7 @@ awk_replay='
             lsn = lsn16(value("lsn"))
             on = (only == "" && lsn > base_lsn && lsn <= upto)
         } else if (kind == "flag") flags += (value("lost") == "")
-        else if (kind == "ddl" || kind == "effect") role = value("role")
+        else if (kind == "ddl" || kind == "effect") { role = value("role"); command = value("command"); verb = value("verb") }
         # Constraints are off only while rows come, not around each of many DDL statements.
         if (on && !is_quiet && (part == "copy" || part == "statement" && /^(INSERT|UPDATE|DELETE) /)) {
             pending = (pending == "" ? "" : pending " ") ENVIRON["QUIET_CHECKS"]
@@ -1440,7 +1448,9 @@ export MADE
 # A CHECK that is to be skipped is dropped, and added again, NOT VALID, around all that may look at it.
 # One that is NOT VALID already, or such a NOT NULL (18 and later), stays where it is, since dropping it
 # would reach keys and inheriting tables: only the table's note of it goes meanwhile. A rewritten table's
-# rows come as new ones, and may be those that break it. A setting of the session notes the way back.
+# rows come as new ones, and may be those that break it. A row has passed the checks of its domains at the
+# source, where an UPDATE looks at those of the columns that it sets: one that is NOT VALID is off as well,
+# and one over a function, which may say otherwise by now. A setting of the session notes the way back.
 SKIP_CHECKS=${skip_checks:-NULL}
 quiet_checks='DO $checks$ DECLARE r record; off text; again text; BEGIN
     FOR r IN SELECT nspname, relname, conrelid, conkey, conname, contype, conname IN (NAMES) IS TRUE AS is_skipped,
@@ -1466,6 +1476,15 @@ quiet_checks='DO $checks$ DECLARE r record; off text; again text; BEGIN
                 r.conname, r.nspname, r.relname, r.comment);
         END IF;
         EXECUTE off;
+        PERFORM pg_catalog.set_config($$restore_sh.checks$$,
+            pg_catalog.concat(again, pg_catalog.current_setting($$restore_sh.checks$$, true)), false);
+    END LOOP;
+    FOR r IN SELECT c.oid FROM pg_catalog.pg_constraint AS c WHERE contypid <> 0 AND contype = $$c$$
+        AND (NOT convalidated OR pg_catalog.current_setting($$is_superuser$$) = $$on$$ AND EXISTS (
+            SELECT FROM pg_catalog.pg_depend AS d WHERE d.classid = 2606 AND d.objid = c.oid AND refclassid = 1255
+                AND refobjid >= 16384)) LOOP
+        again := pg_catalog.format($$UPDATE pg_catalog.pg_constraint SET contype = %L WHERE oid = %s; $$, $$c$$, r.oid);
+        EXECUTE pg_catalog.format($$UPDATE pg_catalog.pg_constraint SET contype = %L WHERE oid = %s$$, $$t$$, r.oid);
         PERFORM pg_catalog.set_config($$restore_sh.checks$$,
             pg_catalog.concat(again, pg_catalog.current_setting($$restore_sh.checks$$, true)), false);
     END LOOP; END $checks$;'
@@ -1561,32 +1580,97 @@ awk_stand_in='
         return "CREATE TABLE IF NOT EXISTS " name " (" columns " pg_catalog.text); "
     }
 '
+# A foreign key that rows contradict (made under session_replication_role = replica, say) is as valid here as it
+# is at the source. One of a partitioned table takes over those of its partitions.
+foreign_key='CREATE FUNCTION pg_temp.foreign_key(entry text) RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $key$
+DECLARE
+    statement text := rtrim(regexp_replace(entry, $$^(--[^\n]*\n|\s)*$$, $$$$), concat($$ ;$$, chr(10)));
+    start text := substring(statement, $$^ALTER TABLE (?:ONLY )?$$);
+    place text := substring(substr(statement, length(start) + 1),
+        $$^(?:"(?:[^"]|"")*"|[^".\s]+)\.(?:"(?:[^"]|"")*"|[^".\s]+)$$);
+    action text := substr(statement, length(start) + length(place) + 1);
+    leaf regclass;
+    others oid[];
+BEGIN
+    EXECUTE entry;
+    EXCEPTION WHEN foreign_key_violation THEN
+        IF action ~ $$^\s+ADD CONSTRAINT $$ IS NOT TRUE THEN RAISE; END IF;
+        FOR leaf IN SELECT relid FROM pg_partition_tree(place) WHERE isleaf
+            UNION SELECT oid FROM pg_class WHERE oid = place::regclass AND relkind = $$r$$ LOOP
+            others := ARRAY(SELECT oid FROM pg_constraint WHERE conrelid = leaf AND contype = $$f$$);
+            EXECUTE format($$ALTER TABLE ONLY %s%s NOT VALID$$, leaf, action);
+            UPDATE pg_constraint SET convalidated = true WHERE conrelid = leaf AND contype = $$f$$ AND oid <> ALL (others);
+        END LOOP;
+        IF EXISTS (SELECT FROM pg_class WHERE oid = place::regclass AND relkind = $$p$$) THEN EXECUTE entry; END IF;
+        RAISE WARNING $$rows contradict a foreign key, here as at the source: %$$, SQLERRM;
+END $key$;'
+# Materialized views get their rows once, at the end: of what is to be filled, the base tells. A setting of the
+# session lists their OIDs.
+: >"$work/fill.sql"
 dump=$base_dir/$(metadata dump)
 say "loading ${dump##*/}"
 if [ -d "$dump" ]; then
     [ -z "$skip_checks" ] || die "--skip-check needs a base in plain format"
     set -- "$dump"
-    # Where there is a list, it says what of the dump is to be restored.
-    [ ! -f "$base_dir/dump.list" ] || set -- -L "$base_dir/dump.list" "$dump"
+    # Where there is a list, it says what of the dump is to be restored: foreign keys come by themselves,
+    # the rows of materialized views at the end.
+    list=$base_dir/dump.list
+    [ -f "$list" ] || { list=$work/dump.list; pg_restore -l "$dump" | grep '^[0-9]' >"$list" || :; }
+    for part in first tables rest keys behind views; do : >"$work/$part.list"; done
+    places=''
+    [ ! -f "$base_dir/stand-ins.sql" ] || places=$base_dir/stand-ins.sql
+    awk -v work="$work" -v list="$list" '
+        FILENAME != list { if (/^-- Before entry /) first = $4 ";"; next }
+        {
+            kind = $0
+            sub(/^[0-9]+; ([0-9]+ [0-9]+ )?/, "", kind)
+            gsub(/%20/, " ", kind)
+        }
+        $1 == first { part = 1 }
+        part && kind ~ /^(TABLE DATA|SEQUENCE SET|BLOBS?|BLOB METADATA) / { part = 2 }
+        kind ~ /^FK CONSTRAINT / { has_keys = 1; print >(work "/keys.list"); next }
+        kind ~ /^MATERIALIZED VIEW DATA / { print >(work "/views.list"); next }
+        has_keys { print >(work "/behind.list"); next }
+        { print >(work "/" (first == "" ? "rest" : part == 0 ? "first" : part == 1 ? "tables" : "rest") ".list") }
+    ' $places "$list"
     stops=--exit-on-error
     [ "$leave_out" = nothing ] || stops=--no-data-for-failed-tables
     load_directory() {      # LIST, a file to run behind it: what of the dump is to be restored, by pg_restore
-        pg_restore -w $stops -d "$target" -L "$work/$1.list" "$dump" || [ "$leave_out" != nothing ] || return
+        [ ! -s "$work/$1.list" ] || pg_restore -w $stops -d "$target" -L "$work/$1.list" "$dump" || [ "$leave_out" != nothing ] || return
         [ $# -eq 1 ] || sql $on_error $verbosity -d "$target" -o /dev/null -f "$base_dir/$2"
     }
-    if [ -f "$base_dir/stand-ins.sql" ]; then
-        awk -v work="$work" -v list="$base_dir/dump.list" '
-            FILENAME != list { if (/^-- Before entry /) first = $4 ";"; next }
-            $1 == first { part = 1 }
-            part && $2 ~ /^(TABLE%20DATA|SEQUENCE%20SET|BLOBS?|BLOB%20METADATA)$/ { part = 2 }
-            { print >(work "/" (part == 0 ? "first" : part == 1 ? "tables" : "rest") ".list") }
-        ' "$base_dir/stand-ins.sql" "$base_dir/dump.list"
-        for part in first tables rest; do : >>"$work/$part.list"; done
-        { load_directory first stand-ins.sql && load_directory tables stand-ins-end.sql && load_directory rest; } \
-            2>"$work/errors"
+    entry() {               # LINE OF A LIST -> its text alone
+        say "$1" >"$work/one.list"
+        pg_restore -f - -L "$work/one.list" "$dump" | awk '
+            !from && /^-- Name: / { from = NR }
+            /^-- PostgreSQL database dump complete$/ { to = NR - 1 }
+            from { line[NR] = $0 }
+            END { for (i = from; i < to; i++) print line[i] }'
+    }
+    load_keys() {           # all at once; where rows contradict one, one after the other
+        [ -s "$work/keys.list" ] || return 0
+        pg_restore -w -d "$target" -L "$work/keys.list" "$dump" 2>"$work/again" && return
+        [ "$leave_out" = nothing ] || { cat "$work/again" >&2; return 0; }
+        tag=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
+        { say "$encoding $foreign_key"
+            while read -r line; do
+                say "DO \$r$tag\$ BEGIN PERFORM pg_temp.foreign_key(\$s$tag\$"
+                entry "$line"
+                say "\$s$tag\$); EXCEPTION WHEN duplicate_object THEN NULL; END \$r$tag\$;"
+            done <"$work/keys.list"
+        } | sql $on_error $verbosity -d "$target" -o /dev/null -f -
+    }
+    # Their names are data, whatever they are.
+    [ ! -s "$work/views.list" ] || pg_restore -f - -L "$work/views.list" "$dump" | awk "$awk_values"'
+        !whole && /^REFRESH MATERIALIZED VIEW / { whole = 1; text = "" }
+        whole { text = text $0 "\n" }
+        whole && /;$/ { print "SELECT pg_temp.fill_later(" one_line(text) ");"; whole = 0 }' >"$work/fill.sql"
+    if [ -n "$places" ]; then
+        load_directory first stand-ins.sql && load_directory tables stand-ins-end.sql && load_directory rest && load_keys && load_directory behind
     else
-        pg_restore -w $stops -d "$target" "$@" 2>"$work/errors"
-    fi || { [ "$leave_out" != nothing ] && may_be_left_out; } || stopped dump
+        load_directory rest && load_keys && load_directory behind
+    fi 2>"$work/errors" || { [ "$leave_out" != nothing ] && may_be_left_out; } || stopped dump
 else
     # psql is a parser of its own, which counts begin and end in CREATE FUNCTION begin(), and puts its variables
     # into x[1:PORT]. So all of an entry but rows goes to the server as one literal, whose tag no dump can hold:
@@ -1600,7 +1684,7 @@ else
     [ ${#tag} -eq 32 ] || die "can't draw a random number from /dev/urandom"
     restrict=''
     [ -z "$superuser" ] || text "$dump" | head -n 40 | grep -q '^\\restrict ' || restrict="-f $work/restrict.sql"
-    text "$dump" | LEAVE_OUT=$leave_out awk -v toc="$toc" -v tag="$tag" -v misfit="$work/misfit" \
+    text "$dump" | LEAVE_OUT=$leave_out awk -v toc="$toc" -v tag="$tag" -v misfit="$work/misfit" -v fill="$work/fill.sql" \
         -v make="$base_dir/stand-ins.sql" -v unmake="$base_dir/stand-ins-end.sql" "$awk_stand_in"'
         FILENAME == make && /^-- Before entry / { begin_id = $4; next }
         FILENAME == make { made = made $0 " "; next }
@@ -1608,6 +1692,7 @@ else
         FILENAME == toc {                       # first line, lines, offset, 3 ids, sql or data, type, schema, name
             first[++count] = $1; last[count] = $1 + $2 - 1
             is_sql[count] = ($7 == "sql"); is_table[count] = ($8 == "TABLE"); is_rows[count] = ($8 == "TABLE%20DATA")
+            is_key[count] = ($8 == "FK%20CONSTRAINT"); is_view[count] = ($8 == "MATERIALIZED%20VIEW%20DATA")
             if ($4 == begin_id && !begin) begin = count
             if ($7 == "data" && begin && !end) end = count
             first[count + 1] = $1 + $2          # what pg_dump says at the end
@@ -1632,12 +1717,18 @@ else
                 is_open = is_sql[at]
                 if (at == begin) printf "%s", made
                 if (at == end) printf "%s", unmade
-                if (is_open) printf "DO $r%s$ BEGIN EXECUTE $s%s$", tag, tag
+                if (is_open && is_view[at]) printf "SELECT pg_temp.fill_later($s%s$", tag >fill
+                else if (is_open) printf "DO $r%s$ BEGIN %s$s%s$", tag, is_key[at] ? "PERFORM pg_temp.foreign_key(" : "EXECUTE ", tag
             }
             if (is_open && index($0, tag)) wrong("the dump holds a random number that was drawn now")
+            if (is_view[at] && is_sql[at]) {
+                print $0 (number == last[at] ? "$s" tag "$);" : "") >fill
+                $0 = ""
+                is_open = is_open && number != last[at]
+            }
             if (is_open && number == last[at]) {
                 is_open = 0
-                $0 = $0 "$s" tag "$; END $r" tag "$;" (is_table[at] ? checks() : "")
+                $0 = $0 "$s" tag "$" (is_key[at] ? ")" : "") "; END $r" tag "$;" (is_table[at] ? checks() : "")
                 if (begin && at == count && !end) $0 = $0 " " unmade
             } else if (is_rows[at] && number <= first[at] + 6) stand_in_first()
             print
@@ -1647,7 +1738,7 @@ else
         table && /;$/ { table = 0; $0 = $0 checks() }
         { stand_in_first(); print }
         END { if (count && !failed && at <= count) wrong("the dump ends before dump.toc does") }
-    ' ${stand_ins:+"$base_dir/stand-ins.sql" "$base_dir/stand-ins-end.sql"} "$toc" - | sql $on_error $verbosity -d "$target" -o /dev/null $restrict -f - -c "$LOUD_CHECKS" 2>"$work/errors" || {
+    ' ${stand_ins:+"$base_dir/stand-ins.sql" "$base_dir/stand-ins-end.sql"} "$toc" - | sql $on_error $verbosity -d "$target" -o /dev/null -c "$foreign_key" $restrict -f - -c "$LOUD_CHECKS" 2>"$work/errors" || {
         [ ! -f "$work/misfit" ] || warn "${dump##*/}: $(cat "$work/misfit")"
         stopped "${dump##*/}"
     }
@@ -1847,8 +1938,56 @@ BEGIN
 END $help$;' >>"$work/prologue.sql"
 say 'SELECT pg_temp.end_help();' >"$work/epilogue.sql"
 one_line "$loud" 'event|rule|trigger' >>"$work/epilogue.sql"
+# Materialized views: REFRESH notes one, WITH NO DATA takes it off. At the end each gets its rows, behind those
+# that it reads; one whose query fails stays without, and the others are tried once more behind it.
+say 'CREATE FUNCTION pg_temp.fill_later(entry text) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $later$
+DECLARE
+    name text := rtrim(regexp_replace(entry, $$^(--[^\n]*\n|\s)*REFRESH MATERIALIZED VIEW $$, $$$$), concat($$ ;$$, chr(10)));
+    is_filled boolean := right(name, 13) <> $$ WITH NO DATA$$;
+    view text := to_regclass(CASE WHEN is_filled THEN name ELSE left(name, -13) END)::oid;
+    noted text[] := array_remove(string_to_array(current_setting($$restore_sh.fill$$, true), $$ $$), view);
+BEGIN
+    IF is_filled AND view IS NOT NULL THEN noted := noted || view; END IF;
+    PERFORM set_config($$restore_sh.fill$$, array_to_string(noted, $$ $$), false);
+END $later$;
+CREATE PROCEDURE pg_temp.fill(is_alone boolean) LANGUAGE plpgsql AS $fill$
+DECLARE
+    noted text := pg_catalog.current_setting($$restore_sh.fill$$, true);
+    pending oid[] := pg_catalog.string_to_array(noted, $$ $$);
+    again oid[];
+    reasons text[];
+    view oid;
+BEGIN
+    IF NOT is_alone AND noted IS NOT DISTINCT FROM pg_catalog.current_setting($$restore_sh.filled$$, true) THEN RETURN; END IF;
+    PERFORM pg_catalog.set_config($$restore_sh.filled$$, noted, false);
+    pending := ARRAY(WITH RECURSIVE reached (view, over) AS (
+        SELECT oid, oid FROM pg_catalog.pg_class WHERE oid = ANY (pending) AND relkind = $$m$$
+        UNION SELECT r.view, d.refobjid FROM reached AS r JOIN pg_catalog.pg_rewrite AS w ON w.ev_class = r.over
+            JOIN pg_catalog.pg_depend AS d ON d.classid = 2618 AND d.objid = w.oid AND d.refclassid = 1259
+        ) SELECT r.view FROM reached AS r GROUP BY r.view ORDER BY pg_catalog.count(*), r.view);
+    LOOP
+        again := NULL; reasons := NULL;
+        FOREACH view IN ARRAY pending LOOP
+            BEGIN
+                EXECUTE pg_catalog.format($$REFRESH MATERIALIZED VIEW %s$$, view::pg_catalog.regclass);
+                EXCEPTION WHEN OTHERS THEN again := again || view; reasons := reasons || SQLERRM;
+            END;
+            IF is_alone THEN COMMIT; END IF;
+        END LOOP;
+        EXIT WHEN again IS NULL OR again = pending;
+        pending := again;
+    END LOOP;
+    FOR i IN 1 .. CASE WHEN is_alone THEN coalesce(pg_catalog.cardinality(again), 0) ELSE 0 END LOOP
+        RAISE WARNING $$materialized view % stays without rows: %$$,
+            (SELECT pg_catalog.format($$%I.%I$$, nspname, relname) FROM pg_catalog.pg_class AS c
+                JOIN pg_catalog.pg_namespace AS n ON n.oid = relnamespace WHERE c.oid = again[i]), reasons[i];
+    END LOOP;
+END $fill$;' >>"$work/prologue.sql"
+[ ! -s "$work/fill.sql" ] || { say "$encoding"; cat "$work/fill.sql"; } >>"$work/prologue.sql"
+FILL='CALL pg_temp.fill(false);'        # before DDL that travels as text, which may read them
+export FILL
 say "$QUIET_CHECKS" >>"$work/prologue.sql"
-say "$LOUD_CHECKS" "$let_in" >>"$work/epilogue.sql"
+say "$LOUD_CHECKS" 'CALL pg_temp.fill(true);' "$let_in" >>"$work/epilogue.sql"
 [ -z "$skip_checks" ] || named "$valid_checks" >>"$work/epilogue.sql"
 
 # What sessions in other databases did to this one (ALTER DATABASE, GRANT, COMMENT) is in no segment:
@@ -1994,7 +2133,7 @@ listed_in left_out "$base_dir/metadata.json" >"$work/base_left_out"
     awk "$awk_values"'{ name = decode($0); print "    " (name ~ /[\001-\037\177]/ ? $0 : name) }' "$work/base_left_out"
 }
 if [ -s "$work/counts.left_out" ]; then
-    say "left out, since they are over pg_incrbackup's own (left_out comments have their definitions):"
+    say "left out, since they are over pg_incrbackup's own, or over what went with its session (left_out comments have their definitions):"
     sort -u "$work/counts.left_out" | awk "$awk_values"'{ print "    " decode($0) }' | tr '\001-\011\013-\037\177' '?'
 fi
 if [ -s "$work/not_applied" ]; then

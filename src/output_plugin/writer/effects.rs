@@ -64,6 +64,10 @@ impl Writer<'_> {
         if self.state.bracket.is_some() {
             return;
         }
+        for left_out in &stretch.left_out {
+            let note = format!("{}\n{}", left_out.object, left_out.definition);
+            self.leave_out_object(&to_server_bytes(&note));
+        }
         if self.state.held.is_some() {
             let deeds = &mut self.state.deeds;
             deeds.is_about_cluster |= stretch.is_about_cluster;
@@ -133,10 +137,15 @@ impl Writer<'_> {
         }
     }
 
-    /// Drops the statement that was held back: nothing of it belongs in the stream.
+    /// Drops the statement that was held back: the session that ran it says that all it did goes with the
+    /// session. What the catalogs tell beyond that is written.
     pub(super) fn forget_held(&mut self) {
-        self.state.held = None;
-        self.state.deeds = Deeds::default();
+        let statement = self.state.held.take();
+        let deeds = std::mem::take(&mut self.state.deeds);
+        if self.options.follows_catalogs && !deeds.effects.is_empty() {
+            self.state.way = Way::Effects;
+            self.write_effects(&deeds.effects, statement.as_ref());
+        }
     }
 
     fn tell_unhandled(&mut self, unhandled: &[Unhandled], command: &str) {
