@@ -6,11 +6,21 @@ use std::time::Duration;
 
 use harness::{wait_until, wait_until_within, Cluster, Session};
 
-/// A table whose next UPDATE has no old row, as somebody wanted it: no worker changes that.
-const NAMELESS: &str = "CREATE TABLE t (a int); INSERT INTO t VALUES (1), (2);
-    CREATE TABLE other (a int PRIMARY KEY); ALTER TABLE t REPLICA IDENTITY NOTHING";
+const TABLES: &str =
+    "CREATE TABLE t (a int); INSERT INTO t VALUES (1), (2); CREATE TABLE other (a int PRIMARY KEY)";
 
-const NAMED: &str = "ALTER TABLE t REPLICA IDENTITY FULL";
+/// Runs statements whose changes of `t` have no old row in the WAL. Whoever says REPLICA IDENTITY NOTHING gets
+/// another one at the end of that statement, so a superuser's hand is needed.
+pub fn lose(c: &Cluster, statements: &str) {
+    let set = |identity: char| {
+        format!("UPDATE pg_class SET relreplident = '{identity}' WHERE oid = 't'::regclass;")
+    };
+    c.sql(&format!(
+        "BEGIN; {}; {statements}; {} COMMIT",
+        set('n'),
+        set('f')
+    ));
+}
 
 /// While it is open, a base waits for the DDL fence, and fails for nothing.
 fn hold_bases(c: &Cluster) -> Session {
@@ -52,9 +62,9 @@ fn assert_goes_on(c: &Cluster) {
 #[test]
 fn an_update_without_its_old_row_is_flagged_and_a_base_ends_the_stretch() {
     let c = Cluster::backed_up();
-    c.sql(NAMELESS);
+    c.sql(TABLES);
     let mut held = hold_bases(&c);
-    c.sql("UPDATE t SET a = 3 WHERE a = 1");
+    lose(&c, "UPDATE t SET a = 3 WHERE a = 1");
     c.sql("INSERT INTO other VALUES (1)");
     wait_for_flag(
         &c,
@@ -77,7 +87,6 @@ fn an_update_without_its_old_row_is_flagged_and_a_base_ends_the_stretch() {
     held.run("COMMIT");
     wait_until_healed(&c);
     assert_eq!(c.bases().len(), 2);
-    c.sql(NAMED);
     c.sql("UPDATE t SET a = 4 WHERE a = 3; DELETE FROM t WHERE a = 2");
     assert_goes_on(&c);
     assert_eq!(c.bases().len(), 2);
@@ -86,32 +95,30 @@ fn an_update_without_its_old_row_is_flagged_and_a_base_ends_the_stretch() {
 #[test]
 fn a_flag_outlives_a_crash_before_its_base() {
     let c = Cluster::backed_up();
-    c.sql(NAMELESS);
+    c.sql(TABLES);
     let held = hold_bases(&c);
-    c.sql("UPDATE t SET a = 3");
+    lose(&c, "UPDATE t SET a = 3");
     wait_for_flag(&c, "rows of table public.t");
     c.crash();
     drop(held);
     c.start();
     wait_until("the base is made", || c.bases().len() == 2);
-    c.sql(NAMED);
     assert_goes_on(&c);
 }
 
 #[test]
 fn a_flag_whose_worker_dies_before_it_is_listed_is_met_again() {
     let c = Cluster::builder().with_failpoints().back_up();
-    c.sql(NAMELESS);
+    c.sql(TABLES);
     c.flush();
     c.set_seconds(0, "EIO 1 flags: note\n");
-    c.sql("INSERT INTO other VALUES (1); UPDATE t SET a = 3");
+    lose(&c, "INSERT INTO other VALUES (1); UPDATE t SET a = 3");
     wait_until("the worker fails", || {
         c.log().contains("flags: note") || c.log().contains("capture stopped")
     });
     c.set_seconds(0, "");
     wait_until("the flag is listed", || list(&c).contains("public.t"));
     wait_until("the base is made", || c.bases().len() == 2);
-    c.sql(NAMED);
     assert_goes_on(&c);
     let flags: usize = c
         .segments()
@@ -124,14 +131,13 @@ fn a_flag_whose_worker_dies_before_it_is_listed_is_met_again() {
 #[test]
 fn two_flags_in_a_row_are_ended_by_bases_that_keep_their_distance() {
     let c = Cluster::backed_up();
-    c.sql(NAMELESS);
-    c.sql("UPDATE t SET a = 3");
+    c.sql(TABLES);
+    lose(&c, "UPDATE t SET a = 3");
     wait_until("the first base is made", || c.bases().len() == 2);
     wait_until_healed(&c);
-    c.sql("ALTER TABLE t REPLICA IDENTITY NOTHING; UPDATE t SET a = 4");
+    lose(&c, "UPDATE t SET a = 4");
     wait_for_flag(&c, "rows of table public.t");
     assert_eq!(list(&c).lines().count(), 2, "{}", list(&c));
-    c.sql(NAMED);
     assert_goes_on(&c);
     assert_eq!(c.bases().len(), 3);
     let facts = c.bases().into_iter().map(|base| {
@@ -159,7 +165,7 @@ fn two_flags_in_a_row_are_ended_by_bases_that_keep_their_distance() {
 #[test]
 fn a_base_that_was_begun_before_the_flag_does_not_end_the_stretch() {
     let c = Cluster::backed_up();
-    c.sql(NAMELESS);
+    c.sql(TABLES);
     c.sql("CREATE TABLE locked (a int PRIMARY KEY)");
     c.flush();
     let mut lock = c.session();
@@ -168,12 +174,11 @@ fn a_base_that_was_begun_before_the_flag_does_not_end_the_stretch() {
     // Its snapshot is taken when pg_dump waits for the table.
     let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'locked'::regclass";
     wait_until("pg_dump waits", || c.sql(waits) == "1");
-    c.sql("UPDATE t SET a = 3");
+    lose(&c, "UPDATE t SET a = 3");
     wait_for_flag(&c, "rows of table public.t");
     lock.run("COMMIT");
     wait_until("the running base is finished", || c.bases().len() >= 2);
     wait_until("another one follows", || c.bases().len() == 3);
-    c.sql(NAMED);
     assert_goes_on(&c);
 }
 
@@ -223,4 +228,44 @@ fn ddl_as_text_that_could_not_be_recorded_is_flagged() {
     c.restart();
     wait_until("the base is made", || c.bases().len() == 2);
     assert_goes_on(&c);
+}
+
+/// What a superuser did to the catalogs by hand, in a way that no statement has: no record, no text, no wording.
+#[test]
+fn a_schema_change_that_no_statement_makes_is_flagged_with_its_object() {
+    let c = Cluster::builder()
+        .setting("pg_incrbackup.reader", "poll")
+        .back_up();
+    c.sql("CREATE CONVERSION c FOR 'UTF8' TO 'LATIN1' FROM utf8_to_iso8859_1; CREATE TABLE t (a int PRIMARY KEY)");
+    c.flush();
+    let oid = c.sql("SELECT oid FROM pg_conversion WHERE conname = 'c'");
+    c.sql("UPDATE pg_conversion SET condefault = true WHERE conname = 'c'");
+    c.sql("INSERT INTO t VALUES (1)");
+    wait_until("the base is made", || c.bases().len() == 2);
+    let listed = format!(
+        "\"lost\":\"schema\",\"class\":\"conversion\",\"oid\":{oid},\"identity\":\"public.c\""
+    );
+    assert!(list(&c).contains(&listed), "{}", list(&c));
+    assert_goes_on(&c);
+}
+
+#[test]
+fn a_base_that_fails_is_critical_and_no_drill_is_made_meanwhile() {
+    let c = Cluster::backed_up();
+    c.sql(TABLES);
+    c.set("pg_incrbackup.dump_conninfo", "'host=/nowhere'");
+    lose(&c, "UPDATE t SET a = 3");
+    wait_for_flag(&c, "the base backup that is to end it has failed");
+    assert!(c.health().starts_with("critical"), "{}", c.health());
+    let made = c.sql("SELECT result, problems FROM incr_drill()");
+    assert!(
+        made.starts_with("not done") && made.contains("rows of table public.t"),
+        "{made}"
+    );
+    c.set("pg_incrbackup.dump_conninfo", "''");
+    // It would come by itself, as any that has failed; any other does as well.
+    c.sql("SELECT incr_dump()");
+    assert_eq!(c.sql("SELECT result FROM incr_drill()"), "passed");
+    assert_goes_on(&c);
+    assert_eq!(c.bases().len(), 2);
 }

@@ -1,6 +1,7 @@
 //! "I needed the hour in which something could not be carried, and got nothing." A restore into such a stretch
 //! gives all that can be applied, says what it left out, and does not call it whole.
 
+use crate::healing::lose;
 use harness::{wait_until, Cluster};
 
 /// Restores up to `lsn`; gives the database and what restore.sh printed, whose exit status is 1.
@@ -37,8 +38,10 @@ fn a_moment_inside_gives_all_that_can_be_applied_and_lists_the_rest() {
     let mut held = c.session();
     held.run("BEGIN; CREATE TABLE pending (a int PRIMARY KEY)");
     c.sql("INSERT INTO other VALUES (0, 'before')");
-    c.sql("BEGIN; ALTER TABLE t REPLICA IDENTITY NOTHING; INSERT INTO other VALUES (1, 'same transaction');
-           UPDATE t SET a = 100 WHERE a = 1; ALTER TABLE t REPLICA IDENTITY FULL; COMMIT");
+    lose(
+        &c,
+        "INSERT INTO other VALUES (1, 'same transaction'); UPDATE t SET a = 100 WHERE a = 1",
+    );
     // Of a row that is not there in a restore, and of one that is.
     c.sql("UPDATE t SET b = 'lost' WHERE a = 100; UPDATE t SET b = 'kept' WHERE a = 2; DELETE FROM t WHERE a = 100");
     // Of a restore, not of the source, are two rows alike.
@@ -151,12 +154,10 @@ fn what_hangs_on_a_lost_schema_change_is_left_out() {
 #[test]
 fn an_error_of_another_kind_still_stops_the_restore() {
     let c = Cluster::backed_up();
-    c.sql(
-        "CREATE TABLE t (a int); INSERT INTO t VALUES (1); ALTER TABLE t REPLICA IDENTITY NOTHING",
-    );
+    c.sql("CREATE TABLE t (a int); INSERT INTO t VALUES (1)");
     let mut held = c.session();
     held.run("BEGIN; CREATE TABLE pending (a int PRIMARY KEY)");
-    c.sql("UPDATE t SET a = 2; ALTER TABLE t REPLICA IDENTITY FULL");
+    lose(&c, "UPDATE t SET a = 2");
     // At the source it was allowed.
     c.sql("CREATE FUNCTION full() RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$BEGIN
              IF current_database() <> 'app' THEN RAISE 'no room' USING ERRCODE = 'disk_full'; END IF; RETURN 1; END$$;
