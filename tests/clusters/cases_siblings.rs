@@ -164,3 +164,30 @@ fn what_hangs_on_the_sessions_own_is_left_out_while_the_session_lives_and_told()
         }
     }
 }
+
+/// Neither the object nor its statement can be replayed: both are left out, and flagged.
+#[test]
+fn what_is_the_sessions_own_as_a_whole_stops_no_restore() {
+    let c = Cluster::backed_up();
+    let mut one = c.session();
+    one.run(
+        "CREATE TYPE pg_temp.pair AS (a int, b text); CREATE TYPE pg_temp.mood AS ENUM ('a'); CREATE TEMP TABLE mine (a int);
+         CREATE FUNCTION pg_temp.twice(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT 2 * $1';
+         CREATE FUNCTION f() RETURNS bigint LANGUAGE sql AS 'SELECT 1::bigint'",
+    );
+    one.run("CREATE TABLE typed OF pg_temp.pair");
+    one.run(
+        "CREATE OR REPLACE FUNCTION f() RETURNS bigint BEGIN ATOMIC SELECT count(*) FROM mine; END",
+    );
+    one.run("CREATE TYPE kept AS (a int, m pg_temp.mood); CREATE TABLE parted (a int) PARTITION BY RANGE (pg_temp.twice(a))");
+    one.run("CREATE TABLE beside (a int PRIMARY KEY); INSERT INTO beside VALUES (1)");
+    c.flush();
+    c.restore(&[]);
+    drop(one);
+    wait_until("the session's own is gone", || {
+        c.is_true("SELECT count(*) = 0 FROM pg_class WHERE relname IN ('typed', 'parted')")
+    });
+    c.flush();
+    let restored = c.restore(&[]).database;
+    assert_eq!(c.sql_in(&restored, "SELECT * FROM beside"), "1");
+}

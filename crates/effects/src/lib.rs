@@ -31,7 +31,7 @@ pub mod text;
 pub mod tuples;
 
 pub use class::{Class, Model};
-pub use compare::{compare, Context, OVER_OURS};
+pub use compare::{compare, Context, OVER_OURS, TEMPORARY};
 pub use key::Key;
 pub use object::Object;
 pub use script::{Effect, Script, Unhandled};

@@ -3,7 +3,7 @@
 
 use archive::failpoint::pass;
 use archive::segment::{ClusterFact, DdlBlock, EffectNote, Lost, What, Words};
-use effects::{Effect, Unhandled, OVER_OURS};
+use effects::{Effect, Unhandled, OVER_OURS, TEMPORARY};
 
 use super::super::frame;
 use super::super::history::Statement;
@@ -44,9 +44,9 @@ impl Deeds {
         // A test makes all of them travel so, and compares.
         pass("effects: word a statement").is_err()
             || self.is_about_cluster
-            || !self.unhandled.is_empty()
+            || self.unhandled.iter().any(|why| why.class != TEMPORARY)
             || does_more_than_catalogs_tell(command)
-            || self.effects.is_empty() && !is_told_by_catalogs(command)
+            || self.effects.is_empty() && self.unhandled.is_empty() && !is_told_by_catalogs(command)
     }
 }
 
@@ -134,6 +134,10 @@ impl Writer<'_> {
         self.state.way = Way::Effects;
         if !deeds.effects.is_empty() {
             self.write_effects(&deeds.effects, Some(&statement));
+        }
+        // Its text names what is gone: no restore can run it.
+        if let Some(unhandled) = deeds.unhandled.first() {
+            self.flag_ddl(&format!("{} is left out: {unhandled}", statement.command));
         }
     }
 

@@ -16,6 +16,8 @@ use crate::states::States;
 
 /// Counted as a class: what is over this project's own extension.
 pub const OVER_OURS: &str = "extension pg_incrbackup";
+/// Counted as a class: what is over a session's own, in a way that no restore could have it meanwhile.
+pub const TEMPORARY: &str = "temporary object";
 
 /// What is known besides the two states.
 #[derive(Debug, Clone, Default)]

@@ -1,6 +1,6 @@
 //! Which changes are none of a restore's: members of extensions, this project's own, what is temporary.
 
-use super::{Context, Pair, OVER_OURS};
+use super::{Context, Pair, OVER_OURS, TEMPORARY};
 use crate::class::extension::OWN;
 use crate::class::Model;
 use crate::key::{catalog, Key};
@@ -73,7 +73,7 @@ pub(super) fn goes_with_temporary(pair: Pair<'_>, context: &Context) -> Result<b
         return Ok(true);
     }
     let why = "an object of which a part is over temporary ones";
-    Err(Unhandled::new("temporary object", why))
+    Err(Unhandled::new(TEMPORARY, why))
 }
 
 /// False for members of extensions that come and go with these, and for all that is our own extension's. What
