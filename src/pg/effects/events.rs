@@ -4,14 +4,13 @@
 //! of tuples that it changed in catalogs: each is fetched once, in the order of files and blocks. The rows
 //! tell as well when an object came and went (`lives`): what is not there need not be asked for.
 
-use effects::key::catalog::CLASS;
 use effects::Key;
 use pgrx::prelude::*;
 
 use super::super::{commit_view, declared};
 use super::catalog::{makers, Catalog, Makers};
 use super::lives::{Lives, Version};
-use super::relations::Relations;
+use super::relations::{rank, Relations};
 use super::rewritten;
 use super::tuple_cids::{self, TupleCids};
 
@@ -145,8 +144,7 @@ fn by_tuples(tuples: &[TupleCids], collected: &mut Collected) -> Result<(), Unre
             .ok_or_else(|| Unreadable::new("a catalog was rewritten"))?;
         files.push((relation.to_u32(), file));
     }
-    // The others ask what pg_class says.
-    files.sort_by_key(|(relation, _)| *relation != CLASS);
+    files.sort_by_key(|(relation, _)| rank(*relation));
     for (relation, tuples) in files {
         let Some(mut catalog) = Catalog::open(relation)? else {
             continue;

@@ -67,6 +67,9 @@ impl Rule {
             How::PartOf(owner) => one(owner, row.oid(0)),
             // All about large objects is written at the transaction's end.
             How::About if row.oid(0) == LARGE_OBJECT => NONE,
+            How::About if row.oid(0) == CONSTRAINT => {
+                [relations.owner_of_constraint(row.oid(1)), None]
+            }
             How::About => one(row.oid(0), row.oid(1)),
             How::By(owners) => owners(row, relations),
         };
@@ -214,15 +217,12 @@ fn of_type(row: &Fields<'_>, relations: &mut Relations) -> Owners {
     }
 }
 
-/// A domain's constraints are said with the domain.
 fn of_constraint(row: &Fields<'_>, relations: &mut Relations) -> Owners {
-    match (row.oid(1), row.oid(2)) {
-        (0, domain) if domain != 0 => one(TYPE, domain),
-        (table, _) if relations.is_noise(table) => NONE,
-        // NOT NULL is said with the table's column.
-        (table, _) if row.char(3) == b'n' => one(CLASS, table),
-        _ => one(CONSTRAINT, row.oid(0)),
-    }
+    let (table, domain, kind) = (row.oid(1), row.oid(2), row.char(3));
+    [
+        relations.note_constraint(row.oid(0), table, domain, kind),
+        None,
+    ]
 }
 
 /// Sessions' own schemas are made with their first temporary table, and stay (catalog/namespace.c). Other
