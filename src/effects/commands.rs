@@ -1,11 +1,15 @@
 //! Which commands, by their tags, do what the catalogs tell.
 
-/// The scripts of extensions and what REFRESH computes have more to them.
+/// The scripts of extensions have more to them.
 pub fn does_more_than_catalogs_tell(command: &str) -> bool {
     ["EXTENSION", "FOREIGN SCHEMA"]
         .iter()
         .any(|word| command.ends_with(word))
-        || command == "REFRESH MATERIALIZED VIEW"
+}
+
+/// What CONCURRENTLY does shows in no catalog.
+pub fn refreshes(command: &str) -> bool {
+    command == "REFRESH MATERIALIZED VIEW"
 }
 
 /// True for a command that did nothing where it touched no catalog: IF EXISTS, IF NOT EXISTS, or all that
@@ -24,6 +28,7 @@ pub fn is_told_by_catalogs(command: &str) -> bool {
                 | "SELECT INTO"
                 | "CLUSTER"
                 | "REINDEX"
+                | "EXPLAIN"
         );
     let is_of_others = ["DATABASE", "ROLE", "TABLESPACE", "LARGE OBJECT", "SYSTEM"]
         .iter()

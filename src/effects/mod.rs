@@ -17,7 +17,7 @@ use effects::key::catalog;
 use effects::{compare, read, Context, Effect, Key, Model, States, Unhandled};
 use rustc_hash::FxHashSet;
 
-pub use self::commands::{does_more_than_catalogs_tell, is_told_by_catalogs};
+pub use self::commands::{does_more_than_catalogs_tell, is_told_by_catalogs, refreshes};
 use self::source::Catalogs;
 use crate::pg::effects::events::{Event, Touched, Unreadable, REWRITE};
 use crate::pg::effects::lives::Lives;
@@ -128,6 +128,14 @@ impl Engine {
         next.is_some_and(|event| event.command < command)
             || self.unreadable.is_some()
             || (!is_rewriting && !self.postponed.is_empty())
+    }
+
+    /// True where the next that is done to the catalogs is the copy that a rewrite fills: what has been done is a
+    /// part of the statement that rewrites.
+    pub fn is_amid_rewrite(&self, command: u32) -> bool {
+        let mut ahead = self.events[self.at..].iter();
+        let next = ahead.find(|event| event.command >= command);
+        next.is_some_and(|event| event.key.class == REWRITE)
     }
 
     /// What the commands below `command` did since the last stretch. Called under the catalogs as of this

@@ -3,12 +3,13 @@
 
 use archive::failpoint::pass;
 use archive::segment::{ClusterFact, DdlBlock, EffectNote, Words};
+use effects::class::materialized_view::REPOPULATE;
 use effects::{Effect, Unhandled, OVER_OURS};
 
 use super::super::frame;
 use super::super::history::Statement;
 use super::Writer;
-use crate::effects::{does_more_than_catalogs_tell, is_told_by_catalogs, Stretch};
+use crate::effects::{does_more_than_catalogs_tell, is_told_by_catalogs, refreshes, Stretch};
 use crate::pg::effects::server_text::to_server_bytes;
 
 /// The verb of an effect that empties a table whose rows come again behind it.
@@ -59,6 +60,13 @@ impl Writer<'_> {
             effects.retain(|effect| {
                 effect.verb != REWRITE || !refilled.contains(&effect.key.oid.into())
             });
+        }
+        let held = self.state.held.as_ref();
+        if let (Ok(effects), false) = (
+            &mut stretch.effects,
+            held.is_some_and(|statement| refreshes(&statement.command)),
+        ) {
+            effects.retain(|effect| effect.verb != REPOPULATE);
         }
         // What an extension's script does, its statement does again.
         if self.state.bracket.is_some() {

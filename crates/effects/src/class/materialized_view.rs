@@ -10,6 +10,9 @@ use crate::object::Object;
 use crate::options::{changes, with, with_toast, Options, Setting};
 use crate::script::{same_rest, Script, Unhandled};
 
+/// The verb of an effect that holds where the statement was REFRESH, which the catalogs do not tell.
+pub const REPOPULATE: &str = "repopulate";
+
 pub const QUERY: &str = crate::view_query!(
     concat!(
         "(SELECT pg_catalog.quote_ident(x.amname) FROM pg_catalog.pg_am x WHERE x.oid = c.relam) AS method, \
@@ -17,7 +20,7 @@ pub const QUERY: &str = crate::view_query!(
          (SELECT pg_catalog.quote_ident(x.spcname) FROM pg_catalog.pg_database d JOIN pg_catalog.pg_tablespace x \
             ON x.oid = d.dattablespace WHERE d.datname = pg_catalog.current_database()) AS usual_tablespace, \
          (SELECT ", crate::options!("x.reloptions"), " FROM pg_catalog.pg_class x WHERE x.oid = c.reltoastrelid) AS toast_options, \
-         c.relispopulated AS is_populated, c.relreplident::pg_catalog.text AS replica_identity, "
+         c.oid::pg_catalog.int8 AS number, c.relfilenode::pg_catalog.int8 AS file, c.relispopulated AS is_populated, c.relreplident::pg_catalog.text AS replica_identity, "
     ),
     ",relam,reltablespace,relispopulated,relreplident",
     "m"
@@ -32,6 +35,8 @@ pub struct MaterializedView {
     pub tablespace: Option<String>,
     pub usual_tablespace: Option<String>,
     pub toast_options: Options,
+    pub number: u32,
+    pub file: u32,
     pub is_populated: bool,
     /// The letter of pg_class.relreplident.
     pub replica_identity: String,
@@ -127,9 +132,6 @@ impl Object for MaterializedView {
         if self.view.tree != to.view.tree {
             return Err(unhandled("another query"));
         }
-        if self.is_populated != to.is_populated {
-            return Err(unhandled("populated"));
-        }
         let what = to.what();
         view_column::rename(to.kind(), &to.target(), old, new, script);
         if self.method != to.method {
@@ -160,14 +162,22 @@ impl Object for MaterializedView {
             .grant_columns(before.map(|before| &before.view), script);
     }
 
-    /// A new one gets its rows once it is its owner's, with whose rights REFRESH runs the query.
+    fn set_rewritten(&mut self, is_rewritten: &dyn Fn(u32) -> bool) {
+        self.file = if is_rewritten(self.number) { 2 } else { 1 };
+    }
+
+    /// A new one gets its rows once it is its owner's, with whose rights REFRESH runs the query. One that has
+    /// a new file and is populated as before may have been refreshed, or moved as it was (VACUUM FULL).
     fn late(&self, before: Option<&Self>, script: &mut Script) -> Result<(), Unhandled> {
-        if before.is_none() && self.is_populated {
-            script.push(
-                "refresh",
-                format!("REFRESH MATERIALIZED VIEW {}", self.target()),
-            );
-        }
+        let was = before.map(|before| (before.is_populated, before.file));
+        let (verb, behind) = match (was, self.is_populated) {
+            (None | Some((false, _)), true) => ("refresh", ""),
+            (Some((true, file)), true) if file != self.file => (REPOPULATE, ""),
+            (Some((true, _)), false) => ("refresh", " WITH NO DATA"),
+            _ => return Ok(()),
+        };
+        let sql = format!("REFRESH MATERIALIZED VIEW {}{behind}", self.target());
+        script.push(verb, sql);
         Ok(())
     }
 
