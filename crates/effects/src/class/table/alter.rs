@@ -8,20 +8,14 @@ use crate::object::Object;
 use crate::options::{altered, changes, created, with_toast};
 use crate::renames::in_order;
 use crate::script::{same_rest, Script, Unhandled};
-use crate::text::{literal, quoted};
+use crate::text::{literal, quoted, unquoted};
 
 pub fn alter(old: &Table, new: &Table, script: &mut Script) -> Result<(), Unhandled> {
     ensure_alterable(old, new)?;
     let kept = Kept::new(old, new);
     ensure_local(&kept, old, new)?;
     leave(old, new, script)?;
-    let mut change = Change {
-        old,
-        new,
-        kept,
-        is_rewritten: false,
-        script: Script::default(),
-    };
+    let mut change = Change::new(old, new, kept);
     change.drop_columns();
     change.rename_columns()?;
     change.table()?;
@@ -41,9 +35,22 @@ pub fn alter(old: &Table, new: &Table, script: &mut Script) -> Result<(), Unhand
             // That is a new file, too: which of them were rewritten cannot be told.
             return Err(new.unhandled("another tablespace, and what may rewrite rows"));
         }
-        empty(old, new, script)?;
+        empty(old, new, new, script)?;
     }
     script.statements.append(&mut change.script.statements);
+    Ok(())
+}
+
+/// What comes before a parent's or a type's statement that reaches this table, too.
+pub fn early(old: &Table, new: &Table, script: &mut Script) -> Result<(), Unhandled> {
+    let kept = Kept::new(old, new);
+    let change = Change::new(old, new, kept);
+    for (was, is) in change.pairs() {
+        not_null::keep(old, &change.kept, was, is, script);
+    }
+    if change.is_typed_anew() && change.has_new_file() {
+        empty(old, new, old, script)?;
+    }
     Ok(())
 }
 
@@ -82,10 +89,10 @@ fn ensure_alterable(old: &Table, new: &Table) -> Result<(), Unhandled> {
     Ok(())
 }
 
-/// Its rows, and those of tables under it, that come again.
-fn empty(old: &Table, new: &Table, script: &mut Script) -> Result<(), Unhandled> {
+/// Its rows, and those of tables under it, that come again; `named` has the name in force.
+fn empty(old: &Table, new: &Table, named: &Table, script: &mut Script) -> Result<(), Unhandled> {
     if old.file != new.file {
-        script.push("rewrite", format!("DELETE FROM ONLY {}", new.target()));
+        script.push("rewrite", format!("DELETE FROM ONLY {}", named.target()));
     }
     for below in new.below.iter().flatten() {
         let was = old.below.iter().flatten().find(|was| was.oid == below.oid);
@@ -109,6 +116,22 @@ struct Change<'a> {
 }
 
 impl<'a> Change<'a> {
+    fn new(old: &'a Table, new: &'a Table, kept: Kept) -> Change<'a> {
+        Change {
+            old,
+            new,
+            kept,
+            is_rewritten: false,
+            script: Script::default(),
+        }
+    }
+
+    /// Whether ALTER TYPE … ALTER ATTRIBUTE … TYPE has given a column another type, which is said there.
+    fn is_typed_anew(&self) -> bool {
+        let pairs = self.pairs();
+        self.kept.is_typed && pairs.iter().any(|(old, new)| is_other_type(old, new))
+    }
+
     fn say(&mut self, sql: String) {
         self.script.push("alter", sql);
     }
@@ -144,7 +167,11 @@ impl<'a> Change<'a> {
         // What is generated of others goes first.
         gone.sort_by_key(|column| !column.is_generated());
         for column in gone {
-            let sql = format!("{} DROP COLUMN {}", self.new.alter_all(), column.name);
+            let alter = match self.old.gives_to_children(self.new, &column.name) {
+                true => self.new.alter_only(),
+                false => self.new.alter_all(),
+            };
+            let sql = format!("{alter} DROP COLUMN {}", column.name);
             self.say(sql);
         }
     }
@@ -216,8 +243,11 @@ impl<'a> Change<'a> {
             self.say(format!("{only} SET TABLESPACE {tablespace}"));
         }
         let [was, is] = [old, new].map(|table| with_toast(&table.options, &table.toast_options));
-        for clause in changes(&was, &is) {
-            self.say(format!("{only} {clause}"));
+        match unknown_to_alter(new) {
+            Some(update) if was != is => self.say(update),
+            _ => changes(&was, &is)
+                .iter()
+                .for_each(|clause| self.say(format!("{only} {clause}"))),
         }
         if let (Some(was), Some(is)) = (&old.foreign, &new.foreign) {
             let changes = altered(was.options.as_deref(), is.options.as_deref());
@@ -230,14 +260,18 @@ impl<'a> Change<'a> {
 
     /// ALTER COLUMN … TYPE, without the user's expression.
     fn set_type(&mut self, old: &Column, new: &Column) -> Result<(), Unhandled> {
-        if !is_other_type(old, new) || !self.kept.above(old, new).is_empty() {
+        // One to the type that it had makes constraints of tables under this one anew, by other names.
+        let is_said = is_other_type(old, new)
+            || (self.new.below.is_some() && not_null::is_made_anew(old, new));
+        if !is_said || self.kept.is_typed || !self.kept.above(old, new).is_empty() {
             return Ok(());
-        }
-        if self.kept.is_typed {
-            return Err(self.new.unhandled("a type's attribute has another type"));
         }
         let alter = format!("{} ALTER COLUMN {}", self.new.alter_all(), new.name);
         let to = format!("{alter} TYPE {}{}", new.type_, new.collate());
+        if !is_other_type(old, new) {
+            self.say(to);
+            return Ok(());
+        }
         // What has no rows at all may be changed any way; the first always works.
         let is_rewritten = self.has_new_file() || (self.new.file == 0 && self.new.below.is_none());
         self.is_rewritten |= is_rewritten;
@@ -367,14 +401,7 @@ impl<'a> Change<'a> {
                 not_null::add_not_null(new, column, constraint, &mut self.script);
             }
             Some(constraint) => {
-                let is_same = |a: &&super::Above| {
-                    a.constraint
-                        .as_ref()
-                        .is_some_and(|a| a.name == constraint.name)
-                };
-                if !above.iter().any(is_same) {
-                    return Err(new.unhandled("an inherited NOT NULL constraint of another name"));
-                }
+                not_null::ensure_inherited_name(new, column, constraint, above.into_iter())?;
             }
             None if column.not_null && above.iter().all(|above| !above.not_null) => {
                 self.say(format!("{alter} ALTER COLUMN {name} SET NOT NULL"));
@@ -461,6 +488,41 @@ impl<'a> Change<'a> {
         Ok(())
     }
 }
+
+/// Storage parameters of which ALTER TABLE knows one not: a superuser's UPDATE of the catalog has set them.
+fn unknown_to_alter(table: &Table) -> Option<String> {
+    let options = table.options.as_deref().unwrap_or_default();
+    let is_known = |(name, _): &(String, Option<String>)| {
+        name.starts_with("autovacuum_") || KNOWN_OPTIONS.contains(&name.as_str())
+    };
+    if table.version >= 190_000 || options.iter().all(is_known) {
+        return None;
+    }
+    let option = |(name, value): &(String, Option<String>)| {
+        let value = value
+            .as_ref()
+            .map_or_else(String::new, |value| format!("={value}"));
+        literal(&format!("{}{value}", unquoted(name)))
+    };
+    let list: Vec<String> = options.iter().map(option).collect();
+    Some(format!(
+        "UPDATE pg_catalog.pg_class SET reloptions = ARRAY[{}] WHERE oid = {}::pg_catalog.regclass",
+        list.join(", "),
+        literal(&table.target())
+    ))
+}
+
+/// Those of tables in access/common/reloptions.c up to 18, besides autovacuum's.
+const KNOWN_OPTIONS: [&str; 8] = [
+    "fillfactor",
+    "log_autovacuum_min_duration",
+    "parallel_workers",
+    "toast_tuple_target",
+    "user_catalog_table",
+    "vacuum_index_cleanup",
+    "vacuum_max_eager_freeze_failure_rate",
+    "vacuum_truncate",
+];
 
 /// OIDs of types (catalog/pg_type.dat).
 const TIMESTAMP: u32 = 1114;

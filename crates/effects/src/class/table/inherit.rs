@@ -125,9 +125,6 @@ pub fn ensure_local(kept: &Kept, before: &Table, after: &Table) -> Result<(), Un
             ),
         };
         let has_left = was_inherited && new.inherited == 0;
-        if has_left && !was_local && old.is_some_and(|old| kept.is_given(old)) && !kept.is_typed {
-            return Err(after.unhandled("a column that its parent alone has dropped"));
-        }
         let has_detached = before.is_partition() && !super::late::is_attached(before, after);
         let expected = (was_local || has_left || has_detached) && !kept.is_newly_attached;
         if expected != new.is_local {

@@ -16,6 +16,8 @@ mod late;
 mod not_null;
 mod query;
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
 use crate::acl::Grant;
@@ -60,9 +62,11 @@ pub struct Table {
     pub bound: Option<Expression>,
     pub parents: Option<Vec<Parent>>,
     pub below: Option<Vec<Below>>,
+    /// By the OIDs of those that inherit from it: columns that are their own, or their own as well.
+    pub children: Option<BTreeMap<String, Option<Vec<String>>>>,
     /// A foreign table is under it, at any depth.
     pub has_foreign_below: bool,
-    pub missing_below: Option<std::collections::BTreeMap<String, Vec<Option<String>>>>,
+    pub missing_below: Option<BTreeMap<String, Vec<Option<String>>>>,
     /// CHECK, PRIMARY KEY, UNIQUE, EXCLUDE.
     pub constraints: Option<Vec<u32>>,
     pub indexes: Option<Vec<u32>>,
@@ -129,6 +133,14 @@ pub struct NotNull {
 }
 
 impl NotNull {
+    /// As a constraint of the table, whose words stand in another order than a column's.
+    fn definition(&self, column: &Column) -> String {
+        let inherit = if self.no_inherit { " NO INHERIT" } else { "" };
+        let valid = if self.is_valid { "" } else { " NOT VALID" };
+        let (name, column) = (&self.name, &column.name);
+        format!("CONSTRAINT {name} NOT NULL {column}{inherit}{valid}")
+    }
+
     /// All but the OID is the same.
     pub fn is_made_anew_as(&self, other: &NotNull) -> bool {
         let renewed = NotNull {
@@ -220,6 +232,18 @@ impl Table {
         self.kind == "f"
     }
 
+    /// Whether a child, which stays one, has a column for its own that it did not have so before.
+    fn gives_to_children(&self, to: &Table, column: &str) -> bool {
+        let none = BTreeMap::new();
+        let has =
+            |columns: &Option<Vec<String>>| columns.iter().flatten().any(|name| name == column);
+        let was = self.children.as_ref().unwrap_or(&none);
+        let mut is = to.children.iter().flatten();
+        is.any(|(child, columns)| {
+            has(columns) && was.get(child).is_some_and(|columns| !has(columns))
+        })
+    }
+
     /// `ALTER TABLE ONLY t`.
     fn alter_only(&self) -> String {
         format!("ALTER {} ONLY {}", self.kind(), self.target())
@@ -303,6 +327,10 @@ impl Object for Table {
 
     fn alter(&self, to: &Self, script: &mut Script) -> Result<(), Unhandled> {
         alter::alter(self, to, script)
+    }
+
+    fn early(&self, after: Option<&Self>, script: &mut Script) -> Result<(), Unhandled> {
+        after.map_or(Ok(()), |after| alter::early(self, after, script))
     }
 
     fn late(&self, before: Option<&Self>, script: &mut Script) -> Result<(), Unhandled> {

@@ -37,6 +37,10 @@ pub const QUERY: &str = concat!(
       FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class p ON p.oid = i.inhparent \
       JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace WHERE i.inhrelid = c.oid) AS parents, ",
     below!(), ", \
+     CASE WHEN c.relhassubclass AND c.relkind <> 'p' THEN (SELECT pg_catalog.json_object_agg(i.inhrelid, \
+        (SELECT pg_catalog.json_agg(pg_catalog.quote_ident(a.attname)) FROM pg_catalog.pg_attribute a \
+         WHERE a.attrelid = i.inhrelid AND a.attnum > 0 AND a.attislocal AND NOT a.attisdropped)) \
+        FROM pg_catalog.pg_inherits i WHERE i.inhparent = c.oid) END AS children, \
      (SELECT pg_catalog.json_agg(k.oid::pg_catalog.int8 ORDER BY k.oid) FROM pg_catalog.pg_constraint k WHERE k.conrelid = c.oid \
         AND k.contype IN ('c', 'p', 'u', 'x')) AS constraints, \
      (SELECT pg_catalog.json_agg(x.indexrelid::pg_catalog.int8 ORDER BY x.indexrelid) FROM pg_catalog.pg_index x WHERE x.indrelid = c.oid) AS indexes, \
