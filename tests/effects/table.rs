@@ -237,6 +237,9 @@ fn what_a_parent_alone_drops_stays_with_its_children() {
         "ALTER TABLE public.p DROP COLUMN b",
         "ALTER TABLE ONLY public.p DROP CONSTRAINT cc",
         "ALTER TABLE public.k1 DROP COLUMN a",
+        "CREATE TABLE public.m1 (a int); CREATE TABLE public.m2 (a int, b int); CREATE TABLE public.m () INHERITS (public.m1, public.m2)",
+        "ALTER TABLE ONLY public.m1 DROP COLUMN a",
+        "ALTER TABLE ONLY public.m2 DROP COLUMN a",
     ]);
     if pair.cluster.installation().version < 18 {
         return;
