@@ -1,14 +1,14 @@
 //! One table becomes another: its columns by number.
 
-use super::column::{element, Settings};
+use super::column::Settings;
 use super::inherit::{ensure_local, leave, Kept};
 use super::not_null;
 use super::{Column, Expression, Table};
 use crate::object::Object;
-use crate::options::{altered, changes, created, with_toast};
+use crate::options::{altered, changes, with_toast};
 use crate::renames::in_order;
 use crate::script::{same_rest, Script, Unhandled};
-use crate::text::{literal, quoted, unquoted};
+use crate::text::quoted;
 
 pub fn alter(old: &Table, new: &Table, script: &mut Script) -> Result<(), Unhandled> {
     ensure_alterable(old, new)?;
@@ -106,13 +106,13 @@ fn empty(old: &Table, new: &Table, named: &Table, script: &mut Script) -> Result
     Ok(())
 }
 
-struct Change<'a> {
+pub(super) struct Change<'a> {
     old: &'a Table,
-    new: &'a Table,
-    kept: Kept,
+    pub new: &'a Table,
+    pub kept: Kept,
     /// Whether one of its own statements rewrites what has rows.
-    is_rewritten: bool,
-    script: Script,
+    pub is_rewritten: bool,
+    pub script: Script,
 }
 
 impl<'a> Change<'a> {
@@ -132,7 +132,7 @@ impl<'a> Change<'a> {
         self.kept.is_typed && pairs.iter().any(|(old, new)| is_other_type(old, new))
     }
 
-    fn say(&mut self, sql: String) {
+    pub fn say(&mut self, sql: String) {
         self.script.push("alter", sql);
     }
 
@@ -145,7 +145,7 @@ impl<'a> Change<'a> {
     }
 
     /// Whether the file of any table that holds its rows has changed.
-    fn has_new_file(&self) -> bool {
+    pub fn has_new_file(&self) -> bool {
         let below = |table: &'a Table| table.below.iter().flatten();
         self.old.file != self.new.file
             || below(self.new)
@@ -243,7 +243,7 @@ impl<'a> Change<'a> {
             self.say(format!("{only} SET TABLESPACE {tablespace}"));
         }
         let [was, is] = [old, new].map(|table| with_toast(&table.options, &table.toast_options));
-        match unknown_to_alter(new) {
+        match super::parameters::unknown_to_alter(new) {
             Some(update) if was != is => self.say(update),
             _ => changes(&was, &is)
                 .iter()
@@ -299,119 +299,7 @@ impl<'a> Change<'a> {
         Ok(())
     }
 
-    fn add_column(&mut self, column: &Column) -> Result<(), Unhandled> {
-        let new = self.new;
-        let is_given = self.kept.is_given(column);
-        if is_given {
-            self.given(column)?;
-        } else {
-            self.added(column)?;
-        }
-        Settings::new(column).become_(new, column, &mut self.script)?;
-        not_null::comment_not_null(new, column, None, &mut self.script);
-        Ok(())
-    }
-
-    /// ADD COLUMN with what older rows have, then its own default.
-    fn added(&mut self, column: &Column) -> Result<(), Unhandled> {
-        let new = self.new;
-        let missing = self.missing(column)?;
-        let computes =
-            column.expression.is_some() || !column.identity.is_empty() || column.is_domain;
-        if missing.is_none() && computes && column.generated != "v" && self.has_new_file() {
-            self.is_rewritten = true;
-        }
-        let options = created(column.foreign_options.as_deref());
-        let default = missing
-            .as_deref()
-            .map_or_else(String::new, |text| format!(" DEFAULT {}", literal(text)));
-        self.say(format!(
-            "{} ADD COLUMN {} {}{options}{}{default}{}{}",
-            new.alter_all(),
-            column.name,
-            column.type_,
-            column.collate(),
-            column.generation(new)?,
-            column.not_null(),
-        ));
-        if missing.is_some() || column.default().is_some() {
-            self.default(column);
-        }
-        not_null::invalid_not_null(new, column, &mut self.script);
-        Ok(())
-    }
-
-    /// The text that rows have which are older than the column: here, or in tables under this one.
-    fn missing(&self, column: &Column) -> Result<Option<String>, Unhandled> {
-        let below = self
-            .new
-            .missing_below
-            .as_ref()
-            .and_then(|map| map.get(&column.name));
-        let own = (self.new.kind == "r").then_some(&column.missing);
-        let mut all: Vec<&Option<String>> =
-            own.into_iter().chain(below.into_iter().flatten()).collect();
-        all.dedup();
-        if own.is_some_and(Option::is_some) && below.is_none() && self.new.below.is_some() {
-            return Err(self
-                .new
-                .unhandled("older rows have other values in tables under it"));
-        }
-        match all.as_slice() {
-            [] | [None] => Ok(None),
-            [Some(array)] => match element(array) {
-                Some(text) => Ok(Some(text)),
-                None => Err(self.new.unhandled("the value that older rows have")),
-            },
-            _ => Err(self
-                .new
-                .unhandled("older rows have other values in tables under it")),
-        }
-    }
-
-    /// A column that a parent's statement, or the type's, has made.
-    fn given(&mut self, column: &Column) -> Result<(), Unhandled> {
-        let new = self.new;
-        let above: Vec<_> = column
-            .above
-            .iter()
-            .flatten()
-            .filter(|above| self.kept.has(above.table))
-            .collect();
-        let text = |expression: &Option<Expression>| expression.as_ref().map(|e| e.text.clone());
-        if column.is_generated() {
-            if above
-                .iter()
-                .all(|above| text(&above.expression) != text(&column.expression))
-            {
-                return Err(new.unhandled("an inherited column with another generation expression"));
-            }
-        } else {
-            let below = new
-                .missing_below
-                .as_ref()
-                .is_some_and(|map| map.contains_key(&column.name));
-            if column.default().is_some() || column.missing.is_some() || below {
-                self.default(column);
-            }
-        }
-        let (alter, name) = (new.alter_only(), &column.name);
-        match &column.constraint {
-            Some(constraint) if constraint.is_local => {
-                not_null::add_not_null(new, column, constraint, &mut self.script);
-            }
-            Some(constraint) => {
-                not_null::ensure_inherited_name(new, column, constraint, above.into_iter())?;
-            }
-            None if column.not_null && above.iter().all(|above| !above.not_null) => {
-                self.say(format!("{alter} ALTER COLUMN {name} SET NOT NULL"));
-            }
-            None => {}
-        }
-        Ok(())
-    }
-
-    fn default(&mut self, column: &Column) {
+    pub fn default(&mut self, column: &Column) {
         let alter = format!("{} ALTER COLUMN {}", self.new.alter_only(), column.name);
         self.say(match column.default() {
             Some(default) => format!("{alter} SET DEFAULT {default}"),
@@ -488,41 +376,6 @@ impl<'a> Change<'a> {
         Ok(())
     }
 }
-
-/// Storage parameters of which ALTER TABLE knows one not: a superuser's UPDATE of the catalog has set them.
-fn unknown_to_alter(table: &Table) -> Option<String> {
-    let options = table.options.as_deref().unwrap_or_default();
-    let is_known = |(name, _): &(String, Option<String>)| {
-        name.starts_with("autovacuum_") || KNOWN_OPTIONS.contains(&name.as_str())
-    };
-    if table.version >= 190_000 || options.iter().all(is_known) {
-        return None;
-    }
-    let option = |(name, value): &(String, Option<String>)| {
-        let value = value
-            .as_ref()
-            .map_or_else(String::new, |value| format!("={value}"));
-        literal(&format!("{}{value}", unquoted(name)))
-    };
-    let list: Vec<String> = options.iter().map(option).collect();
-    Some(format!(
-        "UPDATE pg_catalog.pg_class SET reloptions = ARRAY[{}] WHERE oid = {}::pg_catalog.regclass",
-        list.join(", "),
-        literal(&table.target())
-    ))
-}
-
-/// Those of tables in access/common/reloptions.c up to 18, besides autovacuum's.
-const KNOWN_OPTIONS: [&str; 8] = [
-    "fillfactor",
-    "log_autovacuum_min_duration",
-    "parallel_workers",
-    "toast_tuple_target",
-    "user_catalog_table",
-    "vacuum_index_cleanup",
-    "vacuum_max_eager_freeze_failure_rate",
-    "vacuum_truncate",
-];
 
 /// OIDs of types (catalog/pg_type.dat).
 const TIMESTAMP: u32 = 1114;

@@ -13,7 +13,9 @@ mod column;
 mod create;
 mod inherit;
 mod late;
+mod new_column;
 mod not_null;
+mod parameters;
 mod query;
 
 use std::collections::BTreeMap;
