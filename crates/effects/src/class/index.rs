@@ -23,6 +23,7 @@ pub const QUERY: &str = concat!(
      pg_catalog.quote_ident(n.nspname) AS schema, pg_catalog.quote_ident(c.relname) AS name, \
      i.indrelid::pg_catalog.int8 AS table, t.relispartition AS is_of_partition, \
      pg_catalog.quote_ident(tn.nspname) || '.' || pg_catalog.quote_ident(t.relname) AS table_name, \
+     pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(t.relowner)) AS table_owner, \
      pg_catalog.pg_get_indexdef(c.oid) AS definition, \
      pg_catalog.pg_get_indexdef(c.oid) ~ '[a-z0-9_\"][(](([-+0-9.]+|''[^'']*''(::[a-z0-9_. ]+)?)(, )?)*[)]' \
         AND EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 1259 AND d.objid = c.oid AND d.refclassid = 1255) AS calls_constants, \
@@ -38,7 +39,8 @@ pub const QUERY: &str = concat!(
       WHERE d.classid = 1259 AND d.objid = c.oid AND d.objsubid = 0 AND d.refclassid = 2606 AND d.deptype = 'i' \
       AND k.contype IN ('p', 'u', 'x') LIMIT 1) AS constraint, \
      (SELECT pg_catalog.json_build_object('index', p.oid::pg_catalog.int8, \
-        'name', pg_catalog.quote_ident(pn.nspname) || '.' || pg_catalog.quote_ident(p.relname)) \
+        'name', pg_catalog.quote_ident(pn.nspname) || '.' || pg_catalog.quote_ident(p.relname), \
+        'owner', pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(p.relowner))) \
       FROM pg_catalog.pg_inherits h JOIN pg_catalog.pg_class p ON p.oid = h.inhparent \
       JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace WHERE h.inhrelid = c.oid LIMIT 1) AS parent, ",
     crate::common_columns!("1259", "c.oid", "NULL::pg_catalog.oid", "NULL::pg_catalog._aclitem", "NULL"),
@@ -61,6 +63,8 @@ pub struct Index {
     pub name: String,
     pub table: u32,
     pub table_name: String,
+    /// Quoted.
+    pub table_owner: String,
     pub is_of_partition: bool,
     pub definition: String,
     /// A user's function of constants is in it, which ATTACH PARTITION calls, and not as the table's owner.
@@ -97,6 +101,7 @@ pub struct Parent {
     pub index: u32,
     /// With its schema.
     pub name: String,
+    pub owner: String,
 }
 
 impl Owner {
@@ -265,8 +270,10 @@ impl Object for Index {
         // ATTACH PARTITION of its table has done it, and this is nothing then, or it is not exact.
         if let Some(parent) = &self.parent {
             if before.and_then(Index::parent_oid) != Some(parent.index) {
-                if self.calls_constants {
-                    return Err(Unhandled::new("index", "a function of constants"));
+                // CREATE INDEX has called it as the owner of each table.
+                if self.calls_constants && parent.owner != self.table_owner {
+                    let what = "a function of constants, and two owners";
+                    return Err(Unhandled::new("index", what));
                 }
                 script.push(
                     "attach",
@@ -276,6 +283,9 @@ impl Object for Index {
                         self.target()
                     ),
                 );
+                if let Some(attach) = script.statements.last_mut() {
+                    attach.grantor = self.calls_constants.then(|| parent.owner.clone());
+                }
             }
         }
         Ok(())

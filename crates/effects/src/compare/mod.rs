@@ -282,7 +282,7 @@ fn written(key: Key, model: &Model, script: Script) -> impl Iterator<Item = Effe
         roles: statement.roles,
         grantor: statement
             .grantor
-            .filter(|grantor| owner.is_some_and(|owner| owner != grantor)),
+            .filter(|grantor| owner != Some(grantor.as_str())),
         sql: statement.sql,
     })
 }
