@@ -24,6 +24,7 @@ pub fn is_told_by_catalogs(command: &str) -> bool {
                 | "CLUSTER"
                 | "REINDEX"
                 | "REFRESH MATERIALIZED VIEW"
+                | "EXPLAIN"
         );
     let is_of_others = ["DATABASE", "ROLE", "TABLESPACE", "LARGE OBJECT", "SYSTEM"]
         .iter()

@@ -17,7 +17,7 @@ pub struct Effect {
     pub needs: Vec<Key>,
     /// Roles that must be there for it, unquoted.
     pub roles: Vec<String>,
-    /// Whose privileges it is granted by, quoted, where that is not the owner.
+    /// By whose privileges it runs, quoted, where that is neither the restorer nor the owner.
     pub grantor: Option<String>,
     /// Without a semicolon.
     pub sql: String,

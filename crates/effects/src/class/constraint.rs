@@ -13,6 +13,7 @@ use crate::key::{catalog, Key};
 use crate::object::Object;
 use crate::options::with;
 use crate::script::{same_rest, Script, Unhandled};
+use crate::text::{do_block, literal, unquoted};
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Constraint {
@@ -24,6 +25,8 @@ pub struct Constraint {
     pub table_name: String,
     pub is_partitioned: bool,
     pub is_of_partition: bool,
+    /// The partitioned table, with its schema.
+    pub partition_of: Option<String>,
     /// The other table of a foreign key.
     pub refers_to: Option<u32>,
     /// The index of its key.
@@ -50,6 +53,8 @@ pub struct Constraint {
 pub struct Parent {
     pub constraint: u32,
     pub name: String,
+    /// With its schema.
+    pub table: String,
 }
 
 /// Its index, as far as the constraint's definition makes it.
@@ -123,6 +128,17 @@ impl Constraint {
         );
     }
 
+    /// Whether what it had from its parents, which stay them, is its own now.
+    fn becomes_own(&self, to: &Self) -> bool {
+        let is_kept = self.parent_tables == to.parent_tables;
+        self.kind == "c" && !self.is_local && to.is_local && is_kept
+    }
+
+    /// Whether ADD CONSTRAINT was said of it again.
+    fn is_said_again(&self, to: &Self) -> bool {
+        self.becomes_own(to) && self.inherited == to.inherited
+    }
+
     /// What it has of its own and from its parents.
     fn alter_inheritance(&self, to: &Self, script: &mut Script) -> Result<(), Unhandled> {
         // Attaching, detaching, INHERIT and NO INHERIT do the rest.
@@ -130,12 +146,12 @@ impl Constraint {
             return Ok(());
         }
         match (self.is_local, to.is_local) {
-            (false, true) if to.inherited == self.inherited => {
-                // ADD CONSTRAINT of what it had from its parents.
+            (false, true) if self.is_said_again(to) => {
                 to.add(script);
                 Ok(())
             }
-            (false, true) => Err(Unhandled::new("constraint", "dropped ONLY from its parent")),
+            // Said early.
+            (false, true) => Ok(()),
             // A partition's own becomes its parent's where that one is given the same.
             (true, false) if to.inherited > self.inherited => Ok(()),
             (true, false) => Err(Unhandled::new("constraint", "is its parent's alone")),
@@ -163,9 +179,9 @@ impl Object for Constraint {
 
     fn create(&self, script: &mut Script) -> Result<(), Unhandled> {
         match &self.parent {
-            Some(parent) if self.kind == "f" => {
-                if parent.name != self.name || self.common.comment.is_some() {
-                    let what = "a partition's foreign key with a name or a comment of its own";
+            Some(_) if self.kind == "f" => {
+                if self.common.comment.is_some() {
+                    let what = "a partition's foreign key with a comment of its own";
                     return Err(Unhandled::new("constraint", what));
                 }
             }
@@ -189,6 +205,21 @@ impl Object for Constraint {
         Ok(())
     }
 
+    /// A parent has dropped its own alone (ALTER TABLE ONLY): what is a child's own as well stays where it goes.
+    /// A partition can have none of its own besides; there it is said of the parent.
+    fn early(&self, after: Option<&Self>, script: &mut Script) -> Result<(), Unhandled> {
+        let is_left = |to: &Self| self.becomes_own(to) && to.inherited < self.inherited;
+        match &self.partition_of {
+            _ if !after.is_some_and(is_left) => {}
+            Some(parent) => {
+                let (alter, name) = (format!("ALTER TABLE ONLY {parent}"), &self.name);
+                script.push("alter", format!("{alter} DROP CONSTRAINT IF EXISTS {name}"));
+            }
+            None => self.add(script),
+        }
+        Ok(())
+    }
+
     fn alter(&self, to: &Self, script: &mut Script) -> Result<(), Unhandled> {
         same_rest("constraint", &self.structure, &to.structure)?;
         self.alter_inheritance(to, script)?;
@@ -207,6 +238,10 @@ impl Object for Constraint {
                     script,
                 );
             }
+        }
+        if self.is_said_again(to) {
+            // It may be enforced now, and its parents' not.
+            return Ok(());
         }
         if self.is_enforced != to.is_enforced {
             if self.kind != "f" {
@@ -236,14 +271,46 @@ impl Object for Constraint {
         Ok(())
     }
 
-    fn remove(&self, script: &mut Script) {
-        script.push(
-            "drop",
-            format!(
-                "ALTER TABLE {} DROP CONSTRAINT {}",
-                self.table_name, self.name
-            ),
+    /// A partition's foreign key has its parent's name where that is free, and another where it is not.
+    fn late(&self, before: Option<&Self>, script: &mut Script) -> Result<(), Unhandled> {
+        let parent = self
+            .parent
+            .as_ref()
+            .filter(|_| self.kind == "f" && before.is_none());
+        let Some(parent) = parent.filter(|parent| parent.name != self.name) else {
+            return Ok(());
+        };
+        let (table, name) = (literal(&self.table_name), literal(&unquoted(&self.name)));
+        let (above, named) = (literal(&parent.table), literal(&unquoted(&parent.name)));
+        let body = format!(
+            "DECLARE found pg_catalog.name; BEGIN SELECT k.conname INTO STRICT found FROM pg_catalog.pg_constraint k \
+             JOIN pg_catalog.pg_constraint p ON p.oid = k.conparentid WHERE k.conrelid = {table}::pg_catalog.regclass \
+             AND k.contype = 'f' AND p.conrelid = {above}::pg_catalog.regclass AND p.conname = {named}; \
+             IF found <> {name} THEN EXECUTE pg_catalog.format('ALTER TABLE %s RENAME CONSTRAINT %I TO %I', \
+             {table}, found, {name}); END IF; END"
         );
+        script.push("rename", do_block(&body));
+        Ok(())
+    }
+
+    fn late_needs(&self) -> Vec<Key> {
+        let parent = self.parent.as_ref().filter(|_| self.kind == "f");
+        let keys = parent.map(|parent| {
+            [
+                self.table_key(),
+                Key::new(catalog::CONSTRAINT, parent.constraint),
+            ]
+        });
+        keys.into_iter().flatten().collect()
+    }
+
+    fn remove(&self, script: &mut Script) {
+        // A partition that keeps it may have said so ([`Object::early`]).
+        let is_said = self.kind == "c" && self.is_partitioned;
+        let exists = if is_said { "IF EXISTS " } else { "" };
+        let (table, name) = (&self.table_name, &self.name);
+        let sql = format!("ALTER TABLE {table} DROP CONSTRAINT {exists}{name}");
+        script.push("drop", sql);
     }
 
     fn dropped_with(&self) -> Vec<Key> {

@@ -173,6 +173,10 @@ macro_rules! classes {
             pub fn is_table(&self) -> bool {
                 matches!(self, Model::Table(_) | Model::ForeignTable(_))
             }
+            /// Up to 15, CREATE RULE "_RETURN" made a view of an empty table.
+            fn becomes_view(&self, to: &Model) -> bool {
+                matches!((self, to), (Model::Table(_), Model::View(_)))
+            }
             pub fn common(&self) -> &Common {
                 match self { $(Model::$variant(model) => model.common(),)* }
             }
@@ -274,6 +278,10 @@ macro_rules! classes {
                         crate::common::finish(Some(&**model), &**to, others, script);
                         Ok(())
                     })*
+                    _ if self.becomes_view(to) => {
+                        self.remove_script(script);
+                        to.create_script(false, others, script)
+                    }
                     _ => Err(Unhandled::new(self.class(), format!("becomes a {}", to.class()))),
                 }
             }
@@ -281,6 +289,7 @@ macro_rules! classes {
                 match (self, after) {
                     $((Model::$variant(model), Some(Model::$variant(after))) => model.early(Some(after), script),)*
                     $((Model::$variant(model), None) => model.early(None, script),)*
+                    (_, Some(after)) if self.becomes_view(after) => self.early_script(None, script),
                     _ => Err(Unhandled::new(self.class(), "becomes one of another class")),
                 }
             }
@@ -291,6 +300,7 @@ macro_rules! classes {
                         model.late(before, script)
                     })*
                     $((Model::$variant(model), None) => model.late(None, script),)*
+                    (_, Some(before)) if before.becomes_view(self) => self.late_script(None, script),
                     _ => Err(Unhandled::new(self.class(), "was of another class")),
                 }
             }

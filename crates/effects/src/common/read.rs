@@ -41,7 +41,7 @@ catalog_row! {
 catalog_row! {
     Relation, "pg_class" 1259, 2662 ("oid");
     relname: String, relnamespace: u32, relkind: String, relpersistence: String, relispartition: bool,
-    reltablespace: u32, reloptions: Option<Vec<String>>,
+    relowner: u32, reltablespace: u32, reloptions: Option<Vec<String>>,
 }
 
 catalog_row! {
@@ -194,4 +194,9 @@ pub fn tablespace(tuples: &mut dyn Tuples, oid: u32) -> Result<Option<String>, S
     }
     let found: Option<Tablespace> = row(tuples, &[oid])?;
     Ok(found.map(|found| tuples.quoted(&found.spcname)))
+}
+
+/// Who owns it, quoted.
+pub fn owner(tuples: &mut dyn Tuples, found: &Relation) -> Result<String, String> {
+    Ok(tuples.role(found.relowner)?.unwrap_or_default())
 }

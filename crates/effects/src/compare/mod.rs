@@ -7,7 +7,9 @@ mod whose;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
-use self::whose::{goes_with_temporary, has_parts, is_left_out, is_part_of_member, is_the_users};
+use self::whose::{
+    goes_whole, goes_with_temporary, has_parts, is_left_out, is_part_of_member, is_the_users,
+};
 use crate::class::Model;
 use crate::key::Key;
 use crate::plan::{Plan, Step};
@@ -176,15 +178,19 @@ impl<'a> Comparison<'a> {
         key
     }
 
-    /// What is over what goes, and goes as well.
-    fn gone_over(&self) -> HashMap<Key, Vec<Key>> {
-        let mut over: HashMap<Key, Vec<Key>> = HashMap::new();
-        for (key, pair) in self.pairs.iter().filter(|(_, pair)| pair.after.is_none()) {
+    /// What is over what goes, and goes as well; and whether CASCADE would take all of it, not just a part.
+    fn gone_over(&self) -> HashMap<Key, Vec<(Key, bool)>> {
+        let mut over: HashMap<Key, Vec<(Key, bool)>> = HashMap::new();
+        for (key, pair) in &self.pairs {
+            let (Some(before), None) = (pair.before, pair.after) else {
+                continue;
+            };
             let me = self.resolve(*key);
-            let needs = pair.before.into_iter().flat_map(|b| b.common().needs());
-            for need in needs.map(|need| self.resolve(*need)) {
-                if need != me {
-                    over.entry(need).or_default().push(me);
+            for need in before.common().needs() {
+                let under = self.resolve(*need);
+                if under != me {
+                    let is_whole = me == *key && goes_whole(before, *need);
+                    over.entry(under).or_default().push((me, is_whole));
                 }
             }
         }
@@ -240,10 +246,14 @@ impl<'a> Comparison<'a> {
                     // It needs what is left over it: CASCADE takes all that along.
                     let mut left = vec![key];
                     while let Some(under) = left.pop() {
-                        for above in over.get(&under).into_iter().flatten() {
-                            if self.plan.has(Step::Drop, *above) && dropped.insert(*above) {
+                        for (above, is_whole) in over.get(&under).into_iter().flatten() {
+                            if !self.plan.has(Step::Drop, *above) || dropped.contains(above) {
+                                continue;
+                            }
+                            is_circle = true;
+                            if *is_whole {
+                                dropped.insert(*above);
                                 left.push(*above);
-                                is_circle = true;
                             }
                         }
                     }
@@ -289,7 +299,7 @@ fn written(key: Key, model: &Model, script: Script) -> impl Iterator<Item = Effe
         roles: statement.roles,
         grantor: statement
             .grantor
-            .filter(|grantor| owner.is_some_and(|owner| owner != grantor)),
+            .filter(|grantor| owner != Some(grantor.as_str())),
         sql: statement.sql,
     })
 }

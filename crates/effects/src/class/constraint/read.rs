@@ -64,6 +64,10 @@ pub fn constraint(tuples: &mut dyn Tuples, oid: u32) -> Result<Option<Model>, St
         .iter()
         .map(|inherits| inherits.inhparent)
         .collect();
+    let partition_of = match parent_tables.first().filter(|_| table.relispartition) {
+        Some(parent) => Some(name_of(tuples, *parent)?),
+        None => None,
+    };
     parent_tables.sort_unstable();
     let parent_checks = if kind == "c" && found.coninhcount > 0 {
         checks_of(tuples, &parent_tables, &found.conname)?
@@ -84,6 +88,7 @@ pub fn constraint(tuples: &mut dyn Tuples, oid: u32) -> Result<Option<Model>, St
         table_name: qualified_relation(tuples, &table)?,
         is_partitioned: table.relkind == "p",
         is_of_partition: table.relispartition,
+        partition_of,
         refers_to: (found.confrelid != 0).then_some(found.confrelid),
         refers_by: (kind == "f").then_some(found.conindid),
         definition: tuples
@@ -96,10 +101,14 @@ pub fn constraint(tuples: &mut dyn Tuples, oid: u32) -> Result<Option<Model>, St
         is_local: found.conislocal,
         inherited: found.coninhcount,
         parent_tables,
-        parent: above.map(|above| Parent {
-            constraint: found.conparentid,
-            name: tuples.quoted(&above.conname),
-        }),
+        parent: match above {
+            Some(above) => Some(Parent {
+                constraint: found.conparentid,
+                name: tuples.quoted(&above.conname),
+                table: name_of(tuples, above.conrelid)?,
+            }),
+            None => None,
+        },
         parent_checks,
         index,
         kind,
@@ -121,6 +130,14 @@ pub fn constraint(tuples: &mut dyn Tuples, oid: u32) -> Result<Option<Model>, St
         }),
         common: common(tuples, key, None, &words, &parts)?,
     }))))
+}
+
+/// A relation's name, with its schema.
+fn name_of(tuples: &mut dyn Tuples, oid: u32) -> Result<String, String> {
+    match relation(tuples, oid)? {
+        Some(found) => qualified_relation(tuples, &found),
+        None => Ok(String::new()),
+    }
 }
 
 /// CHECKs of this name of these tables.

@@ -10,7 +10,7 @@ use crate::acl::Grant;
 use crate::catalog_row;
 use crate::class::Model;
 use crate::common::read::{
-    common, qualified_relation, relation, schema, tablespace, Depend, Words,
+    common, owner, qualified_relation, relation, schema, tablespace, Depend, Words,
 };
 use crate::key::{catalog, Key};
 use crate::tuples::{row, rows, Definition, Tuples};
@@ -92,6 +92,7 @@ pub fn index(tuples: &mut dyn Tuples, oid: u32) -> Result<Option<Model>, String>
         table: index.indrelid,
         is_of_partition: table.relispartition,
         table_name: qualified_relation(tuples, &table)?,
+        table_owner: owner(tuples, &table)?,
         calls_constants: calls && has_call_of_constants(&definition),
         definition,
         predicate: predicate.map(|text| format!(" WHERE {text}")),
@@ -191,6 +192,7 @@ fn parent(tuples: &mut dyn Tuples, oid: u32) -> Result<Option<Parent>, String> {
     Ok(Some(Parent {
         index: inhparent,
         name: qualified_relation(tuples, &parent)?,
+        owner: owner(tuples, &parent)?,
     }))
 }
 

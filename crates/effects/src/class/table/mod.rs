@@ -13,8 +13,12 @@ mod column;
 mod create;
 mod inherit;
 mod late;
+mod new_column;
 mod not_null;
+mod parameters;
 pub mod read;
+
+use std::collections::BTreeMap;
 
 use crate::acl::Grant;
 use crate::common::Common;
@@ -59,9 +63,11 @@ pub struct Table {
     pub bound: Option<Expression>,
     pub parents: Option<Vec<Parent>>,
     pub below: Option<Vec<Below>>,
+    /// By the OIDs of those that inherit from it: columns that are their own, or their own as well.
+    pub children: BTreeMap<u32, Vec<String>>,
     /// A foreign table is under it, at any depth.
     pub has_foreign_below: bool,
-    pub missing_below: Option<std::collections::BTreeMap<String, Vec<Option<String>>>>,
+    pub missing_below: Option<BTreeMap<String, Vec<Option<String>>>>,
     /// CHECK, PRIMARY KEY, UNIQUE, EXCLUDE.
     pub constraints: Option<Vec<u32>>,
     pub indexes: Option<Vec<u32>>,
@@ -127,6 +133,14 @@ pub struct NotNull {
 }
 
 impl NotNull {
+    /// As a constraint of the table, whose words stand in another order than a column's.
+    fn definition(&self, column: &Column) -> String {
+        let inherit = if self.no_inherit { " NO INHERIT" } else { "" };
+        let valid = if self.is_valid { "" } else { " NOT VALID" };
+        let (name, column) = (&self.name, &column.name);
+        format!("CONSTRAINT {name} NOT NULL {column}{inherit}{valid}")
+    }
+
     /// All but the OID is the same.
     pub fn is_made_anew_as(&self, other: &NotNull) -> bool {
         let renewed = NotNull {
@@ -214,6 +228,15 @@ impl Table {
 
     fn is_foreign(&self) -> bool {
         self.kind == "f"
+    }
+
+    /// Whether a child, which stays one, has a column for its own that it did not have so before.
+    fn gives_to_children(&self, to: &Table, column: &str) -> bool {
+        let has = |columns: &Vec<String>| columns.iter().any(|name| name == column);
+        to.children.iter().any(|(child, columns)| {
+            let was = self.children.get(child);
+            has(columns) && was.is_some_and(|columns| !has(columns))
+        })
     }
 
     /// PostgreSQL's own. A restore may not alter it, nor has a dump more of it than its privileges: the mark of
@@ -305,6 +328,10 @@ impl Object for Table {
 
     fn alter(&self, to: &Self, script: &mut Script) -> Result<(), Unhandled> {
         alter::alter(self, to, script)
+    }
+
+    fn early(&self, after: Option<&Self>, script: &mut Script) -> Result<(), Unhandled> {
+        after.map_or(Ok(()), |after| alter::early(self, after, script))
     }
 
     fn late(&self, before: Option<&Self>, script: &mut Script) -> Result<(), Unhandled> {

@@ -98,7 +98,8 @@ pub fn read(tuples: &mut dyn Tuples, oid: u32) -> Result<Option<Table>, String> 
     let Some(class) = row::<Class>(tuples, &[oid])? else {
         return Ok(None);
     };
-    let is_table = matches!(class.relkind.as_str(), "r" | "p" | "f");
+    let kind = class.relkind.clone();
+    let is_table = matches!(kind.as_str(), "r" | "p" | "f");
     if !is_table || class.relpersistence == "t" || class.relrewrite != 0 {
         return Ok(None);
     }
@@ -159,7 +160,7 @@ pub fn read(tuples: &mut dyn Tuples, oid: u32) -> Result<Option<Table>, String> 
                 name: tuples.type_name(oid, None)?,
             }),
         },
-        foreign: match class.relkind.as_str() {
+        foreign: match kind.as_str() {
             "f" => foreign(tuples, oid)?,
             _ => None,
         },
@@ -170,11 +171,11 @@ pub fn read(tuples: &mut dyn Tuples, oid: u32) -> Result<Option<Table>, String> 
         cluster_index: index(tuples, |index| index.indisclustered)?,
         row_security: class.relrowsecurity,
         force_row_security: class.relforcerowsecurity,
-        partition_key: match class.relkind.as_str() {
+        partition_key: match kind.as_str() {
             "p" => tuples.definition(Definition::PartitionKey, oid)?,
             _ => None,
         },
-        partition_tree: match class.relkind.as_str() {
+        partition_tree: match kind.as_str() {
             "p" => partition_tree(tuples, oid)?,
             _ => None,
         },
@@ -182,9 +183,13 @@ pub fn read(tuples: &mut dyn Tuples, oid: u32) -> Result<Option<Table>, String> 
             Some(tree) => expression(tuples, oid, &tree)?,
             None => None,
         },
-        kind: class.relkind,
         parents: (!parents.is_empty()).then_some(parents),
         below: below.tables,
+        children: if class.relhassubclass && kind != "p" {
+            children(tuples, oid)?
+        } else {
+            BTreeMap::new()
+        },
         has_foreign_below: below.has_foreign,
         missing_below: below.missing,
         constraints: oids(
@@ -204,6 +209,7 @@ pub fn read(tuples: &mut dyn Tuples, oid: u32) -> Result<Option<Table>, String> 
         )?),
         columns: (!columns.is_empty()).then_some(columns),
         common: common(tuples, key, Some(owned), &words, &defaults)?,
+        kind,
     }))
 }
 
@@ -447,6 +453,21 @@ fn columns(
         });
     }
     Ok(columns)
+}
+
+/// By the OIDs of direct children: columns that are their own, or their own as well.
+fn children(tuples: &mut dyn Tuples, table: u32) -> Result<BTreeMap<u32, Vec<String>>, String> {
+    let mut children = BTreeMap::new();
+    for InheritsBelow { inhrelid } in rows(tuples, &[table])? {
+        let mut own = Vec::new();
+        for a in rows::<Attribute>(tuples, &[inhrelid])? {
+            if a.attnum > 0 && a.attislocal && !a.attisdropped {
+                own.push(tuples.quoted(&a.attname));
+            }
+        }
+        children.insert(inhrelid, own);
+    }
+    Ok(children)
 }
 
 /// What is under a table, at any depth.
