@@ -1,7 +1,6 @@
 //! Schema changes between the rows: as effects where all that a statement touched is understood, as the
 //! statement's text where it is not.
 
-use archive::failpoint::pass;
 use archive::segment::{ClusterFact, DdlBlock, EffectNote, Words};
 use effects::{Effect, Unhandled, OVER_OURS};
 
@@ -9,6 +8,7 @@ use super::super::frame;
 use super::super::history::Statement;
 use super::Writer;
 use crate::effects::{does_more_than_catalogs_tell, is_told_by_catalogs, Stretch};
+use crate::pg::ddl_roles::is_superuser;
 use crate::pg::effects::server_text::to_server_bytes;
 
 /// The verb of an effect that empties a table whose rows come again behind it.
@@ -41,9 +41,7 @@ impl Deeds {
 
     /// True where the statement travels as its text.
     fn need_text(&self, command: &str) -> bool {
-        // A test makes all of them travel so, and compares.
-        pass("effects: word a statement").is_err()
-            || self.is_about_cluster
+        self.is_about_cluster
             || !self.unhandled.is_empty()
             || does_more_than_catalogs_tell(command)
             || self.effects.is_empty() && !is_told_by_catalogs(command)
@@ -114,6 +112,9 @@ impl Writer<'_> {
             || !self.options.follows_catalogs
             || deeds.need_text(&statement.command)
         {
+            if statement.text.is_empty() {
+                return self.flag_untold(deeds, &statement);
+            }
             self.state.way = Way::Text;
             for reason in &deeds.flags {
                 self.flag_ddl(reason);
@@ -125,6 +126,19 @@ impl Writer<'_> {
         if !deeds.effects.is_empty() {
             self.write_effects(&deeds.effects, Some(&statement));
         }
+    }
+
+    /// Something was not understood of a statement whose text would come to something else.
+    fn flag_untold(&mut self, deeds: Deeds, statement: &Statement) {
+        self.state.way = Way::Effects;
+        if !deeds.effects.is_empty() {
+            self.write_effects(&deeds.effects, Some(statement));
+        }
+        let why = match deeds.unhandled.first() {
+            Some(unhandled) => unhandled.to_string(),
+            None => "it was recorded for its effects, and these are not followed".to_owned(),
+        };
+        self.flag_ddl(&format!("{} is left out: {why}", statement.command));
     }
 
     /// Drops the statement that was held back: nothing of it belongs in the stream.
@@ -158,11 +172,11 @@ impl Writer<'_> {
             }
             return;
         }
-        let superuser = statement.filter(|statement| statement.by_superuser);
         let roles = effects.iter().flat_map(|effect| &effect.roles);
         for role in roles {
             let name = to_server_bytes(role);
-            let superuser = superuser.is_some_and(|statement| statement.executed_by == name);
+            // As of the commit: it may be given what only superusers own.
+            let superuser = is_superuser(&name);
             self.role_fact(ClusterFact::Role { name, superuser });
         }
         if let Some(statement) = statement {
