@@ -13,6 +13,7 @@ mod guard;
 mod journal;
 mod launcher;
 mod look;
+mod losses;
 mod poll;
 mod sequence_sync;
 mod shutdown;

@@ -69,7 +69,7 @@ pub struct Frame {
     pub is_commit_prepared: bool,
     /// It changed the schema of a database whose changes are captured without our extension.
     pub is_lost: bool,
-    /// With that, the catalogs do not tell all that it does.
+    /// The catalogs do not tell all that it does.
     pub is_untold: bool,
     /// The schema that it makes, where the extension comes back to, and how it is recorded then.
     pub returns: Option<(Sql, Plan)>,
@@ -133,6 +133,11 @@ pub fn with_top(work: impl FnOnce(&mut Frame)) {
     };
     work(&mut frame);
     FRAMES.with_borrow_mut(|frames| frames.push(frame));
+}
+
+/// True where nobody knows that the catalogs tell all that the innermost statement does.
+pub fn is_top_untold() -> bool {
+    FRAMES.with_borrow(|frames| frames.last().is_none_or(|frame| frame.is_untold))
 }
 
 /// True when nothing needs to be found out about the innermost statement.

@@ -34,7 +34,7 @@ pub fn parts(row: &mut WrittenRow, frame: &mut Frame, around: &Around) -> Vec<Ob
             replay.into_iter().for_each(|text| row.replace_replay(text));
             objects.extend(parts);
         }
-        Err(failure) => report(&failure),
+        Err(failure) => report(&failure, frame.is_untold),
     }
     objects
 }

@@ -155,6 +155,6 @@ fn report(read: impl FnOnce() -> Vec<Reported>) {
     match attempt(read) {
         Ok(reported) if !status::is_there() => hook::report_unseen(&reported),
         Ok(reported) => hook::note(reported),
-        Err(failure) => hook::report(&failure),
+        Err(failure) => hook::report(&failure, frames::is_top_untold()),
     }
 }

@@ -1,15 +1,14 @@
 //! Which commands, by their tags, do what the catalogs tell.
 
-/// The scripts of extensions, what REFRESH computes, and subscriptions have more to them.
+/// The scripts of extensions have more to them.
 pub fn does_more_than_catalogs_tell(command: &str) -> bool {
-    ["EXTENSION", "SUBSCRIPTION", "FOREIGN SCHEMA"]
+    ["EXTENSION", "FOREIGN SCHEMA"]
         .iter()
         .any(|word| command.ends_with(word))
-        || command == "REFRESH MATERIALIZED VIEW"
 }
 
 /// True for a command that did nothing where it touched no catalog: IF EXISTS, IF NOT EXISTS, or all that
-/// it touched is temporary.
+/// it touched is temporary. What REFRESH computes, a restore computes at its end.
 pub fn is_told_by_catalogs(command: &str) -> bool {
     let is_ddl = ["CREATE ", "ALTER ", "DROP "]
         .iter()
@@ -24,6 +23,7 @@ pub fn is_told_by_catalogs(command: &str) -> bool {
                 | "SELECT INTO"
                 | "CLUSTER"
                 | "REINDEX"
+                | "REFRESH MATERIALIZED VIEW"
         );
     let is_of_others = ["DATABASE", "ROLE", "TABLESPACE", "LARGE OBJECT", "SYSTEM"]
         .iter()

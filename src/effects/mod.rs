@@ -14,6 +14,7 @@ use std::rc::Rc;
 use effects::class::extension::OWN;
 use effects::common::default_grantees;
 use effects::key::catalog;
+use effects::temporary::{leave_out, LeftOut};
 use effects::{compare, read, Context, Effect, Key, Model, States, Unhandled};
 use rustc_hash::FxHashSet;
 
@@ -49,6 +50,8 @@ pub struct Engine {
     has_changed_ours: bool,
     /// What they need that is temporary, or goes with what is.
     temporary: HashSet<Key>,
+    /// What of it has been told.
+    left_out: HashSet<LeftOut>,
     /// Of what they need it is known.
     asked: HashSet<Key>,
     default_grantees: Option<Vec<String>>,
@@ -62,6 +65,8 @@ pub struct Engine {
 /// What a stretch of commands came to.
 pub struct Stretch {
     pub effects: Result<Vec<Effect>, Unhandled>,
+    /// What it made that goes with the session, and no restore has.
+    pub left_out: Vec<LeftOut>,
     /// It changed what belongs to the cluster: roles, databases, tablespaces.
     pub is_about_cluster: bool,
     /// The rows of a table that is being rewritten are what comes next.
@@ -94,6 +99,7 @@ impl Engine {
             states: States::default(),
             ours,
             temporary: HashSet::new(),
+            left_out: HashSet::new(),
             asked: HashSet::new(),
             default_grantees: has_no_default_grantees.then(Vec::new),
             has_no_default_grantees,
@@ -101,6 +107,7 @@ impl Engine {
             unreadable,
         };
         engine.learn_temporary(&states);
+        engine.leave_out(&mut states);
         engine.states = states;
         engine
     }
@@ -111,6 +118,14 @@ impl Engine {
         let new = needs.filter(|need| self.asked.insert(*need));
         let found = known(source::temporary(new), &mut self.unreadable);
         self.temporary.extend(found);
+    }
+
+    /// Takes what goes with the session out of the states; returns what of it is new.
+    fn leave_out(&mut self, states: &mut States) -> Vec<LeftOut> {
+        let found = leave_out(states, &self.temporary, &mut Catalogs { known: None });
+        let found = known(found, &mut self.unreadable).into_iter();
+        let is_new = |found: &LeftOut| self.left_out.insert(found.clone());
+        found.filter(is_new).collect()
     }
 
     /// What the next transaction can rely on.
@@ -138,6 +153,7 @@ impl Engine {
         if let Some(reason) = &self.unreadable {
             return Stretch {
                 effects: Err(unhandled(reason)),
+                left_out: Vec::new(),
                 is_about_cluster: false,
                 is_rewriting,
             };
@@ -177,6 +193,7 @@ impl Engine {
         let ours_before = self.ours.clone();
         self.has_changed_ours |= learn_ours(&mut self.ours, &after);
         self.learn_temporary(&after);
+        let left_out = self.leave_out(&mut after);
         let unreadable = &mut self.unreadable;
         let default_grantees = self.default_grantees.get_or_insert_with(|| {
             known(default_grantees(&mut Catalogs { known: None }), unreadable)
@@ -199,6 +216,7 @@ impl Engine {
         self.states.unknown.extend(after.unknown);
         Stretch {
             effects,
+            left_out,
             is_about_cluster,
             is_rewriting,
         }

@@ -195,7 +195,7 @@ impl TableSql {
     pub fn columns_without_input(&self) -> impl Iterator<Item = &[u8]> {
         let columns = self.description.columns.iter();
         columns
-            .filter(|column| column.has_no_input)
+            .filter(|column| column.has_no_input && !column.goes_with_session)
             .map(|column| column.quoted.as_slice())
     }
 

@@ -2,7 +2,6 @@
 //! What is outside sees safe functions and owned values.
 
 pub mod catalog_scan;
-pub mod chain_break;
 pub mod child_server;
 pub mod commit_time;
 pub mod commit_view;
@@ -46,6 +45,7 @@ pub mod identity_notes;
 pub mod invalidation;
 pub mod large_object_changes;
 pub mod large_object_state;
+pub mod lost_ddl;
 pub mod lsn;
 pub mod moved_sequences;
 pub mod partition;

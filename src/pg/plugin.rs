@@ -10,10 +10,10 @@ use chrono::{DateTime, Utc};
 use pgrx::memcxt::PgMemoryContexts;
 use pgrx::prelude::*;
 
-use super::chain_break::{self, Said};
 use super::commit_view::{Before, CommitView};
 use super::effects::events::events_of;
 use super::effects::view;
+use super::lost_ddl;
 use super::relation::OpenRelation;
 use super::since_then::SinceThen;
 use super::value::{in_context, MemoryContextOwner, Row};
@@ -339,8 +339,8 @@ fn begun(transaction: Option<Transaction>) -> Transaction {
     transaction.unwrap_or_else(|| error!("a change came outside a transaction"))
 }
 
-/// A logical message: one that `chain_break` wrote into its transaction breaks the chain or flags it; all
-/// others, those of our prefix that somebody else wrote too, are not ours to carry.
+/// A logical message: one that `lost_ddl` wrote into its transaction leaves a flag; all others, those of our
+/// prefix that somebody else wrote too, are not ours to carry.
 #[pg_guard]
 unsafe extern "C-unwind" fn message(
     ctx: *mut pg_sys::LogicalDecodingContext,
@@ -366,10 +366,8 @@ unsafe extern "C-unwind" fn message(
         let transaction = begun(*transaction);
         let message = std::slice::from_raw_parts(message.cast::<u8>(), size);
         let target = &mut Target(ctx);
-        match chain_break::said(CStr::from_ptr(prefix), message, transaction.xid) {
-            Some(Said::Break(reason)) => plugin.chain_break(transaction, reason, target),
-            Some(Said::Lost(reason)) => plugin.lost_ddl(transaction, reason, target),
-            None => {}
+        if let Some(said) = lost_ddl::said(CStr::from_ptr(prefix), message, transaction.xid) {
+            plugin.lost_ddl(transaction, said.reason, said.is_told, target);
         }
     }
 }

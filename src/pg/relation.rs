@@ -47,6 +47,8 @@ pub struct Column {
     pub is_generated: bool,
     /// No text of it can be read: it is left out.
     pub has_no_input: bool,
+    /// That is because its type goes with the session, and the column with it.
+    pub goes_with_session: bool,
     /// Computed when read (from 18): a row in the WAL has NULL there.
     pub is_virtual: bool,
     pub is_identity_always: bool,
@@ -268,6 +270,7 @@ fn column(
     let name = unsafe { CStr::from_ptr(attribute.attname.data.as_ptr()) }
         .to_bytes()
         .to_vec();
+    let goes_with_session = is_of_session(attribute.atttypid);
     Column {
         index,
         quoted: super::quote::identifier(&name),
@@ -275,7 +278,8 @@ fn column(
         output: Output::of_type(attribute.atttypid, memory),
         is_generated: attribute.attgenerated != 0,
         is_virtual: attribute.attgenerated as u8 == b'v',
-        has_no_input: has_no_input(attribute.atttypid),
+        has_no_input: has_no_input(attribute.atttypid) || goes_with_session,
+        goes_with_session,
         is_identity_always: attribute.attidentity as u8 == pg_sys::ATTRIBUTE_IDENTITY_ALWAYS,
         is_key,
         may_refuse_null: attribute.attnotnull || is_constrained(attribute.atttypid),
@@ -302,6 +306,25 @@ fn has_no_input(type_oid: pg_sys::Oid) -> bool {
             | pg_sys::PG_BRIN_MINMAX_MULTI_SUMMARYOID
             | pg_sys::GTSVECTOROID
     )
+}
+
+/// True for a type in a session's own schema, and a domain over one.
+fn is_of_session(type_oid: pg_sys::Oid) -> bool {
+    if type_oid.to_u32() < pg_sys::FirstNormalObjectId {
+        return false;
+    }
+    // SAFETY: catalog look-ups; the row is read before it is released.
+    unsafe {
+        let base = pg_sys::getBaseType(type_oid);
+        let row = pg_sys::SearchSysCache1(pg_sys::SysCacheIdentifier::TYPEOID as i32, base.into());
+        if row.is_null() {
+            return false;
+        }
+        let namespace =
+            (*pg_sys::heap_tuple_get_struct::<pg_sys::FormData_pg_type>(row)).typnamespace;
+        pg_sys::ReleaseSysCache(row);
+        pg_sys::isAnyTempNamespace(namespace)
+    }
 }
 
 fn is_constrained(type_oid: pg_sys::Oid) -> bool {

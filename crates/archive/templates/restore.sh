@@ -58,6 +58,9 @@ usage: sh restore.sh --target CONNINFO [options]
   --dry-run           choose and check only; the target is not touched
   --help              this text
 
+A moment in a stretch in which something was lost (see --list: between a flag and the next base) is restored
+as far as the segments go: what cannot be applied is left out and listed, and the exit status is 1.
+
 Exit status: 0 when everything up to the wished point was applied, 1 when not, 2 for wrong use.
 USAGE
 }
@@ -133,7 +136,7 @@ trap 'exit 130' INT TERM HUP
 
 # ---- Awk programs, used below ---------------------------------------------------------------------
 
-# Values. An LSN is compared as text, "L" and 16 hex digits, so that awk never takes it for a number.
+# Values. xmin, xmax and xip are those of a snapshot. An LSN is compared as text, "L" and 16 hex digits, so that awk never takes it for a number.
 awk_values='
     function pad(hex) { return substr("00000000", length(hex) + 1) toupper(hex) }
     function lsn16(text,  part) {
@@ -152,6 +155,12 @@ awk_values='
         rest = substr($0, at + length(name) + 2)
         sub(/ .*/, "", rest)
         return rest
+    }
+    # Is the transaction in the base? The xid stays text: mawk writes numbers from 2^31 on as
+    # 2.14748e+09, and would not find them in the list.
+    function sees(xid) {
+        return xid + 0 < xmin + 0 || \
+            (xid + 0 < xmax + 0 && !index("," xip ",", "," xid ","))
     }
     function or_none(text) { return text == "" ? "none" : text }
     function encode(text,  i, c, out) {         # percent-encoding, as in the comments
@@ -332,6 +341,8 @@ awk_scan='
             previous = value("previous"); previous_sha256 = value("previous_sha256")
         } else if (kind == "transaction") {
             xid = value("xid"); lsn = lsn16(value("commit_lsn")); time = value("commit_time")
+        } else if (kind == "flag" && value("lost") != "") {
+            print lsn, xid, time, value("lost"), value("class"), value("oid"), "=" value("identity"), value("reason") >> lost
         } else if (kind == "position" && value("at") ~ /Z$/) {
             complete = NR; end = lsn16(value("lsn"))
             if (value("at") > latest) latest = value("at")      # all that committed before is in the files
@@ -366,6 +377,14 @@ awk_scan='
     }
 '
 
+# What a flag says is lost, in words.
+awk_lost='
+    function lost_in_words(what, class, oid, identity) {
+        if (oid == "0" && identity == "") return what == "rows" ? "rows" : "the schema, of an object that is not known"
+        return (what == "rows" ? "rows of " : "") decode(class) " " (identity == "" ? "with OID " oid : decode(identity))
+    }
+'
+
 # What psql gets of a segment: blank lines for what is skipped; UPDATE and DELETE so that their
 # transaction fails unless each hit exactly one row; around DDL what keeps triggers quiet (section 6).
 #
@@ -374,15 +393,11 @@ awk_scan='
 #
 # With "only", the transactions from that commit LSN on, a statement at a time and without a COMMIT.
 # With "apart", a statement at a time, and rows of a table that is missing go to one that stands in for it.
+# From the commit LSN "lost_from" on ("lenient": from the start) a statement at a time too, each of which may
+# fail: psql is told so, and each row of a COPY block comes as an INSERT, so that none takes others along.
 # With "at", the file "tell" gets the commit LSN of the first source transaction of the transaction here
 # that line is of.
 awk_replay='
-    # Is the transaction in the base? The xid stays text: mawk writes numbers from 2^31 on as
-    # 2.14748e+09, and would not find them in the list.
-    function sees(xid) {
-        return xid + 0 < xmin + 0 || \
-            (xid + 0 < xmax + 0 && !index("," xip ",", "," xid ","))
-    }
     function put(line) {
         if (!on) line = ""
         else if (pending != "") { line = pending " " line; pending = "" }
@@ -549,11 +564,19 @@ awk_replay='
         if (loud != "") line[0] = ENVIRON[loud] " " line[0]
         if (is_quiet) line[0] = ENVIRON["LOUD_CHECKS"] " " line[0]
         if (on) is_quiet = 0
+        if (on && command != "" && command !~ /^(REWRITE$|(CREATE|ALTER|DROP)%20(EXTENSION|SUBSCRIPTION)$|CREATE%20ROLE)/) line[0] = ENVIRON["FILL"] " " line[0]
+        if (verb == "refresh") fill_later()
         if (search_path != "") sub(/SET LOCAL search_path = \047\047;/, "SET LOCAL search_path = " search_path ";", line[held - 1])
         if (line[1] !~ /^DO / && held > 4 && line[held - 2] == ";") wrap(held - 2)
         for (i = 0; i < held; i++) put(line[i])
         held = 0
         if (on) pending = ENVIRON["QUIET"]
+    }
+    # Materialized views get their rows at the end.
+    function fill_later() {
+        sub(/ EXECUTE \$s[0-9a-f_]+\$$/, " PERFORM pg_temp.fill_later(&", line[1])
+        sub(/\( EXECUTE /, "(", line[1])
+        sub(/\$; END /, "$); END ", line[held - 1])
     }
     # Before version 0.3.0 the text stood there bare, between the settings and a line ";".
     function wrap(end,  word, i) {
@@ -563,25 +586,49 @@ awk_replay='
         line[1] = "DO $r" word "$ BEGIN " line[1] " EXECUTE $s" word "$"
         line[end] = "$s" word "$; END $r" word "$;"
     }
-    BEGIN { on = is_quiet = is_forgotten = is_helped = 1 }
+    function copied(line,  count, field, i, text, out) {    # a row of a COPY block
+        if (line == "\\.") return "--"
+        count = split(line, field, "\t")
+        if (!count) field[count = 1] = ""
+        for (i = 1; i <= count; i++) {
+            text = field[i]
+            if (text == "\\N") { out = out ", NULL"; continue }
+            gsub(/\047/, "\047\047", text)
+            if (index(text, "\\v")) text = without_v(text)
+            out = out ", E\047" text "\047"
+        }
+        return "INSERT INTO " copy_head " OVERRIDING SYSTEM VALUE VALUES (" substr(out, 3) ");"
+    }
+    function without_v(text,  out, pair) {      # of the escapes of COPY the only one that E\047\047 has not
+        while (match(text, /\\./)) {
+            pair = substr(text, RSTART, 2)
+            out = out substr(text, 1, RSTART - 1) (pair == "\\v" ? "\\x0B" : pair)
+            text = substr(text, RSTART + 2)
+        }
+        return out text
+    }
+    BEGIN { on = is_quiet = is_forgotten = is_helped = 1; if (lenient) apart = 1 }
     NR > complete { exit }
     {
         walk()
         if (kind == "transaction") {
             lsn = lsn16(value("commit_lsn")); time = value("commit_time"); flags = 0
             on = (lsn <= upto && !sees(value("xid")) && lsn >= only "")
-            if (later_lsn != "" && lsn > later_lsn) {       # in the place of this line and of BEGIN
+            is_later = later_lsn != "" && lsn > later_lsn
+            is_lost = lost_from != "" && on && lsn >= lost_from "" && !lenient
+            if (is_later || is_lost) {                      # in the place of this line and of BEGIN
                 emit(close_group() "\\unrestrict " key)
                 forget()
-                placing = 1; later_lsn = ""
-                print "" >placed
+                placing = (is_later ? ENVIRON["LATER"] " " : "") (is_lost ? ENVIRON["LENIENT"] " " : "")
+                if (is_later) { later_lsn = ""; print "" >placed }
+                if (is_lost) { lenient = apart = 1; print "" >told }
                 next
             }
         } else if (kind == "sequences") {
             lsn = lsn16(value("lsn"))
             on = (only == "" && lsn > base_lsn && lsn <= upto)
-        } else if (kind == "flag") flags++
-        else if (kind == "ddl" || kind == "effect") role = value("role")
+        } else if (kind == "flag") flags += (value("lost") == "")
+        else if (kind == "ddl" || kind == "effect") { role = value("role"); command = value("command"); verb = value("verb") }
         # Constraints are off only while rows come, not around each of many DDL statements.
         if (on && !is_quiet && (part == "copy" || part == "statement" && /^(INSERT|UPDATE|DELETE) /)) {
             pending = (pending == "" ? "" : pending " ") ENVIRON["QUIET_CHECKS"]
@@ -589,17 +636,19 @@ awk_replay='
         }
         is_held = held_lines && (part == "statement" || part == "commit" || kind == "flag")
         if (!is_held) let_go()
-        if (placing && part == "begin") {
-            emit(ENVIRON["LATER"] " \\restrict " key)
+        if (placing != "" && part == "begin") {
+            emit(placing "\\restrict " key)
             first = lsn
             if (on) pending = (pending == "" ? "" : pending " ") "BEGIN;"
-            placing = 0
+            placing = ""
         } else if (only != "" && on && (part == "begin" || part == "commit")) put(begun++ ? "" : "BEGIN;")
         else if (on && part == "begin") hold("BEGIN;")
         else if (is_held && part == "commit") join_group()
         else if (is_held) hold($0)
         else if (kind == "ddl" || kind == "effect" || part == "ddl") { line[held++] = $0; if (!ddl_lines) put_ddl() }
         else if (on && part == "statement") put(joined(row($0)))
+        else if (on && lenient && part == "copy") { copy_head = substr($0, 6, length($0) - 17); put("--") }
+        else if (on && lenient && part == "row") put(copied($0))
         else if (on && part == "copy") { forget(); put(apart ? stand_in($0) $0 : alone($0)) }
         else if (on && part == "commit") put(ended())
         else if (NR == 1) put("SELECT pg_catalog.setval(\047pg_temp." ENVIRON["HITS"] "\047, 1, false);")
@@ -809,7 +858,7 @@ scan() {        # SEGMENT [ENCODING] -> one line of facts, as awk_scan prints th
     # The starts of lines are enough otherwise, and mawk takes long over those of many megabytes.
     text "$increments/$1" | if [ -n "${2:-}" ]; then cat; else cut -b 1-1000000; fi |
         awk -v until_time="$until_time" -v until_xid="${until_xid:-none}" -v encoding="${2:-}" \
-            -v roles="$work/roles" -v tablespaces="$work/tablespaces" "$awk_values$awk_walk$awk_grammar$awk_scan"
+            -v roles="$work/roles" -v tablespaces="$work/tablespaces" -v lost="$work/lost" "$awk_values$awk_walk$awk_grammar$awk_scan"
 }
 
 # The chains of this archive, and what is to be known of one before anything of it is used.
@@ -922,6 +971,32 @@ list_stretch() {        # segments that join, in "stretch": what of them can be 
     done
     say "  no base joins the segments from $(show "$stretch_start") on"
 }
+list_flags() {          # the stretches in which something is lost, up to the first base that sees the last flag
+    [ -f "$chain_dir/flags.jsonl" ] || return 0
+    for name in $(bases); do
+        file=$chain_dir/base/$name/metadata.json
+        [ ! -f "$file" ] || say "$name $(metadata taken_at "$file") $(metadata snapshot "$file")"
+    done >"$work/snapshots"
+    awk "$awk_values$awk_lost"'
+        function field(name,  at, rest) {
+            at = index($0, "\"" name "\":")
+            if (!at) return ""
+            rest = substr($0, at + length(name) + 3)
+            sub(/^"/, "", rest); sub(/[",}].*/, "", rest)
+            return rest
+        }
+        FILENAME ~ /snapshots$/ { base[++count] = $2; snapshot[count] = $3; next }
+        {
+            end = "now"
+            for (i = count; i; i--) {
+                split(snapshot[i], part, ":")
+                xmin = part[1]; xmax = part[2]; xip = part[3]
+                if (sees(field("last_xid"))) end = base[i]
+            }
+            print "  lost from " field("first_at") " (" field("first_lsn") ") to " end ": " \
+                lost_in_words(field("lost"), field("class"), field("oid"), field("identity")) ": " decode(field("reason"))
+        }' "$work/snapshots" "$chain_dir/flags.jsonl" | tr '\001-\011\013-\037\177' '?'
+}
 list_chain() {
     say "chain-$chain, begun $(metadata started_at "$chain_dir/chain.json") at $(metadata slot_start_lsn "$chain_dir/chain.json")"
     for name in $(bases); do
@@ -931,6 +1006,7 @@ list_chain() {
         [ -n "$(listed "base/$name")" ] || note=', which manifest.jsonl does not name'
         say "  base $name of $(metadata taken_at "$file") ($(metadata lsn "$file"))$note"
     done
+    list_flags
     [ -z "$expired_to" ] || say "  retention has removed the segments before $expired_to: an older base is one moment, restored by --base NAME"
     : >"$work/stretch"
     before='' is_whole=$([ -n "$expired_to" ] || say yes)
@@ -1098,7 +1174,7 @@ check_segment() {       # the facts of $name against its name, its checksum and 
 # All segments from the first on, up to the wished point. "use" lists them with the number of lines
 # that are complete: an open segment may end in the middle of a transaction.
 : >"$work/use"
-: >>"$work/roles"; : >>"$work/tablespaces"
+: >>"$work/roles"; : >>"$work/tablespaces"; : >"$work/lost"
 before='' end='' sha256='' reached='' beyond=none total=0 last_time=$(metadata taken_at)
 while read -r name; do
     [ -n "$before" ] || [ "$name" = "$first" ] || continue
@@ -1147,6 +1223,18 @@ if [ -n "$until_time" ]; then      # the last commit not after T; what commits n
         die "the base contains transactions of a later commit time: use an older --base"
 fi
 files=$(awk 'END { print NR }' "$work/use")
+
+# What is lost of what is to be applied, each object once. A base that is newer than the flag would hold it.
+awk -v upto="$upto" -v xmin="$xmin" -v xmax="$xmax" -v xip="$xip" "$awk_values$awk_lost"'
+    $1 "" <= upto && !sees($2) && !seen[$4 " " $5 " " $6 ($6 == "0" ? $7 : "")]++ {
+        print $1, "since " $3 " (" shown($1) "): " lost_in_words($4, $5, $6, substr($7, 2)) ": " decode($8)
+    }' "$work/lost" | printable >"$work/flagged"
+lost_from=$(sed -n '1s/ .*//p' "$work/flagged")
+if [ -n "$lost_from" ]; then
+    warn "something is lost of what leads to the wished point; what cannot be applied from there on is left out:"
+    sed 's/^[^ ]*/   /' "$work/flagged" >&2
+    [ -z "$superuser" ] || die "no drill can tell whether such a moment is whole"
+fi
 
 # The newest set of globals that is not after the wished point. Its LSN is the commit LSN of the last
 # change in it. One between the last commit to apply and the next is judged by the time that is wished.
@@ -1360,7 +1448,9 @@ export MADE
 # A CHECK that is to be skipped is dropped, and added again, NOT VALID, around all that may look at it.
 # One that is NOT VALID already, or such a NOT NULL (18 and later), stays where it is, since dropping it
 # would reach keys and inheriting tables: only the table's note of it goes meanwhile. A rewritten table's
-# rows come as new ones, and may be those that break it. A setting of the session notes the way back.
+# rows come as new ones, and may be those that break it. A row has passed the checks of its domains at the
+# source, where an UPDATE looks at those of the columns that it sets: one that is NOT VALID is off as well,
+# and one over a function, which may say otherwise by now. A setting of the session notes the way back.
 SKIP_CHECKS=${skip_checks:-NULL}
 quiet_checks='DO $checks$ DECLARE r record; off text; again text; BEGIN
     FOR r IN SELECT nspname, relname, conrelid, conkey, conname, contype, conname IN (NAMES) IS TRUE AS is_skipped,
@@ -1386,6 +1476,15 @@ quiet_checks='DO $checks$ DECLARE r record; off text; again text; BEGIN
                 r.conname, r.nspname, r.relname, r.comment);
         END IF;
         EXECUTE off;
+        PERFORM pg_catalog.set_config($$restore_sh.checks$$,
+            pg_catalog.concat(again, pg_catalog.current_setting($$restore_sh.checks$$, true)), false);
+    END LOOP;
+    FOR r IN SELECT c.oid FROM pg_catalog.pg_constraint AS c WHERE contypid <> 0 AND contype = $$c$$
+        AND (NOT convalidated OR pg_catalog.current_setting($$is_superuser$$) = $$on$$ AND EXISTS (
+            SELECT FROM pg_catalog.pg_depend AS d WHERE d.classid = 2606 AND d.objid = c.oid AND refclassid = 1255
+                AND refobjid >= 16384)) LOOP
+        again := pg_catalog.format($$UPDATE pg_catalog.pg_constraint SET contype = %L WHERE oid = %s; $$, $$c$$, r.oid);
+        EXECUTE pg_catalog.format($$UPDATE pg_catalog.pg_constraint SET contype = %L WHERE oid = %s$$, $$t$$, r.oid);
         PERFORM pg_catalog.set_config($$restore_sh.checks$$,
             pg_catalog.concat(again, pg_catalog.current_setting($$restore_sh.checks$$, true)), false);
     END LOOP; END $checks$;'
@@ -1481,32 +1580,97 @@ awk_stand_in='
         return "CREATE TABLE IF NOT EXISTS " name " (" columns " pg_catalog.text); "
     }
 '
+# A foreign key that rows contradict (made under session_replication_role = replica, say) is as valid here as it
+# is at the source. One of a partitioned table takes over those of its partitions.
+foreign_key='CREATE FUNCTION pg_temp.foreign_key(entry text) RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $key$
+DECLARE
+    statement text := rtrim(regexp_replace(entry, $$^(--[^\n]*\n|\s)*$$, $$$$), concat($$ ;$$, chr(10)));
+    start text := substring(statement, $$^ALTER TABLE (?:ONLY )?$$);
+    place text := substring(substr(statement, length(start) + 1),
+        $$^(?:"(?:[^"]|"")*"|[^".\s]+)\.(?:"(?:[^"]|"")*"|[^".\s]+)$$);
+    action text := substr(statement, length(start) + length(place) + 1);
+    leaf regclass;
+    others oid[];
+BEGIN
+    EXECUTE entry;
+    EXCEPTION WHEN foreign_key_violation THEN
+        IF action ~ $$^\s+ADD CONSTRAINT $$ IS NOT TRUE THEN RAISE; END IF;
+        FOR leaf IN SELECT relid FROM pg_partition_tree(place) WHERE isleaf
+            UNION SELECT oid FROM pg_class WHERE oid = place::regclass AND relkind = $$r$$ LOOP
+            others := ARRAY(SELECT oid FROM pg_constraint WHERE conrelid = leaf AND contype = $$f$$);
+            EXECUTE format($$ALTER TABLE ONLY %s%s NOT VALID$$, leaf, action);
+            UPDATE pg_constraint SET convalidated = true WHERE conrelid = leaf AND contype = $$f$$ AND oid <> ALL (others);
+        END LOOP;
+        IF EXISTS (SELECT FROM pg_class WHERE oid = place::regclass AND relkind = $$p$$) THEN EXECUTE entry; END IF;
+        RAISE WARNING $$rows contradict a foreign key, here as at the source: %$$, SQLERRM;
+END $key$;'
+# Materialized views get their rows once, at the end: of what is to be filled, the base tells. A setting of the
+# session lists their OIDs.
+: >"$work/fill.sql"
 dump=$base_dir/$(metadata dump)
 say "loading ${dump##*/}"
 if [ -d "$dump" ]; then
     [ -z "$skip_checks" ] || die "--skip-check needs a base in plain format"
     set -- "$dump"
-    # Where there is a list, it says what of the dump is to be restored.
-    [ ! -f "$base_dir/dump.list" ] || set -- -L "$base_dir/dump.list" "$dump"
+    # Where there is a list, it says what of the dump is to be restored: foreign keys come by themselves,
+    # the rows of materialized views at the end.
+    list=$base_dir/dump.list
+    [ -f "$list" ] || { list=$work/dump.list; pg_restore -l "$dump" | grep '^[0-9]' >"$list" || :; }
+    for part in first tables rest keys behind views; do : >"$work/$part.list"; done
+    places=''
+    [ ! -f "$base_dir/stand-ins.sql" ] || places=$base_dir/stand-ins.sql
+    awk -v work="$work" -v list="$list" '
+        FILENAME != list { if (/^-- Before entry /) first = $4 ";"; next }
+        {
+            kind = $0
+            sub(/^[0-9]+; ([0-9]+ [0-9]+ )?/, "", kind)
+            gsub(/%20/, " ", kind)
+        }
+        $1 == first { part = 1 }
+        part && kind ~ /^(TABLE DATA|SEQUENCE SET|BLOBS?|BLOB METADATA) / { part = 2 }
+        kind ~ /^FK CONSTRAINT / { has_keys = 1; print >(work "/keys.list"); next }
+        kind ~ /^MATERIALIZED VIEW DATA / { print >(work "/views.list"); next }
+        has_keys { print >(work "/behind.list"); next }
+        { print >(work "/" (first == "" ? "rest" : part == 0 ? "first" : part == 1 ? "tables" : "rest") ".list") }
+    ' $places "$list"
     stops=--exit-on-error
     [ "$leave_out" = nothing ] || stops=--no-data-for-failed-tables
     load_directory() {      # LIST, a file to run behind it: what of the dump is to be restored, by pg_restore
-        pg_restore -w $stops -d "$target" -L "$work/$1.list" "$dump" || [ "$leave_out" != nothing ] || return
+        [ ! -s "$work/$1.list" ] || pg_restore -w $stops -d "$target" -L "$work/$1.list" "$dump" || [ "$leave_out" != nothing ] || return
         [ $# -eq 1 ] || sql $on_error $verbosity -d "$target" -o /dev/null -f "$base_dir/$2"
     }
-    if [ -f "$base_dir/stand-ins.sql" ]; then
-        awk -v work="$work" -v list="$base_dir/dump.list" '
-            FILENAME != list { if (/^-- Before entry /) first = $4 ";"; next }
-            $1 == first { part = 1 }
-            part && $2 ~ /^(TABLE%20DATA|SEQUENCE%20SET|BLOBS?|BLOB%20METADATA)$/ { part = 2 }
-            { print >(work "/" (part == 0 ? "first" : part == 1 ? "tables" : "rest") ".list") }
-        ' "$base_dir/stand-ins.sql" "$base_dir/dump.list"
-        for part in first tables rest; do : >>"$work/$part.list"; done
-        { load_directory first stand-ins.sql && load_directory tables stand-ins-end.sql && load_directory rest; } \
-            2>"$work/errors"
+    entry() {               # LINE OF A LIST -> its text alone
+        say "$1" >"$work/one.list"
+        pg_restore -f - -L "$work/one.list" "$dump" | awk '
+            !from && /^-- Name: / { from = NR }
+            /^-- PostgreSQL database dump complete$/ { to = NR - 1 }
+            from { line[NR] = $0 }
+            END { for (i = from; i < to; i++) print line[i] }'
+    }
+    load_keys() {           # all at once; where rows contradict one, one after the other
+        [ -s "$work/keys.list" ] || return 0
+        pg_restore -w -d "$target" -L "$work/keys.list" "$dump" 2>"$work/again" && return
+        [ "$leave_out" = nothing ] || { cat "$work/again" >&2; return 0; }
+        tag=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
+        { say "$encoding $foreign_key"
+            while read -r line; do
+                say "DO \$r$tag\$ BEGIN PERFORM pg_temp.foreign_key(\$s$tag\$"
+                entry "$line"
+                say "\$s$tag\$); EXCEPTION WHEN duplicate_object THEN NULL; END \$r$tag\$;"
+            done <"$work/keys.list"
+        } | sql $on_error $verbosity -d "$target" -o /dev/null -f -
+    }
+    # Their names are data, whatever they are.
+    [ ! -s "$work/views.list" ] || pg_restore -f - -L "$work/views.list" "$dump" | awk "$awk_values"'
+        !whole && /^REFRESH MATERIALIZED VIEW / { whole = 1; text = "" }
+        whole { text = text $0 "\n" }
+        whole && /;$/ { print "SELECT pg_temp.fill_later(" one_line(text) ");"; whole = 0 }' >"$work/fill.sql"
+    if [ -n "$places" ]; then
+        load_directory first stand-ins.sql && load_directory tables stand-ins-end.sql && load_directory rest && load_keys && load_directory behind
     else
-        pg_restore -w $stops -d "$target" "$@" 2>"$work/errors"
-    fi || { [ "$leave_out" != nothing ] && may_be_left_out; } || stopped dump
+        load_directory rest && load_keys && load_directory behind
+    fi 2>"$work/errors" || { [ "$leave_out" != nothing ] && may_be_left_out; } || stopped dump
 else
     # psql is a parser of its own, which counts begin and end in CREATE FUNCTION begin(), and puts its variables
     # into x[1:PORT]. So all of an entry but rows goes to the server as one literal, whose tag no dump can hold:
@@ -1520,7 +1684,7 @@ else
     [ ${#tag} -eq 32 ] || die "can't draw a random number from /dev/urandom"
     restrict=''
     [ -z "$superuser" ] || text "$dump" | head -n 40 | grep -q '^\\restrict ' || restrict="-f $work/restrict.sql"
-    text "$dump" | LEAVE_OUT=$leave_out awk -v toc="$toc" -v tag="$tag" -v misfit="$work/misfit" \
+    text "$dump" | LEAVE_OUT=$leave_out awk -v toc="$toc" -v tag="$tag" -v misfit="$work/misfit" -v fill="$work/fill.sql" \
         -v make="$base_dir/stand-ins.sql" -v unmake="$base_dir/stand-ins-end.sql" "$awk_stand_in"'
         FILENAME == make && /^-- Before entry / { begin_id = $4; next }
         FILENAME == make { made = made $0 " "; next }
@@ -1528,6 +1692,7 @@ else
         FILENAME == toc {                       # first line, lines, offset, 3 ids, sql or data, type, schema, name
             first[++count] = $1; last[count] = $1 + $2 - 1
             is_sql[count] = ($7 == "sql"); is_table[count] = ($8 == "TABLE"); is_rows[count] = ($8 == "TABLE%20DATA")
+            is_key[count] = ($8 == "FK%20CONSTRAINT"); is_view[count] = ($8 == "MATERIALIZED%20VIEW%20DATA")
             if ($4 == begin_id && !begin) begin = count
             if ($7 == "data" && begin && !end) end = count
             first[count + 1] = $1 + $2          # what pg_dump says at the end
@@ -1552,12 +1717,18 @@ else
                 is_open = is_sql[at]
                 if (at == begin) printf "%s", made
                 if (at == end) printf "%s", unmade
-                if (is_open) printf "DO $r%s$ BEGIN EXECUTE $s%s$", tag, tag
+                if (is_open && is_view[at]) printf "SELECT pg_temp.fill_later($s%s$", tag >fill
+                else if (is_open) printf "DO $r%s$ BEGIN %s$s%s$", tag, is_key[at] ? "PERFORM pg_temp.foreign_key(" : "EXECUTE ", tag
             }
             if (is_open && index($0, tag)) wrong("the dump holds a random number that was drawn now")
+            if (is_view[at] && is_sql[at]) {
+                print $0 (number == last[at] ? "$s" tag "$);" : "") >fill
+                $0 = ""
+                is_open = is_open && number != last[at]
+            }
             if (is_open && number == last[at]) {
                 is_open = 0
-                $0 = $0 "$s" tag "$; END $r" tag "$;" (is_table[at] ? checks() : "")
+                $0 = $0 "$s" tag "$" (is_key[at] ? ")" : "") "; END $r" tag "$;" (is_table[at] ? checks() : "")
                 if (begin && at == count && !end) $0 = $0 " " unmade
             } else if (is_rows[at] && number <= first[at] + 6) stand_in_first()
             print
@@ -1567,7 +1738,7 @@ else
         table && /;$/ { table = 0; $0 = $0 checks() }
         { stand_in_first(); print }
         END { if (count && !failed && at <= count) wrong("the dump ends before dump.toc does") }
-    ' ${stand_ins:+"$base_dir/stand-ins.sql" "$base_dir/stand-ins-end.sql"} "$toc" - | sql $on_error $verbosity -d "$target" -o /dev/null $restrict -f - -c "$LOUD_CHECKS" 2>"$work/errors" || {
+    ' ${stand_ins:+"$base_dir/stand-ins.sql" "$base_dir/stand-ins-end.sql"} "$toc" - | sql $on_error $verbosity -d "$target" -o /dev/null -c "$foreign_key" $restrict -f - -c "$LOUD_CHECKS" 2>"$work/errors" || {
         [ ! -f "$work/misfit" ] || warn "${dump##*/}: $(cat "$work/misfit")"
         stopped "${dump##*/}"
     }
@@ -1767,8 +1938,56 @@ BEGIN
 END $help$;' >>"$work/prologue.sql"
 say 'SELECT pg_temp.end_help();' >"$work/epilogue.sql"
 one_line "$loud" 'event|rule|trigger' >>"$work/epilogue.sql"
+# Materialized views: REFRESH notes one, WITH NO DATA takes it off. At the end each gets its rows, behind those
+# that it reads; one whose query fails stays without, and the others are tried once more behind it.
+say 'CREATE FUNCTION pg_temp.fill_later(entry text) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $later$
+DECLARE
+    name text := rtrim(regexp_replace(entry, $$^(--[^\n]*\n|\s)*REFRESH MATERIALIZED VIEW $$, $$$$), concat($$ ;$$, chr(10)));
+    is_filled boolean := right(name, 13) <> $$ WITH NO DATA$$;
+    view text := to_regclass(CASE WHEN is_filled THEN name ELSE left(name, -13) END)::oid;
+    noted text[] := array_remove(string_to_array(current_setting($$restore_sh.fill$$, true), $$ $$), view);
+BEGIN
+    IF is_filled AND view IS NOT NULL THEN noted := noted || view; END IF;
+    PERFORM set_config($$restore_sh.fill$$, array_to_string(noted, $$ $$), false);
+END $later$;
+CREATE PROCEDURE pg_temp.fill(is_alone boolean) LANGUAGE plpgsql AS $fill$
+DECLARE
+    noted text := pg_catalog.current_setting($$restore_sh.fill$$, true);
+    pending oid[] := pg_catalog.string_to_array(noted, $$ $$);
+    again oid[];
+    reasons text[];
+    view oid;
+BEGIN
+    IF NOT is_alone AND noted IS NOT DISTINCT FROM pg_catalog.current_setting($$restore_sh.filled$$, true) THEN RETURN; END IF;
+    PERFORM pg_catalog.set_config($$restore_sh.filled$$, noted, false);
+    pending := ARRAY(WITH RECURSIVE reached (view, over) AS (
+        SELECT oid, oid FROM pg_catalog.pg_class WHERE oid = ANY (pending) AND relkind = $$m$$
+        UNION SELECT r.view, d.refobjid FROM reached AS r JOIN pg_catalog.pg_rewrite AS w ON w.ev_class = r.over
+            JOIN pg_catalog.pg_depend AS d ON d.classid = 2618 AND d.objid = w.oid AND d.refclassid = 1259
+        ) SELECT r.view FROM reached AS r GROUP BY r.view ORDER BY pg_catalog.count(*), r.view);
+    LOOP
+        again := NULL; reasons := NULL;
+        FOREACH view IN ARRAY pending LOOP
+            BEGIN
+                EXECUTE pg_catalog.format($$REFRESH MATERIALIZED VIEW %s$$, view::pg_catalog.regclass);
+                EXCEPTION WHEN OTHERS THEN again := again || view; reasons := reasons || SQLERRM;
+            END;
+            IF is_alone THEN COMMIT; END IF;
+        END LOOP;
+        EXIT WHEN again IS NULL OR again = pending;
+        pending := again;
+    END LOOP;
+    FOR i IN 1 .. CASE WHEN is_alone THEN coalesce(pg_catalog.cardinality(again), 0) ELSE 0 END LOOP
+        RAISE WARNING $$materialized view % stays without rows: %$$,
+            (SELECT pg_catalog.format($$%I.%I$$, nspname, relname) FROM pg_catalog.pg_class AS c
+                JOIN pg_catalog.pg_namespace AS n ON n.oid = relnamespace WHERE c.oid = again[i]), reasons[i];
+    END LOOP;
+END $fill$;' >>"$work/prologue.sql"
+[ ! -s "$work/fill.sql" ] || { say "$encoding"; cat "$work/fill.sql"; } >>"$work/prologue.sql"
+FILL='CALL pg_temp.fill(false);'        # before DDL that travels as text, which may read them
+export FILL
 say "$QUIET_CHECKS" >>"$work/prologue.sql"
-say "$LOUD_CHECKS" "$let_in" >>"$work/epilogue.sql"
+say "$LOUD_CHECKS" 'CALL pg_temp.fill(true);' "$let_in" >>"$work/epilogue.sql"
 [ -z "$skip_checks" ] || named "$valid_checks" >>"$work/epilogue.sql"
 
 # What sessions in other databases did to this one (ALTER DATABASE, GRANT, COMMENT) is in no segment:
@@ -1790,6 +2009,10 @@ SQL
 fi
 export LATER
 
+# From the first flag on (\set takes the rest of its line up to the next backslash).
+LENIENT='\set ON_ERROR_STOP 0 \set ON_ERROR_ROLLBACK on \set VERBOSITY verbose'
+export LENIENT
+
 replay() {      # SEGMENT [settings for awk] -> what psql gets of it
     replayed=$1; shift
     text "$increments/$replayed" | awk "$@" -v base_lsn="$base_lsn" -v xmin="$xmin" -v xmax="$xmax" -v xip="$xip" \
@@ -1797,14 +2020,16 @@ replay() {      # SEGMENT [settings for awk] -> what psql gets of it
 }
 
 feed() {        # all segments, one after the other; "starts" notes where each begins in the stream
-    line=0 number=0
+    line=0 number=0 lenient=''
     while read -r name complete; do
         number=$((number + 1))
         say "[$number/$files] $name" >&3
         say "$line $name" >>"$work/starts"
         line=$((line + complete))
         replay "$name" -v complete="$complete" -v upto="$upto" -v counts="$work/counts" \
-            -v placed="$work/placed" -v later_lsn="$later_lsn" -v is_last=$((number == files)) || return
+            -v placed="$work/placed" -v later_lsn="$later_lsn" -v is_last=$((number == files)) \
+            -v lost_from="$lost_from" -v told="$work/lenient" -v lenient="$lenient" || return
+        [ ! -e "$work/lenient" ] || lenient=1
         [ -z "$later_lsn" ] || [ ! -e "$work/placed" ] || { later_lsn=''; say "$name" >"$work/placed_in"; }
     done <"$work/use"
     [ $number -gt 0 ] || [ -z "$LATER" ] || say "$LATER"
@@ -1824,6 +2049,43 @@ find_statement() {
     sed "s|^psql:<stdin>:|$name:|" "$work/again" >"$work/errors"
 }
 
+# Where something is lost: is every error one of a statement that does not fit what is there? What the server
+# lacks for the moment (room, memory, itself) is nothing to be left out, nor is what fails outside the segments.
+may_be_lost() {
+    awk '
+        /^[^:]*:[0-9]+: ERROR:  [0-9A-Z]+: / && $1 !~ /^psql:/ { if (substr($3, 1, 2) ~ /^(08|25|40|53|57|58|F0|XX)$/) bad = 1; next }
+        /^[^ ]*: ?(ERROR|FATAL|PANIC|error|fatal): |^psql: / { bad = 1 }
+        END { exit bad }' "$work/errors"
+}
+# Lists what was left out, by what it is about.
+list_lost() {
+    sed -n 's/^\([^:]*\):\([0-9][0-9]*\): ERROR:  [0-9A-Z]*: \(.*\)$/\1 \2 \3/p' "$work/errors" >"$work/lost_at"
+    for name in $(cut -d ' ' -f 1 "$work/lost_at" | uniq); do
+        text "$increments/$name" | cut -b 1-1000000 | awk -v list="$work/lost_at" -v name="$name" "$awk_values$awk_walk"'
+            BEGIN {
+                while ((getline line <list) > 0) {
+                    if (index(line, name " ") != 1) continue
+                    split(line, word, " ")
+                    why[word[2]] = substr(line, length(word[1] word[2]) + 3)
+                }
+            }
+            function subject(line) {            # the start of a statement, up to the name of its table
+                if (match(line, /^(INSERT INTO|COPY) /)) sub(/ \(.*/, "", line)
+                else sub(/ (SET|WHERE) .*/, "", line)
+                return line
+            }
+            {
+                walk()
+                if (part == "comment")
+                    what = kind == "effect" ? decode(value("verb")) " " decode(value("class")) " " decode(value("identity")) : \
+                        kind == "ddl" ? decode(value("command")) : ""
+                if (part == "copy") rows_of = subject($0)
+                if (NR in why)
+                    print (part == "ddl" ? what : part == "row" ? rows_of : subject($0)) "\t" name ":" NR ": " why[NR]
+            }'
+    done | tr '\001-\010\013-\037\177' '?' >"$work/not_applied"
+}
+
 : >"$work/counts"; : >"$work/starts"
 exec 3>&1                       # for progress: feed's own output goes to psql
 apart=''
@@ -1840,8 +2102,10 @@ awk -F : '                      # line numbers of the stream become those of the
     }
     { print }' "$work/starts" "$work/errors" >"$work/messages"
 mv "$work/messages" "$work/errors"
+[ -z "$lost_from" ] || may_be_lost || failed=yes
 [ -z "${failed:-}" ] || { may_be_left_out || find_statement; stopped segment; }
-cat "$work/errors" >&2
+: >"$work/not_applied"
+if [ -n "$lost_from" ]; then list_lost; grep ': WARNING: ' "$work/errors" >&2 || :; else cat "$work/errors" >&2; fi
 [ "$(awk 'END { print NR }' "$work/counts")" = "$files" ] || die "a segment could not be read to its end"
 
 # A tablespace that was made, and that the source has emptied since, was gone there too.
@@ -1869,8 +2133,13 @@ listed_in left_out "$base_dir/metadata.json" >"$work/base_left_out"
     awk "$awk_values"'{ name = decode($0); print "    " (name ~ /[\001-\037\177]/ ? $0 : name) }' "$work/base_left_out"
 }
 if [ -s "$work/counts.left_out" ]; then
-    say "left out, since they are over pg_incrbackup's own (left_out comments have their definitions):"
+    say "left out, since they are over pg_incrbackup's own, or over what went with its session (left_out comments have their definitions):"
     sort -u "$work/counts.left_out" | awk "$awk_values"'{ print "    " decode($0) }' | tr '\001-\011\013-\037\177' '?'
+fi
+if [ -s "$work/not_applied" ]; then
+    say "left out, since something was lost before:"
+    awk -F '\t' '{ if (!($1 in count)) { order[++n] = $1; first[$1] = $2 }; count[$1]++ }
+        END { for (i = 1; i <= n; i++) print "    " order[i] " (" count[order[i]] "): " first[order[i]] }' "$work/not_applied"
 fi
 half_made=''
 if [ $exists = no ]; then
@@ -1879,3 +2148,4 @@ if [ $exists = no ]; then
 fi
 say "done: $final_name is restored; run ANALYZE in it before use"
 [ -z "$last_word" ] || warn "$last_word"
+[ -z "$lost_from" ] || die "$final_name is not whole: something was lost on the way to the wished point, as is said above"

@@ -31,6 +31,8 @@ pub struct Unhandled {
     pub class: String,
     /// What of it.
     pub what: String,
+    /// The object, and its identity where it has one.
+    pub object: Option<(Key, String)>,
 }
 
 impl Unhandled {
@@ -38,7 +40,14 @@ impl Unhandled {
         Unhandled {
             class: class.into(),
             what: what.into(),
+            object: None,
         }
+    }
+
+    /// The same, of this object.
+    pub fn about(self, key: Key, identity: impl FnOnce() -> String) -> Unhandled {
+        let object = self.object.or_else(|| Some((key, identity())));
+        Unhandled { object, ..self }
     }
 }
 

@@ -38,8 +38,8 @@ impl Writer<'_> {
         self.state.held = Some(statement);
     }
 
-    /// Nothing is lost by it: the object is worth nothing where the extension is not.
-    fn leave_out_object(&mut self, note: &[u8]) {
+    /// Nothing is lost by it: the object is worth nothing where the extension is not, or its session.
+    pub(super) fn leave_out_object(&mut self, note: &[u8]) {
         if self.options.framing {
             self.start_line(b'L');
             self.line.sql.extend_from_slice(note);

@@ -1,7 +1,7 @@
 //! Schema changes between the rows: as effects where all that a statement touched is understood, as the
 //! statement's text where it is not.
 
-use archive::segment::{ClusterFact, DdlBlock, EffectNote, Words};
+use archive::segment::{ClusterFact, DdlBlock, EffectNote, Lost, What, Words};
 use effects::{Effect, Unhandled, OVER_OURS};
 
 use super::super::frame;
@@ -62,6 +62,10 @@ impl Writer<'_> {
         if self.state.bracket.is_some() {
             return;
         }
+        for left_out in &stretch.left_out {
+            let note = format!("{}\n{}", left_out.object, left_out.definition);
+            self.leave_out_object(&to_server_bytes(&note));
+        }
         if self.state.held.is_some() {
             let deeds = &mut self.state.deeds;
             deeds.is_about_cluster |= stretch.is_about_cluster;
@@ -86,11 +90,21 @@ impl Writer<'_> {
     /// The same is said once, though it is asked for at each row.
     fn flag_left_out(&mut self, unhandled: Unhandled) {
         if self.state.missing.as_ref() != Some(&unhandled) {
-            self.flag_ddl(&format!(
-                "a schema change is left out, of which no statement is known: {unhandled}"
-            ));
+            let reason = "a schema change is left out, of which no statement is known";
+            self.lose_change(&unhandled, reason);
             self.state.missing = Some(unhandled);
         }
+    }
+
+    fn lose_change(&mut self, unhandled: &Unhandled, reason: &str) {
+        let object = unhandled.object.as_ref();
+        let lost = Lost {
+            what: What::Schema,
+            class: unhandled.class.clone(),
+            oid: object.map_or(0, |(key, _)| key.oid),
+            identity: object.map_or_else(Vec::new, |(_, name)| to_server_bytes(name)),
+        };
+        self.lose(&lost, &format!("{reason}: {unhandled}"));
     }
 
     /// A change that no session has recorded in this transaction was left out by none.
@@ -134,17 +148,21 @@ impl Writer<'_> {
         if !deeds.effects.is_empty() {
             self.write_effects(&deeds.effects, Some(statement));
         }
-        let why = match deeds.unhandled.first() {
-            Some(unhandled) => unhandled.to_string(),
-            None => "it was recorded for its effects, and these are not followed".to_owned(),
-        };
-        self.flag_ddl(&format!("{} is left out: {why}", statement.command));
+        let unfollowed = || Unhandled::new("schema change", "its effects are not followed");
+        let unhandled = deeds.unhandled.into_iter().next();
+        let reason = format!("{} is left out", statement.command);
+        self.lose_change(&unhandled.unwrap_or_else(unfollowed), &reason);
     }
 
-    /// Drops the statement that was held back: nothing of it belongs in the stream.
+    /// Drops the statement that was held back: the session that ran it says that all it did goes with the
+    /// session. What the catalogs tell beyond that is written.
     pub(super) fn forget_held(&mut self) {
-        self.state.held = None;
-        self.state.deeds = Deeds::default();
+        let statement = self.state.held.take();
+        let deeds = std::mem::take(&mut self.state.deeds);
+        if self.options.follows_catalogs && !deeds.effects.is_empty() {
+            self.state.way = Way::Effects;
+            self.write_effects(&deeds.effects, statement.as_ref());
+        }
     }
 
     fn tell_unhandled(&mut self, unhandled: &[Unhandled], command: &str) {
@@ -152,7 +170,7 @@ impl Writer<'_> {
             return;
         }
         let mut told: Vec<&str> = Vec::new();
-        for Unhandled { class, what } in unhandled {
+        for Unhandled { class, what, .. } in unhandled {
             if !told.contains(&class.as_str()) {
                 told.push(class);
                 pgrx::debug1!("pg_incrbackup: {command} travels as text: {class}: {what}");

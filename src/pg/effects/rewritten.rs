@@ -4,11 +4,10 @@
 //! Which command changed a tuple is then asked of PostgreSQL, which follows the tuple through the mapping
 //! files that the rewrite has left for slots (access/heap/rewriteheap.c).
 
-use effects::key::catalog::CLASS;
 use pgrx::prelude::*;
 
 use super::catalog::{makers, Catalog};
-use super::events::{Collected, Unreadable};
+use super::events::{place_of, Collected, Unreadable};
 
 /// Takes the changed tuples of all catalogs.
 pub fn by_scans(collected: &mut Collected) -> Result<(), Unreadable> {
@@ -20,7 +19,7 @@ pub fn by_scans(collected: &mut Collected) -> Result<(), Unreadable> {
     snapshot.subxip = own.as_mut_ptr();
     snapshot.subxcnt = own.len() as i32;
     let mut catalogs = catalogs();
-    catalogs.sort_by_key(|oid| (*oid != CLASS, *oid));
+    catalogs.sort_by_key(|oid| (place_of(*oid), *oid));
     for oid in catalogs {
         let Some(mut catalog) = Catalog::open(oid)? else {
             continue;

@@ -5,7 +5,7 @@
 //! partition, which is made alone and attached later, is given its own. Partitions' foreign keys are always
 //! made by their parents.
 
-use serde::Deserialize;
+pub mod read;
 
 use crate::class::index::{deferral, settings};
 use crate::common::Common;
@@ -14,51 +14,7 @@ use crate::object::Object;
 use crate::options::with;
 use crate::script::{same_rest, Script, Unhandled};
 
-/// Constraints of domains (contypid) are left out: they are read with their domain. So are the entries that
-/// a foreign key has besides its own for each partition of the table that it refers to. `structure` is what
-/// no ALTER changes.
-pub const QUERY: &str = concat!(
-    "SELECT r.oid, pg_catalog.row_to_json(r)::pg_catalog.text FROM (SELECT k.oid, \
-     pg_catalog.quote_ident(k.conname) AS name, k.contype::pg_catalog.text AS kind, k.conrelid::pg_catalog.int8 AS table, \
-     pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(t.relname) AS table_name, \
-     t.relkind = 'p' AS is_partitioned, t.relispartition AS is_of_partition, \
-     NULLIF(k.confrelid, 0)::pg_catalog.int8 AS refers_to, \
-     CASE WHEN k.contype = 'f' THEN k.conindid::pg_catalog.int8 END AS refers_by, \
-     pg_catalog.pg_get_constraintdef(k.oid) AS definition, \
-     k.condeferrable AS is_deferrable, k.condeferred AS is_deferred, k.convalidated AS is_validated, \
-     COALESCE((pg_catalog.to_jsonb(k) -> 'conenforced')::pg_catalog.bool, true) AS is_enforced, \
-     k.conislocal AS is_local, k.coninhcount AS inherited, \
-     COALESCE((SELECT pg_catalog.json_agg(h.inhparent::pg_catalog.int8 ORDER BY h.inhparent) \
-        FROM pg_catalog.pg_inherits h WHERE h.inhrelid = k.conrelid), '[]') AS parent_tables, \
-     (SELECT pg_catalog.json_build_object('constraint', p.oid::pg_catalog.int8, 'name', pg_catalog.quote_ident(p.conname)) \
-        FROM pg_catalog.pg_constraint p WHERE p.oid = k.conparentid) AS parent, \
-     CASE WHEN k.contype = 'c' AND k.coninhcount > 0 THEN \
-        (SELECT pg_catalog.json_agg(p.oid::pg_catalog.int8 ORDER BY p.oid) FROM pg_catalog.pg_inherits h \
-         JOIN pg_catalog.pg_constraint p ON p.conrelid = h.inhparent AND p.conname = k.conname AND p.contype = 'c' \
-         AND p.contypid = 0 WHERE h.inhrelid = k.conrelid) END AS parent_checks, \
-     CASE WHEN k.contype IN ('p', 'u', 'x') THEN (SELECT pg_catalog.json_build_object('options', x.reloptions, \
-        'index', x.oid::pg_catalog.int8, \
-        'tablespace', (SELECT pg_catalog.quote_ident(s.spcname) FROM pg_catalog.pg_tablespace s WHERE s.oid = x.reltablespace)) \
-        FROM pg_catalog.pg_class x WHERE x.oid = k.conindid) END AS index, ",
-    crate::common_columns!(
-        "2606", "k.oid", "NULL::pg_catalog.oid", "NULL::pg_catalog._aclitem", "NULL",
-        crate::needs_of_parts!(
-            "SELECT 2606::pg_catalog.oid, k.oid UNION ALL (WITH RECURSIVE part (oid) AS (\
-             SELECT x.oid FROM pg_catalog.pg_constraint x WHERE x.conparentid = k.oid AND x.conrelid = k.conrelid AND k.contype = 'f' \
-             UNION ALL SELECT x.oid FROM part JOIN pg_catalog.pg_constraint x ON x.conparentid = part.oid) \
-             SELECT 2606, part.oid FROM part)"
-        )
-    ),
-    ", pg_catalog.to_jsonb(k) - '{oid,conname,connamespace,contype,conrelid,conindid,conparentid,condeferrable,condeferred,\
-     convalidated,conenforced,conislocal,coninhcount}'::pg_catalog.text[] AS structure \
-     FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_class t ON t.oid = k.conrelid \
-     JOIN pg_catalog.pg_namespace n ON n.oid = t.relnamespace \
-     WHERE k.oid = ANY ($1) AND k.contypid = 0 AND k.contype IN ('c', 'p', 'u', 'x', 'f') AND t.relpersistence <> 't' \
-     AND NOT (k.contype = 'f' AND EXISTS (SELECT FROM pg_catalog.pg_constraint p \
-        WHERE p.oid = k.conparentid AND p.conrelid = k.conrelid))) r"
-);
-
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Constraint {
     pub name: String,
     /// The letter of pg_constraint.contype.
@@ -85,18 +41,19 @@ pub struct Constraint {
     /// Of an inherited CHECK: those of the same name of the parents.
     pub parent_checks: Option<Vec<u32>>,
     pub index: Option<Means>,
+    /// What no ALTER changes.
     pub structure: serde_json::Value,
     pub common: Common,
 }
 
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Parent {
     pub constraint: u32,
     pub name: String,
 }
 
 /// Its index, as far as the constraint's definition makes it.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Means {
     pub index: u32,
     pub options: Option<Vec<String>>,

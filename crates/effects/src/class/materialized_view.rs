@@ -47,6 +47,19 @@ impl MaterializedView {
         format!("ALTER MATERIALIZED VIEW {}", self.target())
     }
 
+    /// A restore notes it, and computes the rows once, at its end.
+    fn refresh(&self, script: &mut Script) {
+        let none = if self.is_populated {
+            ""
+        } else {
+            " WITH NO DATA"
+        };
+        script.push(
+            "refresh",
+            format!("REFRESH MATERIALIZED VIEW {}{none}", self.target()),
+        );
+    }
+
     fn set_replica_identity(&self, before: &str, script: &mut Script) -> Result<(), Unhandled> {
         let word = match self.replica_identity.as_str() {
             same if same == before => return Ok(()),
@@ -127,9 +140,6 @@ impl Object for MaterializedView {
         if self.view.tree != to.view.tree {
             return Err(unhandled("another query"));
         }
-        if self.is_populated != to.is_populated {
-            return Err(unhandled("populated"));
-        }
         let what = to.what();
         view_column::rename(to.kind(), &to.target(), old, new, script);
         if self.method != to.method {
@@ -148,6 +158,9 @@ impl Object for MaterializedView {
             script.push("alter", format!("{what} {clause}"));
         }
         to.set_replica_identity(&self.replica_identity, script)?;
+        if self.is_populated != to.is_populated {
+            to.refresh(script);
+        }
         for (old, new) in old.iter().zip(new) {
             new.set_storage(Some(old), &to.target(), script);
             new.describe(Some(old), &to.target(), script);
@@ -163,10 +176,7 @@ impl Object for MaterializedView {
     /// A new one gets its rows once it is its owner's, with whose rights REFRESH runs the query.
     fn late(&self, before: Option<&Self>, script: &mut Script) -> Result<(), Unhandled> {
         if before.is_none() && self.is_populated {
-            script.push(
-                "refresh",
-                format!("REFRESH MATERIALIZED VIEW {}", self.target()),
-            );
+            self.refresh(script);
         }
         Ok(())
     }

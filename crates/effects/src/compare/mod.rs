@@ -55,6 +55,11 @@ impl<'a> Pair<'a> {
     fn states(self) -> impl Iterator<Item = &'a Model> {
         [self.before, self.after].into_iter().flatten()
     }
+
+    /// As it was before, where it was there.
+    fn identity(self) -> String {
+        self.states().next().map(Model::target).unwrap_or_default()
+    }
 }
 
 struct Comparison<'a> {
@@ -82,8 +87,8 @@ pub fn compare(
     keys.sort_unstable();
     keys.dedup();
     let unknown = before.unknown.iter().chain(&after.unknown);
-    if let Some((_, why)) = unknown.min_by_key(|(key, _)| **key) {
-        return Err(why.clone());
+    if let Some((key, why)) = unknown.min_by_key(|(key, _)| **key) {
+        return Err(why.clone().about(*key, String::new));
     }
     let mut pairs = HashMap::new();
     for key in keys {
@@ -92,15 +97,19 @@ pub fn compare(
             after: after.get(key),
         };
         let is_changed = pair.before != pair.after;
-        if is_changed && is_the_users(pair)? && !is_part_of_member(pair, before, after) {
+        let about = |unhandled: Unhandled| unhandled.about(key, || pair.identity());
+        if is_changed
+            && is_the_users(pair).map_err(about)?
+            && !is_part_of_member(pair, before, after)
+        {
             let is_left_out_whole = |key: &Key| {
                 let model = after.get(*key).or_else(|| before.get(*key));
                 model.is_some_and(|model| !has_parts(model))
             };
-            if is_left_out(key, pair, context, is_left_out_whole)? {
+            if is_left_out(key, pair, context, is_left_out_whole).map_err(about)? {
                 continue;
             }
-            if goes_with_temporary(pair, context)? {
+            if goes_with_temporary(pair, context).map_err(about)? {
                 continue;
             }
             pairs.insert(key, pair);
@@ -200,7 +209,9 @@ impl<'a> Comparison<'a> {
             let Pair { before, after } = self.pairs[&key];
             if let (Some(before), true) = (before, self.resolve(key) == key) {
                 let mut script = Script::default();
-                before.early_script(after, &mut script)?;
+                before
+                    .early_script(after, &mut script)
+                    .map_err(|unhandled| unhandled.about(key, || before.target()))?;
                 effects.extend(written(key, before, script));
             }
         }
@@ -213,7 +224,9 @@ impl<'a> Comparison<'a> {
         let mut dropped: HashSet<Key> = HashSet::new();
         let over = self.gone_over();
         for (step, key) in self.plan.sorted()? {
-            let Pair { before, after } = self.pairs[&key];
+            let pair = self.pairs[&key];
+            let Pair { before, after } = pair;
+            let about = |unhandled: Unhandled| unhandled.about(key, || pair.identity());
             let mut script = Script::default();
             let others = &self.context.default_grantees;
             match (step, before, after) {
@@ -237,19 +250,21 @@ impl<'a> Comparison<'a> {
                     }
                 }
                 (Step::Rename, Some(before), Some(after)) => {
-                    before.rename_script(after, &mut script)?
+                    before.rename_script(after, &mut script).map_err(about)?
                 }
-                (Step::Main, Some(before), Some(after)) => {
-                    before.alter_script(after, others, &mut script)?
+                (Step::Main, Some(before), Some(after)) => before
+                    .alter_script(after, others, &mut script)
+                    .map_err(about)?,
+                (Step::Main, None, Some(after)) => after
+                    .create_script(self.is_made(key, after), others, &mut script)
+                    .map_err(about)?,
+                (Step::Late, before, Some(after)) => {
+                    after.late_script(before, &mut script).map_err(about)?
                 }
-                (Step::Main, None, Some(after)) => {
-                    after.create_script(self.is_made(key, after), others, &mut script)?
-                }
-                (Step::Late, before, Some(after)) => after.late_script(before, &mut script)?,
                 _ => {}
             }
             if let Some(unhandled) = script.unhandled {
-                return Err(unhandled);
+                return Err(about(unhandled));
             }
             let Some(model) = (if step == Step::Drop { before } else { after }) else {
                 continue;

@@ -7,7 +7,7 @@ use super::{Column, Expression, Table};
 use crate::object::Object;
 use crate::options::{altered, changes, created, with_toast};
 use crate::renames::in_order;
-use crate::script::{same_rest, Script, Unhandled};
+use crate::script::{Script, Unhandled};
 use crate::text::{literal, quoted};
 
 pub fn alter(old: &Table, new: &Table, script: &mut Script) -> Result<(), Unhandled> {
@@ -65,7 +65,6 @@ fn tree(column: &Column) -> Option<&str> {
 }
 
 fn ensure_alterable(old: &Table, new: &Table) -> Result<(), Unhandled> {
-    same_rest(new.class(), &old.rest, &new.rest)?;
     if old.kind != new.kind {
         return Err(new.unhandled("another kind of relation"));
     }
@@ -75,12 +74,6 @@ fn ensure_alterable(old: &Table, new: &Table) -> Result<(), Unhandled> {
     let server = |table: &Table| table.foreign.as_ref().map(|foreign| foreign.server_oid);
     if server(old) != server(new) {
         return Err(new.unhandled("another server"));
-    }
-    for column in new.columns() {
-        match old.column(column.number) {
-            Some(was) => same_rest(new.class(), &was.rest, &column.rest)?,
-            None => column.ensure_known(new)?,
-        }
     }
     Ok(())
 }
@@ -285,8 +278,11 @@ impl<'a> Change<'a> {
     fn added(&mut self, column: &Column) -> Result<(), Unhandled> {
         let new = self.new;
         let missing = self.missing(column)?;
-        let computes =
-            column.expression.is_some() || !column.identity.is_empty() || column.is_domain;
+        // NOT NULL without a default: rows had one that was the session's own.
+        let computes = column.expression.is_some()
+            || column.not_null
+            || !column.identity.is_empty()
+            || column.is_domain;
         if missing.is_none() && computes && column.generated != "v" && self.has_new_file() {
             self.is_rewritten = true;
         }

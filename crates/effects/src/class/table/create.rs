@@ -1,7 +1,5 @@
 //! A table from nothing. A partition is made as a table of its own; [`super::late`] attaches it.
 
-use serde_json::json;
-
 use super::column::Settings;
 use super::not_null::{comment_not_null, invalid_not_null};
 use super::{Column, Parent, Table};
@@ -10,7 +8,6 @@ use crate::options::{created, with, with_toast};
 use crate::script::{Script, Unhandled};
 
 pub fn create(table: &Table, script: &mut Script) -> Result<(), Unhandled> {
-    ensure_known(table)?;
     if table
         .parents
         .iter()
@@ -26,7 +23,6 @@ pub fn create(table: &Table, script: &mut Script) -> Result<(), Unhandled> {
     };
     let mut items = Vec::new();
     for column in table.columns() {
-        column.ensure_known(table)?;
         items.extend(item(table, column)?);
     }
     let mut sql = format!(
@@ -84,15 +80,6 @@ fn persistence(table: &Table) -> Result<&'static str, Unhandled> {
         "u" => Ok("UNLOGGED "),
         other => Err(table.unhandled(format!("persistence {other}"))),
     }
-}
-
-/// Fails where columns of pg_class that are not understood are not as a plain table's.
-pub fn ensure_known(table: &Table) -> Result<(), Unhandled> {
-    crate::plain::ensure_plain(
-        table.class(),
-        &table.rest,
-        &[("relispopulated", json!(true))],
-    )
 }
 
 /// Whether CREATE gives the column without its being said.

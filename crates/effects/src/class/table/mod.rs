@@ -14,9 +14,7 @@ mod create;
 mod inherit;
 mod late;
 mod not_null;
-mod query;
-
-use serde::Deserialize;
+pub mod read;
 
 use crate::acl::Grant;
 use crate::common::Common;
@@ -26,12 +24,10 @@ use crate::options::Options;
 use crate::script::{Script, Unhandled};
 use crate::text::qualified;
 
-pub use query::QUERY;
-
 /// Objects below it came with initdb.
 const FIRST_NORMAL_OID: u32 = 16384;
 
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Table {
     /// PostgreSQL's, as server_version_num has it.
     pub version: u32,
@@ -72,23 +68,22 @@ pub struct Table {
     pub aliases: Option<Vec<Key>>,
     pub columns: Option<Vec<Column>>,
     pub common: Common,
-    pub rest: serde_json::Value,
 }
 
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Named {
     pub oid: u32,
     pub name: String,
 }
 
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Foreign {
     pub server: String,
     pub server_oid: u32,
     pub options: Options,
 }
 
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Parent {
     pub oid: u32,
     pub schema: String,
@@ -105,7 +100,7 @@ impl Parent {
 }
 
 /// A table with rows under this one, at any depth.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Below {
     pub oid: u32,
     pub name: String,
@@ -113,14 +108,14 @@ pub struct Below {
 }
 
 /// The text reads differently where names have changed; the tree does not.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Expression {
     pub text: String,
     pub tree: String,
 }
 
 /// A NOT NULL constraint (18 and later).
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct NotNull {
     pub oid: u32,
     pub name: String,
@@ -143,7 +138,7 @@ impl NotNull {
 }
 
 /// The column of a direct parent from which one is inherited.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Above {
     pub table: u32,
     pub number: i32,
@@ -155,11 +150,10 @@ pub struct Above {
     pub compression: String,
 }
 
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Column {
     pub number: i32,
     pub name: String,
-    #[serde(rename = "type")]
     pub type_: String,
     /// Type, modifier, collation.
     pub type_id: (u32, i32, u32),
@@ -188,7 +182,6 @@ pub struct Column {
     pub comment: Option<String>,
     pub labels: Option<Vec<(String, String)>>,
     pub above: Option<Vec<Above>>,
-    pub rest: serde_json::Value,
 }
 
 impl Table {
