@@ -34,6 +34,8 @@ pub struct Frame {
     pub import_target: Option<Sql>,
     /// Its text tells what it does, see [`super::plan::is_known`].
     pub is_known: bool,
+    /// See [`super::plain`].
+    pub is_plain: bool,
     pub touched: Touched,
     /// Objects reported before there was a row to put them in.
     pub objects: Vec<Object>,
@@ -141,6 +143,11 @@ pub fn is_top_untold() -> bool {
 /// True when nothing needs to be found out about the innermost statement.
 pub fn is_top_known() -> bool {
     FRAMES.with_borrow(|frames| frames.last().is_some_and(|frame| frame.is_known))
+}
+
+/// True when the innermost statement is recorded without a guard.
+pub fn is_top_plain() -> bool {
+    FRAMES.with_borrow(|frames| frames.last().is_some_and(|frame| frame.is_plain))
 }
 
 /// Where IMPORT FOREIGN SCHEMA puts its tables, while one runs.

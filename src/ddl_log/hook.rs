@@ -14,7 +14,7 @@ use super::history::{Object, Record, WrittenRow, COLUMNS};
 use super::plan::{self, Moment, Need, Plan, Subject};
 use super::session::session;
 use super::ways::{way_of, Way};
-use super::{amend, cluster, left_out, objects, reset, table_as_made};
+use super::{amend, cluster, left_out, objects, plain, reset, table_as_made};
 use crate::effects::{does_more_than_catalogs_tell, is_told_by_catalogs};
 use crate::pg::ddl_database::{needs_empty, NeedsEmpty};
 use crate::pg::ddl_history::HistoryTable;
@@ -81,9 +81,17 @@ fn before_utility(statement: &Statement) -> u64 {
     reset::ensure_may_drop(statement);
     let may_lose = ddl_schema::may_drop_extension(statement).then(|| history.schema_name());
     let may_lose = may_lose.flatten();
+    let is_alone = import_target.is_none();
+    let plain = is_alone.then(|| plain::subject(history, statement, tag, way));
+    let plain = plain.flatten();
+    if let Some(subject) = &plain {
+        if let Some(frame) = plain::record(history, subject, tag) {
+            return frames::push(Frame { may_lose, ..frame });
+        }
+    }
     let planned = attempt(|| {
         history.ensure_shape(COLUMNS);
-        let subject = Subject::of(statement, import_target.as_ref());
+        let subject = plain.unwrap_or_else(|| Subject::of(statement, import_target.as_ref()));
         let frame = facts(statement, way, &subject);
         (frame, plan::plan(&subject, tag, way))
     });
@@ -199,6 +207,7 @@ fn record_needs(history: HistoryTable, record: &Record, needs: &[Need]) {
             query: record.query.clone(),
             session: session(b""),
             replay_text: Some(name.clone()),
+            is_decoded: false,
         };
         WrittenRow::insert(history, needed, None);
     }
@@ -271,6 +280,12 @@ fn finish(mut frame: Frame) {
     if frame.is_known {
         return;
     }
+    if frame.is_plain {
+        if frame.touched.may_concern_identities() {
+            replica_identity::due_after(&frame.touched).carry_out();
+        }
+        return;
+    }
     match attempt(|| replica_identity::due_after(&frame.touched)) {
         Ok(due) => {
             due.carry_out();
@@ -335,6 +350,7 @@ pub fn record_own(command: &'static str, text: &[u8], table: Sql) {
             query: text.to_vec(),
             session: session(text),
             replay_text: Some(text.to_vec()),
+            is_decoded: false,
         };
         WrittenRow::insert(history, record, Some(Object::table(table)));
     }

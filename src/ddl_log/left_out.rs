@@ -51,6 +51,7 @@ pub fn note(query: &Sql, objects: &[Object]) {
             query: query.clone(),
             session: session(b""),
             replay_text: Some([&named[..], b"\n", query].concat()),
+            is_decoded: false,
         };
         WrittenRow::insert(history, note, None);
     }

@@ -149,6 +149,9 @@ fn report(read: impl FnOnce() -> Vec<Reported>) {
     if is_creating_extension() || frames::is_top_known() {
         return;
     }
+    if frames::is_top_plain() {
+        return hook::note(read());
+    }
     match attempt(read) {
         Ok(reported) if !status::is_there() => hook::report_unseen(&reported),
         Ok(reported) => hook::note(reported),
