@@ -24,8 +24,8 @@ use crate::pg::effects::events::{Event, Touched, Unreadable, REWRITE};
 use crate::pg::effects::lives::Lives;
 
 /// Shared catalogs, whose objects segments never make: pg_tablespace, pg_authid, pg_auth_members,
-/// pg_database, pg_db_role_setting, pg_replication_origin, pg_parameter_acl.
-const SHARED: [u32; 7] = [1213, 1260, 1261, 1262, 2964, 6000, 6243];
+/// pg_database, pg_db_role_setting, pg_parameter_acl.
+const SHARED: [u32; 6] = [1213, 1260, 1261, 1262, 2964, 6243];
 
 /// What stays the same from one transaction to the next, unless one changes it.
 #[derive(Default)]

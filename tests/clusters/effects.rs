@@ -246,3 +246,18 @@ fn rows_come_again_behind_an_identity_and_a_type() {
     text.retain(|comment| !comment.contains("command=REWRITE "));
     assert_eq!(text, [""; 0]);
 }
+
+#[test]
+fn a_subscription_comes_and_goes_as_an_effect() {
+    let c = by_effects();
+    c.sql(
+        "CREATE SUBSCRIPTION s CONNECTION 'dbname=nowhere' PUBLICATION p WITH (connect = false);
+         CREATE SUBSCRIPTION t CONNECTION 'dbname=nowhere' PUBLICATION p WITH (connect = false);
+         ALTER SUBSCRIPTION s SET (slot_name = NONE); DROP SUBSCRIPTION s",
+    );
+    c.assert_restores();
+    for kind in ["ddl", "unhandled"] {
+        let none: [String; 0] = [];
+        assert_eq!(comments(&c, kind), none, "{kind}");
+    }
+}

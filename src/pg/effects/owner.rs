@@ -171,8 +171,8 @@ pub fn rule(catalog: u32) -> &'static Rule {
         POLICY => rule!(How::ObjectOfTable, "oid", "polrelid"),
         STATISTIC_EXT => rule!(How::ObjectOfTable, "oid", "stxrelid"),
         // pg_statistic, pg_statistic_ext_data, pg_shdepend, pg_largeobject, pg_largeobject_metadata,
-        // pg_subscription_rel
-        2619 | 3429 | 1214 | 2613 | 2995 | 6102 => &NOISE,
+        // pg_subscription_rel, pg_replication_origin: a subscription's comes and goes with it
+        2619 | 3429 | 1214 | 2613 | 2995 | 6102 | 6000 => &NOISE,
         _ => &OBJECT,
     }
 }
