@@ -1,12 +1,13 @@
-//! What recording DDL costs a CREATE TABLE and an ALTER TABLE ADD COLUMN, as the client sees it:
-//! the statement and its commit.
+//! What recording DDL costs, as the client sees it: a statement of each kind and its commit, and a migration of
+//! many statements in one transaction.
 
 use crate::pgbench::pgbench;
 use crate::report::{figure, Report};
 use crate::stats::{median, percentile};
 use crate::{process, server};
-use harness::Cluster;
+use harness::{run, Cluster};
 use serde_json::json;
+use std::time::Instant;
 
 /// Statements of one turn, and turns in each repeat.
 const STATEMENTS: &str = "100";
@@ -15,22 +16,61 @@ const TURNS: usize = 5;
 /// Tables that columns are added to: a table's row in the catalogs must not grow for ever.
 const TABLES: u32 = 100;
 
-const CREATE_TABLE: (&str, &str) = (
-    "CREATE TABLE",
-    "\\set n random(1, 1000000000)\n\
-     CREATE TABLE made_:n (id bigint PRIMARY KEY, name text NOT NULL, amount numeric, at timestamptz);\n",
-);
-const ADD_COLUMN: (&str, &str) = (
-    "ALTER TABLE ADD COLUMN",
-    "\\set n random(1, 1000000000)\n\\set t random(1, 100)\n\
-     ALTER TABLE given_:t ADD COLUMN added_:n int;\n",
-);
+/// Each with its script, and how much longer it may take.
+const KINDS: [Kind; 6] = [
+    Kind {
+        statement: "CREATE TABLE",
+        script: "\\set n random(1, 1000000000)\n\
+             CREATE TABLE made_:n (id bigint PRIMARY KEY, name text NOT NULL, amount numeric, at timestamptz);\n",
+        limit: 1.05,
+    },
+    Kind {
+        statement: "ADD COLUMN",
+        script: "\\set n random(1, 1000000000)\n\\set t random(1, 100)\n\
+             ALTER TABLE given_:t ADD COLUMN added_:n int;\n",
+        limit: 1.1,
+    },
+    Kind {
+        statement: "CREATE INDEX",
+        script: "\\set n random(1, 1000000000)\n\\set t random(1, 100)\n\
+             CREATE INDEX made_:n ON given_:t (id);\n",
+        limit: 1.05,
+    },
+    Kind {
+        statement: "CREATE FUNCTION",
+        script: "\\set n random(1, 1000000000)\n\
+             CREATE FUNCTION made_:n(a int) RETURNS int LANGUAGE sql AS 'SELECT a + 1';\n",
+        limit: 1.05,
+    },
+    Kind {
+        statement: "GRANT, REVOKE",
+        script: "\\set n random(0, 1)\n\\set t random(1, 100)\n\\if :n\n\
+             GRANT SELECT ON given_:t TO reader;\n\\else\nREVOKE SELECT ON given_:t FROM reader;\n\\endif\n",
+        limit: 1.05,
+    },
+    Kind {
+        statement: "COMMENT",
+        script: "\\set n random(1, 1000000000)\n\\set t random(1, 100)\n\
+             COMMENT ON TABLE given_:t IS 'words :n';\n",
+        limit: 1.05,
+    },
+];
+
+struct Kind {
+    statement: &'static str,
+    script: &'static str,
+    limit: f64,
+}
+
+/// Statements of a migration, in groups of five.
+const MIGRATION: usize = 2000;
 
 struct Server {
     name: &'static str,
     cluster: Cluster,
-    /// For CREATE TABLE and for ADD COLUMN.
-    statements: [Statements; 2],
+    /// For each of [`KINDS`].
+    statements: [Statements; KINDS.len()],
+    migrations: Statements,
 }
 
 #[derive(Default)]
@@ -43,11 +83,13 @@ struct Statements {
 
 pub fn measure(report: &mut Report, repeats: usize) {
     let mut servers = servers();
-    for _ in 0..repeats * TURNS {
+    for turn in 0..repeats * TURNS {
         for server in &mut servers {
-            for (place, (_, script)) in [CREATE_TABLE, ADD_COLUMN].into_iter().enumerate() {
-                server.statements[place].add(&server.cluster, script);
+            for (statements, kind) in server.statements.iter_mut().zip(&KINDS) {
+                statements.add(&server.cluster, kind.script);
             }
+            let migration = migration(turn);
+            server.migrations.add_migration(&server.cluster, &migration);
         }
         servers.rotate_left(1);
     }
@@ -56,52 +98,60 @@ pub fn measure(report: &mut Report, repeats: usize) {
     report.heading("DDL");
     report.note(&format!(
         "Milliseconds of a statement and its commit, one client, fsync on; {} statements of each kind on each server, \
-         which take turns. \"recorded\": in ddl_history, with the capture held; \"recorded and captured\": with the \
-         worker writing and fsyncing beside it. CPU: milliseconds of the backend, in the mean, connecting included.",
-        repeats * TURNS * 100
+         which take turns. Migration: {MIGRATION} statements in one transaction (CREATE TABLE, ADD COLUMN, CREATE INDEX, \
+         COMMENT, GRANT), {} of them. \"recorded\": in ddl_history, with the capture held; \"recorded and captured\": \
+         with the worker writing and fsyncing beside it. CPU: milliseconds of the backend, in the mean, connecting \
+         included.",
+        repeats * TURNS * 100,
+        repeats * TURNS
     ));
-    let base = |place: usize| find(&servers, WITHOUT).statements[place].median();
-    let row = |server: &Server| {
-        let mut cells = vec![server.name[3..].to_string()];
-        for (place, statements) in server.statements.iter().enumerate() {
-            let more = statements.median() / base(place) - 1.0;
-            cells.push(format!("{:.3}", statements.median()));
-            cells.push(format!("{:+.1}%", more * 100.0));
-            cells.push(figure(percentile(&statements.latencies, 0.99)));
-            cells.push(format!("{:.2}", statements.cpu_milliseconds()));
-        }
-        cells
-    };
-    let header = [
-        "server",
-        "CREATE TABLE",
-        "",
-        "p99",
-        "CPU",
-        "ADD COLUMN",
-        "",
-        "p99",
-        "CPU",
-    ];
-    report.table(&header, &servers.iter().map(row).collect::<Vec<_>>());
-    for (place, (statement, _)) in [CREATE_TABLE, ADD_COLUMN].into_iter().enumerate() {
-        let of = |name: &str| &find(&servers, name).statements[place];
-        let ratio = |name: &str| {
-            let cpu = of(name).cpu_milliseconds() / of(WITHOUT).cpu_milliseconds();
-            (of(name).median() / of(WITHOUT).median(), cpu)
+    let kinds = KINDS.iter().map(|kind| (kind.statement, kind.limit));
+    let kinds = kinds.chain([("migration", 1.05)]);
+    for (place, (name, limit)) in kinds.enumerate() {
+        let of = |server: &str| find(&servers, server).of(place);
+        let row = |server: &Server| {
+            let statements = server.of(place);
+            let more = statements.median() / of(WITHOUT).median() - 1.0;
+            vec![
+                server.name[3..].to_string(),
+                format!("{:.3}", statements.median()),
+                format!("{:+.1}%", more * 100.0),
+                figure(percentile(&statements.latencies, 0.99)),
+                format!("{:.2}", statements.cpu_milliseconds()),
+            ]
         };
-        let what = format!("{statement}: median when recorded, as a multiple");
-        report.ratio_at_most(&what, 1.1, ratio(RECORDED));
-        let what = format!("{statement}: the same, with the capture running");
-        report.ratio_at_most(&what, 1.1, ratio(CAPTURED));
-    }
-    for server in &servers {
-        let of = |statements: &Statements| json!({"ms": statements.latencies, "cpu_ms": statements.cpu_milliseconds()});
-        let [created, altered] = &server.statements;
-        let raw = json!({"create_table": of(created), "add_column": of(altered)});
-        report.raw("ddl", &server.name[3..], raw);
+        let rows = servers.iter().map(row).collect::<Vec<_>>();
+        report.table(&[name, "median", "", "p99", "CPU"], &rows);
+        let ratio = |server: &str| {
+            let cpu = of(server).cpu_milliseconds() / of(WITHOUT).cpu_milliseconds();
+            (of(server).median() / of(WITHOUT).median(), cpu)
+        };
+        let what = format!("{name}: median when recorded, as a multiple");
+        report.ratio_at_most(&what, limit, ratio(RECORDED));
+        let what = format!("{name}: the same, with the capture running");
+        report.ratio_at_most(&what, limit, ratio(CAPTURED));
+        for server in &servers {
+            let statements = server.of(place);
+            let raw = json!({"ms": statements.latencies, "cpu_ms": statements.cpu_milliseconds()});
+            report.raw("ddl", &format!("{name}, {}", &server.name[3..]), raw);
+        }
     }
     report.save();
+}
+
+/// One transaction.
+fn migration(turn: usize) -> String {
+    let mut sql = format!("BEGIN;\nCREATE SCHEMA m{turn};\nSET search_path = m{turn};\n");
+    for n in 0..MIGRATION / 5 {
+        sql += &format!(
+            "CREATE TABLE t{n} (id bigint PRIMARY KEY, name text NOT NULL);\n\
+             ALTER TABLE t{n} ADD COLUMN at timestamptz;\n\
+             CREATE INDEX ON t{n} (name);\n\
+             COMMENT ON TABLE t{n} IS 'number {n}';\n\
+             GRANT SELECT ON t{n} TO reader;\n"
+        );
+    }
+    sql + "COMMIT;\n"
 }
 
 // Numbered, for the order in the table.
@@ -116,10 +166,12 @@ fn servers() -> Vec<Server> {
         cluster.sql(&format!(
             "{table} FROM generate_series(1, {TABLES}) i \\gexec"
         ));
+        cluster.sql("CREATE ROLE reader");
         Server {
             name,
             cluster,
             statements: Default::default(),
+            migrations: Statements::default(),
         }
     };
     let held = server::builder().back_up();
@@ -138,7 +190,30 @@ fn find<'a>(servers: &'a [Server], name: &str) -> &'a Server {
     found.expect("every server was measured")
 }
 
+impl Server {
+    /// The statements of a kind; behind them the migrations.
+    fn of(&self, place: usize) -> &Statements {
+        self.statements.get(place).unwrap_or(&self.migrations)
+    }
+}
+
 impl Statements {
+    fn add_migration(&mut self, c: &Cluster, sql: &str) {
+        let file = c.root().join("migration.sql");
+        std::fs::write(&file, sql).expect("the script can be written");
+        server::wait_for_sessions_to_end(c);
+        let postmaster = server::postmaster(c);
+        let before = process::waited_for_cpu_seconds(&postmaster);
+        let mut psql = c.installation().command("psql");
+        psql.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-f"]);
+        psql.arg(&file).arg(c.conninfo(c.database()));
+        let start = Instant::now();
+        run(&mut psql);
+        self.latencies.push(start.elapsed().as_secs_f64() * 1000.0);
+        server::wait_for_sessions_to_end(c);
+        self.cpu += process::waited_for_cpu_seconds(&postmaster) - before;
+    }
+
     /// One turn.
     fn add(&mut self, c: &Cluster, script: &str) {
         let file = c.root().join("ddl.pgbench");

@@ -89,6 +89,15 @@ pub struct Touched {
     pub has_lost_index: bool,
 }
 
+impl Touched {
+    /// False where nothing is to be looked at.
+    pub fn may_concern_identities(&self) -> bool {
+        self.has_lost_index
+            || self.created.is_some()
+            || !(self.tables.is_empty() && self.named.is_empty() && self.dropped.is_empty())
+    }
+}
+
 /// What is to be done after a statement. It is found out where an error does no harm, and done in the
 /// user's own transaction.
 #[derive(Default)]

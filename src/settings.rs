@@ -145,7 +145,7 @@ fn define_capture() {
     GucRegistry::define_enum_guc(
         c"pg_incrbackup.on_log_error",
         c"What becomes of a statement whose DDL cannot be recorded.",
-        c"warn: it goes on and the chain is marked broken; error: it fails.",
+        c"warn: it goes on, and what the catalogs do not tell of it is lost until the base backup that follows; error: it fails.",
         &ON_LOG_ERROR,
         GucContext::Suset,
         GucFlags::default(),
@@ -195,7 +195,7 @@ fn define_health() {
     );
     GucRegistry::define_enum_guc(
         c"pg_incrbackup.on_chain_break",
-        c"What follows when a chain has ended because something was lost.",
+        c"What follows when a chain has ended: WAL or files were lost, or the server was set back.",
         c"stop: capture waits for incr_setup(new_chain => true); rebase: a new slot, chain and base backup are made at once.",
         &ON_CHAIN_BREAK,
         GucContext::Sighup,

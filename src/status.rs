@@ -118,8 +118,12 @@ pub struct DatabaseStatus {
     pub bytes: u64,
     /// Things that could not be carried faithfully, and were marked in the files.
     pub flags: u64,
-    /// Those of them that are about a statement.
+    /// The same where something is lost until the next base.
+    pub losses: u64,
+    /// Those of all of them that are about a statement.
     pub ddl_flags: u64,
+    /// The chain may have a stretch that a base is to end.
+    pub wants_healing: bool,
     /// Object classes of which no effect is known, and how many statements travelled as text for each since
     /// the server's start: `operator 2, subscription 1`.
     pub as_text: Text<300>,

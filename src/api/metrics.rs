@@ -81,7 +81,7 @@ fn incr_metrics() -> TableIterator<
             count(|entry| entry.bytes),
             count(|entry| entry.restarts.into()),
             count(|entry| entry.errors),
-            count(|entry| entry.flags),
+            count(|entry| entry.flags + entry.losses),
             count(|entry| entry.ddl_flags),
             look.map(|look| look.is_ddl_logged),
             look.map(|look| look.keyless_tables.into()),

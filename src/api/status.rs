@@ -1,7 +1,9 @@
 //! The rows of incr_status(): what the board says of each worker, in words.
 
+use archive::flags;
 use pgrx::prelude::*;
 
+use crate::backup::place;
 use crate::drill;
 use crate::pg::server;
 use crate::settings;
@@ -36,7 +38,7 @@ pub fn rows(database: pg_sys::Oid) -> Vec<StatusRow> {
         ..StatusRow::default()
     }];
     if let Some(entry) = status::read(database) {
-        rows.push(capture_row(&entry));
+        rows.push(capture_row(database, &entry));
         if entry.base.phase != BasePhase::Idle {
             rows.push(base_row(&entry));
         }
@@ -54,10 +56,18 @@ pub fn rows(database: pg_sys::Oid) -> Vec<StatusRow> {
     rows
 }
 
-fn capture_row(entry: &DatabaseStatus) -> StatusRow {
+/// What is lost until the next base, in words.
+fn lost(database: pg_sys::Oid) -> Option<String> {
+    let chain = place::latest_chain(database).ok().flatten()?;
+    flags::in_words(&flags::open(&chain).ok()?)
+}
+
+fn capture_row(database: pg_sys::Oid, entry: &DatabaseStatus) -> StatusRow {
+    let lost = lost(database);
     let detail = match entry.phase {
         Phase::Broken => entry.broken.get(),
         _ if entry.held => "stopped by incr_teardown(drop_slot => false)".to_string(),
+        _ if lost.is_some() => lost.unwrap_or_default(),
         _ if entry.flags > 0 => format!("{} things could not be carried faithfully", entry.flags),
         _ => String::new(),
     };

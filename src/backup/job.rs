@@ -1,13 +1,13 @@
 //! The base worker: a background worker that lives for one job in one database.
 //!
 //! `setup` does what is missing of replica identities, slot, chain and first base; `base` makes one
-//! more base. The worker reports on the status board, and in the log where nobody waits for it.
+//! more base, and `heal` looks after identities before. The worker reports on the status board, and in the log where nobody waits for it.
 
 use pgrx::bgworkers::{BackgroundWorker, DynamicBackgroundWorker};
 use pgrx::prelude::*;
 
 use super::dump::Source;
-use super::{base, board, expiry, globals, place, setup};
+use super::{base, board, expiry, globals, heal, place, setup};
 use crate::pg::failure::Failure;
 use crate::pg::{process, signals, transaction};
 use crate::status::BasePhase;
@@ -23,6 +23,8 @@ pub enum Job {
         take_over: bool,
     },
     Base,
+    /// One that ends a stretch in which something is lost.
+    Heal,
 }
 
 impl Job {
@@ -38,6 +40,7 @@ impl Job {
                 (true, true) => "setup new chain take over",
             },
             Job::Base => "base",
+            Job::Heal => "heal",
         }
     }
 
@@ -47,6 +50,7 @@ impl Job {
                 new_chain: how.contains("new chain"),
                 take_over: how.contains("take over"),
             },
+            None if text == Job::Heal.to_extra() => Job::Heal,
             None => Job::Base,
         }
     }
@@ -114,7 +118,10 @@ fn run(database: pg_sys::Oid, job: Job) -> Result<(), Failure> {
             new_chain,
             take_over,
         } => setup::run(database, &source, new_chain, take_over),
-        Job::Base => {
+        Job::Base | Job::Heal => {
+            if job == Job::Heal {
+                heal::set_identities();
+            }
             let owned = place::own(database)?.ok_or_else(no_chain)?;
             let chain = owned
                 .served_chain()?

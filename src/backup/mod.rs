@@ -4,7 +4,7 @@
 //! at the status board. `base` makes one base out of a snapshot (`pg::snapshot`), a dump (`dump`,
 //! `contents`, without what `leave_out` says) and the database's properties; `setup` makes the slot and the chain around the first. `globals` writes
 //! what concerns roles, tablespaces and the database itself whenever it changes, in a worker of its own.
-//! `schedule` says when a base is due, `expiry` has removed what retention no longer keeps.
+//! `heal` begins a base where something was lost; `schedule` says when one is due otherwise, `expiry` has removed what retention no longer keeps.
 
 mod base;
 mod board;
@@ -12,6 +12,7 @@ pub mod contents;
 pub mod dump;
 pub mod expiry;
 mod globals;
+mod heal;
 mod job;
 pub mod leave_out;
 pub mod place;
@@ -24,6 +25,7 @@ use archive::time;
 use pgrx::prelude::*;
 
 pub use self::globals::{start_if_due as start_globals_if_due, stop as stop_globals, Due};
+pub use self::heal::{heal_if_due, want_healing};
 pub use self::job::{start, Job, Started};
 pub use self::setup::drop_slot;
 

@@ -73,20 +73,26 @@ const IDENTITY_PAUSE: Duration = Duration::from_secs(1);
 fn ensure_identities() -> Result<usize, Failure> {
     board::enter(BasePhase::ReplicaIdentities);
     let done = loop {
-        session::set(c"lock_timeout", IDENTITY_LOCK_TIMEOUT);
-        let result = transaction::run(|| Ok::<_, Failure>(replica_identity::ensure_all()));
-        session::set(c"lock_timeout", c"0");
-        match result {
+        match try_identities() {
             Err(failure) if failure.code == PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE => {
                 server::wait_a_moment(IDENTITY_PAUSE);
             }
             result => break result?,
         }
     };
+    board::identities_set(done);
+    Ok(done)
+}
+
+/// The same once: fails where a table is in use.
+pub fn try_identities() -> Result<usize, Failure> {
+    session::set(c"lock_timeout", IDENTITY_LOCK_TIMEOUT);
+    let done = transaction::run(|| Ok::<_, Failure>(replica_identity::ensure_all()));
+    session::set(c"lock_timeout", c"0");
+    let done = done?;
     for step in &done {
         log!("pg_incrbackup: {}: {}", step.relation, step.action);
     }
-    board::identities_set(done.len());
     Ok(done.len())
 }
 

@@ -7,12 +7,13 @@
 use std::time::{Duration, Instant};
 
 use archive::lsn::Lsn;
-use archive::segment::{EffectNote, Words};
+use archive::segment::{EffectNote, Lost, What, Words};
 use archive::time::Time;
-use archive::Appender;
+use archive::{Appender, ChainDir};
 use pgrx::prelude::*;
 
 use super::error::{CaptureError, Result};
+use super::losses::Losses;
 use super::shutdown;
 use crate::offsite;
 use crate::output_plugin::frame::{self, Frame};
@@ -44,6 +45,7 @@ pub struct Journal {
     setvals_passed: bool,
     /// Flags of the transaction that is being written.
     flags: u64,
+    losses: Losses,
     /// Why the chain ends with what is written now.
     broken: Option<String>,
     /// The last commit in the files, which the slot will give again.
@@ -52,7 +54,7 @@ pub struct Journal {
 }
 
 impl Journal {
-    pub fn new(database: pg_sys::Oid, appender: Appender) -> Self {
+    pub fn new(database: pg_sys::Oid, chain: ChainDir, appender: Appender) -> Self {
         // Opening the files may have closed one that a crash had left.
         offsite::want(database);
         Self {
@@ -67,6 +69,7 @@ impl Journal {
             owed_setvals: Vec::new(),
             setvals_passed: false,
             flags: 0,
+            losses: Losses::new(chain),
             broken: None,
             expected: None,
             rows: 0,
@@ -95,9 +98,9 @@ impl Journal {
         }
         if self.skipping {
             self.skipping = frame != Frame::Commit;
-            // It was written, but whoever wrote it did not live to end the chain.
-            if let Frame::Break(reason) = frame {
-                self.broken = Some(String::from_utf8_lossy(reason).into_owned());
+            // It was written, but whoever wrote it may not have lived to note it.
+            if let Frame::Lost { lost, reason } = frame {
+                self.losses.add(lost, reason);
             }
             return Ok(());
         }
@@ -152,10 +155,7 @@ impl Journal {
             Frame::Flag(reason) => self.flag(reason, false)?,
             Frame::DdlFlag(reason) => self.flag(reason, true)?,
             Frame::LeftOut(note) => self.appender.left_out(note)?,
-            Frame::Break(reason) => {
-                self.appender.flag(reason)?;
-                self.broken = Some(String::from_utf8_lossy(reason).into_owned());
-            }
+            Frame::Lost { lost, reason } => self.lose(lost, reason)?,
             Frame::Commit => self.commit()?,
         }
         Ok(())
@@ -179,8 +179,9 @@ impl Journal {
                 ));
             }
         }
-        // Nothing follows a break.
+        // Nothing follows another history.
         self.skipping = self.broken.is_some() || commit_lsn <= self.appender.last_lsn();
+        self.losses.begin(xid, commit_lsn, commit_time);
         if !self.skipping {
             self.commit_time = commit_time;
             self.appender.begin(xid, commit_lsn, commit_time)?;
@@ -200,20 +201,36 @@ impl Journal {
     }
 
     fn flag(&mut self, reason: &[u8], is_ddl: bool) -> Result<()> {
-        self.appender.flag(reason)?;
-        let text = String::from_utf8_lossy(reason).into_owned();
-        self.flags = self.flags.saturating_add(1);
-        if is_ddl || self.flags <= LOGGED_FLAGS {
-            warning!(
-                "pg_incrbackup: {text}; the change is marked in {}",
-                self.file()
-            );
-        }
+        self.appender.flag(reason, None)?;
+        self.log_flag(reason, is_ddl);
         status::update(self.database, |entry| {
             entry.flags += 1;
             entry.ddl_flags += u64::from(is_ddl);
         });
         Ok(())
+    }
+
+    fn lose(&mut self, lost: Lost, reason: &[u8]) -> Result<()> {
+        self.appender.flag(reason, Some(&lost))?;
+        let is_ddl = lost.what == What::Schema;
+        self.log_flag(reason, is_ddl);
+        self.losses.add(lost, reason);
+        status::update(self.database, |entry| {
+            entry.losses += 1;
+            entry.ddl_flags += u64::from(is_ddl);
+        });
+        Ok(())
+    }
+
+    fn log_flag(&mut self, reason: &[u8], is_ddl: bool) {
+        self.flags = self.flags.saturating_add(1);
+        if is_ddl || self.flags <= LOGGED_FLAGS {
+            let text = String::from_utf8_lossy(reason);
+            warning!(
+                "pg_incrbackup: {text}; the change is marked in {}",
+                self.file()
+            );
+        }
     }
 
     fn commit(&mut self) -> Result<()> {
@@ -261,6 +278,7 @@ impl Journal {
 
     /// Closes the open segment, unless it is empty. Everything written is durable afterwards.
     pub fn rotate(&mut self) -> Result<Option<String>> {
+        self.losses.note(self.database)?;
         let closed = self.appender.rotate(xid::next())?;
         if closed.is_some() {
             self.note_synced();
@@ -271,6 +289,7 @@ impl Journal {
 
     /// Makes durable what was written; returns the end of the last transaction or position on disk.
     pub fn sync(&mut self) -> Result<Lsn> {
+        self.losses.note(self.database)?;
         let durable = self.appender.sync()?;
         self.note_synced();
         Ok(durable)

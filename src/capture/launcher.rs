@@ -127,6 +127,7 @@ impl Launcher {
             sleep = sleep.min(self.look_at_globals(*database));
             sleep = sleep.min(offsite::start_if_due(*database));
             sleep = sleep.min(lost_extension::start_if_due(*database));
+            sleep = sleep.min(backup::heal_if_due(*database));
         }
         if self
             .last_schedule

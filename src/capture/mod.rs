@@ -13,6 +13,7 @@ mod guard;
 mod journal;
 mod launcher;
 mod look;
+mod losses;
 mod poll;
 mod sequence_sync;
 mod shutdown;
@@ -22,7 +23,7 @@ mod worker;
 
 use pgrx::prelude::*;
 
-pub use self::launcher::{has_slot, is_our_plugin, slot_name};
+pub use self::launcher::{has_slot, is_our_plugin, slot_name, slot_plugin};
 pub use self::step_aside::{come_back, database_dropped, step_aside};
 
 use crate::pg::{server, wake};

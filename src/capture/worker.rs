@@ -19,7 +19,10 @@ use super::launcher::{self, slot_name};
 use super::poll::PollReader;
 use super::shutdown;
 use super::stream::StreamReader;
-use crate::backup::place::{self, Owned};
+use crate::backup::{
+    self,
+    place::{self, Owned},
+};
 use crate::pg::timeline::{self, Shared};
 use crate::pg::{server, session, slot, xid};
 use crate::settings::{self, Reader};
@@ -95,7 +98,9 @@ fn capture_to(chain: &ChainDir, database: pg_sys::Oid, name: &str, plugin: &str)
             torn.why
         );
     }
-    let journal = Journal::new(database, appender);
+    // What an earlier server's life left open.
+    backup::want_healing(database);
+    let journal = Journal::new(database, chain.clone(), appender);
     status::publish_latch(database, server::my_latch());
     match settings::reader() {
         Reader::Stream => StreamReader::start(database, name, plugin, journal)?.run(),

@@ -34,6 +34,8 @@ pub struct Frame {
     pub import_target: Option<Sql>,
     /// Its text tells what it does, see [`super::plan::is_known`].
     pub is_known: bool,
+    /// See [`super::plain`].
+    pub is_plain: bool,
     pub touched: Touched,
     /// Objects reported before there was a row to put them in.
     pub objects: Vec<Object>,
@@ -67,7 +69,7 @@ pub struct Frame {
     pub is_commit_prepared: bool,
     /// It changed the schema of a database whose changes are captured without our extension.
     pub is_lost: bool,
-    /// With that, the catalogs do not tell all that it does.
+    /// The catalogs do not tell all that it does.
     pub is_untold: bool,
     /// The schema that it makes, where the extension comes back to, and how it is recorded then.
     pub returns: Option<(Sql, Plan)>,
@@ -133,9 +135,19 @@ pub fn with_top(work: impl FnOnce(&mut Frame)) {
     FRAMES.with_borrow_mut(|frames| frames.push(frame));
 }
 
+/// True where nobody knows that the catalogs tell all that the innermost statement does.
+pub fn is_top_untold() -> bool {
+    FRAMES.with_borrow(|frames| frames.last().is_none_or(|frame| frame.is_untold))
+}
+
 /// True when nothing needs to be found out about the innermost statement.
 pub fn is_top_known() -> bool {
     FRAMES.with_borrow(|frames| frames.last().is_some_and(|frame| frame.is_known))
+}
+
+/// True when the innermost statement is recorded without a guard.
+pub fn is_top_plain() -> bool {
+    FRAMES.with_borrow(|frames| frames.last().is_some_and(|frame| frame.is_plain))
 }
 
 /// Where IMPORT FOREIGN SCHEMA puts its tables, while one runs.

@@ -11,6 +11,9 @@ pub struct Record {
     pub session: Session,
     /// What a restore runs; none where the row is only information.
     pub replay_text: Option<Sql>,
+    /// What the statement did is decoded from the catalogs; the text, where there is one, is for what of it is not
+    /// understood.
+    pub is_decoded: bool,
 }
 
 /// An object that a statement made, changed or dropped.
@@ -47,8 +50,7 @@ impl WrittenRow {
     pub fn insert(history: HistoryTable, record: Record, expected: Option<Object>) -> Self {
         history.lock();
         let id = next_id();
-        let replay = record.replay_text.as_ref();
-        let place = history.insert(&columns(id, id, &record, expected.as_ref(), replay));
+        let place = history.insert(&columns(id, id, &record, expected.as_ref()));
         Self {
             history,
             record,
@@ -71,7 +73,7 @@ impl WrittenRow {
         }
         let id = next_id();
         self.history
-            .insert(&columns(id, self.id, &self.record, Some(&object), None));
+            .insert(&columns(id, self.id, &self.record, Some(&object)));
     }
 
     /// Adds to what a restore runs.
@@ -121,6 +123,7 @@ impl WrittenRow {
     /// Takes back that a restore runs the statement.
     pub fn cancel(&mut self) {
         self.record.replay_text = None;
+        self.record.is_decoded = false;
         self.expect_nothing();
         self.complete();
     }
@@ -137,8 +140,7 @@ impl WrittenRow {
         if !std::mem::take(&mut self.changed) {
             return;
         }
-        let replay = self.record.replay_text.as_ref();
-        let row = columns(self.id, self.id, &self.record, self.object.as_ref(), replay);
+        let row = columns(self.id, self.id, &self.record, self.object.as_ref());
         if let Some(place) = self.history.update(self.place, &row) {
             self.place = place;
         }
@@ -154,8 +156,10 @@ fn columns<'a>(
     statement_id: i64,
     record: &'a Record,
     object: Option<&'a Object>,
-    replay: Option<&'a Sql>,
 ) -> [Value<'a>; COLUMNS] {
+    // The other rows of a statement only name objects.
+    let is_first = id == statement_id;
+    let replay = record.replay_text.as_ref().filter(|_| is_first);
     let text = |text: Option<&'a Sql>| text.map_or(Value::Null, |text| Value::Text(text));
     [
         Value::Number(id),
@@ -169,7 +173,7 @@ fn columns<'a>(
         Value::Text(&record.query),
         Value::Text(&record.session.search_path),
         Value::Json(&record.session.settings),
-        Value::Flag(replay.is_some()),
+        Value::Flag(replay.is_some() || is_first && record.is_decoded),
         Value::Flag(record.session.is_superuser),
         text(replay),
     ]

@@ -14,7 +14,8 @@ use super::history::{Object, Record, WrittenRow, COLUMNS};
 use super::plan::{self, Moment, Need, Plan, Subject};
 use super::session::session;
 use super::ways::{way_of, Way};
-use super::{amend, cluster, left_out, objects, reset, table_as_made};
+use super::{amend, cluster, left_out, objects, plain, reset, table_as_made};
+use crate::effects::{does_more_than_catalogs_tell, is_told_by_catalogs};
 use crate::pg::ddl_database::{needs_empty, NeedsEmpty};
 use crate::pg::ddl_history::HistoryTable;
 use crate::pg::ddl_hook::{install, Callbacks};
@@ -22,9 +23,9 @@ use crate::pg::ddl_index::{indexes_partitions, BeforeReindex};
 use crate::pg::ddl_node::Sql;
 use crate::pg::ddl_statement::Statement;
 use crate::pg::ddl_subtransaction::{attempt, Failure};
-use crate::pg::{chain_break, ddl_catalog, ddl_history, ddl_schema, ddl_touched, server};
+use crate::pg::{ddl_catalog, ddl_history, ddl_schema, ddl_touched, lost_ddl, server};
 use crate::replica_identity::{self, Touched};
-use crate::settings::{self, OnLogError};
+use crate::settings::{self, OnLogError, SchemaChanges};
 use crate::{capture, lost_extension, status};
 
 thread_local! {
@@ -80,9 +81,17 @@ fn before_utility(statement: &Statement) -> u64 {
     reset::ensure_may_drop(statement);
     let may_lose = ddl_schema::may_drop_extension(statement).then(|| history.schema_name());
     let may_lose = may_lose.flatten();
+    let is_alone = import_target.is_none();
+    let plain = is_alone.then(|| plain::subject(history, statement, tag, way));
+    let plain = plain.flatten();
+    if let Some(subject) = &plain {
+        if let Some(frame) = plain::record(history, subject, tag) {
+            return frames::push(Frame { may_lose, ..frame });
+        }
+    }
     let planned = attempt(|| {
         history.ensure_shape(COLUMNS);
-        let subject = Subject::of(statement, import_target.as_ref());
+        let subject = plain.unwrap_or_else(|| Subject::of(statement, import_target.as_ref()));
         let frame = facts(statement, way, &subject);
         (frame, plan::plan(&subject, tag, way))
     });
@@ -95,7 +104,11 @@ fn before_utility(statement: &Statement) -> u64 {
             ..Frame::default()
         },
     };
-    frames::push(Frame { may_lose, ..frame })
+    frames::push(Frame {
+        may_lose,
+        is_untold: is_untold(tag),
+        ..frame
+    })
 }
 
 /// What is to be known after the statement, when its parse tree can no longer be trusted.
@@ -194,6 +207,7 @@ fn record_needs(history: HistoryTable, record: &Record, needs: &[Need]) {
             query: record.query.clone(),
             session: session(b""),
             replay_text: Some(name.clone()),
+            is_decoded: false,
         };
         WrittenRow::insert(history, needed, None);
     }
@@ -221,7 +235,7 @@ fn after_utility(number: u64) {
     }
     if let Some(failure) = frame.failure.take() {
         if !frame.may_do_nothing || frame.has_effect {
-            report(&failure);
+            report(&failure, frame.is_untold);
         }
         return;
     }
@@ -238,7 +252,7 @@ fn insert_later(mut later: Later) -> Option<WrittenRow> {
             match attempt(|| table_as_made::definition(relation)) {
                 Ok(text) => later.record.replay_text = Some(text),
                 Err(failure) => {
-                    report(&failure);
+                    report(&failure, is_untold(later.record.command));
                     return None;
                 }
             }
@@ -266,11 +280,17 @@ fn finish(mut frame: Frame) {
     if frame.is_known {
         return;
     }
+    if frame.is_plain {
+        if frame.touched.may_concern_identities() {
+            replica_identity::due_after(&frame.touched).carry_out();
+        }
+        return;
+    }
     match attempt(|| replica_identity::due_after(&frame.touched)) {
         Ok(due) => {
             due.carry_out();
         }
-        Err(failure) => report(&failure),
+        Err(failure) => report(&failure, frame.is_untold),
     }
 }
 
@@ -308,7 +328,7 @@ fn complete(row: &mut WrittenRow, frame: &mut Frame) {
                     .for_each(|text| row.replace_replay(text));
                 row.append_replay(&left_out);
             }
-            Err(failure) => report(&failure),
+            Err(failure) => report(&failure, frame.is_untold),
         }
     }
     if frame.way == Some(Way::Extension) && !row.is_completed() {
@@ -330,13 +350,19 @@ pub fn record_own(command: &'static str, text: &[u8], table: Sql) {
             query: text.to_vec(),
             session: session(text),
             replay_text: Some(text.to_vec()),
+            is_decoded: false,
         };
         WrittenRow::insert(history, record, Some(Object::table(table)));
     }
 }
 
+/// True where the catalogs do not tell all that a command does.
+pub(super) fn is_untold(tag: &str) -> bool {
+    does_more_than_catalogs_tell(tag) || !is_told_by_catalogs(tag)
+}
+
 /// What becomes of a statement that could not be recorded.
-pub(super) fn report(failure: &Failure) {
+pub(super) fn report(failure: &Failure, is_untold: bool) {
     let message = format!(
         "DDL could not be recorded for the backup: {}",
         failure.message
@@ -348,10 +374,13 @@ pub(super) fn report(failure: &Failure) {
             .report(PgLogLevel::ERROR);
     }
     // In the WAL of this very transaction: rolled back with it, and not forgotten by a crash.
-    chain_break::emit(&message);
+    lost_ddl::emit(&message, !is_untold);
+    let is_lost = is_untold || settings::schema_changes() == SchemaChanges::Text;
     report
-        .set_detail("The statement goes on; a restore from the increments may fail from here on.")
-        .set_hint("Run incr_setup(new_chain => true) to begin a new chain.")
+        .set_detail(match is_lost {
+            true => "Capture goes on; a base backup follows. A restore to a moment before it may lack what the statement did.",
+            false => "Capture goes on, and has what the statement did; ddl_history does not list it.",
+        })
         .report(PgLogLevel::WARNING);
 }
 
@@ -361,12 +390,27 @@ pub(super) fn report_unseen(reported: &[objects::Reported]) {
     let counts = |object: &objects::Reported| {
         object.object.is_some() || object.table.is_some() || object.dropped_table.is_some()
     };
-    if reported.iter().any(counts) && plan::is_captured_without_history() {
-        report(&Failure {
+    if !reported.iter().any(counts) || !plan::is_captured_without_history() {
+        return;
+    }
+    // No tag comes with them: what REFRESH may have done is taken for untold.
+    let is_untold = |object: &objects::Reported| {
+        let kind = object
+            .object
+            .as_ref()
+            .map(|object| object.object_type.as_slice());
+        matches!(
+            kind,
+            Some(b"extension" | b"subscription" | b"materialized view")
+        )
+    };
+    report(
+        &Failure {
             sqlstate: PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             message: "pg_incrbackup is not in shared_preload_libraries".to_owned(),
-        });
-    }
+        },
+        reported.iter().any(is_untold),
+    );
 }
 
 fn step_aside_for(statement: &Statement) {

@@ -34,7 +34,7 @@ pub fn parts(row: &mut WrittenRow, frame: &mut Frame, around: &Around) -> Vec<Ob
             replay.into_iter().for_each(|text| row.replace_replay(text));
             objects.extend(parts);
         }
-        Err(failure) => report(&failure),
+        Err(failure) => report(&failure, frame.is_untold),
     }
     objects
 }
@@ -51,6 +51,7 @@ pub fn note(query: &Sql, objects: &[Object]) {
             query: query.clone(),
             session: session(b""),
             replay_text: Some([&named[..], b"\n", query].concat()),
+            is_decoded: false,
         };
         WrittenRow::insert(history, note, None);
     }

@@ -9,6 +9,7 @@ mod history;
 mod hook;
 mod left_out;
 mod objects;
+mod plain;
 mod plan;
 mod reset;
 mod secrets;

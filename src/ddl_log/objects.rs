@@ -149,9 +149,12 @@ fn report(read: impl FnOnce() -> Vec<Reported>) {
     if is_creating_extension() || frames::is_top_known() {
         return;
     }
+    if frames::is_top_plain() {
+        return hook::note(read());
+    }
     match attempt(read) {
         Ok(reported) if !status::is_there() => hook::report_unseen(&reported),
         Ok(reported) => hook::note(reported),
-        Err(failure) => hook::report(&failure),
+        Err(failure) => hook::report(&failure, frames::is_top_untold()),
     }
 }

@@ -3,10 +3,14 @@
 use std::cell::OnceCell;
 
 use archive::escape::percent_encode;
-use pgrx::pg_sys::NodeTag::{T_AlterOwnerStmt, T_AlterTableStmt, T_CreateStmt, T_RenameStmt};
+use pgrx::pg_sys::NodeTag::{
+    T_AlterOwnerStmt, T_AlterTableStmt, T_CommentStmt, T_CreateStmt, T_GrantStmt, T_IndexStmt,
+    T_RenameStmt,
+};
 
 use super::frames::BoundText;
 use super::history::{Object, Record};
+use super::plain::travels_as_effects;
 use super::secrets::public_text;
 use super::session::{session, Session};
 use super::stand_ins::{self, Around};
@@ -28,7 +32,7 @@ use crate::pg::ddl_subject::{targets, Target};
 use crate::pg::ddl_subscription;
 use crate::pg::ddl_tablespaces::named_tablespaces;
 use crate::pg::ddl_touched::{
-    created_relation, is_plain_table, is_table, reads_temporary, relation_named,
+    created_relation, is_plain_table, is_table, made_index, reads_temporary, relation_named,
 };
 use crate::pg::quote;
 use crate::pg::reach::Reach;
@@ -67,6 +71,10 @@ impl<'a> Subject<'a> {
             schema,
             text: OnceCell::new(),
         }
+    }
+
+    pub fn statement(&self) -> &'a Statement {
+        self.statement
     }
 
     pub fn text(&self) -> &StatementText {
@@ -161,6 +169,7 @@ pub fn plan(subject: &Subject, tag: &'static str, way: Way) -> Option<Plan> {
             query,
             session,
             replay_text,
+            is_decoded: false,
         },
         expected: expected(subject),
         moment,
@@ -169,8 +178,8 @@ pub fn plan(subject: &Subject, tag: &'static str, way: Way) -> Option<Plan> {
     })
 }
 
-/// The one table that a CREATE TABLE or an ALTER TABLE is about.
-fn expected(
+/// What the first object is going to be that is noted of the statement, where it is easily told.
+pub fn expected(
     Subject {
         statement, targets, ..
     }: &Subject,
@@ -182,6 +191,20 @@ fn expected(
         T_AlterTableStmt => {
             let target = targets.first().filter(|target| is_table(target.relation));
             target.and_then(|target| target.name.clone())
+        }
+        // Nothing is reported of these, see `hook::complete`.
+        T_GrantStmt => subjects(targets).into_iter().next(),
+        T_CommentStmt => {
+            let target = targets.first().filter(|_| statement.comments_on_table());
+            target.and_then(|target| target.name.clone())
+        }
+        T_IndexStmt => {
+            let identity = made_index(statement, targets.first()?.relation)?;
+            let object_type = b"index".to_vec();
+            return Some(Object {
+                object_type,
+                identity,
+            });
         }
         _ => None,
     };
@@ -228,8 +251,23 @@ fn reach(statement: &Statement) -> Vec<Sql> {
 
 /// Why the text will not come to the same at restore, where nothing is done about it.
 fn reasons_to_flag(statement: &Statement, text: &StatementText) -> Vec<Sql> {
+    if !keeps_constants(statement, text) {
+        return Vec::new();
+    }
+    let reason = format!(
+        "{}: 'now' or a word like it became a constant, and becomes another one at restore",
+        statement.tag()
+    );
+    if !travels_as_effects() {
+        pgrx::warning!("pg_incrbackup: {reason}");
+    }
+    vec![reason.into_bytes()]
+}
+
+/// True where a word for the present time became a constant that no text behind the statement's own puts right.
+pub fn keeps_constants(statement: &Statement, text: &StatementText) -> bool {
     use pgrx::pg_sys::NodeTag::*;
-    let keeps_constants = matches!(
+    matches!(
         statement.node_tag(),
         T_CreateDomainStmt
             | T_AlterDomainStmt
@@ -238,16 +276,7 @@ fn reasons_to_flag(statement: &Statement, text: &StatementText) -> Vec<Sql> {
             | T_RuleStmt
             | T_CreateTrigStmt
             | T_IndexStmt
-    );
-    if !keeps_constants || !text.has_constant(&TIME_WORDS) {
-        return Vec::new();
-    }
-    let reason = format!(
-        "{}: 'now' or a word like it became a constant, and becomes another one at restore",
-        statement.tag()
-    );
-    pgrx::warning!("pg_incrbackup: {reason}");
-    vec![reason.into_bytes()]
+    ) && text.has_constant(&TIME_WORDS)
 }
 
 /// True when what the statement is to make is there: it does nothing (IF NOT EXISTS), or fails.
@@ -276,7 +305,7 @@ fn moment(statement: &Statement, is_as_made: bool) -> Moment {
     }
 }
 
-fn is_left_out(target: &Target) -> bool {
+pub fn is_left_out(target: &Target) -> bool {
     matches!(
         target.place,
         Place::Temporary | Place::Ours | Place::Invalid

@@ -4,14 +4,14 @@
 use pgrx::prelude::*;
 
 use super::frames::{self, Frame};
+use super::hook::is_untold;
 use super::plan::{self, Plan, Subject};
 use super::ways::Way;
-use crate::effects::{does_more_than_catalogs_tell, is_told_by_catalogs};
 use crate::pg::ddl_history::{self, HistoryTable};
 use crate::pg::ddl_statement::Statement;
 use crate::pg::ddl_subtransaction::attempt;
 use crate::pg::failure::Failure;
-use crate::pg::{chain_break, ddl_schema, server};
+use crate::pg::{ddl_schema, lost_ddl, server};
 use crate::settings::{self, SchemaChanges};
 use crate::{capture, lost_extension};
 
@@ -57,9 +57,7 @@ pub fn without_history(statement: &Statement, tag: &'static str, way: Way) -> u6
     });
     frames::push(Frame {
         is_lost: true,
-        is_untold: settings::schema_changes() == SchemaChanges::Text
-            || does_more_than_catalogs_tell(tag)
-            || !is_told_by_catalogs(tag),
+        is_untold: is_untold(tag),
         returns,
         ..Frame::default()
     })
@@ -82,10 +80,10 @@ pub fn report_loss(is_untold: bool) {
     const MESSAGE: &str = "DDL could not be recorded for the backup: \
         the extension pg_incrbackup is gone with its schema";
     lost_extension::note_ddl();
-    let detail = match is_untold {
+    lost_ddl::emit(MESSAGE, !is_untold);
+    let detail = match is_untold || settings::schema_changes() == SchemaChanges::Text {
         true => {
-            chain_break::emit_lost(MESSAGE);
-            "Capture goes on; a restore to a moment from here to the next base backup may fail."
+            "Capture goes on; a restore to a moment before the next base backup may lack what the statement did."
         }
         false => "Capture goes on, and has what the statement did; ddl_history does not list it.",
     };

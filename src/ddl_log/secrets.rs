@@ -7,6 +7,11 @@
 use super::statement_text::{StatementText, Token};
 use crate::pg::ddl_node::Sql;
 
+/// True for a statement of the usual kinds ([`super::plain`]) in which secrets may stand.
+pub fn may_hold_secrets(tag: &str) -> bool {
+    tag == "ALTER FOREIGN TABLE"
+}
+
 /// The statement as the user wrote it, without its secrets.
 pub fn public_text(tag: &str, text: &StatementText) -> Sql {
     match tag {

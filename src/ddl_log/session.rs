@@ -31,6 +31,14 @@ pub struct Session {
     pub settings: Sql,
 }
 
+impl Session {
+    /// What it makes is not put where a segment's statements put it.
+    pub fn has_tablespace(&self) -> bool {
+        let mut parts = self.settings.windows(b"tablespace".len());
+        parts.any(|part| part == b"tablespace")
+    }
+}
+
 /// The session as it is now, as far as `text` depends on it.
 pub fn session(text: &[u8]) -> Session {
     let (role, is_superuser) = current_role();

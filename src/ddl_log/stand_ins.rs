@@ -104,6 +104,14 @@ pub fn around_checks(
     })
 }
 
+/// True where [`around`] or [`around_checks`] has something to look for.
+pub fn may_be_over_ours(statement: &Statement, text: &StatementText) -> bool {
+    let tag = statement.node_tag();
+    let names_check = matches!(tag, T_AlterTableStmt | T_RenameStmt | T_CommentStmt)
+        && text.tokens.iter().any(|t| t.is_keyword("constraint"));
+    names_check || kinds(tag, text).is_some()
+}
+
 /// Whether functions and relations in such a text matter; none where nothing does.
 fn kinds(tag: NodeTag, text: &StatementText) -> Option<(bool, bool)> {
     let has = |words: &[&str]| {

@@ -8,7 +8,7 @@
 
 use std::time::{Duration, Instant};
 
-use archive::{moment, ChainDir, Lsn};
+use archive::{flags, moment, ChainDir, Lsn};
 use pgrx::prelude::*;
 
 use super::contents::{self, Contents};
@@ -78,6 +78,7 @@ fn try_once(
     chain: &ChainDir,
     source: &Source,
 ) -> Result<Option<Moment>, Failure> {
+    ensure_nothing_is_lost(chain)?;
     let fence = raise_fence(source.history)?;
     session::set(c"lock_timeout", LOCK_TIMEOUT);
     transaction::begin(Isolation::RepeatableRead);
@@ -104,6 +105,7 @@ fn read(
     let Some(lsn) = moment::of_snapshot(chain, &snapshot.sees, Lsn(taken_before))? else {
         return Ok(None);
     };
+    ensure_nothing_is_lost(chain)?;
     // A base that was taken between them can't be restored to it, and perhaps there is no other.
     if chain.bases()?.first().is_none_or(|base| base.lsn > lsn) {
         return Ok(None);
@@ -125,6 +127,15 @@ fn read(
         table_of_contents,
         contents,
     }))
+}
+
+/// A moment inside a stretch restores in part: that tells nothing of the archive.
+fn ensure_nothing_is_lost(chain: &ChainDir) -> Result<(), Failure> {
+    match flags::in_words(&flags::open(chain)?) {
+        None => Ok(()),
+        Some(lost) => Err(prerequisite(lost)
+            .hint("A base backup follows by itself: make the drill when it is finished.")),
+    }
 }
 
 fn raise_fence(history: pg_sys::Oid) -> Result<Fence, Failure> {

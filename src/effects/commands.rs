@@ -1,8 +1,8 @@
 //! Which commands, by their tags, do what the catalogs tell.
 
-/// The scripts of extensions, and subscriptions have more to them.
+/// The scripts of extensions have more to them.
 pub fn does_more_than_catalogs_tell(command: &str) -> bool {
-    ["EXTENSION", "SUBSCRIPTION", "FOREIGN SCHEMA"]
+    ["EXTENSION", "FOREIGN SCHEMA"]
         .iter()
         .any(|word| command.ends_with(word))
 }
@@ -24,6 +24,7 @@ pub fn is_told_by_catalogs(command: &str) -> bool {
                 | "CLUSTER"
                 | "REINDEX"
                 | "REFRESH MATERIALIZED VIEW"
+                | "EXPLAIN"
         );
     let is_of_others = ["DATABASE", "ROLE", "TABLESPACE", "LARGE OBJECT", "SYSTEM"]
         .iter()

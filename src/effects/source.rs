@@ -1,16 +1,17 @@
 //! The queries of the crate `effects`, run under the catalogs in force.
 
+use std::collections::hash_map::Entry;
 use std::collections::HashSet;
 
-use effects::{Key, Source};
+use effects::common::read::{needs as needs_of, relation, schema};
+use effects::key::catalog;
+use effects::states::PORTION;
+use effects::{Key, Source, Tuples};
+use rustc_hash::FxHashMap;
 
 use crate::output_plugin::raise_if_passing;
 use crate::pg::effects::lives::Lives;
-use crate::pg::effects::query;
-
-/// Objects that are read at once. Functions that give a definition lock its table: the lock table has room
-/// for max_locks_per_transaction (64) times max_connections (100) of them, for all sessions.
-const PORTION: usize = 500;
+use crate::pg::effects::{query, tuples};
 
 /// Reads them. A failure that says nothing about the objects (a lock that was not to be had) ends the
 /// decoding, which is tried again.
@@ -34,6 +35,16 @@ impl Source for Catalogs<'_> {
         Ok(rows)
     }
 
+    fn with_tuples<R>(
+        &mut self,
+        look: impl FnOnce(&mut dyn Tuples) -> Result<R, String>,
+    ) -> Result<R, String> {
+        tuples::with_tuples(look).map_err(|failure| {
+            raise_if_passing(&failure);
+            failure.in_full()
+        })
+    }
+
     fn kind(&self, key: Key) -> Option<char> {
         let (lives, command) = self.known?;
         lives.kind(key, command)
@@ -53,31 +64,60 @@ const OURS: &str = "WITH RECURSIVE o (class, oid) AS ( \
        AND o.class IN (2604, 2618, 6106)) d) \
      SELECT o.oid, o.class::pg_catalog.text FROM o";
 
-/// `$1` holds pairs, a catalog and an object in it. Those of them that are temporary, or go with what is.
-/// A table stays where a column goes, and with it what hangs on the table (objsubid).
-/// OFFSET 0 keeps the planner from reading all of pg_depend and looking each row up in what it has so far.
-const TEMPORARY: &str = "WITH RECURSIVE n (of_class, of_oid, class, oid) AS ( \
-     SELECT ($1)[i], ($1)[i + 1], ($1)[i], ($1)[i + 1] \
-     FROM pg_catalog.generate_series(1, pg_catalog.array_length($1, 1), 2) i \
-     UNION SELECT n.of_class, n.of_oid, d.refclassid, d.refobjid FROM n, LATERAL ( \
-       SELECT x.refclassid, x.refobjid FROM pg_catalog.pg_depend x \
-       WHERE x.classid = n.class AND x.objid = n.oid AND (x.classid <> 1259 OR x.objsubid = 0) \
-       AND x.deptype IN ('n', 'a', 'i', 'P', 'S') AND x.refobjid >= 16384 OFFSET 0) d) \
-     SELECT DISTINCT n.of_oid, n.of_class::pg_catalog.text FROM n WHERE \
-     n.class = 1259 AND EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = n.oid AND c.relpersistence = 't') \
-     OR n.class = 2615 AND EXISTS (SELECT FROM pg_catalog.pg_namespace s WHERE s.oid = n.oid \
-       AND s.nspname LIKE 'pg\\_temp\\_%')";
-
 /// Objects below it are PostgreSQL's own.
 const FIRST_NORMAL_OID: u32 = 16384;
 
 /// Those of `keys` that are temporary, or go with what is.
 pub fn temporary(keys: impl Iterator<Item = Key>) -> Result<HashSet<Key>, String> {
-    let pairs: Vec<u32> = keys
-        .filter(|key| key.oid >= FIRST_NORMAL_OID)
-        .flat_map(|key| [key.class, key.oid])
-        .collect();
-    keys_of(TEMPORARY, &pairs)
+    let keys: Vec<Key> = keys.filter(is_users).collect();
+    if keys.is_empty() {
+        return Ok(HashSet::new());
+    }
+    Catalogs { known: None }.with_tuples(|tuples| {
+        let mut needs = FxHashMap::default();
+        let mut found = HashSet::new();
+        for key in keys {
+            if is_temporary(tuples, key, &mut needs)? {
+                found.insert(key);
+            }
+        }
+        Ok(found)
+    })
+}
+
+fn is_users(key: &Key) -> bool {
+    key.oid >= FIRST_NORMAL_OID
+}
+
+/// True where one of the things that it depends on, at any depth, is temporary. `needs` are those that are
+/// known already.
+fn is_temporary(
+    tuples: &mut dyn Tuples,
+    key: Key,
+    needs: &mut FxHashMap<Key, Vec<Key>>,
+) -> Result<bool, String> {
+    let (mut waiting, mut seen) = (vec![key], HashSet::from([key]));
+    while let Some(key) = waiting.pop() {
+        let is_it = match key.class {
+            catalog::CLASS => {
+                relation(tuples, key.oid)?.is_some_and(|found| found.relpersistence == "t")
+            }
+            catalog::NAMESPACE => {
+                schema(tuples, key.oid)?.is_some_and(|name| name.starts_with("pg_temp_"))
+            }
+            _ => false,
+        };
+        if is_it {
+            return Ok(true);
+        }
+        let its = match needs.entry(key) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(needs_of(tuples, key)?),
+        };
+        let users = its.iter().filter(|need| is_users(need));
+        waiting.extend(users.filter(|need| seen.insert(**need)));
+    }
+    Ok(false)
 }
 
 /// What belongs to this extension, or is over what does.

@@ -1,7 +1,7 @@
 //! What the archive has to say: is it there, is there room, has a chain ended?
 
 use archive::drills::{Drill, Outcome};
-use archive::{time, ChainDir};
+use archive::{flags, time, ChainDir};
 use pgrx::prelude::*;
 
 use super::{Level, Row};
@@ -118,6 +118,7 @@ fn judge_chain(row: &mut Row, chain: &ChainDir) {
             chain.number, end.reason
         ));
     }
+    judge_flags(row, chain);
     match chain.bases() {
         Ok(bases) if bases.is_empty() => row.because(
             Level::Critical,
@@ -129,6 +130,31 @@ fn judge_chain(row: &mut Row, chain: &ChainDir) {
         Ok(_) => {}
         Err(error) => row.because(Level::Critical, error.to_string()),
     }
+}
+
+/// What is lost until the next base, and since when.
+fn judge_flags(row: &mut Row, chain: &ChainDir) {
+    let open = match flags::open(chain) {
+        Ok(open) => open,
+        Err(error) => return row.because(Level::Critical, error.to_string()),
+    };
+    let Some(text) = flags::in_words(&open) else {
+        return;
+    };
+    let base = status::read(row.database_oid).unwrap_or_default().base;
+    let (level, next) = match (chain.info.ended.is_some(), base.failures) {
+        (true, _) => (
+            Level::Warning,
+            "the chain has ended before the base that was to end it",
+        ),
+        (_, 0) => (Level::Warning, "a base backup follows that ends it"),
+        _ => (
+            Level::Critical,
+            "the base backup that is to end it has failed, and is tried again",
+        ),
+    };
+    let what = "a restore to a moment from then on leaves out what cannot be applied";
+    row.because(level, format!("{text}: {what}; {next}"));
 }
 
 /// The last drill, and the age of the last that passed.

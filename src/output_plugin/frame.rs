@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 
 use archive::escape::{percent_decode, percent_encode};
 use archive::lsn::Lsn;
-use archive::segment::{ClusterFact, DdlBlock, EffectNote, Words};
+use archive::segment::{ClusterFact, DdlBlock, EffectNote, Lost, What, Words};
 
 /// One row, borrowed from what the plugin wrote.
 #[derive(Debug, PartialEq, Eq)]
@@ -60,8 +60,11 @@ pub enum Frame<'a> {
     DdlFlag(&'a [u8]),
     /// What a restore does without: kind and name, a line end, the definition.
     LeftOut(&'a [u8]),
-    /// The chain breaks with this transaction, and why.
-    Break(&'a [u8]),
+    /// Something that no restore gets back before the next base, and why.
+    Lost {
+        lost: Lost,
+        reason: &'a [u8],
+    },
     Commit,
 }
 
@@ -125,6 +128,13 @@ pub fn push_unhandled(out: &mut Vec<u8>, class: &str, command: &str) {
     out.extend_from_slice(format!("U{class}\t{command}").as_bytes());
 }
 
+pub fn push_lost(out: &mut Vec<u8>, lost: &Lost, reason: &[u8]) {
+    let (what, class) = (lost.what.name(), percent_encode(lost.class.as_bytes()));
+    let identity = percent_encode(&lost.identity);
+    out.extend_from_slice(format!("X{what}\t{class}\t{}\t{identity}\n", lost.oid).as_bytes());
+    out.extend_from_slice(reason);
+}
+
 pub fn push_fact(out: &mut Vec<u8>, fact: &ClusterFact) {
     out.push(b'R');
     out.extend_from_slice(fact.encode().as_bytes());
@@ -148,7 +158,7 @@ pub fn parse(row: &[u8]) -> Result<Frame<'_>, UnknownFrame> {
         b'F' => Some(Frame::Flag(payload)),
         b'f' => Some(Frame::DdlFlag(payload)),
         b'L' => Some(Frame::LeftOut(payload)),
-        b'X' => Some(Frame::Break(payload)),
+        b'X' => parse_lost(payload),
         b'C' => Some(Frame::Commit),
         _ => None,
     };
@@ -223,6 +233,18 @@ fn parse_effect(payload: &[u8]) -> Option<Frame<'_>> {
         needs,
         block,
     })
+}
+
+fn parse_lost(payload: &[u8]) -> Option<Frame<'_>> {
+    let (first, reason) = split_line(payload)?;
+    let mut words = first.split('\t');
+    let lost = Lost {
+        what: What::parse(words.next()?)?,
+        class: decoded(words.next()?)?,
+        oid: words.next()?.parse().ok()?,
+        identity: percent_decode(words.next()?.as_bytes())?,
+    };
+    Some(Frame::Lost { lost, reason })
 }
 
 fn parse_unhandled(payload: &[u8]) -> Option<Frame<'_>> {
@@ -342,6 +364,21 @@ mod tests {
     }
 
     #[test]
+    fn losses_come_back() {
+        for reason in TEXTS {
+            let lost = Lost {
+                what: What::Rows,
+                class: "foreign\ttable".to_owned(),
+                oid: u32::MAX,
+                identity: reason.to_vec(),
+            };
+            let mut row = Vec::new();
+            push_lost(&mut row, &lost, reason);
+            assert_eq!(parse(&row).unwrap(), Frame::Lost { lost, reason });
+        }
+    }
+
+    #[test]
     fn what_is_cut_off_is_no_frame() {
         for row in [
             &b"W"[..],
@@ -352,6 +389,8 @@ mod tests {
             b"Et\t1\tv\t\t9\t0\t0\nabc",
             b"Et\t1\tv\t\n",
             b"Ua",
+            b"Xrows\ttable\t1\tt",
+            b"Xcolumns\ttable\t1\tt\n",
         ] {
             assert!(parse(row).is_err(), "{row:?}");
         }

@@ -15,11 +15,13 @@ mod relations;
 mod row_sql;
 mod writer;
 
+use archive::segment::{Lost, What};
 use chrono::{DateTime, Utc};
 use pgrx::prelude::*;
 
 use self::history::Statement;
 use self::options::Options;
+pub use self::relations::is_history;
 use self::relations::{Relations, Treatment};
 use self::row_sql::Line;
 pub use self::writer::raise_if_passing;
@@ -215,25 +217,20 @@ impl Plugin {
         );
     }
 
-    /// Writes that something went past the record in this transaction: the chain breaks here.
-    pub fn chain_break(
-        &mut self,
-        transaction: Transaction,
-        reason: &[u8],
-        target: &mut dyn RowTarget,
-    ) {
-        self.writer(transaction, target).chain_break(reason);
-    }
-
-    /// Writes that DDL of this transaction is lost: what follows may not fit what a restore has.
+    /// Writes that DDL of this transaction is lost: what follows may not fit what a restore has. Where
+    /// schema changes go as their effects, what the catalogs tell (`is_told`) is there all the same.
     pub fn lost_ddl(
         &mut self,
         transaction: Transaction,
         reason: &[u8],
+        is_told: bool,
         target: &mut dyn RowTarget,
     ) {
-        let reason = String::from_utf8_lossy(reason);
-        self.writer(transaction, target).flag_ddl(&reason);
+        if !(is_told && self.options.follows_catalogs) {
+            let reason = String::from_utf8_lossy(reason);
+            let lost = Lost::anything(What::Schema);
+            self.writer(transaction, target).lose(&lost, &reason);
+        }
     }
 
     /// The name to TRUNCATE; ONLY is an error for a partitioned table, which has no rows itself.
@@ -259,9 +256,12 @@ impl Plugin {
         failure: &Failure,
         target: &mut dyn RowTarget,
     ) {
+        raise_if_passing(failure);
         let name = relation.qualified_name();
         let what = format!("{} on {}", change.verb(), String::from_utf8_lossy(&name));
-        self.failed(transaction, &what, failure, target);
+        let reason = format!("{what} is left out: {}", failure.in_full());
+        self.writer(transaction, target)
+            .lose_rows(relation.oid(), &name, &reason);
     }
 
     /// The same of what is no row.

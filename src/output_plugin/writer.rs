@@ -9,7 +9,7 @@ mod effects;
 mod inserts;
 mod unworded;
 
-use archive::segment::{ClusterFact, DdlBlock};
+use archive::segment::{ClusterFact, DdlBlock, Lost, What};
 use pgrx::prelude::*;
 
 use self::effects::{Deeds, Way};
@@ -115,14 +115,14 @@ impl<'a> Writer<'a> {
             Change::Insert { new } => return self.insert(table, relation, new),
             Change::Update { old, new } => {
                 if !row_sql::can_find(table, *old, true) {
-                    self.lose_row(table, "UPDATE");
+                    self.lose_row(table, relation, "UPDATE");
                     return Ok(());
                 }
                 self.start_line(b'S');
                 let line = &mut *self.line;
                 let made = guarded(|| row_sql::push_update(line, table, *old, new))?;
                 match made {
-                    _ if self.line.is_too_long => self.flag_long_row(table, change),
+                    _ if self.line.is_too_long => self.flag_long_row(table, relation, change),
                     Update::Written => self.send_line(),
                     Update::Empty => {}
                     Update::AlwaysIdentity(columns) => self.update_identity(table, &columns),
@@ -133,12 +133,12 @@ impl<'a> Writer<'a> {
                 let line = &mut *self.line;
                 guarded(|| row_sql::push_delete(line, table, old))?;
                 if self.line.is_too_long {
-                    self.flag_long_row(table, change);
+                    self.flag_long_row(table, relation, change);
                 } else {
                     self.send_line();
                 }
             }
-            Change::Delete { .. } => self.lose_row(table, "DELETE"),
+            Change::Delete { .. } => self.lose_row(table, relation, "DELETE"),
         }
         Ok(())
     }
@@ -167,16 +167,6 @@ impl<'a> Writer<'a> {
                 String::from_utf8_lossy(column),
                 String::from_utf8_lossy(&table.target)
             ));
-        }
-    }
-
-    /// Something went past the record: a capture worker ends the chain with this transaction.
-    pub fn chain_break(&mut self, reason: &[u8]) {
-        if self.options.framing {
-            self.release_held();
-            self.start_line(b'X');
-            self.line.sql.extend_from_slice(reason);
-            self.send_line();
         }
     }
 
@@ -296,15 +286,35 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// A change whose row nobody can name: from here on a restore has other rows, unless the user has
-    /// chosen to live with that.
-    fn lose_row(&mut self, table: &TableSql, what: &str) {
+    /// What no restore gets back before the next base.
+    pub fn lose(&mut self, lost: &Lost, reason: &str) {
+        if !self.options.framing {
+            return self.flag(reason);
+        }
+        let reason = reason.replace(['\n', '\r'], " ");
+        self.line.clear();
+        frame::push_lost(&mut self.line.sql, lost, reason.as_bytes());
+        self.send_line();
+    }
+
+    pub fn lose_rows(&mut self, relation: pg_sys::Oid, name: &[u8], reason: &str) {
+        let lost = Lost {
+            what: What::Rows,
+            class: "table".to_owned(),
+            oid: relation.to_u32(),
+            identity: name.to_vec(),
+        };
+        self.lose(&lost, reason);
+    }
+
+    /// A change whose row nobody can name: from here on a restore has other rows. A user who has chosen to
+    /// live with that is not given a base for each of them.
+    fn lose_row(&mut self, table: &TableSql, relation: pg_sys::Oid, what: &str) {
         let name = String::from_utf8_lossy(&table.target).into_owned();
         let reason = format!("{what} on {name} could not be written: no replica identity");
-        if self.options.framing && settings::keyless_tables() != KeylessTables::Warn {
-            self.chain_break(reason.as_bytes());
-        } else {
-            self.flag(&reason);
+        match settings::keyless_tables() {
+            KeylessTables::Warn => self.flag(&reason),
+            _ => self.lose_rows(relation, &table.target, &reason),
         }
     }
 

@@ -131,13 +131,18 @@ impl HistoryTable {
     /// Raises when somebody has changed the table's columns. Looking beforehand keeps that out of
     /// the user's own transaction.
     pub fn ensure_shape(&self, columns: usize) {
+        if !self.has_columns(columns) {
+            pgrx::error!("the columns of ddl_history are not those that pg_incrbackup made");
+        }
+    }
+
+    /// False where somebody has changed the table's columns.
+    pub fn has_columns(&self, columns: usize) -> bool {
         let found = super::relation::with_relation(self.table, |relation| {
             // SAFETY: the descriptor is valid while the relation is open.
             unsafe { (*relation.tuple_descriptor()).natts as usize }
         });
-        if found != Some(columns) {
-            pgrx::error!("the columns of ddl_history are not those that pg_incrbackup made");
-        }
+        found == Some(columns)
     }
 
     /// True for this table and the extension's other one.

@@ -3,16 +3,7 @@
 
 use pgrx::prelude::*;
 
-use super::ddl_identity::OwnPrivileges;
-use super::query::{connect_now, select_kept};
-
-/// Whether the session's temporary schema is among what the object needs, at any distance.
-const NEEDS_TEMPORARY: &str = "WITH RECURSIVE needed (classid, objid) AS ( \
-       SELECT $1, $2 \
-     UNION \
-       SELECT d.refclassid, d.refobjid FROM needed JOIN pg_depend d USING (classid, objid) \
-       WHERE d.deptype IN ('n', 'a', 'i')) \
-     SELECT EXISTS (SELECT FROM needed WHERE classid = 'pg_namespace'::regclass AND objid = $3)";
+use super::depend;
 
 /// True when the session has made a temporary object.
 pub fn has_temporary_schema() -> bool {
@@ -33,14 +24,8 @@ pub fn depends_on_temporary(class: pg_sys::Oid, object: pg_sys::Oid) -> bool {
     if schema == pg_sys::InvalidOid {
         return false;
     }
-    let own = OwnPrivileges::enter();
-    let depends = connect_now(|client| {
-        let arguments = [class.into(), object.into(), schema.into()];
-        let rows = select_kept(client, NEEDS_TEMPORARY, &arguments)?;
-        rows.first().get_one::<bool>()
-    });
-    own.leave();
-    depends
-        .unwrap_or_else(|error| error!("{error}"))
-        .unwrap_or(false)
+    let schema = (pg_sys::NamespaceRelationId.to_u32(), schema.to_u32());
+    depend::needs((class.to_u32(), object.to_u32()), |need, letter| {
+        need == schema && matches!(letter, b'n' | b'a' | b'i')
+    })
 }

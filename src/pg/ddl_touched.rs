@@ -56,6 +56,19 @@ pub fn relation_named(schema: &[u8], name: &[u8]) -> Option<pg_sys::Oid> {
     }
 }
 
+/// Schema and name of the index that a CREATE INDEX on this relation makes, where it says the name.
+pub fn made_index(statement: &Statement, relation: pg_sys::Oid) -> Option<Sql> {
+    let index = statement.as_a::<pg_sys::IndexStmt>(pg_sys::NodeTag::T_IndexStmt)?;
+    // SAFETY: NULL or NUL-terminated; look-ups that answer NULL for what does not exist.
+    unsafe {
+        let name = bytes(index.idxname)?;
+        let schema = bytes(pg_sys::get_namespace_name(pg_sys::get_rel_namespace(
+            relation,
+        )))?;
+        Some(super::quote::qualified(&schema, &name))
+    }
+}
+
 /// The existing relation that a RangeVar means.
 ///
 /// # Safety

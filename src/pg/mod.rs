@@ -2,7 +2,6 @@
 //! What is outside sees safe functions and owned values.
 
 pub mod catalog_scan;
-pub mod chain_break;
 pub mod child_server;
 pub mod commit_time;
 pub mod commit_view;
@@ -17,6 +16,7 @@ pub mod ddl_history;
 pub mod ddl_hook;
 pub mod ddl_identity;
 pub mod ddl_index;
+mod ddl_kind;
 pub mod ddl_named;
 pub mod ddl_node;
 pub mod ddl_over_ours;
@@ -34,6 +34,7 @@ pub mod ddl_temporary;
 pub mod ddl_touched;
 pub mod declared;
 pub mod decoding;
+mod depend;
 pub mod effects;
 pub mod event_trigger;
 pub mod extension;
@@ -44,6 +45,7 @@ pub mod identity_notes;
 pub mod invalidation;
 pub mod large_object_changes;
 pub mod large_object_state;
+pub mod lost_ddl;
 pub mod lsn;
 pub mod moved_sequences;
 pub mod partition;

@@ -10,17 +10,17 @@ use chrono::{DateTime, Utc};
 use pgrx::memcxt::PgMemoryContexts;
 use pgrx::prelude::*;
 
-use super::chain_break::{self, Said};
 use super::commit_view::{Before, CommitView};
 use super::effects::events::events_of;
 use super::effects::view;
+use super::lost_ddl;
 use super::relation::OpenRelation;
 use super::since_then::SinceThen;
 use super::value::{in_context, MemoryContextOwner, Row};
 use super::{compat, invalidation, row_guard, session, xid};
 use crate::effects::{Engine, Memory};
 use crate::output_plugin::options::Options;
-use crate::output_plugin::{Change, Plugin, RowTarget, Transaction, Truncate};
+use crate::output_plugin::{is_history, Change, Plugin, RowTarget, Transaction, Truncate};
 use crate::settings::{self, SchemaChanges};
 
 /// Receives rows in a capture worker's own process; an error ends the decoding.
@@ -209,7 +209,11 @@ unsafe extern "C-unwind" fn change(
 ) {
     // SAFETY: `startup` has set the session; PostgreSQL keeps the rest alive during the callback.
     unsafe {
-        follow_catalogs(ctx, Some(OpenRelation::new(relation)));
+        let is_update =
+            (*change).action == pg_sys::ReorderBufferChangeType::REORDER_BUFFER_CHANGE_UPDATE;
+        if !is_update || !completes_a_rewrite(ctx, OpenRelation::new(relation)) {
+            follow_catalogs(ctx, Some(OpenRelation::new(relation)));
+        }
         let Session {
             plugin,
             transaction,
@@ -339,8 +343,8 @@ fn begun(transaction: Option<Transaction>) -> Transaction {
     transaction.unwrap_or_else(|| error!("a change came outside a transaction"))
 }
 
-/// A logical message: one that `chain_break` wrote into its transaction breaks the chain or flags it; all
-/// others, those of our prefix that somebody else wrote too, are not ours to carry.
+/// A logical message: one that `lost_ddl` wrote into its transaction leaves a flag; all others, those of our
+/// prefix that somebody else wrote too, are not ours to carry.
 #[pg_guard]
 unsafe extern "C-unwind" fn message(
     ctx: *mut pg_sys::LogicalDecodingContext,
@@ -366,10 +370,8 @@ unsafe extern "C-unwind" fn message(
         let transaction = begun(*transaction);
         let message = std::slice::from_raw_parts(message.cast::<u8>(), size);
         let target = &mut Target(ctx);
-        match chain_break::said(CStr::from_ptr(prefix), message, transaction.xid) {
-            Some(Said::Break(reason)) => plugin.chain_break(transaction, reason, target),
-            Some(Said::Lost(reason)) => plugin.lost_ddl(transaction, reason, target),
-            None => {}
+        if let Some(said) = lost_ddl::said(CStr::from_ptr(prefix), message, transaction.xid) {
+            plugin.lost_ddl(transaction, said.reason, said.is_told, target);
         }
     }
 }
@@ -406,6 +408,22 @@ unsafe fn follow_catalogs(
     session
         .plugin
         .schema_changed(transaction, stretch, &mut Target(ctx));
+}
+
+/// A statement's row is completed each time that one of its tables is about to be rewritten (event trigger
+/// table_rewrite). That is no boundary: what was done before belongs to the rows that are coming.
+///
+/// # Safety
+/// `ctx` is that of a change callback.
+unsafe fn completes_a_rewrite(
+    ctx: *mut pg_sys::LogicalDecodingContext,
+    relation: OpenRelation,
+) -> bool {
+    // SAFETY: `startup` has set the session.
+    let session = unsafe { session(ctx) };
+    let command = view::current_command();
+    let is_amid = |engine: &Engine| engine.is_amid_rewrite(command);
+    session.engine.as_ref().is_some_and(is_amid) && is_history(relation)
 }
 
 /// # Safety

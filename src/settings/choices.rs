@@ -41,7 +41,7 @@ pub enum KeylessTables {
 /// What becomes of a user's statement whose DDL can't be recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PostgresGucEnum)]
 pub enum OnLogError {
-    /// The statement goes on, with a WARNING; the chain is marked broken.
+    /// The statement goes on, with a WARNING.
     #[name = c"warn"]
     Warn,
     /// The statement fails.

@@ -11,6 +11,12 @@ use std::process::{Child, Command, Stdio};
 pub const PAGE: &str = include_str!("../../docs/monitoring.md");
 const QUERIES: &str = include_str!("../../monitoring/postgres_exporter.yaml");
 
+/// A statement that is not carried faithfully, and is flagged.
+pub const NOT_CARRIED: &str =
+    "CREATE TYPE mood AS ENUM ('glad'); CREATE TABLE moods (m mood) PARTITION BY HASH (m);
+    CREATE TABLE \"a|b\" PARTITION OF moods FOR VALUES WITH (MODULUS 1, REMAINDER 0);
+    TRUNCATE \"a|b\"; SELECT incr_flush()";
+
 /// A database named as in the page.
 pub fn shop() -> harness::Builder {
     Cluster::builder().database("shop")

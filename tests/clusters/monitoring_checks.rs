@@ -1,7 +1,7 @@
 //! "The check said OK, because it could not connect." The checks for Nagios and its like, with their exit
 //! statuses.
 
-use crate::exporter::{here, shell, shop, PAGE};
+use crate::exporter::{here, shell, shop, NOT_CARRIED, PAGE};
 use crate::page::block;
 use harness::{wait_until, Cluster};
 
@@ -48,7 +48,7 @@ fn each_state_has_its_exit_status() {
         line.contains(" 'shop_behind'=0s 'shop_wal_held'=") && line.contains("'shop_disk_used'="),
         "{line}"
     );
-    c.sql("CREATE DOMAIN \"a|b\" AS timestamptz DEFAULT 'now'; SELECT incr_flush()");
+    c.sql(NOT_CARRIED);
     assert_checks(
         &c,
         1,
@@ -57,7 +57,8 @@ fn each_state_has_its_exit_status() {
     );
     c.sql("SELECT incr_teardown(drop_slot => false)");
     assert_checks(&c, 2, "CRITICAL", "shop critical: capture was stopped");
-    c.sql("SELECT * FROM incr_setup(); ALTER TABLE t REPLICA IDENTITY NOTHING; UPDATE t SET a = 2");
+    c.sql("SELECT * FROM incr_setup()");
+    c.lose_slot();
     wait_until("the chain is broken", || {
         c.health().starts_with("emergency")
     });

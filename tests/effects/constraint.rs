@@ -19,7 +19,7 @@ fn checks() {
         "ALTER TABLE public.c DROP CONSTRAINT c1; ALTER TABLE public.c ADD CONSTRAINT c1 CHECK (a > 5); COMMENT ON CONSTRAINT c1 ON public.c IS 'y'",
         "DROP FUNCTION public.f CASCADE; ALTER FOREIGN TABLE public.ft DROP CONSTRAINT fc",
     ]);
-    pair.assert_unhandled("ALTER TABLE ONLY public.t DROP CONSTRAINT nv", "constraint");
+    pair.follow(&["ALTER TABLE ONLY public.t DROP CONSTRAINT nv"]);
 }
 
 #[test]
@@ -135,4 +135,34 @@ fn constraints_of_partitions() {
         "ALTER TABLE public.pp DETACH PARTITION public.p2; DROP TABLE public.pp CASCADE",
         "DROP TABLE public.p2, public.p1",
     ]);
+}
+
+/// An inherited CHECK that its parent does not enforce can be enforced by a child.
+#[test]
+fn enforced_by_a_child_alone() {
+    let mut pair = Pair::new();
+    if pair.cluster.installation().version < 18 {
+        return;
+    }
+    pair.follow(&[
+        "CREATE TABLE public.e (f1 int); CREATE TABLE public.e1 () INHERITS (public.e)",
+        "ALTER TABLE public.e ADD CONSTRAINT x6 CHECK (f1 < 10) NOT ENFORCED, ADD CONSTRAINT x10 CHECK (f1 < 10) NOT ENFORCED",
+        "ALTER TABLE public.e1 ADD CONSTRAINT x6 CHECK (f1 < 10) ENFORCED",
+        "ALTER TABLE public.e1 ADD CONSTRAINT x10 CHECK (f1 < 10) NOT VALID ENFORCED",
+    ]);
+}
+
+#[test]
+fn a_partitions_foreign_key_where_its_parents_name_is_taken() {
+    let mut pair = Pair::new();
+    pair.follow(&[
+        "CREATE TABLE public.k0 (id bigint PRIMARY KEY); \
+         CREATE TABLE public.fn (abc text, dummy bigint, CONSTRAINT taken FOREIGN KEY (dummy) REFERENCES public.k0 (id)) PARTITION BY LIST (abc)",
+        "CREATE TABLE public.fn1 (abc text, dummy bigint, CONSTRAINT taken CHECK (true))",
+        "ALTER TABLE public.fn ATTACH PARTITION public.fn1 FOR VALUES IN ('1')",
+        "DO $$ BEGIN CREATE TABLE public.fn2 PARTITION OF public.fn FOR VALUES IN ('2'); \
+         ALTER TABLE public.fn2 RENAME CONSTRAINT taken TO \"it's 2\"; END $$",
+    ]);
+    let names = "SELECT conrelid::pg_catalog.regclass, conname, contype FROM pg_catalog.pg_constraint WHERE conrelid >= 16384 ORDER BY 1, 2";
+    pair.assert_same_result(names, "all");
 }

@@ -5,8 +5,10 @@ use std::sync::OnceLock;
 
 use effects::class::CLASSES;
 use effects::common::default_grantees;
-use effects::{compare, read, Context, Effect, Key, Model, Source, States, Unhandled};
+use effects::{compare, read, Context, Effect, Key, Model, Source, States, Tuples, Unhandled};
 use harness::Cluster;
+
+use crate::tuples::Sql;
 
 /// A cluster with two databases of the same, empty, content.
 pub struct Pair {
@@ -36,6 +38,13 @@ impl Source for Psql<'_> {
             Some((oid.parse().ok()?, text.to_owned()))
         };
         Ok(rows.lines().filter_map(row).collect())
+    }
+
+    fn with_tuples<R>(
+        &mut self,
+        look: impl FnOnce(&mut dyn Tuples) -> Result<R, String>,
+    ) -> Result<R, String> {
+        look(&mut Sql::new(self.0, SOURCE))
     }
 }
 

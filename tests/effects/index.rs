@@ -33,6 +33,12 @@ fn indexes() {
         "DROP INDEX public.p; CREATE INDEX p ON public.t (public.f(a)); ALTER INDEX public.p ALTER COLUMN 1 SET STATISTICS 9",
         "DROP FUNCTION public.f CASCADE; DROP INDEX public.\"Odd \"\"é\"",
     ]);
+    // ATTACH PARTITION calls the function as well.
+    pair.follow(&[
+        "CREATE FUNCTION public.own(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS 'BEGIN ASSERT current_user = ''alice''; RETURN $1; END'",
+        "CREATE TABLE public.sp (a int) PARTITION BY RANGE (a); ALTER TABLE public.sp OWNER TO alice; CREATE TABLE public.sp1 PARTITION OF public.sp FOR VALUES FROM (1) TO (10); ALTER TABLE public.sp1 OWNER TO alice",
+        "CREATE INDEX si ON public.sp ((public.own(a) + public.own(0))) WHERE public.own(a + 10) > public.own(10)",
+    ]);
     // Commands tell their order; two states do not.
     pair.assert_unhandled(
         "ALTER INDEX public.i RENAME TO tmp; ALTER INDEX public.g RENAME TO i; ALTER INDEX public.tmp RENAME TO g",

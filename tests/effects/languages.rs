@@ -1,4 +1,4 @@
-//! Languages, access methods, transforms; and what stays with the text: subscriptions and extensions.
+//! Languages, access methods, transforms; and what stays with the text: extensions.
 
 use crate::follow::Pair;
 
@@ -57,26 +57,8 @@ fn access_methods_and_transforms() {
 }
 
 #[test]
-fn subscriptions_and_extensions_stay_with_their_text() {
+fn extensions_stay_with_their_text() {
     let mut pair = Pair::new();
-    pair.assert_unhandled(
-        "CREATE SUBSCRIPTION s CONNECTION 'dbname=nowhere password=secret' PUBLICATION p WITH (connect = false, slot_name = NONE)",
-        "subscription",
-    );
-    pair.cluster
-        .sql_in("postgres", "CREATE ROLE boss SUPERUSER");
-    pair.follow(&[
-        "COMMENT ON SUBSCRIPTION s IS 's'",
-        "ALTER SUBSCRIPTION s OWNER TO boss",
-    ]);
-    for statement in [
-        "ALTER SUBSCRIPTION s RENAME TO t",
-        "ALTER SUBSCRIPTION t SET (synchronous_commit = on)",
-        "ALTER SUBSCRIPTION t SKIP (lsn = '0/1'); ALTER SUBSCRIPTION t CONNECTION 'dbname=elsewhere'",
-        "DROP SUBSCRIPTION t",
-    ] {
-        pair.assert_unhandled(statement, "subscription");
-    }
     pair.both(&["DROP EXTENSION plpgsql"]);
     pair.assert_unhandled("CREATE EXTENSION plpgsql", "extension");
     pair.follow(&[

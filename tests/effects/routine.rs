@@ -57,3 +57,11 @@ fn replaced_and_made_anew() {
          ALTER DEFAULT PRIVILEGES GRANT EXECUTE ON FUNCTIONS TO PUBLIC",
     ]);
 }
+
+#[test]
+fn an_argument_of_a_table_function_gets_a_name() {
+    Pair::new().follow(&[
+        "CREATE FUNCTION public.tf(int) RETURNS TABLE (a int, b int) LANGUAGE plpgsql AS 'BEGIN RETURN; END'",
+        "CREATE OR REPLACE FUNCTION public.tf(a1 int) RETURNS TABLE (a int, b int) LANGUAGE plpgsql AS 'BEGIN a := a1; RETURN; END'",
+    ]);
+}

@@ -33,3 +33,15 @@ fn rules() {
         "rule",
     );
 }
+
+#[test]
+fn a_table_becomes_a_view() {
+    let mut pair = Pair::new();
+    if pair.cluster.installation().version > 15 {
+        return;
+    }
+    pair.follow(&[
+        "CREATE TABLE public.t (x int, y text); COMMENT ON TABLE public.t IS 't'; GRANT SELECT ON public.t TO bob",
+        "CREATE RULE \"_RETURN\" AS ON SELECT TO public.t DO INSTEAD SELECT 1 AS x, 'aaa'::text AS y",
+    ]);
+}

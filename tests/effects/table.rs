@@ -113,7 +113,7 @@ fn inheritance() {
         "DROP TABLE public.a CASCADE",
     ]);
     pair.follow(&["CREATE TABLE public.p (a int); CREATE TABLE public.k () INHERITS (public.p)"]);
-    pair.assert_unhandled("ALTER TABLE ONLY public.p DROP a", "table");
+    pair.follow(&["ALTER TABLE ONLY public.p DROP a"]);
 }
 
 #[test]
@@ -162,10 +162,7 @@ fn of_types_indexes_and_servers() {
         "CREATE TABLE public.m (a int NOT NULL, b int NOT NULL) USING heap2",
         "ALTER TABLE public.m SET ACCESS METHOD heap",
     ]);
-    pair.assert_unhandled(
-        "ALTER TYPE public.ty ALTER ATTRIBUTE b TYPE varchar CASCADE",
-        "composite type",
-    );
+    pair.follow(&["ALTER TYPE public.ty ALTER ATTRIBUTE b TYPE varchar CASCADE"]);
     for sql in [
         "ALTER ROLE CURRENT_USER SET allow_in_place_tablespaces = on",
         "CREATE TABLESPACE \"Odd space\" LOCATION ''",
@@ -226,5 +223,74 @@ fn not_null_constraints_and_new_expressions() {
         "ALTER TABLE public.p ALTER b SET NOT NULL",
         "ALTER TABLE public.p DETACH PARTITION public.p2; CREATE TABLE public.n (a int); ALTER TABLE public.n ADD CONSTRAINT nv NOT NULL a NOT VALID",
         "DROP TABLE public.a, public.b CASCADE",
+    ]);
+}
+
+/// ALTER TABLE ONLY leaves to the children what the parent has no longer.
+#[test]
+fn what_a_parent_alone_drops_stays_with_its_children() {
+    let mut pair = Pair::new();
+    pair.follow(&[
+        "CREATE TABLE public.p (a int, b int, c int CONSTRAINT cc CHECK (c > 0))",
+        "CREATE TABLE public.k1 () INHERITS (public.p); CREATE TABLE public.k2 (b int) INHERITS (public.p); CREATE TABLE public.g () INHERITS (public.k1)",
+        "ALTER TABLE ONLY public.p DROP COLUMN a",
+        "ALTER TABLE public.p DROP COLUMN b",
+        "ALTER TABLE ONLY public.p DROP CONSTRAINT cc",
+        "ALTER TABLE public.k1 DROP COLUMN a",
+        "CREATE TABLE public.m1 (a int); CREATE TABLE public.m2 (a int, b int); CREATE TABLE public.m () INHERITS (public.m1, public.m2)",
+        "ALTER TABLE ONLY public.m1 DROP COLUMN a",
+        "ALTER TABLE ONLY public.m2 DROP COLUMN a",
+    ]);
+    if pair.cluster.installation().version < 18 {
+        return;
+    }
+    pair.follow(&[
+        "CREATE TABLE public.n (a int CONSTRAINT ann NOT NULL, b int CONSTRAINT bnn NOT NULL, c int CONSTRAINT cnn NOT NULL); CREATE TABLE public.nc () INHERITS (public.n)",
+        "ALTER TABLE ONLY public.n DROP CONSTRAINT ann",
+        "ALTER TABLE ONLY public.n ALTER b DROP NOT NULL",
+        "ALTER TABLE public.n ALTER c DROP NOT NULL",
+        "CREATE TABLE public.np (a int CONSTRAINT ann NOT NULL, b int CONSTRAINT bnn NOT NULL, CHECK (a > 0)) PARTITION BY LIST (a)",
+        "CREATE TABLE public.np1 PARTITION OF public.np FOR VALUES IN (1); CREATE TABLE public.np2 PARTITION OF public.np FOR VALUES IN (2)",
+        "ALTER TABLE ONLY public.np DROP CONSTRAINT ann",
+        "ALTER TABLE ONLY public.np ALTER b DROP NOT NULL",
+        "ALTER TABLE ONLY public.np DROP CONSTRAINT np_a_check",
+    ]);
+}
+
+/// NOT NULL constraints have names of their own from 18 on.
+#[test]
+fn inherited_not_null_constraints_and_their_names() {
+    let mut pair = Pair::new();
+    pair.follow(&[
+        "CREATE TABLE public.pi (f1 date NOT NULL, f2 text, f3 bigint NOT NULL) PARTITION BY RANGE (f1); CREATE TABLE public.pi1 PARTITION OF public.pi FOR VALUES FROM ('2016-07-01') TO ('2016-08-01')",
+        "CREATE TABLE public.pi2 (f3 bigint NOT NULL, f2 text, f1 date NOT NULL); ALTER TABLE public.pi ATTACH PARTITION public.pi2 FOR VALUES FROM ('2016-08-01') TO ('2016-09-01')",
+        "ALTER TABLE public.pi ALTER COLUMN f3 SET DATA TYPE bigint",
+    ]);
+    if pair.cluster.installation().version < 18 {
+        return;
+    }
+    pair.follow(&[
+        "CREATE TABLE public.l1 (a int); CREATE TABLE public.l3 (CONSTRAINT foo NOT NULL a NO INHERIT) INHERITS (public.l1)",
+        "CREATE TABLE public.jn1 (a int CONSTRAINT nn NOT NULL); CREATE TABLE public.jn2 (b int CONSTRAINT nn NOT NULL)",
+        "CREATE TABLE public.jnc () INHERITS (public.jn1, public.jn2)",
+    ]);
+}
+
+#[test]
+fn a_types_attribute_gets_another_type_with_the_tables_of_it() {
+    Pair::new().follow(&[
+        "CREATE TYPE public.ty AS (a int, b text); CREATE TABLE public.ta OF public.ty; CREATE INDEX ON public.ta (a)",
+        "ALTER TYPE public.ty ALTER ATTRIBUTE b TYPE varchar CASCADE",
+        "ALTER TYPE public.ty ALTER ATTRIBUTE a TYPE text CASCADE",
+    ]);
+}
+
+#[test]
+fn parameters_that_no_alter_takes() {
+    let mut pair = Pair::new();
+    pair.follow(&[
+        "CREATE TABLE public.o (a int) WITH (fillfactor = 50)",
+        "UPDATE pg_catalog.pg_class SET reloptions = '{fillfactor=13,autovacuum_enabled=false,illegal_option=4}' WHERE relname = 'o'",
+        "ALTER TABLE public.o RESET (illegal_option)",
     ]);
 }

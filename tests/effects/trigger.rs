@@ -86,7 +86,7 @@ fn triggers_come_and_go_with_their_tables() {
 }
 
 #[test]
-fn triggers_of_constraints_have_no_words() {
+fn constraint_triggers_are_not_changed_in_place() {
     let mut pair = Pair::new();
     pair.both(&[
         "CREATE TABLE public.t (a int PRIMARY KEY, b int REFERENCES public.t DEFERRABLE)",
@@ -96,10 +96,44 @@ fn triggers_of_constraints_have_no_words() {
         "ALTER TABLE public.t DISABLE TRIGGER USER",
         "CREATE CONSTRAINT TRIGGER c AFTER DELETE ON public.t FOR EACH ROW EXECUTE FUNCTION public.f()",
     ]);
-    pair.assert_unhandled("ALTER TABLE public.t DISABLE TRIGGER ALL", "trigger");
-    pair.assert_unhandled("ALTER TABLE public.t ENABLE TRIGGER ALL", "trigger");
+    pair.follow(&[
+        "ALTER TABLE public.t DISABLE TRIGGER ALL",
+        "ALTER TABLE public.t ENABLE TRIGGER ALL",
+    ]);
     pair.assert_unhandled(
         "UPDATE pg_catalog.pg_trigger SET tgdeferrable = true WHERE tgname = 'c'",
         "trigger",
     );
+}
+
+/// pg_dump does not tell the states of these.
+#[test]
+fn internal_triggers_are_disabled_and_enabled() {
+    let mut pair = Pair::new();
+    let states = "SELECT t.tgrelid::pg_catalog.regclass::text, pg_catalog.rtrim(t.tgname, '0123456789'), t.tgfoid::pg_catalog.regproc, t.tgenabled \
+                  FROM pg_catalog.pg_trigger t ORDER BY 1, 2, 3, 4";
+    for statement in [
+        "CREATE TABLE public.pk (a int PRIMARY KEY, b int, UNIQUE (b) DEFERRABLE); CREATE TABLE public.\"f'k\" (a int REFERENCES public.pk, b int REFERENCES public.pk)",
+        "ALTER TABLE public.\"f'k\" DISABLE TRIGGER ALL",
+        "ALTER TABLE public.pk DISABLE TRIGGER ALL",
+        "ALTER TABLE public.pk ENABLE TRIGGER ALL",
+        "CREATE TABLE public.tree (a int PRIMARY KEY, f int REFERENCES public.tree) PARTITION BY LIST (a); \
+         CREATE TABLE public.tree1 PARTITION OF public.tree FOR VALUES IN (1); CREATE TABLE public.tree2 PARTITION OF public.tree FOR VALUES IN (2)",
+        "ALTER TABLE public.tree DISABLE TRIGGER ALL",
+    ] {
+        pair.follow(&[statement]);
+        pair.assert_same_result(states, statement);
+    }
+}
+
+#[test]
+fn a_partitions_own_trigger_is_replaced_by_a_clone() {
+    Pair::new().follow(&[
+        "CREATE FUNCTION public.fa() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'; CREATE FUNCTION public.fb() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
+        "CREATE TABLE public.pt (a int) PARTITION BY RANGE (a); CREATE TABLE public.pt1 PARTITION OF public.pt FOR VALUES FROM (0) TO (1000) PARTITION BY RANGE (a); \
+         CREATE TABLE public.pt11 PARTITION OF public.pt1 FOR VALUES FROM (0) TO (100)",
+        "CREATE TRIGGER my AFTER INSERT ON public.pt1 FOR EACH ROW EXECUTE FUNCTION public.fa()",
+        "ALTER TABLE public.pt1 DISABLE TRIGGER my",
+        "CREATE OR REPLACE TRIGGER my AFTER INSERT ON public.pt FOR EACH ROW EXECUTE FUNCTION public.fb()",
+    ]);
 }

@@ -97,3 +97,13 @@ fn what_no_create_or_replace_makes_is_told() {
         "view",
     );
 }
+
+/// Its rule fills a table with a column of the view's type.
+#[test]
+fn a_view_and_a_table_that_need_each_other_go_together() {
+    Pair::new().follow(&[
+        "CREATE SCHEMA s; CREATE TYPE s.nested AS (a int, b text); CREATE VIEW s.v AS SELECT 1 AS a, ROW (1, 'x')::s.nested AS n",
+        "CREATE TABLE s.log (at int, v s.v); CREATE RULE r AS ON UPDATE TO s.v DO ALSO INSERT INTO s.log VALUES (1, old)",
+        "DROP SCHEMA s CASCADE",
+    ]);
+}

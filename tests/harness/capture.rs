@@ -1,6 +1,8 @@
 //! What a test asks about the capture of its database.
 
-use crate::{wait_until, Cluster};
+use std::process::Command;
+
+use crate::{run, wait_until, Cluster};
 
 impl Cluster {
     /// One column of pg_replication_slots for the slot of the test's database; empty for NULL, or
@@ -26,6 +28,18 @@ impl Cluster {
     /// Waits until a capture worker has the slot.
     pub fn wait_for_capture(&self) {
         wait_until("a capture worker has the slot", || self.slot_is("active"));
+    }
+
+    /// Drops the slot of the test's database, which ends its chain.
+    pub fn lose_slot(&self) {
+        let launcher = self
+            .sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'pg_incrbackup launcher'");
+        // It would start another worker in between.
+        run(Command::new("kill").args(["-STOP", &launcher]));
+        self.slot("pg_terminate_backend(active_pid)");
+        wait_until("nobody has the slot", || self.slot("active") == "f");
+        self.slot("pg_drop_replication_slot(slot_name)");
+        run(Command::new("kill").args(["-CONT", &launcher]));
     }
 
     /// Level and reasons of `incr_slot_health()`, as `level|{reasons}`.

@@ -12,6 +12,7 @@
 //! | [`owner`], [`mounts`] | the one server that writes to a directory; whether its lock reaches other hosts |
 //! | [`segment`] | the grammar, the [`Appender`], resume after a crash, the parser |
 //! | [`manifest`], [`base`], [`metadata`] | finished files of a chain, base backups |
+//! | [`flags`] | stretches in which something is lost, until the next base |
 //! | [`globals`] | roles, tablespaces and the database's properties, as they changed |
 //! | [`retention`], [`pins`], [`expiry`] | what is kept and what goes; how it goes |
 //! | [`archiving`] | what is to be copied off the machine, and what has been |
@@ -55,6 +56,7 @@ pub mod error;
 pub mod escape;
 pub mod expiry;
 pub mod failpoint;
+pub mod flags;
 pub mod globals;
 pub mod history;
 pub mod layout;

@@ -14,6 +14,7 @@ use crate::base::METADATA_JSON;
 use crate::dump::{DUMP_LIST, DUMP_TOC, LEFT_OUT_SQL, STAND_INS_END_SQL, STAND_INS_SQL};
 use crate::error::{Error, Result};
 use crate::expiry;
+use crate::flags::FLAGS;
 use crate::layout::chain::names_in;
 use crate::layout::names::{
     chain_name, parse_chain_name, BASE, CHAIN_JSON, GLOBALS, INCREMENTAL, MANIFEST,
@@ -37,7 +38,7 @@ const SEALED_FILES: [&str; 11] = [
     METADATA_JSON,
     SHA256SUMS,
 ];
-const CHAIN_FILES: [&str; 3] = [CHAIN_JSON, MANIFEST, PINS_JSON];
+const CHAIN_FILES: [&str; 4] = [CHAIN_JSON, MANIFEST, PINS_JSON, FLAGS];
 
 /// A file that can be read: its parts below the database's directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -195,6 +196,6 @@ fn files_of(chain: &ChainDir) -> Result<Vec<String>> {
             files.extend(inside.iter().map(|file| format!("{directory}/{file}")));
         }
     }
-    files.extend([PINS_JSON, MANIFEST].map(str::to_owned));
+    files.extend([PINS_JSON, FLAGS, MANIFEST].map(str::to_owned));
     Ok(files)
 }

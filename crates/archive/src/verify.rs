@@ -15,6 +15,7 @@ use crate::base;
 use crate::checksum::{self, Checksum, Hashing};
 use crate::error::{Error, Result};
 use crate::expiry::{given_up, Lock};
+use crate::flags::{self, FLAGS};
 use crate::globals;
 use crate::layout::names::{chain_name, BASE, CHAIN_JSON, GLOBALS, INCREMENTAL, MANIFEST};
 use crate::layout::{ChainDir, DatabaseDir, SegmentName, Stored};
@@ -148,6 +149,9 @@ impl<'a> ChainCheck<'a> {
         }
         if let Err(error) = pins::read(self.chain) {
             self.found(PINS_JSON, error.to_string());
+        }
+        if let Err(error) = flags::read(self.chain) {
+            self.found(FLAGS, error.to_string());
         }
     }
 

@@ -58,6 +58,9 @@ usage: sh restore.sh --target CONNINFO [options]
   --dry-run           choose and check only; the target is not touched
   --help              this text
 
+A moment in a stretch in which something was lost (see --list: between a flag and the next base) is restored
+as far as the segments go: what cannot be applied is left out and listed, and the exit status is 1.
+
 Exit status: 0 when everything up to the wished point was applied, 1 when not, 2 for wrong use.
 USAGE
 }
@@ -133,7 +136,7 @@ trap 'exit 130' INT TERM HUP
 
 # ---- Awk programs, used below ---------------------------------------------------------------------
 
-# Values. An LSN is compared as text, "L" and 16 hex digits, so that awk never takes it for a number.
+# Values. xmin, xmax and xip are those of a snapshot. An LSN is compared as text, "L" and 16 hex digits, so that awk never takes it for a number.
 awk_values='
     function pad(hex) { return substr("00000000", length(hex) + 1) toupper(hex) }
     function lsn16(text,  part) {
@@ -152,6 +155,12 @@ awk_values='
         rest = substr($0, at + length(name) + 2)
         sub(/ .*/, "", rest)
         return rest
+    }
+    # Is the transaction in the base? The xid stays text: mawk writes numbers from 2^31 on as
+    # 2.14748e+09, and would not find them in the list.
+    function sees(xid) {
+        return xid + 0 < xmin + 0 || \
+            (xid + 0 < xmax + 0 && !index("," xip ",", "," xid ","))
     }
     function or_none(text) { return text == "" ? "none" : text }
     function encode(text,  i, c, out) {         # percent-encoding, as in the comments
@@ -332,6 +341,8 @@ awk_scan='
             previous = value("previous"); previous_sha256 = value("previous_sha256")
         } else if (kind == "transaction") {
             xid = value("xid"); lsn = lsn16(value("commit_lsn")); time = value("commit_time")
+        } else if (kind == "flag" && value("lost") != "") {
+            print lsn, xid, time, value("lost"), value("class"), value("oid"), "=" value("identity"), value("reason") >> lost
         } else if (kind == "position" && value("at") ~ /Z$/) {
             complete = NR; end = lsn16(value("lsn"))
             if (value("at") > latest) latest = value("at")      # all that committed before is in the files
@@ -366,6 +377,14 @@ awk_scan='
     }
 '
 
+# What a flag says is lost, in words.
+awk_lost='
+    function lost_in_words(what, class, oid, identity) {
+        if (oid == "0" && identity == "") return what == "rows" ? "rows" : "the schema, of an object that is not known"
+        return (what == "rows" ? "rows of " : "") decode(class) " " (identity == "" ? "with OID " oid : decode(identity))
+    }
+'
+
 # What psql gets of a segment: blank lines for what is skipped; UPDATE and DELETE so that their
 # transaction fails unless each hit exactly one row; around DDL what keeps triggers quiet (section 6).
 #
@@ -374,15 +393,11 @@ awk_scan='
 #
 # With "only", the transactions from that commit LSN on, a statement at a time and without a COMMIT.
 # With "apart", a statement at a time, and rows of a table that is missing go to one that stands in for it.
+# From the commit LSN "lost_from" on ("lenient": from the start) a statement at a time too, each of which may
+# fail: psql is told so, and each row of a COPY block comes as an INSERT, so that none takes others along.
 # With "at", the file "tell" gets the commit LSN of the first source transaction of the transaction here
 # that line is of.
 awk_replay='
-    # Is the transaction in the base? The xid stays text: mawk writes numbers from 2^31 on as
-    # 2.14748e+09, and would not find them in the list.
-    function sees(xid) {
-        return xid + 0 < xmin + 0 || \
-            (xid + 0 < xmax + 0 && !index("," xip ",", "," xid ","))
-    }
     function put(line) {
         if (!on) line = ""
         else if (pending != "") { line = pending " " line; pending = "" }
@@ -571,24 +586,48 @@ awk_replay='
         line[1] = "DO $r" word "$ BEGIN " line[1] " EXECUTE $s" word "$"
         line[end] = "$s" word "$; END $r" word "$;"
     }
-    BEGIN { on = is_quiet = is_forgotten = is_helped = 1 }
+    function copied(line,  count, field, i, text, out) {    # a row of a COPY block
+        if (line == "\\.") return "--"
+        count = split(line, field, "\t")
+        if (!count) field[count = 1] = ""
+        for (i = 1; i <= count; i++) {
+            text = field[i]
+            if (text == "\\N") { out = out ", NULL"; continue }
+            gsub(/\047/, "\047\047", text)
+            if (index(text, "\\v")) text = without_v(text)
+            out = out ", E\047" text "\047"
+        }
+        return "INSERT INTO " copy_head " OVERRIDING SYSTEM VALUE VALUES (" substr(out, 3) ");"
+    }
+    function without_v(text,  out, pair) {      # of the escapes of COPY the only one that E\047\047 has not
+        while (match(text, /\\./)) {
+            pair = substr(text, RSTART, 2)
+            out = out substr(text, 1, RSTART - 1) (pair == "\\v" ? "\\x0B" : pair)
+            text = substr(text, RSTART + 2)
+        }
+        return out text
+    }
+    BEGIN { on = is_quiet = is_forgotten = is_helped = 1; if (lenient) apart = 1 }
     NR > complete { exit }
     {
         walk()
         if (kind == "transaction") {
             lsn = lsn16(value("commit_lsn")); time = value("commit_time"); flags = 0
             on = (lsn <= upto && !sees(value("xid")) && lsn >= only "")
-            if (later_lsn != "" && lsn > later_lsn) {       # in the place of this line and of BEGIN
+            is_later = later_lsn != "" && lsn > later_lsn
+            is_lost = lost_from != "" && on && lsn >= lost_from "" && !lenient
+            if (is_later || is_lost) {                      # in the place of this line and of BEGIN
                 emit(close_group() "\\unrestrict " key)
                 forget()
-                placing = 1; later_lsn = ""
-                print "" >placed
+                placing = (is_later ? ENVIRON["LATER"] " " : "") (is_lost ? ENVIRON["LENIENT"] " " : "")
+                if (is_later) { later_lsn = ""; print "" >placed }
+                if (is_lost) { lenient = apart = 1; print "" >told }
                 next
             }
         } else if (kind == "sequences") {
             lsn = lsn16(value("lsn"))
             on = (only == "" && lsn > base_lsn && lsn <= upto)
-        } else if (kind == "flag") flags++
+        } else if (kind == "flag") flags += (value("lost") == "")
         else if (kind == "ddl" || kind == "effect") { role = value("role"); command = value("command"); verb = value("verb") }
         # Constraints are off only while rows come, not around each of many DDL statements.
         if (on && !is_quiet && (part == "copy" || part == "statement" && /^(INSERT|UPDATE|DELETE) /)) {
@@ -597,17 +636,19 @@ awk_replay='
         }
         is_held = held_lines && (part == "statement" || part == "commit" || kind == "flag")
         if (!is_held) let_go()
-        if (placing && part == "begin") {
-            emit(ENVIRON["LATER"] " \\restrict " key)
+        if (placing != "" && part == "begin") {
+            emit(placing "\\restrict " key)
             first = lsn
             if (on) pending = (pending == "" ? "" : pending " ") "BEGIN;"
-            placing = 0
+            placing = ""
         } else if (only != "" && on && (part == "begin" || part == "commit")) put(begun++ ? "" : "BEGIN;")
         else if (on && part == "begin") hold("BEGIN;")
         else if (is_held && part == "commit") join_group()
         else if (is_held) hold($0)
         else if (kind == "ddl" || kind == "effect" || part == "ddl") { line[held++] = $0; if (!ddl_lines) put_ddl() }
         else if (on && part == "statement") put(joined(row($0)))
+        else if (on && lenient && part == "copy") { copy_head = substr($0, 6, length($0) - 17); put("--") }
+        else if (on && lenient && part == "row") put(copied($0))
         else if (on && part == "copy") { forget(); put(apart ? stand_in($0) $0 : alone($0)) }
         else if (on && part == "commit") put(ended())
         else if (NR == 1) put("SELECT pg_catalog.setval(\047pg_temp." ENVIRON["HITS"] "\047, 1, false);")
@@ -817,7 +858,7 @@ scan() {        # SEGMENT [ENCODING] -> one line of facts, as awk_scan prints th
     # The starts of lines are enough otherwise, and mawk takes long over those of many megabytes.
     text "$increments/$1" | if [ -n "${2:-}" ]; then cat; else cut -b 1-1000000; fi |
         awk -v until_time="$until_time" -v until_xid="${until_xid:-none}" -v encoding="${2:-}" \
-            -v roles="$work/roles" -v tablespaces="$work/tablespaces" "$awk_values$awk_walk$awk_grammar$awk_scan"
+            -v roles="$work/roles" -v tablespaces="$work/tablespaces" -v lost="$work/lost" "$awk_values$awk_walk$awk_grammar$awk_scan"
 }
 
 # The chains of this archive, and what is to be known of one before anything of it is used.
@@ -930,6 +971,32 @@ list_stretch() {        # segments that join, in "stretch": what of them can be 
     done
     say "  no base joins the segments from $(show "$stretch_start") on"
 }
+list_flags() {          # the stretches in which something is lost, up to the first base that sees the last flag
+    [ -f "$chain_dir/flags.jsonl" ] || return 0
+    for name in $(bases); do
+        file=$chain_dir/base/$name/metadata.json
+        [ ! -f "$file" ] || say "$name $(metadata taken_at "$file") $(metadata snapshot "$file")"
+    done >"$work/snapshots"
+    awk "$awk_values$awk_lost"'
+        function field(name,  at, rest) {
+            at = index($0, "\"" name "\":")
+            if (!at) return ""
+            rest = substr($0, at + length(name) + 3)
+            sub(/^"/, "", rest); sub(/[",}].*/, "", rest)
+            return rest
+        }
+        FILENAME ~ /snapshots$/ { base[++count] = $2; snapshot[count] = $3; next }
+        {
+            end = "now"
+            for (i = count; i; i--) {
+                split(snapshot[i], part, ":")
+                xmin = part[1]; xmax = part[2]; xip = part[3]
+                if (sees(field("last_xid"))) end = base[i]
+            }
+            print "  lost from " field("first_at") " (" field("first_lsn") ") to " end ": " \
+                lost_in_words(field("lost"), field("class"), field("oid"), field("identity")) ": " decode(field("reason"))
+        }' "$work/snapshots" "$chain_dir/flags.jsonl" | tr '\001-\011\013-\037\177' '?'
+}
 list_chain() {
     say "chain-$chain, begun $(metadata started_at "$chain_dir/chain.json") at $(metadata slot_start_lsn "$chain_dir/chain.json")"
     for name in $(bases); do
@@ -939,6 +1006,7 @@ list_chain() {
         [ -n "$(listed "base/$name")" ] || note=', which manifest.jsonl does not name'
         say "  base $name of $(metadata taken_at "$file") ($(metadata lsn "$file"))$note"
     done
+    list_flags
     [ -z "$expired_to" ] || say "  retention has removed the segments before $expired_to: an older base is one moment, restored by --base NAME"
     : >"$work/stretch"
     before='' is_whole=$([ -n "$expired_to" ] || say yes)
@@ -1106,7 +1174,7 @@ check_segment() {       # the facts of $name against its name, its checksum and 
 # All segments from the first on, up to the wished point. "use" lists them with the number of lines
 # that are complete: an open segment may end in the middle of a transaction.
 : >"$work/use"
-: >>"$work/roles"; : >>"$work/tablespaces"
+: >>"$work/roles"; : >>"$work/tablespaces"; : >"$work/lost"
 before='' end='' sha256='' reached='' beyond=none total=0 last_time=$(metadata taken_at)
 while read -r name; do
     [ -n "$before" ] || [ "$name" = "$first" ] || continue
@@ -1155,6 +1223,18 @@ if [ -n "$until_time" ]; then      # the last commit not after T; what commits n
         die "the base contains transactions of a later commit time: use an older --base"
 fi
 files=$(awk 'END { print NR }' "$work/use")
+
+# What is lost of what is to be applied, each object once. A base that is newer than the flag would hold it.
+awk -v upto="$upto" -v xmin="$xmin" -v xmax="$xmax" -v xip="$xip" "$awk_values$awk_lost"'
+    $1 "" <= upto && !sees($2) && !seen[$4 " " $5 " " $6 ($6 == "0" ? $7 : "")]++ {
+        print $1, "since " $3 " (" shown($1) "): " lost_in_words($4, $5, $6, substr($7, 2)) ": " decode($8)
+    }' "$work/lost" | printable >"$work/flagged"
+lost_from=$(sed -n '1s/ .*//p' "$work/flagged")
+if [ -n "$lost_from" ]; then
+    warn "something is lost of what leads to the wished point; what cannot be applied from there on is left out:"
+    sed 's/^[^ ]*/   /' "$work/flagged" >&2
+    [ -z "$superuser" ] || die "no drill can tell whether such a moment is whole"
+fi
 
 # The newest set of globals that is not after the wished point. Its LSN is the commit LSN of the last
 # change in it. One between the last commit to apply and the next is judged by the time that is wished.
@@ -1929,6 +2009,10 @@ SQL
 fi
 export LATER
 
+# From the first flag on (\set takes the rest of its line up to the next backslash).
+LENIENT='\set ON_ERROR_STOP 0 \set ON_ERROR_ROLLBACK on \set VERBOSITY verbose'
+export LENIENT
+
 replay() {      # SEGMENT [settings for awk] -> what psql gets of it
     replayed=$1; shift
     text "$increments/$replayed" | awk "$@" -v base_lsn="$base_lsn" -v xmin="$xmin" -v xmax="$xmax" -v xip="$xip" \
@@ -1936,14 +2020,16 @@ replay() {      # SEGMENT [settings for awk] -> what psql gets of it
 }
 
 feed() {        # all segments, one after the other; "starts" notes where each begins in the stream
-    line=0 number=0
+    line=0 number=0 lenient=''
     while read -r name complete; do
         number=$((number + 1))
         say "[$number/$files] $name" >&3
         say "$line $name" >>"$work/starts"
         line=$((line + complete))
         replay "$name" -v complete="$complete" -v upto="$upto" -v counts="$work/counts" \
-            -v placed="$work/placed" -v later_lsn="$later_lsn" -v is_last=$((number == files)) || return
+            -v placed="$work/placed" -v later_lsn="$later_lsn" -v is_last=$((number == files)) \
+            -v lost_from="$lost_from" -v told="$work/lenient" -v lenient="$lenient" || return
+        [ ! -e "$work/lenient" ] || lenient=1
         [ -z "$later_lsn" ] || [ ! -e "$work/placed" ] || { later_lsn=''; say "$name" >"$work/placed_in"; }
     done <"$work/use"
     [ $number -gt 0 ] || [ -z "$LATER" ] || say "$LATER"
@@ -1963,6 +2049,43 @@ find_statement() {
     sed "s|^psql:<stdin>:|$name:|" "$work/again" >"$work/errors"
 }
 
+# Where something is lost: is every error one of a statement that does not fit what is there? What the server
+# lacks for the moment (room, memory, itself) is nothing to be left out, nor is what fails outside the segments.
+may_be_lost() {
+    awk '
+        /^[^:]*:[0-9]+: ERROR:  [0-9A-Z]+: / && $1 !~ /^psql:/ { if (substr($3, 1, 2) ~ /^(08|25|40|53|57|58|F0|XX)$/) bad = 1; next }
+        /^[^ ]*: ?(ERROR|FATAL|PANIC|error|fatal): |^psql: / { bad = 1 }
+        END { exit bad }' "$work/errors"
+}
+# Lists what was left out, by what it is about.
+list_lost() {
+    sed -n 's/^\([^:]*\):\([0-9][0-9]*\): ERROR:  [0-9A-Z]*: \(.*\)$/\1 \2 \3/p' "$work/errors" >"$work/lost_at"
+    for name in $(cut -d ' ' -f 1 "$work/lost_at" | uniq); do
+        text "$increments/$name" | cut -b 1-1000000 | awk -v list="$work/lost_at" -v name="$name" "$awk_values$awk_walk"'
+            BEGIN {
+                while ((getline line <list) > 0) {
+                    if (index(line, name " ") != 1) continue
+                    split(line, word, " ")
+                    why[word[2]] = substr(line, length(word[1] word[2]) + 3)
+                }
+            }
+            function subject(line) {            # the start of a statement, up to the name of its table
+                if (match(line, /^(INSERT INTO|COPY) /)) sub(/ \(.*/, "", line)
+                else sub(/ (SET|WHERE) .*/, "", line)
+                return line
+            }
+            {
+                walk()
+                if (part == "comment")
+                    what = kind == "effect" ? decode(value("verb")) " " decode(value("class")) " " decode(value("identity")) : \
+                        kind == "ddl" ? decode(value("command")) : ""
+                if (part == "copy") rows_of = subject($0)
+                if (NR in why)
+                    print (part == "ddl" ? what : part == "row" ? rows_of : subject($0)) "\t" name ":" NR ": " why[NR]
+            }'
+    done | tr '\001-\010\013-\037\177' '?' >"$work/not_applied"
+}
+
 : >"$work/counts"; : >"$work/starts"
 exec 3>&1                       # for progress: feed's own output goes to psql
 apart=''
@@ -1979,8 +2102,10 @@ awk -F : '                      # line numbers of the stream become those of the
     }
     { print }' "$work/starts" "$work/errors" >"$work/messages"
 mv "$work/messages" "$work/errors"
+[ -z "$lost_from" ] || may_be_lost || failed=yes
 [ -z "${failed:-}" ] || { may_be_left_out || find_statement; stopped segment; }
-cat "$work/errors" >&2
+: >"$work/not_applied"
+if [ -n "$lost_from" ]; then list_lost; grep ': WARNING: ' "$work/errors" >&2 || :; else cat "$work/errors" >&2; fi
 [ "$(awk 'END { print NR }' "$work/counts")" = "$files" ] || die "a segment could not be read to its end"
 
 # A tablespace that was made, and that the source has emptied since, was gone there too.
@@ -2011,6 +2136,11 @@ if [ -s "$work/counts.left_out" ]; then
     say "left out, since they are over pg_incrbackup's own, or over what went with its session (left_out comments have their definitions):"
     sort -u "$work/counts.left_out" | awk "$awk_values"'{ print "    " decode($0) }' | tr '\001-\011\013-\037\177' '?'
 fi
+if [ -s "$work/not_applied" ]; then
+    say "left out, since something was lost before:"
+    awk -F '\t' '{ if (!($1 in count)) { order[++n] = $1; first[$1] = $2 }; count[$1]++ }
+        END { for (i = 1; i <= n; i++) print "    " order[i] " (" count[order[i]] "): " first[order[i]] }' "$work/not_applied"
+fi
 half_made=''
 if [ $exists = no ]; then
     say 'ALTER DATABASE :"dbname" RENAME TO :"final";' | sql -d "$server" -v dbname="$dbname" -v final="$final_name" ||
@@ -2018,3 +2148,4 @@ if [ $exists = no ]; then
 fi
 say "done: $final_name is restored; run ANALYZE in it before use"
 [ -z "$last_word" ] || warn "$last_word"
+[ -z "$lost_from" ] || die "$final_name is not whole: something was lost on the way to the wished point, as is said above"

@@ -37,7 +37,7 @@ fn a_segment_reads_back_as_it_was_written() {
         Event::Unhandled { class, .. } => format!("unhandled {class}"),
         Event::Fact(fact) => format!("fact {fact:?}"),
         Event::LeftOut { object, .. } => format!("left_out {:?}", String::from_utf8_lossy(object)),
-        Event::Flag { reason } => format!("flag {:?}", String::from_utf8_lossy(reason)),
+        Event::Flag { reason, .. } => format!("flag {:?}", String::from_utf8_lossy(reason)),
         Event::End { statements, .. } => format!("end {statements}"),
         Event::Position { lsn, .. } => format!("position {lsn}"),
         Event::Footer(_) => "footer".to_owned(),

@@ -1,5 +1,7 @@
 //! What all classes read and write alike: owner, privileges, comment, security labels, dependencies.
 
+pub mod read;
+
 use serde::Deserialize;
 
 use crate::acl::{Acl, Grant};

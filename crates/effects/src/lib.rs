@@ -3,9 +3,9 @@
 //! A schema change is replayed as what it did, not as what was typed: for each object that a statement
 //! touched, the state before and the state after are read from the catalogs, compared, and the difference
 //! becomes canonical, fully qualified statements. This crate knows no server: what a class reads is a query
-//! text ([`class::Class::query`]), what it gets is JSON, what it gives are [`Effect`]s.
+//! text, whose answer is JSON, or rows of catalogs ([`class::ReadBy`]); what it gives are [`Effect`]s.
 //!
-//! One file per object class in [`class`], each of the same shape: what it reads (`QUERY` and a struct),
+//! One file per object class in [`class`], each of the same shape: what it reads (`QUERY` or `read`, and a struct),
 //! what it writes for a new object (`create`), for a change (`alter`) and for its end (`remove`). What all
 //! classes share (owner, privileges, comment, labels, dependencies) is in [`common`]; the order among the
 //! objects of one statement is [`plan`]'s.
@@ -28,6 +28,7 @@ pub mod script;
 pub mod states;
 pub mod temporary;
 pub mod text;
+pub mod tuples;
 
 pub use class::{Class, Model};
 pub use compare::{compare, Context, OVER_OURS, TEMPORARY};
@@ -35,3 +36,4 @@ pub use key::Key;
 pub use object::Object;
 pub use script::{Effect, Script, Unhandled};
 pub use states::{read, Source, States};
+pub use tuples::Tuples;

@@ -78,9 +78,10 @@ impl Plan {
         while sorted.len() < count {
             let next = match ready.pop() {
                 Some(Reverse((_, _, step))) => step,
-                // A circle: the first that only waits for what gives way.
-                None => (0..count)
-                    .filter(|step| !is_done[*step] && strict[*step] == 0)
+                // The first of a circle that only waits for what gives way.
+                None => self
+                    .in_circles(&is_done)
+                    .filter(|step| strict[*step] == 0)
                     .min_by_key(|step| rank(*step))
                     .ok_or_else(|| self.circle(&is_done))?,
             };
@@ -101,6 +102,27 @@ impl Plan {
             }
         }
         Ok(sorted)
+    }
+
+    /// Of the steps that are left, which all wait, those that are not just behind a circle.
+    fn in_circles(&self, is_done: &[bool]) -> impl Iterator<Item = usize> {
+        let mut waiting = vec![0usize; self.steps.len()];
+        let left = || (0..self.steps.len()).filter(|step| !is_done[*step]);
+        for &(earlier, _) in left().flat_map(|step| &self.waits[step]) {
+            waiting[earlier] += 1;
+        }
+        let mut is_in_circle: Vec<bool> = is_done.iter().map(|is_done| !is_done).collect();
+        let mut free: Vec<usize> = left().filter(|step| waiting[*step] == 0).collect();
+        while let Some(step) = free.pop() {
+            is_in_circle[step] = false;
+            for &(earlier, _) in self.waits[step].iter().filter(|(step, _)| !is_done[*step]) {
+                waiting[earlier] -= 1;
+                if waiting[earlier] == 0 {
+                    free.push(earlier);
+                }
+            }
+        }
+        (0..self.steps.len()).filter(move |step| is_in_circle[*step])
     }
 
     fn circle(&self, is_done: &[bool]) -> Unhandled {
@@ -148,6 +170,11 @@ mod tests {
         plan.order((Step::Main, key(1)), (Step::Main, key(2)), true);
         plan.order((Step::Main, key(2)), (Step::Main, key(1)), false);
         assert_eq!(plan.sorted().unwrap()[0], (Step::Main, key(1)));
+        // What only waits for the circle waits for all of it.
+        plan.add(Step::Main, key(3), 0);
+        plan.order((Step::Main, key(2)), (Step::Main, key(3)), false);
+        let last = *plan.sorted().unwrap().last().unwrap();
+        assert_eq!(last, (Step::Main, key(3)));
         plan.order((Step::Main, key(2)), (Step::Main, key(1)), true);
         assert_eq!(plan.sorted().unwrap_err().class, "order");
     }

@@ -17,7 +17,7 @@ pub struct Effect {
     pub needs: Vec<Key>,
     /// Roles that must be there for it, unquoted.
     pub roles: Vec<String>,
-    /// Whose privileges it is granted by, quoted, where that is not the owner.
+    /// By whose privileges it runs, quoted, where that is neither the restorer nor the owner.
     pub grantor: Option<String>,
     /// Without a semicolon.
     pub sql: String,
@@ -31,6 +31,8 @@ pub struct Unhandled {
     pub class: String,
     /// What of it.
     pub what: String,
+    /// The object, and its identity where it has one.
+    pub object: Option<(Key, String)>,
 }
 
 impl Unhandled {
@@ -38,7 +40,14 @@ impl Unhandled {
         Unhandled {
             class: class.into(),
             what: what.into(),
+            object: None,
         }
+    }
+
+    /// The same, of this object.
+    pub fn about(self, key: Key, identity: impl FnOnce() -> String) -> Unhandled {
+        let object = self.object.or_else(|| Some((key, identity())));
+        Unhandled { object, ..self }
     }
 }
 

@@ -3,9 +3,16 @@
 use std::collections::HashMap;
 use std::fmt::Display;
 
-use crate::class::{self, Class, Model};
+use crate::class::{self, Class, Model, ReadBy};
 use crate::key::Key;
 use crate::script::Unhandled;
+use crate::tuples::Tuples;
+
+/// Objects that are read at once. Functions that give a definition lock its table: the lock table has room
+/// for max_locks_per_transaction (64) times max_connections (100) of them, for all sessions.
+pub const PORTION: usize = 500;
+
+type ByTuples = fn(&mut dyn Tuples, u32) -> Result<Option<Model>, String>;
 
 /// Who can run the classes' queries at the moment in question.
 pub trait Source {
@@ -16,6 +23,12 @@ pub trait Source {
         query: &'static str,
         oids: &[u32],
     ) -> Result<Vec<(u32, String)>, Self::Error>;
+
+    /// Runs `look` with rows of the catalogs at hand, and gives back whatever it has taken.
+    fn with_tuples<R>(
+        &mut self,
+        look: impl FnOnce(&mut dyn Tuples) -> Result<R, String>,
+    ) -> Result<R, Self::Error>;
 
     /// The letter of an object's kind ([`class::kinds_of`]), where it is known without a query.
     fn kind(&self, _key: Key) -> Option<char> {
@@ -101,11 +114,15 @@ impl<S: Source> Reading<'_, S> {
 
     /// Where the query fails for many, it is asked for each: one of them is the reason.
     fn class(&mut self, class: &Class, oids: &[u32]) {
-        match self.source.read(class.query, oids) {
+        let (query, read) = match class.read_by {
+            ReadBy::Query { query, read } => (query, read),
+            ReadBy::Tuples(read) => return self.by_tuples(class, oids, read),
+        };
+        match self.source.read(query, oids) {
             Ok(rows) => {
                 for (oid, json) in rows {
                     let key = Key::new(class.catalog, oid);
-                    match (class.read)(&json) {
+                    match read(&json) {
                         Ok(model) => {
                             self.states.models.insert(key, model);
                         }
@@ -118,6 +135,30 @@ impl<S: Source> Reading<'_, S> {
             }
             Err(_) if oids.len() > 1 => oids.iter().for_each(|oid| self.class(class, &[*oid])),
             Err(error) => self.unknown(class.catalog, oids, class.name, &error.to_string()),
+        }
+    }
+
+    /// A portion at a time: definitions lock tables.
+    fn by_tuples(&mut self, class: &Class, oids: &[u32], read: ByTuples) {
+        for portion in oids.chunks(PORTION) {
+            let found = self.source.with_tuples(|tuples| {
+                let one = |oid: &u32| read(tuples, *oid).map(|model| (*oid, model));
+                portion.iter().map(one).collect::<Result<Vec<_>, String>>()
+            });
+            match found {
+                Ok(found) => {
+                    let there = found.into_iter();
+                    let there = there.filter_map(|(oid, model)| Some((oid, model?)));
+                    let models = there.map(|(oid, model)| (Key::new(class.catalog, oid), model));
+                    self.states.models.extend(models);
+                }
+                Err(_) if portion.len() > 1 => {
+                    portion
+                        .iter()
+                        .for_each(|oid| self.by_tuples(class, &[*oid], read));
+                }
+                Err(error) => self.unknown(class.catalog, portion, class.name, &error.to_string()),
+            }
         }
     }
 

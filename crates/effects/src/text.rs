@@ -5,6 +5,15 @@ pub fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
+/// `DO` with a body of PL/pgSQL, between dollar signs that do not stand in it.
+pub fn do_block(body: &str) -> String {
+    let mut tag = "$do$".to_owned();
+    while body.contains(&tag) {
+        tag.insert(1, 'x');
+    }
+    format!("DO {tag}{body}{tag}")
+}
+
 /// A name in quotes, whether it needs them or not.
 pub fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
@@ -37,5 +46,7 @@ mod tests {
         }
         assert_eq!(unquoted("plain"), "plain");
         assert_eq!(literal("it's \\n"), "'it''s \\n'");
+        assert_eq!(do_block("BEGIN END"), "DO $do$BEGIN END$do$");
+        assert_eq!(do_block("'$do$'"), "DO $xdo$'$do$'$xdo$");
     }
 }

@@ -1,14 +1,14 @@
 //! Schema changes between the rows: as effects where all that a statement touched is understood, as the
 //! statement's text where it is not.
 
-use archive::failpoint::pass;
-use archive::segment::{ClusterFact, DdlBlock, EffectNote, Words};
+use archive::segment::{ClusterFact, DdlBlock, EffectNote, Lost, What, Words};
 use effects::{Effect, Unhandled, OVER_OURS, TEMPORARY};
 
 use super::super::frame;
 use super::super::history::Statement;
 use super::Writer;
 use crate::effects::{does_more_than_catalogs_tell, is_told_by_catalogs, Stretch};
+use crate::pg::ddl_roles::is_superuser;
 use crate::pg::effects::server_text::to_server_bytes;
 
 /// The verb of an effect that empties a table whose rows come again behind it.
@@ -41,9 +41,7 @@ impl Deeds {
 
     /// True where the statement travels as its text.
     fn need_text(&self, command: &str) -> bool {
-        // A test makes all of them travel so, and compares.
-        pass("effects: word a statement").is_err()
-            || self.is_about_cluster
+        self.is_about_cluster
             || self.unhandled.iter().any(|why| why.class != TEMPORARY)
             || does_more_than_catalogs_tell(command)
             || self.effects.is_empty() && self.unhandled.is_empty() && !is_told_by_catalogs(command)
@@ -92,11 +90,21 @@ impl Writer<'_> {
     /// The same is said once, though it is asked for at each row.
     fn flag_left_out(&mut self, unhandled: Unhandled) {
         if self.state.missing.as_ref() != Some(&unhandled) {
-            self.flag_ddl(&format!(
-                "a schema change is left out, of which no statement is known: {unhandled}"
-            ));
+            let reason = "a schema change is left out, of which no statement is known";
+            self.lose_change(&unhandled, reason);
             self.state.missing = Some(unhandled);
         }
+    }
+
+    fn lose_change(&mut self, unhandled: &Unhandled, reason: &str) {
+        let object = unhandled.object.as_ref();
+        let lost = Lost {
+            what: What::Schema,
+            class: unhandled.class.clone(),
+            oid: object.map_or(0, |(key, _)| key.oid),
+            identity: object.map_or_else(Vec::new, |(_, name)| to_server_bytes(name)),
+        };
+        self.lose(&lost, &format!("{reason}: {unhandled}"));
     }
 
     /// A change that no session has recorded in this transaction was left out by none.
@@ -118,6 +126,9 @@ impl Writer<'_> {
             || !self.options.follows_catalogs
             || deeds.need_text(&statement.command)
         {
+            if statement.text.is_empty() {
+                return self.flag_untold(deeds, &statement);
+            }
             self.state.way = Way::Text;
             for reason in &deeds.flags {
                 self.flag_ddl(reason);
@@ -133,6 +144,18 @@ impl Writer<'_> {
         if let Some(unhandled) = deeds.unhandled.first() {
             self.flag_ddl(&format!("{} is left out: {unhandled}", statement.command));
         }
+    }
+
+    /// Something was not understood of a statement whose text would come to something else.
+    fn flag_untold(&mut self, deeds: Deeds, statement: &Statement) {
+        self.state.way = Way::Effects;
+        if !deeds.effects.is_empty() {
+            self.write_effects(&deeds.effects, Some(statement));
+        }
+        let unfollowed = || Unhandled::new("schema change", "its effects are not followed");
+        let unhandled = deeds.unhandled.into_iter().next();
+        let reason = format!("{} is left out", statement.command);
+        self.lose_change(&unhandled.unwrap_or_else(unfollowed), &reason);
     }
 
     /// Drops the statement that was held back: the session that ran it says that all it did goes with the
@@ -151,7 +174,7 @@ impl Writer<'_> {
             return;
         }
         let mut told: Vec<&str> = Vec::new();
-        for Unhandled { class, what } in unhandled {
+        for Unhandled { class, what, .. } in unhandled {
             if !told.contains(&class.as_str()) {
                 told.push(class);
                 pgrx::debug1!("pg_incrbackup: {command} travels as text: {class}: {what}");
@@ -171,11 +194,11 @@ impl Writer<'_> {
             }
             return;
         }
-        let superuser = statement.filter(|statement| statement.by_superuser);
         let roles = effects.iter().flat_map(|effect| &effect.roles);
         for role in roles {
             let name = to_server_bytes(role);
-            let superuser = superuser.is_some_and(|statement| statement.executed_by == name);
+            // As of the commit: it may be given what only superusers own.
+            let superuser = is_superuser(&name);
             self.role_fact(ClusterFact::Role { name, superuser });
         }
         if let Some(statement) = statement {

@@ -30,7 +30,7 @@ impl Writer<'_> {
             let line = &mut *self.line;
             guarded(|| row_sql::push_copy_row(line, table, new))?;
             if self.line.is_too_long {
-                self.flag_long_row(table, &Change::Insert { new });
+                self.flag_long_row(table, relation, &Change::Insert { new });
                 return Ok(());
             }
             self.state.owes_repair |= self.repair();
@@ -42,7 +42,7 @@ impl Writer<'_> {
         let line = &mut *self.line;
         guarded(|| row_sql::push_insert(line, table, new))?;
         if self.line.is_too_long {
-            return self.insert_long_row(table, new);
+            return self.insert_long_row(table, relation, new);
         }
         self.ensure_begun();
         self.state.owes_repair |= self.repair();
@@ -54,7 +54,12 @@ impl Writer<'_> {
     }
 
     /// As a COPY block of its own: a field of COPY may be twice as long as a literal.
-    fn insert_long_row(&mut self, table: &mut TableSql, new: &Row) -> Result<(), Failure> {
+    fn insert_long_row(
+        &mut self,
+        table: &mut TableSql,
+        relation: pg_sys::Oid,
+        new: &Row,
+    ) -> Result<(), Failure> {
         self.end_run();
         self.start_line(b'p');
         let head = table.copy_head.clone().filter(|_| self.options.framing);
@@ -63,7 +68,7 @@ impl Writer<'_> {
             guarded(|| row_sql::push_copy_row(line, table, new))?;
         }
         let Some(head) = head.filter(|_| !self.line.is_too_long) else {
-            self.flag_long_row(table, &Change::Insert { new });
+            self.flag_long_row(table, relation, &Change::Insert { new });
             return Ok(());
         };
         self.state.owes_repair = self.repair();

@@ -43,7 +43,7 @@ impl Writer<'_> {
         let mut unworded = values_without_text(table, old);
         unworded.extend(values_without_text(table, new));
         if unworded.is_empty() || !unworded.iter().all(|value| value.may_be_null) {
-            return self.leave_out(table, change, &failure.in_full());
+            return self.leave_out(table, relation, change, &failure.in_full());
         }
         let row = named(table, change);
         let mut positions: Vec<usize> = Vec::new();
@@ -67,19 +67,31 @@ impl Writer<'_> {
         };
         if let Err(failure) = self.write_change(table, relation, &rest) {
             raise_if_passing(&failure);
-            self.leave_out(table, change, &failure.in_full());
+            self.leave_out(table, relation, change, &failure.in_full());
         }
     }
 
-    fn leave_out(&mut self, table: &mut TableSql, change: &Change<'_>, reason: &str) {
+    fn leave_out(
+        &mut self,
+        table: &mut TableSql,
+        relation: pg_sys::Oid,
+        change: &Change<'_>,
+        reason: &str,
+    ) {
         let row = named(table, change);
-        self.flag(&format!("{row} is left out: {reason}"));
+        let name = table.target.clone();
+        self.lose_rows(relation, &name, &format!("{row} is left out: {reason}"));
     }
 
     /// A row whose text PostgreSQL would not read.
-    pub(super) fn flag_long_row(&mut self, table: &mut TableSql, change: &Change<'_>) {
+    pub(super) fn flag_long_row(
+        &mut self,
+        table: &mut TableSql,
+        relation: pg_sys::Oid,
+        change: &Change<'_>,
+    ) {
         let reason = "no server reads a row of 1 GB of text, or a literal of 512 MB";
-        self.leave_out(table, change, reason);
+        self.leave_out(table, relation, change, reason);
     }
 }
 

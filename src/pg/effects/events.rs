@@ -4,14 +4,13 @@
 //! of tuples that it changed in catalogs: each is fetched once, in the order of files and blocks. The rows
 //! tell as well when an object came and went (`lives`): what is not there need not be asked for.
 
-use effects::key::catalog::{CLASS, CONSTRAINT};
 use effects::Key;
 use pgrx::prelude::*;
 
 use super::super::{commit_view, declared};
 use super::catalog::{makers, Catalog, Makers};
 use super::lives::{Lives, Version};
-use super::relations::Relations;
+use super::relations::{rank, Relations};
 use super::rewritten;
 use super::tuple_cids::{self, TupleCids};
 
@@ -138,15 +137,6 @@ impl Collected {
     }
 }
 
-/// The others ask what pg_class and pg_constraint say.
-pub(super) fn place_of(catalog: u32) -> u8 {
-    match catalog {
-        CLASS => 0,
-        CONSTRAINT => 1,
-        _ => 2,
-    }
-}
-
 fn by_tuples(tuples: &[TupleCids], collected: &mut Collected) -> Result<(), Unreadable> {
     let mut files = Vec::new();
     for file in tuples.chunk_by(|a, b| a.file == b.file) {
@@ -154,7 +144,7 @@ fn by_tuples(tuples: &[TupleCids], collected: &mut Collected) -> Result<(), Unre
             .ok_or_else(|| Unreadable::new("a catalog was rewritten"))?;
         files.push((relation.to_u32(), file));
     }
-    files.sort_by_key(|(relation, _)| place_of(*relation));
+    files.sort_by_key(|(relation, _)| rank(*relation));
     for (relation, tuples) in files {
         let Some(mut catalog) = Catalog::open(relation)? else {
             continue;

@@ -4,7 +4,8 @@
 //! - [`events`]: which objects a transaction touched, and by which of its commands.
 //! - [`lives`]: from when to when each of them is there.
 //! - [`view`]: the catalogs before the transaction and at a command of it.
-//! - [`query`]: objects' state out of the catalogs, by queries under the historic snapshot.
+//! - [`query`] and [`tuples`]: the state of objects out of the catalogs, by queries or by their rows; a
+//!   [`look`] leaves nothing behind.
 //!
 //! What an object's state is, how two are compared and worded, and when each is read is decided elsewhere.
 //! All of it is called in callbacks of an output plugin.
@@ -12,10 +13,12 @@
 mod catalog;
 pub mod events;
 pub mod lives;
+mod look;
 mod owner;
 pub mod query;
 mod relations;
 mod rewritten;
 pub mod server_text;
 mod tuple_cids;
+pub mod tuples;
 pub mod view;

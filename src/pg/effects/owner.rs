@@ -67,9 +67,9 @@ impl Rule {
             How::PartOf(owner) => one(owner, row.oid(0)),
             // All about large objects is written at the transaction's end.
             How::About if row.oid(0) == LARGE_OBJECT => NONE,
-            How::About if row.oid(0) == CONSTRAINT => relations
-                .owner_of_constraint(row.oid(1))
-                .map_or(NONE, |key| [Some(key), None]),
+            How::About if row.oid(0) == CONSTRAINT => {
+                [relations.owner_of_constraint(row.oid(1)), None]
+            }
             How::About => one(row.oid(0), row.oid(1)),
             How::By(owners) => owners(row, relations),
         };
@@ -218,22 +218,11 @@ fn of_type(row: &Fields<'_>, relations: &mut Relations) -> Owners {
 }
 
 fn of_constraint(row: &Fields<'_>, relations: &mut Relations) -> Owners {
-    let oid = row.oid(0);
-    let owner = match owner_of_constraint(oid, row.oid(1), row.oid(2), row.char(3)) {
-        key if key.class != TYPE && relations.is_noise(row.oid(1)) => None,
-        key => Some(key),
-    };
-    relations.note_constraint(oid, owner);
-    [owner, None]
-}
-
-/// A domain's constraints are said with the domain, NOT NULL with the table's column.
-pub fn owner_of_constraint(oid: u32, table: u32, domain: u32, kind: u8) -> Key {
-    match (table, domain) {
-        (0, domain) if domain != 0 => Key::new(TYPE, domain),
-        (table, _) if kind == b'n' => Key::new(CLASS, table),
-        _ => Key::new(CONSTRAINT, oid),
-    }
+    let (table, domain, kind) = (row.oid(1), row.oid(2), row.char(3));
+    [
+        relations.note_constraint(row.oid(0), table, domain, kind),
+        None,
+    ]
 }
 
 /// Sessions' own schemas are made with their first temporary table, and stay (catalog/namespace.c). Other

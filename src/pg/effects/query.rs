@@ -1,24 +1,15 @@
 //! The state of objects, read by a query under the historic snapshot.
-//!
-//! Functions that give an object's definition take locks on tables and keep them to the end of the
-//! transaction (pg_get_expr, pg_get_viewdef: ruleutils.c), and may raise. So a query runs in a
-//! subtransaction that is always rolled back, and waits for a lock no longer than [`LOCK_TIMEOUT`]. It
-//! reads as the bootstrap superuser, as a capture worker does: what is written does not depend on who asks.
 
 use std::cell::RefCell;
 use std::ffi::{CStr, CString};
-use std::panic::AssertUnwindSafe;
 
 use pgrx::prelude::*;
 use rustc_hash::FxHashMap;
 
 use super::super::failure::Failure;
-use super::super::session::set_at_level;
 use super::super::value::Row;
+use super::look::{setting, unexpected, without_trace};
 use super::server_text;
-
-/// How long a lock is waited for.
-const LOCK_TIMEOUT: &CStr = c"2s";
 
 /// In force while a query is planned: a few objects are looked up by their OIDs, however large catalogs are
 /// and whatever statistics say.
@@ -45,36 +36,14 @@ pub fn read(query: &'static str, oids: &[u32]) -> Result<Vec<(u32, String)>, Fai
     if oids.is_empty() {
         return Ok(Vec::new());
     }
-    // SAFETY: plain facts of this process, which is inside a transaction, as every callback is.
-    let (owner, context) = unsafe { (pg_sys::CurrentResourceOwner, pg_sys::CurrentMemoryContext) };
-    // SAFETY: as above. Rolled back below, whatever happens in between.
-    unsafe { pg_sys::BeginInternalSubTransaction(std::ptr::null()) };
-    let outcome = PgTryBuilder::new(AssertUnwindSafe(|| answered(query, oids)))
-        .catch_others(|error| Err(Failure::from(error)))
-        .catch_rust_panic(|error| Err(Failure::from(error)))
-        .execute();
-    // SAFETY: the subtransaction begun above; both were current before it and outlive it.
-    unsafe {
-        pg_sys::RollbackAndReleaseCurrentSubTransaction();
-        pg_sys::CurrentResourceOwner = owner;
-        pg_sys::MemoryContextSwitchTo(context);
-    }
-    outcome
+    without_trace(|| answered(query, oids))
 }
 
-/// Inside the subtransaction, which gives back user, settings, snapshot and SPI's state where this raises.
+/// Inside the subtransaction, which gives back SPI's state where this raises.
 fn answered(query: &'static str, oids: &[u32]) -> Result<Vec<(u32, String)>, Failure> {
-    // SAFETY: inside a subtransaction, whose settings and user end with it. A historic snapshot is in
-    // force, which GetCatalogSnapshot answers; what is pushed is a copy.
+    // SAFETY: inside a subtransaction.
     unsafe {
-        let superuser = pg_sys::Oid::from(pg_sys::BOOTSTRAP_SUPERUSERID);
-        pg_sys::SetUserIdAndSecContext(superuser, 0);
-        setting(c"lock_timeout", LOCK_TIMEOUT);
-        if pg_sys::quote_all_identifiers {
-            setting(c"quote_all_identifiers", c"off");
-        }
         connected(pg_sys::SPI_connect())?;
-        pg_sys::PushActiveSnapshot(pg_sys::GetCatalogSnapshot(pg_sys::InvalidOid));
         let plan = plan(query)?;
         let mut arguments = [oid_array(oids)];
         let (values, no_nulls) = (arguments.as_mut_ptr(), std::ptr::null());
@@ -83,17 +52,9 @@ fn answered(query: &'static str, oids: &[u32]) -> Result<Vec<(u32, String)>, Fai
             return Err(unexpected(format!("SPI_execute_plan returned {result}")));
         }
         let rows = rows();
-        pg_sys::PopActiveSnapshot();
         pg_sys::SPI_finish();
         rows
     }
-}
-
-/// # Safety
-/// Inside the subtransaction.
-unsafe fn setting(name: &CStr, value: &CStr) {
-    // SAFETY: promised by the caller: a subtransaction is a nest level of settings.
-    unsafe { set_at_level(name, value, pg_sys::GucContext::PGC_SUSET) }
 }
 
 fn connected(result: i32) -> Result<(), Failure> {
@@ -101,10 +62,6 @@ fn connected(result: i32) -> Result<(), Failure> {
         return Ok(());
     }
     Err(unexpected(format!("SPI_connect returned {result}")))
-}
-
-fn unexpected(message: String) -> Failure {
-    Failure::new(PgSqlErrorCode::ERRCODE_INTERNAL_ERROR, message)
 }
 
 /// The plan of a query, ready for use; the planner's settings are set where it will be made anew.

@@ -1,25 +1,29 @@
 //! What is known about relations by the rows of pg_class that a transaction touched: which are nobody's
-//! objects, and of which kind they are. And by those of pg_constraint: with what a constraint is said.
+//! objects, and of which kind they are; and about constraints, by their rows: whose they are.
 
-use effects::key::catalog::CONSTRAINT;
+use std::ffi::CStr;
+
+use effects::key::catalog::{CLASS, CONSTRAINT, TYPE};
 use effects::Key;
 use pgrx::prelude::*;
 use rustc_hash::FxHashMap;
 
-use super::owner::owner_of_constraint;
-
-/// Relations by OID. Rows of pg_class are to be read before all others, those of pg_constraint next.
+/// Relations and constraints by OID.
 #[derive(Default)]
 pub struct Relations {
-    constraints: FxHashMap<u32, Option<Key>>,
     touched: FxHashMap<u32, Relation>,
     looked_up: FxHashMap<u32, u8>,
+    constraints: FxHashMap<u32, Option<Key>>,
 }
 
-/// Columns of pg_constraint (catalog/pg_constraint.h): contype, conrelid, contypid.
-const KIND: i16 = 4;
-const TABLE: i16 = if cfg!(feature = "pg18") { 9 } else { 8 };
-const DOMAIN: i16 = TABLE + 1;
+/// In which order catalogs are read: other rows ask what pg_class and pg_constraint say.
+pub fn rank(catalog: u32) -> u32 {
+    match catalog {
+        CLASS => 0,
+        CONSTRAINT => 1,
+        _ => 2,
+    }
+}
 
 struct Relation {
     kind: u8,
@@ -30,32 +34,6 @@ impl Relations {
     /// Notes a row of pg_class.
     pub fn note(&mut self, oid: u32, kind: u8, is_noise: bool) {
         self.touched.insert(oid, Relation { kind, is_noise });
-    }
-
-    /// Notes a row of pg_constraint.
-    pub fn note_constraint(&mut self, oid: u32, owner: Option<Key>) {
-        self.constraints.insert(oid, owner);
-    }
-
-    /// The object with which a constraint is said, where that is one of the schema's.
-    pub fn owner_of_constraint(&mut self, oid: u32) -> Option<Key> {
-        *self.constraints.entry(oid).or_insert_with(|| {
-            let cache = pg_sys::SysCacheIdentifier::CONSTROID as i32;
-            // SAFETY: a look-up by OID; columns that are never NULL are read before the row is released.
-            unsafe {
-                let row = pg_sys::SearchSysCache1(cache, pg_sys::Oid::from(oid).into());
-                if row.is_null() {
-                    return Some(Key::new(CONSTRAINT, oid));
-                }
-                let column = |number| {
-                    let mut is_null = false;
-                    pg_sys::SysCacheGetAttr(cache, row, number, &mut is_null).value() as u32
-                };
-                let (table, domain, kind) = (column(TABLE), column(DOMAIN), column(KIND) as u8);
-                pg_sys::ReleaseSysCache(row);
-                Some(owner_of_constraint(oid, table, domain, kind))
-            }
-        })
     }
 
     /// True for a relation that is no object of the schema: temporary, a TOAST table, a copy that a rewrite
@@ -74,5 +52,46 @@ impl Relations {
             unsafe { pg_sys::get_rel_relkind(oid.into()) as u8 }
         });
         *kind == pg_sys::RELKIND_COMPOSITE_TYPE
+    }
+
+    /// The object that a constraint is said with, by its row; it is taken note of.
+    pub fn note_constraint(&mut self, oid: u32, table: u32, domain: u32, kind: u8) -> Option<Key> {
+        let owner = match (table, domain) {
+            (0, domain) if domain != 0 => Some(Key::new(TYPE, domain)),
+            (table, _) if self.is_noise(table) => None,
+            // NOT NULL is said with the table's column.
+            (table, _) if kind == b'n' => Some(Key::new(CLASS, table)),
+            _ => Some(Key::new(CONSTRAINT, oid)),
+        };
+        self.constraints.insert(oid, owner);
+        owner
+    }
+
+    /// The object that a constraint is said with, of which only the OID is at hand.
+    pub fn owner_of_constraint(&mut self, oid: u32) -> Option<Key> {
+        if let Some(owner) = self.constraints.get(&oid) {
+            return *owner;
+        }
+        let cache = pg_sys::SysCacheIdentifier::CONSTROID as i32;
+        // SAFETY: a catalog look-up; what is found is released once, and its columns are passed by value.
+        let found = unsafe {
+            let tuple = pg_sys::SearchSysCache1(cache, pg_sys::Datum::from(oid));
+            (!tuple.is_null()).then(|| {
+                let column = |name: &CStr| {
+                    let relation = pg_sys::Oid::from(CONSTRAINT);
+                    let number = pg_sys::get_attnum(relation, name.as_ptr());
+                    let mut is_null = false;
+                    let value = pg_sys::SysCacheGetAttr(cache, tuple, number, &mut is_null);
+                    value.value() as u32
+                };
+                let found = (column(c"conrelid"), column(c"contypid"), column(c"contype"));
+                pg_sys::ReleaseSysCache(tuple);
+                found
+            })
+        };
+        match found {
+            Some((table, domain, kind)) => self.note_constraint(oid, table, domain, kind as u8),
+            None => Some(Key::new(CONSTRAINT, oid)),
+        }
     }
 }

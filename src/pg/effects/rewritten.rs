@@ -7,7 +7,8 @@
 use pgrx::prelude::*;
 
 use super::catalog::{makers, Catalog};
-use super::events::{place_of, Collected, Unreadable};
+use super::events::{Collected, Unreadable};
+use super::relations::rank;
 
 /// Takes the changed tuples of all catalogs.
 pub fn by_scans(collected: &mut Collected) -> Result<(), Unreadable> {
@@ -19,7 +20,7 @@ pub fn by_scans(collected: &mut Collected) -> Result<(), Unreadable> {
     snapshot.subxip = own.as_mut_ptr();
     snapshot.subxcnt = own.len() as i32;
     let mut catalogs = catalogs();
-    catalogs.sort_by_key(|oid| (place_of(*oid), *oid));
+    catalogs.sort_by_key(|oid| (rank(*oid), *oid));
     for oid in catalogs {
         let Some(mut catalog) = Catalog::open(oid)? else {
             continue;

@@ -11,6 +11,7 @@ use crate::checksum;
 use crate::compression::Compression;
 use crate::durable;
 use crate::error::{Error, Result};
+use crate::flags::FLAGS;
 use crate::layout::names::{CHAIN_JSON, INCREMENTAL, MANIFEST};
 use crate::layout::{ChainDir, DatabaseDir, SegmentName, Stored};
 use crate::manifest::{self, Entry, Kind};
@@ -256,7 +257,9 @@ impl List<'_> {
         if self.notes.of(&name(CHAIN_JSON)).is_some() {
             self.small(chain.path.join(CHAIN_JSON), name(CHAIN_JSON))?;
         }
-        self.small(chain.path.join(PINS_JSON), name(PINS_JSON))?;
+        for file in [PINS_JSON, FLAGS] {
+            self.small(chain.path.join(file), name(file))?;
+        }
         let content = self.manifest_of_copy(chain, entries);
         let sha256 = checksum::of_bytes(&content);
         let name = name(MANIFEST);

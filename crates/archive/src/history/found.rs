@@ -38,6 +38,14 @@ pub enum What {
     Effect(u32, Option<u32>),
 }
 
+impl Hit {
+    /// Both are effects of the same typed statement.
+    fn is_of_statement(&self, other: &Hit) -> bool {
+        self.transaction.xid == other.transaction.xid
+            && matches!((self.what, other.what), (What::Effect(_, Some(one)), What::Effect(_, Some(two))) if one == two)
+    }
+}
+
 /// A row of the answer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Row {
@@ -46,7 +54,7 @@ pub struct Row {
     pub lsn: Option<Lsn>,
     /// INSERT, UPDATE, DELETE, TRUNCATE, a command, or NOT SHOWN.
     pub operation: String,
-    /// In the database's encoding.
+    /// In the database's encoding; of a schema change, all its effects that name the table.
     pub statement: Option<Vec<u8>>,
     /// Below the database's directory.
     pub file: Option<String>,
@@ -148,7 +156,19 @@ impl Found {
         let Some((place, hit)) = std::mem::replace(&mut self.next, self.hits.next()) else {
             return Ok(self.last.pop().map(not_shown));
         };
-        self.row(place, hit).map(Some)
+        let mut row = self.row(place, hit)?;
+        // All that one statement did is one row.
+        let is_more = |next: &(Place, Hit)| next.0 .0 == place.0 && next.1.is_of_statement(&hit);
+        while let Some((place, more)) = self.next.filter(is_more) {
+            self.next = self.hits.next();
+            let more = self.row(place, more)?;
+            match (&mut row.statement, more.statement) {
+                (Some(statement), Some(more)) => statement.extend([&b";\n"[..], &more].concat()),
+                (_, None) => row.note = more.note,
+                (None, _) => {}
+            }
+        }
+        Ok(Some(row))
     }
 
     fn row(&mut self, place: Place, hit: Hit) -> Result<Row> {
@@ -187,10 +207,12 @@ impl Found {
                 (self.commands[number as usize].clone(), statement)
             }
         };
-        if let What::Effect(_, Some(number)) = hit.what {
-            row.typed = Some(self.typed[number as usize].clone());
-        }
         row.operation = operation;
+        if let What::Effect(_, Some(number)) = hit.what {
+            let typed = &self.typed[number as usize];
+            row.operation.clone_from(&typed.command);
+            row.typed = Some(typed.clone());
+        }
         row.statement = Some(statement);
         Ok(row)
     }

@@ -213,6 +213,11 @@ impl<'a> Comment<'a> {
         text.parse().map_err(|_| self.invalid(name, &text))
     }
 
+    /// True where the field is there.
+    pub fn has(&self, name: &str) -> bool {
+        self.field(name).is_some()
+    }
+
     /// How much of a field was cut.
     pub fn missing(&self, name: &str) -> Result<u64, Flaw> {
         let name = format!("{name}_cut");

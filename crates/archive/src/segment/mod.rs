@@ -38,6 +38,7 @@
 //! -- @KEY tablespace name=fast
 //! -- @KEY tablespace_renamed name=fast to=slow
 //! -- @KEY flag reason=…
+//! -- @KEY flag reason=… lost=rows class=table oid=16401 identity=public.t
 //! -- @KEY left_out object=view%20public.v definition=…
 //! SELECT pg_catalog.setval('public.s', 33, true);
 //! COMMIT;
@@ -54,6 +55,7 @@ mod cluster_fact;
 mod ddl_block;
 mod effect;
 mod file;
+mod flag;
 pub mod grammar;
 pub mod header;
 mod last;
@@ -67,6 +69,7 @@ pub mod writer;
 pub use cluster_fact::ClusterFact;
 pub use ddl_block::DdlBlock;
 pub use effect::{Effect, EffectNote, TypedWords, Words};
+pub use flag::{Lost, What, ANY};
 pub use grammar::{Footer, Key};
 pub use header::{Header, Previous, SETTINGS};
 pub use parse::{Event, Scanner};

@@ -10,6 +10,7 @@ use std::io::{self, BufRead, BufReader, Read};
 
 use super::cluster_fact::ClusterFact;
 use super::effect::{Effect, TypedWords};
+use super::flag::Lost;
 use super::grammar::{
     first_line, format_of, Comment, Flaw, Footer, Key, BEGIN, COMMIT, COPY_END, COPY_PREFIX,
     COPY_SUFFIX, FORMAT, LONGEST_COMMENT, SETVAL_PREFIX,
@@ -45,8 +46,8 @@ pub enum Event {
     Unhandled { class: String, command: String },
     /// About a role or a tablespace.
     Fact(ClusterFact),
-    /// Something that could not be carried.
-    Flag { reason: Vec<u8> },
+    /// Something that could not be carried, and what is lost by it, if anything is.
+    Flag { reason: Vec<u8>, lost: Option<Lost> },
     /// An object that a restore does without, such as a view over this extension's functions.
     LeftOut {
         object: Vec<u8>,
@@ -295,6 +296,7 @@ impl<R: Read> Scanner<R> {
                 })),
                 "flag" => Ok(Some(Event::Flag {
                     reason: comment.bytes("reason")?,
+                    lost: Lost::read(&comment)?,
                 })),
                 "left_out" => Ok(Some(Event::LeftOut {
                     object: comment.bytes("object")?,

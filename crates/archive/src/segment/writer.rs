@@ -14,6 +14,7 @@ use super::cluster_fact::ClusterFact;
 use super::ddl_block::DdlBlock;
 use super::effect::{unhandled_line, EffectNote, Words};
 use super::file::SegmentFile;
+use super::flag::{self, Lost};
 use super::grammar::{
     CommentWriter, Key, BEGIN, COMMIT, COPY_END, COPY_PREFIX, COPY_SUFFIX, SETVAL_PREFIX,
 };
@@ -25,10 +26,10 @@ use crate::layout::ChainDir;
 use crate::lsn::Lsn;
 use crate::time::Time;
 
-/// The same for the name of an object that is left out.
+/// The name and the definition of an object that is left out are cut where they are longer, so that the
+/// comment stays readable and below its limit.
 const LONGEST_OBJECT: usize = 200;
-/// Longer reasons of flags are cut, so that the comment stays readable and below its limit.
-const LONGEST_REASON: usize = 1000;
+const LONGEST_DEFINITION: usize = 1000;
 
 /// What an appender wrote since it was opened.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -290,12 +291,10 @@ impl Appender {
         self.put(fact.line(self.key).as_bytes())
     }
 
-    /// Notes something that could not be carried faithfully; it is counted.
-    pub fn flag(&mut self, reason: &[u8]) -> Result<()> {
-        let reason = &reason[..reason.len().min(LONGEST_REASON)];
-        let comment = CommentWriter::new(self.key, "flag")
-            .bytes("reason", reason)
-            .finish();
+    /// Notes something that could not be carried faithfully; it is counted. `lost`: what no restore gets
+    /// back before the next base.
+    pub fn flag(&mut self, reason: &[u8], lost: Option<&Lost>) -> Result<()> {
+        let comment = flag::line(self.key, reason, lost);
         self.inside("flag")?;
         self.counters.flags += 1;
         self.put(comment.as_bytes())
@@ -310,7 +309,7 @@ impl Appender {
             .bytes("object", &object[..object.len().min(LONGEST_OBJECT)])
             .bytes(
                 "definition",
-                &definition[..definition.len().min(LONGEST_REASON)],
+                &definition[..definition.len().min(LONGEST_DEFINITION)],
             )
             .finish();
         self.inside("left_out")?;

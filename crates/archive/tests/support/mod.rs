@@ -135,7 +135,7 @@ pub fn one_of_each(appender: &mut Appender, base: u64) {
         .unwrap();
     appender.copy_row(b"").unwrap();
     appender.copy_end().unwrap();
-    appender.flag(b"could not carry\nthis").unwrap();
+    appender.flag(b"could not carry\nthis", None).unwrap();
     appender.commit().unwrap();
     appender
         .begin(base + 12, Lsn(base + 0x2200), at(12))

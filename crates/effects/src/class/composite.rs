@@ -145,7 +145,10 @@ impl Composite {
                     same_rest("composite type", &old.rest, &new.rest)?;
                     if old.type_ids != new.type_ids {
                         let definition = new.definition();
-                        to.change(script, &format!("ALTER ATTRIBUTE {name} TYPE {definition}"));
+                        to.change(
+                            script,
+                            &format!("ALTER ATTRIBUTE {name} TYPE {definition}{cascade}"),
+                        );
                     }
                 }
                 None => {
@@ -159,15 +162,6 @@ impl Composite {
             }
         }
         Ok(())
-    }
-
-    /// Whether those that stay have the type that they had.
-    fn has_same_types(&self, to: &Self) -> bool {
-        let mut attributes = self.attributes().iter();
-        attributes.all(|old| {
-            let new = to.attribute(old.number);
-            new.is_none_or(|new| new.type_ids == old.type_ids)
-        })
     }
 }
 
@@ -216,11 +210,6 @@ impl Object for Composite {
     fn alter(&self, to: &Self, script: &mut Script) -> Result<(), Unhandled> {
         same_rest("composite type", &self.rest, &to.rest)?;
         same_rest("composite type", &self.type_rest, &to.type_rest)?;
-        // That may rewrite the tables.
-        if !self.has_same_types(to) && (self.has_tables || to.has_tables) {
-            let what = "an attribute's type, where tables are of it";
-            return Err(Unhandled::new("composite type", what));
-        }
         self.alter_attributes(to, script)?;
         for new in to.attributes() {
             to.describe(self.attribute(new.number), new, script);

@@ -5,7 +5,7 @@
 //! partition, which is made alone and attached later, is given its own. Partitions' foreign keys are always
 //! made by their parents.
 
-use serde::Deserialize;
+pub mod read;
 
 use crate::class::index::{deferral, settings};
 use crate::common::Common;
@@ -13,52 +13,9 @@ use crate::key::{catalog, Key};
 use crate::object::Object;
 use crate::options::with;
 use crate::script::{same_rest, Script, Unhandled};
+use crate::text::{do_block, literal, unquoted};
 
-/// Constraints of domains (contypid) are left out: they are read with their domain. So are the entries that
-/// a foreign key has besides its own for each partition of the table that it refers to. `structure` is what
-/// no ALTER changes.
-pub const QUERY: &str = concat!(
-    "SELECT r.oid, pg_catalog.row_to_json(r)::pg_catalog.text FROM (SELECT k.oid, \
-     pg_catalog.quote_ident(k.conname) AS name, k.contype::pg_catalog.text AS kind, k.conrelid::pg_catalog.int8 AS table, \
-     pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(t.relname) AS table_name, \
-     t.relkind = 'p' AS is_partitioned, t.relispartition AS is_of_partition, \
-     NULLIF(k.confrelid, 0)::pg_catalog.int8 AS refers_to, \
-     CASE WHEN k.contype = 'f' THEN k.conindid::pg_catalog.int8 END AS refers_by, \
-     pg_catalog.pg_get_constraintdef(k.oid) AS definition, \
-     k.condeferrable AS is_deferrable, k.condeferred AS is_deferred, k.convalidated AS is_validated, \
-     COALESCE((pg_catalog.to_jsonb(k) -> 'conenforced')::pg_catalog.bool, true) AS is_enforced, \
-     k.conislocal AS is_local, k.coninhcount AS inherited, \
-     COALESCE((SELECT pg_catalog.json_agg(h.inhparent::pg_catalog.int8 ORDER BY h.inhparent) \
-        FROM pg_catalog.pg_inherits h WHERE h.inhrelid = k.conrelid), '[]') AS parent_tables, \
-     (SELECT pg_catalog.json_build_object('constraint', p.oid::pg_catalog.int8, 'name', pg_catalog.quote_ident(p.conname)) \
-        FROM pg_catalog.pg_constraint p WHERE p.oid = k.conparentid) AS parent, \
-     CASE WHEN k.contype = 'c' AND k.coninhcount > 0 THEN \
-        (SELECT pg_catalog.json_agg(p.oid::pg_catalog.int8 ORDER BY p.oid) FROM pg_catalog.pg_inherits h \
-         JOIN pg_catalog.pg_constraint p ON p.conrelid = h.inhparent AND p.conname = k.conname AND p.contype = 'c' \
-         AND p.contypid = 0 WHERE h.inhrelid = k.conrelid) END AS parent_checks, \
-     CASE WHEN k.contype IN ('p', 'u', 'x') THEN (SELECT pg_catalog.json_build_object('options', x.reloptions, \
-        'index', x.oid::pg_catalog.int8, \
-        'tablespace', (SELECT pg_catalog.quote_ident(s.spcname) FROM pg_catalog.pg_tablespace s WHERE s.oid = x.reltablespace)) \
-        FROM pg_catalog.pg_class x WHERE x.oid = k.conindid) END AS index, ",
-    crate::common_columns!(
-        "2606", "k.oid", "NULL::pg_catalog.oid", "NULL::pg_catalog._aclitem", "NULL",
-        crate::needs_of_parts!(
-            "SELECT 2606::pg_catalog.oid, k.oid UNION ALL (WITH RECURSIVE part (oid) AS (\
-             SELECT x.oid FROM pg_catalog.pg_constraint x WHERE x.conparentid = k.oid AND x.conrelid = k.conrelid AND k.contype = 'f' \
-             UNION ALL SELECT x.oid FROM part JOIN pg_catalog.pg_constraint x ON x.conparentid = part.oid) \
-             SELECT 2606, part.oid FROM part)"
-        )
-    ),
-    ", pg_catalog.to_jsonb(k) - '{oid,conname,connamespace,contype,conrelid,conindid,conparentid,condeferrable,condeferred,\
-     convalidated,conenforced,conislocal,coninhcount}'::pg_catalog.text[] AS structure \
-     FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_class t ON t.oid = k.conrelid \
-     JOIN pg_catalog.pg_namespace n ON n.oid = t.relnamespace \
-     WHERE k.oid = ANY ($1) AND k.contypid = 0 AND k.contype IN ('c', 'p', 'u', 'x', 'f') AND t.relpersistence <> 't' \
-     AND NOT (k.contype = 'f' AND EXISTS (SELECT FROM pg_catalog.pg_constraint p \
-        WHERE p.oid = k.conparentid AND p.conrelid = k.conrelid))) r"
-);
-
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Constraint {
     pub name: String,
     /// The letter of pg_constraint.contype.
@@ -68,6 +25,8 @@ pub struct Constraint {
     pub table_name: String,
     pub is_partitioned: bool,
     pub is_of_partition: bool,
+    /// The partitioned table, with its schema.
+    pub partition_of: Option<String>,
     /// The other table of a foreign key.
     pub refers_to: Option<u32>,
     /// The index of its key.
@@ -85,18 +44,21 @@ pub struct Constraint {
     /// Of an inherited CHECK: those of the same name of the parents.
     pub parent_checks: Option<Vec<u32>>,
     pub index: Option<Means>,
+    /// What no ALTER changes.
     pub structure: serde_json::Value,
     pub common: Common,
 }
 
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Parent {
     pub constraint: u32,
     pub name: String,
+    /// With its schema.
+    pub table: String,
 }
 
 /// Its index, as far as the constraint's definition makes it.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Means {
     pub index: u32,
     pub options: Option<Vec<String>>,
@@ -166,6 +128,17 @@ impl Constraint {
         );
     }
 
+    /// Whether what it had from its parents, which stay them, is its own now.
+    fn becomes_own(&self, to: &Self) -> bool {
+        let is_kept = self.parent_tables == to.parent_tables;
+        self.kind == "c" && !self.is_local && to.is_local && is_kept
+    }
+
+    /// Whether ADD CONSTRAINT was said of it again.
+    fn is_said_again(&self, to: &Self) -> bool {
+        self.becomes_own(to) && self.inherited == to.inherited
+    }
+
     /// What it has of its own and from its parents.
     fn alter_inheritance(&self, to: &Self, script: &mut Script) -> Result<(), Unhandled> {
         // Attaching, detaching, INHERIT and NO INHERIT do the rest.
@@ -173,12 +146,12 @@ impl Constraint {
             return Ok(());
         }
         match (self.is_local, to.is_local) {
-            (false, true) if to.inherited == self.inherited => {
-                // ADD CONSTRAINT of what it had from its parents.
+            (false, true) if self.is_said_again(to) => {
                 to.add(script);
                 Ok(())
             }
-            (false, true) => Err(Unhandled::new("constraint", "dropped ONLY from its parent")),
+            // Said early.
+            (false, true) => Ok(()),
             // A partition's own becomes its parent's where that one is given the same.
             (true, false) if to.inherited > self.inherited => Ok(()),
             (true, false) => Err(Unhandled::new("constraint", "is its parent's alone")),
@@ -206,9 +179,9 @@ impl Object for Constraint {
 
     fn create(&self, script: &mut Script) -> Result<(), Unhandled> {
         match &self.parent {
-            Some(parent) if self.kind == "f" => {
-                if parent.name != self.name || self.common.comment.is_some() {
-                    let what = "a partition's foreign key with a name or a comment of its own";
+            Some(_) if self.kind == "f" => {
+                if self.common.comment.is_some() {
+                    let what = "a partition's foreign key with a comment of its own";
                     return Err(Unhandled::new("constraint", what));
                 }
             }
@@ -232,6 +205,21 @@ impl Object for Constraint {
         Ok(())
     }
 
+    /// A parent has dropped its own alone (ALTER TABLE ONLY): what is a child's own as well stays where it goes.
+    /// A partition can have none of its own besides; there it is said of the parent.
+    fn early(&self, after: Option<&Self>, script: &mut Script) -> Result<(), Unhandled> {
+        let is_left = |to: &Self| self.becomes_own(to) && to.inherited < self.inherited;
+        match &self.partition_of {
+            _ if !after.is_some_and(is_left) => {}
+            Some(parent) => {
+                let (alter, name) = (format!("ALTER TABLE ONLY {parent}"), &self.name);
+                script.push("alter", format!("{alter} DROP CONSTRAINT IF EXISTS {name}"));
+            }
+            None => self.add(script),
+        }
+        Ok(())
+    }
+
     fn alter(&self, to: &Self, script: &mut Script) -> Result<(), Unhandled> {
         same_rest("constraint", &self.structure, &to.structure)?;
         self.alter_inheritance(to, script)?;
@@ -250,6 +238,10 @@ impl Object for Constraint {
                     script,
                 );
             }
+        }
+        if self.is_said_again(to) {
+            // It may be enforced now, and its parents' not.
+            return Ok(());
         }
         if self.is_enforced != to.is_enforced {
             if self.kind != "f" {
@@ -279,14 +271,46 @@ impl Object for Constraint {
         Ok(())
     }
 
-    fn remove(&self, script: &mut Script) {
-        script.push(
-            "drop",
-            format!(
-                "ALTER TABLE {} DROP CONSTRAINT {}",
-                self.table_name, self.name
-            ),
+    /// A partition's foreign key has its parent's name where that is free, and another where it is not.
+    fn late(&self, before: Option<&Self>, script: &mut Script) -> Result<(), Unhandled> {
+        let parent = self
+            .parent
+            .as_ref()
+            .filter(|_| self.kind == "f" && before.is_none());
+        let Some(parent) = parent.filter(|parent| parent.name != self.name) else {
+            return Ok(());
+        };
+        let (table, name) = (literal(&self.table_name), literal(&unquoted(&self.name)));
+        let (above, named) = (literal(&parent.table), literal(&unquoted(&parent.name)));
+        let body = format!(
+            "DECLARE found pg_catalog.name; BEGIN SELECT k.conname INTO STRICT found FROM pg_catalog.pg_constraint k \
+             JOIN pg_catalog.pg_constraint p ON p.oid = k.conparentid WHERE k.conrelid = {table}::pg_catalog.regclass \
+             AND k.contype = 'f' AND p.conrelid = {above}::pg_catalog.regclass AND p.conname = {named}; \
+             IF found <> {name} THEN EXECUTE pg_catalog.format('ALTER TABLE %s RENAME CONSTRAINT %I TO %I', \
+             {table}, found, {name}); END IF; END"
         );
+        script.push("rename", do_block(&body));
+        Ok(())
+    }
+
+    fn late_needs(&self) -> Vec<Key> {
+        let parent = self.parent.as_ref().filter(|_| self.kind == "f");
+        let keys = parent.map(|parent| {
+            [
+                self.table_key(),
+                Key::new(catalog::CONSTRAINT, parent.constraint),
+            ]
+        });
+        keys.into_iter().flatten().collect()
+    }
+
+    fn remove(&self, script: &mut Script) {
+        // A partition that keeps it may have said so ([`Object::early`]).
+        let is_said = self.kind == "c" && self.is_partitioned;
+        let exists = if is_said { "IF EXISTS " } else { "" };
+        let (table, name) = (&self.table_name, &self.name);
+        let sql = format!("ALTER TABLE {table} DROP CONSTRAINT {exists}{name}");
+        script.push("drop", sql);
     }
 
     fn dropped_with(&self) -> Vec<Key> {

@@ -24,7 +24,9 @@ pub const QUERY: &str = concat!(
         FROM ROWS FROM (pg_catalog.unnest(p.proargnames), pg_catalog.unnest(p.proargmodes)) WITH ORDINALITY AS u (name, mode, number) \
         WHERE u.mode IN ('i', 'b', 'v') ORDER BY u.number) END AS names, p.pronargdefaults AS defaults, \
      pg_catalog.jsonb_build_array(p.prokind, p.prorettype, p.proretset, p.provariadic, p.proargtypes, \
-        CASE WHEN p.prorettype = 2249 THEN pg_catalog.jsonb_build_array(p.proallargtypes, p.proargmodes, p.proargnames) END) AS shape, \
+        CASE WHEN p.prorettype = 2249 THEN pg_catalog.jsonb_build_array(p.proallargtypes, p.proargmodes, ARRAY (\
+           SELECT u.name FROM ROWS FROM (pg_catalog.unnest(p.proargnames), pg_catalog.unnest(p.proargmodes)) WITH ORDINALITY AS u (name, mode, number) \
+           WHERE u.mode IN ('o', 'b', 't') ORDER BY u.number)) END) AS shape, \
      pg_catalog.to_jsonb(p) - '{oid,proname,pronamespace,proowner,proacl}'::pg_catalog.text[] || pg_catalog.jsonb_build_object(\
         'proargdefaults', pg_catalog.hashtextextended(p.proargdefaults::pg_catalog.text COLLATE \"C\", 0), \
         'prosqlbody', pg_catalog.hashtextextended(p.prosqlbody::pg_catalog.text COLLATE \"C\", 0), \

@@ -6,8 +6,7 @@
 //! such an index does not exist for us. REINDEX CONCURRENTLY leaves another OID under the same name
 //! ([`Object::is_remade_as`]). A partitioned index that lacks partitions exists.
 
-use serde::Deserialize;
-use serde_json::json;
+pub mod read;
 
 use crate::common::Common;
 use crate::key::{catalog, Key};
@@ -17,50 +16,15 @@ use crate::renames::give_name;
 use crate::script::{same_rest, Script, Unhandled};
 use crate::text::qualified;
 
-/// `structure` is what no ALTER changes but ADD CONSTRAINT … USING INDEX.
-pub const QUERY: &str = concat!(
-    "SELECT r.oid, pg_catalog.row_to_json(r)::pg_catalog.text FROM (SELECT c.oid, c.oid::pg_catalog.int8 AS index, \
-     pg_catalog.quote_ident(n.nspname) AS schema, pg_catalog.quote_ident(c.relname) AS name, \
-     i.indrelid::pg_catalog.int8 AS table, t.relispartition AS is_of_partition, \
-     pg_catalog.quote_ident(tn.nspname) || '.' || pg_catalog.quote_ident(t.relname) AS table_name, \
-     pg_catalog.pg_get_indexdef(c.oid) AS definition, \
-     pg_catalog.pg_get_indexdef(c.oid) ~ '[a-z0-9_\"][(](([-+0-9.]+|''[^'']*''(::[a-z0-9_. ]+)?)(, )?)*[)]' \
-        AND EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 1259 AND d.objid = c.oid AND d.refclassid = 1255) AS calls_constants, \
-     ' WHERE ' || pg_catalog.pg_get_expr(i.indpred, i.indrelid) AS predicate, \
-     (SELECT pg_catalog.quote_ident(x.spcname) FROM pg_catalog.pg_tablespace x WHERE x.oid = c.reltablespace) AS tablespace, \
-     c.reloptions AS options, \
-     (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(a.attnum, pg_catalog.to_jsonb(a) -> 'attstattarget') ORDER BY a.attnum) \
-      FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 \
-      AND pg_catalog.to_jsonb(a) -> 'attstattarget' NOT IN ('null', '-1')) AS statistics, \
-     (SELECT pg_catalog.json_build_object('constraint', k.oid::pg_catalog.int8, 'name', pg_catalog.quote_ident(k.conname), \
-        'kind', k.contype::pg_catalog.text, 'is_deferrable', k.condeferrable, 'is_deferred', k.condeferred) \
-      FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_constraint k ON k.oid = d.refobjid \
-      WHERE d.classid = 1259 AND d.objid = c.oid AND d.objsubid = 0 AND d.refclassid = 2606 AND d.deptype = 'i' \
-      AND k.contype IN ('p', 'u', 'x') LIMIT 1) AS constraint, \
-     (SELECT pg_catalog.json_build_object('index', p.oid::pg_catalog.int8, \
-        'name', pg_catalog.quote_ident(pn.nspname) || '.' || pg_catalog.quote_ident(p.relname)) \
-      FROM pg_catalog.pg_inherits h JOIN pg_catalog.pg_class p ON p.oid = h.inhparent \
-      JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace WHERE h.inhrelid = c.oid LIMIT 1) AS parent, ",
-    crate::common_columns!("1259", "c.oid", "NULL::pg_catalog.oid", "NULL::pg_catalog._aclitem", "NULL"),
-    ", pg_catalog.to_jsonb(i) - '{indexrelid,indrelid,indisclustered,indisvalid,indcheckxmin,indisready,indislive,\
-     indisreplident}'::pg_catalog.text[] AS structure, \
-     pg_catalog.to_jsonb(c) - '{oid,relname,relnamespace,reltype,relowner,relam,relfilenode,reltablespace,relpages,\
-     reltuples,relallvisible,relallfrozen,relhasindex,relpersistence,relkind,relnatts,relhassubclass,relispartition,\
-     relrewrite,relfrozenxid,relminmxid,reloptions}'::pg_catalog.text[] AS rest \
-     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_index i ON i.indexrelid = c.oid \
-     JOIN pg_catalog.pg_class t ON t.oid = i.indrelid JOIN pg_catalog.pg_namespace tn ON tn.oid = t.relnamespace \
-     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-     WHERE c.oid = ANY ($1) AND c.relkind IN ('i', 'I') AND c.relpersistence <> 't' \
-     AND t.relkind <> 't' AND (c.relkind = 'I' OR (i.indisvalid AND i.indislive))) r"
-);
-
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Index {
     pub index: u32,
     pub schema: String,
     pub name: String,
     pub table: u32,
     pub table_name: String,
+    /// Quoted.
+    pub table_owner: String,
     pub is_of_partition: bool,
     pub definition: String,
     /// A user's function of constants is in it, which ATTACH PARTITION calls, and not as the table's owner.
@@ -75,13 +39,14 @@ pub struct Index {
     pub statistics: Option<Vec<(i32, i32)>>,
     pub constraint: Option<Owner>,
     pub parent: Option<Parent>,
+    /// What no ALTER changes but ADD CONSTRAINT … USING INDEX.
     pub structure: serde_json::Value,
     pub common: Common,
     pub rest: serde_json::Value,
 }
 
 /// The constraint that an index is the means of.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Owner {
     pub constraint: u32,
     pub name: String,
@@ -92,11 +57,12 @@ pub struct Owner {
 }
 
 /// The partitioned index that it is a partition of.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Parent {
     pub index: u32,
     /// With its schema.
     pub name: String,
+    pub owner: String,
 }
 
 impl Owner {
@@ -185,12 +151,7 @@ impl Object for Index {
     }
 
     fn create(&self, script: &mut Script) -> Result<(), Unhandled> {
-        let plain = json!({
-            "relacl": null, "relchecks": 0, "reloftype": "0", "relhasrules": false, "relisshared": false,
-            "relpartbound": null, "relreplident": "n", "reltoastrelid": "0", "relhastriggers": false,
-            "relispopulated": true, "relrowsecurity": false, "relforcerowsecurity": false,
-        });
-        same_rest("index", &plain, &self.rest)?;
+        same_rest("index", &read::plain(), &self.rest)?;
         match self.with_tablespace() {
             Some(definition) => script.push("create", definition),
             None => {
@@ -265,8 +226,10 @@ impl Object for Index {
         // ATTACH PARTITION of its table has done it, and this is nothing then, or it is not exact.
         if let Some(parent) = &self.parent {
             if before.and_then(Index::parent_oid) != Some(parent.index) {
-                if self.calls_constants {
-                    return Err(Unhandled::new("index", "a function of constants"));
+                // CREATE INDEX has called it as the owner of each table.
+                if self.calls_constants && parent.owner != self.table_owner {
+                    let what = "a function of constants, and two owners";
+                    return Err(Unhandled::new("index", what));
                 }
                 script.push(
                     "attach",
@@ -276,6 +239,9 @@ impl Object for Index {
                         self.target()
                     ),
                 );
+                if let Some(attach) = script.statements.last_mut() {
+                    attach.grantor = self.calls_constants.then(|| parent.owner.clone());
+                }
             }
         }
         Ok(())

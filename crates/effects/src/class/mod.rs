@@ -68,6 +68,7 @@ use crate::common::Common;
 use crate::key::{catalog, Key};
 use crate::object::Object;
 use crate::script::{Script, Unhandled};
+use crate::tuples::Tuples;
 
 /// What is known of a class before any object of it is.
 pub struct Class {
@@ -76,9 +77,19 @@ pub struct Class {
     pub catalog: u32,
     /// Values of the kind column ([`kinds_of`]) that are of this class; none: all of the catalog.
     pub kinds: &'static [&'static str],
+    pub read_by: ReadBy,
+}
+
+/// How an object's state is read.
+#[derive(Clone, Copy)]
+pub enum ReadBy {
     /// Two columns, oid and json, of the objects of `$1` (oid[]) that exist and are not temporary.
-    pub query: &'static str,
-    pub read: fn(&str) -> Result<Model, serde_json::Error>,
+    Query {
+        query: &'static str,
+        read: fn(&str) -> Result<Model, serde_json::Error>,
+    },
+    /// An object by its OID, where it exists and is not temporary.
+    Tuples(fn(&mut dyn Tuples, u32) -> Result<Option<Model>, String>),
 }
 
 /// Where a catalog holds several classes: a query that tells them apart, oid and kind of `$1` (oid[]).
@@ -129,7 +140,16 @@ pub fn catalog_name(oid: u32) -> String {
 }
 
 macro_rules! classes {
-    ($($variant:ident, $model:ty, $name:literal, $catalog:expr, $kinds:expr, $query:expr;)*) => {
+    (@query $query:path, $variant:ident) => {
+        ReadBy::Query {
+            query: $query,
+            read: |json| serde_json::from_str(json).map(|model| Model::$variant(Box::new(model))),
+        }
+    };
+    (@tuples $read:path, $variant:ident) => {
+        ReadBy::Tuples($read)
+    };
+    ($($variant:ident, $model:ty, $name:literal, $catalog:expr, $kinds:expr, $how:ident $what:path;)*) => {
         /// An object of any class.
         #[derive(Clone, Debug, PartialEq)]
         pub enum Model {
@@ -142,8 +162,7 @@ macro_rules! classes {
                 name: $name,
                 catalog: $catalog,
                 kinds: $kinds,
-                query: $query,
-                read: |json| serde_json::from_str(json).map(|model| Model::$variant(Box::new(model))),
+                read_by: classes!(@$how $what, $variant),
             },)*
         ];
 
@@ -153,6 +172,10 @@ macro_rules! classes {
             }
             pub fn is_table(&self) -> bool {
                 matches!(self, Model::Table(_) | Model::ForeignTable(_))
+            }
+            /// Up to 15, CREATE RULE "_RETURN" made a view of an empty table.
+            fn becomes_view(&self, to: &Model) -> bool {
+                matches!((self, to), (Model::Table(_), Model::View(_)))
             }
             pub fn common(&self) -> &Common {
                 match self { $(Model::$variant(model) => model.common(),)* }
@@ -255,6 +278,10 @@ macro_rules! classes {
                         crate::common::finish(Some(&**model), &**to, others, script);
                         Ok(())
                     })*
+                    _ if self.becomes_view(to) => {
+                        self.remove_script(script);
+                        to.create_script(false, others, script)
+                    }
                     _ => Err(Unhandled::new(self.class(), format!("becomes a {}", to.class()))),
                 }
             }
@@ -262,6 +289,7 @@ macro_rules! classes {
                 match (self, after) {
                     $((Model::$variant(model), Some(Model::$variant(after))) => model.early(Some(after), script),)*
                     $((Model::$variant(model), None) => model.early(None, script),)*
+                    (_, Some(after)) if self.becomes_view(after) => self.early_script(None, script),
                     _ => Err(Unhandled::new(self.class(), "becomes one of another class")),
                 }
             }
@@ -272,6 +300,7 @@ macro_rules! classes {
                         model.late(before, script)
                     })*
                     $((Model::$variant(model), None) => model.late(None, script),)*
+                    (_, Some(before)) if before.becomes_view(self) => self.late_script(None, script),
                     _ => Err(Unhandled::new(self.class(), "was of another class")),
                 }
             }
@@ -280,45 +309,45 @@ macro_rules! classes {
 }
 
 classes! {
-    Aggregate, aggregate::Aggregate, "aggregate", catalog::PROC, &["a"], aggregate::QUERY;
-    BaseType, base_type::BaseType, "base type", catalog::TYPE, &["b", "shell"], base_type::QUERY;
-    Cast, cast::Cast, "cast", catalog::CAST, &[], cast::QUERY;
-    Collation, collation::Collation, "collation", catalog::COLLATION, &[], collation::QUERY;
-    Composite, composite::Composite, "composite type", catalog::CLASS, &["c"], composite::QUERY;
-    Conversion, conversion::Conversion, "conversion", catalog::CONVERSION, &[], conversion::QUERY;
-    Domain, domain::Domain, "domain", catalog::TYPE, &["d"], domain::QUERY;
-    Enum, enum_type::Enum, "enum", catalog::TYPE, &["e"], enum_type::QUERY;
-    Function, function::Function, "function", catalog::PROC, &["f", "p", "w"], function::QUERY;
-    Table, table::Table, "table", catalog::CLASS, &["r", "p"], table::QUERY;
-    ForeignTable, table::Table, "foreign table", catalog::CLASS, &["f"], table::QUERY;
-    Sequence, sequence::Sequence, "sequence", catalog::CLASS, &["S"], sequence::QUERY;
-    View, view::View, "view", catalog::CLASS, &["v"], view::QUERY;
-    Rule, rule::Rule, "rule", catalog::REWRITE, &[], rule::QUERY;
-    Trigger, trigger::Trigger, "trigger", catalog::TRIGGER, &[], trigger::QUERY;
-    Policy, policy::Policy, "policy", catalog::POLICY, &[], policy::QUERY;
-    Index, index::Index, "index", catalog::CLASS, &["i", "I"], index::QUERY;
-    Constraint, constraint::Constraint, "constraint", catalog::CONSTRAINT, &[], constraint::QUERY;
-    Statistics, statistics::Statistics, "statistics object", catalog::STATISTIC_EXT, &[], statistics::QUERY;
-    MaterializedView, materialized_view::MaterializedView, "materialized view", catalog::CLASS, &["m"], materialized_view::QUERY;
-    EventTrigger, event_trigger::EventTrigger, "event trigger", catalog::EVENT_TRIGGER, &[], event_trigger::QUERY;
-    DefaultPrivileges, default_privileges::DefaultPrivileges, "default privileges", catalog::DEFAULT_ACL, &[], default_privileges::QUERY;
-    Publication, publication::Publication, "publication", catalog::PUBLICATION, &[], publication::QUERY;
-    Multirange, multirange::Multirange, "multirange", catalog::TYPE, &["m"], multirange::QUERY;
-    Range, range::Range, "range", catalog::TYPE, &["r"], range::QUERY;
-    Schema, schema::Schema, "schema", catalog::NAMESPACE, &[], schema::QUERY;
-    ForeignDataWrapper, foreign_data_wrapper::ForeignDataWrapper, "foreign-data wrapper", catalog::FOREIGN_DATA_WRAPPER, &[], foreign_data_wrapper::QUERY;
-    Server, server::Server, "server", catalog::FOREIGN_SERVER, &[], server::QUERY;
-    UserMapping, user_mapping::UserMapping, "user mapping", catalog::USER_MAPPING, &[], user_mapping::QUERY;
-    Operator, operator::Operator, "operator", catalog::OPERATOR, &[], operator::QUERY;
-    OperatorFamily, operator_family::OperatorFamily, "operator family", catalog::OPFAMILY, &[], operator_family::FAMILIES;
-    OperatorClass, operator_family::OperatorClass, "operator class", catalog::OPCLASS, &[], operator_family::CLASSES;
-    TextSearchParser, text_search::parser::Functions, "text search parser", catalog::TS_PARSER, &[], text_search::parser::PARSERS;
-    TextSearchTemplate, text_search::parser::Functions, "text search template", catalog::TS_TEMPLATE, &[], text_search::parser::TEMPLATES;
-    TextSearchDictionary, text_search::dictionary::Dictionary, "text search dictionary", catalog::TS_DICT, &[], text_search::dictionary::QUERY;
-    TextSearchConfiguration, text_search::configuration::Configuration, "text search configuration", catalog::TS_CONFIG, &[], text_search::configuration::QUERY;
-    Language, language::Language, "language", catalog::LANGUAGE, &[], language::QUERY;
-    AccessMethod, access_method::AccessMethod, "access method", catalog::AM, &[], access_method::QUERY;
-    Transform, transform::Transform, "transform", catalog::TRANSFORM, &[], transform::QUERY;
-    Subscription, subscription::Subscription, "subscription", catalog::SUBSCRIPTION, &[], subscription::QUERY;
-    Extension, extension::Extension, "extension", catalog::EXTENSION, &[], extension::QUERY;
+    Aggregate, aggregate::Aggregate, "aggregate", catalog::PROC, &["a"], query aggregate::QUERY;
+    BaseType, base_type::BaseType, "base type", catalog::TYPE, &["b", "shell"], query base_type::QUERY;
+    Cast, cast::Cast, "cast", catalog::CAST, &[], query cast::QUERY;
+    Collation, collation::Collation, "collation", catalog::COLLATION, &[], query collation::QUERY;
+    Composite, composite::Composite, "composite type", catalog::CLASS, &["c"], query composite::QUERY;
+    Conversion, conversion::Conversion, "conversion", catalog::CONVERSION, &[], query conversion::QUERY;
+    Domain, domain::Domain, "domain", catalog::TYPE, &["d"], query domain::QUERY;
+    Enum, enum_type::Enum, "enum", catalog::TYPE, &["e"], query enum_type::QUERY;
+    Function, function::Function, "function", catalog::PROC, &["f", "p", "w"], query function::QUERY;
+    Table, table::Table, "table", catalog::CLASS, &["r", "p"], tuples table::read::table;
+    ForeignTable, table::Table, "foreign table", catalog::CLASS, &["f"], tuples table::read::foreign_table;
+    Sequence, sequence::Sequence, "sequence", catalog::CLASS, &["S"], query sequence::QUERY;
+    View, view::View, "view", catalog::CLASS, &["v"], query view::QUERY;
+    Rule, rule::Rule, "rule", catalog::REWRITE, &[], query rule::QUERY;
+    Trigger, trigger::Trigger, "trigger", catalog::TRIGGER, &[], query trigger::QUERY;
+    Policy, policy::Policy, "policy", catalog::POLICY, &[], query policy::QUERY;
+    Index, index::Index, "index", catalog::CLASS, &["i", "I"], tuples index::read::index;
+    Constraint, constraint::Constraint, "constraint", catalog::CONSTRAINT, &[], tuples constraint::read::constraint;
+    Statistics, statistics::Statistics, "statistics object", catalog::STATISTIC_EXT, &[], query statistics::QUERY;
+    MaterializedView, materialized_view::MaterializedView, "materialized view", catalog::CLASS, &["m"], query materialized_view::QUERY;
+    EventTrigger, event_trigger::EventTrigger, "event trigger", catalog::EVENT_TRIGGER, &[], query event_trigger::QUERY;
+    DefaultPrivileges, default_privileges::DefaultPrivileges, "default privileges", catalog::DEFAULT_ACL, &[], query default_privileges::QUERY;
+    Publication, publication::Publication, "publication", catalog::PUBLICATION, &[], query publication::QUERY;
+    Multirange, multirange::Multirange, "multirange", catalog::TYPE, &["m"], query multirange::QUERY;
+    Range, range::Range, "range", catalog::TYPE, &["r"], query range::QUERY;
+    Schema, schema::Schema, "schema", catalog::NAMESPACE, &[], query schema::QUERY;
+    ForeignDataWrapper, foreign_data_wrapper::ForeignDataWrapper, "foreign-data wrapper", catalog::FOREIGN_DATA_WRAPPER, &[], query foreign_data_wrapper::QUERY;
+    Server, server::Server, "server", catalog::FOREIGN_SERVER, &[], query server::QUERY;
+    UserMapping, user_mapping::UserMapping, "user mapping", catalog::USER_MAPPING, &[], query user_mapping::QUERY;
+    Operator, operator::Operator, "operator", catalog::OPERATOR, &[], query operator::QUERY;
+    OperatorFamily, operator_family::OperatorFamily, "operator family", catalog::OPFAMILY, &[], query operator_family::FAMILIES;
+    OperatorClass, operator_family::OperatorClass, "operator class", catalog::OPCLASS, &[], query operator_family::CLASSES;
+    TextSearchParser, text_search::parser::Functions, "text search parser", catalog::TS_PARSER, &[], query text_search::parser::PARSERS;
+    TextSearchTemplate, text_search::parser::Functions, "text search template", catalog::TS_TEMPLATE, &[], query text_search::parser::TEMPLATES;
+    TextSearchDictionary, text_search::dictionary::Dictionary, "text search dictionary", catalog::TS_DICT, &[], query text_search::dictionary::QUERY;
+    TextSearchConfiguration, text_search::configuration::Configuration, "text search configuration", catalog::TS_CONFIG, &[], query text_search::configuration::QUERY;
+    Language, language::Language, "language", catalog::LANGUAGE, &[], query language::QUERY;
+    AccessMethod, access_method::AccessMethod, "access method", catalog::AM, &[], query access_method::QUERY;
+    Transform, transform::Transform, "transform", catalog::TRANSFORM, &[], query transform::QUERY;
+    Subscription, subscription::Subscription, "subscription", catalog::SUBSCRIPTION, &[], query subscription::QUERY;
+    Extension, extension::Extension, "extension", catalog::EXTENSION, &[], query extension::QUERY;
 }

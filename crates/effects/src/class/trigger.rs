@@ -2,12 +2,13 @@
 
 use serde::Deserialize;
 
-use super::rule::enable;
+use super::rule::{enable, state_word};
 use crate::common::Common;
 use crate::key::{catalog, Key};
 use crate::object::Object;
 use crate::renames::give_name;
 use crate::script::{no_rest, same_rest, Script, Unhandled};
+use crate::text::{do_block, literal};
 
 /// `shape` is what CREATE TRIGGER says, by OIDs and trees.
 pub const QUERY: &str = concat!(
@@ -16,7 +17,7 @@ pub const QUERY: &str = concat!(
      pg_catalog.concat(pg_catalog.quote_ident(n.nspname), '.', pg_catalog.quote_ident(c.relname)) AS \"on\", \
      t.tgconstrrelid::pg_catalog.int8 AS referenced, t.tgconstraint::pg_catalog.int8 AS \"constraint\", \
      t.tgparentid::pg_catalog.int8 AS parent, p.tgenabled::pg_catalog.text AS parent_enabled, \
-     t.tgisinternal AS is_internal, t.tgenabled::pg_catalog.text AS enabled, \
+     t.tgisinternal AS is_internal, CASE WHEN t.tgisinternal THEN ", means!(), " END AS means, t.tgenabled::pg_catalog.text AS enabled, \
      CASE WHEN NOT t.tgisinternal THEN pg_catalog.pg_get_triggerdef(t.oid) END AS definition, \
      pg_catalog.to_jsonb(t) OPERATOR(pg_catalog.-) '{oid,tgrelid,tgparentid,tgname,tgenabled,tgisinternal,\
      tgconstraint}'::pg_catalog.text[] AS shape, ",
@@ -28,6 +29,35 @@ pub const QUERY: &str = concat!(
      LEFT JOIN pg_catalog.pg_trigger p ON p.oid = t.tgparentid \
      WHERE t.oid = ANY ($1) AND c.relpersistence <> 't' AND c.relrewrite = 0) r"
 );
+
+/// What an internal trigger is told apart by, whose name has an OID in it. Partitions of the table that a foreign
+/// key refers to have triggers of its parts, whose names are PostgreSQL's.
+macro_rules! means {
+    () => {
+        concat!(
+            "(WITH RECURSIVE up (oid, parent, relation, name) AS (\
+             SELECT k.oid, k.conparentid, k.conrelid, k.conname FROM pg_catalog.pg_constraint k WHERE k.oid = t.tgconstraint \
+             UNION ALL SELECT k.oid, k.conparentid, k.conrelid, k.conname FROM up \
+             JOIN pg_catalog.pg_constraint k ON k.oid = up.parent AND k.conrelid = up.relation) \
+             SELECT pg_catalog.json_build_object('table', pg_catalog.concat(pg_catalog.quote_ident(un.nspname), '.', \
+             pg_catalog.quote_ident(uc.relname)), 'constraint', up.name, 'function', ",
+            crate::function_signature!("t.tgfoid"),
+            ") FROM up JOIN pg_catalog.pg_class uc ON uc.oid = up.relation JOIN pg_catalog.pg_namespace un ON un.oid = uc.relnamespace \
+             WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_constraint k WHERE k.oid = up.parent AND k.conrelid = up.relation))"
+        )
+    };
+}
+use means;
+
+/// A constraint, and the function that it runs.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct Means {
+    /// The constraint's, qualified.
+    pub table: String,
+    /// Not quoted.
+    pub constraint: String,
+    pub function: String,
+}
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct Trigger {
@@ -45,6 +75,7 @@ pub struct Trigger {
     pub parent_enabled: Option<String>,
     /// Part of a constraint.
     pub is_internal: bool,
+    pub means: Option<Means>,
     /// The letter of pg_trigger.tgenabled.
     pub enabled: String,
     pub definition: Option<String>,
@@ -57,6 +88,35 @@ impl Trigger {
     /// Made, renamed, replaced and dropped along with another object.
     fn is_implied(&self) -> bool {
         self.is_internal || self.parent != 0
+    }
+
+    /// Whether CREATE OR REPLACE TRIGGER on a partitioned table has put a clone in its place.
+    fn is_taken_over_by(&self, to: &Self) -> bool {
+        !self.is_internal && self.parent == 0 && to.parent != 0
+    }
+
+    /// Finds the trigger by what it does, since its name is another at restore.
+    fn enable_internal(&self, script: &mut Script) -> Result<(), Unhandled> {
+        let Some(means) = &self.means else {
+            return Err(Unhandled::new(
+                "trigger",
+                "an internal one of no constraint",
+            ));
+        };
+        let (on, word) = (literal(&self.on), state_word("trigger", &self.enabled)?);
+        let (table, constraint) = (literal(&means.table), literal(&means.constraint));
+        let function = literal(&means.function);
+        let body = format!(
+            "DECLARE found pg_catalog.name; BEGIN SELECT t.tgname INTO STRICT found FROM pg_catalog.pg_trigger t \
+             WHERE t.tgrelid = {on}::pg_catalog.regclass AND t.tgisinternal AND t.tgfoid = {function}::pg_catalog.regprocedure \
+             AND t.tgconstraint IN (WITH RECURSIVE part (oid) AS (SELECT k.oid FROM pg_catalog.pg_constraint k \
+             WHERE k.conrelid = {table}::pg_catalog.regclass AND k.conname = {constraint} \
+             UNION ALL SELECT k.oid FROM part JOIN pg_catalog.pg_constraint k ON k.conparentid = part.oid \
+             AND k.conrelid = {table}::pg_catalog.regclass) SELECT part.oid FROM part); \
+             EXECUTE pg_catalog.format('ALTER TABLE ONLY %s {word} TRIGGER %I', {on}, found); END"
+        );
+        script.push("alter", do_block(&body));
+        Ok(())
     }
 
     fn definition(&self) -> Result<&str, Unhandled> {
@@ -104,6 +164,9 @@ impl Object for Trigger {
             // ALTER CONSTRAINT and ATTACH PARTITION change these.
             return Ok(());
         }
+        if self.is_taken_over_by(to) {
+            return Ok(());
+        }
         if (self.relation, self.parent) != (to.relation, to.parent) {
             return Err(Unhandled::new("trigger", "of another relation or parent"));
         }
@@ -121,6 +184,13 @@ impl Object for Trigger {
         }
     }
 
+    fn early(&self, after: Option<&Self>, script: &mut Script) -> Result<(), Unhandled> {
+        if after.is_some_and(|after| self.is_taken_over_by(after)) {
+            self.remove(script);
+        }
+        Ok(())
+    }
+
     fn remove(&self, script: &mut Script) {
         if !self.is_implied() {
             script.push("drop", format!("DROP TRIGGER {}", self.target()));
@@ -132,7 +202,9 @@ impl Object for Trigger {
     fn late(&self, before: Option<&Self>, script: &mut Script) -> Result<(), Unhandled> {
         let was = match before {
             _ if self.is_internal => before.map_or("O", |before| before.enabled.as_str()),
-            Some(before) if before.shape == self.shape => &before.enabled,
+            Some(before) if before.shape == self.shape && !before.is_taken_over_by(self) => {
+                &before.enabled
+            }
             None if self
                 .parent_enabled
                 .as_deref()
@@ -143,10 +215,7 @@ impl Object for Trigger {
             _ => "O",
         };
         if self.is_internal && was != self.enabled {
-            return Err(Unhandled::new(
-                "trigger",
-                "the state of an internal trigger",
-            ));
+            return self.enable_internal(script);
         }
         enable("TRIGGER", &self.on, &self.name, was, &self.enabled, script)
     }

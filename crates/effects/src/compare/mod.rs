@@ -7,7 +7,9 @@ mod whose;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
-use self::whose::{goes_with_temporary, has_parts, is_left_out, is_part_of_member, is_the_users};
+use self::whose::{
+    goes_whole, goes_with_temporary, has_parts, is_left_out, is_part_of_member, is_the_users,
+};
 use crate::class::Model;
 use crate::key::Key;
 use crate::plan::{Plan, Step};
@@ -57,6 +59,11 @@ impl<'a> Pair<'a> {
     fn states(self) -> impl Iterator<Item = &'a Model> {
         [self.before, self.after].into_iter().flatten()
     }
+
+    /// As it was before, where it was there.
+    fn identity(self) -> String {
+        self.states().next().map(Model::target).unwrap_or_default()
+    }
 }
 
 struct Comparison<'a> {
@@ -84,8 +91,8 @@ pub fn compare(
     keys.sort_unstable();
     keys.dedup();
     let unknown = before.unknown.iter().chain(&after.unknown);
-    if let Some((_, why)) = unknown.min_by_key(|(key, _)| **key) {
-        return Err(why.clone());
+    if let Some((key, why)) = unknown.min_by_key(|(key, _)| **key) {
+        return Err(why.clone().about(*key, String::new));
     }
     let mut pairs = HashMap::new();
     for key in keys {
@@ -94,15 +101,19 @@ pub fn compare(
             after: after.get(key),
         };
         let is_changed = pair.before != pair.after;
-        if is_changed && is_the_users(pair)? && !is_part_of_member(pair, before, after) {
+        let about = |unhandled: Unhandled| unhandled.about(key, || pair.identity());
+        if is_changed
+            && is_the_users(pair).map_err(about)?
+            && !is_part_of_member(pair, before, after)
+        {
             let is_left_out_whole = |key: &Key| {
                 let model = after.get(*key).or_else(|| before.get(*key));
                 model.is_some_and(|model| !has_parts(model))
             };
-            if is_left_out(key, pair, context, is_left_out_whole)? {
+            if is_left_out(key, pair, context, is_left_out_whole).map_err(about)? {
                 continue;
             }
-            if goes_with_temporary(pair, context)? {
+            if goes_with_temporary(pair, context).map_err(about)? {
                 continue;
             }
             pairs.insert(key, pair);
@@ -167,15 +178,19 @@ impl<'a> Comparison<'a> {
         key
     }
 
-    /// What is over what goes, and goes as well.
-    fn gone_over(&self) -> HashMap<Key, Vec<Key>> {
-        let mut over: HashMap<Key, Vec<Key>> = HashMap::new();
-        for (key, pair) in self.pairs.iter().filter(|(_, pair)| pair.after.is_none()) {
+    /// What is over what goes, and goes as well; and whether CASCADE would take all of it, not just a part.
+    fn gone_over(&self) -> HashMap<Key, Vec<(Key, bool)>> {
+        let mut over: HashMap<Key, Vec<(Key, bool)>> = HashMap::new();
+        for (key, pair) in &self.pairs {
+            let (Some(before), None) = (pair.before, pair.after) else {
+                continue;
+            };
             let me = self.resolve(*key);
-            let needs = pair.before.into_iter().flat_map(|b| b.common().needs());
-            for need in needs.map(|need| self.resolve(*need)) {
-                if need != me {
-                    over.entry(need).or_default().push(me);
+            for need in before.common().needs() {
+                let under = self.resolve(*need);
+                if under != me {
+                    let is_whole = me == *key && goes_whole(before, *need);
+                    over.entry(under).or_default().push((me, is_whole));
                 }
             }
         }
@@ -202,7 +217,9 @@ impl<'a> Comparison<'a> {
             let Pair { before, after } = self.pairs[&key];
             if let (Some(before), true) = (before, self.resolve(key) == key) {
                 let mut script = Script::default();
-                before.early_script(after, &mut script)?;
+                before
+                    .early_script(after, &mut script)
+                    .map_err(|unhandled| unhandled.about(key, || before.target()))?;
                 effects.extend(written(key, before, script));
             }
         }
@@ -215,7 +232,9 @@ impl<'a> Comparison<'a> {
         let mut dropped: HashSet<Key> = HashSet::new();
         let over = self.gone_over();
         for (step, key) in self.plan.sorted()? {
-            let Pair { before, after } = self.pairs[&key];
+            let pair = self.pairs[&key];
+            let Pair { before, after } = pair;
+            let about = |unhandled: Unhandled| unhandled.about(key, || pair.identity());
             let mut script = Script::default();
             let others = &self.context.default_grantees;
             match (step, before, after) {
@@ -227,10 +246,14 @@ impl<'a> Comparison<'a> {
                     // It needs what is left over it: CASCADE takes all that along.
                     let mut left = vec![key];
                     while let Some(under) = left.pop() {
-                        for above in over.get(&under).into_iter().flatten() {
-                            if self.plan.has(Step::Drop, *above) && dropped.insert(*above) {
+                        for (above, is_whole) in over.get(&under).into_iter().flatten() {
+                            if !self.plan.has(Step::Drop, *above) || dropped.contains(above) {
+                                continue;
+                            }
+                            is_circle = true;
+                            if *is_whole {
+                                dropped.insert(*above);
                                 left.push(*above);
-                                is_circle = true;
                             }
                         }
                     }
@@ -239,19 +262,21 @@ impl<'a> Comparison<'a> {
                     }
                 }
                 (Step::Rename, Some(before), Some(after)) => {
-                    before.rename_script(after, &mut script)?
+                    before.rename_script(after, &mut script).map_err(about)?
                 }
-                (Step::Main, Some(before), Some(after)) => {
-                    before.alter_script(after, others, &mut script)?
+                (Step::Main, Some(before), Some(after)) => before
+                    .alter_script(after, others, &mut script)
+                    .map_err(about)?,
+                (Step::Main, None, Some(after)) => after
+                    .create_script(self.is_made(key, after), others, &mut script)
+                    .map_err(about)?,
+                (Step::Late, before, Some(after)) => {
+                    after.late_script(before, &mut script).map_err(about)?
                 }
-                (Step::Main, None, Some(after)) => {
-                    after.create_script(self.is_made(key, after), others, &mut script)?
-                }
-                (Step::Late, before, Some(after)) => after.late_script(before, &mut script)?,
                 _ => {}
             }
             if let Some(unhandled) = script.unhandled {
-                return Err(unhandled);
+                return Err(about(unhandled));
             }
             let Some(model) = (if step == Step::Drop { before } else { after }) else {
                 continue;
@@ -274,7 +299,7 @@ fn written(key: Key, model: &Model, script: Script) -> impl Iterator<Item = Effe
         roles: statement.roles,
         grantor: statement
             .grantor
-            .filter(|grantor| owner.is_some_and(|owner| owner != grantor)),
+            .filter(|grantor| owner != Some(grantor.as_str())),
         sql: statement.sql,
     })
 }

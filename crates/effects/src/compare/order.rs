@@ -8,11 +8,6 @@ use crate::key::Key;
 use crate::plan::Step;
 
 impl Comparison<'_> {
-    fn is_view(&self, key: Key) -> bool {
-        let pair = self.pairs.get(&key);
-        matches!(pair.and_then(|pair| pair.before), Some(Model::View(_)))
-    }
-
     pub(super) fn add_order(&mut self) {
         let keys: Vec<Key> = self.pairs.keys().copied().collect();
         let mut occupied: HashMap<String, Key> = HashMap::new();
@@ -35,10 +30,9 @@ impl Comparison<'_> {
                     continue;
                 }
                 // Without the dependent, or once it no longer needs it.
-                // Views can need each other.
-                let is_strict = !(self.is_view(me) && self.is_view(need));
-                self.plan
-                    .order((Step::Drop, me), (Step::Drop, need), is_strict);
+                // They can need each other (two views; a view whose rule fills a table with a column of the view's
+                // type): the first that is dropped takes the others along.
+                self.plan.order((Step::Drop, me), (Step::Drop, need), false);
                 self.plan
                     .order((Step::Drop, me), (Step::Rename, need), true);
                 self.plan.order((Step::Drop, me), (Step::Main, need), false);

@@ -52,6 +52,21 @@ pub(super) fn has_parts(model: &Model) -> bool {
     )
 }
 
+/// True for what goes with what it needs, where that is dropped with CASCADE. Others lose a part: a table its
+/// column.
+pub(super) fn goes_whole(model: &Model, need: Key) -> bool {
+    match model {
+        Model::Table(table) | Model::ForeignTable(table) => {
+            let is_parent = table.parents.iter().flatten().any(|p| p.oid == need.oid);
+            let is_its_type = table.of_type.as_ref().is_some_and(|of| of.oid == need.oid);
+            is_parent || is_its_type
+        }
+        Model::Domain(_) => need.class == catalog::TYPE,
+        Model::Constraint(_) => true,
+        other => !has_parts(other),
+    }
+}
+
 /// True for what a session's end takes along: a permanent function over a temporary type. A table only loses
 /// a column then.
 pub(super) fn goes_with_temporary(pair: Pair<'_>, context: &Context) -> Result<bool, Unhandled> {

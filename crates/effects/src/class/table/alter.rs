@@ -1,27 +1,24 @@
 //! One table becomes another: its columns by number.
 
-use super::column::{element, Settings};
+use super::column::Settings;
 use super::inherit::{ensure_local, leave, Kept};
 use super::not_null;
 use super::{Column, Expression, Table};
 use crate::object::Object;
-use crate::options::{altered, changes, created, with_toast};
+use crate::options::{altered, changes, with_toast};
 use crate::renames::in_order;
-use crate::script::{same_rest, Script, Unhandled};
-use crate::text::{literal, quoted};
+use crate::script::{Script, Unhandled};
+use crate::text::quoted;
 
 pub fn alter(old: &Table, new: &Table, script: &mut Script) -> Result<(), Unhandled> {
+    if new.is_catalog() {
+        return Ok(());
+    }
     ensure_alterable(old, new)?;
     let kept = Kept::new(old, new);
     ensure_local(&kept, old, new)?;
     leave(old, new, script)?;
-    let mut change = Change {
-        old,
-        new,
-        kept,
-        is_rewritten: false,
-        script: Script::default(),
-    };
+    let mut change = Change::new(old, new, kept);
     change.drop_columns();
     change.rename_columns()?;
     change.table()?;
@@ -41,9 +38,22 @@ pub fn alter(old: &Table, new: &Table, script: &mut Script) -> Result<(), Unhand
             // That is a new file, too: which of them were rewritten cannot be told.
             return Err(new.unhandled("another tablespace, and what may rewrite rows"));
         }
-        empty(old, new, script)?;
+        empty(old, new, new, script)?;
     }
     script.statements.append(&mut change.script.statements);
+    Ok(())
+}
+
+/// What comes before a parent's or a type's statement that reaches this table, too.
+pub fn early(old: &Table, new: &Table, script: &mut Script) -> Result<(), Unhandled> {
+    let kept = Kept::new(old, new);
+    let change = Change::new(old, new, kept);
+    for (was, is) in change.pairs() {
+        not_null::keep(old, &change.kept, was, is, script);
+    }
+    if change.is_typed_anew() && change.has_new_file() {
+        empty(old, new, old, script)?;
+    }
     Ok(())
 }
 
@@ -62,7 +72,6 @@ fn tree(column: &Column) -> Option<&str> {
 }
 
 fn ensure_alterable(old: &Table, new: &Table) -> Result<(), Unhandled> {
-    same_rest(new.class(), &old.rest, &new.rest)?;
     if old.kind != new.kind {
         return Err(new.unhandled("another kind of relation"));
     }
@@ -73,19 +82,13 @@ fn ensure_alterable(old: &Table, new: &Table) -> Result<(), Unhandled> {
     if server(old) != server(new) {
         return Err(new.unhandled("another server"));
     }
-    for column in new.columns() {
-        match old.column(column.number) {
-            Some(was) => same_rest(new.class(), &was.rest, &column.rest)?,
-            None => column.ensure_known(new)?,
-        }
-    }
     Ok(())
 }
 
-/// Its rows, and those of tables under it, that come again.
-fn empty(old: &Table, new: &Table, script: &mut Script) -> Result<(), Unhandled> {
+/// Its rows, and those of tables under it, that come again; `named` has the name in force.
+fn empty(old: &Table, new: &Table, named: &Table, script: &mut Script) -> Result<(), Unhandled> {
     if old.file != new.file {
-        script.push("rewrite", format!("DELETE FROM ONLY {}", new.target()));
+        script.push("rewrite", format!("DELETE FROM ONLY {}", named.target()));
     }
     for below in new.below.iter().flatten() {
         let was = old.below.iter().flatten().find(|was| was.oid == below.oid);
@@ -99,17 +102,33 @@ fn empty(old: &Table, new: &Table, script: &mut Script) -> Result<(), Unhandled>
     Ok(())
 }
 
-struct Change<'a> {
+pub(super) struct Change<'a> {
     old: &'a Table,
-    new: &'a Table,
-    kept: Kept,
+    pub new: &'a Table,
+    pub kept: Kept,
     /// Whether one of its own statements rewrites what has rows.
-    is_rewritten: bool,
-    script: Script,
+    pub is_rewritten: bool,
+    pub script: Script,
 }
 
 impl<'a> Change<'a> {
-    fn say(&mut self, sql: String) {
+    fn new(old: &'a Table, new: &'a Table, kept: Kept) -> Change<'a> {
+        Change {
+            old,
+            new,
+            kept,
+            is_rewritten: false,
+            script: Script::default(),
+        }
+    }
+
+    /// Whether ALTER TYPE … ALTER ATTRIBUTE … TYPE has given a column another type, which is said there.
+    fn is_typed_anew(&self) -> bool {
+        let pairs = self.pairs();
+        self.kept.is_typed && pairs.iter().any(|(old, new)| is_other_type(old, new))
+    }
+
+    pub fn say(&mut self, sql: String) {
         self.script.push("alter", sql);
     }
 
@@ -122,7 +141,7 @@ impl<'a> Change<'a> {
     }
 
     /// Whether the file of any table that holds its rows has changed.
-    fn has_new_file(&self) -> bool {
+    pub fn has_new_file(&self) -> bool {
         let below = |table: &'a Table| table.below.iter().flatten();
         self.old.file != self.new.file
             || below(self.new)
@@ -144,7 +163,11 @@ impl<'a> Change<'a> {
         // What is generated of others goes first.
         gone.sort_by_key(|column| !column.is_generated());
         for column in gone {
-            let sql = format!("{} DROP COLUMN {}", self.new.alter_all(), column.name);
+            let alter = match self.old.gives_to_children(self.new, &column.name) {
+                true => self.new.alter_only(),
+                false => self.new.alter_all(),
+            };
+            let sql = format!("{alter} DROP COLUMN {}", column.name);
             self.say(sql);
         }
     }
@@ -216,8 +239,11 @@ impl<'a> Change<'a> {
             self.say(format!("{only} SET TABLESPACE {tablespace}"));
         }
         let [was, is] = [old, new].map(|table| with_toast(&table.options, &table.toast_options));
-        for clause in changes(&was, &is) {
-            self.say(format!("{only} {clause}"));
+        match super::parameters::unknown_to_alter(new) {
+            Some(update) if was != is => self.say(update),
+            _ => changes(&was, &is)
+                .iter()
+                .for_each(|clause| self.say(format!("{only} {clause}"))),
         }
         if let (Some(was), Some(is)) = (&old.foreign, &new.foreign) {
             let changes = altered(was.options.as_deref(), is.options.as_deref());
@@ -230,14 +256,18 @@ impl<'a> Change<'a> {
 
     /// ALTER COLUMN … TYPE, without the user's expression.
     fn set_type(&mut self, old: &Column, new: &Column) -> Result<(), Unhandled> {
-        if !is_other_type(old, new) || !self.kept.above(old, new).is_empty() {
+        // One to the type that it had makes constraints of tables under this one anew, by other names.
+        let is_said = is_other_type(old, new)
+            || (self.new.below.is_some() && not_null::is_made_anew(old, new));
+        if !is_said || self.kept.is_typed || !self.kept.above(old, new).is_empty() {
             return Ok(());
-        }
-        if self.kept.is_typed {
-            return Err(self.new.unhandled("a type's attribute has another type"));
         }
         let alter = format!("{} ALTER COLUMN {}", self.new.alter_all(), new.name);
         let to = format!("{alter} TYPE {}{}", new.type_, new.collate());
+        if !is_other_type(old, new) {
+            self.say(to);
+            return Ok(());
+        }
         // What has no rows at all may be changed any way; the first always works.
         let is_rewritten = self.has_new_file() || (self.new.file == 0 && self.new.below.is_none());
         self.is_rewritten |= is_rewritten;
@@ -265,129 +295,7 @@ impl<'a> Change<'a> {
         Ok(())
     }
 
-    fn add_column(&mut self, column: &Column) -> Result<(), Unhandled> {
-        let new = self.new;
-        let is_given = self.kept.is_given(column);
-        if is_given {
-            self.given(column)?;
-        } else {
-            self.added(column)?;
-        }
-        Settings::new(column).become_(new, column, &mut self.script)?;
-        not_null::comment_not_null(new, column, None, &mut self.script);
-        Ok(())
-    }
-
-    /// ADD COLUMN with what older rows have, then its own default.
-    fn added(&mut self, column: &Column) -> Result<(), Unhandled> {
-        let new = self.new;
-        let missing = self.missing(column)?;
-        // NOT NULL without a default: rows had one that was the session's own.
-        let computes = column.expression.is_some()
-            || column.not_null
-            || !column.identity.is_empty()
-            || column.is_domain;
-        if missing.is_none() && computes && column.generated != "v" && self.has_new_file() {
-            self.is_rewritten = true;
-        }
-        let options = created(column.foreign_options.as_deref());
-        let default = missing
-            .as_deref()
-            .map_or_else(String::new, |text| format!(" DEFAULT {}", literal(text)));
-        self.say(format!(
-            "{} ADD COLUMN {} {}{options}{}{default}{}{}",
-            new.alter_all(),
-            column.name,
-            column.type_,
-            column.collate(),
-            column.generation(new)?,
-            column.not_null(),
-        ));
-        if missing.is_some() || column.default().is_some() {
-            self.default(column);
-        }
-        not_null::invalid_not_null(new, column, &mut self.script);
-        Ok(())
-    }
-
-    /// The text that rows have which are older than the column: here, or in tables under this one.
-    fn missing(&self, column: &Column) -> Result<Option<String>, Unhandled> {
-        let below = self
-            .new
-            .missing_below
-            .as_ref()
-            .and_then(|map| map.get(&column.name));
-        let own = (self.new.kind == "r").then_some(&column.missing);
-        let mut all: Vec<&Option<String>> =
-            own.into_iter().chain(below.into_iter().flatten()).collect();
-        all.dedup();
-        if own.is_some_and(Option::is_some) && below.is_none() && self.new.below.is_some() {
-            return Err(self
-                .new
-                .unhandled("older rows have other values in tables under it"));
-        }
-        match all.as_slice() {
-            [] | [None] => Ok(None),
-            [Some(array)] => match element(array) {
-                Some(text) => Ok(Some(text)),
-                None => Err(self.new.unhandled("the value that older rows have")),
-            },
-            _ => Err(self
-                .new
-                .unhandled("older rows have other values in tables under it")),
-        }
-    }
-
-    /// A column that a parent's statement, or the type's, has made.
-    fn given(&mut self, column: &Column) -> Result<(), Unhandled> {
-        let new = self.new;
-        let above: Vec<_> = column
-            .above
-            .iter()
-            .flatten()
-            .filter(|above| self.kept.has(above.table))
-            .collect();
-        let text = |expression: &Option<Expression>| expression.as_ref().map(|e| e.text.clone());
-        if column.is_generated() {
-            if above
-                .iter()
-                .all(|above| text(&above.expression) != text(&column.expression))
-            {
-                return Err(new.unhandled("an inherited column with another generation expression"));
-            }
-        } else {
-            let below = new
-                .missing_below
-                .as_ref()
-                .is_some_and(|map| map.contains_key(&column.name));
-            if column.default().is_some() || column.missing.is_some() || below {
-                self.default(column);
-            }
-        }
-        let (alter, name) = (new.alter_only(), &column.name);
-        match &column.constraint {
-            Some(constraint) if constraint.is_local => {
-                not_null::add_not_null(new, column, constraint, &mut self.script);
-            }
-            Some(constraint) => {
-                let is_same = |a: &&super::Above| {
-                    a.constraint
-                        .as_ref()
-                        .is_some_and(|a| a.name == constraint.name)
-                };
-                if !above.iter().any(is_same) {
-                    return Err(new.unhandled("an inherited NOT NULL constraint of another name"));
-                }
-            }
-            None if column.not_null && above.iter().all(|above| !above.not_null) => {
-                self.say(format!("{alter} ALTER COLUMN {name} SET NOT NULL"));
-            }
-            None => {}
-        }
-        Ok(())
-    }
-
-    fn default(&mut self, column: &Column) {
+    pub fn default(&mut self, column: &Column) {
         let alter = format!("{} ALTER COLUMN {}", self.new.alter_only(), column.name);
         self.say(match column.default() {
             Some(default) => format!("{alter} SET DEFAULT {default}"),

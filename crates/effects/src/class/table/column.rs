@@ -132,18 +132,6 @@ impl Column {
             None => String::new(),
         }
     }
-
-    /// Fails where it has what no statement is known for.
-    pub fn ensure_known(&self, table: &Table) -> Result<(), Unhandled> {
-        match self.rest.as_object().filter(|rest| !rest.is_empty()) {
-            None => Ok(()),
-            Some(rest) => {
-                let names: Vec<&str> = rest.keys().map(String::as_str).collect();
-                crate::plain::ensure_plain(table.class(), &self.rest, &[])
-                    .map_err(|_| table.unhandled(names.join(", ")))
-            }
-        }
-    }
 }
 
 /// The text of the one element of an array that array_out has written.

@@ -1,16 +1,13 @@
 //! A table from nothing. A partition is made as a table of its own; [`super::late`] attaches it.
 
-use serde_json::json;
-
 use super::column::Settings;
-use super::not_null::{comment_not_null, invalid_not_null};
+use super::not_null::{comment_not_null, ensure_inherited_name, invalid_not_null};
 use super::{Column, Parent, Table};
 use crate::object::Object;
 use crate::options::{created, with, with_toast};
 use crate::script::{Script, Unhandled};
 
 pub fn create(table: &Table, script: &mut Script) -> Result<(), Unhandled> {
-    ensure_known(table)?;
     if table
         .parents
         .iter()
@@ -26,7 +23,6 @@ pub fn create(table: &Table, script: &mut Script) -> Result<(), Unhandled> {
     };
     let mut items = Vec::new();
     for column in table.columns() {
-        column.ensure_known(table)?;
         items.extend(item(table, column)?);
     }
     let mut sql = format!(
@@ -86,15 +82,6 @@ fn persistence(table: &Table) -> Result<&'static str, Unhandled> {
     }
 }
 
-/// Fails where columns of pg_class that are not understood are not as a plain table's.
-pub fn ensure_known(table: &Table) -> Result<(), Unhandled> {
-    crate::plain::ensure_plain(
-        table.class(),
-        &table.rest,
-        &[("relispopulated", json!(true))],
-    )
-}
-
 /// Whether CREATE gives the column without its being said.
 fn is_given(table: &Table, column: &Column) -> bool {
     !table.is_partition() && !column.is_local && column.inherited > 0
@@ -102,15 +89,11 @@ fn is_given(table: &Table, column: &Column) -> bool {
 
 /// Between the parentheses.
 fn item(table: &Table, column: &Column) -> Result<Option<String>, Unhandled> {
-    let has_own_constraint = column
-        .constraint
-        .as_ref()
-        .is_some_and(|c| c.is_valid && c.is_local);
+    let constraint = column.constraint.as_ref();
+    let own_constraint = constraint.filter(|constraint| constraint.is_valid && constraint.is_local);
     if is_given(table, column) {
         // Only what is beyond the parent's.
-        let constraint =
-            has_own_constraint.then(|| format!("{} {}", column.not_null().trim(), column.name));
-        return Ok(constraint);
+        return Ok(own_constraint.map(|constraint| constraint.definition(column)));
     }
     let is_inheriting = !table.is_partition() && column.inherited > 0;
     let mut words = String::new();
@@ -131,7 +114,7 @@ fn item(table: &Table, column: &Column) -> Result<Option<String>, Unhandled> {
     } else if is_inheriting && above.is_some() {
         words += " DEFAULT NULL";
     }
-    if !is_inheriting || has_own_constraint || column.constraint.is_none() {
+    if !is_inheriting || own_constraint.is_some() || column.constraint.is_none() {
         words += &column.not_null();
     }
     if table.of_type.is_some() {
@@ -203,15 +186,7 @@ fn given(
         }
     }
     if let Some(constraint) = &column.constraint {
-        let is_named = |above: &super::Above| {
-            above
-                .constraint
-                .as_ref()
-                .is_some_and(|other| other.name == constraint.name)
-        };
-        if !constraint.is_local && !above().any(is_named) {
-            return Err(table.unhandled("an inherited NOT NULL constraint of another name"));
-        }
+        ensure_inherited_name(table, column, constraint, above())?;
     } else if column.not_null && above().all(|above| !above.not_null) {
         script.push("alter", format!("{alter} SET NOT NULL"));
     }

@@ -125,11 +125,11 @@ pub fn ensure_local(kept: &Kept, before: &Table, after: &Table) -> Result<(), Un
             ),
         };
         let has_left = was_inherited && new.inherited == 0;
-        if has_left && !was_local && old.is_some_and(|old| kept.is_given(old)) && !kept.is_typed {
-            return Err(after.unhandled("a column that its parent alone has dropped"));
-        }
         let has_detached = before.is_partition() && !super::late::is_attached(before, after);
-        let expected = (was_local || has_left || has_detached) && !kept.is_newly_attached;
+        // One of several parents has dropped its own alone, and says so.
+        let is_left = new.is_local && old.is_some_and(|old| old.inherited > new.inherited);
+        let expected =
+            (was_local || has_left || is_left || has_detached) && !kept.is_newly_attached;
         if expected != new.is_local {
             return Err(after.unhandled(format!("whether column {} is its own", new.name)));
         }

@@ -7,9 +7,11 @@ use crate::object::Object;
 use crate::script::{Script, Unhandled};
 
 pub fn late(table: &Table, before: Option<&Table>, script: &mut Script) -> Result<(), Unhandled> {
-    attach(table, before, script)?;
-    replica_identity(table, before, script)?;
-    cluster(table, before, script);
+    if !table.is_catalog() {
+        attach(table, before, script)?;
+        replica_identity(table, before, script)?;
+        cluster(table, before, script);
+    }
     for column in table.columns() {
         privileges(table, before, column, script);
     }

@@ -13,10 +13,12 @@ mod column;
 mod create;
 mod inherit;
 mod late;
+mod new_column;
 mod not_null;
-mod query;
+mod parameters;
+pub mod read;
 
-use serde::Deserialize;
+use std::collections::BTreeMap;
 
 use crate::acl::Grant;
 use crate::common::Common;
@@ -26,9 +28,10 @@ use crate::options::Options;
 use crate::script::{Script, Unhandled};
 use crate::text::qualified;
 
-pub use query::QUERY;
+/// Objects below it came with initdb.
+const FIRST_NORMAL_OID: u32 = 16384;
 
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Table {
     /// PostgreSQL's, as server_version_num has it.
     pub version: u32,
@@ -60,32 +63,33 @@ pub struct Table {
     pub bound: Option<Expression>,
     pub parents: Option<Vec<Parent>>,
     pub below: Option<Vec<Below>>,
+    /// By the OIDs of those that inherit from it: columns that are their own, or their own as well.
+    pub children: BTreeMap<u32, Vec<String>>,
     /// A foreign table is under it, at any depth.
     pub has_foreign_below: bool,
-    pub missing_below: Option<std::collections::BTreeMap<String, Vec<Option<String>>>>,
+    pub missing_below: Option<BTreeMap<String, Vec<Option<String>>>>,
     /// CHECK, PRIMARY KEY, UNIQUE, EXCLUDE.
     pub constraints: Option<Vec<u32>>,
     pub indexes: Option<Vec<u32>>,
     pub aliases: Option<Vec<Key>>,
     pub columns: Option<Vec<Column>>,
     pub common: Common,
-    pub rest: serde_json::Value,
 }
 
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Named {
     pub oid: u32,
     pub name: String,
 }
 
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Foreign {
     pub server: String,
     pub server_oid: u32,
     pub options: Options,
 }
 
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Parent {
     pub oid: u32,
     pub schema: String,
@@ -102,7 +106,7 @@ impl Parent {
 }
 
 /// A table with rows under this one, at any depth.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Below {
     pub oid: u32,
     pub name: String,
@@ -110,14 +114,14 @@ pub struct Below {
 }
 
 /// The text reads differently where names have changed; the tree does not.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Expression {
     pub text: String,
     pub tree: String,
 }
 
 /// A NOT NULL constraint (18 and later).
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct NotNull {
     pub oid: u32,
     pub name: String,
@@ -129,6 +133,14 @@ pub struct NotNull {
 }
 
 impl NotNull {
+    /// As a constraint of the table, whose words stand in another order than a column's.
+    fn definition(&self, column: &Column) -> String {
+        let inherit = if self.no_inherit { " NO INHERIT" } else { "" };
+        let valid = if self.is_valid { "" } else { " NOT VALID" };
+        let (name, column) = (&self.name, &column.name);
+        format!("CONSTRAINT {name} NOT NULL {column}{inherit}{valid}")
+    }
+
     /// All but the OID is the same.
     pub fn is_made_anew_as(&self, other: &NotNull) -> bool {
         let renewed = NotNull {
@@ -140,7 +152,7 @@ impl NotNull {
 }
 
 /// The column of a direct parent from which one is inherited.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Above {
     pub table: u32,
     pub number: i32,
@@ -152,11 +164,10 @@ pub struct Above {
     pub compression: String,
 }
 
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Column {
     pub number: i32,
     pub name: String,
-    #[serde(rename = "type")]
     pub type_: String,
     /// Type, modifier, collation.
     pub type_id: (u32, i32, u32),
@@ -185,7 +196,6 @@ pub struct Column {
     pub comment: Option<String>,
     pub labels: Option<Vec<(String, String)>>,
     pub above: Option<Vec<Above>>,
-    pub rest: serde_json::Value,
 }
 
 impl Table {
@@ -218,6 +228,21 @@ impl Table {
 
     fn is_foreign(&self) -> bool {
         self.kind == "f"
+    }
+
+    /// Whether a child, which stays one, has a column for its own that it did not have so before.
+    fn gives_to_children(&self, to: &Table, column: &str) -> bool {
+        let has = |columns: &Vec<String>| columns.iter().any(|name| name == column);
+        to.children.iter().any(|(child, columns)| {
+            let was = self.children.get(child);
+            has(columns) && was.is_some_and(|columns| !has(columns))
+        })
+    }
+
+    /// PostgreSQL's own. A restore may not alter it, nor has a dump more of it than its privileges: the mark of
+    /// CLUSTER stays behind.
+    fn is_catalog(&self) -> bool {
+        self.schema == "pg_catalog" && self.number < FIRST_NORMAL_OID
     }
 
     /// `ALTER TABLE ONLY t`.
@@ -303,6 +328,10 @@ impl Object for Table {
 
     fn alter(&self, to: &Self, script: &mut Script) -> Result<(), Unhandled> {
         alter::alter(self, to, script)
+    }
+
+    fn early(&self, after: Option<&Self>, script: &mut Script) -> Result<(), Unhandled> {
+        after.map_or(Ok(()), |after| alter::early(self, after, script))
     }
 
     fn late(&self, before: Option<&Self>, script: &mut Script) -> Result<(), Unhandled> {

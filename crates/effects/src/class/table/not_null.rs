@@ -42,6 +42,16 @@ pub fn alter(
             let lost = |(old, new): &(&Above, &Above)| {
                 old.constraint.is_some() && new.constraint.is_none()
             };
+            let is_parents = |(old, new): &(&Above, &Above)| {
+                let both = old.constraint.as_ref().zip(new.constraint.as_ref());
+                both.is_some_and(|(was, is)| was.oid != is.oid)
+            };
+            if above.iter().any(is_parents) && !is.is_local {
+                // The parent's was made anew, and with it this one.
+                ensure_inherited_name(table, new, is, above.iter().map(|(_, new)| *new))?;
+                comment_not_null(table, new, None, script);
+                return Ok(());
+            }
             if above.iter().any(|(_, new)| new.constraint.is_some()) {
                 return Err(table.unhandled("an inherited NOT NULL constraint made anew"));
             }
@@ -64,6 +74,20 @@ pub fn alter(
         script,
     );
     Ok(())
+}
+
+/// A parent, which stays one, has dropped its own alone (ALTER TABLE ONLY): what is a child's own as well stays
+/// where it goes. Said early, by the old names.
+pub fn keep(table: &Table, kept: &Kept, old: &Column, new: &Column, script: &mut Script) {
+    let Some((was, is)) = old.constraint.as_ref().zip(new.constraint.as_ref()) else {
+        return;
+    };
+    let becomes_own = was.oid == is.oid && !was.is_local && is.is_local;
+    let mut above = kept.above(old, new).into_iter();
+    let is_left = above.any(|(old, new)| old.constraint.is_some() && new.constraint.is_none());
+    if becomes_own && is_left {
+        add_not_null(table, old, was, script);
+    }
 }
 
 /// Up to 17. A partitioned parent takes its partitions along; another says ONLY.
@@ -99,12 +123,49 @@ fn add(
     let said = above
         .iter()
         .find(|(old, new)| !is_passed_on(old) && is_passed_on(new));
-    if said.is_none() || constraint.is_local {
-        add_not_null(table, column, constraint, script);
-    } else if !said.is_some_and(|(_, new)| is_named(new, &constraint.name)) {
-        return Err(table.unhandled("an inherited NOT NULL constraint of another name"));
+    match said {
+        Some((_, new)) if !constraint.is_local => {
+            ensure_inherited_name(table, column, constraint, std::iter::once(*new))?;
+        }
+        _ => add_not_null(table, column, constraint, script),
     }
     Ok(())
+}
+
+/// Fails where a constraint that only parents have said is called otherwise than theirs, and not because another
+/// column's has that name: then PostgreSQL chooses one, at replay as well.
+pub fn ensure_inherited_name<'a>(
+    table: &Table,
+    column: &Column,
+    constraint: &NotNull,
+    mut above: impl Iterator<Item = &'a Above>,
+) -> Result<(), Unhandled> {
+    let is_taken = |name: &str| {
+        let mut others = table
+            .columns()
+            .iter()
+            .filter(|other| other.number != column.number);
+        others.any(|other| {
+            other
+                .constraint
+                .as_ref()
+                .is_some_and(|other| other.name == name)
+        })
+    };
+    let gives_name = |above: &Above| {
+        let given = above.constraint.as_ref();
+        given.is_some_and(|given| given.name == constraint.name || is_taken(&given.name))
+    };
+    if constraint.is_local || above.any(gives_name) {
+        return Ok(());
+    }
+    Err(table.unhandled("an inherited NOT NULL constraint of another name"))
+}
+
+/// Whether ALTER COLUMN … TYPE has made the same constraint anew.
+pub fn is_made_anew(old: &Column, new: &Column) -> bool {
+    let both = old.constraint.as_ref().zip(new.constraint.as_ref());
+    both.is_some_and(|(was, is)| was.oid != is.oid && was.is_made_anew_as(is))
 }
 
 fn is_named(above: &Above, name: &str) -> bool {
@@ -184,23 +245,9 @@ pub fn invalid_not_null(table: &Table, column: &Column, script: &mut Script) {
 }
 
 pub fn add_not_null(table: &Table, column: &Column, constraint: &NotNull, script: &mut Script) {
-    let words = format!(
-        "{} ADD CONSTRAINT {} NOT NULL {}{}{}",
-        table.alter_all(),
-        constraint.name,
-        column.name,
-        if constraint.no_inherit {
-            " NO INHERIT"
-        } else {
-            ""
-        },
-        if constraint.is_valid {
-            ""
-        } else {
-            " NOT VALID"
-        },
-    );
-    script.push("alter", words);
+    let definition = constraint.definition(column);
+    let sql = format!("{} ADD {definition}", table.alter_all());
+    script.push("alter", sql);
 }
 
 /// The comment of a NOT NULL constraint, where it is not `before`.

@@ -1,5 +1,5 @@
-//! The logical message that ends a chain, or says that DDL was lost: written into the WAL of the
-//! transaction that something went past the record of, found again by the output plugin.
+//! The logical message that says that DDL could not be recorded: written into the WAL of the transaction
+//! that it went past the record of, found again by the output plugin.
 //!
 //! Everybody may call pg_logical_emit_message() with any prefix, so a message proves who wrote it: it
 //! begins with an HMAC over the database, the transaction and the reason. The key is the nonce that
@@ -15,31 +15,27 @@ use sha2::Sha256;
 
 use super::{declared, server};
 
-const PREFIX: &CStr = c"pg_incrbackup chain break";
-/// The increments go on, with a flag: a base follows that is whole again.
-const LOST_PREFIX: &CStr = c"pg_incrbackup lost ddl";
+/// Nothing else tells what the statement did.
+const LOST: &CStr = c"pg_incrbackup lost ddl";
+/// The catalogs tell it, for whoever decodes those.
+const UNRECORDED: &CStr = c"pg_incrbackup unrecorded ddl";
+/// Up to version 0.2.0, whose WAL may be decoded still: as [`LOST`].
+const CHAIN_BREAK: &CStr = c"pg_incrbackup chain break";
 
 /// What a message of ours says.
-pub enum Said<'a> {
-    Break(&'a [u8]),
-    Lost(&'a [u8]),
+pub struct Said<'a> {
+    pub reason: &'a [u8],
+    /// The catalogs tell what was done.
+    pub is_told: bool,
 }
 
 /// Length of the HMAC as hex digits: the message stays text, for whoever reads the WAL.
 const PROOF: usize = 64;
 
-/// Leaves in this transaction's WAL that something went past the record. The capture worker ends the
-/// chain when the transaction has committed, also after a crash; a rollback takes it back.
-pub fn emit(reason: &str) {
-    emit_as(PREFIX, reason);
-}
-
-/// Leaves in this transaction's WAL that DDL of it is lost.
-pub fn emit_lost(reason: &str) {
-    emit_as(LOST_PREFIX, reason);
-}
-
-fn emit_as(prefix: &CStr, reason: &str) {
+/// Leaves in this transaction's WAL that DDL of it has no record: there also after a crash; a rollback takes
+/// it back.
+pub fn emit(reason: &str, is_told: bool) {
+    let prefix = if is_told { UNRECORDED } else { LOST };
     // SAFETY: inside a transaction that may write.
     let xid = unsafe { pg_sys::GetTopFullTransactionId() }.value;
     let message = format!("{}{reason}", proof(prefix, xid, reason.as_bytes()));
@@ -48,14 +44,14 @@ fn emit_as(prefix: &CStr, reason: &str) {
 
 /// What a message of the transaction `xid` says, where we wrote it.
 pub fn said<'a>(prefix: &CStr, message: &'a [u8], xid: u64) -> Option<Said<'a>> {
-    if prefix != PREFIX && prefix != LOST_PREFIX {
+    if ![LOST, UNRECORDED, CHAIN_BREAK].contains(&prefix) {
         return None;
     }
     let (claimed, reason) = message.split_at_checked(PROOF)?;
     let is_ours = proof(prefix, xid, reason).as_bytes() == claimed;
-    is_ours.then_some(match prefix == PREFIX {
-        true => Said::Break(reason),
-        false => Said::Lost(reason),
+    is_ours.then_some(Said {
+        reason,
+        is_told: prefix == UNRECORDED,
     })
 }
 

@@ -1,0 +1,220 @@
+//! What is read of indexes.
+
+use std::sync::LazyLock;
+
+use regex_lite::Regex;
+use serde_json::json;
+
+use super::{Index, Owner, Parent};
+use crate::acl::Grant;
+use crate::catalog_row;
+use crate::class::Model;
+use crate::common::read::{
+    common, owner, qualified_relation, relation, schema, tablespace, Depend, Words,
+};
+use crate::key::{catalog, Key};
+use crate::tuples::{row, rows, Definition, Tuples};
+
+catalog_row! {
+    IndexClass, "pg_class" 1259, 2662 ("oid") but &["oid", "reltype", "relowner", "relam", "relfilenode", "relpages",
+        "reltuples", "relallvisible", "relallfrozen", "relhasindex", "relnatts", "relhassubclass", "relispartition",
+        "relrewrite", "relfrozenxid", "relminmxid"];
+    relname: String, relnamespace: u32, relkind: String, relpersistence: String, reltablespace: u32,
+    reloptions: Option<Vec<String>>, relacl: Option<Vec<Grant>>, relchecks: i32, reloftype: u32,
+    relhasrules: bool, relisshared: bool, relpartbound: Option<String>, relreplident: String,
+    reltoastrelid: u32, relhastriggers: bool, relispopulated: bool, relrowsecurity: bool,
+    relforcerowsecurity: bool,
+}
+
+catalog_row! {
+    IndexRow, "pg_index" 2610, 2679 ("indexrelid") but &["indexrelid", "indisclustered", "indcheckxmin", "indisready",
+        "indisreplident"];
+    indrelid: u32, indisvalid: bool, indislive: bool, indnatts: i32, indnkeyatts: i32, indisunique: bool,
+    indnullsnotdistinct: bool, indisprimary: bool, indisexclusion: bool, indimmediate: bool, indkey: String,
+    indcollation: String, indclass: String, indoption: String, indexprs: Option<String>,
+    indpred: Option<String>,
+}
+
+catalog_row! {
+    Target, "pg_attribute" 1249, 2659 ("attrelid");
+    attnum: i32, attstattarget: Option<i32>,
+}
+
+catalog_row! {
+    ConstraintOfIndex, "pg_constraint" 2606, 2667 ("oid");
+    oid: u32, conname: String, contype: String, condeferrable: bool, condeferred: bool,
+}
+
+catalog_row! {
+    Above, "pg_inherits" 2611, 2680 ("inhrelid");
+    inhparent: u32,
+}
+
+/// An index that is valid, or a partitioned one, of a table that is not temporary.
+pub fn index(tuples: &mut dyn Tuples, oid: u32) -> Result<Option<Model>, String> {
+    let Some(class) = row::<IndexClass>(tuples, &[oid])? else {
+        return Ok(None);
+    };
+    let Some(index) = row::<IndexRow>(tuples, &[oid])? else {
+        return Ok(None);
+    };
+    let is_whole = match class.relkind.as_str() {
+        "I" => true,
+        "i" => index.indisvalid && index.indislive,
+        _ => false,
+    };
+    if !is_whole || class.relpersistence == "t" {
+        return Ok(None);
+    }
+    let Some(table) = relation(tuples, index.indrelid)?.filter(|table| table.relkind != "t") else {
+        return Ok(None);
+    };
+    let Some(schema) = schema(tuples, class.relnamespace)? else {
+        return Ok(None);
+    };
+    let key = Key::new(catalog::CLASS, oid);
+    let depends: Vec<Depend> = rows(tuples, &[key.class, key.oid])?;
+    let definition = tuples
+        .definition(Definition::Index, oid)?
+        .unwrap_or_default();
+    let calls = depends
+        .iter()
+        .any(|depend| depend.refclassid == catalog::PROC);
+    let predicate = match &index.indpred {
+        Some(tree) => tuples.expression(tree, index.indrelid)?,
+        None => None,
+    };
+    let words = Words::of(tuples, key)?;
+    Ok(Some(Model::Index(Box::new(Index {
+        index: oid,
+        schema,
+        name: tuples.quoted(&class.relname),
+        table: index.indrelid,
+        is_of_partition: table.relispartition,
+        table_name: qualified_relation(tuples, &table)?,
+        table_owner: owner(tuples, &table)?,
+        calls_constants: calls && has_call_of_constants(&definition),
+        definition,
+        predicate: predicate.map(|text| format!(" WHERE {text}")),
+        tablespace: tablespace(tuples, class.reltablespace)?,
+        statistics: statistics(tuples, oid)?,
+        constraint: constraint(tuples, &depends)?,
+        parent: parent(tuples, oid)?,
+        common: common(tuples, key, None, &words, &[])?,
+        structure: json!({
+            "indnatts": index.indnatts,
+            "indnkeyatts": index.indnkeyatts,
+            "indisunique": index.indisunique,
+            "indnullsnotdistinct": index.indnullsnotdistinct,
+            "indisprimary": index.indisprimary,
+            "indisexclusion": index.indisexclusion,
+            "indimmediate": index.indimmediate,
+            "indkey": index.indkey,
+            "indcollation": index.indcollation,
+            "indclass": index.indclass,
+            "indoption": index.indoption,
+            "indexprs": index.indexprs,
+            "indpred": index.indpred,
+        }),
+        rest: json!({
+            "relacl": class.relacl.is_some(),
+            "relchecks": class.relchecks,
+            "reloftype": class.reloftype,
+            "relhasrules": class.relhasrules,
+            "relisshared": class.relisshared,
+            "relpartbound": class.relpartbound,
+            "relreplident": class.relreplident,
+            "reltoastrelid": class.reltoastrelid,
+            "relhastriggers": class.relhastriggers,
+            "relispopulated": class.relispopulated,
+            "relrowsecurity": class.relrowsecurity,
+            "relforcerowsecurity": class.relforcerowsecurity,
+        }),
+        options: class.reloptions,
+    }))))
+}
+
+/// What stands in `rest` of every index that a statement has made.
+pub fn plain() -> serde_json::Value {
+    json!({
+        "relacl": false, "relchecks": 0, "reloftype": 0, "relhasrules": false, "relisshared": false,
+        "relpartbound": null, "relreplident": "n", "reltoastrelid": 0, "relhastriggers": false,
+        "relispopulated": true, "relrowsecurity": false, "relforcerowsecurity": false,
+    })
+}
+
+/// Where a definition calls a function of nothing but constants.
+fn has_call_of_constants(definition: &str) -> bool {
+    static CALL: LazyLock<Option<Regex>> = LazyLock::new(|| {
+        Regex::new(r#"[a-z0-9_"]\((([-+0-9.]+|'[^']*'(::[a-z0-9_. ]+)?)(, )?)*\)"#).ok()
+    });
+    CALL.as_ref().is_none_or(|call| call.is_match(definition))
+}
+
+fn statistics(tuples: &mut dyn Tuples, oid: u32) -> Result<Option<Vec<(i32, i32)>>, String> {
+    let columns = rows::<Target>(tuples, &[oid])?.into_iter();
+    let set = columns.filter_map(|column| Some((column.attnum, column.attstattarget?)));
+    let set: Vec<_> = set
+        .filter(|(number, target)| *number > 0 && *target != -1)
+        .collect();
+    Ok((!set.is_empty()).then_some(set))
+}
+
+/// The constraint that the index belongs to.
+fn constraint(tuples: &mut dyn Tuples, depends: &[Depend]) -> Result<Option<Owner>, String> {
+    let is_owner = |depend: &&Depend| {
+        depend.refclassid == catalog::CONSTRAINT && depend.deptype == "i" && depend.objsubid == 0
+    };
+    for depend in depends.iter().filter(is_owner) {
+        let Some(found) = row::<ConstraintOfIndex>(tuples, &[depend.refobjid])? else {
+            continue;
+        };
+        if matches!(found.contype.as_str(), "p" | "u" | "x") {
+            return Ok(Some(Owner {
+                constraint: found.oid,
+                name: tuples.quoted(&found.conname),
+                kind: found.contype,
+                is_deferrable: found.condeferrable,
+                is_deferred: found.condeferred,
+            }));
+        }
+    }
+    Ok(None)
+}
+
+fn parent(tuples: &mut dyn Tuples, oid: u32) -> Result<Option<Parent>, String> {
+    let Some(Above { inhparent }) = row(tuples, &[oid])? else {
+        return Ok(None);
+    };
+    let Some(parent) = relation(tuples, inhparent)? else {
+        return Ok(None);
+    };
+    Ok(Some(Parent {
+        index: inhparent,
+        name: qualified_relation(tuples, &parent)?,
+        owner: owner(tuples, &parent)?,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::has_call_of_constants;
+
+    #[test]
+    fn a_call_of_constants_is_seen() {
+        for with in [
+            "CREATE INDEX i ON public.t USING btree (public.f())",
+            "CREATE INDEX i ON public.t USING btree (public.f(1, 'a'::text))",
+            "CREATE INDEX i ON public.t USING btree (a) WHERE (b > public.\"F\"(-1.5))",
+        ] {
+            assert!(has_call_of_constants(with), "{with}");
+        }
+        for without in [
+            "CREATE INDEX i ON public.t USING btree (a)",
+            "CREATE INDEX i ON public.t USING btree (public.f(a))",
+            "CREATE INDEX i ON public.t USING btree (public.f(1, a))",
+        ] {
+            assert!(!has_call_of_constants(without), "{without}");
+        }
+    }
+}

@@ -1,0 +1,544 @@
+//! What is read of tables.
+//!
+//! Columns are in the order of their numbers; dropped ones are known by being absent. The file alone makes no
+//! difference: VACUUM FULL, CLUSTER and TRUNCATE change it, too.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sha2::{Digest, Sha256};
+
+use super::{Above, Below, Column, Expression, Foreign, Named, NotNull, Parent, Table};
+use crate::common::read::{
+    collation, common, relation, schema, settings, tablespace, Owned, Words,
+};
+use crate::key::{catalog, Key};
+use crate::tuples::{row, rows, Definition, Tuples};
+use crate::{catalog_row, class::Model};
+
+catalog_row! {
+    Class, "pg_class" 1259, 2662 ("oid") but &["oid", "relpages", "reltuples", "relallvisible", "relallfrozen",
+        "relhasindex", "relisshared", "relnatts", "relchecks", "relhasrules", "relhastriggers",
+        "relispopulated", "relfrozenxid", "relminmxid"];
+    relname: String, relnamespace: u32, reltype: u32, reloftype: u32, relowner: u32, relam: u32,
+    relfilenode: u32, reltablespace: u32, reltoastrelid: u32, relpersistence: String, relkind: String,
+    relhassubclass: bool, relrowsecurity: bool, relforcerowsecurity: bool, relreplident: String,
+    relispartition: bool, relrewrite: u32, relacl: Option<Vec<crate::acl::Grant>>,
+    reloptions: Option<Vec<String>>, relpartbound: Option<String>,
+}
+
+catalog_row! {
+    BelowClass, "pg_class" 1259, 2662 ("oid");
+    relname: String, relnamespace: u32, relkind: String, relfilenode: u32,
+}
+
+catalog_row! {
+    Attribute, "pg_attribute" 1249, 2659 ("attrelid") but &["attrelid", "attlen", "attndims", "attcacheoff",
+        "attbyval", "attalign"];
+    attname: String, atttypid: u32, atttypmod: i32, attnum: i32, attstorage: String, attcompression: String,
+    attnotnull: bool, atthasdef: bool, atthasmissing: bool, attidentity: String, attgenerated: String,
+    attisdropped: bool, attislocal: bool, attinhcount: i32, attcollation: u32, attstattarget: Option<i32>,
+    attacl: Option<Vec<crate::acl::Grant>>, attoptions: Option<Vec<String>>,
+    attfdwoptions: Option<Vec<String>>, attmissingval: Option<String>,
+}
+
+catalog_row! {
+    Type, "pg_type" 1247, 2703 ("oid");
+    typtype: String, typstorage: String, typcollation: u32, typarray: u32,
+}
+
+catalog_row! {
+    DefaultValue, "pg_attrdef" 2604, 2656 ("adrelid");
+    oid: u32, adnum: i32, adbin: String,
+}
+
+catalog_row! {
+    Constraint, "pg_constraint" 2606, 2665 ("conrelid");
+    oid: u32, conname: String, contype: String, convalidated: bool, connoinherit: bool, conislocal: bool,
+    coninhcount: i32, conkey: Option<String>,
+}
+
+catalog_row! {
+    Index, "pg_index" 2610, 2678 ("indrelid");
+    indexrelid: u32, indisreplident: bool, indisclustered: bool,
+}
+
+catalog_row! {
+    Inherits, "pg_inherits" 2611, 2680 ("inhrelid");
+    inhparent: u32, inhdetachpending: bool,
+}
+
+catalog_row! {
+    InheritsBelow, "pg_inherits" 2611, 2187 ("inhparent");
+    inhrelid: u32,
+}
+
+catalog_row! {
+    PartitionedTable, "pg_partitioned_table" 3350, 3351 ("partrelid");
+    partstrat: String, partattrs: String, partclass: String, partcollation: String,
+    partexprs: Option<String>,
+}
+
+catalog_row! {
+    ForeignTable, "pg_foreign_table" 3118, 3119 ("ftrelid");
+    ftserver: u32, ftoptions: Option<Vec<String>>,
+}
+
+catalog_row! {
+    Server, "pg_foreign_server" 1417, 113 ("oid");
+    srvname: String,
+}
+
+catalog_row! {
+    Method, "pg_am" 2601, 2652 ("oid");
+    amname: String,
+}
+
+/// A table, partitioned table or foreign table that is there, is not temporary and no copy that a rewrite makes.
+pub fn read(tuples: &mut dyn Tuples, oid: u32) -> Result<Option<Table>, String> {
+    let Some(class) = row::<Class>(tuples, &[oid])? else {
+        return Ok(None);
+    };
+    let kind = class.relkind.clone();
+    let is_table = matches!(kind.as_str(), "r" | "p" | "f");
+    if !is_table || class.relpersistence == "t" || class.relrewrite != 0 {
+        return Ok(None);
+    }
+    let Some(schema) = schema(tuples, class.relnamespace)? else {
+        return Ok(None);
+    };
+    let key = Key::new(catalog::CLASS, oid);
+    let words = Words::of(tuples, key)?;
+    let found = Parts::of(tuples, oid)?;
+    let parents = parents(tuples, oid)?;
+    let columns = columns(tuples, oid, &found, &words, &parents)?;
+    let defaults: Vec<Key> = found
+        .defaults
+        .iter()
+        .map(|default| Key::new(catalog::ATTRDEF, default.oid))
+        .collect();
+    let below = if class.relhassubclass {
+        Tree::below(tuples, oid)?
+    } else {
+        Tree::default()
+    };
+    let toast_options = match class.reltoastrelid {
+        0 => None,
+        toast => relation(tuples, toast)?.and_then(|toast| toast.reloptions),
+    };
+    let index = |tuples: &mut dyn Tuples, is_it: fn(&Index) -> bool| match found
+        .indexes
+        .iter()
+        .find(|index| is_it(index))
+    {
+        Some(index) => named(tuples, index.indexrelid),
+        None => Ok(None),
+    };
+    let owned = Owned {
+        owner: class.relowner,
+        acl: class.relacl,
+        kind: 'r',
+    };
+    Ok(Some(Table {
+        version: tuples.version(),
+        number: oid,
+        namespace: class.relnamespace,
+        schema,
+        name: tuples.quoted(&class.relname),
+        persistence: class.relpersistence,
+        file: class.relfilenode,
+        method: match row::<Method>(tuples, &[class.relam])? {
+            Some(method) => Some(tuples.quoted(&method.amname)),
+            None => None,
+        },
+        method_oid: class.relam,
+        tablespace: tablespace(tuples, class.reltablespace)?,
+        tablespace_oid: class.reltablespace,
+        of_type: match class.reloftype {
+            0 => None,
+            oid => Some(Named {
+                oid,
+                name: tuples.type_name(oid, None)?,
+            }),
+        },
+        foreign: match kind.as_str() {
+            "f" => foreign(tuples, oid)?,
+            _ => None,
+        },
+        options: settings(tuples, class.reloptions),
+        toast_options: settings(tuples, toast_options),
+        identity: class.relreplident,
+        identity_index: index(tuples, |index| index.indisreplident)?,
+        cluster_index: index(tuples, |index| index.indisclustered)?,
+        row_security: class.relrowsecurity,
+        force_row_security: class.relforcerowsecurity,
+        partition_key: match kind.as_str() {
+            "p" => tuples.definition(Definition::PartitionKey, oid)?,
+            _ => None,
+        },
+        partition_tree: match kind.as_str() {
+            "p" => partition_tree(tuples, oid)?,
+            _ => None,
+        },
+        bound: match class.relpartbound.filter(|_| class.relispartition) {
+            Some(tree) => expression(tuples, oid, &tree)?,
+            None => None,
+        },
+        parents: (!parents.is_empty()).then_some(parents),
+        below: below.tables,
+        children: if class.relhassubclass && kind != "p" {
+            children(tuples, oid)?
+        } else {
+            BTreeMap::new()
+        },
+        has_foreign_below: below.has_foreign,
+        missing_below: below.missing,
+        constraints: oids(
+            found
+                .constraints
+                .iter()
+                .filter(|k| matches!(k.contype.as_str(), "c" | "p" | "u" | "x"))
+                .map(|k| k.oid),
+        ),
+        indexes: oids(found.indexes.iter().map(|index| index.indexrelid)),
+        aliases: Some(aliases(
+            tuples,
+            class.reltype,
+            class.reltoastrelid,
+            &defaults,
+            &found,
+        )?),
+        columns: (!columns.is_empty()).then_some(columns),
+        common: common(tuples, key, Some(owned), &words, &defaults)?,
+        kind,
+    }))
+}
+
+fn oids(oids: impl Iterator<Item = u32>) -> Option<Vec<u32>> {
+    let mut oids: Vec<u32> = oids.collect();
+    oids.sort_unstable();
+    (!oids.is_empty()).then_some(oids)
+}
+
+/// What belongs to a table and has rows in other catalogs.
+struct Parts {
+    defaults: Vec<DefaultValue>,
+    constraints: Vec<Constraint>,
+    indexes: Vec<Index>,
+}
+
+impl Parts {
+    fn of(tuples: &mut dyn Tuples, table: u32) -> Result<Parts, String> {
+        Ok(Parts {
+            defaults: rows(tuples, &[table])?,
+            constraints: rows(tuples, &[table])?,
+            indexes: rows(tuples, &[table])?,
+        })
+    }
+
+    /// What a column's default or generation expression is.
+    fn expression(
+        &self,
+        tuples: &mut dyn Tuples,
+        table: u32,
+        column: i32,
+    ) -> Result<Option<Expression>, String> {
+        match self.defaults.iter().find(|default| default.adnum == column) {
+            Some(default) => expression(tuples, table, &default.adbin),
+            None => Ok(None),
+        }
+    }
+
+    /// The NOT NULL constraint (18 and later) of a column.
+    fn not_null(&self, tuples: &mut dyn Tuples, column: i32) -> Result<Option<NotNull>, String> {
+        let column = format!("{{{column}}}");
+        let is_it = |k: &&Constraint| k.contype == "n" && k.conkey.as_deref() == Some(&column);
+        let Some(found) = self.constraints.iter().find(is_it) else {
+            return Ok(None);
+        };
+        let words = Words::of(tuples, Key::new(catalog::CONSTRAINT, found.oid))?;
+        Ok(Some(NotNull {
+            oid: found.oid,
+            name: tuples.quoted(&found.conname),
+            is_valid: found.convalidated,
+            no_inherit: found.connoinherit,
+            is_local: found.conislocal,
+            inherited: found.coninhcount,
+            comment: words.comment(0),
+        }))
+    }
+}
+
+fn expression(
+    tuples: &mut dyn Tuples,
+    table: u32,
+    tree: &str,
+) -> Result<Option<Expression>, String> {
+    Ok(Some(Expression {
+        text: tuples.expression(tree, table)?.unwrap_or_default(),
+        tree: digest(tree),
+    }))
+}
+
+/// A tree is long, and is compared only.
+fn digest(tree: &str) -> String {
+    let digest = Sha256::digest(tree.as_bytes());
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn named(tuples: &mut dyn Tuples, oid: u32) -> Result<Option<Named>, String> {
+    Ok(relation(tuples, oid)?.map(|class| Named {
+        oid,
+        name: tuples.quoted(&class.relname),
+    }))
+}
+
+fn foreign(tuples: &mut dyn Tuples, table: u32) -> Result<Option<Foreign>, String> {
+    let Some(found) = row::<ForeignTable>(tuples, &[table])? else {
+        return Ok(None);
+    };
+    let Some(server) = row::<Server>(tuples, &[found.ftserver])? else {
+        return Ok(None);
+    };
+    Ok(Some(Foreign {
+        server: tuples.quoted(&server.srvname),
+        server_oid: found.ftserver,
+        options: settings(tuples, found.ftoptions),
+    }))
+}
+
+fn partition_tree(tuples: &mut dyn Tuples, table: u32) -> Result<Option<String>, String> {
+    let found: Option<PartitionedTable> = row(tuples, &[table])?;
+    Ok(found.map(|p| {
+        let trees = p.partexprs.unwrap_or_default();
+        digest(
+            &[
+                p.partstrat,
+                p.partattrs,
+                p.partclass,
+                p.partcollation,
+                trees,
+            ]
+            .join(" "),
+        )
+    }))
+}
+
+/// The direct parents, in their order.
+fn parents(tuples: &mut dyn Tuples, table: u32) -> Result<Vec<Parent>, String> {
+    let mut parents = Vec::new();
+    for inherits in rows::<Inherits>(tuples, &[table])? {
+        let Some(class) = relation(tuples, inherits.inhparent)? else {
+            continue;
+        };
+        let Some(schema) = schema(tuples, class.relnamespace)? else {
+            continue;
+        };
+        parents.push(Parent {
+            oid: inherits.inhparent,
+            schema,
+            name: tuples.quoted(&class.relname),
+            is_partitioned: class.relkind == "p",
+            is_pending: inherits.inhdetachpending,
+        });
+    }
+    Ok(parents)
+}
+
+/// Objects that are the table's own: its row type and that one's array, its TOAST table, defaults, NOT NULL
+/// constraints.
+fn aliases(
+    tuples: &mut dyn Tuples,
+    row_type: u32,
+    toast: u32,
+    defaults: &[Key],
+    found: &Parts,
+) -> Result<Vec<Key>, String> {
+    let mut aliases = Vec::new();
+    if let Some(found) = row::<Type>(tuples, &[row_type])? {
+        let types = [row_type, found.typarray];
+        aliases.extend(
+            types
+                .iter()
+                .filter(|oid| **oid != 0)
+                .map(|oid| Key::new(catalog::TYPE, *oid)),
+        );
+    }
+    if toast != 0 {
+        aliases.push(Key::new(catalog::CLASS, toast));
+    }
+    aliases.extend(defaults);
+    let not_null = found.constraints.iter().filter(|k| k.contype == "n");
+    aliases.extend(not_null.map(|k| Key::new(catalog::CONSTRAINT, k.oid)));
+    aliases.sort_unstable();
+    Ok(aliases)
+}
+
+fn columns(
+    tuples: &mut dyn Tuples,
+    table: u32,
+    found: &Parts,
+    words: &Words,
+    parents: &[Parent],
+) -> Result<Vec<Column>, String> {
+    let mut above: Vec<(u32, Vec<Attribute>, Parts)> = Vec::new();
+    for parent in parents {
+        above.push((
+            parent.oid,
+            rows(tuples, &[parent.oid])?,
+            Parts::of(tuples, parent.oid)?,
+        ));
+    }
+    let mut columns = Vec::new();
+    for a in rows::<Attribute>(tuples, &[table])? {
+        if a.attnum <= 0 || a.attisdropped {
+            continue;
+        }
+        let Some(type_) = row::<Type>(tuples, &[a.atttypid])? else {
+            continue;
+        };
+        let mut sources = Vec::new();
+        for (parent, attributes, found) in above.iter().filter(|_| a.attinhcount > 0) {
+            let is_it = |p: &&Attribute| p.attname == a.attname && !p.attisdropped;
+            for source in attributes.iter().filter(is_it) {
+                sources.push(Above {
+                    table: *parent,
+                    number: source.attnum,
+                    not_null: source.attnotnull,
+                    constraint: found.not_null(tuples, source.attnum)?,
+                    expression: found.expression(tuples, *parent, source.attnum)?,
+                    generated: source.attgenerated.clone(),
+                    storage: source.attstorage.clone(),
+                    compression: source.attcompression.clone(),
+                });
+            }
+        }
+        let own_options = a.attoptions.map(|mut options| {
+            // The version of each column that newer minor releases (15.20) note there is the server's own.
+            options.retain(|option| option.split('=').next() != Some("pg_attver"));
+            options
+        });
+        columns.push(Column {
+            number: a.attnum,
+            type_: tuples.type_name(a.atttypid, Some(a.atttypmod))?,
+            type_id: (a.atttypid, a.atttypmod, a.attcollation),
+            is_domain: type_.typtype == "d",
+            type_storage: type_.typstorage,
+            collation: match a.attcollation {
+                0 => None,
+                oid if oid == type_.typcollation => None,
+                oid => collation(tuples, oid)?,
+            },
+            not_null: a.attnotnull,
+            constraint: found.not_null(tuples, a.attnum)?,
+            expression: if a.atthasdef {
+                found.expression(tuples, table, a.attnum)?
+            } else {
+                None
+            },
+            generated: a.attgenerated,
+            identity: a.attidentity,
+            storage: a.attstorage,
+            compression: a.attcompression,
+            statistics: a.attstattarget.unwrap_or(-1),
+            options: settings(tuples, own_options),
+            foreign_options: settings(tuples, a.attfdwoptions),
+            is_local: a.attislocal,
+            inherited: a.attinhcount,
+            missing: a.attmissingval,
+            acl: a.attacl,
+            comment: words.comment(a.attnum),
+            labels: words.labels(a.attnum),
+            above: (!sources.is_empty()).then_some(sources),
+            name: tuples.quoted(&a.attname),
+        });
+    }
+    Ok(columns)
+}
+
+/// By the OIDs of direct children: columns that are their own, or their own as well.
+fn children(tuples: &mut dyn Tuples, table: u32) -> Result<BTreeMap<u32, Vec<String>>, String> {
+    let mut children = BTreeMap::new();
+    for InheritsBelow { inhrelid } in rows(tuples, &[table])? {
+        let mut own = Vec::new();
+        for a in rows::<Attribute>(tuples, &[inhrelid])? {
+            if a.attnum > 0 && a.attislocal && !a.attisdropped {
+                own.push(tuples.quoted(&a.attname));
+            }
+        }
+        children.insert(inhrelid, own);
+    }
+    Ok(children)
+}
+
+/// What is under a table, at any depth.
+#[derive(Default)]
+struct Tree {
+    tables: Option<Vec<Below>>,
+    has_foreign: bool,
+    missing: Option<BTreeMap<String, Vec<Option<String>>>>,
+}
+
+impl Tree {
+    fn below(tuples: &mut dyn Tuples, table: u32) -> Result<Tree, String> {
+        let (mut waiting, mut seen) = (vec![table], BTreeSet::new());
+        while let Some(parent) = waiting.pop() {
+            for child in rows::<InheritsBelow>(tuples, &[parent])? {
+                if seen.insert(child.inhrelid) {
+                    waiting.push(child.inhrelid);
+                }
+            }
+        }
+        let mut tree = Tree::default();
+        let mut tables = Vec::new();
+        let mut missing: BTreeMap<String, (bool, BTreeSet<Option<String>>)> = BTreeMap::new();
+        for oid in seen {
+            let Some(class) = row::<BelowClass>(tuples, &[oid])? else {
+                continue;
+            };
+            tree.has_foreign |= class.relkind == "f";
+            if class.relkind != "r" {
+                continue;
+            }
+            let Some(schema) = schema(tuples, class.relnamespace)? else {
+                continue;
+            };
+            for a in rows::<Attribute>(tuples, &[oid])? {
+                if a.attnum <= 0 || a.attisdropped {
+                    continue;
+                }
+                let entry = missing.entry(tuples.quoted(&a.attname)).or_default();
+                entry.0 |= a.atthasmissing;
+                entry.1.insert(a.attmissingval);
+            }
+            tables.push(Below {
+                oid,
+                name: format!("{schema}.{}", tuples.quoted(&class.relname)),
+                file: class.relfilenode,
+            });
+        }
+        let missing: BTreeMap<_, _> = missing
+            .into_iter()
+            .filter(|(_, (has_any, _))| *has_any)
+            .map(|(name, (_, values))| (name, values.into_iter().collect()))
+            .collect();
+        tree.missing = (!missing.is_empty()).then_some(missing);
+        tree.tables = (!tables.is_empty()).then_some(tables);
+        Ok(tree)
+    }
+}
+
+/// As a class reads it.
+pub fn table(tuples: &mut dyn Tuples, oid: u32) -> Result<Option<Model>, String> {
+    let found = read(tuples, oid)?;
+    Ok(found
+        .filter(|table| table.kind != "f")
+        .map(|table| Model::Table(Box::new(table))))
+}
+
+/// The same of foreign tables.
+pub fn foreign_table(tuples: &mut dyn Tuples, oid: u32) -> Result<Option<Model>, String> {
+    let found = read(tuples, oid)?;
+    Ok(found
+        .filter(|table| table.kind == "f")
+        .map(|table| Model::ForeignTable(Box::new(table))))
+}

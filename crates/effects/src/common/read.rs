@@ -1,0 +1,202 @@
+//! What all classes have in common, by the rows of the catalogs.
+
+use super::Common;
+use crate::acl::Grant;
+use crate::catalog_row;
+use crate::key::{catalog, Key};
+use crate::options::Setting;
+use crate::text::qualified;
+use crate::tuples::{row, rows, Tuples};
+
+catalog_row! {
+    Depend, "pg_depend" 2608, 2673 ("classid", "objid");
+    objsubid: i32, refclassid: u32, refobjid: u32, deptype: String,
+}
+
+catalog_row! {
+    Description, "pg_description" 2609, 2675 ("objoid", "classoid");
+    objsubid: i32, description: String,
+}
+
+catalog_row! {
+    Label, "pg_seclabel" 3596, 3597 ("objoid", "classoid");
+    objsubid: i32, provider: String, label: String,
+}
+
+catalog_row! {
+    Extension, "pg_extension" 3079, 3080 ("oid");
+    extname: String,
+}
+
+catalog_row! {
+    Namespace, "pg_namespace" 2615, 2685 ("oid");
+    nspname: String,
+}
+
+catalog_row! {
+    Tablespace, "pg_tablespace" 1213, 2697 ("oid");
+    spcname: String,
+}
+
+catalog_row! {
+    Relation, "pg_class" 1259, 2662 ("oid");
+    relname: String, relnamespace: u32, relkind: String, relpersistence: String, relispartition: bool,
+    relowner: u32, reltablespace: u32, reloptions: Option<Vec<String>>,
+}
+
+catalog_row! {
+    Collation, "pg_collation" 3456, 3085 ("oid");
+    collname: String, collnamespace: u32,
+}
+
+/// Comments and security labels of an object and its columns, which have numbers above 0.
+pub struct Words {
+    comments: Vec<Description>,
+    labels: Vec<Label>,
+}
+
+impl Words {
+    pub fn of(tuples: &mut dyn Tuples, key: Key) -> Result<Words, String> {
+        let mut labels: Vec<Label> = rows(tuples, &[key.oid, key.class])?;
+        labels.sort_by(|a, b| a.provider.cmp(&b.provider));
+        Ok(Words {
+            comments: rows(tuples, &[key.oid, key.class])?,
+            labels,
+        })
+    }
+
+    pub fn comment(&self, part: i32) -> Option<String> {
+        let found = self.comments.iter().find(|row| row.objsubid == part)?;
+        Some(found.description.clone())
+    }
+
+    pub fn labels(&self, part: i32) -> Option<Vec<(String, String)>> {
+        let own = self.labels.iter().filter(|row| row.objsubid == part);
+        let own: Vec<_> = own
+            .map(|row| (row.provider.clone(), row.label.clone()))
+            .collect();
+        (!own.is_empty()).then_some(own)
+    }
+}
+
+/// The owner of an object, its privileges, and the letter that acldefault knows its kind by.
+pub struct Owned {
+    pub owner: u32,
+    pub acl: Option<Vec<Grant>>,
+    pub kind: char,
+}
+
+/// Of an object whose parts (catalog and OID) have dependencies as well.
+pub fn common(
+    tuples: &mut dyn Tuples,
+    key: Key,
+    owned: Option<Owned>,
+    words: &Words,
+    parts: &[Key],
+) -> Result<Common, String> {
+    let mut common = Common {
+        comment: words.comment(0),
+        labels: words.labels(0),
+        ..Common::default()
+    };
+    if let Some(Owned { owner, acl, kind }) = owned {
+        common.owner = tuples.role(owner)?;
+        common.acl = acl;
+        common.default_acl = Some(tuples.default_privileges(kind, owner)?);
+    }
+    let own: Vec<Depend> = rows(tuples, &[key.class, key.oid])?;
+    let mut goes_with = Vec::new();
+    for depend in &own {
+        let is_member = depend.deptype == "e" && depend.objsubid == 0;
+        let goes = depend.deptype == "x" && depend.refclassid == catalog::EXTENSION;
+        if !is_member && !goes {
+            continue;
+        }
+        let Some(Extension { extname }) = row(tuples, &[depend.refobjid])? else {
+            continue;
+        };
+        let name = tuples.quoted(&extname);
+        if is_member {
+            common.extension = Some(name);
+        } else {
+            goes_with.push((extname, name));
+        }
+    }
+    if !goes_with.is_empty() {
+        goes_with.sort();
+        common.goes_with = Some(goes_with.into_iter().map(|(_, name)| name).collect());
+    }
+    let mut needs = needs_among(&own);
+    for part in parts {
+        needs.extend(needs_among(&rows(tuples, &[part.class, part.oid])?));
+    }
+    needs.sort_unstable();
+    needs.dedup();
+    common.needs = (!needs.is_empty()).then_some(needs);
+    Ok(common)
+}
+
+/// What an object depends on, without its parts: a table stays where a column goes, and with it what hangs on
+/// the table.
+pub fn needs(tuples: &mut dyn Tuples, key: Key) -> Result<Vec<Key>, String> {
+    let mut depends: Vec<Depend> = rows(tuples, &[key.class, key.oid])?;
+    depends.retain(|depend| key.class != catalog::CLASS || depend.objsubid == 0);
+    Ok(needs_among(&depends))
+}
+
+fn needs_among(depends: &[Depend]) -> Vec<Key> {
+    let is_need = |depend: &&Depend| matches!(depend.deptype.as_str(), "n" | "a" | "i" | "P" | "S");
+    let needs = depends.iter().filter(is_need);
+    needs
+        .map(|depend| Key::new(depend.refclassid, depend.refobjid))
+        .collect()
+}
+
+/// Options as the catalogs keep them, `name=value` each (pg_options_to_table).
+pub fn settings(tuples: &mut dyn Tuples, options: Option<Vec<String>>) -> Option<Vec<Setting>> {
+    let options = options.filter(|options| !options.is_empty())?;
+    let mut one = |option: String| match option.split_once('=') {
+        Some((name, value)) => (tuples.quoted(name), Some(value.to_owned())),
+        None => (tuples.quoted(&option), None),
+    };
+    Some(options.into_iter().map(&mut one).collect())
+}
+
+/// A schema's name, quoted.
+pub fn schema(tuples: &mut dyn Tuples, oid: u32) -> Result<Option<String>, String> {
+    let found: Option<Namespace> = row(tuples, &[oid])?;
+    Ok(found.map(|found| tuples.quoted(&found.nspname)))
+}
+
+/// The qualified name of a collation.
+pub fn collation(tuples: &mut dyn Tuples, oid: u32) -> Result<Option<String>, String> {
+    let Some(found) = row::<Collation>(tuples, &[oid])? else {
+        return Ok(None);
+    };
+    let schema = schema(tuples, found.collnamespace)?.unwrap_or_default();
+    Ok(Some(qualified(&schema, &tuples.quoted(&found.collname))))
+}
+
+pub fn relation(tuples: &mut dyn Tuples, oid: u32) -> Result<Option<Relation>, String> {
+    row(tuples, &[oid])
+}
+
+/// `schema.name`, each quoted where it must be.
+pub fn qualified_relation(tuples: &mut dyn Tuples, found: &Relation) -> Result<String, String> {
+    let schema = schema(tuples, found.relnamespace)?.unwrap_or_default();
+    Ok(qualified(&schema, &tuples.quoted(&found.relname)))
+}
+
+/// A tablespace's name, quoted; none for the database's.
+pub fn tablespace(tuples: &mut dyn Tuples, oid: u32) -> Result<Option<String>, String> {
+    if oid == 0 {
+        return Ok(None);
+    }
+    let found: Option<Tablespace> = row(tuples, &[oid])?;
+    Ok(found.map(|found| tuples.quoted(&found.spcname)))
+}
+
+/// Who owns it, quoted.
+pub fn owner(tuples: &mut dyn Tuples, found: &Relation) -> Result<String, String> {
+    Ok(tuples.role(found.relowner)?.unwrap_or_default())
+}

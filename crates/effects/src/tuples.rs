@@ -1,0 +1,151 @@
+//! Reading objects by the rows of the catalogs themselves: for what is there often. A query over ten
+//! catalogs takes 20 times as long as their rows do.
+
+use crate::acl::Grant;
+
+/// Rows of one catalog by an index on columns of type oid.
+pub struct Scan {
+    pub catalog: u32,
+    pub name: &'static str,
+    pub index: u32,
+    /// The index's leading columns.
+    pub keys: &'static [&'static str],
+    pub columns: &'static [(&'static str, Kind)],
+    /// What else the catalog has in the releases that are known, where it matters that there is no more.
+    pub others: Option<&'static [&'static str]>,
+}
+
+/// What a column is read as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// oid, smallint, integer.
+    Number,
+    Flag,
+    /// Its output; "char", name and text as they are.
+    Text,
+    /// text[].
+    List,
+    /// aclitem[].
+    Grants,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    Null,
+    Number(i64),
+    Flag(bool),
+    Text(String),
+    List(Vec<String>),
+    Grants(Vec<Grant>),
+}
+
+/// Functions of an OID that give a definition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Definition {
+    /// pg_get_partkeydef.
+    PartitionKey,
+    /// pg_get_indexdef.
+    Index,
+    /// pg_get_constraintdef.
+    Constraint,
+}
+
+/// Who can read catalogs at the moment in question. An error says nothing about the object where it is one
+/// that passes; whoever reads has seen to that.
+pub trait Tuples {
+    /// PostgreSQL's, as server_version_num has it.
+    fn version(&self) -> u32;
+    /// The rows whose key columns are `keys`, in the index's order. A column that this release does not have
+    /// is NULL.
+    fn rows(&mut self, scan: &'static Scan, keys: &[u32]) -> Result<Vec<Vec<Value>>, String>;
+    /// As quote_ident has it.
+    fn quoted(&mut self, name: &str) -> String;
+    /// The role's name, quoted; `None` where there is none.
+    fn role(&mut self, oid: u32) -> Result<Option<String>, String>;
+    /// acldefault.
+    fn default_privileges(&mut self, kind: char, owner: u32) -> Result<Vec<Grant>, String>;
+    /// pg_get_expr; `None` where it is NULL.
+    fn expression(&mut self, tree: &str, table: u32) -> Result<Option<String>, String>;
+    /// format_type; `None` for the modifier is NULL there.
+    fn type_name(&mut self, oid: u32, modifier: Option<i32>) -> Result<String, String>;
+    /// What the server's function gives for an object; `None` where it is NULL.
+    fn definition(&mut self, of: Definition, oid: u32) -> Result<Option<String>, String>;
+}
+
+/// A catalog's row as a struct.
+pub trait Row: Sized {
+    const SCAN: Scan;
+    fn of(values: Vec<Value>) -> Self;
+}
+
+/// The rows of a catalog by its index's leading columns.
+pub fn rows<R: Row + 'static>(tuples: &mut dyn Tuples, keys: &[u32]) -> Result<Vec<R>, String> {
+    let rows = tuples.rows(&const { R::SCAN }, keys)?;
+    Ok(rows.into_iter().map(R::of).collect())
+}
+
+/// The one row of a catalog by a unique index.
+pub fn row<R: Row + 'static>(tuples: &mut dyn Tuples, keys: &[u32]) -> Result<Option<R>, String> {
+    Ok(rows(tuples, keys)?.into_iter().next())
+}
+
+/// A column's value as a field. What is NULL or of another kind is the field's default: whoever gives values
+/// gives them in the kinds that the scan wants.
+pub trait Field {
+    const KIND: Kind;
+    fn of(value: Value) -> Self;
+}
+
+macro_rules! fields {
+    ($($type:ty, $kind:ident, $value:ident => $of:expr;)*) => {$(
+        impl Field for $type {
+            const KIND: Kind = Kind::$kind;
+            fn of(value: Value) -> Self {
+                match value {
+                    Value::$kind($value) => $of,
+                    _ => Self::default(),
+                }
+            }
+        }
+    )*};
+}
+
+fields! {
+    u32, Number, number => number as u32;
+    i32, Number, number => number as i32;
+    Option<i32>, Number, number => Some(number as i32);
+    bool, Flag, flag => flag;
+    Option<bool>, Flag, flag => Some(flag);
+    String, Text, text => text;
+    Option<String>, Text, text => Some(text);
+    Option<Vec<String>>, List, list => Some(list);
+    Option<Vec<Grant>>, Grants, grants => Some(grants);
+}
+
+/// A struct of a catalog's columns, called as there.
+#[macro_export]
+macro_rules! catalog_row {
+    ($(#[$meta:meta])* $name:ident, $catalog:literal $oid:literal, $index:literal ($($key:literal),+) $(but $others:expr)?;
+     $($field:ident: $type:ty),* $(,)?) => {
+        $(#[$meta])*
+        pub struct $name { $(pub $field: $type,)* }
+
+        impl $crate::tuples::Row for $name {
+            const SCAN: $crate::tuples::Scan = $crate::tuples::Scan {
+                catalog: $oid,
+                name: $catalog,
+                index: $index,
+                keys: &[$($key),+],
+                columns: &[$((stringify!($field), <$type as $crate::tuples::Field>::KIND)),*],
+                others: $crate::catalog_row!(@others $($others)?),
+            };
+            fn of(values: Vec<$crate::tuples::Value>) -> Self {
+                let mut values = values.into_iter();
+                let mut next = || values.next().unwrap_or($crate::tuples::Value::Null);
+                $name { $($field: $crate::tuples::Field::of(next()),)* }
+            }
+        }
+    };
+    (@others) => { None };
+    (@others $others:expr) => { Some($others) };
+}
