@@ -21,7 +21,7 @@ pub const QUERY: &str = concat!(
      c.relpersistence = 'u' AS is_unlogged, \
      (SELECT pg_catalog.json_build_object('table', d.refobjid::pg_catalog.int8, 'number', d.refobjsubid, \
         'schema', pg_catalog.quote_ident(tn.nspname), 'table_name', pg_catalog.quote_ident(t.relname), \
-        'name', pg_catalog.quote_ident(a.attname), 'is_unlogged', t.relpersistence = 'u', \
+        'name', pg_catalog.quote_ident(a.attname), 'type', pg_catalog.format_type(a.atttypid, NULL), 'is_unlogged', t.relpersistence = 'u', \
         'is_foreign', t.relkind = 'f', \
         'identity', CASE d.deptype WHEN 'i' THEN a.attidentity::pg_catalog.text END) \
       FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_class t ON t.oid = d.refobjid \
@@ -62,6 +62,8 @@ pub struct Column {
     pub schema: String,
     pub table_name: String,
     pub name: String,
+    #[serde(rename = "type")]
+    pub type_: String,
     /// Of the table.
     pub is_unlogged: bool,
     pub is_foreign: bool,
@@ -143,7 +145,7 @@ fn generated(identity: &str) -> Result<&'static str, Unhandled> {
 }
 
 impl Options {
-    /// All that CREATE SEQUENCE can say, but the type, which an identity has from its column.
+    /// All that CREATE SEQUENCE can say, but the type, which a new identity has from its column.
     fn list(&self) -> String {
         format!(
             "START WITH {} INCREMENT BY {} MINVALUE {} MAXVALUE {} CACHE {} {}CYCLE",
@@ -252,16 +254,27 @@ impl Object for Sequence {
         });
         same_rest("sequence", &plain, &self.rest)?;
         if let Some((column, identity)) = self.identity() {
+            let (target, list) = (self.target(), self.options.list());
+            let has_type_of_column = column.type_ == self.options.type_;
+            let options = if has_type_of_column {
+                list.as_str()
+            } else {
+                ""
+            };
             script.push(
                 "create",
                 format!(
-                    "{} ADD GENERATED {} AS IDENTITY (SEQUENCE NAME {} {})",
+                    "{} ADD GENERATED {} AS IDENTITY (SEQUENCE NAME {target} {options})",
                     column.alter(),
                     generated(identity)?,
-                    self.target(),
-                    self.options.list()
                 ),
             );
+            // CREATE TABLE … LIKE INCLUDING IDENTITY makes one of bigint for any column.
+            if !has_type_of_column {
+                let type_ = &self.options.type_;
+                let sql = format!("ALTER SEQUENCE {target} AS {type_} {list} RESTART");
+                script.push("alter", sql);
+            }
             return Ok(());
         }
         script.push(
