@@ -12,7 +12,7 @@ thread_local! {
     /// The columns that this server's catalogs have.
     static COLUMNS: RefCell<HashMap<(PathBuf, &'static str), HashSet<String>>> = RefCell::default();
     /// Rows that initdb made and no test changes.
-    static BUILT_IN: RefCell<HashMap<(PathBuf, usize, Vec<u32>), Vec<Vec<Value>>>> = RefCell::default();
+    static BUILT_IN: RefCell<HashMap<(PathBuf, usize, Vec<u32>), Rows>> = RefCell::default();
     /// What never changes on a server: its version, and names as quote_ident has them.
     static KNOWN: RefCell<HashMap<(PathBuf, String), String>> = RefCell::default();
 }
@@ -24,7 +24,8 @@ pub struct Sql<'a> {
     users: HashMap<usize, ByKeys>,
 }
 
-type ByKeys = HashMap<Vec<u32>, Vec<Vec<Value>>>;
+type Rows = Vec<Vec<Value>>;
+type ByKeys = HashMap<Vec<u32>, Rows>;
 
 /// Objects below it came with initdb.
 const FIRST_NORMAL_OID: u32 = 16384;
