@@ -12,7 +12,7 @@ thread_local! {
     /// The columns that this server's catalogs have.
     static COLUMNS: RefCell<HashMap<(PathBuf, &'static str), HashSet<String>>> = RefCell::default();
     /// Rows that initdb made and no test changes.
-    static BUILT_IN: RefCell<HashMap<(PathBuf, usize, Vec<u32>), Rows>> = RefCell::default();
+    static BUILT_IN: RefCell<HashMap<BuiltIn, Rows>> = RefCell::default();
     /// What never changes on a server: its version, and names as quote_ident has them.
     static KNOWN: RefCell<HashMap<(PathBuf, String), String>> = RefCell::default();
 }
@@ -25,6 +25,8 @@ pub struct Sql<'a> {
 }
 
 type Rows = Vec<Vec<Value>>;
+/// Where a scan's columns stand, and the keys.
+type BuiltIn = (PathBuf, usize, Vec<u32>);
 type ByKeys = HashMap<Vec<u32>, Rows>;
 
 /// Objects below it came with initdb.
