@@ -21,4 +21,5 @@ mod rewritten;
 pub mod server_text;
 mod tuple_cids;
 pub mod tuples;
+mod values;
 pub mod view;

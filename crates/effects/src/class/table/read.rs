@@ -3,14 +3,17 @@
 //! Columns are in the order of their numbers; dropped ones are known by being absent. The file alone makes no
 //! difference: VACUUM FULL, CLUSTER and TRUNCATE change it, too.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod below;
+mod columns;
+
+use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
-use super::{Above, Below, Column, Expression, Foreign, Named, NotNull, Parent, Table};
-use crate::common::read::{
-    collation, common, relation, schema, settings, tablespace, Owned, Words,
-};
+use self::below::{children, Tree};
+use self::columns::columns;
+use super::{Expression, Foreign, Named, NotNull, Parent, Table};
+use crate::common::read::{common, relation, schema, settings, tablespace, Owned, Words};
 use crate::key::{catalog, Key};
 use crate::tuples::{row, rows, Definition, Tuples};
 use crate::{catalog_row, class::Model};
@@ -24,21 +27,6 @@ catalog_row! {
     relhassubclass: bool, relrowsecurity: bool, relforcerowsecurity: bool, relreplident: String,
     relispartition: bool, relrewrite: u32, relacl: Option<Vec<crate::acl::Grant>>,
     reloptions: Option<Vec<String>>, relpartbound: Option<String>,
-}
-
-catalog_row! {
-    BelowClass, "pg_class" 1259, 2662 ("oid");
-    relname: String, relnamespace: u32, relkind: String, relfilenode: u32,
-}
-
-catalog_row! {
-    Attribute, "pg_attribute" 1249, 2659 ("attrelid") but &["attrelid", "attlen", "attndims", "attcacheoff",
-        "attbyval", "attalign"];
-    attname: String, atttypid: u32, atttypmod: i32, attnum: i32, attstorage: String, attcompression: String,
-    attnotnull: bool, atthasdef: bool, atthasmissing: bool, attidentity: String, attgenerated: String,
-    attisdropped: bool, attislocal: bool, attinhcount: i32, attcollation: u32, attstattarget: Option<i32>,
-    attacl: Option<Vec<crate::acl::Grant>>, attoptions: Option<Vec<String>>,
-    attfdwoptions: Option<Vec<String>>, attmissingval: Option<String>,
 }
 
 catalog_row! {
@@ -65,11 +53,6 @@ catalog_row! {
 catalog_row! {
     Inherits, "pg_inherits" 2611, 2680 ("inhrelid");
     inhparent: u32, inhdetachpending: bool,
-}
-
-catalog_row! {
-    InheritsBelow, "pg_inherits" 2611, 2187 ("inhparent");
-    inhrelid: u32,
 }
 
 catalog_row! {
@@ -371,160 +354,6 @@ fn aliases(
     aliases.extend(not_null.map(|k| Key::new(catalog::CONSTRAINT, k.oid)));
     aliases.sort_unstable();
     Ok(aliases)
-}
-
-fn columns(
-    tuples: &mut dyn Tuples,
-    table: u32,
-    found: &Parts,
-    words: &Words,
-    parents: &[Parent],
-) -> Result<Vec<Column>, String> {
-    let mut above: Vec<(u32, Vec<Attribute>, Parts)> = Vec::new();
-    for parent in parents {
-        above.push((
-            parent.oid,
-            rows(tuples, &[parent.oid])?,
-            Parts::of(tuples, parent.oid)?,
-        ));
-    }
-    let mut columns = Vec::new();
-    for a in rows::<Attribute>(tuples, &[table])? {
-        if a.attnum <= 0 || a.attisdropped {
-            continue;
-        }
-        let Some(type_) = row::<Type>(tuples, &[a.atttypid])? else {
-            continue;
-        };
-        let mut sources = Vec::new();
-        for (parent, attributes, found) in above.iter().filter(|_| a.attinhcount > 0) {
-            let is_it = |p: &&Attribute| p.attname == a.attname && !p.attisdropped;
-            for source in attributes.iter().filter(is_it) {
-                sources.push(Above {
-                    table: *parent,
-                    number: source.attnum,
-                    not_null: source.attnotnull,
-                    constraint: found.not_null(tuples, source.attnum)?,
-                    expression: found.expression(tuples, *parent, source.attnum)?,
-                    generated: source.attgenerated.clone(),
-                    storage: source.attstorage.clone(),
-                    compression: source.attcompression.clone(),
-                });
-            }
-        }
-        let own_options = a.attoptions.map(|mut options| {
-            // The version of each column that newer minor releases (15.20) note there is the server's own.
-            options.retain(|option| option.split('=').next() != Some("pg_attver"));
-            options
-        });
-        columns.push(Column {
-            number: a.attnum,
-            type_: tuples.type_name(a.atttypid, Some(a.atttypmod))?,
-            type_id: (a.atttypid, a.atttypmod, a.attcollation),
-            is_domain: type_.typtype == "d",
-            type_storage: type_.typstorage,
-            collation: match a.attcollation {
-                0 => None,
-                oid if oid == type_.typcollation => None,
-                oid => collation(tuples, oid)?,
-            },
-            not_null: a.attnotnull,
-            constraint: found.not_null(tuples, a.attnum)?,
-            expression: if a.atthasdef {
-                found.expression(tuples, table, a.attnum)?
-            } else {
-                None
-            },
-            generated: a.attgenerated,
-            identity: a.attidentity,
-            storage: a.attstorage,
-            compression: a.attcompression,
-            statistics: a.attstattarget.unwrap_or(-1),
-            options: settings(tuples, own_options),
-            foreign_options: settings(tuples, a.attfdwoptions),
-            is_local: a.attislocal,
-            inherited: a.attinhcount,
-            missing: a.attmissingval,
-            acl: a.attacl,
-            comment: words.comment(a.attnum),
-            labels: words.labels(a.attnum),
-            above: (!sources.is_empty()).then_some(sources),
-            name: tuples.quoted(&a.attname),
-        });
-    }
-    Ok(columns)
-}
-
-/// By the OIDs of direct children: columns that are their own, or their own as well.
-fn children(tuples: &mut dyn Tuples, table: u32) -> Result<BTreeMap<u32, Vec<String>>, String> {
-    let mut children = BTreeMap::new();
-    for InheritsBelow { inhrelid } in rows(tuples, &[table])? {
-        let mut own = Vec::new();
-        for a in rows::<Attribute>(tuples, &[inhrelid])? {
-            if a.attnum > 0 && a.attislocal && !a.attisdropped {
-                own.push(tuples.quoted(&a.attname));
-            }
-        }
-        children.insert(inhrelid, own);
-    }
-    Ok(children)
-}
-
-/// What is under a table, at any depth.
-#[derive(Default)]
-struct Tree {
-    tables: Option<Vec<Below>>,
-    has_foreign: bool,
-    missing: Option<BTreeMap<String, Vec<Option<String>>>>,
-}
-
-impl Tree {
-    fn below(tuples: &mut dyn Tuples, table: u32) -> Result<Tree, String> {
-        let (mut waiting, mut seen) = (vec![table], BTreeSet::new());
-        while let Some(parent) = waiting.pop() {
-            for child in rows::<InheritsBelow>(tuples, &[parent])? {
-                if seen.insert(child.inhrelid) {
-                    waiting.push(child.inhrelid);
-                }
-            }
-        }
-        let mut tree = Tree::default();
-        let mut tables = Vec::new();
-        let mut missing: BTreeMap<String, (bool, BTreeSet<Option<String>>)> = BTreeMap::new();
-        for oid in seen {
-            let Some(class) = row::<BelowClass>(tuples, &[oid])? else {
-                continue;
-            };
-            tree.has_foreign |= class.relkind == "f";
-            if class.relkind != "r" {
-                continue;
-            }
-            let Some(schema) = schema(tuples, class.relnamespace)? else {
-                continue;
-            };
-            for a in rows::<Attribute>(tuples, &[oid])? {
-                if a.attnum <= 0 || a.attisdropped {
-                    continue;
-                }
-                let entry = missing.entry(tuples.quoted(&a.attname)).or_default();
-                entry.0 |= a.atthasmissing;
-                entry.1.insert(a.attmissingval);
-            }
-            tables.push(Below {
-                oid,
-                name: format!("{schema}.{}", tuples.quoted(&class.relname)),
-                file: class.relfilenode,
-            });
-        }
-        let missing: BTreeMap<_, _> = missing
-            .into_iter()
-            .filter(|(_, (has_any, _))| *has_any)
-            .map(|(name, (_, values))| (name, values.into_iter().collect()))
-            .collect();
-        tree.missing = (!missing.is_empty()).then_some(missing);
-        tree.tables = (!tables.is_empty()).then_some(tables);
-        Ok(tree)
-    }
 }
 
 /// As a class reads it.
