@@ -4,11 +4,19 @@
 //! record to logical decoding (whose output plugin sends rows to `pg::plugin`'s direct target), and
 //! tells the slot what is safe. It never waits: the caller does, and calls again.
 
+use std::cell::Cell;
 use std::ffi::{c_char, CString};
 
 use pgrx::prelude::*;
 
 use super::{compat, declared, moved_sequences, plugin};
+
+thread_local! {
+    static IS_DECODING: Cell<bool> = const { Cell::new(false) };
+    /// A transaction that is not decoding's has ended, and what it looked up in the catalogs as they are now
+    /// may stand in caches that decoding, which is behind, would take for the catalogs of its moment.
+    static HAS_LOOKED: Cell<bool> = const { Cell::new(false) };
+}
 
 /// A decoding session on one slot. Raises PostgreSQL errors; the process is to end after one.
 pub struct Decoder {
@@ -36,6 +44,7 @@ impl Decoder {
         // SAFETY: the slot is ours; the context and what it points to live in TopMemoryContext until
         // the process ends.
         unsafe {
+            pg_sys::RegisterXactCallback(Some(transaction_ended), std::ptr::null_mut());
             pg_sys::MemoryContextSwitchTo(pg_sys::TopMemoryContext);
             let ctx = pg_sys::CreateDecodingContext(
                 0,
@@ -85,7 +94,13 @@ impl Decoder {
                 );
             }
             moved_sequences::note(reader);
+            // As pg_logical_slot_get_changes does before it decodes.
+            if HAS_LOOKED.replace(false) {
+                pg_sys::InvalidateSystemCaches();
+            }
+            IS_DECODING.set(true);
             declared::process_record(self.ctx);
+            IS_DECODING.set(false);
             Step::Record((*reader).EndRecPtr)
         }
     }
@@ -96,6 +111,16 @@ impl Decoder {
             // SAFETY: the slot is ours.
             unsafe { pg_sys::LogicalConfirmReceivedLocation(lsn) }
         }
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn transaction_ended(
+    _event: pg_sys::XactEvent::Type,
+    _arg: *mut std::ffi::c_void,
+) {
+    if !IS_DECODING.get() {
+        HAS_LOOKED.set(true);
     }
 }
 
