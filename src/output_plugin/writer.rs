@@ -173,7 +173,7 @@ impl<'a> Writer<'a> {
     /// Writes what is still held back, then the end of a transaction that wrote anything.
     pub fn commit(&mut self) {
         self.release_held();
-        self.flag_unrecorded();
+        self.tell_unrecorded();
         self.end_run();
         if !self.state.begun {
             return;

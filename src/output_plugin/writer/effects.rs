@@ -2,6 +2,7 @@
 //! statement's text where it is not.
 
 use archive::segment::{ClusterFact, DdlBlock, EffectNote, Lost, What, Words};
+use effects::class::catalog_name;
 use effects::{Effect, Unhandled, OVER_OURS, TEMPORARY};
 
 use super::super::frame;
@@ -107,12 +108,17 @@ impl Writer<'_> {
         self.lose(&lost, &format!("{reason}: {unhandled}"));
     }
 
-    /// A change that no session has recorded in this transaction was left out by none.
-    pub(super) fn flag_unrecorded(&mut self) {
+    /// What is over our own and no session has recorded in this transaction was left out by none. It is not lost:
+    /// bases are without it, too.
+    pub(super) fn tell_unrecorded(&mut self) {
         let left_out = self.state.left_out.take();
-        if let Some(unhandled) = left_out.filter(|_| !self.state.is_recorded) {
-            self.flag_left_out(unhandled);
-        }
+        let Some(unhandled) = left_out.filter(|_| !self.state.is_recorded) else {
+            return;
+        };
+        let object = unhandled.object.as_ref();
+        let object = object.map(|(key, name)| format!("{} {name}", catalog_name(key.class)));
+        let note = format!("{}\n", object.unwrap_or(unhandled.what));
+        self.leave_out_object(&to_server_bytes(&note));
     }
 
     /// Writes the statement that was held back.
