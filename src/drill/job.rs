@@ -16,7 +16,7 @@ use super::moment::Moment;
 use super::restore::{self, Where};
 use super::source_server::SourceServer;
 use super::target::Target;
-use super::{board, client, scratch, target, throwaway, TIDY_RETRY};
+use super::{board, client, scratch, target, throwaway, FIRST_TIDY_RETRY, TIDY_RETRY};
 use crate::backup::dump::Source;
 use crate::backup::place;
 use crate::pg::failure::Failure;
@@ -92,20 +92,34 @@ pub extern "C-unwind" fn pg_incrbackup_drill_tidy_main(argument: pg_sys::Datum) 
     if let Err(failure) = &outcome {
         failure.clone().log(PgLogLevel::WARNING);
     }
-    let not_before = time::now().timestamp_micros() + TIDY_RETRY.as_micros() as i64;
-    board::tidied(database, outcome, not_before);
+    // A server that has just come back, or clients that are about to end, may stand in the way for a moment: it is
+    // tried again after as long as it has been waited for.
+    let now = time::now().timestamp_micros();
+    let begun = begun_by(database).ok().flatten();
+    let age = begun.map_or(0, |(_, begun)| now - begun.started_at.timestamp_micros());
+    let (least, most) = (FIRST_TIDY_RETRY.as_micros(), TIDY_RETRY.as_micros());
+    board::tidied(
+        database,
+        outcome,
+        now + age.clamp(least as i64, most as i64),
+    );
 }
 
-/// Finishes a drill that died: drops what it made and puts on record that it was interrupted.
-fn tidy(database: pg_sys::Oid) -> Result<(), Failure> {
+/// The drill of this database that is on record as begun, and the database's directory.
+fn begun_by(database: pg_sys::Oid) -> Result<Option<(DatabaseDir, Begun)>, Failure> {
     let places = place::root()?.databases_of(server::system_identifier())?;
     let mut places = places
         .into_iter()
         .filter(|(oid, _)| *oid == database.to_u32());
-    let Some((place, begun)) = places.find_map(|(_, place)| {
+    Ok(places.find_map(|(_, place)| {
         let begun = drills::begun(&place).ok().flatten()?;
         Some((place, begun))
-    }) else {
+    }))
+}
+
+/// Finishes a drill that died: drops what it made and puts on record that it was interrupted.
+fn tidy(database: pg_sys::Oid) -> Result<(), Failure> {
+    let Some((place, begun)) = begun_by(database)? else {
         return Ok(());
     };
     let place = place::own_directory(database, place)?;

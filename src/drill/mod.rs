@@ -40,7 +40,8 @@ use crate::pg::failure::Failure;
 use crate::pg::server;
 use crate::{settings, status};
 
-/// How long after a failure to drop what a drill left behind it is tried again.
+/// How long after a failure to drop what a drill left behind it is tried again, at least and at most.
+const FIRST_TIDY_RETRY: Duration = Duration::from_secs(5);
 const TIDY_RETRY: Duration = Duration::from_secs(600);
 
 /// Every drill of this database on record, oldest first.
