@@ -8,7 +8,7 @@ use crate::object::Object;
 use crate::options::{altered, changes, with_toast};
 use crate::renames::in_order;
 use crate::script::{Script, Unhandled};
-use crate::text::quoted;
+use crate::text::{do_block, quoted};
 
 pub fn alter(old: &Table, new: &Table, script: &mut Script) -> Result<(), Unhandled> {
     if new.is_catalog() {
@@ -85,10 +85,18 @@ fn ensure_alterable(old: &Table, new: &Table) -> Result<(), Unhandled> {
     Ok(())
 }
 
+/// A DELETE is refused on a published table without a fitting identity, a TRUNCATE on one that a foreign key
+/// references.
+fn emptied(table: &str) -> String {
+    do_block(&format!(
+        "BEGIN TRUNCATE ONLY {table}; EXCEPTION WHEN feature_not_supported THEN DELETE FROM ONLY {table}; END"
+    ))
+}
+
 /// Its rows, and those of tables under it, that come again; `named` has the name in force.
 fn empty(old: &Table, new: &Table, named: &Table, script: &mut Script) -> Result<(), Unhandled> {
     if old.file != new.file {
-        script.push("rewrite", format!("DELETE FROM ONLY {}", named.target()));
+        script.push("rewrite", emptied(&named.target()));
     }
     for below in new.below.iter().flatten() {
         let was = old.below.iter().flatten().find(|was| was.oid == below.oid);
@@ -96,7 +104,7 @@ fn empty(old: &Table, new: &Table, named: &Table, script: &mut Script) -> Result
             if was.name != below.name {
                 return Err(new.unhandled("a rewritten table under it has another name now"));
             }
-            script.push("rewrite", format!("DELETE FROM ONLY {}", below.name));
+            script.push("rewrite", emptied(&below.name));
         }
     }
     Ok(())
