@@ -20,7 +20,6 @@ use crate::pg::ddl_bound::computed_bound;
 use crate::pg::ddl_database::databases;
 use crate::pg::ddl_history::HistoryTable;
 use crate::pg::ddl_index::indexes_partitions;
-use crate::pg::ddl_node::Sql;
 use crate::pg::ddl_roles::named_roles;
 use crate::pg::ddl_statement::Statement;
 use crate::pg::ddl_touched::{created_relation, reads_temporary, touched_tables};
@@ -100,14 +99,10 @@ pub fn record(history: HistoryTable, subject: &Subject, tag: &'static str) -> Op
             identity_is_set: statement.sets_replica_identity(),
             ..Touched::default()
         },
-        subjects: subjects(subject),
+        subjects: plan::subjects(targets),
         replaces: statement.replaces(),
         ..Frame::default()
     })
-}
-
-fn subjects(subject: &Subject) -> Vec<Sql> {
-    plan::subjects(&subject.targets)
 }
 
 /// True where a replay of the text alone comes to the same. Of what is not understood the text is replayed then,

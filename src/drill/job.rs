@@ -89,20 +89,22 @@ pub extern "C-unwind" fn pg_incrbackup_drill_tidy_main(argument: pg_sys::Datum) 
     board::enter(database, DrillPhase::Dropping);
     let outcome = transaction::catch(|| tidy(database)).and_then(|result| result);
     transaction::rollback();
+    let mut not_before = 0;
     if let Err(failure) = &outcome {
         failure.clone().log(PgLogLevel::WARNING);
+        not_before = next_try(database);
     }
-    // A server that has just come back, or clients that are about to end, may stand in the way for a moment: it is
-    // tried again after as long as it has been waited for.
+    board::tidied(database, outcome, not_before);
+}
+
+/// A server that has just come back, or clients that are about to end, may stand in the way for a moment: it is
+/// tried again after as long as it has been waited for.
+fn next_try(database: pg_sys::Oid) -> i64 {
     let now = time::now().timestamp_micros();
     let begun = begun_by(database).ok().flatten();
     let age = begun.map_or(0, |(_, begun)| now - begun.started_at.timestamp_micros());
     let (least, most) = (FIRST_TIDY_RETRY.as_micros(), TIDY_RETRY.as_micros());
-    board::tidied(
-        database,
-        outcome,
-        now + age.clamp(least as i64, most as i64),
-    );
+    now + age.clamp(least as i64, most as i64)
 }
 
 /// The drill of this database that is on record as begun, and the database's directory.

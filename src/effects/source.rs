@@ -4,7 +4,7 @@ use std::collections::hash_map::Entry;
 use std::collections::HashSet;
 
 use effects::common::read::{needs as needs_of, relation, schema};
-use effects::key::catalog;
+use effects::key::{catalog, FIRST_NORMAL_OID};
 use effects::states::PORTION;
 use effects::{Key, Source, Tuples};
 use rustc_hash::FxHashMap;
@@ -63,9 +63,6 @@ const OURS: &str = "WITH RECURSIVE o (class, oid) AS ( \
        WHERE x.classid = o.class AND x.objid = o.oid AND x.deptype IN ('a', 'i') \
        AND o.class IN (2604, 2618, 6106)) d) \
      SELECT o.oid, o.class::pg_catalog.text FROM o";
-
-/// Objects below it are PostgreSQL's own.
-const FIRST_NORMAL_OID: u32 = 16384;
 
 /// Those of `keys` that are temporary, or go with what is.
 pub fn temporary(keys: impl Iterator<Item = Key>) -> Result<HashSet<Key>, String> {

@@ -421,9 +421,10 @@ unsafe fn completes_a_rewrite(
 ) -> bool {
     // SAFETY: `startup` has set the session.
     let session = unsafe { session(ctx) };
-    let command = view::current_command();
-    let is_amid = |engine: &Engine| engine.is_amid_rewrite(command);
-    session.engine.as_ref().is_some_and(is_amid) && is_history(relation)
+    let Some(engine) = &session.engine else {
+        return false;
+    };
+    is_history(relation) && engine.is_amid_rewrite(view::current_command())
 }
 
 /// # Safety

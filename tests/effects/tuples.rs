@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
 use effects::acl::Grant;
+use effects::key::FIRST_NORMAL_OID;
 use effects::tuples::{Definition, Kind, Scan, Tuples, Value};
 use harness::Cluster;
 
@@ -28,9 +29,6 @@ type Rows = Vec<Vec<Value>>;
 /// Where a scan's columns stand, and the keys.
 type BuiltIn = (PathBuf, usize, Vec<u32>);
 type ByKeys = HashMap<Vec<u32>, Rows>;
-
-/// Objects below it came with initdb.
-const FIRST_NORMAL_OID: u32 = 16384;
 
 impl<'a> Sql<'a> {
     pub fn new(cluster: &'a Cluster, database: &'static str) -> Sql<'a> {

@@ -28,6 +28,9 @@ impl From<Key> for (u32, u32) {
     }
 }
 
+/// Objects below it came with initdb (FirstNormalObjectId of access/transam.h).
+pub const FIRST_NORMAL_OID: u32 = 16384;
+
 /// OIDs of catalogs (catalog/pg_*.h, CATALOG macros); the same in all versions.
 pub mod catalog {
     pub const CLASS: u32 = 1259;

@@ -45,6 +45,11 @@ catalog_row! {
 }
 
 catalog_row! {
+    Inherits, "pg_inherits" 2611, 2680 ("inhrelid");
+    inhparent: u32, inhdetachpending: bool,
+}
+
+catalog_row! {
     Collation, "pg_collation" 3456, 3085 ("oid");
     collname: String, collnamespace: u32,
 }
@@ -94,6 +99,18 @@ pub fn common(
     words: &Words,
     parts: &[Key],
 ) -> Result<Common, String> {
+    let own: Vec<Depend> = rows(tuples, &[key.class, key.oid])?;
+    common_of(tuples, &own, owned, words, parts)
+}
+
+/// The same where its rows of pg_depend are at hand.
+pub fn common_of(
+    tuples: &mut dyn Tuples,
+    own: &[Depend],
+    owned: Option<Owned>,
+    words: &Words,
+    parts: &[Key],
+) -> Result<Common, String> {
     let mut common = Common {
         comment: words.comment(0),
         labels: words.labels(0),
@@ -104,9 +121,8 @@ pub fn common(
         common.acl = acl;
         common.default_acl = Some(tuples.default_privileges(kind, owner)?);
     }
-    let own: Vec<Depend> = rows(tuples, &[key.class, key.oid])?;
     let mut goes_with = Vec::new();
-    for depend in &own {
+    for depend in own {
         let is_member = depend.deptype == "e" && depend.objsubid == 0;
         let goes = depend.deptype == "x" && depend.refclassid == catalog::EXTENSION;
         if !is_member && !goes {
@@ -126,7 +142,7 @@ pub fn common(
         goes_with.sort();
         common.goes_with = Some(goes_with.into_iter().map(|(_, name)| name).collect());
     }
-    let mut needs = needs_among(&own);
+    let mut needs = needs_among(own);
     for part in parts {
         needs.extend(needs_among(&rows(tuples, &[part.class, part.oid])?));
     }
@@ -194,6 +210,14 @@ pub fn tablespace(tuples: &mut dyn Tuples, oid: u32) -> Result<Option<String>, S
     }
     let found: Option<Tablespace> = row(tuples, &[oid])?;
     Ok(found.map(|found| tuples.quoted(&found.spcname)))
+}
+
+/// The same of a relation of which the OID is known; `None` where it is not there.
+pub fn relation_name(tuples: &mut dyn Tuples, oid: u32) -> Result<Option<String>, String> {
+    match relation(tuples, oid)? {
+        Some(found) => qualified_relation(tuples, &found).map(Some),
+        None => Ok(None),
+    }
 }
 
 /// Who owns it, quoted.

@@ -5,7 +5,9 @@ use serde_json::json;
 use super::{Constraint, Means, Parent};
 use crate::catalog_row;
 use crate::class::Model;
-use crate::common::read::{common, qualified_relation, relation, tablespace, Words};
+use crate::common::read::{
+    common, qualified_relation, relation, relation_name, tablespace, Inherits, Words,
+};
 use crate::key::{catalog, Key};
 use crate::tuples::{row, rows, Definition, Tuples};
 
@@ -27,11 +29,6 @@ catalog_row! {
 catalog_row! {
     Below, "pg_constraint" 2606, 2579 ("conparentid");
     oid: u32, conrelid: u32,
-}
-
-catalog_row! {
-    Inherits, "pg_inherits" 2611, 2680 ("inhrelid");
-    inhparent: u32,
 }
 
 /// Those of domains are left out: they are read with their domain. So are the entries that a foreign key has
@@ -65,7 +62,7 @@ pub fn constraint(tuples: &mut dyn Tuples, oid: u32) -> Result<Option<Model>, St
         .map(|inherits| inherits.inhparent)
         .collect();
     let partition_of = match parent_tables.first().filter(|_| table.relispartition) {
-        Some(parent) => Some(name_of(tuples, *parent)?),
+        Some(parent) => relation_name(tuples, *parent)?,
         None => None,
     };
     parent_tables.sort_unstable();
@@ -105,7 +102,7 @@ pub fn constraint(tuples: &mut dyn Tuples, oid: u32) -> Result<Option<Model>, St
             Some(above) => Some(Parent {
                 constraint: found.conparentid,
                 name: tuples.quoted(&above.conname),
-                table: name_of(tuples, above.conrelid)?,
+                table: relation_name(tuples, above.conrelid)?.unwrap_or_default(),
             }),
             None => None,
         },
@@ -130,14 +127,6 @@ pub fn constraint(tuples: &mut dyn Tuples, oid: u32) -> Result<Option<Model>, St
         }),
         common: common(tuples, key, None, &words, &parts)?,
     }))))
-}
-
-/// A relation's name, with its schema.
-fn name_of(tuples: &mut dyn Tuples, oid: u32) -> Result<String, String> {
-    match relation(tuples, oid)? {
-        Some(found) => qualified_relation(tuples, &found),
-        None => Ok(String::new()),
-    }
 }
 
 /// CHECKs of this name of these tables.

@@ -10,7 +10,7 @@ use crate::acl::Grant;
 use crate::catalog_row;
 use crate::class::Model;
 use crate::common::read::{
-    common, owner, qualified_relation, relation, schema, tablespace, Depend, Words,
+    common_of, owner, qualified_relation, relation, schema, tablespace, Depend, Inherits, Words,
 };
 use crate::key::{catalog, Key};
 use crate::tuples::{row, rows, Definition, Tuples};
@@ -43,11 +43,6 @@ catalog_row! {
 catalog_row! {
     ConstraintOfIndex, "pg_constraint" 2606, 2667 ("oid");
     oid: u32, conname: String, contype: String, condeferrable: bool, condeferred: bool,
-}
-
-catalog_row! {
-    Above, "pg_inherits" 2611, 2680 ("inhrelid");
-    inhparent: u32,
 }
 
 /// An index that is valid, or a partitioned one, of a table that is not temporary.
@@ -100,7 +95,7 @@ pub fn index(tuples: &mut dyn Tuples, oid: u32) -> Result<Option<Model>, String>
         statistics: statistics(tuples, oid)?,
         constraint: constraint(tuples, &depends)?,
         parent: parent(tuples, oid)?,
-        common: common(tuples, key, None, &words, &[])?,
+        common: common_of(tuples, &depends, None, &words, &[])?,
         structure: json!({
             "indnatts": index.indnatts,
             "indnkeyatts": index.indnkeyatts,
@@ -183,7 +178,7 @@ fn constraint(tuples: &mut dyn Tuples, depends: &[Depend]) -> Result<Option<Owne
 }
 
 fn parent(tuples: &mut dyn Tuples, oid: u32) -> Result<Option<Parent>, String> {
-    let Some(Above { inhparent }) = row(tuples, &[oid])? else {
+    let Some(Inherits { inhparent, .. }) = row(tuples, &[oid])? else {
         return Ok(None);
     };
     let Some(parent) = relation(tuples, inhparent)? else {

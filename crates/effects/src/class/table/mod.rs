@@ -22,14 +22,11 @@ use std::collections::BTreeMap;
 
 use crate::acl::Grant;
 use crate::common::Common;
-use crate::key::{catalog, Key};
+use crate::key::{catalog, Key, FIRST_NORMAL_OID};
 use crate::object::Object;
 use crate::options::Options;
 use crate::script::{Script, Unhandled};
 use crate::text::qualified;
-
-/// Objects below it came with initdb.
-const FIRST_NORMAL_OID: u32 = 16384;
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Table {

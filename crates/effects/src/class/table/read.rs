@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use self::below::{children, Tree};
 use self::columns::columns;
 use super::{Expression, Foreign, Named, NotNull, Parent, Table};
-use crate::common::read::{common, relation, schema, settings, tablespace, Owned, Words};
+use crate::common::read::{common, relation, schema, settings, tablespace, Inherits, Owned, Words};
 use crate::key::{catalog, Key};
 use crate::tuples::{row, rows, Definition, Tuples};
 use crate::{catalog_row, class::Model};
@@ -48,11 +48,6 @@ catalog_row! {
 catalog_row! {
     Index, "pg_index" 2610, 2678 ("indrelid");
     indexrelid: u32, indisreplident: bool, indisclustered: bool,
-}
-
-catalog_row! {
-    Inherits, "pg_inherits" 2611, 2680 ("inhrelid");
-    inhparent: u32, inhdetachpending: bool,
 }
 
 catalog_row! {
