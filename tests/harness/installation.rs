@@ -68,7 +68,7 @@ impl Installation {
         let output = run(self.command("pg_config").arg("--sharedir"));
         let share = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
         let path = share.join("extension").join(file);
-        let own = path.with_extension(format!("{}.new", std::process::id()));
+        let own = beside(&path);
         std::fs::write(&own, text).expect("an extension can be installed");
         std::fs::rename(own, path).expect("an extension can be installed");
     }
@@ -86,8 +86,7 @@ impl Installation {
         let headers = run(self.command("pg_config").arg("--includedir-server"));
         let headers = String::from_utf8_lossy(&headers.stdout).trim().to_owned();
         // Whole or not at all: another test may be loading it.
-        let thread = format!("{:?}", std::thread::current().id());
-        let own = module.with_extension(format!("{}.{thread}", std::process::id()));
+        let own = beside(&module);
         run(Command::new("cc")
             .args(["-O1", "-fPIC", "-shared", "-I", &headers, "-o"])
             .args([&own, &source]));
@@ -145,6 +144,12 @@ pub fn run(command: &mut Command) -> Output {
         String::from_utf8_lossy(&output.stderr)
     );
     output
+}
+
+/// Where a file is written before it takes its place: no other thread's, nor another test run's.
+fn beside(path: &Path) -> PathBuf {
+    let thread = format!("{:?}", std::thread::current().id());
+    path.with_extension(format!("{}.{thread}", std::process::id()))
 }
 
 pub(crate) fn is_root() -> bool {
