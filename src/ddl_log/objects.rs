@@ -23,8 +23,6 @@ pub struct Reported {
     pub table: Option<pg_sys::Oid>,
     /// It is over this extension's own, and left out with it.
     pub over_ours: Option<Object>,
-    /// A domain that exists.
-    pub domain: Option<pg_sys::Oid>,
     /// The table that lost a column, a constraint or an index.
     pub named_table: Option<(Sql, Sql)>,
     pub dropped_table: Option<pg_sys::Oid>,
@@ -45,17 +43,19 @@ fn incr_ddl_command_end() {
     report(|| event_trigger::commands().into_iter().map(made).collect());
 }
 
+/// What hangs on other things goes with them; where our own plugin decodes, it finds that out by itself.
 fn made(command: Command) -> Reported {
-    let is_temporary = command.is_temporary || depends_on_temporary(command.class, command.object);
+    let is_read_on = frames::is_top_plain();
+    let is_temporary =
+        command.is_temporary || !is_read_on && depends_on_temporary(command.class, command.object);
     let is_left_out = command.is_in_extension || is_temporary;
     let is_relation = command.class == pg_sys::RelationRelationId;
-    let is_type = command.class == pg_sys::TypeRelationId;
-    let is_over_ours = !is_left_out && depends_on_ours(command.class, command.object);
+    let is_over_ours =
+        !is_read_on && !is_left_out && depends_on_ours(command.class, command.object);
     let is_left_out = is_left_out || is_over_ours;
     let object = object(command.object_type, command.identity);
     Reported {
         over_ours: object.clone().filter(|_| is_over_ours),
-        domain: Some(command.object).filter(|_| is_type && !is_left_out),
         object: object.filter(|_| !is_left_out),
         table: Some(command.object).filter(|_| is_relation && !is_left_out),
         named_table: None,
@@ -87,7 +87,6 @@ fn dropped(dropped: Dropped) -> Reported {
         object: object(dropped.object_type, dropped.identity).filter(|_| is_worth_a_row),
         table: None,
         over_ours: None,
-        domain: None,
         is_temporary: false,
     }
 }
@@ -113,7 +112,6 @@ fn rewritten((table, is_temporary): (Sql, bool)) -> Reported {
         object: Some(Object::table(table)).filter(|_| !is_temporary),
         table: None,
         over_ours: None,
-        domain: None,
         named_table: None,
         dropped_table: None,
         is_lost_index: false,
