@@ -43,8 +43,8 @@ pub struct State {
     pub bracket: Option<i64>,
     /// The table into which rows are being inserted, how many in a row, and whether as COPY.
     run: Option<Run>,
-    /// What this transaction has told of the roles that act in it.
-    role_facts: Vec<ClusterFact>,
+    /// What this transaction has told of the roles and tablespaces that it needs.
+    facts: Vec<ClusterFact>,
     /// Tables of which it was said that columns are left out.
     flagged: Vec<pg_sys::Oid>,
     /// A row of the open COPY block was repaired; said when the block ends.
@@ -243,7 +243,7 @@ impl<'a> Writer<'a> {
         self.release_held();
         if self.options.framing {
             let name = role.to_vec();
-            self.role_fact(ClusterFact::Role {
+            self.fact(ClusterFact::Role {
                 name,
                 superuser: false,
             });
@@ -251,12 +251,12 @@ impl<'a> Writer<'a> {
     }
 
     /// Once in a transaction.
-    fn role_fact(&mut self, fact: ClusterFact) {
-        if !self.state.role_facts.contains(&fact) {
+    fn fact(&mut self, fact: ClusterFact) {
+        if !self.state.facts.contains(&fact) {
             self.line.clear();
             frame::push_fact(&mut self.line.sql, &fact);
             self.send_line();
-            self.state.role_facts.push(fact);
+            self.state.facts.push(fact);
         }
     }
 

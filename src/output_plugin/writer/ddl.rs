@@ -53,7 +53,7 @@ impl Writer<'_> {
         }
         self.end_run();
         for fact in statement.role_facts() {
-            self.role_fact(fact);
+            self.fact(fact);
         }
         self.line.clear();
         statement.push_frame(&mut self.line.sql);

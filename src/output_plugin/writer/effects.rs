@@ -127,7 +127,14 @@ impl Writer<'_> {
             let name = to_server_bytes(role);
             // As of the commit: it may be given what only superusers own.
             let superuser = is_superuser(&name);
-            self.role_fact(ClusterFact::Role { name, superuser });
+            self.fact(ClusterFact::Role { name, superuser });
+        }
+        for tablespace in effects
+            .iter()
+            .filter_map(|effect| effect.tablespace.as_ref())
+        {
+            let name = to_server_bytes(tablespace);
+            self.fact(ClusterFact::Tablespace { name });
         }
         if let Some(statement) = statement {
             self.line.clear();

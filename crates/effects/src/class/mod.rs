@@ -191,6 +191,9 @@ macro_rules! classes {
                 };
                 format!("{kind} {}", self.target().replacen(" ON ", " on ", 1))
             }
+            pub fn tablespace(&self) -> Option<&str> {
+                match self { $(Model::$variant(model) => model.tablespace(),)* }
+            }
             pub fn occupies(&self) -> Option<String> {
                 match self { $(Model::$variant(model) => model.occupies(),)* }
             }

@@ -13,6 +13,7 @@ use crate::key::Key;
 use crate::plan::{Plan, Step};
 use crate::script::{Effect, Script, Unhandled};
 use crate::states::States;
+use crate::text::unquoted;
 
 /// Counted as a class: what is over this project's own extension.
 pub const OVER_OURS: &str = "extension pg_incrbackup";
@@ -280,6 +281,8 @@ impl<'a> Comparison<'a> {
 /// The statements about one object.
 fn written(key: Key, model: &Model, script: Script) -> impl Iterator<Item = Effect> + '_ {
     let owner = model.common().owner.as_deref();
+    let tablespace = model.tablespace();
+    let is_named = |sql: &str| sql.contains(" TABLESPACE ");
     script.statements.into_iter().map(move |statement| Effect {
         key,
         class: model.class(),
@@ -287,6 +290,9 @@ fn written(key: Key, model: &Model, script: Script) -> impl Iterator<Item = Effe
         identity: model.target(),
         needs: model.common().needs().to_vec(),
         roles: statement.roles,
+        tablespace: tablespace
+            .filter(|_| is_named(&statement.sql))
+            .map(unquoted),
         grantor: statement
             .grantor
             .filter(|grantor| owner != Some(grantor.as_str())),
