@@ -1,8 +1,8 @@
 //! What happens around a utility statement: its row is written before it runs, and completed after.
 //!
-//! Reading what is needed may fail without harm to the user's statement: it happens in a
-//! subtransaction of its own, and what comes of the failure says `pg_incrbackup.on_log_error`. The
-//! row itself is one plain insert in the user's own transaction.
+//! The row is one plain insert in the user's own transaction. Where a text is to be replayed ([`guarded`]), reading what
+//! is needed may fail without harm to the user's statement: it happens in a subtransaction of its own, and what comes of
+//! the failure says `pg_incrbackup.on_log_error`.
 
 use std::cell::RefCell;
 

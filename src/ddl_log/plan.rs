@@ -1,11 +1,10 @@
 //! How a statement is recorded, decided before it runs.
 
-use super::decoder_raw;
 use super::history::{Object, Record};
 use super::subject::Subject;
 use super::ways::Way;
-use super::words;
-use super::{by_text, words::travels_as_effects};
+use super::words::travels_as_effects;
+use super::{by_text, decoder_raw, words};
 use crate::capture;
 use crate::pg::ddl_node::Sql;
 use crate::pg::ddl_statement::Statement;

@@ -56,7 +56,7 @@ pub fn record(
     Some(begin(history, frame, plan(&subject, tag)))
 }
 
-/// The same as a plan.
+/// The row, as a plan.
 pub fn plan(subject: &Subject, tag: &'static str) -> Plan {
     let statement = subject.statement;
     Plan {
