@@ -2,7 +2,7 @@
 //! restore.sh as a DBA runs it, and, where that stops, the survey of all that fails.
 
 use crate::findings::Findings;
-use crate::suite::DATABASE;
+use crate::suite::database;
 use crate::survey::{shortened, Survey};
 use harness::{differences, Cluster};
 use std::fs;
@@ -22,7 +22,7 @@ pub fn restore_and_compare(cluster: &Cluster, findings: &mut Findings) {
     let restored = restore(cluster, findings);
     refresh(cluster);
     let started = Instant::now();
-    let found = differences((cluster, DATABASE), (cluster, &restored));
+    let found = differences((cluster, database()), (cluster, &restored));
     println!("compared in {}", seconds_since(started));
     findings.differences(&found);
 }
@@ -31,7 +31,7 @@ pub fn restore_and_compare(cluster: &Cluster, findings: &mut Findings) {
 /// behind what they read. In the order in which they were made: some read others.
 fn refresh(cluster: &Cluster) {
     cluster.sql_in(
-        DATABASE,
+        database(),
         "DO $$ DECLARE v pg_catalog.regclass; BEGIN
            FOR v IN SELECT c.oid FROM pg_catalog.pg_class c WHERE c.relkind = 'm' AND c.relispopulated
              AND c.relpersistence = 'p' ORDER BY c.oid
