@@ -85,9 +85,11 @@ complete_regress() {
 }
 
 # Each permutation of a spec ends by dropping what it made: there would be nothing to compare. The schema that
-# holds it is put aside instead, but where the end is about more than what is in a schema.
+# holds it is put aside instead, but where the end is about more than what is in a schema, or a spec gives a
+# name in pg_toast.
 complete_isolation() {
     for spec in "$1"/specs/*.spec; do
+        ! grep -q pg_toast "$spec" || continue
         awk '
             /^session/ { is_past = 1 }
             !is_past && /^teardown/ { is_in = 1 }
