@@ -65,7 +65,8 @@ impl Writer<'_> {
 
     /// The row of a statement was completed after it ran.
     pub fn amend(&mut self, mut statement: Statement) {
-        if self.state.bracket == Some(statement.id) {
+        let is_end = self.state.bracket == Some(statement.id);
+        if is_end {
             self.state.bracket = None;
             // What an extension owns, and which of its tables are configuration, decides about
             // rows; no invalidation tells of a change of it.
@@ -81,6 +82,11 @@ impl Writer<'_> {
             }
         } else if is(&self.state.released) && self.state.way == Way::Text {
             self.write_late_part(statement);
+        }
+        // What comes now is another's: of the statement whose function made the extension, say.
+        if is_end {
+            self.release_held();
+            self.state.way = Way::None;
         }
     }
 
