@@ -14,7 +14,7 @@ use crate::object::Object;
 use crate::options::{changes, Setting};
 use crate::renames::give_name;
 use crate::script::{same_rest, Script, Unhandled};
-use crate::text::qualified;
+use crate::text::{literal, qualified};
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Index {
@@ -37,6 +37,8 @@ pub struct Index {
     pub options: Option<Vec<String>>,
     /// Numbers of columns, and their statistics targets where these are not the default.
     pub statistics: Option<Vec<(i32, i32)>>,
+    /// Numbers of columns, and the letters of their storage where it is not the table's column's.
+    pub storage: Option<Vec<(i32, String)>>,
     pub constraint: Option<Owner>,
     pub parent: Option<Parent>,
     /// What no ALTER changes but ADD CONSTRAINT … USING INDEX.
@@ -122,6 +124,21 @@ impl Index {
         }
     }
 
+    /// No ALTER gives an index another storage than its table has: a superuser's UPDATE of the catalog has done it.
+    fn set_storage(&self, before: &Index, script: &mut Script) {
+        let was = before.storage.as_deref().unwrap_or_default();
+        let is = self.storage.iter().flatten();
+        for (number, storage) in is.filter(|column| !was.contains(column)) {
+            let sql = format!(
+                "UPDATE pg_catalog.pg_attribute SET attstorage = {} WHERE attrelid = {}::pg_catalog.regclass \
+                 AND attnum = {number}",
+                literal(storage),
+                literal(&self.target())
+            );
+            script.push("alter", sql);
+        }
+    }
+
     /// The definition with the tablespace, which pg_get_indexdef leaves out. It stands before WHERE.
     fn with_tablespace(&self) -> Option<String> {
         let Some(tablespace) = &self.tablespace else {
@@ -203,6 +220,7 @@ impl Object for Index {
                 }
             }
             same_rest("index", &was, &is)?;
+            to.set_storage(self, script);
         }
         for clause in changed_options(self.options.as_deref(), to.options.as_deref()) {
             script.push("alter", format!("ALTER INDEX {} {clause}", to.target()));
