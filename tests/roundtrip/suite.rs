@@ -53,6 +53,13 @@ pub struct Run {
     pub root: PathBuf,
 }
 
+/// True where tests list all that the server decodes or runs, ours among it: no run without us is like it.
+pub fn lists_everything() -> bool {
+    ["pg_stat_statements", "test_decoding"]
+        .iter()
+        .any(|module| suite().ends_with(module))
+}
+
 /// A cluster as the suite wants it, without us.
 pub fn plain_cluster() -> Cluster {
     let cluster = builder().setting(PRELOADED, &preloaded(&[])).start();
@@ -176,7 +183,6 @@ fn pg_regress(cluster: &Cluster) -> Command {
     let mut command = installation.command("timeout");
     command.arg(PATIENCE).current_dir(directory(cluster));
     if kind() == "contrib" {
-        options.push(option("--dlpath", &suite().join("..")));
         let pg_config = installation.bin().join("pg_config");
         command
             .args([
@@ -189,6 +195,7 @@ fn pg_regress(cluster: &Cluster) -> Command {
             ])
             .arg(option("PG_CONFIG", &pg_config))
             .arg(option("CONTRIB_TESTDB", Path::new(database())))
+            .arg(option("ISOLATION_TESTDB", Path::new(database())))
             .arg(format!("EXTRA_REGRESS_OPTS={}", options.join(" ")));
         return command;
     }
