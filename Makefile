@@ -1,7 +1,7 @@
 # make demo       see it work: a throwaway cluster, a load, a crash, a restore, a comparison
 # make install    build and install the extension for PG_CONFIG
 # make test       everything that a change must pass, on PostgreSQL 15 and 18, in short on 16 and 17
-# make roundtrip  PostgreSQL's own regression suite, restored and compared (PG=15 or 18)
+# make roundtrip  PostgreSQL's own tests, restored and compared: SUITE=regress, isolation or contrib, PG=15 or 18
 # make fuzz       random transactions against the comparison: SECONDS=600, SEED=n, PG=15 or 18
 # make torture    faults at random, every committed number counted: ROUNDS=200, SEED=n, PG=15 or 18
 # make load       everything at once, with memory and lag watched: SECONDS=600, PG=15 or 18
@@ -10,6 +10,7 @@
 
 PG_CONFIG ?= pg_config
 PG ?= 15
+SUITE ?= regress
 
 # For make fuzz, make torture and make load. No SEED: one from the time of day, which is printed.
 export SECONDS_TO_RUN = $(SECONDS)
@@ -46,7 +47,7 @@ demo: setup-build
 	@sh tools/demo.sh
 
 roundtrip: setup
-	@PG=$(PG) sh tools/roundtrip.sh
+	@PG=$(PG) SUITE=$(SUITE) sh tools/roundtrip.sh
 
 bench: setup
 	@sh tools/bench.sh

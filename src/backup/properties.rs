@@ -1,7 +1,8 @@
 //! What a base must say of its database besides the dump: `database.sql` and the facts for
 //! `metadata.json`.
 //!
-//! `database.sql` is what pg_dump writes only with `--create`: owner, comment, privileges, settings.
+//! `database.sql` is what pg_dump writes only with `--create`: owner, comment, privileges, settings. A base's
+//! has what else the dump does not say.
 //! The name is the psql variable `dbname`. Everything is read in one transaction, under the fence.
 
 use archive::dump::Gone;
@@ -79,6 +80,10 @@ impl Properties {
             if !client.select(BARE_PUBLIC, None, &[])?.is_empty() {
                 database_sql.extend_from_slice(b"COMMENT ON SCHEMA public IS NULL;\n");
             }
+            for row in client.select(DETACHED, None, &[])? {
+                database_sql.extend(row.get::<Vec<u8>>(1)?.unwrap_or_default());
+                database_sql.push(b'\n');
+            }
             Ok(Properties {
                 database_sql,
                 facts,
@@ -155,6 +160,22 @@ fn database_sql(client: &SpiClient<'_>) -> Result<Vec<u8>, Failure> {
 /// quoted (dumpNamespace of pg_dump.c compares the quoted one).
 const BARE_PUBLIC: &str = "SELECT FROM pg_catalog.pg_namespace \
     WHERE nspname = 'public' AND pg_catalog.obj_description(oid, 'pg_namespace') IS NULL";
+
+/// A partition whose DETACH … CONCURRENTLY has not come to its end is no longer one to who reads its parent, but
+/// pg_dump attaches it. Segments have it detached from there on: FINALIZE is nothing in them. A restore that leaves
+/// tables out has nothing to detach.
+const DETACHED: &str = "SELECT pg_catalog.convert_to(pg_catalog.format('DO %L;', pg_catalog.format( \
+      'BEGIN IF EXISTS (SELECT FROM pg_catalog.pg_inherits WHERE inhrelid = pg_catalog.to_regclass(%L) \
+        AND inhparent = pg_catalog.to_regclass(%L)) \
+        THEN ALTER TABLE ONLY %s DETACH PARTITION %s; END IF; END', \
+      child.name, parent.name, parent.name, child.name)), pg_catalog.getdatabaseencoding()) \
+    FROM pg_catalog.pg_inherits i, LATERAL (SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) AS name \
+        FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+        WHERE c.oid = i.inhrelid) AS child, \
+      LATERAL (SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) AS name \
+        FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+        WHERE c.oid = i.inhparent) AS parent \
+    WHERE i.inhdetachpending ORDER BY i.inhrelid";
 
 /// Statements of `database.sql`, in order. A setting that holds a list of names is stored with its
 /// items quoted already (pg_dump's variable_is_guc_list_quote), so each item is written by itself.

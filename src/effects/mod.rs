@@ -55,7 +55,7 @@ pub struct Engine {
     asked: HashSet<Key>,
     default_grantees: Option<Vec<String>>,
     has_no_default_grantees: bool,
-    /// What is there already and is said in the next stretch ([`Engine::postpone`]).
+    /// What is there already and is said in the next stretch ([`postpone`]).
     postponed: Vec<Key>,
     /// Why nothing more can be told of this transaction: all that its statements did travels as their text.
     unreadable: Option<String>,
@@ -213,9 +213,7 @@ impl Engine {
                 before.unknown.insert(*key, why);
             }
         }
-        if is_rewriting {
-            self.postponed = postpone(&before, &mut after);
-        }
+        self.postponed = postpone(&before, &mut after, is_rewriting);
         let is_about_defaults = keys.iter().any(|key| key.class == catalog::DEFAULT_ACL);
         if is_about_defaults {
             self.default_grantees = None;
@@ -272,14 +270,28 @@ fn there_at(command: u32, lives: &Lives, keys: &[Key]) -> States {
     read(&mut Catalogs { known }, &there)
 }
 
-/// Takes out of `after` what cannot be said before the rows of a rewrite have come, and returns it: new
-/// foreign keys, which ALTER COLUMN … TYPE checks where it makes them anew.
-fn postpone(before: &States, after: &mut States) -> Vec<Key> {
-    let is_foreign_key =
-        |model: &Model| matches!(model, Model::Constraint(constraint) if constraint.kind == "f");
+/// Takes out of `after` what of the new cannot be said yet, and returns it: what is half made, with what needs
+/// it, and, before the rows of a rewrite have come, foreign keys, which ALTER COLUMN … TYPE checks where it makes
+/// them anew.
+fn postpone(before: &States, after: &mut States, is_rewriting: bool) -> Vec<Key> {
+    let half_made = after
+        .models
+        .iter()
+        .filter(|(_, model)| model.is_half_made());
+    let half_made: Vec<Key> = half_made.map(|(key, _)| *key).collect();
+    if !is_rewriting && half_made.is_empty() {
+        return Vec::new();
+    }
+    let is_waiting = |model: &Model| match model {
+        Model::Constraint(constraint) if is_rewriting && constraint.kind == "f" => true,
+        model => {
+            let needs = model.common().needs();
+            model.is_half_made() || needs.iter().any(|need| half_made.contains(need))
+        }
+    };
     let waiting = after.models.iter().filter(|(key, model)| {
         let was = before.models.contains_key(key) || before.unknown.contains_key(key);
-        !was && is_foreign_key(model)
+        !was && is_waiting(model)
     });
     let waiting: Vec<Key> = waiting.map(|(key, _)| *key).collect();
     for key in &waiting {

@@ -56,6 +56,7 @@ mod monitoring;
 mod monitoring_alerts;
 mod monitoring_checks;
 mod names_at_commit;
+mod nested_ddl;
 mod offsite;
 mod offsite_recipes;
 mod old_archives;

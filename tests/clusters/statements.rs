@@ -105,6 +105,34 @@ fn a_partition_detached_concurrently_keeps_the_check_it_got() {
 }
 
 #[test]
+fn a_detach_that_was_cancelled_is_one_in_segments_and_in_a_base() {
+    let c = Cluster::backed_up();
+    c.sql("CREATE TABLE p (a int) PARTITION BY LIST (a); CREATE TABLE \"o'n%e\" PARTITION OF p FOR VALUES IN (1);
+           CREATE TABLE two PARTITION OF p FOR VALUES IN (2); INSERT INTO p VALUES (1), (2)");
+    let mut reader = c.session();
+    reader.run("BEGIN; SELECT * FROM p");
+    let detach = |c: &Cluster, partition: &str| {
+        let detach = format!("ALTER TABLE p DETACH PARTITION {partition} CONCURRENTLY");
+        let error = c.sql_error(&format!("SET lock_timeout = '10ms'; {detach}"));
+        assert_eq!(error.message, "canceling statement due to lock timeout");
+    };
+    detach(&c, "\"o'n%e\"");
+    let rows = |database: &str| c.sql_in(database, "SELECT string_agg(a::text, ' ') FROM p");
+    c.flush();
+    assert_eq!(rows(&c.restore(&[]).database), "2");
+    c.sql("SELECT incr_dump()");
+    assert_eq!(rows(&c.restore(&[]).database), "2");
+    reader.run("COMMIT");
+    c.sql("ALTER TABLE p DETACH PARTITION \"o'n%e\" FINALIZE");
+    c.assert_restores();
+    reader.run("BEGIN; SELECT * FROM p");
+    detach(&c, "two");
+    reader.run("COMMIT");
+    c.sql("SELECT incr_dump(); DROP TABLE p");
+    c.assert_restores();
+}
+
+#[test]
 fn always_generated_identities_can_be_updated() {
     let c = Cluster::backed_up();
     c.sql("CREATE TABLE t (a int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, b int); INSERT INTO t (b) VALUES (1), (2);

@@ -46,6 +46,33 @@ fn indexes() {
     );
 }
 
+/// No dump has it.
+#[test]
+fn storage_that_no_alter_gives() {
+    let mut pair = Pair::new();
+    let set = |storage: &str, number: i32| {
+        format!(
+            "UPDATE pg_catalog.pg_attribute SET attstorage = '{storage}' \
+             WHERE attrelid = 'public.i'::pg_catalog.regclass AND attnum = {number}"
+        )
+    };
+    pair.follow(&["CREATE TABLE public.t (a text, b text); CREATE INDEX i ON public.t (b, lower(a)) INCLUDE (a)"]);
+    for change in [
+        "ALTER TABLE public.t ALTER COLUMN b SET STORAGE EXTERNAL",
+        set("x", 1).as_str(),
+        set("m", 2).as_str(),
+        set("e", 3).as_str(),
+        "ALTER TABLE public.t ALTER COLUMN a SET STORAGE MAIN",
+        "REINDEX TABLE public.t",
+    ] {
+        pair.follow(&[change]);
+        pair.assert_same_result(
+            "SELECT attnum, attstorage FROM pg_catalog.pg_attribute WHERE attrelid = 'public.i'::pg_catalog.regclass ORDER BY 1",
+            change,
+        );
+    }
+}
+
 #[test]
 fn indexes_built_concurrently() {
     let mut pair = Pair::new();

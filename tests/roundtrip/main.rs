@@ -1,4 +1,4 @@
-//! The round trip: PostgreSQL's own regression suite runs on a database that is backed up, the
+//! The round trip: a suite of PostgreSQL's own tests runs on a database that is backed up, the
 //! archive is restored, and the restored database is compared with its source. `make roundtrip`
 //! runs it and `tools/roundtrip.sh` tells its options.
 //!
@@ -16,7 +16,7 @@ use harness::Cluster;
 use restoring::restore_and_compare;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use suite::{Run, DATABASE};
+use suite::{database, Run};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -35,6 +35,7 @@ fn run_and_restore() -> ExitCode {
     let mut findings = Findings::new();
     let without_us = match std::env::var_os("QUICK") {
         Some(_) => None,
+        None if suite::lists_everything() => None,
         None => {
             let cluster = suite::plain_cluster();
             let run = suite::run(&cluster, "without");
@@ -53,7 +54,7 @@ fn run_and_restore() -> ExitCode {
 /// Restores and compares the cluster of an earlier run again, with today's restore.sh.
 fn replay(directory: &Path) -> ExitCode {
     let mut findings = Findings::new();
-    let cluster = Cluster::kept(directory, DATABASE);
+    let cluster = Cluster::kept(directory, database());
     let restore_sh =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/archive/templates/restore.sh");
     let there = cluster.database_directory().join("restore.sh");
@@ -88,10 +89,7 @@ fn compare_runs(without_us: Option<&Run>, with_us: &Run, findings: &mut Findings
     findings.count(differing.len(), "tests with another result than without us");
 }
 
-/// Where what is found is written: `target/roundtrip-<version>`.
+/// Where what is found is written: below `target/roundtrip-<version>`.
 fn report_directory() -> PathBuf {
-    let version = harness::Installation::under_test().version;
-    let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
-    let checkout = checkout.expect("this package stands in the checkout");
-    checkout.join(format!("target/roundtrip-{version}"))
+    PathBuf::from(std::env::var_os("REPORT").expect("tools/roundtrip.sh sets REPORT"))
 }

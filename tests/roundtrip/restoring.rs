@@ -2,7 +2,7 @@
 //! restore.sh as a DBA runs it, and, where that stops, the survey of all that fails.
 
 use crate::findings::Findings;
-use crate::suite::DATABASE;
+use crate::suite::database;
 use crate::survey::{shortened, Survey};
 use harness::{differences, Cluster};
 use std::fs;
@@ -14,15 +14,17 @@ const STRICT: &str = "restored";
 const SURVEYED: &str = "surveyed";
 
 /// How many lines of what restore.sh said are shown.
-const SHOWN: usize = 4;
+const SHOWN: usize = 10;
 
 /// Everything that follows a run of the suite.
 pub fn restore_and_compare(cluster: &Cluster, findings: &mut Findings) {
     flush(cluster, findings);
+    tell_segments(cluster, findings);
     let restored = restore(cluster, findings);
     refresh(cluster);
+    finalize(cluster);
     let started = Instant::now();
-    let found = differences((cluster, DATABASE), (cluster, &restored));
+    let found = differences((cluster, database()), (cluster, &restored));
     println!("compared in {}", seconds_since(started));
     findings.differences(&found);
 }
@@ -31,12 +33,55 @@ pub fn restore_and_compare(cluster: &Cluster, findings: &mut Findings) {
 /// behind what they read. In the order in which they were made: some read others.
 fn refresh(cluster: &Cluster) {
     cluster.sql_in(
-        DATABASE,
+        database(),
         "DO $$ DECLARE v pg_catalog.regclass; BEGIN
            FOR v IN SELECT c.oid FROM pg_catalog.pg_class c WHERE c.relkind = 'm' AND c.relispopulated
              AND c.relpersistence = 'p' ORDER BY c.oid
            LOOP EXECUTE pg_catalog.format('REFRESH MATERIALIZED VIEW %s', v); END LOOP; END $$",
     );
+}
+
+/// A dump has a partition whose DETACH … CONCURRENTLY was cancelled as one that is attached, though its parent
+/// shows none of its rows any more: a restore has it detached.
+fn finalize(cluster: &Cluster) {
+    cluster.sql_in(
+        database(),
+        "DO $$ DECLARE p record; BEGIN
+           FOR p IN SELECT inhparent::pg_catalog.regclass AS parent, inhrelid::pg_catalog.regclass AS partition
+             FROM pg_catalog.pg_inherits WHERE inhdetachpending
+           LOOP EXECUTE pg_catalog.format('ALTER TABLE %s DETACH PARTITION %s FINALIZE', p.parent, p.partition);
+           END LOOP; END $$",
+    );
+}
+
+/// What the segments tell of: what could not be carried, and what was left out or went as its text.
+fn tell_segments(cluster: &Cluster, findings: &mut Findings) {
+    let segments = cluster.segments();
+    let comments = |kind: &str| -> Vec<String> {
+        let found = segments.iter().flat_map(|segment| segment.comments(kind));
+        found.map(str::to_owned).collect()
+    };
+    let count = |kind: &str| comments(kind).len();
+    println!(
+        "segments: {} effects, {} statements' words, {} left out",
+        count("effect"),
+        count("words"),
+        count("left_out")
+    );
+    for text in comments("ddl") {
+        println!("  by its text: {}", shortened(&text, 150));
+    }
+    for (kind, what) in [("unhandled", "unhandled statements"), ("flag", "flags")] {
+        let found = comments(kind);
+        for text in found.iter().take(SHOWN) {
+            println!("  {kind}: {}", shortened(text, 300));
+        }
+        findings.count(found.len(), what);
+    }
+    let chains = fs::read_dir(cluster.database_directory()).expect("the archive can be read");
+    let names = chains.map(|entry| entry.expect("the archive can be read").file_name());
+    let chains = names.filter(|name| name.to_string_lossy().starts_with("chain-"));
+    findings.count(chains.count() - 1, "ends of a chain");
 }
 
 /// Waits for the capture, and tells what health and verification find.

@@ -1785,9 +1785,9 @@ quiet='DO $quiet$ DECLARE r record; BEGIN
                 r.kind, $$:$$, r.id, r.state, $$ $$), false);
     END LOOP; END $quiet$;'
 loud='DO $loud$ DECLARE r record; noted text := pg_catalog.current_setting($$restore_sh.quiet$$, true); BEGIN
-    FOR r IN SELECT *, pg_catalog.substring(noted, pg_catalog.concat(kind, $$:$$, id, $$([AR]) $$)) AS was
-        FROM FIRING WHERE state = $$O$$ AND kind ~ $$KINDS$$ ORDER BY kind DESC, id LOOP
-        CONTINUE WHEN r.was IS NULL;
+    FOR r IN SELECT * FROM FIRING JOIN (SELECT m[1] AS kind, m[2]::pg_catalog.oid AS id, m[3] AS was
+            FROM pg_catalog.regexp_matches(noted, $$([a-z]+):(\d+)([AR]) $$, $$g$$) AS m) AS was_quiet USING (kind, id)
+        WHERE noted <> $$$$ AND state = $$O$$ AND kind ~ $$KINDS$$ ORDER BY kind DESC, id LOOP
         EXECUTE pg_catalog.format(r.command, CASE r.was WHEN $$A$$ THEN $$ALWAYS$$ ELSE $$REPLICA$$ END);
     END LOOP;
     PERFORM pg_catalog.set_config($$restore_sh.quiet$$,

@@ -157,6 +157,12 @@ pub trait Object: Clone + Debug + PartialEq {
         false
     }
 
+    /// True of a state in which nobody sees it but a function that its own CREATE calls: a partition before its
+    /// bound has been computed. It is said when it is whole, with all that needs it.
+    fn is_half_made(&self) -> bool {
+        false
+    }
+
     /// Takes note of the tables (by OID) whose rows come again behind the change to this state, in place of
     /// what the numbers of files tell: of the moments that a decoder sees, these tell nothing.
     fn set_rewritten(&mut self, _is_rewritten: &dyn Fn(u32) -> bool) {}

@@ -31,7 +31,8 @@ impl Writer<'_> {
 
     /// The row of a statement was completed after it ran.
     pub fn amend(&mut self, statement: Statement) {
-        if self.state.bracket == Some(statement.id) {
+        let is_end = self.state.bracket == Some(statement.id);
+        if is_end {
             self.state.bracket = None;
             // What an extension owns, and which of its tables are configuration, decides about
             // rows; no invalidation tells of a change of it.
@@ -40,6 +41,10 @@ impl Writer<'_> {
         let held = self.state.held.as_ref();
         if held.is_some_and(|held| held.id == statement.id) {
             self.state.held = Some(statement);
+        }
+        // What comes now is another's: of the statement whose function made the extension, say.
+        if is_end {
+            self.release_held();
         }
     }
 

@@ -14,7 +14,7 @@ use crate::object::Object;
 use crate::options::{changes, Setting};
 use crate::renames::give_name;
 use crate::script::{same_rest, Script, Unhandled};
-use crate::text::qualified;
+use crate::text::{literal, qualified};
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Index {
@@ -37,6 +37,8 @@ pub struct Index {
     pub options: Option<Vec<String>>,
     /// Numbers of columns, and their statistics targets where these are not the default.
     pub statistics: Option<Vec<(i32, i32)>>,
+    /// Numbers of columns, and the letters of their storage where it is not the table's column's.
+    pub storage: Option<Vec<(i32, String)>>,
     pub constraint: Option<Owner>,
     pub parent: Option<Parent>,
     /// What no ALTER changes but ADD CONSTRAINT … USING INDEX.
@@ -119,6 +121,21 @@ impl Index {
                     self.target()
                 ),
             );
+        }
+    }
+
+    /// No ALTER gives an index another storage than its table has: a superuser's UPDATE of the catalog has done it.
+    fn set_storage(&self, before: &Index, script: &mut Script) {
+        let was = before.storage.as_deref().unwrap_or_default();
+        let is = self.storage.iter().flatten();
+        for (number, storage) in is.filter(|column| !was.contains(column)) {
+            let sql = format!(
+                "UPDATE pg_catalog.pg_attribute SET attstorage = {} WHERE attrelid = {}::pg_catalog.regclass \
+                 AND attnum = {number}",
+                literal(storage),
+                literal(&self.target())
+            );
+            script.push("alter", sql);
         }
     }
 
@@ -207,6 +224,7 @@ impl Object for Index {
                 }
             }
             same_rest("index", &was, &is)?;
+            to.set_storage(self, script);
         }
         for clause in changed_options(self.options.as_deref(), to.options.as_deref()) {
             script.push("alter", format!("ALTER INDEX {} {clause}", to.target()));

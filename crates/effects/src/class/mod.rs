@@ -249,6 +249,9 @@ macro_rules! classes {
                     _ => false,
                 }
             }
+            pub fn is_half_made(&self) -> bool {
+                match self { $(Model::$variant(model) => model.is_half_made(),)* }
+            }
             /// See [`Object::set_rewritten`].
             pub fn set_rewritten(&mut self, is_rewritten: &dyn Fn(u32) -> bool) {
                 match self { $(Model::$variant(model) => model.set_rewritten(is_rewritten),)* }

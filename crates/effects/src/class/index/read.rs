@@ -36,8 +36,8 @@ catalog_row! {
 }
 
 catalog_row! {
-    Target, "pg_attribute" 1249, 2659 ("attrelid");
-    attnum: i32, attstattarget: Option<i32>,
+    Attribute, "pg_attribute" 1249, 2659 ("attrelid");
+    attnum: i32, attstattarget: Option<i32>, attstorage: String,
 }
 
 catalog_row! {
@@ -80,6 +80,7 @@ pub fn index(tuples: &mut dyn Tuples, oid: u32) -> Result<Option<Model>, String>
         None => None,
     };
     let words = Words::of(tuples, key)?;
+    let attributes: Vec<Attribute> = rows(tuples, &[oid])?;
     Ok(Some(Model::Index(Box::new(Index {
         index: oid,
         schema,
@@ -92,7 +93,8 @@ pub fn index(tuples: &mut dyn Tuples, oid: u32) -> Result<Option<Model>, String>
         definition,
         predicate: predicate.map(|text| format!(" WHERE {text}")),
         tablespace: tablespace(tuples, class.reltablespace)?,
-        statistics: statistics(tuples, oid)?,
+        statistics: statistics(&attributes),
+        storage: storage(tuples, &index, &attributes)?,
         constraint: constraint(tuples, &depends)?,
         parent: parent(tuples, oid)?,
         common: common_of(tuples, &depends, None, &words, &[])?,
@@ -146,13 +148,43 @@ fn has_call_of_constants(definition: &str) -> bool {
     CALL.as_ref().is_none_or(|call| call.is_match(definition))
 }
 
-fn statistics(tuples: &mut dyn Tuples, oid: u32) -> Result<Option<Vec<(i32, i32)>>, String> {
-    let columns = rows::<Target>(tuples, &[oid])?.into_iter();
-    let set = columns.filter_map(|column| Some((column.attnum, column.attstattarget?)));
-    let set: Vec<_> = set
+fn statistics(attributes: &[Attribute]) -> Option<Vec<(i32, i32)>> {
+    let target = |attribute: &Attribute| Some((attribute.attnum, attribute.attstattarget?));
+    let set: Vec<_> = attributes
+        .iter()
+        .filter_map(target)
         .filter(|(number, target)| *number > 0 && *target != -1)
         .collect();
-    Ok((!set.is_empty()).then_some(set))
+    (!set.is_empty()).then_some(set)
+}
+
+/// Where it is not that of the table's column, which ALTER TABLE … SET STORAGE gives both.
+fn storage(
+    tuples: &mut dyn Tuples,
+    index: &IndexRow,
+    attributes: &[Attribute],
+) -> Result<Option<Vec<(i32, String)>>, String> {
+    let columns: Vec<Attribute> = rows(tuples, &[index.indrelid])?;
+    let keys: Vec<i32> = index
+        .indkey
+        .split_whitespace()
+        .flat_map(str::parse)
+        .collect();
+    let above = |number: i32| {
+        let key = keys.get(usize::try_from(number - 1).ok()?)?;
+        columns
+            .iter()
+            .find(|column| column.attnum == *key && *key > 0)
+    };
+    let is_own = |attribute: &&Attribute| {
+        above(attribute.attnum).is_none_or(|column| column.attstorage != attribute.attstorage)
+    };
+    let own: Vec<_> = attributes
+        .iter()
+        .filter(is_own)
+        .map(|attribute| (attribute.attnum, attribute.attstorage.clone()))
+        .collect();
+    Ok((!own.is_empty()).then_some(own))
 }
 
 /// The constraint that the index belongs to.

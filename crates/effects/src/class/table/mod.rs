@@ -270,6 +270,12 @@ impl Table {
 }
 
 impl Object for Table {
+    /// Its columns are inherited, and it has no parent yet.
+    fn is_half_made(&self) -> bool {
+        let mut columns = self.columns().iter();
+        self.parents.iter().flatten().next().is_none() && columns.any(|column| column.inherited > 0)
+    }
+
     fn set_rewritten(&mut self, is_rewritten: &dyn Fn(u32) -> bool) {
         let file = |file: u32, oid: u32| match file {
             0 => 0,
