@@ -381,9 +381,10 @@ pub(super) fn note(reported: Vec<objects::Reported>) {
             frame.made_temporary |= object.is_temporary;
             frame.has_effect |= !object.is_temporary;
             frame.over_ours.extend(object.over_ours);
+            let is_to_come = object.is_to_come;
             match (frame.row.as_mut(), object.object) {
-                (Some(row), Some(object)) => row.add_object(object),
-                (None, Some(object)) => frame.objects.push(object),
+                (Some(row), Some(object)) if !is_to_come => row.add_object(object),
+                (_, Some(object)) => frame.objects.push(object),
                 (_, None) => {}
             }
         }

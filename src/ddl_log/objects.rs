@@ -16,6 +16,7 @@ use crate::pg::event_trigger::{self, Command, Dropped};
 use crate::status;
 
 /// What an event trigger tells of one object.
+#[derive(Default)]
 pub struct Reported {
     /// None for an object that is temporary or came with an extension.
     pub object: Option<Object>,
@@ -30,6 +31,8 @@ pub struct Reported {
     pub is_lost_index: bool,
     /// It goes with the session.
     pub is_temporary: bool,
+    /// The statement is still at it: a row of ours in between would part what it does to several tables.
+    pub is_to_come: bool,
 }
 
 /// At the end of a command: what it made or changed.
@@ -58,10 +61,8 @@ fn made(command: Command) -> Reported {
         over_ours: object.clone().filter(|_| is_over_ours),
         object: object.filter(|_| !is_left_out),
         table: Some(command.object).filter(|_| is_relation && !is_left_out),
-        named_table: None,
-        dropped_table: None,
-        is_lost_index: false,
         is_temporary,
+        ..Reported::default()
     }
 }
 
@@ -85,9 +86,7 @@ fn dropped(dropped: Dropped) -> Reported {
         is_lost_index: is(b"index") && dropped.is_normal,
         named_table: dropped.address.filter(|_| is_of_table),
         object: object(dropped.object_type, dropped.identity).filter(|_| is_worth_a_row),
-        table: None,
-        over_ours: None,
-        is_temporary: false,
+        ..Reported::default()
     }
 }
 
@@ -101,8 +100,8 @@ REVOKE ALL ON FUNCTION incr_table_rewrite() FROM PUBLIC;
 fn incr_table_rewrite() {
     report(|| {
         event_trigger::rewritten()
-            .into_iter()
             .map(rewritten)
+            .into_iter()
             .collect()
     });
 }
@@ -110,12 +109,8 @@ fn incr_table_rewrite() {
 fn rewritten((table, is_temporary): (Sql, bool)) -> Reported {
     Reported {
         object: Some(Object::table(table)).filter(|_| !is_temporary),
-        table: None,
-        over_ours: None,
-        named_table: None,
-        dropped_table: None,
-        is_lost_index: false,
-        is_temporary: false,
+        is_to_come: true,
+        ..Reported::default()
     }
 }
 

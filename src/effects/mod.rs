@@ -168,14 +168,6 @@ impl Engine {
             || (!is_rewriting && !self.postponed.is_empty())
     }
 
-    /// True where the next that is done to the catalogs is the copy that a rewrite fills: what has been done is a
-    /// part of the statement that rewrites.
-    pub fn is_amid_rewrite(&self, command: u32) -> bool {
-        let mut ahead = self.events[self.at..].iter();
-        let next = ahead.find(|event| event.command >= command);
-        next.is_some_and(|event| event.key.class == REWRITE)
-    }
-
     /// What the commands below `command` did since the last stretch. Called under the catalogs as of this
     /// commit with these commands' changes. `is_rewriting` tells that the rows of a table that is being
     /// rewritten are what comes next.

@@ -21,7 +21,6 @@ use pgrx::prelude::*;
 
 use self::history::Statement;
 use self::options::Options;
-pub use self::relations::is_history;
 use self::relations::{Relations, Treatment};
 use self::row_sql::Line;
 pub use self::writer::raise_if_passing;

@@ -19,7 +19,7 @@ use super::value::{in_context, MemoryContextOwner, Row};
 use super::{compat, invalidation, row_guard, session, xid};
 use crate::effects::{Engine, Memory};
 use crate::output_plugin::options::Options;
-use crate::output_plugin::{is_history, Change, Plugin, RowTarget, Transaction, Truncate};
+use crate::output_plugin::{Change, Plugin, RowTarget, Transaction, Truncate};
 
 /// Receives rows in a capture worker's own process; an error ends the decoding.
 pub type DirectTarget = Box<dyn FnMut(&[u8]) -> Result<(), String>>;
@@ -195,11 +195,7 @@ unsafe extern "C-unwind" fn change(
 ) {
     // SAFETY: `startup` has set the session; PostgreSQL keeps the rest alive during the callback.
     unsafe {
-        let is_update =
-            (*change).action == pg_sys::ReorderBufferChangeType::REORDER_BUFFER_CHANGE_UPDATE;
-        if !is_update || !completes_a_rewrite(ctx, OpenRelation::new(relation)) {
-            follow_catalogs(ctx, Some(OpenRelation::new(relation)));
-        }
+        follow_catalogs(ctx, Some(OpenRelation::new(relation)));
         let Session {
             plugin,
             transaction,
@@ -384,23 +380,6 @@ unsafe fn follow_catalogs(
     session
         .plugin
         .schema_changed(transaction, stretch, &mut Target(ctx));
-}
-
-/// A statement's row is completed each time that one of its tables is about to be rewritten (event trigger
-/// table_rewrite). That is no boundary: what was done before belongs to the rows that are coming.
-///
-/// # Safety
-/// `ctx` is that of a change callback.
-unsafe fn completes_a_rewrite(
-    ctx: *mut pg_sys::LogicalDecodingContext,
-    relation: OpenRelation,
-) -> bool {
-    // SAFETY: `startup` has set the session.
-    let session = unsafe { session(ctx) };
-    let Some(engine) = &session.engine else {
-        return false;
-    };
-    is_history(relation) && engine.is_amid_rewrite(view::current_command())
 }
 
 /// # Safety

@@ -92,6 +92,12 @@ fn partitions_that_are_rewritten_one_by_one_get_a_column_with_a_default() {
          INSERT INTO p SELECT generate_series(0, 30)",
     );
     c.sql("ALTER TABLE p ADD m interval DEFAULT '892 min', ADD n text DEFAULT random()::text");
+    // The first one has no rows (seed 7).
+    c.sql(
+        "CREATE TABLE q (a int PRIMARY KEY) PARTITION BY RANGE (a); CREATE TABLE q1 PARTITION OF q FOR VALUES FROM (0) TO (9);
+         CREATE TABLE q2 PARTITION OF q FOR VALUES FROM (9) TO (20); INSERT INTO q VALUES (10), (11)",
+    );
+    c.sql("ALTER TABLE q ADD n timestamptz NOT NULL DEFAULT clock_timestamp()");
     c.assert_restores();
     assert_eq!(comments(&c, "flag"), [""; 0]);
 }
