@@ -77,6 +77,7 @@ mod restore_options;
 mod restore_sessions;
 mod retention;
 mod retention_meanwhile;
+mod roles_over_time;
 mod rotation;
 mod schedule;
 mod sequences;
