@@ -12,6 +12,7 @@ mod base_names;
 mod base_psql;
 mod big_transaction;
 mod cases;
+mod cases_roles;
 mod cases_siblings;
 mod cases_twice;
 mod cases_words;

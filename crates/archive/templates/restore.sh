@@ -568,16 +568,17 @@ awk_replay='
         if (is_quiet) line[0] = ENVIRON["LOUD_CHECKS"] " " line[0]
         if (on) is_quiet = 0
         if (on && command != "" && command !~ /^(REWRITE$|(CREATE|ALTER|DROP)%20(EXTENSION|SUBSCRIPTION)$|CREATE%20ROLE)/) line[0] = ENVIRON["FILL"] " " line[0]
-        if (verb == "refresh") fill_later()
+        if (verb == "refresh") hand("fill_later")       # they get their rows at the end
+        if (verb == "owner" && class ~ /^(event%20trigger|foreign-data%20wrapper|publication|subscription)$/) hand("own")
         if (search_path != "") sub(/SET LOCAL search_path = \047\047;/, "SET LOCAL search_path = " search_path ";", line[held - 1])
         if (line[1] !~ /^DO / && held > 4 && line[held - 2] == ";") wrap(held - 2)
         for (i = 0; i < held; i++) put(line[i])
         held = 0
         if (on) pending = ENVIRON["QUIET"]
     }
-    # Materialized views get their rows at the end.
-    function fill_later() {
-        sub(/ EXECUTE \$s[0-9a-f_]+\$$/, " PERFORM pg_temp.fill_later(&", line[1])
+    # Has the text of an effect go to a function.
+    function hand(receiver) {
+        sub(/ EXECUTE \$s[0-9a-f_]+\$$/, " PERFORM pg_temp." receiver "(&", line[1])
         sub(/\( EXECUTE /, "(", line[1])
         sub(/\$; END /, "$); END ", line[held - 1])
     }
@@ -640,7 +641,7 @@ awk_replay='
             lsn = lsn16(value("lsn"))
             on = (only == "" && lsn > base_lsn && lsn <= upto)
         } else if (kind == "flag") flags += (value("lost") == "")
-        else if (kind == "ddl" || kind == "effect") { role = value("role"); command = value("command"); verb = value("verb") }
+        else if (kind == "ddl" || kind == "effect") { role = value("role"); command = value("command"); verb = value("verb"); class = value("class") }
         # Constraints are off only while rows come, not around each of many DDL statements.
         if (on && !is_quiet && (part == "copy" || part == "statement" && /^(INSERT|UPDATE|DELETE) /)) {
             pending = (pending == "" ? "" : pending " ") ENVIRON["QUIET_CHECKS"]
@@ -1876,6 +1877,21 @@ BEGIN
         IF EXISTS (SELECT FROM pg_class WHERE oid = place::regclass AND relkind = $$p$$) THEN EXECUTE entry; END IF;
         RAISE WARNING $$rows contradict a foreign key, here as at the source: %$$, SQLERRM;
 END $key$;'
+# Only a superuser is given an event trigger, a wrapper, a publication of all tables: an owner that was one, and is
+# none, is one for the statement, which nobody else sees.
+own='CREATE FUNCTION pg_temp.own(entry text) RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $own$
+DECLARE
+    owner text := substring(entry, $$ OWNER TO ("(?:[^"]|"")*"|[^";\s]+);?\s*$$ || chr(36));
+BEGIN
+    EXECUTE entry;
+    EXCEPTION WHEN insufficient_privilege THEN
+        IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) OR
+            NOT EXISTS (SELECT FROM pg_roles WHERE oid = to_regrole(owner) AND NOT rolsuper) THEN RAISE; END IF;
+        EXECUTE format($$ALTER ROLE %s SUPERUSER$$, owner);
+        EXECUTE entry;
+        EXECUTE format($$ALTER ROLE %s NOSUPERUSER$$, owner);
+END $own$;'
 # Materialized views get their rows once, at the end: of what is to be filled, the base tells. A setting of the
 # session lists their OIDs.
 : >"$work/fill.sql"
@@ -1908,7 +1924,16 @@ if [ -d "$dump" ]; then
     stops=--exit-on-error
     [ "$leave_out" = nothing ] || stops=--no-data-for-failed-tables
     load_directory() {      # LIST, a file to run behind it: what of the dump is to be restored, by pg_restore
-        [ ! -s "$work/$1.list" ] || pg_restore -w $stops -d "$target" -L "$work/$1.list" "$dump" || [ "$leave_out" != nothing ] || return
+        awk -v list="$work/$1.list" '
+            { is_own = /^[0-9]+; ([0-9]+ [0-9]+ )?(EVENT( |%20)TRIGGER|FOREIGN( |%20)DATA( |%20)WRAPPER|PUBLICATION|SUBSCRIPTION) / && !/SCRIPTION TABLE|PUBLICATION TABLE/ }
+            NR == 1 || is_own != was { close(part); part = list "." ++count (is_own ? ".own" : ""); print part; was = is_own }
+            { print >part }' "$work/$1.list" >"$work/parts"
+        while read -r part; do
+            case $part in
+            *.own) load_by own "$part" ;;
+            *) pg_restore -w $stops -d "$target" -L "$part" "$dump" ;;
+            esac || [ "$leave_out" != nothing ] || return
+        done <"$work/parts"
         [ $# -eq 1 ] || sql $on_error $verbosity -d "$target" -o /dev/null -f "$base_dir/$2"
     }
     entry() {               # LINE OF A LIST -> its text alone
@@ -1923,13 +1948,16 @@ if [ -d "$dump" ]; then
         [ -s "$work/keys.list" ] || return 0
         pg_restore -w -d "$target" -L "$work/keys.list" "$dump" 2>"$work/again" && return
         [ "$leave_out" = nothing ] || { cat "$work/again" >&2; return 0; }
+        load_by foreign_key "$work/keys.list" ' EXCEPTION WHEN duplicate_object THEN NULL;'
+    }
+    load_by() {             # FUNCTION LIST [HANDLER]: what of the dump is to go through a function of ours
         tag=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
-        { say "$encoding $foreign_key"
+        { say "$encoding $foreign_key$own"
             while read -r line; do
-                say "DO \$r$tag\$ BEGIN PERFORM pg_temp.foreign_key(\$s$tag\$"
+                say "DO \$r$tag\$ BEGIN PERFORM pg_temp.$1(\$s$tag\$"
                 entry "$line"
-                say "\$s$tag\$); EXCEPTION WHEN duplicate_object THEN NULL; END \$r$tag\$;"
-            done <"$work/keys.list"
+                say "\$s$tag\$);${3:-} END \$r$tag\$;"
+            done <"$2"
         } | sql $on_error $verbosity -d "$target" -o /dev/null -f -
     }
     # Their names are data, whatever they are.
@@ -1963,7 +1991,8 @@ else
         FILENAME == toc {                       # first line, lines, offset, 3 ids, sql or data, type, schema, name
             first[++count] = $1; last[count] = $1 + $2 - 1
             is_sql[count] = ($7 == "sql"); is_table[count] = ($8 == "TABLE"); is_rows[count] = ($8 == "TABLE%20DATA")
-            is_key[count] = ($8 == "FK%20CONSTRAINT"); is_view[count] = ($8 == "MATERIALIZED%20VIEW%20DATA")
+            receiver[count] = $8 == "FK%20CONSTRAINT" ? "foreign_key" : $8 ~ /^(EVENT%20TRIGGER|FOREIGN%20DATA%20WRAPPER|PUBLICATION|SUBSCRIPTION)$/ ? "own" : ""
+            is_view[count] = ($8 == "MATERIALIZED%20VIEW%20DATA")
             if ($4 == begin_id && !begin) begin = count
             if ($7 == "data" && begin && !end) end = count
             first[count + 1] = $1 + $2          # what pg_dump says at the end
@@ -1989,7 +2018,7 @@ else
                 if (at == begin) printf "%s", made
                 if (at == end) printf "%s", unmade
                 if (is_open && is_view[at]) printf "SELECT pg_temp.fill_later($s%s$", tag >fill
-                else if (is_open) printf "DO $r%s$ BEGIN %s$s%s$", tag, is_key[at] ? "PERFORM pg_temp.foreign_key(" : "EXECUTE ", tag
+                else if (is_open) printf "DO $r%s$ BEGIN %s$s%s$", tag, receiver[at] != "" ? "PERFORM pg_temp." receiver[at] "(" : "EXECUTE ", tag
             }
             if (is_open && index($0, tag)) wrong("the dump holds a random number that was drawn now")
             if (is_view[at] && is_sql[at]) {
@@ -1999,7 +2028,7 @@ else
             }
             if (is_open && number == last[at]) {
                 is_open = 0
-                $0 = $0 "$s" tag "$" (is_key[at] ? ")" : "") "; END $r" tag "$;" (is_table[at] ? checks() : "")
+                $0 = $0 "$s" tag "$" (receiver[at] != "" ? ")" : "") "; END $r" tag "$;" (is_table[at] ? checks() : "")
                 if (begin && at == count && !end) $0 = $0 " " unmade
             } else if (is_rows[at] && number <= first[at] + 6) stand_in_first()
             print
@@ -2009,7 +2038,7 @@ else
         table && /;$/ { table = 0; $0 = $0 checks() }
         { stand_in_first(); print }
         END { if (count && !failed && at <= count) wrong("the dump ends before dump.toc does") }
-    ' ${stand_ins:+"$base_dir/stand-ins.sql" "$base_dir/stand-ins-end.sql"} "$toc" - | sql $on_error $verbosity -d "$target" -o /dev/null -c "$foreign_key" $restrict -f - -c "$LOUD_CHECKS" 2>"$work/errors" || {
+    ' ${stand_ins:+"$base_dir/stand-ins.sql" "$base_dir/stand-ins-end.sql"} "$toc" - | sql $on_error $verbosity -d "$target" -o /dev/null -c "$foreign_key$own" $restrict -f - -c "$LOUD_CHECKS" 2>"$work/errors" || {
         [ ! -f "$work/misfit" ] || warn "${dump##*/}: $(cat "$work/misfit")"
         stopped "${dump##*/}"
     }
@@ -2197,6 +2226,7 @@ AS $follow$ SELECT pg_incrbackup_drill.follow($1, $2, $3) $follow$;'
     awk "$awk_values"'{ print ", (" $1 ", " one_line(decode($2)) ", " one_line(decode($3)) ")" }' "$work/renames"
     say ") AS renamed (n, old, new) WHERE n > 0; $follow"
     [ $globals = no ] || say "$globals_functions"
+    say "$own"
 } >>"$work/prologue.sql"
 # The source's DDL looks for names without a schema among temporary relations first: nobody can name this one.
 HITS=hits_$(od -An -N8 -tx1 /dev/urandom | tr -d ' \n')

@@ -1,7 +1,7 @@
 //! Schema changes between the rows: as effects where all that a statement touched is understood, as the
 //! statement's text where it is not.
 
-use archive::segment::{ClusterFact, DdlBlock, EffectNote, Lost, What, Words};
+use archive::segment::{DdlBlock, EffectNote, Lost, What, Words};
 use effects::class::catalog_name;
 use effects::{Effect, Unhandled, OVER_OURS, TEMPORARY};
 
@@ -9,7 +9,6 @@ use super::super::frame;
 use super::super::history::Statement;
 use super::Writer;
 use crate::effects::{does_more_than_catalogs_tell, is_told_by_catalogs, Stretch};
-use crate::pg::ddl_roles::is_superuser;
 use crate::pg::effects::server_text::to_server_bytes;
 
 /// The verb of an effect that empties a table whose rows come again behind it.
@@ -202,10 +201,7 @@ impl Writer<'_> {
         }
         let roles = effects.iter().flat_map(|effect| &effect.roles);
         for role in roles {
-            let name = to_server_bytes(role);
-            // As of the commit: it may be given what only superusers own.
-            let superuser = is_superuser(&name);
-            self.role_fact(ClusterFact::Role { name, superuser });
+            self.needed_role_fact(to_server_bytes(role));
         }
         if let Some(statement) = statement {
             self.line.clear();
