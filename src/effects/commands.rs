@@ -26,7 +26,7 @@ pub fn is_told_by_catalogs(command: &str) -> bool {
                 | "REFRESH MATERIALIZED VIEW"
                 | "EXPLAIN"
         );
-    let is_of_others = ["DATABASE", "ROLE", "TABLESPACE", "LARGE OBJECT", "SYSTEM"]
+    let is_of_others = ["ROLE", "TABLESPACE", "LARGE OBJECT", "SYSTEM"]
         .iter()
         .any(|word| command.ends_with(word));
     is_ddl && !is_of_others

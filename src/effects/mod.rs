@@ -22,10 +22,16 @@ pub use self::commands::{does_more_than_catalogs_tell, is_told_by_catalogs};
 use self::source::Catalogs;
 use crate::pg::effects::events::{Event, Touched, Unreadable, REWRITE};
 use crate::pg::effects::lives::Lives;
+use crate::pg::server;
 
 /// Shared catalogs, whose objects segments never make: pg_tablespace, pg_authid, pg_auth_members,
-/// pg_database, pg_db_role_setting, pg_parameter_acl.
-const SHARED: [u32; 6] = [1213, 1260, 1261, 1262, 2964, 6243];
+/// pg_parameter_acl. Of pg_database, the one that is decoded is an object as others are.
+const SHARED: [u32; 4] = [1213, 1260, 1261, 6243];
+
+fn is_of_cluster(key: &Key) -> bool {
+    SHARED.contains(&key.class)
+        || key.class == catalog::DATABASE && key.oid != server::my_database().to_u32()
+}
 
 /// What stays the same from one transaction to the next, unless one changes it.
 #[derive(Default)]
@@ -171,7 +177,7 @@ impl Engine {
         let count = ahead.partition_point(|event| event.command < command);
         self.at += count;
         let events = &self.events[from..self.at];
-        let is_about_cluster = events.iter().any(|event| SHARED.contains(&event.key.class));
+        let is_about_cluster = events.iter().any(|event| is_of_cluster(&event.key));
         let mut keys = keys(events);
         keys.extend(std::mem::take(&mut self.postponed));
         let keys: Vec<Key> = keys.into_iter().collect();
@@ -297,7 +303,7 @@ fn note_rewritten(states: &mut States, is_rewritten: &dyn Fn(u32) -> bool) {
 fn keys(events: &[Event]) -> FxHashSet<Key> {
     let objects = events
         .iter()
-        .filter(|event| event.key.class != REWRITE && !SHARED.contains(&event.key.class));
+        .filter(|event| event.key.class != REWRITE && !is_of_cluster(&event.key));
     objects.map(|event| event.key).collect()
 }
 

@@ -82,3 +82,33 @@ fn case_zz_settings_of_roles_stop_neither_base_nor_restore() {
     let health = c.health();
     assert!(!health.starts_with("emergency"), "{health}");
 }
+
+/// Whoever may, at the source, by what a session elsewhere did a moment ago.
+#[test]
+fn what_a_new_owner_does_to_the_database_comes_back() {
+    let c = Cluster::backed_up();
+    c.sql_in(
+        "postgres",
+        "CREATE ROLE owner3; CREATE ROLE guest; CREATE ROLE other; ALTER DATABASE app OWNER TO owner3; GRANT CREATE ON DATABASE app TO guest WITH GRANT OPTION",
+    );
+    c.sql(
+        "SET ROLE owner3; ALTER DATABASE app SET work_mem = '9MB'; COMMENT ON DATABASE app IS 'mine'; GRANT CONNECT ON DATABASE app TO guest;
+         ALTER DATABASE app CONNECTION LIMIT 77; SET ROLE guest; GRANT CREATE ON DATABASE app TO other;
+         SET ROLE owner3; ALTER DATABASE app OWNER TO owner3; REVOKE TEMPORARY ON DATABASE app FROM PUBLIC",
+    );
+    c.sql_in("postgres", "ALTER DATABASE app OWNER TO postgres");
+    assert_comes_back(&c);
+    let target = Cluster::builder().start();
+    let facts = |c: &Cluster, database: &str| {
+        c.sql_in(
+            database,
+            "SELECT pg_get_userbyid(datdba), datconnlimit, datacl, shobj_description(d.oid, 'pg_database'),
+               (SELECT setconfig FROM pg_db_role_setting WHERE setdatabase = d.oid AND setrole = 0)
+             FROM pg_database d WHERE datname = current_database()",
+        )
+    };
+    for options in [&[][..], &["--globals"][..]] {
+        let restored = c.restore_into(&target, options).database;
+        assert_eq!(facts(&target, &restored), facts(&c, "app"));
+    }
+}

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use self::whose::{
     goes_whole, goes_with_temporary, has_parts, is_left_out, is_part_of_member, is_the_users,
 };
-use crate::class::Model;
+use crate::class::{database::of_current, Model};
 use crate::key::Key;
 use crate::plan::{Plan, Step};
 use crate::script::{Effect, Script, Unhandled};
@@ -290,16 +290,23 @@ impl<'a> Comparison<'a> {
 /// The statements about one object.
 fn written(key: Key, model: &Model, script: Script) -> impl Iterator<Item = Effect> + '_ {
     let owner = model.common().owner.as_deref();
+    let database = match model {
+        Model::Database(database) => Some(database),
+        _ => None,
+    };
     script.statements.into_iter().map(move |statement| Effect {
         key,
         class: model.class(),
         verb: statement.verb,
-        identity: model.target(),
+        identity: database.map_or_else(|| model.target(), |database| database.name.clone()),
         needs: model.common().needs().to_vec(),
         roles: statement.roles,
         grantor: statement
             .grantor
             .filter(|grantor| owner != Some(grantor.as_str())),
-        sql: statement.sql,
+        sql: match database {
+            Some(_) => of_current(&statement.sql),
+            None => statement.sql,
+        },
     })
 }
