@@ -13,7 +13,8 @@
 #   4. creates the target database, under another name until all is done, or makes sure that it is
 #      empty; creates missing roles
 #   5. loads the base
-#   6. replays every transaction that the base does not contain, in commit order
+#   6. replays every transaction that the base does not contain, in commit order, and between them each
+#      set of globals: what became of roles, and of the database itself, elsewhere
 #
 # Two rules carry it. A base names the snapshot it was dumped under (xmin:xmax:xip); a transaction
 # that this snapshot sees is in the dump and is skipped, every other one is applied. And whatever
@@ -1633,7 +1634,7 @@ BEGIN
         FOREACH statement IN ARRAY r.said LOOP PERFORM pg_temp.attempt(r.rolname, $$$$, statement); END LOOP;
         changed := changed || concat($$r$$, r.oid); hashes := hashes || r.hash;
     END LOOP;
-    SELECT md5(string_agg(concat_ws($$;$$, subject, other, grantor, s.statement), $$;$$ ORDER BY n)) INTO parameters
+    SELECT coalesce(md5(string_agg(concat_ws($$;$$, subject, other, grantor, s.statement), $$;$$ ORDER BY n)), $$none$$) INTO parameters
         FROM unnest(kinds, subjects, others, grantors, statements) WITH ORDINALITY AS s (kind, subject, other, grantor, statement, n)
         JOIN pg_roles AS a ON rolname = other WHERE kind = $$parameter$$ AND concat($$r$$, a.oid) = ANY (made);
     IF applied ->> $$parameters$$ IS DISTINCT FROM parameters THEN
@@ -1648,7 +1649,7 @@ BEGIN
             PERFORM pg_temp.attempt(r.other, r.grantor, r.statement);
         END LOOP;
     END IF;
-    SELECT md5(string_agg(concat_ws($$;$$, grantor, s.statement), $$;$$ ORDER BY n)) INTO members
+    SELECT coalesce(md5(string_agg(concat_ws($$;$$, grantor, s.statement), $$;$$ ORDER BY n)), $$none$$) INTO members
         FROM unnest(kinds, grantors, statements) WITH ORDINALITY AS s (kind, grantor, statement, n) WHERE kind = $$member$$;
     IF applied ->> $$members$$ IS DISTINCT FROM members THEN
         FOR r IN SELECT * FROM pg_auth_members AS m WHERE concat($$r$$, member) = ANY (made) LOOP

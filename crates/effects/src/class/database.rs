@@ -13,11 +13,11 @@ use crate::text::{do_block, literal};
 const CURRENT: &str = "\u{1}";
 
 /// The database of the session, whichever are asked for. Where a setting is a list of names, its items are stored
-/// quoted (variable_is_guc_list_quote of pg_dump). How it is connected to, how old its rows are and which
-/// versions of collations it knows is a matter of its server.
+/// quoted (variable_is_guc_list_quote of pg_dump). Who may connect or copy it at all, how old its rows are and
+/// which versions of collations it knows is a matter of its server.
 pub const QUERY: &str = concat!(
     "SELECT r.oid, pg_catalog.row_to_json(r)::pg_catalog.text FROM (SELECT d.oid, \
-     pg_catalog.quote_ident(d.datname) AS name, d.datistemplate AS is_template, d.datconnlimit AS connection_limit, \
+     pg_catalog.quote_ident(d.datname) AS name, d.datconnlimit AS connection_limit, \
      (SELECT x.description FROM pg_catalog.pg_shdescription x WHERE x.objoid = d.oid AND x.classoid = 1262) AS comment, \
      (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(x.provider, x.label) ORDER BY x.provider) \
         FROM pg_catalog.pg_shseclabel x WHERE x.objoid = d.oid AND x.classoid = 1262) AS labels, \
@@ -43,7 +43,6 @@ pub const QUERY: &str = concat!(
 pub struct Database {
     /// Quoted.
     pub name: String,
-    pub is_template: bool,
     pub connection_limit: i32,
     /// Those of shared objects stand in catalogs of their own.
     pub comment: Option<String>,
@@ -126,10 +125,6 @@ impl Object for Database {
     fn alter(&self, to: &Self, script: &mut Script) -> Result<(), Unhandled> {
         same_rest("database", &self.rest, &to.rest)?;
         let what = format!("DATABASE {CURRENT}");
-        if self.is_template != to.is_template {
-            let sql = format!("ALTER {what} IS_TEMPLATE {}", to.is_template);
-            script.push("alter", sql);
-        }
         if self.connection_limit != to.connection_limit {
             let sql = format!("ALTER {what} CONNECTION LIMIT {}", to.connection_limit);
             script.push("alter", sql);
