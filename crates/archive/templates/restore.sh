@@ -131,7 +131,10 @@ superuser=${RESTORE_SH_SUPERUSER:-} leave_out=${RESTORE_SH_LEAVE_OUT:-nothing}
 work=$(mktemp -d "${TMPDIR:-/tmp}/restore.XXXXXX")
 half_made=''                    # the statement that drops what is not complete yet
 at_exit() {
-    [ $? = 0 ] || [ -z "$half_made" ] || warn "database $dbname is incomplete: drop it before trying again: $half_made"
+    if [ $? != 0 ] && [ -n "$half_made" ]; then
+        warn "database $dbname is incomplete: drop it before trying again: $half_made"
+        [ ! -s "$work/made_roles" ] || warn "so it is with roles that it made, which the next one would leave as they are: $(cat "$work/made_roles")"
+    fi
     rm -rf "$work"
 }
 trap at_exit EXIT
@@ -1545,6 +1548,8 @@ awk "$awk_values"'
     }
 ' "$work/missing" "$work/members" >"$work/roles.sql"
 { say "$encoding"; cat "$work/roles.sql"; } | sql -d "$maker" || die "can't create the missing roles"
+[ $globals = no ] || grep -vxFf "$work/kept" "$work/cluster" | awk "$awk_values"'{ printf "%s%s", (NR > 1 ? ", " : "DROP ROLE IF EXISTS "), readable($1) }
+    END { if (NR) print ";" }' >"$work/made_roles"
 awk "$awk_values"'{ print "created role " readable($1) " NOLOGIN " $2 }' "$work/missing"
 
 # Tablespaces that are missing are made inside the data directory: their places belong to the source's
@@ -2122,12 +2127,8 @@ BEGIN
         IF entry IS NOT NULL THEN PERFORM pg_temp.follow($$role_renamed$$, entry ->> 1, subject); END IF;
         made := string_to_array(current_setting($$restore_sh.made$$), $$ $$);
         role := (SELECT oid FROM pg_roles WHERE rolname = subject);
-    ELSIF kind = $$role_renamed$$ THEN                  -- what is left of the first rename that begins with it
-        PERFORM set_config($$restore_sh.renames$$, coalesce(jsonb_agg(
-            CASE WHEN n = 1 AND value ->> 1 = subject THEN jsonb_set(value, $${1}$$, to_jsonb(object)) ELSE value END ORDER BY ordinality)
-            FILTER (WHERE NOT (n = 1 AND value ->> 1 = subject AND value ->> 2 = object)), $$[]$$)::text, false)
-            FROM (SELECT *, row_number() OVER (PARTITION BY value ->> 1 ORDER BY ordinality) AS n
-                FROM jsonb_array_elements(renames) WITH ORDINALITY) AS every;
+    ELSIF kind = $$role_renamed$$ THEN
+        PERFORM pg_temp.note_renamed(subject, object);
     END IF;
     IF kind = $$role$$ AND role IS NULL THEN
         EXECUTE format($$CREATE ROLE %I NOLOGIN$$, subject);
@@ -2176,13 +2177,23 @@ BEGIN
     ELSE NULL;
     END CASE;
     PERFORM set_config($$restore_sh.applied$$, $$$$, false);
-END $follow$;
+END $follow$;'
+# The renames that the sets of globals tell of; what is left of one when the segments tell of it, or of a part.
+renamed='CREATE FUNCTION pg_temp.note_renamed(subject text, object text) RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $note$ BEGIN
+    PERFORM set_config($$restore_sh.renames$$, coalesce(jsonb_agg(
+        CASE WHEN n = 1 AND value ->> 1 = subject THEN jsonb_set(value, $${1}$$, to_jsonb(object)) ELSE value END ORDER BY ordinality)
+        FILTER (WHERE NOT (n = 1 AND value ->> 1 = subject AND value ->> 2 = object)), $$[]$$)::text, false)
+        FROM (SELECT *, row_number() OVER (PARTITION BY value ->> 1 ORDER BY ordinality) AS n
+            FROM jsonb_array_elements(current_setting($$restore_sh.renames$$)::jsonb) WITH ORDINALITY) AS every;
+END $note$;
 CREATE FUNCTION pg_temp.renamed(upto integer) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $renamed$
 DECLARE
     number integer;
     entry jsonb;
 BEGIN
-    FOR number IN 1 .. upto LOOP
+    FOR number IN SELECT DISTINCT (value ->> 0)::integer FROM jsonb_array_elements(current_setting($$restore_sh.renames$$)::jsonb)
+        WHERE (value ->> 0)::integer <= upto ORDER BY 1 LOOP
         FOR entry IN SELECT value FROM jsonb_array_elements(current_setting($$restore_sh.renames$$)::jsonb)
             WHERE (value ->> 0)::integer = number AND value ->> 2 IN (SELECT a ->> 1    -- two may have changed names
                 FROM jsonb_array_elements(current_setting($$restore_sh.renames$$)::jsonb) AS a WHERE a ->> 0 = value ->> 0) LOOP
@@ -2220,12 +2231,14 @@ DO $default$ DECLARE r record; BEGIN
 END $default$;'
 say "$QUIET" >"$work/prologue.sql"
 [ $exists = no ] || say "SET restore_sh.lets_in = '$lets_in';" >>"$work/prologue.sql"
-[ -z "$superuser" ] || follow='CREATE FUNCTION pg_temp.follow(text, text, text) RETURNS void LANGUAGE sql
-AS $follow$ SELECT pg_incrbackup_drill.follow($1, $2, $3) $follow$;'
+[ -z "$superuser" ] || follow='CREATE FUNCTION pg_temp.follow(kind text, subject text, object text) RETURNS void LANGUAGE plpgsql AS $follow$ BEGIN
+    IF kind = $$role_renamed$$ THEN PERFORM pg_temp.note_renamed(subject, object); END IF;
+    PERFORM pg_incrbackup_drill.follow(kind, subject, object);
+END $follow$;'
 { say "$encoding SELECT pg_catalog.set_config('restore_sh.renames', coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(n, old, new)
         ORDER BY n), '[]')::text, false) FROM (VALUES (0, '', '')"
     awk "$awk_values"'{ print ", (" $1 ", " one_line(decode($2)) ", " one_line(decode($3)) ")" }' "$work/renames"
-    say ") AS renamed (n, old, new) WHERE n > 0; $follow"
+    say ") AS renamed (n, old, new) WHERE n > 0; $renamed $follow"
     [ $globals = no ] || say "$globals_functions"
     say "$own"
 } >>"$work/prologue.sql"

@@ -285,14 +285,13 @@ fn psql_obeys_nothing_in_a_sets_database_sql() {
         });
         source.transaction(100, &[Statement("INSERT INTO public.a (id) VALUES (100);")]);
         let lsn = Lsn(source.lsn + 8);
-        write_set(
-            &source.place.chain.clone(),
-            lsn,
-            at(100),
-            CREATED,
-            if is_base { "" } else { database_sql },
-        );
-        let refused = source.refused(&[]);
+        let role = unique("left_behind");
+        let globals = format!("{CREATED}CREATE ROLE {role};\n");
+        let sql = if is_base { "" } else { database_sql };
+        write_set(&source.place.chain.clone(), lsn, at(100), &globals, sql);
+        let refused = source.refused(&["--globals"]);
+        let left = format!("as they are: DROP ROLE IF EXISTS \"{role}\";");
+        assert!(refused.contains(&left), "{refused}");
         assert!(refused.contains("restricted"), "{refused}");
         assert!(!std::path::Path::new("/tmp/restore_sh_never").exists());
     }
