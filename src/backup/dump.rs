@@ -318,6 +318,8 @@ fn session_options() -> String {
         "client_min_messages=warning",
         "lc_messages=C",
         "quote_all_identifiers=off",
+        "session_preload_libraries=",
+        "local_preload_libraries=",
         "row_security=off",
         "statement_timeout=0",
         "lock_timeout=0",

@@ -24,7 +24,8 @@ use pgrx::bgworkers::DynamicBackgroundWorker;
 use pgrx::prelude::*;
 
 use super::dump::{self, Source};
-use super::{place, properties};
+use super::place;
+use super::properties::{self, Roles};
 use crate::cluster_changes::Change;
 use crate::pg::failure::Failure;
 use crate::pg::{process, query, server, signals, transaction};
@@ -144,11 +145,13 @@ fn run(database: pg_sys::Oid) -> Result<(), Failure> {
 fn look(chain: &ChainDir, is_first: bool) -> Result<Change, Failure> {
     globals::tidy(chain)?;
     let source = transaction::run(Source::collect)?;
-    let (change, content, roles) = dump_at_rest(&source)?;
+    let (change, content, named) = dump_at_rest(&source)?;
     transaction::run(|| look_for_prepared(is_first))?;
     let newest = chain.globals_sets()?.pop();
     if let Some(newest) = newest {
-        if Content::read(chain, newest)?.says_the_same_as(&content) {
+        let is_same = Content::read(chain, newest)?.says_the_same_as(&content)
+            && Facts::of(chain, newest)?.roles_by_oid == named.by_oid;
+        if is_same {
             return Ok(change);
         }
     }
@@ -158,7 +161,8 @@ fn look(chain: &ChainDir, is_first: bool) -> Result<Change, Failure> {
         tool_version: env!("CARGO_PKG_VERSION").to_string(),
         lsn,
         changed_at: DateTime::from_timestamp_micros(at).unwrap_or_else(time::now),
-        roles,
+        roles: named.by_database_sql,
+        roles_by_oid: named.by_oid,
     };
     globals::write(chain, &content, &facts)?;
     crate::offsite::want(server::my_database());
@@ -166,12 +170,12 @@ fn look(chain: &ChainDir, is_first: bool) -> Result<Change, Failure> {
 }
 
 /// A dump during which nothing changed, where that can be had, with the last change before it.
-fn dump_at_rest(source: &Source) -> Result<(Change, Content, Vec<String>), Failure> {
+fn dump_at_rest(source: &Source) -> Result<(Change, Content, Roles), Failure> {
     let mut attempt = 1;
     loop {
         let change = status::cluster_changes().read();
         let globals_sql = dump::globals_to(Vec::new(), source)?;
-        let (database_sql, roles) = transaction::run(properties::database_sql_and_roles)?;
+        let (database_sql, roles) = transaction::run(properties::now)?;
         if status::cluster_changes().read().count == change.count || attempt == ATTEMPTS {
             let content = Content {
                 globals_sql,

@@ -60,12 +60,9 @@ impl Properties {
                     definition: utf8(row.get(3)?),
                 });
             }
-            for row in client.select(ROLES, None, &[])? {
-                facts.roles.push(utf8(row.get(1)?));
-            }
-            for row in client.select(TABLESPACES, None, &[])? {
-                facts.tablespaces.push(utf8(row.get(1)?));
-            }
+            facts.roles = list(client, ROLES)?;
+            facts.roles_by_oid = list(client, ROLES_BY_OID)?;
+            facts.tablespaces = list(client, TABLESPACES)?;
             for name in SETTINGS {
                 let value = format!("SELECT pg_catalog.current_setting('{name}', true)");
                 if let Some(value) = client
@@ -93,15 +90,32 @@ impl Properties {
     }
 }
 
-/// `database.sql` as it would be now, and the roles that it names. Needs a transaction.
-pub fn database_sql_and_roles() -> Result<(Vec<u8>, Vec<String>), Failure> {
+/// `database.sql` as it would be now, and the roles. Needs a transaction.
+pub fn now() -> Result<(Vec<u8>, Roles), Failure> {
     Spi::connect(|client| {
-        let mut roles = Vec::new();
-        for row in client.select(DATABASE_ROLES, None, &[])? {
-            roles.push(utf8(row.get(1)?));
-        }
+        let roles = Roles {
+            by_database_sql: list(client, DATABASE_ROLES)?,
+            by_oid: list(client, ROLES_BY_OID)?,
+        };
         Ok((database_sql(client)?, roles))
     })
+}
+
+/// What a set of globals says of roles besides its SQL.
+pub struct Roles {
+    /// Those that `database.sql` names.
+    pub by_database_sql: Vec<String>,
+    /// OID and name of every role, in the order of the OIDs.
+    pub by_oid: Vec<String>,
+}
+
+/// What a query gives as `convert_to(…, 'UTF8')`.
+fn list(client: &SpiClient<'_>, query: &str) -> Result<Vec<String>, Failure> {
+    let mut found = Vec::new();
+    for row in client.select(query, None, &[])? {
+        found.push(utf8(row.get(1)?));
+    }
+    Ok(found)
 }
 
 /// Text asked for as `convert_to(…, 'UTF8')`.
@@ -268,6 +282,9 @@ const ROLES: &str = "SELECT pg_catalog.convert_to(r.rolname::text, 'UTF8') FROM 
         WHERE datname = pg_catalog.current_database())) \
       AND (d.dbid <> 0 OR d.objid = (SELECT oid FROM pg_catalog.pg_database \
         WHERE datname = pg_catalog.current_database())))) ORDER BY r.rolname";
+
+const ROLES_BY_OID: &str = "SELECT pg_catalog.convert_to(oid || ' ' || rolname, 'UTF8') \
+    FROM pg_catalog.pg_authid WHERE oid >= 16384 OR oid = 10 ORDER BY oid";
 
 /// The owner, and whoever has privileges on the database, granted some, or has settings in it.
 const DATABASE_ROLES: &str = "SELECT DISTINCT pg_catalog.convert_to(r.rolname::text, 'UTF8') \

@@ -1,5 +1,5 @@
-//! Statements of which the catalogs of this database do not tell all, whoever decodes: about roles, tablespaces and the
-//! database itself, and those that run an extension's script.
+//! Statements of which the catalogs of this database do not tell all, whoever decodes: about roles and tablespaces, and
+//! those that run an extension's script. With decoder_raw, those about the database itself.
 
 use archive::escape::percent_encode;
 
@@ -9,6 +9,7 @@ use super::secrets::public_text;
 use super::session::{session, Session};
 use super::statement_text::{text_of, StatementText};
 use super::ways::Way;
+use super::words::travels_as_effects;
 use crate::output_plugin::history::SUPERUSER;
 use crate::pg::ddl_database::{database_name, databases};
 use crate::pg::ddl_node::Sql;
@@ -18,13 +19,17 @@ use crate::pg::ddl_statement::Statement;
 use crate::pg::ddl_tablespaces::named_tablespaces;
 use crate::pg::quote;
 
-/// True for such a statement. (COMMENT, GRANT and SECURITY LABEL do not tell by their tag.)
+/// True for such a statement, and for one of which nothing is recorded. (COMMENT, GRANT and SECURITY LABEL do not
+/// tell by their tag.)
 pub fn is_by_text(statement: &Statement, way: Way) -> bool {
+    let databases = databases(statement);
+    if !databases.is_empty() {
+        return !databases.contains(&database_name()) || !travels_as_effects();
+    }
     matches!(
         way,
         Way::Role | Way::Tablespace | Way::Database | Way::Extension
     ) || statement.is_written_without_text()
-        || !databases(statement).is_empty()
 }
 
 /// The plan for it; none where nothing of it belongs in the stream.

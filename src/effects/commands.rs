@@ -25,7 +25,7 @@ pub fn is_told_by_catalogs(command: &str) -> bool {
                 | "EXPLAIN"
                 | "IMPORT FOREIGN SCHEMA"
         );
-    let is_of_others = ["DATABASE", "ROLE", "TABLESPACE", "LARGE OBJECT", "SYSTEM"]
+    let is_of_others = ["ROLE", "TABLESPACE", "LARGE OBJECT", "SYSTEM"]
         .iter()
         .any(|word| command.ends_with(word));
     is_ddl && !is_of_others

@@ -21,10 +21,16 @@ pub use self::commands::{does_more_than_catalogs_tell, is_told_by_catalogs};
 use self::source::Catalogs;
 use crate::pg::effects::events::{Event, Touched, Unreadable, REWRITE};
 use crate::pg::effects::lives::Lives;
+use crate::pg::server;
 
 /// Shared catalogs, whose objects segments never make: pg_tablespace, pg_authid, pg_auth_members,
-/// pg_database, pg_db_role_setting, pg_parameter_acl.
-const SHARED: [u32; 6] = [1213, 1260, 1261, 1262, 2964, 6243];
+/// pg_parameter_acl. Of pg_database, the one that is decoded is an object as others are.
+const SHARED: [u32; 4] = [1213, 1260, 1261, 6243];
+
+fn is_of_cluster(key: &Key) -> bool {
+    SHARED.contains(&key.class)
+        || key.class == catalog::DATABASE && key.oid != server::my_database().to_u32()
+}
 
 /// What stays the same from one transaction to the next, unless one changes it.
 #[derive(Default)]
@@ -66,8 +72,6 @@ pub struct Stretch {
     pub effects: Result<Vec<Effect>, Unhandled>,
     /// What it made that goes with the session, and no restore has.
     pub left_out: Vec<LeftOut>,
-    /// It changed what belongs to the cluster: roles, databases, tablespaces.
-    pub is_about_cluster: bool,
     /// The rows of a table that is being rewritten are what comes next.
     pub is_rewriting: bool,
 }
@@ -201,7 +205,6 @@ impl Engine {
             return Stretch {
                 effects: Err(unhandled(reason)),
                 left_out: Vec::new(),
-                is_about_cluster: false,
                 is_rewriting,
             };
         }
@@ -210,7 +213,6 @@ impl Engine {
         let count = ahead.partition_point(|event| event.command < command);
         self.at += count;
         let events = &self.events[from..self.at];
-        let is_about_cluster = events.iter().any(|event| SHARED.contains(&event.key.class));
         let mut keys = keys(events);
         keys.extend(std::mem::take(&mut self.postponed));
         let keys: Vec<Key> = keys.into_iter().collect();
@@ -268,7 +270,6 @@ impl Engine {
         Stretch {
             effects,
             left_out,
-            is_about_cluster,
             is_rewriting,
         }
     }
@@ -340,7 +341,7 @@ fn note_rewritten(states: &mut States, is_rewritten: &dyn Fn(u32) -> bool) {
 fn keys(events: &[Event]) -> FxHashSet<Key> {
     let objects = events
         .iter()
-        .filter(|event| event.key.class != REWRITE && !SHARED.contains(&event.key.class));
+        .filter(|event| event.key.class != REWRITE && !is_of_cluster(&event.key));
     objects.map(|event| event.key).collect()
 }
 

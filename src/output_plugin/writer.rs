@@ -242,12 +242,13 @@ impl<'a> Writer<'a> {
     pub fn needed_role(&mut self, role: &[u8]) {
         self.release_held();
         if self.options.framing {
-            let name = role.to_vec();
-            self.fact(ClusterFact::Role {
-                name,
-                superuser: false,
-            });
+            self.needed_role_fact(role.to_vec());
         }
+    }
+
+    fn needed_role_fact(&mut self, name: Vec<u8>) {
+        let superuser = false;
+        self.fact(ClusterFact::Role { name, superuser });
     }
 
     /// Once in a transaction.

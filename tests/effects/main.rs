@@ -9,6 +9,7 @@ mod base_type;
 mod cast;
 mod composite;
 mod constraint;
+mod database;
 mod default_privileges;
 mod domain;
 mod enum_type;

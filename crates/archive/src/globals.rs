@@ -50,6 +50,9 @@ pub struct Facts {
     pub changed_at: Time,
     /// Roles that `database.sql` names. The owner is one, so the list is never empty.
     pub roles: Vec<String>,
+    /// OID and name of every role: who was renamed from one set to the next, no SQL says.
+    #[serde(default)]
+    pub roles_by_oid: Vec<String>,
 }
 
 impl Content {
@@ -80,6 +83,11 @@ impl Content {
 }
 
 impl Facts {
+    /// Reads those of a finished set.
+    pub fn of(chain: &ChainDir, name: GlobalsName) -> Result<Facts> {
+        Facts::read(&path_of(chain, name).join(METADATA_JSON))
+    }
+
     /// Reads the file.
     pub fn read(path: &Path) -> Result<Facts> {
         let bytes = durable::read(path)?;
@@ -141,7 +149,7 @@ pub(crate) fn file_of(name: GlobalsName) -> String {
 /// Makes the manifest's line of a finished set from its files.
 pub fn entry_of_set(chain: &ChainDir, name: GlobalsName) -> Result<Entry> {
     let path = path_of(chain, name);
-    let facts = Facts::read(&path.join(METADATA_JSON))?;
+    let facts = Facts::of(chain, name)?;
     let sums = sealed::sums_of(&path)?;
     let bytes = sealed::bytes_below(&path)?;
     Ok(Entry {

@@ -57,6 +57,9 @@ pub struct DatabaseFacts {
     pub settings: BTreeMap<String, String>,
     /// Roles that own something or are granted something.
     pub roles: Vec<String>,
+    /// OID and name of every role of the cluster, as in a set of globals.
+    #[serde(default)]
+    pub roles_by_oid: Vec<String>,
     /// Tablespaces, other than the server's own two, that something of the database is in.
     #[serde(default)]
     pub tablespaces: Vec<String>,

@@ -13,7 +13,8 @@
 #   4. creates the target database, under another name until all is done, or makes sure that it is
 #      empty; creates missing roles
 #   5. loads the base
-#   6. replays every transaction that the base does not contain, in commit order
+#   6. replays every transaction that the base does not contain, in commit order, and between them each
+#      set of globals: what became of roles, and of the database itself, elsewhere
 #
 # Two rules carry it. A base names the snapshot it was dumped under (xmin:xmax:xip); a transaction
 # that this snapshot sees is in the dump and is skipped, every other one is applied. And whatever
@@ -53,8 +54,9 @@ usage: sh restore.sh --target CONNINFO [options]
                       more than once): one that depends on the time, on who asks or on other tables
                       can refuse rows that it once took. At the end it is there again, and NOT VALID
                       where rows contradict it
-  --globals           also make roles with passwords, memberships and settings, and tablespaces, as the
-                      newest globals.sql that is not after the wished point has them
+  --globals           also make roles with passwords, memberships and settings, and tablespaces, as the sets
+                      of globals up to the wished point have them, each at its place between the transactions.
+                      A role that is there before is left as it is
   --dry-run           choose and check only; the target is not touched
   --help              this text
 
@@ -124,11 +126,15 @@ fi
 # every superuser of the source is a plain role. What the role may not make stops a drill with status 4 (in the
 # base) or 5 (in the segments), or is left out: of the base, or of all, which then goes a statement at a time.
 superuser=${RESTORE_SH_SUPERUSER:-} leave_out=${RESTORE_SH_LEAVE_OUT:-nothing}
+[ -z "$superuser" ] || globals=no
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/restore.XXXXXX")
 half_made=''                    # the statement that drops what is not complete yet
 at_exit() {
-    [ $? = 0 ] || [ -z "$half_made" ] || warn "database $dbname is incomplete: drop it before trying again: $half_made"
+    if [ $? != 0 ] && [ -n "$half_made" ]; then
+        warn "database $dbname is incomplete: drop it before trying again: $half_made"
+        [ ! -s "$work/made_roles" ] || warn "so it is with roles that it made, which the next one would leave as they are: $(cat "$work/made_roles")"
+    fi
     rm -rf "$work"
 }
 trap at_exit EXIT
@@ -201,6 +207,7 @@ awk_values='
     function literal(text) { return "\047" doubled(text, "\047") "\047" }
     function ident(text) { return "\"" doubled(text, "\"") "\"" }
     function one_line(text,  i, c, out) {       # a literal without a raw line end
+        if (text !~ /[\047\\\n\r]/) return "E\047" text "\047"
         for (i = 1; i <= length(text); i++) {
             c = substr(text, i, 1)
             out = out (c == "\n" ? "\\n" : c == "\r" ? "\\r" : c == "\\" || c == "\047" ? c c : c)
@@ -551,7 +558,7 @@ awk_replay='
     }
     function follow(kind, name, other) {        # what became of a role or a tablespace at the source
         name = decode(name); other = decode(other)
-        if (ENVIRON["MADE"] == "" || name == "") return "--"
+        if (ENVIRON["FOLLOWS"] == "" || name == "") return "--"
         return "SELECT pg_temp.follow(" literal(kind) ", " one_line(name) ", " one_line(other) ");"
     }
     function put_ddl(  i, loud) {               # a DDL block is held until its last line is there
@@ -565,16 +572,17 @@ awk_replay='
         if (is_quiet) line[0] = ENVIRON["LOUD_CHECKS"] " " line[0]
         if (on) is_quiet = 0
         if (on && command != "" && command !~ /^(REWRITE$|(CREATE|ALTER|DROP)%20(EXTENSION|SUBSCRIPTION)$|CREATE%20ROLE)/) line[0] = ENVIRON["FILL"] " " line[0]
-        if (verb == "refresh") fill_later()
+        if (verb == "refresh") hand("fill_later")       # they get their rows at the end
+        if (verb == "owner" && class ~ /^(event%20trigger|foreign-data%20wrapper|publication|subscription)$/) hand("own")
         if (search_path != "") sub(/SET LOCAL search_path = \047\047;/, "SET LOCAL search_path = " search_path ";", line[held - 1])
         if (line[1] !~ /^DO / && held > 4 && line[held - 2] == ";") wrap(held - 2)
         for (i = 0; i < held; i++) put(line[i])
         held = 0
         if (on) pending = ENVIRON["QUIET"]
     }
-    # Materialized views get their rows at the end.
-    function fill_later() {
-        sub(/ EXECUTE \$s[0-9a-f_]+\$$/, " PERFORM pg_temp.fill_later(&", line[1])
+    # Has the text of an effect go to a function.
+    function hand(receiver) {
+        sub(/ EXECUTE \$s[0-9a-f_]+\$$/, " PERFORM pg_temp." receiver "(&", line[1])
         sub(/\( EXECUTE /, "(", line[1])
         sub(/\$; END /, "$); END ", line[held - 1])
     }
@@ -607,20 +615,29 @@ awk_replay='
         }
         return out text
     }
-    BEGIN { on = is_quiet = is_forgotten = is_helped = 1; if (lenient) apart = 1 }
+    # Of sets of globals with no transaction between them, only the last is run: it has what is in the others.
+    function set(number) { return ENVIRON["SETS"] number ".sql\047" }
+    BEGIN {
+        on = is_quiet = is_forgotten = is_helped = 1
+        if (lenient) apart = 1
+        while (sets != "" && (getline entry <sets) > 0) set_lsn[++last_set] = substr(entry, 1, 17)
+        due = passed += 0
+        last_set += 0
+    }
     NR > complete { exit }
     {
         walk()
         if (kind == "transaction") {
             lsn = lsn16(value("commit_lsn")); time = value("commit_time"); flags = 0
             on = (lsn <= upto && !sees(value("xid")) && lsn >= only "")
-            is_later = later_lsn != "" && lsn > later_lsn
+            while (due < last_set && lsn > set_lsn[due + 1]) due++
+            is_later = due > passed
             is_lost = lost_from != "" && on && lsn >= lost_from "" && !lenient
             if (is_later || is_lost) {                      # in the place of this line and of BEGIN
                 emit(close_group() "\\unrestrict " key)
                 forget()
-                placing = (is_later ? ENVIRON["LATER"] " " : "") (is_lost ? ENVIRON["LENIENT"] " " : "")
-                if (is_later) { later_lsn = ""; print "" >placed }
+                placing = (is_later ? set(due) " " : "") (is_lost ? ENVIRON["LENIENT"] " " : "")
+                if (is_later) print passed = due >placed
                 if (is_lost) { lenient = apart = 1; print "" >told }
                 next
             }
@@ -628,7 +645,7 @@ awk_replay='
             lsn = lsn16(value("lsn"))
             on = (only == "" && lsn > base_lsn && lsn <= upto)
         } else if (kind == "flag") flags += (value("lost") == "")
-        else if (kind == "ddl" || kind == "effect") { role = value("role"); command = value("command"); verb = value("verb") }
+        else if (kind == "ddl" || kind == "effect") { role = value("role"); command = value("command"); verb = value("verb"); class = value("class") }
         # Constraints are off only while rows come, not around each of many DDL statements.
         if (on && !is_quiet && (part == "copy" || part == "statement" && /^(INSERT|UPDATE|DELETE) /)) {
             pending = (pending == "" ? "" : pending " ") ENVIRON["QUIET_CHECKS"]
@@ -673,9 +690,9 @@ awk_replay='
     }
     END {
         if (lines) print close_group() last
-        if (later_lsn != "" && is_last) {
+        if (passed < last_set && is_last) {
             if (!closed) print "\\unrestrict " key
-            print ENVIRON["LATER"]
+            print set(last_set)
         }
         if (NR >= complete) print applied + 0, skipped + 0, sequences + 0, flagged + 0, \
             or_none(last_lsn), or_none(last_time) >> counts
@@ -748,6 +765,7 @@ beside() {      # DATABASE -> the connection string of another database of the t
 
 # From 17 on there is one timeout more, and triggers on login, which a drill's own server has not: there an event
 # trigger of the drill's lets owners be given what is theirs.
+[ -n "$superuser" ] || neutral="$neutral -c lc_messages=C -c session_preload_libraries= -c local_preload_libraries="
 newer_neutral="$neutral -c transaction_timeout=0"
 [ -n "$superuser" ] || newer_neutral="$newer_neutral -c event_triggers=off"
 can_connect() { # CONNINFO
@@ -833,10 +851,11 @@ metadata() {    # KEY [FILE] -> a value of the base's metadata.json; empty for n
         exit }' "${2:-$base_dir/metadata.json}"
 }
 
-listed_in() {   # KEY FILE -> the strings of a list in a metadata.json, a line each, percent-encoded
-    awk -v key="$1" "$awk_values"'index($0, "  \"" key "\": [") == 1 && !/\]/ { in_list = 1; next }
+listed_in() {   # KEY FILE... -> the strings of a list in metadata.json, a line each, percent-encoded
+    key=$1; shift
+    awk -v key="$key" "$awk_values"'index($0, "  \"" key "\": [") == 1 && !/\]/ { in_list = 1; next }
         /^  \]/ { in_list = 0 }
-        in_list { print encode(unquoted($0)) }' "$2"
+        in_list { print encode(unquoted($0)) }' "$@"
 }
 
 text() {        # FILE -> its plain text
@@ -1236,27 +1255,40 @@ if [ -n "$lost_from" ]; then
     [ -z "$superuser" ] || die "no drill can tell whether such a moment is whole"
 fi
 
-# The newest set of globals that is not after the wished point. Its LSN is the commit LSN of the last
-# change in it. One between the last commit to apply and the next is judged by the time that is wished.
-set_dir='' set_lsn=''
-for name in $(present globals | awk -v upto="$upto" -v time="$until_time" -v beyond="$beyond" '
+# Sets of globals: roles, tablespaces, and what the database itself is, as they were from a commit LSN on. They
+# tell what sessions in other databases did, of which no segment knows. "sets" lists the newest that is not
+# after the base, with its number 0, and all between it and the wished point. One between the last commit to
+# apply and the next is judged by the time that is wished.
+present globals | awk -v upto="$upto" -v base="$base_lsn" -v time="$until_time" -v beyond="$beyond" -v named="$work/named" '
+    BEGIN { while ((getline line <named) > 0) { split(line, word, " "); is_named[word[1]] = 1 } }
     !/^[0-9A-F]+-[0-9TZ]+Z$/ { next }
-    { lsn = "L" substr($0, 1, 16) }
-    lsn <= upto { sure = $0; next }
-    time != "" && (beyond == "none" || lsn < beyond) { print }
-    END { if (sure != "") print sure }' | sort); do
+    { lsn = "L" substr($0, 1, 16); sure = lsn <= upto }
+    !sure && (time == "" || (beyond != "none" && lsn >= beyond)) { next }
+    { print sure && lsn <= base ? "first" : sure ? "sure" : "maybe", lsn, $0, ("globals/" $0 in is_named) }' >"$work/found"
+first_set='' sets=0
+: >"$work/later"
+while read -r what lsn name is_named; do
     [ -f "$chain_dir/globals/$name/metadata.json" ] || continue
-    [ -n "$(listed "globals/$name")" ] || { warn "manifest.jsonl does not name the set of globals $name: it is passed over"; continue; }
-    is_after "L${name%%-*}" "$upto" && is_after "$(metadata changed_at "$chain_dir/globals/$name/metadata.json")" "$until_time" && continue
-    set_dir=$chain_dir/globals/$name set_lsn=L${name%%-*}
-done
-if [ -n "$set_dir" ]; then
-    say "globals: chain-$chain/globals/${set_dir##*/}"
-    check_sealed "$set_dir" "the set of globals"
-    # Roles that its database.sql names, where that will be run.
-    ! is_after "$set_lsn" "$base_lsn" || listed_in roles "$set_dir/metadata.json" |
-        sed 's/$/ unknown/' >>"$work/roles"
+    [ "$is_named" = 1 ] || { warn "manifest.jsonl does not name the set of globals $name: it is passed over"; continue; }
+    [ $what != maybe ] || ! is_after "$(metadata changed_at "$chain_dir/globals/$name/metadata.json")" "$until_time" || continue
+    if [ $what = first ]; then first_set=$name; else sets=$((sets + 1)); say "$lsn $name" >>"$work/later"; fi
+done <"$work/found"
+{ [ -z "$first_set" ] || say "L${first_set%%-*} $first_set"; cat "$work/later"; } >"$work/sets"
+if [ -s "$work/sets" ]; then
+    say "globals: $(sed -n '$s/.* //p' "$work/sets"), the last of $(grep -c . "$work/sets") sets of chain-$chain/globals"
+    (cd "$chain_dir/globals" && awk -v named="$work/named" '
+        BEGIN { while ((getline line <named) > 0) { split(line, word, " "); sha256[word[1]] = word[2] } }
+        {
+            file = $2 "/SHA256SUMS"
+            print sha256["globals/" $2] "  " file
+            while ((getline line <file) > 0) print substr(line, 1, 66) $2 "/" substr(line, 67)
+            close(file)
+        }' "$work/sets" | sha256sum --check --strict --quiet >&2) ||
+        die "a set of globals is damaged: it is not the manifest's"
 fi
+set_files() {   # LIST FILE [WITHOUT] -> the paths of that file of the sets in a list
+    awk -v room="$chain_dir/globals/" -v file="$2" '{ print room $2 "/" file }' "$work/$1"
+}
 
 say "segments: $files from ${first:-none}, $total transactions"
 
@@ -1321,23 +1353,23 @@ if [ $exists = yes ]; then
     lets_in=$(say "$keep_out SHOW restore_sh.lets_in;" | sql -d "$target")
 fi
 
-# Which roles the base and the segments need, whether they were superusers, who was a member of whom.
-# A name may hold anything, line ends too, so globals.sql is read by statements: a line on which a
-# quoted name or text goes on is no statement of its own.
-awk_roles='
+# What globals.sql says, as rows of VALUES: of what kind a statement is, whose, who else is named, who grants,
+# the statement. A name may hold anything, line ends too, so it is read by statements: a line on which a quoted
+# name or text goes on is no statement of its own. What is set for a role in one database is that database's.
+awk_globals='
     function name(  c, out) {                   # takes an identifier off the front of rest
         if (substr(rest, 1, 1) != "\"") {
             match(rest, /^[^ ;]+/)
             out = substr(rest, 1, RLENGTH)
             rest = substr(rest, RLENGTH + 1)
-            return encode(out)
+            return out
         }
         while ((rest = substr(rest, 2)) != "") {
             c = substr(rest, 1, 1)
             if (c == "\"") { rest = substr(rest, 2); if (substr(rest, 1, 1) != "\"") break }
             out = out c
         }
-        return encode(out)
+        return out
     }
     function is_open(line,  at) {               # is a quoted name or text open behind this line?
         while (match(line, quote == "" ? "[\"\047]|--" : quote)) {
@@ -1348,22 +1380,108 @@ awk_roles='
         }
         return quote != ""
     }
-    FILENAME ~ /globals.sql$/ {
-        whole = whole $0
-        if (is_open($0)) { whole = whole "\n"; next }
-        if (whole ~ /^CREATE ROLE /) { rest = substr(whole, 13); cluster[name()] = 1 }
-        if (whole ~ /^ALTER ROLE /) {
-            rest = substr(whole, 12); role = name()
-            if (rest ~ /^ WITH SUPERUSER /) superuser[role] = 1
-        }
-        if (whole ~ /^GRANT /) {
-            rest = substr(whole, 7); granted = name()
-            if (sub(/^ TO /, "", rest)) member[granted " " name()] = 1
-        }
-        whole = ""
+    function said(text) {                       # the same again and again, in set after set
+        if (!(text in known)) known[text] = one_line(text)
+        return known[text]
     }
+    function row(kind, subject, other, grantor, text) {
+        print comma "(" said(kind) ", " said(subject) ", " said(other) ", " said(grantor) ", " said(text) ")" >out
+        comma = ", "
+        if (kind == "create" && !(subject in role)) { role[subject] = 1; print encode(subject) >>(work "/cluster") }
+        if (number > 0) return
+        if (kind == "create") print encode(subject) >>(work "/first_roles")
+        if (kind == "member") print encode(subject), encode(other) >>(work "/members")
+        if (kind == "of" && text ~ /^ALTER ROLE .* WITH SUPERUSER /) print encode(subject), "on" >>(work "/superusers")
+    }
+    function statement(text,  subject, other, at, place) {
+        if (text ~ /^(--.*|SET [^S].*|SELECT pg_catalog\.set_config.*|\\(un)?restrict .*)?$/) return
+        if (text ~ /^SET SESSION AUTHORIZATION /) { rest = substr(text, 27); auth = name(); return }
+        if (text ~ /^RESET SESSION AUTHORIZATION;/) { auth = ""; return }
+        if (text ~ /^CREATE ROLE /) { rest = substr(text, 13); row("create", name(), "", "", ""); return }
+        if (text ~ /^(ALTER|COMMENT ON) ROLE /) {
+            rest = substr(text, index(text, " ROLE ") + 6)
+            subject = name()
+            if (rest !~ /^ IN DATABASE /) row("of", subject, "", "", text)
+            return
+        }
+        if (text ~ /^SECURITY LABEL FOR /) {
+            rest = substr(text, 20)
+            name()
+            if (sub(/^ ON ROLE /, "", rest)) { row("of", name(), "", "", text); return }
+            if (sub(/^ ON TABLESPACE /, "", rest)) { row("space", name(), "", "", text); return }
+        }
+        if (match(text, /^(GRANT|REVOKE)( GRANT OPTION FOR)? [A-Z, ]+ ON (TABLESPACE|PARAMETER) /)) {
+            rest = substr(text, RLENGTH + 1)
+            at = substr(text, RLENGTH - 10, 10) == "TABLESPACE"
+            place = name()
+            sub(/^ (TO|FROM) /, "", rest)
+            other = rest ~ /^PUBLIC[ ;]/ ? "" : name()
+            if (at) row("space", place, other, auth, text)
+            else if (other != "") row("parameter", place, other, auth, text)
+            return
+        }
+        if (text ~ /^GRANT /) {
+            rest = substr(text, 7)
+            subject = name()
+            if (sub(/^ TO /, "", rest)) {
+                other = name()
+                text = "GRANT " ident(subject) " TO " ident(other)
+                at = index(rest, " GRANTED BY ")
+                text = text (at ? substr(rest, 1, at - 1) : substr(rest, 1, length(rest) - 1))
+                rest = at ? substr(rest, at + 12) : ""
+                row("member", subject, other, at ? name() : "", text)
+                return
+            }
+        }
+        if (text ~ /^CREATE TABLESPACE /) {
+            rest = substr(text, 19)
+            place = name()
+            print encode(place) >>last_spaces
+            if (sub(/^ OWNER /, "", rest)) {
+                other = name()
+                row("space", place, other, "", "ALTER TABLESPACE " ident(place) " OWNER TO " ident(other))
+            }
+            if (sub(/^ LOCATION /, "", rest) && !(place in space)) {
+                space[place] = 1
+                sub(/;$/, "", rest)
+                print encode(place), encode(rest) >>(work "/cluster_spaces")
+            }
+            return
+        }
+        if (text ~ /^(ALTER|COMMENT ON) TABLESPACE /) {
+            rest = substr(text, index(text, " TABLESPACE ") + 12)
+            row("space", name(), "", "", text)
+            return
+        }
+        if (text != "") print "globals.sql has a statement of a kind that this restore.sh does not know: " substr(text, 1, 40) >>(work "/unknown")
+    }
+    {                                           # NUMBER FILE, its path to the end of the line
+        number = $1 + 0
+        file = substr($0, length($1) + 2)
+        out = work "/values." number
+        printf "" >out
+        comma = whole = quote = auth = ""
+        last_spaces = work "/last_spaces"
+        printf "" >last_spaces
+        close(last_spaces)
+        while ((getline line <file) > 0) {
+            whole = whole line
+            if (is_open(line)) { whole = whole "\n"; continue }
+            statement(whole)
+            whole = ""
+        }
+        close(file)
+        close(out)
+        close(last_spaces)
+    }
+'
+# Which roles the base and the segments need, whether they were superusers.
+awk_roles='
+    FILENAME ~ /first_roles$/ { cluster[$1] = 1; next }
+    FILENAME ~ /superusers$/ { superuser[$1] = 1; next }
+    FILENAME ~ /renames$/ { if ($4 == "new") becomes[$3] = 1; next }
     FILENAME ~ /needed$/ { needed[$1] = 1; known = 1 }
-    FILENAME ~ /roles$/ { needed[$1] = 1; if ($2 == "on") superuser[$1] = 1 }
+    FILENAME ~ /roles$/ && !($1 in becomes) { needed[$1] = 1; if ($2 == "on") superuser[$1] = 1 }
     END {
         if (!known || globals == "yes") for (role in cluster) needed[role] = 1
         for (role in needed) if (role !~ /^(pg_.*|public|none)?$/) {
@@ -1371,19 +1489,52 @@ awk_roles='
                 literal(role in superuser && !plain ? " SUPERUSER" : "") ")"
             comma = ", "
         }
-        for (pair in member) print pair >> members
     }
 '
 maker=$target           # who makes what all of the cluster has
 [ -z "$superuser" ] || maker="$superuser dbname='$(sql -d "$target" -c 'SELECT current_database()')'"
+# The globals of the base's time; the later ones, too, where roles are to be as they say.
 globals_sql=$base_dir/globals.sql
-[ $globals = no ] || [ -z "$set_dir" ] || globals_sql=$set_dir/globals.sql
-[ -f "$globals_sql" ] || { globals_sql=$work/globals.sql; : >"$globals_sql"; }
-: >"$work/members"
+[ -z "$first_set" ] || globals_sql=$chain_dir/globals/$first_set/globals.sql
+for file in first_roles superusers members cluster cluster_spaces last_spaces unknown renames; do : >"$work/$file"; done
+{ [ ! -f "$globals_sql" ] || say "$globals_sql"; [ $globals = no ] || set_files later globals.sql; } |
+    awk -v first=$([ ! -f "$globals_sql" ] || say -1) '{ print first + NR, $0 }' |
+    awk -v work="$work" "$awk_values$awk_globals"
+[ ! -s "$work/unknown" ] || { sort -u "$work/unknown" | printable >&2; }
+# Who was renamed from one set to the next: the set's number, the old name, the new one, and whether it is new.
+# OIDs tell.
+{ if [ -n "$first_set" ]; then set_files sets metadata.json; else say "$base_dir/metadata.json"; set_files later metadata.json; fi; } |
+    awk "$awk_values"'{
+        in_list = 0
+        while ((getline line <$0) > 0) {
+            if (line ~ /^  "roles_by_oid": \[$/) in_list = 1
+            else if (line ~ /^  \]/) in_list = 0
+            else if (in_list) {
+                line = unquoted(line)
+                oid = substr(line, 1, index(line, " ") - 1)
+                name = encode(substr(line, length(oid) + 2))
+                if (oid in was && was[oid] != name) print NR - 1, was[oid], name, (name in before) ? "again" : "new"
+                was[oid] = name
+                now[name]
+            }
+        }
+        close($0)
+        for (name in now) before[name]
+    }' >"$work/renames"
+# Roles that database.sql of a later set names.
+set_files later metadata.json >"$work/values"
+[ ! -s "$work/values" ] || while read -r file; do listed_in roles "$file"; done <"$work/values" | sort -u | sed 's/$/ unknown/' >>"$work/roles"
 listed_in roles "$base_dir/metadata.json" >"$work/needed"
-awk -v globals=$globals -v members="$work/members" -v plain="${superuser:+1}" "$awk_values$awk_roles" \
-    "$globals_sql" "$work/needed" "$work/roles" >"$work/values"
+[ $globals = no ] || { : >"$work/roles"; : >"$work/members"; }   # those of later come when they come
+awk -v globals=$globals -v plain="${superuser:+1}" "$awk_values$awk_roles" \
+    "$work/first_roles" "$work/superusers" "$work/renames" "$work/needed" "$work/roles" >"$work/values"
 encoding="SET standard_conforming_strings = on; SET client_encoding = '$(metadata encoding)';"
+awk "$awk_values"'{ print comma "(" literal($1) ", " literal(decode($1)) ")"; comma = ", " }' "$work/cluster" >"$work/names"
+: >"$work/kept"
+[ $globals = no ] || [ ! -s "$work/names" ] || sql -d "$target" >"$work/kept" <<SQL
+$encoding
+SELECT encoded FROM (VALUES $(cat "$work/names")) AS said (encoded, role) WHERE role IN (SELECT rolname FROM pg_roles) ORDER BY 1;
+SQL
 : >"$work/missing"
 [ ! -s "$work/values" ] || sql -d "$target" >"$work/missing" <<SQL
 $encoding
@@ -1397,35 +1548,38 @@ awk "$awk_values"'
     }
 ' "$work/missing" "$work/members" >"$work/roles.sql"
 { say "$encoding"; cat "$work/roles.sql"; } | sql -d "$maker" || die "can't create the missing roles"
+[ $globals = no ] || grep -vxFf "$work/kept" "$work/cluster" | awk "$awk_values"'{ printf "%s%s", (NR > 1 ? ", " : "DROP ROLE IF EXISTS "), readable($1) }
+    END { if (NR) print ";" }' >"$work/made_roles"
 awk "$awk_values"'{ print "created role " readable($1) " NOLOGIN " $2 }' "$work/missing"
 
-if [ $globals = yes ]; then         # 42710: it exists already
-    (PGOPTIONS="${PGOPTIONS:-} -c client_min_messages=error"; export PGOPTIONS
-        sql -d "$target" -o /dev/null -v ON_ERROR_STOP=0 -v VERBOSITY=sqlstate -f "$globals_sql") \
-        2>"$work/errors" || die "can't run globals.sql: $(cat "$work/errors")"
-    if grep -v ' 42710$' "$work/errors" >&2; then die "globals.sql did not run completely"; fi
-    say "ran globals.sql"
-fi
-
 # Tablespaces that are missing are made inside the data directory: their places belong to the source's
-# machine. One that a RENAME makes of another comes about by that, unless that one was here before.
+# machine. (With --globals where the source has them, if that can be had.) One that a RENAME makes of another
+# comes about by that, unless that one was here before.
 listed_in tablespaces "$base_dir/metadata.json" >"$work/spaces"
+[ $globals = yes ] || : >"$work/cluster_spaces"
 awk "$awk_values"'
+    FILENAME ~ /cluster_spaces$/ { place[$1] = $2 }
     $1 in known { next }
-    { known[$1] = 1; print comma "(" literal($1) ", " literal(decode($1)) ", " literal(decode($2)) ")"; comma = ", " }
-' "$work/spaces" "$work/tablespaces" >"$work/values"
+    { known[$1] = 1; from = FILENAME ~ /\/tablespaces$/ ? $2 : ""
+      print comma "(" literal($1) ", " literal(decode($1)) ", " literal(decode(from)) ", " literal(place[$1]) ")"; comma = ", " }
+' "$work/cluster_spaces" "$work/spaces" "$work/tablespaces" >"$work/values"
 : >"$work/missing_spaces"
-[ ! -s "$work/values" ] || sql -d "$target" >"$work/missing_spaces" <<SQL
+[ ! -s "$work/values" ] || sql -d "$target" -F ' ' >"$work/missing_spaces" <<SQL
 $encoding
 WITH there AS (SELECT spcname FROM pg_tablespace)
-SELECT encoded FROM (VALUES $(cat "$work/values")) AS spaces (encoded, name, renamed_from)
+SELECT encoded, place FROM (VALUES $(cat "$work/values")) AS spaces (encoded, name, renamed_from, place)
 WHERE name NOT IN (SELECT spcname FROM there) AND (renamed_from = '' OR renamed_from IN (SELECT spcname FROM there)) ORDER BY 1;
 SQL
-while read -r encoded; do           # a name may hold anything: it stays encoded until it is quoted
-    name=$(awk "$awk_values"'BEGIN { print ident(decode(ARGV[1])); exit }' "$encoded")
-    say "$encoding SET allow_in_place_tablespaces = on; CREATE TABLESPACE $name LOCATION '';" |
-        sql -d "$maker" || die "can't create the missing tablespace $encoded"
-    awk "$awk_values"'BEGIN { print "created tablespace " readable(ARGV[1]) " inside the data directory"; exit }' "$encoded"
+while read -r encoded place; do     # a name may hold anything: it stays encoded until it is quoted
+    create() {  # PLACE
+        awk "$awk_values"'BEGIN { print "CREATE TABLESPACE " ident(decode(ARGV[1])) " LOCATION " ARGV[2] ";"; exit }' "$encoded" "$1" |
+            { say "$encoding SET allow_in_place_tablespaces = on;"; cat; } | sql -d "$maker"
+    }
+    where='inside the data directory'
+    place=$(awk "$awk_values"'BEGIN { print decode(ARGV[1]); exit }' "$place")
+    if [ "$place" != "${place#\'/}" ] && create "$place"; then where="at $place"
+    else create "''" || die "can't create the missing tablespace $encoded"; fi
+    awk "$awk_values"'BEGIN { print "created tablespace " readable(ARGV[1]) " " ARGV[2]; exit }' "$encoded" "$where"
 done <"$work/missing_spaces"
 
 made() {        # LETTER CATALOG COLUMN, encoded names -> the letter and the OID of each
@@ -1439,7 +1593,132 @@ MADE=$(made r pg_roles rolname <"$work/missing" | tr '\n' ' ')
 MADE=$MADE$(made t pg_tablespace spcname <"$work/missing_spaces" | tr '\n' ' ')
 MADE=${MADE% }
 [ -z "$superuser" ] || MADE=drill       # roles and tablespaces are all made for it
-export MADE
+FOLLOWS=$MADE$([ $globals = no ] || say all)$(cat "$work/renames")
+export FOLLOWS
+# Brings the roles and tablespaces that this restore made to what a globals.sql says: they come and go with all
+# that they are, and the privileges on parameters and the memberships that they have in each other and in
+# PostgreSQL's own. What was here before is not touched, and lets nobody in: a role that is a member of it at
+# the source is none here. What has not changed since the last globals.sql is not done again: a setting of the
+# session has a hash of it.
+globals_functions='CREATE FUNCTION pg_temp.attempt(subject text, other text, statement text) RETURNS void LANGUAGE plpgsql AS $attempt$
+BEGIN
+    IF EXISTS (SELECT FROM pg_roles WHERE rolname = other) THEN EXECUTE format($$SET LOCAL ROLE %I$$, other); END IF;
+    EXECUTE statement;
+    SET LOCAL ROLE NONE;
+    EXCEPTION WHEN OTHERS THEN RAISE WARNING $$globals of %: %$$, subject, SQLERRM;
+END $attempt$;
+CREATE FUNCTION pg_temp.globals(is_first boolean, kinds text[], subjects text[], others text[], grantors text[], statements text[])
+RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $globals$
+DECLARE
+    made text[] := string_to_array(current_setting($$restore_sh.made$$), $$ $$);
+    applied jsonb := coalesce(nullif(current_setting($$restore_sh.applied$$, true), $$$$), $${}$$)::jsonb;
+    has_grantors boolean := current_setting($$server_version_num$$)::integer >= 160000;
+    roles text[] := ARRAY(SELECT subject FROM unnest(kinds, subjects) AS s (kind, subject) WHERE kind = $$create$$);
+    changed text[];
+    hashes text[];
+    members text;
+    parameters text;
+    r record;
+    one record;
+    statement text;
+BEGIN
+    FOR r IN SELECT name FROM unnest(roles) AS s (name) WHERE name NOT IN (SELECT rolname FROM pg_roles) LOOP
+        EXECUTE format($$CREATE ROLE %I NOLOGIN$$, r.name);
+        made := made || concat($$r$$, (SELECT oid FROM pg_roles WHERE rolname = r.name));
+    END LOOP;
+    FOR r IN SELECT a.oid, a.rolname, array_agg(s.statement ORDER BY n) AS said, md5(string_agg(s.statement, $$;$$ ORDER BY n)) AS hash
+        FROM unnest(kinds, subjects, statements) WITH ORDINALITY AS s (kind, subject, statement, n)
+        JOIN pg_roles AS a ON rolname = subject
+        WHERE kind = $$of$$ AND concat($$r$$, a.oid) = ANY (made) GROUP BY a.oid, a.rolname LOOP
+        CONTINUE WHEN applied ->> concat($$r$$, r.oid) = r.hash;
+        EXECUTE format($$ALTER ROLE %1$I RESET ALL; ALTER ROLE %1$I CONNECTION LIMIT -1 PASSWORD NULL; COMMENT ON ROLE %1$I IS NULL$$, r.rolname);
+        UPDATE pg_authid SET rolvaliduntil = NULL WHERE oid = r.oid AND rolvaliduntil IS NOT NULL;
+        FOR one IN SELECT provider FROM pg_shseclabel WHERE objoid = r.oid AND classoid = $$pg_authid$$::regclass LOOP
+            EXECUTE format($$SECURITY LABEL FOR %I ON ROLE %I IS NULL$$, one.provider, r.rolname);
+        END LOOP;
+        FOREACH statement IN ARRAY r.said LOOP PERFORM pg_temp.attempt(r.rolname, $$$$, statement); END LOOP;
+        changed := changed || concat($$r$$, r.oid); hashes := hashes || r.hash;
+    END LOOP;
+    SELECT coalesce(md5(string_agg(concat_ws($$;$$, subject, other, grantor, s.statement), $$;$$ ORDER BY n)), $$none$$) INTO parameters
+        FROM unnest(kinds, subjects, others, grantors, statements) WITH ORDINALITY AS s (kind, subject, other, grantor, statement, n)
+        JOIN pg_roles AS a ON rolname = other WHERE kind = $$parameter$$ AND concat($$r$$, a.oid) = ANY (made);
+    IF applied ->> $$parameters$$ IS DISTINCT FROM parameters THEN
+        FOR r IN SELECT DISTINCT parname, grantee::regrole AS grantee FROM pg_parameter_acl, aclexplode(paracl)
+            WHERE concat($$r$$, grantee) = ANY (made) LOOP
+            EXECUTE format($$REVOKE ALL ON PARAMETER %I FROM %s CASCADE$$, r.parname, r.grantee);
+        END LOOP;
+        FOR r IN SELECT other, grantor, s.statement
+            FROM unnest(kinds, others, grantors, statements) WITH ORDINALITY AS s (kind, other, grantor, statement, n)
+            JOIN pg_roles AS a ON rolname = other
+            WHERE kind = $$parameter$$ AND concat($$r$$, a.oid) = ANY (made) ORDER BY n LOOP
+            PERFORM pg_temp.attempt(r.other, r.grantor, r.statement);
+        END LOOP;
+    END IF;
+    SELECT coalesce(md5(string_agg(concat_ws($$;$$, grantor, s.statement), $$;$$ ORDER BY n)), $$none$$) INTO members
+        FROM unnest(kinds, grantors, statements) WITH ORDINALITY AS s (kind, grantor, statement, n) WHERE kind = $$member$$;
+    IF applied ->> $$members$$ IS DISTINCT FROM members THEN
+        FOR r IN SELECT * FROM pg_auth_members AS m WHERE concat($$r$$, member) = ANY (made) LOOP
+            CONTINUE WHEN NOT EXISTS (SELECT FROM pg_auth_members AS m
+                WHERE m.roleid = r.roleid AND m.member = r.member AND m.grantor = r.grantor);
+            EXECUTE format($$REVOKE %s FROM %s$$, r.roleid::regrole, r.member::regrole) ||
+                CASE WHEN has_grantors THEN format($$ GRANTED BY %s CASCADE$$, r.grantor::regrole) ELSE $$$$ END;
+        END LOOP;
+    END IF;
+    FOR r IN SELECT rolname FROM pg_roles WHERE NOT is_first AND concat($$r$$, oid) = ANY (made) AND rolname <> ALL (roles) LOOP
+        BEGIN
+            EXECUTE format($$DROP ROLE %I$$, r.rolname);
+            EXCEPTION WHEN dependent_objects_still_exist THEN
+                EXECUTE format($$ALTER ROLE %I NOLOGIN NOSUPERUSER PASSWORD NULL$$, r.rolname);
+        END;
+    END LOOP;
+    FOR r IN SELECT s.*, EXISTS (SELECT FROM pg_roles WHERE rolname = grantor) AS has_grantor
+        FROM unnest(kinds, subjects, others, grantors, statements) WITH ORDINALITY AS s (kind, subject, other, grantor, statement, n)
+        JOIN pg_roles AS a ON a.rolname = subject JOIN pg_roles AS b ON b.rolname = other
+        WHERE kind = $$member$$ AND applied ->> $$members$$ IS DISTINCT FROM members AND concat($$r$$, b.oid) = ANY (made)
+            AND (concat($$r$$, a.oid) = ANY (made) OR subject ~ $$^pg_$$) ORDER BY n LOOP
+        BEGIN
+            EXECUTE r.statement || CASE WHEN r.has_grantor THEN format($$ GRANTED BY %I$$, r.grantor) ELSE $$$$ END;
+            EXCEPTION WHEN OTHERS THEN
+                RAISE WARNING $$globals of %: not as granted by %: %$$, r.other, r.grantor, SQLERRM;
+                PERFORM pg_temp.attempt(r.other, $$$$, r.statement);
+        END;
+    END LOOP;
+    FOR r IN SELECT * FROM pg_tablespace JOIN (SELECT subject, array_agg(grantor ORDER BY n) AS grantors,
+                array_agg(s.statement ORDER BY n) AS said, md5(string_agg(concat(grantor, $$;$$, s.statement), $$;$$ ORDER BY n)) AS hash
+            FROM unnest(kinds, subjects, grantors, statements) WITH ORDINALITY AS s (kind, subject, grantor, statement, n)
+            WHERE kind = $$space$$ GROUP BY subject) AS said ON spcname = subject
+        WHERE concat($$t$$, oid) = ANY (made) LOOP
+        CONTINUE WHEN applied ->> concat($$t$$, r.oid) = r.hash;
+        EXECUTE format($$COMMENT ON TABLESPACE %I IS NULL$$, r.spcname);
+        FOR one IN SELECT split_part(item, $$=$$, 1) AS name FROM unnest(r.spcoptions) AS item LOOP
+            EXECUTE format($$ALTER TABLESPACE %I RESET (%I)$$, r.spcname, one.name);
+        END LOOP;
+        FOR one IN SELECT DISTINCT CASE grantee WHEN 0 THEN $$PUBLIC$$ ELSE grantee::regrole::text END AS grantee FROM aclexplode(r.spcacl) LOOP
+            EXECUTE format($$REVOKE ALL ON TABLESPACE %I FROM %s CASCADE$$, r.spcname, one.grantee);
+        END LOOP;
+        EXECUTE format($$GRANT ALL ON TABLESPACE %I TO %s$$, r.spcname, r.spcowner::regrole);
+        FOR i IN 1 .. cardinality(r.said) LOOP PERFORM pg_temp.attempt(r.spcname, r.grantors[i], r.said[i]); END LOOP;
+        changed := changed || concat($$t$$, r.oid); hashes := hashes || r.hash;
+    END LOOP;
+    changed := changed || ARRAY[$$members$$, $$parameters$$]; hashes := hashes || ARRAY[members, parameters];
+    PERFORM set_config($$restore_sh.made$$, array_to_string(made, $$ $$), false),
+        set_config($$restore_sh.applied$$, (applied || jsonb_object(changed, hashes))::text, false);
+END $globals$;'
+call_globals() {    # NUMBER OF A SET, is_first
+    [ ! -s "$work/values.$1" ] || {
+        say "SELECT pg_temp.globals($2, array_agg(kind), array_agg(subject), array_agg(other), array_agg(grantor), array_agg(statement)) FROM (VALUES"
+        cat "$work/values.$1"
+        say ") AS said (kind, subject, other, grantor, statement);"
+    }
+}
+: >"$work/warnings"
+if [ $globals = yes ] && [ -s "$work/values.0" ]; then
+    { say "$encoding SET restore_sh.made = '$MADE';$globals_functions"; call_globals 0 true; } |
+        sql -d "$maker" -o /dev/null 2>"$work/errors" || die "can't make the roles what they were: $(cat "$work/errors")"
+    cat "$work/errors" >&2
+    grep ' WARNING: .*globals of ' "$work/errors" >"$work/warnings" || :
+    say "roles, memberships and tablespaces are as ${globals_sql#"$here/"} has them"
+fi
 [ -z "${RESTORE_SH_PREPARE:-}" ] || sql -d "$maker" -o /dev/null -f "$RESTORE_SH_PREPARE" 2>"$work/errors" ||
     die "the target can't be prepared: $(cat "$work/errors")"
 # Whoever restores only to try takes back what was made, also where this program dies.
@@ -1561,9 +1840,8 @@ verbosity=''
 # for it, so that psql does not take them for statements. A drill's psql obeys nothing that stands in a dump.
 on_error='-v ON_ERROR_STOP=1'
 [ "$leave_out" = nothing ] || on_error='-v ON_ERROR_STOP=0'
-if [ -n "$superuser" ]; then
-    say "\\restrict $(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')" >"$work/restrict.sql"
-fi
+restricted=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
+say "\\restrict $restricted" >"$work/restrict.sql"
 awk_stand_in='
     function stand_in(line,  count, piece, i, at, name, columns) {  # line: COPY name (columns) FROM stdin;
         count = split(substr(line, 6, length(line) - 18), piece, "\"")
@@ -1605,6 +1883,21 @@ BEGIN
         IF EXISTS (SELECT FROM pg_class WHERE oid = place::regclass AND relkind = $$p$$) THEN EXECUTE entry; END IF;
         RAISE WARNING $$rows contradict a foreign key, here as at the source: %$$, SQLERRM;
 END $key$;'
+# Only a superuser is given an event trigger, a wrapper, a publication of all tables: an owner that was one, and is
+# none, is one for the statement, which nobody else sees.
+own='CREATE FUNCTION pg_temp.own(entry text) RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $own$
+DECLARE
+    owner text := substring(entry, $$ OWNER TO ("(?:[^"]|"")*"|[^";\s]+);?\s*$$ || chr(36));
+BEGIN
+    EXECUTE entry;
+    EXCEPTION WHEN insufficient_privilege THEN
+        IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) OR
+            NOT EXISTS (SELECT FROM pg_roles WHERE oid = to_regrole(owner) AND NOT rolsuper) THEN RAISE; END IF;
+        EXECUTE format($$ALTER ROLE %s SUPERUSER$$, owner);
+        EXECUTE entry;
+        EXECUTE format($$ALTER ROLE %s NOSUPERUSER$$, owner);
+END $own$;'
 # Materialized views get their rows once, at the end: of what is to be filled, the base tells. A setting of the
 # session lists their OIDs.
 : >"$work/fill.sql"
@@ -1637,7 +1930,16 @@ if [ -d "$dump" ]; then
     stops=--exit-on-error
     [ "$leave_out" = nothing ] || stops=--no-data-for-failed-tables
     load_directory() {      # LIST, a file to run behind it: what of the dump is to be restored, by pg_restore
-        [ ! -s "$work/$1.list" ] || pg_restore -w $stops -d "$target" -L "$work/$1.list" "$dump" || [ "$leave_out" != nothing ] || return
+        awk -v list="$work/$1.list" '
+            { is_own = /^[0-9]+; ([0-9]+ [0-9]+ )?(EVENT( |%20)TRIGGER|FOREIGN( |%20)DATA( |%20)WRAPPER|PUBLICATION|SUBSCRIPTION) / && !/SCRIPTION TABLE|PUBLICATION TABLE/ }
+            NR == 1 || is_own != was { close(part); part = list "." ++count (is_own ? ".own" : ""); print part; was = is_own }
+            { print >part }' "$work/$1.list" >"$work/parts"
+        while read -r part; do
+            case $part in
+            *.own) load_by own "$part" ;;
+            *) pg_restore -w $stops -d "$target" -L "$part" "$dump" ;;
+            esac || [ "$leave_out" != nothing ] || return
+        done <"$work/parts"
         [ $# -eq 1 ] || sql $on_error $verbosity -d "$target" -o /dev/null -f "$base_dir/$2"
     }
     entry() {               # LINE OF A LIST -> its text alone
@@ -1652,13 +1954,16 @@ if [ -d "$dump" ]; then
         [ -s "$work/keys.list" ] || return 0
         pg_restore -w -d "$target" -L "$work/keys.list" "$dump" 2>"$work/again" && return
         [ "$leave_out" = nothing ] || { cat "$work/again" >&2; return 0; }
+        load_by foreign_key "$work/keys.list" ' EXCEPTION WHEN duplicate_object THEN NULL;'
+    }
+    load_by() {             # FUNCTION LIST [HANDLER]: what of the dump is to go through a function of ours
         tag=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
-        { say "$encoding $foreign_key"
+        { say "$encoding $foreign_key$own"
             while read -r line; do
-                say "DO \$r$tag\$ BEGIN PERFORM pg_temp.foreign_key(\$s$tag\$"
+                say "DO \$r$tag\$ BEGIN PERFORM pg_temp.$1(\$s$tag\$"
                 entry "$line"
-                say "\$s$tag\$); EXCEPTION WHEN duplicate_object THEN NULL; END \$r$tag\$;"
-            done <"$work/keys.list"
+                say "\$s$tag\$);${3:-} END \$r$tag\$;"
+            done <"$2"
         } | sql $on_error $verbosity -d "$target" -o /dev/null -f -
     }
     # Their names are data, whatever they are.
@@ -1692,7 +1997,8 @@ else
         FILENAME == toc {                       # first line, lines, offset, 3 ids, sql or data, type, schema, name
             first[++count] = $1; last[count] = $1 + $2 - 1
             is_sql[count] = ($7 == "sql"); is_table[count] = ($8 == "TABLE"); is_rows[count] = ($8 == "TABLE%20DATA")
-            is_key[count] = ($8 == "FK%20CONSTRAINT"); is_view[count] = ($8 == "MATERIALIZED%20VIEW%20DATA")
+            receiver[count] = $8 == "FK%20CONSTRAINT" ? "foreign_key" : $8 ~ /^(EVENT%20TRIGGER|FOREIGN%20DATA%20WRAPPER|PUBLICATION|SUBSCRIPTION)$/ ? "own" : ""
+            is_view[count] = ($8 == "MATERIALIZED%20VIEW%20DATA")
             if ($4 == begin_id && !begin) begin = count
             if ($7 == "data" && begin && !end) end = count
             first[count + 1] = $1 + $2          # what pg_dump says at the end
@@ -1718,7 +2024,7 @@ else
                 if (at == begin) printf "%s", made
                 if (at == end) printf "%s", unmade
                 if (is_open && is_view[at]) printf "SELECT pg_temp.fill_later($s%s$", tag >fill
-                else if (is_open) printf "DO $r%s$ BEGIN %s$s%s$", tag, is_key[at] ? "PERFORM pg_temp.foreign_key(" : "EXECUTE ", tag
+                else if (is_open) printf "DO $r%s$ BEGIN %s$s%s$", tag, receiver[at] != "" ? "PERFORM pg_temp." receiver[at] "(" : "EXECUTE ", tag
             }
             if (is_open && index($0, tag)) wrong("the dump holds a random number that was drawn now")
             if (is_view[at] && is_sql[at]) {
@@ -1728,7 +2034,7 @@ else
             }
             if (is_open && number == last[at]) {
                 is_open = 0
-                $0 = $0 "$s" tag "$" (is_key[at] ? ")" : "") "; END $r" tag "$;" (is_table[at] ? checks() : "")
+                $0 = $0 "$s" tag "$" (receiver[at] != "" ? ")" : "") "; END $r" tag "$;" (is_table[at] ? checks() : "")
                 if (begin && at == count && !end) $0 = $0 " " unmade
             } else if (is_rows[at] && number <= first[at] + 6) stand_in_first()
             print
@@ -1738,7 +2044,7 @@ else
         table && /;$/ { table = 0; $0 = $0 checks() }
         { stand_in_first(); print }
         END { if (count && !failed && at <= count) wrong("the dump ends before dump.toc does") }
-    ' ${stand_ins:+"$base_dir/stand-ins.sql" "$base_dir/stand-ins-end.sql"} "$toc" - | sql $on_error $verbosity -d "$target" -o /dev/null -c "$foreign_key" $restrict -f - -c "$LOUD_CHECKS" 2>"$work/errors" || {
+    ' ${stand_ins:+"$base_dir/stand-ins.sql" "$base_dir/stand-ins-end.sql"} "$toc" - | sql $on_error $verbosity -d "$target" -o /dev/null -c "$foreign_key$own" $restrict -f - -c "$LOUD_CHECKS" 2>"$work/errors" || {
         [ ! -f "$work/misfit" ] || warn "${dump##*/}: $(cat "$work/misfit")"
         stopped "${dump##*/}"
     }
@@ -1752,7 +2058,7 @@ left_out() {    # WHERE: where statements could fail, those that did must have d
 left_out dump
 cat "$work/errors" >&2          # warnings
 if [ -f "$base_dir/database.sql" ]; then
-    lets_in=$(sql $on_error $verbosity -d "$target" -v dbname="$dbname" ${let_in:+-c "SET restore_sh.lets_in = '$lets_in'" -c "$let_in"} -f - \
+    lets_in=$(sql $on_error $verbosity -d "$target" -v dbname="$dbname" ${let_in:+-c "SET restore_sh.lets_in = '$lets_in'" -c "$let_in"} -f "$work/restrict.sql" -f - \
         ${keep_out:+-c "$keep_out" -c 'SHOW restore_sh.lets_in'} <"$base_dir/database.sql" 2>"$work/errors") || stopped database.sql
 fi
 left_out database.sql
@@ -1812,7 +2118,18 @@ DECLARE
     other oid := (SELECT oid FROM pg_roles WHERE rolname = object);
     space oid := (SELECT oid FROM pg_tablespace WHERE spcname = subject);
     command text;
+    renames jsonb := current_setting($$restore_sh.renames$$)::jsonb;
+    entry jsonb;
 BEGIN
+    IF kind = $$role$$ AND role IS NULL THEN            -- somebody was renamed elsewhere a moment ago?
+        entry := (SELECT value FROM jsonb_array_elements(renames) WITH ORDINALITY JOIN pg_roles AS a ON rolname = value ->> 1
+            WHERE value ->> 2 = subject AND concat($$r$$, a.oid) = ANY (made) ORDER BY ordinality LIMIT 1);
+        IF entry IS NOT NULL THEN PERFORM pg_temp.follow($$role_renamed$$, entry ->> 1, subject); END IF;
+        made := string_to_array(current_setting($$restore_sh.made$$), $$ $$);
+        role := (SELECT oid FROM pg_roles WHERE rolname = subject);
+    ELSIF kind = $$role_renamed$$ THEN
+        PERFORM pg_temp.note_renamed(subject, object);
+    END IF;
     IF kind = $$role$$ AND role IS NULL THEN
         EXECUTE format($$CREATE ROLE %I NOLOGIN$$, subject);
         role := (SELECT oid FROM pg_roles WHERE rolname = subject);
@@ -1833,7 +2150,8 @@ BEGIN
     END IF;
     CASE kind
     WHEN $$role$$ THEN
-        IF object = $$on$$ THEN EXECUTE format($$ALTER ROLE %I SUPERUSER$$, subject); END IF;
+        IF object <> $$on$$ OR (SELECT rolsuper FROM pg_roles WHERE oid = role) THEN RETURN; END IF;
+        EXECUTE format($$ALTER ROLE %I SUPERUSER$$, subject);
     WHEN $$member$$ THEN
         IF concat($$r$$, other) <> ALL (made) AND object !~ $$^pg_$$ OR pg_has_role(role, other, $$MEMBER$$) THEN RETURN; END IF;
         IF pg_has_role(other, role, $$MEMBER$$) THEN        -- it was the other way round before
@@ -1858,7 +2176,35 @@ BEGIN
         END;
     ELSE NULL;
     END CASE;
+    PERFORM set_config($$restore_sh.applied$$, $$$$, false);
 END $follow$;'
+# The renames that the sets of globals tell of; what is left of one when the segments tell of it, or of a part.
+renamed='CREATE FUNCTION pg_temp.note_renamed(subject text, object text) RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $note$ BEGIN
+    PERFORM set_config($$restore_sh.renames$$, coalesce(jsonb_agg(
+        CASE WHEN n = 1 AND value ->> 1 = subject THEN jsonb_set(value, $${1}$$, to_jsonb(object)) ELSE value END ORDER BY ordinality)
+        FILTER (WHERE NOT (n = 1 AND value ->> 1 = subject AND value ->> 2 = object)), $$[]$$)::text, false)
+        FROM (SELECT *, row_number() OVER (PARTITION BY value ->> 1 ORDER BY ordinality) AS n
+            FROM jsonb_array_elements(current_setting($$restore_sh.renames$$)::jsonb) WITH ORDINALITY) AS every;
+END $note$;
+CREATE FUNCTION pg_temp.renamed(upto integer) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $renamed$
+DECLARE
+    number integer;
+    entry jsonb;
+BEGIN
+    FOR number IN SELECT DISTINCT (value ->> 0)::integer FROM jsonb_array_elements(current_setting($$restore_sh.renames$$)::jsonb)
+        WHERE (value ->> 0)::integer <= upto ORDER BY 1 LOOP
+        FOR entry IN SELECT value FROM jsonb_array_elements(current_setting($$restore_sh.renames$$)::jsonb)
+            WHERE (value ->> 0)::integer = number AND value ->> 2 IN (SELECT a ->> 1    -- two may have changed names
+                FROM jsonb_array_elements(current_setting($$restore_sh.renames$$)::jsonb) AS a WHERE a ->> 0 = value ->> 0) LOOP
+            PERFORM pg_temp.follow($$role_renamed$$, entry ->> 1, concat($$restore_sh_$$, md5(entry ->> 1)));
+        END LOOP;
+        FOR entry IN SELECT value FROM jsonb_array_elements(current_setting($$restore_sh.renames$$)::jsonb)
+            WHERE (value ->> 0)::integer = number ORDER BY value ->> 1 ~ $$^restore_sh_$$ LOOP
+            PERFORM pg_temp.follow($$role_renamed$$, entry ->> 1, entry ->> 2);
+        END LOOP;
+    END LOOP;
+END $renamed$;'
 back_to_default='ALTER DATABASE :"dbname" RESET ALL;
 ALTER DATABASE :"dbname" CONNECTION LIMIT -1;
 COMMENT ON DATABASE :"dbname" IS NULL;
@@ -1885,9 +2231,17 @@ DO $default$ DECLARE r record; BEGIN
 END $default$;'
 say "$QUIET" >"$work/prologue.sql"
 [ $exists = no ] || say "SET restore_sh.lets_in = '$lets_in';" >>"$work/prologue.sql"
-[ -z "$superuser" ] || follow='CREATE FUNCTION pg_temp.follow(text, text, text) RETURNS void LANGUAGE sql
-AS $follow$ SELECT pg_incrbackup_drill.follow($1, $2, $3) $follow$;'
-say "$follow" >>"$work/prologue.sql"
+[ -z "$superuser" ] || follow='CREATE FUNCTION pg_temp.follow(kind text, subject text, object text) RETURNS void LANGUAGE plpgsql AS $follow$ BEGIN
+    IF kind = $$role_renamed$$ THEN PERFORM pg_temp.note_renamed(subject, object); END IF;
+    PERFORM pg_incrbackup_drill.follow(kind, subject, object);
+END $follow$;'
+{ say "$encoding SELECT pg_catalog.set_config('restore_sh.renames', coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(n, old, new)
+        ORDER BY n), '[]')::text, false) FROM (VALUES (0, '', '')"
+    awk "$awk_values"'{ print ", (" $1 ", " one_line(decode($2)) ", " one_line(decode($3)) ")" }' "$work/renames"
+    say ") AS renamed (n, old, new) WHERE n > 0; $renamed $follow"
+    [ $globals = no ] || say "$globals_functions"
+    say "$own"
+} >>"$work/prologue.sql"
 # The source's DDL looks for names without a schema among temporary relations first: nobody can name this one.
 HITS=hits_$(od -An -N8 -tx1 /dev/urandom | tr -d ' \n')
 export HITS
@@ -1990,24 +2344,29 @@ say "$QUIET_CHECKS" >>"$work/prologue.sql"
 say "$LOUD_CHECKS" 'CALL pg_temp.fill(true);' "$let_in" >>"$work/epilogue.sql"
 [ -z "$skip_checks" ] || named "$valid_checks" >>"$work/epilogue.sql"
 
-# What sessions in other databases did to this one (ALTER DATABASE, GRANT, COMMENT) is in no segment:
-# a set of globals that is newer than the base has it. Its database.sql is run at its place, between
-# the last commit that it may know of and the next, so that what follows in the segments finds it. As
-# it only says what is there, all else is taken back first. psql reads it in the midst of the segment,
-# whose \restrict is lifted for that (\unrestrict takes a whole line), and the name of the database does
-# not stay in a variable, which psql would put into any text.
-LATER='' later_lsn=''
-if [ -n "$set_dir" ] && is_after "$set_lsn" "$base_lsn"; then
-    later_lsn=$set_lsn
-    LATER="\\i '$(say "$work" | sed "s/\\\\/&&/g; s/'/''/g")/later.sql'"
-    cat - "$set_dir/database.sql" >"$work/later.sql" <<SQL
-SELECT pg_catalog.current_database() AS dbname \gset
-$encoding
-$back_to_default
-SQL
-    say "$keep_out" '\unset dbname' >>"$work/later.sql"
-fi
-export LATER
+# What sessions in other databases did to roles, and to this database (ALTER DATABASE, GRANT, COMMENT), is in no
+# segment: each set of globals is run at its place, between the last commit that it may know of and the next,
+# so that what follows in the segments finds it. As its database.sql only says what is there, all else is taken
+# back first. psql reads it in the midst of the segment, whose \restrict is lifted for that (\unrestrict takes a
+# whole line), and the name of the database does not stay in a variable, which psql would put into any text.
+SETS="\\i '$(say "$work" | sed "s/\\\\/&&/g; s/'/''/g")/set."
+export SETS
+number=0
+while read -r lsn name; do
+    number=$((number + 1))
+    {
+        say "$encoding BEGIN;" "SELECT pg_temp.renamed($number);"
+        [ $globals = no ] || call_globals $number false
+        say 'COMMIT; SELECT pg_catalog.current_database() AS dbname \gset'
+        say "\\restrict $restricted"
+        say "$back_to_default"
+        cat "$chain_dir/globals/$name/database.sql"
+        say "
+\\unrestrict $restricted"
+        say "$keep_out"
+        say '\unset dbname'
+    } >"$work/set.$number.sql"
+done <"$work/later"
 
 # From the first flag on (\set takes the rest of its line up to the next backslash).
 LENIENT='\set ON_ERROR_STOP 0 \set ON_ERROR_ROLLBACK on \set VERBOSITY verbose'
@@ -2020,19 +2379,20 @@ replay() {      # SEGMENT [settings for awk] -> what psql gets of it
 }
 
 feed() {        # all segments, one after the other; "starts" notes where each begins in the stream
-    line=0 number=0 lenient=''
+    line=0 number=0 lenient='' passed=0
     while read -r name complete; do
         number=$((number + 1))
         say "[$number/$files] $name" >&3
         say "$line $name" >>"$work/starts"
         line=$((line + complete))
+        say "$name $passed" >>"$work/passed"
         replay "$name" -v complete="$complete" -v upto="$upto" -v counts="$work/counts" \
-            -v placed="$work/placed" -v later_lsn="$later_lsn" -v is_last=$((number == files)) \
+            -v placed="$work/placed" -v sets="$work/later" -v passed="$passed" -v is_last=$((number == files)) \
             -v lost_from="$lost_from" -v told="$work/lenient" -v lenient="$lenient" || return
         [ ! -e "$work/lenient" ] || lenient=1
-        [ -z "$later_lsn" ] || [ ! -e "$work/placed" ] || { later_lsn=''; say "$name" >"$work/placed_in"; }
+        [ ! -e "$work/placed" ] || passed=$(tail -n 1 "$work/placed")
     done <"$work/use"
-    [ $number -gt 0 ] || [ -z "$LATER" ] || say "$LATER"
+    [ $number -gt 0 ] || [ $sets = 0 ] || say "$SETS$sets.sql'"
 }
 
 # The error that psql met among joined statements has the line of the last of them. What was run in one
@@ -2040,9 +2400,8 @@ feed() {        # all segments, one after the other; "starts" notes where each b
 find_statement() {
     error_at || return 0
     : >"$work/first"
-    [ "$(cat "$work/placed_in" 2>/dev/null)" = "$name" ] || [ ! -e "$work/placed" ] || later_lsn=''
     replay "$name" -v complete="$(sed -n "s/^$name //p" "$work/use")" -v upto="$upto" -v counts=/dev/null \
-        -v placed=/dev/null -v later_lsn="$later_lsn" -v at="$line" -v tell="$work/first" >/dev/null
+        -v placed=/dev/null -v sets="$work/later" -v passed="$(sed -n "s/^$name //p" "$work/passed")" -v at="$line" -v tell="$work/first" >/dev/null
     read -r only <"$work/first" || return 0
     replay "$name" -v complete="$line" -v upto="$upto" -v only="$only" -v counts=/dev/null |
         sql -d "$target" -o /dev/null -f "$work/prologue.sql" -f - 2>"$work/again" && return
@@ -2108,15 +2467,24 @@ mv "$work/messages" "$work/errors"
 if [ -n "$lost_from" ]; then list_lost; grep ': WARNING: ' "$work/errors" >&2 || :; else cat "$work/errors" >&2; fi
 [ "$(awk 'END { print NR }' "$work/counts")" = "$files" ] || die "a segment could not be read to its end"
 
-# A tablespace that was made, and that the source has emptied since, was gone there too.
-sql -d "$target" -c "SELECT oid FROM pg_tablespace
-    WHERE concat('t', oid) = ANY (string_to_array('$MADE', ' '))" >"$work/spaces"
+grep ' WARNING: .*globals of ' "$work/errors" >>"$work/warnings" || :
+# A tablespace that was made, and that the source has emptied since, was gone there too; not one that --globals makes.
+[ $globals = yes ] || : >"$work/last_spaces"
+sql -d "$target" >"$work/spaces" <<SQL
+$encoding
+SELECT oid FROM pg_tablespace WHERE concat('t', oid) = ANY (string_to_array('$MADE', ' '))
+    AND spcname NOT IN (''$(awk "$awk_values"'{ print ", " literal(decode($1)) }' "$work/last_spaces"));
+SQL
 while read -r oid; do
     say "SELECT quote_ident(spcname) FROM pg_tablespace WHERE oid = $oid;
         SELECT format('DROP TABLESPACE %I', spcname) FROM pg_tablespace WHERE oid = $oid \\gexec" |
         sql -d "$target" >"$work/dropped" 2>/dev/null || continue
     say "dropped tablespace $(tr '\001-\037\177' '?' <"$work/dropped" | sed 's/?$//'), which is empty"
 done <"$work/spaces"
+if [ -s "$work/kept" ]; then
+    say "roles that were here before are left as they are, and nobody was made a member of them:"
+    awk "$awk_values"'{ print "    " readable($1) }' "$work/kept"
+fi
 
 awk "$awk_values"'
     { applied += $1; skipped += $2; sequences += $3; flagged += $4; if ($5 != "none") { lsn = $5; time = $6 } }
@@ -2148,4 +2516,5 @@ if [ $exists = no ]; then
 fi
 say "done: $final_name is restored; run ANALYZE in it before use"
 [ -z "$last_word" ] || warn "$last_word"
+[ ! -s "$work/warnings" ] || die "$final_name is whole, but not all that --globals is to make of its roles and tablespaces: see above"
 [ -z "$lost_from" ] || die "$final_name is not whole: something was lost on the way to the wished point, as is said above"

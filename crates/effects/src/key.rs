@@ -34,6 +34,8 @@ pub const FIRST_NORMAL_OID: u32 = 16384;
 /// OIDs of catalogs (catalog/pg_*.h, CATALOG macros); the same in all versions.
 pub mod catalog {
     pub const CLASS: u32 = 1259;
+    /// Shared: the decoded database alone is an object.
+    pub const DATABASE: u32 = 1262;
     pub const TYPE: u32 = 1247;
     pub const PROC: u32 = 1255;
     pub const NAMESPACE: u32 = 2615;

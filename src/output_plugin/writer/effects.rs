@@ -8,7 +8,6 @@ use super::super::frame;
 use super::super::history::Statement;
 use super::Writer;
 use crate::effects::{does_more_than_catalogs_tell, is_told_by_catalogs, Stretch};
-use crate::pg::ddl_roles::is_superuser;
 use crate::pg::effects::server_text::to_server_bytes;
 
 /// The verb of an effect that empties a table whose rows come again behind it.
@@ -19,7 +18,6 @@ const REWRITE: &str = "rewrite";
 pub struct Deeds {
     effects: Vec<Effect>,
     unhandled: Vec<Unhandled>,
-    is_about_cluster: bool,
 }
 
 impl Deeds {
@@ -27,12 +25,11 @@ impl Deeds {
     /// plugin's session has recorded the statement.
     fn need_text(&self, statement: &Statement) -> bool {
         let command = statement.command.as_str();
-        let does_nothing_here = self.effects.is_empty() && self.unhandled.is_empty();
+        let did_nothing = self.effects.is_empty() && self.unhandled.is_empty();
         statement.replay
             && !statement.text.is_empty()
             && (does_more_than_catalogs_tell(command)
-                || !is_told_by_catalogs(command)
-                || self.is_about_cluster && does_nothing_here)
+                || did_nothing && !is_told_by_catalogs(command))
     }
 }
 
@@ -61,7 +58,6 @@ impl Writer<'_> {
         }
         if self.state.held.is_some() {
             let deeds = &mut self.state.deeds;
-            deeds.is_about_cluster |= stretch.is_about_cluster;
             match stretch.effects {
                 Ok(effects) => deeds.effects.extend(effects),
                 Err(unhandled) => deeds.unhandled.push(unhandled),
@@ -124,10 +120,7 @@ impl Writer<'_> {
         }
         let roles = effects.iter().flat_map(|effect| &effect.roles);
         for role in roles {
-            let name = to_server_bytes(role);
-            // As of the commit: it may be given what only superusers own.
-            let superuser = is_superuser(&name);
-            self.fact(ClusterFact::Role { name, superuser });
+            self.needed_role_fact(to_server_bytes(role));
         }
         for tablespace in effects
             .iter()

@@ -6,8 +6,8 @@
 //! for rows that are gone since.
 
 use effects::key::catalog::{
-    CLASS, CONSTRAINT, NAMESPACE, OPFAMILY, POLICY, PROC, PUBLICATION, REWRITE, STATISTIC_EXT,
-    TRIGGER, TS_CONFIG, TYPE,
+    CLASS, CONSTRAINT, DATABASE, NAMESPACE, OPFAMILY, POLICY, PROC, PUBLICATION, REWRITE,
+    STATISTIC_EXT, TRIGGER, TS_CONFIG, TYPE,
 };
 use effects::Key;
 use pgrx::prelude::*;
@@ -149,6 +149,8 @@ pub fn rule(catalog: u32) -> &'static Rule {
         // pg_publication_rel, pg_publication_namespace
         6106 => rule!(How::PartOf(PUBLICATION), "prpubid"),
         6237 => rule!(How::PartOf(PUBLICATION), "pnpubid"),
+        // pg_db_role_setting; that of no database is a role's
+        2964 => rule!(How::PartOf(DATABASE), "setdatabase"),
         // pg_description, pg_shdescription, pg_seclabel, pg_shseclabel, pg_init_privs
         2609 | 2396 | 3596 | 3592 | 3394 => rule!(How::About, "classoid", "objoid"),
         2608 => rule!(

@@ -167,12 +167,132 @@ fn a_damaged_set_is_refused_before_anything_is_made() {
     let path = source.place.chain.globals().join(set.to_string());
     let good = std::fs::read(path.join("database.sql")).unwrap();
     std::fs::write(path.join("database.sql"), "SELECT 1;\n").unwrap();
-    assert!(source
-        .refused(&[])
-        .contains("the set of globals is damaged"));
+    assert!(source.refused(&[]).contains("a set of globals is damaged"));
     std::fs::write(path.join("database.sql"), good).unwrap();
     let sums = std::fs::read_to_string(path.join("SHA256SUMS")).unwrap();
     let short = sums.lines().next().unwrap().to_owned() + "\n";
     std::fs::write(path.join("SHA256SUMS"), short).unwrap();
     assert!(source.refused(&[]).contains("not the manifest's"));
+}
+
+const HEAD: &str =
+    "\\restrict k\n\nSET default_transaction_read_only = off;\n\nSET client_encoding = 'UTF8';\n\
+    SET standard_conforming_strings = on;\n\n--\n-- Roles\n--\n\nCREATE ROLE postgres;\n";
+
+/// Roles that come, go, change and have names and comments of all kinds, under every awk.
+#[test]
+fn each_set_is_data_and_comes_at_its_place() {
+    let chain = |source: &Source| source.place.chain.clone();
+    let (odd, plain, gone) = (
+        unique("o'd \"d\\n\n\\! touch /tmp/restore_sh_forged\n:x"),
+        unique("plain"),
+        unique("gone"),
+    );
+    let quoted = format!("\"{}\"", odd.replace('"', "\"\""));
+    let mut source = Source::new(TABLE);
+    let set = |source: &Source, text: &str| {
+        let lsn = Lsn(source.lsn + 8);
+        write_set(&chain(source), lsn, at(100), &format!("{HEAD}{text}"), "");
+    };
+    let first = format!(
+        "CREATE ROLE {quoted};\nALTER ROLE {quoted} WITH NOSUPERUSER INHERIT LOGIN CONNECTION LIMIT 5 VALID UNTIL '2030-01-01';\n\
+         COMMENT ON ROLE {quoted} IS 'CREATE ROLE forged;\nGRANT {plain} TO postgres;\n\\! touch /tmp/restore_sh_forged';\n\
+         CREATE ROLE {gone};\nALTER ROLE {gone} WITH SUPERUSER INHERIT NOLOGIN;\nCREATE ROLE {plain};\n\
+         ALTER ROLE {quoted} SET work_mem TO '7MB';\nALTER ROLE {quoted} IN DATABASE nowhere SET work_mem TO '8MB';\n\
+         GRANT {plain} TO {quoted} WITH ADMIN OPTION GRANTED BY postgres;\nGRANT {gone} TO postgres GRANTED BY postgres;\n\
+         GRANT postgres TO {plain} GRANTED BY postgres;\n\n\\unrestrict k\n"
+    );
+    source.base_with("100:100:", |base, _| {
+        base.write_file("globals.sql", format!("{HEAD}{first}").as_bytes())
+            .unwrap();
+    });
+    source.transaction(100, &[Statement("INSERT INTO public.a (id) VALUES (100);")]);
+    set(
+        &source,
+        &format!("CREATE ROLE {quoted};\nALTER ROLE {quoted} WITH NOSUPERUSER INHERIT NOLOGIN;\nCREATE ROLE {plain};\n"),
+    );
+    source.transaction(101, &[Statement("INSERT INTO public.a (id) VALUES (101);")]);
+    let facts = |database: &str| {
+        let query = format!(
+            "SELECT count(*), bool_or(rolsuper), bool_or(rolcanlogin), max(rolconnlimit), max(rolvaliduntil)::date, max((SELECT setconfig[1] FROM pg_db_role_setting WHERE setrole = a.oid)),
+               count(shobj_description(oid, 'pg_authid')), (SELECT count(*) FROM pg_auth_members WHERE member >= 16384), (SELECT count(*) FROM pg_auth_members WHERE member = 10)
+             FROM pg_authid a WHERE rolname IN ('{}', '{plain}', '{gone}', 'forged')",
+            odd.replace('\'', "''")
+        );
+        source.cluster.psql(database, query)
+    };
+    for awk in awks() {
+        for (until, expected) in [
+            ("100", "3|t|t|5|2030-01-01|work_mem=7MB|1|1|0"),
+            ("101", "2|f|f|-1|||0|0|0"),
+        ] {
+            let target = unique("target");
+            let conninfo = source.cluster.conninfo(&target);
+            let arguments = ["--target", &conninfo, "--globals", "--until-xid", until];
+            let run = source.run_under("dash", Some(&awk), &arguments);
+            assert!(run.0.status.success(), "{}", run.text());
+            assert_eq!(facts(&target), expected, "{} {}", awk.display(), run.text());
+            assert!(!std::path::Path::new("/tmp/restore_sh_forged").exists());
+            source
+                .cluster
+                .psql("postgres", format!("DROP DATABASE {target}"));
+            for role in [&quoted, &plain, &gone] {
+                source
+                    .cluster
+                    .psql("postgres", format!("DROP ROLE IF EXISTS {role}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn what_does_not_fit_the_target_is_told_at_the_end() {
+    let role = unique("unfit");
+    let mut source = Source::new(TABLE);
+    source.base("100:100:");
+    source.transaction(100, &[Statement("INSERT INTO public.a (id) VALUES (100);")]);
+    let globals = format!(
+        "{HEAD}CREATE ROLE {role};\nALTER ROLE {role} WITH NOSUPERUSER INHERIT LOGIN PASSWORD 'secret word';\n\
+         ALTER ROLE {role} SET is_unknown TO '1';\nALTER ROLE {role} SET work_mem TO '7MB';\nREBUILD ROLE {role};\n"
+    );
+    let lsn = Lsn(source.lsn + 8);
+    write_set(&source.place.chain.clone(), lsn, at(100), &globals, "");
+    let target = unique("target");
+    let conninfo = source.cluster.conninfo(&target);
+    let run = source.run(&["--target", &conninfo, "--globals"]);
+    assert_eq!(run.0.status.code(), Some(1));
+    let text = run.text();
+    let told = format!("globals of {role}: unrecognized configuration parameter \"is_unknown\"");
+    assert!(text.contains(&told), "{text}");
+    assert!(text.contains("does not know: REBUILD ROLE"), "{text}");
+    assert!(!text.contains("secret"), "{text}");
+    source.assert_same(&target);
+    let query =
+        format!("SELECT setconfig FROM pg_db_role_setting WHERE setrole = '{role}'::regrole");
+    assert_eq!(source.cluster.psql(&target, query), "{work_mem=7MB}");
+}
+
+#[test]
+fn psql_obeys_nothing_in_a_sets_database_sql() {
+    for is_base in [false, true] {
+        let mut source = Source::new(TABLE);
+        let database_sql = "\\! touch /tmp/restore_sh_never\n";
+        source.base_with("100:100:", |base, _| {
+            if is_base {
+                base.write_file("database.sql", database_sql.as_bytes())
+                    .unwrap();
+            }
+        });
+        source.transaction(100, &[Statement("INSERT INTO public.a (id) VALUES (100);")]);
+        let lsn = Lsn(source.lsn + 8);
+        let role = unique("left_behind");
+        let globals = format!("{CREATED}CREATE ROLE {role};\n");
+        let sql = if is_base { "" } else { database_sql };
+        write_set(&source.place.chain.clone(), lsn, at(100), &globals, sql);
+        let refused = source.refused(&["--globals"]);
+        let left = format!("as they are: DROP ROLE IF EXISTS \"{role}\";");
+        assert!(refused.contains(&left), "{refused}");
+        assert!(refused.contains("restricted"), "{refused}");
+        assert!(!std::path::Path::new("/tmp/restore_sh_never").exists());
+    }
 }

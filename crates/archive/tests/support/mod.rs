@@ -210,6 +210,18 @@ pub fn write_set(
     globals_sql: &str,
     database_sql: &str,
 ) -> PathBuf {
+    write_set_of(chain, lsn, at, globals_sql, database_sql, &[])
+}
+
+/// The same, with the OIDs of roles.
+pub fn write_set_of(
+    chain: &ChainDir,
+    lsn: Lsn,
+    at: Time,
+    globals_sql: &str,
+    database_sql: &str,
+    roles_by_oid: &[String],
+) -> PathBuf {
     let content = Content {
         globals_sql: globals_sql.into(),
         database_sql: database_sql.into(),
@@ -220,6 +232,7 @@ pub fn write_set(
         lsn,
         changed_at: at,
         roles: vec!["postgres".to_owned()],
+        roles_by_oid: roles_by_oid.to_vec(),
     };
     globals::write(chain, &content, &facts).unwrap()
 }

@@ -5,6 +5,7 @@
 //! | class | catalog | with it | has no wording |
 //! | --- | --- | --- | --- |
 //! | schema | pg_namespace | | |
+//! | database | pg_database, its own | pg_db_role_setting, pg_shdescription, pg_shseclabel | |
 //! | function | pg_proc | | another result or other names of arguments |
 //! | foreign-data wrapper, server | pg_foreign_data_wrapper, pg_foreign_server | | a server's other type or wrapper |
 //! | user mapping | pg_user_mapping | | |
@@ -31,6 +32,7 @@ pub mod collation;
 pub mod composite;
 pub mod constraint;
 pub mod conversion;
+pub mod database;
 pub mod default_privileges;
 pub mod domain;
 pub mod enum_type;
@@ -343,6 +345,7 @@ classes! {
     Constraint, constraint::Constraint, "constraint", catalog::CONSTRAINT, &[], tuples constraint::read::constraint;
     Statistics, statistics::Statistics, "statistics object", catalog::STATISTIC_EXT, &[], query statistics::QUERY;
     MaterializedView, materialized_view::MaterializedView, "materialized view", catalog::CLASS, &["m"], query materialized_view::QUERY;
+    Database, database::Database, "database", catalog::DATABASE, &[], query database::QUERY;
     EventTrigger, event_trigger::EventTrigger, "event trigger", catalog::EVENT_TRIGGER, &[], query event_trigger::QUERY;
     DefaultPrivileges, default_privileges::DefaultPrivileges, "default privileges", catalog::DEFAULT_ACL, &[], query default_privileges::QUERY;
     Publication, publication::Publication, "publication", catalog::PUBLICATION, &[], query publication::QUERY;

@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 
 pub(crate) use self::whose::goes_whole;
 use self::whose::{goes_with_temporary, is_part_of_member, is_the_users};
-use crate::class::Model;
+use crate::class::{database::of_current, Model};
 use crate::key::Key;
 use crate::plan::{Plan, Step};
 use crate::script::{Effect, Script, Unhandled};
@@ -283,11 +283,15 @@ fn written(key: Key, model: &Model, script: Script) -> impl Iterator<Item = Effe
     let owner = model.common().owner.as_deref();
     let tablespace = model.tablespace();
     let is_named = |sql: &str| sql.contains(" TABLESPACE ");
+    let database = match model {
+        Model::Database(database) => Some(database),
+        _ => None,
+    };
     script.statements.into_iter().map(move |statement| Effect {
         key,
         class: model.class(),
         verb: statement.verb,
-        identity: model.target(),
+        identity: database.map_or_else(|| model.target(), |database| database.name.clone()),
         needs: model.common().needs().to_vec(),
         roles: statement.roles,
         tablespace: tablespace
@@ -296,6 +300,9 @@ fn written(key: Key, model: &Model, script: Script) -> impl Iterator<Item = Effe
         grantor: statement
             .grantor
             .filter(|grantor| owner != Some(grantor.as_str())),
-        sql: statement.sql,
+        sql: match database {
+            Some(_) => of_current(&statement.sql),
+            None => statement.sql,
+        },
     })
 }
