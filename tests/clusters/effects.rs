@@ -102,6 +102,18 @@ fn partitions_that_are_rewritten_one_by_one_get_a_column_with_a_default() {
     assert_eq!(comments(&c, "flag"), [""; 0]);
 }
 
+#[test]
+fn a_rewrite_leaves_a_sessions_own_children_out() {
+    let c = Cluster::backed_up();
+    let mut one = c.session();
+    one.run("CREATE TABLE a (i int PRIMARY KEY, v int); INSERT INTO a VALUES (1, 2)");
+    one.run("CREATE TEMP TABLE z () INHERITS (a); INSERT INTO z VALUES (3, 4)");
+    one.run("ALTER TABLE a ALTER v TYPE text USING v || 'x'; ALTER TABLE a ADD w uuid DEFAULT gen_random_uuid()");
+    drop(one);
+    c.assert_restores();
+    assert_eq!(comments(&c, "flag"), [""; 0]);
+}
+
 /// Found by the random tester (seed 10).
 #[test]
 fn what_is_changed_behind_a_rename_in_its_transaction_goes_by_the_new_name() {

@@ -10,7 +10,7 @@ use crate::tuples::{row, rows, Tuples};
 
 catalog_row! {
     BelowClass, "pg_class" 1259, 2662 ("oid");
-    relname: String, relnamespace: u32, relkind: String, relfilenode: u32,
+    relname: String, relnamespace: u32, relkind: String, relpersistence: String, relfilenode: u32,
 }
 
 catalog_row! {
@@ -60,7 +60,7 @@ impl Tree {
                 continue;
             };
             tree.has_foreign |= class.relkind == "f";
-            if class.relkind != "r" {
+            if class.relkind != "r" || class.relpersistence == "t" {
                 continue;
             }
             let Some(schema) = schema(tuples, class.relnamespace)? else {
