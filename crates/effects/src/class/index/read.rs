@@ -177,7 +177,7 @@ fn storage(
             .find(|column| column.attnum == *key && *key > 0)
     };
     let is_own = |attribute: &&Attribute| {
-        !above(attribute.attnum).is_some_and(|column| column.attstorage == attribute.attstorage)
+        above(attribute.attnum).is_none_or(|column| column.attstorage != attribute.attstorage)
     };
     let own: Vec<_> = attributes
         .iter()
