@@ -275,13 +275,6 @@ fn judge_worker(row: &mut Row, entry: &DatabaseStatus) {
             ),
         );
     }
-    if !entry.as_text.is_empty() {
-        // As good as ever before; what it says is which words a restore will read again.
-        row.reasons.push(format!(
-            "schema changes of these classes travel as text: {}",
-            entry.as_text.get()
-        ));
-    }
     row.durable_lsn = entry.durable_lsn;
     row.last_commit_at = entry.last_commit_at;
 }

@@ -18,9 +18,7 @@ use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 pub use self::base::{
     base_format, base_jobs, base_schedule, bin_directory, dump_conninfo, retention,
 };
-pub use self::choices::{
-    BaseFormat, KeylessTables, LagAction, OnChainBreak, OnLogError, Reader, SchemaChanges,
-};
+pub use self::choices::{BaseFormat, KeylessTables, LagAction, OnChainBreak, OnLogError, Reader};
 pub use self::drills::{
     drill_conninfo, drill_directory, drill_max_age, drill_schedule, drill_timeout,
 };
@@ -35,8 +33,6 @@ const DAY: i32 = 24 * 60;
 static DIRECTORY: Text = Text::new(Some(c""));
 static PLUGIN: Text = Text::new(Some(c"pg_incrbackup"));
 static READER: GucSetting<Reader> = GucSetting::<Reader>::new(Reader::Stream);
-static SCHEMA_CHANGES: GucSetting<SchemaChanges> =
-    GucSetting::<SchemaChanges>::new(SchemaChanges::Effects);
 static ROTATE_SIZE: GucSetting<i32> = GucSetting::<i32>::new(64 * 1024);
 static ROTATE_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(3600);
 static FSYNC_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(0);
@@ -83,14 +79,6 @@ fn define_capture() {
         c"How a capture worker reads its slot.",
         c"stream decodes in the worker's own process; poll calls pg_logical_slot_peek_changes.",
         &READER,
-        GucContext::Sighup,
-        GucFlags::default(),
-    );
-    GucRegistry::define_enum_guc(
-        c"pg_incrbackup.schema_changes",
-        c"How changes of the schema are replayed.",
-        c"text: as the statements that made them; effects: as what they did to the catalogs, and as text where that is not understood.",
-        &SCHEMA_CHANGES,
         GucContext::Sighup,
         GucFlags::default(),
     );
@@ -245,7 +233,6 @@ fn path(setting: &'static Text) -> Option<PathBuf> {
 pub struct AtStart {
     directory: Option<PathBuf>,
     reader: Reader,
-    schema_changes: SchemaChanges,
     decoding_work_mem_kb: Option<i32>,
     copy_threshold: u32,
 }
@@ -255,7 +242,6 @@ pub fn at_start() -> AtStart {
     AtStart {
         directory: directory(),
         reader: reader(),
-        schema_changes: schema_changes(),
         decoding_work_mem_kb: decoding_work_mem_kb(),
         copy_threshold: copy_threshold(),
     }
@@ -269,10 +255,6 @@ pub fn directory() -> Option<PathBuf> {
 /// Output plugin for new slots.
 pub fn plugin() -> String {
     text(&PLUGIN)
-}
-
-pub fn schema_changes() -> SchemaChanges {
-    SCHEMA_CHANGES.get()
 }
 
 pub fn reader() -> Reader {

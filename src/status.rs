@@ -124,9 +124,6 @@ pub struct DatabaseStatus {
     pub ddl_flags: u64,
     /// The chain may have a stretch that a base is to end.
     pub wants_healing: bool,
-    /// Object classes of which no effect is known, and how many statements travelled as text for each since
-    /// the server's start: `operator 2, subscription 1`.
-    pub as_text: Text<300>,
     /// Times that a worker ended and had to be started again.
     pub restarts: u32,
     /// Failures since it last had everything on disk; each makes the next wait longer.

@@ -9,6 +9,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::rc::Rc;
 
 use archive::lsn::Lsn;
+use archive::segment::{Lost, What};
 use pgrx::bgworkers::BackgroundWorker;
 use pgrx::prelude::*;
 use pgrx::spi::{self, SpiHeapTupleData};
@@ -18,7 +19,7 @@ use super::error::{CaptureError, Result};
 use super::foreign_sql::{self, Line, OwnTables, Table};
 use super::journal::Journal;
 use crate::output_plugin::frame;
-use crate::output_plugin::history::Statement;
+use crate::output_plugin::history::{Statement, FLAG, LEFT_OUT, LOST};
 use crate::pg::{commit_time, xid};
 use crate::settings;
 
@@ -106,6 +107,17 @@ impl Translator {
             return Ok(());
         }
         self.release_held()?;
+        let note = |tag: &[u8]| [tag, statement.text.as_slice()].concat();
+        match statement.command.as_str() {
+            FLAG => return self.push(&note(b"f")),
+            LEFT_OUT => return self.push(&note(b"L")),
+            LOST => {
+                let mut frame = Vec::new();
+                frame::push_lost(&mut frame, &Lost::anything(What::Schema), &statement.text);
+                return self.push(&frame);
+            }
+            _ => {}
+        }
         if statement.brackets_rows() {
             self.bracket = Some(statement.id);
         }

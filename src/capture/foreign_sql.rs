@@ -137,7 +137,6 @@ fn statement<'a>(pairs: impl Iterator<Item = (&'a Token, &'a Token)>) -> Result<
         settings: take("settings")?,
         replay: is_true(&take("replay")?),
         text: take("replay_text")?,
-        renames: Vec::new(),
     })
 }
 

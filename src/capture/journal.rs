@@ -145,12 +145,6 @@ impl Journal {
                 };
                 self.appender.effect(&note, &block)?;
             }
-            Frame::Unhandled { class, command } => {
-                self.appender.unhandled(&class, &command)?;
-                status::update(self.database, |entry| {
-                    entry.as_text.set(&one_more(&entry.as_text.get(), &class));
-                });
-            }
             Frame::Fact(fact) => self.appender.fact(&fact)?,
             Frame::Flag(reason) => self.flag(reason, false)?,
             Frame::DdlFlag(reason) => self.flag(reason, true)?,
@@ -412,23 +406,4 @@ impl Journal {
             entry.file.set(&file);
         });
     }
-}
-
-/// A list of names and counts with one more of `name`.
-fn one_more(list: &str, name: &str) -> String {
-    let mut items: Vec<(&str, u64)> = list
-        .split(", ")
-        .filter_map(|item| item.rsplit_once(' '))
-        .filter_map(|(name, count)| Some((name, count.parse().ok()?)))
-        .collect();
-    match items.iter_mut().find(|(known, _)| *known == name) {
-        Some((_, count)) => *count += 1,
-        None => items.push((name, 1)),
-    }
-    items.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-    let items: Vec<String> = items
-        .iter()
-        .map(|(name, count)| format!("{name} {count}"))
-        .collect();
-    items.join(", ")
 }

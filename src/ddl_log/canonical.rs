@@ -9,9 +9,8 @@ use super::statement_text::{Token, TokenKind};
 use crate::pg::ddl_node::Sql;
 use crate::pg::ddl_scan::{in_server_encoding, Lexeme, LexemeKind};
 
-/// The tokens of `piece` written anew, with a text of their own. `start` is where the piece begins in
-/// the query string. None for text that the parser refuses (a bad Unicode escape).
-pub fn written_anew(piece: &[u8], start: usize, lexemes: &[Lexeme]) -> Option<(Sql, Vec<Token>)> {
+/// The tokens of `piece` written anew, with a text of their own. None for text that the parser refuses (a bad Unicode escape).
+pub fn written_anew(piece: &[u8], lexemes: &[Lexeme]) -> Option<(Sql, Vec<Token>)> {
     let mut out = Vec::with_capacity(piece.len() + 16);
     let mut tokens = Vec::with_capacity(lexemes.len());
     let mut rest = lexemes;
@@ -35,7 +34,7 @@ pub fn written_anew(piece: &[u8], start: usize, lexemes: &[Lexeme]) -> Option<(S
         tokens.push(Token {
             offset,
             end: out.len(),
-            source: start + lexeme.place.start..start + end,
+            source: lexeme.place.start..end,
             kind,
         });
     }

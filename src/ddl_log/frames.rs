@@ -7,11 +7,8 @@ use std::cell::{Cell, RefCell};
 
 use super::history::{Object, Record, WrittenRow};
 use super::plan::{Need, Plan};
-use super::stand_ins::Around;
-use super::ways::Way;
 use crate::pg::ddl_catalog::nest_level;
 use crate::pg::ddl_history::HistoryTable;
-use crate::pg::ddl_index::BeforeReindex;
 use crate::pg::ddl_node::Sql;
 use crate::pg::ddl_subtransaction::Failure;
 use crate::replica_identity::Touched;
@@ -21,47 +18,29 @@ use crate::replica_identity::Touched;
 pub struct Frame {
     pub(super) number: u64,
     pub(super) level: i32,
-    pub way: Option<Way>,
+    /// It runs an extension's script: its row is written again at its end.
+    pub runs_script: bool,
     /// Its row; none where it is not recorded (yet).
     pub row: Option<WrittenRow>,
     /// Why it could not be recorded.
     pub failure: Option<Failure>,
     /// IF EXISTS or IF NOT EXISTS: without an effect, the failure is none.
     pub may_do_nothing: bool,
-    /// Written after success, see [`super::plan::Moment`].
+    /// Written after success: it commits half way.
     pub later: Option<Later>,
-    /// Schema that IMPORT FOREIGN SCHEMA fills.
-    pub import_target: Option<Sql>,
-    /// Its text tells what it does, see [`super::plan::is_known`].
+    /// Nothing needs to be found out of it, see [`super::subject::Subject::is_known`].
     pub is_known: bool,
-    /// See [`super::plain`].
+    /// See [`super::words`].
     pub is_plain: bool,
     pub touched: Touched,
     /// Objects reported before there was a row to put them in.
     pub objects: Vec<Object>,
     /// Those of them that are over this extension's own.
     pub over_ours: Vec<Object>,
-    /// What takes the place of our own while its text runs at restore.
-    pub around: Option<Around>,
-    /// The domains that it made or changed.
-    pub domains: Vec<pgrx::pg_sys::Oid>,
     /// It may take the place of an object that was there.
     pub replaces: bool,
     /// Names of the relations that the statement is about, for those that no event trigger sees.
     pub subjects: Vec<Sql>,
-    pub added_columns: Vec<Sql>,
-    /// The table's rows are not in the WAL from here on.
-    pub sets_unlogged: bool,
-    /// The partition that DETACH takes off, with the check constraints that it had.
-    pub detached: Option<(pgrx::pg_sys::Oid, Vec<pgrx::pg_sys::Oid>)>,
-    /// The text has a word like 'now', which becomes a constant when it is read.
-    pub fixes_time: bool,
-    /// The check constraints that its tables had before, where it does.
-    pub checks_before: Vec<pgrx::pg_sys::Oid>,
-    /// Bounds of a partition that were computed.
-    pub bound: Option<BoundText>,
-    /// A CREATE INDEX that goes down to the partitions.
-    pub indexes_partitions: bool,
     /// An event trigger has seen it do something that does not go with the session.
     pub has_effect: bool,
     /// It made an object that goes with the session.
@@ -77,29 +56,11 @@ pub struct Frame {
     pub may_lose: Option<Sql>,
 }
 
-/// A text around the bounds of a partition.
-pub struct BoundText {
-    pub partition: Option<pgrx::pg_sys::Oid>,
-    /// Schema and name, where the statement makes the partition.
-    pub table: Option<(Sql, Sql)>,
-    /// The statement with the bounds as they were written.
-    pub whole: Sql,
-    pub before: Sql,
-    pub after: Sql,
-}
-
 /// A row that is written only after the statement.
 pub struct Later {
     pub history: HistoryTable,
     pub record: Record,
     pub needs: Vec<Need>,
-    /// The relation by whose look the row is written.
-    pub made: Option<(Sql, Sql)>,
-    /// Its definition is the text.
-    pub is_as_made: bool,
-    /// The text is what became of the indexes since.
-    pub reindexed: Option<BeforeReindex>,
-    pub holds_session_lock: bool,
 }
 
 thread_local! {
@@ -150,21 +111,10 @@ pub fn is_top_plain() -> bool {
     FRAMES.with_borrow(|frames| frames.last().is_some_and(|frame| frame.is_plain))
 }
 
-/// Where IMPORT FOREIGN SCHEMA puts its tables, while one runs.
-pub fn import_target() -> Option<Sql> {
-    FRAMES.with_borrow(|frames| frames.last().and_then(|frame| frame.import_target.clone()))
-}
-
 /// Drops what a transaction's end leaves behind. A statement that commits by itself goes on after
 /// its commits.
 pub fn transaction_ended(committed: bool) {
-    let goes_on = |frame: &Frame| {
-        committed
-            && frame
-                .later
-                .as_ref()
-                .is_some_and(|later| later.holds_session_lock)
-    };
+    let goes_on = |frame: &Frame| committed && frame.later.is_some();
     FRAMES.with_borrow_mut(|frames| frames.retain(goes_on));
 }
 

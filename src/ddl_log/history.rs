@@ -76,32 +76,9 @@ impl WrittenRow {
             .insert(&columns(id, self.id, &self.record, Some(&object)));
     }
 
-    /// Adds to what a restore runs.
-    pub fn append_replay(&mut self, more: &[u8]) {
-        if let Some(text) = self
-            .record
-            .replay_text
-            .as_mut()
-            .filter(|_| !more.is_empty())
-        {
-            text.extend_from_slice(more);
-            self.changed = true;
-        }
-    }
-
     /// What the user ran.
     pub fn query(&self) -> &Sql {
         &self.record.query
-    }
-
-    /// What a restore runs.
-    pub fn replay(&self) -> &[u8] {
-        self.record.replay_text.as_deref().unwrap_or_default()
-    }
-
-    /// As whom.
-    pub fn role(&self) -> &Sql {
-        &self.record.session.role
     }
 
     /// True when an object was noted.

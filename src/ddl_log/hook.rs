@@ -1,8 +1,8 @@
 //! What happens around a utility statement: its row is written before it runs, and completed after.
 //!
-//! Reading what is needed may fail without harm to the user's statement: it happens in a
-//! subtransaction of its own, and what comes of the failure says `pg_incrbackup.on_log_error`. The
-//! row itself is one plain insert in the user's own transaction.
+//! The row is one plain insert in the user's own transaction. Where a text is to be replayed ([`guarded`]), reading what
+//! is needed may fail without harm to the user's statement: it happens in a subtransaction of its own, and what comes of
+//! the failure says `pg_incrbackup.on_log_error`.
 
 use std::cell::RefCell;
 
@@ -11,21 +11,22 @@ use pgrx::prelude::*;
 
 use super::frames::{self, Frame, Later};
 use super::history::{Object, Record, WrittenRow, COLUMNS};
-use super::plan::{self, Moment, Need, Plan, Subject};
-use super::session::session;
+use super::plan::{self, Need, Plan};
+use super::session::{session, session_for_words};
+use super::subject::Subject;
 use super::ways::{way_of, Way};
-use super::{amend, cluster, left_out, objects, plain, reset, table_as_made};
+use super::words::{self, travels_as_effects};
+use super::{by_text, cluster, decoder_raw, objects, reset};
 use crate::effects::{does_more_than_catalogs_tell, is_told_by_catalogs};
 use crate::pg::ddl_database::{needs_empty, NeedsEmpty};
 use crate::pg::ddl_history::HistoryTable;
 use crate::pg::ddl_hook::{install, Callbacks};
-use crate::pg::ddl_index::{indexes_partitions, BeforeReindex};
 use crate::pg::ddl_node::Sql;
 use crate::pg::ddl_statement::Statement;
 use crate::pg::ddl_subtransaction::{attempt, Failure};
 use crate::pg::{ddl_catalog, ddl_history, ddl_schema, ddl_touched, lost_ddl, server};
-use crate::replica_identity::{self, Touched};
-use crate::settings::{self, OnLogError, SchemaChanges};
+use crate::replica_identity;
+use crate::settings::{self, OnLogError};
 use crate::{capture, lost_extension, status};
 
 thread_local! {
@@ -65,8 +66,7 @@ fn before_utility(statement: &Statement) -> u64 {
     if way == Way::Nothing || lost_extension::is_being_made() {
         return 0;
     }
-    let import_target = frames::import_target();
-    if statement.is_part_of_another() && import_target.is_none() || !ddl_catalog::can_record() {
+    if statement.is_part_of_another() || !ddl_catalog::can_record() {
         return 0;
     }
     if way == Way::Explain && ddl_touched::created_relation(statement).is_none() {
@@ -81,28 +81,23 @@ fn before_utility(statement: &Statement) -> u64 {
     reset::ensure_may_drop(statement);
     let may_lose = ddl_schema::may_drop_extension(statement).then(|| history.schema_name());
     let may_lose = may_lose.flatten();
-    let is_alone = import_target.is_none();
-    let plain = is_alone.then(|| plain::subject(history, statement, tag, way));
-    let plain = plain.flatten();
-    if let Some(subject) = &plain {
-        if let Some(frame) = plain::record(history, subject, tag) {
-            return frames::push(Frame { may_lose, ..frame });
-        }
-    }
-    let planned = attempt(|| {
-        history.ensure_shape(COLUMNS);
-        let subject = plain.unwrap_or_else(|| Subject::of(statement, import_target.as_ref()));
-        let frame = facts(statement, way, &subject);
-        (frame, plan::plan(&subject, tag, way))
-    });
-    let frame = match planned {
-        Ok((frame, None)) => frame,
-        Ok((frame, Some(plan))) => begin(history, frame, plan),
-        Err(failure) => Frame {
-            failure: Some(failure),
+    let frame = if !history.has_columns(COLUMNS) {
+        Frame {
+            failure: Some(Failure {
+                sqlstate: PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                message: "the columns of ddl_history are not those that pg_incrbackup made"
+                    .to_owned(),
+            }),
             may_do_nothing: statement.may_do_nothing(),
             ..Frame::default()
-        },
+        }
+    } else if travels_as_effects() && !by_text::is_by_text(statement, way) {
+        match words::record(history, statement, tag, way) {
+            Some(frame) => frame,
+            None => return 0,
+        }
+    } else {
+        guarded(history, statement, tag, way)
     };
     frames::push(Frame {
         may_lose,
@@ -111,91 +106,57 @@ fn before_utility(statement: &Statement) -> u64 {
     })
 }
 
+/// Plans a statement whose text is replayed, where an error does no harm.
+fn guarded(history: HistoryTable, statement: &Statement, tag: &'static str, way: Way) -> Frame {
+    let planned = attempt(|| {
+        let plan = plan::plan(statement, tag, way);
+        let frame = match by_text::is_by_text(statement, way) {
+            true => Frame::default(),
+            false => facts(&Subject::of(statement)),
+        };
+        (frame, plan)
+    });
+    match planned {
+        Ok((_, None)) => Frame {
+            is_known: true,
+            ..Frame::default()
+        },
+        Ok((frame, Some(plan))) => Frame {
+            runs_script: way == Way::Extension,
+            ..begin(history, frame, plan)
+        },
+        Err(failure) => Frame {
+            failure: Some(failure),
+            may_do_nothing: statement.may_do_nothing(),
+            ..Frame::default()
+        },
+    }
+}
+
 /// What is to be known after the statement, when its parse tree can no longer be trusted.
-fn facts(statement: &Statement, way: Way, subject: &Subject) -> Frame {
-    let tables = ddl_touched::touched_tables(statement, &subject.targets);
-    let fixes_time = plan::fixes_time(subject);
-    let is_known = plan::is_known(subject);
-    let checks = tables.iter().filter(|_| fixes_time);
-    let checks = checks.flat_map(|table| amend::check_constraints(*table));
+fn facts(subject: &Subject) -> Frame {
     Frame {
-        checks_before: checks.map(|check| check.oid).collect(),
-        way: Some(way),
-        import_target: statement.import_target(),
-        touched: Touched {
-            tables,
-            named: Vec::new(),
-            created: ddl_touched::created_relation(statement),
-            identity_is_set: statement.sets_replica_identity(),
-            ..Touched::default()
-        },
-        subjects: plan::subjects(&subject.targets),
-        is_known,
-        added_columns: match is_known {
-            true => Vec::new(),
-            false => statement.added_columns(),
-        },
-        fixes_time,
-        sets_unlogged: statement.sets_unlogged(),
-        detached: detached(statement),
-        bound: plan::computed_bound(subject),
-        indexes_partitions: indexes_partitions(statement),
-        replaces: statement.replaces(),
+        touched: subject.touched(),
+        subjects: subject.relation_names(),
+        is_known: subject.is_known(),
+        replaces: subject.statement.replaces(),
         ..Frame::default()
     }
 }
 
-/// DETACH … CONCURRENTLY leaves the partition's bounds behind as a check constraint.
-fn detached(statement: &Statement) -> Option<(pg_sys::Oid, Vec<pg_sys::Oid>)> {
-    let partition = statement
-        .commits_by_itself()
-        .then(|| statement.detached_partition())??;
-    let constraints = amend::check_constraints(partition);
-    Some((
-        partition,
-        constraints
-            .into_iter()
-            .map(|constraint| constraint.oid)
-            .collect(),
-    ))
-}
-
 /// Takes the lock that a base backup's fence waits for, and writes the row where it is time.
-fn begin(history: HistoryTable, mut frame: Frame, plan: Plan) -> Frame {
-    // A REINDEX may commit by itself too.
-    let holds_session_lock = matches!(plan.moment, Moment::AfterCommit | Moment::Reindexed(_));
-    let is_as_made = matches!(plan.moment, Moment::AsMade(..));
-    frame.around = plan.around;
-    let mut reindexed = None;
-    let made = match plan.moment {
-        Moment::Before => {
-            record_needs(history, &plan.record, &plan.needs);
-            frame.row = Some(WrittenRow::insert(history, plan.record, plan.expected));
-            return frame;
-        }
-        Moment::AfterCommit => {
-            history.lock_for_session();
-            None
-        }
-        Moment::Reindexed(before) => {
-            history.lock_for_session();
-            reindexed = Some(before);
-            None
-        }
-        Moment::IfPermanent(schema, name) | Moment::AsMade(schema, name) => {
-            history.lock();
-            Some((schema, name))
-        }
-    };
-    frame.later = Some(Later {
-        history,
-        record: plan.record,
-        needs: plan.needs,
-        made,
-        is_as_made,
-        reindexed,
-        holds_session_lock,
-    });
+pub(super) fn begin(history: HistoryTable, mut frame: Frame, plan: Plan) -> Frame {
+    if plan.commits_by_itself {
+        history.lock_for_session();
+        frame.later = Some(Later {
+            history,
+            record: plan.record,
+            needs: plan.needs,
+        });
+    } else {
+        record_needs(history, &plan.record, &plan.needs);
+        frame.row = Some(WrittenRow::insert(history, plan.record, plan.expected));
+    }
     frame
 }
 
@@ -240,35 +201,11 @@ fn after_utility(number: u64) {
         return;
     }
     if let Some(later) = frame.later.take() {
-        frame.row = insert_later(later);
-    }
-    finish(frame);
-}
-
-fn insert_later(mut later: Later) -> Option<WrittenRow> {
-    if let Some((schema, name)) = &later.made {
-        let relation = ddl_touched::relation_named(schema, name)?;
-        if later.is_as_made {
-            match attempt(|| table_as_made::definition(relation)) {
-                Ok(text) => later.record.replay_text = Some(text),
-                Err(failure) => {
-                    report(&failure, is_untold(later.record.command));
-                    return None;
-                }
-            }
-        }
-    }
-    let effect = later.reindexed.as_ref().map(BeforeReindex::effect);
-    let has_effect = effect.as_ref().is_none_or(|effect| !effect.is_empty());
-    later.record.replay_text = effect.or(later.record.replay_text);
-    let row = has_effect.then(|| {
         record_needs(later.history, &later.record, &later.needs);
-        WrittenRow::insert(later.history, later.record, None)
-    });
-    if later.holds_session_lock {
+        frame.row = Some(WrittenRow::insert(later.history, later.record, None));
         later.history.unlock_for_session();
     }
-    row
+    finish(frame);
 }
 
 /// Completes the statement's row, and gives the tables it touched an identity where they lack one.
@@ -296,12 +233,8 @@ fn finish(mut frame: Frame) {
 
 fn complete(row: &mut WrittenRow, frame: &mut Frame) {
     let mut objects = std::mem::take(&mut frame.objects);
-    if !frame.over_ours.is_empty()
-        && objects.is_empty()
-        && !row.is_completed()
-        && frame.around.is_none()
-    {
-        return left_out::leave_out(row, frame);
+    if !frame.over_ours.is_empty() && objects.is_empty() && !row.is_completed() {
+        return decoder_raw::leave_out(row, frame);
     }
     if objects.is_empty() && !row.is_completed() {
         objects = frame.subjects.drain(..).map(Object::table).collect();
@@ -316,41 +249,25 @@ fn complete(row: &mut WrittenRow, frame: &mut Frame) {
     if !row.is_completed() {
         row.expect_nothing();
     }
-    if amend::may_say_more(frame) {
-        let more = attempt(|| {
-            let another = amend::another_text(frame);
-            (another, amend::what_text_leaves_out(frame, row.role()))
-        });
-        match more {
-            Ok((another, left_out)) => {
-                another
-                    .into_iter()
-                    .for_each(|text| row.replace_replay(text));
-                row.append_replay(&left_out);
-            }
-            Err(failure) => report(&failure, frame.is_untold),
-        }
-    }
-    if frame.way == Some(Way::Extension) && !row.is_completed() {
+    if frame.runs_script && !row.is_completed() {
         row.complete();
     }
-    let left_out = match frame.around.take() {
-        Some(around) => left_out::parts(row, frame, &around),
-        None => Vec::new(),
-    };
     row.flush();
-    left_out::note(row.query(), &left_out);
 }
 
 /// Records a statement that we run ourselves, before it runs.
 pub fn record_own(command: &'static str, text: &[u8], table: Sql) {
     if let Some(history) = ddl_history::find() {
+        let is_decoded = travels_as_effects();
         let record = Record {
             command,
             query: text.to_vec(),
-            session: session(text),
-            replay_text: Some(text.to_vec()),
-            is_decoded: false,
+            session: match is_decoded {
+                true => session_for_words(),
+                false => session(text),
+            },
+            replay_text: (!is_decoded).then(|| text.to_vec()),
+            is_decoded,
         };
         WrittenRow::insert(history, record, Some(Object::table(table)));
     }
@@ -374,8 +291,11 @@ pub(super) fn report(failure: &Failure, is_untold: bool) {
             .report(PgLogLevel::ERROR);
     }
     // In the WAL of this very transaction: rolled back with it, and not forgotten by a crash.
-    lost_ddl::emit(&message, !is_untold);
-    let is_lost = is_untold || settings::schema_changes() == SchemaChanges::Text;
+    let is_lost = is_untold || !travels_as_effects();
+    match travels_as_effects() {
+        true => lost_ddl::emit(&message, !is_untold),
+        false => decoder_raw::record_loss(&message),
+    }
     report
         .set_detail(match is_lost {
             true => "Capture goes on; a base backup follows. A restore to a moment before it may lack what the statement did.",
@@ -461,10 +381,10 @@ pub(super) fn note(reported: Vec<objects::Reported>) {
             frame.made_temporary |= object.is_temporary;
             frame.has_effect |= !object.is_temporary;
             frame.over_ours.extend(object.over_ours);
-            frame.domains.extend(object.domain);
+            let is_to_come = object.is_to_come;
             match (frame.row.as_mut(), object.object) {
-                (Some(row), Some(object)) => row.add_object(object),
-                (None, Some(object)) => frame.objects.push(object),
+                (Some(row), Some(object)) if !is_to_come => row.add_object(object),
+                (_, Some(object)) => frame.objects.push(object),
                 (_, None) => {}
             }
         }

@@ -1,24 +1,25 @@
 //! DDL in the stream: every statement that changes the schema is written to ddl_history, in the same
 //! transaction and before it takes effect, so that decoding finds it at its place.
+//!
+//! [`words`] is the usual way: the words alone, since our own output plugin reads from the catalogs what a statement
+//! did. [`by_text`] is for the few whose text is replayed; [`decoder_raw`] for all, under another plugin.
 
-mod amend;
+mod by_text;
 mod canonical;
 mod cluster;
+mod decoder_raw;
 mod frames;
 mod history;
 mod hook;
-mod left_out;
 mod objects;
-mod plain;
 mod plan;
 mod reset;
 mod secrets;
 mod session;
-mod stand_ins;
 mod statement_text;
-mod synthesize;
-mod table_as_made;
+mod subject;
 mod ways;
+mod words;
 
 use pgrx::prelude::*;
 

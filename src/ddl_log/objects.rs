@@ -16,6 +16,7 @@ use crate::pg::event_trigger::{self, Command, Dropped};
 use crate::status;
 
 /// What an event trigger tells of one object.
+#[derive(Default)]
 pub struct Reported {
     /// None for an object that is temporary or came with an extension.
     pub object: Option<Object>,
@@ -23,8 +24,6 @@ pub struct Reported {
     pub table: Option<pg_sys::Oid>,
     /// It is over this extension's own, and left out with it.
     pub over_ours: Option<Object>,
-    /// A domain that exists.
-    pub domain: Option<pg_sys::Oid>,
     /// The table that lost a column, a constraint or an index.
     pub named_table: Option<(Sql, Sql)>,
     pub dropped_table: Option<pg_sys::Oid>,
@@ -32,6 +31,8 @@ pub struct Reported {
     pub is_lost_index: bool,
     /// It goes with the session.
     pub is_temporary: bool,
+    /// The statement is still at it: a row of ours in between would part what it does to several tables.
+    pub is_to_come: bool,
 }
 
 /// At the end of a command: what it made or changed.
@@ -45,23 +46,23 @@ fn incr_ddl_command_end() {
     report(|| event_trigger::commands().into_iter().map(made).collect());
 }
 
+/// What hangs on other things goes with them; where our own plugin decodes, it finds that out by itself.
 fn made(command: Command) -> Reported {
-    let is_temporary = command.is_temporary || depends_on_temporary(command.class, command.object);
+    let is_read_on = frames::is_top_plain();
+    let is_temporary =
+        command.is_temporary || !is_read_on && depends_on_temporary(command.class, command.object);
     let is_left_out = command.is_in_extension || is_temporary;
     let is_relation = command.class == pg_sys::RelationRelationId;
-    let is_type = command.class == pg_sys::TypeRelationId;
-    let is_over_ours = !is_left_out && depends_on_ours(command.class, command.object);
+    let is_over_ours =
+        !is_read_on && !is_left_out && depends_on_ours(command.class, command.object);
     let is_left_out = is_left_out || is_over_ours;
     let object = object(command.object_type, command.identity);
     Reported {
         over_ours: object.clone().filter(|_| is_over_ours),
-        domain: Some(command.object).filter(|_| is_type && !is_left_out),
         object: object.filter(|_| !is_left_out),
         table: Some(command.object).filter(|_| is_relation && !is_left_out),
-        named_table: None,
-        dropped_table: None,
-        is_lost_index: false,
         is_temporary,
+        ..Reported::default()
     }
 }
 
@@ -85,10 +86,7 @@ fn dropped(dropped: Dropped) -> Reported {
         is_lost_index: is(b"index") && dropped.is_normal,
         named_table: dropped.address.filter(|_| is_of_table),
         object: object(dropped.object_type, dropped.identity).filter(|_| is_worth_a_row),
-        table: None,
-        over_ours: None,
-        domain: None,
-        is_temporary: false,
+        ..Reported::default()
     }
 }
 
@@ -102,8 +100,8 @@ REVOKE ALL ON FUNCTION incr_table_rewrite() FROM PUBLIC;
 fn incr_table_rewrite() {
     report(|| {
         event_trigger::rewritten()
-            .into_iter()
             .map(rewritten)
+            .into_iter()
             .collect()
     });
 }
@@ -111,13 +109,8 @@ fn incr_table_rewrite() {
 fn rewritten((table, is_temporary): (Sql, bool)) -> Reported {
     Reported {
         object: Some(Object::table(table)).filter(|_| !is_temporary),
-        table: None,
-        over_ours: None,
-        domain: None,
-        named_table: None,
-        dropped_table: None,
-        is_lost_index: false,
-        is_temporary: false,
+        is_to_come: true,
+        ..Reported::default()
     }
 }
 

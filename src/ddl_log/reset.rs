@@ -5,14 +5,14 @@ use pgrx::prelude::*;
 
 use super::frames::{self, Frame};
 use super::hook::is_untold;
-use super::plan::{self, Plan, Subject};
+use super::plan::{self, Plan};
 use super::ways::Way;
+use super::words::travels_as_effects;
 use crate::pg::ddl_history::{self, HistoryTable};
 use crate::pg::ddl_statement::Statement;
 use crate::pg::ddl_subtransaction::attempt;
 use crate::pg::failure::Failure;
 use crate::pg::{ddl_schema, lost_ddl, server};
-use crate::settings::{self, SchemaChanges};
 use crate::{capture, lost_extension};
 
 /// Refuses DROP EXTENSION of ours while the database is backed up: it would leave a slot that holds the
@@ -51,8 +51,7 @@ pub fn without_history(statement: &Statement, tag: &'static str, way: Way) -> u6
     let returns_to = ddl_schema::made_schema(statement);
     let returns_to = returns_to.filter(|schema| lost_extension::was_in(schema));
     let returns = returns_to.and_then(|schema| {
-        let subject = || Subject::of(statement, None);
-        let planned = attempt(|| plan::plan(&subject(), tag, way)).ok()??;
+        let planned = attempt(|| plan::plan(statement, tag, way)).ok()??;
         Some((schema, planned))
     });
     frames::push(Frame {
@@ -81,7 +80,7 @@ pub fn report_loss(is_untold: bool) {
         the extension pg_incrbackup is gone with its schema";
     lost_extension::note_ddl();
     lost_ddl::emit(MESSAGE, !is_untold);
-    let detail = match is_untold || settings::schema_changes() == SchemaChanges::Text {
+    let detail = match is_untold || !travels_as_effects() {
         true => {
             "Capture goes on; a restore to a moment before the next base backup may lack what the statement did."
         }

@@ -4,19 +4,33 @@
 //! connection strings of subscriptions are masked here; the full text stands only in replay_text,
 //! which nobody but superusers reads.
 
-use super::statement_text::{StatementText, Token};
+use super::statement_text::{text_of, words_of, StatementText, Token};
 use crate::pg::ddl_node::Sql;
+use crate::pg::ddl_statement::Statement;
 
-/// True for a statement of the usual kinds ([`super::plain`]) in which secrets may stand.
-pub fn may_hold_secrets(tag: &str) -> bool {
-    tag == "ALTER FOREIGN TABLE"
+/// The statement as the user wrote it, without its secrets; where the parser does not read the text as the statement
+/// that ran, nobody knows where those stand.
+pub fn public_words(tag: &str, statement: &Statement) -> Sql {
+    if masked(tag).is_none() {
+        return words_of(statement);
+    }
+    let text = text_of(statement);
+    match text.is_proven {
+        true => public_text(tag, &text),
+        false => format!("{tag} /* its text is not shown: it may hold secrets */").into_bytes(),
+    }
 }
 
-/// The statement as the user wrote it, without its secrets.
+/// The text as the user wrote it, without its secrets.
 pub fn public_text(tag: &str, text: &StatementText) -> Sql {
-    match tag {
-        "CREATE ROLE" | "ALTER ROLE" => text.masked(follows_password),
-        "CREATE SUBSCRIPTION" | "ALTER SUBSCRIPTION" => text.masked(follows_connection),
+    masked(tag).map_or_else(|| text.words.clone(), |is_secret| text.masked(is_secret))
+}
+
+/// Which string constants of a command are secrets, given their place among the tokens; none where there are none.
+fn masked(tag: &str) -> Option<fn(&[Token], usize) -> bool> {
+    Some(match tag {
+        "CREATE ROLE" | "ALTER ROLE" => follows_password,
+        "CREATE SUBSCRIPTION" | "ALTER SUBSCRIPTION" => follows_connection,
         "CREATE SERVER"
         | "ALTER SERVER"
         | "CREATE USER MAPPING"
@@ -24,9 +38,10 @@ pub fn public_text(tag: &str, text: &StatementText) -> Sql {
         | "CREATE FOREIGN DATA WRAPPER"
         | "ALTER FOREIGN DATA WRAPPER"
         | "CREATE FOREIGN TABLE"
-        | "ALTER FOREIGN TABLE" => text.masked(is_inside_options),
-        _ => text.words.clone(),
-    }
+        | "ALTER FOREIGN TABLE"
+        | "IMPORT FOREIGN SCHEMA" => is_inside_options,
+        _ => return None,
+    })
 }
 
 fn follows_password(tokens: &[Token], place: usize) -> bool {

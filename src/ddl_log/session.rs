@@ -31,16 +31,23 @@ pub struct Session {
     pub settings: Sql,
 }
 
-impl Session {
-    /// What it makes is not put where a segment's statements put it.
-    pub fn has_tablespace(&self) -> bool {
-        let mut parts = self.settings.windows(b"tablespace".len());
-        parts.any(|part| part == b"tablespace")
+/// The session as it is now, as far as a replay of `text` depends on it.
+pub fn session(text: &[u8]) -> Session {
+    let mut session = with_settings(text);
+    if !session.is_superuser {
+        let end = session.settings.pop();
+        push_memberships(&mut session.settings);
+        session.settings.extend(end);
     }
+    session
 }
 
-/// The session as it is now, as far as `text` depends on it.
-pub fn session(text: &[u8]) -> Session {
+/// The same for a statement that nobody replays: for those who read its words.
+pub fn session_for_words() -> Session {
+    with_settings(b"")
+}
+
+fn with_settings(text: &[u8]) -> Session {
     let (role, is_superuser) = current_role();
     let has_constant = text.iter().any(|byte| matches!(byte, b'\'' | b'$'));
     let constants = if has_constant {
@@ -60,9 +67,6 @@ pub fn session(text: &[u8]) -> Session {
         push_json_text(&mut settings, name.as_bytes());
         settings.push(b':');
         push_json_text(&mut settings, &value);
-    }
-    if !is_superuser {
-        push_memberships(&mut settings);
     }
     settings.push(b'}');
     Session {

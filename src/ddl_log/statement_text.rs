@@ -22,7 +22,7 @@ pub enum TokenKind {
     Other,
 }
 
-/// One token of the canonical text, `offset..end`; `source` is its place in the query string.
+/// One token of the canonical text, `offset..end`; `source` is its place in the user's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {
     pub offset: usize,
@@ -53,41 +53,34 @@ pub struct StatementText {
     pub is_proven: bool,
 }
 
+/// What the user wrote.
+pub fn words_of(statement: &Statement) -> Sql {
+    trimmed(&statement.source())
+}
+
 /// The text of `statement`. It may have been parsed under another value of
-/// standard_conforming_strings than there is now, so both are tried. `schema` is where IMPORT FOREIGN
-/// SCHEMA puts what the statement makes.
-pub fn text_of(statement: &Statement, schema: Option<&Sql>) -> StatementText {
-    let (source, location, length) = statement.source();
-    let piece = piece(&source, location, length);
+/// standard_conforming_strings than there is now, so both are tried.
+pub fn text_of(statement: &Statement) -> StatementText {
+    let source = statement.source();
     if !statement.is_analyzed() {
         let now = crate::pg::ddl_catalog::conforms_strings();
         for conforming in [now, !now] {
-            let read = || read(&source, piece.clone(), conforming);
+            let read = || read(&source, conforming);
             let proven = as_at_replay(read)
                 .flatten()
-                .filter(|read| says_the_same(statement, &read.text, schema));
+                .filter(|read| says_the_same(statement, &read.text));
             if let Some(text) = proven {
                 return text;
             }
         }
     }
-    let words = trimmed(&source[piece]);
+    let words = trimmed(&source);
     StatementText {
         text: words.clone(),
         tokens: Vec::new(),
         words,
         is_proven: false,
     }
-}
-
-/// Where the statement at `location` and `length` (as in a PlannedStmt) stands.
-fn piece(source: &[u8], location: i32, length: i32) -> Range<usize> {
-    let begin = (location.max(0) as usize).min(source.len());
-    let end = match length {
-        0 => source.len(),
-        length => (begin + length.max(0) as usize).min(source.len()),
-    };
-    begin..end
 }
 
 fn trimmed(piece: &[u8]) -> Sql {
@@ -97,19 +90,18 @@ fn trimmed(piece: &[u8]) -> Sql {
     piece.trim_ascii_start().to_vec()
 }
 
-fn read(source: &[u8], place: Range<usize>, conforming: bool) -> Option<StatementText> {
-    let piece = &source[place.clone()];
+fn read(piece: &[u8], conforming: bool) -> Option<StatementText> {
     let mut lexemes = lexemes(piece, conforming);
     let is_end = |kind: &LexemeKind| *kind == LexemeKind::Char(b';');
     while lexemes.last().is_some_and(|lexeme| is_end(&lexeme.kind)) {
         lexemes.pop();
     }
-    let (text, tokens) = written_anew(piece, place.start, &lexemes)?;
+    let (text, tokens) = written_anew(piece, &lexemes)?;
     let words = tokens.first()?.source.start..tokens.last()?.source.end;
     Some(StatementText {
         text,
         tokens,
-        words: source[words].to_vec(),
+        words: piece[words].to_vec(),
         is_proven: true,
     })
 }
@@ -157,107 +149,6 @@ impl StatementText {
         masked
     }
 
-    /// The text without the list items that begin at these offsets of the query string, each with
-    /// the comma that sets it off.
-    pub fn without_items(&self, locations: &[i32]) -> Sql {
-        let mut drop = vec![false; self.tokens.len()];
-        for location in locations {
-            let Some(mut at) = self.at(*location) else {
-                continue;
-            };
-            // TRUNCATE ONLY a: the item's location is that of the name.
-            if at > 0 && self.tokens[at - 1].is_keyword("only") {
-                drop[at - 1] = true;
-            }
-            let first = at;
-            while at < self.tokens.len() && self.is_of_name(first, at) {
-                drop[at] = true;
-                at += 1;
-            }
-            let comma_after = self.tokens.get(at).is_some_and(|token| token.is_char(b','));
-            let before = (0..first).rev().find(|place| !drop[*place]);
-            match before {
-                _ if comma_after => drop[at] = true,
-                Some(place) if self.tokens[place].is_char(b',') => drop[place] = true,
-                _ => {}
-            }
-        }
-        let dropped: Vec<usize> = (0..drop.len())
-            .filter(|p| drop[*p])
-            .map(|p| self.tokens[p].offset)
-            .collect();
-        self.without(|token| dropped.contains(&token.offset))
-    }
-
-    /// The token that begins at this offset of the query string.
-    fn at(&self, location: i32) -> Option<usize> {
-        let location = usize::try_from(location).ok()?;
-        let mut tokens = self.tokens.iter();
-        tokens.position(|token| token.source.start == location)
-    }
-
-    /// The text with its list of objects replaced: in a GRANT what stands behind ON and the kind of
-    /// object, up to TO or FROM; in an ALTER DEFAULT PRIVILEGES what stands behind IN SCHEMA.
-    pub fn with_objects(&self, objects: &[Sql]) -> Option<Sql> {
-        let is_default = self.tokens.get(1)?.is_keyword("default");
-        let start = if is_default { "in" } else { "on" };
-        let start = self.tokens.iter().position(|t| t.is_keyword(start))?;
-        let is_all = self.tokens.get(start + 1)?.is_keyword("all");
-        let kind = if is_all {
-            let rest = &self.tokens[start..];
-            start + rest.iter().position(|t| t.is_keyword("schema"))?
-        } else {
-            start + 1
-        };
-        let ends = match is_default {
-            true => ["grant", "revoke", "for"].as_slice(),
-            false => ["to", "from"].as_slice(),
-        };
-        let mut behind = self.tokens[kind + 1..].iter();
-        let end = behind.find(|token| ends.iter().any(|word| token.is_keyword(word)))?;
-        let text = [
-            &self.text[..self.tokens[kind].end],
-            b" ",
-            &objects.join(b", ".as_slice()),
-            b" ",
-            &self.text[end.offset..],
-        ];
-        Some(text.concat())
-    }
-
-    /// True while the token at `at` still belongs to the (qualified) name that begins at `first`.
-    fn is_of_name(&self, first: usize, at: usize) -> bool {
-        at == first
-            || self.tokens[at].is_char(b'.')
-            || self.tokens[at].is_char(b'*')
-            || self.tokens[at - 1].is_char(b'.')
-    }
-
-    /// The text before and after the bounds that begin at this offset of the query string, behind FOR
-    /// VALUES: IN (…) or FROM (…) TO (…).
-    pub fn around_bound(&self, location: i32) -> Option<(Sql, Sql)> {
-        let first = self.at(location)?;
-        let mut lists = if self.tokens[first].is_keyword("from") {
-            2
-        } else {
-            1
-        };
-        let mut depth = 0;
-        for token in &self.tokens[first..] {
-            if token.is_char(b'(') {
-                depth += 1;
-            } else if token.is_char(b')') {
-                depth -= 1;
-                lists -= usize::from(depth == 0);
-                if lists == 0 {
-                    let before = self.text[..self.tokens[first].offset].to_vec();
-                    return Some((before, self.text[token.end..].to_vec()));
-                }
-            }
-        }
-        None
-    }
-
     /// The text before and after the database that it is about, or the databases (GRANT … ON DATABASE
     /// a, b). None where it names no database.
     pub fn around_database(&self) -> Option<(Sql, Sql)> {
@@ -301,22 +192,11 @@ mod tests {
     }
 
     fn canonical(source: &str, conforming: bool) -> StatementText {
-        let source = source.as_bytes();
-        read(source, 0..source.len(), conforming).expect("a statement")
+        read(source.as_bytes(), conforming).expect("a statement")
     }
 
     fn shown(text: Sql) -> String {
         String::from_utf8(text).expect("ASCII in, ASCII out")
-    }
-
-    #[pg_test]
-    fn one_statement_is_cut_out_of_several() {
-        let source = "SELECT 1; -- not this\n CREATE TABLE t (a text DEFAULT ';'); SELECT 2";
-        let location = source.find(" -- not").unwrap_or_default() as i32;
-        let length = source.find("; SELECT 2").unwrap_or_default() as i32 - location;
-        let place = piece(source.as_bytes(), location, length);
-        let cut = read(source.as_bytes(), place, true).expect("a statement");
-        assert_eq!(shown(cut.text), "CREATE TABLE t (a text DEFAULT ';')");
     }
 
     #[pg_test]
@@ -343,25 +223,6 @@ mod tests {
         let text = whole("ALTER TABLE finalize DETACH PARTITION finalize FINALIZE");
         let expected = "ALTER TABLE finalize DETACH PARTITION finalize";
         assert_eq!(shown(text.plain_form()).trim_end(), expected);
-    }
-
-    #[pg_test]
-    fn items_leave_a_list_with_their_comma() {
-        let source = "TRUNCATE ONLY a, pg_temp.b *, c";
-        let at = |name: &str| source.find(name).unwrap_or_default() as i32;
-        let text = whole(source);
-        assert_eq!(
-            shown(text.without_items(&[at("pg_temp.b")])),
-            "TRUNCATE ONLY a, c"
-        );
-        assert_eq!(
-            shown(text.without_items(&[at("a, ")])),
-            "TRUNCATE pg_temp.b *, c"
-        );
-        assert_eq!(
-            shown(text.without_items(&[at("c")])).trim_end(),
-            "TRUNCATE ONLY a, pg_temp.b *"
-        );
     }
 
     #[pg_test]

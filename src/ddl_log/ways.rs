@@ -1,6 +1,6 @@
 //! One table: how each kind of statement is recorded, by its command tag.
 //!
-//! A tag that is not listed is recorded by its text, so that a command of a newer PostgreSQL is
+//! A tag that is not listed is recorded by its words, so that a command of a newer PostgreSQL is
 //! never lost in silence.
 
 /// How a statement gets into the stream.
@@ -8,19 +8,19 @@
 pub enum Way {
     /// It changes nothing that a dump of the database shows, or only rows.
     Nothing,
-    /// By its own text.
-    Text,
-    /// Its effect is decoded from the WAL; the text is information (and what decoder_raw replays).
+    /// By the words that the user typed; what it did is decoded from the catalogs.
+    Words,
+    /// Its effect is decoded from the WAL.
     Wal,
-    /// The definition is written out of the query, as the server read it; a table's rows are decoded.
+    /// It makes a table or a materialized view of a query. As for the following, decoder_raw needs another text.
     FilledTable,
     /// Only EXPLAIN ANALYZE of a statement that makes a table counts.
     Explain,
-    /// Only the mark that CLUSTER leaves on the index.
+    /// What it leaves is the mark on the index.
     Cluster,
-    /// Only indexes that it finished, or moved to another tablespace.
+    /// What counts is indexes that it finished, or moved to another tablespace; no words are recorded.
     Reindex,
-    /// The statements that it runs as its parts count, not itself: it would ask a foreign server.
+    /// It runs statements as its parts.
     Parts,
     /// Becomes a comment that names the role.
     Role,
@@ -28,7 +28,7 @@ pub enum Way {
     Tablespace,
     /// About the database itself: by its text, with the name of the database it is replayed in.
     Database,
-    /// In a form that reaches for no other server.
+    /// It would reach for another server.
     Subscription,
     /// The extension's script runs again when it is replayed.
     Extension,
@@ -73,7 +73,7 @@ pub fn way_of(tag: &str) -> Way {
         "IMPORT FOREIGN SCHEMA" => Way::Parts,
         "CREATE SUBSCRIPTION" | "ALTER SUBSCRIPTION" | "DROP SUBSCRIPTION" => Way::Subscription,
         "CREATE EXTENSION" | "ALTER EXTENSION" => Way::Extension,
-        _ => Way::Text,
+        _ => Way::Words,
     }
 }
 
@@ -85,7 +85,7 @@ mod tests {
     fn word(way: Way) -> &'static str {
         match way {
             Way::Nothing => "nothing",
-            Way::Text => "text",
+            Way::Words => "words",
             Way::Wal => "wal",
             Way::FilledTable => "filled table",
             Way::Explain => "explain",
@@ -121,9 +121,9 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_command_is_recorded_by_its_text() {
-        assert_eq!(way_of("CREATE PROPERTY GRAPH"), Way::Text);
-        assert_eq!(way_of("CREATE TABLE"), Way::Text);
+    fn an_unknown_command_is_recorded_by_its_words() {
+        assert_eq!(way_of("CREATE PROPERTY GRAPH"), Way::Words);
+        assert_eq!(way_of("CREATE TABLE"), Way::Words);
     }
 
     #[test]

@@ -2,9 +2,7 @@
 
 /// The scripts of extensions have more to them.
 pub fn does_more_than_catalogs_tell(command: &str) -> bool {
-    ["EXTENSION", "FOREIGN SCHEMA"]
-        .iter()
-        .any(|word| command.ends_with(word))
+    matches!(command, "CREATE EXTENSION" | "ALTER EXTENSION")
 }
 
 /// True for a command that did nothing where it touched no catalog: IF EXISTS, IF NOT EXISTS, or all that
@@ -25,6 +23,7 @@ pub fn is_told_by_catalogs(command: &str) -> bool {
                 | "REINDEX"
                 | "REFRESH MATERIALIZED VIEW"
                 | "EXPLAIN"
+                | "IMPORT FOREIGN SCHEMA"
         );
     let is_of_others = ["DATABASE", "ROLE", "TABLESPACE", "LARGE OBJECT", "SYSTEM"]
         .iter()

@@ -11,10 +11,9 @@ mod source;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
-use effects::class::extension::OWN;
 use effects::common::default_grantees;
 use effects::key::catalog;
-use effects::temporary::{leave_out, LeftOut};
+use effects::left_out::{leave_out_temporary, over_ours, LeftOut};
 use effects::{compare, read, Context, Effect, Key, Model, States, Unhandled};
 use rustc_hash::FxHashSet;
 
@@ -106,10 +105,34 @@ impl Engine {
             postponed: Vec::new(),
             unreadable,
         };
+        engine.leave_out_ours(&mut states);
         engine.learn_temporary(&states);
-        engine.leave_out(&mut states);
+        engine.leave_out_temporary(&mut states);
         engine.states = states;
         engine
+    }
+
+    /// Takes what is over this extension's own out of the states; returns which objects went as a whole, and what
+    /// of it all is new.
+    fn leave_out_ours(&mut self, states: &mut States) -> (HashSet<Key>, Vec<LeftOut>) {
+        let over = over_ours(states, &self.ours, &mut Catalogs { known: None });
+        let over = known(over, &mut self.unreadable);
+        let is_news = over.whole.iter().any(|key| !self.ours.contains(key));
+        if is_news || !over.freed.is_empty() {
+            self.has_changed_ours = true;
+            let ours = Rc::make_mut(&mut self.ours);
+            ours.retain(|key| !over.freed.contains(key));
+            ours.extend(&over.whole);
+        }
+        if is_news {
+            // What hangs on it is over ours as well, and has gone with it.
+            let all = known(source::ours(), &mut self.unreadable);
+            self.states.models.retain(|key, _| !all.contains(key));
+            Rc::make_mut(&mut self.ours).extend(all);
+        }
+        let told = over.told.into_iter();
+        let is_new = |told: &LeftOut| self.left_out.insert(told.clone());
+        (over.whole, told.filter(is_new).collect())
     }
 
     fn learn_temporary(&mut self, states: &States) {
@@ -121,8 +144,8 @@ impl Engine {
     }
 
     /// Takes what goes with the session out of the states; returns what of it is new.
-    fn leave_out(&mut self, states: &mut States) -> Vec<LeftOut> {
-        let found = leave_out(states, &self.temporary, &mut Catalogs { known: None });
+    fn leave_out_temporary(&mut self, states: &mut States) -> Vec<LeftOut> {
+        let found = leave_out_temporary(states, &self.temporary, &mut Catalogs { known: None });
         let found = known(found, &mut self.unreadable).into_iter();
         let is_new = |found: &LeftOut| self.left_out.insert(found.clone());
         found.filter(is_new).collect()
@@ -143,14 +166,6 @@ impl Engine {
         next.is_some_and(|event| event.command < command)
             || self.unreadable.is_some()
             || (!is_rewriting && !self.postponed.is_empty())
-    }
-
-    /// True where the next that is done to the catalogs is the copy that a rewrite fills: what has been done is a
-    /// part of the statement that rewrites.
-    pub fn is_amid_rewrite(&self, command: u32) -> bool {
-        let mut ahead = self.events[self.at..].iter();
-        let next = ahead.find(|event| event.command >= command);
-        next.is_some_and(|event| event.key.class == REWRITE)
     }
 
     /// What the commands below `command` did since the last stretch. Called under the catalogs as of this
@@ -196,10 +211,13 @@ impl Engine {
             self.default_grantees = None;
         }
         let commands = commands(events);
-        let ours_before = self.ours.clone();
-        self.has_changed_ours |= learn_ours(&mut self.ours, &after);
+        let (whole, mut left_out) = self.leave_out_ours(&mut after);
+        let was = whole
+            .into_iter()
+            .filter(|key| before.models.contains_key(key));
+        let lost = was.collect();
         self.learn_temporary(&after);
-        let left_out = self.leave_out(&mut after);
+        left_out.extend(self.leave_out_temporary(&mut after));
         let unreadable = &mut self.unreadable;
         let default_grantees = self.default_grantees.get_or_insert_with(|| {
             known(default_grantees(&mut Catalogs { known: None }), unreadable)
@@ -207,8 +225,7 @@ impl Engine {
         self.has_no_default_grantees =
             default_grantees.is_empty() && !is_about_defaults && unreadable.is_none();
         let context = Context {
-            ours: self.ours.clone(),
-            ours_before,
+            lost,
             temporary: self.temporary.clone(),
             commands,
             default_grantees: default_grantees.clone(),
@@ -273,30 +290,6 @@ fn postpone(before: &States, after: &mut States, is_rewriting: bool) -> Vec<Key>
         after.models.remove(key);
     }
     waiting
-}
-
-/// What is made over what belongs to this extension is left out as well. True where there is any.
-fn learn_ours(ours: &mut Rc<HashSet<Key>>, after: &States) -> bool {
-    let mut has_learned = false;
-    loop {
-        let is_over = |(key, model): &(&Key, &Model)| {
-            let common = model.common();
-            !ours.contains(*key)
-                && (common.extension.as_deref() == Some(OWN)
-                    || common.needs().iter().any(|need| ours.contains(need)))
-        };
-        let found: Vec<Key> = after
-            .models
-            .iter()
-            .filter(is_over)
-            .map(|(key, _)| *key)
-            .collect();
-        if found.is_empty() {
-            return has_learned;
-        }
-        has_learned = true;
-        Rc::make_mut(ours).extend(found);
-    }
 }
 
 fn note_rewritten(states: &mut States, is_rewritten: &dyn Fn(u32) -> bool) {

@@ -51,17 +51,21 @@ impl Source for Catalogs<'_> {
     }
 }
 
-/// Defaults, view rules and tables of publications stand for what they are a part of.
+/// A view's rule stands for the view. What has parts stays without them: a table without a default or a
+/// column, a domain without its default, a publication without a table.
 const OURS: &str = "WITH RECURSIVE o (class, oid) AS ( \
      SELECT m.classid, m.objid FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_depend m \
        ON m.refclassid = 3079 AND m.refobjid = e.oid AND m.deptype = 'e' \
      WHERE e.extname = 'pg_incrbackup' AND $1 IS NOT NULL \
      UNION SELECT d.* FROM o, LATERAL ( \
        SELECT x.classid, x.objid FROM pg_catalog.pg_depend x \
+         LEFT JOIN pg_catalog.pg_class c ON x.classid = 1259 AND c.oid = x.objid AND c.relkind IN ('r', 'p', 'f') \
+         LEFT JOIN pg_catalog.pg_type t ON x.classid = 1247 AND t.oid = x.objid AND t.typtype = 'd' \
        WHERE x.refclassid = o.class AND x.refobjid = o.oid AND x.deptype IN ('n', 'a', 'i') \
+         AND x.classid NOT IN (2604, 6104, 6106) AND (t.oid IS NULL OR o.class = 1247) \
+         AND (c.oid IS NULL OR o.class = 1259 AND x.objsubid = 0) \
        UNION ALL SELECT x.refclassid, x.refobjid FROM pg_catalog.pg_depend x \
-       WHERE x.classid = o.class AND x.objid = o.oid AND x.deptype IN ('a', 'i') \
-       AND o.class IN (2604, 2618, 6106)) d) \
+       WHERE x.classid = o.class AND x.objid = o.oid AND x.deptype = 'i' AND o.class = 2618) d) \
      SELECT o.oid, o.class::pg_catalog.text FROM o";
 
 /// Those of `keys` that are temporary, or go with what is.

@@ -47,11 +47,6 @@ pub enum Frame<'a> {
         needs: Vec<(u32, u32)>,
         block: DdlBlock<'a>,
     },
-    /// The statement that follows is of a class of objects whose effects are not known.
-    Unhandled {
-        class: String,
-        command: String,
-    },
     /// About a role or a tablespace.
     Fact(ClusterFact),
     /// Something that could not be carried faithfully.
@@ -122,12 +117,6 @@ pub fn push_effect(out: &mut Vec<u8>, note: &EffectNote<'_>, block: &DdlBlock<'_
     out.extend_from_slice(block.statement);
 }
 
-pub fn push_unhandled(out: &mut Vec<u8>, class: &str, command: &str) {
-    let (class, command) = (class.as_bytes(), command.as_bytes());
-    let (class, command) = (percent_encode(class), percent_encode(command));
-    out.extend_from_slice(format!("U{class}\t{command}").as_bytes());
-}
-
 pub fn push_lost(out: &mut Vec<u8>, lost: &Lost, reason: &[u8]) {
     let (what, class) = (lost.what.name(), percent_encode(lost.class.as_bytes()));
     let identity = percent_encode(&lost.identity);
@@ -153,7 +142,6 @@ pub fn parse(row: &[u8]) -> Result<Frame<'_>, UnknownFrame> {
         b'D' => parse_ddl(payload),
         b'W' => parse_words(payload),
         b'E' => parse_effect(payload),
-        b'U' => parse_unhandled(payload),
         b'R' => parse_fact(payload),
         b'F' => Some(Frame::Flag(payload)),
         b'f' => Some(Frame::DdlFlag(payload)),
@@ -245,12 +233,6 @@ fn parse_lost(payload: &[u8]) -> Option<Frame<'_>> {
         identity: percent_decode(words.next()?.as_bytes())?,
     };
     Some(Frame::Lost { lost, reason })
-}
-
-fn parse_unhandled(payload: &[u8]) -> Option<Frame<'_>> {
-    let (class, command) = std::str::from_utf8(payload).ok()?.split_once('\t')?;
-    let (class, command) = (decoded(class)?, decoded(command)?);
-    Some(Frame::Unhandled { class, command })
 }
 
 fn split_line(payload: &[u8]) -> Option<(&str, &[u8])> {
@@ -353,17 +335,6 @@ mod tests {
     }
 
     #[test]
-    fn unhandled_classes_come_back() {
-        let mut row = Vec::new();
-        push_unhandled(&mut row, "text search\tparser", "CREATE X");
-        let read = Frame::Unhandled {
-            class: "text search\tparser".to_owned(),
-            command: "CREATE X".to_owned(),
-        };
-        assert_eq!(parse(&row).unwrap(), read);
-    }
-
-    #[test]
     fn losses_come_back() {
         for reason in TEXTS {
             let lost = Lost {
@@ -388,7 +359,6 @@ mod tests {
             b"Et\t1\tv\t1:\t0\t0\t0\n",
             b"Et\t1\tv\t\t9\t0\t0\nabc",
             b"Et\t1\tv\t\n",
-            b"Ua",
             b"Xrows\ttable\t1\tt",
             b"Xcolumns\ttable\t1\tt\n",
         ] {

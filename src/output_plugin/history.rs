@@ -13,7 +13,6 @@ use archive::segment::{ClusterFact, DdlBlock, SETTINGS};
 use super::frame;
 use crate::pg::quote;
 use crate::pg::relation::{Column, Description};
-use crate::pg::renamed::Renamed;
 use crate::pg::value::Row;
 
 /// Under this name the roles that a statement's role was a member of stand among its settings,
@@ -23,34 +22,15 @@ pub const MEMBER_OF: &str = "member_of";
 /// The command of a row that names a role that is a superuser.
 pub const SUPERUSER: &str = "CREATE ROLE SUPERUSER";
 
-/// The command of a row that says what cannot be carried.
+/// The command of a row that says what cannot be carried faithfully.
 pub const FLAG: &str = "FLAG";
+
+/// The command of a row that says which statement could not be recorded, for a plugin that passes rows alone.
+pub const LOST: &str = "LOST";
 
 /// The command of a row that says what a restore does without, since it is over this extension's own: kind
 /// and name, a line end, its definition.
 pub const LEFT_OUT: &str = "LEFT OUT";
-
-/// The command of a row that says over what the next statement reaches: its tag, then
-/// [`crate::pg::reach::Reach`].
-pub const REACH: &str = "REACH";
-
-/// Commands whose objects come with default privileges (catalog/aclchk.c: callers of
-/// get_user_default_acl).
-const WITH_DEFAULT_PRIVILEGES: [&str; 13] = [
-    "CREATE AGGREGATE",
-    "CREATE DOMAIN",
-    "CREATE FOREIGN TABLE",
-    "CREATE FUNCTION",
-    "CREATE MATERIALIZED VIEW",
-    "CREATE PROCEDURE",
-    "CREATE SCHEMA",
-    "CREATE SEQUENCE",
-    "CREATE TABLE",
-    "CREATE TABLE AS",
-    "CREATE TYPE",
-    "CREATE VIEW",
-    "SELECT INTO",
-];
 
 /// Positions of ddl_history's columns in [`Description::columns`].
 pub struct HistoryColumns {
@@ -98,8 +78,6 @@ pub struct Statement {
     pub settings: Vec<u8>,
     pub replay: bool,
     pub text: Vec<u8>,
-    /// What has another name where the statement is replayed than where it ran.
-    pub renames: Vec<Renamed>,
 }
 
 impl Statement {
@@ -127,18 +105,12 @@ impl Statement {
             settings: text(columns.settings),
             replay: text(columns.replay) == b"true",
             text: text(columns.replay_text),
-            renames: Vec::new(),
         }
     }
 
     /// TRUNCATE is decoded from its own WAL record, with the tables that CASCADE reached.
     pub fn is_decoded_from_wal(&self) -> bool {
         self.command == "TRUNCATE TABLE"
-    }
-
-    /// True when what it makes gets the privileges of ALTER DEFAULT PRIVILEGES.
-    pub fn gives_default_privileges(&self) -> bool {
-        WITH_DEFAULT_PRIVILEGES.contains(&self.command.as_str())
     }
 
     /// The script of CREATE EXTENSION writes rows that replaying the statement writes again.
@@ -208,17 +180,6 @@ impl Statement {
             .collect()
     }
 
-    /// What the text has beyond `start`, as a statement of its own.
-    pub fn without_start(&self, start: &[u8]) -> Option<Self> {
-        let rest = self.text.strip_prefix(start)?;
-        let separator = |byte: &u8| byte.is_ascii_whitespace() || *byte == b';';
-        let begin = rest.iter().position(|byte| !separator(byte))?;
-        Some(Self {
-            text: rest[begin..].to_vec(),
-            ..self.clone()
-        })
-    }
-
     /// Appends the frame that the statement becomes.
     pub fn push_frame(&self, out: &mut Vec<u8>) {
         if let Some(fact) = self.fact() {
@@ -236,9 +197,6 @@ impl Statement {
     /// not give those back: it goes to the session's start.)
     pub fn block(&self) -> Block<'_> {
         let (mut before, mut after) = (Vec::new(), Vec::new());
-        for renamed in &self.renames {
-            before.extend(rename(renamed, true));
-        }
         if !self.runs_as_restorer() {
             push_set(&mut before, b"ROLE", &quote::identifier(&self.executed_by));
             push_set(&mut after, b"ROLE", b"NONE");
@@ -256,11 +214,6 @@ impl Statement {
             };
             push_set(&mut before, name.as_bytes(), &quote::literal(&value));
             push_set(&mut after, name.as_bytes(), header.as_bytes());
-        }
-        // Again as the restorer: the role need not own the schema.
-        for renamed in self.renames.iter().rev() {
-            after.push(b' ');
-            after.extend(rename(renamed, false));
         }
         Block {
             before,
@@ -309,32 +262,6 @@ impl Block<'_> {
             after: &self.after,
         }
     }
-}
-
-/// Gives back the old name for the time of a statement, or the new one.
-fn rename(renamed: &Renamed, back: bool) -> Vec<u8> {
-    let (alter, verb, old, new): (Vec<u8>, &[u8], _, _) = match renamed {
-        Renamed::Schema { old, new } => {
-            let now = if back { new } else { old };
-            (
-                [b"ALTER SCHEMA ", &now[..]].concat(),
-                b" RENAME TO ",
-                old,
-                new,
-            )
-        }
-        Renamed::Label {
-            type_name,
-            old,
-            new,
-        } => {
-            let now = if back { new } else { old };
-            let alter = [b"ALTER TYPE ", &type_name[..], b" RENAME VALUE ", now].concat();
-            (alter, b" TO ", old, new)
-        }
-    };
-    let then = if back { old } else { new };
-    [&alter[..], verb, then, b";"].concat()
 }
 
 fn push_set(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
@@ -438,7 +365,6 @@ mod tests {
             settings: br#"{"standard_conforming_strings":"off"}"#.to_vec(),
             replay: true,
             text: b"CREATE TABLE t() -- done;\n;".to_vec(),
-            renames: Vec::new(),
         };
         let expected = "DO $r$ BEGIN SET LOCAL ROLE bob; SET LOCAL search_path = public; \
             SET LOCAL standard_conforming_strings = 'off'; EXECUTE $s$\n\

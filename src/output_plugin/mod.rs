@@ -21,7 +21,6 @@ use pgrx::prelude::*;
 
 use self::history::Statement;
 use self::options::Options;
-pub use self::relations::is_history;
 use self::relations::{Relations, Treatment};
 use self::row_sql::Line;
 pub use self::writer::raise_if_passing;
@@ -29,7 +28,6 @@ use self::writer::{State, Writer};
 use crate::effects::Stretch;
 use crate::pg::failure::Failure;
 use crate::pg::relation::OpenRelation;
-use crate::pg::since_then::SinceThen;
 use crate::pg::value::Row;
 
 /// Where rows go: `pg_recvlogical`, a SQL function's result, or the segment writer.
@@ -121,11 +119,6 @@ impl Plugin {
         )
     }
 
-    /// Schema changes go as their effects.
-    pub fn follows_catalogs(&self) -> bool {
-        self.options.follows_catalogs
-    }
-
     pub fn begin(&mut self) {
         self.state = State::default();
     }
@@ -140,13 +133,12 @@ impl Plugin {
         self.writer(transaction, target).schema_changed(stretch);
     }
 
-    /// Writes one row change. `since` tells what others have done since the change was made.
+    /// Writes one row change.
     pub fn change(
         &mut self,
         transaction: Transaction,
         relation: OpenRelation,
         change: &Change<'_>,
-        since: &mut SinceThen<'_>,
         target: &mut dyn RowTarget,
     ) {
         let treatment = self.relations.get(relation, self.memory);
@@ -163,7 +155,7 @@ impl Plugin {
             }
             Treatment::History(columns, description) => match change {
                 Change::Insert { new } => {
-                    writer.insert_statement(Statement::read(columns, description, new), since)
+                    writer.insert_statement(Statement::read(columns, description, new))
                 }
                 Change::Update { new, .. } => {
                     writer.amend(Statement::read(columns, description, new))
@@ -217,8 +209,8 @@ impl Plugin {
         );
     }
 
-    /// Writes that DDL of this transaction is lost: what follows may not fit what a restore has. Where
-    /// schema changes go as their effects, what the catalogs tell (`is_told`) is there all the same.
+    /// Writes that DDL of this transaction is lost: what follows may not fit what a restore has. What the
+    /// catalogs tell (`is_told`) is there all the same.
     pub fn lost_ddl(
         &mut self,
         transaction: Transaction,
@@ -226,7 +218,7 @@ impl Plugin {
         is_told: bool,
         target: &mut dyn RowTarget,
     ) {
-        if !(is_told && self.options.follows_catalogs) {
+        if !is_told {
             let reason = String::from_utf8_lossy(reason);
             let lost = Lost::anything(What::Schema);
             self.writer(transaction, target).lose(&lost, &reason);

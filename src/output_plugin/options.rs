@@ -14,8 +14,6 @@ pub struct Options {
     /// With framing: rows after which a run of INSERTs goes on as COPY; 0: never.
     pub copy_threshold: u32,
     pub is_binary: bool,
-    /// Schema changes go as their effects. Not an option: a setting.
-    pub follows_catalogs: bool,
     /// The database's encoding is UTF-8. Not an option: the session knows it.
     pub is_utf8: bool,
 }

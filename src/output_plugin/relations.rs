@@ -104,11 +104,6 @@ fn treatment(relation: OpenRelation, memory: pg_sys::MemoryContext) -> Treatment
     }
 }
 
-/// True for ddl_history.
-pub fn is_history(relation: OpenRelation) -> bool {
-    relation.name() == b"ddl_history" && relation.extension().is_some_and(extension::is_ours)
-}
-
 fn is_foreign_member(relation: OpenRelation) -> bool {
     relation
         .extension()

@@ -12,7 +12,7 @@ mod unworded;
 use archive::segment::{ClusterFact, DdlBlock, Lost, What};
 use pgrx::prelude::*;
 
-use self::effects::{Deeds, Way};
+use self::effects::Deeds;
 use self::inserts::Run;
 pub use self::unworded::raise_if_passing;
 use super::frame;
@@ -35,22 +35,16 @@ pub struct State {
     held: Option<Statement>,
     /// What it did to the catalogs.
     deeds: Deeds,
-    /// The last one that was written, in case its last word comes late.
-    released: Option<Statement>,
-    /// How it was written.
-    way: Way,
-    /// A session has recorded something in this transaction.
-    is_recorded: bool,
-    /// Why a change is missing, which a session leaves out.
-    left_out: Option<::effects::Unhandled>,
+    /// A statement was written as its text.
+    has_text: bool,
     /// What was said last of a schema change that is missing.
     missing: Option<::effects::Unhandled>,
     /// The CREATE EXTENSION whose script's rows are left out.
     pub bracket: Option<i64>,
     /// The table into which rows are being inserted, how many in a row, and whether as COPY.
     run: Option<Run>,
-    /// What this transaction has told of the roles that act in it.
-    role_facts: Vec<ClusterFact>,
+    /// What this transaction has told of the roles and tablespaces that it needs.
+    facts: Vec<ClusterFact>,
     /// Tables of which it was said that columns are left out.
     flagged: Vec<pg_sys::Oid>,
     /// A row of the open COPY block was repaired; said when the block ends.
@@ -59,6 +53,8 @@ pub struct State {
     rewritten: Vec<pg_sys::Oid>,
     /// Those tables themselves, not the copies of them that are filled.
     refilled: Vec<pg_sys::Oid>,
+    /// Tables that an effect has emptied for the rows that come.
+    emptied: Vec<pg_sys::Oid>,
 }
 
 /// The plugin at work on one callback.
@@ -173,7 +169,6 @@ impl<'a> Writer<'a> {
     /// Writes what is still held back, then the end of a transaction that wrote anything.
     pub fn commit(&mut self) {
         self.release_held();
-        self.tell_unrecorded();
         self.end_run();
         if !self.state.begun {
             return;
@@ -195,13 +190,18 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// The first row of a rewritten table: the old rows go, since replaying the ALTER TABLE may
-    /// have given them other values (a volatile default, say).
+    /// The first row of a rewritten table: the old rows go, unless an effect has emptied it.
     fn begin_rewrite(&mut self, table: &TableSql, relation: pg_sys::Oid) {
         if self.state.rewritten.contains(&relation) {
             return;
         }
         self.state.rewritten.push(relation);
+        let emptied = &mut self.state.emptied;
+        let last = self.state.refilled.last();
+        if let Some(place) = emptied.iter().position(|table| Some(table) == last) {
+            emptied.swap_remove(place);
+            return;
+        }
         let table = table.target.as_slice();
         if !self.options.framing {
             return self.statement(&[b"DELETE FROM ONLY ", table, b";"].concat());
@@ -243,7 +243,7 @@ impl<'a> Writer<'a> {
         self.release_held();
         if self.options.framing {
             let name = role.to_vec();
-            self.role_fact(ClusterFact::Role {
+            self.fact(ClusterFact::Role {
                 name,
                 superuser: false,
             });
@@ -251,18 +251,18 @@ impl<'a> Writer<'a> {
     }
 
     /// Once in a transaction.
-    fn role_fact(&mut self, fact: ClusterFact) {
-        if !self.state.role_facts.contains(&fact) {
+    fn fact(&mut self, fact: ClusterFact) {
+        if !self.state.facts.contains(&fact) {
             self.line.clear();
             frame::push_fact(&mut self.line.sql, &fact);
             self.send_line();
-            self.state.role_facts.push(fact);
+            self.state.facts.push(fact);
         }
     }
 
     /// True when a DDL statement of this transaction runs again at restore, with all that it does.
     pub fn replays_statements(&self) -> bool {
-        self.state.held.is_some() || self.state.way == Way::Text
+        self.state.held.is_some() || self.state.has_text
     }
 
     /// Something that cannot be carried must not be lost in silence.

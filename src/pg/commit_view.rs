@@ -82,20 +82,6 @@ impl CommitView {
 }
 
 impl CommitView {
-    /// Runs `look` under the snapshot that was in force before this view was entered.
-    pub fn outside<R>(&mut self, before: &Before, look: impl FnOnce() -> R) -> R {
-        // SAFETY: both snapshots are alive in this callback; an error takes any of them down.
-        unsafe {
-            let changes = pg_sys::HistoricSnapshotGetTupleCids();
-            pg_sys::SetupHistoricSnapshot(before.0, changes);
-            let found = look();
-            pg_sys::SetupHistoricSnapshot(&mut self.snapshot, changes);
-            found
-        }
-    }
-}
-
-impl CommitView {
     /// Makes caches forget what differs between this view and the one that was in force before it.
     pub fn forget_what_others_changed(&mut self) {
         // SAFETY: inside a transaction; the messages are PostgreSQL's own.

@@ -8,37 +8,26 @@ use pgrx::prelude::*;
 
 use super::ddl_node::{is_a, items};
 use super::ddl_statement::Statement;
-use super::ddl_touched::{raw_walker, relation_of};
+use super::ddl_touched::raw_walker;
 
-/// Bounds whose text need not say the same again.
-#[derive(Clone, Copy, Debug)]
-pub struct ComputedBound {
-    /// The partition where it exists already (ATTACH PARTITION).
-    pub partition: Option<pg_sys::Oid>,
-    /// Byte offset in the query string, behind FOR VALUES.
-    pub location: i32,
-}
-
-/// The bounds that `statement` gives, unless they are nothing but constants.
-pub fn computed_bound(statement: &Statement) -> Option<ComputedBound> {
+/// True where `statement` gives bounds that are not just constants: their text need not say the same again.
+pub fn is_computed(statement: &Statement) -> bool {
     use pg_sys::NodeTag::*;
     // SAFETY: the tree is valid while the statement is; each cast follows the node's tag.
     unsafe {
-        let (bound, partition) = match statement.node_tag() {
-            T_CreateStmt => (
+        let create = || {
+            Some(
                 statement
                     .as_a::<pg_sys::CreateStmt>(T_CreateStmt)?
                     .partbound,
-                None,
-            ),
-            T_AlterTableStmt => {
-                let attach = statement.attached()?;
-                ((*attach).bound, relation_of((*attach).name))
-            }
-            _ => return None,
+            )
+        };
+        let attach = || Some((*statement.attached()?).bound);
+        let Some(bound) = create().or_else(attach) else {
+            return false;
         };
         if bound.is_null() || (*bound).is_default {
-            return None;
+            return false;
         }
         let lists = [
             (*bound).listdatums,
@@ -48,12 +37,7 @@ pub fn computed_bound(statement: &Statement) -> Option<ComputedBound> {
         let mut values = lists
             .into_iter()
             .flat_map(|list| items::<pg_sys::Node>(list));
-        let is_computed = values
-            .any(|value| pg_guard_ffi_boundary(|| find_computed(value, std::ptr::null_mut())));
-        is_computed.then_some(ComputedBound {
-            partition,
-            location: (*bound).location,
-        })
+        values.any(|value| pg_guard_ffi_boundary(|| find_computed(value, std::ptr::null_mut())))
     }
 }
 

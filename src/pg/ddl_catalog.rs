@@ -201,13 +201,6 @@ pub unsafe fn options(list: *mut pg_sys::List) -> Vec<(Sql, Option<Sql>)> {
     }
 }
 
-/// True when a default expression (pg_attrdef.adbin) gives the same value whenever it is computed.
-pub fn is_immutable_default(expression: &[u8]) -> bool {
-    let expression = c_string(expression);
-    // SAFETY: reads a node tree that PostgreSQL wrote itself.
-    unsafe { !pg_sys::contain_mutable_functions(pg_sys::stringToNode(expression.as_ptr()).cast()) }
-}
-
 /// A query in which `bytes(x)` stands for the bytes of the text `x` in the database's encoding,
 /// which need not be one that a Rust string can hold.
 pub fn with_bytes(query: &str) -> String {

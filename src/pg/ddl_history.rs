@@ -128,14 +128,6 @@ fn relation_in(schema: pg_sys::Oid, name: &std::ffi::CStr) -> Option<pg_sys::Oid
 }
 
 impl HistoryTable {
-    /// Raises when somebody has changed the table's columns. Looking beforehand keeps that out of
-    /// the user's own transaction.
-    pub fn ensure_shape(&self, columns: usize) {
-        if !self.has_columns(columns) {
-            pgrx::error!("the columns of ddl_history are not those that pg_incrbackup made");
-        }
-    }
-
     /// False where somebody has changed the table's columns.
     pub fn has_columns(&self, columns: usize) -> bool {
         let found = super::relation::with_relation(self.table, |relation| {

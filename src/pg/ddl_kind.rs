@@ -11,11 +11,28 @@ impl Statement {
     pub fn names_relations_only(&self) -> bool {
         use pg_sys::NodeTag::*;
         match self.node_tag() {
-            T_CreateStmt | T_AlterTableStmt | T_IndexStmt | T_ViewStmt | T_CreateSeqStmt
-            | T_AlterSeqStmt | T_CreateFunctionStmt | T_CreateTrigStmt | T_RuleStmt
-            | T_CreatePolicyStmt | T_AlterPolicyStmt | T_CreateEnumStmt | T_CompositeTypeStmt => {
-                true
-            }
+            T_CreateStmt
+            | T_AlterTableStmt
+            | T_IndexStmt
+            | T_ViewStmt
+            | T_CreateSeqStmt
+            | T_AlterSeqStmt
+            | T_CreateFunctionStmt
+            | T_CreateTrigStmt
+            | T_RuleStmt
+            | T_CreatePolicyStmt
+            | T_AlterPolicyStmt
+            | T_CreateEnumStmt
+            | T_CompositeTypeStmt
+            | T_CreateTableAsStmt
+            | T_RefreshMatViewStmt
+            | T_ClusterStmt
+            | T_CreateStatsStmt
+            | T_TruncateStmt
+            | T_CreateForeignTableStmt
+            | T_CreateRangeStmt
+            | T_CreateDomainStmt
+            | T_DefineStmt => true,
             T_CreateSchemaStmt => self
                 .as_a::<pg_sys::CreateSchemaStmt>(T_CreateSchemaStmt)
                 .is_some_and(|schema| schema.schemaElts.is_null()),

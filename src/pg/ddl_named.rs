@@ -1,12 +1,8 @@
-//! The object behind a name of any kind, without a lock on it, and the name by which it is meant
-//! whatever the search path.
+//! The object behind a name of any kind, without a lock on it.
 
 use pgrx::prelude::*;
 
-use super::ddl_node::{bytes, is_a, items, names, relation_name, Sql};
-use super::ddl_statement::Statement;
-use super::ddl_touched::relation_of;
-use super::quote;
+use super::ddl_node::{is_a, names};
 
 /// Catalogs without a constant in the bindings (catalog/pg_conversion.h, pg_ts_*.h,
 /// pg_statistic_ext.h).
@@ -141,65 +137,4 @@ pub(super) fn schema_of(class: pg_sys::Oid, object: pg_sys::Oid) -> pg_sys::Oid 
     };
     // SAFETY: a look-up of an object that exists.
     unsafe { pg_sys::get_object_namespace(&address) }
-}
-
-/// The object in this place of a DROP's, GRANT's or ALTER DEFAULT PRIVILEGES' list, as the same
-/// statement can name it under any search path. None where it is missing.
-pub fn identity(statement: &Statement, place: usize) -> Option<Sql> {
-    use pg_sys::NodeTag::*;
-    // SAFETY: lists of a valid tree.
-    unsafe {
-        if let Some(drop) = statement.as_a::<pg_sys::DropStmt>(T_DropStmt) {
-            let node = *items::<pg_sys::Node>(drop.objects).get(place)?;
-            return named(drop.removeType, node);
-        }
-        if let Some(grant) = statement.as_a::<pg_sys::GrantStmt>(T_GrantStmt) {
-            let node = *items::<pg_sys::Node>(grant.objects).get(place)?;
-            return named(grant.objtype, node);
-        }
-        let schemas = statement.default_privileges_schemas();
-        named(pg_sys::ObjectType::OBJECT_SCHEMA, *schemas.get(place)?)
-    }
-}
-
-/// # Safety
-/// A node of a valid tree, of the kind's make.
-unsafe fn named(kind: pg_sys::ObjectType::Type, node: *mut pg_sys::Node) -> Option<Sql> {
-    use pg_sys::NodeTag::*;
-    use pg_sys::ObjectType::*;
-    // SAFETY: by the caller's promise.
-    unsafe {
-        if is_a(node, T_String) {
-            return bytes((*node.cast::<pg_sys::String>()).sval)
-                .map(|name| quote::identifier(&name));
-        }
-        if is_a(node, T_RangeVar) {
-            return relation_name(relation_of(node.cast())?);
-        }
-        let is_relation = matches!(
-            kind,
-            OBJECT_TABLE
-                | OBJECT_INDEX
-                | OBJECT_SEQUENCE
-                | OBJECT_VIEW
-                | OBJECT_MATVIEW
-                | OBJECT_FOREIGN_TABLE
-        );
-        if is_relation {
-            let range = pg_sys::makeRangeVarFromNameList(node.cast());
-            return relation_name(relation_of(range)?);
-        }
-        let (class, object) = address(kind, node)?;
-        let object = pg_sys::ObjectAddress {
-            classId: class,
-            objectId: object,
-            objectSubId: 0,
-        };
-        let mut identity = bytes(pg_sys::getObjectIdentity(&object, true))?;
-        if kind == OBJECT_AGGREGATE && identity.ends_with(b"()") {
-            identity.truncate(identity.len() - 1);
-            identity.extend_from_slice(b"*)");
-        }
-        Some(identity)
-    }
 }

@@ -5,7 +5,7 @@ use std::panic::AssertUnwindSafe;
 
 use pgrx::prelude::*;
 
-use super::ddl_node::{bytes, c_string, items, Sql};
+use super::ddl_node::{c_string, items};
 use super::ddl_statement::Statement;
 
 /// Runs `work`, which only scans and parses, under the settings that a replay has as far as they matter
@@ -58,48 +58,16 @@ fn are_equal(one: *mut pg_sys::Node, other: *mut pg_sys::Node) -> bool {
     unsafe { pg_sys::equal(one.cast(), other.cast()) }
 }
 
-/// True when a replay of `text` runs `statement`, and nothing else. `schema` is where IMPORT FOREIGN
-/// SCHEMA puts the table that the statement makes, which is not in its text.
-pub fn says_the_same(statement: &Statement, text: &[u8], schema: Option<&Sql>) -> bool {
-    let compare = || {
-        let Some(parsed) = one_statement(text) else {
-            return false;
-        };
-        if schema.is_some() {
-            put_in_its_schema(statement, parsed);
-        }
-        are_equal(parsed, statement.node)
-    };
+/// True when a replay of `text` runs `statement`, and nothing else.
+pub fn says_the_same(statement: &Statement, text: &[u8]) -> bool {
+    let compare = || one_statement(text).is_some_and(|parsed| are_equal(parsed, statement.node));
     as_at_replay(compare).unwrap_or(false)
-}
-
-/// commands/foreigncmds.c, ImportForeignSchema.
-fn put_in_its_schema(statement: &Statement, parsed: *mut pg_sys::Node) {
-    use pg_sys::NodeTag::T_CreateForeignTableStmt as TAG;
-    let Some(import) = statement.as_a::<pg_sys::CreateForeignTableStmt>(TAG) else {
-        return;
-    };
-    // SAFETY: both are valid trees; the parsed one is ours to change.
-    unsafe {
-        if (*parsed).type_ == TAG {
-            let parsed = (*parsed.cast::<pg_sys::CreateForeignTableStmt>())
-                .base
-                .relation;
-            if (*parsed).schemaname.is_null() {
-                (*parsed).schemaname = (*import.base.relation).schemaname;
-            }
-        }
-    }
 }
 
 /// What a text derived from a statement's own leaves out or says otherwise.
 pub enum Derived<'a> {
     /// CONCURRENTLY or FINALIZE.
     Plain,
-    /// Some of the objects of a TRUNCATE or GRANT: these places of its list are kept.
-    Objects(&'a [usize]),
-    /// GRANT's objects have other names; there are so many.
-    Names(usize),
     /// It is about this database alone.
     Database(&'a [u8]),
 }
@@ -114,7 +82,7 @@ pub fn says_derived(statement: &Statement, text: &[u8], derived: &Derived<'_>) -
         unsafe {
             let expected = pg_sys::copyObjectImpl(statement.node.cast()).cast::<pg_sys::Node>();
             (*expected).type_ == (*parsed).type_
-                && change(expected, parsed, derived)
+                && change(expected, derived)
                 && are_equal(expected, parsed)
         }
     };
@@ -124,35 +92,13 @@ pub fn says_derived(statement: &Statement, text: &[u8], derived: &Derived<'_>) -
 /// Makes the statement's tree what the derived text has to say; false where it cannot.
 ///
 /// # Safety
-/// Both are valid trees of the same node type, of which `expected` may be changed.
-unsafe fn change(
-    expected: *mut pg_sys::Node,
-    parsed: *mut pg_sys::Node,
-    derived: &Derived<'_>,
-) -> bool {
+/// A valid tree that may be changed.
+unsafe fn change(expected: *mut pg_sys::Node, derived: &Derived<'_>) -> bool {
     // SAFETY: by the caller's promise; casts follow the node's tag.
     unsafe {
         match derived {
             Derived::Plain => make_plain(expected),
-            Derived::Objects(kept) => {
-                let Some(objects) = object_list(expected) else {
-                    return false;
-                };
-                let all = items::<std::ffi::c_void>(*objects);
-                *objects = kept.iter().fold(std::ptr::null_mut(), |list, place| {
-                    pg_sys::lappend(list, all[*place])
-                });
-                true
-            }
-            Derived::Names(count) => match (object_list(expected), object_list(parsed)) {
-                (Some(objects), Some(written)) => {
-                    let is_complete = items::<std::ffi::c_void>(*written).len() == *count;
-                    *objects = *written;
-                    is_complete
-                }
-                _ => false,
-            },
-            Derived::Database(name) => match object_list(expected) {
+            Derived::Database(name) => match database_list(expected) {
                 // Others name one database, and say so already.
                 None => true,
                 Some(objects) => {
@@ -168,22 +114,11 @@ unsafe fn change(
 
 /// # Safety
 /// A valid tree.
-unsafe fn object_list(node: *mut pg_sys::Node) -> Option<*mut *mut pg_sys::List> {
-    use pg_sys::NodeTag::{T_AlterDefaultPrivilegesStmt, T_GrantStmt, T_TruncateStmt};
-    // SAFETY: by the caller's promise; casts follow the node's tag.
+unsafe fn database_list(node: *mut pg_sys::Node) -> Option<*mut *mut pg_sys::List> {
+    // SAFETY: by the caller's promise; the cast follows the node's tag.
     unsafe {
-        match (*node).type_ {
-            T_TruncateStmt => Some(&raw mut (*node.cast::<pg_sys::TruncateStmt>()).relations),
-            T_GrantStmt => Some(&raw mut (*node.cast::<pg_sys::GrantStmt>()).objects),
-            T_AlterDefaultPrivilegesStmt => {
-                let options = (*node.cast::<pg_sys::AlterDefaultPrivilegesStmt>()).options;
-                items::<pg_sys::DefElem>(options)
-                    .into_iter()
-                    .find(|option| bytes((**option).defname).as_deref() == Some(b"schemas"))
-                    .map(|option| (&raw mut (*option).arg).cast())
-            }
-            _ => None,
-        }
+        ((*node).type_ == pg_sys::NodeTag::T_GrantStmt)
+            .then(|| &raw mut (*node.cast::<pg_sys::GrantStmt>()).objects)
     }
 }
 
@@ -213,44 +148,4 @@ unsafe fn make_plain(node: *mut pg_sys::Node) -> bool {
         }
     }
     true
-}
-
-/// True when both texts are one statement, and the same but for the bounds of a partition.
-pub fn differ_in_bounds_only(one: &[u8], other: &[u8]) -> bool {
-    let compare = || {
-        let (Some(one), Some(other)) = (one_statement(one), one_statement(other)) else {
-            return false;
-        };
-        // SAFETY: both trees are ours to change.
-        unsafe {
-            match (bound(one), bound(other)) {
-                (Some(bound), Some(other_bound)) => *bound = *other_bound,
-                _ => return false,
-            }
-        }
-        are_equal(one, other)
-    };
-    as_at_replay(compare).unwrap_or(false)
-}
-
-/// # Safety
-/// A valid tree.
-unsafe fn bound(node: *mut pg_sys::Node) -> Option<*mut *mut pg_sys::PartitionBoundSpec> {
-    use pg_sys::AlterTableType::AT_AttachPartition;
-    use pg_sys::NodeTag::{T_AlterTableStmt, T_CreateStmt};
-    // SAFETY: by the caller's promise; casts follow the node's tag, ATTACH's definition is a
-    // PartitionCmd.
-    unsafe {
-        match (*node).type_ {
-            T_CreateStmt => Some(&raw mut (*node.cast::<pg_sys::CreateStmt>()).partbound),
-            T_AlterTableStmt => {
-                let alter = &*node.cast::<pg_sys::AlterTableStmt>();
-                let mut commands = items::<pg_sys::AlterTableCmd>(alter.cmds).into_iter();
-                let attach = commands.find(|command| (**command).subtype == AT_AttachPartition)?;
-                let attached = (*attach).def.cast::<pg_sys::PartitionCmd>();
-                Some(&raw mut (*attached).bound)
-            }
-            _ => None,
-        }
-    }
 }

@@ -86,12 +86,23 @@ impl Statement {
         unsafe { pg_sys::IsInTransactionBlock(is_top_level) }
     }
 
-    /// The text that the statement stands in, and where: offset and length in bytes. An offset
-    /// below zero is unknown, a length of zero means "to the end" (nodes/parsenodes.h, RawStmt).
-    pub fn source(&self) -> (Sql, i32, i32) {
-        // SAFETY: the source is NUL-terminated.
-        let source = unsafe { bytes(self.source) }.unwrap_or_default();
-        (source, self.location, self.length)
+    /// The part of the query string that the statement is: with the white space and comments in front of it, and
+    /// perhaps a semicolon behind.
+    pub fn source(&self) -> Sql {
+        // SAFETY: the source is NUL-terminated. An offset below zero is unknown, a length of zero means "to the
+        // end" (nodes/parsenodes.h, RawStmt).
+        unsafe {
+            if self.source.is_null() {
+                return Vec::new();
+            }
+            let start = self.source.add(self.location.max(0) as usize);
+            match self.length {
+                length if length > 0 => {
+                    std::slice::from_raw_parts(start.cast::<u8>(), length as usize).to_vec()
+                }
+                _ => CStr::from_ptr(start).to_bytes().to_vec(),
+            }
+        }
     }
 
     /// True for what the parser analyzes in place: no text has such a tree to be compared with.
@@ -137,23 +148,27 @@ impl Statement {
         alter.map_or_else(Vec::new, |alter| unsafe { items(alter.cmds) })
     }
 
-    /// Names of the columns that an ALTER TABLE adds.
-    pub fn added_columns(&self) -> Vec<Sql> {
-        let added = |command: *mut pg_sys::AlterTableCmd| {
-            // SAFETY: AT_AddColumn's definition is a ColumnDef.
+    /// True for an ALTER TABLE that adds a column with a default that is no constant.
+    pub fn adds_computed_columns(&self) -> bool {
+        self.alter_commands().into_iter().any(|command| {
+            // SAFETY: a command of this statement's tree; AT_AddColumn's definition is a ColumnDef, whose
+            // constraints are Constraint nodes.
             unsafe {
                 if (*command).subtype != pg_sys::AlterTableType::AT_AddColumn
                     || !is_a((*command).def, pg_sys::NodeTag::T_ColumnDef)
                 {
-                    return None;
+                    return false;
                 }
-                bytes((*(*command).def.cast::<pg_sys::ColumnDef>()).colname)
+                let column = &*(*command).def.cast::<pg_sys::ColumnDef>();
+                let constraints = items::<pg_sys::Constraint>(column.constraints).into_iter();
+                let defaults = constraints
+                    .filter(|it| (**it).contype == pg_sys::ConstrType::CONSTR_DEFAULT)
+                    .map(|it| (*it).raw_expr);
+                defaults
+                    .chain([column.raw_default])
+                    .any(|default| !default.is_null() && !is_a(default, pg_sys::NodeTag::T_A_Const))
             }
-        };
-        self.alter_commands()
-            .into_iter()
-            .filter_map(added)
-            .collect()
+        })
     }
 
     /// True for an ALTER TABLE that only adds columns, none of which has a default or a constraint:
@@ -174,14 +189,6 @@ impl Statement {
                 && is_plain_type(column.typeName)
         };
         !commands.is_empty() && commands.iter().all(is_plain)
-    }
-
-    /// True for ALTER TABLE … SET UNLOGGED.
-    pub fn sets_unlogged(&self) -> bool {
-        self.alter_commands().into_iter().any(|command| {
-            // SAFETY: a command of this statement's tree.
-            unsafe { (*command).subtype == pg_sys::AlterTableType::AT_SetUnLogged }
-        })
     }
 
     /// True when an ALTER TABLE says REPLICA IDENTITY itself.
@@ -239,41 +246,6 @@ impl Statement {
         attached.is_some_and(super::ddl_index::is_unfinished)
     }
 
-    /// The partition that DETACH takes off.
-    pub fn detached_partition(&self) -> Option<pg_sys::Oid> {
-        self.alter_commands().into_iter().find_map(|command| {
-            // SAFETY: a command of this statement's tree; DETACH's definition is a PartitionCmd.
-            unsafe {
-                let subtype = (*command).subtype;
-                if subtype != pg_sys::AlterTableType::AT_DetachPartition
-                    && subtype != pg_sys::AlterTableType::AT_DetachPartitionFinalize
-                {
-                    return None;
-                }
-                let partition = (*(*command).def.cast::<pg_sys::PartitionCmd>()).name;
-                super::ddl_touched::relation_of(partition)
-            }
-        })
-    }
-
-    /// True for a CREATE TABLE that copies from a temporary one by LIKE.
-    pub fn likes_temporary(&self) -> bool {
-        let Some(create) = self.as_a::<pg_sys::CreateStmt>(pg_sys::NodeTag::T_CreateStmt) else {
-            return false;
-        };
-        // SAFETY: elements of a valid tree; each cast follows the node's tag.
-        unsafe {
-            let elements = items::<pg_sys::Node>(create.tableElts).into_iter();
-            let mut likes = elements.filter(|e| is_a(*e, pg_sys::NodeTag::T_TableLikeClause));
-            likes.any(|like| {
-                let source = (*like.cast::<pg_sys::TableLikeClause>()).relation;
-                let place = super::ddl_touched::relation_of(source);
-                place.map(super::ddl_place::relation_place)
-                    == Some(super::ddl_place::Place::Temporary)
-            })
-        }
-    }
-
     /// True for a form that does nothing where what it names is missing, or there: it need not have
     /// looked at the rest of its text.
     pub fn may_do_nothing(&self) -> bool {
@@ -293,12 +265,6 @@ impl Statement {
                 .is_some_and(|create| create.base.if_not_exists),
             _ => false,
         }
-    }
-
-    /// True for a CREATE TABLE … INHERITS.
-    pub fn inherits(&self) -> bool {
-        let create = self.as_a::<pg_sys::CreateStmt>(pg_sys::NodeTag::T_CreateStmt);
-        create.is_some_and(|create| !create.inhRelations.is_null())
     }
 
     /// The schemas of an ALTER DEFAULT PRIVILEGES IN SCHEMA, as String nodes.
@@ -333,14 +299,6 @@ impl Statement {
         let cluster = self.as_a::<pg_sys::ClusterStmt>(pg_sys::NodeTag::T_ClusterStmt)?;
         // SAFETY: a name of a valid tree.
         unsafe { bytes(cluster.indexname) }
-    }
-
-    /// Schema that IMPORT FOREIGN SCHEMA fills.
-    pub fn import_target(&self) -> Option<Sql> {
-        let import = self
-            .as_a::<pg_sys::ImportForeignSchemaStmt>(pg_sys::NodeTag::T_ImportForeignSchemaStmt)?;
-        // SAFETY: a name of a valid tree.
-        unsafe { bytes(import.local_schema) }
     }
 
     pub fn is_commit_prepared(&self) -> bool {

@@ -24,8 +24,6 @@ pub struct Target {
     pub name: Option<Sql>,
     /// The relation, where it is one that exists.
     pub relation: pg_sys::Oid,
-    /// Byte offset of the name in the query string, or -1.
-    pub location: i32,
 }
 
 impl Target {
@@ -34,7 +32,6 @@ impl Target {
             place,
             name: None,
             relation: pg_sys::InvalidOid,
-            location: -1,
         }
     }
 }
@@ -271,7 +268,6 @@ unsafe fn existing(range: *mut pg_sys::RangeVar) -> Target {
             place: relation_place(relation),
             name: relation_name(relation),
             relation,
-            location: (*range).location,
         }
     }
 }

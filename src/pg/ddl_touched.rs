@@ -2,13 +2,11 @@
 
 use std::ffi::c_void;
 
-use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use pgrx::prelude::*;
 
 use super::ddl_catalog::creation_schema;
 use super::ddl_filled::filled_relation;
-use super::ddl_node::{bytes, c_string, is_a, Sql};
-use super::ddl_place::{relation_place, Place};
+use super::ddl_node::{bytes, c_string, Sql};
 use super::ddl_statement::Statement;
 use super::ddl_subject::Target;
 
@@ -113,32 +111,6 @@ fn table_of(relation: pg_sys::Oid) -> Option<pg_sys::Oid> {
     (table != pg_sys::InvalidOid).then_some(table)
 }
 
-/// True for a view whose query names a relation that is temporary: PostgreSQL then makes the view
-/// temporary too. A name may mean a WITH query instead, so this only says "look again".
-pub fn reads_temporary(statement: &Statement) -> bool {
-    let Some(view) = statement.as_a::<pg_sys::ViewStmt>(pg_sys::NodeTag::T_ViewStmt) else {
-        return false;
-    };
-    let query = view.query;
-    // SAFETY: a raw parse tree; the closure owns nothing.
-    unsafe { pg_guard_ffi_boundary(|| find_temporary(query, std::ptr::null_mut())) }
-}
-
-#[pg_guard]
-unsafe extern "C-unwind" fn find_temporary(node: *mut pg_sys::Node, context: *mut c_void) -> bool {
-    if node.is_null() {
-        return false;
-    }
-    // SAFETY: raw trees hold RangeVars where relations are named; the walker goes down itself.
-    unsafe {
-        if is_a(node, pg_sys::NodeTag::T_RangeVar) {
-            let relation = relation_of(node.cast());
-            return relation.is_some_and(|found| relation_place(found) == Place::Temporary);
-        }
-        pg_guard_ffi_boundary(|| raw_walker(node, find_temporary, context))
-    }
-}
-
 /// True for what ALTER TABLE and event triggers call a table, partitioned or not.
 pub fn is_table(relation: pg_sys::Oid) -> bool {
     table_of(relation) == Some(relation)
@@ -150,20 +122,4 @@ pub fn is_plain_table(relation: pg_sys::Oid) -> bool {
     let kind = unsafe { pg_sys::get_rel_relkind(relation) } as u8;
     matches!(kind, pg_sys::RELKIND_RELATION | pg_sys::RELKIND_MATVIEW)
         && relation.to_u32() >= pg_sys::FirstNormalObjectId
-}
-
-/// True for a table whose rows lack this column: it was added with a default (attmissingval).
-pub fn has_missing_value(relation: pg_sys::Oid, column: &[u8]) -> bool {
-    let column = c_string(column);
-    // SAFETY: a look-up by OID and name; the row is read before it is released.
-    unsafe {
-        let row = pg_sys::SearchSysCacheAttName(relation, column.as_ptr());
-        if row.is_null() {
-            return false;
-        }
-        let attribute = pg_sys::heap_tuple_get_struct::<pg_sys::FormData_pg_attribute>(row);
-        let is_missing = (*attribute).atthasmissing;
-        pg_sys::ReleaseSysCache(row);
-        is_missing
-    }
 }

@@ -15,7 +15,6 @@ pub enum Invalidated {
 }
 
 thread_local! {
-    static RENAMED: Cell<bool> = const { Cell::new(true) };
     static REGISTERED: Cell<bool> = const { Cell::new(false) };
     static EVERYTHING: Cell<bool> = const { Cell::new(false) };
     static RELATIONS: RefCell<Vec<pg_sys::Oid>> = const { RefCell::new(Vec::new()) };
@@ -40,21 +39,7 @@ pub fn watch() {
             let cache = cache as i32;
             pg_sys::CacheRegisterSyscacheCallback(cache, Some(on_catalog), pg_sys::Datum::null());
         }
-        for cache in [
-            pg_sys::SysCacheIdentifier::NAMESPACEOID,
-            pg_sys::SysCacheIdentifier::ENUMOID,
-            pg_sys::SysCacheIdentifier::DEFACLROLENSPOBJ,
-        ] {
-            let cache = cache as i32;
-            pg_sys::CacheRegisterSyscacheCallback(cache, Some(on_name), pg_sys::Datum::null());
-        }
     }
-}
-
-/// True when a schema or an enum's label may have got another name, or default privileges may have
-/// changed since the last call, or nobody has asked before.
-pub fn take_renamed() -> bool {
-    RENAMED.replace(false)
 }
 
 /// Notes that everything is stale, for what PostgreSQL itself does not tell of.
@@ -98,13 +83,4 @@ unsafe extern "C-unwind" fn on_catalog(
     _hash: pg_sys::uint32,
 ) {
     EVERYTHING.set(true);
-}
-
-#[pg_guard]
-unsafe extern "C-unwind" fn on_name(
-    _argument: pg_sys::Datum,
-    _cache: std::ffi::c_int,
-    _hash: pg_sys::uint32,
-) {
-    RENAMED.set(true);
 }

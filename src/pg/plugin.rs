@@ -15,13 +15,11 @@ use super::effects::events::events_of;
 use super::effects::view;
 use super::lost_ddl;
 use super::relation::OpenRelation;
-use super::since_then::SinceThen;
 use super::value::{in_context, MemoryContextOwner, Row};
 use super::{compat, invalidation, row_guard, session, xid};
 use crate::effects::{Engine, Memory};
 use crate::output_plugin::options::Options;
-use crate::output_plugin::{is_history, Change, Plugin, RowTarget, Transaction, Truncate};
-use crate::settings::{self, SchemaChanges};
+use crate::output_plugin::{Change, Plugin, RowTarget, Transaction, Truncate};
 
 /// Receives rows in a capture worker's own process; an error ends the decoding.
 pub type DirectTarget = Box<dyn FnMut(&[u8]) -> Result<(), String>>;
@@ -62,9 +60,6 @@ struct Session {
     plugin: Plugin,
     /// Set by `begin`; every other callback belongs to it.
     transaction: Option<Transaction>,
-    /// Before this commit somebody may have renamed a schema or a label, or changed default
-    /// privileges; nobody after it.
-    renamed_before: u64,
     /// Through which the transaction's callbacks look at the catalogs.
     view: Option<Box<CommitView>>,
     settings: session::OutputSettings,
@@ -119,7 +114,6 @@ unsafe extern "C-unwind" fn startup(
     // SAFETY: the list holds DefElems, as output_plugin.h says.
     let pairs = unsafe { option_pairs(context.output_plugin_options) };
     let mut options = Options::parse(&pairs).unwrap_or_else(|failure| failure.raise());
-    options.follows_catalogs = settings::schema_changes() == SchemaChanges::Effects;
     // SAFETY: reads a variable of this process.
     options.is_utf8 = unsafe { pg_sys::GetDatabaseEncoding() } == pg_sys::pg_enc::PG_UTF8 as i32;
     plugin_options.output_type = if options.is_binary {
@@ -134,7 +128,6 @@ unsafe extern "C-unwind" fn startup(
     let session = Session {
         plugin: Plugin::new(options, context.context),
         transaction: None,
-        renamed_before: 0,
         view: None,
         settings: session::OutputSettings::default(),
         engine: None,
@@ -180,17 +173,10 @@ unsafe extern "C-unwind" fn begin(
     session.settings.enter();
     // SAFETY: the transaction handed to this callback.
     session.transaction = Some(unsafe { transaction(txn) });
-    if invalidation::take_renamed() {
-        // By a transaction that committed before this one, or by this one itself, some time before.
-        session.renamed_before = session.transaction.map_or(u64::MAX, |t| t.commit_lsn);
-    }
     // SAFETY: as above.
     session.view = unsafe { CommitView::of(ctx, txn) };
     session.plugin.begin();
     session.engine = None;
-    if !session.plugin.follows_catalogs() {
-        return;
-    }
     // SAFETY: as above; no change has been handed out yet.
     if let Some(touched) = unsafe { events_of(txn) } {
         let view = session.view.as_deref_mut();
@@ -209,11 +195,7 @@ unsafe extern "C-unwind" fn change(
 ) {
     // SAFETY: `startup` has set the session; PostgreSQL keeps the rest alive during the callback.
     unsafe {
-        let is_update =
-            (*change).action == pg_sys::ReorderBufferChangeType::REORDER_BUFFER_CHANGE_UPDATE;
-        if !is_update || !completes_a_rewrite(ctx, OpenRelation::new(relation)) {
-            follow_catalogs(ctx, Some(OpenRelation::new(relation)));
-        }
+        follow_catalogs(ctx, Some(OpenRelation::new(relation)));
         let Session {
             plugin,
             transaction,
@@ -221,7 +203,6 @@ unsafe extern "C-unwind" fn change(
             new,
             row_memory,
             view,
-            renamed_before,
             ..
         } = session(ctx);
         let before = view.as_mut().map(|view| view.enter());
@@ -249,18 +230,9 @@ unsafe extern "C-unwind" fn change(
                 }
                 other => error!("change of kind {other} has no row"),
             };
-            let is_before = (*change).lsn < *renamed_before;
-            let moments = before.as_ref().zip(view.as_deref_mut());
             let transaction = begun(*transaction);
-            let mut since = SinceThen::new(moments, is_before);
             let written = row_guard::guarded(|| {
-                plugin.change(
-                    transaction,
-                    relation_open,
-                    &decoded,
-                    &mut since,
-                    &mut target,
-                );
+                plugin.change(transaction, relation_open, &decoded, &mut target);
             });
             if let Err(failure) = written {
                 plugin.change_failed(transaction, relation_open, &decoded, &failure, &mut target);
@@ -408,23 +380,6 @@ unsafe fn follow_catalogs(
     session
         .plugin
         .schema_changed(transaction, stretch, &mut Target(ctx));
-}
-
-/// A statement's row is completed each time that one of its tables is about to be rewritten (event trigger
-/// table_rewrite). That is no boundary: what was done before belongs to the rows that are coming.
-///
-/// # Safety
-/// `ctx` is that of a change callback.
-unsafe fn completes_a_rewrite(
-    ctx: *mut pg_sys::LogicalDecodingContext,
-    relation: OpenRelation,
-) -> bool {
-    // SAFETY: `startup` has set the session.
-    let session = unsafe { session(ctx) };
-    let Some(engine) = &session.engine else {
-        return false;
-    };
-    is_history(relation) && engine.is_amid_rewrite(view::current_command())
 }
 
 /// # Safety

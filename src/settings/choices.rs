@@ -13,17 +13,6 @@ pub enum Reader {
     Poll,
 }
 
-/// How a change of the schema is replayed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PostgresGucEnum)]
-pub enum SchemaChanges {
-    /// As the statement that made it, under its role and settings.
-    #[name = c"text"]
-    Text,
-    /// As what it did to the catalogs, where that is understood; as its text where not.
-    #[name = c"effects"]
-    Effects,
-}
-
 /// What becomes of UPDATE and DELETE on tables that have no key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PostgresGucEnum)]
 pub enum KeylessTables {

@@ -134,10 +134,10 @@ fn what_hangs_on_the_sessions_own_is_left_out_while_the_session_lives_and_told()
     c.flush();
     let restored = c.restore(&[]);
     for object in [
-        "default public.t.token",
+        "default value for public.t.token",
         "column public.t.m",
         "column public.t.g",
-        "constraint of_session of domain public.d",
+        "domain constraint of_session on public.d",
         "trigger ",
     ] {
         assert!(

@@ -48,20 +48,6 @@ fn constants_of_that_time_stay_wherever_they_stand() {
     assert!(c.health().starts_with("ok"), "{}", c.health());
 }
 
-/// Goes with the text way.
-#[test]
-fn what_a_text_would_fix_anew_is_flagged() {
-    let c = Cluster::builder()
-        .setting("pg_incrbackup.schema_changes", "text")
-        .back_up();
-    c.sql("CREATE DOMAIN d AS timestamptz CHECK (VALUE > 'now')");
-    c.flush();
-    let flags = c.stream();
-    assert!(flags.contains(" flag reason=CREATE%20DOMAIN"), "{flags}");
-    let health = c.health();
-    assert!(health.contains("1 things could not be carried"), "{health}");
-}
-
 #[test]
 fn a_view_keeps_its_options() {
     let c = Cluster::backed_up();

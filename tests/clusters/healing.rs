@@ -4,6 +4,7 @@
 use std::fs;
 use std::time::Duration;
 
+use crate::poll::through_decoder_raw;
 use harness::{wait_until, wait_until_within, Cluster, Session};
 
 const TABLES: &str =
@@ -215,9 +216,7 @@ fn ddl_that_ran_without_the_library_is_carried_or_flagged() {
 
 #[test]
 fn ddl_as_text_that_could_not_be_recorded_is_flagged() {
-    let c = Cluster::builder()
-        .setting("pg_incrbackup.schema_changes", "text")
-        .back_up();
+    let c = through_decoder_raw("stream").back_up();
     c.sql("CREATE TABLE t (a int PRIMARY KEY)");
     c.flush();
     c.write_setting("shared_preload_libraries", "''");

@@ -71,7 +71,7 @@ fn tables_and_domains_stay_without_the_defaults_and_checks_over_ours() {
             "default value for public.t.m",
             "table constraint c on public.t",
             "table constraint d on public.u",
-            "default of domain public.d",
+            "default value for domain public.d",
             "domain constraint d_check on public.d",
         ],
     );

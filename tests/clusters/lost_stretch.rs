@@ -2,6 +2,7 @@
 //! gives all that can be applied, says what it left out, and does not call it whole.
 
 use crate::healing::lose;
+use crate::poll::through_decoder_raw;
 use harness::{wait_until, Cluster};
 
 /// Restores up to `lsn`; gives the database and what restore.sh printed, whose exit status is 1.
@@ -112,8 +113,7 @@ fn a_moment_inside_gives_all_that_can_be_applied_and_lists_the_rest() {
 /// A schema change that nobody knows of: what hangs on it is left out, and nothing else.
 #[test]
 fn what_hangs_on_a_lost_schema_change_is_left_out() {
-    let c = Cluster::builder()
-        .setting("pg_incrbackup.schema_changes", "text")
+    let c = through_decoder_raw("stream")
         .setting("max_prepared_transactions", "2")
         .setting("pg_incrbackup.copy_threshold", "3")
         .back_up();

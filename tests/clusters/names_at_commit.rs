@@ -58,22 +58,13 @@ fn a_transactions_own_renames_take_effect_at_their_place() {
 /// renames meanwhile.
 #[test]
 fn ddl_of_a_role_that_owns_no_schema_survives_a_rename_by_others() {
-    let effects = Cluster::backed_up();
-    // Goes with the text way: its renames around the statement are the restorer's.
-    let text = Cluster::builder()
-        .setting("pg_incrbackup.schema_changes", "text")
-        .back_up();
-    for c in [&effects, &text] {
-        c.sql("CREATE ROLE maker; GRANT CREATE, USAGE ON SCHEMA public TO maker; CREATE SCHEMA s");
-        let mut one = c.session();
-        one.run("BEGIN; SET ROLE maker; CREATE TABLE public.made (a int PRIMARY KEY)");
-        c.sql("ALTER SCHEMA s RENAME TO new");
-        one.run("INSERT INTO made VALUES (1); COMMIT");
-        c.assert_restores();
-    }
-    let rename = "ALTER SCHEMA new RENAME TO s;";
-    assert!(text.stream().contains(rename), "the test is about nothing");
-    assert!(!effects.stream().contains(rename), "{}", effects.stream());
+    let c = Cluster::backed_up();
+    c.sql("CREATE ROLE maker; GRANT CREATE, USAGE ON SCHEMA public TO maker; CREATE SCHEMA s");
+    let mut one = c.session();
+    one.run("BEGIN; SET ROLE maker; CREATE TABLE public.made (a int PRIMARY KEY)");
+    c.sql("ALTER SCHEMA s RENAME TO new");
+    one.run("INSERT INTO made VALUES (1); COMMIT");
+    c.assert_restores();
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! "The slow way and the fast way disagree." Both readers write the same transactions, byte for
 //! byte; a third-party plugin can be read by the slow one.
 
-use harness::{assert_identical, Builder, Cluster, Transaction};
+use harness::{assert_identical, wait_until, Builder, Cluster, Transaction};
 use std::process::Command;
 
 const LOAD: &str = "
@@ -111,7 +111,7 @@ fn the_reader_can_be_changed_at_any_time() {
 
 /// A cluster that is captured through decoder_raw: our own plugin of that name (tests/plugins), unless
 /// somebody put a newer one into the test's PostgreSQL.
-fn through_decoder_raw(reader: &str) -> Builder {
+pub fn through_decoder_raw(reader: &str) -> Builder {
     let builder = Cluster::builder()
         .setting("pg_incrbackup.plugin", "decoder_raw")
         .setting("pg_incrbackup.reader", reader)
@@ -173,6 +173,29 @@ fn a_role_named_null_keeps_what_it_made_through_decoder_raw() {
         "CREATE ROLE \"null\"; GRANT CREATE ON SCHEMA public TO \"null\"; SET ROLE \"null\";
          CREATE TABLE t (a int PRIMARY KEY); INSERT INTO t VALUES (1)",
     );
+    c.assert_restores();
+}
+
+/// docs/plugins.md: what a text says otherwise at restore is flagged, what is not carried is lost until a base.
+#[test]
+fn what_a_text_cannot_carry_is_flagged_through_decoder_raw() {
+    let c = through_decoder_raw("poll").back_up();
+    c.sql("CREATE TABLE t (a int PRIMARY KEY)");
+    c.sql("CREATE DOMAIN d AS timestamptz CHECK (VALUE > 'now')");
+    c.sql("ALTER TABLE t ADD COLUMN b timestamptz DEFAULT clock_timestamp()");
+    c.sql("CREATE TABLE p (a int) PARTITION BY RANGE (a); CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (abs(0)) TO (9)");
+    c.sql("CREATE TEMP TABLE mine (); CREATE TABLE yours (); DROP TABLE mine, yours");
+    c.flush();
+    let stream = c.stream();
+    for reason in ["CREATE%20DOMAIN", "ALTER%20TABLE", "CREATE%20TABLE"] {
+        let flag = format!(" flag reason={reason}:%20");
+        assert!(stream.contains(&flag), "{reason}: {stream}");
+    }
+    wait_until("the base is made", || c.bases().len() == 2);
+    let flags = std::fs::read_to_string(c.chain_directory().join("flags.jsonl"));
+    let flags = flags.expect("there are some");
+    assert!(flags.contains("could%20not%20be%20recorded"), "{flags}");
+    c.sql("INSERT INTO t VALUES (1)");
     c.assert_restores();
 }
 

@@ -273,12 +273,10 @@ fn a_minor_update_of_the_server_goes_on_in_the_same_chain() {
 /// A library that writes format 2 starts over an open segment of format 1.
 #[test]
 fn a_segment_of_the_former_format_is_closed_though_the_worker_is_killed_meanwhile() {
-    // Format 1 knows no effects.
-    let c = Cluster::builder()
-        .setting("pg_incrbackup.schema_changes", "text")
-        .with_failpoints()
-        .back_up();
-    c.sql("CREATE TABLE t (a int PRIMARY KEY)");
+    // Format 1 knows no effects: the table is there before.
+    let c = Cluster::builder().with_failpoints().start();
+    c.sql("CREATE TABLE t (a int PRIMARY KEY); CREATE EXTENSION pg_incrbackup");
+    c.sql("SELECT * FROM incr_setup()");
     let points = ["segment: fsync", "publish: rename", "manifest: write"];
     let mut former = Vec::new();
     for (number, point) in (1..).zip(points) {

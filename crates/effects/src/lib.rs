@@ -18,6 +18,7 @@ pub mod class;
 pub mod common;
 pub mod compare;
 pub mod key;
+pub mod left_out;
 pub mod names;
 pub mod object;
 pub mod options;
@@ -26,7 +27,6 @@ pub mod plan;
 pub mod renames;
 pub mod script;
 pub mod states;
-pub mod temporary;
 pub mod text;
 pub mod tuples;
 

@@ -127,6 +127,11 @@ pub trait Object: Clone + Debug + PartialEq {
         self.target()
     }
 
+    /// The tablespace that it is in, quoted, where that is not the database's.
+    fn tablespace(&self) -> Option<&str> {
+        None
+    }
+
     /// False where it has an owner that no ALTER … OWNER TO gives it (a constraint, an index).
     fn has_owner_of_its_own(&self) -> bool {
         self.common().owner.is_some()

@@ -17,6 +17,8 @@ pub struct Effect {
     pub needs: Vec<Key>,
     /// Roles that must be there for it, unquoted.
     pub roles: Vec<String>,
+    /// The tablespace that must be there for it, unquoted.
+    pub tablespace: Option<String>,
     /// By whose privileges it runs, quoted, where that is neither the restorer nor the owner.
     pub grantor: Option<String>,
     /// Without a semicolon.

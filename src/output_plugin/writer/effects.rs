@@ -1,9 +1,8 @@
-//! Schema changes between the rows: as effects where all that a statement touched is understood, as the
-//! statement's text where it is not.
+//! Schema changes between the rows, as their effects. A few statements travel as their text: those of which the
+//! catalogs do not tell all.
 
 use archive::segment::{ClusterFact, DdlBlock, EffectNote, Lost, What, Words};
-use effects::class::catalog_name;
-use effects::{Effect, Unhandled, OVER_OURS, TEMPORARY};
+use effects::{Effect, Unhandled, TEMPORARY};
 
 use super::super::frame;
 use super::super::history::Statement;
@@ -15,37 +14,25 @@ use crate::pg::effects::server_text::to_server_bytes;
 /// The verb of an effect that empties a table whose rows come again behind it.
 const REWRITE: &str = "rewrite";
 
-/// How the last statement was written.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub enum Way {
-    /// There was none: the catalogs change by themselves (a superuser's UPDATE, a library that is away).
-    #[default]
-    None,
-    Text,
-    Effects,
-}
-
 /// What the statement that is held back did, so far.
 #[derive(Default)]
 pub struct Deeds {
     effects: Vec<Effect>,
     unhandled: Vec<Unhandled>,
     is_about_cluster: bool,
-    /// What its text would do otherwise at restore; said where it travels as text.
-    flags: Vec<String>,
 }
 
 impl Deeds {
-    pub fn flag_text(&mut self, reason: String) {
-        self.flags.push(reason);
-    }
-
-    /// True where the statement travels as its text.
-    fn need_text(&self, command: &str) -> bool {
-        self.is_about_cluster
-            || self.unhandled.iter().any(|why| why.class != TEMPORARY)
-            || does_more_than_catalogs_tell(command)
-            || self.effects.is_empty() && self.unhandled.is_empty() && !is_told_by_catalogs(command)
+    /// True where the statement travels as its text. A text is also there where another library or another
+    /// plugin's session has recorded the statement.
+    fn need_text(&self, statement: &Statement) -> bool {
+        let command = statement.command.as_str();
+        let does_nothing_here = self.effects.is_empty() && self.unhandled.is_empty();
+        statement.replay
+            && !statement.text.is_empty()
+            && (does_more_than_catalogs_tell(command)
+                || !is_told_by_catalogs(command)
+                || self.is_about_cluster && does_nothing_here)
     }
 }
 
@@ -63,9 +50,14 @@ impl Writer<'_> {
         if self.state.bracket.is_some() {
             return;
         }
+        let words = self.state.held.as_ref().map(|held| held.query.clone());
         for left_out in &stretch.left_out {
-            let note = format!("{}\n{}", left_out.object, left_out.definition);
-            self.leave_out_object(&to_server_bytes(&note));
+            let mut note = to_server_bytes(&format!("{}\n", left_out.object));
+            match left_out.definition.as_str() {
+                "" => note.extend(words.as_deref().unwrap_or_default()),
+                definition => note.extend(to_server_bytes(definition)),
+            }
+            self.leave_out_object(&note);
         }
         if self.state.held.is_some() {
             let deeds = &mut self.state.deeds;
@@ -76,28 +68,17 @@ impl Writer<'_> {
             }
             return;
         }
-        match (self.state.way, stretch.effects) {
-            // Its text does it.
-            (Way::Text, _) => {}
-            (_, Ok(effects)) => self.write_effects(&effects, None),
-            // The session that records leaves it out, and lists it.
-            (_, Err(unhandled)) if unhandled.class == OVER_OURS => {
-                self.state.left_out = Some(unhandled);
-            }
-            (_, Err(unhandled)) => self.flag_left_out(unhandled),
+        match stretch.effects {
+            Ok(effects) => self.write_effects(&effects, None),
+            Err(unhandled) => self.lose_change(unhandled, "a schema change"),
         }
     }
 
     /// The same is said once, though it is asked for at each row.
-    fn flag_left_out(&mut self, unhandled: Unhandled) {
-        if self.state.missing.as_ref() != Some(&unhandled) {
-            let reason = "a schema change is left out, of which no statement is known";
-            self.lose_change(&unhandled, reason);
-            self.state.missing = Some(unhandled);
+    fn lose_change(&mut self, unhandled: Unhandled, what: &str) {
+        if self.state.missing.as_ref() == Some(&unhandled) {
+            return;
         }
-    }
-
-    fn lose_change(&mut self, unhandled: &Unhandled, reason: &str) {
         let object = unhandled.object.as_ref();
         let lost = Lost {
             what: What::Schema,
@@ -105,20 +86,8 @@ impl Writer<'_> {
             oid: object.map_or(0, |(key, _)| key.oid),
             identity: object.map_or_else(Vec::new, |(_, name)| to_server_bytes(name)),
         };
-        self.lose(&lost, &format!("{reason}: {unhandled}"));
-    }
-
-    /// What is over our own and no session has recorded in this transaction was left out by none. It is not lost:
-    /// bases are without it, too.
-    pub(super) fn tell_unrecorded(&mut self) {
-        let left_out = self.state.left_out.take();
-        let Some(unhandled) = left_out.filter(|_| !self.state.is_recorded) else {
-            return;
-        };
-        let object = unhandled.object.as_ref();
-        let object = object.map(|(key, name)| format!("{} {name}", catalog_name(key.class)));
-        let note = format!("{}\n", object.unwrap_or(unhandled.what));
-        self.leave_out_object(&to_server_bytes(&note));
+        self.lose(&lost, &format!("{what} is left out: {unhandled}"));
+        self.state.missing = Some(unhandled);
     }
 
     /// Writes the statement that was held back.
@@ -127,66 +96,19 @@ impl Writer<'_> {
             return;
         };
         let deeds = std::mem::take(&mut self.state.deeds);
-        self.state.released = Some(statement.clone());
-        if statement.fact().is_some()
-            || !self.options.follows_catalogs
-            || deeds.need_text(&statement.command)
-        {
-            if statement.text.is_empty() {
-                return self.flag_untold(deeds, &statement);
-            }
-            self.state.way = Way::Text;
-            for reason in &deeds.flags {
-                self.flag_ddl(reason);
-            }
-            self.tell_unhandled(&deeds.unhandled, &statement.command);
+        if statement.fact().is_some() || deeds.need_text(&statement) {
+            self.state.has_text = true;
             return self.write_text(&statement);
         }
-        self.state.way = Way::Effects;
         if !deeds.effects.is_empty() {
             self.write_effects(&deeds.effects, Some(&statement));
         }
-        // Its text names what is gone: no restore can run it.
-        if let Some(unhandled) = deeds.unhandled.first() {
-            self.flag_ddl(&format!("{} is left out: {unhandled}", statement.command));
-        }
-    }
-
-    /// Something was not understood of a statement whose text would come to something else.
-    fn flag_untold(&mut self, deeds: Deeds, statement: &Statement) {
-        self.state.way = Way::Effects;
-        if !deeds.effects.is_empty() {
-            self.write_effects(&deeds.effects, Some(statement));
-        }
-        let unfollowed = || Unhandled::new("schema change", "its effects are not followed");
-        let unhandled = deeds.unhandled.into_iter().next();
-        let reason = format!("{} is left out", statement.command);
-        self.lose_change(&unhandled.unwrap_or_else(unfollowed), &reason);
-    }
-
-    /// Drops the statement that was held back: the session that ran it says that all it did goes with the
-    /// session. What the catalogs tell beyond that is written.
-    pub(super) fn forget_held(&mut self) {
-        let statement = self.state.held.take();
-        let deeds = std::mem::take(&mut self.state.deeds);
-        if self.options.follows_catalogs && !deeds.effects.is_empty() {
-            self.state.way = Way::Effects;
-            self.write_effects(&deeds.effects, statement.as_ref());
-        }
-    }
-
-    fn tell_unhandled(&mut self, unhandled: &[Unhandled], command: &str) {
-        if !self.options.framing {
-            return;
-        }
-        let mut told: Vec<&str> = Vec::new();
-        for Unhandled { class, what, .. } in unhandled {
-            if !told.contains(&class.as_str()) {
-                told.push(class);
-                pgrx::debug1!("pg_incrbackup: {command} travels as text: {class}: {what}");
-                self.line.clear();
-                frame::push_unhandled(&mut self.line.sql, class, command);
-                self.send_line();
+        for unhandled in deeds.unhandled {
+            // It goes with its session.
+            if unhandled.class == TEMPORARY {
+                self.flag_ddl(&format!("{} is left out: {unhandled}", statement.command));
+            } else {
+                self.lose_change(unhandled, &statement.command);
             }
         }
     }
@@ -205,7 +127,14 @@ impl Writer<'_> {
             let name = to_server_bytes(role);
             // As of the commit: it may be given what only superusers own.
             let superuser = is_superuser(&name);
-            self.role_fact(ClusterFact::Role { name, superuser });
+            self.fact(ClusterFact::Role { name, superuser });
+        }
+        for tablespace in effects
+            .iter()
+            .filter_map(|effect| effect.tablespace.as_ref())
+        {
+            let name = to_server_bytes(tablespace);
+            self.fact(ClusterFact::Tablespace { name });
         }
         if let Some(statement) = statement {
             self.line.clear();
@@ -232,6 +161,9 @@ impl Writer<'_> {
             self.line.clear();
             frame::push_effect(&mut self.line.sql, &note, &block.parts());
             self.send_line();
+            if effect.verb == REWRITE {
+                self.state.emptied.push(effect.key.oid.into());
+            }
         }
     }
 }

@@ -21,8 +21,6 @@ const BLOCK: u64 = 1024 * 1024;
 const COLUMNS: usize = 4;
 /// Longer lists of DDL are cut.
 const LISTED_DDL: usize = 500;
-/// So many classes are counted; PostgreSQL has some fifty.
-const CLASSES: usize = 200;
 /// And so are longer texts.
 const LISTED_TEXT: usize = 200;
 
@@ -160,7 +158,6 @@ impl Builder {
             Item::Statement => self.statement(lines.text(), length),
             Item::Ddl { command, role } => self.ddl(lines, command, role),
             Item::Words => self.unlisted_words = Some(lines.number()),
-            Item::Unhandled { class } => self.unhandled(class),
             Item::Effect(effect) => self.effect(lines, &effect),
             Item::End => self.index.complete = lines.next_start(),
             Item::Other | Item::Footer => self.copy = None,
@@ -332,13 +329,6 @@ impl Builder {
                 self.list(lines, line, typed.command.clone(), &typed.role, &typed.text);
             }
             (Some(_), None) => {}
-        }
-    }
-
-    fn unhandled(&mut self, class: String) {
-        let classes = &mut self.index.unhandled;
-        if classes.len() < CLASSES || classes.contains_key(&class) {
-            *classes.entry(class).or_default() += 1;
         }
     }
 

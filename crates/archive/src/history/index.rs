@@ -13,7 +13,6 @@
 //! ```
 
 use std::cell::OnceCell;
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -59,9 +58,6 @@ pub struct Index {
     /// The first of them; `ddl_count` counts all.
     pub ddl: Vec<DdlLine>,
     pub ddl_count: u64,
-    /// How often DDL came as text because of a class of objects whose effects are not known.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub unhandled: BTreeMap<String, u64>,
 }
 
 /// A table that the segment writes to.

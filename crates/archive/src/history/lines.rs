@@ -86,10 +86,6 @@ pub enum Item {
     },
     /// What the user typed, which is open from here on.
     Words,
-    /// Why DDL comes as text: of this class of objects no effects are known.
-    Unhandled {
-        class: String,
-    },
     /// What DDL changed, all lines of it.
     Effect(Box<Effect>),
     /// A transaction or a sequences block is complete.
@@ -272,9 +268,6 @@ impl<R: Read> Lines<R> {
                 self.open.words = Some(words.into());
                 Ok(Some(Item::Words))
             }
-            "unhandled" => Ok(Some(Item::Unhandled {
-                class: comment.text("class").map_err(flawed)?,
-            })),
             "footer" => Ok(Some(Item::Footer)),
             _ => Ok(Some(Item::Other)),
         }

@@ -3,7 +3,8 @@
 //! An *effect* is what a statement changed in the catalogs, as SQL of our own; its comment names the
 //! object and what that needs. *Words* are what the user typed, for people: a restore does not read
 //! them. They stand above the effects of their statement, up to the next words or the end of the
-//! transaction. *Unhandled* stands before a DDL block, of whose class of objects no effect is known.
+//! transaction. *Unhandled* stands in segments of
+//! earlier versions before a DDL block, of whose class of objects no effect was known.
 //!
 //! ```text
 //! -- @KEY words command=CREATE%20TABLE role=bob at=2026-11-21T03:40:00.000000Z text=create%20table%20t%28%29
@@ -139,13 +140,6 @@ fn word(text: &str) -> &str {
     &text[..text.floor_char_boundary(LONGEST_WORD)]
 }
 
-pub(super) fn unhandled_line(key: Key, class: &str, command: &str) -> String {
-    CommentWriter::new(key, "unhandled")
-        .field("class", word(class))
-        .field("command", word(command))
-        .finish()
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -279,10 +273,6 @@ mod tests {
             words.line(key()),
             "-- @0123456789abcdef words command=CREATE%20TABLE role=bob at=none \
              text=create%20table%20t%28%29\n"
-        );
-        assert_eq!(
-            unhandled_line(key(), "operator family", "CREATE X"),
-            "-- @0123456789abcdef unhandled class=operator%20family command=CREATE%20X\n"
         );
     }
 

@@ -12,7 +12,7 @@ use memchr::{memchr, memchr2};
 
 use super::cluster_fact::ClusterFact;
 use super::ddl_block::DdlBlock;
-use super::effect::{unhandled_line, EffectNote, Words};
+use super::effect::{EffectNote, Words};
 use super::file::SegmentFile;
 use super::flag::{self, Lost};
 use super::grammar::{
@@ -38,8 +38,6 @@ pub struct Counters {
     pub statements: u64,
     pub bytes: u64,
     pub flags: u64,
-    /// DDL that travelled as text.
-    pub unhandled: u64,
 }
 
 /// Where the appender stands between two calls.
@@ -258,15 +256,6 @@ impl Appender {
     pub fn words(&mut self, words: &Words<'_>) -> Result<()> {
         let line = words.line(self.key);
         self.inside("words")?;
-        self.put(line.as_bytes())
-    }
-
-    /// Notes why the DDL block that follows travels as text: the effects of this class of objects are not
-    /// known.
-    pub fn unhandled(&mut self, class: &str, command: &str) -> Result<()> {
-        let line = unhandled_line(self.key, class, command);
-        self.inside("unhandled")?;
-        self.counters.unhandled += 1;
         self.put(line.as_bytes())
     }
 

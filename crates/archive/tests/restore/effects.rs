@@ -3,9 +3,7 @@
 use archive::segment::{ClusterFact, DdlBlock, EffectNote, Words};
 
 use crate::replay::awks;
-use crate::source::{
-    ddl, unique, Copy, Effect, Fact, Part, Source, Statement, Typed, Unhandled, TABLE,
-};
+use crate::source::{ddl, unique, Copy, Effect, Fact, Part, Source, Statement, Typed, TABLE};
 
 fn effect<'a>(class: &'a str, verb: &'a str, identity: &'a str, sql: &'a str) -> Part<'a> {
     let note = EffectNote {
@@ -92,7 +90,6 @@ fn everything(source: &mut Source) {
             ),
             typed(HOSTILE),
             Statement("DELETE FROM public.a WHERE id = 2;"),
-            Unhandled("operator family", "CREATE OPERATOR FAMILY"),
             ddl("CREATE OPERATOR FAMILY public.begin USING btree;"),
             Statement("INSERT INTO public.a (id, x, y) VALUES (7, 'h', 7);"),
         ],

@@ -44,11 +44,10 @@ pub enum Part<'a> {
     },
     Effect(EffectNote<'a>, DdlBlock<'a>),
     Words(Words<'a>),
-    Unhandled(&'a str, &'a str),
     Fact(ClusterFact),
 }
 
-pub use Part::{Copy, Ddl, Effect, Fact, Statement, Unhandled, Words as Typed};
+pub use Part::{Copy, Ddl, Effect, Fact, Statement, Words as Typed};
 
 pub fn ddl(text: &str) -> Part<'_> {
     Ddl {
@@ -130,7 +129,7 @@ impl Source {
                 Ddl { text, .. } => sql.push_str(text),
                 // psql is not to see its words here either.
                 Effect(_, block) => sql.push_str(str::from_utf8(&block.write("0")).unwrap()),
-                Part::Words(_) | Unhandled(..) | Fact(_) => {}
+                Part::Words(_) | Fact(_) => {}
             }
             sql.push('\n');
         }
@@ -164,7 +163,6 @@ impl Source {
                 }
                 Effect(note, block) => appender.effect(note, block).unwrap(),
                 Part::Words(words) => appender.words(words).unwrap(),
-                Unhandled(class, command) => appender.unhandled(class, command).unwrap(),
                 Fact(fact) => appender.fact(fact).unwrap(),
             }
         }

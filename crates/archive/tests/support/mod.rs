@@ -192,9 +192,6 @@ pub fn effects(appender: &mut Appender, base: u64) {
         after: b"SET LOCAL ROLE NONE;",
     };
     appender.effect(&note, &block).unwrap();
-    appender
-        .unhandled("operator family", "CREATE OPERATOR FAMILY")
-        .unwrap();
     let text = DdlBlock::alone(b"CREATE OPERATOR FAMILY x\nUSING btree");
     appender
         .ddl("CREATE OPERATOR FAMILY", "bob", &text)

@@ -173,6 +173,10 @@ impl Object for Constraint {
         format!("{} ON {}", self.name, self.table_name)
     }
 
+    fn tablespace(&self) -> Option<&str> {
+        self.index.as_ref()?.tablespace.as_deref()
+    }
+
     fn occupies(&self) -> Option<String> {
         Some(format!("constraint {} {}", self.table, self.name))
     }

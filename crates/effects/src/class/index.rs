@@ -163,6 +163,10 @@ impl Object for Index {
         qualified(&self.schema, &self.name)
     }
 
+    fn tablespace(&self) -> Option<&str> {
+        self.tablespace.as_deref()
+    }
+
     fn occupies(&self) -> Option<String> {
         Some(format!("r {}", self.target()))
     }

@@ -90,6 +90,10 @@ impl Object for MaterializedView {
         self.view.target()
     }
 
+    fn tablespace(&self) -> Option<&str> {
+        self.tablespace.as_deref()
+    }
+
     fn occupies(&self) -> Option<String> {
         self.view.occupies()
     }

@@ -183,6 +183,17 @@ macro_rules! classes {
             pub fn target(&self) -> String {
                 match self { $(Model::$variant(model) => model.target(),)* }
             }
+            /// Kind and name as pg_identify_object has them.
+            pub fn described(&self) -> String {
+                let kind = match self {
+                    Model::Constraint(_) => "table constraint",
+                    other => other.class(),
+                };
+                format!("{kind} {}", self.target().replacen(" ON ", " on ", 1))
+            }
+            pub fn tablespace(&self) -> Option<&str> {
+                match self { $(Model::$variant(model) => model.tablespace(),)* }
+            }
             pub fn occupies(&self) -> Option<String> {
                 match self { $(Model::$variant(model) => model.occupies(),)* }
             }

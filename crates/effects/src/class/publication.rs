@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use crate::common::Common;
-use crate::key::Key;
+use crate::key::{catalog, Key};
 use crate::object::Object;
 use crate::renames::named;
 use crate::script::{no_rest, Script, Unhandled};
@@ -95,6 +95,15 @@ pub struct Publication {
 impl Publication {
     fn tables(&self) -> &[Part] {
         self.tables.as_deref().unwrap_or_default()
+    }
+
+    /// Takes those of its tables out for which `is_it` says so, and gives their names.
+    pub fn take_tables(&mut self, is_it: impl Fn(Key) -> bool) -> Vec<String> {
+        let is_it = |part: &Part| is_it(Key::new(catalog::CLASS, part.oid));
+        let (taken, kept) = self.tables().iter().cloned().partition(is_it);
+        let (taken, kept): (Vec<Part>, Vec<Part>) = (taken, kept);
+        self.tables = (!kept.is_empty()).then_some(kept);
+        taken.into_iter().map(|part| part.name).collect()
     }
 
     fn schemas(&self) -> &[Part] {

@@ -5,16 +5,15 @@ mod remade;
 mod whose;
 
 use std::collections::{HashMap, HashSet};
-use std::rc::Rc;
 
-use self::whose::{
-    goes_whole, goes_with_temporary, has_parts, is_left_out, is_part_of_member, is_the_users,
-};
+pub(crate) use self::whose::goes_whole;
+use self::whose::{goes_with_temporary, is_part_of_member, is_the_users};
 use crate::class::Model;
 use crate::key::Key;
 use crate::plan::{Plan, Step};
 use crate::script::{Effect, Script, Unhandled};
 use crate::states::States;
+use crate::text::unquoted;
 
 /// Counted as a class: what is over this project's own extension.
 pub const OVER_OURS: &str = "extension pg_incrbackup";
@@ -26,10 +25,9 @@ pub const TEMPORARY: &str = "temporary object";
 pub struct Context {
     /// The first and the last command that touched an object.
     pub commands: HashMap<Key, (u32, u32)>,
-    /// What belongs to this project's own extension, or is over what does: a restore does without it.
-    pub ours: Rc<HashSet<Key>>,
-    /// What of it was so before these commands.
-    pub ours_before: Rc<HashSet<Key>>,
+    /// Objects that are gone for a restore, though the source has them: they have come to be over this project's
+    /// own extension. What needs them goes along.
+    pub lost: HashSet<Key>,
     /// Of what the objects need, what is temporary or goes with what is.
     pub temporary: HashSet<Key>,
     /// Roles (quoted, or PUBLIC) to which ALTER DEFAULT PRIVILEGES gives anything in this database.
@@ -106,13 +104,6 @@ pub fn compare(
             && is_the_users(pair).map_err(about)?
             && !is_part_of_member(pair, before, after)
         {
-            let is_left_out_whole = |key: &Key| {
-                let model = after.get(*key).or_else(|| before.get(*key));
-                model.is_some_and(|model| !has_parts(model))
-            };
-            if is_left_out(key, pair, context, is_left_out_whole).map_err(about)? {
-                continue;
-            }
             if goes_with_temporary(pair, context).map_err(about)? {
                 continue;
             }
@@ -242,7 +233,7 @@ impl<'a> Comparison<'a> {
                 (Step::Drop, Some(before), _) => {
                     before.remove_script(&mut script);
                     dropped.insert(key);
-                    let mut is_circle = false;
+                    let mut is_circle = self.context.lost.contains(&key);
                     // It needs what is left over it: CASCADE takes all that along.
                     let mut left = vec![key];
                     while let Some(under) = left.pop() {
@@ -290,6 +281,8 @@ impl<'a> Comparison<'a> {
 /// The statements about one object.
 fn written(key: Key, model: &Model, script: Script) -> impl Iterator<Item = Effect> + '_ {
     let owner = model.common().owner.as_deref();
+    let tablespace = model.tablespace();
+    let is_named = |sql: &str| sql.contains(" TABLESPACE ");
     script.statements.into_iter().map(move |statement| Effect {
         key,
         class: model.class(),
@@ -297,6 +290,9 @@ fn written(key: Key, model: &Model, script: Script) -> impl Iterator<Item = Effe
         identity: model.target(),
         needs: model.common().needs().to_vec(),
         roles: statement.roles,
+        tablespace: tablespace
+            .filter(|_| is_named(&statement.sql))
+            .map(unquoted),
         grantor: statement
             .grantor
             .filter(|grantor| owner != Some(grantor.as_str())),

@@ -1,46 +1,14 @@
 //! Which changes are none of a restore's: members of extensions, this project's own, what is temporary.
 
-use super::{Context, Pair, OVER_OURS, TEMPORARY};
+use super::{Context, Pair, TEMPORARY};
 use crate::class::extension::OWN;
 use crate::class::Model;
 use crate::key::{catalog, Key};
 use crate::script::Unhandled;
 use crate::states::States;
 
-/// True for what is over the extension's own, and was from the start: it has been left out, and a restore is
-/// without it. Of what has parts, some may be over it and the others not.
-pub(super) fn is_left_out(
-    key: Key,
-    pair: Pair<'_>,
-    context: &Context,
-    is_whole: impl Fn(&Key) -> bool,
-) -> Result<bool, Unhandled> {
-    let is_ours = |key: &Key| context.ours.contains(key);
-    let is_other = |need: &&Key| **need != key;
-    let is_over = |model: &Model| model.common().needs().iter().filter(is_other).any(is_ours);
-    let was_ours = |need: &Key| *need != key && context.ours_before.contains(need);
-    if !is_ours(&key) && !pair.states().any(is_over) {
-        return Ok(false);
-    }
-    let was = match pair.before {
-        Some(before) => before.common().needs().iter().any(was_ours) && !has_parts(before),
-        None => false,
-    };
-    // An index, a trigger, a rule of what is left out.
-    let is_part = || {
-        let is_of_left_out = |key: &Key| is_ours(key) && is_whole(key);
-        pair.states()
-            .all(|model| model.dropped_with().iter().any(is_of_left_out))
-    };
-    if (was || is_part()) && pair.states().all(is_over) {
-        return Ok(true);
-    }
-    let why = "an object over the extension's own";
-    Err(Unhandled::new(OVER_OURS, why))
-}
-
 /// True for what stays where a part of it goes: a table without a column or a default.
-pub(super) fn has_parts(model: &Model) -> bool {
+fn has_parts(model: &Model) -> bool {
     matches!(
         model,
         Model::Table(_)
@@ -54,7 +22,7 @@ pub(super) fn has_parts(model: &Model) -> bool {
 
 /// True for what goes with what it needs, where that is dropped with CASCADE. Others lose a part: a table its
 /// column.
-pub(super) fn goes_whole(model: &Model, need: Key) -> bool {
+pub(crate) fn goes_whole(model: &Model, need: Key) -> bool {
     match model {
         Model::Table(table) | Model::ForeignTable(table) => {
             let is_parent = table.parents.iter().flatten().any(|p| p.oid == need.oid);

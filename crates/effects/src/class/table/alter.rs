@@ -111,7 +111,7 @@ fn empty(old: &Table, new: &Table, named: &Table, script: &mut Script) -> Result
 }
 
 pub(super) struct Change<'a> {
-    old: &'a Table,
+    pub old: &'a Table,
     pub new: &'a Table,
     pub kept: Kept,
     /// Whether one of its own statements rewrites what has rows.
@@ -150,10 +150,17 @@ impl<'a> Change<'a> {
 
     /// Whether the file of any table that holds its rows has changed.
     pub fn has_new_file(&self) -> bool {
-        let below = |table: &'a Table| table.below.iter().flatten();
-        self.old.file != self.new.file
-            || below(self.new)
-                .any(|is| below(self.old).any(|was| was.oid == is.oid && was.file != is.file))
+        let mut below = self.new.below.iter().flatten();
+        self.old.file != self.new.file || below.any(|table| self.has_new_file_below(table.oid))
+    }
+
+    /// The same of one of the tables under it.
+    pub fn has_new_file_below(&self, table: u32) -> bool {
+        let file = |whole: &Table| {
+            let mut below = whole.below.iter().flatten();
+            below.find(|is| is.oid == table).map(|is| is.file)
+        };
+        file(self.old).is_some_and(|was| file(self.new) != Some(was))
     }
 
     fn drop_columns(&mut self) {

@@ -64,7 +64,8 @@ pub struct Table {
     pub children: BTreeMap<u32, Vec<String>>,
     /// A foreign table is under it, at any depth.
     pub has_foreign_below: bool,
-    pub missing_below: Option<BTreeMap<String, Vec<Option<String>>>>,
+    /// Of columns that are missing in rows of a table under it: what each of these tables has for them.
+    pub missing_below: Option<BTreeMap<String, Missing>>,
     /// CHECK, PRIMARY KEY, UNIQUE, EXCLUDE.
     pub constraints: Option<Vec<u32>>,
     pub indexes: Option<Vec<u32>>,
@@ -72,6 +73,9 @@ pub struct Table {
     pub columns: Option<Vec<Column>>,
     pub common: Common,
 }
+
+/// Tables, and what rows of theirs have that are older than a column.
+pub type Missing = Vec<(u32, Option<String>)>;
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Named {
@@ -302,6 +306,10 @@ impl Object for Table {
 
     fn target(&self) -> String {
         qualified(&self.schema, &self.name)
+    }
+
+    fn tablespace(&self) -> Option<&str> {
+        self.tablespace.as_deref()
     }
 
     fn occupies(&self) -> Option<String> {

@@ -53,16 +53,21 @@ impl Change<'_> {
         Ok(())
     }
 
-    /// The text that rows have which are older than the column: here, or in tables under this one.
+    /// The text that rows have which are older than the column: here, or in tables under this one. A table that is
+    /// being rewritten gets its rows again: it may have lost the text already, and another one not yet.
     fn missing(&self, column: &Column) -> Result<Option<String>, Unhandled> {
         let below = self
             .new
             .missing_below
             .as_ref()
             .and_then(|map| map.get(&column.name));
-        let own = (self.new.kind == "r").then_some(&column.missing);
-        let mut all: Vec<&Option<String>> =
-            own.into_iter().chain(below.into_iter().flatten()).collect();
+        let has_old_rows = self.new.kind == "r" && self.old.file == self.new.file;
+        let own = has_old_rows.then_some(&column.missing);
+        let others = below.into_iter().flatten();
+        let others = others.filter(|(table, _)| !self.has_new_file_below(*table));
+        let others = others.map(|(_, value)| value);
+        let mut all: Vec<&Option<String>> = own.into_iter().chain(others).collect();
+        all.sort();
         all.dedup();
         if own.is_some_and(Option::is_some) && below.is_none() && self.new.below.is_some() {
             return Err(self

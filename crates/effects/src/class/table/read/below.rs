@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::columns::Attribute;
 use crate::catalog_row;
-use crate::class::table::Below;
+use crate::class::table::{Below, Missing};
 use crate::common::read::schema;
 use crate::tuples::{row, rows, Tuples};
 
@@ -38,7 +38,8 @@ pub fn children(tuples: &mut dyn Tuples, table: u32) -> Result<BTreeMap<u32, Vec
 pub struct Tree {
     pub tables: Option<Vec<Below>>,
     pub has_foreign: bool,
-    pub missing: Option<BTreeMap<String, Vec<Option<String>>>>,
+    /// By column.
+    pub missing: Option<BTreeMap<String, Missing>>,
 }
 
 impl Tree {
@@ -53,7 +54,7 @@ impl Tree {
         }
         let mut tree = Tree::default();
         let mut tables = Vec::new();
-        let mut missing: BTreeMap<String, (bool, BTreeSet<Option<String>>)> = BTreeMap::new();
+        let mut missing: BTreeMap<String, (bool, Missing)> = BTreeMap::new();
         for oid in seen {
             let Some(class) = row::<BelowClass>(tuples, &[oid])? else {
                 continue;
@@ -71,7 +72,7 @@ impl Tree {
                 }
                 let entry = missing.entry(tuples.quoted(&a.attname)).or_default();
                 entry.0 |= a.atthasmissing;
-                entry.1.insert(a.attmissingval);
+                entry.1.push((oid, a.attmissingval));
             }
             tables.push(Below {
                 oid,
@@ -82,7 +83,7 @@ impl Tree {
         let missing: BTreeMap<_, _> = missing
             .into_iter()
             .filter(|(_, (has_any, _))| *has_any)
-            .map(|(name, (_, values))| (name, values.into_iter().collect()))
+            .map(|(name, (_, values))| (name, values))
             .collect();
         tree.missing = (!missing.is_empty()).then_some(missing);
         tree.tables = (!tables.is_empty()).then_some(tables);

@@ -1,11 +1,10 @@
-//! Statements whose own text cannot be replayed, written anew.
+//! Tables that a query fills: their rows are decoded, so the query must not run again.
 
 use crate::pg::ddl_filled::{FilledColumn, FilledTable};
 use crate::pg::ddl_node::Sql;
 use crate::pg::quote;
 
-/// `CREATE TABLE` with the columns of a query, for CREATE TABLE AS and SELECT INTO: the rows are
-/// decoded, so the query must not run again.
+/// `CREATE TABLE` with the columns of a query, for CREATE TABLE AS and SELECT INTO.
 pub fn create_table(table: &FilledTable) -> Sql {
     let mut sql = b"CREATE ".to_vec();
     if table.is_unlogged {
@@ -78,7 +77,7 @@ fn push_storage(sql: &mut Sql, table: &FilledTable) {
 }
 
 /// ` WITH (name = 'value', …)`, nothing for no options.
-pub fn push_options(sql: &mut Sql, options: &[(Sql, Option<Sql>)]) {
+fn push_options(sql: &mut Sql, options: &[(Sql, Option<Sql>)]) {
     for (place, (name, value)) in options.iter().enumerate() {
         sql.extend_from_slice(if place == 0 { b" WITH (" } else { b", " });
         sql.extend_from_slice(name);
@@ -89,34 +88,4 @@ pub fn push_options(sql: &mut Sql, options: &[(Sql, Option<Sql>)]) {
     if !options.is_empty() {
         sql.push(b')');
     }
-}
-
-/// A statement about this database, for the database that it is replayed in, whatever its name: what
-/// stands before and after the name.
-pub fn about_the_database(before: &[u8], after: &[u8]) -> Sql {
-    let doubled = |text: &[u8]| -> Sql {
-        let percent = |byte: &u8| vec![*byte; if *byte == b'%' { 2 } else { 1 }];
-        text.iter().flat_map(percent).collect()
-    };
-    let format = [&doubled(before)[..], b"%I", &doubled(after)].concat();
-    let body = [
-        b"BEGIN EXECUTE pg_catalog.format(",
-        &quote::literal(&format)[..],
-        b", pg_catalog.current_database()); END",
-    ];
-    [b"DO ", &quote::dollar_quoted(&body.concat())[..]].concat()
-}
-
-/// `DROP … a, b` of only these objects.
-pub fn drop_relations(tag: &str, names: &[Sql], missing_ok: bool, cascade: bool) -> Sql {
-    let mut sql = tag.as_bytes().to_vec();
-    if missing_ok {
-        sql.extend_from_slice(b" IF EXISTS");
-    }
-    sql.push(b' ');
-    sql.extend_from_slice(&names.join(b", ".as_slice()));
-    if cascade {
-        sql.extend_from_slice(b" CASCADE");
-    }
-    sql
 }

@@ -1,11 +1,10 @@
-//! What hangs on what is temporary, and goes with it when the session ends: a default over a function in
-//! pg_temp, a column of a type that is there. PostgreSQL drops such parts of tables and domains by itself, and
-//! no other database can have them meanwhile. They are taken out of the states that are compared, and told.
+//! Parts of tables and domains that need what a restore lacks: defaults, columns, constraints.
 
 use std::collections::{BTreeMap, HashSet};
 
 use serde::Deserialize;
 
+use super::LeftOut;
 use crate::class::domain::Domain;
 use crate::class::table::Table;
 use crate::class::Model;
@@ -13,17 +12,9 @@ use crate::key::{catalog, Key};
 use crate::object::Object;
 use crate::states::{Source, States};
 
-/// An object, or a part of one, that a restore does without.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct LeftOut {
-    /// Kind and name.
-    pub object: String,
-    pub definition: String,
-}
-
 /// What a part of a table or domain needs.
 #[derive(Deserialize)]
-pub struct Part {
+struct Part {
     /// Of the column; 0 for the whole. Of a domain: the OID of the constraint.
     number: u32,
     is_default: bool,
@@ -63,50 +54,32 @@ const OF_DOMAINS: &str = parts!(
     "p.number, 'is_default', false"
 );
 
-/// Takes them out of `states`, and tells of them. Also told, though left where they are, are objects that go as
-/// a whole.
-pub fn leave_out<S: Source>(
+/// Takes the parts of these tables and domains out that need one of `lacking`; tells of them. A generated
+/// column goes, or stays as a plain one where `keeps_generated` says so.
+pub(super) fn leave_out<S: Source>(
     states: &mut States,
-    temporary: &HashSet<Key>,
+    whole: &[Key],
+    lacking: &HashSet<Key>,
+    keeps_generated: bool,
     source: &mut S,
 ) -> Result<Vec<LeftOut>, S::Error> {
     let mut left_out = Vec::new();
-    if temporary.is_empty() {
-        return Ok(left_out);
-    }
-    let (mut tables, mut domains) = (Vec::new(), Vec::new());
-    for (key, model) in &states.models {
-        if !model
-            .common()
-            .needs()
-            .iter()
-            .any(|need| temporary.contains(need))
-        {
+    for (class, query) in [(catalog::CLASS, OF_TABLES), (catalog::TYPE, OF_DOMAINS)] {
+        let keys = whole.iter().filter(|key| key.class == class);
+        let oids: Vec<u32> = keys.map(|key| key.oid).collect();
+        if oids.is_empty() {
             continue;
         }
-        match model {
-            Model::Table(_) | Model::ForeignTable(_) => tables.push(key.oid),
-            Model::Domain(_) => domains.push(key.oid),
-            other => left_out.push(LeftOut {
-                object: format!("{} {}", other.class(), other.target()),
-                definition: String::new(),
-            }),
-        }
-    }
-    for (class, oids, query) in [
-        (catalog::CLASS, tables, OF_TABLES),
-        (catalog::TYPE, domains, OF_DOMAINS),
-    ] {
         let mut parts: BTreeMap<u32, Vec<Part>> = BTreeMap::new();
         for (oid, json) in source.read(query, &oids)? {
             let part: Option<Part> = serde_json::from_str(&json).ok();
-            let part = part.filter(|part| temporary.contains(&part.need));
+            let part = part.filter(|part| lacking.contains(&part.need));
             parts.entry(oid).or_default().extend(part);
         }
         for (oid, parts) in parts {
             match states.models.get_mut(&Key::new(class, oid)) {
                 Some(Model::Table(table) | Model::ForeignTable(table)) => {
-                    left_out.extend(parts_of_table(table, &parts));
+                    left_out.extend(parts_of_table(table, &parts, keeps_generated));
                 }
                 Some(Model::Domain(domain)) => left_out.extend(parts_of_domain(domain, &parts)),
                 _ => {}
@@ -135,7 +108,7 @@ fn forget_needs(needs: &mut Option<Vec<Key>>, parts: &[Part], is_left_out: &[boo
         .for_each(|needs| needs.retain(is_needed_yet));
 }
 
-fn parts_of_table(table: &mut Table, parts: &[Part]) -> Vec<LeftOut> {
+fn parts_of_table(table: &mut Table, parts: &[Part], keeps_generated: bool) -> Vec<LeftOut> {
     let mut told = Vec::new();
     let target = table.target();
     let mut columns = table.columns.take().unwrap_or_default();
@@ -152,9 +125,10 @@ fn parts_of_table(table: &mut Table, parts: &[Part]) -> Vec<LeftOut> {
             let column = &mut columns[place];
             let name = format!("{target}.{}", column.name);
             let is_generated = !column.generated.is_empty();
-            if part.is_default && !is_generated {
+            if part.is_default && (!is_generated || keeps_generated) {
+                column.generated.clear();
                 told.extend(column.expression.take().map(|expression| LeftOut {
-                    object: format!("default {name}"),
+                    object: format!("default value for {name}"),
                     definition: expression.text,
                 }));
             } else if part.is_of_session || is_generated {
@@ -177,19 +151,28 @@ fn parts_of_table(table: &mut Table, parts: &[Part]) -> Vec<LeftOut> {
 fn parts_of_domain(domain: &mut Domain, parts: &[Part]) -> Vec<LeftOut> {
     let mut told = Vec::new();
     let target = domain.target();
+    let is_default = |part: &Part| part.number == 0 && part.need.class == catalog::PROC;
+    if parts.iter().any(is_default) {
+        told.extend(domain.default_value.take().map(|default| LeftOut {
+            object: format!("default value for domain {target}"),
+            definition: default,
+        }));
+        domain.default_tree = None;
+    }
     let mut constraints = domain.constraints.take().unwrap_or_default();
     constraints.retain(|constraint| {
         let is_over = parts.iter().any(|part| part.number == constraint.oid);
         if is_over {
             told.push(LeftOut {
-                object: format!("constraint {} of domain {target}", constraint.name),
+                object: format!("domain constraint {} on {target}", constraint.name),
                 definition: constraint.definition.clone(),
             });
         }
         !is_over
     });
     domain.constraints = (!constraints.is_empty()).then_some(constraints);
-    let is_left_out: Vec<bool> = parts.iter().map(|part| part.number != 0).collect();
+    let is_left_out = |part: &Part| part.number != 0 || is_default(part);
+    let is_left_out: Vec<bool> = parts.iter().map(is_left_out).collect();
     forget_needs(&mut domain.common.needs, parts, &is_left_out);
     told
 }

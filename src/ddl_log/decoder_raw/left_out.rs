@@ -1,14 +1,11 @@
 //! Statements about objects over this extension's own: not replayed, and noted, with what was left out.
 
-use super::frames::Frame;
-use super::history::{Object, Record, WrittenRow};
-use super::hook::report;
-use super::session::session;
-use super::stand_ins::Around;
+use super::super::frames::Frame;
+use super::super::history::{Object, Record, WrittenRow};
+use super::super::session::session;
 use crate::output_plugin::history::LEFT_OUT;
 use crate::pg::ddl_history;
 use crate::pg::ddl_node::Sql;
-use crate::pg::ddl_subtransaction::attempt;
 
 /// All that the statement made is over ours. What it replaced may have stood without us, and goes now with
 /// all that needs it: that is over ours too, and left out from here on.
@@ -26,21 +23,8 @@ pub fn leave_out(row: &mut WrittenRow, frame: &mut Frame) {
     note(row.query(), &objects);
 }
 
-/// The parts of what the statement made that a restore does without: see [`super::stand_ins`].
-pub fn parts(row: &mut WrittenRow, frame: &mut Frame, around: &Around) -> Vec<Object> {
-    let mut objects = std::mem::take(&mut frame.over_ours);
-    match attempt(|| around.seen(row.replay(), &frame.touched.tables, &frame.domains)) {
-        Ok((replay, parts)) => {
-            replay.into_iter().for_each(|text| row.replace_replay(text));
-            objects.extend(parts);
-        }
-        Err(failure) => report(&failure, frame.is_untold),
-    }
-    objects
-}
-
 /// A row for each of them, with the statement that it came from.
-pub fn note(query: &Sql, objects: &[Object]) {
+fn note(query: &Sql, objects: &[Object]) {
     let Some(history) = ddl_history::find() else {
         return;
     };

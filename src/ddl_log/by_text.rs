@@ -1,0 +1,123 @@
+//! Statements of which the catalogs of this database do not tell all, whoever decodes: about roles, tablespaces and the
+//! database itself, and those that run an extension's script.
+
+use archive::escape::percent_encode;
+
+use super::history::Record;
+use super::plan::{Need, Plan};
+use super::secrets::public_text;
+use super::session::{session, Session};
+use super::statement_text::{text_of, StatementText};
+use super::ways::Way;
+use crate::output_plugin::history::SUPERUSER;
+use crate::pg::ddl_database::{database_name, databases};
+use crate::pg::ddl_node::Sql;
+use crate::pg::ddl_proof::{says_derived, Derived};
+use crate::pg::ddl_roles::{is_superuser, named_roles};
+use crate::pg::ddl_statement::Statement;
+use crate::pg::ddl_tablespaces::named_tablespaces;
+use crate::pg::quote;
+
+/// True for such a statement. (COMMENT, GRANT and SECURITY LABEL do not tell by their tag.)
+pub fn is_by_text(statement: &Statement, way: Way) -> bool {
+    matches!(
+        way,
+        Way::Role | Way::Tablespace | Way::Database | Way::Extension
+    ) || statement.is_written_without_text()
+        || !databases(statement).is_empty()
+}
+
+/// The plan for it; none where nothing of it belongs in the stream.
+pub fn plan(statement: &Statement, tag: &'static str, way: Way) -> Option<Plan> {
+    let is_about_this_database = databases(statement).contains(&database_name());
+    let is_of_cluster = matches!(way, Way::Role | Way::Tablespace);
+    let names = statement.extensions();
+    let is_about_us = names.iter().any(|name| name == b"pg_incrbackup");
+    if is_about_us || !is_about_this_database && !is_of_cluster && way != Way::Extension {
+        return None;
+    }
+    let text = text_of(statement);
+    if !text.is_proven {
+        pgrx::error!("the parser does not read the text of {tag} as the statement that ran");
+    }
+    let replay_text = match way {
+        _ if is_about_this_database => Some(about_this_database(statement, &text)),
+        Way::Role => statement.made_role().or_else(|| renamed(statement)),
+        Way::Tablespace => statement.made_tablespace().or_else(|| renamed(statement)),
+        _ => Some(text.text.clone()),
+    };
+    let session = session(replay_text.as_ref().unwrap_or(&text.text));
+    let needs = needs(statement, way, &text, &session);
+    Some(Plan {
+        record: Record {
+            command: tag,
+            query: public_text(tag, &text),
+            session,
+            replay_text,
+            is_decoded: false,
+        },
+        expected: None,
+        commits_by_itself: false,
+        needs,
+    })
+}
+
+/// Both names of a role or a tablespace, as the output plugin reads them.
+fn renamed(statement: &Statement) -> Option<Sql> {
+    let (name, to) = statement.renamed_in_cluster()?;
+    Some(format!("{} {}", percent_encode(&name), percent_encode(&to)).into_bytes())
+}
+
+/// A role that is a superuser must be one at restore too: it may be given what only those may own.
+fn needed_role_command(role: &[u8]) -> &'static str {
+    if is_superuser(role) {
+        SUPERUSER
+    } else {
+        "CREATE ROLE"
+    }
+}
+
+/// The roles and tablespaces that its text fails without, and the roles that it drops.
+pub fn needs(
+    statement: &Statement,
+    way: Way,
+    text: &StatementText,
+    session: &Session,
+) -> Vec<Need> {
+    let with = |command, names: Vec<Sql>| names.into_iter().map(move |name| (command, name));
+    match way {
+        Way::Role => with("DROP ROLE", statement.dropped_roles()).collect(),
+        Way::Tablespace => Vec::new(),
+        _ => named_roles(statement)
+            .into_iter()
+            .map(|role| (needed_role_command(&role), role))
+            .chain(with(
+                "CREATE TABLESPACE",
+                named_tablespaces(&text.text, &session.settings),
+            ))
+            .collect(),
+    }
+}
+
+/// The statement for the database that it is replayed in, whatever its name.
+fn about_this_database(statement: &Statement, text: &StatementText) -> Sql {
+    let around = text.around_database().filter(|(before, after)| {
+        let name = database_name();
+        let own = [&before[..], &quote::identifier(&name), after].concat();
+        says_derived(statement, &own, &Derived::Database(&name))
+    });
+    let Some((before, after)) = around else {
+        pgrx::error!("{} names a database in an unknown way", statement.tag());
+    };
+    let doubled = |text: &[u8]| -> Sql {
+        let percent = |byte: &u8| vec![*byte; if *byte == b'%' { 2 } else { 1 }];
+        text.iter().flat_map(percent).collect()
+    };
+    let format = [&doubled(&before)[..], b"%I", &doubled(&after)].concat();
+    let body = [
+        b"BEGIN EXECUTE pg_catalog.format(",
+        &quote::literal(&format)[..],
+        b", pg_catalog.current_database()); END",
+    ];
+    [b"DO ", &quote::dollar_quoted(&body.concat())[..]].concat()
+}

@@ -1,0 +1,134 @@
+//! Schema changes through a plugin that only writes rows (decoder_raw): a restore runs the statement's own text, in a
+//! form that no setting changes, under the role, the search path and the settings that it ran under.
+//!
+//! A text is resolved anew where it is replayed. What surely comes to something else is flagged, what is not carried at
+//! all is lost until the next base; docs/plugins.md lists both.
+
+mod filled;
+mod left_out;
+
+use super::by_text;
+use super::history::{Record, WrittenRow, COLUMNS};
+use super::plan::Plan;
+use super::secrets::public_text;
+use super::session::session;
+use super::statement_text::{text_of, StatementText};
+use super::subject::Subject;
+use super::ways::Way;
+use crate::output_plugin::history::{FLAG, LOST};
+use crate::pg::ddl_bound::is_computed;
+use crate::pg::ddl_filled::filled_table;
+use crate::pg::ddl_history;
+use crate::pg::ddl_node::Sql;
+use crate::pg::ddl_proof::{says_derived, Derived};
+use crate::pg::ddl_statement::Statement;
+use crate::pg::ddl_touched::is_plain_table;
+use crate::pg::quote;
+
+pub use left_out::leave_out;
+
+/// Strings that a time type reads as the present time.
+const TIME_WORDS: [&str; 4] = ["now", "today", "tomorrow", "yesterday"];
+
+/// The plan for the statement; none where nothing of it belongs in the stream. Raises for what is not carried.
+pub fn plan(subject: &Subject, tag: &'static str, way: Way) -> Option<Plan> {
+    let statement = subject.statement;
+    if subject.is_left_out() || way == Way::Reindex || statement.attaches_unfinished() {
+        return None;
+    }
+    if subject.is_left_out_in_part() {
+        pgrx::error!("{tag} names temporary and permanent objects in one statement");
+    }
+    let text = text_of(statement);
+    if !text.is_proven && !statement.is_analyzed() {
+        pgrx::error!("the parser does not read the text of {tag} as the statement that ran");
+    }
+    let replay_text = match way {
+        Way::FilledTable | Way::Explain => filled(statement)?,
+        Way::Cluster => cluster_mark(subject)?,
+        Way::Parts | Way::Subscription => pgrx::error!("{tag} is not carried with this plugin"),
+        _ => own_text(statement, tag, &text),
+    };
+    let session = session(&replay_text);
+    let mut needs = by_text::needs(statement, way, &text, &session);
+    let reasons = reasons_to_flag(statement, &text);
+    needs.extend(reasons.map(|reason| (FLAG, format!("{tag}: {reason}").into_bytes())));
+    Some(Plan {
+        record: Record {
+            command: tag,
+            query: public_text(tag, &text),
+            session,
+            replay_text: Some(replay_text),
+            is_decoded: false,
+        },
+        expected: subject.expected(),
+        commits_by_itself: statement.commits_by_itself(),
+        needs,
+    })
+}
+
+/// Why the text surely comes to something else at restore.
+fn reasons_to_flag(
+    statement: &Statement,
+    text: &StatementText,
+) -> impl Iterator<Item = &'static str> {
+    let is_ddl = !matches!(
+        statement.node_tag(),
+        pgrx::pg_sys::NodeTag::T_CommentStmt | pgrx::pg_sys::NodeTag::T_CreateTableAsStmt
+    );
+    let constants = (is_ddl && text.has_constant(&TIME_WORDS))
+        .then_some("'now' or a word like it became a constant, and becomes another one at restore");
+    let defaults = statement
+        .adds_computed_columns()
+        .then_some("the default of a new column is computed again for the rows that are there");
+    let bounds =
+        is_computed(statement).then_some("the bounds of a partition are computed again at restore");
+    [constants, defaults, bounds].into_iter().flatten()
+}
+
+/// CREATE TABLE AS becomes its columns; a materialized view its query as the server read it.
+fn filled(statement: &Statement) -> Option<Sql> {
+    let table = filled_table(statement).filter(|table| !table.is_temporary)?;
+    Some(if table.view_query.is_some() {
+        filled::create_materialized_view(&table)
+    } else {
+        filled::create_table(&table)
+    })
+}
+
+fn cluster_mark(subject: &Subject) -> Option<Sql> {
+    let index = subject.statement.clustered_index()?;
+    let target = subject
+        .first()
+        .filter(|target| is_plain_table(target.relation))?;
+    let table = target.name.as_ref()?;
+    let index = quote::identifier(&index);
+    Some([b"ALTER TABLE ", &table[..], b" CLUSTER ON ", &index[..]].concat())
+}
+
+/// The statement's own text; without CONCURRENTLY, which no transaction takes.
+fn own_text(statement: &Statement, tag: &str, text: &StatementText) -> Sql {
+    if !statement.commits_by_itself() {
+        return text.text.clone();
+    }
+    let plain = text.plain_form();
+    if !says_derived(statement, &plain, &Derived::Plain) {
+        pgrx::error!("{tag} has no plain form");
+    }
+    plain
+}
+
+/// Writes into the stream that a statement could not be recorded. A line end would end the note.
+pub fn record_loss(message: &str) {
+    let history = ddl_history::find().filter(|history| history.has_columns(COLUMNS));
+    if let Some(history) = history {
+        let record = Record {
+            command: LOST,
+            query: message.as_bytes().to_vec(),
+            session: session(b""),
+            replay_text: Some(message.replace(['\n', '\r'], " ").into_bytes()),
+            is_decoded: false,
+        };
+        WrittenRow::insert(history, record, None);
+    }
+}

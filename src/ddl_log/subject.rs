@@ -1,0 +1,115 @@
+//! What a statement is about, as far as it can be told before it runs.
+
+use pgrx::pg_sys::NodeTag::{
+    T_AlterTableStmt, T_CommentStmt, T_CreateStmt, T_GrantStmt, T_IndexStmt,
+};
+
+use super::history::Object;
+use crate::pg::ddl_node::Sql;
+use crate::pg::ddl_place::Place;
+use crate::pg::ddl_statement::Statement;
+use crate::pg::ddl_subject::{targets, Target};
+use crate::pg::ddl_touched::{created_relation, is_table, made_index, touched_tables};
+use crate::pg::quote;
+use crate::replica_identity::Touched;
+
+pub struct Subject<'a> {
+    pub statement: &'a Statement,
+    targets: Vec<Target>,
+}
+
+impl<'a> Subject<'a> {
+    /// Looks up all that the statement names; raises where that cannot be had (a type's modifier, a signature).
+    pub fn of(statement: &'a Statement) -> Self {
+        Self {
+            statement,
+            targets: targets(statement),
+        }
+    }
+
+    /// Looks up relations and schemas alone, as the statement itself does: nothing is raised here that it does
+    /// not raise itself.
+    pub fn relations(statement: &'a Statement) -> Self {
+        let targets = match statement.names_relations_only() {
+            true => targets(statement),
+            false => Vec::new(),
+        };
+        Self { statement, targets }
+    }
+
+    /// All that it names goes with the session, or with this extension.
+    pub fn is_left_out(&self) -> bool {
+        !self.targets.is_empty() && self.targets.iter().all(is_left_out)
+    }
+
+    /// The same of a part of it.
+    pub fn is_left_out_in_part(&self) -> bool {
+        self.targets.iter().any(is_left_out)
+    }
+
+    /// The names of the permanent relations.
+    pub fn relation_names(&self) -> Vec<Sql> {
+        let kept = self.targets.iter().filter(|target| !is_left_out(target));
+        kept.filter_map(|target| target.name.clone()).collect()
+    }
+
+    /// The existing relation that it is about, where there is one.
+    pub fn first(&self) -> Option<&Target> {
+        self.targets.first()
+    }
+
+    /// True where the text tells all that the statement does to its one table, so that nobody has to look
+    /// afterwards.
+    pub fn is_known(&self) -> bool {
+        let target = self.targets.first();
+        target.is_some_and(|target| is_table(target.relation))
+            && self.statement.adds_plain_columns()
+    }
+
+    /// What the first object is going to be that is noted of the statement, where it is easily told.
+    pub fn expected(&self) -> Option<Object> {
+        let statement = self.statement;
+        let name = match statement.node_tag() {
+            T_CreateStmt => {
+                created_relation(statement).map(|(schema, name)| quote::qualified(&schema, &name))
+            }
+            T_AlterTableStmt => {
+                let target = self.first().filter(|target| is_table(target.relation));
+                target.and_then(|target| target.name.clone())
+            }
+            // Nothing is reported of these, see `hook::complete`.
+            T_GrantStmt => self.relation_names().into_iter().next(),
+            T_CommentStmt => {
+                let target = self.first().filter(|_| statement.comments_on_table());
+                target.and_then(|target| target.name.clone())
+            }
+            T_IndexStmt => {
+                let identity = made_index(statement, self.first()?.relation)?;
+                let object_type = b"index".to_vec();
+                return Some(Object {
+                    object_type,
+                    identity,
+                });
+            }
+            _ => None,
+        };
+        name.map(Object::table)
+    }
+
+    /// What it may do to replica identities.
+    pub fn touched(&self) -> Touched {
+        Touched {
+            tables: touched_tables(self.statement, &self.targets),
+            created: created_relation(self.statement),
+            identity_is_set: self.statement.sets_replica_identity(),
+            ..Touched::default()
+        }
+    }
+}
+
+fn is_left_out(target: &Target) -> bool {
+    matches!(
+        target.place,
+        Place::Temporary | Place::Ours | Place::Invalid
+    )
+}

@@ -1,0 +1,74 @@
+//! Where our own output plugin decodes: what a statement did comes from the catalogs, so only who ran it, when and in
+//! which words is recorded.
+//!
+//! No subtransaction guards this. A transaction that makes many tables pays for each one with a walk over all
+//! of them (AtEOSubXact_RelationCache, AtSubCommit_smgr). So nothing here raises but what the statement is about to
+//! raise itself: names are looked up as it looks them up.
+
+use super::frames::Frame;
+use super::history::Record;
+use super::hook::begin;
+use super::plan::Plan;
+use super::secrets::public_words;
+use super::session::session_for_words;
+use super::subject::Subject;
+use super::ways::Way;
+use crate::capture;
+use crate::pg::ddl_history::HistoryTable;
+use crate::pg::ddl_statement::Statement;
+use crate::pg::ddl_touched::created_relation;
+use crate::pg::server;
+use crate::settings;
+
+/// True where our own plugin decodes what statements do to the catalogs. A slot keeps the plugin that it was
+/// made with.
+pub fn travels_as_effects() -> bool {
+    let plugin = || capture::slot_plugin(server::my_database()).unwrap_or_else(settings::plugin);
+    plugin() == "pg_incrbackup"
+}
+
+/// Writes the statement's row, unless all that it names is temporary, or ours.
+pub fn record(
+    history: HistoryTable,
+    statement: &Statement,
+    tag: &'static str,
+    way: Way,
+) -> Option<Frame> {
+    // What it makes good, or moves, the catalogs tell; nobody asks for the words.
+    if way == Way::Reindex {
+        return None;
+    }
+    let subject = Subject::relations(statement);
+    let makes_temporary = way == Way::FilledTable && created_relation(statement).is_none();
+    if makes_temporary || subject.is_left_out() {
+        return Some(Frame {
+            is_known: true,
+            ..Frame::default()
+        });
+    }
+    let frame = Frame {
+        is_plain: true,
+        is_known: subject.is_known(),
+        touched: subject.touched(),
+        subjects: subject.relation_names(),
+        ..Frame::default()
+    };
+    Some(begin(history, frame, plan(&subject, tag)))
+}
+
+/// The row, as a plan.
+pub fn plan(subject: &Subject, tag: &'static str) -> Plan {
+    let statement = subject.statement;
+    Plan {
+        record: Record {
+            command: tag,
+            query: public_words(tag, statement),
+            session: session_for_words(),
+            replay_text: None,
+            is_decoded: true,
+        },
+        expected: subject.expected(),
+        commits_by_itself: statement.commits_by_itself(),
+        needs: Vec::new(),
+    }
+}
