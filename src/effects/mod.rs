@@ -151,6 +151,30 @@ impl Engine {
         found.filter(is_new).collect()
     }
 
+    /// What is told later of objects that these are named in is told by their new names: their states are read
+    /// again, with no change of their own yet. A schema's name is in those of all that is in it.
+    fn read_again(&mut self, command: u32, mut renamed: FxHashSet<Key>) {
+        let is_schema = renamed.iter().any(|key| key.class == catalog::NAMESPACE);
+        let mut count = 0;
+        while !is_schema && count < renamed.len() {
+            count = renamed.len();
+            let names = |model: &Model| model.common().needs().iter().any(|n| renamed.contains(n));
+            let found = self.states.models.iter().filter(|(_, model)| names(model));
+            let found: Vec<Key> = found.map(|(key, _)| *key).collect();
+            renamed.extend(found);
+        }
+        let ahead = keys(&self.events[self.at..]).into_iter();
+        let is_stale = |key: &Key| {
+            self.states.models.contains_key(key) && (is_schema || renamed.contains(key))
+        };
+        let stale: Vec<Key> = ahead.filter(is_stale).collect();
+        let mut states = there_at(command, &self.lives, &stale);
+        note_rewritten(&mut states, &|_| false);
+        self.leave_out_ours(&mut states);
+        self.leave_out_temporary(&mut states);
+        self.states.models.extend(states.models);
+    }
+
     /// What the next transaction can rely on.
     pub fn end(self) -> Memory {
         Memory {
@@ -235,8 +259,12 @@ impl Engine {
             Some(reason) => Err(unhandled(reason)),
         };
         note_rewritten(&mut after, &|_| false);
+        let renamed = renamed(&before, &after);
         self.states.models.extend(after.models);
         self.states.unknown.extend(after.unknown);
+        if !renamed.is_empty() {
+            self.read_again(command, renamed);
+        }
         Stretch {
             effects,
             left_out,
@@ -244,6 +272,16 @@ impl Engine {
             is_rewriting,
         }
     }
+}
+
+/// Objects that are named otherwise behind a stretch.
+fn renamed(before: &States, after: &States) -> FxHashSet<Key> {
+    let is_renamed = |(key, model): &(&Key, &Model)| {
+        let was = before.models.get(key);
+        was.is_some_and(|was| was.target() != model.target())
+    };
+    let renamed = after.models.iter().filter(is_renamed);
+    renamed.map(|(key, _)| *key).collect()
 }
 
 /// What was read; where it could not be, nothing can be told.

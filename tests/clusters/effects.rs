@@ -102,6 +102,26 @@ fn partitions_that_are_rewritten_one_by_one_get_a_column_with_a_default() {
     assert_eq!(comments(&c, "flag"), [""; 0]);
 }
 
+/// Found by the random tester (seed 10).
+#[test]
+fn what_is_changed_behind_a_rename_in_its_transaction_goes_by_the_new_name() {
+    let c = Cluster::backed_up();
+    c.sql(
+        "CREATE SCHEMA s; CREATE TYPE s.mood AS ENUM ('a'); CREATE FUNCTION s.f() RETURNS int LANGUAGE sql AS 'SELECT 1';
+         CREATE TABLE s.gone (); CREATE TABLE s.t (a int PRIMARY KEY, m s.mood, b int); CREATE INDEX i ON s.t (b);
+         CREATE TABLE p (a int) PARTITION BY RANGE (a); CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (9);
+         CREATE VIEW s.v AS SELECT a FROM s.t; CREATE POLICY q ON s.t USING (true)",
+    );
+    c.sql(
+        "BEGIN; ALTER SCHEMA s RENAME TO z; DROP TABLE z.gone; ALTER TABLE z.t ALTER b SET NOT NULL; DROP INDEX z.i;
+         ALTER TABLE z.t RENAME TO u; DROP POLICY q ON z.u; ALTER FUNCTION z.f() STRICT; DROP VIEW z.v;
+         ALTER TYPE z.mood RENAME TO temper; ALTER TABLE z.u ALTER m SET DEFAULT 'a'; ALTER TABLE z.u DROP COLUMN m;
+         ALTER TABLE p RENAME TO parted; ALTER TABLE parted DETACH PARTITION p1; DROP TYPE z.temper; COMMIT",
+    );
+    c.assert_restores();
+    assert_eq!(comments(&c, "flag"), [""; 0]);
+}
+
 /// Neither its effect is written nor its text: a base makes good what is missing.
 #[test]
 fn what_has_no_wording_is_lost_until_a_base_and_named() {
