@@ -6,6 +6,7 @@
 //! the rows of ddl_history make each statement a stretch of its own, but nothing depends on them.
 
 mod commands;
+mod database;
 mod source;
 
 use std::collections::{HashMap, HashSet};
@@ -21,6 +22,7 @@ pub use self::commands::{does_more_than_catalogs_tell, is_told_by_catalogs};
 use self::source::Catalogs;
 use crate::pg::effects::events::{Event, Touched, Unreadable, REWRITE};
 use crate::pg::effects::lives::Lives;
+use crate::pg::server;
 
 /// Shared catalogs, whose objects segments never make: pg_tablespace, pg_authid, pg_auth_members,
 /// pg_database, pg_db_role_setting, pg_parameter_acl.
@@ -68,6 +70,8 @@ pub struct Stretch {
     pub left_out: Vec<LeftOut>,
     /// It changed what belongs to the cluster: roles, databases, tablespaces.
     pub is_about_cluster: bool,
+    /// The database itself, where that was changed.
+    pub database: Option<Effect>,
     /// The rows of a table that is being rewritten are what comes next.
     pub is_rewriting: bool,
 }
@@ -202,6 +206,7 @@ impl Engine {
                 effects: Err(unhandled(reason)),
                 left_out: Vec::new(),
                 is_about_cluster: false,
+                database: None,
                 is_rewriting,
             };
         }
@@ -211,6 +216,8 @@ impl Engine {
         self.at += count;
         let events = &self.events[from..self.at];
         let is_about_cluster = events.iter().any(|event| SHARED.contains(&event.key.class));
+        let own = Key::new(database::CLASS, server::my_database().to_u32());
+        let is_about_database = events.iter().any(|event| event.key == own);
         let mut keys = keys(events);
         keys.extend(std::mem::take(&mut self.postponed));
         let keys: Vec<Key> = keys.into_iter().collect();
@@ -254,6 +261,10 @@ impl Engine {
             commands,
             default_grantees: default_grantees.clone(),
         };
+        let database = match is_about_database {
+            true => known(database::state(own.oid), unreadable),
+            false => None,
+        };
         let effects = match &self.unreadable {
             None => compare(&before, &after, &context),
             Some(reason) => Err(unhandled(reason)),
@@ -269,6 +280,7 @@ impl Engine {
             effects,
             left_out,
             is_about_cluster,
+            database,
             is_rewriting,
         }
     }

@@ -20,6 +20,8 @@ pub struct Deeds {
     effects: Vec<Effect>,
     unhandled: Vec<Unhandled>,
     is_about_cluster: bool,
+    /// What became of the database itself, where no text says it.
+    database: Option<Effect>,
 }
 
 impl Deeds {
@@ -62,6 +64,7 @@ impl Writer<'_> {
         if self.state.held.is_some() {
             let deeds = &mut self.state.deeds;
             deeds.is_about_cluster |= stretch.is_about_cluster;
+            deeds.database = stretch.database.or(deeds.database.take());
             match stretch.effects {
                 Ok(effects) => deeds.effects.extend(effects),
                 Err(unhandled) => deeds.unhandled.push(unhandled),
@@ -95,11 +98,12 @@ impl Writer<'_> {
         let Some(statement) = self.state.held.take() else {
             return;
         };
-        let deeds = std::mem::take(&mut self.state.deeds);
+        let mut deeds = std::mem::take(&mut self.state.deeds);
         if statement.fact().is_some() || deeds.need_text(&statement) {
             self.state.has_text = true;
             return self.write_text(&statement);
         }
+        deeds.effects.extend(deeds.database.take());
         if !deeds.effects.is_empty() {
             self.write_effects(&deeds.effects, Some(&statement));
         }
