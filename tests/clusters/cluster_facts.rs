@@ -154,7 +154,9 @@ fn what_a_statement_about_all_that_a_role_owns_does_to_the_database_is_done_to_t
          SET ROLE a; GRANT CREATE ON DATABASE app TO \"o'n%e\"; CREATE SCHEMA s; CREATE TABLE s.t (i int); RESET ROLE",
     );
     is_same();
-    c.sql("ALTER DATABASE app OWNER TO a; REASSIGN OWNED BY a TO b; GRANT TEMP ON DATABASE app TO a");
+    c.sql(
+        "ALTER DATABASE app OWNER TO a; REASSIGN OWNED BY a TO b; GRANT TEMP ON DATABASE app TO a",
+    );
     is_same();
     c.sql("GRANT ALL ON s.t TO a; DROP OWNED BY a; GRANT CONNECT ON DATABASE app TO \"o'n%e\"");
     is_same();
