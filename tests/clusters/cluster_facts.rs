@@ -1,6 +1,6 @@
 //! "My DDL needs roles and tablespaces that the machine I restore on does not have."
 
-use harness::Cluster;
+use harness::{differences, Cluster};
 
 #[test]
 fn what_a_role_did_as_a_member_is_done_again_where_the_role_is_gone() {
@@ -139,4 +139,27 @@ fn what_only_superusers_may_own_is_given_to_one_again() {
     c.sql("ALTER EVENT TRIGGER e OWNER TO mighty");
     c.sql("DROP EVENT TRIGGER e; DROP ROLE mighty");
     c.assert_restores();
+}
+
+#[test]
+fn what_a_statement_about_all_that_a_role_owns_does_to_the_database_is_done_to_the_restored_one() {
+    let c = Cluster::backed_up();
+    let is_same = || {
+        let restored = c.assert_restores().database;
+        let found = differences((&c, c.database()), (&c, &restored));
+        assert_eq!(found, []);
+    };
+    c.sql(
+        "CREATE ROLE a; CREATE ROLE b; CREATE ROLE \"o'n%e\"; GRANT CREATE ON DATABASE app TO a WITH GRANT OPTION;
+         SET ROLE a; GRANT CREATE ON DATABASE app TO \"o'n%e\"; CREATE SCHEMA s; CREATE TABLE s.t (i int); RESET ROLE",
+    );
+    is_same();
+    c.sql(
+        "ALTER DATABASE app OWNER TO a; REASSIGN OWNED BY a TO b; GRANT TEMP ON DATABASE app TO a",
+    );
+    is_same();
+    c.sql("GRANT ALL ON s.t TO a; DROP OWNED BY a; GRANT CONNECT ON DATABASE app TO \"o'n%e\"");
+    is_same();
+    c.sql("DROP OWNED BY \"o'n%e\"; DROP ROLE \"o'n%e\"");
+    is_same();
 }

@@ -5,6 +5,7 @@ use crate::findings::Findings;
 use crate::suite::database;
 use crate::survey::{shortened, Survey};
 use harness::{differences, Cluster};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -68,16 +69,31 @@ fn tell_segments(cluster: &Cluster, findings: &mut Findings) {
         count("words"),
         count("left_out")
     );
+    let mut by_text: BTreeMap<String, usize> = BTreeMap::new();
     for text in comments("ddl") {
-        println!("  by its text: {}", shortened(&text, 150));
+        let command = text
+            .split(' ')
+            .find_map(|field| field.strip_prefix("command="));
+        *by_text
+            .entry(command.unwrap_or_default().to_owned())
+            .or_default() += 1;
     }
-    for (kind, what) in [("unhandled", "unhandled statements"), ("flag", "flags")] {
-        let found = comments(kind);
-        for text in found.iter().take(SHOWN) {
-            println!("  {kind}: {}", shortened(text, 300));
-        }
-        findings.count(found.len(), what);
+    // That one empties a table whose rows come again, and is nobody's statement.
+    by_text.remove("REWRITE");
+    for (command, count) in by_text {
+        println!("  by its text: {count} × {command}");
     }
+    let flags = comments("flag");
+    let (lost, told): (Vec<_>, Vec<_>) = flags.iter().partition(|flag| flag.contains(" lost="));
+    for text in told.iter().take(SHOWN) {
+        println!("  flag: {}", shortened(text, 300));
+    }
+    let unhandled = comments("unhandled");
+    for text in lost.iter().copied().chain(&unhandled).take(SHOWN) {
+        println!("  not carried: {}", shortened(text, 300));
+    }
+    findings.count(unhandled.len(), "unhandled statements");
+    findings.count(lost.len(), "objects that lost something");
     let chains = fs::read_dir(cluster.database_directory()).expect("the archive can be read");
     let names = chains.map(|entry| entry.expect("the archive can be read").file_name());
     let chains = names.filter(|name| name.to_string_lossy().starts_with("chain-"));

@@ -55,7 +55,7 @@ pub struct Run {
 
 /// True where tests list all that the server decodes or runs, ours among it: no run without us is like it.
 pub fn lists_everything() -> bool {
-    ["pg_stat_statements", "test_decoding"]
+    ["pg_logicalinspect", "pg_stat_statements", "test_decoding"]
         .iter()
         .any(|module| suite().ends_with(module))
 }

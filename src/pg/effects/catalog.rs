@@ -35,6 +35,11 @@ pub struct Makers {
 impl Catalog {
     /// Opens a catalog; `None` when its rows are nobody's objects.
     pub fn open(oid: u32) -> Result<Option<Catalog>, Unreadable> {
+        let rule = owner::rule(oid);
+        // A user's table that stands for a catalog (user_catalog_table) can be on its way out, and fails to open.
+        if oid >= pg_sys::FirstUnpinnedObjectId || rule.is_noise() {
+            return Ok(None);
+        }
         // SAFETY: an OID that pg_class has under the snapshot in force. An error ends the transaction, which
         // closes it again.
         let relation = unsafe { pg_sys::try_relation_open(oid.into(), LOCK) };
@@ -43,8 +48,7 @@ impl Catalog {
         }
         // SAFETY: it is open.
         let kind = unsafe { (*(*relation).rd_rel).relkind as u8 };
-        let rule = owner::rule(oid);
-        let is_read = oid < pg_sys::FirstUnpinnedObjectId && kind == pg_sys::RELKIND_RELATION;
+        let is_read = kind == pg_sys::RELKIND_RELATION;
         let mut catalog = Catalog {
             oid,
             rule,
@@ -53,7 +57,7 @@ impl Catalog {
             blocks: 0,
             row: Row::default(),
         };
-        if !is_read || rule.is_noise() {
+        if !is_read {
             catalog.close();
             return Ok(None);
         }
