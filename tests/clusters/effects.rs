@@ -284,6 +284,12 @@ fn a_subscription_comes_and_goes_as_an_effect() {
          CREATE SUBSCRIPTION t CONNECTION 'dbname=nowhere' PUBLICATION p WITH (connect = false);
          ALTER SUBSCRIPTION s SET (slot_name = NONE); DROP SUBSCRIPTION s",
     );
+    // Who owns it may have been a superuser then.
+    c.sql(
+        "CREATE ROLE boss SUPERUSER; ALTER SUBSCRIPTION t OWNER TO boss;
+         ALTER SUBSCRIPTION t CONNECTION 'dbname=elsewhere'",
+    );
+    c.sql("ALTER ROLE boss NOSUPERUSER");
     c.assert_restores();
     for kind in ["ddl", "unhandled"] {
         let none: [String; 0] = [];

@@ -141,7 +141,16 @@ impl Object for Subscription {
             script.push("alter", format!("{what} SET ({})", changed.join(", ")));
         }
         if self.connection != to.connection {
+            // A connection without one is refused unless the owner is a superuser (16 and later), as the owner
+            // may have been when it was set.
+            let lacks = to.password_required == Some(true) && !to.connection.contains("password");
+            if lacks {
+                script.push("alter", format!("{what} SET (password_required = false)"));
+            }
             to.say_secret("ALTER", "", script);
+            if lacks {
+                script.push("alter", format!("{what} SET (password_required = true)"));
+            }
         }
         if self.publications != to.publications {
             let publications = to.publications.join(", ");
