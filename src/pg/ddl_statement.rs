@@ -89,19 +89,19 @@ impl Statement {
     /// The part of the query string that the statement is: with the white space and comments in front of it, and
     /// perhaps a semicolon behind.
     pub fn source(&self) -> Sql {
-        // SAFETY: the source is NUL-terminated. An offset below zero is unknown, a length of zero means "to the
-        // end" (nodes/parsenodes.h, RawStmt).
-        unsafe {
-            if self.source.is_null() {
-                return Vec::new();
-            }
-            let start = self.source.add(self.location.max(0) as usize);
-            match self.length {
-                length if length > 0 => {
-                    std::slice::from_raw_parts(start.cast::<u8>(), length as usize).to_vec()
-                }
-                _ => CStr::from_ptr(start).to_bytes().to_vec(),
-            }
+        if self.source.is_null() {
+            return Vec::new();
+        }
+        // SAFETY: the source is NUL-terminated.
+        let source = unsafe { CStr::from_ptr(self.source) }.to_bytes();
+        // An offset below zero is unknown, a length of zero means "to the end" (nodes/parsenodes.h, RawStmt). Who runs a
+        // statement can have put it together, so both may be those of another text.
+        let rest = source
+            .get(self.location.max(0) as usize..)
+            .unwrap_or_default();
+        match self.length {
+            length if length > 0 => rest[..rest.len().min(length as usize)].to_vec(),
+            _ => rest.to_vec(),
         }
     }
 

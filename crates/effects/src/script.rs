@@ -25,7 +25,7 @@ pub struct Effect {
     pub sql: String,
 }
 
-/// Why a difference has no wording: the statement travels as its text, or is flagged.
+/// Why a difference has no wording: it is flagged, and a base makes it good.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{class}: {what}")]
 pub struct Unhandled {
