@@ -11,13 +11,18 @@ use crate::pg::ddl_statement::Statement;
 /// The statement as the user wrote it, without its secrets; where the parser does not read the text as the statement
 /// that ran, nobody knows where those stand.
 pub fn public_words(tag: &str, statement: &Statement) -> Sql {
+    let not_shown = || format!("{tag} /* its text is not shown: it may hold secrets */");
     if masked(tag).is_none() {
-        return words_of(statement);
+        return match statement.has_place() {
+            true => words_of(statement),
+            // Another statement beside it may hold some.
+            false => not_shown().into_bytes(),
+        };
     }
     let text = text_of(statement);
     match text.is_proven {
         true => public_text(tag, &text),
-        false => format!("{tag} /* its text is not shown: it may hold secrets */").into_bytes(),
+        false => not_shown().into_bytes(),
     }
 }
 

@@ -86,6 +86,11 @@ impl Statement {
         unsafe { pg_sys::IsInTransactionBlock(is_top_level) }
     }
 
+    /// False for a statement that somebody has put together: its text may be all that the client sent.
+    pub fn has_place(&self) -> bool {
+        self.location >= 0
+    }
+
     /// The part of the query string that the statement is: with the white space and comments in front of it, and
     /// perhaps a semicolon behind.
     pub fn source(&self) -> Sql {

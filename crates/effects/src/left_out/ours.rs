@@ -30,13 +30,13 @@ pub fn over_ours<S: Source>(
     source: &mut S,
 ) -> Result<OverOurs, S::Error> {
     let mut over = OverOurs::default();
-    let mut lacking = ours.clone();
     loop {
+        let is_lacking = |key: &Key| ours.contains(key) || over.whole.contains(key);
         let is_over = |(key, model): &(&Key, &Model)| {
             let mut needs = model.common().needs().iter();
             needs.any(|need| {
                 let is_whole = || matches!(model, Model::Composite(_)) || goes_whole(model, *need);
-                need != *key && lacking.contains(need) && is_whole()
+                need != *key && is_lacking(need) && is_whole()
             })
         };
         let users = states.models.iter().filter(|(_, model)| !is_own(model));
@@ -49,24 +49,19 @@ pub fn over_ours<S: Source>(
                 continue;
             };
             let mut with = model.dropped_with().into_iter();
-            if !with.any(|key| lacking.contains(&key)) {
+            if !with.any(|key| ours.contains(&key) || over.whole.contains(&key)) {
                 over.told.push(LeftOut {
                     object: model.described(),
                     definition: String::new(),
                 });
             }
-            let keys = model.aliases().into_iter().chain([key]);
-            keys.for_each(|key| {
-                lacking.insert(key);
-                over.whole.insert(key);
-            });
+            over.whole.extend(model.aliases().into_iter().chain([key]));
         }
     }
-    let kept = states.models.iter().filter(|(_, model)| !is_own(model));
-    let kept: HashSet<Key> = kept.map(|(key, _)| *key).collect();
-    over.freed = ours.intersection(&kept).copied().collect();
-    lacking.retain(|key| !over.freed.contains(key));
-    take_parts(states, &lacking, &mut over, source)?;
+    let kept = states.models.iter();
+    let freed = kept.filter(|(key, model)| ours.contains(key) && !is_own(model));
+    over.freed = freed.map(|(key, _)| *key).collect();
+    take_parts(states, ours, &mut over, source)?;
     Ok(over)
 }
 
@@ -78,15 +73,18 @@ fn is_own(model: &Model) -> bool {
 
 fn take_parts<S: Source>(
     states: &mut States,
-    lacking: &HashSet<Key>,
+    ours: &HashSet<Key>,
     over: &mut OverOurs,
     source: &mut S,
 ) -> Result<(), S::Error> {
+    let (whole, freed, told) = (&over.whole, &over.freed, &mut over.told);
+    let is_lacking =
+        |key: &Key| (ours.contains(key) || whole.contains(key)) && !freed.contains(key);
     let mut with_parts = Vec::new();
     let mut unknown = Vec::new();
     for (key, model) in &mut states.models {
         let needs = model.common().needs().iter();
-        let mut needs = needs.filter(|need| *need != key && lacking.contains(need));
+        let mut needs = needs.filter(|need| *need != key && is_lacking(need));
         let Some(first) = needs.next() else {
             continue;
         };
@@ -94,8 +92,8 @@ fn take_parts<S: Source>(
         match model {
             _ if is_own(model) => {}
             Model::Publication(publication) => {
-                for table in publication.take_tables(|table| lacking.contains(&table)) {
-                    over.told.push(LeftOut {
+                for table in publication.take_tables(|table| is_lacking(&table)) {
+                    told.push(LeftOut {
                         object: format!(
                             "publication relation {table} in publication {}",
                             publication.name
@@ -117,7 +115,16 @@ fn take_parts<S: Source>(
         let unhandled = Unhandled::new(OVER_OURS, what).about(key, || identity);
         states.unknown.insert(key, unhandled);
     }
-    let told = parts::leave_out(states, &with_parts, lacking, true, source)?;
-    over.told.extend(told);
+    if !with_parts.is_empty() {
+        let lacking = ours.union(whole).filter(|key| !freed.contains(*key));
+        let lacking: HashSet<Key> = lacking.copied().collect();
+        told.extend(parts::leave_out(
+            states,
+            &with_parts,
+            &lacking,
+            true,
+            source,
+        )?);
+    }
     Ok(())
 }
