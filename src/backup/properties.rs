@@ -283,7 +283,10 @@ const ROLES: &str = "SELECT pg_catalog.convert_to(r.rolname::text, 'UTF8') FROM 
       AND (d.dbid <> 0 OR d.objid = (SELECT oid FROM pg_catalog.pg_database \
         WHERE datname = pg_catalog.current_database())))) ORDER BY r.rolname";
 
-const ROLES_BY_OID: &str = "SELECT pg_catalog.convert_to(oid || ' ' || rolname, 'UTF8') \
+/// All of the cluster: a name can be one that is none in this database's encoding, which convert_to refuses and
+/// textsend does not look at.
+const ROLES_BY_OID: &str = "SELECT CASE WHEN pg_catalog.getdatabaseencoding() = 'UTF8' \
+    THEN pg_catalog.textsend(oid || ' ' || rolname) ELSE pg_catalog.convert_to(oid || ' ' || rolname, 'UTF8') END \
     FROM pg_catalog.pg_authid WHERE oid >= 16384 OR oid = 10 ORDER BY oid";
 
 /// The owner, and whoever has privileges on the database, granted some, or has settings in it.

@@ -217,7 +217,8 @@ fn finish(mut frame: Frame) {
     if frame.is_known {
         return;
     }
-    if frame.is_plain {
+    // Where nobody tells of which table an index went, all are looked at: that may fail, and harms nobody.
+    if frame.is_plain && !frame.touched.has_lost_index {
         if frame.touched.may_concern_identities() {
             replica_identity::due_after(&frame.touched).carry_out();
         }

@@ -11,6 +11,10 @@ use crate::pg::ddl_statement::Statement;
 /// The statement as the user wrote it, without its secrets; where the parser does not read the text as the statement
 /// that ran, nobody knows where those stand.
 pub fn public_words(tag: &str, statement: &Statement) -> Sql {
+    let tag = match statement.sets_foreign_options() {
+        true => "ALTER FOREIGN TABLE",
+        false => tag,
+    };
     let not_shown = || format!("{tag} /* its text is not shown: it may hold secrets */");
     if masked(tag).is_none() {
         return match statement.has_place() {

@@ -53,9 +53,21 @@ pub struct StatementText {
     pub is_proven: bool,
 }
 
-/// What the user wrote.
+/// What the user wrote, without comments before and behind it.
 pub fn words_of(statement: &Statement) -> Sql {
-    trimmed(&statement.source())
+    let source = statement.source();
+    let has = |mark: &[u8]| source.windows(2).any(|pair| pair == mark);
+    if has(b"--") || has(b"/*") {
+        let conforming = crate::pg::ddl_catalog::conforms_strings();
+        let found = as_at_replay(|| {
+            let lexemes = lexemes(&source, conforming);
+            Some(lexemes.first()?.place.start..lexemes.last()?.place.end)
+        });
+        if let Some(place) = found.flatten() {
+            return trimmed(&source[place]);
+        }
+    }
+    trimmed(&source)
 }
 
 /// The text of `statement`. It may have been parsed under another value of

@@ -14,7 +14,7 @@ use std::rc::Rc;
 use effects::common::default_grantees;
 use effects::key::catalog;
 use effects::left_out::{leave_out_temporary, over_ours, LeftOut};
-use effects::{compare, read, Context, Effect, Key, Model, States, Unhandled};
+use effects::{compare, read, Context, Effect, Key, Model, States, Unhandled, OVER_OURS};
 use rustc_hash::FxHashSet;
 
 pub use self::commands::{does_more_than_catalogs_tell, is_told_by_catalogs};
@@ -26,6 +26,10 @@ use crate::pg::server;
 /// Shared catalogs, whose objects segments never make: pg_tablespace, pg_authid, pg_auth_members,
 /// pg_parameter_acl. Of pg_database, the one that is decoded is an object as others are.
 const SHARED: [u32; 4] = [1213, 1260, 1261, 6243];
+
+/// Catalogs of what goes as a whole with what it hangs on: functions, relations, triggers, policies, operators,
+/// constraints.
+const HANGING: [u32; 6] = [1255, 1259, 2620, 3256, 2617, 2606];
 
 fn is_of_cluster(key: &Key) -> bool {
     SHARED.contains(&key.class)
@@ -128,11 +132,19 @@ impl Engine {
             ours.retain(|key| !over.freed.contains(key));
             ours.extend(&over.whole);
         }
-        if is_news {
-            // What hangs on it is over ours as well, and has gone with it.
+        if is_news || !over.freed.is_empty() {
             let all = known(source::ours(), &mut self.unreadable);
+            // What hung on what is over ours no longer is there again as well, and no restore has it.
+            let hung = self.ours.difference(&all);
+            let mut hung =
+                hung.filter(|key| HANGING.contains(&key.class) && !over.freed.contains(key));
+            if let (false, Some(key)) = (over.freed.is_empty(), hung.next()) {
+                let what = "it is over the extension's own no longer";
+                states.unknown.insert(*key, Unhandled::new(OVER_OURS, what));
+            }
+            // What hangs on it is over ours as well, and has gone with it.
             self.states.models.retain(|key, _| !all.contains(key));
-            Rc::make_mut(&mut self.ours).extend(all);
+            self.ours = Rc::new(all);
         }
         let told = over.told.into_iter();
         let is_new = |told: &LeftOut| self.left_out.insert(told.clone());
@@ -157,10 +169,9 @@ impl Engine {
 
     /// What is told later of objects that these are named in is told by their new names: their states are read
     /// again, with no change of their own yet. A schema's name is in those of all that is in it.
-    fn read_again(&mut self, command: u32, mut renamed: FxHashSet<Key>) {
-        let is_schema = renamed.iter().any(|key| key.class == catalog::NAMESPACE);
+    fn read_again(&mut self, command: u32, mut renamed: FxHashSet<Key>, schemas: &[String]) {
         let mut count = 0;
-        while !is_schema && count < renamed.len() {
+        while count < renamed.len() {
             count = renamed.len();
             let names = |model: &Model| model.common().needs().iter().any(|n| renamed.contains(n));
             let found = self.states.models.iter().filter(|(_, model)| names(model));
@@ -169,14 +180,22 @@ impl Engine {
         }
         let ahead = keys(&self.events[self.at..]).into_iter();
         let is_stale = |key: &Key| {
-            self.states.models.contains_key(key) && (is_schema || renamed.contains(key))
+            let model = self.states.models.get(key);
+            model.is_some_and(|model| {
+                let is_in = |schema: &String| model.target().contains(schema.as_str());
+                renamed.contains(key) || schemas.iter().any(is_in)
+            })
         };
         let stale: Vec<Key> = ahead.filter(is_stale).collect();
         let mut states = there_at(command, &self.lives, &stale);
         note_rewritten(&mut states, &|_| false);
         self.leave_out_ours(&mut states);
         self.leave_out_temporary(&mut states);
+        for key in &stale {
+            self.states.models.remove(key);
+        }
         self.states.models.extend(states.models);
+        self.states.unknown.extend(states.unknown);
     }
 
     /// What the next transaction can rely on.
@@ -262,10 +281,11 @@ impl Engine {
         };
         note_rewritten(&mut after, &|_| false);
         let renamed = renamed(&before, &after);
+        let schemas = schemas_before(&before, &renamed);
         self.states.models.extend(after.models);
         self.states.unknown.extend(after.unknown);
         if !renamed.is_empty() {
-            self.read_again(command, renamed);
+            self.read_again(command, renamed, &schemas);
         }
         Stretch {
             effects,
@@ -283,6 +303,13 @@ fn renamed(before: &States, after: &States) -> FxHashSet<Key> {
     };
     let renamed = after.models.iter().filter(is_renamed);
     renamed.map(|(key, _)| *key).collect()
+}
+
+/// What names began with, of what is in schemas that have been renamed.
+fn schemas_before(before: &States, renamed: &FxHashSet<Key>) -> Vec<String> {
+    let schemas = renamed.iter().filter(|key| key.class == catalog::NAMESPACE);
+    let models = schemas.filter_map(|key| before.models.get(key));
+    models.map(|model| format!("{}.", model.target())).collect()
 }
 
 /// What was read; where it could not be, nothing can be told.

@@ -184,6 +184,7 @@ impl Statement {
         let is_plain = |command: &*mut pg_sys::AlterTableCmd| unsafe {
             let command = &**command;
             if command.subtype != pg_sys::AlterTableType::AT_AddColumn
+                || command.missing_ok
                 || !is_a(command.def, pg_sys::NodeTag::T_ColumnDef)
             {
                 return false;
@@ -194,6 +195,26 @@ impl Statement {
                 && is_plain_type(column.typeName)
         };
         !commands.is_empty() && commands.iter().all(is_plain)
+    }
+
+    /// True for an ALTER TABLE with OPTIONS of a foreign table or of its columns.
+    pub fn sets_foreign_options(&self) -> bool {
+        use pg_sys::AlterTableType as kind;
+        self.alter_commands().into_iter().any(|command| {
+            // SAFETY: a command of this statement's tree; AT_AddColumn's definition is a ColumnDef.
+            unsafe {
+                let subtype = (*command).subtype;
+                let adds_with_options = || {
+                    is_a((*command).def, pg_sys::NodeTag::T_ColumnDef)
+                        && !(*(*command).def.cast::<pg_sys::ColumnDef>())
+                            .fdwoptions
+                            .is_null()
+                };
+                subtype == kind::AT_GenericOptions
+                    || subtype == kind::AT_AlterColumnGenericOptions
+                    || subtype == kind::AT_AddColumn && adds_with_options()
+            }
+        })
     }
 
     /// True when an ALTER TABLE says REPLICA IDENTITY itself.

@@ -691,7 +691,7 @@ awk_replay='
     END {
         if (lines) print close_group() last
         if (passed < last_set && is_last) {
-            if (!closed) print "\\unrestrict " key
+            if (!closed && key != "") print "\\unrestrict " key
             print set(last_set)
         }
         if (NR >= complete) print applied + 0, skipped + 0, sequences + 0, flagged + 0, \
@@ -1391,9 +1391,17 @@ awk_globals='
         if (number > 0) return
         if (kind == "create") print encode(subject) >>(work "/first_roles")
         if (kind == "member") print encode(subject), encode(other) >>(work "/members")
-        if (kind == "of" && text ~ /^ALTER ROLE .* WITH SUPERUSER /) print encode(subject), "on" >>(work "/superusers")
+    }
+    function strange(text) {
+        print "globals.sql has a statement of a kind that this restore.sh does not know: " substr(text, 1, 40) >>(work "/unknown")
+    }
+    # The statement is run as it stands. Old pg_dumpalls let names out of their comments (CVE-2025-8715).
+    function is_one(text) {
+        gsub(/\047([^\047]|\047\047)*\047|"([^"]|"")*"/, "", text)
+        return text !~ /;./
     }
     function statement(text,  subject, other, at, place) {
+        if (!is_one(text) && text !~ /^--/) { strange(text); return }
         if (text ~ /^(--.*|SET [^S].*|SELECT pg_catalog\.set_config.*|\\(un)?restrict .*)?$/) return
         if (text ~ /^SET SESSION AUTHORIZATION /) { rest = substr(text, 27); auth = name(); return }
         if (text ~ /^RESET SESSION AUTHORIZATION;/) { auth = ""; return }
@@ -1401,7 +1409,9 @@ awk_globals='
         if (text ~ /^(ALTER|COMMENT ON) ROLE /) {
             rest = substr(text, index(text, " ROLE ") + 6)
             subject = name()
-            if (rest !~ /^ IN DATABASE /) row("of", subject, "", "", text)
+            if (rest ~ /^ IN DATABASE /) return
+            row("of", subject, "", "", text)
+            if (number <= 0 && text ~ /^ALTER/ && rest ~ /^ WITH SUPERUSER /) print encode(subject), "on" >>(work "/superusers")
             return
         }
         if (text ~ /^SECURITY LABEL FOR /) {
@@ -1442,8 +1452,9 @@ awk_globals='
                 row("space", place, other, "", "ALTER TABLESPACE " ident(place) " OWNER TO " ident(other))
             }
             if (sub(/^ LOCATION /, "", rest) && !(place in space)) {
-                space[place] = 1
                 sub(/;$/, "", rest)
+                if (rest !~ /^\047([^\047\\]|\047\047)*\047$/) { strange(text); return }
+                space[place] = 1
                 print encode(place), encode(rest) >>(work "/cluster_spaces")
             }
             return
@@ -1453,7 +1464,7 @@ awk_globals='
             row("space", name(), "", "", text)
             return
         }
-        if (text != "") print "globals.sql has a statement of a kind that this restore.sh does not know: " substr(text, 1, 40) >>(work "/unknown")
+        if (text != "") strange(text)
     }
     {                                           # NUMBER FILE, its path to the end of the line
         number = $1 + 0
@@ -1470,6 +1481,7 @@ awk_globals='
             statement(whole)
             whole = ""
         }
+        if (whole != "") print file >>(work "/torn")
         close(file)
         close(out)
         close(last_spaces)
@@ -1496,10 +1508,11 @@ maker=$target           # who makes what all of the cluster has
 # The globals of the base's time; the later ones, too, where roles are to be as they say.
 globals_sql=$base_dir/globals.sql
 [ -z "$first_set" ] || globals_sql=$chain_dir/globals/$first_set/globals.sql
-for file in first_roles superusers members cluster cluster_spaces last_spaces unknown renames; do : >"$work/$file"; done
+for file in first_roles superusers members cluster cluster_spaces last_spaces unknown torn renames; do : >"$work/$file"; done
 { [ ! -f "$globals_sql" ] || say "$globals_sql"; [ $globals = no ] || set_files later globals.sql; } |
     awk -v first=$([ ! -f "$globals_sql" ] || say -1) '{ print first + NR, $0 }' |
     awk -v work="$work" "$awk_values$awk_globals"
+[ ! -s "$work/torn" ] || die "$(sed 1q "$work/torn") ends within a quoted text: nothing is made of it"
 [ ! -s "$work/unknown" ] || { sort -u "$work/unknown" | printable >&2; }
 # Who was renamed from one set to the next: the set's number, the old name, the new one, and whether it is new.
 # OIDs tell.
@@ -1593,7 +1606,7 @@ MADE=$(made r pg_roles rolname <"$work/missing" | tr '\n' ' ')
 MADE=$MADE$(made t pg_tablespace spcname <"$work/missing_spaces" | tr '\n' ' ')
 MADE=${MADE% }
 [ -z "$superuser" ] || MADE=drill       # roles and tablespaces are all made for it
-FOLLOWS=$MADE$([ $globals = no ] || say all)$(cat "$work/renames")
+FOLLOWS=$([ -z "$MADE" ] && [ $globals = no ] && [ ! -s "$work/renames" ] || say yes)   # not all of it: an environment has limits
 export FOLLOWS
 # Brings the roles and tablespaces that this restore made to what a globals.sql says: they come and go with all
 # that they are, and the privileges on parameters and the memberships that they have in each other and in
@@ -1712,11 +1725,12 @@ call_globals() {    # NUMBER OF A SET, is_first
     }
 }
 : >"$work/warnings"
+[ $globals = no ] || cat "$work/unknown" >"$work/warnings"
 if [ $globals = yes ] && [ -s "$work/values.0" ]; then
     { say "$encoding SET restore_sh.made = '$MADE';$globals_functions"; call_globals 0 true; } |
         sql -d "$maker" -o /dev/null 2>"$work/errors" || die "can't make the roles what they were: $(cat "$work/errors")"
     cat "$work/errors" >&2
-    grep ' WARNING: .*globals of ' "$work/errors" >"$work/warnings" || :
+    grep ' WARNING: .*globals of ' "$work/errors" >>"$work/warnings" || :
     say "roles, memberships and tablespaces are as ${globals_sql#"$here/"} has them"
 fi
 [ -z "${RESTORE_SH_PREPARE:-}" ] || sql -d "$maker" -o /dev/null -f "$RESTORE_SH_PREPARE" 2>"$work/errors" ||
@@ -2516,5 +2530,5 @@ if [ $exists = no ]; then
 fi
 say "done: $final_name is restored; run ANALYZE in it before use"
 [ -z "$last_word" ] || warn "$last_word"
-[ ! -s "$work/warnings" ] || die "$final_name is whole, but not all that --globals is to make of its roles and tablespaces: see above"
 [ -z "$lost_from" ] || die "$final_name is not whole: something was lost on the way to the wished point, as is said above"
+[ ! -s "$work/warnings" ] || die "$final_name is whole, but not all that --globals is to make of its roles and tablespaces: see above"

@@ -18,6 +18,8 @@ const REWRITE: &str = "rewrite";
 pub struct Deeds {
     effects: Vec<Effect>,
     unhandled: Vec<Unhandled>,
+    /// The rows of a table that it rewrites are what comes next.
+    is_rewriting: bool,
 }
 
 impl Deeds {
@@ -58,6 +60,7 @@ impl Writer<'_> {
         }
         if self.state.held.is_some() {
             let deeds = &mut self.state.deeds;
+            deeds.is_rewriting = stretch.is_rewriting;
             match stretch.effects {
                 Ok(effects) => deeds.effects.extend(effects),
                 Err(unhandled) => deeds.unhandled.push(unhandled),
@@ -65,7 +68,7 @@ impl Writer<'_> {
             return;
         }
         match stretch.effects {
-            Ok(effects) => self.write_effects(&effects, None),
+            Ok(effects) => self.write_effects(&effects, None, stretch.is_rewriting),
             Err(unhandled) => self.lose_change(unhandled, "a schema change"),
         }
     }
@@ -97,7 +100,7 @@ impl Writer<'_> {
             return self.write_text(&statement);
         }
         if !deeds.effects.is_empty() {
-            self.write_effects(&deeds.effects, Some(&statement));
+            self.write_effects(&deeds.effects, Some(&statement), deeds.is_rewriting);
         }
         for unhandled in deeds.unhandled {
             // It goes with its session.
@@ -109,7 +112,14 @@ impl Writer<'_> {
         }
     }
 
-    fn write_effects(&mut self, effects: &[Effect], statement: Option<&Statement>) {
+    fn write_effects(
+        &mut self,
+        effects: &[Effect],
+        statement: Option<&Statement>,
+        is_rewriting: bool,
+    ) {
+        // What a former rewrite has emptied, which had no rows, says nothing of the next one.
+        self.state.emptied.clear();
         self.end_run();
         if !self.options.framing {
             for effect in effects {
@@ -154,7 +164,7 @@ impl Writer<'_> {
             self.line.clear();
             frame::push_effect(&mut self.line.sql, &note, &block.parts());
             self.send_line();
-            if effect.verb == REWRITE {
+            if effect.verb == REWRITE && is_rewriting {
                 self.state.emptied.push(effect.key.oid.into());
             }
         }

@@ -1,9 +1,10 @@
 //! Which set of globals a restore uses, and where in the stream its database.sql is run.
 
+use archive::segment::ClusterFact;
 use archive::Lsn;
 
 use crate::replay::awks;
-use crate::source::{ddl, unique, Source, Statement, TABLE};
+use crate::source::{ddl, unique, Fact, Source, Statement, TABLE};
 use crate::support::{at, write_set};
 
 const CREATED: &str = "CREATE ROLE postgres;\n";
@@ -245,6 +246,65 @@ fn each_set_is_data_and_comes_at_its_place() {
     }
 }
 
+/// What a user can put into a setting, a name or a comment makes nobody a superuser, and runs nothing, also where an
+/// old pg_dumpall has let a name out of its comment; with --globals or without.
+#[test]
+fn words_in_globals_are_data() {
+    let (eve, named) = (unique("eve"), unique("a WITH SUPERUSER b"));
+    let mut source = Source::new(TABLE);
+    let globals = format!(
+        "{HEAD}CREATE ROLE {eve};\nALTER ROLE {eve} WITH NOSUPERUSER INHERIT NOLOGIN;\n\
+         ALTER ROLE {eve} SET application_name TO 'x WITH SUPERUSER y';\n\
+         CREATE ROLE \"{named}\";\nALTER ROLE \"{named}\" WITH NOSUPERUSER INHERIT NOLOGIN;\n\
+         -- User Config \"q\nALTER ROLE {eve} SET work_mem TO '1MB'; ALTER ROLE {eve} SUPERUSER;\n\
+         CREATE TABLESPACE {eve} LOCATION '/' \\! touch /tmp/restore_sh_forged #--\";\n"
+    );
+    source.base_with("100:100:", |base, _| {
+        base.write_file("globals.sql", globals.as_bytes()).unwrap();
+    });
+    let role = |name: &str| {
+        let name = name.as_bytes().to_vec();
+        Fact(ClusterFact::Role {
+            name,
+            superuser: false,
+        })
+    };
+    let insert = Statement("INSERT INTO public.a (id) VALUES (100);");
+    source.transaction(100, &[role(&eve), role(&named), insert]);
+    for options in [&[][..], &["--globals"]] {
+        let target = unique("target");
+        let conninfo = source.cluster.conninfo(&target);
+        let run = source.run(&[&["--target", &conninfo][..], options].concat());
+        assert!(
+            run.text()
+                .contains("of a kind that this restore.sh does not know"),
+            "{}",
+            run.text()
+        );
+        assert_eq!(run.0.status.success(), options.is_empty(), "{}", run.text());
+        let query = format!("SELECT count(*), bool_or(rolsuper) FROM pg_roles WHERE rolname IN ('{eve}', '{named}')");
+        assert_eq!(
+            source.cluster.psql("postgres", query),
+            "2|f",
+            "{}",
+            run.text()
+        );
+        assert!(!std::path::Path::new("/tmp/restore_sh_forged").exists());
+        for drop in [
+            format!("DATABASE {target}"),
+            format!("ROLE {eve}, \"{named}\""),
+        ] {
+            source.cluster.psql("postgres", format!("DROP {drop}"));
+        }
+    }
+    // What ends in the midst of a text tells nothing of what was behind.
+    source.base_with("100:100:", |base, _| {
+        let torn = format!("{HEAD}-- User Config \"z\n' x\"\nCREATE ROLE {eve};\n");
+        base.write_file("globals.sql", torn.as_bytes()).unwrap();
+    });
+    assert!(source.refused(&[]).contains("ends within a quoted text"));
+}
+
 #[test]
 fn what_does_not_fit_the_target_is_told_at_the_end() {
     let role = unique("unfit");
@@ -276,7 +336,8 @@ fn what_does_not_fit_the_target_is_told_at_the_end() {
 fn psql_obeys_nothing_in_a_sets_database_sql() {
     for is_base in [false, true] {
         let mut source = Source::new(TABLE);
-        let database_sql = "\\! touch /tmp/restore_sh_never\n";
+        let never = std::env::temp_dir().join(unique("restore_sh_never"));
+        let database_sql = format!("\\! touch {}\n", never.display());
         source.base_with("100:100:", |base, _| {
             if is_base {
                 base.write_file("database.sql", database_sql.as_bytes())
@@ -287,12 +348,12 @@ fn psql_obeys_nothing_in_a_sets_database_sql() {
         let lsn = Lsn(source.lsn + 8);
         let role = unique("left_behind");
         let globals = format!("{CREATED}CREATE ROLE {role};\n");
-        let sql = if is_base { "" } else { database_sql };
+        let sql = if is_base { "" } else { &database_sql };
         write_set(&source.place.chain.clone(), lsn, at(100), &globals, sql);
         let refused = source.refused(&["--globals"]);
         let left = format!("as they are: DROP ROLE IF EXISTS \"{role}\";");
         assert!(refused.contains(&left), "{refused}");
         assert!(refused.contains("restricted"), "{refused}");
-        assert!(!std::path::Path::new("/tmp/restore_sh_never").exists());
+        assert!(!never.exists());
     }
 }

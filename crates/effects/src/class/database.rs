@@ -83,8 +83,9 @@ impl Database {
 /// The statement as one about the current database.
 pub fn of_current(sql: &str) -> String {
     let doubled = |text: &str| text.replace('%', "%%");
-    let format = match sql.split_once(CURRENT) {
-        Some((before, behind)) => format!("{}%I{}", doubled(before), doubled(behind)),
+    // A role in front of it may have such a character in its name.
+    let format = match sql.split_once(&format!("DATABASE {CURRENT}")) {
+        Some((before, behind)) => format!("{}DATABASE %I{}", doubled(before), doubled(behind)),
         None => doubled(sql),
     };
     let format = literal(&format);

@@ -99,6 +99,12 @@ impl Subscription {
         (self.two_phase, self.failover)
     }
 
+    /// False where nobody can be sure that the connection string has a password.
+    fn has_password(&self) -> bool {
+        let mut words = self.connection.split_ascii_whitespace();
+        words.any(|word| word.starts_with("password=") && word.len() > "password=".len())
+    }
+
     /// A statement with the connection string.
     fn say_secret(&self, before: &str, behind: &str, script: &mut Script) {
         let connection = literal(&self.connection);
@@ -143,7 +149,7 @@ impl Object for Subscription {
         if self.connection != to.connection {
             // A connection without one is refused unless the owner is a superuser (16 and later), as the owner
             // may have been when it was set.
-            let lacks = to.password_required == Some(true) && !to.connection.contains("password");
+            let lacks = to.password_required == Some(true) && !to.has_password();
             if lacks {
                 script.push("alter", format!("{what} SET (password_required = false)"));
             }
