@@ -384,7 +384,11 @@ pub(super) fn note(reported: Vec<objects::Reported>) {
             frame.over_ours.extend(object.over_ours);
             let is_to_come = object.is_to_come;
             match (frame.row.as_mut(), object.object) {
-                (Some(row), Some(object)) if !is_to_come => row.add_object(object),
+                (Some(row), Some(object)) if !is_to_come => {
+                    let waiting = frame.objects.drain(..);
+                    waiting.for_each(|object| row.add_object(object));
+                    row.add_object(object);
+                }
                 (_, Some(object)) => frame.objects.push(object),
                 (_, None) => {}
             }
