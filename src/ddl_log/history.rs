@@ -1,6 +1,6 @@
 //! Rows of ddl_history, as they are written around a statement.
 
-use super::session::Session;
+use super::session::{session, Session};
 use crate::pg::ddl_history::{next_id, HistoryTable, RowPlace, Value};
 use crate::pg::ddl_node::Sql;
 
@@ -14,6 +14,19 @@ pub struct Record {
     /// What the statement did is decoded from the catalogs; the text, where there is one, is for what of it is not
     /// understood.
     pub is_decoded: bool,
+}
+
+impl Record {
+    /// What stands beside the record of a statement: a command of our own, and what it says.
+    pub fn note(command: &'static str, query: Sql, text: Sql) -> Self {
+        Self {
+            command,
+            query,
+            session: session(b""),
+            replay_text: Some(text),
+            is_decoded: false,
+        }
+    }
 }
 
 /// An object that a statement made, changed or dropped.

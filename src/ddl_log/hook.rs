@@ -109,12 +109,11 @@ fn before_utility(statement: &Statement) -> u64 {
 /// Plans a statement whose text is replayed, where an error does no harm.
 fn guarded(history: HistoryTable, statement: &Statement, tag: &'static str, way: Way) -> Frame {
     let planned = attempt(|| {
-        let plan = plan::plan(statement, tag, way);
-        let frame = match by_text::is_by_text(statement, way) {
-            true => Frame::default(),
-            false => facts(&Subject::of(statement)),
-        };
-        (frame, plan)
+        if by_text::is_by_text(statement, way) {
+            return (Frame::default(), by_text::plan(statement, tag, way));
+        }
+        let subject = Subject::of(statement);
+        (facts(&subject), decoder_raw::plan(&subject, tag, way))
     });
     match planned {
         Ok((_, None)) => Frame {
@@ -163,13 +162,7 @@ pub(super) fn begin(history: HistoryTable, mut frame: Frame, plan: Plan) -> Fram
 /// A row for each role and tablespace that the text names: a restore makes those that are missing.
 fn record_needs(history: HistoryTable, record: &Record, needs: &[Need]) {
     for (command, name) in needs {
-        let needed = Record {
-            command,
-            query: record.query.clone(),
-            session: session(b""),
-            replay_text: Some(name.clone()),
-            is_decoded: false,
-        };
+        let needed = Record::note(command, record.query.clone(), name.clone());
         WrittenRow::insert(history, needed, None);
     }
 }
@@ -292,8 +285,9 @@ pub(super) fn report(failure: &Failure, is_untold: bool) {
             .report(PgLogLevel::ERROR);
     }
     // In the WAL of this very transaction: rolled back with it, and not forgotten by a crash.
-    let is_lost = is_untold || !travels_as_effects();
-    match travels_as_effects() {
+    let travels_as_effects = travels_as_effects();
+    let is_lost = is_untold || !travels_as_effects;
+    match travels_as_effects {
         true => lost_ddl::emit(&message, !is_untold),
         false => decoder_raw::record_loss(&message),
     }

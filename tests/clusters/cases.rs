@@ -12,7 +12,15 @@ fn flags(c: &Cluster) -> Vec<String> {
     c.segments().into_iter().flat_map(of).collect()
 }
 
-/// Restores what is there once every session has ended, and compares.
+/// Restores and compares; nothing is flagged.
+pub fn assert_comes_back(c: &Cluster) {
+    c.assert_restores();
+    assert_eq!(flags(c), [""; 0]);
+    let health = c.health();
+    assert!(!health.starts_with("emergency"), "{health}");
+}
+
+/// The same of what is there once every session has ended.
 fn comes_back(c: &Cluster) {
     wait_until("the sessions' own objects are gone", || {
         c.is_true(
@@ -20,10 +28,7 @@ fn comes_back(c: &Cluster) {
              AND backend_type = 'client backend' AND pid <> pg_backend_pid()",
         )
     });
-    c.assert_restores();
-    assert_eq!(flags(c), [""; 0]);
-    let health = c.health();
-    assert!(!health.starts_with("emergency"), "{health}");
+    assert_comes_back(c);
 }
 
 /// One session runs all of it; what is there when it has ended comes back.

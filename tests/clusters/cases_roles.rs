@@ -1,17 +1,7 @@
 //! More inputs of the kinds of `cases`: rights that a role has no more, settings of roles.
 
+use crate::cases::assert_comes_back;
 use harness::{assert_identical, Cluster};
-
-fn assert_comes_back(c: &Cluster) {
-    c.assert_restores();
-    for segment in c.segments() {
-        for kind in ["flag", "unhandled"] {
-            assert_eq!(segment.comments(kind), [""; 0], "{kind}");
-        }
-    }
-    let health = c.health();
-    assert!(!health.starts_with("emergency"), "{health}");
-}
 
 #[test]
 fn case_x_a_superuser_that_is_none_any_more() {

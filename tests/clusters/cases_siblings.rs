@@ -1,5 +1,6 @@
 //! More inputs of the kinds of `cases`.
 
+use crate::cases::assert_comes_back;
 use harness::{assert_identical, wait_until, Cluster};
 
 /// Rows without what they refer to: of tables and partitions, to tables and partitions, under odd names. And
@@ -155,14 +156,7 @@ fn what_hangs_on_the_sessions_own_is_left_out_while_the_session_lives_and_told()
         c.is_true("SELECT count(*) = 0 FROM pg_proc WHERE proname IN ('twice', 'over_type')")
     });
     c.sql("INSERT INTO t VALUES (4, DEFAULT, 1, 2); INSERT INTO u (v) VALUES (9); UPDATE t SET last = 5; INSERT INTO p VALUES (2)");
-    c.assert_restores();
-    let health = c.health();
-    assert!(!health.starts_with("emergency"), "{health}");
-    for segment in c.segments() {
-        for kind in ["flag", "unhandled"] {
-            assert_eq!(segment.comments(kind), [""; 0], "{kind}");
-        }
-    }
+    assert_comes_back(&c);
 }
 
 /// Neither the object nor its statement can be replayed: both are left out, and flagged.

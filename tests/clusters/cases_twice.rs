@@ -1,22 +1,8 @@
 //! More inputs of the kinds of `cases`: statements that did nothing, expressions that do something, privileges
 //! that stand in the way, what another database or a role's loss of rights does.
 
+use crate::cases::assert_comes_back;
 use harness::{wait_until, Cluster};
-
-fn assert_comes_back(c: &Cluster) {
-    c.assert_restores();
-    for segment in c.segments() {
-        for kind in ["flag", "unhandled"] {
-            let found = segment.comments(kind);
-            let found = found
-                .into_iter()
-                .filter(|comment| !comment.contains("class=extension"));
-            assert_eq!(found.collect::<Vec<_>>(), [""; 0], "{kind}");
-        }
-    }
-    let health = c.health();
-    assert!(!health.starts_with("emergency"), "{health}");
-}
 
 #[test]
 fn what_did_nothing_does_nothing() {

@@ -1,18 +1,8 @@
 //! More inputs of the kinds of `cases`: words that mean something else at another time, to another user, under
 //! other settings; races with a second session.
 
+use crate::cases::assert_comes_back;
 use harness::Cluster;
-
-fn assert_comes_back(c: &Cluster) {
-    c.assert_restores();
-    for segment in c.segments() {
-        for kind in ["flag", "unhandled"] {
-            assert_eq!(segment.comments(kind), [""; 0], "{kind}");
-        }
-    }
-    let health = c.health();
-    assert!(!health.starts_with("emergency"), "{health}");
-}
 
 /// `open` stands uncommitted while another session runs `meanwhile`.
 fn race(c: &Cluster, open: &str, meanwhile: &str) {

@@ -2,7 +2,6 @@
 
 use super::super::frames::Frame;
 use super::super::history::{Object, Record, WrittenRow};
-use super::super::session::session;
 use crate::output_plugin::history::LEFT_OUT;
 use crate::pg::ddl_history;
 use crate::pg::ddl_node::Sql;
@@ -30,14 +29,8 @@ fn note(query: &Sql, objects: &[Object]) {
     };
     for object in objects {
         let named = [&object.object_type[..], b" ", &object.identity].concat();
-        let note = Record {
-            command: LEFT_OUT,
-            query: query.clone(),
-            session: session(b""),
-            replay_text: Some([&named[..], b"\n", query].concat()),
-            is_decoded: false,
-        };
-        WrittenRow::insert(history, note, None);
+        let text = [&named[..], b"\n", query].concat();
+        WrittenRow::insert(history, Record::note(LEFT_OUT, query.clone(), text), None);
     }
 }
 

@@ -122,13 +122,8 @@ fn own_text(statement: &Statement, tag: &str, text: &StatementText) -> Sql {
 pub fn record_loss(message: &str) {
     let history = ddl_history::find().filter(|history| history.has_columns(COLUMNS));
     if let Some(history) = history {
-        let record = Record {
-            command: LOST,
-            query: message.as_bytes().to_vec(),
-            session: session(b""),
-            replay_text: Some(message.replace(['\n', '\r'], " ").into_bytes()),
-            is_decoded: false,
-        };
-        WrittenRow::insert(history, record, None);
+        let text = message.replace(['\n', '\r'], " ").into_bytes();
+        let query = message.as_bytes().to_vec();
+        WrittenRow::insert(history, Record::note(LOST, query, text), None);
     }
 }
