@@ -37,7 +37,7 @@ impl Source for Catalogs<'_> {
 
     fn with_tuples<R>(
         &mut self,
-        look: impl FnOnce(&mut dyn Tuples) -> Result<R, String>,
+        look: impl FnMut(&mut dyn Tuples) -> Result<R, String>,
     ) -> Result<R, String> {
         tuples::with_tuples(look).map_err(|failure| {
             raise_if_passing(&failure);
@@ -77,9 +77,9 @@ pub fn temporary(keys: impl Iterator<Item = Key>) -> Result<HashSet<Key>, String
     Catalogs { known: None }.with_tuples(|tuples| {
         let mut needs = FxHashMap::default();
         let mut found = HashSet::new();
-        for key in keys {
-            if is_temporary(tuples, key, &mut needs)? {
-                found.insert(key);
+        for key in &keys {
+            if is_temporary(tuples, *key, &mut needs)? {
+                found.insert(*key);
             }
         }
         Ok(found)

@@ -134,6 +134,33 @@ fn what_is_changed_behind_a_rename_in_its_transaction_goes_by_the_new_name() {
     assert_eq!(comments(&c, "flag"), [""; 0]);
 }
 
+/// Reading a view's definition locks its tables one after the other; a session that holds one of them wants
+/// the other.
+#[test]
+fn no_session_is_a_deadlocks_victim_for_a_definition() {
+    let c = Cluster::backed_up();
+    c.sql(
+        "CREATE TABLE a (i int PRIMARY KEY); CREATE TABLE b (i int PRIMARY KEY);
+         CREATE VIEW v AS SELECT a.i, b.i AS j FROM a, b",
+    );
+    c.flush();
+    let mut session = c.session();
+    session.run("BEGIN; LOCK b");
+    c.sql("ALTER VIEW v SET (security_barrier)");
+    let is_waiting = "SELECT count(*) > 0 FROM pg_locks l JOIN pg_stat_activity s USING (pid)
+                      WHERE relation = 'b'::regclass AND NOT granted AND backend_type LIKE 'pg_incrbackup%'";
+    wait_until("capture wants the table", || c.is_true(is_waiting));
+    session.run("LOCK a; COMMIT");
+    c.assert_restores();
+    assert_eq!(comments(&c, "flag"), [""; 0]);
+    let log = c.log();
+    let failed = ["deadlock detected", "lock timeout"];
+    let failed = log
+        .lines()
+        .filter(|line| failed.iter().any(|words| line.contains(words)));
+    assert_eq!(failed.collect::<Vec<_>>(), [""; 0]);
+}
+
 /// Neither its effect is written nor its text: a base makes good what is missing.
 #[test]
 fn what_has_no_wording_is_lost_until_a_base_and_named() {

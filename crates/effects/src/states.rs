@@ -24,10 +24,11 @@ pub trait Source {
         oids: &[u32],
     ) -> Result<Vec<(u32, String)>, Self::Error>;
 
-    /// Runs `look` with rows of the catalogs at hand, and gives back whatever it has taken.
+    /// Runs `look` with rows of the catalogs at hand, and gives back whatever it has taken. It may run again, where
+    /// a lock was not to be had.
     fn with_tuples<R>(
         &mut self,
-        look: impl FnOnce(&mut dyn Tuples) -> Result<R, String>,
+        look: impl FnMut(&mut dyn Tuples) -> Result<R, String>,
     ) -> Result<R, Self::Error>;
 
     /// The letter of an object's kind ([`class::kinds_of`]), where it is known without a query.

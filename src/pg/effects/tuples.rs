@@ -24,7 +24,7 @@ thread_local! {
 
 /// Runs `look` in a subtransaction that is rolled back.
 pub fn with_tuples<R>(
-    look: impl FnOnce(&mut dyn Tuples) -> Result<R, String>,
+    mut look: impl FnMut(&mut dyn Tuples) -> Result<R, String>,
 ) -> Result<R, Failure> {
     without_trace(|| look(&mut Historic).map_err(unexpected))
 }
