@@ -39,8 +39,8 @@ pub struct Frame {
     pub over_ours: Vec<Object>,
     /// It may take the place of an object that was there.
     pub replaces: bool,
-    /// Names of the relations that the statement is about, for those that no event trigger sees.
-    pub subjects: Vec<Sql>,
+    /// What the statement is about, for what no event trigger sees, or is asked of.
+    pub subjects: Vec<Object>,
     /// An event trigger has seen it do something that does not go with the session.
     pub has_effect: bool,
     /// It made an object that goes with the session.

@@ -136,7 +136,7 @@ fn guarded(history: HistoryTable, statement: &Statement, tag: &'static str, way:
 fn facts(subject: &Subject) -> Frame {
     Frame {
         touched: subject.touched(),
-        subjects: subject.relation_names(),
+        subjects: subject.relations_named(),
         is_known: subject.is_known(),
         replaces: subject.statement.replaces(),
         ..Frame::default()
@@ -231,7 +231,7 @@ fn complete(row: &mut WrittenRow, frame: &mut Frame) {
         return decoder_raw::leave_out(row, frame);
     }
     if objects.is_empty() && !row.is_completed() {
-        objects = frame.subjects.drain(..).map(Object::table).collect();
+        objects = std::mem::take(&mut frame.subjects);
     }
     // All that it made goes with the session: it is nobody's.
     if frame.made_temporary && objects.is_empty() && !row.is_completed() {

@@ -5,11 +5,12 @@ use pgrx::pg_sys::NodeTag::{
 };
 
 use super::history::Object;
-use crate::pg::ddl_node::Sql;
 use crate::pg::ddl_place::Place;
 use crate::pg::ddl_statement::Statement;
 use crate::pg::ddl_subject::{targets, Target};
-use crate::pg::ddl_touched::{created_relation, is_table, made_index, touched_tables};
+use crate::pg::ddl_touched::{
+    created_relation, is_plain_table, is_table, made_index, touched_tables,
+};
 use crate::pg::quote;
 use crate::replica_identity::Touched;
 
@@ -47,10 +48,28 @@ impl<'a> Subject<'a> {
         self.targets.iter().any(is_left_out)
     }
 
-    /// The names of the permanent relations.
-    pub fn relation_names(&self) -> Vec<Sql> {
+    /// The permanent relations.
+    pub fn relations_named(&self) -> Vec<Object> {
         let kept = self.targets.iter().filter(|target| !is_left_out(target));
-        kept.filter_map(|target| target.name.clone()).collect()
+        let named = kept.filter_map(|target| target.name.clone());
+        named.map(Object::table).collect()
+    }
+
+    /// True where the expected object is all that an event trigger could tell of, and no replica identity can be
+    /// another one afterwards: a comment on a table, an index of a table without partitions.
+    pub fn is_about_one_alone(&self) -> bool {
+        match self.statement.node_tag() {
+            T_CommentStmt => true,
+            T_IndexStmt => {
+                let is_new =
+                    !self.statement.may_do_nothing() && !self.statement.commits_by_itself();
+                is_new
+                    && self
+                        .first()
+                        .is_some_and(|target| is_plain_table(target.relation))
+            }
+            _ => false,
+        }
     }
 
     /// The existing relation that it is about, where there is one.
@@ -78,7 +97,7 @@ impl<'a> Subject<'a> {
                 target.and_then(|target| target.name.clone())
             }
             // Nothing is reported of these, see `hook::complete`.
-            T_GrantStmt => self.relation_names().into_iter().next(),
+            T_GrantStmt => return self.relations_named().into_iter().next(),
             T_CommentStmt => {
                 let target = self.first().filter(|_| statement.comments_on_table());
                 target.and_then(|target| target.name.clone())

@@ -46,14 +46,22 @@ pub fn record(
             ..Frame::default()
         });
     }
+    let plan = plan(&subject, tag);
+    let only = plan
+        .expected
+        .clone()
+        .filter(|_| subject.is_about_one_alone());
     let frame = Frame {
         is_plain: true,
-        is_known: subject.is_known(),
+        is_known: only.is_some() || subject.is_known(),
         touched: subject.touched(),
-        subjects: subject.relation_names(),
+        subjects: match only {
+            Some(only) => vec![only],
+            None => subject.relations_named(),
+        },
         ..Frame::default()
     };
-    Some(begin(history, frame, plan(&subject, tag)))
+    Some(begin(history, frame, plan))
 }
 
 /// The row, as a plan.

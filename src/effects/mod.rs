@@ -18,7 +18,8 @@ use effects::{compare, read, Context, Effect, Key, Model, States, Unhandled, OVE
 use rustc_hash::FxHashSet;
 
 pub use self::commands::{does_more_than_catalogs_tell, is_told_by_catalogs};
-use self::source::Catalogs;
+use self::source::{Catalogs, Known};
+use crate::pg::effects::changed_rows::ChangedRows;
 use crate::pg::effects::events::{Event, Touched, Unreadable, REWRITE};
 use crate::pg::effects::lives::Lives;
 use crate::pg::server;
@@ -49,6 +50,7 @@ pub struct Memory {
 pub struct Engine {
     events: Vec<Event>,
     lives: Lives,
+    rows: ChangedRows,
     /// How many of them have been looked at.
     at: usize,
     /// As the stretches so far have left them. What is in neither map does not exist.
@@ -84,12 +86,24 @@ impl Engine {
     /// Reads the states of all that the transaction is going to touch. Called in the begin callback, under
     /// the catalogs as of this commit without the transaction's own changes.
     pub fn begin(touched: Result<Touched, Unreadable>, memory: Memory) -> Engine {
-        let (Touched { events, lives }, mut unreadable) = match touched {
+        let (
+            Touched {
+                events,
+                lives,
+                rows,
+            },
+            mut unreadable,
+        ) = match touched {
             Ok(touched) => (touched, None),
             Err(reason) => (Touched::default(), Some(reason.to_string())),
         };
         let keys: Vec<Key> = keys(&events).into_iter().collect();
-        let mut states = there_at(0, &lives, &keys);
+        let known_at_first = Known {
+            lives: &lives,
+            rows: &rows,
+            command: 0,
+        };
+        let mut states = there_at(known_at_first, &keys);
         note_rewritten(&mut states, &|_| false);
         let ours = memory
             .ours
@@ -102,6 +116,7 @@ impl Engine {
             has_changed_ours: unreadable.is_some() || keys.iter().any(is_about_ours),
             events,
             lives,
+            rows,
             at: 0,
             states: States::default(),
             ours,
@@ -114,7 +129,7 @@ impl Engine {
             unreadable,
         };
         engine.leave_out_ours(&mut states);
-        engine.learn_temporary(&states);
+        engine.learn_temporary(&states, 0);
         engine.leave_out_temporary(&mut states);
         engine.states = states;
         engine
@@ -151,11 +166,20 @@ impl Engine {
         (over.whole, told.filter(is_new).collect())
     }
 
-    fn learn_temporary(&mut self, states: &States) {
+    fn known(&self, command: u32) -> Known<'_> {
+        Known {
+            lives: &self.lives,
+            rows: &self.rows,
+            command,
+        }
+    }
+
+    fn learn_temporary(&mut self, states: &States, command: u32) {
         let models = states.models.values();
         let needs = models.flat_map(|model| model.common().needs()).copied();
-        let new = needs.filter(|need| self.asked.insert(*need));
-        let found = known(source::temporary(new), &mut self.unreadable);
+        let new: Vec<Key> = needs.filter(|need| self.asked.insert(*need)).collect();
+        let found = source::temporary(new.into_iter(), self.known(command));
+        let found = known(found, &mut self.unreadable);
         self.temporary.extend(found);
     }
 
@@ -187,7 +211,7 @@ impl Engine {
             })
         };
         let stale: Vec<Key> = ahead.filter(is_stale).collect();
-        let mut states = there_at(command, &self.lives, &stale);
+        let mut states = there_at(self.known(command), &stale);
         note_rewritten(&mut states, &|_| false);
         self.leave_out_ours(&mut states);
         self.leave_out_temporary(&mut states);
@@ -235,7 +259,7 @@ impl Engine {
         let mut keys = keys(events);
         keys.extend(std::mem::take(&mut self.postponed));
         let keys: Vec<Key> = keys.into_iter().collect();
-        let mut after = there_at(command, &self.lives, &keys);
+        let mut after = there_at(self.known(command), &keys);
         // A rewrite that goes on fills its other tables later; one that is over has filled them all.
         let seen = if is_rewriting { ahead } else { events };
         let rewritten = seen.iter().filter(|event| event.key.class == REWRITE);
@@ -261,7 +285,7 @@ impl Engine {
             .into_iter()
             .filter(|key| before.models.contains_key(key));
         let lost = was.collect();
-        self.learn_temporary(&after);
+        self.learn_temporary(&after, command);
         left_out.extend(self.leave_out_temporary(&mut after));
         let unreadable = &mut self.unreadable;
         let default_grantees = self.default_grantees.get_or_insert_with(|| {
@@ -320,12 +344,11 @@ fn known<T: Default>(read: Result<T, String>, unreadable: &mut Option<String>) -
     })
 }
 
-/// Those of the objects that are there, or may be, where the command counter is `command`.
-fn there_at(command: u32, lives: &Lives, keys: &[Key]) -> States {
-    let is_there = |key: &&Key| !lives.is_absent(**key, command);
+/// Those of the objects that are there, or may be.
+fn there_at(known: Known<'_>, keys: &[Key]) -> States {
+    let is_there = |key: &&Key| !known.lives.is_absent(**key, known.command);
     let there: Vec<Key> = keys.iter().filter(is_there).copied().collect();
-    let known = Some((lives, command));
-    read(&mut Catalogs { known }, &there)
+    read(&mut Catalogs { known: Some(known) }, &there)
 }
 
 /// Takes out of `after` what of the new cannot be said yet, and returns it: what is half made, with what needs

@@ -10,14 +10,22 @@ use effects::{Key, Source, Tuples};
 use rustc_hash::FxHashMap;
 
 use crate::output_plugin::raise_if_passing;
+use crate::pg::effects::changed_rows::ChangedRows;
 use crate::pg::effects::lives::Lives;
 use crate::pg::effects::{query, tuples};
 
 /// Reads them. A failure that says nothing about the objects (a lock that was not to be had) ends the
 /// decoding, which is tried again.
 pub struct Catalogs<'a> {
-    /// What is known without a query, at the command counter in force.
-    pub known: Option<(&'a Lives, u32)>,
+    pub known: Option<Known<'a>>,
+}
+
+/// What is known without a search, at the command counter in force.
+#[derive(Clone, Copy)]
+pub struct Known<'a> {
+    pub lives: &'a Lives,
+    pub rows: &'a ChangedRows,
+    pub command: u32,
 }
 
 impl Source for Catalogs<'_> {
@@ -39,15 +47,16 @@ impl Source for Catalogs<'_> {
         &mut self,
         look: impl FnMut(&mut dyn Tuples) -> Result<R, String>,
     ) -> Result<R, String> {
-        tuples::with_tuples(look).map_err(|failure| {
+        let known = self.known.map(|known| (known.rows, known.command));
+        tuples::with_tuples(known, look).map_err(|failure| {
             raise_if_passing(&failure);
             failure.in_full()
         })
     }
 
     fn kind(&self, key: Key) -> Option<char> {
-        let (lives, command) = self.known?;
-        lives.kind(key, command)
+        let known = self.known?;
+        known.lives.kind(key, known.command)
     }
 }
 
@@ -69,12 +78,15 @@ const OURS: &str = "WITH RECURSIVE o (class, oid) AS ( \
      SELECT o.oid, o.class::pg_catalog.text FROM o";
 
 /// Those of `keys` that are temporary, or go with what is.
-pub fn temporary(keys: impl Iterator<Item = Key>) -> Result<HashSet<Key>, String> {
+pub fn temporary(
+    keys: impl Iterator<Item = Key>,
+    known: Known<'_>,
+) -> Result<HashSet<Key>, String> {
     let keys: Vec<Key> = keys.filter(is_users).collect();
     if keys.is_empty() {
         return Ok(HashSet::new());
     }
-    Catalogs { known: None }.with_tuples(|tuples| {
+    Catalogs { known: Some(known) }.with_tuples(|tuples| {
         let mut needs = FxHashMap::default();
         let mut found = HashSet::new();
         for key in &keys {

@@ -18,6 +18,7 @@ pub struct Catalog {
 #[derive(Clone, Copy)]
 pub enum Key {
     OidIs(u32),
+    SmallFrom(i16),
     IntegerIs(i32),
     IntegerFrom(i32),
     IntegerTo(i32),
@@ -84,6 +85,11 @@ pub(super) fn scan_key((column, key): &(i16, Key)) -> pg_sys::ScanKeyData {
             pg_sys::BTEqualStrategyNumber,
             pg_sys::F_OIDEQ,
             pg_sys::Oid::from(oid).into(),
+        ),
+        Key::SmallFrom(value) => (
+            pg_sys::BTGreaterEqualStrategyNumber,
+            pg_sys::F_INT2GE,
+            value.into(),
         ),
         Key::IntegerIs(value) => (
             pg_sys::BTEqualStrategyNumber,

@@ -289,6 +289,9 @@ impl Statement {
             T_CreateForeignTableStmt => self
                 .as_a::<pg_sys::CreateForeignTableStmt>(T_CreateForeignTableStmt)
                 .is_some_and(|create| create.base.if_not_exists),
+            T_IndexStmt => self
+                .as_a::<pg_sys::IndexStmt>(T_IndexStmt)
+                .is_some_and(|create| create.if_not_exists),
             _ => false,
         }
     }

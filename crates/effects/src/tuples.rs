@@ -10,6 +10,9 @@ pub struct Scan {
     pub index: u32,
     /// The index's leading columns.
     pub keys: &'static [&'static str],
+    /// The index's next column, by which rows are in order where there are several. It counts from 1; rows below that
+    /// are the system's, and left out. All scans of an index have the same.
+    pub then: Option<&'static str>,
     pub columns: &'static [(&'static str, Kind)],
     /// What else the catalog has in the releases that are known, where it matters that there is no more.
     pub others: Option<&'static [&'static str]>,
@@ -125,7 +128,7 @@ fields! {
 /// A struct of a catalog's columns, called as there.
 #[macro_export]
 macro_rules! catalog_row {
-    ($(#[$meta:meta])* $name:ident, $catalog:literal $oid:literal, $index:literal ($($key:literal),+) $(but $others:expr)?;
+    ($(#[$meta:meta])* $name:ident, $catalog:literal $oid:literal, $index:literal ($($key:literal),+ $(then $then:literal)?) $(but $others:expr)?;
      $($field:ident: $type:ty),* $(,)?) => {
         $(#[$meta])*
         pub struct $name { $(pub $field: $type,)* }
@@ -136,8 +139,9 @@ macro_rules! catalog_row {
                 name: $catalog,
                 index: $index,
                 keys: &[$($key),+],
+                then: $crate::catalog_row!(@optional $($then)?),
                 columns: &[$((stringify!($field), <$type as $crate::tuples::Field>::KIND)),*],
-                others: $crate::catalog_row!(@others $($others)?),
+                others: $crate::catalog_row!(@optional $($others)?),
             };
             fn of(values: Vec<$crate::tuples::Value>) -> Self {
                 let mut values = values.into_iter();
@@ -146,6 +150,6 @@ macro_rules! catalog_row {
             }
         }
     };
-    (@others) => { None };
-    (@others $others:expr) => { Some($others) };
+    (@optional) => { None };
+    (@optional $given:expr) => { Some($given) };
 }

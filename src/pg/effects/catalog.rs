@@ -6,6 +6,7 @@ use pgrx::prelude::*;
 
 use super::super::compat::{self, Locator};
 use super::super::value::Row;
+use super::changed_rows::{searches_in, Place, Wanted};
 use super::events::Unreadable;
 use super::owner::{self, Rule};
 
@@ -18,6 +19,8 @@ pub struct Catalog {
     relation: pg_sys::Relation,
     /// Where the rule's columns are, from 0.
     positions: Vec<usize>,
+    /// Indexes by which rows are looked for, with their columns.
+    searches: Vec<(u32, Vec<usize>)>,
     blocks: u32,
     row: Row,
 }
@@ -54,6 +57,7 @@ impl Catalog {
             rule,
             relation,
             positions: Vec::new(),
+            searches: Vec::new(),
             blocks: 0,
             row: Row::default(),
         };
@@ -70,8 +74,12 @@ impl Catalog {
                 .map(|index| name(&compat::attribute(descriptor, index).attname))
                 .collect();
             let place = |column: &&str| names.iter().position(|name| *name == column.as_bytes());
-            let positions: Option<Vec<usize>> = rule.columns.iter().map(place).collect();
-            match positions {
+            let places =
+                |columns: &[&str]| columns.iter().map(place).collect::<Option<Vec<usize>>>();
+            let searches =
+                searches_in(oid).map(|search| Some((search.index, places(search.columns)?)));
+            catalog.searches = searches.flatten().collect();
+            match places(rule.columns) {
                 Some(positions) => catalog.positions = positions,
                 // A catalog that no release so far has so, or that is new: the object is unknown.
                 None => catalog.rule = &owner::UNKNOWN,
@@ -133,7 +141,21 @@ impl Catalog {
         Fields {
             row: &self.row,
             positions: &self.positions,
+            searches: &self.searches,
         }
+    }
+}
+
+/// Where a tuple stands.
+///
+/// # Safety
+/// It must be one of a table.
+pub unsafe fn place(tuple: pg_sys::HeapTuple) -> Place {
+    // SAFETY: promised by the caller.
+    let place = unsafe { (*tuple).t_self };
+    Place {
+        block: u32::from(place.ip_blkid.bi_hi) << 16 | u32::from(place.ip_blkid.bi_lo),
+        offset: place.ip_posid,
     }
 }
 
@@ -171,6 +193,7 @@ pub unsafe fn makers(tuple: pg_sys::HeapTuple) -> Makers {
 pub struct Fields<'a> {
     row: &'a Row,
     positions: &'a [usize],
+    searches: &'a [(u32, Vec<usize>)],
 }
 
 impl Fields<'_> {
@@ -187,6 +210,20 @@ impl Fields<'_> {
     /// A "char".
     pub fn char(&self, index: usize) -> u8 {
         self.value(index) as u8
+    }
+
+    /// What the row is looked for by.
+    pub fn wanted(&self) -> impl Iterator<Item = Wanted> + '_ {
+        self.searches.iter().map(|(index, positions)| {
+            let mut keys = [0; 2];
+            for (key, position) in keys.iter_mut().zip(positions) {
+                *key = self
+                    .row
+                    .get(*position)
+                    .map_or(0, |value| value.value() as u32);
+            }
+            Wanted::new(*index, &keys)
+        })
     }
 
     /// A name; empty for NULL.

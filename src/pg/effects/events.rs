@@ -8,8 +8,9 @@ use effects::Key;
 use pgrx::prelude::*;
 
 use super::super::{commit_view, declared};
-use super::catalog::{makers, Catalog, Makers};
-use super::lives::{Lives, Version};
+use super::catalog::{makers, place, Catalog, Makers};
+use super::changed_rows::{Changed, ChangedRows};
+use super::lives::{Lives, Span, Version};
 use super::relations::{rank, Relations};
 use super::rewritten;
 use super::tuple_cids::{self, TupleCids};
@@ -44,6 +45,7 @@ pub struct Touched {
     /// By command, class and OID, each one once.
     pub events: Vec<Event>,
     pub lives: Lives,
+    pub rows: ChangedRows,
 }
 
 /// What the transaction touched; `None` when it changed no catalog. Called in the begin callback, under the
@@ -60,18 +62,18 @@ pub unsafe fn events_of(txn: *mut pg_sys::ReorderBufferTXN) -> Option<Result<Tou
     let own = unsafe { commit_view::transaction_ids(txn) };
     let own: Vec<u32> = own.iter().map(|xid| xid.into_inner()).collect();
     let mut collected = Collected::new(own);
-    let events = match by_tuples(&tuples, &mut collected) {
-        Ok(()) => Ok(collected),
+    Some(match by_tuples(&tuples, &mut collected) {
+        Ok(()) => Ok(collected.in_order()),
         Err(_) => {
             let mut again = Collected::new(collected.own);
-            rewritten::by_scans(&mut again).map(|()| Collected {
+            rewritten::by_scans(&mut again).map(|()| Touched {
                 // A rewrite can have left rows out that nobody sees any more.
-                versions: Vec::new(),
-                ..again
+                lives: Lives::default(),
+                rows: ChangedRows::default(),
+                ..again.in_order()
             })
         }
-    };
-    Some(events.map(Collected::in_order))
+    })
 }
 
 /// Events on the way.
@@ -81,6 +83,7 @@ pub struct Collected {
     relations: Relations,
     events: Vec<Event>,
     versions: Vec<Version>,
+    rows: Vec<Changed>,
 }
 
 impl Collected {
@@ -90,6 +93,7 @@ impl Collected {
             relations: Relations::default(),
             events: Vec::new(),
             versions: Vec::new(),
+            rows: Vec::new(),
         }
     }
 
@@ -109,15 +113,24 @@ impl Collected {
         cmax: Option<u32>,
     ) {
         let (class, rule) = (catalog.oid, catalog.rule);
+        let span = Span {
+            made: cmin,
+            removed: cmax,
+        };
         // SAFETY: promised by the caller.
-        let fields = unsafe { catalog.fields(tuple) };
+        let (place, fields) = unsafe { (place(tuple), catalog.fields(tuple)) };
+        let wanted = fields.wanted();
+        self.rows.extend(wanted.map(|wanted| Changed {
+            wanted,
+            place,
+            span,
+        }));
         let owners = rule.owners(class, &fields, &mut self.relations);
         for key in owners.into_iter().flatten() {
             if rule.is_row_of(class, &fields, key) {
                 self.versions.push(Version {
                     key,
-                    made: cmin,
-                    removed: cmax,
+                    span,
                     kind: rule.kind(class, &fields),
                 });
             }
@@ -133,6 +146,7 @@ impl Collected {
         Touched {
             events: self.events,
             lives: Lives::of(self.versions),
+            rows: ChangedRows::of(self.rows),
         }
     }
 }

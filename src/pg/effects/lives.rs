@@ -4,21 +4,27 @@
 
 use effects::Key;
 
-/// One version of an object's row, from the command that made it to the one that removed it.
+/// From the command that made a row to the one that removed it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Version {
-    pub key: Key,
+pub struct Span {
     /// `None`: before the transaction.
     pub made: Option<u32>,
     /// `None`: not by the transaction.
     pub removed: Option<u32>,
+}
+
+/// One version of an object's row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Version {
+    pub key: Key,
+    pub span: Span,
     /// The letter of its kind, where the catalog has several ([`super::owner::Rule::kind`]).
     pub kind: Option<char>,
 }
 
-impl Version {
+impl Span {
     /// Under a snapshot whose `curcid` is `command`.
-    fn is_seen_at(&self, command: u32) -> bool {
+    pub fn is_seen_at(&self, command: u32) -> bool {
         self.made.is_none_or(|made| made < command)
             && self.removed.is_none_or(|removed| removed >= command)
     }
@@ -43,13 +49,18 @@ impl Lives {
     /// True for an object that is for sure not there under a snapshot whose `curcid` is `command`.
     pub fn is_absent(&self, key: Key, command: u32) -> bool {
         let versions = self.versions(key);
-        !versions.is_empty() && !versions.iter().any(|version| version.is_seen_at(command))
+        !versions.is_empty()
+            && !versions
+                .iter()
+                .any(|version| version.span.is_seen_at(command))
     }
 
     /// The letter of its kind then, where that is known.
     pub fn kind(&self, key: Key, command: u32) -> Option<char> {
         let mut versions = self.versions(key).iter();
-        versions.find(|version| version.is_seen_at(command))?.kind
+        versions
+            .find(|version| version.span.is_seen_at(command))?
+            .kind
     }
 }
 
@@ -58,7 +69,7 @@ mod tests {
     use effects::key::catalog::CLASS;
     use effects::Key;
 
-    use super::{Lives, Version};
+    use super::{Lives, Span, Version};
 
     fn relation(oid: u32) -> Key {
         Key::new(CLASS, oid)
@@ -67,8 +78,7 @@ mod tests {
     fn version(oid: u32, made: Option<u32>, removed: Option<u32>) -> Version {
         Version {
             key: relation(oid),
-            made,
-            removed,
+            span: Span { made, removed },
             kind: Some('r'),
         }
     }

@@ -2,7 +2,7 @@
 //! schema changes as effects.
 //!
 //! - [`events`]: which objects a transaction touched, and by which of its commands.
-//! - [`lives`]: from when to when each of them is there.
+//! - [`lives`]: from when to when each of them is there; [`changed_rows`]: where its rows are.
 //! - [`view`]: the catalogs before the transaction and at a command of it.
 //! - [`query`] and [`tuples`]: the state of objects out of the catalogs, by queries or by their rows; a
 //!   [`look`] leaves nothing behind.
@@ -11,7 +11,9 @@
 //! All of it is called in callbacks of an output plugin.
 
 mod catalog;
+pub mod changed_rows;
 pub mod events;
+mod historic_rows;
 pub mod lives;
 mod look;
 mod owner;

@@ -10,9 +10,11 @@ use effects::tuples::{Definition, Scan, Tuples, Value};
 use pgrx::prelude::*;
 use rustc_hash::FxHashMap;
 
-use super::super::catalog_scan::{self, Catalog, Key, Versions};
+use super::super::catalog_scan::Key;
 use super::super::failure::Failure;
 use super::super::value::Row;
+use super::changed_rows::{ChangedRows, Wanted};
+use super::historic_rows::HistoricRows;
 use super::look::{unexpected, without_trace};
 use super::server_text::{from_server_bytes, to_server_bytes};
 use super::values::{bytes, grants, role_name, value, How};
@@ -22,66 +24,160 @@ thread_local! {
     static PLACES: RefCell<FxHashMap<usize, Rc<Places>>> = RefCell::default();
 }
 
-/// Runs `look` in a subtransaction that is rolled back.
+/// Runs `look` in a subtransaction that is rolled back. `known` are the rows that the transaction in question
+/// changed, and the command counter in force.
 pub fn with_tuples<R>(
+    known: Option<(&ChangedRows, u32)>,
     mut look: impl FnMut(&mut dyn Tuples) -> Result<R, String>,
 ) -> Result<R, Failure> {
-    without_trace(|| look(&mut Historic).map_err(unexpected))
+    without_trace(|| {
+        let mut historic = Historic {
+            known,
+            rows: HistoricRows::default(),
+        };
+        look(&mut historic).map_err(unexpected)
+    })
 }
 
-struct Historic;
+struct Historic<'a> {
+    known: Option<(&'a ChangedRows, u32)>,
+    rows: HistoricRows,
+}
 
 /// Where a scan's columns are in this release.
 struct Places {
     keys: Vec<i16>,
+    /// [`Scan::then`], and whether that is a smallint.
+    then: Option<(usize, bool)>,
     /// The system cache of the same key, for what is looked at again and again: it knows of the
     /// invalidations that decoding has come to, as the functions that give definitions need it to.
     cache: Option<i32>,
     columns: Vec<Option<(usize, How)>>,
 }
 
-impl Tuples for Historic {
+/// Catalogs in which most databases have nothing.
+const OFTEN_EMPTY: [u32; 2] = [3596, 2611];
+
+impl Historic<'_> {
+    fn read(
+        &mut self,
+        scan: &Scan,
+        keys: &[u32],
+        places: &Places,
+    ) -> Result<Vec<Vec<Value>>, Failure> {
+        let wanted = Wanted::new(scan.index, keys);
+        if let Some(known) = self.known_rows(scan, wanted, places)? {
+            return Ok(known);
+        }
+        match (places.cache, keys) {
+            (Some(cache), [oid]) => Ok(cached(cache, *oid, places)?.into_iter().collect()),
+            _ => self.searched_rows(scan, keys, places),
+        }
+    }
+
+    /// Rows of which it is known where they stand; `None` where it is not.
+    fn known_rows(
+        &mut self,
+        scan: &Scan,
+        wanted: Wanted,
+        places: &Places,
+    ) -> Result<Option<Vec<Vec<Value>>>, Failure> {
+        let known = self
+            .known
+            .and_then(|(rows, command)| rows.places(wanted, command));
+        let Some(known) = known else {
+            return Ok(None);
+        };
+        let (mut rows, mut failed) = (Vec::with_capacity(known.len()), None);
+        let are_there = self.rows.fetch(scan.catalog, &known, |row| {
+            let number = places.number(row);
+            if number < 1 {
+                return ControlFlow::Continue(());
+            }
+            note(
+                values(row, places).map(|values| (number, values)),
+                &mut rows,
+                &mut failed,
+            )
+        });
+        if let Some(failure) = failed {
+            return Err(failure);
+        }
+        rows.sort_by_key(|(number, _)| *number);
+        Ok(are_there.then(|| rows.into_iter().map(|(_, values)| values).collect()))
+    }
+
+    fn searched_rows(
+        &mut self,
+        scan: &Scan,
+        keys: &[u32],
+        places: &Places,
+    ) -> Result<Vec<Vec<Value>>, Failure> {
+        let (mut rows, mut failed, mut found) = (Vec::new(), None, Vec::new());
+        let is_empty = OFTEN_EMPTY.contains(&scan.catalog) && self.rows.is_empty(scan.catalog);
+        if !is_empty {
+            let equal = places.keys.iter().zip(keys);
+            let mut keys: Vec<(i16, Key)> = equal
+                .map(|(column, key)| (*column, Key::OidIs(*key)))
+                .collect();
+            if let Some((at, true)) = places.then {
+                keys.push((at as i16 + 1, Key::SmallFrom(1)));
+            }
+            self.rows
+                .search(scan.catalog, scan.index, &keys, |place, row| {
+                    found.push(place);
+                    note(values(row, places), &mut rows, &mut failed)
+                });
+        }
+        if let Some(failure) = failed {
+            return Err(failure);
+        }
+        if let Some((known, _)) = self.known {
+            known.note(Wanted::new(scan.index, keys), found);
+        }
+        Ok(rows)
+    }
+}
+
+fn note<T>(
+    read: Result<T, Failure>,
+    rows: &mut Vec<T>,
+    failed: &mut Option<Failure>,
+) -> ControlFlow<()> {
+    match read {
+        Ok(read) => {
+            rows.push(read);
+            ControlFlow::Continue(())
+        }
+        Err(failure) => {
+            *failed = Some(failure);
+            ControlFlow::Break(())
+        }
+    }
+}
+
+impl Places {
+    /// What [`Scan::then`] is in a row; 1 without one.
+    fn number(&self, row: &Row) -> i32 {
+        match self.then {
+            None => 1,
+            Some((at, is_small)) => row.get(at).map_or(0, |value| match is_small {
+                true => i32::from(value.value() as i16),
+                false => value.value() as i32,
+            }),
+        }
+    }
+}
+
+impl Tuples for Historic<'_> {
     fn version(&self) -> u32 {
         pg_sys::PG_VERSION_NUM
     }
 
     fn rows(&mut self, scan: &'static Scan, keys: &[u32]) -> Result<Vec<Vec<Value>>, String> {
         let places = places(scan)?;
-        if let (Some(cache), [oid]) = (places.cache, keys) {
-            let found = cached(cache, *oid, &places).map_err(|failure| failure.in_full())?;
-            return Ok(found.into_iter().collect());
-        }
-        let keys: Vec<(i16, Key)> = places
-            .keys
-            .iter()
-            .zip(keys)
-            .map(|(column, key)| (*column, Key::OidIs(*key)))
-            .collect();
-        let catalog = Catalog {
-            table: scan.catalog,
-            index: scan.index,
-        };
-        let (mut rows, mut failed) = (Vec::new(), None);
-        catalog_scan::scan(
-            catalog,
-            &keys,
-            Versions::Visible,
-            false,
-            |row| match values(row, &places) {
-                Ok(values) => {
-                    rows.push(values);
-                    ControlFlow::Continue(())
-                }
-                Err(failure) => {
-                    failed = Some(failure);
-                    ControlFlow::Break(())
-                }
-            },
-        );
-        match failed {
-            None => Ok(rows),
-            Some(failure) => Err(failure.in_full()),
-        }
+        let read = self.read(scan, keys, &places);
+        read.map_err(|failure| failure.in_full())
     }
 
     fn quoted(&mut self, name: &str) -> String {
@@ -202,9 +298,19 @@ fn places(scan: &'static Scan) -> Result<Rc<Places>, String> {
     let column =
         |(name, _): &(&str, _)| place(name).map(|at| (at, How::of(scan.catalog, at as i16 + 1)));
     let columns = scan.columns.iter().map(column).collect();
+    let then = match scan.then {
+        None => None,
+        Some(column) => {
+            let at = place(column)
+                .ok_or_else(|| format!("column {column} of {} is not there", scan.name))?;
+            let is_small = matches!(How::of(scan.catalog, at as i16 + 1), How::Int2);
+            Some((at, is_small))
+        }
+    };
     let cache = cache(scan.index);
     let places = Rc::new(Places {
         keys,
+        then,
         cache,
         columns,
     });

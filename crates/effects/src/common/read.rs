@@ -45,7 +45,7 @@ catalog_row! {
 }
 
 catalog_row! {
-    Inherits, "pg_inherits" 2611, 2680 ("inhrelid");
+    Inherits, "pg_inherits" 2611, 2680 ("inhrelid" then "inhseqno");
     inhparent: u32, inhdetachpending: bool,
 }
 

@@ -36,7 +36,7 @@ catalog_row! {
 }
 
 catalog_row! {
-    Attribute, "pg_attribute" 1249, 2659 ("attrelid");
+    Attribute, "pg_attribute" 1249, 2659 ("attrelid" then "attnum");
     attnum: i32, attstattarget: Option<i32>, attstorage: String,
 }
 

@@ -8,7 +8,7 @@ use crate::common::read::{collation, settings, Words};
 use crate::tuples::{row, rows, Tuples};
 
 catalog_row! {
-    Attribute, "pg_attribute" 1249, 2659 ("attrelid") but &["attrelid", "attlen", "attndims", "attcacheoff",
+    Attribute, "pg_attribute" 1249, 2659 ("attrelid" then "attnum") but &["attrelid", "attlen", "attndims", "attcacheoff",
         "attbyval", "attalign"];
     attname: String, atttypid: u32, atttypmod: i32, attnum: i32, attstorage: String, attcompression: String,
     attnotnull: bool, atthasdef: bool, atthasmissing: bool, attidentity: String, attgenerated: String,

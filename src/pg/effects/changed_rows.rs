@@ -1,0 +1,259 @@
+//! Where the rows of catalogs stand that a transaction reads of its objects, at each of its commands.
+//!
+//! Every row that it changed is known before it is decoded ([`super::events`]). So an object that it made, or
+//! that it drops, has no other rows than these, at any command; and what an index has told once of another object
+//! holds until one of these rows comes or goes. Rows are then fetched by their places, which is far cheaper
+//! than a search in an index. They stay there: the slot's catalog_xmin keeps them from VACUUM.
+
+use std::cell::RefCell;
+
+use effects::key::catalog::{ATTRDEF, CLASS, CONSTRAINT, TYPE};
+use rustc_hash::FxHashMap;
+
+use super::lives::Span;
+
+/// Indexes of catalogs, by OID, with the columns that rows are looked for by, and whose these are.
+pub struct Search {
+    pub catalog: u32,
+    pub index: u32,
+    pub columns: &'static [&'static str],
+    owner: Owner,
+}
+
+/// The object that all rows of a search belong to, and go with.
+#[derive(Clone, Copy)]
+enum Owner {
+    Class(u32),
+    /// The keys are class and OID.
+    ClassThenOid,
+    OidThenClass,
+}
+
+macro_rules! searches {
+    ($($catalog:literal, $index:literal, [$($column:literal),+], $owner:expr;)*) => {
+        [$(Search { catalog: $catalog, index: $index, columns: &[$($column),+], owner: $owner },)*]
+    };
+}
+
+/// The OIDs are those of catalog/pg_*.h: the same in all releases.
+#[rustfmt::skip]
+static SEARCHES: [Search; 15] = searches! {
+    1259, 2662, ["oid"], Owner::Class(CLASS);                          // pg_class
+    1247, 2703, ["oid"], Owner::Class(TYPE);                           // pg_type
+    1249, 2659, ["attrelid"], Owner::Class(CLASS);                     // pg_attribute
+    2604, 2656, ["adrelid"], Owner::Class(CLASS);                      // pg_attrdef
+    2604, 2657, ["oid"], Owner::Class(ATTRDEF);
+    2606, 2665, ["conrelid"], Owner::Class(CLASS);                     // pg_constraint
+    2606, 2667, ["oid"], Owner::Class(CONSTRAINT);
+    2606, 2579, ["conparentid"], Owner::Class(CONSTRAINT);
+    2610, 2678, ["indrelid"], Owner::Class(CLASS);                     // pg_index
+    2610, 2679, ["indexrelid"], Owner::Class(CLASS);
+    2611, 2680, ["inhrelid"], Owner::Class(CLASS);                     // pg_inherits
+    2611, 2187, ["inhparent"], Owner::Class(CLASS);
+    2608, 2673, ["classid", "objid"], Owner::ClassThenOid;             // pg_depend
+    2609, 2675, ["objoid", "classoid"], Owner::OidThenClass;           // pg_description
+    3596, 3597, ["objoid", "classoid"], Owner::OidThenClass;           // pg_seclabel
+};
+
+/// Those of a catalog.
+pub fn searches_in(catalog: u32) -> impl Iterator<Item = &'static Search> {
+    SEARCHES
+        .iter()
+        .filter(move |search| search.catalog == catalog)
+}
+
+/// The index by which an object of a class finds its own row.
+fn own_index(class: u32) -> Option<u32> {
+    match class {
+        CLASS => Some(2662),
+        TYPE => Some(2703),
+        ATTRDEF => Some(2657),
+        CONSTRAINT => Some(2667),
+        _ => None,
+    }
+}
+
+/// What a row is looked for by: an index, and its first columns, 0 where there is but one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Wanted {
+    pub index: u32,
+    pub keys: [u32; 2],
+}
+
+impl Wanted {
+    pub fn new(index: u32, keys: &[u32]) -> Wanted {
+        let key = |at: usize| keys.get(at).copied().unwrap_or_default();
+        Wanted {
+            index,
+            keys: [key(0), key(1)],
+        }
+    }
+
+    fn search(self) -> Option<&'static Search> {
+        SEARCHES.iter().find(|search| search.index == self.index)
+    }
+
+    fn own_row_of_owner(self) -> Option<Wanted> {
+        let search = self.search()?;
+        let [first, second] = self.keys;
+        let (class, oid) = match search.owner {
+            Owner::Class(class) => (class, first),
+            Owner::ClassThenOid => (first, second),
+            Owner::OidThenClass => (second, first),
+        };
+        own_index(class).map(|index| Wanted::new(index, &[oid]))
+    }
+}
+
+/// Of a tuple in its catalog.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    pub block: u32,
+    pub offset: u16,
+}
+
+/// A row that the transaction made or removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Changed {
+    pub wanted: Wanted,
+    pub place: Place,
+    pub span: Span,
+}
+
+/// All that the transaction changed in the catalogs of [`SEARCHES`].
+#[derive(Debug, Default)]
+pub struct ChangedRows {
+    /// Sorted; none where it is not known that these are all.
+    changed: Option<Vec<Changed>>,
+    /// Where those of one search begin.
+    begins: FxHashMap<Wanted, u32>,
+    /// What searches have found.
+    found: RefCell<FxHashMap<Wanted, Vec<Place>>>,
+}
+
+impl ChangedRows {
+    /// They must be all.
+    pub fn of(mut changed: Vec<Changed>) -> ChangedRows {
+        changed.sort_unstable();
+        let mut begins = FxHashMap::default();
+        let mut at = 0;
+        for of_one in changed.chunk_by(|a, b| a.wanted == b.wanted) {
+            begins.insert(of_one[0].wanted, at);
+            at += of_one.len() as u32;
+        }
+        ChangedRows {
+            changed: Some(changed),
+            begins,
+            found: RefCell::default(),
+        }
+    }
+
+    fn changed(&self, wanted: Wanted) -> Option<&[Changed]> {
+        let all = self.changed.as_ref()?;
+        let Some(begin) = self.begins.get(&wanted) else {
+            return Some(&[]);
+        };
+        let rest = &all[*begin as usize..];
+        let is_other = |changed: &Changed| changed.wanted != wanted;
+        Some(&rest[..rest.iter().position(is_other).unwrap_or(rest.len())])
+    }
+
+    /// The transaction made the object that these rows belong to, or drops it.
+    fn has_all(&self, wanted: Wanted) -> bool {
+        let own = wanted.own_row_of_owner().and_then(|own| self.changed(own));
+        own.filter(|own| !own.is_empty()).is_some_and(|own| {
+            let is_made = own.iter().all(|changed| changed.span.made.is_some());
+            is_made || own.iter().all(|changed| changed.span.removed.is_some())
+        })
+    }
+
+    /// The rows under a snapshot whose `curcid` is `command`, in no order; `None` where they have to be searched.
+    pub fn places(&self, wanted: Wanted, command: u32) -> Option<Vec<Place>> {
+        wanted.search()?;
+        let changed = self.changed(wanted)?;
+        let seen = changed.iter().filter(|row| row.span.is_seen_at(command));
+        let seen = seen.map(|row| row.place);
+        if self.has_all(wanted) {
+            return Some(seen.collect());
+        }
+        let found = self.found.borrow();
+        let mut moved: Vec<Place> = changed.iter().map(|row| row.place).collect();
+        moved.sort_unstable();
+        let found = found.get(&wanted)?.iter().copied();
+        let kept = found.filter(|place| moved.binary_search(place).is_err());
+        Some(kept.chain(seen).collect())
+    }
+
+    /// Takes note of what a search under a snapshot of this transaction has found, whatever its command.
+    pub fn note(&self, wanted: Wanted, places: Vec<Place>) {
+        self.found.borrow_mut().insert(wanted, places);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Changed, ChangedRows, Place, Span, Wanted};
+
+    const COLUMNS: u32 = 2659;
+    const RELATION: u32 = 2662;
+
+    fn row(index: u32, oid: u32, offset: u16, made: Option<u32>, removed: Option<u32>) -> Changed {
+        Changed {
+            wanted: Wanted::new(index, &[oid]),
+            place: Place { block: 0, offset },
+            span: Span { made, removed },
+        }
+    }
+
+    fn offsets(rows: &ChangedRows, oid: u32, command: u32) -> Option<Vec<u16>> {
+        let places = rows.places(Wanted::new(COLUMNS, &[oid]), command)?;
+        let mut offsets: Vec<u16> = places.iter().map(|place| place.offset).collect();
+        offsets.sort_unstable();
+        Some(offsets)
+    }
+
+    #[test]
+    fn a_new_and_a_dropped_object_have_no_rows_but_these() {
+        let rows = ChangedRows::of(vec![
+            row(RELATION, 1, 1, Some(0), None),
+            row(COLUMNS, 1, 1, Some(1), None),
+            row(COLUMNS, 1, 2, Some(1), Some(4)),
+            row(RELATION, 2, 2, None, Some(3)),
+            row(RELATION, 2, 3, Some(3), Some(6)),
+            row(COLUMNS, 2, 5, None, Some(5)),
+        ]);
+        let of_new = |command| offsets(&rows, 1, command);
+        assert_eq!(
+            [of_new(1), of_new(2), of_new(5)],
+            [Some(vec![]), Some(vec![1, 2]), Some(vec![1])]
+        );
+        let of_dropped = |command| offsets(&rows, 2, command);
+        assert_eq!(
+            [of_dropped(0), of_dropped(6)],
+            [Some(vec![5]), Some(vec![])]
+        );
+        assert_eq!(offsets(&rows, 3, 0), None);
+    }
+
+    #[test]
+    fn what_a_search_found_holds_but_for_what_was_changed() {
+        let rows = ChangedRows::of(vec![
+            row(RELATION, 1, 1, None, Some(2)),
+            row(RELATION, 1, 2, Some(2), None),
+            row(COLUMNS, 1, 7, None, Some(3)),
+            row(COLUMNS, 1, 9, Some(3), None),
+        ]);
+        assert_eq!(offsets(&rows, 1, 0), None);
+        let places = [6, 7].map(|offset| Place { block: 0, offset });
+        rows.note(Wanted::new(COLUMNS, &[1]), places.to_vec());
+        assert_eq!(offsets(&rows, 1, 3), Some(vec![6, 7]));
+        assert_eq!(offsets(&rows, 1, 4), Some(vec![6, 9]));
+    }
+
+    #[test]
+    fn nothing_is_known_where_not_all_changes_are() {
+        let rows = ChangedRows::default();
+        rows.note(Wanted::new(COLUMNS, &[1]), Vec::new());
+        assert_eq!(offsets(&rows, 1, 0), None);
+    }
+}

@@ -1,0 +1,128 @@
+//! Rows of catalogs under the historic snapshot: searched by an index, or fetched from where they are known to stand.
+//!
+//! A look reads a few catalogs again and again. What it has opened stays open until its subtransaction is
+//! rolled back, which closes all of it.
+
+use std::ops::ControlFlow;
+
+use pgrx::prelude::*;
+use rustc_hash::FxHashMap;
+
+use super::super::catalog_scan::{scan_key, Key};
+use super::super::value::Row;
+use super::catalog::place;
+use super::changed_rows::Place;
+
+const LOCK: i32 = pg_sys::AccessShareLock as i32;
+
+/// What one look has opened.
+#[derive(Default)]
+pub struct HistoricRows {
+    open: FxHashMap<u32, pg_sys::Relation>,
+    /// By the index and the number of its keys.
+    scans: FxHashMap<(u32, usize), pg_sys::SysScanDesc>,
+    row: Row,
+}
+
+impl HistoricRows {
+    fn open(&mut self, oid: u32) -> pg_sys::Relation {
+        *self.open.entry(oid).or_insert_with(|| {
+            // SAFETY: a catalog or an index of one. It is closed with the subtransaction, see above.
+            unsafe { pg_sys::relation_open(oid.into(), LOCK) }
+        })
+    }
+
+    /// True where a catalog has no rows, and had none since its last VACUUM.
+    pub fn is_empty(&mut self, catalog: u32) -> bool {
+        let relation = self.open(catalog);
+        // SAFETY: it is open.
+        let blocks = unsafe {
+            pg_sys::RelationGetNumberOfBlocksInFork(relation, pg_sys::ForkNumber::MAIN_FORKNUM)
+        };
+        blocks == 0
+    }
+
+    /// Calls `each` with the rows whose columns are as `keys` say, in the index's order; the columns are the first
+    /// ones of the index, by their numbers in the catalog.
+    pub fn search(
+        &mut self,
+        catalog: u32,
+        index: u32,
+        keys: &[(i16, Key)],
+        mut each: impl FnMut(Place, &Row) -> ControlFlow<()>,
+    ) {
+        let mut scan_keys: Vec<pg_sys::ScanKeyData> = keys.iter().map(scan_key).collect();
+        let (relation, index_relation) = (self.open(catalog), self.open(index));
+        let first = scan_keys.as_mut_ptr();
+        let count = scan_keys.len() as i32;
+        // SAFETY: both are open. A scan is given keys of the index's own columns when it starts anew. A row is used
+        // up before the next one is fetched; its snapshot is the one that is in force for the whole look.
+        unsafe {
+            let scan = match self.scans.get(&(index, keys.len())) {
+                Some(scan) => {
+                    for (number, key) in (1..).zip(&mut scan_keys) {
+                        key.sk_attno = number;
+                    }
+                    pg_sys::index_rescan((**scan).iscan, first, count, std::ptr::null_mut(), 0);
+                    *scan
+                }
+                None => {
+                    let snapshot = std::ptr::null_mut();
+                    let scan = pg_sys::systable_beginscan_ordered(
+                        relation,
+                        index_relation,
+                        snapshot,
+                        count,
+                        first,
+                    );
+                    self.scans.insert((index, keys.len()), scan);
+                    scan
+                }
+            };
+            loop {
+                let direction = pg_sys::ScanDirection::ForwardScanDirection;
+                let tuple = pg_sys::systable_getnext_ordered(scan, direction);
+                if tuple.is_null() {
+                    break;
+                }
+                self.row.deform(tuple, (*relation).rd_att);
+                if each(place(tuple), &self.row).is_break() {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Calls `each` with the rows at these places; false where one of them is no longer there.
+    pub fn fetch(
+        &mut self,
+        catalog: u32,
+        places: &[Place],
+        mut each: impl FnMut(&Row) -> ControlFlow<()>,
+    ) -> bool {
+        let relation = self.open(catalog);
+        for place in places {
+            let mut tuple = pg_sys::HeapTupleData::default();
+            tuple.t_self.ip_blkid.bi_hi = (place.block >> 16) as u16;
+            tuple.t_self.ip_blkid.bi_lo = place.block as u16;
+            tuple.t_self.ip_posid = place.offset;
+            let mut buffer = pg_sys::InvalidBuffer as pg_sys::Buffer;
+            // SAFETY: it is open; the block was there when the place was read, and a catalog is not cut off below a row
+            // that a slot may still need. The pin keeps the tuple in place while it is used.
+            let is_over = unsafe {
+                let any = &raw mut pg_sys::SnapshotAnyData;
+                if !pg_sys::heap_fetch(relation, any, &mut tuple, &mut buffer, false) {
+                    return false;
+                }
+                self.row.deform(&mut tuple, (*relation).rd_att);
+                let is_over = each(&self.row).is_break();
+                pg_sys::ReleaseBuffer(buffer);
+                is_over
+            };
+            if is_over {
+                break;
+            }
+        }
+        true
+    }
+}
