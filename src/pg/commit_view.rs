@@ -41,17 +41,19 @@ impl CommitView {
                 return None;
             }
             let own = transaction_ids(txn);
-            let committed = committed(latest).iter().copied();
-            let committed: Vec<_> = committed
-                .filter(|xid| own.binary_search(xid).is_err())
-                .collect();
-            // A transaction that changed catalogs finds its own commit in a new snapshot. Where xmin has
-            // moved, what committed below it is not listed any more.
-            let known = self::committed(base);
-            let is_known = |xid| known.binary_search(xid).is_ok();
-            if (*latest).xmin == (*base).xmin && committed.iter().all(is_known) {
+            let (known, latest_known) = (committed(base), committed(latest));
+            let is_latest = |xid: &&pg_sys::TransactionId| latest_known.binary_search(xid).is_ok();
+            let own_count = own.iter().filter(is_latest).count();
+            // A transaction that changed catalogs finds its own commit in a new snapshot. Where xmin has moved, what
+            // committed below it is not listed any more; where it has not, the list has only grown.
+            let has_more = latest_known.len() - own_count > known.len();
+            if (*latest).xmin == (*base).xmin && !has_more {
                 return None;
             }
+            let others = latest_known.iter().copied();
+            let committed = others
+                .filter(|xid| own.binary_search(xid).is_err())
+                .collect();
             Some(Box::new(Self {
                 snapshot: *latest,
                 committed,

@@ -112,8 +112,9 @@ fn kinds_of_others(cluster: &Cluster, catalog: u32, oids: String) -> BTreeSet<St
         .flat_map(|class| class.kinds)
         .copied()
         .collect();
-    let query = effects::class::kinds_of(catalog).expect("relations have kinds");
-    let query = query.replace("$1", &format!("'{{{oids}}}'::pg_catalog.oid[]"));
+    let query = format!(
+        "SELECT c.oid, c.relkind FROM pg_catalog.pg_class c WHERE c.oid = ANY ('{{{oids}}}'::pg_catalog.oid[])"
+    );
     crate::reader::query(cluster, SOURCE, &query)
         .expect("they can be read")
         .lines()

@@ -61,10 +61,9 @@ impl<'a> Sql<'a> {
             "SELECT pg_catalog.json_build_array({}) FROM pg_catalog.{} c WHERE {wanted}{}",
             columns.join(", "),
             scan.name,
-            match scan.name {
-                "pg_attribute" => " ORDER BY c.attnum",
-                "pg_inherits" => " ORDER BY c.inhseqno",
-                _ => "",
+            match scan.then {
+                Some(column) => format!(" AND c.{column} >= 1 ORDER BY c.{column}"),
+                None => String::new(),
             }
         );
         let mut rows = ByKeys::new();

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt::Display;
 
-use crate::class::{self, Class, Model, ReadBy};
+use crate::class::{self, ByTuples, Class, KindByTuples, Kinds, Model, ReadBy};
 use crate::key::Key;
 use crate::script::Unhandled;
 use crate::tuples::Tuples;
@@ -11,8 +11,6 @@ use crate::tuples::Tuples;
 /// Objects that are read at once. Functions that give a definition lock its table: the lock table has room
 /// for max_locks_per_transaction (64) times max_connections (100) of them, for all sessions.
 pub const PORTION: usize = 500;
-
-type ByTuples = fn(&mut dyn Tuples, u32) -> Result<Option<Model>, String>;
 
 /// Who can run the classes' queries at the moment in question.
 pub trait Source {
@@ -59,6 +57,7 @@ pub fn read<S: Source>(source: &mut S, keys: &[Key]) -> States {
     }
     let mut reading = Reading {
         source,
+        asked: Vec::new(),
         states: States::default(),
     };
     for (catalog, mut oids) in by_catalog {
@@ -66,58 +65,125 @@ pub fn read<S: Source>(source: &mut S, keys: &[Key]) -> States {
         oids.dedup();
         reading.catalog(catalog, &oids);
     }
+    reading.look();
     reading.states
 }
 
 struct Reading<'a, S> {
     source: &'a mut S,
+    /// What is read by the rows of catalogs: all of it in as few looks as may be.
+    asked: Vec<Asked>,
     states: States,
+}
+
+#[derive(Clone, Copy)]
+struct Asked {
+    catalog: u32,
+    oid: u32,
+    by: AskedBy,
+}
+
+#[derive(Clone, Copy)]
+enum AskedBy {
+    Class(&'static Class, ByTuples),
+    /// It is not known yet of which class it is.
+    Kind(KindByTuples),
+}
+
+enum Found {
+    Model(Option<Model>),
+    OfKind(String),
+}
+
+impl Asked {
+    fn class(&self) -> String {
+        match self.by {
+            AskedBy::Class(class, _) => class.name.to_owned(),
+            AskedBy::Kind(_) => class::catalog_name(self.catalog),
+        }
+    }
+
+    fn find(&self, tuples: &mut dyn Tuples) -> Result<Found, String> {
+        match self.by {
+            AskedBy::Class(_, read) => read(tuples, self.oid).map(Found::Model),
+            AskedBy::Kind(kind) => {
+                let Some(kind) = kind(tuples, self.oid)? else {
+                    return Ok(Found::Model(None));
+                };
+                match class_of(self.catalog, &kind).map(|class| class.read_by) {
+                    Some(ReadBy::Tuples(read)) => read(tuples, self.oid).map(Found::Model),
+                    _ => Ok(Found::OfKind(kind)),
+                }
+            }
+        }
+    }
+}
+
+/// The class of a catalog's objects of this kind.
+fn class_of(catalog: u32, kind: &str) -> Option<&'static Class> {
+    let mut classes = class::CLASSES
+        .iter()
+        .filter(|class| class.catalog == catalog);
+    classes.find(|class| class.kinds.is_empty() || class.kinds.contains(&kind))
 }
 
 impl<S: Source> Reading<'_, S> {
     fn catalog(&mut self, catalog: u32, oids: &[u32]) {
-        let classes: Vec<&Class> = class::CLASSES
-            .iter()
-            .filter(|class| class.catalog == catalog)
-            .collect();
         let name = || class::catalog_name(catalog);
-        if classes.is_empty() {
+        let Some(first) = class::CLASSES.iter().find(|class| class.catalog == catalog) else {
             return self.unknown(catalog, oids, &name(), "is not known");
-        }
-        let Some(query) = class::kinds_of(catalog) else {
-            return self.class(classes[0], oids);
+        };
+        let Some(kinds) = class::kinds_of(catalog) else {
+            return self.class(first, oids);
         };
         let mut by_kind: HashMap<String, Vec<u32>> = HashMap::new();
-        let mut asked = Vec::new();
+        let mut others = Vec::new();
         for oid in oids {
             match self.source.kind(Key::new(catalog, *oid)) {
                 Some(kind) => by_kind.entry(kind.to_string()).or_default().push(*oid),
-                None => asked.push(*oid),
+                None => others.push(*oid),
             }
         }
-        if !asked.is_empty() {
-            match self.source.read(query, &asked) {
+        match kinds {
+            _ if others.is_empty() => {}
+            Kinds::Tuples(kind) => self.asked.extend(others.into_iter().map(|oid| Asked {
+                catalog,
+                oid,
+                by: AskedBy::Kind(kind),
+            })),
+            Kinds::Query(query) => match self.source.read(query, &others) {
                 Ok(rows) => rows
                     .into_iter()
                     .for_each(|(oid, kind)| by_kind.entry(kind).or_default().push(oid)),
-                Err(error) => return self.unknown(catalog, &asked, &name(), &error.to_string()),
-            }
+                Err(error) => return self.unknown(catalog, &others, &name(), &error.to_string()),
+            },
         }
         for (kind, oids) in by_kind {
-            let is_of_kind =
-                |class: &&&Class| class.kinds.is_empty() || class.kinds.contains(&kind.as_str());
-            match classes.iter().find(is_of_kind) {
-                Some(class) => self.class(class, &oids),
-                None => self.unknown(catalog, &oids, &name(), &format!("kind {kind}")),
+            self.kind(catalog, &kind, &oids);
+        }
+    }
+
+    fn kind(&mut self, catalog: u32, kind: &str, oids: &[u32]) {
+        match class_of(catalog, kind) {
+            Some(class) => self.class(class, oids),
+            None => {
+                let name = class::catalog_name(catalog);
+                self.unknown(catalog, oids, &name, &format!("kind {kind}"));
             }
         }
     }
 
     /// Where the query fails for many, it is asked for each: one of them is the reason.
-    fn class(&mut self, class: &Class, oids: &[u32]) {
+    fn class(&mut self, class: &'static Class, oids: &[u32]) {
         let (query, read) = match class.read_by {
             ReadBy::Query { query, read } => (query, read),
-            ReadBy::Tuples(read) => return self.by_tuples(class, oids, read),
+            ReadBy::Tuples(read) => {
+                return self.asked.extend(oids.iter().map(|oid| Asked {
+                    catalog: class.catalog,
+                    oid: *oid,
+                    by: AskedBy::Class(class, read),
+                }));
+            }
         };
         match self.source.read(query, oids) {
             Ok(rows) => {
@@ -139,26 +205,47 @@ impl<S: Source> Reading<'_, S> {
         }
     }
 
-    /// A portion at a time: definitions lock tables.
-    fn by_tuples(&mut self, class: &Class, oids: &[u32], read: ByTuples) {
-        for portion in oids.chunks(PORTION) {
-            let found = self.source.with_tuples(|tuples| {
-                let one = |oid: &u32| read(tuples, *oid).map(|model| (*oid, model));
-                portion.iter().map(one).collect::<Result<Vec<_>, String>>()
-            });
-            match found {
-                Ok(found) => {
-                    let there = found.into_iter();
-                    let there = there.filter_map(|(oid, model)| Some((oid, model?)));
-                    let models = there.map(|(oid, model)| (Key::new(class.catalog, oid), model));
-                    self.states.models.extend(models);
+    /// A portion at a time: definitions lock tables. Then by queries what turned out to be read so.
+    fn look(&mut self) {
+        let asked = std::mem::take(&mut self.asked);
+        let mut by_kind: HashMap<(u32, String), Vec<u32>> = HashMap::new();
+        for portion in asked.chunks(PORTION) {
+            self.portion(portion, &mut by_kind);
+        }
+        for ((catalog, kind), oids) in by_kind {
+            self.kind(catalog, &kind, &oids);
+        }
+    }
+
+    fn portion(&mut self, portion: &[Asked], by_kind: &mut HashMap<(u32, String), Vec<u32>>) {
+        let found = self.source.with_tuples(|tuples| {
+            let found = portion.iter().map(|asked| asked.find(tuples));
+            found.collect::<Result<Vec<_>, String>>()
+        });
+        match found {
+            Ok(found) => {
+                for (asked, found) in portion.iter().zip(found) {
+                    let (catalog, oid) = (asked.catalog, asked.oid);
+                    match found {
+                        Found::Model(None) => {}
+                        Found::Model(Some(model)) => {
+                            let key = Key::new(catalog, oid);
+                            self.states.models.insert(key, model);
+                        }
+                        Found::OfKind(kind) => {
+                            by_kind.entry((catalog, kind)).or_default().push(oid)
+                        }
+                    }
                 }
-                Err(_) if portion.len() > 1 => {
-                    portion
-                        .iter()
-                        .for_each(|oid| self.by_tuples(class, &[*oid], read));
+            }
+            Err(_) if portion.len() > 1 => {
+                portion.chunks(1).for_each(|one| self.portion(one, by_kind));
+            }
+            Err(error) => {
+                for asked in portion {
+                    let class = asked.class();
+                    self.unknown(asked.catalog, &[asked.oid], &class, &error.to_string());
                 }
-                Err(error) => self.unknown(class.catalog, portion, class.name, &error.to_string()),
             }
         }
     }

@@ -226,6 +226,10 @@ impl Fields<'_> {
         })
     }
 
+    pub fn flag(&self, index: usize) -> bool {
+        self.value(index) as u8 != 0
+    }
+
     /// A name; empty for NULL.
     pub fn name(&self, index: usize) -> &[u8] {
         match self.row.get(self.positions[index]) {

@@ -132,7 +132,13 @@ pub fn rule(catalog: u32) -> &'static Rule {
         // pg_attribute, pg_attrdef, pg_index, pg_inherits
         1249 => rule!(How::PartOf(CLASS), "attrelid"),
         2604 => rule!(How::PartOf(CLASS), "adrelid"),
-        2610 => rule!(How::By(of_index), "indexrelid", "indrelid"),
+        2610 => rule!(
+            How::By(of_index),
+            "indexrelid",
+            "indrelid",
+            "indisclustered",
+            "indisreplident"
+        ),
         2611 => rule!(How::PartOf(CLASS), "inhrelid"),
         // pg_partitioned_table, pg_sequence, pg_foreign_table
         3350 => rule!(How::PartOf(CLASS), "partrelid"),
@@ -259,10 +265,12 @@ fn of_rewrite(row: &Fields<'_>, relations: &mut Relations) -> Owners {
     }
 }
 
-/// An index, and its table: CLUSTER ON and REPLICA IDENTITY USING INDEX are marks on the index.
+/// An index, and its table where it has a mark: CLUSTER ON and REPLICA IDENTITY USING INDEX are said of the
+/// table.
 fn of_index(row: &Fields<'_>, _relations: &mut Relations) -> Owners {
     let key = |oid| Some(Key::new(CLASS, oid));
-    [key(row.oid(0)), key(row.oid(1))]
+    let is_marked = row.flag(2) || row.flag(3);
+    [key(row.oid(0)), key(row.oid(1)).filter(|_| is_marked)]
 }
 
 /// Internal ones, too: they can be disabled.

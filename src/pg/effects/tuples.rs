@@ -322,12 +322,13 @@ fn places(scan: &'static Scan) -> Result<Rc<Places>, String> {
 /// number is not.
 fn cache(index: u32) -> Option<i32> {
     use pg_sys::SysCacheIdentifier::{
-        AMOID, COLLOID, NAMESPACEOID, RELOID, TABLESPACEOID, TYPEOID,
+        AMOID, COLLOID, NAMESPACEOID, PROCOID, RELOID, TABLESPACEOID, TYPEOID,
     };
     let cache = match index {
         2652 => AMOID,
         2662 => RELOID,
         2685 => NAMESPACEOID,
+        2690 => PROCOID,
         2697 => TABLESPACEOID,
         2703 => TYPEOID,
         3085 => COLLOID,

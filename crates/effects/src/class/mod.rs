@@ -66,11 +66,12 @@ pub mod view_column;
 #[cfg(test)]
 mod dumped;
 
+use crate::catalog_row;
 use crate::common::Common;
 use crate::key::{catalog, Key};
 use crate::object::Object;
 use crate::script::{Script, Unhandled};
-use crate::tuples::Tuples;
+use crate::tuples::{row, Tuples};
 
 /// What is known of a class before any object of it is.
 pub struct Class {
@@ -91,20 +92,47 @@ pub enum ReadBy {
         read: fn(&str) -> Result<Model, serde_json::Error>,
     },
     /// An object by its OID, where it exists and is not temporary.
-    Tuples(fn(&mut dyn Tuples, u32) -> Result<Option<Model>, String>),
+    Tuples(ByTuples),
 }
 
-/// Where a catalog holds several classes: a query that tells them apart, oid and kind of `$1` (oid[]).
-pub fn kinds_of(catalog: u32) -> Option<&'static str> {
+/// How the objects of a catalog that holds several classes are told apart.
+pub enum Kinds {
+    /// Two columns, oid and kind, of the objects of `$1` (oid[]) that are somebody's.
+    Query(&'static str),
+    Tuples(KindByTuples),
+}
+
+pub type ByTuples = fn(&mut dyn Tuples, u32) -> Result<Option<Model>, String>;
+/// None where there is no such object, or it is nobody's.
+pub type KindByTuples = fn(&mut dyn Tuples, u32) -> Result<Option<String>, String>;
+
+catalog_row! {
+    RelationKind, "pg_class" 1259, 2662 ("oid");
+    relkind: String, relpersistence: String, relnamespace: u32, relrewrite: u32,
+}
+
+catalog_row! {
+    RoutineKind, "pg_proc" 1255, 2690 ("oid");
+    prokind: String,
+}
+
+/// The OID of pg_toast.
+const TOAST_NAMESPACE: u32 = 99;
+
+/// Where a catalog holds several classes.
+pub fn kinds_of(catalog: u32) -> Option<Kinds> {
     match catalog {
-        catalog::CLASS => Some(
-            "SELECT c.oid, c.relkind::pg_catalog.text FROM pg_catalog.pg_class c \
-             WHERE c.oid = ANY ($1) AND c.relkind <> 't' AND c.relpersistence <> 't' \
-             AND c.relnamespace <> 99 AND c.relrewrite = 0",
-        ),
+        catalog::CLASS => Some(Kinds::Tuples(|tuples, oid| {
+            let found = row::<RelationKind>(tuples, &[oid])?.filter(|found| {
+                let is_rewrite = found.relrewrite != 0;
+                let is_toast = found.relkind == "t" || found.relnamespace == TOAST_NAMESPACE;
+                found.relpersistence != "t" && !is_rewrite && !is_toast
+            });
+            Ok(found.map(|found| found.relkind))
+        })),
         // Row types are their relations', arrays their elements': made and dropped with these,
         // and without a word of their own until somebody gives them one.
-        catalog::TYPE => Some(
+        catalog::TYPE => Some(Kinds::Query(
             "SELECT t.oid, CASE WHEN NOT t.typisdefined THEN 'shell' WHEN t.is_implied THEN 'implied' \
              ELSE t.typtype::pg_catalog.text END FROM (SELECT t.oid, t.typisdefined, t.typtype, \
              t.typtype = 'c' OR EXISTS (SELECT FROM pg_catalog.pg_type e WHERE e.oid = t.typelem AND e.typarray = t.oid) AS is_implied, \
@@ -113,10 +141,10 @@ pub fn kinds_of(catalog: u32) -> Option<&'static str> {
              OR EXISTS (SELECT FROM pg_catalog.pg_seclabel x WHERE x.objoid = t.oid AND x.classoid = 1247) AS has_words \
              FROM pg_catalog.pg_type t WHERE t.oid = ANY ($1)) t \
              WHERE NOT t.is_implied OR (t.has_words AND NOT t.is_composite)",
-        ),
-        catalog::PROC => Some(
-            "SELECT p.oid, p.prokind::pg_catalog.text FROM pg_catalog.pg_proc p WHERE p.oid = ANY ($1)",
-        ),
+        )),
+        catalog::PROC => Some(Kinds::Tuples(|tuples, oid| {
+            Ok(row::<RoutineKind>(tuples, &[oid])?.map(|found| found.prokind))
+        })),
         _ => None,
     }
 }

@@ -17,10 +17,9 @@ use crate::tuples::{row, rows, Definition, Tuples};
 
 catalog_row! {
     IndexClass, "pg_class" 1259, 2662 ("oid") but &["oid", "reltype", "relowner", "relam", "relfilenode", "relpages",
-        "reltuples", "relallvisible", "relallfrozen", "relhasindex", "relnatts", "relhassubclass", "relispartition",
-        "relrewrite", "relfrozenxid", "relminmxid"];
+        "reltuples", "relallvisible", "relallfrozen", "relhasindex", "relnatts", "relhassubclass", "relrewrite", "relfrozenxid", "relminmxid"];
     relname: String, relnamespace: u32, relkind: String, relpersistence: String, reltablespace: u32,
-    reloptions: Option<Vec<String>>, relacl: Option<Vec<Grant>>, relchecks: i32, reloftype: u32,
+    reloptions: Option<Vec<String>>, relispartition: bool, relacl: Option<Vec<Grant>>, relchecks: i32, reloftype: u32,
     relhasrules: bool, relisshared: bool, relpartbound: Option<String>, relreplident: String,
     reltoastrelid: u32, relhastriggers: bool, relispopulated: bool, relrowsecurity: bool,
     relforcerowsecurity: bool,
@@ -37,7 +36,7 @@ catalog_row! {
 
 catalog_row! {
     Attribute, "pg_attribute" 1249, 2659 ("attrelid" then "attnum");
-    attnum: i32, attstattarget: Option<i32>, attstorage: String,
+    attnum: i32, attstattarget: Option<i32>, attstorage: String, attlen: i32,
 }
 
 catalog_row! {
@@ -96,7 +95,10 @@ pub fn index(tuples: &mut dyn Tuples, oid: u32) -> Result<Option<Model>, String>
         statistics: statistics(&attributes),
         storage: storage(tuples, &index, &attributes)?,
         constraint: constraint(tuples, &depends)?,
-        parent: parent(tuples, oid)?,
+        parent: match class.relispartition {
+            true => parent(tuples, oid)?,
+            false => None,
+        },
         common: common_of(tuples, &depends, None, &words, &[])?,
         structure: json!({
             "indnatts": index.indnatts,
@@ -164,6 +166,10 @@ fn storage(
     index: &IndexRow,
     attributes: &[Attribute],
 ) -> Result<Option<Vec<(i32, String)>>, String> {
+    // What has a fixed length is stored in one way.
+    if attributes.iter().all(|attribute| attribute.attlen > 0) {
+        return Ok(None);
+    }
     let columns: Vec<Attribute> = rows(tuples, &[index.indrelid])?;
     let keys: Vec<i32> = index
         .indkey

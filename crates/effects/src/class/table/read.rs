@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use sha2::{Digest, Sha256};
 
 use self::below::{children, Tree};
-use self::columns::columns;
+use self::columns::{columns, Attribute};
 use super::{Expression, Foreign, Named, NotNull, Parent, Table};
 use crate::common::read::{common, relation, schema, settings, tablespace, Inherits, Owned, Words};
 use crate::key::{catalog, Key};
@@ -86,9 +86,10 @@ pub fn read(tuples: &mut dyn Tuples, oid: u32) -> Result<Option<Table>, String> 
     };
     let key = Key::new(catalog::CLASS, oid);
     let words = Words::of(tuples, key)?;
-    let found = Parts::of(tuples, oid)?;
+    let attributes: Vec<Attribute> = rows(tuples, &[oid])?;
+    let found = Parts::of(tuples, oid, &attributes)?;
     let parents = parents(tuples, oid)?;
-    let columns = columns(tuples, oid, &found, &words, &parents)?;
+    let columns = columns(tuples, oid, attributes, &found, &words, &parents)?;
     let defaults: Vec<Key> = found
         .defaults
         .iter()
@@ -205,9 +206,12 @@ struct Parts {
 }
 
 impl Parts {
-    fn of(tuples: &mut dyn Tuples, table: u32) -> Result<Parts, String> {
+    fn of(tuples: &mut dyn Tuples, table: u32, columns: &[Attribute]) -> Result<Parts, String> {
         Ok(Parts {
-            defaults: rows(tuples, &[table])?,
+            defaults: match columns.iter().any(|column| column.atthasdef) {
+                true => rows(tuples, &[table])?,
+                false => Vec::new(),
+            },
             constraints: rows(tuples, &[table])?,
             indexes: rows(tuples, &[table])?,
         })

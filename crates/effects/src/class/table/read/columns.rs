@@ -20,20 +20,19 @@ catalog_row! {
 pub fn columns(
     tuples: &mut dyn Tuples,
     table: u32,
+    attributes: Vec<Attribute>,
     found: &Parts,
     words: &Words,
     parents: &[Parent],
 ) -> Result<Vec<Column>, String> {
     let mut above: Vec<(u32, Vec<Attribute>, Parts)> = Vec::new();
     for parent in parents {
-        above.push((
-            parent.oid,
-            rows(tuples, &[parent.oid])?,
-            Parts::of(tuples, parent.oid)?,
-        ));
+        let attributes: Vec<Attribute> = rows(tuples, &[parent.oid])?;
+        let found = Parts::of(tuples, parent.oid, &attributes)?;
+        above.push((parent.oid, attributes, found));
     }
     let mut columns = Vec::new();
-    for a in rows::<Attribute>(tuples, &[table])? {
+    for a in attributes {
         if a.attnum <= 0 || a.attisdropped {
             continue;
         }
