@@ -6,6 +6,7 @@
 mod canvas;
 mod contestant;
 mod ddl;
+mod decode;
 mod delay;
 mod drain;
 mod growth;
@@ -29,8 +30,8 @@ mod wal;
 
 use report::Report;
 
-const PARTS: [&str; 7] = [
-    "drain", "overhead", "ddl", "delay", "size", "restore", "growth",
+const PARTS: [&str; 8] = [
+    "drain", "overhead", "ddl", "decode", "delay", "size", "restore", "growth",
 ];
 
 fn main() {
@@ -61,6 +62,9 @@ fn main() {
     }
     if is_wanted("ddl") {
         ddl::measure(&mut report, repeats);
+    }
+    if is_wanted("decode") {
+        decode::measure(&mut report, repeats);
     }
     if is_wanted("delay") {
         delay::measure(&mut report, repeats);
