@@ -14,7 +14,10 @@ const PG_CAST: pg_sys::Oid = pg_sys::Oid::from_u32(2605);
 
 /// True for an object that cannot be where this extension is not.
 pub fn depends_on_ours(class: pg_sys::Oid, object: pg_sys::Oid) -> bool {
-    let Some(ours) = extension::own_oid().filter(|_| goes_as_a_whole(class, object)) else {
+    if !goes_as_a_whole(class, object) {
+        return false;
+    }
+    let Some(ours) = extension::own_oid() else {
         return false;
     };
     let extension = (pg_sys::ExtensionRelationId.to_u32(), ours.to_u32());
