@@ -3,7 +3,8 @@
 //! Every row that it changed is known before it is decoded ([`super::events`]). So an object that it made, or
 //! that it drops, has no other rows than these, at any command; and what an index has told once of another object
 //! holds until one of these rows comes or goes. Rows are then fetched by their places, which is far cheaper
-//! than a search in an index. They stay there: the slot's catalog_xmin keeps them from VACUUM.
+//! than a search in an index. They stay there: the slot's catalog_xmin keeps them from VACUUM. Where VACUUM FULL or
+//! CLUSTER gives a catalog another file meanwhile, they are searched.
 
 use std::cell::RefCell;
 
@@ -129,11 +130,13 @@ pub struct ChangedRows {
     begins: FxHashMap<Wanted, u32>,
     /// What searches have found.
     found: RefCell<FxHashMap<Wanted, Vec<Place>>>,
+    /// The number of the file that places are in, by catalog.
+    files: RefCell<FxHashMap<u32, u32>>,
 }
 
 impl ChangedRows {
-    /// They must be all.
-    pub fn of(mut changed: Vec<Changed>) -> ChangedRows {
+    /// They must be all; `files` are those that their catalogs are in.
+    pub fn of(mut changed: Vec<Changed>, files: FxHashMap<u32, u32>) -> ChangedRows {
         changed.sort_unstable();
         let mut begins = FxHashMap::default();
         let mut at = 0;
@@ -145,6 +148,7 @@ impl ChangedRows {
             changed: Some(changed),
             begins,
             found: RefCell::default(),
+            files: RefCell::new(files),
         }
     }
 
@@ -167,9 +171,17 @@ impl ChangedRows {
         })
     }
 
-    /// The rows under a snapshot whose `curcid` is `command`, in no order; `None` where they have to be searched.
-    pub fn places(&self, wanted: Wanted, command: u32) -> Option<Vec<Place>> {
-        wanted.search()?;
+    /// The rows under a snapshot whose `curcid` is `command`, in no order, and the number of the file that they are in;
+    /// `None` where they have to be searched.
+    pub fn places(&self, wanted: Wanted, command: u32) -> Option<(u32, Vec<Place>)> {
+        let catalog = wanted.search()?.catalog;
+        let places = self.places_of(wanted, command)?;
+        // Where none has been opened there is no row, either.
+        let file = self.files.borrow().get(&catalog).copied();
+        Some((file.unwrap_or_default(), places))
+    }
+
+    fn places_of(&self, wanted: Wanted, command: u32) -> Option<Vec<Place>> {
         let changed = self.changed(wanted)?;
         let seen = changed.iter().filter(|row| row.span.is_seen_at(command));
         let seen = seen.map(|row| row.place);
@@ -184,9 +196,21 @@ impl ChangedRows {
         Some(kept.chain(seen).collect())
     }
 
-    /// Takes note of what a search under a snapshot of this transaction has found, whatever its command.
-    pub fn note(&self, wanted: Wanted, places: Vec<Place>) {
-        self.found.borrow_mut().insert(wanted, places);
+    /// Takes note of what a search under a snapshot of this transaction has found, whatever its command, in the file of
+    /// this number.
+    pub fn note(&self, wanted: Wanted, file: u32, places: Vec<Place>) {
+        let Some(search) = wanted.search() else {
+            return;
+        };
+        if *self
+            .files
+            .borrow_mut()
+            .entry(search.catalog)
+            .or_insert(file)
+            == file
+        {
+            self.found.borrow_mut().insert(wanted, places);
+        }
     }
 }
 
@@ -196,6 +220,11 @@ mod tests {
 
     const COLUMNS: u32 = 2659;
     const RELATION: u32 = 2662;
+    const FILE: u32 = 77;
+
+    fn rows(changed: Vec<Changed>) -> ChangedRows {
+        ChangedRows::of(changed, [(1249, FILE)].into_iter().collect())
+    }
 
     fn row(index: u32, oid: u32, offset: u16, made: Option<u32>, removed: Option<u32>) -> Changed {
         Changed {
@@ -206,7 +235,8 @@ mod tests {
     }
 
     fn offsets(rows: &ChangedRows, oid: u32, command: u32) -> Option<Vec<u16>> {
-        let places = rows.places(Wanted::new(COLUMNS, &[oid]), command)?;
+        let (file, places) = rows.places(Wanted::new(COLUMNS, &[oid]), command)?;
+        assert_eq!(file, FILE);
         let mut offsets: Vec<u16> = places.iter().map(|place| place.offset).collect();
         offsets.sort_unstable();
         Some(offsets)
@@ -214,7 +244,7 @@ mod tests {
 
     #[test]
     fn a_new_and_a_dropped_object_have_no_rows_but_these() {
-        let rows = ChangedRows::of(vec![
+        let rows = rows(vec![
             row(RELATION, 1, 1, Some(0), None),
             row(COLUMNS, 1, 1, Some(1), None),
             row(COLUMNS, 1, 2, Some(1), Some(4)),
@@ -237,7 +267,7 @@ mod tests {
 
     #[test]
     fn what_a_search_found_holds_but_for_what_was_changed() {
-        let rows = ChangedRows::of(vec![
+        let rows = rows(vec![
             row(RELATION, 1, 1, None, Some(2)),
             row(RELATION, 1, 2, Some(2), None),
             row(COLUMNS, 1, 7, None, Some(3)),
@@ -245,7 +275,9 @@ mod tests {
         ]);
         assert_eq!(offsets(&rows, 1, 0), None);
         let places = [6, 7].map(|offset| Place { block: 0, offset });
-        rows.note(Wanted::new(COLUMNS, &[1]), places.to_vec());
+        rows.note(Wanted::new(COLUMNS, &[2]), FILE + 1, places.to_vec());
+        assert_eq!(offsets(&rows, 2, 0), None);
+        rows.note(Wanted::new(COLUMNS, &[1]), FILE, places.to_vec());
         assert_eq!(offsets(&rows, 1, 3), Some(vec![6, 7]));
         assert_eq!(offsets(&rows, 1, 4), Some(vec![6, 9]));
     }
@@ -253,7 +285,7 @@ mod tests {
     #[test]
     fn nothing_is_known_where_not_all_changes_are() {
         let rows = ChangedRows::default();
-        rows.note(Wanted::new(COLUMNS, &[1]), Vec::new());
+        rows.note(Wanted::new(COLUMNS, &[1]), FILE, Vec::new());
         assert_eq!(offsets(&rows, 1, 0), None);
     }
 }

@@ -9,6 +9,7 @@ use pgrx::prelude::*;
 use rustc_hash::FxHashMap;
 
 use super::super::catalog_scan::{scan_key, Key};
+use super::super::compat;
 use super::super::value::Row;
 use super::catalog::place;
 use super::changed_rows::Place;
@@ -93,13 +94,28 @@ impl HistoricRows {
         }
     }
 
-    /// Calls `each` with the rows at these places; false where one of them is no longer there.
+    /// The number of the file that a catalog is in, until the end of the look.
+    pub fn file(&mut self, catalog: u32) -> u32 {
+        let relation = self.open(catalog);
+        // SAFETY: it is open, and locked against a rewrite.
+        unsafe { compat::storage(relation) }.file_number.to_u32()
+    }
+
+    /// Calls `each` with the rows at these places; false where they are not in this file, or one of them is no longer
+    /// there.
     pub fn fetch(
         &mut self,
         catalog: u32,
+        file: u32,
         places: &[Place],
         mut each: impl FnMut(&Row) -> ControlFlow<()>,
     ) -> bool {
+        if places.is_empty() {
+            return true;
+        }
+        if self.file(catalog) != file {
+            return false;
+        }
         let relation = self.open(catalog);
         for place in places {
             let mut tuple = pg_sys::HeapTupleData::default();

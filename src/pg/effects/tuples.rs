@@ -85,11 +85,11 @@ impl Historic<'_> {
         let known = self
             .known
             .and_then(|(rows, command)| rows.places(wanted, command));
-        let Some(known) = known else {
+        let Some((file, known)) = known else {
             return Ok(None);
         };
         let (mut rows, mut failed) = (Vec::with_capacity(known.len()), None);
-        let are_there = self.rows.fetch(scan.catalog, &known, |row| {
+        let are_there = self.rows.fetch(scan.catalog, file, &known, |row| {
             let number = places.number(row);
             if number < 1 {
                 return ControlFlow::Continue(());
@@ -133,7 +133,8 @@ impl Historic<'_> {
             return Err(failure);
         }
         if let Some((known, _)) = self.known {
-            known.note(Wanted::new(scan.index, keys), found);
+            let file = self.rows.file(scan.catalog);
+            known.note(Wanted::new(scan.index, keys), file, found);
         }
         Ok(rows)
     }
