@@ -196,6 +196,28 @@ fn no_session_is_a_deadlocks_victim_for_a_definition() {
     assert_eq!(failed.collect::<Vec<_>>(), [""; 0]);
 }
 
+#[test]
+fn who_keeps_a_definition_from_being_read_can_be_found() {
+    let c = Cluster::backed_up();
+    c.sql("CREATE TABLE b (i int PRIMARY KEY); CREATE VIEW v AS SELECT i AS j FROM b");
+    c.flush();
+    let mut session = c.session();
+    session.run("BEGIN; LOCK b");
+    c.sql("ALTER VIEW v SET (security_barrier)");
+    let holder = "SELECT pid = ANY (pg_blocking_pids((SELECT pid FROM pg_stat_activity
+                      WHERE backend_type LIKE 'pg_incrbackup%' AND wait_event_type = 'Lock')))
+                  FROM pg_stat_activity WHERE state = 'idle in transaction'";
+    wait_until("it is told while capture waits", || c.is_true(holder));
+    let told = "SELECT bool_or(last_error LIKE '%not be read for 10 s%pg_blocking_pids(%') FROM incr_status()";
+    wait_until("it is told in the status", || c.is_true(told));
+    session.run("COMMIT");
+    wait_until("capture goes on", || {
+        c.try_sql("SELECT incr_flush()").is_ok()
+    });
+    c.assert_restores();
+    assert_eq!(comments(&c, "flag"), [""; 0]);
+}
+
 /// Neither its effect is written nor its text: a base makes good what is missing.
 #[test]
 fn what_has_no_wording_is_lost_until_a_base_and_named() {

@@ -37,10 +37,10 @@ pub fn without_trace<R>(mut look: impl FnMut() -> Result<R, Failure>) -> Result<
     let began = Instant::now();
     loop {
         match once(&mut look) {
-            Err(failure) if is_about_locks(&failure) && began.elapsed() < PATIENCE => {
-                wait_a_moment(PAUSE);
-            }
-            outcome => return outcome,
+            Err(failure) if !is_about_locks(&failure) => return Err(failure),
+            Err(_) if began.elapsed() < PATIENCE => wait_a_moment(PAUSE),
+            Err(failure) => return Err(locked(&failure)),
+            Ok(found) => return Ok(found),
         }
     }
 }
@@ -51,6 +51,20 @@ fn is_about_locks(failure: &Failure) -> bool {
         failure.code,
         ERRCODE_LOCK_NOT_AVAILABLE | ERRCODE_T_R_DEADLOCK_DETECTED
     )
+}
+
+fn locked(failure: &Failure) -> Failure {
+    // SAFETY: a plain fact of this process.
+    let process = unsafe { pg_sys::MyProcPid };
+    let seconds = PATIENCE.as_secs();
+    let message = format!(
+        "a definition could not be read for {seconds} s: {}",
+        failure.in_full()
+    );
+    Failure::new(failure.code, message).detail(format!(
+        "A session holds a lock on a table that the definition names; as long as process {process} waits for it, \
+         pg_blocking_pids({process}) tells which."
+    ))
 }
 
 fn once<R>(look: &mut impl FnMut() -> Result<R, Failure>) -> Result<R, Failure> {
