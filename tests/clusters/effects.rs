@@ -35,7 +35,7 @@ const CHANGES: &str = "
     UPDATE c SET x = 2; DROP VIEW v; ALTER TABLE c RENAME x TO z; INSERT INTO c VALUES (3, 4); COMMIT;
     DROP TABLE IF EXISTS never_there; CREATE TABLE IF NOT EXISTS c (other text);";
 
-fn comments(c: &Cluster, kind: &str) -> Vec<String> {
+pub fn comments(c: &Cluster, kind: &str) -> Vec<String> {
     let segments = c.segments().into_iter();
     let found = segments.flat_map(|segment| -> Vec<String> {
         let comments = segment.comments(kind).into_iter();

@@ -31,6 +31,7 @@ mod drill_ends;
 mod drill_forge;
 mod drill_throwaway;
 mod effects;
+mod effects_extreme;
 mod enum_partitions;
 mod exporter;
 mod fence_holders;
