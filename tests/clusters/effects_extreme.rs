@@ -1,6 +1,6 @@
 //! "One migration stopped the backup": schema changes of a size that nobody expects.
 
-use harness::Cluster;
+use harness::{wait_until, Cluster};
 
 use crate::effects::comments;
 
@@ -30,4 +30,27 @@ fn a_definition_of_100_mb_comes_back() {
     c.sql("COMMENT ON FUNCTION f() IS 'after it'");
     c.assert_restores();
     assert_eq!(comments(&c, "flag"), [""; 0]);
+}
+
+/// Neither the worker stops nor is it silent; the base makes it good.
+#[test]
+fn a_definition_that_cannot_be_read_is_flagged_with_its_object() {
+    let c = Cluster::backed_up();
+    c.sql(
+        "CREATE TABLE t (i int PRIMARY KEY); CREATE FUNCTION f(int) RETURNS int LANGUAGE sql AS 'SELECT $1';
+         CREATE FUNCTION g() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+    );
+    c.flush();
+    c.sql(
+        "SET allow_system_table_mods = on;
+         BEGIN; UPDATE pg_proc SET prolang = 99999 WHERE oid = 'f'::regproc; COMMENT ON FUNCTION g() IS 'g'; COMMIT;
+         INSERT INTO t VALUES (1);
+         UPDATE pg_proc SET prolang = (SELECT oid FROM pg_language WHERE lanname = 'sql') WHERE oid = 'f'::regproc",
+    );
+    wait_until("the base is made", || c.bases().len() > 1);
+    let flags = c.chain_directory().join("flags.jsonl");
+    let flags = std::fs::read_to_string(flags).expect("there are some");
+    assert!(flags.contains("public.f%28integer%29"), "{flags}");
+    c.sql("COMMENT ON FUNCTION f(int) IS 'behind it'");
+    c.assert_restores();
 }

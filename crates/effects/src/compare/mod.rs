@@ -90,7 +90,9 @@ pub fn compare(
     keys.dedup();
     let unknown = before.unknown.iter().chain(&after.unknown);
     if let Some((key, why)) = unknown.min_by_key(|(key, _)| **key) {
-        return Err(why.clone().about(*key, String::new));
+        let known = before.get(*key).or(after.get(*key));
+        let identity = || known.map(Model::target).unwrap_or_default();
+        return Err(why.clone().about(*key, identity));
     }
     let mut pairs = HashMap::new();
     for key in keys {
