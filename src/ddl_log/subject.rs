@@ -55,6 +55,11 @@ impl<'a> Subject<'a> {
         named.map(Object::table).collect()
     }
 
+    /// True where event triggers see only that there was such a command: GRANT and REVOKE.
+    pub fn is_told_of_by_nobody(&self) -> bool {
+        self.statement.node_tag() == T_GrantStmt
+    }
+
     /// True where the expected object is all that an event trigger could tell of, and no replica identity can be
     /// another one afterwards: a comment on a table, an index of a table without partitions.
     pub fn is_about_one_alone(&self) -> bool {
