@@ -1,4 +1,5 @@
-//! A base as soon as something is lost: what comes after it is exact again.
+//! A base as soon as something is lost: what comes after it is exact again. And one where capture goes on in a new
+//! format: no restore to a later moment needs the former one.
 //!
 //! Where flags come in a row, bases do not: each keeps ten times its duration from the one before, so that
 //! they take at most a tenth of the time. One that fails is tried again as scheduled ones are.
@@ -6,6 +7,7 @@
 use std::time::Duration;
 
 use archive::flags::{self, Attempt};
+use archive::segment::former;
 use archive::time::{self, Time};
 use pgrx::prelude::*;
 
@@ -24,7 +26,7 @@ const NEVER: Duration = Duration::from_secs(3600);
 /// A base is begun so many times its duration after the last one ended.
 const DISTANCE: u64 = 10;
 
-/// The chain may have a stretch that a base is to end.
+/// The chain may have a stretch, or a format, that a base is to end.
 pub fn want_healing(database: pg_sys::Oid) {
     status::update(database, |entry| entry.wants_healing = true);
     capture::wake_launcher();
@@ -76,7 +78,10 @@ fn next(database: pg_sys::Oid) -> Result<Option<Duration>, Failure> {
     let Some(chain) = chain else {
         return Ok(None);
     };
-    if chain.bases()?.is_empty() || flags::open(&chain)?.is_empty() {
+    if chain.bases()?.is_empty() {
+        return Ok(None);
+    }
+    if flags::open(&chain)?.is_empty() && !former::is_at_newest_base(&chain)? {
         return Ok(None);
     }
     let last = flags::last_attempt(&chain)?;

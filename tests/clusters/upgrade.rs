@@ -283,11 +283,7 @@ fn a_segment_of_the_former_format_is_closed_though_the_worker_is_killed_meanwhil
         c.sql(&format!("INSERT INTO t VALUES ({number})"));
         c.flush();
         c.stop();
-        let open = c.segments().pop().expect("one is open").path;
-        let text = fs::read_to_string(&open).expect("it can be read");
-        let text = text.replacen("segment format=2\n", "segment format=1\n", 1);
-        fs::write(&open, text).expect("it can be written");
-        former.push(open.with_extension(""));
+        former.push(make_former(&c));
         c.set_day(0, &format!("kill 1 {point}\n"));
         c.start();
         let fired = c.root().join("failpoints.fired");
@@ -311,4 +307,39 @@ fn a_segment_of_the_former_format_is_closed_though_the_worker_is_killed_meanwhil
     assert_eq!(c.sql("SELECT * FROM incr_verify()"), "");
     c.assert_restores();
     crate::crash::assert_each_once(&c);
+}
+
+/// The open segment, of a server that is down, as one of format 1; the name that it is closed under.
+fn make_former(c: &Cluster) -> std::path::PathBuf {
+    let open = c.segments().pop().expect("one is open").path;
+    let text = fs::read_to_string(&open).expect("it can be read");
+    let text = text.replacen("segment format=2\n", "segment format=1\n", 1);
+    fs::write(&open, text).expect("it can be written");
+    open.with_extension("")
+}
+
+#[test]
+fn a_base_begins_where_capture_goes_on_in_a_new_format() {
+    let c = Cluster::builder().start();
+    c.sql("CREATE TABLE t (a int PRIMARY KEY); CREATE EXTENSION pg_incrbackup");
+    c.sql("SELECT * FROM incr_setup()");
+    c.sql("INSERT INTO t VALUES (1)");
+    c.flush();
+    c.stop();
+    let former = make_former(&c);
+    c.start();
+    wait_until("the base is made", || c.bases().len() == 2);
+    assert!(former.exists());
+    c.sql("INSERT INTO t VALUES (2)");
+    c.assert_restores();
+    for _ in 0..2 {
+        c.stop();
+        c.start();
+        c.wait_for_connections();
+        wait_until("capture goes on", || {
+            c.try_sql("SELECT incr_flush()").is_ok()
+        });
+    }
+    c.sql("SELECT incr_dump()");
+    assert_eq!(c.bases().len(), 3, "no other has begun by itself");
 }

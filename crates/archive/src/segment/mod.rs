@@ -56,6 +56,7 @@ mod ddl_block;
 mod effect;
 mod file;
 mod flag;
+pub mod former;
 pub mod grammar;
 pub mod header;
 mod last;

@@ -1,0 +1,31 @@
+//! Segments of a format before this one.
+
+use std::io::{BufRead, BufReader, Read};
+
+use super::grammar::{first_line, format_of, FORMAT};
+use super::source;
+use crate::error::{Error, Result};
+use crate::layout::{ChainDir, SegmentName, Stored};
+
+/// True where a restore from the newest base begins in a segment of a former format: a new base makes it need no
+/// other than the present one.
+pub fn is_at_newest_base(chain: &ChainDir) -> Result<bool> {
+    let Some(base) = chain.bases()?.pop() else {
+        return Ok(false);
+    };
+    let segments = chain.segments()?;
+    let holds_it = |(name, _): &&(SegmentName, Stored)| name.start_lsn <= base.lsn;
+    // Where retention has removed that one, the first of those that are left.
+    let found = segments.iter().rev().find(holds_it).or(segments.first());
+    let Some((name, stored)) = found else {
+        return Ok(false);
+    };
+    let path = chain.segment_path(*name, *stored);
+    let mut line = Vec::new();
+    let longest = first_line(FORMAT).len() as u64 + 1;
+    BufReader::new(source::open(&path, *stored)?.take(longest))
+        .read_until(b'\n', &mut line)
+        .map_err(Error::io("read", &path))?;
+    let format = format_of(line.strip_suffix(b"\n").unwrap_or(&line));
+    Ok(format.is_some_and(|format| format != FORMAT))
+}
