@@ -16,6 +16,7 @@ mod cases_roles;
 mod cases_siblings;
 mod cases_twice;
 mod cases_words;
+mod catalog_rows;
 mod chain_breaks;
 mod cluster_facts;
 mod crash;

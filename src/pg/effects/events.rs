@@ -6,6 +6,7 @@
 
 use effects::Key;
 use pgrx::prelude::*;
+use rustc_hash::FxHashMap;
 
 use super::super::{commit_view, declared};
 use super::catalog::{makers, place, Catalog, Makers};
@@ -84,6 +85,8 @@ pub struct Collected {
     events: Vec<Event>,
     versions: Vec<Version>,
     rows: Vec<Changed>,
+    /// Of the catalogs that they are in.
+    files: FxHashMap<u32, u32>,
 }
 
 impl Collected {
@@ -94,6 +97,7 @@ impl Collected {
             events: Vec::new(),
             versions: Vec::new(),
             rows: Vec::new(),
+            files: FxHashMap::default(),
         }
     }
 
@@ -146,7 +150,7 @@ impl Collected {
         Touched {
             events: self.events,
             lives: Lives::of(self.versions),
-            rows: ChangedRows::of(self.rows),
+            rows: ChangedRows::of(self.rows, self.files),
         }
     }
 }
@@ -164,7 +168,9 @@ fn by_tuples(tuples: &[TupleCids], collected: &mut Collected) -> Result<(), Unre
             continue;
         };
         // The map from files to catalogs is that of the transaction's moment; this is that of now.
-        let taken = if catalog.file().file_number == tuples[0].file.file_number {
+        let file = catalog.file().file_number;
+        collected.files.insert(relation, file.to_u32());
+        let taken = if file == tuples[0].file.file_number {
             from_catalog(&mut catalog, tuples, collected)
         } else {
             Err(Unreadable::new(format!("catalog {relation} was rewritten")))
