@@ -154,7 +154,7 @@ fn rows_of_catalogs_that_a_superuser_changes_by_hand_are_read_as_they_are() {
         "SET allow_system_table_mods = on; BEGIN; DELETE FROM pg_description WHERE objoid = 't'::regclass AND objsubid = 2;
          INSERT INTO t VALUES (2); UPDATE pg_class SET reloptions = '{fillfactor=60}' WHERE oid = 't'::regclass;
          UPDATE pg_attribute SET attstattarget = 77 WHERE attrelid = 't'::regclass AND attname = 'a';
-         UPDATE pg_type SET typnotnull = false WHERE oid = 'd'::regtype; INSERT INTO t VALUES (3);
+         UPDATE pg_type SET typacl = '{=U/postgres}' WHERE oid = 'd'::regtype; INSERT INTO t VALUES (3);
          INSERT INTO pg_description VALUES ('t'::regclass, 'pg_class'::regclass, 3, 'by hand'); UPDATE pg_description SET description = 'T' WHERE objoid = 't'::regclass AND objsubid = 0;
          ALTER TABLE t ADD e int DEFAULT 9; INSERT INTO t VALUES (4); COMMIT",
     );
@@ -162,7 +162,7 @@ fn rows_of_catalogs_that_a_superuser_changes_by_hand_are_read_as_they_are() {
         "SET allow_system_table_mods = on; BEGIN; CREATE TABLE n (a int PRIMARY KEY, b int); INSERT INTO n VALUES (1, 2);
          UPDATE pg_attribute SET attname = 'bb' WHERE attrelid = 'n'::regclass AND attname = 'b'; INSERT INTO n VALUES (3, 4);
          UPDATE pg_class SET relname = 'nn' WHERE oid = 'n'::regclass; INSERT INTO nn VALUES (5, 6);
-         UPDATE pg_attribute SET attnotnull = true WHERE attrelid = 'nn'::regclass AND attname = 'bb'; COMMIT",
+         UPDATE pg_attribute SET attoptions = '{n_distinct=5}' WHERE attrelid = 'nn'::regclass AND attname = 'bb'; COMMIT",
     );
     assert_restores_whole(&c);
 }

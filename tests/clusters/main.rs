@@ -68,6 +68,7 @@ mod permissions;
 mod plugin;
 mod poll;
 mod psql_words;
+mod races_of_ddl;
 mod reach;
 mod reading;
 mod replay;
