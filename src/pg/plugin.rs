@@ -12,6 +12,7 @@ use pgrx::prelude::*;
 
 use super::commit_view::{Before, CommitView};
 use super::effects::events::events_of;
+use super::effects::tuple_cids;
 use super::effects::view;
 use super::lost_ddl;
 use super::relation::OpenRelation;
@@ -167,6 +168,8 @@ unsafe extern "C-unwind" fn begin(
     ctx: *mut pg_sys::LogicalDecodingContext,
     txn: *mut pg_sys::ReorderBufferTXN,
 ) {
+    // SAFETY: the transaction handed to this callback.
+    unsafe { tuple_cids::correct(txn) };
     // SAFETY: `startup` has set the session.
     let session = unsafe { session(ctx) };
     row_guard::begin_transaction();

@@ -58,8 +58,8 @@ pub enum Definition {
 pub trait Tuples {
     /// PostgreSQL's, as server_version_num has it.
     fn version(&self) -> u32;
-    /// The rows whose key columns are `keys`, in the index's order. A column that this release does not have
-    /// is NULL.
+    /// The rows whose key columns are `keys`, in the order of [`Scan::then`] where the scan has it, else in any. A
+    /// column that this release does not have is NULL.
     fn rows(&mut self, scan: &'static Scan, keys: &[u32]) -> Result<Vec<Vec<Value>>, String>;
     /// As quote_ident has it.
     fn quoted(&mut self, name: &str) -> String;

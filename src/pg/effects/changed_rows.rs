@@ -3,8 +3,8 @@
 //! Every row that it changed is known before it is decoded ([`super::events`]). So an object that it made, or
 //! that it drops, has no other rows than these, at any command; and what an index has told once of another object
 //! holds until one of these rows comes or goes. Rows are then fetched by their places, which is far cheaper
-//! than a search in an index. They stay there: the slot's catalog_xmin keeps them from VACUUM. Where VACUUM FULL or
-//! CLUSTER gives a catalog another file meanwhile, they are searched.
+//! than a search in an index. They stay there: the slot's catalog_xmin keeps them from VACUUM. VACUUM FULL and
+//! CLUSTER move them, though, and can come between any two looks: a place is one in a file.
 
 use std::cell::RefCell;
 
@@ -113,6 +113,14 @@ pub struct Place {
     pub offset: u16,
 }
 
+/// Of several tuples of a catalog, in the file that it was in when they were found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Places {
+    /// relfilenode; it has no meaning without places.
+    pub file: u32,
+    pub at: Vec<Place>,
+}
+
 /// A row that the transaction made or removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Changed {
@@ -128,14 +136,14 @@ pub struct ChangedRows {
     changed: Option<Vec<Changed>>,
     /// Where those of one search begin.
     begins: FxHashMap<Wanted, u32>,
+    /// The files in which they were found, by catalog.
+    files: FxHashMap<u32, u32>,
     /// What searches have found.
-    found: RefCell<FxHashMap<Wanted, Vec<Place>>>,
-    /// The number of the file that places are in, by catalog.
-    files: RefCell<FxHashMap<u32, u32>>,
+    found: RefCell<FxHashMap<Wanted, Places>>,
 }
 
 impl ChangedRows {
-    /// They must be all; `files` are those that their catalogs are in.
+    /// They must be all; `files` are those of their catalogs.
     pub fn of(mut changed: Vec<Changed>, files: FxHashMap<u32, u32>) -> ChangedRows {
         changed.sort_unstable();
         let mut begins = FxHashMap::default();
@@ -147,8 +155,8 @@ impl ChangedRows {
         ChangedRows {
             changed: Some(changed),
             begins,
+            files,
             found: RefCell::default(),
-            files: RefCell::new(files),
         }
     }
 
@@ -171,59 +179,63 @@ impl ChangedRows {
         })
     }
 
-    /// The rows under a snapshot whose `curcid` is `command`, in no order, and the number of the file that they are in;
-    /// `None` where they have to be searched.
-    pub fn places(&self, wanted: Wanted, command: u32) -> Option<(u32, Vec<Place>)> {
+    /// The rows under a snapshot whose `curcid` is `command`, in no order; `None` where they have to be searched.
+    pub fn places(&self, wanted: Wanted, command: u32) -> Option<Places> {
         let catalog = wanted.search()?.catalog;
-        let places = self.places_of(wanted, command)?;
-        // Where none has been opened there is no row, either.
-        let file = self.files.borrow().get(&catalog).copied();
-        Some((file.unwrap_or_default(), places))
-    }
-
-    fn places_of(&self, wanted: Wanted, command: u32) -> Option<Vec<Place>> {
         let changed = self.changed(wanted)?;
+        let file = self.files.get(&catalog).copied().unwrap_or_default();
         let seen = changed.iter().filter(|row| row.span.is_seen_at(command));
         let seen = seen.map(|row| row.place);
         if self.has_all(wanted) {
-            return Some(seen.collect());
+            let at = seen.collect();
+            return Some(Places { file, at });
         }
         let found = self.found.borrow();
+        let found = found.get(&wanted)?;
+        if changed.is_empty() {
+            return Some(found.clone());
+        }
+        // They were found behind a rewrite, and those that were changed before it.
+        if !found.at.is_empty() && found.file != file {
+            return None;
+        }
         let mut moved: Vec<Place> = changed.iter().map(|row| row.place).collect();
         moved.sort_unstable();
-        let found = found.get(&wanted)?.iter().copied();
-        let kept = found.filter(|place| moved.binary_search(place).is_err());
-        Some(kept.chain(seen).collect())
+        let kept = found.at.iter().copied();
+        let kept = kept.filter(|place| moved.binary_search(place).is_err());
+        let at = kept.chain(seen).collect();
+        Some(Places { file, at })
     }
 
-    /// Takes note of what a search under a snapshot of this transaction has found, whatever its command, in the file of
-    /// this number.
-    pub fn note(&self, wanted: Wanted, file: u32, places: Vec<Place>) {
-        let Some(search) = wanted.search() else {
-            return;
-        };
-        if *self
-            .files
-            .borrow_mut()
-            .entry(search.catalog)
-            .or_insert(file)
-            == file
-        {
-            self.found.borrow_mut().insert(wanted, places);
-        }
+    /// Takes note of what a search under a snapshot of this transaction has found, whatever its command.
+    pub fn note(&self, wanted: Wanted, places: Places) {
+        self.found.borrow_mut().insert(wanted, places);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Changed, ChangedRows, Place, Span, Wanted};
+    use rustc_hash::FxHashMap;
+
+    use super::{Changed, ChangedRows, Place, Places, Span, Wanted};
 
     const COLUMNS: u32 = 2659;
     const RELATION: u32 = 2662;
-    const FILE: u32 = 77;
+    const FILE: u32 = 5000;
 
-    fn rows(changed: Vec<Changed>) -> ChangedRows {
-        ChangedRows::of(changed, [(1249, FILE)].into_iter().collect())
+    fn changed(rows: Vec<Changed>) -> ChangedRows {
+        ChangedRows::of(rows, FxHashMap::from_iter([(1249, FILE), (1259, FILE)]))
+    }
+
+    fn places(file: u32, offsets: &[u16]) -> Places {
+        let at = offsets.iter().map(|offset| Place {
+            block: 0,
+            offset: *offset,
+        });
+        Places {
+            file,
+            at: at.collect(),
+        }
     }
 
     fn row(index: u32, oid: u32, offset: u16, made: Option<u32>, removed: Option<u32>) -> Changed {
@@ -235,16 +247,15 @@ mod tests {
     }
 
     fn offsets(rows: &ChangedRows, oid: u32, command: u32) -> Option<Vec<u16>> {
-        let (file, places) = rows.places(Wanted::new(COLUMNS, &[oid]), command)?;
-        assert_eq!(file, FILE);
-        let mut offsets: Vec<u16> = places.iter().map(|place| place.offset).collect();
+        let places = rows.places(Wanted::new(COLUMNS, &[oid]), command)?;
+        let mut offsets: Vec<u16> = places.at.iter().map(|place| place.offset).collect();
         offsets.sort_unstable();
         Some(offsets)
     }
 
     #[test]
     fn a_new_and_a_dropped_object_have_no_rows_but_these() {
-        let rows = rows(vec![
+        let rows = changed(vec![
             row(RELATION, 1, 1, Some(0), None),
             row(COLUMNS, 1, 1, Some(1), None),
             row(COLUMNS, 1, 2, Some(1), Some(4)),
@@ -267,25 +278,36 @@ mod tests {
 
     #[test]
     fn what_a_search_found_holds_but_for_what_was_changed() {
-        let rows = rows(vec![
+        let rows = changed(vec![
             row(RELATION, 1, 1, None, Some(2)),
             row(RELATION, 1, 2, Some(2), None),
             row(COLUMNS, 1, 7, None, Some(3)),
             row(COLUMNS, 1, 9, Some(3), None),
         ]);
         assert_eq!(offsets(&rows, 1, 0), None);
-        let places = [6, 7].map(|offset| Place { block: 0, offset });
-        rows.note(Wanted::new(COLUMNS, &[2]), FILE + 1, places.to_vec());
-        assert_eq!(offsets(&rows, 2, 0), None);
-        rows.note(Wanted::new(COLUMNS, &[1]), FILE, places.to_vec());
+        rows.note(Wanted::new(COLUMNS, &[1]), places(FILE, &[6, 7]));
         assert_eq!(offsets(&rows, 1, 3), Some(vec![6, 7]));
         assert_eq!(offsets(&rows, 1, 4), Some(vec![6, 9]));
     }
 
     #[test]
+    fn what_was_found_in_another_file_does_not_go_with_what_was_changed() {
+        let rows = changed(vec![
+            row(RELATION, 1, 1, None, Some(2)),
+            row(RELATION, 1, 2, Some(2), None),
+            row(COLUMNS, 1, 9, Some(3), None),
+        ]);
+        rows.note(Wanted::new(COLUMNS, &[1]), places(FILE + 1, &[6, 7]));
+        rows.note(Wanted::new(COLUMNS, &[2]), places(FILE + 1, &[8]));
+        assert_eq!(offsets(&rows, 1, 4), None);
+        let of_other = rows.places(Wanted::new(COLUMNS, &[2]), 4);
+        assert_eq!(of_other, Some(places(FILE + 1, &[8])));
+    }
+
+    #[test]
     fn nothing_is_known_where_not_all_changes_are() {
         let rows = ChangedRows::default();
-        rows.note(Wanted::new(COLUMNS, &[1]), FILE, Vec::new());
+        rows.note(Wanted::new(COLUMNS, &[1]), Places::default());
         assert_eq!(offsets(&rows, 1, 0), None);
     }
 }

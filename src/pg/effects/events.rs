@@ -85,7 +85,7 @@ pub struct Collected {
     events: Vec<Event>,
     versions: Vec<Version>,
     rows: Vec<Changed>,
-    /// By catalog.
+    /// Of the catalogs that they are in.
     files: FxHashMap<u32, u32>,
 }
 

@@ -12,7 +12,7 @@ use super::super::catalog_scan::{scan_key, Key};
 use super::super::compat;
 use super::super::value::Row;
 use super::catalog::place;
-use super::changed_rows::Place;
+use super::changed_rows::{Place, Places};
 
 const LOCK: i32 = pg_sys::AccessShareLock as i32;
 
@@ -94,36 +94,34 @@ impl HistoricRows {
         }
     }
 
-    /// The number of the file that a catalog is in, until the end of the look.
+    /// The file that a catalog is in, for as long as the look lasts.
     pub fn file(&mut self, catalog: u32) -> u32 {
         let relation = self.open(catalog);
-        // SAFETY: it is open, and locked against a rewrite.
+        // SAFETY: it is open.
         unsafe { compat::storage(relation) }.file_number.to_u32()
     }
 
-    /// Calls `each` with the rows at these places; false where they are not in this file, or one of them is no longer
-    /// there.
+    /// Calls `each` with the rows at these places; false where they are not there any more.
     pub fn fetch(
         &mut self,
         catalog: u32,
-        file: u32,
-        places: &[Place],
+        places: &Places,
         mut each: impl FnMut(&Row) -> ControlFlow<()>,
     ) -> bool {
-        if places.is_empty() {
+        if places.at.is_empty() {
             return true;
         }
-        if self.file(catalog) != file {
+        if self.file(catalog) != places.file {
             return false;
         }
         let relation = self.open(catalog);
-        for place in places {
+        for place in &places.at {
             let mut tuple = pg_sys::HeapTupleData::default();
             tuple.t_self.ip_blkid.bi_hi = (place.block >> 16) as u16;
             tuple.t_self.ip_blkid.bi_lo = place.block as u16;
             tuple.t_self.ip_posid = place.offset;
             let mut buffer = pg_sys::InvalidBuffer as pg_sys::Buffer;
-            // SAFETY: it is open; the block was there when the place was read, and a catalog is not cut off below a row
+            // SAFETY: it is open; the block was there when the place was read, and the file is not cut off below a row
             // that a slot may still need. The pin keeps the tuple in place while it is used.
             let is_over = unsafe {
                 let any = &raw mut pg_sys::SnapshotAnyData;

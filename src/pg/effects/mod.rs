@@ -1,6 +1,7 @@
 //! What a transaction did to the catalogs, and what stands in them before and after: the C side of
 //! schema changes as effects.
 //!
+//! - [`tuple_cids`]: which tuples of catalogs a transaction changed, and by which of its commands.
 //! - [`events`]: which objects a transaction touched, and by which of its commands.
 //! - [`lives`]: from when to when each of them is there; [`changed_rows`]: where its rows are.
 //! - [`view`]: the catalogs before the transaction and at a command of it.
@@ -21,7 +22,7 @@ pub mod query;
 mod relations;
 mod rewritten;
 pub mod server_text;
-mod tuple_cids;
+pub mod tuple_cids;
 pub mod tuples;
 mod values;
 pub mod view;

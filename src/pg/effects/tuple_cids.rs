@@ -2,7 +2,12 @@
 //! reorderbuffer.c has collected them for its own look-ups (BuildTupleCidHash).
 //!
 //! Not `txn->tuplecids`, which holds the same: ReorderBufferChange differs between minor releases (15.20
-//! and 17.10 have `tuplecid.subxid`, 15.18 and 18.6 have not).
+//! and 17.10 have `tuplecid.subxid`, 15.18 and 18.6 have not). The releases without it keep what an aborted
+//! subtransaction left: where its tuple was pruned and the transaction put another one in its place, the table
+//! has the wrong command for that, the catalogs show two versions of a row, and every look-up of a relation by
+//! its file fails ("unexpected duplicate"), today as at each new try. [`correct`] is for them.
+
+use std::mem::offset_of;
 
 use pgrx::prelude::*;
 
@@ -29,9 +34,84 @@ struct Entry {
     combocid: pg_sys::CommandId,
 }
 
+/// ReorderBufferTupleCidKey: what an entry is found by, padding included.
+#[repr(C)]
+struct EntryKey {
+    file: Locator,
+    tid: pg_sys::ItemPointerData,
+    padding: u16,
+}
+
+/// ReorderBufferChange of REORDER_BUFFER_CHANGE_INTERNAL_TUPLECID where it has no `subxid`.
+#[repr(C)]
+struct Change {
+    lsn: pg_sys::XLogRecPtr,
+    action: u32,
+    txn: *mut pg_sys::ReorderBufferTXN,
+    origin_id: pg_sys::RepOriginId,
+    data: ChangeData,
+    node: pg_sys::dlist_node,
+}
+
+/// The largest member of a union that has pointers in it.
+#[repr(C, align(8))]
+struct ChangeData {
+    file: Locator,
+    tid: pg_sys::ItemPointerData,
+    cmin: pg_sys::CommandId,
+    cmax: pg_sys::CommandId,
+    combocid: pg_sys::CommandId,
+}
+
+/// Makes the command that made a tuple that of the last one at its place: an earlier one's transaction was
+/// rolled back, or its place would not be free. (Of the commands that removed it the table has the last one
+/// anyway.) Does nothing in releases that forget an aborted subtransaction's. Called before any catalog is
+/// read; costs a look-up for each tuple, where a place was changed twice at all.
+///
+/// # Safety
+/// `txn` is that of a begin callback.
+pub unsafe fn correct(txn: *mut pg_sys::ReorderBufferTXN) {
+    let its = txn.cast_const();
+    let is_without_subxid = |change: &Change| {
+        // With it, the list's node is 8 bytes further on: what is read here is then the address of `txn` and
+        // the origin.
+        change.action == pg_sys::ReorderBufferChangeType::REORDER_BUFFER_CHANGE_INTERNAL_TUPLECID
+            && change.txn.cast_const() == its
+    };
+    // SAFETY: a historic snapshot is in force in every callback. The changes hang in the toplevel
+    // transaction's list by their `node`; reading one as `Change` stays inside it in either layout. An empty list
+    // is zeroed or points to its own head. The table is keyed by the bytes of EntryKey.
+    unsafe {
+        let table = pg_sys::HistoricSnapshotGetTupleCids();
+        if table.is_null() || (*txn).ntuplecids == pg_sys::hash_get_num_entries(table) as u64 {
+            return;
+        }
+        let head = &raw mut (*txn).tuplecids.head;
+        let mut node = (*head).next;
+        while !node.is_null() && node != head {
+            let change = &*node.byte_sub(offset_of!(Change, node)).cast::<Change>();
+            if !is_without_subxid(change) {
+                return;
+            }
+            let data = &change.data;
+            let key = EntryKey {
+                file: data.file,
+                tid: data.tid,
+                padding: 0,
+            };
+            let (key, find) = ((&raw const key).cast(), pg_sys::HASHACTION::HASH_FIND);
+            let entry = pg_sys::hash_search(table, key, find, std::ptr::null_mut());
+            if let Some(entry) = entry.cast::<Entry>().as_mut() {
+                entry.cmin = data.cmin;
+            }
+            node = (*node).next;
+        }
+    }
+}
+
 /// Those of the transaction that is being decoded, in the order of files and blocks; `None` without any.
 ///
-/// A tuple of an aborted subtransaction may be among them.
+/// A tuple of an aborted subtransaction may be among them, or have been where another one is now.
 pub fn of_this_transaction() -> Option<Vec<TupleCids>> {
     // SAFETY: a historic snapshot is in force in every callback. The table is not changed while it is
     // walked, and the walk goes to its end, which hash_seq_search asks for.

@@ -13,15 +13,16 @@ use rustc_hash::FxHashMap;
 use super::super::catalog_scan::Key;
 use super::super::failure::Failure;
 use super::super::value::Row;
-use super::changed_rows::{ChangedRows, Wanted};
+use super::changed_rows::{ChangedRows, Places, Wanted};
 use super::historic_rows::HistoricRows;
 use super::look::{unexpected, without_trace};
 use super::server_text::{from_server_bytes, to_server_bytes};
 use super::values::{bytes, grants, role_name, value, How};
 
 thread_local! {
-    /// By where the scan's columns stand: there are as many as scans in the program.
-    static PLACES: RefCell<FxHashMap<usize, Rc<Places>>> = RefCell::default();
+    /// By the scan's index and where its columns stand, which can be one place for two scans: there are as many as
+    /// scans in the program.
+    static LAYOUTS: RefCell<FxHashMap<(u32, usize), Rc<Layout>>> = RefCell::default();
 }
 
 /// Runs `look` in a subtransaction that is rolled back. `known` are the rows that the transaction in question
@@ -45,7 +46,7 @@ struct Historic<'a> {
 }
 
 /// Where a scan's columns are in this release.
-struct Places {
+struct Layout {
     keys: Vec<i16>,
     /// [`Scan::then`], and whether that is a smallint.
     then: Option<(usize, bool)>,
@@ -63,15 +64,15 @@ impl Historic<'_> {
         &mut self,
         scan: &Scan,
         keys: &[u32],
-        places: &Places,
+        layout: &Layout,
     ) -> Result<Vec<Vec<Value>>, Failure> {
         let wanted = Wanted::new(scan.index, keys);
-        if let Some(known) = self.known_rows(scan, wanted, places)? {
+        if let Some(known) = self.known_rows(scan, wanted, layout)? {
             return Ok(known);
         }
-        match (places.cache, keys) {
-            (Some(cache), [oid]) => Ok(cached(cache, *oid, places)?.into_iter().collect()),
-            _ => self.searched_rows(scan, keys, places),
+        match (layout.cache, keys) {
+            (Some(cache), [oid]) => Ok(cached(cache, *oid, layout)?.into_iter().collect()),
+            _ => self.searched_rows(scan, keys, layout),
         }
     }
 
@@ -80,22 +81,22 @@ impl Historic<'_> {
         &mut self,
         scan: &Scan,
         wanted: Wanted,
-        places: &Places,
+        layout: &Layout,
     ) -> Result<Option<Vec<Vec<Value>>>, Failure> {
         let known = self
             .known
             .and_then(|(rows, command)| rows.places(wanted, command));
-        let Some((file, known)) = known else {
+        let Some(known) = known else {
             return Ok(None);
         };
-        let (mut rows, mut failed) = (Vec::with_capacity(known.len()), None);
-        let are_there = self.rows.fetch(scan.catalog, file, &known, |row| {
-            let number = places.number(row);
+        let (mut rows, mut failed) = (Vec::with_capacity(known.at.len()), None);
+        let are_there = self.rows.fetch(scan.catalog, &known, |row| {
+            let number = layout.number(row);
             if number < 1 {
                 return ControlFlow::Continue(());
             }
             note(
-                values(row, places).map(|values| (number, values)),
+                values(row, layout).map(|values| (number, values)),
                 &mut rows,
                 &mut failed,
             )
@@ -111,30 +112,33 @@ impl Historic<'_> {
         &mut self,
         scan: &Scan,
         keys: &[u32],
-        places: &Places,
+        layout: &Layout,
     ) -> Result<Vec<Vec<Value>>, Failure> {
         let (mut rows, mut failed, mut found) = (Vec::new(), None, Vec::new());
         let is_empty = OFTEN_EMPTY.contains(&scan.catalog) && self.rows.is_empty(scan.catalog);
         if !is_empty {
-            let equal = places.keys.iter().zip(keys);
+            let equal = layout.keys.iter().zip(keys);
             let mut keys: Vec<(i16, Key)> = equal
                 .map(|(column, key)| (*column, Key::OidIs(*key)))
                 .collect();
-            if let Some((at, true)) = places.then {
+            if let Some((at, true)) = layout.then {
                 keys.push((at as i16 + 1, Key::SmallFrom(1)));
             }
             self.rows
                 .search(scan.catalog, scan.index, &keys, |place, row| {
                     found.push(place);
-                    note(values(row, places), &mut rows, &mut failed)
+                    note(values(row, layout), &mut rows, &mut failed)
                 });
         }
         if let Some(failure) = failed {
             return Err(failure);
         }
         if let Some((known, _)) = self.known {
-            let file = self.rows.file(scan.catalog);
-            known.note(Wanted::new(scan.index, keys), file, found);
+            let file = match found.is_empty() {
+                true => 0,
+                false => self.rows.file(scan.catalog),
+            };
+            known.note(Wanted::new(scan.index, keys), Places { file, at: found });
         }
         Ok(rows)
     }
@@ -157,7 +161,7 @@ fn note<T>(
     }
 }
 
-impl Places {
+impl Layout {
     /// What [`Scan::then`] is in a row; 1 without one.
     fn number(&self, row: &Row) -> i32 {
         match self.then {
@@ -176,8 +180,8 @@ impl Tuples for Historic<'_> {
     }
 
     fn rows(&mut self, scan: &'static Scan, keys: &[u32]) -> Result<Vec<Vec<Value>>, String> {
-        let places = places(scan)?;
-        let read = self.read(scan, keys, &places);
+        let layout = layout(scan)?;
+        let read = self.read(scan, keys, &layout);
         read.map_err(|failure| failure.in_full())
     }
 
@@ -274,9 +278,9 @@ fn text_answer(answer: Option<pg_sys::Datum>) -> Result<Option<String>, String> 
 }
 
 /// Fails where the catalog has a column that no release so far has and the scan wants to know of.
-fn places(scan: &'static Scan) -> Result<Rc<Places>, String> {
-    let key = scan.columns.as_ptr() as usize;
-    if let Some(known) = PLACES.with_borrow(|places| places.get(&key).cloned()) {
+fn layout(scan: &'static Scan) -> Result<Rc<Layout>, String> {
+    let key = (scan.index, scan.columns.as_ptr() as usize);
+    if let Some(known) = LAYOUTS.with_borrow(|layouts| layouts.get(&key).cloned()) {
         return Ok(known);
     }
     let names = column_names(scan.catalog);
@@ -309,14 +313,14 @@ fn places(scan: &'static Scan) -> Result<Rc<Places>, String> {
         }
     };
     let cache = cache(scan.index);
-    let places = Rc::new(Places {
+    let layout = Rc::new(Layout {
         keys,
         then,
         cache,
         columns,
     });
-    PLACES.with_borrow_mut(|all| all.insert(key, places.clone()));
-    Ok(places)
+    LAYOUTS.with_borrow_mut(|all| all.insert(key, layout.clone()));
+    Ok(layout)
 }
 
 /// By the OID of the cache's index (cacheinfo of syscache.c), which is the same in all releases; the cache's
@@ -339,7 +343,7 @@ fn cache(index: u32) -> Option<i32> {
 }
 
 /// The row of a system cache; `None` where there is none.
-fn cached(cache: i32, oid: u32, places: &Places) -> Result<Option<Vec<Value>>, Failure> {
+fn cached(cache: i32, oid: u32, layout: &Layout) -> Result<Option<Vec<Value>>, Failure> {
     // SAFETY: a look-up; the tuple stays until it is released, and an error ends the subtransaction, which
     // releases it.
     unsafe {
@@ -358,7 +362,7 @@ fn cached(cache: i32, oid: u32, places: &Places) -> Result<Option<Vec<Value>>, F
                 datum => value(datum, *how),
             }
         };
-        let values: Result<Vec<Value>, Failure> = places.columns.iter().map(one).collect();
+        let values: Result<Vec<Value>, Failure> = layout.columns.iter().map(one).collect();
         pg_sys::ReleaseSysCache(tuple);
         values.map(Some)
     }
@@ -375,7 +379,7 @@ fn column_names(catalog: u32) -> Vec<String> {
     (1..).map_while(name).collect()
 }
 
-fn values(row: &Row, places: &Places) -> Result<Vec<Value>, Failure> {
+fn values(row: &Row, layout: &Layout) -> Result<Vec<Value>, Failure> {
     let value = |place: &Option<(usize, How)>| match place {
         None => Ok(Value::Null),
         Some((at, how)) => match row.get(*at) {
@@ -384,5 +388,5 @@ fn values(row: &Row, places: &Places) -> Result<Vec<Value>, Failure> {
             Some(datum) => unsafe { value(datum, *how) },
         },
     };
-    places.columns.iter().map(value).collect()
+    layout.columns.iter().map(value).collect()
 }
