@@ -68,6 +68,8 @@ fn ensure_running(entry: &DatabaseStatus) -> Result<(), Failure> {
             "it was stopped by incr_teardown(drop_slot => false)".to_string(),
             "SELECT * FROM incr_setup() starts it again.",
         ),
+        // That command is over.
+        Phase::SteppedAside if entry.aside_for == 0 => return Ok(()),
         Phase::Stopped => (
             "pg_incrbackup.directory is not set: capture is off".to_string(),
             "Set it in postgresql.conf; nothing is lost as long as the slot keeps the WAL.",

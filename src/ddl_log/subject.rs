@@ -55,8 +55,8 @@ impl<'a> Subject<'a> {
         named.map(Object::table).collect()
     }
 
-    /// True where event triggers see only that there was such a command: GRANT and REVOKE.
-    pub fn is_told_of_by_nobody(&self) -> bool {
+    /// True where event triggers are told of no object: GRANT and REVOKE.
+    pub fn is_reported_without_object(&self) -> bool {
         self.statement.node_tag() == T_GrantStmt
     }
 
@@ -64,7 +64,7 @@ impl<'a> Subject<'a> {
     /// another one afterwards: a comment on a table, an index of a table without partitions.
     pub fn is_about_one_alone(&self) -> bool {
         match self.statement.node_tag() {
-            T_CommentStmt => true,
+            T_CommentStmt => self.statement.comments_on_table(),
             T_IndexStmt => {
                 let is_new =
                     !self.statement.may_do_nothing() && !self.statement.commits_by_itself();

@@ -53,7 +53,7 @@ pub fn record(
         .filter(|_| subject.is_about_one_alone());
     let frame = Frame {
         is_plain: true,
-        is_known: only.is_some() || subject.is_known() || subject.is_told_of_by_nobody(),
+        is_known: only.is_some() || subject.is_known() || subject.is_reported_without_object(),
         touched: subject.touched(),
         subjects: match only {
             Some(only) => vec![only],

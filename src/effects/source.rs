@@ -2,6 +2,7 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::HashSet;
+use std::time::Duration;
 
 use effects::common::read::{needs as needs_of, relation, schema};
 use effects::key::{catalog, FIRST_NORMAL_OID};
@@ -12,7 +13,9 @@ use rustc_hash::FxHashMap;
 use crate::output_plugin::raise_if_passing;
 use crate::pg::effects::changed_rows::ChangedRows;
 use crate::pg::effects::lives::Lives;
+use crate::pg::effects::look::{is_about_locks, PATIENCE};
 use crate::pg::effects::{query, tuples};
+use crate::pg::failure::Failure;
 
 /// Reads them. A failure that says nothing about the objects (a lock that was not to be had) ends the
 /// decoding, which is tried again.
@@ -20,7 +23,7 @@ pub struct Catalogs<'a> {
     pub known: Option<Known<'a>>,
 }
 
-/// What is known without a search, at the command counter in force.
+/// What is known without a look, at the command counter in force.
 #[derive(Clone, Copy)]
 pub struct Known<'a> {
     pub lives: &'a Lives,
@@ -34,30 +37,45 @@ impl Source for Catalogs<'_> {
     fn read(&mut self, query: &'static str, oids: &[u32]) -> Result<Vec<(u32, String)>, String> {
         let mut rows = Vec::new();
         for portion in oids.chunks(PORTION) {
-            let read = query::read(query, portion).map_err(|failure| {
-                raise_if_passing(&failure);
-                failure.in_full()
-            });
-            rows.extend(read?);
+            let patience = patience(oids.len());
+            let read = query::read(query, portion, patience);
+            rows.extend(read.map_err(|failure| told(&failure, oids.len()))?);
         }
         Ok(rows)
     }
 
     fn with_tuples<R>(
         &mut self,
+        objects: usize,
         look: impl FnMut(&mut dyn Tuples) -> Result<R, String>,
     ) -> Result<R, String> {
         let known = self.known.map(|known| (known.rows, known.command));
-        tuples::with_tuples(known, look).map_err(|failure| {
-            raise_if_passing(&failure);
-            failure.in_full()
-        })
+        let found = tuples::with_tuples(known, patience(objects), look);
+        found.map_err(|failure| told(&failure, objects))
     }
 
     fn kind(&self, key: Key) -> Option<char> {
         let known = self.known?;
         known.lives.kind(key, known.command)
     }
+}
+
+/// How long locks are waited for that a look at so many objects wants. One that cannot have all at once gives all
+/// back, and then each object is read alone.
+fn patience(objects: usize) -> Duration {
+    match objects {
+        0 | 1 => PATIENCE,
+        _ => Duration::from_secs(1),
+    }
+}
+
+/// What is said of a failure; it ends the decoding where it says nothing about the objects, and reading them one by
+/// one would not help.
+fn told(failure: &Failure, objects: usize) -> String {
+    if objects < 2 || !is_about_locks(failure) {
+        raise_if_passing(failure);
+    }
+    failure.in_full()
 }
 
 /// A view's rule stands for the view. What has parts stays without them: a table without a default or a
@@ -86,7 +104,7 @@ pub fn temporary(
     if keys.is_empty() {
         return Ok(HashSet::new());
     }
-    Catalogs { known: Some(known) }.with_tuples(|tuples| {
+    Catalogs { known: Some(known) }.with_tuples(1, |tuples| {
         let mut needs = FxHashMap::default();
         let mut found = HashSet::new();
         for key in &keys {

@@ -138,44 +138,13 @@ fn what_is_changed_behind_a_rename_in_its_transaction_goes_by_the_new_name() {
 const WANTS_B: &str = "SELECT count(*) > 0 FROM pg_locks l JOIN pg_stat_activity s USING (pid)
     WHERE relation = 'b'::regclass AND NOT granted AND backend_type LIKE 'pg_incrbackup%'";
 
-/// What stood in them has other places then.
-#[test]
-fn catalogs_may_get_other_files_while_a_transaction_is_decoded() {
-    let c = Cluster::backed_up();
-    c.sql(
-        "CREATE TABLE x1 (a int); CREATE TABLE x2 (LIKE pg_class); CREATE TABLE b (i int PRIMARY KEY);
-         CREATE VIEW v AS SELECT i AS j FROM b;
-         CREATE TABLE t (i int PRIMARY KEY, k text DEFAULT 'x' CHECK (k <> 'y'), l text, m date DEFAULT now())",
-    );
-    c.flush();
-    let mut session = c.session();
-    session.run("BEGIN; LOCK b");
-    c.sql(
-        "BEGIN; ALTER TABLE t DROP COLUMN l; COMMENT ON COLUMN t.k IS 'k'; ALTER TABLE t ADD n int DEFAULT 5;
-         ALTER VIEW v SET (security_barrier); DROP TABLE x1, x2; CREATE TABLE y (c1 int, c2 text DEFAULT 'c'); COMMIT",
-    );
-    wait_until("capture wants the table", || c.is_true(WANTS_B));
-    for catalog in [
-        "attribute",
-        "attrdef",
-        "class",
-        "constraint",
-        "depend",
-        "description",
-        "type",
-    ] {
-        c.sql(&format!("VACUUM FULL pg_{catalog}"));
-    }
-    session.run("COMMIT");
-    c.assert_restores();
-    assert_eq!(comments(&c, "flag"), [""; 0]);
-}
-
 /// Reading a view's definition locks its tables one after the other; a session that holds one of them wants
 /// the other.
 #[test]
 fn no_session_is_a_deadlocks_victim_for_a_definition() {
-    let c = Cluster::backed_up();
+    let c = Cluster::builder()
+        .setting("deadlock_timeout", "200ms")
+        .back_up();
     c.sql(
         "CREATE TABLE a (i int PRIMARY KEY); CREATE TABLE b (i int PRIMARY KEY);
          CREATE VIEW v AS SELECT a.i, b.i AS j FROM a, b",

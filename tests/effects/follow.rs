@@ -42,7 +42,8 @@ impl Source for Psql<'_> {
 
     fn with_tuples<R>(
         &mut self,
-        look: impl FnOnce(&mut dyn Tuples) -> Result<R, String>,
+        _objects: usize,
+        mut look: impl FnMut(&mut dyn Tuples) -> Result<R, String>,
     ) -> Result<R, String> {
         look(&mut Sql::new(self.0, SOURCE))
     }

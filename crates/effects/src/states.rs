@@ -22,14 +22,15 @@ pub trait Source {
         oids: &[u32],
     ) -> Result<Vec<(u32, String)>, Self::Error>;
 
-    /// Runs `look` with rows of the catalogs at hand, and gives back whatever it has taken. It may run again, where
-    /// a lock was not to be had.
+    /// Runs `look`, at so many objects, with rows of the catalogs at hand, and gives back whatever it has taken. It may
+    /// run again, where a lock was not to be had.
     fn with_tuples<R>(
         &mut self,
+        objects: usize,
         look: impl FnMut(&mut dyn Tuples) -> Result<R, String>,
     ) -> Result<R, Self::Error>;
 
-    /// The letter of an object's kind ([`class::kinds_of`]), where it is known without a query.
+    /// The letter of an object's kind ([`class::kinds_of`]), where it is known without a look.
     fn kind(&self, _key: Key) -> Option<char> {
         None
     }
@@ -96,13 +97,6 @@ enum Found {
 }
 
 impl Asked {
-    fn class(&self) -> String {
-        match self.by {
-            AskedBy::Class(class, _) => class.name.to_owned(),
-            AskedBy::Kind(_) => class::catalog_name(self.catalog),
-        }
-    }
-
     fn find(&self, tuples: &mut dyn Tuples) -> Result<Found, String> {
         match self.by {
             AskedBy::Class(_, read) => read(tuples, self.oid).map(Found::Model),
@@ -218,7 +212,7 @@ impl<S: Source> Reading<'_, S> {
     }
 
     fn portion(&mut self, portion: &[Asked], by_kind: &mut HashMap<(u32, String), Vec<u32>>) {
-        let found = self.source.with_tuples(|tuples| {
+        let found = self.source.with_tuples(portion.len(), |tuples| {
             let found = portion.iter().map(|asked| asked.find(tuples));
             found.collect::<Result<Vec<_>, String>>()
         });
@@ -243,11 +237,26 @@ impl<S: Source> Reading<'_, S> {
             }
             Err(error) => {
                 for asked in portion {
-                    let class = asked.class();
+                    let class = self.name_of_class(asked);
                     self.unknown(asked.catalog, &[asked.oid], &class, &error.to_string());
                 }
             }
         }
+    }
+
+    fn name_of_class(&mut self, asked: &Asked) -> String {
+        let class = match asked.by {
+            AskedBy::Class(class, _) => Some(class),
+            AskedBy::Kind(kind) => {
+                let kind = self.source.with_tuples(1, |tuples| kind(tuples, asked.oid));
+                let kind = kind.ok().flatten();
+                kind.and_then(|kind| class_of(asked.catalog, &kind))
+            }
+        };
+        class.map_or_else(
+            || class::catalog_name(asked.catalog),
+            |class| class.name.to_owned(),
+        )
     }
 
     fn unknown(&mut self, catalog: u32, oids: &[u32], class: &str, why: &str) {

@@ -78,7 +78,13 @@ impl Catalog {
                 |columns: &[&str]| columns.iter().map(place).collect::<Option<Vec<usize>>>();
             let searches =
                 searches_in(oid).map(|search| Some((search.index, places(search.columns)?)));
-            catalog.searches = searches.flatten().collect();
+            let Some(searches) = searches.collect() else {
+                catalog.close();
+                return Err(Unreadable::new(format!(
+                    "a key column of catalog {oid} is not there"
+                )));
+            };
+            catalog.searches = searches;
             match places(rule.columns) {
                 Some(positions) => catalog.positions = positions,
                 // A catalog that no release so far has so, or that is new: the object is unknown.

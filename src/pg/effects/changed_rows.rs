@@ -9,7 +9,7 @@
 use std::cell::RefCell;
 
 use effects::key::catalog::{ATTRDEF, CLASS, CONSTRAINT, TYPE};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::lives::Span;
 
@@ -134,8 +134,10 @@ pub struct Changed {
 pub struct ChangedRows {
     /// Sorted; none where it is not known that these are all.
     changed: Option<Vec<Changed>>,
-    /// Where those of one search begin.
-    begins: FxHashMap<Wanted, u32>,
+    /// Where those of one search begin and end.
+    of_one: FxHashMap<Wanted, (u32, u32)>,
+    /// Own rows of objects that the transaction made or drops.
+    whole: FxHashSet<Wanted>,
     /// The files in which they were found, by catalog.
     files: FxHashMap<u32, u32>,
     /// What searches have found.
@@ -146,15 +148,21 @@ impl ChangedRows {
     /// They must be all; `files` are those of their catalogs.
     pub fn of(mut changed: Vec<Changed>, files: FxHashMap<u32, u32>) -> ChangedRows {
         changed.sort_unstable();
-        let mut begins = FxHashMap::default();
+        let (mut of_one, mut whole) = (FxHashMap::default(), FxHashSet::default());
         let mut at = 0;
-        for of_one in changed.chunk_by(|a, b| a.wanted == b.wanted) {
-            begins.insert(of_one[0].wanted, at);
-            at += of_one.len() as u32;
+        for rows in changed.chunk_by(|a, b| a.wanted == b.wanted) {
+            let (wanted, end) = (rows[0].wanted, at + rows.len() as u32);
+            of_one.insert(wanted, (at, end));
+            at = end;
+            let is_made = rows.iter().all(|row| row.span.made.is_some());
+            if is_made || rows.iter().all(|row| row.span.removed.is_some()) {
+                whole.insert(wanted);
+            }
         }
         ChangedRows {
             changed: Some(changed),
-            begins,
+            of_one,
+            whole,
             files,
             found: RefCell::default(),
         }
@@ -162,21 +170,16 @@ impl ChangedRows {
 
     fn changed(&self, wanted: Wanted) -> Option<&[Changed]> {
         let all = self.changed.as_ref()?;
-        let Some(begin) = self.begins.get(&wanted) else {
+        let Some((begin, end)) = self.of_one.get(&wanted) else {
             return Some(&[]);
         };
-        let rest = &all[*begin as usize..];
-        let is_other = |changed: &Changed| changed.wanted != wanted;
-        Some(&rest[..rest.iter().position(is_other).unwrap_or(rest.len())])
+        Some(&all[*begin as usize..*end as usize])
     }
 
     /// The transaction made the object that these rows belong to, or drops it.
     fn has_all(&self, wanted: Wanted) -> bool {
-        let own = wanted.own_row_of_owner().and_then(|own| self.changed(own));
-        own.filter(|own| !own.is_empty()).is_some_and(|own| {
-            let is_made = own.iter().all(|changed| changed.span.made.is_some());
-            is_made || own.iter().all(|changed| changed.span.removed.is_some())
-        })
+        let own = wanted.own_row_of_owner();
+        own.is_some_and(|own| self.whole.contains(&own))
     }
 
     /// The rows under a snapshot whose `curcid` is `command`, in no order; `None` where they have to be searched.
@@ -274,6 +277,20 @@ mod tests {
             [Some(vec![5]), Some(vec![])]
         );
         assert_eq!(offsets(&rows, 3, 0), None);
+    }
+
+    #[test]
+    fn an_object_is_known_by_each_of_the_keys_that_its_rows_have() {
+        let (depend, description, constraint, below) = (2673, 2675, 2667, 2579);
+        let rows = changed(vec![
+            row(RELATION, 7, 1, Some(0), None),
+            row(constraint, 8, 1, Some(0), None),
+        ]);
+        let is_known = |index, keys: &[u32]| rows.places(Wanted::new(index, keys), 1).is_some();
+        assert!(is_known(depend, &[1259, 7]) && !is_known(depend, &[7, 1259]));
+        assert!(is_known(description, &[7, 1259]) && !is_known(description, &[1259, 7]));
+        assert!(is_known(depend, &[2606, 8]) && !is_known(depend, &[2606, 7]));
+        assert!(is_known(below, &[8]) && !is_known(below, &[7]));
     }
 
     #[test]

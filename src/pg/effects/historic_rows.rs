@@ -33,7 +33,7 @@ impl HistoricRows {
         })
     }
 
-    /// True where a catalog has no rows, and had none since its last VACUUM.
+    /// True where a catalog's file has no block.
     pub fn is_empty(&mut self, catalog: u32) -> bool {
         let relation = self.open(catalog);
         // SAFETY: it is open.

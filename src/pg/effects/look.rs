@@ -6,8 +6,8 @@
 //! depend on who asks.
 //!
 //! A look holds some of these locks while it waits for others, and sessions want them in an order of their
-//! own. No session may be ended as a deadlock's victim for it: the look finds out first, or gives up before the
-//! session's own `deadlock_timeout` (1 s by default) is over, and is tried again.
+//! own. No session may be ended as a deadlock's victim for it: the look finds out first, or gives up before
+//! `deadlock_timeout` is over, and is tried again.
 
 use std::ffi::CStr;
 use std::panic::AssertUnwindSafe;
@@ -19,33 +19,40 @@ use super::super::failure::Failure;
 use super::super::server::wait_a_moment;
 use super::super::session::set_at_level;
 
-/// Milliseconds that a lock is waited for at a time, and after which it is looked whether that can ever end.
+/// How long a lock is waited for at a time, in milliseconds; half of `deadlock_timeout` where that is less.
 const LOCK_TIMEOUT: i32 = 500;
+/// After how many milliseconds of waiting it is checked for a deadlock.
 const DEADLOCK_TIMEOUT: i32 = 10;
 /// Between two tries all locks are given back, for whoever waits for them.
 const PAUSE: Duration = Duration::from_millis(20);
 /// How long it is tried again. Then it is a failure of the decoding, which says so and starts anew.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Runs `look` in a subtransaction that is rolled back, again where somebody held a lock that it wants. What it
-/// raises comes back as a value.
+/// Runs `look` in a subtransaction that is rolled back, again where somebody held a lock that it wants, for as long as
+/// `patience` says. What it raises comes back as a value.
 ///
 /// Called in a callback of the output plugin, under settings that make texts canonical (`search_path`
-/// empty). `is_passing` of row_guard tells whether trying again can help; a lock that was not to be had is
-/// 55P03 or 40P01.
-pub fn without_trace<R>(mut look: impl FnMut() -> Result<R, Failure>) -> Result<R, Failure> {
-    let began = Instant::now();
+/// empty). `is_passing` of row_guard tells whether trying again can help, [`is_about_locks`] whether the reason
+/// is a lock.
+pub fn without_trace<R>(
+    patience: Duration,
+    mut look: impl FnMut() -> Result<R, Failure>,
+) -> Result<R, Failure> {
+    let mut failed = None;
     loop {
         match once(&mut look) {
             Err(failure) if !is_about_locks(&failure) => return Err(failure),
-            Err(_) if began.elapsed() < PATIENCE => wait_a_moment(PAUSE),
-            Err(failure) => return Err(locked(&failure)),
+            Err(_) if failed.get_or_insert_with(Instant::now).elapsed() < patience => {
+                wait_a_moment(PAUSE);
+            }
+            Err(failure) => return Err(locked(&failure, patience)),
             Ok(found) => return Ok(found),
         }
     }
 }
 
-fn is_about_locks(failure: &Failure) -> bool {
+/// A lock was not to be had, or would never have been.
+pub fn is_about_locks(failure: &Failure) -> bool {
     use PgSqlErrorCode::{ERRCODE_LOCK_NOT_AVAILABLE, ERRCODE_T_R_DEADLOCK_DETECTED};
     matches!(
         failure.code,
@@ -53,16 +60,16 @@ fn is_about_locks(failure: &Failure) -> bool {
     )
 }
 
-fn locked(failure: &Failure) -> Failure {
+fn locked(failure: &Failure, patience: Duration) -> Failure {
     // SAFETY: a plain fact of this process.
     let process = unsafe { pg_sys::MyProcPid };
-    let seconds = PATIENCE.as_secs();
+    let seconds = patience.as_secs();
     let message = format!(
         "a definition could not be read for {seconds} s: {}",
         failure.in_full()
     );
     Failure::new(failure.code, message).detail(format!(
-        "A session holds a lock on a table that the definition names; as long as process {process} waits for it, \
+        "A session holds a lock on a table that it is about, or on a catalog; as long as process {process} waits for it, \
          pg_blocking_pids({process}) tells which."
     ))
 }
@@ -80,13 +87,13 @@ fn once<R>(look: &mut impl FnMut() -> Result<R, Failure>) -> Result<R, Failure> 
     .catch_others(|error| Err(Failure::from(error)))
     .catch_rust_panic(|error| Err(Failure::from(error)))
     .execute();
+    settings.exchange();
     // SAFETY: the subtransaction begun above; both were current before it and outlive it.
     unsafe {
         pg_sys::RollbackAndReleaseCurrentSubTransaction();
         pg_sys::CurrentResourceOwner = owner;
         pg_sys::MemoryContextSwitchTo(context);
     }
-    settings.exchange();
     outcome
 }
 
@@ -101,9 +108,12 @@ struct Settings {
 
 impl Settings {
     fn of_a_look() -> Settings {
+        // SAFETY: a plain fact of this process, which nobody changes meanwhile.
+        let of_sessions = unsafe { pg_sys::DeadlockTimeout };
+        let lock_timeout = LOCK_TIMEOUT.min(of_sessions / 2).max(1);
         Settings {
-            lock_timeout: LOCK_TIMEOUT,
-            deadlock_timeout: DEADLOCK_TIMEOUT,
+            lock_timeout,
+            deadlock_timeout: DEADLOCK_TIMEOUT.min(lock_timeout),
             log_lock_waits: false,
             quote_all_identifiers: false,
         }
@@ -130,8 +140,8 @@ impl Settings {
 
 /// User and snapshot, which end with the subtransaction.
 fn prepare() {
-    // SAFETY: inside the subtransaction. A historic snapshot is in force, which GetCatalogSnapshot answers;
-    // what is pushed is a copy.
+    // SAFETY: inside the subtransaction, which pops it. A historic snapshot is in force, which GetCatalogSnapshot
+    // answers.
     unsafe {
         let superuser = pg_sys::Oid::from(pg_sys::BOOTSTRAP_SUPERUSERID);
         pg_sys::SetUserIdAndSecContext(superuser, 0);

@@ -16,7 +16,7 @@ pub mod changed_rows;
 pub mod events;
 mod historic_rows;
 pub mod lives;
-mod look;
+pub mod look;
 mod owner;
 pub mod query;
 mod relations;

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::ffi::{CStr, CString};
+use std::time::Duration;
 
 use pgrx::prelude::*;
 use rustc_hash::FxHashMap;
@@ -30,13 +31,17 @@ thread_local! {
 /// json), and returns its rows; text as [`server_text`] has it. It is planned once per process.
 ///
 /// Called in a callback of the output plugin, under settings that make texts canonical (`search_path`
-/// empty). What it raises comes back as a value, and leaves nothing behind: no lock, pin or memory.
-/// `is_passing` of row_guard tells whether trying again can help; a lock that was not to be had is 55P03.
-pub fn read(query: &'static str, oids: &[u32]) -> Result<Vec<(u32, String)>, Failure> {
+/// empty). What it raises comes back as a value, and leaves nothing behind: no lock, pin or memory. Waits for
+/// locks as long as `patience` says.
+pub fn read(
+    query: &'static str,
+    oids: &[u32],
+    patience: Duration,
+) -> Result<Vec<(u32, String)>, Failure> {
     if oids.is_empty() {
         return Ok(Vec::new());
     }
-    without_trace(|| answered(query, oids))
+    without_trace(patience, || answered(query, oids))
 }
 
 /// Inside the subtransaction, which gives back SPI's state where this raises.

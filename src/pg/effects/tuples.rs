@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::ffi::{CStr, CString};
 use std::ops::ControlFlow;
 use std::rc::Rc;
+use std::time::Duration;
 
 use effects::acl::Grant;
 use effects::tuples::{Definition, Scan, Tuples, Value};
@@ -13,7 +14,7 @@ use rustc_hash::FxHashMap;
 use super::super::catalog_scan::Key;
 use super::super::failure::Failure;
 use super::super::value::Row;
-use super::changed_rows::{ChangedRows, Places, Wanted};
+use super::changed_rows::{searches_in, ChangedRows, Places, Wanted};
 use super::historic_rows::HistoricRows;
 use super::look::{unexpected, without_trace};
 use super::server_text::{from_server_bytes, to_server_bytes};
@@ -26,12 +27,13 @@ thread_local! {
 }
 
 /// Runs `look` in a subtransaction that is rolled back. `known` are the rows that the transaction in question
-/// changed, and the command counter in force.
+/// changed, and the command counter in force. Waits for locks as long as `patience` says.
 pub fn with_tuples<R>(
     known: Option<(&ChangedRows, u32)>,
+    patience: Duration,
     mut look: impl FnMut(&mut dyn Tuples) -> Result<R, String>,
 ) -> Result<R, Failure> {
-    without_trace(|| {
+    without_trace(patience, || {
         let mut historic = Historic {
             known,
             rows: HistoricRows::default(),
@@ -68,12 +70,35 @@ impl Historic<'_> {
     ) -> Result<Vec<Vec<Value>>, Failure> {
         let wanted = Wanted::new(scan.index, keys);
         if let Some(known) = self.known_rows(scan, wanted, layout)? {
+            if cfg!(debug_assertions) {
+                self.assert_found(scan, keys, layout, &known)?;
+            }
             return Ok(known);
         }
         match (layout.cache, keys) {
             (Some(cache), [oid]) => Ok(cached(cache, *oid, layout)?.into_iter().collect()),
             _ => self.searched_rows(scan, keys, layout),
         }
+    }
+
+    /// A search finds the same.
+    fn assert_found(
+        &mut self,
+        scan: &Scan,
+        keys: &[u32],
+        layout: &Layout,
+        known: &[Vec<Value>],
+    ) -> Result<(), Failure> {
+        let unknown = self.known.take();
+        let found = self.searched_rows(scan, keys, layout);
+        self.known = unknown;
+        let sorted = |rows: &[Vec<Value>]| {
+            let mut rows: Vec<String> = rows.iter().map(|row| format!("{row:?}")).collect();
+            rows.sort_unstable();
+            rows
+        };
+        assert_eq!(sorted(known), sorted(&found?), "{} {keys:?}", scan.name);
+        Ok(())
     }
 
     /// Rows of which it is known where they stand; `None` where it is not.
@@ -293,6 +318,13 @@ fn layout(scan: &'static Scan) -> Result<Rc<Layout>, String> {
     };
     if let Some(new) = names.iter().find(|name| !is_known(name)) {
         return Err(format!("column {new} of {} is not known", scan.name));
+    }
+    let mut searches = searches_in(scan.catalog).filter(|search| search.index == scan.index);
+    if searches.any(|search| search.columns != scan.keys) {
+        return Err(format!(
+            "rows of {} are looked for by other keys",
+            scan.name
+        ));
     }
     let keys = scan
         .keys
