@@ -161,6 +161,27 @@ fn no_session_is_a_deadlocks_victim_for_a_definition() {
     assert_eq!(failed.collect::<Vec<_>>(), [""; 0]);
 }
 
+#[test]
+fn a_session_that_keeps_a_definition_from_being_read_is_named() {
+    let c = Cluster::backed_up();
+    c.sql("CREATE TABLE held (i int PRIMARY KEY); CREATE VIEW v AS SELECT i FROM held");
+    c.flush();
+    let mut session = c.session();
+    let pid = session.run("BEGIN; LOCK held; SELECT pg_backend_pid()");
+    c.sql("ALTER VIEW v SET (security_barrier)");
+    let named = format!(
+        "a lock to read a definition was not to be had; public.held is locked by process {}",
+        pid.trim()
+    );
+    wait_until("health names who is in the way", || {
+        c.health().contains(&named)
+    });
+    session.run("COMMIT");
+    wait_until("capture goes on", || c.health().starts_with("ok"));
+    c.assert_restores();
+    assert_eq!(comments(&c, "flag"), [""; 0]);
+}
+
 /// Neither its effect is written nor its text: a base makes good what is missing.
 #[test]
 fn what_has_no_wording_is_lost_until_a_base_and_named() {

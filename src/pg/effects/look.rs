@@ -18,13 +18,14 @@ use pgrx::prelude::*;
 use super::super::failure::Failure;
 use super::super::server::wait_a_moment;
 use super::super::session::set_at_level;
+use super::lock_holders;
 
 /// Milliseconds that a lock is waited for at a time, and after which it is looked whether that can ever end.
 const LOCK_TIMEOUT: i32 = 500;
 const DEADLOCK_TIMEOUT: i32 = 10;
 /// Between two tries all locks are given back, for whoever waits for them.
 const PAUSE: Duration = Duration::from_millis(20);
-/// How long it is tried again. Then it is a failure of the decoding, which says so and starts anew.
+/// How long it is tried again. Then it is a failure of the decoding, which says who is in the way and starts anew.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Runs `look` in a subtransaction that is rolled back, again where somebody held a lock that it wants. What it
@@ -40,6 +41,7 @@ pub fn without_trace<R>(mut look: impl FnMut() -> Result<R, Failure>) -> Result<
             Err(failure) if is_about_locks(&failure) && began.elapsed() < PATIENCE => {
                 wait_a_moment(PAUSE);
             }
+            Err(failure) if is_about_locks(&failure) => return Err(with_holders(failure)),
             outcome => return outcome,
         }
     }
@@ -51,6 +53,19 @@ fn is_about_locks(failure: &Failure) -> bool {
         failure.code,
         ERRCODE_LOCK_NOT_AVAILABLE | ERRCODE_T_R_DEADLOCK_DETECTED
     )
+}
+
+/// PostgreSQL does not say which lock it was.
+fn with_holders(failure: Failure) -> Failure {
+    let holders = lock_holders::in_words();
+    if holders.is_empty() {
+        return failure;
+    }
+    let message = format!("a lock to read a definition was not to be had; {holders}");
+    Failure {
+        hint: Some("It is read once that transaction has ended.".to_owned()),
+        ..Failure::new(failure.code, message)
+    }
 }
 
 fn once<R>(look: &mut impl FnMut() -> Result<R, Failure>) -> Result<R, Failure> {
