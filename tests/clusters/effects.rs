@@ -114,6 +114,25 @@ fn a_rewrite_leaves_a_sessions_own_children_out() {
     assert_eq!(comments(&c, "flag"), [""; 0]);
 }
 
+/// A multirange comes with its range; who renames or moves it names it alone.
+#[test]
+fn what_is_done_to_a_multirange_alone_comes_back() {
+    let c = Cluster::backed_up();
+    c.sql(
+        "CREATE SCHEMA s; CREATE TYPE r AS RANGE (subtype = float8, multirange_type_name = m);
+         CREATE TABLE t (a int PRIMARY KEY, b m); INSERT INTO t VALUES (1, '{[1,2)}')",
+    );
+    c.sql("ALTER TYPE m RENAME TO n");
+    c.sql("ALTER TYPE n SET SCHEMA s; COMMENT ON TYPE s.n IS 'n'");
+    c.sql(
+        "BEGIN; CREATE TYPE r2 AS RANGE (subtype = int); ALTER TYPE r2_multirange RENAME TO m2; CREATE TABLE u (a m2);
+         ALTER TYPE m2 SET SCHEMA s; INSERT INTO u VALUES ('{[3,4)}'); DROP TABLE t; ALTER TYPE s.n RENAME TO o; COMMIT",
+    );
+    c.sql("DROP TYPE r; ALTER TABLE u ADD b s.m2 DEFAULT '{}'");
+    c.assert_restores();
+    assert_eq!(comments(&c, "flag"), [""; 0]);
+}
+
 /// Found by the random tester (seed 10).
 #[test]
 fn what_is_changed_behind_a_rename_in_its_transaction_goes_by_the_new_name() {
