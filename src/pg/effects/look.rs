@@ -18,6 +18,7 @@ use pgrx::prelude::*;
 use super::super::failure::Failure;
 use super::super::server::wait_a_moment;
 use super::super::session::set_at_level;
+use super::lock_holders;
 
 /// How long a lock is waited for at a time, in milliseconds; half of `deadlock_timeout` where that is less.
 const LOCK_TIMEOUT: i32 = 500;
@@ -25,7 +26,7 @@ const LOCK_TIMEOUT: i32 = 500;
 const DEADLOCK_TIMEOUT: i32 = 10;
 /// Between two tries all locks are given back, for whoever waits for them.
 const PAUSE: Duration = Duration::from_millis(20);
-/// How long it is tried again. Then it is a failure of the decoding, which says so and starts anew.
+/// How long it is tried again. Then it is a failure of the decoding, which says who is in the way and starts anew.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Runs `look` in a subtransaction that is rolled back, again where somebody held a lock that it wants, for as long as
@@ -60,18 +61,18 @@ pub fn is_about_locks(failure: &Failure) -> bool {
     )
 }
 
+/// PostgreSQL does not say which lock it was.
 fn locked(failure: &Failure, patience: Duration) -> Failure {
-    // SAFETY: a plain fact of this process.
-    let process = unsafe { pg_sys::MyProcPid };
-    let seconds = patience.as_secs();
     let message = format!(
-        "a definition could not be read for {seconds} s: {}",
-        failure.in_full()
+        "a lock to read a definition was not to be had for {} s",
+        patience.as_secs()
     );
-    Failure::new(failure.code, message).detail(format!(
-        "A session holds a lock on a table that it is about, or on a catalog; as long as process {process} waits for it, \
-         pg_blocking_pids({process}) tells which."
-    ))
+    let holders = lock_holders::in_words();
+    let message = match holders.is_empty() {
+        true => format!("{message}: {}", failure.in_full()),
+        false => format!("{message}; {holders}"),
+    };
+    Failure::new(failure.code, message).hint("It is read once that transaction has ended.")
 }
 
 fn once<R>(look: &mut impl FnMut() -> Result<R, Failure>) -> Result<R, Failure> {

@@ -16,6 +16,7 @@ pub mod changed_rows;
 pub mod events;
 mod historic_rows;
 pub mod lives;
+mod lock_holders;
 pub mod look;
 mod owner;
 pub mod query;

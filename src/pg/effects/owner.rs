@@ -120,14 +120,7 @@ pub fn rule(catalog: u32) -> &'static Rule {
             "relpersistence",
             "relrewrite"
         ),
-        TYPE => rule!(
-            How::By(of_type),
-            "oid",
-            "typtype",
-            "typrelid",
-            "typelem",
-            "typinput"
-        ),
+        TYPE => rule!(How::By(of_type), "oid", "typrelid", "typelem", "typinput"),
         PROC => rule!(How::Object, "oid", "prokind"),
         // pg_attribute, pg_attrdef, pg_index, pg_inherits
         1249 => rule!(How::PartOf(CLASS), "attrelid"),
@@ -199,7 +192,7 @@ fn of_class(row: &Fields<'_>, relations: &mut Relations) -> Owners {
 }
 
 fn of_type(row: &Fields<'_>, relations: &mut Relations) -> Owners {
-    let (oid, kind, relation) = (row.oid(0), row.char(1), row.oid(2));
+    let (oid, relation) = (row.oid(0), row.oid(1));
     if relation != 0 {
         if relations.is_noise(relation) {
             return NONE;
@@ -208,20 +201,12 @@ fn of_type(row: &Fields<'_>, relations: &mut Relations) -> Owners {
         let composite = relations.is_composite(relation).then_some(itself);
         return [Some(Key::new(CLASS, relation)), composite];
     }
-    match kind {
-        // Made along with its range. A user can rename it alone, though, where it stood before.
-        pg_sys::TYPTYPE_MULTIRANGE => {
-            // SAFETY: a catalog look-up; 0 where there is none.
-            let range = unsafe { pg_sys::get_multirange_range(oid.into()) }.to_u32();
-            match range {
-                0 => NONE,
-                range => one(TYPE, range),
-            }
-        }
-        // Only arrays that PostgreSQL makes along with their element type read by array_in: CREATE TYPE
-        // wants a function that returns the type itself (typecmds.c, findTypeInputFunction).
-        _ if row.oid(3) != 0 && row.oid(4) == pg_sys::F_ARRAY_IN => NONE,
-        _ => one(TYPE, oid),
+    // Only arrays that PostgreSQL makes along with their element type read by array_in: CREATE TYPE wants a
+    // function that returns the type itself (typecmds.c, findTypeInputFunction). A multirange is made along
+    // with its range, and renamed, moved and dropped as a type of its own.
+    match row.oid(2) != 0 && row.oid(3) == pg_sys::F_ARRAY_IN {
+        true => NONE,
+        false => one(TYPE, oid),
     }
 }
 

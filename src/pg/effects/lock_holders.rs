@@ -1,0 +1,79 @@
+//! Who is in the way of a look: the sessions that hold a table's lock which nobody can share.
+
+use std::collections::BTreeMap;
+use std::ffi::{c_char, CStr};
+
+use pgrx::prelude::*;
+
+use super::super::server;
+
+/// How many tables are named.
+const NAMED: usize = 3;
+
+/// The tables of this database that others have locked as ALTER TABLE does, and by which processes, in words;
+/// empty where there are none. Looks at the whole lock table: for when something is wrong.
+pub fn in_words() -> String {
+    let mut holders: BTreeMap<u32, Vec<i32>> = BTreeMap::new();
+    // SAFETY: inside a transaction; the locks are a copy in the current memory context.
+    unsafe {
+        let all = &*pg_sys::GetLockStatusData();
+        let locks = std::slice::from_raw_parts(all.locks, all.nelements as usize);
+        let exclusive = 1 << pg_sys::AccessExclusiveLock;
+        let in_the_way = locks.iter().filter(|lock| {
+            let tag = &lock.locktag;
+            tag.locktag_type == pg_sys::LockTagType::LOCKTAG_RELATION as u8
+                && tag.locktag_field1 == server::my_database().to_u32()
+                && lock.holdMask & exclusive != 0
+                && lock.pid != pg_sys::MyProcPid
+        });
+        for lock in in_the_way {
+            let relation = lock.locktag.locktag_field2;
+            holders.entry(relation).or_default().push(lock.pid);
+        }
+    }
+    let named = holders.iter().filter_map(|(relation, pids)| {
+        let name = name((*relation).into())?;
+        let pids = pids.iter().map(|pid| match pid {
+            0 => "a prepared transaction".to_owned(),
+            pid => format!("process {pid}"),
+        });
+        let pids: Vec<String> = pids.collect();
+        Some(format!("{name} is locked by {}", pids.join(", ")))
+    });
+    named.take(NAMED).collect::<Vec<_>>().join("; ")
+}
+
+/// Schema and name of a table; none of what has no definition of its own.
+fn name(relation: pg_sys::Oid) -> Option<String> {
+    let kinds = [
+        pg_sys::RELKIND_RELATION,
+        pg_sys::RELKIND_PARTITIONED_TABLE,
+        pg_sys::RELKIND_VIEW,
+        pg_sys::RELKIND_MATVIEW,
+        pg_sys::RELKIND_FOREIGN_TABLE,
+    ];
+    // SAFETY: catalog look-ups; NULL where there is no such row.
+    unsafe {
+        if !kinds.contains(&(pg_sys::get_rel_relkind(relation) as u8)) {
+            return None;
+        }
+        let schema = text(pg_sys::get_namespace_name(pg_sys::get_rel_namespace(
+            relation,
+        )))?;
+        Some(format!(
+            "{schema}.{}",
+            text(pg_sys::get_rel_name(relation))?
+        ))
+    }
+}
+
+/// # Safety
+/// NULL, or a name with a NUL at its end.
+unsafe fn text(name: *const c_char) -> Option<String> {
+    if name.is_null() {
+        return None;
+    }
+    // SAFETY: promised by the caller.
+    let name = unsafe { CStr::from_ptr(name) };
+    Some(name.to_string_lossy().into_owned())
+}
