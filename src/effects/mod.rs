@@ -7,13 +7,14 @@
 
 mod commands;
 mod source;
+mod temporary;
 
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use effects::common::default_grantees;
 use effects::key::catalog;
-use effects::left_out::{leave_out_temporary, over_ours, LeftOut};
+use effects::left_out::{over_ours, LeftOut};
 use effects::{compare, read, Context, Effect, Key, Model, States, Unhandled, OVER_OURS};
 use rustc_hash::FxHashSet;
 
@@ -65,6 +66,8 @@ pub struct Engine {
     left_out: HashSet<LeftOut>,
     /// Of what they need it is known.
     asked: HashSet<Key>,
+    /// Of tables that it has not touched: columns that are left out.
+    columns_left_out: HashMap<u32, Vec<i32>>,
     default_grantees: Option<Vec<String>>,
     has_no_default_grantees: bool,
     /// What is there already and is said in the next stretch ([`postpone`]).
@@ -123,6 +126,7 @@ impl Engine {
             temporary: HashSet::new(),
             left_out: HashSet::new(),
             asked: HashSet::new(),
+            columns_left_out: HashMap::new(),
             default_grantees: has_no_default_grantees.then(Vec::new),
             has_no_default_grantees,
             postponed: Vec::new(),
@@ -130,7 +134,7 @@ impl Engine {
         };
         engine.leave_out_ours(&mut states);
         engine.learn_temporary(&states, 0);
-        engine.leave_out_temporary(&mut states);
+        engine.leave_out_temporary(&mut states, 0);
         engine.states = states;
         engine
     }
@@ -174,23 +178,6 @@ impl Engine {
         }
     }
 
-    fn learn_temporary(&mut self, states: &States, command: u32) {
-        let models = states.models.values();
-        let needs = models.flat_map(|model| model.common().needs()).copied();
-        let new: Vec<Key> = needs.filter(|need| self.asked.insert(*need)).collect();
-        let found = source::temporary(new.into_iter(), self.known(command));
-        let found = known(found, &mut self.unreadable);
-        self.temporary.extend(found);
-    }
-
-    /// Takes what goes with the session out of the states; returns what of it is new.
-    fn leave_out_temporary(&mut self, states: &mut States) -> Vec<LeftOut> {
-        let found = leave_out_temporary(states, &self.temporary, &mut Catalogs { known: None });
-        let found = known(found, &mut self.unreadable).into_iter();
-        let is_new = |found: &LeftOut| self.left_out.insert(found.clone());
-        found.filter(is_new).collect()
-    }
-
     /// What is told later of objects that these are named in is told by their new names: their states are read
     /// again, with no change of their own yet. A schema's name is in those of all that is in it.
     fn read_again(&mut self, command: u32, mut renamed: FxHashSet<Key>, schemas: &[String]) {
@@ -214,7 +201,7 @@ impl Engine {
         let mut states = there_at(self.known(command), &stale);
         note_rewritten(&mut states, &|_| false);
         self.leave_out_ours(&mut states);
-        self.leave_out_temporary(&mut states);
+        self.leave_out_temporary(&mut states, command);
         for key in &stale {
             self.states.models.remove(key);
         }
@@ -285,8 +272,9 @@ impl Engine {
             .into_iter()
             .filter(|key| before.models.contains_key(key));
         let lost = was.collect();
+        let was_temporary = self.forget_changed(&keys, command);
         self.learn_temporary(&after, command);
-        left_out.extend(self.leave_out_temporary(&mut after));
+        left_out.extend(self.leave_out_temporary(&mut after, command));
         let unreadable = &mut self.unreadable;
         let default_grantees = self.default_grantees.get_or_insert_with(|| {
             known(default_grantees(&mut Catalogs { known: None }), unreadable)
@@ -295,6 +283,7 @@ impl Engine {
             default_grantees.is_empty() && !is_about_defaults && unreadable.is_none();
         let context = Context {
             lost,
+            was_temporary: was_temporary.unwrap_or_else(|| self.temporary.clone()),
             temporary: self.temporary.clone(),
             commands,
             default_grantees: default_grantees.clone(),

@@ -3,7 +3,7 @@
 use std::collections::hash_map::Entry;
 use std::collections::HashSet;
 
-use effects::common::read::{needs as needs_of, relation, schema};
+use effects::common::read::{columns_under, needs as needs_of, needs_of_columns, relation, schema};
 use effects::key::{catalog, FIRST_NORMAL_OID};
 use effects::states::PORTION;
 use effects::{Key, Source, Tuples};
@@ -98,7 +98,41 @@ pub fn temporary(
     })
 }
 
-fn is_users(key: &Key) -> bool {
+/// The numbers of a table's columns that are over what is temporary: a restore does without them.
+pub fn columns_left_out(table: u32, known: Known<'_>) -> Result<Vec<i32>, String> {
+    Catalogs { known: Some(known) }.with_tuples(|tuples| {
+        let mut known = FxHashMap::default();
+        let mut found = Vec::new();
+        for (column, need) in needs_of_columns(tuples, table)? {
+            if is_users(&need) && is_temporary(tuples, need, &mut known)? {
+                found.push(column);
+            }
+        }
+        Ok(found)
+    })
+}
+
+/// Those of these objects that are over one of these columns, each with its table.
+pub fn over_columns(
+    over: &[(Key, u32, Vec<i32>)],
+    known: Known<'_>,
+) -> Result<HashSet<Key>, String> {
+    if over.is_empty() {
+        return Ok(HashSet::new());
+    }
+    Catalogs { known: Some(known) }.with_tuples(|tuples| {
+        let mut found = HashSet::new();
+        for (key, table, columns) in over {
+            let under = columns_under(tuples, *key, *table)?;
+            if under.iter().any(|column| columns.contains(column)) {
+                found.insert(*key);
+            }
+        }
+        Ok(found)
+    })
+}
+
+pub fn is_users(key: &Key) -> bool {
     key.oid >= FIRST_NORMAL_OID
 }
 

@@ -2,7 +2,7 @@
 //! catalogs do not tell all.
 
 use archive::segment::{ClusterFact, DdlBlock, EffectNote, Lost, What, Words};
-use effects::{Effect, Unhandled, TEMPORARY};
+use effects::{Effect, Unhandled};
 
 use super::super::frame;
 use super::super::history::Statement;
@@ -103,12 +103,7 @@ impl Writer<'_> {
             self.write_effects(&deeds.effects, Some(&statement), deeds.is_rewriting);
         }
         for unhandled in deeds.unhandled {
-            // It goes with its session.
-            if unhandled.class == TEMPORARY {
-                self.flag_ddl(&format!("{} is left out: {unhandled}", statement.command));
-            } else {
-                self.lose_change(unhandled, &statement.command);
-            }
+            self.lose_change(unhandled, &statement.command);
         }
     }
 

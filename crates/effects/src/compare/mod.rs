@@ -30,6 +30,8 @@ pub struct Context {
     pub lost: HashSet<Key>,
     /// Of what the objects need, what is temporary or goes with what is.
     pub temporary: HashSet<Key>,
+    /// The same as of the states before.
+    pub was_temporary: HashSet<Key>,
     /// Roles (quoted, or PUBLIC) to which ALTER DEFAULT PRIVILEGES gives anything in this database.
     pub default_grantees: Vec<String>,
 }
@@ -104,7 +106,7 @@ pub fn compare(
             && is_the_users(pair).map_err(about)?
             && !is_part_of_member(pair, before, after)
         {
-            if goes_with_temporary(pair, context).map_err(about)? {
+            if goes_with_temporary(key, pair, context).map_err(about)? {
                 continue;
             }
             pairs.insert(key, pair);
