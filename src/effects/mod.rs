@@ -6,6 +6,7 @@
 //! the rows of ddl_history make each statement a stretch of its own, but nothing depends on them.
 
 mod commands;
+mod ours;
 mod source;
 mod temporary;
 
@@ -14,8 +15,8 @@ use std::rc::Rc;
 
 use effects::common::default_grantees;
 use effects::key::catalog;
-use effects::left_out::{over_ours, LeftOut};
-use effects::{compare, read, Context, Effect, Key, Model, States, Unhandled, OVER_OURS};
+use effects::left_out::LeftOut;
+use effects::{compare, read, Context, Effect, Key, Model, States, Unhandled};
 use rustc_hash::FxHashSet;
 
 pub use self::commands::{does_more_than_catalogs_tell, is_told_by_catalogs};
@@ -28,10 +29,6 @@ use crate::pg::server;
 /// Shared catalogs, whose objects segments never make: pg_tablespace, pg_authid, pg_auth_members,
 /// pg_parameter_acl. Of pg_database, the one that is decoded is an object as others are.
 const SHARED: [u32; 4] = [1213, 1260, 1261, 6243];
-
-/// Catalogs of what goes as a whole with what it hangs on: functions, relations, triggers, policies, operators,
-/// constraints.
-const HANGING: [u32; 6] = [1255, 1259, 2620, 3256, 2617, 2606];
 
 fn is_of_cluster(key: &Key) -> bool {
     SHARED.contains(&key.class)
@@ -137,37 +134,6 @@ impl Engine {
         engine.leave_out_temporary(&mut states, 0);
         engine.states = states;
         engine
-    }
-
-    /// Takes what is over this extension's own out of the states; returns which objects went as a whole, and what
-    /// of it all is new.
-    fn leave_out_ours(&mut self, states: &mut States) -> (HashSet<Key>, Vec<LeftOut>) {
-        let over = over_ours(states, &self.ours, &mut Catalogs { known: None });
-        let over = known(over, &mut self.unreadable);
-        let is_news = over.whole.iter().any(|key| !self.ours.contains(key));
-        if is_news || !over.freed.is_empty() {
-            self.has_changed_ours = true;
-            let ours = Rc::make_mut(&mut self.ours);
-            ours.retain(|key| !over.freed.contains(key));
-            ours.extend(&over.whole);
-        }
-        if is_news || !over.freed.is_empty() {
-            let all = known(source::ours(), &mut self.unreadable);
-            // What hung on what is over ours no longer is there again as well, and no restore has it.
-            let hung = self.ours.difference(&all);
-            let mut hung =
-                hung.filter(|key| HANGING.contains(&key.class) && !over.freed.contains(key));
-            if let (false, Some(key)) = (over.freed.is_empty(), hung.next()) {
-                let what = "it is over the extension's own no longer";
-                states.unknown.insert(*key, Unhandled::new(OVER_OURS, what));
-            }
-            // What hangs on it is over ours as well, and has gone with it.
-            self.states.models.retain(|key, _| !all.contains(key));
-            self.ours = Rc::new(all);
-        }
-        let told = over.told.into_iter();
-        let is_new = |told: &LeftOut| self.left_out.insert(told.clone());
-        (over.whole, told.filter(is_new).collect())
     }
 
     fn known(&self, command: u32) -> Known<'_> {
