@@ -20,6 +20,7 @@ pub mod preflight;
 mod properties;
 pub mod schedule;
 mod setup;
+mod temporary;
 
 use archive::time;
 use pgrx::prelude::*;

@@ -10,7 +10,7 @@ use archive::metadata::{DatabaseFacts, ExtensionFact, TypeFact};
 use pgrx::prelude::*;
 use pgrx::spi::SpiClient;
 
-use super::leave_out;
+use super::{leave_out, temporary};
 use crate::pg::failure::Failure;
 use crate::pg::server;
 
@@ -45,6 +45,7 @@ impl Properties {
     /// Reads them all. Needs a transaction.
     pub fn collect() -> Result<Properties, Failure> {
         Spi::connect(|client| {
+            temporary::ensure_none_is_needed(client)?;
             let mut facts = locale(client)?;
             for row in client.select(EXTENSIONS, None, &[])? {
                 facts.extensions.push(ExtensionFact {

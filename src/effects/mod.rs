@@ -6,15 +6,17 @@
 //! the rows of ddl_history make each statement a stretch of its own, but nothing depends on them.
 
 mod commands;
+mod ours;
 mod source;
+mod temporary;
 
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use effects::common::default_grantees;
 use effects::key::catalog;
-use effects::left_out::{leave_out_temporary, over_ours, LeftOut};
-use effects::{compare, read, Context, Effect, Key, Model, States, Unhandled, OVER_OURS};
+use effects::left_out::LeftOut;
+use effects::{compare, read, Context, Effect, Key, Model, States, Unhandled};
 use rustc_hash::FxHashSet;
 
 pub use self::commands::{does_more_than_catalogs_tell, is_told_by_catalogs};
@@ -27,10 +29,6 @@ use crate::pg::server;
 /// Shared catalogs, whose objects segments never make: pg_tablespace, pg_authid, pg_auth_members,
 /// pg_parameter_acl. Of pg_database, the one that is decoded is an object as others are.
 const SHARED: [u32; 4] = [1213, 1260, 1261, 6243];
-
-/// Catalogs of what goes as a whole with what it hangs on: functions, relations, triggers, policies, operators,
-/// constraints.
-const HANGING: [u32; 6] = [1255, 1259, 2620, 3256, 2617, 2606];
 
 fn is_of_cluster(key: &Key) -> bool {
     SHARED.contains(&key.class)
@@ -65,6 +63,8 @@ pub struct Engine {
     left_out: HashSet<LeftOut>,
     /// Of what they need it is known.
     asked: HashSet<Key>,
+    /// Of tables that it has not touched: columns that are left out.
+    columns_left_out: HashMap<u32, Vec<i32>>,
     default_grantees: Option<Vec<String>>,
     has_no_default_grantees: bool,
     /// What is there already and is said in the next stretch ([`postpone`]).
@@ -123,6 +123,7 @@ impl Engine {
             temporary: HashSet::new(),
             left_out: HashSet::new(),
             asked: HashSet::new(),
+            columns_left_out: HashMap::new(),
             default_grantees: has_no_default_grantees.then(Vec::new),
             has_no_default_grantees,
             postponed: Vec::new(),
@@ -130,40 +131,9 @@ impl Engine {
         };
         engine.leave_out_ours(&mut states);
         engine.learn_temporary(&states, 0);
-        engine.leave_out_temporary(&mut states);
+        engine.leave_out_temporary(&mut states, 0);
         engine.states = states;
         engine
-    }
-
-    /// Takes what is over this extension's own out of the states; returns which objects went as a whole, and what
-    /// of it all is new.
-    fn leave_out_ours(&mut self, states: &mut States) -> (HashSet<Key>, Vec<LeftOut>) {
-        let over = over_ours(states, &self.ours, &mut Catalogs { known: None });
-        let over = known(over, &mut self.unreadable);
-        let is_news = over.whole.iter().any(|key| !self.ours.contains(key));
-        if is_news || !over.freed.is_empty() {
-            self.has_changed_ours = true;
-            let ours = Rc::make_mut(&mut self.ours);
-            ours.retain(|key| !over.freed.contains(key));
-            ours.extend(&over.whole);
-        }
-        if is_news || !over.freed.is_empty() {
-            let all = known(source::ours(), &mut self.unreadable);
-            // What hung on what is over ours no longer is there again as well, and no restore has it.
-            let hung = self.ours.difference(&all);
-            let mut hung =
-                hung.filter(|key| HANGING.contains(&key.class) && !over.freed.contains(key));
-            if let (false, Some(key)) = (over.freed.is_empty(), hung.next()) {
-                let what = "it is over the extension's own no longer";
-                states.unknown.insert(*key, Unhandled::new(OVER_OURS, what));
-            }
-            // What hangs on it is over ours as well, and has gone with it.
-            self.states.models.retain(|key, _| !all.contains(key));
-            self.ours = Rc::new(all);
-        }
-        let told = over.told.into_iter();
-        let is_new = |told: &LeftOut| self.left_out.insert(told.clone());
-        (over.whole, told.filter(is_new).collect())
     }
 
     fn known(&self, command: u32) -> Known<'_> {
@@ -172,23 +142,6 @@ impl Engine {
             rows: &self.rows,
             command,
         }
-    }
-
-    fn learn_temporary(&mut self, states: &States, command: u32) {
-        let models = states.models.values();
-        let needs = models.flat_map(|model| model.common().needs()).copied();
-        let new: Vec<Key> = needs.filter(|need| self.asked.insert(*need)).collect();
-        let found = source::temporary(new.into_iter(), self.known(command));
-        let found = known(found, &mut self.unreadable);
-        self.temporary.extend(found);
-    }
-
-    /// Takes what goes with the session out of the states; returns what of it is new.
-    fn leave_out_temporary(&mut self, states: &mut States) -> Vec<LeftOut> {
-        let found = leave_out_temporary(states, &self.temporary, &mut Catalogs { known: None });
-        let found = known(found, &mut self.unreadable).into_iter();
-        let is_new = |found: &LeftOut| self.left_out.insert(found.clone());
-        found.filter(is_new).collect()
     }
 
     /// What is told later of objects that these are named in is told by their new names: their states are read
@@ -214,7 +167,7 @@ impl Engine {
         let mut states = there_at(self.known(command), &stale);
         note_rewritten(&mut states, &|_| false);
         self.leave_out_ours(&mut states);
-        self.leave_out_temporary(&mut states);
+        self.leave_out_temporary(&mut states, command);
         for key in &stale {
             self.states.models.remove(key);
         }
@@ -285,8 +238,9 @@ impl Engine {
             .into_iter()
             .filter(|key| before.models.contains_key(key));
         let lost = was.collect();
+        let was_temporary = self.forget_changed(&keys, command);
         self.learn_temporary(&after, command);
-        left_out.extend(self.leave_out_temporary(&mut after));
+        left_out.extend(self.leave_out_temporary(&mut after, command));
         let unreadable = &mut self.unreadable;
         let default_grantees = self.default_grantees.get_or_insert_with(|| {
             known(default_grantees(&mut Catalogs { known: None }), unreadable)
@@ -295,6 +249,7 @@ impl Engine {
             default_grantees.is_empty() && !is_about_defaults && unreadable.is_none();
         let context = Context {
             lost,
+            was_temporary: was_temporary.unwrap_or_else(|| self.temporary.clone()),
             temporary: self.temporary.clone(),
             commands,
             default_grantees: default_grantees.clone(),

@@ -4,7 +4,7 @@ use std::collections::hash_map::Entry;
 use std::collections::HashSet;
 use std::time::Duration;
 
-use effects::common::read::{needs as needs_of, relation, schema};
+use effects::common::read::{columns_under, needs as needs_of, needs_of_columns, relation, schema};
 use effects::key::{catalog, FIRST_NORMAL_OID};
 use effects::states::PORTION;
 use effects::{Key, Source, Tuples};
@@ -116,7 +116,41 @@ pub fn temporary(
     })
 }
 
-fn is_users(key: &Key) -> bool {
+/// The numbers of a table's columns that are over what is temporary: a restore does without them.
+pub fn columns_left_out(table: u32, known: Known<'_>) -> Result<Vec<i32>, String> {
+    Catalogs { known: Some(known) }.with_tuples(1, |tuples| {
+        let mut known = FxHashMap::default();
+        let mut found = Vec::new();
+        for (column, need) in needs_of_columns(tuples, table)? {
+            if is_users(&need) && is_temporary(tuples, need, &mut known)? {
+                found.push(column);
+            }
+        }
+        Ok(found)
+    })
+}
+
+/// Those of these objects that are over one of these columns, each with its table.
+pub fn over_columns(
+    over: &[(Key, u32, Vec<i32>)],
+    known: Known<'_>,
+) -> Result<HashSet<Key>, String> {
+    if over.is_empty() {
+        return Ok(HashSet::new());
+    }
+    Catalogs { known: Some(known) }.with_tuples(1, |tuples| {
+        let mut found = HashSet::new();
+        for (key, table, columns) in over {
+            let under = columns_under(tuples, *key, *table)?;
+            if under.iter().any(|column| columns.contains(column)) {
+                found.insert(*key);
+            }
+        }
+        Ok(found)
+    })
+}
+
+pub fn is_users(key: &Key) -> bool {
     key.oid >= FIRST_NORMAL_OID
 }
 
@@ -155,6 +189,53 @@ fn is_temporary(
 pub fn ours() -> Result<HashSet<Key>, String> {
     // It is any OID: the query has to have one.
     keys_of(OURS, &[0])
+}
+
+/// What stays without its default, or its column, because a function or a type under it was over this extension's
+/// own: tables and domains.
+const WITH_PARTS: &str = "WITH RECURSIVE o (class, oid) AS ( \
+     SELECT x.refclassid, x.refobjid FROM pg_catalog.pg_depend x WHERE x.refobjid = ANY ($1) \
+     UNION SELECT x.classid, x.objid FROM o JOIN pg_catalog.pg_depend x ON x.refclassid = o.class AND x.refobjid = o.oid \
+       LEFT JOIN pg_catalog.pg_class c ON x.classid = 1259 AND c.oid = x.objid AND c.relkind IN ('r', 'p', 'f') \
+     WHERE x.deptype IN ('n', 'a', 'i') AND c.oid IS NULL) \
+     SELECT d.adrelid, '1259 ' || d.adrelid::pg_catalog.regclass FROM o JOIN pg_catalog.pg_attrdef d ON o.class = 2604 AND d.oid = o.oid \
+     UNION SELECT t.oid, '1247 ' || pg_catalog.format_type(t.oid, NULL) FROM o JOIN pg_catalog.pg_type t ON o.class = 1247 AND t.oid = o.oid AND t.typtype = 'd'";
+
+/// Tables and domains that have parts over these objects, at any depth, with their names.
+pub fn with_parts_over<'a>(
+    keys: impl Iterator<Item = &'a Key>,
+) -> Result<Vec<(Key, String)>, String> {
+    let oids: Vec<u32> = keys.map(|key| key.oid).collect();
+    named(WITH_PARTS, &oids)
+}
+
+const NAMES: &str = "SELECT x.objid, x.classid || ' ' || coalesce(o.identity, '') \
+     FROM (SELECT DISTINCT classid, objid FROM pg_catalog.pg_depend WHERE objid = ANY ($1)) x, \
+     pg_catalog.pg_identify_object(x.classid, x.objid, 0) o";
+
+/// These objects, with their names.
+pub fn names_of(keys: &[Key]) -> Result<Vec<(Key, String)>, String> {
+    let oids: Vec<u32> = keys.iter().map(|key| key.oid).collect();
+    let mut names = match oids.is_empty() {
+        true => Vec::new(),
+        false => named(NAMES, &oids)?,
+    };
+    names.retain(|(key, _)| keys.contains(key));
+    for key in keys {
+        if names.iter().all(|(named, _)| named != key) {
+            names.push((*key, String::new()));
+        }
+    }
+    Ok(names)
+}
+
+fn named(query: &'static str, oids: &[u32]) -> Result<Vec<(Key, String)>, String> {
+    let rows = Catalogs { known: None }.read(query, oids)?;
+    let whole = |(oid, text): (u32, String)| {
+        let (class, name) = text.split_once(' ')?;
+        Some((Key::new(class.parse().ok()?, oid), name.to_owned()))
+    };
+    Ok(rows.into_iter().filter_map(whole).collect())
 }
 
 fn keys_of(query: &'static str, oids: &[u32]) -> Result<HashSet<Key>, String> {

@@ -270,7 +270,8 @@ fn column(
     let name = unsafe { CStr::from_ptr(attribute.attname.data.as_ptr()) }
         .to_bytes()
         .to_vec();
-    let goes_with_session = is_of_session(attribute.atttypid);
+    let goes_with_session =
+        is_of_session(attribute.atttypid) || is_collation_of_session(attribute.attcollation);
     Column {
         index,
         quoted: super::quote::identifier(&name),
@@ -308,20 +309,48 @@ fn has_no_input(type_oid: pg_sys::Oid) -> bool {
     )
 }
 
-/// True for a type in a session's own schema, and a domain over one.
+/// True for a type in a session's own schema, and a domain, an array or a range over one. The crate `effects`
+/// leaves such columns out (`left_out::parts`).
 fn is_of_session(type_oid: pg_sys::Oid) -> bool {
     if type_oid.to_u32() < pg_sys::FirstNormalObjectId {
         return false;
     }
     // SAFETY: catalog look-ups; the row is read before it is released.
+    let (namespace, inner) = unsafe {
+        let row =
+            pg_sys::SearchSysCache1(pg_sys::SysCacheIdentifier::TYPEOID as i32, type_oid.into());
+        if row.is_null() {
+            return false;
+        }
+        let found = &*pg_sys::heap_tuple_get_struct::<pg_sys::FormData_pg_type>(row);
+        let (namespace, base) = (found.typnamespace, found.typbasetype);
+        let inner = match found.typtype as u8 {
+            b'd' => base,
+            b'r' => pg_sys::get_range_subtype(type_oid),
+            b'm' => pg_sys::get_multirange_range(type_oid),
+            _ => pg_sys::get_element_type(type_oid),
+        };
+        pg_sys::ReleaseSysCache(row);
+        (namespace, inner)
+    };
+    // SAFETY: a look-up of an OID in this session's state and the catalog.
+    let is_of_session_itself = unsafe { pg_sys::isAnyTempNamespace(namespace) };
+    is_of_session_itself || is_of_session(inner)
+}
+
+fn is_collation_of_session(collation: pg_sys::Oid) -> bool {
+    if collation.to_u32() < pg_sys::FirstNormalObjectId {
+        return false;
+    }
+    // SAFETY: catalog look-ups; the row is read before it is released.
     unsafe {
-        let base = pg_sys::getBaseType(type_oid);
-        let row = pg_sys::SearchSysCache1(pg_sys::SysCacheIdentifier::TYPEOID as i32, base.into());
+        let cache = pg_sys::SysCacheIdentifier::COLLOID as i32;
+        let row = pg_sys::SearchSysCache1(cache, collation.into());
         if row.is_null() {
             return false;
         }
         let namespace =
-            (*pg_sys::heap_tuple_get_struct::<pg_sys::FormData_pg_type>(row)).typnamespace;
+            (*pg_sys::heap_tuple_get_struct::<pg_sys::FormData_pg_collation>(row)).collnamespace;
         pg_sys::ReleaseSysCache(row);
         pg_sys::isAnyTempNamespace(namespace)
     }

@@ -4,7 +4,7 @@
 use harness::{assert_identical, wait_until, Cluster};
 
 /// Flags of the segments: what could not be carried. Those of rows that a rewrite brings anew are none.
-fn flags(c: &Cluster) -> Vec<String> {
+pub fn flags(c: &Cluster) -> Vec<String> {
     let of = |segment: harness::Segment| -> Vec<String> {
         let found = ["flag", "unhandled"].map(|kind| segment.comments(kind).join("\n"));
         found.into_iter().filter(|text| !text.is_empty()).collect()

@@ -1,6 +1,7 @@
 //! More inputs of the kinds of `cases`.
 
-use crate::cases::assert_comes_back;
+use crate::cases::{assert_comes_back, flags};
+use crate::healing::{hold_bases, wait_until_healed};
 use harness::{assert_identical, wait_until, Cluster};
 
 /// Rows without what they refer to: of tables and partitions, to tables and partitions, under odd names. And
@@ -179,10 +180,34 @@ fn what_is_the_sessions_own_as_a_whole_stops_no_restore() {
     // It goes to the end, and says that something is left out.
     let restored = c.try_restore(&c, "meanwhile", &[]);
     let output = restored.unwrap_or_else(|output| output);
-    assert!(output.contains("attention: "), "{output}");
+    assert!(output.contains("something is lost"), "{output}");
     drop(one);
     wait_until("the session's own is gone", || {
         c.is_true("SELECT count(*) = 0 FROM pg_class WHERE relname IN ('typed', 'parted')")
     });
     assert_eq!(c.sql_in("meanwhile", "SELECT * FROM beside"), "1");
+}
+
+/// A function that was over this extension's own, and with it all that hung on it, is so no longer: no restore has
+/// any of it. Each is named, what the same statement changed besides as well, and a base makes it good.
+#[test]
+fn what_is_over_ours_no_longer_is_named_with_all_that_hung_on_it() {
+    let c = Cluster::backed_up();
+    c.sql(
+        "CREATE FUNCTION level() RETURNS text LANGUAGE sql RETURN (SELECT level FROM incr_slot_health());
+         CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1); ALTER TABLE t ADD l text DEFAULT level();
+         CREATE DOMAIN d AS text DEFAULT level(); CREATE VIEW v AS SELECT level() AS l; CREATE VIEW w AS SELECT l FROM v",
+    );
+    let hold = hold_bases(&c);
+    c.sql("CREATE OR REPLACE FUNCTION level() RETURNS text LANGUAGE sql RETURN 'x'");
+    c.flush();
+    let flags = flags(&c).join("\n");
+    for object in ["t", "d", "v", "w", "level%28%29"] {
+        let named = format!(" identity=public.{object}\n");
+        assert!(format!("{flags}\n").contains(&named), "{object} in {flags}");
+    }
+    drop(hold);
+    wait_until_healed(&c);
+    c.sql("INSERT INTO t (id) VALUES (2)");
+    c.assert_restores();
 }

@@ -24,7 +24,7 @@ pub fn lose(c: &Cluster, statements: &str) {
 }
 
 /// While it is open, a base waits for the DDL fence, and fails for nothing.
-fn hold_bases(c: &Cluster) -> Session {
+pub fn hold_bases(c: &Cluster) -> Session {
     let mut session = c.session();
     session.run("BEGIN; CREATE TABLE pending (a int PRIMARY KEY)");
     session
@@ -41,7 +41,7 @@ fn wait_for_flag(c: &Cluster, object: &str) {
     });
 }
 
-fn wait_until_healed(c: &Cluster) {
+pub fn wait_until_healed(c: &Cluster) {
     wait_until_within(Duration::from_secs(120), "the stretch has ended", || {
         !c.health().contains("something is lost: ")
     });

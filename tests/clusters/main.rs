@@ -14,6 +14,7 @@ mod big_transaction;
 mod cases;
 mod cases_roles;
 mod cases_siblings;
+mod cases_temporary;
 mod cases_twice;
 mod cases_words;
 mod catalog_rows;

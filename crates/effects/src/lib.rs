@@ -34,6 +34,6 @@ pub use class::{Class, Model};
 pub use compare::{compare, Context, OVER_OURS, TEMPORARY};
 pub use key::Key;
 pub use object::Object;
-pub use script::{Effect, Script, Unhandled};
+pub use script::{Along, Effect, Script, Unhandled};
 pub use states::{read, Source, States};
 pub use tuples::Tuples;

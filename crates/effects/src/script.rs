@@ -35,6 +35,16 @@ pub struct Unhandled {
     pub what: String,
     /// The object, and its identity where it has one.
     pub object: Option<(Key, String)>,
+    /// What the same statement changed besides, which is lost with it.
+    pub along: Vec<Along>,
+}
+
+/// An object whose change is lost because another's in the same statement has no wording.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Along {
+    pub key: Key,
+    pub class: String,
+    pub identity: String,
 }
 
 impl Unhandled {
@@ -43,6 +53,7 @@ impl Unhandled {
             class: class.into(),
             what: what.into(),
             object: None,
+            along: Vec::new(),
         }
     }
 

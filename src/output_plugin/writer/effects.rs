@@ -2,7 +2,7 @@
 //! catalogs do not tell all.
 
 use archive::segment::{ClusterFact, DdlBlock, EffectNote, Lost, What, Words};
-use effects::{Effect, Unhandled, TEMPORARY};
+use effects::{Effect, Unhandled};
 
 use super::super::frame;
 use super::super::history::Statement;
@@ -12,6 +12,9 @@ use crate::pg::effects::server_text::to_server_bytes;
 
 /// The verb of an effect that empties a table whose rows come again behind it.
 const REWRITE: &str = "rewrite";
+
+/// Flags of one statement that each name an object; past that, one says that anything may be lost.
+const MOST_NAMED: usize = 100;
 
 /// What the statement that is held back did, so far.
 #[derive(Default)]
@@ -85,7 +88,23 @@ impl Writer<'_> {
             oid: object.map_or(0, |(key, _)| key.oid),
             identity: object.map_or_else(Vec::new, |(_, name)| to_server_bytes(name)),
         };
-        self.lose(&lost, &format!("{what} is left out: {unhandled}"));
+        let reason = format!("{what} is left out: {unhandled}");
+        self.lose(&lost, &reason);
+        if unhandled.along.len() > MOST_NAMED {
+            let count = unhandled.along.len();
+            let along = format!("{reason}; {count} other objects that it changed with it");
+            self.lose(&Lost::anything(What::Schema), &along);
+        } else {
+            for along in &unhandled.along {
+                let lost = Lost {
+                    what: What::Schema,
+                    class: along.class.clone(),
+                    oid: along.key.oid,
+                    identity: to_server_bytes(&along.identity),
+                };
+                self.lose(&lost, &format!("{reason}; what else it changed with it"));
+            }
+        }
         self.state.missing = Some(unhandled);
     }
 
@@ -103,12 +122,7 @@ impl Writer<'_> {
             self.write_effects(&deeds.effects, Some(&statement), deeds.is_rewriting);
         }
         for unhandled in deeds.unhandled {
-            // It goes with its session.
-            if unhandled.class == TEMPORARY {
-                self.flag_ddl(&format!("{} is left out: {unhandled}", statement.command));
-            } else {
-                self.lose_change(unhandled, &statement.command);
-            }
+            self.lose_change(unhandled, &statement.command);
         }
     }
 

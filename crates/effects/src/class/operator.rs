@@ -12,6 +12,16 @@ use crate::object::Object;
 use crate::script::{no_rest, same_identity, same_rest, Script, Unhandled};
 use crate::text::qualified;
 
+/// The OID of an operator that outlives the session, or NULL. The link to another goes with that.
+macro_rules! lasting {
+    ($oid:expr) => {
+        concat!(
+            "(SELECT lo.oid FROM pg_catalog.pg_operator lo JOIN pg_catalog.pg_namespace ln ON ln.oid = lo.oprnamespace \
+             WHERE lo.oid = ", $oid, " AND ln.nspname !~ '^pg_temp_')"
+        )
+    };
+}
+
 /// Names of functions and operators to say them, OIDs to see whether they are others.
 pub const QUERY: &str = concat!(
     "SELECT r.oid, pg_catalog.row_to_json(r)::pg_catalog.text FROM (SELECT op.oid, \
@@ -24,12 +34,16 @@ pub const QUERY: &str = concat!(
     " AS restrict, ",
     crate::function_name!("op.oprjoin"),
     " AS join, ",
-    crate::operator_name!("op.oprcom"),
+    crate::operator_name!(lasting!("op.oprcom")),
     " AS commutator, ",
-    crate::operator_name!("op.oprnegate"),
+    crate::operator_name!(lasting!("op.oprnegate")),
     " AS negator, op.oprcanmerge AS merges, op.oprcanhash AS hashes, \
      pg_catalog.json_build_array(op.oprrest::pg_catalog.oid::pg_catalog.int8, op.oprjoin::pg_catalog.oid::pg_catalog.int8, \
-     op.oprcom::pg_catalog.int8, op.oprnegate::pg_catalog.int8) AS oids, \
+     coalesce(",
+    lasting!("op.oprcom"),
+    "::pg_catalog.int8, 0), coalesce(",
+    lasting!("op.oprnegate"),
+    "::pg_catalog.int8, 0)) AS oids, \
      op.oprcode::pg_catalog.oid::pg_catalog.int8 AS function_oid, \
      pg_catalog.current_setting('server_version_num')::pg_catalog.int4 AS version, ",
     crate::common_columns!("2617", "op.oid", "op.oprowner", "NULL::pg_catalog.aclitem[]", "NULL"),

@@ -10,7 +10,22 @@ use crate::tuples::{row, rows, Tuples};
 
 catalog_row! {
     Depend, "pg_depend" 2608, 2673 ("classid", "objid");
-    objsubid: i32, refclassid: u32, refobjid: u32, deptype: String,
+    objsubid: i32, refclassid: u32, refobjid: u32, refobjsubid: i32, deptype: String,
+}
+
+catalog_row! {
+    Depender, "pg_depend" 2608, 2674 ("refclassid", "refobjid");
+    classid: u32, objid: u32, deptype: String,
+}
+
+catalog_row! {
+    Rule, "pg_rewrite" 2618, 2693 ("ev_class");
+    oid: u32, rulename: String,
+}
+
+catalog_row! {
+    Default, "pg_attrdef" 2604, 2656 ("adrelid");
+    oid: u32, adnum: i32,
 }
 
 catalog_row! {
@@ -53,6 +68,10 @@ catalog_row! {
     Collation, "pg_collation" 3456, 3085 ("oid");
     collname: String, collnamespace: u32,
 }
+
+/// pg_amop and pg_amproc.
+const OPERATORS_OF_FAMILY: u32 = 2602;
+const FUNCTIONS_OF_FAMILY: u32 = 2603;
 
 /// Comments and security labels of an object and its columns, which have numbers above 0.
 pub struct Words {
@@ -153,16 +172,72 @@ pub fn common_of(
 }
 
 /// What an object depends on, without its parts: a table stays where a column goes, and with it what hangs on
-/// the table.
+/// the table. What a view needs, its rule does; an operator class goes with its operators and functions.
 pub fn needs(tuples: &mut dyn Tuples, key: Key) -> Result<Vec<Key>, String> {
     let mut depends: Vec<Depend> = rows(tuples, &[key.class, key.oid])?;
     depends.retain(|depend| key.class != catalog::CLASS || depend.objsubid == 0);
+    if let Some(rule) = rule_of_view(tuples, key)? {
+        depends.extend(rows::<Depend>(tuples, &[catalog::REWRITE, rule])?);
+    }
+    if key.class == catalog::OPCLASS {
+        for part in rows::<Depender>(tuples, &[key.class, key.oid])? {
+            let is_member = matches!(part.classid, OPERATORS_OF_FAMILY | FUNCTIONS_OF_FAMILY);
+            if is_member && part.deptype == "i" {
+                depends.extend(rows::<Depend>(tuples, &[part.classid, part.objid])?);
+            }
+        }
+    }
     Ok(needs_among(&depends))
 }
 
+fn rule_of_view(tuples: &mut dyn Tuples, key: Key) -> Result<Option<u32>, String> {
+    let is_relation = key.class == catalog::CLASS;
+    let is_view = |found: &Relation| matches!(found.relkind.as_str(), "v" | "m");
+    if !is_relation || !relation(tuples, key.oid)?.as_ref().is_some_and(is_view) {
+        return Ok(None);
+    }
+    let rules: Vec<Rule> = rows(tuples, &[key.oid])?;
+    let rule = rules.iter().find(|rule| rule.rulename == "_RETURN");
+    Ok(rule.map(|rule| rule.oid))
+}
+
+/// The numbers of the columns of `table` that an object (not a table) is over.
+pub fn columns_under(tuples: &mut dyn Tuples, key: Key, table: u32) -> Result<Vec<i32>, String> {
+    let mut depends: Vec<Depend> = rows(tuples, &[key.class, key.oid])?;
+    if let Some(rule) = rule_of_view(tuples, key)? {
+        depends.extend(rows::<Depend>(tuples, &[catalog::REWRITE, rule])?);
+    }
+    let of_table = depends.iter().filter(|depend| is_need(depend));
+    let of_table =
+        of_table.filter(|depend| (depend.refclassid, depend.refobjid) == (catalog::CLASS, table));
+    Ok(of_table.map(|depend| depend.refobjsubid).collect())
+}
+
+/// By the numbers of a table's columns: what takes the column along where it goes. A default goes by itself; a
+/// generation expression is an internal part of its column (StoreAttrDefault).
+pub fn needs_of_columns(tuples: &mut dyn Tuples, table: u32) -> Result<Vec<(i32, Key)>, String> {
+    let own: Vec<Depend> = rows(tuples, &[catalog::CLASS, table])?;
+    let own = own
+        .iter()
+        .filter(|depend| is_need(depend) && depend.objsubid > 0);
+    let of = |depend: &Depend| Key::new(depend.refclassid, depend.refobjid);
+    let mut found: Vec<(i32, Key)> = own.map(|depend| (depend.objsubid, of(depend))).collect();
+    for default in rows::<Default>(tuples, &[table])? {
+        let depends: Vec<Depend> = rows(tuples, &[catalog::ATTRDEF, default.oid])?;
+        if depends.iter().any(|depend| depend.deptype == "i") {
+            let needs = needs_among(&depends).into_iter();
+            found.extend(needs.map(|need| (default.adnum, need)));
+        }
+    }
+    Ok(found)
+}
+
+fn is_need(depend: &Depend) -> bool {
+    matches!(depend.deptype.as_str(), "n" | "a" | "i" | "P" | "S")
+}
+
 fn needs_among(depends: &[Depend]) -> Vec<Key> {
-    let is_need = |depend: &&Depend| matches!(depend.deptype.as_str(), "n" | "a" | "i" | "P" | "S");
-    let needs = depends.iter().filter(is_need);
+    let needs = depends.iter().filter(|depend| is_need(depend));
     needs
         .map(|depend| Key::new(depend.refclassid, depend.refobjid))
         .collect()

@@ -11,7 +11,7 @@ use self::whose::{goes_with_temporary, is_part_of_member, is_the_users};
 use crate::class::{database::of_current, Model};
 use crate::key::Key;
 use crate::plan::{Plan, Step};
-use crate::script::{Effect, Script, Unhandled};
+use crate::script::{Along, Effect, Script, Unhandled};
 use crate::states::States;
 use crate::text::unquoted;
 
@@ -30,6 +30,8 @@ pub struct Context {
     pub lost: HashSet<Key>,
     /// Of what the objects need, what is temporary or goes with what is.
     pub temporary: HashSet<Key>,
+    /// The same as of the states before.
+    pub was_temporary: HashSet<Key>,
     /// Roles (quoted, or PUBLIC) to which ALTER DEFAULT PRIVILEGES gives anything in this database.
     pub default_grantees: Vec<String>,
 }
@@ -74,20 +76,77 @@ struct Comparison<'a> {
     plan: Plan,
 }
 
-/// The statements that make `after` of `before`, in order. Both hold the same objects where they exist.
+/// The statements that make `after` of `before`, in order. Both hold the same objects where they exist. All of
+/// them, or none: what is left of a statement without one of its changes may not even be possible.
 pub fn compare(
     before: &States,
     after: &States,
     context: &Context,
 ) -> Result<Vec<Effect>, Unhandled> {
-    let mut keys: Vec<Key> = before
-        .models
-        .keys()
-        .chain(after.models.keys())
-        .copied()
+    statements(before, after, context).map_err(|unhandled| Unhandled {
+        along: lost_along(&unhandled, before, after, context),
+        ..unhandled
+    })
+}
+
+/// What else has changed.
+fn lost_along(
+    unhandled: &Unhandled,
+    before: &States,
+    after: &States,
+    context: &Context,
+) -> Vec<Along> {
+    let of_it = unhandled.object.as_ref().map(|(key, _)| *key);
+    let along = |key: Key| {
+        let pair = Pair {
+            before: before.get(key),
+            after: after.get(key),
+        };
+        let is_none_of_ours = |pair| matches!(is_the_users(pair), Ok(false));
+        let is_left_out = |pair| matches!(goes_with_temporary(key, pair, context), Ok(true));
+        let is_lost = of_it != Some(key)
+            && pair.before != pair.after
+            && !is_none_of_ours(pair)
+            && !is_part_of_member(pair, before, after)
+            && !is_left_out(pair);
+        let model = pair.states().next().filter(|_| is_lost)?;
+        Some(Along {
+            key,
+            class: model.class().to_owned(),
+            identity: model.target(),
+        })
+    };
+    let mut lost: Vec<Along> = keys_of(before, after)
+        .into_iter()
+        .filter_map(along)
         .collect();
+    for (key, why) in before.unknown.iter().chain(&after.unknown) {
+        if of_it != Some(*key) && lost.iter().all(|along| along.key != *key) {
+            let named = why.object.as_ref();
+            lost.push(Along {
+                key: *key,
+                class: why.class.clone(),
+                identity: named.map_or_else(String::new, |(_, name)| name.clone()),
+            });
+        }
+    }
+    lost.sort_by_key(|along| along.key);
+    lost
+}
+
+fn keys_of(before: &States, after: &States) -> Vec<Key> {
+    let keys = before.models.keys().chain(after.models.keys());
+    let mut keys: Vec<Key> = keys.copied().collect();
     keys.sort_unstable();
     keys.dedup();
+    keys
+}
+
+fn statements(
+    before: &States,
+    after: &States,
+    context: &Context,
+) -> Result<Vec<Effect>, Unhandled> {
     let unknown = before.unknown.iter().chain(&after.unknown);
     if let Some((key, why)) = unknown.min_by_key(|(key, _)| **key) {
         let known = before.get(*key).or(after.get(*key));
@@ -95,7 +154,7 @@ pub fn compare(
         return Err(why.clone().about(*key, identity));
     }
     let mut pairs = HashMap::new();
-    for key in keys {
+    for key in keys_of(before, after) {
         let pair = Pair {
             before: before.get(key),
             after: after.get(key),
@@ -106,7 +165,7 @@ pub fn compare(
             && is_the_users(pair).map_err(about)?
             && !is_part_of_member(pair, before, after)
         {
-            if goes_with_temporary(pair, context).map_err(about)? {
+            if goes_with_temporary(key, pair, context).map_err(about)? {
                 continue;
             }
             pairs.insert(key, pair);

@@ -4,6 +4,7 @@ use super::{Context, Pair, TEMPORARY};
 use crate::class::extension::OWN;
 use crate::class::Model;
 use crate::key::{catalog, Key};
+use crate::left_out::is_over_temporary;
 use crate::script::Unhandled;
 use crate::states::States;
 
@@ -37,22 +38,31 @@ pub(crate) fn goes_whole(model: &Model, need: Key) -> bool {
 
 /// True for what a session's end takes along: a permanent function over a temporary type. A table only loses
 /// a column then.
-pub(super) fn goes_with_temporary(pair: Pair<'_>, context: &Context) -> Result<bool, Unhandled> {
-    let is_over = |model: &Model| {
-        let mut needs = model.common().needs().iter();
-        needs.any(|need| context.temporary.contains(need))
-    };
-    if !pair.states().any(is_over) {
+pub(super) fn goes_with_temporary(
+    key: Key,
+    pair: Pair<'_>,
+    context: &Context,
+) -> Result<bool, Unhandled> {
+    let was = pair
+        .before
+        .map(|model| is_over_temporary(key, model, &context.was_temporary));
+    let is = pair
+        .after
+        .map(|model| is_over_temporary(key, model, &context.temporary));
+    let mut states = [was, is].into_iter().flatten();
+    if !states.clone().any(|is_over| is_over) {
         return Ok(false);
     }
     // A domain goes with its type, a constraint is an object of its own.
-    let is_type = |need: &&Key| need.class == catalog::TYPE && context.temporary.contains(need);
+    let is_temporary =
+        |need: &&Key| context.temporary.contains(need) || context.was_temporary.contains(need);
+    let is_type = |need: &&Key| need.class == catalog::TYPE && is_temporary(need);
     let loses_a_part = |model: &Model| match model {
         Model::Domain(_) => !model.common().needs().iter().any(|need| is_type(&need)),
         Model::Constraint(_) => false,
         other => has_parts(other),
     };
-    if pair.states().all(is_over) && !pair.states().any(loses_a_part) {
+    if states.all(|is_over| is_over) && !pair.states().any(loses_a_part) {
         return Ok(true);
     }
     let why = "an object of which a part is over temporary ones";

@@ -6,7 +6,8 @@ mod parts;
 mod temporary;
 
 pub use ours::over_ours;
-pub use temporary::leave_out as leave_out_temporary;
+pub(crate) use temporary::is_over as is_over_temporary;
+pub use temporary::{leave_out_parts as leave_out_temporary_parts, whole as whole_temporary};
 
 /// An object, or a part of one, that a restore does without.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -19,7 +19,8 @@ struct Part {
     number: u32,
     is_default: bool,
     need: Key,
-    /// The need is a type of the session, or a domain over one. Rows are written without such columns.
+    /// The need is a collation or a type of the session, or a domain, an array or a range over one. Rows are
+    /// written without such columns (`is_of_session` of the output plugin's relations).
     is_of_session: bool,
 }
 
@@ -28,9 +29,16 @@ macro_rules! parts {
         concat!(
             "SELECT p.whole, pg_catalog.json_build_object('number', ", $columns,
             ", 'need', pg_catalog.json_build_array(x.refclassid::pg_catalog.int8, x.refobjid::pg_catalog.int8), \
-             'is_of_session', x.refclassid = 1247 AND EXISTS (SELECT FROM pg_catalog.pg_type t \
-                LEFT JOIN pg_catalog.pg_type b ON b.oid = t.typbasetype JOIN pg_catalog.pg_namespace n \
-                ON n.oid IN (t.typnamespace, b.typnamespace) WHERE t.oid = x.refobjid AND n.nspname LIKE 'pg\\_temp\\_%')\
+             'is_of_session', CASE x.refclassid WHEN 1247 THEN EXISTS (WITH RECURSIVE under (id) AS (SELECT x.refobjid UNION \
+                SELECT next.id FROM under JOIN pg_catalog.pg_type t ON t.oid = under.id CROSS JOIN LATERAL ( \
+                  SELECT t.typbasetype WHERE t.typtype = 'd' \
+                  UNION ALL SELECT e.oid FROM pg_catalog.pg_type e WHERE e.oid = t.typelem AND e.typarray = t.oid \
+                  UNION ALL SELECT r.rngsubtype FROM pg_catalog.pg_range r WHERE t.oid IN (r.rngtypid, r.rngmultitypid) \
+                ) AS next (id)) SELECT FROM under JOIN pg_catalog.pg_type t ON t.oid = under.id \
+                JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace WHERE n.nspname LIKE 'pg\\_temp\\_%') \
+              WHEN 3456 THEN EXISTS (SELECT FROM pg_catalog.pg_collation l JOIN pg_catalog.pg_namespace n \
+                ON n.oid = l.collnamespace WHERE l.oid = x.refobjid AND n.nspname LIKE 'pg\\_temp\\_%') \
+              ELSE false END\
              )::pg_catalog.text FROM (", $parts, ") p JOIN pg_catalog.pg_depend x \
              ON x.classid = p.class AND x.objid = p.oid AND x.objsubid = p.sub \
              WHERE x.deptype IN ('n', 'a', 'i') AND x.refobjid >= 16384"
@@ -133,6 +141,7 @@ fn parts_of_table(table: &mut Table, parts: &[Part], keeps_generated: bool) -> V
                 }));
             } else if part.is_of_session || is_generated {
                 let column = columns.remove(place);
+                table.columns_left_out.push(column.number);
                 told.push(LeftOut {
                     object: format!("column {name}"),
                     definition: column.type_,

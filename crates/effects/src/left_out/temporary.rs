@@ -9,37 +9,47 @@ use crate::class::Model;
 use crate::key::Key;
 use crate::states::{Source, States};
 
-/// Takes the parts out of `states`, and tells of them. Also told, though left where they are, are objects that
-/// go as a whole.
-pub fn leave_out<S: Source>(
+/// Takes the parts out of `states`, and tells of them.
+pub fn leave_out_parts<S: Source>(
     states: &mut States,
     temporary: &HashSet<Key>,
     source: &mut S,
 ) -> Result<Vec<LeftOut>, S::Error> {
-    let mut left_out = Vec::new();
     if temporary.is_empty() {
-        return Ok(left_out);
+        return Ok(Vec::new());
     }
-    let mut with_parts = Vec::new();
-    for (key, model) in &states.models {
-        let mut needs = model.common().needs().iter();
-        if !needs.any(|need| temporary.contains(need)) {
-            continue;
-        }
-        match model {
-            Model::Table(_) | Model::ForeignTable(_) | Model::Domain(_) => with_parts.push(*key),
-            other => left_out.push(LeftOut {
-                object: other.described(),
-                definition: String::new(),
-            }),
-        }
-    }
-    left_out.extend(parts::leave_out(
-        states,
-        &with_parts,
-        temporary,
-        false,
-        source,
-    )?);
-    Ok(left_out)
+    let over = states
+        .models
+        .iter()
+        .filter(|(key, model)| has_removable_parts(model) && is_over(**key, model, temporary));
+    let with_parts: Vec<Key> = over.map(|(key, _)| *key).collect();
+    parts::leave_out(states, &with_parts, temporary, false, source)
+}
+
+/// Objects that go as a whole: they stay where they are in `states`.
+pub fn whole<'a>(
+    states: &'a States,
+    temporary: &'a HashSet<Key>,
+) -> impl Iterator<Item = LeftOut> + 'a {
+    let over = states
+        .models
+        .iter()
+        .filter(|(key, model)| !has_removable_parts(model) && is_over(**key, model, temporary));
+    over.map(|(_, model)| LeftOut {
+        object: model.described(),
+        definition: String::new(),
+    })
+}
+
+fn has_removable_parts(model: &Model) -> bool {
+    matches!(
+        model,
+        Model::Table(_) | Model::ForeignTable(_) | Model::Domain(_)
+    )
+}
+
+/// True for what needs something temporary, or hangs on a column that does.
+pub(crate) fn is_over(key: Key, model: &Model, temporary: &HashSet<Key>) -> bool {
+    let mut needs = model.common().needs().iter();
+    temporary.contains(&key) || needs.any(|need| temporary.contains(need))
 }

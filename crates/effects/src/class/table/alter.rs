@@ -4,6 +4,7 @@ use super::column::Settings;
 use super::inherit::{ensure_local, leave, Kept};
 use super::not_null;
 use super::{Column, Expression, Table};
+use crate::compare::TEMPORARY;
 use crate::object::Object;
 use crate::options::{altered, changes, with_toast};
 use crate::renames::in_order;
@@ -15,6 +16,7 @@ pub fn alter(old: &Table, new: &Table, script: &mut Script) -> Result<(), Unhand
         return Ok(());
     }
     ensure_alterable(old, new)?;
+    ensure_none_comes_back(old, new)?;
     let kept = Kept::new(old, new);
     ensure_local(&kept, old, new)?;
     leave(old, new, script)?;
@@ -42,6 +44,18 @@ pub fn alter(old: &Table, new: &Table, script: &mut Script) -> Result<(), Unhand
     }
     script.statements.append(&mut change.script.statements);
     Ok(())
+}
+
+/// A column that went with what is temporary stays after all: no restore has what its rows have there.
+fn ensure_none_comes_back(old: &Table, new: &Table) -> Result<(), Unhandled> {
+    let mut columns = old.columns_left_out.iter();
+    match columns.find_map(|number| new.column(*number)) {
+        None => Ok(()),
+        Some(column) => {
+            let what = format!("column {} is over temporary objects no longer", column.name);
+            Err(Unhandled::new(TEMPORARY, what))
+        }
+    }
 }
 
 /// What comes before a parent's or a type's statement that reaches this table, too.

@@ -71,6 +71,8 @@ pub struct Table {
     pub indexes: Option<Vec<u32>>,
     pub aliases: Option<Vec<Key>>,
     pub columns: Option<Vec<Column>>,
+    /// The numbers of columns that a restore does without ([`crate::left_out`]).
+    pub columns_left_out: Vec<i32>,
     pub common: Common,
 }
 

@@ -170,6 +170,7 @@ pub fn read(tuples: &mut dyn Tuples, oid: u32) -> Result<Option<Table>, String> 
             BTreeMap::new()
         },
         has_foreign_below: below.has_foreign,
+        columns_left_out: Vec::new(),
         missing_below: below.missing,
         constraints: oids(
             found

@@ -1,0 +1,62 @@
+//! What is over this extension's own, of what the transaction makes and changes: a restore does without it.
+
+use std::collections::HashSet;
+use std::rc::Rc;
+
+use effects::left_out::{over_ours, LeftOut};
+use effects::{Key, States, Unhandled, OVER_OURS};
+
+use super::source::{self, Catalogs};
+use super::{known, Engine};
+
+/// Catalogs of what goes as a whole with what it hangs on: functions, relations, triggers, policies, operators,
+/// constraints.
+const HANGING: [u32; 6] = [1255, 1259, 2620, 3256, 2617, 2606];
+
+impl Engine {
+    /// Takes what is over this extension's own out of the states; returns which objects went as a whole, and what
+    /// of it all is new.
+    pub(super) fn leave_out_ours(&mut self, states: &mut States) -> (HashSet<Key>, Vec<LeftOut>) {
+        let over = over_ours(states, &self.ours, &mut Catalogs { known: None });
+        let over = known(over, &mut self.unreadable);
+        let is_news = over.whole.iter().any(|key| !self.ours.contains(key));
+        if is_news || !over.freed.is_empty() {
+            self.has_changed_ours = true;
+            let ours = Rc::make_mut(&mut self.ours);
+            ours.retain(|key| !over.freed.contains(key));
+            ours.extend(&over.whole);
+        }
+        if is_news || !over.freed.is_empty() {
+            let all = known(source::ours(), &mut self.unreadable);
+            // What hung on what is over ours no longer is there again as well, and no restore has it.
+            let is_hanging = |key: &&Key| HANGING.contains(&key.class) && !over.freed.contains(key);
+            let hung = self.ours.difference(&all).filter(is_hanging);
+            let hung: Vec<Key> = match over.freed.is_empty() {
+                true => Vec::new(),
+                false => hung.copied().collect(),
+            };
+            let names = known(source::names_of(&hung), &mut self.unreadable);
+            for (key, name) in names {
+                let what = "it is over the extension's own no longer";
+                let unhandled = Unhandled::new(OVER_OURS, what).about(key, || name);
+                states.unknown.insert(key, unhandled);
+            }
+            // Nor has it what a table or a domain that stayed had over it.
+            let parts = known(
+                source::with_parts_over(over.freed.iter()),
+                &mut self.unreadable,
+            );
+            for (key, name) in parts {
+                let what = "a part of it is over the extension's own no longer";
+                let unhandled = Unhandled::new(OVER_OURS, what).about(key, || name);
+                states.unknown.insert(key, unhandled);
+            }
+            // What hangs on it is over ours as well, and has gone with it.
+            self.states.models.retain(|key, _| !all.contains(key));
+            self.ours = Rc::new(all);
+        }
+        let told = over.told.into_iter();
+        let is_new = |told: &LeftOut| self.left_out.insert(told.clone());
+        (over.whole, told.filter(is_new).collect())
+    }
+}
