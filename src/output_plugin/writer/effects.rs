@@ -43,7 +43,8 @@ impl Writer<'_> {
     pub fn schema_changed(&mut self, mut stretch: Stretch) {
         // Where it shows only at its end that a table was rewritten (SET LOGGED), its rows are there already.
         if let (Ok(effects), false) = (&mut stretch.effects, stretch.is_rewriting) {
-            let refilled = &self.state.refilled;
+            // Those of this stretch alone: a later statement can rewrite the same table without a row.
+            let refilled = std::mem::take(&mut self.state.refilled);
             effects.retain(|effect| {
                 effect.verb != REWRITE || !refilled.contains(&effect.key.oid.into())
             });
