@@ -91,6 +91,26 @@ fn privileges_at_other_seeds_are_the_same_on_both_sides() {
     lists_are_the_same(2_000);
 }
 
+/// A member of the owner has the option by that, and can grant it to itself.
+#[test]
+fn a_role_that_grants_itself_an_option() {
+    let mut pair = Pair::new();
+    pair.cluster.sql_in("postgres", "GRANT bob TO alice");
+    for statement in [
+        "CREATE SCHEMA s AUTHORIZATION bob; GRANT CREATE ON SCHEMA s TO alice WITH GRANT OPTION",
+        "SET SESSION AUTHORIZATION alice; GRANT CREATE ON SCHEMA s TO alice WITH GRANT OPTION",
+        "SET SESSION AUTHORIZATION alice; GRANT CREATE ON SCHEMA s TO \"Odd role\"",
+        "SET SESSION AUTHORIZATION bob; REVOKE CREATE ON SCHEMA s FROM alice",
+        "ALTER SCHEMA s RENAME TO t; REVOKE GRANT OPTION FOR CREATE ON SCHEMA t FROM alice CASCADE",
+        "ALTER SCHEMA t OWNER TO alice",
+        "ALTER SCHEMA t OWNER TO bob",
+    ] {
+        pair.follow(&[statement]);
+        pair.assert_same_result(LISTS, statement);
+    }
+    lists_are_the_same(2_813_293_626_341_540_895);
+}
+
 #[test]
 fn default_privileges_of_who_restores_add_nothing() {
     let mut pair = Pair::new();

@@ -162,6 +162,15 @@ impl<'a> Change<'a> {
                     !given.contains(option) && owner.is_none_or(|o| o != option.0)
                 }),
             );
+            // Nobody grants the option back to itself (check_circularity) who does not have it otherwise.
+            let to_itself = list
+                .iter()
+                .filter(|grant| grant.grantable && grant.grantor == grant.grantee)
+                .map(|grant| (grant.grantor.as_str(), grant.privilege.as_str()));
+            let is_owner = |role: &str| owner == Some(role);
+            state
+                .inherited
+                .extend(to_itself.filter(|option| !is_owner(option.0)));
         }
         for grant in from.0 {
             state.set(Edge::of(grant), Some(grant.grantable));
