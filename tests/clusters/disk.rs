@@ -63,7 +63,10 @@ fn assert_goes_on(c: &Cluster) {
     assert_each_once(c);
     let rows = c.stream().matches("'meanwhile'").count();
     assert_eq!(rows, 2, "{}", c.stream());
-    wait_until("health is ok again", || c.health().starts_with("ok"));
+    // A set of globals that could not be written is tried again after up to a minute.
+    wait_until_within(Duration::from_secs(120), "health is ok again", || {
+        c.health().starts_with("ok")
+    });
 }
 
 /// The archive on a file system of its own, where one can be mounted.
