@@ -78,10 +78,10 @@ fn next(database: pg_sys::Oid) -> Result<Option<Duration>, Failure> {
     let Some(chain) = chain else {
         return Ok(None);
     };
-    if chain.bases()?.is_empty() {
+    let Some(newest) = chain.bases()?.pop() else {
         return Ok(None);
-    }
-    if flags::open(&chain)?.is_empty() && !former::is_at_newest_base(&chain)? {
+    };
+    if flags::open(&chain)?.is_empty() && !former::holds(&chain, newest)? {
         return Ok(None);
     }
     let last = flags::last_attempt(&chain)?;

@@ -1,7 +1,7 @@
 //! The queries of the crate `effects`, run under the catalogs in force.
 
 use std::collections::hash_map::Entry;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use effects::common::read::{columns_under, needs as needs_of, needs_of_columns, relation, schema};
@@ -116,14 +116,23 @@ pub fn temporary(
     })
 }
 
-/// The numbers of a table's columns that are over what is temporary: a restore does without them.
-pub fn columns_left_out(table: u32, known: Known<'_>) -> Result<Vec<i32>, String> {
+/// The numbers of these tables' columns that are over what is temporary: a restore does without them.
+pub fn columns_left_out(
+    tables: &HashSet<u32>,
+    known: Known<'_>,
+) -> Result<HashMap<u32, Vec<i32>>, String> {
+    if tables.is_empty() {
+        return Ok(HashMap::new());
+    }
     Catalogs { known: Some(known) }.with_tuples(1, |tuples| {
-        let mut known = FxHashMap::default();
-        let mut found = Vec::new();
-        for (column, need) in needs_of_columns(tuples, table)? {
-            if is_users(&need) && is_temporary(tuples, need, &mut known)? {
-                found.push(column);
+        let mut needs = FxHashMap::default();
+        let mut found = HashMap::new();
+        for table in tables {
+            let columns: &mut Vec<i32> = found.entry(*table).or_default();
+            for (column, need) in needs_of_columns(tuples, *table)? {
+                if is_users(&need) && is_temporary(tuples, need, &mut needs)? {
+                    columns.push(column);
+                }
             }
         }
         Ok(found)

@@ -57,35 +57,34 @@ impl Engine {
     fn learn_over_columns(&mut self, states: &States, command: u32) {
         let mut over = Vec::new();
         for (key, model) in &states.models {
-            let is_table = matches!(model, Model::Table(_) | Model::ForeignTable(_));
             let tables = model.common().needs().iter();
             let tables = tables.filter(|need| need.class == catalog::CLASS && is_users(need));
-            for table in tables.filter(|need| !is_table && *need != key) {
-                let columns = self.columns_left_out(states, *table, command);
-                if !columns.is_empty() {
-                    over.push((*key, table.oid, columns));
-                }
-            }
+            let tables = tables.filter(|need| !model.is_table() && *need != key);
+            over.extend(tables.map(|table| (*key, *table)));
         }
+        let untouched = over.iter().filter(|(_, table)| {
+            let is_touched = self.touched(states, *table).is_some();
+            !is_touched && !self.columns_left_out.contains_key(&table.oid)
+        });
+        let untouched: HashSet<u32> = untouched.map(|(_, table)| table.oid).collect();
+        let found = source::columns_left_out(&untouched, self.known(command));
+        let found = known(found, &mut self.unreadable);
+        self.columns_left_out.extend(found);
+        let over = over.iter().filter_map(|(key, table)| {
+            let columns = match self.touched(states, *table) {
+                Some(Model::Table(table) | Model::ForeignTable(table)) => &table.columns_left_out,
+                Some(_) => return None,
+                None => self.columns_left_out.get(&table.oid)?,
+            };
+            (!columns.is_empty()).then(|| (*key, table.oid, columns.clone()))
+        });
+        let over: Vec<_> = over.collect();
         let found = source::over_columns(&over, self.known(command));
         self.temporary.extend(known(found, &mut self.unreadable));
     }
 
-    fn columns_left_out(&mut self, states: &States, table: Key, command: u32) -> Vec<i32> {
-        let touched = states.models.get(&table);
-        match touched.or_else(|| self.states.models.get(&table)) {
-            Some(Model::Table(table) | Model::ForeignTable(table)) => {
-                return table.columns_left_out.clone()
-            }
-            Some(_) => return Vec::new(),
-            None => {}
-        }
-        if let Some(columns) = self.columns_left_out.get(&table.oid) {
-            return columns.clone();
-        }
-        let found = source::columns_left_out(table.oid, self.known(command));
-        let found = known(found, &mut self.unreadable);
-        self.columns_left_out.insert(table.oid, found.clone());
-        found
+    fn touched<'a>(&'a self, states: &'a States, key: Key) -> Option<&'a Model> {
+        let touched = states.models.get(&key);
+        touched.or_else(|| self.states.models.get(&key))
     }
 }

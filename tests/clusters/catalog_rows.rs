@@ -3,14 +3,11 @@
 
 use harness::{wait_until, Cluster};
 
+use crate::effects::comments;
+
 fn flags(c: &Cluster) -> Vec<String> {
-    let segments = c.segments().into_iter();
-    let found = segments.flat_map(|segment| -> Vec<String> {
-        let kinds = ["flag", "ddl", "unhandled"].into_iter();
-        let comments = kinds.flat_map(|kind| segment.comments(kind));
-        comments.map(str::to_string).collect()
-    });
-    found.collect()
+    let kinds = ["flag", "ddl", "unhandled"].into_iter();
+    kinds.flat_map(|kind| comments(c, kind)).collect()
 }
 
 fn assert_restores_whole(c: &Cluster) {

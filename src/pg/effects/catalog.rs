@@ -112,29 +112,14 @@ impl Catalog {
     /// Calls `look` with the tuple at this place; `None` where there is none any more.
     pub fn fetch<R>(
         &mut self,
-        block: u32,
-        offset: u16,
+        place: Place,
         look: impl FnOnce(&mut Self, pg_sys::HeapTuple) -> R,
     ) -> Option<R> {
-        if block >= self.blocks {
+        if place.block >= self.blocks {
             return None;
         }
-        let mut tuple = pg_sys::HeapTupleData::default();
-        tuple.t_self.ip_blkid.bi_hi = (block >> 16) as u16;
-        tuple.t_self.ip_blkid.bi_lo = block as u16;
-        tuple.t_self.ip_posid = offset;
-        let mut buffer = pg_sys::InvalidBuffer as pg_sys::Buffer;
-        // SAFETY: the block is there, and the lock keeps it there. A pinned buffer keeps the tuple in place;
-        // an error ends the transaction, and the pin with it.
-        unsafe {
-            let any = &raw mut pg_sys::SnapshotAnyData;
-            if !pg_sys::heap_fetch(self.relation, any, &mut tuple, &mut buffer, false) {
-                return None;
-            }
-            let found = look(self, &mut tuple);
-            pg_sys::ReleaseBuffer(buffer);
-            Some(found)
-        }
+        // SAFETY: the block is there, and the lock keeps it there.
+        unsafe { fetch(self.relation, place, |tuple| look(self, tuple)) }
     }
 
     /// The rule's columns of a tuple.
@@ -149,6 +134,33 @@ impl Catalog {
             positions: &self.positions,
             searches: &self.searches,
         }
+    }
+}
+
+/// Calls `look` with the tuple at this place, in whatever state; `None` where there is none any more.
+///
+/// # Safety
+/// The catalog is open, and has that block for as long as that.
+pub unsafe fn fetch<R>(
+    catalog: pg_sys::Relation,
+    place: Place,
+    look: impl FnOnce(pg_sys::HeapTuple) -> R,
+) -> Option<R> {
+    let mut tuple = pg_sys::HeapTupleData::default();
+    tuple.t_self.ip_blkid.bi_hi = (place.block >> 16) as u16;
+    tuple.t_self.ip_blkid.bi_lo = place.block as u16;
+    tuple.t_self.ip_posid = place.offset;
+    let mut buffer = pg_sys::InvalidBuffer as pg_sys::Buffer;
+    // SAFETY: promised by the caller. A pinned buffer keeps the tuple in place; an error ends the
+    // (sub)transaction, and the pin with it.
+    unsafe {
+        let any = &raw mut pg_sys::SnapshotAnyData;
+        if !pg_sys::heap_fetch(catalog, any, &mut tuple, &mut buffer, false) {
+            return None;
+        }
+        let found = look(&mut tuple);
+        pg_sys::ReleaseBuffer(buffer);
+        Some(found)
     }
 }
 

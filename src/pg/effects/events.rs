@@ -10,7 +10,7 @@ use rustc_hash::FxHashMap;
 
 use super::super::{commit_view, declared};
 use super::catalog::{makers, place, Catalog, Makers};
-use super::changed_rows::{Changed, ChangedRows};
+use super::changed_rows::{Changed, ChangedRows, Place};
 use super::lives::{Lives, Span, Version};
 use super::relations::{rank, Relations};
 use super::rewritten;
@@ -187,7 +187,11 @@ fn from_catalog(
     collected: &mut Collected,
 ) -> Result<(), Unreadable> {
     for place in tuples {
-        let found = catalog.fetch(place.block, place.offset, |catalog, tuple| {
+        let at = Place {
+            block: place.block,
+            offset: place.offset,
+        };
+        let found = catalog.fetch(at, |catalog, tuple| {
             // SAFETY: a fetched tuple, whose page is pinned.
             let makers = unsafe { makers(tuple) };
             let (cmin, cmax) = commands_of(place, &makers, collected)?;

@@ -11,7 +11,7 @@ use rustc_hash::FxHashMap;
 use super::super::catalog_scan::{scan_key, Key};
 use super::super::compat;
 use super::super::value::Row;
-use super::catalog::place;
+use super::catalog::{fetch, place};
 use super::changed_rows::{Place, Places};
 
 const LOCK: i32 = pg_sys::AccessShareLock as i32;
@@ -116,25 +116,18 @@ impl HistoricRows {
         }
         let relation = self.open(catalog);
         for place in &places.at {
-            let mut tuple = pg_sys::HeapTupleData::default();
-            tuple.t_self.ip_blkid.bi_hi = (place.block >> 16) as u16;
-            tuple.t_self.ip_blkid.bi_lo = place.block as u16;
-            tuple.t_self.ip_posid = place.offset;
-            let mut buffer = pg_sys::InvalidBuffer as pg_sys::Buffer;
             // SAFETY: it is open; the block was there when the place was read, and the file is not cut off below a row
-            // that a slot may still need. The pin keeps the tuple in place while it is used.
-            let is_over = unsafe {
-                let any = &raw mut pg_sys::SnapshotAnyData;
-                if !pg_sys::heap_fetch(relation, any, &mut tuple, &mut buffer, false) {
-                    return false;
-                }
-                self.row.deform(&mut tuple, (*relation).rd_att);
-                let is_over = each(&self.row).is_break();
-                pg_sys::ReleaseBuffer(buffer);
-                is_over
+            // that a slot may still need.
+            let found = unsafe {
+                fetch(relation, *place, |tuple| {
+                    self.row.deform(tuple, (*relation).rd_att);
+                    each(&self.row)
+                })
             };
-            if is_over {
-                break;
+            match found {
+                None => return false,
+                Some(found) if found.is_break() => break,
+                Some(_) => {}
             }
         }
         true

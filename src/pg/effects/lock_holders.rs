@@ -1,10 +1,10 @@
 //! Who is in the way of a look: the sessions that hold a table's lock which nobody can share.
 
 use std::collections::BTreeMap;
-use std::ffi::{c_char, CStr};
 
 use pgrx::prelude::*;
 
+use super::super::ddl_node::relation_name;
 use super::super::server;
 
 /// How many tables are named.
@@ -43,7 +43,7 @@ pub fn in_words() -> String {
     named.take(NAMED).collect::<Vec<_>>().join("; ")
 }
 
-/// Schema and name of a table; none of what has no definition of its own.
+/// The qualified name of a table; none of what has no definition of its own.
 fn name(relation: pg_sys::Oid) -> Option<String> {
     let kinds = [
         pg_sys::RELKIND_RELATION,
@@ -52,28 +52,8 @@ fn name(relation: pg_sys::Oid) -> Option<String> {
         pg_sys::RELKIND_MATVIEW,
         pg_sys::RELKIND_FOREIGN_TABLE,
     ];
-    // SAFETY: catalog look-ups; NULL where there is no such row.
-    unsafe {
-        if !kinds.contains(&(pg_sys::get_rel_relkind(relation) as u8)) {
-            return None;
-        }
-        let schema = text(pg_sys::get_namespace_name(pg_sys::get_rel_namespace(
-            relation,
-        )))?;
-        Some(format!(
-            "{schema}.{}",
-            text(pg_sys::get_rel_name(relation))?
-        ))
-    }
-}
-
-/// # Safety
-/// NULL, or a name with a NUL at its end.
-unsafe fn text(name: *const c_char) -> Option<String> {
-    if name.is_null() {
-        return None;
-    }
-    // SAFETY: promised by the caller.
-    let name = unsafe { CStr::from_ptr(name) };
-    Some(name.to_string_lossy().into_owned())
+    // SAFETY: a catalog look-up; 0 where there is no such relation.
+    let kind = unsafe { pg_sys::get_rel_relkind(relation) } as u8;
+    let name = relation_name(relation).filter(|_| kinds.contains(&kind))?;
+    Some(String::from_utf8_lossy(&name).into_owned())
 }

@@ -5,14 +5,11 @@ use std::io::{BufRead, BufReader, Read};
 use super::grammar::{first_line, format_of, FORMAT};
 use super::source;
 use crate::error::{Error, Result};
-use crate::layout::{ChainDir, SegmentName, Stored};
+use crate::layout::{BaseName, ChainDir, SegmentName, Stored};
 
-/// True where a restore from the newest base begins in a segment of a former format: a new base makes it need no
+/// True where a restore from this base begins in a segment of a former format: from a new base it would need no
 /// other than the present one.
-pub fn is_at_newest_base(chain: &ChainDir) -> Result<bool> {
-    let Some(base) = chain.bases()?.pop() else {
-        return Ok(false);
-    };
+pub fn holds(chain: &ChainDir, base: BaseName) -> Result<bool> {
     let segments = chain.segments()?;
     let holds_it = |(name, _): &&(SegmentName, Stored)| name.start_lsn <= base.lsn;
     // Where retention has removed that one, the first of those that are left.

@@ -176,9 +176,7 @@ pub fn common_of(
 pub fn needs(tuples: &mut dyn Tuples, key: Key) -> Result<Vec<Key>, String> {
     let mut depends: Vec<Depend> = rows(tuples, &[key.class, key.oid])?;
     depends.retain(|depend| key.class != catalog::CLASS || depend.objsubid == 0);
-    if let Some(rule) = rule_of_view(tuples, key)? {
-        depends.extend(rows::<Depend>(tuples, &[catalog::REWRITE, rule])?);
-    }
+    depends.extend(depends_of_view(tuples, key)?);
     if key.class == catalog::OPCLASS {
         for part in rows::<Depender>(tuples, &[key.class, key.oid])? {
             let is_member = matches!(part.classid, OPERATORS_OF_FAMILY | FUNCTIONS_OF_FAMILY);
@@ -190,23 +188,25 @@ pub fn needs(tuples: &mut dyn Tuples, key: Key) -> Result<Vec<Key>, String> {
     Ok(needs_among(&depends))
 }
 
-fn rule_of_view(tuples: &mut dyn Tuples, key: Key) -> Result<Option<u32>, String> {
+/// What a view's rule depends on; nothing of what is no view.
+fn depends_of_view(tuples: &mut dyn Tuples, key: Key) -> Result<Vec<Depend>, String> {
     let is_relation = key.class == catalog::CLASS;
     let is_view = |found: &Relation| matches!(found.relkind.as_str(), "v" | "m");
     if !is_relation || !relation(tuples, key.oid)?.as_ref().is_some_and(is_view) {
-        return Ok(None);
+        return Ok(Vec::new());
     }
     let rules: Vec<Rule> = rows(tuples, &[key.oid])?;
     let rule = rules.iter().find(|rule| rule.rulename == "_RETURN");
-    Ok(rule.map(|rule| rule.oid))
+    match rule {
+        Some(rule) => rows(tuples, &[catalog::REWRITE, rule.oid]),
+        None => Ok(Vec::new()),
+    }
 }
 
 /// The numbers of the columns of `table` that an object (not a table) is over.
 pub fn columns_under(tuples: &mut dyn Tuples, key: Key, table: u32) -> Result<Vec<i32>, String> {
     let mut depends: Vec<Depend> = rows(tuples, &[key.class, key.oid])?;
-    if let Some(rule) = rule_of_view(tuples, key)? {
-        depends.extend(rows::<Depend>(tuples, &[catalog::REWRITE, rule])?);
-    }
+    depends.extend(depends_of_view(tuples, key)?);
     let of_table = depends.iter().filter(|depend| is_need(depend));
     let of_table =
         of_table.filter(|depend| (depend.refclassid, depend.refobjid) == (catalog::CLASS, table));

@@ -17,10 +17,11 @@ use crate::tuples::{row, rows, Definition, Tuples};
 
 catalog_row! {
     IndexClass, "pg_class" 1259, 2662 ("oid") but &["oid", "reltype", "relowner", "relam", "relfilenode", "relpages",
-        "reltuples", "relallvisible", "relallfrozen", "relhasindex", "relnatts", "relhassubclass", "relrewrite", "relfrozenxid", "relminmxid"];
+        "reltuples", "relallvisible", "relallfrozen", "relhasindex", "relnatts", "relhassubclass", "relrewrite",
+        "relfrozenxid", "relminmxid"];
     relname: String, relnamespace: u32, relkind: String, relpersistence: String, reltablespace: u32,
-    reloptions: Option<Vec<String>>, relispartition: bool, relacl: Option<Vec<Grant>>, relchecks: i32, reloftype: u32,
-    relhasrules: bool, relisshared: bool, relpartbound: Option<String>, relreplident: String,
+    reloptions: Option<Vec<String>>, relispartition: bool, relacl: Option<Vec<Grant>>, relchecks: i32,
+    reloftype: u32, relhasrules: bool, relisshared: bool, relpartbound: Option<String>, relreplident: String,
     reltoastrelid: u32, relhastriggers: bool, relispopulated: bool, relrowsecurity: bool,
     relforcerowsecurity: bool,
 }
