@@ -157,8 +157,10 @@ fn migration(turn: usize) -> String {
 // Numbered, for the order in the table.
 const WITHOUT: &str = "1. library not loaded";
 const NO_SLOT: &str = "2. library loaded, no slot";
-const RECORDED: &str = "3. recorded";
-const CAPTURED: &str = "4. recorded and captured";
+/// PostgreSQL keeps the old versions of catalog rows for any logical slot: that much DDL costs with each.
+const PEER: &str = "3. library not loaded, another's slot";
+const RECORDED: &str = "4. recorded";
+const CAPTURED: &str = "5. recorded and captured";
 
 fn servers() -> Vec<Server> {
     let new = |name, cluster: Cluster| {
@@ -176,9 +178,12 @@ fn servers() -> Vec<Server> {
     };
     let held = server::builder().back_up();
     held.sql("SELECT incr_teardown(drop_slot => false)");
-    let without = server::builder().without("shared_preload_libraries");
+    let without = || server::builder().without("shared_preload_libraries").start();
+    let peer = without();
+    peer.sql("SELECT pg_create_logical_replication_slot('peer', 'test_decoding')");
     vec![
-        new(WITHOUT, without.start()),
+        new(WITHOUT, without()),
+        new(PEER, peer),
         new(NO_SLOT, server::builder().start()),
         new(RECORDED, held),
         new(CAPTURED, server::builder().back_up()),

@@ -1,10 +1,11 @@
 //! What a statement is about, as far as it can be told before it runs.
 
 use pgrx::pg_sys::NodeTag::{
-    T_AlterTableStmt, T_CommentStmt, T_CreateStmt, T_GrantStmt, T_IndexStmt,
+    T_AlterTableStmt, T_CommentStmt, T_CreateFunctionStmt, T_CreateStmt, T_GrantStmt, T_IndexStmt,
 };
 
 use super::history::Object;
+use crate::pg::ddl_function::made_function;
 use crate::pg::ddl_place::Place;
 use crate::pg::ddl_statement::Statement;
 use crate::pg::ddl_subject::{targets, Target};
@@ -61,10 +62,11 @@ impl<'a> Subject<'a> {
     }
 
     /// True where the expected object is all that an event trigger could tell of, and no replica identity can be
-    /// another one afterwards: a comment on a table, an index of a table without partitions.
+    /// another one afterwards: a comment on a table, a function, an index of a table without partitions.
     pub fn is_about_one_alone(&self) -> bool {
         match self.statement.node_tag() {
             T_CommentStmt => self.statement.comments_on_table(),
+            T_CreateFunctionStmt => true,
             T_IndexStmt => {
                 let is_new =
                     !self.statement.may_do_nothing() && !self.statement.commits_by_itself();
@@ -106,6 +108,13 @@ impl<'a> Subject<'a> {
             T_CommentStmt => {
                 let target = self.first().filter(|_| statement.comments_on_table());
                 target.and_then(|target| target.name.clone())
+            }
+            T_CreateFunctionStmt => {
+                let (object_type, identity) = made_function(statement)?;
+                return Some(Object {
+                    object_type: object_type.to_vec(),
+                    identity,
+                });
             }
             T_IndexStmt => {
                 let identity = made_index(statement, self.first()?.relation)?;

@@ -296,6 +296,8 @@ fn datum(value: &Value<'_>) -> pg_sys::Datum {
                 text.as_ptr().cast(),
                 text.len() as i32,
             )),
+            // An object without members: what nearly every session has.
+            Value::Json(b"{}") => empty_object(),
             Value::Json(text) => {
                 let text = c_string(text);
                 pgrx::direct_function_call_as_datum(
@@ -307,5 +309,17 @@ fn datum(value: &Value<'_>) -> pg_sys::Datum {
             Value::Flag(flag) => pg_sys::Datum::from(*flag),
             Value::Null => pg_sys::Datum::null(),
         }
+    }
+}
+
+/// What jsonb_in makes of `{}` (utils/jsonb.h): a header, and no members.
+unsafe fn empty_object() -> pg_sys::Datum {
+    const LENGTH: i32 = 2 * size_of::<u32>() as i32;
+    // SAFETY: as long as is written.
+    unsafe {
+        let object = pg_sys::palloc(LENGTH as usize).cast::<pg_sys::varlena>();
+        pgrx::set_varsize_4b(object, LENGTH);
+        *object.cast::<u32>().add(1) = pg_sys::JB_FOBJECT;
+        pg_sys::Datum::from(object)
     }
 }

@@ -12,6 +12,7 @@ pub mod ddl_catalog;
 pub mod ddl_cluster;
 pub mod ddl_database;
 pub mod ddl_filled;
+pub mod ddl_function;
 pub mod ddl_history;
 pub mod ddl_hook;
 pub mod ddl_identity;

@@ -118,3 +118,43 @@ fn the_value_of_a_domains_default_is_the_one_that_it_had() {
     );
     c.assert_restores();
 }
+
+#[test]
+fn functions_are_named_as_postgresql_identifies_them() {
+    let c = Cluster::backed_up();
+    c.sql(
+        r#"CREATE TABLE t (id int PRIMARY KEY, at timestamptz[]);
+           CREATE SCHEMA "S p"; CREATE TYPE "S p"."T" AS (a int); CREATE DOMAIN few AS int[] CHECK (cardinality(VALUE) < 9)"#,
+    );
+    let from = c.sql("SELECT coalesce(max(id), 0) FROM ddl_history");
+    c.sql(
+        r#"SET client_min_messages = warning;
+           CREATE FUNCTION plain() RETURNS int LANGUAGE sql AS 'SELECT 1';
+           CREATE FUNCTION "S p"."F ""q"(a "S p"."T", b few, VARIADIC c text[]) RETURNS int LANGUAGE sql AS 'SELECT 1';
+           CREATE FUNCTION modes(a int, OUT b int, INOUT c timestamptz, d "char" DEFAULT 'x') LANGUAGE sql AS 'SELECT 1, c';
+           CREATE FUNCTION lines(a varchar(9), b numeric(5, 2)) RETURNS TABLE (x int, y t) LANGUAGE sql AS 'SELECT 1, NULL::t';
+           CREATE FUNCTION of_columns(a t.id%TYPE, b t.at%TYPE) RETURNS t.id%TYPE LANGUAGE sql AS 'SELECT 1';
+           CREATE FUNCTION any_at_all(anyelement, anyarray) RETURNS anyelement LANGUAGE sql AS $$SELECT $1$$;
+           CREATE OR REPLACE FUNCTION plain() RETURNS int LANGUAGE sql AS 'SELECT 2';
+           CREATE PROCEDURE doing(a bit(3), OUT b int, INOUT c interval) LANGUAGE sql AS 'SELECT 1, c';
+           CREATE FUNCTION shell_in(cstring) RETURNS shell LANGUAGE internal STRICT IMMUTABLE AS 'int4in';
+           SET search_path = "S p", pg_catalog;
+           CREATE FUNCTION here(x "T"[], y public.few[]) RETURNS int LANGUAGE sql AS 'SELECT 1'"#,
+    );
+    let written = c.sql(&format!(
+        "SELECT object_type, object_identity FROM ddl_history WHERE id > {from} AND ddl_command <> 'CREATE TYPE' ORDER BY id"
+    ));
+    let made = c.sql(
+        "SELECT o.type, o.identity FROM pg_proc p, pg_identify_object('pg_proc'::regclass, p.oid, 0) o \
+         WHERE p.oid >= 16384 AND o.schema IN ('public', '\"S p\"') AND p.proname NOT LIKE 'incr\\_%' ORDER BY p.oid",
+    );
+    // The second time that it is made it is replaced.
+    let mut expected: Vec<&str> = made.lines().collect();
+    expected.insert(6, expected[0]);
+    assert_eq!(written.lines().collect::<Vec<_>>(), expected);
+    assert_eq!(expected.len(), 10);
+    let places = "SELECT count(*), count(DISTINCT statement_id) FROM ddl_history WHERE ddl_command LIKE 'CREATE %' \
+         AND object_type IN ('function', 'procedure')";
+    assert_eq!(c.sql(places), "10|10");
+    c.assert_restores();
+}
