@@ -159,8 +159,10 @@ const WITHOUT: &str = "1. library not loaded";
 const NO_SLOT: &str = "2. library loaded, no slot";
 /// PostgreSQL keeps the old versions of catalog rows for any logical slot: that much DDL costs with each.
 const PEER: &str = "3. library not loaded, another's slot";
-const RECORDED: &str = "4. recorded";
-const CAPTURED: &str = "5. recorded and captured";
+/// What a row with its key costs, besides that: the floor of all that keeps ddl_history.
+const ROW_ALONE: &str = "4. a row alone, another's slot";
+const RECORDED: &str = "5. recorded";
+const CAPTURED: &str = "6. recorded and captured";
 
 fn servers() -> Vec<Server> {
     let new = |name, cluster: Cluster| {
@@ -181,9 +183,19 @@ fn servers() -> Vec<Server> {
     let without = || server::builder().without("shared_preload_libraries").start();
     let peer = without();
     peer.sql("SELECT pg_create_logical_replication_slot('peer', 'test_decoding')");
+    let row = server::builder().setting("shared_preload_libraries", "'row_alone'");
+    let row = row.start();
+    row.sql(
+        "CREATE TABLE public.row_alone (id bigint PRIMARY KEY, statement_id bigint NOT NULL, txid xid8 NOT NULL, \
+         executed_at timestamptz NOT NULL, executed_by text NOT NULL, ddl_command text NOT NULL, object_type text, \
+         object_identity text, query text NOT NULL, search_path text NOT NULL, replay boolean NOT NULL, \
+         executed_by_superuser boolean NOT NULL)",
+    );
+    row.sql("SELECT pg_create_logical_replication_slot('peer', 'test_decoding')");
     vec![
         new(WITHOUT, without()),
         new(PEER, peer),
+        new(ROW_ALONE, row),
         new(NO_SLOT, server::builder().start()),
         new(RECORDED, held),
         new(CAPTURED, server::builder().back_up()),

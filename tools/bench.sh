@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds the extension with optimisations into a tree of its own, and the null plugin beside it, and
+# Builds the extension with optimisations into a tree of its own, and two floors beside it, and
 # measures them there. Peers are measured where they are installed: wal2json is (tools/setup.sh),
 # decoder_raw is built by hand into the machine's PostgreSQL or into that tree.
 #   PG          15 or 18
@@ -15,10 +15,12 @@ sh "$checkout/tools/make-tree.sh" "$version" release
 pg_config=$(tree_bin "$version" release)/pg_config
 sh "$checkout/tools/install.sh" "$pg_config" release
 
-null_plugin=$("$pg_config" --pkglibdir)/null_plugin.so
-cc -O2 -fPIC -shared -Wno-unused-parameter -I"$("$pg_config" --includedir-server)" \
-    -o "$null_plugin" "$checkout/bench/null_plugin.c"
-chmod a+r "$null_plugin"
+for floor in null_plugin row_alone; do
+    library=$("$pg_config" --pkglibdir)/$floor.so
+    cc -O2 -fPIC -shared -Wno-unused-parameter -I"$("$pg_config" --includedir-server)" \
+        -o "$library" "$checkout/bench/$floor.c"
+    chmod a+r "$library"
+done
 
 cd "$checkout"
 PGVER=$version PGPROFILE=release cargo bench --quiet --package cluster-tests --bench capture
