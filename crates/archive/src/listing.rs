@@ -1,6 +1,8 @@
 //! What a database's directory holds, for `incr_files()`: finished files as the manifest names
 //! them, the open segment as it stands.
 
+use std::collections::HashMap;
+
 use crate::archiving::{self, Notes};
 use crate::error::{Error, Result};
 use crate::layout::names::INCREMENTAL;
@@ -45,15 +47,14 @@ pub fn files(chains: &[ChainDir]) -> Result<Vec<FileRow>> {
 }
 
 fn finished(chain: &ChainDir) -> Result<Vec<FileRow>> {
-    let segments = chain.segments()?;
-    let stored_as = |file: &str| {
-        let stored = segments
-            .iter()
-            .filter(|(_, stored)| *stored != Stored::Partial);
-        let mut names =
-            stored.map(|(name, stored)| format!("{INCREMENTAL}/{}", name.file(*stored)));
-        names.find(|name| name.starts_with(file))
-    };
+    let segments = chain.segments()?.into_iter();
+    let closed = segments.filter(|(_, stored)| *stored != Stored::Partial);
+    let stored_as: HashMap<String, String> = closed
+        .map(|(name, stored)| {
+            let stored = format!("{INCREMENTAL}/{}", name.file(stored));
+            (Entry::segment_file(name), stored)
+        })
+        .collect();
     let database = chain.path.parent().and_then(DatabaseDir::at);
     let notes = database.as_ref().map(Notes::read).transpose()?;
     let archived_at = |entry: &Entry| {
@@ -75,7 +76,7 @@ fn finished(chain: &ChainDir) -> Result<Vec<FileRow>> {
             statements: entry.statements,
             bytes: entry.bytes,
             sha256: Some(entry.sha256),
-            file: stored_as(&entry.file).unwrap_or(entry.file),
+            file: stored_as.get(&entry.file).cloned().unwrap_or(entry.file),
         });
     Ok(rows.collect())
 }

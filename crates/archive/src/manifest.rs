@@ -14,6 +14,7 @@ use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use memchr::memmem::Finder;
 use rustix::fs::{flock, FlockOperation};
 use serde::{Deserialize, Serialize};
 
@@ -163,20 +164,28 @@ pub fn lock(chain: &ChainDir) -> Result<Locked> {
 }
 
 impl Locked {
-    /// The last line about a file, which is the one that counts.
+    /// The last line about a file, which is the one that counts. Others are not parsed.
     pub fn last(&self, file: &str) -> Result<Option<Entry>> {
-        let mut entries = read_at(&self.path)?.entries.into_iter();
-        Ok(entries.rfind(|entry| entry.file == file))
+        let bytes = durable::read(&self.path)?;
+        let name = Finder::new(file);
+        let lines = bytes.rsplit(|byte| *byte == b'\n');
+        // What stands behind the last line end is a torn line, or nothing.
+        let about = lines.skip(1).filter(|line| name.find(line).is_some());
+        let mut entries = about.filter_map(|line| serde_json::from_slice::<Entry>(line).ok());
+        Ok(entries.find(|entry| entry.file == file))
     }
 
-    /// Appends one line, unless it is there already; durable when this returns.
+    /// For a line that is there already.
+    pub fn make_durable(self) -> Result<()> {
+        durable::fsync(&self.file, "manifest: fsync", &self.path)?;
+        durable::fsync_parent(&self.path)
+    }
+
+    /// Appends one line; durable when this returns.
     pub fn append(mut self, entry: &Entry) -> Result<()> {
         let Locked { path, file } = &mut self;
         let mut line = serde_json::to_vec(entry).expect("plain fields always become JSON");
         line.push(b'\n');
-        if read_at(path)?.entries.contains(entry) {
-            return durable::fsync_parent(path);
-        }
         let length = cut_torn_line(file).map_err(Error::io("repair", path))?;
         let appended = pass("manifest: write")
             .and_then(|()| file.write_all(&line))
@@ -190,11 +199,6 @@ impl Locked {
         // Also where it was there before: whoever made it may not have come to this.
         durable::fsync_parent(path)
     }
-}
-
-/// Appends one line, unless it is there already; durable when this returns.
-pub fn append(chain: &ChainDir, entry: &Entry) -> Result<()> {
-    lock(chain)?.append(entry)
 }
 
 /// Reads all lines while nobody is appending, and checks that they are as they were written: each in
@@ -246,11 +250,18 @@ pub fn append_missing<N>(
     file: impl Fn(&N) -> String,
     entry: impl Fn(&N) -> Result<Entry>,
 ) -> Result<()> {
-    let listed = read(chain)?.entries;
+    let listed = read(chain)?.entries.into_iter();
+    let listed: HashSet<String> = listed.map(|entry| entry.file).collect();
     for name in names {
         let file = file(&name);
-        if !listed.iter().any(|entry| entry.file == file) {
-            append(chain, &entry(&name)?)?;
+        if listed.contains(&file) {
+            continue;
+        }
+        let entry = entry(&name)?;
+        let manifest = lock(chain)?;
+        // Whoever made the file may have come to it meanwhile.
+        if manifest.last(&file)?.is_none() {
+            manifest.append(&entry)?;
         }
     }
     Ok(())
@@ -266,6 +277,12 @@ pub(crate) fn read_whole(path: &Path) -> Result<Vec<Entry>> {
             Err(Error::damaged(path, 0, why))
         }
     }
+}
+
+/// The line about each file that counts; what can't be read is passed over.
+pub(crate) fn by_file(chain: &ChainDir) -> Result<HashMap<String, Entry>> {
+    let entries = read(chain)?.entries.into_iter();
+    Ok(entries.map(|entry| (entry.file.clone(), entry)).collect())
 }
 
 /// Leaves one line about each file, at the place of the first, saying what the last says.

@@ -14,6 +14,7 @@
 
 mod setting;
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Seek, Write};
 use std::path::Path;
@@ -58,15 +59,17 @@ pub fn compress(
     for chain in database.chains()? {
         let _lock = lock(&chain)?;
         remove_leftovers(&chain)?;
+        let names = waiting(&chain, how)?;
+        if names.is_empty() {
+            continue;
+        }
         let work = Work {
             database,
             chain: &chain,
             how,
+            listed: manifest::by_file(&chain)?,
         };
-        for (name, stored) in chain.segments()? {
-            if stored != Stored::Plain {
-                continue;
-            }
+        for name in names {
             match work.segment(name, pause) {
                 Ok(Done::Nothing) => {}
                 Ok(Done::Compressed) => outcome.compressed.push((chain.number, name)),
@@ -81,6 +84,17 @@ pub fn compress(
         }
     }
     Ok(outcome)
+}
+
+/// Segments that stand in their plain form and are to be stored otherwise, or are already as well.
+fn waiting(chain: &ChainDir, how: Compression) -> Result<Vec<SegmentName>> {
+    let stored = chain.stored_segments()?;
+    let forms = stored.chunk_by(|(one, _), (other, _)| one == other);
+    let is_waiting = |forms: &&[(SegmentName, Stored)]| {
+        let is_plain = forms.iter().any(|(_, stored)| *stored == Stored::Plain);
+        is_plain && (how.stored().is_some() || forms.len() > 1)
+    };
+    Ok(forms.filter(is_waiting).map(|forms| forms[0].0).collect())
 }
 
 /// Keeps a second process out; the lock goes with the file.
@@ -115,12 +129,17 @@ struct Work<'a> {
     database: &'a DatabaseDir,
     chain: &'a ChainDir,
     how: Compression,
+    /// The manifest's lines that count, as the pass found them.
+    listed: HashMap<String, Entry>,
 }
 
 impl Work<'_> {
     /// One segment that stands in its plain form.
     fn segment(&self, name: SegmentName, pause: &mut dyn FnMut()) -> Result<Done> {
-        let Some(listed) = self.listed(name)? else {
+        // Without a line it is not closed yet: whoever closed it is about to write that. What has one since the pass
+        // began waits for the next.
+        let listed = self.listed.get(&Entry::segment_file(name));
+        let Some(listed) = listed.filter(|entry| entry.expired_at.is_none()) else {
             return Ok(Done::Nothing);
         };
         for stored in Stored::COMPRESSED {
@@ -128,7 +147,7 @@ impl Work<'_> {
             if fs::symlink_metadata(&path).is_err() {
                 continue;
             }
-            if let Some(sum) = read_back(&path, stored, &listed, pause)? {
+            if let Some(sum) = read_back(&path, stored, listed, pause)? {
                 return self.finish(name, &sum, None);
             }
             durable::remove_if_there(&path)?;
@@ -141,7 +160,7 @@ impl Work<'_> {
         let plain = self.chain.segment_path(name, Stored::Plain);
         let written = self
             .write(&plain, &partial, pause)
-            .and_then(|file| Ok((file, read_back(&partial, stored, &listed, pause)?)));
+            .and_then(|file| Ok((file, read_back(&partial, stored, listed, pause)?)));
         let (file, sum) = match written {
             Ok((file, Some(sum))) => (file, sum),
             Ok((_, None)) => {
@@ -157,15 +176,6 @@ impl Work<'_> {
             }
         };
         self.finish(name, &sum, Some((&file, partial.as_path(), path.as_path())))
-    }
-
-    /// The line that counts, unless retention has given the segment up. Without a line it is not closed
-    /// yet: whoever closed it is about to write that.
-    fn listed(&self, name: SegmentName) -> Result<Option<Entry>> {
-        let file = Entry::segment_file(name);
-        let mut entries = manifest::read(self.chain)?.entries.into_iter();
-        let listed = entries.rfind(|entry| entry.file == file);
-        Ok(listed.filter(|entry| entry.expired_at.is_none()))
     }
 
     fn write(&self, plain: &Path, partial: &Path, pause: &mut dyn FnMut()) -> Result<File> {
@@ -213,11 +223,16 @@ impl Work<'_> {
             durable::publish(file, partial, path)?;
         }
         pass("compress: named").map_err(Error::io("write", &self.chain.manifest()))?;
-        manifest.append(&Entry {
+        let entry = Entry {
             file_bytes: sum.bytes,
             file_sha256: sum.sha256.clone(),
-            ..last
-        })?;
+            ..last.clone()
+        };
+        match entry == last {
+            // Whoever wrote it may not have come to its fsync.
+            true => manifest.make_durable()?,
+            false => manifest.append(&entry)?,
+        }
         let plain = self.chain.segment_path(name, Stored::Plain);
         let _lock = match Lock::exclusive(self.database) {
             Err(Error::InUse { .. }) => return Ok(Done::InUse),
