@@ -180,7 +180,11 @@ fn servers() -> Vec<Server> {
     };
     let held = server::builder().back_up();
     held.sql("SELECT incr_teardown(drop_slot => false)");
-    let without = || server::builder().without("shared_preload_libraries").start();
+    let without = || {
+        server::builder()
+            .without("shared_preload_libraries")
+            .start()
+    };
     let peer = without();
     peer.sql("SELECT pg_create_logical_replication_slot('peer', 'test_decoding')");
     let row = server::builder().setting("shared_preload_libraries", "'row_alone'");

@@ -9,6 +9,7 @@ mod ddl;
 mod decode;
 mod delay;
 mod drain;
+mod files;
 mod growth;
 mod keyless;
 mod loads;
@@ -30,8 +31,8 @@ mod wal;
 
 use report::Report;
 
-const PARTS: [&str; 8] = [
-    "drain", "overhead", "ddl", "decode", "delay", "size", "restore", "growth",
+const PARTS: [&str; 9] = [
+    "drain", "overhead", "ddl", "decode", "delay", "size", "restore", "growth", "files",
 ];
 
 fn main() {
@@ -74,6 +75,9 @@ fn main() {
     }
     if is_wanted("growth") {
         growth::measure(&mut report, repeats);
+    }
+    if is_wanted("files") {
+        files::measure(&mut report);
     }
     report.finish();
 }

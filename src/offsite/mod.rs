@@ -63,6 +63,9 @@ pub fn start_if_due(database: pg_sys::Oid) -> Duration {
     // so is one for which no worker was free.
     update(database, |offsite| {
         offsite.not_before = now + NOTHING_DUE.as_micros() as i64;
+        if is_changed {
+            offsite.idle_state = 0;
+        }
         if worker.is_ok() {
             offsite.settings = settings.number();
         }

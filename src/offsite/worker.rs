@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use archive::archiving::{Archiver, Item, Lag};
+use archive::archiving::{self, Archiver, Item, Lag};
 use archive::compression::{self, Compression, Outcome};
 use archive::layout::SegmentName;
 use archive::{time, DatabaseDir};
@@ -37,17 +37,23 @@ pub extern "C-unwind" fn pg_incrbackup_archiver_main(argument: pg_sys::Datum) {
     // Where it may not, it works all the same.
     let _ = rustix::process::nice(NICENESS);
     let settings = settings::offsite();
-    let wanted = status::update(database(), |entry| {
-        entry.offsite.pid = std::process::id() as i32;
-        entry.offsite.looked_at = time::now().timestamp_micros();
-        entry.offsite.settings = settings.number();
-        entry.offsite.wanted
+    let before = status::update(database(), |entry| {
+        let offsite = &mut entry.offsite;
+        if offsite.wanted != offsite.done || offsite.failures > 0 {
+            offsite.idle_state = 0;
+        }
+        offsite.pid = std::process::id() as i32;
+        offsite.looked_at = time::now().timestamp_micros();
+        offsite.settings = settings.number();
+        (offsite.wanted, offsite.idle_state)
     });
-    let outcome = transaction::catch(|| run(&settings)).and_then(|result| result);
+    let (wanted, idle_state) = before.unwrap_or_default();
+    let outcome = transaction::catch(|| run(&settings, idle_state)).and_then(|result| result);
     transaction::rollback();
     match outcome {
-        Ok(()) => update(database(), |offsite| {
-            offsite.done = wanted.unwrap_or(0);
+        Ok(idle_state) => update(database(), |offsite| {
+            offsite.done = wanted;
+            offsite.idle_state = idle_state;
             offsite.failures = 0;
             offsite.not_before = 0;
             offsite.error.set("");
@@ -62,16 +68,29 @@ pub extern "C-unwind" fn pg_incrbackup_archiver_main(argument: pg_sys::Datum) {
     crate::capture::wake_launcher();
 }
 
-fn run(settings: &Offsite) -> Result<(), Failure> {
+/// Gives the state of the archive in which there is nothing to do: the one that it was in, where this has left
+/// nothing. In `idle_state` there is nothing.
+fn run(settings: &Offsite, idle_state: u64) -> Result<u64, Failure> {
     let Some(found) = place::own(database())? else {
-        return Ok(());
+        return Ok(0);
     };
+    let state = archiving::state(&found)?.unwrap_or_default();
+    if state != 0 && state == idle_state {
+        return Ok(state);
+    }
+    let is_done = do_all(settings, &found)?;
+    // Where this has changed anything it is another one now, and the next look is the one that finds nothing.
+    Ok(if is_done { state } else { 0 })
+}
+
+/// Gives whether nothing is left that the next look could try again.
+fn do_all(settings: &Offsite, found: &DatabaseDir) -> Result<bool, Failure> {
     let (mut how, mut failed) = (settings.compression, HashSet::new());
     loop {
         update(database(), |offsite| {
             offsite.phase = OffsitePhase::Compressing
         });
-        let outcome = compression::compress(&found, how, &mut look_for_interrupts)?;
+        let outcome = compression::compress(found, how, &mut look_for_interrupts)?;
         note_compression(&outcome);
         let before = failed.len();
         failed.extend(
@@ -88,13 +107,14 @@ fn run(settings: &Offsite) -> Result<(), Failure> {
             // None of the others has room either: they are archived as they are.
             how = Compression::None;
         }
+        let is_done = outcome.failed.is_empty() && outcome.in_use == 0;
         let Some(command) = &settings.command else {
-            return Ok(());
+            return Ok(is_done);
         };
         let is_stuck = outcome.compressed.is_empty() && failed.len() == before;
-        let waits = archive(&found, command, how, &failed)?;
+        let waits = archive(found, command, how, &failed)?;
         if !waits || is_stuck {
-            return Ok(());
+            return Ok(is_done && !waits);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What a function that is being made will be called.
 
-use pgrx::prelude::*;
 use pgrx::pg_sys::NodeTag::T_CreateFunctionStmt;
+use pgrx::prelude::*;
 
 use super::ddl_catalog::creation_schema;
 use super::ddl_node::{bytes, items, names, Sql};

@@ -15,6 +15,8 @@ pub struct OffsiteStatus {
     pub looked_at: i64,
     /// What it found the settings to be, as a number.
     pub settings: u64,
+    /// The archive's state ([`archive::archiving::state`]) at the last look that left nothing to do; 0: there is none.
+    pub idle_state: u64,
     /// No archiver is started before.
     pub not_before: i64,
     /// Attempts in a row that failed; each makes the next wait longer.

@@ -14,6 +14,7 @@
 //! removes here stays in the copy: its manifest does not say that it has expired.
 
 mod command;
+mod idle;
 mod notes;
 mod todo;
 
@@ -32,6 +33,7 @@ use crate::retention::Unarchived;
 use crate::time::{self, Time};
 
 pub use command::{expand, is_command};
+pub use idle::state;
 pub use notes::{Note, Notes, ARCHIVED_JSONL};
 pub use todo::Lag;
 

@@ -104,8 +104,11 @@ impl Book {
             if fs::symlink_metadata(&path).is_ok_and(|there| there.ino() == ours) {
                 durable::fsync_parent(&path)?;
                 let bytes = durable::read(&path)?;
-                file.set_len(complete(&bytes) as u64)
-                    .map_err(Error::io("repair", &path))?;
+                let length = complete(&bytes);
+                if length < bytes.len() {
+                    file.set_len(length as u64)
+                        .map_err(Error::io("repair", &path))?;
+                }
                 let notes = Notes::read(database)?;
                 return Ok(Book { path, file, notes });
             }

@@ -4,8 +4,10 @@
 //! name is for the reader and follows a renamed database. What another cluster has in the same root is no
 //! concern of ours, nor what cannot be read there.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::chain::{ChainDir, NewChain};
 use super::names::{chain_name, parse_chain_name};
@@ -61,18 +63,39 @@ impl ArchiveRoot {
     }
 
     fn look_for(&self, system_identifier: u64, database_oid: u32) -> Result<Found> {
-        let mut found = Found::default();
-        for database in self.databases()? {
+        let wanted = (system_identifier, database_oid);
+        let mut found = Found {
+            ours: self.where_it_was(wanted),
+            ..Found::default()
+        };
+        if found.ours.is_some() {
+            return Ok(found);
+        }
+        // In the order of names: of two directories of one database the first one counts.
+        for database in self.databases()?.into_iter().rev() {
             match whose(&database) {
-                Ok(Some(whose)) if whose == (system_identifier, database_oid) => {
-                    found.ours = Some(database);
-                    break;
+                Ok(Some(whose)) => {
+                    let places = &mut *places();
+                    places.insert((self.path().to_owned(), whose), database.path.clone());
+                    if whose == wanted {
+                        found.ours = Some(database);
+                    }
                 }
-                Ok(_) => {}
+                Ok(None) => {}
                 Err(error) => found.unreadable.push((database.path, error)),
             }
         }
+        found.unreadable.reverse();
         Ok(found)
+    }
+
+    /// The directory that this process found before, if it is that database's still.
+    fn where_it_was(&self, wanted: Whose) -> Option<DatabaseDir> {
+        let place = (self.path().to_owned(), wanted);
+        let path = places().get(&place).cloned()?;
+        let database = DatabaseDir::at(path)?;
+        let is_still = whose(&database).is_ok_and(|whose| whose == Some(wanted));
+        is_still.then_some(database)
     }
 
     /// Finds the database's directory or makes it. A directory that still has an older name of the
@@ -131,8 +154,18 @@ impl ArchiveRoot {
     }
 }
 
+/// A system identifier and a database's oid.
+type Whose = (u64, u32);
+
+/// Where this process found databases, by root: a look through all directories finds all of them.
+static PLACES: Mutex<BTreeMap<(PathBuf, Whose), PathBuf>> = Mutex::new(BTreeMap::new());
+
+fn places() -> MutexGuard<'static, BTreeMap<(PathBuf, Whose), PathBuf>> {
+    PLACES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// System identifier and oid of the database that a directory is of; `None` where nothing tells.
-fn whose(database: &DatabaseDir) -> Result<Option<(u64, u32)>> {
+fn whose(database: &DatabaseDir) -> Result<Option<Whose>> {
     // The owner that can't be read is missed when somebody wants to write.
     if let Ok(Some(owner)) = owner::read(database) {
         let system_identifier = owner.identity.system_identifier;
