@@ -912,13 +912,24 @@ open_chain() {  # NUMBER: what follows is about this chain
         }
         END { for (i = 1; i <= count; i++) print name[i], line[name[i]], (name[i] in expired) ? "expired" : "kept" >out }
         ' "$chain_dir/manifest.jsonl"
-    # All segments, in replay order.
-    present incremental | awk '/^[0-9A-F]+-[0-9TZ]+\.sql(\.gz|\.zst|\.partial)?$/ {
+    # All segments, in replay order, each with what the manifest has of it: sha256, end LSN, next_xid, or "-".
+    present incremental | awk -v list="$work/named" "$awk_values"'
+        BEGIN {
+            while ((getline line <list) > 0) {
+                if (split(line, word, " ") != 5) continue
+                sub(/^incremental\//, "", word[1])
+                end = lsn16(word[3])
+                of[word[1]] = word[2] " " (end == "" ? "- -" : end " " (word[4] ~ /^[0-9]+$/ ? word[4] : "-"))
+            }
+        }
+        /^[0-9A-F]+-[0-9TZ]+\.sql(\.gz|\.zst|\.partial)?$/ {
         stem = $0; sub(/\.sql.*/, "", stem)
         if (!(stem in name)) order[++count] = stem
         # A copy may have one from the time before it was closed.
         if (!(stem in name) || name[stem] ~ /partial$/) name[stem] = $0 }
-        END { for (i = 1; i <= count; i++) print name[order[i]] }' >"$work/all"
+        END { for (i = 1; i <= count; i++) {
+            stem = order[i]
+            print name[stem], (name[stem] !~ /partial$/ && ((stem ".sql") in of)) ? of[stem ".sql"] : "- - -" } }' >"$work/all"
     last_expired=$(sed -n 's/^incremental\/.* expired$/&/p' "$work/named" | sort | tail -n 1)
     expired_to=$(say "$last_expired" | cut -d ' ' -f 3)
     # What stands behind one that is kept has not expired, unless it is a hole that a copy has.
@@ -965,7 +976,7 @@ find_base() {
 find_end() {    # FILE
     end_lsn='' end_time=''
     sort -r "$1" >"$work/backwards"
-    while read -r segment; do
+    while read -r segment rest; do
         scan "$segment" | cut -d ' ' -f 2,13 >"$work/facts"
         read -r scanned latest <"$work/facts"
         [ "$scanned" != none ] || continue
@@ -1029,10 +1040,9 @@ list_chain() {
     [ -z "$expired_to" ] || say "  retention has removed the segments before $expired_to: an older base is one moment, restored by --base NAME"
     : >"$work/stretch"
     before='' is_whole=$([ -n "$expired_to" ] || say yes)
-    while read -r name; do
-        stem=incremental/${name%%.sql*}.sql
-        start=L${name%%-*} end=$(lsn16 "$(listed "$stem" 3)") next_xid=$(listed "$stem" 4)
-        if [ -z "$next_xid" ]; then
+    while read -r name rest end next_xid; do
+        start=L${name%%-*}
+        if [ "$next_xid" = - ]; then
             scan "$name" >"$work/facts"
             read -r start end next_xid rest <"$work/facts"
             [ "$start" != none ] || continue
@@ -1066,7 +1076,7 @@ if [ -n "$until_lsn" ]; then
 fi
 find_xid() {    # sets upto to its commit LSN; none where the chain does not have it
     upto=none
-    while [ $upto = none ] && read -r name; do
+    while [ $upto = none ] && read -r name rest; do
         upto=$(scan "$name" | cut -d ' ' -f 11)
     done <"$work/all"
     rm -f "$work/roles" "$work/tablespaces"
@@ -1133,8 +1143,8 @@ check_sealed "$base_dir" "the base"
 # The first segment: the last one that was opened before any transaction from the snapshot's xmin on
 # was written; the chain's first where none is that old.
 first='' first_xid=''
-while read -r name; do
-    next_xid=$(text "$increments/$name" | sed -n '2{s/.* next_xid=\([0-9]*\) .*/\1/p;q;}')
+while read -r name rest rest next_xid; do
+    [ "$next_xid" != - ] || next_xid=$(text "$increments/$name" | sed -n '2{s/.* next_xid=\([0-9]*\) .*/\1/p;q;}')
     case $next_xid,$name in
     ,*.partial) break ;;                    # torn in its header
     ,*) die "$name is damaged: its header can't be read" ;;
@@ -1195,10 +1205,10 @@ check_segment() {       # the facts of $name against its name, its checksum and 
 : >"$work/use"
 : >>"$work/roles"; : >>"$work/tablespaces"; : >"$work/lost"
 before='' end='' sha256='' reached='' beyond=none total=0 last_time=$(metadata taken_at)
-while read -r name; do
+while read -r name listed_sha256 rest; do
     [ -n "$before" ] || [ "$name" = "$first" ] || continue
     stem=${name%%.sql*}.sql end_before=$end
-    case $name in *.partial) listed_sha256='' ;; *) listed_sha256=$(listed "incremental/$stem") ;; esac
+    [ "$listed_sha256" != - ] || listed_sha256=''
     scan "$name" "$([ -n "$listed_sha256" ] || metadata encoding)" >"$work/facts"
     read -r start end next_xid previous previous_sha256 complete closed transactions \
         reached_here beyond_here found timeless latest odd foul <"$work/facts"

@@ -8,8 +8,9 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
-use archive::archiving::{Archiver, Notes, ARCHIVED_JSONL};
+use archive::archiving::{self, Archiver, Notes, ARCHIVED_JSONL};
 use archive::compression::{compress, Compression};
 use archive::expiry;
 use archive::layout::{NewChain, Stored};
@@ -425,4 +426,69 @@ fn from_its_first_base_on_every_state_of_the_copy_can_be_restored() {
         states += 1;
     }
     assert!(states > 25, "{states}");
+}
+
+/// The state of the files, once the last change lies far enough back.
+fn state(place: &Place) -> u64 {
+    for _ in 0..1000 {
+        if let Some(state) = archiving::state(&place.database).unwrap() {
+            return state;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("it never settles");
+}
+
+#[test]
+fn whatever_happens_to_the_files_gives_them_another_state() {
+    let place = Place::new();
+    fill(&place, 1..4);
+    let copy = Copy::of(&place);
+    archive_all(&place, &copy, Compression::None);
+    assert_eq!(archiving::state(&place.database).unwrap(), None, "just now");
+    let mut before = state(&place);
+    assert_eq!(state(&place), before, "nothing has happened");
+    // Looking for work leaves no trace.
+    let archiver = Archiver::open(&place.database).unwrap();
+    let look = archiver.look(Compression::None, &HashSet::new()).unwrap();
+    assert!(look.next.is_none());
+    drop(archiver);
+    compress(&place.database, Compression::None, &mut || {}).unwrap();
+    assert_eq!(state(&place), before, "nobody has changed anything");
+
+    let base = place.chain.bases().unwrap()[0];
+    let chain = &place.chain;
+    let changes: [(&str, &dyn Fn()); 6] = [
+        ("a closed segment", &|| {
+            let mut appender = chain.open_for_append(identity(900), Lsn(0)).unwrap();
+            insert(&mut appender, 901, 0x90_0000);
+            appender.rotate(902).unwrap().unwrap();
+        }),
+        ("a base", &|| {
+            drop(take_base(chain, Lsn(0x91_0000), 902, at(9 * DAY)))
+        }),
+        ("a set of globals", &|| {
+            drop(write_set(chain, Lsn(0x92_0000), at(9 * DAY), "", ""))
+        }),
+        ("a pin", &|| {
+            expiry::pin(&place.database, &base.to_string(), None, "", at(0)).unwrap();
+        }),
+        ("a segment is gone", &|| {
+            fs::remove_file(&place.segments()[0]).unwrap()
+        }),
+        ("another chain", &|| {
+            drop(
+                place
+                    .database
+                    .create_chain(new_chain(DATABASE_OID))
+                    .unwrap(),
+            )
+        }),
+    ];
+    for (what, change) in changes {
+        change();
+        let now = state(&place);
+        assert_ne!(now, before, "{what}");
+        before = now;
+    }
 }

@@ -219,3 +219,17 @@ fn an_archive_without_commit_times_can_not_be_restored_to_a_time() {
         .contains("without a commit time"));
     source.restore(&[]);
 }
+
+/// However many there are: nothing of them is read.
+#[test]
+fn segments_from_before_the_base_need_not_be_readable() {
+    let mut source = Source::new(TABLE);
+    source.transaction(100, &[Statement("INSERT INTO public.a (id) VALUES (100);")]);
+    let first = source.rotate(101);
+    source.transaction(101, &[Statement("INSERT INTO public.a (id) VALUES (101);")]);
+    source.rotate(102);
+    source.base("102:102:");
+    source.transaction(102, &[Statement("INSERT INTO public.a (id) VALUES (102);")]);
+    std::fs::write(first, "nothing of a segment").unwrap();
+    source.assert_same(&source.restore(&[]));
+}
