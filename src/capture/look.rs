@@ -1,6 +1,6 @@
 //! What only a session in the database can see, for those who ask from another: tables without a replica
 //! identity, and whether DDL is recorded. The capture worker is such a session. It looks when it starts,
-//! and then twice a minute, whenever it has read all there is.
+//! and then twice a minute, whenever it has read all there is and the catalogs have changed.
 
 use std::time::{Duration, Instant};
 
@@ -9,16 +9,30 @@ use pgrx::prelude::*;
 use crate::health;
 use crate::lost_extension;
 use crate::pg::failure::Failure;
-use crate::pg::{session, transaction};
+use crate::pg::{invalidation, session, transaction};
+use crate::settings::{self, KeylessTables};
 use crate::status::{self, LookStatus};
 
 const INTERVAL: Duration = Duration::from_secs(30);
 /// Capture stands still meanwhile, and anybody may hold a lock on what is looked at.
 const LOCK_TIMEOUT: &std::ffi::CStr = c"100ms";
 
+/// So often in any case: not every change of pg_depend or pg_extension is told to other sessions.
+const LONGEST: Duration = Duration::from_secs(600);
+
 #[derive(Default)]
 pub struct Look {
     last: Option<Instant>,
+    found: Option<Found>,
+}
+
+/// What a look was made under.
+struct Found {
+    at: Instant,
+    /// [`invalidation::received`].
+    messages: u64,
+    keyless_tables: KeylessTables,
+    seen: LookStatus,
 }
 
 impl Look {
@@ -28,23 +42,47 @@ impl Look {
             return;
         }
         self.last = Some(Instant::now());
+        invalidation::watch();
         session::set(c"lock_timeout", LOCK_TIMEOUT);
-        let seen = transaction::run(|| {
-            if let Err(failure) = lost_extension::look(database) {
+        let found = transaction::run(|| self.find(database));
+        session::set(c"lock_timeout", c"0");
+        match found {
+            Ok(found) => {
+                status::update(database, |entry| entry.look = found.seen);
+                self.found = Some(found);
+            }
+            Err(failure) => {
+                self.found = None;
                 failure.log(PgLogLevel::LOG);
             }
-            Ok::<_, Failure>(LookStatus {
-                looked_at: archive::time::now().timestamp_micros(),
+        }
+    }
+
+    /// What there is to be seen; what was seen before, where nothing has changed since. In a transaction.
+    fn find(&mut self, database: pg_sys::Oid) -> Result<Found, Failure> {
+        let (messages, keyless_tables) = (invalidation::received(), settings::keyless_tables());
+        let is_lost = status::read(database).is_some_and(|entry| entry.extension.is_lost);
+        let looked_at = archive::time::now().timestamp_micros();
+        let same = self.found.take().filter(|found| {
+            let is_same = (found.messages, found.keyless_tables) == (messages, keyless_tables);
+            is_same && !is_lost && found.at.elapsed() < LONGEST
+        });
+        if let Some(mut found) = same {
+            found.seen.looked_at = looked_at;
+            return Ok(found);
+        }
+        if let Err(failure) = lost_extension::look(database) {
+            failure.log(PgLogLevel::LOG);
+        }
+        Ok(Found {
+            at: Instant::now(),
+            messages,
+            keyless_tables,
+            seen: LookStatus {
+                looked_at,
                 keyless_tables: health::uncaptured_tables()?.len() as u32,
                 is_ddl_logged: health::ddl_log_problem()?.is_none(),
-            })
-        });
-        session::set(c"lock_timeout", c"0");
-        match seen {
-            Ok(seen) => {
-                status::update(database, |entry| entry.look = seen);
-            }
-            Err(failure) => failure.log(PgLogLevel::LOG),
-        }
+            },
+        })
     }
 }

@@ -18,6 +18,7 @@ thread_local! {
     static REGISTERED: Cell<bool> = const { Cell::new(false) };
     static EVERYTHING: Cell<bool> = const { Cell::new(false) };
     static RELATIONS: RefCell<Vec<pg_sys::Oid>> = const { RefCell::new(Vec::new()) };
+    static RECEIVED: Cell<u64> = const { Cell::new(0) };
 }
 
 /// Beyond this many notes everything counts as stale, which bounds the list's memory.
@@ -35,6 +36,7 @@ pub fn watch() {
             pg_sys::SysCacheIdentifier::NAMESPACEOID,
             pg_sys::SysCacheIdentifier::TYPEOID,
             pg_sys::SysCacheIdentifier::OPEROID,
+            pg_sys::SysCacheIdentifier::EVENTTRIGGEROID,
         ] {
             let cache = cache as i32;
             pg_sys::CacheRegisterSyscacheCallback(cache, Some(on_catalog), pg_sys::Datum::null());
@@ -61,10 +63,20 @@ pub fn take() -> Invalidated {
     }
 }
 
+/// How many messages have come since this process began to take notes. In a transaction that has just begun, the same
+/// number as before says that no relation, type, operator, schema or event trigger is another one.
+pub fn received() -> u64 {
+    RECEIVED.get()
+}
+
 #[pg_guard]
 unsafe extern "C-unwind" fn on_relation(_argument: pg_sys::Datum, relation: pg_sys::Oid) {
+    RECEIVED.set(RECEIVED.get() + 1);
     if relation == pg_sys::InvalidOid {
         EVERYTHING.set(true);
+    }
+    // Perhaps nobody takes them.
+    if EVERYTHING.get() {
         return;
     }
     let count = RELATIONS.with_borrow_mut(|relations| {
@@ -82,5 +94,6 @@ unsafe extern "C-unwind" fn on_catalog(
     _cache: std::ffi::c_int,
     _hash: pg_sys::uint32,
 ) {
+    RECEIVED.set(RECEIVED.get() + 1);
     EVERYTHING.set(true);
 }
