@@ -22,9 +22,9 @@ use crate::backup::{place, preflight};
 use crate::health;
 use crate::pg::failure::Failure;
 use crate::pg::lsn::PgLsn;
-use crate::pg::server;
 use crate::pg::text::ServerText;
 use crate::pg::timestamp;
+use crate::pg::{server, signals};
 use crate::sequences::{self, Positions};
 
 extension_sql_file!("../../sql/grants.sql", name = "grants", finalize);
@@ -293,7 +293,10 @@ fn incr_files() -> TableIterator<
 fn incr_verify() -> TableIterator<'static, (name!(file, ServerText), name!(problem, ServerText))> {
     ensure_same_version();
     let list = || match place::find(server::my_database())? {
-        Some(database) => Ok(verify::verify(&database)?),
+        Some(database) => Ok(verify::verify(
+            &database,
+            &mut signals::look_for_interrupts,
+        )?),
         None => Ok(Vec::new()),
     };
     let rows = or_raise(list());

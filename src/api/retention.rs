@@ -9,9 +9,9 @@ use pgrx::prelude::*;
 use super::{ensure_same_version, kind_name, or_raise};
 use crate::backup::{self, place, preflight};
 use crate::pg::failure::Failure;
-use crate::pg::server;
 use crate::pg::text::ServerText;
 use crate::pg::timestamp;
+use crate::pg::{server, signals};
 
 /// What retention keeps of this database's archive and what it does not, and why. With `dry_run` (the
 /// default) it only says so; otherwise what has expired is removed.
@@ -80,7 +80,14 @@ fn keep(
     let until = until.map(point_in_time).transpose()?.flatten();
     let found = place::own(server::my_database())?;
     let pinned = match &found {
-        Some(database) => expiry::pin(database, &base, until, &note, time::calendar())?,
+        Some(database) => expiry::pin(
+            database,
+            &base,
+            until,
+            &note,
+            time::calendar(),
+            &mut signals::look_for_interrupts,
+        )?,
         None => None,
     };
     let (chain, name) = pinned.ok_or_else(|| no_such_base(&base))?;

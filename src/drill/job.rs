@@ -221,7 +221,7 @@ fn make(
     target::ensure_no_password(conninfo)?;
     drill.conninfo = conninfo.to_string();
     // What is restored to the moment found here must not expire before restore.sh reads it.
-    let _lock = Lock::shared(place)?;
+    let _lock = Lock::shared(place, &mut signals::look_for_interrupts)?;
     let chain = place.served_chain()?.ok_or_else(nothing_to_restore)?;
     if chain.info.ended.is_some() || chain.bases()?.is_empty() {
         return Err(nothing_to_restore());
@@ -301,7 +301,7 @@ fn check_files(
     drill: &mut Drill,
 ) -> Result<(), Failure> {
     board::enter(database, DrillPhase::Verifying);
-    let problems = verify::verify(place)?.into_iter();
+    let problems = verify::verify(place, &mut signals::look_for_interrupts)?.into_iter();
     let problems = problems.map(|found| format!("{}: {}", found.file, found.problem));
     restore::add(&mut drill.problems, problems.collect());
     Ok(())

@@ -90,7 +90,7 @@ fn do_all(settings: &Offsite, found: &DatabaseDir) -> Result<bool, Failure> {
         update(database(), |offsite| {
             offsite.phase = OffsitePhase::Compressing
         });
-        let outcome = compression::compress(found, how, &mut look_for_interrupts)?;
+        let outcome = compression::compress(found, how, &mut signals::look_for_interrupts)?;
         note_compression(&outcome);
         let before = failed.len();
         failed.extend(
@@ -119,10 +119,6 @@ fn do_all(settings: &Offsite, found: &DatabaseDir) -> Result<bool, Failure> {
     }
 }
 
-fn look_for_interrupts() {
-    pgrx::check_for_interrupts!();
-}
-
 /// Hands files over until none is left, or the next one is to be compressed first, which is given as true.
 fn archive(
     found: &DatabaseDir,
@@ -145,7 +141,7 @@ fn archive(
         };
         let mut lag = look.lag;
         for item in std::iter::once(next).chain(&look.following) {
-            look_for_interrupts();
+            signals::look_for_interrupts();
             archiver.prepare(item)?;
             command::run(command, item)?;
             archiver.note(item)?;

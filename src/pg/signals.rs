@@ -20,6 +20,11 @@ pub fn end_on_sigterm() {
     }
 }
 
+/// Lets a query be cancelled, and a worker or a session be ended, here: then this does not return.
+pub fn look_for_interrupts() {
+    pgrx::check_for_interrupts!();
+}
+
 /// What this process does when it ends, for any reason but a crash.
 static AT_EXIT: std::sync::OnceLock<fn()> = std::sync::OnceLock::new();
 

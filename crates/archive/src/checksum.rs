@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::durable;
 use crate::error::{Error, Result};
+use crate::pause::{Pause, Pausing};
 
 /// Size and checksum of some bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +36,12 @@ pub fn of_reader(input: impl Read) -> io::Result<Checksum> {
 /// Of a stored file, as it is.
 pub fn of_file(path: &Path) -> Result<Checksum> {
     of_reader(durable::open_to_read(path)?).map_err(Error::io("read", path))
+}
+
+/// The same of a file of any size.
+pub(crate) fn of_large_file(path: &Path, pause: Pause) -> Result<Checksum> {
+    let file = Pausing::new(durable::open_to_read(path)?, pause);
+    of_reader(file).map_err(Error::io("read", path))
 }
 
 /// A reader that hashes what passes through it.

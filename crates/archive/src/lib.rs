@@ -67,6 +67,7 @@ pub mod metadata;
 pub mod moment;
 pub mod mounts;
 pub mod owner;
+pub mod pause;
 pub mod pins;
 pub mod reading;
 pub mod report;

@@ -27,6 +27,7 @@ use crate::globals;
 use crate::layout::names::INCREMENTAL;
 use crate::layout::{ChainDir, SegmentName, Stored};
 use crate::lsn::Lsn;
+use crate::pause::lock_shared;
 use crate::segment::{source, Header, Summary, Tally};
 use crate::snapshot::Snapshot;
 use crate::time::{self, Time};
@@ -203,20 +204,22 @@ impl Locked {
 
 /// Reads all lines while nobody is appending, and checks that they are as they were written: each in
 /// its only form, none twice, the files of each kind in the order of their LSNs, nothing behind the
-/// last. Otherwise as [`read`].
-pub fn read_strictly(chain: &ChainDir) -> Result<Manifest> {
+/// last. Otherwise as [`read`]. `between` is called while somebody is; what it fails with ends the wait.
+pub fn read_strictly<E: From<Error>>(
+    chain: &ChainDir,
+    between: &mut dyn FnMut() -> std::result::Result<(), E>,
+) -> std::result::Result<Manifest, E> {
     let path = chain.manifest();
     let bytes = match durable::open_to_read(&path) {
         Ok(mut file) => {
-            flock(&file, FlockOperation::LockShared)
-                .map_err(|errno| Error::io("lock", &path)(errno.into()))?;
+            lock_shared(&file, between)?.map_err(|errno| Error::io("lock", &path)(errno.into()))?;
             let mut bytes = Vec::new();
             file.read_to_end(&mut bytes)
                 .map_err(Error::io("read", &path))?;
             bytes
         }
         Err(error) if is_missing(&error) => return Ok(Manifest::default()),
-        Err(error) => return Err(error),
+        Err(error) => return Err(error.into()),
     };
     let mut manifest = parse(&bytes);
     let (mut lines, mut files) = (HashSet::new(), HashSet::new());

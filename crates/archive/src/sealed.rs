@@ -13,6 +13,7 @@ use crate::durable;
 use crate::error::{Error, Result};
 use crate::layout::chain::names_in;
 use crate::layout::names::{is_partial_directory, PARTIAL};
+use crate::pause::Pause;
 
 /// The checksums of a directory's files, in the form that `sha256sum -c` reads.
 pub const SHA256SUMS: &str = "SHA256SUMS";
@@ -74,7 +75,7 @@ pub(crate) fn bytes_below(path: &Path) -> Result<u64> {
 }
 
 /// What is wrong, by file. Every file must have its line in SHA256SUMS, and every line its file.
-pub(crate) fn problems(path: &Path) -> Vec<(String, String)> {
+pub(crate) fn problems(path: &Path, pause: Pause) -> Vec<(String, String)> {
     let mut problems = Vec::new();
     let mut found = |file: &str, why: &str| problems.push((file.to_owned(), why.to_owned()));
     let sums = match durable::read(&path.join(SHA256SUMS)) {
@@ -99,7 +100,7 @@ pub(crate) fn problems(path: &Path) -> Vec<(String, String)> {
         }
     };
     for file in files.iter().filter(|file| *file != SHA256SUMS) {
-        let sum = checksum::of_file(&path.join(file));
+        let sum = checksum::of_large_file(&path.join(file), pause);
         match (expected.remove(file.as_str()), sum) {
             (None, _) => found(file, "has no checksum"),
             (Some(_), Err(error)) => found(file, &error.to_string()),

@@ -21,6 +21,7 @@ use crate::layout::names::{chain_name, BASE, CHAIN_JSON, GLOBALS, INCREMENTAL, M
 use crate::layout::{ChainDir, DatabaseDir, SegmentName, Stored};
 use crate::lsn::Lsn;
 use crate::manifest::{self, Entry, Kind, Manifest};
+use crate::pause::{Pause, Pausing};
 use crate::pins::{self, PINS_JSON};
 use crate::segment::{source, Header, Previous, Summary};
 
@@ -36,8 +37,8 @@ pub struct Problem {
 
 /// Checks everything of a database; no problem means that all of it can be restored. What retention
 /// has given up is not looked at. It removes nothing meanwhile.
-pub fn verify(database: &DatabaseDir) -> Result<Vec<Problem>> {
-    let _lock = Lock::shared(database)?;
+pub fn verify(database: &DatabaseDir, pause: Pause) -> Result<Vec<Problem>> {
+    let _lock = Lock::shared(database, pause)?;
     let mut problems = Vec::new();
     for number in database.chain_numbers()? {
         let chain = match ChainDir::open(database.path(), number) {
@@ -51,7 +52,7 @@ pub fn verify(database: &DatabaseDir) -> Result<Vec<Problem>> {
                 continue;
             }
         };
-        let mut check = ChainCheck::new(&chain);
+        let mut check = ChainCheck::new(&chain, pause);
         check.description();
         check.expired_are_the_oldest();
         // What could not even be listed is a finding too: the other rooms are still looked at.
@@ -101,6 +102,7 @@ struct Before {
 
 struct ChainCheck<'a> {
     chain: &'a ChainDir,
+    pause: Pause<'a>,
     /// The manifest's last line about each file; taken out when the file is found.
     listed: BTreeMap<String, Entry>,
     /// What retention has given up.
@@ -111,15 +113,16 @@ struct ChainCheck<'a> {
 }
 
 impl<'a> ChainCheck<'a> {
-    fn new(chain: &'a ChainDir) -> ChainCheck<'a> {
+    fn new(chain: &'a ChainDir, pause: Pause<'a>) -> ChainCheck<'a> {
         let mut check = ChainCheck {
             chain,
+            pause,
             listed: BTreeMap::new(),
             expired: BTreeSet::new(),
             last_expired: None,
             problems: Vec::new(),
         };
-        let manifest = manifest::read_strictly(chain).unwrap_or_else(|error| {
+        let manifest = check.manifest().unwrap_or_else(|error| {
             check.found(MANIFEST, error.to_string());
             Manifest::default()
         });
@@ -139,6 +142,13 @@ impl<'a> ChainCheck<'a> {
             }
         }
         check
+    }
+
+    fn manifest(&mut self) -> Result<Manifest> {
+        manifest::read_strictly(self.chain, &mut || {
+            (self.pause)();
+            Ok(())
+        })
     }
 
     fn description(&mut self) {
@@ -204,7 +214,7 @@ impl<'a> ChainCheck<'a> {
     fn segment(&mut self, name: SegmentName, stored: Stored, before: Before) -> Result<Before> {
         let path = self.chain.segment_path(name, stored);
         let file = format!("{INCREMENTAL}/{}", name.file(stored));
-        let (summary, content) = match read(&path, stored) {
+        let (summary, content) = match read(&path, stored, self.pause) {
             Ok(read) => read,
             Err(_) if stored == Stored::Partial && std::fs::symlink_metadata(&path).is_err() => {
                 return Ok(before);
@@ -326,7 +336,7 @@ impl<'a> ChainCheck<'a> {
     /// True when one of the forms that the segment stands in is the one that its line names. A crash while
     /// it was being compressed leaves two, and either may be it.
     fn is_stored_as(
-        &self,
+        &mut self,
         name: SegmentName,
         listed: &Entry,
         (stored, content): (Stored, &Checksum),
@@ -338,7 +348,9 @@ impl<'a> ChainCheck<'a> {
         }
         for stored in Stored::COMPRESSED {
             let path = self.chain.segment_path(name, stored);
-            if std::fs::symlink_metadata(&path).is_ok() && is_it(&checksum::of_file(&path)?) {
+            if std::fs::symlink_metadata(&path).is_ok()
+                && is_it(&checksum::of_large_file(&path, self.pause)?)
+            {
                 return Ok(true);
             }
         }
@@ -350,7 +362,7 @@ impl<'a> ChainCheck<'a> {
             if self.expired.contains(&base::file_of(name)) {
                 continue;
             }
-            let problems = base_problems(self.chain, name);
+            let problems = base_problems(self.chain, name, self.pause);
             let actual = base::entry_of_base(self.chain, name).ok();
             self.directory(&format!("{BASE}/{name}"), problems, actual);
         }
@@ -362,7 +374,7 @@ impl<'a> ChainCheck<'a> {
             if self.expired.contains(&globals::file_of(name)) {
                 continue;
             }
-            let problems = globals_problems(self.chain, name);
+            let problems = globals_problems(self.chain, name, self.pause);
             let actual = globals::entry_of_set(self.chain, name).ok();
             self.directory(&format!("{GLOBALS}/{name}"), problems, actual);
         }
@@ -395,10 +407,7 @@ impl<'a> ChainCheck<'a> {
         if let Some(entry) = self.listed.remove(file) {
             return Some(entry);
         }
-        let mut entries = manifest::read_strictly(self.chain)
-            .ok()?
-            .entries
-            .into_iter();
+        let mut entries = self.manifest().ok()?.entries.into_iter();
         entries.rfind(|entry| entry.file == file)
     }
 
@@ -409,8 +418,8 @@ impl<'a> ChainCheck<'a> {
     }
 }
 
-fn read(path: &Path, stored: Stored) -> Result<(Summary, Checksum)> {
-    let mut hashing = Hashing::new(source::open(path, stored)?);
+fn read(path: &Path, stored: Stored, pause: Pause) -> Result<(Summary, Checksum)> {
+    let mut hashing = Hashing::new(Pausing::new(source::open(path, stored)?, pause));
     let summary = Summary::of(&mut hashing).map_err(Error::io("read", path))?;
     // A torn segment is read to its end all the same: the checksum is of the whole.
     std::io::copy(&mut hashing, &mut std::io::sink()).map_err(Error::io("read", path))?;

@@ -155,7 +155,7 @@ fn everything_comes_once_in_order_and_the_copy_verifies() {
     assert_eq!(unique.len() + manifests, names.len());
     assert_eq!(manifests, 4, "after the stream, and after each base");
     assert_eq!(names.last().unwrap(), "shop/chain-1/manifest.jsonl");
-    assert_eq!(verify(&copy.database()).unwrap(), []);
+    assert_eq!(verify(&copy.database(), &mut || {}).unwrap(), []);
     assert!(archived(&place).iter().filter(|is| **is).count() == 9);
     assert_eq!(
         archive_all(&place, &copy, Compression::None),
@@ -165,8 +165,8 @@ fn everything_comes_once_in_order_and_the_copy_verifies() {
     fill(&place, 3..4);
     let names = archive_all(&place, &copy, Compression::None);
     assert_eq!(names.len(), 1 + 4 + 1 + 3 + 1, "{names:?}");
-    assert_eq!(verify(&copy.database()).unwrap(), []);
-    assert_eq!(verify(&place.database).unwrap(), []);
+    assert_eq!(verify(&copy.database(), &mut || {}).unwrap(), []);
+    assert_eq!(verify(&place.database, &mut || {}).unwrap(), []);
 }
 
 #[test]
@@ -214,7 +214,7 @@ fn a_segment_that_was_archived_plain_does_not_come_again_compressed() {
     let names = archive_all(&place, &copy, how);
     assert_eq!(names, ["shop/chain-1/manifest.jsonl"]);
     assert!(archived(&place).iter().all(|is| *is));
-    assert_eq!(verify(&place.database).unwrap(), []);
+    assert_eq!(verify(&place.database, &mut || {}).unwrap(), []);
 }
 
 #[test]
@@ -232,13 +232,13 @@ fn nothing_goes_that_was_not_archived_and_what_went_stays_in_the_copy() {
     let gone = expire().iter().filter(|row| row.expires).count();
     assert!(gone > 20, "{gone}");
     assert_eq!(place.chain.bases().unwrap().len(), 8);
-    assert_eq!(verify(&place.database).unwrap(), []);
+    assert_eq!(verify(&place.database, &mut || {}).unwrap(), []);
     // A later manifest says nothing of that.
     fill(&place, 20..21);
     archive_all(&place, &copy, Compression::None);
     let text = fs::read_to_string(copy.0.join("shop/chain-1/manifest.jsonl")).unwrap();
     assert!(!text.contains("expired_at"));
-    assert_eq!(verify(&copy.database()).unwrap(), []);
+    assert_eq!(verify(&copy.database(), &mut || {}).unwrap(), []);
     assert_eq!(
         copy.database().chains().unwrap()[0].bases().unwrap().len(),
         21
@@ -262,7 +262,7 @@ fn what_went_before_anybody_copied_is_told_by_the_copy() {
     expiry::expire(&place.database, &rules, at(19 * DAY + 60)).unwrap();
     let copy = Copy::of(&place);
     archive_all(&place, &copy, Compression::None);
-    assert_eq!(verify(&copy.database()).unwrap(), []);
+    assert_eq!(verify(&copy.database(), &mut || {}).unwrap(), []);
 }
 
 #[test]
@@ -296,7 +296,7 @@ fn an_ended_chain_is_archived_to_its_last_transaction_before_it_goes() {
     assert!(names.iter().any(|name| name.ends_with(".sql.partial")));
     let copied = &copy.database().chains().unwrap()[0];
     assert_eq!(copied.info.ended, place.chain.info.ended);
-    assert_eq!(verify(&copy.database()).unwrap(), []);
+    assert_eq!(verify(&copy.database(), &mut || {}).unwrap(), []);
     expiry::expire(&place.database, &RULES, at(100 * DAY)).unwrap();
     assert!(!place.chain.path.exists());
 }
@@ -319,7 +319,7 @@ fn a_torn_note_was_never_there_and_a_damaged_one_keeps_everything() {
         Err(Error::Damaged { .. })
     ));
     expiry::expire(&place.database, &RULES, at(19 * DAY + 60)).unwrap_err();
-    let problems = verify(&place.database).unwrap();
+    let problems = verify(&place.database, &mut || {}).unwrap();
     assert_eq!(problems.len(), 1, "{problems:?}");
     assert_eq!(problems[0].file, ARCHIVED_JSONL);
     assert_eq!(place.chain.bases().unwrap().len(), 20);
@@ -465,13 +465,21 @@ fn whatever_happens_to_the_files_gives_them_another_state() {
             appender.rotate(902).unwrap().unwrap();
         }),
         ("a base", &|| {
-            drop(take_base(chain, Lsn(0x91_0000), 902, at(9 * DAY)))
+            take_base(chain, Lsn(0x91_0000), 902, at(9 * DAY));
         }),
         ("a set of globals", &|| {
             drop(write_set(chain, Lsn(0x92_0000), at(9 * DAY), "", ""))
         }),
         ("a pin", &|| {
-            expiry::pin(&place.database, &base.to_string(), None, "", at(0)).unwrap();
+            expiry::pin(
+                &place.database,
+                &base.to_string(),
+                None,
+                "",
+                at(0),
+                &mut || {},
+            )
+            .unwrap();
         }),
         ("a segment is gone", &|| {
             fs::remove_file(&place.segments()[0]).unwrap()

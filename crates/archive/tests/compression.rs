@@ -37,7 +37,7 @@ fn compress(place: &Place, how: Compression) -> Outcome {
 }
 
 fn assert_sound(place: &Place) {
-    assert_eq!(verify(&place.database).unwrap(), []);
+    assert_eq!(verify(&place.database, &mut || {}).unwrap(), []);
 }
 
 fn texts(place: &Place) -> Vec<String> {
@@ -229,7 +229,7 @@ fn a_damaged_segment_is_left_as_it_is_and_the_others_are_compressed() {
     assert!(outcome.failed[0].2.to_string().contains("checksum"));
     assert_eq!(fs::read(&path).unwrap(), damaged);
     assert_eq!(names_of_incremental(&place).len(), 4);
-    assert!(!verify(&place.database).unwrap().is_empty());
+    assert!(!verify(&place.database, &mut || {}).unwrap().is_empty());
 }
 
 #[test]
@@ -247,13 +247,16 @@ fn damage_to_a_compressed_segment_is_found() {
             damaged[place_of_damage] ^= 4;
             fs::write(&path, &damaged).unwrap();
             assert!(
-                !verify(&place.database).unwrap().is_empty(),
+                !verify(&place.database, &mut || {}).unwrap().is_empty(),
                 "{how} at {place_of_damage}"
             );
         }
         for cut in [1, 9, sound.len() / 2] {
             fs::write(&path, &sound[..sound.len() - cut]).unwrap();
-            assert!(!verify(&place.database).unwrap().is_empty(), "{how} cut");
+            assert!(
+                !verify(&place.database, &mut || {}).unwrap().is_empty(),
+                "{how} cut"
+            );
         }
         fs::write(&path, &sound).unwrap();
         assert_sound(&place);
@@ -265,7 +268,7 @@ fn a_segment_stays_plain_while_somebody_reads_and_goes_afterwards() {
     let _faults = Faults::new();
     let place = place();
     let before = texts(&place);
-    let reader = Lock::shared(&place.database).unwrap();
+    let reader = Lock::shared(&place.database, &mut || {}).unwrap();
     let outcome = compress(&place, ZSTD);
     assert_eq!((outcome.compressed.len(), outcome.in_use), (0, 3));
     assert_eq!(forms(&place).len(), 7);

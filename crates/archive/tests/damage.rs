@@ -50,7 +50,7 @@ fn full_place() -> Place {
     }
     one_of_each(&mut appender, 0x2000);
     appender.sync().unwrap();
-    assert_eq!(verify(&place.database).unwrap(), []);
+    assert_eq!(verify(&place.database, &mut || {}).unwrap(), []);
     place
 }
 
@@ -81,7 +81,7 @@ fn is_open(path: &Path) -> bool {
 fn with_bytes(place: &Place, path: &Path, bytes: &[u8]) -> Vec<Problem> {
     let good = fs::read(path).unwrap();
     fs::write(path, bytes).unwrap();
-    let problems = verify(&place.database).unwrap();
+    let problems = verify(&place.database, &mut || {}).unwrap();
     fs::write(path, good).unwrap();
     problems
 }
@@ -107,7 +107,7 @@ fn any_flipped_byte_of_any_file_but_the_open_segment_is_found() {
             assert_found(&place, &path, &bad, &format!("byte {position} flipped"));
         }
     }
-    assert_eq!(verify(&place.database).unwrap(), []);
+    assert_eq!(verify(&place.database, &mut || {}).unwrap(), []);
 }
 
 #[test]
@@ -149,27 +149,27 @@ fn any_file_that_is_gone_or_no_file_is_found_and_raises_nothing() {
         // The open segment may be gone because nothing was written since the last was closed.
         if !is_open(&path) {
             assert!(
-                !verify(&place.database).unwrap().is_empty(),
+                !verify(&place.database, &mut || {}).unwrap().is_empty(),
                 "without {path:?}"
             );
         }
         fs::create_dir(&path).unwrap();
         assert!(
-            !verify(&place.database).unwrap().is_empty(),
+            !verify(&place.database, &mut || {}).unwrap().is_empty(),
             "directory {path:?}"
         );
         fs::remove_dir(&path).unwrap();
         for target in [aside.as_path(), Path::new("/nowhere")] {
             std::os::unix::fs::symlink(target, &path).unwrap();
             assert!(
-                !verify(&place.database).unwrap().is_empty(),
+                !verify(&place.database, &mut || {}).unwrap().is_empty(),
                 "link {path:?}"
             );
             fs::remove_file(&path).unwrap();
         }
         fs::rename(&aside, &path).unwrap();
     }
-    assert_eq!(verify(&place.database).unwrap(), []);
+    assert_eq!(verify(&place.database, &mut || {}).unwrap(), []);
 }
 
 #[test]
@@ -188,7 +188,7 @@ fn any_two_files_that_changed_places_are_found() {
                 fs::rename(&aside, other).unwrap();
             };
             exchange();
-            let problems = verify(&place.database).unwrap();
+            let problems = verify(&place.database, &mut || {}).unwrap();
             assert!(!problems.is_empty(), "{one:?} and {other:?}");
             exchange();
         }
@@ -219,7 +219,7 @@ fn a_second_copy_under_another_name_is_found() {
                 continue;
             }
             fs::copy(&path, &copy).unwrap();
-            let problems = verify(&place.database).unwrap();
+            let problems = verify(&place.database, &mut || {}).unwrap();
             assert!(
                 !problems.is_empty(),
                 "{} as {}",
@@ -294,5 +294,5 @@ fn of_the_open_segment_what_is_structure_is_found_and_what_is_text_is_not() {
         "open segment: {found} flips were found, {} were not",
         missed.len()
     );
-    assert_eq!(verify(&place.database).unwrap(), []);
+    assert_eq!(verify(&place.database, &mut || {}).unwrap(), []);
 }

@@ -75,7 +75,7 @@ fn expired(rows: &[Row]) -> Vec<(Kind, &str)> {
 }
 
 fn assert_sound(place: &Place) {
-    assert_eq!(verify(&place.database).unwrap(), []);
+    assert_eq!(verify(&place.database, &mut || {}).unwrap(), []);
 }
 
 /// How many bases, sets and segments there are (the open one too).
@@ -194,13 +194,13 @@ fn segments_that_somebody_else_removed_are_a_problem() {
     expire(&place).unwrap();
     let (name, stored) = place.chain.segments().unwrap()[0];
     fs::remove_file(place.chain.segment_path(name, stored)).unwrap();
-    let problems = verify(&place.database).unwrap();
+    let problems = verify(&place.database, &mut || {}).unwrap();
     assert!(
         problems.iter().any(|p| p.problem.contains("not there")),
         "{problems:?}"
     );
     manifest::rebuild(&place.chain).unwrap();
-    assert!(!verify(&place.database).unwrap().is_empty());
+    assert!(!verify(&place.database, &mut || {}).unwrap().is_empty());
 }
 
 #[test]
@@ -288,7 +288,7 @@ fn nothing_goes_while_pins_or_the_manifest_cannot_be_read() {
     )
     .unwrap();
     expire(&place).unwrap_err();
-    assert!(verify(&place.database)
+    assert!(verify(&place.database, &mut || {})
         .unwrap()
         .iter()
         .any(|p| p.file.ends_with("pins.json")));
@@ -330,8 +330,8 @@ fn a_base_that_is_not_whole_takes_nobodys_place() {
 fn whoever_reads_keeps_the_files() {
     let _faults = Faults::new();
     let place = place();
-    let reader = Lock::shared(&place.database).unwrap();
-    let second = Lock::shared(&place.database).unwrap();
+    let reader = Lock::shared(&place.database, &mut || {}).unwrap();
+    let second = Lock::shared(&place.database, &mut || {}).unwrap();
     assert!(matches!(expire(&place), Err(Error::InUse { .. })));
     drop(reader);
     assert!(matches!(expire(&place), Err(Error::InUse { .. })));

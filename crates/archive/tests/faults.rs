@@ -81,7 +81,7 @@ fn a_footer_that_the_slot_was_not_told_of_is_written_again_before_the_rename() {
     assert_eq!(place.last_segment().1, Stored::Partial);
     faults.clear();
     assert_eq!(place.append().last_lsn(), Lsn(0x2000));
-    assert_eq!(archive::verify(&place.database).unwrap(), []);
+    assert_eq!(archive::verify(&place.database, &mut || {}).unwrap(), []);
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn a_line_whose_fsync_failed_does_not_count_as_in_the_manifest() {
             before + 1
         );
     }
-    assert_eq!(archive::verify(&place.database).unwrap(), []);
+    assert_eq!(archive::verify(&place.database, &mut || {}).unwrap(), []);
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn a_base_that_a_crash_left_without_its_line_gets_it_when_capture_starts() {
         .join(METADATA_JSON)
         .exists());
     place.append();
-    assert_eq!(archive::verify(&place.database).unwrap(), []);
+    assert_eq!(archive::verify(&place.database, &mut || {}).unwrap(), []);
 }
 
 #[test]
@@ -211,7 +211,7 @@ fn damage_before_what_the_slot_was_told_is_kept_as_it_was_found() {
     assert_eq!(place.chain.last_lsn().unwrap(), Lsn(0x2000));
     let left = fs::read(&path).unwrap();
     assert!(whole.starts_with(&left) && left.len() < flipped);
-    assert_eq!(archive::verify(&place.database).unwrap(), []);
+    assert_eq!(archive::verify(&place.database, &mut || {}).unwrap(), []);
 }
 
 #[test]
@@ -298,7 +298,11 @@ fn a_segment_of_format_1_is_closed_once_whatever_fails_meanwhile() {
                 .collect();
             let expected = if has_transaction { vec![1, 2] } else { vec![2] };
             assert_eq!(formats, expected, "{point} {has_transaction}");
-            assert_eq!(archive::verify(&place.database).unwrap(), [], "{point}");
+            assert_eq!(
+                archive::verify(&place.database, &mut || {}).unwrap(),
+                [],
+                "{point}"
+            );
         }
     }
 }

@@ -174,7 +174,7 @@ fn every_change_of_a_row_is_found_in_all_segments() {
         history_of(&place, "public.c", "id", "1"),
         Vec::<String>::new()
     );
-    assert_eq!(archive::verify(&place.database).unwrap(), []);
+    assert_eq!(archive::verify(&place.database, &mut || {}).unwrap(), []);
 }
 
 #[test]
@@ -614,7 +614,9 @@ fn a_segment_that_is_closed_meanwhile_is_not_called_damaged() {
     let mut w = Writer::new(&place);
     w.transaction(&["INSERT INTO public.a (id) VALUES (1);"]);
     w.sync();
-    let mut files = history::files::Files::list(&place.database, true).unwrap();
+    let mut files =
+        history::files::Files::list::<archive::Error>(&place.database, true, &mut || Ok(()))
+            .unwrap();
     w.rotate();
     let indexed = files.indexed::<Error>(0, &mut || Ok(())).unwrap();
     assert_eq!(indexed.unwrap().index.transactions, 1);

@@ -180,7 +180,7 @@ fn a_damaged_chain_json_is_named() {
     fs::write(&json, "{").unwrap();
     let error = place.database.chains().unwrap_err();
     assert!(error.to_string().contains("chain.json"), "{error}");
-    let problems = archive::verify(&place.database).unwrap();
+    let problems = archive::verify(&place.database, &mut || {}).unwrap();
     assert_eq!(problems[0].file, "chain-1/chain.json");
 }
 

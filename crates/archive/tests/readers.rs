@@ -128,8 +128,9 @@ fn changed_json_is_read_as_what_it_says_or_not_at_all() {
         }
         fs::write(&manifest, &manifest_bytes).unwrap();
         let lines: Vec<Entry> = manifest::read(&place.chain).unwrap().entries;
-        let strict = manifest::read_strictly(&place.chain).unwrap();
+        let strict = manifest::read_strictly::<archive::Error>(&place.chain, &mut || Ok(())).unwrap();
+        let found = verify(&place.database, &mut || {}).unwrap();
         prop_assert!(manifest_bytes == good[3] || !strict.damaged.is_empty() || lines.is_empty()
-            || !verify(&place.database).unwrap().is_empty());
+            || !found.is_empty());
     });
 }

@@ -52,7 +52,7 @@ fn resume_from(place: &Place, path: &Path, bytes: &[u8], whole: &[u8]) {
     };
     assert_eq!(summary.tally.transactions, kept + 1);
     drop(appender);
-    assert_eq!(archive::verify(&place.database).unwrap(), []);
+    assert_eq!(archive::verify(&place.database, &mut || {}).unwrap(), []);
 }
 
 /// A closed segment's bytes and the path that it had while it was open.
@@ -128,7 +128,7 @@ fn a_clean_stop_goes_on_in_the_same_file() {
     insert(&mut appender, 11, 0x2100);
     let closed = appender.rotate(12).unwrap().unwrap();
     assert_eq!(closed.entry.transactions, 2);
-    assert_eq!(archive::verify(&place.database).unwrap(), []);
+    assert_eq!(archive::verify(&place.database, &mut || {}).unwrap(), []);
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn a_crash_between_footer_and_manifest_is_finished() {
     fs::remove_file(place.chain.manifest()).unwrap();
     place.append();
     assert_eq!(manifest::read(&place.chain).unwrap().entries, [entry]);
-    assert_eq!(archive::verify(&place.database).unwrap(), []);
+    assert_eq!(archive::verify(&place.database, &mut || {}).unwrap(), []);
 }
 
 #[test]
@@ -189,7 +189,9 @@ fn the_manifest_can_be_rebuilt() {
     }
     let before = fs::read(place.chain.manifest()).unwrap();
     fs::write(place.chain.manifest(), "garbage\n").unwrap();
-    assert!(!archive::verify(&place.database).unwrap().is_empty());
+    assert!(!archive::verify(&place.database, &mut || {})
+        .unwrap()
+        .is_empty());
     assert_eq!(manifest::rebuild(&place.chain).unwrap().len(), 4);
     assert_eq!(fs::read(place.chain.manifest()).unwrap(), before);
 }
@@ -275,7 +277,7 @@ fn a_full_disk_poisons_until_the_chain_is_opened_again() {
     drop(appender);
     fs::remove_file(taken).unwrap();
     assert_eq!(place.append().last_lsn(), Lsn(0x2000));
-    assert_eq!(archive::verify(&place.database).unwrap(), []);
+    assert_eq!(archive::verify(&place.database, &mut || {}).unwrap(), []);
 }
 
 #[test]
@@ -335,7 +337,7 @@ fn assert_never_mixed(place: &Place, last: Lsn, transactions: u64) {
         assert_eq!(format, if is_open { 2 } else { 1 }, "{name:?}");
     }
     assert_eq!(found, transactions + 1);
-    assert_eq!(archive::verify(&place.database).unwrap(), []);
+    assert_eq!(archive::verify(&place.database, &mut || {}).unwrap(), []);
 }
 
 #[test]

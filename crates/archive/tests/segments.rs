@@ -96,7 +96,7 @@ fn effects_and_words_read_back() {
     ];
     let all = events(&bytes);
     assert_eq!(all[2..4], expected, "{all:#?}");
-    assert_eq!(archive::verify(&place.database).unwrap(), []);
+    assert_eq!(archive::verify(&place.database, &mut || {}).unwrap(), []);
 
     // What earlier versions wrote above a text whose effects they did not know is read as well.
     let text = String::from_utf8(bytes.clone()).unwrap();

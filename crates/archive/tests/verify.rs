@@ -64,7 +64,7 @@ fn all_files(place: &Place) -> Vec<PathBuf> {
 #[test]
 fn a_sound_archive_has_no_problem() {
     let place = full_place();
-    assert_eq!(verify(&place.database).unwrap(), []);
+    assert_eq!(verify(&place.database, &mut || {}).unwrap(), []);
     let before = fs::read(place.chain.manifest()).unwrap();
     manifest::rebuild(&place.chain).unwrap();
     assert_eq!(fs::read(place.chain.manifest()).unwrap(), before);
@@ -81,7 +81,7 @@ fn a_missing_or_foreign_file_is_found() {
         let aside = place.path().join("aside");
         fs::rename(&path, &aside).unwrap();
         assert!(
-            !verify(&place.database).unwrap().is_empty(),
+            !verify(&place.database, &mut || {}).unwrap().is_empty(),
             "without {name}"
         );
         fs::rename(&aside, &path).unwrap();
@@ -95,7 +95,7 @@ fn a_missing_or_foreign_file_is_found() {
         "",
     )
     .unwrap();
-    let problems = verify(&place.database).unwrap();
+    let problems = verify(&place.database, &mut || {}).unwrap();
     assert!(
         problems.iter().any(|p| p.problem == "has no checksum"),
         "{problems:?} {name}"
@@ -111,7 +111,7 @@ fn segments_in_the_wrong_place_are_found() {
     let path = place.chain.segment_path(name, stored);
     // The same LSNs, another key: only the checksums tell.
     fs::copy(other.chain.segment_path(other_name, stored), &path).unwrap();
-    let problems = verify(&place.database).unwrap();
+    let problems = verify(&place.database, &mut || {}).unwrap();
     assert!(
         problems
             .iter()
@@ -148,14 +148,14 @@ fn compressed_segments_are_seen_through() {
     fs::remove_file(place.chain.manifest()).unwrap();
     drop(place.append());
     manifest::rebuild(&place.chain).unwrap();
-    assert_eq!(verify(&place.database).unwrap(), []);
+    assert_eq!(verify(&place.database, &mut || {}).unwrap(), []);
     let (name, stored) = place.chain.segments().unwrap()[0];
     let path = place.chain.segment_path(name, stored);
     let mut bytes = fs::read(&path).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 4;
     fs::write(&path, bytes).unwrap();
-    assert!(!verify(&place.database).unwrap().is_empty());
+    assert!(!verify(&place.database, &mut || {}).unwrap().is_empty());
 }
 
 #[test]
@@ -238,10 +238,10 @@ fn an_unfinished_set_goes_and_one_that_the_manifest_lacks_is_listed() {
     let set = write_set(&place.chain, Lsn(0x1800), at(1), "CREATE ROLE eve;\n", "");
     // A crash before the line was written.
     fs::write(place.chain.manifest(), manifest).unwrap();
-    assert_eq!(verify(&place.database).unwrap().len(), 1);
+    assert_eq!(verify(&place.database, &mut || {}).unwrap().len(), 1);
     globals::tidy(&place.chain).unwrap();
     assert!(!unfinished.exists() && set.exists());
-    assert_eq!(verify(&place.database).unwrap(), []);
+    assert_eq!(verify(&place.database, &mut || {}).unwrap(), []);
     let rows = files(&place.database.chains().unwrap()).unwrap();
     assert_eq!(
         rows.iter().filter(|row| row.kind == Kind::Globals).count(),

@@ -7,6 +7,7 @@ use rustix::io::Errno;
 
 use crate::error::{Error, Result};
 use crate::layout::DatabaseDir;
+use crate::pause::{lock_shared, Pause};
 
 /// Keeps readers and those who remove apart; it goes with the value. `restore.sh` takes the same one
 /// (`flock` of the database's directory), where it can.
@@ -15,15 +16,21 @@ pub struct Lock(#[allow(dead_code)] Option<File>);
 impl Lock {
     /// For whoever reads: waits while files are being removed. Where the file system has no locks,
     /// there is none to take.
-    pub fn shared(database: &DatabaseDir) -> Result<Lock> {
+    pub fn shared(database: &DatabaseDir, pause: Pause) -> Result<Lock> {
+        Self::shared_or(database, &mut || {
+            pause();
+            Ok(())
+        })
+    }
+
+    /// [`Self::shared`] for a wait that `between` can end with an error.
+    pub fn shared_or<E: From<Error>>(
+        database: &DatabaseDir,
+        between: &mut dyn FnMut() -> std::result::Result<(), E>,
+    ) -> std::result::Result<Lock, E> {
         let directory = open(database)?;
-        loop {
-            match flock(&directory, FlockOperation::LockShared) {
-                Err(Errno::INTR) => {}
-                Err(_) => return Ok(Lock(None)),
-                Ok(()) => return Ok(Lock(Some(directory))),
-            }
-        }
+        let taken = lock_shared(&directory, between)?;
+        Ok(Lock(taken.is_ok().then_some(directory)))
     }
 
     /// For whoever removes or pins; fails at once with [`Error::InUse`] while somebody else has it.

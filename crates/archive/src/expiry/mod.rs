@@ -30,6 +30,7 @@ use crate::layout::names::{chain_name, parse_chain_name, PARTIAL};
 use crate::layout::{BaseName, ChainDir, DatabaseDir, SegmentName, Stored};
 use crate::manifest::{self, Entry, Kind};
 use crate::metadata::Metadata;
+use crate::pause::Pause;
 use crate::pins;
 use crate::retention::{self, Plan, Rules};
 use crate::sealed;
@@ -113,8 +114,9 @@ pub fn pin(
     until: Option<Time>,
     note: &str,
     now: Time,
+    pause: Pause,
 ) -> Result<Option<(u32, BaseName)>> {
-    let _lock = Lock::shared(database)?;
+    let _lock = Lock::shared(database, pause)?;
     let Some((chain, name)) = find_base(database, base)? else {
         return Ok(None);
     };

@@ -43,12 +43,17 @@ pub struct Files {
 }
 
 impl Files {
-    /// Lists them. With `may_write` the indexes that are made are left for the next time.
-    pub fn list(database: &DatabaseDir, may_write: bool) -> Result<Files> {
+    /// Lists them. With `may_write` the indexes that are made are left for the next time. `between` is called while
+    /// somebody has a manifest; what it fails with ends the wait.
+    pub fn list<E: From<Error>>(
+        database: &DatabaseDir,
+        may_write: bool,
+        between: &mut dyn FnMut() -> std::result::Result<(), E>,
+    ) -> std::result::Result<Files, E> {
         let mut files: Vec<File> = Vec::new();
         for chain in database.chains()? {
             let first = files.len();
-            list_chain(&chain, &mut files)?;
+            list_chain(&chain, &mut files, between)?;
             if first > 0 && files.len() > first {
                 let before = files[first - 1].chain.clone();
                 let gap = gap_between(&before, &chain);
@@ -165,15 +170,19 @@ impl File {
     }
 }
 
-fn list_chain(chain: &ChainDir, files: &mut Vec<File>) -> Result<()> {
+fn list_chain<E: From<Error>>(
+    chain: &ChainDir,
+    files: &mut Vec<File>,
+    between: &mut dyn FnMut() -> std::result::Result<(), E>,
+) -> std::result::Result<(), E> {
     let there = match chain.segments() {
         Ok(there) => there,
         // Retention removes a chain as a whole.
         Err(error) if is_gone(&error) => return Ok(()),
-        Err(error) => return Err(error),
+        Err(error) => return Err(error.into()),
     };
     // After the directory: whoever closes a segment has its line written under this lock.
-    let manifest = manifest::read_strictly(chain)?;
+    let manifest = manifest::read_strictly(chain, between)?;
     let given_up = given_up(chain).unwrap_or_default();
     let mut listed: BTreeMap<String, Entry> = BTreeMap::new();
     let mut expired: HashSet<String> = given_up.into_iter().collect();
@@ -271,7 +280,7 @@ pub fn make_indexes<E: From<Error>>(
     database: &DatabaseDir,
     between: &mut dyn FnMut() -> std::result::Result<(), E>,
 ) -> std::result::Result<(), E> {
-    let mut files = Files::list(database, true)?;
+    let mut files = Files::list(database, true, between)?;
     for nth in 0..files.files.len() {
         between()?;
         let file = &files.files[nth];

@@ -49,8 +49,8 @@ pub fn search<E: From<Error>>(
     question: &Question,
     between: &mut dyn FnMut() -> std::result::Result<(), E>,
 ) -> std::result::Result<Found, E> {
-    let lock = Lock::shared(database)?;
-    let mut files = Files::list(database, question.may_write)?;
+    let lock = Lock::shared_or(database, between)?;
+    let mut files = Files::list(database, question.may_write, between)?;
     let mut renames: Vec<(Place, Rename)> = Vec::new();
     for nth in 0..files.files.len() {
         between()?;

@@ -28,8 +28,8 @@ pub fn collect<E: From<Error>>(
     may_write_indexes: bool,
     between: &mut dyn FnMut() -> std::result::Result<(), E>,
 ) -> std::result::Result<Report, E> {
-    let _lock = Lock::shared(database)?;
-    let mut files = Files::list(database, may_write_indexes)?;
+    let _lock = Lock::shared_or(database, between)?;
+    let mut files = Files::list(database, may_write_indexes, between)?;
     let mut report = Report {
         database: database.name(),
         generated_at: now,

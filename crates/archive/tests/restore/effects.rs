@@ -161,7 +161,10 @@ fn effects_are_replayed_and_psql_sees_none_of_their_words() {
         source.assert_same(&target);
     }
     source.rotate(103);
-    assert_eq!(archive::verify(&source.place.database).unwrap(), []);
+    assert_eq!(
+        archive::verify(&source.place.database, &mut || {}).unwrap(),
+        []
+    );
     source.assert_same(&source.restore(&[]));
 }
 
@@ -260,5 +263,8 @@ fn both_formats_are_replayed_in_one_chain() {
         ],
     );
     source.assert_same(&source.restore(&[]));
-    assert_eq!(archive::verify(&source.place.database).unwrap(), []);
+    assert_eq!(
+        archive::verify(&source.place.database, &mut || {}).unwrap(),
+        []
+    );
 }

@@ -50,7 +50,7 @@ fn rows(source: &Source, database: &str) -> String {
 /// Everything of the last three days is there to the transaction; older bases by themselves; and what is
 /// gone is said to be gone, with what is left.
 fn assert_restores(source: &Source, lsns: &[Lsn]) {
-    assert_eq!(verify(&source.place.database).unwrap(), []);
+    assert_eq!(verify(&source.place.database, &mut || {}).unwrap(), []);
     let latest = source.restore(&[]);
     source.assert_same(&latest);
     for (day, lsn) in lsns.iter().enumerate().skip(6) {
@@ -146,7 +146,7 @@ fn a_chain_that_has_ended_restores_its_last_base_by_name_when_its_segments_are_g
     for path in source.place.segments() {
         fs::remove_file(path).unwrap();
     }
-    assert_eq!(verify(&source.place.database).unwrap(), []);
+    assert_eq!(verify(&source.place.database, &mut || {}).unwrap(), []);
     for options in [
         &[][..],
         &["--until-lsn", &lsns[9].to_string()],

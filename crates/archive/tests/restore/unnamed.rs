@@ -221,7 +221,7 @@ fn a_segment_that_later_ones_need_can_not_have_expired() {
         said.contains("manifest.jsonl of chain-1 is damaged"),
         "{said}"
     );
-    let found = verify(&source.place.database).unwrap();
+    let found = verify(&source.place.database, &mut || {}).unwrap();
     assert!(
         found
             .iter()

@@ -1,0 +1,52 @@
+//! Long readings stop now and then for whoever asked for them: a wish to stop is heard between two reads, however
+//! large the file is.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::thread::sleep;
+use std::time::Duration;
+
+use rustix::fs::{flock, FlockOperation};
+use rustix::io::Errno;
+
+/// Called now and then; it may look for a wish to stop, and need not return.
+pub type Pause<'a> = &'a mut dyn FnMut();
+
+/// Between two attempts at a lock that somebody else has.
+const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(10);
+
+/// A reader that pauses before each read.
+pub(crate) struct Pausing<'a, R> {
+    inner: R,
+    pause: Pause<'a>,
+}
+
+impl<'a, R> Pausing<'a, R> {
+    pub fn new(inner: R, pause: Pause<'a>) -> Self {
+        Self { inner, pause }
+    }
+}
+
+impl<R: Read> Read for Pausing<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        (self.pause)();
+        self.inner.read(buffer)
+    }
+}
+
+/// Waits for a shared lock. `between` is called meanwhile; what it fails with ends the wait.
+pub(crate) fn lock_shared<E>(
+    file: &File,
+    between: &mut dyn FnMut() -> Result<(), E>,
+) -> Result<Result<(), Errno>, E> {
+    loop {
+        match flock(file, FlockOperation::NonBlockingLockShared) {
+            Err(Errno::WOULDBLOCK) => {
+                between()?;
+                sleep(BETWEEN_ATTEMPTS);
+            }
+            Err(Errno::INTR) => {}
+            taken => return Ok(taken),
+        }
+    }
+}
