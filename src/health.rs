@@ -14,6 +14,7 @@ use pgrx::prelude::*;
 
 pub use self::cluster::report as cluster_report;
 pub use self::metrics::report as metrics;
+use crate::backup::preflight;
 use crate::capture;
 use crate::lost_extension;
 use crate::pg::failure::Failure;
@@ -212,6 +213,12 @@ fn judge_ours(row: &mut Row, database: pg_sys::Oid) -> bool {
     judge_preloading(row);
     let entry = status::read(database).unwrap_or_default();
     if status::is_there() {
+        if let Err(failure) = preflight::ensure_room(database) {
+            row.because(
+                Level::Emergency,
+                format!("nothing is captured: {}", failure.in_full()),
+            );
+        }
         if let Some(problem) = lost_extension::problem(&entry.extension) {
             row.because(Level::Critical, problem);
         }

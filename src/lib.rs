@@ -34,7 +34,7 @@ use pgrx::prelude::*;
 pub extern "C-unwind" fn _PG_init() {
     settings::init();
     if pg::server::is_preloading() {
-        pg::shared::init();
+        pg::shared::init(settings::max_databases());
         capture::init();
         ddl_log::init();
     }

@@ -1,8 +1,8 @@
 //! Every setting of the extension: its name, unit, default, range and a typed getter.
 //!
 //! Nothing else in the project reads a `pg_incrbackup.*` value. The settings are registered in
-//! `_PG_init`, whether the library was preloaded or loaded on demand (as an output plugin, say),
-//! so all of them are of a kind that may be defined late (never PGC_POSTMASTER).
+//! `_PG_init`, whether the library was preloaded or loaded on demand (as an output plugin, say). What needs
+//! a restart can be so only where it was preloaded: it may not be defined as PGC_POSTMASTER later.
 
 mod base;
 mod choices;
@@ -36,6 +36,7 @@ static READER: GucSetting<Reader> = GucSetting::<Reader>::new(Reader::Stream);
 static ROTATE_SIZE: GucSetting<i32> = GucSetting::<i32>::new(64 * 1024);
 static ROTATE_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(3600);
 static FSYNC_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(0);
+static MAX_DATABASES: GucSetting<i32> = GucSetting::<i32>::new(128);
 static DECODING_WORK_MEM: GucSetting<i32> = GucSetting::<i32>::new(0);
 static COPY_THRESHOLD: GucSetting<i32> = GucSetting::<i32>::new(32);
 static LAG_CRITICAL: GucSetting<i32> = GucSetting::<i32>::new(1024);
@@ -65,6 +66,19 @@ fn define_capture() {
         c"Root directory of the archive.",
         c"An absolute path outside the data directory. Empty: capture is off. It is made with mode 0700, its files with 0600.",
         &DIRECTORY,
+    );
+    GucRegistry::define_int_guc(
+        c"pg_incrbackup.max_databases",
+        c"Databases of the cluster that can be backed up at once.",
+        c"Each takes some kilobytes of shared memory.",
+        &MAX_DATABASES,
+        1,
+        10_000,
+        match pg::server::is_preloading() {
+            true => GucContext::Postmaster,
+            false => GucContext::Sighup,
+        },
+        GucFlags::default(),
     );
     GucRegistry::define_string_guc(
         c"pg_incrbackup.plugin",
@@ -277,6 +291,11 @@ pub fn rotate_interval() -> Option<Duration> {
 /// Least time between two fsyncs; zero: whenever caught up.
 pub fn fsync_interval() -> Duration {
     Duration::from_millis(FSYNC_INTERVAL.get() as u64)
+}
+
+/// Databases that can be backed up at once.
+pub fn max_databases() -> usize {
+    usize::try_from(MAX_DATABASES.get()).unwrap_or_default()
 }
 
 /// `logical_decoding_work_mem` for the worker in kB; `None`: the server's own.

@@ -16,11 +16,8 @@ pub use self::parts::{
     OffsitePhase, OffsiteStatus,
 };
 use crate::cluster_changes::ClusterChanges;
+use crate::pg::shared;
 pub use crate::pg::shared::is_there;
-use crate::pg::shared::{BOARD, WAKE};
-
-/// Databases of one cluster that can be backed up at once.
-pub const MAX_DATABASES: usize = 64;
 
 /// A text of bounded length that can live in shared memory.
 #[derive(Clone, Copy)]
@@ -155,39 +152,34 @@ pub struct DatabaseStatus {
     pub look: LookStatus,
 }
 
-#[derive(Clone, Copy)]
+/// In C's layout: `pg::shared` lays it out.
+#[repr(C)]
 pub struct Board {
     pub launcher_pid: i32,
-    pub databases: [DatabaseStatus; MAX_DATABASES],
-}
-
-impl Default for Board {
-    fn default() -> Self {
-        Self {
-            launcher_pid: 0,
-            databases: [DatabaseStatus::default(); MAX_DATABASES],
-        }
-    }
+    /// As many as `pg_incrbackup.max_databases`.
+    pub databases: [DatabaseStatus],
 }
 
 /// What a committing backend reads and writes without a lock: the latches of the capture workers,
 /// and word of a changed cluster.
+#[repr(C)]
 pub struct WakeTable {
+    pub head: WakeHead,
+    /// As many as the board's.
+    pub slots: [WakeSlot],
+}
+
+#[derive(Default)]
+pub struct WakeHead {
     changes: ClusterChanges,
-    database: [AtomicU32; MAX_DATABASES],
-    latch: [AtomicUsize; MAX_DATABASES],
     launcher: AtomicUsize,
 }
 
-impl Default for WakeTable {
-    fn default() -> Self {
-        Self {
-            changes: ClusterChanges::default(),
-            database: [const { AtomicU32::new(0) }; MAX_DATABASES],
-            latch: [const { AtomicUsize::new(0) }; MAX_DATABASES],
-            launcher: AtomicUsize::new(0),
-        }
-    }
+/// The latch of one database's capture worker.
+#[derive(Default)]
+pub struct WakeSlot {
+    database: AtomicU32,
+    latch: AtomicUsize,
 }
 
 /// The entry of `database`, copied; `None` too where the library was not preloaded.
@@ -195,7 +187,7 @@ pub fn read(database: pg_sys::Oid) -> Option<DatabaseStatus> {
     if !is_there() {
         return None;
     }
-    let board = BOARD.share();
+    let board = shared::share();
     board
         .databases
         .iter()
@@ -208,7 +200,7 @@ pub fn read_all() -> Vec<DatabaseStatus> {
     if !is_there() {
         return Vec::new();
     }
-    let board = BOARD.share();
+    let board = shared::share();
     board
         .databases
         .iter()
@@ -222,7 +214,7 @@ pub fn update<R>(
     database: pg_sys::Oid,
     change: impl FnOnce(&mut DatabaseStatus) -> R,
 ) -> Option<R> {
-    let mut board = BOARD.exclusive();
+    let mut board = shared::exclusive();
     let wanted = database.to_u32();
     let place = board
         .databases
@@ -234,9 +226,15 @@ pub fn update<R>(
     Some(change(entry))
 }
 
+/// True where the board has an entry of this database, or one that is free.
+pub fn has_room(database: pg_sys::Oid) -> bool {
+    let is_ours = |entry: &DatabaseStatus| [0, database.to_u32()].contains(&entry.database);
+    shared::share().databases.iter().any(is_ours)
+}
+
 /// Frees the entry of a database that is backed up no more.
 pub fn forget(database: pg_sys::Oid) {
-    let mut board = BOARD.exclusive();
+    let mut board = shared::exclusive();
     if let Some(entry) = board
         .databases
         .iter_mut()
@@ -247,53 +245,46 @@ pub fn forget(database: pg_sys::Oid) {
 }
 
 pub fn set_launcher_pid(pid: i32) {
-    BOARD.exclusive().launcher_pid = pid;
+    shared::exclusive().launcher_pid = pid;
 }
 
 pub fn launcher_pid() -> i32 {
-    BOARD.share().launcher_pid
+    shared::share().launcher_pid
 }
 
 /// Publishes (or with 0 withdraws) the latch that a commit in `database` sets.
 pub fn publish_latch(database: pg_sys::Oid, latch: usize) {
-    let table = WAKE.get();
     let wanted = database.to_u32();
-    let _writer = BOARD.exclusive();
-    let slots = || {
-        table
-            .database
-            .iter()
-            .map(|slot| slot.load(Ordering::Acquire))
+    let _writer = shared::exclusive();
+    let slots = &shared::wake().slots;
+    let of = |database| {
+        let mut slots = slots.iter();
+        slots.find(|slot| slot.database.load(Ordering::Acquire) == database)
     };
-    let place = slots()
-        .position(|slot| slot == wanted)
-        .or_else(|| slots().position(|s| s == 0));
-    if let Some(place) = place {
-        table.latch[place].store(latch, Ordering::Release);
-        table.database[place].store(if latch == 0 { 0 } else { wanted }, Ordering::Release);
+    if let Some(slot) = of(wanted).or_else(|| of(0)) {
+        slot.latch.store(latch, Ordering::Release);
+        let database = if latch == 0 { 0 } else { wanted };
+        slot.database.store(database, Ordering::Release);
     }
 }
 
 /// Address of the latch of the capture worker of `database`; 0 when none runs.
 pub fn latch_of(database: pg_sys::Oid) -> usize {
-    let table = WAKE.get();
     let wanted = database.to_u32();
-    let place = table
-        .database
-        .iter()
-        .position(|slot| slot.load(Ordering::Acquire) == wanted);
-    place.map_or(0, |place| table.latch[place].load(Ordering::Acquire))
+    let mut slots = shared::wake().slots.iter();
+    let slot = slots.find(|slot| slot.database.load(Ordering::Acquire) == wanted);
+    slot.map_or(0, |slot| slot.latch.load(Ordering::Acquire))
 }
 
 pub fn publish_launcher_latch(latch: usize) {
-    WAKE.get().launcher.store(latch, Ordering::Release);
+    shared::wake().head.launcher.store(latch, Ordering::Release);
 }
 
 /// The cluster's count of changes. Only where the library is preloaded.
 pub fn cluster_changes() -> &'static ClusterChanges {
-    &WAKE.get().changes
+    &shared::wake().head.changes
 }
 
 pub fn launcher_latch() -> usize {
-    WAKE.get().launcher.load(Ordering::Acquire)
+    shared::wake().head.launcher.load(Ordering::Acquire)
 }

@@ -23,9 +23,13 @@ pub fn flush(database: pg_sys::Oid, limit: Duration) -> Result<u64, Failure> {
     Ok(lsn)
 }
 
-/// Closes the open segment; gives the last closed one's path, empty when there is none.
+/// Closes the open segment, with everything committed so far in it; gives the last closed one's path, empty when
+/// there is none.
 pub fn rotate(database: pg_sys::Oid) -> Result<String, Failure> {
     ensure_capture(database)?;
+    // With this record all before it is flushed, what synchronous_commit = off has left in memory too, and the worker
+    // reads what is flushed before it answers.
+    server::emit_position_mark();
     let number = status::update(database, |entry| {
         entry.rotate_wanted += 1;
         entry.rotate_wanted

@@ -7,7 +7,7 @@ use pgrx::bgworkers::{BackgroundWorker, DynamicBackgroundWorker};
 use pgrx::prelude::*;
 
 use super::dump::Source;
-use super::{base, board, expiry, globals, heal, place, setup};
+use super::{base, board, expiry, globals, heal, place, preflight, setup};
 use crate::pg::failure::Failure;
 use crate::pg::{process, signals, transaction};
 use crate::status::BasePhase;
@@ -64,6 +64,7 @@ pub struct Started {
 
 /// Starts a worker for `job` in `database`. Fails when one runs there already.
 pub fn start(database: pg_sys::Oid, job: Job) -> Result<Started, Failure> {
+    preflight::ensure_room(database)?;
     let number = board::claim(database, std::process::id() as i32).ok_or_else(is_busy)?;
     let worker = worker::of_kind("base", database)
         .set_extra(job.to_extra())

@@ -84,8 +84,27 @@ fn ensure_wal_level() -> Result<(), Failure> {
     .hint("Add the line wal_level = logical to postgresql.conf and restart the server."))
 }
 
+/// 53400 where the board has no entry for another database.
+pub fn ensure_room(database: pg_sys::Oid) -> Result<(), Failure> {
+    match status::has_room(database) {
+        true => Ok(()),
+        false => Err(no_room()),
+    }
+}
+
+/// What is said where the board has none.
+pub fn no_room() -> Failure {
+    let most = settings::max_databases();
+    let message = format!("pg_incrbackup.max_databases is {most}, and so many are backed up");
+    Failure::new(LIMIT, message).hint(format!(
+        "Add the line pg_incrbackup.max_databases = {} to postgresql.conf and restart the server.",
+        2 * most
+    ))
+}
+
 /// Room for one more slot, and for the workers.
 fn ensure_limits(database: pg_sys::Oid) -> Result<(), Failure> {
+    ensure_room(database)?;
     if capture::has_slot(database) {
         return Ok(());
     }

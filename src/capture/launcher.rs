@@ -5,7 +5,7 @@
 //! ten seconds, starts what is missing (and what writes changed globals, and what compresses and archives
 //! closed files), and waits longer after each failure of the same worker.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use pgrx::bgworkers::{
@@ -16,7 +16,7 @@ use pgrx::prelude::*;
 
 use super::guard::Guard;
 use super::shutdown;
-use crate::backup::Due;
+use crate::backup::{preflight, Due};
 use crate::indexing::Indexing;
 use crate::pg::{databases, server, slot};
 use crate::status::{self, Phase};
@@ -92,6 +92,8 @@ struct Launcher {
     workers: HashMap<u32, DynamicBackgroundWorker>,
     /// Workers that look at the globals of a database.
     globals: HashMap<u32, DynamicBackgroundWorker>,
+    /// Databases for which the board has no entry; told once.
+    without_room: HashSet<u32>,
     indexing: Indexing,
     last_schedule: Option<Instant>,
     last_tidy: Option<Instant>,
@@ -221,6 +223,13 @@ impl Launcher {
         if entry.phase == Phase::Broken || entry.held {
             return LOOK_INTERVAL;
         }
+        if let Err(failure) = preflight::ensure_room(database) {
+            if self.without_room.insert(database.to_u32()) {
+                failure.log(PgLogLevel::WARNING);
+            }
+            return LOOK_INTERVAL;
+        }
+        self.without_room.remove(&database.to_u32());
         // An earlier launcher's worker.
         if entry.pid != 0 && server::is_backend_alive(entry.pid) {
             return LOOK_INTERVAL;

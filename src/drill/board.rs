@@ -3,6 +3,7 @@
 use archive::time;
 use pgrx::prelude::*;
 
+use crate::backup::preflight;
 use crate::pg::failure::Failure;
 use crate::pg::server;
 use crate::status::{self, DrillPhase, DrillStatus};
@@ -32,8 +33,8 @@ pub fn claim(database: pg_sys::Oid, pid: i32, conninfo: &str) -> Result<u64, Fai
         entry.drill = drill;
         Ok(entry.drill.number)
     });
-    let busy = claimed.unwrap_or(Err("no place is left on the status board"));
-    busy.map_err(|why| {
+    let claimed = claimed.ok_or_else(preflight::no_room)?;
+    claimed.map_err(|why| {
         Failure::new(PgSqlErrorCode::ERRCODE_OBJECT_IN_USE, why)
             .hint("SELECT * FROM incr_status() shows how far it is.")
     })

@@ -203,3 +203,50 @@ fn a_row_that_cannot_be_named_is_the_trouble_of_one() {
     held.run("COMMIT");
     wait_until("a base ends it", || levels(&c, "app") == "app ok, other ok");
 }
+
+/// The board's places are counted, and whoever gets none is told which setting it is.
+#[test]
+fn a_database_too_many_is_told_so_and_takes_nothing_from_the_others() {
+    let c = Cluster::builder()
+        .setting("pg_incrbackup.max_databases", "1")
+        .back_up();
+    c.sql_in("postgres", "CREATE DATABASE other");
+    c.sql_in("other", "CREATE EXTENSION pg_incrbackup");
+    let error = c.try_sql_in("other", "SELECT * FROM incr_setup()");
+    let error = error.expect_err("there is no room");
+    assert_eq!(error.sqlstate, "53400", "{error}");
+    let named = error.text.contains("pg_incrbackup.max_databases is 1");
+    assert!(named, "{error}");
+    c.sql("CREATE TABLE t (a int PRIMARY KEY); INSERT INTO t VALUES (1)");
+    c.assert_restores();
+    assert!(health_of(&c, "app").starts_with("ok"));
+
+    // Backed up with more room before: its slot waits, and that is told.
+    c.sql_in(
+        "postgres",
+        "ALTER SYSTEM SET pg_incrbackup.max_databases = 2",
+    );
+    c.restart();
+    c.sql_in("other", "SELECT * FROM incr_setup()");
+    c.sql_in("other", "CREATE TABLE t (a int PRIMARY KEY)");
+    c.sql_in(
+        "postgres",
+        "ALTER SYSTEM SET pg_incrbackup.max_databases = 1",
+    );
+    c.restart();
+    let told = || {
+        let both = ["app", "other"].map(|database| health_of(&c, database));
+        both.iter()
+            .any(|health| health.starts_with("emergency") && health.contains("max_databases"))
+    };
+    wait_until("health tells of the one that waits", told);
+    let warnings = c.log().matches("so many are backed up").count();
+    assert!((1..3).contains(&warnings), "{}", c.log());
+    c.sql_in(
+        "postgres",
+        "ALTER SYSTEM SET pg_incrbackup.max_databases = 128",
+    );
+    c.restart();
+    assert_other_is_well(&c);
+    wait_until("both are well", || levels(&c, "app") == "app ok, other ok");
+}
