@@ -23,6 +23,22 @@ fn incr_rotate_closes_the_open_segment_and_not_an_empty_one() {
     c.assert_restores();
 }
 
+/// Nobody has flushed it yet, and the WAL writer would not for a while.
+#[test]
+fn incr_rotate_waits_for_what_was_committed_asynchronously() {
+    let c = Cluster::builder()
+        .setting("wal_writer_delay", "'10s'")
+        .back_up();
+    c.sql("CREATE TABLE t (a int PRIMARY KEY)");
+    c.flush();
+    let rotated = c.sql(
+        "SET synchronous_commit = off; INSERT INTO t VALUES (1); INSERT INTO t VALUES (2); SELECT incr_rotate()",
+    );
+    let segment = std::fs::read_to_string(&rotated).expect("the segment is closed");
+    let is_there = |row: &str| segment.contains(&format!("VALUES ({row})"));
+    assert!(is_there("1") && is_there("2"), "{segment}");
+}
+
 #[test]
 fn a_segment_closes_at_the_size_but_never_inside_a_transaction() {
     let c = Cluster::builder()
