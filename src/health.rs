@@ -14,14 +14,15 @@ use pgrx::prelude::*;
 
 pub use self::cluster::report as cluster_report;
 pub use self::metrics::report as metrics;
-use crate::backup::preflight;
-use crate::capture;
+use crate::figures::pretty_bytes;
 use crate::lost_extension;
 use crate::pg::failure::Failure;
 use crate::pg::{lsn, server, slot};
+use crate::preflight;
 use crate::replica_identity;
 use crate::settings::{self, KeylessTables};
 use crate::status::{self, BasePhase, DatabaseStatus, Phase};
+use crate::workers;
 
 /// Names of tables that one reason lists.
 const LISTED: usize = 5;
@@ -85,7 +86,7 @@ impl Row {
 /// Health of this database. Needs a transaction.
 pub fn report() -> Result<Vec<Row>, Failure> {
     let database = server::my_database();
-    let ours = capture::slot_name(database);
+    let ours = workers::slot_name(database);
     let (mut rows, mut has_ours) = (Vec::new(), false);
     for facts in slot::all()
         .into_iter()
@@ -116,19 +117,8 @@ pub fn report() -> Result<Vec<Row>, Failure> {
 /// True for the slot that makes this database a backed-up one.
 fn is_ours(facts: &slot::Facts, database: pg_sys::Oid) -> bool {
     facts.database == database
-        && facts.name == capture::slot_name(database)
-        && facts.plugin.as_deref().is_some_and(capture::is_our_plugin)
-}
-
-/// `1234 bytes`, `12 kB`, as pg_size_pretty() writes sizes.
-pub fn pretty_bytes(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["bytes", "kB", "MB", "GB", "TB"];
-    let (mut value, mut unit) = (bytes, 0);
-    while value >= 10 * 1024 && unit + 1 < UNITS.len() {
-        value = (value + 512) / 1024;
-        unit += 1;
-    }
-    format!("{value} {}", UNITS[unit])
+        && facts.name == workers::slot_name(database)
+        && facts.plugin.as_deref().is_some_and(workers::is_our_plugin)
 }
 
 fn row_of(facts: &slot::Facts, database: pg_sys::Oid) -> Row {

@@ -10,10 +10,10 @@ use archive::history::files;
 use pgrx::bgworkers::{BackgroundWorkerStatus, DynamicBackgroundWorker};
 use pgrx::prelude::*;
 
-use crate::backup::place;
 use crate::pg::failure::Failure;
 use crate::pg::{process, signals, transaction};
-use crate::worker;
+use crate::place;
+use crate::workers;
 
 /// Capture and the server's own work come first.
 const NICENESS: i32 = 10;
@@ -49,7 +49,7 @@ impl Indexing {
             }
         }
         // Where no worker is free, the next look tries again.
-        if let Ok(worker) = worker::of_kind("indexer", database).load_dynamic() {
+        if let Ok(worker) = workers::of_kind("indexer", database).load_dynamic() {
             let attempt = Attempt {
                 worker,
                 begun: Instant::now(),
@@ -66,7 +66,7 @@ impl Indexing {
 pub extern "C-unwind" fn pg_incrbackup_indexer_main(argument: pg_sys::Datum) {
     let database = pg_sys::Oid::from(argument.value() as u32);
     signals::end_on_sigterm();
-    worker::connect(None);
+    workers::connect(None);
     process::end_with_this_process();
     // Where it may not, it works all the same.
     let _ = rustix::process::nice(NICENESS);

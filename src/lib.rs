@@ -10,18 +10,23 @@ mod cluster_changes;
 mod ddl_log;
 mod drill;
 mod effects;
+mod figures;
 mod health;
 mod history;
 mod indexing;
+mod launcher;
 mod lost_extension;
 mod offsite;
 mod output_plugin;
+mod passing;
 mod pg;
+mod place;
+mod preflight;
 mod replica_identity;
 mod sequences;
 mod settings;
 mod status;
-mod worker;
+mod workers;
 
 use pgrx::prelude::*;
 
@@ -35,7 +40,7 @@ pub extern "C-unwind" fn _PG_init() {
     settings::init();
     if pg::server::is_preloading() {
         pg::shared::init(settings::max_databases());
-        capture::init();
+        launcher::init();
         ddl_log::init();
     }
 }

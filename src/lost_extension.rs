@@ -16,13 +16,14 @@ use archive::escape::{percent_decode, percent_encode};
 use archive::{schema_note, time};
 use pgrx::prelude::*;
 
-use crate::backup::{self, place, Job};
-use crate::capture;
+use crate::backup::{self, Job};
 use crate::pg::ddl_identity::OwnPrivileges;
 use crate::pg::ddl_node::Sql;
 use crate::pg::failure::Failure;
 use crate::pg::{ddl_history, extension, quote, server};
+use crate::place;
 use crate::status::{self, ExtensionStatus};
+use crate::workers;
 
 /// While there is no schema to make it in.
 const RETRY: Duration = Duration::from_secs(30);
@@ -103,7 +104,7 @@ pub fn transaction_ended(committed: bool) {
         extension.wants_base |= noted.is_back;
         extension.is_due = !noted.is_back;
     });
-    capture::wake_launcher();
+    workers::wake_launcher();
 }
 
 /// What was noted may be undone: a look will tell.
@@ -137,14 +138,14 @@ pub fn look(database: pg_sys::Oid) -> Result<(), Failure> {
                 extension.is_lost = true;
                 extension.is_due = true;
             });
-            capture::wake_launcher();
+            workers::wake_launcher();
         }
         return Ok(());
     };
     let schema = percent_encode(&history.schema_name().unwrap_or_default());
     if known.is_lost {
         update(database, found_again);
-        capture::wake_launcher();
+        workers::wake_launcher();
     }
     if let Some(owned) = place::own(database)? {
         schema_note::write(&owned, &schema)?;
@@ -178,7 +179,7 @@ pub fn start_if_due(database: pg_sys::Oid) -> Duration {
     if !extension.is_due && (!extension.is_lost || extension.not_before > now) {
         return RETRY;
     }
-    if crate::worker::of_kind("extension", database)
+    if crate::workers::of_kind("extension", database)
         .load_dynamic()
         .is_ok()
     {

@@ -6,10 +6,11 @@
 //! appears; what the user set stays, unless it leaves the table without one (NOTHING, or an index that
 //! is gone). Under `error` the executor refuses, under `warn` health tells.
 
+use std::sync::OnceLock;
+
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
-use crate::ddl_log;
 use crate::pg::ddl_identity::{self, is_keyless, with_descendants, NewIdentity, OwnPrivileges};
 use crate::pg::ddl_node::{relation_name, Sql};
 use crate::pg::ddl_place::{relation_place, Place};
@@ -207,6 +208,17 @@ fn lacks(table: pg_sys::Oid) -> Option<NewIdentity> {
     })
 }
 
+/// Records a statement that is about to be run by us: its command, its text and its table.
+type Record = fn(&'static str, &[u8], Sql);
+
+static RECORD: OnceLock<Record> = OnceLock::new();
+
+/// Has what is changed here recorded. Only while the library is preloaded, once.
+pub fn record_by(record: Record) {
+    // Once: there is nobody who would hear of the second.
+    let _ = RECORD.set(record);
+}
+
 /// Records the change, and makes it.
 fn set_identity(table: pg_sys::Oid, identity: &NewIdentity) -> Option<Ensured> {
     let name = relation_name(table)?;
@@ -220,7 +232,9 @@ fn set_identity(table: pg_sys::Oid, identity: &NewIdentity) -> Option<Ensured> {
         .concat(),
     };
     let sql = [b"ALTER TABLE ONLY ", &name[..], b" ", &action].concat();
-    ddl_log::record_own("ALTER TABLE", &sql, name.clone());
+    if let Some(record) = RECORD.get() {
+        record("ALTER TABLE", &sql, name.clone());
+    }
     ddl_identity::set(table, identity);
     Some(Ensured {
         relation: String::from_utf8_lossy(&name).into_owned(),

@@ -9,12 +9,12 @@ use pgrx::datum::{Interval, TimestampWithTimeZone};
 use pgrx::prelude::*;
 
 use super::{ensure_same_version, or_raise, requests, setup, some_text};
-use crate::backup::preflight;
 use crate::drill::{self, Started};
 use crate::pg::failure::Failure;
 use crate::pg::lsn::PgLsn;
 use crate::pg::text::ServerText;
 use crate::pg::{server, timestamp, transaction};
+use crate::preflight;
 use crate::settings;
 use crate::status;
 

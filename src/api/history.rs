@@ -7,13 +7,14 @@ use pgrx::datum::TimestampWithTimeZone;
 use pgrx::prelude::*;
 
 use super::{ensure_same_version, or_raise};
-use crate::backup::{place, preflight};
 use crate::history::{question, GivenKey};
 use crate::pg::failure::Failure;
 use crate::pg::lsn::PgLsn;
 use crate::pg::sql_types::{RegClass, StoredJsonb, Xid8};
 use crate::pg::text::ServerText;
 use crate::pg::{server, timestamp, transaction};
+use crate::place;
+use crate::preflight;
 
 /// Columns of the answer.
 type Columns = (

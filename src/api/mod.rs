@@ -18,13 +18,15 @@ use pgrx::datum::{Interval, TimestampWithTimeZone};
 use pgrx::pg_sys::panic::ErrorReportable;
 use pgrx::prelude::*;
 
-use crate::backup::{place, preflight};
+use crate::figures::pretty_bytes;
 use crate::health;
 use crate::pg::failure::Failure;
 use crate::pg::lsn::PgLsn;
 use crate::pg::text::ServerText;
 use crate::pg::timestamp;
 use crate::pg::{server, signals};
+use crate::place;
+use crate::preflight;
 use crate::sequences::{self, Positions};
 
 extension_sql_file!("../../sql/grants.sql", name = "grants", finalize);
@@ -135,11 +137,9 @@ fn incr_slot_health() -> TableIterator<
             row.active,
             row.wal_status.map(ServerText::from),
             row.restart_lag.map(|bytes| bytes as i64),
-            row.restart_lag
-                .map(|bytes| health::pretty_bytes(bytes).into()),
+            row.restart_lag.map(|bytes| pretty_bytes(bytes).into()),
             row.confirmed_lag.map(|bytes| bytes as i64),
-            row.confirmed_lag
-                .map(|bytes| health::pretty_bytes(bytes).into()),
+            row.confirmed_lag.map(|bytes| pretty_bytes(bytes).into()),
             row.safe_wal_size,
             row.age_micros.map(timestamp::interval),
             PgLsn::or_null(row.durable_lsn),

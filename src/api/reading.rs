@@ -4,10 +4,10 @@ use archive::reading::{self, Name};
 use pgrx::prelude::*;
 
 use super::{ensure_same_version, or_raise};
-use crate::backup::place;
 use crate::pg::failure::Failure;
 use crate::pg::server;
 use crate::pg::text::ServerText;
+use crate::place;
 
 /// The most that one call gives: a bytea, and its text form, have to stay below 1 GB.
 const MOST: i32 = 256 * 1024 * 1024;

@@ -5,11 +5,13 @@ use archive::time;
 use pgrx::prelude::*;
 
 use super::{ensure_same_version, or_raise};
-use crate::backup::{place, preflight};
+use crate::figures::pretty_bytes;
 use crate::health;
 use crate::pg::failure::Failure;
 use crate::pg::text::ServerText;
 use crate::pg::{server, transaction};
+use crate::place;
+use crate::preflight;
 
 /// Writes report.html beside restore.sh and gives its path: a timeline of what can be restored, sizes, the
 /// busiest tables, schema changes and health. It needs nothing but a browser.
@@ -48,7 +50,7 @@ fn of_row(row: health::Row) -> Health {
     let seconds = |micros: i64| format!("{:.1} s", micros as f64 / 1_000_000.0);
     fact("Last commit on disk", moment(row.last_commit_at));
     fact("Oldest commit not yet on disk", row.age_micros.map(seconds));
-    fact("WAL held", row.restart_lag.map(health::pretty_bytes));
+    fact("WAL held", row.restart_lag.map(pretty_bytes));
     fact("WAL status", row.wal_status);
     fact("Plugin", row.plugin);
     fact(

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use pgrx::prelude::*;
 
-use crate::backup::preflight;
-use crate::capture::{self, answer};
 use crate::pg::failure::Failure;
 use crate::pg::server;
+use crate::preflight;
 use crate::settings;
 use crate::status::{self, DatabaseStatus, Phase};
+use crate::workers;
 
 const ROTATE_LIMIT: Duration = Duration::from_secs(60);
 
@@ -18,7 +18,7 @@ pub fn flush(database: pg_sys::Oid, limit: Duration) -> Result<u64, Failure> {
     ensure_capture(database)?;
     // A record at the end of the WAL: when it is durable, so is all before it, on an idle server too.
     let lsn = server::emit_position_mark();
-    let is_answered = answer::ask_to_flush(database, lsn);
+    let is_answered = workers::ask_to_flush(database, lsn);
     wait_for_answer(database, limit, "incr_flush()", is_answered)?;
     Ok(lsn)
 }
@@ -43,8 +43,8 @@ pub fn rotate(database: pg_sys::Oid) -> Result<String, Failure> {
 
 /// 42704 when this database has no slot of ours.
 pub fn ensure_slot(database: pg_sys::Oid) -> Result<(), Failure> {
-    let name = capture::slot_name(database);
-    if capture::has_slot(database) {
+    let name = workers::slot_name(database);
+    if workers::has_slot(database) {
         return Ok(());
     }
     let code = PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT;
@@ -105,7 +105,7 @@ fn wait_for_answer(
     function: &str,
     is_answered: impl Fn(&DatabaseStatus) -> bool,
 ) -> Result<DatabaseStatus, Failure> {
-    answer::wait_for(database, limit, is_answered, ensure_running, |entry| {
+    workers::wait_for(database, limit, is_answered, ensure_running, |entry| {
         timed_out(function, limit, entry)
     })
 }

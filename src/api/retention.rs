@@ -7,11 +7,13 @@ use pgrx::datum::TimestampWithTimeZone;
 use pgrx::prelude::*;
 
 use super::{ensure_same_version, kind_name, or_raise};
-use crate::backup::{self, place, preflight};
+use crate::backup;
 use crate::pg::failure::Failure;
 use crate::pg::text::ServerText;
 use crate::pg::timestamp;
 use crate::pg::{server, signals};
+use crate::place;
+use crate::preflight;
 
 /// What retention keeps of this database's archive and what it does not, and why. With `dry_run` (the
 /// default) it only says so; otherwise what has expired is removed.

@@ -9,11 +9,14 @@ use pgrx::pg_sys::panic::ErrorReportable;
 use pgrx::prelude::*;
 
 use super::requests;
-use crate::backup::{self, place, preflight, Job, Started};
+use crate::backup::{self, Job, Started};
 use crate::pg::failure::Failure;
 use crate::pg::{query, server, slot, transaction};
+use crate::place;
+use crate::preflight;
 use crate::status::{self, BasePhase, Phase};
-use crate::{capture, replica_identity, settings};
+use crate::workers;
+use crate::{replica_identity, settings};
 
 const POLL: Duration = Duration::from_millis(50);
 /// A wait is explained after this long, and again at this interval.
@@ -33,9 +36,9 @@ pub struct Step {
 pub fn run(new_chain: bool, take_over: bool) -> Result<Vec<Step>, Failure> {
     ensure_no_xid("incr_setup()")?;
     let database = server::my_database();
-    let checked = preflight::check(database)?;
-    let name = capture::slot_name(database);
-    let was_there = capture::has_slot(database) && !new_chain;
+    let checked = backup::preflight::check(database)?;
+    let name = workers::slot_name(database);
+    let was_there = workers::has_slot(database) && !new_chain;
     let had_base = was_there && has_base(database)?;
     let owner_before = owner(database);
     let job = Job::Setup {
@@ -114,13 +117,13 @@ pub fn teardown(drop_slot: bool) -> Result<String, Failure> {
     preflight::ensure_preloaded()?;
     preflight::ensure_not_in_recovery()?;
     let database = server::my_database();
-    let name = capture::slot_name(database);
+    let name = workers::slot_name(database);
     requests::ensure_slot(database)?;
-    backup::stop(database);
+    workers::end_others(database);
     if !drop_slot {
         status::update(database, |entry| entry.held = true);
-        capture::step_aside(database);
-        capture::come_back(database);
+        workers::step_aside(database);
+        workers::resume(database);
         return Ok(format!(
             "capture is stopped; slot {name} keeps all WAL from here on"
         ));
@@ -130,7 +133,7 @@ pub fn teardown(drop_slot: bool) -> Result<String, Failure> {
     backup::drop_slot(database, &name)?;
     place::end_chain(database, backup::TORN_DOWN)?;
     status::forget(database);
-    capture::wake_launcher();
+    workers::wake_launcher();
     for table in left {
         notice!("{table} is in use and keeps the replica identity that pg_incrbackup gave it: run ALTER TABLE {table} REPLICA IDENTITY DEFAULT when it is free");
     }

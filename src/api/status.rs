@@ -3,9 +3,9 @@
 use archive::flags;
 use pgrx::prelude::*;
 
-use crate::backup::place;
 use crate::drill;
 use crate::pg::server;
+use crate::place;
 use crate::settings;
 use crate::status::{self, BasePhase, DatabaseStatus, DrillPhase, OffsitePhase, Phase};
 

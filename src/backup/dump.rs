@@ -163,7 +163,7 @@ pub fn globals_to<W: Write>(mut out: W, source: &Source) -> Result<W, Failure> {
         "--globals-only".into(),
     ];
     let text = run("pg_dumpall", &arguments, Vec::new(), &mut |_| Ok(()))?;
-    out.write_all(&crate::drill::without_scratch_databases(&text))
+    out.write_all(&super::scratch_settings::without_scratch_databases(&text))
         .map_err(|error| cannot_write(&program("pg_dumpall"), error))?;
     Ok(out)
 }

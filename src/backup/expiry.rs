@@ -10,12 +10,12 @@ use archive::expiry::{self, Row};
 use archive::time;
 use pgrx::prelude::*;
 
-use super::place;
 use crate::pg::failure::Failure;
 use crate::pg::{ddl_history, server, signals};
+use crate::place;
 use crate::settings;
 use crate::status::{self, ExpiryStatus};
-use crate::worker;
+use crate::workers;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// While somebody reads, and the longest time after a failure.
@@ -94,7 +94,7 @@ pub fn start_if_due(database: pg_sys::Oid) {
     if is_done || entry.expiry.not_before > time::now().timestamp_micros() {
         return;
     }
-    let worker = worker::of_kind("expiry", database).load_dynamic();
+    let worker = workers::of_kind("expiry", database).load_dynamic();
     // Where none is free the next look tries again; one that ends without a word is not started again
     // at once.
     if worker.is_ok() {
@@ -110,7 +110,7 @@ pub fn start_if_due(database: pg_sys::Oid) {
 pub extern "C-unwind" fn pg_incrbackup_expiry_main(argument: pg_sys::Datum) {
     let database = pg_sys::Oid::from(argument.value() as u32);
     signals::end_on_sigterm();
-    worker::connect(None);
+    workers::connect(None);
     update(database, |expiry| expiry.pid = std::process::id() as i32);
     run(database);
     update(database, |expiry| expiry.pid = 0);

@@ -24,20 +24,19 @@ use pgrx::bgworkers::DynamicBackgroundWorker;
 use pgrx::prelude::*;
 
 use super::dump::{self, Source};
-use super::place;
 use super::properties::{self, Roles};
 use crate::cluster_changes::Change;
 use crate::pg::failure::Failure;
 use crate::pg::{process, query, server, signals, transaction};
+use crate::place;
 use crate::status::{self, GlobalsStatus};
-use crate::worker;
+use crate::workers;
 
 /// How often a dump is made again because something changed meanwhile.
 const ATTEMPTS: u32 = 3;
 /// The next look comes no sooner than this after the last one, and no sooner than four times what
 /// that one took: a script that makes a thousand roles does not make a thousand dumps.
 const PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_RETRY_DELAY: Duration = Duration::from_secs(60);
 /// So many workers in a row that ended without a word are told of: one may just have been stopped.
 const SILENT_FAILURES: u32 = 3;
 const FLUSH_POLL: Duration = Duration::from_millis(20);
@@ -45,7 +44,7 @@ const FLUSH_POLL: Duration = Duration::from_millis(20);
 /// Has the launcher look at the globals of `database`, whether a change was seen or not.
 pub fn want(database: pg_sys::Oid) {
     status::update(database, |entry| entry.globals.wanted += 1);
-    crate::capture::wake_launcher();
+    crate::workers::wake_launcher();
 }
 
 /// What the launcher does about the globals of a database.
@@ -77,7 +76,7 @@ pub fn start_if_due(database: pg_sys::Oid) -> Due {
     if globals.not_before > now {
         return Due::In(Duration::from_micros((globals.not_before - now) as u64));
     }
-    let worker = worker::of_kind("globals", database).load_dynamic();
+    let worker = workers::of_kind("globals", database).load_dynamic();
     match worker {
         Ok(worker) => {
             // Until the worker says otherwise it has failed: it may end without a word.
@@ -109,7 +108,7 @@ pub extern "C-unwind" fn pg_incrbackup_globals_main(argument: pg_sys::Datum) {
         return update(database, |globals| globals.pid = 0);
     }
     signals::end_on_sigterm();
-    worker::connect(Some(database));
+    workers::connect(Some(database));
     signals::at_exit(|| update(server::my_database(), |globals| globals.pid = 0));
     process::end_with_this_process();
     let outcome = transaction::catch(|| run(database)).and_then(|result| result);
@@ -222,7 +221,7 @@ fn look_for_prepared(is_first: bool) -> Result<(), Failure> {
 
 /// Has the next attempt wait 1, 2, 4, … 60 seconds.
 fn note_attempt(globals: &mut GlobalsStatus) {
-    let delay = Duration::from_secs(1 << globals.failures.min(6)).min(LONGEST_RETRY_DELAY);
+    let delay = workers::backoff(globals.failures);
     globals.failures += 1;
     globals.not_before = time::now().timestamp_micros() + delay.as_micros() as i64;
 }
@@ -254,15 +253,4 @@ fn note_failure(database: pg_sys::Oid, message: &str) {
 
 fn update(database: pg_sys::Oid, change: impl FnOnce(&mut GlobalsStatus)) {
     status::update(database, |entry| change(&mut entry.globals));
-}
-
-/// Ends a running worker of `database`, for a command that needs the database for itself.
-pub fn stop(database: pg_sys::Oid) {
-    let pid = status::read(database).map_or(0, |entry| entry.globals.pid);
-    if pid != 0 {
-        server::terminate(pid);
-        while server::is_backend_alive(pid) {
-            server::wait_a_moment(FLUSH_POLL);
-        }
-    }
 }

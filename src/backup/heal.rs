@@ -12,12 +12,12 @@ use archive::time::{self, Time};
 use pgrx::prelude::*;
 
 use super::job::{start, Job};
-use super::place;
 use super::schedule::Failed;
 use super::setup;
-use crate::capture;
 use crate::pg::failure::Failure;
+use crate::place;
 use crate::status;
+use crate::workers;
 
 /// How often it is looked whether one can be begun.
 const LOOK: Duration = Duration::from_secs(10);
@@ -29,7 +29,7 @@ const DISTANCE: u64 = 10;
 /// The chain may have a stretch, or a format, that a base is to end.
 pub fn want_healing(database: pg_sys::Oid) {
     status::update(database, |entry| entry.wants_healing = true);
-    capture::wake_launcher();
+    workers::wake_launcher();
 }
 
 /// Starts a base where one is due that ends a stretch, for the launcher; returns for how long nothing will be.

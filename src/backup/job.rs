@@ -7,11 +7,12 @@ use pgrx::bgworkers::{BackgroundWorker, DynamicBackgroundWorker};
 use pgrx::prelude::*;
 
 use super::dump::Source;
-use super::{base, board, expiry, globals, heal, place, preflight, setup};
+use super::{base, board, expiry, globals, heal, setup};
 use crate::pg::failure::Failure;
 use crate::pg::{process, signals, transaction};
 use crate::status::BasePhase;
-use crate::worker;
+use crate::workers;
+use crate::{place, preflight};
 
 /// What a base worker is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,14 +67,14 @@ pub struct Started {
 pub fn start(database: pg_sys::Oid, job: Job) -> Result<Started, Failure> {
     preflight::ensure_room(database)?;
     let number = board::claim(database, std::process::id() as i32).ok_or_else(is_busy)?;
-    let worker = worker::of_kind("base", database)
+    let worker = workers::of_kind("base", database)
         .set_extra(job.to_extra())
         .load_dynamic();
     worker
         .map(|worker| Started { number, worker })
         .map_err(|_| {
             board::release(database, number);
-            worker::none_is_free()
+            workers::none_is_free()
         })
 }
 
@@ -82,7 +83,7 @@ pub fn start(database: pg_sys::Oid, job: Job) -> Result<Started, Failure> {
 pub extern "C-unwind" fn pg_incrbackup_base_main(argument: pg_sys::Datum) {
     let database = pg_sys::Oid::from(argument.value() as u32);
     signals::end_on_sigterm();
-    worker::connect(Some(database));
+    workers::connect(Some(database));
     board::begin();
     signals::at_exit(|| {
         base::discard_in_making();

@@ -15,24 +15,24 @@ mod globals;
 mod heal;
 mod job;
 pub mod leave_out;
-pub mod place;
 pub mod preflight;
 mod properties;
 pub mod schedule;
+mod scratch_settings;
 mod setup;
 mod temporary;
 
 use archive::time;
 use pgrx::prelude::*;
 
-pub use self::globals::{start_if_due as start_globals_if_due, stop as stop_globals, Due};
+pub use self::globals::{start_if_due as start_globals_if_due, Due};
 pub use self::heal::{heal_if_due, want_healing};
 pub use self::job::{start, Job, Started};
+pub use self::scratch_settings::SCRATCH_PREFIX;
 pub use self::setup::drop_slot;
 
 use self::schedule::Failed;
-use crate::pg::server;
-use crate::{drill, settings, status};
+use crate::{place, settings, status};
 
 /// How a chain ends that nobody misses.
 pub const TORN_DOWN: &str = "incr_teardown() dropped the slot";
@@ -69,20 +69,5 @@ pub fn start_if_due(database: pg_sys::Oid) {
     }
     if let Err(failure) = start(database, Job::Base) {
         failure.log(PgLogLevel::LOG);
-    }
-}
-
-/// Ends a running base of `database`, whose files it removes, and a drill, and waits until they are gone. For
-/// commands that need the database for themselves, and for incr_teardown().
-pub fn stop(database: pg_sys::Oid) {
-    globals::stop(database);
-    drill::stop(database);
-    let pid = status::read(database).map_or(0, |entry| entry.base.pid);
-    if pid == 0 || pid == std::process::id() as i32 {
-        return;
-    }
-    server::terminate(pid);
-    while server::is_backend_alive(pid) {
-        server::wait_a_moment(std::time::Duration::from_millis(20));
     }
 }

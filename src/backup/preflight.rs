@@ -3,10 +3,13 @@
 
 use pgrx::prelude::*;
 
-use super::{dump, place};
+use super::dump;
 use crate::pg::failure::Failure;
-use crate::pg::{extension, guc, query, server};
-use crate::{capture, settings, status};
+use crate::pg::{guc, query, server};
+use crate::place;
+use crate::preflight::{ensure_not_in_recovery, ensure_preloaded, ensure_room};
+use crate::settings;
+use crate::workers::{has_slot, slot_name};
 
 const PREREQUISITE: PgSqlErrorCode = PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
 const LIMIT: PgSqlErrorCode = PgSqlErrorCode::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED;
@@ -26,52 +29,6 @@ pub fn check(database: pg_sys::Oid) -> Result<String, Failure> {
     ))
 }
 
-/// 55000 when the library was not preloaded: no workers, no status board, no DDL log.
-pub fn ensure_preloaded() -> Result<(), Failure> {
-    if status::is_there() {
-        return Ok(());
-    }
-    let preloaded = guc::value(c"shared_preload_libraries").unwrap_or_default();
-    let list = match preloaded.trim() {
-        "" => "pg_incrbackup".to_string(),
-        others => format!("{others}, pg_incrbackup"),
-    };
-    Err(Failure::new(PREREQUISITE, "pg_incrbackup is not preloaded").hint(format!(
-        "Add the line shared_preload_libraries = '{list}' to postgresql.conf and restart the server."
-    )))
-}
-
-/// 55000 when the extension's objects in this database are of another version than the library: what
-/// such a function gives back would not be what it is declared to give.
-pub fn ensure_same_version() -> Result<(), Failure> {
-    const LIBRARY: &str = env!("CARGO_PKG_VERSION");
-    let Some(objects) = extension::own_version().filter(|objects| objects != LIBRARY) else {
-        return Ok(());
-    };
-    let message = format!(
-        "pg_incrbackup is of version {objects} in this database, its library of version {LIBRARY}"
-    );
-    Err(Failure::new(PREREQUISITE, message)
-        .detail("Capture goes on meanwhile.")
-        .hint(
-            "After the library was updated: restart the server if that is still to come, then run \
-             ALTER EXTENSION pg_incrbackup UPDATE in each database that has the extension.",
-        ))
-}
-
-/// 25006 on a standby: nothing can be decoded or set up there before it is promoted.
-pub fn ensure_not_in_recovery() -> Result<(), Failure> {
-    if !server::is_in_recovery() {
-        return Ok(());
-    }
-    let code = PgSqlErrorCode::ERRCODE_READ_ONLY_SQL_TRANSACTION;
-    Err(Failure::new(
-        code,
-        "this server is in recovery; pg_incrbackup works on the primary",
-    )
-    .hint("Connect to the primary, or promote this server first."))
-}
-
 fn ensure_wal_level() -> Result<(), Failure> {
     let level = guc::value(c"wal_level").unwrap_or_default();
     if level == "logical" {
@@ -84,28 +41,10 @@ fn ensure_wal_level() -> Result<(), Failure> {
     .hint("Add the line wal_level = logical to postgresql.conf and restart the server."))
 }
 
-/// 53400 where the board has no entry for another database.
-pub fn ensure_room(database: pg_sys::Oid) -> Result<(), Failure> {
-    match status::has_room(database) {
-        true => Ok(()),
-        false => Err(no_room()),
-    }
-}
-
-/// What is said where the board has none.
-pub fn no_room() -> Failure {
-    let most = settings::max_databases();
-    let message = format!("pg_incrbackup.max_databases is {most}, and so many are backed up");
-    Failure::new(LIMIT, message).hint(format!(
-        "Add the line pg_incrbackup.max_databases = {} to postgresql.conf and restart the server.",
-        2 * most
-    ))
-}
-
 /// Room for one more slot, and for the workers.
 fn ensure_limits(database: pg_sys::Oid) -> Result<(), Failure> {
     ensure_room(database)?;
-    if capture::has_slot(database) {
+    if has_slot(database) {
         return Ok(());
     }
     const USED: &str = "SELECT pg_catalog.count(*) FROM pg_catalog.pg_replication_slots";
@@ -131,10 +70,10 @@ fn ensure_limits(database: pg_sys::Oid) -> Result<(), Failure> {
 /// The output plugin's library must be there, and a slot of our name be ours.
 fn ensure_plugin(database: pg_sys::Oid) -> Result<(), Failure> {
     let wanted = settings::plugin();
-    if capture::has_slot(database) {
+    if has_slot(database) {
         return Ok(());
     }
-    ensure_name_is_free(&capture::slot_name(database))?;
+    ensure_name_is_free(&slot_name(database))?;
     let library = server::library_directory().join(format!("{wanted}.so"));
     if wanted.contains('/') || library.exists() || cfg!(not(target_os = "linux")) {
         return Ok(());

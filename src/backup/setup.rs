@@ -11,15 +11,16 @@ use archive::{ChainDir, Lsn};
 use pgrx::prelude::*;
 
 use super::dump::Source;
-use super::place::Owned;
-use super::{base, board, globals, place};
-use crate::capture;
+use super::{base, board, globals};
 use crate::pg::failure::Failure;
 use crate::pg::slot::{self, NewSlot};
 use crate::pg::{server, session, transaction};
+use crate::place;
+use crate::place::Owned;
 use crate::replica_identity;
 use crate::settings;
 use crate::status::{self, BasePhase, Phase};
+use crate::workers;
 
 /// Does what is missing. First of all the archive must be this server's: who is refused has changed nothing.
 pub fn run(
@@ -28,8 +29,8 @@ pub fn run(
     new_chain: bool,
     take_over: bool,
 ) -> Result<(), Failure> {
-    let name = capture::slot_name(database);
-    if capture::has_slot(database) && !new_chain && place::find(database)?.is_none() {
+    let name = workers::slot_name(database);
+    if workers::has_slot(database) && !new_chain && place::find(database)?.is_none() {
         // Nothing is made in the place of what may be not mounted.
         return Err(slot_without_chain(&name));
     }
@@ -41,7 +42,7 @@ pub fn run(
     if new_chain || owned.taken_from().is_some() {
         end_chain(database, &name, &owned)?;
     }
-    if capture::has_slot(database) {
+    if workers::has_slot(database) {
         resume(database);
         let chain = owned
             .served_chain()?
@@ -133,7 +134,7 @@ fn resume(database: pg_sys::Oid) {
             entry.retry_at = 0;
         }
     });
-    capture::come_back(database);
+    workers::resume(database);
 }
 
 /// Ends the chain and drops its slot, as incr_setup(new_chain => true) wants it. A slot that came along with a
@@ -155,14 +156,14 @@ fn end_chain(database: pg_sys::Oid, name: &str, owned: &Owned) -> Result<(), Fai
 
 /// Stops capture and drops the slot, where there is one.
 pub fn drop_slot(database: pg_sys::Oid, name: &str) -> Result<(), Failure> {
-    if !capture::has_slot(database) {
+    if !workers::has_slot(database) {
         return Ok(());
     }
     let dropped = transaction::catch(|| {
-        capture::step_aside(database);
+        workers::step_aside(database);
         slot::drop(name);
     });
-    dropped.inspect_err(|_| capture::come_back(database))
+    dropped.inspect_err(|_| workers::resume(database))
 }
 
 fn slot_without_chain(name: &str) -> Failure {

@@ -19,11 +19,11 @@ use super::foreign::{self, Translator};
 use super::journal::Journal;
 use super::look::Look;
 use super::sequence_sync::SequenceSync;
-use super::shutdown;
 use super::stream::{self, POSITION_INTERVAL};
 use crate::pg::{query, server};
 use crate::settings;
 use crate::status::{self, DatabaseStatus};
+use crate::workers::shutdown;
 
 /// A peek stops at the first commit past so many rows.
 const ROWS_PER_PEEK: i32 = 100_000;

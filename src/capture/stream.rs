@@ -18,11 +18,11 @@ use super::foreign;
 use super::journal::Journal;
 use super::look::Look;
 use super::sequence_sync::SequenceSync;
-use super::shutdown;
 use crate::pg::decoding::{Decoder, Step};
 use crate::pg::{moved_sequences, plugin, server};
 use crate::settings;
 use crate::status::{self, DatabaseStatus};
+use crate::workers::shutdown;
 
 /// A position comment for an idle database at most this often.
 pub const POSITION_INTERVAL: Duration = Duration::from_secs(10);

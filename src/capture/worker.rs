@@ -15,19 +15,16 @@ use pgrx::prelude::*;
 
 use super::error::{CaptureError, Result};
 use super::journal::Journal;
-use super::launcher::{self, slot_name};
 use super::poll::PollReader;
-use super::shutdown;
 use super::stream::StreamReader;
-use crate::backup::{
-    self,
-    place::{self, Owned},
-};
+use crate::backup::{self};
 use crate::pg::timeline::{self, Shared};
 use crate::pg::{server, session, slot, xid};
+use crate::place::{self, Owned};
 use crate::settings::{self, Reader};
 use crate::status::{self, Phase};
-use crate::worker;
+use crate::workers::shutdown;
+use crate::workers::{self, slot_name};
 
 /// Entry point of the process; the argument is the database's OID.
 #[pg_guard]
@@ -40,7 +37,7 @@ pub extern "C-unwind" fn pg_incrbackup_capture_main(argument: pg_sys::Datum) {
         entry.phase = Phase::Starting;
         entry.started_at = archive::time::now().timestamp_micros();
     });
-    worker::connect(Some(database));
+    workers::connect(Some(database));
     let outcome = PgTryBuilder::new(AssertUnwindSafe(|| capture(database)))
         .catch_others(|error| Err(CaptureError::Foreign(message_of(error))))
         .execute();
@@ -70,7 +67,7 @@ fn capture(database: pg_sys::Oid) -> Result<()> {
         session::set_text(c"logical_decoding_work_mem", &format!("{kilobytes}kB"));
     }
     let name = slot_name(database);
-    let plugin = launcher::slot_plugin(database)
+    let plugin = workers::slot_plugin(database)
         .ok_or_else(|| CaptureError::Off(format!("there is no slot {name}")))?;
     slot::allow_output_plugin(&plugin);
     let (_owned, mut chain) = open_chain(database, &name)?;
@@ -187,7 +184,8 @@ fn end(database: pg_sys::Oid, error: &CaptureError) {
     let message = error.to_string();
     let is_broken = matches!(error, CaptureError::Broken(_));
     let is_repeated = status::read(database).is_some_and(|entry| entry.last_error.get() == message);
-    let wait = launcher::retry_delay(database);
+    let failures = status::read(database).map_or(0, |entry| entry.failures);
+    let wait = workers::backoff(failures);
     status::update(database, |entry| {
         entry.pid = 0;
         entry.errors += 1;

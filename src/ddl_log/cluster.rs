@@ -7,11 +7,11 @@
 
 use std::cell::Cell;
 
-use crate::capture;
 use crate::pg::ddl_cluster::changes_cluster;
 use crate::pg::ddl_statement::Statement;
 use crate::pg::{server, wake};
 use crate::status;
+use crate::workers;
 
 thread_local! {
     /// Where the last commit record ended when this transaction first changed the cluster.
@@ -50,5 +50,5 @@ pub fn prepared_was_committed() {
 
 fn announce(lsn: u64, at: i64) {
     status::cluster_changes().announce(lsn, at);
-    capture::wake_launcher();
+    workers::wake_launcher();
 }

@@ -25,9 +25,11 @@ use crate::pg::ddl_node::Sql;
 use crate::pg::ddl_statement::Statement;
 use crate::pg::ddl_subtransaction::{attempt, Failure};
 use crate::pg::{ddl_catalog, ddl_history, ddl_schema, ddl_touched, lost_ddl, server};
+use crate::place;
 use crate::replica_identity;
 use crate::settings::{self, OnLogError};
-use crate::{capture, lost_extension, status};
+use crate::workers;
+use crate::{lost_extension, status};
 
 thread_local! {
     /// The databases whose workers have stepped aside for statements of this transaction, and the
@@ -37,6 +39,7 @@ thread_local! {
 
 pub fn init() {
     ddl_history::watch();
+    replica_identity::record_by(record_own);
     install(Callbacks {
         before_utility,
         after_utility,
@@ -183,7 +186,7 @@ fn after_utility(number: u64) {
         };
     }
     if let Some(schema) = frame.may_lose.take() {
-        if ddl_history::find().is_none() && capture::has_slot(server::my_database()) {
+        if ddl_history::find().is_none() && workers::has_slot(server::my_database()) {
             lost_extension::note_loss(schema);
         }
     }
@@ -250,7 +253,7 @@ fn complete(row: &mut WrittenRow, frame: &mut Frame) {
 }
 
 /// Records a statement that we run ourselves, before it runs.
-pub fn record_own(command: &'static str, text: &[u8], table: Sql) {
+fn record_own(command: &'static str, text: &[u8], table: Sql) {
     if let Some(history) = ddl_history::find() {
         let is_decoded = travels_as_effects();
         let record = Record {
@@ -334,7 +337,7 @@ fn step_aside_for(statement: &Statement) {
     };
     let database = need.database;
     ASIDE.with_borrow_mut(|aside| aside.push((ddl_catalog::nest_level(), need)));
-    capture::step_aside(database);
+    workers::step_aside(database);
 }
 
 fn transaction_ended(committed: bool) {
@@ -343,9 +346,9 @@ fn transaction_ended(committed: bool) {
     lost_extension::transaction_ended(committed);
     for (_, need) in ASIDE.take() {
         if committed && need.is_dropped {
-            capture::database_dropped(need.database);
+            place::note_dropped(need.database);
         } else {
-            capture::come_back(need.database);
+            workers::resume(need.database);
         }
     }
 }
@@ -361,7 +364,7 @@ fn subtransaction_aborted(level: i32) {
     });
     let ended: Vec<(i32, NeedsEmpty)> = ended;
     for (_, need) in ended {
-        capture::come_back(need.database);
+        workers::resume(need.database);
     }
 }
 

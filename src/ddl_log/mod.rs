@@ -36,8 +36,6 @@ extension_sql_file!(
     ]
 );
 
-pub use hook::record_own;
-
 /// Puts the hooks in place. Only while shared_preload_libraries is processed.
 pub fn init() {
     hook::init();

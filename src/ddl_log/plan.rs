@@ -5,10 +5,10 @@ use super::subject::Subject;
 use super::ways::Way;
 use super::words::travels_as_effects;
 use super::{by_text, decoder_raw, words};
-use crate::capture;
 use crate::pg::ddl_node::Sql;
 use crate::pg::ddl_statement::Statement;
 use crate::pg::server;
+use crate::workers;
 
 /// How a statement is recorded.
 pub struct Plan {
@@ -37,5 +37,5 @@ pub fn plan(statement: &Statement, tag: &'static str, way: Way) -> Option<Plan> 
 
 /// True for a database that has a slot of ours, although nobody can record its DDL.
 pub fn is_captured_without_history() -> bool {
-    capture::has_slot(server::my_database())
+    workers::has_slot(server::my_database())
 }

@@ -8,12 +8,13 @@ use super::hook::is_untold;
 use super::plan::{self, Plan};
 use super::ways::Way;
 use super::words::travels_as_effects;
+use crate::lost_extension;
 use crate::pg::ddl_history::{self, HistoryTable};
 use crate::pg::ddl_statement::Statement;
 use crate::pg::ddl_subtransaction::attempt;
 use crate::pg::failure::Failure;
 use crate::pg::{ddl_schema, lost_ddl, server};
-use crate::{capture, lost_extension};
+use crate::workers;
 
 /// Refuses DROP EXTENSION of ours while the database is backed up: it would leave a slot that holds the
 /// server's WAL, and no function to drop it with.
@@ -25,7 +26,7 @@ pub fn ensure_may_drop(statement: &Statement) {
             .iter()
             .any(|name| name == b"pg_incrbackup")
     };
-    if !is_drop || !names_ours() || !capture::has_slot(server::my_database()) {
+    if !is_drop || !names_ours() || !workers::has_slot(server::my_database()) {
         return;
     }
     let code = PgSqlErrorCode::ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST;

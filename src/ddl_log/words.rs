@@ -13,17 +13,17 @@ use super::secrets::public_words;
 use super::session::session_for_words;
 use super::subject::Subject;
 use super::ways::Way;
-use crate::capture;
 use crate::pg::ddl_history::HistoryTable;
 use crate::pg::ddl_statement::Statement;
 use crate::pg::ddl_touched::created_relation;
 use crate::pg::server;
 use crate::settings;
+use crate::workers;
 
 /// True where our own plugin decodes what statements do to the catalogs. A slot keeps the plugin that it was
 /// made with.
 pub fn travels_as_effects() -> bool {
-    let plugin = || capture::slot_plugin(server::my_database()).unwrap_or_else(settings::plugin);
+    let plugin = || workers::slot_plugin(server::my_database()).unwrap_or_else(settings::plugin);
     plugin() == "pg_incrbackup"
 }
 

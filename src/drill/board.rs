@@ -3,9 +3,9 @@
 use archive::time;
 use pgrx::prelude::*;
 
-use crate::backup::preflight;
 use crate::pg::failure::Failure;
 use crate::pg::server;
+use crate::preflight;
 use crate::status::{self, DrillPhase, DrillStatus};
 
 /// Claims the drill worker's place for `pid`: never two at once, and none while a base is being made. The

@@ -18,12 +18,12 @@ use super::source_server::SourceServer;
 use super::target::Target;
 use super::{board, client, scratch, target, throwaway, FIRST_TIDY_RETRY, TIDY_RETRY};
 use crate::backup::dump::Source;
-use crate::backup::place;
 use crate::pg::failure::Failure;
 use crate::pg::{process, server, session, signals, transaction};
+use crate::place;
 use crate::settings;
 use crate::status::DrillPhase;
-use crate::worker;
+use crate::workers;
 
 /// A drill that was started, for the process that waits for it.
 pub struct Started {
@@ -35,12 +35,12 @@ pub struct Started {
 pub fn start(database: pg_sys::Oid, conninfo: &str) -> Result<Started, Failure> {
     let my_pid = std::process::id() as i32;
     let number = board::claim(database, my_pid, conninfo)?;
-    let worker = worker::of_kind("drill", database).load_dynamic();
+    let worker = workers::of_kind("drill", database).load_dynamic();
     worker
         .map(|worker| Started { number, worker })
         .map_err(|_| {
             board::release(database, number);
-            worker::none_is_free()
+            workers::none_is_free()
         })
 }
 
@@ -50,7 +50,7 @@ pub fn start_tidying(database: pg_sys::Oid) {
     let Ok(number) = board::claim(database, my_pid, "") else {
         return;
     };
-    let worker = worker::of_kind("drill", database)
+    let worker = workers::of_kind("drill", database)
         .set_function("pg_incrbackup_drill_tidy_main")
         .load_dynamic();
     if worker.is_err() {
@@ -64,7 +64,7 @@ pub extern "C-unwind" fn pg_incrbackup_drill_main(argument: pg_sys::Datum) {
     let database = pg_sys::Oid::from(argument.value() as u32);
     signals::end_on_sigterm();
     let conninfo = board::begin(database);
-    worker::connect(Some(database));
+    workers::connect(Some(database));
     signals::at_exit(|| board::leave(server::my_database()));
     process::end_with_this_process();
     session::set(c"application_name", c"pg_incrbackup drill");
@@ -74,7 +74,7 @@ pub extern "C-unwind" fn pg_incrbackup_drill_main(argument: pg_sys::Datum) {
         failure.clone().log(PgLogLevel::WARNING);
     }
     board::end(database, outcome);
-    crate::capture::wake_launcher();
+    crate::workers::wake_launcher();
 }
 
 /// Connected to no database: the drill's own may have been dropped.
@@ -83,7 +83,7 @@ pub extern "C-unwind" fn pg_incrbackup_drill_main(argument: pg_sys::Datum) {
 pub extern "C-unwind" fn pg_incrbackup_drill_tidy_main(argument: pg_sys::Datum) {
     let database = pg_sys::Oid::from(argument.value() as u32);
     signals::end_on_sigterm();
-    worker::connect(None);
+    workers::connect(None);
     board::begin(database);
     process::end_with_this_process();
     board::enter(database, DrillPhase::Dropping);

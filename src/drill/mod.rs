@@ -32,12 +32,12 @@ use pgrx::prelude::*;
 
 pub use self::board::release;
 pub use self::job::{start, Started};
-pub use self::scratch::without_scratch_databases;
 pub use self::target::ensure_no_password;
 
-use crate::backup::{place, schedule};
+use crate::backup::schedule;
 use crate::pg::failure::Failure;
 use crate::pg::server;
+use crate::place;
 use crate::{settings, status};
 
 /// How long after a failure to drop what a drill left behind it is tried again, at least and at most.
@@ -120,17 +120,5 @@ pub fn tidy_where_needed() {
         if !is_alive && drill.not_before <= time::now().timestamp_micros() {
             job::start_tidying(database);
         }
-    }
-}
-
-/// Ends a running drill of `database`, and waits until it is gone. What it made is dropped soon after.
-pub fn stop(database: pg_sys::Oid) {
-    let pid = status::read(database).map_or(0, |entry| entry.drill.pid);
-    if pid == 0 || pid == std::process::id() as i32 {
-        return;
-    }
-    server::terminate(pid);
-    while server::is_backend_alive(pid) {
-        server::wait_a_moment(Duration::from_millis(20));
     }
 }

@@ -16,13 +16,13 @@ use super::definitions::{self, Definitions};
 use super::unmade::{Catalogs, TableOfContents};
 use super::{board, client, target};
 use crate::backup::dump::Source;
-use crate::capture::answer;
 use crate::pg::failure::Failure;
 use crate::pg::fence::{self, Fence};
 use crate::pg::snapshot::Exported;
 use crate::pg::transaction::{self, Isolation};
 use crate::pg::{server, session};
 use crate::status::{DatabaseStatus, DrillPhase, Phase};
+use crate::workers;
 
 /// The fence queues so long at a time: DDL that comes meanwhile waits behind it.
 const FENCE_TIMEOUT_MS: u32 = 1000;
@@ -161,7 +161,7 @@ fn raise_fence(history: pg_sys::Oid) -> Result<Fence, Failure> {
 
 /// Waits until the files reach `lsn`.
 fn wait_for_capture(database: pg_sys::Oid, lsn: u64, longest: Duration) -> Result<(), Failure> {
-    let is_answered = answer::ask_to_flush(database, lsn);
+    let is_answered = workers::ask_to_flush(database, lsn);
     let ensure_possible = |entry: &DatabaseStatus| match entry.phase == Phase::Broken || entry.held
     {
         true => {
@@ -169,7 +169,7 @@ fn wait_for_capture(database: pg_sys::Oid, lsn: u64, longest: Duration) -> Resul
         }
         false => client::ensure_in_time(),
     };
-    answer::wait_for(database, longest, is_answered, ensure_possible, |entry| {
+    workers::wait_for(database, longest, is_answered, ensure_possible, |entry| {
         let behind = lsn.saturating_sub(entry.durable_lsn);
         prerequisite(format!(
             "capture is {behind} bytes of WAL behind after {} s",

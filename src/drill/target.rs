@@ -122,7 +122,7 @@ fn ensure_room(path: &Path, more: u64) -> Result<(), Failure> {
     let wanted = size.unwrap_or(0) as u64 / 100 * ROOM_PERCENT + more;
     match free(path) {
         Some(free) if free < wanted => {
-            let pretty = crate::health::pretty_bytes;
+            let pretty = crate::figures::pretty_bytes;
             let code = PgSqlErrorCode::ERRCODE_DISK_FULL;
             let message = format!(
                 "there is no room for a drill in the file system of \"{}\"",

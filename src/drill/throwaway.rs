@@ -20,10 +20,10 @@ use super::restorer::Restorer;
 use super::source_server::SourceServer;
 use super::{client, target};
 use crate::backup::dump::{self, quote_value};
-use crate::backup::place;
 use crate::pg::child_server::{self, ChildServer};
 use crate::pg::failure::Failure;
 use crate::pg::server;
+use crate::place;
 use crate::settings;
 
 /// In the archive's root, where the setting names no other directory.

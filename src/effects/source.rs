@@ -10,7 +10,7 @@ use effects::states::PORTION;
 use effects::{Key, Source, Tuples};
 use rustc_hash::FxHashMap;
 
-use crate::output_plugin::raise_if_passing;
+use crate::passing::raise_if_passing;
 use crate::pg::effects::changed_rows::ChangedRows;
 use crate::pg::effects::lives::Lives;
 use crate::pg::effects::look::{is_about_locks, PATIENCE};

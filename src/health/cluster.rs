@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use pgrx::prelude::*;
 
 use super::{is_ours, judge_ours, judge_wal, row_of, without_slot, Level, Row};
-use crate::backup::place;
-use crate::capture;
 use crate::pg::failure::Failure;
 use crate::pg::{databases, server, slot};
+use crate::place;
+use crate::workers;
 use crate::{settings, status};
 
 /// One row a database, the worst first. Needs a transaction.
@@ -21,7 +21,7 @@ pub fn report() -> Result<Vec<Row>, Failure> {
     let mut rows = Vec::new();
     let mut names = directories();
     for database in &existing {
-        let name = capture::slot_name(*database);
+        let name = workers::slot_name(*database);
         let directory = names.remove(&database.to_u32());
         match facts.iter().find(|facts| is_ours(facts, *database)) {
             Some(facts) => {
@@ -39,7 +39,7 @@ pub fn report() -> Result<Vec<Row>, Failure> {
     // What is left of databases that are gone.
     for (oid, name) in names {
         let database = pg_sys::Oid::from(oid);
-        let mut row = row_of(&named(&capture::slot_name(database)), database);
+        let mut row = row_of(&named(&workers::slot_name(database)), database);
         row.database = name;
         row.reasons
             .push("the database is gone; its files stay until you remove them".to_string());

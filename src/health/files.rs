@@ -5,7 +5,8 @@ use archive::{flags, time, ChainDir};
 use pgrx::prelude::*;
 
 use super::{Level, Row};
-use crate::backup::{self, place};
+use crate::backup;
+use crate::place;
 use crate::{drill, settings, status};
 
 /// Share of the archive's file system in use at which health warns, and is critical.

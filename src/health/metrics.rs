@@ -12,9 +12,9 @@ use archive::time;
 use pgrx::prelude::*;
 
 use super::{cluster, Row};
-use crate::backup::place;
 use crate::pg::failure::Failure;
 use crate::pg::server;
+use crate::place;
 use crate::status::{self, DatabaseStatus, Phase};
 use crate::{drill, settings};
 

@@ -6,14 +6,14 @@ use pgrx::prelude::*;
 use super::{found_again, make_in, update};
 use crate::pg::failure::Failure;
 use crate::pg::{ddl_schema, extension, server, signals, transaction};
-use crate::{capture, status, worker};
+use crate::{status, workers};
 
 #[pg_guard]
 #[no_mangle]
 pub extern "C-unwind" fn pg_incrbackup_extension_main(argument: pg_sys::Datum) {
     let database = pg_sys::Oid::from(argument.value() as u32);
     signals::end_on_sigterm();
-    worker::connect(Some(database));
+    workers::connect(Some(database));
     update(database, |extension| {
         extension.pid = std::process::id() as i32
     });
@@ -27,7 +27,7 @@ pub extern "C-unwind" fn pg_incrbackup_extension_main(argument: pg_sys::Datum) {
         Err(failure) => note_failure(database, failure),
     }
     update(database, |extension| extension.pid = 0);
-    capture::wake_launcher();
+    workers::wake_launcher();
 }
 
 /// True when the extension is there afterwards; false where its schema is not.

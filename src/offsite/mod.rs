@@ -16,11 +16,10 @@ use pgrx::prelude::*;
 
 use crate::pg::server;
 use crate::status::{self, OffsiteStatus};
-use crate::{settings, worker as workers};
+use crate::{settings, workers};
 
 /// A look without any word of a closed file: one may have been lost with the server.
 const LOOK_INTERVAL: Duration = Duration::from_secs(60);
-const LONGEST_RETRY_DELAY: Duration = Duration::from_secs(60);
 /// How long the launcher may sleep with nothing in sight.
 const NOTHING_DUE: Duration = Duration::from_secs(10);
 
@@ -31,7 +30,7 @@ pub fn want(database: pg_sys::Oid) {
     }
     status::update(database, |entry| entry.offsite.wanted += 1);
     if settings::offsite().is_on() {
-        crate::capture::wake_launcher();
+        crate::workers::wake_launcher();
     }
 }
 
@@ -75,7 +74,7 @@ pub fn start_if_due(database: pg_sys::Oid) -> Duration {
 
 /// Has the next attempt wait 1, 2, 4, … 60 seconds.
 fn note_attempt(offsite: &mut OffsiteStatus) {
-    let delay = Duration::from_secs(1 << offsite.failures.min(6)).min(LONGEST_RETRY_DELAY);
+    let delay = workers::backoff(offsite.failures);
     offsite.failures = offsite.failures.saturating_add(1);
     offsite.not_before = time::now().timestamp_micros() + delay.as_micros() as i64;
 }

@@ -10,12 +10,12 @@ use archive::{time, DatabaseDir};
 use pgrx::prelude::*;
 
 use super::{command, update};
-use crate::backup::place;
 use crate::pg::failure::Failure;
 use crate::pg::{process, signals, transaction};
+use crate::place;
 use crate::settings::{self, Offsite};
 use crate::status::{self, OffsitePhase};
-use crate::worker;
+use crate::workers;
 
 /// Capture and the server's own work come first.
 const NICENESS: i32 = 10;
@@ -31,7 +31,7 @@ fn database() -> pg_sys::Oid {
 pub extern "C-unwind" fn pg_incrbackup_archiver_main(argument: pg_sys::Datum) {
     DATABASE.store(argument.value() as u32, Ordering::Relaxed);
     signals::end_on_sigterm();
-    worker::connect(None);
+    workers::connect(None);
     signals::at_exit(|| update(database(), |offsite| offsite.pid = 0));
     process::end_with_this_process();
     // Where it may not, it works all the same.
@@ -65,7 +65,7 @@ pub extern "C-unwind" fn pg_incrbackup_archiver_main(argument: pg_sys::Datum) {
         offsite.pid = 0;
     });
     // A file may have been closed, or a setting changed, while it worked.
-    crate::capture::wake_launcher();
+    crate::workers::wake_launcher();
 }
 
 /// Gives the state of the archive in which there is nothing to do: the one that it was in, where this has left

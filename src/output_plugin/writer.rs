@@ -14,7 +14,6 @@ use pgrx::prelude::*;
 
 use self::effects::Deeds;
 use self::inserts::Run;
-pub use self::unworded::raise_if_passing;
 use super::frame;
 use super::history::Statement;
 use super::options::Options;

@@ -39,6 +39,7 @@ mod enum_partitions;
 mod exporter;
 mod fence_holders;
 mod fixed_at_ddl_time;
+mod floors;
 mod found;
 mod functions;
 mod globals;

@@ -6,14 +6,12 @@ use pgrx::prelude::*;
 use super::super::relations::{written_columns, TableSql};
 use super::super::Change;
 use super::Writer;
+use crate::passing::raise_if_passing;
 use crate::pg::failure::Failure;
-use crate::pg::row_guard::{guarded, is_passing};
+use crate::pg::invalidation;
+use crate::pg::row_guard::guarded;
 use crate::pg::value::Row;
-use crate::pg::{invalidation, server};
-use crate::status;
 
-/// Failures in a row after which a lack of memory counts as the row's own: on this server it will not pass.
-const OFTEN: u32 = 3;
 /// Bytes of a key's value that a flag shows.
 const LONGEST_KEY: usize = 100;
 
@@ -92,18 +90,6 @@ impl Writer<'_> {
     ) {
         let reason = "no server reads a row of 1 GB of text, or a literal of 512 MB";
         self.leave_out(table, relation, change, reason);
-    }
-}
-
-/// What the server lacks for the moment ends the decoding, which is tried again: the row is not lost for it.
-pub fn raise_if_passing(failure: &Failure) {
-    let is_often = || {
-        let entry = status::read(server::my_database()).unwrap_or_default();
-        let is_memory = failure.code == PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY;
-        is_memory && entry.failures >= OFTEN && entry.last_error.get().contains(&failure.in_full())
-    };
-    if is_passing(failure) && !is_often() {
-        failure.clone().raise();
     }
 }
 

@@ -32,7 +32,7 @@ pub fn wait_for(
 ) -> Result<DatabaseStatus, Failure> {
     let start = Instant::now();
     super::wake_launcher();
-    super::wake_worker(database);
+    super::wake_capture(database);
     let mut last_wake = start;
     loop {
         let entry = status::read(database).unwrap_or_default();
@@ -45,7 +45,7 @@ pub fn wait_for(
         }
         // A worker that was just starting did not hear the first call.
         if last_wake.elapsed() > WAKE_AGAIN {
-            super::wake_worker(database);
+            super::wake_capture(database);
             last_wake = Instant::now();
         }
         server::wait_a_moment(POLL);

@@ -5,6 +5,8 @@
 //! ten seconds, starts what is missing (and what writes changed globals, and what compresses and archives
 //! closed files), and waits longer after each failure of the same worker.
 
+mod guard;
+
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
@@ -14,43 +16,30 @@ use pgrx::bgworkers::{
 };
 use pgrx::prelude::*;
 
-use super::guard::Guard;
-use super::shutdown;
-use crate::backup::{preflight, Due};
+use self::guard::Guard;
+use crate::backup::Due;
 use crate::indexing::Indexing;
-use crate::pg::{databases, server, slot};
+use crate::pg::{databases, server, wake};
 use crate::status::{self, Phase};
-use crate::{backup, drill, lost_extension, offsite, settings, worker};
+use crate::workers::{self, has_slot, shutdown};
+use crate::{backup, drill, lost_extension, offsite, preflight, settings};
 
 const LOOK_INTERVAL: Duration = Duration::from_secs(10);
 const SCHEDULE_INTERVAL: Duration = Duration::from_secs(30);
-const LONGEST_RETRY_DELAY: Duration = Duration::from_secs(60);
 /// How long the board tells of a base worker's end in a database that is not backed up.
 const ENDED_BASE_STAYS: Duration = Duration::from_secs(60);
 
-/// Name of the slot that makes a database a backed-up one.
-pub fn slot_name(database: pg_sys::Oid) -> String {
-    format!("pg_incrbackup_{}", database.to_u32())
-}
-
-/// The output plugin of the slot that makes this database a backed-up one. Whoever has REPLICATION may give
-/// a slot of theirs that name: ours is a logical one of this very database, on a plugin that we read.
-pub fn slot_plugin(database: pg_sys::Oid) -> Option<String> {
-    slot::plugin(&slot_name(database), database).filter(|plugin| is_our_plugin(plugin))
-}
-
-/// True for a database that is backed up.
-pub fn has_slot(database: pg_sys::Oid) -> bool {
-    slot_plugin(database).is_some()
-}
-
-/// True for a plugin that a chain of ours may have been begun with.
-pub fn is_our_plugin(plugin: &str) -> bool {
-    ["pg_incrbackup", "decoder_raw"].contains(&plugin) || plugin == settings::plugin()
+/// Registers the launcher and the commit callback. Only while the library is preloaded. In pg_upgrade's
+/// server nothing may write.
+pub fn init() {
+    if !server::is_binary_upgrade() {
+        register();
+    }
+    wake::register_commit_callback();
 }
 
 /// Registers the launcher with the postmaster.
-pub fn register() {
+fn register() {
     BackgroundWorkerBuilder::new("pg_incrbackup launcher")
         .set_type("pg_incrbackup launcher")
         .set_function("pg_incrbackup_launcher_main")
@@ -61,17 +50,11 @@ pub fn register() {
         .load();
 }
 
-/// After the n-th failure in a row: 1, 2, 4, … 60 seconds.
-pub fn retry_delay(database: pg_sys::Oid) -> Duration {
-    let failures = status::read(database).map_or(0, |entry| entry.failures);
-    Duration::from_secs(1 << failures.min(6)).min(LONGEST_RETRY_DELAY)
-}
-
 #[pg_guard]
 #[no_mangle]
 pub extern "C-unwind" fn pg_incrbackup_launcher_main(_argument: pg_sys::Datum) {
     BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGHUP | SignalWakeFlags::SIGTERM);
-    worker::connect(None);
+    workers::connect(None);
     status::set_launcher_pid(std::process::id() as i32);
     status::publish_launcher_latch(server::my_latch());
     let mut launcher = Launcher::default();
@@ -173,7 +156,8 @@ impl Launcher {
                 return true;
             }
             let database = pg_sys::Oid::from(*database);
-            let delay = retry_delay(database);
+            let failures = status::read(database).map_or(0, |entry| entry.failures);
+            let delay = workers::backoff(failures);
             status::publish_latch(database, 0);
             status::update(database, |entry| {
                 entry.restarts += 1;
@@ -238,7 +222,7 @@ impl Launcher {
         if entry.phase == Phase::WaitingToRetry && entry.retry_at > now {
             return Duration::from_micros((entry.retry_at - now) as u64);
         }
-        let worker = worker::of_kind("capture", database).load_dynamic();
+        let worker = workers::of_kind("capture", database).load_dynamic();
         match worker {
             Ok(worker) => {
                 self.workers.insert(database.to_u32(), worker);

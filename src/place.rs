@@ -8,10 +8,11 @@ use archive::owner::{self, Claim, Hold, Identity, Server, To};
 use archive::{ArchiveRoot, ChainDir, DatabaseDir};
 use pgrx::prelude::*;
 
-use crate::capture;
 use crate::pg::failure::Failure;
 use crate::pg::server;
 use crate::settings;
+use crate::status;
+use crate::workers::{has_slot, wake_launcher};
 
 /// The directory of a database that this server owns: as long as this lives, no other server writes there.
 pub struct Owned {
@@ -87,7 +88,7 @@ fn hold(directory: &DatabaseDir, database: pg_sys::Oid, to: To) -> archive::Resu
 }
 
 fn claim_of(database: pg_sys::Oid, to: To) -> Claim {
-    let has_slot = capture::has_slot(database);
+    let has_slot = has_slot(database);
     Claim { to, has_slot }
 }
 
@@ -145,6 +146,22 @@ pub fn end_chain(database: pg_sys::Oid, reason: &str) -> Result<(), Failure> {
         Some(mut chain) => Ok(chain.end_here(reason)?),
         None => Ok(()),
     }
+}
+
+/// The database is gone, and its slot with it: nothing follows in its chain.
+pub fn note_dropped(database: pg_sys::Oid) {
+    let noted = match settings::directory() {
+        Some(_) => end_chain(database, "the database was dropped"),
+        None => Ok(()),
+    };
+    if let Err(failure) = noted {
+        let error = failure.in_full();
+        warning!(
+            "pg_incrbackup: could not note the end of the chain of a dropped database: {error}"
+        );
+    }
+    status::forget(database);
+    wake_launcher();
 }
 
 fn no_directory() -> Failure {

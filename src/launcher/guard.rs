@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 
 use pgrx::prelude::*;
 
-use super::launcher::{has_slot, slot_name};
-use super::step_aside::has_ended;
-use crate::backup::{self, place, Job};
-use crate::health::pretty_bytes;
+use crate::backup::{self, Job};
+use crate::figures::pretty_bytes;
 use crate::pg::failure::Failure;
 use crate::pg::{server, slot, transaction};
+use crate::place;
 use crate::settings::{self, LagAction, OnChainBreak};
 use crate::status::{self, Phase};
+use crate::workers::{has_slot, slot_name, terminate_and_wait};
 
 /// A new chain that could not be begun is tried again after 10, 20, … seconds, at most an hour.
 const FIRST_RETRY: Duration = Duration::from_secs(10);
@@ -170,7 +170,7 @@ fn break_chain(database: pg_sys::Oid, reason: &str) {
         return;
     }
     // It may still write; what it has on disk counts. PostgreSQL has told it to end, too.
-    has_ended(entry.pid);
+    terminate_and_wait(entry.pid);
     // The files first: who reads of the broken chain in health finds its end there.
     if let Err(failure) = place::end_chain(database, reason) {
         failure.log(PgLogLevel::WARNING);
@@ -191,7 +191,7 @@ fn break_chain(database: pg_sys::Oid, reason: &str) {
 fn drop_slot(database: pg_sys::Oid, name: &str, held: u64) {
     let pid = status::read(database).map_or(0, |entry| entry.pid);
     let dropped = transaction::run(|| {
-        has_ended(pid);
+        terminate_and_wait(pid);
         slot::drop(name);
         Ok::<_, Failure>(())
     });

@@ -1,10 +1,22 @@
-//! The workers that serve one database each, as PostgreSQL is asked for them.
+//! The workers that serve one database each: how PostgreSQL is asked for them, how they are woken, asked, ended and
+//! kept away, whatever they do. What they do is the features' own; the launcher starts them.
+
+mod answer;
+mod aside;
+mod end;
+pub mod shutdown;
+mod slot;
 
 use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerBuilder};
 use pgrx::prelude::*;
 
+pub use self::answer::{ask_to_flush, wait_for};
+pub use self::aside::{resume, step_aside};
+pub use self::end::{backoff, end_others, terminate_and_wait};
+pub use self::slot::{has_slot, is_our_plugin, slot_name, slot_plugin};
 use crate::pg::failure::Failure;
-use crate::pg::{guc, session};
+use crate::pg::{guc, server, session};
+use crate::status;
 
 /// A worker of this kind (capture, base, globals, expiry, archiver, drill, indexer) for a database: its main function is
 /// `pg_incrbackup_<kind>_main`. Nobody but who starts it starts it again, and is told of its end.
@@ -40,4 +52,14 @@ pub fn none_is_free() -> Failure {
     .hint(
         "Raise max_worker_processes in postgresql.conf and restart the server, or try again later.",
     )
+}
+
+/// Makes the launcher look for slots at once.
+pub fn wake_launcher() {
+    server::set_latch(status::launcher_latch());
+}
+
+/// Makes the capture worker of a database look at the board at once.
+pub fn wake_capture(database: pg_sys::Oid) {
+    server::set_latch(status::latch_of(database));
 }

@@ -1,0 +1,78 @@
+//! What whoever is asked to do something in a database looks at first. Each failure names the setting and the line to
+//! write.
+
+use pgrx::prelude::*;
+
+use crate::pg::failure::Failure;
+use crate::pg::{extension, guc, server};
+use crate::{settings, status};
+
+const PREREQUISITE: PgSqlErrorCode = PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
+
+/// 55000 when the library was not preloaded: no workers, no status board, no DDL log.
+pub fn ensure_preloaded() -> Result<(), Failure> {
+    if status::is_there() {
+        return Ok(());
+    }
+    let preloaded = guc::value(c"shared_preload_libraries").unwrap_or_default();
+    let list = match preloaded.trim() {
+        "" => "pg_incrbackup".to_string(),
+        others => format!("{others}, pg_incrbackup"),
+    };
+    Err(Failure::new(PREREQUISITE, "pg_incrbackup is not preloaded").hint(format!(
+        "Add the line shared_preload_libraries = '{list}' to postgresql.conf and restart the server."
+    )))
+}
+
+/// 55000 when the extension's objects in this database are of another version than the library: what
+/// such a function gives back would not be what it is declared to give.
+pub fn ensure_same_version() -> Result<(), Failure> {
+    const LIBRARY: &str = env!("CARGO_PKG_VERSION");
+    let Some(objects) = extension::own_version().filter(|objects| objects != LIBRARY) else {
+        return Ok(());
+    };
+    let message = format!(
+        "pg_incrbackup is of version {objects} in this database, its library of version {LIBRARY}"
+    );
+    Err(Failure::new(PREREQUISITE, message)
+        .detail("Capture goes on meanwhile.")
+        .hint(
+            "After the library was updated: restart the server if that is still to come, then run \
+             ALTER EXTENSION pg_incrbackup UPDATE in each database that has the extension.",
+        ))
+}
+
+/// 25006 on a standby: nothing can be decoded or set up there before it is promoted.
+pub fn ensure_not_in_recovery() -> Result<(), Failure> {
+    if !server::is_in_recovery() {
+        return Ok(());
+    }
+    let code = PgSqlErrorCode::ERRCODE_READ_ONLY_SQL_TRANSACTION;
+    Err(Failure::new(
+        code,
+        "this server is in recovery; pg_incrbackup works on the primary",
+    )
+    .hint("Connect to the primary, or promote this server first."))
+}
+
+/// 53400 where the board has no entry for another database.
+pub fn ensure_room(database: pg_sys::Oid) -> Result<(), Failure> {
+    match status::has_room(database) {
+        true => Ok(()),
+        false => Err(no_room()),
+    }
+}
+
+/// What is said where the board has none.
+pub fn no_room() -> Failure {
+    let most = settings::max_databases();
+    let message = format!("pg_incrbackup.max_databases is {most}, and so many are backed up");
+    Failure::new(
+        PgSqlErrorCode::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
+        message,
+    )
+    .hint(format!(
+        "Add the line pg_incrbackup.max_databases = {} to postgresql.conf and restart the server.",
+        2 * most
+    ))
+}

@@ -1,0 +1,41 @@
+//! A database cannot be dropped, renamed, moved or copied while a worker is connected to it, so the
+//! utility hook asks the workers to step aside for the time of such a command.
+//!
+//! Nothing is lost meanwhile: the slot keeps the WAL.
+
+use pgrx::prelude::*;
+
+use super::{end_others, has_slot, terminate_and_wait, wake_launcher};
+use crate::status;
+
+/// Ends the capture worker of `database`, and all others that are connected to it, and keeps capture away
+/// until [`resume`], or until this backend ends. Returns when they are gone; raises when not.
+pub fn step_aside(database: pg_sys::Oid) {
+    end_others(database);
+    if !has_slot(database) {
+        return;
+    }
+    let me = std::process::id() as i32;
+    let pid = status::update(database, |entry| {
+        entry.aside_for = me;
+        entry.pid
+    });
+    // Once more: none is started from here on.
+    let globals = status::read(database).map_or(0, |entry| entry.globals.pid);
+    let is_gone = terminate_and_wait(globals) && pid.is_none_or(terminate_and_wait);
+    if !is_gone {
+        resume(database);
+        ereport!(
+            ERROR,
+            PgSqlErrorCode::ERRCODE_OBJECT_IN_USE,
+            "the pg_incrbackup capture worker of this database does not end",
+            "Try again; SELECT * FROM incr_status() shows what it does."
+        );
+    }
+}
+
+/// The command is over, for good or not: the worker may run again.
+pub fn resume(database: pg_sys::Oid) {
+    status::update(database, |entry| entry.aside_for = 0);
+    wake_launcher();
+}
