@@ -174,9 +174,10 @@ impl<'a> Canvas<'a> {
         let x = Axis::logarithmic(points().map(|(x, _)| *x), across);
         let ys = points().map(|(_, y)| *y);
         let upwards = (PANEL_BOTTOM, PANEL_TOP + 14);
-        let y = match panel.is_logarithmic {
-            true => Axis::logarithmic(ys, upwards),
-            false => Axis::from_zero(ys, upwards),
+        let y = if panel.is_logarithmic {
+            Axis::logarithmic(ys, upwards)
+        } else {
+            Axis::from_zero(ys, upwards)
         };
         self.grid(&panel, &x, &y);
         for series in all {

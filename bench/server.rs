@@ -17,9 +17,10 @@ pub fn builder() -> Builder {
         .setting("checkpoint_timeout", "'1d'")
         .setting("autovacuum", "off")
         .setting("max_replication_slots", "20");
-    match knows(builder.installation(), "output_plugin_libraries") {
-        true => builder.setting("output_plugin_libraries", &format!("'{PLUGINS}'")),
-        false => builder,
+    if knows(builder.installation(), "output_plugin_libraries") {
+        builder.setting("output_plugin_libraries", &format!("'{PLUGINS}'"))
+    } else {
+        builder
     }
 }
 

@@ -79,16 +79,17 @@ fn ensure_may_read_all() -> Result<(), Failure> {
          FROM pg_catalog.pg_roles WHERE rolname = CURRENT_USER",
         &[],
     );
-    match may?.unwrap_or(false) {
-        true => Ok(()),
-        false => Err(Failure::new(
-            PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
-            "permission denied to read the past of tables",
-        )
-        .detail("The files hold rows of tables that were dropped, too, and no privileges.")
-        .hint(
-            "It is for superusers, and for roles with BYPASSRLS that are members of pg_read_all_data.",
-        )),
+    if may?.unwrap_or(false) {
+        Ok(())
+    } else {
+        Err(Failure::new(
+        PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
+        "permission denied to read the past of tables",
+    )
+    .detail("The files hold rows of tables that were dropped, too, and no privileges.")
+    .hint(
+        "It is for superusers, and for roles with BYPASSRLS that are members of pg_read_all_data.",
+    ))
     }
 }
 

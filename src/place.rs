@@ -44,10 +44,7 @@ pub fn root() -> Result<ArchiveRoot, Failure> {
 /// The directory of the database `name`, made where it is missing, for whoever is about to begin a chain, or
 /// (`take_over`) to begin one where another server was the owner.
 pub fn claim(database: pg_sys::Oid, name: &str, take_over: bool) -> Result<Owned, Failure> {
-    let to = match take_over {
-        true => To::TakeOver,
-        false => To::Begin,
-    };
+    let to = if take_over { To::TakeOver } else { To::Begin };
     open(database, name, to)
 }
 

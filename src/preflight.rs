@@ -57,9 +57,10 @@ pub fn ensure_not_in_recovery() -> Result<(), Failure> {
 
 /// 53400 where the board has no entry for another database.
 pub fn ensure_room(database: pg_sys::Oid) -> Result<(), Failure> {
-    match status::has_room(database) {
-        true => Ok(()),
-        false => Err(no_room()),
+    if status::has_room(database) {
+        Ok(())
+    } else {
+        Err(no_room())
     }
 }
 

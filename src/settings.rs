@@ -74,9 +74,10 @@ fn define_capture() {
         &MAX_DATABASES,
         1,
         10_000,
-        match pg::server::is_preloading() {
-            true => GucContext::Postmaster,
-            false => GucContext::Sighup,
+        if pg::server::is_preloading() {
+            GucContext::Postmaster
+        } else {
+            GucContext::Sighup
         },
         GucFlags::default(),
     );

@@ -158,9 +158,10 @@ fn archiver_row(entry: &DatabaseStatus) -> StatusRow {
             format!("{files} files wait, the oldest for {age} s; {archived} archived")
         }
     };
-    let error = match offsite.error.is_empty() {
-        true => offsite.compression_error.get(),
-        false => offsite.error.get(),
+    let error = if offsite.error.is_empty() {
+        offsite.compression_error.get()
+    } else {
+        offsite.error.get()
     };
     StatusRow {
         worker: "archiver",
@@ -199,18 +200,17 @@ fn drill_row(database: pg_sys::Oid, entry: &DatabaseStatus) -> Option<StatusRow>
     Some(StatusRow {
         worker: "drill",
         pid: drill.pid,
-        state: match is_running {
-            true => drill_phase_name(drill.phase),
-            false => outcome,
+        state: if is_running {
+            drill_phase_name(drill.phase)
+        } else {
+            outcome
         },
-        since: match is_running {
-            true => drill.started_at,
-            false => started_at.unwrap_or(drill.started_at),
+        since: if is_running {
+            drill.started_at
+        } else {
+            started_at.unwrap_or(drill.started_at)
         },
-        durable_lsn: match is_running {
-            true => drill.lsn,
-            false => lsn,
-        },
+        durable_lsn: if is_running { drill.lsn } else { lsn },
         last_error: match &last {
             Some(last) => last.problems.join("; "),
             None => drill.error.get(),

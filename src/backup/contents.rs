@@ -76,9 +76,10 @@ pub fn make(base: &Path, format: BaseFormat, gone: &Gone) -> Result<Vec<String>,
 
 /// The table of contents of an archive of pg_dump.
 pub fn read_toc(archive: &Path) -> Result<Toc, Failure> {
-    let file = match archive.is_dir() {
-        true => archive.join("toc.dat"),
-        false => archive.to_path_buf(),
+    let file = if archive.is_dir() {
+        archive.join("toc.dat")
+    } else {
+        archive.to_path_buf()
     };
     let toc = File::open(&file).and_then(|file| Toc::read(BufReader::new(file)));
     toc.map_err(|error| {

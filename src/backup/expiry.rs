@@ -63,9 +63,10 @@ pub fn run(database: pg_sys::Oid) {
         }
         expiry.not_before = time::now().timestamp_micros() + wait.as_micros() as i64;
     });
-    failure.log(match is_in_use {
-        true => PgLogLevel::LOG,
-        false => PgLogLevel::WARNING,
+    failure.log(if is_in_use {
+        PgLogLevel::LOG
+    } else {
+        PgLogLevel::WARNING
     });
 }
 

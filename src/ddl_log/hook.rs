@@ -53,12 +53,13 @@ pub fn init() {
 fn before_utility(statement: &Statement) -> u64 {
     cluster::before(statement);
     if statement.node_tag() == pg_sys::NodeTag::T_TransactionStmt {
-        return match statement.is_commit_prepared() {
-            true => frames::push(Frame {
+        return if statement.is_commit_prepared() {
+            frames::push(Frame {
                 is_commit_prepared: true,
                 ..Frame::default()
-            }),
-            false => 0,
+            })
+        } else {
+            0
         };
     }
     let tag = statement.tag();
@@ -76,9 +77,10 @@ fn before_utility(statement: &Statement) -> u64 {
         return 0;
     }
     let Some(history) = ddl_history::find() else {
-        return match plan::is_captured_without_history() {
-            true => reset::without_history(statement, tag, way),
-            false => 0,
+        return if plan::is_captured_without_history() {
+            reset::without_history(statement, tag, way)
+        } else {
+            0
         };
     };
     reset::ensure_may_drop(statement);
@@ -259,9 +261,10 @@ fn record_own(command: &'static str, text: &[u8], table: Sql) {
         let record = Record {
             command,
             query: text.to_vec(),
-            session: match is_decoded {
-                true => session_for_words(),
-                false => session(text),
+            session: if is_decoded {
+                session_for_words()
+            } else {
+                session(text)
             },
             replay_text: (!is_decoded).then(|| text.to_vec()),
             is_decoded,
@@ -290,15 +293,13 @@ pub(super) fn report(failure: &Failure, is_untold: bool) {
     // In the WAL of this very transaction: rolled back with it, and not forgotten by a crash.
     let travels_as_effects = travels_as_effects();
     let is_lost = is_untold || !travels_as_effects;
-    match travels_as_effects {
-        true => lost_ddl::emit(&message, !is_untold),
-        false => decoder_raw::record_loss(&message),
+    if travels_as_effects {
+        lost_ddl::emit(&message, !is_untold)
+    } else {
+        decoder_raw::record_loss(&message)
     }
     report
-        .set_detail(match is_lost {
-            true => "Capture goes on; a base backup follows. A restore to a moment before it may lack what the statement did.",
-            false => "Capture goes on, and has what the statement did; ddl_history does not list it.",
-        })
+        .set_detail(if is_lost { "Capture goes on; a base backup follows. A restore to a moment before it may lack what the statement did." } else { "Capture goes on, and has what the statement did; ddl_history does not list it." })
         .report(PgLogLevel::WARNING);
 }
 

@@ -81,11 +81,10 @@ pub fn report_loss(is_untold: bool) {
         the extension pg_incrbackup is gone with its schema";
     lost_extension::note_ddl();
     lost_ddl::emit(MESSAGE, !is_untold);
-    let detail = match is_untold || !travels_as_effects() {
-        true => {
-            "Capture goes on; a restore to a moment before the next base backup may lack what the statement did."
-        }
-        false => "Capture goes on, and has what the statement did; ddl_history does not list it.",
+    let detail = if is_untold || !travels_as_effects() {
+        "Capture goes on; a restore to a moment before the next base backup may lack what the statement did."
+    } else {
+        "Capture goes on, and has what the statement did; ddl_history does not list it."
     };
     Failure::new(
         PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,

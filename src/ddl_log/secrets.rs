@@ -11,22 +11,25 @@ use crate::pg::ddl_statement::Statement;
 /// The statement as the user wrote it, without its secrets; where the parser does not read the text as the statement
 /// that ran, nobody knows where those stand.
 pub fn public_words(tag: &str, statement: &Statement) -> Sql {
-    let tag = match statement.sets_foreign_options() {
-        true => "ALTER FOREIGN TABLE",
-        false => tag,
+    let tag = if statement.sets_foreign_options() {
+        "ALTER FOREIGN TABLE"
+    } else {
+        tag
     };
     let not_shown = || format!("{tag} /* its text is not shown: it may hold secrets */");
     if masked(tag).is_none() {
-        return match statement.has_place() {
-            true => words_of(statement),
+        return if statement.has_place() {
+            words_of(statement)
+        } else {
             // Another statement beside it may hold some.
-            false => not_shown().into_bytes(),
+            not_shown().into_bytes()
         };
     }
     let text = text_of(statement);
-    match text.is_proven {
-        true => public_text(tag, &text),
-        false => not_shown().into_bytes(),
+    if text.is_proven {
+        public_text(tag, &text)
+    } else {
+        not_shown().into_bytes()
     }
 }
 

@@ -32,9 +32,10 @@ impl<'a> Subject<'a> {
     /// Looks up relations and schemas alone, as the statement itself does: nothing is raised here that it does
     /// not raise itself.
     pub fn relations(statement: &'a Statement) -> Self {
-        let targets = match statement.names_relations_only() {
-            true => targets(statement),
-            false => Vec::new(),
+        let targets = if statement.names_relations_only() {
+            targets(statement)
+        } else {
+            Vec::new()
         };
         Self { statement, targets }
     }

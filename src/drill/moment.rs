@@ -162,12 +162,12 @@ fn raise_fence(history: pg_sys::Oid) -> Result<Fence, Failure> {
 /// Waits until the files reach `lsn`.
 fn wait_for_capture(database: pg_sys::Oid, lsn: u64, longest: Duration) -> Result<(), Failure> {
     let is_answered = workers::ask_to_flush(database, lsn);
-    let ensure_possible = |entry: &DatabaseStatus| match entry.phase == Phase::Broken || entry.held
-    {
-        true => {
+    let ensure_possible = |entry: &DatabaseStatus| {
+        if entry.phase == Phase::Broken || entry.held {
             Err(prerequisite("capture of this database is not running").detail(entry.broken.get()))
+        } else {
+            client::ensure_in_time()
         }
-        false => client::ensure_in_time(),
     };
     workers::wait_for(database, longest, is_answered, ensure_possible, |entry| {
         let behind = lsn.saturating_sub(entry.durable_lsn);

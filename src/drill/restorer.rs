@@ -101,9 +101,10 @@ impl Restorer {
     pub fn creation(&self) -> String {
         let (name, password) = (identifier(&self.name), &self.password);
         let creators = &self.creators;
-        let newer = match server::VERSION_NUM >= 170_000 {
-            true => ", event_triggers",
-            false => "",
+        let newer = if server::VERSION_NUM >= 170_000 {
+            ", event_triggers"
+        } else {
+            ""
         };
         format!(
             "CREATE ROLE {name} LOGIN NOSUPERUSER NOCREATEROLE NOREPLICATION CREATEDB BYPASSRLS PASSWORD '{password}';\n\

@@ -106,8 +106,9 @@ fn is_there(target: &Target, name: &str) -> Result<bool, Failure> {
 
 fn list(oids: &[u32]) -> String {
     let texts: Vec<String> = oids.iter().map(u32::to_string).collect();
-    match texts.is_empty() {
-        true => "0".to_string(),
-        false => texts.join(", "),
+    if texts.is_empty() {
+        "0".to_string()
+    } else {
+        texts.join(", ")
     }
 }

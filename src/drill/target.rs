@@ -94,18 +94,20 @@ impl Target {
             let message = "the disk of the server that the drill restores to is full";
             return Err(Failure::new(code, message));
         }
-        match look(&self.maintenance)?.started == self.started {
-            true => Ok(()),
-            false => Err(unusable("it has restarted meanwhile")),
+        if look(&self.maintenance)?.started == self.started {
+            Ok(())
+        } else {
+            Err(unusable("it has restarted meanwhile"))
         }
     }
 
     /// 53100 where this server's disk has no room for a second database like this one. Of another
     /// machine's disk nothing is known.
     pub fn ensure_room(&self) -> Result<(), Failure> {
-        match self.is_this_server {
-            true => ensure_room(&server::data_directory(), ROOM_BYTES),
-            false => Ok(()),
+        if self.is_this_server {
+            ensure_room(&server::data_directory(), ROOM_BYTES)
+        } else {
+            Ok(())
         }
     }
 }

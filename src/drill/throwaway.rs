@@ -52,9 +52,10 @@ pub struct Throwaway {
 pub fn find_place(database: pg_sys::Oid) -> Result<ThrowawayPlace, Failure> {
     let tag = random()?;
     let directory = directory()?.join(format!("{}_{}", database.to_u32(), &tag[..8]));
-    let sockets = match directory.as_os_str().len() > LONGEST_SOCKET_DIRECTORY {
-        true => std::env::temp_dir().join(format!("{SOCKETS}{}", &tag[..16])),
-        false => directory.clone(),
+    let sockets = if directory.as_os_str().len() > LONGEST_SOCKET_DIRECTORY {
+        std::env::temp_dir().join(format!("{SOCKETS}{}", &tag[..16]))
+    } else {
+        directory.clone()
     };
     Ok(ThrowawayPlace { directory, sockets })
 }
@@ -182,9 +183,10 @@ fn init(data: &Path, superuser: &str, password: &Path) -> Result<(), Failure> {
         "--no-instructions".into(),
     ];
     let ran = client::run(&program("initdb"), &arguments, &[], None, || Ok(()))?;
-    match ran.is_good {
-        true => Ok(()),
-        false => Err(unusable("initdb failed").detail(ran.last_words(4))),
+    if ran.is_good {
+        Ok(())
+    } else {
+        Err(unusable("initdb failed").detail(ran.last_words(4)))
     }
 }
 

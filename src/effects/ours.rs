@@ -31,9 +31,10 @@ impl Engine {
             // What hung on what is over ours no longer is there again as well, and no restore has it.
             let is_hanging = |key: &&Key| HANGING.contains(&key.class) && !over.freed.contains(key);
             let hung = self.ours.difference(&all).filter(is_hanging);
-            let hung: Vec<Key> = match over.freed.is_empty() {
-                true => Vec::new(),
-                false => hung.copied().collect(),
+            let hung: Vec<Key> = if over.freed.is_empty() {
+                Vec::new()
+            } else {
+                hung.copied().collect()
             };
             let names = known(source::names_of(&hung), &mut self.unreadable);
             for (key, name) in names {

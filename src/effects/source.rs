@@ -225,9 +225,10 @@ const NAMES: &str = "SELECT x.objid, x.classid || ' ' || coalesce(o.identity, ''
 /// These objects, with their names.
 pub fn names_of(keys: &[Key]) -> Result<Vec<(Key, String)>, String> {
     let oids: Vec<u32> = keys.iter().map(|key| key.oid).collect();
-    let mut names = match oids.is_empty() {
-        true => Vec::new(),
-        false => named(NAMES, &oids)?,
+    let mut names = if oids.is_empty() {
+        Vec::new()
+    } else {
+        named(NAMES, &oids)?
     };
     names.retain(|(key, _)| keys.contains(key));
     for key in keys {

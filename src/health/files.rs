@@ -202,9 +202,10 @@ fn judge_drills(row: &mut Row, database: pg_sys::Oid, chain: &ChainDir) {
     if age <= limit {
         return;
     }
-    let level = match age > limit * 2 {
-        true => Level::Critical,
-        false => Level::Warning,
+    let level = if age > limit * 2 {
+        Level::Critical
+    } else {
+        Level::Warning
     };
     let since = match passed {
         Some(at) => format!("the last drill that passed is of {}", time::iso(at)),

@@ -57,9 +57,10 @@ pub fn run(command: &[u8], item: &Item) -> Result<(), Failure> {
         how(status)
     );
     let failure = Failure::new(PgSqlErrorCode::ERRCODE_EXTERNAL_ROUTINE_EXCEPTION, message);
-    Err(match text.is_empty() {
-        true => failure,
-        false => failure.detail(text),
+    Err(if text.is_empty() {
+        failure
+    } else {
+        failure.detail(text)
     })
 }
 

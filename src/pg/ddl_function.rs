@@ -36,9 +36,10 @@ pub fn made_function(statement: &Statement) -> Option<(&'static [u8], Sql)> {
         }
     }
     identity.push(b')');
-    let kind: &[u8] = match create.is_procedure {
-        true => b"procedure",
-        false => b"function",
+    let kind: &[u8] = if create.is_procedure {
+        b"procedure"
+    } else {
+        b"function"
     };
     Some((kind, identity))
 }

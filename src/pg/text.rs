@@ -44,9 +44,10 @@ impl ServerText {
             let start = self.0.as_ptr().cast();
             let length = self.0.len() as i32;
             let converted = pg_sys::pg_server_to_any(start, length, pg_sys::pg_enc::PG_UTF8 as i32);
-            match std::ptr::eq(converted, start) {
-                true => self.0.clone(),
-                false => std::ffi::CStr::from_ptr(converted).to_bytes().to_vec(),
+            if std::ptr::eq(converted, start) {
+                self.0.clone()
+            } else {
+                std::ffi::CStr::from_ptr(converted).to_bytes().to_vec()
             }
         };
         // SQL_ASCII is converted to nothing.

@@ -9,9 +9,10 @@ fn everything_below(directory: &Path) -> Vec<PathBuf> {
     let mut found = vec![directory.to_owned()];
     for entry in fs::read_dir(directory).expect("it can be listed").flatten() {
         let path = entry.path();
-        match fs::symlink_metadata(&path).is_ok_and(|m| m.is_dir()) {
-            true => found.extend(everything_below(&path)),
-            false => found.push(path),
+        if fs::symlink_metadata(&path).is_ok_and(|m| m.is_dir()) {
+            found.extend(everything_below(&path))
+        } else {
+            found.push(path)
         }
     }
     found
@@ -71,15 +72,14 @@ fn victim(c: &Cluster) -> PathBuf {
 }
 
 fn replace_by_link(path: &Path, target: &Path) {
-    match fs::symlink_metadata(path).is_ok_and(|m| m.is_dir()) {
-        true => {
-            // Out of the archive, where it would be found again under any name.
-            let aside = std::env::temp_dir().join(format!("aside-{}", std::process::id()));
-            fs::remove_dir_all(&aside).ok();
-            fs::rename(path, &aside).expect("it can be moved");
-            fs::remove_dir_all(&aside).expect("it can be removed");
-        }
-        false => drop(fs::remove_file(path)),
+    if fs::symlink_metadata(path).is_ok_and(|m| m.is_dir()) {
+        // Out of the archive, where it would be found again under any name.
+        let aside = std::env::temp_dir().join(format!("aside-{}", std::process::id()));
+        fs::remove_dir_all(&aside).ok();
+        fs::rename(path, &aside).expect("it can be moved");
+        fs::remove_dir_all(&aside).expect("it can be removed");
+    } else {
+        drop(fs::remove_file(path))
     }
     symlink(target, path).expect("a link can be made");
 }

@@ -172,9 +172,10 @@ fn settings_of_the_database_and_the_role_do_not_reach_our_sessions() {
         c.sql_in("postgres", "SET default_transaction_read_only = off; ALTER ROLE postgres SET transaction_timeout = '50ms'");
     }
     // This session's own, which lives under the same settings.
-    let longer = match c.version() >= 17 {
-        true => "SET transaction_timeout = 0;",
-        false => "",
+    let longer = if c.version() >= 17 {
+        "SET transaction_timeout = 0;"
+    } else {
+        ""
     };
     let free = &format!("{longer} SET default_transaction_read_only = off;");
     c.sql(&format!("{longer} SELECT * FROM incr_setup()"));

@@ -271,9 +271,10 @@ fn table(cases: &[Case], are_forged: bool) {
     let (c, closed) = archive();
     let (mut wrong, mut found) = (Vec::new(), 0);
     // Most of what checksums tell is found before anything is restored: that needs no server of its own.
-    let conninfo = match are_forged {
-        true => String::new(),
-        false => format!("'host={} port=5432 user=postgres'", c.root().display()),
+    let conninfo = if are_forged {
+        String::new()
+    } else {
+        format!("'host={} port=5432 user=postgres'", c.root().display())
     };
     let call = format!("SELECT result, problems[1], duration FROM incr_drill({conninfo})");
     for case in cases {

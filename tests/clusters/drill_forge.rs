@@ -223,9 +223,12 @@ impl<'a> Damage<'a> {
     fn put_entry(&self, path: &Path, entry: Value) {
         let text = String::from_utf8(self.keep(&self.manifest())).expect("text");
         let name = name_of(path);
-        let lines = text.lines().map(|line| match line.contains(&name) {
-            true => entry.to_string(),
-            false => line.to_string(),
+        let lines = text.lines().map(|line| {
+            if line.contains(&name) {
+                entry.to_string()
+            } else {
+                line.to_string()
+            }
         });
         let lines: Vec<String> = lines.collect();
         fs::write(self.manifest(), lines.join("\n") + "\n").expect("it can be written");

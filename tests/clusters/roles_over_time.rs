@@ -8,9 +8,10 @@ use harness::{assert_identical, Cluster, Contents};
 
 /// Everything about roles that a cluster has of its own, a line each.
 fn roles(c: &Cluster) -> String {
-    let options = match c.version() >= 16 {
-        true => ", m.inherit_option, m.set_option",
-        false => "",
+    let options = if c.version() >= 16 {
+        ", m.inherit_option, m.set_option"
+    } else {
+        ""
     };
     c.sql_in(
         "postgres",
@@ -78,9 +79,10 @@ const SECOND: &str = "
 
 /// Memberships have more options from 16 on.
 fn grant(c: &Cluster) -> &'static str {
-    match c.version() >= 16 {
-        true => "; GRANT swap_a TO guest WITH INHERIT FALSE, SET TRUE",
-        false => "; GRANT swap_a TO guest",
+    if c.version() >= 16 {
+        "; GRANT swap_a TO guest WITH INHERIT FALSE, SET TRUE"
+    } else {
+        "; GRANT swap_a TO guest"
     }
 }
 

@@ -24,9 +24,10 @@ fn one<'a>(random: &mut fastrand::Rng, list: &[&'a str]) -> &'a str {
 }
 
 fn statement(random: &mut fastrand::Rng) -> String {
-    let (object, privileges): (&str, &[&str]) = match random.bool() {
-        true => ("FUNCTION public.f()", &["EXECUTE", "ALL"]),
-        false => ("SCHEMA s", &["USAGE", "CREATE", "USAGE, CREATE", "ALL"]),
+    let (object, privileges): (&str, &[&str]) = if random.bool() {
+        ("FUNCTION public.f()", &["EXECUTE", "ALL"])
+    } else {
+        ("SCHEMA s", &["USAGE", "CREATE", "USAGE, CREATE", "ALL"])
     };
     let (role, privilege) = (one(random, ROLES), one(random, privileges));
     let grantee = match random.usize(..8) {

@@ -21,9 +21,6 @@ pub fn query(cluster: &Cluster, database: &str, sql: &str) -> Result<String, Str
         let session = sessions.entry(cluster.root().join(database)).or_insert_with(open);
         session.send(sql);
         let output = session.finish();
-        match output.contains("ERROR:  ") {
-            true => Err(output),
-            false => Ok(output),
-        }
+        if output.contains("ERROR:  ") { Err(output) } else { Ok(output) }
     })
 }

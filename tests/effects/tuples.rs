@@ -47,9 +47,12 @@ impl<'a> Sql<'a> {
         there: &HashSet<String>,
         wanted: &str,
     ) -> Result<ByKeys, String> {
-        let of = |(name, kind): &(&str, Kind)| match there.contains(*name) {
-            true => column(name, *kind),
-            false => "NULL".to_owned(),
+        let of = |(name, kind): &(&str, Kind)| {
+            if there.contains(*name) {
+                column(name, *kind)
+            } else {
+                "NULL".to_owned()
+            }
         };
         let key = |name: &&str| column(name, Kind::Number);
         let columns: Vec<String> = scan.keys[..keys]

@@ -237,11 +237,12 @@ impl<'a> Player<'a> {
         }
         let query = catalog::query(&format!("s{}", self.number));
         // Plain names must stay plain: they are compared, and made longer.
-        self.session.send(&match self.quotes_all {
-            false => query,
-            true => format!(
-                "SET LOCAL quote_all_identifiers = off; {query}; SET LOCAL quote_all_identifiers = on"
-            ),
+        self.session.send(&if !self.quotes_all {
+            query
+        } else {
+            format!(
+            "SET LOCAL quote_all_identifiers = off; {query}; SET LOCAL quote_all_identifiers = on"
+        )
         });
         let output = self.session.finish();
         // Another session's lock may be in the way. The old catalog serves for one more statement.

@@ -119,9 +119,12 @@ pub fn merge(making: &mut Making) -> Option<Vec<String>> {
     };
     let values = row.columns.iter().map(|column| {
         let column = table.columns.iter().find(|c| &c.name == column);
-        column.map_or("DEFAULT".into(), |c| match c.name == key_name {
-            true => "s.k".into(),
-            false => column_value(making, &table, c),
+        column.map_or("DEFAULT".into(), |c| {
+            if c.name == key_name {
+                "s.k".into()
+            } else {
+                column_value(making, &table, c)
+            }
         })
     });
     let values = values.collect::<Vec<_>>().join(", ");

@@ -85,9 +85,10 @@ fn digests(cluster: &Cluster, database: &str) -> Vec<String> {
         let bytes: Vec<_> = bytes.collect();
         let digest =
             |what: &str| format!("md5(string_agg({what}, '' ORDER BY {what} COLLATE \"C\"))");
-        let row = match bytes.is_empty() {
-            true => "''".to_string(),
-            false => bytes.join(" || "),
+        let row = if bytes.is_empty() {
+            "''".to_string()
+        } else {
+            bytes.join(" || ")
         };
         let single = columns.iter().zip(&bytes);
         let single = single.map(|((_, name), bytes)| {

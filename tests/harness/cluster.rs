@@ -268,9 +268,10 @@ impl Cluster {
         let log = self.root.join("log");
         let mut command = self.pg_ctl("start");
         let started = command.arg("-l").arg(log).stdout(Stdio::null()).status();
-        match started.expect("pg_ctl can be run").success() {
-            true => Ok(()),
-            false => Err(last_lines(&self.log(), 30)),
+        if started.expect("pg_ctl can be run").success() {
+            Ok(())
+        } else {
+            Err(last_lines(&self.log(), 30))
         }
     }
 

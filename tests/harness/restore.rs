@@ -48,9 +48,10 @@ impl Cluster {
         let output = command.args(options).output().expect("sh can be run");
         let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
         text.push_str(&String::from_utf8_lossy(&output.stderr));
-        match output.status.success() {
-            true => Ok(text),
-            false => Err(text),
+        if output.status.success() {
+            Ok(text)
+        } else {
+            Err(text)
         }
     }
 

@@ -28,8 +28,9 @@ fn main() -> ExitCode {
         sizes: SIZES,
     }
     .run();
-    match problems.is_empty() {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::FAILURE,
+    if problems.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
     }
 }

@@ -106,9 +106,10 @@ impl<'a> Faults<'a> {
 
     /// The fault of a round: first each one in turn, from a place that the seed chooses.
     pub fn choose(&mut self, round: u32) -> Fault {
-        let turn = match (round as usize) <= FAULTS.len() {
-            true => self.first + round as usize,
-            false => self.rng.usize(0..FAULTS.len()),
+        let turn = if (round as usize) <= FAULTS.len() {
+            self.first + round as usize
+        } else {
+            self.rng.usize(0..FAULTS.len())
         };
         FAULTS[turn % FAULTS.len()]
     }
@@ -125,9 +126,10 @@ impl<'a> Faults<'a> {
     fn count(&mut self, kind: &'static str, what: impl Into<String>) {
         *self.counts.entry(kind).or_default() += 1;
         let what = what.into();
-        self.story.push(match what.is_empty() {
-            true => kind.to_string(),
-            false => format!("{kind} ({what})"),
+        self.story.push(if what.is_empty() {
+            kind.to_string()
+        } else {
+            format!("{kind} ({what})")
         });
     }
 

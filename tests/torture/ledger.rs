@@ -70,9 +70,10 @@ impl Ledger {
         });
         let there: BTreeSet<&str> = there.lines().collect();
         for (number, client) in in_doubt {
-            match there.contains(number.to_string().as_str()) {
-                true => self.commit(client, number),
-                false => self.roll_back(number),
+            if there.contains(number.to_string().as_str()) {
+                self.commit(client, number)
+            } else {
+                self.roll_back(number)
             }
             self.book().asked += 1;
         }

@@ -23,9 +23,10 @@ fn main() -> ExitCode {
     };
     let report = torture.run();
     println!("{report}");
-    match report.is_clean() {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::FAILURE,
+    if report.is_clean() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
     }
 }
 

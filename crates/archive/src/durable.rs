@@ -211,9 +211,10 @@ fn ensure_absent(path: &Path) -> Result<()> {
 fn not_opened(path: &Path) -> impl FnOnce(std::io::Error) -> Error + '_ {
     move |error| {
         let is_link = error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error());
-        Error::io("open", path)(match is_link {
-            true => std::io::Error::other("it is a symbolic link, which is not followed"),
-            false => error,
+        Error::io("open", path)(if is_link {
+            std::io::Error::other("it is a symbolic link, which is not followed")
+        } else {
+            error
         })
     }
 }

@@ -199,9 +199,10 @@ pub fn note(chain: &ChainDir, news: &[New]) -> Result<()> {
             _ => add(&mut flags, &bases, new),
         }
     }
-    match flags == before {
-        true => Ok(()),
-        false => durable::write_atomically(&chain.path.join(FLAGS), &to_lines(&flags)),
+    if flags == before {
+        Ok(())
+    } else {
+        durable::write_atomically(&chain.path.join(FLAGS), &to_lines(&flags))
     }
 }
 

@@ -371,9 +371,10 @@ impl DatabaseDir {
         let Some(number) = read(self)?.and_then(|owner| owner.chain) else {
             return self.latest_chain();
         };
-        match self.chain_numbers()?.contains(&number) {
-            true => ChainDir::open(self.path(), number).map(Some),
-            false => Ok(None),
+        if self.chain_numbers()?.contains(&number) {
+            ChainDir::open(self.path(), number).map(Some)
+        } else {
+            Ok(None)
         }
     }
 

@@ -18,7 +18,9 @@ use archive::manifest::{self, Kind};
 use archive::retention::Rules;
 use archive::{files, verify, DatabaseDir, Error, Lsn};
 use chrono::TimeDelta;
-use support::{at, identity, insert, new_chain, take_base, write_set, Place, DATABASE_OID};
+use support::{
+    at, identity, insert, new_chain, take_base, unlocked, write_set, Place, DATABASE_OID,
+};
 
 const DAY: i64 = 24 * 3600;
 const RULES: Rules = Rules {
@@ -94,7 +96,7 @@ impl Copy {
 
 /// Hands everything over; gives the names in their order.
 fn archive_all(place: &Place, copy: &Copy, how: Compression) -> Vec<String> {
-    let mut archiver = Archiver::open(&place.database).unwrap();
+    let mut archiver = unlocked(|| Archiver::open(&place.database)).unwrap();
     let mut names = Vec::new();
     loop {
         let look = archiver.look(how, &HashSet::new()).unwrap();
@@ -175,7 +177,7 @@ fn with_compression_on_plain_segments_wait_for_it() {
     fill(&place, 0..2);
     let copy = Copy::of(&place);
     let how = Compression::Zstd(3);
-    let mut archiver = Archiver::open(&place.database).unwrap();
+    let mut archiver = unlocked(|| Archiver::open(&place.database)).unwrap();
     let mut failed = HashSet::new();
     loop {
         let look = archiver.look(how, &failed).unwrap();
@@ -197,7 +199,7 @@ fn with_compression_on_plain_segments_wait_for_it() {
         .iter()
         .any(|f| f.name.contains("incremental")));
     drop(archiver);
-    compress(&place.database, how, &mut || {}).unwrap();
+    unlocked(|| compress(&place.database, how, &mut || {})).unwrap();
     let names = archive_all(&place, &copy, how);
     let segments = names.iter().filter(|name| name.contains("incremental/"));
     assert!(segments.clone().count() == 2 && segments.into_iter().all(|n| n.ends_with(".sql.zst")));
@@ -210,7 +212,7 @@ fn a_segment_that_was_archived_plain_does_not_come_again_compressed() {
     let copy = Copy::of(&place);
     archive_all(&place, &copy, Compression::None);
     let how = Compression::Gzip(6);
-    compress(&place.database, how, &mut || {}).unwrap();
+    unlocked(|| compress(&place.database, how, &mut || {})).unwrap();
     let names = archive_all(&place, &copy, how);
     assert_eq!(names, ["shop/chain-1/manifest.jsonl"]);
     assert!(archived(&place).iter().all(|is| *is));
@@ -315,7 +317,7 @@ fn a_torn_note_was_never_there_and_a_damaged_one_keeps_everything() {
     let damaged = sound.replacen("\"sha256\"", "\"sha265\"", 1);
     fs::write(&path, damaged).unwrap();
     assert!(matches!(
-        Archiver::open(&place.database),
+        unlocked(|| Archiver::open(&place.database)),
         Err(Error::Damaged { .. })
     ));
     expiry::expire(&place.database, &RULES, at(19 * DAY + 60)).unwrap_err();
@@ -324,7 +326,7 @@ fn a_torn_note_was_never_there_and_a_damaged_one_keeps_everything() {
     assert_eq!(problems[0].file, ARCHIVED_JSONL);
     assert_eq!(place.chain.bases().unwrap().len(), 20);
     fs::write(&path, sound).unwrap();
-    let archiver = Archiver::open(&place.database).unwrap();
+    let archiver = unlocked(|| Archiver::open(&place.database)).unwrap();
     assert!(matches!(
         Archiver::open(&place.database),
         Err(Error::Locked { .. })
@@ -341,7 +343,7 @@ fn a_renamed_database_is_archived_anew_under_its_new_name() {
     let renamed = place.path().join("archive/mall");
     fs::rename(place.database.path(), &renamed).unwrap();
     let renamed = DatabaseDir::at(&renamed).unwrap();
-    let archiver = Archiver::open(&renamed).unwrap();
+    let archiver = unlocked(|| Archiver::open(&renamed)).unwrap();
     let look = archiver.look(Compression::None, &HashSet::new()).unwrap();
     assert!(
         look.lag.files as usize >= all - 3,
@@ -357,7 +359,7 @@ fn a_file_that_somebody_removed_is_told_and_holds_nobody_up() {
     fill(&place, 0..2);
     let (name, stored) = place.chain.segments().unwrap()[0];
     fs::remove_file(place.chain.segment_path(name, stored)).unwrap();
-    let archiver = Archiver::open(&place.database).unwrap();
+    let archiver = unlocked(|| Archiver::open(&place.database)).unwrap();
     let look = archiver.look(Compression::None, &HashSet::new()).unwrap();
     assert_eq!(look.missing.len(), 1);
     assert!(look.next.is_some());
@@ -404,9 +406,9 @@ fn notes_of_what_is_gone_are_forgotten_when_there_are_many() {
 fn from_its_first_base_on_every_state_of_the_copy_can_be_restored() {
     let place = Place::new();
     fill(&place, 0..3);
-    compress(&place.database, Compression::Gzip(1), &mut || {}).unwrap();
+    unlocked(|| compress(&place.database, Compression::Gzip(1), &mut || {})).unwrap();
     let copy = Copy::of(&place);
-    let mut archiver = Archiver::open(&place.database).unwrap();
+    let mut archiver = unlocked(|| Archiver::open(&place.database)).unwrap();
     let (mut is_usable, mut states) = (false, 0);
     while let Some(item) = archiver
         .look(Compression::Gzip(1), &HashSet::new())
@@ -449,11 +451,11 @@ fn whatever_happens_to_the_files_gives_them_another_state() {
     let mut before = state(&place);
     assert_eq!(state(&place), before, "nothing has happened");
     // Looking for work leaves no trace.
-    let archiver = Archiver::open(&place.database).unwrap();
+    let archiver = unlocked(|| Archiver::open(&place.database)).unwrap();
     let look = archiver.look(Compression::None, &HashSet::new()).unwrap();
     assert!(look.next.is_none());
     drop(archiver);
-    compress(&place.database, Compression::None, &mut || {}).unwrap();
+    unlocked(|| compress(&place.database, Compression::None, &mut || {})).unwrap();
     assert_eq!(state(&place), before, "nobody has changed anything");
 
     let base = place.chain.bases().unwrap()[0];

@@ -283,9 +283,10 @@ fn a_segment_of_format_1_is_closed_once_whatever_fails_meanwhile() {
             let failed = place.append_or_error().is_err();
             faults.clear();
             let is_small = point.starts_with("small");
-            let is_on_the_way = match has_transaction {
-                true => !is_small,
-                false => is_small || point.contains("again") || point == "fsync directory",
+            let is_on_the_way = if has_transaction {
+                !is_small
+            } else {
+                is_small || point.contains("again") || point == "fsync directory"
             };
             assert_eq!(failed, is_on_the_way, "{point} {has_transaction}");
             let appender = place.append();

@@ -50,9 +50,10 @@ fn tree(place: &Place) -> Vec<(PathBuf, Vec<u8>)> {
     while let Some(directory) = directories.pop() {
         for entry in fs::read_dir(directory).unwrap() {
             let path = entry.unwrap().path();
-            match path.is_dir() {
-                true => directories.push(path),
-                false => found.push((path.clone(), fs::read(path).unwrap())),
+            if path.is_dir() {
+                directories.push(path)
+            } else {
+                found.push((path.clone(), fs::read(path).unwrap()))
             }
         }
     }

@@ -136,8 +136,9 @@ fn named(table: &mut TableSql, change: &Change<'_>) -> String {
         }
     }
     let name = String::from_utf8_lossy(&table.target);
-    match key.is_empty() {
-        true => format!("{} on {name}", change.verb()),
-        false => format!("{} on {name} ({})", change.verb(), key.join(", ")),
+    if key.is_empty() {
+        format!("{} on {name}", change.verb())
+    } else {
+        format!("{} on {name} ({})", change.verb(), key.join(", "))
     }
 }

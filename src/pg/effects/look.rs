@@ -68,9 +68,10 @@ fn locked(failure: &Failure, patience: Duration) -> Failure {
         patience.as_secs()
     );
     let holders = lock_holders::in_words();
-    let message = match holders.is_empty() {
-        true => format!("{message}: {}", failure.in_full()),
-        false => format!("{message}; {holders}"),
+    let message = if holders.is_empty() {
+        format!("{message}: {}", failure.in_full())
+    } else {
+        format!("{message}; {holders}")
     };
     Failure::new(failure.code, message).hint("It is read once that transaction has ended.")
 }

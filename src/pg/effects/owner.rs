@@ -204,9 +204,10 @@ fn of_type(row: &Fields<'_>, relations: &mut Relations) -> Owners {
     // Only arrays that PostgreSQL makes along with their element type read by array_in: CREATE TYPE wants a
     // function that returns the type itself (typecmds.c, findTypeInputFunction). A multirange is made along
     // with its range, and renamed, moved and dropped as a type of its own.
-    match row.oid(2) != 0 && row.oid(3) == pg_sys::F_ARRAY_IN {
-        true => NONE,
-        false => one(TYPE, oid),
+    if row.oid(2) != 0 && row.oid(3) == pg_sys::F_ARRAY_IN {
+        NONE
+    } else {
+        one(TYPE, oid)
     }
 }
 
@@ -221,9 +222,10 @@ fn of_constraint(row: &Fields<'_>, relations: &mut Relations) -> Owners {
 /// Sessions' own schemas are made with their first temporary table, and stay (catalog/namespace.c). Other
 /// schemas cannot have such names.
 fn of_namespace(row: &Fields<'_>, _relations: &mut Relations) -> Owners {
-    match row.name(1).starts_with(b"pg_temp_") || row.name(1).starts_with(b"pg_toast_temp_") {
-        true => NONE,
-        false => one(NAMESPACE, row.oid(0)),
+    if row.name(1).starts_with(b"pg_temp_") || row.name(1).starts_with(b"pg_toast_temp_") {
+        NONE
+    } else {
+        one(NAMESPACE, row.oid(0))
     }
 }
 
@@ -244,9 +246,10 @@ fn of_rewrite(row: &Fields<'_>, relations: &mut Relations) -> Owners {
     if row.name(2) == b"_RETURN" {
         return one(CLASS, relation);
     }
-    match relations.is_noise(relation) {
-        true => NONE,
-        false => one(REWRITE, row.oid(0)),
+    if relations.is_noise(relation) {
+        NONE
+    } else {
+        one(REWRITE, row.oid(0))
     }
 }
 
@@ -260,8 +263,9 @@ fn of_index(row: &Fields<'_>, _relations: &mut Relations) -> Owners {
 
 /// Internal ones, too: they can be disabled.
 fn of_trigger(row: &Fields<'_>, relations: &mut Relations) -> Owners {
-    match relations.is_noise(row.oid(1)) {
-        true => NONE,
-        false => one(TRIGGER, row.oid(0)),
+    if relations.is_noise(row.oid(1)) {
+        NONE
+    } else {
+        one(TRIGGER, row.oid(0))
     }
 }

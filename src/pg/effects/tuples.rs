@@ -159,9 +159,10 @@ impl Historic<'_> {
             return Err(failure);
         }
         if let Some((known, _)) = self.known {
-            let file = match found.is_empty() {
-                true => 0,
-                false => self.rows.file(scan.catalog),
+            let file = if found.is_empty() {
+                0
+            } else {
+                self.rows.file(scan.catalog)
             };
             known.note(Wanted::new(scan.index, keys), Places { file, at: found });
         }
@@ -191,9 +192,12 @@ impl Layout {
     fn number(&self, row: &Row) -> i32 {
         match self.then {
             None => 1,
-            Some((at, is_small)) => row.get(at).map_or(0, |value| match is_small {
-                true => i32::from(value.value() as i16),
-                false => value.value() as i32,
+            Some((at, is_small)) => row.get(at).map_or(0, |value| {
+                if is_small {
+                    i32::from(value.value() as i16)
+                } else {
+                    value.value() as i32
+                }
             }),
         }
     }

@@ -235,11 +235,12 @@ fn directory_name(database: &DatabaseDir) -> String {
 /// What a shell takes for nothing but a name.
 fn ensure_plain(name: &str, path: &std::path::Path) -> Result<()> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._+%/-".contains(&byte);
-    match name.bytes().all(is_plain) {
-        true => Ok(()),
-        false => Err(Error::refused(
+    if name.bytes().all(is_plain) {
+        Ok(())
+    } else {
+        Err(Error::refused(
             path,
             "its name is none that the archive gives",
-        )),
+        ))
     }
 }

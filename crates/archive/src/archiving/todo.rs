@@ -181,14 +181,15 @@ impl List<'_> {
         let is_plain = entry.file_sha256 == entry.sha256;
         let is_there = |file: &&String| fs::symlink_metadata(chain.path.join(file)).is_ok();
         let forms = Stored::closed_files(&entry.file);
-        let form = match is_plain {
-            true => forms.iter().find(is_there),
+        let form = if is_plain {
+            forms.iter().find(is_there)
+        } else {
             // While somebody reads, the plain form stands beside it still.
-            false => forms
+            forms
                 .iter()
                 .skip(1)
                 .find(is_there)
-                .or(forms.iter().find(is_there)),
+                .or(forms.iter().find(is_there))
         };
         let Some(file) = form else {
             self.look

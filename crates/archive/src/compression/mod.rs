@@ -228,10 +228,11 @@ impl Work<'_> {
             file_sha256: sum.sha256.clone(),
             ..last.clone()
         };
-        match entry == last {
+        if entry == last {
             // Whoever wrote it may not have come to its fsync.
-            true => manifest.make_durable()?,
-            false => manifest.append(&entry)?,
+            manifest.make_durable()?
+        } else {
+            manifest.append(&entry)?
         }
         let plain = self.chain.segment_path(name, Stored::Plain);
         let _lock = match Lock::exclusive(self.database) {

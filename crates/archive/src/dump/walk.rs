@@ -167,9 +167,10 @@ impl<'a> Walk<'a> {
                 }
                 *at += line.len();
                 if *at == text.len() {
-                    self.state = match self.rows_follow {
-                        true => State::Rows,
-                        false => State::Own(false),
+                    self.state = if self.rows_follow {
+                        State::Rows
+                    } else {
+                        State::Own(false)
                     };
                 }
                 Ok(())

@@ -25,9 +25,10 @@ pub fn give_up(path: &Path) -> Result<()> {
     }
     for name in names_in(&expired)? {
         let below = expired.join(name);
-        let removed = match durable::is_real_dir(&below) {
-            true => fs::remove_dir_all(&below),
-            false => fs::remove_file(&below),
+        let removed = if durable::is_real_dir(&below) {
+            fs::remove_dir_all(&below)
+        } else {
+            fs::remove_file(&below)
         };
         removed.map_err(Error::io("remove", &below))?;
     }
@@ -57,9 +58,10 @@ pub fn remove(chain: &ChainDir) -> Result<()> {
                 continue;
             }
             let path = room.join(name);
-            let removed = match durable::is_real_dir(&path) {
-                true => fs::remove_dir_all(&path),
-                false => fs::remove_file(&path),
+            let removed = if durable::is_real_dir(&path) {
+                fs::remove_dir_all(&path)
+            } else {
+                fs::remove_file(&path)
             };
             removed.map_err(Error::io("remove", &path))?;
         }

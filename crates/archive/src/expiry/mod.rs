@@ -70,12 +70,11 @@ pub fn expire(database: &DatabaseDir, rules: &Rules, now: Time) -> Result<Vec<Ro
     let chains = survey(database, rules)?;
     let (plans, rows) = decide(&chains, rules, now);
     for (surveyed, plan) in chains.iter().zip(&plans) {
-        match plan.is_whole {
-            true => remove_chain(&surveyed.chain)?,
-            false => {
-                remove_files(surveyed, plan, now)?;
-                index::sweep(&surveyed.chain)?;
-            }
+        if plan.is_whole {
+            remove_chain(&surveyed.chain)?
+        } else {
+            remove_files(surveyed, plan, now)?;
+            index::sweep(&surveyed.chain)?;
         }
     }
     Ok(rows)
@@ -233,9 +232,10 @@ fn decide(chains: &[Surveyed], rules: &Rules, now: Time) -> (Vec<Plan>, Vec<Row>
                 .map_or(0, |entry| entry.file_bytes),
             file,
             expires: expires || plan.is_whole,
-            why: match plan.is_whole && !expires {
-                true => "nothing else of its chain is kept".to_owned(),
-                false => why.to_string(),
+            why: if plan.is_whole && !expires {
+                "nothing else of its chain is kept".to_owned()
+            } else {
+                why.to_string()
             },
         };
         let bases = plan.bases.iter();

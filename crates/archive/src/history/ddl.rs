@@ -236,9 +236,10 @@ fn search_path(settings: &[u8], role: &[u8]) -> Vec<Vec<u8>> {
     let mut words = Words::new(&settings[at + SETTING.len()..]);
     while let Some(identifier) = words.identifier() {
         let schema = name_of(identifier).into_owned();
-        path.push(match schema == b"$user" {
-            true => role.to_vec(),
-            false => schema,
+        path.push(if schema == b"$user" {
+            role.to_vec()
+        } else {
+            schema
         });
         words.pass(b", ");
     }
@@ -275,9 +276,10 @@ fn tokens(text: &[u8]) -> Vec<Token> {
                 Some(identifier) => {
                     at += identifier.len();
                     let is_quoted = identifier.ends_with(b"\"");
-                    tokens.push(Token::Name(match is_quoted {
-                        true => name_of(identifier).into_owned(),
-                        false => identifier.to_ascii_lowercase(),
+                    tokens.push(Token::Name(if is_quoted {
+                        name_of(identifier).into_owned()
+                    } else {
+                        identifier.to_ascii_lowercase()
                     }));
                 }
                 None => {

@@ -331,13 +331,14 @@ impl BlockReader {
     /// A block, which must be what it was when the index was made.
     pub fn block(&mut self, block: &Block) -> Result<Vec<u8>> {
         let bytes = self.read(block.at, block.bytes)?;
-        match sum_of(&bytes) == block.sum {
-            true => Ok(bytes),
-            false => Err(Error::damaged(
+        if sum_of(&bytes) == block.sum {
+            Ok(bytes)
+        } else {
+            Err(Error::damaged(
                 &self.path,
                 block.at,
                 "it is not what it was when its index was made",
-            )),
+            ))
         }
     }
 }

@@ -133,9 +133,10 @@ impl Pass {
             // It has left the key, or is gone.
             (Some(nth), None) => {
                 if let Some(next) = new.filter(|_| follows && self.is_first) {
-                    match self.keys.len() < MOST_KEYS {
-                        true => self.keys.push(next),
-                        false => self.unfollowed += 1,
+                    if self.keys.len() < MOST_KEYS {
+                        self.keys.push(next)
+                    } else {
+                        self.unfollowed += 1
                     }
                 }
                 if nth > 0 {

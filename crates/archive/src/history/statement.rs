@@ -197,9 +197,10 @@ fn sought<'a>(words: &mut Words<'a>) -> Option<Vec<Pair<'a>>> {
             break;
         }
     }
-    let end: &[u8] = match is_one_of_the_same {
-        true => b" LIMIT 1);",
-        false => b";",
+    let end: &[u8] = if is_one_of_the_same {
+        b" LIMIT 1);"
+    } else {
+        b";"
     };
     (words.rest() == end).then_some(pairs)
 }

@@ -201,18 +201,24 @@ fn lane(svg: &mut String, chain: &Chain, scale: &Scale, top: f64) {
 
 /// A bar for each day.
 pub fn daily(report: &Report, title: &str, value: fn(&Day) -> f64, are_bytes: bool) -> String {
-    let shown = |value: f64| match are_bytes {
-        true => size(value.round() as u64),
-        false => count(value.round() as u64),
+    let shown = |value: f64| {
+        if are_bytes {
+            size(value.round() as u64)
+        } else {
+            count(value.round() as u64)
+        }
     };
     const HEIGHT: f64 = 190.0;
     const BOTTOM: f64 = 160.0;
     const HALF: f64 = 510.0;
     const START: f64 = 62.0;
     const END: f64 = HALF - 14.0;
-    let axis = |value: f64| match are_bytes {
-        true => size(value.round() as u64),
-        false => short_count(value),
+    let axis = |value: f64| {
+        if are_bytes {
+            size(value.round() as u64)
+        } else {
+            short_count(value)
+        }
     };
     let today = report.generated_at.date_naive();
     let oldest = report.days.keys().next().copied().unwrap_or(today);
@@ -281,9 +287,10 @@ fn short_count(value: f64) -> String {
 
 /// The next round number: of bytes a power of two, of all else 1, 2, 5, 10, …
 fn round_up(value: f64, are_bytes: bool) -> f64 {
-    let (parts, power) = match are_bytes {
-        true => ([1.0, 2.0, 4.0], 8.0),
-        false => ([1.0, 2.0, 5.0], 10.0),
+    let (parts, power) = if are_bytes {
+        ([1.0, 2.0, 4.0], 8.0)
+    } else {
+        ([1.0, 2.0, 5.0], 10.0)
     };
     let mut step: f64 = 1.0;
     loop {

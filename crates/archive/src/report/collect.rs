@@ -197,9 +197,10 @@ impl Report {
                 let begin = day.and_time(chrono::NaiveTime::MIN).and_utc();
                 let end = begin + TimeDelta::days(1);
                 let inside = (segment.to.min(end) - segment.from.max(begin)).as_seconds_f64();
-                let share = match first == last {
-                    true => 1.0,
-                    false => inside.max(0.0) / length,
+                let share = if first == last {
+                    1.0
+                } else {
+                    inside.max(0.0) / length
                 };
                 let counted = days.entry(day).or_default();
                 counted.stored += segment.stored as f64 * share;

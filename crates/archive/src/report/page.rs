@@ -60,13 +60,14 @@ fn tiles(report: &Report) -> String {
     let restorable = match (windows.first(), windows.last()) {
         (Some((from, _)), Some((_, to))) => (
             span(*to - *from),
-            match gaps.is_empty() {
-                true => format!("every moment since {}", moment(*from)),
-                false => format!(
+            if gaps.is_empty() {
+                format!("every moment since {}", moment(*from))
+            } else {
+                format!(
                     "since {}, but for {}",
                     moment(*from),
                     plural(gaps.len(), "gap")
-                ),
+                )
             },
         ),
         _ => (
@@ -96,9 +97,10 @@ fn tiles(report: &Report) -> String {
         (report.generated_at - at).as_seconds_f64() / 86_400.0
     });
     let rate = recent / days.clamp(1.0, 7.0);
-    let stored = match plain > segments {
-        true => format!("{} of SQL, compressed", size(plain)),
-        false => format!("{} in segments", size(segments)),
+    let stored = if plain > segments {
+        format!("{} of SQL, compressed", size(plain))
+    } else {
+        format!("{} in segments", size(segments))
     };
     let tiles = [
         ("Can be restored", restorable.0, restorable.1),
@@ -292,9 +294,10 @@ fn bases(report: &Report) -> String {
     let mut rows: Vec<String> = Vec::new();
     for chain in report.chains.iter().rev() {
         for base in chain.bases.iter().rev() {
-            let use_of_it = match base.joins {
-                true => "joins the segments",
-                false => "stands alone: a single point",
+            let use_of_it = if base.joins {
+                "joins the segments"
+            } else {
+                "stands alone: a single point"
             };
             let pin = match base.pin.as_deref() {
                 Some("") => "pinned".to_owned(),

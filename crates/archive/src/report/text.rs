@@ -84,9 +84,10 @@ pub fn span(span: TimeDelta) -> String {
             break;
         }
     }
-    match parts.is_empty() {
-        true => "0 s".to_owned(),
-        false => parts.join(" "),
+    if parts.is_empty() {
+        "0 s".to_owned()
+    } else {
+        parts.join(" ")
     }
 }
 

@@ -157,9 +157,10 @@ pub fn plan(chains: &[Chain], rules: &Rules, now: Time) -> Vec<Plan> {
         if !is_older(taken_at, rules.keep_base, now) {
             return keep(base.name, Why::Young);
         }
-        match monthly.contains(&(chain, base.name)) {
-            true => keep(base.name, Why::Monthly),
-            false => expire(base.name, Why::OldBase),
+        if monthly.contains(&(chain, base.name)) {
+            keep(base.name, Why::Monthly)
+        } else {
+            expire(base.name, Why::OldBase)
         }
     };
     let plans = chains.iter().map(|chain| {
@@ -191,9 +192,10 @@ pub fn plan(chains: &[Chain], rules: &Rules, now: Time) -> Vec<Plan> {
 }
 
 fn unless_unarchived<N>(decision: Decision<N>, is_unarchived: impl Fn(&N) -> bool) -> Decision<N> {
-    match decision.expires && is_unarchived(&decision.name) {
-        true => keep(decision.name, Why::NotArchived),
-        false => decision,
+    if decision.expires && is_unarchived(&decision.name) {
+        keep(decision.name, Why::NotArchived)
+    } else {
+        decision
     }
 }
 
@@ -305,9 +307,12 @@ fn segments(chain: &Chain, window: Window) -> Vec<Decision<SegmentName>> {
         .map(|base| first_segment(&chain.segments, base.xmin))
         .min();
     let first = first.unwrap_or(0);
-    let decide = |(place, segment): (usize, &Segment)| match place >= first {
-        true => keep(segment.name, Why::InWindow),
-        false => expire(segment.name, Why::BeforeWindow(start)),
+    let decide = |(place, segment): (usize, &Segment)| {
+        if place >= first {
+            keep(segment.name, Why::InWindow)
+        } else {
+            expire(segment.name, Why::BeforeWindow(start))
+        }
     };
     chain.segments.iter().enumerate().map(decide).collect()
 }

@@ -13,9 +13,10 @@ fn source(is_sound: bool, database_sql: &str) -> Source {
     });
     let id = if is_sound { 1 } else { 999 };
     let text = format!("DELETE FROM public.a WHERE id = {id};");
-    match is_sound {
-        true => source.transaction(100, &[Statement(&text)]),
-        false => source.archive_only(100, &[Statement(&text)]),
+    if is_sound {
+        source.transaction(100, &[Statement(&text)])
+    } else {
+        source.archive_only(100, &[Statement(&text)])
     };
     source
 }
@@ -109,9 +110,10 @@ fn a_database_that_was_there_lets_nobody_in_until_it_is_complete() {
             let run = source.run(&["--target", &source.cluster.conninfo(&name)]);
             assert_eq!(run.0.status.success(), is_sound, "{}", run.text());
             let found = lets_in(&source, &name);
-            match is_sound {
-                true => assert_eq!(found, after, "{before} {database_sql}"),
-                false => assert!(found.starts_with("f|"), "{before} {database_sql}: {found}"),
+            if is_sound {
+                assert_eq!(found, after, "{before} {database_sql}")
+            } else {
+                assert!(found.starts_with("f|"), "{before} {database_sql}: {found}")
             }
         }
     }

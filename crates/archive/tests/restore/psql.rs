@@ -130,11 +130,11 @@ fn unrestrict_has_one_place_in_a_segment() {
         let more = format!("ddl lines={}", if text == old { 7 } else { 6 });
         let at_end = format!("{behind}{lines}\n\\! touch {}", ran.display());
         let text = text.replace(behind, &at_end);
-        match behind.starts_with("CREATE") {
-            true => text
-                .replace("ddl lines=4", &more)
-                .replace("ddl lines=5", &more),
-            false => text,
+        if behind.starts_with("CREATE") {
+            text.replace("ddl lines=4", &more)
+                .replace("ddl lines=5", &more)
+        } else {
+            text
         }
     };
     let line = format!("\n{mark}");

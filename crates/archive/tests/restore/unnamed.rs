@@ -31,9 +31,12 @@ fn change_line(source: &Source, path: &Path, change: impl Fn(&str) -> String) {
     let manifest = source.place.chain.manifest();
     let name = path.file_name().unwrap().to_str().unwrap();
     let lines = fs::read_to_string(&manifest).unwrap();
-    let changed = lines.lines().map(|line| match line.contains(name) {
-        true => change(line),
-        false => format!("{line}\n"),
+    let changed = lines.lines().map(|line| {
+        if line.contains(name) {
+            change(line)
+        } else {
+            format!("{line}\n")
+        }
     });
     fs::write(&manifest, changed.collect::<String>()).unwrap();
 }

@@ -50,14 +50,7 @@ impl Place {
     }
 
     pub fn append(&self) -> Appender {
-        // A program that another test starts holds the lock that was let go, from its fork to its exec.
-        for _ in 0..1000 {
-            match self.append_or_error() {
-                Err(archive::Error::Locked { .. }) => std::thread::sleep(Duration::from_millis(5)),
-                appender => return appender.unwrap(),
-            }
-        }
-        panic!("the chain stays locked");
+        unlocked(|| self.append_or_error()).unwrap()
     }
 
     pub fn append_or_error(&self) -> archive::Result<Appender> {
@@ -91,6 +84,18 @@ pub fn temporary() -> tempfile::TempDir {
 
 pub fn open_root(dir: &Path) -> ArchiveRoot {
     ArchiveRoot::open(&dir.join("archive"), &dir.join("data")).unwrap()
+}
+
+/// What comes of it once nobody has the lock. A program that another test starts holds one that was let go, from its
+/// fork to its exec.
+pub fn unlocked<T>(attempt: impl Fn() -> archive::Result<T>) -> archive::Result<T> {
+    for _ in 0..1000 {
+        match attempt() {
+            Err(archive::Error::Locked { .. }) => std::thread::sleep(Duration::from_millis(5)),
+            outcome => return outcome,
+        }
+    }
+    panic!("it stays locked");
 }
 
 pub fn new_chain(database_oid: u32) -> NewChain {

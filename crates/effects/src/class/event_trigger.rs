@@ -51,9 +51,10 @@ impl Object for EventTrigger {
     fn create(&self, script: &mut Script) -> Result<(), Unhandled> {
         no_rest("event trigger", &self.rest)?;
         let tags: Vec<String> = self.tags.iter().flatten().map(|tag| literal(tag)).collect();
-        let when = match tags.is_empty() {
-            true => String::new(),
-            false => format!(" WHEN TAG IN ({})", tags.join(", ")),
+        let when = if tags.is_empty() {
+            String::new()
+        } else {
+            format!(" WHEN TAG IN ({})", tags.join(", "))
         };
         script.push(
             "create",

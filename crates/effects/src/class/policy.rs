@@ -95,9 +95,10 @@ impl Object for Policy {
 
     fn create(&self, script: &mut Script) -> Result<(), Unhandled> {
         self.ensure_plain()?;
-        let kind = match self.is_permissive {
-            true => "",
-            false => " AS RESTRICTIVE",
+        let kind = if self.is_permissive {
+            ""
+        } else {
+            " AS RESTRICTIVE"
         };
         let command = match self.command.as_str() {
             "*" => "",

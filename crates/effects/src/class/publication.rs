@@ -159,9 +159,10 @@ impl Object for Publication {
 
     fn create(&self, script: &mut Script) -> Result<(), Unhandled> {
         self.ensure_plain()?;
-        let all = match self.all_tables {
-            true => " FOR ALL TABLES",
-            false => "",
+        let all = if self.all_tables {
+            " FOR ALL TABLES"
+        } else {
+            ""
         };
         let options = self.options()?.join(", ");
         let sql = format!("CREATE PUBLICATION {}{all} WITH ({options})", self.name);

@@ -96,9 +96,10 @@ pub fn index(tuples: &mut dyn Tuples, oid: u32) -> Result<Option<Model>, String>
         statistics: statistics(&attributes),
         storage: storage(tuples, &index, &attributes)?,
         constraint: constraint(tuples, &depends)?,
-        parent: match class.relispartition {
-            true => parent(tuples, oid)?,
-            false => None,
+        parent: if class.relispartition {
+            parent(tuples, oid)?
+        } else {
+            None
         },
         common: common_of(tuples, &depends, None, &words, &[])?,
         structure: json!({

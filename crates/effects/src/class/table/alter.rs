@@ -192,9 +192,10 @@ impl<'a> Change<'a> {
         // What is generated of others goes first.
         gone.sort_by_key(|column| !column.is_generated());
         for column in gone {
-            let alter = match self.old.gives_to_children(self.new, &column.name) {
-                true => self.new.alter_only(),
-                false => self.new.alter_all(),
+            let alter = if self.old.gives_to_children(self.new, &column.name) {
+                self.new.alter_only()
+            } else {
+                self.new.alter_all()
             };
             let sql = format!("{alter} DROP COLUMN {}", column.name);
             self.say(sql);

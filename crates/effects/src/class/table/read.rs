@@ -209,9 +209,10 @@ struct Parts {
 impl Parts {
     fn of(tuples: &mut dyn Tuples, table: u32, columns: &[Attribute]) -> Result<Parts, String> {
         Ok(Parts {
-            defaults: match columns.iter().any(|column| column.atthasdef) {
-                true => rows(tuples, &[table])?,
-                false => Vec::new(),
+            defaults: if columns.iter().any(|column| column.atthasdef) {
+                rows(tuples, &[table])?
+            } else {
+                Vec::new()
             },
             constraints: rows(tuples, &[table])?,
             indexes: rows(tuples, &[table])?,
