@@ -45,7 +45,7 @@ fn read(file: &str, offset: i64, length: i32) -> Result<Vec<u8>, Failure> {
     let name = Name::parse(file).ok_or_else(|| {
         Failure::new(
             code,
-            format!("\"{file}\" is no name of a file of the archive"),
+            format!("\"{file}\" is not the name of a file of the archive"),
         )
         .hint("Names are as SELECT convert_from(incr_read('', 0, 1000000), 'UTF8') lists them.")
     })?;

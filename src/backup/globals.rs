@@ -50,7 +50,7 @@ pub fn want(database: pg_sys::Oid) {
 /// What the launcher does about the globals of a database.
 pub enum Due {
     /// Nothing is to be done.
-    Not,
+    Nothing,
     /// Not before so long.
     In(Duration),
     Started(DynamicBackgroundWorker),
@@ -64,7 +64,7 @@ pub fn start_if_due(database: pg_sys::Oid) -> Due {
         && globals.changes_done >= status::cluster_changes().read().count;
     let is_away = entry.held || entry.aside_for != 0 || !entry.broken.is_empty();
     if is_true || is_away || globals.pid != 0 && server::is_backend_alive(globals.pid) {
-        return Due::Not;
+        return Due::Nothing;
     }
     let now = time::now().timestamp_micros();
     if globals.failures >= SILENT_FAILURES && globals.error.is_empty() {

@@ -31,7 +31,7 @@ type Options = Vec<(&'static str, String)>;
 
 /// The options that a reader gives the slot's plugin, and who makes frames of its rows where it
 /// writes none itself.
-pub fn agreement(plugin_name: &str) -> Result<(Options, Option<Translator>)> {
+pub fn plugin_options(plugin_name: &str) -> Result<(Options, Option<Translator>)> {
     if plugin_name == "pg_incrbackup" {
         let copy_threshold = settings::copy_threshold().to_string();
         let options = vec![

@@ -5,11 +5,11 @@
 //! two readers (`stream`, `poll`), and writes through a journal; what is fsynced, and only that, is
 //! confirmed to the slot.
 
+mod catalog_check;
 mod error;
 mod foreign;
 mod foreign_sql;
 mod journal;
-mod look;
 mod losses;
 mod poll;
 mod sequence_sync;

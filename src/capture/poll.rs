@@ -14,10 +14,10 @@ use pgrx::bgworkers::BackgroundWorker;
 use pgrx::datum::DatumWithOid;
 use pgrx::prelude::*;
 
+use super::catalog_check::CatalogCheck;
 use super::error::{CaptureError, Result};
 use super::foreign::{self, Translator};
 use super::journal::Journal;
-use super::look::Look;
 use super::sequence_sync::SequenceSync;
 use super::stream::{self, POSITION_INTERVAL};
 use crate::pg::{query, server};
@@ -38,7 +38,7 @@ pub struct PollReader {
     translator: Option<Translator>,
     journal: Journal,
     sequences: SequenceSync,
-    look: Look,
+    look: CatalogCheck,
     /// Everything flushed up to here has been peeked and written.
     read: Lsn,
     /// A time before that was flushed.
@@ -54,7 +54,7 @@ impl PollReader {
         plugin_name: &str,
         mut journal: Journal,
     ) -> Result<Self> {
-        let (options, translator) = foreign::agreement(plugin_name)?;
+        let (options, translator) = foreign::plugin_options(plugin_name)?;
         let confirmed = confirmed_lsn(slot)?;
         stream::ensure_no_gap(confirmed.0, journal.last_lsn())?;
         journal.expect_again_from(confirmed.0);
@@ -68,7 +68,7 @@ impl PollReader {
             translator,
             journal,
             sequences: SequenceSync::default(),
-            look: Look::default(),
+            look: CatalogCheck::default(),
             read: confirmed,
             read_since: archive::time::now(),
             confirmed,

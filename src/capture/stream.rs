@@ -13,10 +13,10 @@ use archive::time::Time;
 use pgrx::bgworkers::BackgroundWorker;
 use pgrx::prelude::*;
 
+use super::catalog_check::CatalogCheck;
 use super::error::{CaptureError, Result};
 use super::foreign;
 use super::journal::Journal;
-use super::look::Look;
 use super::sequence_sync::SequenceSync;
 use crate::pg::decoding::{Decoder, Step};
 use crate::pg::{moved_sequences, plugin, server};
@@ -43,7 +43,7 @@ pub struct StreamReader {
     decoder: Decoder,
     journal: Rc<RefCell<Journal>>,
     sequences: SequenceSync,
-    look: Look,
+    look: CatalogCheck,
     /// When the reader last began to read all that was flushed.
     read_since: Time,
     last_position: Instant,
@@ -58,7 +58,7 @@ impl StreamReader {
         plugin_name: &str,
         journal: Journal,
     ) -> Result<Self> {
-        let (options, mut translator) = foreign::agreement(plugin_name)?;
+        let (options, mut translator) = foreign::plugin_options(plugin_name)?;
         let journal = Rc::new(RefCell::new(journal));
         let target = journal.clone();
         plugin::set_direct_target(Box::new(move |row| {
@@ -77,7 +77,7 @@ impl StreamReader {
             decoder,
             journal,
             sequences: SequenceSync::default(),
-            look: Look::default(),
+            look: CatalogCheck::default(),
             read_since: archive::time::now(),
             last_position: Instant::now(),
             last_report: Instant::now(),

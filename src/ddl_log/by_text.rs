@@ -5,10 +5,10 @@ use archive::escape::percent_encode;
 
 use super::history::Record;
 use super::plan::{Need, Plan};
+use super::record_mode::RecordMode;
 use super::secrets::public_text;
 use super::session::{session, Session};
 use super::statement_text::{text_of, StatementText};
-use super::ways::Way;
 use super::words::travels_as_effects;
 use crate::output_plugin::history::SUPERUSER;
 use crate::pg::ddl_database::{database_name, databases};
@@ -21,38 +21,38 @@ use crate::pg::quote;
 
 /// True for such a statement, and for one of which nothing is recorded. (COMMENT, GRANT and SECURITY LABEL do not
 /// tell by their tag.)
-pub fn is_by_text(statement: &Statement, way: Way) -> bool {
+pub fn is_by_text(statement: &Statement, mode: RecordMode) -> bool {
     let databases = databases(statement);
     if !databases.is_empty() {
         return !databases.contains(&database_name()) || !travels_as_effects();
     }
     matches!(
-        way,
-        Way::Role | Way::Tablespace | Way::Database | Way::Extension
+        mode,
+        RecordMode::Role | RecordMode::Tablespace | RecordMode::Database | RecordMode::Extension
     ) || statement.is_written_without_text()
 }
 
 /// The plan for it; none where nothing of it belongs in the stream.
-pub fn plan(statement: &Statement, tag: &'static str, way: Way) -> Option<Plan> {
+pub fn plan(statement: &Statement, tag: &'static str, mode: RecordMode) -> Option<Plan> {
     let is_about_this_database = databases(statement).contains(&database_name());
-    let is_of_cluster = matches!(way, Way::Role | Way::Tablespace);
+    let is_of_cluster = matches!(mode, RecordMode::Role | RecordMode::Tablespace);
     let names = statement.extensions();
     let is_about_us = names.iter().any(|name| name == b"pg_incrbackup");
-    if is_about_us || !is_about_this_database && !is_of_cluster && way != Way::Extension {
+    if is_about_us || !is_about_this_database && !is_of_cluster && mode != RecordMode::Extension {
         return None;
     }
     let text = text_of(statement);
     if !text.is_proven {
         pgrx::error!("the parser does not read the text of {tag} as the statement that ran");
     }
-    let replay_text = match way {
+    let replay_text = match mode {
         _ if is_about_this_database => Some(about_this_database(statement, &text)),
-        Way::Role => statement.made_role().or_else(|| renamed(statement)),
-        Way::Tablespace => statement.made_tablespace().or_else(|| renamed(statement)),
+        RecordMode::Role => statement.made_role().or_else(|| renamed(statement)),
+        RecordMode::Tablespace => statement.made_tablespace().or_else(|| renamed(statement)),
         _ => Some(text.text.clone()),
     };
     let session = session(replay_text.as_ref().unwrap_or(&text.text));
-    let needs = needs(statement, way, &text, &session);
+    let needs = needs(statement, mode, &text, &session);
     Some(Plan {
         record: Record {
             command: tag,
@@ -85,14 +85,14 @@ fn needed_role_command(role: &[u8]) -> &'static str {
 /// The roles and tablespaces that its text fails without, and the roles that it drops.
 pub fn needs(
     statement: &Statement,
-    way: Way,
+    mode: RecordMode,
     text: &StatementText,
     session: &Session,
 ) -> Vec<Need> {
     let with = |command, names: Vec<Sql>| names.into_iter().map(move |name| (command, name));
-    match way {
-        Way::Role => with("DROP ROLE", statement.dropped_roles()).collect(),
-        Way::Tablespace => Vec::new(),
+    match mode {
+        RecordMode::Role => with("DROP ROLE", statement.dropped_roles()).collect(),
+        RecordMode::Tablespace => Vec::new(),
         _ => named_roles(statement)
             .into_iter()
             .map(|role| (needed_role_command(&role), role))

@@ -15,7 +15,7 @@ use crate::replica_identity::Touched;
 
 /// What is known of a running statement, and what is to be done after it.
 #[derive(Default)]
-pub struct Frame {
+pub struct RunningStatement {
     pub(super) number: u64,
     pub(super) level: i32,
     /// It runs an extension's script: its row is written again at its end.
@@ -49,7 +49,7 @@ pub struct Frame {
     /// It changed the schema of a database whose changes are captured without our extension.
     pub is_lost: bool,
     /// The catalogs do not tell all that it does.
-    pub is_untold: bool,
+    pub is_beyond_catalogs: bool,
     /// The schema that it makes, where the extension comes back to, and how it is recorded then.
     pub returns: Option<(Sql, Plan)>,
     /// The extension's schema, where the extension may go with what it drops.
@@ -64,12 +64,12 @@ pub struct Later {
 }
 
 thread_local! {
-    static FRAMES: RefCell<Vec<Frame>> = const { RefCell::new(Vec::new()) };
+    static FRAMES: RefCell<Vec<RunningStatement>> = const { RefCell::new(Vec::new()) };
     static LAST_NUMBER: Cell<u64> = const { Cell::new(0) };
 }
 
 /// Puts a statement on top; answers its number.
-pub fn push(mut frame: Frame) -> u64 {
+pub fn push(mut frame: RunningStatement) -> u64 {
     let number = LAST_NUMBER.get() + 1;
     LAST_NUMBER.set(number);
     frame.number = number;
@@ -79,7 +79,7 @@ pub fn push(mut frame: Frame) -> u64 {
 }
 
 /// Takes a statement off, and what an error left above it.
-pub fn pop(number: u64) -> Option<Frame> {
+pub fn pop(number: u64) -> Option<RunningStatement> {
     FRAMES.with_borrow_mut(|frames| {
         let place = frames.iter().position(|frame| frame.number == number)?;
         frames.truncate(place + 1);
@@ -88,7 +88,7 @@ pub fn pop(number: u64) -> Option<Frame> {
 }
 
 /// Works on the innermost statement, taken out for the time so that `work` may call PostgreSQL.
-pub fn with_top(work: impl FnOnce(&mut Frame)) {
+pub fn with_top(work: impl FnOnce(&mut RunningStatement)) {
     let Some(mut frame) = FRAMES.with_borrow_mut(Vec::pop) else {
         return;
     };
@@ -97,8 +97,8 @@ pub fn with_top(work: impl FnOnce(&mut Frame)) {
 }
 
 /// True where nobody knows that the catalogs tell all that the innermost statement does.
-pub fn is_top_untold() -> bool {
-    FRAMES.with_borrow(|frames| frames.last().is_none_or(|frame| frame.is_untold))
+pub fn is_top_beyond_catalogs() -> bool {
+    FRAMES.with_borrow(|frames| frames.last().is_none_or(|frame| frame.is_beyond_catalogs))
 }
 
 /// True when nothing needs to be found out about the innermost statement.
@@ -114,7 +114,7 @@ pub fn is_top_plain() -> bool {
 /// Drops what a transaction's end leaves behind. A statement that commits by itself goes on after
 /// its commits.
 pub fn transaction_ended(committed: bool) {
-    let goes_on = |frame: &Frame| committed && frame.later.is_some();
+    let goes_on = |frame: &RunningStatement| committed && frame.later.is_some();
     FRAMES.with_borrow_mut(|frames| frames.retain(goes_on));
 }
 

@@ -9,12 +9,12 @@ use std::cell::RefCell;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
-use super::frames::{self, Frame, Later};
+use super::frames::{self, Later, RunningStatement};
 use super::history::{Object, Record, WrittenRow, COLUMNS};
 use super::plan::{self, Need, Plan};
+use super::record_mode::{record_mode_of, RecordMode};
 use super::session::{session, session_for_words};
 use super::subject::Subject;
-use super::ways::{way_of, Way};
 use super::words::{self, travels_as_effects};
 use super::{by_text, cluster, decoder_raw, objects, reset};
 use crate::effects::{does_more_than_catalogs_tell, is_told_by_catalogs};
@@ -54,31 +54,31 @@ fn before_utility(statement: &Statement) -> u64 {
     cluster::before(statement);
     if statement.node_tag() == pg_sys::NodeTag::T_TransactionStmt {
         return if statement.is_commit_prepared() {
-            frames::push(Frame {
+            frames::push(RunningStatement {
                 is_commit_prepared: true,
-                ..Frame::default()
+                ..RunningStatement::default()
             })
         } else {
             0
         };
     }
     let tag = statement.tag();
-    let way = way_of(tag);
-    if matches!(way, Way::Nothing | Way::Database) {
+    let mode = record_mode_of(tag);
+    if matches!(mode, RecordMode::Nothing | RecordMode::Database) {
         step_aside_for(statement);
     }
-    if way == Way::Nothing || lost_extension::is_being_made() {
+    if mode == RecordMode::Nothing || lost_extension::is_being_made() {
         return 0;
     }
     if statement.is_part_of_another() || !ddl_catalog::can_record() {
         return 0;
     }
-    if way == Way::Explain && ddl_touched::created_relation(statement).is_none() {
+    if mode == RecordMode::Explain && ddl_touched::created_relation(statement).is_none() {
         return 0;
     }
     let Some(history) = ddl_history::find() else {
         return if plan::is_captured_without_history() {
-            reset::without_history(statement, tag, way)
+            reset::without_history(statement, tag, mode)
         } else {
             0
         };
@@ -87,69 +87,81 @@ fn before_utility(statement: &Statement) -> u64 {
     let may_lose = ddl_schema::may_drop_extension(statement).then(|| history.schema_name());
     let may_lose = may_lose.flatten();
     let frame = if !history.has_columns(COLUMNS) {
-        Frame {
+        RunningStatement {
             failure: Some(Failure {
                 sqlstate: PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
                 message: "the columns of ddl_history are not those that pg_incrbackup made"
                     .to_owned(),
             }),
             may_do_nothing: statement.may_do_nothing(),
-            ..Frame::default()
+            ..RunningStatement::default()
         }
-    } else if travels_as_effects() && !by_text::is_by_text(statement, way) {
-        match words::record(history, statement, tag, way) {
+    } else if travels_as_effects() && !by_text::is_by_text(statement, mode) {
+        match words::record(history, statement, tag, mode) {
             Some(frame) => frame,
             None => return 0,
         }
     } else {
-        guarded(history, statement, tag, way)
+        guarded(history, statement, tag, mode)
     };
-    frames::push(Frame {
+    frames::push(RunningStatement {
         may_lose,
-        is_untold: is_untold(tag),
+        is_beyond_catalogs: is_beyond_catalogs(tag),
         ..frame
     })
 }
 
 /// Plans a statement whose text is replayed, where an error does no harm.
-fn guarded(history: HistoryTable, statement: &Statement, tag: &'static str, way: Way) -> Frame {
+fn guarded(
+    history: HistoryTable,
+    statement: &Statement,
+    tag: &'static str,
+    mode: RecordMode,
+) -> RunningStatement {
     let planned = attempt(|| {
-        if by_text::is_by_text(statement, way) {
-            return (Frame::default(), by_text::plan(statement, tag, way));
+        if by_text::is_by_text(statement, mode) {
+            return (
+                RunningStatement::default(),
+                by_text::plan(statement, tag, mode),
+            );
         }
         let subject = Subject::of(statement);
-        (facts(&subject), decoder_raw::plan(&subject, tag, way))
+        (facts(&subject), decoder_raw::plan(&subject, tag, mode))
     });
     match planned {
-        Ok((_, None)) => Frame {
+        Ok((_, None)) => RunningStatement {
             is_known: true,
-            ..Frame::default()
+            ..RunningStatement::default()
         },
-        Ok((frame, Some(plan))) => Frame {
-            runs_script: way == Way::Extension,
+        Ok((frame, Some(plan))) => RunningStatement {
+            runs_script: mode == RecordMode::Extension,
             ..begin(history, frame, plan)
         },
-        Err(failure) => Frame {
+        Err(failure) => RunningStatement {
             failure: Some(failure),
             may_do_nothing: statement.may_do_nothing(),
-            ..Frame::default()
+            ..RunningStatement::default()
         },
     }
 }
 
 /// What is to be known after the statement, when its parse tree can no longer be trusted.
-fn facts(subject: &Subject) -> Frame {
-    Frame {
+fn facts(subject: &Subject) -> RunningStatement {
+    RunningStatement {
         touched: subject.touched(),
         subjects: subject.relations_named(),
         is_known: subject.is_known(),
         replaces: subject.statement.replaces(),
-        ..Frame::default()
+        ..RunningStatement::default()
     }
 }
 
 /// Takes the lock that a base backup's fence waits for, and writes the row where it is time.
-pub(super) fn begin(history: HistoryTable, mut frame: Frame, plan: Plan) -> Frame {
+pub(super) fn begin(
+    history: HistoryTable,
+    mut frame: RunningStatement,
+    plan: Plan,
+) -> RunningStatement {
     if plan.commits_by_itself {
         history.lock_for_session();
         frame.later = Some(Later {
@@ -181,10 +193,10 @@ fn after_utility(number: u64) {
         return server::set_latch(status::latch_of(server::my_database()));
     }
     if frame.is_lost {
-        let is_untold = frame.is_untold;
+        let is_beyond_catalogs = frame.is_beyond_catalogs;
         return match reset::make_extension(frame) {
             Some((history, frame, plan)) => finish(begin(history, frame, plan)),
-            None => reset::report_loss(is_untold),
+            None => reset::report_loss(is_beyond_catalogs),
         };
     }
     if let Some(schema) = frame.may_lose.take() {
@@ -194,7 +206,7 @@ fn after_utility(number: u64) {
     }
     if let Some(failure) = frame.failure.take() {
         if !frame.may_do_nothing || frame.has_effect {
-            report(&failure, frame.is_untold);
+            report(&failure, frame.is_beyond_catalogs);
         }
         return;
     }
@@ -207,7 +219,7 @@ fn after_utility(number: u64) {
 }
 
 /// Completes the statement's row, and gives the tables it touched an identity where they lack one.
-fn finish(mut frame: Frame) {
+fn finish(mut frame: RunningStatement) {
     let Some(mut row) = frame.row.take() else {
         return;
     };
@@ -226,11 +238,11 @@ fn finish(mut frame: Frame) {
         Ok(due) => {
             due.carry_out();
         }
-        Err(failure) => report(&failure, frame.is_untold),
+        Err(failure) => report(&failure, frame.is_beyond_catalogs),
     }
 }
 
-fn complete(row: &mut WrittenRow, frame: &mut Frame) {
+fn complete(row: &mut WrittenRow, frame: &mut RunningStatement) {
     let mut objects = std::mem::take(&mut frame.objects);
     if !frame.over_ours.is_empty() && objects.is_empty() && !row.is_completed() {
         return decoder_raw::leave_out(row, frame);
@@ -274,12 +286,12 @@ fn record_own(command: &'static str, text: &[u8], table: Sql) {
 }
 
 /// True where the catalogs do not tell all that a command does.
-pub(super) fn is_untold(tag: &str) -> bool {
+pub(super) fn is_beyond_catalogs(tag: &str) -> bool {
     does_more_than_catalogs_tell(tag) || !is_told_by_catalogs(tag)
 }
 
 /// What becomes of a statement that could not be recorded.
-pub(super) fn report(failure: &Failure, is_untold: bool) {
+pub(super) fn report(failure: &Failure, is_beyond_catalogs: bool) {
     let message = format!(
         "DDL could not be recorded for the backup: {}",
         failure.message
@@ -292,9 +304,9 @@ pub(super) fn report(failure: &Failure, is_untold: bool) {
     }
     // In the WAL of this very transaction: rolled back with it, and not forgotten by a crash.
     let travels_as_effects = travels_as_effects();
-    let is_lost = is_untold || !travels_as_effects;
+    let is_lost = is_beyond_catalogs || !travels_as_effects;
     if travels_as_effects {
-        lost_ddl::emit(&message, !is_untold)
+        lost_ddl::emit(&message, !is_beyond_catalogs)
     } else {
         decoder_raw::record_loss(&message)
     }
@@ -313,7 +325,7 @@ pub(super) fn report_unseen(reported: &[objects::Reported]) {
         return;
     }
     // No tag comes with them: what REFRESH may have done is taken for untold.
-    let is_untold = |object: &objects::Reported| {
+    let is_beyond_catalogs = |object: &objects::Reported| {
         let kind = object
             .object
             .as_ref()
@@ -328,7 +340,7 @@ pub(super) fn report_unseen(reported: &[objects::Reported]) {
             sqlstate: PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             message: "pg_incrbackup is not in shared_preload_libraries".to_owned(),
         },
-        reported.iter().any(is_untold),
+        reported.iter().any(is_beyond_catalogs),
     );
 }
 

@@ -13,12 +13,12 @@ mod history;
 mod hook;
 mod objects;
 mod plan;
+mod record_mode;
 mod reset;
 mod secrets;
 mod session;
 mod statement_text;
 mod subject;
-mod ways;
 mod words;
 
 use pgrx::prelude::*;

@@ -148,6 +148,6 @@ fn report(read: impl FnOnce() -> Vec<Reported>) {
     match attempt(read) {
         Ok(reported) if !status::is_there() => hook::report_unseen(&reported),
         Ok(reported) => hook::note(reported),
-        Err(failure) => hook::report(&failure, frames::is_top_untold()),
+        Err(failure) => hook::report(&failure, frames::is_top_beyond_catalogs()),
     }
 }

@@ -1,8 +1,8 @@
 //! How a statement is recorded, decided before it runs.
 
 use super::history::{Object, Record};
+use super::record_mode::RecordMode;
 use super::subject::Subject;
-use super::ways::Way;
 use super::words::travels_as_effects;
 use super::{by_text, decoder_raw, words};
 use crate::pg::ddl_node::Sql;
@@ -25,13 +25,13 @@ pub struct Plan {
 pub type Need = (&'static str, Sql);
 
 /// The plan for the statement; none where nothing of it belongs in the stream.
-pub fn plan(statement: &Statement, tag: &'static str, way: Way) -> Option<Plan> {
-    if by_text::is_by_text(statement, way) {
-        by_text::plan(statement, tag, way)
+pub fn plan(statement: &Statement, tag: &'static str, mode: RecordMode) -> Option<Plan> {
+    if by_text::is_by_text(statement, mode) {
+        by_text::plan(statement, tag, mode)
     } else if travels_as_effects() {
         Some(words::plan(&Subject::relations(statement), tag))
     } else {
-        decoder_raw::plan(&Subject::of(statement), tag, way)
+        decoder_raw::plan(&Subject::of(statement), tag, mode)
     }
 }
 

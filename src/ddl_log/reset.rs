@@ -3,10 +3,10 @@
 
 use pgrx::prelude::*;
 
-use super::frames::{self, Frame};
-use super::hook::is_untold;
+use super::frames::{self, RunningStatement};
+use super::hook::is_beyond_catalogs;
 use super::plan::{self, Plan};
-use super::ways::Way;
+use super::record_mode::RecordMode;
 use super::words::travels_as_effects;
 use crate::lost_extension;
 use crate::pg::ddl_history::{self, HistoryTable};
@@ -40,7 +40,7 @@ pub fn ensure_may_drop(statement: &Statement) {
 
 /// A statement in a database whose extension is gone, while capture goes on. Planned all the same where
 /// it makes the schema that the extension comes back to.
-pub fn without_history(statement: &Statement, tag: &'static str, way: Way) -> u64 {
+pub fn without_history(statement: &Statement, tag: &'static str, mode: RecordMode) -> u64 {
     if statement
         .extensions()
         .iter()
@@ -52,21 +52,23 @@ pub fn without_history(statement: &Statement, tag: &'static str, way: Way) -> u6
     let returns_to = ddl_schema::made_schema(statement);
     let returns_to = returns_to.filter(|schema| lost_extension::was_in(schema));
     let returns = returns_to.and_then(|schema| {
-        let planned = attempt(|| plan::plan(statement, tag, way)).ok()??;
+        let planned = attempt(|| plan::plan(statement, tag, mode)).ok()??;
         Some((schema, planned))
     });
-    frames::push(Frame {
+    frames::push(RunningStatement {
         is_lost: true,
-        is_untold: is_untold(tag),
+        is_beyond_catalogs: is_beyond_catalogs(tag),
         returns,
-        ..Frame::default()
+        ..RunningStatement::default()
     })
 }
 
 /// Makes the extension again after the statement that has made its schema. Gives what is needed to
 /// record that statement; `None` where there is nothing to make, or it failed, which a worker then
 /// finds out.
-pub fn make_extension(mut frame: Frame) -> Option<(HistoryTable, Frame, Plan)> {
+pub fn make_extension(
+    mut frame: RunningStatement,
+) -> Option<(HistoryTable, RunningStatement, Plan)> {
     let (schema, plan) = frame.returns.take()?;
     frame.is_lost = false;
     attempt(|| lost_extension::make_in(&schema)).ok()?;
@@ -76,12 +78,12 @@ pub fn make_extension(mut frame: Frame) -> Option<(HistoryTable, Frame, Plan)> {
 
 /// A statement has no record. It never fails for that: resetting a database is its owner's right. What it did
 /// to the catalogs is decoded all the same.
-pub fn report_loss(is_untold: bool) {
+pub fn report_loss(is_beyond_catalogs: bool) {
     const MESSAGE: &str = "DDL could not be recorded for the backup: \
         the extension pg_incrbackup is gone with its schema";
     lost_extension::note_ddl();
-    lost_ddl::emit(MESSAGE, !is_untold);
-    let detail = if is_untold || !travels_as_effects() {
+    lost_ddl::emit(MESSAGE, !is_beyond_catalogs);
+    let detail = if is_beyond_catalogs || !travels_as_effects() {
         "Capture goes on; a restore to a moment before the next base backup may lack what the statement did."
     } else {
         "Capture goes on, and has what the statement did; ddl_history does not list it."

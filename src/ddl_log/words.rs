@@ -5,14 +5,14 @@
 //! of them (AtEOSubXact_RelationCache, AtSubCommit_smgr). So nothing here raises but what the statement is about to
 //! raise itself: names are looked up as it looks them up.
 
-use super::frames::Frame;
+use super::frames::RunningStatement;
 use super::history::Record;
 use super::hook::begin;
 use super::plan::Plan;
+use super::record_mode::RecordMode;
 use super::secrets::public_words;
 use super::session::session_for_words;
 use super::subject::Subject;
-use super::ways::Way;
 use crate::pg::ddl_history::HistoryTable;
 use crate::pg::ddl_statement::Statement;
 use crate::pg::ddl_touched::created_relation;
@@ -32,18 +32,18 @@ pub fn record(
     history: HistoryTable,
     statement: &Statement,
     tag: &'static str,
-    way: Way,
-) -> Option<Frame> {
+    mode: RecordMode,
+) -> Option<RunningStatement> {
     // What it makes good, or moves, the catalogs tell; nobody asks for the words.
-    if way == Way::Reindex {
+    if mode == RecordMode::Reindex {
         return None;
     }
     let subject = Subject::relations(statement);
-    let makes_temporary = way == Way::FilledTable && created_relation(statement).is_none();
+    let makes_temporary = mode == RecordMode::FilledTable && created_relation(statement).is_none();
     if makes_temporary || subject.is_left_out() {
-        return Some(Frame {
+        return Some(RunningStatement {
             is_known: true,
-            ..Frame::default()
+            ..RunningStatement::default()
         });
     }
     let plan = plan(&subject, tag);
@@ -51,7 +51,7 @@ pub fn record(
         .expected
         .clone()
         .filter(|_| subject.is_about_one_alone());
-    let frame = Frame {
+    let frame = RunningStatement {
         is_plain: true,
         is_known: only.is_some() || subject.is_known() || subject.is_reported_without_object(),
         touched: subject.touched(),
@@ -59,7 +59,7 @@ pub fn record(
             Some(only) => vec![only],
             None => subject.relations_named(),
         },
-        ..Frame::default()
+        ..RunningStatement::default()
     };
     Some(begin(history, frame, plan))
 }

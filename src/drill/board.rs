@@ -77,7 +77,7 @@ pub fn end(database: pg_sys::Oid, recorded: Result<i64, Failure>) {
             Ok(started_at) => drill.recorded = started_at,
             Err(failure) => drill.error.set(&failure.in_full()),
         }
-        be_over(drill);
+        finish(drill);
     });
 }
 
@@ -87,19 +87,19 @@ pub fn leave(database: pg_sys::Oid) {
         if drill.pid == std::process::id() as i32 {
             drill.recorded = 0;
             drill.error.set("the drill was stopped");
-            be_over(drill);
+            finish(drill);
         }
     });
 }
 
-fn be_over(drill: &mut DrillStatus) {
+fn finish(drill: &mut DrillStatus) {
     drill.ended = drill.number;
     drill.phase = DrillPhase::Idle;
     drill.pid = 0;
 }
 
 /// What was left behind is dropped, or was not for this reason and is tried again.
-pub fn tidied(database: pg_sys::Oid, outcome: Result<(), Failure>, not_before: i64) {
+pub fn record_cleanup(database: pg_sys::Oid, outcome: Result<(), Failure>, not_before: i64) {
     update(database, |drill| {
         drill.left_error.set("");
         drill.not_before = 0;

@@ -56,7 +56,7 @@ pub struct Ran {
 
 impl Ran {
     /// The last lines that it wrote to stderr, on one line.
-    pub fn last_words(&self, lines: usize) -> String {
+    pub fn tail(&self, lines: usize) -> String {
         let said: Vec<&str> = self
             .messages
             .lines()
@@ -149,10 +149,7 @@ pub fn sql(conninfo: &str, version: u32, script: &str) -> Result<Vec<u8>, Failur
     let ran = psql(conninfo, version, script, true)?;
     if !ran.is_good {
         let code = PgSqlErrorCode::ERRCODE_EXTERNAL_ROUTINE_EXCEPTION;
-        return Err(Failure::new(
-            code,
-            format!("psql failed: {}", ran.last_words(4)),
-        ));
+        return Err(Failure::new(code, format!("psql failed: {}", ran.tail(4))));
     }
     Ok(ran.output)
 }

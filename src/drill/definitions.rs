@@ -172,7 +172,7 @@ fn run(
         let code = PgSqlErrorCode::ERRCODE_EXTERNAL_ROUTINE_EXCEPTION;
         return Err(Failure::new(
             code,
-            format!("{program} failed: {}", ran.last_words(4)),
+            format!("{program} failed: {}", ran.tail(4)),
         ));
     }
     Ok(ran.output)

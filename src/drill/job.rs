@@ -94,7 +94,7 @@ pub extern "C-unwind" fn pg_incrbackup_drill_tidy_main(argument: pg_sys::Datum) 
         failure.clone().log(PgLogLevel::WARNING);
         not_before = next_try(database);
     }
-    board::tidied(database, outcome, not_before);
+    board::record_cleanup(database, outcome, not_before);
 }
 
 /// A server that has just come back, or clients that are about to end, may stand in the way for a moment: it is
@@ -231,7 +231,7 @@ fn make(
         "" => None,
         given => Some(Target::find(given)?),
     };
-    leave_nothing_behind(place, database)?;
+    clean_up(place, database)?;
     match &other {
         Some(target) => {
             scratch::ensure_absent(target, database)?;
@@ -308,7 +308,7 @@ fn check_files(
 }
 
 /// Drops what an earlier drill left there where it restored to, or here.
-fn leave_nothing_behind(place: &DatabaseDir, database: pg_sys::Oid) -> Result<(), Failure> {
+fn clean_up(place: &DatabaseDir, database: pg_sys::Oid) -> Result<(), Failure> {
     if let Some(begun) = drills::begun(place)? {
         remove(place, database, &begun)?;
     }

@@ -164,15 +164,15 @@ impl Run<'_> {
         let moment = self.moment;
         (drill.tables, drill.rows) = moment.contents.counts(&BTreeSet::new());
         if !ran.is_good {
-            target.ensure_not_to_blame(&ran.messages)?;
-            let problem = format!("restore.sh: {}", ran.last_words(6));
+            target.ensure_target_is_up(&ran.messages)?;
+            let problem = format!("restore.sh: {}", ran.tail(6));
             drill.problems.push(problem);
             return Ok(());
         }
         board::enter(self.database, DrillPhase::Comparing);
         let restored = target.database(&scratch::name(self.database));
         let mut found = Differences::default();
-        if target.words_alike() {
+        if target.is_same_major() {
             let creators = throwaway.map(|server| server.creators.as_str());
             let definitions = definitions::of_restored(&restored, target.version, creators)?;
             let unmade = match throwaway {
@@ -191,7 +191,7 @@ impl Run<'_> {
             ),
             Err(failure) => {
                 let why = failure.in_full();
-                target.ensure_not_to_blame(&why)?;
+                target.ensure_target_is_up(&why)?;
                 drill
                     .problems
                     .push(format!("the rows can't be read: {why}"));

@@ -70,7 +70,7 @@ pub fn remove(target: &Target, place: &DatabaseDir, database: pg_sys::Oid) -> Re
                 code,
                 "pg_incrbackup: roles or tablespaces of a drill stay where it restored to",
             )
-            .detail(ran.last_words(8))
+            .detail(ran.tail(8))
             .log(PgLogLevel::WARNING);
         }
     }

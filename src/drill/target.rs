@@ -83,12 +83,12 @@ impl Target {
     }
 
     /// Whether definitions are worded as the source's server words them.
-    pub fn words_alike(&self) -> bool {
+    pub fn is_same_major(&self) -> bool {
         self.version / 10_000 == server::VERSION_NUM / 10_000
     }
 
     /// What fails on a server whose disk is full, or that stops or restarts, says nothing of the archive.
-    pub fn ensure_not_to_blame(&self, messages: &str) -> Result<(), Failure> {
+    pub fn ensure_target_is_up(&self, messages: &str) -> Result<(), Failure> {
         if messages.contains("No space left on device") {
             let code = PgSqlErrorCode::ERRCODE_DISK_FULL;
             let message = "the disk of the server that the drill restores to is full";

@@ -186,7 +186,7 @@ fn init(data: &Path, superuser: &str, password: &Path) -> Result<(), Failure> {
     if ran.is_good {
         Ok(())
     } else {
-        Err(unusable("initdb failed").detail(ran.last_words(4)))
+        Err(unusable("initdb failed").detail(ran.tail(4)))
     }
 }
 

@@ -140,7 +140,7 @@ impl Launcher {
         }
         self.globals.remove(&number);
         match backup::start_globals_if_due(database) {
-            Due::Not => LOOK_INTERVAL,
+            Due::Nothing => LOOK_INTERVAL,
             Due::In(delay) => delay,
             Due::Started(worker) => {
                 self.globals.insert(number, worker);

@@ -145,10 +145,10 @@ fn nothing_is_written_where_nothing_differs() {
 fn a_change_right_before_a_crash_is_in_a_set_after_the_restart() {
     let c = Cluster::backed_up();
     wait_until_at_rest(&c);
-    c.sql_in("postgres", "CREATE ROLE last_words LOGIN PASSWORD 'x'");
+    c.sql_in("postgres", "CREATE ROLE tail LOGIN PASSWORD 'x'");
     c.crash();
     c.start();
-    wait_for(&c, "globals.sql", "CREATE ROLE last_words;");
+    wait_for(&c, "globals.sql", "CREATE ROLE tail;");
     assert_eq!(c.sql("SELECT * FROM incr_verify()"), "");
 }
 

@@ -270,7 +270,7 @@ pub fn append_missing<N>(
     Ok(())
 }
 
-/// Reads all lines, each of which must be sound. A torn last one was never there.
+/// Reads all lines, each of which must be sound. A torn last one counts as not written.
 pub(crate) fn read_whole(path: &Path) -> Result<Vec<Entry>> {
     let manifest = read_at(path)?;
     match manifest.damaged.first() {

@@ -1,6 +1,6 @@
 //! Statements about objects over this extension's own: not replayed, and noted, with what was left out.
 
-use super::super::frames::Frame;
+use super::super::frames::RunningStatement;
 use super::super::history::{Object, Record, WrittenRow};
 use crate::output_plugin::history::LEFT_OUT;
 use crate::pg::ddl_history;
@@ -8,7 +8,7 @@ use crate::pg::ddl_node::Sql;
 
 /// All that the statement made is over ours. What it replaced may have stood without us, and goes now with
 /// all that needs it: that is over ours too, and left out from here on.
-pub fn leave_out(row: &mut WrittenRow, frame: &mut Frame) {
+pub fn leave_out(row: &mut WrittenRow, frame: &mut RunningStatement) {
     let objects = std::mem::take(&mut frame.over_ours);
     row.expect_nothing();
     if frame.replaces {

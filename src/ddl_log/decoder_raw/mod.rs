@@ -10,11 +10,11 @@ mod left_out;
 use super::by_text;
 use super::history::{Record, WrittenRow, COLUMNS};
 use super::plan::Plan;
+use super::record_mode::RecordMode;
 use super::secrets::public_text;
 use super::session::session;
 use super::statement_text::{text_of, StatementText};
 use super::subject::Subject;
-use super::ways::Way;
 use crate::output_plugin::history::{FLAG, LOST};
 use crate::pg::ddl_bound::is_computed;
 use crate::pg::ddl_filled::filled_table;
@@ -31,9 +31,9 @@ pub use left_out::leave_out;
 const TIME_WORDS: [&str; 4] = ["now", "today", "tomorrow", "yesterday"];
 
 /// The plan for the statement; none where nothing of it belongs in the stream. Raises for what is not carried.
-pub fn plan(subject: &Subject, tag: &'static str, way: Way) -> Option<Plan> {
+pub fn plan(subject: &Subject, tag: &'static str, mode: RecordMode) -> Option<Plan> {
     let statement = subject.statement;
-    if subject.is_left_out() || way == Way::Reindex || statement.attaches_unfinished() {
+    if subject.is_left_out() || mode == RecordMode::Reindex || statement.attaches_unfinished() {
         return None;
     }
     if subject.is_left_out_in_part() {
@@ -43,14 +43,16 @@ pub fn plan(subject: &Subject, tag: &'static str, way: Way) -> Option<Plan> {
     if !text.is_proven && !statement.is_analyzed() {
         pgrx::error!("the parser does not read the text of {tag} as the statement that ran");
     }
-    let replay_text = match way {
-        Way::FilledTable | Way::Explain => filled(statement)?,
-        Way::Cluster => cluster_mark(subject)?,
-        Way::Parts | Way::Subscription => pgrx::error!("{tag} is not carried with this plugin"),
+    let replay_text = match mode {
+        RecordMode::FilledTable | RecordMode::Explain => filled(statement)?,
+        RecordMode::Cluster => cluster_mark(subject)?,
+        RecordMode::Parts | RecordMode::Subscription => {
+            pgrx::error!("{tag} is not carried with this plugin")
+        }
         _ => own_text(statement, tag, &text),
     };
     let session = session(&replay_text);
-    let mut needs = by_text::needs(statement, way, &text, &session);
+    let mut needs = by_text::needs(statement, mode, &text, &session);
     let reasons = reasons_to_flag(statement, &text);
     needs.extend(reasons.map(|reason| (FLAG, format!("{tag}: {reason}").into_bytes())));
     Some(Plan {

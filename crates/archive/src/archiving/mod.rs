@@ -37,7 +37,7 @@ pub use idle::state;
 pub use notes::{Note, Notes, ARCHIVED_JSONL};
 pub use todo::Lag;
 
-use notes::Book;
+use notes::NotesWriter;
 
 /// A file to be handed over.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,7 +56,7 @@ pub struct Item {
 
 /// How things stand.
 #[derive(Debug, Default)]
-pub struct Look {
+pub struct Todo {
     pub next: Option<Item>,
     /// What comes behind it whatever happens meanwhile, and needs no look of its own.
     pub following: Vec<Item>,
@@ -70,7 +70,7 @@ pub struct Look {
 /// The one process that hands files over.
 pub struct Archiver {
     database: DatabaseDir,
-    book: Book,
+    notes: NotesWriter,
 }
 
 impl Archiver {
@@ -78,7 +78,7 @@ impl Archiver {
     pub fn open(database: &DatabaseDir) -> Result<Archiver> {
         let mut archiver = Archiver {
             database: database.clone(),
-            book: Book::open(database)?,
+            notes: NotesWriter::open(database)?,
         };
         archiver.tidy()?;
         Ok(archiver)
@@ -86,8 +86,8 @@ impl Archiver {
 
     /// What comes next. With compression on, plain segments are not for archiving, but for those that
     /// could not be compressed.
-    pub fn look(&self, how: Compression, failed: &HashSet<(u32, SegmentName)>) -> Result<Look> {
-        todo::look(&self.database, &self.book.notes, how, failed)
+    pub fn look(&self, how: Compression, failed: &HashSet<(u32, SegmentName)>) -> Result<Todo> {
+        todo::look(&self.database, &self.notes.notes, how, failed)
     }
 
     /// Makes sure that what `%p` names is there.
@@ -100,7 +100,7 @@ impl Archiver {
 
     /// The file has been taken; durable when this returns.
     pub fn note(&mut self, item: &Item) -> Result<()> {
-        self.book.add(Note {
+        self.notes.add(Note {
             file: item.name.clone(),
             sha256: item.sha256.clone(),
             bytes: item.bytes,
@@ -111,14 +111,14 @@ impl Archiver {
     /// Files that are gone, and those of directories that were taken as a whole, need no line.
     fn tidy(&mut self) -> Result<()> {
         let (database, root) = (&self.database, directory_name(&self.database));
-        let mut worth: HashMap<String, Worth> = HashMap::new();
+        let mut worth: HashMap<String, Kept> = HashMap::new();
         for chain in database.chains()? {
             let worth = worth.entry(chain_name(chain.number)).or_default();
             worth.has_ended = chain.info.ended.is_some();
             for entry in manifest::read(&chain)?.entries {
                 if entry.kind == Kind::Incremental {
                     worth.files.extend(Stored::closed_files(&entry.file));
-                } else if is_archived(database, &self.book.notes, &chain, &entry).is_some() {
+                } else if is_archived(database, &self.notes.notes, &chain, &entry).is_some() {
                     worth
                         .files
                         .insert(format!("{}/{METADATA_JSON}", entry.file));
@@ -127,7 +127,7 @@ impl Archiver {
                 }
             }
         }
-        self.book.tidy(|file| {
+        self.notes.tidy(|file| {
             let Some((_, file)) = file.split_once('/').filter(|(first, _)| *first == root) else {
                 return false;
             };
@@ -141,14 +141,14 @@ impl Archiver {
 
 /// What of a chain is worth a note.
 #[derive(Default)]
-struct Worth {
+struct Kept {
     files: HashSet<String>,
     /// Whose files are being taken.
     directories: HashSet<String>,
     has_ended: bool,
 }
 
-impl Worth {
+impl Kept {
     fn contains(&self, file: &str) -> bool {
         let is_below = |directory: &String| {
             file.strip_prefix(directory.as_str())

@@ -1,7 +1,7 @@
 //! `archived.jsonl` of a database: what archive_command has taken, one line each time.
 //!
 //! Only the archiver writes it. A line is durable before the next file is handed over, so a crash makes
-//! at most one file come twice. A line that a crash tore was never there; any other that cannot be read
+//! at most one file come twice. A line that a crash tore counts as not written; any other that cannot be read
 //! is an error for retention, which then lets nothing go.
 
 use std::collections::HashMap;
@@ -82,15 +82,15 @@ impl Notes {
 }
 
 /// The notes, open for the one process that may add to them.
-pub(super) struct Book {
+pub(super) struct NotesWriter {
     path: PathBuf,
     file: File,
     pub notes: Notes,
 }
 
-impl Book {
+impl NotesWriter {
     /// [`Error::Locked`] while another process has them.
-    pub fn open(database: &DatabaseDir) -> Result<Book> {
+    pub fn open(database: &DatabaseDir) -> Result<NotesWriter> {
         let path = path_of(database);
         loop {
             let file = durable::open_for_appending(&path)?;
@@ -110,7 +110,7 @@ impl Book {
                         .map_err(Error::io("repair", &path))?;
                 }
                 let notes = Notes::read(database)?;
-                return Ok(Book { path, file, notes });
+                return Ok(NotesWriter { path, file, notes });
             }
         }
     }
@@ -137,13 +137,13 @@ impl Book {
         Ok(())
     }
 
-    /// Forgets what is not worth remembering, once that has become much. `is_worth` gets the file.
-    pub fn tidy(&mut self, is_worth: impl Fn(&str) -> bool) -> Result<()> {
+    /// Forgets what is not worth remembering, once that has become much. `is_kept` gets the file.
+    pub fn tidy(&mut self, is_kept: impl Fn(&str) -> bool) -> Result<()> {
         let worth = self
             .notes
             .by_file
             .keys()
-            .filter(|file| is_worth(file))
+            .filter(|file| is_kept(file))
             .count();
         if self.notes.lines < 2 * worth + MANY {
             return Ok(());
@@ -152,7 +152,7 @@ impl Book {
             .notes
             .by_file
             .values()
-            .filter(|n| is_worth(&n.file))
+            .filter(|n| is_kept(&n.file))
             .collect();
         kept.sort_by_key(|note| note.at);
         let mut text = Vec::new();
@@ -161,7 +161,7 @@ impl Book {
             text.push(b'\n');
         }
         durable::write_atomically(&self.path, &text)?;
-        self.notes.by_file.retain(|file, _| is_worth(file));
+        self.notes.by_file.retain(|file, _| is_kept(file));
         self.notes.lines = self.notes.by_file.len();
         let file = durable::open_for_appending(&self.path)?;
         flock(&file, FlockOperation::NonBlockingLockExclusive)

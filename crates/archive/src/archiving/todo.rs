@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::notes::Notes;
-use super::{directory_name, ensure_plain, is_archived, name_of, Item, Look};
+use super::{directory_name, ensure_plain, is_archived, name_of, Item, Todo};
 use crate::base::METADATA_JSON;
 use crate::checksum;
 use crate::compression::Compression;
@@ -40,12 +40,12 @@ pub fn look(
     notes: &Notes,
     how: Compression,
     failed: &HashSet<(u32, SegmentName)>,
-) -> Result<Look> {
+) -> Result<Todo> {
     let mut list = List {
         database,
         notes,
         items: Vec::new(),
-        look: Look::default(),
+        look: Todo::default(),
         waits_at: None,
         stream_ends_at: 0,
     };
@@ -99,7 +99,7 @@ struct List<'a> {
     database: &'a DatabaseDir,
     notes: &'a Notes,
     items: Vec<Item>,
-    look: Look,
+    look: Todo,
     /// Nothing from this place on can be handed over yet.
     waits_at: Option<usize>,
     /// From this place on the order depends on what is closed meanwhile.
@@ -107,7 +107,7 @@ struct List<'a> {
 }
 
 impl List<'_> {
-    fn finish(self) -> Look {
+    fn finish(self) -> Todo {
         let mut look = self.look;
         look.lag = Lag {
             files: self.items.len() as u64,

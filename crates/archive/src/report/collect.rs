@@ -56,7 +56,7 @@ pub fn collect<E: From<Error>>(
         report.add_segment(file, indexed.as_ref().map(|indexed| &indexed.index));
     }
     for chain in &mut report.chains {
-        chain.settle(now);
+        chain.finish(now);
     }
     report.count_days(now);
     report.tables = tables.into_values().collect();
@@ -263,7 +263,7 @@ impl Chain {
     }
 
     /// Decides which bases the segments go on from.
-    fn settle(&mut self, now: Time) {
+    fn finish(&mut self, now: Time) {
         self.stretches
             .retain(|stretch| !stretch.segments.is_empty());
         let end = self.ended.as_ref().map_or(now, |(at, _)| *at);

@@ -3,9 +3,9 @@
 //! A tag that is not listed is recorded by its words, so that a command of a newer PostgreSQL is
 //! never lost in silence.
 
-/// How a statement gets into the stream.
+/// How a statement is recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum RecordMode {
     /// It changes nothing that a dump of the database shows, or only rows.
     Nothing,
     /// By the words that the user typed; what it did is decoded from the catalogs.
@@ -34,8 +34,8 @@ pub enum Way {
     Extension,
 }
 
-/// The way of the statement with this command tag (tcop/cmdtaglist.h).
-pub fn way_of(tag: &str) -> Way {
+/// The mode of the statement with this command tag (tcop/cmdtaglist.h).
+pub fn record_mode_of(tag: &str) -> RecordMode {
     match tag {
         "BEGIN"
         | "START TRANSACTION"
@@ -45,35 +45,41 @@ pub fn way_of(tag: &str) -> Way {
         | "COMMIT PREPARED"
         | "ROLLBACK PREPARED"
         | "SAVEPOINT"
-        | "RELEASE" => Way::Nothing,
+        | "RELEASE" => RecordMode::Nothing,
         "SET" | "RESET" | "SHOW" | "SET CONSTRAINTS" | "ALTER SYSTEM" | "LOAD" | "CHECKPOINT"
-        | "LISTEN" | "UNLISTEN" | "NOTIFY" | "LOCK TABLE" | "WAIT" => Way::Nothing,
+        | "LISTEN" | "UNLISTEN" | "NOTIFY" | "LOCK TABLE" | "WAIT" => RecordMode::Nothing,
         "DISCARD" | "DISCARD ALL" | "DISCARD PLANS" | "DISCARD SEQUENCES" | "DISCARD TEMP" => {
-            Way::Nothing
+            RecordMode::Nothing
         }
         "DECLARE CURSOR" | "CLOSE" | "CLOSE CURSOR" | "CLOSE CURSOR ALL" | "FETCH" | "MOVE"
-        | "PREPARE" | "EXECUTE" | "DEALLOCATE" | "DEALLOCATE ALL" => Way::Nothing,
+        | "PREPARE" | "EXECUTE" | "DEALLOCATE" | "DEALLOCATE ALL" => RecordMode::Nothing,
         // What these run is seen when it runs.
-        "DO" | "CALL" => Way::Nothing,
-        "SELECT" | "INSERT" | "UPDATE" | "DELETE" | "MERGE" | "COPY" | "COPY FROM" => Way::Nothing,
-        "VACUUM" | "ANALYZE" | "REPACK" => Way::Nothing,
-        "REINDEX" => Way::Reindex,
-        "CREATE DATABASE" | "DROP DATABASE" | "DROP TABLESPACE" => Way::Nothing,
-        "ALTER DATABASE" | "ALTER DATABASE SET" => Way::Database,
-        "CREATE TABLESPACE" | "ALTER TABLESPACE" => Way::Tablespace,
+        "DO" | "CALL" => RecordMode::Nothing,
+        "SELECT" | "INSERT" | "UPDATE" | "DELETE" | "MERGE" | "COPY" | "COPY FROM" => {
+            RecordMode::Nothing
+        }
+        "VACUUM" | "ANALYZE" | "REPACK" => RecordMode::Nothing,
+        "REINDEX" => RecordMode::Reindex,
+        "CREATE DATABASE" | "DROP DATABASE" | "DROP TABLESPACE" => RecordMode::Nothing,
+        "ALTER DATABASE" | "ALTER DATABASE SET" => RecordMode::Database,
+        "CREATE TABLESPACE" | "ALTER TABLESPACE" => RecordMode::Tablespace,
         // All about large objects is written at the transaction's end, from the catalogs: owner,
         // privileges, comments and labels too, whatever statement or function made them. (COMMENT,
         // GRANT and SECURITY LABEL do not tell by their tag: see Statement::is_written_without_text.)
-        "ALTER LARGE OBJECT" => Way::Nothing,
-        "CREATE ROLE" | "ALTER ROLE" | "DROP ROLE" | "GRANT ROLE" | "REVOKE ROLE" => Way::Role,
-        "TRUNCATE TABLE" => Way::Wal,
-        "CREATE TABLE AS" | "SELECT INTO" | "CREATE MATERIALIZED VIEW" => Way::FilledTable,
-        "EXPLAIN" => Way::Explain,
-        "CLUSTER" => Way::Cluster,
-        "IMPORT FOREIGN SCHEMA" => Way::Parts,
-        "CREATE SUBSCRIPTION" | "ALTER SUBSCRIPTION" | "DROP SUBSCRIPTION" => Way::Subscription,
-        "CREATE EXTENSION" | "ALTER EXTENSION" => Way::Extension,
-        _ => Way::Words,
+        "ALTER LARGE OBJECT" => RecordMode::Nothing,
+        "CREATE ROLE" | "ALTER ROLE" | "DROP ROLE" | "GRANT ROLE" | "REVOKE ROLE" => {
+            RecordMode::Role
+        }
+        "TRUNCATE TABLE" => RecordMode::Wal,
+        "CREATE TABLE AS" | "SELECT INTO" | "CREATE MATERIALIZED VIEW" => RecordMode::FilledTable,
+        "EXPLAIN" => RecordMode::Explain,
+        "CLUSTER" => RecordMode::Cluster,
+        "IMPORT FOREIGN SCHEMA" => RecordMode::Parts,
+        "CREATE SUBSCRIPTION" | "ALTER SUBSCRIPTION" | "DROP SUBSCRIPTION" => {
+            RecordMode::Subscription
+        }
+        "CREATE EXTENSION" | "ALTER EXTENSION" => RecordMode::Extension,
+        _ => RecordMode::Words,
     }
 }
 
@@ -82,21 +88,21 @@ mod tests {
     use super::*;
 
     /// The words of docs/statements.md.
-    fn word(way: Way) -> &'static str {
-        match way {
-            Way::Nothing => "nothing",
-            Way::Words => "words",
-            Way::Wal => "wal",
-            Way::FilledTable => "filled table",
-            Way::Explain => "explain",
-            Way::Cluster => "cluster",
-            Way::Reindex => "reindex",
-            Way::Parts => "parts",
-            Way::Role => "role",
-            Way::Tablespace => "tablespace",
-            Way::Database => "database",
-            Way::Subscription => "subscription",
-            Way::Extension => "extension",
+    fn word(mode: RecordMode) -> &'static str {
+        match mode {
+            RecordMode::Nothing => "nothing",
+            RecordMode::Words => "words",
+            RecordMode::Wal => "wal",
+            RecordMode::FilledTable => "filled table",
+            RecordMode::Explain => "explain",
+            RecordMode::Cluster => "cluster",
+            RecordMode::Reindex => "reindex",
+            RecordMode::Parts => "parts",
+            RecordMode::Role => "role",
+            RecordMode::Tablespace => "tablespace",
+            RecordMode::Database => "database",
+            RecordMode::Subscription => "subscription",
+            RecordMode::Extension => "extension",
         }
     }
 
@@ -111,9 +117,9 @@ mod tests {
         let mut tags = 0;
         for row in rows {
             let mut cells = row.trim_matches('|').split('|').map(str::trim);
-            let (statements, way) = (cells.next().unwrap_or_default(), cells.next());
+            let (statements, mode) = (cells.next().unwrap_or_default(), cells.next());
             for tag in statements.split(", ") {
-                assert_eq!(way, Some(word(way_of(tag))), "{tag}");
+                assert_eq!(mode, Some(word(record_mode_of(tag))), "{tag}");
                 tags += 1;
             }
         }
@@ -122,14 +128,14 @@ mod tests {
 
     #[test]
     fn an_unknown_command_is_recorded_by_its_words() {
-        assert_eq!(way_of("CREATE PROPERTY GRAPH"), Way::Words);
-        assert_eq!(way_of("CREATE TABLE"), Way::Words);
+        assert_eq!(record_mode_of("CREATE PROPERTY GRAPH"), RecordMode::Words);
+        assert_eq!(record_mode_of("CREATE TABLE"), RecordMode::Words);
     }
 
     #[test]
     fn rows_and_sessions_are_no_ddl() {
         for tag in ["INSERT", "COPY", "SET", "VACUUM", "DO", "CREATE DATABASE"] {
-            assert_eq!(way_of(tag), Way::Nothing, "{tag}");
+            assert_eq!(record_mode_of(tag), RecordMode::Nothing, "{tag}");
         }
     }
 }

@@ -21,7 +21,7 @@ const LOCK_TIMEOUT: &std::ffi::CStr = c"100ms";
 const LONGEST: Duration = Duration::from_secs(600);
 
 #[derive(Default)]
-pub struct Look {
+pub struct CatalogCheck {
     last: Option<Instant>,
     found: Option<Found>,
 }
@@ -35,7 +35,7 @@ struct Found {
     seen: LookStatus,
 }
 
-impl Look {
+impl CatalogCheck {
     /// Looks, unless it has just done so. Outside a transaction. Capture goes on where it fails.
     pub fn if_due(&mut self, database: pg_sys::Oid) {
         if self.last.is_some_and(|last| last.elapsed() < INTERVAL) {
