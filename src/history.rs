@@ -8,13 +8,14 @@ use archive::time::Time;
 use pgrx::datum::DatumWithOid;
 use pgrx::prelude::*;
 
-use crate::pg::ddl_catalog::with_bytes;
+use crate::pg::catalogs::row_key::{self, KeyColumn, KeyTable};
+use crate::pg::ddl::catalog::with_bytes;
+use crate::pg::decoding::relation::{with_relation, Identity};
 use crate::pg::failure::Failure;
-use crate::pg::relation::{with_relation, Identity};
-use crate::pg::row_key::{self, KeyColumn, KeyTable};
-use crate::pg::sql_types::StoredJsonb;
+use crate::pg::server;
+use crate::pg::server::query;
 use crate::pg::text::ServerText;
-use crate::pg::{query, server};
+use crate::pg::types::sql_types::StoredJsonb;
 
 /// A key as it was given.
 pub enum GivenKey {

@@ -11,7 +11,9 @@ use pgrx::bgworkers::{BackgroundWorkerStatus, DynamicBackgroundWorker};
 use pgrx::prelude::*;
 
 use crate::pg::failure::Failure;
-use crate::pg::{process, signals, transaction};
+use crate::pg::server::process;
+use crate::pg::server::signals;
+use crate::pg::server::transaction;
 use crate::place;
 use crate::workers;
 

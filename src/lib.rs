@@ -39,7 +39,7 @@ use pgrx::prelude::*;
 pub extern "C-unwind" fn _PG_init() {
     settings::init();
     if pg::server::is_preloading() {
-        pg::shared::init(settings::max_databases());
+        pg::server::shared::init(settings::max_databases());
         launcher::init();
         ddl_log::init();
     }

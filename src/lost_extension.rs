@@ -17,10 +17,13 @@ use archive::{schema_note, time};
 use pgrx::prelude::*;
 
 use crate::backup::{self, Job};
-use crate::pg::ddl_identity::OwnPrivileges;
-use crate::pg::ddl_node::Sql;
+use crate::pg::catalogs::extension;
+use crate::pg::ddl;
+use crate::pg::ddl::identity::OwnPrivileges;
+use crate::pg::ddl::node::Sql;
 use crate::pg::failure::Failure;
-use crate::pg::{ddl_history, extension, quote, server};
+use crate::pg::server;
+use crate::pg::text::quote;
 use crate::place;
 use crate::status::{self, ExtensionStatus};
 use crate::workers;
@@ -74,7 +77,7 @@ pub fn make_in(schema: &[u8]) {
     let name = String::from_utf8_lossy(&quote::identifier(schema)).into_owned();
     let own = OwnPrivileges::enter().without_triggers();
     MAKING.set(true);
-    let made = crate::pg::transaction::catch(|| {
+    let made = crate::pg::server::transaction::catch(|| {
         Spi::connect_mut(|client| {
             let create = format!("CREATE EXTENSION pg_incrbackup SCHEMA {name}");
             client.update(&create, None, &[]).map(|_| ())
@@ -123,7 +126,7 @@ fn update(database: pg_sys::Oid, change: impl FnOnce(&mut ExtensionStatus)) {
 /// In a transaction.
 pub fn look(database: pg_sys::Oid) -> Result<(), Failure> {
     let known = status::read(database).unwrap_or_default().extension;
-    let Some(history) = ddl_history::find() else {
+    let Some(history) = ddl::history::find() else {
         let mut schema = known.schema.get();
         if schema.is_empty() {
             let found = place::find(database)?;

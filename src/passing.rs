@@ -2,8 +2,8 @@
 
 use pgrx::prelude::*;
 
+use crate::pg::decoding::row_guard::is_passing;
 use crate::pg::failure::Failure;
-use crate::pg::row_guard::is_passing;
 use crate::pg::server;
 use crate::status;
 

@@ -3,8 +3,10 @@
 
 use pgrx::prelude::*;
 
+use crate::pg::catalogs::extension;
 use crate::pg::failure::Failure;
-use crate::pg::{extension, guc, server};
+use crate::pg::server;
+use crate::pg::server::guc;
 use crate::{settings, status};
 
 const PREREQUISITE: PgSqlErrorCode = PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;

@@ -11,14 +11,15 @@ use std::sync::OnceLock;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
-use crate::pg::ddl_identity::{self, is_keyless, with_descendants, NewIdentity, OwnPrivileges};
-use crate::pg::ddl_node::{relation_name, Sql};
-use crate::pg::ddl_place::{relation_place, Place};
-use crate::pg::ddl_subtransaction::attempt;
-use crate::pg::ddl_touched::relation_named;
-use crate::pg::identity_notes::Notes;
-use crate::pg::query::see_own_changes;
-use crate::pg::{ddl_history, quote};
+use crate::pg::catalogs::identity_notes::Notes;
+use crate::pg::ddl;
+use crate::pg::ddl::identity::{is_keyless, with_descendants, NewIdentity, OwnPrivileges};
+use crate::pg::ddl::node::{relation_name, Sql};
+use crate::pg::ddl::place::{relation_place, Place};
+use crate::pg::ddl::subtransaction::attempt;
+use crate::pg::ddl::touched::relation_named;
+use crate::pg::server::query::see_own_changes;
+use crate::pg::text::quote;
 use crate::settings::{self, KeylessTables};
 
 /// What was done to one table.
@@ -48,7 +49,7 @@ pub fn ensure_all() -> Vec<Ensured> {
     if settings::keyless_tables() != KeylessTables::Full {
         return Vec::new();
     }
-    let tables = ddl_identity::all_tables().into_iter();
+    let tables = ddl::identity::all_tables().into_iter();
     let set = tables.filter_map(|table| Some((table, lacks(table)?)));
     let due = Due {
         set: set.collect(),
@@ -124,19 +125,19 @@ pub fn due_after(touched: &Touched) -> Due {
     tables.dedup();
     let mut all: Vec<pg_sys::Oid> = tables.into_iter().flat_map(with_descendants).collect();
     if touched.has_lost_index {
-        all.extend(ddl_identity::all_tables());
+        all.extend(ddl::identity::all_tables());
     }
     all.sort_by_key(|table| table.to_u32());
     all.dedup();
     if touched.identity_is_set {
         due.forgotten.extend(&all);
     }
-    all.retain(|table| ddl_identity::may_change(*table));
+    all.retain(|table| ddl::identity::may_change(*table));
     if !all.is_empty() && settings::keyless_tables() == KeylessTables::Full {
         due.set = new_identities(&all, touched.identity_is_set);
         due.set
             .iter()
-            .for_each(|(table, _)| ddl_identity::lock(*table));
+            .for_each(|(table, _)| ddl::identity::lock(*table));
     }
     due
 }
@@ -146,7 +147,7 @@ fn new_identities(tables: &[pg_sys::Oid], is_chosen: bool) -> Vec<(pg_sys::Oid, 
     let notes = Notes::find().filter(|_| !is_chosen);
     let is_ours = |table| notes.as_ref().is_some_and(|notes| notes.has(table));
     let tables = tables.iter().filter_map(|table| {
-        let has_key = ddl_identity::has_primary_key(*table);
+        let has_key = ddl::identity::has_primary_key(*table);
         let new = match lacks(*table) {
             None if has_key && is_ours(*table) => Some(NewIdentity::Default),
             lacking => lacking,
@@ -176,7 +177,7 @@ impl Due {
 
 /// True when the executor must look at what it updates.
 pub fn checks_updates() -> bool {
-    settings::keyless_tables() == KeylessTables::Error && ddl_history::find().is_some()
+    settings::keyless_tables() == KeylessTables::Error && ddl::history::find().is_some()
 }
 
 /// Refuses an UPDATE or DELETE whose old rows would be lost.
@@ -201,8 +202,8 @@ fn lacks(table: pg_sys::Oid) -> Option<NewIdentity> {
     if !is_keyless(table) || relation_place(table) == Place::Ours {
         return None;
     }
-    Some(match ddl_identity::fitting_index(table) {
-        _ if ddl_identity::has_primary_key(table) => NewIdentity::Default,
+    Some(match ddl::identity::fitting_index(table) {
+        _ if ddl::identity::has_primary_key(table) => NewIdentity::Default,
         Some(index) => NewIdentity::Index(index),
         None => NewIdentity::Full,
     })
@@ -235,7 +236,7 @@ fn set_identity(table: pg_sys::Oid, identity: &NewIdentity) -> Option<Ensured> {
     if let Some(record) = RECORD.get() {
         record("ALTER TABLE", &sql, name.clone());
     }
-    ddl_identity::set(table, identity);
+    ddl::identity::set(table, identity);
     Some(Ensured {
         relation: String::from_utf8_lossy(&name).into_owned(),
         action: String::from_utf8_lossy(&action).into_owned(),
@@ -254,13 +255,13 @@ pub fn give_back() -> (usize, Vec<String>) {
     let Some(notes) = Notes::find() else {
         return (given, left);
     };
-    let tables = ddl_identity::all_tables().into_iter();
-    for table in tables.filter(|table| ddl_identity::is_set(*table) && notes.has(*table)) {
-        if !ddl_identity::lock_if_free(table) {
+    let tables = ddl::identity::all_tables().into_iter();
+    for table in tables.filter(|table| ddl::identity::is_set(*table) && notes.has(*table)) {
+        if !ddl::identity::lock_if_free(table) {
             left.extend(shown(table));
             continue;
         }
-        match attempt(|| ddl_identity::set(table, &NewIdentity::Default)) {
+        match attempt(|| ddl::identity::set(table, &NewIdentity::Default)) {
             Ok(()) => {
                 notes.remove(table);
                 given += 1;

@@ -7,8 +7,8 @@
 
 use pgrx::prelude::*;
 
-use crate::pg::moved_sequences::{guarded_setval, setval};
-use crate::pg::sequence::{self, State};
+use crate::pg::catalogs::sequence::{self, State};
+use crate::pg::decoding::moved_sequences::{guarded_setval, setval};
 
 /// Where a sequence stands. Names are in the database's encoding.
 #[derive(Clone, Debug, PartialEq, Eq)]

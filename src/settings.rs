@@ -57,11 +57,11 @@ pub fn init() {
     offsite::define();
     drills::define();
     define_health();
-    pg::guc::reserve_prefix(c"pg_incrbackup");
+    pg::server::guc::reserve_prefix(c"pg_incrbackup");
 }
 
 fn define_capture() {
-    pg::guc::define_path(
+    pg::server::guc::define_path(
         c"pg_incrbackup.directory",
         c"Root directory of the archive.",
         c"An absolute path outside the data directory. Empty: capture is off. It is made with mode 0700, its files with 0600.",

@@ -16,8 +16,8 @@ pub use self::parts::{
     OffsitePhase, OffsiteStatus,
 };
 use crate::cluster_changes::ClusterChanges;
-use crate::pg::shared;
-pub use crate::pg::shared::is_there;
+use crate::pg::server::shared;
+pub use crate::pg::server::shared::is_there;
 
 /// A text of bounded length that can live in shared memory.
 #[derive(Clone, Copy)]

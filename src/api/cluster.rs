@@ -5,9 +5,9 @@ use pgrx::prelude::*;
 
 use super::{ensure_same_version, or_raise};
 use crate::health;
-use crate::pg::lsn::PgLsn;
 use crate::pg::text::ServerText;
-use crate::pg::timestamp;
+use crate::pg::types::lsn::PgLsn;
+use crate::pg::types::timestamp;
 
 /// Health of every database of the cluster that has a slot or a directory of ours, the worst first. What only
 /// a session in the database can see (event triggers, tables without a key) is what its capture worker saw, at

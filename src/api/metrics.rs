@@ -6,7 +6,7 @@ use pgrx::prelude::*;
 use super::{ensure_same_version, or_raise};
 use crate::health;
 use crate::pg::text::ServerText;
-use crate::pg::timestamp;
+use crate::pg::types::timestamp;
 use crate::status;
 
 /// The figures of every database of the cluster that has a slot or a directory of ours, as numbers: bytes,

@@ -8,8 +8,9 @@ use super::{ensure_same_version, or_raise};
 use crate::figures::pretty_bytes;
 use crate::health;
 use crate::pg::failure::Failure;
+use crate::pg::server;
+use crate::pg::server::transaction;
 use crate::pg::text::ServerText;
-use crate::pg::{server, transaction};
 use crate::place;
 use crate::preflight;
 

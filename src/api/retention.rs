@@ -9,9 +9,10 @@ use pgrx::prelude::*;
 use super::{ensure_same_version, kind_name, or_raise};
 use crate::backup;
 use crate::pg::failure::Failure;
+use crate::pg::server;
+use crate::pg::server::signals;
 use crate::pg::text::ServerText;
-use crate::pg::timestamp;
-use crate::pg::{server, signals};
+use crate::pg::types::timestamp;
 use crate::place;
 use crate::preflight;
 

@@ -10,8 +10,11 @@ use pgrx::prelude::*;
 
 use super::requests;
 use crate::backup::{self, Job, Started};
+use crate::pg::decoding::slot;
 use crate::pg::failure::Failure;
-use crate::pg::{query, server, slot, transaction};
+use crate::pg::server;
+use crate::pg::server::query;
+use crate::pg::server::transaction;
 use crate::place;
 use crate::preflight;
 use crate::status::{self, BasePhase, Phase};

@@ -20,12 +20,13 @@ use pgrx::prelude::*;
 use super::dump::{self, Progress, Source};
 use super::properties::Properties;
 use super::{board, contents};
+use crate::pg::decoding::slot::NewSlot;
+use crate::pg::decoding::snapshot::Exported;
 use crate::pg::failure::Failure;
-use crate::pg::fence::{self, Fence};
-use crate::pg::slot::NewSlot;
-use crate::pg::snapshot::Exported;
-use crate::pg::transaction::{self, Isolation};
-use crate::pg::{query, server};
+use crate::pg::server;
+use crate::pg::server::fence::{self, Fence};
+use crate::pg::server::query;
+use crate::pg::server::transaction::{self, Isolation};
 use crate::settings::{self, BaseFormat};
 use crate::status::BasePhase;
 

@@ -20,7 +20,7 @@ use pgrx::prelude::*;
 
 use super::dump::{self, Progress};
 use crate::pg::failure::Failure;
-use crate::pg::quote;
+use crate::pg::text::quote;
 use crate::settings::BaseFormat;
 
 const BUFFER: usize = 256 * 1024;

@@ -10,8 +10,10 @@ use archive::expiry::{self, Row};
 use archive::time;
 use pgrx::prelude::*;
 
+use crate::pg::ddl;
 use crate::pg::failure::Failure;
-use crate::pg::{ddl_history, server, signals};
+use crate::pg::server;
+use crate::pg::server::signals;
 use crate::place;
 use crate::settings;
 use crate::status::{self, ExpiryStatus};
@@ -77,7 +79,7 @@ pub fn prune_ddl_history() {
         return;
     };
     let before = time::calendar() - kept;
-    let removed = ddl_history::prune(before.timestamp_micros());
+    let removed = ddl::history::prune(before.timestamp_micros());
     if removed > 0 {
         log!("pg_incrbackup: {removed} rows of ddl_history are older than keep_incremental and are removed");
     }

@@ -5,7 +5,9 @@ use pgrx::prelude::*;
 
 use super::dump;
 use crate::pg::failure::Failure;
-use crate::pg::{guc, query, server};
+use crate::pg::server;
+use crate::pg::server::guc;
+use crate::pg::server::query;
 use crate::place;
 use crate::preflight::{ensure_not_in_recovery, ensure_preloaded, ensure_room};
 use crate::settings;

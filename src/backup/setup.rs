@@ -12,9 +12,11 @@ use pgrx::prelude::*;
 
 use super::dump::Source;
 use super::{base, board, globals};
+use crate::pg::decoding::slot::{self, NewSlot};
 use crate::pg::failure::Failure;
-use crate::pg::slot::{self, NewSlot};
-use crate::pg::{server, session, transaction};
+use crate::pg::server;
+use crate::pg::server::session;
+use crate::pg::server::transaction;
 use crate::place;
 use crate::place::Owned;
 use crate::replica_identity;

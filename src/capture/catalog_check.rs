@@ -8,8 +8,10 @@ use pgrx::prelude::*;
 
 use crate::health;
 use crate::lost_extension;
+use crate::pg::decoding::invalidation;
 use crate::pg::failure::Failure;
-use crate::pg::{invalidation, session, transaction};
+use crate::pg::server::session;
+use crate::pg::server::transaction;
 use crate::settings::{self, KeylessTables};
 use crate::status::{self, LookStatus};
 

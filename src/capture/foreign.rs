@@ -20,7 +20,8 @@ use super::foreign_sql::{self, Line, OwnTables, Table};
 use super::journal::Journal;
 use crate::output_plugin::frame;
 use crate::output_plugin::history::{Statement, FLAG, LEFT_OUT, LOST};
-use crate::pg::{commit_time, xid};
+use crate::pg::decoding::commit_time;
+use crate::pg::types::xid;
 use crate::settings;
 
 /// Statements of one transaction that are kept in memory; beyond, in an unlinked temporary file.

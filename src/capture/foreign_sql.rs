@@ -208,12 +208,12 @@ fn on_one_line(sql: &[u8]) -> Vec<u8> {
         match byte {
             b'\'' => {
                 let (value, after) = quoted(after, b'\'');
-                crate::pg::quote::push_literal(&mut out, &value);
+                crate::pg::text::quote::push_literal(&mut out, &value);
                 rest = after;
             }
             b'"' => {
                 let (name, after) = quoted(after, b'"');
-                out.extend_from_slice(&crate::pg::quote::identifier(&name));
+                out.extend_from_slice(&crate::pg::text::quote::identifier(&name));
                 rest = after;
             }
             _ => {

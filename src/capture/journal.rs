@@ -16,7 +16,7 @@ use super::error::{CaptureError, Result};
 use super::losses::Losses;
 use crate::offsite;
 use crate::output_plugin::frame::{self, Frame};
-use crate::pg::xid;
+use crate::pg::types::xid;
 use crate::settings;
 use crate::status::{self, DatabaseStatus};
 use crate::workers::shutdown;

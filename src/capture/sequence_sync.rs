@@ -13,7 +13,7 @@ use pgrx::prelude::*;
 
 use super::error::Result;
 use super::journal::Journal;
-use crate::pg::moved_sequences;
+use crate::pg::decoding::moved_sequences;
 use crate::sequences::{self, Position, Positions};
 
 /// Positions of sequences that move without commits are written at most this often.

@@ -11,13 +11,13 @@ use super::session::{session, Session};
 use super::statement_text::{text_of, StatementText};
 use super::words::travels_as_effects;
 use crate::output_plugin::history::SUPERUSER;
-use crate::pg::ddl_database::{database_name, databases};
-use crate::pg::ddl_node::Sql;
-use crate::pg::ddl_proof::{says_derived, Derived};
-use crate::pg::ddl_roles::{is_superuser, named_roles};
-use crate::pg::ddl_statement::Statement;
-use crate::pg::ddl_tablespaces::named_tablespaces;
-use crate::pg::quote;
+use crate::pg::ddl::database::{database_name, databases};
+use crate::pg::ddl::node::Sql;
+use crate::pg::ddl::proof::{says_derived, Derived};
+use crate::pg::ddl::roles::{is_superuser, named_roles};
+use crate::pg::ddl::statement::Statement;
+use crate::pg::ddl::tablespaces::named_tablespaces;
+use crate::pg::text::quote;
 
 /// True for such a statement, and for one of which nothing is recorded. (COMMENT, GRANT and SECURITY LABEL do not
 /// tell by their tag.)

@@ -6,8 +6,8 @@
 use std::ops::Range;
 
 use super::statement_text::{Token, TokenKind};
-use crate::pg::ddl_node::Sql;
-use crate::pg::ddl_scan::{in_server_encoding, Lexeme, LexemeKind};
+use crate::pg::ddl::node::Sql;
+use crate::pg::ddl::scan::{in_server_encoding, Lexeme, LexemeKind};
 
 /// The tokens of `piece` written anew, with a text of their own. None for text that the parser refuses (a bad Unicode escape).
 pub fn written_anew(piece: &[u8], lexemes: &[Lexeme]) -> Option<(Sql, Vec<Token>)> {

@@ -7,9 +7,10 @@
 
 use std::cell::Cell;
 
-use crate::pg::ddl_cluster::changes_cluster;
-use crate::pg::ddl_statement::Statement;
-use crate::pg::{server, wake};
+use crate::pg::ddl::cluster::changes_cluster;
+use crate::pg::ddl::statement::Statement;
+use crate::pg::server;
+use crate::pg::server::wake;
 use crate::status;
 use crate::workers;
 

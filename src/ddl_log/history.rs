@@ -1,8 +1,8 @@
 //! Rows of ddl_history, as they are written around a statement.
 
 use super::session::{session, Session};
-use crate::pg::ddl_history::{next_id, HistoryTable, RowPlace, Value};
-use crate::pg::ddl_node::Sql;
+use crate::pg::ddl::history::{next_id, HistoryTable, RowPlace, Value};
+use crate::pg::ddl::node::Sql;
 
 /// What is recorded of a statement before it runs.
 pub struct Record {

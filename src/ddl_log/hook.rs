@@ -18,13 +18,14 @@ use super::subject::Subject;
 use super::words::{self, travels_as_effects};
 use super::{by_text, cluster, decoder_raw, objects, reset};
 use crate::effects::{does_more_than_catalogs_tell, is_told_by_catalogs};
-use crate::pg::ddl_database::{needs_empty, NeedsEmpty};
-use crate::pg::ddl_history::HistoryTable;
-use crate::pg::ddl_hook::{install, Callbacks};
-use crate::pg::ddl_node::Sql;
-use crate::pg::ddl_statement::Statement;
-use crate::pg::ddl_subtransaction::{attempt, Failure};
-use crate::pg::{ddl_catalog, ddl_history, ddl_schema, ddl_touched, lost_ddl, server};
+use crate::pg::ddl;
+use crate::pg::ddl::database::{needs_empty, NeedsEmpty};
+use crate::pg::ddl::history::HistoryTable;
+use crate::pg::ddl::hook::{install, Callbacks};
+use crate::pg::ddl::node::Sql;
+use crate::pg::ddl::statement::Statement;
+use crate::pg::ddl::subtransaction::{attempt, Failure};
+use crate::pg::server;
 use crate::place;
 use crate::replica_identity;
 use crate::settings::{self, OnLogError};
@@ -38,7 +39,7 @@ thread_local! {
 }
 
 pub fn init() {
-    ddl_history::watch();
+    ddl::history::watch();
     replica_identity::record_by(record_own);
     install(Callbacks {
         before_utility,
@@ -70,13 +71,13 @@ fn before_utility(statement: &Statement) -> u64 {
     if mode == RecordMode::Nothing || lost_extension::is_being_made() {
         return 0;
     }
-    if statement.is_part_of_another() || !ddl_catalog::can_record() {
+    if statement.is_part_of_another() || !ddl::catalog::can_record() {
         return 0;
     }
-    if mode == RecordMode::Explain && ddl_touched::created_relation(statement).is_none() {
+    if mode == RecordMode::Explain && ddl::touched::created_relation(statement).is_none() {
         return 0;
     }
-    let Some(history) = ddl_history::find() else {
+    let Some(history) = ddl::history::find() else {
         return if plan::is_captured_without_history() {
             reset::without_history(statement, tag, mode)
         } else {
@@ -84,7 +85,7 @@ fn before_utility(statement: &Statement) -> u64 {
         };
     };
     reset::ensure_may_drop(statement);
-    let may_lose = ddl_schema::may_drop_extension(statement).then(|| history.schema_name());
+    let may_lose = ddl::schema::may_drop_extension(statement).then(|| history.schema_name());
     let may_lose = may_lose.flatten();
     let frame = if !history.has_columns(COLUMNS) {
         RunningStatement {
@@ -200,7 +201,7 @@ fn after_utility(number: u64) {
         };
     }
     if let Some(schema) = frame.may_lose.take() {
-        if ddl_history::find().is_none() && workers::has_slot(server::my_database()) {
+        if ddl::history::find().is_none() && workers::has_slot(server::my_database()) {
             lost_extension::note_loss(schema);
         }
     }
@@ -268,7 +269,7 @@ fn complete(row: &mut WrittenRow, frame: &mut RunningStatement) {
 
 /// Records a statement that we run ourselves, before it runs.
 fn record_own(command: &'static str, text: &[u8], table: Sql) {
-    if let Some(history) = ddl_history::find() {
+    if let Some(history) = ddl::history::find() {
         let is_decoded = travels_as_effects();
         let record = Record {
             command,
@@ -306,7 +307,7 @@ pub(super) fn report(failure: &Failure, is_beyond_catalogs: bool) {
     let travels_as_effects = travels_as_effects();
     let is_lost = is_beyond_catalogs || !travels_as_effects;
     if travels_as_effects {
-        lost_ddl::emit(&message, !is_beyond_catalogs)
+        ddl::lost::emit(&message, !is_beyond_catalogs)
     } else {
         decoder_raw::record_loss(&message)
     }
@@ -349,7 +350,7 @@ fn step_aside_for(statement: &Statement) {
         return;
     };
     let database = need.database;
-    ASIDE.with_borrow_mut(|aside| aside.push((ddl_catalog::nest_level(), need)));
+    ASIDE.with_borrow_mut(|aside| aside.push((ddl::catalog::nest_level(), need)));
     workers::step_aside(database);
 }
 

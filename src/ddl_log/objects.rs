@@ -7,12 +7,12 @@ use pgrx::prelude::*;
 
 use super::history::Object;
 use super::{frames, hook};
-use crate::pg::ddl_catalog::is_creating_extension;
-use crate::pg::ddl_node::Sql;
-use crate::pg::ddl_over_ours::depends_on_ours;
-use crate::pg::ddl_subtransaction::attempt;
-use crate::pg::ddl_temporary::depends_on_temporary;
-use crate::pg::event_trigger::{self, Command, Dropped};
+use crate::pg::ddl::catalog::is_creating_extension;
+use crate::pg::ddl::event_trigger::{self, Command, Dropped};
+use crate::pg::ddl::node::Sql;
+use crate::pg::ddl::over_ours::depends_on_ours;
+use crate::pg::ddl::subtransaction::attempt;
+use crate::pg::ddl::temporary::depends_on_temporary;
 use crate::status;
 
 /// What an event trigger tells of one object.

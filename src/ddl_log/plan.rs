@@ -5,8 +5,8 @@ use super::record_mode::RecordMode;
 use super::subject::Subject;
 use super::words::travels_as_effects;
 use super::{by_text, decoder_raw, words};
-use crate::pg::ddl_node::Sql;
-use crate::pg::ddl_statement::Statement;
+use crate::pg::ddl::node::Sql;
+use crate::pg::ddl::statement::Statement;
 use crate::pg::server;
 use crate::workers;
 

@@ -9,11 +9,12 @@ use super::plan::{self, Plan};
 use super::record_mode::RecordMode;
 use super::words::travels_as_effects;
 use crate::lost_extension;
-use crate::pg::ddl_history::{self, HistoryTable};
-use crate::pg::ddl_statement::Statement;
-use crate::pg::ddl_subtransaction::attempt;
+use crate::pg::ddl;
+use crate::pg::ddl::history::HistoryTable;
+use crate::pg::ddl::statement::Statement;
+use crate::pg::ddl::subtransaction::attempt;
 use crate::pg::failure::Failure;
-use crate::pg::{ddl_schema, lost_ddl, server};
+use crate::pg::server;
 use crate::workers;
 
 /// Refuses DROP EXTENSION of ours while the database is backed up: it would leave a slot that holds the
@@ -49,7 +50,7 @@ pub fn without_history(statement: &Statement, tag: &'static str, mode: RecordMod
         lost_extension::note_ddl();
         return 0;
     }
-    let returns_to = ddl_schema::made_schema(statement);
+    let returns_to = ddl::schema::made_schema(statement);
     let returns_to = returns_to.filter(|schema| lost_extension::was_in(schema));
     let returns = returns_to.and_then(|schema| {
         let planned = attempt(|| plan::plan(statement, tag, mode)).ok()??;
@@ -72,7 +73,7 @@ pub fn make_extension(
     let (schema, plan) = frame.returns.take()?;
     frame.is_lost = false;
     attempt(|| lost_extension::make_in(&schema)).ok()?;
-    let history = ddl_history::find()?;
+    let history = ddl::history::find()?;
     Some((history, frame, plan))
 }
 
@@ -82,7 +83,7 @@ pub fn report_loss(is_beyond_catalogs: bool) {
     const MESSAGE: &str = "DDL could not be recorded for the backup: \
         the extension pg_incrbackup is gone with its schema";
     lost_extension::note_ddl();
-    lost_ddl::emit(MESSAGE, !is_beyond_catalogs);
+    ddl::lost::emit(MESSAGE, !is_beyond_catalogs);
     let detail = if is_beyond_catalogs || !travels_as_effects() {
         "Capture goes on; a restore to a moment before the next base backup may lack what the statement did."
     } else {

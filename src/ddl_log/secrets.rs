@@ -5,8 +5,8 @@
 //! which nobody but superusers reads.
 
 use super::statement_text::{text_of, words_of, StatementText, Token};
-use crate::pg::ddl_node::Sql;
-use crate::pg::ddl_statement::Statement;
+use crate::pg::ddl::node::Sql;
+use crate::pg::ddl::statement::Statement;
 
 /// The statement as the user wrote it, without its secrets; where the parser does not read the text as the statement
 /// that ran, nobody knows where those stand.

@@ -5,9 +5,9 @@ use archive::escape::percent_encode;
 use archive::segment::SETTINGS;
 
 use crate::output_plugin::history::MEMBER_OF;
-use crate::pg::ddl_catalog::{current_role, is_usual, search_path, setting};
-use crate::pg::ddl_node::Sql;
-use crate::pg::ddl_roles::memberships_of_current_role;
+use crate::pg::ddl::catalog::{current_role, is_usual, search_path, setting};
+use crate::pg::ddl::node::Sql;
+use crate::pg::ddl::roles::memberships_of_current_role;
 
 /// Settings that change what the text of a statement means, or what it makes. (Not
 /// standard_conforming_strings: the text is written so that it says the same under either.)

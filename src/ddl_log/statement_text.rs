@@ -4,10 +4,10 @@
 use std::ops::Range;
 
 use super::canonical::written_anew;
-use crate::pg::ddl_node::Sql;
-use crate::pg::ddl_proof::{as_at_replay, says_the_same};
-use crate::pg::ddl_scan::{lexemes, LexemeKind};
-use crate::pg::ddl_statement::Statement;
+use crate::pg::ddl::node::Sql;
+use crate::pg::ddl::proof::{as_at_replay, says_the_same};
+use crate::pg::ddl::scan::{lexemes, LexemeKind};
+use crate::pg::ddl::statement::Statement;
 
 /// What stands at a token's place, as far as anybody here asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,7 +58,7 @@ pub fn words_of(statement: &Statement) -> Sql {
     let source = statement.source();
     let has = |mark: &[u8]| source.windows(2).any(|pair| pair == mark);
     if has(b"--") || has(b"/*") {
-        let conforming = crate::pg::ddl_catalog::conforms_strings();
+        let conforming = crate::pg::ddl::catalog::conforms_strings();
         let found = as_at_replay(|| {
             let lexemes = lexemes(&source, conforming);
             Some(lexemes.first()?.place.start..lexemes.last()?.place.end)
@@ -75,7 +75,7 @@ pub fn words_of(statement: &Statement) -> Sql {
 pub fn text_of(statement: &Statement) -> StatementText {
     let source = statement.source();
     if !statement.is_analyzed() {
-        let now = crate::pg::ddl_catalog::conforms_strings();
+        let now = crate::pg::ddl::catalog::conforms_strings();
         for conforming in [now, !now] {
             let read = || read(&source, conforming);
             let proven = as_at_replay(read)

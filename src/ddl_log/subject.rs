@@ -5,14 +5,14 @@ use pgrx::pg_sys::NodeTag::{
 };
 
 use super::history::Object;
-use crate::pg::ddl_function::made_function;
-use crate::pg::ddl_place::Place;
-use crate::pg::ddl_statement::Statement;
-use crate::pg::ddl_subject::{targets, Target};
-use crate::pg::ddl_touched::{
+use crate::pg::ddl::function::made_function;
+use crate::pg::ddl::place::Place;
+use crate::pg::ddl::statement::Statement;
+use crate::pg::ddl::subject::{targets, Target};
+use crate::pg::ddl::touched::{
     created_relation, is_plain_table, is_table, made_index, touched_tables,
 };
-use crate::pg::quote;
+use crate::pg::text::quote;
 use crate::replica_identity::Touched;
 
 pub struct Subject<'a> {

@@ -10,8 +10,8 @@ use pgrx::prelude::*;
 
 use crate::backup::dump;
 use crate::pg::failure::Failure;
-use crate::pg::process::Program;
 use crate::pg::server;
+use crate::pg::server::process::Program;
 
 const POLL: Duration = Duration::from_millis(100);
 /// Of what a program says on stderr, so much of its end is kept.

@@ -16,11 +16,12 @@ use super::definitions::{self, Definitions};
 use super::unmade::{Catalogs, TableOfContents};
 use super::{board, client, target};
 use crate::backup::dump::Source;
+use crate::pg::decoding::snapshot::Exported;
 use crate::pg::failure::Failure;
-use crate::pg::fence::{self, Fence};
-use crate::pg::snapshot::Exported;
-use crate::pg::transaction::{self, Isolation};
-use crate::pg::{server, session};
+use crate::pg::server;
+use crate::pg::server::fence::{self, Fence};
+use crate::pg::server::session;
+use crate::pg::server::transaction::{self, Isolation};
 use crate::status::{DatabaseStatus, DrillPhase, Phase};
 use crate::workers;
 

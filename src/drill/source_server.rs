@@ -3,7 +3,8 @@
 use pgrx::prelude::*;
 
 use crate::pg::failure::Failure;
-use crate::pg::{guc, server};
+use crate::pg::server;
+use crate::pg::server::guc;
 
 /// Libraries that do something by themselves; ours, which would capture, among them.
 const NEVER: [&str; 6] = [

@@ -20,9 +20,9 @@ use super::restorer::Restorer;
 use super::source_server::SourceServer;
 use super::{client, target};
 use crate::backup::dump::{self, quote_value};
-use crate::pg::child_server::{self, ChildServer};
 use crate::pg::failure::Failure;
 use crate::pg::server;
+use crate::pg::server::child_server::{self, ChildServer};
 use crate::place;
 use crate::settings;
 

@@ -11,7 +11,7 @@ use archive::dump::{self, Toc};
 
 use super::definitions::Object;
 use crate::pg::failure::Failure;
-use crate::pg::query;
+use crate::pg::server::query;
 
 /// `class/oid` of all objects that only a superuser makes (extensions' own apart, which come with them):
 /// functions in languages that are not trusted, or that are marked as only a superuser may; what is made of

@@ -8,8 +8,10 @@ use std::collections::BTreeMap;
 use pgrx::prelude::*;
 
 use super::{is_ours, judge_ours, judge_wal, row_of, without_slot, Level, Row};
+use crate::pg::catalogs::databases;
+use crate::pg::decoding::slot;
 use crate::pg::failure::Failure;
-use crate::pg::{databases, server, slot};
+use crate::pg::server;
 use crate::place;
 use crate::workers;
 use crate::{settings, status};

@@ -11,8 +11,10 @@ use pgrx::prelude::*;
 
 use crate::backup::{self, Job};
 use crate::figures::pretty_bytes;
+use crate::pg::decoding::slot;
 use crate::pg::failure::Failure;
-use crate::pg::{server, slot, transaction};
+use crate::pg::server;
+use crate::pg::server::transaction;
 use crate::place;
 use crate::settings::{self, LagAction, OnChainBreak};
 use crate::status::{self, Phase};

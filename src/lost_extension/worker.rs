@@ -4,8 +4,12 @@ use archive::escape::percent_decode;
 use pgrx::prelude::*;
 
 use super::{found_again, make_in, update};
+use crate::pg::catalogs::extension;
+use crate::pg::ddl;
 use crate::pg::failure::Failure;
-use crate::pg::{ddl_schema, extension, server, signals, transaction};
+use crate::pg::server;
+use crate::pg::server::signals;
+use crate::pg::server::transaction;
 use crate::{status, workers};
 
 #[pg_guard]
@@ -37,7 +41,7 @@ fn make_where_possible(database: pg_sys::Oid) -> Result<bool, Failure> {
     }
     let noted = status::read(database).unwrap_or_default().extension.schema;
     let schema = percent_decode(noted.get().as_bytes()).unwrap_or_default();
-    if schema.is_empty() || !ddl_schema::exists(&schema) {
+    if schema.is_empty() || !ddl::schema::exists(&schema) {
         return Ok(false);
     }
     make_in(&schema);

@@ -11,7 +11,7 @@ use archive::archiving::{self, Item};
 use pgrx::prelude::*;
 
 use crate::pg::failure::Failure;
-use crate::pg::process::Program;
+use crate::pg::server::process::Program;
 
 const SHELL: &str = "/bin/sh";
 /// Runs its first argument and ends with its status. Where the archiver is killed, or leaves at once as

@@ -11,7 +11,9 @@ use pgrx::prelude::*;
 
 use super::{command, update};
 use crate::pg::failure::Failure;
-use crate::pg::{process, signals, transaction};
+use crate::pg::server::process;
+use crate::pg::server::signals;
+use crate::pg::server::transaction;
 use crate::place;
 use crate::settings::{self, Offsite};
 use crate::status::{self, OffsitePhase};

@@ -11,9 +11,9 @@ use archive::escape::percent_decode;
 use archive::segment::{ClusterFact, DdlBlock, SETTINGS};
 
 use super::frame;
-use crate::pg::quote;
-use crate::pg::relation::{Column, Description};
-use crate::pg::value::Row;
+use crate::pg::decoding::relation::{Column, Description};
+use crate::pg::decoding::value::Row;
+use crate::pg::text::quote;
 
 /// Under this name the roles that a statement's role was a member of stand among its settings,
 /// percent-encoded.

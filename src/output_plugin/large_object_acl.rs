@@ -5,7 +5,7 @@
 
 use super::large_objects::Roles;
 use super::writer::Writer;
-use crate::pg::large_object_state::{Grant, Metadata, Privilege};
+use crate::pg::decoding::large_object_state::{Grant, Metadata, Privilege};
 
 const PUBLIC: u32 = 0;
 

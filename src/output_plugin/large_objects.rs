@@ -10,9 +10,9 @@ use std::ops::RangeInclusive;
 
 use super::large_object_acl;
 use super::writer::Writer;
-use crate::pg::large_object_changes::{changes, ChangedPage, Changes};
-use crate::pg::large_object_state::{self as state, offset, Metadata, PAGE_SIZE};
-use crate::pg::quote;
+use crate::pg::decoding::large_object_changes::{changes, ChangedPage, Changes};
+use crate::pg::decoding::large_object_state::{self as state, offset, Metadata, PAGE_SIZE};
+use crate::pg::text::quote;
 
 /// Most bytes that one line writes. As hexadecimal digits they take twice the room.
 const MOST_BYTES_PER_LINE: usize = 32 * 1024;

@@ -1,7 +1,7 @@
 //! A value's text as an SQL literal, by the form of its type.
 
-use crate::pg::quote::push_literal;
-use crate::pg::value::Form;
+use crate::pg::decoding::value::Form;
+use crate::pg::text::quote::push_literal;
 
 /// Where the literal stands. Beside a comparison operator an unquoted float would be read as
 /// numeric and compared in another type, so it is quoted there.

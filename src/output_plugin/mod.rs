@@ -26,9 +26,9 @@ use self::row_sql::Line;
 use self::writer::{State, Writer};
 use crate::effects::Stretch;
 use crate::passing::raise_if_passing;
+use crate::pg::decoding::relation::OpenRelation;
+use crate::pg::decoding::value::Row;
 use crate::pg::failure::Failure;
-use crate::pg::relation::OpenRelation;
-use crate::pg::value::Row;
 
 /// Where rows go: `pg_recvlogical`, a SQL function's result, or the segment writer.
 pub trait RowTarget {

@@ -7,9 +7,11 @@ use pgrx::prelude::*;
 use rustc_hash::FxHashMap;
 
 use super::history::HistoryColumns;
-use crate::pg::invalidation::{self, Invalidated};
-use crate::pg::relation::{with_relation, Column, Description, Identity, OpenRelation};
-use crate::pg::{extension, partition, quote};
+use crate::pg::catalogs::extension;
+use crate::pg::decoding::invalidation::{self, Invalidated};
+use crate::pg::decoding::partition;
+use crate::pg::decoding::relation::{with_relation, Column, Description, Identity, OpenRelation};
+use crate::pg::text::quote;
 
 /// What the plugin does with the rows of a relation.
 pub enum Treatment {

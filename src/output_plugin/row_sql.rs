@@ -8,9 +8,9 @@ use pgrx::pg_sys;
 
 use super::literal::{self, Place};
 use super::relations::{written_columns, TableSql};
-use crate::pg::quote::push_escaped;
-use crate::pg::relation::{Column, Equality, Identity};
-use crate::pg::value::Row;
+use crate::pg::decoding::relation::{Column, Equality, Identity};
+use crate::pg::decoding::value::Row;
+use crate::pg::text::quote::push_escaped;
 
 /// PostgreSQL's lexer doubles its buffer for a literal, up to less than 1 GB (scan.l, addlit).
 const LONGEST_LITERAL: usize = (1 << 29) - 1;

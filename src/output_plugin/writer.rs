@@ -20,10 +20,11 @@ use super::options::Options;
 use super::relations::TableSql;
 use super::row_sql::{self, Line, Update};
 use super::{Change, RowTarget, Transaction};
+use crate::pg::decoding::moved_sequences;
+use crate::pg::decoding::row_guard::guarded;
+use crate::pg::decoding::value::Row;
 use crate::pg::failure::Failure;
-use crate::pg::row_guard::guarded;
-use crate::pg::value::Row;
-use crate::pg::{moved_sequences, quote};
+use crate::pg::text::quote;
 use crate::settings::{self, KeylessTables};
 
 /// What is known of the transaction that is being decoded.

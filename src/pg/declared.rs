@@ -7,7 +7,7 @@
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use pgrx::prelude::*;
 
-use super::compat::Locator;
+use crate::pg::compat::Locator;
 
 extern "C-unwind" {
     // utils/datum.h; raises nothing.

@@ -24,7 +24,7 @@ pub(super) fn define() {
 }
 
 fn define_base() {
-    pg::guc::define_schedule(
+    pg::server::guc::define_schedule(
         c"pg_incrbackup.base_schedule",
         c"When base backups are made, in cron's form, UTC.",
         c"Five fields: minute, hour, day of month, month, day of week. Empty: only incr_dump() makes them.",
@@ -46,13 +46,13 @@ fn define_base() {
         (1, 64),
         GucFlags::default(),
     );
-    pg::guc::define_conninfo(
+    pg::server::guc::define_conninfo(
         c"pg_incrbackup.dump_conninfo",
         c"Connection parameters added for pg_dump.",
         c"Empty: the server's local socket as its bootstrap superuser. No password: it stands in ~/.pgpass or a service file.",
         &DUMP_CONNINFO,
     );
-    pg::guc::define_path(
+    pg::server::guc::define_path(
         c"pg_incrbackup.bin_directory",
         c"Directory of pg_dump and pg_dumpall.",
         c"Empty: the directory of the server's own postgres binary.",

@@ -16,7 +16,7 @@ static DRILL_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(0);
 static DRILL_MAX_AGE: GucSetting<i32> = GucSetting::<i32>::new(8 * DAY);
 
 pub(super) fn define() {
-    pg::guc::define_schedule(
+    pg::server::guc::define_schedule(
         c"pg_incrbackup.drill_schedule",
         c"When drills are made, in cron's form, UTC.",
         c"A drill restores the newest chain into a scratch database and compares. Five fields: minute, hour, day of month, month, day of week. Empty: only incr_drill() makes them.",
@@ -30,7 +30,7 @@ pub(super) fn define() {
         GucContext::Sighup,
         GucFlags::SUPERUSER_ONLY,
     );
-    pg::guc::define_path(
+    pg::server::guc::define_path(
         c"pg_incrbackup.drill_directory",
         c"Directory in which drills make their throwaway servers.",
         c"An absolute path outside the data directory. Empty: .drills in pg_incrbackup.directory. It needs room for a copy of the database and its WAL.",

@@ -11,13 +11,13 @@ static COMPRESSION: Text = Text::new(Some(c"none"));
 static ARCHIVE_COMMAND: Text = Text::new(Some(c""));
 
 pub(super) fn define() {
-    pg::guc::define_compression(
+    pg::server::guc::define_compression(
         c"pg_incrbackup.compression",
         c"How closed segments are stored.",
         c"none, gzip or zstd, with a level behind a colon, as zstd:3. Segments that are compressed already stay as they are.",
         &COMPRESSION,
     );
-    pg::guc::define_command(
+    pg::server::guc::define_command(
         c"pg_incrbackup.archive_command",
         c"Shell command that copies a closed file off the machine.",
         c"%p is its path, %f its name below pg_incrbackup.directory. It is run until it gives status 0; until then retention removes nothing. Empty: nothing is copied.",

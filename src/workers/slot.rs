@@ -2,7 +2,7 @@
 
 use pgrx::prelude::*;
 
-use crate::pg::slot;
+use crate::pg::decoding::slot;
 use crate::settings;
 
 /// Its name.

@@ -33,8 +33,8 @@ const FLOORS: [&str; 24] = [
     "api",
 ];
 
-/// What reaches up, and is to be handed in one day: PostgreSQL calls the output plugin (`pg/plugin.rs`), a commit sets
-/// a latch that the board has (`pg/wake.rs`), and `pg/shared.rs` lays the board out.
+/// What reaches up, and is to be handed in one day: PostgreSQL calls the output plugin (`pg/decoding/plugin.rs`), a commit sets
+/// a latch that the board has (`pg/server/wake.rs`), and `pg/server/shared.rs` lays the board out.
 const UPWARDS: [(&str, &str); 3] = [("pg", "effects"), ("pg", "output_plugin"), ("pg", "status")];
 
 fn source() -> PathBuf {

@@ -1,8 +1,8 @@
 //! Tables that a query fills: their rows are decoded, so the query must not run again.
 
-use crate::pg::ddl_filled::{FilledColumn, FilledTable};
-use crate::pg::ddl_node::Sql;
-use crate::pg::quote;
+use crate::pg::ddl::filled::{FilledColumn, FilledTable};
+use crate::pg::ddl::node::Sql;
+use crate::pg::text::quote;
 
 /// `CREATE TABLE` with the columns of a query, for CREATE TABLE AS and SELECT INTO.
 pub fn create_table(table: &FilledTable) -> Sql {

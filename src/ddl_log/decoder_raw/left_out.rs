@@ -3,8 +3,8 @@
 use super::super::frames::RunningStatement;
 use super::super::history::{Object, Record, WrittenRow};
 use crate::output_plugin::history::LEFT_OUT;
-use crate::pg::ddl_history;
-use crate::pg::ddl_node::Sql;
+use crate::pg::ddl;
+use crate::pg::ddl::node::Sql;
 
 /// All that the statement made is over ours. What it replaced may have stood without us, and goes now with
 /// all that needs it: that is over ours too, and left out from here on.
@@ -24,7 +24,7 @@ pub fn leave_out(row: &mut WrittenRow, frame: &mut RunningStatement) {
 
 /// A row for each of them, with the statement that it came from.
 fn note(query: &Sql, objects: &[Object]) {
-    let Some(history) = ddl_history::find() else {
+    let Some(history) = ddl::history::find() else {
         return;
     };
     for object in objects {

@@ -16,14 +16,14 @@ use super::session::session;
 use super::statement_text::{text_of, StatementText};
 use super::subject::Subject;
 use crate::output_plugin::history::{FLAG, LOST};
-use crate::pg::ddl_bound::is_computed;
-use crate::pg::ddl_filled::filled_table;
-use crate::pg::ddl_history;
-use crate::pg::ddl_node::Sql;
-use crate::pg::ddl_proof::{says_derived, Derived};
-use crate::pg::ddl_statement::Statement;
-use crate::pg::ddl_touched::is_plain_table;
-use crate::pg::quote;
+use crate::pg::ddl;
+use crate::pg::ddl::bound::is_computed;
+use crate::pg::ddl::filled::filled_table;
+use crate::pg::ddl::node::Sql;
+use crate::pg::ddl::proof::{says_derived, Derived};
+use crate::pg::ddl::statement::Statement;
+use crate::pg::ddl::touched::is_plain_table;
+use crate::pg::text::quote;
 
 pub use left_out::leave_out;
 
@@ -122,7 +122,7 @@ fn own_text(statement: &Statement, tag: &str, text: &StatementText) -> Sql {
 
 /// Writes into the stream that a statement could not be recorded. A line end would end the note.
 pub fn record_loss(message: &str) {
-    let history = ddl_history::find().filter(|history| history.has_columns(COLUMNS));
+    let history = ddl::history::find().filter(|history| history.has_columns(COLUMNS));
     if let Some(history) = history {
         let text = message.replace(['\n', '\r'], " ").into_bytes();
         let query = message.as_bytes().to_vec();

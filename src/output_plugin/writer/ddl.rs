@@ -2,7 +2,7 @@
 
 use super::super::history::{Statement, FLAG, LEFT_OUT, LOST};
 use super::Writer;
-use crate::pg::invalidation;
+use crate::pg::decoding::invalidation;
 
 impl Writer<'_> {
     pub fn insert_statement(&mut self, statement: Statement) {

@@ -5,9 +5,9 @@ use pgrx::prelude::*;
 use super::super::relations::TableSql;
 use super::super::{row_sql, Change};
 use super::Writer;
+use crate::pg::decoding::row_guard::guarded;
+use crate::pg::decoding::value::Row;
 use crate::pg::failure::Failure;
-use crate::pg::row_guard::guarded;
-use crate::pg::value::Row;
 
 /// Rows that are inserted one after the other into one table.
 pub(super) struct Run {

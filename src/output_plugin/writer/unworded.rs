@@ -7,10 +7,10 @@ use super::super::relations::{written_columns, TableSql};
 use super::super::Change;
 use super::Writer;
 use crate::passing::raise_if_passing;
+use crate::pg::decoding::invalidation;
+use crate::pg::decoding::row_guard::guarded;
+use crate::pg::decoding::value::Row;
 use crate::pg::failure::Failure;
-use crate::pg::invalidation;
-use crate::pg::row_guard::guarded;
-use crate::pg::value::Row;
 
 /// Bytes of a key's value that a flag shows.
 const LONGEST_KEY: usize = 100;

@@ -4,11 +4,11 @@ use std::ffi::CStr;
 
 use pgrx::prelude::*;
 
-use super::super::compat::{self, Locator};
-use super::super::value::Row;
 use super::changed_rows::{searches_in, Place, Wanted};
 use super::events::Unreadable;
 use super::owner::{self, Rule};
+use crate::pg::compat::{self, Locator};
+use crate::pg::decoding::value::Row;
 
 const LOCK: i32 = pg_sys::AccessShareLock as i32;
 

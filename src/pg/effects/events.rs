@@ -8,13 +8,14 @@ use effects::Key;
 use pgrx::prelude::*;
 use rustc_hash::FxHashMap;
 
-use super::super::{commit_view, declared};
 use super::catalog::{makers, place, Catalog, Makers};
 use super::changed_rows::{Changed, ChangedRows, Place};
 use super::lives::{Lives, Span, Version};
 use super::relations::{rank, Relations};
 use super::rewritten;
 use super::tuple_cids::{self, TupleCids};
+use crate::pg::declared;
+use crate::pg::decoding::commit_view;
 
 /// Command `command` of the transaction inserted, updated or deleted a row that belongs to an object.
 ///

@@ -8,11 +8,11 @@ use std::ops::ControlFlow;
 use pgrx::prelude::*;
 use rustc_hash::FxHashMap;
 
-use super::super::catalog_scan::{scan_key, Key};
-use super::super::compat;
-use super::super::value::Row;
 use super::catalog::{fetch, place};
 use super::changed_rows::{Place, Places};
+use crate::pg::catalogs::scan::{scan_key, Key};
+use crate::pg::compat;
+use crate::pg::decoding::value::Row;
 
 const LOCK: i32 = pg_sys::AccessShareLock as i32;
 

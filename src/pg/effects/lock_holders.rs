@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use pgrx::prelude::*;
 
-use super::super::ddl_node::relation_name;
-use super::super::server;
+use crate::pg::ddl::node::relation_name;
+use crate::pg::server;
 
 /// How many tables are named.
 const NAMED: usize = 3;

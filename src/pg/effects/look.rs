@@ -15,10 +15,10 @@ use std::time::{Duration, Instant};
 
 use pgrx::prelude::*;
 
-use super::super::failure::Failure;
-use super::super::server::wait_a_moment;
-use super::super::session::set_at_level;
 use super::lock_holders;
+use crate::pg::failure::Failure;
+use crate::pg::server::session::set_at_level;
+use crate::pg::server::wait_a_moment;
 
 /// How long a lock is waited for at a time, in milliseconds; half of `deadlock_timeout` where that is less.
 const LOCK_TIMEOUT: i32 = 500;

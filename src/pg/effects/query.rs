@@ -7,10 +7,10 @@ use std::time::Duration;
 use pgrx::prelude::*;
 use rustc_hash::FxHashMap;
 
-use super::super::failure::Failure;
-use super::super::value::Row;
 use super::look::{setting, unexpected, without_trace};
 use super::server_text;
+use crate::pg::decoding::value::Row;
+use crate::pg::failure::Failure;
 
 /// In force while a query is planned: a few objects are looked up by their OIDs, however large catalogs are
 /// and whatever statistics say.

@@ -6,7 +6,7 @@
 
 use pgrx::prelude::*;
 
-use super::super::failure::Failure;
+use crate::pg::failure::Failure;
 
 /// Fails only for bytes that are no UTF-8 in a database that says they are.
 pub fn from_server_bytes(bytes: &[u8]) -> Result<String, Failure> {

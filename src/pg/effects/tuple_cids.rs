@@ -11,7 +11,7 @@ use std::mem::offset_of;
 
 use pgrx::prelude::*;
 
-use super::super::compat::Locator;
+use crate::pg::compat::Locator;
 
 /// Where a tuple of a catalog stands, and the commands that made and removed it.
 #[derive(Clone, Copy)]

@@ -11,14 +11,14 @@ use effects::tuples::{Definition, Scan, Tuples, Value};
 use pgrx::prelude::*;
 use rustc_hash::FxHashMap;
 
-use super::super::catalog_scan::Key;
-use super::super::failure::Failure;
-use super::super::value::Row;
 use super::changed_rows::{searches_in, ChangedRows, Places, Wanted};
 use super::historic_rows::HistoricRows;
 use super::look::{unexpected, without_trace};
 use super::server_text::{from_server_bytes, to_server_bytes};
 use super::values::{bytes, grants, role_name, value, How};
+use crate::pg::catalogs::scan::Key;
+use crate::pg::decoding::value::Row;
+use crate::pg::failure::Failure;
 
 thread_local! {
     /// By the scan's index and where its columns stand, which can be one place for two scans: there are as many as

@@ -6,9 +6,9 @@ use effects::acl::Grant;
 use effects::tuples::Value;
 use pgrx::prelude::*;
 
-use super::super::failure::Failure;
 use super::server_text::from_server_bytes;
 use super::tuples::quoted;
+use crate::pg::failure::Failure;
 
 /// Names of the bits of aclitem (nodes/parsenodes.h), as aclexplode gives them (convert_aclright_to_string).
 const PRIVILEGES: [&str; 15] = [

@@ -5,7 +5,7 @@
 
 use pgrx::prelude::*;
 
-use super::super::commit_view::CommitView;
+use crate::pg::decoding::commit_view::CommitView;
 
 /// The command counter that decoding has come to: what the transaction's commands below it did is seen.
 /// Called in a callback. Only changes of catalogs move it.

@@ -1,0 +1,151 @@
+//! A row's key as somebody gives it, and as the segments have it: read by the column's input function,
+//! written by its output function under the settings of a segment.
+
+use std::ffi::CString;
+
+use pgrx::prelude::*;
+
+use crate::pg::decoding::relation::{with_relation, Column, Identity};
+use crate::pg::decoding::value::in_context;
+use crate::pg::server::session::OutputSettings;
+
+/// A column of a table that somebody asks about.
+pub struct KeyColumn {
+    pub name: Vec<u8>,
+    /// It finds the rows of UPDATEs and DELETEs.
+    pub is_identity: bool,
+    pub is_primary: bool,
+    /// Segments hold its values.
+    pub is_written: bool,
+    /// Its values may begin with a brace (arrays, json, …).
+    pub has_braces: bool,
+}
+
+/// What the segments' lines say about a table's rows.
+pub struct KeyTable {
+    pub columns: Vec<KeyColumn>,
+    pub identity: Identity,
+}
+
+/// Looks a table up; `None` where there is none.
+pub fn describe(table: pg_sys::Oid) -> Option<KeyTable> {
+    with_relation(table, |relation| {
+        // SAFETY: a context is current; what is put there goes with the call.
+        let memory = unsafe { pg_sys::CurrentMemoryContext };
+        let description = relation.describe(memory);
+        let primary = primary_key(table);
+        let columns = description.columns.iter().map(|column| KeyColumn {
+            name: column.name.clone(),
+            is_identity: column.is_key,
+            is_primary: primary.contains(&column.index),
+            is_written: !column.is_generated && !column.has_no_input,
+            has_braces: has_braces(table, column),
+        });
+        let columns = columns.collect();
+        let identity = description.identity;
+        description.memory.release();
+        KeyTable { columns, identity }
+    })
+}
+
+/// The text that a value has in the segments. Raises where it is no value of the column.
+pub fn written_text(table: pg_sys::Oid, column: &[u8], text: &[u8]) -> Option<Vec<u8>> {
+    let written = with_relation(table, |relation| {
+        // SAFETY: a context is current; what is put there goes with the call.
+        let memory = unsafe { pg_sys::CurrentMemoryContext };
+        let mut description = relation.describe(memory);
+        let columns = &mut description.columns;
+        let column = columns.iter_mut().find(|found| found.name == column)?;
+        let text = CString::new(text).ok()?;
+        let (type_oid, typmod) = type_of(table, column.index);
+        let (mut function, mut parameter) = (pg_sys::InvalidOid, pg_sys::InvalidOid);
+        // A domain's constraints are code of whoever owns it.
+        let untrusted = Untrusted::enter(relation.owner());
+        // SAFETY: the input function of the column's type, called as COPY calls it; it may keep the
+        // text, which lives as long as the call.
+        let value = unsafe {
+            pg_sys::getTypeInputInfo(type_oid, &mut function, &mut parameter);
+            let text = pg_sys::pstrdup(text.as_ptr());
+            pg_sys::OidInputFunctionCall(function, text, parameter, typmod)
+        };
+        untrusted.leave();
+        let mut out = Vec::new();
+        let mut settings = OutputSettings::default();
+        settings.enter();
+        let is_whole = in_context(memory, || column.output.push_text(value, &mut out));
+        settings.leave();
+        is_whole.then_some(out)
+    });
+    written.flatten()
+}
+
+/// The rights of a table's owner, for code that somebody else than the caller may have written: a
+/// restricted operation, as ANALYZE runs an index's functions. An error gives the caller's back with the
+/// transaction's abort.
+struct Untrusted {
+    role: pg_sys::Oid,
+    context: i32,
+}
+
+impl Untrusted {
+    fn enter(owner: pg_sys::Oid) -> Self {
+        let (mut role, mut context) = (pg_sys::InvalidOid, 0);
+        // SAFETY: plain calls inside a transaction.
+        unsafe {
+            pg_sys::GetUserIdAndSecContext(&mut role, &mut context);
+            let restricted = context | pg_sys::SECURITY_RESTRICTED_OPERATION as i32;
+            pg_sys::SetUserIdAndSecContext(owner, restricted);
+        }
+        Self { role, context }
+    }
+
+    fn leave(self) {
+        // SAFETY: gives back what `enter` found.
+        unsafe { pg_sys::SetUserIdAndSecContext(self.role, self.context) }
+    }
+}
+
+fn type_of(table: pg_sys::Oid, index: usize) -> (pg_sys::Oid, i32) {
+    let (mut type_oid, mut typmod) = (pg_sys::InvalidOid, -1);
+    let mut collation = pg_sys::InvalidOid;
+    // SAFETY: a look-up of an existing column, which fills what it is given.
+    unsafe {
+        let number = index as i16 + 1;
+        pg_sys::get_atttypetypmodcoll(table, number, &mut type_oid, &mut typmod, &mut collation);
+    }
+    (type_oid, typmod)
+}
+
+fn has_braces(table: pg_sys::Oid, column: &Column) -> bool {
+    let (type_oid, _) = type_of(table, column.index);
+    // SAFETY: look-ups by OID.
+    unsafe {
+        let base = pg_sys::getBaseType(type_oid);
+        matches!(base, pg_sys::JSONOID | pg_sys::JSONBOID)
+            || pg_sys::get_element_type(base) != pg_sys::InvalidOid
+            || pg_sys::get_typtype(base) as u8 == b'm'
+    }
+}
+
+/// Positions (from 0) of the primary key's columns.
+fn primary_key(table: pg_sys::Oid) -> Vec<usize> {
+    with_relation(table, |relation| {
+        let pointer = relation.as_ptr();
+        let kind = pg_sys::IndexAttrBitmapKind::INDEX_ATTR_BITMAP_PRIMARY_KEY;
+        // SAFETY: the relation is open; the bitmap is a copy in the current memory context.
+        let bitmap = unsafe { pg_sys::RelationGetIndexAttrBitmap(pointer, kind) };
+        let mut positions = Vec::new();
+        let mut member = -1;
+        loop {
+            // SAFETY: a bitmap, or NULL for an empty one.
+            member = unsafe { pg_sys::bms_next_member(bitmap, member) };
+            if member < 0 {
+                return positions;
+            }
+            // System columns come first in such bitmaps (FirstLowInvalidHeapAttributeNumber).
+            let number = member + pg_sys::FirstLowInvalidHeapAttributeNumber;
+            positions.extend(usize::try_from(number - 1));
+        }
+    })
+    .unwrap_or_default()
+}

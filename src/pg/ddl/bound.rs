@@ -1,0 +1,57 @@
+//! The bounds of a partition: their expressions are computed when the statement runs, and kept as
+//! constants.
+
+use std::ffi::c_void;
+
+use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
+use pgrx::prelude::*;
+
+use crate::pg::ddl::node::{is_a, items};
+use crate::pg::ddl::statement::Statement;
+use crate::pg::ddl::touched::raw_walker;
+
+/// True where `statement` gives bounds that are not just constants: their text need not say the same again.
+pub fn is_computed(statement: &Statement) -> bool {
+    use pg_sys::NodeTag::*;
+    // SAFETY: the tree is valid while the statement is; each cast follows the node's tag.
+    unsafe {
+        let create = || {
+            Some(
+                statement
+                    .as_a::<pg_sys::CreateStmt>(T_CreateStmt)?
+                    .partbound,
+            )
+        };
+        let attach = || Some((*statement.attached()?).bound);
+        let Some(bound) = create().or_else(attach) else {
+            return false;
+        };
+        if bound.is_null() || (*bound).is_default {
+            return false;
+        }
+        let lists = [
+            (*bound).listdatums,
+            (*bound).lowerdatums,
+            (*bound).upperdatums,
+        ];
+        let mut values = lists
+            .into_iter()
+            .flat_map(|list| items::<pg_sys::Node>(list));
+        values.any(|value| pg_guard_ffi_boundary(|| find_computed(value, std::ptr::null_mut())))
+    }
+}
+
+/// A function call or a string (which may be 'now'); numbers and NULL say themselves.
+#[pg_guard]
+unsafe extern "C-unwind" fn find_computed(node: *mut pg_sys::Node, context: *mut c_void) -> bool {
+    use pg_sys::NodeTag::*;
+    if node.is_null() {
+        return false;
+    }
+    // SAFETY: nodes of a raw tree; the walker goes down itself.
+    unsafe {
+        is_a(node, T_FuncCall)
+            || is_a(node, T_SQLValueFunction)
+            || pg_guard_ffi_boundary(|| raw_walker(node, find_computed, context))
+    }
+}

@@ -1,0 +1,72 @@
+//! The logical message that says that DDL could not be recorded: written into the WAL of the transaction
+//! that it went past the record of, found again by the output plugin.
+//!
+//! Everybody may call pg_logical_emit_message() with any prefix, so a message proves who wrote it: it
+//! begins with an HMAC over the database, the transaction and the reason. The key is the nonce that
+//! initdb put into pg_control: this process has it without reading a file, it outlives every restart
+//! and goes along to a standby, and SQL shows it only to those who may read the server's files. A
+//! message that somebody reads in the WAL proves nothing in another transaction.
+
+use std::ffi::CStr;
+
+use hmac::{Hmac, KeyInit, Mac};
+use pgrx::prelude::*;
+use sha2::Sha256;
+
+use crate::pg::declared;
+use crate::pg::server;
+
+/// Nothing else tells what the statement did.
+const LOST: &CStr = c"pg_incrbackup lost ddl";
+/// The catalogs tell it, for whoever decodes those.
+const UNRECORDED: &CStr = c"pg_incrbackup unrecorded ddl";
+/// Up to version 0.2.0, whose WAL may be decoded still: as [`LOST`].
+const CHAIN_BREAK: &CStr = c"pg_incrbackup chain break";
+
+/// What a message of ours says.
+pub struct Said<'a> {
+    pub reason: &'a [u8],
+    /// The catalogs tell what was done.
+    pub is_told: bool,
+}
+
+/// Length of the HMAC as hex digits: the message stays text, for whoever reads the WAL.
+const PROOF: usize = 64;
+
+/// Leaves in this transaction's WAL that DDL of it has no record: there also after a crash; a rollback takes
+/// it back.
+pub fn emit(reason: &str, is_told: bool) {
+    let prefix = if is_told { UNRECORDED } else { LOST };
+    // SAFETY: inside a transaction that may write.
+    let xid = unsafe { pg_sys::GetTopFullTransactionId() }.value;
+    let message = format!("{}{reason}", proof(prefix, xid, reason.as_bytes()));
+    declared::log_message(prefix, message.as_bytes(), true);
+}
+
+/// What a message of the transaction `xid` says, where we wrote it.
+pub fn said<'a>(prefix: &CStr, message: &'a [u8], xid: u64) -> Option<Said<'a>> {
+    if ![LOST, UNRECORDED, CHAIN_BREAK].contains(&prefix) {
+        return None;
+    }
+    let (claimed, reason) = message.split_at_checked(PROOF)?;
+    let is_ours = proof(prefix, xid, reason).as_bytes() == claimed;
+    is_ours.then_some(Said {
+        reason,
+        is_told: prefix == UNRECORDED,
+    })
+}
+
+fn proof(prefix: &CStr, xid: u64, reason: &[u8]) -> String {
+    // SAFETY: the nonce stands in shared memory, of this length, for as long as the server runs.
+    let key = unsafe {
+        let nonce = pg_sys::GetMockAuthenticationNonce().cast::<u8>();
+        std::slice::from_raw_parts(nonce, pg_sys::MOCK_AUTH_NONCE_LEN as usize)
+    };
+    let mut hmac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");
+    // The nonce also salts the answers about unknown roles: a use of its own cannot be mixed up.
+    hmac.update(prefix.to_bytes_with_nul());
+    hmac.update(&server::my_database().to_u32().to_be_bytes());
+    hmac.update(&xid.to_be_bytes());
+    hmac.update(reason);
+    archive::checksum::hex(&hmac.finalize().into_bytes())
+}

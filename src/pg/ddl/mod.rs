@@ -1,0 +1,29 @@
+//! What a session does around statements of DDL: their parse trees, the hooks, the rows of ddl_history.
+
+pub mod bound;
+pub mod catalog;
+pub mod cluster;
+pub mod database;
+pub mod event_trigger;
+pub mod filled;
+pub mod function;
+pub mod history;
+pub mod hook;
+pub mod identity;
+pub mod index;
+pub mod kind;
+pub mod lost;
+pub mod named;
+pub mod node;
+pub mod over_ours;
+pub mod place;
+pub mod proof;
+pub mod roles;
+pub mod scan;
+pub mod schema;
+pub mod statement;
+pub mod subject;
+pub mod subtransaction;
+pub mod tablespaces;
+pub mod temporary;
+pub mod touched;

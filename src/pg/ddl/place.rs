@@ -1,0 +1,87 @@
+//! Where an object lives: whether it is temporary, ours, unfinished, or neither.
+
+use std::ffi::c_char;
+
+use pgrx::prelude::*;
+
+use crate::pg::catalogs::extension;
+use crate::pg::ddl::catalog::creation_namespace;
+use crate::pg::ddl::node::bytes;
+use crate::pg::ddl::over_ours::depends_on_ours;
+
+/// Where an object lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// It goes with a session; never recorded.
+    Temporary,
+    /// It belongs to this extension, or is over what does: a restored database lacks it.
+    Ours,
+    /// An index that was left behind unfinished: no query uses it, and no dump has it.
+    Invalid,
+    Permanent,
+    /// Nothing of that name, or a kind whose place does not matter here.
+    Unknown,
+}
+
+/// Where a new object of this schema would live.
+///
+/// # Safety
+/// `schema` is NULL or NUL-terminated.
+pub(in crate::pg) unsafe fn creation_place(schema: *const c_char) -> Place {
+    // SAFETY: NULL or NUL-terminated.
+    match unsafe { bytes(schema) } {
+        Some(schema) => schema_place(&schema),
+        None => default_creation_place(),
+    }
+}
+
+/// `pg_temp` and `pg_temp_<n>` are the names of temporary schemas, and of nothing else.
+pub fn schema_place(schema: &[u8]) -> Place {
+    if schema == b"pg_temp" || schema.starts_with(b"pg_temp_") {
+        Place::Temporary
+    } else {
+        Place::Permanent
+    }
+}
+
+pub(in crate::pg) fn default_creation_place() -> Place {
+    // SAFETY: a look-up of an OID in this session's state and the catalog.
+    let is_temporary = |schema| unsafe { pg_sys::isAnyTempNamespace(schema) };
+    if creation_namespace().is_some_and(is_temporary) {
+        Place::Temporary
+    } else {
+        Place::Permanent
+    }
+}
+
+/// Where a relation lives.
+pub fn relation_place(relation: pg_sys::Oid) -> Place {
+    if relation == pg_sys::InvalidOid {
+        return Place::Unknown;
+    }
+    // SAFETY: look-ups by OID.
+    let is_temporary = unsafe { pg_sys::isAnyTempNamespace(pg_sys::get_rel_namespace(relation)) };
+    if is_temporary {
+        return Place::Temporary;
+    }
+    if crate::pg::ddl::index::is_unfinished(relation) {
+        return Place::Invalid;
+    }
+    // To ask pg_depend each time would cost as much as writing the row of a statement.
+    match crate::pg::ddl::history::find() {
+        Some(history) if history.is_ours(relation) => Place::Ours,
+        Some(_) if depends_on_ours(pg_sys::RelationRelationId, relation) => Place::Ours,
+        Some(_) => Place::Permanent,
+        None => member_place(pg_sys::RelationRelationId, relation),
+    }
+}
+
+pub(in crate::pg) fn member_place(class: pg_sys::Oid, object: pg_sys::Oid) -> Place {
+    // SAFETY: a catalog look-up.
+    let owner = unsafe { pg_sys::getExtensionOfObject(class, object) };
+    if owner != pg_sys::InvalidOid && extension::is_ours(owner) {
+        Place::Ours
+    } else {
+        Place::Permanent
+    }
+}

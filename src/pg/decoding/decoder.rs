@@ -1,0 +1,174 @@
+//! Logical decoding in this process: the loop that a walsender runs, for a background worker.
+//!
+//! A [`Decoder`] owns the slot for as long as it lives. It reads up to what is flushed, hands every
+//! record to logical decoding (whose output plugin sends rows to `pg::plugin`'s direct target), and
+//! tells the slot what is safe. It never waits: the caller does, and calls again.
+
+use std::cell::Cell;
+use std::ffi::{c_char, CString};
+
+use pgrx::prelude::*;
+
+use crate::pg::compat;
+use crate::pg::declared;
+use crate::pg::decoding::moved_sequences;
+use crate::pg::decoding::plugin;
+
+thread_local! {
+    static IS_DECODING: Cell<bool> = const { Cell::new(false) };
+    /// A transaction that is not decoding's has ended, and what it looked up in the catalogs as they are now
+    /// may stand in caches that decoding, which is behind, would take for the catalogs of its moment.
+    static HAS_LOOKED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// A decoding session on one slot. Raises PostgreSQL errors; the process is to end after one.
+pub struct Decoder {
+    ctx: *mut pg_sys::LogicalDecodingContext,
+    /// Where read_local_xlog_page_no_wait reports that it met the end of what is flushed. It writes
+    /// through the reader's private_data, which StartupDecodingContext points at the context.
+    end_of_wal: *mut pg_sys::ReadLocalXLogPageNoWaitPrivate,
+}
+
+/// What a call of [`Decoder::step`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// A record was read; its end.
+    Record(u64),
+    /// Everything flushed has been read.
+    EndOfWal,
+}
+
+impl Decoder {
+    /// Takes the slot and starts to decode where it was confirmed.
+    pub fn start(slot: &str, options: &[(&str, String)]) -> Self {
+        let name = CString::new(slot).expect("slot names hold no NUL");
+        compat::acquire_slot(&name);
+        let mut routine = declared::local_wal_routine();
+        // SAFETY: the slot is ours; the context and what it points to live in TopMemoryContext until
+        // the process ends.
+        unsafe {
+            pg_sys::RegisterXactCallback(Some(transaction_ended), std::ptr::null_mut());
+            pg_sys::MemoryContextSwitchTo(pg_sys::TopMemoryContext);
+            let ctx = pg_sys::CreateDecodingContext(
+                0,
+                option_list(options),
+                false,
+                &mut routine,
+                Some(prepare_write),
+                Some(do_write),
+                None,
+            );
+            let size = size_of::<pg_sys::ReadLocalXLogPageNoWaitPrivate>();
+            let end_of_wal = pg_sys::palloc0(size).cast::<pg_sys::ReadLocalXLogPageNoWaitPrivate>();
+            (*(*ctx).reader).private_data = end_of_wal.cast();
+            pg_sys::XLogBeginRead((*ctx).reader, (*pg_sys::MyReplicationSlot).data.restart_lsn);
+            Self { ctx, end_of_wal }
+        }
+    }
+
+    /// Where the slot stands: everything before is confirmed.
+    pub fn confirmed(&self) -> u64 {
+        // SAFETY: the slot is ours.
+        unsafe { (*pg_sys::MyReplicationSlot).data.confirmed_flush }
+    }
+
+    /// End of the last record read.
+    pub fn read_lsn(&self) -> u64 {
+        // SAFETY: the context is alive.
+        unsafe { (*(*self.ctx).reader).EndRecPtr }
+    }
+
+    /// Reads and decodes one record, if one is flushed.
+    pub fn step(&mut self) -> Step {
+        // SAFETY: the context is alive, and so is what its private_data points to.
+        unsafe {
+            (*self.end_of_wal).end_of_wal = false;
+            let reader = (*self.ctx).reader;
+            let mut message: *mut c_char = std::ptr::null_mut();
+            let record = pg_sys::XLogReadRecord(reader, &mut message);
+            if record.is_null() {
+                if (*self.end_of_wal).end_of_wal || message.is_null() {
+                    return Step::EndOfWal;
+                }
+                let message = std::ffi::CStr::from_ptr(message).to_string_lossy();
+                error!(
+                    "could not read WAL after {:X}: {message}",
+                    (*reader).EndRecPtr
+                );
+            }
+            moved_sequences::note(reader);
+            // As pg_logical_slot_get_changes does before it decodes.
+            if HAS_LOOKED.replace(false) {
+                pg_sys::InvalidateSystemCaches();
+            }
+            IS_DECODING.set(true);
+            declared::process_record(self.ctx);
+            IS_DECODING.set(false);
+            Step::Record((*reader).EndRecPtr)
+        }
+    }
+
+    /// Tells the slot that everything up to `lsn` is safe. Never goes back.
+    pub fn confirm(&mut self, lsn: u64) {
+        if lsn > self.confirmed() {
+            // SAFETY: the slot is ours.
+            unsafe { pg_sys::LogicalConfirmReceivedLocation(lsn) }
+        }
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn transaction_ended(
+    _event: pg_sys::XactEvent::Type,
+    _arg: *mut std::ffi::c_void,
+) {
+    if !IS_DECODING.get() {
+        HAS_LOOKED.set(true);
+    }
+}
+
+/// # Safety
+/// Allocates in the current memory context.
+unsafe fn option_list(options: &[(&str, String)]) -> *mut pg_sys::List {
+    let mut list: *mut pg_sys::List = std::ptr::null_mut();
+    for (name, value) in options {
+        let name = CString::new(*name).expect("option names hold no NUL");
+        let value = CString::new(value.as_str()).expect("option values hold no NUL");
+        // SAFETY: copies of both strings go into the list.
+        unsafe {
+            let value = pg_sys::makeString(pg_sys::pstrdup(value.as_ptr()));
+            let name = pg_sys::pstrdup(name.as_ptr());
+            let element = pg_sys::makeDefElem(name, value.cast(), -1);
+            list = pg_sys::lappend(list, element.cast());
+        }
+    }
+    list
+}
+
+/// Empties the buffer that a plugin writes its row into.
+#[pg_guard]
+unsafe extern "C-unwind" fn prepare_write(
+    ctx: *mut pg_sys::LogicalDecodingContext,
+    _lsn: pg_sys::XLogRecPtr,
+    _xid: pg_sys::TransactionId,
+    _last_write: bool,
+) {
+    // SAFETY: `out` belongs to the context.
+    unsafe { pg_sys::resetStringInfo((*ctx).out) }
+}
+
+/// Carries a row of a plugin that is not ours to the worker, with its position in front.
+#[pg_guard]
+unsafe extern "C-unwind" fn do_write(
+    ctx: *mut pg_sys::LogicalDecodingContext,
+    lsn: pg_sys::XLogRecPtr,
+    xid: pg_sys::TransactionId,
+    _last_write: bool,
+) {
+    // SAFETY: `out` holds the row that the plugin has just written.
+    let row = unsafe {
+        let out = (*ctx).out;
+        std::slice::from_raw_parts((*out).data.cast::<u8>(), (*out).len as usize)
+    };
+    plugin::send_foreign(lsn, xid.into_inner(), row);
+}

@@ -1,0 +1,18 @@
+//! Logical decoding: the reader, the output plugin's C side, and what is read of rows, relations and large objects while it decodes.
+
+pub mod commit_time;
+pub mod commit_view;
+pub mod decoder;
+pub mod invalidation;
+pub mod large_object_changes;
+pub mod large_object_state;
+pub mod moved_sequences;
+pub mod partition;
+pub mod plugin;
+pub mod privileges;
+pub mod relation;
+pub mod row_guard;
+pub mod slot;
+pub mod snapshot;
+pub mod timeline;
+pub mod value;

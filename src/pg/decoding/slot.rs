@@ -1,0 +1,224 @@
+//! Replication slots: making one together with the snapshot its creation exports, dropping one,
+//! and the facts of one.
+//!
+//! Making a slot follows CreateReplicationSlot of PostgreSQL's walsender.c. The slot is ephemeral
+//! until everything that belongs to it is durable: whatever ends this process before, an error, a
+//! signal or a crash, leaves no slot behind. Until then [`plugin`] does not tell of it, so
+//! the launcher never meets a slot without its chain.
+
+use std::ffi::{CStr, CString};
+
+use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
+use pgrx::pg_sys::panic::ErrorReportable;
+use pgrx::prelude::*;
+
+use crate::pg::declared;
+use crate::pg::decoding::snapshot;
+use crate::pg::server::guc;
+use crate::pg::server::session;
+use crate::pg::server::transaction;
+
+extern "C-unwind" {
+    // replication/snapbuild.h
+    fn SnapBuildExportSnapshot(builder: *mut pg_sys::SnapBuild) -> *const std::ffi::c_char;
+}
+
+/// A slot being made: held by this process, gone with it until [`NewSlot::persist`].
+pub struct NewSlot {
+    /// Where the slot starts: every transaction that commits after this is decoded, and none that
+    /// the snapshot sees.
+    pub start_lsn: u64,
+    /// The snapshot at that very point. It can be imported until [`NewSlot::end_export`].
+    pub snapshot: snapshot::Exported,
+}
+
+impl NewSlot {
+    /// Makes the ephemeral slot `name` and waits until it has its start point, which takes as long
+    /// as the oldest transaction of the cluster that has an id. Outside any transaction; leaves one
+    /// open, the one that exports the snapshot: no queries until [`NewSlot::end_export`].
+    pub fn create(name: &str, plugin: &str) -> NewSlot {
+        allow_output_plugin(plugin);
+        let name = CString::new(name).unwrap_or_default();
+        let plugin = CString::new(plugin).unwrap_or_default();
+        let exported = export(&name, &plugin);
+        // SAFETY: the slot was made by this process, which still holds it.
+        let start_lsn = unsafe { (*pg_sys::MyReplicationSlot).data.confirmed_flush };
+        NewSlot {
+            start_lsn,
+            snapshot: snapshot::Exported::read(&exported, start_lsn),
+        }
+    }
+
+    /// Makes the slot survive this process, durably, and lets others take it.
+    pub fn persist(&self) {
+        // SAFETY: this process holds the slot.
+        unsafe {
+            pg_sys::ReplicationSlotPersist();
+            pg_sys::ReplicationSlotRelease();
+        }
+    }
+
+    /// Ends the transaction that exports the snapshot. It commits: an abort would release the
+    /// fence, a session-level lock, as well.
+    pub fn end_export(&self) {
+        transaction::commit();
+    }
+}
+
+/// Creates the slot, finds its start point and exports the snapshot; gives the snapshot's name.
+fn export(name: &CStr, plugin: &CStr) -> String {
+    // SAFETY: the order of walsender.c. Decoding reads the catalogs outside a transaction, with a
+    // resource owner that lives as long as this process. The last call has no binding of its own,
+    // so it is guarded here; nothing with a destructor is alive across it.
+    unsafe {
+        if pg_sys::CurrentResourceOwner.is_null() {
+            pg_sys::CurrentResourceOwner = pg_sys::ResourceOwnerCreate(
+                std::ptr::null_mut(),
+                c"pg_incrbackup slot creation".as_ptr(),
+            );
+        }
+        pg_sys::CheckLogicalDecodingRequirements();
+        create_ephemeral(name);
+        let mut routine = declared::waiting_wal_routine();
+        let context = pg_sys::CreateInitDecodingContext(
+            plugin.as_ptr(),
+            std::ptr::null_mut(),
+            true,
+            pg_sys::InvalidXLogRecPtr.into(),
+            &mut routine,
+            None,
+            None,
+            None,
+        );
+        pg_sys::DecodingContextFindStartpoint(context);
+        let builder = (*context).snapshot_builder;
+        let exported = pg_guard_ffi_boundary(|| SnapBuildExportSnapshot(builder));
+        let exported = CStr::from_ptr(exported).to_string_lossy().into_owned();
+        pg_sys::FreeDecodingContext(context);
+        exported
+    }
+}
+
+fn create_ephemeral(name: &CStr) {
+    let ephemeral = pg_sys::ReplicationSlotPersistency::RS_EPHEMERAL;
+    // SAFETY: the name is NUL-terminated; two-phase decoding, failover and sync are off.
+    unsafe {
+        #[cfg(any(feature = "pg15", feature = "pg16"))]
+        pg_sys::ReplicationSlotCreate(name.as_ptr(), true, ephemeral, false);
+        #[cfg(not(any(feature = "pg15", feature = "pg16")))]
+        pg_sys::ReplicationSlotCreate(name.as_ptr(), true, ephemeral, false, false, false);
+    }
+}
+
+/// Drops the slot `name`. Raises when another process holds it (55006) or there is none (42704).
+pub fn drop(name: &str) {
+    let name = CString::new(name).unwrap_or_default();
+    // SAFETY: the name is NUL-terminated.
+    unsafe { pg_sys::ReplicationSlotDrop(name.as_ptr(), true) }
+}
+
+/// Lets this session use `plugin` where the server has the setting output_plugin_libraries (the
+/// minor releases of August 2026 on): every other plugin is refused with 42501. A superuser session
+/// may widen it for itself, as an unquoted list of exact names; elsewhere this does nothing.
+pub fn allow_output_plugin(plugin: &str) {
+    const SETTING: &CStr = c"output_plugin_libraries";
+    let Some(allowed) = guc::value(SETTING) else {
+        return;
+    };
+    if !allowed.split(',').any(|name| name.trim() == plugin) {
+        let separator = if allowed.trim().is_empty() { "" } else { ", " };
+        session::set_text(SETTING, &format!("{allowed}{separator}{plugin}"));
+    }
+}
+
+/// What lasts of the slot `name`, copied, when its creation is finished; asked without a transaction.
+/// An ephemeral slot belongs to a running incr_setup(), which has not made its chain durable yet.
+fn find(name: &str) -> Option<pg_sys::ReplicationSlotPersistentData> {
+    let name = CString::new(name).unwrap_or_default();
+    // SAFETY: the slot array lives in shared memory for ever. What is used of the copy are aligned words,
+    // and the plugin's name, which never changes once a slot is persistent.
+    let data = unsafe {
+        let slot = pg_sys::SearchNamedReplicationSlot(name.as_ptr(), true);
+        (!slot.is_null()).then(|| (*slot).data)
+    };
+    data.filter(|data| data.persistency == pg_sys::ReplicationSlotPersistency::RS_PERSISTENT)
+}
+
+/// Plugin of the slot `name`, where that is a logical one of `database`: others may have given any slot
+/// any name.
+pub fn plugin(name: &str, database: pg_sys::Oid) -> Option<String> {
+    let data = find(name).filter(|data| data.database == database)?;
+    // SAFETY: NUL-terminated.
+    let plugin = unsafe { CStr::from_ptr(data.plugin.data.as_ptr()) };
+    Some(plugin.to_string_lossy().into_owned())
+}
+
+/// How far a slot is.
+#[derive(Clone, Copy, Debug)]
+pub struct Position {
+    /// From here on the server keeps WAL.
+    pub restart_lsn: u64,
+    pub confirmed_lsn: u64,
+    /// Nothing can be read from it any more.
+    pub is_invalidated: bool,
+}
+
+/// Where the slot `name` is.
+pub fn position(name: &str) -> Option<Position> {
+    let data = find(name)?;
+    #[cfg(feature = "pg15")]
+    let is_invalidated = data.invalidated_at != 0;
+    #[cfg(not(feature = "pg15"))]
+    let is_invalidated =
+        data.invalidated != pg_sys::ReplicationSlotInvalidationCause::RS_INVAL_NONE;
+    Some(Position {
+        restart_lsn: data.restart_lsn,
+        confirmed_lsn: data.confirmed_flush,
+        is_invalidated: is_invalidated || data.restart_lsn == 0,
+    })
+}
+
+/// What pg_replication_slots says of one slot.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    pub name: String,
+    pub plugin: Option<String>,
+    /// OID of its database.
+    pub database: pg_sys::Oid,
+    pub active_pid: Option<i32>,
+    pub restart_lsn: u64,
+    pub confirmed_lsn: u64,
+    pub wal_status: Option<String>,
+    pub safe_wal_size: Option<i64>,
+}
+
+/// Facts of the slot `name`; `None` when there is no such slot. Needs a transaction.
+pub fn facts(name: &str) -> Option<Facts> {
+    all().into_iter().find(|slot| slot.name == name)
+}
+
+/// Facts of every logical slot of the cluster. Needs a transaction.
+pub fn all() -> Vec<Facts> {
+    const QUERY: &str = "SELECT slot_name::text, plugin::text, \
+        datoid, active_pid, \
+        (restart_lsn - '0/0'::pg_catalog.pg_lsn)::int8, \
+        (confirmed_flush_lsn - '0/0'::pg_catalog.pg_lsn)::int8, wal_status::text, safe_wal_size \
+        FROM pg_catalog.pg_replication_slots WHERE slot_type = 'logical' ORDER BY slot_name";
+    Spi::connect(|client| {
+        let rows = client.select(QUERY, None, &[])?;
+        rows.map(|row| {
+            Ok(Facts {
+                name: row.get::<String>(1)?.unwrap_or_default(),
+                plugin: row.get(2)?,
+                database: row.get(3)?.unwrap_or(pg_sys::InvalidOid),
+                active_pid: row.get(4)?,
+                restart_lsn: row.get::<i64>(5)?.unwrap_or(0) as u64,
+                confirmed_lsn: row.get::<i64>(6)?.unwrap_or(0) as u64,
+                wal_status: row.get(7)?,
+                safe_wal_size: row.get(8)?,
+            })
+        })
+        .collect::<Result<Vec<_>, pgrx::spi::Error>>()
+    })
+    .unwrap_or_report()
+}

@@ -1,0 +1,45 @@
+//! Timelines: which histories of this cluster the present one goes on from (access/timeline.h).
+
+use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
+use pgrx::prelude::*;
+
+use crate::pg::server;
+
+extern "C-unwind" {
+    fn readTimeLineHistory(target: pg_sys::TimeLineID) -> *mut pg_sys::List;
+    fn tliInHistory(tli: pg_sys::TimeLineID, history: *mut pg_sys::List) -> bool;
+    fn tliSwitchPoint(
+        tli: pg_sys::TimeLineID,
+        history: *mut pg_sys::List,
+        next: *mut pg_sys::TimeLineID,
+    ) -> pg_sys::XLogRecPtr;
+}
+
+/// Up to where the server's WAL and that of `timeline` are the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shared {
+    /// The server still writes that timeline; this is how far it is.
+    Current(u64),
+    /// It left that timeline here, by a promotion or a recovery to a point.
+    LeftAt(u64),
+    /// It was never on it.
+    Never,
+}
+
+/// Looks `timeline` up in the history of the present one. Allocates in the current memory context.
+pub fn shared_with(timeline: u32) -> Shared {
+    let current = server::timeline();
+    if timeline == current {
+        return Shared::Current(server::wal_flush_lsn());
+    }
+    // SAFETY: reads a file of pg_wal; the list is palloc'd; the closures own nothing.
+    unsafe {
+        let history = pg_guard_ffi_boundary(|| readTimeLineHistory(current));
+        if !pg_guard_ffi_boundary(|| tliInHistory(timeline, history)) {
+            return Shared::Never;
+        }
+        let left =
+            pg_guard_ffi_boundary(|| tliSwitchPoint(timeline, history, std::ptr::null_mut()));
+        Shared::LeftAt(left)
+    }
+}

@@ -1,0 +1,265 @@
+//! Values of rows as text: the type's own output function, called through a cached FmgrInfo, or
+//! plain Rust for the few types that make up most of what is written.
+
+use std::ffi::{c_char, CStr};
+use std::panic::AssertUnwindSafe;
+
+use memchr::memchr;
+use pgrx::pg_sys::panic::CaughtError;
+use pgrx::prelude::*;
+use pgrx::varlena::{varatt_is_1b, varatt_is_1b_e, varatt_is_4b_u};
+
+use crate::pg::declared;
+
+/// A memory context that is deleted by [`MemoryContextOwner::release`] or along with its parent.
+///
+/// It has no `Drop`: its parent may be gone by then, and the context with it.
+pub struct MemoryContextOwner(pg_sys::MemoryContext);
+
+impl MemoryContextOwner {
+    pub fn new(parent: pg_sys::MemoryContext, name: &'static CStr) -> Self {
+        // SAFETY: the parent is alive; the name is static, as mcxt.c asks for.
+        Self(unsafe {
+            pg_sys::AllocSetContextCreateInternal(
+                parent,
+                name.as_ptr(),
+                0,
+                1024,
+                pg_sys::ALLOCSET_DEFAULT_MAXSIZE as usize,
+            )
+        })
+    }
+
+    pub fn context(&self) -> pg_sys::MemoryContext {
+        self.0
+    }
+
+    /// Frees everything in it.
+    pub fn reset(&self) {
+        // SAFETY: alive as long as its parent, which outlives the owner's use.
+        unsafe { declared::reset_memory(self.0) }
+    }
+
+    pub fn release(self) {
+        // SAFETY: as for reset; nobody else deletes it.
+        unsafe { pg_sys::MemoryContextDelete(self.0) }
+    }
+}
+
+/// How the text of a value is written as SQL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Digits with a sign, as they are.
+    Integer,
+    /// As it is when finite; a negative zero, NaN and infinities need quotes.
+    Float,
+    /// As it is unless it is NaN or an infinity.
+    Numeric,
+    /// true or false.
+    Boolean,
+    /// B'0101'.
+    Bits,
+    /// A string literal.
+    Quoted,
+}
+
+enum How {
+    Int2,
+    Int4,
+    Int8,
+    Boolean,
+    /// text, varchar, char(n): the bytes are the text, up to a NUL, where the type's own output
+    /// function, and with it pg_dump, ends too. Only a C function can have put one there.
+    Bytes,
+    Function {
+        output: Box<pg_sys::FmgrInfo>,
+        is_varlena: bool,
+    },
+}
+
+/// A value that is larger may have a text that passes 1 GB, which is the most that PostgreSQL holds in
+/// one piece: a NULL in an array takes one bit, and five characters.
+const SURELY_FITS: usize = 16 << 20;
+
+/// A column's way to text.
+pub struct Output {
+    pub form: Form,
+    how: How,
+}
+
+impl Output {
+    /// For a type or domain; what its output function caches lives in `memory`.
+    pub fn of_type(type_oid: pg_sys::Oid, memory: &MemoryContextOwner) -> Self {
+        // SAFETY: a catalog look-up.
+        let base = unsafe { pg_sys::getBaseType(type_oid) };
+        let (form, how) = match base {
+            pg_sys::INT2OID => (Form::Integer, How::Int2),
+            pg_sys::INT4OID => (Form::Integer, How::Int4),
+            pg_sys::INT8OID => (Form::Integer, How::Int8),
+            pg_sys::BOOLOID => (Form::Boolean, How::Boolean),
+            pg_sys::TEXTOID | pg_sys::VARCHAROID | pg_sys::BPCHAROID => (Form::Quoted, How::Bytes),
+            pg_sys::OIDOID => (Form::Integer, function(base, memory)),
+            pg_sys::FLOAT4OID | pg_sys::FLOAT8OID => (Form::Float, function(base, memory)),
+            pg_sys::NUMERICOID => (Form::Numeric, function(base, memory)),
+            pg_sys::BITOID | pg_sys::VARBITOID => (Form::Bits, function(base, memory)),
+            _ => (Form::Quoted, function(type_oid, memory)),
+        };
+        Self { form, how }
+    }
+
+    /// Appends the value's text to `out`; false where PostgreSQL cannot make it, because it passes 1 GB.
+    /// Allocates in the current memory context.
+    #[must_use]
+    pub fn push_text(&mut self, value: pg_sys::Datum, out: &mut Vec<u8>) -> bool {
+        match &mut self.how {
+            How::Int2 => push_integer(out, value.value() as i16),
+            How::Int4 => push_integer(out, value.value() as i32),
+            How::Int8 => push_integer(out, value.value() as i64),
+            How::Boolean => out.extend_from_slice(if value.value() as u8 != 0 {
+                b"true"
+            } else {
+                b"false"
+            }),
+            // SAFETY: the value is of a text type, so a varlena, which is unpacked first.
+            How::Bytes => unsafe {
+                let mut varlena: *mut pg_sys::varlena = value.cast_mut_ptr();
+                if !is_plain(varlena) {
+                    varlena = pg_sys::pg_detoast_datum_packed(varlena);
+                }
+                let length = pgrx::varlena::varsize_any_exhdr(varlena);
+                let data = pgrx::varlena::vardata_any(varlena).cast::<u8>();
+                let bytes = std::slice::from_raw_parts(data, length);
+                out.extend_from_slice(&bytes[..memchr(0, bytes).unwrap_or(length)]);
+            },
+            // SAFETY: the function is the output function of this value's type and returns a
+            // NUL-terminated string.
+            How::Function { output, is_varlena } => unsafe {
+                let text = if *is_varlena && pg_sys::toast_raw_datum_size(value) > SURELY_FITS {
+                    text_if_it_fits(output, value)
+                } else {
+                    pg_sys::OutputFunctionCall(&mut **output, value)
+                };
+                if text.is_null() {
+                    return false;
+                }
+                out.extend_from_slice(CStr::from_ptr(text).to_bytes());
+            },
+        }
+        true
+    }
+}
+
+/// Neither compressed nor stored elsewhere.
+///
+/// # Safety
+/// It must point to a varlena.
+unsafe fn is_plain(varlena: *const pg_sys::varlena) -> bool {
+    // SAFETY: promised by the caller.
+    unsafe { varatt_is_4b_u(varlena) || (varatt_is_1b(varlena) && !varatt_is_1b_e(varlena)) }
+}
+
+/// NULL where PostgreSQL refuses to make a text of that size. Nothing is left behind by that error: it
+/// is raised when memory is asked for.
+///
+/// # Safety
+/// `output` must be the output function of the value's type.
+unsafe fn text_if_it_fits(output: &mut pg_sys::FmgrInfo, value: pg_sys::Datum) -> *mut c_char {
+    // SAFETY: a context is current.
+    let context = unsafe { pg_sys::CurrentMemoryContext };
+    // SAFETY: promised by the caller.
+    PgTryBuilder::new(AssertUnwindSafe(|| unsafe {
+        pg_sys::OutputFunctionCall(output, value)
+    }))
+    .catch_others(move |error| {
+        if !is_about_size(&error) {
+            error.rethrow();
+        }
+        // SAFETY: it was current before.
+        unsafe { pg_sys::MemoryContextSwitchTo(context) };
+        std::ptr::null_mut()
+    })
+    .execute()
+}
+
+/// As mcxt.c and stringinfo.c have it.
+fn is_about_size(error: &CaughtError) -> bool {
+    let CaughtError::PostgresError(report) = error else {
+        return false;
+    };
+    let starts = |text| report.message().starts_with(text);
+    report.sql_error_code() == PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED
+        || starts("invalid memory alloc request size")
+}
+
+fn push_integer(out: &mut Vec<u8>, value: impl itoa::Integer) {
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+}
+
+fn function(type_oid: pg_sys::Oid, memory: &MemoryContextOwner) -> How {
+    let mut function = pg_sys::InvalidOid;
+    let mut is_varlena = false;
+    let mut output = Box::<pg_sys::FmgrInfo>::default();
+    // SAFETY: catalog look-ups that fill what they are given; the boxed FmgrInfo does not move.
+    unsafe {
+        pg_sys::getTypeOutputInfo(type_oid, &mut function, &mut is_varlena);
+        pg_sys::fmgr_info_cxt(function, &mut *output, memory.context());
+    }
+    How::Function { output, is_varlena }
+}
+
+/// The values of one row, unpacked; buffers are reused from row to row.
+#[derive(Clone, Default)]
+pub struct Row {
+    values: Vec<pg_sys::Datum>,
+    nulls: Vec<bool>,
+}
+
+impl Row {
+    /// Unpacks `tuple`.
+    ///
+    /// # Safety
+    /// The tuple must be of that row type and outlive the use of the values.
+    pub unsafe fn deform(&mut self, tuple: pg_sys::HeapTuple, descriptor: pg_sys::TupleDesc) {
+        // SAFETY: promised by the caller; the buffers have a place for each attribute.
+        unsafe {
+            let natts = (*descriptor).natts as usize;
+            self.values.resize(natts, pg_sys::Datum::null());
+            self.nulls.resize(natts, true);
+            declared::deform_tuple(
+                tuple,
+                descriptor,
+                self.values.as_mut_ptr(),
+                self.nulls.as_mut_ptr(),
+            );
+        }
+    }
+
+    /// The value of the last column.
+    pub fn last(&self) -> Option<pg_sys::Datum> {
+        self.get(self.values.len() - 1)
+    }
+
+    /// The row with NULL at these positions.
+    pub fn without(&self, positions: &[usize]) -> Row {
+        let mut row = self.clone();
+        for position in positions {
+            row.nulls[*position] = true;
+        }
+        row
+    }
+
+    /// The value at position `index` (from 0), or `None` for NULL.
+    pub fn get(&self, index: usize) -> Option<pg_sys::Datum> {
+        (!self.nulls[index]).then(|| self.values[index])
+    }
+}
+
+/// Runs `work` with `context` as the current memory context.
+pub fn in_context<R>(context: pg_sys::MemoryContext, work: impl FnOnce() -> R) -> R {
+    // SAFETY: the context is alive. An error leaves it to the transaction's abort to set another.
+    let before = unsafe { pg_sys::MemoryContextSwitchTo(context) };
+    let result = work();
+    // SAFETY: it was current before.
+    unsafe { pg_sys::MemoryContextSwitchTo(before) };
+    result
+}

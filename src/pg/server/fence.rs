@@ -1,0 +1,122 @@
+//! The DDL fence: a session-level SHARE lock on `ddl_history`.
+//!
+//! Our utility hook takes ROW EXCLUSIVE on that table before any schema change runs, so nobody
+//! changes the schema while the fence stands, and whoever did has committed. It is taken with a
+//! short lock_timeout and retried: a SHARE lock that waits would make every later DDL wait behind
+//! it. A session-level lock outlives transactions that commit; a rollback releases it.
+
+use pgrx::prelude::*;
+
+use crate::pg::failure::Failure;
+use crate::pg::server::query;
+use crate::pg::server::session;
+use crate::pg::server::transaction;
+
+/// The fence, held until dropped.
+pub struct Fence {
+    tag: pg_sys::LOCKTAG,
+}
+
+impl Fence {
+    /// Takes the fence if nobody is in the way, without ever queueing.
+    pub fn try_raise(history: pg_sys::Oid) -> Option<Fence> {
+        let tag = tag_of(history);
+        acquire(&tag, true).then_some(Fence { tag })
+    }
+
+    /// Waits for open DDL at most `timeout_ms`. Only outside a transaction.
+    pub fn raise_within(history: pg_sys::Oid, timeout_ms: u32) -> Result<Option<Fence>, Failure> {
+        let tag = tag_of(history);
+        session::set_text(c"lock_timeout", &timeout_ms.to_string());
+        let outcome = transaction::run(|| Ok::<_, Failure>(acquire(&tag, false)));
+        session::set(c"lock_timeout", c"0");
+        match outcome {
+            Ok(true) => Ok(Some(Fence { tag })),
+            Ok(false) => Ok(None),
+            Err(failure) if failure.code == PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE => Ok(None),
+            Err(failure) => Err(failure),
+        }
+    }
+}
+
+/// Whose locks the fence conflicts with, oldest transaction first. A prepared transaction has no process; its
+/// xid is that of the transaction id which the same virtual transaction has locked.
+const HOLDERS: &str = "SELECT pg_catalog.convert_to(pg_catalog.string_agg(h.who, ', ' ORDER BY h.since), 'UTF8') \
+     FROM (SELECT since, pg_catalog.format(CASE WHEN gid IS NULL THEN 'pid %s of role %s (%s) for %s s' \
+         ELSE 'prepared transaction %s of role %s (%s) for %s s' END, \
+         COALESCE(pg_catalog.quote_literal(gid), pid::pg_catalog.text), role, what, pg_catalog.floor( \
+           EXTRACT(epoch FROM pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) since))) AS who \
+       FROM (SELECT l.pid, p.gid, COALESCE(a.usename, p.owner, a.backend_type::pg_catalog.name) AS role, \
+           COALESCE(a.xact_start, p.prepared, pg_catalog.clock_timestamp()) AS since, \
+           CASE WHEN p.gid IS NOT NULL THEN 'until COMMIT PREPARED or ROLLBACK PREPARED' \
+             ELSE pg_catalog.concat_ws(', ', NULLIF(a.application_name, ''), a.state) END AS what \
+         FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a USING (pid) \
+         LEFT JOIN pg_catalog.pg_locks t ON l.pid IS NULL AND t.pid IS NULL AND t.locktype = 'transactionid' \
+           AND t.virtualtransaction = l.virtualtransaction \
+         LEFT JOIN pg_catalog.pg_prepared_xacts p ON p.transaction = t.transactionid \
+         WHERE l.locktype = 'relation' AND l.database = $1 AND l.relation = $2 AND l.granted \
+           AND l.mode NOT IN ('AccessShareLock', 'RowShareLock', 'ShareLock') \
+           AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid() \
+         ORDER BY since LIMIT 3) AS found) AS h";
+
+/// Who keeps the fence from being raised, in words; empty where nobody does any more. Only outside a
+/// transaction.
+pub fn holders(history: pg_sys::Oid) -> Result<String, Failure> {
+    let database = crate::pg::server::my_database();
+    let names = transaction::run(|| {
+        let arguments = [database.into(), history.into()];
+        query::one::<Vec<u8>>(HOLDERS, &arguments).map_err(Failure::from)
+    })?;
+    Ok(String::from_utf8_lossy(&names.unwrap_or_default()).into_owned())
+}
+
+impl Drop for Fence {
+    fn drop(&mut self) {
+        // A rollback may have released it already; releasing twice would only warn.
+        if is_held(&self.tag) {
+            // SAFETY: the lock is held, at session level; releasing it needs no transaction.
+            unsafe { pg_sys::LockRelease(&self.tag, mode(), true) };
+        }
+    }
+}
+
+/// Locks tables as a reader does, until the transaction ends: what an exported snapshot sees of them can't
+/// be truncated or rewritten under those who import it.
+pub fn lock_as_reader(tables: &[pg_sys::Oid]) {
+    for table in tables {
+        // SAFETY: within a transaction; the fence keeps the tables from being dropped meanwhile.
+        unsafe { pg_sys::LockRelationOid(*table, pg_sys::AccessShareLock as pg_sys::LOCKMODE) };
+    }
+}
+
+fn mode() -> pg_sys::LOCKMODE {
+    pg_sys::ShareLock as pg_sys::LOCKMODE
+}
+
+fn acquire(tag: &pg_sys::LOCKTAG, dont_wait: bool) -> bool {
+    // SAFETY: a session-level lock needs no resource owner; the tag is complete.
+    let result = unsafe { pg_sys::LockAcquire(tag, mode(), true, dont_wait) };
+    result != pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL
+}
+
+fn is_held(tag: &pg_sys::LOCKTAG) -> bool {
+    // SAFETY: looks into this process's own lock table.
+    unsafe {
+        #[cfg(any(feature = "pg15", feature = "pg16"))]
+        return pg_sys::LockHeldByMe(tag, mode());
+        #[cfg(not(any(feature = "pg15", feature = "pg16")))]
+        return pg_sys::LockHeldByMe(tag, mode(), false);
+    }
+}
+
+/// SET_LOCKTAG_RELATION of PostgreSQL's storage/lock.h.
+fn tag_of(relation: pg_sys::Oid) -> pg_sys::LOCKTAG {
+    pg_sys::LOCKTAG {
+        locktag_field1: crate::pg::server::my_database().to_u32(),
+        locktag_field2: relation.to_u32(),
+        locktag_field3: 0,
+        locktag_field4: 0,
+        locktag_type: pg_sys::LockTagType::LOCKTAG_RELATION as u8,
+        locktag_lockmethodid: pg_sys::DEFAULT_LOCKMETHOD as u8,
+    }
+}

@@ -1,0 +1,264 @@
+//! Facts about the running server and this process.
+
+pub mod child_server;
+pub mod fence;
+pub mod guc;
+pub mod process;
+pub mod query;
+pub mod session;
+pub mod shared;
+pub mod signals;
+pub mod transaction;
+pub mod wake;
+
+use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use pgrx::prelude::*;
+
+/// True while the postmaster works through shared_preload_libraries.
+pub fn is_preloading() -> bool {
+    // SAFETY: a plain global of this process.
+    unsafe { pg_sys::process_shared_preload_libraries_in_progress }
+}
+
+/// OID of the database this process is connected to.
+pub fn my_database() -> pg_sys::Oid {
+    // SAFETY: a plain global of this process.
+    unsafe { pg_sys::MyDatabaseId }
+}
+
+/// Identifier that initdb gave to this cluster.
+pub fn system_identifier() -> u64 {
+    // SAFETY: reads shared memory that the postmaster filled at start.
+    unsafe { pg_sys::GetSystemIdentifier() }
+}
+
+/// The data directory, absolute.
+pub fn data_directory() -> PathBuf {
+    // SAFETY: DataDir is set before any library is loaded and never changes.
+    let path = unsafe { std::ffi::CStr::from_ptr(pg_sys::DataDir) };
+    PathBuf::from(std::ffi::OsStr::new(path.to_string_lossy().as_ref()))
+}
+
+/// The data directory without symbolic links, as text.
+pub fn real_data_directory() -> String {
+    let path = data_directory();
+    let real = path.canonicalize().unwrap_or(path);
+    real.to_string_lossy().into_owned()
+}
+
+/// The name of the machine that the server runs on.
+pub fn host() -> String {
+    let mut name = [0u8; 256];
+    // SAFETY: it writes at most so many bytes. The last one stays 0: a name that was cut has none of its own.
+    unsafe { libc::gethostname(name.as_mut_ptr().cast(), name.len() - 1) };
+    let text = name.split(|byte| *byte == 0).next().unwrap_or_default();
+    String::from_utf8_lossy(text).into_owned()
+}
+
+/// Tells this start of the server from every other start of it and of its copies; a crash that the postmaster
+/// survives is no new start.
+pub fn start_id() -> String {
+    // SAFETY: a plain global, set once by the postmaster.
+    let postmaster = unsafe { pg_sys::PostmasterPid };
+    format!("{}-{postmaster}", started_at_micros())
+}
+
+/// Server version as in `server_version_num`.
+pub const VERSION_NUM: u32 = pg_sys::PG_VERSION_NUM;
+
+/// The version of the server that runs, which may be another minor release.
+pub fn running_version() -> u32 {
+    static VERSION: OnceLock<u32> = OnceLock::new();
+    *VERSION.get_or_init(|| {
+        let value = crate::pg::server::guc::value(c"server_version_num");
+        value
+            .and_then(|value| value.parse().ok())
+            .unwrap_or_default()
+    })
+}
+
+/// True on a standby, or while crash recovery runs.
+pub fn is_in_recovery() -> bool {
+    // SAFETY: reads shared memory.
+    unsafe { pg_sys::RecoveryInProgress() }
+}
+
+/// Sets a latch in shared memory by its address, as kept in the status board; 0 does nothing.
+pub fn set_latch(address: usize) {
+    if address != 0 {
+        // SAFETY: the address is that of a latch in a PGPROC, published by the process owning it;
+        // PGPROCs live as long as the server, so a stale one only wakes a stranger needlessly.
+        unsafe { pg_sys::SetLatch(address as *mut pg_sys::Latch) }
+    }
+}
+
+/// Address of this process's own latch, valid in every process.
+pub fn my_latch() -> usize {
+    // SAFETY: MyLatch points into shared memory once InitProcess has run.
+    unsafe { pg_sys::MyLatch as usize }
+}
+
+/// The directory of the server's own programs.
+pub fn binary_directory() -> PathBuf {
+    // SAFETY: my_exec_path is set at server start and never changes.
+    let path = unsafe { std::ffi::CStr::from_ptr((&raw const pg_sys::my_exec_path).cast()) };
+    let path = PathBuf::from(path.to_string_lossy().as_ref());
+    path.parent().map(PathBuf::from).unwrap_or_default()
+}
+
+/// Directory of the server's first Unix-domain socket ('' where it has none, which libpq reads as
+/// its default) and its port.
+pub fn own_socket() -> (String, String) {
+    let directories = crate::pg::server::guc::value(c"unix_socket_directories").unwrap_or_default();
+    let first = directories.split(',').next().unwrap_or_default();
+    let first = first.trim().trim_matches('"').to_string();
+    let host = if first.is_empty() {
+        "localhost".to_string()
+    } else {
+        first
+    };
+    (
+        host,
+        crate::pg::server::guc::value(c"port").unwrap_or_default(),
+    )
+}
+
+/// Name of the role that initdb made. Needs a transaction.
+pub fn bootstrap_superuser() -> String {
+    // SAFETY: the role of OID 10 always exists; the copy is palloc'd.
+    unsafe {
+        let role = pg_sys::Oid::from(pg_sys::BOOTSTRAP_SUPERUSERID);
+        let name = pg_sys::GetUserNameFromId(role, true);
+        if name.is_null() {
+            return String::new();
+        }
+        std::ffi::CStr::from_ptr(name)
+            .to_string_lossy()
+            .into_owned()
+    }
+}
+
+/// When the postmaster started, in microseconds since the Unix epoch.
+pub fn started_at_micros() -> i64 {
+    // SAFETY: a plain global, set once by the postmaster.
+    crate::pg::types::timestamp::to_unix_micros(unsafe { pg_sys::PgStartTime })
+}
+
+/// True when the caller's current role is a superuser.
+pub fn is_superuser() -> bool {
+    // SAFETY: a look-up within a transaction.
+    unsafe { pg_sys::superuser() }
+}
+
+/// True in a server that pg_upgrade has started.
+pub fn is_binary_upgrade() -> bool {
+    // SAFETY: a plain global, set from the command line.
+    unsafe { pg_sys::IsBinaryUpgrade }
+}
+
+/// End of the WAL that has been written so far, flushed or not.
+pub fn wal_insert_lsn() -> u64 {
+    // SAFETY: reads shared memory.
+    unsafe { pg_sys::GetXLogInsertRecPtr() }
+}
+
+/// End of the WAL that is flushed.
+pub fn wal_flush_lsn() -> u64 {
+    // SAFETY: reads shared memory; the timeline is not asked for.
+    unsafe { pg_sys::GetFlushRecPtr(std::ptr::null_mut()) }
+}
+
+/// Writes and flushes a WAL record that nobody reads; returns its end, which is the end of a record
+/// for sure (a flush position may lie inside one).
+pub fn emit_position_mark() -> u64 {
+    let lsn = crate::pg::declared::log_message(c"pg_incrbackup", b"position", false);
+    // SAFETY: the record has been inserted.
+    unsafe { pg_sys::XLogFlush(lsn) }
+    lsn
+}
+
+/// Reads the configuration files again, as SIGHUP asks for.
+pub fn reload_settings() {
+    // SAFETY: called between two pieces of work of a background worker.
+    unsafe { pg_sys::ProcessConfigFile(pg_sys::GucContext::PGC_SIGHUP) }
+}
+
+/// The timeline that the server writes.
+pub fn timeline() -> u32 {
+    // SAFETY: reads shared memory; not in recovery, where capture does not run.
+    unsafe { pg_sys::GetWALInsertionTimeLine() }
+}
+
+/// The current database's encoding, as `client_encoding` takes it.
+pub fn database_encoding() -> String {
+    // SAFETY: a static NUL-terminated name.
+    let name = unsafe { std::ffi::CStr::from_ptr(pg_sys::GetDatabaseEncodingName()) };
+    name.to_string_lossy().into_owned()
+}
+
+/// A database's name; `None` when there is none of that OID. Needs a transaction.
+pub fn database_name(database: pg_sys::Oid) -> Option<String> {
+    // SAFETY: a catalog look-up returning a palloc'd copy or null.
+    unsafe {
+        let name = pg_sys::get_database_name(database);
+        (!name.is_null()).then(|| {
+            std::ffi::CStr::from_ptr(name)
+                .to_string_lossy()
+                .into_owned()
+        })
+    }
+}
+
+/// Asks a process of this server to end.
+pub fn terminate(pid: i32) {
+    // SAFETY: kill() with a process id from the status board; a stale one gives ESRCH.
+    unsafe { libc::kill(pid, libc::SIGTERM) };
+}
+
+/// Ends this background worker; the postmaster starts it again after its restart time, unless the
+/// server is stopping.
+pub fn exit_to_be_restarted() {
+    // SAFETY: the worker's end, with nothing alive that a destructor would have to free.
+    unsafe { pg_sys::proc_exit(1) };
+}
+
+/// True while a backend of that process id exists.
+pub fn is_backend_alive(pid: i32) -> bool {
+    // SAFETY: reads shared memory.
+    unsafe { !pg_sys::BackendPidGetProc(pid).is_null() }
+}
+
+/// Sleeps on this process's latch, and handles what PostgreSQL wants handled (a cancel request
+/// raises).
+pub fn wait_a_moment(longest: Duration) {
+    // SAFETY: MyLatch is this process's own; postmaster death ends the process.
+    unsafe {
+        let events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
+        let milliseconds = longest.as_millis() as std::ffi::c_long;
+        pg_sys::WaitLatch(
+            pg_sys::MyLatch,
+            events as i32,
+            milliseconds,
+            pg_sys::PG_WAIT_EXTENSION,
+        );
+        pg_sys::ResetLatch(pg_sys::MyLatch);
+    }
+    pgrx::check_for_interrupts!();
+}
+
+/// The directory that loadable libraries are looked for in.
+pub fn library_directory() -> PathBuf {
+    // SAFETY: pkglib_path is set at server start and never changes.
+    let path = unsafe { std::ffi::CStr::from_ptr((&raw const pg_sys::pkglib_path).cast()) };
+    PathBuf::from(path.to_string_lossy().as_ref())
+}
+
+/// True while an operating system process of that id exists: the launcher is connected to no
+/// database, but it is a process of the same user.
+pub fn is_process_alive(pid: i32) -> bool {
+    // SAFETY: signal 0 only asks.
+    pid > 0 && unsafe { libc::kill(pid, 0) } == 0
+}

@@ -1,0 +1,214 @@
+//! Programs that a worker runs: pg_dump, pg_dumpall, gzip.
+//!
+//! A program never outlives the worker: it leads a process group of its own, which is ended when the
+//! worker ends for any reason that runs exit callbacks, and the kernel ends it otherwise. Its
+//! output comes through pipes, read here without blocking for longer than asked.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::AsRawFd;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::time::{Duration, Instant};
+
+use pgrx::prelude::*;
+
+/// Process group of the program that runs now; 0 when none does.
+static RUNNING: AtomicI32 = AtomicI32::new(0);
+/// How long a program may take to end after SIGTERM.
+const GRACE: Duration = Duration::from_secs(2);
+const CHUNK: usize = 256 * 1024;
+
+/// A running program. Dropping it ends it.
+pub struct Program {
+    child: std::process::Child,
+    stdout: Option<ChildStdout>,
+    stderr: Option<ChildStderr>,
+    buffer: Vec<u8>,
+}
+
+/// A program in a process group of its own, in plain words, and without what the server's environment says of
+/// other servers.
+pub(in crate::pg) fn on_its_own(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.env("LC_ALL", "C").process_group(0);
+    for (name, _) in std::env::vars_os() {
+        let name_text = name.to_string_lossy();
+        if name_text.starts_with("PG") || name_text == "LANGUAGE" {
+            command.env_remove(&name);
+        }
+    }
+    command
+}
+
+impl Program {
+    /// Starts `program` with these arguments, an environment without any `PG…` variable of the
+    /// server's own, messages in English, and files readable by their owner alone.
+    pub fn start<S: AsRef<OsStr>>(program: &Path, arguments: &[S]) -> io::Result<Program> {
+        Program::start_with(program, arguments, &[], None)
+    }
+
+    /// The same with variables of the environment, and a file as its input.
+    pub fn start_with<S: AsRef<OsStr>>(
+        program: &Path,
+        arguments: &[S],
+        environment: &[(&str, String)],
+        input: Option<File>,
+    ) -> io::Result<Program> {
+        end_with_this_process();
+        let mut command = on_its_own(program);
+        command.args(arguments);
+        command
+            .stdin(input.map_or_else(Stdio::null, Stdio::from))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        for (name, value) in environment {
+            command.env(name, value);
+        }
+        // SAFETY: `prepare_child` only makes system calls that are safe between fork and exec.
+        unsafe { command.pre_exec(prepare_child) };
+        let mut child = command.spawn()?;
+        RUNNING.store(child.id() as i32, Ordering::SeqCst);
+        Ok(Program {
+            stdout: child.stdout.take(),
+            stderr: child.stderr.take(),
+            child,
+            buffer: vec![0; CHUNK],
+        })
+    }
+
+    /// Waits at most `timeout` for output and hands what there is to `out` and `err`. False when
+    /// the program has closed both.
+    pub fn pump(
+        &mut self,
+        timeout: Duration,
+        out: impl FnOnce(&[u8]) -> io::Result<()>,
+        err: impl FnOnce(&[u8]),
+    ) -> io::Result<bool> {
+        let ready = poll(
+            [descriptor(&self.stdout), descriptor(&self.stderr)],
+            timeout,
+        );
+        pgrx::check_for_interrupts!();
+        if ready[1] {
+            let count = read_some(&mut self.stderr, &mut self.buffer)?;
+            err(&self.buffer[..count]);
+        }
+        if ready[0] {
+            let count = read_some(&mut self.stdout, &mut self.buffer)?;
+            out(&self.buffer[..count])?;
+        }
+        Ok(self.stdout.is_some() || self.stderr.is_some())
+    }
+
+    /// Waits for the end of a program that has closed its output.
+    pub fn finish(mut self) -> io::Result<ExitStatus> {
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                RUNNING.store(0, Ordering::SeqCst);
+                return Ok(status);
+            }
+            crate::pg::server::wait_a_moment(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        end_group(RUNNING.swap(0, Ordering::SeqCst));
+    }
+}
+
+fn descriptor(pipe: &Option<impl AsRawFd>) -> i32 {
+    pipe.as_ref().map_or(-1, AsRawFd::as_raw_fd)
+}
+
+/// Reads once; closes the pipe at its end.
+fn read_some(pipe: &mut Option<impl Read>, buffer: &mut [u8]) -> io::Result<usize> {
+    let Some(open) = pipe else { return Ok(0) };
+    match open.read(buffer) {
+        Ok(0) => {
+            *pipe = None;
+            Ok(0)
+        }
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(0),
+        other => other,
+    }
+}
+
+/// Which of the descriptors (-1: none) have something to read, or an end to see.
+fn poll(descriptors: [i32; 2], timeout: Duration) -> [bool; 2] {
+    let mut waits = descriptors.map(|fd| libc::pollfd {
+        fd,
+        events: libc::POLLIN,
+        revents: 0,
+    });
+    // SAFETY: the array is valid for the call. A signal interrupts it, which reads as "nothing".
+    let count = unsafe { libc::poll(waits.as_mut_ptr(), 2, timeout.as_millis() as i32) };
+    if count <= 0 {
+        return [false, false];
+    }
+    waits.map(|wait| wait.fd >= 0 && wait.revents != 0)
+}
+
+/// Runs in the child between fork and exec.
+fn prepare_child() -> io::Result<()> {
+    // SAFETY: system calls without memory of this process. The server's open files are closed at
+    // exec; where the kernel can't do that at once, they stay open, as they do for COPY PROGRAM.
+    unsafe {
+        libc::umask(0o077);
+        #[cfg(target_os = "linux")]
+        {
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM);
+            const CLOSE_RANGE_CLOEXEC: libc::c_uint = 4;
+            libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, CLOSE_RANGE_CLOEXEC);
+        }
+    }
+    Ok(())
+}
+
+/// Registers, once, that the running program is ended when this process exits.
+pub fn end_with_this_process() {
+    static REGISTERED: AtomicBool = AtomicBool::new(false);
+    if !REGISTERED.swap(true, Ordering::SeqCst) {
+        // SAFETY: the callback follows ipc.h and stays loaded as long as the library.
+        unsafe { pg_sys::before_shmem_exit(Some(on_exit), pg_sys::Datum::null()) }
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn on_exit(_code: std::ffi::c_int, _argument: pg_sys::Datum) {
+    end_group(RUNNING.swap(0, Ordering::SeqCst));
+}
+
+/// Ends a process group: politely, so that pg_dump cancels its query, then by force. A shell ends at
+/// once, and what it had started may take its time.
+fn end_group(leader: i32) {
+    if leader <= 0 {
+        return;
+    }
+    let deadline = Instant::now() + GRACE;
+    let mut has_leader = true;
+    // SAFETY: signals and waits for a child of this process, which no one has waited for yet.
+    unsafe {
+        libc::kill(-leader, libc::SIGTERM);
+        loop {
+            has_leader =
+                has_leader && libc::waitpid(leader, std::ptr::null_mut(), libc::WNOHANG) == 0;
+            if !has_leader && libc::kill(-leader, 0) != 0 {
+                return;
+            }
+            if Instant::now() > deadline {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        libc::kill(-leader, libc::SIGKILL);
+        if has_leader {
+            libc::waitpid(leader, std::ptr::null_mut(), 0);
+        }
+    }
+}
