@@ -10,7 +10,7 @@ use super::plan::{Need, Plan};
 use crate::pg::ddl::catalog::nest_level;
 use crate::pg::ddl::history::HistoryTable;
 use crate::pg::ddl::node::Sql;
-use crate::pg::ddl::subtransaction::Failure;
+use crate::pg::failure::Failure;
 use crate::replica_identity::Touched;
 
 /// What is known of a running statement, and what is to be done after it.

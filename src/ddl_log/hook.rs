@@ -24,7 +24,8 @@ use crate::pg::ddl::history::HistoryTable;
 use crate::pg::ddl::hook::{install, Callbacks};
 use crate::pg::ddl::node::Sql;
 use crate::pg::ddl::statement::Statement;
-use crate::pg::ddl::subtransaction::{attempt, Failure};
+use crate::pg::ddl::subtransaction::attempt;
+use crate::pg::failure::Failure;
 use crate::pg::server;
 use crate::place;
 use crate::replica_identity;
@@ -89,11 +90,10 @@ fn before_utility(statement: &Statement) -> u64 {
     let may_lose = may_lose.flatten();
     let frame = if !history.has_columns(COLUMNS) {
         RunningStatement {
-            failure: Some(Failure {
-                sqlstate: PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-                message: "the columns of ddl_history are not those that pg_incrbackup made"
-                    .to_owned(),
-            }),
+            failure: Some(Failure::new(
+                PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                "the columns of ddl_history are not those that pg_incrbackup made",
+            )),
             may_do_nothing: statement.may_do_nothing(),
             ..RunningStatement::default()
         }
@@ -297,7 +297,7 @@ pub(super) fn report(failure: &Failure, is_beyond_catalogs: bool) {
         "DDL could not be recorded for the backup: {}",
         failure.message
     );
-    let report = ErrorReport::new(failure.sqlstate, message.clone(), "ddl_log");
+    let report = ErrorReport::new(failure.code, message.clone(), "ddl_log");
     if settings::on_log_error() == OnLogError::Error {
         return report
             .set_detail("pg_incrbackup.on_log_error is \"error\", so the statement fails.")
@@ -337,10 +337,10 @@ pub(super) fn report_unseen(reported: &[objects::Reported]) {
         )
     };
     report(
-        &Failure {
-            sqlstate: PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-            message: "pg_incrbackup is not in shared_preload_libraries".to_owned(),
-        },
+        &Failure::new(
+            PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            "pg_incrbackup is not in shared_preload_libraries",
+        ),
         reported.iter().any(is_beyond_catalogs),
     );
 }

@@ -5,12 +5,7 @@ use std::panic::AssertUnwindSafe;
 use pgrx::pg_sys::panic::CaughtError;
 use pgrx::prelude::*;
 
-/// Why a piece of work failed, in words, with its SQLSTATE.
-#[derive(Clone, Debug)]
-pub struct Failure {
-    pub sqlstate: PgSqlErrorCode,
-    pub message: String,
-}
+use crate::pg::failure::Failure;
 
 /// Runs `work` in a subtransaction of its own, which is rolled back when it raises. Locks that it
 /// took are kept otherwise. What the user or the server asked for (cancel, lock timeout, deadlock)
@@ -46,7 +41,7 @@ pub fn attempt<R>(work: impl FnOnce() -> R) -> Result<R, Failure> {
         if is_asked_for(&error) {
             error.rethrow();
         }
-        Err(failure(&error))
+        Err(Failure::from(error))
     })
     .execute()
 }
@@ -66,12 +61,4 @@ fn is_asked_for(error: &CaughtError) -> bool {
             | PgSqlErrorCode::ERRCODE_T_R_DEADLOCK_DETECTED
             | PgSqlErrorCode::ERRCODE_ADMIN_SHUTDOWN
     )
-}
-
-fn failure(error: &CaughtError) -> Failure {
-    let report = report(error);
-    Failure {
-        sqlstate: report.sql_error_code(),
-        message: report.message().to_string(),
-    }
 }

@@ -24,7 +24,7 @@ use crate::pg::effects::events::events_of;
 use crate::pg::effects::tuple_cids;
 use crate::pg::effects::view;
 use crate::pg::server::session;
-use crate::pg::types::xid;
+use crate::pg::types::{timestamp, xid};
 
 /// Receives rows in a capture worker's own process; an error ends the decoding.
 pub type DirectTarget = Box<dyn FnMut(&[u8]) -> Result<(), String>>;
@@ -410,12 +410,9 @@ unsafe fn transaction(txn: *mut pg_sys::ReorderBufferTXN) -> Transaction {
     }
 }
 
-/// Microseconds between the Unix epoch and PostgreSQL's (2000-01-01).
-const POSTGRES_EPOCH: i64 = 946_684_800_000_000;
-
 /// A TimestampTz as a UTC time.
-pub fn utc(timestamp: pg_sys::TimestampTz) -> DateTime<Utc> {
-    DateTime::from_timestamp_micros(timestamp.saturating_add(POSTGRES_EPOCH)).unwrap_or_default()
+pub fn utc(at: pg_sys::TimestampTz) -> DateTime<Utc> {
+    DateTime::from_timestamp_micros(timestamp::to_unix_micros(at)).unwrap_or_default()
 }
 
 struct Target(*mut pg_sys::LogicalDecodingContext);

@@ -19,7 +19,7 @@ pub fn from_unix_micros(micros: i64) -> Option<TimestampWithTimeZone> {
 
 /// A `TimestampTz` as microseconds since the Unix epoch.
 pub fn to_unix_micros(timestamp: i64) -> i64 {
-    timestamp + EPOCH_DIFFERENCE
+    timestamp.saturating_add(EPOCH_DIFFERENCE)
 }
 
 /// A span of so many microseconds, in hours and below.
