@@ -76,6 +76,6 @@ pub fn no_room() -> Failure {
     )
     .hint(format!(
         "Add the line pg_incrbackup.max_databases = {} to postgresql.conf and restart the server.",
-        2 * most
+        (2 * most).min(settings::MOST_DATABASES)
     ))
 }

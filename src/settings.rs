@@ -27,6 +27,9 @@ use crate::pg;
 
 type Text = GucSetting<Option<CString>>;
 
+/// `pg_incrbackup.max_databases` at most.
+pub const MOST_DATABASES: usize = 10_000;
+
 /// In minutes.
 const DAY: i32 = 24 * 60;
 
@@ -73,7 +76,7 @@ fn define_capture() {
         c"Each takes some kilobytes of shared memory.",
         &MAX_DATABASES,
         1,
-        10_000,
+        MOST_DATABASES as i32,
         if pg::server::is_preloading() {
             GucContext::Postmaster
         } else {

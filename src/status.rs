@@ -152,7 +152,7 @@ pub struct DatabaseStatus {
     pub look: LookStatus,
 }
 
-/// In C's layout: `pg::shared` lays it out.
+/// In C's layout: `pg::server::shared` lays it out.
 #[repr(C)]
 pub struct Board {
     pub launcher_pid: i32,
@@ -173,6 +173,8 @@ pub struct WakeTable {
 pub struct WakeHead {
     changes: ClusterChanges,
     launcher: AtomicUsize,
+    /// No latch was ever published behind so many slots: a commit looks no further.
+    used: AtomicUsize,
 }
 
 /// The latch of one database's capture worker.
@@ -258,10 +260,12 @@ pub fn publish_latch(database: pg_sys::Oid, latch: usize) {
     let _writer = shared::exclusive();
     let slots = &shared::wake().slots;
     let of = |database| {
-        let mut slots = slots.iter();
-        slots.find(|slot| slot.database.load(Ordering::Acquire) == database)
+        let mut slots = slots.iter().enumerate();
+        slots.find(|(_, slot)| slot.database.load(Ordering::Acquire) == database)
     };
-    if let Some(slot) = of(wanted).or_else(|| of(0)) {
+    if let Some((place, slot)) = of(wanted).or_else(|| of(0)) {
+        let used = &shared::wake().head.used;
+        used.fetch_max(place + 1, Ordering::AcqRel);
         slot.latch.store(latch, Ordering::Release);
         let database = if latch == 0 { 0 } else { wanted };
         slot.database.store(database, Ordering::Release);
@@ -271,7 +275,9 @@ pub fn publish_latch(database: pg_sys::Oid, latch: usize) {
 /// Address of the latch of the capture worker of `database`; 0 when none runs.
 pub fn latch_of(database: pg_sys::Oid) -> usize {
     let wanted = database.to_u32();
-    let mut slots = shared::wake().slots.iter();
+    let table = shared::wake();
+    let used = table.head.used.load(Ordering::Acquire);
+    let mut slots = table.slots[..used].iter();
     let slot = slots.find(|slot| slot.database.load(Ordering::Acquire) == wanted);
     slot.map_or(0, |slot| slot.latch.load(Ordering::Acquire))
 }

@@ -58,6 +58,7 @@ fn ensure_capture(database: pg_sys::Oid) -> Result<(), Failure> {
     preflight::ensure_preloaded()?;
     preflight::ensure_not_in_recovery()?;
     ensure_slot(database)?;
+    preflight::ensure_room(database)?;
     ensure_running(&status::read(database).unwrap_or_default())
 }
 

@@ -124,7 +124,8 @@ pub fn teardown(drop_slot: bool) -> Result<String, Failure> {
     requests::ensure_slot(database)?;
     workers::end_others(database);
     if !drop_slot {
-        status::update(database, |entry| entry.held = true);
+        let held = status::update(database, |entry| entry.held = true);
+        held.ok_or_else(preflight::no_room)?;
         workers::step_aside(database);
         workers::resume(database);
         return Ok(format!(

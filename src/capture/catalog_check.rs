@@ -34,6 +34,8 @@ struct Found {
     /// [`invalidation::received`].
     messages: u64,
     keyless_tables: KeylessTables,
+    /// All of it could be done.
+    is_whole: bool,
     seen: LookStatus,
 }
 
@@ -67,19 +69,22 @@ impl CatalogCheck {
         let looked_at = archive::time::now().timestamp_micros();
         let same = self.found.take().filter(|found| {
             let is_same = (found.messages, found.keyless_tables) == (messages, keyless_tables);
-            is_same && !is_lost && found.at.elapsed() < LONGEST
+            is_same && found.is_whole && !is_lost && found.at.elapsed() < LONGEST
         });
         if let Some(mut found) = same {
             found.seen.looked_at = looked_at;
             return Ok(found);
         }
-        if let Err(failure) = lost_extension::look(database) {
+        let looked = lost_extension::look(database);
+        let is_whole = looked.is_ok();
+        if let Err(failure) = looked {
             failure.log(PgLogLevel::LOG);
         }
         Ok(Found {
             at: Instant::now(),
             messages,
             keyless_tables,
+            is_whole,
             seen: LookStatus {
                 looked_at,
                 keyless_tables: health::uncaptured_tables()?.len() as u32,

@@ -171,6 +171,11 @@ fn break_chain(database: pg_sys::Oid, reason: &str) {
     if entry.phase == Phase::Broken && !entry.broken.is_empty() {
         return;
     }
+    // Without an entry on the board only the files remember.
+    let chain = || place::latest_chain(database).ok().flatten();
+    if !status::has_room(database) && chain().is_some_and(|chain| chain.info.ended.is_some()) {
+        return;
+    }
     // It may still write; what it has on disk counts. PostgreSQL has told it to end, too.
     terminate_and_wait(entry.pid);
     // The files first: who reads of the broken chain in health finds its end there.

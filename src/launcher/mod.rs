@@ -96,6 +96,7 @@ impl Launcher {
             .collect();
         self.guard.look(&backed_up, &databases);
         self.reap(&backed_up);
+        let served = self.with_room(&backed_up);
         if settings::directory().is_none() {
             return LOOK_INTERVAL;
         }
@@ -107,7 +108,7 @@ impl Launcher {
             self.last_tidy = Some(Instant::now());
             drill::tidy_where_needed();
         }
-        for database in &backed_up {
+        for database in &served {
             if !self.workers.contains_key(&database.to_u32()) {
                 sleep = sleep.min(self.start_if_due(*database));
             }
@@ -121,7 +122,7 @@ impl Launcher {
             .is_none_or(|last| last.elapsed() >= SCHEDULE_INTERVAL)
         {
             self.last_schedule = Some(Instant::now());
-            for database in &backed_up {
+            for database in &served {
                 backup::start_if_due(*database);
                 backup::expiry::start_if_due(*database);
                 drill::start_if_due(*database);
@@ -129,6 +130,22 @@ impl Launcher {
             }
         }
         sleep
+    }
+
+    /// Those that have an entry on the board, or get one. Nothing is started for the others: what it did would not be
+    /// remembered. They are told of once.
+    fn with_room(&mut self, backed_up: &[pg_sys::Oid]) -> Vec<pg_sys::Oid> {
+        let mut served = Vec::new();
+        for database in backed_up {
+            if status::update(*database, |_| ()).is_some() {
+                self.without_room.remove(&database.to_u32());
+                served.push(*database);
+            } else if self.without_room.insert(database.to_u32()) {
+                let which = format!("Database {} is not captured.", database.to_u32());
+                preflight::no_room().detail(which).log(PgLogLevel::WARNING);
+            }
+        }
+        served
     }
 
     /// Has changed globals of a database written anew; returns how long nothing will be due.
@@ -209,13 +226,6 @@ impl Launcher {
         if entry.phase == Phase::Broken || entry.held {
             return LOOK_INTERVAL;
         }
-        if let Err(failure) = preflight::ensure_room(database) {
-            if self.without_room.insert(database.to_u32()) {
-                failure.log(PgLogLevel::WARNING);
-            }
-            return LOOK_INTERVAL;
-        }
-        self.without_room.remove(&database.to_u32());
         // An earlier launcher's worker.
         if entry.pid != 0 && server::is_backend_alive(entry.pid) {
             return LOOK_INTERVAL;

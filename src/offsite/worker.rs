@@ -41,7 +41,9 @@ pub extern "C-unwind" fn pg_incrbackup_archiver_main(argument: pg_sys::Datum) {
     let settings = settings::offsite();
     let before = status::update(database(), |entry| {
         let offsite = &mut entry.offsite;
-        if offsite.wanted != offsite.done || offsite.failures > 0 {
+        let is_asked = offsite.wanted != offsite.done || offsite.failures > 0;
+        // The launcher may have started this before it knew of other settings, or not have noted them yet.
+        if is_asked || offsite.settings != settings.number() {
             offsite.idle_state = 0;
         }
         offsite.pid = std::process::id() as i32;

@@ -22,13 +22,14 @@ pub fn step_aside(database: pg_sys::Oid) {
     });
     // Once more: none is started from here on.
     let globals = status::read(database).map_or(0, |entry| entry.globals.pid);
-    let is_gone = terminate_and_wait(globals) && pid.is_none_or(terminate_and_wait);
-    if !is_gone {
+    let is_globals_gone = terminate_and_wait(globals);
+    let is_capture_gone = pid.is_none_or(terminate_and_wait);
+    if !is_globals_gone || !is_capture_gone {
         resume(database);
         ereport!(
             ERROR,
             PgSqlErrorCode::ERRCODE_OBJECT_IN_USE,
-            "the pg_incrbackup capture worker of this database does not end",
+            "a pg_incrbackup worker of this database does not end",
             "Try again; SELECT * FROM incr_status() shows what it does."
         );
     }

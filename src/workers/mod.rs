@@ -20,7 +20,7 @@ use crate::pg::server::guc;
 use crate::pg::server::session;
 use crate::status;
 
-/// A worker of this kind (capture, base, globals, expiry, archiver, drill, indexer) for a database: its main function is
+/// A worker of this kind (capture, base, globals, expiry, archiver, drill, indexer, extension) for a database: its main function is
 /// `pg_incrbackup_<kind>_main`. Nobody but who starts it starts it again, and is told of its end.
 pub fn of_kind(kind: &str, database: pg_sys::Oid) -> BackgroundWorkerBuilder {
     let name = format!("pg_incrbackup {kind}");

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use memchr::memmem::Finder;
 use rustix::fs::{flock, FlockOperation};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::base;
@@ -27,7 +28,7 @@ use crate::globals;
 use crate::layout::names::INCREMENTAL;
 use crate::layout::{ChainDir, SegmentName, Stored};
 use crate::lsn::Lsn;
-use crate::pause::lock_shared;
+use crate::pause::{lock_exclusive, lock_shared, Pause};
 use crate::segment::{source, Header, Summary, Tally};
 use crate::snapshot::Snapshot;
 use crate::time::{self, Time};
@@ -161,6 +162,19 @@ pub struct Locked {
 pub fn lock(chain: &ChainDir) -> Result<Locked> {
     let path = chain.manifest();
     let file = open_locked(chain)?;
+    Ok(Locked { path, file })
+}
+
+/// The same for a session, which must not wait against its will.
+pub fn lock_with(chain: &ChainDir, pause: Pause) -> Result<Locked> {
+    let path = chain.manifest();
+    let file = open_locked_by(chain, &mut |file| {
+        let mut between = || {
+            pause();
+            Ok::<_, Error>(())
+        };
+        lock_exclusive(file, &mut between)
+    })?;
     Ok(Locked { path, file })
 }
 
@@ -382,11 +396,19 @@ pub fn rebuild(chain: &ChainDir) -> Result<Vec<Entry>> {
 /// Opens the manifest under an exclusive lock. A rebuild replaces the file: whoever waited for the
 /// lock on the replaced one opens again.
 fn open_locked(chain: &ChainDir) -> Result<File> {
+    open_locked_by(chain, &mut |file| {
+        Ok(flock(file, FlockOperation::LockExclusive))
+    })
+}
+
+fn open_locked_by(
+    chain: &ChainDir,
+    take: &mut dyn FnMut(&File) -> Result<std::result::Result<(), Errno>>,
+) -> Result<File> {
     let path = chain.manifest();
     loop {
         let file = durable::open_for_appending(&path)?;
-        flock(&file, FlockOperation::LockExclusive)
-            .map_err(|errno| Error::io("lock", &path)(errno.into()))?;
+        take(&file)?.map_err(|errno| Error::io("lock", &path)(errno.into()))?;
         let ours = file.metadata().map_err(Error::io("look at", &path))?.ino();
         if fs::symlink_metadata(&path).is_ok_and(|there| there.ino() == ours) {
             return Ok(file);

@@ -39,8 +39,24 @@ pub(crate) fn lock_shared<E>(
     file: &File,
     between: &mut dyn FnMut() -> Result<(), E>,
 ) -> Result<Result<(), Errno>, E> {
+    lock(file, FlockOperation::NonBlockingLockShared, between)
+}
+
+/// The same for a lock against everybody.
+pub(crate) fn lock_exclusive<E>(
+    file: &File,
+    between: &mut dyn FnMut() -> Result<(), E>,
+) -> Result<Result<(), Errno>, E> {
+    lock(file, FlockOperation::NonBlockingLockExclusive, between)
+}
+
+fn lock<E>(
+    file: &File,
+    how: FlockOperation,
+    between: &mut dyn FnMut() -> Result<(), E>,
+) -> Result<Result<(), Errno>, E> {
     loop {
-        match flock(file, FlockOperation::NonBlockingLockShared) {
+        match flock(file, how) {
             Err(Errno::WOULDBLOCK) => {
                 between()?;
                 sleep(BETWEEN_ATTEMPTS);

@@ -34,6 +34,8 @@ const TICK: Duration = Duration::from_secs(1);
 ///
 /// The open segment of a chain that goes on is not among them: until it is closed nobody compresses or archives it.
 pub fn state(database: &DatabaseDir) -> Result<Option<u64>> {
+    // Before the look: what is suspended in its midst must not take what it saw first for old.
+    let now = time::now();
     let mut state = State {
         hasher: DefaultHasher::new(),
         newest: Time::MIN_UTC,
@@ -47,8 +49,7 @@ pub fn state(database: &DatabaseDir) -> Result<Option<u64>> {
             state.add(&chain.join(name))?;
         }
     }
-    let is_settled =
-        time::now() - state.newest > chrono::Duration::from_std(TICK).unwrap_or_default();
+    let is_settled = now - state.newest > chrono::Duration::from_std(TICK).unwrap_or_default();
     Ok(is_settled.then(|| state.hasher.finish()))
 }
 

@@ -74,6 +74,9 @@ pub fn compress(
                 Ok(Done::Nothing) => {}
                 Ok(Done::Compressed) => outcome.compressed.push((chain.number, name)),
                 Ok(Done::InUse) => outcome.in_use += 1,
+                // Retention has removed it since the pass began.
+                Err(_)
+                    if fs::symlink_metadata(chain.segment_path(name, Stored::Plain)).is_err() => {}
                 // Each of the others needs room, too.
                 Err(error) if error.is_no_space() => {
                     outcome.failed.push((chain.number, name, error));

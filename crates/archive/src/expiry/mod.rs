@@ -120,7 +120,7 @@ pub fn pin(
         return Ok(None);
     };
     // Only one at a time changes the pins.
-    let _manifest = manifest::lock(&chain)?;
+    let _manifest = manifest::lock_with(&chain, pause)?;
     match until {
         Some(until) if until <= now => drop(pins::remove(&chain, &[name])?),
         _ => pins::set(&chain, name, until, note)?,
