@@ -9,6 +9,7 @@ use archive::layout::{NewChain, SegmentName, Stored};
 use archive::manifest::{Entry, Kind};
 use archive::segment::SegmentIdentity;
 use archive::{time, ArchiveRoot, ChainDir, DatabaseDir, Lsn};
+use harness::wait_until;
 use serde_json::json;
 use std::collections::HashSet;
 use std::fs;
@@ -221,7 +222,10 @@ impl Made {
             archiver.note(&next).expect("a note can be written");
         }
         drop(archiver);
-        std::thread::sleep(std::time::Duration::from_millis(1100));
+        wait_until("the last change lies far enough back", || {
+            let state = archiving::state(&self.database);
+            state.expect("the files can be looked at").is_some()
+        });
         let idle = cpu_of(|| {
             let state = archiving::state(&self.database).expect("the files can be looked at");
             assert!(state.is_some(), "nothing changes");

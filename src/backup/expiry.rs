@@ -59,7 +59,7 @@ pub fn run(database: pg_sys::Oid) {
         expiry.is_wanted = true;
         let mut wait = RETRY;
         if !is_in_use {
-            wait = (FIRST_RETRY * (1 << expiry.failures.min(7))).min(RETRY);
+            wait = workers::doubled(FIRST_RETRY, expiry.failures, RETRY);
             expiry.failures = expiry.failures.saturating_add(1);
             expiry.error.set(&failure.in_full());
         }

@@ -6,6 +6,8 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use croner::Cron;
 
+use crate::workers;
+
 /// A base that is so far ahead of the clock was taken while the clock was wrong, and says nothing.
 const AHEAD: TimeDelta = TimeDelta::days(1);
 /// After the first failure; twice as long after each more.
@@ -34,7 +36,7 @@ impl Failed {
         if self.times == 0 {
             return false;
         }
-        let delay = (FIRST_RETRY * (1 << (self.times - 1).min(6))).min(LONGEST_RETRY);
+        let delay = workers::doubled(FIRST_RETRY, self.times - 1, LONGEST_RETRY);
         (0..delay.as_micros() as i64).contains(&self.since_micros)
     }
 }

@@ -18,7 +18,7 @@ use crate::pg::server::transaction;
 use crate::place;
 use crate::settings::{self, LagAction, OnChainBreak};
 use crate::status::{self, Phase};
-use crate::workers::{has_slot, slot_name, terminate_and_wait};
+use crate::workers::{doubled, has_slot, slot_name, terminate_and_wait};
 
 /// A new chain that could not be begun is tried again after 10, 20, … seconds, at most an hour.
 const FIRST_RETRY: Duration = Duration::from_secs(10);
@@ -126,8 +126,7 @@ impl Guard {
             if has_slot(database) && entry.broken.is_empty() {
                 return false;
             }
-            rebase.next =
-                Instant::now() + (FIRST_RETRY * (1 << rebase.attempts.min(9))).min(LONGEST_RETRY);
+            rebase.next = Instant::now() + doubled(FIRST_RETRY, rebase.attempts, LONGEST_RETRY);
             rebase.attempts += 1;
             log!("pg_incrbackup: beginning a new chain, as pg_incrbackup.on_chain_break asks for");
             if let Err(failure) = backup::start(

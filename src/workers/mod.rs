@@ -12,7 +12,7 @@ use pgrx::prelude::*;
 
 pub use self::answer::{ask_to_flush, wait_for};
 pub use self::aside::{resume, step_aside};
-pub use self::end::{backoff, end_others, terminate_and_wait};
+pub use self::end::{backoff, doubled, end_others, terminate_and_wait};
 pub use self::slot::{has_slot, is_our_plugin, slot_name, slot_plugin};
 use crate::pg::failure::Failure;
 use crate::pg::server;

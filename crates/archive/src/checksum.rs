@@ -35,7 +35,7 @@ pub fn of_reader(input: impl Read) -> io::Result<Checksum> {
 
 /// Of a stored file, as it is.
 pub fn of_file(path: &Path) -> Result<Checksum> {
-    of_reader(durable::open_to_read(path)?).map_err(Error::io("read", path))
+    of_large_file(path, &mut || {})
 }
 
 /// The same of a file of any size.

@@ -28,7 +28,7 @@ use crate::globals;
 use crate::layout::names::INCREMENTAL;
 use crate::layout::{ChainDir, SegmentName, Stored};
 use crate::lsn::Lsn;
-use crate::pause::{lock_exclusive, lock_shared, Pause};
+use crate::pause::{going_on, lock_exclusive, lock_shared, Pause};
 use crate::segment::{source, Header, Summary, Tally};
 use crate::snapshot::Snapshot;
 use crate::time::{self, Time};
@@ -168,13 +168,8 @@ pub fn lock(chain: &ChainDir) -> Result<Locked> {
 /// The same for a session, which must not wait against its will.
 pub fn lock_with(chain: &ChainDir, pause: Pause) -> Result<Locked> {
     let path = chain.manifest();
-    let file = open_locked_by(chain, &mut |file| {
-        let mut between = || {
-            pause();
-            Ok::<_, Error>(())
-        };
-        lock_exclusive(file, &mut between)
-    })?;
+    let mut between = going_on::<Error>(pause);
+    let file = open_locked_by(chain, &mut |file| lock_exclusive(file, &mut between))?;
     Ok(Locked { path, file })
 }
 

@@ -12,6 +12,14 @@ use rustix::io::Errno;
 /// Called now and then; it may look for a wish to stop, and need not return.
 pub type Pause<'a> = &'a mut dyn FnMut();
 
+/// A pause where what could fail is asked for.
+pub(crate) fn going_on<E>(pause: Pause<'_>) -> impl FnMut() -> Result<(), E> + '_ {
+    move || {
+        pause();
+        Ok(())
+    }
+}
+
 /// Between two attempts at a lock that somebody else has.
 const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(10);
 

@@ -21,7 +21,7 @@ use crate::layout::names::{chain_name, BASE, CHAIN_JSON, GLOBALS, INCREMENTAL, M
 use crate::layout::{ChainDir, DatabaseDir, SegmentName, Stored};
 use crate::lsn::Lsn;
 use crate::manifest::{self, Entry, Kind, Manifest};
-use crate::pause::{Pause, Pausing};
+use crate::pause::{going_on, Pause, Pausing};
 use crate::pins::{self, PINS_JSON};
 use crate::segment::{source, Header, Previous, Summary};
 
@@ -145,10 +145,7 @@ impl<'a> ChainCheck<'a> {
     }
 
     fn manifest(&mut self) -> Result<Manifest> {
-        manifest::read_strictly(self.chain, &mut || {
-            (self.pause)();
-            Ok(())
-        })
+        manifest::read_strictly(self.chain, &mut going_on(self.pause))
     }
 
     fn description(&mut self) {

@@ -70,7 +70,7 @@ pub struct Todo {
 /// The one process that hands files over.
 pub struct Archiver {
     database: DatabaseDir,
-    notes: NotesWriter,
+    writer: NotesWriter,
 }
 
 impl Archiver {
@@ -78,7 +78,7 @@ impl Archiver {
     pub fn open(database: &DatabaseDir) -> Result<Archiver> {
         let mut archiver = Archiver {
             database: database.clone(),
-            notes: NotesWriter::open(database)?,
+            writer: NotesWriter::open(database)?,
         };
         archiver.tidy()?;
         Ok(archiver)
@@ -87,7 +87,7 @@ impl Archiver {
     /// What comes next. With compression on, plain segments are not for archiving, but for those that
     /// could not be compressed.
     pub fn look(&self, how: Compression, failed: &HashSet<(u32, SegmentName)>) -> Result<Todo> {
-        todo::look(&self.database, &self.notes.notes, how, failed)
+        todo::look(&self.database, &self.writer.notes, how, failed)
     }
 
     /// Makes sure that what `%p` names is there.
@@ -100,7 +100,7 @@ impl Archiver {
 
     /// The file has been taken; durable when this returns.
     pub fn note(&mut self, item: &Item) -> Result<()> {
-        self.notes.add(Note {
+        self.writer.add(Note {
             file: item.name.clone(),
             sha256: item.sha256.clone(),
             bytes: item.bytes,
@@ -111,30 +111,30 @@ impl Archiver {
     /// Files that are gone, and those of directories that were taken as a whole, need no line.
     fn tidy(&mut self) -> Result<()> {
         let (database, root) = (&self.database, directory_name(&self.database));
-        let mut worth: HashMap<String, Kept> = HashMap::new();
+        let mut kept: HashMap<String, Kept> = HashMap::new();
         for chain in database.chains()? {
-            let worth = worth.entry(chain_name(chain.number)).or_default();
-            worth.has_ended = chain.info.ended.is_some();
+            let of_chain = kept.entry(chain_name(chain.number)).or_default();
+            of_chain.has_ended = chain.info.ended.is_some();
             for entry in manifest::read(&chain)?.entries {
                 if entry.kind == Kind::Incremental {
-                    worth.files.extend(Stored::closed_files(&entry.file));
-                } else if is_archived(database, &self.notes.notes, &chain, &entry).is_some() {
-                    worth
+                    of_chain.files.extend(Stored::closed_files(&entry.file));
+                } else if is_archived(database, &self.writer.notes, &chain, &entry).is_some() {
+                    of_chain
                         .files
                         .insert(format!("{}/{METADATA_JSON}", entry.file));
                 } else {
-                    worth.directories.insert(entry.file);
+                    of_chain.directories.insert(entry.file);
                 }
             }
         }
-        self.notes.tidy(|file| {
+        self.writer.tidy(|file| {
             let Some((_, file)) = file.split_once('/').filter(|(first, _)| *first == root) else {
                 return false;
             };
             let Some((chain, file)) = file.split_once('/') else {
                 return true;
             };
-            worth.get(chain).is_some_and(|worth| worth.contains(file))
+            kept.get(chain).is_some_and(|kept| kept.contains(file))
         })
     }
 }

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 
 use crate::error::{Error, Result};
 use crate::layout::DatabaseDir;
-use crate::pause::{lock_shared, Pause};
+use crate::pause::{going_on, lock_shared, Pause};
 
 /// Keeps readers and those who remove apart; it goes with the value. `restore.sh` takes the same one
 /// (`flock` of the database's directory), where it can.
@@ -17,10 +17,7 @@ impl Lock {
     /// For whoever reads: waits while files are being removed. Where the file system has no locks,
     /// there is none to take.
     pub fn shared(database: &DatabaseDir, pause: Pause) -> Result<Lock> {
-        Self::shared_or(database, &mut || {
-            pause();
-            Ok(())
-        })
+        Self::shared_or(database, &mut going_on(pause))
     }
 
     /// [`Self::shared`] for a wait that `between` can end with an error.
