@@ -15,16 +15,13 @@ use pgrx::prelude::*;
 pub use self::cluster::report as cluster_report;
 pub use self::metrics::report as metrics;
 use crate::figures::pretty_bytes;
-use crate::lost_extension;
 use crate::pg::decoding::slot;
 use crate::pg::failure::Failure;
 use crate::pg::server;
 use crate::pg::types::lsn;
-use crate::preflight;
-use crate::replica_identity;
 use crate::settings::{self, KeylessTables};
 use crate::status::{self, BasePhase, DatabaseStatus, Phase};
-use crate::workers;
+use crate::{lost_extension, preflight, replica_identity, workers};
 
 /// Names of tables that one reason lists.
 const LISTED: usize = 5;

@@ -12,8 +12,7 @@ use crate::pg::catalogs::row_key::{self, KeyColumn, KeyTable};
 use crate::pg::ddl::catalog::with_bytes;
 use crate::pg::decoding::relation::{with_relation, Identity};
 use crate::pg::failure::Failure;
-use crate::pg::server;
-use crate::pg::server::query;
+use crate::pg::server::{self, query};
 use crate::pg::text::ServerText;
 use crate::pg::types::sql_types::StoredJsonb;
 

@@ -11,11 +11,8 @@ use pgrx::bgworkers::{BackgroundWorkerStatus, DynamicBackgroundWorker};
 use pgrx::prelude::*;
 
 use crate::pg::failure::Failure;
-use crate::pg::server::process;
-use crate::pg::server::signals;
-use crate::pg::server::transaction;
-use crate::place;
-use crate::workers;
+use crate::pg::server::{process, signals, transaction};
+use crate::{place, workers};
 
 /// Capture and the server's own work come first.
 const NICENESS: i32 = 10;

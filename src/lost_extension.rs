@@ -24,9 +24,8 @@ use crate::pg::ddl::node::Sql;
 use crate::pg::failure::Failure;
 use crate::pg::server;
 use crate::pg::text::quote;
-use crate::place;
 use crate::status::{self, ExtensionStatus};
-use crate::workers;
+use crate::{place, workers};
 
 /// While there is no schema to make it in.
 const RETRY: Duration = Duration::from_secs(30);

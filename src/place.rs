@@ -10,9 +10,8 @@ use pgrx::prelude::*;
 
 use crate::pg::failure::Failure;
 use crate::pg::server;
-use crate::settings;
-use crate::status;
 use crate::workers::{has_slot, wake_launcher};
+use crate::{settings, status};
 
 /// The directory of a database that this server owns: as long as this lives, no other server writes there.
 pub struct Owned {

@@ -5,8 +5,7 @@ use pgrx::prelude::*;
 
 use crate::pg::catalogs::extension;
 use crate::pg::failure::Failure;
-use crate::pg::server;
-use crate::pg::server::guc;
+use crate::pg::server::{self, guc};
 use crate::{settings, status};
 
 const PREREQUISITE: PgSqlErrorCode = PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;

@@ -11,14 +11,11 @@ use pgrx::prelude::*;
 use super::{ensure_same_version, or_raise, requests, setup, some_text};
 use crate::drill::{self, Started};
 use crate::pg::failure::Failure;
-use crate::pg::server;
-use crate::pg::server::transaction;
+use crate::pg::server::{self, transaction};
 use crate::pg::text::ServerText;
 use crate::pg::types::lsn::PgLsn;
 use crate::pg::types::timestamp;
-use crate::preflight;
-use crate::settings;
-use crate::status;
+use crate::{preflight, settings, status};
 
 const POLL: Duration = Duration::from_millis(50);
 

@@ -4,10 +4,9 @@ use pgrx::datum::TimestampWithTimeZone;
 use pgrx::prelude::*;
 
 use super::{ensure_same_version, or_raise};
-use crate::health;
 use crate::pg::text::ServerText;
 use crate::pg::types::timestamp;
-use crate::status;
+use crate::{health, status};
 
 /// The figures of every database of the cluster that has a slot or a directory of ours, as numbers: bytes,
 /// seconds, and counts since the server's start (of what is written, since the worker's). NULL where there is

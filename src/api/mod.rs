@@ -19,16 +19,13 @@ use pgrx::pg_sys::panic::ErrorReportable;
 use pgrx::prelude::*;
 
 use crate::figures::pretty_bytes;
-use crate::health;
 use crate::pg::failure::Failure;
-use crate::pg::server;
-use crate::pg::server::signals;
+use crate::pg::server::{self, signals};
 use crate::pg::text::ServerText;
 use crate::pg::types::lsn::PgLsn;
 use crate::pg::types::timestamp;
-use crate::place;
-use crate::preflight;
 use crate::sequences::{self, Positions};
+use crate::{health, place, preflight};
 
 extension_sql_file!("../../sql/grants.sql", name = "grants", finalize);
 

@@ -6,13 +6,10 @@ use pgrx::prelude::*;
 
 use super::{ensure_same_version, or_raise};
 use crate::figures::pretty_bytes;
-use crate::health;
 use crate::pg::failure::Failure;
-use crate::pg::server;
-use crate::pg::server::transaction;
+use crate::pg::server::{self, transaction};
 use crate::pg::text::ServerText;
-use crate::place;
-use crate::preflight;
+use crate::{health, place, preflight};
 
 /// Writes report.html beside restore.sh and gives its path: a timeline of what can be restored, sizes, the
 /// busiest tables, schema changes and health. It needs nothing but a browser.

@@ -6,10 +6,8 @@ use pgrx::prelude::*;
 
 use crate::pg::failure::Failure;
 use crate::pg::server;
-use crate::preflight;
-use crate::settings;
 use crate::status::{self, DatabaseStatus, Phase};
-use crate::workers;
+use crate::{preflight, settings, workers};
 
 const ROTATE_LIMIT: Duration = Duration::from_secs(60);
 

@@ -7,14 +7,11 @@ use pgrx::datum::TimestampWithTimeZone;
 use pgrx::prelude::*;
 
 use super::{ensure_same_version, kind_name, or_raise};
-use crate::backup;
 use crate::pg::failure::Failure;
-use crate::pg::server;
-use crate::pg::server::signals;
+use crate::pg::server::{self, signals};
 use crate::pg::text::ServerText;
 use crate::pg::types::timestamp;
-use crate::place;
-use crate::preflight;
+use crate::{backup, place, preflight};
 
 /// What retention keeps of this database's archive and what it does not, and why. With `dry_run` (the
 /// default) it only says so; otherwise what has expired is removed.

@@ -12,14 +12,9 @@ use super::requests;
 use crate::backup::{self, Job, Started};
 use crate::pg::decoding::slot;
 use crate::pg::failure::Failure;
-use crate::pg::server;
-use crate::pg::server::query;
-use crate::pg::server::transaction;
-use crate::place;
-use crate::preflight;
+use crate::pg::server::{self, query, transaction};
 use crate::status::{self, BasePhase, Phase};
-use crate::workers;
-use crate::{replica_identity, settings};
+use crate::{place, preflight, replica_identity, settings, workers};
 
 const POLL: Duration = Duration::from_millis(50);
 /// A wait is explained after this long, and again at this interval.

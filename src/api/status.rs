@@ -3,11 +3,9 @@
 use archive::flags;
 use pgrx::prelude::*;
 
-use crate::drill;
 use crate::pg::server;
-use crate::place;
-use crate::settings;
 use crate::status::{self, BasePhase, DatabaseStatus, DrillPhase, OffsitePhase, Phase};
+use crate::{drill, place, settings};
 
 /// One row of incr_status().
 #[derive(Default)]

@@ -23,10 +23,9 @@ use super::{board, contents};
 use crate::pg::decoding::slot::NewSlot;
 use crate::pg::decoding::snapshot::Exported;
 use crate::pg::failure::Failure;
-use crate::pg::server;
 use crate::pg::server::fence::{self, Fence};
-use crate::pg::server::query;
 use crate::pg::server::transaction::{self, Isolation};
+use crate::pg::server::{self, query};
 use crate::settings::{self, BaseFormat};
 use crate::status::BasePhase;
 

@@ -14,9 +14,8 @@ use pgrx::prelude::*;
 
 use super::contents;
 use crate::pg::failure::Failure;
-use crate::pg::server;
 use crate::pg::server::process::Program;
-use crate::pg::server::query;
+use crate::pg::server::{self, query};
 use crate::settings::{self, BaseFormat};
 
 /// How long pg_dump may wait for a table's lock before the base is given up and tried again. The

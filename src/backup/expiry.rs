@@ -12,12 +12,9 @@ use pgrx::prelude::*;
 
 use crate::pg::ddl;
 use crate::pg::failure::Failure;
-use crate::pg::server;
-use crate::pg::server::signals;
-use crate::place;
-use crate::settings;
+use crate::pg::server::{self, signals};
 use crate::status::{self, ExpiryStatus};
-use crate::workers;
+use crate::{place, settings, workers};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// While somebody reads, and the longest time after a failure.

@@ -27,14 +27,9 @@ use super::dump::{self, Source};
 use super::properties::{self, Roles};
 use crate::cluster_changes::Change;
 use crate::pg::failure::Failure;
-use crate::pg::server;
-use crate::pg::server::process;
-use crate::pg::server::query;
-use crate::pg::server::signals;
-use crate::pg::server::transaction;
-use crate::place;
+use crate::pg::server::{self, process, query, signals, transaction};
 use crate::status::{self, GlobalsStatus};
-use crate::workers;
+use crate::{place, workers};
 
 /// How often a dump is made again because something changed meanwhile.
 const ATTEMPTS: u32 = 3;

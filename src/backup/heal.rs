@@ -15,9 +15,7 @@ use super::job::{start, Job};
 use super::schedule::Failed;
 use super::setup;
 use crate::pg::failure::Failure;
-use crate::place;
-use crate::status;
-use crate::workers;
+use crate::{place, status, workers};
 
 /// How often it is looked whether one can be begun.
 const LOOK: Duration = Duration::from_secs(10);

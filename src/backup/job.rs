@@ -9,12 +9,9 @@ use pgrx::prelude::*;
 use super::dump::Source;
 use super::{base, board, expiry, globals, heal, setup};
 use crate::pg::failure::Failure;
-use crate::pg::server::process;
-use crate::pg::server::signals;
-use crate::pg::server::transaction;
+use crate::pg::server::{process, signals, transaction};
 use crate::status::BasePhase;
-use crate::workers;
-use crate::{place, preflight};
+use crate::{place, preflight, workers};
 
 /// What a base worker is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

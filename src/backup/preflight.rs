@@ -5,13 +5,10 @@ use pgrx::prelude::*;
 
 use super::dump;
 use crate::pg::failure::Failure;
-use crate::pg::server;
-use crate::pg::server::guc;
-use crate::pg::server::query;
-use crate::place;
+use crate::pg::server::{self, guc, query};
 use crate::preflight::{ensure_not_in_recovery, ensure_preloaded, ensure_room};
-use crate::settings;
 use crate::workers::{has_slot, slot_name};
+use crate::{place, settings};
 
 const PREREQUISITE: PgSqlErrorCode = PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
 const LIMIT: PgSqlErrorCode = PgSqlErrorCode::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED;

@@ -14,15 +14,10 @@ use super::dump::Source;
 use super::{base, board, globals};
 use crate::pg::decoding::slot::{self, NewSlot};
 use crate::pg::failure::Failure;
-use crate::pg::server;
-use crate::pg::server::session;
-use crate::pg::server::transaction;
-use crate::place;
+use crate::pg::server::{self, session, transaction};
 use crate::place::Owned;
-use crate::replica_identity;
-use crate::settings;
 use crate::status::{self, BasePhase, Phase};
-use crate::workers;
+use crate::{place, replica_identity, settings, workers};
 
 /// Does what is missing. First of all the archive must be this server's: who is refused has changed nothing.
 pub fn run(

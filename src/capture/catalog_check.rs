@@ -6,14 +6,12 @@ use std::time::{Duration, Instant};
 
 use pgrx::prelude::*;
 
-use crate::health;
-use crate::lost_extension;
 use crate::pg::decoding::invalidation;
 use crate::pg::failure::Failure;
-use crate::pg::server::session;
-use crate::pg::server::transaction;
+use crate::pg::server::{session, transaction};
 use crate::settings::{self, KeylessTables};
 use crate::status::{self, LookStatus};
+use crate::{health, lost_extension};
 
 const INTERVAL: Duration = Duration::from_secs(30);
 /// Capture stands still meanwhile, and anybody may hold a lock on what is looked at.

@@ -14,12 +14,11 @@ use pgrx::prelude::*;
 
 use super::error::{CaptureError, Result};
 use super::losses::Losses;
-use crate::offsite;
 use crate::output_plugin::frame::{self, Frame};
 use crate::pg::types::xid;
-use crate::settings;
 use crate::status::{self, DatabaseStatus};
 use crate::workers::shutdown;
+use crate::{offsite, settings};
 
 /// With `fsync_interval` 0, an fsync comes at the latest after this much time or text.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);

@@ -9,10 +9,8 @@ use std::cell::Cell;
 
 use crate::pg::ddl::cluster::changes_cluster;
 use crate::pg::ddl::statement::Statement;
-use crate::pg::server;
-use crate::pg::server::wake;
-use crate::status;
-use crate::workers;
+use crate::pg::server::{self, wake};
+use crate::{status, workers};
 
 thread_local! {
     /// Where the last commit record ended when this transaction first changed the cluster.

@@ -27,11 +27,8 @@ use crate::pg::ddl::statement::Statement;
 use crate::pg::ddl::subtransaction::attempt;
 use crate::pg::failure::Failure;
 use crate::pg::server;
-use crate::place;
-use crate::replica_identity;
 use crate::settings::{self, OnLogError};
-use crate::workers;
-use crate::{lost_extension, status};
+use crate::{lost_extension, place, replica_identity, status, workers};
 
 thread_local! {
     /// The databases whose workers have stepped aside for statements of this transaction, and the

@@ -8,14 +8,13 @@ use super::hook::is_beyond_catalogs;
 use super::plan::{self, Plan};
 use super::record_mode::RecordMode;
 use super::words::travels_as_effects;
-use crate::lost_extension;
 use crate::pg::ddl;
 use crate::pg::ddl::history::HistoryTable;
 use crate::pg::ddl::statement::Statement;
 use crate::pg::ddl::subtransaction::attempt;
 use crate::pg::failure::Failure;
 use crate::pg::server;
-use crate::workers;
+use crate::{lost_extension, workers};
 
 /// Refuses DROP EXTENSION of ours while the database is backed up: it would leave a slot that holds the
 /// server's WAL, and no function to drop it with.

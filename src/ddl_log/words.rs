@@ -17,8 +17,7 @@ use crate::pg::ddl::history::HistoryTable;
 use crate::pg::ddl::statement::Statement;
 use crate::pg::ddl::touched::created_relation;
 use crate::pg::server;
-use crate::settings;
-use crate::workers;
+use crate::{settings, workers};
 
 /// True where our own plugin decodes what statements do to the catalogs. A slot keeps the plugin that it was
 /// made with.

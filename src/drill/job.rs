@@ -19,15 +19,9 @@ use super::target::Target;
 use super::{board, client, scratch, target, throwaway, FIRST_TIDY_RETRY, TIDY_RETRY};
 use crate::backup::dump::Source;
 use crate::pg::failure::Failure;
-use crate::pg::server;
-use crate::pg::server::process;
-use crate::pg::server::session;
-use crate::pg::server::signals;
-use crate::pg::server::transaction;
-use crate::place;
-use crate::settings;
+use crate::pg::server::{self, process, session, signals, transaction};
 use crate::status::DrillPhase;
-use crate::workers;
+use crate::{place, settings, workers};
 
 /// A drill that was started, for the process that waits for it.
 pub struct Started {

@@ -37,8 +37,7 @@ pub use self::target::ensure_no_password;
 use crate::backup::schedule;
 use crate::pg::failure::Failure;
 use crate::pg::server;
-use crate::place;
-use crate::{settings, status};
+use crate::{place, settings, status};
 
 /// How long after a failure to drop what a drill left behind it is tried again, at least and at most.
 const FIRST_TIDY_RETRY: Duration = Duration::from_secs(5);

@@ -18,10 +18,9 @@ use super::{board, client, target};
 use crate::backup::dump::Source;
 use crate::pg::decoding::snapshot::Exported;
 use crate::pg::failure::Failure;
-use crate::pg::server;
 use crate::pg::server::fence::{self, Fence};
-use crate::pg::server::session;
 use crate::pg::server::transaction::{self, Isolation};
+use crate::pg::server::{self, session};
 use crate::status::{DatabaseStatus, DrillPhase, Phase};
 use crate::workers;
 

@@ -3,8 +3,7 @@
 use pgrx::prelude::*;
 
 use crate::pg::failure::Failure;
-use crate::pg::server;
-use crate::pg::server::guc;
+use crate::pg::server::{self, guc};
 
 /// Libraries that do something by themselves; ours, which would capture, among them.
 const NEVER: [&str; 6] = [

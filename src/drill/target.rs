@@ -8,9 +8,7 @@ use super::throwaway::Throwaway;
 use super::{client, throwaway};
 use crate::backup::dump;
 use crate::pg::failure::Failure;
-use crate::pg::server;
-use crate::pg::server::query;
-use crate::pg::server::transaction;
+use crate::pg::server::{self, query, transaction};
 
 /// Of the size of the source there must be so many percent free: the copy, and the WAL of making it.
 const ROOM_PERCENT: u64 = 200;

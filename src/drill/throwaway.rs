@@ -23,8 +23,7 @@ use crate::backup::dump::{self, quote_value};
 use crate::pg::failure::Failure;
 use crate::pg::server;
 use crate::pg::server::child_server::{self, ChildServer};
-use crate::place;
-use crate::settings;
+use crate::{place, settings};
 
 /// In the archive's root, where the setting names no other directory.
 const DIRECTORY: &str = ".drills";

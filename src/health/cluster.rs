@@ -12,9 +12,7 @@ use crate::pg::catalogs::databases;
 use crate::pg::decoding::slot;
 use crate::pg::failure::Failure;
 use crate::pg::server;
-use crate::place;
-use crate::workers;
-use crate::{settings, status};
+use crate::{place, settings, status, workers};
 
 /// One row a database, the worst first. Needs a transaction.
 pub fn report() -> Result<Vec<Row>, Failure> {

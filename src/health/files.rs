@@ -5,9 +5,7 @@ use archive::{flags, time, ChainDir};
 use pgrx::prelude::*;
 
 use super::{Level, Row};
-use crate::backup;
-use crate::place;
-use crate::{drill, settings, status};
+use crate::{backup, drill, place, settings, status};
 
 /// Share of the archive's file system in use at which health warns, and is critical.
 const DISK_WARNING: i32 = 80;

@@ -14,9 +14,8 @@ use pgrx::prelude::*;
 use super::{cluster, Row};
 use crate::pg::failure::Failure;
 use crate::pg::server;
-use crate::place;
 use crate::status::{self, DatabaseStatus, Phase};
-use crate::{drill, settings};
+use crate::{drill, place, settings};
 
 /// One database.
 pub struct Metrics {

@@ -7,9 +7,7 @@ use super::{found_again, make_in, update};
 use crate::pg::catalogs::extension;
 use crate::pg::ddl;
 use crate::pg::failure::Failure;
-use crate::pg::server;
-use crate::pg::server::signals;
-use crate::pg::server::transaction;
+use crate::pg::server::{self, signals, transaction};
 use crate::{status, workers};
 
 #[pg_guard]

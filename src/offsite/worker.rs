@@ -11,13 +11,10 @@ use pgrx::prelude::*;
 
 use super::{command, update};
 use crate::pg::failure::Failure;
-use crate::pg::server::process;
-use crate::pg::server::signals;
-use crate::pg::server::transaction;
-use crate::place;
+use crate::pg::server::{process, signals, transaction};
 use crate::settings::{self, Offsite};
 use crate::status::{self, OffsitePhase};
-use crate::workers;
+use crate::{place, workers};
 
 /// Capture and the server's own work come first.
 const NICENESS: i32 = 10;

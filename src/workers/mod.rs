@@ -15,9 +15,7 @@ pub use self::aside::{resume, step_aside};
 pub use self::end::{backoff, doubled, end_others, terminate_and_wait};
 pub use self::slot::{has_slot, is_our_plugin, slot_name, slot_plugin};
 use crate::pg::failure::Failure;
-use crate::pg::server;
-use crate::pg::server::guc;
-use crate::pg::server::session;
+use crate::pg::server::{self, guc, session};
 use crate::status;
 
 /// A worker of this kind (capture, base, globals, expiry, archiver, drill, indexer, extension) for a database: its main function is

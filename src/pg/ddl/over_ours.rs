@@ -5,8 +5,7 @@
 
 use pgrx::prelude::*;
 
-use crate::pg::catalogs::depend;
-use crate::pg::catalogs::extension;
+use crate::pg::catalogs::{depend, extension};
 
 /// Catalogs whose OIDs pgrx's bindings lack (catalog/pg_rewrite.h, pg_policy.h, pg_cast.h).
 const PG_REWRITE: pg_sys::Oid = pg_sys::Oid::from_u32(2618);

@@ -11,8 +11,7 @@ use pgrx::prelude::*;
 
 use crate::pg::compat;
 use crate::pg::declared;
-use crate::pg::decoding::moved_sequences;
-use crate::pg::decoding::plugin;
+use crate::pg::decoding::{moved_sequences, plugin};
 
 thread_local! {
     static IS_DECODING: Cell<bool> = const { Cell::new(false) };

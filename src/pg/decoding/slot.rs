@@ -14,9 +14,7 @@ use pgrx::prelude::*;
 
 use crate::pg::declared;
 use crate::pg::decoding::snapshot;
-use crate::pg::server::guc;
-use crate::pg::server::session;
-use crate::pg::server::transaction;
+use crate::pg::server::{guc, session, transaction};
 
 extern "C-unwind" {
     // replication/snapbuild.h

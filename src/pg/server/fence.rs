@@ -8,9 +8,7 @@
 use pgrx::prelude::*;
 
 use crate::pg::failure::Failure;
-use crate::pg::server::query;
-use crate::pg::server::session;
-use crate::pg::server::transaction;
+use crate::pg::server::{query, session, transaction};
 
 /// The fence, held until dropped.
 pub struct Fence {
