@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use pgrx::prelude::*;
 
-use crate::pg::catalogs::scan::{scan, Catalog, Key, Versions};
+use super::scan::{scan, Catalog, Key, Versions};
 
 /// By what depends: classid, objid, objsubid, refclassid, refobjid, refobjsubid, deptype.
 const NEEDS: Catalog = Catalog {

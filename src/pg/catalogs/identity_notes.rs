@@ -6,7 +6,7 @@
 
 use pgrx::prelude::*;
 
-use crate::pg::catalogs::scan::{scan_key, Key};
+use super::scan::{scan_key, Key};
 use crate::pg::ddl::history::{self, Value};
 use crate::pg::decoding::relation::with_relation;
 

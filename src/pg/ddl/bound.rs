@@ -6,9 +6,9 @@ use std::ffi::c_void;
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use pgrx::prelude::*;
 
-use crate::pg::ddl::node::{is_a, items};
-use crate::pg::ddl::statement::Statement;
-use crate::pg::ddl::touched::raw_walker;
+use super::node::{is_a, items};
+use super::statement::Statement;
+use super::touched::raw_walker;
 
 /// True where `statement` gives bounds that are not just constants: their text need not say the same again.
 pub fn is_computed(statement: &Statement) -> bool {

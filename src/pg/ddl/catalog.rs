@@ -5,8 +5,8 @@ use std::ffi::CStr;
 
 use pgrx::prelude::*;
 
+use super::node::{bytes, c_string, items, Sql};
 use crate::pg::catalogs::extension;
-use crate::pg::ddl::node::{bytes, c_string, items, Sql};
 use crate::pg::text::quote;
 
 /// Attribute numbers of pg_extension (catalog/pg_extension.h).

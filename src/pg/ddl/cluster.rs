@@ -2,7 +2,7 @@
 
 use pgrx::prelude::*;
 
-use crate::pg::ddl::statement::Statement;
+use super::statement::Statement;
 
 /// True for statements about roles, tablespaces, databases and privileges on parameters. Cheap for
 /// all others. DROP OWNED and REASSIGN OWNED reach shared objects too.

@@ -2,9 +2,9 @@
 
 use pgrx::prelude::*;
 
-use crate::pg::ddl::catalog::{database_oid, may_own_database};
-use crate::pg::ddl::node::{bytes, is_a, items, Sql};
-use crate::pg::ddl::statement::Statement;
+use super::catalog::{database_oid, may_own_database};
+use super::node::{bytes, is_a, items, Sql};
+use super::statement::Statement;
 
 /// The databases whose own properties `statement` changes; none where it is about other things, or
 /// only gives a database another name.

@@ -5,7 +5,7 @@ use std::ffi::c_int;
 
 use pgrx::prelude::*;
 
-use crate::pg::ddl::node::{relation_name, Sql};
+use super::node::{relation_name, Sql};
 
 /// An object that a command made or changed.
 pub struct Command {

@@ -3,11 +3,11 @@
 
 use pgrx::prelude::*;
 
+use super::catalog::{creation_schema, explicit_collation, options, type_name};
+use super::identity::OwnPrivileges;
+use super::node::{bytes, is_a, items, names, Sql};
+use super::statement::Statement;
 use crate::pg::compat;
-use crate::pg::ddl::catalog::{creation_schema, explicit_collation, options, type_name};
-use crate::pg::ddl::identity::OwnPrivileges;
-use crate::pg::ddl::node::{bytes, is_a, items, names, Sql};
-use crate::pg::ddl::statement::Statement;
 use crate::pg::server::session::OutputSettings;
 use crate::pg::text::quote;
 
@@ -104,8 +104,7 @@ unsafe fn read(create: &pg_sys::CreateTableAsStmt) -> Option<FilledTable> {
             is_without_data: into.skipData,
             is_unlogged: range.relpersistence as u8 == pg_sys::RELPERSISTENCE_UNLOGGED,
             is_temporary: range.relpersistence as u8 == pg_sys::RELPERSISTENCE_TEMP
-                || crate::pg::ddl::place::schema_place(&schema)
-                    == crate::pg::ddl::place::Place::Temporary,
+                || super::place::schema_place(&schema) == super::place::Place::Temporary,
             name: quote::qualified(&schema, &bytes(range.relname)?),
             access_method: bytes(into.accessMethod),
             tablespace: bytes(into.tableSpaceName),

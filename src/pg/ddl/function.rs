@@ -3,9 +3,9 @@
 use pgrx::pg_sys::NodeTag::T_CreateFunctionStmt;
 use pgrx::prelude::*;
 
-use crate::pg::ddl::catalog::creation_schema;
-use crate::pg::ddl::node::{bytes, items, names, Sql};
-use crate::pg::ddl::statement::Statement;
+use super::catalog::creation_schema;
+use super::node::{bytes, items, names, Sql};
+use super::statement::Statement;
 use crate::pg::text::quote;
 
 /// Kind and identity of the function or procedure that a CREATE FUNCTION makes or replaces, as pg_identify_object

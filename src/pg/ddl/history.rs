@@ -9,7 +9,7 @@ use std::num::NonZeroUsize;
 use pgrx::prelude::*;
 use pgrx::IntoDatum;
 
-use crate::pg::ddl::node::c_string;
+use super::node::c_string;
 use crate::pg::types::timestamp;
 
 /// OIDs of the table, of replica_identity_set beside it and of their schema.
@@ -112,7 +112,7 @@ pub fn find() -> Option<HistoryTable> {
 
 fn look_up() -> Option<HistoryTable> {
     let extension = crate::pg::catalogs::extension::own_oid()?;
-    let schema = crate::pg::ddl::catalog::extension_schema(extension)?;
+    let schema = super::catalog::extension_schema(extension)?;
     let table = relation_in(schema, c"ddl_history")?;
     Some(HistoryTable {
         table,
@@ -150,7 +150,7 @@ impl HistoryTable {
     /// The extension's schema.
     pub fn schema_name(&self) -> Option<Vec<u8>> {
         // SAFETY: a look-up that answers NULL for what does not exist.
-        unsafe { crate::pg::ddl::node::bytes(pg_sys::get_namespace_name(self.schema)) }
+        unsafe { super::node::bytes(pg_sys::get_namespace_name(self.schema)) }
     }
 
     /// Takes the lock that a base backup's fence waits for; it is held to the transaction's end.

@@ -12,7 +12,7 @@ use std::sync::OnceLock;
 
 use pgrx::prelude::*;
 
-use crate::pg::ddl::statement::Statement;
+use super::statement::Statement;
 
 /// What the features behind the fence do around statements.
 pub struct Callbacks {
@@ -160,7 +160,7 @@ unsafe extern "C-unwind" fn before_start(query: *mut pg_sys::QueryDesc, flags: i
         return;
     }
     // SAFETY: the query was planned by PostgreSQL and outlives this call.
-    for relation in unsafe { crate::pg::ddl::identity::updated_relations((*query).plannedstmt) } {
+    for relation in unsafe { super::identity::updated_relations((*query).plannedstmt) } {
         (callbacks.before_update)(relation);
     }
 }

@@ -6,8 +6,8 @@ use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use pgrx::prelude::*;
 use pgrx::PgBox;
 
+use super::node::{bytes, c_string, is_a, items, Sql};
 use crate::pg::catalogs::scan::{scan, Catalog, Key, Versions};
-use crate::pg::ddl::node::{bytes, c_string, is_a, items, Sql};
 use crate::pg::server::session::set_at_level;
 
 /// What `ALTER TABLE … REPLICA IDENTITY` sets.

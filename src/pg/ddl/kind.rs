@@ -2,8 +2,8 @@
 
 use pgrx::prelude::*;
 
-use crate::pg::ddl::node::{is_a, items};
-use crate::pg::ddl::statement::Statement;
+use super::node::{is_a, items};
+use super::statement::Statement;
 
 impl Statement {
     /// True where all that is looked up of its subject is a relation or a schema by name, as the statement itself

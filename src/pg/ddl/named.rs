@@ -2,7 +2,7 @@
 
 use pgrx::prelude::*;
 
-use crate::pg::ddl::node::{is_a, names};
+use super::node::{is_a, names};
 
 /// Catalogs without a constant in the bindings (catalog/pg_conversion.h, pg_ts_*.h,
 /// pg_statistic_ext.h).
@@ -108,7 +108,7 @@ unsafe fn in_access_method(
     // SAFETY: by the caller's promise; missing is allowed.
     unsafe {
         let method = names(list).into_iter().next()?;
-        let method = crate::pg::ddl::node::c_string(&method);
+        let method = super::node::c_string(&method);
         let method = pg_sys::get_am_oid(method.as_ptr(), true);
         if method == pg_sys::InvalidOid {
             return None;

@@ -4,10 +4,10 @@ use std::ffi::c_char;
 
 use pgrx::prelude::*;
 
+use super::catalog::creation_namespace;
+use super::node::bytes;
+use super::over_ours::depends_on_ours;
 use crate::pg::catalogs::extension;
-use crate::pg::ddl::catalog::creation_namespace;
-use crate::pg::ddl::node::bytes;
-use crate::pg::ddl::over_ours::depends_on_ours;
 
 /// Where an object lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,11 +64,11 @@ pub fn relation_place(relation: pg_sys::Oid) -> Place {
     if is_temporary {
         return Place::Temporary;
     }
-    if crate::pg::ddl::index::is_unfinished(relation) {
+    if super::index::is_unfinished(relation) {
         return Place::Invalid;
     }
     // To ask pg_depend each time would cost as much as writing the row of a statement.
-    match crate::pg::ddl::history::find() {
+    match super::history::find() {
         Some(history) if history.is_ours(relation) => Place::Ours,
         Some(_) if depends_on_ours(pg_sys::RelationRelationId, relation) => Place::Ours,
         Some(_) => Place::Permanent,

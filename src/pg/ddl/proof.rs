@@ -5,8 +5,8 @@ use std::panic::AssertUnwindSafe;
 
 use pgrx::prelude::*;
 
-use crate::pg::ddl::node::{c_string, items};
-use crate::pg::ddl::statement::Statement;
+use super::node::{c_string, items};
+use super::statement::Statement;
 
 /// Runs `work`, which only scans and parses, under the settings that a replay has as far as they matter
 /// to the parser. None where it raises: a scanner or parser that gives up leaves nothing behind, so no

@@ -2,8 +2,8 @@
 
 use pgrx::prelude::*;
 
-use crate::pg::ddl::node::{bytes, is_a, items, Sql};
-use crate::pg::ddl::statement::Statement;
+use super::node::{bytes, is_a, items, Sql};
+use super::statement::Statement;
 
 /// Place of pg_auth_members.roleid (catalog/pg_auth_members.h); 16 put an OID in front.
 const ANUM_ROLE: i16 = if cfg!(feature = "pg15") { 1 } else { 2 };
@@ -38,13 +38,13 @@ pub(in crate::pg) unsafe fn names_in(specifications: Vec<*mut pg_sys::RoleSpec>)
 }
 
 pub fn is_superuser(role: &[u8]) -> bool {
-    let role = crate::pg::ddl::node::c_string(role);
+    let role = super::node::c_string(role);
     // SAFETY: look-ups; missing is allowed.
     unsafe { pg_sys::superuser_arg(pg_sys::get_role_oid(role.as_ptr(), true)) }
 }
 
 fn exists(role: &[u8]) -> bool {
-    let role = crate::pg::ddl::node::c_string(role);
+    let role = super::node::c_string(role);
     // SAFETY: missing is allowed.
     unsafe { pg_sys::get_role_oid(role.as_ptr(), true) != pg_sys::InvalidOid }
 }

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use pgrx::prelude::*;
 
-use crate::pg::ddl::node::{bytes, Sql};
+use super::node::{bytes, Sql};
 
 /// What stands at a token's place, as far as anybody here asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,7 +56,7 @@ mod number {
 }
 
 /// The tokens of `text`, scanned as the parser does under this value of standard_conforming_strings.
-/// Raises what the scanner raises (an unterminated quote, say): see [`crate::pg::ddl::proof::as_at_replay`].
+/// Raises what the scanner raises (an unterminated quote, say): see [`super::proof::as_at_replay`].
 pub fn lexemes(text: &[u8], standard_conforming_strings: bool) -> Vec<Lexeme> {
     let upto = text
         .iter()

@@ -2,8 +2,8 @@
 
 use pgrx::prelude::*;
 
-use crate::pg::ddl::node::{bytes, Sql};
-use crate::pg::ddl::statement::Statement;
+use super::node::{bytes, Sql};
+use super::statement::Statement;
 
 /// The schema that CREATE SCHEMA makes, or that another one is renamed to.
 pub fn made_schema(statement: &Statement) -> Option<Sql> {
@@ -32,7 +32,7 @@ pub fn may_drop_extension(statement: &Statement) -> bool {
 
 /// True where the schema exists. Needs a transaction.
 pub fn exists(schema: &[u8]) -> bool {
-    let name = crate::pg::ddl::node::c_string(schema);
+    let name = super::node::c_string(schema);
     // SAFETY: a catalog look-up; missing is allowed.
     unsafe { pg_sys::get_namespace_oid(name.as_ptr(), true) != pg_sys::InvalidOid }
 }

@@ -5,7 +5,7 @@ use std::ffi::{c_char, CStr};
 
 use pgrx::prelude::*;
 
-use crate::pg::ddl::node::{bytes, is_a, items, Sql};
+use super::node::{bytes, is_a, items, Sql};
 
 /// A utility statement about to run. Valid only inside the hook's first half: PostgreSQL may
 /// scribble on the tree while it runs the statement.
@@ -244,7 +244,7 @@ impl Statement {
             }
             match self.as_a::<pg_sys::DropStmt>(T_DropStmt) {
                 Some(drop) if drop.removeType == pg_sys::ObjectType::OBJECT_EXTENSION => {
-                    crate::pg::ddl::node::names(drop.objects)
+                    super::node::names(drop.objects)
                 }
                 _ => Vec::new(),
             }
@@ -268,8 +268,8 @@ impl Statement {
         // SAFETY: a RangeVar of a valid tree.
         let attached = self
             .attached()
-            .and_then(|command| unsafe { crate::pg::ddl::touched::relation_of((*command).name) });
-        attached.is_some_and(crate::pg::ddl::index::is_unfinished)
+            .and_then(|command| unsafe { super::touched::relation_of((*command).name) });
+        attached.is_some_and(super::index::is_unfinished)
     }
 
     /// True for a form that does nothing where what it names is missing, or there: it need not have
@@ -346,7 +346,7 @@ impl Statement {
 
     /// The roles that DROP ROLE names.
     pub fn dropped_roles(&self) -> Vec<Sql> {
-        use crate::pg::ddl::roles::names_in;
+        use super::roles::names_in;
         // SAFETY: a list of RoleSpecs of a valid tree.
         self.as_a::<pg_sys::DropRoleStmt>(pg_sys::NodeTag::T_DropRoleStmt)
             .map_or_else(Vec::new, |drop| unsafe { names_in(items(drop.roles)) })
@@ -426,7 +426,7 @@ unsafe fn is_plain_type(name: *mut pg_sys::TypeName) -> bool {
         if name.is_null() {
             return false;
         }
-        let names = crate::pg::ddl::node::names((*name).names);
+        let names = super::node::names((*name).names);
         if matches!(names.as_slice(), [name] if SERIAL.contains(&name.as_slice())) {
             return false;
         }

@@ -7,14 +7,14 @@ use std::ffi::c_char;
 
 use pgrx::prelude::*;
 
-use crate::pg::ddl::named::{address, schema_of};
-use crate::pg::ddl::node::{bytes, is_a, items, names, relation_name, Sql};
-use crate::pg::ddl::over_ours::depends_on_ours;
-use crate::pg::ddl::place::{
+use super::named::{address, schema_of};
+use super::node::{bytes, is_a, items, names, relation_name, Sql};
+use super::over_ours::depends_on_ours;
+use super::place::{
     creation_place, default_creation_place, member_place, relation_place, schema_place, Place,
 };
-use crate::pg::ddl::statement::Statement;
-use crate::pg::ddl::temporary::{depends_on_temporary, has_temporary_schema};
+use super::statement::Statement;
+use super::temporary::{depends_on_temporary, has_temporary_schema};
 
 /// One object that a statement names.
 #[derive(Clone, Debug)]

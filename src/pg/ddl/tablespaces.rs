@@ -2,9 +2,9 @@
 
 use pgrx::prelude::*;
 
-use crate::pg::ddl::catalog::with_bytes;
-use crate::pg::ddl::identity::OwnPrivileges;
-use crate::pg::ddl::node::Sql;
+use super::catalog::with_bytes;
+use super::identity::OwnPrivileges;
+use super::node::Sql;
 
 const TABLESPACES: &str =
     "SELECT bytes(spcname) FROM pg_tablespace WHERE oid >= 16384 ORDER BY spcname";

@@ -4,11 +4,11 @@ use std::ffi::c_void;
 
 use pgrx::prelude::*;
 
-use crate::pg::ddl::catalog::creation_schema;
-use crate::pg::ddl::filled::filled_relation;
-use crate::pg::ddl::node::{bytes, c_string, Sql};
-use crate::pg::ddl::statement::Statement;
-use crate::pg::ddl::subject::Target;
+use super::catalog::creation_schema;
+use super::filled::filled_relation;
+use super::node::{bytes, c_string, Sql};
+use super::statement::Statement;
+use super::subject::Target;
 
 pub(in crate::pg) type Walker = unsafe extern "C-unwind" fn(*mut pg_sys::Node, *mut c_void) -> bool;
 

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use pgrx::prelude::*;
 
-use crate::pg::decoding::plugin::utc;
+use super::plugin::utc;
 
 /// The commit time of `xid`; `None` without `track_commit_timestamp`, or when it is too old.
 pub fn of(xid: u32) -> Option<DateTime<Utc>> {

@@ -9,9 +9,9 @@ use std::ffi::{c_char, CString};
 
 use pgrx::prelude::*;
 
+use super::{moved_sequences, plugin};
 use crate::pg::compat;
 use crate::pg::declared;
-use crate::pg::decoding::{moved_sequences, plugin};
 
 thread_local! {
     static IS_DECODING: Cell<bool> = const { Cell::new(false) };

@@ -10,13 +10,13 @@ use std::collections::{BTreeMap, HashSet};
 
 use pgrx::prelude::*;
 
-use crate::pg::compat::{self, Locator};
-use crate::pg::decoding::large_object_state::{
+use super::large_object_state::{
     bytes, metadata_of, oid, page_length, Metadata, DESCRIPTION, LARGE_OBJECT,
     LARGE_OBJECT_METADATA, SECURITY_LABEL,
 };
-use crate::pg::decoding::relation::with_relation;
-use crate::pg::decoding::value::Row;
+use super::relation::with_relation;
+use super::value::Row;
+use crate::pg::compat::{self, Locator};
 use crate::pg::server;
 
 /// What a transaction did to one large object.

@@ -6,8 +6,8 @@ use std::ops::{ControlFlow, RangeInclusive};
 
 use pgrx::prelude::*;
 
+use super::value::Row;
 use crate::pg::catalogs::scan::{scan, Catalog, Key, Versions};
-use crate::pg::decoding::value::Row;
 
 /// Bytes on a full page of pg_largeobject (LOBLKSIZE of storage/large_object.h).
 pub const PAGE_SIZE: usize = pg_sys::BLCKSZ as usize / 4;

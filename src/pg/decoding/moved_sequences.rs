@@ -10,10 +10,10 @@ use std::collections::HashMap;
 
 use pgrx::prelude::*;
 
+use super::relation::{with_relation, OpenRelation};
 use crate::pg::catalogs::extension;
 use crate::pg::compat::Locator;
 use crate::pg::declared;
-use crate::pg::decoding::relation::{with_relation, OpenRelation};
 use crate::pg::server;
 use crate::pg::text::quote;
 

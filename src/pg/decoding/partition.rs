@@ -7,8 +7,8 @@
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use pgrx::prelude::*;
 
+use super::relation::OpenRelation;
 use crate::pg::ddl::node::{relation_name, Sql};
-use crate::pg::decoding::relation::OpenRelation;
 
 extern "C-unwind" {
     // catalog/partition.h; nearest ancestor first.

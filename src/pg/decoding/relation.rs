@@ -7,10 +7,10 @@ use std::ffi::CStr;
 
 use pgrx::prelude::*;
 
+use super::privileges;
+use super::value::{MemoryContextOwner, Output, Row};
 use crate::pg::compat;
 use crate::pg::declared;
-use crate::pg::decoding::privileges;
-use crate::pg::decoding::value::{MemoryContextOwner, Output, Row};
 
 /// A relation that PostgreSQL holds open for the time of a callback.
 #[derive(Clone, Copy)]

@@ -12,8 +12,8 @@ use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use pgrx::pg_sys::panic::ErrorReportable;
 use pgrx::prelude::*;
 
+use super::snapshot;
 use crate::pg::declared;
-use crate::pg::decoding::snapshot;
 use crate::pg::server::{guc, session, transaction};
 
 extern "C-unwind" {

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use pgrx::prelude::*;
 
-use crate::pg::server::process::on_its_own;
+use super::process::on_its_own;
 
 /// The postmaster; 0 when there is none.
 static RUNNING: AtomicI32 = AtomicI32::new(0);

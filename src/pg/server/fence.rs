@@ -7,8 +7,8 @@
 
 use pgrx::prelude::*;
 
+use super::{query, session, transaction};
 use crate::pg::failure::Failure;
-use crate::pg::server::{query, session, transaction};
 
 /// The fence, held until dropped.
 pub struct Fence {
@@ -60,7 +60,7 @@ const HOLDERS: &str = "SELECT pg_catalog.convert_to(pg_catalog.string_agg(h.who,
 /// Who keeps the fence from being raised, in words; empty where nobody does any more. Only outside a
 /// transaction.
 pub fn holders(history: pg_sys::Oid) -> Result<String, Failure> {
-    let database = crate::pg::server::my_database();
+    let database = super::my_database();
     let names = transaction::run(|| {
         let arguments = [database.into(), history.into()];
         query::one::<Vec<u8>>(HOLDERS, &arguments).map_err(Failure::from)
@@ -110,7 +110,7 @@ fn is_held(tag: &pg_sys::LOCKTAG) -> bool {
 /// SET_LOCKTAG_RELATION of PostgreSQL's storage/lock.h.
 fn tag_of(relation: pg_sys::Oid) -> pg_sys::LOCKTAG {
     pg_sys::LOCKTAG {
-        locktag_field1: crate::pg::server::my_database().to_u32(),
+        locktag_field1: super::my_database().to_u32(),
         locktag_field2: relation.to_u32(),
         locktag_field3: 0,
         locktag_field4: 0,

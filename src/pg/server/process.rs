@@ -111,7 +111,7 @@ impl Program {
                 RUNNING.store(0, Ordering::SeqCst);
                 return Ok(status);
             }
-            crate::pg::server::wait_a_moment(Duration::from_millis(10));
+            super::wait_a_moment(Duration::from_millis(10));
         }
     }
 }

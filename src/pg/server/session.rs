@@ -60,7 +60,7 @@ const NEUTRAL: [(&CStr, &CStr); 25] = [
 /// Makes this session, a worker's, that of the bootstrap superuser under these settings, whatever is set
 /// for the database and the role. A worker does this as soon as it is connected, outside a transaction.
 pub fn be_neutral() {
-    if crate::pg::server::my_database() != pg_sys::InvalidOid {
+    if super::my_database() != pg_sys::InvalidOid {
         // SAFETY: the role of OID 10 always exists and is a superuser; it is the one this process has
         // authenticated as.
         unsafe {
@@ -69,7 +69,7 @@ pub fn be_neutral() {
         }
     }
     for (name, value) in NEUTRAL {
-        if crate::pg::server::guc::value(name).is_some() {
+        if super::guc::value(name).is_some() {
             set(name, value);
         }
     }
