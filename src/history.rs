@@ -3,8 +3,8 @@
 //! Whoever calls it reads rows that are no longer there, of tables that are no longer there too (one that
 //! was dropped may have had the name), so it is for those who may read every row of every table.
 
-use archive::history::{Question, Table, TableName, Value};
 use archive::time::Time;
+use archive_query::history::{Question, Table, TableName, Value};
 use pgrx::datum::DatumWithOid;
 use pgrx::prelude::*;
 

@@ -4,7 +4,8 @@
 
 use std::ops::Deref;
 
-use archive::owner::{self, Claim, Hold, Identity, Server, To};
+use archive::claim::{self, Claim, Hold, Server, To};
+use archive::owner::Identity;
 use archive::{ArchiveRoot, ChainDir, DatabaseDir};
 use pgrx::prelude::*;
 
@@ -80,7 +81,7 @@ fn open(database: pg_sys::Oid, name: &str, to: To) -> Result<Owned, Failure> {
 
 fn hold(directory: &DatabaseDir, database: pg_sys::Oid, to: To) -> archive::Result<Hold> {
     let claim = claim_of(database, to);
-    owner::hold(directory, database.to_u32(), &this_server(), claim)
+    claim::hold(directory, database.to_u32(), &this_server(), claim)
 }
 
 fn claim_of(database: pg_sys::Oid, to: To) -> Claim {
@@ -105,7 +106,7 @@ pub fn ensure_ours(database: pg_sys::Oid) -> Result<(), Failure> {
     match find(database)? {
         Some(found) => {
             let claim = claim_of(database, To::Begin);
-            Ok(owner::ensure_may_write(&found, &this_server(), claim)?)
+            Ok(claim::ensure_may_write(&found, &this_server(), claim)?)
         }
         None => Ok(()),
     }

@@ -83,7 +83,7 @@ class_tests() {
 }
 
 step "formatting" cargo fmt --all --check
-step "unit tests of the archive" cargo test --package archive
+step "unit tests of the archive" cargo test --package archive --package archive_query
 step "unit tests of effects" cargo test --package effects
 # In-server tests install a build of their own, with the tests in it: first, so that the
 # ordinary build is the one that stays.

@@ -1,7 +1,7 @@
 //! incr_history(): what happened to a row, out of the files.
 
-use archive::history::{self, Found, Row, Typed};
 use archive::time::Time;
+use archive_query::history::{self, Found, Row, Typed};
 use chrono::DateTime;
 use pgrx::datum::TimestampWithTimeZone;
 use pgrx::prelude::*;
@@ -101,7 +101,7 @@ fn rows(
     if let Some(first) = found.as_ref().and_then(Found::first_commit) {
         notice!(
             "the files reach back to {} UTC; what was before that is in base backups only",
-            archive::report::text::moment(first)
+            archive_query::report::text::moment(first)
         );
     }
     let problems = found.as_ref().map(Found::problems).unwrap_or_default();

@@ -1,7 +1,7 @@
 //! incr_report(): a page about this database's archive, in the archive.
 
-use archive::report::{self, Health};
 use archive::time;
+use archive_query::report::{self, Health};
 use pgrx::prelude::*;
 
 use super::{ensure_same_version, or_raise};

@@ -144,7 +144,7 @@ pub fn teardown(drop_slot: bool) -> Result<String, Failure> {
 /// What can't be read is said by whoever wants to write.
 fn owner(database: pg_sys::Oid) -> Option<Owner> {
     let found = place::find(database).ok()??;
-    owner::read(&found).ok()?
+    owner::read(found.path()).ok()?
 }
 
 /// Who writes to the archive from now on, and whether other hosts can notice that somebody does.

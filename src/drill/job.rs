@@ -7,7 +7,7 @@
 use std::time::Instant;
 
 use archive::drills::{self, Begun, Drill, Outcome};
-use archive::expiry::Lock;
+use archive::lock::Lock;
 use archive::{time, verify, DatabaseDir};
 use pgrx::bgworkers::DynamicBackgroundWorker;
 use pgrx::prelude::*;

@@ -5,8 +5,9 @@
 
 use std::time::Duration;
 
-use archive::base::{self, METADATA_JSON};
+use archive::base;
 use archive::drills::{Drill, Outcome};
+use archive::layout::names::METADATA_JSON;
 use archive::metadata::Metadata;
 use archive::time;
 use pgrx::prelude::*;

@@ -19,17 +19,13 @@ use rustix::fs::{flock, FlockOperation};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use crate::base;
-use crate::checksum::{self, Checksum, Hashing};
 use crate::durable;
 use crate::error::{Error, Result};
 use crate::failpoint::pass;
-use crate::globals;
 use crate::layout::names::INCREMENTAL;
 use crate::layout::{ChainDir, SegmentName, Stored};
 use crate::lsn::Lsn;
 use crate::pause::{going_on, lock_exclusive, lock_shared, Pause};
-use crate::segment::{source, Header, Summary, Tally};
 use crate::snapshot::Snapshot;
 use crate::time::{self, Time};
 
@@ -92,63 +88,10 @@ pub struct Manifest {
 }
 
 impl Entry {
-    /// The line of a closed segment.
-    pub fn segment(header: &Header, tally: &Tally, content: &Checksum, stored: &Checksum) -> Entry {
-        Entry {
-            kind: Kind::Incremental,
-            file: Entry::segment_file(header.name()),
-            start_lsn: header.start_lsn,
-            end_lsn: tally.end_lsn,
-            first_commit_at: tally.first_commit_at,
-            last_commit_at: tally.last_commit_at,
-            transactions: tally.transactions,
-            statements: tally.statements,
-            bytes: content.bytes,
-            sha256: content.sha256.clone(),
-            file_bytes: stored.bytes,
-            file_sha256: stored.sha256.clone(),
-            next_xid: Some(header.next_xid),
-            previous_sha256: header
-                .previous
-                .as_ref()
-                .map(|previous| previous.sha256.clone()),
-            snapshot: None,
-            duration_ms: None,
-            expired_at: None,
-        }
-    }
-
     /// How a manifest names a segment, compressed or not.
     pub fn segment_file(name: SegmentName) -> String {
         format!("{INCREMENTAL}/{}", name.file(Stored::Plain))
     }
-}
-
-/// Reads a closed segment and makes its line.
-pub fn entry_of_segment(chain: &ChainDir, name: SegmentName, stored: Stored) -> Result<Entry> {
-    let path = chain.segment_path(name, stored);
-    let mut hashing = Hashing::new(source::open(&path, stored)?);
-    let summary = Summary::of(&mut hashing).map_err(Error::io("read", &path))?;
-    let flaw = summary.torn.or(summary.contradiction.map(|why| (0, why)));
-    if let Some((offset, why)) = flaw {
-        return Err(Error::damaged(&path, offset, why));
-    }
-    let (Some(header), Some(_)) = (summary.header, summary.footer) else {
-        return Err(Error::damaged(
-            &path,
-            summary.size,
-            "a closed segment without a footer",
-        ));
-    };
-    if header.name() != name {
-        return Err(Error::damaged(&path, 0, "its name and its header differ"));
-    }
-    let content = hashing.finish();
-    let stored = match stored {
-        Stored::Partial | Stored::Plain => content.clone(),
-        Stored::Gzip | Stored::Zstd => checksum::of_file(&path)?,
-    };
-    Ok(Entry::segment(&header, &summary.tally, &content, &stored))
 }
 
 /// The manifest under its lock. Who gives a file its final name holds it from before the rename until
@@ -356,36 +299,6 @@ fn parse(bytes: &[u8]) -> Manifest {
         }
     }
     manifest
-}
-
-/// Writes the manifest anew from the files; returns its lines. What retention noted stays where it can
-/// be read.
-pub fn rebuild(chain: &ChainDir) -> Result<Vec<Entry>> {
-    let mut entries = read(chain)?.entries;
-    entries.retain(|entry| entry.expired_at.is_some());
-    let expired: HashSet<String> = entries.iter().map(|entry| entry.file.clone()).collect();
-    // What has expired may be there in part.
-    let is_ours = |file: String| !expired.contains(&file);
-    for name in chain.bases()? {
-        if is_ours(base::file_of(name)) {
-            entries.push(base::entry_of_base(chain, name)?);
-        }
-    }
-    for name in chain.globals_sets()? {
-        if is_ours(globals::file_of(name)) {
-            entries.push(globals::entry_of_set(chain, name)?);
-        }
-    }
-    for (name, stored) in chain.segments()? {
-        if stored != Stored::Partial && is_ours(Entry::segment_file(name)) {
-            entries.push(entry_of_segment(chain, name, stored)?);
-        }
-    }
-    entries.sort_by_key(|entry| (entry.start_lsn, entry.kind != Kind::Base));
-    let text = to_lines(entries.iter());
-    let _lock = open_locked(chain)?;
-    durable::write_atomically(&chain.manifest(), &text)?;
-    Ok(entries)
 }
 
 /// Opens the manifest under an exclusive lock. A rebuild replaces the file: whoever waited for the

@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 use crate::checksum;
 use crate::durable;
 use crate::error::{Error, Result};
-use crate::layout::chain::names_in;
 use crate::layout::names::{is_partial_directory, PARTIAL};
 use crate::pause::Pause;
 
@@ -36,7 +35,7 @@ pub(crate) fn seal(path: &Path) -> Result<()> {
 /// while none is in the making.
 pub(crate) fn remove_leftovers(parent: &Path) -> Result<Vec<PathBuf>> {
     let mut removed = Vec::new();
-    for name in names_in(parent)? {
+    for name in durable::names_in(parent)? {
         if is_partial_directory(&name) {
             let path = parent.join(name);
             remove(&path)?;
@@ -132,7 +131,7 @@ pub(crate) fn files_below(root: &Path) -> Result<Vec<String>> {
     let mut found = Vec::new();
     let mut directories = vec![String::new()];
     while let Some(directory) = directories.pop() {
-        for name in names_in(&root.join(&directory))? {
+        for name in durable::names_in(&root.join(&directory))? {
             let relative = if directory.is_empty() {
                 name
             } else {
@@ -155,7 +154,7 @@ pub(crate) fn files_below(root: &Path) -> Result<Vec<String>> {
 
 /// Closes every directory to others and fsyncs it, the innermost first.
 fn fsync_directories(path: &Path) -> Result<()> {
-    for name in names_in(path)? {
+    for name in durable::names_in(path)? {
         let below = path.join(name);
         if durable::is_real_dir(&below) {
             fsync_directories(&below)?;

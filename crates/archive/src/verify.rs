@@ -14,15 +14,17 @@ use crate::archiving::{Notes, ARCHIVED_JSONL};
 use crate::base;
 use crate::checksum::{self, Checksum, Hashing};
 use crate::error::{Error, Result};
-use crate::expiry::{given_up, Lock};
+use crate::expiry::given_up;
 use crate::flags::{self, FLAGS};
 use crate::globals;
 use crate::layout::names::{chain_name, BASE, CHAIN_JSON, GLOBALS, INCREMENTAL, MANIFEST};
 use crate::layout::{ChainDir, DatabaseDir, SegmentName, Stored};
+use crate::lock::Lock;
 use crate::lsn::Lsn;
 use crate::manifest::{self, Entry, Kind, Manifest};
 use crate::pause::{going_on, Pause, Pausing};
 use crate::pins::{self, PINS_JSON};
+use crate::segment::manifest_line;
 use crate::segment::{source, Header, Previous, Summary};
 
 use directories::{base_problems, globals_problems};
@@ -324,7 +326,7 @@ impl<'a> ChainCheck<'a> {
             bytes: listed.file_bytes,
             sha256: listed.file_sha256.clone(),
         };
-        let expected = Entry::segment(header, &summary.tally, content, &as_listed);
+        let expected = manifest_line::line(header, &summary.tally, content, &as_listed);
         if listed != expected && listed.sha256 == expected.sha256 {
             self.found(file, "the manifest's line does not say what the file holds");
         }

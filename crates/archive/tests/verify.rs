@@ -66,7 +66,7 @@ fn a_sound_archive_has_no_problem() {
     let place = full_place();
     assert_eq!(verify(&place.database, &mut || {}).unwrap(), []);
     let before = fs::read(place.chain.manifest()).unwrap();
-    manifest::rebuild(&place.chain).unwrap();
+    support::rebuild_manifest(&place.chain);
     assert_eq!(fs::read(place.chain.manifest()).unwrap(), before);
 }
 
@@ -147,7 +147,7 @@ fn compressed_segments_are_seen_through() {
     }
     fs::remove_file(place.chain.manifest()).unwrap();
     drop(place.append());
-    manifest::rebuild(&place.chain).unwrap();
+    support::rebuild_manifest(&place.chain);
     assert_eq!(verify(&place.database, &mut || {}).unwrap(), []);
     let (name, stored) = place.chain.segments().unwrap()[0];
     let path = place.chain.segment_path(name, stored);

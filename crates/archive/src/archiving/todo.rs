@@ -6,13 +6,12 @@ use std::path::{Path, PathBuf};
 
 use super::notes::Notes;
 use super::{directory_name, ensure_plain, is_archived, name_of, Item, Todo};
-use crate::base::METADATA_JSON;
 use crate::checksum;
 use crate::compression::Compression;
 use crate::durable;
 use crate::error::{Error, Result};
 use crate::flags::FLAGS;
-use crate::layout::names::{CHAIN_JSON, INCREMENTAL, MANIFEST};
+use crate::layout::names::{CHAIN_JSON, INCREMENTAL, MANIFEST, METADATA_JSON};
 use crate::layout::{ChainDir, DatabaseDir, SegmentName, Stored};
 use crate::manifest::{self, Entry, Kind};
 use crate::pins::PINS_JSON;

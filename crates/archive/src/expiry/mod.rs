@@ -13,7 +13,7 @@
 //! either goes the next time. While files are removed nobody else may read or remove: [`Lock`].
 
 mod given_up;
-mod lock;
+pub mod indexes;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
@@ -25,9 +25,9 @@ use crate::durable;
 use crate::error::{Error, Result};
 use crate::failpoint::pass;
 use crate::globals;
-use crate::history::index;
-use crate::layout::names::{chain_name, parse_chain_name, PARTIAL};
+use crate::layout::names::{chain_name, parse_chain_name, METADATA_JSON, PARTIAL};
 use crate::layout::{BaseName, ChainDir, DatabaseDir, SegmentName, Stored};
+use crate::lock::Lock;
 use crate::manifest::{self, Entry, Kind};
 use crate::metadata::Metadata;
 use crate::pause::Pause;
@@ -36,8 +36,7 @@ use crate::retention::{self, Plan, Rules};
 use crate::sealed;
 use crate::time::Time;
 
-pub(crate) use given_up::names as given_up;
-pub use lock::Lock;
+pub use given_up::names as given_up;
 
 /// What becomes of a file, or of a base.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,7 +73,7 @@ pub fn expire(database: &DatabaseDir, rules: &Rules, now: Time) -> Result<Vec<Ro
             remove_chain(&surveyed.chain)?
         } else {
             remove_files(surveyed, plan, now)?;
-            index::sweep(&surveyed.chain)?;
+            indexes::remove_unused(&surveyed.chain)?;
         }
     }
     Ok(rows)
@@ -195,7 +194,7 @@ fn base_facts(
     pin: Option<pins::Pin>,
 ) -> retention::Base {
     let path = base::path_of(chain, name);
-    let metadata = Metadata::read(&path.join(base::METADATA_JSON));
+    let metadata = Metadata::read(&path.join(METADATA_JSON));
     let flaw = match (&metadata, base::entry_of_base(chain, name)) {
         (Err(error), _) => Some(error.to_string()),
         (_, Err(error)) => Some(error.to_string()),

@@ -167,7 +167,7 @@ fn places() -> MutexGuard<'static, BTreeMap<(PathBuf, Whose), PathBuf>> {
 /// System identifier and oid of the database that a directory is of; `None` where nothing tells.
 fn whose(database: &DatabaseDir) -> Result<Option<Whose>> {
     // The owner that can't be read is missed when somebody wants to write.
-    if let Ok(Some(owner)) = owner::read(database) {
+    if let Ok(Some(owner)) = owner::read(database.path()) {
         let system_identifier = owner.identity.system_identifier;
         return Ok(Some((system_identifier, owner.database_oid)));
     }
@@ -217,7 +217,7 @@ impl DatabaseDir {
     /// Makes the next chain, the owner's own from now on. It is there as a whole or, after a crash, not at all.
     pub fn create_chain(&self, new: NewChain) -> Result<ChainDir> {
         let number = self.chain_numbers()?.last().map_or(1, |last| last + 1);
-        owner::note_chain(self, number)?;
+        owner::note_chain(&self.path, number)?;
         ChainDir::create(&self.path, number, new)
     }
 

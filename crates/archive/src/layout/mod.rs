@@ -11,4 +11,4 @@ pub mod root;
 pub use chain::{ChainDir, ChainEnd, ChainInfo, NewChain};
 pub use database::DatabaseDir;
 pub use names::{BaseName, GlobalsName, SegmentName, Stored};
-pub use root::{ArchiveRoot, DirectoryError};
+pub use root::ArchiveRoot;

@@ -21,6 +21,7 @@ use rustix::fs::{flock, FlockOperation};
 use super::file::{write_again, SegmentFile};
 use super::grammar::{first_line, FORMAT};
 use super::header::{Header, Previous};
+use super::manifest_line;
 use super::rotate::open_segment;
 use super::source;
 use super::summary::{Summary, Tally};
@@ -147,7 +148,7 @@ impl ChainDir {
             self,
             closed.filter(|(_, stored)| *stored != Stored::Partial),
             |(name, _)| Entry::segment_file(*name),
-            |(name, stored)| manifest::entry_of_segment(self, *name, *stored),
+            |(name, stored)| manifest_line::read_line(self, *name, *stored),
         )
     }
 
@@ -169,7 +170,7 @@ impl ChainDir {
             .rfind(|entry| entry.file == file);
         let entry = match listed {
             Some(entry) => entry,
-            None => manifest::entry_of_segment(self, name, stored)?,
+            None => manifest_line::read_line(self, name, stored)?,
         };
         let previous = Previous {
             file: name.file(Stored::Plain),

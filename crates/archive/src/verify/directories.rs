@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use crate::base::{self, METADATA_JSON};
+use crate::base;
 use crate::error::Result;
 use crate::globals::{self, Facts};
+use crate::layout::names::METADATA_JSON;
 use crate::layout::{BaseName, ChainDir, GlobalsName};
 use crate::lsn::Lsn;
 use crate::metadata::Metadata;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::lines::{encoded, Typed};
 use super::literal::{name_of, Words};
-use crate::segment::DdlBlock;
+use archive::segment::DdlBlock;
 
 /// One statement of a DDL block.
 pub struct Ddl<'a> {

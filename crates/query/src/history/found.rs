@@ -9,10 +9,10 @@ use super::lines::{Transaction, Typed};
 use super::literal::Value;
 use super::names::Place;
 use super::statement::{self, Operation};
-use crate::error::Result;
-use crate::expiry::Lock;
-use crate::lsn::Lsn;
-use crate::time::Time;
+use archive::error::Result;
+use archive::lock::Lock;
+use archive::lsn::Lsn;
+use archive::time::Time;
 
 /// A place that was found.
 #[derive(Debug, Clone, Copy)]

@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 
-use crate::time::Time;
+use archive::time::Time;
 
 /// Text between tags, or in a quoted attribute.
 pub fn escape(text: &str) -> String {

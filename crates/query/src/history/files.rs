@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 
 use super::build::{build, Built};
 use super::index::{self, Indexed};
-use crate::error::{Error, Result};
-use crate::expiry::given_up;
-use crate::layout::{ChainDir, DatabaseDir, SegmentName, Stored};
-use crate::lsn::Lsn;
-use crate::manifest::{self, Entry, Kind};
-use crate::segment::source;
-use crate::time::Time;
+use archive::error::{Error, Result};
+use archive::expiry::given_up;
+use archive::layout::{ChainDir, DatabaseDir, SegmentName, Stored};
+use archive::lsn::Lsn;
+use archive::manifest::{self, Entry, Kind};
+use archive::segment::source;
+use archive::time::Time;
 
 /// So many indexes that could not be written are kept in memory.
 const KEPT: usize = 8;
@@ -269,7 +269,7 @@ pub fn without_index(database: &DatabaseDir) -> Result<usize> {
         let segments = chain.segments()?.into_iter();
         let closed = segments.filter(|(_, stored)| *stored != Stored::Partial);
         count += closed
-            .filter(|(name, _)| std::fs::symlink_metadata(index::path(&chain, *name)).is_err())
+            .filter(|(name, _)| std::fs::symlink_metadata(chain.index(*name)).is_err())
             .count();
     }
     Ok(count)
@@ -285,7 +285,7 @@ pub fn make_indexes<E: From<Error>>(
         between()?;
         let file = &files.files[nth];
         let is_closed = file.stored.is_some_and(|stored| stored != Stored::Partial);
-        if is_closed && std::fs::symlink_metadata(index::path(&file.chain, file.name)).is_err() {
+        if is_closed && std::fs::symlink_metadata(file.chain.index(file.name)).is_err() {
             files.indexed(nth, between)?;
         }
         files.files[nth].kept = None;

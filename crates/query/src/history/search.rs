@@ -17,11 +17,11 @@ use super::literal::{names_of, Value};
 use super::names::{Names, Place, Table};
 use super::pass::{CopyBlock, Pass, MOST_KEYS};
 use super::statement::{self, Statement};
-use crate::error::{Error, Result};
-use crate::expiry::Lock;
-use crate::layout::{DatabaseDir, Stored};
-use crate::segment::Key;
-use crate::time::Time;
+use archive::error::{Error, Result};
+use archive::layout::{DatabaseDir, Stored};
+use archive::lock::Lock;
+use archive::segment::Key;
+use archive::time::Time;
 
 /// More than anybody reads, at some 100 bytes each.
 const MOST: usize = 1_000_000;

@@ -6,7 +6,7 @@ use chrono::{Days, NaiveDate, TimeDelta};
 
 use super::facts::{Chain, Day, Report};
 use super::text::{count, escape, moment, size, span};
-use crate::time::Time;
+use archive::time::Time;
 
 const WIDTH: f64 = 1040.0;
 const LEFT: f64 = 74.0;

@@ -1,10 +1,13 @@
 //! The one error type of this crate: every variant names the path it is about.
 
+mod directory;
+
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::layout::DirectoryError;
 use crate::lsn::Lsn;
+
+pub use directory::DirectoryError;
 
 /// The result of everything in this crate that touches the disk.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -114,10 +117,7 @@ impl Error {
     }
 
     /// Names the path and the action: `.map_err(Error::io("open", path))`.
-    pub(crate) fn io<'a>(
-        action: &'static str,
-        path: &'a Path,
-    ) -> impl FnOnce(io::Error) -> Error + 'a {
+    pub fn io<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Error + 'a {
         move |source| Error::Io {
             action,
             path: path.to_owned(),
@@ -125,7 +125,7 @@ impl Error {
         }
     }
 
-    pub(crate) fn damaged(path: &Path, offset: u64, why: impl Into<String>) -> Error {
+    pub fn damaged(path: &Path, offset: u64, why: impl Into<String>) -> Error {
         Error::Damaged {
             path: path.to_owned(),
             offset,
