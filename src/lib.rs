@@ -38,6 +38,7 @@ use pgrx::prelude::*;
 #[pg_guard]
 pub extern "C-unwind" fn _PG_init() {
     settings::init();
+    output_plugin::init();
     if pg::server::is_preloading() {
         pg::server::shared::init(settings::max_databases());
         launcher::init();

@@ -67,7 +67,7 @@ impl Translator {
         }
     }
 
-    /// Takes a row as `pg::plugin::send_foreign` packs it.
+    /// Takes a row as `pg::decoding::direct::send_foreign` packs it.
     pub fn accept_message(&mut self, message: &[u8], journal: &mut Journal) -> Result<()> {
         let (Some(lsn), Some(xid)) = (message.first_chunk::<8>(), message.get(8..12)) else {
             return Err(CaptureError::Foreign(

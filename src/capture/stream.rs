@@ -19,7 +19,7 @@ use super::foreign;
 use super::journal::Journal;
 use super::sequence_sync::SequenceSync;
 use crate::pg::decoding::decoder::{Decoder, Step};
-use crate::pg::decoding::{moved_sequences, plugin};
+use crate::pg::decoding::{direct, moved_sequences};
 use crate::pg::server;
 use crate::settings;
 use crate::status::{self, DatabaseStatus};
@@ -62,7 +62,7 @@ impl StreamReader {
         let (options, mut translator) = foreign::plugin_options(plugin_name)?;
         let journal = Rc::new(RefCell::new(journal));
         let target = journal.clone();
-        plugin::set_direct_target(Box::new(move |row| {
+        direct::set_direct_target(Box::new(move |row| {
             let mut journal = target.borrow_mut();
             let result = match &mut translator {
                 None => journal.accept(row),

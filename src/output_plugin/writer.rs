@@ -19,7 +19,7 @@ use super::history::Statement;
 use super::options::Options;
 use super::relations::TableSql;
 use super::row_sql::{self, Line, Update};
-use super::{Change, RowTarget, Transaction};
+use crate::pg::decoding::callbacks::{Change, RowTarget, Transaction};
 use crate::pg::decoding::moved_sequences;
 use crate::pg::decoding::row_guard::guarded;
 use crate::pg::decoding::value::Row;

@@ -3,8 +3,9 @@
 use pgrx::prelude::*;
 
 use super::super::relations::TableSql;
-use super::super::{row_sql, Change};
+use super::super::row_sql;
 use super::Writer;
+use crate::pg::decoding::callbacks::Change;
 use crate::pg::decoding::row_guard::guarded;
 use crate::pg::decoding::value::Row;
 use crate::pg::failure::Failure;

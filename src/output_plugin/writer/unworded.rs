@@ -4,9 +4,9 @@
 use pgrx::prelude::*;
 
 use super::super::relations::{written_columns, TableSql};
-use super::super::Change;
 use super::Writer;
 use crate::passing::raise_if_passing;
+use crate::pg::decoding::callbacks::Change;
 use crate::pg::decoding::invalidation;
 use crate::pg::decoding::row_guard::guarded;
 use crate::pg::decoding::value::Row;
