@@ -1,11 +1,10 @@
 //! Drawings of the page, as SVG that stands in it.
 
-use std::fmt::Write;
-
 use chrono::{Days, NaiveDate, TimeDelta};
+use maud::{html, Markup};
 
-use super::facts::{Chain, Day, Report};
-use super::text::{count, escape, moment, size, span};
+use super::facts::{Chain, Day, Report, Stretch};
+use super::text::{count, moment, size, span, visible};
 use archive::time::Time;
 
 const WIDTH: f64 = 1040.0;
@@ -65,12 +64,12 @@ impl Scale {
 }
 
 /// Chains, one above the other: segments, bases, gaps, and what can be restored.
-pub fn timeline(report: &Report) -> String {
+pub fn timeline(report: &Report) -> Markup {
     let stretches = report.chains.iter().flat_map(|chain| &chain.stretches);
     let starts = stretches.map(|stretch| stretch.from);
     let bases = report.bases().map(|base| base.name.taken_at);
     let Some(from) = starts.chain(bases).min() else {
-        return "<p class=\"quiet\">The archive is empty.</p>".to_owned();
+        return html! { p.quiet { "The archive is empty." } };
     };
     let margin = ((report.generated_at - from) / 50).max(TimeDelta::seconds(2));
     let scale = Scale {
@@ -79,128 +78,98 @@ pub fn timeline(report: &Report) -> String {
     };
     let shown = &report.chains[report.chains.len().saturating_sub(CHAINS)..];
     let height = 26.0 + shown.len() as f64 * 64.0;
-    let mut svg = format!(
-        "<svg viewBox=\"0 0 {WIDTH} {:.0}\" role=\"img\" aria-label=\"Timeline of the archive\">\
-         <defs><pattern id=\"hatch\" width=\"6\" height=\"6\" patternUnits=\"userSpaceOnUse\" \
-         patternTransform=\"rotate(45)\"><rect width=\"6\" height=\"6\" class=\"gap-ground\"/>\
-         <rect width=\"2.4\" height=\"6\" class=\"gap-line\"/></pattern></defs>",
-        height + 24.0
-    );
-    for (time, label) in scale.ticks() {
-        let x = scale.x(time);
-        let anchor = if x > WIDTH - 60.0 { "end" } else { "middle" };
-        let _ = write!(
-            svg,
-            "<line class=\"grid\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"8\" y2=\"{:.0}\"/>\
-             <text class=\"tick\" x=\"{x:.1}\" y=\"{:.0}\" text-anchor=\"{anchor}\">{label}</text>",
-            height - 8.0,
-            height + 10.0
-        );
+    html! {
+        svg viewBox={ "0 0 " (WIDTH) " " (height + 24.0) } role="img" aria-label="Timeline of the archive" {
+            defs {
+                pattern #hatch width="6" height="6" patternUnits="userSpaceOnUse"
+                    patternTransform="rotate(45)" {
+                    rect.gap-ground width="6" height="6" {}
+                    rect.gap-line width="2.4" height="6" {}
+                }
+            }
+            @for (time, label) in scale.ticks() { (tick(scale.x(time), &label, height)) }
+            @for (nth, chain) in shown.iter().enumerate() {
+                (lane(chain, &scale, 14.0 + nth as f64 * 64.0))
+            }
+            @for (from, to) in report.gaps() {
+                @let (x, end) = (scale.x(from), scale.x(to));
+                rect.gap x=(tenths(x)) y="8" width=(tenths((end - x).max(3.0))) height=(height - 16.0) {
+                    title {
+                        "Gap of " (span(to - from)) ": nothing of " (moment(from)) " to " (moment(to))
+                        " can be restored"
+                    }
+                }
+            }
+        }
     }
-    for (nth, chain) in shown.iter().enumerate() {
-        lane(&mut svg, chain, &scale, 14.0 + nth as f64 * 64.0);
-    }
-    for (from, to) in report.gaps() {
-        let (x, end) = (scale.x(from), scale.x(to));
-        let _ = write!(
-            svg,
-            "<rect class=\"gap\" x=\"{x:.1}\" y=\"8\" width=\"{:.1}\" height=\"{:.0}\">\
-             <title>Gap of {}: nothing of {} to {} can be restored</title></rect>",
-            (end - x).max(3.0),
-            height - 16.0,
-            span(to - from),
-            moment(from),
-            moment(to)
-        );
-    }
-    svg.push_str("</svg>");
-    svg
 }
 
-fn lane(svg: &mut String, chain: &Chain, scale: &Scale, top: f64) {
-    let _ = write!(
-        svg,
-        "<text class=\"lane\" x=\"0\" y=\"{:.0}\">chain-{}</text>",
-        top + 29.0,
-        chain.number
-    );
-    for stretch in &chain.stretches {
-        if let Some(from) = stretch.restorable_from {
-            let (x, end) = (scale.x(from), scale.x(stretch.to));
-            let _ = write!(
-                svg,
-                "<rect class=\"window\" x=\"{x:.1}\" y=\"{top:.0}\" width=\"{:.1}\" height=\"52\" rx=\"4\">\
-                 <title>Every moment from {} to {} can be restored</title></rect>",
-                (end - x).max(2.0),
-                moment(from),
-                moment(stretch.to)
-            );
-        }
-        let (x, end) = (scale.x(stretch.from), scale.x(stretch.to));
-        let are_many = (end - x) / (stretch.segments.len() as f64) < NARROWEST;
-        if are_many {
-            let _ = write!(
-                svg,
-                "<rect class=\"segment\" x=\"{x:.1}\" y=\"{:.0}\" width=\"{:.1}\" height=\"14\" rx=\"2\">\
-                 <title>{} segments</title></rect>",
-                top + 28.0,
-                (end - x).max(2.0),
-                count(stretch.segments.len() as u64)
-            );
-        }
-        for segment in stretch.segments.iter().filter(|_| !are_many) {
-            let (x, end) = (scale.x(segment.from), scale.x(segment.to));
-            let class = if segment.is_open {
-                "segment open"
-            } else {
-                "segment"
-            };
-            let _ = write!(
-                svg,
-                "<rect class=\"{class}\" x=\"{x:.1}\" y=\"{:.0}\" width=\"{:.1}\" height=\"14\" rx=\"2\">\
-                 <title>{}{}: {}, {} transactions, {} to {}</title></rect>",
-                top + 28.0,
-                (end - x - 1.0).max(1.0),
-                escape(&segment.name),
-                if segment.is_open { " (open)" } else { "" },
-                size(segment.bytes),
-                count(segment.transactions),
-                moment(segment.from),
-                moment(segment.to)
-            );
-        }
+fn tick(x: f64, label: &str, height: f64) -> Markup {
+    let anchor = if x > WIDTH - 60.0 { "end" } else { "middle" };
+    html! {
+        line.grid x1=(tenths(x)) x2=(tenths(x)) y1="8" y2=(height - 8.0) {}
+        text.tick x=(tenths(x)) y=(height + 10.0) text-anchor=(anchor) { (label) }
     }
-    for base in &chain.bases {
-        let class = if base.joins { "base" } else { "base alone" };
-        let _ = write!(
-            svg,
-            "<circle class=\"{class}\" cx=\"{:.1}\" cy=\"{:.0}\" r=\"5.5\">\
-             <title>Base {}: {}{}</title></circle>",
-            scale.x(base.name.taken_at),
-            top + 14.0,
-            base.name,
-            size(base.bytes),
-            if base.joins {
-                ""
-            } else {
-                ", stands alone: a single point"
+}
+
+/// Tenths of a pixel are fine enough.
+fn tenths(value: f64) -> String {
+    format!("{value:.1}")
+}
+
+fn lane(chain: &Chain, scale: &Scale, top: f64) -> Markup {
+    html! {
+        text.lane x="0" y=(top + 29.0) { "chain-" (chain.number) }
+        @for stretch in &chain.stretches { (lane_of_stretch(stretch, scale, top)) }
+        @for base in &chain.bases {
+            circle.base.alone[!base.joins] cx=(tenths(scale.x(base.name.taken_at))) cy=(top + 14.0) r="5.5" {
+                title {
+                    "Base " (base.name) ": " (size(base.bytes))
+                    @if !base.joins { ", stands alone: a single point" }
+                }
             }
-        );
+        }
+        @if let Some((at, reason)) = &chain.ended {
+            path.end d={ "M" (tenths(scale.x(*at))) " " (top + 22.0) "v26" } {
+                title { "Ended " (moment(*at)) ": " (visible(reason)) }
+            }
+        }
     }
-    if let Some((at, reason)) = &chain.ended {
-        let x = scale.x(*at);
-        let _ = write!(
-            svg,
-            "<path class=\"end\" d=\"M{x:.1} {:.0}v26\"><title>Ended {}: {}</title></path>",
-            top + 22.0,
-            moment(*at),
-            escape(reason)
-        );
+}
+
+/// What of it can be restored, and its segments, each with its facts where they are wide enough.
+fn lane_of_stretch(stretch: &Stretch, scale: &Scale, top: f64) -> Markup {
+    let (x, end) = (scale.x(stretch.from), scale.x(stretch.to));
+    let are_many = (end - x) / (stretch.segments.len() as f64) < NARROWEST;
+    let y = top + 28.0;
+    html! {
+        @if let Some(from) = stretch.restorable_from {
+            @let width = (end - scale.x(from)).max(2.0);
+            rect.window x=(tenths(scale.x(from))) y=(top) width=(tenths(width)) height="52" rx="4" {
+                title { "Every moment from " (moment(from)) " to " (moment(stretch.to)) " can be restored" }
+            }
+        }
+        @if are_many {
+            rect.segment x=(tenths(x)) y=(y) width=(tenths((end - x).max(2.0))) height="14" rx="2" {
+                title { (count(stretch.segments.len() as u64)) " segments" }
+            }
+        }
+        @for segment in stretch.segments.iter().filter(|_| !are_many) {
+            @let (x, end) = (scale.x(segment.from), scale.x(segment.to));
+            @let width = (end - x - 1.0).max(1.0);
+            rect.segment.open[segment.is_open] x=(tenths(x)) y=(y) width=(tenths(width)) height="14" rx="2" {
+                title {
+                    (segment.name) @if segment.is_open { " (open)" }
+                    ": " (size(segment.bytes)) ", " (count(segment.transactions)) " transactions, "
+                    (moment(segment.from)) " to " (moment(segment.to))
+                }
+            }
+        }
     }
 }
 
 /// A bar for each day.
-pub fn daily(report: &Report, title: &str, value: fn(&Day) -> f64, are_bytes: bool) -> String {
+pub fn daily(report: &Report, title: &str, value: fn(&Day) -> f64, are_bytes: bool) -> Markup {
     let shown = |value: f64| {
         if are_bytes {
             size(value.round() as u64)
@@ -230,48 +199,34 @@ pub fn daily(report: &Report, title: &str, value: fn(&Day) -> f64, are_bytes: bo
         .collect();
     let most = values.iter().map(|(_, value)| *value).fold(0.0, f64::max);
     let top = round_up(most, are_bytes);
-    let mut svg = format!(
-        "<svg viewBox=\"0 0 {HALF} {HEIGHT}\" role=\"img\" aria-label=\"{}\">",
-        escape(title)
-    );
-    for part in [0.0, 0.5, 1.0] {
-        let y = BOTTOM - part * (BOTTOM - 14.0);
-        let _ = write!(
-            svg,
-            "<line class=\"grid\" x1=\"{START}\" x2=\"{END}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>\
-             <text class=\"tick\" x=\"{:.0}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
-            START - 8.0,
-            y + 4.0,
-            escape(&axis(top * part))
-        );
-    }
     let width = (END - START) / values.len() as f64;
     let every = values.len().div_ceil(7);
-    for (nth, (date, value)) in values.iter().enumerate() {
-        let x = START + nth as f64 * width;
-        let height = value / top * (BOTTOM - 14.0);
-        let height = if *value > 0.0 { height.max(1.5) } else { 0.0 };
-        let _ = write!(
-            svg,
-            "<rect class=\"bar\" x=\"{:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{height:.1}\" rx=\"2\">\
-             <title>{date}: {}</title></rect>",
-            x + width * 0.12,
-            BOTTOM - height,
-            width * 0.76,
-            escape(&shown(*value))
-        );
-        if (values.len() - 1 - nth).is_multiple_of(every) {
-            let _ = write!(
-                svg,
-                "<text class=\"tick\" x=\"{:.1}\" y=\"{:.0}\" text-anchor=\"middle\">{}</text>",
-                x + width / 2.0,
-                BOTTOM + 18.0,
-                date.format("%d %b")
-            );
+    let height_of = |value: f64| match value / top * (BOTTOM - 14.0) {
+        height if value > 0.0 => height.max(1.5),
+        _ => 0.0,
+    };
+    html! {
+        svg viewBox={ "0 0 " (HALF) " " (HEIGHT) } role="img" aria-label=(title) {
+            @for part in [0.0, 0.5, 1.0] {
+                @let y = BOTTOM - part * (BOTTOM - 14.0);
+                line.grid x1=(START) x2=(END) y1=(tenths(y)) y2=(tenths(y)) {}
+                text.tick x=(START - 8.0) y=(tenths(y + 4.0)) text-anchor="end" { (axis(top * part)) }
+            }
+            @for (nth, (date, value)) in values.iter().enumerate() {
+                @let x = START + nth as f64 * width;
+                @let height = height_of(*value);
+                rect.bar x=(tenths(x + width * 0.12)) y=(tenths(BOTTOM - height))
+                    width=(tenths(width * 0.76)) height=(tenths(height)) rx="2" {
+                    title { (date) ": " (shown(*value)) }
+                }
+                @if (values.len() - 1 - nth).is_multiple_of(every) {
+                    text.tick x=(tenths(x + width / 2.0)) y=(BOTTOM + 18.0) text-anchor="middle" {
+                        (date.format("%d %b"))
+                    }
+                }
+            }
         }
     }
-    svg.push_str("</svg>");
-    svg
 }
 
 /// `2.5 M`

@@ -1,11 +1,11 @@
 //! The page itself: plain HTML and CSS in one file, readable with scripts and images off, light or dark
 //! as the reader's system is.
 
-use std::fmt::Write;
+use maud::{html, Markup, PreEscaped, DOCTYPE};
 
 use super::charts;
-use super::facts::{Report, Table};
-use super::text::{count, escape, moment, size, span};
+use super::facts::{Base, Report, Table};
+use super::text::{count, moment, size, span, visible};
 use super::Health;
 
 /// More tables are summed up in the last row.
@@ -14,37 +14,56 @@ const TABLES: usize = 15;
 const BASES: usize = 12;
 
 const STYLE: &str = include_str!("../../templates/report.css");
+/// Nothing is loaded and nothing runs, whatever a text on the page says.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
 
 /// The whole page.
 pub fn html(report: &Report, health: &[Health]) -> String {
     let level = worst(health);
-    let name = escape(&report.database);
-    let mut page = format!(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta name=\"color-scheme\" content=\"light dark\">\n\
-         <title>{name}: backup report</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n\
-         <header><div><p class=\"over\">pg_incrbackup</p><h1>{name}</h1>\
-         <p class=\"quiet\">as of {} UTC &middot; system identifier {}</p></div>\
-         <p class=\"level {level}\">{level}</p></header>\n",
-        moment(report.generated_at),
-        report.system_identifier
-    );
-    page.push_str(&tiles(report));
-    page.push_str(&health_section(report, health));
-    page.push_str(&timeline(report));
-    page.push_str(&days(report));
-    page.push_str(&tables(report));
-    page.push_str(&bases(report));
-    page.push_str(&ddl(report));
-    let _ = write!(
-        page,
-        "<footer><p>Written by <code>incr_report()</code>. Times are UTC. To restore, run \
-         <code>sh restore.sh --target 'dbname=…' --until-time '…'</code> beside this page.</p></footer>\n\
-         </main>\n</body>\n</html>\n"
-    );
-    page
+    let name = visible(&report.database);
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta http-equiv="Content-Security-Policy" content=(POLICY);
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { (name) ": backup report" }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                main {
+                    header {
+                        div {
+                            p.over { "pg_incrbackup" }
+                            h1 { (name) }
+                            p.quiet {
+                                "as of " (moment(report.generated_at)) " UTC · system identifier "
+                                (report.system_identifier)
+                            }
+                        }
+                        p class={ "level " (level) } { (level) }
+                    }
+                    (tiles(report))
+                    (health_section(report, health))
+                    (timeline(report))
+                    (days(report))
+                    (tables(report))
+                    (bases(report))
+                    (ddl(report))
+                    footer {
+                        p {
+                            "Written by " code { "incr_report()" } ". Times are UTC. To restore, run "
+                            code { "sh restore.sh --target 'dbname=…' --until-time '…'" }
+                            " beside this page."
+                        }
+                    }
+                }
+            }
+        }
+    };
+    page.into_string()
 }
 
 fn worst(health: &[Health]) -> &'static str {
@@ -53,7 +72,7 @@ fn worst(health: &[Health]) -> &'static str {
     levels.iter().find(is).copied().unwrap_or("unknown")
 }
 
-fn tiles(report: &Report) -> String {
+fn tiles(report: &Report) -> Markup {
     let windows = report.windows();
     let gaps = report.gaps();
     let (segments, bases) = report.bytes();
@@ -117,18 +136,13 @@ fn tiles(report: &Report) -> String {
             format!("in {}", plural(report.segments().count(), "segment")),
         ),
     ];
-    let mut html = "<section class=\"tiles\">".to_owned();
-    for (name, value, note) in tiles {
-        let _ = write!(
-            html,
-            "<div class=\"tile\"><h2>{}</h2><p class=\"value\">{}</p><p class=\"quiet\">{}</p></div>",
-            escape(name),
-            escape(&value),
-            escape(&note)
-        );
+    html! {
+        section.tiles {
+            @for (name, value, note) in tiles {
+                div.tile { h2 { (name) } p.value { (value) } p.quiet { (note) } }
+            }
+        }
     }
-    html.push_str("</section>\n");
-    html
 }
 
 fn plural(number: usize, what: &str) -> String {
@@ -136,242 +150,264 @@ fn plural(number: usize, what: &str) -> String {
     format!("{} {what}{s}", count(number as u64))
 }
 
-fn health_section(report: &Report, health: &[Health]) -> String {
-    let mut html = "<section class=\"card\" id=\"health\"><h2>Health</h2>".to_owned();
-    for health in health {
-        let level = match health.level.as_str() {
-            level @ ("ok" | "warning" | "critical" | "emergency") => level,
-            _ => "unknown",
-        };
-        let _ = write!(
-            html,
-            "<div class=\"slot\"><p><span class=\"level {level}\">{level}</span> <strong>{}</strong></p>",
-            escape(&health.slot)
-        );
-        if !health.reasons.is_empty() {
-            html.push_str("<ul>");
-            for reason in &health.reasons {
-                let _ = write!(html, "<li>{}</li>", escape(reason));
+fn health_section(report: &Report, health: &[Health]) -> Markup {
+    html! {
+        section.card #health {
+            h2 { "Health" }
+            @for health in health { (slot(health)) }
+            @if health.is_empty() { p.quiet { "Not known." } }
+            @if !report.problems.is_empty() {
+                h3 { "Problems of the files" }
+                ul.problems {
+                    @for problem in &report.problems { li { (visible(problem)) } }
+                }
             }
-            html.push_str("</ul>");
         }
-        html.push_str("<dl>");
-        for (name, value) in &health.facts {
-            let _ = write!(
-                html,
-                "<div><dt>{}</dt><dd>{}</dd></div>",
-                escape(name),
-                escape(value)
-            );
-        }
-        html.push_str("</dl></div>");
     }
-    if health.is_empty() {
-        html.push_str("<p class=\"quiet\">Not known.</p>");
-    }
-    if !report.problems.is_empty() {
-        html.push_str("<h3>Problems of the files</h3><ul class=\"problems\">");
-        for problem in &report.problems {
-            let _ = write!(html, "<li>{}</li>", escape(problem));
-        }
-        html.push_str("</ul>");
-    }
-    html.push_str("</section>\n");
-    html
 }
 
-fn timeline(report: &Report) -> String {
-    let mut html = "<section class=\"card\" id=\"timeline\"><h2>Timeline</h2>".to_owned();
-    html.push_str("<div class=\"scroll\">");
-    html.push_str(&charts::timeline(report));
-    html.push_str(
-        "</div><ul class=\"legend\"><li><i class=\"key-window\"></i>every moment can be restored</li>\
-         <li><i class=\"key-segment\"></i>segment</li><li><i class=\"key-base\"></i>base</li>\
-         <li><i class=\"key-alone\"></i>base that stands alone</li>\
-         <li><i class=\"key-gap\"></i>gap</li></ul>",
-    );
-    let gaps = report.gaps();
-    if !gaps.is_empty() {
-        html.push_str("<h3>Gaps</h3><ul>");
-        for (from, to) in &gaps {
-            let _ = write!(
-                html,
-                "<li>{} to {} ({})</li>",
-                moment(*from),
-                moment(*to),
-                span(*to - *from)
-            );
-        }
-        html.push_str("</ul>");
-    }
-    let ended = report
-        .chains
-        .iter()
-        .filter_map(|chain| Some((chain.number, chain.ended.as_ref()?)));
-    let ended: Vec<_> = ended.collect();
-    if !ended.is_empty() {
-        html.push_str("<h3>Chains that ended</h3><ul>");
-        for (number, (at, reason)) in ended {
-            let _ = write!(
-                html,
-                "<li>chain-{number}, {}: {}</li>",
-                moment(*at),
-                escape(reason)
-            );
-        }
-        html.push_str("</ul>");
-    }
-    html.push_str("</section>\n");
-    html
-}
-
-fn days(report: &Report) -> String {
-    let stored = charts::daily(report, "Segments, bytes a day", |day| day.stored, true);
-    let transactions = charts::daily(report, "Transactions a day", |day| day.transactions, false);
-    format!(
-        "<section class=\"pair\"><div class=\"card\"><h2>Segments <span class=\"quiet\">bytes a day, as \
-         stored</span></h2>{stored}</div><div class=\"card\"><h2>Transactions <span class=\"quiet\">a \
-         day</span></h2>{transactions}</div></section>\n"
-    )
-}
-
-fn tables(report: &Report) -> String {
-    let mut html =
-        "<section class=\"card\" id=\"tables\"><h2>Busiest tables <span class=\"quiet\">in the \
-                    segments that are kept</span></h2>"
-            .to_owned();
-    if report.tables.is_empty() {
-        html.push_str("<p class=\"quiet\">No rows were written.</p></section>\n");
-        return html;
-    }
-    let all: u64 = report
-        .tables
-        .iter()
-        .map(|table| table.bytes)
-        .sum::<u64>()
-        .max(1);
-    let most = report.tables.first().map_or(1, |table| table.bytes).max(1);
-    html.push_str(
-        "<div class=\"scroll\"><table><thead><tr><th>Table</th><th class=\"n\">Inserts</th>\
-         <th class=\"n\">Updates</th><th class=\"n\">Deletes</th><th class=\"n\">Truncates</th>\
-         <th class=\"n\">SQL</th><th class=\"share\">Share</th></tr></thead><tbody>",
-    );
-    let (shown, rest) = report.tables.split_at(report.tables.len().min(TABLES));
-    let mut row = |name: &str, table: &Table| {
-        let _ = write!(
-            html,
-            "<tr><td>{name}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td>\
-             <td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"share\"><span class=\"meter\">\
-             <span style=\"width:{:.1}%\"></span></span><span class=\"n\">{:.1} %</span></td></tr>",
-            count(table.inserts),
-            count(table.updates),
-            count(table.deletes),
-            count(table.truncates),
-            size(table.bytes),
-            (table.bytes as f64 / most as f64 * 100.0).min(100.0),
-            table.bytes as f64 / all as f64 * 100.0
-        );
+fn slot(health: &Health) -> Markup {
+    let level = match health.level.as_str() {
+        level @ ("ok" | "warning" | "critical" | "emergency") => level,
+        _ => "unknown",
     };
-    for table in shown {
-        row(&format!("<code>{}</code>", escape(&table.name)), table);
-    }
-    if !rest.is_empty() {
-        let sum = rest.iter().fold(Table::default(), |sum, table| Table {
-            name: String::new(),
-            inserts: sum.inserts + table.inserts,
-            updates: sum.updates + table.updates,
-            deletes: sum.deletes + table.deletes,
-            truncates: sum.truncates + table.truncates,
-            bytes: sum.bytes + table.bytes,
-        });
-        row(&format!("<em>{} more</em>", count(rest.len() as u64)), &sum);
-    }
-    html.push_str("</tbody></table></div></section>\n");
-    html
-}
-
-fn bases(report: &Report) -> String {
-    let mut rows: Vec<String> = Vec::new();
-    for chain in report.chains.iter().rev() {
-        for base in chain.bases.iter().rev() {
-            let use_of_it = if base.joins {
-                "joins the segments"
-            } else {
-                "stands alone: a single point"
-            };
-            let pin = match base.pin.as_deref() {
-                Some("") => "pinned".to_owned(),
-                Some(note) => format!("pinned: {}", escape(note)),
-                None => String::new(),
-            };
-            rows.push(format!(
-                "<tr><td>{}</td><td><code>chain-{}/base/{}</code></td><td class=\"n\">{}</td>\
-                 <td class=\"n\">{}</td><td>{use_of_it}</td><td>{pin}</td></tr>",
-                moment(base.name.taken_at),
-                chain.number,
-                base.name,
-                size(base.bytes),
-                base.seconds
-                    .map_or("–".to_owned(), |seconds| format!("{seconds:.1} s")),
-            ));
+    html! {
+        div.slot {
+            p {
+                span class={ "level " (level) } { (level) }
+                " "
+                strong { (visible(&health.slot)) }
+            }
+            @if !health.reasons.is_empty() {
+                ul {
+                    @for reason in &health.reasons { li { (visible(reason)) } }
+                }
+            }
+            dl {
+                @for (name, value) in &health.facts {
+                    div { dt { (visible(name)) } dd { (visible(value)) } }
+                }
+            }
         }
     }
-    let head = "<div class=\"scroll\"><table><thead><tr><th>Taken</th><th>Base</th><th class=\"n\">Size</th>\
-                <th class=\"n\">Took</th><th>Use</th><th></th></tr></thead><tbody>";
-    let (shown, rest) = rows.split_at(rows.len().min(BASES));
-    let mut html = "<section class=\"card\" id=\"bases\"><h2>Base backups</h2>".to_owned();
-    if rows.is_empty() {
-        html.push_str("<p class=\"quiet\">There is none.</p>");
-    } else {
-        let _ = write!(html, "{head}{}</tbody></table></div>", shown.concat());
-    }
-    if !rest.is_empty() {
-        let _ = write!(
-            html,
-            "<details><summary>{} more</summary>{head}{}</tbody></table></div></details>",
-            count(rest.len() as u64),
-            rest.concat()
-        );
-    }
-    html.push_str("</section>\n");
-    html
 }
 
-fn ddl(report: &Report) -> String {
-    let mut html =
-        "<section class=\"card\" id=\"ddl\"><h2>Schema changes <span class=\"quiet\">of the last \
-                    four weeks</span></h2>"
-            .to_owned();
-    if report.ddl.is_empty() {
-        html.push_str("<p class=\"quiet\">There were none.</p></section>\n");
-        return html;
+fn timeline(report: &Report) -> Markup {
+    let legend = [
+        ("key-window", "every moment can be restored"),
+        ("key-segment", "segment"),
+        ("key-base", "base"),
+        ("key-alone", "base that stands alone"),
+        ("key-gap", "gap"),
+    ];
+    let gaps = report.gaps();
+    let chains = report.chains.iter();
+    let ended: Vec<_> = chains
+        .filter_map(|chain| Some((chain.number, chain.ended.as_ref()?)))
+        .collect();
+    html! {
+        section.card #timeline {
+            h2 { "Timeline" }
+            div.scroll { (charts::timeline(report)) }
+            ul.legend {
+                @for (key, what) in legend { li { i class=(key) {} (what) } }
+            }
+            @if !gaps.is_empty() {
+                h3 { "Gaps" }
+                ul {
+                    @for (from, to) in gaps {
+                        li { (moment(from)) " to " (moment(to)) " (" (span(to - from)) ")" }
+                    }
+                }
+            }
+            @if !ended.is_empty() {
+                h3 { "Chains that ended" }
+                ul {
+                    @for (number, (at, reason)) in ended {
+                        li { "chain-" (number) ", " (moment(*at)) ": " (visible(reason)) }
+                    }
+                }
+            }
+        }
     }
-    html.push_str(
-        "<div class=\"scroll tall\"><table><thead><tr><th>Committed</th><th>Role</th><th>Command</th>\
-         <th>Statement</th></tr></thead><tbody>",
-    );
-    for ddl in &report.ddl {
-        let text = match &ddl.text {
-            Some(text) => format!("<code>{}</code>", escape(text)),
-            None => "<span class=\"quiet\">not shown: it may hold secrets</span>".to_owned(),
-        };
-        let _ = write!(
-            html,
-            "<tr><td class=\"time\">{}</td><td>{}</td><td>{}</td><td class=\"sql\">{text}</td></tr>",
-            moment(ddl.at),
-            escape(&ddl.role),
-            escape(&ddl.command)
-        );
+}
+
+fn days(report: &Report) -> Markup {
+    html! {
+        section.pair {
+            div.card {
+                h2 { "Segments " span.quiet { "bytes a day, as stored" } }
+                (charts::daily(report, "Segments, bytes a day", |day| day.stored, true))
+            }
+            div.card {
+                h2 { "Transactions " span.quiet { "a day" } }
+                (charts::daily(report, "Transactions a day", |day| day.transactions, false))
+            }
+        }
     }
-    html.push_str("</tbody></table></div>");
-    let unseen = report.ddl_count.saturating_sub(report.ddl.len() as u64);
-    if unseen > 0 {
-        let _ = write!(
-            html,
-            "<p class=\"quiet\">and {} earlier ones</p>",
-            count(unseen)
-        );
+}
+
+fn tables(report: &Report) -> Markup {
+    let all: u64 = report.tables.iter().map(|table| table.bytes).sum();
+    let most = report.tables.first().map_or(0, |table| table.bytes);
+    let (shown, rest) = report.tables.split_at(report.tables.len().min(TABLES));
+    let sum = rest.iter().fold(Table::default(), |sum, table| Table {
+        name: String::new(),
+        inserts: sum.inserts + table.inserts,
+        updates: sum.updates + table.updates,
+        deletes: sum.deletes + table.deletes,
+        truncates: sum.truncates + table.truncates,
+        bytes: sum.bytes + table.bytes,
+    });
+    let percent = |part: u64, whole: u64| part as f64 / whole.max(1) as f64 * 100.0;
+    let row = |name: Markup, table: &Table| {
+        let counts = [table.inserts, table.updates, table.deletes, table.truncates];
+        let width = percent(table.bytes, most).min(100.0);
+        let share = percent(table.bytes, all);
+        html! {
+            tr {
+                td { (name) }
+                @for number in counts { td.n { (count(number)) } }
+                td.n { (size(table.bytes)) }
+                td.share {
+                    span.meter { span style={ "width:" (format_args!("{width:.1}")) "%" } {} }
+                    span.n { (format_args!("{share:.1}")) " %" }
+                }
+            }
+        }
+    };
+    html! {
+        section.card #tables {
+            h2 { "Busiest tables " span.quiet { "in the segments that are kept" } }
+            @if report.tables.is_empty() {
+                p.quiet { "No rows were written." }
+            } @else {
+                div.scroll {
+                    table {
+                        thead {
+                            tr {
+                                th { "Table" }
+                                @for what in ["Inserts", "Updates", "Deletes", "Truncates", "SQL"] {
+                                    th.n { (what) }
+                                }
+                                th.share { "Share" }
+                            }
+                        }
+                        tbody {
+                            @for table in shown {
+                                (row(html! { code { (visible(&table.name)) } }, table))
+                            }
+                            @if !rest.is_empty() {
+                                (row(html! { em { (count(rest.len() as u64)) " more" } }, &sum))
+                            }
+                        }
+                    }
+                }
+            }
+        }
     }
-    html.push_str("</section>\n");
-    html
+}
+
+fn bases(report: &Report) -> Markup {
+    let chains = report.chains.iter().rev();
+    let bases: Vec<_> = chains
+        .flat_map(|chain| chain.bases.iter().rev().map(|base| (chain.number, base)))
+        .collect();
+    let (shown, rest) = bases.split_at(bases.len().min(BASES));
+    html! {
+        section.card #bases {
+            h2 { "Base backups" }
+            @if shown.is_empty() {
+                p.quiet { "There is none." }
+            } @else {
+                (table_of_bases(shown))
+            }
+            @if !rest.is_empty() {
+                details {
+                    summary { (count(rest.len() as u64)) " more" }
+                    (table_of_bases(rest))
+                }
+            }
+        }
+    }
+}
+
+fn table_of_bases(bases: &[(u32, &Base)]) -> Markup {
+    let took = |seconds: Option<f64>| seconds.map_or("–".to_owned(), |s| format!("{s:.1} s"));
+    let pin = |note: &str| match note {
+        "" => "pinned".to_owned(),
+        note => format!("pinned: {}", visible(note)),
+    };
+    html! {
+        div.scroll {
+            table {
+                thead {
+                    tr {
+                        th { "Taken" }
+                        th { "Base" }
+                        th.n { "Size" }
+                        th.n { "Took" }
+                        th { "Use" }
+                        th {}
+                    }
+                }
+                tbody {
+                    @for (chain, base) in bases {
+                        tr {
+                            td { (moment(base.name.taken_at)) }
+                            td { code { "chain-" (chain) "/base/" (base.name) } }
+                            td.n { (size(base.bytes)) }
+                            td.n { (took(base.seconds)) }
+                            td {
+                                @if base.joins { "joins the segments" }
+                                @else { "stands alone: a single point" }
+                            }
+                            td { (base.pin.as_deref().map(pin).unwrap_or_default()) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn ddl(report: &Report) -> Markup {
+    let earlier = report.ddl_count.saturating_sub(report.ddl.len() as u64);
+    html! {
+        section.card #ddl {
+            h2 { "Schema changes " span.quiet { "of the last four weeks" } }
+            @if report.ddl.is_empty() {
+                p.quiet { "There were none." }
+            } @else {
+                div.scroll.tall {
+                    table {
+                        thead {
+                            tr {
+                                th { "Committed" }
+                                th { "Role" }
+                                th { "Command" }
+                                th { "Statement" }
+                            }
+                        }
+                        tbody {
+                            @for ddl in &report.ddl {
+                                tr {
+                                    td.time { (moment(ddl.at)) }
+                                    td { (visible(&ddl.role)) }
+                                    td { (visible(&ddl.command)) }
+                                    td.sql {
+                                        @match &ddl.text {
+                                            Some(text) => code { (visible(text)) },
+                                            None => span.quiet { "not shown: it may hold secrets" },
+                                        }
+                                    }
+                                }
+                            }
+                        }
+                    }
+                }
+                @if earlier > 0 { p.quiet { "and " (count(earlier)) " earlier ones" } }
+            }
+        }
+    }
 }
