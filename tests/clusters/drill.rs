@@ -321,7 +321,7 @@ fn health_tells_when_the_last_drill_that_passed_is_too_old() {
 fn a_newer_server_is_restored_to_and_its_rows_are_compared() {
     let c = Cluster::backed_up();
     if c.version() == 18 {
-        return;
+        return harness::skipped("there is no newer one");
     }
     c.sql("CREATE TABLE t (a int, b text); INSERT INTO t VALUES (1, 'x')");
     let newer = Cluster::builder()
