@@ -4,15 +4,17 @@
 //! line that a crash tore is cut by whoever appends next. Of several lines about one file the last counts:
 //! a segment that was compressed is stored in another form than its first line says. Retention notes in a
 //! file's line that it has expired, before the file is removed: from then on it is gone for every reader,
-//! whatever a crash left of it. All but these notes can be rebuilt from the files.
+//! whatever a crash left of it. All but these notes can be rebuilt from the files. A copy has it in parts
+//! ([`in_parts`]).
 
 mod expired;
+mod parts;
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use memchr::memmem::Finder;
 use rustix::fs::{flock, FlockOperation};
@@ -30,6 +32,7 @@ use crate::snapshot::Snapshot;
 use crate::time::{self, Time};
 
 pub use expired::expire;
+pub use parts::in_parts;
 
 /// What a line is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -162,17 +165,15 @@ pub fn read_strictly<E: From<Error>>(
     between: &mut dyn FnMut() -> std::result::Result<(), E>,
 ) -> std::result::Result<Manifest, E> {
     let path = chain.manifest();
-    let bytes = match durable::open_to_read(&path) {
-        Ok(mut file) => {
+    let _lock = match durable::open_to_read(&path) {
+        Ok(file) => {
             lock_shared(&file, between)?.map_err(|errno| Error::io("lock", &path)(errno.into()))?;
-            let mut bytes = Vec::new();
-            file.read_to_end(&mut bytes)
-                .map_err(Error::io("read", &path))?;
-            bytes
+            file
         }
         Err(error) if is_missing(&error) => return Ok(Manifest::default()),
         Err(error) => return Err(error.into()),
     };
+    let bytes = content(chain)?;
     let mut manifest = parse(&bytes);
     let (mut lines, mut files) = (HashSet::new(), HashSet::new());
     let mut highest = [Lsn(0); 3];
@@ -223,13 +224,13 @@ pub fn append_missing<N>(
 }
 
 /// Reads all lines, each of which must be sound. A torn last one counts as not written.
-pub(crate) fn read_whole(path: &Path) -> Result<Vec<Entry>> {
-    let manifest = read_at(path)?;
+pub(crate) fn read_whole(chain: &ChainDir) -> Result<Vec<Entry>> {
+    let manifest = read(chain)?;
     match manifest.damaged.first() {
         None => Ok(manifest.entries),
         Some((line, why)) => {
             let why = format!("line {line} can't be taken: {why}");
-            Err(Error::damaged(path, 0, why))
+            Err(Error::damaged(&chain.manifest(), 0, why))
         }
     }
 }
@@ -256,7 +257,7 @@ pub(crate) fn without_repeats(entries: Vec<Entry>) -> Vec<Entry> {
     kept
 }
 
-pub(crate) fn to_lines<'a>(entries: impl Iterator<Item = &'a Entry>) -> Vec<u8> {
+fn to_lines<'a>(entries: impl Iterator<Item = &'a Entry>) -> Vec<u8> {
     let mut text = Vec::new();
     for entry in entries {
         serde_json::to_writer(&mut text, entry).expect("plain fields always become JSON");
@@ -267,16 +268,31 @@ pub(crate) fn to_lines<'a>(entries: impl Iterator<Item = &'a Entry>) -> Vec<u8> 
 
 /// Reads all lines; a missing manifest is an empty one.
 pub fn read(chain: &ChainDir) -> Result<Manifest> {
-    read_at(&chain.manifest())
+    Ok(parse(&content(chain)?))
 }
 
-fn read_at(path: &Path) -> Result<Manifest> {
-    let bytes = match durable::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if is_missing(&error) => return Ok(Manifest::default()),
-        Err(error) => return Err(error),
-    };
-    Ok(parse(&bytes))
+/// All lines, those of a copy's other parts too.
+fn content(chain: &ChainDir) -> Result<Vec<u8>> {
+    loop {
+        let others = parts::others(chain)?;
+        let mut bytes = match durable::read(&chain.manifest()) {
+            Err(error) if is_missing(&error) => Vec::new(),
+            read => read?,
+        };
+        if others.is_empty() {
+            return Ok(bytes);
+        }
+        match parts::lines_of(&others, &bytes) {
+            // Somebody has made one file of them meanwhile.
+            Err(error) if is_missing(&error) => continue,
+            lines => {
+                let complete = bytes.iter().rposition(|byte| *byte == b'\n');
+                bytes.truncate(complete.map_or(0, |end| end + 1));
+                bytes.extend(lines?);
+                return Ok(bytes);
+            }
+        }
+    }
 }
 
 fn is_missing(error: &Error) -> bool {
@@ -301,8 +317,8 @@ fn parse(bytes: &[u8]) -> Manifest {
     manifest
 }
 
-/// Opens the manifest under an exclusive lock. A rebuild replaces the file: whoever waited for the
-/// lock on the replaced one opens again.
+/// Opens the manifest under an exclusive lock, in one part. Who makes it one, or notes what has expired, replaces
+/// the file: whoever waited for the lock on the replaced one opens again.
 fn open_locked(chain: &ChainDir) -> Result<File> {
     open_locked_by(chain, &mut |file| {
         Ok(flock(file, FlockOperation::LockExclusive))
@@ -318,8 +334,16 @@ fn open_locked_by(
         let file = durable::open_for_appending(&path)?;
         take(&file)?.map_err(|errno| Error::io("lock", &path)(errno.into()))?;
         let ours = file.metadata().map_err(Error::io("look at", &path))?.ino();
-        if fs::symlink_metadata(&path).is_ok_and(|there| there.ino() == ours) {
+        if !fs::symlink_metadata(&path).is_ok_and(|there| there.ino() == ours) {
+            continue;
+        }
+        let others = parts::others(chain)?;
+        if others.is_empty() {
             return Ok(file);
+        }
+        durable::write_atomically(&path, &content(chain)?)?;
+        for part in others {
+            durable::remove_if_there(&part)?;
         }
     }
 }

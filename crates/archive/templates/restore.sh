@@ -896,7 +896,12 @@ open_chain() {  # NUMBER: what follows is about this chain
     [ -f "$chain_dir/chain.json" ] || die "there is no chain-$chain in $here (retention removes chains of which nothing is kept)"
     # Of what the manifest names: file, sha256, end LSN, next_xid, and whether it has expired. The last line counts.
     : >"$work/named"
-    [ ! -f "$chain_dir/manifest.jsonl" ] || awk -v out="$work/named" '
+    # A copy has the manifest in parts.
+    : >"$work/manifest"
+    for file in "$chain_dir/manifest.jsonl" "$chain_dir"/manifest-*.jsonl; do
+        [ ! -f "$file" ] || cat "$file" >>"$work/manifest" || die "$file can't be read"
+    done
+    awk -v out="$work/named" '
         function field(name,  at, rest) {
             at = index($0, ",\"" name "\":")
             if (!at) return "none"
@@ -911,7 +916,7 @@ open_chain() {  # NUMBER: what follows is about this chain
             line[file] = field("sha256") " " field("end_lsn") " " field("next_xid")
         }
         END { for (i = 1; i <= count; i++) print name[i], line[name[i]], (name[i] in expired) ? "expired" : "kept" >out }
-        ' "$chain_dir/manifest.jsonl"
+        ' "$work/manifest"
     # All segments, in replay order, each with what the manifest has of it: sha256, end LSN, next_xid, or "-".
     present incremental | awk -v list="$work/named" "$awk_values"'
         BEGIN {

@@ -149,7 +149,7 @@ fn survey(database: &DatabaseDir, rules: &Rules) -> Result<Vec<Surveyed>> {
 
 /// What has expired already is not there, whatever is left of it.
 fn survey_chain(chain: &ChainDir) -> Result<Surveyed> {
-    let entries = manifest::read_whole(&chain.manifest())?.into_iter();
+    let entries = manifest::read_whole(chain)?.into_iter();
     let listed: BTreeMap<_, _> = entries.map(|entry| (entry.file.clone(), entry)).collect();
     let is_ours = |file: &str| listed.get(file).is_none_or(|e| e.expired_at.is_none());
     let pins = pins::read(chain)?;
@@ -291,7 +291,7 @@ fn remove_files(surveyed: &Surveyed, plan: &Plan, now: Time) -> Result<()> {
 
 /// Removes every file that the manifest calls expired.
 fn remove_expired(chain: &ChainDir) -> Result<()> {
-    let entries = manifest::read_whole(&chain.manifest())?.into_iter();
+    let entries = manifest::read_whole(chain)?.into_iter();
     let expired = entries.filter(|entry| entry.expired_at.is_some());
     let expired: HashSet<String> = expired.map(|entry| entry.file).collect();
     for (name, stored) in chain.stored_segments()? {

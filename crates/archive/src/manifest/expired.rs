@@ -20,7 +20,7 @@ pub fn expire(
 ) -> Result<()> {
     let path = chain.manifest();
     let _lock = open_locked(chain)?;
-    let mut entries = without_repeats(read_whole(&path)?);
+    let mut entries = without_repeats(read_whole(chain)?);
     for entry in entries.iter_mut().filter(|e| files.contains(&e.file)) {
         entry.expired_at.get_or_insert(at);
     }
