@@ -18,6 +18,7 @@ use crate::figures::pretty_bytes;
 use crate::pg::decoding::slot;
 use crate::pg::failure::Failure;
 use crate::pg::server;
+use crate::pg::text::ServerText;
 use crate::pg::types::lsn;
 use crate::settings::{self, KeylessTables};
 use crate::status::{self, BasePhase, DatabaseStatus, Phase};
@@ -125,7 +126,7 @@ fn row_of(facts: &slot::Facts, database: pg_sys::Oid) -> Row {
     let behind = |lsn: u64| (lsn != 0).then(|| current.saturating_sub(lsn));
     Row {
         slot_name: facts.name.clone(),
-        database: server::database_name(database).unwrap_or_default(),
+        database: ServerText(server::database_name(database).unwrap_or_default()).to_utf8(),
         database_oid: database,
         plugin: facts.plugin.clone(),
         level: Level::Ok,

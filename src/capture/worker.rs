@@ -134,6 +134,7 @@ fn open_chain(database: pg_sys::Oid, slot: &str) -> Result<(Owned, ChainDir)> {
         CaptureError::Off("pg_incrbackup.directory is not set: capture is off".to_owned())
     })?;
     let name = BackgroundWorker::transaction(|| server::database_name(database))
+        .map(|name| String::from_utf8_lossy(&name).into_owned())
         .ok_or_else(|| CaptureError::Off("the database is gone".to_owned()))?;
     let owned = place::own_as(database, &name)
         .map_err(|failure| CaptureError::Off(failure.in_full()))?
@@ -163,7 +164,7 @@ fn identity(database: pg_sys::Oid) -> Result<SegmentIdentity> {
     let name = BackgroundWorker::transaction(|| server::database_name(database));
     Ok(SegmentIdentity {
         timeline: server::timeline(),
-        database: name.unwrap_or_default(),
+        database: String::from_utf8_lossy(&name.unwrap_or_default()).into_owned(),
         server_version: server::VERSION_NUM,
         encoding: server::database_encoding(),
         next_xid: xid::next(),
