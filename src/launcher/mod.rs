@@ -215,12 +215,21 @@ impl Launcher {
 
     /// Starts the worker of a database unless it must wait; returns for how long.
     fn start_if_due(&mut self, database: pg_sys::Oid) -> Duration {
+        if self.guard.is_ending(database) {
+            return LOOK_INTERVAL;
+        }
         let entry = status::read(database).unwrap_or_default();
         if entry.aside_for != 0 {
             if server::is_backend_alive(entry.aside_for) {
                 return Duration::from_secs(1);
             }
-            status::update(database, |entry| entry.aside_for = 0);
+            // It ended without a word. (Somebody else may need the database meanwhile.)
+            let ended = entry.aside_for;
+            status::update(database, |entry| {
+                if entry.aside_for == ended {
+                    entry.aside_for = 0;
+                }
+            });
         }
         if entry.phase == Phase::Broken || entry.held {
             return LOOK_INTERVAL;
