@@ -5,6 +5,7 @@
 //! ten seconds, starts what is missing (and what writes changed globals, and what compresses and archives
 //! closed files), and waits longer after each failure of the same worker.
 
+mod dropped;
 mod guard;
 
 use std::collections::{HashMap, HashSet};
@@ -16,6 +17,7 @@ use pgrx::bgworkers::{
 };
 use pgrx::prelude::*;
 
+use self::dropped::Dropped;
 use self::guard::Guard;
 use crate::backup::Due;
 use crate::indexing::Indexing;
@@ -82,11 +84,14 @@ struct Launcher {
     last_schedule: Option<Instant>,
     last_tidy: Option<Instant>,
     guard: Guard,
+    dropped: Dropped,
 }
 
 impl Launcher {
     /// Starts what should run and does not; returns how long nothing will be due.
     fn look(&mut self) -> Duration {
+        // Before: who has left word has committed.
+        self.dropped.take_word();
         let databases = BackgroundWorker::transaction(databases::all);
         let backed_up: Vec<pg_sys::Oid> = databases
             .iter()
@@ -99,6 +104,7 @@ impl Launcher {
         if settings::directory().is_none() {
             return LOOK_INTERVAL;
         }
+        self.dropped.end_chains(&databases);
         let mut sleep = LOOK_INTERVAL.min(self.guard.longest_sleep());
         if self
             .last_tidy
