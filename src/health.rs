@@ -22,7 +22,7 @@ use crate::pg::text::ServerText;
 use crate::pg::types::lsn;
 use crate::settings::{self, KeylessTables};
 use crate::status::{self, BasePhase, DatabaseStatus, Phase};
-use crate::{lost_extension, preflight, replica_identity, workers};
+use crate::{lost_extension, place, preflight, replica_identity, workers};
 
 /// Names of tables that one reason lists.
 const LISTED: usize = 5;
@@ -110,6 +110,15 @@ pub fn report() -> Result<Vec<Row>, Failure> {
     }
     if !has_ours {
         rows.push(without_slot(&ours, database));
+    }
+    if server::is_in_recovery() {
+        return Ok(rows);
+    }
+    let all = place::all().unwrap_or_default();
+    let of_this = all.iter().find(|of| of.database_oid == database.to_u32());
+    let row = rows.iter_mut().find(|row| row.slot_name == ours);
+    if let (Some(row), Some(of_this)) = (row, of_this) {
+        files::judge_copies(row, of_this);
     }
     Ok(rows)
 }

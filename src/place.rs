@@ -4,6 +4,7 @@
 
 use std::ops::Deref;
 
+use archive::layout::Directories;
 use archive::owner::{self, Claim, Hold, Identity, Server, To};
 use archive::{ArchiveRoot, ChainDir, DatabaseDir};
 use pgrx::prelude::*;
@@ -116,6 +117,12 @@ pub fn find(database: pg_sys::Oid) -> Result<Option<DatabaseDir>, Failure> {
     Ok(root()?.find_database(server::system_identifier(), database.to_u32())?)
 }
 
+/// The directories of all databases of this server, as far as they can be read, each with the copies that somebody made
+/// of it below the same root.
+pub fn all() -> Result<Vec<Directories>, Failure> {
+    Ok(root()?.directories_of(server::system_identifier())?)
+}
+
 /// The newest chain of a database that the slot of its owner feeds or has fed, ended or not. One that somebody
 /// else put there is newer, and is none.
 pub fn latest_chain(database: pg_sys::Oid) -> Result<Option<ChainDir>, Failure> {
@@ -137,10 +144,9 @@ pub fn end_chain(database: pg_sys::Oid, reason: &str) -> Result<(), Failure> {
 /// [`end_chain`] in each directory of this server whose database is none of `existing`, which are all. One where that
 /// fails is in no other's way.
 pub fn end_chains_of_dropped(existing: &[pg_sys::Oid]) -> Result<(), Failure> {
-    let places = root()?.databases_of(server::system_identifier())?;
     let mut outcome = Ok(());
-    for (oid, found) in places {
-        let database = pg_sys::Oid::from(oid);
+    for of in all()? {
+        let (database, found) = (pg_sys::Oid::from(of.database_oid), of.directory);
         if existing.contains(&database) {
             continue;
         }

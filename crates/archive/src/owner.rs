@@ -60,6 +60,16 @@ pub struct Owner {
     pub since: Time,
     /// The chain that its slot feeds; a newer one is not its own.
     pub chain: Option<u32>,
+    /// The name of the directory that this is in: of a copy beside it, it is another's.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub directory: Option<String>,
+}
+
+impl Owner {
+    /// True where this was written for `database`, not for one that it is a copy of.
+    pub fn is_of(&self, database: &DatabaseDir) -> bool {
+        self.directory.is_some() && self.directory == name_of(database)
+    }
 }
 
 /// With what right a server comes.
@@ -215,6 +225,21 @@ pub(crate) fn note_chain(database: &DatabaseDir, number: u32) -> Result<()> {
     write(database, &Owner { chain, ..owner })
 }
 
+/// Notes in `owner.json`, where there is one, that the directory has another name.
+pub(crate) fn note_directory(database: &DatabaseDir) -> Result<()> {
+    let Some(owner) = read(database)? else {
+        return Ok(());
+    };
+    let directory = name_of(database);
+    write(database, &Owner { directory, ..owner })
+}
+
+/// Names that we give are plain ASCII; by any other a copy is not told from what it is of.
+fn name_of(database: &DatabaseDir) -> Option<String> {
+    let name = database.path().file_name().and_then(|name| name.to_str());
+    name.map(str::to_owned)
+}
+
 #[derive(Debug, PartialEq, Eq)]
 enum Decision {
     /// It is the owner.
@@ -280,9 +305,18 @@ fn become_owner(
         database_oid,
         since,
         chain,
+        directory: name_of(database),
     };
     match decided {
-        Decision::Keep => return Ok(None),
+        Decision::Keep if before.as_ref().is_some_and(|before| before.is_of(database)) => {
+            return Ok(None);
+        }
+        // Its directory has another name, or a version wrote it that did not note that. Where that can't be written, as
+        // on a full disk, it is the owner all the same: whoever removes files is to come to it.
+        Decision::Keep => {
+            note_directory(database).ok();
+            return Ok(None);
+        }
         Decision::Write => {
             let since = before.map_or(since, |before| before.since);
             write(database, &Owner { since, ..owner })?;
