@@ -18,10 +18,11 @@ use crate::figures::pretty_bytes;
 use crate::pg::decoding::slot;
 use crate::pg::failure::Failure;
 use crate::pg::server;
+use crate::pg::text::ServerText;
 use crate::pg::types::lsn;
 use crate::settings::{self, KeylessTables};
 use crate::status::{self, BasePhase, DatabaseStatus, Phase};
-use crate::{lost_extension, preflight, replica_identity, workers};
+use crate::{lost_extension, place, preflight, replica_identity, workers};
 
 /// Names of tables that one reason lists.
 const LISTED: usize = 5;
@@ -110,6 +111,15 @@ pub fn report() -> Result<Vec<Row>, Failure> {
     if !has_ours {
         rows.push(without_slot(&ours, database));
     }
+    if server::is_in_recovery() {
+        return Ok(rows);
+    }
+    let all = place::all().unwrap_or_default();
+    let of_this = all.iter().find(|of| of.database_oid == database.to_u32());
+    let row = rows.iter_mut().find(|row| row.slot_name == ours);
+    if let (Some(row), Some(of_this)) = (row, of_this) {
+        files::judge_copies(row, of_this);
+    }
     Ok(rows)
 }
 
@@ -125,7 +135,7 @@ fn row_of(facts: &slot::Facts, database: pg_sys::Oid) -> Row {
     let behind = |lsn: u64| (lsn != 0).then(|| current.saturating_sub(lsn));
     Row {
         slot_name: facts.name.clone(),
-        database: server::database_name(database).unwrap_or_default(),
+        database: ServerText(server::database_name(database).unwrap_or_default()).to_utf8(),
         database_oid: database,
         plugin: facts.plugin.clone(),
         level: Level::Ok,

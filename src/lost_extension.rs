@@ -20,7 +20,6 @@ use crate::backup::{self, Job};
 use crate::pg::catalogs::extension;
 use crate::pg::ddl;
 use crate::pg::ddl::identity::OwnPrivileges;
-use crate::pg::ddl::node::Sql;
 use crate::pg::failure::Failure;
 use crate::pg::server;
 use crate::pg::text::quote;
@@ -33,8 +32,9 @@ const RETRY: Duration = Duration::from_secs(30);
 /// What this transaction has done, as far as it matters here.
 #[derive(Default)]
 struct Noted {
-    /// The schema that the extension went with.
-    lost: Option<Sql>,
+    /// The schema that the extension went with, percent-encoded as the board has it: the end of a transaction is no
+    /// place to do that.
+    lost: Option<String>,
     is_back: bool,
     /// DDL ran without a record: perhaps the schema is there now.
     is_to_be_looked_at: bool,
@@ -51,7 +51,8 @@ pub fn is_being_made() -> bool {
 }
 
 /// The extension was there before a statement, in this schema, and is not any more.
-pub fn note_loss(schema: Sql) {
+pub fn note_loss(schema: &[u8]) {
+    let schema = percent_encode(schema);
     NOTED.with_borrow_mut(|noted| noted.lost = Some(schema));
 }
 
@@ -63,12 +64,13 @@ pub fn note_ddl() {
 /// True for the name of the schema that the lost extension was in.
 pub fn was_in(schema: &[u8]) -> bool {
     let lost_here = NOTED.with_borrow(|noted| noted.lost.clone());
-    lost_here.or_else(known_schema).as_deref() == Some(schema)
+    lost_here.or_else(known_schema) == Some(percent_encode(schema))
 }
 
-fn known_schema() -> Option<Sql> {
+fn known_schema() -> Option<String> {
     let entry = status::read(server::my_database())?;
-    percent_decode(entry.extension.schema.get().as_bytes()).filter(|schema| !schema.is_empty())
+    let schema = entry.extension.schema.get();
+    (!schema.is_empty()).then_some(schema)
 }
 
 /// Makes the extension in this schema, as the bootstrap superuser. Raises where that fails.
@@ -100,7 +102,7 @@ pub fn transaction_ended(committed: bool) {
     }
     update(server::my_database(), |extension| {
         if let Some(schema) = &noted.lost {
-            extension.schema.set(&percent_encode(schema));
+            extension.schema.set(schema);
         }
         extension.is_lost = !noted.is_back;
         extension.wants_base |= noted.is_back;

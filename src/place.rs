@@ -5,14 +5,15 @@
 use std::ops::Deref;
 
 use archive::claim::{self, Claim, Hold, Server, To};
+use archive::layout::Directories;
 use archive::owner::Identity;
 use archive::{ArchiveRoot, ChainDir, DatabaseDir};
 use pgrx::prelude::*;
 
 use crate::pg::failure::Failure;
 use crate::pg::server;
-use crate::workers::{has_slot, wake_launcher};
-use crate::{settings, status};
+use crate::settings;
+use crate::workers::has_slot;
 
 /// The directory of a database that this server owns: as long as this lives, no other server writes there.
 pub struct Owned {
@@ -117,6 +118,12 @@ pub fn find(database: pg_sys::Oid) -> Result<Option<DatabaseDir>, Failure> {
     Ok(root()?.find_database(server::system_identifier(), database.to_u32())?)
 }
 
+/// The directories of all databases of this server, as far as they can be read, each with the copies that somebody made
+/// of it below the same root.
+pub fn all() -> Result<Vec<Directories>, Failure> {
+    Ok(root()?.directories_of(server::system_identifier())?)
+}
+
 /// The newest chain of a database that the slot of its owner feeds or has fed, ended or not. One that somebody
 /// else put there is newer, and is none.
 pub fn latest_chain(database: pg_sys::Oid) -> Result<Option<ChainDir>, Failure> {
@@ -129,9 +136,34 @@ pub fn latest_chain(database: pg_sys::Oid) -> Result<Option<ChainDir>, Failure> 
 /// Notes that nothing follows in the newest chain of a database; the first reason stays. What another server
 /// owns is left to it.
 pub fn end_chain(database: pg_sys::Oid, reason: &str) -> Result<(), Failure> {
-    let Some(found) = find(database)? else {
-        return Ok(());
-    };
+    match find(database)? {
+        Some(found) => end_chain_in(found, database, reason),
+        None => Ok(()),
+    }
+}
+
+/// [`end_chain`] in each directory of this server whose database is none of `existing`, which are all. One where that
+/// fails is in no other's way.
+pub fn end_chains_of_dropped(existing: &[pg_sys::Oid]) -> Result<(), Failure> {
+    let mut outcome = Ok(());
+    for of in all()? {
+        let (database, found) = (pg_sys::Oid::from(of.database_oid), of.directory);
+        if existing.contains(&database) {
+            continue;
+        }
+        let ended = match found.served_chain() {
+            Ok(Some(chain)) if chain.info.ended.is_none() => {
+                end_chain_in(found, database, "the database was dropped")
+            }
+            Ok(_) => Ok(()),
+            Err(error) => Err(error.into()),
+        };
+        outcome = outcome.and(ended);
+    }
+    outcome
+}
+
+fn end_chain_in(found: DatabaseDir, database: pg_sys::Oid, reason: &str) -> Result<(), Failure> {
     let owned = match hold(&found, database, To::Write) {
         Err(archive::Error::NotOwner { .. }) => return Ok(()),
         hold => Owned {
@@ -143,22 +175,6 @@ pub fn end_chain(database: pg_sys::Oid, reason: &str) -> Result<(), Failure> {
         Some(mut chain) => Ok(chain.end_here(reason)?),
         None => Ok(()),
     }
-}
-
-/// The database is gone, and its slot with it: nothing follows in its chain.
-pub fn note_dropped(database: pg_sys::Oid) {
-    let noted = match settings::directory() {
-        Some(_) => end_chain(database, "the database was dropped"),
-        None => Ok(()),
-    };
-    if let Err(failure) = noted {
-        let error = failure.in_full();
-        warning!(
-            "pg_incrbackup: could not note the end of the chain of a dropped database: {error}"
-        );
-    }
-    status::forget(database);
-    wake_launcher();
 }
 
 fn no_directory() -> Failure {

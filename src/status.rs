@@ -7,7 +7,7 @@
 
 mod parts;
 
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 use pgrx::prelude::*;
 
@@ -161,7 +161,7 @@ pub struct Board {
 }
 
 /// What a committing backend reads and writes without a lock: the latches of the capture workers,
-/// and word of a changed cluster.
+/// and word of a changed cluster and of dropped databases.
 #[repr(C)]
 pub struct WakeTable {
     pub head: WakeHead,
@@ -173,6 +173,8 @@ pub struct WakeTable {
 pub struct WakeHead {
     changes: ClusterChanges,
     launcher: AtomicUsize,
+    /// Databases were dropped, which the launcher has not looked for yet.
+    has_dropped: AtomicBool,
     /// No latch was ever published behind so many slots: a commit looks no further.
     used: AtomicUsize,
 }
@@ -228,6 +230,17 @@ pub fn update<R>(
     Some(change(entry))
 }
 
+/// Changes the entry of `database`, where there is one.
+pub fn update_existing<R>(
+    database: pg_sys::Oid,
+    change: impl FnOnce(&mut DatabaseStatus) -> R,
+) -> Option<R> {
+    let mut board = shared::exclusive();
+    let wanted = database.to_u32();
+    let mut entries = board.databases.iter_mut();
+    entries.find(|entry| entry.database == wanted).map(change)
+}
+
 /// True where the board has an entry of this database, or one that is free.
 pub fn has_room(database: pg_sys::Oid) -> bool {
     let is_ours = |entry: &DatabaseStatus| [0, database.to_u32()].contains(&entry.database);
@@ -236,14 +249,25 @@ pub fn has_room(database: pg_sys::Oid) -> bool {
 
 /// Frees the entry of a database that is backed up no more.
 pub fn forget(database: pg_sys::Oid) {
-    let mut board = shared::exclusive();
-    if let Some(entry) = board
-        .databases
-        .iter_mut()
-        .find(|e| e.database == database.to_u32())
-    {
-        *entry = DatabaseStatus::default();
-    }
+    update_existing(database, |entry| *entry = DatabaseStatus::default());
+}
+
+/// A database was dropped: its entry is free, and the launcher is told to look which one it was. For the end of the
+/// transaction.
+pub fn note_dropped(database: pg_sys::Oid) {
+    forget(database);
+    shared::wake()
+        .head
+        .has_dropped
+        .store(true, Ordering::Release);
+}
+
+/// True where databases were dropped since the last call.
+pub fn take_dropped() -> bool {
+    shared::wake()
+        .head
+        .has_dropped
+        .swap(false, Ordering::AcqRel)
 }
 
 pub fn set_launcher_pid(pid: i32) {

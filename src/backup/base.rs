@@ -25,7 +25,7 @@ use crate::pg::decoding::snapshot::Exported;
 use crate::pg::failure::Failure;
 use crate::pg::server::fence::{self, Fence};
 use crate::pg::server::transaction::{self, Isolation};
-use crate::pg::server::{self, query};
+use crate::pg::server::{self, query, signals};
 use crate::settings::{self, BaseFormat};
 use crate::status::BasePhase;
 
@@ -42,7 +42,7 @@ static IN_MAKING: Mutex<Option<PathBuf>> = Mutex::new(None);
 /// snapshot is still exported.
 pub fn make(chain: &ChainDir, source: &Source, slot: Option<NewSlot>) -> Result<PathBuf, Failure> {
     remove_leftovers(chain)?;
-    complete_manifest(chain)?;
+    complete_manifest(chain, &mut signals::look_for_interrupts)?;
     board::tables(source.tables);
     if let Some(slot) = slot {
         if let Some(path) = under_slot_snapshot(chain, source, slot)? {

@@ -8,6 +8,7 @@ use super::dump::Progress;
 use crate::pg::failure::Failure;
 use crate::pg::server;
 use crate::status::{self, BasePhase, BaseStatus};
+use crate::workers;
 
 /// Claims the base worker's place for `pid`, the process that is about to start one: never two at
 /// once. The number tells this base from others; `None` when a base is being made or the board is full.
@@ -20,6 +21,7 @@ pub fn claim(database: pgrx::pg_sys::Oid, pid: i32) -> Option<u64> {
         }
         entry.base = BaseStatus {
             pid,
+            is_claimed: true,
             phase: BasePhase::Starting,
             number: entry.base.number + 1,
             failures: entry.base.failures,
@@ -36,14 +38,33 @@ pub fn release(database: pgrx::pg_sys::Oid, number: u64) {
     status::update(database, |entry| {
         if entry.base.number == number {
             entry.base.pid = 0;
+            entry.base.is_claimed = false;
             entry.base.phase = BasePhase::Idle;
         }
     });
 }
 
-/// The worker takes over the claim.
-pub fn begin() {
-    update(|base| base.pid = std::process::id() as i32);
+/// The worker takes over the claim, before it connects. False where it must not: a command needs the database for
+/// itself, and this job has failed.
+pub fn begin(database: pgrx::pg_sys::Oid) -> bool {
+    let may_connect = workers::may_connect(database, |entry, me| {
+        entry.base.pid = me;
+        entry.base.is_claimed = false;
+    });
+    if !may_connect {
+        status::update_existing(database, |entry| {
+            let base = &mut entry.base;
+            base.pid = 0;
+            base.is_claimed = false;
+            base.phase = BasePhase::Failed;
+            base.finished_at = time::calendar().timestamp_micros();
+            base.error
+                .set("a command on the database needs it for itself");
+            base.hint.set("Try again when that command is over.");
+            base.error_code = pgrx::PgSqlErrorCode::ERRCODE_OBJECT_IN_USE as i32;
+        });
+    }
+    may_connect
 }
 
 pub fn enter(phase: BasePhase) {
@@ -117,5 +138,5 @@ pub fn leave() {
 }
 
 fn update(change: impl FnOnce(&mut BaseStatus)) {
-    status::update(server::my_database(), |entry| change(&mut entry.base));
+    status::update(workers::served_database(), |entry| change(&mut entry.base));
 }

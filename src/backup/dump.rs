@@ -71,6 +71,7 @@ impl Source {
                 WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid \
                   AND d.deptype = 'e' AND c.oid <> ALL (coalesce(e.extconfig, '{}')))";
         let database = server::database_name(server::my_database()).unwrap_or_default();
+        let database = String::from_utf8_lossy(&database).into_owned();
         let (history, history_name) = Spi::connect(|client| {
             let table = client.select(QUERY, Some(1), &[])?;
             if table.is_empty() {

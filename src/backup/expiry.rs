@@ -34,7 +34,7 @@ pub fn rows(database: pg_sys::Oid, dry_run: bool) -> Result<Vec<Row>, Failure> {
     let Some(owned) = place::own(database)? else {
         return Ok(Vec::new());
     };
-    let rows = expiry::expire(&owned, &rules, now)?;
+    let rows = expiry::expire(&owned, &rules, now, &mut signals::look_for_interrupts)?;
     note_gone(&rows);
     update(database, |expiry| {
         expiry.done_at = now.timestamp_micros();

@@ -97,18 +97,13 @@ pub fn start_if_due(database: pg_sys::Oid) -> Due {
 #[no_mangle]
 pub extern "C-unwind" fn pg_incrbackup_globals_main(argument: pg_sys::Datum) {
     let database = pg_sys::Oid::from(argument.value() as u32);
-    // Whoever needs the database for itself asks us to keep away first and looks for us then. (It holds
-    // a lock that pg_dumpall would wait for while it waits for us.)
-    let is_away = status::update(database, |entry| {
-        entry.globals.pid = std::process::id() as i32;
-        entry.aside_for != 0
-    });
-    if is_away != Some(false) {
-        return update(database, |globals| globals.pid = 0);
+    // (Whoever needs the database for itself holds a lock that pg_dumpall would wait for while it is waited for.)
+    if !workers::may_connect(database, |entry, me| entry.globals.pid = me) {
+        return;
     }
+    signals::at_exit(|| update(workers::served_database(), |globals| globals.pid = 0));
     signals::end_on_sigterm();
     workers::connect(Some(database));
-    signals::at_exit(|| update(server::my_database(), |globals| globals.pid = 0));
     process::end_with_this_process();
     let outcome = transaction::catch(|| run(database)).and_then(|result| result);
     transaction::rollback();

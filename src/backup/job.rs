@@ -81,13 +81,15 @@ pub fn start(database: pg_sys::Oid, job: Job) -> Result<Started, Failure> {
 #[no_mangle]
 pub extern "C-unwind" fn pg_incrbackup_base_main(argument: pg_sys::Datum) {
     let database = pg_sys::Oid::from(argument.value() as u32);
-    signals::end_on_sigterm();
-    workers::connect(Some(database));
-    board::begin();
+    if !board::begin(database) {
+        return;
+    }
     signals::at_exit(|| {
         base::discard_in_making();
         board::leave();
     });
+    signals::end_on_sigterm();
+    workers::connect(Some(database));
     process::end_with_this_process();
     let job = Job::from_extra(BackgroundWorker::get_extra());
     let outcome = transaction::catch(|| run(database, job)).and_then(|result| result);

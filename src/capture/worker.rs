@@ -7,6 +7,7 @@
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
+use archive::failpoint::pass;
 use archive::segment::SegmentIdentity;
 use archive::{ChainDir, Lsn};
 use pgrx::bgworkers::{BackgroundWorker, SignalWakeFlags};
@@ -33,12 +34,17 @@ use crate::workers::{self, slot_name};
 #[no_mangle]
 pub extern "C-unwind" fn pg_incrbackup_capture_main(argument: pg_sys::Datum) {
     let database = pg_sys::Oid::from(argument.value() as u32);
-    BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGHUP | SignalWakeFlags::SIGTERM);
-    status::update(database, |entry| {
-        entry.pid = std::process::id() as i32;
+    pass("capture: start").ok();
+    let may_connect = workers::may_connect(database, |entry, me| {
+        entry.pid = me;
         entry.phase = Phase::Starting;
         entry.started_at = archive::time::now().timestamp_micros();
     });
+    if !may_connect {
+        status::update_existing(database, |entry| entry.phase = Phase::SteppedAside);
+        return;
+    }
+    BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGHUP | SignalWakeFlags::SIGTERM);
     workers::connect(Some(database));
     let outcome = PgTryBuilder::new(AssertUnwindSafe(|| capture(database)))
         .catch_others(|error| Err(CaptureError::Foreign(message_of(error))))
@@ -63,6 +69,11 @@ fn message_of(error: CaughtError) -> String {
 }
 
 fn capture(database: pg_sys::Oid) -> Result<()> {
+    // Asked to end, or stopped, since the launcher wanted it.
+    let is_held = status::read(database).is_some_and(|entry| entry.held);
+    if is_held || shutdown::is_requested() {
+        return Err(CaptureError::Shutdown);
+    }
     session::fix_output_settings();
     session::set(c"application_name", c"pg_incrbackup capture");
     if let Some(kilobytes) = settings::decoding_work_mem_kb() {
@@ -134,6 +145,7 @@ fn open_chain(database: pg_sys::Oid, slot: &str) -> Result<(Owned, ChainDir)> {
         CaptureError::Off("pg_incrbackup.directory is not set: capture is off".to_owned())
     })?;
     let name = BackgroundWorker::transaction(|| server::database_name(database))
+        .map(|name| String::from_utf8_lossy(&name).into_owned())
         .ok_or_else(|| CaptureError::Off("the database is gone".to_owned()))?;
     let owned = place::own_as(database, &name)
         .map_err(|failure| CaptureError::Off(failure.in_full()))?
@@ -163,7 +175,7 @@ fn identity(database: pg_sys::Oid) -> Result<SegmentIdentity> {
     let name = BackgroundWorker::transaction(|| server::database_name(database));
     Ok(SegmentIdentity {
         timeline: server::timeline(),
-        database: name.unwrap_or_default(),
+        database: String::from_utf8_lossy(&name.unwrap_or_default()).into_owned(),
         server_version: server::VERSION_NUM,
         encoding: server::database_encoding(),
         next_xid: xid::next(),

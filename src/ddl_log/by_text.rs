@@ -11,12 +11,13 @@ use super::session::{session, Session};
 use super::statement_text::{text_of, StatementText};
 use super::words::travels_as_effects;
 use crate::output_plugin::history::SUPERUSER;
-use crate::pg::ddl::database::{database_name, databases};
+use crate::pg::ddl::database::databases;
 use crate::pg::ddl::node::Sql;
 use crate::pg::ddl::proof::{says_derived, Derived};
 use crate::pg::ddl::roles::{is_superuser, named_roles};
 use crate::pg::ddl::statement::Statement;
 use crate::pg::ddl::tablespaces::named_tablespaces;
+use crate::pg::server;
 use crate::pg::text::quote;
 
 /// True for such a statement, and for one of which nothing is recorded. (COMMENT, GRANT and SECURITY LABEL do not
@@ -24,7 +25,7 @@ use crate::pg::text::quote;
 pub fn is_by_text(statement: &Statement, mode: RecordMode) -> bool {
     let databases = databases(statement);
     if !databases.is_empty() {
-        return !databases.contains(&database_name()) || !travels_as_effects();
+        return !databases.contains(&own_name()) || !travels_as_effects();
     }
     matches!(
         mode,
@@ -32,9 +33,14 @@ pub fn is_by_text(statement: &Statement, mode: RecordMode) -> bool {
     ) || statement.is_written_without_text()
 }
 
+/// Name of the database that this session is in, which is there meanwhile.
+fn own_name() -> Sql {
+    server::database_name(server::my_database()).unwrap_or_default()
+}
+
 /// The plan for it; none where nothing of it belongs in the stream.
 pub fn plan(statement: &Statement, tag: &'static str, mode: RecordMode) -> Option<Plan> {
-    let is_about_this_database = databases(statement).contains(&database_name());
+    let is_about_this_database = databases(statement).contains(&own_name());
     let is_of_cluster = matches!(mode, RecordMode::Role | RecordMode::Tablespace);
     let names = statement.extensions();
     let is_about_us = names.iter().any(|name| name == b"pg_incrbackup");
@@ -107,7 +113,7 @@ pub fn needs(
 /// The statement for the database that it is replayed in, whatever its name.
 fn about_this_database(statement: &Statement, text: &StatementText) -> Sql {
     let around = text.around_database().filter(|(before, after)| {
-        let name = database_name();
+        let name = own_name();
         let own = [&before[..], &quote::identifier(&name), after].concat();
         says_derived(statement, &own, &Derived::Database(&name))
     });

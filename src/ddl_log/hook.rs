@@ -28,7 +28,7 @@ use crate::pg::ddl::subtransaction::attempt;
 use crate::pg::failure::Failure;
 use crate::pg::server;
 use crate::settings::{self, OnLogError};
-use crate::{lost_extension, place, replica_identity, status, workers};
+use crate::{lost_extension, replica_identity, status, workers};
 
 thread_local! {
     /// The databases whose workers have stepped aside for statements of this transaction, and the
@@ -199,7 +199,7 @@ fn after_utility(number: u64) {
     }
     if let Some(schema) = frame.may_lose.take() {
         if ddl::history::find().is_none() && workers::has_slot(server::my_database()) {
-            lost_extension::note_loss(schema);
+            lost_extension::note_loss(&schema);
         }
     }
     if let Some(failure) = frame.failure.take() {
@@ -351,13 +351,16 @@ fn step_aside_for(statement: &Statement) {
     workers::step_aside(database);
 }
 
+/// What it calls leaves notes in memory, and no more: after a commit there is no error that PostgreSQL could take, it
+/// would end the server. What follows from the notes is the launcher's to do.
 fn transaction_ended(committed: bool) {
     frames::transaction_ended(committed);
     cluster::transaction_ended(committed);
     lost_extension::transaction_ended(committed);
     for (_, need) in ASIDE.take() {
         if committed && need.is_dropped {
-            place::note_dropped(need.database);
+            status::note_dropped(need.database);
+            workers::wake_launcher();
         } else {
             workers::resume(need.database);
         }
@@ -368,15 +371,15 @@ fn transaction_ended(committed: bool) {
 fn subtransaction_aborted(level: i32) {
     frames::subtransaction_aborted(level);
     lost_extension::subtransaction_aborted();
-    let ended = ASIDE.with_borrow_mut(|aside| {
-        let (ended, kept) = aside.iter().partition(|(began, _)| *began >= level);
-        *aside = kept;
-        ended
+    ASIDE.with_borrow_mut(|aside| {
+        aside.retain(|(began, need)| {
+            let is_over = *began >= level;
+            if is_over {
+                workers::resume(need.database);
+            }
+            !is_over
+        });
     });
-    let ended: Vec<(i32, NeedsEmpty)> = ended;
-    for (_, need) in ended {
-        workers::resume(need.database);
-    }
 }
 
 /// Notes an object that an event trigger reported for the innermost statement.

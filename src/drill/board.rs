@@ -5,8 +5,8 @@ use pgrx::prelude::*;
 
 use crate::pg::failure::Failure;
 use crate::pg::server;
-use crate::preflight;
 use crate::status::{self, DrillPhase, DrillStatus};
+use crate::{preflight, workers};
 
 /// Claims the drill worker's place for `pid`: never two at once, and none while a base is being made. The
 /// number tells this drill from others.
@@ -23,6 +23,7 @@ pub fn claim(database: pg_sys::Oid, pid: i32, conninfo: &str) -> Result<u64, Fai
         }
         let mut drill = DrillStatus {
             pid,
+            is_claimed: true,
             phase: DrillPhase::Starting,
             number: entry.drill.number + 1,
             started_at: time::now().timestamp_micros(),
@@ -45,19 +46,41 @@ pub fn release(database: pg_sys::Oid, number: u64) {
     update(database, |drill| {
         if drill.number == number {
             drill.pid = 0;
+            drill.is_claimed = false;
             drill.phase = DrillPhase::Idle;
         }
     });
 }
 
-/// The worker takes over the claim; gives where it is to restore to.
-pub fn begin(database: pg_sys::Oid) -> String {
-    let mut conninfo = String::new();
+/// The worker takes over the claim, before it connects; gives where it is to restore to. `None` where it must not
+/// connect: a command needs the database for itself, and this drill is over.
+pub fn begin(database: pg_sys::Oid) -> Option<String> {
+    let may_connect = workers::may_connect(database, |entry, me| take_over(&mut entry.drill, me));
+    if may_connect {
+        let entry = status::read(database).unwrap_or_default();
+        return Some(entry.drill.conninfo.get());
+    }
     update(database, |drill| {
-        drill.pid = std::process::id() as i32;
-        conninfo = drill.conninfo.get();
+        drill.recorded = 0;
+        drill
+            .error
+            .set("a command on the database needs it for itself");
+        drill.is_claimed = false;
+        finish(drill);
     });
-    conninfo
+    None
+}
+
+/// The same for a worker that connects to no database.
+pub fn begin_tidying(database: pg_sys::Oid) {
+    update(database, |drill| {
+        take_over(drill, std::process::id() as i32);
+    });
+}
+
+fn take_over(drill: &mut DrillStatus, me: i32) {
+    drill.pid = me;
+    drill.is_claimed = false;
 }
 
 pub fn enter(database: pg_sys::Oid, phase: DrillPhase) {

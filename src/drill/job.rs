@@ -60,10 +60,12 @@ pub fn start_tidying(database: pg_sys::Oid) {
 #[no_mangle]
 pub extern "C-unwind" fn pg_incrbackup_drill_main(argument: pg_sys::Datum) {
     let database = pg_sys::Oid::from(argument.value() as u32);
+    let Some(conninfo) = board::begin(database) else {
+        return crate::workers::wake_launcher();
+    };
+    signals::at_exit(|| board::leave(workers::served_database()));
     signals::end_on_sigterm();
-    let conninfo = board::begin(database);
     workers::connect(Some(database));
-    signals::at_exit(|| board::leave(server::my_database()));
     process::end_with_this_process();
     session::set(c"application_name", c"pg_incrbackup drill");
     let outcome = transaction::catch(|| run(database, &conninfo)).and_then(|result| result);
@@ -82,7 +84,7 @@ pub extern "C-unwind" fn pg_incrbackup_drill_tidy_main(argument: pg_sys::Datum) 
     let database = pg_sys::Oid::from(argument.value() as u32);
     signals::end_on_sigterm();
     workers::connect(None);
-    board::begin(database);
+    board::begin_tidying(database);
     process::end_with_this_process();
     board::enter(database, DrillPhase::Dropping);
     let outcome = transaction::catch(|| tidy(database)).and_then(|result| result);

@@ -5,13 +5,14 @@
 
 use std::collections::BTreeMap;
 
+use archive::layout::Directories;
+use archive::DatabaseDir;
 use pgrx::prelude::*;
 
-use super::{is_ours, judge_ours, judge_wal, row_of, without_slot, Level, Row};
+use super::{files, is_ours, judge_ours, judge_wal, row_of, without_slot, Level, Row};
 use crate::pg::catalogs::databases;
 use crate::pg::decoding::slot;
 use crate::pg::failure::Failure;
-use crate::pg::server;
 use crate::{place, settings, status, workers};
 
 /// One row a database, the worst first. Needs a transaction.
@@ -19,28 +20,33 @@ pub fn report() -> Result<Vec<Row>, Failure> {
     let facts = slot::all();
     let existing = databases::all();
     let mut rows = Vec::new();
-    let mut names = directories();
+    let mut directories = directories();
     for database in &existing {
         let name = workers::slot_name(*database);
-        let directory = names.remove(&database.to_u32());
-        match facts.iter().find(|facts| is_ours(facts, *database)) {
+        let directory = directories.remove(&database.to_u32());
+        let row = match facts.iter().find(|facts| is_ours(facts, *database)) {
             Some(facts) => {
                 let mut row = row_of(facts, *database);
                 judge_wal(&mut row);
                 if judge_ours(&mut row, *database) {
                     judge_look(&mut row, *database);
                 }
-                rows.push(row);
+                Some(row)
             }
-            None if directory.is_some() => rows.push(without_slot(&name, *database)),
-            None => {}
-        }
+            None => directory.as_ref().map(|_| without_slot(&name, *database)),
+        };
+        rows.extend(row.map(|mut row| {
+            if let Some(directory) = &directory {
+                files::judge_copies(&mut row, directory);
+            }
+            row
+        }));
     }
     // What is left of databases that are gone.
-    for (oid, name) in names {
+    for (oid, of_dropped) in directories {
         let database = pg_sys::Oid::from(oid);
         let mut row = row_of(&named(&workers::slot_name(database)), database);
-        row.database = name;
+        row.database = name_of(&of_dropped.directory);
         row.reasons
             .push("the database is gone; its files stay until you remove them".to_string());
         rows.push(row);
@@ -79,20 +85,16 @@ fn judge_look(row: &mut Row, database: pg_sys::Oid) {
     }
 }
 
-/// OIDs and names of this cluster's databases that the archive holds, as far as it can be read.
-fn directories() -> BTreeMap<u32, String> {
-    let Ok(root) = place::root() else {
-        return BTreeMap::new();
-    };
-    let ours = root.databases_of(server::system_identifier());
-    ours.unwrap_or_default()
-        .into_iter()
-        .map(|(oid, directory)| {
-            let chain = directory.served_chain().ok().flatten();
-            let name = chain.map(|chain| chain.info.database);
-            (oid, name.unwrap_or_else(|| directory.name()))
-        })
-        .collect()
+/// OIDs and directories of this cluster's databases that the archive holds, as far as it can be read.
+fn directories() -> BTreeMap<u32, Directories> {
+    let all = place::all().unwrap_or_default().into_iter();
+    all.map(|of| (of.database_oid, of)).collect()
+}
+
+fn name_of(directory: &DatabaseDir) -> String {
+    let chain = directory.served_chain().ok().flatten();
+    let name = chain.map(|chain| chain.info.database);
+    name.unwrap_or_else(|| directory.name())
 }
 
 fn named(name: &str) -> slot::Facts {

@@ -1,6 +1,7 @@
 //! What the archive has to say: is it there, is there room, has a chain ended?
 
 use archive::drills::{Drill, Outcome};
+use archive::layout::Directories;
 use archive::{flags, time, ChainDir};
 use pgrx::prelude::*;
 
@@ -105,6 +106,20 @@ fn judge_strangers(row: &mut Row, database: pg_sys::Oid, own: &ChainDir) {
                 "chain {number} has appeared, which the slot of this server does not feed: another server has \
                  written to this archive, or files were copied there; until it is moved away, restore with --chain {}",
                 own.number
+            ),
+        );
+    }
+}
+
+/// Copies of the directory, made by hand: nobody writes there, and a reader may take them for the archive.
+pub fn judge_copies(row: &mut Row, directories: &Directories) {
+    for copy in &directories.copies {
+        row.because(
+            Level::Warning,
+            format!(
+                "\"{}\" is a copy of \"{}\", where this database is backed up: move it out of pg_incrbackup.directory",
+                copy.path().display(),
+                directories.directory.path().display()
             ),
         );
     }

@@ -3,6 +3,9 @@
 //!
 //! Only a slot that was here at an earlier look of this launcher is missed. A copy of the server that
 //! is started with the same settings has no slots, and must not end the chains of the original.
+//!
+//! Nothing here waits: a worker that must be gone first is told to end, and the next look goes on. Others have their
+//! workers meanwhile.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -17,7 +20,7 @@ use crate::pg::server::{self, transaction};
 use crate::place;
 use crate::settings::{self, LagAction, OnChainBreak};
 use crate::status::{self, Phase};
-use crate::workers::{doubled, has_slot, slot_name, terminate_and_wait};
+use crate::workers::{doubled, has_slot, slot_name};
 
 /// A new chain that could not be begun is tried again after 10, 20, … seconds, at most an hour.
 const FIRST_RETRY: Duration = Duration::from_secs(10);
@@ -44,12 +47,20 @@ struct Rebase {
 pub struct Guard {
     seen: HashMap<u32, Seen>,
     rebases: HashMap<u32, Rebase>,
+    /// The capture workers that are told to end, by database: what is decided about it follows when its worker is gone.
+    ending: HashMap<u32, i32>,
+    /// Those of the look before.
+    told: HashMap<u32, i32>,
 }
+
+/// While a worker ends. The launcher is woken by the end of those that it started itself.
+const LOOK_AT_ENDING: Duration = Duration::from_secs(1);
 
 impl Guard {
     /// Looks at the slots of the databases that are backed up, and at those that were. `databases` are
     /// all that exist.
     pub fn look(&mut self, backed_up: &[pg_sys::Oid], databases: &[pg_sys::Oid]) {
+        self.told = std::mem::take(&mut self.ending);
         for database in backed_up {
             self.look_at(*database);
         }
@@ -59,10 +70,10 @@ impl Guard {
             if backed_up.contains(&database) || !is_without_slot(database) {
                 continue;
             }
-            self.seen.remove(&number);
             // incr_teardown() and DROP DATABASE forget the entry.
-            if databases.contains(&database) && status::read(database).is_some() {
-                break_chain(database, GONE);
+            let is_missed = databases.contains(&database) && status::read(database).is_some();
+            if !is_missed || self.break_chain(database, GONE) {
+                self.seen.remove(&number);
             }
         }
         if settings::on_chain_break() == OnChainBreak::Rebase {
@@ -70,6 +81,11 @@ impl Guard {
         } else {
             self.rebases.clear();
         }
+    }
+
+    /// True while no capture worker is to be started for a database.
+    pub fn is_ending(&self, database: pg_sys::Oid) -> bool {
+        self.ending.contains_key(&database.to_u32())
     }
 
     fn look_at(&mut self, database: pg_sys::Oid) {
@@ -93,14 +109,73 @@ impl Guard {
             return;
         }
         if position.is_invalidated {
-            return break_chain(database, INVALIDATED);
+            self.break_chain(database, INVALIDATED);
+            return;
         }
         let held = server::wal_insert_lsn().saturating_sub(position.restart_lsn);
+        // What the worker still confirms at its end is no progress of its own.
+        let was_ending = self.told.contains_key(&database.to_u32());
+        let stands_still = was_ending || seen.since.elapsed() >= settings::lag_action_delay();
         if settings::lag_action() == LagAction::DropSlot
             && held >= settings::lag_emergency()
-            && seen.since.elapsed() >= settings::lag_action_delay()
+            && stands_still
         {
-            drop_slot(database, &name, held);
+            self.drop_slot(database, &name, held);
+        }
+    }
+
+    /// Tells the capture worker of a database to end; true where it is gone.
+    fn has_ended(&mut self, database: pg_sys::Oid) -> bool {
+        let number = database.to_u32();
+        let on_board = status::read(database).map_or(0, |entry| entry.pid);
+        // The process, not its word on the board: it holds the slot until its very end.
+        let mut pids = self.told.get(&number).into_iter().chain([&on_board]);
+        let is_alive = |pid: &&i32| **pid != 0 && server::is_backend_alive(**pid);
+        let Some(pid) = pids.find(is_alive) else {
+            return true;
+        };
+        server::terminate(*pid);
+        self.ending.insert(number, *pid);
+        false
+    }
+
+    /// Ends the chain, in its files and on the board, and says so. False where the capture worker must end before: it may
+    /// still write, and what it has on disk counts.
+    fn break_chain(&mut self, database: pg_sys::Oid, reason: &str) -> bool {
+        let entry = status::read(database).unwrap_or_default();
+        if entry.phase == Phase::Broken && !entry.broken.is_empty() {
+            return true;
+        }
+        // Without an entry on the board only the files remember.
+        let chain = || place::latest_chain(database).ok().flatten();
+        if !status::has_room(database) && chain().is_some_and(|chain| chain.info.ended.is_some()) {
+            return true;
+        }
+        if !self.has_ended(database) {
+            return false;
+        }
+        note_break(database, reason);
+        true
+    }
+
+    /// The server comes first: its disk fills up for a backup that stands still.
+    fn drop_slot(&mut self, database: pg_sys::Oid, name: &str, held: u64) {
+        if !self.has_ended(database) {
+            return;
+        }
+        let dropped = transaction::run(|| {
+            slot::drop(name);
+            Ok::<_, Failure>(())
+        });
+        match dropped {
+            Ok(()) => note_break(
+                database,
+                &format!(
+                    "pg_incrbackup.lag_action dropped the slot, which held {} of WAL while capture stood still",
+                    pretty_bytes(held)
+                ),
+            ),
+            Err(failure) => failure.log(PgLogLevel::WARNING),
         }
     }
 
@@ -146,7 +221,12 @@ impl Guard {
         let due = self.rebases.values().map(|rebase| rebase.next);
         let wait = |at: Instant| at.saturating_duration_since(Instant::now());
         let rebase = due.map(wait).min().unwrap_or(LONGEST_RETRY);
-        rebase.max(Duration::from_secs(1))
+        let longest = if self.ending.is_empty() {
+            LONGEST_RETRY
+        } else {
+            LOOK_AT_ENDING
+        };
+        rebase.max(Duration::from_secs(1)).min(longest)
     }
 }
 
@@ -163,19 +243,8 @@ fn is_busy(database: pg_sys::Oid) -> bool {
     is_alive(entry.base.pid) || is_alive(entry.aside_for)
 }
 
-/// Ends the chain, in its files and on the board, and says so.
-fn break_chain(database: pg_sys::Oid, reason: &str) {
-    let entry = status::read(database).unwrap_or_default();
-    if entry.phase == Phase::Broken && !entry.broken.is_empty() {
-        return;
-    }
-    // Without an entry on the board only the files remember.
-    let chain = || place::latest_chain(database).ok().flatten();
-    if !status::has_room(database) && chain().is_some_and(|chain| chain.info.ended.is_some()) {
-        return;
-    }
-    // It may still write; what it has on disk counts. PostgreSQL has told it to end, too.
-    terminate_and_wait(entry.pid);
+/// Notes the end of the chain, in its files and on the board, and says so.
+fn note_break(database: pg_sys::Oid, reason: &str) {
     // The files first: who reads of the broken chain in health finds its end there.
     if let Err(failure) = place::end_chain(database, reason) {
         failure.log(PgLogLevel::WARNING);
@@ -190,24 +259,4 @@ fn break_chain(database: pg_sys::Oid, reason: &str) {
         format!("pg_incrbackup: the chain of database {} is broken: {reason}", database.to_u32()),
         "The files up to here stay good. SELECT * FROM incr_setup(new_chain => true) starts a new chain with a new base backup."
     );
-}
-
-/// The server comes first: its disk fills up for a backup that stands still.
-fn drop_slot(database: pg_sys::Oid, name: &str, held: u64) {
-    let pid = status::read(database).map_or(0, |entry| entry.pid);
-    let dropped = transaction::run(|| {
-        terminate_and_wait(pid);
-        slot::drop(name);
-        Ok::<_, Failure>(())
-    });
-    match dropped {
-        Ok(()) => break_chain(
-            database,
-            &format!(
-                "pg_incrbackup.lag_action dropped the slot, which held {} of WAL while capture stood still",
-                pretty_bytes(held)
-            ),
-        ),
-        Err(failure) => failure.log(PgLogLevel::WARNING),
-    }
 }

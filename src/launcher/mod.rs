@@ -5,6 +5,7 @@
 //! ten seconds, starts what is missing (and what writes changed globals, and what compresses and archives
 //! closed files), and waits longer after each failure of the same worker.
 
+mod dropped;
 mod guard;
 
 use std::collections::{HashMap, HashSet};
@@ -16,6 +17,7 @@ use pgrx::bgworkers::{
 };
 use pgrx::prelude::*;
 
+use self::dropped::Dropped;
 use self::guard::Guard;
 use crate::backup::Due;
 use crate::indexing::Indexing;
@@ -82,11 +84,14 @@ struct Launcher {
     last_schedule: Option<Instant>,
     last_tidy: Option<Instant>,
     guard: Guard,
+    dropped: Dropped,
 }
 
 impl Launcher {
     /// Starts what should run and does not; returns how long nothing will be due.
     fn look(&mut self) -> Duration {
+        // Before: who has left word has committed.
+        self.dropped.take_word();
         let databases = BackgroundWorker::transaction(databases::all);
         let backed_up: Vec<pg_sys::Oid> = databases
             .iter()
@@ -99,6 +104,7 @@ impl Launcher {
         if settings::directory().is_none() {
             return LOOK_INTERVAL;
         }
+        self.dropped.end_chains(&databases);
         let mut sleep = LOOK_INTERVAL.min(self.guard.longest_sleep());
         if self
             .last_tidy
@@ -215,12 +221,21 @@ impl Launcher {
 
     /// Starts the worker of a database unless it must wait; returns for how long.
     fn start_if_due(&mut self, database: pg_sys::Oid) -> Duration {
+        if self.guard.is_ending(database) {
+            return LOOK_INTERVAL;
+        }
         let entry = status::read(database).unwrap_or_default();
         if entry.aside_for != 0 {
             if server::is_backend_alive(entry.aside_for) {
                 return Duration::from_secs(1);
             }
-            status::update(database, |entry| entry.aside_for = 0);
+            // It ended without a word. (Somebody else may need the database meanwhile.)
+            let ended = entry.aside_for;
+            status::update(database, |entry| {
+                if entry.aside_for == ended {
+                    entry.aside_for = 0;
+                }
+            });
         }
         if entry.phase == Phase::Broken || entry.held {
             return LOOK_INTERVAL;

@@ -7,19 +7,20 @@ use super::{found_again, make_in, update};
 use crate::pg::catalogs::extension;
 use crate::pg::ddl;
 use crate::pg::failure::Failure;
-use crate::pg::server::{self, signals, transaction};
+use crate::pg::server::{signals, transaction};
 use crate::{status, workers};
 
 #[pg_guard]
 #[no_mangle]
 pub extern "C-unwind" fn pg_incrbackup_extension_main(argument: pg_sys::Datum) {
     let database = pg_sys::Oid::from(argument.value() as u32);
+    // It is due again when the command is over.
+    if !workers::may_connect(database, |entry, me| entry.extension.pid = me) {
+        return update(database, |extension| extension.is_due = true);
+    }
+    signals::at_exit(|| update(workers::served_database(), |extension| extension.pid = 0));
     signals::end_on_sigterm();
     workers::connect(Some(database));
-    update(database, |extension| {
-        extension.pid = std::process::id() as i32
-    });
-    signals::at_exit(|| update(server::my_database(), |extension| extension.pid = 0));
     match transaction::run(|| make_where_possible(database)) {
         Ok(true) => update(database, found_again),
         Ok(false) => update(database, |extension| {

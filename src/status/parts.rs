@@ -67,6 +67,8 @@ pub enum DrillPhase {
 pub struct DrillStatus {
     /// Process id of the drill worker; 0 when none runs. Claimed before it starts: never two at once.
     pub pid: i32,
+    /// It has not started: `pid` is that of who starts it.
+    pub is_claimed: bool,
     pub phase: DrillPhase,
     /// Raised with every drill begun, so that a caller knows its own.
     pub number: u64,
@@ -156,6 +158,8 @@ pub struct GlobalsStatus {
 pub struct BaseStatus {
     /// Process id of the base worker; 0 when none runs. Claimed before it starts: never two at once.
     pub pid: i32,
+    /// It has not started: `pid` is that of who starts it.
+    pub is_claimed: bool,
     pub phase: BasePhase,
     /// Raised with every base begun, so that a caller knows its own.
     pub number: u64,
@@ -175,4 +179,26 @@ pub struct BaseStatus {
     /// SQLSTATE of `error`, packed as PostgreSQL packs it (MAKE_SQLSTATE).
     pub error_code: i32,
     pub waiting_for: Text<300>,
+}
+
+impl DrillStatus {
+    /// Process id of the worker itself; 0 while none has started.
+    pub fn worker(&self) -> i32 {
+        if self.is_claimed {
+            0
+        } else {
+            self.pid
+        }
+    }
+}
+
+impl BaseStatus {
+    /// Process id of the worker itself; 0 while none has started.
+    pub fn worker(&self) -> i32 {
+        if self.is_claimed {
+            0
+        } else {
+            self.pid
+        }
+    }
 }

@@ -11,11 +11,13 @@ const POLL: Duration = Duration::from_millis(20);
 /// For whoever cannot wait for ever, as a command on the database.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
-/// The workers that are connected to a database besides capture, in the order in which they end.
-const OTHERS: [fn(&DatabaseStatus) -> i32; 3] = [
+/// The workers that are connected to a database besides capture, in the order in which they end. A place that was
+/// claimed for one that has not started has the process id of who claimed it, who is not to be ended.
+const OTHERS: [fn(&DatabaseStatus) -> i32; 4] = [
     |entry| entry.globals.pid,
-    |entry| entry.drill.pid,
-    |entry| entry.base.pid,
+    |entry| entry.extension.pid,
+    |entry| entry.drill.worker(),
+    |entry| entry.base.worker(),
 ];
 
 /// Ends the worker of this process id, if there is one (0: none), and waits until it is gone, for at most 30 seconds.
@@ -26,8 +28,9 @@ pub fn terminate_and_wait(pid: i32) -> bool {
     }
     server::terminate(pid);
     let start = Instant::now();
-    // The process, not its word on the board: it holds the slot until its very end.
-    while server::is_backend_alive(pid) {
+    // The process, not its word on the board: it holds the slot until its very end. And it is none of PostgreSQL's backends
+    // yet while it connects.
+    while server::is_process_alive(pid) {
         if start.elapsed() > LONGEST_WAIT {
             return false;
         }
@@ -36,8 +39,8 @@ pub fn terminate_and_wait(pid: i32) -> bool {
     true
 }
 
-/// Ends the workers that are connected to a database besides capture: of its globals, a drill, a base backup, whose
-/// files it removes. Returns when they are gone. For commands that need the database for themselves, and for
+/// Ends the workers that are connected to a database besides capture: of its globals, of a lost extension, a drill, a base
+/// backup, whose files it removes. Returns when they are gone. For commands that need the database for themselves, and for
 /// incr_teardown(). The caller may be one of them, and goes on.
 pub fn end_others(database: pg_sys::Oid) {
     for pid_of in OTHERS {

@@ -110,3 +110,29 @@ fn the_owner_copies_renames_and_drops_the_database() {
         "0"
     );
 }
+
+/// The launcher has registered a worker, which is about to start and stands on no board yet.
+#[test]
+fn a_worker_that_has_not_started_yet_keeps_away_too() {
+    let c = Cluster::builder().with_failpoints().back_up();
+    c.sql("CREATE TABLE t (a int PRIMARY KEY)");
+    c.sql_in("postgres", "CREATE EXTENSION pg_incrbackup");
+    c.set_seconds(0, "hold 1 capture: start");
+    c.slot("pg_terminate_backend(active_pid)");
+    wait_until("the next worker is about to start", || {
+        c.root().join("failpoints.held").exists()
+    });
+    let mut renaming = c.session_in("postgres");
+    renaming.run("BEGIN");
+    renaming.run("ALTER DATABASE app RENAME TO renamed");
+    std::fs::remove_file(c.root().join("failpoints")).expect("it is there");
+    // It would wait for the database until the other transaction ends.
+    wait_until("it has stepped aside", || {
+        c.sql_in("postgres", "SELECT reasons FROM incr_cluster_health()")
+            .contains("stepped aside")
+    });
+    renaming.run("ROLLBACK");
+    c.wait_for_capture();
+    c.sql("INSERT INTO t VALUES (1)");
+    c.assert_restores();
+}

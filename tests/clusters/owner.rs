@@ -335,3 +335,44 @@ fn directories_of_another_cluster_and_unreadable_ones_disturb_nobody() {
     c.sql("SELECT incr_dump(); SELECT * FROM incr_expire(dry_run => false)");
     assert_eq!(strangers(), before);
 }
+
+/// A copy below the same root, whose name comes before the original's, and that a process which starts later finds
+/// first.
+#[test]
+fn a_copy_that_somebody_made_beside_it_is_not_taken_for_the_archive() {
+    let c = Cluster::backed_up();
+    c.sql("CREATE TABLE t (a int PRIMARY KEY); INSERT INTO t VALUES (1)");
+    c.sql("SELECT incr_rotate()");
+    let copy = c.archive_directory().join("a copy");
+    run(Command::new("cp")
+        .arg("-a")
+        .arg(c.database_directory())
+        .arg(&copy));
+    let told = |database: &str, function: &str| {
+        c.sql_in(
+            database,
+            &format!("SELECT level, reasons FROM {function}()"),
+        )
+    };
+    for function in ["incr_slot_health", "incr_cluster_health"] {
+        let health = told("app", function);
+        assert!(health.starts_with("warning"), "{health}");
+        assert!(health.contains("a copy\\\" is a copy of"), "{health}");
+    }
+    let before = tree(&copy);
+    // Every process looks anew.
+    c.sql("INSERT INTO t VALUES (2)");
+    c.flush();
+    c.restart();
+    c.sql("INSERT INTO t VALUES (3)");
+    c.flush();
+    c.sql("SELECT incr_dump()");
+    assert_eq!(tree(&copy), before);
+    c.assert_restores();
+    assert_eq!(
+        c.sql("SELECT count(*) FROM incr_files() WHERE kind = 'base'"),
+        "2"
+    );
+    fs::remove_dir_all(&copy).expect("it can be removed");
+    assert!(told("app", "incr_slot_health").starts_with("ok"));
+}

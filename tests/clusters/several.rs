@@ -270,3 +270,52 @@ fn a_database_too_many_is_told_so_and_takes_nothing_from_the_others() {
     assert_other_is_well(&c);
     wait_until("both are well", || levels(&c, "app") == "app ok, other ok");
 }
+
+/// The launcher has a slot to drop whose worker does not end, stopped as by a disk that does not answer.
+#[test]
+fn a_worker_that_does_not_end_is_the_trouble_of_one() {
+    let c = two();
+    for (name, value) in [
+        ("lag_critical", "1MB"),
+        ("lag_emergency", "4MB"),
+        ("lag_action_delay", "5s"),
+    ] {
+        c.set(&format!("pg_incrbackup.{name}"), value);
+    }
+    let stuck = c.capture_pid();
+    run(Command::new("kill").args(["-STOP", &stuck]));
+    c.set("pg_incrbackup.lag_action", "drop_slot");
+    let others = "SELECT active_pid FROM pg_replication_slots WHERE database = 'other'";
+    // The other one must not seem to stand still.
+    let write = "CREATE TABLE IF NOT EXISTS filled (b text); INSERT INTO filled SELECT repeat('x', 1000) FROM generate_series(1, 1000)";
+    wait_until("the launcher has told the worker to end", || {
+        c.sql(write);
+        let status = format!("/proc/{stuck}/status");
+        let status = fs::read_to_string(status).expect("it is stopped");
+        let pending = status.lines().find_map(|line| line.strip_prefix("ShdPnd:"));
+        let pending = u64::from_str_radix(pending.expect("the kernel tells").trim(), 16);
+        pending.expect("a mask") & (1 << (15 - 1)) != 0
+    });
+    let before = c.sql(others);
+    c.sql(&format!("SELECT pg_terminate_backend({before})"));
+    wait_until("the other has a worker again", || {
+        c.sql(write);
+        let pid = c.sql(others);
+        !pid.is_empty() && pid != before
+    });
+    // Whoever waits for the one that does not end gives up before it starts the other's.
+    assert!(!c.log().contains("is active for PID"), "{}", c.log());
+    run(Command::new("kill").args(["-CONT", &stuck]));
+    wait_until("the slot is dropped", || {
+        c.sql(write);
+        let health = health_of(&c, "app");
+        health.contains("pg_incrbackup.lag_action dropped the slot")
+    });
+    for name in ["lag_action", "lag_critical", "lag_emergency"] {
+        c.set(
+            &format!("pg_incrbackup.{name}"),
+            if name == "lag_action" { "none" } else { "10GB" },
+        );
+    }
+    assert_other_is_well(&c);
+}

@@ -11,6 +11,7 @@ use crate::layout::names::{BASE, METADATA_JSON};
 use crate::layout::{BaseName, ChainDir};
 use crate::manifest::{self, Entry, Kind};
 use crate::metadata::Metadata;
+use crate::pause::Pause;
 use crate::sealed;
 
 /// A base in the making.
@@ -79,12 +80,13 @@ impl BaseDir {
 }
 
 /// Writes the manifest's lines of finished bases that a crash left out.
-pub fn complete_manifest(chain: &ChainDir) -> Result<()> {
+pub fn complete_manifest(chain: &ChainDir, pause: Pause) -> Result<()> {
     manifest::append_missing(
         chain,
         chain.bases()?,
         |name| file_of(*name),
         |name| entry_of_base(chain, *name),
+        pause,
     )
 }
 

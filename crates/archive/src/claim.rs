@@ -183,9 +183,22 @@ fn become_owner(
         database_oid,
         since,
         chain,
+        directory: owner::name_of(database.path()),
     };
     match decided {
-        Decision::Keep => return Ok(None),
+        Decision::Keep
+            if before
+                .as_ref()
+                .is_some_and(|before| before.is_of(database.path())) =>
+        {
+            return Ok(None);
+        }
+        // Its directory has another name, or a version wrote it that did not note that. Where that can't be written, as
+        // on a full disk, it is the owner all the same: whoever removes files is to come to it.
+        Decision::Keep => {
+            owner::note_directory(database.path()).ok();
+            return Ok(None);
+        }
         Decision::Write => {
             let since = before.map_or(since, |before| before.since);
             owner::write(database.path(), &Owner { since, ..owner })?;

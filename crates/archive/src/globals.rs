@@ -132,6 +132,7 @@ pub fn tidy(chain: &ChainDir) -> Result<()> {
         chain.globals_sets()?,
         |name| file_of(*name),
         |name| entry_of_set(chain, *name),
+        &mut || {},
     )
 }
 

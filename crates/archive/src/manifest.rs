@@ -199,12 +199,13 @@ pub fn read_strictly<E: From<Error>>(
     Ok(manifest)
 }
 
-/// Appends the lines of these entries that a crash left out.
+/// Appends the lines of these entries that a crash left out; pauses before each, and while somebody else has the lock.
 pub fn append_missing<N>(
     chain: &ChainDir,
     names: impl IntoIterator<Item = N>,
     file: impl Fn(&N) -> String,
     entry: impl Fn(&N) -> Result<Entry>,
+    pause: Pause,
 ) -> Result<()> {
     let listed = read(chain)?.entries.into_iter();
     let listed: HashSet<String> = listed.map(|entry| entry.file).collect();
@@ -213,8 +214,9 @@ pub fn append_missing<N>(
         if listed.contains(&file) {
             continue;
         }
+        pause();
         let entry = entry(&name)?;
-        let manifest = lock(chain)?;
+        let manifest = lock_with(chain, pause)?;
         // Whoever made the file may have come to it meanwhile.
         if manifest.last(&file)?.is_none() {
             manifest.append(&entry)?;

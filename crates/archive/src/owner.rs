@@ -32,6 +32,16 @@ pub struct Owner {
     pub since: Time,
     /// The chain that its slot feeds; a newer one is not its own.
     pub chain: Option<u32>,
+    /// The name of the directory that this is in: of a copy beside it, it is another's.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub directory: Option<String>,
+}
+
+impl Owner {
+    /// True where this was written for `database`, not for one that it is a copy of.
+    pub fn is_of(&self, database: &Path) -> bool {
+        self.directory.is_some() && self.directory == name_of(database)
+    }
 }
 
 impl Identity {
@@ -105,6 +115,21 @@ pub(crate) fn note_chain(database: &Path, number: u32) -> Result<()> {
     };
     let chain = Some(number);
     write(database, &Owner { chain, ..owner })
+}
+
+/// Notes in `owner.json`, where there is one, that the directory has another name.
+pub(crate) fn note_directory(database: &Path) -> Result<()> {
+    let Some(owner) = read(database)? else {
+        return Ok(());
+    };
+    let directory = name_of(database);
+    write(database, &Owner { directory, ..owner })
+}
+
+/// Names that we give are plain ASCII; by any other a copy is not told from what it is of.
+pub(crate) fn name_of(database: &Path) -> Option<String> {
+    let name = database.file_name().and_then(|name| name.to_str());
+    name.map(str::to_owned)
 }
 
 /// Replaces `owner.json`.

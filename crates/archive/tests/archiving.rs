@@ -231,7 +231,7 @@ fn nothing_goes_that_was_not_archived_and_what_went_stays_in_the_copy() {
     let place = Place::new();
     fill(&place, 0..20);
     let now = at(19 * DAY + 60);
-    let expire = || expiry::expire(&place.database, &RULES, now).unwrap();
+    let expire = || expiry::expire(&place.database, &RULES, now, &mut || {}).unwrap();
     let rows = expire();
     assert!(rows.iter().all(|row| !row.expires), "{rows:#?}");
     assert!(rows.iter().any(|row| row.why.contains("archive_command")));
@@ -255,7 +255,13 @@ fn nothing_goes_that_was_not_archived_and_what_went_stays_in_the_copy() {
     // What the manifest here has forgotten does not come again.
     let lines = || manifest::read(&place.chain).unwrap().entries.len();
     let before = lines();
-    expiry::expire(&place.database, &RULES, now + TimeDelta::days(3)).unwrap();
+    expiry::expire(
+        &place.database,
+        &RULES,
+        now + TimeDelta::days(3),
+        &mut || {},
+    )
+    .unwrap();
     assert!(lines() < before);
     assert_eq!(archive_all(&place, &copy, Compression::None).len(), 1);
 }
@@ -316,7 +322,7 @@ fn what_went_before_anybody_copied_is_told_by_the_copy() {
         archived_only: false,
         ..RULES
     };
-    expiry::expire(&place.database, &rules, at(19 * DAY + 60)).unwrap();
+    expiry::expire(&place.database, &rules, at(19 * DAY + 60), &mut || {}).unwrap();
     let copy = Copy::of(&place);
     archive_all(&place, &copy, Compression::None);
     assert_eq!(verify(&copy.database(), &mut || {}).unwrap(), []);
@@ -346,7 +352,7 @@ fn an_ended_chain_is_archived_to_its_last_transaction_before_it_goes() {
     insert(&mut appender, 2001, 0x200_1000);
     appender.rotate(2002).unwrap().unwrap();
     drop(appender);
-    expiry::expire(&place.database, &RULES, at(100 * DAY)).unwrap();
+    expiry::expire(&place.database, &RULES, at(100 * DAY), &mut || {}).unwrap();
     assert!(place.chain.path.exists());
     let names = archive_all(&place, &copy, Compression::None);
     assert!(names[0].ends_with("chain-2/chain.json"), "{names:?}");
@@ -354,7 +360,7 @@ fn an_ended_chain_is_archived_to_its_last_transaction_before_it_goes() {
     let copied = &copy.database().chains().unwrap()[0];
     assert_eq!(copied.info.ended, place.chain.info.ended);
     assert_eq!(verify(&copy.database(), &mut || {}).unwrap(), []);
-    expiry::expire(&place.database, &RULES, at(100 * DAY)).unwrap();
+    expiry::expire(&place.database, &RULES, at(100 * DAY), &mut || {}).unwrap();
     assert!(!place.chain.path.exists());
 }
 
@@ -375,7 +381,7 @@ fn a_torn_note_was_never_there_and_a_damaged_one_keeps_everything() {
         unlocked(|| Archiver::open(&place.database)),
         Err(Error::Damaged { .. })
     ));
-    expiry::expire(&place.database, &RULES, at(19 * DAY + 60)).unwrap_err();
+    expiry::expire(&place.database, &RULES, at(19 * DAY + 60), &mut || {}).unwrap_err();
     let problems = verify(&place.database, &mut || {}).unwrap();
     assert_eq!(problems.len(), 1, "{problems:?}");
     assert_eq!(problems[0].file, ARCHIVED_JSONL);

@@ -299,7 +299,7 @@ fn what_expires_goes_in_both_forms_and_is_not_compressed_again() {
         keep_monthly: 0,
         archived_only: false,
     };
-    expiry::expire(&place.database, &rules, support::at(2_000_000)).unwrap();
+    expiry::expire(&place.database, &rules, support::at(2_000_000), &mut || {}).unwrap();
     let left = place.chain.stored_segments().unwrap();
     assert!(left.iter().all(|(name, _)| *name != first), "{left:?}");
     assert_sound(&place);

@@ -67,7 +67,7 @@ fn now() -> Time {
 }
 
 fn expire(place: &Place) -> archive::Result<Vec<Row>> {
-    expiry::expire(&place.database, &RULES, now())
+    expiry::expire(&place.database, &RULES, now(), &mut || {})
 }
 
 fn expired(rows: &[Row]) -> Vec<(Kind, &str)> {
@@ -176,7 +176,7 @@ fn the_manifest_does_not_grow_for_ever_and_remembers_where_what_is_left_begins()
     let place = place();
     for today in 8..=19 {
         let now = day(today) + TimeDelta::minutes(1);
-        expiry::expire(&place.database, &RULES, now).unwrap();
+        expiry::expire(&place.database, &RULES, now, &mut || {}).unwrap();
         assert_sound(&place);
     }
     let lines = manifest::read(&place.chain).unwrap().entries;
@@ -219,7 +219,7 @@ fn an_old_chain_goes_as_a_whole_once_nothing_of_it_is_kept() {
     drop(appender);
     let at = |n: i64| day(n) + TimeDelta::minutes(1);
     // The new chain has no base: the old one's newest stays, with what it needs.
-    expiry::expire(&place.database, &RULES, at(500)).unwrap();
+    expiry::expire(&place.database, &RULES, at(500), &mut || {}).unwrap();
     assert_eq!(counts(&place.chain)[0], 1);
     assert!(counts(&place.chain)[2] > 1);
     assert_sound(&place);
@@ -227,15 +227,15 @@ fn an_old_chain_goes_as_a_whole_once_nothing_of_it_is_kept() {
     let mut facts = metadata(Lsn(0x200_1001), "2000001:2000001:");
     facts.taken_at = at(500);
     base.finish(&facts).unwrap();
-    expiry::expire(&place.database, &RULES, at(501)).unwrap();
+    expiry::expire(&place.database, &RULES, at(501), &mut || {}).unwrap();
     assert_eq!(counts(&place.chain)[0], 1, "it begins the window still");
     faults.set("EIO 1 expire: remove\n");
-    expiry::expire(&place.database, &RULES, at(508)).unwrap_err();
+    expiry::expire(&place.database, &RULES, at(508), &mut || {}).unwrap_err();
     faults.clear();
     assert!(!place.chain.path.exists());
     assert_sound(&place);
     assert_eq!(place.database.chains().unwrap().len(), 1);
-    let rows = expiry::expire(&place.database, &RULES, at(508)).unwrap();
+    let rows = expiry::expire(&place.database, &RULES, at(508), &mut || {}).unwrap();
     assert!(
         rows.iter().all(|row| row.chain == 2 && !row.expires),
         "{rows:?}"
@@ -266,7 +266,7 @@ fn a_pin_keeps_a_base_and_goes_with_it() {
     assert!(!row.expires && row.why.contains("it's \"mine\""), "{row:?}");
     assert_sound(&place);
     assert_eq!(counts(&place.chain)[0], 11);
-    expiry::expire(&place.database, &RULES, day(26)).unwrap();
+    expiry::expire(&place.database, &RULES, day(26), &mut || {}).unwrap();
     assert!(!place.chain.bases().unwrap().contains(&name));
     assert_eq!(pins::read(&place.chain).unwrap(), []);
     assert_sound(&place);

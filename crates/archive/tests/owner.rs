@@ -279,3 +279,43 @@ fn of_servers_that_all_take_over_at_once_one_writes_at_a_time() {
         }
     });
 }
+
+/// Copies whose names sort before and behind the original's.
+#[test]
+fn of_a_directory_and_its_copies_the_one_that_its_owner_names_counts() {
+    let me = server("here", "1");
+    let (place, held) = owned(&me);
+    drop(held);
+    let original = place.database.path().to_owned();
+    let root = place.root.path();
+    for copy in ["aaa", "zzz"] {
+        let mut command = std::process::Command::new("cp");
+        let copied = command.arg("-a").arg(&original).arg(root.join(copy));
+        assert!(copied.status().unwrap().success());
+    }
+    let found = || place.root.find_database(SYSTEM, DATABASE_OID).unwrap();
+    assert_eq!(found().unwrap().path(), original);
+    let all = place.root.directories_of(SYSTEM).unwrap();
+    let copies = all[0].copies.iter().map(|copy| copy.path().to_owned());
+    assert_eq!(all.len(), 1);
+    assert_eq!(all[0].directory.path(), original);
+    assert_eq!(
+        copies.collect::<Vec<_>>(),
+        [root.join("aaa"), root.join("zzz")]
+    );
+    // Renamed with its database, it counts still.
+    let renamed = place
+        .root
+        .open_database(SYSTEM, DATABASE_OID, "renamed")
+        .unwrap();
+    assert_eq!(renamed.path(), root.join("renamed"));
+    assert_eq!(found().unwrap().path(), renamed.path());
+    // Without it, the first of the others is the archive, and says so once it is written to.
+    fs::remove_dir_all(renamed.path()).unwrap();
+    let first = found().unwrap();
+    assert_eq!(first.path(), root.join("aaa"));
+    let next_start = server("here", "2");
+    claim::hold(&first, DATABASE_OID, &next_start, WITH_SLOT).unwrap();
+    fs::rename(root.join("zzz"), root.join("a")).unwrap();
+    assert_eq!(found().unwrap().path(), root.join("aaa"));
+}

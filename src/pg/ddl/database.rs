@@ -54,12 +54,6 @@ pub fn databases(statement: &Statement) -> Vec<Sql> {
     }
 }
 
-/// Name of the database that this session is in.
-pub fn database_name() -> Sql {
-    // SAFETY: a look-up; the database is there while we are in it.
-    unsafe { bytes(pg_sys::get_database_name(pg_sys::MyDatabaseId)) }.unwrap_or_default()
-}
-
 /// A database that must have no other connections while a statement runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NeedsEmpty {

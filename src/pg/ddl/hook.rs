@@ -23,7 +23,8 @@ pub struct Callbacks {
     /// Called when the executor starts, with the relations whose rows are updated or deleted.
     pub checks_updates: fn() -> bool,
     pub before_update: fn(pg_sys::Oid),
-    /// A transaction has ended (`true`: it was committed or prepared).
+    /// A transaction has ended (`true`: it was committed or prepared). It must not raise, nor call what may: after a
+    /// commit, an error is a PANIC of the server.
     pub transaction_ended: fn(bool),
     /// The subtransaction at this nesting level is rolled back.
     pub subtransaction_aborted: fn(i32),

@@ -199,16 +199,13 @@ pub fn database_encoding() -> String {
     name.to_string_lossy().into_owned()
 }
 
-/// A database's name; `None` when there is none of that OID. Needs a transaction.
-pub fn database_name(database: pg_sys::Oid) -> Option<String> {
+/// A database's name, its very bytes: in which encoding, nobody knows but who gave it. `None` when there is none of that
+/// OID. Needs a transaction.
+pub fn database_name(database: pg_sys::Oid) -> Option<Vec<u8>> {
     // SAFETY: a catalog look-up returning a palloc'd copy or null.
     unsafe {
         let name = pg_sys::get_database_name(database);
-        (!name.is_null()).then(|| {
-            std::ffi::CStr::from_ptr(name)
-                .to_string_lossy()
-                .into_owned()
-        })
+        (!name.is_null()).then(|| std::ffi::CStr::from_ptr(name).to_bytes().to_vec())
     }
 }
 

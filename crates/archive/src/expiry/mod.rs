@@ -58,13 +58,14 @@ pub fn look(database: &DatabaseDir, rules: &Rules, now: Time) -> Result<Vec<Row>
 }
 
 /// Removes what has expired; says of everything what became of it, and why. Nothing goes where
-/// anything of what the decision rests on cannot be read.
-pub fn expire(database: &DatabaseDir, rules: &Rules, now: Time) -> Result<Vec<Row>> {
+/// anything of what the decision rests on cannot be read. `pause` is called between two files, and while somebody
+/// else has a manifest's lock: whoever does not return from it leaves what a crash would, for the next time.
+pub fn expire(database: &DatabaseDir, rules: &Rules, now: Time, pause: Pause) -> Result<Vec<Row>> {
     let _lock = Lock::exclusive(database)?;
     remove_leftover_chains(database)?;
     for chain in database.chains()? {
-        base::complete_manifest(&chain)?;
-        chain.complete_manifest()?;
+        base::complete_manifest(&chain, pause)?;
+        chain.complete_manifest(pause)?;
     }
     let chains = survey(database, rules)?;
     let (plans, rows) = decide(&chains, rules, now);
@@ -72,7 +73,7 @@ pub fn expire(database: &DatabaseDir, rules: &Rules, now: Time) -> Result<Vec<Ro
         if plan.is_whole {
             remove_chain(&surveyed.chain)?
         } else {
-            remove_files(surveyed, plan, now)?;
+            remove_files(surveyed, plan, now, pause)?;
             indexes::remove_unused(&surveyed.chain)?;
         }
     }
@@ -255,7 +256,7 @@ fn decide(chains: &[Surveyed], rules: &Rules, now: Time) -> (Vec<Plan>, Vec<Row>
 }
 
 /// Notes and removes what has expired, and what an earlier time left behind.
-fn remove_files(surveyed: &Surveyed, plan: &Plan, now: Time) -> Result<()> {
+fn remove_files(surveyed: &Surveyed, plan: &Plan, now: Time, pause: Pause) -> Result<()> {
     let chain = &surveyed.chain;
     let mut files: HashSet<String> = HashSet::new();
     let expired = plan.bases.iter().filter(|d| d.expires);
@@ -275,7 +276,7 @@ fn remove_files(surveyed: &Surveyed, plan: &Plan, now: Time) -> Result<()> {
     fsync_rooms(chain)?;
     let mut paths = plan.paths(chain)?.into_iter();
     loop {
-        match manifest::expire(chain, &files, now, |entry| is_there(chain, entry)) {
+        match manifest::expire(chain, &files, now, |entry| is_there(chain, entry), pause) {
             Err(error) if error.is_no_space() => match paths.next() {
                 Some(path) => given_up::give_up(&path)?,
                 None => return Err(error),
@@ -284,18 +285,19 @@ fn remove_files(surveyed: &Surveyed, plan: &Plan, now: Time) -> Result<()> {
         }
     }
     pass("expire: noted").map_err(Error::io("write", &chain.manifest()))?;
-    remove_expired(chain)?;
+    remove_expired(chain, pause)?;
     fsync_rooms(chain)?;
     pins::remove(chain, &bases).map(|_| ())
 }
 
 /// Removes every file that the manifest calls expired.
-fn remove_expired(chain: &ChainDir) -> Result<()> {
+fn remove_expired(chain: &ChainDir, pause: Pause) -> Result<()> {
     let entries = manifest::read_whole(chain)?.into_iter();
     let expired = entries.filter(|entry| entry.expired_at.is_some());
     let expired: HashSet<String> = expired.map(|entry| entry.file).collect();
     for (name, stored) in chain.stored_segments()? {
         if stored != Stored::Partial && expired.contains(&Entry::segment_file(name)) {
+            pause();
             let path = chain.segment_path(name, stored);
             match pass("expire: remove").and_then(|()| fs::remove_file(&path)) {
                 // Its compressed form took its place since we looked.
@@ -306,11 +308,13 @@ fn remove_expired(chain: &ChainDir) -> Result<()> {
     }
     for name in chain.bases()? {
         if expired.contains(&base::file_of(name)) {
+            pause();
             remove_directory(&base::path_of(chain, name))?;
         }
     }
     for name in chain.globals_sets()? {
         if expired.contains(&globals::file_of(name)) {
+            pause();
             remove_directory(&globals::path_of(chain, name))?;
         }
     }

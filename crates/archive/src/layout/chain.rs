@@ -15,6 +15,7 @@ use super::names::{
 use crate::checksum;
 use crate::durable;
 use crate::error::{Error, Result};
+use crate::failpoint::pass;
 use crate::lsn::Lsn;
 use crate::time::{self, Time};
 
@@ -150,7 +151,9 @@ impl ChainDir {
             ended: Some(end),
             ..self.info.clone()
         };
-        durable::write_atomically(&self.path.join(CHAIN_JSON), &to_json(&info))?;
+        let json = self.path.join(CHAIN_JSON);
+        pass("chain: end").map_err(Error::io("write", &json))?;
+        durable::write_atomically(&json, &to_json(&info))?;
         self.info = info;
         Ok(())
     }

@@ -1,13 +1,9 @@
-//! The directory of one database: found by what it backs up, not by its name.
+//! The directory of one database: made, named and filled. Which one it is says `lookup`.
 //!
-//! A database is known by system identifier and oid, which its owner and its chains carry; the directory's
-//! name is for the reader and follows a renamed database. What another cluster has in the same root is no
-//! concern of ours, nor what cannot be read there.
+//! The directory's name is for the reader and follows a renamed database.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::chain::{ChainDir, NewChain};
 use super::names::{chain_name, parse_chain_name};
@@ -23,81 +19,10 @@ const RESTORE_FILES: [(&str, &str); 2] = [("restore.sh", RESTORE_SH), ("README.t
 /// The directory of one database.
 #[derive(Debug, Clone)]
 pub struct DatabaseDir {
-    path: PathBuf,
-}
-
-/// What a look through the root finds of one database.
-#[derive(Default)]
-struct Found {
-    ours: Option<DatabaseDir>,
-    /// Directories of which it can't be said whose they are.
-    unreadable: Vec<(PathBuf, Error)>,
+    pub(super) path: PathBuf,
 }
 
 impl ArchiveRoot {
-    /// The directory that holds this database's chains, or none yet. One of another database that can't be
-    /// read is in nobody else's way.
-    pub fn find_database(
-        &self,
-        system_identifier: u64,
-        database_oid: u32,
-    ) -> Result<Option<DatabaseDir>> {
-        let found = self.look_for(system_identifier, database_oid)?;
-        if found.ours.is_some() {
-            return Ok(found.ours);
-        }
-        // It may be the one that is looked for.
-        let unreadable = found.unreadable.into_iter().next();
-        unreadable.map_or(Ok(None), |(_, error)| Err(error))
-    }
-
-    /// Every directory of this cluster's databases, with their oids, as far as they can be read.
-    pub fn databases_of(&self, system_identifier: u64) -> Result<Vec<(u32, DatabaseDir)>> {
-        let databases = self.databases()?.into_iter();
-        Ok(databases
-            .filter_map(|database| match whose(&database) {
-                Ok(Some((system, oid))) if system == system_identifier => Some((oid, database)),
-                _ => None,
-            })
-            .collect())
-    }
-
-    fn look_for(&self, system_identifier: u64, database_oid: u32) -> Result<Found> {
-        let wanted = (system_identifier, database_oid);
-        let mut found = Found {
-            ours: self.where_it_was(wanted),
-            ..Found::default()
-        };
-        if found.ours.is_some() {
-            return Ok(found);
-        }
-        // In the order of names: of two directories of one database the first one counts.
-        for database in self.databases()?.into_iter().rev() {
-            match whose(&database) {
-                Ok(Some(whose)) => {
-                    let places = &mut *places();
-                    places.insert((self.path().to_owned(), whose), database.path.clone());
-                    if whose == wanted {
-                        found.ours = Some(database);
-                    }
-                }
-                Ok(None) => {}
-                Err(error) => found.unreadable.push((database.path, error)),
-            }
-        }
-        found.unreadable.reverse();
-        Ok(found)
-    }
-
-    /// The directory that this process found before, if it is that database's still.
-    fn where_it_was(&self, wanted: Whose) -> Option<DatabaseDir> {
-        let place = (self.path().to_owned(), wanted);
-        let path = places().get(&place).cloned()?;
-        let database = DatabaseDir::at(path)?;
-        let is_still = whose(&database).is_ok_and(|whose| whose == Some(wanted));
-        is_still.then_some(database)
-    }
-
     /// Finds the database's directory or makes it. A directory that still has an older name of the
     /// database gets the new one, unless that is taken. Where another database (a dropped one of
     /// the same name, one of another cluster) has the name, `.<oid>` is put behind it, and the system
@@ -125,8 +50,8 @@ impl ArchiveRoot {
         let with_oid = durable::beside(&plain, &format!(".{database_oid}"));
         let with_both = durable::beside(&with_oid, &format!(".{system_identifier}"));
         let names = [plain, with_oid, with_both];
-        let found = self.look_for(system_identifier, database_oid)?;
-        if let Some(ours) = found.ours {
+        let (ours, unreadable) = self.look_for(system_identifier, database_oid)?;
+        if let Some(ours) = ours {
             let ensured = ensure(&ours)?;
             if names.contains(&ours.path) {
                 return Ok((ours, ensured));
@@ -136,9 +61,11 @@ impl ArchiveRoot {
                 return Ok((ours, ensured));
             };
             durable::rename_durably(&ours.path, &wanted)?;
-            return Ok((DatabaseDir { path: wanted }, ensured));
+            let renamed = DatabaseDir { path: wanted };
+            owner::note_directory(renamed.path())?;
+            return Ok((renamed, ensured));
         }
-        for (path, error) in found.unreadable {
+        for (path, error) in unreadable {
             if names.contains(&path) {
                 return Err(error);
             }
@@ -152,27 +79,6 @@ impl ArchiveRoot {
         let ensured = ensure(&made)?;
         Ok((made, ensured))
     }
-}
-
-/// A system identifier and a database's oid.
-type Whose = (u64, u32);
-
-/// Where this process found databases, by root: a look through all directories finds all of them.
-static PLACES: Mutex<BTreeMap<(PathBuf, Whose), PathBuf>> = Mutex::new(BTreeMap::new());
-
-fn places() -> MutexGuard<'static, BTreeMap<(PathBuf, Whose), PathBuf>> {
-    PLACES.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// System identifier and oid of the database that a directory is of; `None` where nothing tells.
-fn whose(database: &DatabaseDir) -> Result<Option<Whose>> {
-    // The owner that can't be read is missed when somebody wants to write.
-    if let Ok(Some(owner)) = owner::read(database.path()) {
-        let system_identifier = owner.identity.system_identifier;
-        return Ok(Some((system_identifier, owner.database_oid)));
-    }
-    let chain = database.latest_chain()?;
-    Ok(chain.map(|chain| (chain.info.system_identifier, chain.info.database_oid)))
 }
 
 impl DatabaseDir {

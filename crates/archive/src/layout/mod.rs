@@ -5,10 +5,12 @@
 
 pub mod chain;
 pub mod database;
+mod lookup;
 pub mod names;
 pub mod root;
 
 pub use chain::{ChainDir, ChainEnd, ChainInfo, NewChain};
 pub use database::DatabaseDir;
+pub use lookup::Directories;
 pub use names::{BaseName, GlobalsName, SegmentName, Stored};
 pub use root::ArchiveRoot;

@@ -2,24 +2,26 @@
 
 use std::collections::HashSet;
 
-use super::{open_locked, read_whole, to_lines, without_repeats, Entry};
+use super::{lock_with, read_whole, to_lines, without_repeats, Entry};
 use crate::durable;
 use crate::error::{Error, Result};
 use crate::layout::ChainDir;
+use crate::pause::Pause;
 use crate::time::Time;
 
 /// Notes that these files have expired, and forgets files that have expired before and are gone; of
 /// each kind the last one stays, which tells where what is left begins. Durable when this returns.
-/// Whoever appends meanwhile waits. Fails, and changes nothing, where a line can't be read or a file
+/// Whoever appends meanwhile waits; `pause` is called while this waits for them. Fails, and changes nothing, where a line can't be read or a file
 /// has none.
 pub fn expire(
     chain: &ChainDir,
     files: &HashSet<String>,
     at: Time,
     is_there: impl Fn(&Entry) -> bool,
+    pause: Pause,
 ) -> Result<()> {
     let path = chain.manifest();
-    let _lock = open_locked(chain)?;
+    let _lock = lock_with(chain, pause)?;
     let mut entries = without_repeats(read_whole(chain)?);
     for entry in entries.iter_mut().filter(|e| files.contains(&e.file)) {
         entry.expired_at.get_or_insert(at);

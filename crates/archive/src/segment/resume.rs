@@ -32,6 +32,7 @@ use crate::error::{Error, Result};
 use crate::layout::{ChainDir, SegmentName, Stored};
 use crate::lsn::Lsn;
 use crate::manifest::{self, Entry};
+use crate::pause::Pause;
 
 /// What a new segment's header says beyond what `chain.json` knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,8 +73,8 @@ impl ChainDir {
             return Err(Error::refused(&self.path, "the chain has ended"));
         }
         let lock = self.lock()?;
-        base::complete_manifest(self)?;
-        self.complete_manifest()?;
+        base::complete_manifest(self, &mut || {})?;
+        self.complete_manifest(&mut || {})?;
         let closed = self.closed_end()?;
         match self.open_partial()? {
             Some(partial) => self.resume(partial, closed, identity, confirmed, lock),
@@ -142,13 +143,14 @@ impl ChainDir {
     }
 
     /// Gives every closed segment its line in the manifest.
-    pub(crate) fn complete_manifest(&self) -> Result<()> {
+    pub(crate) fn complete_manifest(&self, pause: Pause) -> Result<()> {
         let closed = self.segments()?.into_iter();
         manifest::append_missing(
             self,
             closed.filter(|(_, stored)| *stored != Stored::Partial),
             |(name, _)| Entry::segment_file(*name),
             |(name, stored)| manifest_line::read_line(self, *name, *stored),
+            pause,
         )
     }
 
@@ -231,7 +233,7 @@ impl ChainDir {
         self.ensure_follows(name, &header, &closed)?;
         if summary.footer.is_some() {
             self.finish(name, summary.proven)?;
-            self.complete_manifest()?;
+            self.complete_manifest(&mut || {})?;
             return self.start(self.closed_end()?, identity, lock);
         }
         if header.format != FORMAT && summary.tally.transactions == 0 {

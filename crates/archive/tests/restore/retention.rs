@@ -34,7 +34,7 @@ fn ten_days() -> (Source, Vec<Lsn>) {
 
 fn expire(source: &Source) -> Result<(), Error> {
     let now = source.at(3600);
-    expiry::expire(&source.place.database, &RULES, now).map(|_| ())
+    expiry::expire(&source.place.database, &RULES, now, &mut || {}).map(|_| ())
 }
 
 fn base(source: &Source, day: usize) -> String {
@@ -141,6 +141,7 @@ fn a_chain_that_has_ended_restores_its_last_base_by_name_when_its_segments_are_g
         &files.into_iter().collect(),
         source.at(0),
         |_| true,
+        &mut || {},
     )
     .unwrap();
     for path in source.place.segments() {
