@@ -296,7 +296,7 @@ fn become_owner(
     }
     write(database, &owner)?;
     Ok(Some(before.map_or_else(
-        || "a server that is not known".to_owned(),
+        || "an unknown server".to_owned(),
         |owner| owner.to_string(),
     )))
 }

@@ -183,7 +183,7 @@ fn lane(svg: &mut String, chain: &Chain, scale: &Scale, top: f64) {
             if base.joins {
                 ""
             } else {
-                ", stands alone: a single point"
+                ", can only be restored by itself: a single point"
             }
         );
     }

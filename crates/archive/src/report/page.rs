@@ -187,7 +187,7 @@ fn timeline(report: &Report) -> String {
     html.push_str(
         "</div><ul class=\"legend\"><li><i class=\"key-window\"></i>every moment can be restored</li>\
          <li><i class=\"key-segment\"></i>segment</li><li><i class=\"key-base\"></i>base</li>\
-         <li><i class=\"key-alone\"></i>base that stands alone</li>\
+         <li><i class=\"key-alone\"></i>base that can only be restored by itself</li>\
          <li><i class=\"key-gap\"></i>gap</li></ul>",
     );
     let gaps = report.gaps();
@@ -297,7 +297,7 @@ fn bases(report: &Report) -> String {
             let use_of_it = if base.joins {
                 "joins the segments"
             } else {
-                "stands alone: a single point"
+                "can only be restored by itself: a single point"
             };
             let pin = match base.pin.as_deref() {
                 Some("") => "pinned".to_owned(),
