@@ -103,7 +103,7 @@ pub fn report() -> Result<Vec<Row>, Failure> {
             }
         } else {
             row.reasons
-                .push("not a slot of pg_incrbackup's own".to_string());
+                .push("this slot does not belong to pg_incrbackup".to_string());
         }
         rows.push(row);
     }
@@ -167,7 +167,7 @@ fn without_slot(name: &str, database: pg_sys::Oid) -> Row {
 fn judge_wal(row: &mut Row) {
     match row.wal_status.as_deref() {
         Some("lost") => row.chain_is_broken(
-            "the WAL that the slot needs is gone (max_slot_wal_keep_size): the chain is broken",
+            "the WAL that the slot needs has been removed (max_slot_wal_keep_size): the chain is broken",
         ),
         Some("unreserved") => row.because(
             Level::Critical,
@@ -250,7 +250,7 @@ fn judge_worker(row: &mut Row, entry: &DatabaseStatus) {
             row.because(Level::Warning, "capture stepped aside for a command on the database");
         }
         Phase::WaitingToRetry => {
-            row.because(Level::Critical, format!("capture waits to try again: {error}"));
+            row.because(Level::Critical, format!("capture is waiting to retry: {error}"));
         }
         Phase::Broken => row.chain_is_broken(
             format!(
@@ -266,7 +266,7 @@ fn judge_worker(row: &mut Row, entry: &DatabaseStatus) {
         row.because(
             Level::Warning,
             format!(
-                "{} things could not be carried faithfully; the segments mark them",
+                "{} changes could not be captured exactly; the segments flag them",
                 entry.flags
             ),
         );
@@ -293,7 +293,7 @@ fn judge_age(row: &mut Row, entry: &DatabaseStatus) {
     if age >= settings::age_emergency().as_micros() as i64 {
         row.because(
             Level::Emergency,
-            "commits wait for the disk longer than pg_incrbackup.age_emergency",
+            "the oldest commit not yet on disk is older than pg_incrbackup.age_emergency",
         );
     }
 }
@@ -313,12 +313,12 @@ fn judge_dumps(row: &mut Row, entry: &DatabaseStatus) {
         );
     }
     if !entry.expiry.error.is_empty() {
-        let reason = "what has expired could not be removed";
+        let reason = "expired files could not be removed";
         let reason = format!("{reason}: {}", entry.expiry.error.get());
         row.because(Level::Warning, reason);
     }
     if !entry.drill.left_error.is_empty() {
-        let reason = "what a drill left behind could not be dropped";
+        let reason = "leftovers of a drill could not be removed";
         let reason = format!("{reason}: {}", entry.drill.left_error.get());
         row.because(Level::Warning, reason);
     }
@@ -348,7 +348,7 @@ pub fn ddl_log_problem() -> spi::Result<Option<String>> {
     Ok(if is_installed != Some(true) {
         Some("the extension is not installed in this database: DDL is not captured".to_string())
     } else if triggers.unwrap_or(0) == 0 {
-        Some("the event triggers are missing: DDL is not captured whole".to_string())
+        Some("the event triggers are missing: DDL is not captured completely".to_string())
     } else {
         disabled.map(|disabled| format!("event triggers are disabled: {disabled}"))
     })
@@ -377,7 +377,7 @@ fn judge_tables(row: &mut Row) -> Result<(), Failure> {
     row.because(
         Level::Warning,
         format!(
-            "UPDATE and DELETE are not captured, for want of a replica identity: {listed}{more}"
+            "UPDATE and DELETE are not captured for tables without a replica identity: {listed}{more}"
         ),
     );
     Ok(())

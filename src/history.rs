@@ -83,13 +83,11 @@ fn ensure_may_read_all() -> Result<(), Failure> {
         Ok(())
     } else {
         Err(Failure::new(
-        PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
-        "permission denied to read the past of tables",
-    )
-    .detail("The files hold rows of tables that were dropped, too, and no privileges.")
-    .hint(
-        "It is for superusers, and for roles with BYPASSRLS that are members of pg_read_all_data.",
-    ))
+            PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
+            "permission denied to read the history of tables",
+        )
+        .detail("The files also contain rows of dropped tables, and no privileges.")
+        .hint("Only superusers, and members of pg_read_all_data with BYPASSRLS, may do so."))
     }
 }
 
@@ -117,7 +115,7 @@ fn no_table(table: pg_sys::Oid) -> Failure {
     let code = PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE;
     Failure::new(
         code,
-        format!("there is no table with OID {}", table.to_u32()),
+        format!("table with OID {} does not exist", table.to_u32()),
     )
 }
 
@@ -127,7 +125,7 @@ fn members(object: StoredJsonb) -> Result<Vec<Given>, Failure> {
     let kind = query::one::<String>("SELECT pg_catalog.jsonb_typeof($1)", &arguments)?;
     if kind.as_deref() != Some("object") {
         return Err(bad_key(
-            "the key must be a JSON object: each column with its value",
+            "the key must be a JSON object of column names and values",
         ));
     }
     members_by(
@@ -166,8 +164,8 @@ fn from_text(table: &KeyTable, text: Vec<u8>) -> Result<Vec<Given>, Failure> {
             let rest = "bytes(value) FROM pg_catalog.jsonb_each_text($1::pg_catalog.jsonb)";
             members_by(rest, &arguments)
         }
-        _ => Err(bad_key("the table has no key of one column")
-            .hint("Give a JSON object: each column with its value.")),
+        _ => Err(bad_key("the table has no single-column key")
+            .hint("Specify a JSON object of column names and values.")),
     }
 }
 
@@ -188,7 +186,7 @@ fn ensure_tells_rows(table: &KeyTable, given: &[Given]) -> Result<(), Failure> {
             }
             Some(known) if !known.is_written => {
                 return Err(bad_key(&format!(
-                    "the files do not hold column \"{shown}\", which is generated"
+                    "column \"{shown}\" is generated and not in the files"
                 )));
             }
             Some(_) => {}
@@ -204,7 +202,7 @@ fn ensure_tells_rows(table: &KeyTable, given: &[Given]) -> Result<(), Failure> {
             .collect();
         return Err(
             bad_key("these columns are not the table's replica identity").hint(format!(
-                "UPDATEs and DELETEs in the files find their rows by: {}. Give these.",
+                "UPDATE and DELETE statements in the files identify rows by: {}. Specify these.",
                 names.join(", ")
             )),
         );

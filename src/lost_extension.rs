@@ -202,11 +202,11 @@ pub fn problem(extension: &ExtensionStatus) -> Option<String> {
     let schema = String::from_utf8_lossy(&schema).into_owned();
     let why = match extension.error.get() {
         error if error.is_empty() => {
-            format!("it is made again as soon as there is a schema \"{schema}\"")
+            format!("it is re-created as soon as schema \"{schema}\" exists")
         }
-        error => format!("it could not be made again: {error}"),
+        error => format!("it could not be re-created: {error}"),
     };
     Some(format!(
-        "the extension is gone with its schema, DDL is not captured: {why}"
+        "the extension was dropped with its schema, DDL is not captured: {why}"
     ))
 }

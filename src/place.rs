@@ -153,7 +153,7 @@ pub fn note_dropped(database: pg_sys::Oid) {
     if let Err(failure) = noted {
         let error = failure.in_full();
         warning!(
-            "pg_incrbackup: could not note the end of the chain of a dropped database: {error}"
+            "pg_incrbackup: could not record the end of the chain of a dropped database: {error}"
         );
     }
     status::forget(database);

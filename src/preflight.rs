@@ -33,13 +33,13 @@ pub fn ensure_same_version() -> Result<(), Failure> {
         return Ok(());
     };
     let message = format!(
-        "pg_incrbackup is of version {objects} in this database, its library of version {LIBRARY}"
+        "extension pg_incrbackup has version {objects} in this database, but its library has version {LIBRARY}"
     );
     Err(Failure::new(PREREQUISITE, message)
-        .detail("Capture goes on meanwhile.")
+        .detail("Capture continues.")
         .hint(
-            "After the library was updated: restart the server if that is still to come, then run \
-             ALTER EXTENSION pg_incrbackup UPDATE in each database that has the extension.",
+            "If the library was updated, restart the server if you have not done so, then run ALTER EXTENSION \
+             pg_incrbackup UPDATE in each database that has the extension.",
         ))
 }
 
@@ -68,7 +68,8 @@ pub fn ensure_room(database: pg_sys::Oid) -> Result<(), Failure> {
 /// What is said where the board has none.
 pub fn no_room() -> Failure {
     let most = settings::max_databases();
-    let message = format!("pg_incrbackup.max_databases is {most}, and so many are backed up");
+    let message =
+        format!("too many databases are backed up: pg_incrbackup.max_databases is {most}");
     Failure::new(
         PgSqlErrorCode::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
         message,

@@ -113,7 +113,7 @@ pub struct DatabaseStatus {
     pub transactions: u64,
     pub statements: u64,
     pub bytes: u64,
-    /// Things that could not be carried faithfully, and were marked in the files.
+    /// Changes that could not be captured exactly, and are flagged in the segments.
     pub flags: u64,
     /// The same where something is lost until the next base.
     pub losses: u64,

@@ -47,9 +47,9 @@ fn incr_drill(
     ensure_same_version();
     if conninfo.is_some() && !server::is_superuser() {
         let code = PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE;
-        let message = "only a superuser may say where a drill restores to";
+        let message = "only superusers may choose the server that a drill restores to";
         Failure::new(code, message)
-            .hint("Leave conninfo away: pg_incrbackup.drill_conninfo says it.")
+            .hint("Omit conninfo to use pg_incrbackup.drill_conninfo.")
             .raise();
     }
     let conninfo = conninfo.map_or_else(settings::drill_conninfo, |text| text.to_utf8());
@@ -133,7 +133,7 @@ fn watch(database: pg_sys::Oid, started: &Started) -> Result<i64, Failure> {
 fn worker_lost() -> Failure {
     Failure::new(
         PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
-        "the drill worker ended without a word",
+        "the drill worker exited unexpectedly",
     )
-    .hint("The server log says more.")
+    .hint("See the server log for details.")
 }

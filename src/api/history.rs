@@ -100,14 +100,14 @@ fn rows(
     let mut found = asked.and_then(|(table, key)| or_raise(search(table, key, since, until)));
     if let Some(first) = found.as_ref().and_then(Found::first_commit) {
         notice!(
-            "the files reach back to {} UTC; what was before that is in base backups only",
+            "the segments reach back to {} UTC; earlier changes are in base backups only",
             archive::report::text::moment(first)
         );
     }
     let problems = found.as_ref().map(Found::problems).unwrap_or_default();
     for problem in problems.iter().take(MOST_WARNINGS) {
         let code = PgSqlErrorCode::ERRCODE_WARNING;
-        Failure::new(code, format!("the history may not be whole: {problem}"))
+        Failure::new(code, format!("the history may be incomplete: {problem}"))
             .log(PgLogLevel::WARNING);
     }
     std::iter::from_fn(move || {

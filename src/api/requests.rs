@@ -47,7 +47,7 @@ pub fn ensure_slot(database: pg_sys::Oid) -> Result<(), Failure> {
     }
     let code = PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT;
     Err(Failure::new(code, "this database is not backed up")
-        .detail(format!("There is no slot \"{name}\"."))
+        .detail(format!("Replication slot \"{name}\" does not exist."))
         .hint("Run SELECT * FROM incr_setup()."))
 }
 
@@ -75,15 +75,16 @@ fn ensure_running(entry: &DatabaseStatus) -> Result<(), Failure> {
         Phase::SteppedAside if entry.aside_for == 0 => return Ok(()),
         Phase::Stopped => (
             "pg_incrbackup.directory is not set: capture is off".to_string(),
-            "Set it in postgresql.conf; nothing is lost as long as the slot keeps the WAL.",
+            "Set it in postgresql.conf; nothing is lost as long as the slot retains the WAL.",
         ),
         Phase::WaitingToRetry => (
             entry.last_error.get(),
-            "Nothing is lost: the slot keeps the WAL. Remove the cause; the worker is started again by itself.",
+            "Nothing is lost: the slot retains the WAL. The worker is restarted automatically once the cause \
+             is removed.",
         ),
         Phase::SteppedAside => (
             "its worker stepped aside for a command on the database".to_string(),
-            "It goes on when that command is over.",
+            "It resumes when that command ends.",
         ),
         Phase::Broken => (
             entry.broken.get(),
@@ -111,16 +112,16 @@ fn wait_for_answer(
 
 fn timed_out(function: &str, limit: Duration, entry: &DatabaseStatus) -> Failure {
     let behind = server::wal_flush_lsn().saturating_sub(entry.durable_lsn);
-    let message = format!("{function} was not done after {} s", limit.as_secs_f64());
+    let message = format!("{function} did not finish within {} s", limit.as_secs_f64());
     let worker = match entry.phase {
-        Phase::Stopped => " No capture worker runs.",
+        Phase::Stopped => " No capture worker is running.",
         _ => "",
     };
     Failure::new(PgSqlErrorCode::ERRCODE_QUERY_CANCELED, message)
         .detail(format!(
-            "The files are {behind} bytes of WAL behind.{worker}"
+            "The files are {behind} bytes of WAL behind the server.{worker}"
         ))
         .hint(
-            "Nothing is lost; the capture worker goes on. Wait longer, or see incr_slot_health().",
+            "Nothing is lost; capture continues. Use a longer timeout, or see incr_slot_health().",
         )
 }

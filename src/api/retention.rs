@@ -114,18 +114,15 @@ fn point_in_time(until: TimestampWithTimeZone) -> Result<Option<time::Time>, Fai
     let written = time.filter(|time| time.year() <= 9999);
     let code = PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE;
     let too_late = || {
-        Failure::new(
-            code,
-            "a base backup can't be kept until after the year 9999",
-        )
-        .hint("Use NULL to keep it for ever.")
+        Failure::new(code, "a base backup cannot be kept beyond the year 9999")
+            .hint("Use NULL to keep it for ever.")
     };
     written.map(Some).ok_or_else(too_late)
 }
 
 fn no_such_base(base: &str) -> Failure {
     let code = PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT;
-    Failure::new(code, format!("there is no base backup \"{base}\"")).hint(
+    Failure::new(code, format!("base backup \"{base}\" does not exist")).hint(
         "SELECT chain, file FROM incr_files() WHERE kind = 'base' lists them; give the name, or the \
          path that incr_dump() returned.",
     )

@@ -124,7 +124,7 @@ pub fn teardown(drop_slot: bool) -> Result<String, Failure> {
         workers::step_aside(database);
         workers::resume(database);
         return Ok(format!(
-            "capture is stopped; slot {name} keeps all WAL from here on"
+            "capture is stopped; slot {name} retains all WAL from now on"
         ));
     }
     // First: an error takes it back, and the slot is not dropped.
@@ -134,10 +134,11 @@ pub fn teardown(drop_slot: bool) -> Result<String, Failure> {
     status::forget(database);
     workers::wake_launcher();
     for table in left {
-        notice!("{table} is in use and keeps the replica identity that pg_incrbackup gave it: run ALTER TABLE {table} REPLICA IDENTITY DEFAULT when it is free");
+        notice!("{table} is locked and keeps the replica identity that pg_incrbackup set: run ALTER TABLE \
+        {table} REPLICA IDENTITY DEFAULT later");
     }
     Ok(format!(
-        "slot {name} is dropped; the files stay; {identities} tables have their replica identity back"
+        "slot {name} is dropped; the files are kept; the replica identity of {identities} tables is reset"
     ))
 }
 
@@ -165,13 +166,13 @@ fn owner_step(
     };
     if let Some(why) = settings::directory().and_then(|path| mounts::lock_is_local(&path)) {
         detail = format!(
-            "{detail}; {why}: a lock is not seen from other hosts, so take over only from a server that is stopped"
+            "{detail}; {why}: other hosts do not see its locks, so take over only from a server that is stopped"
         );
         status = "warning";
         let code = PgSqlErrorCode::ERRCODE_WARNING;
-        Failure::new(code, "locks in the archive are not seen from other hosts")
+        Failure::new(code, "locks in the archive are not visible to other hosts")
             .detail(why)
-            .hint("Mount it so that they are, or be sure that a server is stopped before another takes over.")
+            .hint("Mount it so that they are, or make sure that a server is stopped before another one takes over.")
             .log(PgLogLevel::WARNING);
     }
     Ok(Step {
@@ -194,10 +195,10 @@ pub fn ensure_no_xid(function: &str) -> Result<(), Failure> {
         return Ok(());
     }
     let code = PgSqlErrorCode::ERRCODE_ACTIVE_SQL_TRANSACTION;
-    let message = format!("{function} can't run in a transaction that has written something");
+    let message = format!("{function} cannot run in a transaction that has performed writes");
     Err(Failure::new(code, message)
-        .detail("It would wait for the end of this very transaction.")
-        .hint("Run it as a statement of its own."))
+        .detail("It would wait for its own transaction to end.")
+        .hint("Run it outside a transaction block."))
 }
 
 /// Waits for the end of a job; gives how many replica identities it set.
@@ -271,8 +272,8 @@ fn explain_wait(base: &status::BaseStatus, function: &str) -> Result<(), Failure
     let is_mine = query::one::<bool>(BLOCKERS, &[base.pid.into()])?.unwrap_or(false);
     if is_mine {
         let code = PgSqlErrorCode::ERRCODE_ACTIVE_SQL_TRANSACTION;
-        let message = format!("{function} waits for a lock that this very transaction holds");
-        return Err(Failure::new(code, message).hint("Run it as a statement of its own."));
+        let message = format!("{function} would wait for a lock that its own transaction holds");
+        return Err(Failure::new(code, message).hint("Run it outside a transaction block."));
     }
     let transactions = open_transactions(base.pid).unwrap_or_report();
     match base.phase {
@@ -352,9 +353,9 @@ fn failure_of(base: &status::BaseStatus) -> Failure {
 fn worker_lost() -> Failure {
     Failure::new(
         PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
-        "the base backup worker ended without a word",
+        "the base backup worker exited unexpectedly",
     )
-    .hint("The server log says more.")
+    .hint("See the server log for details.")
 }
 
 fn slot_vanished() -> Failure {

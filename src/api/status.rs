@@ -66,7 +66,7 @@ fn capture_row(database: pg_sys::Oid, entry: &DatabaseStatus) -> StatusRow {
         Phase::Broken => entry.broken.get(),
         _ if entry.held => "stopped by incr_teardown(drop_slot => false)".to_string(),
         _ if lost.is_some() => lost.unwrap_or_default(),
-        _ if entry.flags > 0 => format!("{} things could not be carried faithfully", entry.flags),
+        _ if entry.flags > 0 => format!("{} changes could not be captured exactly", entry.flags),
         _ => String::new(),
     };
     StatusRow {

@@ -54,7 +54,7 @@ pub fn make(chain: &ChainDir, source: &Source, slot: Option<NewSlot>) -> Result<
         match under_new_snapshot(chain, source) {
             Err(failure) if is_lock_timeout(&failure) && attempt < ATTEMPTS => {
                 log!(
-                    "pg_incrbackup: {}; trying the base backup again",
+                    "pg_incrbackup: {}; retrying the base backup",
                     failure.in_full()
                 );
                 attempt += 1;
@@ -223,7 +223,10 @@ fn was_schema_changed_since(snapshot: &Exported, source: &Source) -> Result<bool
 
 fn schema_was_changed() -> Failure {
     let code = PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE;
-    Failure::new(code, "the schema was changed while the slot was made")
+    Failure::new(
+        code,
+        "the schema was changed while the slot was being created",
+    )
 }
 
 fn is_schema_change(failure: &Failure) -> bool {

@@ -277,7 +277,7 @@ impl Messages {
         let failure = Failure::new(code, format!("{name} failed: {status}")).detail(text.clone());
         if text.contains("connection to server") {
             return failure.hint(
-                "It connects by the server's socket as the bootstrap superuser; set \
+                "It connects through the server's socket as the bootstrap superuser; set \
                  pg_incrbackup.dump_conninfo where pg_hba.conf asks for something else.",
             );
         }

@@ -78,7 +78,7 @@ pub fn prune_ddl_history() {
     let before = time::calendar() - kept;
     let removed = ddl::history::prune(before.timestamp_micros());
     if removed > 0 {
-        log!("pg_incrbackup: {removed} rows of ddl_history are older than keep_incremental and are removed");
+        log!("pg_incrbackup: removed {removed} rows of ddl_history that are older than keep_incremental");
     }
 }
 
@@ -120,7 +120,7 @@ fn note_gone(rows: &[Row]) {
     let gone = rows.iter().filter(|row| row.expires);
     let (count, bytes) = gone.fold((0, 0), |(count, bytes), row| (count + 1, bytes + row.bytes));
     if count > 0 {
-        log!("pg_incrbackup: {count} files and base backups with {bytes} bytes have expired and are removed");
+        log!("pg_incrbackup: removed {count} expired files and base backups ({bytes} bytes)");
     }
 }
 

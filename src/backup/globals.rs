@@ -69,7 +69,7 @@ pub fn start_if_due(database: pg_sys::Oid) -> Due {
     if globals.failures >= SILENT_FAILURES && globals.error.is_empty() {
         note_failure(
             database,
-            "the globals worker ends unexpectedly; see the server log",
+            "the globals worker exited unexpectedly; see the server log",
         );
     }
     if globals.not_before > now {
@@ -86,7 +86,7 @@ pub fn start_if_due(database: pg_sys::Oid) -> Due {
             update(database, note_attempt);
             note_failure(
                 database,
-                "no background worker is free: raise max_worker_processes",
+                "out of background worker slots: increase max_worker_processes",
             );
             Due::In(PAUSE)
         }
@@ -242,11 +242,10 @@ fn note_failure(database: pg_sys::Oid, message: &str) {
     if is_new == Some(false) {
         return;
     }
-    let what =
-        "pg_incrbackup: roles, tablespaces and the database's settings could not be recorded";
+    let what = "pg_incrbackup: could not record roles, tablespaces and database settings";
     Failure::new(PgSqlErrorCode::ERRCODE_EXTERNAL_ROUTINE_EXCEPTION, what)
         .detail(message)
-        .hint("It is tried again until it succeeds; incr_slot_health() tells when it has.")
+        .hint("This is retried until it succeeds; incr_slot_health() shows when it has.")
         .log(PgLogLevel::WARNING);
 }
 

@@ -136,17 +136,17 @@ fn run(database: pg_sys::Oid, job: Job) -> Result<(), Failure> {
 fn is_busy() -> Failure {
     Failure::new(
         PgSqlErrorCode::ERRCODE_OBJECT_IN_USE,
-        "a base backup of this database is being made already",
+        "a base backup of this database is already in progress",
     )
-    .hint("SELECT * FROM incr_status() shows how far it is.")
+    .hint("SELECT * FROM incr_status() shows its progress.")
 }
 
 fn no_chain() -> Failure {
     Failure::new(
         PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-        "this database has no chain that a base backup could join",
+        "this database has no open chain to which a base backup can be added",
     )
     .hint(
-        "Run SELECT * FROM incr_setup(); where the chain is broken, incr_setup(new_chain => true).",
+        "Run SELECT * FROM incr_setup(), or incr_setup(new_chain => true) if the chain is broken.",
     )
 }

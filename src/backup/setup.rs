@@ -33,7 +33,7 @@ pub fn run(
     }
     let owned = place::claim(database, &source.database, take_over)?;
     if let Some(former) = owned.taken_from() {
-        log!("pg_incrbackup: this server owns the archive from now on, which belonged to {former}");
+        log!("pg_incrbackup: this server has taken over the archive from {former}");
     }
     let mut identities = ensure_identities()?;
     if new_chain || owned.taken_from().is_some() {
@@ -166,10 +166,10 @@ pub fn drop_slot(database: pg_sys::Oid, name: &str) -> Result<(), Failure> {
 fn slot_without_chain(name: &str) -> Failure {
     Failure::new(
         PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-        format!("slot \"{name}\" exists, but pg_incrbackup.directory holds no chain of it"),
+        format!("slot \"{name}\" exists, but pg_incrbackup.directory does not contain its chain"),
     )
     .hint(
-        "Point pg_incrbackup.directory to where the files are, or start anew with \
+        "Set pg_incrbackup.directory to the directory that contains the files, or start over with \
          SELECT * FROM incr_setup(new_chain => true).",
     )
 }
@@ -180,5 +180,5 @@ fn chain_has_ended(reason: &str) -> Failure {
         "the chain of this database is broken",
     )
     .detail(reason)
-    .hint("The files stay good. SELECT * FROM incr_setup(new_chain => true) starts a new chain.")
+    .hint("The files remain valid. SELECT * FROM incr_setup(new_chain => true) starts a new chain.")
 }

@@ -48,8 +48,9 @@ pub fn ensure_none_is_needed(client: &SpiClient<'_>) -> Result<(), Failure> {
     };
     Err(Failure::new(
         PgSqlErrorCode::ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST,
-        "permanent objects are over temporary ones, which no other database has",
+        "permanent objects depend on temporary objects",
     )
-    .detail(format!("{}{more}, over {}", objects.join(", "), schemas.join(", ")))
-    .hint("They go when their session ends, or are changed; the base follows then. DROP SCHEMA … CASCADE removes the temporary schema of a session that is no more."))
+    .detail(format!("{}{more} depend on objects in {}.", objects.join(", "), schemas.join(", ")))
+    .hint("The base backup is made once the session that owns the temporary objects has ended. DROP SCHEMA … \
+    CASCADE removes the temporary schema of a session that no longer exists."))
 }

@@ -71,7 +71,7 @@ impl Translator {
     pub fn accept_message(&mut self, message: &[u8], journal: &mut Journal) -> Result<()> {
         let (Some(lsn), Some(xid)) = (message.first_chunk::<8>(), message.get(8..12)) else {
             return Err(CaptureError::Foreign(
-                "a row without its position".to_owned(),
+                "a message of the output plugin is too short".to_owned(),
             ));
         };
         let xid = xid.iter().fold(0, |xid, byte| xid << 8 | u32::from(*byte));
@@ -192,7 +192,7 @@ impl Translator {
 
 fn spill(error: std::io::Error) -> CaptureError {
     CaptureError::Foreign(format!(
-        "could not keep a transaction in a temporary file: {error}"
+        "could not store a transaction in a temporary file: {error}"
     ))
 }
 

@@ -145,7 +145,7 @@ fn is_true(value: &[u8]) -> bool {
 }
 
 fn unreadable() -> CaptureError {
-    CaptureError::Foreign("a row of ddl_history came from the plugin in an unknown form".to_owned())
+    CaptureError::Foreign("could not parse the output plugin's row of ddl_history".to_owned())
 }
 
 fn tokens(sql: &[u8]) -> Vec<Token> {

@@ -168,7 +168,8 @@ impl Journal {
             self.expected = None;
             if commit_lsn != expected {
                 self.broken = Some(format!(
-                    "the files hold a transaction that committed at {expected}, the server's WAL does not: the server was set back"
+                    "the files contain a transaction that committed at {expected}, the server's WAL does not: \
+                     the server was reset to an earlier state"
                 ));
             }
         }
@@ -220,7 +221,7 @@ impl Journal {
         if is_ddl || self.flags <= LOGGED_FLAGS {
             let text = String::from_utf8_lossy(reason);
             warning!(
-                "pg_incrbackup: {text}; the change is marked in {}",
+                "pg_incrbackup: {text}; the change is flagged in {}",
                 self.file()
             );
         }
@@ -234,7 +235,7 @@ impl Journal {
         let flags = std::mem::take(&mut self.flags);
         if flags > LOGGED_FLAGS {
             warning!(
-                "pg_incrbackup: {flags} changes of one transaction are marked in {}",
+                "pg_incrbackup: {flags} changes of one transaction are flagged in {}",
                 self.file()
             );
         }

@@ -231,7 +231,8 @@ pub fn ensure_no_gap(confirmed: u64, on_disk: Lsn) -> Result<()> {
     if confirmed > on_disk.0 {
         let confirmed = Lsn(confirmed);
         return Err(CaptureError::Broken(format!(
-            "the slot was confirmed up to {confirmed}, but the files end at {on_disk}: what lies between is lost"
+            "the slot was confirmed up to {confirmed}, but the files end at {on_disk}: the changes in between \
+             are lost"
         )));
     }
     Ok(())

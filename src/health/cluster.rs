@@ -41,8 +41,9 @@ pub fn report() -> Result<Vec<Row>, Failure> {
         let database = pg_sys::Oid::from(oid);
         let mut row = row_of(&named(&workers::slot_name(database)), database);
         row.database = name;
-        row.reasons
-            .push("the database is gone; its files stay until you remove them".to_string());
+        row.reasons.push(
+            "the database no longer exists; its files stay until you remove them".to_string(),
+        );
         rows.push(row);
     }
     if settings::directory().is_some() {
@@ -67,13 +68,13 @@ fn judge_look(row: &mut Row, database: pg_sys::Oid) {
     }
     let there = "incr_slot_health() in the database";
     if !look.is_ddl_logged && !entry.extension.is_lost {
-        let reason = format!("DDL is not captured whole: {there} says why");
+        let reason = format!("DDL is not captured completely: {there} shows why");
         row.because(Level::Critical, reason);
     }
     if look.keyless_tables > 0 {
         let count = look.keyless_tables;
         let reason = format!(
-            "UPDATE and DELETE are not captured, for want of a replica identity, of {count} tables: {there} names them"
+            "UPDATE and DELETE are not captured for {count} tables without a replica identity: {there} lists them"
         );
         row.because(Level::Warning, reason);
     }

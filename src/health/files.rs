@@ -20,7 +20,7 @@ pub fn judge_missing_slot(row: &mut Row, database: pg_sys::Oid) {
     let broken = status::read(database).map(|entry| entry.broken.get());
     let broken = broken.filter(|broken| !broken.is_empty());
     let why = match chain.map(|chain| (chain.number, chain.info.ended)) {
-        Some((number, None)) => broken.or(Some(format!("chain {number} has no slot any more"))),
+        Some((number, None)) => broken.or(Some(format!("chain {number} no longer has a slot"))),
         Some((number, Some(end))) if end.reason != backup::TORN_DOWN => {
             Some(format!("chain {number} has ended: {}", end.reason))
         }
@@ -102,8 +102,8 @@ fn judge_strangers(row: &mut Row, database: pg_sys::Oid, own: &ChainDir) {
         row.because(
             Level::Critical,
             format!(
-                "chain {number} has appeared, which the slot of this server does not feed: another server has \
-                 written to this archive, or files were copied there; until it is moved away, restore with --chain {}",
+                "chain {number} does not belong to the slot of this server: another server has written to \
+                 this archive, or files were copied into it; until it is moved away, restore with --chain {}",
                 own.number
             ),
         );
@@ -122,7 +122,7 @@ fn judge_chain(row: &mut Row, chain: &ChainDir) {
         Ok(bases) if bases.is_empty() => row.because(
             Level::Critical,
             format!(
-                "chain {} has no base backup yet, so it can't be restored",
+                "chain {} has no base backup yet, so it cannot be restored",
                 chain.number
             ),
         ),
@@ -144,15 +144,15 @@ fn judge_flags(row: &mut Row, chain: &ChainDir) {
     let (level, next) = match (chain.info.ended.is_some(), base.failures) {
         (true, _) => (
             Level::Warning,
-            "the chain has ended before the base that was to end it",
+            "the chain ended before the base backup that would have completed them",
         ),
-        (_, 0) => (Level::Warning, "a base backup follows that ends it"),
+        (_, 0) => (Level::Warning, "a base backup follows"),
         _ => (
             Level::Critical,
-            "the base backup that is to end it has failed, and is tried again",
+            "the base backup that follows has failed and is retried",
         ),
     };
-    let what = "a restore to a moment from then on leaves out what cannot be applied";
+    let what = "a restore to a later point omits what cannot be applied";
     row.because(level, format!("{text}: {what}; {next}"));
 }
 
@@ -177,7 +177,7 @@ fn judge_drills(row: &mut Row, database: pg_sys::Oid, chain: &ChainDir) {
                 row.because(Level::Critical, reason);
             }
             Outcome::NotDone => {
-                let reason = format!("the drill of {when} could not be made: {problem}");
+                let reason = format!("the drill of {when} could not run: {problem}");
                 row.because(Level::Warning, reason);
             }
             Outcome::Passed | Outcome::Interrupted => {}
@@ -206,7 +206,7 @@ fn judge_drills(row: &mut Row, database: pg_sys::Oid, chain: &ChainDir) {
         Level::Warning
     };
     let since = match passed {
-        Some(at) => format!("the last drill that passed is of {}", time::iso(at)),
+        Some(at) => format!("the last drill passed at {}", time::iso(at)),
         None => "no drill has passed yet".to_string(),
     };
     row.because(

@@ -24,8 +24,8 @@ const FIRST_RETRY: Duration = Duration::from_secs(10);
 const LONGEST_RETRY: Duration = Duration::from_secs(3600);
 
 const INVALIDATED: &str =
-    "the server has invalidated the slot: WAL that it needs is gone (max_slot_wal_keep_size)";
-const GONE: &str = "the slot is gone: somebody dropped it";
+    "the server has invalidated the slot: WAL that it needs has been removed (max_slot_wal_keep_size)";
+const GONE: &str = "the slot has been dropped";
 
 /// What is remembered of a slot between two looks.
 struct Seen {
@@ -127,7 +127,7 @@ impl Guard {
             }
             rebase.next = Instant::now() + doubled(FIRST_RETRY, rebase.attempts, LONGEST_RETRY);
             rebase.attempts += 1;
-            log!("pg_incrbackup: beginning a new chain, as pg_incrbackup.on_chain_break asks for");
+            log!("pg_incrbackup: starting a new chain because of pg_incrbackup.on_chain_break");
             if let Err(failure) = backup::start(
                 database,
                 Job::Setup {
@@ -188,7 +188,8 @@ fn break_chain(database: pg_sys::Oid, reason: &str) {
         PgLogLevel::WARNING,
         PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
         format!("pg_incrbackup: the chain of database {} is broken: {reason}", database.to_u32()),
-        "The files up to here stay good. SELECT * FROM incr_setup(new_chain => true) starts a new chain with a new base backup."
+        "The files up to this point remain valid. SELECT * FROM incr_setup(new_chain => true) starts a new \
+         chain with a new base backup."
     );
 }
 
@@ -204,7 +205,7 @@ fn drop_slot(database: pg_sys::Oid, name: &str, held: u64) {
         Ok(()) => break_chain(
             database,
             &format!(
-                "pg_incrbackup.lag_action dropped the slot, which held {} of WAL while capture stood still",
+                "pg_incrbackup.lag_action dropped the slot, which held {} of WAL while capture made no progress",
                 pretty_bytes(held)
             ),
         ),

@@ -189,7 +189,7 @@ impl Launcher {
                     entry.failures += 1;
                     entry
                         .last_error
-                        .set("the capture worker ended unexpectedly; see the server log");
+                        .set("the capture worker exited unexpectedly; see the server log");
                     entry.last_error_at = archive::time::now().timestamp_micros();
                     entry.retry_at = entry.last_error_at + delay.as_micros() as i64;
                 }
@@ -246,7 +246,7 @@ impl Launcher {
 
 /// max_worker_processes is used up: says so once, tries again at the next look.
 fn note_no_worker_left(database: pg_sys::Oid) {
-    const MESSAGE: &str = "no background worker is free: raise max_worker_processes";
+    const MESSAGE: &str = "out of background worker slots: increase max_worker_processes";
     let is_new = status::update(database, |entry| {
         let is_new = entry.last_error.get() != MESSAGE;
         entry.last_error.set(MESSAGE);
@@ -254,6 +254,6 @@ fn note_no_worker_left(database: pg_sys::Oid) {
         is_new
     });
     if is_new == Some(true) {
-        warning!("pg_incrbackup: {MESSAGE}; nothing is lost, the slot keeps the WAL");
+        warning!("pg_incrbackup: {MESSAGE}; nothing is lost, the slot retains the WAL");
     }
 }

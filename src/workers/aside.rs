@@ -29,8 +29,8 @@ pub fn step_aside(database: pg_sys::Oid) {
         ereport!(
             ERROR,
             PgSqlErrorCode::ERRCODE_OBJECT_IN_USE,
-            "a pg_incrbackup worker of this database does not end",
-            "Try again; SELECT * FROM incr_status() shows what it does."
+            "could not stop a pg_incrbackup worker of this database",
+            "Try again; SELECT * FROM incr_status() shows what it is doing."
         );
     }
 }

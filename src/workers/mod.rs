@@ -47,10 +47,10 @@ pub fn none_is_free() -> Failure {
     let most = guc::value(c"max_worker_processes").unwrap_or_default();
     Failure::new(
         PgSqlErrorCode::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
-        format!("no background worker is free (max_worker_processes = {most})"),
+        format!("out of background worker slots (max_worker_processes = {most})"),
     )
     .hint(
-        "Raise max_worker_processes in postgresql.conf and restart the server, or try again later.",
+        "Increase max_worker_processes in postgresql.conf and restart the server, or try again later.",
     )
 }
 

@@ -126,7 +126,7 @@ fn what_hangs_on_the_sessions_own_no_longer_is_flagged_and_stops_nothing() {
     c.flush();
     let output = c.try_restore(&c, "meanwhile", &[]);
     let output = output.unwrap_or_else(|output| output);
-    assert!(output.contains("something is lost"), "{output}");
+    assert!(output.contains("are incomplete"), "{output}");
     assert_eq!(c.sql_in("meanwhile", "SELECT count(*) FROM beside"), "1");
     drop(hold);
     end(&c, one);

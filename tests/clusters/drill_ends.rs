@@ -218,7 +218,7 @@ fn a_scratch_database_that_no_drill_of_ours_has_left_behind_is_not_dropped() {
     );
     let found = c.sql(&call);
     assert!(
-        found.starts_with("not done|") && found.contains("is there already"),
+        found.starts_with("not done|") && found.contains("already exists"),
         "{found}"
     );
     assert!(c.sql(DATABASES).contains(&name));
