@@ -1,8 +1,8 @@
-//! incr_slot_health(): what is at risk, as a level and reasons in words.
+//! incr_slot_health(): risks, as a level and reasons.
 //!
-//! One row per logical slot of this database. Our own slot is looked at from every side: its worker,
-//! its chain, its WAL, its directory, its bases, the DDL log. It works without preloading and on a
-//! standby too, and says so. A level is that of the worst reason.
+//! One row per logical slot of this database. For our own slot everything is checked: its worker, chain, WAL,
+//! directory, bases, and DDL recording. It also works without preloading and on a standby, and reports that.
+//! The level is that of the worst reason.
 
 mod cluster;
 mod files;
@@ -23,7 +23,7 @@ use crate::settings::{self, KeylessTables};
 use crate::status::{self, BasePhase, DatabaseStatus, Phase};
 use crate::{lost_extension, preflight, replica_identity, workers};
 
-/// Names of tables that one reason lists.
+/// Maximum number of table names in one reason.
 const LISTED: usize = 5;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,11 +62,11 @@ pub struct Row {
     pub durable_lsn: u64,
     pub last_commit_at: i64,
     pub disk_used_percent: Option<i32>,
-    /// What archive_command has not taken yet; `None` where it is not set.
+    /// Files that archive_command has not archived; `None` if it is not set.
     pub archive_lag: Option<offsite::Lag>,
-    /// Since the last drill that passed.
+    /// Time since the last passed drill.
     pub drill_age_micros: Option<i64>,
-    /// The chain goes no further: only a new one helps.
+    /// The chain has ended: a new one is needed.
     pub is_chain_broken: bool,
 }
 
@@ -113,7 +113,7 @@ pub fn report() -> Result<Vec<Row>, Failure> {
     Ok(rows)
 }
 
-/// True for the slot that makes this database a backed-up one.
+/// True for the slot that marks this database as backed up.
 fn is_ours(facts: &slot::Facts, database: pg_sys::Oid) -> bool {
     facts.database == database
         && facts.name == workers::slot_name(database)
@@ -163,7 +163,7 @@ fn without_slot(name: &str, database: pg_sys::Oid) -> Row {
     row
 }
 
-/// What any slot can do to the server's disk, and the server to the slot.
+/// Risks that any slot is for the server's disk, and the server for the slot.
 fn judge_wal(row: &mut Row) {
     match row.wal_status.as_deref() {
         Some("lost") => row.chain_is_broken(
@@ -190,7 +190,7 @@ fn judge_wal(row: &mut Row) {
     }
 }
 
-/// What can be seen from any database of the cluster; false where there is no more to be looked at.
+/// Checks that work from any database of the cluster; false if there is nothing more to check.
 fn judge_ours(row: &mut Row, database: pg_sys::Oid) -> bool {
     if server::is_in_recovery() {
         row.because(
@@ -232,7 +232,7 @@ fn judge_preloading(row: &mut Row) {
 fn judge_worker(row: &mut Row, entry: &DatabaseStatus) {
     let error = entry.last_error.get();
     match entry.phase {
-        // Whether it waits or has just been started again: nothing comes past the place where it fails.
+        // Whether it is waiting or has just been restarted: it does not get past the point of failure.
         Phase::WaitingToRetry | Phase::Starting | Phase::Streaming | Phase::CaughtUp
             if entry.failures > 1 =>
         {
@@ -275,8 +275,8 @@ fn judge_worker(row: &mut Row, entry: &DatabaseStatus) {
     row.last_commit_at = entry.last_commit_at;
 }
 
-/// Age of the oldest commit that is not on disk. Where no worker looks, it is at most the time since
-/// the last one that is.
+/// Age of the oldest commit that is not on disk. If no worker is reading, it is at most the time since the
+/// last one that is.
 fn judge_age(row: &mut Row, entry: &DatabaseStatus) {
     let is_reading = matches!(entry.phase, Phase::Streaming | Phase::CaughtUp);
     let since = match (entry.oldest_pending_at, is_reading) {
@@ -329,8 +329,8 @@ fn judge_dumps(row: &mut Row, entry: &DatabaseStatus) {
     }
 }
 
-/// Without our event triggers (and the extension that owns them), DDL is not in the files. What is amiss
-/// with them in this database.
+/// Without our event triggers (and the extension that owns them), DDL is not in the files. Describes what is
+/// wrong with them in this database.
 pub fn ddl_log_problem() -> spi::Result<Option<String>> {
     const QUERY: &str = "SELECT e.oid IS NOT NULL, pg_catalog.count(t.oid), \
           pg_catalog.string_agg(t.evtname::text, ', ') FILTER (WHERE t.evtenabled IN ('D', 'R')) \
@@ -354,7 +354,7 @@ pub fn ddl_log_problem() -> spi::Result<Option<String>> {
     })
 }
 
-/// Tables of this database whose UPDATE and DELETE happen and are not captured.
+/// Tables of this database whose UPDATE and DELETE are not captured.
 pub fn uncaptured_tables() -> spi::Result<Vec<pg_sys::Oid>> {
     match settings::keyless_tables() {
         KeylessTables::Error => Ok(Vec::new()),

@@ -1,7 +1,7 @@
-//! incr_history(): from a table and a key of today to what is looked for in the files.
+//! incr_history(): from a table and a key of the current catalogs to a search in the files.
 //!
-//! Whoever calls it reads rows that are no longer there, of tables that are no longer there too (one that
-//! was dropped may have had the name), so it is for those who may read every row of every table.
+//! The caller can read rows that no longer exist, of tables that no longer exist (a dropped table may have
+//! had the same name), so it requires the privilege to read every row of every table.
 
 use archive::history::{Question, Table, TableName, Value};
 use archive::time::Time;
@@ -19,14 +19,14 @@ use crate::pg::types::sql_types::StoredJsonb;
 /// A key as it was given.
 pub enum GivenKey {
     Jsonb(StoredJsonb),
-    /// A JSON object, or the value of a key of one column; in the database's encoding.
+    /// A JSON object, or the value of a single-column key; in the database's encoding.
     Text(Vec<u8>),
 }
 
 /// A column's name and its value's text; `None` for NULL.
 type Given = (Vec<u8>, Option<Vec<u8>>);
 
-/// What is to be looked for. Fails where the caller may not, or where the key does not tell a row.
+/// The search. Fails if the caller lacks the privilege, or if the key does not identify rows.
 pub fn question(
     table: pg_sys::Oid,
     key: GivenKey,
@@ -134,7 +134,7 @@ fn members(object: StoredJsonb) -> Result<Vec<Given>, Failure> {
     )
 }
 
-/// `rest` of a query that gives the members' texts.
+/// `rest` is the FROM clause of a query that returns the members' texts.
 fn members_by(rest: &str, arguments: &[DatumWithOid<'_>]) -> Result<Vec<Given>, Failure> {
     let query = with_bytes(&format!("SELECT bytes(key), {rest}"));
     let read = Spi::connect(|client| -> spi::Result<Vec<Given>> {
@@ -214,9 +214,9 @@ fn bad_key(message: &str) -> Failure {
     Failure::new(PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE, message)
 }
 
-/// The names under which lines about the table's rows stand: of a partitioned table those of its
-/// partitions too, of a partition those of the tables that it is a part of (rows may be written through
-/// the root; what is done to the root is done to all).
+/// The names that the files use for the table's rows: for a partitioned table also those of its partitions,
+/// for a partition also those of its ancestors (rows may be written through the root; a command on the root
+/// affects all).
 fn names_in_files(table: pg_sys::Oid) -> Result<Vec<TableName>, Failure> {
     let arguments = [DatumWithOid::from(table)];
     let read = Spi::connect(|client| -> spi::Result<Vec<pg_sys::Oid>> {

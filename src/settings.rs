@@ -1,8 +1,8 @@
 //! Every setting of the extension: its name, unit, default, range and a typed getter.
 //!
-//! Nothing else in the project reads a `pg_incrbackup.*` value. The settings are registered in
-//! `_PG_init`, whether the library was preloaded or loaded on demand (as an output plugin, say). What needs
-//! a restart can be so only where it was preloaded: it may not be defined as PGC_POSTMASTER later.
+//! Nothing else in the project reads a `pg_incrbackup.*` value. The settings are registered in `_PG_init`,
+//! whether the library was preloaded or loaded on demand (as an output plugin, for example). A setting that
+//! needs a restart can only be defined as PGC_POSTMASTER if the library is preloaded.
 
 mod base;
 mod choices;
@@ -27,7 +27,7 @@ use crate::pg;
 
 type Text = GucSetting<Option<CString>>;
 
-/// `pg_incrbackup.max_databases` at most.
+/// Maximum of `pg_incrbackup.max_databases`.
 pub const MOST_DATABASES: usize = 10_000;
 
 /// In minutes.
@@ -250,7 +250,7 @@ fn path(setting: &'static Text) -> Option<PathBuf> {
     (!bytes.is_empty()).then(|| PathBuf::from(std::ffi::OsString::from_vec(bytes)))
 }
 
-/// What a capture worker takes over when it starts; when one of these changes it starts anew.
+/// Settings that a capture worker reads when it starts; if one of these changes, it is restarted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AtStart {
     directory: Option<PathBuf>,
@@ -259,7 +259,7 @@ pub struct AtStart {
     copy_threshold: u32,
 }
 
-/// The present values of [`AtStart`].
+/// The current values of [`AtStart`].
 pub fn at_start() -> AtStart {
     AtStart {
         directory: directory(),
@@ -269,7 +269,7 @@ pub fn at_start() -> AtStart {
     }
 }
 
-/// Root of the archive; `None` switches capture off.
+/// Root of the archive; `None` disables capture.
 pub fn directory() -> Option<PathBuf> {
     path(&DIRECTORY)
 }
@@ -296,12 +296,12 @@ pub fn rotate_interval() -> Option<Duration> {
     }
 }
 
-/// Least time between two fsyncs; zero: whenever caught up.
+/// Minimum time between two fsyncs; zero: whenever caught up.
 pub fn fsync_interval() -> Duration {
     Duration::from_millis(FSYNC_INTERVAL.get() as u64)
 }
 
-/// Databases that can be backed up at once.
+/// Maximum number of databases that are backed up.
 pub fn max_databases() -> usize {
     usize::try_from(MAX_DATABASES.get()).unwrap_or_default()
 }
@@ -311,7 +311,7 @@ pub fn decoding_work_mem_kb() -> Option<i32> {
     Some(DECODING_WORK_MEM.get()).filter(|kb| *kb > 0)
 }
 
-/// Rows after which a run of INSERTs goes on as COPY; zero: never.
+/// Number of rows after which a run of INSERTs is written as COPY; zero: never.
 pub fn copy_threshold() -> u32 {
     COPY_THRESHOLD.get() as u32
 }
@@ -321,7 +321,7 @@ pub fn lag_critical() -> u64 {
     LAG_CRITICAL.get() as u64 * 1024 * 1024
 }
 
-/// Bytes of WAL held at which health is an emergency.
+/// Bytes of WAL held at which health is emergency.
 pub fn lag_emergency() -> u64 {
     LAG_EMERGENCY.get() as u64 * 1024 * 1024
 }

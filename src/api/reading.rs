@@ -1,4 +1,4 @@
-//! incr_read(): the archive over a connection, for whoever has no shell on the server.
+//! incr_read(): reads the archive over a connection, for clients without shell access to the server.
 
 use archive::reading::{self, Name};
 use pgrx::prelude::*;
@@ -9,11 +9,11 @@ use crate::pg::server;
 use crate::pg::text::ServerText;
 use crate::place;
 
-/// The most that one call gives: a bytea, and its text form, have to stay below 1 GB.
+/// Maximum result of one call: a bytea, and its text form, must stay below 1 GB.
 const MOST: i32 = 256 * 1024 * 1024;
 
-/// At most `length` bytes of a file of this database's archive from `offset` on, none where it ends. The
-/// file's name is as `incr_read('', 0, …)` lists it, which gives a line with size and name of each.
+/// At most `length` bytes of a file of this database's archive from `offset` on, none at its end. The file's
+/// name is as listed by `incr_read('', 0, …)`, which returns a line with size and name of each file.
 #[pg_extern(volatile, parallel_unsafe)]
 #[search_path(pg_catalog, pg_temp)]
 fn incr_read(file: ServerText, offset: i64, length: i32) -> Vec<u8> {

@@ -1,4 +1,4 @@
-//! incr_expire() and incr_keep(): what retention keeps, and what somebody wants kept longer.
+//! incr_expire() and incr_keep(): what retention keeps, and base backups that are pinned.
 
 use archive::expiry;
 use archive::time;
@@ -13,8 +13,8 @@ use crate::pg::text::ServerText;
 use crate::pg::types::timestamp;
 use crate::{backup, place, preflight};
 
-/// What retention keeps of this database's archive and what it does not, and why. With `dry_run` (the
-/// default) it only says so; otherwise what has expired is removed.
+/// What retention keeps of this database's archive and what it removes, and why. With `dry_run` (the default)
+/// it only lists this; otherwise expired files are removed.
 #[pg_extern(volatile, parallel_unsafe)]
 #[search_path(pg_catalog, pg_temp)]
 #[allow(clippy::type_complexity)]
@@ -56,8 +56,8 @@ fn incr_expire(
     }))
 }
 
-/// Keeps a base backup, by its name or path, until a time whatever its age, NULL for ever. A time that has
-/// passed takes that back. Says what holds now.
+/// Keeps a base backup, given by its name or path, until a time, whatever its age; NULL means forever. A time
+/// in the past removes the pin. Returns the new state.
 #[pg_extern(volatile, parallel_unsafe)]
 #[search_path(pg_catalog, pg_temp)]
 fn incr_keep(
@@ -103,7 +103,7 @@ fn keep(
     })
 }
 
-/// `None` for infinity. What has passed is passed, however long ago.
+/// `None` for infinity. A time in the past is accepted, however long ago.
 fn point_in_time(until: TimestampWithTimeZone) -> Result<Option<time::Time>, Failure> {
     let micros = match i64::from(until) {
         i64::MAX => return Ok(None),

@@ -1,5 +1,5 @@
-//! incr_setup(), incr_dump() and incr_teardown(): a base worker does the work, this backend starts
-//! it, says what it waits for, and ends it when the query is cancelled.
+//! incr_setup(), incr_dump() and incr_teardown(): start a base worker, report what it waits for, and
+//! terminate it if the query is cancelled.
 
 use std::time::{Duration, Instant};
 
@@ -17,10 +17,10 @@ use crate::status::{self, BasePhase, Phase};
 use crate::{place, preflight, replica_identity, settings, workers};
 
 const POLL: Duration = Duration::from_millis(50);
-/// A wait is explained after this long, and again at this interval.
+/// A wait is reported after this long, and again at this interval.
 const FIRST_NOTICE: Duration = Duration::from_secs(1);
 const NOTICE_INTERVAL: Duration = Duration::from_secs(10);
-/// How long capture may take to come up before setup only reports its state.
+/// How long setup waits for capture to start before it only reports its state.
 const CAPTURE_START: Duration = Duration::from_secs(15);
 
 /// One row of incr_setup().
@@ -30,7 +30,7 @@ pub struct Step {
     pub detail: String,
 }
 
-/// Sets up what is missing and tells of every step.
+/// Sets up what is missing and returns a row for every step.
 pub fn run(new_chain: bool, take_over: bool) -> Result<Vec<Step>, Failure> {
     ensure_no_xid("incr_setup()")?;
     let database = server::my_database();
@@ -90,7 +90,7 @@ pub fn run(new_chain: bool, take_over: bool) -> Result<Vec<Step>, Failure> {
     ])
 }
 
-/// Makes a base backup; gives its path.
+/// Takes a base backup; returns its path.
 pub fn dump(wait_for_end: bool) -> Result<String, Failure> {
     preflight::ensure_preloaded()?;
     preflight::ensure_not_in_recovery()?;
@@ -110,7 +110,7 @@ pub fn dump(wait_for_end: bool) -> Result<String, Failure> {
     Ok(entry.map(|entry| entry.base.path.get()).unwrap_or_default())
 }
 
-/// Stops capture, and drops the slot where that is wanted.
+/// Stops capture, and drops the slot if requested.
 pub fn teardown(drop_slot: bool) -> Result<String, Failure> {
     preflight::ensure_preloaded()?;
     preflight::ensure_not_in_recovery()?;
@@ -127,7 +127,7 @@ pub fn teardown(drop_slot: bool) -> Result<String, Failure> {
             "capture is stopped; slot {name} retains all WAL from now on"
         ));
     }
-    // First: an error takes it back, and the slot is not dropped.
+    // First, because an error rolls it back, and the slot is not dropped.
     let (identities, left) = replica_identity::give_back();
     backup::drop_slot(database, &name)?;
     place::end_chain(database, backup::TORN_DOWN)?;
@@ -142,13 +142,13 @@ pub fn teardown(drop_slot: bool) -> Result<String, Failure> {
     ))
 }
 
-/// What can't be read is said by whoever wants to write.
+/// An unreadable owner file is reported by whatever wants to write.
 fn owner(database: pg_sys::Oid) -> Option<Owner> {
     let found = place::find(database).ok()??;
     owner::read(&found).ok()?
 }
 
-/// Who writes to the archive from now on, and whether other hosts can notice that somebody does.
+/// Which server writes to the archive from now on, and whether other hosts can see its lock.
 fn owner_step(
     database: pg_sys::Oid,
     before: Option<Owner>,
@@ -189,7 +189,7 @@ fn has_base(database: pg_sys::Oid) -> Result<bool, Failure> {
     }
 }
 
-/// The worker waits for every transaction with an id, this one included.
+/// The worker waits for every transaction with an xid, including this one.
 pub fn ensure_no_xid(function: &str) -> Result<(), Failure> {
     if !transaction::has_xid() && !transaction::is_subtransaction() {
         return Ok(());
@@ -201,12 +201,12 @@ pub fn ensure_no_xid(function: &str) -> Result<(), Failure> {
         .hint("Run it outside a transaction block."))
 }
 
-/// Waits for the end of a job; gives how many replica identities it set.
+/// Waits for the end of a job; returns how many replica identities it set.
 fn wait(database: pg_sys::Oid, started: Started, function: &str) -> Result<u32, Failure> {
     wait_until(database, started, function, |_| false)
 }
 
-/// Waits until the job is over or `is_enough`. When the caller gets an error, the job ends too.
+/// Waits until the job has ended or `is_enough`. If the caller gets an error, the job is terminated too.
 fn wait_until(
     database: pg_sys::Oid,
     started: Started,
@@ -216,7 +216,7 @@ fn wait_until(
     let number = started.number;
     let waited = transaction::catch(|| watch(database, number, function, &started, is_enough));
     waited.and_then(|outcome| outcome).inspect_err(|_| {
-        // Its end is not waited for: an ephemeral slot goes with the process.
+        // This does not wait for it to exit: an ephemeral slot is dropped with the process.
         started.worker.terminate();
     })
 }
@@ -265,7 +265,7 @@ fn watch(
     }
 }
 
-/// Tells the user what the worker waits for, if it does. Fails when that is this very session.
+/// Tells the user what the worker waits for, if anything. Fails if that is this very session.
 fn explain_wait(base: &status::BaseStatus, function: &str) -> Result<(), Failure> {
     const BLOCKERS: &str =
         "SELECT pg_catalog.pg_backend_pid() = ANY (pg_catalog.pg_blocking_pids($1))";
@@ -295,7 +295,7 @@ fn explain_wait(base: &status::BaseStatus, function: &str) -> Result<(), Failure
     Ok(())
 }
 
-/// Every transaction of the cluster that has an id, prepared ones included, in words.
+/// Every transaction of the cluster that has an xid, including prepared ones, as text.
 fn open_transactions(worker: i32) -> Result<Vec<String>, pgrx::spi::Error> {
     const QUERY: &str = "SELECT pg_catalog.convert_to(pg_catalog.format( \
           '  pid %s, transaction %s, open for %s, user %s, database %s: %s', pid, backend_xid, \
@@ -309,7 +309,7 @@ fn open_transactions(worker: i32) -> Result<Vec<String>, pgrx::spi::Error> {
           gid, transaction, prepared, owner, database), 'UTF8') FROM pg_catalog.pg_prepared_xacts \
         ORDER BY 1";
     Spi::connect(|client| {
-        // Without this, pg_stat_activity stays as it was at the first look of the transaction.
+        // Without this, pg_stat_activity keeps the contents of the transaction's first access.
         client.select("SELECT pg_catalog.pg_stat_clear_snapshot()", None, &[])?;
         let rows = client.select(QUERY, None, &[worker.into()])?;
         rows.map(|row| {
@@ -319,8 +319,8 @@ fn open_transactions(worker: i32) -> Result<Vec<String>, pgrx::spi::Error> {
     })
 }
 
-/// Waits a while for the capture worker, and until it has passed what it failed at before; gives its state as
-/// a step's status and detail.
+/// Waits for the capture worker to start, and to get past an earlier failure; returns its state as the status
+/// and detail of a step.
 fn wait_for_capture(database: pg_sys::Oid) -> (&'static str, String) {
     let start = Instant::now();
     loop {

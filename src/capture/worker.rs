@@ -1,8 +1,7 @@
-//! One capture worker: a background worker that carries one database's changes to its files.
+//! One capture worker: a background worker that writes one database's changes to its files.
 //!
-//! It runs until something fails. Then it says once what failed, what is safe and when it will be
-//! tried again, leaves that on the status board, and ends its process, which frees everything; the
-//! launcher starts a fresh one.
+//! It runs until something fails. Then it reports once what failed, what is safe and when it is retried,
+//! records that on the status board, and exits, which releases everything; the launcher starts a new one.
 
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
@@ -97,7 +96,7 @@ fn capture_to(chain: &ChainDir, database: pg_sys::Oid, name: &str, plugin: &str)
             torn.why
         );
     }
-    // What an earlier server's life left open.
+    // A segment that was open when the server stopped.
     backup::want_healing(database);
     let journal = Journal::new(database, chain.clone(), appender);
     status::publish_latch(database, server::my_latch());
@@ -107,9 +106,8 @@ fn capture_to(chain: &ChainDir, database: pg_sys::Oid, name: &str, plugin: &str)
     }
 }
 
-/// A server that was set back to an earlier state (a copy of its files, a recovery to a point, the
-/// promotion of a standby that had not received everything) has other transactions at the LSNs that
-/// the files hold already.
+/// A server that was reset to an earlier state (a copy of its files, point-in-time recovery, the promotion of
+/// a standby that had not received everything) has other transactions at LSNs that the files already contain.
 fn ensure_same_history(timeline: u32, end: Lsn) -> Result<()> {
     let why = match timeline::shared_with(timeline) {
         Shared::Current(flushed) if end.0 > flushed => format!(
@@ -128,7 +126,8 @@ fn ensure_same_history(timeline: u32, end: Lsn) -> Result<()> {
     Err(CaptureError::Broken(why))
 }
 
-/// The database's directory, this server's as long as the value lives, and the chain in it that the slot feeds.
+/// The database's directory, owned by this server as long as the value exists, and its chain that the slot
+/// writes.
 fn open_chain(database: pg_sys::Oid, slot: &str) -> Result<(Owned, ChainDir)> {
     let directory = settings::directory().ok_or_else(|| {
         CaptureError::Off("pg_incrbackup.directory is not set: capture is off".to_owned())
@@ -138,7 +137,7 @@ fn open_chain(database: pg_sys::Oid, slot: &str) -> Result<(Owned, ChainDir)> {
     let owned = place::own_as(database, &name)
         .map_err(|failure| CaptureError::Off(failure.in_full()))?
         .ok_or_else(|| {
-            // Perhaps its file system is not mounted: nothing is made anew in its place.
+            // Its file system may not be mounted: nothing is created in its place.
             CaptureError::Off(format!(
                 "\"{}\" contains no files of this database, although slot {slot} exists",
                 directory.display()
@@ -170,7 +169,7 @@ fn identity(database: pg_sys::Oid) -> Result<SegmentIdentity> {
     })
 }
 
-/// Leaves on the board why the worker ended, and logs it once.
+/// Records on the board why the worker exits, and logs it once.
 fn end(database: pg_sys::Oid, error: &CaptureError) {
     if shutdown::is_requested() || matches!(error, CaptureError::Shutdown) {
         status::update(database, |entry| {

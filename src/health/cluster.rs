@@ -1,7 +1,6 @@
-//! incr_cluster_health(): the databases of the cluster that have a slot or a directory of ours.
+//! incr_cluster_health(): the databases of the cluster that have a slot or an archive directory.
 //!
-//! Each is looked at as from its own database, as far as that can be done from another: one that fails is a row
-//! that says so.
+//! Each is checked as far as possible from another database: a check that fails is reported in its row.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +13,7 @@ use crate::pg::failure::Failure;
 use crate::pg::server;
 use crate::{place, settings, status, workers};
 
-/// One row a database, the worst first. Needs a transaction.
+/// One row per database, the worst first. Needs a transaction.
 pub fn report() -> Result<Vec<Row>, Failure> {
     let facts = slot::all();
     let existing = databases::all();
@@ -36,7 +35,7 @@ pub fn report() -> Result<Vec<Row>, Failure> {
             None => {}
         }
     }
-    // What is left of databases that are gone.
+    // Directories of databases that no longer exist.
     for (oid, name) in names {
         let database = pg_sys::Oid::from(oid);
         let mut row = row_of(&named(&workers::slot_name(database)), database);
@@ -59,7 +58,7 @@ pub fn report() -> Result<Vec<Row>, Failure> {
     Ok(rows)
 }
 
-/// What the capture worker saw in its database.
+/// What the capture worker found in its database.
 fn judge_look(row: &mut Row, database: pg_sys::Oid) {
     let entry = status::read(database).unwrap_or_default();
     let look = entry.look;
@@ -80,7 +79,7 @@ fn judge_look(row: &mut Row, database: pg_sys::Oid) {
     }
 }
 
-/// OIDs and names of this cluster's databases that the archive holds, as far as it can be read.
+/// OIDs and names of this cluster's databases in the archive, as far as it can be read.
 fn directories() -> BTreeMap<u32, String> {
     let Ok(root) = place::root() else {
         return BTreeMap::new();

@@ -1,4 +1,4 @@
-//! What the archive has to say: is it there, is there room, has a chain ended?
+//! The state of the archive: does it exist, is there space, has a chain ended?
 
 use archive::drills::{Drill, Outcome};
 use archive::{flags, time, ChainDir};
@@ -7,11 +7,11 @@ use pgrx::prelude::*;
 use super::{Level, Row};
 use crate::{backup, drill, place, settings, status};
 
-/// Share of the archive's file system in use at which health warns, and is critical.
+/// Usage of the archive's file system at which health warns, and at which it is critical.
 const DISK_WARNING: i32 = 80;
 const DISK_CRITICAL: i32 = 97;
 
-/// Nothing is amiss where there never was a slot, or where incr_teardown() has dropped it.
+/// No problem if there never was a slot, or if incr_teardown() has dropped it.
 pub fn judge_missing_slot(row: &mut Row, database: pg_sys::Oid) {
     if is_anothers(row, database) {
         return;
@@ -37,7 +37,7 @@ pub fn judge_missing_slot(row: &mut Row, database: pg_sys::Oid) {
     }
 }
 
-/// Says who owns the archive where this server does not.
+/// Reports the owner of the archive if it is not this server.
 fn is_anothers(row: &mut Row, database: pg_sys::Oid) -> bool {
     let Err(failure) = place::ensure_ours(database) else {
         return false;
@@ -86,7 +86,7 @@ pub fn judge_directory(row: &mut Row, database: pg_sys::Oid) {
             judge_strangers(row, database, &chain);
             judge_drills(row, database, &chain);
         }
-        // Perhaps its file system is not mounted: then the chain goes on when it is.
+        // Its file system may not be mounted: then the chain continues when it is.
         None => row.because(
             Level::Emergency,
             "the directory holds no chain of this slot",
@@ -94,7 +94,7 @@ pub fn judge_directory(row: &mut Row, database: pg_sys::Oid) {
     }
 }
 
-/// What stands beside the slot's own chain, newer than it, is what a restore would begin with.
+/// A chain that is newer than the slot's own is the one that a restore would use.
 fn judge_strangers(row: &mut Row, database: pg_sys::Oid, own: &ChainDir) {
     let found = place::find(database).ok().flatten();
     let strange = found.and_then(|found| found.strange_chains().ok());
@@ -156,7 +156,7 @@ fn judge_flags(row: &mut Row, chain: &ChainDir) {
     row.because(level, format!("{text}: {what}; {next}"));
 }
 
-/// The last drill, and the age of the last that passed.
+/// The last drill, and the age of the last one that passed.
 fn judge_drills(row: &mut Row, database: pg_sys::Oid, chain: &ChainDir) {
     let records = match drill::records(database) {
         Ok(records) => records,
@@ -215,7 +215,7 @@ fn judge_drills(row: &mut Row, database: pg_sys::Oid, chain: &ChainDir) {
     );
 }
 
-/// Use of the file system of `path`, as df shows it.
+/// Usage of the file system of `path`, as df shows it.
 fn disk_used_percent(path: &std::path::Path) -> Option<i32> {
     let facts = rustix::fs::statvfs(path).ok()?;
     let used = facts.f_blocks.saturating_sub(facts.f_bfree);

@@ -1,8 +1,8 @@
-//! The launcher's watch over the slots: what ends a chain without a capture worker's doing, what
-//! endangers the server's disk, and the new chain that may follow.
+//! The launcher's monitoring of the slots: chains that end without a capture worker, slots that endanger the
+//! server's disk, and the new chain that may follow.
 //!
-//! Only a slot that was here at an earlier look of this launcher is missed. A copy of the server that
-//! is started with the same settings has no slots, and must not end the chains of the original.
+//! A slot is only considered dropped if this launcher has seen it before. A copy of the server that is
+//! started with the same settings has no slots, and must not end the chains of the original.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ use crate::settings::{self, LagAction, OnChainBreak};
 use crate::status::{self, Phase};
 use crate::workers::{doubled, has_slot, slot_name, terminate_and_wait};
 
-/// A new chain that could not be begun is tried again after 10, 20, … seconds, at most an hour.
+/// A new chain that could not be started is retried after 10, 20, … seconds, at most an hour.
 const FIRST_RETRY: Duration = Duration::from_secs(10);
 const LONGEST_RETRY: Duration = Duration::from_secs(3600);
 
@@ -27,14 +27,14 @@ const INVALIDATED: &str =
     "the server has invalidated the slot: WAL that it needs has been removed (max_slot_wal_keep_size)";
 const GONE: &str = "the slot has been dropped";
 
-/// What is remembered of a slot between two looks.
+/// What is remembered of a slot between two passes.
 struct Seen {
-    /// The slot's positions and the worker's reading.
+    /// The slot's positions and the worker's read position.
     at: (u64, u64, u64),
     since: Instant,
 }
 
-/// A new chain that is to be begun.
+/// A new chain that is to be started.
 struct Rebase {
     attempts: u32,
     next: Instant,
@@ -47,7 +47,7 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// Looks at the slots of the databases that are backed up, and at those that were. `databases` are
+    /// Checks the slots of the databases that are backed up, and those that were seen before. `databases` are
     /// all that exist.
     pub fn look(&mut self, backed_up: &[pg_sys::Oid], databases: &[pg_sys::Oid]) {
         for database in backed_up {
@@ -60,7 +60,7 @@ impl Guard {
                 continue;
             }
             self.seen.remove(&number);
-            // incr_teardown() and DROP DATABASE forget the entry.
+            // incr_teardown() and DROP DATABASE remove the entry.
             if databases.contains(&database) && status::read(database).is_some() {
                 break_chain(database, GONE);
             }
@@ -88,7 +88,7 @@ impl Guard {
         if seen.at != at {
             *seen = Seen { at, since: now };
         }
-        // A setup drops the slot and makes another: the position may be of either.
+        // A setup drops the slot and creates another: the position may be of either.
         if was_busy || is_busy(database) {
             return;
         }
@@ -104,7 +104,7 @@ impl Guard {
         }
     }
 
-    /// Begins a new chain where one is broken. What fails is tried again, less and less often.
+    /// Starts a new chain if one is broken. Failures are retried at increasing intervals.
     fn rebase(&mut self) {
         for entry in status::read_all() {
             if !entry.broken.is_empty() && !entry.held {
@@ -141,7 +141,7 @@ impl Guard {
         });
     }
 
-    /// The time until something here is due.
+    /// The time until the next action here.
     pub fn longest_sleep(&self) -> Duration {
         let due = self.rebases.values().map(|rebase| rebase.next);
         let wait = |at: Instant| at.saturating_duration_since(Instant::now());
@@ -150,33 +150,33 @@ impl Guard {
     }
 }
 
-/// True where the slot is gone for good. A setup drops the slot and makes another, and may have begun or ended
-/// meanwhile.
+/// True if the slot was dropped for good. A setup drops the slot and creates another, and may have started or
+/// ended in the meantime.
 fn is_without_slot(database: pg_sys::Oid) -> bool {
     !is_busy(database) && !has_slot(database) && !is_busy(database)
 }
 
-/// A setup, a base, or a command on the database is at work: what it leaves is looked at later.
+/// A setup, a base, or a command on the database is running: checked again later.
 fn is_busy(database: pg_sys::Oid) -> bool {
     let entry = status::read(database).unwrap_or_default();
     let is_alive = |pid: i32| pid != 0 && server::is_process_alive(pid);
     is_alive(entry.base.pid) || is_alive(entry.aside_for)
 }
 
-/// Ends the chain, in its files and on the board, and says so.
+/// Ends the chain, in its files and on the board, and logs it.
 fn break_chain(database: pg_sys::Oid, reason: &str) {
     let entry = status::read(database).unwrap_or_default();
     if entry.phase == Phase::Broken && !entry.broken.is_empty() {
         return;
     }
-    // Without an entry on the board only the files remember.
+    // Without an entry on the board only the files are updated.
     let chain = || place::latest_chain(database).ok().flatten();
     if !status::has_room(database) && chain().is_some_and(|chain| chain.info.ended.is_some()) {
         return;
     }
-    // It may still write; what it has on disk counts. PostgreSQL has told it to end, too.
+    // It may still be writing; what it has on disk counts. PostgreSQL has terminated it, too.
     terminate_and_wait(entry.pid);
-    // The files first: who reads of the broken chain in health finds its end there.
+    // The files first: a reader of health then finds its end there.
     if let Err(failure) = place::end_chain(database, reason) {
         failure.log(PgLogLevel::WARNING);
     }
@@ -193,7 +193,7 @@ fn break_chain(database: pg_sys::Oid, reason: &str) {
     );
 }
 
-/// The server comes first: its disk fills up for a backup that stands still.
+/// The server takes precedence: its disk fills up because of a backup that makes no progress.
 fn drop_slot(database: pg_sys::Oid, name: &str, held: u64) {
     let pid = status::read(database).map_or(0, |entry| entry.pid);
     let dropped = transaction::run(|| {

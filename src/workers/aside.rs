@@ -1,15 +1,16 @@
-//! A database cannot be dropped, renamed, moved or copied while a worker is connected to it, so the
-//! utility hook asks the workers to step aside for the time of such a command.
+//! A database cannot be dropped, renamed, moved or copied while a worker is connected to it, so the utility
+//! hook makes the workers step aside for the duration of such a command.
 //!
-//! Nothing is lost meanwhile: the slot keeps the WAL.
+//! Nothing is lost in the meantime: the slot retains the WAL.
 
 use pgrx::prelude::*;
 
 use super::{end_others, has_slot, terminate_and_wait, wake_launcher};
 use crate::status;
 
-/// Ends the capture worker of `database`, and all others that are connected to it, and keeps capture away
-/// until [`resume`], or until this backend ends. Returns when they are gone; raises when not.
+/// Terminates the capture worker of `database`, and all others that are connected to it, and keeps capture
+/// away until [`resume`], or until this backend exits. Returns when they have exited; raises an error
+/// otherwise.
 pub fn step_aside(database: pg_sys::Oid) {
     end_others(database);
     if !has_slot(database) {
@@ -20,7 +21,7 @@ pub fn step_aside(database: pg_sys::Oid) {
         entry.aside_for = me;
         entry.pid
     });
-    // Once more: none is started from here on.
+    // Once more: none is started from now on.
     let globals = status::read(database).map_or(0, |entry| entry.globals.pid);
     let is_globals_gone = terminate_and_wait(globals);
     let is_capture_gone = pid.is_none_or(terminate_and_wait);
@@ -35,7 +36,7 @@ pub fn step_aside(database: pg_sys::Oid) {
     }
 }
 
-/// The command is over, for good or not: the worker may run again.
+/// The command has ended, successfully or not: the worker may run again.
 pub fn resume(database: pg_sys::Oid) {
     status::update(database, |entry| entry.aside_for = 0);
     wake_launcher();

@@ -156,7 +156,7 @@ fn a_base_waits_for_the_session_and_the_one_before_serves() {
         one.run(make);
         let error = c.sql_error("SELECT incr_dump()");
         assert!(
-            error.message.contains("over temporary ones"),
+            error.message.contains("depend on temporary objects"),
             "{make}: {}",
             error.message
         );

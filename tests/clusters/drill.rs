@@ -143,7 +143,7 @@ fn a_commit_that_nobody_sees_yet_is_not_part_of_the_moment() {
     c.sql("SET synchronous_commit = local; INSERT INTO t VALUES (2)");
     let found = drill(&c);
     assert!(
-        found.starts_with("not done|") && found.contains("another order"),
+        found.starts_with("not done|") && found.contains("different order"),
         "{found}"
     );
     assert!(c.health().starts_with("warning"), "{}", c.health());
