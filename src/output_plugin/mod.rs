@@ -191,8 +191,8 @@ impl OutputPlugin for Plugin {
         if let Some(name) = alone.filter(|_| tables.iter().all(|table| table.kind() != b'p')) {
             let name = String::from_utf8_lossy(&name);
             self.writer(transaction, target).flag_ddl(&format!(
-                "TRUNCATE of {name} alone, a partition by hash of an enum: a restore may have its \
-                 rows elsewhere, and keeps them"
+                "TRUNCATE of {name} alone, a partition by hash of an enum: a restore may have its rows in \
+                 another partition, and keeps them"
             ));
         }
         if list.is_empty() {

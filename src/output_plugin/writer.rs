@@ -145,7 +145,8 @@ impl<'a> Writer<'a> {
         if !self.state.flagged.contains(&relation) {
             self.state.flagged.push(relation);
             self.flag_ddl(&format!(
-                "{} is a partition by hash of an enum: its rewritten rows are computed again at restore",
+                "{} is a partition by hash of an enum: its rewritten rows are assigned to partitions again at \
+                 restore",
                 String::from_utf8_lossy(&table.target)
             ));
         }
@@ -159,7 +160,7 @@ impl<'a> Writer<'a> {
         if !self.state.flagged.contains(&relation) {
             self.state.flagged.push(relation);
             self.flag(&format!(
-                "column {} of {} has a type whose text PostgreSQL does not read: left out",
+                "column {} of {} has a type without usable input function: left out",
                 String::from_utf8_lossy(column),
                 String::from_utf8_lossy(&table.target)
             ));

@@ -212,7 +212,7 @@ fn become_owner(
     }
     owner::write(database.path(), &owner)?;
     Ok(Some(before.map_or_else(
-        || "a server that is not known".to_owned(),
+        || "an unknown server".to_owned(),
         |owner| owner.to_string(),
     )))
 }

@@ -180,7 +180,7 @@ pub fn read_strictly<E: From<Error>>(
     for (position, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
         let mut flaw = |why: &str| manifest.damaged.push((position + 1, why.to_owned()));
         let Some(line) = line.strip_suffix(b"\n") else {
-            flaw("it does not end");
+            flaw("it has no end of line");
             continue;
         };
         let Ok(entry) = serde_json::from_slice::<Entry>(line) else {
@@ -188,11 +188,11 @@ pub fn read_strictly<E: From<Error>>(
         };
         let highest = &mut highest[entry.kind as usize];
         if serde_json::to_vec(&entry).is_ok_and(|written| written != line) {
-            flaw("it is not as it was written");
+            flaw("it was changed after it was written");
         } else if !lines.insert(line) {
-            flaw("it is there twice");
+            flaw("it is a duplicate");
         } else if files.insert(entry.file) && entry.start_lsn < *highest {
-            flaw("it stands behind a later one");
+            flaw("it follows a later one");
         }
         *highest = entry.start_lsn.max(*highest);
     }
@@ -231,7 +231,7 @@ pub(crate) fn read_whole(chain: &ChainDir) -> Result<Vec<Entry>> {
     match manifest.damaged.first() {
         None => Ok(manifest.entries),
         Some((line, why)) => {
-            let why = format!("line {line} can't be taken: {why}");
+            let why = format!("line {line} is invalid: {why}");
             Err(Error::damaged(&chain.manifest(), 0, why))
         }
     }

@@ -93,7 +93,7 @@ pub fn read(
     };
     let metadata = file.metadata().map_err(Error::io("look at", &path))?;
     if !metadata.is_file() {
-        return Err(Error::damaged(&path, 0, "it is no file"));
+        return Err(Error::damaged(&path, 0, "it is not a file"));
     }
     // The length is the caller's wish: no room is taken for what is not there.
     let there = metadata.len().saturating_sub(offset);

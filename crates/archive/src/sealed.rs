@@ -104,7 +104,7 @@ pub(crate) fn problems(path: &Path, pause: Pause) -> Vec<(String, String)> {
             (None, _) => found(file, "has no checksum"),
             (Some(_), Err(error)) => found(file, &error.to_string()),
             (Some(sha256), Ok(sum)) if sum.sha256 != sha256 => {
-                found(file, "its checksum is not the one in SHA256SUMS");
+                found(file, "its checksum does not match SHA256SUMS");
             }
             (Some(_), Ok(_)) => {}
         }

@@ -197,7 +197,7 @@ fn segments_that_somebody_else_removed_are_a_problem() {
     fs::remove_file(place.chain.segment_path(name, stored)).unwrap();
     let problems = verify(&place.database, &mut || {}).unwrap();
     assert!(
-        problems.iter().any(|p| p.problem.contains("not there")),
+        problems.iter().any(|p| p.problem.contains("but missing")),
         "{problems:?}"
     );
     support::rebuild_manifest(&place.chain);

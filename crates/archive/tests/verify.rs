@@ -115,13 +115,13 @@ fn segments_in_the_wrong_place_are_found() {
     assert!(
         problems
             .iter()
-            .any(|p| p.problem.contains("is not the manifest's")),
+            .any(|p| p.problem.contains("does not match the manifest")),
         "{problems:?}"
     );
     assert!(
         problems
             .iter()
-            .any(|p| p.problem.contains("segment before")),
+            .any(|p| p.problem.contains("predecessor is not")),
         "{problems:?}"
     );
 }

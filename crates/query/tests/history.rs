@@ -352,9 +352,13 @@ fn a_table_that_is_found_by_other_columns_is_not_passed_over() {
     let found = texts(&rows);
     assert_eq!(found.len(), 4, "{found:#?}");
     assert!(found[1].starts_with("UPDATE"));
-    assert!(rows[2].note.as_ref().unwrap().starts_with("not understood"));
+    assert!(rows[2]
+        .note
+        .as_ref()
+        .unwrap()
+        .starts_with("could not be parsed"));
     assert!(
-        found[3].starts_with("NOT SHOWN: 1 changes of the table name"),
+        found[3].starts_with("NOT SHOWN: 1 changes of the table identify"),
         "{found:#?}"
     );
 }

@@ -138,9 +138,7 @@ impl Writer<'_> {
             self.target.row(b"e");
         }
         if std::mem::take(&mut self.state.owes_repair) {
-            self.flag(
-                "a value is not valid in the database's encoding: U+FFFD stands in its place",
-            );
+            self.flag("a value is not valid in the database's encoding: U+FFFD is written instead");
         }
     }
 }

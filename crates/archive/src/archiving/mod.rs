@@ -238,9 +238,6 @@ fn ensure_plain(name: &str, path: &std::path::Path) -> Result<()> {
     if name.bytes().all(is_plain) {
         Ok(())
     } else {
-        Err(Error::refused(
-            path,
-            "its name is none that the archive gives",
-        ))
+        Err(Error::refused(path, "not a valid name of an archive file"))
     }
 }

@@ -167,8 +167,7 @@ impl Work<'_> {
             Ok((file, Some(sum))) => (file, sum),
             Ok((_, None)) => {
                 durable::remove_if_there(&partial)?;
-                let why =
-                    "its text has not the checksum that the manifest gives it; it is left as it is";
+                let why = "its checksum does not match the manifest; it is not compressed";
                 return Err(Error::damaged(&plain, 0, why));
             }
             Err(error) => {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 pub enum DirectoryError {
     #[error("archive directory \"{}\" is not an absolute path", .0.display())]
     NotAbsolute(PathBuf),
-    #[error("archive directory \"{}\" can't be made: its parent directory does not exist", .0.display())]
+    #[error("could not create archive directory \"{}\": its parent directory does not exist", .0.display())]
     MissingParent(PathBuf),
     #[error("archive directory \"{}\" is a symbolic link", .0.display())]
     Symlink(PathBuf),
@@ -41,21 +41,23 @@ impl DirectoryError {
     /// What the DBA can do about it: a sentence.
     pub fn hint(&self) -> &'static str {
         match self {
-            Self::NotAbsolute(_) => "Name the directory from the root of the file system.",
-            Self::MissingParent(_) => "Make the parent directory, or mount its file system.",
-            Self::Symlink(_) => "Name the directory that the link points to.",
-            Self::NotADirectory(_) => "Name a directory, or a path that does not exist yet.",
+            Self::NotAbsolute(_) => "Use an absolute path.",
+            Self::MissingParent(_) => "Create the parent directory, or mount its file system.",
+            Self::Symlink(_) => "Use the directory that the link points to.",
+            Self::NotADirectory(_) => "Use a directory, or a path that does not exist yet.",
             Self::InsideDataDirectory(_) | Self::ContainsDataDirectory(_) => {
-                "Choose a directory apart from the data directory, best on another disk."
+                "Choose a directory outside the data directory, preferably on another disk."
             }
             Self::WrongOwner { .. } => {
                 "Give the directory to the operating system user that runs the server."
             }
-            Self::WrongMode { .. } => "Look who could have changed it, then run chmod 0700 on it.",
+            Self::WrongMode { .. } => {
+                "Check whether anybody has changed its files, then run chmod 0700 on it."
+            }
             Self::NotWritable(_) => {
                 "The operating system user that runs the server must be able to write there."
             }
-            Self::Io { .. } => "The operating system's message tells the cause.",
+            Self::Io { .. } => "See the operating system's message for the cause.",
         }
     }
 

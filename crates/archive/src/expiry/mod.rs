@@ -201,10 +201,10 @@ fn base_facts(
         (_, Err(error)) => Some(error.to_string()),
         _ if !durable::is_real_dir(&path) => Some(durable::NO_DIRECTORY.to_owned()),
         (Ok(metadata), _) if metadata.lsn != name.lsn => {
-            Some("its lsn is not the directory's".to_owned())
+            Some("its LSN does not match the directory name".to_owned())
         }
         (_, Ok(actual)) if listed.is_some_and(|listed| *listed != actual) => {
-            Some("the manifest's line does not say what the directory holds".to_owned())
+            Some("the manifest does not match the contents of the directory".to_owned())
         }
         _ => None,
     };

@@ -28,7 +28,7 @@ pub fn expire(
     }
     let listed: HashSet<&String> = entries.iter().map(|entry| &entry.file).collect();
     if let Some(file) = files.iter().find(|file| !listed.contains(file)) {
-        let why = format!("it has no line about {file}");
+        let why = format!("it does not list {file}");
         return Err(Error::damaged(&path, 0, why));
     }
     let mut last = [None; 3];

@@ -49,7 +49,11 @@ pub fn read_line(chain: &ChainDir, name: SegmentName, stored: Stored) -> Result<
         ));
     };
     if header.name() != name {
-        return Err(Error::damaged(&path, 0, "its name and its header differ"));
+        return Err(Error::damaged(
+            &path,
+            0,
+            "its name does not match its header",
+        ));
     }
     let content = hashing.finish();
     let stored = match stored {

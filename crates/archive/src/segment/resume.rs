@@ -132,11 +132,7 @@ impl ChainDir {
         match partials.next() {
             Some((name, stored)) => {
                 let path = self.segment_path(name, stored);
-                Err(Error::damaged(
-                    &path,
-                    0,
-                    "there is another open segment before this one",
-                ))
+                Err(Error::damaged(&path, 0, "an earlier segment is still open"))
             }
             None => Ok(first),
         }

@@ -37,7 +37,7 @@ fn problems(
     let mut problems = sealed::problems(path, pause);
     let why = match lsn_of_metadata(&path.join(METADATA_JSON)) {
         Ok(lsn) if lsn == lsn_of_name => return problems,
-        Ok(_) => "its lsn is not the directory's".to_owned(),
+        Ok(_) => "its LSN does not match the directory name".to_owned(),
         Err(error) => error.to_string(),
     };
     problems.push((METADATA_JSON.to_owned(), why));

@@ -80,7 +80,7 @@ impl Files {
         }
         // Also where its index is there, and says that nothing of it is needed.
         if file.locate().is_none() {
-            file.note("it is missing: what it held is not shown");
+            file.note("it is missing: its contents are not shown");
             return Ok(None);
         }
         let listed = file.entry.as_ref().map(|entry| entry.sha256.clone());
@@ -102,14 +102,14 @@ impl Files {
         };
         if let Some(flaw) = &built.flaw {
             file.is_damaged = !is_open;
-            file.note(&format!("{flaw}: what follows in it is not shown"));
+            file.note(&format!("{flaw}: the rest of it is not shown"));
         }
         let is_sound = listed.as_ref() == Some(&built.indexed.index.segment);
         if !is_sound && !is_open {
             file.is_damaged = true;
             file.note(match listed {
-                Some(_) => "its checksum is not the manifest's: it was damaged or changed",
-                None => "the manifest does not know it",
+                Some(_) => "its checksum does not match the manifest: it was damaged or changed",
+                None => "it is not in the manifest",
             });
         }
         let indexed = built.indexed;
@@ -249,7 +249,7 @@ fn is_gone(error: &Error) -> bool {
 fn gap_between(before: &ChainDir, after: &ChainDir) -> Option<String> {
     let (end, why): (Lsn, &str) = match &before.info.ended {
         Some(end) => (end.last_lsn, &end.reason),
-        None => return Some(format!("chain-{} did not end as chains do", before.number)),
+        None => return Some(format!("chain-{} has no recorded end", before.number)),
     };
     let start = after.info.slot_start_lsn;
     let is_same_history = before.info.timeline == after.info.timeline;

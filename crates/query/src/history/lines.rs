@@ -219,7 +219,7 @@ impl<R: Read> Lines<R> {
         if self.number == 1 {
             return match format_of(&self.text) {
                 Some(_) => Ok(Item::Other),
-                None => Err(self.damaged(path, "it does not begin as a segment does")),
+                None => Err(self.damaged(path, "it does not begin with a segment header")),
             };
         }
         self.key = Comment::key_of(&self.text);

@@ -199,7 +199,7 @@ impl Search<'_> {
             let looked = read.and_then(|bytes| self.block(nth, index, key, block, &bytes, pass));
             if let Err(error) = looked {
                 self.files.files[nth].note(&format!(
-                    "{error}: what stands from line {} to {} is not shown",
+                    "{error}: lines {} to {} are not shown",
                     block.line,
                     match index.blocks.get(number + 1) {
                         Some(next) => format!("line {}", next.line - 1),

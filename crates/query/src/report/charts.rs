@@ -125,7 +125,7 @@ fn lane(chain: &Chain, scale: &Scale, top: f64) -> Markup {
             circle.base.alone[!base.joins] cx=(tenths(scale.x(base.name.taken_at))) cy=(top + 14.0) r="5.5" {
                 title {
                     "Base " (base.name) ": " (size(base.bytes))
-                    @if !base.joins { ", stands alone: a single point" }
+                    @if !base.joins { ", can only be restored by itself: a single point" }
                 }
             }
         }

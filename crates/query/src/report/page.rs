@@ -197,7 +197,7 @@ fn timeline(report: &Report) -> Markup {
         ("key-window", "every moment can be restored"),
         ("key-segment", "segment"),
         ("key-base", "base"),
-        ("key-alone", "base that stands alone"),
+        ("key-alone", "base that can only be restored by itself"),
         ("key-gap", "gap"),
     ];
     let gaps = report.gaps();
@@ -360,7 +360,7 @@ fn table_of_bases(bases: &[(u32, &Base)]) -> Markup {
                             td.n { (took(base.seconds)) }
                             td {
                                 @if base.joins { "joins the segments" }
-                                @else { "stands alone: a single point" }
+                                @else { "can only be restored by itself: a single point" }
                             }
                             td { (base.pin.as_deref().map(pin).unwrap_or_default()) }
                         }
