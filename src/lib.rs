@@ -40,7 +40,7 @@ pub extern "C-unwind" fn _PG_init() {
     settings::init();
     output_plugin::init();
     if pg::server::is_preloading() {
-        pg::server::shared::init(settings::max_databases());
+        status::init(settings::max_databases());
         launcher::init();
         ddl_log::init();
     }

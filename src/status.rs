@@ -16,8 +16,8 @@ pub use self::parts::{
     OffsitePhase, OffsiteStatus,
 };
 use crate::cluster_changes::ClusterChanges;
-use crate::pg::server::shared;
 pub use crate::pg::server::shared::is_there;
+use crate::pg::server::shared::{self, Locked, Unlocked};
 
 /// A text of bounded length in shared memory.
 #[derive(Clone, Copy)]
@@ -152,25 +152,20 @@ pub struct DatabaseStatus {
     pub look: LookStatus,
 }
 
-/// In C's layout: `pg::server::shared` allocates it.
-#[repr(C)]
-pub struct Board {
-    pub launcher_pid: i32,
-    /// As many as `pg_incrbackup.max_databases`.
-    pub databases: [DatabaseStatus],
+/// What the board says of no database.
+#[derive(Default)]
+struct BoardHead {
+    launcher_pid: i32,
 }
+
+static BOARD: Locked<BoardHead, DatabaseStatus> = Locked::new(c"pg_incrbackup");
 
 /// Read and written by committing backends without a lock: the latches of the capture workers, the count of
 /// cluster changes, and whether databases were dropped.
-#[repr(C)]
-pub struct WakeTable {
-    pub head: WakeHead,
-    /// As many as the board has entries.
-    pub slots: [WakeSlot],
-}
+static WAKE: Unlocked<WakeHead, WakeSlot> = Unlocked::new(c"pg_incrbackup wake table");
 
 #[derive(Default)]
-pub struct WakeHead {
+struct WakeHead {
     changes: ClusterChanges,
     launcher: AtomicUsize,
     /// Databases were dropped, which the launcher has not looked for yet.
@@ -181,9 +176,14 @@ pub struct WakeHead {
 
 /// The latch of one database's capture worker.
 #[derive(Default)]
-pub struct WakeSlot {
+struct WakeSlot {
     database: AtomicU32,
     latch: AtomicUsize,
+}
+
+/// Asks for the shared memory, for so many databases. Only from `_PG_init`, while the library is preloaded.
+pub fn init(databases: usize) {
+    shared::init(databases, vec![&BOARD, &WAKE]);
 }
 
 /// The entry of `database`, copied; also `None` if the library was not preloaded.
@@ -191,9 +191,9 @@ pub fn read(database: pg_sys::Oid) -> Option<DatabaseStatus> {
     if !is_there() {
         return None;
     }
-    let board = shared::share();
+    let board = BOARD.share();
     board
-        .databases
+        .rows
         .iter()
         .find(|entry| entry.database == database.to_u32())
         .copied()
@@ -204,9 +204,9 @@ pub fn read_all() -> Vec<DatabaseStatus> {
     if !is_there() {
         return Vec::new();
     }
-    let board = shared::share();
+    let board = BOARD.share();
     board
-        .databases
+        .rows
         .iter()
         .filter(|entry| entry.database != 0)
         .copied()
@@ -218,14 +218,14 @@ pub fn update<R>(
     database: pg_sys::Oid,
     change: impl FnOnce(&mut DatabaseStatus) -> R,
 ) -> Option<R> {
-    let mut board = shared::exclusive();
+    let mut board = BOARD.exclusive();
     let wanted = database.to_u32();
     let place = board
-        .databases
+        .rows
         .iter()
         .position(|entry| entry.database == wanted)
-        .or_else(|| board.databases.iter().position(|entry| entry.database == 0))?;
-    let entry = &mut board.databases[place];
+        .or_else(|| board.rows.iter().position(|entry| entry.database == 0))?;
+    let entry = &mut board.rows[place];
     entry.database = wanted;
     Some(change(entry))
 }
@@ -235,16 +235,16 @@ pub fn update_existing<R>(
     database: pg_sys::Oid,
     change: impl FnOnce(&mut DatabaseStatus) -> R,
 ) -> Option<R> {
-    let mut board = shared::exclusive();
+    let mut board = BOARD.exclusive();
     let wanted = database.to_u32();
-    let mut entries = board.databases.iter_mut();
+    let mut entries = board.rows.iter_mut();
     entries.find(|entry| entry.database == wanted).map(change)
 }
 
 /// True if the board has an entry of this database, or a free one.
 pub fn has_room(database: pg_sys::Oid) -> bool {
     let is_ours = |entry: &DatabaseStatus| [0, database.to_u32()].contains(&entry.database);
-    shared::share().databases.iter().any(is_ours)
+    BOARD.share().rows.iter().any(is_ours)
 }
 
 /// Frees the entry of a database that is no longer backed up.
@@ -256,39 +256,33 @@ pub fn forget(database: pg_sys::Oid) {
 /// transaction.
 pub fn note_dropped(database: pg_sys::Oid) {
     forget(database);
-    shared::wake()
-        .head
-        .has_dropped
-        .store(true, Ordering::Release);
+    WAKE.get().head.has_dropped.store(true, Ordering::Release);
 }
 
 /// True where databases were dropped since the last call.
 pub fn take_dropped() -> bool {
-    shared::wake()
-        .head
-        .has_dropped
-        .swap(false, Ordering::AcqRel)
+    WAKE.get().head.has_dropped.swap(false, Ordering::AcqRel)
 }
 
 pub fn set_launcher_pid(pid: i32) {
-    shared::exclusive().launcher_pid = pid;
+    BOARD.exclusive().head.launcher_pid = pid;
 }
 
 pub fn launcher_pid() -> i32 {
-    shared::share().launcher_pid
+    BOARD.share().head.launcher_pid
 }
 
 /// Publishes (or with 0 removes) the latch that a commit in `database` sets.
 pub fn publish_latch(database: pg_sys::Oid, latch: usize) {
     let wanted = database.to_u32();
-    let _writer = shared::exclusive();
-    let slots = &shared::wake().slots;
+    let _writer = BOARD.exclusive();
+    let slots = &WAKE.get().rows;
     let of = |database| {
         let mut slots = slots.iter().enumerate();
         slots.find(|(_, slot)| slot.database.load(Ordering::Acquire) == database)
     };
     if let Some((place, slot)) = of(wanted).or_else(|| of(0)) {
-        let used = &shared::wake().head.used;
+        let used = &WAKE.get().head.used;
         used.fetch_max(place + 1, Ordering::AcqRel);
         slot.latch.store(latch, Ordering::Release);
         let database = if latch == 0 { 0 } else { wanted };
@@ -299,22 +293,22 @@ pub fn publish_latch(database: pg_sys::Oid, latch: usize) {
 /// Address of the latch of the capture worker of `database`; 0 if none is running.
 pub fn latch_of(database: pg_sys::Oid) -> usize {
     let wanted = database.to_u32();
-    let table = shared::wake();
+    let table = WAKE.get();
     let used = table.head.used.load(Ordering::Acquire);
-    let mut slots = table.slots[..used].iter();
+    let mut slots = table.rows[..used].iter();
     let slot = slots.find(|slot| slot.database.load(Ordering::Acquire) == wanted);
     slot.map_or(0, |slot| slot.latch.load(Ordering::Acquire))
 }
 
 pub fn publish_launcher_latch(latch: usize) {
-    shared::wake().head.launcher.store(latch, Ordering::Release);
+    WAKE.get().head.launcher.store(latch, Ordering::Release);
 }
 
 /// The cluster's count of changes. Only if the library is preloaded.
 pub fn cluster_changes() -> &'static ClusterChanges {
-    &shared::wake().head.changes
+    &WAKE.get().head.changes
 }
 
 pub fn launcher_latch() -> usize {
-    shared::wake().head.launcher.load(Ordering::Acquire)
+    WAKE.get().head.launcher.load(Ordering::Acquire)
 }

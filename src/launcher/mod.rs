@@ -38,7 +38,7 @@ pub fn init() {
     if !server::is_binary_upgrade() {
         register();
     }
-    wake::register_commit_callback();
+    wake::register_commit_callback(status::latch_of);
 }
 
 /// Registers the launcher with the postmaster.

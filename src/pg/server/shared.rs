@@ -1,39 +1,186 @@
-//! The shared memory of `status`: where its two structures live, and the lock of the board.
+//! Structures in shared memory, each with a row for every database, and the lock of one of them. What stands in them
+//! is for whoever declares them to say.
 //!
-//! How large they are a setting says, so pgrx's own shared variables, of a size that is known when the library is
+//! How many rows there are a setting says, so pgrx's own shared variables, of a size that is known when the library is
 //! compiled, do not serve.
 
 use std::alloc::Layout;
 use std::ffi::CStr;
+use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+use std::sync::OnceLock;
 
 use pgrx::prelude::*;
 
-use crate::status::{Board, DatabaseStatus, WakeHead, WakeSlot, WakeTable};
-
-const BOARD_NAME: &CStr = c"pg_incrbackup";
-const WAKE_NAME: &CStr = c"pg_incrbackup wake table";
-
 /// Set in the postmaster, inherited by every process it forks.
 static IS_THERE: AtomicBool = AtomicBool::new(false);
-static DATABASES: AtomicUsize = AtomicUsize::new(0);
-static BOARD: AtomicPtr<u8> = AtomicPtr::new(std::ptr::null_mut());
-static WAKE: AtomicPtr<u8> = AtomicPtr::new(std::ptr::null_mut());
-static LOCK: AtomicPtr<pg_sys::LWLock> = AtomicPtr::new(std::ptr::null_mut());
+static ROWS: AtomicUsize = AtomicUsize::new(0);
+static AREAS: OnceLock<Vec<&'static dyn Area>> = OnceLock::new();
 
 static mut PREVIOUS_REQUEST: pg_sys::shmem_request_hook_type = None;
 static mut PREVIOUS_STARTUP: pg_sys::shmem_startup_hook_type = None;
+
+/// In C's layout, so that its size is known for any number of rows.
+#[repr(C)]
+pub struct Table<Head, Row> {
+    pub head: Head,
+    /// As many as [`init`] was told.
+    pub rows: [Row],
+}
+
+/// Where a table is, in every process alike.
+struct Place<Head, Row> {
+    name: &'static CStr,
+    address: AtomicPtr<u8>,
+    holds: PhantomData<fn() -> (Head, Row)>,
+}
+
+impl<Head: Default, Row: Default> Place<Head, Row> {
+    const fn new(name: &'static CStr) -> Place<Head, Row> {
+        Place {
+            name,
+            address: AtomicPtr::new(std::ptr::null_mut()),
+            holds: PhantomData,
+        }
+    }
+
+    fn size(&self) -> usize {
+        let rows = Layout::array::<Row>(rows());
+        let whole = rows.and_then(|rows| Layout::new::<Head>().extend(rows));
+        whole.map_or(usize::MAX, |(whole, _)| whole.pad_to_align().size())
+    }
+
+    /// The fat pointer's second half is the number of rows, whatever the first one points to.
+    fn table(&self) -> *mut Table<Head, Row> {
+        let address = self.address.load(Ordering::Relaxed);
+        std::ptr::slice_from_raw_parts_mut(address, rows()) as *mut Table<Head, Row>
+    }
+
+    /// # Safety
+    /// In the startup hook.
+    unsafe fn start_up(&self) {
+        let mut found = false;
+        // SAFETY: by the caller's promise; raises where there is no room. The postmaster is alone, so
+        // AddinShmemInitLock need not be taken. All of the memory is written before anybody refers to it.
+        unsafe {
+            let name = self.name.as_ptr();
+            let address = pg_sys::ShmemInitStruct(name, self.size(), &raw mut found);
+            self.address.store(address.cast(), Ordering::Relaxed);
+            let table = self.table();
+            (&raw mut (*table).head).write(Head::default());
+            for row in 0..rows() {
+                (&raw mut (*table).rows[row]).write(Row::default());
+            }
+        }
+    }
+}
+
+/// What [`init`] asks memory for.
+pub trait Area: Sync {
+    /// In the request hook.
+    fn request(&self);
+
+    /// Again after a crash, with memory that is new.
+    ///
+    /// # Safety
+    /// In the startup hook.
+    unsafe fn start_up(&self);
+}
+
+/// A table that is read and changed under its lock.
+pub struct Locked<Head, Row> {
+    place: Place<Head, Row>,
+    lock: AtomicPtr<pg_sys::LWLock>,
+}
+
+impl<Head: Default, Row: Default> Locked<Head, Row> {
+    pub const fn new(name: &'static CStr) -> Locked<Head, Row> {
+        Locked {
+            place: Place::new(name),
+            lock: AtomicPtr::new(std::ptr::null_mut()),
+        }
+    }
+
+    /// To read, locked until this goes. Only where the library is preloaded.
+    pub fn share(&self) -> Share<'_, Head, Row> {
+        let held = self.locked(pg_sys::LWLockMode::LW_SHARED);
+        // SAFETY: written in the startup hook; nobody changes it while the lock is held.
+        Share(held, unsafe { &*self.place.table() })
+    }
+
+    /// To change.
+    pub fn exclusive(&self) -> Exclusive<'_, Head, Row> {
+        let held = self.locked(pg_sys::LWLockMode::LW_EXCLUSIVE);
+        // SAFETY: as above, and nobody reads it.
+        Exclusive(held, unsafe { &mut *self.place.table() })
+    }
+
+    fn locked(&self, mode: pg_sys::LWLockMode::Type) -> Held {
+        let lock = self.lock.load(Ordering::Relaxed);
+        // SAFETY: set in the startup hook.
+        unsafe { pg_sys::LWLockAcquire(lock, mode) };
+        Held(lock)
+    }
+}
+
+impl<Head: Default, Row: Default> Area for Locked<Head, Row> {
+    fn request(&self) {
+        // SAFETY: in the request hook.
+        unsafe {
+            pg_sys::RequestAddinShmemSpace(self.place.size());
+            pg_sys::RequestNamedLWLockTranche(self.place.name.as_ptr(), 1);
+        }
+    }
+
+    unsafe fn start_up(&self) {
+        // SAFETY: by the caller's promise; the tranche was asked for.
+        unsafe {
+            self.place.start_up();
+            let tranche = pg_sys::GetNamedLWLockTranche(self.place.name.as_ptr());
+            let lock = &raw mut (*tranche).lock;
+            self.lock.store(lock, Ordering::Relaxed);
+        }
+    }
+}
+
+/// A table whose parts anybody reads and writes at any time: each is an atomic.
+pub struct Unlocked<Head, Row>(Place<Head, Row>);
+
+impl<Head: Default + Sync, Row: Default + Sync> Unlocked<Head, Row> {
+    pub const fn new(name: &'static CStr) -> Unlocked<Head, Row> {
+        Unlocked(Place::new(name))
+    }
+
+    /// Only where the library is preloaded.
+    pub fn get(&self) -> &'static Table<Head, Row> {
+        // SAFETY: written in the startup hook, there as long as this process is attached; shared as Sync allows.
+        unsafe { &*self.0.table() }
+    }
+}
+
+impl<Head: Default + Sync, Row: Default + Sync> Area for Unlocked<Head, Row> {
+    fn request(&self) {
+        // SAFETY: in the request hook.
+        unsafe { pg_sys::RequestAddinShmemSpace(self.0.size()) }
+    }
+
+    unsafe fn start_up(&self) {
+        // SAFETY: by the caller's promise.
+        unsafe { self.0.start_up() }
+    }
+}
 
 /// True where the library was preloaded, so that the shared memory exists.
 pub fn is_there() -> bool {
     IS_THERE.load(Ordering::Relaxed)
 }
 
-/// Asks for the shared memory, for so many databases. Only from `_PG_init`, while the library is preloaded.
-pub fn init(databases: usize) {
+/// Asks for the memory of these, with so many rows in each. Only from `_PG_init`, while the library is preloaded.
+pub fn init(rows: usize, areas: Vec<&'static dyn Area>) {
     IS_THERE.store(true, Ordering::Relaxed);
-    DATABASES.store(databases, Ordering::Relaxed);
+    ROWS.store(rows, Ordering::Relaxed);
+    AREAS.get_or_init(|| areas);
     // SAFETY: single-threaded postmaster; the functions below follow the hooks' signatures.
     unsafe {
         PREVIOUS_REQUEST = pg_sys::shmem_request_hook;
@@ -44,100 +191,41 @@ pub fn init(databases: usize) {
 }
 
 /// Databases that there is room for.
-pub fn databases() -> usize {
-    DATABASES.load(Ordering::Relaxed)
+pub fn rows() -> usize {
+    ROWS.load(Ordering::Relaxed)
 }
 
 #[pg_guard]
 unsafe extern "C-unwind" fn on_request() {
-    // SAFETY: whoever was there before us comes first; this is the hook in which room is asked for.
+    // SAFETY: whoever was there before us comes first.
     unsafe {
         if let Some(previous) = PREVIOUS_REQUEST {
             previous();
         }
-        pg_sys::RequestAddinShmemSpace(size::<i32, DatabaseStatus>());
-        pg_sys::RequestAddinShmemSpace(size::<WakeHead, WakeSlot>());
-        pg_sys::RequestNamedLWLockTranche(BOARD_NAME.as_ptr(), 1);
     }
+    AREAS
+        .get()
+        .into_iter()
+        .flatten()
+        .for_each(|area| area.request());
 }
 
-/// Again after a crash, with memory that is new.
 #[pg_guard]
 unsafe extern "C-unwind" fn on_startup() {
-    // SAFETY: as above. The postmaster is alone, so AddinShmemInitLock need not be taken. All
-    // of the memory is written before anybody refers to it.
+    // SAFETY: as above; this is the startup hook.
     unsafe {
         if let Some(previous) = PREVIOUS_STARTUP {
             previous();
         }
-        BOARD.store(
-            memory(BOARD_NAME, size::<i32, DatabaseStatus>()),
-            Ordering::Relaxed,
-        );
-        WAKE.store(
-            memory(WAKE_NAME, size::<WakeHead, WakeSlot>()),
-            Ordering::Relaxed,
-        );
-        let (board, wake) = (board(), wake_table());
-        (&raw mut (*board).launcher_pid).write(0);
-        (&raw mut (*wake).head).write(WakeHead::default());
-        for place in 0..databases() {
-            (&raw mut (*board).databases[place]).write(DatabaseStatus::default());
-            (&raw mut (*wake).slots[place]).write(WakeSlot::default());
-        }
-        let tranche = pg_sys::GetNamedLWLockTranche(BOARD_NAME.as_ptr());
-        LOCK.store(&raw mut (*tranche).lock, Ordering::Relaxed);
+        AREAS
+            .get()
+            .into_iter()
+            .flatten()
+            .for_each(|area| area.start_up());
     }
 }
 
-/// # Safety
-/// In the startup hook.
-unsafe fn memory(name: &CStr, size: usize) -> *mut u8 {
-    let mut found = false;
-    // SAFETY: by the caller's promise; raises where there is no room.
-    unsafe { pg_sys::ShmemInitStruct(name.as_ptr(), size, &raw mut found) }.cast()
-}
-
-/// Of a structure in C's layout whose last field is a slice, one element for each database.
-fn size<Head, Element>() -> usize {
-    let elements = Layout::array::<Element>(databases());
-    let whole = elements.and_then(|elements| Layout::new::<Head>().extend(elements));
-    whole.map_or(usize::MAX, |(whole, _)| whole.pad_to_align().size())
-}
-
-/// The fat pointer's second half is the number of elements, whatever the first one points to.
-fn board() -> *mut Board {
-    std::ptr::slice_from_raw_parts_mut(BOARD.load(Ordering::Relaxed), databases()) as *mut Board
-}
-
-fn wake_table() -> *mut WakeTable {
-    std::ptr::slice_from_raw_parts_mut(WAKE.load(Ordering::Relaxed), databases()) as *mut WakeTable
-}
-
-/// What a committing backend reads and writes without a lock. Only where the library is preloaded.
-pub fn wake() -> &'static WakeTable {
-    // SAFETY: written in the startup hook, there as long as this process is attached; all of it is atomics.
-    unsafe { &*wake_table() }
-}
-
-/// The board to read, locked until this goes. Only where the library is preloaded.
-pub fn share() -> Share {
-    Share(locked(pg_sys::LWLockMode::LW_SHARED))
-}
-
-/// The board to change.
-pub fn exclusive() -> Exclusive {
-    Exclusive(locked(pg_sys::LWLockMode::LW_EXCLUSIVE))
-}
-
-fn locked(mode: pg_sys::LWLockMode::Type) -> Held {
-    let lock = LOCK.load(Ordering::Relaxed);
-    // SAFETY: set in the startup hook.
-    unsafe { pg_sys::LWLockAcquire(lock, mode) };
-    Held(lock)
-}
-
-/// The lock of the board.
+/// The lock of a table.
 struct Held(*mut pg_sys::LWLock);
 
 impl Drop for Held {
@@ -152,31 +240,28 @@ impl Drop for Held {
     }
 }
 
-pub struct Share(#[allow(dead_code)] Held);
+pub struct Share<'a, Head, Row>(#[allow(dead_code)] Held, &'a Table<Head, Row>);
 
-impl Deref for Share {
-    type Target = Board;
+impl<Head, Row> Deref for Share<'_, Head, Row> {
+    type Target = Table<Head, Row>;
 
-    fn deref(&self) -> &Board {
-        // SAFETY: written in the startup hook; nobody changes it while the lock is held.
-        unsafe { &*board() }
+    fn deref(&self) -> &Table<Head, Row> {
+        self.1
     }
 }
 
-pub struct Exclusive(#[allow(dead_code)] Held);
+pub struct Exclusive<'a, Head, Row>(#[allow(dead_code)] Held, &'a mut Table<Head, Row>);
 
-impl Deref for Exclusive {
-    type Target = Board;
+impl<Head, Row> Deref for Exclusive<'_, Head, Row> {
+    type Target = Table<Head, Row>;
 
-    fn deref(&self) -> &Board {
-        // SAFETY: as above.
-        unsafe { &*board() }
+    fn deref(&self) -> &Table<Head, Row> {
+        self.1
     }
 }
 
-impl DerefMut for Exclusive {
-    fn deref_mut(&mut self) -> &mut Board {
-        // SAFETY: as above, and nobody reads it.
-        unsafe { &mut *board() }
+impl<Head, Row> DerefMut for Exclusive<'_, Head, Row> {
+    fn deref_mut(&mut self) -> &mut Table<Head, Row> {
+        self.1
     }
 }

@@ -4,19 +4,26 @@
 //! server that preloads this library therefore has a commit callback that sets the worker's latch.
 
 use std::cell::Cell;
+use std::sync::OnceLock;
 
 use pgrx::prelude::*;
 
 use crate::pg::server;
-use crate::status;
 
 thread_local! {
     /// Where XactLastCommitEnd stood at the last look: it moves only with a commit record.
     static SEEN: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Registers the callback; in the postmaster, so that every process inherits it.
-pub fn register_commit_callback() {
+/// Gives the latch of the worker of a database, or 0.
+type LatchOf = fn(pg_sys::Oid) -> usize;
+
+static LATCH_OF: OnceLock<LatchOf> = OnceLock::new();
+
+/// Registers the callback; in the postmaster, so that every process inherits it. `latch_of` must not raise: it is
+/// called when the commit is done.
+pub fn register_commit_callback(latch_of: LatchOf) {
+    LATCH_OF.get_or_init(|| latch_of);
     // SAFETY: the callback lives as long as the library, which is never unloaded.
     unsafe { pg_sys::RegisterXactCallback(Some(on_transaction_end), std::ptr::null_mut()) }
 }
@@ -32,7 +39,8 @@ unsafe extern "C-unwind" fn on_transaction_end(
     // SAFETY: a plain global of this process.
     let end = unsafe { pg_sys::XactLastCommitEnd };
     if SEEN.replace(end) != end {
-        server::set_latch(status::latch_of(server::my_database()));
+        let latch = LATCH_OF.get().map_or(0, |of| of(server::my_database()));
+        server::set_latch(latch);
     }
 }
 
