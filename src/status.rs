@@ -19,6 +19,10 @@ use crate::cluster_changes::ClusterChanges;
 use crate::pg::server::shared;
 pub use crate::pg::server::shared::is_there;
 
+/// What the path of a file may have below the longest pg_incrbackup.directory, which the setting's check keeps to 700
+/// bytes: it is pasted, and cut it would be another.
+pub const LONGEST_PATH: usize = 1024;
+
 /// A text of bounded length that can live in shared memory.
 #[derive(Clone, Copy)]
 pub struct Text<const N: usize> {
@@ -128,7 +132,7 @@ pub struct DatabaseStatus {
     pub errors: u64,
     pub last_error_at: i64,
     pub retry_at: i64,
-    pub file: Text<400>,
+    pub file: Text<LONGEST_PATH>,
     pub last_error: Text<600>,
     /// Why the chain is broken; empty while it is whole.
     pub broken: Text<400>,
@@ -137,7 +141,7 @@ pub struct DatabaseStatus {
     pub flush_done: u64,
     pub rotate_wanted: u64,
     pub rotate_done: u64,
-    pub rotated_file: Text<400>,
+    pub rotated_file: Text<LONGEST_PATH>,
     /// Set by incr_teardown(drop_slot => false): no capture worker is started until incr_setup() or
     /// a restart of the server.
     pub held: bool,
