@@ -17,11 +17,17 @@ const TURNS: usize = 5;
 const TABLES: u32 = 100;
 
 /// Each with its script, and how much longer it may take.
-const KINDS: [Kind; 6] = [
+const KINDS: [Kind; 7] = [
     Kind {
         statement: "CREATE TABLE",
         script: "\\set n random(1, 1000000000)\n\
              CREATE TABLE made_:n (id bigint PRIMARY KEY, name text NOT NULL, amount numeric, at timestamptz);\n",
+        limit: 1.05,
+    },
+    Kind {
+        statement: "CREATE, DROP without a key",
+        script: "\\set n random(1, 1000000000)\n\
+             CREATE TABLE made_:n (id bigint, name text);\nDROP TABLE made_:n;\n",
         limit: 1.05,
     },
     Kind {
@@ -86,7 +92,11 @@ pub fn measure(report: &mut Report, repeats: usize) {
     for turn in 0..repeats * TURNS {
         for server in &mut servers {
             for (statements, kind) in server.statements.iter_mut().zip(&KINDS) {
-                statements.add(&server.cluster, kind.script);
+                let is_floor = server.name == ROW_ALONE;
+                let (what, by_hand) = BY_HAND;
+                let by_hand = is_floor.then(|| kind.script.replace(what, by_hand));
+                let script = by_hand.as_deref().unwrap_or(kind.script);
+                statements.add(&server.cluster, script);
             }
             let migration = migration(turn);
             server.migrations.add_migration(&server.cluster, &migration);
@@ -100,7 +110,8 @@ pub fn measure(report: &mut Report, repeats: usize) {
         "Milliseconds of a statement and its commit, one client, fsync on; {} statements of each kind on each server, \
          which take turns. Migration: {MIGRATION} statements in one transaction (CREATE TABLE, ADD COLUMN, CREATE INDEX, \
          COMMENT, GRANT), {} of them. \"recorded\": in ddl_history, with the capture held; \"recorded and captured\": \
-         with the worker writing and fsyncing beside it. CPU: milliseconds of the backend, in the mean, connecting \
+         with the worker writing and fsyncing beside it. \"a row alone\": a table without a key gets its replica identity by an \
+         ALTER TABLE of the script's own. CPU: milliseconds of the backend, in the mean, connecting \
          included.",
         repeats * TURNS * 100,
         repeats * TURNS
@@ -161,6 +172,11 @@ const NO_SLOT: &str = "2. library loaded, no slot";
 const PEER: &str = "3. library not loaded, another's slot";
 /// What a row with its key costs, besides that: the floor of all that keeps ddl_history.
 const ROW_ALONE: &str = "4. a row alone, another's slot";
+/// The same, where the user gives a table without a key its replica identity, as the extension does.
+const BY_HAND: (&str, &str) = (
+    "DROP TABLE",
+    "ALTER TABLE made_:n REPLICA IDENTITY FULL;\nDROP TABLE",
+);
 const RECORDED: &str = "5. recorded";
 const CAPTURED: &str = "6. recorded and captured";
 

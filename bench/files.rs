@@ -8,7 +8,7 @@ use archive::compression::{self, Compression};
 use archive::layout::{NewChain, SegmentName, Stored};
 use archive::manifest::{Entry, Kind};
 use archive::segment::SegmentIdentity;
-use archive::{time, ArchiveRoot, ChainDir, DatabaseDir, Lsn};
+use archive::{time, Appender, ArchiveRoot, ChainDir, DatabaseDir, Lsn};
 use harness::wait_until;
 use serde_json::json;
 use std::collections::HashSet;
@@ -47,8 +47,10 @@ pub fn measure(report: &mut Report) {
          transaction, its line in the manifest included.",
     );
     let mut calls: [Vec<f64>; 5] = Default::default();
+    let mut shipped = Vec::new();
     for count in SEGMENTS {
         let made = Made::of(count);
+        shipped.push(made.shipped());
         for (readings, taken) in calls.iter_mut().zip(made.calls()) {
             readings.push(taken);
         }
@@ -62,6 +64,9 @@ pub fn measure(report: &mut Report) {
     ];
     let names = names.map(|(name, limit)| (name.to_string(), limit));
     show(report, "segments", &SEGMENTS, &names, &calls);
+    report.note("What archive_command gets besides the segment itself when one more is closed: the manifest's part, in kB.");
+    let names = [("manifest shipped with one segment, kB".to_string(), FLAT)];
+    show(report, "segments", &SEGMENTS, &names, &[shipped]);
 
     let mut calls: [Vec<f64>; 2] = Default::default();
     for count in DATABASES {
@@ -113,7 +118,7 @@ fn show(
         report.raw(
             "files",
             &format!("{name}, {what}"),
-            json!({"sizes": sizes, "ms": taken}),
+            json!({"sizes": sizes, "figures": taken}),
         );
     }
 }
@@ -212,16 +217,6 @@ impl Made {
                 .look(Compression::None, &nothing_failed)
                 .expect("the archive can be read")
         };
-        // The description and the manifest of the copy are files, too.
-        let mut archiver = Archiver::open(&self.database).expect("nobody else archives");
-        while let Some(next) = archiver
-            .look(Compression::None, &nothing_failed)
-            .expect("it can be read")
-            .next
-        {
-            archiver.note(&next).expect("a note can be written");
-        }
-        drop(archiver);
         wait_until("the last change lies far enough back", || {
             let state = archiving::state(&self.database);
             state.expect("the files can be looked at").is_some()
@@ -242,7 +237,36 @@ impl Made {
         [self.rotation(), idle, looked, compressed, listed]
     }
 
-    fn rotation(&self) -> f64 {
+    /// Takes all that waits; gives the kB of manifests.
+    fn take_all(&self) -> f64 {
+        let nothing_failed = HashSet::new();
+        let mut archiver = Archiver::open(&self.database).expect("nobody else archives");
+        let mut bytes = 0;
+        loop {
+            let look = archiver.look(Compression::None, &nothing_failed);
+            let look = look.expect("it can be read");
+            let Some(next) = look.next else {
+                return bytes as f64 / 1000.0;
+            };
+            for item in std::iter::once(next).chain(look.following) {
+                if item.name.contains("/manifest") {
+                    bytes += item.bytes;
+                }
+                archiver.note(&item).expect("a note can be written");
+            }
+        }
+    }
+
+    /// With one segment more; all before it is taken, the description and the manifest of the copy too.
+    fn shipped(&self) -> f64 {
+        self.take_all();
+        let (mut appender, xid) = (self.appender(), 1_000_000_000);
+        close_one(&mut appender, xid);
+        drop(appender);
+        self.take_all()
+    }
+
+    fn appender(&self) -> Appender {
         let identity = SegmentIdentity {
             timeline: 1,
             database: "shop".to_string(),
@@ -250,23 +274,16 @@ impl Made {
             encoding: "UTF8".to_string(),
             next_xid: 1_000_000_000,
         };
-        let mut appender = self
-            .chain
+        self.chain
             .open_for_append(identity, Lsn(0))
-            .expect("the chain can be opened");
-        let mut xid = 1_000_000_000;
+            .expect("the chain can be opened")
+    }
+
+    fn rotation(&self) -> f64 {
+        let (mut appender, mut xid) = (self.appender(), 1_000_000_000);
         cpu_of(|| {
             xid += 1;
-            let lsn = Lsn(0x7000_0000_0000 + xid * 0x1000);
-            let at = time::now();
-            appender
-                .begin(xid, lsn, at)
-                .expect("a transaction can begin");
-            appender
-                .statement(b"INSERT INTO public.t (id) VALUES (1);")
-                .expect("a statement can be written");
-            appender.commit().expect("it can be committed");
-            appender.rotate(xid + 1).expect("the segment can be closed");
+            close_one(&mut appender, xid);
         })
     }
 
@@ -289,6 +306,19 @@ impl Made {
         });
         [all, each]
     }
+}
+
+/// A segment of one transaction.
+fn close_one(appender: &mut Appender, xid: u64) {
+    let lsn = Lsn(0x7000_0000_0000 + xid * 0x1000);
+    appender
+        .begin(xid, lsn, time::now())
+        .expect("a transaction can begin");
+    appender
+        .statement(b"INSERT INTO public.t (id) VALUES (1);")
+        .expect("a statement can be written");
+    appender.commit().expect("it can be committed");
+    appender.rotate(xid + 1).expect("the segment can be closed");
 }
 
 fn database(archive: &ArchiveRoot, oid: u32) -> (DatabaseDir, ChainDir) {

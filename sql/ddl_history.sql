@@ -1,4 +1,4 @@
--- What was done to the schema, in the order in which a restore does it again.
+-- DDL statements, in the order in which a restore replays them.
 
 CREATE TABLE ddl_history (
     id bigint PRIMARY KEY,
@@ -25,7 +25,7 @@ COMMENT ON COLUMN ddl_history.settings IS 'settings at the time, where they diff
 COMMENT ON COLUMN ddl_history.replay IS 'true for the one row of a statement that a restore replays';
 COMMENT ON COLUMN ddl_history.replay_text IS 'what a restore runs; may hold secrets';
 
--- Tables whose replica identity was set by us, to be taken back when a key appears.
+-- Tables whose replica identity we have set, to be reset when a key is added.
 CREATE TABLE replica_identity_set (
     relation oid PRIMARY KEY,
     set_at timestamptz NOT NULL DEFAULT clock_timestamp()

@@ -1,10 +1,10 @@
--- Our own writing is no statement, so this stops everybody, superusers and replicas too.
+-- We insert rows without a statement, so this stops everybody else, including superusers and replication.
 CREATE TRIGGER refuse_write BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON ddl_history
     FOR EACH STATEMENT EXECUTE FUNCTION incr_refuse_write();
 ALTER TABLE ddl_history ENABLE ALWAYS TRIGGER refuse_write;
 
--- Event triggers fire in the order of their names. Ours come first: what others write about a
--- command then stands behind the command itself.
+-- Event triggers fire in the order of their names. Ours sort first, so that rows which other event
+-- triggers write about a command follow the command in the stream.
 CREATE EVENT TRIGGER "0_pg_incrbackup_command_end" ON ddl_command_end
     EXECUTE FUNCTION incr_ddl_command_end();
 CREATE EVENT TRIGGER "0_pg_incrbackup_drop" ON sql_drop

@@ -1,4 +1,4 @@
--- Who may do what: health and status are for monitoring, the rest is the superuser's until granted.
+-- Health and status are for monitoring; everything else is for superusers until it is granted.
 
 REVOKE ALL ON FUNCTION incr_setup(boolean, boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION incr_slot_health() FROM PUBLIC;

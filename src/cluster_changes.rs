@@ -2,22 +2,22 @@
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-/// Raised by committing backends, read by the launcher and the globals workers, without a lock.
+/// Incremented by committing backends, read by the launcher and the globals workers, without a lock.
 pub struct ClusterChanges {
-    /// Begins at 1: after a start of the server nobody knows what came before.
+    /// Starts at 1: after a start of the server the earlier changes are unknown.
     count: AtomicU64,
     lsn: AtomicU64,
     at: AtomicI64,
-    /// When a transaction with such a change was last prepared; 0 when none waits for its COMMIT
-    /// PREPARED. Times are microseconds since the Unix epoch.
+    /// When a transaction with such a change was last prepared; 0 if none waits for COMMIT PREPARED. Times
+    /// are microseconds since the Unix epoch.
     prepared_at: AtomicI64,
 }
 
-/// What is known at one moment.
+/// The state at one time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Change {
     pub count: u64,
-    /// End of the last change's commit record; 0 where none was seen since the server's start.
+    /// End of the last change's commit record; 0 if none was seen since the server's start.
     pub lsn: u64,
     /// When that was committed.
     pub at: i64,
@@ -35,8 +35,8 @@ impl Default for ClusterChanges {
 }
 
 impl ClusterChanges {
-    /// A change is committed and can be seen. The count goes last: who reads it first finds the LSN
-    /// of that change or of a later one, which can be seen too.
+    /// A change is committed and visible. The count is incremented last: a process that reads it first finds
+    /// the LSN of that change or of a later one, which is visible too.
     pub fn announce(&self, lsn: u64, at: i64) {
         self.lsn.fetch_max(lsn, Ordering::AcqRel);
         self.at.fetch_max(at, Ordering::AcqRel);
@@ -51,7 +51,7 @@ impl ClusterChanges {
         }
     }
 
-    /// A change waits in a prepared transaction.
+    /// A change is in a prepared transaction.
     pub fn note_prepared(&self, at: i64) {
         self.prepared_at.fetch_max(at, Ordering::AcqRel);
     }
@@ -64,7 +64,7 @@ impl ClusterChanges {
         self.prepared_at.load(Ordering::Acquire)
     }
 
-    /// No transaction that was prepared up to `at` is left; a later one is not forgotten.
+    /// No transaction that was prepared up to `at` is left; later ones are not affected.
     pub fn forget_prepared(&self, at: i64) {
         let (done, failed) = (Ordering::AcqRel, Ordering::Acquire);
         self.prepared_at.compare_exchange(at, 0, done, failed).ok();

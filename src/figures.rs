@@ -1,4 +1,4 @@
-//! Figures in words, as PostgreSQL writes them.
+//! Numbers as text, in PostgreSQL's formats.
 
 /// `1234 bytes`, `12 kB`, as pg_size_pretty() writes sizes.
 pub fn pretty_bytes(bytes: u64) -> String {

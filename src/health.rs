@@ -1,8 +1,8 @@
-//! incr_slot_health(): what is at risk, as a level and reasons in words.
+//! incr_slot_health(): risks, as a level and reasons.
 //!
-//! One row per logical slot of this database. Our own slot is looked at from every side: its worker,
-//! its chain, its WAL, its directory, its bases, the DDL log. It works without preloading and on a
-//! standby too, and says so. A level is that of the worst reason.
+//! One row per logical slot of this database. For our own slot everything is checked: its worker, chain, WAL,
+//! directory, bases, and DDL recording. It also works without preloading and on a standby, and reports that.
+//! The level is that of the worst reason.
 
 mod cluster;
 mod files;
@@ -24,7 +24,7 @@ use crate::settings::{self, KeylessTables};
 use crate::status::{self, BasePhase, DatabaseStatus, Phase};
 use crate::{lost_extension, place, preflight, replica_identity, workers};
 
-/// Names of tables that one reason lists.
+/// Maximum number of table names in one reason.
 const LISTED: usize = 5;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -63,11 +63,11 @@ pub struct Row {
     pub durable_lsn: u64,
     pub last_commit_at: i64,
     pub disk_used_percent: Option<i32>,
-    /// What archive_command has not taken yet; `None` where it is not set.
+    /// Files that archive_command has not archived; `None` if it is not set.
     pub archive_lag: Option<offsite::Lag>,
-    /// Since the last drill that passed.
+    /// Time since the last passed drill.
     pub drill_age_micros: Option<i64>,
-    /// The chain goes no further: only a new one helps.
+    /// The chain has ended: a new one is needed.
     pub is_chain_broken: bool,
 }
 
@@ -104,7 +104,7 @@ pub fn report() -> Result<Vec<Row>, Failure> {
             }
         } else {
             row.reasons
-                .push("not a slot of pg_incrbackup's own".to_string());
+                .push("this slot does not belong to pg_incrbackup".to_string());
         }
         rows.push(row);
     }
@@ -123,7 +123,7 @@ pub fn report() -> Result<Vec<Row>, Failure> {
     Ok(rows)
 }
 
-/// True for the slot that makes this database a backed-up one.
+/// True for the slot that marks this database as backed up.
 fn is_ours(facts: &slot::Facts, database: pg_sys::Oid) -> bool {
     facts.database == database
         && facts.name == workers::slot_name(database)
@@ -173,11 +173,11 @@ fn without_slot(name: &str, database: pg_sys::Oid) -> Row {
     row
 }
 
-/// What any slot can do to the server's disk, and the server to the slot.
+/// Risks that any slot is for the server's disk, and the server for the slot.
 fn judge_wal(row: &mut Row) {
     match row.wal_status.as_deref() {
         Some("lost") => row.chain_is_broken(
-            "the WAL that the slot needs is gone (max_slot_wal_keep_size): the chain is broken",
+            "the WAL that the slot needs has been removed (max_slot_wal_keep_size): the chain is broken",
         ),
         Some("unreserved") => row.because(
             Level::Critical,
@@ -200,7 +200,7 @@ fn judge_wal(row: &mut Row) {
     }
 }
 
-/// What can be seen from any database of the cluster; false where there is no more to be looked at.
+/// Checks that work from any database of the cluster; false if there is nothing more to check.
 fn judge_ours(row: &mut Row, database: pg_sys::Oid) -> bool {
     if server::is_in_recovery() {
         row.because(
@@ -242,7 +242,7 @@ fn judge_preloading(row: &mut Row) {
 fn judge_worker(row: &mut Row, entry: &DatabaseStatus) {
     let error = entry.last_error.get();
     match entry.phase {
-        // Whether it waits or has just been started again: nothing comes past the place where it fails.
+        // Whether it is waiting or has just been restarted: it does not get past the point of failure.
         Phase::WaitingToRetry | Phase::Starting | Phase::Streaming | Phase::CaughtUp
             if entry.failures > 1 =>
         {
@@ -260,7 +260,7 @@ fn judge_worker(row: &mut Row, entry: &DatabaseStatus) {
             row.because(Level::Warning, "capture stepped aside for a command on the database");
         }
         Phase::WaitingToRetry => {
-            row.because(Level::Critical, format!("capture waits to try again: {error}"));
+            row.because(Level::Critical, format!("capture is waiting to retry: {error}"));
         }
         Phase::Broken => row.chain_is_broken(
             format!(
@@ -276,7 +276,7 @@ fn judge_worker(row: &mut Row, entry: &DatabaseStatus) {
         row.because(
             Level::Warning,
             format!(
-                "{} things could not be carried faithfully; the segments mark them",
+                "{} changes could not be captured exactly; the segments flag them",
                 entry.flags
             ),
         );
@@ -285,8 +285,8 @@ fn judge_worker(row: &mut Row, entry: &DatabaseStatus) {
     row.last_commit_at = entry.last_commit_at;
 }
 
-/// Age of the oldest commit that is not on disk. Where no worker looks, it is at most the time since
-/// the last one that is.
+/// Age of the oldest commit that is not on disk. If no worker is reading, it is at most the time since the
+/// last one that is.
 fn judge_age(row: &mut Row, entry: &DatabaseStatus) {
     let is_reading = matches!(entry.phase, Phase::Streaming | Phase::CaughtUp);
     let since = match (entry.oldest_pending_at, is_reading) {
@@ -303,7 +303,7 @@ fn judge_age(row: &mut Row, entry: &DatabaseStatus) {
     if age >= settings::age_emergency().as_micros() as i64 {
         row.because(
             Level::Emergency,
-            "commits wait for the disk longer than pg_incrbackup.age_emergency",
+            "the oldest commit not yet on disk is older than pg_incrbackup.age_emergency",
         );
     }
 }
@@ -323,12 +323,12 @@ fn judge_dumps(row: &mut Row, entry: &DatabaseStatus) {
         );
     }
     if !entry.expiry.error.is_empty() {
-        let reason = "what has expired could not be removed";
+        let reason = "expired files could not be removed";
         let reason = format!("{reason}: {}", entry.expiry.error.get());
         row.because(Level::Warning, reason);
     }
     if !entry.drill.left_error.is_empty() {
-        let reason = "what a drill left behind could not be dropped";
+        let reason = "leftovers of a drill could not be removed";
         let reason = format!("{reason}: {}", entry.drill.left_error.get());
         row.because(Level::Warning, reason);
     }
@@ -339,8 +339,8 @@ fn judge_dumps(row: &mut Row, entry: &DatabaseStatus) {
     }
 }
 
-/// Without our event triggers (and the extension that owns them), DDL is not in the files. What is amiss
-/// with them in this database.
+/// Without our event triggers (and the extension that owns them), DDL is not in the files. Describes what is
+/// wrong with them in this database.
 pub fn ddl_log_problem() -> spi::Result<Option<String>> {
     const QUERY: &str = "SELECT e.oid IS NOT NULL, pg_catalog.count(t.oid), \
           pg_catalog.string_agg(t.evtname::text, ', ') FILTER (WHERE t.evtenabled IN ('D', 'R')) \
@@ -358,13 +358,13 @@ pub fn ddl_log_problem() -> spi::Result<Option<String>> {
     Ok(if is_installed != Some(true) {
         Some("the extension is not installed in this database: DDL is not captured".to_string())
     } else if triggers.unwrap_or(0) == 0 {
-        Some("the event triggers are missing: DDL is not captured whole".to_string())
+        Some("the event triggers are missing: DDL is not captured completely".to_string())
     } else {
         disabled.map(|disabled| format!("event triggers are disabled: {disabled}"))
     })
 }
 
-/// Tables of this database whose UPDATE and DELETE happen and are not captured.
+/// Tables of this database whose UPDATE and DELETE are not captured.
 pub fn uncaptured_tables() -> spi::Result<Vec<pg_sys::Oid>> {
     match settings::keyless_tables() {
         KeylessTables::Error => Ok(Vec::new()),
@@ -387,7 +387,7 @@ fn judge_tables(row: &mut Row) -> Result<(), Failure> {
     row.because(
         Level::Warning,
         format!(
-            "UPDATE and DELETE are not captured, for want of a replica identity: {listed}{more}"
+            "UPDATE and DELETE are not captured for tables without a replica identity: {listed}{more}"
         ),
     );
     Ok(())

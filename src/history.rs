@@ -1,10 +1,10 @@
-//! incr_history(): from a table and a key of today to what is looked for in the files.
+//! incr_history(): from a table and a key of the current catalogs to a search in the files.
 //!
-//! Whoever calls it reads rows that are no longer there, of tables that are no longer there too (one that
-//! was dropped may have had the name), so it is for those who may read every row of every table.
+//! The caller can read rows that no longer exist, of tables that no longer exist (a dropped table may have
+//! had the same name), so it requires the privilege to read every row of every table.
 
-use archive::history::{Question, Table, TableName, Value};
 use archive::time::Time;
+use archive_query::history::{Question, Table, TableName, Value};
 use pgrx::datum::DatumWithOid;
 use pgrx::prelude::*;
 
@@ -19,14 +19,14 @@ use crate::pg::types::sql_types::StoredJsonb;
 /// A key as it was given.
 pub enum GivenKey {
     Jsonb(StoredJsonb),
-    /// A JSON object, or the value of a key of one column; in the database's encoding.
+    /// A JSON object, or the value of a single-column key; in the database's encoding.
     Text(Vec<u8>),
 }
 
 /// A column's name and its value's text; `None` for NULL.
 type Given = (Vec<u8>, Option<Vec<u8>>);
 
-/// What is to be looked for. Fails where the caller may not, or where the key does not tell a row.
+/// The search. Fails if the caller lacks the privilege, or if the key does not identify rows.
 pub fn question(
     table: pg_sys::Oid,
     key: GivenKey,
@@ -83,13 +83,11 @@ fn ensure_may_read_all() -> Result<(), Failure> {
         Ok(())
     } else {
         Err(Failure::new(
-        PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
-        "permission denied to read the past of tables",
-    )
-    .detail("The files hold rows of tables that were dropped, too, and no privileges.")
-    .hint(
-        "It is for superusers, and for roles with BYPASSRLS that are members of pg_read_all_data.",
-    ))
+            PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
+            "permission denied to read the history of tables",
+        )
+        .detail("The files also contain rows of dropped tables, and no privileges.")
+        .hint("Only superusers, and members of pg_read_all_data with BYPASSRLS, may do so."))
     }
 }
 
@@ -117,7 +115,7 @@ fn no_table(table: pg_sys::Oid) -> Failure {
     let code = PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE;
     Failure::new(
         code,
-        format!("there is no table with OID {}", table.to_u32()),
+        format!("table with OID {} does not exist", table.to_u32()),
     )
 }
 
@@ -127,7 +125,7 @@ fn members(object: StoredJsonb) -> Result<Vec<Given>, Failure> {
     let kind = query::one::<String>("SELECT pg_catalog.jsonb_typeof($1)", &arguments)?;
     if kind.as_deref() != Some("object") {
         return Err(bad_key(
-            "the key must be a JSON object: each column with its value",
+            "the key must be a JSON object of column names and values",
         ));
     }
     members_by(
@@ -136,7 +134,7 @@ fn members(object: StoredJsonb) -> Result<Vec<Given>, Failure> {
     )
 }
 
-/// `rest` of a query that gives the members' texts.
+/// `rest` is the FROM clause of a query that returns the members' texts.
 fn members_by(rest: &str, arguments: &[DatumWithOid<'_>]) -> Result<Vec<Given>, Failure> {
     let query = with_bytes(&format!("SELECT bytes(key), {rest}"));
     let read = Spi::connect(|client| -> spi::Result<Vec<Given>> {
@@ -166,8 +164,8 @@ fn from_text(table: &KeyTable, text: Vec<u8>) -> Result<Vec<Given>, Failure> {
             let rest = "bytes(value) FROM pg_catalog.jsonb_each_text($1::pg_catalog.jsonb)";
             members_by(rest, &arguments)
         }
-        _ => Err(bad_key("the table has no key of one column")
-            .hint("Give a JSON object: each column with its value.")),
+        _ => Err(bad_key("the table has no single-column key")
+            .hint("Specify a JSON object of column names and values.")),
     }
 }
 
@@ -188,7 +186,7 @@ fn ensure_tells_rows(table: &KeyTable, given: &[Given]) -> Result<(), Failure> {
             }
             Some(known) if !known.is_written => {
                 return Err(bad_key(&format!(
-                    "the files do not hold column \"{shown}\", which is generated"
+                    "column \"{shown}\" is generated and not in the files"
                 )));
             }
             Some(_) => {}
@@ -204,7 +202,7 @@ fn ensure_tells_rows(table: &KeyTable, given: &[Given]) -> Result<(), Failure> {
             .collect();
         return Err(
             bad_key("these columns are not the table's replica identity").hint(format!(
-                "UPDATEs and DELETEs in the files find their rows by: {}. Give these.",
+                "UPDATE and DELETE statements in the files identify rows by: {}. Specify these.",
                 names.join(", ")
             )),
         );
@@ -216,9 +214,9 @@ fn bad_key(message: &str) -> Failure {
     Failure::new(PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE, message)
 }
 
-/// The names under which lines about the table's rows stand: of a partitioned table those of its
-/// partitions too, of a partition those of the tables that it is a part of (rows may be written through
-/// the root; what is done to the root is done to all).
+/// The names that the files use for the table's rows: for a partitioned table also those of its partitions,
+/// for a partition also those of its ancestors (rows may be written through the root; a command on the root
+/// affects all).
 fn names_in_files(table: pg_sys::Oid) -> Result<Vec<TableName>, Failure> {
     let arguments = [DatumWithOid::from(table)];
     let read = Spi::connect(|client| -> spi::Result<Vec<pg_sys::Oid>> {

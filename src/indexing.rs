@@ -1,12 +1,13 @@
-//! Has the indexes of closed segments made, which incr_history() and incr_report() read, in a worker of
-//! its own: neither capture nor whoever asks waits for them.
+//! Creates the indexes of closed segments, which incr_history() and incr_report() read, in a worker of its
+//! own: neither capture nor these functions wait for them.
 //!
-//! The files alone say what is missing. Where an index cannot be made, whoever asks makes it in memory.
+//! Only the files determine what is missing. If an index cannot be written, the functions create it in
+//! memory.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use archive::history::files;
+use archive_query::history::files;
 use pgrx::bgworkers::{BackgroundWorkerStatus, DynamicBackgroundWorker};
 use pgrx::prelude::*;
 
@@ -14,12 +15,12 @@ use crate::pg::failure::Failure;
 use crate::pg::server::{process, signals, transaction};
 use crate::{place, workers};
 
-/// Capture and the server's own work come first.
+/// Lower priority than capture and the server's own work.
 const NICENESS: i32 = 10;
-/// For one more attempt where the last one did not make fewer of them missing.
+/// Minimum time between attempts if the last one did not reduce the number of missing indexes.
 const RETRY: Duration = Duration::from_secs(600);
 
-/// The launcher's memory of what it started.
+/// What the launcher has started.
 #[derive(Default)]
 pub struct Indexing(HashMap<u32, Attempt>);
 
@@ -30,7 +31,7 @@ struct Attempt {
 }
 
 impl Indexing {
-    /// Starts a worker where a closed segment has no index. For the launcher, twice a minute or so.
+    /// Starts a worker if a closed segment has no index. For the launcher, about twice a minute.
     pub fn start_if_due(&mut self, database: pg_sys::Oid) {
         let missing = match place::find(database) {
             Ok(Some(found)) => files::without_index(&found).unwrap_or(0),
@@ -47,7 +48,7 @@ impl Indexing {
                 return;
             }
         }
-        // Where no worker is free, the next look tries again.
+        // If no worker slot is free, the next pass retries.
         if let Ok(worker) = workers::of_kind("indexer", database).load_dynamic() {
             let attempt = Attempt {
                 worker,
@@ -59,7 +60,7 @@ impl Indexing {
     }
 }
 
-/// Connected to no database: it blocks nobody's DROP DATABASE.
+/// Not connected to any database, so it does not block DROP DATABASE.
 #[pg_guard]
 #[no_mangle]
 pub extern "C-unwind" fn pg_incrbackup_indexer_main(argument: pg_sys::Datum) {
@@ -67,7 +68,7 @@ pub extern "C-unwind" fn pg_incrbackup_indexer_main(argument: pg_sys::Datum) {
     signals::end_on_sigterm();
     workers::connect(None);
     process::end_with_this_process();
-    // Where it may not, it works all the same.
+    // If this is not permitted, it works nevertheless.
     let _ = rustix::process::nice(NICENESS);
     let made = transaction::catch(|| make(database)).and_then(|made| made);
     transaction::rollback();

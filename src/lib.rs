@@ -1,7 +1,7 @@
-//! pg_incrbackup: a live database becomes a directory of plain SQL, continuously.
+//! pg_incrbackup: writes a live database to a directory of plain SQL, continuously.
 //!
-//! This file lists the rooms and calls their `init()` in order; each room's own file says what it
-//! does. Direction of use: archive <- pg (the FFI fence) <- features <- api.
+//! This file lists the modules and calls their `init()` in order; each module's own file describes it.
+//! Dependencies: archive <- pg (all unsafe code) <- features <- api.
 
 mod api;
 mod backup;
@@ -32,12 +32,13 @@ use pgrx::prelude::*;
 
 ::pgrx::pg_module_magic!(name, version);
 
-/// Called when the library is loaded: by the postmaster when it is preloaded (everything), or by
-/// one process that needs the output plugin or a function (settings only).
+/// Called when the library is loaded: by the postmaster if it is preloaded (everything), or by a process that
+/// needs the output plugin or a function (settings only).
 #[allow(non_snake_case)]
 #[pg_guard]
 pub extern "C-unwind" fn _PG_init() {
     settings::init();
+    output_plugin::init();
     if pg::server::is_preloading() {
         pg::server::shared::init(settings::max_databases());
         launcher::init();

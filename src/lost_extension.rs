@@ -1,11 +1,12 @@
-//! The extension that went with its schema: `DROP SCHEMA public CASCADE`, as migration tools reset a
-//! database. It must not fail for us, so the extension goes, and capture, which needs its record of DDL
-//! alone, stays.
+//! The extension is dropped with its schema: `DROP SCHEMA public CASCADE`, with which migration tools reset a
+//! database. The statement must not fail because of us, so the extension is dropped, and capture, which only
+//! needs it to record DDL, continues.
 //!
-//! The extension is made again as soon as a schema of that name exists, which we never make: by the
-//! statement that makes the schema, in the same transaction, so that no DDL after it is lost; where that
-//! fails, or somebody else's way led there, by a worker that the launcher starts. Then a new base begins:
-//! what ran in between without a record is flagged in the increments, and whole again from there on.
+//! The extension is re-created as soon as a schema of that name exists, which we never create: by the
+//! statement that creates the schema, in the same transaction, so that no DDL after it is lost; or, if that
+//! fails or the schema was created in another way, by a worker that the launcher starts. Then a new base is
+//! taken: DDL that ran in between without being recorded is flagged in the increments, and everything is
+//! complete again from there on.
 
 mod worker;
 
@@ -26,17 +27,17 @@ use crate::pg::text::quote;
 use crate::status::{self, ExtensionStatus};
 use crate::{place, workers};
 
-/// While there is no schema to make it in.
+/// While there is no schema for it.
 const RETRY: Duration = Duration::from_secs(30);
 
-/// What this transaction has done, as far as it matters here.
+/// What this transaction has done, as far as needed here.
 #[derive(Default)]
 struct Noted {
-    /// The schema that the extension went with, percent-encoded as the board has it: the end of a transaction is no
+    /// The schema with which the extension was dropped, percent-encoded as the board has it: the end of a transaction is no
     /// place to do that.
     lost: Option<String>,
     is_back: bool,
-    /// DDL ran without a record: perhaps the schema is there now.
+    /// DDL ran without being recorded: the schema may exist now.
     is_to_be_looked_at: bool,
 }
 
@@ -45,18 +46,18 @@ thread_local! {
     static MAKING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// True while we make the extension ourselves.
+/// True while we are creating the extension ourselves.
 pub fn is_being_made() -> bool {
     MAKING.get()
 }
 
-/// The extension was there before a statement, in this schema, and is not any more.
+/// The extension existed before a statement, in this schema, and no longer does.
 pub fn note_loss(schema: &[u8]) {
     let schema = percent_encode(schema);
     NOTED.with_borrow_mut(|noted| noted.lost = Some(schema));
 }
 
-/// A statement ran that had no record to be written to.
+/// A statement ran that could not be recorded.
 pub fn note_ddl() {
     NOTED.with_borrow_mut(|noted| noted.is_to_be_looked_at = true);
 }
@@ -73,7 +74,7 @@ fn known_schema() -> Option<String> {
     (!schema.is_empty()).then_some(schema)
 }
 
-/// Makes the extension in this schema, as the bootstrap superuser. Raises where that fails.
+/// Creates the extension in this schema, as the bootstrap superuser. Raises an error if that fails.
 pub fn make_in(schema: &[u8]) {
     let name = String::from_utf8_lossy(&quote::identifier(schema)).into_owned();
     let own = OwnPrivileges::enter().without_triggers();
@@ -93,7 +94,7 @@ pub fn make_in(schema: &[u8]) {
     NOTED.with_borrow_mut(|noted| noted.is_back = true);
 }
 
-/// What has been noted becomes true, or not.
+/// What was recorded takes effect at commit, or is discarded.
 pub fn transaction_ended(committed: bool) {
     let noted = NOTED.take();
     let is_nothing = noted.lost.is_none() && !noted.is_back && !noted.is_to_be_looked_at;
@@ -111,7 +112,7 @@ pub fn transaction_ended(committed: bool) {
     workers::wake_launcher();
 }
 
-/// What was noted may be undone: a look will tell.
+/// What was recorded may have been rolled back: check again.
 pub fn subtransaction_aborted() {
     NOTED.with_borrow_mut(|noted| {
         noted.is_to_be_looked_at |= noted.lost.is_some() || noted.is_back;
@@ -123,8 +124,8 @@ fn update(database: pg_sys::Oid, change: impl FnOnce(&mut ExtensionStatus)) {
     status::update(database, |entry| change(&mut entry.extension));
 }
 
-/// Looks where the extension is, for the capture worker, and notes it where a restart leaves it.
-/// In a transaction.
+/// Checks where the extension is, for the capture worker, and records it for the time after a restart. In a
+/// transaction.
 pub fn look(database: pg_sys::Oid) -> Result<(), Failure> {
     let known = status::read(database).unwrap_or_default().extension;
     let Some(history) = ddl::history::find() else {
@@ -134,7 +135,7 @@ pub fn look(database: pg_sys::Oid) -> Result<(), Failure> {
             let noted = found.map(|found| schema_note::read(&found)).transpose()?;
             schema = noted.flatten().unwrap_or_default();
         }
-        // DDL may have told of it before, which does not know the schema.
+        // DDL may have reported it before, without knowing the schema.
         let is_news = !known.is_lost || known.schema.get().is_empty() && !schema.is_empty();
         if is_news && extension::own_oid().is_none() {
             update(database, |extension| {
@@ -165,7 +166,7 @@ fn found_again(extension: &mut ExtensionStatus) {
     extension.error.set("");
 }
 
-/// Starts what is due of all that, for the launcher; returns for how long nothing will be.
+/// Starts what is due of this, for the launcher; returns the time until the next check.
 pub fn start_if_due(database: pg_sys::Oid) -> Duration {
     let entry = status::read(database).unwrap_or_default();
     let now = time::now().timestamp_micros();
@@ -174,7 +175,7 @@ pub fn start_if_due(database: pg_sys::Oid) -> Duration {
         return RETRY;
     }
     if extension.wants_base && !extension.is_lost {
-        // One that is being made may have begun too early: this comes after it.
+        // A base that is in progress may have started too early: this one follows it.
         if backup::start(database, Job::Base).is_ok() {
             update(database, |extension| extension.wants_base = false);
         }
@@ -195,7 +196,7 @@ pub fn start_if_due(database: pg_sys::Oid) -> Duration {
     RETRY
 }
 
-/// What is amiss, for health.
+/// What is wrong, for health.
 pub fn problem(extension: &ExtensionStatus) -> Option<String> {
     if !extension.is_lost {
         return None;
@@ -204,11 +205,11 @@ pub fn problem(extension: &ExtensionStatus) -> Option<String> {
     let schema = String::from_utf8_lossy(&schema).into_owned();
     let why = match extension.error.get() {
         error if error.is_empty() => {
-            format!("it is made again as soon as there is a schema \"{schema}\"")
+            format!("it is re-created as soon as schema \"{schema}\" exists")
         }
-        error => format!("it could not be made again: {error}"),
+        error => format!("it could not be re-created: {error}"),
     };
     Some(format!(
-        "the extension is gone with its schema, DDL is not captured: {why}"
+        "the extension was dropped with its schema, DDL is not captured: {why}"
     ))
 }

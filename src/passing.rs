@@ -1,4 +1,4 @@
-//! Failures that say nothing about what is decoded: they pass.
+//! Temporary failures, which are not caused by the decoded data.
 
 use pgrx::prelude::*;
 
@@ -7,10 +7,11 @@ use crate::pg::failure::Failure;
 use crate::pg::server;
 use crate::status;
 
-/// Failures in a row after which a lack of memory counts as the row's own: on this server it will not pass.
+/// Number of consecutive failures after which a lack of memory is attributed to the row: it will not succeed
+/// on this server.
 const OFTEN: u32 = 3;
 
-/// What the server lacks for the moment ends the decoding, which is tried again: the row is not lost for it.
+/// A temporary lack of resources ends the decoding, which is retried: the row is not lost for it.
 pub fn raise_if_passing(failure: &Failure) {
     let is_often = || {
         let entry = status::read(server::my_database()).unwrap_or_default();

@@ -1,11 +1,12 @@
-//! Where this database's files are, as the settings say, and whether this server may write there.
+//! The location of this database's files, according to the settings, and whether this server may write there.
 //!
-//! Anybody reads; who writes holds an [`Owned`] as long as it does.
+//! Reading is always permitted; writing requires an [`Owned`] for its duration.
 
 use std::ops::Deref;
 
+use archive::claim::{self, Claim, Hold, Server, To};
 use archive::layout::Directories;
-use archive::owner::{self, Claim, Hold, Identity, Server, To};
+use archive::owner::Identity;
 use archive::{ArchiveRoot, ChainDir, DatabaseDir};
 use pgrx::prelude::*;
 
@@ -14,7 +15,7 @@ use crate::pg::server;
 use crate::settings;
 use crate::workers::has_slot;
 
-/// The directory of a database that this server owns: as long as this lives, no other server writes there.
+/// The directory of a database that this server owns: as long as this exists, no other server writes there.
 pub struct Owned {
     directory: DatabaseDir,
     hold: Hold,
@@ -29,26 +30,26 @@ impl Deref for Owned {
 }
 
 impl Owned {
-    /// Whose it was until this took it over, in words.
+    /// The former owner, if this took it over, as text.
     pub fn taken_from(&self) -> Option<&str> {
         self.hold.taken_from.as_deref()
     }
 }
 
-/// The root of the archive, checked, and made where it is missing.
+/// The root of the archive, checked, and created if missing.
 pub fn root() -> Result<ArchiveRoot, Failure> {
     let directory = settings::directory().ok_or_else(no_directory)?;
     Ok(ArchiveRoot::open(&directory, &server::data_directory())?)
 }
 
-/// The directory of the database `name`, made where it is missing, for whoever is about to begin a chain, or
-/// (`take_over`) to begin one where another server was the owner.
+/// The directory of the database `name`, created if missing, to start a chain in it, or (`take_over`) to
+/// start one where another server was the owner.
 pub fn claim(database: pg_sys::Oid, name: &str, take_over: bool) -> Result<Owned, Failure> {
     let to = if take_over { To::TakeOver } else { To::Begin };
     open(database, name, to)
 }
 
-/// The directory of the database `name`, which this server owns already; under that name from now on.
+/// The directory of the database `name`, which this server already owns; it gets that name.
 pub fn own_as(database: pg_sys::Oid, name: &str) -> Result<Option<Owned>, Failure> {
     match find(database)? {
         Some(_) => open(database, name, To::Write).map(Some),
@@ -56,7 +57,7 @@ pub fn own_as(database: pg_sys::Oid, name: &str) -> Result<Option<Owned>, Failur
     }
 }
 
-/// The directory of a database, where there is one already, to write there.
+/// The existing directory of a database, if any, to write to it.
 pub fn own(database: pg_sys::Oid) -> Result<Option<Owned>, Failure> {
     let found = find(database)?;
     found
@@ -64,7 +65,7 @@ pub fn own(database: pg_sys::Oid) -> Result<Option<Owned>, Failure> {
         .transpose()
 }
 
-/// [`own`] of a directory that was found already.
+/// [`own`] for a directory that was found already.
 pub fn own_directory(database: pg_sys::Oid, directory: DatabaseDir) -> Result<Owned, Failure> {
     let hold = hold(&directory, database, To::Write)?;
     Ok(Owned { directory, hold })
@@ -81,7 +82,7 @@ fn open(database: pg_sys::Oid, name: &str, to: To) -> Result<Owned, Failure> {
 
 fn hold(directory: &DatabaseDir, database: pg_sys::Oid, to: To) -> archive::Result<Hold> {
     let claim = claim_of(database, to);
-    owner::hold(directory, database.to_u32(), &this_server(), claim)
+    claim::hold(directory, database.to_u32(), &this_server(), claim)
 }
 
 fn claim_of(database: pg_sys::Oid, to: To) -> Claim {
@@ -101,18 +102,18 @@ fn this_server() -> Server {
     }
 }
 
-/// Fails where another server owns the directory of a database, with who it is. Not in recovery.
+/// Fails if another server owns the directory of a database, and names it. Not in recovery.
 pub fn ensure_ours(database: pg_sys::Oid) -> Result<(), Failure> {
     match find(database)? {
         Some(found) => {
             let claim = claim_of(database, To::Begin);
-            Ok(owner::ensure_may_write(&found, &this_server(), claim)?)
+            Ok(claim::ensure_may_write(&found, &this_server(), claim)?)
         }
         None => Ok(()),
     }
 }
 
-/// The directory of a database, where there is one already, to read there.
+/// The existing directory of a database, if any, to read it.
 pub fn find(database: pg_sys::Oid) -> Result<Option<DatabaseDir>, Failure> {
     Ok(root()?.find_database(server::system_identifier(), database.to_u32())?)
 }
@@ -123,8 +124,8 @@ pub fn all() -> Result<Vec<Directories>, Failure> {
     Ok(root()?.directories_of(server::system_identifier())?)
 }
 
-/// The newest chain of a database that the slot of its owner feeds or has fed, ended or not. One that somebody
-/// else put there is newer, and is none.
+/// The newest chain of a database that its owner's slot writes or has written, ended or not. A newer chain
+/// that was put there by somebody else does not count.
 pub fn latest_chain(database: pg_sys::Oid) -> Result<Option<ChainDir>, Failure> {
     match find(database)? {
         Some(found) => Ok(found.served_chain()?),
@@ -132,8 +133,8 @@ pub fn latest_chain(database: pg_sys::Oid) -> Result<Option<ChainDir>, Failure> 
     }
 }
 
-/// Notes that nothing follows in the newest chain of a database; the first reason stays. What another server
-/// owns is left to it.
+/// Records that the newest chain of a database has ended; the first reason is kept. A directory of another
+/// server is not changed.
 pub fn end_chain(database: pg_sys::Oid, reason: &str) -> Result<(), Failure> {
     match find(database)? {
         Some(found) => end_chain_in(found, database, reason),

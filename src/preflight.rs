@@ -1,5 +1,4 @@
-//! What whoever is asked to do something in a database looks at first. Each failure names the setting and the line to
-//! write.
+//! Checks that precede every operation in a database. Each failure names the setting and the line to write.
 
 use pgrx::prelude::*;
 
@@ -10,7 +9,7 @@ use crate::{settings, status};
 
 const PREREQUISITE: PgSqlErrorCode = PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
 
-/// 55000 when the library was not preloaded: no workers, no status board, no DDL log.
+/// 55000 if the library was not preloaded: no workers, no status board, no DDL recording.
 pub fn ensure_preloaded() -> Result<(), Failure> {
     if status::is_there() {
         return Ok(());
@@ -25,21 +24,21 @@ pub fn ensure_preloaded() -> Result<(), Failure> {
     )))
 }
 
-/// 55000 when the extension's objects in this database are of another version than the library: what
-/// such a function gives back would not be what it is declared to give.
+/// 55000 if the extension's objects in this database have another version than the library: the result of
+/// such a function would not match its declaration.
 pub fn ensure_same_version() -> Result<(), Failure> {
     const LIBRARY: &str = env!("CARGO_PKG_VERSION");
     let Some(objects) = extension::own_version().filter(|objects| objects != LIBRARY) else {
         return Ok(());
     };
     let message = format!(
-        "pg_incrbackup is of version {objects} in this database, its library of version {LIBRARY}"
+        "extension pg_incrbackup has version {objects} in this database, but its library has version {LIBRARY}"
     );
     Err(Failure::new(PREREQUISITE, message)
-        .detail("Capture goes on meanwhile.")
+        .detail("Capture continues.")
         .hint(
-            "After the library was updated: restart the server if that is still to come, then run \
-             ALTER EXTENSION pg_incrbackup UPDATE in each database that has the extension.",
+            "If the library was updated, restart the server if you have not done so, then run ALTER EXTENSION \
+             pg_incrbackup UPDATE in each database that has the extension.",
         ))
 }
 
@@ -56,7 +55,7 @@ pub fn ensure_not_in_recovery() -> Result<(), Failure> {
     .hint("Connect to the primary, or promote this server first."))
 }
 
-/// 53400 where the board has no entry for another database.
+/// 53400 if the board has no entry for another database.
 pub fn ensure_room(database: pg_sys::Oid) -> Result<(), Failure> {
     if status::has_room(database) {
         Ok(())
@@ -65,10 +64,11 @@ pub fn ensure_room(database: pg_sys::Oid) -> Result<(), Failure> {
     }
 }
 
-/// What is said where the board has none.
+/// The error if the board has none.
 pub fn no_room() -> Failure {
     let most = settings::max_databases();
-    let message = format!("pg_incrbackup.max_databases is {most}, and so many are backed up");
+    let message =
+        format!("too many databases are backed up: pg_incrbackup.max_databases is {most}");
     Failure::new(
         PgSqlErrorCode::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
         message,

@@ -1,10 +1,10 @@
 //! Replica identities: without one, UPDATE and DELETE leave no old row in the WAL and are lost.
 //!
-//! Under `pg_incrbackup.replica_identity = full` every table without a key gets one, at setup and
-//! whenever DDL makes it necessary, in the same transaction and recorded as DDL, so that a restore
-//! has the same. What we set is noted in replica_identity_set and taken back when a primary key
-//! appears; what the user set stays, unless it leaves the table without one (NOTHING, or an index that
-//! is gone). Under `error` the executor refuses, under `warn` health tells.
+//! Under `pg_incrbackup.replica_identity = full` every table without a key gets one, at setup and whenever
+//! DDL makes it necessary, in the same transaction and recorded as DDL, so that a restore does the same. What
+//! we set is recorded in replica_identity_set and reset when a primary key is added; what the user set is
+//! kept, unless it leaves the table without one (NOTHING, or an index that was dropped). Under `error` the
+//! executor refuses such changes, under `warn` health reports them.
 
 use std::sync::OnceLock;
 
@@ -22,7 +22,7 @@ use crate::pg::server::query::see_own_changes;
 use crate::pg::text::quote;
 use crate::settings::{self, KeylessTables};
 
-/// What was done to one table.
+/// A change of one table.
 #[derive(Clone, Debug)]
 pub struct Ensured {
     /// Qualified and quoted.
@@ -31,7 +31,7 @@ pub struct Ensured {
     pub action: String,
 }
 
-/// What `is_keyless` says, of all tables at once (RelationGetIndexList of relcache.c).
+/// The condition of `is_keyless`, for all tables at once (RelationGetIndexList of relcache.c).
 const KEYLESS: &str = "SELECT c.oid FROM pg_catalog.pg_class c \
      WHERE c.relkind = 'r' AND c.relpersistence = 'p' AND c.oid >= 16384 AND c.relreplident <> 'f' \
      AND NOT EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indrelid = c.oid \
@@ -44,7 +44,7 @@ const KEYLESS: &str = "SELECT c.oid FROM pg_catalog.pg_class c \
        AND e.extname = 'pg_incrbackup') \
      ORDER BY c.oid";
 
-/// Gives every table an identity that lacks one. Inside a transaction of the setup worker.
+/// Gives a replica identity to every table that lacks one. Inside a transaction of the setup worker.
 pub fn ensure_all() -> Vec<Ensured> {
     if settings::keyless_tables() != KeylessTables::Full {
         return Vec::new();
@@ -58,8 +58,8 @@ pub fn ensure_all() -> Vec<Ensured> {
     due.carry_out()
 }
 
-/// Tables whose UPDATE and DELETE cannot be captured. It opens none of them: the capture worker asks, and
-/// would keep all of them in its relation cache.
+/// Tables whose UPDATE and DELETE cannot be captured. It opens none of them: the capture worker calls this,
+/// and would keep all of them in its relation cache.
 pub fn keyless_tables() -> spi::Result<Vec<pg_sys::Oid>> {
     let own = OwnPrivileges::enter();
     let found = Spi::connect(|client| {
@@ -74,25 +74,25 @@ pub fn keyless_tables() -> spi::Result<Vec<pg_sys::Oid>> {
     found
 }
 
-/// What a statement did that may concern replica identities.
+/// Effects of a statement that may concern replica identities.
 #[derive(Default)]
 pub struct Touched {
-    /// Tables that it made, altered, or took an index from.
+    /// Tables that it created, altered, or dropped an index of.
     pub tables: Vec<pg_sys::Oid>,
     /// The same, by schema and name.
     pub named: Vec<(Sql, Sql)>,
-    /// What it makes by its text; counts where nobody reported a table.
+    /// What it creates according to its text; used if no table was reported.
     pub created: Option<(Sql, Sql)>,
     /// It set a replica identity itself.
     pub identity_is_set: bool,
     /// Tables that it dropped.
     pub dropped: Vec<pg_sys::Oid>,
-    /// An index went with something else (an operator class, say); of which table, nobody tells.
+    /// An index was dropped with another object (an operator class, for example); the table is unknown.
     pub has_lost_index: bool,
 }
 
 impl Touched {
-    /// False where nothing is to be looked at.
+    /// False if there is nothing to check.
     pub fn may_concern_identities(&self) -> bool {
         self.has_lost_index
             || self.created.is_some()
@@ -100,7 +100,7 @@ impl Touched {
     }
 }
 
-/// What is to be done after a statement. It is found out where an error does no harm, and done in the
+/// The changes needed after a statement. They are determined where an error does no harm, and executed in the
 /// user's own transaction.
 #[derive(Default)]
 pub struct Due {
@@ -108,8 +108,8 @@ pub struct Due {
     set: Vec<(pg_sys::Oid, NewIdentity)>,
 }
 
-/// After a statement: tables that lack an identity are due to get one, and those with a new key to give
-/// theirs up. Locks those tables.
+/// After a statement: tables that lack an identity get one, and those with a new key are reset. Locks those
+/// tables.
 pub fn due_after(touched: &Touched) -> Due {
     let mut due = Due {
         forgotten: touched.dropped.clone(),
@@ -142,7 +142,7 @@ pub fn due_after(touched: &Touched) -> Due {
     due
 }
 
-/// `is_chosen`: what there is was set by the user, and is not taken back.
+/// `is_chosen`: the current one was set by the user, and is not reset.
 fn new_identities(tables: &[pg_sys::Oid], is_chosen: bool) -> Vec<(pg_sys::Oid, NewIdentity)> {
     let notes = Notes::find().filter(|_| !is_chosen);
     let is_ours = |table| notes.as_ref().is_some_and(|notes| notes.has(table));
@@ -175,7 +175,7 @@ impl Due {
     }
 }
 
-/// True when the executor must look at what it updates.
+/// True if the executor must check the tables that it updates.
 pub fn checks_updates() -> bool {
     settings::keyless_tables() == KeylessTables::Error && ddl::history::find().is_some()
 }
@@ -196,8 +196,8 @@ pub fn ensure_captured(table: pg_sys::Oid) {
     .report(PgLogLevel::ERROR);
 }
 
-/// The identity to set where the table of a user has none: its primary key where there is one, and NOTHING
-/// or an index that is gone stands before it.
+/// The identity to set if a user's table has none: its primary key if there is one that is not used because
+/// of NOTHING or a dropped index.
 fn lacks(table: pg_sys::Oid) -> Option<NewIdentity> {
     if !is_keyless(table) || relation_place(table) == Place::Ours {
         return None;
@@ -209,14 +209,14 @@ fn lacks(table: pg_sys::Oid) -> Option<NewIdentity> {
     })
 }
 
-/// Records a statement that is about to be run by us: its command, its text and its table.
+/// Records a statement that we are about to execute: its command, its text and its table.
 type Record = fn(&'static str, &[u8], Sql);
 
 static RECORD: OnceLock<Record> = OnceLock::new();
 
-/// Has what is changed here recorded. Only while the library is preloaded, once.
+/// Registers the recording of changes made here. Only while the library is preloaded, once.
 pub fn record_by(record: Record) {
-    // Once: there is nobody who would hear of the second.
+    // Once: a second registration would have no effect.
     let _ = RECORD.set(record);
 }
 
@@ -248,8 +248,8 @@ pub fn shown(table: pg_sys::Oid) -> Option<String> {
     relation_name(table).map(|name| String::from_utf8_lossy(&name).into_owned())
 }
 
-/// Gives the tables whose identity is our doing the usual one back, in the caller's transaction; those
-/// that are in use keep it, and their note. Gives how many were changed, and the names of the others.
+/// Resets the identity of tables where we have set it, in the caller's transaction; tables that are in use
+/// keep it, and their entry. Returns how many were changed, and the names of the others.
 pub fn give_back() -> (usize, Vec<String>) {
     let (mut given, mut left) = (0, Vec::new());
     let Some(notes) = Notes::find() else {

@@ -1,16 +1,15 @@
-//! Where every sequence stands, and the statements that bring it there.
+//! The position of every sequence, and the statements that set it.
 //!
-//! nextval() is logged every 32 values, so the WAL (and a crash) knows a sequence only up to a
-//! position ahead of what was handed out. `Safe` is that position: never behind a value in use.
-//! `Exact` is where the sequence stands now. Left out: temporary sequences, and those that come with
-//! CREATE EXTENSION.
+//! nextval() is logged every 32 values, so the WAL (and a crash) knows a sequence only up to a position ahead
+//! of the values returned. `Safe` is that position: never behind a value in use. `Exact` is the current
+//! position. Temporary sequences and those that belong to extensions are left out.
 
 use pgrx::prelude::*;
 
 use crate::pg::catalogs::sequence::{self, State};
 use crate::pg::decoding::moved_sequences::{guarded_setval, setval};
 
-/// Where a sequence stands. Names are in the database's encoding.
+/// The position of a sequence. Names are in the database's encoding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Position {
     pub oid: pg_sys::Oid,
@@ -20,12 +19,12 @@ pub struct Position {
     pub is_called: bool,
 }
 
-/// Which position of a sequence is asked for.
+/// The kind of position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Positions {
-    /// At or past every value that was handed out, as the WAL has it.
+    /// At or past every value that was returned, as in the WAL.
     Safe,
-    /// As the sequence stands now.
+    /// The current position.
     Exact,
 }
 
@@ -64,7 +63,7 @@ pub fn setval_sql(position: &Position) -> Vec<u8> {
     setval(&name, position.value, position.is_called)
 }
 
-/// The same, doing nothing where no such sequence exists at replay.
+/// The same, but does nothing if no such sequence exists at replay.
 pub fn guarded_setval_sql(position: &Position) -> Vec<u8> {
     let name = (position.schema.clone(), position.name.clone());
     guarded_setval(&name, position.value, position.is_called)
@@ -77,7 +76,7 @@ fn safe_value(sequence: &Sequence, state: State) -> i64 {
 }
 
 fn sequences() -> Result<Vec<Sequence>, pgrx::spi::Error> {
-    // convert_to() into the database's own encoding gives the bytes as they are.
+    // convert_to() into the database's own encoding returns the bytes unchanged.
     const QUERY: &str = "SELECT c.oid, \
           pg_catalog.convert_to(n.nspname::text, pg_catalog.getdatabaseencoding()), \
           pg_catalog.convert_to(c.relname::text, pg_catalog.getdatabaseencoding()), \

@@ -1,8 +1,8 @@
 //! Every setting of the extension: its name, unit, default, range and a typed getter.
 //!
-//! Nothing else in the project reads a `pg_incrbackup.*` value. The settings are registered in
-//! `_PG_init`, whether the library was preloaded or loaded on demand (as an output plugin, say). What needs
-//! a restart can be so only where it was preloaded: it may not be defined as PGC_POSTMASTER later.
+//! Nothing else in the project reads a `pg_incrbackup.*` value. The settings are registered in `_PG_init`,
+//! whether the library was preloaded or loaded on demand (as an output plugin, for example). A setting that
+//! needs a restart can only be defined as PGC_POSTMASTER if the library is preloaded.
 
 mod base;
 mod choices;
@@ -27,7 +27,7 @@ use crate::pg;
 
 type Text = GucSetting<Option<CString>>;
 
-/// `pg_incrbackup.max_databases` at most.
+/// Maximum of `pg_incrbackup.max_databases`.
 pub const MOST_DATABASES: usize = 10_000;
 
 /// In minutes.
@@ -66,14 +66,15 @@ pub fn init() {
 fn define_capture() {
     pg::server::guc::define_path(
         c"pg_incrbackup.directory",
-        c"Root directory of the archive.",
-        c"An absolute path outside the data directory. Empty: capture is off. It is made with mode 0700, its files with 0600.",
+        c"Sets the root directory of the archive.",
+        c"An absolute path outside the data directory. Empty disables capture. The directory is created with \
+        mode 0700, its files with 0600.",
         &DIRECTORY,
     );
     GucRegistry::define_int_guc(
         c"pg_incrbackup.max_databases",
-        c"Databases of the cluster that can be backed up at once.",
-        c"Each takes some kilobytes of shared memory.",
+        c"Sets the maximum number of databases of the cluster that are backed up.",
+        c"Each needs a few kilobytes of shared memory.",
         &MAX_DATABASES,
         1,
         MOST_DATABASES as i32,
@@ -86,13 +87,13 @@ fn define_capture() {
     );
     pg::server::guc::define_text(
         c"pg_incrbackup.plugin",
-        c"Output plugin of slots made by incr_setup().",
-        c"pg_incrbackup, or decoder_raw where its library is installed. A slot keeps the plugin it was made with.",
+        c"Sets the output plugin of slots created by incr_setup().",
+        c"pg_incrbackup, or decoder_raw where its library is installed. A slot keeps the plugin it was created with.",
         &PLUGIN,
     );
     GucRegistry::define_enum_guc(
         c"pg_incrbackup.reader",
-        c"How a capture worker reads its slot.",
+        c"Selects how a capture worker reads its slot.",
         c"stream decodes in the worker's own process; poll calls pg_logical_slot_peek_changes.",
         &READER,
         GucContext::Sighup,
@@ -100,7 +101,7 @@ fn define_capture() {
     );
     int(
         c"pg_incrbackup.rotate_size",
-        c"Size at which a segment is closed.",
+        c"Sets the size at which a segment is closed.",
         c"A segment is closed at the first transaction end past this size.",
         &ROTATE_SIZE,
         (64, i32::MAX),
@@ -108,15 +109,15 @@ fn define_capture() {
     );
     int(
         c"pg_incrbackup.rotate_interval",
-        c"Age at which a segment is closed.",
-        c"A segment that holds something is closed at the first transaction end past this age. 0: by size only.",
+        c"Sets the age at which a segment is closed.",
+        c"A segment that is not empty is closed at the first transaction end past this age. 0: by size only.",
         &ROTATE_INTERVAL,
         (0, 30 * 24 * 3600),
         GucFlags::UNIT_S,
     );
     int(
         c"pg_incrbackup.fsync_interval",
-        c"Least time between two fsyncs of the open segment.",
+        c"Sets the minimum time between two fsyncs of the open segment.",
         c"0: fsync whenever the worker has caught up, at latest each second or 16 MB.",
         &FSYNC_INTERVAL,
         (0, 60_000),
@@ -124,7 +125,7 @@ fn define_capture() {
     );
     int(
         c"pg_incrbackup.decoding_work_mem",
-        c"logical_decoding_work_mem of the capture worker.",
+        c"Sets logical_decoding_work_mem of the capture worker.",
         c"0: the server's own value. Transactions larger than this are spilled to disk until they commit.",
         &DECODING_WORK_MEM,
         (0, i32::MAX),
@@ -132,7 +133,7 @@ fn define_capture() {
     );
     int(
         c"pg_incrbackup.copy_threshold",
-        c"Rows after which a run of INSERTs goes on as a COPY block.",
+        c"Sets the number of rows after which a run of INSERTs is written as a COPY block.",
         c"Counts rows inserted into one table without a change to another in between. 0: never.",
         &COPY_THRESHOLD,
         (0, i32::MAX),
@@ -140,16 +141,18 @@ fn define_capture() {
     );
     GucRegistry::define_enum_guc(
         c"pg_incrbackup.replica_identity",
-        c"What becomes of UPDATE and DELETE on tables without a key.",
-        c"full: a fitting unique index or REPLICA IDENTITY FULL is set; error: they fail; warn: health reports the table.",
+        c"Selects how UPDATE and DELETE on tables without a key are handled.",
+        c"full: a suitable unique index or REPLICA IDENTITY FULL is set; error: they fail; warn: health \
+        reports the table.",
         &REPLICA_IDENTITY,
         GucContext::Sighup,
         GucFlags::default(),
     );
     GucRegistry::define_enum_guc(
         c"pg_incrbackup.on_log_error",
-        c"What becomes of a statement whose DDL cannot be recorded.",
-        c"warn: it goes on, and what the catalogs do not tell of it is lost until the base backup that follows; error: it fails.",
+        c"Selects what happens to a statement whose DDL cannot be recorded.",
+        c"warn: it continues, and effects that are not visible in the catalogs are lost until the base backup \
+        that follows; error: it fails.",
         &ON_LOG_ERROR,
         GucContext::Suset,
         GucFlags::default(),
@@ -159,7 +162,7 @@ fn define_capture() {
 fn define_health() {
     int(
         c"pg_incrbackup.lag_critical",
-        c"WAL held by the slot at which incr_slot_health() says critical.",
+        c"Sets the amount of WAL held by the slot at which incr_slot_health() reports critical.",
         c"Counts from the slot's restart_lsn to the server's current position.",
         &LAG_CRITICAL,
         (1, i32::MAX),
@@ -167,7 +170,7 @@ fn define_health() {
     );
     int(
         c"pg_incrbackup.lag_emergency",
-        c"WAL held by the slot at which incr_slot_health() says emergency.",
+        c"Sets the amount of WAL held by the slot at which incr_slot_health() reports emergency.",
         c"Counts from the slot's restart_lsn to the server's current position.",
         &LAG_EMERGENCY,
         (1, i32::MAX),
@@ -175,7 +178,7 @@ fn define_health() {
     );
     int(
         c"pg_incrbackup.age_emergency",
-        c"Age of the oldest commit not yet on disk at which incr_slot_health() says emergency.",
+        c"Sets the age of the oldest commit not yet on disk at which incr_slot_health() reports emergency.",
         c"Zero when capture has caught up.",
         &AGE_EMERGENCY,
         (1, i32::MAX),
@@ -183,7 +186,7 @@ fn define_health() {
     );
     GucRegistry::define_enum_guc(
         c"pg_incrbackup.lag_action",
-        c"What becomes of a slot that endangers the server's disk.",
+        c"Selects what happens to a slot that endangers the server's disk.",
         c"drop_slot: it is dropped, which ends the chain, when it holds more WAL than lag_emergency and capture has not advanced for lag_action_delay.",
         &LAG_ACTION,
         GucContext::Sighup,
@@ -191,16 +194,17 @@ fn define_health() {
     );
     int(
         c"pg_incrbackup.lag_action_delay",
-        c"How long capture must have stood still before lag_action acts.",
-        c"Counts from the last move of the slot or of the worker's reading, and from the server's start.",
+        c"Sets how long capture must have made no progress before lag_action takes effect.",
+        c"Counts from the last advance of the slot or of the worker's read position, and from the server's start.",
         &LAG_ACTION_DELAY,
         (1, 7 * 24 * 3600),
         GucFlags::UNIT_S,
     );
     GucRegistry::define_enum_guc(
         c"pg_incrbackup.on_chain_break",
-        c"What follows when a chain has ended: WAL or files were lost, or the server was set back.",
-        c"stop: capture waits for incr_setup(new_chain => true); rebase: a new slot, chain and base backup are made at once.",
+        c"Selects what happens when WAL or files were lost, or the server was reset to an earlier state.",
+        c"stop: capture waits for incr_setup(new_chain => true); rebase: a new slot, chain and base backup \
+        are created immediately.",
         &ON_CHAIN_BREAK,
         GucContext::Sighup,
         GucFlags::default(),
@@ -244,7 +248,7 @@ fn path(setting: &'static Text) -> Option<PathBuf> {
     (!bytes.is_empty()).then(|| PathBuf::from(std::ffi::OsString::from_vec(bytes)))
 }
 
-/// What a capture worker takes over when it starts; when one of these changes it starts anew.
+/// Settings that a capture worker reads when it starts; if one of these changes, it is restarted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AtStart {
     directory: Option<PathBuf>,
@@ -253,7 +257,7 @@ pub struct AtStart {
     copy_threshold: u32,
 }
 
-/// The present values of [`AtStart`].
+/// The current values of [`AtStart`].
 pub fn at_start() -> AtStart {
     AtStart {
         directory: directory(),
@@ -263,7 +267,7 @@ pub fn at_start() -> AtStart {
     }
 }
 
-/// Root of the archive; `None` switches capture off.
+/// Root of the archive; `None` disables capture.
 pub fn directory() -> Option<PathBuf> {
     path(&DIRECTORY)
 }
@@ -290,12 +294,12 @@ pub fn rotate_interval() -> Option<Duration> {
     }
 }
 
-/// Least time between two fsyncs; zero: whenever caught up.
+/// Minimum time between two fsyncs; zero: whenever caught up.
 pub fn fsync_interval() -> Duration {
     Duration::from_millis(FSYNC_INTERVAL.get() as u64)
 }
 
-/// Databases that can be backed up at once.
+/// Maximum number of databases that are backed up.
 pub fn max_databases() -> usize {
     usize::try_from(MAX_DATABASES.get()).unwrap_or_default()
 }
@@ -305,7 +309,7 @@ pub fn decoding_work_mem_kb() -> Option<i32> {
     Some(DECODING_WORK_MEM.get()).filter(|kb| *kb > 0)
 }
 
-/// Rows after which a run of INSERTs goes on as COPY; zero: never.
+/// Number of rows after which a run of INSERTs is written as COPY; zero: never.
 pub fn copy_threshold() -> u32 {
     COPY_THRESHOLD.get() as u32
 }
@@ -315,7 +319,7 @@ pub fn lag_critical() -> u64 {
     LAG_CRITICAL.get() as u64 * 1024 * 1024
 }
 
-/// Bytes of WAL held at which health is an emergency.
+/// Bytes of WAL held at which health is emergency.
 pub fn lag_emergency() -> u64 {
     LAG_EMERGENCY.get() as u64 * 1024 * 1024
 }

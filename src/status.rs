@@ -1,9 +1,9 @@
-//! The board in shared memory: what each database's workers do now, and what was asked of them.
+//! The status board in shared memory: what each database's workers are doing, and requests to them.
 //!
-//! Workers write their own entry, SQL functions and the launcher read it, and requests (flush,
-//! rotate, step aside) are numbers that only grow, so a request is never lost and never done twice.
-//! Nothing here is durable: after a restart the slot and the files tell everything again.
-//! Closures run under a lightweight lock: they copy values and never call into PostgreSQL.
+//! Workers write their own entry, SQL functions and the launcher read it, and requests (flush, rotate, step
+//! aside) are numbers that only increase, so a request is never lost and never executed twice. Nothing here
+//! is durable: after a restart the state is rebuilt from the slot and the files. Closures run under a
+//! lightweight lock: they copy values and never call into PostgreSQL.
 
 mod parts;
 
@@ -19,11 +19,11 @@ use crate::cluster_changes::ClusterChanges;
 use crate::pg::server::shared;
 pub use crate::pg::server::shared::is_there;
 
-/// What the path of a file may have below the longest pg_incrbackup.directory, which the setting's check keeps to 700
-/// bytes: it is pasted, and cut it would be another.
+/// Maximum length of a path in bytes: pg_incrbackup.directory is limited to 700, and what is below it needs at most
+/// 300. A path that was cut would be that of another file.
 pub const LONGEST_PATH: usize = 1024;
 
-/// A text of bounded length that can live in shared memory.
+/// A text of bounded length in shared memory.
 #[derive(Clone, Copy)]
 pub struct Text<const N: usize> {
     length: u16,
@@ -40,7 +40,7 @@ impl<const N: usize> Default for Text<N> {
 }
 
 impl<const N: usize> Text<N> {
-    /// Keeps as much of `text` as fits, cut at a character border.
+    /// Keeps as much of `text` as fits, truncated at a character boundary.
     pub fn set(&mut self, text: &str) {
         let mut end = text.len().min(N);
         while !text.is_char_boundary(end) {
@@ -62,19 +62,19 @@ impl<const N: usize> Text<N> {
 /// What a capture worker is doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Phase {
-    /// No worker runs.
+    /// No worker is running.
     #[default]
     Stopped,
     Starting,
     /// Reading and writing changes.
     Streaming,
-    /// Everything there was is fsynced.
+    /// Everything is fsynced.
     CaughtUp,
-    /// It ended with an error and will be started again.
+    /// It exited with an error and will be restarted.
     WaitingToRetry,
-    /// It ended so that a DROP, RENAME or TEMPLATE use of its database can go on.
+    /// It exited so that a DROP, RENAME or CREATE ... TEMPLATE of its database can run.
     SteppedAside,
-    /// The chain is broken; it does not go on without incr_setup(new_chain => true).
+    /// The chain is broken; it does not continue without incr_setup(new_chain => true).
     Broken,
 }
 
@@ -85,12 +85,12 @@ pub enum BasePhase {
     Idle,
     Starting,
     ReplicaIdentities,
-    /// Waits for open transactions, or for the DDL fence.
+    /// Waiting for open transactions, or for the DDL fence.
     CreatingSlot,
     Fencing,
     Dumping,
     Finishing,
-    /// The base is finished; what has expired is removed.
+    /// The base is finished; expired files are being removed.
     Expiring,
     Done,
     Failed,
@@ -117,24 +117,24 @@ pub struct DatabaseStatus {
     pub transactions: u64,
     pub statements: u64,
     pub bytes: u64,
-    /// Things that could not be carried faithfully, and were marked in the files.
+    /// Changes that could not be captured exactly, and are flagged in the segments.
     pub flags: u64,
-    /// The same where something is lost until the next base.
+    /// Those of them by which something is lost until the next base.
     pub losses: u64,
-    /// Those of all of them that are about a statement.
+    /// Those of all of them that concern a statement.
     pub ddl_flags: u64,
-    /// The chain may have a stretch that a base is to end.
+    /// The chain may have an incomplete range that needs a base.
     pub wants_healing: bool,
-    /// Times that a worker ended and had to be started again.
+    /// Number of times that a worker exited and had to be restarted.
     pub restarts: u32,
-    /// Failures since it last had everything on disk; each makes the next wait longer.
+    /// Failures since it last had everything on disk; each increases the next delay.
     pub failures: u32,
     pub errors: u64,
     pub last_error_at: i64,
     pub retry_at: i64,
     pub file: Text<LONGEST_PATH>,
     pub last_error: Text<600>,
-    /// Why the chain is broken; empty while it is whole.
+    /// Why the chain is broken; empty if it is not.
     pub broken: Text<400>,
     /// Requests: raised by a backend, answered by the worker with the same number.
     pub flush_wanted: u64,
@@ -145,7 +145,7 @@ pub struct DatabaseStatus {
     /// Set by incr_teardown(drop_slot => false): no capture worker is started until incr_setup() or
     /// a restart of the server.
     pub held: bool,
-    /// Backend for whose DROP/RENAME DATABASE the worker stays away; 0 when none.
+    /// Backend for whose DROP/RENAME DATABASE the worker stays away; 0 if none.
     pub aside_for: i32,
     pub base: BaseStatus,
     pub globals: GlobalsStatus,
@@ -156,7 +156,7 @@ pub struct DatabaseStatus {
     pub look: LookStatus,
 }
 
-/// In C's layout: `pg::server::shared` lays it out.
+/// In C's layout: `pg::server::shared` allocates it.
 #[repr(C)]
 pub struct Board {
     pub launcher_pid: i32,
@@ -164,12 +164,12 @@ pub struct Board {
     pub databases: [DatabaseStatus],
 }
 
-/// What a committing backend reads and writes without a lock: the latches of the capture workers,
-/// and word of a changed cluster and of dropped databases.
+/// Read and written by committing backends without a lock: the latches of the capture workers, the count of
+/// cluster changes, and whether databases were dropped.
 #[repr(C)]
 pub struct WakeTable {
     pub head: WakeHead,
-    /// As many as the board's.
+    /// As many as the board has entries.
     pub slots: [WakeSlot],
 }
 
@@ -179,7 +179,7 @@ pub struct WakeHead {
     launcher: AtomicUsize,
     /// Databases were dropped, which the launcher has not looked for yet.
     has_dropped: AtomicBool,
-    /// No latch was ever published behind so many slots: a commit looks no further.
+    /// No latch was ever published beyond this many slots: a commit checks no further.
     used: AtomicUsize,
 }
 
@@ -190,7 +190,7 @@ pub struct WakeSlot {
     latch: AtomicUsize,
 }
 
-/// The entry of `database`, copied; `None` too where the library was not preloaded.
+/// The entry of `database`, copied; also `None` if the library was not preloaded.
 pub fn read(database: pg_sys::Oid) -> Option<DatabaseStatus> {
     if !is_there() {
         return None;
@@ -217,7 +217,7 @@ pub fn read_all() -> Vec<DatabaseStatus> {
         .collect()
 }
 
-/// Changes the entry of `database`, which is made when there is none yet. `None` when the board is full.
+/// Changes the entry of `database`, which is created if there is none yet. `None` if the board is full.
 pub fn update<R>(
     database: pg_sys::Oid,
     change: impl FnOnce(&mut DatabaseStatus) -> R,
@@ -245,13 +245,13 @@ pub fn update_existing<R>(
     entries.find(|entry| entry.database == wanted).map(change)
 }
 
-/// True where the board has an entry of this database, or one that is free.
+/// True if the board has an entry of this database, or a free one.
 pub fn has_room(database: pg_sys::Oid) -> bool {
     let is_ours = |entry: &DatabaseStatus| [0, database.to_u32()].contains(&entry.database);
     shared::share().databases.iter().any(is_ours)
 }
 
-/// Frees the entry of a database that is backed up no more.
+/// Frees the entry of a database that is no longer backed up.
 pub fn forget(database: pg_sys::Oid) {
     update_existing(database, |entry| *entry = DatabaseStatus::default());
 }
@@ -282,7 +282,7 @@ pub fn launcher_pid() -> i32 {
     shared::share().launcher_pid
 }
 
-/// Publishes (or with 0 withdraws) the latch that a commit in `database` sets.
+/// Publishes (or with 0 removes) the latch that a commit in `database` sets.
 pub fn publish_latch(database: pg_sys::Oid, latch: usize) {
     let wanted = database.to_u32();
     let _writer = shared::exclusive();
@@ -300,7 +300,7 @@ pub fn publish_latch(database: pg_sys::Oid, latch: usize) {
     }
 }
 
-/// Address of the latch of the capture worker of `database`; 0 when none runs.
+/// Address of the latch of the capture worker of `database`; 0 if none is running.
 pub fn latch_of(database: pg_sys::Oid) -> usize {
     let wanted = database.to_u32();
     let table = shared::wake();
@@ -314,7 +314,7 @@ pub fn publish_launcher_latch(latch: usize) {
     shared::wake().head.launcher.store(latch, Ordering::Release);
 }
 
-/// The cluster's count of changes. Only where the library is preloaded.
+/// The cluster's count of changes. Only if the library is preloaded.
 pub fn cluster_changes() -> &'static ClusterChanges {
     &shared::wake().head.changes
 }

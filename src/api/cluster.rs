@@ -1,4 +1,4 @@
-//! incr_cluster_health(): every database of the cluster at one glance.
+//! incr_cluster_health(): a summary of every database of the cluster.
 
 use pgrx::datum::{Interval, TimestampWithTimeZone};
 use pgrx::prelude::*;
@@ -9,9 +9,9 @@ use crate::pg::text::ServerText;
 use crate::pg::types::lsn::PgLsn;
 use crate::pg::types::timestamp;
 
-/// Health of every database of the cluster that has a slot or a directory of ours, the worst first. What only
-/// a session in the database can see (event triggers, tables without a key) is what its capture worker saw, at
-/// most half a minute ago; incr_slot_health() there looks itself.
+/// Health of every database of the cluster that has a slot or an archive directory, the worst first. What
+/// only a session in the database can see (event triggers, tables without a key) is as its capture worker
+/// last saw it, at most half a minute ago; incr_slot_health() in that database checks it directly.
 #[pg_extern(volatile, parallel_unsafe)]
 #[search_path(pg_catalog, pg_temp)]
 #[allow(clippy::type_complexity)]

@@ -1,5 +1,4 @@
-//! incr_drill(): a drill worker does the work, this backend starts it, waits, and ends it when the query is
-//! cancelled.
+//! incr_drill(): starts a drill worker, waits for it, and terminates it if the query is cancelled.
 
 use std::time::Duration;
 
@@ -19,9 +18,9 @@ use crate::{preflight, settings, status};
 
 const POLL: Duration = Duration::from_millis(50);
 
-/// Restores the newest chain into a scratch database of the server that `conninfo` names (NULL: the one of
-/// pg_incrbackup.drill_conninfo; where that is empty, a throwaway server of its own), compares it with the source
-/// as it was at the same LSN, and drops it. Gives what was found; without `wait` the drill goes on by itself.
+/// Restores the newest chain into a scratch database of the server in `conninfo` (NULL: that in
+/// pg_incrbackup.drill_conninfo; if that is empty, a throwaway server), compares it with the source as of the
+/// same LSN, and drops it. Returns the result; without `wait` it returns immediately and the drill continues.
 #[pg_extern(volatile, parallel_unsafe)]
 #[search_path(pg_catalog, pg_temp)]
 #[allow(clippy::type_complexity)]
@@ -47,9 +46,9 @@ fn incr_drill(
     ensure_same_version();
     if conninfo.is_some() && !server::is_superuser() {
         let code = PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE;
-        let message = "only a superuser may say where a drill restores to";
+        let message = "only superusers may choose the server that a drill restores to";
         Failure::new(code, message)
-            .hint("Leave conninfo away: pg_incrbackup.drill_conninfo says it.")
+            .hint("Omit conninfo to use pg_incrbackup.drill_conninfo.")
             .raise();
     }
     let conninfo = conninfo.map_or_else(settings::drill_conninfo, |text| text.to_utf8());
@@ -88,7 +87,7 @@ fn incr_drill(
     })
 }
 
-/// Starts a drill; gives its record when it is waited for.
+/// Starts a drill; returns its record if it is waited for.
 fn make(conninfo: &str, wait: bool) -> Result<Option<Drill>, Failure> {
     preflight::ensure_preloaded()?;
     preflight::ensure_not_in_recovery()?;
@@ -109,10 +108,10 @@ fn make(conninfo: &str, wait: bool) -> Result<Option<Drill>, Failure> {
     mine.next_back().map(Some).ok_or_else(worker_lost)
 }
 
-/// Waits until the drill is over; gives the start by which its record is known.
+/// Waits until the drill has finished; returns its start time, which identifies its record.
 fn watch(database: pg_sys::Oid, started: &Started) -> Result<i64, Failure> {
     loop {
-        // Asked first: what it says before its end is read after it.
+        // Checked first: what the worker reports before it exits is read afterwards.
         let is_gone = matches!(started.worker.pid(), Err(BackgroundWorkerStatus::Stopped));
         let now = status::read(database).unwrap_or_default().drill;
         if now.ended == started.number {
@@ -133,7 +132,7 @@ fn watch(database: pg_sys::Oid, started: &Started) -> Result<i64, Failure> {
 fn worker_lost() -> Failure {
     Failure::new(
         PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
-        "the drill worker ended without a word",
+        "the drill worker exited unexpectedly",
     )
-    .hint("The server log says more.")
+    .hint("See the server log for details.")
 }

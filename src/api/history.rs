@@ -1,7 +1,7 @@
-//! incr_history(): what happened to a row, out of the files.
+//! incr_history(): the history of a row, from the files.
 
-use archive::history::{self, Found, Row, Typed};
 use archive::time::Time;
+use archive_query::history::{self, Found, Row, Typed};
 use chrono::DateTime;
 use pgrx::datum::TimestampWithTimeZone;
 use pgrx::prelude::*;
@@ -16,7 +16,7 @@ use crate::pg::types::sql_types::{RegClass, StoredJsonb, Xid8};
 use crate::pg::types::timestamp;
 use crate::{place, preflight};
 
-/// Columns of the answer.
+/// Columns of the result.
 type Columns = (
     Option<TimestampWithTimeZone>,
     Option<Xid8>,
@@ -28,10 +28,10 @@ type Columns = (
     Option<ServerText>,
 );
 
-/// More are in the rows.
+/// Only this many notes are raised as notices; the rows contain all of them.
 const MOST_WARNINGS: usize = 5;
 
-/// What happened to a row: every INSERT, UPDATE and DELETE of it that the files hold, in order, and the
+/// The history of a row: every INSERT, UPDATE and DELETE of it in the files, in commit order, and the
 /// TRUNCATEs and DDL of its table. The key is a JSON object of the replica identity's columns.
 #[pg_extern(volatile, parallel_unsafe)]
 #[search_path(pg_catalog, pg_temp)]
@@ -58,7 +58,7 @@ fn incr_history(
     TableIterator::new(rows(relation, key.map(GivenKey::Jsonb), since, until))
 }
 
-/// The same with the text of a JSON object, or of the value of a key of one column.
+/// The same with the text of a JSON object, or of the value of a single-column key.
 #[pg_extern(volatile, parallel_unsafe, name = "incr_history")]
 #[search_path(pg_catalog, pg_temp)]
 #[allow(clippy::type_complexity)]
@@ -95,19 +95,19 @@ fn rows(
     since: Option<TimestampWithTimeZone>,
     until: Option<TimestampWithTimeZone>,
 ) -> impl Iterator<Item = Columns> {
-    // As for any strict function, nothing is known of what is not given.
+    // As with any strict function, the result for a NULL argument is empty.
     let asked = relation.zip(key);
     let mut found = asked.and_then(|(table, key)| or_raise(search(table, key, since, until)));
     if let Some(first) = found.as_ref().and_then(Found::first_commit) {
         notice!(
-            "the files reach back to {} UTC; what was before that is in base backups only",
-            archive::report::text::moment(first)
+            "the segments reach back to {} UTC; earlier changes are in base backups only",
+            archive_query::report::text::moment(first)
         );
     }
     let problems = found.as_ref().map(Found::problems).unwrap_or_default();
     for problem in problems.iter().take(MOST_WARNINGS) {
         let code = PgSqlErrorCode::ERRCODE_WARNING;
-        Failure::new(code, format!("the history may not be whole: {problem}"))
+        Failure::new(code, format!("the history may be incomplete: {problem}"))
             .log(PgLogLevel::WARNING);
     }
     std::iter::from_fn(move || {
@@ -132,14 +132,14 @@ fn search(
     history::search(&database, &question, &mut look_for_interrupts).map(Some)
 }
 
-/// As a value, so that files are closed before it is raised.
+/// Returned as a value, so that files are closed before the error is raised.
 fn look_for_interrupts() -> Result<(), Failure> {
     transaction::catch(|| {
         pgrx::check_for_interrupts!();
     })
 }
 
-/// `None` for what no commit time is near.
+/// `None` if there is no commit time nearby.
 fn time(time: TimestampWithTimeZone) -> Option<Time> {
     match i64::from(time) {
         i64::MAX => Some(Time::MAX_UTC),
@@ -164,7 +164,7 @@ fn columns(row: Row) -> Columns {
     )
 }
 
-/// Of an effect: what the user typed.
+/// For an effect: the statement as the user typed it.
 fn typed(typed: Typed) -> ServerText {
     let text = match typed.cut {
         0 => ServerText(typed.text),

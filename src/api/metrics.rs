@@ -1,4 +1,4 @@
-//! incr_metrics(): what monitoring watches over time.
+//! incr_metrics(): figures for monitoring.
 
 use pgrx::datum::TimestampWithTimeZone;
 use pgrx::prelude::*;
@@ -8,9 +8,9 @@ use crate::pg::text::ServerText;
 use crate::pg::types::timestamp;
 use crate::{health, status};
 
-/// The figures of every database of the cluster that has a slot or a directory of ours, as numbers: bytes,
-/// seconds, and counts since the server's start (of what is written, since the worker's). NULL where there is
-/// nothing to be told.
+/// The figures of every database of the cluster that has a slot or an archive directory, as numbers: bytes,
+/// seconds, and counts since the server's start (of what is written: since the worker's). NULL if there is no
+/// value.
 #[pg_extern(volatile, parallel_unsafe)]
 #[search_path(pg_catalog, pg_temp)]
 #[allow(clippy::type_complexity)]

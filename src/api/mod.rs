@@ -1,5 +1,5 @@
-//! The SQL functions, thin: each checks that it can be used here, asks another room, and turns the
-//! answer into rows. Failures are raised here and nowhere else.
+//! The SQL functions. Each one checks that it can be used here, calls another module, and turns the result
+//! into rows. Errors are raised here and nowhere else.
 
 mod cluster;
 mod drill;
@@ -29,7 +29,7 @@ use crate::{health, place, preflight};
 
 extension_sql_file!("../../sql/grants.sql", name = "grants", finalize);
 
-/// What incr_files() and incr_expire() call a kind of file.
+/// The kind of a file in incr_files() and incr_expire().
 fn kind_name(kind: Kind) -> &'static str {
     match kind {
         Kind::Base => "base",
@@ -38,19 +38,19 @@ fn kind_name(kind: Kind) -> &'static str {
     }
 }
 
-/// Gives the value or raises the failure.
+/// Returns the value or raises the failure.
 fn or_raise<T>(result: Result<T, Failure>) -> T {
     result.unwrap_or_else(|failure| failure.raise())
 }
 
-/// The first thing that each function does: what it gives must be what it is declared to give.
+/// Called first by every function: its result must be what its declaration says.
 fn ensure_same_version() {
     or_raise(preflight::ensure_same_version());
 }
 
-/// Sets up backup of this database: what is missing of replica identities, slot, first base and
-/// running capture. With `new_chain` it starts a new slot, chain and base in any case. With `take_over` this
-/// server becomes the owner of an archive that another one wrote, which must have stopped.
+/// Sets up the backup of this database: whatever is missing of replica identities, slot, first base and
+/// running capture. With `new_chain` it always creates a new slot, chain and base. With `take_over` this
+/// server becomes the owner of an archive that another server, which must be stopped, has written.
 #[pg_extern(name = "incr_setup", volatile, parallel_unsafe)]
 #[search_path(pg_catalog, pg_temp)]
 fn incr_setup_or_take_over(
@@ -69,7 +69,7 @@ fn incr_setup_or_take_over(
     TableIterator::new(steps.into_iter().map(step_columns))
 }
 
-/// What versions before 0.3.0 declare, and call until ALTER EXTENSION has been run.
+/// The functions as versions before 0.3.0 declare them; called until ALTER EXTENSION UPDATE has been run.
 #[pg_extern(sql = false)]
 fn incr_setup(
     new_chain: bool,
@@ -94,7 +94,7 @@ fn step_columns(step: setup::Step) -> (ServerText, ServerText, ServerText) {
     )
 }
 
-/// Health of every slot of this database, in words. Levels: `ok`, `warning`, `critical`, `emergency`.
+/// Health of every slot of this database. Levels: `ok`, `warning`, `critical`, `emergency`.
 #[pg_extern(volatile, parallel_unsafe)]
 #[search_path(pg_catalog, pg_temp)]
 #[allow(clippy::type_complexity)]
@@ -152,7 +152,7 @@ fn incr_slot_health() -> TableIterator<
     }))
 }
 
-/// `setval` statements that bring every sequence to its exact value.
+/// `setval` statements that set every sequence to its exact value.
 #[pg_extern(volatile, parallel_unsafe)]
 #[search_path(pg_catalog, pg_temp)]
 fn incr_seq_sync_sql() -> SetOfIterator<'static, ServerText> {
@@ -165,7 +165,7 @@ fn incr_seq_sync_sql() -> SetOfIterator<'static, ServerText> {
     )
 }
 
-/// What each worker of this database does now.
+/// What each worker of this database is doing.
 #[pg_extern(volatile, parallel_unsafe)]
 #[search_path(pg_catalog, pg_temp)]
 #[allow(clippy::type_complexity)]
@@ -213,7 +213,7 @@ fn some_text(text: String) -> Option<ServerText> {
     (!text.is_empty()).then(|| text.into())
 }
 
-/// Waits until all that was committed before the call is fsynced; gives the LSN up to which it is.
+/// Waits until everything that was committed before the call is fsynced; returns the LSN up to which it is.
 #[pg_extern(volatile, parallel_unsafe)]
 #[search_path(pg_catalog, pg_temp)]
 fn incr_flush(timeout: default!(Interval, "'1 min'")) -> PgLsn {
@@ -222,7 +222,7 @@ fn incr_flush(timeout: default!(Interval, "'1 min'")) -> PgLsn {
     PgLsn(or_raise(requests::flush(server::my_database(), limit)))
 }
 
-/// Closes the open segment, unless it is empty; gives the path of the last closed one.
+/// Closes the open segment, unless it is empty; returns the path of the last closed one.
 #[pg_extern(volatile, parallel_unsafe)]
 #[search_path(pg_catalog, pg_temp)]
 fn incr_rotate() -> Option<ServerText> {
@@ -230,7 +230,7 @@ fn incr_rotate() -> Option<ServerText> {
     some_text(or_raise(requests::rotate(server::my_database())))
 }
 
-/// Makes a base backup and gives its path; without `wait` as soon as its path is known.
+/// Takes a base backup and returns its path; without `wait` as soon as its path is known.
 #[pg_extern(volatile, parallel_unsafe)]
 #[search_path(pg_catalog, pg_temp)]
 fn incr_dump(wait: default!(bool, true)) -> ServerText {
@@ -285,7 +285,7 @@ fn incr_files() -> TableIterator<
     }))
 }
 
-/// Checks checksums, order and continuity of this database's archive; no row: all of it holds.
+/// Checks checksums, order and continuity of this database's archive; no row means that there is no problem.
 #[pg_extern(volatile, parallel_unsafe)]
 #[search_path(pg_catalog, pg_temp)]
 fn incr_verify() -> TableIterator<'static, (name!(file, ServerText), name!(problem, ServerText))> {
@@ -304,8 +304,8 @@ fn incr_verify() -> TableIterator<'static, (name!(file, ServerText), name!(probl
     )
 }
 
-/// Stops capture of this database; the files stay. Without `drop_slot` the slot stays too, keeps all
-/// WAL from here on, and capture goes on after incr_setup() or a restart of the server.
+/// Stops capture of this database; the files are kept. Without `drop_slot` the slot is kept too and retains
+/// all WAL from now on, and capture resumes after incr_setup() or a restart of the server.
 #[pg_extern(volatile, parallel_unsafe)]
 #[search_path(pg_catalog, pg_temp)]
 fn incr_teardown(drop_slot: default!(bool, true)) -> ServerText {

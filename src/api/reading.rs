@@ -1,4 +1,4 @@
-//! incr_read(): the archive over a connection, for whoever has no shell on the server.
+//! incr_read(): reads the archive over a connection, for clients without shell access to the server.
 
 use archive::reading::{self, Name};
 use pgrx::prelude::*;
@@ -9,11 +9,11 @@ use crate::pg::server;
 use crate::pg::text::ServerText;
 use crate::place;
 
-/// The most that one call gives: a bytea, and its text form, have to stay below 1 GB.
+/// Maximum result of one call: a bytea, and its text form, must stay below 1 GB.
 const MOST: i32 = 256 * 1024 * 1024;
 
-/// At most `length` bytes of a file of this database's archive from `offset` on, none where it ends. The
-/// file's name is as `incr_read('', 0, …)` lists it, which gives a line with size and name of each.
+/// At most `length` bytes of a file of this database's archive from `offset` on, none at its end. The file's
+/// name is as listed by `incr_read('', 0, …)`, which returns a line with size and name of each file.
 #[pg_extern(volatile, parallel_unsafe)]
 #[search_path(pg_catalog, pg_temp)]
 fn incr_read(file: ServerText, offset: i64, length: i32) -> Vec<u8> {
@@ -24,11 +24,12 @@ fn incr_read(file: ServerText, offset: i64, length: i32) -> Vec<u8> {
 fn read(file: &str, offset: i64, length: i32) -> Result<Vec<u8>, Failure> {
     let code = PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE;
     let Ok(offset) = u64::try_from(offset) else {
-        return Err(Failure::new(code, "the offset must not be below zero")
-            .hint("A file begins at offset 0."));
+        return Err(
+            Failure::new(code, "offset must not be negative").hint("A file begins at offset 0.")
+        );
     };
     if !(0..=MOST).contains(&length) {
-        let message = format!("the length must be from 0 to {MOST}");
+        let message = format!("length must be between 0 and {MOST}");
         return Err(Failure::new(code, message).hint("Read a large file in parts."));
     }
     let length = length as usize;
@@ -43,11 +44,8 @@ fn read(file: &str, offset: i64, length: i32) -> Result<Vec<u8>, Failure> {
         return Ok(list[start..end].to_vec());
     }
     let name = Name::parse(file).ok_or_else(|| {
-        Failure::new(
-            code,
-            format!("\"{file}\" is not the name of a file of the archive"),
-        )
-        .hint("Names are as SELECT convert_from(incr_read('', 0, 1000000), 'UTF8') lists them.")
+        Failure::new(code, format!("invalid archive file name \"{file}\""))
+            .hint("SELECT convert_from(incr_read('', 0, 1000000), 'UTF8') lists the valid names.")
     })?;
     let part = match &database {
         Some(database) => reading::read(database, &name, offset, length)?,
@@ -55,8 +53,10 @@ fn read(file: &str, offset: i64, length: i32) -> Result<Vec<u8>, Failure> {
     };
     part.ok_or_else(|| {
         let code = PgSqlErrorCode::ERRCODE_UNDEFINED_FILE;
-        Failure::new(code, format!("there is no file \"{file}\" in the archive")).hint(
-            "It may have been closed, compressed, or removed by retention: list the names again.",
+        Failure::new(
+            code,
+            format!("file \"{file}\" does not exist in the archive"),
         )
+        .hint("It may have been closed, compressed or removed by retention: list the names again.")
     })
 }

@@ -1,7 +1,7 @@
-//! incr_report(): a page about this database's archive, in the archive.
+//! incr_report(): writes a report about this database's archive into the archive.
 
-use archive::report::{self, Health};
 use archive::time;
+use archive_query::report::{self, Health};
 use pgrx::prelude::*;
 
 use super::{ensure_same_version, or_raise};
@@ -11,8 +11,8 @@ use crate::pg::server::{self, transaction};
 use crate::pg::text::ServerText;
 use crate::{health, place, preflight};
 
-/// Writes report.html beside restore.sh and gives its path: a timeline of what can be restored, sizes, the
-/// busiest tables, schema changes and health. It needs nothing but a browser.
+/// Writes report.html beside restore.sh and returns its path: a timeline of what can be restored, sizes, the
+/// busiest tables, schema changes and health. It can be viewed with any browser.
 #[pg_extern(volatile, parallel_unsafe)]
 #[search_path(pg_catalog, pg_temp)]
 fn incr_report() -> ServerText {

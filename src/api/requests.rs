@@ -1,4 +1,4 @@
-//! Requests to the capture worker by way of the status board.
+//! Requests to the capture worker through the status board.
 
 use std::time::Duration;
 
@@ -11,22 +11,22 @@ use crate::{preflight, settings, workers};
 
 const ROTATE_LIMIT: Duration = Duration::from_secs(60);
 
-/// Has everything committed so far fsynced; gives an LSN past all of it.
+/// Has everything committed so far fsynced; returns an LSN past all of it.
 pub fn flush(database: pg_sys::Oid, limit: Duration) -> Result<u64, Failure> {
     ensure_capture(database)?;
-    // A record at the end of the WAL: when it is durable, so is all before it, on an idle server too.
+    // A record at the end of the WAL: once it is durable, so is everything before it, on an idle server too.
     let lsn = server::emit_position_mark();
     let is_answered = workers::ask_to_flush(database, lsn);
     wait_for_answer(database, limit, "incr_flush()", is_answered)?;
     Ok(lsn)
 }
 
-/// Closes the open segment, with everything committed so far in it; gives the last closed one's path, empty when
-/// there is none.
+/// Closes the open segment, with everything committed so far in it; returns the path of the last closed one,
+/// empty if there is none.
 pub fn rotate(database: pg_sys::Oid) -> Result<String, Failure> {
     ensure_capture(database)?;
-    // With this record all before it is flushed, what synchronous_commit = off has left in memory too, and the worker
-    // reads what is flushed before it answers.
+    // Once this record is flushed, everything before it is, including what synchronous_commit = off has left
+    // in memory, and the worker reads what is flushed before it answers.
     server::emit_position_mark();
     let number = status::update(database, |entry| {
         entry.rotate_wanted += 1;
@@ -39,7 +39,7 @@ pub fn rotate(database: pg_sys::Oid) -> Result<String, Failure> {
     Ok(answer.rotated_file.get())
 }
 
-/// 42704 when this database has no slot of ours.
+/// 42704 if this database has no slot of ours.
 pub fn ensure_slot(database: pg_sys::Oid) -> Result<(), Failure> {
     let name = workers::slot_name(database);
     if workers::has_slot(database) {
@@ -47,11 +47,11 @@ pub fn ensure_slot(database: pg_sys::Oid) -> Result<(), Failure> {
     }
     let code = PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT;
     Err(Failure::new(code, "this database is not backed up")
-        .detail(format!("There is no slot \"{name}\"."))
+        .detail(format!("Replication slot \"{name}\" does not exist."))
         .hint("Run SELECT * FROM incr_setup()."))
 }
 
-/// 55000 when nobody could answer a request.
+/// 55000 if no worker could answer a request.
 fn ensure_capture(database: pg_sys::Oid) -> Result<(), Failure> {
     preflight::ensure_preloaded()?;
     preflight::ensure_not_in_recovery()?;
@@ -60,30 +60,31 @@ fn ensure_capture(database: pg_sys::Oid) -> Result<(), Failure> {
     ensure_running(&status::read(database).unwrap_or_default())
 }
 
-/// A worker that is starting, or that the launcher is about to start, will answer; one that waits,
-/// stepped aside or broke will not.
+/// A worker that is starting, or that the launcher is about to start, will answer; one that is waiting to
+/// retry, has stepped aside or has broken its chain will not.
 fn ensure_running(entry: &DatabaseStatus) -> Result<(), Failure> {
     let (reason, hint) = match entry.phase {
         Phase::Starting | Phase::Streaming | Phase::CaughtUp => return Ok(()),
-        // As after every start of the server, and between a worker and the next.
+        // As after every start of the server, and between two workers.
         Phase::Stopped if !entry.held && settings::directory().is_some() => return Ok(()),
         Phase::Stopped | Phase::SteppedAside if entry.held => (
             "it was stopped by incr_teardown(drop_slot => false)".to_string(),
             "SELECT * FROM incr_setup() starts it again.",
         ),
-        // That command is over.
+        // That command has ended.
         Phase::SteppedAside if entry.aside_for == 0 => return Ok(()),
         Phase::Stopped => (
             "pg_incrbackup.directory is not set: capture is off".to_string(),
-            "Set it in postgresql.conf; nothing is lost as long as the slot keeps the WAL.",
+            "Set it in postgresql.conf; nothing is lost as long as the slot retains the WAL.",
         ),
         Phase::WaitingToRetry => (
             entry.last_error.get(),
-            "Nothing is lost: the slot keeps the WAL. Remove the cause; the worker is started again by itself.",
+            "Nothing is lost: the slot retains the WAL. The worker is restarted automatically once the cause \
+             is removed.",
         ),
         Phase::SteppedAside => (
             "its worker stepped aside for a command on the database".to_string(),
-            "It goes on when that command is over.",
+            "It resumes when that command ends.",
         ),
         Phase::Broken => (
             entry.broken.get(),
@@ -111,16 +112,16 @@ fn wait_for_answer(
 
 fn timed_out(function: &str, limit: Duration, entry: &DatabaseStatus) -> Failure {
     let behind = server::wal_flush_lsn().saturating_sub(entry.durable_lsn);
-    let message = format!("{function} was not done after {} s", limit.as_secs_f64());
+    let message = format!("{function} did not finish within {} s", limit.as_secs_f64());
     let worker = match entry.phase {
-        Phase::Stopped => " No capture worker runs.",
+        Phase::Stopped => " No capture worker is running.",
         _ => "",
     };
     Failure::new(PgSqlErrorCode::ERRCODE_QUERY_CANCELED, message)
         .detail(format!(
-            "The files are {behind} bytes of WAL behind.{worker}"
+            "The files are {behind} bytes of WAL behind the server.{worker}"
         ))
         .hint(
-            "Nothing is lost; the capture worker goes on. Wait longer, or see incr_slot_health().",
+            "Nothing is lost; capture continues. Use a longer timeout, or see incr_slot_health().",
         )
 }

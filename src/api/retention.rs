@@ -1,4 +1,4 @@
-//! incr_expire() and incr_keep(): what retention keeps, and what somebody wants kept longer.
+//! incr_expire() and incr_keep(): what retention keeps, and base backups that are pinned.
 
 use archive::expiry;
 use archive::time;
@@ -13,8 +13,8 @@ use crate::pg::text::ServerText;
 use crate::pg::types::timestamp;
 use crate::{backup, place, preflight};
 
-/// What retention keeps of this database's archive and what it does not, and why. With `dry_run` (the
-/// default) it only says so; otherwise what has expired is removed.
+/// What retention keeps of this database's archive and what it removes, and why. With `dry_run` (the default)
+/// it only lists this; otherwise expired files are removed.
 #[pg_extern(volatile, parallel_unsafe)]
 #[search_path(pg_catalog, pg_temp)]
 #[allow(clippy::type_complexity)]
@@ -56,8 +56,8 @@ fn incr_expire(
     }))
 }
 
-/// Keeps a base backup, by its name or path, until a time whatever its age, NULL for ever. A time that has
-/// passed takes that back. Says what holds now.
+/// Keeps a base backup, given by its name or path, until a time, whatever its age; NULL means forever. A time
+/// in the past removes the pin. Returns the new state.
 #[pg_extern(volatile, parallel_unsafe)]
 #[search_path(pg_catalog, pg_temp)]
 fn incr_keep(
@@ -103,7 +103,7 @@ fn keep(
     })
 }
 
-/// `None` for infinity. What has passed is passed, however long ago.
+/// `None` for infinity. A time in the past is accepted, however long ago.
 fn point_in_time(until: TimestampWithTimeZone) -> Result<Option<time::Time>, Failure> {
     let micros = match i64::from(until) {
         i64::MAX => return Ok(None),
@@ -114,18 +114,15 @@ fn point_in_time(until: TimestampWithTimeZone) -> Result<Option<time::Time>, Fai
     let written = time.filter(|time| time.year() <= 9999);
     let code = PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE;
     let too_late = || {
-        Failure::new(
-            code,
-            "a base backup can't be kept until after the year 9999",
-        )
-        .hint("Use NULL to keep it for ever.")
+        Failure::new(code, "a base backup cannot be kept beyond the year 9999")
+            .hint("Use NULL to keep it for ever.")
     };
     written.map(Some).ok_or_else(too_late)
 }
 
 fn no_such_base(base: &str) -> Failure {
     let code = PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT;
-    Failure::new(code, format!("there is no base backup \"{base}\"")).hint(
+    Failure::new(code, format!("base backup \"{base}\" does not exist")).hint(
         "SELECT chain, file FROM incr_files() WHERE kind = 'base' lists them; give the name, or the \
          path that incr_dump() returned.",
     )

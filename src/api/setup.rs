@@ -1,5 +1,5 @@
-//! incr_setup(), incr_dump() and incr_teardown(): a base worker does the work, this backend starts
-//! it, says what it waits for, and ends it when the query is cancelled.
+//! incr_setup(), incr_dump() and incr_teardown(): start a base worker, report what it waits for, and
+//! terminate it if the query is cancelled.
 
 use std::time::{Duration, Instant};
 
@@ -17,10 +17,10 @@ use crate::status::{self, BasePhase, Phase};
 use crate::{place, preflight, replica_identity, settings, workers};
 
 const POLL: Duration = Duration::from_millis(50);
-/// A wait is explained after this long, and again at this interval.
+/// A wait is reported after this long, and again at this interval.
 const FIRST_NOTICE: Duration = Duration::from_secs(1);
 const NOTICE_INTERVAL: Duration = Duration::from_secs(10);
-/// How long capture may take to come up before setup only reports its state.
+/// How long setup waits for capture to start before it only reports its state.
 const CAPTURE_START: Duration = Duration::from_secs(15);
 
 /// One row of incr_setup().
@@ -30,7 +30,7 @@ pub struct Step {
     pub detail: String,
 }
 
-/// Sets up what is missing and tells of every step.
+/// Sets up what is missing and returns a row for every step.
 pub fn run(new_chain: bool, take_over: bool) -> Result<Vec<Step>, Failure> {
     ensure_no_xid("incr_setup()")?;
     let database = server::my_database();
@@ -90,7 +90,7 @@ pub fn run(new_chain: bool, take_over: bool) -> Result<Vec<Step>, Failure> {
     ])
 }
 
-/// Makes a base backup; gives its path.
+/// Takes a base backup; returns its path.
 pub fn dump(wait_for_end: bool) -> Result<String, Failure> {
     preflight::ensure_preloaded()?;
     preflight::ensure_not_in_recovery()?;
@@ -110,7 +110,7 @@ pub fn dump(wait_for_end: bool) -> Result<String, Failure> {
     Ok(entry.map(|entry| entry.base.path.get()).unwrap_or_default())
 }
 
-/// Stops capture, and drops the slot where that is wanted.
+/// Stops capture, and drops the slot if requested.
 pub fn teardown(drop_slot: bool) -> Result<String, Failure> {
     preflight::ensure_preloaded()?;
     preflight::ensure_not_in_recovery()?;
@@ -124,30 +124,31 @@ pub fn teardown(drop_slot: bool) -> Result<String, Failure> {
         workers::step_aside(database);
         workers::resume(database);
         return Ok(format!(
-            "capture is stopped; slot {name} keeps all WAL from here on"
+            "capture is stopped; slot {name} retains all WAL from now on"
         ));
     }
-    // First: an error takes it back, and the slot is not dropped.
+    // First, because an error rolls it back, and the slot is not dropped.
     let (identities, left) = replica_identity::give_back();
     backup::drop_slot(database, &name)?;
     place::end_chain(database, backup::TORN_DOWN)?;
     status::forget(database);
     workers::wake_launcher();
     for table in left {
-        notice!("{table} is in use and keeps the replica identity that pg_incrbackup gave it: run ALTER TABLE {table} REPLICA IDENTITY DEFAULT when it is free");
+        notice!("{table} is locked and keeps the replica identity that pg_incrbackup set: run ALTER TABLE \
+        {table} REPLICA IDENTITY DEFAULT later");
     }
     Ok(format!(
-        "slot {name} is dropped; the files stay; {identities} tables have their replica identity back"
+        "slot {name} is dropped; the files are kept; the replica identity of {identities} tables is reset"
     ))
 }
 
-/// What can't be read is said by whoever wants to write.
+/// An unreadable owner file is reported by whatever wants to write.
 fn owner(database: pg_sys::Oid) -> Option<Owner> {
     let found = place::find(database).ok()??;
-    owner::read(&found).ok()?
+    owner::read(found.path()).ok()?
 }
 
-/// Who writes to the archive from now on, and whether other hosts can notice that somebody does.
+/// Which server writes to the archive from now on, and whether other hosts can see its lock.
 fn owner_step(
     database: pg_sys::Oid,
     before: Option<Owner>,
@@ -165,13 +166,13 @@ fn owner_step(
     };
     if let Some(why) = settings::directory().and_then(|path| mounts::lock_is_local(&path)) {
         detail = format!(
-            "{detail}; {why}: a lock is not seen from other hosts, so take over only from a server that is stopped"
+            "{detail}; {why}: other hosts do not see its locks, so take over only from a server that is stopped"
         );
         status = "warning";
         let code = PgSqlErrorCode::ERRCODE_WARNING;
-        Failure::new(code, "locks in the archive are not seen from other hosts")
+        Failure::new(code, "locks in the archive are not visible to other hosts")
             .detail(why)
-            .hint("Mount it so that they are, or be sure that a server is stopped before another takes over.")
+            .hint("Mount it so that they are, or make sure that a server is stopped before another one takes over.")
             .log(PgLogLevel::WARNING);
     }
     Ok(Step {
@@ -188,24 +189,24 @@ fn has_base(database: pg_sys::Oid) -> Result<bool, Failure> {
     }
 }
 
-/// The worker waits for every transaction with an id, this one included.
+/// The worker waits for every transaction with an xid, including this one.
 pub fn ensure_no_xid(function: &str) -> Result<(), Failure> {
     if !transaction::has_xid() && !transaction::is_subtransaction() {
         return Ok(());
     }
     let code = PgSqlErrorCode::ERRCODE_ACTIVE_SQL_TRANSACTION;
-    let message = format!("{function} can't run in a transaction that has written something");
+    let message = format!("{function} cannot run in a transaction that has performed writes");
     Err(Failure::new(code, message)
-        .detail("It would wait for the end of this very transaction.")
-        .hint("Run it as a statement of its own."))
+        .detail("It would wait for its own transaction to end.")
+        .hint("Run it outside a transaction block."))
 }
 
-/// Waits for the end of a job; gives how many replica identities it set.
+/// Waits for the end of a job; returns how many replica identities it set.
 fn wait(database: pg_sys::Oid, started: Started, function: &str) -> Result<u32, Failure> {
     wait_until(database, started, function, |_| false)
 }
 
-/// Waits until the job is over or `is_enough`. When the caller gets an error, the job ends too.
+/// Waits until the job has ended or `is_enough`. If the caller gets an error, the job is terminated too.
 fn wait_until(
     database: pg_sys::Oid,
     started: Started,
@@ -215,7 +216,7 @@ fn wait_until(
     let number = started.number;
     let waited = transaction::catch(|| watch(database, number, function, &started, is_enough));
     waited.and_then(|outcome| outcome).inspect_err(|_| {
-        // Its end is not waited for: an ephemeral slot goes with the process.
+        // This does not wait for it to exit: an ephemeral slot is dropped with the process.
         started.worker.terminate();
     })
 }
@@ -264,15 +265,15 @@ fn watch(
     }
 }
 
-/// Tells the user what the worker waits for, if it does. Fails when that is this very session.
+/// Tells the user what the worker waits for, if anything. Fails if that is this very session.
 fn explain_wait(base: &status::BaseStatus, function: &str) -> Result<(), Failure> {
     const BLOCKERS: &str =
         "SELECT pg_catalog.pg_backend_pid() = ANY (pg_catalog.pg_blocking_pids($1))";
     let is_mine = query::one::<bool>(BLOCKERS, &[base.pid.into()])?.unwrap_or(false);
     if is_mine {
         let code = PgSqlErrorCode::ERRCODE_ACTIVE_SQL_TRANSACTION;
-        let message = format!("{function} waits for a lock that this very transaction holds");
-        return Err(Failure::new(code, message).hint("Run it as a statement of its own."));
+        let message = format!("{function} would wait for a lock that its own transaction holds");
+        return Err(Failure::new(code, message).hint("Run it outside a transaction block."));
     }
     let transactions = open_transactions(base.pid).unwrap_or_report();
     match base.phase {
@@ -294,7 +295,7 @@ fn explain_wait(base: &status::BaseStatus, function: &str) -> Result<(), Failure
     Ok(())
 }
 
-/// Every transaction of the cluster that has an id, prepared ones included, in words.
+/// Every transaction of the cluster that has an xid, including prepared ones, as text.
 fn open_transactions(worker: i32) -> Result<Vec<String>, pgrx::spi::Error> {
     const QUERY: &str = "SELECT pg_catalog.convert_to(pg_catalog.format( \
           '  pid %s, transaction %s, open for %s, user %s, database %s: %s', pid, backend_xid, \
@@ -308,7 +309,7 @@ fn open_transactions(worker: i32) -> Result<Vec<String>, pgrx::spi::Error> {
           gid, transaction, prepared, owner, database), 'UTF8') FROM pg_catalog.pg_prepared_xacts \
         ORDER BY 1";
     Spi::connect(|client| {
-        // Without this, pg_stat_activity stays as it was at the first look of the transaction.
+        // Without this, pg_stat_activity keeps the contents of the transaction's first access.
         client.select("SELECT pg_catalog.pg_stat_clear_snapshot()", None, &[])?;
         let rows = client.select(QUERY, None, &[worker.into()])?;
         rows.map(|row| {
@@ -318,8 +319,8 @@ fn open_transactions(worker: i32) -> Result<Vec<String>, pgrx::spi::Error> {
     })
 }
 
-/// Waits a while for the capture worker, and until it has passed what it failed at before; gives its state as
-/// a step's status and detail.
+/// Waits for the capture worker to start, and to get past an earlier failure; returns its state as the status
+/// and detail of a step.
 fn wait_for_capture(database: pg_sys::Oid) -> (&'static str, String) {
     let start = Instant::now();
     loop {
@@ -352,9 +353,9 @@ fn failure_of(base: &status::BaseStatus) -> Failure {
 fn worker_lost() -> Failure {
     Failure::new(
         PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
-        "the base backup worker ended without a word",
+        "the base backup worker exited unexpectedly",
     )
-    .hint("The server log says more.")
+    .hint("See the server log for details.")
 }
 
 fn slot_vanished() -> Failure {

@@ -1,4 +1,4 @@
-//! The rows of incr_status(): what the board says of each worker, in words.
+//! The rows of incr_status(): the status board as text.
 
 use archive::flags;
 use pgrx::prelude::*;
@@ -25,7 +25,7 @@ pub struct StatusRow {
     pub detail: String,
 }
 
-/// What the launcher and this database's workers do.
+/// What the launcher and this database's workers are doing.
 pub fn rows(database: pg_sys::Oid) -> Vec<StatusRow> {
     let launcher = status::launcher_pid();
     let is_alive = launcher != 0 && server::is_process_alive(launcher);
@@ -54,7 +54,7 @@ pub fn rows(database: pg_sys::Oid) -> Vec<StatusRow> {
     rows
 }
 
-/// What is lost until the next base, in words.
+/// What is lost until the next base, as text.
 fn lost(database: pg_sys::Oid) -> Option<String> {
     let chain = place::latest_chain(database).ok().flatten()?;
     flags::in_words(&flags::open(&chain).ok()?)
@@ -66,7 +66,7 @@ fn capture_row(database: pg_sys::Oid, entry: &DatabaseStatus) -> StatusRow {
         Phase::Broken => entry.broken.get(),
         _ if entry.held => "stopped by incr_teardown(drop_slot => false)".to_string(),
         _ if lost.is_some() => lost.unwrap_or_default(),
-        _ if entry.flags > 0 => format!("{} things could not be carried faithfully", entry.flags),
+        _ if entry.flags > 0 => format!("{} changes could not be captured exactly", entry.flags),
         _ => String::new(),
     };
     StatusRow {
@@ -132,7 +132,7 @@ fn expiry_row(entry: &DatabaseStatus) -> StatusRow {
         state: match (expiry.pid, expiry.error.is_empty()) {
             (0, true) => "done",
             (0, false) => "waiting to retry",
-            _ => "removing what has expired",
+            _ => "removing expired files",
         },
         since: expiry.done_at,
         last_error: expiry.error.get(),
@@ -181,7 +181,7 @@ fn archiver_row(entry: &DatabaseStatus) -> StatusRow {
     }
 }
 
-/// What a drill does now, and what the last one found: that stands in the archive.
+/// What a drill is doing, and the result of the last one, from the archive.
 fn drill_row(database: pg_sys::Oid, entry: &DatabaseStatus) -> Option<StatusRow> {
     let drill = &entry.drill;
     let is_running = drill.pid != 0;
@@ -234,7 +234,7 @@ fn drill_phase_name(phase: DrillPhase) -> &'static str {
     match phase {
         DrillPhase::Idle => "idle",
         DrillPhase::Starting => "starting",
-        DrillPhase::Moment => "waiting for a moment",
+        DrillPhase::Moment => "waiting for a snapshot",
         DrillPhase::ReadingSource => "reading the source",
         DrillPhase::Restoring => "restoring",
         DrillPhase::Comparing => "comparing",
@@ -264,7 +264,7 @@ fn base_phase_name(phase: BasePhase) -> &'static str {
         BasePhase::Fencing => "waiting for the DDL fence",
         BasePhase::Dumping => "dumping",
         BasePhase::Finishing => "finishing",
-        BasePhase::Expiring => "removing what has expired",
+        BasePhase::Expiring => "removing expired files",
         BasePhase::Done => "done",
         BasePhase::Failed => "failed",
     }

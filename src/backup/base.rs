@@ -1,11 +1,11 @@
 //! One base backup: a snapshot, pg_dump under it, and the files around the dump.
 //!
-//! The fence stands from before the snapshot until pg_dump has read every definition and locked
-//! every table. The first base of a chain uses the snapshot that its slot exported. That snapshot was
-//! taken before the fence: while the slot waited for open transactions, a fence would have made
-//! their DDL wait for us and us for them. So what was changed in between is looked up, and where a
-//! schema change slipped in, or the fence is not to be had at once, the base is made under a new
-//! snapshot instead, which joins the chain just as well. Every other base takes a new one.
+//! The fence is held from before the snapshot until pg_dump has read every definition and locked every table.
+//! The first base of a chain uses the snapshot exported by its slot. That snapshot is taken before the fence:
+//! while slot creation waits for open transactions, a fence would make their DDL wait for us and us for them.
+//! Therefore schema changes in between are detected afterwards. If there was one, or if the fence cannot be
+//! acquired immediately, the base is taken under a new snapshot instead, which joins the chain as well. Every
+//! other base takes a new snapshot.
 
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -29,17 +29,17 @@ use crate::pg::server::{self, query, signals};
 use crate::settings::{self, BaseFormat};
 use crate::status::BasePhase;
 
-/// How often a base is tried that lost the wait for a lock.
+/// How often a base that lost the wait for a lock is retried.
 const ATTEMPTS: u32 = 5;
-/// The fence queues so long at a time: DDL that comes meanwhile waits behind it.
+/// The fence waits this long at a time: DDL that arrives in the meantime queues behind it.
 const FENCE_TIMEOUT_MS: u32 = 1000;
 const FENCE_PAUSE: Duration = Duration::from_millis(500);
 
-/// The directory of the base in the making, for the exit callback.
+/// The directory of the unfinished base, for the exit callback.
 static IN_MAKING: Mutex<Option<PathBuf>> = Mutex::new(None);
 
-/// Makes a base in `chain` and gives its path. `slot`: the slot just made for this chain, whose
-/// snapshot is still exported.
+/// Takes a base in `chain` and returns its path. `slot`: the slot just created for this chain, whose snapshot
+/// is still exported.
 pub fn make(chain: &ChainDir, source: &Source, slot: Option<NewSlot>) -> Result<PathBuf, Failure> {
     remove_leftovers(chain)?;
     complete_manifest(chain, &mut signals::look_for_interrupts)?;
@@ -54,7 +54,7 @@ pub fn make(chain: &ChainDir, source: &Source, slot: Option<NewSlot>) -> Result<
         match under_new_snapshot(chain, source) {
             Err(failure) if is_lock_timeout(&failure) && attempt < ATTEMPTS => {
                 log!(
-                    "pg_incrbackup: {}; trying the base backup again",
+                    "pg_incrbackup: {}; retrying the base backup",
                     failure.in_full()
                 );
                 attempt += 1;
@@ -64,11 +64,11 @@ pub fn make(chain: &ChainDir, source: &Source, slot: Option<NewSlot>) -> Result<
     }
 }
 
-/// Removes the base in the making when the worker ends in the midst of it.
+/// Removes an unfinished base when the worker exits.
 pub fn discard_in_making() {
     let path = IN_MAKING.lock().ok().and_then(|mut path| path.take());
     if let Some(path) = path {
-        // Where this fails, the next base removes it.
+        // If this fails, the next base removes it.
         std::fs::remove_dir_all(path).ok();
     }
 }
@@ -81,14 +81,14 @@ fn is_of_pg_dump(failure: &Failure) -> bool {
     failure.code == PgSqlErrorCode::ERRCODE_EXTERNAL_ROUTINE_EXCEPTION
 }
 
-/// The first base of a chain; `None` when the slot's snapshot is of no use.
+/// The first base of a chain; `None` if the slot's snapshot cannot be used.
 fn under_slot_snapshot(
     chain: &ChainDir,
     source: &Source,
     slot: NewSlot,
 ) -> Result<Option<PathBuf>, Failure> {
-    // Several pg_dump jobs import the snapshot one after the other, after the fence is gone: they
-    // need a transaction that stays open, which can't run the look-ups that this way needs.
+    // Parallel jobs of pg_dump import the snapshot one after the other, after the fence is released: they
+    // need a transaction that stays open, which cannot run the queries needed here.
     let is_parallel = settings::base_format() == BaseFormat::Directory && settings::base_jobs() > 1;
     let fence = if is_parallel {
         None
@@ -125,8 +125,8 @@ fn under_slot_snapshot(
             drop(fence);
             transaction::rollback();
             discard_in_making();
-            // pg_dump fails too when a table that the snapshot sees was dropped before the fence. What
-            // has another cause comes again under the new snapshot.
+            // pg_dump also fails if a table that is visible to the snapshot was dropped before the fence. Any
+            // other error will occur again under the new snapshot.
             if !is_of_pg_dump(&failure) && !is_lock_timeout(&failure) && !is_schema_change(&failure)
             {
                 return Err(failure);
@@ -140,7 +140,7 @@ fn under_slot_snapshot(
     }
 }
 
-/// A base that waits for no transaction but those that change the schema.
+/// A base that only waits for transactions that change the schema.
 fn under_new_snapshot(chain: &ChainDir, source: &Source) -> Result<PathBuf, Failure> {
     let fence = raise_fence(source.history)?;
     transaction::begin(Isolation::RepeatableRead);
@@ -178,8 +178,8 @@ fn dump_exported(
     Ok((making, properties))
 }
 
-/// On an idle server the WAL stays where it is, and a base is named by its LSN and the second: moves the
-/// WAL on past the newest base.
+/// On an idle server the WAL does not advance, and a base is named by its LSN and the second: advances the
+/// WAL past the newest base.
 fn ensure_name_is_free(chain: &ChainDir) -> Result<(), Failure> {
     let newest = chain.bases()?.pop();
     if newest.is_some_and(|newest| newest.lsn.0 >= server::wal_insert_lsn()) {
@@ -188,7 +188,7 @@ fn ensure_name_is_free(chain: &ChainDir) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Takes the fence, in short waits, until it is there.
+/// Acquires the fence by repeated short waits.
 fn raise_fence(history: pg_sys::Oid) -> Result<Fence, Failure> {
     board::enter(BasePhase::Fencing);
     let start = Instant::now();
@@ -223,14 +223,17 @@ fn was_schema_changed_since(snapshot: &Exported, source: &Source) -> Result<bool
 
 fn schema_was_changed() -> Failure {
     let code = PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE;
-    Failure::new(code, "the schema was changed while the slot was made")
+    Failure::new(
+        code,
+        "the schema was changed while the slot was being created",
+    )
 }
 
 fn is_schema_change(failure: &Failure) -> bool {
     failure.code == PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE
 }
 
-/// A base whose directory exists.
+/// A base whose directory has been created.
 struct Making {
     dir: BaseDir,
     chain: ChainDir,
@@ -257,7 +260,7 @@ impl Making {
         })
     }
 
-    /// Adds the files around the dump and gives the base its name, durably.
+    /// Adds the files beside the dump and renames the base to its final name, durably.
     fn finish(self, source: &Source, mut properties: Properties) -> Result<PathBuf, Failure> {
         board::enter(BasePhase::Finishing);
         let format = settings::base_format();

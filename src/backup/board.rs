@@ -1,4 +1,4 @@
-//! The base worker's part of the status board.
+//! The base worker's entry of the status board.
 
 use std::path::Path;
 
@@ -10,8 +10,9 @@ use crate::pg::server;
 use crate::status::{self, BasePhase, BaseStatus};
 use crate::workers;
 
-/// Claims the base worker's place for `pid`, the process that is about to start one: never two at
-/// once. The number tells this base from others; `None` when a base is being made or the board is full.
+/// Claims the base worker's entry for `pid`, the process that is about to start one: there are never two at
+/// once. The number distinguishes this base from others; `None` if a base is in progress or the board is
+/// full.
 pub fn claim(database: pgrx::pg_sys::Oid, pid: i32) -> Option<u64> {
     let current = status::read(database).map_or(0, |entry| entry.base.pid);
     let is_stale = current != 0 && !server::is_backend_alive(current);
@@ -33,7 +34,7 @@ pub fn claim(database: pgrx::pg_sys::Oid, pid: i32) -> Option<u64> {
     .flatten()
 }
 
-/// Gives a claim back when no worker could be started.
+/// Releases a claim if no worker could be started.
 pub fn release(database: pgrx::pg_sys::Oid, number: u64) {
     status::update(database, |entry| {
         if entry.base.number == number {
@@ -100,7 +101,7 @@ pub fn note(progress: Progress) {
     }
 }
 
-/// The job is over.
+/// The job has ended.
 pub fn end(outcome: &Result<(), Failure>) {
     crate::offsite::want(server::my_database());
     update(|base| {
@@ -123,7 +124,7 @@ pub fn end(outcome: &Result<(), Failure>) {
     });
 }
 
-/// The process ends: whatever was not said yet is that it was stopped.
+/// The process exits: if no result was reported, it was stopped.
 pub fn leave() {
     update(|base| {
         if base.pid == std::process::id() as i32 {

@@ -1,8 +1,8 @@
-//! Makes the files of a base out of what pg_dump wrote: the dump without what is left out, where each of its
-//! entries begins, and the definitions of what is left out.
+//! Creates the files of a base from pg_dump's output: the dump without the objects that are left out, the
+//! position of each of its entries, and the definitions of the objects that are left out.
 //!
-//! pg_dump writes its custom format, in which every entry carries ids; pg_restore makes plain text of those
-//! that are kept. So nothing is ever known by its name or by what a text looks like.
+//! pg_dump writes its custom format, in which every entry has ids; pg_restore converts the entries that are
+//! kept to plain text. So objects are never identified by their name or by parsing text.
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Write};
@@ -24,10 +24,10 @@ use crate::pg::text::quote;
 use crate::settings::BaseFormat;
 
 const BUFFER: usize = 256 * 1024;
-/// What pg_dump writes for a base in plain or compressed format; gone when the base is finished.
+/// pg_dump's output for a base in plain or compressed format; removed when the base is finished.
 const ARCHIVE: &str = "dump.custom";
 
-/// What pg_dump writes to, inside a base.
+/// The path that pg_dump writes to, inside a base.
 pub fn archive_of(base: &Path, format: BaseFormat) -> PathBuf {
     match format {
         BaseFormat::Directory => base.join(dump::file_name(format)),
@@ -35,7 +35,7 @@ pub fn archive_of(base: &Path, format: BaseFormat) -> PathBuf {
     }
 }
 
-/// Makes the base's files out of [`archive_of`]; gives the objects that are left out, in words.
+/// Creates the base's files from [`archive_of`]; returns the objects that are left out, as text.
 pub fn make(base: &Path, format: BaseFormat, gone: &Gone) -> Result<Vec<String>, Failure> {
     let archive = archive_of(base, format);
     let toc = read_toc(&archive)?;
@@ -91,7 +91,7 @@ pub fn read_toc(archive: &Path) -> Result<Toc, Failure> {
     })
 }
 
-/// For `pg_restore --use-list`, which takes the number and nothing else of a line.
+/// For `pg_restore --use-list`, which only parses the number of each line.
 pub fn list_of(toc: &Toc, ids: &[i32]) -> Vec<u8> {
     let ids: std::collections::HashSet<_> = ids.iter().collect();
     let mut list = String::new();
@@ -102,7 +102,7 @@ pub fn list_of(toc: &Toc, ids: &[i32]) -> Vec<u8> {
     list.into_bytes()
 }
 
-/// Writes the kept entries as text; gives the content of `dump.toc`.
+/// Writes the kept entries as text; returns the contents of `dump.toc`.
 fn write_text(
     archive: &Path,
     list: &Path,
@@ -128,7 +128,8 @@ fn write_text(
     Ok(lines.collect::<String>().into_bytes())
 }
 
-/// The definitions (and rows) of what is left out, for whoever wants them again.
+/// The definitions (and rows) of the objects that are left out, for anybody who wants to restore them
+/// manually.
 fn write_left_out(
     base: &Path,
     archive: &Path,
@@ -149,8 +150,7 @@ fn write_left_out(
     Ok(())
 }
 
-/// The statements as literals inside of one, so that psql, which reads in them other things than the server,
-/// reads nothing in them.
+/// The statements as nested literals, because psql would parse them differently from the server.
 fn on_one_line<'a>(statements: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
     let executed = statements.map(|text| [b" EXECUTE ", &quote::literal(text)[..], b";"].concat());
     let body: Vec<u8> = executed.flatten().collect();
@@ -167,7 +167,7 @@ fn restore<W: Write>(archive: &Path, list: &Path, out: W) -> Result<W, Failure> 
     dump::run("pg_restore", &arguments, out, &mut |_: Progress| Ok(()))
 }
 
-/// A file, or what compresses into one.
+/// A file, or a compressor that writes to one.
 trait Finish: Write {
     fn finish(self: Box<Self>) -> io::Result<()>;
 }
@@ -184,7 +184,7 @@ impl Finish for GzEncoder<File> {
     }
 }
 
-/// Writes what it is given to `out`, and lets the walk see it.
+/// Writes its input to `out`, and passes it to the walk.
 struct Walking<'a> {
     walk: Walk<'a>,
     out: Box<dyn Finish>,

@@ -1,9 +1,8 @@
-//! Runs pg_dump and pg_dumpall: where they are, how they connect, what they are told, and their
-//! output on its way to the file.
+//! Runs pg_dump and pg_dumpall: their location, connection and arguments, and their output.
 //!
-//! They connect as the bootstrap superuser by the server's own socket, so that setting up needs no
-//! password and no line in pg_hba.conf beyond the usual local one. Their sessions begin with settings of
-//! ours, which go before what ALTER DATABASE and ALTER ROLE set.
+//! They connect as the bootstrap superuser through the server's own socket, so that setup needs no password
+//! and no line in pg_hba.conf beyond the usual local one. Their sessions start with our settings, which
+//! override those of ALTER DATABASE and ALTER ROLE.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -20,20 +19,20 @@ use crate::pg::server::process::Program;
 use crate::pg::server::{self, query};
 use crate::settings::{self, BaseFormat};
 
-/// How long pg_dump may wait for a table's lock before the base is given up and tried again. The
-/// DDL fence stands meanwhile.
+/// How long pg_dump may wait for a table lock before the base is aborted and retried. The DDL fence is held
+/// in the meantime.
 pub const LOCK_WAIT_TIMEOUT: &str = "5s";
 const POLL: Duration = Duration::from_millis(100);
-/// Lines of a program's messages that are kept for its error.
+/// Number of lines of a program's messages that are kept for its error.
 const KEPT_MESSAGES: usize = 12;
 
-/// Progress of a dump, told to the caller.
+/// Progress of a dump, reported to the caller.
 pub enum Progress {
-    /// All definitions are read and all tables are locked: the fence may fall.
+    /// All definitions have been read and all tables are locked: the fence can be released.
     DefinitionsRead,
     /// The rows of one more table are being read.
     Table,
-    /// So many more bytes are written.
+    /// The number of bytes written since the last report.
     Bytes(usize),
 }
 
@@ -46,15 +45,15 @@ pub fn file_name(format: BaseFormat) -> &'static str {
     }
 }
 
-/// What the programs must know, read before a snapshot is exported: the transaction that exports a
-/// slot's snapshot runs no query.
+/// What the programs need, read before a snapshot is exported: the transaction that exports a slot's snapshot
+/// cannot run queries.
 #[derive(Clone)]
 pub struct Source {
     pub conninfo: OsString,
     /// The database's name for a reader, and its very bytes.
     pub database: String,
     database_name: Vec<u8>,
-    /// `ddl_history`: the table that the fence is, and its name in SQL.
+    /// `ddl_history`: the table that is locked as the fence, and its name in SQL.
     pub history: pg_sys::Oid,
     pub history_name: String,
     /// Tables whose rows pg_dump will write.
@@ -62,7 +61,7 @@ pub struct Source {
 }
 
 impl Source {
-    /// Needs a transaction. Fails where the extension is not installed.
+    /// Needs a transaction. Fails if the extension is not installed.
     pub fn collect() -> Result<Source, Failure> {
         const QUERY: &str = "SELECT c.oid, pg_catalog.quote_ident(n.nspname) || '.ddl_history' \
             FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace \
@@ -145,24 +144,24 @@ pub fn database(
     Ok(())
 }
 
-/// Of a file; 0 for a directory, whose jobs write many.
+/// Size of a file; 0 for a directory, which parallel jobs write.
 fn file_size(path: &Path) -> u64 {
     let file = std::fs::metadata(path).ok().filter(|file| file.is_file());
     file.map_or(0, |file| file.len())
 }
 
-/// Dumps roles, tablespaces and their settings into `globals.sql`, password hashes included: the
-/// file is readable by the server's operating system user alone.
+/// Dumps roles, tablespaces and their settings into `globals.sql`, including password hashes: only the
+/// server's operating system user can read the file.
 pub fn globals(base: &Path, source: &Source) -> Result<(), Failure> {
     let target = base.join("globals.sql");
     globals_to(create(&target)?, source).map(|_| ())
 }
 
-/// The same to `out`, without what is set in the scratch databases of drills.
+/// The same to `out`, without settings in the scratch databases of drills.
 pub fn globals_to<W: Write>(mut out: W, source: &Source) -> Result<W, Failure> {
     let arguments = [
         option("--dbname=", &source.conninfo),
-        // This too is read as a connection string.
+        // This argument is parsed as a connection string, too.
         option(
             "--database=dbname=",
             OsString::from_vec(quote_bytes(&source.database_name)),
@@ -176,21 +175,21 @@ pub fn globals_to<W: Write>(mut out: W, source: &Source) -> Result<W, Failure> {
     Ok(out)
 }
 
-/// Version of pg_dump or another program in its own words, or why it can't be run.
+/// Version of pg_dump or another program as it prints it, or why it cannot be executed.
 pub fn version(name: &str) -> Result<String, Failure> {
     let arguments = ["--version".into()];
     let text = run(name, &arguments, Vec::new(), &mut |_| Ok(()))?;
     Ok(String::from_utf8_lossy(&text).trim().to_string())
 }
 
-/// Where a program of PostgreSQL is.
+/// The path of a PostgreSQL program.
 pub fn program(name: &str) -> PathBuf {
     settings::bin_directory()
         .unwrap_or_else(server::binary_directory)
         .join(name)
 }
 
-/// Runs a program to its end, its output going to `out`.
+/// Runs a program until it exits, with its output written to `out`.
 pub fn run<W: Write>(
     name: &str,
     arguments: &[OsString],
@@ -211,8 +210,8 @@ pub fn run<W: Write>(
         let is_open = program
             .pump(POLL, write, |bytes| tables = messages.take(bytes))
             .map_err(|error| cannot_write(&path, error))?;
-        // Without --verbose the first output, with it the first table's message, comes after the
-        // last look at the catalogs.
+        // Without --verbose the first output, and with it the message about the first table, comes after the
+        // last access to the catalogs.
         if !definitions_read && (count > 0 || tables > 0) {
             definitions_read = true;
             progress(Progress::DefinitionsRead)?;
@@ -235,7 +234,7 @@ pub fn run<W: Write>(
     Ok(out)
 }
 
-/// What a program writes to stderr: the last lines that are no progress.
+/// A program's stderr: the last lines that are not progress messages.
 #[derive(Default)]
 struct Messages {
     line: Vec<u8>,
@@ -243,7 +242,7 @@ struct Messages {
 }
 
 impl Messages {
-    /// Takes more of it; returns how many tables it tells of.
+    /// Adds output; returns the number of tables that it reports.
     fn take(&mut self, bytes: &[u8]) -> usize {
         let mut tables = 0;
         for &byte in bytes {
@@ -285,7 +284,7 @@ impl Messages {
         let failure = Failure::new(code, format!("{name} failed: {status}")).detail(text.clone());
         if text.contains("connection to server") {
             return failure.hint(
-                "It connects by the server's socket as the bootstrap superuser; set \
+                "It connects through the server's socket as the bootstrap superuser; set \
                  pg_incrbackup.dump_conninfo where pg_hba.conf asks for something else.",
             );
         }
@@ -293,7 +292,7 @@ impl Messages {
     }
 }
 
-/// Connection parameters: the server's own socket, and over these what dump_conninfo says.
+/// Connection parameters: the server's own socket, overridden by dump_conninfo.
 pub fn conninfo(database: &[u8]) -> OsString {
     let (host, port) = server::own_socket();
     let user = server::bootstrap_superuser();
@@ -312,8 +311,8 @@ pub fn conninfo(database: &[u8]) -> OsString {
     OsString::from_vec(text)
 }
 
-/// Settings with which a session of pg_dump begins: what the database or a role sets for its sessions must
-/// neither end it nor change what it sees. The rest pg_dump sets by itself.
+/// Settings of pg_dump's sessions: settings of the database or a role must neither make a session fail nor
+/// change its results. pg_dump sets the others itself.
 fn session_options() -> String {
     let mut settings = vec![
         "role=none",
@@ -341,7 +340,7 @@ fn session_options() -> String {
     options.join(" ")
 }
 
-/// A value as libpq's keyword=value form wants it.
+/// A value quoted for libpq's keyword=value format.
 pub fn quote_value(value: &str) -> String {
     String::from_utf8(quote_bytes(value.as_bytes())).expect("ASCII is added to UTF-8")
 }

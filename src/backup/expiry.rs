@@ -1,8 +1,8 @@
-//! Has what retention no longer keeps removed: after each base by the base worker, once a day by a
-//! worker of its own, and when somebody asks by `incr_expire()`.
+//! Removes files that retention does not keep: in the base worker after each base, in a worker of its own
+//! once a day, and in `incr_expire()`.
 //!
-//! The files alone say what is there, so nothing is lost with the status board. A restore or a check
-//! that reads the archive is waited for.
+//! The state is in the files alone, so nothing is lost with the status board. It waits for a restore or a
+//! check that reads the archive.
 
 use std::time::Duration;
 
@@ -17,12 +17,13 @@ use crate::status::{self, ExpiryStatus};
 use crate::{place, settings, workers};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
-/// While somebody reads, and the longest time after a failure.
+/// While the archive is being read, and the maximum after failures.
 const RETRY: Duration = Duration::from_secs(600);
-/// After the first failure, then twice as long each time: a disk may be back soon, and health is to say so.
+/// After the first failure, doubled after each further one: a disk may be available again soon, and health
+/// should report that.
 const FIRST_RETRY: Duration = Duration::from_secs(5);
 
-/// What of this database's files would go now, or has gone.
+/// The files of this database that would be removed now, or have been.
 pub fn rows(database: pg_sys::Oid, dry_run: bool) -> Result<Vec<Row>, Failure> {
     let (rules, now) = (settings::retention(), time::calendar());
     if dry_run {
@@ -46,7 +47,7 @@ pub fn rows(database: pg_sys::Oid, dry_run: bool) -> Result<Vec<Row>, Failure> {
     Ok(rows)
 }
 
-/// Removes what has expired. Nobody waits for it: a failure goes to the log and to health.
+/// Removes expired files. Nobody waits for the result, so a failure is logged and reported by health.
 pub fn run(database: pg_sys::Oid) {
     let Err(failure) = rows(database, false) else {
         return;
@@ -69,8 +70,8 @@ pub fn run(database: pg_sys::Oid) {
     });
 }
 
-/// Removes rows of ddl_history that are older than the increments are kept: what they tell is in the files,
-/// or was in files that are gone. In a transaction of this database.
+/// Removes rows of ddl_history that are older than keep_incremental: the files contain the same information,
+/// or did before they expired. In a transaction of this database.
 pub fn prune_ddl_history() {
     let Some(kept) = settings::retention().keep_incremental else {
         return;
@@ -78,11 +79,11 @@ pub fn prune_ddl_history() {
     let before = time::calendar() - kept;
     let removed = ddl::history::prune(before.timestamp_micros());
     if removed > 0 {
-        log!("pg_incrbackup: {removed} rows of ddl_history are older than keep_incremental and are removed");
+        log!("pg_incrbackup: removed {removed} rows of ddl_history that are older than keep_incremental");
     }
 }
 
-/// Starts a worker where a day has passed since the last time. For the launcher.
+/// Starts a worker if a day has passed since the last one. For the launcher.
 pub fn start_if_due(database: pg_sys::Oid) {
     let entry = status::read(database).unwrap_or_default();
     let is_running = |pid: i32| pid != 0 && server::is_process_alive(pid);
@@ -95,8 +96,8 @@ pub fn start_if_due(database: pg_sys::Oid) {
         return;
     }
     let worker = workers::of_kind("expiry", database).load_dynamic();
-    // Where none is free the next look tries again; one that ends without a word is not started again
-    // at once.
+    // If no worker slot is free, the next pass retries; a worker that exits without a result is not restarted
+    // immediately.
     if worker.is_ok() {
         update(database, |expiry| {
             expiry.not_before = time::now().timestamp_micros() + RETRY.as_micros() as i64;
@@ -104,7 +105,7 @@ pub fn start_if_due(database: pg_sys::Oid) {
     }
 }
 
-/// Connected to no database: it blocks nobody's DROP DATABASE.
+/// Not connected to any database, so it does not block DROP DATABASE.
 #[pg_guard]
 #[no_mangle]
 pub extern "C-unwind" fn pg_incrbackup_expiry_main(argument: pg_sys::Datum) {
@@ -120,7 +121,7 @@ fn note_gone(rows: &[Row]) {
     let gone = rows.iter().filter(|row| row.expires);
     let (count, bytes) = gone.fold((0, 0), |(count, bytes), row| (count + 1, bytes + row.bytes));
     if count > 0 {
-        log!("pg_incrbackup: {count} files and base backups with {bytes} bytes have expired and are removed");
+        log!("pg_incrbackup: removed {count} expired files and base backups ({bytes} bytes)");
     }
 }
 

@@ -1,19 +1,19 @@
 //! The globals worker: writes a new set of globals when roles, tablespaces or the database itself
 //! have changed.
 //!
-//! A background worker that lives for one look. The launcher starts it for every backed-up database
-//! whose newest set is not known to be true: after a committed change anywhere in the cluster (the
-//! count in `cluster_changes`), after every start of the server, which forgets that count, and when a
-//! base or a chain asks. It writes only what differs from the newest set of its chain.
+//! A background worker that exits after one pass. The launcher starts it for every backed-up database whose
+//! newest set may be outdated: after a committed change anywhere in the cluster (counted in
+//! `cluster_changes`), after every start of the server, which resets that count, and at the request of a base
+//! or a chain. It writes a set only if it differs from the newest set of its chain.
 //!
-//! It is apart from the base worker, so that a base of hours delays no set, and a change of a role
-//! never makes incr_dump() find the place taken.
+//! It is separate from the base worker, so that a base that takes hours does not delay a set, and a change of
+//! a role never makes incr_dump() fail because a worker is running.
 //!
-//! A set is named by the commit LSN of the last change that it holds. The count is read before the
-//! dump and compared after it: where something changed meanwhile, the dump is made again, so that no
-//! set holds more than its name says. Only changes that follow each other within about a second share a
-//! set, named by the last of them. Where no change was seen (after a start of the server), the name is
-//! the present end of the WAL.
+//! A set is named by the commit LSN of the last change that it contains. The count is read before the dump
+//! and compared after it: if something changed in the meantime, the dump is repeated, so that no set contains
+//! more than its name says. Only changes that follow each other within about a second share a set, named by
+//! the last of them. If no change was seen (after a start of the server), the name is the current end of the
+//! WAL.
 
 use std::time::{Duration, Instant};
 
@@ -31,31 +31,32 @@ use crate::pg::server::{self, process, query, signals, transaction};
 use crate::status::{self, GlobalsStatus};
 use crate::{place, workers};
 
-/// How often a dump is made again because something changed meanwhile.
+/// How often a dump is repeated because something changed in the meantime.
 const ATTEMPTS: u32 = 3;
-/// The next look comes no sooner than this after the last one, and no sooner than four times what
-/// that one took: a script that makes a thousand roles does not make a thousand dumps.
+/// Minimum time between two passes, which is also at least four times the duration of the last one: a script
+/// that creates a thousand roles does not cause a thousand dumps.
 const PAUSE: Duration = Duration::from_secs(1);
-/// So many workers in a row that ended without a word are told of: one may just have been stopped.
+/// This many consecutive workers that exited without a result are reported: a single one may just have been
+/// stopped.
 const SILENT_FAILURES: u32 = 3;
 const FLUSH_POLL: Duration = Duration::from_millis(20);
 
-/// Has the launcher look at the globals of `database`, whether a change was seen or not.
+/// Makes the launcher check the globals of `database`, whether a change was seen or not.
 pub fn want(database: pg_sys::Oid) {
     status::update(database, |entry| entry.globals.wanted += 1);
     crate::workers::wake_launcher();
 }
 
-/// What the launcher does about the globals of a database.
+/// What the launcher has to do about the globals of a database.
 pub enum Due {
-    /// Nothing is to be done.
+    /// Nothing.
     Nothing,
-    /// Not before so long.
+    /// Nothing before this much time has passed.
     In(Duration),
     Started(DynamicBackgroundWorker),
 }
 
-/// Starts a worker where one is due and none runs. For the launcher.
+/// Starts a worker if one is due and none is running. For the launcher.
 pub fn start_if_due(database: pg_sys::Oid) -> Due {
     let entry = status::read(database).unwrap_or_default();
     let globals = &entry.globals;
@@ -69,7 +70,7 @@ pub fn start_if_due(database: pg_sys::Oid) -> Due {
     if globals.failures >= SILENT_FAILURES && globals.error.is_empty() {
         note_failure(
             database,
-            "the globals worker ends unexpectedly; see the server log",
+            "the globals worker exited unexpectedly; see the server log",
         );
     }
     if globals.not_before > now {
@@ -78,7 +79,7 @@ pub fn start_if_due(database: pg_sys::Oid) -> Due {
     let worker = workers::of_kind("globals", database).load_dynamic();
     match worker {
         Ok(worker) => {
-            // Until the worker says otherwise it has failed: it may end without a word.
+            // Recorded as failed until the worker reports a result: it may exit without one.
             update(database, note_attempt);
             Due::Started(worker)
         }
@@ -86,7 +87,7 @@ pub fn start_if_due(database: pg_sys::Oid) -> Due {
             update(database, note_attempt);
             note_failure(
                 database,
-                "no background worker is free: raise max_worker_processes",
+                "out of background worker slots: increase max_worker_processes",
             );
             Due::In(PAUSE)
         }
@@ -97,7 +98,7 @@ pub fn start_if_due(database: pg_sys::Oid) -> Due {
 #[no_mangle]
 pub extern "C-unwind" fn pg_incrbackup_globals_main(argument: pg_sys::Datum) {
     let database = pg_sys::Oid::from(argument.value() as u32);
-    // (Whoever needs the database for itself holds a lock that pg_dumpall would wait for while it is waited for.)
+    // (A session that needs the database for itself holds a lock that pg_dumpall would wait for while it waits for us.)
     if !workers::may_connect(database, |entry, me| entry.globals.pid = me) {
         return;
     }
@@ -120,7 +121,7 @@ fn run(database: pg_sys::Oid) -> Result<(), Failure> {
     let chain = chain.transpose()?.flatten();
     let change = match chain.filter(|chain| chain.info.ended.is_none()) {
         Some(chain) => look(&chain, entry.globals.changes_done == 0)?,
-        // Nothing to add to; the next chain asks by itself.
+        // There is no chain; the next one will request a set.
         None => status::cluster_changes().read(),
     };
     let pause = PAUSE.max(start.elapsed() * 4);
@@ -134,7 +135,7 @@ fn run(database: pg_sys::Oid) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Writes a set if there is something to write; gives up to which change the newest one is true.
+/// Writes a set if something has changed; returns the change count up to which the newest set is valid.
 fn look(chain: &ChainDir, is_first: bool) -> Result<Change, Failure> {
     globals::tidy(chain)?;
     let source = transaction::run(Source::collect)?;
@@ -162,7 +163,7 @@ fn look(chain: &ChainDir, is_first: bool) -> Result<Change, Failure> {
     Ok(change)
 }
 
-/// A dump during which nothing changed, where that can be had, with the last change before it.
+/// A dump during which nothing changed, if possible, with the last change before it.
 fn dump_at_rest(source: &Source) -> Result<(Change, Content, Roles), Failure> {
     let mut attempt = 1;
     loop {
@@ -180,22 +181,22 @@ fn dump_at_rest(source: &Source) -> Result<(Change, Content, Roles), Failure> {
     }
 }
 
-/// LSN and time that a set with this last change is named by. They are durable: a crash does not
-/// undo what the files tell of.
+/// LSN and time by which a set with this last change is named. They are durable: a crash does not undo what
+/// the files contain.
 fn named_by(change: Change, newest: Lsn) -> (Lsn, i64) {
     if change.lsn <= newest.0 {
         let now = time::now().timestamp_micros();
         return (Lsn(server::emit_position_mark()), now);
     }
-    // An asynchronous commit is flushed by the WAL writer soon.
+    // The WAL writer flushes an asynchronous commit soon.
     while server::wal_flush_lsn() < change.lsn {
         server::wait_a_moment(FLUSH_POLL);
     }
     (Lsn(change.lsn), change.at)
 }
 
-/// Prepared transactions outlive a crash, our knowledge of what they changed does not: at the first
-/// look any of them may have changed something. Forgets them when all that may have are gone.
+/// Prepared transactions survive a crash, but our knowledge of their changes does not: at the first pass any
+/// of them may have changed something. Forgets them when all of these have ended.
 fn look_for_prepared(is_first: bool) -> Result<(), Failure> {
     let changes = status::cluster_changes();
     if is_first {
@@ -213,21 +214,21 @@ fn look_for_prepared(is_first: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Has the next attempt wait 1, 2, 4, … 60 seconds.
+/// Delays the next attempt by 1, 2, 4, … 60 seconds.
 fn note_attempt(globals: &mut GlobalsStatus) {
     let delay = workers::backoff(globals.failures);
     globals.failures += 1;
     globals.not_before = time::now().timestamp_micros() + delay.as_micros() as i64;
 }
 
-/// The cause is gone, as far as anybody knows: the next attempt comes at once, and says so if it is not.
+/// The cause seems to be removed: the next attempt starts immediately, and reports an error if it is not.
 pub fn forget_failures(globals: &mut GlobalsStatus) {
     globals.failures = 0;
     globals.not_before = 0;
     globals.error.set("");
 }
 
-/// Leaves on the board why an attempt failed, and logs it unless the one before failed too.
+/// Records on the board why an attempt failed, and logs it unless the previous one failed too.
 fn note_failure(database: pg_sys::Oid, message: &str) {
     let is_new = status::update(database, |entry| {
         let is_new = entry.globals.error.is_empty();
@@ -237,11 +238,10 @@ fn note_failure(database: pg_sys::Oid, message: &str) {
     if is_new == Some(false) {
         return;
     }
-    let what =
-        "pg_incrbackup: roles, tablespaces and the database's settings could not be recorded";
+    let what = "pg_incrbackup: could not record roles, tablespaces and database settings";
     Failure::new(PgSqlErrorCode::ERRCODE_EXTERNAL_ROUTINE_EXCEPTION, what)
         .detail(message)
-        .hint("It is tried again until it succeeds; incr_slot_health() tells when it has.")
+        .hint("This is retried until it succeeds; incr_slot_health() shows when it has.")
         .log(PgLogLevel::WARNING);
 }
 

@@ -1,8 +1,9 @@
-//! A base as soon as something is lost: what comes after it is exact again. And one where capture goes on in a new
-//! format: no restore to a later moment needs the former one.
+//! Takes a base backup as soon as something is lost, so that everything after it is exact again; and when
+//! capture continues in a new format, so that a later restore does not need the old one.
 //!
-//! Where flags come in a row, bases do not: each keeps ten times its duration from the one before, so that
-//! they take at most a tenth of the time. One that fails is tried again as scheduled ones are.
+//! Repeated flags do not cause bases at the same rate: each base keeps a distance of ten times its duration
+//! from the previous one, so that they take at most a tenth of the time. One that fails is retried like
+//! scheduled ones.
 
 use std::time::Duration;
 
@@ -17,32 +18,33 @@ use super::setup;
 use crate::pg::failure::Failure;
 use crate::{place, status, workers};
 
-/// How often it is looked whether one can be begun.
+/// How often to check whether one can be started.
 const LOOK: Duration = Duration::from_secs(10);
-/// While nothing is to be healed: whoever has something says so.
+/// While there is nothing to heal: new losses are reported to us.
 const NEVER: Duration = Duration::from_secs(3600);
-/// A base is begun so many times its duration after the last one ended.
+/// A base is started this many times its duration after the previous one ended.
 const DISTANCE: u64 = 10;
 
-/// The chain may have a stretch, or a format, that a base is to end.
+/// The chain may have an incomplete range, or a format change, that needs a base.
 pub fn want_healing(database: pg_sys::Oid) {
     status::update(database, |entry| entry.wants_healing = true);
     workers::wake_launcher();
 }
 
-/// Starts a base where one is due that ends a stretch, for the launcher; returns for how long nothing will be.
+/// Starts a base if one is due to end an incomplete range, for the launcher; returns the time until the next
+/// check.
 pub fn heal_if_due(database: pg_sys::Oid) -> Duration {
     let entry = status::read(database).unwrap_or_default();
     if !entry.wants_healing {
         return NEVER;
     }
-    // One that is being made may have begun too early. Without the extension none can be made: it brings
-    // its own when it comes back.
+    // A base that is in progress may have started too early. Without the extension none can be taken:
+    // re-creating it starts one.
     let is_away = entry.held || entry.aside_for != 0 || !entry.broken.is_empty();
     if entry.base.pid != 0 || is_away || entry.extension.is_lost {
         return LOOK;
     }
-    // Before the look: what comes after it wants one again.
+    // Reset before the check: a loss that is reported later requests a base again.
     status::update(database, |entry| entry.wants_healing = false);
     let wait = next(database).unwrap_or_else(|failure| {
         failure.log(PgLogLevel::LOG);
@@ -68,10 +70,10 @@ pub fn heal_if_due(database: pg_sys::Oid) -> Duration {
     wait
 }
 
-/// How long a base must wait; `None` where none is wanted.
+/// How long a base must wait; `None` if none is needed.
 fn next(database: pg_sys::Oid) -> Result<Option<Duration>, Failure> {
     let chain = place::latest_chain(database)?;
-    // The first base of a chain is setup's.
+    // setup takes the first base of a chain.
     let chain = chain.filter(|chain| chain.info.ended.is_none());
     let Some(chain) = chain else {
         return Ok(None);
@@ -88,8 +90,8 @@ fn next(database: pg_sys::Oid) -> Result<Option<Duration>, Failure> {
     })))
 }
 
-/// What is left of the time that bases keep from one another. Below zero, the clock was set back: what it
-/// said then tells nothing.
+/// What is left of the minimum distance between bases. If negative, the clock was set back, and the recorded
+/// time means nothing.
 fn distance(last: Attempt, now: Time) -> Duration {
     let distance = Duration::from_millis(last.took_ms.saturating_mul(DISTANCE));
     match (now - last.finished_at).to_std() {
@@ -98,7 +100,7 @@ fn distance(last: Attempt, now: Time) -> Duration {
     }
 }
 
-/// Before the base: a table whose changes had no old row gets an identity where it may have one.
+/// Before the base: gives replica identities to tables whose changes had no old row, if allowed.
 pub fn set_identities() {
     if let Err(failure) = setup::try_identities() {
         failure.log(PgLogLevel::LOG);

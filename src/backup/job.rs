@@ -1,7 +1,8 @@
-//! The base worker: a background worker that lives for one job in one database.
+//! The base worker: a background worker that performs one job in one database.
 //!
-//! `setup` does what is missing of replica identities, slot, chain and first base; `base` makes one
-//! more base, and `heal` looks after identities before. The worker reports on the status board, and in the log where nobody waits for it.
+//! `setup` does whatever is missing of replica identities, slot, chain and first base; `base` takes one more
+//! base, and `heal` checks replica identities first. The worker reports on the status board, and in the log
+//! if no backend waits for it.
 
 use pgrx::bgworkers::{BackgroundWorker, DynamicBackgroundWorker};
 use pgrx::prelude::*;
@@ -16,14 +17,14 @@ use crate::{place, preflight, workers};
 /// What a base worker is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Job {
-    /// What is missing; with `new_chain` a new slot, chain and base in any case, with `take_over` where another
-    /// server owned the archive.
+    /// Whatever is missing; with `new_chain` always a new slot, chain and base, with `take_over` also if
+    /// another server owned the archive.
     Setup {
         new_chain: bool,
         take_over: bool,
     },
     Base,
-    /// One that ends a stretch in which something is lost.
+    /// A base that ends an incomplete range.
     Heal,
 }
 
@@ -62,7 +63,7 @@ pub struct Started {
     pub worker: DynamicBackgroundWorker,
 }
 
-/// Starts a worker for `job` in `database`. Fails when one runs there already.
+/// Starts a worker for `job` in `database`. Fails if one is already running there.
 pub fn start(database: pg_sys::Oid, job: Job) -> Result<Started, Failure> {
     preflight::ensure_room(database)?;
     let number = board::claim(database, std::process::id() as i32).ok_or_else(is_busy)?;
@@ -107,7 +108,7 @@ pub extern "C-unwind" fn pg_incrbackup_base_main(argument: pg_sys::Datum) {
         }
     }
     board::end(&outcome);
-    // Also for what no statement told of: somebody may have changed the catalogs by hand.
+    // Also for changes that were not made by a statement: the catalogs may have been updated directly.
     globals::want(database);
     if let Err(failure) = outcome {
         failure.log(PgLogLevel::WARNING);
@@ -138,17 +139,17 @@ fn run(database: pg_sys::Oid, job: Job) -> Result<(), Failure> {
 fn is_busy() -> Failure {
     Failure::new(
         PgSqlErrorCode::ERRCODE_OBJECT_IN_USE,
-        "a base backup of this database is being made already",
+        "a base backup of this database is already in progress",
     )
-    .hint("SELECT * FROM incr_status() shows how far it is.")
+    .hint("SELECT * FROM incr_status() shows its progress.")
 }
 
 fn no_chain() -> Failure {
     Failure::new(
         PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-        "this database has no chain that a base backup could join",
+        "this database has no open chain to which a base backup can be added",
     )
     .hint(
-        "Run SELECT * FROM incr_setup(); where the chain is broken, incr_setup(new_chain => true).",
+        "Run SELECT * FROM incr_setup(), or incr_setup(new_chain => true) if the chain is broken.",
     )
 }

@@ -1,22 +1,22 @@
-//! What a base leaves out: this extension, and what could not be there without it.
+//! What a base leaves out: this extension, and the objects that depend on it.
 //!
-//! A restored database has neither the extension nor its tables. `CREATE VIEW backup_health AS SELECT level
-//! FROM incr_slot_health()` would stop every restore; so it goes too, with what hangs on it, and
-//! `left-out.sql` keeps the definitions. What all of this is, PostgreSQL's own dependencies say: whatever
-//! DROP EXTENSION … CASCADE would drop, except tables that only have a column over it. (A function whose body is text
-//! has none, and restores as it is.)
+//! A restored database contains neither the extension nor its tables. `CREATE VIEW backup_health AS SELECT
+//! level FROM incr_slot_health()` would make every restore fail; so it is left out too, with the objects that
+//! depend on it, and `left-out.sql` keeps the definitions. This follows PostgreSQL's own dependencies:
+//! everything that DROP EXTENSION … CASCADE would drop, except tables of which only a column depends on it.
+//! (A function whose body is a string has no such dependency, and is restored as it is.)
 
 use archive::dump::{Gone, Member, Part};
 use pgrx::prelude::*;
 
 use crate::pg::failure::Failure;
 
-/// A dependent of a dependent goes as well; one that is part of another object, as a view's rule is, takes
-/// that one along (PostgreSQL's findDependentObjects).
+/// A dependent of a dependent is left out as well; one that is part of another object, like a view's rule,
+/// takes that object along (PostgreSQL's findDependentObjects).
 ///
-/// A table goes only with a type or a table that is the extension's own, never with a column, a partition key or
-/// another's type: whoever may change a function or a domain must not make somebody else's rows vanish from bases.
-/// Nor does a domain go with a function in its default.
+/// A table is only left out with a type or a table of the extension itself, never with a column, a partition
+/// key or another's type: whoever may change a function or a domain must not be able to remove somebody
+/// else's rows from bases. Nor is a domain left out because of a function in its default.
 macro_rules! gone {
     ($query:literal) => {
         concat!(
@@ -54,7 +54,7 @@ const GONE: &str = gone!(
     FROM gone, pg_catalog.pg_identify_object(gone.class, gone.id, 0) AS o"
 );
 
-/// Defaults and checks that are parts of a table or domain which stays: pg_dump writes them into its
+/// Defaults and checks that are parts of a table or domain which is kept: pg_dump includes them in its
 /// definition.
 const PARTS: &str = gone!(
     "SELECT part.class, part.id, pg_catalog.convert_to(CASE part.class \
@@ -95,7 +95,7 @@ const PARTS: &str = gone!(
       OR whole.id = part.domain AND whole.class = 'pg_catalog.pg_type'::pg_catalog.regclass)"
 );
 
-/// What these call, and something of the same look to be there while the table is made.
+/// The functions that these call, and stand-ins with the same signature while the table is created.
 const STAND_INS: &str = "SELECT DISTINCT pg_catalog.convert_to(pg_catalog.format( \
         'CREATE FUNCTION %I.%I(%s) RETURNS %s LANGUAGE sql %s AS %L', n.nspname, p.proname, \
         pg_catalog.pg_get_function_arguments(p.oid), pg_catalog.pg_get_function_result(p.oid), \
@@ -135,7 +135,8 @@ pub fn collect() -> Result<Gone, Failure> {
             gone.objects.insert((class, id), name);
         }
         let mut called = std::collections::HashSet::new();
-        // What goes before the functions do, or DROP … CASCADE would take domains and columns along.
+        // This comes before the stand-in functions are dropped, or DROP … CASCADE would drop domains and
+        // columns.
         let mut first: Vec<Vec<u8>> = Vec::new();
         for row in client.select(PARTS, None, &[])? {
             let class = row.get::<pg_sys::Oid>(1)?.unwrap_or_default();

@@ -1,10 +1,11 @@
-//! Base backups: full dumps that join the stream of increments, and the setup that makes the first.
+//! Base backups: full dumps that join the increments, and the setup that takes the first one.
 //!
-//! A base worker (`job`) does the work in a process of its own; everybody else starts one and looks
-//! at the status board. `base` makes one base out of a snapshot (`pg::snapshot`), a dump (`dump`,
-//! `contents`, without what `leave_out` says) and the database's properties; `setup` makes the slot and the chain around the first. `globals` writes
-//! what concerns roles, tablespaces and the database itself whenever it changes, in a worker of its own.
-//! `heal` begins a base where something was lost; `schedule` says when one is due otherwise, `expiry` has removed what retention no longer keeps.
+//! A base worker (`job`) does the work in a separate process; everything else starts one and reads the status
+//! board. `base` takes one base using a snapshot (`pg::snapshot`), a dump (`dump`, `contents`, without what
+//! `leave_out` lists) and the database's properties; `setup` creates the slot and the chain around the first
+//! one. `globals` writes roles, tablespaces and the database's properties whenever they change, in a worker
+//! of its own. `heal` starts a base if something was lost; `schedule` decides when one is due otherwise,
+//! `expiry` removes what retention does not keep.
 
 mod base;
 mod board;
@@ -34,12 +35,12 @@ pub use self::setup::drop_slot;
 use self::schedule::Failed;
 use crate::{place, settings, status};
 
-/// How a chain ends that nobody misses.
+/// The end of a chain that was ended on purpose.
 pub const TORN_DOWN: &str = "incr_teardown() dropped the slot";
 
-/// Starts a scheduled base of `database` when one is due, or when the last one failed long enough ago. When
-/// one was last made, the files say: a server that was down at its time makes one base when it is back.
-/// For the launcher, twice a minute or so; needs neither a database nor a transaction.
+/// Starts a scheduled base of `database` if one is due, or if the last one failed long enough ago. The time
+/// of the last one is taken from the files: a server that was down at a scheduled time takes one base when it
+/// is running again. For the launcher, about twice a minute; needs neither a database nor a transaction.
 pub fn start_if_due(database: pg_sys::Oid) {
     let Some(schedule) = settings::base_schedule() else {
         return;
@@ -51,7 +52,7 @@ pub fn start_if_due(database: pg_sys::Oid) {
     let Ok(Some(chain)) = place::latest_chain(database) else {
         return;
     };
-    // The first base of a chain is setup's.
+    // setup takes the first base of a chain.
     let Some(newest) = chain
         .bases()
         .ok()

@@ -1,5 +1,4 @@
-//! What must be true before a database can be backed up. Each failure names the setting and the line
-//! to write.
+//! Prerequisites of a backup. Each failure names the setting and the line to write.
 
 use pgrx::prelude::*;
 
@@ -13,7 +12,7 @@ use crate::{place, settings};
 const PREREQUISITE: PgSqlErrorCode = PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
 const LIMIT: PgSqlErrorCode = PgSqlErrorCode::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED;
 
-/// Checks all of it; gives what was found, in words.
+/// Checks all of them; returns what was found, as text.
 pub fn check(database: pg_sys::Oid) -> Result<String, Failure> {
     ensure_preloaded()?;
     ensure_not_in_recovery()?;
@@ -40,7 +39,7 @@ fn ensure_wal_level() -> Result<(), Failure> {
     .hint("Add the line wal_level = logical to postgresql.conf and restart the server."))
 }
 
-/// Room for one more slot, and for the workers.
+/// Checks for a free slot and for workers.
 fn ensure_limits(database: pg_sys::Oid) -> Result<(), Failure> {
     ensure_room(database)?;
     if has_slot(database) {
@@ -52,7 +51,8 @@ fn ensure_limits(database: pg_sys::Oid) -> Result<(), Failure> {
     if used >= most {
         let more = used + 4;
         return Err(Failure::new(LIMIT, format!("all {most} replication slots are in use")).hint(
-            format!("Add the line max_replication_slots = {more} to postgresql.conf and restart the server, or drop a slot that nobody reads."),
+            format!("Add the line max_replication_slots = {more} to postgresql.conf and restart the server, \
+            or drop an unused slot."),
         ));
     }
     let most = number(c"max_worker_processes");
@@ -66,7 +66,7 @@ fn ensure_limits(database: pg_sys::Oid) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The output plugin's library must be there, and a slot of our name be ours.
+/// The output plugin's library must exist, and a slot of our name must be ours.
 fn ensure_plugin(database: pg_sys::Oid) -> Result<(), Failure> {
     let wanted = settings::plugin();
     if has_slot(database) {
@@ -80,19 +80,17 @@ fn ensure_plugin(database: pg_sys::Oid) -> Result<(), Failure> {
     let message = format!("the library of output plugin {wanted} is missing");
     Err(
         Failure::new(PgSqlErrorCode::ERRCODE_UNDEFINED_FILE, message)
-            .detail(format!("There is no file \"{}\".", library.display()))
-            .hint(
-                "Install it, or write pg_incrbackup.plugin = 'pg_incrbackup' into postgresql.conf.",
-            ),
+            .detail(format!("File \"{}\" does not exist.", library.display()))
+            .hint("Install it, or set pg_incrbackup.plugin = 'pg_incrbackup' in postgresql.conf."),
     )
 }
 
-/// 42710 where somebody else's slot has our name.
+/// 42710 if a slot with our name is not ours.
 fn ensure_name_is_free(name: &str) -> Result<(), Failure> {
-    // One that a running incr_setup() is making belongs to a process, which says so itself.
-    const OTHERS: &str = "SELECT CASE WHEN slot_type = 'physical' THEN 'it is a physical one' \
-          WHEN database <> pg_catalog.current_database() THEN 'it is one of another database' \
-          WHEN temporary THEN 'it is a temporary one' ELSE 'its output plugin is ' || plugin::text END \
+    // A slot that a running incr_setup() is creating has a process, which reports itself.
+    const OTHERS: &str = "SELECT CASE WHEN slot_type = 'physical' THEN 'it is a physical slot' \
+          WHEN database <> pg_catalog.current_database() THEN 'it belongs to another database' \
+          WHEN temporary THEN 'it is a temporary slot' ELSE 'its output plugin is ' || plugin::text END \
         FROM pg_catalog.pg_replication_slots WHERE slot_name = $1::pg_catalog.name \
           AND (temporary OR slot_type = 'physical' OR database <> pg_catalog.current_database() \
             OR plugin <> ALL (ARRAY['pg_incrbackup', 'decoder_raw', $2]::pg_catalog.name[]))";
@@ -101,13 +99,13 @@ fn ensure_name_is_free(name: &str) -> Result<(), Failure> {
         return Ok(());
     };
     let code = PgSqlErrorCode::ERRCODE_DUPLICATE_OBJECT;
-    let message = format!("slot \"{name}\" is somebody else's: {why}");
+    let message = format!("slot \"{name}\" does not belong to pg_incrbackup: {why}");
     Err(Failure::new(code, message).hint(format!(
         "Drop it: SELECT pg_drop_replication_slot('{name}')."
     )))
 }
 
-/// pg_dump and pg_restore must run, and pg_dump be of the server's major version or a newer one.
+/// pg_dump and pg_restore must be executable, and pg_dump be of the server's major version or a newer one.
 fn ensure_pg_dump() -> Result<String, Failure> {
     let version = dump::version("pg_dump")?;
     dump::version("pg_restore")?;
@@ -119,7 +117,7 @@ fn ensure_pg_dump() -> Result<String, Failure> {
         Some(major) if major >= server => Ok(version),
         _ => Err(Failure::new(
             PREREQUISITE,
-            format!("{version} can't dump a server of version {server}"),
+            format!("{version} cannot dump a server of version {server}"),
         )
         .detail(format!("It is \"{}\".", dump::program("pg_dump").display()))
         .hint(

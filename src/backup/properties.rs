@@ -1,9 +1,8 @@
-//! What a base must say of its database besides the dump: `database.sql` and the facts for
-//! `metadata.json`.
+//! Properties of a database beside the dump: `database.sql` and the facts for `metadata.json`.
 //!
-//! `database.sql` is what pg_dump writes only with `--create`: owner, comment, privileges, settings. A base's
-//! has what else the dump does not say.
-//! The name is the psql variable `dbname`. Everything is read in one transaction, under the fence.
+//! `database.sql` contains what pg_dump writes only with `--create`: owner, comment, privileges, settings. In
+//! a base it also contains what the dump omits. The database name is the psql variable `dbname`. Everything
+//! is read in one transaction, under the fence.
 
 use archive::dump::Gone;
 use archive::metadata::{DatabaseFacts, ExtensionFact, TypeFact};
@@ -14,7 +13,7 @@ use super::{leave_out, temporary};
 use crate::pg::failure::Failure;
 use crate::pg::server;
 
-/// Settings under which the data was made and that may change its meaning.
+/// Settings under which the data was created and that may change its meaning.
 const SETTINGS: [&str; 13] = [
     "DateStyle",
     "IntervalStyle",
@@ -42,7 +41,7 @@ pub struct Properties {
 }
 
 impl Properties {
-    /// Reads them all. Needs a transaction.
+    /// Reads all of them. Needs a transaction.
     pub fn collect() -> Result<Properties, Failure> {
         Spi::connect(|client| {
             temporary::ensure_none_is_needed(client)?;
@@ -91,7 +90,7 @@ impl Properties {
     }
 }
 
-/// `database.sql` as it would be now, and the roles. Needs a transaction.
+/// `database.sql` as it would be written now, and the roles. Needs a transaction.
 pub fn now() -> Result<(Vec<u8>, Roles), Failure> {
     Spi::connect(|client| {
         let roles = Roles {
@@ -102,7 +101,7 @@ pub fn now() -> Result<(Vec<u8>, Roles), Failure> {
     })
 }
 
-/// What a set of globals says of roles besides its SQL.
+/// The roles of a set of globals, beside its SQL.
 pub struct Roles {
     /// Those that `database.sql` names.
     pub by_database_sql: Vec<String>,
@@ -110,7 +109,7 @@ pub struct Roles {
     pub by_oid: Vec<String>,
 }
 
-/// What a query gives as `convert_to(…, 'UTF8')`.
+/// A value that a query returns as `convert_to(…, 'UTF8')`.
 fn list(client: &SpiClient<'_>, query: &str) -> Result<Vec<String>, Failure> {
     let mut found = Vec::new();
     for row in client.select(query, None, &[])? {
@@ -119,7 +118,7 @@ fn list(client: &SpiClient<'_>, query: &str) -> Result<Vec<String>, Failure> {
     Ok(found)
 }
 
-/// Text asked for as `convert_to(…, 'UTF8')`.
+/// Text queried as `convert_to(…, 'UTF8')`.
 fn utf8(bytes: Option<Vec<u8>>) -> String {
     String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned()
 }
@@ -171,14 +170,14 @@ fn database_sql(client: &SpiClient<'_>) -> Result<Vec<u8>, Failure> {
     Ok(sql)
 }
 
-/// A new database's schema public has a comment. Of one that has none pg_dump says so, but not when all names are
-/// quoted (dumpNamespace of pg_dump.c compares the quoted one).
+/// Schema public of a new database has a comment. If it has none, pg_dump writes that, but not with
+/// --quote-all-identifiers (dumpNamespace of pg_dump.c compares the quoted name).
 const BARE_PUBLIC: &str = "SELECT FROM pg_catalog.pg_namespace \
     WHERE nspname = 'public' AND pg_catalog.obj_description(oid, 'pg_namespace') IS NULL";
 
-/// A partition whose DETACH … CONCURRENTLY has not come to its end is no longer one to who reads its parent, but
-/// pg_dump attaches it. Segments have it detached from there on: FINALIZE is nothing in them. A restore that leaves
-/// tables out has nothing to detach.
+/// A partition whose DETACH … CONCURRENTLY has not finished is no longer visible in its parent, but pg_dump
+/// attaches it. In the segments it is detached from that point on: FINALIZE has no effect in them. A restore
+/// that leaves tables out has nothing to detach.
 const DETACHED: &str = "SELECT pg_catalog.convert_to(pg_catalog.format('DO %L;', pg_catalog.format( \
       'BEGIN IF EXISTS (SELECT FROM pg_catalog.pg_inherits WHERE inhrelid = pg_catalog.to_regclass(%L) \
         AND inhparent = pg_catalog.to_regclass(%L)) \
@@ -274,8 +273,8 @@ const TABLESPACES: &str = "SELECT pg_catalog.convert_to(s.spcname::text, 'UTF8')
     FROM pg_catalog.pg_tablespace s WHERE s.oid >= 16384 AND s.oid IN \
       (SELECT c.reltablespace FROM pg_catalog.pg_class c) ORDER BY s.spcname";
 
-/// Roles that own something here or are granted something here, as pg_shdepend knows them; the
-/// bootstrap superuser, which has no entries there, is always one of them.
+/// Roles that own something or have privileges in this database, according to pg_shdepend; the bootstrap
+/// superuser, which has no entries there, is always included.
 const ROLES: &str = "SELECT pg_catalog.convert_to(r.rolname::text, 'UTF8') FROM pg_catalog.pg_roles r \
     WHERE r.rolname NOT LIKE 'pg\\_%' AND (r.oid = 10 OR r.oid IN (SELECT d.refobjid \
       FROM pg_catalog.pg_shdepend d WHERE d.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass \
@@ -284,13 +283,13 @@ const ROLES: &str = "SELECT pg_catalog.convert_to(r.rolname::text, 'UTF8') FROM 
       AND (d.dbid <> 0 OR d.objid = (SELECT oid FROM pg_catalog.pg_database \
         WHERE datname = pg_catalog.current_database())))) ORDER BY r.rolname";
 
-/// All of the cluster: a name can be one that is none in this database's encoding, which convert_to refuses and
-/// textsend does not look at.
+/// All roles of the cluster: a name can be invalid in this database's encoding, which convert_to rejects and
+/// textsend does not check.
 const ROLES_BY_OID: &str = "SELECT CASE WHEN pg_catalog.getdatabaseencoding() = 'UTF8' \
     THEN pg_catalog.textsend(oid || ' ' || rolname) ELSE pg_catalog.convert_to(oid || ' ' || rolname, 'UTF8') END \
     FROM pg_catalog.pg_authid WHERE oid >= 16384 OR oid = 10 ORDER BY oid";
 
-/// The owner, and whoever has privileges on the database, granted some, or has settings in it.
+/// The owner, and roles that have privileges on the database, granted some, or have settings in it.
 const DATABASE_ROLES: &str = "SELECT DISTINCT pg_catalog.convert_to(r.rolname::text, 'UTF8') \
     FROM pg_catalog.pg_database d CROSS JOIN LATERAL (SELECT d.datdba \
       UNION SELECT a.grantee FROM pg_catalog.aclexplode(d.datacl) AS a \

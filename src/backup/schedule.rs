@@ -1,4 +1,4 @@
-//! When a scheduled base backup is due. Times are UTC, which has no hour twice.
+//! When a scheduled base backup is due. Times are UTC, in which no hour occurs twice.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -8,14 +8,13 @@ use croner::Cron;
 
 use crate::workers;
 
-/// A base that is so far ahead of the clock was taken while the clock was wrong, and says nothing.
+/// A base this far in the future was taken while the clock was wrong, and is ignored.
 const AHEAD: TimeDelta = TimeDelta::days(1);
-/// After the first failure; twice as long after each more.
+/// After the first failure; doubled after each further one.
 const FIRST_RETRY: Duration = Duration::from_secs(60);
 const LONGEST_RETRY: Duration = Duration::from_secs(3600);
 
-/// True when `schedule` has a moment after `last` that is not after `now`. Several missed moments
-/// make one base.
+/// True if `schedule` has a time after `last` that is not after `now`. Several missed times cause one base.
 pub fn due(schedule: &str, last: DateTime<Utc>, now: DateTime<Utc>) -> bool {
     if last - now > AHEAD {
         return next(schedule, now).is_some();
@@ -23,15 +22,15 @@ pub fn due(schedule: &str, last: DateTime<Utc>, now: DateTime<Utc>) -> bool {
     next(schedule, last).is_some_and(|next| next <= now)
 }
 
-/// Bases that failed, one after the other.
+/// Number of consecutive failures.
 pub struct Failed {
     pub times: u32,
-    /// Since the last one; below zero where the clock was set back.
+    /// Time since the last one; negative if the clock was set back.
     pub since_micros: i64,
 }
 
 impl Failed {
-    /// True while the next one would come too soon.
+    /// True while it is too early for the next one.
     pub fn must_wait(&self) -> bool {
         if self.times == 0 {
             return false;
@@ -41,7 +40,7 @@ impl Failed {
     }
 }
 
-/// The first moment of `schedule` after `last`; `None` when there is none or the text is no schedule.
+/// The first time of `schedule` after `last`; `None` if there is none or the schedule is invalid.
 pub fn next(schedule: &str, last: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let cron = Cron::from_str(schedule.trim()).ok()?;
     cron.find_next_occurrence(&last, false).ok()
@@ -73,7 +72,7 @@ mod tests {
     fn a_base_of_a_clock_that_was_ahead_does_not_stop_the_schedule() {
         let now = at("2026-11-21T12:00:00Z");
         assert!(due("0 2 * * *", at("2036-01-01T02:00:00Z"), now));
-        // Summer time, or a clock that was set right by an hour: the next moment comes anyway.
+        // Summer time, or a clock that was corrected by an hour: the next time is reached anyway.
         assert!(!due("0 2 * * *", at("2026-11-21T13:00:00Z"), now));
         assert!(!due("every day", at("2036-01-01T02:00:00Z"), now));
     }

@@ -1,15 +1,15 @@
 //! Settings of roles in the scratch databases of drills, which pg_dumpall writes like any other.
 
-/// What the name of every scratch database begins with.
+/// The prefix of the name of every scratch database.
 pub const SCRATCH_PREFIX: &str = "pg_incrbackup_drill_";
 
-/// What pg_dumpall wrote without what roles set in scratch databases: no other server has those.
+/// pg_dumpall's output without the settings of roles in scratch databases, which no other server has.
 pub fn without_scratch_databases(globals: &[u8]) -> Vec<u8> {
-    // The second is of a name that restore.sh has not changed yet.
+    // The second is a name before the rename by restore.sh.
     let marks = ["", "\""].map(|quote| format!(" IN DATABASE {quote}{SCRATCH_PREFIX}"));
     let (mut kept, mut is_left_out, mut quote) = (Vec::new(), false, None);
     for line in globals.split_inclusive(|byte| *byte == b'\n') {
-        // Within a quoted text or name that goes on, a line is a piece of that.
+        // Inside of a quoted string or name, a line is not a statement.
         if quote.is_none() {
             let text = String::from_utf8_lossy(line);
             is_left_out =

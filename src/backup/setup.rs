@@ -1,8 +1,8 @@
 //! From `CREATE EXTENSION` to a usable backup: replica identities, slot, chain, first base.
 //!
-//! Each step is done only where it is missing, so that a setup that was interrupted is just run
-//! again. The chain is durable before its slot is: a crash between the two leaves a chain that no
-//! slot feeds, which the next setup closes. The slot is what makes the database a backed up one.
+//! Each step is only executed if needed, so that an interrupted setup is simply run again. The chain is
+//! durable before its slot is: a crash between the two leaves a chain without a slot, which the next setup
+//! ends. The slot is what marks the database as backed up.
 
 use std::time::Duration;
 
@@ -19,7 +19,8 @@ use crate::place::Owned;
 use crate::status::{self, BasePhase, Phase};
 use crate::{place, replica_identity, settings, workers};
 
-/// Does what is missing. First of all the archive must be this server's: who is refused has changed nothing.
+/// Does whatever is missing. The archive's ownership is checked first, so that a refused setup has changed
+/// nothing.
 pub fn run(
     database: pg_sys::Oid,
     source: &Source,
@@ -28,12 +29,12 @@ pub fn run(
 ) -> Result<(), Failure> {
     let name = workers::slot_name(database);
     if workers::has_slot(database) && !new_chain && place::find(database)?.is_none() {
-        // Nothing is made in the place of what may be not mounted.
+        // Nothing is created if the archive may not be mounted.
         return Err(slot_without_chain(&name));
     }
     let owned = place::claim(database, &source.database, take_over)?;
     if let Some(former) = owned.taken_from() {
-        log!("pg_incrbackup: this server owns the archive from now on, which belonged to {former}");
+        log!("pg_incrbackup: this server has taken over the archive from {former}");
     }
     let mut identities = ensure_identities()?;
     if new_chain || owned.taken_from().is_some() {
@@ -54,20 +55,20 @@ pub fn run(
         let (slot, chain) = create(database, &name, source, &owned)?;
         resume(database);
         base::make(&chain, source, Some(slot))?;
-        // Tables made between the first look and the slot.
+        // Tables created between the first pass and the slot.
         identities += ensure_identities()?;
     }
     board::identities_set(identities);
     Ok(())
 }
 
-/// ALTER TABLE waits so long for a table in use: whoever comes after it waits behind it.
+/// ALTER TABLE waits this long for a table in use: other sessions queue behind it.
 const IDENTITY_LOCK_TIMEOUT: &std::ffi::CStr = c"500ms";
-/// And tries again after so long.
+/// Time until the next attempt.
 const IDENTITY_PAUSE: Duration = Duration::from_secs(1);
 
-/// Gives every table that needs one a replica identity, committed, so that no change from the slot's
-/// start on lacks it.
+/// Gives every table that needs one a replica identity, and commits, so that every change after the slot's
+/// start has one.
 fn ensure_identities() -> Result<usize, Failure> {
     board::enter(BasePhase::ReplicaIdentities);
     let done = loop {
@@ -82,7 +83,7 @@ fn ensure_identities() -> Result<usize, Failure> {
     Ok(done)
 }
 
-/// The same once: fails where a table is in use.
+/// A single pass: fails if a table is in use.
 pub fn try_identities() -> Result<usize, Failure> {
     session::set(c"lock_timeout", IDENTITY_LOCK_TIMEOUT);
     let done = transaction::run(|| Ok::<_, Failure>(replica_identity::ensure_all()));
@@ -94,7 +95,7 @@ pub fn try_identities() -> Result<usize, Failure> {
     Ok(done.len())
 }
 
-/// Makes the slot, still this process's own, then its chain, then lets others see the slot.
+/// Creates the slot, still ephemeral, then its chain, then makes the slot persistent.
 fn create(
     database: pg_sys::Oid,
     name: &str,
@@ -121,7 +122,7 @@ fn create(
     Ok((slot, chain))
 }
 
-/// Lets the capture worker start, at once and with a clean slate, and the globals worker too.
+/// Lets the capture worker start, immediately and without earlier failures, and the globals worker too.
 fn resume(database: pg_sys::Oid) {
     status::update(database, |entry| {
         entry.held = false;
@@ -134,8 +135,8 @@ fn resume(database: pg_sys::Oid) {
     workers::resume(database);
 }
 
-/// Ends the chain and drops its slot, as incr_setup(new_chain => true) wants it. A slot that came along with a
-/// copy of the server goes where the archive is taken over.
+/// Ends the chain and drops its slot, for incr_setup(new_chain => true). A slot that was copied with the
+/// server is dropped when the archive is taken over.
 fn end_chain(database: pg_sys::Oid, name: &str, owned: &Owned) -> Result<(), Failure> {
     drop_slot(database, name)?;
     if let Some(mut chain) = owned.served_chain()? {
@@ -151,7 +152,7 @@ fn end_chain(database: pg_sys::Oid, name: &str, owned: &Owned) -> Result<(), Fai
     Ok(())
 }
 
-/// Stops capture and drops the slot, where there is one.
+/// Stops capture and drops the slot, if there is one.
 pub fn drop_slot(database: pg_sys::Oid, name: &str) -> Result<(), Failure> {
     if !workers::has_slot(database) {
         return Ok(());
@@ -166,10 +167,10 @@ pub fn drop_slot(database: pg_sys::Oid, name: &str) -> Result<(), Failure> {
 fn slot_without_chain(name: &str) -> Failure {
     Failure::new(
         PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-        format!("slot \"{name}\" exists, but pg_incrbackup.directory holds no chain of it"),
+        format!("slot \"{name}\" exists, but pg_incrbackup.directory does not contain its chain"),
     )
     .hint(
-        "Point pg_incrbackup.directory to where the files are, or start anew with \
+        "Set pg_incrbackup.directory to the directory that contains the files, or start over with \
          SELECT * FROM incr_setup(new_chain => true).",
     )
 }
@@ -180,5 +181,5 @@ fn chain_has_ended(reason: &str) -> Failure {
         "the chain of this database is broken",
     )
     .detail(reason)
-    .hint("The files stay good. SELECT * FROM incr_setup(new_chain => true) starts a new chain.")
+    .hint("The files remain valid. SELECT * FROM incr_setup(new_chain => true) starts a new chain.")
 }

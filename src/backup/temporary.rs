@@ -1,19 +1,20 @@
-//! Bases wait for sessions whose temporary objects permanent ones are over.
+//! Base backups wait for sessions on whose temporary objects permanent ones depend.
 //!
-//! `ALTER TABLE t ALTER v SET DEFAULT pg_temp.f()` is allowed: the default goes when the session ends. Until then
-//! pg_dump writes it with a schema that no other database has, and no restore would get past it. The base before
-//! serves meanwhile, and what is captured behind it leaves such things out one by one.
+//! `ALTER TABLE t ALTER v SET DEFAULT pg_temp.f()` is allowed: the default is dropped when the session ends.
+//! Until then pg_dump writes it with a schema that no other database has, and every restore would fail.
+//! Meanwhile the previous base is used, and what is captured after it leaves out such objects one by one.
 
 use pgrx::prelude::*;
 use pgrx::spi::SpiClient;
 
 use crate::pg::failure::Failure;
 
-/// How many of them a message names.
+/// How many of them a message lists.
 const SHOWN: usize = 5;
 
-/// What is in a session's schema depends on the schema; what is a part of it, internally or automatically. What
-/// depends on these otherwise and is none of them is permanent, or a part of what is.
+/// Objects in a temporary schema depend on the schema; their parts depend on them, internally or
+/// automatically. Objects that have another kind of dependency on these are permanent, or parts of permanent
+/// ones.
 const OVER_TEMPORARY: &str = "WITH RECURSIVE temporary (class, id, space) AS ( \
       SELECT 'pg_catalog.pg_namespace'::pg_catalog.regclass::pg_catalog.oid, n.oid, n.oid \
       FROM pg_catalog.pg_namespace n WHERE n.nspname LIKE 'pg\\_temp\\_%' \
@@ -26,7 +27,7 @@ const OVER_TEMPORARY: &str = "WITH RECURSIVE temporary (class, id, space) AS ( \
       pg_catalog.pg_identify_object(d.classid, d.objid, d.objsubid) AS o \
     WHERE NOT EXISTS (SELECT FROM temporary own WHERE own.class = d.classid AND own.id = d.objid) ORDER BY 1";
 
-/// Fails where a permanent object is over a temporary one.
+/// Fails if a permanent object depends on a temporary one.
 pub fn ensure_none_is_needed(client: &SpiClient<'_>) -> Result<(), Failure> {
     let (mut objects, mut schemas) = (Vec::new(), Vec::new());
     for row in client.select(OVER_TEMPORARY, None, &[])? {
@@ -48,8 +49,9 @@ pub fn ensure_none_is_needed(client: &SpiClient<'_>) -> Result<(), Failure> {
     };
     Err(Failure::new(
         PgSqlErrorCode::ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST,
-        "permanent objects are over temporary ones, which no other database has",
+        "permanent objects depend on temporary objects",
     )
-    .detail(format!("{}{more}, over {}", objects.join(", "), schemas.join(", ")))
-    .hint("They go when their session ends, or are changed; the base follows then. DROP SCHEMA … CASCADE removes the temporary schema of a session that is no more."))
+    .detail(format!("{}{more} depend on objects in {}.", objects.join(", "), schemas.join(", ")))
+    .hint("The base backup is made once the session that owns the temporary objects has ended. DROP SCHEMA … \
+    CASCADE removes the temporary schema of a session that no longer exists."))
 }

@@ -1,6 +1,6 @@
-//! What only a session in the database can see, for those who ask from another: tables without a replica
-//! identity, and whether DDL is recorded. The capture worker is such a session. It looks when it starts,
-//! and then twice a minute, whenever it has read all there is and the catalogs have changed.
+//! Facts that only a session in the database can see, for sessions in other databases: tables without a
+//! replica identity, and whether DDL is recorded. The capture worker is such a session. It checks when it
+//! starts, and then at most twice a minute, when it has read everything and the catalogs have changed.
 
 use std::time::{Duration, Instant};
 
@@ -14,10 +14,10 @@ use crate::status::{self, LookStatus};
 use crate::{health, lost_extension};
 
 const INTERVAL: Duration = Duration::from_secs(30);
-/// Capture stands still meanwhile, and anybody may hold a lock on what is looked at.
+/// Capture waits in the meantime, and any session may hold a lock on the tables checked here.
 const LOCK_TIMEOUT: &std::ffi::CStr = c"100ms";
 
-/// So often in any case: not every change of pg_depend or pg_extension is told to other sessions.
+/// Checked this often in any case: not every change of pg_depend or pg_extension is sent to other sessions.
 const LONGEST: Duration = Duration::from_secs(600);
 
 #[derive(Default)]
@@ -26,19 +26,19 @@ pub struct CatalogCheck {
     found: Option<Found>,
 }
 
-/// What a look was made under.
+/// The state in which the last check was made.
 struct Found {
     at: Instant,
     /// [`invalidation::received`].
     messages: u64,
     keyless_tables: KeylessTables,
-    /// All of it could be done.
+    /// The check was complete.
     is_whole: bool,
     seen: LookStatus,
 }
 
 impl CatalogCheck {
-    /// Looks, unless it has just done so. Outside a transaction. Capture goes on where it fails.
+    /// Checks, unless it has just been done. Outside a transaction. Capture continues if it fails.
     pub fn if_due(&mut self, database: pg_sys::Oid) {
         if self.last.is_some_and(|last| last.elapsed() < INTERVAL) {
             return;
@@ -60,7 +60,7 @@ impl CatalogCheck {
         }
     }
 
-    /// What there is to be seen; what was seen before, where nothing has changed since. In a transaction.
+    /// The current facts; the previous ones if nothing has changed. In a transaction.
     fn find(&mut self, database: pg_sys::Oid) -> Result<Found, Failure> {
         let (messages, keyless_tables) = (invalidation::received(), settings::keyless_tables());
         let is_lost = status::read(database).is_some_and(|entry| entry.extension.is_lost);

@@ -1,6 +1,6 @@
 //! Why a capture worker stopped.
 
-/// An error of the capture layer. PostgreSQL's own errors pass as panics and are caught with it.
+/// An error of the capture layer. PostgreSQL's own errors are raised as panics and caught with it.
 #[derive(Debug, thiserror::Error)]
 pub enum CaptureError {
     #[error(transparent)]
@@ -15,15 +15,15 @@ pub enum CaptureError {
     #[error("{0}")]
     Foreign(String),
 
-    /// The chain has a gap or an end; only a new one helps.
+    /// The chain has a gap or an end; a new one is needed.
     #[error("{0}")]
     Broken(String),
 
-    /// Settings do not let it run.
+    /// The settings prevent it from running.
     #[error("{0}")]
     Off(String),
 
-    /// The worker was asked to end.
+    /// The worker was told to exit.
     #[error("shutdown requested")]
     Shutdown,
 }

@@ -1,9 +1,9 @@
-//! Rows of decoder_raw become frames.
+//! Converts rows of decoder_raw to messages of our own plugin.
 //!
-//! decoder_raw writes statements without saying whose transaction they are before its COMMIT comes,
-//! so a transaction's statements wait here (on disk when they are many). Its lines for ddl_history
-//! become the DDL itself; its TRUNCATE lines are dropped, since ddl_history has them, and so are those
-//! for the other tables of our extension, which a restored database does not have.
+//! decoder_raw does not write which transaction its statements belong to before the COMMIT, so a
+//! transaction's statements are collected here (on disk if there are many). Its lines for ddl_history are
+//! converted to the DDL itself; its TRUNCATE lines are dropped, since ddl_history contains them, and so are
+//! the lines for the other tables of our extension, which a restored database does not have.
 
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::rc::Rc;
@@ -24,14 +24,13 @@ use crate::pg::decoding::commit_time;
 use crate::pg::types::xid;
 use crate::settings;
 
-/// Statements of one transaction that are kept in memory; beyond, in an unlinked temporary file.
+/// Size of the statements of one transaction kept in memory; beyond, they are in an unlinked temporary file.
 const MOST_IN_MEMORY: usize = 16 * 1024 * 1024;
 
 /// A plugin's options, as names and values.
 type Options = Vec<(&'static str, String)>;
 
-/// The options that a reader gives the slot's plugin, and who makes frames of its rows where it
-/// writes none itself.
+/// The options that a reader gives the slot's plugin, and the converter of its rows if it is not our own.
 pub fn plugin_options(plugin_name: &str) -> Result<(Options, Option<Translator>)> {
     if plugin_name == "pg_incrbackup" {
         let copy_threshold = settings::copy_threshold().to_string();
@@ -45,7 +44,7 @@ pub fn plugin_options(plugin_name: &str) -> Result<(Options, Option<Translator>)
     Ok((options, Some(Translator::new(Rc::new(own_tables()?)))))
 }
 
-/// Collects the open transaction's frames until its COMMIT.
+/// Collects the open transaction's messages until its COMMIT.
 pub struct Translator {
     own: Rc<OwnTables>,
     frames: SpooledTempFile,
@@ -67,18 +66,18 @@ impl Translator {
         }
     }
 
-    /// Takes a row as `pg::plugin::send_foreign` packs it.
+    /// Accepts a row in the format of `pg::decoding::direct::send_foreign`.
     pub fn accept_message(&mut self, message: &[u8], journal: &mut Journal) -> Result<()> {
         let (Some(lsn), Some(xid)) = (message.first_chunk::<8>(), message.get(8..12)) else {
             return Err(CaptureError::Foreign(
-                "a row without its position".to_owned(),
+                "a message of the output plugin is too short".to_owned(),
             ));
         };
         let xid = xid.iter().fold(0, |xid, byte| xid << 8 | u32::from(*byte));
         self.accept(Lsn(u64::from_be_bytes(*lsn)), xid, &message[12..], journal)
     }
 
-    /// Takes one row with its position and transaction.
+    /// Accepts one row with its LSN and transaction.
     pub fn accept(&mut self, lsn: Lsn, xid: u32, row: &[u8], journal: &mut Journal) -> Result<()> {
         match foreign_sql::read(row, &self.own)? {
             Line::Begin => {
@@ -163,7 +162,7 @@ impl Translator {
             .map_err(spill)
     }
 
-    /// Hands the whole transaction to the journal.
+    /// Writes the complete transaction to the journal.
     fn commit(&mut self, lsn: Lsn, xid: u32, journal: &mut Journal) -> Result<()> {
         self.release_held()?;
         let mut taken = self.start_over();
@@ -192,11 +191,11 @@ impl Translator {
 
 fn spill(error: std::io::Error) -> CaptureError {
     CaptureError::Foreign(format!(
-        "could not keep a transaction in a temporary file: {error}"
+        "could not store a transaction in a temporary file: {error}"
     ))
 }
 
-/// The tables of our extension in this database; none where it is not created.
+/// The tables of our extension in this database; none if it is not installed.
 fn own_tables() -> Result<OwnTables> {
     const QUERY: &str = "SELECT pg_catalog.textsend(n.nspname::pg_catalog.text), \
             pg_catalog.textsend(c.relname::pg_catalog.text) \

@@ -1,5 +1,5 @@
-//! Reads decoder_raw's lines: what kind they are, ddl_history's rows, and literals that hold a raw
-//! line end (decoder_raw only doubles quotes), which a segment must not have.
+//! Parses decoder_raw's lines: their kind, ddl_history's rows, and literals that contain an unescaped line
+//! end (decoder_raw only doubles quotes), which a segment must not have.
 
 use std::collections::HashMap;
 
@@ -15,7 +15,7 @@ pub struct OwnTables {
     pub others: Vec<Table>,
 }
 
-/// What a line of decoder_raw is.
+/// The kind of a line of decoder_raw.
 pub enum Line {
     Begin,
     Commit,
@@ -31,7 +31,7 @@ pub enum Line {
 
 #[derive(Debug, PartialEq, Eq)]
 enum Token {
-    /// A keyword, name or number, as it stands.
+    /// A keyword, name or number.
     Word(Vec<u8>),
     /// A string literal's value.
     Literal(Vec<u8>),
@@ -114,7 +114,7 @@ fn statement<'a>(pairs: impl Iterator<Item = (&'a Token, &'a Token)>) -> Result<
     for (name, value) in pairs {
         let value = match value {
             Token::Word(word) if word == b"null" => Vec::new(),
-            // A quoted 'null' is a text, such as the name of a role.
+            // A quoted 'null' is a string, such as the name of a role.
             Token::Word(value) | Token::Literal(value) => value.clone(),
             Token::Symbol(_) => return Err(unreadable()),
         };
@@ -145,7 +145,7 @@ fn is_true(value: &[u8]) -> bool {
 }
 
 fn unreadable() -> CaptureError {
-    CaptureError::Foreign("a row of ddl_history came from the plugin in an unknown form".to_owned())
+    CaptureError::Foreign("could not parse the output plugin's row of ddl_history".to_owned())
 }
 
 fn tokens(sql: &[u8]) -> Vec<Token> {
@@ -179,7 +179,7 @@ fn tokens(sql: &[u8]) -> Vec<Token> {
     tokens
 }
 
-/// What stands up to the closing quote, doubled quotes undone, and what follows it.
+/// The text up to the closing quote, with doubled quotes undone, and the rest.
 fn quoted(text: &[u8], quote: u8) -> (Vec<u8>, &[u8]) {
     let mut value = Vec::new();
     let mut rest = text;
@@ -197,7 +197,7 @@ fn quoted(text: &[u8], quote: u8) -> (Vec<u8>, &[u8]) {
     (value, rest)
 }
 
-/// The statement with every literal that holds a line end rewritten as `E'…\n…'`.
+/// The statement with every literal that contains a line end rewritten as `E'…\n…'`.
 fn on_one_line(sql: &[u8]) -> Vec<u8> {
     if !sql.iter().any(|byte| matches!(byte, b'\n' | b'\r')) {
         return sql.to_vec();

@@ -1,8 +1,8 @@
-//! The journal of one database: frames in, durable segments out.
+//! The journal of one database: messages in, durable segments out.
 //!
-//! It skips transactions that the files already hold (the slot may step back, the files never
-//! repeat), counts what waits for an fsync, rotates at transaction ends, and reports to the status
-//! board. Its promise: [`Journal::sync`] returns only what is on disk.
+//! It skips transactions that the files already contain (the slot may go back, the files never repeat),
+//! counts what waits for an fsync, rotates at transaction ends, and reports to the status board. It
+//! guarantees that [`Journal::sync`] returns only what is on disk.
 
 use std::time::{Duration, Instant};
 
@@ -20,17 +20,17 @@ use crate::status::{self, DatabaseStatus};
 use crate::workers::shutdown;
 use crate::{offsite, settings};
 
-/// With `fsync_interval` 0, an fsync comes at the latest after this much time or text.
+/// With `fsync_interval` 0, fsync at the latest after this much time or text.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 const MOST_UNSYNCED: u64 = 16 * 1024 * 1024;
 
-/// So many flags of rows in one transaction are logged one by one: whoever writes rows does not fill the log.
+/// This many flags of rows in one transaction are logged one by one, so that no user can fill the log.
 const LOGGED_FLAGS: u64 = 10;
 
 pub struct Journal {
     database: pg_sys::Oid,
     appender: Appender,
-    /// The transaction that is passing by is in the files already.
+    /// The current transaction is in the files already.
     skipping: bool,
     commit_time: Option<Time>,
     /// Commit time of the oldest transaction written but not yet fsynced, and of the newest.
@@ -38,23 +38,23 @@ pub struct Journal {
     newest_written: Option<Time>,
     unsynced_bytes: u64,
     last_sync: Instant,
-    /// Sequence positions that must stand in the files before the next commit does.
+    /// Sequence positions that must be in the files before the next commit.
     owed_setvals: Vec<Vec<u8>>,
-    /// A transaction brought sequence positions since somebody last asked.
+    /// A transaction wrote sequence positions since the last call of `take_sequences`.
     setvals_passed: bool,
-    /// Flags of the transaction that is being written.
+    /// Flags of the current transaction.
     flags: u64,
     losses: Losses,
-    /// Why the chain ends with what is written now.
+    /// Why the chain ends with the current transaction.
     broken: Option<String>,
-    /// The last commit in the files, which the slot will give again.
+    /// The last commit in the files, which the slot will return again.
     expected: Option<Lsn>,
     rows: u32,
 }
 
 impl Journal {
     pub fn new(database: pg_sys::Oid, chain: ChainDir, appender: Appender) -> Self {
-        // Opening the files may have closed one that a crash had left.
+        // Opening the files may have closed a segment that a crash had left open.
         offsite::want(database);
         Self {
             database,
@@ -75,15 +75,15 @@ impl Journal {
         }
     }
 
-    /// A slot that was confirmed up to here gives all that committed later once more. What the files
-    /// have of that must be there: a server that was set back, and has written on since, has other
-    /// transactions in its place.
+    /// A slot that was confirmed up to this LSN returns everything committed later again. The transactions
+    /// that the files contain of it must be among them: a server that was reset to an earlier state, and has
+    /// written since, has other transactions in their place.
     pub fn expect_again_from(&mut self, confirmed: u64) {
         let last = self.appender.last_commit_lsn();
         self.expected = last.filter(|last| confirmed < last.0);
     }
 
-    /// Takes one row of the output plugin.
+    /// Accepts one message of the output plugin.
     pub fn accept(&mut self, row: &[u8]) -> Result<()> {
         self.ensure_wanted()?;
         let frame = frame::parse(row)?;
@@ -97,7 +97,7 @@ impl Journal {
         }
         if self.skipping {
             self.skipping = frame != Frame::Commit;
-            // It was written, but whoever wrote it may not have lived to note it.
+            // It was written, but the previous worker may have exited before it was recorded.
             if let Frame::Lost { lost, reason } = frame {
                 self.losses.add(lost, reason);
             }
@@ -154,7 +154,7 @@ impl Journal {
         Ok(())
     }
 
-    /// A large transaction passes in one call of the decoder: look for SIGTERM now and then.
+    /// A large transaction is passed in one call of the decoder: check for SIGTERM regularly.
     fn ensure_wanted(&mut self) -> Result<()> {
         self.rows = self.rows.wrapping_add(1);
         if self.rows.is_multiple_of(1024) && shutdown::is_requested() {
@@ -168,11 +168,12 @@ impl Journal {
             self.expected = None;
             if commit_lsn != expected {
                 self.broken = Some(format!(
-                    "the files hold a transaction that committed at {expected}, the server's WAL does not: the server was set back"
+                    "the files contain a transaction that committed at {expected}, the server's WAL does not: \
+                     the server was reset to an earlier state"
                 ));
             }
         }
-        // Nothing follows another history.
+        // Nothing is written after a different history.
         self.skipping = self.broken.is_some() || commit_lsn <= self.appender.last_lsn();
         self.losses.begin(xid, commit_lsn, commit_time);
         if !self.skipping {
@@ -220,7 +221,7 @@ impl Journal {
         if is_ddl || self.flags <= LOGGED_FLAGS {
             let text = String::from_utf8_lossy(reason);
             warning!(
-                "pg_incrbackup: {text}; the change is marked in {}",
+                "pg_incrbackup: {text}; the change is flagged in {}",
                 self.file()
             );
         }
@@ -234,7 +235,7 @@ impl Journal {
         let flags = std::mem::take(&mut self.flags);
         if flags > LOGGED_FLAGS {
             warning!(
-                "pg_incrbackup: {flags} changes of one transaction are marked in {}",
+                "pg_incrbackup: {flags} changes of one transaction are flagged in {}",
                 self.file()
             );
         }
@@ -253,7 +254,7 @@ impl Journal {
         is_old || self.appender.bytes_in_segment() >= settings::rotate_size()
     }
 
-    /// Fails once a transaction has broken the chain. What was written up to it stays good.
+    /// Fails once a transaction has broken the chain. What was written before remains valid.
     pub fn ensure_whole(&self) -> Result<()> {
         match &self.broken {
             Some(reason) => Err(CaptureError::Broken(reason.clone())),
@@ -261,7 +262,7 @@ impl Journal {
         }
     }
 
-    /// Closes the open segment if its age says so; between transactions.
+    /// Closes the open segment if it is old enough; between transactions.
     pub fn rotate_if_old(&mut self) -> Result<()> {
         if !self.appender.is_empty() && self.is_rotation_due() {
             self.rotate()?;
@@ -280,7 +281,7 @@ impl Journal {
         Ok(closed.map(|segment| segment.path.to_string_lossy().into_owned()))
     }
 
-    /// Makes durable what was written; returns the end of the last transaction or position on disk.
+    /// Makes everything written durable; returns the end of the last transaction or position on disk.
     pub fn sync(&mut self) -> Result<Lsn> {
         self.losses.note(self.database)?;
         let durable = self.appender.sync()?;
@@ -298,7 +299,7 @@ impl Journal {
         self.appender.written_lsn() > self.appender.durable_lsn() || self.unsynced_bytes > 0
     }
 
-    /// True when an fsync is due although more is there to be read; by its time only where `look_at_clock`.
+    /// True if an fsync is due although there is more to read; by time only with `look_at_clock`.
     pub fn must_sync(&self, look_at_clock: bool) -> bool {
         if self.broken.is_some() {
             return true;
@@ -313,7 +314,7 @@ impl Journal {
         self.unsynced_bytes >= most || look_at_clock && self.last_sync.elapsed() >= longest
     }
 
-    /// When everything was read: how long an fsync may still wait. `None`: there is nothing to sync.
+    /// If everything was read: how long an fsync may still wait. `None`: there is nothing to sync.
     pub fn sync_delay(&self) -> Option<Duration> {
         let interval = settings::fsync_interval();
         self.has_unsynced()
@@ -324,14 +325,14 @@ impl Journal {
         self.last_sync >= moment
     }
 
-    /// Writes that all up to `lsn` was read and left nothing. `at` is a time before all was read: what was
-    /// committed by then is in the files, and a restore up to then is the whole.
+    /// Writes that everything up to `lsn` was read and contained no changes. `at` is a time before the end of
+    /// that reading: everything committed by then is in the files, so a restore to that time is complete.
     pub fn position(&mut self, lsn: Lsn, at: Time) -> Result<()> {
         self.appender.position(lsn, at)?;
         Ok(())
     }
 
-    /// Writes sequence positions as a block of their own.
+    /// Writes sequence positions as a separate block.
     pub fn sequences(&mut self, lsn: Lsn, setvals: &[Vec<u8>]) -> Result<()> {
         let lsn = lsn.max(self.appender.last_lsn());
         self.appender
@@ -340,8 +341,8 @@ impl Journal {
         Ok(())
     }
 
-    /// These statements will stand in the next transaction, before its COMMIT, instead of those
-    /// that it was owed before.
+    /// These statements are written in the next transaction, before its COMMIT, and replace those of an
+    /// earlier call.
     pub fn owe_setvals(&mut self, setvals: Vec<Vec<u8>>) {
         self.owed_setvals = setvals;
     }
@@ -369,14 +370,14 @@ impl Journal {
         });
     }
 
-    /// Everything that was flushed is read: what failed before is passed, once it is durable too.
+    /// Everything that was flushed is read: earlier failures no longer count once it is durable.
     pub fn caught_up(&self) {
         if !self.has_unsynced() {
             status::update(self.database, |entry| entry.failures = 0);
         }
     }
 
-    /// Writes the board's entry. `read` is the end of what was read, `confirmed` the slot's.
+    /// Updates the board's entry. `read` is the end of what was read, `confirmed` the slot's position.
     pub fn report(&self, read: u64, confirmed: u64) {
         let counters = self.appender.counters();
         let micros = |time: Option<Time>| time.map_or(0, |time| time.timestamp_micros());

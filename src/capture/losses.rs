@@ -1,8 +1,8 @@
-//! What the transactions in the files have lost, until the chain's list of it has it.
+//! Losses in the transactions being written, until they are in the chain's list.
 //!
-//! The list is written before what it tells of is fsynced, and so before that is confirmed to the slot: a
-//! crash leaves it with a flag too early, never without one. A worker that died in between finds the flag
-//! again in a transaction that it skips. The launcher is told, and begins a base.
+//! The list is written before the transactions are fsynced, and so before they are confirmed to the slot: a
+//! crash can leave a flag in the list too early, but never omit one. If a worker exits in between, the next
+//! one finds the flag again in a transaction that it skips. The launcher is notified, and starts a base.
 
 use std::collections::HashMap;
 
@@ -19,11 +19,11 @@ use crate::backup;
 
 pub struct Losses {
     chain: ChainDir,
-    /// The transaction that passes by.
+    /// The current transaction.
     xid: u64,
     commit_lsn: Lsn,
     commit_time: Option<Time>,
-    /// The first and the last flag of each object that is not on the list yet.
+    /// The first and the last flag of each object that is not in the list yet.
     new: HashMap<Lost, (New, Option<New>)>,
 }
 

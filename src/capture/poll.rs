@@ -1,9 +1,9 @@
-//! The reader that asks the SQL functions of logical decoding (`reader = poll`).
+//! The reader that uses the SQL functions of logical decoding (`reader = poll`).
 //!
-//! peek, write, fsync, and only then consume: `pg_logical_slot_get_changes` moves the slot, so it
-//! runs last and never past what is on disk. It serves any output plugin on any server. What a peek
-//! returns is decoded anew each time, so one long transaction makes every peek read all WAL since it
-//! began: `stream` does not have that cost.
+//! The order is peek, write, fsync, and only then consume: `pg_logical_slot_get_changes` advances the slot,
+//! so it runs last and never past what is on disk. This works with any output plugin on any server. Every
+//! peek decodes again from the start, so during a long transaction every peek reads all WAL since its
+//! beginning: `stream` does not have that cost.
 
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
@@ -25,7 +25,7 @@ use crate::settings;
 use crate::status::{self, DatabaseStatus};
 use crate::workers::shutdown;
 
-/// A peek stops at the first commit past so many rows.
+/// A peek stops at the first commit after this many rows.
 const ROWS_PER_PEEK: i32 = 100_000;
 /// Rows held in memory at once.
 const ROWS_PER_FETCH: i64 = 100;
@@ -41,7 +41,7 @@ pub struct PollReader {
     look: CatalogCheck,
     /// Everything flushed up to here has been peeked and written.
     read: Lsn,
-    /// A time before that was flushed.
+    /// A time before which that was flushed.
     read_since: Time,
     confirmed: Lsn,
     last_position: Instant,
@@ -76,7 +76,7 @@ impl PollReader {
         })
     }
 
-    /// Reads until the worker is told to end.
+    /// Reads until the worker is told to exit.
     pub fn run(&mut self) -> Result<()> {
         self.sequences
             .write_all(&mut self.journal, self.confirmed)?;
@@ -95,7 +95,7 @@ impl PollReader {
         Err(CaptureError::Shutdown)
     }
 
-    /// One peek with all that follows from it. True when there may be more at once.
+    /// One peek and its consequences. True if there may be more immediately.
     fn round(&mut self) -> Result<bool> {
         let now = archive::time::now();
         let flushed = Lsn(server::wal_flush_lsn());
@@ -115,7 +115,7 @@ impl PollReader {
         Ok(last.is_some() && !shutdown::is_requested())
     }
 
-    /// Writes what a peek returns; the position of its last row, which is a COMMIT.
+    /// Writes the result of a peek; returns the position of its last row, which is a COMMIT.
     fn peek(&mut self) -> Result<Option<Lsn>> {
         let slot = self.slot.clone();
         let options = self.options.clone();
@@ -149,7 +149,7 @@ impl PollReader {
         }))
     }
 
-    /// Moves the slot to `upto`, which is on disk.
+    /// Advances the slot to `upto`, which is on disk.
     fn consume(&mut self, upto: Lsn) -> Result<()> {
         let (slot, options) = (self.slot.clone(), self.options.clone());
         BackgroundWorker::transaction(AssertUnwindSafe(|| {
@@ -164,7 +164,7 @@ impl PollReader {
         Ok(())
     }
 
-    /// Answers the requests that were there before everything flushed was read.
+    /// Answers the requests that existed before everything flushed was read.
     fn finish_round(&mut self, asked: &DatabaseStatus) -> Result<()> {
         if self.last_position.elapsed() >= POSITION_INTERVAL {
             self.move_idle_slot()?;
@@ -179,8 +179,8 @@ impl PollReader {
         Ok(())
     }
 
-    /// A position must be the end of a WAL record, or consuming up to it would take one more record
-    /// along, unseen. A logical message of our own makes such a record, when others moved the WAL.
+    /// A position must be the end of a WAL record, or consuming up to it would silently consume one more
+    /// record. A logical message of our own creates such a record if other activity has advanced the WAL.
     fn move_idle_slot(&mut self) -> Result<()> {
         self.last_position = Instant::now();
         if self.read <= self.confirmed {

@@ -1,8 +1,8 @@
 //! Sequence positions outside transactions: at a worker's start, when a sequence moved without a
 //! commit, and exactly, at a flush.
 //!
-//! Names are those of the current catalogs, which may be ahead of what was read, so these lines do
-//! nothing where no sequence of that name exists at replay.
+//! Names are those of the current catalogs, which may be ahead of what was read, so these lines do nothing if
+//! no sequence of that name exists at replay.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -16,28 +16,28 @@ use super::journal::Journal;
 use crate::pg::decoding::moved_sequences;
 use crate::sequences::{self, Position, Positions};
 
-/// Positions of sequences that move without commits are written at most this often.
+/// Minimum interval for positions of sequences that change without commits.
 const MOVED_INTERVAL: Duration = Duration::from_secs(1);
 
 #[derive(Default)]
 pub struct SequenceSync {
-    /// What was written last for each sequence.
+    /// The last position written for each sequence.
     written: HashMap<pg_sys::Oid, Position>,
     last_moved: Option<Instant>,
 }
 
 impl SequenceSync {
-    /// Writes every sequence's safe position: what moved before this worker started is unknown.
+    /// Writes every sequence's safe position: changes before this worker started are unknown.
     pub fn write_all(&mut self, journal: &mut Journal, lsn: Lsn) -> Result<()> {
         self.write(journal, lsn, Positions::Safe)
     }
 
-    /// Writes every sequence that stands elsewhere than the files say, exactly. Since a sequence
-    /// hands out values without WAL up to its safe position, that one is owed to the next commit.
+    /// Writes every sequence whose position differs from that in the files, exactly. Since a sequence returns
+    /// values without WAL up to its safe position, that position is written with the next commit.
     pub fn write_exact(&mut self, journal: &mut Journal, lsn: Lsn) -> Result<()> {
         self.write(journal, lsn, Positions::Exact)?;
         let safe = BackgroundWorker::transaction(|| {
-            // What was noted of them is no news any more.
+            // The changes recorded for them are obsolete.
             moved_sequences::take_guarded();
             sequences::positions(Positions::Safe)
         })?;
@@ -64,7 +64,7 @@ impl SequenceSync {
         Ok(())
     }
 
-    /// Writes what `moved_sequences` has noted and no transaction took along.
+    /// Writes the positions recorded by `moved_sequences` that no transaction contained.
     pub fn write_moved(&mut self, journal: &mut Journal, lsn: Lsn) -> Result<()> {
         if self
             .last_moved

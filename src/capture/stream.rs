@@ -1,7 +1,7 @@
 //! The reader that decodes in the worker's own process (`reader = stream`).
 //!
-//! Every record is read once. Between two records the journal is between two transactions, so
-//! requests are answered there, and what is fsynced is confirmed.
+//! Every record is read once. Between two records the journal is between two transactions, so requests are
+//! answered there, and fsynced positions are confirmed.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -19,24 +19,24 @@ use super::foreign;
 use super::journal::Journal;
 use super::sequence_sync::SequenceSync;
 use crate::pg::decoding::decoder::{Decoder, Step};
-use crate::pg::decoding::{moved_sequences, plugin};
+use crate::pg::decoding::{direct, moved_sequences};
 use crate::pg::server;
 use crate::settings;
 use crate::status::{self, DatabaseStatus};
 use crate::workers::shutdown;
 
-/// A position comment for an idle database at most this often.
+/// Minimum interval of position comments for an idle database.
 pub const POSITION_INTERVAL: Duration = Duration::from_secs(10);
 /// Longest sleep; a commit, a request or a signal ends it sooner.
 const LONGEST_SLEEP: Duration = Duration::from_secs(10);
 /// wal_writer_delay's default: until then an asynchronous commit may not be flushed.
 const UNFLUSHED_SLEEP: Duration = Duration::from_millis(200);
-/// After an fsync, commits gather for so long: under load they are read and fsynced together, and nobody
-/// needs to wake the worker meanwhile. One that comes alone does not wait.
+/// After an fsync, commits are collected for this long: under load they are read and fsynced together, and
+/// need not wake the worker. A single commit does not wait.
 const GATHERING: Duration = Duration::from_millis(10);
-/// Records read between two looks at the clock, which costs as much as a short record.
+/// Number of records read between two readings of the clock, each of which costs as much as a short record.
 const RECORDS_PER_CLOCK: u32 = 32;
-/// Records read between two looks at signals and the board.
+/// Number of records read between two checks of signals and the board.
 const RECORDS_PER_LOOK: u32 = 1000;
 
 pub struct StreamReader {
@@ -45,14 +45,14 @@ pub struct StreamReader {
     journal: Rc<RefCell<Journal>>,
     sequences: SequenceSync,
     look: CatalogCheck,
-    /// When the reader last began to read all that was flushed.
+    /// When the reader last started to read everything flushed.
     read_since: Time,
     last_position: Instant,
     last_report: Instant,
 }
 
 impl StreamReader {
-    /// Takes the slot. A slot ahead of the files has lost something: the chain is broken.
+    /// Acquires the slot. If the slot is ahead of the files, something is lost: the chain is broken.
     pub fn start(
         database: pg_sys::Oid,
         slot: &str,
@@ -62,7 +62,7 @@ impl StreamReader {
         let (options, mut translator) = foreign::plugin_options(plugin_name)?;
         let journal = Rc::new(RefCell::new(journal));
         let target = journal.clone();
-        plugin::set_direct_target(Box::new(move |row| {
+        direct::set_direct_target(Box::new(move |row| {
             let mut journal = target.borrow_mut();
             let result = match &mut translator {
                 None => journal.accept(row),
@@ -85,7 +85,7 @@ impl StreamReader {
         })
     }
 
-    /// Reads until the worker is told to end.
+    /// Reads until the worker is told to exit.
     pub fn run(&mut self) -> Result<()> {
         self.sequences.write_all(
             &mut self.journal.borrow_mut(),
@@ -96,7 +96,7 @@ impl StreamReader {
         while !shutdown::is_requested() {
             let began = Instant::now();
             self.read_since = archive::time::now();
-            // Before reading: what a request wants to be in the files is flushed by then, so it is read.
+            // Before reading: everything that a request covers is flushed by then, so it is read.
             let asked = status::read(self.database).unwrap_or_default();
             self.read_what_is_there()?;
             let sleep = self.finish_round(&asked)?;
@@ -133,8 +133,8 @@ impl StreamReader {
         Ok(())
     }
 
-    /// Everything flushed has been read: makes it durable, answers the requests of before, says how long to
-    /// sleep.
+    /// Everything flushed has been read: makes it durable, answers the requests that existed before, and
+    /// returns how long to sleep.
     fn finish_round(&mut self, asked: &DatabaseStatus) -> Result<Duration> {
         pass("capture: all is read").map_err(|error| CaptureError::Foreign(error.to_string()))?;
         let is_asked =
@@ -177,8 +177,8 @@ impl StreamReader {
         Lsn(self.decoder.read_lsn())
     }
 
-    /// The durable order: what is written is fsynced first, and only then confirmed. A break is not
-    /// confirmed: should the chain's end not reach the disk, the break is met again.
+    /// The durable order: everything written is fsynced first, and only then confirmed. A break is not
+    /// confirmed: if the chain's end does not reach the disk, the break is found again.
     fn sync_and_confirm(&mut self) -> Result<()> {
         let durable = self.journal.borrow_mut().sync()?;
         self.journal.borrow().ensure_whole()?;
@@ -187,7 +187,7 @@ impl StreamReader {
         pass("slot: confirmed").map_err(|error| CaptureError::Foreign(error.to_string()))
     }
 
-    /// Nothing was written for a while: a position comment lets the slot move all the same.
+    /// Nothing was written for a while: a position comment lets the slot advance nevertheless.
     fn move_idle_slot(&mut self) -> Result<()> {
         self.last_position = Instant::now();
         let read = self.read_lsn();
@@ -202,7 +202,7 @@ impl StreamReader {
         if asked.flush_wanted > asked.flush_done {
             self.sequences
                 .write_exact(&mut self.journal.borrow_mut(), self.read_lsn())?;
-            // Whoever restores up to the flush's LSN must see that the files reach it.
+            // A restore to the LSN returned by incr_flush() must see that the files reach it.
             let read = self.read_lsn();
             self.journal.borrow_mut().position(read, self.read_since)?;
             self.sync_and_confirm()?;
@@ -225,20 +225,21 @@ impl StreamReader {
     }
 }
 
-/// Between the last commit or position on disk and the slot's confirmed position nothing is left to
-/// be read. CreateDecodingContext would skip it without a word.
+/// There must be nothing left to read between the last commit or position on disk and the slot's confirmed
+/// position. CreateDecodingContext would skip it silently.
 pub fn ensure_no_gap(confirmed: u64, on_disk: Lsn) -> Result<()> {
     if confirmed > on_disk.0 {
         let confirmed = Lsn(confirmed);
         return Err(CaptureError::Broken(format!(
-            "the slot was confirmed up to {confirmed}, but the files end at {on_disk}: what lies between is lost"
+            "the slot was confirmed up to {confirmed}, but the files end at {on_disk}: the changes in between \
+             are lost"
         )));
     }
     Ok(())
 }
 
-/// SIGHUP reloads the settings. Some are taken over only at a worker's start: when one of those has
-/// changed, the worker ends, and the launcher starts another.
+/// SIGHUP reloads the settings. Some are only read when a worker starts: if one of these has changed, the
+/// worker exits, and the launcher starts another.
 pub fn reload_if_asked(started_with: &settings::AtStart) {
     if BackgroundWorker::sighup_received() {
         server::reload_settings();

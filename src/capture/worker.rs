@@ -1,8 +1,7 @@
-//! One capture worker: a background worker that carries one database's changes to its files.
+//! One capture worker: a background worker that writes one database's changes to its files.
 //!
-//! It runs until something fails. Then it says once what failed, what is safe and when it will be
-//! tried again, leaves that on the status board, and ends its process, which frees everything; the
-//! launcher starts a fresh one.
+//! It runs until something fails. Then it reports once what failed, what is safe and when it is retried,
+//! records that on the status board, and exits, which releases everything; the launcher starts a new one.
 
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
@@ -81,7 +80,7 @@ fn capture(database: pg_sys::Oid) -> Result<()> {
     }
     let name = slot_name(database);
     let plugin = workers::slot_plugin(database)
-        .ok_or_else(|| CaptureError::Off(format!("there is no slot {name}")))?;
+        .ok_or_else(|| CaptureError::Off(format!("replication slot \"{name}\" does not exist")))?;
     slot::allow_output_plugin(&plugin);
     let (_owned, mut chain) = open_chain(database, &name)?;
     let result = capture_to(&chain, database, &name, &plugin);
@@ -102,13 +101,13 @@ fn capture_to(chain: &ChainDir, database: pg_sys::Oid, name: &str, plugin: &str)
     ensure_same_history(timeline, appender.last_lsn())?;
     if let Some(torn) = appender.torn_tail() {
         log!(
-            "pg_incrbackup: cut {} bytes of an unfinished transaction off {} ({})",
+            "pg_incrbackup: removed {} bytes of an incomplete transaction from the end of {} ({})",
             torn.bytes,
             appender.current_file().display(),
             torn.why
         );
     }
-    // What an earlier server's life left open.
+    // A segment that was open when the server stopped.
     backup::want_healing(database);
     let journal = Journal::new(database, chain.clone(), appender);
     status::publish_latch(database, server::my_latch());
@@ -118,47 +117,47 @@ fn capture_to(chain: &ChainDir, database: pg_sys::Oid, name: &str, plugin: &str)
     }
 }
 
-/// A server that was set back to an earlier state (a copy of its files, a recovery to a point, the
-/// promotion of a standby that had not received everything) has other transactions at the LSNs that
-/// the files hold already.
+/// A server that was reset to an earlier state (a copy of its files, point-in-time recovery, the promotion of
+/// a standby that had not received everything) has other transactions at LSNs that the files already contain.
 fn ensure_same_history(timeline: u32, end: Lsn) -> Result<()> {
     let why = match timeline::shared_with(timeline) {
         Shared::Current(flushed) if end.0 > flushed => format!(
-            "the files go on to {end}, but the server's WAL ends at {}: the server was set back",
+            "the files extend to {end}, but the server's WAL ends at {}: the server was reset to an earlier state",
             Lsn(flushed)
         ),
         Shared::LeftAt(left) if end.0 > left => format!(
-            "the files go on to {end} on timeline {timeline}, which the server left at {}",
+            "the files extend to {end} on timeline {timeline}, which the server left at {}",
             Lsn(left)
         ),
         Shared::Never => {
-            format!("the files end on timeline {timeline}, which is not in the server's history")
+            format!("the files end on timeline {timeline}, which is not in this server's history")
         }
         _ => return Ok(()),
     };
     Err(CaptureError::Broken(why))
 }
 
-/// The database's directory, this server's as long as the value lives, and the chain in it that the slot feeds.
+/// The database's directory, owned by this server as long as the value exists, and its chain that the slot
+/// writes.
 fn open_chain(database: pg_sys::Oid, slot: &str) -> Result<(Owned, ChainDir)> {
     let directory = settings::directory().ok_or_else(|| {
         CaptureError::Off("pg_incrbackup.directory is not set: capture is off".to_owned())
     })?;
     let name = BackgroundWorker::transaction(|| server::database_name(database))
         .map(|name| String::from_utf8_lossy(&name).into_owned())
-        .ok_or_else(|| CaptureError::Off("the database is gone".to_owned()))?;
+        .ok_or_else(|| CaptureError::Off("the database no longer exists".to_owned()))?;
     let owned = place::own_as(database, &name)
         .map_err(|failure| CaptureError::Off(failure.in_full()))?
         .ok_or_else(|| {
-            // Perhaps its file system is not mounted: nothing is made anew in its place.
+            // Its file system may not be mounted: nothing is created in its place.
             CaptureError::Off(format!(
-                "\"{}\" holds no files of this database, though it has slot {slot}",
+                "\"{}\" contains no files of this database, although slot {slot} exists",
                 directory.display()
             ))
         })?;
     let chain = owned.served_chain()?.ok_or_else(|| {
         CaptureError::Off(format!(
-            "\"{}\" holds no chain of this slot",
+            "\"{}\" does not contain the chain of this slot",
             owned.path().display()
         ))
     })?;
@@ -182,7 +181,7 @@ fn identity(database: pg_sys::Oid) -> Result<SegmentIdentity> {
     })
 }
 
-/// Leaves on the board why the worker ended, and logs it once.
+/// Records on the board why the worker exits, and logs it once.
 fn end(database: pg_sys::Oid, error: &CaptureError) {
     if shutdown::is_requested() || matches!(error, CaptureError::Shutdown) {
         status::update(database, |entry| {
@@ -224,10 +223,12 @@ fn end(database: pg_sys::Oid, error: &CaptureError) {
 
 fn report(message: &str, is_broken: bool, wait: Duration) {
     let hint = if is_broken {
-        "The files up to here stay good. SELECT * FROM incr_setup(new_chain => true) starts a new chain with a new base backup.".to_owned()
+        "The files up to this point remain valid. SELECT * FROM incr_setup(new_chain => true) starts a new \
+         chain with a new base backup.".to_owned()
     } else {
         format!(
-            "Nothing is lost: the slot keeps the WAL. The worker is started again in {} s, and then less and less often, until the cause is gone.",
+            "Nothing is lost: the slot retains the WAL. The worker is restarted in {} s, and then at \
+             increasing intervals until the cause is removed.",
             wait.as_secs().max(1)
         )
     };

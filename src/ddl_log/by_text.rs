@@ -49,7 +49,9 @@ pub fn plan(statement: &Statement, tag: &'static str, mode: RecordMode) -> Optio
     }
     let text = text_of(statement);
     if !text.is_proven {
-        pgrx::error!("the parser does not read the text of {tag} as the statement that ran");
+        pgrx::error!(
+            "the recorded text of {tag} does not parse to the statement that was executed"
+        );
     }
     let replay_text = match mode {
         _ if is_about_this_database => Some(about_this_database(statement, &text)),
@@ -118,7 +120,7 @@ fn about_this_database(statement: &Statement, text: &StatementText) -> Sql {
         says_derived(statement, &own, &Derived::Database(&name))
     });
     let Some((before, after)) = around else {
-        pgrx::error!("{} names a database in an unknown way", statement.tag());
+        pgrx::error!("could not find the database name in {}", statement.tag());
     };
     let doubled = |text: &[u8]| -> Sql {
         let percent = |byte: &u8| vec![*byte; if *byte == b'%' { 2 } else { 1 }];

@@ -89,7 +89,7 @@ fn before_utility(statement: &Statement) -> u64 {
         RunningStatement {
             failure: Some(Failure::new(
                 PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-                "the columns of ddl_history are not those that pg_incrbackup made",
+                "table \"ddl_history\" does not have the expected columns",
             )),
             may_do_nothing: statement.may_do_nothing(),
             ..RunningStatement::default()
@@ -290,10 +290,7 @@ pub(super) fn is_beyond_catalogs(tag: &str) -> bool {
 
 /// What becomes of a statement that could not be recorded.
 pub(super) fn report(failure: &Failure, is_beyond_catalogs: bool) {
-    let message = format!(
-        "DDL could not be recorded for the backup: {}",
-        failure.message
-    );
+    let message = format!("could not record DDL for the backup: {}", failure.message);
     let report = ErrorReport::new(failure.code, message.clone(), "ddl_log");
     if settings::on_log_error() == OnLogError::Error {
         return report
@@ -309,7 +306,13 @@ pub(super) fn report(failure: &Failure, is_beyond_catalogs: bool) {
         decoder_raw::record_loss(&message)
     }
     report
-        .set_detail(if is_lost { "Capture goes on; a base backup follows. A restore to a moment before it may lack what the statement did." } else { "Capture goes on, and has what the statement did; ddl_history does not list it." })
+        .set_detail(if is_lost {
+            "Capture continues; a base backup follows. A restore to an earlier point may \
+        lack the effects of the statement."
+        } else {
+            "Capture continues, including the effects of the \
+        statement; ddl_history does not list it."
+        })
         .report(PgLogLevel::WARNING);
 }
 

@@ -125,8 +125,8 @@ fn incr_refuse_write() {
     ereport!(
         PgLogLevel::ERROR,
         PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
-        "ddl_history is written by pg_incrbackup only",
-        "A restore replays what stands in it."
+        "only pg_incrbackup may change table \"ddl_history\"",
+        "A restore replays its contents."
     );
 }
 

@@ -32,9 +32,9 @@ pub fn ensure_may_drop(statement: &Statement) {
     let code = PgSqlErrorCode::ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST;
     Failure::new(
         code,
-        "cannot drop extension pg_incrbackup: this database is backed up",
+        "cannot drop extension pg_incrbackup because this database is backed up",
     )
-    .hint("SELECT incr_teardown() ends its backup and leaves the files; then drop the extension.")
+    .hint("Run SELECT incr_teardown() first; it keeps the files.")
     .raise();
 }
 
@@ -79,20 +79,20 @@ pub fn make_extension(
 /// A statement has no record. It never fails for that: resetting a database is its owner's right. What it did
 /// to the catalogs is decoded all the same.
 pub fn report_loss(is_beyond_catalogs: bool) {
-    const MESSAGE: &str = "DDL could not be recorded for the backup: \
+    const MESSAGE: &str = "could not record DDL for the backup: \
         the extension pg_incrbackup is gone with its schema";
     lost_extension::note_ddl();
     ddl::lost::emit(MESSAGE, !is_beyond_catalogs);
     let detail = if is_beyond_catalogs || !travels_as_effects() {
-        "Capture goes on; a restore to a moment before the next base backup may lack what the statement did."
+        "Capture continues; a restore to a point before the next base backup may lack the effects of the statement."
     } else {
-        "Capture goes on, and has what the statement did; ddl_history does not list it."
+        "Capture continues, including the effects of the statement; ddl_history does not list it."
     };
     Failure::new(
         PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
         MESSAGE,
     )
     .detail(detail)
-    .hint("Make the schema again: the extension comes back by itself, and a base backup follows.")
+    .hint("Create the schema again: the extension is then re-created automatically, and a base backup follows.")
     .log(PgLogLevel::WARNING);
 }

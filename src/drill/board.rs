@@ -16,10 +16,10 @@ pub fn claim(database: pg_sys::Oid, pid: i32, conninfo: &str) -> Result<u64, Fai
     let (stale_drill, stale_base) = (is_stale(current.drill.pid), is_stale(current.base.pid));
     let claimed = status::update(database, |entry| {
         if entry.drill.pid != 0 && !(stale_drill && entry.drill.pid == current.drill.pid) {
-            return Err("a drill of this database is running already");
+            return Err("a drill of this database is already in progress");
         }
         if entry.base.pid != 0 && !(stale_base && entry.base.pid == current.base.pid) {
-            return Err("a base backup of this database is being made");
+            return Err("a base backup of this database is in progress");
         }
         let mut drill = DrillStatus {
             pid,
@@ -37,7 +37,7 @@ pub fn claim(database: pg_sys::Oid, pid: i32, conninfo: &str) -> Result<u64, Fai
     let claimed = claimed.ok_or_else(preflight::no_room)?;
     claimed.map_err(|why| {
         Failure::new(PgSqlErrorCode::ERRCODE_OBJECT_IN_USE, why)
-            .hint("SELECT * FROM incr_status() shows how far it is.")
+            .hint("SELECT * FROM incr_status() shows its progress.")
     })
 }
 

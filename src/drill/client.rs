@@ -40,8 +40,8 @@ pub fn ensure_in_time() -> Result<(), Failure> {
     }
     let code = PgSqlErrorCode::ERRCODE_QUERY_CANCELED;
     Err(
-        Failure::new(code, "the drill took longer than it may and was ended")
-            .hint("pg_incrbackup.drill_timeout says how long that is."),
+        Failure::new(code, "terminating drill due to pg_incrbackup.drill_timeout")
+            .hint("Increase pg_incrbackup.drill_timeout; 0 disables it."),
     )
 }
 

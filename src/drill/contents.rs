@@ -67,7 +67,7 @@ impl Contents {
         let tables: Option<BTreeMap<String, Sum>> = tables.collect();
         let tables = tables.ok_or_else(|| {
             let code = PgSqlErrorCode::ERRCODE_INTERNAL_ERROR;
-            Failure::new(code, "psql gave something that is no checksum")
+            Failure::new(code, "could not parse a checksum in the output of psql")
                 .detail(text.lines().take(3).collect::<Vec<_>>().join("; "))
         })?;
         Ok(Contents { tables })
@@ -95,7 +95,7 @@ impl Contents {
                 )),
                 Some(other) if !other.is_as(sum) => {
                     found.push(format!(
-                        "{name} has as many rows, but others ({})",
+                        "{name} has the same number of rows, but different contents ({})",
                         sum.rows
                     ));
                 }
@@ -105,7 +105,7 @@ impl Contents {
         let surplus = restored.tables.iter();
         let surplus = surplus.filter(|(name, _)| !self.tables.contains_key(*name));
         found.extend(surplus.map(|(name, sum)| {
-            format!("{name} is there, {} rows, and not at the source", sum.rows)
+            format!("{name} exists ({} rows), but not at the source", sum.rows)
         }));
         found
     }
@@ -188,8 +188,8 @@ mod tests {
             [
                 "c is missing, 3 rows",
                 "public.\"b|\n\" has 2 rows, 1 at the source",
-                "public.a has as many rows, but others (2)",
-                "d is there, 9 rows, and not at the source",
+                "public.a has the same number of rows, but different contents (2)",
+                "d exists (9 rows), but not at the source",
             ]
         );
     }

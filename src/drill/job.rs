@@ -7,7 +7,7 @@
 use std::time::Instant;
 
 use archive::drills::{self, Begun, Drill, Outcome};
-use archive::expiry::Lock;
+use archive::lock::Lock;
 use archive::{time, verify, DatabaseDir};
 use pgrx::bgworkers::DynamicBackgroundWorker;
 use pgrx::prelude::*;
@@ -141,7 +141,7 @@ fn tidy(database: pg_sys::Oid) -> Result<(), Failure> {
     drill.outcome = Outcome::Interrupted;
     drill
         .problems
-        .push("the drill was stopped, or its server was".to_string());
+        .push("the drill or its server was stopped".to_string());
     Ok(drills::append(&place, &drill)?)
 }
 
@@ -199,7 +199,7 @@ fn tell(drill: &Drill) {
             0 => String::new(),
             count => format!(", {count} objects were left out"),
         };
-        log!("pg_incrbackup: a drill has passed: {tables} tables with {rows} rows are the same{left_out}");
+        log!("pg_incrbackup: drill passed: {tables} tables with {rows} rows match the source{left_out}");
         return;
     }
     let code = match drill.outcome {
@@ -254,7 +254,7 @@ fn make(
     if !place.has_own_restore_files() {
         drill
             .problems
-            .push("restore.sh or README.txt is not what this version writes there".into());
+            .push("restore.sh or README.txt differs from what this version writes".into());
         return Ok(());
     }
     let place_of_server = match other {
@@ -318,9 +318,9 @@ fn clean_up(place: &DatabaseDir, database: pg_sys::Oid) -> Result<(), Failure> {
 fn nothing_to_restore() -> Failure {
     Failure::new(
         PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-        "there is no chain with a base backup that is going on",
+        "there is no open chain with a base backup",
     )
     .hint(
-        "Run SELECT * FROM incr_setup(); where the chain is broken, incr_setup(new_chain => true).",
+        "Run SELECT * FROM incr_setup(), or incr_setup(new_chain => true) if the chain is broken.",
     )
 }

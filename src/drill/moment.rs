@@ -60,10 +60,13 @@ impl Moment {
                 return Ok(moment);
             }
         }
-        let message = "transactions commit in another order than they become visible";
+        let message = "could not take a snapshot that corresponds to a commit LSN";
         Err(prerequisite(message)
-            .detail(format!("{ATTEMPTS} snapshots were tried."))
-            .hint("Make drills when fewer transactions wait for a slow disk or a standby."))
+            .detail(format!(
+                "In {ATTEMPTS} attempts, transactions became visible in a different order than \
+            they committed."
+            ))
+            .hint("Run drills when fewer transactions wait for a slow disk or a standby."))
     }
 }
 
@@ -135,7 +138,7 @@ fn ensure_nothing_is_lost(chain: &ChainDir) -> Result<(), Failure> {
     match flags::in_words(&flags::open(chain)?) {
         None => Ok(()),
         Some(lost) => Err(prerequisite(lost)
-            .hint("A base backup follows by itself: make the drill when it is finished.")),
+            .hint("A base backup follows automatically: run the drill when it has finished.")),
     }
 }
 
@@ -151,7 +154,7 @@ fn raise_fence(history: pg_sys::Oid) -> Result<Fence, Failure> {
                 "transactions that have changed the schema were open for {} s",
                 LONGEST_FENCE_WAIT.as_secs()
             ))
-            .hint("End them, or make drills at another time."));
+            .hint("End them, or run drills at another time."));
         }
         let pause_over = Instant::now() + PAUSE;
         while Instant::now() < pause_over {

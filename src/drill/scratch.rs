@@ -68,7 +68,7 @@ pub fn remove(target: &Target, place: &DatabaseDir, database: pg_sys::Oid) -> Re
             let code = PgSqlErrorCode::ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST;
             Failure::new(
                 code,
-                "pg_incrbackup: roles or tablespaces of a drill stay where it restored to",
+                "pg_incrbackup: could not drop roles or tablespaces that a drill created on its target server",
             )
             .detail(ran.tail(8))
             .log(PgLogLevel::WARNING);
@@ -90,12 +90,12 @@ pub fn ensure_absent(target: &Target, database: pg_sys::Oid) -> Result<(), Failu
         return Ok(());
     };
     let code = PgSqlErrorCode::ERRCODE_DUPLICATE_DATABASE;
-    let message = format!("the scratch database {name} is there already");
+    let message = format!("scratch database \"{name}\" already exists");
     Err(Failure::new(code, message)
         .detail(
-            "No drill of this archive has left it behind; a copy of this server may be using it.",
+            "It was not left behind by a drill of this archive; a copy of this server may be using it.",
         )
-        .hint(format!("Where nobody does: DROP DATABASE \"{name}\".")))
+        .hint(format!("If it is not in use, run DROP DATABASE \"{name}\".")))
 }
 
 fn is_there(target: &Target, name: &str) -> Result<bool, Failure> {

@@ -61,7 +61,7 @@ impl Target {
                 Err(failure) => refusal = refusal.or(Some(failure)),
             }
         }
-        Err(refusal.unwrap_or_else(|| unusable("it can't be reached")))
+        Err(refusal.unwrap_or_else(|| unusable("it cannot be reached")))
     }
 
     /// The throwaway server that was started.
@@ -91,13 +91,13 @@ impl Target {
     pub fn ensure_target_is_up(&self, messages: &str) -> Result<(), Failure> {
         if messages.contains("No space left on device") {
             let code = PgSqlErrorCode::ERRCODE_DISK_FULL;
-            let message = "the disk of the server that the drill restores to is full";
+            let message = "the disk of the drill's target server is full";
             return Err(Failure::new(code, message));
         }
         if look(&self.maintenance)?.started == self.started {
             Ok(())
         } else {
-            Err(unusable("it has restarted meanwhile"))
+            Err(unusable("it has been restarted"))
         }
     }
 
@@ -127,12 +127,12 @@ fn ensure_room(path: &Path, more: u64) -> Result<(), Failure> {
             let pretty = crate::figures::pretty_bytes;
             let code = PgSqlErrorCode::ERRCODE_DISK_FULL;
             let message = format!(
-                "there is no room for a drill in the file system of \"{}\"",
+                "not enough free space for a drill in the file system of \"{}\"",
                 path.display()
             );
             Err(Failure::new(code, message)
                 .detail(format!(
-                    "It needs {} (twice the database, for the copy and its WAL), {} are free.",
+                    "It needs {} (twice the database size, for the copy and its WAL), but only {} are free.",
                     pretty(wanted),
                     pretty(free)
                 ))
@@ -176,10 +176,10 @@ fn look(maintenance: &str) -> Result<Facts, Failure> {
     let row = String::from_utf8_lossy(&rows).trim().to_string();
     let facts: Vec<&str> = row.split('|').collect();
     let [version, system, superuser, in_recovery, started] = facts[..] else {
-        return Err(unusable("it gives no account of itself"));
+        return Err(unusable("its version and role could not be queried"));
     };
     if superuser != "t" {
-        return Err(unusable("the role to connect as is no superuser there"));
+        return Err(unusable("the role that connects is not a superuser there"));
     }
     if in_recovery != "f" {
         return Err(unusable("it is a standby"));
@@ -188,7 +188,7 @@ fn look(maintenance: &str) -> Result<Facts, Failure> {
         && started.parse() == Ok(server::started_at_micros());
     let version = version
         .parse()
-        .map_err(|_| unusable("its version can't be read"))?;
+        .map_err(|_| unusable("its version could not be parsed"))?;
     Ok(Facts {
         version,
         is_this_server,
@@ -198,11 +198,7 @@ fn look(maintenance: &str) -> Result<Facts, Failure> {
 
 fn unusable(why: &str) -> Failure {
     let code = PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
-    Failure::new(
-        code,
-        "the server that the drill is to restore to can't be used",
-    )
-    .detail(why)
+    Failure::new(code, "cannot use the target server of the drill").detail(why)
 }
 
 /// The same parameters with another database, as restore.sh does it: the last word counts.
@@ -223,15 +219,15 @@ pub fn ensure_no_password(conninfo: &str) -> Result<(), Failure> {
     let user = user.rsplit_once('@').map_or("", |(user, _)| user);
     let invalid = PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE;
     if conninfo.contains("password") || is_uri && user.contains(':') {
-        let message = "the connection parameters of a drill must hold no password";
+        let message = "connection parameters of a drill must not contain a password";
         return Err(Failure::new(invalid, message)
-            .detail("Every user of the machine can read the arguments of a program.")
-            .hint("Write it into ~/.pgpass of the server's operating system user, or into a service file."));
+            .detail("Command-line arguments are visible to every user of the machine.")
+            .hint("Put it into ~/.pgpass of the server's operating system user, or into a service file."));
     }
     if !conninfo.is_empty() && !is_uri && !conninfo.contains('=') {
-        let message = format!("\"{conninfo}\" is no connection string");
+        let message = format!("invalid connection string \"{conninfo}\"");
         return Err(Failure::new(invalid, message).hint(
-            "Write parameters, as in 'host=/run/postgresql port=5433', or a URI. The database is the drill's own.",
+            "Write parameters, as in 'host=/run/postgresql port=5433', or a URI. The drill chooses the database.",
         ));
     }
     if conninfo.len() > 600 {

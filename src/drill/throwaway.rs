@@ -71,7 +71,11 @@ pub fn directory() -> Result<PathBuf, Failure> {
     };
     let checked = ArchiveRoot::open(&path, &server::data_directory()).map_err(|error| {
         let code = PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
-        Failure::new(code, format!("no throwaway server can be made: {error}")).hint(error.hint())
+        Failure::new(
+            code,
+            format!("could not create a throwaway server: {error}"),
+        )
+        .hint(error.hint())
     })?;
     Ok(checked.path().to_owned())
 }
@@ -133,7 +137,7 @@ pub fn remove(place: &ThrowawayPlace) -> Result<(), Failure> {
         let path = place.directory.display();
         return Err(Failure::new(
             code,
-            format!("\"{path}\" is no drill's directory"),
+            format!("\"{path}\" is not a directory of a drill"),
         ));
     }
     let data = place.directory.join("data");
@@ -141,7 +145,7 @@ pub fn remove(place: &ThrowawayPlace) -> Result<(), Failure> {
         let path = data.display();
         return Err(Failure::new(
             code,
-            format!("the throwaway server in \"{path}\" does not end"),
+            format!("the throwaway server in \"{path}\" does not stop"),
         ));
     }
     for path in [&place.directory, &place.sockets] {
@@ -221,7 +225,7 @@ fn wait_until_ready(server: &mut ChildServer, data: &Path, log: &Path) -> Result
             lines[lines.len().saturating_sub(6)..].join("\n")
         };
         if !matches!(server.ended(), Ok(None)) {
-            return Err(unusable("the throwaway server does not start").detail(said()));
+            return Err(unusable("could not start the throwaway server").detail(said()));
         }
         // The last line but one that the postmaster writes into its file, as pg_ctl reads it.
         let state = fs::read_to_string(data.join("postmaster.pid")).unwrap_or_default();

@@ -38,7 +38,7 @@ impl Engine {
             };
             let names = known(source::names_of(&hung), &mut self.unreadable);
             for (key, name) in names {
-                let what = "it is over the extension's own no longer";
+                let what = "it no longer depends on objects of pg_incrbackup";
                 let unhandled = Unhandled::new(OVER_OURS, what).about(key, || name);
                 states.unknown.insert(key, unhandled);
             }
@@ -48,7 +48,7 @@ impl Engine {
                 &mut self.unreadable,
             );
             for (key, name) in parts {
-                let what = "a part of it is over the extension's own no longer";
+                let what = "a part of it no longer depends on objects of pg_incrbackup";
                 let unhandled = Unhandled::new(OVER_OURS, what).about(key, || name);
                 states.unknown.insert(key, unhandled);
             }

@@ -1,7 +1,6 @@
-//! incr_cluster_health(): the databases of the cluster that have a slot or a directory of ours.
+//! incr_cluster_health(): the databases of the cluster that have a slot or an archive directory.
 //!
-//! Each is looked at as from its own database, as far as that can be done from another: one that fails is a row
-//! that says so.
+//! Each is checked as far as possible from another database: a check that fails is reported in its row.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +14,7 @@ use crate::pg::decoding::slot;
 use crate::pg::failure::Failure;
 use crate::{place, settings, status, workers};
 
-/// One row a database, the worst first. Needs a transaction.
+/// One row per database, the worst first. Needs a transaction.
 pub fn report() -> Result<Vec<Row>, Failure> {
     let facts = slot::all();
     let existing = databases::all();
@@ -42,13 +41,14 @@ pub fn report() -> Result<Vec<Row>, Failure> {
             row
         }));
     }
-    // What is left of databases that are gone.
+    // Directories of databases that no longer exist.
     for (oid, of_dropped) in directories {
         let database = pg_sys::Oid::from(oid);
         let mut row = row_of(&named(&workers::slot_name(database)), database);
         row.database = name_of(&of_dropped.directory);
-        row.reasons
-            .push("the database is gone; its files stay until you remove them".to_string());
+        row.reasons.push(
+            "the database no longer exists; its files stay until you remove them".to_string(),
+        );
         rows.push(row);
     }
     if settings::directory().is_some() {
@@ -64,7 +64,7 @@ pub fn report() -> Result<Vec<Row>, Failure> {
     Ok(rows)
 }
 
-/// What the capture worker saw in its database.
+/// What the capture worker found in its database.
 fn judge_look(row: &mut Row, database: pg_sys::Oid) {
     let entry = status::read(database).unwrap_or_default();
     let look = entry.look;
@@ -73,19 +73,19 @@ fn judge_look(row: &mut Row, database: pg_sys::Oid) {
     }
     let there = "incr_slot_health() in the database";
     if !look.is_ddl_logged && !entry.extension.is_lost {
-        let reason = format!("DDL is not captured whole: {there} says why");
+        let reason = format!("DDL is not captured completely: {there} shows why");
         row.because(Level::Critical, reason);
     }
     if look.keyless_tables > 0 {
         let count = look.keyless_tables;
         let reason = format!(
-            "UPDATE and DELETE are not captured, for want of a replica identity, of {count} tables: {there} names them"
+            "UPDATE and DELETE are not captured for {count} tables without a replica identity: {there} lists them"
         );
         row.because(Level::Warning, reason);
     }
 }
 
-/// OIDs and directories of this cluster's databases that the archive holds, as far as it can be read.
+/// OIDs and directories of this cluster's databases in the archive, as far as it can be read.
 fn directories() -> BTreeMap<u32, Directories> {
     let all = place::all().unwrap_or_default().into_iter();
     all.map(|of| (of.database_oid, of)).collect()

@@ -1,4 +1,4 @@
-//! What the archive has to say: is it there, is there room, has a chain ended?
+//! The state of the archive: does it exist, is there space, has a chain ended?
 
 use archive::drills::{Drill, Outcome};
 use archive::layout::Directories;
@@ -8,11 +8,11 @@ use pgrx::prelude::*;
 use super::{Level, Row};
 use crate::{backup, drill, place, settings, status};
 
-/// Share of the archive's file system in use at which health warns, and is critical.
+/// Usage of the archive's file system at which health warns, and at which it is critical.
 const DISK_WARNING: i32 = 80;
 const DISK_CRITICAL: i32 = 97;
 
-/// Nothing is amiss where there never was a slot, or where incr_teardown() has dropped it.
+/// No problem if there never was a slot, or if incr_teardown() has dropped it.
 pub fn judge_missing_slot(row: &mut Row, database: pg_sys::Oid) {
     if is_anothers(row, database) {
         return;
@@ -21,7 +21,7 @@ pub fn judge_missing_slot(row: &mut Row, database: pg_sys::Oid) {
     let broken = status::read(database).map(|entry| entry.broken.get());
     let broken = broken.filter(|broken| !broken.is_empty());
     let why = match chain.map(|chain| (chain.number, chain.info.ended)) {
-        Some((number, None)) => broken.or(Some(format!("chain {number} has no slot any more"))),
+        Some((number, None)) => broken.or(Some(format!("chain {number} no longer has a slot"))),
         Some((number, Some(end))) if end.reason != backup::TORN_DOWN => {
             Some(format!("chain {number} has ended: {}", end.reason))
         }
@@ -38,7 +38,7 @@ pub fn judge_missing_slot(row: &mut Row, database: pg_sys::Oid) {
     }
 }
 
-/// Says who owns the archive where this server does not.
+/// Reports the owner of the archive if it is not this server.
 fn is_anothers(row: &mut Row, database: pg_sys::Oid) -> bool {
     let Err(failure) = place::ensure_ours(database) else {
         return false;
@@ -87,7 +87,7 @@ pub fn judge_directory(row: &mut Row, database: pg_sys::Oid) {
             judge_strangers(row, database, &chain);
             judge_drills(row, database, &chain);
         }
-        // Perhaps its file system is not mounted: then the chain goes on when it is.
+        // Its file system may not be mounted: then the chain continues when it is.
         None => row.because(
             Level::Emergency,
             "the directory holds no chain of this slot",
@@ -95,7 +95,7 @@ pub fn judge_directory(row: &mut Row, database: pg_sys::Oid) {
     }
 }
 
-/// What stands beside the slot's own chain, newer than it, is what a restore would begin with.
+/// A chain that is newer than the slot's own is the one that a restore would use.
 fn judge_strangers(row: &mut Row, database: pg_sys::Oid, own: &ChainDir) {
     let found = place::find(database).ok().flatten();
     let strange = found.and_then(|found| found.strange_chains().ok());
@@ -103,8 +103,8 @@ fn judge_strangers(row: &mut Row, database: pg_sys::Oid, own: &ChainDir) {
         row.because(
             Level::Critical,
             format!(
-                "chain {number} has appeared, which the slot of this server does not feed: another server has \
-                 written to this archive, or files were copied there; until it is moved away, restore with --chain {}",
+                "chain {number} does not belong to the slot of this server: another server has written to \
+                 this archive, or files were copied into it; until it is moved away, restore with --chain {}",
                 own.number
             ),
         );
@@ -137,7 +137,7 @@ fn judge_chain(row: &mut Row, chain: &ChainDir) {
         Ok(bases) if bases.is_empty() => row.because(
             Level::Critical,
             format!(
-                "chain {} has no base backup yet, so it can't be restored",
+                "chain {} has no base backup yet, so it cannot be restored",
                 chain.number
             ),
         ),
@@ -159,19 +159,19 @@ fn judge_flags(row: &mut Row, chain: &ChainDir) {
     let (level, next) = match (chain.info.ended.is_some(), base.failures) {
         (true, _) => (
             Level::Warning,
-            "the chain has ended before the base that was to end it",
+            "the chain ended before the base backup that would have completed them",
         ),
-        (_, 0) => (Level::Warning, "a base backup follows that ends it"),
+        (_, 0) => (Level::Warning, "a base backup follows"),
         _ => (
             Level::Critical,
-            "the base backup that is to end it has failed, and is tried again",
+            "the base backup that follows has failed and is retried",
         ),
     };
-    let what = "a restore to a moment from then on leaves out what cannot be applied";
+    let what = "a restore to a later point omits what cannot be applied";
     row.because(level, format!("{text}: {what}; {next}"));
 }
 
-/// The last drill, and the age of the last that passed.
+/// The last drill, and the age of the last one that passed.
 fn judge_drills(row: &mut Row, database: pg_sys::Oid, chain: &ChainDir) {
     let records = match drill::records(database) {
         Ok(records) => records,
@@ -192,7 +192,7 @@ fn judge_drills(row: &mut Row, database: pg_sys::Oid, chain: &ChainDir) {
                 row.because(Level::Critical, reason);
             }
             Outcome::NotDone => {
-                let reason = format!("the drill of {when} could not be made: {problem}");
+                let reason = format!("the drill of {when} could not run: {problem}");
                 row.because(Level::Warning, reason);
             }
             Outcome::Passed | Outcome::Interrupted => {}
@@ -221,7 +221,7 @@ fn judge_drills(row: &mut Row, database: pg_sys::Oid, chain: &ChainDir) {
         Level::Warning
     };
     let since = match passed {
-        Some(at) => format!("the last drill that passed is of {}", time::iso(at)),
+        Some(at) => format!("the last drill passed at {}", time::iso(at)),
         None => "no drill has passed yet".to_string(),
     };
     row.because(
@@ -230,7 +230,7 @@ fn judge_drills(row: &mut Row, database: pg_sys::Oid, chain: &ChainDir) {
     );
 }
 
-/// Use of the file system of `path`, as df shows it.
+/// Usage of the file system of `path`, as df shows it.
 fn disk_used_percent(path: &std::path::Path) -> Option<i32> {
     let facts = rustix::fs::statvfs(path).ok()?;
     let used = facts.f_blocks.saturating_sub(facts.f_bfree);

@@ -1,12 +1,13 @@
 //! incr_metrics(): the figures of health and status as numbers, of every database of the cluster, for
-//! monitoring that watches them over time.
+//! monitoring.
 //!
-//! A figure that nobody knows (of a worker that never ran, of a drill that was never made) is missing, never 0.
+//! An unknown figure (of a worker that never ran, of a drill that never took place) is missing, never 0.
 
 use std::time::Duration;
 
-use archive::base::{self, METADATA_JSON};
+use archive::base;
 use archive::drills::{Drill, Outcome};
+use archive::layout::names::METADATA_JSON;
 use archive::metadata::Metadata;
 use archive::time;
 use pgrx::prelude::*;
@@ -21,14 +22,14 @@ use crate::{drill, place, settings};
 pub struct Metrics {
     /// As incr_cluster_health() has it.
     pub health: Row,
-    /// The board's entry; `None` before its capture was first started since the server's start.
+    /// The board's entry; `None` if its capture was not started since the server's start.
     pub status: Option<DatabaseStatus>,
     pub is_capturing: bool,
     pub base: Option<BaseFigures>,
-    /// Bases in a row that failed.
+    /// Number of consecutive failures of bases.
     pub base_failures: Option<u32>,
     pub drill: Option<Drill>,
-    /// Times in a row that archive_command failed; `None` where it is not set.
+    /// Number of consecutive failures of archive_command; `None` if it is not set.
     pub archive_failures: Option<u32>,
 }
 
@@ -38,7 +39,7 @@ pub struct BaseFigures {
     pub duration: Duration,
 }
 
-/// One for each database that has a slot or a directory of ours, and still exists. Needs a transaction.
+/// One for each existing database that has a slot or an archive directory. Needs a transaction.
 pub fn report() -> Result<Vec<Metrics>, Failure> {
     let rows = cluster::report()?.into_iter();
     let existing = rows.filter(|row| server::database_name(row.database_oid).is_some());
@@ -47,7 +48,7 @@ pub fn report() -> Result<Vec<Metrics>, Failure> {
 
 fn of(health: Row) -> Metrics {
     let database = health.database_oid;
-    // Where nothing is captured any more by somebody's will, nobody waits for a base or a drill.
+    // If capture was stopped on purpose, bases and drills are not expected.
     let has_ended = health.wal_status.is_none() && !health.is_chain_broken;
     let status = status::read(database).filter(|entry| entry.started_at != 0);
     let is_capturing = status.is_some_and(|entry| is_capturing(&entry));
@@ -73,7 +74,7 @@ fn is_capturing(entry: &DatabaseStatus) -> bool {
     is_at_work && entry.pid != 0 && server::is_process_alive(entry.pid)
 }
 
-/// A base whose metadata cannot be read is none: then the age of the one before it tells.
+/// A base whose metadata cannot be read does not count: the age is that of the previous one.
 fn newest_base(database: pg_sys::Oid) -> Option<BaseFigures> {
     let chain = place::latest_chain(database).ok().flatten()?;
     let bases = chain.bases().ok()?.into_iter().rev();
@@ -87,7 +88,7 @@ fn newest_base(database: pg_sys::Oid) -> Option<BaseFigures> {
     })
 }
 
-/// The last drill that says something, for or against.
+/// The last drill that passed, failed or timed out.
 fn last_drill(database: pg_sys::Oid) -> Option<Drill> {
     settings::directory()?;
     let records = drill::records(database).ok()?.into_iter().rev();

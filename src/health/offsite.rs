@@ -1,4 +1,4 @@
-//! What compression and archive_command have to say.
+//! The state of compression and archive_command.
 
 use archive::time;
 
@@ -6,12 +6,12 @@ use super::{pretty_bytes, Level, Row};
 use crate::settings;
 use crate::status::OffsiteStatus;
 
-/// What archive_command has not taken yet.
+/// Files that archive_command has not archived yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lag {
     pub files: u64,
     pub bytes: u64,
-    /// Since the oldest of them was closed; 0 where none waits.
+    /// Time since the oldest of them was closed; 0 if there is none.
     pub age_micros: i64,
 }
 

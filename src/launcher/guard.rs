@@ -1,11 +1,11 @@
-//! The launcher's watch over the slots: what ends a chain without a capture worker's doing, what
-//! endangers the server's disk, and the new chain that may follow.
+//! The launcher's monitoring of the slots: chains that end without a capture worker, slots that endanger the
+//! server's disk, and the new chain that may follow.
 //!
-//! Only a slot that was here at an earlier look of this launcher is missed. A copy of the server that
-//! is started with the same settings has no slots, and must not end the chains of the original.
+//! A slot is only considered dropped if this launcher has seen it before. A copy of the server that is
+//! started with the same settings has no slots, and must not end the chains of the original.
 //!
-//! Nothing here waits: a worker that must be gone first is told to end, and the next look goes on. Others have their
-//! workers meanwhile.
+//! Nothing here waits: a worker that must exit first is terminated, and the next look continues. Other databases have
+//! their workers in the meantime.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -22,22 +22,22 @@ use crate::settings::{self, LagAction, OnChainBreak};
 use crate::status::{self, Phase};
 use crate::workers::{doubled, has_slot, slot_name};
 
-/// A new chain that could not be begun is tried again after 10, 20, … seconds, at most an hour.
+/// A new chain that could not be started is retried after 10, 20, … seconds, at most an hour.
 const FIRST_RETRY: Duration = Duration::from_secs(10);
 const LONGEST_RETRY: Duration = Duration::from_secs(3600);
 
 const INVALIDATED: &str =
-    "the server has invalidated the slot: WAL that it needs is gone (max_slot_wal_keep_size)";
-const GONE: &str = "the slot is gone: somebody dropped it";
+    "the server has invalidated the slot: WAL that it needs has been removed (max_slot_wal_keep_size)";
+const GONE: &str = "the slot has been dropped";
 
-/// What is remembered of a slot between two looks.
+/// What is remembered of a slot between two passes.
 struct Seen {
-    /// The slot's positions and the worker's reading.
+    /// The slot's positions and the worker's read position.
     at: (u64, u64, u64),
     since: Instant,
 }
 
-/// A new chain that is to be begun.
+/// A new chain that is to be started.
 struct Rebase {
     attempts: u32,
     next: Instant,
@@ -57,7 +57,7 @@ pub struct Guard {
 const LOOK_AT_ENDING: Duration = Duration::from_secs(1);
 
 impl Guard {
-    /// Looks at the slots of the databases that are backed up, and at those that were. `databases` are
+    /// Checks the slots of the databases that are backed up, and those that were seen before. `databases` are
     /// all that exist.
     pub fn look(&mut self, backed_up: &[pg_sys::Oid], databases: &[pg_sys::Oid]) {
         self.told = std::mem::take(&mut self.ending);
@@ -70,7 +70,7 @@ impl Guard {
             if backed_up.contains(&database) || !is_without_slot(database) {
                 continue;
             }
-            // incr_teardown() and DROP DATABASE forget the entry.
+            // incr_teardown() and DROP DATABASE remove the entry.
             let is_missed = databases.contains(&database) && status::read(database).is_some();
             if !is_missed || self.break_chain(database, GONE) {
                 self.seen.remove(&number);
@@ -104,7 +104,7 @@ impl Guard {
         if seen.at != at {
             *seen = Seen { at, since: now };
         }
-        // A setup drops the slot and makes another: the position may be of either.
+        // A setup drops the slot and creates another: the position may be of either.
         if was_busy || is_busy(database) {
             return;
         }
@@ -179,7 +179,7 @@ impl Guard {
         }
     }
 
-    /// Begins a new chain where one is broken. What fails is tried again, less and less often.
+    /// Starts a new chain if one is broken. Failures are retried at increasing intervals.
     fn rebase(&mut self) {
         for entry in status::read_all() {
             if !entry.broken.is_empty() && !entry.held {
@@ -202,7 +202,7 @@ impl Guard {
             }
             rebase.next = Instant::now() + doubled(FIRST_RETRY, rebase.attempts, LONGEST_RETRY);
             rebase.attempts += 1;
-            log!("pg_incrbackup: beginning a new chain, as pg_incrbackup.on_chain_break asks for");
+            log!("pg_incrbackup: starting a new chain because of pg_incrbackup.on_chain_break");
             if let Err(failure) = backup::start(
                 database,
                 Job::Setup {
@@ -216,7 +216,7 @@ impl Guard {
         });
     }
 
-    /// The time until something here is due.
+    /// The time until the next action here.
     pub fn longest_sleep(&self) -> Duration {
         let due = self.rebases.values().map(|rebase| rebase.next);
         let wait = |at: Instant| at.saturating_duration_since(Instant::now());
@@ -230,22 +230,22 @@ impl Guard {
     }
 }
 
-/// True where the slot is gone for good. A setup drops the slot and makes another, and may have begun or ended
-/// meanwhile.
+/// True if the slot was dropped for good. A setup drops the slot and creates another, and may have started or
+/// ended in the meantime.
 fn is_without_slot(database: pg_sys::Oid) -> bool {
     !is_busy(database) && !has_slot(database) && !is_busy(database)
 }
 
-/// A setup, a base, or a command on the database is at work: what it leaves is looked at later.
+/// A setup, a base, or a command on the database is running: checked again later.
 fn is_busy(database: pg_sys::Oid) -> bool {
     let entry = status::read(database).unwrap_or_default();
     let is_alive = |pid: i32| pid != 0 && server::is_process_alive(pid);
     is_alive(entry.base.pid) || is_alive(entry.aside_for)
 }
 
-/// Notes the end of the chain, in its files and on the board, and says so.
+/// Ends the chain, in its files and on the board, and logs it.
 fn note_break(database: pg_sys::Oid, reason: &str) {
-    // The files first: who reads of the broken chain in health finds its end there.
+    // The files first: a reader of health then finds its end there.
     if let Err(failure) = place::end_chain(database, reason) {
         failure.log(PgLogLevel::WARNING);
     }
@@ -257,6 +257,7 @@ fn note_break(database: pg_sys::Oid, reason: &str) {
         PgLogLevel::WARNING,
         PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
         format!("pg_incrbackup: the chain of database {} is broken: {reason}", database.to_u32()),
-        "The files up to here stay good. SELECT * FROM incr_setup(new_chain => true) starts a new chain with a new base backup."
+        "The files up to this point remain valid. SELECT * FROM incr_setup(new_chain => true) starts a new \
+         chain with a new base backup."
     );
 }

@@ -1,8 +1,8 @@
-//! The launcher: one background worker per cluster that keeps a capture worker running for every
-//! slot of ours.
+//! The launcher: one background worker per cluster that keeps a capture worker running for every slot of
+//! ours.
 //!
-//! It is connected to no database, so it blocks none. It looks for slots when it is woken and every
-//! ten seconds, starts what is missing (and what writes changed globals, and what compresses and archives
+//! It is not connected to any database, so it blocks none. It checks the slots when it is woken and every ten
+//! seconds, starts missing workers (also those that write changed globals, and that compress and archive
 //! closed files), and waits longer after each failure of the same worker.
 
 mod dropped;
@@ -29,7 +29,7 @@ use crate::{backup, drill, lost_extension, offsite, preflight, settings};
 
 const LOOK_INTERVAL: Duration = Duration::from_secs(10);
 const SCHEDULE_INTERVAL: Duration = Duration::from_secs(30);
-/// How long the board tells of a base worker's end in a database that is not backed up.
+/// How long the board keeps a base worker's result of a database that is not backed up.
 const ENDED_BASE_STAYS: Duration = Duration::from_secs(60);
 
 /// Registers the launcher and the commit callback. Only while the library is preloaded. In pg_upgrade's
@@ -69,16 +69,16 @@ pub extern "C-unwind" fn pg_incrbackup_launcher_main(_argument: pg_sys::Datum) {
         }
     }
     status::publish_launcher_latch(0);
-    // A worker that returns is never started again, and not only a shutdown sends SIGTERM.
+    // A worker that returns is never restarted, and SIGTERM is not only sent at shutdown.
     server::exit_to_be_restarted();
 }
 
 #[derive(Default)]
 struct Launcher {
     workers: HashMap<u32, DynamicBackgroundWorker>,
-    /// Workers that look at the globals of a database.
+    /// Workers that write the globals of a database.
     globals: HashMap<u32, DynamicBackgroundWorker>,
-    /// Databases for which the board has no entry; told once.
+    /// Databases for which the board has no entry; logged once.
     without_room: HashSet<u32>,
     indexing: Indexing,
     last_schedule: Option<Instant>,
@@ -88,7 +88,7 @@ struct Launcher {
 }
 
 impl Launcher {
-    /// Starts what should run and does not; returns how long nothing will be due.
+    /// Starts workers that should run and do not; returns the time until the next one is due.
     fn look(&mut self) -> Duration {
         // Before: who has left word has committed.
         self.dropped.take_word();
@@ -137,8 +137,8 @@ impl Launcher {
         sleep
     }
 
-    /// Those that have an entry on the board, or get one. Nothing is started for the others: what it did would not be
-    /// remembered. They are told of once.
+    /// Databases that have an entry on the board, or get one. Nothing is started for the others, because its
+    /// result could not be recorded. They are logged once.
     fn with_room(&mut self, backed_up: &[pg_sys::Oid]) -> Vec<pg_sys::Oid> {
         let mut served = Vec::new();
         for database in backed_up {
@@ -153,7 +153,7 @@ impl Launcher {
         served
     }
 
-    /// Has changed globals of a database written anew; returns how long nothing will be due.
+    /// Has changed globals of a database written; returns the time until the next check is due.
     fn look_at_globals(&mut self, database: pg_sys::Oid) -> Duration {
         let number = database.to_u32();
         let is_stopped = |worker: &DynamicBackgroundWorker| {
@@ -173,7 +173,7 @@ impl Launcher {
         }
     }
 
-    /// Forgets workers that ended. One that died without a word gets its error here.
+    /// Forgets workers that have exited. If one reported no error, it is set here.
     fn reap(&mut self, backed_up: &[pg_sys::Oid]) {
         self.workers.retain(|database, worker| {
             if !matches!(worker.pid(), Err(BackgroundWorkerStatus::Stopped)) {
@@ -195,7 +195,7 @@ impl Launcher {
                     entry.failures += 1;
                     entry
                         .last_error
-                        .set("the capture worker ended unexpectedly; see the server log");
+                        .set("the capture worker exited unexpectedly; see the server log");
                     entry.last_error_at = archive::time::now().timestamp_micros();
                     entry.retry_at = entry.last_error_at + delay.as_micros() as i64;
                 }
@@ -204,7 +204,7 @@ impl Launcher {
         });
         for entry in status::read_all() {
             let database = pg_sys::Oid::from(entry.database);
-            // A setup that was refused is told of to whoever waits for it.
+            // A refused setup is reported to the backend that waits for it.
             let since = archive::time::calendar().timestamp_micros() - entry.base.finished_at;
             let has_just_ended = (0..ENDED_BASE_STAYS.as_micros() as i64).contains(&since);
             let is_busy = entry.base.pid != 0
@@ -240,7 +240,7 @@ impl Launcher {
         if entry.phase == Phase::Broken || entry.held {
             return LOOK_INTERVAL;
         }
-        // An earlier launcher's worker.
+        // A worker started by an earlier launcher.
         if entry.pid != 0 && server::is_backend_alive(entry.pid) {
             return LOOK_INTERVAL;
         }
@@ -259,9 +259,9 @@ impl Launcher {
     }
 }
 
-/// max_worker_processes is used up: says so once, tries again at the next look.
+/// max_worker_processes is exhausted: logs that once, retries at the next pass.
 fn note_no_worker_left(database: pg_sys::Oid) {
-    const MESSAGE: &str = "no background worker is free: raise max_worker_processes";
+    const MESSAGE: &str = "out of background worker slots: increase max_worker_processes";
     let is_new = status::update(database, |entry| {
         let is_new = entry.last_error.get() != MESSAGE;
         entry.last_error.set(MESSAGE);
@@ -269,6 +269,6 @@ fn note_no_worker_left(database: pg_sys::Oid) {
         is_new
     });
     if is_new == Some(true) {
-        warning!("pg_incrbackup: {MESSAGE}; nothing is lost, the slot keeps the WAL");
+        warning!("pg_incrbackup: {MESSAGE}; nothing is lost, the slot retains the WAL");
     }
 }

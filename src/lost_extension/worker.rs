@@ -44,7 +44,7 @@ fn make_where_possible(database: pg_sys::Oid) -> Result<bool, Failure> {
         return Ok(false);
     }
     make_in(&schema);
-    log!("pg_incrbackup: the extension went with its schema and is made again; a base backup follows");
+    log!("pg_incrbackup: re-created the extension, which was dropped with its schema; a base backup follows");
     Ok(true)
 }
 
@@ -58,7 +58,8 @@ fn note_failure(database: pg_sys::Oid, failure: Failure) {
         before != entry.extension.error.get()
     });
     if is_new == Some(true) {
-        const HINT: &str = "It is tried again; CREATE EXTENSION pg_incrbackup does it too.";
+        const HINT: &str =
+            "This is retried; running CREATE EXTENSION pg_incrbackup has the same effect.";
         failure.hint(HINT).log(PgLogLevel::WARNING);
     }
 }

@@ -68,11 +68,14 @@ fn how(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         // As a shell tells of a signal.
         (Some(code @ 129..=159), _) => {
-            format!("it ended with status {code}, as by signal {}", code - 128)
+            format!(
+                "it exited with status {code}, as if by signal {}",
+                code - 128
+            )
         }
-        (Some(code), _) => format!("it ended with status {code}"),
-        (None, Some(signal)) => format!("signal {signal} ended it"),
-        (None, None) => "it did not end well".to_string(),
+        (Some(code), _) => format!("it exited with status {code}"),
+        (None, Some(signal)) => format!("it was terminated by signal {signal}"),
+        (None, None) => "it failed".to_string(),
     }
 }
 

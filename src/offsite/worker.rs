@@ -173,9 +173,9 @@ fn missing(file: &str) -> Failure {
     let code = PgSqlErrorCode::ERRCODE_UNDEFINED_FILE;
     Failure::new(
         code,
-        format!("\"{file}\" is in the manifest, but not there, so it can't be archived"),
+        format!("cannot archive \"{file}\": it is in the manifest, but does not exist"),
     )
-    .hint("SELECT * FROM incr_verify() tells what the archive lacks.")
+    .hint("SELECT * FROM incr_verify() lists what is missing from the archive.")
 }
 
 fn note_lag(lag: Lag) {
@@ -202,7 +202,7 @@ fn note_compression(outcome: &Outcome) {
         let what = "pg_incrbackup: a closed segment could not be compressed";
         Failure::new(PgSqlErrorCode::ERRCODE_IO_ERROR, what)
             .detail(error)
-            .hint("It is kept as it is, and tried again until it succeeds.")
+            .hint("It stays uncompressed, and compression is retried until it succeeds.")
             .log(PgLogLevel::WARNING);
     }
 }
@@ -219,7 +219,7 @@ fn note_failure(failure: Failure) {
     });
     if is_new == Some(true) {
         const HINT: &str =
-            "It is tried again until it succeeds; incr_slot_health() tells what waits.";
+            "This is retried until it succeeds; incr_slot_health() shows what is waiting.";
         let failure = match failure.hint {
             None => failure.hint(HINT),
             Some(_) => failure,

@@ -65,7 +65,7 @@ pub enum Frame<'a> {
 
 /// A row that is none of ours.
 #[derive(Debug, thiserror::Error)]
-#[error("the output plugin wrote a row that is no frame (starts with byte {0:#04x})")]
+#[error("unexpected message type {0:#04x} from the output plugin")]
 pub struct UnknownFrame(u8);
 
 /// The time goes as microseconds since 1970: a text would be made and read again for each transaction.

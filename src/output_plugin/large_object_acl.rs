@@ -99,7 +99,7 @@ fn give(writer: &mut Writer<'_>, roles: &mut Roles, object: u32, grant: Grant, o
     let names = grantee_name(writer, roles, grant.grantee).zip(roles.name(writer, grant.grantor));
     let Some((grantee, grantor)) = names else {
         return writer.flag(&format!(
-            "large object {object} has privileges of a role that is gone"
+            "large object {object} has privileges of a role that no longer exists"
         ));
     };
     if by_other {

@@ -155,7 +155,9 @@ fn write_owner(writer: &mut Writer<'_>, roles: &mut Roles, object: &Object, afte
     }
     let oid = object.oid;
     let Some(owner) = roles.name(writer, after.owner) else {
-        return writer.flag(&format!("large object {oid} has an owner that is gone"));
+        return writer.flag(&format!(
+            "large object {oid} has an owner that no longer exists"
+        ));
     };
     let head = format!("ALTER LARGE OBJECT {oid} OWNER TO ");
     writer.statement(&[head.as_bytes(), &owner, b";"].concat());

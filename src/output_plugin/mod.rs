@@ -1,6 +1,6 @@
 //! The output plugin: every decoded change becomes SQL text.
 //!
-//! This room decides what is written and in which order; `pg::plugin` calls it from PostgreSQL's
+//! This room decides what is written and in which order; `pg::decoding::plugin` calls it from PostgreSQL's
 //! callbacks and carries the rows away. A transaction's BEGIN waits for its first change, so empty
 //! transactions leave nothing. With `framing` (capture workers) rows are frames; without, they are
 //! plain statements in decoder_raw's dialect (`pg_recvlogical`).
@@ -16,7 +16,6 @@ mod row_sql;
 mod writer;
 
 use archive::segment::{Lost, What};
-use chrono::{DateTime, Utc};
 use pgrx::prelude::*;
 
 use self::history::Statement;
@@ -24,57 +23,14 @@ use self::options::Options;
 use self::relations::{Relations, Treatment};
 use self::row_sql::Line;
 use self::writer::{State, Writer};
-use crate::effects::Stretch;
+use crate::effects::{Engine, Memory, Stretch};
 use crate::passing::raise_if_passing;
+use crate::pg::decoding::callbacks::{
+    self, Change, OutputPlugin, RowTarget, Transaction, Truncate,
+};
 use crate::pg::decoding::relation::OpenRelation;
-use crate::pg::decoding::value::Row;
+use crate::pg::effects::events::{Touched, Unreadable};
 use crate::pg::failure::Failure;
-
-/// Where rows go: `pg_recvlogical`, a SQL function's result, or the segment writer.
-pub trait RowTarget {
-    fn row(&mut self, row: &[u8]);
-}
-
-/// The transaction that is being decoded.
-#[derive(Clone, Copy, Debug)]
-pub struct Transaction {
-    /// 64-bit.
-    pub xid: u64,
-    /// End of the commit record.
-    pub commit_lsn: u64,
-    pub commit_time: DateTime<Utc>,
-}
-
-/// A row change.
-pub enum Change<'a> {
-    Insert { new: &'a Row },
-    Update { old: Option<&'a Row>, new: &'a Row },
-    Delete { old: Option<&'a Row> },
-}
-
-impl<'a> Change<'a> {
-    pub fn verb(&self) -> &'static str {
-        match self {
-            Change::Insert { .. } => "INSERT",
-            Change::Update { .. } => "UPDATE",
-            Change::Delete { .. } => "DELETE",
-        }
-    }
-
-    /// The old row, or what the WAL has of it, and the new one.
-    pub fn rows(&self) -> (Option<&'a Row>, Option<&'a Row>) {
-        match *self {
-            Change::Insert { new } => (None, Some(new)),
-            Change::Update { old, new } => (old, Some(new)),
-            Change::Delete { old } => (old, None),
-        }
-    }
-}
-
-/// A TRUNCATE as its WAL record has it: every table that it emptied, those of CASCADE too.
-pub struct Truncate {
-    pub cascade: bool,
-}
 
 /// A table in a TRUNCATE.
 enum Truncated {
@@ -84,27 +40,39 @@ enum Truncated {
 }
 
 /// One decoding session.
-pub struct Plugin {
+struct Plugin {
     options: Options,
+    /// What the transaction does to the schema; none where it does nothing to it.
+    engine: Option<Engine>,
+    /// What was read last, and is to be written.
+    stretch: Option<Stretch>,
+    /// From one transaction to the next.
+    known: Memory,
     relations: Relations,
     line: Line,
     memory: pg_sys::MemoryContext,
     state: State,
 }
 
-impl Plugin {
-    /// `memory` holds what output functions cache, for as long as the session lasts.
-    pub fn new(options: Options, memory: pg_sys::MemoryContext) -> Self {
-        let (relations, line) = (Relations::default(), Line::default());
-        Self {
+/// Hands the plugin to whoever calls it.
+pub fn init() {
+    callbacks::install(|start| {
+        let mut options = Options::parse(start.options)?;
+        options.is_utf8 = start.is_utf8;
+        Ok(Box::new(Plugin {
             options,
-            relations,
-            line,
-            memory,
+            engine: None,
+            stretch: None,
+            known: Memory::default(),
+            relations: Relations::default(),
+            line: Line::default(),
+            memory: start.memory,
             state: State::default(),
-        }
-    }
+        }))
+    });
+}
 
+impl Plugin {
     fn writer<'a>(
         &'a mut self,
         transaction: Transaction,
@@ -119,22 +87,55 @@ impl Plugin {
         )
     }
 
-    pub fn begin(&mut self) {
-        self.state = State::default();
+    /// The name to TRUNCATE; ONLY is an error for a partitioned table, which has no rows itself.
+    fn truncated_name(&mut self, table: OpenRelation) -> Option<Truncated> {
+        if table.kind() == b'p' {
+            return Some(Truncated::Named(table.qualified_name()));
+        }
+        match self.relations.get(table, self.memory) {
+            Treatment::Write(sql) if sql.is_via_root => Some(Truncated::WithItsRoot),
+            Treatment::Write(sql) => {
+                Some(Truncated::Named([b"ONLY ", sql.target.as_slice()].concat()))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl OutputPlugin for Plugin {
+    fn is_binary(&self) -> bool {
+        self.options.is_binary
     }
 
-    /// Takes what a stretch of commands did to the schema; it stands before what comes next.
-    pub fn schema_changed(
-        &mut self,
-        transaction: Transaction,
-        stretch: Stretch,
-        target: &mut dyn RowTarget,
-    ) {
-        self.writer(transaction, target).schema_changed(stretch);
+    fn begin(&mut self) {
+        self.state = State::default();
+        self.engine = None;
+    }
+
+    fn read_schema_before(&mut self, touched: Result<Touched, Unreadable>) {
+        let known = std::mem::take(&mut self.known);
+        self.engine = Some(Engine::begin(touched, known));
+    }
+
+    fn has_schema_changed(&self, command: u32, is_rewriting: bool) -> bool {
+        let engine = self.engine.as_ref();
+        engine.is_some_and(|engine| engine.has_moved(command, is_rewriting))
+    }
+
+    fn read_schema(&mut self, command: u32, is_rewriting: bool) {
+        let engine = self.engine.as_mut();
+        self.stretch = engine.map(|engine| engine.stretch(command, is_rewriting));
+    }
+
+    /// It stands before what comes next.
+    fn schema_changed(&mut self, transaction: Transaction, target: &mut dyn RowTarget) {
+        if let Some(stretch) = self.stretch.take() {
+            self.writer(transaction, target).schema_changed(stretch);
+        }
     }
 
     /// Writes one row change.
-    pub fn change(
+    fn change(
         &mut self,
         transaction: Transaction,
         relation: OpenRelation,
@@ -167,7 +168,7 @@ impl Plugin {
 
     /// Writes a TRUNCATE of those of the tables whose rows are captured. One that an extension's
     /// script runs comes again with the script, as the script's rows do.
-    pub fn truncate(
+    fn truncate(
         &mut self,
         transaction: Transaction,
         tables: &[OpenRelation],
@@ -190,8 +191,8 @@ impl Plugin {
         if let Some(name) = alone.filter(|_| tables.iter().all(|table| table.kind() != b'p')) {
             let name = String::from_utf8_lossy(&name);
             self.writer(transaction, target).flag_ddl(&format!(
-                "TRUNCATE of {name} alone, a partition by hash of an enum: a restore may have its \
-                 rows elsewhere, and keeps them"
+                "TRUNCATE of {name} alone, a partition by hash of an enum: a restore may have its rows in \
+                 another partition, and keeps them"
             ));
         }
         if list.is_empty() {
@@ -211,7 +212,7 @@ impl Plugin {
 
     /// Writes that DDL of this transaction is lost: what follows may not fit what a restore has. What the
     /// catalogs tell (`is_told`) is there all the same.
-    pub fn lost_ddl(
+    fn lost_ddl(
         &mut self,
         transaction: Transaction,
         reason: &[u8],
@@ -225,22 +226,8 @@ impl Plugin {
         }
     }
 
-    /// The name to TRUNCATE; ONLY is an error for a partitioned table, which has no rows itself.
-    fn truncated_name(&mut self, table: OpenRelation) -> Option<Truncated> {
-        if table.kind() == b'p' {
-            return Some(Truncated::Named(table.qualified_name()));
-        }
-        match self.relations.get(table, self.memory) {
-            Treatment::Write(sql) if sql.is_via_root => Some(Truncated::WithItsRoot),
-            Treatment::Write(sql) => {
-                Some(Truncated::Named([b"ONLY ", sql.target.as_slice()].concat()))
-            }
-            _ => None,
-        }
-    }
-
     /// No text could be made of a change.
-    pub fn change_failed(
+    fn change_failed(
         &mut self,
         transaction: Transaction,
         relation: OpenRelation,
@@ -257,7 +244,7 @@ impl Plugin {
     }
 
     /// The same of what is no row.
-    pub fn failed(
+    fn failed(
         &mut self,
         transaction: Transaction,
         what: &str,
@@ -271,13 +258,16 @@ impl Plugin {
     }
 
     /// Writes the transaction's large objects, which come last: only now it is known what became of them.
-    pub fn large_objects(&mut self, transaction: Transaction, target: &mut dyn RowTarget) {
+    fn large_objects(&mut self, transaction: Transaction, target: &mut dyn RowTarget) {
         large_objects::write(&mut self.writer(transaction, target));
     }
 
     /// Ends the transaction.
-    pub fn commit(&mut self, transaction: Transaction, target: &mut dyn RowTarget) {
+    fn commit(&mut self, transaction: Transaction, target: &mut dyn RowTarget) {
         self.writer(transaction, target).commit();
         self.state = State::default();
+        if let Some(engine) = self.engine.take() {
+            self.known = engine.end();
+        }
     }
 }

@@ -58,7 +58,7 @@ fn invalid(name: &str, value: Option<&str>) -> Failure {
         format!("invalid value \"{value}\" for option \"{name}\" of output plugin pg_incrbackup"),
     )
     .hint(
-        "Switches take on or off, output_format takes textual or binary, copy_threshold a number.",
+        "Boolean options take on or off, output_format takes textual or binary, copy_threshold a number.",
     )
 }
 
@@ -67,5 +67,5 @@ fn unknown(name: &str) -> Failure {
         PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
         format!("option \"{name}\" of output plugin pg_incrbackup is unknown"),
     )
-    .hint("There are include_transaction, output_format, framing and copy_threshold.")
+    .hint("Valid options are include_transaction, output_format, framing and copy_threshold.")
 }

@@ -19,7 +19,7 @@ use super::history::Statement;
 use super::options::Options;
 use super::relations::TableSql;
 use super::row_sql::{self, Line, Update};
-use super::{Change, RowTarget, Transaction};
+use crate::pg::decoding::callbacks::{Change, RowTarget, Transaction};
 use crate::pg::decoding::moved_sequences;
 use crate::pg::decoding::row_guard::guarded;
 use crate::pg::decoding::value::Row;
@@ -145,7 +145,8 @@ impl<'a> Writer<'a> {
         if !self.state.flagged.contains(&relation) {
             self.state.flagged.push(relation);
             self.flag_ddl(&format!(
-                "{} is a partition by hash of an enum: its rewritten rows are computed again at restore",
+                "{} is a partition by hash of an enum: its rewritten rows are assigned to partitions again at \
+                 restore",
                 String::from_utf8_lossy(&table.target)
             ));
         }
@@ -159,7 +160,7 @@ impl<'a> Writer<'a> {
         if !self.state.flagged.contains(&relation) {
             self.state.flagged.push(relation);
             self.flag(&format!(
-                "column {} of {} has a type whose text PostgreSQL does not read: left out",
+                "column {} of {} has a type without usable input function: left out",
                 String::from_utf8_lossy(column),
                 String::from_utf8_lossy(&table.target)
             ));

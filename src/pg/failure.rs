@@ -106,22 +106,23 @@ impl From<archive::Error> for Failure {
         let failure = Failure::new(code, error.to_string());
         match error {
             archive::Error::InUse { .. } => {
-                failure.hint("Try again when the restore, or incr_verify(), has ended.")
+                failure.hint("Try again when the restore or incr_verify() has finished.")
             }
             archive::Error::TooManyChanges { .. } => {
-                failure.hint("Give a shorter time by since and until.")
+                failure.hint("Narrow the time range with since and until.")
             }
             archive::Error::Directory(error) => failure.hint(error.hint()),
             archive::Error::NotOwner { .. } => failure.hint(
-                "Give this server a pg_incrbackup.directory of its own. Only where the other one is never to \
-                 write there again: SELECT * FROM incr_setup(take_over => true).",
+                "Use a different pg_incrbackup.directory for this server. Only if the other server will never \
+                 write there again, run SELECT * FROM incr_setup(take_over => true).",
             ),
             archive::Error::OwnerIsAlive { .. } => failure.hint(
-                "One server writes to an archive at a time: stop that one first, or run incr_teardown() there.",
+                "Only one server writes to an archive at a time: stop that server first, or run \
+                 incr_teardown() there.",
             ),
             archive::Error::NoOwner { .. } => failure.hint(
-                "Start the server that has written there. Where it is gone for good: \
-                 SELECT * FROM incr_setup(take_over => true).",
+                "Start the server that wrote it. If that server no longer exists, run SELECT * FROM \
+                 incr_setup(take_over => true).",
             ),
             _ => failure,
         }

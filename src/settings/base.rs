@@ -26,13 +26,13 @@ pub(super) fn define() {
 fn define_base() {
     pg::server::guc::define_schedule(
         c"pg_incrbackup.base_schedule",
-        c"When base backups are made, in cron's form, UTC.",
+        c"Sets the schedule of base backups, in cron format, UTC.",
         c"Five fields: minute, hour, day of month, month, day of week. Empty: only incr_dump() makes them.",
         &BASE_SCHEDULE,
     );
     GucRegistry::define_enum_guc(
         c"pg_incrbackup.base_format",
-        c"Form of a base backup.",
+        c"Sets the format of base backups.",
         c"plain: dump.sql; compressed: dump.sql.gz; directory: pg_dump's directory format, made with base_jobs jobs.",
         &BASE_FORMAT,
         GucContext::Sighup,
@@ -40,7 +40,7 @@ fn define_base() {
     );
     int(
         c"pg_incrbackup.base_jobs",
-        c"Parallel jobs of pg_dump in directory format.",
+        c"Sets the number of parallel pg_dump jobs in directory format.",
         c"Each job is one more connection to the database.",
         &BASE_JOBS,
         (1, 64),
@@ -48,13 +48,14 @@ fn define_base() {
     );
     pg::server::guc::define_conninfo(
         c"pg_incrbackup.dump_conninfo",
-        c"Connection parameters added for pg_dump.",
-        c"Empty: the server's local socket as its bootstrap superuser. No password: it stands in ~/.pgpass or a service file.",
+        c"Sets additional connection parameters for pg_dump.",
+        c"Empty: the server's local socket as its bootstrap superuser. A password is not allowed: put it into \
+        ~/.pgpass or a service file.",
         &DUMP_CONNINFO,
     );
     pg::server::guc::define_path(
         c"pg_incrbackup.bin_directory",
-        c"Directory of pg_dump and pg_dumpall.",
+        c"Sets the directory of pg_dump and pg_dumpall.",
         c"Empty: the directory of the server's own postgres binary.",
         &BIN_DIRECTORY,
     );
@@ -63,24 +64,25 @@ fn define_base() {
 fn define_retention() {
     int(
         c"pg_incrbackup.keep_incremental",
-        c"How far back every moment can be restored.",
-        c"Segments are kept from the newest base backup on that is older than this. -1: for ever.",
+        c"Sets how far back every point in time can be restored.",
+        c"Segments are kept starting from the newest base backup that is older than this. -1: forever.",
         &KEEP_INCREMENTAL,
         (-1, i32::MAX),
         GucFlags::UNIT_MIN,
     );
     int(
         c"pg_incrbackup.keep_base",
-        c"How long base backups are kept.",
-        c"One whose segments are gone by keep_incremental stands alone, a single point to restore. -1: for ever.",
+        c"Sets how long base backups are kept.",
+        c"One whose segments were removed by keep_incremental can only be restored by itself, as a single \
+        point. -1: forever.",
         &KEEP_BASE,
         (-1, i32::MAX),
         GucFlags::UNIT_MIN,
     );
     int(
         c"pg_incrbackup.keep_monthly",
-        c"For how many months the first base backup of each is kept.",
-        c"Counts the newest months (UTC) that have one. 0: none is kept for its month.",
+        c"Sets for how many months the first base backup of each month is kept.",
+        c"Counts the newest months (UTC) that have one. 0 disables monthly base backups.",
         &KEEP_MONTHLY,
         (0, 12_000),
         GucFlags::default(),

@@ -38,7 +38,7 @@ pub enum OnLogError {
     Error,
 }
 
-/// What becomes of a slot that endangers the server's disk.
+/// Selects what happens to a slot that endangers the server's disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PostgresGucEnum)]
 pub enum LagAction {
     /// Nothing: health says so.

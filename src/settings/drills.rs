@@ -18,34 +18,36 @@ static DRILL_MAX_AGE: GucSetting<i32> = GucSetting::<i32>::new(8 * DAY);
 pub(super) fn define() {
     pg::server::guc::define_schedule(
         c"pg_incrbackup.drill_schedule",
-        c"When drills are made, in cron's form, UTC.",
-        c"A drill restores the newest chain into a scratch database and compares. Five fields: minute, hour, day of month, month, day of week. Empty: only incr_drill() makes them.",
+        c"Sets the schedule of drills, in cron format, UTC.",
+        c"A drill restores the newest chain into a scratch database and compares. Five fields: minute, hour, \
+        day of month, month, day of week. Empty: only incr_drill() runs them.",
         &DRILL_SCHEDULE,
     );
     pg::server::guc::define_text(
         c"pg_incrbackup.drill_conninfo",
-        c"Connection parameters of the server that drills restore to.",
-        c"Empty: a throwaway server of the drill's own. A superuser there; its password stands in ~/.pgpass of the server's user.",
+        c"Sets the connection parameters of the server that drills restore to.",
+        c"Empty: each drill creates a throwaway server. The role must be a superuser; its password belongs \
+        into ~/.pgpass of the server's operating system user.",
         &DRILL_CONNINFO,
     );
     pg::server::guc::define_path(
         c"pg_incrbackup.drill_directory",
-        c"Directory in which drills make their throwaway servers.",
+        c"Sets the directory in which drills create their throwaway servers.",
         c"An absolute path outside the data directory. Empty: .drills in pg_incrbackup.directory. It needs room for a copy of the database and its WAL.",
         &DRILL_DIRECTORY,
     );
     int(
         c"pg_incrbackup.drill_timeout",
-        c"Time that a drill may take.",
-        c"One that takes longer is ended, and what it made is removed. 0: as long as it takes.",
+        c"Sets the maximum duration of a drill.",
+        c"A drill that takes longer is terminated and cleaned up. 0: no limit.",
         &DRILL_TIMEOUT,
         (0, i32::MAX),
         GucFlags::UNIT_MS,
     );
     int(
         c"pg_incrbackup.drill_max_age",
-        c"Age of the last drill that passed at which incr_slot_health() warns.",
-        c"Critical at twice this. Looked at where there is a drill_schedule, or a drill has been made. 0: never.",
+        c"Sets the age of the last passed drill at which incr_slot_health() warns.",
+        c"Critical at twice this. Checked if drill_schedule is set or a drill has ever run. 0: never.",
         &DRILL_MAX_AGE,
         (0, i32::MAX),
         GucFlags::UNIT_MIN,

@@ -13,14 +13,16 @@ static ARCHIVE_COMMAND: Text = Text::new(Some(c""));
 pub(super) fn define() {
     pg::server::guc::define_compression(
         c"pg_incrbackup.compression",
-        c"How closed segments are stored.",
-        c"none, gzip or zstd, with a level behind a colon, as zstd:3. Segments that are compressed already stay as they are.",
+        c"Sets the compression of closed segments.",
+        c"none, gzip or zstd, optionally with a level, as in zstd:3. Segments that are already compressed are \
+        not changed.",
         &COMPRESSION,
     );
     pg::server::guc::define_command(
         c"pg_incrbackup.archive_command",
-        c"Shell command that copies a closed file off the machine.",
-        c"%p is its path, %f its name below pg_incrbackup.directory. It is run until it gives status 0; until then retention removes nothing. Empty: nothing is copied.",
+        c"Sets the shell command that copies a closed file to another machine.",
+        c"%p is its path, %f its name below pg_incrbackup.directory. It is retried until it exits with status \
+        0; until then retention removes nothing. Empty: nothing is copied.",
         &ARCHIVE_COMMAND,
     );
 }

@@ -1,4 +1,4 @@
-//! Asking a capture worker by way of the status board, and waiting for its answer.
+//! Requests to a capture worker through the status board, and waiting for the result.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use crate::status::{self, DatabaseStatus};
 const POLL: Duration = Duration::from_millis(10);
 const WAKE_AGAIN: Duration = Duration::from_millis(500);
 
-/// Asks for the files to reach `lsn`, which is flushed; gives what tells that they do.
+/// Requests that the files reach `lsn`, which is flushed; returns a function that checks whether they do.
 pub fn ask_to_flush(database: pg_sys::Oid, lsn: u64) -> impl Fn(&DatabaseStatus) -> bool {
     let number = status::update(database, |entry| {
         entry.flush_wanted += 1;
@@ -21,8 +21,8 @@ pub fn ask_to_flush(database: pg_sys::Oid, lsn: u64) -> impl Fn(&DatabaseStatus)
     move |entry| entry.flush_done >= number && entry.durable_lsn >= lsn
 }
 
-/// Waits until the board shows the answer. `ensure_possible` ends the wait where none can come, `too_late` says
-/// so after `limit`.
+/// Waits until the board shows the result. `ensure_possible` ends the wait with an error if there can be
+/// none, `too_late` is the error after `limit`.
 pub fn wait_for(
     database: pg_sys::Oid,
     limit: Duration,
@@ -43,7 +43,7 @@ pub fn wait_for(
         if start.elapsed() > limit {
             return Err(too_late(&entry));
         }
-        // A worker that was just starting did not hear the first call.
+        // A worker that was just starting may have missed the first wake-up.
         if last_wake.elapsed() > WAKE_AGAIN {
             super::wake_capture(database);
             last_wake = Instant::now();

@@ -1,11 +1,11 @@
-//! A database cannot be dropped, renamed, moved or copied while a worker is connected to it, so the
-//! utility hook asks the workers to step aside for the time of such a command.
+//! A database cannot be dropped, renamed, moved or copied while a worker is connected to it, so the utility
+//! hook makes the workers step aside for the duration of such a command.
 //!
-//! A worker may be registered and not started yet when it is asked. So each puts its process id on the board before it
-//! connects, and looks in the same update whether somebody needs the database: either who asks finds it there, and
-//! ends it, or it finds that it was asked, and does not connect.
+//! A worker may be registered and not started yet when it is to step aside. So each puts its process id on the board
+//! before it connects, and checks in the same update whether a session needs the database: either the session finds it
+//! there and terminates it, or it does not connect.
 //!
-//! Nothing is lost meanwhile: the slot keeps the WAL.
+//! Nothing is lost in the meantime: the slot retains the WAL.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -14,7 +14,7 @@ use pgrx::prelude::*;
 use super::{end_others, terminate_and_wait, wake_launcher};
 use crate::status::{self, DatabaseStatus};
 
-/// The database that this worker serves, also while it is not connected yet.
+/// The database of this worker, also before it has connected.
 static SERVED: AtomicU32 = AtomicU32::new(0);
 
 /// The database whose worker this process is, from [`may_connect`] on.
@@ -37,8 +37,8 @@ pub fn may_connect(database: pg_sys::Oid, announce: impl FnOnce(&mut DatabaseSta
     is_free == Some(true)
 }
 
-/// Ends the workers that are connected to `database`, and keeps them away until [`resume`], or until this backend ends.
-/// Returns when they are gone; raises when capture does not end.
+/// Terminates the workers that are connected to `database`, and keeps them away until [`resume`], or until this backend
+/// exits. Returns when they have exited; raises an error if capture does not.
 pub fn step_aside(database: pg_sys::Oid) {
     let me = std::process::id() as i32;
     let capture = status::update_existing(database, |entry| {
@@ -51,13 +51,13 @@ pub fn step_aside(database: pg_sys::Oid) {
         ereport!(
             ERROR,
             PgSqlErrorCode::ERRCODE_OBJECT_IN_USE,
-            "a pg_incrbackup worker of this database does not end",
-            "Try again; SELECT * FROM incr_status() shows what it does."
+            "could not stop a pg_incrbackup worker of this database",
+            "Try again; SELECT * FROM incr_status() shows what it is doing."
         );
     }
 }
 
-/// The command is over, for good or not: the workers may run again. Somebody else may need the database by now.
+/// The command has ended, successfully or not: the workers may run again. Another session may need the database now.
 pub fn resume(database: pg_sys::Oid) {
     let me = std::process::id() as i32;
     status::update_existing(database, |entry| {

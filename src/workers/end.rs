@@ -1,4 +1,4 @@
-//! Ending workers from outside, and how long a failed one waits for its next attempt.
+//! Terminating workers, and the delay before the next attempt of a failed one.
 
 use std::time::{Duration, Instant};
 
@@ -8,11 +8,11 @@ use crate::pg::server;
 use crate::status::{self, DatabaseStatus};
 
 const POLL: Duration = Duration::from_millis(20);
-/// For whoever cannot wait for ever, as a command on the database.
+/// For callers that cannot wait forever, such as a command on the database.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
-/// The workers that are connected to a database besides capture, in the order in which they end. A place that was
-/// claimed for one that has not started has the process id of who claimed it, who is not to be ended.
+/// The workers that are connected to a database besides capture, in the order in which they are terminated. An entry
+/// that was claimed for one that has not started has the process id of its claimant, which must not be terminated.
 const OTHERS: [fn(&DatabaseStatus) -> i32; 4] = [
     |entry| entry.globals.pid,
     |entry| entry.extension.pid,
@@ -20,16 +20,16 @@ const OTHERS: [fn(&DatabaseStatus) -> i32; 4] = [
     |entry| entry.base.worker(),
 ];
 
-/// Ends the worker of this process id, if there is one (0: none), and waits until it is gone, for at most 30 seconds.
-/// False when it is not gone then.
+/// Terminates the worker of this process id, if there is one (0: none), and waits until it has exited, for at
+/// most 30 seconds. False if it has not exited then.
 pub fn terminate_and_wait(pid: i32) -> bool {
     if pid == 0 {
         return true;
     }
     server::terminate(pid);
     let start = Instant::now();
-    // The process, not its word on the board: it holds the slot until its very end. And it is none of PostgreSQL's backends
-    // yet while it connects.
+    // The process itself, not its entry on the board: it holds the slot until it exits. While it connects it is not one
+    // of PostgreSQL's backends yet.
     while server::is_process_alive(pid) {
         if start.elapsed() > LONGEST_WAIT {
             return false;
@@ -39,9 +39,9 @@ pub fn terminate_and_wait(pid: i32) -> bool {
     true
 }
 
-/// Ends the workers that are connected to a database besides capture: of its globals, of a lost extension, a drill, a base
-/// backup, whose files it removes. Returns when they are gone. For commands that need the database for themselves, and for
-/// incr_teardown(). The caller may be one of them, and goes on.
+/// Terminates the workers that are connected to a database besides capture: of globals, of a lost extension, a drill, or
+/// a base backup, whose files it removes. Returns when they have exited. For commands that need the database for
+/// themselves, and for incr_teardown(). The caller may be one of them, and is not terminated.
 pub fn end_others(database: pg_sys::Oid) {
     for pid_of in OTHERS {
         let pid = status::read(database).map_or(0, |entry| pid_of(&entry));
@@ -51,12 +51,12 @@ pub fn end_others(database: pg_sys::Oid) {
     }
 }
 
-/// How long the next attempt waits after so many failures in a row: 1, 2, 4, … 60 seconds.
+/// The delay of the next attempt after this many consecutive failures: 1, 2, 4, … 60 seconds.
 pub fn backoff(failures: u32) -> Duration {
     doubled(Duration::from_secs(1), failures, Duration::from_secs(60))
 }
 
-/// `first`, doubled so many times, at most `longest`.
+/// `first`, doubled this many times, at most `longest`.
 pub fn doubled(first: Duration, times: u32, longest: Duration) -> Duration {
     first.saturating_mul(1 << times.min(31)).min(longest)
 }

@@ -1,5 +1,5 @@
-//! The workers that serve one database each: how PostgreSQL is asked for them, how they are woken, asked, ended and
-//! kept away, whatever they do. What they do is the features' own; the launcher starts them.
+//! The workers, each of which serves one database: registering, waking, requests, termination and suspension.
+//! Their work is defined by the features; the launcher starts them.
 
 mod answer;
 mod aside;
@@ -18,8 +18,9 @@ use crate::pg::failure::Failure;
 use crate::pg::server::{self, guc, session};
 use crate::status;
 
-/// A worker of this kind (capture, base, globals, expiry, archiver, drill, indexer, extension) for a database: its main function is
-/// `pg_incrbackup_<kind>_main`. Nobody but who starts it starts it again, and is told of its end.
+/// A worker of this kind (capture, base, globals, expiry, archiver, drill, indexer, extension) for a
+/// database: its main function is `pg_incrbackup_<kind>_main`. It is only restarted by the process that
+/// started it, which is notified when it exits.
 pub fn of_kind(kind: &str, database: pg_sys::Oid) -> BackgroundWorkerBuilder {
     let name = format!("pg_incrbackup {kind}");
     BackgroundWorkerBuilder::new(&name)
@@ -32,8 +33,8 @@ pub fn of_kind(kind: &str, database: pg_sys::Oid) -> BackgroundWorkerBuilder {
         .set_restart_time(None)
 }
 
-/// Connects this process, a worker of ours, to a database, or to none: as the bootstrap superuser, under
-/// settings that are nobody else's.
+/// Connects this process, a worker of ours, to a database, or to none: as the bootstrap superuser, with our
+/// own settings.
 pub fn connect(database: Option<pg_sys::Oid>) {
     match database {
         Some(database) => BackgroundWorker::connect_worker_to_spi_by_oid(Some(database), None),
@@ -42,24 +43,24 @@ pub fn connect(database: Option<pg_sys::Oid>) {
     session::be_neutral();
 }
 
-/// 53400 where a worker that somebody waits for could not be started.
+/// 53400 if a worker that a backend waits for could not be started.
 pub fn none_is_free() -> Failure {
     let most = guc::value(c"max_worker_processes").unwrap_or_default();
     Failure::new(
         PgSqlErrorCode::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
-        format!("no background worker is free (max_worker_processes = {most})"),
+        format!("out of background worker slots (max_worker_processes = {most})"),
     )
     .hint(
-        "Raise max_worker_processes in postgresql.conf and restart the server, or try again later.",
+        "Increase max_worker_processes in postgresql.conf and restart the server, or try again later.",
     )
 }
 
-/// Makes the launcher look for slots at once.
+/// Makes the launcher check the slots immediately.
 pub fn wake_launcher() {
     server::set_latch(status::launcher_latch());
 }
 
-/// Makes the capture worker of a database look at the board at once.
+/// Makes the capture worker of a database check the board immediately.
 pub fn wake_capture(database: pg_sys::Oid) {
     server::set_latch(status::latch_of(database));
 }

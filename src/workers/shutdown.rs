@@ -1,4 +1,4 @@
-//! Whether this worker was asked to end. pgrx's own question forgets its answer once it is asked.
+//! Whether this worker was told to exit. pgrx's own function resets its result once it is called.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -17,12 +17,12 @@ pub fn is_requested() -> bool {
     REQUESTED.get()
 }
 
-/// Makes this worker end at its next look, as SIGTERM would.
+/// Makes this worker exit at its next check, like SIGTERM.
 pub fn request() {
     REQUESTED.set(true);
 }
 
-/// Sleeps until the latch is set, at most `longest`. Death of the postmaster counts as a request.
+/// Sleeps until the latch is set, at most `longest`. Postmaster death counts as a request to exit.
 pub fn sleep(longest: Duration) {
     if !BackgroundWorker::wait_latch(Some(longest)) {
         REQUESTED.set(true);

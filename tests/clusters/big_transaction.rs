@@ -58,8 +58,7 @@ fn a_transaction_of_100_mb_restores_in_bounded_memory() {
 #[test]
 fn a_transaction_of_2_gb_restores_in_bounded_memory() {
     if std::env::var_os("BIG").is_none() {
-        println!("skipped: set BIG=1 for the transaction of 2 GB");
-        return;
+        return harness::skipped("2 GB, with BIG=1");
     }
     restores_a_transaction_of(2000);
 }

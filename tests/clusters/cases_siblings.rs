@@ -180,7 +180,7 @@ fn what_is_the_sessions_own_as_a_whole_stops_no_restore() {
     // It goes to the end, and says that something is left out.
     let restored = c.try_restore(&c, "meanwhile", &[]);
     let output = restored.unwrap_or_else(|output| output);
-    assert!(output.contains("something is lost"), "{output}");
+    assert!(output.contains("are incomplete"), "{output}");
     drop(one);
     wait_until("the session's own is gone", || {
         c.is_true("SELECT count(*) = 0 FROM pg_class WHERE relname IN ('typed', 'parted')")

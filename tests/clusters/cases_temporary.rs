@@ -126,7 +126,7 @@ fn what_hangs_on_the_sessions_own_no_longer_is_flagged_and_stops_nothing() {
     c.flush();
     let output = c.try_restore(&c, "meanwhile", &[]);
     let output = output.unwrap_or_else(|output| output);
-    assert!(output.contains("something is lost"), "{output}");
+    assert!(output.contains("are incomplete"), "{output}");
     assert_eq!(c.sql_in("meanwhile", "SELECT count(*) FROM beside"), "1");
     drop(hold);
     end(&c, one);
@@ -156,7 +156,7 @@ fn a_base_waits_for_the_session_and_the_one_before_serves() {
         one.run(make);
         let error = c.sql_error("SELECT incr_dump()");
         assert!(
-            error.message.contains("over temporary ones"),
+            error.message.contains("depend on temporary objects"),
             "{make}: {}",
             error.message
         );

@@ -52,8 +52,8 @@ fn a_slot_that_somebody_dropped_is_missed() {
     c.sql("CREATE TABLE t (a int PRIMARY KEY)");
     c.sql("SELECT incr_teardown(drop_slot => false)");
     c.sql("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots");
-    wait_for_emergency(&c, "the slot is gone: somebody dropped it");
-    assert!(end_of_first_chain(&c).contains("somebody dropped it"));
+    wait_for_emergency(&c, "the slot has been dropped");
+    assert!(end_of_first_chain(&c).contains("the slot has been dropped"));
     // The board forgets with the server's end, the files do not.
     c.restart();
     assert!(c.health().starts_with("emergency"), "{}", c.health());
@@ -72,7 +72,7 @@ fn a_slot_that_was_dropped_while_the_server_was_another_is_missed() {
     c.write_setting("shared_preload_libraries", "pg_incrbackup");
     c.restart();
     assert!(
-        c.health().contains("chain 1 has no slot any more"),
+        c.health().contains("chain 1 no longer has a slot"),
         "{}",
         c.health()
     );
@@ -104,8 +104,8 @@ fn a_slot_of_the_same_name_that_somebody_made_anew_is_found_out() {
     run(Command::new("kill").args(["-CONT", &launcher]));
     c.try_sql_in(c.database(), "SELECT * FROM incr_setup()")
         .ok();
-    wait_for_emergency(&c, "what lies between is lost");
-    assert!(end_of_first_chain(&c).contains("what lies between is lost"));
+    wait_for_emergency(&c, "the changes in between are lost");
+    assert!(end_of_first_chain(&c).contains("the changes in between are lost"));
     c.sql(NEW_CHAIN);
     assert_goes_on(&c);
 }
@@ -165,7 +165,7 @@ fn set_back() -> Cluster {
 fn a_server_that_was_set_back_does_not_write_on() {
     let c = set_back();
     c.start();
-    wait_for_emergency(&c, "the server was set back");
+    wait_for_emergency(&c, "the server was reset to an earlier state");
     c.sql("INSERT INTO t VALUES (5)");
     c.sql(NEW_CHAIN);
     assert_goes_on(&c);
@@ -179,7 +179,7 @@ fn a_new_chain_begins_by_itself_where_that_is_wished() {
     wait_until("the second chain is there", || {
         c.database_directory().join("chain-2").exists() && c.health().starts_with("ok")
     });
-    assert!(end_of_first_chain(&c).contains("the server was set back"));
+    assert!(end_of_first_chain(&c).contains("the server was reset to an earlier state"));
     assert_goes_on(&c);
 }
 
@@ -195,7 +195,10 @@ fn a_server_that_was_set_back_and_has_written_on_does_not_mix_two_histories() {
         "pg_incrbackup.directory",
         &format!("'{}'", archive.display()),
     );
-    wait_for_emergency(&c, "the server's WAL does not: the server was set back");
+    wait_for_emergency(
+        &c,
+        "the server's WAL does not: the server was reset to an earlier state",
+    );
     c.sql(NEW_CHAIN);
     assert_goes_on(&c);
 }

@@ -77,7 +77,7 @@ impl Mounted {
         let archive = c.archive_directory();
         fs::create_dir(&archive).expect("a directory can be made");
         if !mount(&["-t", "tmpfs", "-o", size, "tmpfs"], &archive) {
-            println!("skipped: no file system can be mounted here");
+            harness::skipped("no file system can be mounted here");
             return None;
         }
         give_to_server_user(&archive);

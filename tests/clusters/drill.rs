@@ -143,7 +143,7 @@ fn a_commit_that_nobody_sees_yet_is_not_part_of_the_moment() {
     c.sql("SET synchronous_commit = local; INSERT INTO t VALUES (2)");
     let found = drill(&c);
     assert!(
-        found.starts_with("not done|") && found.contains("another order"),
+        found.starts_with("not done|") && found.contains("different order"),
         "{found}"
     );
     assert!(c.health().starts_with("warning"), "{}", c.health());
@@ -226,7 +226,7 @@ fn where_there_is_no_room_for_a_copy_none_is_begun() {
     run(Command::new("truncate").args(["-s", "8T"]).arg(&huge));
     let found = drill(&c);
     assert!(
-        found.starts_with("not done|") && found.contains("no room"),
+        found.starts_with("not done|") && found.contains("not enough free space"),
         "{found}"
     );
     assert!(!c.log().contains("CREATE DATABASE"));
@@ -286,7 +286,7 @@ fn a_scheduled_drill_is_made_once_and_again_where_it_could_not_be_made() {
     c.set_day(4, "");
     c.restart();
     wait_until("it could not be made", || {
-        c.health().contains("could not be made")
+        c.health().contains("could not run")
     });
     let written = fs::read_to_string(c.database_directory().join("drills.jsonl"));
     assert!(!written.expect("it can be read").contains("hush"));
@@ -321,7 +321,7 @@ fn health_tells_when_the_last_drill_that_passed_is_too_old() {
 fn a_newer_server_is_restored_to_and_its_rows_are_compared() {
     let c = Cluster::backed_up();
     if c.version() == 18 {
-        return;
+        return harness::skipped("there is no newer one");
     }
     c.sql("CREATE TABLE t (a int, b text); INSERT INTO t VALUES (1, 'x')");
     let newer = Cluster::builder()

@@ -94,7 +94,7 @@ const PLAIN: &[Case] = &[
             &d.checksum(1)[..8].chars().rev().collect::<String>(),
         )
     }),
-    case("a segment's line missing in the manifest", FILES, |d| {
+    case("a segment's line not in the manifest", FILES, |d| {
         d.unlist(d.segment(1))
     }),
     case("restore.sh changed", SCRIPT, |d| {
@@ -259,7 +259,7 @@ fn found_by(result: &str, problem: &str) -> &'static str {
         }
         text if text.contains(" rows, ")
             || text.contains(" rows|")
-            || text.contains("has as many rows") =>
+            || text.contains("has the same number of rows") =>
         {
             ROWS
         }

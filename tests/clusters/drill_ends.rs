@@ -218,7 +218,7 @@ fn a_scratch_database_that_no_drill_of_ours_has_left_behind_is_not_dropped() {
     );
     let found = c.sql(&call);
     assert!(
-        found.starts_with("not done|") && found.contains("is there already"),
+        found.starts_with("not done|") && found.contains("already exists"),
         "{found}"
     );
     assert!(c.sql(DATABASES).contains(&name));
@@ -260,7 +260,7 @@ fn nothing_expires_that_a_drill_has_yet_to_read() {
     ddl.run("BEGIN; CREATE TABLE u (a int)");
     c.sql("SELECT result FROM incr_drill(wait => false)");
     wait_until("the drill waits for the end of the DDL", || {
-        c.sql("SELECT state FROM incr_status() WHERE worker = 'drill'") == "waiting for a moment"
+        c.sql("SELECT state FROM incr_status() WHERE worker = 'drill'") == "waiting for a snapshot"
     });
     let error = c.sql_error("SELECT * FROM incr_expire(false)");
     assert_eq!(error.sqlstate, "55006", "{error}");

@@ -174,7 +174,7 @@ fn a_session_that_keeps_a_definition_from_being_read_is_named() {
     let pid = session.run("BEGIN; LOCK held; SELECT pg_backend_pid()");
     c.sql("ALTER VIEW v SET (security_barrier)");
     let named = format!(
-        "a lock to read a definition was not to be had for 10 s; public.held is locked by process {}",
+        "could not acquire a lock to read a definition within 10 s; public.held is locked by process {}",
         pid.trim()
     );
     wait_until("health names who is in the way", || {

@@ -37,13 +37,13 @@ fn list(c: &Cluster) -> String {
 fn wait_for_flag(c: &Cluster, object: &str) {
     wait_until("health names what is lost", || {
         let health = c.health();
-        health.contains("something is lost: ") && health.contains(object)
+        health.contains("are incomplete: ") && health.contains(object)
     });
 }
 
 pub fn wait_until_healed(c: &Cluster) {
     wait_until_within(Duration::from_secs(120), "the stretch has ended", || {
-        !c.health().contains("something is lost: ")
+        !c.health().contains("are incomplete: ")
     });
     let base = "SELECT count(*) FROM incr_status() WHERE worker = 'base' AND pid IS NOT NULL";
     wait_until("no base is being made", || c.sql(base) == "0");
@@ -254,7 +254,7 @@ fn a_base_that_fails_is_critical_and_no_drill_is_made_meanwhile() {
     c.sql(TABLES);
     c.set("pg_incrbackup.dump_conninfo", "'host=/nowhere'");
     lose(&c, "UPDATE t SET a = 3");
-    wait_for_flag(&c, "the base backup that is to end it has failed");
+    wait_for_flag(&c, "the base backup that follows has failed");
     assert!(c.health().starts_with("critical"), "{}", c.health());
     let made = c.sql("SELECT result, problems FROM incr_drill()");
     assert!(

@@ -330,7 +330,7 @@ fn what_is_missing_is_a_row_and_a_warning() {
     let output = c.psql_bytes(c.database(), b"SELECT * FROM incr_history('t', '1');");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(
-        said.contains("WARNING") && said.contains("may not be whole"),
+        said.contains("WARNING") && said.contains("may be incomplete"),
         "{said}"
     );
 }

@@ -20,7 +20,7 @@ fn restore_in_part(c: &Cluster, name: &str, options: &[&str]) -> String {
 
 fn wait_until_healed(c: &Cluster, bases: usize) {
     wait_until("a base ends the stretch", || {
-        c.bases().len() == bases && !c.health().contains("something is lost: ")
+        c.bases().len() == bases && !c.health().contains("are incomplete: ")
     });
 }
 
@@ -61,12 +61,12 @@ fn a_moment_inside_gives_all_that_can_be_applied_and_lists_the_rest() {
         "{said}"
     );
     assert!(
-        said.contains("left out, since something was lost before:"),
+        said.contains("left out, because earlier changes are incomplete:"),
         "{said}"
     );
     assert!(said.contains("    UPDATE public.t (1): "), "{said}");
     assert!(said.contains("    DELETE FROM public.t (1): "), "{said}");
-    assert!(said.contains("inside is not whole"), "{said}");
+    assert!(said.contains("inside is incomplete"), "{said}");
     for table in ["other", "odd"] {
         let rows = format!("SELECT * FROM {table} ORDER BY a");
         assert_eq!(c.sql_in("inside", &rows), c.sql(&rows), "{table}\n{said}");
@@ -132,7 +132,7 @@ fn what_hangs_on_a_lost_schema_change_is_left_out() {
     let inside = c.flush();
     let said = restore_in_part(&c, "inside", &["--until-lsn", &inside]);
     assert!(
-        said.contains("the schema, of an object that is not known: DDL could not be recorded"),
+        said.contains("the schema of an unknown object: could not record DDL"),
         "{said}"
     );
     for left_out in ["public.unseen (", "CREATE VIEW (1)", "public.t ("] {

@@ -53,7 +53,7 @@ fn each_state_has_its_exit_status() {
         &c,
         1,
         "WARNING",
-        "shop warning: 1 things could not be carried",
+        "shop warning: 1 changes could not be captured",
     );
     c.sql("SELECT incr_teardown(drop_slot => false)");
     assert_checks(&c, 2, "CRITICAL", "shop critical: capture was stopped");

@@ -296,7 +296,7 @@ fn the_manifest_of_the_copy_never_names_what_is_not_there() {
     // Refuses a manifest with a name that was not copied before.
     let check = c.root().join("check.sh");
     let script = r#"case $2 in
-        */manifest.jsonl) sed -n 's/.*"file":"\([^"]*\)".*/\1/p' "$1" | while read -r file; do
+        */manifest*.jsonl) sed -n 's/.*"file":"\([^"]*\)".*/\1/p' "$1" | while read -r file; do
             ls -d "$3/${2%/*}/$file"* >/dev/null || { echo "$file" >>"$3/disorder"; exit 9; }
         done ;;
         esac"#;

@@ -122,7 +122,7 @@ fn a_clone_beside_its_original_writes_nothing_and_cannot_take_over() {
     assert_refused(&clone, &c);
     let error = clone.sql_error(TAKE_OVER);
     assert!(error.message.contains("is being written by"), "{error}");
-    assert!(error.text.contains("stop that one first"), "{error}");
+    assert!(error.text.contains("stop that server first"), "{error}");
     // Its own databases are its own.
     clone.sql_in("postgres", "DROP DATABASE other");
     clone.sql("INSERT INTO t VALUES (100)");
@@ -169,7 +169,7 @@ fn a_stopped_original_is_replaced_by_decision_only_and_writes_no_more_when_it_is
     c.start();
     wait_until("capture is refused", || {
         let health = c.health();
-        health.contains("capture waits to try again") || health.contains("times in a row")
+        health.contains("capture is waiting to retry") || health.contains("times in a row")
     });
     assert_refused(&c, &clone);
     let error = c.sql_error("SELECT incr_dump()");
@@ -278,7 +278,8 @@ fn a_chain_that_appears_is_critical_and_neither_bases_nor_changes_go_into_it() {
     let parts = ["base", "globals", "incremental"].map(|part| second.join(part));
     let before = parts.each_ref().map(|part| tree(part));
     wait_until("health tells", || {
-        c.health().contains("chain 2 has appeared")
+        c.health()
+            .contains("chain 2 does not belong to the slot of this server")
     });
     assert!(c.health().starts_with("critical"), "{}", c.health());
     let base = c.sql("SELECT incr_dump()");

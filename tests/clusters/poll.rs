@@ -194,7 +194,7 @@ fn what_a_text_cannot_carry_is_flagged_through_decoder_raw() {
     wait_until("the base is made", || c.bases().len() == 2);
     let flags = std::fs::read_to_string(c.chain_directory().join("flags.jsonl"));
     let flags = flags.expect("there are some");
-    assert!(flags.contains("could%20not%20be%20recorded"), "{flags}");
+    assert!(flags.contains("could%20not%20record%20DDL"), "{flags}");
     c.sql("INSERT INTO t VALUES (1)");
     c.assert_restores();
 }

@@ -66,7 +66,7 @@ fn by_whoever_owns_the_schema_in_one_transaction_or_after_a_while() {
             "postgres",
             "SELECT level, reasons FROM incr_cluster_health()",
         );
-        health.starts_with("critical") && health.contains("as soon as there is a schema")
+        health.starts_with("critical") && health.contains("it is re-created as soon as schema")
     });
     c.sql(
         "SET ROLE app_owner; ALTER SCHEMA kept RENAME TO public; INSERT INTO public.b VALUES (2)",

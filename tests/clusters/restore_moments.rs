@@ -34,7 +34,7 @@ fn a_moment_before_incr_flush_is_in_the_files_and_the_present_is_not() {
         let restored = c.restore(&options);
         assert_eq!(rows(&c, &restored.database), "1");
         assert!(
-            restored.output.contains("before the wished point"),
+            restored.output.contains("before the requested point"),
             "{}",
             restored.output
         );

@@ -31,8 +31,7 @@ fn what_the_targets_roles_set_does_not_stop_a_restore() {
 #[test]
 fn a_login_trigger_of_the_targets_server_does_not_run_in_a_restore() {
     if Cluster::builder().installation().version != 15 {
-        println!("skipped: this run tests another version; the one on 15 does this");
-        return;
+        return harness::skipped("the run on 15 does this");
     }
     let source = Cluster::backed_up();
     source.sql("CREATE TABLE t (a int PRIMARY KEY); INSERT INTO t VALUES (1)");

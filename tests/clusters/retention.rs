@@ -153,7 +153,7 @@ fn a_pinned_base_outlives_its_age_and_a_new_server_over_the_archive() {
     let why = format!("SELECT reason FROM incr_expire() WHERE file LIKE '%{first}'");
     assert_eq!(
         c.sql(&why),
-        "it is pinned for ever: before the “great” migration"
+        "it is pinned forever: before the “great” migration"
     );
     // The pin is in the files: a new chain, and a server that has forgotten everything, know it.
     c.sql("SELECT * FROM incr_setup(new_chain => true)");
@@ -183,7 +183,7 @@ fn a_pinned_base_outlives_its_age_and_a_new_server_over_the_archive() {
     let said = c
         .try_restore(&c, "gone", &["--chain", "1"])
         .expect_err("it is gone");
-    assert!(said.contains("retention removes chains"), "{said}");
+    assert!(said.contains("retention removes a chain"), "{said}");
     c.assert_restores();
 }
 

@@ -145,7 +145,7 @@ fn what_the_target_had_before_stays_as_it_is_and_is_named() {
     assert_identical((&c, c.database()), (&target, &restored.database));
     let output = &restored.output;
     let (_, list) = output
-        .split_once("roles that were here before")
+        .split_once("existing roles were left unchanged")
         .expect(output);
     let named: Vec<&str> = list
         .lines()

@@ -55,7 +55,7 @@ fn the_slot_of_a_stranger_stops_and_alarms_nobody() {
 
 #[test]
 fn setup_says_whose_slot_has_the_name() {
-    for (function, why) in [(PHYSICAL, "a physical one"), (LOGICAL, "test_decoding")] {
+    for (function, why) in [(PHYSICAL, "a physical slot"), (LOGICAL, "test_decoding")] {
         let c = with_stranger("app", function);
         c.sql("CREATE EXTENSION pg_incrbackup; CREATE TABLE t (a int PRIMARY KEY)");
         let health = c.sql("SELECT level, reasons FROM incr_slot_health() ORDER BY level");

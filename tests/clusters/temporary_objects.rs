@@ -6,7 +6,7 @@ fn assert_carried(c: &Cluster) {
     c.assert_restores();
     let health = c.health();
     assert!(!health.contains("emergency"), "{health}");
-    assert!(!health.contains("could not be carried"), "{health}");
+    assert!(!health.contains("could not be captured"), "{health}");
 }
 
 #[test]

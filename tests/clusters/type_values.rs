@@ -28,13 +28,13 @@ pub fn prepare(cluster: &Cluster) -> Vec<Type> {
     if cluster.try_sql("SELECT '<a/>'::xml").is_ok() {
         types.push(of(&mut rng, "xml", XML));
     } else {
-        println!("skipped: xml, which this PostgreSQL is built without");
+        harness::skipped_in_part("type xml: built without XML");
     }
     for (extension, name, edges) in EXTENSIONS {
         let create = format!("CREATE EXTENSION IF NOT EXISTS {extension} SCHEMA public");
         match cluster.try_sql(&create) {
             Ok(_) => types.push(of(&mut rng, name, edges)),
-            Err(error) => println!("skipped: {name}, {error}"),
+            Err(_) => harness::skipped_in_part(&format!("type {name}: no extension {extension}")),
         }
     }
     let arrays: Vec<Type> = types.iter().filter_map(array_of).collect();

@@ -28,6 +28,7 @@ mod minor;
 mod psql;
 mod restore;
 mod session;
+mod skip;
 mod wait;
 
 pub use archive_files::{Segment, Transaction};
@@ -38,4 +39,5 @@ pub use installation::{give_to_server_user, run, Installation};
 pub use psql::SqlError;
 pub use restore::Restored;
 pub use session::Session;
+pub use skip::{skipped, skipped_in_part};
 pub use wait::{wait_until, wait_until_within};

@@ -7,15 +7,12 @@ use std::path::{Path, PathBuf};
 
 use crate::durable;
 use crate::error::{Error, Result};
-use crate::layout::names::BASE;
+use crate::layout::names::{BASE, METADATA_JSON};
 use crate::layout::{BaseName, ChainDir};
 use crate::manifest::{self, Entry, Kind};
 use crate::metadata::Metadata;
 use crate::pause::Pause;
 use crate::sealed;
-
-/// The facts about a base, or about a set of globals.
-pub const METADATA_JSON: &str = "metadata.json";
 
 /// A base in the making.
 #[derive(Debug)]
@@ -94,7 +91,7 @@ pub fn complete_manifest(chain: &ChainDir, pause: Pause) -> Result<()> {
 }
 
 /// How a manifest names a base.
-pub(crate) fn file_of(name: BaseName) -> String {
+pub fn file_of(name: BaseName) -> String {
     format!("{BASE}/{name}")
 }
 

@@ -190,6 +190,16 @@ pub fn is_real_dir(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir())
 }
 
+/// The names in a directory, as far as they are UTF-8: this program gives no others.
+pub fn names_in(directory: &Path) -> Result<Vec<String>> {
+    let failed = || Error::io("read directory", directory);
+    let mut names = Vec::new();
+    for entry in fs::read_dir(directory).map_err(failed())? {
+        names.extend(entry.map_err(failed())?.file_name().into_string());
+    }
+    Ok(names)
+}
+
 /// The path with `suffix` behind its last component.
 pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.file_name().map_or_else(OsString::new, OsString::from);

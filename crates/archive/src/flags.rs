@@ -172,7 +172,7 @@ pub fn in_words(flags: &[Flagged]) -> Option<String> {
         more => format!(" and {more} more"),
     };
     Some(format!(
-        "since {since} something is lost: {}{more}",
+        "changes since {since} are incomplete: {}{more}",
         listed.join(", ")
     ))
 }
@@ -262,7 +262,7 @@ impl Flagged {
             _ => "",
         };
         match (self.oid, identity.as_str()) {
-            (0, "") => "the schema, of an object that is not known".to_owned(),
+            (0, "") => "the schema of an unknown object".to_owned(),
             (_, "") => format!("{what}{} with OID {}", self.class, self.oid),
             _ => format!("{what}{} {identity}", self.class),
         }

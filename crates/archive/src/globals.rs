@@ -17,10 +17,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::METADATA_JSON;
 use crate::durable;
 use crate::error::{Error, Result};
-use crate::layout::names::GLOBALS;
+use crate::layout::names::{GLOBALS, METADATA_JSON};
 use crate::layout::{ChainDir, GlobalsName};
 use crate::lsn::Lsn;
 use crate::manifest::{self, Entry, Kind};
@@ -143,7 +142,7 @@ pub fn path_of(chain: &ChainDir, name: GlobalsName) -> PathBuf {
 }
 
 /// How a manifest names a set.
-pub(crate) fn file_of(name: GlobalsName) -> String {
+pub fn file_of(name: GlobalsName) -> String {
     format!("{GLOBALS}/{name}")
 }
 

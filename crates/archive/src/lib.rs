@@ -9,17 +9,17 @@
 //! | [`durable`] | files that survive a crash; the durable order |
 //! | [`failpoint`] | faults between its steps, for tests |
 //! | [`layout`] | [`ArchiveRoot`], [`DatabaseDir`], [`ChainDir`], the names of files |
-//! | [`owner`], [`mounts`] | the one server that writes to a directory; whether its lock reaches other hosts |
+//! | [`owner`], [`claim`], [`mounts`] | the one server that writes to a directory; whether its lock reaches other hosts |
 //! | [`segment`] | the grammar, the [`Appender`], resume after a crash, the parser |
 //! | [`manifest`], [`base`], [`metadata`] | finished files of a chain, base backups |
 //! | [`flags`] | stretches in which something is lost, until the next base |
 //! | [`globals`] | roles, tablespaces and the database's properties, as they changed |
 //! | [`retention`], [`pins`], [`expiry`] | what is kept and what goes; how it goes |
+//! | [`lock`] | who reads, and who removes |
 //! | [`archiving`] | what is to be copied off the machine, and what has been |
 //! | [`compression`] | closed segments, made smaller |
 //! | [`reading`] | parts of its files, for whoever has no shell |
 //! | [`drills`], [`moment`] | what drills found; the place in the stream of what a snapshot sees |
-//! | [`history`], [`report`] | what happened to a row; a page about the archive |
 //! | [`listing`], [`verify`] | what is there, and whether it is sound |
 //! | [`restore`] | `restore.sh` and `README.txt` |
 //!
@@ -48,6 +48,7 @@
 pub mod archiving;
 pub mod base;
 pub mod checksum;
+pub mod claim;
 pub mod compression;
 pub mod drills;
 pub mod dump;
@@ -58,9 +59,9 @@ pub mod expiry;
 pub mod failpoint;
 pub mod flags;
 pub mod globals;
-pub mod history;
 pub mod layout;
 pub mod listing;
+pub mod lock;
 pub mod lsn;
 pub mod manifest;
 pub mod metadata;
@@ -70,7 +71,6 @@ pub mod owner;
 pub mod pause;
 pub mod pins;
 pub mod reading;
-pub mod report;
 pub mod restore;
 pub mod retention;
 pub mod schema_note;
@@ -80,8 +80,8 @@ pub mod snapshot;
 pub mod time;
 pub mod verify;
 
-pub use error::{Error, Result};
-pub use layout::{ArchiveRoot, ChainDir, DatabaseDir, DirectoryError};
+pub use error::{DirectoryError, Error, Result};
+pub use layout::{ArchiveRoot, ChainDir, DatabaseDir};
 pub use listing::{files, FileRow};
 pub use lsn::Lsn;
 pub use segment::Appender;

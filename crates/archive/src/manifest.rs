@@ -4,36 +4,35 @@
 //! line that a crash tore is cut by whoever appends next. Of several lines about one file the last counts:
 //! a segment that was compressed is stored in another form than its first line says. Retention notes in a
 //! file's line that it has expired, before the file is removed: from then on it is gone for every reader,
-//! whatever a crash left of it. All but these notes can be rebuilt from the files.
+//! whatever a crash left of it. All but these notes can be rebuilt from the files. A copy has it in parts
+//! ([`in_parts`]).
 
 mod expired;
+mod parts;
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use memchr::memmem::Finder;
 use rustix::fs::{flock, FlockOperation};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use crate::base;
-use crate::checksum::{self, Checksum, Hashing};
 use crate::durable;
 use crate::error::{Error, Result};
 use crate::failpoint::pass;
-use crate::globals;
 use crate::layout::names::INCREMENTAL;
 use crate::layout::{ChainDir, SegmentName, Stored};
 use crate::lsn::Lsn;
 use crate::pause::{going_on, lock_exclusive, lock_shared, Pause};
-use crate::segment::{source, Header, Summary, Tally};
 use crate::snapshot::Snapshot;
 use crate::time::{self, Time};
 
 pub use expired::expire;
+pub use parts::in_parts;
 
 /// What a line is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,63 +91,10 @@ pub struct Manifest {
 }
 
 impl Entry {
-    /// The line of a closed segment.
-    pub fn segment(header: &Header, tally: &Tally, content: &Checksum, stored: &Checksum) -> Entry {
-        Entry {
-            kind: Kind::Incremental,
-            file: Entry::segment_file(header.name()),
-            start_lsn: header.start_lsn,
-            end_lsn: tally.end_lsn,
-            first_commit_at: tally.first_commit_at,
-            last_commit_at: tally.last_commit_at,
-            transactions: tally.transactions,
-            statements: tally.statements,
-            bytes: content.bytes,
-            sha256: content.sha256.clone(),
-            file_bytes: stored.bytes,
-            file_sha256: stored.sha256.clone(),
-            next_xid: Some(header.next_xid),
-            previous_sha256: header
-                .previous
-                .as_ref()
-                .map(|previous| previous.sha256.clone()),
-            snapshot: None,
-            duration_ms: None,
-            expired_at: None,
-        }
-    }
-
     /// How a manifest names a segment, compressed or not.
     pub fn segment_file(name: SegmentName) -> String {
         format!("{INCREMENTAL}/{}", name.file(Stored::Plain))
     }
-}
-
-/// Reads a closed segment and makes its line.
-pub fn entry_of_segment(chain: &ChainDir, name: SegmentName, stored: Stored) -> Result<Entry> {
-    let path = chain.segment_path(name, stored);
-    let mut hashing = Hashing::new(source::open(&path, stored)?);
-    let summary = Summary::of(&mut hashing).map_err(Error::io("read", &path))?;
-    let flaw = summary.torn.or(summary.contradiction.map(|why| (0, why)));
-    if let Some((offset, why)) = flaw {
-        return Err(Error::damaged(&path, offset, why));
-    }
-    let (Some(header), Some(_)) = (summary.header, summary.footer) else {
-        return Err(Error::damaged(
-            &path,
-            summary.size,
-            "a closed segment without a footer",
-        ));
-    };
-    if header.name() != name {
-        return Err(Error::damaged(&path, 0, "its name and its header differ"));
-    }
-    let content = hashing.finish();
-    let stored = match stored {
-        Stored::Partial | Stored::Plain => content.clone(),
-        Stored::Gzip | Stored::Zstd => checksum::of_file(&path)?,
-    };
-    Ok(Entry::segment(&header, &summary.tally, &content, &stored))
 }
 
 /// The manifest under its lock. Who gives a file its final name holds it from before the rename until
@@ -219,24 +165,22 @@ pub fn read_strictly<E: From<Error>>(
     between: &mut dyn FnMut() -> std::result::Result<(), E>,
 ) -> std::result::Result<Manifest, E> {
     let path = chain.manifest();
-    let bytes = match durable::open_to_read(&path) {
-        Ok(mut file) => {
+    let _lock = match durable::open_to_read(&path) {
+        Ok(file) => {
             lock_shared(&file, between)?.map_err(|errno| Error::io("lock", &path)(errno.into()))?;
-            let mut bytes = Vec::new();
-            file.read_to_end(&mut bytes)
-                .map_err(Error::io("read", &path))?;
-            bytes
+            file
         }
         Err(error) if is_missing(&error) => return Ok(Manifest::default()),
         Err(error) => return Err(error.into()),
     };
+    let bytes = content(chain)?;
     let mut manifest = parse(&bytes);
     let (mut lines, mut files) = (HashSet::new(), HashSet::new());
     let mut highest = [Lsn(0); 3];
     for (position, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
         let mut flaw = |why: &str| manifest.damaged.push((position + 1, why.to_owned()));
         let Some(line) = line.strip_suffix(b"\n") else {
-            flaw("it does not end");
+            flaw("it has no end of line");
             continue;
         };
         let Ok(entry) = serde_json::from_slice::<Entry>(line) else {
@@ -244,11 +188,11 @@ pub fn read_strictly<E: From<Error>>(
         };
         let highest = &mut highest[entry.kind as usize];
         if serde_json::to_vec(&entry).is_ok_and(|written| written != line) {
-            flaw("it is not as it was written");
+            flaw("it was changed after it was written");
         } else if !lines.insert(line) {
-            flaw("it is there twice");
+            flaw("it is a duplicate");
         } else if files.insert(entry.file) && entry.start_lsn < *highest {
-            flaw("it stands behind a later one");
+            flaw("it follows a later one");
         }
         *highest = entry.start_lsn.max(*highest);
     }
@@ -282,13 +226,13 @@ pub fn append_missing<N>(
 }
 
 /// Reads all lines, each of which must be sound. A torn last one counts as not written.
-pub(crate) fn read_whole(path: &Path) -> Result<Vec<Entry>> {
-    let manifest = read_at(path)?;
+pub(crate) fn read_whole(chain: &ChainDir) -> Result<Vec<Entry>> {
+    let manifest = read(chain)?;
     match manifest.damaged.first() {
         None => Ok(manifest.entries),
         Some((line, why)) => {
-            let why = format!("line {line} can't be taken: {why}");
-            Err(Error::damaged(path, 0, why))
+            let why = format!("line {line} is invalid: {why}");
+            Err(Error::damaged(&chain.manifest(), 0, why))
         }
     }
 }
@@ -315,7 +259,7 @@ pub(crate) fn without_repeats(entries: Vec<Entry>) -> Vec<Entry> {
     kept
 }
 
-pub(crate) fn to_lines<'a>(entries: impl Iterator<Item = &'a Entry>) -> Vec<u8> {
+fn to_lines<'a>(entries: impl Iterator<Item = &'a Entry>) -> Vec<u8> {
     let mut text = Vec::new();
     for entry in entries {
         serde_json::to_writer(&mut text, entry).expect("plain fields always become JSON");
@@ -326,16 +270,31 @@ pub(crate) fn to_lines<'a>(entries: impl Iterator<Item = &'a Entry>) -> Vec<u8> 
 
 /// Reads all lines; a missing manifest is an empty one.
 pub fn read(chain: &ChainDir) -> Result<Manifest> {
-    read_at(&chain.manifest())
+    Ok(parse(&content(chain)?))
 }
 
-fn read_at(path: &Path) -> Result<Manifest> {
-    let bytes = match durable::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if is_missing(&error) => return Ok(Manifest::default()),
-        Err(error) => return Err(error),
-    };
-    Ok(parse(&bytes))
+/// All lines, those of a copy's other parts too.
+fn content(chain: &ChainDir) -> Result<Vec<u8>> {
+    loop {
+        let others = parts::others(chain)?;
+        let mut bytes = match durable::read(&chain.manifest()) {
+            Err(error) if is_missing(&error) => Vec::new(),
+            read => read?,
+        };
+        if others.is_empty() {
+            return Ok(bytes);
+        }
+        match parts::lines_of(&others, &bytes) {
+            // Somebody has made one file of them meanwhile.
+            Err(error) if is_missing(&error) => continue,
+            lines => {
+                let complete = bytes.iter().rposition(|byte| *byte == b'\n');
+                bytes.truncate(complete.map_or(0, |end| end + 1));
+                bytes.extend(lines?);
+                return Ok(bytes);
+            }
+        }
+    }
 }
 
 fn is_missing(error: &Error) -> bool {
@@ -360,38 +319,8 @@ fn parse(bytes: &[u8]) -> Manifest {
     manifest
 }
 
-/// Writes the manifest anew from the files; returns its lines. What retention noted stays where it can
-/// be read.
-pub fn rebuild(chain: &ChainDir) -> Result<Vec<Entry>> {
-    let mut entries = read(chain)?.entries;
-    entries.retain(|entry| entry.expired_at.is_some());
-    let expired: HashSet<String> = entries.iter().map(|entry| entry.file.clone()).collect();
-    // What has expired may be there in part.
-    let is_ours = |file: String| !expired.contains(&file);
-    for name in chain.bases()? {
-        if is_ours(base::file_of(name)) {
-            entries.push(base::entry_of_base(chain, name)?);
-        }
-    }
-    for name in chain.globals_sets()? {
-        if is_ours(globals::file_of(name)) {
-            entries.push(globals::entry_of_set(chain, name)?);
-        }
-    }
-    for (name, stored) in chain.segments()? {
-        if stored != Stored::Partial && is_ours(Entry::segment_file(name)) {
-            entries.push(entry_of_segment(chain, name, stored)?);
-        }
-    }
-    entries.sort_by_key(|entry| (entry.start_lsn, entry.kind != Kind::Base));
-    let text = to_lines(entries.iter());
-    let _lock = open_locked(chain)?;
-    durable::write_atomically(&chain.manifest(), &text)?;
-    Ok(entries)
-}
-
-/// Opens the manifest under an exclusive lock. A rebuild replaces the file: whoever waited for the
-/// lock on the replaced one opens again.
+/// Opens the manifest under an exclusive lock, in one part. Who makes it one, or notes what has expired, replaces
+/// the file: whoever waited for the lock on the replaced one opens again.
 fn open_locked(chain: &ChainDir) -> Result<File> {
     open_locked_by(chain, &mut |file| {
         Ok(flock(file, FlockOperation::LockExclusive))
@@ -407,8 +336,16 @@ fn open_locked_by(
         let file = durable::open_for_appending(&path)?;
         take(&file)?.map_err(|errno| Error::io("lock", &path)(errno.into()))?;
         let ours = file.metadata().map_err(Error::io("look at", &path))?.ino();
-        if fs::symlink_metadata(&path).is_ok_and(|there| there.ino() == ours) {
+        if !fs::symlink_metadata(&path).is_ok_and(|there| there.ino() == ours) {
+            continue;
+        }
+        let others = parts::others(chain)?;
+        if others.is_empty() {
             return Ok(file);
+        }
+        durable::write_atomically(&path, &content(chain)?)?;
+        for part in others {
+            durable::remove_if_there(&part)?;
         }
     }
 }

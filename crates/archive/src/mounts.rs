@@ -27,9 +27,9 @@ fn why_local(mountinfo: &[u8], directory: &Path) -> Option<String> {
     let why = match kind {
         "nfs" | "nfs4" => option.into_iter().find(|option| has(option))?.to_owned(),
         "cifs" | "smb3" if has("nobrl") => "nobrl".to_owned(),
-        "9p" | "virtiofs" => "its locks are the guest's own".to_owned(),
+        "9p" | "virtiofs" => "its locks are local to the guest".to_owned(),
         _ if kind == "fuse" || kind.starts_with("fuse.") => {
-            "whether its locks reach other hosts is not known".to_owned()
+            "its locks may not reach other hosts".to_owned()
         }
         _ => return None,
     };

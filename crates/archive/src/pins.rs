@@ -57,7 +57,11 @@ pub fn read(chain: &ChainDir) -> Result<Vec<Pin>> {
     let file: File = serde_json::from_slice(&bytes)
         .map_err(|error| Error::damaged(&path, 0, error.to_string()))?;
     if to_json(&file.pins) != bytes {
-        return Err(Error::damaged(&path, 0, "it is not as it was written"));
+        return Err(Error::damaged(
+            &path,
+            0,
+            "it was changed after it was written",
+        ));
     }
     Ok(file.pins)
 }

@@ -10,14 +10,13 @@ use std::os::unix::fs::FileExt;
 
 use rustix::fs::{openat, Mode, OFlags, CWD};
 
-use crate::base::METADATA_JSON;
 use crate::dump::{DUMP_LIST, DUMP_TOC, LEFT_OUT_SQL, STAND_INS_END_SQL, STAND_INS_SQL};
+use crate::durable;
 use crate::error::{Error, Result};
 use crate::expiry;
 use crate::flags::FLAGS;
-use crate::layout::chain::names_in;
 use crate::layout::names::{
-    chain_name, parse_chain_name, BASE, CHAIN_JSON, GLOBALS, INCREMENTAL, MANIFEST,
+    chain_name, parse_chain_name, BASE, CHAIN_JSON, GLOBALS, INCREMENTAL, MANIFEST, METADATA_JSON,
 };
 use crate::layout::{BaseName, ChainDir, DatabaseDir, GlobalsName, SegmentName};
 use crate::manifest;
@@ -94,7 +93,7 @@ pub fn read(
     };
     let metadata = file.metadata().map_err(Error::io("look at", &path))?;
     if !metadata.is_file() {
-        return Err(Error::damaged(&path, 0, "it is no file"));
+        return Err(Error::damaged(&path, 0, "it is not a file"));
     }
     // The length is the caller's wish: no room is taken for what is not there.
     let there = metadata.len().saturating_sub(offset);
@@ -184,7 +183,7 @@ fn files_of(chain: &ChainDir) -> Result<Vec<String>> {
         if !crate::durable::is_real_dir(&path) {
             continue;
         }
-        let mut names = names_in(&path)?;
+        let mut names = durable::names_in(&path)?;
         names.sort();
         for name in names.iter().filter(|name| is_finished(name)) {
             let directory = format!("{room}/{name}");

@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 use crate::checksum;
 use crate::durable;
 use crate::error::{Error, Result};
-use crate::layout::chain::names_in;
 use crate::layout::names::{is_partial_directory, PARTIAL};
 use crate::pause::Pause;
 
@@ -36,7 +35,7 @@ pub(crate) fn seal(path: &Path) -> Result<()> {
 /// while none is in the making.
 pub(crate) fn remove_leftovers(parent: &Path) -> Result<Vec<PathBuf>> {
     let mut removed = Vec::new();
-    for name in names_in(parent)? {
+    for name in durable::names_in(parent)? {
         if is_partial_directory(&name) {
             let path = parent.join(name);
             remove(&path)?;
@@ -105,7 +104,7 @@ pub(crate) fn problems(path: &Path, pause: Pause) -> Vec<(String, String)> {
             (None, _) => found(file, "has no checksum"),
             (Some(_), Err(error)) => found(file, &error.to_string()),
             (Some(sha256), Ok(sum)) if sum.sha256 != sha256 => {
-                found(file, "its checksum is not the one in SHA256SUMS");
+                found(file, "its checksum does not match SHA256SUMS");
             }
             (Some(_), Ok(_)) => {}
         }
@@ -170,7 +169,7 @@ fn all_names_in(directory: &Path) -> Result<Vec<String>> {
 
 /// Closes every directory to others and fsyncs it, the innermost first.
 fn fsync_directories(path: &Path) -> Result<()> {
-    for name in names_in(path)? {
+    for name in durable::names_in(path)? {
         let below = path.join(name);
         if durable::is_real_dir(&below) {
             fsync_directories(&below)?;

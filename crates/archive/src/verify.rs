@@ -14,15 +14,17 @@ use crate::archiving::{Notes, ARCHIVED_JSONL};
 use crate::base;
 use crate::checksum::{self, Checksum, Hashing};
 use crate::error::{Error, Result};
-use crate::expiry::{given_up, Lock};
+use crate::expiry::given_up;
 use crate::flags::{self, FLAGS};
 use crate::globals;
 use crate::layout::names::{chain_name, BASE, CHAIN_JSON, GLOBALS, INCREMENTAL, MANIFEST};
 use crate::layout::{ChainDir, DatabaseDir, SegmentName, Stored};
+use crate::lock::Lock;
 use crate::lsn::Lsn;
 use crate::manifest::{self, Entry, Kind, Manifest};
 use crate::pause::{going_on, Pause, Pausing};
 use crate::pins::{self, PINS_JSON};
+use crate::segment::manifest_line;
 use crate::segment::{source, Header, Previous, Summary};
 
 use directories::{base_problems, globals_problems};
@@ -82,7 +84,8 @@ pub fn verify(database: &DatabaseDir, pause: Pause) -> Result<Vec<Problem>> {
 fn restore_files(database: &DatabaseDir) -> Vec<Problem> {
     let foreign = |name: &str| Problem {
         file: name.to_owned(),
-        problem: "is not what this version writes there; capture does when it starts".to_owned(),
+        problem: "differs from what this version writes; capture rewrites it when it starts"
+            .to_owned(),
     };
     let files = database.restore_files().into_iter();
     files
@@ -127,7 +130,7 @@ impl<'a> ChainCheck<'a> {
             Manifest::default()
         });
         for (line, why) in manifest.damaged {
-            check.found(MANIFEST, format!("line {line} can't be taken: {why}"));
+            check.found(MANIFEST, format!("line {line} is invalid: {why}"));
         }
         let given_up = given_up(chain).unwrap_or_default();
         for entry in manifest.entries {
@@ -151,7 +154,7 @@ impl<'a> ChainCheck<'a> {
     fn description(&mut self) {
         match self.chain.is_as_written() {
             Ok(true) => {}
-            Ok(false) => self.found(CHAIN_JSON, "is not as it was written"),
+            Ok(false) => self.found(CHAIN_JSON, "was changed after it was written"),
             Err(error) => self.found(CHAIN_JSON, error.to_string()),
         }
         if let Err(error) = pins::read(self.chain) {
@@ -263,12 +266,12 @@ impl<'a> ChainCheck<'a> {
             self.found(file, "its header names another cluster, database or chain");
         }
         if header.name() != name {
-            self.found(file, "its name and its header differ");
+            self.found(file, "its name does not match its header");
         }
         if before.is_known && before.previous.is_none() && header.previous.is_some() {
             self.found(
                 file,
-                "the segments before it are gone, and retention did not remove them",
+                "the segments before it are missing, and were not removed by retention",
             );
         } else if before.is_known {
             if header.start_lsn != before.end_lsn {
@@ -281,7 +284,7 @@ impl<'a> ChainCheck<'a> {
             if header.previous != before.previous {
                 self.found(
                     file,
-                    "the segment before is not the one that its header names",
+                    "its predecessor is not the segment that its header names",
                 );
             }
         }
@@ -301,16 +304,19 @@ impl<'a> ChainCheck<'a> {
         content: &Checksum,
     ) {
         let Some(listed) = self.take_listed(&Entry::segment_file(name)) else {
-            self.found(file, "missing in the manifest");
+            self.found(file, "not in the manifest");
             return;
         };
         if listed.sha256 != content.sha256 {
-            self.found(file, "its checksum is not the manifest's");
+            self.found(file, "its checksum does not match the manifest");
         }
         match self.is_stored_as(name, &listed, (stored, content)) {
             Ok(true) => {}
             Ok(false) => {
-                self.found(file, "its size or checksum as stored is not the manifest's");
+                self.found(
+                    file,
+                    "its size or checksum as stored does not match the manifest",
+                );
             }
             Err(error) => {
                 self.found(file, error.to_string());
@@ -324,9 +330,9 @@ impl<'a> ChainCheck<'a> {
             bytes: listed.file_bytes,
             sha256: listed.file_sha256.clone(),
         };
-        let expected = Entry::segment(header, &summary.tally, content, &as_listed);
+        let expected = manifest_line::line(header, &summary.tally, content, &as_listed);
         if listed != expected && listed.sha256 == expected.sha256 {
-            self.found(file, "the manifest's line does not say what the file holds");
+            self.found(file, "the manifest does not match the contents of the file");
         }
     }
 
@@ -389,9 +395,9 @@ impl<'a> ChainCheck<'a> {
             self.found(&format!("{directory}/{file}"), why);
         }
         match self.take_listed(directory) {
-            None => self.found(directory, "missing in the manifest"),
+            None => self.found(directory, "not in the manifest"),
             Some(listed) if actual.is_some_and(|actual| actual != listed) => {
-                let why = "the manifest's line does not say what the directory holds";
+                let why = "the manifest does not match the contents of the directory";
                 self.found(directory, why);
             }
             Some(_) => {}
@@ -410,7 +416,7 @@ impl<'a> ChainCheck<'a> {
 
     fn nothing_missing(&mut self) {
         for file in std::mem::take(&mut self.listed).into_keys() {
-            self.found(&file, "in the manifest, but not there");
+            self.found(&file, "listed in the manifest, but missing");
         }
     }
 }

@@ -8,7 +8,7 @@
 # What it does, in this order (each step is a section below):
 #   1. reads the command line
 #   2. finds the target's server
-#   3. chooses a chain, a base backup and the segments that lead from it to the wished point, and
+#   3. chooses a chain, a base backup and the segments that lead from it to the requested point, and
 #      checks checksums and continuity of all of them, before anything is touched
 #   4. creates the target database, under another name until all is done, or makes sure that it is
 #      empty; creates missing roles
@@ -33,19 +33,18 @@ usage() {
 usage: sh restore.sh --target CONNINFO [options]
        sh restore.sh --list
 
-  --target CONNINFO   the database to make, as a libpq connection string or URI, for example
+  --target CONNINFO   the database to create, as a libpq connection string or URI, for example
                       "host=/tmp dbname=shop_restored". It is created where it is missing and must
                       be empty otherwise. Connect as a superuser; passwords come from ~/.pgpass.
-  --list              say which moments can be restored, chain by chain; needs no target
+  --list              show which points can be restored, chain by chain; needs no target
   --until-time T      up to the last transaction whose commit time is not after T: any timestamp that
                       the target's server understands, UTC unless T names a zone; a time of day alone
                       (the last one that has passed), '10 minutes ago', or @ and seconds since 1970
   --until-lsn L       up to commit LSN L, inclusive
   --until-xid X       up to and including transaction X
-  --allow-earlier     where the archive ends before the wished time or LSN, restore to its end. Such a
-                      wish is refused otherwise
-  --chain N           from chain-N (default: the newest that holds the wished point)
-  --base NAME         from this base (default: the newest that is not after the wished point). A base whose
+  --allow-earlier     if the archive ends before the requested time or LSN, restore to its end instead of failing
+  --chain N           from chain-N (default: the newest that holds the requested point)
+  --base NAME         from this base (default: the newest that is not after the requested point). A base whose
                       segments retention has removed can only be restored by its name, and alone; one that
                       manifest.jsonl does not name, while it names others, is taken only by its name
   --search-path PATH  for expressions in indexes and constraints whose functions name no schemas. A
@@ -55,7 +54,7 @@ usage: sh restore.sh --target CONNINFO [options]
                       can refuse rows that it once took. At the end it is there again, and NOT VALID
                       where rows contradict it
   --globals           also make roles with passwords, memberships and settings, and tablespaces, as the sets
-                      of globals up to the wished point have them, each at its place between the transactions.
+                      of globals up to the requested point have them, each at its place between the transactions.
                       A role that is there before is left as it is
   --dry-run           choose and check only; the target is not touched
   --help              this text
@@ -63,7 +62,7 @@ usage: sh restore.sh --target CONNINFO [options]
 A moment in a stretch in which something was lost (see --list: between a flag and the next base) is restored
 as far as the segments go: what cannot be applied is left out and listed, and the exit status is 1.
 
-Exit status: 0 when everything up to the wished point was applied, 1 when not, 2 for wrong use.
+Exit status: 0 when everything up to the requested point was applied, 1 when not, 2 for wrong use.
 USAGE
 }
 
@@ -133,7 +132,7 @@ half_made=''                    # the statement that drops what is not complete 
 at_exit() {
     if [ $? != 0 ] && [ -n "$half_made" ]; then
         warn "database $dbname is incomplete: drop it before trying again: $half_made"
-        [ ! -s "$work/made_roles" ] || warn "so it is with roles that it made, which the next one would leave as they are: $(cat "$work/made_roles")"
+        [ ! -s "$work/made_roles" ] || warn "also drop the roles that it created, which the next restore would leave as they are: $(cat "$work/made_roles")"
     fi
     rm -rf "$work"
 }
@@ -387,7 +386,7 @@ awk_scan='
 # What a flag says is lost, in words.
 awk_lost='
     function lost_in_words(what, class, oid, identity) {
-        if (oid == "0" && identity == "") return what == "rows" ? "rows" : "the schema, of an object that is not known"
+        if (oid == "0" && identity == "") return what == "rows" ? "rows" : "the schema of an unknown object"
         return (what == "rows" ? "rows of " : "") decode(class) " " (identity == "" ? "with OID " oid : decode(identity))
     }
 '
@@ -794,14 +793,14 @@ if [ -n "$target" ]; then
             server=$other
             break
         done
-        [ -n "$server" ] || die "can't connect: $(cat "$work/refusal")"
+        [ -n "$server" ] || die "could not connect: $(cat "$work/refusal")"
     fi
     pinned=$(sql -d "$server" -c "SELECT pg_catalog.current_setting('search_path')")
     [ "$pinned" = pg_catalog,pg_temp ] ||
-        die "the server does not take the settings of PGOPTIONS: where the connection has options of its own, give them in PGOPTIONS"
+        die "the server does not accept the settings in PGOPTIONS: if the connection string has options, put them into PGOPTIONS"
     if [ $exists = no ] && is_there "$dbname"; then
         sql -d "$target" -c 'SELECT 1' >/dev/null 2>"$work/refusal" || :
-        die "can't connect: $(cat "$work/refusal")"
+        die "could not connect: $(cat "$work/refusal")"
     fi
     is_superuser=$(sql -d "$server" -c "SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
     [ "$is_superuser" = t ] || [ -n "$superuser" ] || die "connect as a superuser: replay sets session_replication_role and roles"
@@ -810,27 +809,27 @@ if [ -n "$target" ]; then
         [ ${#dbname} -le 53 ] || dbname=$(awk 'BEGIN { name = substr(ARGV[1], 1, 44); sub(/[\200-\377]+$/, "", name); print name; exit }' \
             "$dbname").$(say "$dbname" | sha256sum | cut -c 1-8)
         dbname=$dbname.restoring
-        [ $dry_run = yes ] || ! is_there "$dbname" || die "an earlier restore has left the database $dbname, or another one is running. Where none is: DROP DATABASE $(quoted "$dbname");"
+        [ $dry_run = yes ] || ! is_there "$dbname" || die "an earlier restore has left the database $dbname, or another one is running. If none is running: DROP DATABASE $(quoted "$dbname");"
     fi
 fi
 
 if [ -n "$until_time" ]; then
-    wished=$until_time
-    case $wished in
-    @*) time="to_timestamp(CAST(substr(:'wished', 2) AS float8))" ;;
-    *[!A-Za-z_/][Aa][Gg][Oo]) time="now() + CAST(:'wished' AS interval)" ;;
-    *) time="CAST(:'wished' AS timestamptz)" ;;
+    requested=$until_time
+    case $requested in
+    @*) time="to_timestamp(CAST(substr(:'requested', 2) AS float8))" ;;
+    *[!A-Za-z_/][Aa][Gg][Oo]) time="now() + CAST(:'requested' AS interval)" ;;
+    *) time="CAST(:'requested' AS timestamptz)" ;;
     esac
     # A time of day is that of the last day on which it has passed.
-    if say "$wished" | grep -Eiqv '[^a-z_/]ago$' && say "$wished" | grep -Eiq '^[0-9]?[0-9]:[0-9][0-9](:[0-9][0-9]([.][0-9]+)?)?( ?[ap]m)?( ?([+-][0-9:]+|z|[a-z]{3,4}|[a-z_]+/[a-z_/]+))?$'; then
-        time="max(time) FROM (SELECT CAST(to_char(day, 'YYYY-MM-DD ') || :'wished' AS timestamptz)
+    if say "$requested" | grep -Eiqv '[^a-z_/]ago$' && say "$requested" | grep -Eiq '^[0-9]?[0-9]:[0-9][0-9](:[0-9][0-9]([.][0-9]+)?)?( ?[ap]m)?( ?([+-][0-9:]+|z|[a-z]{3,4}|[a-z_]+/[a-z_/]+))?$'; then
+        time="max(time) FROM (SELECT CAST(to_char(day, 'YYYY-MM-DD ') || :'requested' AS timestamptz)
             FROM generate_series(current_date - 2, current_date + 1, interval '1 day') AS day) AS days (time) WHERE time <= now()"
     fi
     until_time=$(say "SET TimeZone = 'UTC'; SELECT to_char(time, 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') FROM (SELECT $time) AS read (time);" |
-        sql -d "$server" -v wished="$wished") || die "the server can't read the time $wished"
+        sql -d "$server" -v requested="$requested") || die "the server could not parse the time $requested"
     case $until_time in
-    [0-9][0-9][0-9][0-9]-*Z) say "time wished: $(say "$wished" | printable), that is $until_time" ;;
-    *) die "the time $wished is not in the years 1 to 9999" ;;
+    [0-9][0-9][0-9][0-9]-*Z) say "time requested: $(say "$requested" | printable), that is $until_time" ;;
+    *) die "the time $requested is not in the years 1 to 9999" ;;
     esac
 fi
 
@@ -893,10 +892,15 @@ chains() {      # their numbers; a copy in the making may lack files of one
 # What retention has given up is not there, whatever a crash left of it. Its segments were the oldest.
 open_chain() {  # NUMBER: what follows is about this chain
     chain=$1 chain_dir=$here/chain-$1 increments=$here/chain-$1/incremental base_dir=''
-    [ -f "$chain_dir/chain.json" ] || die "there is no chain-$chain in $here (retention removes chains of which nothing is kept)"
+    [ -f "$chain_dir/chain.json" ] || die "there is no chain-$chain in $here (retention removes a chain when nothing of it is kept)"
     # Of what the manifest names: file, sha256, end LSN, next_xid, and whether it has expired. The last line counts.
     : >"$work/named"
-    [ ! -f "$chain_dir/manifest.jsonl" ] || awk -v out="$work/named" '
+    # A copy has the manifest in parts.
+    : >"$work/manifest"
+    for file in "$chain_dir/manifest.jsonl" "$chain_dir"/manifest-*.jsonl; do
+        [ ! -f "$file" ] || cat "$file" >>"$work/manifest" || die "$file can't be read"
+    done
+    awk -v out="$work/named" '
         function field(name,  at, rest) {
             at = index($0, ",\"" name "\":")
             if (!at) return "none"
@@ -911,7 +915,7 @@ open_chain() {  # NUMBER: what follows is about this chain
             line[file] = field("sha256") " " field("end_lsn") " " field("next_xid")
         }
         END { for (i = 1; i <= count; i++) print name[i], line[name[i]], (name[i] in expired) ? "expired" : "kept" >out }
-        ' "$chain_dir/manifest.jsonl"
+        ' "$work/manifest"
     # All segments, in replay order, each with what the manifest has of it: sha256, end LSN, next_xid, or "-".
     present incremental | awk -v list="$work/named" "$awk_values"'
         BEGIN {
@@ -939,7 +943,7 @@ open_chain() {  # NUMBER: what follows is about this chain
         $2 == "expired" && is_behind { now = $1; if (last == "") last = $1 }
         $2 == "there" && $1 == now && odd == "" { odd = $1 }
         END { print odd == "" ? last : odd }')
-    [ -z "$odd" ] || die "manifest.jsonl of chain-$chain is damaged: it calls $odd expired, and not what comes before it"
+    [ -z "$odd" ] || die "manifest.jsonl of chain-$chain is damaged: it marks $odd as expired, but not the file before it"
 }
 present() {     # ROOM -> the names in it
     ls "$chain_dir/$1" 2>/dev/null | awk -v room="$1/" -v list="$work/named" '
@@ -955,7 +959,7 @@ ended() {       # KEY -> how the chain ended; nothing where it goes on
     metadata "  $1" "$chain_dir/chain.json" | printable
 }
 
-# The newest base that is not after the wished point. One that the manifest does not name may have come
+# The newest base that is not after the requested point. One that the manifest does not name may have come
 # after a crash, or from somebody else: the older ones do as well. (A copy in the making has bases before any line.)
 is_named() { [ -n "$(listed "base/$1")" ] || ! grep -q '^base/' "$work/named"; }
 find_base() {
@@ -1033,11 +1037,11 @@ list_chain() {
         file=$chain_dir/base/$name/metadata.json
         [ -f "$file" ] || continue
         note=''
-        [ -n "$(listed "base/$name")" ] || note=', which manifest.jsonl does not name'
+        [ -n "$(listed "base/$name")" ] || note=', which manifest.jsonl does not list'
         say "  base $name of $(metadata taken_at "$file") ($(metadata lsn "$file"))$note"
     done
     list_flags
-    [ -z "$expired_to" ] || say "  retention has removed the segments before $expired_to: an older base is one moment, restored by --base NAME"
+    [ -z "$expired_to" ] || say "  retention has removed the segments before $expired_to: an older base is a single point, restored by --base NAME"
     : >"$work/stretch"
     before='' is_whole=$([ -n "$expired_to" ] || say yes)
     while read -r name rest end next_xid; do
@@ -1062,13 +1066,13 @@ list_chain() {
 }
 if [ $list = yes ]; then
     for number in ${chain:-$(chains)}; do open_chain "$number"; list_chain; done
-    say "(--list reads no checksums; --dry-run reads all that a restore needs, and says whether it is whole)"
+    say "(--list checks no checksums; --dry-run reads and checks all that a restore needs)"
     exit 0
 fi
 
 # ---- Choice
 
-# The wished point as a commit LSN; "Lz" is after all. A wished time becomes one further below.
+# The requested point as a commit LSN; "Lz" is after all. A requested time becomes one further below.
 upto=Lz
 if [ -n "$until_lsn" ]; then
     upto=$(lsn16 "$until_lsn")
@@ -1082,7 +1086,7 @@ find_xid() {    # sets upto to its commit LSN; none where the chain does not hav
     rm -f "$work/roles" "$work/tablespaces"
     [ $upto != none ]
 }
-is_in_chain() { # does the chain that was opened reach the wished point, which is not before its base?
+is_in_chain() { # does the chain that was opened reach the requested point, which is not before its base?
     [ -n "$until_time$until_lsn" ] || return 0
     find_end "$work/all"
     rm -f "$work/roles" "$work/tablespaces"
@@ -1100,7 +1104,7 @@ for number in ${chain:-$(chains | sort -rn)}; do
     if ! find_base; then [ -n "$nearest" ] || newer=$number; continue; fi
     nearest=${nearest:-$number}
     is_in_chain || continue
-    [ -z "$found" ] || die "both chain-$found and chain-$number hold $until_lsn: say which by --chain N"
+    [ -z "$found" ] || die "both chain-$found and chain-$number hold $until_lsn: choose one with --chain N"
     found=$number
     [ -n "$until_lsn" ] || break
 done
@@ -1113,15 +1117,15 @@ if [ "${found:-${nearest:-$newer}}" != "$chain" ]; then
 fi
 if [ -z "$base_dir" ]; then
     [ -n "$base$until_time$until_lsn$until_xid$passed_over" ] || die "chain-$chain has no base, and no other chain that was looked at has a finished base"
-    note=${passed_over:+; manifest.jsonl does not name $passed_over, which --base takes all the same}
+    note=${passed_over:+; manifest.jsonl does not list $passed_over, which --base uses all the same}
     for name in $([ -z "$expired_to" ] || bases | head -n 1); do
-        note="; retention has removed older ones. The oldest that is left is $name"
+        note="; retention has removed older ones. The oldest one left is $name"
     done
-    die "chain-$chain has no base${base:+ $base} at or before the wished point$note"
+    die "chain-$chain has no base${base:+ $base} at or before the requested point$note"
 fi
-[ -z "$passed_over" ] || warn "manifest.jsonl of chain-$chain does not name the base $passed_over: it is passed over"
+[ -z "$passed_over" ] || warn "manifest.jsonl of chain-$chain does not list base $passed_over: it is skipped"
 [ -z "$newer" ] || newer="chain-$newer, which came later, has no base${until_time:+ as early}${until_lsn:+ as early}"
-[ -n "$(listed "base/${base_dir##*/}")" ] || warn "manifest.jsonl of chain-$chain does not name the base ${base_dir##*/}, which is taken"
+[ -n "$(listed "base/${base_dir##*/}")" ] || warn "manifest.jsonl of chain-$chain does not list base ${base_dir##*/}: it is used all the same"
 base_lsn=$(lsn16 "$(metadata lsn)")
 snapshot=$(metadata snapshot)
 xmin=${snapshot%%:*} xmax=${snapshot#*:} xip=${snapshot##*:} xmax=${xmax%%:*}
@@ -1131,10 +1135,10 @@ sha256() { sha256sum | cut -d ' ' -f 1; }
 check_sealed() { # DIRECTORY, what it is: every file as SHA256SUMS has it, none besides, and that as the manifest's
     listed_sha256=$(listed "${1#"$chain_dir/"}")
     [ "${listed_sha256:-none}" = "$(sha256 <"$1/SHA256SUMS")" ] || [ -z "$listed_sha256" ] ||
-        die "SHA256SUMS of $2 is damaged: it is not the manifest's"
+        die "SHA256SUMS of $2 is damaged: its checksum does not match manifest.jsonl"
     (cd "$1" && sha256sum --check --strict --quiet SHA256SUMS) >&2 || die "$2 is damaged"
     (cd "$1" && find . ! -type d ! -path ./SHA256SUMS) | sed 's/^..//' | sort >"$work/there"
-    cut -c 67- "$1/SHA256SUMS" | sort | cmp -s "$work/there" - || die "$2 is damaged: it has a file that SHA256SUMS does not name"
+    cut -c 67- "$1/SHA256SUMS" | sort | cmp -s "$work/there" - || die "$2 is damaged: it has a file that SHA256SUMS does not list"
 }
 
 say "base: chain-$chain/base/${base_dir##*/} (snapshot $snapshot)"
@@ -1147,7 +1151,7 @@ while read -r name rest rest next_xid; do
     [ "$next_xid" != - ] || next_xid=$(text "$increments/$name" | sed -n '2{s/.* next_xid=\([0-9]*\) .*/\1/p;q;}')
     case $next_xid,$name in
     ,*.partial) break ;;                    # torn in its header
-    ,*) die "$name is damaged: its header can't be read" ;;
+    ,*) die "$name is damaged: its header could not be parsed" ;;
     *.partial) [ -z "$first" ] || break ;;  # no checksum covers what it says of itself
     esac
     if [ -z "$first" ] || [ "$next_xid" -le "$xmin" ]; then first=$name first_xid=$next_xid; else break; fi
@@ -1165,7 +1169,7 @@ if [ -n "$expired_to" ] && { [ -z "$first" ] ||
             [ -n "$first" ] && [ -z "$from" ] && [ "${other%%:*}" -ge "$first_xid" ] || continue
             from="; every point from $(metadata taken_at "$file") ($(metadata lsn "$file")) on can be restored"
         done
-        die "retention has removed the segments of chain-$chain before $expired_to. Of the base before the wished point its own moment is left, $(metadata taken_at): --base $alone without --until-... restores that$from"
+        die "retention has removed the segments of chain-$chain before $expired_to. The base before the requested point can only be restored as of $(metadata taken_at), by --base $alone without --until-...$from"
     fi
     say "retention has removed the segments after this base: it is restored alone, as of $(metadata taken_at)"
     first='' upto=$base_lsn
@@ -1179,14 +1183,14 @@ last_named=$(sed -n 's/^incremental\///p' "$work/named" | sort | tail -n 1 | cut
 check_segment() {       # the facts of $name against its name, its checksum and the segment before
     [ "$start" = "L${name%%-*}" ] || die "$name does not start where its name says"
     if [ -z "$listed_sha256" ]; then
-        [ "$odd" = 0 ] || die "$name is not named by manifest.jsonl, and its line $odd is none of a segment"
+        [ "$odd" = 0 ] || die "$name is not listed in manifest.jsonl, and its line $odd is not valid in a segment"
         [ -n "$before" ] || [ ! -f "$chain_dir/manifest.jsonl" ] || is_after "$last_named" "$stem" ||
             [ "$previous $previous_sha256" = "${last_named:-none none}" ] ||
-            die "$name is not named by manifest.jsonl, and does not follow the last segment that is"
+            die "$name is not listed in manifest.jsonl, and does not follow the last segment that is"
     fi
     if [ -z "$before" ]; then
         [ "$next_xid" -le "$xmin" ] || [ "$previous" = none ] ||
-            die "segments before $name are gone that the base needs"
+            die "segments before $name that the base needs are missing"
     else
         [ "$start" = "$end_before" ] ||
             die "$name starts at $(show "$start"), $before ends at $(show "$end_before")"
@@ -1195,12 +1199,12 @@ check_segment() {       # the facts of $name against its name, its checksum and 
     fi
     sha256=''
     case $name in *.partial) return ;; esac
-    [ "$closed" = 1 ] || die "$name is damaged: its footer does not say what it holds"
+    [ "$closed" = 1 ] || die "$name is damaged: its footer does not match its contents"
     sha256=$(text "$increments/$name" | sha256)
-    [ "${listed_sha256:-$sha256}" = "$sha256" ] || die "$name is damaged: its checksum is not the manifest's"
+    [ "${listed_sha256:-$sha256}" = "$sha256" ] || die "$name is damaged: its checksum does not match the manifest"
 }
 
-# All segments from the first on, up to the wished point. "use" lists them with the number of lines
+# All segments from the first on, up to the requested point. "use" lists them with the number of lines
 # that are complete: an open segment may end in the middle of a transaction.
 : >"$work/use"
 : >>"$work/roles"; : >>"$work/tablespaces"; : >"$work/lost"
@@ -1213,13 +1217,13 @@ while read -r name listed_sha256 rest; do
     read -r start end next_xid previous previous_sha256 complete closed transactions \
         reached_here beyond_here found timeless latest odd foul <"$work/facts"
     [ "$start" != none ] || case $(text "$increments/$name" | head -n 1) in
-    *" segment format="[3-9]*) die "$name is of a newer version, whose format this restore.sh does not know" ;;
+    *" segment format="[3-9]*) die "$name has a format of a newer version, which this restore.sh does not support" ;;
     esac
     case $start,$name in
     none,*.partial) end=$end_before; break ;;           # torn before its first transaction
     none,*) die "$name is damaged" ;;
     esac
-    [ "$foul" = none ] || die "$name:$foul: \\unrestrict, which no segment has in this place"
+    [ "$foul" = none ] || die "$name:$foul: unexpected \\unrestrict"
     check_segment
     if [ -n "$until_time" ]; then
         [ "$timeless" = 0 ] || die "$name has transactions without a commit time (track_commit_timestamp was off): use --until-lsn"
@@ -1228,20 +1232,20 @@ while read -r name listed_sha256 rest; do
     fi
     [ "$latest" = none ] || ! is_after "$latest" "$last_time" || last_time=$latest
     before=$stem total=$((total + transactions))
-    # A segment that starts at the wished point or later only closes the chain of checksums.
+    # A segment that starts at the requested point or later only closes the chain of checksums.
     is_after "$upto" "$start" || break
     say "$name $complete" >>"$work/use"
 done <"$work/all"
 
-# Nobody gets an older database than was wished for without a word.
+# An older state than requested is never restored silently.
 [ -n "$end" ] && ! is_after "$base_lsn" "$end" || end=$base_lsn
-why=$(ended reason) wished=''
+why=$(ended reason) requested=''
 [ -z "$why" ] || why="chain-$chain has ended: $why"
-[ -z "$until_time" ] || ! is_after "$until_time" "$last_time" || wished=$until_time
-[ -z "$until_lsn" ] || ! is_after "$upto" "$end" || wished=$until_lsn
-if [ -n "$wished" ]; then
-    why=${why:-the chain has not ended: where its server runs, SELECT incr_flush() brings the present into the files}
-    last_word="the archive ends at $(show "$end"), with all that was committed up to $last_time, before the wished point $wished; $why${newer:+; $newer}"
+[ -z "$until_time" ] || ! is_after "$until_time" "$last_time" || requested=$until_time
+[ -z "$until_lsn" ] || ! is_after "$upto" "$end" || requested=$until_lsn
+if [ -n "$requested" ]; then
+    why=${why:-the chain has not ended: if its server is running, SELECT incr_flush() writes the latest changes to the files}
+    last_word="the archive ends at $(show "$end"), with all that was committed up to $last_time, before the requested point $requested; $why${newer:+; $newer}"
     [ $allow_earlier = yes ] || die "$last_word; --allow-earlier restores to that end"
 elif [ -n "$until_time$until_lsn$until_xid" ]; then last_word=''
 else last_word=$why${newer:+${why:+; }$newer}
@@ -1260,15 +1264,15 @@ awk -v upto="$upto" -v xmin="$xmin" -v xmax="$xmax" -v xip="$xip" "$awk_values$a
     }' "$work/lost" | printable >"$work/flagged"
 lost_from=$(sed -n '1s/ .*//p' "$work/flagged")
 if [ -n "$lost_from" ]; then
-    warn "something is lost of what leads to the wished point; what cannot be applied from there on is left out:"
+    warn "changes before the requested point are incomplete; what cannot be applied is left out:"
     sed 's/^[^ ]*/   /' "$work/flagged" >&2
-    [ -z "$superuser" ] || die "no drill can tell whether such a moment is whole"
+    [ -z "$superuser" ] || die "a drill cannot verify such a point"
 fi
 
 # Sets of globals: roles, tablespaces, and what the database itself is, as they were from a commit LSN on. They
 # tell what sessions in other databases did, of which no segment knows. "sets" lists the newest that is not
-# after the base, with its number 0, and all between it and the wished point. One between the last commit to
-# apply and the next is judged by the time that is wished.
+# after the base, with its number 0, and all between it and the requested point. One between the last commit to
+# apply and the next is judged by the time that is requested.
 present globals | awk -v upto="$upto" -v base="$base_lsn" -v time="$until_time" -v beyond="$beyond" -v named="$work/named" '
     BEGIN { while ((getline line <named) > 0) { split(line, word, " "); is_named[word[1]] = 1 } }
     !/^[0-9A-F]+-[0-9TZ]+Z$/ { next }
@@ -1279,7 +1283,7 @@ first_set='' sets=0
 : >"$work/later"
 while read -r what lsn name is_named; do
     [ -f "$chain_dir/globals/$name/metadata.json" ] || continue
-    [ "$is_named" = 1 ] || { warn "manifest.jsonl does not name the set of globals $name: it is passed over"; continue; }
+    [ "$is_named" = 1 ] || { warn "manifest.jsonl does not list the set of globals $name: it is skipped"; continue; }
     [ $what != maybe ] || ! is_after "$(metadata changed_at "$chain_dir/globals/$name/metadata.json")" "$until_time" || continue
     if [ $what = first ]; then first_set=$name; else sets=$((sets + 1)); say "$lsn $name" >>"$work/later"; fi
 done <"$work/found"
@@ -1294,7 +1298,7 @@ if [ -s "$work/sets" ]; then
             while ((getline line <file) > 0) print substr(line, 1, 66) $2 "/" substr(line, 67)
             close(file)
         }' "$work/sets" | sha256sum --check --strict --quiet >&2) ||
-        die "a set of globals is damaged: it is not the manifest's"
+        die "a set of globals is damaged: its checksum does not match manifest.jsonl"
 fi
 set_files() {   # LIST FILE [WITHOUT] -> the paths of that file of the sets in a list
     awk -v room="$chain_dir/globals/" -v file="$2" '{ print room $2 "/" file }' "$work/$1"
@@ -1303,7 +1307,7 @@ set_files() {   # LIST FILE [WITHOUT] -> the paths of that file of the sets in a
 say "segments: $files from ${first:-none}, $total transactions"
 
 if [ $dry_run = yes ]; then
-    say "dry run: nothing was touched"
+    say "dry run: nothing was changed"
     [ -z "$last_word" ] || warn "$last_word"
     exit 0
 fi
@@ -1322,7 +1326,7 @@ if [ $exists = no ]; then
         sql -d "$server" -v dbname="$dbname" -v encoding="$(metadata encoding)" \
             -v collate="$(metadata lc_collate)" -v ctype="$(metadata lc_ctype)" \
             -v locale="$(metadata locale)" -v rules="$(metadata icu_rules)" ||
-        die "can't create the database; an empty one that you made with other locales is taken too"
+        die "could not create the database; an empty one that you created with other locales can be used instead"
     target=$(beside "$dbname")
     say "created database $dbname, which becomes $final_name at the end"
 else
@@ -1522,7 +1526,7 @@ for file in first_roles superusers members cluster cluster_spaces last_spaces un
 { [ ! -f "$globals_sql" ] || say "$globals_sql"; [ $globals = no ] || set_files later globals.sql; } |
     awk -v first=$([ ! -f "$globals_sql" ] || say -1) '{ print first + NR, $0 }' |
     awk -v work="$work" "$awk_values$awk_globals"
-[ ! -s "$work/torn" ] || die "$(sed 1q "$work/torn") ends within a quoted text: nothing is made of it"
+[ ! -s "$work/torn" ] || die "$(sed 1q "$work/torn") ends within a quoted string: it is not used"
 [ ! -s "$work/unknown" ] || { sort -u "$work/unknown" | printable >&2; }
 # Who was renamed from one set to the next: the set's number, the old name, the new one, and whether it is new.
 # OIDs tell.
@@ -1570,7 +1574,7 @@ awk "$awk_values"'
         print "GRANT " ident(decode($1)) " TO " ident(decode($2)) ";"
     }
 ' "$work/missing" "$work/members" >"$work/roles.sql"
-{ say "$encoding"; cat "$work/roles.sql"; } | sql -d "$maker" || die "can't create the missing roles"
+{ say "$encoding"; cat "$work/roles.sql"; } | sql -d "$maker" || die "could not create the missing roles"
 [ $globals = no ] || grep -vxFf "$work/kept" "$work/cluster" | awk "$awk_values"'{ printf "%s%s", (NR > 1 ? ", " : "DROP ROLE IF EXISTS "), readable($1) }
     END { if (NR) print ";" }' >"$work/made_roles"
 awk "$awk_values"'{ print "created role " readable($1) " NOLOGIN " $2 }' "$work/missing"
@@ -1601,7 +1605,7 @@ while read -r encoded place; do     # a name may hold anything: it stays encoded
     where='inside the data directory'
     place=$(awk "$awk_values"'BEGIN { print decode(ARGV[1]); exit }' "$place")
     if [ "$place" != "${place#\'/}" ] && create "$place"; then where="at $place"
-    else create "''" || die "can't create the missing tablespace $encoded"; fi
+    else create "''" || die "could not create the missing tablespace $encoded"; fi
     awk "$awk_values"'BEGIN { print "created tablespace " readable(ARGV[1]) " " ARGV[2]; exit }' "$encoded" "$where"
 done <"$work/missing_spaces"
 
@@ -1738,13 +1742,13 @@ call_globals() {    # NUMBER OF A SET, is_first
 [ $globals = no ] || cat "$work/unknown" >"$work/warnings"
 if [ $globals = yes ] && [ -s "$work/values.0" ]; then
     { say "$encoding SET restore_sh.made = '$MADE';$globals_functions"; call_globals 0 true; } |
-        sql -d "$maker" -o /dev/null 2>"$work/errors" || die "can't make the roles what they were: $(cat "$work/errors")"
+        sql -d "$maker" -o /dev/null 2>"$work/errors" || die "could not restore the roles: $(cat "$work/errors")"
     cat "$work/errors" >&2
     grep ' WARNING: .*globals of ' "$work/errors" >>"$work/warnings" || :
     say "roles, memberships and tablespaces are as ${globals_sql#"$here/"} has them"
 fi
 [ -z "${RESTORE_SH_PREPARE:-}" ] || sql -d "$maker" -o /dev/null -f "$RESTORE_SH_PREPARE" 2>"$work/errors" ||
-    die "the target can't be prepared: $(cat "$work/errors")"
+    die "could not prepare the target: $(cat "$work/errors")"
 # Whoever restores only to try takes back what was made, also where this program dies.
 [ -z "${RESTORE_SH_MADE:-}" ] || say "$MADE" >"$RESTORE_SH_MADE"
 
@@ -1816,7 +1820,7 @@ PGOPTIONS="$PGOPTIONS -c session_replication_role=replica"
 stopped() {     # WHERE: what psql said, then the end
     sed "s|^psql:<stdin>:|$1:|" "$work/errors" >&2
     if may_be_left_out; then
-        warn "stopped at what the role that restores may not make"
+        warn "stopped at an object that the restoring role is not permitted to create"
         case $1 in segment) exit 5 ;; *) exit 4 ;; esac
     fi
     [ "$1" != segment ] || name_object
@@ -1836,7 +1840,7 @@ name_object() { # says of which object the effect is that the error was in
         part == "comment" { what = kind != "effect" ? "" : \
             decode(value("verb")) " " decode(value("class")) " " decode(value("identity")) }
         END { if (part == "ddl") print what }' | printable)
-    [ -z "$object" ] || warn "the schema change that failed: $object"
+    [ -z "$object" ] || warn "failed schema change: $object"
 }
 
 # Is every error that a drill's role was refused something (42501), that what it needs was made for it before
@@ -2010,7 +2014,7 @@ else
     [ ! -f "$base_dir/stand-ins.sql" ] || stand_ins=1
     [ -f "$toc" ] || { toc=$work/dump.toc; : >"$toc"; }
     tag=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
-    [ ${#tag} -eq 32 ] || die "can't draw a random number from /dev/urandom"
+    [ ${#tag} -eq 32 ] || die "could not read a random number from /dev/urandom"
     restrict=''
     [ -z "$superuser" ] || text "$dump" | head -n 40 | grep -q '^\\restrict ' || restrict="-f $work/restrict.sql"
     text "$dump" | LEAVE_OUT=$leave_out awk -v toc="$toc" -v tag="$tag" -v misfit="$work/misfit" -v fill="$work/fill.sql" \
@@ -2043,14 +2047,14 @@ else
         count {
             if (number == first[at + 1]) {
                 at++
-                if ($0 != "--") wrong("this is not the text that dump.toc describes")
+                if ($0 != "--") wrong("the dump does not match dump.toc")
                 is_open = is_sql[at]
                 if (at == begin) printf "%s", made
                 if (at == end) printf "%s", unmade
                 if (is_open && is_view[at]) printf "SELECT pg_temp.fill_later($s%s$", tag >fill
                 else if (is_open) printf "DO $r%s$ BEGIN %s$s%s$", tag, receiver[at] != "" ? "PERFORM pg_temp." receiver[at] "(" : "EXECUTE ", tag
             }
-            if (is_open && index($0, tag)) wrong("the dump holds a random number that was drawn now")
+            if (is_open && index($0, tag)) wrong("the dump contains a random tag that was generated just now")
             if (is_view[at] && is_sql[at]) {
                 print $0 (number == last[at] ? "$s" tag "$);" : "") >fill
                 $0 = ""
@@ -2190,7 +2194,7 @@ BEGIN
         IF other IS NULL THEN
             EXECUTE format($$ALTER ROLE %I RENAME TO %I$$, subject, object);
         ELSE
-            RAISE WARNING $$role % was renamed to %, which was here before: it takes over objects, not privileges$$, subject, object;
+            RAISE WARNING $$role % was renamed to %, which existed before: it gets the objects, but not the privileges$$, subject, object;
             EXECUTE format($$REASSIGN OWNED BY %I TO %I$$, subject, object);
         END IF;
     WHEN $$role_dropped$$ THEN
@@ -2506,7 +2510,7 @@ while read -r oid; do
     say "dropped tablespace $(tr '\001-\037\177' '?' <"$work/dropped" | sed 's/?$//'), which is empty"
 done <"$work/spaces"
 if [ -s "$work/kept" ]; then
-    say "roles that were here before are left as they are, and nobody was made a member of them:"
+    say "existing roles were left unchanged, and no role was made a member of them:"
     awk "$awk_values"'{ print "    " readable($1) }' "$work/kept"
 fi
 
@@ -2525,20 +2529,20 @@ listed_in left_out "$base_dir/metadata.json" >"$work/base_left_out"
     awk "$awk_values"'{ name = decode($0); print "    " (name ~ /[\001-\037\177]/ ? $0 : name) }' "$work/base_left_out"
 }
 if [ -s "$work/counts.left_out" ]; then
-    say "left out, since they are over pg_incrbackup's own, or over what went with its session (left_out comments have their definitions):"
+    say "left out, because they depend on objects of pg_incrbackup or of an ended session (left_out comments have their definitions):"
     sort -u "$work/counts.left_out" | awk "$awk_values"'{ print "    " decode($0) }' | tr '\001-\011\013-\037\177' '?'
 fi
 if [ -s "$work/not_applied" ]; then
-    say "left out, since something was lost before:"
+    say "left out, because earlier changes are incomplete:"
     awk -F '\t' '{ if (!($1 in count)) { order[++n] = $1; first[$1] = $2 }; count[$1]++ }
         END { for (i = 1; i <= n; i++) print "    " order[i] " (" count[order[i]] "): " first[order[i]] }' "$work/not_applied"
 fi
 half_made=''
 if [ $exists = no ]; then
     say 'ALTER DATABASE :"dbname" RENAME TO :"final";' | sql -d "$server" -v dbname="$dbname" -v final="$final_name" ||
-        die "everything is restored, into $dbname: ALTER DATABASE $(quoted "$dbname") RENAME TO $(quoted "$final_name"); is left to do"
+        die "everything is restored into $dbname; it remains to run ALTER DATABASE $(quoted "$dbname") RENAME TO $(quoted "$final_name");"
 fi
 say "done: $final_name is restored; run ANALYZE in it before use"
 [ -z "$last_word" ] || warn "$last_word"
-[ -z "$lost_from" ] || die "$final_name is not whole: something was lost on the way to the wished point, as is said above"
-[ ! -s "$work/warnings" ] || die "$final_name is whole, but not all that --globals is to make of its roles and tablespaces: see above"
+[ -z "$lost_from" ] || die "$final_name is incomplete: changes before the requested point were lost, see above"
+[ ! -s "$work/warnings" ] || die "$final_name is complete, but some roles or tablespaces could not be restored as --globals asks: see above"

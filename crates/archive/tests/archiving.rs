@@ -75,9 +75,10 @@ impl Copy {
     fn assert_consistent(&self) {
         for entry in fs::read_dir(self.0.join("shop")).unwrap().flatten() {
             let chain = entry.path();
-            let Ok(text) = fs::read_to_string(chain.join("manifest.jsonl")) else {
-                continue;
-            };
+            let parts = fs::read_dir(&chain).into_iter().flatten().flatten();
+            let parts = parts.filter(|file| is_manifest(&file.file_name().to_string_lossy()));
+            let text = parts.map(|part| fs::read_to_string(part.path()).unwrap());
+            let text: String = text.collect();
             for line in text.lines().filter(|line| !line.contains("expired_at")) {
                 let line: serde_json::Value = serde_json::from_str(line).unwrap();
                 let file = line["file"].as_str().unwrap();
@@ -92,6 +93,12 @@ impl Copy {
             }
         }
     }
+}
+
+/// The manifest of a copy, or a part of it.
+fn is_manifest(name: &str) -> bool {
+    let name = name.rsplit('/').next().unwrap_or_default();
+    name.starts_with("manifest") && name.ends_with(".jsonl")
 }
 
 /// Hands everything over; gives the names in their order.
@@ -257,6 +264,54 @@ fn nothing_goes_that_was_not_archived_and_what_went_stays_in_the_copy() {
     .unwrap();
     assert!(lines() < before);
     assert_eq!(archive_all(&place, &copy, Compression::None).len(), 1);
+}
+
+/// What a rotation ships stays as small as it is, however many segments there are; and a copy that comes back as an
+/// archive has one manifest again.
+#[test]
+fn the_manifest_of_a_copy_comes_in_parts() {
+    let place = Place::new();
+    let copy = Copy::of(&place);
+    let mut appender = place.append();
+    take_base(&place.chain, Lsn(0x2000), 1, at(0));
+    let mut n = 0;
+    let mut segments = |count: usize| {
+        for _ in 0..count {
+            n += 1;
+            insert(&mut appender, n, 0x10_0000 + n * 0x1000);
+            appender.rotate(n + 1).unwrap().unwrap();
+        }
+    };
+    let mut parts_here = 1;
+    while parts_here < 4 {
+        segments(50);
+        parts_here = manifest::in_parts(&manifest::read(&place.chain).unwrap().entries).len();
+    }
+    let names = archive_all(&place, &copy, Compression::None);
+    let parts = names.iter().filter(|name| is_manifest(name)).count();
+    assert!(parts >= 4, "{parts}");
+    segments(1);
+    let names = archive_all(&place, &copy, Compression::None);
+    assert!(names.len() <= 3, "{names:?}");
+    let manifests = names.iter().filter(|name| is_manifest(name));
+    let size = |name: &String| fs::metadata(copy.0.join(name)).unwrap().len();
+    let shipped: u64 = manifests.map(size).sum();
+    let whole = fs::metadata(place.chain.manifest()).unwrap().len();
+    assert!(shipped < whole, "{shipped} of {whole}");
+
+    let back = copy.database();
+    assert_eq!(verify(&back, &mut || {}).unwrap(), []);
+    let chain = &back.chains().unwrap()[0];
+    let entries = |chain| manifest::read(chain).unwrap().entries;
+    assert_eq!(entries(chain), entries(&place.chain));
+    drop(manifest::lock(chain).unwrap());
+    let left = archive::durable::names_in(&chain.path).unwrap();
+    let left = left.iter().filter(|name| is_manifest(name)).count();
+    assert_eq!(left, 1);
+    assert_eq!(
+        fs::read(chain.manifest()).unwrap(),
+        fs::read(place.chain.manifest()).unwrap()
+    );
 }
 
 #[test]

@@ -7,7 +7,8 @@ mod support;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use archive::base::{BaseDir, METADATA_JSON};
+use archive::base::BaseDir;
+use archive::layout::names::METADATA_JSON;
 use archive::layout::{BaseName, Stored};
 use archive::{manifest, Error, Lsn};
 use support::faults::Faults;

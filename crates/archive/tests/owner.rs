@@ -7,7 +7,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use archive::owner::{self, Claim, Hold, Identity, Server, To};
+use archive::claim::{self, Claim, Hold, Server, To};
+use archive::owner::{self, Identity};
 use archive::{Error, Result};
 use support::{insert, new_chain, Place, DATABASE_OID, SYSTEM};
 
@@ -33,7 +34,7 @@ const WITH_SLOT: Claim = Claim {
 };
 
 fn hold(place: &Place, server: &Server, claim: Claim) -> Result<Hold> {
-    owner::hold(&place.database, DATABASE_OID, server, claim)
+    claim::hold(&place.database, DATABASE_OID, server, claim)
 }
 
 /// A chain that `server` began, and its hold.
@@ -64,7 +65,7 @@ fn tree(place: &Place) -> Vec<(PathBuf, Vec<u8>)> {
 #[test]
 fn a_server_with_the_slot_owns_what_knew_no_owners() {
     let (place, _hold) = owned(&server("a", "1"));
-    let owner = owner::read(&place.database).unwrap().unwrap();
+    let owner = owner::read(place.database.path()).unwrap().unwrap();
     assert_eq!(owner.identity, server("a", "1").identity);
     assert_eq!((owner.chain, owner.database_oid), (Some(1), DATABASE_OID));
 }
@@ -131,7 +132,7 @@ fn every_difference_makes_another_server_and_is_named() {
             let error = hold(&place, &other, claim(to, false)).unwrap_err();
             assert!(matches!(error, Error::NotOwner { .. }), "{error}");
             assert!(error.to_string().contains(said), "{error}");
-            owner::ensure_may_write(&place.database, &other, claim(to, false)).unwrap_err();
+            claim::ensure_may_write(&place.database, &other, claim(to, false)).unwrap_err();
         }
     }
     assert_eq!(tree(&place), before);
@@ -141,12 +142,12 @@ fn every_difference_makes_another_server_and_is_named() {
 fn a_new_timeline_goes_on_where_the_slot_is_and_only_there() {
     let (place, hold_of_a) = owned(&server("a", "1"));
     drop(hold_of_a);
-    let since = owner::read(&place.database).unwrap().unwrap().since;
+    let since = owner::read(place.database.path()).unwrap().unwrap().since;
     let mut recovered = server("a", "2");
     recovered.identity.timeline = 2;
     hold(&place, &recovered, claim(To::Begin, false)).unwrap_err();
     hold(&place, &recovered, WITH_SLOT).unwrap();
-    let owner = owner::read(&place.database).unwrap().unwrap();
+    let owner = owner::read(place.database.path()).unwrap().unwrap();
     assert_eq!((owner.identity.timeline, owner.since), (2, since));
     recovered.identity.host = "b".into();
     hold(&place, &recovered, WITH_SLOT).unwrap_err();
@@ -314,7 +315,7 @@ fn of_a_directory_and_its_copies_the_one_that_its_owner_names_counts() {
     let first = found().unwrap();
     assert_eq!(first.path(), root.join("aaa"));
     let next_start = server("here", "2");
-    owner::hold(&first, DATABASE_OID, &next_start, WITH_SLOT).unwrap();
+    claim::hold(&first, DATABASE_OID, &next_start, WITH_SLOT).unwrap();
     fs::rename(root.join("zzz"), root.join("a")).unwrap();
     assert_eq!(found().unwrap().path(), root.join("aaa"));
 }

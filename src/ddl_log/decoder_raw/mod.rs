@@ -41,13 +41,15 @@ pub fn plan(subject: &Subject, tag: &'static str, mode: RecordMode) -> Option<Pl
     }
     let text = text_of(statement);
     if !text.is_proven && !statement.is_analyzed() {
-        pgrx::error!("the parser does not read the text of {tag} as the statement that ran");
+        pgrx::error!(
+            "the recorded text of {tag} does not parse to the statement that was executed"
+        );
     }
     let replay_text = match mode {
         RecordMode::FilledTable | RecordMode::Explain => filled(statement)?,
         RecordMode::Cluster => cluster_mark(subject)?,
         RecordMode::Parts | RecordMode::Subscription => {
-            pgrx::error!("{tag} is not carried with this plugin")
+            pgrx::error!("{tag} is not supported with this output plugin")
         }
         _ => own_text(statement, tag, &text),
     };
@@ -79,12 +81,12 @@ fn reasons_to_flag(
         pgrx::pg_sys::NodeTag::T_CommentStmt | pgrx::pg_sys::NodeTag::T_CreateTableAsStmt
     );
     let constants = (is_ddl && text.has_constant(&TIME_WORDS))
-        .then_some("'now' or a word like it became a constant, and becomes another one at restore");
+        .then_some("'now' or a similar constant was evaluated, and is evaluated again at restore");
     let defaults = statement
         .adds_computed_columns()
-        .then_some("the default of a new column is computed again for the rows that are there");
-    let bounds =
-        is_computed(statement).then_some("the bounds of a partition are computed again at restore");
+        .then_some("the default of a new column is evaluated again for existing rows at restore");
+    let bounds = is_computed(statement)
+        .then_some("the bounds of a partition are evaluated again at restore");
     [constants, defaults, bounds].into_iter().flatten()
 }
 
@@ -115,7 +117,7 @@ fn own_text(statement: &Statement, tag: &str, text: &StatementText) -> Sql {
     }
     let plain = text.plain_form();
     if !says_derived(statement, &plain, &Derived::Plain) {
-        pgrx::error!("{tag} has no plain form");
+        pgrx::error!("could not deparse {tag}");
     }
     plain
 }

@@ -93,7 +93,7 @@ impl Writer<'_> {
         self.lose(&lost, &reason);
         if unhandled.along.len() > MOST_NAMED {
             let count = unhandled.along.len();
-            let along = format!("{reason}; {count} other objects that it changed with it");
+            let along = format!("{reason}; this affects {count} other objects");
             self.lose(&Lost::anything(What::Schema), &along);
         } else {
             for along in &unhandled.along {
@@ -103,7 +103,7 @@ impl Writer<'_> {
                     oid: along.key.oid,
                     identity: to_server_bytes(&along.identity),
                 };
-                self.lose(&lost, &format!("{reason}; what else it changed with it"));
+                self.lose(&lost, &format!("{reason}; this affects further objects"));
             }
         }
         self.state.missing = Some(unhandled);

@@ -3,8 +3,9 @@
 use pgrx::prelude::*;
 
 use super::super::relations::TableSql;
-use super::super::{row_sql, Change};
+use super::super::row_sql;
 use super::Writer;
+use crate::pg::decoding::callbacks::Change;
 use crate::pg::decoding::row_guard::guarded;
 use crate::pg::decoding::value::Row;
 use crate::pg::failure::Failure;
@@ -137,9 +138,7 @@ impl Writer<'_> {
             self.target.row(b"e");
         }
         if std::mem::take(&mut self.state.owes_repair) {
-            self.flag(
-                "a value is not valid in the database's encoding: U+FFFD stands in its place",
-            );
+            self.flag("a value is not valid in the database's encoding: U+FFFD is written instead");
         }
     }
 }

@@ -4,9 +4,9 @@
 use pgrx::prelude::*;
 
 use super::super::relations::{written_columns, TableSql};
-use super::super::Change;
 use super::Writer;
 use crate::passing::raise_if_passing;
+use crate::pg::decoding::callbacks::Change;
 use crate::pg::decoding::invalidation;
 use crate::pg::decoding::row_guard::guarded;
 use crate::pg::decoding::value::Row;
@@ -50,7 +50,7 @@ impl Writer<'_> {
                 positions.push(value.position);
                 let (column, reason) = (&value.column, &value.reason);
                 self.flag(&format!(
-                    "{row}: column {column} has no text, NULL stands in its place: {reason}"
+                    "{row}: column {column} could not be output as text, NULL is written instead: {reason}"
                 ));
             }
         }
@@ -88,7 +88,7 @@ impl Writer<'_> {
         relation: pg_sys::Oid,
         change: &Change<'_>,
     ) {
-        let reason = "no server reads a row of 1 GB of text, or a literal of 512 MB";
+        let reason = "no server can read a row of 1 GB of text, or a literal of 512 MB";
         self.leave_out(table, relation, change, reason);
     }
 }

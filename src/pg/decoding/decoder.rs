@@ -1,7 +1,7 @@
 //! Logical decoding in this process: the loop that a walsender runs, for a background worker.
 //!
 //! A [`Decoder`] owns the slot for as long as it lives. It reads up to what is flushed, hands every
-//! record to logical decoding (whose output plugin sends rows to `pg::plugin`'s direct target), and
+//! record to logical decoding (whose output plugin sends rows to [`direct`] target), and
 //! tells the slot what is safe. It never waits: the caller does, and calls again.
 
 use std::cell::Cell;
@@ -9,7 +9,7 @@ use std::ffi::{c_char, CString};
 
 use pgrx::prelude::*;
 
-use super::{moved_sequences, plugin};
+use super::{direct, moved_sequences};
 use crate::pg::compat;
 use crate::pg::declared;
 
@@ -169,5 +169,5 @@ unsafe extern "C-unwind" fn do_write(
         let out = (*ctx).out;
         std::slice::from_raw_parts((*out).data.cast::<u8>(), (*out).len as usize)
     };
-    plugin::send_foreign(lsn, xid.into_inner(), row);
+    direct::send_foreign(lsn, xid.into_inner(), row);
 }

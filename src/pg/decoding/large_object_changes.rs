@@ -152,7 +152,7 @@ fn present_file(oid: u32) -> CatalogFile {
     let storage = with_relation(oid.into(), |open| unsafe { compat::storage(open.as_ptr()) });
     CatalogFile {
         oid,
-        storage: storage.unwrap_or_else(|| error!("catalog {oid} is not there")),
+        storage: storage.unwrap_or_else(|| error!("catalog with OID {oid} does not exist")),
     }
 }
 

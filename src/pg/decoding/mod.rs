@@ -1,8 +1,10 @@
 //! Logical decoding: the reader, the output plugin's C side, and what is read of rows, relations and large objects while it decodes.
 
+pub mod callbacks;
 pub mod commit_time;
 pub mod commit_view;
 pub mod decoder;
+pub mod direct;
 pub mod invalidation;
 pub mod large_object_changes;
 pub mod large_object_state;

@@ -1,22 +1,21 @@
 //! The output plugin's C side: `_PG_output_plugin_init` and the callbacks of output_plugin.h.
 //!
-//! Each callback turns PostgreSQL's pointers into safe values, calls `output_plugin`, and carries the
-//! rows away: to the decoding context's writer, or straight to a capture worker in this process.
+//! Each callback turns PostgreSQL's pointers into safe values, calls the [`OutputPlugin`] that was handed in,
+//! and carries the rows away: to the decoding context's writer, or straight to a capture worker in this
+//! process.
 
-use std::cell::RefCell;
 use std::ffi::{c_int, CStr};
 
 use chrono::{DateTime, Utc};
 use pgrx::memcxt::PgMemoryContexts;
 use pgrx::prelude::*;
 
+use super::callbacks::{plugin, Change, OutputPlugin, RowTarget, Start, Transaction, Truncate};
 use super::commit_view::{Before, CommitView};
+use super::direct::send_direct;
 use super::relation::OpenRelation;
 use super::value::{in_context, MemoryContextOwner, Row};
 use super::{invalidation, row_guard};
-use crate::effects::{Engine, Memory};
-use crate::output_plugin::options::Options;
-use crate::output_plugin::{Change, Plugin, RowTarget, Transaction, Truncate};
 use crate::pg::compat;
 use crate::pg::ddl::lost;
 use crate::pg::effects::events::events_of;
@@ -25,51 +24,16 @@ use crate::pg::effects::view;
 use crate::pg::server::session;
 use crate::pg::types::{timestamp, xid};
 
-/// Receives rows in a capture worker's own process; an error ends the decoding.
-pub type DirectTarget = Box<dyn FnMut(&[u8]) -> Result<(), String>>;
-
-thread_local! {
-    static DIRECT: RefCell<Option<DirectTarget>> = const { RefCell::new(None) };
-}
-
-/// Sends every row that this process decodes to `target`, past the context's own writer, which
-/// would copy it and could not hold more than 1 GB.
-pub fn set_direct_target(target: DirectTarget) {
-    DIRECT.set(Some(target));
-}
-
-/// Gives one row to the worker. True when there is one.
-pub fn send_direct(row: &[u8]) -> bool {
-    let result = DIRECT.with_borrow_mut(|target| target.as_mut().map(|target| target(row)));
-    match result {
-        None => false,
-        Some(Ok(())) => true,
-        Some(Err(message)) => {
-            ereport!(ERROR, PgSqlErrorCode::ERRCODE_IO_ERROR, message);
-        }
-    }
-}
-
-/// Gives a row of another plugin to the worker: 8 bytes of LSN, 4 of xid, then the row.
-pub fn send_foreign(lsn: u64, xid: u32, row: &[u8]) {
-    let mut message = Vec::with_capacity(12 + row.len());
-    message.extend_from_slice(&lsn.to_be_bytes());
-    message.extend_from_slice(&xid.to_be_bytes());
-    message.extend_from_slice(row);
-    send_direct(&message);
-}
-
 /// A session's state, kept in the decoding context's memory.
 struct Session {
-    plugin: Plugin,
+    plugin: Box<dyn OutputPlugin>,
     /// Set by `begin`; every other callback belongs to it.
     transaction: Option<Transaction>,
     /// Through which the transaction's callbacks look at the catalogs.
     view: Option<Box<CommitView>>,
     settings: session::OutputSettings,
-    /// What it does to the schema; none where it does nothing to it.
-    engine: Option<Engine>,
-    memory: Memory,
+    /// It does something to the schema.
+    changes_schema: bool,
     old: Row,
     new: Row,
     /// Emptied after each row.
@@ -117,10 +81,15 @@ unsafe extern "C-unwind" fn startup(
     let (context, plugin_options) = unsafe { (&mut *ctx, &mut *plugin_options) };
     // SAFETY: the list holds DefElems, as output_plugin.h says.
     let pairs = unsafe { option_pairs(context.output_plugin_options) };
-    let mut options = Options::parse(&pairs).unwrap_or_else(|failure| failure.raise());
     // SAFETY: reads a variable of this process.
-    options.is_utf8 = unsafe { pg_sys::GetDatabaseEncoding() } == pg_sys::pg_enc::PG_UTF8 as i32;
-    plugin_options.output_type = if options.is_binary {
+    let encoding = unsafe { pg_sys::GetDatabaseEncoding() };
+    let start = Start {
+        options: &pairs,
+        is_utf8: encoding == pg_sys::pg_enc::PG_UTF8 as i32,
+        memory: context.context,
+    };
+    let plugin = plugin(&start).unwrap_or_else(|failure| failure.raise());
+    plugin_options.output_type = if plugin.is_binary() {
         pg_sys::OutputPluginOutputType::OUTPUT_PLUGIN_BINARY_OUTPUT
     } else {
         pg_sys::OutputPluginOutputType::OUTPUT_PLUGIN_TEXTUAL_OUTPUT
@@ -130,12 +99,11 @@ unsafe extern "C-unwind" fn startup(
     context.streaming = false;
     invalidation::watch();
     let session = Session {
-        plugin: Plugin::new(options, context.context),
+        plugin,
         transaction: None,
         view: None,
         settings: session::OutputSettings::default(),
-        engine: None,
-        memory: Memory::default(),
+        changes_schema: false,
         old: Row::default(),
         new: Row::default(),
         row_memory: MemoryContextOwner::new(context.context, c"pg_incrbackup row"),
@@ -182,13 +150,12 @@ unsafe extern "C-unwind" fn begin(
     // SAFETY: as above.
     session.view = unsafe { CommitView::of(ctx, txn) };
     session.plugin.begin();
-    session.engine = None;
     // SAFETY: as above; no change has been handed out yet.
-    if let Some(touched) = unsafe { events_of(txn) } {
+    let touched = unsafe { events_of(txn) };
+    session.changes_schema = touched.is_some();
+    if let Some(touched) = touched {
         let view = session.view.as_deref_mut();
-        let memory = std::mem::take(&mut session.memory);
-        let begin = || Engine::begin(touched, memory);
-        session.engine = Some(view::before_transaction(view, begin));
+        view::before_transaction(view, || session.plugin.read_schema_before(touched));
     }
 }
 
@@ -311,9 +278,6 @@ unsafe extern "C-unwind" fn commit(
     session.row_memory.reset();
     leave(before);
     session.view = None;
-    if let Some(engine) = session.engine.take() {
-        session.memory = engine.end();
-    }
     session.settings.leave();
 }
 
@@ -371,21 +335,20 @@ unsafe fn follow_catalogs(
 ) {
     // SAFETY: `startup` has set the session.
     let session = unsafe { session(ctx) };
-    let Some(engine) = session.engine.as_mut() else {
-        return;
-    };
-    let command = view::current_command();
-    let is_rewriting = relation.is_some_and(|relation| relation.rewrites().is_some());
-    if !engine.has_moved(command, is_rewriting) {
+    if !session.changes_schema {
         return;
     }
-    let stretch = view::at_this_command(session.view.as_deref_mut(), || {
-        engine.stretch(command, is_rewriting)
+    let command = view::current_command();
+    let is_rewriting = relation.is_some_and(|relation| relation.rewrites().is_some());
+    let plugin = &mut session.plugin;
+    if !plugin.has_schema_changed(command, is_rewriting) {
+        return;
+    }
+    view::at_this_command(session.view.as_deref_mut(), || {
+        plugin.read_schema(command, is_rewriting);
     });
     let transaction = begun(session.transaction);
-    session
-        .plugin
-        .schema_changed(transaction, stretch, &mut Target(ctx));
+    plugin.schema_changed(transaction, &mut Target(ctx));
 }
 
 /// # Safety

@@ -47,7 +47,9 @@ impl Catalog {
         // closes it again.
         let relation = unsafe { pg_sys::try_relation_open(oid.into(), LOCK) };
         if relation.is_null() {
-            return Err(Unreadable::new(format!("there is no relation {oid}")));
+            return Err(Unreadable::new(format!(
+                "relation with OID {oid} does not exist"
+            )));
         }
         // SAFETY: it is open.
         let kind = unsafe { (*(*relation).rd_rel).relkind as u8 };
@@ -81,7 +83,7 @@ impl Catalog {
             let Some(searches) = searches.collect() else {
                 catalog.close();
                 return Err(Unreadable::new(format!(
-                    "a key column of catalog {oid} is not there"
+                    "catalog with OID {oid} lacks a key column"
                 )));
             };
             catalog.searches = searches;

@@ -221,7 +221,7 @@ fn commands_of(
     // What stands on the page proves that the entries are laid out as they are read.
     if is_made && makers.raw_cmin.is_some_and(|raw| Some(raw) != cmin) {
         return Err(Unreadable::new(
-            "a tuple has another command than its entry",
+            "the command of a tuple does not match its entry",
         ));
     }
     Ok((cmin, cmax))

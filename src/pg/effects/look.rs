@@ -64,7 +64,7 @@ pub fn is_about_locks(failure: &Failure) -> bool {
 /// PostgreSQL does not say which lock it was.
 fn locked(failure: &Failure, patience: Duration) -> Failure {
     let message = format!(
-        "a lock to read a definition was not to be had for {} s",
+        "could not acquire a lock to read a definition within {} s",
         patience.as_secs()
     );
     let holders = lock_holders::in_words();
@@ -73,7 +73,7 @@ fn locked(failure: &Failure, patience: Duration) -> Failure {
     } else {
         format!("{message}; {holders}")
     };
-    Failure::new(failure.code, message).hint("It is read once that transaction has ended.")
+    Failure::new(failure.code, message).hint("Capture continues when that transaction has ended.")
 }
 
 fn once<R>(look: &mut impl FnMut() -> Result<R, Failure>) -> Result<R, Failure> {

@@ -321,29 +321,27 @@ fn layout(scan: &'static Scan) -> Result<Rc<Layout>, String> {
             .is_none_or(|others| others.contains(&name.as_str()))
     };
     if let Some(new) = names.iter().find(|name| !is_known(name)) {
-        return Err(format!("column {new} of {} is not known", scan.name));
+        return Err(format!("unexpected column {new} of catalog {}", scan.name));
     }
     let mut searches = searches_in(scan.catalog).filter(|search| search.index == scan.index);
     if searches.any(|search| search.columns != scan.keys) {
-        return Err(format!(
-            "rows of {} are looked for by other keys",
-            scan.name
-        ));
+        return Err(format!("unexpected key columns for catalog {}", scan.name));
     }
     let keys = scan
         .keys
         .iter()
         .map(|key| place(key).map(|at| at as i16 + 1));
     let keys: Option<Vec<i16>> = keys.collect();
-    let keys = keys.ok_or_else(|| format!("a key column of {} is not there", scan.name))?;
+    let keys = keys.ok_or_else(|| format!("catalog {} lacks a key column", scan.name))?;
     let column =
         |(name, _): &(&str, _)| place(name).map(|at| (at, How::of(scan.catalog, at as i16 + 1)));
     let columns = scan.columns.iter().map(column).collect();
     let then = match scan.then {
         None => None,
         Some(column) => {
-            let at = place(column)
-                .ok_or_else(|| format!("column {column} of {} is not there", scan.name))?;
+            let at = place(column).ok_or_else(|| {
+                format!("column {column} of catalog {} does not exist", scan.name)
+            })?;
             let is_small = matches!(How::of(scan.catalog, at as i16 + 1), How::Int2);
             Some((at, is_small))
         }

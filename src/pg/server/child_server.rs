@@ -93,7 +93,7 @@ fn end(postmaster: i32) {
 }
 
 /// Ends the postmaster that works in this data directory, if there is one; of a worker that was killed where
-/// the kernel tells no child. False where it does not end.
+/// the kernel tells no child. False where it has no end of line.
 pub fn end_in(data: &Path) -> bool {
     // The kernel knows no symbolic links in the directory that a process stands in.
     let data = data.canonicalize().unwrap_or_else(|_| data.to_path_buf());

@@ -138,7 +138,7 @@ unsafe extern "C-unwind" fn check_schedule(
         || croner::Cron::from_str(schedule.trim()).is_ok()
         || refuse_with_hint(
             c"The schedule needs cron's five fields: minute, hour, day of month, month, day of week.",
-            c"For two o'clock UTC every night write '0 2 * * *'; '' is for no schedule.",
+            c"For example, '0 2 * * *' is 02:00 UTC every day; an empty string disables the schedule.",
         )
 }
 
@@ -156,7 +156,7 @@ unsafe extern "C-unwind" fn check_compression(
     };
     refuse_with_hint(
         &why,
-        c"Write 'none', 'gzip' or 'zstd', with a level where you like: 'zstd:3'.",
+        c"Use 'none', 'gzip' or 'zstd', optionally with a level, as in 'zstd:3'.",
     )
 }
 
@@ -170,7 +170,7 @@ unsafe extern "C-unwind" fn check_command(
     let command = unsafe { CStr::from_ptr(*value) }.to_bytes();
     archive::archiving::is_command(command)
         || refuse_with_hint(
-            c"Behind a % comes p, f or another %.",
+            c"Only p, f or % may follow a %.",
             c"%p is the path of the file, %f its name in the archive, %% a percent sign.",
         )
 }
@@ -189,8 +189,8 @@ unsafe extern "C-unwind" fn check_conninfo(
     };
     if conninfo.contains("password") {
         return refuse_with_hint(
-            c"It must hold no password: every user of the machine can read the arguments of a program.",
-            c"Write it into ~/.pgpass of the server's operating system user (or passfile=...), or into a service file.",
+            c"It must not contain a password: command-line arguments are visible to every user of the machine.",
+            c"Put it into ~/.pgpass of the server's operating system user (or passfile=...), or into a service file.",
         );
     }
     conninfo.is_empty()

@@ -36,7 +36,7 @@ pub fn duration(interval: &Interval) -> Result<Duration, Failure> {
         Ok(micros) if micros > 0 => Ok(Duration::from_micros(micros)),
         _ => Err(Failure::new(
             PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
-            "the timeout must be above zero",
+            "timeout must be greater than zero",
         )),
     }
 }

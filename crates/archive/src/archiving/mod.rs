@@ -21,12 +21,12 @@ mod todo;
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
-use crate::base::{self, METADATA_JSON};
+use crate::base;
 use crate::compression::Compression;
 use crate::durable;
 use crate::error::{Error, Result};
 use crate::globals;
-use crate::layout::names::{chain_name, INCREMENTAL, PARTIAL};
+use crate::layout::names::{chain_name, INCREMENTAL, METADATA_JSON, PARTIAL};
 use crate::layout::{ChainDir, DatabaseDir, SegmentName, Stored};
 use crate::manifest::{self, Entry, Kind};
 use crate::retention::Unarchived;
@@ -238,9 +238,6 @@ fn ensure_plain(name: &str, path: &std::path::Path) -> Result<()> {
     if name.bytes().all(is_plain) {
         Ok(())
     } else {
-        Err(Error::refused(
-            path,
-            "its name is none that the archive gives",
-        ))
+        Err(Error::refused(path, "not a valid name of an archive file"))
     }
 }

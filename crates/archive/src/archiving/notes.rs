@@ -62,7 +62,7 @@ impl Notes {
             .enumerate()
         {
             let note: Note = serde_json::from_slice(line).map_err(|error| {
-                let why = format!("line {} can't be taken: {error}", number + 1);
+                let why = format!("line {} is invalid: {error}", number + 1);
                 Error::damaged(&path, 0, why)
             })?;
             notes.take(note);

@@ -6,13 +6,12 @@ use std::path::{Path, PathBuf};
 
 use super::notes::Notes;
 use super::{directory_name, ensure_plain, is_archived, name_of, Item, Todo};
-use crate::base::METADATA_JSON;
 use crate::checksum;
 use crate::compression::Compression;
 use crate::durable;
 use crate::error::{Error, Result};
 use crate::flags::FLAGS;
-use crate::layout::names::{CHAIN_JSON, INCREMENTAL, MANIFEST};
+use crate::layout::names::{CHAIN_JSON, INCREMENTAL, METADATA_JSON};
 use crate::layout::{ChainDir, DatabaseDir, SegmentName, Stored};
 use crate::manifest::{self, Entry, Kind};
 use crate::pins::PINS_JSON;
@@ -47,7 +46,7 @@ pub fn look(
         items: Vec::new(),
         look: Todo::default(),
         waits_at: None,
-        stream_ends_at: 0,
+        bases_begin_at: 0,
     };
     for (name, _) in database.restore_files() {
         let file = format!("{}/{name}", directory_name(database));
@@ -57,7 +56,7 @@ pub fn look(
     let manifests: Vec<(&ChainDir, Vec<Entry>)> = chains
         .iter()
         .map(|chain| {
-            let entries = manifest::read_whole(&chain.manifest())?;
+            let entries = manifest::read_whole(chain)?;
             Ok((chain, manifest::without_repeats(entries)))
         })
         .collect::<Result<_>>()?;
@@ -72,10 +71,10 @@ pub fn look(
     for (chain, entries) in &manifests {
         list.stream(chain, entries, how, failed)?;
     }
-    list.stream_ends_at = list.items.len();
     for (chain, entries) in &manifests {
         list.description(chain, entries)?;
     }
+    list.bases_begin_at = list.items.len();
     for (chain, entries) in &manifests {
         for entry in entries.iter().filter(|entry| entry.kind == Kind::Base) {
             list.directory(chain, entry)?;
@@ -102,8 +101,8 @@ struct List<'a> {
     look: Todo,
     /// Nothing from this place on can be handed over yet.
     waits_at: Option<usize>,
-    /// From this place on the order depends on what is closed meanwhile.
-    stream_ends_at: usize,
+    /// From this place on the order depends on what is closed meanwhile: segments come before bases.
+    bases_begin_at: usize,
 }
 
 impl List<'_> {
@@ -117,7 +116,7 @@ impl List<'_> {
         look.must_compress = self.waits_at == Some(0);
         if !look.must_compress {
             let end = self.waits_at.unwrap_or(usize::MAX);
-            let end = end.min(self.stream_ends_at).min(1 + MOST_FOLLOWING);
+            let end = end.min(self.bases_begin_at).min(1 + MOST_FOLLOWING);
             let mut items = self.items.into_iter();
             look.next = items.next();
             look.following = items.take(end.saturating_sub(1)).collect();
@@ -254,36 +253,36 @@ impl List<'_> {
 
     fn description(&mut self, chain: &ChainDir, entries: &[Entry]) -> Result<()> {
         let database = self.database;
-        let name = |file| name_of(database, chain, file);
+        let name = |file: &str| name_of(database, chain, file);
         if self.notes.of(&name(CHAIN_JSON)).is_some() {
             self.small(chain.path.join(CHAIN_JSON), name(CHAIN_JSON))?;
         }
         for file in [PINS_JSON, FLAGS] {
             self.small(chain.path.join(file), name(file))?;
         }
-        let content = self.manifest_of_copy(chain, entries);
-        let sha256 = checksum::of_bytes(&content);
-        let name = name(MANIFEST);
-        let is_new = self
-            .notes
-            .of(&name)
-            .is_none_or(|note| note.sha256 != sha256);
-        if is_new && !content.is_empty() {
-            self.items.push(Item {
-                path: chain.path.join(MANIFEST_OF_COPY),
-                name,
-                sha256,
-                bytes: content.len() as u64,
-                since: None,
-                content: Some(content),
-            });
+        let parts = manifest::in_parts(&self.manifest_of_copy(chain, entries));
+        // The first comes last: an earlier version's, which is the whole, is complete until the others are there.
+        for (part, content) in parts.into_iter().rev() {
+            let sha256 = checksum::of_bytes(&content);
+            let name = name(&part);
+            let note = self.notes.of(&name);
+            if note.is_none_or(|note| note.sha256 != sha256) {
+                self.items.push(Item {
+                    path: chain.path.join(MANIFEST_OF_COPY),
+                    name,
+                    sha256,
+                    bytes: content.len() as u64,
+                    since: None,
+                    content: Some(content),
+                });
+            }
         }
         Ok(())
     }
 
     /// What the copy holds, whatever has expired here; and where it begins, if something went before
     /// anybody copied it.
-    fn manifest_of_copy(&self, chain: &ChainDir, entries: &[Entry]) -> Vec<u8> {
+    fn manifest_of_copy(&self, chain: &ChainDir, entries: &[Entry]) -> Vec<Entry> {
         let of_copy = entries.iter().filter_map(|entry| {
             let is_there = is_archived(self.database, self.notes, chain, entry).is_some();
             let expired_at = entry.expired_at.filter(|_| !is_there);
@@ -292,7 +291,7 @@ impl List<'_> {
                 ..entry.clone()
             })
         });
-        manifest::to_lines(of_copy.collect::<Vec<_>>().iter())
+        of_copy.collect()
     }
 
     fn add(&mut self, path: PathBuf, name: String, sha256: String, bytes: u64) -> Result<()> {

@@ -24,11 +24,10 @@ use rustix::fs::{flock, FlockOperation};
 use crate::checksum::{self, Checksum, Hashing};
 use crate::durable;
 use crate::error::{Error, Result};
-use crate::expiry::Lock;
 use crate::failpoint::pass;
-use crate::layout::chain::names_in;
 use crate::layout::names::PARTIAL;
 use crate::layout::{ChainDir, DatabaseDir, SegmentName, Stored};
+use crate::lock::Lock;
 use crate::manifest::{self, Entry};
 use crate::segment::source;
 
@@ -113,7 +112,7 @@ fn lock(chain: &ChainDir) -> Result<File> {
 
 /// Compressed forms that were never finished.
 fn remove_leftovers(chain: &ChainDir) -> Result<()> {
-    for name in names_in(&chain.incremental())? {
+    for name in durable::names_in(&chain.incremental())? {
         let finished = name.strip_suffix(PARTIAL).and_then(SegmentName::parse);
         if finished.is_some_and(|(_, stored)| Stored::COMPRESSED.contains(&stored)) {
             durable::remove_if_there(&chain.incremental().join(name))?;
@@ -168,8 +167,7 @@ impl Work<'_> {
             Ok((file, Some(sum))) => (file, sum),
             Ok((_, None)) => {
                 durable::remove_if_there(&partial)?;
-                let why =
-                    "its text has not the checksum that the manifest gives it; it is left as it is";
+                let why = "its checksum does not match the manifest; it is not compressed";
                 return Err(Error::damaged(&plain, 0, why));
             }
             Err(error) => {

@@ -68,16 +68,16 @@ impl<R: Read> Reader<R> {
         let (version, [int_size, offset_size, format]) =
             ((head[5], head[6]), [head[8], head[9], head[10]]);
         if &head[..5] != b"PGDMP" || !matches!(format, CUSTOM | TAR) {
-            return Err(damaged("it is no archive of pg_dump"));
+            return Err(damaged("it is not a pg_dump archive"));
         }
         if !((1, 14)..=(1, 16)).contains(&version) {
             let (major, minor) = version;
             return Err(damaged(format!(
-                "its format {major}.{minor} is not known, 1.14 to 1.16 are"
+                "archive version {major}.{minor} is not supported, only 1.14 to 1.16 are"
             )));
         }
         if !(1..=8).contains(&int_size) || offset_size > 8 {
-            return Err(damaged("its numbers have an impossible size"));
+            return Err(damaged("invalid integer size"));
         }
         let mut reader = Reader {
             input,
@@ -170,7 +170,7 @@ impl<R: Read> Reader<R> {
         match self.int()? {
             ..0 => Ok(None),
             length if length <= LONGEST => Ok(Some(self.bytes(length as usize)?)),
-            _ => Err(damaged("a text is too long")),
+            _ => Err(damaged("a string is too long")),
         }
     }
 
@@ -187,12 +187,12 @@ fn parsed<T: std::str::FromStr>(digits: &[u8]) -> io::Result<T> {
     let number = std::str::from_utf8(digits)
         .ok()
         .and_then(|d| d.parse().ok());
-    number.ok_or_else(|| damaged("a number has other characters than digits"))
+    number.ok_or_else(|| damaged("a number contains characters other than digits"))
 }
 
 fn damaged(why: impl ToString) -> io::Error {
     let text = format!(
-        "the table of contents of the dump can't be read: {}",
+        "could not read the table of contents of the dump: {}",
         why.to_string()
     );
     io::Error::new(io::ErrorKind::InvalidData, text)
@@ -274,7 +274,7 @@ pub(super) mod tests {
         }
         for minor in [13, 17] {
             let error = Toc::read(archive(minor, CUSTOM).as_slice()).unwrap_err();
-            assert!(error.to_string().contains("is not known"), "{error}");
+            assert!(error.to_string().contains("is not supported"), "{error}");
         }
     }
 }

@@ -146,7 +146,7 @@ impl<'a> Walk<'a> {
         match missing {
             Some(at) => {
                 let id = self.toc.entries[*at].dump_id;
-                Err(self.unexpected(&format!("a text without entry {id}")))
+                Err(self.unexpected(&format!("no text of entry {id}")))
             }
             None => Ok(self.places),
         }
@@ -163,7 +163,7 @@ impl<'a> Walk<'a> {
             }
             State::Known { text, at } => {
                 if !text[*at..].starts_with(line) {
-                    return Err(self.unexpected("another text than the archive's"));
+                    return Err(self.unexpected("text that differs from the archive"));
                 }
                 *at += line.len();
                 if *at == text.len() {
@@ -216,7 +216,7 @@ impl<'a> Walk<'a> {
             .copied();
         let Some(at) = found else {
             let shown = String::from_utf8_lossy(name).trim_end().to_string();
-            return Err(self.unexpected(&format!("an entry that is not expected: {shown}")));
+            return Err(self.unexpected(&format!("an unexpected entry: {shown}")));
         };
         self.seen.insert((at, part));
         self.close(number);
@@ -253,7 +253,7 @@ impl<'a> Walk<'a> {
 
     fn unexpected(&self, what: &str) -> io::Error {
         let text = format!(
-            "pg_restore's output, line {}, has {what}: where its entries begin is not known",
+            "unexpected output of pg_restore at line {}: {what}",
             self.number
         );
         io::Error::new(io::ErrorKind::InvalidData, text)
@@ -431,11 +431,11 @@ mod tests {
         let all = &[1, 2, 3, 4, 5];
         let refused = |text: &str, kept: &[i32]| walked(text, kept, 7).unwrap_err().to_string();
         assert!(refused(&text().replace("CREATE VIEW", "CREATE WIEV"), all).contains("line "));
-        assert!(refused(&text(), &[1, 2, 4, 5]).contains("not expected"));
+        assert!(refused(&text(), &[1, 2, 4, 5]).contains("unexpected"));
         assert!(refused(&text().replace("dump complete", "dump"), all).contains("the end"));
         let half = text();
         assert!(refused(&half[..half.len() / 2], all).contains("the end"));
         let missing = text().replace("-- Data for Name: BLOBS", "-- Blobs");
-        assert!(refused(&missing, all).contains("without entry 5"));
+        assert!(refused(&missing, all).contains("no text of entry 5"));
     }
 }

@@ -8,7 +8,6 @@ use std::path::Path;
 
 use crate::durable;
 use crate::error::{Error, Result};
-use crate::layout::chain::names_in;
 use crate::layout::names::{BASE, INCREMENTAL};
 use crate::layout::{BaseName, ChainDir, SegmentName};
 use crate::manifest::Entry;
@@ -23,7 +22,7 @@ pub fn give_up(path: &Path) -> Result<()> {
         let file = durable::open_for_update(&expired)?;
         return file.set_len(0).map_err(Error::io("truncate", &expired));
     }
-    for name in names_in(&expired)? {
+    for name in durable::names_in(&expired)? {
         let below = expired.join(name);
         let removed = if durable::is_real_dir(&below) {
             fs::remove_dir_all(&below)
@@ -38,11 +37,11 @@ pub fn give_up(path: &Path) -> Result<()> {
 /// What was given up, as the manifest names it.
 pub fn names(chain: &ChainDir) -> Result<Vec<String>> {
     let mut found = Vec::new();
-    for name in names_in(&chain.incremental())? {
+    for name in durable::names_in(&chain.incremental())? {
         let segment = name.strip_suffix(EXPIRED).and_then(SegmentName::parse);
         found.extend(segment.map(|(name, _)| Entry::segment_file(name)));
     }
-    for name in names_in(&chain.base())? {
+    for name in durable::names_in(&chain.base())? {
         let base = name.strip_suffix(EXPIRED).and_then(BaseName::parse);
         found.extend(base.map(|name| format!("{BASE}/{name}")));
     }
@@ -53,7 +52,7 @@ pub fn names(chain: &ChainDir) -> Result<Vec<String>> {
 pub fn remove(chain: &ChainDir) -> Result<()> {
     for room in [INCREMENTAL, BASE] {
         let room = chain.path.join(room);
-        for name in names_in(&room)? {
+        for name in durable::names_in(&room)? {
             if !name.ends_with(EXPIRED) {
                 continue;
             }

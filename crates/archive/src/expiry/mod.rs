@@ -13,7 +13,7 @@
 //! either goes the next time. While files are removed nobody else may read or remove: [`Lock`].
 
 mod given_up;
-mod lock;
+pub mod indexes;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
@@ -25,9 +25,9 @@ use crate::durable;
 use crate::error::{Error, Result};
 use crate::failpoint::pass;
 use crate::globals;
-use crate::history::index;
-use crate::layout::names::{chain_name, parse_chain_name, PARTIAL};
+use crate::layout::names::{chain_name, parse_chain_name, METADATA_JSON, PARTIAL};
 use crate::layout::{BaseName, ChainDir, DatabaseDir, SegmentName, Stored};
+use crate::lock::Lock;
 use crate::manifest::{self, Entry, Kind};
 use crate::metadata::Metadata;
 use crate::pause::Pause;
@@ -36,8 +36,7 @@ use crate::retention::{self, Plan, Rules};
 use crate::sealed;
 use crate::time::Time;
 
-pub(crate) use given_up::names as given_up;
-pub use lock::Lock;
+pub use given_up::names as given_up;
 
 /// What becomes of a file, or of a base.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,7 +74,7 @@ pub fn expire(database: &DatabaseDir, rules: &Rules, now: Time, pause: Pause) ->
             remove_chain(&surveyed.chain)?
         } else {
             remove_files(surveyed, plan, now, pause)?;
-            index::sweep(&surveyed.chain)?;
+            indexes::remove_unused(&surveyed.chain)?;
         }
     }
     Ok(rows)
@@ -151,7 +150,7 @@ fn survey(database: &DatabaseDir, rules: &Rules) -> Result<Vec<Surveyed>> {
 
 /// What has expired already is not there, whatever is left of it.
 fn survey_chain(chain: &ChainDir) -> Result<Surveyed> {
-    let entries = manifest::read_whole(&chain.manifest())?.into_iter();
+    let entries = manifest::read_whole(chain)?.into_iter();
     let listed: BTreeMap<_, _> = entries.map(|entry| (entry.file.clone(), entry)).collect();
     let is_ours = |file: &str| listed.get(file).is_none_or(|e| e.expired_at.is_none());
     let pins = pins::read(chain)?;
@@ -196,16 +195,16 @@ fn base_facts(
     pin: Option<pins::Pin>,
 ) -> retention::Base {
     let path = base::path_of(chain, name);
-    let metadata = Metadata::read(&path.join(base::METADATA_JSON));
+    let metadata = Metadata::read(&path.join(METADATA_JSON));
     let flaw = match (&metadata, base::entry_of_base(chain, name)) {
         (Err(error), _) => Some(error.to_string()),
         (_, Err(error)) => Some(error.to_string()),
         _ if !durable::is_real_dir(&path) => Some(durable::NO_DIRECTORY.to_owned()),
         (Ok(metadata), _) if metadata.lsn != name.lsn => {
-            Some("its lsn is not the directory's".to_owned())
+            Some("its LSN does not match the directory name".to_owned())
         }
         (_, Ok(actual)) if listed.is_some_and(|listed| *listed != actual) => {
-            Some("the manifest's line does not say what the directory holds".to_owned())
+            Some("the manifest does not match the contents of the directory".to_owned())
         }
         _ => None,
     };
@@ -293,7 +292,7 @@ fn remove_files(surveyed: &Surveyed, plan: &Plan, now: Time, pause: Pause) -> Re
 
 /// Removes every file that the manifest calls expired.
 fn remove_expired(chain: &ChainDir, pause: Pause) -> Result<()> {
-    let entries = manifest::read_whole(&chain.manifest())?.into_iter();
+    let entries = manifest::read_whole(chain)?.into_iter();
     let expired = entries.filter(|entry| entry.expired_at.is_some());
     let expired: HashSet<String> = expired.map(|entry| entry.file).collect();
     for (name, stored) in chain.stored_segments()? {

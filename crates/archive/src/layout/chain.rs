@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::names::{
     chain_name, BaseName, GlobalsName, SegmentName, Stored, BASE, CHAIN_JSON, GLOBALS, INCREMENTAL,
-    MANIFEST, PARTIAL,
+    INDEX, INDEX_SUFFIX, MANIFEST, PARTIAL,
 };
 use crate::checksum;
 use crate::durable;
@@ -182,6 +182,16 @@ impl ChainDir {
         self.path.join(GLOBALS)
     }
 
+    /// The directory of segments' indexes; missing until there is one.
+    pub fn indexes(&self) -> PathBuf {
+        self.path.join(INDEX)
+    }
+
+    /// Where the index of a segment is, or would be.
+    pub fn index(&self, name: SegmentName) -> PathBuf {
+        self.indexes().join(format!("{name}{INDEX_SUFFIX}"))
+    }
+
     /// The manifest's path.
     pub fn manifest(&self) -> PathBuf {
         self.path.join(MANIFEST)
@@ -199,7 +209,7 @@ impl ChainDir {
 
     /// [`Self::segments`] with every form that a closed one stands in, the plain one first.
     pub fn stored_segments(&self) -> Result<Vec<(SegmentName, Stored)>> {
-        let mut found: Vec<_> = names_in(&self.incremental())?
+        let mut found: Vec<_> = durable::names_in(&self.incremental())?
             .iter()
             .filter_map(|n| SegmentName::parse(n))
             .collect();
@@ -222,7 +232,7 @@ impl ChainDir {
 
     /// All finished bases, oldest first.
     pub fn bases(&self) -> Result<Vec<BaseName>> {
-        let mut found: Vec<_> = names_in(&self.base())?
+        let mut found: Vec<_> = durable::names_in(&self.base())?
             .iter()
             .filter_map(|name| BaseName::parse(name))
             .collect();
@@ -235,7 +245,7 @@ impl ChainDir {
         if !durable::is_real_dir(&self.globals()) {
             return Ok(Vec::new());
         }
-        let mut found: Vec<_> = names_in(&self.globals())?
+        let mut found: Vec<_> = durable::names_in(&self.globals())?
             .iter()
             .filter_map(|name| GlobalsName::parse(name))
             .collect();
@@ -265,13 +275,4 @@ fn to_json(info: &ChainInfo) -> Vec<u8> {
     let mut json = serde_json::to_vec_pretty(&sealed).expect("plain fields always become JSON");
     json.push(b'\n');
     json
-}
-
-pub(crate) fn names_in(directory: &Path) -> Result<Vec<String>> {
-    let failed = || Error::io("read directory", directory);
-    let mut names = Vec::new();
-    for entry in fs::read_dir(directory).map_err(failed())? {
-        names.extend(entry.map_err(failed())?.file_name().into_string());
-    }
-    Ok(names)
 }

@@ -62,7 +62,7 @@ impl ArchiveRoot {
             };
             durable::rename_durably(&ours.path, &wanted)?;
             let renamed = DatabaseDir { path: wanted };
-            owner::note_directory(&renamed)?;
+            owner::note_directory(renamed.path())?;
             return Ok((renamed, ensured));
         }
         for (path, error) in unreadable {
@@ -123,7 +123,7 @@ impl DatabaseDir {
     /// Makes the next chain, the owner's own from now on. It is there as a whole or, after a crash, not at all.
     pub fn create_chain(&self, new: NewChain) -> Result<ChainDir> {
         let number = self.chain_numbers()?.last().map_or(1, |last| last + 1);
-        owner::note_chain(self, number)?;
+        owner::note_chain(&self.path, number)?;
         ChainDir::create(&self.path, number, new)
     }
 

@@ -148,10 +148,10 @@ fn places() -> MutexGuard<'static, BTreeMap<(PathBuf, Whose), PathBuf>> {
 /// What tells of which database a directory is; `None` where nothing does.
 fn sign_of(database: &DatabaseDir) -> Result<Option<Sign>> {
     // The owner that can't be read is missed when somebody wants to write.
-    if let Ok(Some(owner)) = owner::read(database) {
+    if let Ok(Some(owner)) = owner::read(database.path()) {
         return Ok(Some(Sign {
             whose: (owner.identity.system_identifier, owner.database_oid),
-            is_at_home: owner.is_of(database),
+            is_at_home: owner.is_of(database.path()),
         }));
     }
     let chain = database.latest_chain()?;

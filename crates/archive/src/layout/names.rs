@@ -21,6 +21,12 @@ pub const BASE: &str = "base";
 
 /// The directory of a chain that holds sets of globals.
 pub const GLOBALS: &str = "globals";
+/// What a base, or a set of globals, says of itself.
+pub const METADATA_JSON: &str = "metadata.json";
+/// The directory of a chain that holds what its segments hold, in small, for who searches them.
+pub const INDEX: &str = "index";
+/// What the name of such a file ends in.
+pub const INDEX_SUFFIX: &str = ".idx";
 
 /// How a segment stands on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -22,13 +22,13 @@ pub fn expire(
 ) -> Result<()> {
     let path = chain.manifest();
     let _lock = lock_with(chain, pause)?;
-    let mut entries = without_repeats(read_whole(&path)?);
+    let mut entries = without_repeats(read_whole(chain)?);
     for entry in entries.iter_mut().filter(|e| files.contains(&e.file)) {
         entry.expired_at.get_or_insert(at);
     }
     let listed: HashSet<&String> = entries.iter().map(|entry| &entry.file).collect();
     if let Some(file) = files.iter().find(|file| !listed.contains(file)) {
-        let why = format!("it has no line about {file}");
+        let why = format!("it does not list {file}");
         return Err(Error::damaged(&path, 0, why));
     }
     let mut last = [None; 3];

@@ -33,15 +33,17 @@ impl fmt::Display for Why {
                 "the window begins with it: it is the newest base older than keep_incremental"
             }
             Why::InWindow => "it is in the window of keep_incremental",
-            Why::Young => "it is younger than keep_base, and stands alone",
-            Why::Monthly => "it is the first of its month (keep_monthly), and stands alone",
-            Why::NoBase => "there is no whole base yet",
+            Why::Young => "it is younger than keep_base, and can only be restored by itself",
+            Why::Monthly => {
+                "it is the first of its month (keep_monthly), and can only be restored by itself"
+            }
+            Why::NoBase => "there is no complete base yet",
             Why::GlobalsInUse => "a restore may need it",
             Why::OldBase => "it is older than keep_base",
             Why::GlobalsReplaced => "newer ones serve every point that can be restored",
-            Why::NotArchived => "archive_command has not taken it yet, or one before it",
+            Why::NotArchived => "archive_command has not archived it yet, or a file before it",
             Why::Pinned(pin) => return pinned(f, pin),
-            Why::Flawed(flaw) => return write!(f, "it is damaged, and left alone: {flaw}"),
+            Why::Flawed(flaw) => return write!(f, "it is damaged, and is not removed: {flaw}"),
             Why::BeforeWindow(base) => {
                 return write!(
                     f,
@@ -55,7 +57,7 @@ impl fmt::Display for Why {
 fn pinned(f: &mut fmt::Formatter<'_>, pin: &Pin) -> fmt::Result {
     match pin.until {
         Some(until) => write!(f, "it is pinned until {}", time::iso(until))?,
-        None => write!(f, "it is pinned for ever")?,
+        None => write!(f, "it is pinned forever")?,
     }
     match pin.note.as_str() {
         "" => Ok(()),

@@ -92,7 +92,7 @@ impl Words<'_> {
 }
 
 impl TypedWords {
-    pub(crate) fn read(comment: &Comment<'_>) -> Result<TypedWords, Flaw> {
+    pub fn read(comment: &Comment<'_>) -> Result<TypedWords, Flaw> {
         Ok(TypedWords {
             command: comment.text("command")?,
             role: comment.bytes("role")?,
@@ -118,7 +118,7 @@ impl EffectNote<'_> {
 }
 
 impl Effect {
-    pub(crate) fn read(comment: &Comment<'_>) -> Result<Effect, Flaw> {
+    pub fn read(comment: &Comment<'_>) -> Result<Effect, Flaw> {
         Ok(Effect {
             class: comment.text("class")?,
             oid: comment.value("oid")?,

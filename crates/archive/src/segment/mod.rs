@@ -60,6 +60,7 @@ pub mod former;
 pub mod grammar;
 pub mod header;
 mod last;
+pub mod manifest_line;
 pub mod parse;
 pub mod resume;
 pub mod rotate;

@@ -151,7 +151,7 @@ impl<R: Read> Scanner<R> {
                 self.state = State::Done;
                 None
             }
-            _ => Some(self.torn(self.offset, "the file ends in the middle".to_owned())),
+            _ => Some(self.torn(self.offset, "unexpected end of file".to_owned())),
         }
     }
 
@@ -317,7 +317,7 @@ impl<R: Read> Scanner<R> {
             }));
         }
         if !self.line.ends_with(b";") {
-            return Err("a statement that does not end on its line".to_owned());
+            return Err("a statement that spans more than one line".to_owned());
         }
         if self.line.starts_with(COPY_PREFIX.as_bytes())
             && self.line.ends_with(COPY_SUFFIX.as_bytes())

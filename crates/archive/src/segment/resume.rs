@@ -21,6 +21,7 @@ use rustix::fs::{flock, FlockOperation};
 use super::file::{write_again, SegmentFile};
 use super::grammar::{first_line, FORMAT};
 use super::header::{Header, Previous};
+use super::manifest_line;
 use super::rotate::open_segment;
 use super::source;
 use super::summary::{Summary, Tally};
@@ -131,11 +132,7 @@ impl ChainDir {
         match partials.next() {
             Some((name, stored)) => {
                 let path = self.segment_path(name, stored);
-                Err(Error::damaged(
-                    &path,
-                    0,
-                    "there is another open segment before this one",
-                ))
+                Err(Error::damaged(&path, 0, "an earlier segment is still open"))
             }
             None => Ok(first),
         }
@@ -148,7 +145,7 @@ impl ChainDir {
             self,
             closed.filter(|(_, stored)| *stored != Stored::Partial),
             |(name, _)| Entry::segment_file(*name),
-            |(name, stored)| manifest::entry_of_segment(self, *name, *stored),
+            |(name, stored)| manifest_line::read_line(self, *name, *stored),
             pause,
         )
     }
@@ -171,7 +168,7 @@ impl ChainDir {
             .rfind(|entry| entry.file == file);
         let entry = match listed {
             Some(entry) => entry,
-            None => manifest::entry_of_segment(self, name, stored)?,
+            None => manifest_line::read_line(self, name, stored)?,
         };
         let previous = Previous {
             file: name.file(Stored::Plain),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::file::SegmentFile;
 use super::grammar::{Key, FORMAT};
 use super::header::{Header, Previous};
+use super::manifest_line;
 use super::resume::SegmentIdentity;
 use super::summary::Tally;
 use super::writer::Appender;
@@ -63,7 +64,7 @@ impl Appender {
         let path = self.chain.segment_path(name, Stored::Plain);
         let manifest = manifest::lock(&self.chain)?;
         let checksum = self.file.publish(&path)?;
-        let entry = Entry::segment(&self.header, &self.tally, &checksum, &checksum);
+        let entry = manifest_line::line(&self.header, &self.tally, &checksum, &checksum);
         manifest.append(&entry)?;
         let previous = Previous {
             file: name.file(Stored::Plain),

@@ -131,7 +131,7 @@ impl Summary {
             return;
         };
         if footer != self.tally.footer() {
-            self.contradict("the footer does not say what the segment holds".to_owned());
+            self.contradict("the footer does not match the segment".to_owned());
         }
         self.footer = Some(footer);
     }

@@ -174,7 +174,7 @@ impl Appender {
     pub fn statement(&mut self, text: &[u8]) -> Result<()> {
         let poses = text == BEGIN.as_bytes() || text == COMMIT.as_bytes() || is_copy_start(text);
         if poses || text.starts_with(SETVAL_PREFIX.as_bytes()) || text.starts_with(b"--") {
-            return Err(self.refused("a statement that looks like structure"));
+            return Err(self.refused("a statement that looks like a structural comment"));
         }
         self.one_line(text)?;
         self.inside("statement")?.statements += 1;

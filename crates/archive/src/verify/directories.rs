@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use crate::base::{self, METADATA_JSON};
+use crate::base;
 use crate::error::Result;
 use crate::globals::{self, Facts};
+use crate::layout::names::METADATA_JSON;
 use crate::layout::{BaseName, ChainDir, GlobalsName};
 use crate::lsn::Lsn;
 use crate::metadata::Metadata;
@@ -36,7 +37,7 @@ fn problems(
     let mut problems = sealed::problems(path, pause);
     let why = match lsn_of_metadata(&path.join(METADATA_JSON)) {
         Ok(lsn) if lsn == lsn_of_name => return problems,
-        Ok(_) => "its lsn is not the directory's".to_owned(),
+        Ok(_) => "its LSN does not match the directory name".to_owned(),
         Err(error) => error.to_string(),
     };
     problems.push((METADATA_JSON.to_owned(), why));

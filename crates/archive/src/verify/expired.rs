@@ -18,7 +18,7 @@ impl ChainCheck<'_> {
         if kept.min().is_some_and(|first| first < last) {
             self.found(
                 &last,
-                "expired by the manifest, though an earlier one that needs it has not",
+                "marked as expired in the manifest, although an earlier one that needs it is not",
             );
         }
     }

@@ -3,6 +3,8 @@
 use std::fs;
 use std::process::Command;
 
+use archive::manifest;
+
 use crate::source::{everything, unique, Source, Statement, TABLE};
 
 #[test]
@@ -36,6 +38,40 @@ fn a_torn_open_segment_gives_its_complete_transactions() {
     .unwrap();
     let target = source.restore(&[]);
     source.assert_same(&target);
+}
+
+/// That of a copy is, from some hundred files on.
+#[test]
+fn a_manifest_in_parts_is_one() {
+    let mut source = Source::new(TABLE);
+    source.base("100:100:");
+    let mut xid = 100;
+    let parts = loop {
+        for _ in 0..50 {
+            let insert = format!("INSERT INTO public.a (id) VALUES ({xid});");
+            source.transaction(xid, &[Statement(&insert)]);
+            xid += 1;
+            source.appender.rotate(xid).unwrap().unwrap();
+        }
+        let parts = manifest::in_parts(&manifest::read(&source.place.chain).unwrap().entries);
+        if parts.len() > 1 {
+            break parts;
+        }
+    };
+    for (part, lines) in parts {
+        fs::write(source.place.chain.path.join(part), lines).unwrap();
+    }
+    let run = source.run(&["--dry-run"]);
+    assert!(!run.text().contains("manifest"), "{}", run.text());
+    let target = source.restore(&[]);
+    source.assert_same(&target);
+    // What the others say counts.
+    let path = source.place.chain.segments().unwrap()[200.min(xid as usize - 105)];
+    let path = source.place.chain.segment_path(path.0, path.1);
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replace("(id) VALUES", "(id)  VALUES")).unwrap();
+    let run = source.run(&["--dry-run"]);
+    assert!(run.text().contains("is damaged"), "{}", run.text());
 }
 
 #[test]

@@ -173,7 +173,9 @@ fn a_damaged_set_is_refused_before_anything_is_made() {
     let sums = std::fs::read_to_string(path.join("SHA256SUMS")).unwrap();
     let short = sums.lines().next().unwrap().to_owned() + "\n";
     std::fs::write(path.join("SHA256SUMS"), short).unwrap();
-    assert!(source.refused(&[]).contains("not the manifest's"));
+    assert!(source
+        .refused(&[])
+        .contains("does not match manifest.jsonl"));
 }
 
 const HEAD: &str =
@@ -302,7 +304,7 @@ fn words_in_globals_are_data() {
         let torn = format!("{HEAD}-- User Config \"z\n' x\"\nCREATE ROLE {eve};\n");
         base.write_file("globals.sql", torn.as_bytes()).unwrap();
     });
-    assert!(source.refused(&[]).contains("ends within a quoted text"));
+    assert!(source.refused(&[]).contains("ends within a quoted string"));
 }
 
 #[test]

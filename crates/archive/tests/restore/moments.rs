@@ -216,7 +216,7 @@ fn a_time_may_be_relative_an_epoch_or_a_time_of_day() {
         assert_eq!(rows(&source, &target), expected, "{wish} at {now}");
     }
     let said = source.refused(&["--until-time", "three days ago"]);
-    assert!(said.contains("can't read the time"), "{said}");
+    assert!(said.contains("could not parse the time"), "{said}");
     let run = source.run(&[
         "--target",
         &source.cluster.conninfo("none"),
@@ -226,7 +226,7 @@ fn a_time_may_be_relative_an_epoch_or_a_time_of_day() {
     ]);
     assert!(
         run.text()
-            .contains("time wished: @1763710000.25, that is 2025-11-21T07:26:40.250000Z"),
+            .contains("time requested: @1763710000.25, that is 2025-11-21T07:26:40.250000Z"),
         "{}",
         run.text()
     );

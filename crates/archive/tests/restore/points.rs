@@ -120,7 +120,7 @@ fn the_wished_point_is_exact() {
         .contains("no base"));
     assert!(source
         .refused(&["--until-time", "tomorrow'; x"])
-        .contains("can't read the time"));
+        .contains("could not parse the time"));
     assert!(source
         .refused(&["--until-time", "infinity"])
         .contains("infinity"));

@@ -156,7 +156,7 @@ fn unrestrict_has_one_place_in_a_segment() {
     ] {
         fs::write(&path, &text).unwrap();
         let said = source.refused(&[]);
-        assert!(said.contains("\\unrestrict, which"), "{said}\n{text}");
+        assert!(said.contains("unexpected \\unrestrict"), "{said}\n{text}");
         assert!(!PathBuf::from(&ran).exists(), "{text}");
     }
     // Inside of the literal it is text, like any.

@@ -121,7 +121,7 @@ fn damage_is_found_before_anything_is_touched() {
     refused("a missing segment", "starts at");
     fs::rename(&aside, &second).unwrap();
     fs::rename(&first, &aside).unwrap();
-    refused("a missing first segment", "are gone");
+    refused("a missing first segment", "are missing");
     fs::rename(&aside, &first).unwrap();
     let run = source.run(&["--target", &conninfo]);
     assert!(run.0.status.success(), "{}", run.text());
@@ -154,7 +154,7 @@ fn wrong_use_is_told_apart() {
     assert!(run.0.status.success() && run.text().starts_with("usage: "));
     let run = source.run(&["--target", "host=/nowhere dbname=x", "--until-time", "now"]);
     assert!(
-        run.0.status.code() == Some(1) && run.text().contains("can't connect"),
+        run.0.status.code() == Some(1) && run.text().contains("could not connect"),
         "{}",
         run.text()
     );

@@ -157,7 +157,7 @@ fn ddl_runs_under_its_role_and_missing_roles_are_made() {
     };
     let (target, said) = restored();
     assert_eq!(login(), "f");
-    assert!(said.contains("are left as they are"), "{said}");
+    assert!(said.contains("were left unchanged"), "{said}");
     // Where they are gone they come as they were.
     for gone in [
         format!("DATABASE {target}"),

@@ -3,12 +3,15 @@
 
 pub mod faults;
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use archive::base::BaseDir;
+use archive::base::{self, BaseDir};
 use archive::globals::{self, Content, Facts};
 use archive::layout::{BaseName, NewChain, SegmentName, Stored};
+use archive::manifest::{self, Entry, Kind};
+use archive::segment::manifest_line;
 use archive::segment::{ClusterFact, DdlBlock, EffectNote, SegmentIdentity, Words};
 use archive::time::{self, Time};
 use archive::{Appender, ArchiveRoot, ChainDir, DatabaseDir, Lsn};
@@ -285,4 +288,37 @@ pub fn take_base(chain: &ChainDir, lsn: Lsn, xmin: u64, taken_at: Time) -> BaseN
     facts.taken_at = name.taken_at;
     base.finish(&facts).unwrap();
     name
+}
+
+/// Writes the manifest anew from the files; returns its lines. What retention noted stays where it can
+/// be read.
+pub fn rebuild_manifest(chain: &ChainDir) -> Vec<Entry> {
+    let mut entries = manifest::read(chain).unwrap().entries;
+    entries.retain(|entry| entry.expired_at.is_some());
+    let expired: HashSet<String> = entries.iter().map(|entry| entry.file.clone()).collect();
+    // What has expired may be there in part.
+    let is_ours = |file: String| !expired.contains(&file);
+    for name in chain.bases().unwrap() {
+        if is_ours(base::file_of(name)) {
+            entries.push(base::entry_of_base(chain, name).unwrap());
+        }
+    }
+    for name in chain.globals_sets().unwrap() {
+        if is_ours(globals::file_of(name)) {
+            entries.push(globals::entry_of_set(chain, name).unwrap());
+        }
+    }
+    for (name, stored) in chain.segments().unwrap() {
+        if stored != Stored::Partial && is_ours(Entry::segment_file(name)) {
+            entries.push(manifest_line::read_line(chain, name, stored).unwrap());
+        }
+    }
+    entries.sort_by_key(|entry| (entry.start_lsn, entry.kind != Kind::Base));
+    let mut text = Vec::new();
+    for entry in &entries {
+        serde_json::to_writer(&mut text, entry).unwrap();
+        text.push(b'\n');
+    }
+    std::fs::write(chain.manifest(), text).unwrap();
+    entries
 }

@@ -15,10 +15,10 @@ mod tests;
 
 use std::path::PathBuf;
 
-use crate::durable;
-use crate::error::{Error, Result};
-use crate::layout::DatabaseDir;
-use crate::time::Time;
+use archive::durable;
+use archive::error::{Error, Result};
+use archive::layout::DatabaseDir;
+use archive::time::Time;
 
 pub use facts::Report;
 

@@ -6,8 +6,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::lines::{encoded, Typed};
-use super::literal::{name_of, Words};
-use crate::segment::DdlBlock;
+use super::literal::name_of;
+use super::scanner::{tokens, Token, Words};
+use archive::segment::DdlBlock;
 
 /// One statement of a DDL block.
 pub struct Ddl<'a> {
@@ -244,96 +245,6 @@ fn search_path(settings: &[u8], role: &[u8]) -> Vec<Vec<u8>> {
         words.pass(b", ");
     }
     path
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Token {
-    /// Bare names are folded to lower case.
-    Name(Vec<u8>),
-    Symbol(u8),
-}
-
-/// Names and symbols, without comments and literals.
-fn tokens(text: &[u8]) -> Vec<Token> {
-    let mut tokens = Vec::new();
-    let mut at = 0;
-    while let Some(&byte) = text.get(at) {
-        let rest = &text[at..];
-        if byte.is_ascii_whitespace() {
-            at += 1;
-        } else if rest.starts_with(b"--") {
-            at += memchr::memchr(b'\n', rest).unwrap_or(rest.len());
-        } else if rest.starts_with(b"/*") {
-            at += comment_length(rest);
-        } else if byte == b'$' {
-            at += dollar_length(rest);
-        } else if byte == b'\'' {
-            let escapes = at > 0 && matches!(text[at - 1], b'E' | b'e');
-            at += string_length(rest, escapes);
-        } else {
-            let mut words = Words::new(rest);
-            match words.identifier() {
-                Some(identifier) => {
-                    at += identifier.len();
-                    let is_quoted = identifier.ends_with(b"\"");
-                    tokens.push(Token::Name(if is_quoted {
-                        name_of(identifier).into_owned()
-                    } else {
-                        identifier.to_ascii_lowercase()
-                    }));
-                }
-                None => {
-                    at += 1;
-                    tokens.push(Token::Symbol(byte));
-                }
-            }
-        }
-    }
-    tokens
-}
-
-fn comment_length(text: &[u8]) -> usize {
-    let (mut depth, mut at) = (0, 0);
-    while at < text.len() {
-        if text[at..].starts_with(b"/*") {
-            depth += 1;
-            at += 2;
-        } else if text[at..].starts_with(b"*/") {
-            depth -= 1;
-            at += 2;
-            if depth == 0 {
-                break;
-            }
-        } else {
-            at += 1;
-        }
-    }
-    at
-}
-
-fn dollar_length(text: &[u8]) -> usize {
-    let is_tag = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_' || *byte >= 0x80;
-    let tag = 1 + text[1..].iter().take_while(|byte| is_tag(byte)).count();
-    if text.get(tag) != Some(&b'$') {
-        return 1;
-    }
-    let tag = &text[..=tag];
-    let inside = &text[tag.len()..];
-    let end = memchr::memmem::find(inside, tag).map_or(inside.len(), |end| end + tag.len());
-    tag.len() + end
-}
-
-fn string_length(text: &[u8], escapes: bool) -> usize {
-    let mut at = 1;
-    while let Some(&byte) = text.get(at) {
-        at += match byte {
-            b'\\' if escapes => 2,
-            b'\'' if text.get(at + 1) == Some(&b'\'') => 2,
-            b'\'' => return at + 1,
-            _ => 1,
-        };
-    }
-    text.len()
 }
 
 struct Cursor(std::iter::Peekable<std::vec::IntoIter<Token>>);

@@ -10,9 +10,9 @@ use super::index::{Block, DdlLine, Filters, Index, Indexed, Located, Relation};
 use super::lines::{Item, Lines};
 use super::literal::names_of;
 use super::statement::{self, Operation, Statement};
-use crate::checksum::Hashing;
-use crate::error::Error;
-use crate::segment::Effect;
+use archive::checksum::Hashing;
+use archive::error::Error;
+use archive::segment::Effect;
 
 /// A block ends at the first line behind so many bytes.
 const BLOCK: u64 = 1024 * 1024;

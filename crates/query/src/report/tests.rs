@@ -7,9 +7,9 @@ use chrono::{TimeDelta, Timelike};
 
 use super::facts::{Base, Chain, Day, Ddl, Report, Segment, Stretch, Table};
 use super::{page, Health};
-use crate::layout::BaseName;
-use crate::time::{parse_iso, Time};
-use crate::Lsn;
+use archive::layout::BaseName;
+use archive::time::{parse_iso, Time};
+use archive::Lsn;
 
 fn now() -> Time {
     parse_iso("2026-11-21T23:40:00.000000Z").unwrap()

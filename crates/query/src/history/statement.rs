@@ -4,7 +4,8 @@
 //! longer WHERE. What is not understood is `None`, never a guess: whoever asks treats such a line as
 //! one that may concern any row.
 
-use super::literal::{copy_field, name_of, Value, Words};
+use super::literal::{copy_field, name_of, Value};
+use super::scanner::Words;
 
 /// What a statement does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 //!
 //! | file | what it holds |
 //! | --- | --- |
+//! | [`scanner`] | where words begin and end |
 //! | [`literal`], [`statement`] | values and row changes, read back from a line |
 //! | [`ddl`] | which tables DDL names, and what it renames |
 //! | [`lines`] | a segment line by line |
@@ -19,6 +20,7 @@ pub mod lines;
 pub mod literal;
 pub mod names;
 mod pass;
+pub mod scanner;
 pub mod search;
 pub mod statement;
 

@@ -1,31 +1,26 @@
-//! Texts of the page: nothing that comes from the archive or the server gets into it unescaped.
+//! Texts of the page.
 
 use chrono::TimeDelta;
 
-use crate::time::Time;
+use archive::time::Time;
 
-/// Text between tags, or in a quoted attribute.
-pub fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
+/// Text of the archive or the server, with what would turn the rest of the line around, or show nothing, spelled
+/// out. What means something in HTML is maud's to escape.
+pub fn visible(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
     for character in text.chars() {
         match character {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            // They would turn the rest of the line around, or show nothing.
             '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
-                escaped.push_str(&format!("\\u{:04x}", character as u32));
+                shown.push_str(&format!("\\u{:04x}", character as u32));
             }
-            '\n' | '\t' => escaped.push(character),
+            '\n' | '\t' => shown.push(character),
             character if character.is_control() => {
-                escaped.push_str(&format!("\\x{:02x}", character as u32));
+                shown.push_str(&format!("\\x{:02x}", character as u32));
             }
-            character => escaped.push(character),
+            character => shown.push(character),
         }
     }
-    escaped
+    shown
 }
 
 /// Bytes of the database's encoding as text: UTF-8, or each byte as it is in Latin 1.
@@ -101,12 +96,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_gets_out_of_a_text() {
-        assert_eq!(
-            escape("<script>alert(\"&\")</script>'"),
-            "&lt;script&gt;alert(&quot;&amp;&quot;)&lt;/script&gt;&#39;"
-        );
-        assert_eq!(escape("a\u{202e}b\u{0}c"), "a\\u202eb\\x00c");
+    fn characters_that_show_nothing_are_spelled_out() {
+        assert_eq!(visible("a\u{202e}b\u{0}c\n"), "a\\u202eb\\x00c\n");
     }
 
     #[test]

@@ -9,10 +9,10 @@ use super::lines::{Transaction, Typed};
 use super::literal::Value;
 use super::names::Place;
 use super::statement::{self, Operation};
-use crate::error::Result;
-use crate::expiry::Lock;
-use crate::lsn::Lsn;
-use crate::time::Time;
+use archive::error::Result;
+use archive::lock::Lock;
+use archive::lsn::Lsn;
+use archive::time::Time;
 
 /// A place that was found.
 #[derive(Debug, Clone, Copy)]
@@ -96,13 +96,12 @@ impl Found {
         let mut last = Vec::new();
         if untold > 0 {
             last.push(format!(
-                "{untold} changes of the table name their rows by other columns: some may have been of \
-                 this row"
+                "{untold} changes of the table identify their rows by other columns: some may concern this row"
             ));
         }
         if unfollowed > 0 {
             last.push(format!(
-                "the row had more keys than are followed: {unfollowed} were not"
+                "the row had too many keys: {unfollowed} were not followed"
             ));
         }
         last.reverse();
@@ -192,7 +191,7 @@ impl Found {
         let (operation, statement) = match hit.what {
             What::Statement(operation) => (name(operation).to_owned(), text),
             What::Unread(operation) => {
-                row.note = Some("not understood: it may be about another row".to_owned());
+                row.note = Some("could not be parsed: it may concern another row".to_owned());
                 (name(operation).to_owned(), text)
             }
             What::CopyRow(head) => {

@@ -22,16 +22,12 @@ use serde::{Deserialize, Serialize};
 use super::ddl::{Name, Rename};
 use super::filter;
 use super::lines::Open;
-use crate::checksum;
-use crate::durable;
-use crate::error::{Error, Result};
-use crate::layout::{ChainDir, SegmentName};
-use crate::time::{self, Time};
+use archive::checksum;
+use archive::durable;
+use archive::error::{Error, Result};
+use archive::layout::{ChainDir, SegmentName};
+use archive::time::{self, Time};
 
-/// The directory of a chain that holds indexes.
-pub const INDEX: &str = "index";
-/// What the name of an index ends in.
-pub const SUFFIX: &str = ".idx";
 const MAGIC: &str = "pg_incrbackup index 1";
 
 /// Without its filters.
@@ -132,14 +128,9 @@ impl Default for Filters {
     }
 }
 
-/// Where the index of a segment is.
-pub fn path(chain: &ChainDir, name: SegmentName) -> PathBuf {
-    chain.path.join(INDEX).join(format!("{name}{SUFFIX}"))
-}
-
 /// Reads an index; `None` where there is none of this content.
 pub fn read(chain: &ChainDir, name: SegmentName, segment_sha256: &str) -> Option<Indexed> {
-    let path = path(chain, name);
+    let path = chain.index(name);
     let mut file = durable::open_to_read(&path).ok()?;
     let (json, start) = read_json(&mut file)?;
     let index: Index = serde_json::from_slice(&json).ok()?;
@@ -173,7 +164,7 @@ pub fn write(chain: &ChainDir, name: SegmentName, indexed: &Indexed) -> Result<(
     let Filters::Memory(filters) = &indexed.filters else {
         return Ok(());
     };
-    let directory = chain.path.join(INDEX);
+    let directory = chain.indexes();
     if !durable::is_real_dir(&directory) {
         match durable::create_dir(&directory) {
             // Another process was first.
@@ -186,26 +177,7 @@ pub fn write(chain: &ChainDir, name: SegmentName, indexed: &Indexed) -> Result<(
     bytes.extend_from_slice(&json);
     bytes.push(b'\n');
     bytes.extend_from_slice(filters);
-    durable::write_atomically(&path(chain, name), &bytes)
-}
-
-/// Removes indexes of segments that are gone, and what a crash left.
-pub fn sweep(chain: &ChainDir) -> Result<()> {
-    let directory = chain.path.join(INDEX);
-    if !durable::is_real_dir(&directory) {
-        return Ok(());
-    }
-    let segments = chain.segments()?;
-    let there: std::collections::HashSet<String> = segments
-        .iter()
-        .map(|(name, _)| format!("{name}{SUFFIX}"))
-        .collect();
-    for file in crate::layout::chain::names_in(&directory)? {
-        if !there.contains(&file) {
-            durable::remove_if_there(&directory.join(file))?;
-        }
-    }
-    Ok(())
+    durable::write_atomically(&chain.index(name), &bytes)
 }
 
 impl Indexed {
@@ -292,15 +264,15 @@ pub struct BlockReader {
 
 impl BlockReader {
     /// Opens the segment.
-    pub fn open(path: &Path, stored: crate::layout::Stored) -> Result<BlockReader> {
-        use crate::layout::Stored;
+    pub fn open(path: &Path, stored: archive::layout::Stored) -> Result<BlockReader> {
+        use archive::layout::Stored;
         let plain = match stored {
             Stored::Partial | Stored::Plain => Some(durable::open_to_read(path)?),
             Stored::Gzip | Stored::Zstd => None,
         };
         let input: Box<dyn std::io::Read> = match plain {
             Some(_) => Box::new(std::io::empty()),
-            None => Box::new(crate::segment::source::open(path, stored)?),
+            None => Box::new(archive::segment::source::open(path, stored)?),
         };
         Ok(BlockReader {
             input,

@@ -6,6 +6,8 @@
 
 use std::borrow::Cow;
 
+use super::scanner::Words;
+
 /// A value of a row.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Value<'a> {
@@ -55,133 +57,7 @@ pub fn plain_number(text: &[u8]) -> &[u8] {
     &text[..text.len() - zeros - point]
 }
 
-/// Reads one word after the other.
-pub struct Words<'a> {
-    rest: &'a [u8],
-}
-
-impl<'a> Words<'a> {
-    /// Begins at the start of `text`.
-    pub fn new(text: &'a [u8]) -> Words<'a> {
-        Words { rest: text }
-    }
-
-    /// What was not read yet.
-    pub fn rest(&self) -> &'a [u8] {
-        self.rest
-    }
-
-    /// Passes `text` where it comes next.
-    pub fn pass(&mut self, text: &[u8]) -> bool {
-        match self.rest.strip_prefix(text) {
-            Some(rest) => {
-                self.rest = rest;
-                true
-            }
-            None => false,
-        }
-    }
-
-    /// The same as an answer that `?` takes.
-    pub fn expect(&mut self, text: &[u8]) -> Option<()> {
-        self.pass(text).then_some(())
-    }
-
-    /// An identifier as it is written: bare, `"…"` or `U&"…"`.
-    pub fn identifier(&mut self) -> Option<&'a [u8]> {
-        let start = self.rest;
-        let quoted = start.strip_prefix(b"U&").unwrap_or(start);
-        let length = match quoted.strip_prefix(b"\"") {
-            Some(inside) => {
-                start.len() - quoted.len() + 1 + end_of_quoted(inside, b'"', false)? + 1
-            }
-            None => start.iter().take_while(|b| is_name_byte(**b)).count(),
-        };
-        self.rest = &start[length..];
-        (length > 0).then_some(&start[..length])
-    }
-
-    /// `schema.name` as it is written.
-    pub fn qualified(&mut self) -> Option<&'a [u8]> {
-        let start = self.rest;
-        self.identifier()?;
-        while self.pass(b".") {
-            self.identifier()?;
-        }
-        Some(&start[..start.len() - self.rest.len()])
-    }
-
-    /// A literal: `null`, `'…'`, `E'…'`, `B'…'`, or a number or truth value as it is.
-    pub fn literal(&mut self) -> Option<Value<'a>> {
-        if self.pass(b"E'") {
-            let end = end_of_quoted(self.rest, b'\'', true)?;
-            let inside = &self.rest[..end];
-            self.rest = &self.rest[end + 1..];
-            return Some(Value::Text(unescape(inside, true)));
-        }
-        if self.pass(b"'") || self.pass(b"B'") {
-            let end = end_of_quoted(self.rest, b'\'', false)?;
-            let inside = &self.rest[..end];
-            self.rest = &self.rest[end + 1..];
-            return Some(Value::Text(unescape(inside, false)));
-        }
-        let ends = |byte: &u8| matches!(byte, b',' | b')' | b' ' | b';' | b':');
-        let length = self.rest.iter().position(ends).unwrap_or(self.rest.len());
-        let (word, rest) = self.rest.split_at(length);
-        self.rest = rest;
-        match word {
-            b"" => None,
-            b"null" | b"NULL" => Some(Value::Null),
-            word => Some(Value::Text(Cow::Borrowed(word))),
-        }
-    }
-
-    /// Passes `::type` where it comes next: to ` AND `, ` LIMIT `, or the end.
-    pub fn pass_cast(&mut self) {
-        if !self.rest.starts_with(b"::") {
-            return;
-        }
-        let mut at = 2;
-        while at < self.rest.len() {
-            let rest = &self.rest[at..];
-            if rest.starts_with(b" AND ") || rest.starts_with(b" LIMIT ") || rest == b";" {
-                break;
-            }
-            at += match rest.strip_prefix(b"\"") {
-                Some(inside) => end_of_quoted(inside, b'"', false).map_or(rest.len(), |e| e + 2),
-                None => 1,
-            };
-        }
-        self.rest = &self.rest[at..];
-    }
-}
-
-fn is_name_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$') || byte >= 0x80
-}
-
-/// Where the closing quote is; a doubled one, or (in `E'…'`) one behind a backslash, is not.
-fn end_of_quoted(text: &[u8], quote: u8, escapes: bool) -> Option<usize> {
-    let mut at = 0;
-    loop {
-        let next = if escapes {
-            memchr::memchr2(quote, b'\\', &text[at..])
-        } else {
-            memchr::memchr(quote, &text[at..])
-        };
-        let here = at + next?;
-        if text[here] == b'\\' && escapes || text.get(here + 1) == Some(&quote) {
-            at = here + 2;
-            if at > text.len() {
-                return None;
-            }
-        } else {
-            return Some(here);
-        }
-    }
-}
-
-fn unescape(inside: &[u8], escapes: bool) -> Cow<'_, [u8]> {
+pub(super) fn unescape(inside: &[u8], escapes: bool) -> Cow<'_, [u8]> {
     let special = if escapes {
         memchr::memchr2(b'\'', b'\\', inside)
     } else {

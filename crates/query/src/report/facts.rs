@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use chrono::NaiveDate;
 
-use crate::layout::BaseName;
-use crate::time::Time;
+use archive::layout::BaseName;
+use archive::time::Time;
 
 /// All that the page shows.
 #[derive(Debug, Default)]
@@ -75,7 +75,7 @@ pub struct Segment {
     pub transactions: u64,
     pub is_open: bool,
     pub(super) next_xid: Option<u64>,
-    pub(super) start_lsn: crate::Lsn,
+    pub(super) start_lsn: archive::Lsn,
 }
 
 /// What a day added.
@@ -167,7 +167,7 @@ mod made_up {
                 transactions: bytes / 700,
                 is_open,
                 next_xid: None,
-                start_lsn: crate::Lsn(0),
+                start_lsn: archive::Lsn(0),
             }
         }
     }

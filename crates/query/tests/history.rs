@@ -1,14 +1,15 @@
 //! What happened to a row: found in the segments, with and without their indexes.
 #![allow(clippy::unwrap_used)]
 
+#[path = "../../archive/tests/support/mod.rs"]
 mod support;
 
 use std::path::PathBuf;
 
-use archive::history::{self, index, Question, Row, Table, TableName, Value};
 use archive::layout::DatabaseDir;
 use archive::segment::{DdlBlock, EffectNote, Words};
 use archive::{Appender, Error, Lsn};
+use archive_query::history::{self, index, Question, Row, Table, TableName, Value};
 use support::{at, Place};
 
 const NOTHING: Option<archive::time::Time> = None;
@@ -276,7 +277,7 @@ fn what_is_missing_or_damaged_is_said() {
     std::fs::write(&path, text.replace("WHERE id = 1", "WHERE id = 3")).unwrap();
     for has_index in [true, false] {
         if !has_index {
-            std::fs::remove_dir_all(place.chain.path.join(index::INDEX)).unwrap();
+            std::fs::remove_dir_all(place.chain.indexes()).unwrap();
         }
         let found = history_of(&place, "public.a", "id", "1");
         let said: Vec<_> = found
@@ -296,7 +297,7 @@ fn what_is_missing_or_damaged_is_said() {
     for has_index in [true, false] {
         let _ = std::fs::remove_file(&path);
         if !has_index {
-            std::fs::remove_dir_all(place.chain.path.join(index::INDEX)).unwrap();
+            std::fs::remove_dir_all(place.chain.indexes()).unwrap();
         }
         let found = history_of(&place, "public.a", "id", "1");
         assert_eq!(found.len(), 4, "{found:#?}");
@@ -317,7 +318,7 @@ fn a_bad_index_is_made_again() {
     w.sync();
     assert_eq!(history_of(&place, "public.a", "id", "1").len(), 2);
     let (name, _) = place.chain.segments().unwrap()[0];
-    let path = index::path(&place.chain, name);
+    let path = place.chain.index(name);
     let good = std::fs::read(&path).unwrap();
     for at in 0..good.len() {
         let mut bad = good.clone();
@@ -351,9 +352,13 @@ fn a_table_that_is_found_by_other_columns_is_not_passed_over() {
     let found = texts(&rows);
     assert_eq!(found.len(), 4, "{found:#?}");
     assert!(found[1].starts_with("UPDATE"));
-    assert!(rows[2].note.as_ref().unwrap().starts_with("not understood"));
+    assert!(rows[2]
+        .note
+        .as_ref()
+        .unwrap()
+        .starts_with("could not be parsed"));
     assert!(
-        found[3].starts_with("NOT SHOWN: 1 changes of the table name"),
+        found[3].starts_with("NOT SHOWN: 1 changes of the table identify"),
         "{found:#?}"
     );
 }
@@ -428,10 +433,10 @@ fn indexes_go_with_their_segments() {
     w.transaction(&["UPDATE public.a SET x = 1 WHERE id = 1;"]);
     w.rotate();
     history_of(&place, "public.a", "id", "1");
-    let directory = place.chain.path.join(index::INDEX);
+    let directory = place.chain.indexes();
     let count = || std::fs::read_dir(&directory).unwrap().count();
     assert_eq!(count(), 2);
-    let path = index::path(&place.chain, place.chain.segments().unwrap()[0].0);
+    let path = place.chain.index(place.chain.segments().unwrap()[0].0);
     std::fs::remove_file(path).unwrap();
     let missing = || history::files::without_index(&place.database).unwrap();
     assert_eq!(missing(), 1);
@@ -439,11 +444,11 @@ fn indexes_go_with_their_segments() {
     assert_eq!((count(), missing()), (2, 0));
     std::fs::write(directory.join("left.idx.99.tmp"), b"half").unwrap();
     std::fs::remove_file(only_segment(&place, 0)).unwrap();
-    index::sweep(&place.chain).unwrap();
+    archive::expiry::indexes::remove_unused(&place.chain).unwrap();
     assert_eq!(count(), 1);
 }
 
-/// Prints how long a history takes over a gigabyte: `cargo test --release -p archive --test history --
+/// Prints how long a history takes over a gigabyte: `cargo test --release -p archive_query --test history --
 /// --ignored --nocapture`, with GIGABYTES=n for more.
 #[test]
 #[ignore = "prints figures; takes a minute"]
@@ -501,7 +506,7 @@ fn how_fast_a_history_is() {
     // One more, so that none is open.
     w.transaction(&["UPDATE public.t99 SET id = 7, text = 'x' WHERE id = 7;"]);
     w.rotate();
-    let indexes = chain.path.join(index::INDEX);
+    let indexes = chain.indexes();
     let size_of = |path: &std::path::Path| -> u64 {
         let files = std::fs::read_dir(path).unwrap();
         files
@@ -564,7 +569,7 @@ fn compressed_segments_are_read_as_well() {
     assert!(status.success());
     for has_index in [true, false] {
         if !has_index {
-            std::fs::remove_dir_all(place.chain.path.join(index::INDEX)).unwrap();
+            std::fs::remove_dir_all(place.chain.indexes()).unwrap();
         }
         assert_eq!(history_of(&place, "public.a", "id", "700"), plain);
         assert_eq!(history_of(&place, "public.b", "id", "1").len(), 1000);
@@ -575,7 +580,7 @@ fn compressed_segments_are_read_as_well() {
     std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
     for has_index in [true, false] {
         if !has_index {
-            std::fs::remove_dir_all(place.chain.path.join(index::INDEX)).unwrap();
+            std::fs::remove_dir_all(place.chain.indexes()).unwrap();
         }
         let found = history_of(&place, "public.a", "id", "700");
         assert!(
@@ -604,7 +609,9 @@ fn a_gap_between_chains_is_said() {
     assert_eq!(found.len(), 3, "{found:#?}");
     assert!(found[1].contains("(the slot was lost)"), "{found:#?}");
     let page =
-        archive::report::collect::collect::<Error>(&place.database, at(0), true, &mut || Ok(()));
+        archive_query::report::collect::collect::<Error>(&place.database, at(0), true, &mut || {
+            Ok(())
+        });
     assert_eq!(page.unwrap().gaps().len(), 1);
 }
 

@@ -1,10 +1,13 @@
 //! The one error type of this crate: every variant names the path it is about.
 
+mod directory;
+
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::layout::DirectoryError;
 use crate::lsn::Lsn;
+
+pub use directory::DirectoryError;
 
 /// The result of everything in this crate that touches the disk.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -34,7 +37,7 @@ pub enum Error {
 
     /// The open segment lost what was fsynced and what the slot was told to be there.
     #[error(
-        "\"{}\" was damaged at byte {offset} ({why}), before what had been made durable; it is kept as \"{}\"",
+        "\"{}\" was damaged at byte {offset} ({why}), within its durable part; it is kept as \"{}\"",
         path.display(),
         kept.display()
     )]
@@ -46,7 +49,7 @@ pub enum Error {
     },
 
     /// Somebody removed the open segment or moved it away, or its directory was lost from view.
-    #[error("\"{}\" is not there any more, or is not the file that is being written", path.display())]
+    #[error("\"{}\" was removed or replaced while it was being written", path.display())]
     OutOfPlace { path: PathBuf },
 
     /// Another process writes to this chain.
@@ -54,7 +57,8 @@ pub enum Error {
     Locked { path: PathBuf },
 
     /// A restore or a check reads the files, or another process expires some.
-    #[error("the files below \"{}\" are in use: a restore or a check reads them, or another process expires some", path.display())]
+    #[error("the files in \"{}\" are in use by a restore, by a check, or by a process that removes expired \
+    files", path.display())]
     InUse { path: PathBuf },
 
     /// Another server owns the directory: nobody else writes there.
@@ -74,11 +78,11 @@ pub enum Error {
     NoOwner { path: PathBuf, chain: Option<u32> },
 
     /// A write failed earlier; the segment must be opened again, which cuts its torn tail.
-    #[error("\"{}\" must be opened again after a failed write", path.display())]
+    #[error("\"{}\" must be reopened after a failed write", path.display())]
     Poisoned { path: PathBuf },
 
     /// The caller asked for something that would have made the segment wrong. Nothing was written.
-    #[error("\"{}\" can't take this: {why}", path.display())]
+    #[error("cannot write to \"{}\": {why}", path.display())]
     Refused { path: PathBuf, why: String },
 
     /// A history has more rows than are kept in memory.
@@ -86,7 +90,7 @@ pub enum Error {
     TooManyChanges { most: usize },
 
     /// A transaction or position came at or below the last one of the files.
-    #[error("\"{}\" can't take LSN {lsn}: it stands at {last} already", path.display())]
+    #[error("cannot write LSN {lsn} to \"{}\": its last LSN is {last}", path.display())]
     OutOfOrder { path: PathBuf, lsn: Lsn, last: Lsn },
 }
 
@@ -114,10 +118,7 @@ impl Error {
     }
 
     /// Names the path and the action: `.map_err(Error::io("open", path))`.
-    pub(crate) fn io<'a>(
-        action: &'static str,
-        path: &'a Path,
-    ) -> impl FnOnce(io::Error) -> Error + 'a {
+    pub fn io<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Error + 'a {
         move |source| Error::Io {
             action,
             path: path.to_owned(),
@@ -125,7 +126,7 @@ impl Error {
         }
     }
 
-    pub(crate) fn damaged(path: &Path, offset: u64, why: impl Into<String>) -> Error {
+    pub fn damaged(path: &Path, offset: u64, why: impl Into<String>) -> Error {
         Error::Damaged {
             path: path.to_owned(),
             offset,

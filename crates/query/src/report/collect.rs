@@ -6,15 +6,15 @@ use chrono::{Days, NaiveDate, TimeDelta};
 
 use super::facts::{Base, Chain, Day, Ddl, Report, Segment, Stretch, Table};
 use super::text::readable;
-use crate::base;
-use crate::error::{Error, Result};
-use crate::expiry::Lock;
 use crate::history::files::{File, Files};
 use crate::history::index::Index;
-use crate::layout::{ChainDir, DatabaseDir, Stored};
-use crate::manifest::{self, Entry, Kind};
-use crate::pins;
-use crate::time::Time;
+use archive::base;
+use archive::error::{Error, Result};
+use archive::layout::{ChainDir, DatabaseDir, Stored};
+use archive::lock::Lock;
+use archive::manifest::{self, Entry, Kind};
+use archive::pins;
+use archive::time::Time;
 
 /// DDL of so many days is shown …
 const DDL_DAYS: i64 = 28;

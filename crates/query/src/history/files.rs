@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 
 use super::build::{build, Built};
 use super::index::{self, Indexed};
-use crate::error::{Error, Result};
-use crate::expiry::given_up;
-use crate::layout::{ChainDir, DatabaseDir, SegmentName, Stored};
-use crate::lsn::Lsn;
-use crate::manifest::{self, Entry, Kind};
-use crate::segment::source;
-use crate::time::Time;
+use archive::error::{Error, Result};
+use archive::expiry::given_up;
+use archive::layout::{ChainDir, DatabaseDir, SegmentName, Stored};
+use archive::lsn::Lsn;
+use archive::manifest::{self, Entry, Kind};
+use archive::segment::source;
+use archive::time::Time;
 
 /// So many indexes that could not be written are kept in memory.
 const KEPT: usize = 8;
@@ -80,7 +80,7 @@ impl Files {
         }
         // Also where its index is there, and says that nothing of it is needed.
         if file.locate().is_none() {
-            file.note("it is missing: what it held is not shown");
+            file.note("it is missing: its contents are not shown");
             return Ok(None);
         }
         let listed = file.entry.as_ref().map(|entry| entry.sha256.clone());
@@ -102,14 +102,14 @@ impl Files {
         };
         if let Some(flaw) = &built.flaw {
             file.is_damaged = !is_open;
-            file.note(&format!("{flaw}: what follows in it is not shown"));
+            file.note(&format!("{flaw}: the rest of it is not shown"));
         }
         let is_sound = listed.as_ref() == Some(&built.indexed.index.segment);
         if !is_sound && !is_open {
             file.is_damaged = true;
             file.note(match listed {
-                Some(_) => "its checksum is not the manifest's: it was damaged or changed",
-                None => "the manifest does not know it",
+                Some(_) => "its checksum does not match the manifest: it was damaged or changed",
+                None => "it is not in the manifest",
             });
         }
         let indexed = built.indexed;
@@ -249,7 +249,7 @@ fn is_gone(error: &Error) -> bool {
 fn gap_between(before: &ChainDir, after: &ChainDir) -> Option<String> {
     let (end, why): (Lsn, &str) = match &before.info.ended {
         Some(end) => (end.last_lsn, &end.reason),
-        None => return Some(format!("chain-{} did not end as chains do", before.number)),
+        None => return Some(format!("chain-{} has no recorded end", before.number)),
     };
     let start = after.info.slot_start_lsn;
     let is_same_history = before.info.timeline == after.info.timeline;
@@ -269,7 +269,7 @@ pub fn without_index(database: &DatabaseDir) -> Result<usize> {
         let segments = chain.segments()?.into_iter();
         let closed = segments.filter(|(_, stored)| *stored != Stored::Partial);
         count += closed
-            .filter(|(name, _)| std::fs::symlink_metadata(index::path(&chain, *name)).is_err())
+            .filter(|(name, _)| std::fs::symlink_metadata(chain.index(*name)).is_err())
             .count();
     }
     Ok(count)
@@ -285,7 +285,7 @@ pub fn make_indexes<E: From<Error>>(
         between()?;
         let file = &files.files[nth];
         let is_closed = file.stored.is_some_and(|stored| stored != Stored::Partial);
-        if is_closed && std::fs::symlink_metadata(index::path(&file.chain, file.name)).is_err() {
+        if is_closed && std::fs::symlink_metadata(file.chain.index(file.name)).is_err() {
             files.indexed(nth, between)?;
         }
         files.files[nth].kept = None;

@@ -1,6 +1,6 @@
 //! A segment line by line, with what each line is: for whoever looks at what stands in it.
 //!
-//! [`crate::segment::Scanner`] checks a segment and keeps no text; this keeps the whole of the current
+//! [`archive::segment::Scanner`] checks a segment and keeps no text; this keeps the whole of the current
 //! line, so its memory is that of the longest one. It can begin in the middle, at any line outside of
 //! DDL, where it is told what is open there. It reads in good faith and checks little: checksums tell
 //! whether a segment is what was written.
@@ -11,13 +11,13 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::index::Sum;
-use crate::error::{Error, Result};
-use crate::lsn::Lsn;
-use crate::segment::grammar::{
+use archive::error::{Error, Result};
+use archive::lsn::Lsn;
+use archive::segment::grammar::{
     format_of, Comment, Key, BEGIN, COMMIT, COPY_END, COPY_PREFIX, COPY_SUFFIX,
 };
-use crate::segment::{Effect, TypedWords};
-use crate::time::{self, Time};
+use archive::segment::{Effect, TypedWords};
+use archive::time::{self, Time};
 
 const READ_SIZE: usize = 256 * 1024;
 
@@ -219,7 +219,7 @@ impl<R: Read> Lines<R> {
         if self.number == 1 {
             return match format_of(&self.text) {
                 Some(_) => Ok(Item::Other),
-                None => Err(self.damaged(path, "it does not begin as a segment does")),
+                None => Err(self.damaged(path, "it does not begin with a segment header")),
             };
         }
         self.key = Comment::key_of(&self.text);
@@ -324,7 +324,7 @@ fn read_until(input: &mut impl BufRead, text: &mut Vec<u8>) -> io::Result<usize>
 pub mod encoded {
     use serde::{de, Deserialize, Deserializer, Serializer};
 
-    use crate::escape::{percent_decode, percent_encode};
+    use archive::escape::{percent_decode, percent_encode};
 
     pub fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&percent_encode(bytes))

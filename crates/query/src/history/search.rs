@@ -17,11 +17,11 @@ use super::literal::{names_of, Value};
 use super::names::{Names, Place, Table};
 use super::pass::{CopyBlock, Pass, MOST_KEYS};
 use super::statement::{self, Statement};
-use crate::error::{Error, Result};
-use crate::expiry::Lock;
-use crate::layout::{DatabaseDir, Stored};
-use crate::segment::Key;
-use crate::time::Time;
+use archive::error::{Error, Result};
+use archive::layout::{DatabaseDir, Stored};
+use archive::lock::Lock;
+use archive::segment::Key;
+use archive::time::Time;
 
 /// More than anybody reads, at some 100 bytes each.
 const MOST: usize = 1_000_000;
@@ -199,7 +199,7 @@ impl Search<'_> {
             let looked = read.and_then(|bytes| self.block(nth, index, key, block, &bytes, pass));
             if let Err(error) = looked {
                 self.files.files[nth].note(&format!(
-                    "{error}: what stands from line {} to {} is not shown",
+                    "{error}: lines {} to {} are not shown",
                     block.line,
                     match index.blocks.get(number + 1) {
                         Some(next) => format!("line {}", next.line - 1),

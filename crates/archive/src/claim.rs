@@ -1,0 +1,303 @@
+//! The owner of a database's directory: the one server that writes there.
+//!
+//! `owner.json` says who it is, and is compared, not only shown: a copy of the server that was promoted with
+//! the same settings is another one. `owner.lock` says who writes at the moment. Each process that writes has
+//! it shared, and begins only where `owner.json` names its own server and the lock names its own start of
+//! that server. Either of the two is changed only under the lock alone, so nobody writes meanwhile, and
+//! nobody is replaced who writes. The kernel gives the lock back when a process ends, however it ends.
+//!
+//! Whoever is refused leaves nothing behind, not even the lock's file.
+
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::fs::{flock, FlockOperation};
+use rustix::io::Errno;
+
+use crate::durable;
+use crate::error::{Error, Result};
+use crate::layout::{ChainDir, DatabaseDir};
+use crate::owner::{self, Identity, Owner};
+use crate::time;
+
+pub const OWNER_LOCK: &str = "owner.lock";
+
+/// How long somebody else may have the lock alone, who only changes the owner.
+const PATIENCE: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_millis(10);
+/// The lock's text has one length, so that to write it anew takes no room on a full disk.
+const LOCK_TEXT: usize = 64;
+
+/// A running server that wants to write.
+#[derive(Debug, Clone)]
+pub struct Server {
+    pub identity: Identity,
+    /// Tells this start of the server from every other start of it and of its copies, in at most 64 bytes.
+    pub start: String,
+}
+
+/// With what right a server comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Claim {
+    pub to: To,
+    /// It has the database's slot: it goes on after a change of its timeline, and owns what a version left
+    /// that knew no owners.
+    pub has_slot: bool,
+}
+
+/// What it is about to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum To {
+    /// To write, as the owner that it is.
+    Write,
+    /// To begin a chain: also where nobody is the owner and no chain is open.
+    Begin,
+    /// Somebody has decided that it is the owner from now on.
+    TakeOver,
+}
+
+/// The right to write below a database's directory, as long as it lives.
+#[derive(Debug)]
+pub struct Hold {
+    _lock: File,
+    /// Whose the directory was, where this made it another's, in words.
+    pub taken_from: Option<String>,
+}
+
+/// Fails where `server` may not write below `database`. Changes nothing.
+pub fn ensure_may_write(database: &DatabaseDir, server: &Server, claim: Claim) -> Result<()> {
+    decide(database, server, claim).map(|_| ())
+}
+
+/// Gives `server` the right to write below `database`, or fails with who has it.
+pub fn hold(
+    database: &DatabaseDir,
+    database_oid: u32,
+    server: &Server,
+    mut claim: Claim,
+) -> Result<Hold> {
+    let start = Instant::now();
+    let mut taken_from = None;
+    loop {
+        let decided = decide(database, server, claim)?;
+        let lock = open_lock(database)?;
+        if try_lock(database, &lock, FlockOperation::NonBlockingLockShared)? {
+            let is_written = decided == Decision::Keep && lock_says(&lock, server);
+            // The owner may have become another between the look and the lock.
+            if is_written && decide(database, server, claim)? == Decision::Keep {
+                return Ok(Hold {
+                    _lock: lock,
+                    taken_from,
+                });
+            }
+        }
+        if try_lock(database, &lock, FlockOperation::NonBlockingLockExclusive)? {
+            let before = become_owner(database, database_oid, server, claim)?;
+            write_lock(database, &lock, server)?;
+            taken_from = taken_from.or(before);
+            // Whoever takes over in the next moment is not taken over from in turn.
+            if claim.to == To::TakeOver {
+                claim.to = To::Write;
+            }
+            continue;
+        }
+        if start.elapsed() > PATIENCE {
+            let owner = owner::read(database.path())?.map_or_else(
+                || "another process".to_owned(),
+                |owner| owner.identity.to_string(),
+            );
+            return Err(Error::OwnerIsAlive {
+                path: database.path().to_owned(),
+                owner,
+            });
+        }
+        drop(lock);
+        std::thread::sleep(PAUSE);
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Decision {
+    /// It is the owner.
+    Keep,
+    /// It becomes the owner, or the same one on another timeline.
+    Write,
+    TakeOver,
+}
+
+fn decide(database: &DatabaseDir, server: &Server, claim: Claim) -> Result<Decision> {
+    let Some(owner) = owner::read(database.path())? else {
+        return adopt(database, claim);
+    };
+    let (mine, owners) = (&server.identity, &owner.identity);
+    if mine == owners {
+        return Ok(Decision::Keep);
+    }
+    if claim.has_slot && mine.is_but_for_timeline(owners) {
+        return Ok(Decision::Write);
+    }
+    match claim.to {
+        To::TakeOver => Ok(Decision::TakeOver),
+        To::Write | To::Begin => Err(Error::NotOwner {
+            path: database.path().to_owned(),
+            owner: owner.to_string(),
+            differences: mine.differences(owners),
+        }),
+    }
+}
+
+/// What a version left that knew no owners belongs to whoever has the slot of its open chain.
+fn adopt(database: &DatabaseDir, claim: Claim) -> Result<Decision> {
+    let latest = database.latest_chain()?;
+    let open = latest.filter(|chain| chain.info.ended.is_none());
+    match (open, claim.to) {
+        _ if claim.has_slot => Ok(Decision::Write),
+        (Some(_), To::TakeOver) => Ok(Decision::TakeOver),
+        (None, To::Begin | To::TakeOver) => Ok(Decision::Write),
+        (open, _) => Err(Error::NoOwner {
+            path: database.path().to_owned(),
+            chain: open.map(|chain| chain.number),
+        }),
+    }
+}
+
+/// Under the lock alone. Gives who was the owner, where that was another server.
+fn become_owner(
+    database: &DatabaseDir,
+    database_oid: u32,
+    server: &Server,
+    claim: Claim,
+) -> Result<Option<String>> {
+    let decided = decide(database, server, claim)?;
+    let before = owner::read(database.path())?;
+    let identity = server.identity.clone();
+    let chain = match &before {
+        Some(owner) => owner.chain,
+        None => database.latest_chain()?.map(|chain| chain.number),
+    };
+    let since = time::now();
+    let owner = Owner {
+        identity,
+        database_oid,
+        since,
+        chain,
+        directory: owner::name_of(database.path()),
+    };
+    match decided {
+        Decision::Keep
+            if before
+                .as_ref()
+                .is_some_and(|before| before.is_of(database.path())) =>
+        {
+            return Ok(None);
+        }
+        // Its directory has another name, or a version wrote it that did not note that. Where that can't be written, as
+        // on a full disk, it is the owner all the same: whoever removes files is to come to it.
+        Decision::Keep => {
+            owner::note_directory(database.path()).ok();
+            return Ok(None);
+        }
+        Decision::Write => {
+            let since = before.map_or(since, |before| before.since);
+            owner::write(database.path(), &Owner { since, ..owner })?;
+            return Ok(None);
+        }
+        Decision::TakeOver => {}
+    }
+    // First, so that the owner before finds its end, whatever becomes of this.
+    for mut chain in database.open_chains()? {
+        chain.end_here(&format!("taken over by {}", owner.identity))?;
+    }
+    owner::write(database.path(), &owner)?;
+    Ok(Some(before.map_or_else(
+        || "an unknown server".to_owned(),
+        |owner| owner.to_string(),
+    )))
+}
+
+fn lock_path(database: &DatabaseDir) -> PathBuf {
+    database.path().join(OWNER_LOCK)
+}
+
+/// Over NFS a lock that shuts others out needs a file that is open for writing.
+fn open_lock(database: &DatabaseDir) -> Result<File> {
+    let path = lock_path(database);
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(durable::no_follow())
+        .open(&path)
+        .map_err(Error::io("open", &path))
+}
+
+/// False where somebody else's is in the way, or the file is not the one of that name any more.
+fn try_lock(database: &DatabaseDir, lock: &File, how: FlockOperation) -> Result<bool> {
+    let path = lock_path(database);
+    loop {
+        match flock(lock, how) {
+            Ok(()) => return is_at(lock, &path),
+            Err(Errno::INTR) => {}
+            Err(Errno::WOULDBLOCK) => return Ok(false),
+            Err(errno) => return Err(Error::io("lock", &path)(errno.into())),
+        }
+    }
+}
+
+fn is_at(file: &File, path: &Path) -> Result<bool> {
+    let locked = file.metadata().map_err(Error::io("look at", path))?;
+    Ok(fs::symlink_metadata(path)
+        .is_ok_and(|named| (named.dev(), named.ino()) == (locked.dev(), locked.ino())))
+}
+
+fn lock_text(server: &Server) -> String {
+    format!("{:<width$}\n", server.start, width = LOCK_TEXT - 1)
+}
+
+fn lock_says(lock: &File, server: &Server) -> bool {
+    let wanted = lock_text(server);
+    let mut found = vec![0; wanted.len()];
+    lock.read_exact_at(&mut found, 0).is_ok() && found == wanted.as_bytes()
+}
+
+/// What it says matters only while it is locked: it need not be durable.
+fn write_lock(database: &DatabaseDir, lock: &File, server: &Server) -> Result<()> {
+    let path = lock_path(database);
+    lock.write_all_at(lock_text(server).as_bytes(), 0)
+        .map_err(Error::io("write", &path))
+}
+
+impl DatabaseDir {
+    /// The chain that the owner's slot feeds, or fed when it ended: the newest, where nobody noted it.
+    pub fn served_chain(&self) -> Result<Option<ChainDir>> {
+        let Some(number) = owner::read(self.path())?.and_then(|owner| owner.chain) else {
+            return self.latest_chain();
+        };
+        if self.chain_numbers()?.contains(&number) {
+            ChainDir::open(self.path(), number).map(Some)
+        } else {
+            Ok(None)
+        }
+    }
+
+    /// Numbers of chains that are newer than the owner's own: somebody else's.
+    pub fn strange_chains(&self) -> Result<Vec<u32>> {
+        let Some(own) = owner::read(self.path())?.and_then(|owner| owner.chain) else {
+            return Ok(Vec::new());
+        };
+        let mut numbers = self.chain_numbers()?;
+        numbers.retain(|number| *number > own);
+        Ok(numbers)
+    }
+
+    /// Every chain that can be read and has no end.
+    pub fn open_chains(&self) -> Result<Vec<ChainDir>> {
+        let numbers = self.chain_numbers()?.into_iter();
+        let chains = numbers.filter_map(|number| ChainDir::open(self.path(), number).ok());
+        Ok(chains.filter(|chain| chain.info.ended.is_none()).collect())
+    }
+}

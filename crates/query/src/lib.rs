@@ -1,0 +1,12 @@
+//! Questions to the archive, answered from its files alone: no PostgreSQL in here.
+//!
+//! What writes and guards these files is the crate `archive`; here they are only read, but for the
+//! indexes beside them ([`history::index`]), on which nothing but speed depends.
+//!
+//! | room | what it answers |
+//! | --- | --- |
+//! | [`history`] | what happened to a row |
+//! | [`report`] | a page about a database's archive |
+
+pub mod history;
+pub mod report;
