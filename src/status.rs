@@ -8,6 +8,7 @@
 mod parts;
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use pgrx::prelude::*;
 
@@ -129,6 +130,9 @@ pub struct DatabaseStatus {
     pub restarts: u32,
     /// Failures since it last had everything on disk; each increases the next delay.
     pub failures: u32,
+    /// The last of them that had the SQLSTATE of the last one, which is packed as PostgreSQL packs it (MAKE_SQLSTATE).
+    pub repeats: u32,
+    pub last_error_code: i32,
     pub errors: u64,
     pub last_error_at: i64,
     pub retry_at: i64,
@@ -154,6 +158,20 @@ pub struct DatabaseStatus {
     pub offsite: OffsiteStatus,
     pub drill: DrillStatus,
     pub look: LookStatus,
+}
+
+impl DatabaseStatus {
+    /// Records that capture failed, and when it is retried.
+    pub fn record_failure(&mut self, code: PgSqlErrorCode, message: &str, delay: Duration) {
+        let is_repeated = self.failures > 0 && self.last_error_code == code as i32;
+        self.repeats = if is_repeated { self.repeats + 1 } else { 1 };
+        self.last_error_code = code as i32;
+        self.errors += 1;
+        self.failures += 1;
+        self.last_error.set(message);
+        self.last_error_at = archive::time::now().timestamp_micros();
+        self.retry_at = self.last_error_at + delay.as_micros() as i64;
+    }
 }
 
 /// In C's layout: `pg::server::shared` allocates it.
