@@ -16,7 +16,7 @@ pub fn raise_if_passing(failure: &Failure) {
     let is_often = || {
         let entry = status::read(server::my_database()).unwrap_or_default();
         let is_memory = failure.code == PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY;
-        is_memory && entry.failures >= OFTEN && entry.last_error.get().contains(&failure.in_full())
+        is_memory && entry.repeats >= OFTEN && entry.last_error_code == failure.code as i32
     };
     if is_passing(failure) && !is_often() {
         failure.clone().raise();

@@ -85,13 +85,11 @@ fn define_capture() {
         },
         GucFlags::default(),
     );
-    GucRegistry::define_string_guc(
+    pg::server::guc::define_text(
         c"pg_incrbackup.plugin",
         c"Sets the output plugin of slots created by incr_setup().",
         c"pg_incrbackup, or decoder_raw where its library is installed. A slot keeps the plugin it was created with.",
         &PLUGIN,
-        GucContext::Sighup,
-        GucFlags::SUPERUSER_ONLY,
     );
     GucRegistry::define_enum_guc(
         c"pg_incrbackup.reader",

@@ -8,6 +8,7 @@
 mod parts;
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use pgrx::prelude::*;
 
@@ -18,6 +19,10 @@ pub use self::parts::{
 use crate::cluster_changes::ClusterChanges;
 pub use crate::pg::server::shared::is_there;
 use crate::pg::server::shared::{self, Locked, Unlocked};
+
+/// Maximum length of a path in bytes: pg_incrbackup.directory is limited to 700, and what is below it needs at most
+/// 300. A path that was cut would be that of another file.
+pub const LONGEST_PATH: usize = 1024;
 
 /// A text of bounded length in shared memory.
 #[derive(Clone, Copy)]
@@ -125,10 +130,13 @@ pub struct DatabaseStatus {
     pub restarts: u32,
     /// Failures since it last had everything on disk; each increases the next delay.
     pub failures: u32,
+    /// The last of them that had the SQLSTATE of the last one, which is packed as PostgreSQL packs it (MAKE_SQLSTATE).
+    pub repeats: u32,
+    pub last_error_code: i32,
     pub errors: u64,
     pub last_error_at: i64,
     pub retry_at: i64,
-    pub file: Text<400>,
+    pub file: Text<LONGEST_PATH>,
     pub last_error: Text<600>,
     /// Why the chain is broken; empty if it is not.
     pub broken: Text<400>,
@@ -137,7 +145,7 @@ pub struct DatabaseStatus {
     pub flush_done: u64,
     pub rotate_wanted: u64,
     pub rotate_done: u64,
-    pub rotated_file: Text<400>,
+    pub rotated_file: Text<LONGEST_PATH>,
     /// Set by incr_teardown(drop_slot => false): no capture worker is started until incr_setup() or
     /// a restart of the server.
     pub held: bool,
@@ -150,6 +158,20 @@ pub struct DatabaseStatus {
     pub offsite: OffsiteStatus,
     pub drill: DrillStatus,
     pub look: LookStatus,
+}
+
+impl DatabaseStatus {
+    /// Records that capture failed, and when it is retried.
+    pub fn record_failure(&mut self, code: PgSqlErrorCode, message: &str, delay: Duration) {
+        let is_repeated = self.failures > 0 && self.last_error_code == code as i32;
+        self.repeats = if is_repeated { self.repeats + 1 } else { 1 };
+        self.last_error_code = code as i32;
+        self.errors += 1;
+        self.failures += 1;
+        self.last_error.set(message);
+        self.last_error_at = archive::time::now().timestamp_micros();
+        self.retry_at = self.last_error_at + delay.as_micros() as i64;
+    }
 }
 
 /// What the board says of no database.

@@ -160,9 +160,9 @@ fn on_one_line<'a>(statements: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
 
 fn restore<W: Write>(archive: &Path, list: &Path, out: W) -> Result<W, Failure> {
     let arguments = [
-        format!("--use-list={}", list.display()),
-        "--file=-".to_string(),
-        archive.display().to_string(),
+        dump::option("--use-list=", list),
+        "--file=-".into(),
+        archive.into(),
     ];
     dump::run("pg_restore", &arguments, out, &mut |_: Progress| Ok(()))
 }

@@ -4,8 +4,10 @@
 //! and no line in pg_hba.conf beyond the usual local one. Their sessions start with our settings, which
 //! override those of ALTER DATABASE and ALTER ROLE.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -47,8 +49,10 @@ pub fn file_name(format: BaseFormat) -> &'static str {
 /// cannot run queries.
 #[derive(Clone)]
 pub struct Source {
-    pub conninfo: String,
+    pub conninfo: OsString,
+    /// The database's name for a reader, and its very bytes.
     pub database: String,
+    database_name: Vec<u8>,
     /// `ddl_history`: the table that is locked as the fence, and its name in SQL.
     pub history: pg_sys::Oid,
     pub history_name: String,
@@ -69,8 +73,7 @@ impl Source {
               AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid \
                 WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid \
                   AND d.deptype = 'e' AND c.oid <> ALL (coalesce(e.extconfig, '{}')))";
-        let database = server::database_name(server::my_database()).unwrap_or_default();
-        let database = String::from_utf8_lossy(&database).into_owned();
+        let database_name = server::database_name(server::my_database()).unwrap_or_default();
         let (history, history_name) = Spi::connect(|client| {
             let table = client.select(QUERY, Some(1), &[])?;
             if table.is_empty() {
@@ -79,8 +82,9 @@ impl Source {
             table.first().get_two::<pg_sys::Oid, String>()
         })?;
         Ok(Source {
-            conninfo: conninfo(&database),
-            database,
+            conninfo: conninfo(&database_name),
+            database: String::from_utf8_lossy(&database_name).into_owned(),
+            database_name,
             history: history.ok_or_else(no_extension)?,
             history_name: history_name.unwrap_or_default(),
             tables: query::one::<i64>(TABLES, &[])?.unwrap_or(0) as u32,
@@ -106,14 +110,14 @@ pub fn database(
     let format = settings::base_format();
     let target = contents::archive_of(base, format);
     let mut arguments = vec![
-        format!("--dbname={}", source.conninfo),
+        option("--dbname=", &source.conninfo),
         "--no-password".into(),
-        format!("--snapshot={snapshot}"),
-        format!("--lock-wait-timeout={LOCK_WAIT_TIMEOUT}"),
+        format!("--snapshot={snapshot}").into(),
+        format!("--lock-wait-timeout={LOCK_WAIT_TIMEOUT}").into(),
         "--quote-all-identifiers".into(),
         "--verbose".into(),
         "--no-sync".into(),
-        format!("--file={}", target.display()),
+        option("--file=", &target),
     ];
     match format {
         BaseFormat::Plain => {
@@ -124,7 +128,7 @@ pub fn database(
         }
         BaseFormat::Directory => {
             arguments.push("--format=directory".into());
-            arguments.push(format!("--jobs={}", settings::base_jobs()));
+            arguments.push(format!("--jobs={}", settings::base_jobs()).into());
         }
     }
     let mut written = 0;
@@ -156,9 +160,12 @@ pub fn globals(base: &Path, source: &Source) -> Result<(), Failure> {
 /// The same to `out`, without settings in the scratch databases of drills.
 pub fn globals_to<W: Write>(mut out: W, source: &Source) -> Result<W, Failure> {
     let arguments = [
-        format!("--dbname={}", source.conninfo),
+        option("--dbname=", &source.conninfo),
         // This argument is parsed as a connection string, too.
-        format!("--database=dbname={}", quote_value(&source.database)),
+        option(
+            "--database=dbname=",
+            OsString::from_vec(quote_bytes(&source.database_name)),
+        ),
         "--no-password".into(),
         "--globals-only".into(),
     ];
@@ -170,7 +177,7 @@ pub fn globals_to<W: Write>(mut out: W, source: &Source) -> Result<W, Failure> {
 
 /// Version of pg_dump or another program as it prints it, or why it cannot be executed.
 pub fn version(name: &str) -> Result<String, Failure> {
-    let arguments = ["--version".to_string()];
+    let arguments = ["--version".into()];
     let text = run(name, &arguments, Vec::new(), &mut |_| Ok(()))?;
     Ok(String::from_utf8_lossy(&text).trim().to_string())
 }
@@ -185,12 +192,12 @@ pub fn program(name: &str) -> PathBuf {
 /// Runs a program until it exits, with its output written to `out`.
 pub fn run<W: Write>(
     name: &str,
-    arguments: &[String],
+    arguments: &[OsString],
     mut out: W,
     progress: &mut impl FnMut(Progress) -> Result<(), Failure>,
 ) -> Result<W, Failure> {
     let path = program(name);
-    let environment = [("PGOPTIONS", session_options())];
+    let environment = [("PGOPTIONS", session_options().into())];
     let mut program = Program::start_with(&path, arguments, &environment, None)
         .map_err(|error| cannot_run(&path, error))?;
     let (mut messages, mut definitions_read) = (Messages::default(), false);
@@ -286,22 +293,22 @@ impl Messages {
 }
 
 /// Connection parameters: the server's own socket, overridden by dump_conninfo.
-pub fn conninfo(database: &str) -> String {
+pub fn conninfo(database: &[u8]) -> OsString {
     let (host, port) = server::own_socket();
     let user = server::bootstrap_superuser();
     let defaults = [
         ("host", host),
         ("port", port),
         ("user", user),
-        ("application_name", "pg_incrbackup base".to_string()),
+        ("application_name", b"pg_incrbackup base".to_vec()),
     ];
-    let mut text = String::new();
+    let mut text = Vec::new();
     for (keyword, value) in defaults.iter().filter(|(_, value)| !value.is_empty()) {
-        text.push_str(&format!("{keyword}={} ", quote_value(value)));
+        text.extend([keyword.as_bytes(), b"=", &quote_bytes(value), b" "].concat());
     }
-    text.push_str(&settings::dump_conninfo().unwrap_or_default());
-    text.push_str(&format!(" dbname={}", quote_value(database)));
-    text
+    text.extend(settings::dump_conninfo().unwrap_or_default().as_bytes());
+    text.extend([b" dbname=", &quote_bytes(database)[..]].concat());
+    OsString::from_vec(text)
 }
 
 /// Settings of pg_dump's sessions: settings of the database or a role must neither make a session fail nor
@@ -335,7 +342,27 @@ fn session_options() -> String {
 
 /// A value quoted for libpq's keyword=value format.
 pub fn quote_value(value: &str) -> String {
-    format!("'{}'", value.replace('\\', "\\\\").replace('\'', "\\'"))
+    String::from_utf8(quote_bytes(value.as_bytes())).expect("ASCII is added to UTF-8")
+}
+
+/// The same of any bytes: names of the server are in the encodings of who gave them.
+fn quote_bytes(value: &[u8]) -> Vec<u8> {
+    let mut quoted = vec![b'\''];
+    for byte in value {
+        if matches!(byte, b'\\' | b'\'') {
+            quoted.push(b'\\');
+        }
+        quoted.push(*byte);
+    }
+    quoted.push(b'\'');
+    quoted
+}
+
+/// An argument of a program whose end may be any bytes.
+pub fn option(name: &str, value: impl AsRef<OsStr>) -> OsString {
+    let mut option = OsString::from(name);
+    option.push(value);
+    option
 }
 
 fn create(path: &Path) -> Result<File, Failure> {

@@ -69,9 +69,7 @@ impl Translator {
     /// Accepts a row in the format of `pg::decoding::direct::send_foreign`.
     pub fn accept_message(&mut self, message: &[u8], journal: &mut Journal) -> Result<()> {
         let (Some(lsn), Some(xid)) = (message.first_chunk::<8>(), message.get(8..12)) else {
-            return Err(CaptureError::Foreign(
-                "a message of the output plugin is too short".to_owned(),
-            ));
+            return Err(CaptureError::Plugin("message, which is too short"));
         };
         let xid = xid.iter().fold(0, |xid, byte| xid << 8 | u32::from(*byte));
         self.accept(Lsn(u64::from_be_bytes(*lsn)), xid, &message[12..], journal)
@@ -189,10 +187,9 @@ impl Translator {
     }
 }
 
-fn spill(error: std::io::Error) -> CaptureError {
-    CaptureError::Foreign(format!(
-        "could not store a transaction in a temporary file: {error}"
-    ))
+fn spill(source: std::io::Error) -> CaptureError {
+    let action = "store a transaction in a temporary file";
+    CaptureError::System { action, source }
 }
 
 /// The tables of our extension in this database; none if it is not installed.

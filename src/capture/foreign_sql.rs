@@ -145,7 +145,7 @@ fn is_true(value: &[u8]) -> bool {
 }
 
 fn unreadable() -> CaptureError {
-    CaptureError::Foreign("could not parse the output plugin's row of ddl_history".to_owned())
+    CaptureError::Plugin("row of ddl_history")
 }
 
 fn tokens(sql: &[u8]) -> Vec<Token> {

@@ -66,7 +66,7 @@ impl Losses {
         if self.new.is_empty() {
             return Ok(());
         }
-        pass("flags: note").map_err(|error| CaptureError::Foreign(error.to_string()))?;
+        pass("flags: note").map_err(CaptureError::system("record what is lost"))?;
         let found = self.new.values();
         let mut news: Vec<New> = found
             .flat_map(|(first, last)| std::iter::once(first).chain(last))

@@ -14,7 +14,7 @@ use pgrx::bgworkers::BackgroundWorker;
 use pgrx::prelude::*;
 
 use super::catalog_check::CatalogCheck;
-use super::error::{CaptureError, Result};
+use super::error::{through_server, CaptureError, Result};
 use super::foreign;
 use super::journal::Journal;
 use super::sequence_sync::SequenceSync;
@@ -68,7 +68,7 @@ impl StreamReader {
                 None => journal.accept(row),
                 Some(translator) => translator.accept_message(row, &mut journal),
             };
-            result.map_err(|error| error.to_string())
+            result.map_err(through_server)
         }));
         let decoder = Decoder::start(slot, &options);
         ensure_no_gap(decoder.confirmed(), journal.borrow().last_lsn())?;
@@ -136,7 +136,7 @@ impl StreamReader {
     /// Everything flushed has been read: makes it durable, answers the requests that existed before, and
     /// returns how long to sleep.
     fn finish_round(&mut self, asked: &DatabaseStatus) -> Result<Duration> {
-        pass("capture: all is read").map_err(|error| CaptureError::Foreign(error.to_string()))?;
+        pass("capture: all is read").map_err(CaptureError::system("finish reading"))?;
         let is_asked =
             asked.flush_wanted > asked.flush_done || asked.rotate_wanted > asked.rotate_done;
         if moved_sequences::any() {
@@ -182,9 +182,9 @@ impl StreamReader {
     fn sync_and_confirm(&mut self) -> Result<()> {
         let durable = self.journal.borrow_mut().sync()?;
         self.journal.borrow().ensure_whole()?;
-        pass("slot: confirm").map_err(|error| CaptureError::Foreign(error.to_string()))?;
+        pass("slot: confirm").map_err(CaptureError::system("confirm to the slot"))?;
         self.decoder.confirm(durable.0);
-        pass("slot: confirmed").map_err(|error| CaptureError::Foreign(error.to_string()))
+        pass("slot: confirmed").map_err(CaptureError::system("go on after confirming"))
     }
 
     /// Nothing was written for a while: a position comment lets the slot advance nevertheless.

@@ -10,10 +10,9 @@ use archive::failpoint::pass;
 use archive::segment::SegmentIdentity;
 use archive::{ChainDir, Lsn};
 use pgrx::bgworkers::{BackgroundWorker, SignalWakeFlags};
-use pgrx::pg_sys::panic::CaughtError;
 use pgrx::prelude::*;
 
-use super::error::{CaptureError, Result};
+use super::error::{caught, CaptureError, Result};
 use super::journal::Journal;
 use super::poll::PollReader;
 use super::stream::StreamReader;
@@ -46,24 +45,11 @@ pub extern "C-unwind" fn pg_incrbackup_capture_main(argument: pg_sys::Datum) {
     BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGHUP | SignalWakeFlags::SIGTERM);
     workers::connect(Some(database));
     let outcome = PgTryBuilder::new(AssertUnwindSafe(|| capture(database)))
-        .catch_others(|error| Err(CaptureError::Foreign(message_of(error))))
+        .catch_others(|error| Err(caught(error)))
         .execute();
     status::publish_latch(database, 0);
     if let Err(error) = outcome {
         end(database, &error);
-    }
-}
-
-fn message_of(error: CaughtError) -> String {
-    match error {
-        CaughtError::PostgresError(report) | CaughtError::ErrorReport(report) => {
-            let detail = report
-                .detail()
-                .map(|detail| format!(" ({detail})"))
-                .unwrap_or_default();
-            format!("{}{detail}", report.message())
-        }
-        CaughtError::RustPanic { ereport, .. } => ereport.message().to_owned(),
     }
 }
 
@@ -80,7 +66,7 @@ fn capture(database: pg_sys::Oid) -> Result<()> {
     }
     let name = slot_name(database);
     let plugin = workers::slot_plugin(database)
-        .ok_or_else(|| CaptureError::Off(format!("replication slot \"{name}\" does not exist")))?;
+        .ok_or_else(|| CaptureError::off(format!("replication slot \"{name}\" does not exist")))?;
     slot::allow_output_plugin(&plugin);
     let (_owned, mut chain) = open_chain(database, &name)?;
     let result = capture_to(&chain, database, &name, &plugin);
@@ -140,23 +126,22 @@ fn ensure_same_history(timeline: u32, end: Lsn) -> Result<()> {
 /// The database's directory, owned by this server as long as the value exists, and its chain that the slot
 /// writes.
 fn open_chain(database: pg_sys::Oid, slot: &str) -> Result<(Owned, ChainDir)> {
-    let directory = settings::directory().ok_or_else(|| {
-        CaptureError::Off("pg_incrbackup.directory is not set: capture is off".to_owned())
-    })?;
+    let directory = settings::directory()
+        .ok_or_else(|| CaptureError::off("pg_incrbackup.directory is not set: capture is off"))?;
     let name = BackgroundWorker::transaction(|| server::database_name(database))
         .map(|name| String::from_utf8_lossy(&name).into_owned())
-        .ok_or_else(|| CaptureError::Off("the database no longer exists".to_owned()))?;
+        .ok_or_else(|| CaptureError::off("the database no longer exists"))?;
     let owned = place::own_as(database, &name)
-        .map_err(|failure| CaptureError::Off(failure.in_full()))?
+        .map_err(CaptureError::Off)?
         .ok_or_else(|| {
             // Its file system may not be mounted: nothing is created in its place.
-            CaptureError::Off(format!(
+            CaptureError::off(format!(
                 "\"{}\" contains no files of this database, although slot {slot} exists",
                 directory.display()
             ))
         })?;
     let chain = owned.served_chain()?.ok_or_else(|| {
-        CaptureError::Off(format!(
+        CaptureError::off(format!(
             "\"{}\" does not contain the chain of this slot",
             owned.path().display()
         ))
@@ -201,11 +186,7 @@ fn end(database: pg_sys::Oid, error: &CaptureError) {
     let wait = workers::backoff(failures);
     status::update(database, |entry| {
         entry.pid = 0;
-        entry.errors += 1;
-        entry.failures += 1;
-        entry.last_error.set(&message);
-        entry.last_error_at = archive::time::now().timestamp_micros();
-        entry.retry_at = entry.last_error_at + wait.as_micros() as i64;
+        entry.record_failure(error.code(), &message, wait);
         entry.phase = if is_broken {
             Phase::Broken
         } else {
@@ -218,11 +199,11 @@ fn end(database: pg_sys::Oid, error: &CaptureError) {
     if is_repeated {
         return;
     }
-    report(&message, is_broken, wait);
+    report(error, wait);
 }
 
-fn report(message: &str, is_broken: bool, wait: Duration) {
-    let hint = if is_broken {
+fn report(error: &CaptureError, wait: Duration) {
+    let hint = if matches!(error, CaptureError::Broken(_)) {
         "The files up to this point remain valid. SELECT * FROM incr_setup(new_chain => true) starts a new \
          chain with a new base backup.".to_owned()
     } else {
@@ -234,8 +215,8 @@ fn report(message: &str, is_broken: bool, wait: Duration) {
     };
     ereport!(
         PgLogLevel::LOG,
-        PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-        format!("pg_incrbackup: capture stopped: {message}"),
+        error.code(),
+        format!("pg_incrbackup: capture stopped: {error}"),
         hint
     );
 }

@@ -1,6 +1,7 @@
 //! Runs psql, pg_dump and restore.sh to their end, and keeps what they say.
 
 use std::cell::Cell;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{Seek, Write};
 use std::path::Path;
@@ -89,8 +90,8 @@ pub fn session_options(version: u32) -> String {
 /// Runs a program. `on_output` is called once, when its first output comes, or at its end.
 pub fn run(
     program: &Path,
-    arguments: &[String],
-    environment: &[(&str, String)],
+    arguments: &[OsString],
+    environment: &[(&str, OsString)],
     input: Option<&[u8]>,
     mut on_output: impl FnMut() -> Result<(), Failure>,
 ) -> Result<Ran, Failure> {
@@ -145,7 +146,7 @@ fn file_of(bytes: &[u8]) -> std::io::Result<File> {
 }
 
 /// Runs a script of psql that must succeed; gives its rows, unaligned, `|` between columns.
-pub fn sql(conninfo: &str, version: u32, script: &str) -> Result<Vec<u8>, Failure> {
+pub fn sql(conninfo: impl AsRef<OsStr>, version: u32, script: &str) -> Result<Vec<u8>, Failure> {
     let ran = psql(conninfo, version, script, true)?;
     if !ran.is_good {
         let code = PgSqlErrorCode::ERRCODE_EXTERNAL_ROUTINE_EXCEPTION;
@@ -156,16 +157,15 @@ pub fn sql(conninfo: &str, version: u32, script: &str) -> Result<Vec<u8>, Failur
 
 /// The same; it may fail.
 pub fn psql(
-    conninfo: &str,
+    conninfo: impl AsRef<OsStr>,
     version: u32,
     script: &str,
     stops_at_errors: bool,
 ) -> Result<Ran, Failure> {
     let stop = format!("ON_ERROR_STOP={}", u8::from(stops_at_errors));
-    let mut arguments: Vec<String> = ["-X", "-q", "-A", "-t", "-w", "-v", &stop, "-d", conninfo]
-        .map(str::to_string)
-        .into();
-    arguments.extend(["-f".to_string(), "-".to_string()]);
+    let fixed = ["-X", "-q", "-A", "-t", "-w", "-f", "-", "-v", &stop, "-d"];
+    let mut arguments = Vec::from(fixed.map(OsString::from));
+    arguments.push(conninfo.as_ref().to_owned());
     let environment = environment(version);
     run(
         &dump::program("psql"),
@@ -177,11 +177,11 @@ pub fn psql(
 }
 
 /// What psql and pg_dump get to know.
-pub fn environment(version: u32) -> Vec<(&'static str, String)> {
+pub fn environment(version: u32) -> Vec<(&'static str, OsString)> {
     vec![
-        ("PGAPPNAME", "pg_incrbackup drill".to_string()),
-        ("PGCONNECT_TIMEOUT", "30".to_string()),
-        ("PGOPTIONS", session_options(version)),
+        ("PGAPPNAME", "pg_incrbackup drill".into()),
+        ("PGCONNECT_TIMEOUT", "30".into()),
+        ("PGOPTIONS", session_options(version).into()),
     ]
 }
 

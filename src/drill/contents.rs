@@ -6,6 +6,7 @@
 //! are read. Columns come by name: an inherited one may have changed its place.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 
 use pgrx::prelude::*;
 
@@ -55,7 +56,11 @@ pub struct Contents {
 
 impl Contents {
     /// Reads all of it, at an exported snapshot where one is given.
-    pub fn read(conninfo: &str, version: u32, snapshot: Option<&str>) -> Result<Contents, Failure> {
+    pub fn read(
+        conninfo: impl AsRef<OsStr>,
+        version: u32,
+        snapshot: Option<&str>,
+    ) -> Result<Contents, Failure> {
         let output = client::sql(conninfo, version, &script(snapshot))?;
         let text = String::from_utf8_lossy(&output);
         let tables = text.lines().filter(|line| !line.is_empty()).map(line);

@@ -7,6 +7,7 @@
 //! only a superuser makes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
 
 use archive::dump::{choose, Gone, Toc};
 use pgrx::prelude::*;
@@ -83,13 +84,13 @@ pub struct Differences {
 /// Of the source, at an exported snapshot, with their table of contents. `on_read` is called when all of them
 /// are read.
 pub fn of_source(
-    conninfo: &str,
+    conninfo: &OsStr,
     snapshot: &str,
     catalogs: Catalogs,
     on_read: impl FnMut() -> Result<(), Failure>,
 ) -> Result<(Definitions, TableOfContents), Failure> {
     let mut arguments = arguments(conninfo);
-    arguments.push(format!("--snapshot={snapshot}"));
+    arguments.push(format!("--snapshot={snapshot}").into());
     let (text, toc) = text(
         arguments,
         client::own_version(),
@@ -106,7 +107,7 @@ pub fn of_restored(
     creators: Option<&str>,
 ) -> Result<Definitions, Failure> {
     let nothing = || Ok(Gone::default());
-    let (text, _) = text(arguments(conninfo), version, nothing, || Ok(()))?;
+    let (text, _) = text(arguments(conninfo.as_ref()), version, nothing, || Ok(()))?;
     let mut definitions = Definitions::of(&text);
     if let Some(creators) = creators {
         let ends = [format!(" TO {creators};"), format!(" TO \"{creators}\";")];
@@ -119,7 +120,7 @@ pub fn of_restored(
 
 /// What pg_restore makes of pg_dump's archive, without what is `gone`; and the archive's table of contents.
 fn text(
-    mut arguments: Vec<String>,
+    mut arguments: Vec<OsString>,
     version: u32,
     gone: impl FnOnce() -> Result<Gone, Failure>,
     on_read: impl FnMut() -> Result<(), Failure>,
@@ -127,36 +128,33 @@ fn text(
     let unwritable = |error| dump::cannot_run(&dump::program("pg_dump"), error);
     let place = tempfile::tempdir().map_err(unwritable)?;
     let (dumped, list) = (place.path().join("dump"), place.path().join("list"));
-    arguments.extend([
-        "--format=custom".into(),
-        format!("--file={}", dumped.display()),
-    ]);
+    arguments.extend(["--format=custom".into(), dump::option("--file=", &dumped)]);
     run("pg_dump", &arguments, version, on_read)?;
     let toc = contents::read_toc(&dumped)?;
     let kept = choose(&toc, &gone()?).kept;
     std::fs::write(&list, contents::list_of(&toc, &kept)).map_err(unwritable)?;
     let arguments = [
-        format!("--use-list={}", list.display()),
+        dump::option("--use-list=", &list),
         "--file=-".into(),
-        dumped.display().to_string(),
+        dumped.into(),
     ];
     let text = run("pg_restore", &arguments, version, || Ok(()))?;
     Ok((text, toc))
 }
 
-fn arguments(conninfo: &str) -> Vec<String> {
+fn arguments(conninfo: &OsStr) -> Vec<OsString> {
     vec![
-        format!("--dbname={conninfo}"),
+        dump::option("--dbname=", conninfo),
         "--no-password".into(),
         "--schema-only".into(),
         "--quote-all-identifiers".into(),
-        format!("--lock-wait-timeout={LOCK_WAIT_TIMEOUT}"),
+        format!("--lock-wait-timeout={LOCK_WAIT_TIMEOUT}").into(),
     ]
 }
 
 fn run(
     program: &str,
-    arguments: &[String],
+    arguments: &[OsString],
     version: u32,
     on_output: impl FnMut() -> Result<(), Failure>,
 ) -> Result<Vec<u8>, Failure> {

@@ -117,7 +117,8 @@ fn read(
     board::enter(database, DrillPhase::ReadingSource);
     let catalogs = Catalogs::read()?;
     let mut fence = Some(fence);
-    let conninfo = target::named(&source.conninfo);
+    let mut conninfo = source.conninfo.clone();
+    conninfo.push(target::NAMED);
     let read = definitions::of_source(&conninfo, &snapshot.name, catalogs, || {
         fence = None;
         Ok(())

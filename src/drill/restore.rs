@@ -1,6 +1,7 @@
 //! Restores with the archive's own restore.sh, and compares with the moment of the source.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 
 use archive::drills::{self, Drill, ThrowawayPlace};
 use archive::{ChainDir, DatabaseDir};
@@ -86,7 +87,7 @@ pub fn and_compare(
     board::enter(database, DrillPhase::Restoring);
     match to {
         Where::Server(target) => {
-            let made = drills::made_file(place).display().to_string();
+            let made = drills::made_file(place).into_os_string();
             let ran = run.restore(target, vec![("RESTORE_SH_MADE", made)])?;
             run.compare(target, &ran, drill, None)
         }
@@ -109,17 +110,17 @@ pub fn and_compare(
 }
 
 /// What tells restore.sh that its role is no superuser.
-fn unprivileged(server: &Throwaway, leave_out: LeaveOut) -> Vec<(&'static str, String)> {
+fn unprivileged(server: &Throwaway, leave_out: LeaveOut) -> Vec<(&'static str, OsString)> {
     // There is one event trigger, of the drill's own superuser, and that has to fire.
     let options = client::session_options(client::own_version());
     vec![
-        ("PGOPTIONS", options.replace(" -c event_triggers=off", "")),
-        ("RESTORE_SH_SUPERUSER", server.superuser.clone()),
         (
-            "RESTORE_SH_PREPARE",
-            server.preparation.display().to_string(),
+            "PGOPTIONS",
+            options.replace(" -c event_triggers=off", "").into(),
         ),
-        ("RESTORE_SH_LEAVE_OUT", leave_out.word().to_string()),
+        ("RESTORE_SH_SUPERUSER", server.superuser.clone().into()),
+        ("RESTORE_SH_PREPARE", server.preparation.clone().into()),
+        ("RESTORE_SH_LEAVE_OUT", leave_out.word().into()),
     ]
 }
 
@@ -128,23 +129,21 @@ impl Run<'_> {
     fn restore(
         &self,
         target: &Target,
-        more: Vec<(&'static str, String)>,
+        more: Vec<(&'static str, OsString)>,
     ) -> Result<client::Ran, Failure> {
         let script = self.place.path().join("restore.sh");
         let arguments = [
-            script.display().to_string(),
-            format!(
-                "--target={}",
-                target.database(&scratch::name(self.database))
-            ),
-            format!("--until-lsn={}", self.moment.lsn),
-            format!("--chain={}", self.chain.number),
+            script.into(),
+            dump::option("--target=", target.database(&scratch::name(self.database))),
+            format!("--until-lsn={}", self.moment.lsn).into(),
+            format!("--chain={}", self.chain.number).into(),
         ];
         let mut environment = client::environment(target.version);
         let psql = dump::program("psql");
-        let bin = psql.parent().map(|bin| bin.display().to_string());
-        let path = std::env::var("PATH").unwrap_or_else(|_| "/usr/local/bin:/usr/bin:/bin".into());
-        environment.push(("PATH", format!("{}:{path}", bin.unwrap_or_default())));
+        let mut path = psql.parent().map(OsString::from).unwrap_or_default();
+        path.push(":");
+        path.push(std::env::var_os("PATH").unwrap_or("/usr/local/bin:/usr/bin:/bin".into()));
+        environment.push(("PATH", path));
         environment.extend(more);
         let shell = std::path::Path::new("/bin/sh");
         client::run(shell, &arguments, &environment, None, || Ok(()))

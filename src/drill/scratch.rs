@@ -47,7 +47,7 @@ pub fn remove(target: &Target, place: &DatabaseDir, database: pg_sys::Oid) -> Re
         let count = format!("{COUNT}'{name}';");
         if !client::sql(&target.maintenance, target.version, &count)?.is_empty() {
             let script = format!("SET search_path = pg_catalog;\n{SUBSCRIPTIONS}");
-            client::sql(&target.database(&name), target.version, &script)?;
+            client::sql(target.database(&name), target.version, &script)?;
         }
         let drop = format!("DROP DATABASE IF EXISTS \"{name}\" WITH (FORCE);");
         client::sql(&target.maintenance, target.version, &drop)?;

@@ -63,7 +63,7 @@ impl SourceServer {
         let all = number(c"max_locks_per_transaction")
             * (number(c"max_connections") + prepared_transactions);
         Ok(SourceServer {
-            superuser: server::bootstrap_superuser(),
+            superuser: String::from_utf8_lossy(&server::bootstrap_superuser()).into_owned(),
             libraries: needed(&preloaded, &extensions),
             extensions,
             locks_per_transaction: (all / SourceServer::CONNECTIONS).clamp(64, 1_000_000),

@@ -42,7 +42,7 @@ impl Target {
     /// Connects to the server that `conninfo` names; empty: this one.
     pub fn find(conninfo: &str) -> Result<Target, Failure> {
         let own = match conninfo {
-            "" => transaction::run(|| Ok::<_, Failure>(named(&dump::conninfo("postgres"))))?,
+            "" => own_conninfo()?,
             given => given.to_string(),
         };
         let mut refusal = None;
@@ -142,14 +142,26 @@ fn ensure_room(path: &Path, more: u64) -> Result<(), Failure> {
     }
 }
 
+/// Behind connection parameters, what a server shows who it is that connects.
+pub const NAMED: &str = " application_name='pg_incrbackup drill'";
+
 /// The parameters under which a server shows who it is that connects.
 pub fn named(conninfo: &str) -> String {
-    format!("{conninfo} application_name='pg_incrbackup drill'")
+    format!("{conninfo}{NAMED}")
 }
 
 fn free(path: &Path) -> Option<u64> {
     let facts = rustix::fs::statvfs(path).ok()?;
     Some(facts.f_bavail * facts.f_frsize)
+}
+
+/// The drill's record and its notes hold them as text.
+fn own_conninfo() -> Result<String, Failure> {
+    let own = transaction::run(|| Ok::<_, Failure>(dump::conninfo(b"postgres")))?;
+    let own = own.into_string().map_err(|_| {
+        unusable("its socket's directory, or its bootstrap superuser, has a name that is not UTF-8")
+    })?;
+    Ok(named(&own))
 }
 
 fn look(maintenance: &str) -> Result<Facts, Failure> {

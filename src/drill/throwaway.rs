@@ -56,6 +56,10 @@ pub fn find_place(database: pg_sys::Oid) -> Result<ThrowawayPlace, Failure> {
     } else {
         directory.clone()
     };
+    // A setting is UTF-8; TMPDIR may be anything. The note of the drill, and configuration files, hold them as text.
+    if sockets.to_str().is_none() {
+        return Err(unusable("the directory that TMPDIR names is not UTF-8"));
+    }
     Ok(ThrowawayPlace { directory, sockets })
 }
 
@@ -176,9 +180,9 @@ fn looks_like_our_sockets(directory: &Path) -> bool {
 
 fn init(data: &Path, superuser: &str, password: &Path) -> Result<(), Failure> {
     let arguments = [
-        format!("--pgdata={}", data.display()),
-        format!("--username={superuser}"),
-        format!("--pwfile={}", password.display()),
+        dump::option("--pgdata=", data),
+        format!("--username={superuser}").into(),
+        dump::option("--pwfile=", password),
         "--auth=scram-sha-256".into(),
         "--encoding=UTF8".into(),
         "--no-locale".into(),

@@ -191,13 +191,10 @@ impl Launcher {
                     Phase::Starting | Phase::Streaming | Phase::CaughtUp
                 ) {
                     entry.phase = Phase::WaitingToRetry;
-                    entry.errors += 1;
-                    entry.failures += 1;
-                    entry
-                        .last_error
-                        .set("the capture worker exited unexpectedly; see the server log");
-                    entry.last_error_at = archive::time::now().timestamp_micros();
-                    entry.retry_at = entry.last_error_at + delay.as_micros() as i64;
+                    const MESSAGE: &str =
+                        "the capture worker exited unexpectedly; see the server log";
+                    let code = PgSqlErrorCode::ERRCODE_INTERNAL_ERROR;
+                    entry.record_failure(code, MESSAGE, delay);
                 }
             });
             false

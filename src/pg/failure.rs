@@ -83,27 +83,24 @@ impl From<CaughtError> for Failure {
     }
 }
 
+/// SQLSTATE of an error of the archive.
+pub fn code_of(error: &archive::Error) -> PgSqlErrorCode {
+    use archive::Error::*;
+    match error {
+        _ if error.is_no_space() => PgSqlErrorCode::ERRCODE_DISK_FULL,
+        _ if error.is_permission_denied() => PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
+        InUse { .. } => PgSqlErrorCode::ERRCODE_OBJECT_IN_USE,
+        TooManyChanges { .. } => PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+        NotOwner { .. } | OwnerIsAlive { .. } | NoOwner { .. } => {
+            PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE
+        }
+        _ => PgSqlErrorCode::ERRCODE_IO_ERROR,
+    }
+}
+
 impl From<archive::Error> for Failure {
     fn from(error: archive::Error) -> Self {
-        let code = if error.is_no_space() {
-            PgSqlErrorCode::ERRCODE_DISK_FULL
-        } else if error.is_permission_denied() {
-            PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE
-        } else if matches!(error, archive::Error::InUse { .. }) {
-            PgSqlErrorCode::ERRCODE_OBJECT_IN_USE
-        } else if matches!(error, archive::Error::TooManyChanges { .. }) {
-            PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED
-        } else if matches!(
-            error,
-            archive::Error::NotOwner { .. }
-                | archive::Error::OwnerIsAlive { .. }
-                | archive::Error::NoOwner { .. }
-        ) {
-            PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE
-        } else {
-            PgSqlErrorCode::ERRCODE_IO_ERROR
-        };
-        let failure = Failure::new(code, error.to_string());
+        let failure = Failure::new(code_of(&error), error.to_string());
         match error {
             archive::Error::InUse { .. } => {
                 failure.hint("Try again when the restore or incr_verify() has finished.")

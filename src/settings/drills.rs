@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
+use pgrx::guc::{GucFlags, GucSetting};
 
-use super::{int, text, Text, DAY};
+use super::{int, path, text, Text, DAY};
 use crate::pg;
 
 static DRILL_SCHEDULE: Text = Text::new(Some(c""));
@@ -23,14 +23,12 @@ pub(super) fn define() {
         day of month, month, day of week. Empty: only incr_drill() runs them.",
         &DRILL_SCHEDULE,
     );
-    GucRegistry::define_string_guc(
+    pg::server::guc::define_text(
         c"pg_incrbackup.drill_conninfo",
         c"Sets the connection parameters of the server that drills restore to.",
         c"Empty: each drill creates a throwaway server. The role must be a superuser; its password belongs \
         into ~/.pgpass of the server's operating system user.",
         &DRILL_CONNINFO,
-        GucContext::Sighup,
-        GucFlags::SUPERUSER_ONLY,
     );
     pg::server::guc::define_path(
         c"pg_incrbackup.drill_directory",
@@ -68,9 +66,7 @@ pub fn drill_conninfo() -> String {
 
 /// Where throwaway servers are made; `None`: in the archive's root.
 pub fn drill_directory() -> Option<PathBuf> {
-    Some(text(&DRILL_DIRECTORY))
-        .filter(|path| !path.is_empty())
-        .map(PathBuf::from)
+    path(&DRILL_DIRECTORY)
 }
 
 /// How long a drill may take; `None`: as long as it takes.

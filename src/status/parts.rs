@@ -1,6 +1,6 @@
 //! The parts of a database's entry that other workers than capture write.
 
-use super::{BasePhase, Text};
+use super::{BasePhase, Text, LONGEST_PATH};
 
 /// The part of an entry about what happens to closed files: compression and archive_command.
 #[derive(Clone, Copy, Default)]
@@ -173,7 +173,7 @@ pub struct BaseStatus {
     pub bytes: u64,
     /// Tables that were given a replica identity by the last setup.
     pub identities: u32,
-    pub path: Text<400>,
+    pub path: Text<LONGEST_PATH>,
     pub error: Text<600>,
     pub hint: Text<300>,
     /// SQLSTATE of `error`, packed as PostgreSQL packs it (MAKE_SQLSTATE).

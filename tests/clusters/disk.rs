@@ -7,7 +7,7 @@ use harness::{give_to_server_user, wait_until, wait_until_within, Cluster};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 const FAILPOINTS: &str = "../failpoints";
@@ -287,4 +287,57 @@ fn a_flipped_bit_before_what_was_durable_destroys_nothing() {
     c.sql("SELECT * FROM incr_setup(new_chain => true); INSERT INTO t VALUES (4, 'after')");
     c.assert_restores();
     assert_eq!(fs::read(&kept).expect("the segment is kept"), bytes);
+}
+
+/// What stopped capture has a kind, whichever way it took through PostgreSQL's code.
+#[test]
+fn the_log_has_the_sqlstate_of_what_stopped_capture() {
+    let c = Cluster::builder()
+        .with_failpoints()
+        .setting("log_line_prefix", "'%m [%p] %b %e '")
+        .back_up();
+    with_a_row(&c);
+    let is_logged = |sqlstate: &str| {
+        let line = format!("pg_incrbackup capture {sqlstate} LOG:  pg_incrbackup: capture stopped");
+        c.log().contains(&line)
+    };
+    // In a callback of logical decoding, behind a C function.
+    for (fault, sqlstate) in [("ENOSPC", "53100"), ("EACCES", "42501"), ("EIO", "58030")] {
+        assert!(!is_logged(sqlstate));
+        fail_at(&c, &format!("{fault} 1 segment: write"));
+        c.sql("INSERT INTO t SELECT max(a) + 1 FROM t");
+        wait_until("the log tells", || is_logged(sqlstate));
+        fail_no_more(&c);
+    }
+    wait_until("capture goes on", || {
+        c.try_sql("SELECT incr_flush('5 s')").is_ok()
+    });
+    // Raised by PostgreSQL itself: somebody else has the slot.
+    fail_at(&c, "hold 1 capture: start");
+    c.slot("pg_terminate_backend(active_pid)");
+    wait_until("the next worker is about to start", || {
+        c.root().join("failpoints.held").exists()
+    });
+    let is_limited = "SELECT count(*) FROM pg_settings WHERE name = 'output_plugin_libraries'";
+    let mut reader = c.installation().command("pg_recvlogical");
+    if c.sql(is_limited) == "1" {
+        reader.env("PGOPTIONS", "-c output_plugin_libraries=pg_incrbackup");
+    }
+    reader.args(["--start", "--no-loop", "--file=-", "--slot"]);
+    reader
+        .arg(c.slot("slot_name"))
+        .arg("-d")
+        .arg(c.conninfo("app"));
+    let reader = reader.stdout(Stdio::null()).spawn();
+    let mut reader = reader.expect("pg_recvlogical can be run");
+    c.wait_for_capture();
+    fail_no_more(&c);
+    wait_until("the log tells", || is_logged("55006"));
+    reader.kill().expect("it runs");
+    reader.wait().expect("it ends");
+    wait_until("capture goes on", || {
+        c.try_sql("SELECT incr_flush('5 s')").is_ok()
+    });
+    c.assert_restores();
+    assert_each_once(&c);
 }

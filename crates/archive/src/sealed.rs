@@ -131,7 +131,7 @@ pub(crate) fn files_below(root: &Path) -> Result<Vec<String>> {
     let mut found = Vec::new();
     let mut directories = vec![String::new()];
     while let Some(directory) = directories.pop() {
-        for name in durable::names_in(&root.join(&directory))? {
+        for name in all_names_in(&root.join(&directory))? {
             let relative = if directory.is_empty() {
                 name
             } else {
@@ -150,6 +150,21 @@ pub(crate) fn files_below(root: &Path) -> Result<Vec<String>> {
     }
     found.sort();
     Ok(found)
+}
+
+/// Fails at a name that is not UTF-8: no checksum could be listed for it.
+fn all_names_in(directory: &Path) -> Result<Vec<String>> {
+    let failed = || Error::io("read directory", directory);
+    let entries = fs::read_dir(directory).map_err(failed())?;
+    entries
+        .map(|entry| {
+            let name = entry.map_err(failed())?.file_name();
+            name.into_string().map_err(|name| {
+                let why = "its name is none that the archive gives";
+                Error::damaged(&directory.join(name), 0, why)
+            })
+        })
+        .collect()
 }
 
 /// Closes every directory to others and fsyncs it, the innermost first.

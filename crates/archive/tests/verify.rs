@@ -3,7 +3,9 @@
 
 mod support;
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -254,4 +256,19 @@ fn the_random_key_of_a_dump_is_no_difference() {
     };
     assert!(content("x", "bob").says_the_same_as(&content("y", "bob")));
     assert!(!content("x", "bob").says_the_same_as(&content("x", "eve")));
+}
+
+#[test]
+fn a_file_in_a_base_whose_name_is_not_utf_8_is_found() {
+    let place = full_place();
+    let base = place.chain.bases().unwrap()[0];
+    let path = base::path_of(&place.chain, base);
+    fs::write(path.join(OsStr::from_bytes(b"d\xfcmp.sql")), "").unwrap();
+    let problems = verify(&place.database, &mut || {}).unwrap();
+    assert!(
+        problems
+            .iter()
+            .any(|problem| problem.problem.contains("none that the archive gives")),
+        "{problems:?}"
+    );
 }

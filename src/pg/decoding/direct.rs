@@ -2,10 +2,10 @@
 
 use std::cell::RefCell;
 
-use pgrx::prelude::*;
+use crate::pg::failure::Failure;
 
 /// Receives rows in a capture worker's own process; an error ends the decoding.
-pub type DirectTarget = Box<dyn FnMut(&[u8]) -> Result<(), String>>;
+pub type DirectTarget = Box<dyn FnMut(&[u8]) -> Result<(), Failure>>;
 
 thread_local! {
     static DIRECT: RefCell<Option<DirectTarget>> = const { RefCell::new(None) };
@@ -23,9 +23,7 @@ pub fn send_direct(row: &[u8]) -> bool {
     match result {
         None => false,
         Some(Ok(())) => true,
-        Some(Err(message)) => {
-            ereport!(ERROR, PgSqlErrorCode::ERRCODE_IO_ERROR, message);
-        }
+        Some(Err(failure)) => failure.raise(),
     }
 }
 

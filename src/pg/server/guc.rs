@@ -6,7 +6,7 @@ use std::str::FromStr;
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 use pgrx::prelude::*;
 
-/// A setting that is an absolute path or empty.
+/// A setting that is an absolute path, in UTF-8 since SQL functions show what is below it, or empty.
 pub fn define_path(
     name: &'static CStr,
     short: &'static CStr,
@@ -56,6 +56,16 @@ pub fn define_conninfo(
     define_checked(name, short, long, setting, Some(check_conninfo));
 }
 
+/// A setting that is any text in UTF-8.
+pub fn define_text(
+    name: &'static CStr,
+    short: &'static CStr,
+    long: &'static CStr,
+    setting: &'static GucSetting<Option<CString>>,
+) {
+    define_checked(name, short, long, setting, Some(check_text));
+}
+
 /// Makes PostgreSQL refuse settings of this prefix that nobody defined.
 pub fn reserve_prefix(prefix: &'static CStr) {
     // SAFETY: the string is static and NUL-terminated.
@@ -85,8 +95,35 @@ unsafe extern "C-unwind" fn check_path(
     _source: pg_sys::GucSource::Type,
 ) -> bool {
     // SAFETY: guc.c hands over a pointer to a NUL-terminated string.
-    let path = unsafe { CStr::from_ptr(*value) }.to_bytes();
-    path.is_empty() || path.starts_with(b"/") || refuse(c"The path must be absolute.")
+    let path = unsafe { CStr::from_ptr(*value) };
+    if path.count_bytes() > LONGEST_PATH {
+        return refuse(c"The path is longer than 700 bytes.");
+    }
+    if !path.is_empty() && !path.to_bytes().starts_with(b"/") {
+        return refuse(c"The path must be absolute.");
+    }
+    ensure_utf8(
+        path,
+        c"Give the directory a name in UTF-8, or of ASCII characters alone.",
+    )
+}
+
+/// The names of what is below it, at most some 300 bytes, go with it to the board and into messages.
+const LONGEST_PATH: usize = 700;
+
+#[pg_guard]
+unsafe extern "C-unwind" fn check_text(
+    value: *mut *mut c_char,
+    _extra: *mut *mut c_void,
+    _source: pg_sys::GucSource::Type,
+) -> bool {
+    // SAFETY: guc.c hands over a pointer to a NUL-terminated string.
+    ensure_utf8(unsafe { CStr::from_ptr(*value) }, c"Write it in UTF-8.")
+}
+
+/// Refuses what would be shown, stored or handed on as something else than it is.
+fn ensure_utf8(value: &CStr, hint: &CStr) -> bool {
+    value.to_str().is_ok() || refuse_with_hint(c"It is not valid UTF-8.", hint)
 }
 
 #[pg_guard]
@@ -145,7 +182,11 @@ unsafe extern "C-unwind" fn check_conninfo(
     _source: pg_sys::GucSource::Type,
 ) -> bool {
     // SAFETY: guc.c hands over a pointer to a NUL-terminated string.
-    let conninfo = unsafe { CStr::from_ptr(*value) }.to_string_lossy();
+    let conninfo = unsafe { CStr::from_ptr(*value) };
+    let hint = c"Write it in UTF-8, or what is not into a service file: 'service=...'.";
+    let Ok(conninfo) = conninfo.to_str() else {
+        return ensure_utf8(conninfo, hint);
+    };
     if conninfo.contains("password") {
         return refuse_with_hint(
             c"It must not contain a password: command-line arguments are visible to every user of the machine.",
@@ -175,9 +216,14 @@ fn refuse_with_hint(detail: &CStr, hint: &CStr) -> bool {
 
 /// Value of a setting of this server, or `None` where the server does not know it.
 pub fn value(name: &CStr) -> Option<String> {
+    bytes(name).map(|value| String::from_utf8_lossy(&value).into_owned())
+}
+
+/// The same as the very bytes, for what may be in any encoding.
+pub fn bytes(name: &CStr) -> Option<Vec<u8>> {
     // SAFETY: a missing setting is allowed; the value is copied before anything can change it.
     unsafe {
         let value = pg_sys::GetConfigOption(name.as_ptr(), true, false);
-        (!value.is_null()).then(|| CStr::from_ptr(value).to_string_lossy().into_owned())
+        (!value.is_null()).then(|| CStr::from_ptr(value).to_bytes().to_vec())
     }
 }

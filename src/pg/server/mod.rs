@@ -11,10 +11,13 @@ pub mod signals;
 pub mod transaction;
 pub mod wake;
 
+use std::ffi::{CStr, OsStr};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use archive::escape::percent_encode;
 use pgrx::prelude::*;
 
 /// True while the postmaster works through shared_preload_libraries.
@@ -38,15 +41,22 @@ pub fn system_identifier() -> u64 {
 /// The data directory, absolute.
 pub fn data_directory() -> PathBuf {
     // SAFETY: DataDir is set before any library is loaded and never changes.
-    let path = unsafe { std::ffi::CStr::from_ptr(pg_sys::DataDir) };
-    PathBuf::from(std::ffi::OsStr::new(path.to_string_lossy().as_ref()))
+    path_of(unsafe { CStr::from_ptr(pg_sys::DataDir) })
 }
 
-/// The data directory without symbolic links, as text.
+/// The data directory without symbolic links, as text that tells it from every other one: percent-encoded where it is
+/// not UTF-8, and then without the slash at the beginning that all others have.
 pub fn real_data_directory() -> String {
     let path = data_directory();
     let real = path.canonicalize().unwrap_or(path);
-    real.to_string_lossy().into_owned()
+    match real.to_str() {
+        Some(text) => text.to_owned(),
+        None => percent_encode(real.as_os_str().as_bytes()).replace('/', "%2F"),
+    }
+}
+
+fn path_of(path: &CStr) -> PathBuf {
+    PathBuf::from(OsStr::from_bytes(path.to_bytes()))
 }
 
 /// The name of the machine that the server runs on.
@@ -104,40 +114,36 @@ pub fn my_latch() -> usize {
 /// The directory of the server's own programs.
 pub fn binary_directory() -> PathBuf {
     // SAFETY: my_exec_path is set at server start and never changes.
-    let path = unsafe { std::ffi::CStr::from_ptr((&raw const pg_sys::my_exec_path).cast()) };
-    let path = PathBuf::from(path.to_string_lossy().as_ref());
+    let path = path_of(unsafe { CStr::from_ptr((&raw const pg_sys::my_exec_path).cast()) });
     path.parent().map(PathBuf::from).unwrap_or_default()
 }
 
 /// Directory of the server's first Unix-domain socket ('' where it has none, which libpq reads as
 /// its default) and its port.
-pub fn own_socket() -> (String, String) {
-    let directories = crate::pg::server::guc::value(c"unix_socket_directories").unwrap_or_default();
-    let first = directories.split(',').next().unwrap_or_default();
-    let first = first.trim().trim_matches('"').to_string();
+pub fn own_socket() -> (Vec<u8>, Vec<u8>) {
+    let directories = guc::bytes(c"unix_socket_directories").unwrap_or_default();
+    let first = directories.split(|byte| *byte == b',').next();
+    let first = first.unwrap_or_default().trim_ascii();
+    let first = first.strip_prefix(b"\"").unwrap_or(first);
+    let first = first.strip_suffix(b"\"").unwrap_or(first);
     let host = if first.is_empty() {
-        "localhost".to_string()
+        b"localhost"
     } else {
         first
     };
-    (
-        host,
-        crate::pg::server::guc::value(c"port").unwrap_or_default(),
-    )
+    (host.to_vec(), guc::bytes(c"port").unwrap_or_default())
 }
 
-/// Name of the role that initdb made. Needs a transaction.
-pub fn bootstrap_superuser() -> String {
+/// Name of the role that initdb made, its very bytes. Needs a transaction.
+pub fn bootstrap_superuser() -> Vec<u8> {
     // SAFETY: the role of OID 10 always exists; the copy is palloc'd.
     unsafe {
         let role = pg_sys::Oid::from(pg_sys::BOOTSTRAP_SUPERUSERID);
         let name = pg_sys::GetUserNameFromId(role, true);
         if name.is_null() {
-            return String::new();
+            return Vec::new();
         }
-        std::ffi::CStr::from_ptr(name)
-            .to_string_lossy()
-            .into_owned()
+        CStr::from_ptr(name).to_bytes().to_vec()
     }
 }
 
@@ -195,7 +201,7 @@ pub fn timeline() -> u32 {
 /// The current database's encoding, as `client_encoding` takes it.
 pub fn database_encoding() -> String {
     // SAFETY: a static NUL-terminated name.
-    let name = unsafe { std::ffi::CStr::from_ptr(pg_sys::GetDatabaseEncodingName()) };
+    let name = unsafe { CStr::from_ptr(pg_sys::GetDatabaseEncodingName()) };
     name.to_string_lossy().into_owned()
 }
 
@@ -205,7 +211,7 @@ pub fn database_name(database: pg_sys::Oid) -> Option<Vec<u8>> {
     // SAFETY: a catalog look-up returning a palloc'd copy or null.
     unsafe {
         let name = pg_sys::get_database_name(database);
-        (!name.is_null()).then(|| std::ffi::CStr::from_ptr(name).to_bytes().to_vec())
+        (!name.is_null()).then(|| CStr::from_ptr(name).to_bytes().to_vec())
     }
 }
 
@@ -249,8 +255,7 @@ pub fn wait_a_moment(longest: Duration) {
 /// The directory that loadable libraries are looked for in.
 pub fn library_directory() -> PathBuf {
     // SAFETY: pkglib_path is set at server start and never changes.
-    let path = unsafe { std::ffi::CStr::from_ptr((&raw const pg_sys::pkglib_path).cast()) };
-    PathBuf::from(path.to_string_lossy().as_ref())
+    path_of(unsafe { CStr::from_ptr((&raw const pg_sys::pkglib_path).cast()) })
 }
 
 /// True while an operating system process of that id exists: the launcher is connected to no

@@ -4,10 +4,11 @@
 //! worker ends for any reason that runs exit callbacks, and the kernel ends it otherwise. Its
 //! output comes through pipes, read here without blocking for longer than asked.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
@@ -36,8 +37,7 @@ pub(in crate::pg) fn on_its_own(program: &Path) -> Command {
     let mut command = Command::new(program);
     command.env("LC_ALL", "C").process_group(0);
     for (name, _) in std::env::vars_os() {
-        let name_text = name.to_string_lossy();
-        if name_text.starts_with("PG") || name_text == "LANGUAGE" {
+        if name.as_bytes().starts_with(b"PG") || name == "LANGUAGE" {
             command.env_remove(&name);
         }
     }
@@ -55,7 +55,7 @@ impl Program {
     pub fn start_with<S: AsRef<OsStr>>(
         program: &Path,
         arguments: &[S],
-        environment: &[(&str, String)],
+        environment: &[(&str, OsString)],
         input: Option<File>,
     ) -> io::Result<Program> {
         end_with_this_process();
