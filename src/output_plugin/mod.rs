@@ -88,19 +88,16 @@ pub struct Plugin {
     options: Options,
     relations: Relations,
     line: Line,
-    memory: pg_sys::MemoryContext,
     state: State,
 }
 
 impl Plugin {
     /// `memory` holds what output functions cache, for as long as the session lasts.
     pub fn new(options: Options, memory: pg_sys::MemoryContext) -> Self {
-        let (relations, line) = (Relations::default(), Line::default());
         Self {
             options,
-            relations,
-            line,
-            memory,
+            relations: Relations::new(memory),
+            line: Line::default(),
             state: State::default(),
         }
     }
@@ -141,7 +138,7 @@ impl Plugin {
         change: &Change<'_>,
         target: &mut dyn RowTarget,
     ) {
-        let treatment = self.relations.get(relation, self.memory);
+        let treatment = self.relations.get(relation);
         let (line, state) = (&mut self.line, &mut self.state);
         let mut writer = Writer::new(self.options, line, state, transaction, target);
         match treatment {
@@ -153,15 +150,18 @@ impl Plugin {
                 }
                 writer.row_change(table, relation.oid(), change);
             }
-            Treatment::History(columns, description) => match change {
-                Change::Insert { new } => {
-                    writer.insert_statement(Statement::read(columns, description, new))
+            Treatment::History(read) => {
+                let (columns, description) = &**read;
+                match change {
+                    Change::Insert { new } => {
+                        writer.insert_statement(Statement::read(columns, description, new))
+                    }
+                    Change::Update { new, .. } => {
+                        writer.amend(Statement::read(columns, description, new))
+                    }
+                    Change::Delete { .. } => {}
                 }
-                Change::Update { new, .. } => {
-                    writer.amend(Statement::read(columns, description, new))
-                }
-                Change::Delete { .. } => {}
-            },
+            }
         }
     }
 
@@ -230,11 +230,9 @@ impl Plugin {
         if table.kind() == b'p' {
             return Some(Truncated::Named(table.qualified_name()));
         }
-        match self.relations.get(table, self.memory) {
+        match self.relations.get(table) {
             Treatment::Write(sql) if sql.is_via_root => Some(Truncated::WithItsRoot),
-            Treatment::Write(sql) => {
-                Some(Truncated::Named([b"ONLY ", sql.target.as_slice()].concat()))
-            }
+            Treatment::Write(sql) => Some(Truncated::Named([b"ONLY ", &*sql.target].concat())),
             _ => None,
         }
     }
@@ -278,6 +276,8 @@ impl Plugin {
     /// Ends the transaction.
     pub fn commit(&mut self, transaction: Transaction, target: &mut dyn RowTarget) {
         self.writer(transaction, target).commit();
+        // Nobody may come for long.
+        self.line.clear();
         self.state = State::default();
     }
 }

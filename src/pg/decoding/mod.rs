@@ -1,5 +1,6 @@
 //! Logical decoding: the reader, the output plugin's C side, and what is read of rows, relations and large objects while it decodes.
 
+pub mod column_type;
 pub mod commit_time;
 pub mod commit_view;
 pub mod decoder;
