@@ -12,16 +12,20 @@ use pgrx::prelude::*;
 
 use crate::pg::failure::Failure;
 use crate::pg::server::{process, signals, transaction};
-use crate::{place, workers};
+use crate::{place, status, workers};
 
 /// Capture and the server's own work come first.
 const NICENESS: i32 = 10;
 /// For one more attempt where the last one did not make fewer of them missing.
 const RETRY: Duration = Duration::from_secs(600);
 
-/// The launcher's memory of what it started.
+/// The launcher's memory of what it found and started.
 #[derive(Default)]
-pub struct Indexing(HashMap<u32, Attempt>);
+pub struct Indexing {
+    attempts: HashMap<u32, Attempt>,
+    /// Where no index was missing, and under which [`state`].
+    whole: HashMap<u32, (u64, bool)>,
+}
 
 struct Attempt {
     worker: DynamicBackgroundWorker,
@@ -30,17 +34,28 @@ struct Attempt {
 }
 
 impl Indexing {
-    /// Starts a worker where a closed segment has no index. For the launcher, twice a minute or so.
+    /// Starts a worker where a closed segment has no index. For the launcher, twice a minute or so; the files are looked
+    /// at where one was closed since none was missing.
     pub fn start_if_due(&mut self, database: pg_sys::Oid) {
-        let missing = match place::find(database) {
-            Ok(Some(found)) => files::without_index(&found).unwrap_or(0),
-            _ => 0,
-        };
-        if missing == 0 {
-            self.0.remove(&database.to_u32());
+        let number = database.to_u32();
+        // Before the look: what is closed meanwhile makes it another one.
+        let state = state(database);
+        if self.whole.get(&number) == Some(&state) {
             return;
         }
-        if let Some(last) = self.0.get(&database.to_u32()) {
+        let missing = match place::find(database) {
+            Ok(Some(found)) => files::without_index(&found).ok(),
+            _ => None,
+        };
+        if missing == Some(0) {
+            self.whole.insert(number, state);
+        }
+        let missing = missing.unwrap_or(0);
+        if missing == 0 {
+            self.attempts.remove(&number);
+            return;
+        }
+        if let Some(last) = self.attempts.get(&number) {
             let is_running = !matches!(last.worker.pid(), Err(BackgroundWorkerStatus::Stopped));
             let is_in_vain = missing >= last.missing && last.begun.elapsed() < RETRY;
             if is_running || is_in_vain {
@@ -54,9 +69,15 @@ impl Indexing {
                 begun: Instant::now(),
                 missing,
             };
-            self.0.insert(database.to_u32(), attempt);
+            self.attempts.insert(number, attempt);
         }
     }
+}
+
+/// Another one where a segment may have been closed: by capture, or by whoever ended its chain.
+fn state(database: pg_sys::Oid) -> (u64, bool) {
+    let entry = status::read(database).unwrap_or_default();
+    (entry.offsite.wanted, entry.broken.is_empty())
 }
 
 /// Connected to no database: it blocks nobody's DROP DATABASE.
