@@ -11,6 +11,7 @@ mod delay;
 mod drain;
 mod files;
 mod growth;
+mod idle;
 mod keyless;
 mod loads;
 mod machine;
@@ -28,11 +29,13 @@ mod stats;
 mod sweeps;
 mod turns;
 mod wal;
+mod worker;
 
 use report::Report;
 
-const PARTS: [&str; 9] = [
-    "drain", "overhead", "ddl", "decode", "delay", "size", "restore", "growth", "files",
+const PARTS: [&str; 11] = [
+    "drain", "overhead", "ddl", "decode", "delay", "size", "restore", "growth", "worker", "idle",
+    "files",
 ];
 
 fn main() {
@@ -75,6 +78,12 @@ fn main() {
     }
     if is_wanted("growth") {
         growth::measure(&mut report, repeats);
+    }
+    if is_wanted("worker") {
+        worker::measure(&mut report, repeats);
+    }
+    if is_wanted("idle") {
+        idle::measure(&mut report);
     }
     if is_wanted("files") {
         files::measure(&mut report);

@@ -13,16 +13,20 @@ use pgrx::prelude::*;
 
 use crate::pg::failure::Failure;
 use crate::pg::server::{process, signals, transaction};
-use crate::{place, workers};
+use crate::{place, status, workers};
 
 /// Lower priority than capture and the server's own work.
 const NICENESS: i32 = 10;
 /// Minimum time between attempts if the last one did not reduce the number of missing indexes.
 const RETRY: Duration = Duration::from_secs(600);
 
-/// What the launcher has started.
+/// The launcher's memory of what it found and started.
 #[derive(Default)]
-pub struct Indexing(HashMap<u32, Attempt>);
+pub struct Indexing {
+    attempts: HashMap<u32, Attempt>,
+    /// Where no index was missing, and under which [`state`].
+    whole: HashMap<u32, (u64, bool)>,
+}
 
 struct Attempt {
     worker: DynamicBackgroundWorker,
@@ -31,17 +35,28 @@ struct Attempt {
 }
 
 impl Indexing {
-    /// Starts a worker if a closed segment has no index. For the launcher, about twice a minute.
+    /// Starts a worker if a closed segment has no index. For the launcher, about twice a minute; the files are only
+    /// looked at if a segment was closed since no index was missing.
     pub fn start_if_due(&mut self, database: pg_sys::Oid) {
-        let missing = match place::find(database) {
-            Ok(Some(found)) => files::without_index(&found).unwrap_or(0),
-            _ => 0,
-        };
-        if missing == 0 {
-            self.0.remove(&database.to_u32());
+        let number = database.to_u32();
+        // Before the look: what is closed meanwhile makes it another one.
+        let state = state(database);
+        if self.whole.get(&number) == Some(&state) {
             return;
         }
-        if let Some(last) = self.0.get(&database.to_u32()) {
+        let missing = match place::find(database) {
+            Ok(Some(found)) => files::without_index(&found).ok(),
+            _ => None,
+        };
+        if missing == Some(0) {
+            self.whole.insert(number, state);
+        }
+        let missing = missing.unwrap_or(0);
+        if missing == 0 {
+            self.attempts.remove(&number);
+            return;
+        }
+        if let Some(last) = self.attempts.get(&number) {
             let is_running = !matches!(last.worker.pid(), Err(BackgroundWorkerStatus::Stopped));
             let is_in_vain = missing >= last.missing && last.begun.elapsed() < RETRY;
             if is_running || is_in_vain {
@@ -55,9 +70,15 @@ impl Indexing {
                 begun: Instant::now(),
                 missing,
             };
-            self.0.insert(database.to_u32(), attempt);
+            self.attempts.insert(number, attempt);
         }
     }
+}
+
+/// Another one where a segment may have been closed: by capture, or by whoever ended its chain.
+fn state(database: pg_sys::Oid) -> (u64, bool) {
+    let entry = status::read(database).unwrap_or_default();
+    (entry.offsite.wanted, entry.broken.is_empty())
 }
 
 /// Not connected to any database, so it does not block DROP DATABASE.

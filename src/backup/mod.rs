@@ -23,7 +23,9 @@ mod scratch_settings;
 mod setup;
 mod temporary;
 
-use archive::time;
+use std::collections::HashMap;
+
+use archive::time::{self, Time};
 use pgrx::prelude::*;
 
 pub use self::globals::{start_if_due as start_globals_if_due, Due};
@@ -38,13 +40,24 @@ use crate::{place, settings, status};
 /// The end of a chain that was ended on purpose.
 pub const TORN_DOWN: &str = "incr_teardown() dropped the slot";
 
+/// The launcher's memory of when each database's newest base was taken, as its files said at a look. Those that came
+/// since are newer: where none is due after it, none is due.
+#[derive(Default)]
+pub struct NewestBases(HashMap<u32, Time>);
+
 /// Starts a scheduled base of `database` if one is due, or if the last one failed long enough ago. The time
 /// of the last one is taken from the files: a server that was down at a scheduled time takes one base when it
 /// is running again. For the launcher, about twice a minute; needs neither a database nor a transaction.
-pub fn start_if_due(database: pg_sys::Oid) {
+pub fn start_if_due(database: pg_sys::Oid, known: &mut NewestBases) {
     let Some(schedule) = settings::base_schedule() else {
         return;
     };
+    let now = time::calendar();
+    let known = &mut known.0;
+    let last = known.get(&database.to_u32());
+    if last.is_some_and(|last| !schedule::due(&schedule, *last, now)) {
+        return;
+    }
     let entry = status::read(database).unwrap_or_default();
     if entry.base.pid != 0 || entry.held || !entry.broken.is_empty() {
         return;
@@ -60,11 +73,12 @@ pub fn start_if_due(database: pg_sys::Oid) {
     else {
         return;
     };
+    known.insert(database.to_u32(), newest);
     let failed = Failed {
         times: entry.base.failures,
-        since_micros: time::calendar().timestamp_micros() - entry.base.finished_at,
+        since_micros: now.timestamp_micros() - entry.base.finished_at,
     };
-    let is_due = schedule::due(&schedule, newest, time::calendar()) && !failed.must_wait();
+    let is_due = schedule::due(&schedule, newest, now) && !failed.must_wait();
     if chain.info.ended.is_some() || !is_due {
         return;
     }

@@ -7,7 +7,7 @@
 //! `job` is the worker, `restore` its heart; `moment` finds what to compare with, under the fence that base
 //! backups use; `target` is the server restored to, and `scratch` the database there. Unless told otherwise
 //! that is a `throwaway` server, on which a `restorer` without privileges works; `unmade` is what such a role
-//! can't make. `contents` and `definitions` are what is compared; `client` runs the programs. Nothing of the
+//! can't make. `tidying` has dropped what drills that died have left behind. `contents` and `definitions` are what is compared; `client` runs the programs. Nothing of the
 //! source is touched, and nothing in the archive but the drill's own two files.
 
 mod board;
@@ -22,26 +22,24 @@ mod scratch;
 mod source_server;
 mod target;
 mod throwaway;
+mod tidying;
 mod unmade;
 
-use std::time::Duration;
+use std::collections::HashMap;
 
 use archive::drills::{self, Drill, Outcome};
-use archive::time;
+use archive::time::{self, Time};
 use pgrx::prelude::*;
 
 pub use self::board::release;
 pub use self::job::{start, Started};
 pub use self::target::ensure_no_password;
+pub use self::tidying::Tidying;
 
 use crate::backup::schedule;
 use crate::pg::failure::Failure;
 use crate::pg::server;
 use crate::{place, settings, status};
-
-/// How long after a failure to drop what a drill left behind it is tried again, at least and at most.
-const FIRST_TIDY_RETRY: Duration = Duration::from_secs(5);
-const TIDY_RETRY: Duration = Duration::from_secs(600);
 
 /// Every drill of this database on record, oldest first.
 pub fn records(database: pg_sys::Oid) -> Result<Vec<Drill>, Failure> {
@@ -51,12 +49,23 @@ pub fn records(database: pg_sys::Oid) -> Result<Vec<Drill>, Failure> {
     }
 }
 
+/// The launcher's memory of each database's last drill that was made, as the records said at a look, or of its chain's
+/// start. A later one is newer: where none is due after it, none is due.
+#[derive(Default)]
+pub struct LastDrills(HashMap<u32, Time>);
+
 /// Starts a scheduled drill of `database` when one is due: once after each moment of the schedule, and again
 /// where it could not be made. For the launcher.
-pub fn start_if_due(database: pg_sys::Oid) {
+pub fn start_if_due(database: pg_sys::Oid, known: &mut LastDrills) {
     let Some(schedule) = settings::drill_schedule() else {
         return;
     };
+    let now = time::calendar();
+    let known = &mut known.0;
+    let last = known.get(&database.to_u32());
+    if last.is_some_and(|last| !schedule::due(&schedule, *last, now)) {
+        return;
+    }
     let entry = status::read(database).unwrap_or_default();
     let is_alive = |pid: i32| pid != 0 && server::is_process_alive(pid);
     let is_away = entry.held || entry.aside_for != 0 || !entry.broken.is_empty();
@@ -79,45 +88,18 @@ pub fn start_if_due(database: pg_sys::Oid) {
     };
     let last = records.iter().rev().find(was_made);
     let last = last.map_or(chain.info.started_at, |drill| drill.started_at);
+    known.insert(database.to_u32(), last);
     let not_made = records.iter().rev().take_while(|drill| !was_made(drill));
     let ended =
         |drill: &Drill| drill.started_at.timestamp_micros() + drill.duration_ms as i64 * 1000;
     let failed = schedule::Failed {
         times: not_made.count() as u32,
-        since_micros: time::calendar().timestamp_micros() - records.last().map_or(0, ended),
+        since_micros: now.timestamp_micros() - records.last().map_or(0, ended),
     };
-    if !schedule::due(&schedule, last, time::calendar()) || failed.must_wait() {
+    if !schedule::due(&schedule, last, now) || failed.must_wait() {
         return;
     }
     if let Err(failure) = start(database, &settings::drill_conninfo()) {
         failure.log(PgLogLevel::LOG);
-    }
-}
-
-/// Starts workers that drop what drills have left behind that died. For the launcher; of dropped databases
-/// too.
-pub fn tidy_where_needed() {
-    // Looking makes no directory: it may yet be mounted.
-    if !settings::directory().is_some_and(|path| path.is_dir()) {
-        return;
-    }
-    let Ok(root) = place::root() else {
-        return;
-    };
-    let ours = root.databases_of(server::system_identifier());
-    for (oid, found) in ours.unwrap_or_default() {
-        let Ok(Some(_)) = drills::begun(&found) else {
-            continue;
-        };
-        let database = pg_sys::Oid::from(oid);
-        // It may be running, on the server that owns the archive.
-        if place::ensure_ours(database).is_err() {
-            continue;
-        }
-        let drill = status::read(database).unwrap_or_default().drill;
-        let is_alive = drill.pid != 0 && server::is_process_alive(drill.pid);
-        if !is_alive && drill.not_before <= time::now().timestamp_micros() {
-            job::start_tidying(database);
-        }
     }
 }

@@ -9,6 +9,7 @@ mod dropped;
 mod guard;
 
 use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use pgrx::bgworkers::{
@@ -19,7 +20,8 @@ use pgrx::prelude::*;
 
 use self::dropped::Dropped;
 use self::guard::Guard;
-use crate::backup::Due;
+use crate::backup::{Due, NewestBases};
+use crate::drill::{LastDrills, Tidying};
 use crate::indexing::Indexing;
 use crate::pg::catalogs::databases;
 use crate::pg::server::{self, wake};
@@ -80,11 +82,22 @@ struct Launcher {
     globals: HashMap<u32, DynamicBackgroundWorker>,
     /// Databases for which the board has no entry; logged once.
     without_room: HashSet<u32>,
-    indexing: Indexing,
+    known: Known,
     last_schedule: Option<Instant>,
     last_tidy: Option<Instant>,
     guard: Guard,
     dropped: Dropped,
+}
+
+/// What the files have told before, so that they are not asked while nothing changes.
+#[derive(Default)]
+struct Known {
+    /// Where these files are.
+    directory: Option<PathBuf>,
+    indexing: Indexing,
+    bases: NewestBases,
+    drills: LastDrills,
+    tidying: Tidying,
 }
 
 impl Launcher {
@@ -101,8 +114,15 @@ impl Launcher {
         self.guard.look(&backed_up, &databases);
         self.reap(&backed_up);
         let served = self.with_room(&backed_up);
-        if settings::directory().is_none() {
+        let directory = settings::directory();
+        if directory.is_none() {
             return LOOK_INTERVAL;
+        }
+        if directory != self.known.directory {
+            self.known = Known {
+                directory,
+                ..Known::default()
+            };
         }
         self.dropped.end_chains(&databases);
         let mut sleep = LOOK_INTERVAL.min(self.guard.longest_sleep());
@@ -111,7 +131,7 @@ impl Launcher {
             .is_none_or(|last| last.elapsed() >= LOOK_INTERVAL)
         {
             self.last_tidy = Some(Instant::now());
-            drill::tidy_where_needed();
+            self.known.tidying.start_where_needed();
         }
         for database in &served {
             if !self.workers.contains_key(&database.to_u32()) {
@@ -128,10 +148,10 @@ impl Launcher {
         {
             self.last_schedule = Some(Instant::now());
             for database in &served {
-                backup::start_if_due(*database);
+                backup::start_if_due(*database, &mut self.known.bases);
                 backup::expiry::start_if_due(*database);
-                drill::start_if_due(*database);
-                self.indexing.start_if_due(*database);
+                drill::start_if_due(*database, &mut self.known.drills);
+                self.known.indexing.start_if_due(*database);
             }
         }
         sleep

@@ -48,7 +48,7 @@ pub struct HistoryColumns {
 
 impl HistoryColumns {
     pub fn find(columns: &[Column]) -> Option<Self> {
-        let find = |name: &str| columns.iter().position(|c| c.name == name.as_bytes());
+        let find = |name: &str| columns.iter().position(|c| c.name() == name.as_bytes());
         Some(Self {
             id: find("id")?,
             command: find("ddl_command")?,
@@ -82,13 +82,13 @@ pub struct Statement {
 
 impl Statement {
     /// Reads a decoded row.
-    pub fn read(columns: &HistoryColumns, description: &mut Description, row: &Row) -> Self {
-        let mut text = |position: usize| {
-            let column: &mut Column = &mut description.columns[position];
+    pub fn read(columns: &HistoryColumns, description: &Description, row: &Row) -> Self {
+        let text = |position: usize| {
+            let column = &description.columns[position];
             let mut text = Vec::new();
             if let Some(value) = row.get(column.index) {
                 // A statement's text has passed the parser: it fits.
-                let _ = column.output.push_text(value, &mut text);
+                let _ = column.kind.output.push_text(value, &mut text);
             }
             text
         };

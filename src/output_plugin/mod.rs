@@ -16,7 +16,6 @@ mod row_sql;
 mod writer;
 
 use archive::segment::{Lost, What};
-use pgrx::prelude::*;
 
 use self::history::Statement;
 use self::options::Options;
@@ -50,7 +49,6 @@ struct Plugin {
     known: Memory,
     relations: Relations,
     line: Line,
-    memory: pg_sys::MemoryContext,
     state: State,
 }
 
@@ -64,9 +62,8 @@ pub fn init() {
             engine: None,
             stretch: None,
             known: Memory::default(),
-            relations: Relations::default(),
+            relations: Relations::new(start.memory),
             line: Line::default(),
-            memory: start.memory,
             state: State::default(),
         }))
     });
@@ -92,11 +89,9 @@ impl Plugin {
         if table.kind() == b'p' {
             return Some(Truncated::Named(table.qualified_name()));
         }
-        match self.relations.get(table, self.memory) {
+        match self.relations.get(table) {
             Treatment::Write(sql) if sql.is_via_root => Some(Truncated::WithItsRoot),
-            Treatment::Write(sql) => {
-                Some(Truncated::Named([b"ONLY ", sql.target.as_slice()].concat()))
-            }
+            Treatment::Write(sql) => Some(Truncated::Named([b"ONLY ", &*sql.target].concat())),
             _ => None,
         }
     }
@@ -142,7 +137,7 @@ impl OutputPlugin for Plugin {
         change: &Change<'_>,
         target: &mut dyn RowTarget,
     ) {
-        let treatment = self.relations.get(relation, self.memory);
+        let treatment = self.relations.get(relation);
         let (line, state) = (&mut self.line, &mut self.state);
         let mut writer = Writer::new(self.options, line, state, transaction, target);
         match treatment {
@@ -154,15 +149,18 @@ impl OutputPlugin for Plugin {
                 }
                 writer.row_change(table, relation.oid(), change);
             }
-            Treatment::History(columns, description) => match change {
-                Change::Insert { new } => {
-                    writer.insert_statement(Statement::read(columns, description, new))
+            Treatment::History(read) => {
+                let (columns, description) = &**read;
+                match change {
+                    Change::Insert { new } => {
+                        writer.insert_statement(Statement::read(columns, description, new))
+                    }
+                    Change::Update { new, .. } => {
+                        writer.amend(Statement::read(columns, description, new))
+                    }
+                    Change::Delete { .. } => {}
                 }
-                Change::Update { new, .. } => {
-                    writer.amend(Statement::read(columns, description, new))
-                }
-                Change::Delete { .. } => {}
-            },
+            }
         }
     }
 
@@ -265,6 +263,8 @@ impl OutputPlugin for Plugin {
     /// Ends the transaction.
     fn commit(&mut self, transaction: Transaction, target: &mut dyn RowTarget) {
         self.writer(transaction, target).commit();
+        // Nobody may come for long.
+        self.line.clear();
         self.state = State::default();
         if let Some(engine) = self.engine.take() {
             self.known = engine.end();

@@ -3,60 +3,72 @@
 //! An entry lives until PostgreSQL invalidates its relation (or any schema, type or operator name):
 //! an ALTER TABLE may sit between two rows of one transaction.
 
+use std::ops::Range;
+
 use pgrx::prelude::*;
 use rustc_hash::FxHashMap;
 
 use super::history::HistoryColumns;
 use crate::pg::catalogs::extension;
+use crate::pg::decoding::column_type::Types;
 use crate::pg::decoding::invalidation::{self, Invalidated};
 use crate::pg::decoding::partition;
 use crate::pg::decoding::relation::{with_relation, Column, Description, Identity, OpenRelation};
-use crate::pg::text::quote;
 
 /// What the plugin does with the rows of a relation.
 pub enum Treatment {
     /// They are written.
-    Write(TableSql),
+    Write(Box<TableSql>),
     /// They are ddl_history's: they become DDL.
-    History(HistoryColumns, Description),
+    History(Box<(HistoryColumns, Description)>),
     /// They are not part of a dump (materialized views, members of extensions, …).
     Skip,
 }
 
-/// A table and the SQL pieces that are the same for each of its rows.
+/// A table and the SQL pieces that are the same for each of its rows. A worker keeps one for each table that it has
+/// met: what follows from another piece is not kept.
 pub struct TableSql {
     pub description: Description,
     /// `schema.table`
-    pub target: Vec<u8>,
-    /// Where an UPDATE or DELETE looks: `schema.table`, with ONLY where the table has children, or
-    /// the root of the partition tree.
-    pub only_target: Vec<u8>,
-    /// Where its identity columns are altered: only the root of a partition tree may be (from 17 on,
-    /// partitions have identities).
-    pub identity_target: Vec<u8>,
+    pub target: Box<[u8]>,
+    /// Where an UPDATE or DELETE looks, where that is not `target`: with ONLY where the table has children, or the root
+    /// of the partition tree.
+    only_target: Option<Box<[u8]>>,
+    /// Where its identity columns are altered, where that is elsewhere: only the root of a partition tree may be (from
+    /// 17 on, partitions have identities).
+    identity_target: Option<Box<[u8]>>,
     /// The rows are written through the root of the partition tree.
     pub is_via_root: bool,
     /// `INSERT INTO … VALUES (`, or the whole statement for a table without columns to write.
-    pub insert_head: Vec<u8>,
-    /// `COPY … FROM stdin;`; `None` where there is no column to copy.
-    pub copy_head: Option<Vec<u8>>,
+    pub insert_head: Box<[u8]>,
+    /// Where `schema.table (column, …)` stands in it; nowhere where there is no column to copy.
+    copied: Range<usize>,
     /// The table that these rows will replace, where this is ALTER TABLE's transient heap.
     pub is_rewrite: bool,
 }
 
-#[derive(Default)]
 pub struct Relations {
     /// Asked for each row; oids are nobody's to choose, so a quick hash does.
     entries: FxHashMap<pg_sys::Oid, Treatment>,
+    types: Types,
 }
 
 impl Relations {
-    /// The entry for `relation`, made when there is none. `memory` outlives the cache.
-    pub fn get(&mut self, relation: OpenRelation, memory: pg_sys::MemoryContext) -> &mut Treatment {
+    /// `memory` outlives the value.
+    pub fn new(memory: pg_sys::MemoryContext) -> Self {
+        Self {
+            entries: FxHashMap::default(),
+            types: Types::new(memory),
+        }
+    }
+
+    /// The entry for `relation`, made when there is none.
+    pub fn get(&mut self, relation: OpenRelation) -> &mut Treatment {
         self.drop_invalidated();
+        let types = &mut self.types;
         self.entries
             .entry(relation.oid())
-            .or_insert_with(|| treatment(relation, memory))
+            .or_insert_with(|| treatment(relation, types))
     }
 
     fn drop_invalidated(&mut self) {
@@ -64,35 +76,22 @@ impl Relations {
             Invalidated::Nothing => {}
             Invalidated::Relations(oids) => {
                 for oid in oids {
-                    if let Some(entry) = self.entries.remove(&oid) {
-                        release(entry);
-                    }
+                    self.entries.remove(&oid);
                 }
             }
             Invalidated::Everything => {
-                self.entries
-                    .drain()
-                    .map(|(_, entry)| entry)
-                    .for_each(release);
+                self.entries.clear();
+                self.types.clear();
             }
         }
     }
 }
 
-/// Frees the memory that an entry's output functions cached.
-fn release(entry: Treatment) {
-    match entry {
-        Treatment::Write(table) => table.description.memory.release(),
-        Treatment::History(_, description) => description.memory.release(),
-        Treatment::Skip => {}
-    }
-}
-
-fn treatment(relation: OpenRelation, memory: pg_sys::MemoryContext) -> Treatment {
+fn treatment(relation: OpenRelation, types: &mut Types) -> Treatment {
     if let Some(target) = relation.rewrites() {
         let rewritten = with_relation(target, |table| {
             (table.kind() == b'r' && !is_foreign_member(table))
-                .then(|| Treatment::Write(table_sql(table, memory, true)))
+                .then(|| table_treatment(table, types, true))
         });
         return rewritten.flatten().unwrap_or(Treatment::Skip);
     }
@@ -100,9 +99,9 @@ fn treatment(relation: OpenRelation, memory: pg_sys::MemoryContext) -> Treatment
         return Treatment::Skip;
     }
     match relation.extension() {
-        Some(owner) if extension::is_ours(owner) => own_table(relation, memory),
+        Some(owner) if extension::is_ours(owner) => own_table(relation, types),
         Some(owner) if !extension::dumps_rows_of(owner, relation.oid()) => Treatment::Skip,
-        _ => Treatment::Write(table_sql(relation, memory, false)),
+        _ => table_treatment(relation, types, false),
     }
 }
 
@@ -112,93 +111,102 @@ fn is_foreign_member(relation: OpenRelation) -> bool {
         .is_some_and(|owner| !extension::dumps_rows_of(owner, relation.oid()))
 }
 
-fn own_table(relation: OpenRelation, memory: pg_sys::MemoryContext) -> Treatment {
+fn own_table(relation: OpenRelation, types: &mut Types) -> Treatment {
     if relation.name() != b"ddl_history" {
         return Treatment::Skip;
     }
-    let description = relation.describe(memory);
+    let description = relation.describe(types);
     match HistoryColumns::find(&description.columns) {
-        Some(columns) => Treatment::History(columns, description),
+        Some(columns) => Treatment::History(Box::new((columns, description))),
         None => Treatment::Skip,
     }
 }
 
 /// Columns that a row's SQL names: a generated one is computed again by whoever replays, and what
 /// has no text that can be read is left out (and flagged).
-pub fn written_columns(columns: &mut [Column]) -> impl Iterator<Item = &mut Column> {
-    let is_written = |column: &&mut Column| !column.is_generated && !column.has_no_input;
-    columns.iter_mut().filter(is_written)
+pub fn written_columns(columns: &[Column]) -> impl Iterator<Item = &Column> {
+    columns
+        .iter()
+        .filter(|column| !column.is_generated && !column.kind.has_no_input)
 }
 
-fn table_sql(relation: OpenRelation, memory: pg_sys::MemoryContext, is_rewrite: bool) -> TableSql {
-    let mut description = relation.describe(memory);
+fn table_treatment(relation: OpenRelation, types: &mut Types, is_rewrite: bool) -> Treatment {
+    Treatment::Write(Box::new(table_sql(relation, types, is_rewrite)))
+}
+
+fn table_sql(relation: OpenRelation, types: &mut Types, is_rewrite: bool) -> TableSql {
+    const INSERT: &[u8] = b"INSERT INTO ";
+    let description = relation.describe(types);
     let root = partition::root_to_write_through(relation);
     let is_via_root = root.is_some();
-    let target = quote::qualified(&description.schema, &description.name);
-    let names: Vec<Vec<u8>> = written_columns(&mut description.columns)
-        .map(|column| column.quoted.clone())
+    let target = relation.qualified_name().into_boxed_slice();
+    let names: Vec<&[u8]> = written_columns(&description.columns)
+        .map(|column| &*column.quoted)
         .collect();
-    let written = root.unwrap_or_else(|| target.clone());
+    let written = root.as_deref().unwrap_or(&target);
     let list = names.join(b", ".as_slice());
     let overriding = description
         .columns
         .iter()
         .any(|column| column.is_identity_always);
-    let insert_head = if names.is_empty() {
-        [b"INSERT INTO ", written.as_slice(), b" DEFAULT VALUES;"].concat()
+    let mut insert_head = [INSERT, written].concat();
+    let copied = if names.is_empty() {
+        insert_head.extend_from_slice(b" DEFAULT VALUES;");
+        0..0
     } else {
-        let overriding: &[u8] = if overriding {
-            b" OVERRIDING SYSTEM VALUE"
-        } else {
-            b""
-        };
-        [
-            b"INSERT INTO ",
-            written.as_slice(),
-            b" (",
-            list.as_slice(),
-            b")",
-            overriding,
-            b" VALUES (",
-        ]
-        .concat()
+        insert_head.extend_from_slice(&[b" (", list.as_slice(), b")"].concat());
+        let copied = INSERT.len()..insert_head.len();
+        if overriding {
+            insert_head.extend_from_slice(b" OVERRIDING SYSTEM VALUE");
+        }
+        insert_head.extend_from_slice(b" VALUES (");
+        copied
     };
-    let copy_head = (!names.is_empty()).then(|| {
-        [
-            b"COPY ",
-            written.as_slice(),
-            b" (",
-            list.as_slice(),
-            b") FROM stdin;",
-        ]
-        .concat()
-    });
-    let only: &[u8] = if description.has_children {
-        b"ONLY "
+    let only_target = if description.has_children {
+        Some([b"ONLY ", written].concat())
     } else {
-        b""
+        root
     };
-    let only_target = [only, written.as_slice()].concat();
     let root = overriding.then(|| partition::root(relation)).flatten();
     TableSql {
-        identity_target: root.unwrap_or_else(|| only_target.clone()),
         description,
         target,
-        only_target,
+        only_target: only_target.map(Vec::into_boxed_slice),
+        identity_target: root.map(Vec::into_boxed_slice),
         is_via_root,
-        insert_head,
-        copy_head,
+        insert_head: insert_head.into_boxed_slice(),
+        copied,
         is_rewrite,
     }
 }
 
 impl TableSql {
+    pub fn only_target(&self) -> &[u8] {
+        self.only_target.as_deref().unwrap_or(&self.target)
+    }
+
+    pub fn identity_target(&self) -> &[u8] {
+        let elsewhere = self.identity_target.as_deref();
+        elsewhere.unwrap_or_else(|| self.only_target())
+    }
+
+    /// False where there is no column to copy.
+    pub fn has_columns(&self) -> bool {
+        !self.copied.is_empty()
+    }
+
+    /// `COPY … FROM stdin;`, for a table that has columns.
+    pub fn copy_head(&self) -> Vec<u8> {
+        let copied = &self.insert_head[self.copied.clone()];
+        [b"COPY ", copied, b" FROM stdin;"].concat()
+    }
+
     /// The columns whose values cannot be carried.
     pub fn columns_without_input(&self) -> impl Iterator<Item = &[u8]> {
         let columns = self.description.columns.iter();
         columns
-            .filter(|column| column.has_no_input && !column.goes_with_session)
-            .map(|column| column.quoted.as_slice())
+            .filter(|column| column.kind.has_no_input && !column.kind.goes_with_session)
+            .map(|column| &*column.quoted)
     }
 
     pub fn identity(&self) -> Identity {

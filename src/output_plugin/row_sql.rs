@@ -8,7 +8,8 @@ use pgrx::pg_sys;
 
 use super::literal::{self, Place};
 use super::relations::{written_columns, TableSql};
-use crate::pg::decoding::relation::{Column, Equality, Identity};
+use crate::pg::decoding::column_type::Equality;
+use crate::pg::decoding::relation::{Column, Identity};
 use crate::pg::decoding::value::Row;
 use crate::pg::text::quote::push_escaped;
 
@@ -22,11 +23,10 @@ const LONGEST_LINE: usize = (1 << 30) - (1 << 16);
 /// What is kept from row to row.
 const KEPT_ROOM: usize = 16 << 20;
 
-/// The line being made, and room for a value's text; both are reused from row to row.
+/// The line being made, which is reused from row to row.
 #[derive(Default)]
 pub struct Line {
     pub sql: Vec<u8>,
-    text: Vec<u8>,
     /// PostgreSQL could not read the line; it ends somewhere.
     pub is_too_long: bool,
 }
@@ -36,18 +36,27 @@ impl Line {
     pub fn clear(&mut self) {
         self.sql.clear();
         self.sql.shrink_to(KEPT_ROOM);
-        self.text.shrink_to(KEPT_ROOM);
         self.is_too_long = false;
     }
 
-    /// Reads a value's text into `text`; false where it, or the line, is too long.
-    fn read_text(&mut self, column: &mut Column, value: pg_sys::Datum, longest: usize) -> bool {
-        self.text.clear();
+    /// Appends a value's text by `push`, unless it, or the line, is too long.
+    fn push_text(
+        &mut self,
+        column: &Column,
+        value: pg_sys::Datum,
+        longest: usize,
+        push: impl FnOnce(&mut Vec<u8>, &[u8]),
+    ) {
+        let sql = &mut self.sql;
         self.is_too_long = self.is_too_long
-            || self.sql.len() > LONGEST_LINE
-            || !column.output.push_text(value, &mut self.text)
-            || self.text.len() > longest;
-        !self.is_too_long
+            || sql.len() > LONGEST_LINE
+            || column.kind.output.with_text(value, |text| {
+                let fits = text.len() <= longest;
+                if fits {
+                    push(sql, text);
+                }
+                fits && sql.len() <= LONGEST_LINE
+            }) != Some(true);
     }
 
     fn push(&mut self, sql: &[u8]) -> &mut Self {
@@ -55,25 +64,25 @@ impl Line {
         self
     }
 
-    fn push_value(&mut self, column: &mut Column, row: &Row, place: Place) {
+    fn push_value(&mut self, column: &Column, row: &Row, place: Place) {
         let Some(value) = row.get(column.index) else {
             self.push(b"null");
             return;
         };
-        if self.read_text(column, value, LONGEST_LITERAL) {
-            literal::push(&mut self.sql, column.output.form, &self.text, place);
-            self.is_too_long = self.sql.len() > LONGEST_LINE;
-        }
+        let form = column.kind.output.form;
+        self.push_text(column, value, LONGEST_LITERAL, |sql, text| {
+            literal::push(sql, form, text, place)
+        });
     }
 }
 
 /// Appends an INSERT.
-pub fn push_insert(line: &mut Line, table: &mut TableSql, row: &Row) {
+pub fn push_insert(line: &mut Line, table: &TableSql, row: &Row) {
     line.push(&table.insert_head);
-    if table.copy_head.is_none() {
+    if !table.has_columns() {
         return;
     }
-    for (nth, column) in written_columns(&mut table.description.columns).enumerate() {
+    for (nth, column) in written_columns(&table.description.columns).enumerate() {
         if nth > 0 {
             line.push(b", ");
         }
@@ -83,8 +92,8 @@ pub fn push_insert(line: &mut Line, table: &mut TableSql, row: &Row) {
 }
 
 /// Appends one row of a COPY block, without its line end.
-pub fn push_copy_row(line: &mut Line, table: &mut TableSql, row: &Row) {
-    for (nth, column) in written_columns(&mut table.description.columns).enumerate() {
+pub fn push_copy_row(line: &mut Line, table: &TableSql, row: &Row) {
+    for (nth, column) in written_columns(&table.description.columns).enumerate() {
         if nth > 0 {
             line.push(b"\t");
         }
@@ -92,11 +101,10 @@ pub fn push_copy_row(line: &mut Line, table: &mut TableSql, row: &Row) {
             line.push(b"\\N");
             continue;
         };
-        if line.read_text(column, value, LONGEST_LINE) {
-            // The escapes of COPY's text format (PostgreSQL documentation, COPY, "File Formats").
-            push_escaped(&mut line.sql, &line.text, b'\t', b"\\t");
-            line.is_too_long = line.sql.len() > LONGEST_LINE;
-        }
+        // The escapes of COPY's text format (PostgreSQL documentation, COPY, "File Formats").
+        line.push_text(column, value, LONGEST_LINE, |sql, text| {
+            push_escaped(sql, text, b'\t', b"\\t")
+        });
     }
 }
 
@@ -111,15 +119,15 @@ pub enum Update {
 }
 
 /// Appends an UPDATE. `old` holds the key (or the whole row) where the WAL has it.
-pub fn push_update(line: &mut Line, table: &mut TableSql, old: Option<&Row>, new: &Row) -> Update {
+pub fn push_update(line: &mut Line, table: &TableSql, old: Option<&Row>, new: &Row) -> Update {
     let start = line.sql.len();
     line.push(b"UPDATE ")
-        .push(&table.only_target)
+        .push(table.only_target())
         .push(b" SET ");
     let is_full = table.identity() == Identity::Full;
     let mut always = Vec::new();
     let mut separator: &[u8] = b"";
-    for column in written_columns(&mut table.description.columns) {
+    for column in written_columns(&table.description.columns) {
         if new
             .get(column.index)
             .is_some_and(|value| column.is_unchanged_toast(value))
@@ -136,7 +144,7 @@ pub fn push_update(line: &mut Line, table: &mut TableSql, old: Option<&Row>, new
         line.push_value(column, new, Place::Value);
         separator = b", ";
         if column.is_identity_always {
-            always.push(column.quoted.clone());
+            always.push(column.quoted.to_vec());
         }
     }
     if separator.is_empty() {
@@ -168,13 +176,13 @@ fn is_known_same(column: &Column, is_full: bool, old: Option<&Row>, new: &Row) -
 }
 
 /// Appends a DELETE of the row whose key, or whole image, is `old`.
-pub fn push_delete(line: &mut Line, table: &mut TableSql, old: &Row) {
+pub fn push_delete(line: &mut Line, table: &TableSql, old: &Row) {
     line.push(b"DELETE FROM ");
-    line.push(&table.only_target);
+    line.push(table.only_target());
     push_where(line, table, old);
 }
 
-fn push_where(line: &mut Line, table: &mut TableSql, row: &Row) {
+fn push_where(line: &mut Line, table: &TableSql, row: &Row) {
     line.push(b" WHERE ");
     if table.identity() == Identity::Key {
         push_key(line, table, row);
@@ -184,11 +192,11 @@ fn push_where(line: &mut Line, table: &mut TableSql, row: &Row) {
     line.push(b";");
 }
 
-fn push_key(line: &mut Line, table: &mut TableSql, row: &Row) {
+fn push_key(line: &mut Line, table: &TableSql, row: &Row) {
     let keys = table
         .description
         .columns
-        .iter_mut()
+        .iter()
         .filter(|column| column.is_key);
     for (nth, column) in keys.enumerate() {
         if nth > 0 {
@@ -201,21 +209,21 @@ fn push_key(line: &mut Line, table: &mut TableSql, row: &Row) {
 /// `ctid = (SELECT … LIMIT 1)`: one row among duplicates. Plain comparisons stand in front, so that
 /// an index serves; where they do not tell two values apart, their texts are compared too. A virtual
 /// column has no value in the WAL, and none of its own.
-fn push_one_of_the_same(line: &mut Line, table: &mut TableSql, row: &Row) {
+fn push_one_of_the_same(line: &mut Line, table: &TableSql, row: &Row) {
     line.push(if table.is_via_root {
         b"(tableoid, ctid) = (SELECT tableoid, ctid FROM "
     } else {
         b"ctid = (SELECT ctid FROM "
     });
-    line.push(&table.only_target);
+    line.push(table.only_target());
     let mut word: &[u8] = b" WHERE ";
-    let columns = &mut table.description.columns;
-    for column in columns.iter_mut().filter(|column| can_compare(column, row)) {
+    let columns = &table.description.columns;
+    for column in columns.iter().filter(|column| can_compare(column, row)) {
         line.push(word);
         push_comparison(line, column, row);
         word = b" AND ";
     }
-    for column in columns.iter_mut().filter(|column| needs_text(column, row)) {
+    for column in columns.iter().filter(|column| needs_text(column, row)) {
         line.push(word);
         push_text_comparison(line, column, row);
         word = b" AND ";
@@ -227,26 +235,26 @@ fn push_one_of_the_same(line: &mut Line, table: &mut TableSql, row: &Row) {
 /// that use it are not told; and IS NULL would be true for a row of NULLs.
 fn can_compare(column: &Column, row: &Row) -> bool {
     let is_null = row.get(column.index).is_none();
-    has_text(column) && !column.holds_rows && (is_null || column.equality.is_some())
+    has_text(column) && !column.kind.holds_rows && (is_null || column.kind.equality.is_some())
 }
 
 /// True where [`can_compare`] leaves values that it cannot tell apart.
 fn needs_text(column: &Column, row: &Row) -> bool {
     let is_image = |equality: &Equality| equality.is_image;
     let is_exact =
-        row.get(column.index).is_none() || column.equality.as_ref().is_some_and(is_image);
-    has_text(column) && (column.holds_rows || !is_exact)
+        row.get(column.index).is_none() || column.kind.equality.as_ref().is_some_and(is_image);
+    has_text(column) && (column.kind.holds_rows || !is_exact)
 }
 
 fn has_text(column: &Column) -> bool {
-    !column.is_virtual && !column.has_no_input
+    !column.is_virtual && !column.kind.has_no_input
 }
 
 /// Both texts come from the type's output function in the restoring server (a cast to text may be the
 /// user's); coalesce gives the literal the column's type, whose name may be any. Not by image: a
 /// stored composite keeps the attributes that its type had when it was stored, and no literal has
 /// its image after ALTER TYPE. Not as one row: a base may have the columns in another order.
-fn push_text_comparison(line: &mut Line, column: &mut Column, row: &Row) {
+fn push_text_comparison(line: &mut Line, column: &Column, row: &Row) {
     if row.get(column.index).is_none() {
         line.push(&column.quoted)
             .push(b" IS NOT DISTINCT FROM NULL");
@@ -258,20 +266,20 @@ fn push_text_comparison(line: &mut Line, column: &mut Column, row: &Row) {
     line.push(b", ").push(&column.quoted).push(b"))");
 }
 
-fn push_comparison(line: &mut Line, column: &mut Column, row: &Row) {
+fn push_comparison(line: &mut Line, column: &Column, row: &Row) {
     line.push(&column.quoted);
     if row.get(column.index).is_none() {
         line.push(b" IS NULL");
         return;
     }
     // A key's index has an equality; a type without a default one comes here only by a key.
-    let operator = match &column.equality {
+    let operator = match &column.kind.equality {
         Some(equality) => equality.operator.as_slice(),
         None => b"=",
     };
     line.push(b" ").push(operator).push(b" ");
     line.push_value(column, row, Place::Comparison);
-    if let Some(equality) = &column.equality {
+    if let Some(equality) = &column.kind.equality {
         line.push(&equality.cast);
     }
 }
@@ -280,7 +288,7 @@ fn push_comparison(line: &mut Line, column: &mut Column, row: &Row) {
 /// only while they are GENERATED BY DEFAULT.
 pub fn identity_switch(table: &TableSql, columns: &[Vec<u8>], generated: &str) -> Vec<u8> {
     let mut out = b"ALTER TABLE ".to_vec();
-    out.extend_from_slice(&table.identity_target);
+    out.extend_from_slice(table.identity_target());
     for (nth, column) in columns.iter().enumerate() {
         out.extend_from_slice(if nth > 0 {
             b", ALTER COLUMN "

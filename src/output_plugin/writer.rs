@@ -203,7 +203,7 @@ impl<'a> Writer<'a> {
             emptied.swap_remove(place);
             return;
         }
-        let table = table.target.as_slice();
+        let table = &*table.target;
         if !self.options.framing {
             return self.statement(&[b"DELETE FROM ONLY ", table, b";"].concat());
         }

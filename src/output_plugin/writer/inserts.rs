@@ -13,7 +13,8 @@ use crate::pg::failure::Failure;
 /// Rows that are inserted one after the other into one table.
 pub(super) struct Run {
     relation: pg_sys::Oid,
-    head: Vec<u8>,
+    /// As [`TableSql::insert_head`] was.
+    head: Box<[u8]>,
     rows: u32,
     is_copy: bool,
 }
@@ -63,19 +64,19 @@ impl Writer<'_> {
     ) -> Result<(), Failure> {
         self.end_run();
         self.start_line(b'p');
-        let head = table.copy_head.clone().filter(|_| self.options.framing);
+        let is_copied = self.options.framing && table.has_columns();
         let line = &mut *self.line;
-        if head.is_some() {
+        if is_copied {
             guarded(|| row_sql::push_copy_row(line, table, new))?;
         }
-        let Some(head) = head.filter(|_| !self.line.is_too_long) else {
+        if !is_copied || self.line.is_too_long {
             self.flag_long_row(table, relation, &Change::Insert { new });
             return Ok(());
-        };
+        }
         self.state.owes_repair = self.repair();
         let row = std::mem::take(&mut self.line.sql);
         self.ensure_begun();
-        self.tagged(b'P', &head);
+        self.tagged(b'P', &table.copy_head());
         self.target.row(&row);
         self.target.row(b"e");
         self.end_run();
@@ -96,14 +97,11 @@ impl Writer<'_> {
     /// Counts an INSERT and says whether it goes into a COPY block, which is opened when due.
     fn extends_copy(&mut self, table: &TableSql, relation: pg_sys::Oid) -> bool {
         let threshold = self.options.copy_threshold;
-        let Some(head) = table
-            .copy_head
-            .as_ref()
-            .filter(|_| self.options.framing && threshold > 0)
-        else {
+        if !self.options.framing || threshold == 0 || !table.has_columns() {
             self.end_run();
             return false;
-        };
+        }
+        let head = &table.insert_head;
         // The head too: an ALTER TABLE between two rows changes the columns.
         match self
             .state
@@ -128,7 +126,7 @@ impl Writer<'_> {
         if !run.is_copy {
             run.is_copy = true;
             self.ensure_begun();
-            self.tagged(b'P', head);
+            self.tagged(b'P', &table.copy_head());
         }
         true
     }

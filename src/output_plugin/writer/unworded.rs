@@ -96,18 +96,18 @@ impl Writer<'_> {
 fn values_without_text(table: &mut TableSql, row: Option<&Row>) -> Vec<Unworded> {
     let Some(row) = row else { return Vec::new() };
     let mut found = Vec::new();
-    for column in written_columns(&mut table.description.columns) {
+    for column in written_columns(&table.description.columns) {
         let value = row.get(column.index);
         let Some(value) = value.filter(|value| !column.is_unchanged_toast(*value)) else {
             continue;
         };
-        let output = &mut column.output;
-        if let Err(failure) = guarded(|| output.push_text(value, &mut Vec::new())) {
+        let output = &column.kind.output;
+        if let Err(failure) = guarded(|| output.with_text(value, |_| ())) {
             raise_if_passing(&failure);
             found.push(Unworded {
                 position: column.index,
                 column: String::from_utf8_lossy(&column.quoted).into_owned(),
-                may_be_null: !column.is_key && !column.may_refuse_null,
+                may_be_null: !column.is_key && !column.may_refuse_null(),
                 reason: failure.in_full(),
             });
         }
@@ -120,13 +120,13 @@ fn named(table: &mut TableSql, change: &Change<'_>) -> String {
     let (old, new) = change.rows();
     let mut key = Vec::new();
     if let Some(row) = old.or(new) {
-        let columns = table.description.columns.iter_mut();
+        let columns = table.description.columns.iter();
         for column in columns.filter(|column| column.is_key) {
             let Some(value) = row.get(column.index) else {
                 continue;
             };
             let mut text = Vec::new();
-            let output = &mut column.output;
+            let output = &column.kind.output;
             if !matches!(guarded(|| output.push_text(value, &mut text)), Ok(true)) {
                 text = b"?".to_vec();
             }

@@ -5,6 +5,7 @@ use std::ffi::CString;
 
 use pgrx::prelude::*;
 
+use crate::pg::decoding::column_type::Types;
 use crate::pg::decoding::relation::{with_relation, Column, Identity};
 use crate::pg::decoding::value::in_context;
 use crate::pg::server::session::OutputSettings;
@@ -32,18 +33,20 @@ pub fn describe(table: pg_sys::Oid) -> Option<KeyTable> {
     with_relation(table, |relation| {
         // SAFETY: a context is current; what is put there goes with the call.
         let memory = unsafe { pg_sys::CurrentMemoryContext };
-        let description = relation.describe(memory);
+        let mut types = Types::new(memory);
+        let description = relation.describe(&mut types);
         let primary = primary_key(table);
         let columns = description.columns.iter().map(|column| KeyColumn {
-            name: column.name.clone(),
+            name: column.name().to_vec(),
             is_identity: column.is_key,
             is_primary: primary.contains(&column.index),
-            is_written: !column.is_generated && !column.has_no_input,
+            is_written: !column.is_generated && !column.kind.has_no_input,
             has_braces: has_braces(table, column),
         });
         let columns = columns.collect();
         let identity = description.identity;
-        description.memory.release();
+        drop(description);
+        types.release();
         KeyTable { columns, identity }
     })
 }
@@ -53,9 +56,9 @@ pub fn written_text(table: pg_sys::Oid, column: &[u8], text: &[u8]) -> Option<Ve
     let written = with_relation(table, |relation| {
         // SAFETY: a context is current; what is put there goes with the call.
         let memory = unsafe { pg_sys::CurrentMemoryContext };
-        let mut description = relation.describe(memory);
-        let columns = &mut description.columns;
-        let column = columns.iter_mut().find(|found| found.name == column)?;
+        let description = relation.describe(&mut Types::new(memory));
+        let mut columns = description.columns.iter();
+        let column = columns.find(|found| found.name() == column)?;
         let text = CString::new(text).ok()?;
         let (type_oid, typmod) = type_of(table, column.index);
         let (mut function, mut parameter) = (pg_sys::InvalidOid, pg_sys::InvalidOid);
@@ -72,7 +75,7 @@ pub fn written_text(table: pg_sys::Oid, column: &[u8], text: &[u8]) -> Option<Ve
         let mut out = Vec::new();
         let mut settings = OutputSettings::default();
         settings.enter();
-        let is_whole = in_context(memory, || column.output.push_text(value, &mut out));
+        let is_whole = in_context(memory, || column.kind.output.push_text(value, &mut out));
         settings.leave();
         is_whole.then_some(out)
     });

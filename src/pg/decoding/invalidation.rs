@@ -36,6 +36,8 @@ pub fn watch() {
             pg_sys::SysCacheIdentifier::NAMESPACEOID,
             pg_sys::SysCacheIdentifier::TYPEOID,
             pg_sys::SysCacheIdentifier::OPEROID,
+            pg_sys::SysCacheIdentifier::CLAOID,
+            pg_sys::SysCacheIdentifier::COLLOID,
             pg_sys::SysCacheIdentifier::EVENTTRIGGEROID,
         ] {
             let cache = cache as i32;

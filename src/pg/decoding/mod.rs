@@ -1,6 +1,7 @@
 //! Logical decoding: the reader, the output plugin's C side, and what is read of rows, relations and large objects while it decodes.
 
 pub mod callbacks;
+pub mod column_type;
 pub mod commit_time;
 pub mod commit_view;
 pub mod decoder;

@@ -4,13 +4,23 @@
 //! invalidation.
 
 use std::ffi::CStr;
+use std::ops::ControlFlow;
+use std::rc::Rc;
 
 use pgrx::prelude::*;
 
+use super::column_type::{ColumnType, Types};
 use super::privileges;
-use super::value::{MemoryContextOwner, Output, Row};
+use super::value::Row;
+use crate::pg::catalogs::scan::{scan, Catalog, Key, Versions};
 use crate::pg::compat;
 use crate::pg::declared;
+use crate::pg::text::quote;
+
+/// Columns of pg_index (catalog/pg_index.h); the last one of 15, too, has its place.
+const ANUM_INDEX_INDEXRELID: i16 = 1;
+const ANUM_INDEX_INDNKEYATTS: i16 = 4;
+const ANUM_INDEX_INDKEY: i16 = 16;
 
 /// A relation that PostgreSQL holds open for the time of a callback.
 #[derive(Clone, Copy)]
@@ -27,57 +37,40 @@ pub enum Identity {
     Nothing,
 }
 
-/// How two values of a column can be told equal in SQL.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Equality {
-    /// The operator, as it is to be written.
-    pub operator: Vec<u8>,
-    /// `::type` behind the literal, where the operator would read it as another type.
-    pub cast: Vec<u8>,
-    /// It says equal only for identical images (and not for 1.0 and 1.00, say).
-    pub is_image: bool,
-}
-
+/// A worker keeps one for each column that it has met: what is the type's is the type's.
 pub struct Column {
     /// Position in the row, from 0.
     pub index: usize,
-    pub name: Vec<u8>,
     /// The name as SQL.
-    pub quoted: Vec<u8>,
-    pub output: Output,
+    pub quoted: Box<[u8]>,
+    /// The name, where that is another.
+    name: Option<Box<[u8]>>,
+    pub kind: Rc<ColumnType>,
     /// GENERATED ALWAYS AS (…), stored or virtual.
     pub is_generated: bool,
-    /// No text of it can be read: it is left out.
-    pub has_no_input: bool,
-    /// That is because its type goes with the session, and the column with it.
-    pub goes_with_session: bool,
     /// Computed when read (from 18): a row in the WAL has NULL there.
     pub is_virtual: bool,
     pub is_identity_always: bool,
     pub is_key: bool,
-    /// It, or its domain, refuses NULL or may do so.
-    pub may_refuse_null: bool,
-    /// Composite values are in it: of the type itself, or as elements or bounds.
-    pub holds_rows: bool,
-    /// `None` for a type without equality (json, point, …).
-    pub equality: Option<Equality>,
-    /// For `is_same`: the type's length and whether it is passed by value.
-    length: i16,
-    by_value: bool,
-    type_oid: pg_sys::Oid,
+    is_not_null: bool,
 }
 
 impl Column {
-    fn holds_privileges(&self) -> bool {
-        matches!(self.type_oid, pg_sys::ACLITEMOID | pg_sys::ACLITEMARRAYOID)
+    pub fn name(&self) -> &[u8] {
+        self.name.as_deref().unwrap_or(&self.quoted)
+    }
+
+    /// It, or its domain, refuses NULL or may do so.
+    pub fn may_refuse_null(&self) -> bool {
+        self.is_not_null || self.kind.is_constrained
     }
 
     /// The roles without which the text of a row's value is not read.
     pub fn roles_in(&self, row: &Row) -> Vec<Vec<u8>> {
         match row.get(self.index) {
             // SAFETY: a value of this column's type.
-            Some(value) if self.holds_privileges() => unsafe {
-                privileges::roles_in(value, self.type_oid)
+            Some(value) if self.kind.holds_privileges() => unsafe {
+                privileges::roles_in(value, self.kind.oid)
             },
             _ => Vec::new(),
         }
@@ -87,12 +80,12 @@ impl Column {
     /// value may count as different.
     pub fn is_same(&self, a: pg_sys::Datum, b: pg_sys::Datum) -> bool {
         // SAFETY: both are values of this column's type, taken from rows of this relation.
-        unsafe { declared::datum_is_equal(a, b, self.by_value, self.length) }
+        unsafe { declared::datum_is_equal(a, b, self.kind.by_value, self.kind.length) }
     }
 
     /// True for a long value that the row only points to: an UPDATE left it as it was.
     pub fn is_unchanged_toast(&self, value: pg_sys::Datum) -> bool {
-        self.length == -1
+        self.kind.length == -1
             // SAFETY: a non-null value of a variable-length type points to a varlena.
             && unsafe { pgrx::varlena::varatt_is_1b_e(value.cast_mut_ptr()) }
             // SAFETY: as above; an external varlena carries a tag.
@@ -110,16 +103,13 @@ unsafe fn is_on_disk(value: *mut pg_sys::varlena) -> bool {
     u32::from(tag) == pg_sys::vartag_external::VARTAG_ONDISK
 }
 
-/// A relation's description; `memory` keeps what its output functions cache.
+/// A relation's description.
 pub struct Description {
-    pub schema: Vec<u8>,
-    pub name: Vec<u8>,
-    pub columns: Vec<Column>,
+    pub columns: Box<[Column]>,
     pub identity: Identity,
     pub has_children: bool,
     /// A column's values name roles: see [`Column::roles_in`].
     pub names_roles: bool,
-    pub memory: MemoryContextOwner,
 }
 
 impl OpenRelation {
@@ -180,7 +170,7 @@ impl OpenRelation {
 
     /// `schema.name`, quoted where SQL needs it.
     pub fn qualified_name(&self) -> Vec<u8> {
-        crate::pg::text::quote::qualified(&self.schema(), &self.name())
+        quote::qualified(&self.schema(), &self.name())
     }
 
     pub fn tuple_descriptor(&self) -> pg_sys::TupleDesc {
@@ -188,27 +178,23 @@ impl OpenRelation {
         unsafe { (*self.0).rd_att }
     }
 
-    /// Reads everything about the relation. `memory_parent` is where its cached functions live.
-    pub fn describe(&self, memory_parent: pg_sys::MemoryContext) -> Description {
-        let memory = MemoryContextOwner::new(memory_parent, c"pg_incrbackup relation");
+    /// Reads everything about the relation.
+    pub fn describe(&self, types: &mut Types) -> Description {
         let keys = self.key_columns();
         let descriptor = self.tuple_descriptor();
         // SAFETY: the descriptor belongs to an open relation.
         let natts = unsafe { (*descriptor).natts } as usize;
-        let columns: Vec<_> = (0..natts)
+        let columns: Box<[_]> = (0..natts)
             // SAFETY: the index is below natts.
             .map(|index| (index, unsafe { compat::attribute(descriptor, index) }))
             .filter(|(_, attribute)| !attribute.attisdropped)
-            .map(|(index, attribute)| column(index, attribute, keys.contains(&index), &memory))
+            .map(|(index, attribute)| column(index, attribute, keys.contains(&index), types))
             .collect();
         Description {
-            schema: self.schema(),
-            name: self.name(),
-            names_roles: columns.iter().any(Column::holds_privileges),
+            names_roles: columns.iter().any(|column| column.kind.holds_privileges()),
             columns,
             identity: self.identity(!keys.is_empty()),
             has_children: self.kind() == b'r' && self.form().relhassubclass,
-            memory,
         }
     }
 
@@ -221,22 +207,15 @@ impl OpenRelation {
         }
     }
 
-    /// Positions (from 0) of the columns of the replica identity's index.
+    /// Positions (from 0) of the columns of the replica identity's index. RelationGetIdentityKeyBitmap opens that
+    /// index, whose entry in the relation cache then stays, for these few numbers.
     fn key_columns(&self) -> Vec<usize> {
-        // SAFETY: the relation is open; the bitmap is a copy in the current memory context.
-        let bitmap = unsafe { pg_sys::RelationGetIdentityKeyBitmap(self.0) };
-        if bitmap.is_null() {
+        // SAFETY: the relation is open.
+        let index = unsafe { pg_sys::RelationGetReplicaIndex(self.0) };
+        if index == pg_sys::InvalidOid {
             return Vec::new();
         }
-        // SAFETY: the descriptor belongs to an open relation.
-        let natts = unsafe { (*self.tuple_descriptor()).natts };
-        // System columns come first in such bitmaps (FirstLowInvalidHeapAttributeNumber).
-        let member = |attnum: i32| attnum - pg_sys::FirstLowInvalidHeapAttributeNumber;
-        (1..=natts)
-            // SAFETY: the bitmap is valid.
-            .filter(|attnum| unsafe { pg_sys::bms_is_member(member(*attnum), bitmap) })
-            .map(|attnum| attnum as usize - 1)
-            .collect()
+        index_columns(index)
     }
 
     /// The extension that this relation came with.
@@ -266,191 +245,53 @@ fn column(
     index: usize,
     attribute: &pg_sys::FormData_pg_attribute,
     is_key: bool,
-    memory: &MemoryContextOwner,
+    types: &mut Types,
 ) -> Column {
     // SAFETY: attname is NUL-terminated.
-    let name = unsafe { CStr::from_ptr(attribute.attname.data.as_ptr()) }
-        .to_bytes()
-        .to_vec();
-    let goes_with_session =
-        is_of_session(attribute.atttypid) || is_collation_of_session(attribute.attcollation);
+    let name = unsafe { CStr::from_ptr(attribute.attname.data.as_ptr()) }.to_bytes();
+    let quoted = quote::identifier(name);
     Column {
         index,
-        quoted: crate::pg::text::quote::identifier(&name),
-        name,
-        output: Output::of_type(attribute.atttypid, memory),
+        name: (quoted != name).then(|| name.into()),
+        quoted: quoted.into_boxed_slice(),
+        kind: types.get(attribute.atttypid, attribute.attcollation),
         is_generated: attribute.attgenerated != 0,
         is_virtual: attribute.attgenerated as u8 == b'v',
-        has_no_input: has_no_input(attribute.atttypid) || goes_with_session,
-        goes_with_session,
         is_identity_always: attribute.attidentity as u8 == pg_sys::ATTRIBUTE_IDENTITY_ALWAYS,
         is_key,
-        may_refuse_null: attribute.attnotnull || is_constrained(attribute.atttypid),
-        holds_rows: holds_rows(attribute.atttypid),
-        equality: equality(attribute.atttypid, attribute.attcollation),
-        length: attribute.attlen,
-        by_value: attribute.attbyval,
-        type_oid: attribute.atttypid,
+        is_not_null: attribute.attnotnull,
     }
 }
 
-/// Types that the server writes for itself and whose text it does not read again ("cannot accept a
-/// value of type …"): pg_dump's output of such a column cannot be restored either.
-fn has_no_input(type_oid: pg_sys::Oid) -> bool {
-    // SAFETY: a catalog look-up.
-    let base = unsafe { pg_sys::getBaseType(type_oid) };
-    matches!(
-        base,
-        pg_sys::PG_NODE_TREEOID
-            | pg_sys::PG_NDISTINCTOID
-            | pg_sys::PG_DEPENDENCIESOID
-            | pg_sys::PG_MCV_LISTOID
-            | pg_sys::PG_BRIN_BLOOM_SUMMARYOID
-            | pg_sys::PG_BRIN_MINMAX_MULTI_SUMMARYOID
-            | pg_sys::GTSVECTOROID
-    )
-}
-
-/// True for a type in a session's own schema, and a domain, an array or a range over one. The crate `effects`
-/// leaves such columns out (`left_out::parts`).
-fn is_of_session(type_oid: pg_sys::Oid) -> bool {
-    if type_oid.to_u32() < pg_sys::FirstNormalObjectId {
-        return false;
-    }
-    // SAFETY: catalog look-ups; the row is read before it is released.
-    let (namespace, inner) = unsafe {
-        let row =
-            pg_sys::SearchSysCache1(pg_sys::SysCacheIdentifier::TYPEOID as i32, type_oid.into());
-        if row.is_null() {
-            return false;
-        }
-        let found = &*pg_sys::heap_tuple_get_struct::<pg_sys::FormData_pg_type>(row);
-        let (namespace, base) = (found.typnamespace, found.typbasetype);
-        let inner = match found.typtype as u8 {
-            b'd' => base,
-            b'r' => pg_sys::get_range_subtype(type_oid),
-            b'm' => pg_sys::get_multirange_range(type_oid),
-            _ => pg_sys::get_element_type(type_oid),
-        };
-        pg_sys::ReleaseSysCache(row);
-        (namespace, inner)
+/// Positions (from 0) of an index's key columns. An expression, which a replica identity has none of, has none.
+fn index_columns(index: pg_sys::Oid) -> Vec<usize> {
+    let catalog = Catalog {
+        table: pg_sys::IndexRelationId.to_u32(),
+        index: pg_sys::IndexRelidIndexId,
     };
-    // SAFETY: a look-up of an OID in this session's state and the catalog.
-    let is_of_session_itself = unsafe { pg_sys::isAnyTempNamespace(namespace) };
-    is_of_session_itself || is_of_session(inner)
-}
-
-fn is_collation_of_session(collation: pg_sys::Oid) -> bool {
-    if collation.to_u32() < pg_sys::FirstNormalObjectId {
-        return false;
-    }
-    // SAFETY: catalog look-ups; the row is read before it is released.
-    unsafe {
-        let cache = pg_sys::SysCacheIdentifier::COLLOID as i32;
-        let row = pg_sys::SearchSysCache1(cache, collation.into());
-        if row.is_null() {
-            return false;
+    let mut columns = Vec::new();
+    let by_oid = [(ANUM_INDEX_INDEXRELID, Key::OidIs(index.to_u32()))];
+    scan(catalog, &by_oid, Versions::Visible, false, |row| {
+        let value = |column: i16| row.get(column as usize - 1);
+        let (count, numbers) = (value(ANUM_INDEX_INDNKEYATTS), value(ANUM_INDEX_INDKEY));
+        if let (Some(count), Some(numbers)) = (count, numbers) {
+            // SAFETY: an int2vector, which is never toasted.
+            let numbers = unsafe {
+                let vector = numbers.cast_mut_ptr::<pg_sys::int2vector>();
+                (*vector).values.as_slice((*vector).dim1 as usize)
+            };
+            let keys = numbers.iter().take(count.value());
+            columns.extend(
+                keys.filter(|number| **number > 0)
+                    .map(|number| *number as usize - 1),
+            );
         }
-        let namespace =
-            (*pg_sys::heap_tuple_get_struct::<pg_sys::FormData_pg_collation>(row)).collnamespace;
-        pg_sys::ReleaseSysCache(row);
-        pg_sys::isAnyTempNamespace(namespace)
-    }
+        ControlFlow::Break(())
+    });
+    columns
 }
 
-fn is_constrained(type_oid: pg_sys::Oid) -> bool {
-    // SAFETY: a catalog look-up.
-    unsafe { pg_sys::DomainHasConstraints(type_oid) }
-}
-
-fn holds_rows(type_oid: pg_sys::Oid) -> bool {
-    // SAFETY: catalog look-ups.
-    unsafe {
-        let base = pg_sys::getBaseType(type_oid);
-        let inner = match pg_sys::get_typtype(base) as u8 {
-            b'c' => return true,
-            b'r' => pg_sys::get_range_subtype(base),
-            b'm' => pg_sys::get_multirange_range(base),
-            _ => pg_sys::get_element_type(base),
-        };
-        inner != pg_sys::InvalidOid && holds_rows(inner)
-    }
-}
-
-/// Support function of a btree operator class that says whether equality means the same image
-/// (BTEQUALIMAGE_PROC of access/nbtree.h).
-const EQUAL_IMAGE_PROC: i16 = 4;
-
-fn equality(type_oid: pg_sys::Oid, collation: pg_sys::Oid) -> Option<Equality> {
-    // SAFETY: catalog look-ups; the type cache entry lives for ever.
-    unsafe {
-        let base = pg_sys::getBaseType(type_oid);
-        let flags = pg_sys::TYPECACHE_EQ_OPR | pg_sys::TYPECACHE_BTREE_OPFAMILY;
-        let entry = &*pg_sys::lookup_type_cache(base, flags as i32);
-        if entry.eq_opr == pg_sys::InvalidOid {
-            return None;
-        }
-        let (operator, right_type) = operator_text(entry.eq_opr);
-        let input = entry.btree_opintype;
-        let proc = pg_sys::get_opfamily_proc(entry.btree_opf, input, input, EQUAL_IMAGE_PROC);
-        let is_image = proc != pg_sys::InvalidOid
-            && pg_sys::OidFunctionCall1Coll(proc, collation, input.into()).value() != 0;
-        let cast = if needs_cast(base, right_type) {
-            cast_to(base)
-        } else {
-            Vec::new()
-        };
-        Some(Equality {
-            operator,
-            cast,
-            is_image,
-        })
-    }
-}
-
-/// An untyped literal takes the operator's type: right for the column's own type, for text in place
-/// of varchar and for a polymorphic operator, wrong for oid in place of regclass, and an error for
-/// record in place of a row type.
-fn needs_cast(column: pg_sys::Oid, operator: pg_sys::Oid) -> bool {
-    // SAFETY: a catalog look-up.
-    let is_polymorphic = || unsafe { pg_sys::get_typtype(operator) } as u8 == b'p';
-    operator == pg_sys::RECORDOID
-        || (operator != column && column != pg_sys::VARCHAROID && !is_polymorphic())
-}
-
-fn cast_to(type_oid: pg_sys::Oid) -> Vec<u8> {
-    let flags = pg_sys::FORMAT_TYPE_FORCE_QUALIFY as u16;
-    // SAFETY: a catalog look-up returning a palloc'd string.
-    let name = unsafe { CStr::from_ptr(pg_sys::format_type_extended(type_oid, -1, flags)) };
-    [b"::", name.to_bytes()].concat()
-}
-
-/// `=` where search_path '' finds the operator by itself, `OPERATOR(schema.=)` elsewhere; and the
-/// type on its right.
-fn operator_text(operator: pg_sys::Oid) -> (Vec<u8>, pg_sys::Oid) {
-    // SAFETY: a syscache look-up; the tuple is valid until it is released.
-    unsafe {
-        let cache = pg_sys::SysCacheIdentifier::OPEROID as i32;
-        let tuple = pg_sys::SearchSysCache1(cache, operator.into());
-        if tuple.is_null() {
-            return (b"=".to_vec(), pg_sys::InvalidOid);
-        }
-        let form = &*pg_sys::heap_tuple_get_struct::<pg_sys::FormData_pg_operator>(tuple);
-        let name = CStr::from_ptr(form.oprname.data.as_ptr())
-            .to_bytes()
-            .to_vec();
-        let (namespace, right_type) = (form.oprnamespace, form.oprright);
-        pg_sys::ReleaseSysCache(tuple);
-        if namespace.to_u32() == pg_sys::PG_CATALOG_NAMESPACE {
-            return (name, right_type);
-        }
-        let schema = crate::pg::text::quote::identifier(&namespace_name(namespace));
-        let text = [b"OPERATOR(", schema.as_slice(), b".", name.as_slice(), b")"].concat();
-        (text, right_type)
-    }
-}
-
-fn namespace_name(oid: pg_sys::Oid) -> Vec<u8> {
+pub(super) fn namespace_name(oid: pg_sys::Oid) -> Vec<u8> {
     // SAFETY: a syscache look-up returning a palloc'd copy or null.
     unsafe {
         let name = pg_sys::get_namespace_name(oid);

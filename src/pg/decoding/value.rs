@@ -1,6 +1,7 @@
 //! Values of rows as text: the type's own output function, called through a cached FmgrInfo, or
 //! plain Rust for the few types that make up most of what is written.
 
+use std::cell::UnsafeCell;
 use std::ffi::{c_char, CStr};
 use std::panic::AssertUnwindSafe;
 
@@ -72,7 +73,8 @@ enum How {
     /// function, and with it pg_dump, ends too. Only a C function can have put one there.
     Bytes,
     Function {
-        output: Box<pg_sys::FmgrInfo>,
+        /// What a call caches in it is the function's own business, and it may call itself.
+        output: Box<UnsafeCell<pg_sys::FmgrInfo>>,
         is_varlena: bool,
     },
 }
@@ -107,45 +109,87 @@ impl Output {
         Self { form, how }
     }
 
-    /// Appends the value's text to `out`; false where PostgreSQL cannot make it, because it passes 1 GB.
-    /// Allocates in the current memory context.
+    /// Reads the value's text, which is nowhere else while `read` has it; `None` where PostgreSQL cannot make it, because
+    /// it passes 1 GB. Allocates in the current memory context. A value that logical decoding has put together of its
+    /// pieces is read where it is.
     #[must_use]
-    pub fn push_text(&mut self, value: pg_sys::Datum, out: &mut Vec<u8>) -> bool {
-        match &mut self.how {
-            How::Int2 => push_integer(out, value.value() as i16),
-            How::Int4 => push_integer(out, value.value() as i32),
-            How::Int8 => push_integer(out, value.value() as i64),
-            How::Boolean => out.extend_from_slice(if value.value() as u8 != 0 {
+    pub fn with_text<R>(&self, value: pg_sys::Datum, read: impl FnOnce(&[u8]) -> R) -> Option<R> {
+        Some(match &self.how {
+            How::Int2 => read(itoa::Buffer::new().format(value.value() as i16).as_bytes()),
+            How::Int4 => read(itoa::Buffer::new().format(value.value() as i32).as_bytes()),
+            How::Int8 => read(itoa::Buffer::new().format(value.value() as i64).as_bytes()),
+            How::Boolean => read(if value.value() as u8 != 0 {
                 b"true"
             } else {
                 b"false"
             }),
             // SAFETY: the value is of a text type, so a varlena, which is unpacked first.
             How::Bytes => unsafe {
-                let mut varlena: *mut pg_sys::varlena = value.cast_mut_ptr();
+                let stored = at_its_place(value.cast_mut_ptr());
+                let mut varlena = stored;
                 if !is_plain(varlena) {
                     varlena = pg_sys::pg_detoast_datum_packed(varlena);
                 }
                 let length = pgrx::varlena::varsize_any_exhdr(varlena);
                 let data = pgrx::varlena::vardata_any(varlena).cast::<u8>();
                 let bytes = std::slice::from_raw_parts(data, length);
-                out.extend_from_slice(&bytes[..memchr(0, bytes).unwrap_or(length)]);
+                let result = read(&bytes[..memchr(0, bytes).unwrap_or(length)]);
+                if varlena != stored {
+                    pg_sys::pfree(varlena.cast());
+                }
+                result
             },
             // SAFETY: the function is the output function of this value's type and returns a
             // NUL-terminated string.
             How::Function { output, is_varlena } => unsafe {
-                let text = if *is_varlena && pg_sys::toast_raw_datum_size(value) > SURELY_FITS {
+                let (output, mut value) = (output.get(), value);
+                let mut may_be_long = false;
+                if *is_varlena {
+                    value = at_its_place(value.cast_mut_ptr()).into();
+                    may_be_long = pg_sys::toast_raw_datum_size(value) > SURELY_FITS;
+                }
+                let text = if may_be_long {
                     text_if_it_fits(output, value)
                 } else {
-                    pg_sys::OutputFunctionCall(&mut **output, value)
+                    pg_sys::OutputFunctionCall(output, value)
                 };
                 if text.is_null() {
-                    return false;
+                    return None;
                 }
-                out.extend_from_slice(CStr::from_ptr(text).to_bytes());
+                read(CStr::from_ptr(text).to_bytes())
             },
+        })
+    }
+
+    /// Appends the value's text to `out`; false where there is none.
+    #[must_use]
+    pub fn push_text(&self, value: pg_sys::Datum, out: &mut Vec<u8>) -> bool {
+        self.with_text(value, |text| out.extend_from_slice(text))
+            .is_some()
+    }
+}
+
+/// Logical decoding hands a long value out as a pointer to where it has put it together
+/// (ReorderBufferToastReplace): PostgreSQL's functions copy what such a pointer leads to.
+///
+/// # Safety
+/// It must point to a varlena.
+unsafe fn at_its_place(varlena: *mut pg_sys::varlena) -> *mut pg_sys::varlena {
+    // SAFETY: promised by the caller; behind an external varlena's header of two bytes stands what its tag says
+    // (varatt.h), without alignment.
+    unsafe {
+        if !varatt_is_1b_e(varlena) {
+            return varlena;
         }
-        true
+        let tag = u32::from(*varlena.cast::<u8>().add(1));
+        if tag != pg_sys::vartag_external::VARTAG_INDIRECT {
+            return varlena;
+        }
+        let pointer = varlena
+            .cast::<u8>()
+            .add(2)
+            .cast::<pg_sys::varatt_indirect>();
+        pointer.read_unaligned().pointer
     }
 }
 
@@ -163,7 +207,7 @@ unsafe fn is_plain(varlena: *const pg_sys::varlena) -> bool {
 ///
 /// # Safety
 /// `output` must be the output function of the value's type.
-unsafe fn text_if_it_fits(output: &mut pg_sys::FmgrInfo, value: pg_sys::Datum) -> *mut c_char {
+unsafe fn text_if_it_fits(output: *mut pg_sys::FmgrInfo, value: pg_sys::Datum) -> *mut c_char {
     // SAFETY: a context is current.
     let context = unsafe { pg_sys::CurrentMemoryContext };
     // SAFETY: promised by the caller.
@@ -191,18 +235,14 @@ fn is_about_size(error: &CaughtError) -> bool {
         || starts("invalid memory alloc request size")
 }
 
-fn push_integer(out: &mut Vec<u8>, value: impl itoa::Integer) {
-    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
-}
-
 fn function(type_oid: pg_sys::Oid, memory: &MemoryContextOwner) -> How {
     let mut function = pg_sys::InvalidOid;
     let mut is_varlena = false;
-    let mut output = Box::<pg_sys::FmgrInfo>::default();
+    let mut output = Box::<UnsafeCell<pg_sys::FmgrInfo>>::default();
     // SAFETY: catalog look-ups that fill what they are given; the boxed FmgrInfo does not move.
     unsafe {
         pg_sys::getTypeOutputInfo(type_oid, &mut function, &mut is_varlena);
-        pg_sys::fmgr_info_cxt(function, &mut *output, memory.context());
+        pg_sys::fmgr_info_cxt(function, output.get_mut(), memory.context());
     }
     How::Function { output, is_varlena }
 }
