@@ -1,4 +1,4 @@
-//! Statements about whole databases that PostgreSQL refuses while anybody is connected to them.
+//! Statements on whole databases that PostgreSQL refuses while other sessions are connected to them.
 
 use pgrx::prelude::*;
 
@@ -6,8 +6,8 @@ use super::catalog::{database_oid, may_own_database};
 use super::node::{bytes, is_a, items, Sql};
 use super::statement::Statement;
 
-/// The databases whose own properties `statement` changes; none where it is about other things, or
-/// only gives a database another name.
+/// The databases whose own properties `statement` changes; `None` if it concerns other objects, or only
+/// renames a database.
 pub fn databases(statement: &Statement) -> Vec<Sql> {
     use pg_sys::NodeTag::*;
     use pg_sys::ObjectType::OBJECT_DATABASE;
@@ -54,7 +54,7 @@ pub fn databases(statement: &Statement) -> Vec<Sql> {
     }
 }
 
-/// Name of the database that this session is in.
+/// Name of the current database.
 pub fn database_name() -> Sql {
     // SAFETY: a look-up; the database is there while we are in it.
     unsafe { bytes(pg_sys::get_database_name(pg_sys::MyDatabaseId)) }.unwrap_or_default()
@@ -64,11 +64,11 @@ pub fn database_name() -> Sql {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NeedsEmpty {
     pub database: pg_sys::Oid,
-    /// It is gone once the statement is committed.
+    /// It no longer exists once the statement is committed.
     pub is_dropped: bool,
 }
 
-/// What a statement does with the database that it needs empty.
+/// What a statement does with the database to which nobody may be connected.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Use {
     Drop,
@@ -77,12 +77,13 @@ enum Use {
     Copy,
 }
 
-/// The database that `statement` needs empty, if PostgreSQL lets the current role run it, here: nobody else
-/// makes a worker step aside. The checks are those of commands/dbcommands.c.
+/// The database to which nobody may be connected when `statement` runs, provided that PostgreSQL permits the
+/// current role to run it here: nobody else can make a worker step aside. The checks are those of
+/// commands/dbcommands.c.
 pub fn needs_empty(statement: &Statement) -> Option<NeedsEmpty> {
     let (name, used) = used_database(statement)?;
     let database = database_oid(&name)?;
-    // All but RENAME refuse to run in a transaction block (PreventInTransactionBlock).
+    // All except RENAME are refused in a transaction block (PreventInTransactionBlock).
     if used != Use::Rename && statement.is_in_transaction_block() {
         return None;
     }
@@ -130,7 +131,7 @@ fn used_database(statement: &Statement) -> Option<(Sql, Use)> {
     }
 }
 
-/// Whoever may create databases may copy it.
+/// Whether roles with CREATEDB may copy it.
 fn is_template(database: pg_sys::Oid) -> bool {
     // SAFETY: a catalog look-up; the row is read before it is given back.
     unsafe {

@@ -1,7 +1,6 @@
-//! What the output plugin must know of a relation to write its rows as SQL, read from the catalogs
-//! as they were at the time of the change (decoding sets up a historic snapshot), and owned from
-//! then on. Nothing is cached here; `output_plugin::relations` does that and drops it on
-//! invalidation.
+//! The properties of a relation that the output plugin needs to write its rows as SQL, read from the catalogs
+//! as of the time of the change (decoding sets up a historic snapshot) into owned values. Nothing is cached
+//! here; `output_plugin::relations` does that and discards it on invalidation.
 
 use std::ffi::CStr;
 
@@ -12,11 +11,11 @@ use super::value::{MemoryContextOwner, Output, Row};
 use crate::pg::compat;
 use crate::pg::declared;
 
-/// A relation that PostgreSQL holds open for the time of a callback.
+/// A relation that PostgreSQL keeps open during a callback.
 #[derive(Clone, Copy)]
 pub struct OpenRelation(pg_sys::Relation);
 
-/// How rows of a relation can be found again.
+/// How rows of a relation can be identified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Identity {
     /// By the columns of a unique index (the primary key, or REPLICA IDENTITY USING INDEX).
@@ -27,14 +26,14 @@ pub enum Identity {
     Nothing,
 }
 
-/// How two values of a column can be told equal in SQL.
+/// How two values of a column can be compared for equality in SQL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Equality {
-    /// The operator, as it is to be written.
+    /// The operator in SQL.
     pub operator: Vec<u8>,
-    /// `::type` behind the literal, where the operator would read it as another type.
+    /// `::type` after the literal, if the operator would parse it as another type.
     pub cast: Vec<u8>,
-    /// It says equal only for identical images (and not for 1.0 and 1.00, say).
+    /// It is only true for identical images (and not for 1.0 and 1.00, for example).
     pub is_image: bool,
 }
 
@@ -47,17 +46,17 @@ pub struct Column {
     pub output: Output,
     /// GENERATED ALWAYS AS (…), stored or virtual.
     pub is_generated: bool,
-    /// No text of it can be read: it is left out.
+    /// Its text cannot be read: it is left out.
     pub has_no_input: bool,
-    /// That is because its type goes with the session, and the column with it.
+    /// Because its type is dropped with the session, and the column with it.
     pub goes_with_session: bool,
-    /// Computed when read (from 18): a row in the WAL has NULL there.
+    /// Computed when read (from 18): a row in the WAL contains NULL there.
     pub is_virtual: bool,
     pub is_identity_always: bool,
     pub is_key: bool,
-    /// It, or its domain, refuses NULL or may do so.
+    /// It, or its domain, rejects NULL or may do so.
     pub may_refuse_null: bool,
-    /// Composite values are in it: of the type itself, or as elements or bounds.
+    /// It contains composite values: the type itself, or as elements or bounds.
     pub holds_rows: bool,
     /// `None` for a type without equality (json, point, …).
     pub equality: Option<Equality>,
@@ -72,7 +71,7 @@ impl Column {
         matches!(self.type_oid, pg_sys::ACLITEMOID | pg_sys::ACLITEMARRAYOID)
     }
 
-    /// The roles without which the text of a row's value is not read.
+    /// The roles without which the text of a row's value cannot be read.
     pub fn roles_in(&self, row: &Row) -> Vec<Vec<u8>> {
         match row.get(self.index) {
             // SAFETY: a value of this column's type.
@@ -83,14 +82,14 @@ impl Column {
         }
     }
 
-    /// True when two values are the same to the last bit. Differently stored copies of one long
-    /// value may count as different.
+    /// True if two values are bitwise identical. Differently stored copies of a TOASTed value may count as
+    /// different.
     pub fn is_same(&self, a: pg_sys::Datum, b: pg_sys::Datum) -> bool {
         // SAFETY: both are values of this column's type, taken from rows of this relation.
         unsafe { declared::datum_is_equal(a, b, self.by_value, self.length) }
     }
 
-    /// True for a long value that the row only points to: an UPDATE left it as it was.
+    /// True for a TOASTed value that the row only points to: an UPDATE did not change it.
     pub fn is_unchanged_toast(&self, value: pg_sys::Datum) -> bool {
         self.length == -1
             // SAFETY: a non-null value of a variable-length type points to a varlena.
@@ -110,14 +109,14 @@ unsafe fn is_on_disk(value: *mut pg_sys::varlena) -> bool {
     u32::from(tag) == pg_sys::vartag_external::VARTAG_ONDISK
 }
 
-/// A relation's description; `memory` keeps what its output functions cache.
+/// A relation's description; `memory` contains caches of its output functions.
 pub struct Description {
     pub schema: Vec<u8>,
     pub name: Vec<u8>,
     pub columns: Vec<Column>,
     pub identity: Identity,
     pub has_children: bool,
-    /// A column's values name roles: see [`Column::roles_in`].
+    /// A column's values contain roles: see [`Column::roles_in`].
     pub names_roles: bool,
     pub memory: MemoryContextOwner,
 }
@@ -129,7 +128,7 @@ impl OpenRelation {
         Self(relation)
     }
 
-    /// The pointer itself, for others inside the fence.
+    /// The pointer itself, for other code in src/pg.
     pub(in crate::pg) fn as_ptr(&self) -> pg_sys::Relation {
         self.0
     }
@@ -162,7 +161,7 @@ impl OpenRelation {
         self.oid().to_u32() < pg_sys::FirstNormalObjectId
     }
 
-    /// The table that this transient one replaces when a rewriting ALTER TABLE ends.
+    /// The table that this transient one replaces at the end of a rewriting ALTER TABLE.
     pub fn rewrites(&self) -> Option<pg_sys::Oid> {
         Some(self.form().relrewrite).filter(|oid| *oid != pg_sys::InvalidOid)
     }
@@ -188,7 +187,7 @@ impl OpenRelation {
         unsafe { (*self.0).rd_att }
     }
 
-    /// Reads everything about the relation. `memory_parent` is where its cached functions live.
+    /// Reads everything about the relation. `memory_parent` is the parent context of its cached functions.
     pub fn describe(&self, memory_parent: pg_sys::MemoryContext) -> Description {
         let memory = MemoryContextOwner::new(memory_parent, c"pg_incrbackup relation");
         let keys = self.key_columns();
@@ -239,7 +238,7 @@ impl OpenRelation {
             .collect()
     }
 
-    /// The extension that this relation came with.
+    /// The extension of which this relation is a member.
     pub fn extension(&self) -> Option<pg_sys::Oid> {
         // SAFETY: a catalog look-up.
         let oid = unsafe { pg_sys::getExtensionOfObject(pg_sys::RelationRelationId, self.oid()) };
@@ -247,7 +246,7 @@ impl OpenRelation {
     }
 }
 
-/// Opens another relation for the time of `read`; `None` when there is none of that OID.
+/// Opens another relation while `read` runs; `None` if there is none with that OID.
 pub fn with_relation<R>(oid: pg_sys::Oid, read: impl FnOnce(OpenRelation) -> R) -> Option<R> {
     // SAFETY: takes a reference on the relcache entry, given back below; an error in between ends
     // the transaction, whose resource owner gives it back.
@@ -294,7 +293,7 @@ fn column(
     }
 }
 
-/// Types that the server writes for itself and whose text it does not read again ("cannot accept a
+/// Types that the server writes for its own use and that have no usable input function ("cannot accept a
 /// value of type …"): pg_dump's output of such a column cannot be restored either.
 fn has_no_input(type_oid: pg_sys::Oid) -> bool {
     // SAFETY: a catalog look-up.
@@ -311,7 +310,7 @@ fn has_no_input(type_oid: pg_sys::Oid) -> bool {
     )
 }
 
-/// True for a type in a session's own schema, and a domain, an array or a range over one. The crate `effects`
+/// True for a type in a temporary schema, and a domain, an array or a range of one. The crate `effects`
 /// leaves such columns out (`left_out::parts`).
 fn is_of_session(type_oid: pg_sys::Oid) -> bool {
     if type_oid.to_u32() < pg_sys::FirstNormalObjectId {
@@ -377,7 +376,7 @@ fn holds_rows(type_oid: pg_sys::Oid) -> bool {
     }
 }
 
-/// Support function of a btree operator class that says whether equality means the same image
+/// Support function of a btree operator class that returns whether equality implies identical images
 /// (BTEQUALIMAGE_PROC of access/nbtree.h).
 const EQUAL_IMAGE_PROC: i16 = 4;
 
@@ -408,9 +407,9 @@ fn equality(type_oid: pg_sys::Oid, collation: pg_sys::Oid) -> Option<Equality> {
     }
 }
 
-/// An untyped literal takes the operator's type: right for the column's own type, for text in place
-/// of varchar and for a polymorphic operator, wrong for oid in place of regclass, and an error for
-/// record in place of a row type.
+/// An untyped literal gets the operator's type: correct for the column's own type, for text instead of
+/// varchar and for a polymorphic operator, wrong for oid instead of regclass, and an error for record instead
+/// of a row type.
 fn needs_cast(column: pg_sys::Oid, operator: pg_sys::Oid) -> bool {
     // SAFETY: a catalog look-up.
     let is_polymorphic = || unsafe { pg_sys::get_typtype(operator) } as u8 == b'p';
@@ -425,8 +424,8 @@ fn cast_to(type_oid: pg_sys::Oid) -> Vec<u8> {
     [b"::", name.to_bytes()].concat()
 }
 
-/// `=` where search_path '' finds the operator by itself, `OPERATOR(schema.=)` elsewhere; and the
-/// type on its right.
+/// `=` if the operator is found with an empty search_path, otherwise `OPERATOR(schema.=)`; and the type on
+/// its right.
 fn operator_text(operator: pg_sys::Oid) -> (Vec<u8>, pg_sys::Oid) {
     // SAFETY: a syscache look-up; the tuple is valid until it is released.
     unsafe {

@@ -1,7 +1,7 @@
-//! The shared memory of `status`: where its two structures live, and the lock of the board.
+//! The shared memory of `status`: the location of its two structures, and the lock of the board.
 //!
-//! How large they are a setting says, so pgrx's own shared variables, of a size that is known when the library is
-//! compiled, do not serve.
+//! Their size depends on a setting, so pgrx's shared variables, whose size must be known at compile time,
+//! cannot be used.
 
 use std::alloc::Layout;
 use std::ffi::CStr;
@@ -25,12 +25,12 @@ static LOCK: AtomicPtr<pg_sys::LWLock> = AtomicPtr::new(std::ptr::null_mut());
 static mut PREVIOUS_REQUEST: pg_sys::shmem_request_hook_type = None;
 static mut PREVIOUS_STARTUP: pg_sys::shmem_startup_hook_type = None;
 
-/// True where the library was preloaded, so that the shared memory exists.
+/// True if the library was preloaded, so that the shared memory exists.
 pub fn is_there() -> bool {
     IS_THERE.load(Ordering::Relaxed)
 }
 
-/// Asks for the shared memory, for so many databases. Only from `_PG_init`, while the library is preloaded.
+/// Requests shared memory for this many databases. Only from `_PG_init`, while the library is preloaded.
 pub fn init(databases: usize) {
     IS_THERE.store(true, Ordering::Relaxed);
     DATABASES.store(databases, Ordering::Relaxed);
@@ -43,7 +43,7 @@ pub fn init(databases: usize) {
     }
 }
 
-/// Databases that there is room for.
+/// The number of databases for which there is space.
 pub fn databases() -> usize {
     DATABASES.load(Ordering::Relaxed)
 }
@@ -61,7 +61,7 @@ unsafe extern "C-unwind" fn on_request() {
     }
 }
 
-/// Again after a crash, with memory that is new.
+/// Called again after a crash, with new memory.
 #[pg_guard]
 unsafe extern "C-unwind" fn on_startup() {
     // SAFETY: as above. The postmaster is alone, so AddinShmemInitLock need not be taken. All
@@ -98,7 +98,7 @@ unsafe fn memory(name: &CStr, size: usize) -> *mut u8 {
     unsafe { pg_sys::ShmemInitStruct(name.as_ptr(), size, &raw mut found) }.cast()
 }
 
-/// Of a structure in C's layout whose last field is a slice, one element for each database.
+/// A structure in C's layout whose last field is a slice, one element for each database.
 fn size<Head, Element>() -> usize {
     let elements = Layout::array::<Element>(databases());
     let whole = elements.and_then(|elements| Layout::new::<Head>().extend(elements));
@@ -114,18 +114,18 @@ fn wake_table() -> *mut WakeTable {
     std::ptr::slice_from_raw_parts_mut(WAKE.load(Ordering::Relaxed), databases()) as *mut WakeTable
 }
 
-/// What a committing backend reads and writes without a lock. Only where the library is preloaded.
+/// What a committing backend reads and writes without a lock. Only if the library is preloaded.
 pub fn wake() -> &'static WakeTable {
     // SAFETY: written in the startup hook, there as long as this process is attached; all of it is atomics.
     unsafe { &*wake_table() }
 }
 
-/// The board to read, locked until this goes. Only where the library is preloaded.
+/// The board for reading, locked until this is dropped. Only if the library is preloaded.
 pub fn share() -> Share {
     Share(locked(pg_sys::LWLockMode::LW_SHARED))
 }
 
-/// The board to change.
+/// The board for changes.
 pub fn exclusive() -> Exclusive {
     Exclusive(locked(pg_sys::LWLockMode::LW_EXCLUSIVE))
 }
