@@ -1,14 +1,14 @@
-//! Drills: the backup proves by itself that it restores.
+//! Drills: automatic restore tests.
 //!
-//! A drill restores the newest chain with its own `restore.sh` into a scratch database, up to a moment that
-//! is known on both sides, and compares definitions and rows with what the source held at that moment. Then
-//! it checks every file of the archive. What it found is a record in the archive.
+//! A drill restores the newest chain with its own `restore.sh` into a scratch database, up to a point that is
+//! known on both sides, and compares definitions and rows with the source at that point. Then it checks every
+//! file of the archive. The result is recorded in the archive.
 //!
-//! `job` is the worker, `restore` its heart; `moment` finds what to compare with, under the fence that base
-//! backups use; `target` is the server restored to, and `scratch` the database there. Unless told otherwise
-//! that is a `throwaway` server, on which a `restorer` without privileges works; `unmade` is what such a role
-//! can't make. `contents` and `definitions` are what is compared; `client` runs the programs. Nothing of the
-//! source is touched, and nothing in the archive but the drill's own two files.
+//! `job` is the worker, `restore` the main part; `moment` determines the point of comparison, under the fence
+//! that base backups use; `target` is the target server, and `scratch` the database there. By default that is
+//! a `throwaway` server, on which a `restorer` without privileges restores; `unmade` is what such a role
+//! cannot create. `contents` and `definitions` are compared; `client` runs the programs. Nothing of the
+//! source is changed, and nothing in the archive except the drill's own two files.
 
 mod board;
 mod client;
@@ -39,11 +39,11 @@ use crate::pg::failure::Failure;
 use crate::pg::server;
 use crate::{place, settings, status};
 
-/// How long after a failure to drop what a drill left behind it is tried again, at least and at most.
+/// Minimum and maximum delay before a failed removal of leftovers is retried.
 const FIRST_TIDY_RETRY: Duration = Duration::from_secs(5);
 const TIDY_RETRY: Duration = Duration::from_secs(600);
 
-/// Every drill of this database on record, oldest first.
+/// Every recorded drill of this database, oldest first.
 pub fn records(database: pg_sys::Oid) -> Result<Vec<Drill>, Failure> {
     match place::find(database)? {
         Some(found) => Ok(drills::read(&found)?),
@@ -51,8 +51,8 @@ pub fn records(database: pg_sys::Oid) -> Result<Vec<Drill>, Failure> {
     }
 }
 
-/// Starts a scheduled drill of `database` when one is due: once after each moment of the schedule, and again
-/// where it could not be made. For the launcher.
+/// Starts a scheduled drill of `database` if one is due: once after each scheduled time, and again if it
+/// could not run. For the launcher.
 pub fn start_if_due(database: pg_sys::Oid) {
     let Some(schedule) = settings::drill_schedule() else {
         return;
@@ -94,10 +94,10 @@ pub fn start_if_due(database: pg_sys::Oid) {
     }
 }
 
-/// Starts workers that drop what drills have left behind that died. For the launcher; of dropped databases
-/// too.
+/// Starts workers that remove the leftovers of drills that crashed. For the launcher; also for dropped
+/// databases.
 pub fn tidy_where_needed() {
-    // Looking makes no directory: it may yet be mounted.
+    // This does not create a directory: the archive may not be mounted yet.
     if !settings::directory().is_some_and(|path| path.is_dir()) {
         return;
     }

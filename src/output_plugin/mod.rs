@@ -1,12 +1,12 @@
-//! The output plugin: every decoded change becomes SQL text.
+//! The output plugin: formats every decoded change as SQL text.
 //!
-//! This room decides what is written and in which order; `pg::plugin` calls it from PostgreSQL's
-//! callbacks and carries the rows away. A transaction's BEGIN waits for its first change, so empty
-//! transactions leave nothing. With `framing` (capture workers) rows are frames; without, they are
-//! plain statements in decoder_raw's dialect (`pg_recvlogical`).
+//! This module decides what is written and in which order; `pg::plugin` calls it from PostgreSQL's callbacks
+//! and passes the rows on. A transaction's BEGIN is delayed until its first change, so empty transactions
+//! write nothing. With `framing` (capture workers) rows are frames; otherwise they are plain statements in
+//! decoder_raw's dialect (`pg_recvlogical`).
 
+pub mod ddl_history;
 pub mod frame;
-pub mod history;
 mod large_object_acl;
 mod large_objects;
 mod literal;
@@ -19,7 +19,7 @@ use archive::segment::{Lost, What};
 use chrono::{DateTime, Utc};
 use pgrx::prelude::*;
 
-use self::history::Statement;
+use self::ddl_history::Statement;
 use self::options::Options;
 use self::relations::{Relations, Treatment};
 use self::row_sql::Line;
@@ -30,12 +30,12 @@ use crate::pg::decoding::relation::OpenRelation;
 use crate::pg::decoding::value::Row;
 use crate::pg::failure::Failure;
 
-/// Where rows go: `pg_recvlogical`, a SQL function's result, or the segment writer.
+/// The destination of rows: `pg_recvlogical`, a SQL function's result, or the segment writer.
 pub trait RowTarget {
     fn row(&mut self, row: &[u8]);
 }
 
-/// The transaction that is being decoded.
+/// The transaction being decoded.
 #[derive(Clone, Copy, Debug)]
 pub struct Transaction {
     /// 64-bit.
@@ -61,7 +61,7 @@ impl<'a> Change<'a> {
         }
     }
 
-    /// The old row, or what the WAL has of it, and the new one.
+    /// The old row, or the part of it that is in the WAL, and the new one.
     pub fn rows(&self) -> (Option<&'a Row>, Option<&'a Row>) {
         match *self {
             Change::Insert { new } => (None, Some(new)),
@@ -71,7 +71,7 @@ impl<'a> Change<'a> {
     }
 }
 
-/// A TRUNCATE as its WAL record has it: every table that it emptied, those of CASCADE too.
+/// A TRUNCATE as in its WAL record: every table that it truncated, including those of CASCADE.
 pub struct Truncate {
     pub cascade: bool,
 }
@@ -79,7 +79,7 @@ pub struct Truncate {
 /// A table in a TRUNCATE.
 enum Truncated {
     Named(Vec<u8>),
-    /// A partition whose rows stand at restore wherever the root puts them.
+    /// A partition whose rows are assigned to partitions again at restore.
     WithItsRoot,
 }
 
@@ -93,7 +93,7 @@ pub struct Plugin {
 }
 
 impl Plugin {
-    /// `memory` holds what output functions cache, for as long as the session lasts.
+    /// `memory` is for caches of output functions, and exists as long as the session.
     pub fn new(options: Options, memory: pg_sys::MemoryContext) -> Self {
         let (relations, line) = (Relations::default(), Line::default());
         Self {
@@ -123,7 +123,7 @@ impl Plugin {
         self.state = State::default();
     }
 
-    /// Takes what a stretch of commands did to the schema; it stands before what comes next.
+    /// Accepts the schema changes of a range of commands, which precede what follows.
     pub fn schema_changed(
         &mut self,
         transaction: Transaction,
@@ -165,8 +165,8 @@ impl Plugin {
         }
     }
 
-    /// Writes a TRUNCATE of those of the tables whose rows are captured. One that an extension's
-    /// script runs comes again with the script, as the script's rows do.
+    /// Writes a TRUNCATE of those of the tables whose rows are captured. One executed by an extension's
+    /// script is executed again by the script, like the script's rows.
     pub fn truncate(
         &mut self,
         transaction: Transaction,
@@ -186,7 +186,7 @@ impl Plugin {
                 None => {}
             }
         }
-        // Its root is in the list where the statement named it.
+        // Its root is in the list if the statement named it.
         if let Some(name) = alone.filter(|_| tables.iter().all(|table| table.kind() != b'p')) {
             let name = String::from_utf8_lossy(&name);
             self.writer(transaction, target).flag_ddl(&format!(
@@ -209,8 +209,8 @@ impl Plugin {
         );
     }
 
-    /// Writes that DDL of this transaction is lost: what follows may not fit what a restore has. What the
-    /// catalogs tell (`is_told`) is there all the same.
+    /// Writes that DDL of this transaction is lost: what follows may not apply to a restored database.
+    /// Effects that the catalogs show (`is_told`) are written nevertheless.
     pub fn lost_ddl(
         &mut self,
         transaction: Transaction,
@@ -225,7 +225,7 @@ impl Plugin {
         }
     }
 
-    /// The name to TRUNCATE; ONLY is an error for a partitioned table, which has no rows itself.
+    /// The name for TRUNCATE; ONLY is an error for a partitioned table, which has no rows itself.
     fn truncated_name(&mut self, table: OpenRelation) -> Option<Truncated> {
         if table.kind() == b'p' {
             return Some(Truncated::Named(table.qualified_name()));
@@ -239,7 +239,7 @@ impl Plugin {
         }
     }
 
-    /// No text could be made of a change.
+    /// A change could not be written as text.
     pub fn change_failed(
         &mut self,
         transaction: Transaction,
@@ -256,7 +256,7 @@ impl Plugin {
             .lose_rows(relation.oid(), &name, &reason);
     }
 
-    /// The same of what is no row.
+    /// The same for something other than a row.
     pub fn failed(
         &mut self,
         transaction: Transaction,
@@ -270,7 +270,7 @@ impl Plugin {
         writer.flag(&format!("{what} is left out: {reason}"));
     }
 
-    /// Writes the transaction's large objects, which come last: only now it is known what became of them.
+    /// Writes the transaction's large objects, at the end, because only then their final state is known.
     pub fn large_objects(&mut self, transaction: Transaction, target: &mut dyn RowTarget) {
         large_objects::write(&mut self.writer(transaction, target));
     }

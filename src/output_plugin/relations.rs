@@ -1,57 +1,57 @@
-//! The plugin's cache of relations: their names, columns and ready-made SQL pieces.
+//! The plugin's cache of relations: their names, columns and prepared pieces of SQL.
 //!
-//! An entry lives until PostgreSQL invalidates its relation (or any schema, type or operator name):
-//! an ALTER TABLE may sit between two rows of one transaction.
+//! An entry is valid until PostgreSQL invalidates its relation (or any schema, type or operator name): an
+//! ALTER TABLE may come between two rows of one transaction.
 
 use pgrx::prelude::*;
 use rustc_hash::FxHashMap;
 
-use super::history::HistoryColumns;
+use super::ddl_history::HistoryColumns;
 use crate::pg::catalogs::extension;
 use crate::pg::decoding::invalidation::{self, Invalidated};
 use crate::pg::decoding::partition;
 use crate::pg::decoding::relation::{with_relation, Column, Description, Identity, OpenRelation};
 use crate::pg::text::quote;
 
-/// What the plugin does with the rows of a relation.
+/// How the plugin handles the rows of a relation.
 pub enum Treatment {
     /// They are written.
     Write(TableSql),
-    /// They are ddl_history's: they become DDL.
+    /// Rows of ddl_history: they are converted to DDL.
     History(HistoryColumns, Description),
     /// They are not part of a dump (materialized views, members of extensions, …).
     Skip,
 }
 
-/// A table and the SQL pieces that are the same for each of its rows.
+/// A table and the pieces of SQL that are the same for each of its rows.
 pub struct TableSql {
     pub description: Description,
     /// `schema.table`
     pub target: Vec<u8>,
-    /// Where an UPDATE or DELETE looks: `schema.table`, with ONLY where the table has children, or
-    /// the root of the partition tree.
+    /// The target of an UPDATE or DELETE: `schema.table`, with ONLY if the table has children, or the root of
+    /// the partition tree.
     pub only_target: Vec<u8>,
-    /// Where its identity columns are altered: only the root of a partition tree may be (from 17 on,
+    /// The table to alter for identity columns: for partitions the root of the partition tree (from 17 on,
     /// partitions have identities).
     pub identity_target: Vec<u8>,
     /// The rows are written through the root of the partition tree.
     pub is_via_root: bool,
-    /// `INSERT INTO … VALUES (`, or the whole statement for a table without columns to write.
+    /// `INSERT INTO … VALUES (`, or the complete statement for a table without columns to write.
     pub insert_head: Vec<u8>,
-    /// `COPY … FROM stdin;`; `None` where there is no column to copy.
+    /// `COPY … FROM stdin;`; `None` if there is no column to copy.
     pub copy_head: Option<Vec<u8>>,
-    /// The table that these rows will replace, where this is ALTER TABLE's transient heap.
+    /// The table whose rows these will replace, if this is ALTER TABLE's transient heap.
     pub is_rewrite: bool,
 }
 
 #[derive(Default)]
 pub struct Relations {
-    /// Asked for each row; oids are nobody's to choose, so a quick hash does.
+    /// Looked up for each row; users cannot choose OIDs, so a fast hash is sufficient.
     entries: FxHashMap<pg_sys::Oid, Treatment>,
 }
 
 impl Relations {
-    /// The entry for `relation`, made when there is none. `memory` outlives the cache.
+    /// The entry for `relation`, created if there is none. `memory` outlives the cache.
     pub fn get(&mut self, relation: OpenRelation, memory: pg_sys::MemoryContext) -> &mut Treatment {
         self.drop_invalidated();
         self.entries
@@ -123,8 +123,8 @@ fn own_table(relation: OpenRelation, memory: pg_sys::MemoryContext) -> Treatment
     }
 }
 
-/// Columns that a row's SQL names: a generated one is computed again by whoever replays, and what
-/// has no text that can be read is left out (and flagged).
+/// Columns in a row's SQL: a generated one is computed again at replay, and one without usable text form is
+/// left out (and flagged).
 pub fn written_columns(columns: &mut [Column]) -> impl Iterator<Item = &mut Column> {
     let is_written = |column: &&mut Column| !column.is_generated && !column.has_no_input;
     columns.iter_mut().filter(is_written)
@@ -193,7 +193,7 @@ fn table_sql(relation: OpenRelation, memory: pg_sys::MemoryContext, is_rewrite: 
 }
 
 impl TableSql {
-    /// The columns whose values cannot be carried.
+    /// The columns whose values cannot be captured.
     pub fn columns_without_input(&self) -> impl Iterator<Item = &[u8]> {
         let columns = self.description.columns.iter();
         columns
