@@ -128,7 +128,7 @@ fn update(database: pg_sys::Oid, change: impl FnOnce(&mut ExtensionStatus)) {
 /// transaction.
 pub fn look(database: pg_sys::Oid) -> Result<(), Failure> {
     let known = status::read(database).unwrap_or_default().extension;
-    let Some(history) = ddl::history::find() else {
+    let Some(history) = ddl::ddl_history::find() else {
         let mut schema = known.schema.get();
         if schema.is_empty() {
             let found = place::find(database)?;

@@ -177,7 +177,7 @@ impl Due {
 
 /// True if the executor must check the tables that it updates.
 pub fn checks_updates() -> bool {
-    settings::keyless_tables() == KeylessTables::Error && ddl::history::find().is_some()
+    settings::keyless_tables() == KeylessTables::Error && ddl::ddl_history::find().is_some()
 }
 
 /// Refuses an UPDATE or DELETE whose old rows would be lost.

@@ -7,13 +7,13 @@ use pgrx::datum::TimestampWithTimeZone;
 use pgrx::prelude::*;
 
 use super::{ensure_same_version, or_raise};
-use crate::history::{question, GivenKey};
 use crate::pg::failure::Failure;
 use crate::pg::server::{self, transaction};
 use crate::pg::text::ServerText;
 use crate::pg::types::lsn::PgLsn;
 use crate::pg::types::sql_types::{RegClass, StoredJsonb, Xid8};
 use crate::pg::types::timestamp;
+use crate::row_history::{question, GivenKey};
 use crate::{place, preflight};
 
 /// Columns of the result.

@@ -77,7 +77,7 @@ pub fn prune_ddl_history() {
         return;
     };
     let before = time::calendar() - kept;
-    let removed = ddl::history::prune(before.timestamp_micros());
+    let removed = ddl::ddl_history::prune(before.timestamp_micros());
     if removed > 0 {
         log!("pg_incrbackup: removed {removed} rows of ddl_history that are older than keep_incremental");
     }

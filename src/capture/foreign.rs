@@ -1,4 +1,4 @@
-//! Converts rows of decoder_raw to messages of our own plugin.
+//! Converts rows of decoder_raw to frames, as our own plugin writes them.
 //!
 //! decoder_raw does not write which transaction its statements belong to before the COMMIT, so a
 //! transaction's statements are collected here (on disk if there are many). Its lines for ddl_history are
@@ -18,8 +18,8 @@ use tempfile::SpooledTempFile;
 use super::error::{CaptureError, Result};
 use super::foreign_sql::{self, Line, OwnTables, Table};
 use super::journal::Journal;
+use crate::output_plugin::ddl_history::{Statement, FLAG, LEFT_OUT, LOST};
 use crate::output_plugin::frame;
-use crate::output_plugin::history::{Statement, FLAG, LEFT_OUT, LOST};
 use crate::pg::decoding::commit_time;
 use crate::pg::types::xid;
 use crate::settings;
@@ -44,7 +44,7 @@ pub fn plugin_options(plugin_name: &str) -> Result<(Options, Option<Translator>)
     Ok((options, Some(Translator::new(Rc::new(own_tables()?)))))
 }
 
-/// Collects the open transaction's messages until its COMMIT.
+/// Collects the open transaction's frames until its COMMIT.
 pub struct Translator {
     own: Rc<OwnTables>,
     frames: SpooledTempFile,

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use super::error::{CaptureError, Result};
-use crate::output_plugin::history::Statement;
+use crate::output_plugin::ddl_history::Statement;
 
 /// Schema and name of a table.
 pub type Table = (Vec<u8>, Vec<u8>);

@@ -1,4 +1,4 @@
-//! The journal of one database: messages in, durable segments out.
+//! The journal of one database: frames in, durable segments out.
 //!
 //! It skips transactions that the files already contain (the slot may go back, the files never repeat),
 //! counts what waits for an fsync, rotates at transaction ends, and reports to the status board. It
@@ -83,7 +83,7 @@ impl Journal {
         self.expected = last.filter(|last| confirmed < last.0);
     }
 
-    /// Accepts one message of the output plugin.
+    /// Accepts one frame of the output plugin.
     pub fn accept(&mut self, row: &[u8]) -> Result<()> {
         self.ensure_wanted()?;
         let frame = frame::parse(row)?;

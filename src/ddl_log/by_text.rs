@@ -1,16 +1,17 @@
-//! Statements of which the catalogs of this database do not tell all, whoever decodes: about roles and tablespaces, and
-//! those that run an extension's script. With decoder_raw, those about the database itself.
+//! Statements whose effects are not completely visible in the catalogs of this database, whatever plugin
+//! decodes: on roles and tablespaces, and those that run an extension's script. With decoder_raw also those
+//! on the database itself.
 
 use archive::escape::percent_encode;
 
-use super::history::Record;
+use super::ddl_history::Record;
 use super::plan::{Need, Plan};
 use super::record_mode::RecordMode;
 use super::secrets::public_text;
 use super::session::{session, Session};
 use super::statement_text::{text_of, StatementText};
 use super::words::travels_as_effects;
-use crate::output_plugin::history::SUPERUSER;
+use crate::output_plugin::ddl_history::SUPERUSER;
 use crate::pg::ddl::database::databases;
 use crate::pg::ddl::node::Sql;
 use crate::pg::ddl::proof::{says_derived, Derived};
@@ -20,8 +21,8 @@ use crate::pg::ddl::tablespaces::named_tablespaces;
 use crate::pg::server;
 use crate::pg::text::quote;
 
-/// True for such a statement, and for one of which nothing is recorded. (COMMENT, GRANT and SECURITY LABEL do not
-/// tell by their tag.)
+/// True for such a statement, and for one that is not recorded. (The tags COMMENT, GRANT and SECURITY LABEL
+/// do not show it.)
 pub fn is_by_text(statement: &Statement, mode: RecordMode) -> bool {
     let databases = databases(statement);
     if !databases.is_empty() {
@@ -38,7 +39,7 @@ fn own_name() -> Sql {
     server::database_name(server::my_database()).unwrap_or_default()
 }
 
-/// The plan for it; none where nothing of it belongs in the stream.
+/// The plan for it; `None` if nothing of it belongs in the stream.
 pub fn plan(statement: &Statement, tag: &'static str, mode: RecordMode) -> Option<Plan> {
     let is_about_this_database = databases(statement).contains(&own_name());
     let is_of_cluster = matches!(mode, RecordMode::Role | RecordMode::Tablespace);
@@ -75,13 +76,13 @@ pub fn plan(statement: &Statement, tag: &'static str, mode: RecordMode) -> Optio
     })
 }
 
-/// Both names of a role or a tablespace, as the output plugin reads them.
+/// Both names of a renamed role or tablespace, in the output plugin's format.
 fn renamed(statement: &Statement) -> Option<Sql> {
     let (name, to) = statement.renamed_in_cluster()?;
     Some(format!("{} {}", percent_encode(&name), percent_encode(&to)).into_bytes())
 }
 
-/// A role that is a superuser must be one at restore too: it may be given what only those may own.
+/// A superuser must also be one at restore: it may be given objects that only superusers may own.
 fn needed_role_command(role: &[u8]) -> &'static str {
     if is_superuser(role) {
         SUPERUSER
@@ -90,7 +91,7 @@ fn needed_role_command(role: &[u8]) -> &'static str {
     }
 }
 
-/// The roles and tablespaces that its text fails without, and the roles that it drops.
+/// The roles and tablespaces without which its text fails, and the roles that it drops.
 pub fn needs(
     statement: &Statement,
     mode: RecordMode,

@@ -1,7 +1,7 @@
-//! A statement written so that no setting changes what it says: string constants in the form that
-//! they need under standard_conforming_strings = on, `U&'…'` and `U&"…"` resolved, no comments.
+//! A statement in a form whose meaning does not depend on settings: string constants as required under
+//! standard_conforming_strings = on, `U&'…'` and `U&"…"` resolved, no comments.
 //!
-//! Who uses the text has it proven by the parser (`pg::ddl_proof`); nothing here needs to be believed.
+//! The caller has the result verified by the parser (`pg::ddl_proof`), so nothing here needs to be trusted.
 
 use std::ops::Range;
 
@@ -9,12 +9,13 @@ use super::statement_text::{Token, TokenKind};
 use crate::pg::ddl::node::Sql;
 use crate::pg::ddl::scan::{in_server_encoding, Lexeme, LexemeKind};
 
-/// The tokens of `piece` written anew, with a text of their own. None for text that the parser refuses (a bad Unicode escape).
+/// The tokens of `piece` in canonical form, with their positions. `None` if the parser rejects the text (an
+/// invalid Unicode escape).
 pub fn written_anew(piece: &[u8], lexemes: &[Lexeme]) -> Option<(Sql, Vec<Token>)> {
     let mut out = Vec::with_capacity(piece.len() + 16);
     let mut tokens = Vec::with_capacity(lexemes.len());
     let mut rest = lexemes;
-    // Where the last token ended, and whether it may grow together with the next one.
+    // The end of the last token, and whether it could merge with the next one.
     let mut last: Option<(usize, bool)> = None;
     while let Some((lexeme, behind)) = rest.split_first() {
         let (escape, behind) = escape_behind(lexeme, behind);
@@ -41,8 +42,8 @@ pub fn written_anew(piece: &[u8], lexemes: &[Lexeme]) -> Option<(Sql, Vec<Token>
     Some((out, tokens))
 }
 
-/// The escape character of a `U&` token, and what follows it and its UESCAPE; an inner None where
-/// UESCAPE is followed by something else than one character.
+/// The escape character of a `U&` token, and what follows it and its UESCAPE; the inner `None` if UESCAPE is
+/// not followed by a single character.
 fn escape_behind<'a>(lexeme: &Lexeme, behind: &'a [Lexeme]) -> (Option<u8>, &'a [Lexeme]) {
     let is_unicode = matches!(
         lexeme.kind,
@@ -61,10 +62,10 @@ fn escape_behind<'a>(lexeme: &Lexeme, behind: &'a [Lexeme]) -> (Option<u8>, &'a 
     }
 }
 
-/// What a token is, and its text where that is not to be its own characters.
+/// The kind of a token, and its text if that differs from its characters.
 fn written(kind: &LexemeKind, raw: &[u8], escape: u8) -> Option<(TokenKind, Option<Sql>)> {
     Some(match kind {
-        // N'…': the scanner gives the letter as a keyword of its own.
+        // N'…': the scanner returns the letter as a separate keyword.
         LexemeKind::Keyword(word) if raw.len() != word.len() => (
             TokenKind::Keyword(word),
             Some([word.as_bytes(), b" "].concat()),
@@ -92,7 +93,7 @@ fn written(kind: &LexemeKind, raw: &[u8], escape: u8) -> Option<(TokenKind, Opti
     })
 }
 
-/// `'…'`, or `E'…'` where it holds a backslash. Line ends stay: a definition is read by people.
+/// `'…'`, or `E'…'` if it contains a backslash. Line ends are kept, so that definitions remain readable.
 fn constant(text: &[u8]) -> Sql {
     let mut out = Vec::with_capacity(text.len() + 3);
     if text.contains(&b'\\') {
@@ -121,7 +122,7 @@ fn quoted_name(name: &[u8]) -> Sql {
     out
 }
 
-/// What lies between two tokens, without its comments.
+/// The text between two tokens, without comments.
 fn push_gap(out: &mut Sql, gap: &[u8]) {
     if !gap.iter().any(|byte| matches!(byte, b'-' | b'/')) {
         return out.extend_from_slice(gap);

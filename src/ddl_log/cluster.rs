@@ -1,9 +1,9 @@
-//! Notices committed changes of roles, tablespaces and databases, in whatever database they happen.
+//! Detects committed changes of roles, tablespaces and databases, in any database.
 //!
-//! The hook sees them in every database of the cluster, also where the extension is not. Each raises
-//! a count in shared memory and wakes the launcher, which has the globals of every backed-up
-//! database written anew. Nothing is written here: what a crash makes us forget is looked for at
-//! the next start of the server.
+//! The hook sees them in every database of the cluster, also without the extension. Each one increments a
+//! count in shared memory and wakes the launcher, which has the globals of every backed-up database written
+//! again. Nothing is written here: changes that are forgotten in a crash are detected at the next start of
+//! the server.
 
 use std::cell::Cell;
 
@@ -13,20 +13,20 @@ use crate::pg::server::{self, wake};
 use crate::{status, workers};
 
 thread_local! {
-    /// Where the last commit record ended when this transaction first changed the cluster.
+    /// The end of the last commit record when this transaction first changed the cluster.
     static CHANGED: Cell<Option<u64>> = const { Cell::new(None) };
 }
 
-/// Notes a statement that is about to run. One that fails ends its transaction or a subtransaction:
-/// at worst, a change is announced that did not happen.
+/// Records a statement that is about to run. If it fails, its transaction or a subtransaction is rolled back:
+/// at worst, a change is reported that did not happen.
 pub fn before(statement: &Statement) {
     if changes_cluster(statement) && CHANGED.get().is_none() {
         CHANGED.set(Some(wake::last_commit_end()));
     }
 }
 
-/// A transaction has ended; it was committed or prepared, or not. (A statement that commits half way
-/// has announced its change by then.)
+/// A transaction has ended: committed, prepared or aborted. (A statement that commits internally has reported
+/// its change by then.)
 pub fn transaction_ended(committed: bool) {
     let Some(before) = CHANGED.take().filter(|_| committed) else {
         return;
@@ -39,7 +39,7 @@ pub fn transaction_ended(committed: bool) {
     announce(end, wake::commit_time());
 }
 
-/// COMMIT PREPARED has succeeded, of whatever transaction.
+/// COMMIT PREPARED of any transaction has succeeded.
 pub fn prepared_was_committed() {
     if status::cluster_changes().is_prepared() {
         let now = archive::time::now().timestamp_micros();

@@ -1,18 +1,18 @@
-//! What happens around a utility statement: its row is written before it runs, and completed after.
+//! Recording of a utility statement: its row is written before it runs, and completed after.
 //!
-//! The row is one plain insert in the user's own transaction. Where a text is to be replayed ([`guarded`]), reading what
-//! is needed may fail without harm to the user's statement: it happens in a subtransaction of its own, and what comes of
-//! the failure says `pg_incrbackup.on_log_error`.
+//! The row is a plain insert in the user's own transaction. If a text is to be replayed ([`guarded`]),
+//! reading what is needed may fail without affecting the user's statement: it happens in a separate
+//! subtransaction, and `pg_incrbackup.on_log_error` determines the result of a failure.
 
 use std::cell::RefCell;
 
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
-use super::frames::{self, Later, RunningStatement};
-use super::history::{Object, Record, WrittenRow, COLUMNS};
+use super::ddl_history::{Object, Record, WrittenRow, COLUMNS};
 use super::plan::{self, Need, Plan};
 use super::record_mode::{record_mode_of, RecordMode};
+use super::running::{self, Later, RunningStatement};
 use super::session::{session, session_for_words};
 use super::subject::Subject;
 use super::words::{self, travels_as_effects};
@@ -20,7 +20,7 @@ use super::{by_text, cluster, decoder_raw, objects, reset};
 use crate::effects::{does_more_than_catalogs_tell, is_told_by_catalogs};
 use crate::pg::ddl;
 use crate::pg::ddl::database::{needs_empty, NeedsEmpty};
-use crate::pg::ddl::history::HistoryTable;
+use crate::pg::ddl::ddl_history::HistoryTable;
 use crate::pg::ddl::hook::{install, Callbacks};
 use crate::pg::ddl::node::Sql;
 use crate::pg::ddl::statement::Statement;
@@ -37,7 +37,7 @@ thread_local! {
 }
 
 pub fn init() {
-    ddl::history::watch();
+    ddl::ddl_history::watch();
     replica_identity::record_by(record_own);
     install(Callbacks {
         before_utility,
@@ -53,7 +53,7 @@ fn before_utility(statement: &Statement) -> u64 {
     cluster::before(statement);
     if statement.node_tag() == pg_sys::NodeTag::T_TransactionStmt {
         return if statement.is_commit_prepared() {
-            frames::push(RunningStatement {
+            running::push(RunningStatement {
                 is_commit_prepared: true,
                 ..RunningStatement::default()
             })
@@ -75,7 +75,7 @@ fn before_utility(statement: &Statement) -> u64 {
     if mode == RecordMode::Explain && ddl::touched::created_relation(statement).is_none() {
         return 0;
     }
-    let Some(history) = ddl::history::find() else {
+    let Some(history) = ddl::ddl_history::find() else {
         return if plan::is_captured_without_history() {
             reset::without_history(statement, tag, mode)
         } else {
@@ -102,14 +102,14 @@ fn before_utility(statement: &Statement) -> u64 {
     } else {
         guarded(history, statement, tag, mode)
     };
-    frames::push(RunningStatement {
+    running::push(RunningStatement {
         may_lose,
         is_beyond_catalogs: is_beyond_catalogs(tag),
         ..frame
     })
 }
 
-/// Plans a statement whose text is replayed, where an error does no harm.
+/// Plans a statement whose text is replayed, where an error has no effect on it.
 fn guarded(
     history: HistoryTable,
     statement: &Statement,
@@ -143,7 +143,7 @@ fn guarded(
     }
 }
 
-/// What is to be known after the statement, when its parse tree can no longer be trusted.
+/// Facts needed after the statement, when its parse tree is no longer reliable.
 fn facts(subject: &Subject) -> RunningStatement {
     RunningStatement {
         touched: subject.touched(),
@@ -154,7 +154,7 @@ fn facts(subject: &Subject) -> RunningStatement {
     }
 }
 
-/// Takes the lock that a base backup's fence waits for, and writes the row where it is time.
+/// Acquires the lock that a base backup's fence waits for, and writes the row if it is time.
 pub(super) fn begin(
     history: HistoryTable,
     mut frame: RunningStatement,
@@ -174,7 +174,7 @@ pub(super) fn begin(
     frame
 }
 
-/// A row for each role and tablespace that the text names: a restore makes those that are missing.
+/// A row for each role and tablespace that the text names: a restore creates missing ones.
 fn record_needs(history: HistoryTable, record: &Record, needs: &[Need]) {
     for (command, name) in needs {
         let needed = Record::note(command, record.query.clone(), name.clone());
@@ -183,7 +183,7 @@ fn record_needs(history: HistoryTable, record: &Record, needs: &[Need]) {
 }
 
 fn after_utility(number: u64) {
-    let Some(mut frame) = frames::pop(number) else {
+    let Some(mut frame) = running::pop(number) else {
         return;
     };
     if frame.is_commit_prepared {
@@ -198,7 +198,7 @@ fn after_utility(number: u64) {
         };
     }
     if let Some(schema) = frame.may_lose.take() {
-        if ddl::history::find().is_none() && workers::has_slot(server::my_database()) {
+        if ddl::ddl_history::find().is_none() && workers::has_slot(server::my_database()) {
             lost_extension::note_loss(&schema);
         }
     }
@@ -216,7 +216,7 @@ fn after_utility(number: u64) {
     finish(frame);
 }
 
-/// Completes the statement's row, and gives the tables it touched an identity where they lack one.
+/// Completes the statement's row, and gives a replica identity to tables that it touched and that lack one.
 fn finish(mut frame: RunningStatement) {
     let Some(mut row) = frame.row.take() else {
         return;
@@ -225,7 +225,7 @@ fn finish(mut frame: RunningStatement) {
     if frame.is_known {
         return;
     }
-    // Where nobody tells of which table an index went, all are looked at: that may fail, and harms nobody.
+    // If the table of a dropped index is unknown, all are checked: a failure does no harm.
     if frame.is_plain && !frame.touched.has_lost_index {
         if frame.touched.may_concern_identities() {
             replica_identity::due_after(&frame.touched).carry_out();
@@ -248,7 +248,7 @@ fn complete(row: &mut WrittenRow, frame: &mut RunningStatement) {
     if objects.is_empty() && !row.is_completed() {
         objects = std::mem::take(&mut frame.subjects);
     }
-    // All that it made goes with the session: it is nobody's.
+    // All objects that it created are temporary: it is not recorded.
     if frame.made_temporary && objects.is_empty() && !row.is_completed() {
         return row.cancel();
     }
@@ -266,7 +266,7 @@ fn complete(row: &mut WrittenRow, frame: &mut RunningStatement) {
 
 /// Records a statement that we run ourselves, before it runs.
 fn record_own(command: &'static str, text: &[u8], table: Sql) {
-    if let Some(history) = ddl::history::find() {
+    if let Some(history) = ddl::ddl_history::find() {
         let is_decoded = travels_as_effects();
         let record = Record {
             command,
@@ -283,12 +283,12 @@ fn record_own(command: &'static str, text: &[u8], table: Sql) {
     }
 }
 
-/// True where the catalogs do not tell all that a command does.
+/// True if the catalogs do not show everything that a command does.
 pub(super) fn is_beyond_catalogs(tag: &str) -> bool {
     does_more_than_catalogs_tell(tag) || !is_told_by_catalogs(tag)
 }
 
-/// What becomes of a statement that could not be recorded.
+/// Handles a statement that could not be recorded.
 pub(super) fn report(failure: &Failure, is_beyond_catalogs: bool) {
     let message = format!("could not record DDL for the backup: {}", failure.message);
     let report = ErrorReport::new(failure.code, message.clone(), "ddl_log");
@@ -297,7 +297,7 @@ pub(super) fn report(failure: &Failure, is_beyond_catalogs: bool) {
             .set_detail("pg_incrbackup.on_log_error is \"error\", so the statement fails.")
             .report(PgLogLevel::ERROR);
     }
-    // In the WAL of this very transaction: rolled back with it, and not forgotten by a crash.
+    // In the WAL of this very transaction: rolled back with it, and preserved in a crash.
     let travels_as_effects = travels_as_effects();
     let is_lost = is_beyond_catalogs || !travels_as_effects;
     if travels_as_effects {
@@ -316,8 +316,8 @@ pub(super) fn report(failure: &Failure, is_beyond_catalogs: bool) {
         .report(PgLogLevel::WARNING);
 }
 
-/// What an event trigger tells of in a session without our hook, of a server whose
-/// shared_preload_libraries has lost us for a while.
+/// Called by event triggers in a session without our hook, on a server whose shared_preload_libraries lacks
+/// us for a while.
 pub(super) fn report_unseen(reported: &[objects::Reported]) {
     let counts = |object: &objects::Reported| {
         object.object.is_some() || object.table.is_some() || object.dropped_table.is_some()
@@ -325,7 +325,7 @@ pub(super) fn report_unseen(reported: &[objects::Reported]) {
     if !reported.iter().any(counts) || !plan::is_captured_without_history() {
         return;
     }
-    // No tag comes with them: what REFRESH may have done is taken for untold.
+    // There is no tag: effects of REFRESH are assumed to be unknown.
     let is_beyond_catalogs = |object: &objects::Reported| {
         let kind = object
             .object
@@ -357,7 +357,7 @@ fn step_aside_for(statement: &Statement) {
 /// What it calls leaves notes in memory, and no more: after a commit there is no error that PostgreSQL could take, it
 /// would end the server. What follows from the notes is the launcher's to do.
 fn transaction_ended(committed: bool) {
-    frames::transaction_ended(committed);
+    running::transaction_ended(committed);
     cluster::transaction_ended(committed);
     lost_extension::transaction_ended(committed);
     for (_, need) in ASIDE.take() {
@@ -370,9 +370,9 @@ fn transaction_ended(committed: bool) {
     }
 }
 
-/// What a statement needed that is rolled back, nobody needs any more.
+/// Effects of a statement that is rolled back need no further action.
 fn subtransaction_aborted(level: i32) {
-    frames::subtransaction_aborted(level);
+    running::subtransaction_aborted(level);
     lost_extension::subtransaction_aborted();
     ASIDE.with_borrow_mut(|aside| {
         aside.retain(|(began, need)| {
@@ -385,9 +385,9 @@ fn subtransaction_aborted(level: i32) {
     });
 }
 
-/// Notes an object that an event trigger reported for the innermost statement.
+/// Records an object that an event trigger reported for the innermost statement.
 pub(super) fn note(reported: Vec<objects::Reported>) {
-    frames::with_top(|frame| {
+    running::with_top(|frame| {
         for object in reported {
             frame.touched.tables.extend(object.table);
             frame.touched.named.extend(object.named_table);

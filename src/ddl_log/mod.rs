@@ -1,20 +1,21 @@
-//! DDL in the stream: every statement that changes the schema is written to ddl_history, in the same
+//! Recording of DDL: every statement that changes the schema is written to ddl_history, in the same
 //! transaction and before it takes effect, so that decoding finds it at its place.
 //!
-//! [`words`] is the usual way: the words alone, since our own output plugin reads from the catalogs what a statement
-//! did. [`by_text`] is for the few whose text is replayed; [`decoder_raw`] for all, under another plugin.
+//! [`words`] is the usual way: the text alone, since our own output plugin reads the effects from the
+//! catalogs. [`by_text`] is for the few statements whose text is replayed; [`decoder_raw`] for all, with
+//! another plugin.
 
 mod by_text;
 mod canonical;
 mod cluster;
+mod ddl_history;
 mod decoder_raw;
-mod frames;
-mod history;
 mod hook;
 mod objects;
 mod plan;
 mod record_mode;
 mod reset;
+mod running;
 mod secrets;
 mod session;
 mod statement_text;
@@ -36,7 +37,7 @@ extension_sql_file!(
     ]
 );
 
-/// Puts the hooks in place. Only while shared_preload_libraries is processed.
+/// Installs the hooks. Only while shared_preload_libraries is processed.
 pub fn init() {
     hook::init();
 }

@@ -1,12 +1,12 @@
-//! The event triggers' functions: which objects a statement made, changed, rewrote or dropped.
+//! The event triggers' functions: which objects a statement created, altered, rewrote or dropped.
 //!
-//! They only report; that a statement happened is known from the utility hook, which is not fooled
-//! by a disabled event trigger.
+//! They only report objects; statements themselves are detected by the utility hook, which does not depend on
+//! an event trigger being enabled.
 
 use pgrx::prelude::*;
 
-use super::history::Object;
-use super::{frames, hook};
+use super::ddl_history::Object;
+use super::{hook, running};
 use crate::pg::ddl::catalog::is_creating_extension;
 use crate::pg::ddl::event_trigger::{self, Command, Dropped};
 use crate::pg::ddl::node::Sql;
@@ -15,27 +15,27 @@ use crate::pg::ddl::subtransaction::attempt;
 use crate::pg::ddl::temporary::depends_on_temporary;
 use crate::status;
 
-/// What an event trigger tells of one object.
+/// An object reported by an event trigger.
 #[derive(Default)]
 pub struct Reported {
-    /// None for an object that is temporary or came with an extension.
+    /// `None` for an object that is temporary or belongs to an extension.
     pub object: Option<Object>,
     /// A table that exists.
     pub table: Option<pg_sys::Oid>,
-    /// It is over this extension's own, and left out with it.
+    /// It depends on this extension's own objects, and is left out with them.
     pub over_ours: Option<Object>,
     /// The table that lost a column, a constraint or an index.
     pub named_table: Option<(Sql, Sql)>,
     pub dropped_table: Option<pg_sys::Oid>,
-    /// An index that went with something else.
+    /// An index that was dropped with another object.
     pub is_lost_index: bool,
-    /// It goes with the session.
+    /// It is dropped at the end of the session.
     pub is_temporary: bool,
-    /// The statement is still at it: a row of ours in between would part what it does to several tables.
+    /// The statement is still running: a row of ours now would separate its effects on several tables.
     pub is_to_come: bool,
 }
 
-/// At the end of a command: what it made or changed.
+/// At the end of a command: what it created or altered.
 #[pg_extern(sql = "
 CREATE FUNCTION incr_ddl_command_end() RETURNS event_trigger
 LANGUAGE c SET search_path = pg_catalog, pg_temp
@@ -46,9 +46,9 @@ fn incr_ddl_command_end() {
     report(|| event_trigger::commands().into_iter().map(made).collect());
 }
 
-/// What hangs on other things goes with them; where our own plugin decodes, it finds that out by itself.
+/// Dependent objects are dropped along; our own plugin determines that by itself.
 fn made(command: Command) -> Reported {
-    let is_read_on = frames::is_top_plain();
+    let is_read_on = running::is_top_plain();
     let is_temporary =
         command.is_temporary || !is_read_on && depends_on_temporary(command.class, command.object);
     let is_left_out = command.is_in_extension || is_temporary;
@@ -139,15 +139,15 @@ fn object(object_type: Option<Sql>, identity: Option<Sql>) -> Option<Object> {
 }
 
 fn report(read: impl FnOnce() -> Vec<Reported>) {
-    if is_creating_extension() || frames::is_top_known() {
+    if is_creating_extension() || running::is_top_known() {
         return;
     }
-    if frames::is_top_plain() {
+    if running::is_top_plain() {
         return hook::note(read());
     }
     match attempt(read) {
         Ok(reported) if !status::is_there() => hook::report_unseen(&reported),
         Ok(reported) => hook::note(reported),
-        Err(failure) => hook::report(&failure, frames::is_top_beyond_catalogs()),
+        Err(failure) => hook::report(&failure, running::is_top_beyond_catalogs()),
     }
 }

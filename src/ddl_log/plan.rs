@@ -1,6 +1,6 @@
 //! How a statement is recorded, decided before it runs.
 
-use super::history::{Object, Record};
+use super::ddl_history::{Object, Record};
 use super::record_mode::RecordMode;
 use super::subject::Subject;
 use super::words::travels_as_effects;
@@ -13,18 +13,18 @@ use crate::workers;
 /// How a statement is recorded.
 pub struct Plan {
     pub record: Record,
-    /// What an event trigger is going to report first.
+    /// The object that an event trigger will report first.
     pub expected: Option<Object>,
-    /// It commits half way: its row is written after success, in the next transaction.
+    /// It commits internally: its row is written after success, in the next transaction.
     pub commits_by_itself: bool,
     pub needs: Vec<Need>,
 }
 
-/// What stands before a statement for the sake of its restore: a command about a role or a
-/// tablespace and its name, or [`crate::output_plugin::history::FLAG`] and the reason.
+/// Rows that precede a statement for its restore: a command about a role or a tablespace and its name, or
+/// [`crate::output_plugin::ddl_history::FLAG`] and the reason.
 pub type Need = (&'static str, Sql);
 
-/// The plan for the statement; none where nothing of it belongs in the stream.
+/// The plan for the statement; `None` if nothing of it belongs in the stream.
 pub fn plan(statement: &Statement, tag: &'static str, mode: RecordMode) -> Option<Plan> {
     if by_text::is_by_text(statement, mode) {
         by_text::plan(statement, tag, mode)
@@ -35,7 +35,7 @@ pub fn plan(statement: &Statement, tag: &'static str, mode: RecordMode) -> Optio
     }
 }
 
-/// True for a database that has a slot of ours, although nobody can record its DDL.
+/// True for a database that has a slot of ours, although its DDL cannot be recorded.
 pub fn is_captured_without_history() -> bool {
     workers::has_slot(server::my_database())
 }

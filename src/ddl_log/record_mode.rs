@@ -1,34 +1,35 @@
-//! One table: how each kind of statement is recorded, by its command tag.
+//! A table of how each kind of statement is recorded, by its command tag.
 //!
-//! A tag that is not listed is recorded by its words, so that a command of a newer PostgreSQL is
-//! never lost in silence.
+//! A tag that is not listed is recorded with its text, so that a command of a newer PostgreSQL is not lost
+//! silently.
 
 /// How a statement is recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RecordMode {
     /// It changes nothing that a dump of the database shows, or only rows.
     Nothing,
-    /// By the words that the user typed; what it did is decoded from the catalogs.
+    /// With the text as the user typed it; its effects are decoded from the catalogs.
     Words,
     /// Its effect is decoded from the WAL.
     Wal,
-    /// It makes a table or a materialized view of a query. As for the following, decoder_raw needs another text.
+    /// It creates a table or a materialized view from a query. As for the following, decoder_raw needs
+    /// another text.
     FilledTable,
-    /// Only EXPLAIN ANALYZE of a statement that makes a table counts.
+    /// Only EXPLAIN ANALYZE of a statement that creates a table is recorded.
     Explain,
-    /// What it leaves is the mark on the index.
+    /// Its only effect is the mark on the index.
     Cluster,
-    /// What counts is indexes that it finished, or moved to another tablespace; no words are recorded.
+    /// Its effects are indexes that become valid, or move to another tablespace; no text is recorded.
     Reindex,
-    /// It runs statements as its parts.
+    /// It executes statements as its parts.
     Parts,
     /// Becomes a comment that names the role.
     Role,
     /// Becomes a comment that names the tablespace.
     Tablespace,
-    /// About the database itself: by its text, with the name of the database it is replayed in.
+    /// About the database itself: by its text, with the name of the database in which it is replayed.
     Database,
-    /// It would reach for another server.
+    /// It would connect to another server.
     Subscription,
     /// The extension's script runs again when it is replayed.
     Extension,
@@ -53,7 +54,7 @@ pub fn record_mode_of(tag: &str) -> RecordMode {
         }
         "DECLARE CURSOR" | "CLOSE" | "CLOSE CURSOR" | "CLOSE CURSOR ALL" | "FETCH" | "MOVE"
         | "PREPARE" | "EXECUTE" | "DEALLOCATE" | "DEALLOCATE ALL" => RecordMode::Nothing,
-        // What these run is seen when it runs.
+        // Statements executed by these are recorded when they run.
         "DO" | "CALL" => RecordMode::Nothing,
         "SELECT" | "INSERT" | "UPDATE" | "DELETE" | "MERGE" | "COPY" | "COPY FROM" => {
             RecordMode::Nothing
@@ -63,9 +64,9 @@ pub fn record_mode_of(tag: &str) -> RecordMode {
         "CREATE DATABASE" | "DROP DATABASE" | "DROP TABLESPACE" => RecordMode::Nothing,
         "ALTER DATABASE" | "ALTER DATABASE SET" => RecordMode::Database,
         "CREATE TABLESPACE" | "ALTER TABLESPACE" => RecordMode::Tablespace,
-        // All about large objects is written at the transaction's end, from the catalogs: owner,
-        // privileges, comments and labels too, whatever statement or function made them. (COMMENT,
-        // GRANT and SECURITY LABEL do not tell by their tag: see Statement::is_written_without_text.)
+        // Everything about large objects is written at the end of the transaction, from the catalogs: also
+        // owner, privileges, comments and labels, whatever statement or function changed them. (The tags
+        // COMMENT, GRANT and SECURITY LABEL do not show it: see Statement::is_written_without_text.)
         "ALTER LARGE OBJECT" => RecordMode::Nothing,
         "CREATE ROLE" | "ALTER ROLE" | "DROP ROLE" | "GRANT ROLE" | "REVOKE ROLE" => {
             RecordMode::Role
@@ -87,7 +88,7 @@ pub fn record_mode_of(tag: &str) -> RecordMode {
 mod tests {
     use super::*;
 
-    /// The words of docs/statements.md.
+    /// The modes in docs/statements.md.
     fn word(mode: RecordMode) -> &'static str {
         match mode {
             RecordMode::Nothing => "nothing",

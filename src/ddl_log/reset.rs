@@ -1,22 +1,22 @@
-//! A database that is reset under capture: the extension is not dropped by its own name, may go with its
-//! schema, and comes back with it.
+//! A database that is reset during capture: the extension cannot be dropped by its own name, may be dropped
+//! with its schema, and is re-created with it.
 
 use pgrx::prelude::*;
 
-use super::frames::{self, RunningStatement};
 use super::hook::is_beyond_catalogs;
 use super::plan::{self, Plan};
 use super::record_mode::RecordMode;
+use super::running::{self, RunningStatement};
 use super::words::travels_as_effects;
 use crate::pg::ddl;
-use crate::pg::ddl::history::HistoryTable;
+use crate::pg::ddl::ddl_history::HistoryTable;
 use crate::pg::ddl::statement::Statement;
 use crate::pg::ddl::subtransaction::attempt;
 use crate::pg::failure::Failure;
 use crate::pg::server;
 use crate::{lost_extension, workers};
 
-/// Refuses DROP EXTENSION of ours while the database is backed up: it would leave a slot that holds the
+/// Refuses DROP EXTENSION of ours while the database is backed up: it would leave a slot that retains the
 /// server's WAL, and no function to drop it with.
 pub fn ensure_may_drop(statement: &Statement) {
     let is_drop = statement.node_tag() == pg_sys::NodeTag::T_DropStmt;
@@ -38,8 +38,8 @@ pub fn ensure_may_drop(statement: &Statement) {
     .raise();
 }
 
-/// A statement in a database whose extension is gone, while capture goes on. Planned all the same where
-/// it makes the schema that the extension comes back to.
+/// A statement in a database whose extension was dropped, while capture continues. It is planned if it
+/// creates the schema in which the extension is re-created.
 pub fn without_history(statement: &Statement, tag: &'static str, mode: RecordMode) -> u64 {
     if statement
         .extensions()
@@ -55,7 +55,7 @@ pub fn without_history(statement: &Statement, tag: &'static str, mode: RecordMod
         let planned = attempt(|| plan::plan(statement, tag, mode)).ok()??;
         Some((schema, planned))
     });
-    frames::push(RunningStatement {
+    running::push(RunningStatement {
         is_lost: true,
         is_beyond_catalogs: is_beyond_catalogs(tag),
         returns,
@@ -63,21 +63,20 @@ pub fn without_history(statement: &Statement, tag: &'static str, mode: RecordMod
     })
 }
 
-/// Makes the extension again after the statement that has made its schema. Gives what is needed to
-/// record that statement; `None` where there is nothing to make, or it failed, which a worker then
-/// finds out.
+/// Re-creates the extension after the statement that has created its schema. Returns what is needed to record
+/// that statement; `None` if there is nothing to create, or if it failed, which a worker will detect.
 pub fn make_extension(
     mut frame: RunningStatement,
 ) -> Option<(HistoryTable, RunningStatement, Plan)> {
     let (schema, plan) = frame.returns.take()?;
     frame.is_lost = false;
     attempt(|| lost_extension::make_in(&schema)).ok()?;
-    let history = ddl::history::find()?;
+    let history = ddl::ddl_history::find()?;
     Some((history, frame, plan))
 }
 
-/// A statement has no record. It never fails for that: resetting a database is its owner's right. What it did
-/// to the catalogs is decoded all the same.
+/// A statement is not recorded. It never fails because of that: the database's owner may reset it. Its
+/// effects on the catalogs are decoded nevertheless.
 pub fn report_loss(is_beyond_catalogs: bool) {
     const MESSAGE: &str = "could not record DDL for the backup: \
         the extension pg_incrbackup is gone with its schema";

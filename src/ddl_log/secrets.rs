@@ -1,15 +1,14 @@
-//! Keeps secrets out of ddl_history.query, which monitoring roles may read.
+//! Masks secrets in ddl_history.query, which monitoring roles may read.
 //!
-//! Passwords of roles are never stored anywhere. Options of foreign servers and user mappings and
-//! connection strings of subscriptions are masked here; the full text stands only in replay_text,
-//! which nobody but superusers reads.
+//! Passwords of roles are never stored. Options of foreign servers and user mappings and connection strings
+//! of subscriptions are masked here; the full text is only in replay_text, which only superusers can read.
 
 use super::statement_text::{text_of, words_of, StatementText, Token};
 use crate::pg::ddl::node::Sql;
 use crate::pg::ddl::statement::Statement;
 
-/// The statement as the user wrote it, without its secrets; where the parser does not read the text as the statement
-/// that ran, nobody knows where those stand.
+/// The statement as the user wrote it, without its secrets; if the text does not parse to the statement that
+/// ran, the positions of secrets are unknown.
 pub fn public_words(tag: &str, statement: &Statement) -> Sql {
     let tag = if statement.sets_foreign_options() {
         "ALTER FOREIGN TABLE"
@@ -21,7 +20,7 @@ pub fn public_words(tag: &str, statement: &Statement) -> Sql {
         return if statement.has_place() {
             words_of(statement)
         } else {
-            // Another statement beside it may hold some.
+            // Another statement in the same string may contain some.
             not_shown().into_bytes()
         };
     }
@@ -38,7 +37,8 @@ pub fn public_text(tag: &str, text: &StatementText) -> Sql {
     masked(tag).map_or_else(|| text.words.clone(), |is_secret| text.masked(is_secret))
 }
 
-/// Which string constants of a command are secrets, given their place among the tokens; none where there are none.
+/// Which string constants of a command are secrets, given their position among the tokens; `None` if there
+/// are none.
 fn masked(tag: &str) -> Option<fn(&[Token], usize) -> bool> {
     Some(match tag {
         "CREATE ROLE" | "ALTER ROLE" => follows_password,

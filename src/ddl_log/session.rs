@@ -1,16 +1,15 @@
-//! Under which role, search path and settings a statement runs: its text means something else
-//! under others.
+//! The role, search path and settings under which a statement runs, on which the meaning of its text depends.
 
 use archive::escape::percent_encode;
 use archive::segment::SETTINGS;
 
-use crate::output_plugin::history::MEMBER_OF;
+use crate::output_plugin::ddl_history::MEMBER_OF;
 use crate::pg::ddl::catalog::{current_role, is_usual, search_path, setting};
 use crate::pg::ddl::node::Sql;
 use crate::pg::ddl::roles::memberships_of_current_role;
 
-/// Settings that change what the text of a statement means, or what it makes. (Not
-/// standard_conforming_strings: the text is written so that it says the same under either.)
+/// Settings that change the meaning of a statement's text, or what it creates. (Not
+/// standard_conforming_strings: the text is written so that it means the same under either.)
 const ALWAYS: [&str; 6] = [
     "TimeZone",
     "xmloption",
@@ -20,7 +19,7 @@ const ALWAYS: [&str; 6] = [
     "default_table_access_method",
 ];
 
-/// Settings that matter only where the text holds a constant to be read.
+/// Settings that only matter if the text contains a constant to be parsed.
 const FOR_CONSTANTS: [&str; 3] = ["DateStyle", "IntervalStyle", "lc_monetary"];
 
 pub struct Session {
@@ -31,7 +30,7 @@ pub struct Session {
     pub settings: Sql,
 }
 
-/// The session as it is now, as far as a replay of `text` depends on it.
+/// The current session, as far as a replay of `text` depends on it.
 pub fn session(text: &[u8]) -> Session {
     let mut session = with_settings(text);
     if !session.is_superuser {
@@ -42,7 +41,7 @@ pub fn session(text: &[u8]) -> Session {
     session
 }
 
-/// The same for a statement that nobody replays: for those who read its words.
+/// The same for a statement that is not replayed: for readers of its text.
 pub fn session_for_words() -> Session {
     with_settings(b"")
 }
@@ -77,8 +76,7 @@ fn with_settings(text: &[u8]) -> Session {
     }
 }
 
-/// Replay happens where the role may be missing: a restore that makes it has to know of whom it was
-/// a member.
+/// The role may be missing at replay: a restore that creates it needs to know its memberships.
 fn push_memberships(settings: &mut Sql) {
     let memberships = memberships_of_current_role();
     if memberships.is_empty() {

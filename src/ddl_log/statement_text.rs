@@ -1,5 +1,5 @@
-//! The text of one statement: cut out of what the client sent, written in a form that no setting
-//! changes, and brought into the form that can be replayed inside a transaction.
+//! The text of one statement: extracted from the client's query string, in a form that does not depend on
+//! settings, and changed so that it can be replayed inside a transaction.
 
 use std::ops::Range;
 
@@ -9,7 +9,7 @@ use crate::pg::ddl::proof::{as_at_replay, says_the_same};
 use crate::pg::ddl::scan::{lexemes, LexemeKind};
 use crate::pg::ddl::statement::Statement;
 
-/// What stands at a token's place, as far as anybody here asks.
+/// The kind of a token, as far as needed here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TokenKind {
     /// Lower case, as in PostgreSQL's keyword list.
@@ -22,7 +22,7 @@ pub enum TokenKind {
     Other,
 }
 
-/// One token of the canonical text, `offset..end`; `source` is its place in the user's.
+/// One token of the canonical text, `offset..end`; `source` is its position in the user's text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {
     pub offset: usize,
@@ -44,7 +44,7 @@ impl Token {
 /// One statement's text, from its first token to the end of its last.
 #[derive(Clone)]
 pub struct StatementText {
-    /// Canonical where it is proven, else the user's words.
+    /// Canonical if it is verified, otherwise the user's text.
     pub text: Sql,
     pub tokens: Vec<Token>,
     /// What the user wrote.
@@ -53,7 +53,7 @@ pub struct StatementText {
     pub is_proven: bool,
 }
 
-/// What the user wrote, without comments before and behind it.
+/// The user's text, without comments before and after it.
 pub fn words_of(statement: &Statement) -> Sql {
     let source = statement.source();
     let has = |mark: &[u8]| source.windows(2).any(|pair| pair == mark);
@@ -70,8 +70,8 @@ pub fn words_of(statement: &Statement) -> Sql {
     trimmed(&source)
 }
 
-/// The text of `statement`. It may have been parsed under another value of
-/// standard_conforming_strings than there is now, so both are tried.
+/// The text of `statement`. It may have been parsed under another value of standard_conforming_strings than
+/// the current one, so both are tried.
 pub fn text_of(statement: &Statement) -> StatementText {
     let source = statement.source();
     if !statement.is_analyzed() {
@@ -134,8 +134,8 @@ impl StatementText {
         kept
     }
 
-    /// The plain form of a statement that commits by itself: same catalogs at the end, but inside
-    /// a transaction. CONCURRENTLY stands behind INDEX, or like FINALIZE at the end.
+    /// The plain form of a statement that commits internally: it has the same effects on the catalogs, but
+    /// inside a transaction. CONCURRENTLY follows INDEX, or like FINALIZE is at the end.
     pub fn plain_form(&self) -> Sql {
         let last = self.tokens.len().saturating_sub(1);
         let behind_index = (1..self.tokens.len()).find(|place| {
@@ -147,8 +147,8 @@ impl StatementText {
         self.without(|token| Some(token.offset) == dropped)
     }
 
-    /// What the user wrote, with the string constants replaced for which `is_secret` says so, given
-    /// the index of their token.
+    /// The user's text, with the string constants replaced for which `is_secret` returns true, given the
+    /// index of their token.
     pub fn masked(&self, is_secret: impl Fn(&[Token], usize) -> bool) -> Sql {
         let start = self.tokens.first().map_or(0, |token| token.source.start);
         let mut masked = self.words.clone();
@@ -161,8 +161,8 @@ impl StatementText {
         masked
     }
 
-    /// The text before and after the database that it is about, or the databases (GRANT … ON DATABASE
-    /// a, b). None where it names no database.
+    /// The text before and after the name of the database, or the names (GRANT … ON DATABASE a, b). `None` if
+    /// it contains no database name.
     pub fn around_database(&self) -> Option<(Sql, Sql)> {
         let words = ["alter", "in", "on"];
         let is_word = |place: &usize| {
@@ -180,7 +180,7 @@ impl StatementText {
         Some((before, self.text[self.tokens.get(last)?.end..].to_vec()))
     }
 
-    /// True when one of the string constants, without its quotes, begins with one of `words`.
+    /// True if one of the string constants, without its quotes, begins with one of `words`.
     pub fn has_constant(&self, words: &[&str]) -> bool {
         let constants = self.tokens.iter().filter(|t| t.kind == TokenKind::Text);
         constants.into_iter().any(|token| {

@@ -1,10 +1,10 @@
-//! What a statement is about, as far as it can be told before it runs.
+//! The objects that a statement concerns, as far as known before it runs.
 
 use pgrx::pg_sys::NodeTag::{
     T_AlterTableStmt, T_CommentStmt, T_CreateFunctionStmt, T_CreateStmt, T_GrantStmt, T_IndexStmt,
 };
 
-use super::history::Object;
+use super::ddl_history::Object;
 use crate::pg::ddl::function::made_function;
 use crate::pg::ddl::place::Place;
 use crate::pg::ddl::statement::Statement;
@@ -21,7 +21,8 @@ pub struct Subject<'a> {
 }
 
 impl<'a> Subject<'a> {
-    /// Looks up all that the statement names; raises where that cannot be had (a type's modifier, a signature).
+    /// Looks up everything that the statement names; raises an error if that fails (a type's modifier, a
+    /// signature).
     pub fn of(statement: &'a Statement) -> Self {
         Self {
             statement,
@@ -29,8 +30,8 @@ impl<'a> Subject<'a> {
         }
     }
 
-    /// Looks up relations and schemas alone, as the statement itself does: nothing is raised here that it does
-    /// not raise itself.
+    /// Looks up relations and schemas only, like the statement itself: raises no error that it does not raise
+    /// itself.
     pub fn relations(statement: &'a Statement) -> Self {
         let targets = if statement.names_relations_only() {
             targets(statement)
@@ -40,12 +41,12 @@ impl<'a> Subject<'a> {
         Self { statement, targets }
     }
 
-    /// All that it names goes with the session, or with this extension.
+    /// Everything that it names is temporary, or belongs to this extension.
     pub fn is_left_out(&self) -> bool {
         !self.targets.is_empty() && self.targets.iter().all(is_left_out)
     }
 
-    /// The same of a part of it.
+    /// The same for a part of it.
     pub fn is_left_out_in_part(&self) -> bool {
         self.targets.iter().any(is_left_out)
     }
@@ -57,13 +58,13 @@ impl<'a> Subject<'a> {
         named.map(Object::table).collect()
     }
 
-    /// True where event triggers are told of no object: GRANT and REVOKE.
+    /// True if event triggers report no object: GRANT and REVOKE.
     pub fn is_reported_without_object(&self) -> bool {
         self.statement.node_tag() == T_GrantStmt
     }
 
-    /// True where the expected object is all that an event trigger could tell of, and no replica identity can be
-    /// another one afterwards: a comment on a table, a function, an index of a table without partitions.
+    /// True if event triggers can report only the expected object, and no replica identity can change: a
+    /// comment on a table, a function, an index of a table without partitions.
     pub fn is_about_one_alone(&self) -> bool {
         match self.statement.node_tag() {
             T_CommentStmt => self.statement.comments_on_table(),
@@ -80,20 +81,20 @@ impl<'a> Subject<'a> {
         }
     }
 
-    /// The existing relation that it is about, where there is one.
+    /// The existing relation that it concerns, if any.
     pub fn first(&self) -> Option<&Target> {
         self.targets.first()
     }
 
-    /// True where the text tells all that the statement does to its one table, so that nobody has to look
-    /// afterwards.
+    /// True if the text shows everything that the statement does to its one table, so that nothing needs to
+    /// be checked afterwards.
     pub fn is_known(&self) -> bool {
         let target = self.targets.first();
         target.is_some_and(|target| is_table(target.relation))
             && self.statement.adds_plain_columns()
     }
 
-    /// What the first object is going to be that is noted of the statement, where it is easily told.
+    /// The first object that will be recorded for the statement, if it is easily determined.
     pub fn expected(&self) -> Option<Object> {
         let statement = self.statement;
         let name = match statement.node_tag() {
@@ -104,7 +105,7 @@ impl<'a> Subject<'a> {
                 let target = self.first().filter(|target| is_table(target.relation));
                 target.and_then(|target| target.name.clone())
             }
-            // Nothing is reported of these, see `hook::complete`.
+            // Nothing is reported for these, see `hook::complete`.
             T_GrantStmt => return self.relations_named().into_iter().next(),
             T_CommentStmt => {
                 let target = self.first().filter(|_| statement.comments_on_table());
@@ -130,7 +131,7 @@ impl<'a> Subject<'a> {
         name.map(Object::table)
     }
 
-    /// What it may do to replica identities.
+    /// Its possible effects on replica identities.
     pub fn touched(&self) -> Touched {
         Touched {
             tables: touched_tables(self.statement, &self.targets),

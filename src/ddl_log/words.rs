@@ -1,39 +1,39 @@
-//! Where our own output plugin decodes: what a statement did comes from the catalogs, so only who ran it, when and in
-//! which words is recorded.
+//! Recording for our own output plugin: the effects of a statement are read from the catalogs, so only the
+//! role, the time and the text are recorded.
 //!
-//! No subtransaction guards this. A transaction that makes many tables pays for each one with a walk over all
-//! of them (AtEOSubXact_RelationCache, AtSubCommit_smgr). So nothing here raises but what the statement is about to
-//! raise itself: names are looked up as it looks them up.
+//! There is no subtransaction. Each subtransaction of a transaction that creates many tables costs a walk
+//! over all of them (AtEOSubXact_RelationCache, AtSubCommit_smgr). Therefore nothing here raises an error
+//! that the statement would not raise itself: names are looked up in the same way.
 
-use super::frames::RunningStatement;
-use super::history::Record;
+use super::ddl_history::Record;
 use super::hook::begin;
 use super::plan::Plan;
 use super::record_mode::RecordMode;
+use super::running::RunningStatement;
 use super::secrets::public_words;
 use super::session::session_for_words;
 use super::subject::Subject;
-use crate::pg::ddl::history::HistoryTable;
+use crate::pg::ddl::ddl_history::HistoryTable;
 use crate::pg::ddl::statement::Statement;
 use crate::pg::ddl::touched::created_relation;
 use crate::pg::server;
 use crate::{settings, workers};
 
-/// True where our own plugin decodes what statements do to the catalogs. A slot keeps the plugin that it was
-/// made with.
+/// True if our own plugin decodes the effects of statements on the catalogs. A slot keeps the plugin that it
+/// was created with.
 pub fn travels_as_effects() -> bool {
     let plugin = || workers::slot_plugin(server::my_database()).unwrap_or_else(settings::plugin);
     plugin() == "pg_incrbackup"
 }
 
-/// Writes the statement's row, unless all that it names is temporary, or ours.
+/// Writes the statement's row, unless all that it names is temporary or ours.
 pub fn record(
     history: HistoryTable,
     statement: &Statement,
     tag: &'static str,
     mode: RecordMode,
 ) -> Option<RunningStatement> {
-    // What it makes good, or moves, the catalogs tell; nobody asks for the words.
+    // The catalogs show which indexes become valid or move; the text is not needed.
     if mode == RecordMode::Reindex {
         return None;
     }
@@ -63,7 +63,7 @@ pub fn record(
     Some(begin(history, frame, plan))
 }
 
-/// The row, as a plan.
+/// The row as a plan.
 pub fn plan(subject: &Subject, tag: &'static str) -> Plan {
     let statement = subject.statement;
     Plan {

@@ -1,4 +1,4 @@
-//! The drill worker's part of the status board.
+//! The drill worker's entry of the status board.
 
 use archive::time;
 use pgrx::prelude::*;
@@ -8,8 +8,8 @@ use crate::pg::server;
 use crate::status::{self, DrillPhase, DrillStatus};
 use crate::{preflight, workers};
 
-/// Claims the drill worker's place for `pid`: never two at once, and none while a base is being made. The
-/// number tells this drill from others.
+/// Claims the drill worker's entry for `pid`: there are never two at once, and none while a base is in
+/// progress. The number distinguishes this drill from others.
 pub fn claim(database: pg_sys::Oid, pid: i32, conninfo: &str) -> Result<u64, Failure> {
     let current = status::read(database).unwrap_or_default();
     let is_stale = |pid: i32| pid != 0 && !server::is_process_alive(pid);
@@ -41,7 +41,7 @@ pub fn claim(database: pg_sys::Oid, pid: i32, conninfo: &str) -> Result<u64, Fai
     })
 }
 
-/// Gives a claim back when no worker could be started.
+/// Releases a claim if no worker could be started.
 pub fn release(database: pg_sys::Oid, number: u64) {
     update(database, |drill| {
         if drill.number == number {
@@ -52,8 +52,8 @@ pub fn release(database: pg_sys::Oid, number: u64) {
     });
 }
 
-/// The worker takes over the claim, before it connects; gives where it is to restore to. `None` where it must not
-/// connect: a command needs the database for itself, and this drill is over.
+/// The worker takes over the claim, before it connects; returns where it restores to. `None` if it must not connect: a
+/// command needs the database for itself, and this drill has ended.
 pub fn begin(database: pg_sys::Oid) -> Option<String> {
     let may_connect = workers::may_connect(database, |entry, me| take_over(&mut entry.drill, me));
     if may_connect {
@@ -91,7 +91,7 @@ pub fn at(database: pg_sys::Oid, lsn: u64) {
     update(database, |drill| drill.lsn = lsn);
 }
 
-/// The drill is over. `recorded` is the start by which its record is known.
+/// The drill has ended. `recorded` is the start time that identifies its record.
 pub fn end(database: pg_sys::Oid, recorded: Result<i64, Failure>) {
     update(database, |drill| {
         drill.recorded = 0;
@@ -104,7 +104,7 @@ pub fn end(database: pg_sys::Oid, recorded: Result<i64, Failure>) {
     });
 }
 
-/// The process ends: whatever was not said yet is that it was stopped.
+/// The process exits: if no result was reported, it was stopped.
 pub fn leave(database: pg_sys::Oid) {
     update(database, |drill| {
         if drill.pid == std::process::id() as i32 {
@@ -121,7 +121,7 @@ fn finish(drill: &mut DrillStatus) {
     drill.pid = 0;
 }
 
-/// What was left behind is dropped, or was not for this reason and is tried again.
+/// Leftovers were removed, or could not be for this reason and this is retried.
 pub fn record_cleanup(database: pg_sys::Oid, outcome: Result<(), Failure>, not_before: i64) {
     update(database, |drill| {
         drill.left_error.set("");

@@ -1,4 +1,4 @@
-//! Runs psql, pg_dump and restore.sh to their end, and keeps what they say.
+//! Runs psql, pg_dump and restore.sh until they exit, and keeps their output.
 
 use std::cell::Cell;
 use std::ffi::{OsStr, OsString};
@@ -15,20 +15,20 @@ use crate::pg::server;
 use crate::pg::server::process::Program;
 
 const POLL: Duration = Duration::from_millis(100);
-/// Of what a program says on stderr, so much of its end is kept.
+/// How much of the end of a program's stderr is kept.
 const KEPT: usize = 64 * 1024;
 
 thread_local! {
-    /// When the drill of this process must be over.
+    /// When the drill of this process must have ended.
     static DEADLINE: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
-/// From now on, the drill may take so long.
+/// Limits the duration of the drill, from now on.
 pub fn begin_time(timeout: Option<Duration>) {
     DEADLINE.set(timeout.map(|timeout| Instant::now() + timeout));
 }
 
-/// Whether the drill has taken longer than it may.
+/// Whether the drill has exceeded its time limit.
 pub fn is_overdue() -> bool {
     DEADLINE.get().is_some_and(|end| Instant::now() > end)
 }
@@ -45,10 +45,10 @@ pub fn ensure_in_time() -> Result<(), Failure> {
     )
 }
 
-/// A program that ran to its end.
+/// A program that has exited.
 pub struct Ran {
     pub is_good: bool,
-    /// Its exit status; `None`: a signal ended it.
+    /// Its exit status; `None` if it was terminated by a signal.
     pub code: Option<i32>,
     pub output: Vec<u8>,
     /// The end of what it wrote to stderr.
@@ -67,9 +67,9 @@ impl Ran {
     }
 }
 
-/// Settings of every session of a drill, whatever was set for the database or the role: names mean PostgreSQL's
-/// own, no statement of it ends for its length or waits for a standby, and
-/// none gets into the server's log, where rows would be. What the server says is looked through.
+/// Settings of every session of a drill, whatever is set for the database or the role: names refer to
+/// PostgreSQL's own objects, no statement is cancelled because of its duration or waits for a standby, and
+/// none is written to the server log, which would then contain rows. The server's messages are parsed.
 pub fn session_options(version: u32) -> String {
     let newer = if version >= 170_000 {
         " -c transaction_timeout=0 -c event_triggers=off"
@@ -87,7 +87,7 @@ pub fn session_options(version: u32) -> String {
     )
 }
 
-/// Runs a program. `on_output` is called once, when its first output comes, or at its end.
+/// Runs a program. `on_output` is called once, at its first output or its exit.
 pub fn run(
     program: &Path,
     arguments: &[OsString],
@@ -137,7 +137,7 @@ fn keep(messages: &mut Vec<u8>, bytes: &[u8]) {
     }
 }
 
-/// A file without a name, so that nobody has to remove it.
+/// A file without a name, which needs no removal.
 fn file_of(bytes: &[u8]) -> std::io::Result<File> {
     let mut file = tempfile::tempfile()?;
     file.write_all(bytes)?;
@@ -145,7 +145,7 @@ fn file_of(bytes: &[u8]) -> std::io::Result<File> {
     Ok(file)
 }
 
-/// Runs a script of psql that must succeed; gives its rows, unaligned, `|` between columns.
+/// Runs a psql script that must succeed; returns its rows, unaligned, `|` between columns.
 pub fn sql(conninfo: impl AsRef<OsStr>, version: u32, script: &str) -> Result<Vec<u8>, Failure> {
     let ran = psql(conninfo, version, script, true)?;
     if !ran.is_good {
@@ -176,7 +176,7 @@ pub fn psql(
     )
 }
 
-/// What psql and pg_dump get to know.
+/// The environment of psql and pg_dump.
 pub fn environment(version: u32) -> Vec<(&'static str, OsString)> {
     vec![
         ("PGAPPNAME", "pg_incrbackup drill".into()),
@@ -185,7 +185,7 @@ pub fn environment(version: u32) -> Vec<(&'static str, OsString)> {
     ]
 }
 
-/// Version of this server, whose settings it knows for sure.
+/// Version of this server, all of whose settings are known.
 pub fn own_version() -> u32 {
     server::VERSION_NUM
 }

@@ -1,9 +1,9 @@
-//! The rows of a database as counts and checksums: one of each table, whatever the order of its rows.
+//! The rows of a database as counts and checksums: one for each table, independent of the order of its rows.
 //!
-//! Both sides are asked by psql with the same script, so that a value has the same text on both. What a
-//! restore does not bring back as it was is left out: sequences (they may stand further on), unlogged tables,
-//! materialized views (they are computed anew), extensions' own tables, columns that are computed when they
-//! are read. Columns come by name: an inherited one may have changed its place.
+//! Both sides are queried by psql with the same script, so that a value has the same text on both. What a
+//! restore does not reproduce exactly is left out: sequences (they may be ahead), unlogged tables,
+//! materialized views (they are refreshed), tables of extensions, virtual generated columns. Columns are
+//! compared by name: the position of an inherited one may differ.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -13,25 +13,25 @@ use pgrx::prelude::*;
 use super::client;
 use crate::pg::failure::Failure;
 
-/// The sum of a text's hash is the same in whatever order; of the text of a row also on another machine and
-/// version (partitions by hash rely on it).
+/// The sum of hashes does not depend on the order; the hash of a row's text is the same on another machine
+/// and version (partitions by hash rely on it).
 const TABLES: &str = "FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace \
     WHERE c.relkind = 'r' AND c.relpersistence = 'p' \
       AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' \
       AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend AS d \
         WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid AND d.deptype = 'e')";
 
-/// The same text for the same value, whatever the database or the role sets.
+/// The same text for the same value, whatever is set for the database or the role.
 const SETTINGS: &str = "SET search_path = ''; SET DateStyle = 'ISO, MDY'; SET IntervalStyle = postgres; \
     SET TimeZone = 'UTC'; SET extra_float_digits = 3; SET bytea_output = hex; SET lc_monetary = 'C'; \
     SET xmloption = content; SET row_security = off; SET default_transaction_read_only = off; SET jit = off;\n";
 
-/// Reading a large object as one value takes up to 1 GB; of a larger one only that it is there.
+/// Reading a large object as one value takes up to 1 GB; of a larger one only its existence is compared.
 const LARGE_OBJECTS: &str = "SELECT count(*), coalesce(sum(hashtextextended(m.oid || ' ' || \
     CASE WHEN (SELECT max(pageno) FROM pg_largeobject AS p WHERE p.loid = m.oid) >= 400000 THEN '' \
       ELSE md5(lo_get(m.oid)) END, 0)), 0), 0, 'large objects' FROM pg_largeobject_metadata AS m;\n";
 
-/// What the line of large objects is named; no table's name is like that.
+/// The name of the line of large objects; no table has such a name.
 const NO_TABLE: &str = "large objects";
 
 /// Count and checksum of the rows of a table.
@@ -39,7 +39,7 @@ const NO_TABLE: &str = "large objects";
 struct Sum {
     rows: u64,
     checksum: String,
-    /// Another one on another server.
+    /// The checksum differs on another server.
     oid: u32,
 }
 
@@ -49,13 +49,13 @@ impl Sum {
     }
 }
 
-/// What a database holds.
+/// The contents of a database.
 pub struct Contents {
     tables: BTreeMap<String, Sum>,
 }
 
 impl Contents {
-    /// Reads all of it, at an exported snapshot where one is given.
+    /// Reads all of it, under an exported snapshot if one is given.
     pub fn read(
         conninfo: impl AsRef<OsStr>,
         version: u32,
@@ -73,7 +73,7 @@ impl Contents {
         Ok(Contents { tables })
     }
 
-    /// How many tables there are, and rows in all of them, without those that are left out.
+    /// The number of tables, and of rows in all of them, without those that are left out.
     pub fn counts(&self, left_out: &BTreeSet<u32>) -> (u64, u64) {
         let tables = self.tables.iter();
         let tables = tables.filter(|(name, sum)| *name != NO_TABLE && !left_out.contains(&sum.oid));
@@ -82,7 +82,7 @@ impl Contents {
         })
     }
 
-    /// In what `restored` is something else, in words; tables of `left_out` apart.
+    /// The differences of `restored`, as text; those of tables in `left_out` separately.
     pub fn differences(&self, restored: &Contents, left_out: &BTreeSet<u32>) -> Vec<String> {
         let mut found = Vec::new();
         let compared = self.tables.iter();
@@ -122,7 +122,7 @@ pub fn tables() -> Result<Vec<pg_sys::Oid>, Failure> {
     .map_err(Failure::from)
 }
 
-/// Each table gives a line: rows, checksum, its OID, its name as JSON writes it (a name may hold line ends).
+/// Each table returns a line: rows, checksum, its OID, its name as JSON (a name may contain line ends).
 fn script(snapshot: Option<&str>) -> String {
     let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;\n";
     let import = snapshot.map_or_else(String::new, |name| {

@@ -1,10 +1,10 @@
-//! The definitions of a database as pg_dump writes them: lines, each with the object that it belongs to.
+//! The definitions of a database as pg_dump writes them: lines, each with its object.
 //!
-//! Without order, which depends on OIDs. Left out are comments, our own extension, `\restrict` with its random
-//! key, sequences' positions, and CREATE SUBSCRIPTION (a restored one has no slot).
+//! The order, which depends on OIDs, is ignored. Left out are comments, our own extension, `\restrict` with
+//! its random key, positions of sequences, and CREATE SUBSCRIPTION (a restored one has no slot).
 //!
-//! The source's go by pg_dump's custom format, whose table of contents tells by OID what is our own, and what
-//! only a superuser makes.
+//! Those of the source are read from pg_dump's custom format, whose table of contents identifies by OID what
+//! is our own, and what only a superuser can create.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
@@ -18,7 +18,7 @@ use crate::backup::dump::{self, LOCK_WAIT_TIMEOUT};
 use crate::backup::{contents, leave_out};
 use crate::pg::failure::Failure;
 
-/// Lines that say nothing about what is there, or not the same of a restored database.
+/// Lines that do not describe objects, or differ in a restored database.
 const LEFT_OUT: [&str; 5] = [
     "\\restrict ",
     "\\unrestrict ",
@@ -27,7 +27,7 @@ const LEFT_OUT: [&str; 5] = [
     "SET transaction_timeout = ",
 ];
 
-/// pg_dump's own comments. Others are text of functions and belong to the dump.
+/// pg_dump's own comments. Other comments are part of function bodies and belong to the dump.
 const COMMENTS: [&str; 5] = [
     "-- Name: ",
     "-- Data for Name: ",
@@ -36,13 +36,13 @@ const COMMENTS: [&str; 5] = [
     "-- Dumped by pg_dump version ",
 ];
 
-/// Settings that hold for whatever follows that lives in a tablespace or has an access method.
+/// Settings that apply to all following objects that have a tablespace or an access method.
 const SETTINGS: [&str; 2] = [
     "SET default_tablespace = ",
     "SET default_table_access_method = ",
 ];
 
-/// What a drill's superuser makes for the role that restores.
+/// What a drill's superuser creates for the restoring role.
 const OF_THE_RESTORER: [&str; 3] = [
     "EVENT TRIGGER pg_incrbackup_drill",
     "ACL pg_catalog.COLUMN \"pg_class\".\"relchecks\"",
@@ -52,14 +52,14 @@ const OF_THE_RESTORER: [&str; 3] = [
 /// An object of a dump.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Object {
-    /// How it is told to people, without its owner.
+    /// Its description for people, without its owner.
     name: String,
-    /// Kind, schema, name and owner, with a blank between them.
+    /// Kind, schema, name and owner, separated by blanks.
     words: String,
 }
 
 impl Object {
-    /// As the table of contents has it.
+    /// As in the table of contents.
     pub fn words(&self) -> &str {
         &self.words
     }
@@ -71,18 +71,18 @@ pub struct Definitions {
     objects: BTreeMap<String, Object>,
 }
 
-/// What is another at the source and restored.
+/// The differences between the source and the restored database.
 #[derive(Default)]
 pub struct Differences {
     /// In words.
     pub problems: Vec<String>,
-    /// Objects that could not be made, and OIDs of the tables among them.
+    /// Objects that could not be created, and OIDs of the tables among them.
     pub left_out: Vec<String>,
     pub tables: BTreeSet<u32>,
 }
 
-/// Of the source, at an exported snapshot, with their table of contents. `on_read` is called when all of them
-/// are read.
+/// Of the source, under an exported snapshot, with their table of contents. `on_read` is called when all of
+/// them have been read.
 pub fn of_source(
     conninfo: &OsStr,
     snapshot: &str,
@@ -100,7 +100,7 @@ pub fn of_source(
     Ok((Definitions::of(&text), TableOfContents::of(&toc, catalogs)))
 }
 
-/// Of the restored database, without what is granted to `creators`, a role of the drill's own.
+/// Of the restored database, without privileges of `creators`, a role of the drill itself.
 pub fn of_restored(
     conninfo: &str,
     version: u32,
@@ -118,7 +118,8 @@ pub fn of_restored(
     Ok(definitions)
 }
 
-/// What pg_restore makes of pg_dump's archive, without what is `gone`; and the archive's table of contents.
+/// The output of pg_restore for pg_dump's archive, without what is `gone`; and the archive's table of
+/// contents.
 fn text(
     mut arguments: Vec<OsString>,
     version: u32,
@@ -180,7 +181,7 @@ impl Definitions {
     fn of(dumped: &[u8]) -> Definitions {
         let mut reader = Reader {
             object: Object::default(),
-            // What holds before the first SET, which comes with the first table that is not partitioned.
+            // Values before the first SET, which comes with the first table that is not partitioned.
             settings: [String::new(), format!("{}heap;", SETTINGS[1])],
             lines: BTreeMap::new(),
             objects: BTreeMap::new(),
@@ -194,7 +195,7 @@ impl Definitions {
         }
     }
 
-    /// In what `restored` is something else. What could not be made is apart from what is wrong.
+    /// The differences of `restored`. Objects that could not be created are separate from errors.
     pub fn differences(&self, restored: &Definitions, unmade: Option<&Unmade>) -> Differences {
         let surplus = |a: &Definitions, b: &Definitions, where_: &str| -> Vec<(String, String)> {
             let more = |((object, line), count): (&(String, String), &i64)| {
@@ -206,7 +207,7 @@ impl Definitions {
         };
         let mut found = surplus(self, restored, "at the source");
         found.extend(surplus(restored, self, "restored"));
-        // Stable: of one object, the source's lines stay first.
+        // Stable: for each object, the source's lines stay first.
         found.sort_by(|a, b| a.0.cmp(&b.0));
         let mut differences = Differences::default();
         for (name, text) in found {
@@ -227,7 +228,8 @@ impl Definitions {
         differences
     }
 
-    /// Privileges that somebody granted who is not the owner: only a superuser can do so in that one's name.
+    /// Privileges granted by a role other than the owner: only a superuser can grant in the name of that
+    /// role.
     fn is_granted_by_another(&self, name: &str) -> bool {
         let mut lines = self.lines.keys().filter(|(object, _)| object == name);
         name.starts_with("ACL ")
@@ -235,7 +237,7 @@ impl Definitions {
     }
 }
 
-/// Attributes the lines of a dump to objects.
+/// Assigns the lines of a dump to objects.
 struct Reader {
     object: Object,
     settings: [String; 2],
@@ -276,7 +278,7 @@ impl Reader {
         let owner = if owner == "-" { "" } else { owner };
         self.object = Object {
             name: match (kind.starts_with("BLOB"), schema) {
-                // Large objects come in groups whose borders depend on what else there is.
+                // Large objects come in groups, which depend on the other objects.
                 (true, _) => "LARGE OBJECTS".to_string(),
                 (false, "-") => format!("{kind} {name}"),
                 (false, _) => format!("{kind} {schema}.{name}"),

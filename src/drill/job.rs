@@ -1,7 +1,7 @@
-//! The drill worker: a background worker that lives for one drill, and one that drops what a drill left behind
-//! that died.
+//! The drill worker: a background worker that runs one drill, and one that removes the leftovers of a drill
+//! that crashed.
 //!
-//! A drill that cannot be made is told apart from one that found something: only the second says that the
+//! A drill that cannot run is distinguished from one that found a problem: only the latter means that the
 //! backup does not restore.
 
 use std::time::Instant;
@@ -30,7 +30,7 @@ pub struct Started {
     pub worker: DynamicBackgroundWorker,
 }
 
-/// Starts a drill of `database` that restores to the server of `conninfo`; empty: one of its own.
+/// Starts a drill of `database` that restores to the server of `conninfo`; empty: a throwaway server.
 pub fn start(database: pg_sys::Oid, conninfo: &str) -> Result<Started, Failure> {
     let my_pid = std::process::id() as i32;
     let number = board::claim(database, my_pid, conninfo)?;
@@ -43,7 +43,7 @@ pub fn start(database: pg_sys::Oid, conninfo: &str) -> Result<Started, Failure> 
         })
 }
 
-/// Starts a worker that drops what a drill of `database` left behind.
+/// Starts a worker that removes what a drill of `database` left behind.
 pub fn start_tidying(database: pg_sys::Oid) {
     let my_pid = std::process::id() as i32;
     let Ok(number) = board::claim(database, my_pid, "") else {
@@ -78,7 +78,7 @@ pub extern "C-unwind" fn pg_incrbackup_drill_main(argument: pg_sys::Datum) {
     crate::workers::wake_launcher();
 }
 
-/// Connected to no database: the drill's own may have been dropped.
+/// Not connected to a database: the drill's own may have been dropped.
 #[pg_guard]
 #[no_mangle]
 pub extern "C-unwind" fn pg_incrbackup_drill_tidy_main(argument: pg_sys::Datum) {
@@ -98,8 +98,8 @@ pub extern "C-unwind" fn pg_incrbackup_drill_tidy_main(argument: pg_sys::Datum) 
     board::record_cleanup(database, outcome, not_before);
 }
 
-/// A server that has just come back, or clients that are about to end, may stand in the way for a moment: it is
-/// tried again after as long as it has been waited for.
+/// A server that has just been restarted, or clients that are about to exit, may be in the way for a moment:
+/// it is retried after as long as it has waited.
 fn next_try(database: pg_sys::Oid) -> i64 {
     let now = time::now().timestamp_micros();
     let begun = begun_by(database).ok().flatten();
@@ -108,7 +108,7 @@ fn next_try(database: pg_sys::Oid) -> i64 {
     now + age.clamp(least as i64, most as i64)
 }
 
-/// The drill of this database that is on record as begun, and the database's directory.
+/// The drill of this database that is recorded as started, and the database's directory.
 fn begun_by(database: pg_sys::Oid) -> Result<Option<(DatabaseDir, Begun)>, Failure> {
     let places = place::root()?.databases_of(server::system_identifier())?;
     let mut places = places
@@ -120,7 +120,7 @@ fn begun_by(database: pg_sys::Oid) -> Result<Option<(DatabaseDir, Begun)>, Failu
     }))
 }
 
-/// Finishes a drill that died: drops what it made and puts on record that it was interrupted.
+/// Finishes a drill that crashed: removes what it created and records that it was interrupted.
 fn tidy(database: pg_sys::Oid) -> Result<(), Failure> {
     let Some((place, begun)) = begun_by(database)? else {
         return Ok(());
@@ -131,7 +131,7 @@ fn tidy(database: pg_sys::Oid) -> Result<(), Failure> {
         "pg_incrbackup: dropped what the drill of {} left behind",
         begun.started_at
     );
-    // It may have come as far as its record.
+    // It may have written its record already.
     if drills::read(&place)?
         .iter()
         .any(|drill| drill.started_at == begun.started_at)
@@ -163,12 +163,12 @@ fn new_record(started_at: time::Time, conninfo: &str) -> Drill {
     }
 }
 
-/// Makes a drill and puts it on record; gives the start by which the record is known.
+/// Runs a drill and records it; returns the start time that identifies the record.
 fn run(database: pg_sys::Oid, conninfo: &str) -> Result<i64, Failure> {
     let start = Instant::now();
     client::begin_time(settings::drill_timeout());
     let place = place::own(database)?.ok_or_else(nothing_to_restore)?;
-    // Parameters are written down only after it is sure that they hold no password.
+    // Parameters are only written to disk once it is certain that they contain no password.
     let mut drill = new_record(time::calendar(), "");
     let made = transaction::catch(|| make(database, &place, conninfo, &mut drill));
     let made = made.and_then(|made| made);
@@ -212,7 +212,7 @@ fn tell(drill: &Drill) {
         .log(PgLogLevel::WARNING);
 }
 
-/// What it finds is in the record's problems; an error is that the drill could not be made.
+/// Its findings are in the record's problems; an error means that the drill could not run.
 fn make(
     database: pg_sys::Oid,
     place: &DatabaseDir,
@@ -221,7 +221,7 @@ fn make(
 ) -> Result<(), Failure> {
     target::ensure_no_password(conninfo)?;
     drill.conninfo = conninfo.to_string();
-    // What is restored to the moment found here must not expire before restore.sh reads it.
+    // Files needed for this point must not expire before restore.sh has read them.
     let _lock = Lock::shared(place, &mut signals::look_for_interrupts)?;
     let chain = place.served_chain()?.ok_or_else(nothing_to_restore)?;
     if chain.info.ended.is_some() || chain.bases()?.is_empty() {
@@ -245,13 +245,13 @@ fn make(
     let moment = match Moment::take(database, &chain, &source) {
         Ok(moment) => moment,
         Err(failure) => {
-            // Perhaps because the segments can't be read.
+            // Possibly because the segments cannot be read.
             check_files(database, place, drill)?;
             return Err(failure);
         }
     };
     drill.lsn = Some(moment.lsn);
-    // It is run with the rights of the server's user.
+    // It is executed with the privileges of the server's user.
     if !place.has_own_restore_files() {
         drill
             .problems
@@ -284,7 +284,7 @@ fn make(
     check_files(database, place, drill)
 }
 
-/// Takes away what a drill made, and its note.
+/// Removes what a drill created, and its note.
 fn remove(place: &DatabaseDir, database: pg_sys::Oid, begun: &Begun) -> Result<(), Failure> {
     match &begun.throwaway {
         Some(made) => {
@@ -308,7 +308,7 @@ fn check_files(
     Ok(())
 }
 
-/// Drops what an earlier drill left there where it restored to, or here.
+/// Removes what an earlier drill left behind on its target, or here.
 fn clean_up(place: &DatabaseDir, database: pg_sys::Oid) -> Result<(), Failure> {
     if let Some(begun) = drills::begun(place)? {
         remove(place, database, &begun)?;

@@ -1,14 +1,14 @@
-//! Drills: the backup proves by itself that it restores.
+//! Drills: automatic restore tests.
 //!
-//! A drill restores the newest chain with its own `restore.sh` into a scratch database, up to a moment that
-//! is known on both sides, and compares definitions and rows with what the source held at that moment. Then
-//! it checks every file of the archive. What it found is a record in the archive.
+//! A drill restores the newest chain with its own `restore.sh` into a scratch database, up to a point that is
+//! known on both sides, and compares definitions and rows with the source at that point. Then it checks every
+//! file of the archive. The result is recorded in the archive.
 //!
-//! `job` is the worker, `restore` its heart; `moment` finds what to compare with, under the fence that base
-//! backups use; `target` is the server restored to, and `scratch` the database there. Unless told otherwise
-//! that is a `throwaway` server, on which a `restorer` without privileges works; `unmade` is what such a role
-//! can't make. `tidying` has dropped what drills that died have left behind. `contents` and `definitions` are what is compared; `client` runs the programs. Nothing of the
-//! source is touched, and nothing in the archive but the drill's own two files.
+//! `job` is the worker, `restore` the main part; `moment` determines the point of comparison, under the fence
+//! that base backups use; `target` is the target server, and `scratch` the database there. By default that is
+//! a `throwaway` server, on which a `restorer` without privileges restores; `unmade` is what such a role
+//! cannot create. `contents` and `definitions` are compared; `client` runs the programs. Nothing of the
+//! source is changed, and nothing in the archive except the drill's own two files.
 
 mod board;
 mod client;
@@ -41,7 +41,7 @@ use crate::pg::failure::Failure;
 use crate::pg::server;
 use crate::{place, settings, status};
 
-/// Every drill of this database on record, oldest first.
+/// Every recorded drill of this database, oldest first.
 pub fn records(database: pg_sys::Oid) -> Result<Vec<Drill>, Failure> {
     match place::find(database)? {
         Some(found) => Ok(drills::read(&found)?),

@@ -1,10 +1,10 @@
-//! The moment that a drill compares: a snapshot of the source, and the LSN up to which the stream holds
+//! The point at which a drill compares: a snapshot of the source, and the LSN up to which the stream contains
 //! exactly what it sees.
 //!
-//! It is taken as a base is: under the fence no schema change is open, and the fence stands until the source's
-//! definitions are read. Then every table is locked as a reader locks it, so that none is truncated before
-//! its rows are read. Transactions that commit just then can make the snapshot one that no LSN has; then it is
-//! taken anew.
+//! It is taken like that of a base: under the fence no schema change is open, and the fence is held until the
+//! source's definitions have been read. Then every table is locked in the mode that readers use, so that none
+//! is truncated before its rows are read. Because of transactions that are just committing, the snapshot may
+//! correspond to no LSN; then another one is taken.
 
 use std::time::{Duration, Instant};
 
@@ -24,19 +24,19 @@ use crate::pg::server::{self, session};
 use crate::status::{DatabaseStatus, DrillPhase, Phase};
 use crate::workers;
 
-/// The fence queues so long at a time: DDL that comes meanwhile waits behind it.
+/// The fence waits this long at a time: DDL that arrives in the meantime queues behind it.
 const FENCE_TIMEOUT_MS: u32 = 1000;
 const PAUSE: Duration = Duration::from_millis(500);
-/// How long transactions that have changed the schema are waited for in all.
+/// Total time to wait for transactions that have changed the schema.
 const LONGEST_FENCE_WAIT: Duration = Duration::from_secs(600);
-/// How long capture may take to catch up, at first and while the fence stands.
+/// How long capture may take to catch up, at first and while the fence is held.
 const LONGEST_FLUSH: Duration = Duration::from_secs(600);
 const LONGEST_FLUSH_FENCED: Duration = Duration::from_secs(10);
-/// A table that somebody else has locked is waited for so long.
+/// How long to wait for a table lock.
 const LOCK_TIMEOUT: &std::ffi::CStr = c"5s";
 const ATTEMPTS: u32 = 50;
 
-/// What the source held, and up to where the archive holds it.
+/// The contents of the source, and the LSN up to which the archive contains them.
 pub struct Moment {
     pub lsn: Lsn,
     pub definitions: Definitions,
@@ -45,14 +45,14 @@ pub struct Moment {
 }
 
 impl Moment {
-    /// Takes one of the present, and reads the source at it.
+    /// Takes a current one, and reads the source at it.
     pub fn take(
         database: pg_sys::Oid,
         chain: &ChainDir,
         source: &Source,
     ) -> Result<Moment, Failure> {
         board::enter(database, DrillPhase::Moment);
-        // What capture is behind is not caught up with under the fence.
+        // Capture catches up before, not under the fence.
         let lsn = server::emit_position_mark();
         wait_for_capture(database, lsn, LONGEST_FLUSH)?;
         for _ in 0..ATTEMPTS {
@@ -75,7 +75,7 @@ fn prerequisite(message: impl Into<String>) -> Failure {
     Failure::new(code, message)
 }
 
-/// `None` when the snapshot is of no LSN.
+/// `None` if the snapshot corresponds to no LSN.
 fn try_once(
     database: pg_sys::Oid,
     chain: &ChainDir,
@@ -109,7 +109,7 @@ fn read(
         return Ok(None);
     };
     ensure_nothing_is_lost(chain)?;
-    // A base that was taken between them can't be restored to it, and perhaps there is no other.
+    // A base that was taken between them cannot be restored to it, and there may be no other.
     if chain.bases()?.first().is_none_or(|base| base.lsn > lsn) {
         return Ok(None);
     }
@@ -133,7 +133,7 @@ fn read(
     }))
 }
 
-/// A moment inside a stretch restores in part: that tells nothing of the archive.
+/// A point inside an incomplete range is restored in part: that says nothing about the archive.
 fn ensure_nothing_is_lost(chain: &ChainDir) -> Result<(), Failure> {
     match flags::in_words(&flags::open(chain)?) {
         None => Ok(()),

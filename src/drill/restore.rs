@@ -1,4 +1,4 @@
-//! Restores with the archive's own restore.sh, and compares with the moment of the source.
+//! Restores with the archive's own restore.sh, and compares the result with the source.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -19,9 +19,10 @@ use crate::backup::dump;
 use crate::pg::failure::Failure;
 use crate::status::DrillPhase;
 
-/// So many of each kind are put on record.
+/// This many of each kind are recorded.
 const KEPT: usize = 20;
-/// Exit statuses of restore.sh that met what its role may not make: in the base, in the segments.
+/// Exit statuses of restore.sh for objects that its role is not permitted to create: in the base, in the
+/// segments.
 const REFUSED_IN_BASE: i32 = 4;
 const REFUSED_IN_SEGMENTS: i32 = 5;
 
@@ -29,11 +30,11 @@ const REFUSED_IN_SEGMENTS: i32 = 5;
 pub enum Where<'a> {
     /// Another server, as a superuser there.
     Server(Target),
-    /// One of its own, of which this is the place.
+    /// A throwaway server at this place.
     Throwaway(&'a ThrowawayPlace, &'a SourceServer),
 }
 
-/// What restore.sh leaves out of what its role may not make.
+/// What restore.sh leaves out because its role is not permitted to create it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum LeaveOut {
     Nothing,
@@ -50,7 +51,7 @@ impl LeaveOut {
         }
     }
 
-    /// What is to be left out where that was not enough.
+    /// What to leave out if that was not sufficient.
     fn next(self, code: Option<i32>) -> Option<LeaveOut> {
         match (self, code) {
             (LeaveOut::Nothing, Some(REFUSED_IN_BASE)) => Some(LeaveOut::OfBase),
@@ -61,7 +62,7 @@ impl LeaveOut {
     }
 }
 
-/// The run that is under way.
+/// The current run.
 struct Run<'a> {
     database: pg_sys::Oid,
     place: &'a DatabaseDir,
@@ -69,7 +70,7 @@ struct Run<'a> {
     moment: &'a Moment,
 }
 
-/// What it finds is in the record's problems; an error is that the drill could not be made.
+/// Its findings are in the record's problems; an error means that the drill could not run.
 pub fn and_compare(
     database: pg_sys::Oid,
     place: &DatabaseDir,
@@ -100,7 +101,7 @@ pub fn and_compare(
                 let Some(next) = leave_out.next(ran.code) else {
                     return run.compare(&target, &ran, drill, Some(&server));
                 };
-                // The first attempt may have renamed or dropped roles: the next begins on a new server.
+                // The first attempt may have renamed or dropped roles: the next one uses a new server.
                 drop(server);
                 throwaway::remove(at)?;
                 leave_out = next;
@@ -109,7 +110,7 @@ pub fn and_compare(
     }
 }
 
-/// What tells restore.sh that its role is no superuser.
+/// Tells restore.sh that its role is not a superuser.
 fn unprivileged(server: &Throwaway, leave_out: LeaveOut) -> Vec<(&'static str, OsString)> {
     // There is one event trigger, of the drill's own superuser, and that has to fire.
     let options = client::session_options(client::own_version());
@@ -125,7 +126,7 @@ fn unprivileged(server: &Throwaway, leave_out: LeaveOut) -> Vec<(&'static str, O
 }
 
 impl Run<'_> {
-    /// Runs the archive's own restore.sh, as a person would.
+    /// Runs the archive's own restore.sh, like an administrator.
     fn restore(
         &self,
         target: &Target,
@@ -201,7 +202,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// What the role that has restored could not make there.
+    /// What the restoring role could not create there.
     fn unmade(&self, target: &Target, restored: &str) -> Result<Unmade, Failure> {
         const EXTENSIONS: &str =
             "SET search_path = ''; SELECT extname FROM pg_catalog.pg_extension;";
@@ -213,7 +214,7 @@ impl Run<'_> {
     }
 }
 
-/// Adds as many as are kept.
+/// Adds up to the number that is kept.
 pub fn add(kept: &mut Vec<String>, mut found: Vec<String>) {
     let more = found.len().saturating_sub(KEPT);
     found.truncate(KEPT);

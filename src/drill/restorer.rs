@@ -1,20 +1,20 @@
-//! The role that restores on a throwaway server, and what the superuser does for it beforehand.
+//! The role that restores on a throwaway server, and what the superuser does for it before.
 //!
-//! It has the name of the source's bootstrap superuser, which usually owns most of what is there, and is a
-//! member of every restored role. It is no superuser and in no role that reaches files or programs. The
-//! superuser works in the restored database once, while nothing but template0 is in it: extensions are made
-//! then, so that none of their scripts meets what is restored. After that it never comes back.
+//! It has the name of the source's bootstrap superuser, which usually owns most objects, and is a member of
+//! every restored role. It is neither a superuser nor a member of roles that can access files or programs.
+//! The superuser works in the restored database once, while it only contains template0's objects: it creates
+//! extensions then, so that none of their scripts can call restored code. It is not used again after that.
 
 use super::source_server::SourceServer;
 use super::throwaway;
 use crate::pg::failure::Failure;
 use crate::pg::server;
 
-/// Schema of what the superuser leaves for the role. A name that pg_dump does not look at.
+/// Schema of the functions that the superuser creates for the role. pg_dump ignores the name.
 const SCHEMA: &str = "pg_incrbackup_drill";
 
-/// What restore.sh lets roles and tablespaces go through as the source's did. Whoever calls it can do to plain
-/// roles what it likes: they own nothing but what is restored. Never one that is more than that.
+/// The function with which restore.sh changes roles and tablespaces as on the source. Its callers can do
+/// anything to ordinary roles, which own only restored objects, but nothing to privileged ones.
 const FOLLOW: &str = "CREATE FUNCTION pg_incrbackup_drill.follow(kind text, subject text, object text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $follow$
 DECLARE
@@ -54,8 +54,8 @@ END $follow$;
 REVOKE ALL ON FUNCTION pg_incrbackup_drill.follow FROM PUBLIC;
 ";
 
-/// A role that is no superuser gives an object to another only where that one may create in the schema: it may,
-/// by a group that all restored roles are in, in every schema as soon as it is there.
+/// A role that is not a superuser can give an object to another role only if that role may create objects in
+/// the schema: it may in every schema, once the schema exists, through a group of all restored roles.
 const OPEN: &str = "CREATE FUNCTION pg_incrbackup_drill.open() RETURNS event_trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $open$
 DECLARE made record;
@@ -84,7 +84,7 @@ const PARAMETERS: &str = "session_replication_role, lc_messages, log_statement, 
 pub struct Restorer {
     pub name: String,
     pub password: String,
-    /// The group of all restored roles; no other name is like that.
+    /// The group of all restored roles; no other role has such a name.
     pub creators: String,
 }
 
@@ -97,7 +97,8 @@ impl Restorer {
         })
     }
 
-    /// Makes the role. Row security does not keep rows from it, and it reads what nobody granted it, to compare.
+    /// Creates the role. Row security does not apply to it, and it can read everything without grants, to
+    /// compare.
     pub fn creation(&self) -> String {
         let (name, password) = (identifier(&self.name), &self.password);
         let creators = &self.creators;
@@ -138,9 +139,9 @@ impl Restorer {
                 identifier(&extension.version)
             );
         }
-        // Rows of their tables are restored, comments on them, servers of their wrappers; their functions stay
-        // the superuser's, since some of them are for superusers only. None runs as its owner: one that writes
-        // to such a table would run triggers on it, of whoever restores, as the superuser.
+        // Rows of their tables, comments on them, and servers of their wrappers are restored; their functions
+        // remain owned by the superuser, since some of them are only for superusers. None runs as its owner:
+        // one that writes to such a table would execute restored triggers on it as the superuser.
         script + &format!(
             "UPDATE pg_catalog.pg_extension SET extowner = '{literal}'::pg_catalog.regrole WHERE extname <> 'plpgsql';\n\
              UPDATE pg_catalog.pg_foreign_data_wrapper SET fdwowner = '{literal}'::pg_catalog.regrole;\n\

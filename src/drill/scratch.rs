@@ -1,7 +1,7 @@
-//! The scratch database of a drill: its name, and how it goes.
+//! The scratch database of a drill: its name, and its removal.
 //!
-//! The name is made of the cluster's identifier and the database's OID, so that a drill knows what an earlier
-//! one of the same database has left behind, and drops nothing else.
+//! The name contains the cluster's identifier and the database's OID, so that a drill can identify the
+//! leftovers of an earlier one of the same database, and drops nothing else.
 
 use archive::drills;
 use archive::DatabaseDir;
@@ -22,21 +22,21 @@ pub fn name(database: pg_sys::Oid) -> String {
     )
 }
 
-/// The database's names: until restore.sh is done with it, another one.
+/// The database's names: it has another one until restore.sh has finished.
 fn names(database: pg_sys::Oid) -> [String; 2] {
     let name = name(database);
     [format!("{name}.restoring"), name]
 }
 
-/// Drops the scratch database, and the roles and tablespaces that its restore made. Says in the archive that
-/// nothing is left.
+/// Drops the scratch database, and the roles and tablespaces that its restore created. Records in the archive
+/// that nothing is left.
 pub fn remove(target: &Target, place: &DatabaseDir, database: pg_sys::Oid) -> Result<(), Failure> {
     for name in names(database) {
         if !is_there(target, &name)? {
             continue;
         }
-        // A subscription would keep the database from being dropped; dropped as it is, it would take the
-        // source's slot at the publisher along.
+        // A subscription would prevent dropping the database; if it were dropped unchanged, it would drop the
+        // source's slot at the publisher.
         const SUBSCRIPTIONS: &str = "SELECT format('ALTER SUBSCRIPTION %I DISABLE', subname), \
                 format('ALTER SUBSCRIPTION %I SET (slot_name = NONE)', subname), \
                 format('DROP SUBSCRIPTION %I', subname) \
@@ -53,7 +53,7 @@ pub fn remove(target: &Target, place: &DatabaseDir, database: pg_sys::Oid) -> Re
         client::sql(&target.maintenance, target.version, &drop)?;
     }
     let (roles, spaces) = (drills::made(place, 'r'), drills::made(place, 't'));
-    // One that can log in is somebody's by now.
+    // A role that can log in has come into use.
     let script = format!(
         "SELECT pg_catalog.format('DROP ROLE %I', rolname) FROM pg_catalog.pg_roles \
             WHERE oid IN ({}) AND NOT rolcanlogin \\gexec\n\
@@ -77,8 +77,8 @@ pub fn remove(target: &Target, place: &DatabaseDir, database: pg_sys::Oid) -> Re
     Ok(drills::end(place)?)
 }
 
-/// 42P04 where a database has that name and nothing tells that it is a drill's of ours. A copy of this server
-/// has the same identifier, and may restore to the same place.
+/// 42P04 if a database has that name and is not known to be from a drill of ours. A copy of this server has
+/// the same identifier, and may restore to the same server.
 pub fn ensure_absent(target: &Target, database: pg_sys::Oid) -> Result<(), Failure> {
     let mut found = None;
     for name in names(database) {

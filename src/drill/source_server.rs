@@ -1,11 +1,11 @@
-//! What a throwaway server has to know of the source's: limits, preloaded libraries, extensions.
+//! Properties of the source's server that a throwaway server needs: limits, preloaded libraries, extensions.
 
 use pgrx::prelude::*;
 
 use crate::pg::failure::Failure;
 use crate::pg::server::{self, guc};
 
-/// Libraries that do something by themselves; ours, which would capture, among them.
+/// Libraries that start activity by themselves, including ours, which would capture.
 const NEVER: [&str; 6] = [
     "pg_incrbackup",
     "pg_cron",
@@ -24,9 +24,9 @@ pub struct Extension {
 
 /// Facts of the source's server.
 pub struct SourceServer {
-    /// Name of the role that initdb made.
+    /// Name of the role created by initdb.
     pub superuser: String,
-    /// Those of shared_preload_libraries that extensions of the database belong to.
+    /// Those of shared_preload_libraries that belong to extensions of the database.
     pub libraries: Vec<String>,
     pub extensions: Vec<Extension>,
     pub locks_per_transaction: u64,
@@ -34,7 +34,7 @@ pub struct SourceServer {
 }
 
 impl SourceServer {
-    /// How many connections a throwaway server takes.
+    /// Maximum number of connections of a throwaway server.
     pub const CONNECTIONS: u64 = 20;
 
     /// Needs a transaction.
@@ -59,7 +59,7 @@ impl SourceServer {
             value.parse().unwrap_or(0)
         };
         let prepared_transactions = number(c"max_prepared_transactions");
-        // As many locks in all as at the source, whose many connections share theirs.
+        // As many locks in total as on the source, whose connections share them.
         let all = number(c"max_locks_per_transaction")
             * (number(c"max_connections") + prepared_transactions);
         Ok(SourceServer {
@@ -72,7 +72,7 @@ impl SourceServer {
     }
 }
 
-/// Of a list of libraries those that are named like an extension that is there.
+/// Those of a list of libraries that have the name of an installed extension.
 fn needed(preloaded: &str, extensions: &[Extension]) -> Vec<String> {
     let libraries = preloaded
         .split(',')

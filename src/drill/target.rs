@@ -1,4 +1,4 @@
-//! The server that a drill restores to: how it is reached, and whether it will do.
+//! The server that a drill restores to: how to connect, and whether it is suitable.
 
 use std::path::Path;
 
@@ -10,19 +10,19 @@ use crate::backup::dump;
 use crate::pg::failure::Failure;
 use crate::pg::server::{self, query, transaction};
 
-/// Of the size of the source there must be so many percent free: the copy, and the WAL of making it.
+/// Required free space as a percentage of the size of the source: the copy, and its WAL.
 const ROOM_PERCENT: u64 = 200;
-/// And so much more.
+/// Additional free space.
 const ROOM_BYTES: u64 = 64 * 1024 * 1024;
-/// And so much more for a server of its own.
+/// Additional free space for a throwaway server.
 const SERVER_BYTES: u64 = 192 * 1024 * 1024;
 
-/// A server that takes connections.
+/// A server that accepts connections.
 pub struct Target {
-    /// Connection parameters without a database's name, as who restores: a superuser, or on a throwaway server
-    /// a role that is none.
+    /// Connection parameters without a database name, as the restoring role: a superuser, or on a throwaway
+    /// server an ordinary role.
     pub conninfo: String,
-    /// As a superuser, of a database that is there: for looking, making and dropping.
+    /// As a superuser, to an existing database: for queries, creating and dropping.
     pub maintenance: String,
     /// As in `server_version_num`.
     pub version: u32,
@@ -31,7 +31,7 @@ pub struct Target {
     started: String,
 }
 
-/// What a server says of itself.
+/// Facts that a server reports about itself.
 struct Facts {
     version: u32,
     is_this_server: bool,
@@ -39,7 +39,7 @@ struct Facts {
 }
 
 impl Target {
-    /// Connects to the server that `conninfo` names; empty: this one.
+    /// Connects to the server in `conninfo`; empty: this one.
     pub fn find(conninfo: &str) -> Result<Target, Failure> {
         let own = match conninfo {
             "" => own_conninfo()?,
@@ -77,17 +77,17 @@ impl Target {
         })
     }
 
-    /// How to connect to a database there.
+    /// Connection parameters of a database there.
     pub fn database(&self, name: &str) -> String {
         with_database(&self.conninfo, name)
     }
 
-    /// Whether definitions are worded as the source's server words them.
+    /// Whether pg_dump's output has the same form as for the source's server.
     pub fn is_same_major(&self) -> bool {
         self.version / 10_000 == server::VERSION_NUM / 10_000
     }
 
-    /// What fails on a server whose disk is full, or that stops or restarts, says nothing of the archive.
+    /// A failure on a server whose disk is full, or that stops or restarts, says nothing about the archive.
     pub fn ensure_target_is_up(&self, messages: &str) -> Result<(), Failure> {
         if messages.contains("No space left on device") {
             let code = PgSqlErrorCode::ERRCODE_DISK_FULL;
@@ -101,8 +101,8 @@ impl Target {
         }
     }
 
-    /// 53100 where this server's disk has no room for a second database like this one. Of another
-    /// machine's disk nothing is known.
+    /// 53100 if this server's disk has no space for a second database like this one. The disk of another
+    /// machine is not checked.
     pub fn ensure_room(&self) -> Result<(), Failure> {
         if self.is_this_server {
             ensure_room(&server::data_directory(), ROOM_BYTES)
@@ -112,7 +112,7 @@ impl Target {
     }
 }
 
-/// 53100 where there is no room for a throwaway server with a copy of this database.
+/// 53100 if there is no space for a throwaway server with a copy of this database.
 pub fn ensure_room_for_throwaway() -> Result<(), Failure> {
     ensure_room(&throwaway::directory()?, ROOM_BYTES + SERVER_BYTES)
 }
@@ -171,7 +171,7 @@ fn look(maintenance: &str) -> Result<Facts, Failure> {
             pg_catalog.pg_is_in_recovery(), \
             (EXTRACT(epoch FROM pg_catalog.pg_postmaster_start_time()) * 1000000)::pg_catalog.int8 \
         FROM pg_catalog.pg_control_system() AS s;";
-    // Settings that only newer servers know can't be asked for before the version is known.
+    // Settings that only newer servers have cannot be set before the version is known.
     let rows = client::sql(maintenance, 150_000, FACTS)?;
     let row = String::from_utf8_lossy(&rows).trim().to_string();
     let facts: Vec<&str> = row.split('|').collect();
@@ -201,7 +201,7 @@ fn unusable(why: &str) -> Failure {
     Failure::new(code, "cannot use the target server of the drill").detail(why)
 }
 
-/// The same parameters with another database, as restore.sh does it: the last word counts.
+/// The same parameters with another database, as in restore.sh: the last one counts.
 fn with_database(conninfo: &str, name: &str) -> String {
     if conninfo.starts_with("postgres://") || conninfo.starts_with("postgresql://") {
         let joint = if conninfo.contains('?') { '&' } else { '?' };
@@ -210,8 +210,8 @@ fn with_database(conninfo: &str, name: &str) -> String {
     format!("{conninfo} dbname={}", dump::quote_value(name))
 }
 
-/// 22023 for connection parameters that are none, or that hold a password: every user of the machine can
-/// read the arguments of a program.
+/// 22023 for invalid connection parameters, or if they contain a password: command-line arguments are visible
+/// to every user of the machine.
 pub fn ensure_no_password(conninfo: &str) -> Result<(), Failure> {
     let is_uri = conninfo.starts_with("postgres://") || conninfo.starts_with("postgresql://");
     let authority = conninfo.split_once("//").map_or("", |(_, rest)| rest);

@@ -1,10 +1,10 @@
-//! The throwaway server of a drill: made for it in a directory of its own, and removed with it.
+//! The throwaway server of a drill: created for it in a directory of its own, and removed afterwards.
 //!
-//! It runs as the operating system user of the source, so nobody but the drill may be a superuser there: its
-//! bootstrap superuser has a name that no restored role has, and a random password that no restored code can
-//! read. What is restored is restored as a role without any such right (`restorer`). It listens on a socket in
-//! a directory that others cannot enter, writes nothing durably, and has no background workers at all, so that
-//! neither subscriptions nor job runners of the source come to life in it.
+//! It runs as the operating system user of the source, so nothing but the drill may be a superuser there: its
+//! bootstrap superuser has a name that no restored role has, and a random password that restored code cannot
+//! read. Everything is restored by a role without such privileges (`restorer`). It listens on a socket in a
+//! directory that others cannot access, does not use fsync, and has no background workers, so that neither
+//! subscriptions nor job runners of the source become active in it.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::Write;
@@ -25,29 +25,29 @@ use crate::pg::server;
 use crate::pg::server::child_server::{self, ChildServer};
 use crate::{place, settings};
 
-/// In the archive's root, where the setting names no other directory.
+/// In the archive's root, unless the setting names another directory.
 const DIRECTORY: &str = ".drills";
-/// What the name of a directory of sockets elsewhere begins with.
+/// The prefix of a socket directory elsewhere.
 const SOCKETS: &str = "pg_incrbackup_drill_";
-/// What the longest path of a socket leaves for its directory (`sockaddr_un` has 108 bytes).
+/// Maximum length of a socket's directory (`sockaddr_un` has 108 bytes).
 const LONGEST_SOCKET_DIRECTORY: usize = 90;
 const LONGEST_START: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(50);
 
-/// A server that runs. Dropping it ends it; [`remove`] takes its files away.
+/// A running server. Dropping this stops it; [`remove`] removes its files.
 pub struct Throwaway {
     _server: ChildServer,
-    /// Connection parameters without a database, as the role that restores.
+    /// Connection parameters without a database, as the restoring role.
     pub conninfo: String,
     /// The same as the superuser.
     pub superuser: String,
-    /// What every restored role is a member of.
+    /// The group of every restored role.
     pub creators: String,
-    /// A script of psql that the superuser runs in the restored database before anything is in it.
+    /// A psql script that the superuser runs in the restored database while it is empty.
     pub preparation: PathBuf,
 }
 
-/// A place for the server of a drill of `database`; nothing is made there yet.
+/// A place for the server of a drill of `database`; nothing is created yet.
 pub fn find_place(database: pg_sys::Oid) -> Result<ThrowawayPlace, Failure> {
     let tag = random()?;
     let directory = directory()?.join(format!("{}_{}", database.to_u32(), &tag[..8]));
@@ -63,7 +63,7 @@ pub fn find_place(database: pg_sys::Oid) -> Result<ThrowawayPlace, Failure> {
     Ok(ThrowawayPlace { directory, sockets })
 }
 
-/// The directory of all throwaway servers, checked as the archive's root is; made where it is missing.
+/// The directory of all throwaway servers, checked like the archive's root; created if missing.
 pub fn directory() -> Result<PathBuf, Failure> {
     let path = match settings::drill_directory() {
         Some(path) => path,
@@ -81,7 +81,7 @@ pub fn directory() -> Result<PathBuf, Failure> {
 }
 
 impl Throwaway {
-    /// Makes the server at its place and starts it.
+    /// Creates the server at its place and starts it.
     pub fn start(place: &ThrowawayPlace, source: &SourceServer) -> Result<Throwaway, Failure> {
         let data = place.directory.join("data");
         private_directory(&place.directory)?;
@@ -127,10 +127,11 @@ impl Throwaway {
     }
 }
 
-/// Takes away what is left of a throwaway server, and ends it first where it runs.
+/// Removes what is left of a throwaway server, and stops it first if it is running.
 pub fn remove(place: &ThrowawayPlace) -> Result<(), Failure> {
     let code = PgSqlErrorCode::ERRCODE_OBJECT_IN_USE;
-    // The note may come from a copy of another archive: only what such a server's directory looks like goes.
+    // The note may come from a copy of another archive: only a directory that looks like such a server's is
+    // removed.
     let is_ours = looks_like_ours(&place.directory)
         && (place.sockets == place.directory || looks_like_our_sockets(&place.sockets));
     if !is_ours {
@@ -227,7 +228,7 @@ fn wait_until_ready(server: &mut ChildServer, data: &Path, log: &Path) -> Result
         if !matches!(server.ended(), Ok(None)) {
             return Err(unusable("could not start the throwaway server").detail(said()));
         }
-        // The last line but one that the postmaster writes into its file, as pg_ctl reads it.
+        // The last line but one of postmaster.pid, as pg_ctl reads it.
         let state = fs::read_to_string(data.join("postmaster.pid")).unwrap_or_default();
         if state
             .lines()
@@ -244,7 +245,7 @@ fn wait_until_ready(server: &mut ChildServer, data: &Path, log: &Path) -> Result
     }
 }
 
-/// Beside the server's own program, whose version it must have.
+/// Beside the server's own program, which must have the same version.
 fn program(name: &str) -> PathBuf {
     server::binary_directory().join(name)
 }

@@ -1,9 +1,9 @@
-//! What a role without privileges can't make, as the source's catalogs tell: the only things that may be missing
-//! or differ on a throwaway server without the drill having failed.
+//! What a role without privileges cannot create, according to the source's catalogs: only these objects may
+//! be missing or differ on a throwaway server without the drill failing.
 //!
-//! Entries of pg_dump's table of contents carry the OID of their object and the entries that they depend on.
-//! Some are of kinds that PostgreSQL lets only superusers make; what depends on them, directly or not, is as
-//! unmade. What of these came out the same nevertheless is compared like all else.
+//! Entries of pg_dump's table of contents contain the OID of their object and their dependencies. Some are of
+//! kinds that only superusers can create; these, and what depends on them, directly or not, are left out. If
+//! such an object was restored nevertheless, it is compared like all others.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,9 +13,9 @@ use super::definitions::Object;
 use crate::pg::failure::Failure;
 use crate::pg::server::query;
 
-/// `class/oid` of all objects that only a superuser makes (extensions' own apart, which come with them):
-/// functions in languages that are not trusted, or that are marked as only a superuser may; what is made of
-/// C functions; what watches others' statements.
+/// `class/oid` of all objects that only a superuser can create (except members of extensions, which are
+/// created with them): functions in untrusted languages, or with attributes that only a superuser may set;
+/// objects that consist of C functions; objects that observe other users' statements.
 const ROOTS: &str = "SELECT concat_ws(',', \
   (SELECT string_agg('1255/' || p.oid, ',') FROM pg_proc AS p JOIN pg_language AS l ON l.oid = p.prolang \
      WHERE p.oid >= 16384 AND (NOT l.lanpltrusted AND p.prokind <> 'a' OR p.proleakproof OR p.prosupport <> 0 \
@@ -38,7 +38,8 @@ const ROOTS: &str = "SELECT concat_ws(',', \
   (SELECT string_agg('6104/' || oid, ',') FROM pg_publication WHERE puballtables), \
   (SELECT string_agg('6237/' || oid, ',') FROM pg_publication_namespace))";
 
-/// Kinds of entries that only a superuser makes, or of which it depends on the server whether others may.
+/// Kinds of entries that only a superuser can create, or for which it depends on the server whether others
+/// can.
 const KINDS: [&str; 2] = ["SECURITY LABEL", "PROCEDURAL LANGUAGE"];
 /// `pg_extension`, and `pg_class`.
 const EXTENSION: u32 = 3079;
@@ -47,7 +48,7 @@ const RELATION: u32 = 1259;
 /// An object by catalog and OID.
 type Id = (u32, u32);
 
-/// What the catalogs say, read under the snapshot's locks.
+/// The relevant catalog contents, read under the snapshot's locks.
 #[derive(Default)]
 pub struct Catalogs {
     roots: BTreeSet<Id>,
@@ -75,7 +76,7 @@ fn ids(text: &str) -> BTreeSet<Id> {
 #[derive(Debug)]
 struct Entry {
     id: Id,
-    /// Kind, schema, name, owner, as the header of the entry's text has them: with a blank between them.
+    /// Kind, schema, name, owner, as in the header of the entry's text, separated by blanks.
     words: String,
     depends_on: Vec<i32>,
 }
@@ -95,11 +96,11 @@ impl TableOfContents {
         }
     }
 
-    /// What can't be made where these extensions are missing.
+    /// What cannot be created if these extensions are missing.
     pub fn unmade(&self, has_extension: impl Fn(&str) -> bool) -> Unmade {
         let is_root = |entry: &Entry| {
             let kind = |kind: &&str| entry.words.starts_with(*kind);
-            // Of an extension's member or of something of PostgreSQL's own: the superuser's.
+            // A member of an extension or an object of PostgreSQL itself: owned by the superuser.
             let is_of_no_entry = || {
                 let mut on = entry.depends_on.iter();
                 (entry.words.starts_with("ACL ") || entry.words.starts_with("COMMENT "))
@@ -155,7 +156,7 @@ fn read(entry: &dump::Entry) -> Entry {
     }
 }
 
-/// What may be missing, or another: words of entries, and the OID of a relation.
+/// What may be missing or differ: descriptions of entries, and the OIDs of relations.
 pub struct Unmade {
     objects: BTreeMap<String, Option<u32>>,
 }
@@ -176,7 +177,7 @@ impl Unmade {
 mod tests {
     use super::*;
 
-    /// Number, catalog, object, words, and what it depends on.
+    /// Number, catalog, object, description, and dependencies.
     const ENTRIES: [(i32, u32, u32, &str, &[i32]); 8] = [
         (2, 3079, 16385, "EXTENSION - hstore ", &[]),
         (3, 0, 0, "COMMENT - EXTENSION hstore ", &[2]),

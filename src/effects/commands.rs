@@ -1,12 +1,12 @@
-//! Which commands, by their tags, do what the catalogs tell.
+//! The command tags whose effects the catalogs show completely.
 
-/// The scripts of extensions have more to them.
+/// Scripts of extensions have further effects.
 pub fn does_more_than_catalogs_tell(command: &str) -> bool {
     matches!(command, "CREATE EXTENSION" | "ALTER EXTENSION")
 }
 
-/// True for a command that did nothing where it touched no catalog: IF EXISTS, IF NOT EXISTS, or all that
-/// it touched is temporary. What REFRESH computes, a restore computes at its end.
+/// True for a command that did nothing if it changed no catalog: IF EXISTS, IF NOT EXISTS, or if all objects
+/// are temporary. Results of REFRESH are computed at the end of a restore.
 pub fn is_told_by_catalogs(command: &str) -> bool {
     let is_ddl = ["CREATE ", "ALTER ", "DROP "]
         .iter()

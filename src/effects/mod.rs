@@ -1,9 +1,10 @@
-//! What the transaction that is being decoded did to the schema, as statements.
+//! The schema changes of the transaction being decoded, as statements.
 //!
-//! At the transaction's begin it is known which objects its commands touched (`pg::effects::events`). Their
-//! states before it are read then, once, and those after a stretch of commands when the next row comes, or
-//! the commit: the crate `effects` compares both and words the difference. A stretch lies between two rows;
-//! the rows of ddl_history make each statement a stretch of its own, but nothing depends on them.
+//! When the transaction's decoding begins, it is known which objects its commands touched
+//! (`pg::effects::events`). Their states before it are read then, once, and those after a range of commands
+//! when the next row arrives, or the commit: the crate `effects` compares both and writes the difference as
+//! SQL. Such a range (`Stretch`) lies between two rows; because of the rows of ddl_history each statement is
+//! a separate range, but nothing depends on that.
 
 mod commands;
 mod ours;
@@ -26,8 +27,8 @@ use crate::pg::effects::events::{Event, Touched, Unreadable, REWRITE};
 use crate::pg::effects::lives::Lives;
 use crate::pg::server;
 
-/// Shared catalogs, whose objects segments never make: pg_tablespace, pg_authid, pg_auth_members,
-/// pg_parameter_acl. Of pg_database, the one that is decoded is an object as others are.
+/// Shared catalogs, whose objects segments never create: pg_tablespace, pg_authid, pg_auth_members,
+/// pg_parameter_acl. In pg_database, the database being decoded is an object like others.
 const SHARED: [u32; 4] = [1213, 1260, 1261, 6243];
 
 fn is_of_cluster(key: &Key) -> bool {
@@ -35,12 +36,12 @@ fn is_of_cluster(key: &Key) -> bool {
         || key.class == catalog::DATABASE && key.oid != server::my_database().to_u32()
 }
 
-/// What stays the same from one transaction to the next, unless one changes it.
+/// State that is kept from one transaction to the next, unless one changes it.
 #[derive(Default)]
 pub struct Memory {
-    /// What belongs to this extension, or is over what does; none where it has to be read.
+    /// The objects of this extension, and those that depend on them; `None` if it has to be read.
     ours: Option<Rc<HashSet<Key>>>,
-    /// Default privileges give nothing to anybody: there are none.
+    /// There are no default privileges.
     has_no_default_grantees: bool,
 }
 
@@ -49,42 +50,43 @@ pub struct Engine {
     events: Vec<Event>,
     lives: Lives,
     rows: ChangedRows,
-    /// How many of them have been looked at.
+    /// The number of events processed so far.
     at: usize,
-    /// As the stretches so far have left them. What is in neither map does not exist.
+    /// After the ranges processed so far. An object in neither map does not exist.
     states: States,
-    /// What belongs to this extension, or is over what does; grows with what the transaction makes.
+    /// The objects of this extension, and those that depend on them; grows with objects that the transaction
+    /// creates.
     ours: Rc<HashSet<Key>>,
-    /// It is not what the next transaction will find.
+    /// It differs from what the next transaction will find.
     has_changed_ours: bool,
-    /// What they need that is temporary, or goes with what is.
+    /// Objects that they need and that are temporary, or are dropped with temporary ones.
     temporary: HashSet<Key>,
-    /// What of it has been told.
+    /// The parts of it that have been reported.
     left_out: HashSet<LeftOut>,
-    /// Of what they need it is known.
+    /// The objects for which this is known.
     asked: HashSet<Key>,
     /// Of tables that it has not touched: columns that are left out.
     columns_left_out: HashMap<u32, Vec<i32>>,
     default_grantees: Option<Vec<String>>,
     has_no_default_grantees: bool,
-    /// What is there already and is said in the next stretch ([`postpone`]).
+    /// Existing objects that are written in the next range ([`postpone`]).
     postponed: Vec<Key>,
-    /// Why nothing more can be told of this transaction: all that its statements did travels as their text.
+    /// Why no more effects of this transaction are known: all its statements are replayed as text.
     unreadable: Option<String>,
 }
 
-/// What a stretch of commands came to.
+/// The effects of a range of commands.
 pub struct Stretch {
     pub effects: Result<Vec<Effect>, Unhandled>,
-    /// What it made that goes with the session, and no restore has.
+    /// Objects that it created and that are dropped with the session, which no restore has.
     pub left_out: Vec<LeftOut>,
-    /// The rows of a table that is being rewritten are what comes next.
+    /// The rows of a table that is being rewritten follow.
     pub is_rewriting: bool,
 }
 
 impl Engine {
-    /// Reads the states of all that the transaction is going to touch. Called in the begin callback, under
-    /// the catalogs as of this commit without the transaction's own changes.
+    /// Reads the states of all objects that the transaction touches. Called in the begin callback, under the
+    /// catalogs as of this commit without the transaction's own changes.
     pub fn begin(touched: Result<Touched, Unreadable>, memory: Memory) -> Engine {
         let (
             Touched {
@@ -144,8 +146,8 @@ impl Engine {
         }
     }
 
-    /// What is told later of objects that these are named in is told by their new names: their states are read
-    /// again, with no change of their own yet. A schema's name is in those of all that is in it.
+    /// Later effects on objects whose definitions contain these names use the new names: their states are
+    /// read again, without changes of their own yet. A schema's name is part of the names of all its objects.
     fn read_again(&mut self, command: u32, mut renamed: FxHashSet<Key>, schemas: &[String]) {
         let mut count = 0;
         while count < renamed.len() {
@@ -175,7 +177,7 @@ impl Engine {
         self.states.unknown.extend(states.unknown);
     }
 
-    /// What the next transaction can rely on.
+    /// State that the next transaction can use.
     pub fn end(self) -> Memory {
         Memory {
             ours: (!self.has_changed_ours).then_some(self.ours),
@@ -183,8 +185,8 @@ impl Engine {
         }
     }
 
-    /// True where commands below `command` touched something that nobody has looked at yet, or what was
-    /// postponed for the rows of a rewrite can be said.
+    /// True if commands below `command` touched something that has not been read yet, or if what was
+    /// postponed for the rows of a rewrite can be written.
     pub fn has_moved(&self, command: u32, is_rewriting: bool) -> bool {
         let next = self.events.get(self.at);
         next.is_some_and(|event| event.command < command)
@@ -192,9 +194,9 @@ impl Engine {
             || (!is_rewriting && !self.postponed.is_empty())
     }
 
-    /// What the commands below `command` did since the last stretch. Called under the catalogs as of this
-    /// commit with these commands' changes. `is_rewriting` tells that the rows of a table that is being
-    /// rewritten are what comes next.
+    /// The effects of the commands below `command` since the last range. Called under the catalogs as of this
+    /// commit with these commands' changes. `is_rewriting`: the rows of a table that is being rewritten
+    /// follow.
     pub fn stretch(&mut self, command: u32, is_rewriting: bool) -> Stretch {
         let unhandled = |reason: &String| Unhandled::new("catalog", reason.as_str());
         if let Some(reason) = &self.unreadable {
@@ -213,7 +215,7 @@ impl Engine {
         keys.extend(std::mem::take(&mut self.postponed));
         let keys: Vec<Key> = keys.into_iter().collect();
         let mut after = there_at(self.known(command), &keys);
-        // A rewrite that goes on fills its other tables later; one that is over has filled them all.
+        // A rewrite that continues fills its other tables later; one that has ended has filled all of them.
         let seen = if is_rewriting { ahead } else { events };
         let rewritten = seen.iter().filter(|event| event.key.class == REWRITE);
         let rewritten: FxHashSet<u32> = rewritten.map(|event| event.key.oid).collect();
@@ -274,7 +276,7 @@ impl Engine {
     }
 }
 
-/// Objects that are named otherwise behind a stretch.
+/// Objects whose names have changed in a range.
 fn renamed(before: &States, after: &States) -> FxHashSet<Key> {
     let is_renamed = |(key, model): &(&Key, &Model)| {
         let was = before.models.get(key);
@@ -284,14 +286,14 @@ fn renamed(before: &States, after: &States) -> FxHashSet<Key> {
     renamed.map(|(key, _)| *key).collect()
 }
 
-/// What names began with, of what is in schemas that have been renamed.
+/// The prefixes of names of objects in schemas that have been renamed.
 fn schemas_before(before: &States, renamed: &FxHashSet<Key>) -> Vec<String> {
     let schemas = renamed.iter().filter(|key| key.class == catalog::NAMESPACE);
     let models = schemas.filter_map(|key| before.models.get(key));
     models.map(|model| format!("{}.", model.target())).collect()
 }
 
-/// What was read; where it could not be, nothing can be told.
+/// The result; if it could not be read, no effects are known.
 fn known<T: Default>(read: Result<T, String>, unreadable: &mut Option<String>) -> T {
     read.unwrap_or_else(|error| {
         unreadable.get_or_insert(error);
@@ -299,16 +301,16 @@ fn known<T: Default>(read: Result<T, String>, unreadable: &mut Option<String>) -
     })
 }
 
-/// Those of the objects that are there, or may be.
+/// Those of the objects that exist, or may exist.
 fn there_at(known: Known<'_>, keys: &[Key]) -> States {
     let is_there = |key: &&Key| !known.lives.is_absent(**key, known.command);
     let there: Vec<Key> = keys.iter().filter(is_there).copied().collect();
     read(&mut Catalogs { known: Some(known) }, &there)
 }
 
-/// Takes out of `after` what of the new cannot be said yet, and returns it: what is half made, with what needs
-/// it, and, before the rows of a rewrite have come, foreign keys, which ALTER COLUMN … TYPE checks where it makes
-/// them anew.
+/// Removes from `after` new objects that cannot be written yet, and returns them: incomplete ones, with what
+/// needs them, and, before the rows of a rewrite, foreign keys, which ALTER COLUMN … TYPE checks when it
+/// re-creates them.
 fn postpone(before: &States, after: &mut States, is_rewriting: bool) -> Vec<Key> {
     let half_made = after
         .models

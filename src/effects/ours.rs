@@ -1,4 +1,5 @@
-//! What is over this extension's own, of what the transaction makes and changes: a restore does without it.
+//! Objects that the transaction creates or changes and that depend on this extension's own: a restore omits
+//! them.
 
 use std::collections::HashSet;
 use std::rc::Rc;
@@ -9,13 +10,13 @@ use effects::{Key, States, Unhandled, OVER_OURS};
 use super::source::{self, Catalogs};
 use super::{known, Engine};
 
-/// Catalogs of what goes as a whole with what it hangs on: functions, relations, triggers, policies, operators,
-/// constraints.
+/// Catalogs of objects that are dropped as a whole with what they depend on: functions, relations, triggers,
+/// policies, operators, constraints.
 const HANGING: [u32; 6] = [1255, 1259, 2620, 3256, 2617, 2606];
 
 impl Engine {
-    /// Takes what is over this extension's own out of the states; returns which objects went as a whole, and what
-    /// of it all is new.
+    /// Removes objects that depend on this extension's own from the states; returns which objects were
+    /// removed as a whole, and which of all this is new.
     pub(super) fn leave_out_ours(&mut self, states: &mut States) -> (HashSet<Key>, Vec<LeftOut>) {
         let over = over_ours(states, &self.ours, &mut Catalogs { known: None });
         let over = known(over, &mut self.unreadable);
@@ -28,7 +29,8 @@ impl Engine {
         }
         if is_news || !over.freed.is_empty() {
             let all = known(source::ours(), &mut self.unreadable);
-            // What hung on what is over ours no longer is there again as well, and no restore has it.
+            // Dependents of an object that no longer depends on ours exist again as well, but no restore has
+            // them.
             let is_hanging = |key: &&Key| HANGING.contains(&key.class) && !over.freed.contains(key);
             let hung = self.ours.difference(&all).filter(is_hanging);
             let hung: Vec<Key> = if over.freed.is_empty() {
@@ -42,7 +44,7 @@ impl Engine {
                 let unhandled = Unhandled::new(OVER_OURS, what).about(key, || name);
                 states.unknown.insert(key, unhandled);
             }
-            // Nor has it what a table or a domain that stayed had over it.
+            // Nor does it have the dependent parts of a table or a domain that was kept.
             let parts = known(
                 source::with_parts_over(over.freed.iter()),
                 &mut self.unreadable,
@@ -52,7 +54,7 @@ impl Engine {
                 let unhandled = Unhandled::new(OVER_OURS, what).about(key, || name);
                 states.unknown.insert(key, unhandled);
             }
-            // What hangs on it is over ours as well, and has gone with it.
+            // Its dependents depend on ours as well, and were removed with it.
             self.states.models.retain(|key, _| !all.contains(key));
             self.ours = Rc::new(all);
         }

@@ -1,4 +1,4 @@
-//! The queries of the crate `effects`, run under the catalogs in force.
+//! Runs the queries of the crate `effects` under the current catalog snapshot.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -17,13 +17,13 @@ use crate::pg::effects::look::{is_about_locks, PATIENCE};
 use crate::pg::effects::{query, tuples};
 use crate::pg::failure::Failure;
 
-/// Reads them. A failure that says nothing about the objects (a lock that was not to be had) ends the
-/// decoding, which is tried again.
+/// Reads the objects. A failure that is not caused by the objects (a lock that could not be acquired) ends
+/// the decoding, which is retried.
 pub struct Catalogs<'a> {
     pub known: Option<Known<'a>>,
 }
 
-/// What is known without a look, at the command counter in force.
+/// What is known without a query, at the current command counter.
 #[derive(Clone, Copy)]
 pub struct Known<'a> {
     pub lives: &'a Lives,
@@ -60,8 +60,8 @@ impl Source for Catalogs<'_> {
     }
 }
 
-/// How long locks are waited for that a look at so many objects wants. One that cannot have all at once gives all
-/// back, and then each object is read alone.
+/// How long to wait for locks when reading this many objects at once. If not all can be acquired, all are
+/// released, and then each object is read separately.
 fn patience(objects: usize) -> Duration {
     match objects {
         0 | 1 => PATIENCE,
@@ -69,8 +69,8 @@ fn patience(objects: usize) -> Duration {
     }
 }
 
-/// What is said of a failure; it ends the decoding where it says nothing about the objects, and reading them one by
-/// one would not help.
+/// Describes a failure; ends the decoding if it is not caused by the objects, so that reading them one by one
+/// would not help.
 fn told(failure: &Failure, objects: usize) -> String {
     if objects < 2 || !is_about_locks(failure) {
         raise_if_passing(failure);
@@ -78,8 +78,8 @@ fn told(failure: &Failure, objects: usize) -> String {
     failure.in_full()
 }
 
-/// A view's rule stands for the view. What has parts stays without them: a table without a default or a
-/// column, a domain without its default, a publication without a table.
+/// A view's rule represents the view. Objects with parts are kept without these: a table without a default or
+/// a column, a domain without its default, a publication without a table.
 const OURS: &str = "WITH RECURSIVE o (class, oid) AS ( \
      SELECT m.classid, m.objid FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_depend m \
        ON m.refclassid = 3079 AND m.refobjid = e.oid AND m.deptype = 'e' \
@@ -95,7 +95,7 @@ const OURS: &str = "WITH RECURSIVE o (class, oid) AS ( \
        WHERE x.classid = o.class AND x.objid = o.oid AND x.deptype = 'i' AND o.class = 2618) d) \
      SELECT o.oid, o.class::pg_catalog.text FROM o";
 
-/// Those of `keys` that are temporary, or go with what is.
+/// Those of `keys` that are temporary, or are dropped with temporary objects.
 pub fn temporary(
     keys: impl Iterator<Item = Key>,
     known: Known<'_>,
@@ -116,7 +116,7 @@ pub fn temporary(
     })
 }
 
-/// The numbers of these tables' columns that are over what is temporary: a restore does without them.
+/// The numbers of these tables' columns that depend on temporary objects: a restore omits them.
 pub fn columns_left_out(
     tables: &HashSet<u32>,
     known: Known<'_>,
@@ -139,7 +139,7 @@ pub fn columns_left_out(
     })
 }
 
-/// Those of these objects that are over one of these columns, each with its table.
+/// Those of these objects that depend on one of these columns, each with its table.
 pub fn over_columns(
     over: &[(Key, u32, Vec<i32>)],
     known: Known<'_>,
@@ -163,8 +163,8 @@ pub fn is_users(key: &Key) -> bool {
     key.oid >= FIRST_NORMAL_OID
 }
 
-/// True where one of the things that it depends on, at any depth, is temporary. `needs` are those that are
-/// known already.
+/// True if one of its dependencies, direct or indirect, is temporary. `needs` are those that are already
+/// known.
 fn is_temporary(
     tuples: &mut dyn Tuples,
     key: Key,
@@ -194,14 +194,14 @@ fn is_temporary(
     Ok(false)
 }
 
-/// What belongs to this extension, or is over what does.
+/// The objects of this extension, and those that depend on them.
 pub fn ours() -> Result<HashSet<Key>, String> {
-    // It is any OID: the query has to have one.
+    // Any OID will do: the query needs one.
     keys_of(OURS, &[0])
 }
 
-/// What stays without its default, or its column, because a function or a type under it was over this extension's
-/// own: tables and domains.
+/// Objects that are kept without their default, or their column, because a function or a type that it uses
+/// depends on this extension's own: tables and domains.
 const WITH_PARTS: &str = "WITH RECURSIVE o (class, oid) AS ( \
      SELECT x.refclassid, x.refobjid FROM pg_catalog.pg_depend x WHERE x.refobjid = ANY ($1) \
      UNION SELECT x.classid, x.objid FROM o JOIN pg_catalog.pg_depend x ON x.refclassid = o.class AND x.refobjid = o.oid \
@@ -210,7 +210,8 @@ const WITH_PARTS: &str = "WITH RECURSIVE o (class, oid) AS ( \
      SELECT d.adrelid, '1259 ' || d.adrelid::pg_catalog.regclass FROM o JOIN pg_catalog.pg_attrdef d ON o.class = 2604 AND d.oid = o.oid \
      UNION SELECT t.oid, '1247 ' || pg_catalog.format_type(t.oid, NULL) FROM o JOIN pg_catalog.pg_type t ON o.class = 1247 AND t.oid = o.oid AND t.typtype = 'd'";
 
-/// Tables and domains that have parts over these objects, at any depth, with their names.
+/// Tables and domains that have parts which depend on these objects, directly or indirectly, with their
+/// names.
 pub fn with_parts_over<'a>(
     keys: impl Iterator<Item = &'a Key>,
 ) -> Result<Vec<(Key, String)>, String> {

@@ -1,4 +1,4 @@
-//! What goes with a session, of what the transaction makes and changes: a restore does without it.
+//! Objects that the transaction creates or changes and that are dropped with a session: a restore omits them.
 
 use std::collections::HashSet;
 
@@ -19,8 +19,8 @@ impl Engine {
         self.temporary.extend(found);
     }
 
-    /// What is known of objects that a stretch has changed holds no more, nor, where something was temporary, of
-    /// what is over them. Returns what held before.
+    /// What is known of objects that a range has changed is no longer valid, nor, if something was temporary,
+    /// of their dependents. Returns what was valid before.
     pub(super) fn forget_changed(&mut self, keys: &[Key], command: u32) -> Option<HashSet<Key>> {
         let changed: Vec<&Key> = keys.iter().filter(|key| self.asked.contains(key)).collect();
         for key in &changed {
@@ -38,7 +38,7 @@ impl Engine {
         Some(was)
     }
 
-    /// Takes what goes with the session out of the states; returns what of it is new.
+    /// Removes objects that are dropped with the session from the states; returns which of them are new.
     pub(super) fn leave_out_temporary(
         &mut self,
         states: &mut States,
@@ -53,7 +53,8 @@ impl Engine {
         found
     }
 
-    /// What is over a column that is left out goes with it: an index has no other tie to what is temporary.
+    /// Dependents of a column that is left out are left out too: an index has no other dependency on
+    /// temporary objects.
     fn learn_over_columns(&mut self, states: &States, command: u32) {
         let mut over = Vec::new();
         for (key, model) in &states.models {

@@ -1,4 +1,4 @@
-//! The process that makes a lost extension again: one look at one database.
+//! The process that re-creates a lost extension: one pass over one database.
 
 use archive::escape::percent_decode;
 use pgrx::prelude::*;
@@ -33,7 +33,7 @@ pub extern "C-unwind" fn pg_incrbackup_extension_main(argument: pg_sys::Datum) {
     workers::wake_launcher();
 }
 
-/// True when the extension is there afterwards; false where its schema is not.
+/// True if the extension exists afterwards; false if its schema does not.
 fn make_where_possible(database: pg_sys::Oid) -> Result<bool, Failure> {
     if extension::own_oid().is_some() {
         return Ok(true);
@@ -48,7 +48,7 @@ fn make_where_possible(database: pg_sys::Oid) -> Result<bool, Failure> {
     Ok(true)
 }
 
-/// Leaves the reason on the board, and logs it unless it is that of before.
+/// Records the reason on the board, and logs it unless it is the same as before.
 fn note_failure(database: pg_sys::Oid, failure: Failure) {
     let message = failure.in_full();
     let is_new = status::update(database, |entry| {

@@ -1,4 +1,4 @@
-//! Runs archive_command for one file.
+//! Executes archive_command for one file.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -14,15 +14,15 @@ use crate::pg::failure::Failure;
 use crate::pg::server::process::Program;
 
 const SHELL: &str = "/bin/sh";
-/// Runs its first argument and ends with its status. Where the archiver is killed, or leaves at once as
-/// in an immediate shutdown, the kernel sends this shell SIGTERM, and it ends all that belongs to the
-/// command: left alone, that would write to the same place as its successor.
+/// Executes its first argument and exits with its status. If the archiver is killed, or exits immediately as
+/// in an immediate shutdown, the kernel sends this shell SIGTERM, and it terminates all processes of the
+/// command: otherwise they would write to the same place as its successor.
 const KEEPER: &str = r#"trap 'trap "" TERM; kill 0; exit 143' TERM; /bin/sh -c "$1" & wait $!"#;
 const POLL: Duration = Duration::from_millis(100);
-/// Bytes of what the command says that are kept for its error: the last ones.
+/// Number of bytes at the end of the command's output that are kept for its error.
 const KEPT: usize = 400;
 
-/// Returns when the command has ended with status 0.
+/// Returns when the command has exited with status 0.
 pub fn run(command: &[u8], item: &Item) -> Result<(), Failure> {
     let path = item.path.as_os_str().as_bytes();
     let expanded = archiving::expand(command, path, item.name.as_bytes());
@@ -66,7 +66,7 @@ pub fn run(command: &[u8], item: &Item) -> Result<(), Failure> {
 
 fn how(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
-        // As a shell tells of a signal.
+        // The exit status with which a shell reports a signal.
         (Some(code @ 129..=159), _) => {
             format!(
                 "it exited with status {code}, as if by signal {}",

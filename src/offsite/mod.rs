@@ -1,10 +1,10 @@
-//! What happens to closed files: they are compressed, and archive_command copies them off the machine.
+//! Processing of closed files: compression, and archive_command, which copies them to another machine.
 //!
-//! An archiver is a background worker that lives for one look, connected to no database: it blocks
-//! nobody's DROP DATABASE, and capture waits for it never. The launcher starts it for a database when a
-//! file was closed, when a setting changed, once a minute, and, after a failure, 1, 2, 4, … 60 seconds
-//! later. The files alone say what is compressed and what was archived, so nothing is lost with the
-//! status board.
+//! An archiver is a background worker that exits after one pass, not connected to a database: it does not
+//! block DROP DATABASE, and capture never waits for it. The launcher starts it for a database when a file was
+//! closed, when a setting changed, once a minute, and, after a failure, 1, 2, 4, … 60 seconds later. What is
+//! compressed and what was archived is determined from the files alone, so nothing is lost with the status
+//! board.
 
 mod command;
 mod worker;
@@ -18,9 +18,9 @@ use crate::pg::server;
 use crate::status::{self, OffsiteStatus};
 use crate::{settings, workers};
 
-/// A look without any word of a closed file: one may have been lost with the server.
+/// Interval of passes without a notification of a closed file: one may have been lost with the server.
 const LOOK_INTERVAL: Duration = Duration::from_secs(60);
-/// How long the launcher may sleep with nothing in sight.
+/// How long the launcher may sleep if nothing is pending.
 const NOTHING_DUE: Duration = Duration::from_secs(10);
 
 /// A file of `database` was closed.
@@ -34,14 +34,14 @@ pub fn want(database: pg_sys::Oid) {
     }
 }
 
-/// Starts an archiver where one is due and none runs; gives how long nothing will be due. For the
+/// Starts an archiver if one is due and none is running; returns the time until the next one. For the
 /// launcher.
 pub fn start_if_due(database: pg_sys::Oid) -> Duration {
     let settings = settings::offsite();
     let offsite = status::read(database).unwrap_or_default().offsite;
     let is_changed = offsite.settings != settings.number();
     if offsite.pid != 0 && server::is_process_alive(offsite.pid) {
-        // A command that hangs must not keep the one that would not.
+        // A hanging command must not prevent one that would not hang.
         if is_changed && offsite.looked_at != 0 {
             server::terminate(offsite.pid);
         }
@@ -58,8 +58,8 @@ pub fn start_if_due(database: pg_sys::Oid) -> Duration {
         return Duration::from_micros((offsite.not_before - now) as u64).min(NOTHING_DUE);
     }
     let worker = workers::of_kind("archiver", database).load_dynamic();
-    // It wakes the launcher when it ends. One that ends without a word is started again after a while, and
-    // so is one for which no worker was free.
+    // It wakes the launcher when it exits. One that exits without a result is restarted after a while, and so
+    // is one for which no worker slot was free.
     update(database, |offsite| {
         offsite.not_before = now + NOTHING_DUE.as_micros() as i64;
         if is_changed {
@@ -72,7 +72,7 @@ pub fn start_if_due(database: pg_sys::Oid) -> Duration {
     NOTHING_DUE
 }
 
-/// Has the next attempt wait 1, 2, 4, … 60 seconds.
+/// Delays the next attempt by 1, 2, 4, … 60 seconds.
 fn note_attempt(offsite: &mut OffsiteStatus) {
     let delay = workers::backoff(offsite.failures);
     offsite.failures = offsite.failures.saturating_add(1);

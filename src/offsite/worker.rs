@@ -1,4 +1,4 @@
-//! The archiver's process: one look at a database's closed files.
+//! The archiver's process: one pass over a database's closed files.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -16,7 +16,7 @@ use crate::settings::{self, Offsite};
 use crate::status::{self, OffsitePhase};
 use crate::{place, workers};
 
-/// Capture and the server's own work come first.
+/// Lower priority than capture and the server's own work.
 const NICENESS: i32 = 10;
 
 static DATABASE: AtomicU32 = AtomicU32::new(0);
@@ -33,13 +33,14 @@ pub extern "C-unwind" fn pg_incrbackup_archiver_main(argument: pg_sys::Datum) {
     workers::connect(None);
     signals::at_exit(|| update(database(), |offsite| offsite.pid = 0));
     process::end_with_this_process();
-    // Where it may not, it works all the same.
+    // If this is not permitted, it works nevertheless.
     let _ = rustix::process::nice(NICENESS);
     let settings = settings::offsite();
     let before = status::update(database(), |entry| {
         let offsite = &mut entry.offsite;
         let is_asked = offsite.wanted != offsite.done || offsite.failures > 0;
-        // The launcher may have started this before it knew of other settings, or not have noted them yet.
+        // The launcher may have started this before other settings were loaded, or not have recorded them
+        // yet.
         if is_asked || offsite.settings != settings.number() {
             offsite.idle_state = 0;
         }
@@ -65,12 +66,12 @@ pub extern "C-unwind" fn pg_incrbackup_archiver_main(argument: pg_sys::Datum) {
         offsite.phase = OffsitePhase::Idle;
         offsite.pid = 0;
     });
-    // A file may have been closed, or a setting changed, while it worked.
+    // A file may have been closed, or a setting changed, while it was working.
     crate::workers::wake_launcher();
 }
 
-/// Gives the state of the archive in which there is nothing to do: the one that it was in, where this has left
-/// nothing. In `idle_state` there is nothing.
+/// Returns the state of the archive in which there is nothing to do: its state before this pass, if nothing
+/// is left. In `idle_state` there is nothing to do.
 fn run(settings: &Offsite, idle_state: u64) -> Result<u64, Failure> {
     let Some(found) = place::own(database())? else {
         return Ok(0);
@@ -80,11 +81,11 @@ fn run(settings: &Offsite, idle_state: u64) -> Result<u64, Failure> {
         return Ok(state);
     }
     let is_done = do_all(settings, &found)?;
-    // Where this has changed anything it is another one now, and the next look is the one that finds nothing.
+    // If this pass has changed anything the state differs now, and only the next pass finds nothing to do.
     Ok(if is_done { state } else { 0 })
 }
 
-/// Gives whether nothing is left that the next look could try again.
+/// Returns whether the next pass has nothing to retry.
 fn do_all(settings: &Offsite, found: &DatabaseDir) -> Result<bool, Failure> {
     let (mut how, mut failed) = (settings.compression, HashSet::new());
     loop {
@@ -105,7 +106,7 @@ fn do_all(settings: &Offsite, found: &DatabaseDir) -> Result<bool, Failure> {
             .iter()
             .any(|(_, _, error)| error.is_no_space())
         {
-            // None of the others has room either: they are archived as they are.
+            // There is no space for the others either: they are archived uncompressed.
             how = Compression::None;
         }
         let is_done = outcome.failed.is_empty() && outcome.in_use == 0;
@@ -120,7 +121,7 @@ fn do_all(settings: &Offsite, found: &DatabaseDir) -> Result<bool, Failure> {
     }
 }
 
-/// Hands files over until none is left, or the next one is to be compressed first, which is given as true.
+/// Archives files until none is left, or the next one is to be compressed first, for which it returns true.
 fn archive(
     found: &DatabaseDir,
     command: &[u8],
@@ -149,7 +150,7 @@ fn archive(
             note_taken(item);
             lag.files -= 1;
             lag.bytes -= item.bytes;
-            // Only a look tells that nothing is left.
+            // Only a new pass determines that nothing is left.
             note_lag(Lag {
                 files: lag.files.max(1),
                 ..lag
@@ -163,7 +164,7 @@ fn note_taken(item: &Item) {
         offsite.archived += 1;
         offsite.archived_at = time::now().timestamp_micros();
         offsite.file.set(&item.name);
-        // It works again, whatever comes later.
+        // It succeeds again, whatever follows.
         offsite.failures = 0;
         offsite.error.set("");
     });
@@ -207,7 +208,7 @@ fn note_compression(outcome: &Outcome) {
     }
 }
 
-/// Leaves on the board why an attempt failed, and logs it unless the one before failed in the same way.
+/// Records on the board why an attempt failed, and logs it unless the previous one failed in the same way.
 fn note_failure(failure: Failure) {
     let message = failure.in_full();
     let is_new = status::update(database(), |entry| {

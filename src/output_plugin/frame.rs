@@ -1,7 +1,7 @@
-//! The rows that the output plugin hands to a capture worker under the option `framing`.
+//! The frames that the output plugin passes to a capture worker under the option `framing`.
 //!
-//! A row is one tag byte and its payload. The segment writer alone knows the segment's random key,
-//! so the plugin says what a line is and the writer writes it. Both readers see the same rows.
+//! A frame is one tag byte and its payload. Only the segment writer knows the segment's random key, so the
+//! plugin states the kind of a line and the writer writes it. Both readers receive the same frames.
 
 use chrono::{DateTime, Utc};
 
@@ -9,10 +9,10 @@ use archive::escape::{percent_decode, percent_encode};
 use archive::lsn::Lsn;
 use archive::segment::{ClusterFact, DdlBlock, EffectNote, Lost, What, Words};
 
-/// One row, borrowed from what the plugin wrote.
+/// One frame, borrowed from the plugin's output.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Frame<'a> {
-    /// A transaction starts: 64-bit xid, end of its commit record, commit time where it is known.
+    /// A transaction begins: 64-bit xid, end of its commit record, commit time if known.
     Begin {
         xid: u64,
         commit_lsn: Lsn,
@@ -25,20 +25,20 @@ pub enum Frame<'a> {
     CopyStart(&'a [u8]),
     CopyRow(&'a [u8]),
     CopyEnd,
-    /// A statement of any text, and whose it was.
+    /// A statement with arbitrary text, and its role.
     Ddl {
         command: String,
         role: Vec<u8>,
         block: DdlBlock<'a>,
     },
-    /// What the user typed whose effects follow.
+    /// The text that the user typed, whose effects follow.
     Words {
         command: String,
         role: Vec<u8>,
         at: Option<DateTime<Utc>>,
         text: &'a [u8],
     },
-    /// What a statement changed, in SQL of our own.
+    /// The effect of a statement, in SQL of our own.
     Effect {
         class: String,
         oid: u32,
@@ -49,13 +49,13 @@ pub enum Frame<'a> {
     },
     /// About a role or a tablespace.
     Fact(ClusterFact),
-    /// Something that could not be carried faithfully.
+    /// A change that could not be captured exactly.
     Flag(&'a [u8]),
-    /// The same of a statement.
+    /// The same for a statement.
     DdlFlag(&'a [u8]),
-    /// What a restore does without: kind and name, a line end, the definition.
+    /// What a restore omits: kind and name, a line end, the definition.
     LeftOut(&'a [u8]),
-    /// Something that no restore gets back before the next base, and why.
+    /// What no restore has before the next base, and why.
     Lost {
         lost: Lost,
         reason: &'a [u8],
@@ -63,13 +63,13 @@ pub enum Frame<'a> {
     Commit,
 }
 
-/// A row that is none of ours.
+/// Output that is not a frame of ours.
 #[derive(Debug, thiserror::Error)]
 #[error("unexpected message type {0:#04x} from the output plugin")]
 pub struct UnknownFrame(u8);
 
-/// The time goes as microseconds since 1970: a text would be made and read again for each transaction.
-/// `commit_time` is `None` where the output plugin does not tell it.
+/// The time in microseconds since 1970: a text would have to be formatted and parsed for each transaction.
+/// `commit_time` is `None` if the output plugin does not provide it.
 pub fn push_begin(
     out: &mut Vec<u8>,
     xid: u64,
@@ -80,7 +80,7 @@ pub fn push_begin(
     out.extend_from_slice(format!("B{xid} {} {time}", Lsn(commit_lsn)).as_bytes());
 }
 
-/// The text of a statement may hold anything, so the lengths of what stands around it go first.
+/// The text of a statement may contain any byte, so the lengths of the other fields come first.
 pub fn push_ddl(out: &mut Vec<u8>, command: &str, role: &[u8], block: &DdlBlock<'_>) {
     let role = percent_encode(role);
     let (before, after) = (block.before.len(), block.after.len());
@@ -90,7 +90,7 @@ pub fn push_ddl(out: &mut Vec<u8>, command: &str, role: &[u8], block: &DdlBlock<
     }
 }
 
-/// The text goes whole; the segment writer cuts it.
+/// The complete text; the segment writer truncates it.
 pub fn push_words(out: &mut Vec<u8>, words: &Words<'_>) {
     let command = percent_encode(words.command.as_bytes());
     let (role, at) = (percent_encode(words.role), time_word(words.at));
@@ -129,7 +129,7 @@ pub fn push_fact(out: &mut Vec<u8>, fact: &ClusterFact) {
     out.extend_from_slice(fact.encode().as_bytes());
 }
 
-/// Reads one row back.
+/// Parses one frame.
 pub fn parse(row: &[u8]) -> Result<Frame<'_>, UnknownFrame> {
     let (&tag, payload) = row.split_first().ok_or(UnknownFrame(0))?;
     let frame = match tag {

@@ -1,7 +1,7 @@
-//! The privileges for a large object as REVOKE and GRANT.
+//! The privileges on a large object as REVOKE and GRANT.
 //!
-//! They are taken from everybody and given anew, so that it does not matter whose they were. GRANT
-//! by a superuser counts as the owner's; what another role granted is granted by that role.
+//! All are revoked and granted again, so that the previous ones do not matter. GRANT by a superuser counts as
+//! the owner's; privileges granted by another role are granted by that role.
 
 use super::large_objects::Roles;
 use super::writer::Writer;
@@ -9,7 +9,7 @@ use crate::pg::decoding::large_object_state::{Grant, Metadata, Privilege};
 
 const PUBLIC: u32 = 0;
 
-/// Writes what makes the privileges those of `after`. `before` is none for a new object.
+/// Writes statements that set the privileges of `after`. `before` is `None` for a new object.
 pub fn write(
     writer: &mut Writer<'_>,
     roles: &mut Roles,
@@ -70,7 +70,7 @@ fn grantee_name(writer: &mut Writer<'_>, roles: &mut Roles, role: u32) -> Option
     }
 }
 
-/// Who passes a privilege on must have been given it before.
+/// A role must have a privilege before it can grant it to others.
 fn in_order(mut waiting: Vec<Grant>, owner: u32) -> Vec<Grant> {
     let mut ordered: Vec<Grant> = Vec::with_capacity(waiting.len());
     loop {

@@ -1,9 +1,9 @@
-//! What a transaction did to large objects becomes SQL, just before its COMMIT.
+//! Converts a transaction's changes of large objects to SQL, just before its COMMIT.
 //!
-//! Each object goes from what it was before the transaction to what it is at its end; what happened
-//! in between is not told. That includes owner, privileges, comment and labels, so the texts of
-//! statements about large objects are not replayed. Holes and short pages inside an object read as
-//! zeros, and a base backup fills them: only bytes and size are the same at both places, not pages.
+//! Each object is changed from its state before the transaction to that at its end; intermediate states are
+//! not written. This includes owner, privileges, comment and labels, so the texts of statements about large
+//! objects are not replayed. Holes and short pages inside an object are read as zeros, and a base backup
+//! fills them: only bytes and size are the same on both sides, not pages.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -14,7 +14,7 @@ use crate::pg::decoding::large_object_changes::{changes, ChangedPage, Changes};
 use crate::pg::decoding::large_object_state::{self as state, offset, Metadata, PAGE_SIZE};
 use crate::pg::text::quote;
 
-/// Most bytes that one line writes. As hexadecimal digits they take twice the room.
+/// Maximum number of bytes in one line. As hexadecimal digits they need twice the space.
 const MOST_BYTES_PER_LINE: usize = 32 * 1024;
 
 /// INV_WRITE of libpq/libpq-fs.h.
@@ -27,21 +27,21 @@ pub struct Roles {
 }
 
 impl Roles {
-    /// The name of a role as SQL, announced to the restore. `None` for one that is gone.
+    /// The name of a role as SQL, listed for the restore. `None` if it no longer exists.
     pub fn name(&mut self, writer: &mut Writer<'_>, role: u32) -> Option<Vec<u8>> {
         let name = state::role_name(role)?;
         writer.needed_role(&name);
         Some(quote::identifier(&name))
     }
 
-    /// Roles that may have privileges for a new object.
+    /// Roles that may have privileges on a new object.
     pub fn default_grantees(&mut self) -> &[u32] {
         self.default_grantees
             .get_or_insert_with(state::default_grantees)
     }
 }
 
-/// Writes the large objects of the transaction that ends.
+/// Writes the large objects of a transaction at its end.
 pub fn write(writer: &mut Writer<'_>) {
     let mut roles = Roles::default();
     let objects: Vec<Object> = changes().into_iter().map(Object::read).collect();
@@ -50,7 +50,7 @@ pub fn write(writer: &mut Writer<'_>) {
     }
     create_all(writer, &mut roles, &objects);
     for object in &objects {
-        // Pages without metadata are nobody's: another transaction unlinked the object meanwhile.
+        // Pages without metadata are ignored: another transaction has unlinked the object in the meantime.
         let Some(after) = &object.after else { continue };
         if object.is_created() {
             write_pages(writer, object.oid, &[0..=i32::MAX]);
@@ -63,7 +63,7 @@ pub fn write(writer: &mut Writer<'_>) {
     }
 }
 
-/// A large object that the transaction has changed, and what it is now.
+/// A large object that the transaction has changed, and its current state.
 struct Object {
     oid: u32,
     changes: Changes,
@@ -89,8 +89,8 @@ impl Object {
     }
 }
 
-/// A replayed statement may have dropped the object (DROP OWNED) or made it (an extension's script)
-/// already; without one, a missing object is an error that must be seen.
+/// A replayed statement may have dropped the object (DROP OWNED) or created it (an extension's script)
+/// already; without such a statement, a missing object is an error that must be reported.
 fn unlink(writer: &mut Writer<'_>, object: u32) {
     let line = if writer.replays_statements() {
         format!(
@@ -103,8 +103,8 @@ fn unlink(writer: &mut Writer<'_>, object: u32) {
     writer.statement(line.as_bytes());
 }
 
-/// Makes the new objects, owner by owner: ALTER LARGE OBJECT … OWNER TO would take a lock for each,
-/// more than the target's lock table may hold. It is the way where not everybody may call lo_create.
+/// Creates the new objects, owner by owner: ALTER LARGE OBJECT … OWNER TO would take a lock for each, more
+/// than fit into the target's lock table. This is necessary where lo_create is restricted.
 fn create_all(writer: &mut Writer<'_>, roles: &mut Roles, objects: &[Object]) {
     let mut by_owner = BTreeMap::<u32, Vec<&Object>>::new();
     for object in objects.iter().filter(|object| object.is_created()) {
@@ -172,7 +172,7 @@ fn write_acl(writer: &mut Writer<'_>, roles: &mut Roles, object: &Object, after:
     }
 }
 
-/// Sets the size, filling up with zeros or cutting off.
+/// Sets the size, by adding zeros or truncating.
 fn truncate(writer: &mut Writer<'_>, object: u32, size: u64) {
     let line = format!(
         "SELECT pg_catalog.lo_truncate64(fd, {size}), pg_catalog.lo_close(fd) \
@@ -185,7 +185,7 @@ fn write_changed_pages(writer: &mut Writer<'_>, object: u32, pages: &[ChangedPag
     let Some(shrunk) = first_shrunk(object, pages) else {
         return write_pages(writer, object, &runs(pages));
     };
-    // Behind a page that was cut short or removed everything is written anew.
+    // After a page that was truncated or removed everything is written again.
     truncate(writer, object, state::size(object).min(offset(shrunk)));
     let unaffected = pages.partition_point(|page| page.number < shrunk);
     let mut ranges = runs(&pages[..unaffected]);
@@ -213,7 +213,7 @@ fn first_shrunk(object: u32, pages: &[ChangedPage]) -> Option<i32> {
     there_before.iter().find(has_shrunk).map(|page| page.number)
 }
 
-/// Numbers of pages that follow each other, as ranges.
+/// Consecutive page numbers, as ranges.
 fn runs(pages: &[ChangedPage]) -> Vec<RangeInclusive<i32>> {
     let follow = |a: &ChangedPage, b: &ChangedPage| a.number.checked_add(1) == Some(b.number);
     pages
@@ -234,13 +234,13 @@ fn write_pages(writer: &mut Writer<'_>, object: u32, ranges: &[RangeInclusive<i3
         });
     }
     piece.flush(writer);
-    // A size that is a whole number of pages is kept by an empty page at the end.
+    // A size that is a multiple of the page size is kept by an empty page at the end.
     if let Some(size) = last_empty.filter(|size| *size == state::size(object)) {
         truncate(writer, object, size);
     }
 }
 
-/// Pages without a gap between them, up to the length of a line.
+/// Pages without a gap between them, up to the maximum length of a line.
 struct Piece {
     object: u32,
     offset: u64,

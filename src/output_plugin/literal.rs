@@ -1,17 +1,17 @@
-//! A value's text as an SQL literal, by the form of its type.
+//! A value's text as an SQL literal, depending on its type.
 
 use crate::pg::decoding::value::Form;
 use crate::pg::text::quote::push_literal;
 
-/// Where the literal stands. Beside a comparison operator an unquoted float would be read as
-/// numeric and compared in another type, so it is quoted there.
+/// The context of the literal. Beside a comparison operator an unquoted float would be parsed as numeric and
+/// compared in another type, so it is quoted there.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Place {
     Value,
     Comparison,
 }
 
-/// Appends `text`, a value's output, as a literal.
+/// Appends `text`, the output of a type's output function, as a literal.
 pub fn push(out: &mut Vec<u8>, form: Form, text: &[u8], place: Place) {
     let bare = match form {
         Form::Integer => !is_most_negative(text),
@@ -34,7 +34,7 @@ pub fn push(out: &mut Vec<u8>, form: Form, text: &[u8], place: Place) {
     }
 }
 
-/// SQL reads `-9223372036854775808` as minus a number that no bigint holds.
+/// SQL parses `-9223372036854775808` as minus a number that exceeds bigint.
 fn is_most_negative(text: &[u8]) -> bool {
     matches!(text, b"-2147483648" | b"-9223372036854775808")
 }

@@ -1,12 +1,12 @@
-//! The output plugin: every decoded change becomes SQL text.
+//! The output plugin: formats every decoded change as SQL text.
 //!
-//! This room decides what is written and in which order; `pg::decoding::plugin` calls it from PostgreSQL's
-//! callbacks and carries the rows away. A transaction's BEGIN waits for its first change, so empty
-//! transactions leave nothing. With `framing` (capture workers) rows are frames; without, they are
-//! plain statements in decoder_raw's dialect (`pg_recvlogical`).
+//! This module decides what is written and in which order; `pg::decoding::plugin` calls it from PostgreSQL's callbacks
+//! and passes the rows on. A transaction's BEGIN is delayed until its first change, so empty transactions
+//! write nothing. With `framing` (capture workers) rows are frames; otherwise they are plain statements in
+//! decoder_raw's dialect (`pg_recvlogical`).
 
+pub mod ddl_history;
 pub mod frame;
-pub mod history;
 mod large_object_acl;
 mod large_objects;
 mod literal;
@@ -17,7 +17,7 @@ mod writer;
 
 use archive::segment::{Lost, What};
 
-use self::history::Statement;
+use self::ddl_history::Statement;
 use self::options::Options;
 use self::relations::{Relations, Treatment};
 use self::row_sql::Line;
@@ -34,7 +34,7 @@ use crate::pg::failure::Failure;
 /// A table in a TRUNCATE.
 enum Truncated {
     Named(Vec<u8>),
-    /// A partition whose rows stand at restore wherever the root puts them.
+    /// A partition whose rows are assigned to partitions again at restore.
     WithItsRoot,
 }
 
@@ -164,8 +164,8 @@ impl OutputPlugin for Plugin {
         }
     }
 
-    /// Writes a TRUNCATE of those of the tables whose rows are captured. One that an extension's
-    /// script runs comes again with the script, as the script's rows do.
+    /// Writes a TRUNCATE of those of the tables whose rows are captured. One executed by an extension's
+    /// script is executed again by the script, like the script's rows.
     fn truncate(
         &mut self,
         transaction: Transaction,
@@ -185,7 +185,7 @@ impl OutputPlugin for Plugin {
                 None => {}
             }
         }
-        // Its root is in the list where the statement named it.
+        // Its root is in the list if the statement named it.
         if let Some(name) = alone.filter(|_| tables.iter().all(|table| table.kind() != b'p')) {
             let name = String::from_utf8_lossy(&name);
             self.writer(transaction, target).flag_ddl(&format!(
@@ -208,8 +208,8 @@ impl OutputPlugin for Plugin {
         );
     }
 
-    /// Writes that DDL of this transaction is lost: what follows may not fit what a restore has. What the
-    /// catalogs tell (`is_told`) is there all the same.
+    /// Writes that DDL of this transaction is lost: what follows may not apply to a restored database.
+    /// Effects that the catalogs show (`is_told`) are written nevertheless.
     fn lost_ddl(
         &mut self,
         transaction: Transaction,
@@ -241,7 +241,7 @@ impl OutputPlugin for Plugin {
             .lose_rows(relation.oid(), &name, &reason);
     }
 
-    /// The same of what is no row.
+    /// The same for something other than a row.
     fn failed(
         &mut self,
         transaction: Transaction,
@@ -255,7 +255,7 @@ impl OutputPlugin for Plugin {
         writer.flag(&format!("{what} is left out: {reason}"));
     }
 
-    /// Writes the transaction's large objects, which come last: only now it is known what became of them.
+    /// Writes the transaction's large objects, at the end, because only then their final state is known.
     fn large_objects(&mut self, transaction: Transaction, target: &mut dyn RowTarget) {
         large_objects::write(&mut self.writer(transaction, target));
     }

@@ -1,25 +1,25 @@
-//! The plugin's options: decoder_raw's two, and two for our own workers.
+//! The plugin's options: two of decoder_raw, and two for our own workers.
 
 use pgrx::prelude::*;
 
 use crate::pg::failure::Failure;
 
-/// What a session asked for.
+/// The options of a session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
-    /// BEGIN and COMMIT as rows of their own.
+    /// BEGIN and COMMIT as separate rows.
     pub include_transaction: bool,
-    /// Rows are frames (`frame.rs`) for a capture worker.
+    /// Output is frames (`frame.rs`) for a capture worker.
     pub framing: bool,
-    /// With framing: rows after which a run of INSERTs goes on as COPY; 0: never.
+    /// With framing: number of rows after which a run of INSERTs is written as COPY; 0: never.
     pub copy_threshold: u32,
     pub is_binary: bool,
-    /// The database's encoding is UTF-8. Not an option: the session knows it.
+    /// The database's encoding is UTF-8. Not an option; set by the session.
     pub is_utf8: bool,
 }
 
 impl Options {
-    /// Reads `name = value` pairs; an absent value of a switch means on.
+    /// Parses `name = value` pairs; a boolean option without a value is on.
     pub fn parse(pairs: &[(String, Option<String>)]) -> Result<Self, Failure> {
         let mut options = Self::default();
         for (name, value) in pairs {

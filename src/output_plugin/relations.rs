@@ -1,21 +1,21 @@
-//! The plugin's cache of relations: their names, columns and ready-made SQL pieces.
+//! The plugin's cache of relations: their names, columns and prepared pieces of SQL.
 //!
-//! An entry lives until PostgreSQL invalidates its relation (or any schema, type or operator name):
-//! an ALTER TABLE may sit between two rows of one transaction.
+//! An entry is valid until PostgreSQL invalidates its relation (or any schema, type or operator name): an
+//! ALTER TABLE may come between two rows of one transaction.
 
 use std::ops::Range;
 
 use pgrx::prelude::*;
 use rustc_hash::FxHashMap;
 
-use super::history::HistoryColumns;
+use super::ddl_history::HistoryColumns;
 use crate::pg::catalogs::extension;
 use crate::pg::decoding::column_type::Types;
 use crate::pg::decoding::invalidation::{self, Invalidated};
 use crate::pg::decoding::partition;
 use crate::pg::decoding::relation::{with_relation, Column, Description, Identity, OpenRelation};
 
-/// What the plugin does with the rows of a relation.
+/// How the plugin handles the rows of a relation.
 pub enum Treatment {
     /// They are written.
     Write(Box<TableSql>),
@@ -25,8 +25,7 @@ pub enum Treatment {
     Skip,
 }
 
-/// A table and the SQL pieces that are the same for each of its rows. A worker keeps one for each table that it has
-/// met: what follows from another piece is not kept.
+/// A table and the pieces of SQL that are the same for each of its rows.
 pub struct TableSql {
     pub description: Description,
     /// `schema.table`
@@ -48,7 +47,7 @@ pub struct TableSql {
 }
 
 pub struct Relations {
-    /// Asked for each row; oids are nobody's to choose, so a quick hash does.
+    /// Looked up for each row; users cannot choose OIDs, so a fast hash is sufficient.
     entries: FxHashMap<pg_sys::Oid, Treatment>,
     types: Types,
 }
@@ -122,8 +121,8 @@ fn own_table(relation: OpenRelation, types: &mut Types) -> Treatment {
     }
 }
 
-/// Columns that a row's SQL names: a generated one is computed again by whoever replays, and what
-/// has no text that can be read is left out (and flagged).
+/// Columns in a row's SQL: a generated one is computed again at replay, and one without usable text form is
+/// left out (and flagged).
 pub fn written_columns(columns: &[Column]) -> impl Iterator<Item = &Column> {
     columns
         .iter()

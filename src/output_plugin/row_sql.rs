@@ -1,8 +1,8 @@
 //! One row change as one SQL statement on one line.
 //!
-//! The dialect is decoder_raw's: `INSERT INTO s.t (a, b) VALUES (1, 2);`, `UPDATE s.t SET a = 1,
-//! b = 3 WHERE a = 1;`, `DELETE FROM s.t WHERE a = 1;`. Every UPDATE and DELETE names exactly one
-//! row, also among duplicates of a table without a key.
+//! The dialect is decoder_raw's: `INSERT INTO s.t (a, b) VALUES (1, 2);`, `UPDATE s.t SET a = 1, b = 3 WHERE
+//! a = 1;`, `DELETE FROM s.t WHERE a = 1;`. Every UPDATE and DELETE identifies exactly one row, also among
+//! duplicates in a table without a key.
 
 use pgrx::pg_sys;
 
@@ -16,14 +16,14 @@ use crate::pg::text::quote::push_escaped;
 /// PostgreSQL's lexer doubles its buffer for a literal, up to less than 1 GB (scan.l, addlit).
 const LONGEST_LITERAL: usize = (1 << 29) - 1;
 
-/// A statement, or a row of COPY, is held in one piece of less than 1 GB (MaxAllocSize in memutils.h),
+/// A statement, or a row of COPY, is stored in one allocation of less than 1 GB (MaxAllocSize in memutils.h),
 /// and so is our output when it is read by `pg_logical_slot_get_changes`.
 const LONGEST_LINE: usize = (1 << 30) - (1 << 16);
 
-/// What is kept from row to row.
+/// Buffers that are reused from row to row.
 const KEPT_ROOM: usize = 16 << 20;
 
-/// The line being made, which is reused from row to row.
+/// The current line, and space for a value's text.
 #[derive(Default)]
 pub struct Line {
     pub sql: Vec<u8>,
@@ -32,7 +32,7 @@ pub struct Line {
 }
 
 impl Line {
-    /// Begins a new one.
+    /// Starts a new line.
     pub fn clear(&mut self) {
         self.sql.clear();
         self.sql.shrink_to(KEPT_ROOM);
@@ -108,7 +108,7 @@ pub fn push_copy_row(line: &mut Line, table: &TableSql, row: &Row) {
     }
 }
 
-/// What came of an UPDATE.
+/// The result of an UPDATE.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Update {
     Written,
@@ -118,7 +118,7 @@ pub enum Update {
     AlwaysIdentity(Vec<Vec<u8>>),
 }
 
-/// Appends an UPDATE. `old` holds the key (or the whole row) where the WAL has it.
+/// Appends an UPDATE. `old` contains the key (or the whole row) if it is in the WAL.
 pub fn push_update(line: &mut Line, table: &TableSql, old: Option<&Row>, new: &Row) -> Update {
     let start = line.sql.len();
     line.push(b"UPDATE ")
@@ -134,8 +134,8 @@ pub fn push_update(line: &mut Line, table: &TableSql, old: Option<&Row>, new: &R
         {
             continue;
         }
-        // decoder_raw's dialect sets the key too; what is known to be the same is left out where
-        // the whole old row is at hand, and where setting it would be an error.
+        // decoder_raw's dialect sets the key too; unchanged columns are omitted if the complete old row is
+        // available, and if setting them would be an error.
         let may_be_left_out = is_full || column.is_identity_always;
         if may_be_left_out && is_known_same(column, is_full, old, new) {
             continue;
@@ -159,7 +159,7 @@ pub fn push_update(line: &mut Line, table: &TableSql, old: Option<&Row>, new: &R
     }
 }
 
-/// True when the WAL proves that the UPDATE left the column as it was.
+/// True if the WAL proves that the UPDATE did not change the column.
 fn is_known_same(column: &Column, is_full: bool, old: Option<&Row>, new: &Row) -> bool {
     match old {
         // No old key in the WAL: the key did not change.
@@ -206,9 +206,9 @@ fn push_key(line: &mut Line, table: &TableSql, row: &Row) {
     }
 }
 
-/// `ctid = (SELECT … LIMIT 1)`: one row among duplicates. Plain comparisons stand in front, so that
-/// an index serves; where they do not tell two values apart, their texts are compared too. A virtual
-/// column has no value in the WAL, and none of its own.
+/// `ctid = (SELECT … LIMIT 1)`: one row among duplicates. Plain comparisons come first, so that an index can
+/// be used; if they cannot distinguish two values, their texts are compared too. A virtual column has no
+/// value in the WAL.
 fn push_one_of_the_same(line: &mut Line, table: &TableSql, row: &Row) {
     line.push(if table.is_via_root {
         b"(tableoid, ctid) = (SELECT tableoid, ctid FROM "
@@ -231,14 +231,14 @@ fn push_one_of_the_same(line: &mut Line, table: &TableSql, row: &Row) {
     line.push(b" LIMIT 1)");
 }
 
-/// Not for composites: after ALTER TYPE an equality that the type had may be gone, of which the tables
-/// that use it are not told; and IS NULL would be true for a row of NULLs.
+/// Not for composites: ALTER TYPE can remove an equality that the type had, without an invalidation of the
+/// tables that use it; and IS NULL would be true for a row of NULLs.
 fn can_compare(column: &Column, row: &Row) -> bool {
     let is_null = row.get(column.index).is_none();
     has_text(column) && !column.kind.holds_rows && (is_null || column.kind.equality.is_some())
 }
 
-/// True where [`can_compare`] leaves values that it cannot tell apart.
+/// True if [`can_compare`] cannot distinguish some values.
 fn needs_text(column: &Column, row: &Row) -> bool {
     let is_image = |equality: &Equality| equality.is_image;
     let is_exact =
@@ -250,10 +250,10 @@ fn has_text(column: &Column) -> bool {
     !column.is_virtual && !column.kind.has_no_input
 }
 
-/// Both texts come from the type's output function in the restoring server (a cast to text may be the
-/// user's); coalesce gives the literal the column's type, whose name may be any. Not by image: a
-/// stored composite keeps the attributes that its type had when it was stored, and no literal has
-/// its image after ALTER TYPE. Not as one row: a base may have the columns in another order.
+/// Both texts come from the type's output function in the restoring server (a cast to text may be
+/// user-defined); coalesce gives the literal the column's type, whatever its name is. Not by image: a stored
+/// composite keeps the attributes that its type had when it was stored, and no literal has the same image
+/// after ALTER TYPE. Not as one row: a base may have the columns in another order.
 fn push_text_comparison(line: &mut Line, column: &Column, row: &Row) {
     if row.get(column.index).is_none() {
         line.push(&column.quoted)
@@ -284,8 +284,8 @@ fn push_comparison(line: &mut Line, column: &Column, row: &Row) {
     }
 }
 
-/// The statements around an UPDATE that sets GENERATED ALWAYS identity columns: SQL allows that
-/// only while they are GENERATED BY DEFAULT.
+/// The statements around an UPDATE that sets GENERATED ALWAYS identity columns: SQL only allows that while
+/// they are GENERATED BY DEFAULT.
 pub fn identity_switch(table: &TableSql, columns: &[Vec<u8>], generated: &str) -> Vec<u8> {
     let mut out = b"ALTER TABLE ".to_vec();
     out.extend_from_slice(table.identity_target());
@@ -302,10 +302,10 @@ pub fn identity_switch(table: &TableSql, columns: &[Vec<u8>], generated: &str) -
     out
 }
 
-/// True where the SQL can name the row: an old key, or the whole old row.
+/// True if the SQL can identify the row: by an old key, or the complete old row.
 pub fn can_find(table: &TableSql, old: Option<&Row>, is_update: bool) -> bool {
     match table.identity() {
-        // An UPDATE that left the key alone has no old row in the WAL: the new one has the key.
+        // An UPDATE that did not change the key has no old row in the WAL: the new one has the key.
         Identity::Key => old.is_some() || is_update,
         Identity::Full => old.is_some(),
         Identity::Nothing => false,

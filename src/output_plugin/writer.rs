@@ -1,8 +1,7 @@
-//! The plugin at work on one transaction: what must stand before a line, and where a run of rows
-//! ends.
+//! Writes one transaction: what must precede a line, and where a run of rows ends.
 //!
-//! Order is kept here: a held DDL statement goes before the next change, an open COPY block is ended
-//! before anything else, BEGIN comes with the first line.
+//! It keeps the order: a held-back DDL statement is written before the next change, an open COPY block is
+//! ended before anything else, BEGIN comes with the first line.
 
 mod ddl;
 mod effects;
@@ -14,8 +13,8 @@ use pgrx::prelude::*;
 
 use self::effects::Deeds;
 use self::inserts::Run;
+use super::ddl_history::Statement;
 use super::frame;
-use super::history::Statement;
 use super::options::Options;
 use super::relations::TableSql;
 use super::row_sql::{self, Line, Update};
@@ -27,37 +26,37 @@ use crate::pg::failure::Failure;
 use crate::pg::text::quote;
 use crate::settings::{self, KeylessTables};
 
-/// What is known of the transaction that is being decoded.
+/// State of the transaction being decoded.
 #[derive(Default)]
 pub struct State {
     pub begun: bool,
-    /// A DDL statement that waits for its last word.
+    /// A DDL statement that is held back until its row is complete.
     held: Option<Statement>,
-    /// What it did to the catalogs.
+    /// Its effects on the catalogs.
     deeds: Deeds,
-    /// A statement was written as its text.
+    /// A statement was written as text.
     has_text: bool,
-    /// What was said last of a schema change that is missing.
+    /// The last reported loss of a schema change.
     missing: Option<::effects::Unhandled>,
     /// The CREATE EXTENSION whose script's rows are left out.
     pub bracket: Option<i64>,
     /// The table into which rows are being inserted, how many in a row, and whether as COPY.
     run: Option<Run>,
-    /// What this transaction has told of the roles and tablespaces that it needs.
+    /// The roles and tablespaces that this transaction needs and that have been listed.
     facts: Vec<ClusterFact>,
-    /// Tables of which it was said that columns are left out.
+    /// Tables for which left-out columns have been reported.
     flagged: Vec<pg_sys::Oid>,
-    /// A row of the open COPY block was repaired; said when the block ends.
+    /// A row of the open COPY block was repaired; reported when the block ends.
     owes_repair: bool,
-    /// Tables whose rewritten rows have begun.
+    /// Tables whose rewritten rows have started.
     rewritten: Vec<pg_sys::Oid>,
-    /// Those tables themselves, not the copies of them that are filled.
+    /// Those tables themselves, not their transient heaps.
     refilled: Vec<pg_sys::Oid>,
-    /// Tables that an effect has emptied for the rows that come.
+    /// Tables that an effect has truncated for the rows that follow.
     emptied: Vec<pg_sys::Oid>,
 }
 
-/// The plugin at work on one callback.
+/// The plugin during one callback.
 pub struct Writer<'a> {
     options: Options,
     line: &'a mut Line,
@@ -100,7 +99,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Fails where no text could be made of the row; nothing of it is written then.
+    /// Fails if the row could not be written as text; nothing of it is written then.
     fn write_change(
         &mut self,
         table: &mut TableSql,
@@ -139,8 +138,8 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// A partition's rewritten rows cannot take the place of its old ones where a restore may have put
-    /// those into another partition.
+    /// A partition's rewritten rows cannot replace its old ones if a restore may have put those into another
+    /// partition.
     fn flag_rewrite(&mut self, table: &TableSql, relation: pg_sys::Oid) {
         if !self.state.flagged.contains(&relation) {
             self.state.flagged.push(relation);
@@ -152,7 +151,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Says once in a transaction which columns of a table are left out.
+    /// Reports once per transaction which columns of a table are left out.
     fn flag_columns(&mut self, table: &TableSql, relation: pg_sys::Oid) {
         let Some(column) = table.columns_without_input().next() else {
             return;
@@ -184,14 +183,14 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// A row comes of the copy of this table that a rewrite fills.
+    /// A row of the transient heap that a rewrite of this table fills.
     pub fn refill(&mut self, table: pg_sys::Oid) {
         if self.state.refilled.last() != Some(&table) {
             self.state.refilled.push(table);
         }
     }
 
-    /// The first row of a rewritten table: the old rows go, unless an effect has emptied it.
+    /// The first row of a rewritten table: the old rows are deleted, unless an effect has truncated it.
     fn begin_rewrite(&mut self, table: &TableSql, relation: pg_sys::Oid) {
         if self.state.rewritten.contains(&relation) {
             return;
@@ -207,7 +206,7 @@ impl<'a> Writer<'a> {
         if !self.options.framing {
             return self.statement(&[b"DELETE FROM ONLY ", table, b";"].concat());
         }
-        // A DELETE is refused on a published table without a fitting identity, a TRUNCATE on one
+        // A DELETE is refused on a published table without a suitable replica identity, a TRUNCATE on one
         // that a foreign key references.
         let body = [
             b"BEGIN TRUNCATE ONLY ",
@@ -239,7 +238,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// A role that the next lines name: a restore makes it where it is missing.
+    /// A role that the next lines name: a restore creates it if it is missing.
     pub fn needed_role(&mut self, role: &[u8]) {
         self.release_held();
         if self.options.framing {
@@ -252,7 +251,7 @@ impl<'a> Writer<'a> {
         self.fact(ClusterFact::Role { name, superuser });
     }
 
-    /// Once in a transaction.
+    /// Once per transaction.
     fn fact(&mut self, fact: ClusterFact) {
         if !self.state.facts.contains(&fact) {
             self.line.clear();
@@ -262,17 +261,17 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// True when a DDL statement of this transaction runs again at restore, with all that it does.
+    /// True if a DDL statement of this transaction is executed again at restore, with all its effects.
     pub fn replays_statements(&self) -> bool {
         self.state.held.is_some() || self.state.has_text
     }
 
-    /// Something that cannot be carried must not be lost in silence.
+    /// A change that cannot be captured must not be lost silently.
     pub fn flag(&mut self, text: &str) {
         self.flag_as(b'F', text);
     }
 
-    /// The same of a statement: these are counted apart.
+    /// The same for a statement: these are counted separately.
     pub fn flag_ddl(&mut self, text: &str) {
         self.flag_as(b'f', text);
     }
@@ -288,7 +287,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// What no restore gets back before the next base.
+    /// What no restore has before the next base.
     pub fn lose(&mut self, lost: &Lost, reason: &str) {
         if !self.options.framing {
             return self.flag(reason);
@@ -309,8 +308,8 @@ impl<'a> Writer<'a> {
         self.lose(&lost, reason);
     }
 
-    /// A change whose row nobody can name: from here on a restore has other rows. A user who has chosen to
-    /// live with that is not given a base for each of them.
+    /// A change whose row cannot be identified: from here on a restore has different rows. Users who have
+    /// chosen to accept that do not get a base for each of them.
     fn lose_row(&mut self, table: &TableSql, relation: pg_sys::Oid, what: &str) {
         let name = String::from_utf8_lossy(&table.target).into_owned();
         let reason = format!("{what} on {name} could not be written: no replica identity");
@@ -320,7 +319,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Writes a whole statement, behind the one that is held back.
+    /// Writes a complete statement, after the one that is held back.
     pub fn statement(&mut self, sql: &[u8]) {
         self.release_held();
         self.send_statement(sql);
@@ -339,7 +338,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Sends the line that was made, after what must stand before it.
+    /// Sends the current line, after what must precede it.
     fn send_line(&mut self) {
         let line = std::mem::take(&mut self.line.sql);
         self.end_run();

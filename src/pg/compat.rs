@@ -1,5 +1,5 @@
-//! What differs between PostgreSQL 15 and 18 in structures that several rooms read. Functions here
-//! hide it; nobody else asks for the version.
+//! Differences between PostgreSQL 15 and 18 in structures that several modules read. Functions here hide
+//! them; nothing else checks the version.
 
 use pgrx::prelude::*;
 
@@ -43,7 +43,7 @@ pub unsafe fn attribute<'a>(
     }
 }
 
-/// Takes the slot `name` for this process. Raises when it is active elsewhere or invalidated.
+/// Acquires the slot `name` for this process. Raises an error if it is active elsewhere or invalidated.
 pub fn acquire_slot(name: &std::ffi::CStr) {
     // SAFETY: the name is NUL-terminated; errors are raised as PostgreSQL errors.
     unsafe {
@@ -54,7 +54,7 @@ pub fn acquire_slot(name: &std::ffi::CStr) {
     }
 }
 
-/// Database and file number of a relation's storage as a WAL record names it.
+/// Database and file number of a relation's storage as in WAL records.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Locator {
@@ -63,7 +63,7 @@ pub struct Locator {
     pub file_number: pg_sys::Oid,
 }
 
-/// Where an open relation's storage is.
+/// The storage of an open relation.
 ///
 /// # Safety
 /// `relation` must be open.

@@ -1,8 +1,8 @@
-//! C functions of PostgreSQL that pgrx's bindings lack, or guard though they raise nothing and are
-//! called for each row, declared by hand.
+//! C functions of PostgreSQL that pgrx's bindings lack, or wrap although they raise no errors and are called
+//! for each row, declared manually.
 //!
-//! Calls to functions that can raise go through `guarded`, which turns a C error into the Rust
-//! panic that pgrx turns back into an error at the next border.
+//! Calls to functions that can raise errors use `guarded`, which converts a C error to the Rust panic that
+//! pgrx converts back to an error at the next boundary.
 
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use pgrx::prelude::*;
@@ -83,7 +83,7 @@ pub fn local_wal_routine() -> pg_sys::XLogReaderRoutine {
     }
 }
 
-/// The same, waiting for WAL that is not there yet.
+/// The same, waiting for WAL that does not exist yet.
 pub fn waiting_wal_routine() -> pg_sys::XLogReaderRoutine {
     pg_sys::XLogReaderRoutine {
         page_read: Some(read_local_xlog_page),
@@ -137,7 +137,7 @@ pub unsafe fn process_record(ctx: *mut pg_sys::LogicalDecodingContext) {
     unsafe { pg_guard_ffi_boundary(|| LogicalDecodingProcessRecord(ctx, (*ctx).reader)) }
 }
 
-/// The snapshot of all that committed up to the record that is being decoded.
+/// The snapshot of everything that committed up to the record being decoded.
 ///
 /// # Safety
 /// `builder` is that of a live decoding context; `xid` the transaction that it is decoding.
@@ -160,7 +160,7 @@ pub unsafe fn builder_snapshot(
 /// The relation whose storage a WAL record names, by the catalogs of the current snapshot.
 /// Needs a transaction (or a historic snapshot).
 pub fn relation_of_file(locator: Locator) -> Option<pg_sys::Oid> {
-    // The map knows the database's own tablespace as 0 (RelidByRelfilenumber does that itself).
+    // The map contains the database's own tablespace as 0 (RelidByRelfilenumber converts it).
     // SAFETY: a catalog look-up; the closure owns nothing.
     let oid =
         unsafe { pg_guard_ffi_boundary(|| relid_by_file(locator.tablespace, locator.file_number)) };

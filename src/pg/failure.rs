@@ -5,8 +5,7 @@
 use pgrx::pg_sys::panic::{CaughtError, ErrorReport};
 use pgrx::prelude::*;
 
-/// A failure as the user will see it. The message is lower case without full stop, the hint a
-/// sentence.
+/// A failure as the user will see it. The message is lower case without full stop, the hint a sentence.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct Failure {
@@ -42,7 +41,7 @@ impl Failure {
         unreachable!("an error report of level ERROR does not return")
     }
 
-    /// Reports it at a level that does not end the transaction.
+    /// Reports it at a level that does not abort the transaction.
     pub fn log(self, level: PgLogLevel) {
         self.report(level);
     }

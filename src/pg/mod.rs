@@ -1,5 +1,5 @@
-//! The fence: everything that touches PostgreSQL's C interface, and the only hand-written `unsafe`.
-//! What is outside sees safe functions and owned values.
+//! All access to PostgreSQL's C interface, and the only hand-written `unsafe`. Other modules see safe
+//! functions and owned values.
 
 pub mod catalogs;
 pub mod compat;

@@ -89,7 +89,7 @@ fn define_retention() {
     );
 }
 
-/// Cron form in UTC; `None`: no schedule.
+/// Cron format in UTC; `None`: no schedule.
 pub fn base_schedule() -> Option<String> {
     Some(text(&BASE_SCHEDULE)).filter(|schedule| !schedule.trim().is_empty())
 }
@@ -102,7 +102,7 @@ pub fn base_jobs() -> i32 {
     BASE_JOBS.get()
 }
 
-/// How long things are kept.
+/// Retention times.
 pub fn retention() -> Rules {
     let span = |minutes: i32| (minutes >= 0).then(|| TimeDelta::minutes(minutes.into()));
     Rules {
@@ -118,7 +118,7 @@ pub fn dump_conninfo() -> Option<String> {
     Some(text(&DUMP_CONNINFO)).filter(|conninfo| !conninfo.is_empty())
 }
 
-/// Where pg_dump is; `None`: beside the server's postgres binary.
+/// Directory of pg_dump; `None`: that of the server's postgres binary.
 pub fn bin_directory() -> Option<PathBuf> {
     path(&BIN_DIRECTORY)
 }

@@ -1,8 +1,8 @@
-//! Settings that are one of a few words.
+//! Enumerated settings.
 
 use pgrx::guc::PostgresGucEnum;
 
-/// How a capture worker gets at the changes.
+/// How a capture worker reads changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PostgresGucEnum)]
 pub enum Reader {
     /// Decodes the WAL in the worker's own process.
@@ -13,24 +13,24 @@ pub enum Reader {
     Poll,
 }
 
-/// What becomes of UPDATE and DELETE on tables that have no key.
+/// How UPDATE and DELETE on tables without a key are handled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PostgresGucEnum)]
 pub enum KeylessTables {
-    /// They get a fitting unique index, else REPLICA IDENTITY FULL.
+    /// They get a suitable unique index, or else REPLICA IDENTITY FULL.
     #[name = c"full"]
     Full,
     /// UPDATE and DELETE on them fail.
     #[name = c"error"]
     Error,
-    /// They are reported by health; their changes cannot be captured.
+    /// Health reports them; their changes cannot be captured.
     #[name = c"warn"]
     Warn,
 }
 
-/// What becomes of a user's statement whose DDL can't be recorded.
+/// How a user's statement whose DDL cannot be recorded is handled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PostgresGucEnum)]
 pub enum OnLogError {
-    /// The statement goes on, with a WARNING.
+    /// The statement continues, with a WARNING.
     #[name = c"warn"]
     Warn,
     /// The statement fails.
@@ -41,7 +41,7 @@ pub enum OnLogError {
 /// Selects what happens to a slot that endangers the server's disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PostgresGucEnum)]
 pub enum LagAction {
-    /// Nothing: health says so.
+    /// Nothing: health reports it.
     #[name = c"none"]
     None,
     /// It is dropped, which ends the chain.
@@ -49,18 +49,18 @@ pub enum LagAction {
     DropSlot,
 }
 
-/// What follows the end of a chain.
+/// What happens at the end of a chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PostgresGucEnum)]
 pub enum OnChainBreak {
     /// Capture stops until incr_setup(new_chain => true).
     #[name = c"stop"]
     Stop,
-    /// A new chain with a new slot and base begins by itself.
+    /// A new chain with a new slot and base is started automatically.
     #[name = c"rebase"]
     Rebase,
 }
 
-/// The form of a base backup.
+/// The format of a base backup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PostgresGucEnum)]
 pub enum BaseFormat {
     #[name = c"plain"]

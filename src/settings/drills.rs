@@ -54,29 +54,29 @@ pub(super) fn define() {
     );
 }
 
-/// Cron form in UTC; `None`: no schedule.
+/// Cron format in UTC; `None`: no schedule.
 pub fn drill_schedule() -> Option<String> {
     Some(text(&DRILL_SCHEDULE)).filter(|schedule| !schedule.trim().is_empty())
 }
 
-/// Where drills restore to; empty: a throwaway server of the drill's own.
+/// The target server of drills; empty: a throwaway server.
 pub fn drill_conninfo() -> String {
     text(&DRILL_CONNINFO)
 }
 
-/// Where throwaway servers are made; `None`: in the archive's root.
+/// Directory of throwaway servers; `None`: in the archive's root.
 pub fn drill_directory() -> Option<PathBuf> {
     path(&DRILL_DIRECTORY)
 }
 
-/// How long a drill may take; `None`: as long as it takes.
+/// Maximum duration of a drill; `None`: no limit.
 pub fn drill_timeout() -> Option<Duration> {
     Some(DRILL_TIMEOUT.get())
         .filter(|millis| *millis > 0)
         .map(|millis| Duration::from_millis(millis as u64))
 }
 
-/// Age of the last drill that passed at which health warns; `None`: never.
+/// Age of the last passed drill at which health warns; `None`: never.
 pub fn drill_max_age() -> Option<TimeDelta> {
     Some(DRILL_MAX_AGE.get())
         .filter(|minutes| *minutes > 0)

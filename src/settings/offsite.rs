@@ -1,4 +1,4 @@
-//! What happens to closed files: how they are stored, and what copies them off the machine.
+//! Settings for closed files: compression, and copies on other machines.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -27,7 +27,7 @@ pub(super) fn define() {
     );
 }
 
-/// The settings that an archiver works with.
+/// The settings that an archiver uses.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Offsite {
     pub compression: Compression,
@@ -39,7 +39,7 @@ impl Offsite {
         self.compression != Compression::None || self.command.is_some()
     }
 
-    /// Tells these settings from others.
+    /// Distinguishes these settings from others.
     pub fn number(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         self.hash(&mut hasher);
@@ -55,7 +55,7 @@ pub fn offsite() -> Offsite {
 }
 
 fn compression() -> Compression {
-    // The check hook lets nothing else through.
+    // The check hook rejects everything else.
     text(&COMPRESSION).parse().unwrap_or_default()
 }
 

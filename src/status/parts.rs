@@ -1,38 +1,39 @@
-//! The parts of a database's entry that other workers than capture write.
+//! The parts of a database's entry that are written by workers other than capture.
 
 use super::{BasePhase, Text, LONGEST_PATH};
 
-/// The part of an entry about what happens to closed files: compression and archive_command.
+/// The part of an entry about closed files: compression and archive_command.
 #[derive(Clone, Copy, Default)]
 pub struct OffsiteStatus {
-    /// Process id of the archiver; 0 when none runs.
+    /// Process id of the archiver; 0 if none is running.
     pub pid: i32,
     pub phase: OffsitePhase,
-    /// Raised with every file that is closed.
+    /// Incremented for every file that is closed.
     pub wanted: u64,
     pub done: u64,
-    /// When it last looked for work; 0 before the first time since the server's start.
+    /// Time of its last pass; 0 before the first one since the server's start.
     pub looked_at: i64,
-    /// What it found the settings to be, as a number.
+    /// The settings at that time, as a hash.
     pub settings: u64,
-    /// The archive's state ([`archive::archiving::state`]) at the last look that left nothing to do; 0: there is none.
+    /// The archive's state ([`archive::archiving::state`]) at the last pass that found nothing to do; 0:
+    /// there is none.
     pub idle_state: u64,
-    /// No archiver is started before.
+    /// No archiver is started before this time.
     pub not_before: i64,
-    /// Attempts in a row that failed; each makes the next wait longer.
+    /// Number of consecutive failures; each increases the next delay.
     pub failures: u32,
-    /// What waits for archive_command.
+    /// Files waiting for archive_command.
     pub files: u64,
     pub bytes: u64,
     pub oldest_at: i64,
-    /// Files that archive_command has taken since the server's start, and the last of them.
+    /// Number of files archived by archive_command since the server's start, and the last of them.
     pub archived: u64,
     pub archived_at: i64,
     pub file: Text<400>,
-    /// Why archive_command failed the last time; empty when it did not.
+    /// The last error of archive_command; empty if it succeeded.
     pub error: Text<600>,
     pub error_at: i64,
-    /// Why the last segment could not be compressed; empty when all could.
+    /// Why the last segment could not be compressed; empty if all could.
     pub compression_error: Text<400>,
 }
 
@@ -51,121 +52,123 @@ pub enum DrillPhase {
     #[default]
     Idle,
     Starting,
-    /// Waits for the DDL fence, or for capture.
+    /// Waiting for the DDL fence, or for capture.
     Moment,
     ReadingSource,
     Restoring,
     Comparing,
-    /// Reads every file of the archive.
+    /// Reading every file of the archive.
     Verifying,
-    /// Drops what it made.
+    /// Removing what it created.
     Dropping,
 }
 
-/// The drill part of an entry. What a drill found is in the archive.
+/// The drill part of an entry. The result of a drill is in the archive.
 #[derive(Clone, Copy, Default)]
 pub struct DrillStatus {
-    /// Process id of the drill worker; 0 when none runs. Claimed before it starts: never two at once.
+    /// Process id of the drill worker; 0 if none is running. Claimed before it starts: there are never two at
+    /// once.
     pub pid: i32,
     /// It has not started: `pid` is that of who starts it.
     pub is_claimed: bool,
     pub phase: DrillPhase,
-    /// Raised with every drill begun, so that a caller knows its own.
+    /// Incremented for every drill, so that a caller can identify its own.
     pub number: u64,
     pub started_at: i64,
-    /// Number of the last drill that is over. Others may have begun since, to drop what it left behind.
+    /// Number of the last drill that has ended. Others may have started since, to remove its leftovers.
     pub ended: u64,
-    /// Which record is its, by its start (`time::calendar`); 0 where there is none.
+    /// The start time of its record (`time::calendar`), which identifies it; 0 if there is none.
     pub recorded: i64,
-    /// The moment that is compared.
+    /// The LSN that is compared.
     pub lsn: u64,
-    /// Where it restores to; empty: a throwaway server.
+    /// The target server; empty: a throwaway server.
     pub conninfo: Text<600>,
     /// Why there is no record.
     pub error: Text<600>,
-    /// No worker is started before to drop what a drill has left behind.
+    /// No worker is started before this time to remove leftovers of a drill.
     pub not_before: i64,
-    /// Why that could not be dropped; empty when it could.
+    /// Why they could not be removed; empty if they could.
     pub left_error: Text<400>,
 }
 
-/// What only a session in the database can see; the capture worker looks at it now and then.
+/// What only a session in the database can see; the capture worker checks it regularly.
 #[derive(Clone, Copy, Default)]
 pub struct LookStatus {
-    /// When it last looked; 0 before the first time since the server's start.
+    /// Time of the last check; 0 before the first one since the server's start.
     pub looked_at: i64,
     /// Tables whose UPDATE and DELETE are not captured.
     pub keyless_tables: u32,
-    /// The extension and its event triggers are there and enabled.
+    /// The extension and its event triggers exist and are enabled.
     pub is_ddl_logged: bool,
 }
 
-/// The part of an entry about the extension itself, which may go with its schema.
+/// The part of an entry about the extension itself, which may be dropped with its schema.
 #[derive(Clone, Copy, Default)]
 pub struct ExtensionStatus {
-    /// Process id of the worker that makes it again; 0 when none runs.
+    /// Process id of the worker that re-creates it; 0 if none is running.
     pub pid: i32,
-    /// The database is backed up and does not have it.
+    /// The database is backed up but lacks the extension.
     pub is_lost: bool,
-    /// Something has happened that a worker is to look at.
+    /// Something has happened that a worker must check.
     pub is_due: bool,
-    /// It is back, and a base is to follow.
+    /// It was re-created, and a base must follow.
     pub wants_base: bool,
-    /// No worker is started before, unless one is due.
+    /// No worker is started before this time, unless one is due.
     pub not_before: i64,
-    /// Schema that it is in, or was, percent-encoded; empty while unknown.
+    /// Its schema, or former schema, percent-encoded; empty if unknown.
     pub schema: Text<200>,
-    /// Why it could not be made again; empty when it could, or its schema is not there.
+    /// Why it could not be re-created; empty if it could, or if its schema does not exist.
     pub error: Text<400>,
 }
 
 /// The retention part of an entry.
 #[derive(Clone, Copy, Default)]
 pub struct ExpiryStatus {
-    /// Process id of the worker that removes what has expired; 0 when none runs.
+    /// Process id of the worker that removes expired files; 0 if none is running.
     pub pid: i32,
-    /// When it was last done; 0 before the first time since the server's start.
+    /// Time of the last success; 0 before the first one since the server's start.
     pub done_at: i64,
-    /// The last time it could not be done.
+    /// Time of the last failure.
     pub is_wanted: bool,
-    /// No worker is started before.
+    /// No worker is started before this time.
     pub not_before: i64,
-    /// Times in a row that it failed.
+    /// Number of consecutive failures.
     pub failures: u32,
-    /// Why it failed the last time; empty when it did not.
+    /// The last error; empty if it succeeded.
     pub error: Text<400>,
 }
 
 /// The globals part of an entry.
 #[derive(Clone, Copy, Default)]
 pub struct GlobalsStatus {
-    /// Process id of the globals worker; 0 when none runs.
+    /// Process id of the globals worker; 0 if none is running.
     pub pid: i32,
-    /// Requests for a look whatever the count of changes says.
+    /// Requests for a pass regardless of the count of changes.
     pub wanted: u64,
     pub done: u64,
-    /// Count of cluster changes up to which the newest set is true; 0 after a start of the server.
+    /// Count of cluster changes up to which the newest set is valid; 0 after a start of the server.
     pub changes_done: u64,
-    /// No worker is started before.
+    /// No worker is started before this time.
     pub not_before: i64,
     pub failures: u32,
-    /// Why the last look failed; empty when it did not.
+    /// Why the last pass failed; empty if it did not.
     pub error: Text<400>,
 }
 
 /// The base backup part of an entry.
 #[derive(Clone, Copy, Default)]
 pub struct BaseStatus {
-    /// Process id of the base worker; 0 when none runs. Claimed before it starts: never two at once.
+    /// Process id of the base worker; 0 if none is running. Claimed before it starts: there are never two at
+    /// once.
     pub pid: i32,
     /// It has not started: `pid` is that of who starts it.
     pub is_claimed: bool,
     pub phase: BasePhase,
-    /// Raised with every base begun, so that a caller knows its own.
+    /// Incremented for every base, so that a caller can identify its own.
     pub number: u64,
     pub started_at: i64,
     pub finished_at: i64,
-    /// Bases in a row that failed; each makes the schedule wait longer.
+    /// Number of consecutive failures; each increases the delay of the schedule.
     pub failures: u32,
     pub tables_done: u32,
     /// Tables whose rows are to be dumped.

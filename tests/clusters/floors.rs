@@ -12,7 +12,7 @@ const FLOORS: [&str; 24] = [
     "settings",
     "figures",
     "sequences",
-    "history",
+    "row_history",
     "status",
     "passing",
     "workers",

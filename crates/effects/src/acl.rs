@@ -1,6 +1,6 @@
-//! Privileges: one list becomes another by REVOKE and GRANT.
+//! Privileges: changing one ACL into another by REVOKE and GRANT.
 //!
-//! What has to be said, and in which order, is found in [`change`]; here it becomes statements.
+//! The required changes and their order are determined in [`change`]; here they become statements.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -21,20 +21,20 @@ pub struct Grant {
     pub grantable: bool,
 }
 
-/// A list of them in the catalog's order.
+/// A list of them in the order of the catalog.
 #[derive(Clone, Copy, Debug)]
 pub struct Acl<'a>(pub &'a [Grant]);
 
 impl<'a> Acl<'a> {
-    /// Statements that make `to` of it for an object of `owner`. `on` is what stands between ON and FROM:
+    /// Statements that change it to `to` for an object of `owner`. `on` is the text between ON and FROM:
     /// `TABLE public.t`.
     pub fn become_(self, to: Acl<'a>, owner: Option<&'a str>, on: &str, script: &mut Script) {
         self.change(to, owner, "", on, script);
     }
 
-    /// The same for a column: `column` stands behind each privilege. Who may grant on the table may grant
-    /// on its columns, and what a table's REVOKE takes goes from its columns: the table's privileges have to
-    /// stand in the script before ([`crate::Object::finish_parts`]).
+    /// The same for a column: `column` follows each privilege. A role that may grant on the table may grant
+    /// on its columns, and a REVOKE on the table also applies to its columns: the table's privileges must
+    /// precede in the script ([`crate::Object::finish_parts`]).
     pub fn become_of_column(self, to: Acl<'a>, column: &str, on: &str, script: &mut Script) {
         self.change(to, None, &format!(" ({column})"), on, script);
     }
@@ -59,8 +59,8 @@ impl<'a> Acl<'a> {
         }
     }
 
-    /// Statements that give exactly these to a new object of `owner`, whatever default privileges have given
-    /// it. `others` are the roles that those know.
+    /// Statements that give exactly these privileges to a new object of `owner`, whatever default privileges
+    /// have granted on it. `others` are the roles in those.
     pub fn give_instead(
         self,
         owner: Option<&'a str>,
@@ -77,7 +77,7 @@ impl<'a> Acl<'a> {
         Acl(&[]).change(self, owner, "", on, script);
     }
 
-    /// As ALTER … OWNER TO leaves it (aclnewowner).
+    /// As after ALTER … OWNER TO (aclnewowner).
     pub fn with_owner(self, from: &str, to: &str) -> Vec<Grant> {
         let renamed = |name: &String| {
             if name == from {
@@ -106,8 +106,8 @@ impl<'a> Acl<'a> {
     }
 }
 
-/// Steps of the same verb and the same roles in one statement, where no other step with the same privilege
-/// is between them: privileges do not know of each other.
+/// Combines steps of the same verb and the same roles into one statement, unless another step with the same
+/// privilege is between them: privileges are independent of each other.
 fn write(steps: &[Step<'_>], behind: &str, on: &str, script: &mut Script) {
     let mut groups: Vec<Vec<Step<'_>>> = Vec::new();
     // The last group that has a privilege, and the last of a verb and its roles.
@@ -119,7 +119,7 @@ fn write(steps: &[Step<'_>], behind: &str, on: &str, script: &mut Script) {
                 == (step.verb, step.edge.grantor, step.edge.grantee)
         };
         let after = last.get(step.edge.privilege).copied();
-        // Lists are by grantee: what can be put together is near.
+        // Lists are by grantee: steps that can be combined are close.
         let group = open
             .iter()
             .rev()

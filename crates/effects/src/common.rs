@@ -1,4 +1,5 @@
-//! What all classes read and write alike: owner, privileges, comment, security labels, dependencies.
+//! What all classes read and write in the same way: owner, privileges, comment, security labels,
+//! dependencies.
 
 pub mod read;
 
@@ -14,11 +15,11 @@ use crate::text::literal;
 /// The part of a model that [`crate::common_columns`] reads.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub struct Common {
-    /// Quoted; none for what has no owner.
+    /// Quoted; `None` for objects without an owner.
     pub owner: Option<String>,
     #[serde(default)]
     pub acl: Option<Vec<Grant>>,
-    /// What a new object of this owner has.
+    /// The privileges of a new object of this owner.
     #[serde(default)]
     pub default_acl: Option<Vec<Grant>>,
     #[serde(default)]
@@ -29,10 +30,10 @@ pub struct Common {
     /// The extension that it is a member of, quoted.
     #[serde(default)]
     pub extension: Option<String>,
-    /// Extensions that it goes with (ALTER … DEPENDS ON EXTENSION), quoted.
+    /// Extensions with which it is dropped (ALTER … DEPENDS ON EXTENSION), quoted.
     #[serde(default)]
     pub goes_with: Option<Vec<String>>,
-    /// What it depends on: normal, automatic, internal and partition dependencies of it and of its parts.
+    /// Its dependencies: normal, automatic, internal and partition dependencies of it and of its parts.
     #[serde(default)]
     pub needs: Option<Vec<Key>>,
 }
@@ -42,7 +43,7 @@ impl Common {
         self.needs.as_deref().unwrap_or_default()
     }
 
-    /// The privileges, those of a new object where nobody granted or revoked any.
+    /// The privileges, or those of a new object if they were never changed.
     pub fn acl(&self) -> Acl<'_> {
         let grants = self.acl.as_ref().or(self.default_acl.as_ref());
         Acl(grants.map_or(&[], Vec::as_slice))
@@ -57,7 +58,7 @@ macro_rules! common_columns {
     ($class:literal, $oid:literal, $owner:literal, $acl:literal, $kind:literal) => {
         $crate::common_columns!($class, $oid, $owner, $acl, $kind, $crate::needs!($class, $oid))
     };
-    // `$needs` where its parts have dependencies, too ([`needs_of_parts`]).
+    // `$needs` if its parts have dependencies, too ([`needs_of_parts`]).
     ($class:literal, $oid:literal, $owner:literal, $acl:literal, $kind:literal, $needs:expr) => {
         concat!(
             "pg_catalog.json_build_object(\
@@ -80,8 +81,8 @@ macro_rules! common_columns {
     };
 }
 
-/// An aclitem[] as an array of [`Grant`]s in its own order, or NULL: an empty one is not NULL, but what its owner has
-/// revoked from himself.
+/// An aclitem[] as an array of [`Grant`]s in its own order, or NULL: an empty one is not NULL, but the result
+/// of the owner's REVOKE.
 #[macro_export]
 macro_rules! grants {
     ($acl:expr) => {
@@ -96,7 +97,7 @@ macro_rules! grants {
     };
 }
 
-/// What an object depends on, as an array of `[class, oid]`.
+/// The dependencies of an object, as an array of `[class, oid]`.
 #[macro_export]
 macro_rules! needs {
     ($class:literal, $oid:literal) => {
@@ -108,7 +109,7 @@ macro_rules! needs {
     };
 }
 
-/// The same of an object and its parts: `$parts` is a query of their catalogs and OIDs.
+/// The same for an object and its parts: `$parts` is a query of their catalogs and OIDs.
 #[macro_export]
 macro_rules! needs_of_parts {
     ($parts:expr) => {
@@ -123,8 +124,8 @@ macro_rules! needs_of_parts {
     };
 }
 
-/// The roles that default privileges know: also those whose own privileges on what they make are fewer by it.
-/// `$1` is any OID.
+/// The roles in default privileges: also those whose own privileges on their new objects are reduced. `$1` is
+/// any OID.
 const DEFAULT_GRANTEES: &str = "SELECT pg_catalog.min(r.oid), r.role FROM (\
      SELECT d.oid, CASE a.grantee WHEN 0 THEN 'PUBLIC' \
      ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END::pg_catalog.text AS role \
@@ -132,14 +133,15 @@ const DEFAULT_GRANTEES: &str = "SELECT pg_catalog.min(r.oid), r.role FROM (\
      UNION ALL SELECT d.oid, pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(d.defaclrole)) \
      FROM pg_catalog.pg_default_acl d) r WHERE $1 IS NOT NULL GROUP BY r.role";
 
-/// What [`crate::Context::default_grantees`] wants.
+/// The value of [`crate::Context::default_grantees`].
 pub fn default_grantees<S: Source>(source: &mut S) -> Result<Vec<String>, S::Error> {
     let rows = source.read(DEFAULT_GRANTEES, &[0])?;
     Ok(rows.into_iter().map(|(_, role)| role).collect())
 }
 
-/// Statements that a new object needs behind CREATE, or that make one's owner, privileges, comment and
-/// labels those of `after`. `others` are the roles to which default privileges may have given something.
+/// Statements that follow the CREATE of a new object, or that change an object's owner, privileges, comment
+/// and labels to those of `after`. `others` are the roles to which default privileges may have granted
+/// something.
 pub fn finish<T: Object>(before: Option<&T>, after: &T, others: &[String], script: &mut Script) {
     let (kind, target) = (after.kind(), after.target());
     let (old, new) = (before.map(Object::common), after.common());
@@ -203,13 +205,13 @@ pub fn finish<T: Object>(before: Option<&T>, after: &T, others: &[String], scrip
     }
 }
 
-/// `COMMENT ON …`; NULL takes it away.
+/// `COMMENT ON …`; NULL removes it.
 pub fn comment_on(what: &str, comment: Option<&str>) -> String {
     let text = comment.map_or_else(|| "NULL".to_owned(), literal);
     format!("COMMENT ON {what} IS {text}")
 }
 
-/// Security labels; NULL takes one away.
+/// Security labels; NULL removes one.
 pub fn labels(
     before: Option<&[(String, String)]>,
     after: Option<&[(String, String)]>,
@@ -236,7 +238,7 @@ pub fn labels(
     }
 }
 
-/// The qualified name of the collation of an OID, or NULL.
+/// The qualified name of the collation with an OID, or NULL.
 #[macro_export]
 macro_rules! collation_name {
     ($oid:literal) => {

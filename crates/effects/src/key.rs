@@ -1,8 +1,8 @@
-//! How the catalogs name an object.
+//! How the catalogs identify an object.
 
 use serde::{Deserialize, Serialize};
 
-/// A catalog's OID and the object's OID in it, as pg_depend has them.
+/// A catalog's OID and the object's OID in it, as in pg_depend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(from = "(u32, u32)", into = "(u32, u32)")]
 pub struct Key {
@@ -28,13 +28,13 @@ impl From<Key> for (u32, u32) {
     }
 }
 
-/// Objects below it came with initdb (FirstNormalObjectId of access/transam.h).
+/// Smaller OIDs are assigned by initdb (FirstNormalObjectId of access/transam.h).
 pub const FIRST_NORMAL_OID: u32 = 16384;
 
 /// OIDs of catalogs (catalog/pg_*.h, CATALOG macros); the same in all versions.
 pub mod catalog {
     pub const CLASS: u32 = 1259;
-    /// Shared: the decoded database alone is an object.
+    /// Shared: only the decoded database is an object.
     pub const DATABASE: u32 = 1262;
     pub const TYPE: u32 = 1247;
     pub const PROC: u32 = 1255;

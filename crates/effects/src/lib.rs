@@ -1,17 +1,17 @@
-//! What a difference between two states of the catalogs is as SQL.
+//! Differences between two states of the catalogs as SQL.
 //!
-//! A schema change is replayed as what it did, not as what was typed: for each object that a statement
-//! touched, the state before and the state after are read from the catalogs, compared, and the difference
-//! becomes canonical, fully qualified statements. This crate knows no server: what a class reads is a query
-//! text, whose answer is JSON, or rows of catalogs ([`class::ReadBy`]); what it gives are [`Effect`]s.
+//! A schema change is replayed as its effect, not as the text of the statement: for each object that a
+//! statement touched, the states before and after are read from the catalogs and compared, and the difference
+//! is written as canonical statements with qualified names. This crate does not need a server: a class reads
+//! by a query whose result is JSON, or from catalog rows ([`class::ReadBy`]); the result are [`Effect`]s.
 //!
-//! One file per object class in [`class`], each of the same shape: what it reads (`QUERY` or `read`, and a struct),
-//! what it writes for a new object (`create`), for a change (`alter`) and for its end (`remove`). What all
-//! classes share (owner, privileges, comment, labels, dependencies) is in [`common`]; the order among the
-//! objects of one statement is [`plan`]'s.
+//! There is one file per object class in [`class`], all with the same structure: what it reads (`QUERY` or
+//! `read`, and a struct), and what it writes for a new object (`create`), for a change (`alter`) and for a
+//! drop (`remove`). What all classes share (owner, privileges, comment, labels, dependencies) is in
+//! [`common`]; [`plan`] orders the objects of one statement.
 //!
-//! **Nothing is swallowed.** What a class does not understand stands in its model as `rest`; a difference
-//! there is [`Unhandled`], never nothing.
+//! **Nothing is ignored.** What a class does not understand is in its model as `rest`; a difference there is
+//! [`Unhandled`].
 
 pub mod acl;
 pub mod class;

@@ -1,6 +1,6 @@
-//! How queries name what an OID means: always with its schema, whatever the search_path.
+//! Names of OIDs in queries: always schema-qualified, whatever the search_path.
 
-/// `schema.name` of a function, or NULL where the OID is 0.
+/// `schema.name` of a function, or NULL if the OID is 0.
 #[macro_export]
 macro_rules! function_name {
     ($oid:expr) => {
@@ -12,7 +12,7 @@ macro_rules! function_name {
     };
 }
 
-/// `schema.name(types)` of a function, or NULL where the OID is 0.
+/// `schema.name(types)` of a function, or NULL if the OID is 0.
 #[macro_export]
 macro_rules! function_signature {
     ($oid:expr) => {
@@ -27,7 +27,7 @@ macro_rules! function_signature {
     };
 }
 
-/// `schema.name` of an operator, or NULL where the OID is 0. Its name takes no quotes.
+/// `schema.name` of an operator, or NULL if the OID is 0. Its name is not quoted.
 #[macro_export]
 macro_rules! operator_name {
     ($oid:expr) => {

@@ -2,13 +2,13 @@
 
 use crate::text::literal;
 
-/// Name (quoted where it must be) and value.
+/// Name (quoted if necessary) and value.
 pub type Setting = (String, Option<String>);
 
-/// As the classes' queries give them.
+/// As returned by the classes' queries.
 pub type Options = Option<Vec<Setting>>;
 
-/// A text[] of options as an array of [`Setting`]s in its order, or NULL; `$only` leaves some out.
+/// A text[] of options as an array of [`Setting`]s in its order, or NULL; `$only` excludes some.
 #[macro_export]
 macro_rules! options {
     ($options:literal) => {
@@ -28,8 +28,8 @@ macro_rules! options {
     };
 }
 
-/// The options of a column. The version of each column that newer minor releases (15.20) note among them
-/// (`pg_attver`) is the server's own.
+/// The options of a column. The version of each column that newer minor releases (15.20) store among them
+/// (`pg_attver`) only matters to the server.
 #[macro_export]
 macro_rules! column_options {
     () => {
@@ -37,7 +37,7 @@ macro_rules! column_options {
     };
 }
 
-/// Those of a table and, called `toast.…`, those of its TOAST table.
+/// Those of a table and, with the prefix `toast.`, those of its TOAST table.
 pub fn with_toast(own: &Options, toast: &Options) -> Vec<Setting> {
     let toast = toast.iter().flatten();
     let toast = toast.map(|(name, value)| (format!("toast.{name}"), value.clone()));
@@ -61,7 +61,7 @@ pub fn with(options: &[Setting]) -> String {
     }
 }
 
-/// `RESET (…)` and `SET (…)`, what ALTER says to make one list another.
+/// `RESET (…)` and `SET (…)`, the clauses of ALTER that change one list to another.
 pub fn changes(before: &[Setting], after: &[Setting]) -> Vec<String> {
     let is_gone = |name: &&str| !after.iter().any(|(other, _)| other == name);
     let names = before.iter().map(|(name, _)| name.as_str());
@@ -93,7 +93,7 @@ pub fn created(options: Option<&[Setting]>) -> String {
     format!(" OPTIONS ({})", list.join(", "))
 }
 
-/// ` OPTIONS (ADD …, SET …, DROP …)` for ALTER; nothing where they are the same. Their order means nothing.
+/// ` OPTIONS (ADD …, SET …, DROP …)` for ALTER; empty if they are the same. Their order does not matter.
 pub fn altered(before: Option<&[Setting]>, after: Option<&[Setting]>) -> String {
     let (before, after) = (before.unwrap_or_default(), after.unwrap_or_default());
     let find = |list: &[Setting], name: &str| list.iter().find(|o| o.0 == name).cloned();

@@ -1,10 +1,10 @@
-//! Whether a catalog row's columns that no class understands are those of a plainly made object.
+//! Whether the catalog columns that no class understands have the values of a newly created object.
 
 use serde_json::Value;
 
 use crate::script::Unhandled;
 
-/// The columns of a catalog row but `$known`, and but those that are empty.
+/// The columns of a catalog row except `$known`, and except empty ones.
 #[macro_export]
 macro_rules! rest {
     ($row:literal, $known:expr) => {
@@ -16,8 +16,8 @@ macro_rules! rest {
     };
 }
 
-/// Fails, by name, where a column of `rest` is neither empty (NULL, false, 0, an empty text, no function) nor
-/// what `usual` says. A column of a later version that is empty is plain.
+/// Fails, with its name, if a column of `rest` is neither empty (NULL, false, 0, an empty text, no function)
+/// nor as in `usual`. An empty column of a later version is ignored.
 pub fn ensure_plain(class: &str, rest: &Value, usual: &[(&str, Value)]) -> Result<(), Unhandled> {
     let is_plain = |(name, value): &(&String, &Value)| {
         let expected = usual.iter().find(|(column, _)| column == name);

@@ -1,8 +1,8 @@
-//! The order among the objects of one stretch.
+//! The order among the objects of one range of commands.
 //!
-//! PostgreSQL's own order inside a statement is lost where only the states before and after are known, and
-//! it would not serve: what is implied at the source (a column's type changes under its index) is not at
-//! replay. So the order follows the dependencies of both states, and among what is free, the commands.
+//! PostgreSQL's own order inside a statement is not known from the states before and after, and it would not
+//! be correct: what is implied at the source (a column's type changes under its index) is explicit at replay.
+//! Therefore the order follows the dependencies of both states, and otherwise the commands.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -10,15 +10,15 @@ use std::collections::{BinaryHeap, HashMap};
 use crate::key::Key;
 use crate::script::Unhandled;
 
-/// What is done to one object.
+/// The steps for one object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Step {
     Drop,
     /// A new name, or another schema.
     Rename,
-    /// CREATE, or what ALTER does.
+    /// CREATE or ALTER.
     Main,
-    /// What waits for others.
+    /// What waits for other objects.
     Late,
 }
 
@@ -27,12 +27,12 @@ pub enum Step {
 pub struct Plan {
     steps: Vec<(Step, Key, u32)>,
     index: HashMap<(Step, Key), usize>,
-    /// By step: what it waits for; `true` for what it must wait for.
+    /// By step: its prerequisites; `true` for strict ones.
     waits: Vec<Vec<(usize, bool)>>,
 }
 
 impl Plan {
-    /// Adds a step; `command` is when the source did it.
+    /// Adds a step; `command` is its time at the source.
     pub fn add(&mut self, step: Step, key: Key, command: u32) {
         self.index.insert((step, key), self.steps.len());
         self.steps.push((step, key, command));
@@ -43,7 +43,7 @@ impl Plan {
         self.index.contains_key(&(step, key))
     }
 
-    /// `later` comes behind `earlier`, where both exist. What is not `strict` gives way in a circle.
+    /// `later` follows `earlier`, if both exist. A constraint that is not `strict` is dropped in a cycle.
     pub fn order(&mut self, earlier: (Step, Key), later: (Step, Key), strict: bool) {
         let both = self.index.get(&earlier).zip(self.index.get(&later));
         if let Some((&earlier, &later)) = both {
@@ -53,7 +53,7 @@ impl Plan {
         }
     }
 
-    /// The steps in order. Fails where they wait for each other.
+    /// The ordered steps. Fails if there is a cycle.
     pub fn sorted(&self) -> Result<Vec<(Step, Key)>, Unhandled> {
         let count = self.steps.len();
         let mut blocks: Vec<Vec<(usize, bool)>> = vec![Vec::new(); count];
@@ -78,7 +78,7 @@ impl Plan {
         while sorted.len() < count {
             let next = match ready.pop() {
                 Some(Reverse((_, _, step))) => step,
-                // The first of a circle that only waits for what gives way.
+                // The first one of a cycle that only waits for constraints that are not strict.
                 None => self
                     .in_circles(&is_done)
                     .filter(|step| strict[*step] == 0)
@@ -104,7 +104,7 @@ impl Plan {
         Ok(sorted)
     }
 
-    /// Of the steps that are left, which all wait, those that are not just behind a circle.
+    /// Of the remaining steps, which all wait, those that are part of a cycle.
     fn in_circles(&self, is_done: &[bool]) -> impl Iterator<Item = usize> {
         let mut waiting = vec![0usize; self.steps.len()];
         let left = || (0..self.steps.len()).filter(|step| !is_done[*step]);
@@ -170,7 +170,7 @@ mod tests {
         plan.order((Step::Main, key(1)), (Step::Main, key(2)), true);
         plan.order((Step::Main, key(2)), (Step::Main, key(1)), false);
         assert_eq!(plan.sorted().unwrap()[0], (Step::Main, key(1)));
-        // What only waits for the circle waits for all of it.
+        // Steps that only wait for the cycle wait for all of it.
         plan.add(Step::Main, key(3), 0);
         plan.order((Step::Main, key(2)), (Step::Main, key(3)), false);
         let last = *plan.sorted().unwrap().last().unwrap();

@@ -1,10 +1,10 @@
-//! New names for objects, and for parts of one object among which names are unique.
+//! New names for objects, and for parts of an object with unique names.
 
 use crate::object::Object;
 use crate::script::Script;
 
-/// The methods of [`crate::Object`] that say what an object with a schema and a name is called. `$space` is what
-/// [`crate::Object::occupies`] begins with, `$behind` what stands behind the name wherever it stands.
+/// The methods of [`crate::Object`] for the name of an object with a schema and a name. `$space` is the
+/// prefix for [`crate::Object::occupies`], `$behind` what always follows the name.
 macro_rules! named_in_schema {
     ($kind:literal, $space:literal) => {
         $crate::renames::named_in_schema!($kind, $space, |_object| "");
@@ -37,7 +37,7 @@ macro_rules! named_in_schema {
 }
 pub(crate) use named_in_schema;
 
-/// The same of an object without a schema.
+/// The same for an object without a schema.
 macro_rules! named {
     ($kind:literal, $space:literal) => {
         fn common(&self) -> &$crate::common::Common {
@@ -64,7 +64,7 @@ macro_rules! named {
 }
 pub(crate) use named;
 
-/// `ALTER kind target RENAME TO`, where the name is another.
+/// `ALTER kind target RENAME TO`, if the name has changed.
 pub fn give_name(object: &impl Object, from: &str, to: &str, script: &mut Script) {
     if from != to {
         let (kind, target) = (object.kind(), object.target());
@@ -73,7 +73,7 @@ pub fn give_name(object: &impl Object, from: &str, to: &str, script: &mut Script
 }
 
 /// `ALTER kind … RENAME TO` and `SET SCHEMA` for an object of `from` (schema and name, quoted) to `to`.
-/// `behind` is what stands behind the name: the arguments of a routine.
+/// `behind` is what follows the name: the arguments of a routine.
 pub fn move_to(
     kind: &str,
     from: (&str, &str),
@@ -96,8 +96,8 @@ pub fn move_to(
     }
 }
 
-/// The pairs of an old and a new name in an order in which each new name is free, by way of a name in
-/// between where names change round. `free` gives a name that nothing has, of one that something has.
+/// The pairs of an old and a new name in an order in which each new name is free, with an intermediate name
+/// if names are exchanged. `free` returns an unused name, derived from a used one.
 pub fn in_order(
     mut pairs: Vec<(String, String)>,
     free: impl Fn(&str) -> String,

@@ -1,45 +1,45 @@
-//! What comes out: statements, or why there are none.
+//! The result: statements, or why there are none.
 
 use crate::key::Key;
 
-/// One statement that a restore runs.
+/// One statement that a restore executes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Effect {
-    /// The object that it makes, changes or drops.
+    /// The object that it creates, alters or drops.
     pub key: Key,
-    /// As pg_identify_object calls it: `table`, `function`, …
+    /// As in pg_identify_object: `table`, `function`, …
     pub class: &'static str,
     /// `create`, `alter`, `drop`, `owner`, `grant`, `comment`, `label`, …
     pub verb: &'static str,
-    /// As a person reads it.
+    /// In readable form.
     pub identity: String,
-    /// Objects that must be there for it.
+    /// Objects that must exist.
     pub needs: Vec<Key>,
-    /// Roles that must be there for it, unquoted.
+    /// Roles that must exist, unquoted.
     pub roles: Vec<String>,
-    /// The tablespace that must be there for it, unquoted.
+    /// The tablespace that must exist, unquoted.
     pub tablespace: Option<String>,
-    /// By whose privileges it runs, quoted, where that is neither the restorer nor the owner.
+    /// The grantor, quoted, if it is neither the restoring role nor the owner.
     pub grantor: Option<String>,
     /// Without a semicolon.
     pub sql: String,
 }
 
-/// Why a difference has no wording: it is flagged, and a base makes it good.
+/// Why a difference cannot be written: it is flagged, and a base follows.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{class}: {what}")]
 pub struct Unhandled {
     /// The object class, or the catalog, that is not understood.
     pub class: String,
-    /// What of it.
+    /// What is not understood.
     pub what: String,
-    /// The object, and its identity where it has one.
+    /// The object, and its identity if it has one.
     pub object: Option<(Key, String)>,
-    /// What the same statement changed besides, which is lost with it.
+    /// Other changes of the same statement, which are lost with it.
     pub along: Vec<Along>,
 }
 
-/// An object whose change is lost because another's in the same statement has no wording.
+/// An object whose change is lost because another change of the same statement cannot be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Along {
     pub key: Key,
@@ -57,14 +57,14 @@ impl Unhandled {
         }
     }
 
-    /// The same, of this object.
+    /// The same, for this object.
     pub fn about(self, key: Key, identity: impl FnOnce() -> String) -> Unhandled {
         let object = self.object.or_else(|| Some((key, identity())));
         Unhandled { object, ..self }
     }
 }
 
-/// Fails where columns that a class does not understand differ: by name.
+/// Fails, with their names, if columns that a class does not understand differ.
 pub fn same_rest(
     class: &str,
     before: &serde_json::Value,
@@ -84,12 +84,12 @@ pub fn same_rest(
     Err(Unhandled::new(class, names.join(", ")))
 }
 
-/// Fails, by name, where a row has columns that a class does not understand.
+/// Fails, with their names, if a row has columns that a class does not understand.
 pub fn no_rest(class: &str, rest: &serde_json::Value) -> Result<(), Unhandled> {
     same_rest(class, &serde_json::json!({}), rest)
 }
 
-/// Fails where what no statement changes differs: `what` says which that is.
+/// Fails if something that no statement changes differs, described by `what`.
 pub fn same_identity<T: PartialEq>(
     class: &str,
     before: &T,
@@ -106,13 +106,13 @@ pub fn same_identity<T: PartialEq>(
 #[derive(Debug, Default)]
 pub struct Script {
     pub statements: Vec<Statement>,
-    /// Why they are not all.
+    /// Why they are incomplete.
     pub unhandled: Option<Unhandled>,
-    /// What its REVOKEs on the whole object take: of the object's columns, too.
+    /// What its REVOKEs on the whole object remove, also from the object's columns.
     pub revoked: Vec<Revoked>,
 }
 
-/// A privilege, or its option, that a REVOKE takes; names are quoted.
+/// A privilege, or its grant option, that a REVOKE removes; names are quoted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Revoked {
     pub grantor: String,
@@ -121,7 +121,7 @@ pub struct Revoked {
     pub option_only: bool,
 }
 
-/// One of them, before it is known which object it is about.
+/// One of them, before its object is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Statement {
     pub verb: &'static str,
@@ -131,7 +131,7 @@ pub struct Statement {
 }
 
 impl Script {
-    /// There is no wording for a part; the first reason stays.
+    /// A part cannot be written; the first reason is kept.
     pub fn fail(&mut self, unhandled: Unhandled) {
         self.unhandled.get_or_insert(unhandled);
     }
@@ -146,7 +146,7 @@ impl Script {
         });
     }
 
-    /// Adds one that names roles (quoted).
+    /// Adds one with role names (quoted).
     pub fn push_with_roles(&mut self, verb: &'static str, sql: impl Into<String>, roles: &[&str]) {
         self.push(verb, sql);
         if let Some(last) = self.statements.last_mut() {

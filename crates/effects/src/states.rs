@@ -1,4 +1,4 @@
-//! The states of objects at one moment, read through whoever can run a query.
+//! The states of objects at one time, read through a [`Source`].
 
 use std::collections::HashMap;
 use std::fmt::Display;
@@ -8,11 +8,11 @@ use crate::key::Key;
 use crate::script::Unhandled;
 use crate::tuples::Tuples;
 
-/// Objects that are read at once. Functions that give a definition lock its table: the lock table has room
-/// for max_locks_per_transaction (64) times max_connections (100) of them, for all sessions.
+/// Number of objects that are read at once. Functions that return a definition lock its table: the lock table
+/// has space for max_locks_per_transaction (64) times max_connections (100) locks, for all sessions.
 pub const PORTION: usize = 500;
 
-/// Who can run the classes' queries at the moment in question.
+/// Runs the classes' queries as of the time in question.
 pub trait Source {
     type Error: Display;
     /// Rows of a query with two columns, an OID and a text; `$1` are `oids`.
@@ -22,25 +22,25 @@ pub trait Source {
         oids: &[u32],
     ) -> Result<Vec<(u32, String)>, Self::Error>;
 
-    /// Runs `look`, at so many objects, with rows of the catalogs at hand, and gives back whatever it has taken. It may
-    /// run again, where a lock was not to be had.
+    /// Runs `look`, for this many objects, with access to catalog rows, and releases everything that it has
+    /// acquired. It may run again if a lock could not be acquired.
     fn with_tuples<R>(
         &mut self,
         objects: usize,
         look: impl FnMut(&mut dyn Tuples) -> Result<R, String>,
     ) -> Result<R, Self::Error>;
 
-    /// The letter of an object's kind ([`class::kinds_of`]), where it is known without a look.
+    /// The letter of an object's kind ([`class::kinds_of`]), if it is known without a query.
     fn kind(&self, _key: Key) -> Option<char> {
         None
     }
 }
 
-/// Objects at one moment. What is in neither map does not exist, or is nobody's business (temporary, TOAST).
+/// Objects at one time. An object in neither map does not exist, or is not captured (temporary, TOAST).
 #[derive(Debug, Clone, Default)]
 pub struct States {
     pub models: HashMap<Key, Model>,
-    /// Objects whose state is not known, and why.
+    /// Objects whose state is unknown, and why.
     pub unknown: HashMap<Key, Unhandled>,
 }
 
@@ -50,7 +50,7 @@ impl States {
     }
 }
 
-/// Reads the objects that `keys` mean.
+/// Reads the objects with these keys.
 pub fn read<S: Source>(source: &mut S, keys: &[Key]) -> States {
     let mut by_catalog: HashMap<u32, Vec<u32>> = HashMap::new();
     for key in keys {
@@ -72,7 +72,7 @@ pub fn read<S: Source>(source: &mut S, keys: &[Key]) -> States {
 
 struct Reading<'a, S> {
     source: &'a mut S,
-    /// What is read by the rows of catalogs: all of it in as few looks as may be.
+    /// Objects that are read from catalog rows: with as few calls as possible.
     asked: Vec<Asked>,
     states: States,
 }
@@ -87,7 +87,7 @@ struct Asked {
 #[derive(Clone, Copy)]
 enum AskedBy {
     Class(&'static Class, ByTuples),
-    /// It is not known yet of which class it is.
+    /// Its class is not known yet.
     Kind(KindByTuples),
 }
 
@@ -125,7 +125,7 @@ impl<S: Source> Reading<'_, S> {
     fn catalog(&mut self, catalog: u32, oids: &[u32]) {
         let name = || class::catalog_name(catalog);
         let Some(first) = class::CLASSES.iter().find(|class| class.catalog == catalog) else {
-            return self.unknown(catalog, oids, &name(), "is not known");
+            return self.unknown(catalog, oids, &name(), "is unknown");
         };
         let Some(kinds) = class::kinds_of(catalog) else {
             return self.class(first, oids);
@@ -167,7 +167,7 @@ impl<S: Source> Reading<'_, S> {
         }
     }
 
-    /// Where the query fails for many, it is asked for each: one of them is the reason.
+    /// If the query fails for many, it is run for each: one of them is the reason.
     fn class(&mut self, class: &'static Class, oids: &[u32]) {
         let (query, read) = match class.read_by {
             ReadBy::Query { query, read } => (query, read),
@@ -199,7 +199,8 @@ impl<S: Source> Reading<'_, S> {
         }
     }
 
-    /// A portion at a time: definitions lock tables. Then by queries what turned out to be read so.
+    /// In portions: definitions lock tables. Then by queries for those of which this turned out to be
+    /// necessary.
     fn look(&mut self) {
         let asked = std::mem::take(&mut self.asked);
         let mut by_kind: HashMap<(u32, String), Vec<u32>> = HashMap::new();

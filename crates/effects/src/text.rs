@@ -1,11 +1,11 @@
 //! Pieces of SQL text.
 
-/// A string constant, as it is read with standard_conforming_strings on.
+/// A string constant, as parsed with standard_conforming_strings on.
 pub fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
-/// `DO` with a body of PL/pgSQL, between dollar signs that do not stand in it.
+/// `DO` with a PL/pgSQL body, in dollar quotes that do not occur in it.
 pub fn do_block(body: &str) -> String {
     let mut tag = "$do$".to_owned();
     while body.contains(&tag) {
@@ -14,12 +14,12 @@ pub fn do_block(body: &str) -> String {
     format!("DO {tag}{body}{tag}")
 }
 
-/// A name in quotes, whether it needs them or not.
+/// A name in quotes, whether necessary or not.
 pub fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// The name that quote_ident has quoted, or not.
+/// The name that quote_ident has quoted, or left unquoted.
 pub fn unquoted(name: &str) -> String {
     match name
         .strip_prefix('"')
@@ -30,7 +30,7 @@ pub fn unquoted(name: &str) -> String {
     }
 }
 
-/// `schema.name` of names that quote_ident has seen.
+/// `schema.name` of results of quote_ident.
 pub fn qualified(schema: &str, name: &str) -> String {
     format!("{schema}.{name}")
 }

@@ -1,5 +1,5 @@
-//! Reading objects by the rows of the catalogs themselves: for what is there often. A query over ten
-//! catalogs takes 20 times as long as their rows do.
+//! Reading objects from catalog rows directly, for frequent classes. A query over ten catalogs takes 20 times
+//! as long.
 
 use crate::acl::Grant;
 
@@ -10,21 +10,21 @@ pub struct Scan {
     pub index: u32,
     /// The index's leading columns.
     pub keys: &'static [&'static str],
-    /// The index's next column, by which rows are in order where there are several. It counts from 1; rows below that
-    /// are the system's, and left out. All scans of an index have the same.
+    /// The index's next column, which determines the order of several rows. Column numbers start at 1; rows
+    /// below that belong to the system and are skipped. All scans of an index have the same.
     pub then: Option<&'static str>,
     pub columns: &'static [(&'static str, Kind)],
-    /// What else the catalog has in the releases that are known, where it matters that there is no more.
+    /// The catalog's other columns in the known releases, if it matters that there are no more.
     pub others: Option<&'static [&'static str]>,
 }
 
-/// What a column is read as.
+/// How a column is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// oid, smallint, integer.
     Number,
     Flag,
-    /// Its output; "char", name and text as they are.
+    /// As by its output function; "char", name and text unchanged.
     Text,
     /// text[].
     List,
@@ -42,7 +42,7 @@ pub enum Value {
     Grants(Vec<Grant>),
 }
 
-/// Functions of an OID that give a definition.
+/// Functions that return a definition for an OID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Definition {
     /// pg_get_partkeydef.
@@ -53,25 +53,25 @@ pub enum Definition {
     Constraint,
 }
 
-/// Who can read catalogs at the moment in question. An error says nothing about the object where it is one
-/// that passes; whoever reads has seen to that.
+/// Reads catalogs as of the time in question. An error is caused by the object unless it is temporary; the
+/// implementation distinguishes these.
 pub trait Tuples {
     /// PostgreSQL's, as server_version_num has it.
     fn version(&self) -> u32;
-    /// The rows whose key columns are `keys`, in the order of [`Scan::then`] where the scan has it, else in any. A
-    /// column that this release does not have is NULL.
+    /// The rows whose key columns are `keys`, in the order of [`Scan::then`] if the scan has it, otherwise in
+    /// any order. A column that this release does not have is NULL.
     fn rows(&mut self, scan: &'static Scan, keys: &[u32]) -> Result<Vec<Vec<Value>>, String>;
-    /// As quote_ident has it.
+    /// As by quote_ident.
     fn quoted(&mut self, name: &str) -> String;
-    /// The role's name, quoted; `None` where there is none.
+    /// The role's name, quoted; `None` if it does not exist.
     fn role(&mut self, oid: u32) -> Result<Option<String>, String>;
     /// acldefault.
     fn default_privileges(&mut self, kind: char, owner: u32) -> Result<Vec<Grant>, String>;
     /// pg_get_expr; `None` where it is NULL.
     fn expression(&mut self, tree: &str, table: u32) -> Result<Option<String>, String>;
-    /// format_type; `None` for the modifier is NULL there.
+    /// format_type; `None` is NULL for the modifier.
     fn type_name(&mut self, oid: u32, modifier: Option<i32>) -> Result<String, String>;
-    /// What the server's function gives for an object; `None` where it is NULL.
+    /// The result of the server's function for an object; `None` if it is NULL.
     fn definition(&mut self, of: Definition, oid: u32) -> Result<Option<String>, String>;
 }
 
@@ -92,8 +92,8 @@ pub fn row<R: Row + 'static>(tuples: &mut dyn Tuples, keys: &[u32]) -> Result<Op
     Ok(rows(tuples, keys)?.into_iter().next())
 }
 
-/// A column's value as a field. What is NULL or of another kind is the field's default: whoever gives values
-/// gives them in the kinds that the scan wants.
+/// A column's value as a field. NULL or a value of another kind becomes the field's default: implementations
+/// return values of the kinds that the scan requests.
 pub trait Field {
     const KIND: Kind;
     fn of(value: Value) -> Self;
@@ -125,7 +125,7 @@ fields! {
     Option<Vec<Grant>>, Grants, grants => Some(grants);
 }
 
-/// A struct of a catalog's columns, called as there.
+/// A struct of a catalog's columns, with the same names.
 #[macro_export]
 macro_rules! catalog_row {
     ($(#[$meta:meta])* $name:ident, $catalog:literal $oid:literal, $index:literal ($($key:literal),+ $(then $then:literal)?) $(but $others:expr)?;

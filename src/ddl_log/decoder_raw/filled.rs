@@ -1,4 +1,4 @@
-//! Tables that a query fills: their rows are decoded, so the query must not run again.
+//! Tables filled by a query: their rows are decoded, so the query must not run again.
 
 use crate::pg::ddl::filled::{FilledColumn, FilledTable};
 use crate::pg::ddl::node::Sql;
@@ -39,7 +39,7 @@ fn push_column(sql: &mut Sql, place: usize, column: &FilledColumn) {
     }
 }
 
-/// `CREATE MATERIALIZED VIEW` with the query as the server read it.
+/// `CREATE MATERIALIZED VIEW` with the query as the server parsed it.
 pub fn create_materialized_view(view: &FilledTable) -> Sql {
     let mut sql = b"CREATE MATERIALIZED VIEW ".to_vec();
     if view.if_not_exists {
@@ -76,7 +76,7 @@ fn push_storage(sql: &mut Sql, table: &FilledTable) {
     }
 }
 
-/// ` WITH (name = 'value', …)`, nothing for no options.
+/// ` WITH (name = 'value', …)`, empty without options.
 fn push_options(sql: &mut Sql, options: &[(Sql, Option<Sql>)]) {
     for (place, (name, value)) in options.iter().enumerate() {
         sql.extend_from_slice(if place == 0 { b" WITH (" } else { b", " });

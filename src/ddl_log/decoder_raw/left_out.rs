@@ -1,13 +1,14 @@
-//! Statements about objects over this extension's own: not replayed, and noted, with what was left out.
+//! Statements on objects that depend on this extension's own: not replayed, but recorded with the objects
+//! that are left out.
 
-use super::super::frames::RunningStatement;
-use super::super::history::{Object, Record, WrittenRow};
-use crate::output_plugin::history::LEFT_OUT;
+use super::super::ddl_history::{Object, Record, WrittenRow};
+use super::super::running::RunningStatement;
+use crate::output_plugin::ddl_history::LEFT_OUT;
 use crate::pg::ddl;
 use crate::pg::ddl::node::Sql;
 
-/// All that the statement made is over ours. What it replaced may have stood without us, and goes now with
-/// all that needs it: that is over ours too, and left out from here on.
+/// All objects that the statement created depend on ours. An object that it replaced may not have, and is
+/// left out from now on, with all objects that need it.
 pub fn leave_out(row: &mut WrittenRow, frame: &mut RunningStatement) {
     let objects = std::mem::take(&mut frame.over_ours);
     row.expect_nothing();
@@ -18,13 +19,13 @@ pub fn leave_out(row: &mut WrittenRow, frame: &mut RunningStatement) {
     } else {
         row.cancel();
     }
-    // Behind the row's last word: the next row that comes releases it.
+    // After the row's completion: the next row releases it.
     note(row.query(), &objects);
 }
 
-/// A row for each of them, with the statement that it came from.
+/// A row for each of them, with the statement that created it.
 fn note(query: &Sql, objects: &[Object]) {
-    let Some(history) = ddl::history::find() else {
+    let Some(history) = ddl::ddl_history::find() else {
         return;
     };
     for object in objects {
@@ -34,7 +35,7 @@ fn note(query: &Sql, objects: &[Object]) {
     }
 }
 
-/// An event trigger's identity of a trigger, a rule or a policy names the table, as DROP does.
+/// The identity of a trigger, a rule or a policy in an event trigger names the table, as in DROP.
 fn drop_if_exists(object: &Object) -> Sql {
     let kind = object.object_type.to_ascii_uppercase();
     [

@@ -1,21 +1,22 @@
-//! Schema changes through a plugin that only writes rows (decoder_raw): a restore runs the statement's own text, in a
-//! form that no setting changes, under the role, the search path and the settings that it ran under.
+//! Schema changes with a plugin that only writes rows (decoder_raw): a restore executes the statement's text,
+//! in a form that does not depend on settings, under the role, the search path and the settings that it ran
+//! under.
 //!
-//! A text is resolved anew where it is replayed. What surely comes to something else is flagged, what is not carried at
-//! all is lost until the next base; docs/plugins.md lists both.
+//! The text is evaluated again where it is replayed. If the result will differ, it is flagged; what is not
+//! supported at all is lost until the next base. docs/plugins.md lists both.
 
 mod filled;
 mod left_out;
 
 use super::by_text;
-use super::history::{Record, WrittenRow, COLUMNS};
+use super::ddl_history::{Record, WrittenRow, COLUMNS};
 use super::plan::Plan;
 use super::record_mode::RecordMode;
 use super::secrets::public_text;
 use super::session::session;
 use super::statement_text::{text_of, StatementText};
 use super::subject::Subject;
-use crate::output_plugin::history::{FLAG, LOST};
+use crate::output_plugin::ddl_history::{FLAG, LOST};
 use crate::pg::ddl;
 use crate::pg::ddl::bound::is_computed;
 use crate::pg::ddl::filled::filled_table;
@@ -27,10 +28,11 @@ use crate::pg::text::quote;
 
 pub use left_out::leave_out;
 
-/// Strings that a time type reads as the present time.
+/// Strings that date/time types parse as the current time.
 const TIME_WORDS: [&str; 4] = ["now", "today", "tomorrow", "yesterday"];
 
-/// The plan for the statement; none where nothing of it belongs in the stream. Raises for what is not carried.
+/// The plan for the statement; `None` if nothing of it belongs in the stream. Raises an error for unsupported
+/// statements.
 pub fn plan(subject: &Subject, tag: &'static str, mode: RecordMode) -> Option<Plan> {
     let statement = subject.statement;
     if subject.is_left_out() || mode == RecordMode::Reindex || statement.attaches_unfinished() {
@@ -71,7 +73,7 @@ pub fn plan(subject: &Subject, tag: &'static str, mode: RecordMode) -> Option<Pl
     })
 }
 
-/// Why the text surely comes to something else at restore.
+/// Why the result of the text will differ at restore.
 fn reasons_to_flag(
     statement: &Statement,
     text: &StatementText,
@@ -90,7 +92,7 @@ fn reasons_to_flag(
     [constants, defaults, bounds].into_iter().flatten()
 }
 
-/// CREATE TABLE AS becomes its columns; a materialized view its query as the server read it.
+/// CREATE TABLE AS is replaced by its columns; a materialized view by its query as the server parsed it.
 fn filled(statement: &Statement) -> Option<Sql> {
     let table = filled_table(statement).filter(|table| !table.is_temporary)?;
     Some(if table.view_query.is_some() {
@@ -110,7 +112,7 @@ fn cluster_mark(subject: &Subject) -> Option<Sql> {
     Some([b"ALTER TABLE ", &table[..], b" CLUSTER ON ", &index[..]].concat())
 }
 
-/// The statement's own text; without CONCURRENTLY, which no transaction takes.
+/// The statement's text, without CONCURRENTLY, which is not allowed in a transaction.
 fn own_text(statement: &Statement, tag: &str, text: &StatementText) -> Sql {
     if !statement.commits_by_itself() {
         return text.text.clone();
@@ -122,9 +124,9 @@ fn own_text(statement: &Statement, tag: &str, text: &StatementText) -> Sql {
     plain
 }
 
-/// Writes into the stream that a statement could not be recorded. A line end would end the note.
+/// Writes to the stream that a statement could not be recorded. A line end would end the message.
 pub fn record_loss(message: &str) {
-    let history = ddl::history::find().filter(|history| history.has_columns(COLUMNS));
+    let history = ddl::ddl_history::find().filter(|history| history.has_columns(COLUMNS));
     if let Some(history) = history {
         let text = message.replace(['\n', '\r'], " ").into_bytes();
         let query = message.as_bytes().to_vec();

@@ -1,6 +1,6 @@
-//! Statements between the rows: held back until their last word is known, then written.
+//! Statements between the rows: held back until their row is complete, then written.
 
-use super::super::history::{Statement, FLAG, LEFT_OUT, LOST};
+use super::super::ddl_history::{Statement, FLAG, LEFT_OUT, LOST};
 use super::Writer;
 use crate::pg::decoding::invalidation;
 
@@ -11,7 +11,7 @@ impl Writer<'_> {
         }
         self.release_held();
         if let FLAG | LEFT_OUT | LOST = statement.command.as_str() {
-            // What a session has recorded for a plugin that is no longer the slot's.
+            // Recorded by a session for a plugin that is no longer the slot's.
             return;
         }
         if statement.brackets_rows() {
@@ -20,7 +20,7 @@ impl Writer<'_> {
         self.state.held = Some(statement);
     }
 
-    /// Nothing is lost by it: the object is worth nothing where the extension is not, or its session.
+    /// Nothing is lost by it: the object is useless without the extension, or its session.
     pub(super) fn leave_out_object(&mut self, note: &[u8]) {
         if self.options.framing {
             self.start_line(b'L');
@@ -34,21 +34,22 @@ impl Writer<'_> {
         let is_end = self.state.bracket == Some(statement.id);
         if is_end {
             self.state.bracket = None;
-            // What an extension owns, and which of its tables are configuration, decides about
-            // rows; no invalidation tells of a change of it.
+            // The members and configuration tables of an extension determine which rows are written; there is
+            // no invalidation for a change of these.
             invalidation::note_everything();
         }
         let held = self.state.held.as_ref();
         if held.is_some_and(|held| held.id == statement.id) {
             self.state.held = Some(statement);
         }
-        // What comes now is another's: of the statement whose function made the extension, say.
+        // What follows belongs to another statement: the one whose function created the extension, for
+        // example.
         if is_end {
             self.release_held();
         }
     }
 
-    /// Writes a statement as its text.
+    /// Writes a statement as text.
     pub(super) fn write_text(&mut self, statement: &Statement) {
         if !self.options.framing {
             if statement.fact().is_none() {

@@ -1,33 +1,33 @@
-//! Schema changes between the rows, as their effects. A few statements travel as their text: those of which the
-//! catalogs do not tell all.
+//! Schema changes between the rows, as their effects. A few statements are written as text: those whose
+//! effects the catalogs do not show completely.
 
 use archive::segment::{ClusterFact, DdlBlock, EffectNote, Lost, What, Words};
 use effects::{Effect, Unhandled};
 
+use super::super::ddl_history::Statement;
 use super::super::frame;
-use super::super::history::Statement;
 use super::Writer;
 use crate::effects::{does_more_than_catalogs_tell, is_told_by_catalogs, Stretch};
 use crate::pg::effects::server_text::to_server_bytes;
 
-/// The verb of an effect that empties a table whose rows come again behind it.
+/// The verb of an effect that truncates a table whose rows follow.
 const REWRITE: &str = "rewrite";
 
-/// Flags of one statement that each name an object; past that, one says that anything may be lost.
+/// Maximum number of flags of one statement that name an object; beyond, one says that anything may be lost.
 const MOST_NAMED: usize = 100;
 
-/// What the statement that is held back did, so far.
+/// The effects of the statement that is held back, so far.
 #[derive(Default)]
 pub struct Deeds {
     effects: Vec<Effect>,
     unhandled: Vec<Unhandled>,
-    /// The rows of a table that it rewrites are what comes next.
+    /// The rows of a table that it rewrites follow.
     is_rewriting: bool,
 }
 
 impl Deeds {
-    /// True where the statement travels as its text. A text is also there where another library or another
-    /// plugin's session has recorded the statement.
+    /// True if the statement is written as text. There is also a text if the statement was recorded by
+    /// another version of the library or for another plugin.
     fn need_text(&self, statement: &Statement) -> bool {
         let command = statement.command.as_str();
         let did_nothing = self.effects.is_empty() && self.unhandled.is_empty();
@@ -39,17 +39,18 @@ impl Deeds {
 }
 
 impl Writer<'_> {
-    /// Takes what a stretch of commands did to the catalogs.
+    /// Accepts the effects of a range of commands on the catalogs.
     pub fn schema_changed(&mut self, mut stretch: Stretch) {
-        // Where it shows only at its end that a table was rewritten (SET LOGGED), its rows are there already.
+        // If it is only known at its end that a table was rewritten (SET LOGGED), its rows have been written
+        // already.
         if let (Ok(effects), false) = (&mut stretch.effects, stretch.is_rewriting) {
-            // Those of this stretch alone: a later statement can rewrite the same table without a row.
+            // Only those of this range: a later statement can rewrite the same table without a row.
             let refilled = std::mem::take(&mut self.state.refilled);
             effects.retain(|effect| {
                 effect.verb != REWRITE || !refilled.contains(&effect.key.oid.into())
             });
         }
-        // What an extension's script does, its statement does again.
+        // Effects of an extension's script are repeated by its statement.
         if self.state.bracket.is_some() {
             return;
         }
@@ -77,7 +78,7 @@ impl Writer<'_> {
         }
     }
 
-    /// The same is said once, though it is asked for at each row.
+    /// Reported once, although this is called for each row.
     fn lose_change(&mut self, unhandled: Unhandled, what: &str) {
         if self.state.missing.as_ref() == Some(&unhandled) {
             return;
@@ -133,7 +134,7 @@ impl Writer<'_> {
         statement: Option<&Statement>,
         is_rewriting: bool,
     ) {
-        // What a former rewrite has emptied, which had no rows, says nothing of the next one.
+        // A truncation by an earlier rewrite, which had no rows, does not apply to the next one.
         self.state.emptied.clear();
         self.end_run();
         if !self.options.framing {
@@ -186,8 +187,8 @@ impl Writer<'_> {
     }
 }
 
-/// An effect's statement, as whoever grants where that is not the owner. A role that is no superuser, and a
-/// member of all others, restores as well: the session's authorization could not change for it.
+/// An effect's statement, executed as the grantor if that is not the owner. The restoring role may also be an
+/// ordinary role that is a member of all others: SET SESSION AUTHORIZATION would fail for it.
 struct Block {
     before: Vec<u8>,
     statement: Vec<u8>,

@@ -1,4 +1,4 @@
-//! Inserted rows: one statement each, or lines of a COPY block where a run of them is long enough.
+//! Inserted rows: one statement each, or lines of a COPY block for a long run.
 
 use pgrx::prelude::*;
 
@@ -10,7 +10,7 @@ use crate::pg::decoding::row_guard::guarded;
 use crate::pg::decoding::value::Row;
 use crate::pg::failure::Failure;
 
-/// Rows that are inserted one after the other into one table.
+/// Rows that are inserted consecutively into one table.
 pub(super) struct Run {
     relation: pg_sys::Oid,
     /// As [`TableSql::insert_head`] was.
@@ -20,7 +20,7 @@ pub(super) struct Run {
 }
 
 impl Writer<'_> {
-    /// Fails where no text could be made of the row.
+    /// Fails if the row could not be written as text.
     pub(super) fn insert(
         &mut self,
         table: &mut TableSql,
@@ -39,7 +39,7 @@ impl Writer<'_> {
             self.target.row(&self.line.sql);
             return Ok(());
         }
-        // No block is open here; the count of the run goes on.
+        // No block is open here; counting of the run continues.
         self.start_line(b'S');
         let line = &mut *self.line;
         guarded(|| row_sql::push_insert(line, table, new))?;
@@ -55,7 +55,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// As a COPY block of its own: a field of COPY may be twice as long as a literal.
+    /// As a separate COPY block: a field of COPY may be twice as long as a literal.
     fn insert_long_row(
         &mut self,
         table: &mut TableSql,
@@ -83,8 +83,8 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Replaces what is no character of the database's encoding: C code can put it into a value (a
-    /// truncated character, say), but no server reads it from SQL. True where there was any.
+    /// Replaces byte sequences that are invalid in the database's encoding: C code can create them in a value
+    /// (a truncated character, for example), but no server can read them from SQL. True if there were any.
     pub(super) fn repair(&mut self) -> bool {
         if !self.options.is_utf8 || std::str::from_utf8(&self.line.sql).is_ok() {
             return false;
@@ -94,7 +94,7 @@ impl Writer<'_> {
         true
     }
 
-    /// Counts an INSERT and says whether it goes into a COPY block, which is opened when due.
+    /// Counts an INSERT and returns whether it is written to a COPY block, which is opened if necessary.
     fn extends_copy(&mut self, table: &TableSql, relation: pg_sys::Oid) -> bool {
         let threshold = self.options.copy_threshold;
         if !self.options.framing || threshold == 0 || !table.has_columns() {

@@ -1,5 +1,5 @@
-//! Rows of which no text could be made, whole or in part: each leaves a flag that names its table, its key
-//! and why, and no value stops the stream.
+//! Rows that could not be written as text, completely or in part: each leaves a flag with its table, its key
+//! and the reason, and no value stops the stream.
 
 use pgrx::prelude::*;
 
@@ -12,21 +12,21 @@ use crate::pg::decoding::row_guard::guarded;
 use crate::pg::decoding::value::Row;
 use crate::pg::failure::Failure;
 
-/// Bytes of a key's value that a flag shows.
+/// Maximum number of bytes of a key's value in a flag.
 const LONGEST_KEY: usize = 100;
 
-/// A value without a text.
+/// A value that cannot be output as text.
 struct Unworded {
     position: usize,
     column: String,
-    /// NULL can stand in its place.
+    /// NULL can be written instead.
     may_be_null: bool,
     reason: String,
 }
 
 impl Writer<'_> {
-    /// The row could not be worded. Where that is because of values that may be NULL, NULL stands in their
-    /// place, so that later changes of the row find it; otherwise it is left out.
+    /// The row could not be written as text. If this is because of values that may be NULL, NULL is written
+    /// instead, so that later changes find the row; otherwise it is left out.
     pub(super) fn write_the_rest(
         &mut self,
         table: &mut TableSql,
@@ -35,7 +35,7 @@ impl Writer<'_> {
         failure: &Failure,
     ) {
         raise_if_passing(failure);
-        // What its output functions keep from call to call may be half made.
+        // Caches of its output functions may be in an inconsistent state.
         invalidation::note_everything();
         let (old, new) = change.rows();
         let mut unworded = values_without_text(table, old);
@@ -81,7 +81,7 @@ impl Writer<'_> {
         self.lose_rows(relation, &name, &format!("{row} is left out: {reason}"));
     }
 
-    /// A row whose text PostgreSQL would not read.
+    /// A row whose text PostgreSQL could not read.
     pub(super) fn flag_long_row(
         &mut self,
         table: &mut TableSql,
@@ -115,7 +115,7 @@ fn values_without_text(table: &mut TableSql, row: Option<&Row>) -> Vec<Unworded>
     found
 }
 
-/// `INSERT on public.t (id = 1)`: the key where there is one and it can be written.
+/// `INSERT on public.t (id = 1)`: with the key if there is one and it can be written.
 fn named(table: &mut TableSql, change: &Change<'_>) -> String {
     let (old, new) = change.rows();
     let mut key = Vec::new();

@@ -1,4 +1,4 @@
-//! The cluster's databases, for a process that is connected to none of them.
+//! The cluster's databases, for a process that is not connected to any of them.
 
 use pgrx::prelude::*;
 

@@ -1,4 +1,4 @@
-//! What an object needs, at any distance, read along the index of pg_depend as of now.
+//! Direct and indirect dependencies of an object, read from pg_depend by its index, as of now.
 
 use std::ops::ControlFlow;
 
@@ -6,7 +6,8 @@ use pgrx::prelude::*;
 
 use super::scan::{scan, Catalog, Key, Versions};
 
-/// By what depends: classid, objid, objsubid, refclassid, refobjid, refobjsubid, deptype.
+/// The dependent object and what it depends on: classid, objid, objsubid, refclassid, refobjid, refobjsubid,
+/// deptype.
 const NEEDS: Catalog = Catalog {
     table: 2608,
     index: 2673,
@@ -24,9 +25,8 @@ const EV_CLASS: i16 = 3;
 /// A catalog and an object in it.
 pub type Object = (u32, u32);
 
-/// True where `object`, or something that it needs at any distance, has a need that `is_it` asks for, given that
-/// and the letter of pg_depend.deptype. Objects that came with initdb need
-/// nothing that somebody has made since.
+/// True if `object`, directly or through other objects, depends on one for which `is_it` returns true, given
+/// that object and pg_depend.deptype. Objects created by initdb do not depend on later ones.
 pub fn needs(object: Object, is_it: impl Fn(Object, u8) -> bool) -> bool {
     crate::pg::server::query::see_own_changes();
     let mut seen = vec![object];
@@ -57,7 +57,7 @@ pub fn needs(object: Object, is_it: impl Fn(Object, u8) -> bool) -> bool {
         if found {
             return true;
         }
-        // What a view needs its rule needs; pg_depend has the rule as the view's part.
+        // A view's dependencies are those of its rule; in pg_depend the rule is a part of the view.
         if object.0 == pg_sys::RelationRelationId.to_u32() && is_view(object.1) {
             let keys = [(EV_CLASS, Key::OidIs(object.1))];
             scan(RULES, &keys, Versions::Visible, false, |row| {

@@ -1,4 +1,4 @@
-//! Which extension a relation belongs to, and whether a dump carries its rows.
+//! The extension that a relation belongs to, and whether a dump includes its rows.
 
 use std::num::NonZeroUsize;
 
@@ -12,7 +12,7 @@ const ANUM_OID: i16 = 1;
 const ANUM_EXTVERSION: NonZeroUsize = NonZeroUsize::new(6).expect("not zero");
 const ANUM_EXTCONFIG: NonZeroUsize = NonZeroUsize::new(7).expect("not zero");
 
-/// OID of this extension in the current database, where it is created.
+/// OID of this extension in the current database, if it is installed.
 pub fn own_oid() -> Option<pg_sys::Oid> {
     // SAFETY: a catalog look-up; missing is allowed.
     let oid = unsafe { pg_sys::get_extension_oid(c"pg_incrbackup".as_ptr(), true) };
@@ -23,15 +23,15 @@ pub fn is_ours(extension: pg_sys::Oid) -> bool {
     own_oid() == Some(extension)
 }
 
-/// Version of this extension's objects in the current database, where it is created.
+/// Version of this extension's objects in the current database, if it is installed.
 pub fn own_version() -> Option<String> {
     // SAFETY: extversion is a text; it is copied.
     let read = |value| unsafe { String::from_datum(value, false) };
     attribute(own_oid()?, ANUM_EXTVERSION, read)
 }
 
-/// True when pg_dump dumps the rows of this member of an extension: it is listed in `extconfig`
-/// (pg_extension_config_dump). The rows of other members come with CREATE EXTENSION.
+/// True if pg_dump dumps the rows of this member of an extension: it is listed in `extconfig`
+/// (pg_extension_config_dump). The rows of other members are created by CREATE EXTENSION.
 pub fn dumps_rows_of(extension: pg_sys::Oid, table: pg_sys::Oid) -> bool {
     configuration_tables(extension).contains(&table)
 }

@@ -1,13 +1,13 @@
-//! The table replica_identity_set: whose replica identity is our doing.
+//! The table replica_identity_set: the tables whose replica identity we have set.
 //!
-//! It is read as of now and written by plain heap changes, like ddl_history. Under REPEATABLE READ a query
-//! would not see what others have noted since the transaction's snapshot, and could not write beside it.
-//! Whoever changes a note holds a lock on its table that nobody shares.
+//! It is read as of now and written by heap functions, like ddl_history. Under REPEATABLE READ a query would
+//! not see rows that other sessions have added since the transaction's snapshot, and could not write beside
+//! them. A process that changes an entry holds an exclusive lock on its table.
 
 use pgrx::prelude::*;
 
 use super::scan::{scan_key, Key};
-use crate::pg::ddl::history::{self, Value};
+use crate::pg::ddl::ddl_history::{self, Value};
 use crate::pg::decoding::relation::with_relation;
 
 /// The table, and its index by relation.
@@ -19,9 +19,9 @@ pub struct Notes {
 const RELATION: i16 = 1;
 
 impl Notes {
-    /// None where the extension is not created, or somebody has dropped the index.
+    /// `None` if the extension is not installed, or the index was dropped.
     pub fn find() -> Option<Notes> {
-        let table = history::find()?.identities()?;
+        let table = ddl_history::find()?.identities()?;
         let index = with_relation(table, |relation| {
             // SAFETY: the relation is open; the list is a copy in the current memory context.
             unsafe {
@@ -44,7 +44,7 @@ impl Notes {
             return;
         }
         let row = [Value::Number(relation.to_u32().into()), Value::Now];
-        history::write(self.table, &row, |table, tuple| {
+        ddl_history::write(self.table, &row, |table, tuple| {
             // SAFETY: a tuple formed for this relation.
             unsafe { pg_sys::CatalogTupleInsert(table, tuple) }
         });
@@ -67,7 +67,7 @@ impl Notes {
         }
     }
 
-    /// Calls `look` with the note, where there is one.
+    /// Calls `look` with the entry, if there is one.
     fn at<R>(
         &self,
         relation: pg_sys::Oid,

@@ -1,4 +1,4 @@
-//! What is read from the catalogs as of now.
+//! Catalog access as of now.
 
 pub mod databases;
 pub mod depend;

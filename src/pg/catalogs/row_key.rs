@@ -1,5 +1,5 @@
-//! A row's key as somebody gives it, and as the segments have it: read by the column's input function,
-//! written by its output function under the settings of a segment.
+//! A row's key as a user gives it, and as in the segments: parsed by the column's input function, written by
+//! its output function under the settings of a segment.
 
 use std::ffi::CString;
 
@@ -10,25 +10,25 @@ use crate::pg::decoding::relation::{with_relation, Column, Identity};
 use crate::pg::decoding::value::in_context;
 use crate::pg::server::session::OutputSettings;
 
-/// A column of a table that somebody asks about.
+/// A column of the table in question.
 pub struct KeyColumn {
     pub name: Vec<u8>,
-    /// It finds the rows of UPDATEs and DELETEs.
+    /// UPDATE and DELETE statements identify rows by it.
     pub is_identity: bool,
     pub is_primary: bool,
-    /// Segments hold its values.
+    /// Segments contain its values.
     pub is_written: bool,
-    /// Its values may begin with a brace (arrays, json, …).
+    /// Its values may start with a brace (arrays, json, …).
     pub has_braces: bool,
 }
 
-/// What the segments' lines say about a table's rows.
+/// How the segments identify a table's rows.
 pub struct KeyTable {
     pub columns: Vec<KeyColumn>,
     pub identity: Identity,
 }
 
-/// Looks a table up; `None` where there is none.
+/// Looks up a table; `None` if there is none.
 pub fn describe(table: pg_sys::Oid) -> Option<KeyTable> {
     with_relation(table, |relation| {
         // SAFETY: a context is current; what is put there goes with the call.
@@ -51,7 +51,7 @@ pub fn describe(table: pg_sys::Oid) -> Option<KeyTable> {
     })
 }
 
-/// The text that a value has in the segments. Raises where it is no value of the column.
+/// The text of a value in the segments. Raises an error if it is not valid for the column.
 pub fn written_text(table: pg_sys::Oid, column: &[u8], text: &[u8]) -> Option<Vec<u8>> {
     let written = with_relation(table, |relation| {
         // SAFETY: a context is current; what is put there goes with the call.
@@ -62,7 +62,7 @@ pub fn written_text(table: pg_sys::Oid, column: &[u8], text: &[u8]) -> Option<Ve
         let text = CString::new(text).ok()?;
         let (type_oid, typmod) = type_of(table, column.index);
         let (mut function, mut parameter) = (pg_sys::InvalidOid, pg_sys::InvalidOid);
-        // A domain's constraints are code of whoever owns it.
+        // A domain's constraints are code of its owner.
         let untrusted = Untrusted::enter(relation.owner());
         // SAFETY: the input function of the column's type, called as COPY calls it; it may keep the
         // text, which lives as long as the call.
@@ -82,9 +82,9 @@ pub fn written_text(table: pg_sys::Oid, column: &[u8], text: &[u8]) -> Option<Ve
     written.flatten()
 }
 
-/// The rights of a table's owner, for code that somebody else than the caller may have written: a
-/// restricted operation, as ANALYZE runs an index's functions. An error gives the caller's back with the
-/// transaction's abort.
+/// The privileges of a table's owner, for code that may have been written by somebody other than the caller:
+/// a security-restricted operation, as in ANALYZE for functions of indexes. An error restores the caller's
+/// with the abort of the transaction.
 struct Untrusted {
     role: pg_sys::Oid,
     context: i32,

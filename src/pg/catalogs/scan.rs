@@ -1,5 +1,5 @@
-//! Rows of a catalog by an index, as they are at this place of the transaction being decoded
-//! (decoding sets up a historic snapshot), or whatever version of a row is still there.
+//! Rows of a catalog by an index, as of the current point of the transaction being decoded (decoding sets up
+//! a historic snapshot), or any version of a row that still exists.
 
 use std::ops::ControlFlow;
 
@@ -14,7 +14,7 @@ pub struct Catalog {
     pub index: u32,
 }
 
-/// What a column must be.
+/// The condition for a column.
 #[derive(Clone, Copy)]
 pub enum Key {
     OidIs(u32),
@@ -24,17 +24,17 @@ pub enum Key {
     IntegerTo(i32),
 }
 
-/// Which rows are seen.
+/// The rows that are visible.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Versions {
     /// Those that the transaction being decoded sees.
     Visible,
-    /// All that are there, dead ones included.
+    /// All that exist, including dead ones.
     Any,
 }
 
-/// Calls `each` with the rows for which all keys hold (column number from 1, key), in the index's
-/// order, or from its end. Inside `each` a snapshot is registered, so long values can be read.
+/// Calls `each` with the rows that match all keys (column number from 1, key), in the index's order, or from
+/// its end. Inside `each` a snapshot is registered, so TOASTed values can be read.
 pub fn scan(
     catalog: Catalog,
     keys: &[(i16, Key)],

@@ -1,10 +1,10 @@
-//! The state of one sequence, read from its only row without going through SQL: names in a database
-//! of another encoding than UTF-8 could not stand in a query of ours.
+//! The state of a sequence, read from its only row without SQL: names in a database with an encoding other
+//! than UTF-8 cannot be part of a query of ours.
 
 use pgrx::prelude::*;
 
-/// What `SELECT * FROM sequence` gives, in the order of its columns
-/// (FormData_pg_sequence_data of commands/sequence.h).
+/// The result of `SELECT * FROM sequence`, in the order of its columns (FormData_pg_sequence_data of
+/// commands/sequence.h).
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct State {
@@ -14,7 +14,7 @@ pub struct State {
     pub is_called: bool,
 }
 
-/// The state of a sequence; `None` when it is gone. Needs a transaction.
+/// The state of a sequence; `None` if it does not exist. Needs a transaction.
 pub fn state(sequence: pg_sys::Oid) -> Option<State> {
     let lock = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
     // SAFETY: the relation is locked while it is read. Without an index, systable_beginscan scans

@@ -1,4 +1,4 @@
-//! The bounds of a partition: their expressions are computed when the statement runs, and kept as
+//! The bounds of a partition: their expressions are evaluated when the statement runs, and stored as
 //! constants.
 
 use std::ffi::c_void;
@@ -10,7 +10,8 @@ use super::node::{is_a, items};
 use super::statement::Statement;
 use super::touched::raw_walker;
 
-/// True where `statement` gives bounds that are not just constants: their text need not say the same again.
+/// True if `statement` contains bounds that are not just constants, so that the result of their text may
+/// differ at replay.
 pub fn is_computed(statement: &Statement) -> bool {
     use pg_sys::NodeTag::*;
     // SAFETY: the tree is valid while the statement is; each cast follows the node's tag.
@@ -41,7 +42,7 @@ pub fn is_computed(statement: &Statement) -> bool {
     }
 }
 
-/// A function call or a string (which may be 'now'); numbers and NULL say themselves.
+/// A function call or a string (which may be 'now'); numbers and NULL are constant.
 #[pg_guard]
 unsafe extern "C-unwind" fn find_computed(node: *mut pg_sys::Node, context: *mut c_void) -> bool {
     use pg_sys::NodeTag::*;

@@ -1,5 +1,5 @@
-//! What the DDL log reads from this session and its catalogs: who runs the statement, under which
-//! search path and settings, and what objects and types are called.
+//! Facts about this session and its catalogs for the recording of DDL: the role that runs the statement, the
+//! search path and settings, and the names of objects and types.
 
 use std::ffi::CStr;
 
@@ -13,9 +13,9 @@ use crate::pg::text::quote;
 const ANUM_EXTENSION_NAMESPACE: std::num::NonZeroUsize =
     std::num::NonZeroUsize::new(4).expect("not zero");
 
-/// True where DDL can be recorded at all: not in recovery, not in a parallel worker, not while an
-/// extension's script runs, not during pg_upgrade; nor in a read-only transaction, where the
-/// statement is about to fail by itself.
+/// True if DDL can be recorded at all: not in recovery, not in a parallel worker, not while an extension's
+/// script runs, not during pg_upgrade; nor in a read-only transaction, in which the statement will fail
+/// anyway.
 pub fn can_record() -> bool {
     // SAFETY: plain globals and this process's transaction state.
     unsafe {
@@ -33,13 +33,13 @@ pub fn is_creating_extension() -> bool {
     unsafe { pg_sys::creating_extension }
 }
 
-/// The subtransaction level that runs now; 1 is the transaction itself.
+/// The current subtransaction level; 1 is the transaction itself.
 pub fn nest_level() -> i32 {
     // SAFETY: reads this process's transaction state.
     unsafe { pg_sys::GetCurrentTransactionNestLevel() }
 }
 
-/// Name of the role whose privileges apply now, and whether it is a superuser.
+/// Name of the current role, and whether it is a superuser.
 pub fn current_role() -> (Sql, bool) {
     // SAFETY: look-ups of this session's own role.
     unsafe {
@@ -49,7 +49,7 @@ pub fn current_role() -> (Sql, bool) {
     }
 }
 
-/// The value of a setting as text; none when there is no such setting.
+/// The value of a setting as text; `None` if there is no such setting.
 pub fn setting(name: &str) -> Option<Sql> {
     let name = c_string(name.as_bytes());
     // SAFETY: missing is allowed; the answer is copied at once.
@@ -62,8 +62,8 @@ extern "C-unwind" {
     static default_tablespace: *const std::ffi::c_char;
 }
 
-/// True for a setting that surely has the value of a segment's header
-/// (`archive::segment::SETTINGS`): guc.c looks names up slowly.
+/// True for a setting that certainly has the value of a segment's header (`archive::segment::SETTINGS`):
+/// look-ups by name in guc.c are slow.
 pub fn is_usual(name: &str) -> bool {
     // SAFETY: variables of this process; strings are NULL or NUL-terminated.
     unsafe {
@@ -89,19 +89,19 @@ pub fn is_usual(name: &str) -> bool {
     }
 }
 
-/// The present value of standard_conforming_strings.
+/// The current value of standard_conforming_strings.
 pub fn conforms_strings() -> bool {
     // SAFETY: a variable of this process.
     unsafe { pg_sys::standard_conforming_strings }
 }
 
-/// The session's search path, as it was set.
+/// The session's search path, as set.
 pub fn search_path() -> Sql {
     // SAFETY: a variable of this process.
     unsafe { bytes(pg_sys::namespace_search_path) }.unwrap_or_default()
 }
 
-/// The schema an extension was created in.
+/// The schema of an extension.
 pub fn extension_schema(extension: pg_sys::Oid) -> Option<pg_sys::Oid> {
     let read = |value: pg_sys::Datum| Some(pg_sys::Oid::from(value.value() as u32));
     extension::attribute(extension, ANUM_EXTENSION_NAMESPACE, read)
@@ -114,7 +114,7 @@ pub fn type_name(oid: pg_sys::Oid, modifier: i32) -> Sql {
     unsafe { bytes(pg_sys::format_type_extended(oid, modifier, flags as u16)) }.unwrap_or_default()
 }
 
-/// The collation to write behind a column: none when it is its type's own.
+/// The COLLATE clause of a column: `None` if it is the type's own.
 pub fn explicit_collation(collation: pg_sys::Oid, type_oid: pg_sys::Oid) -> Option<Sql> {
     // SAFETY: catalog look-ups by OID.
     unsafe {
@@ -139,8 +139,8 @@ pub fn explicit_collation(collation: pg_sys::Oid, type_oid: pg_sys::Oid) -> Opti
     }
 }
 
-/// The schema that an unqualified name is created in: the first of the search path that exists,
-/// not counting those that are searched without being named.
+/// The schema in which an unqualified name is created: the first existing one of the search path, without the
+/// implicit ones.
 pub fn creation_namespace() -> Option<pg_sys::Oid> {
     // SAFETY: answers a list of OIDs.
     unsafe {
@@ -155,7 +155,7 @@ pub fn creation_schema() -> Option<Sql> {
     creation_namespace().and_then(|schema| unsafe { bytes(pg_sys::get_namespace_name(schema)) })
 }
 
-/// OID of a database, none when there is no such.
+/// OID of a database, `None` if there is none.
 pub fn database_oid(name: &[u8]) -> Option<pg_sys::Oid> {
     let name = c_string(name);
     // SAFETY: missing is allowed.
@@ -163,7 +163,7 @@ pub fn database_oid(name: &[u8]) -> Option<pg_sys::Oid> {
     (oid != pg_sys::InvalidOid).then_some(oid)
 }
 
-/// True when the current role may drop or rename this database, or it is a superuser.
+/// True if the current role may drop or rename this database, or is a superuser.
 pub fn may_own_database(database: pg_sys::Oid) -> bool {
     // SAFETY: catalog look-ups by OID.
     unsafe {
@@ -178,7 +178,7 @@ pub fn may_own_database(database: pg_sys::Oid) -> bool {
     }
 }
 
-/// The options of a statement as name and value; a name carries its namespace.
+/// The options of a statement as name and value; the name includes its namespace.
 ///
 /// # Safety
 /// `list` is NIL or a list of DefElem nodes.
@@ -202,8 +202,8 @@ pub unsafe fn options(list: *mut pg_sys::List) -> Vec<(Sql, Option<Sql>)> {
     }
 }
 
-/// A query in which `bytes(x)` stands for the bytes of the text `x` in the database's encoding,
-/// which need not be one that a Rust string can hold.
+/// A query in which `bytes(x)` is replaced by an expression for the bytes of the text `x` in the database's
+/// encoding, which a Rust string may not be able to represent.
 pub fn with_bytes(query: &str) -> String {
     let mut out = String::with_capacity(query.len() * 2);
     let mut rest = query;
@@ -220,7 +220,7 @@ pub fn with_bytes(query: &str) -> String {
     out
 }
 
-/// Where the parenthesis that is open before `text` closes.
+/// The end of the parenthesis that is open before `text`.
 fn closing(text: &str) -> usize {
     let mut depth = 0;
     for (place, character) in text.char_indices() {

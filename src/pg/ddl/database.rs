@@ -1,4 +1,4 @@
-//! Statements about whole databases that PostgreSQL refuses while anybody is connected to them.
+//! Statements on whole databases that PostgreSQL refuses while other sessions are connected to them.
 
 use pgrx::prelude::*;
 
@@ -6,8 +6,8 @@ use super::catalog::{database_oid, may_own_database};
 use super::node::{bytes, is_a, items, Sql};
 use super::statement::Statement;
 
-/// The databases whose own properties `statement` changes; none where it is about other things, or
-/// only gives a database another name.
+/// The databases whose own properties `statement` changes; `None` if it concerns other objects, or only
+/// renames a database.
 pub fn databases(statement: &Statement) -> Vec<Sql> {
     use pg_sys::NodeTag::*;
     use pg_sys::ObjectType::OBJECT_DATABASE;
@@ -58,11 +58,11 @@ pub fn databases(statement: &Statement) -> Vec<Sql> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NeedsEmpty {
     pub database: pg_sys::Oid,
-    /// It is gone once the statement is committed.
+    /// It no longer exists once the statement is committed.
     pub is_dropped: bool,
 }
 
-/// What a statement does with the database that it needs empty.
+/// What a statement does with the database to which nobody may be connected.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Use {
     Drop,
@@ -71,12 +71,13 @@ enum Use {
     Copy,
 }
 
-/// The database that `statement` needs empty, if PostgreSQL lets the current role run it, here: nobody else
-/// makes a worker step aside. The checks are those of commands/dbcommands.c.
+/// The database to which nobody may be connected when `statement` runs, provided that PostgreSQL permits the
+/// current role to run it here: nobody else can make a worker step aside. The checks are those of
+/// commands/dbcommands.c.
 pub fn needs_empty(statement: &Statement) -> Option<NeedsEmpty> {
     let (name, used) = used_database(statement)?;
     let database = database_oid(&name)?;
-    // All but RENAME refuse to run in a transaction block (PreventInTransactionBlock).
+    // All except RENAME are refused in a transaction block (PreventInTransactionBlock).
     if used != Use::Rename && statement.is_in_transaction_block() {
         return None;
     }
@@ -124,7 +125,7 @@ fn used_database(statement: &Statement) -> Option<(Sql, Use)> {
     }
 }
 
-/// Whoever may create databases may copy it.
+/// Whether roles with CREATEDB may copy it.
 fn is_template(database: pg_sys::Oid) -> bool {
     // SAFETY: a catalog look-up; the row is read before it is given back.
     unsafe {

@@ -1,5 +1,5 @@
-//! What PostgreSQL tells an event trigger's function, by a call of its functions in C: a query would
-//! take longer than all the rest of recording a statement.
+//! The information for event triggers, by calling PostgreSQL's functions in C: a query would take longer than
+//! everything else in recording a statement.
 
 use std::ffi::c_int;
 
@@ -7,7 +7,7 @@ use pgrx::prelude::*;
 
 use super::node::{relation_name, Sql};
 
-/// An object that a command made or changed.
+/// An object that a command created or altered.
 pub struct Command {
     pub class: pg_sys::Oid,
     pub object: pg_sys::Oid,
@@ -23,16 +23,16 @@ pub struct Dropped {
     pub object: pg_sys::Oid,
     pub object_type: Option<Sql>,
     pub identity: Option<Sql>,
-    /// Named by the command, or gone with what it is an ordinary dependent of.
+    /// Named by the command, or dropped as an ordinary dependent of such an object.
     pub is_original_or_normal: bool,
-    /// Gone with what it is an ordinary dependent of.
+    /// Dropped as an ordinary dependent of such an object.
     pub is_normal: bool,
     pub is_temporary: bool,
-    /// Schema and name of its table, where it is a part of one; of itself for a relation.
+    /// Schema and name of its table, if it is a part of one; of itself for a relation.
     pub address: Option<(Sql, Sql)>,
 }
 
-/// What the command has made or changed. Only in a function on ddl_command_end.
+/// What the command has created or altered. Only in a function on ddl_command_end.
 pub fn commands() -> Vec<Command> {
     // SAFETY: the function is the one of this OID; it checks where it is called. The columns are those
     // of pg_proc.dat.
@@ -89,8 +89,8 @@ pub fn rewritten() -> Option<(Sql, bool)> {
 
 type SetFunction = unsafe fn(pg_sys::FunctionCallInfo) -> pg_sys::Datum;
 
-/// Calls a function without arguments that returns a set in one piece. What PostgreSQL allocates goes
-/// with the current memory context.
+/// Calls a set-returning function without arguments that materializes its result. Everything that PostgreSQL
+/// allocates is in the current memory context.
 ///
 /// # Safety
 /// `oid` is that of `function`, which is as said; `read` asks for columns of the types that it has.

@@ -1,5 +1,5 @@
-//! The table that CREATE TABLE AS, SELECT INTO or their EXPLAIN ANALYZE will make: its columns come
-//! from the analyzed query, since no text says them.
+//! The table that CREATE TABLE AS, SELECT INTO or their EXPLAIN ANALYZE will create: its columns are those of
+//! the analyzed query, since they are not in the text.
 
 use pgrx::prelude::*;
 
@@ -13,7 +13,7 @@ use crate::pg::text::quote;
 
 pub struct FilledTable {
     pub if_not_exists: bool,
-    /// The query of a materialized view, with everything qualified.
+    /// The query of a materialized view, with all names qualified.
     pub view_query: Option<Sql>,
     /// WITH NO DATA.
     pub is_without_data: bool,
@@ -47,13 +47,13 @@ impl FilledColumn {
     }
 }
 
-/// What `statement` will make; none when it makes no table.
+/// The table that `statement` will create; `None` if it creates none.
 pub fn filled_table(statement: &Statement) -> Option<FilledTable> {
     // SAFETY: the tree is valid while the statement is, and analyzed by the parser.
     unsafe { read(&*create_table_as(statement)?) }
 }
 
-/// The name of what `statement` will make.
+/// The name of the object that `statement` will create.
 pub(in crate::pg) fn filled_relation(statement: &Statement) -> Option<*mut pg_sys::RangeVar> {
     // SAFETY: as above.
     unsafe { Some((*(*create_table_as(statement)?).into).rel) }
@@ -68,7 +68,7 @@ fn create_table_as(statement: &Statement) -> Option<*mut pg_sys::CreateTableAsSt
     }
 }
 
-/// The CREATE TABLE AS that an EXPLAIN ANALYZE really runs.
+/// The CREATE TABLE AS that an EXPLAIN ANALYZE executes.
 unsafe fn explained(statement: &Statement) -> Option<*mut pg_sys::CreateTableAsStmt> {
     let explain = statement.as_a::<pg_sys::ExplainStmt>(pg_sys::NodeTag::T_ExplainStmt)?;
     // SAFETY: see `filled_table`; EXPLAIN's query is an analyzed Query.
@@ -114,7 +114,7 @@ unsafe fn read(create: &pg_sys::CreateTableAsStmt) -> Option<FilledTable> {
     }
 }
 
-/// The query as text that names what the parser found, whatever the search path.
+/// The query as text with the objects that the parser found, independent of the search path.
 unsafe fn query_text(query: *mut pg_sys::Query) -> Sql {
     let mut output = OutputSettings::default();
     output.enter();
@@ -129,7 +129,7 @@ unsafe fn query_text(query: *mut pg_sys::Query) -> Sql {
     text.unwrap_or_default()
 }
 
-/// The columns that the query yields; for EXECUTE those of the prepared statement.
+/// The columns of the query's result; for EXECUTE those of the prepared statement.
 unsafe fn columns_of(query: *mut pg_sys::Query) -> Option<Vec<FilledColumn>> {
     // SAFETY: see `filled_table`.
     unsafe {

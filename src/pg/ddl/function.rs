@@ -1,4 +1,4 @@
-//! What a function that is being made will be called.
+//! The name of a function that is being created.
 
 use pgrx::pg_sys::NodeTag::T_CreateFunctionStmt;
 use pgrx::prelude::*;
@@ -8,8 +8,9 @@ use super::node::{bytes, items, names, Sql};
 use super::statement::Statement;
 use crate::pg::text::quote;
 
-/// Kind and identity of the function or procedure that a CREATE FUNCTION makes or replaces, as pg_identify_object
-/// has them. None where that is not easily told; what the statement itself refuses may be refused here.
+/// Kind and identity, as in pg_identify_object, of the function or procedure that a CREATE FUNCTION creates
+/// or replaces. `None` if that is not easily determined; raises only errors that the statement itself would
+/// raise.
 pub fn made_function(statement: &Statement) -> Option<(&'static [u8], Sql)> {
     let create = statement.as_a::<pg_sys::CreateFunctionStmt>(T_CreateFunctionStmt)?;
     // SAFETY: the tree is valid while the statement is; a list of names, one of parameters.

@@ -1,11 +1,11 @@
 //! The hooks on utility statements, executor start and transaction ends.
 //!
-//! Promises that a statement is run exactly as it would be without us: PostgreSQL's own code (or the
-//! previous hook) is called raw, between two guarded halves, from a frame that holds no value with a
-//! destructor. An error therefore goes straight to PostgreSQL's handler and keeps what pgrx's
-//! boundary would drop (cursor position, constraint and column names, context). The price: the
-//! second half is not run then, so whoever keeps state across a statement gives it up when the
-//! (sub)transaction ends, see [`Callbacks::transaction_ended`] and [`Callbacks::subtransaction_aborted`].
+//! A statement is executed exactly as without us: PostgreSQL's own code (or the previous hook) is called
+//! directly, between two guarded halves, from a function that holds no value with a destructor. Therefore an
+//! error goes straight to PostgreSQL's handler and keeps what pgrx's boundary would discard (cursor position,
+//! constraint and column names, context). In exchange, the second half is not executed then, so state that is
+//! kept across a statement must be discarded when the (sub)transaction ends, see
+//! [`Callbacks::transaction_ended`] and [`Callbacks::subtransaction_aborted`].
 
 use std::ffi::{c_char, c_void};
 use std::sync::OnceLock;
@@ -14,9 +14,9 @@ use pgrx::prelude::*;
 
 use super::statement::Statement;
 
-/// What the features behind the fence do around statements.
+/// Callbacks of the features around statements.
 pub struct Callbacks {
-    /// Called before a utility statement; answers a number for `after_utility`, 0 for "no need".
+    /// Called before a utility statement; returns a number for `after_utility`, 0 if it need not be called.
     pub before_utility: fn(&Statement) -> u64,
     /// Called after a utility statement that succeeded, with the number from before.
     pub after_utility: fn(u64),
@@ -26,7 +26,7 @@ pub struct Callbacks {
     /// A transaction has ended (`true`: it was committed or prepared). It must not raise, nor call what may: after a
     /// commit, an error is a PANIC of the server.
     pub transaction_ended: fn(bool),
-    /// The subtransaction at this nesting level is rolled back.
+    /// The subtransaction at this nesting level was rolled back.
     pub subtransaction_aborted: fn(i32),
 }
 
@@ -35,7 +35,7 @@ static mut PREVIOUS_UTILITY: pg_sys::ProcessUtility_hook_type = None;
 static mut PREVIOUS_START: pg_sys::ExecutorStart_hook_type = None;
 
 extern "C-unwind" {
-    // Declared again because pgrx's own declaration goes through its boundary.
+    // Declared here because pgrx's own declaration uses its boundary.
     #[link_name = "standard_ProcessUtility"]
     fn raw_standard_process_utility(
         pstmt: *mut pg_sys::PlannedStmt,
@@ -51,7 +51,7 @@ extern "C-unwind" {
     fn raw_standard_executor_start(query: *mut pg_sys::QueryDesc, flags: i32);
 }
 
-/// Puts the hooks in place. Only while shared_preload_libraries is processed, once.
+/// Installs the hooks. Only while shared_preload_libraries is processed, once.
 pub fn install(callbacks: Callbacks) {
     if CALLBACKS.set(callbacks).is_err() {
         return;
@@ -67,7 +67,7 @@ pub fn install(callbacks: Callbacks) {
     }
 }
 
-/// Only plain values live in this frame: an error below jumps over it.
+/// Only plain values in this function: an error below jumps over it.
 #[allow(clippy::too_many_arguments)]
 unsafe extern "C-unwind" fn process_utility(
     pstmt: *mut pg_sys::PlannedStmt,
@@ -133,7 +133,7 @@ unsafe extern "C-unwind" fn after_utility(number: u64) {
     }
 }
 
-/// As `process_utility`: only plain values live in this frame.
+/// As in `process_utility`: only plain values in this function.
 unsafe extern "C-unwind" fn executor_start(query: *mut pg_sys::QueryDesc, flags: i32) {
     // SAFETY: the arguments are PostgreSQL's own, handed on unchanged.
     unsafe {

@@ -1,4 +1,4 @@
-//! Replica identities: which tables lack one, and setting it inside the user's own transaction.
+//! Replica identities: finding tables without one, and setting it inside the user's own transaction.
 
 use std::ops::ControlFlow;
 
@@ -10,12 +10,12 @@ use super::node::{bytes, c_string, is_a, items, Sql};
 use crate::pg::catalogs::scan::{scan, Catalog, Key, Versions};
 use crate::pg::server::session::set_at_level;
 
-/// What `ALTER TABLE … REPLICA IDENTITY` sets.
+/// The argument of `ALTER TABLE … REPLICA IDENTITY`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NewIdentity {
     Default,
     Full,
-    /// By the index of this name.
+    /// USING INDEX with this name.
     Index(Sql),
 }
 
@@ -28,8 +28,8 @@ extern "C-unwind" {
     ) -> *mut pg_sys::List;
 }
 
-/// A table and everything that inherits from it, partitions included; nothing for one that is gone.
-/// Takes no lock.
+/// A table and everything that inherits from it, including partitions; empty if it does not exist. Takes no
+/// lock.
 pub fn with_descendants(table: pg_sys::Oid) -> Vec<pg_sys::Oid> {
     match with_class(table, |class| class.relhassubclass) {
         None => return Vec::new(),
@@ -68,10 +68,11 @@ pub fn is_keyless(table: pg_sys::Oid) -> bool {
     }
 }
 
-/// False for a table that has an identity and keeps it: by its primary key, or another without one.
+/// False for a table that has a replica identity and keeps it: by its primary key, or by another one without
+/// a primary key.
 ///
-/// Reads the catalogs instead of opening the table: a statement has just changed it, so the relcache
-/// would build its entry anew, only to throw it away when the transaction ends.
+/// Reads the catalogs instead of opening the table: a statement has just changed it, so its relcache entry
+/// would be built, only to be discarded when the transaction ends.
 pub fn may_change(table: pg_sys::Oid) -> bool {
     let facts = with_class(table, |class| {
         let is_ordinary = class.relkind as u8 == pg_sys::RELKIND_RELATION
@@ -102,8 +103,8 @@ const CLASSES: Catalog = Catalog {
     index: 2662,
 };
 
-/// The relations of users that [`may_change`] is worth asking of, as of now: also what others have made
-/// since this transaction's snapshot.
+/// The user relations for which [`may_change`] is worth checking, as of now: also those that others have
+/// created since this transaction's snapshot.
 pub fn all_tables() -> Vec<pg_sys::Oid> {
     let mut relations = Vec::new();
     scan(CLASSES, &[], Versions::Visible, false, |class| {
@@ -117,7 +118,7 @@ pub fn all_tables() -> Vec<pg_sys::Oid> {
     relations
 }
 
-/// True for a table that is identified by all its columns, or by an index that was chosen to.
+/// True for a table that is identified by all its columns, or by a chosen index.
 pub fn is_set(table: pg_sys::Oid) -> bool {
     let identity = with_class(table, |class| class.relreplident as u8);
     matches!(
@@ -151,7 +152,7 @@ const COLUMNS: usize = 15;
 const EXPRESSIONS: usize = 19;
 const PREDICATE: usize = 20;
 
-/// The unique index that REPLICA IDENTITY USING INDEX takes, with the fewest columns where there are several.
+/// The unique index that REPLICA IDENTITY USING INDEX accepts, with the fewest columns if there are several.
 pub fn fitting_index(table: pg_sys::Oid) -> Option<Sql> {
     let mut fitting: Vec<(usize, Sql)> = Vec::new();
     let key = [(TABLE_OF_INDEX, Key::OidIs(table.to_u32()))];
@@ -197,7 +198,7 @@ fn is_never_null(table: pg_sys::Oid, column: i16) -> bool {
     }
 }
 
-/// Whether a table has a primary key that identifies its rows, and a unique index that was chosen to
+/// Whether a table has a primary key that identifies its rows, and a unique index chosen as replica identity
 /// (RelationGetIndexList of utils/cache/relcache.c).
 fn keys(table: pg_sys::Oid) -> (bool, bool) {
     let (mut has_key, mut has_chosen) = (false, false);
@@ -215,7 +216,7 @@ fn keys(table: pg_sys::Oid) -> (bool, bool) {
     (has_key, has_chosen)
 }
 
-/// Reads a relation's row of pg_class; none where there is no such relation.
+/// Reads a relation's row of pg_class; `None` if there is no such relation.
 fn with_class<R>(
     relation: pg_sys::Oid,
     read: impl FnOnce(&pg_sys::FormData_pg_class) -> R,
@@ -241,15 +242,15 @@ pub fn lock(table: pg_sys::Oid) {
     unsafe { pg_sys::LockRelationOid(table, pg_sys::AccessExclusiveLock as i32) }
 }
 
-/// Locks a table as [`set`] does, where nobody else uses it.
+/// Locks a table as [`set`] does, if nobody else is using it.
 pub fn lock_if_free(table: pg_sys::Oid) -> bool {
     // SAFETY: locks by OID; a lock that is taken is kept to the transaction's end.
     unsafe { pg_sys::ConditionalLockRelationOid(table, pg_sys::AccessExclusiveLock as i32) }
 }
 
-/// Runs `ALTER TABLE ONLY … REPLICA IDENTITY` the way PostgreSQL alters tables for itself: no hook
-/// and no event trigger takes it for a statement of the user's. It may be the table of somebody else, which
-/// lost its key by CASCADE; nothing of its rows changes, so it may be in use by this session.
+/// Runs `ALTER TABLE ONLY … REPLICA IDENTITY` as an internal command: no hook and no event trigger regards it
+/// as a statement of the user. The table may belong to somebody else and have lost its key by CASCADE; its
+/// rows do not change, so this session may be using it.
 pub fn set(table: pg_sys::Oid, identity: &NewIdentity) {
     let name = match identity {
         NewIdentity::Index(name) => c_string(name),
@@ -276,7 +277,7 @@ pub fn set(table: pg_sys::Oid, identity: &NewIdentity) {
             PgBox::<pg_sys::AlterTableStmt>::alloc_node(pg_sys::NodeTag::T_AlterTableStmt);
         statement.cmds = commands;
         statement.objtype = pg_sys::ObjectType::OBJECT_TABLE;
-        // An outer command that collects what it did for event triggers expects this frame.
+        // An outer command that collects its effects for event triggers expects this state.
         pg_sys::EventTriggerAlterTableStart(statement.into_pg().cast());
         pg_sys::AlterTableInternal(table, commands, false);
         pg_sys::EventTriggerAlterTableEnd();
@@ -285,7 +286,7 @@ pub fn set(table: pg_sys::Oid, identity: &NewIdentity) {
     own.leave();
 }
 
-/// The relations whose existing rows a planned statement changes or deletes.
+/// The relations whose existing rows a planned statement updates or deletes.
 ///
 /// # Safety
 /// `planned` is a valid planned statement.
@@ -317,8 +318,8 @@ pub unsafe fn updated_relations(planned: *mut pg_sys::PlannedStmt) -> Vec<pg_sys
     }
 }
 
-/// A role and a search path under which nothing of the user's can stand in the way of our own
-/// queries; given back by `leave`, or by the (sub)transaction's abort.
+/// A role and a search path under which objects of users cannot interfere with our own queries; restored by
+/// `leave`, or by the abort of the (sub)transaction.
 pub struct OwnPrivileges {
     role: pg_sys::Oid,
     context: i32,
@@ -334,9 +335,9 @@ impl OwnPrivileges {
             let nest_level = pg_sys::NewGUCNestLevel();
             for (name, value) in [
                 (c"search_path", c"pg_catalog, pg_temp"),
-                // Of our own queries, and of the definitions that they read (ruleutils.c).
+                // For our own queries, and for the definitions that they read (ruleutils.c).
                 (c"standard_conforming_strings", c"on"),
-                // A kept plan is not to be made anew for each argument.
+                // A saved plan is not to be made again for each argument.
                 (c"plan_cache_mode", c"force_generic_plan"),
             ] {
                 set_at_level(name, value, pg_sys::GucContext::PGC_USERSET);
@@ -351,7 +352,7 @@ impl OwnPrivileges {
         }
     }
 
-    /// Until `leave`, no trigger and no event trigger of others fires for what we do.
+    /// Until `leave`, no trigger and no event trigger of others fires for our commands.
     pub fn without_triggers(self) -> Self {
         // SAFETY: inside a transaction, at the nest level of `enter`.
         unsafe {

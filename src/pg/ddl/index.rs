@@ -1,9 +1,9 @@
-//! Indexes that are not valid: CREATE INDEX CONCURRENTLY or REINDEX CONCURRENTLY left them behind
-//! when it failed. pg_dump leaves them out, and so does the stream, until a REINDEX makes them good.
+//! Invalid indexes, which a failed CREATE INDEX CONCURRENTLY or REINDEX CONCURRENTLY leaves behind. pg_dump
+//! omits them, and so does the stream, until a REINDEX makes them valid.
 
 use pgrx::prelude::*;
 
-/// True for an index with a place of its own on disk that is not valid.
+/// True for an index with storage that is not valid.
 pub fn is_unfinished(relation: pg_sys::Oid) -> bool {
     // SAFETY: look-ups by OID; the row is released.
     unsafe {

@@ -1,4 +1,4 @@
-//! Kinds of statements by how they name what they are about.
+//! Kinds of statements by how they name their objects.
 
 use pgrx::prelude::*;
 
@@ -6,8 +6,8 @@ use super::node::{is_a, items};
 use super::statement::Statement;
 
 impl Statement {
-    /// True where all that is looked up of its subject is a relation or a schema by name, as the statement itself
-    /// looks it up: types and signatures, which can fail in ways of their own, are not.
+    /// True if only relations or schemas are looked up by name, in the same way as by the statement itself:
+    /// types and signatures, whose look-up can fail in other ways, are not.
     pub fn names_relations_only(&self) -> bool {
         use pg_sys::NodeTag::*;
         match self.node_tag() {

@@ -1,11 +1,11 @@
-//! The logical message that says that DDL could not be recorded: written into the WAL of the transaction
-//! that it went past the record of, found again by the output plugin.
+//! The logical message that DDL could not be recorded: written to the WAL of the transaction whose DDL is not
+//! recorded, and read by the output plugin.
 //!
-//! Everybody may call pg_logical_emit_message() with any prefix, so a message proves who wrote it: it
-//! begins with an HMAC over the database, the transaction and the reason. The key is the nonce that
-//! initdb put into pg_control: this process has it without reading a file, it outlives every restart
-//! and goes along to a standby, and SQL shows it only to those who may read the server's files. A
-//! message that somebody reads in the WAL proves nothing in another transaction.
+//! Everybody may call pg_logical_emit_message() with any prefix, so a message proves its origin: it begins
+//! with an HMAC over the database, the transaction and the reason. The key is the nonce that initdb wrote to
+//! pg_control: every process has it without reading a file, it survives every restart and is copied to a
+//! standby, and SQL shows it only to roles that may read the server's files. A message copied from the WAL is
+//! invalid in another transaction.
 
 use std::ffi::CStr;
 
@@ -16,25 +16,25 @@ use sha2::Sha256;
 use crate::pg::declared;
 use crate::pg::server;
 
-/// Nothing else tells what the statement did.
+/// The effects of the statement are not known otherwise.
 const LOST: &CStr = c"pg_incrbackup lost ddl";
-/// The catalogs tell it, for whoever decodes those.
+/// The catalogs show them, for a plugin that decodes these.
 const UNRECORDED: &CStr = c"pg_incrbackup unrecorded ddl";
-/// Up to version 0.2.0, whose WAL may be decoded still: as [`LOST`].
+/// Used up to version 0.2.0, whose WAL may still be decoded: like [`LOST`].
 const CHAIN_BREAK: &CStr = c"pg_incrbackup chain break";
 
-/// What a message of ours says.
+/// The content of a message of ours.
 pub struct Said<'a> {
     pub reason: &'a [u8],
-    /// The catalogs tell what was done.
+    /// The catalogs show what was done.
     pub is_told: bool,
 }
 
-/// Length of the HMAC as hex digits: the message stays text, for whoever reads the WAL.
+/// Length of the HMAC as hex digits: the message remains text.
 const PROOF: usize = 64;
 
-/// Leaves in this transaction's WAL that DDL of it has no record: there also after a crash; a rollback takes
-/// it back.
+/// Writes to this transaction's WAL that its DDL is not recorded: preserved in a crash; discarded by a
+/// rollback.
 pub fn emit(reason: &str, is_told: bool) {
     let prefix = if is_told { UNRECORDED } else { LOST };
     // SAFETY: inside a transaction that may write.
@@ -43,7 +43,7 @@ pub fn emit(reason: &str, is_told: bool) {
     declared::log_message(prefix, message.as_bytes(), true);
 }
 
-/// What a message of the transaction `xid` says, where we wrote it.
+/// The content of a message of the transaction `xid`, if we wrote it.
 pub fn said<'a>(prefix: &CStr, message: &'a [u8], xid: u64) -> Option<Said<'a>> {
     if ![LOST, UNRECORDED, CHAIN_BREAK].contains(&prefix) {
         return None;
@@ -63,7 +63,7 @@ fn proof(prefix: &CStr, xid: u64, reason: &[u8]) -> String {
         std::slice::from_raw_parts(nonce, pg_sys::MOCK_AUTH_NONCE_LEN as usize)
     };
     let mut hmac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");
-    // The nonce also salts the answers about unknown roles: a use of its own cannot be mixed up.
+    // The nonce also salts the answers about unknown roles: a separate use cannot be confused with that.
     hmac.update(prefix.to_bytes_with_nul());
     hmac.update(&server::my_database().to_u32().to_be_bytes());
     hmac.update(&xid.to_be_bytes());

@@ -1,13 +1,13 @@
-//! What a session does around statements of DDL: their parse trees, the hooks, the rows of ddl_history.
+//! DDL in a session: parse trees of statements, the hooks, and rows of ddl_history.
 
 pub mod bound;
 pub mod catalog;
 pub mod cluster;
 pub mod database;
+pub mod ddl_history;
 pub mod event_trigger;
 pub mod filled;
 pub mod function;
-pub mod history;
 pub mod hook;
 pub mod identity;
 pub mod index;

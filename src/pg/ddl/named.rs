@@ -1,4 +1,4 @@
-//! The object behind a name of any kind, without a lock on it.
+//! The object with a name of any kind, without a lock on it.
 
 use pgrx::prelude::*;
 
@@ -13,8 +13,8 @@ const TEXT_SEARCH_TEMPLATE: u32 = 3764;
 const TEXT_SEARCH_CONFIGURATION: u32 = 3602;
 const EXTENDED_STATISTICS: u32 = 3381;
 
-/// Catalog and OID of the object that `node` names as COMMENT, DROP and their like do (parser/gram.y,
-/// object_type_*); none where it is missing, or of a kind that lives in no schema.
+/// Catalog and OID of the object that `node` names as in COMMENT, DROP and similar statements (parser/gram.y,
+/// object_type_*); `None` if it is missing, or of a kind without schema.
 ///
 /// # Safety
 /// A node of a valid tree, of the kind's make.

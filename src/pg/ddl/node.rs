@@ -1,4 +1,4 @@
-//! Small steps through parse trees: lists, strings, names.
+//! Access to parse trees: lists, strings, names.
 
 use std::ffi::{c_char, CStr, CString};
 
@@ -6,7 +6,7 @@ use pgrx::prelude::*;
 
 use crate::pg::text::quote;
 
-/// SQL text or a name in the database's encoding, which need not be UTF-8.
+/// SQL text or a name in the database's encoding, which may not be UTF-8.
 pub type Sql = Vec<u8>;
 
 /// The elements of a list of pointers; none for NIL.
@@ -66,7 +66,7 @@ pub fn c_string(text: &[u8]) -> CString {
     CString::new(&text[..upto]).unwrap_or_default()
 }
 
-/// Qualified name of a relation; none when it does not exist.
+/// Qualified name of a relation; `None` if it does not exist.
 pub fn relation_name(relation: pg_sys::Oid) -> Option<Sql> {
     // SAFETY: look-ups by OID that answer NULL for what does not exist.
     unsafe {

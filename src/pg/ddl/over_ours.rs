@@ -1,7 +1,7 @@
-//! Objects of the user over this extension's own: a restored database has neither the extension nor what is
-//! over it, and everybody makes a view over incr_slot_health().
+//! Objects of users that depend on this extension's own: a restored database has neither the extension nor
+//! these objects, and views on incr_slot_health() are common.
 //!
-//! Only kinds that go as a whole are looked at: a table stays whatever its defaults call.
+//! Only kinds that are left out as a whole are checked: a table is kept whatever its defaults call.
 
 use pgrx::prelude::*;
 
@@ -12,7 +12,7 @@ const PG_REWRITE: pg_sys::Oid = pg_sys::Oid::from_u32(2618);
 const PG_POLICY: pg_sys::Oid = pg_sys::Oid::from_u32(3256);
 const PG_CAST: pg_sys::Oid = pg_sys::Oid::from_u32(2605);
 
-/// True for an object that cannot be where this extension is not.
+/// True for an object that cannot exist without this extension.
 pub fn depends_on_ours(class: pg_sys::Oid, object: pg_sys::Oid) -> bool {
     if !goes_as_a_whole(class, object) {
         return false;

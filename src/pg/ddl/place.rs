@@ -1,4 +1,4 @@
-//! Where an object lives: whether it is temporary, ours, unfinished, or neither.
+//! Classification of an object: temporary, ours, incomplete, or none of these.
 
 use std::ffi::c_char;
 
@@ -9,21 +9,21 @@ use super::node::bytes;
 use super::over_ours::depends_on_ours;
 use crate::pg::catalogs::extension;
 
-/// Where an object lives.
+/// The classification of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// It goes with a session; never recorded.
+    /// It is dropped with a session; never recorded.
     Temporary,
-    /// It belongs to this extension, or is over what does: a restored database lacks it.
+    /// It belongs to this extension, or depends on it: a restored database lacks it.
     Ours,
-    /// An index that was left behind unfinished: no query uses it, and no dump has it.
+    /// An invalid index that was left behind: no query uses it, and no dump contains it.
     Invalid,
     Permanent,
-    /// Nothing of that name, or a kind whose place does not matter here.
+    /// No such object, or of a kind for which this does not matter here.
     Unknown,
 }
 
-/// Where a new object of this schema would live.
+/// The classification of a new object in this schema.
 ///
 /// # Safety
 /// `schema` is NULL or NUL-terminated.
@@ -54,7 +54,7 @@ pub(in crate::pg) fn default_creation_place() -> Place {
     }
 }
 
-/// Where a relation lives.
+/// The classification of a relation.
 pub fn relation_place(relation: pg_sys::Oid) -> Place {
     if relation == pg_sys::InvalidOid {
         return Place::Unknown;
@@ -67,8 +67,8 @@ pub fn relation_place(relation: pg_sys::Oid) -> Place {
     if super::index::is_unfinished(relation) {
         return Place::Invalid;
     }
-    // To ask pg_depend each time would cost as much as writing the row of a statement.
-    match super::history::find() {
+    // Querying pg_depend each time would take as long as writing the row of a statement.
+    match super::ddl_history::find() {
         Some(history) if history.is_ours(relation) => Place::Ours,
         Some(_) if depends_on_ours(pg_sys::RelationRelationId, relation) => Place::Ours,
         Some(_) => Place::Permanent,

@@ -1,5 +1,5 @@
-//! Whether a text says what a statement is about to do: the parser itself is asked, under exactly the
-//! settings of a replay, and its tree is compared with the one that runs.
+//! Verifies that a text parses to the statement that is about to run: the parser is called under exactly the
+//! settings of a replay, and its tree is compared with that of the statement.
 
 use std::panic::AssertUnwindSafe;
 
@@ -8,9 +8,9 @@ use pgrx::prelude::*;
 use super::node::{c_string, items};
 use super::statement::Statement;
 
-/// Runs `work`, which only scans and parses, under the settings that a replay has as far as they matter
-/// to the parser. None where it raises: a scanner or parser that gives up leaves nothing behind, so no
-/// subtransaction is needed. What it only remarks the user has been told already.
+/// Runs `work`, which only scans and parses, under the settings of a replay as far as they affect the parser.
+/// `None` if it raises an error: an error in the scanner or parser leaves nothing behind, so no
+/// subtransaction is needed. The user has seen its warnings already.
 pub fn as_at_replay<R>(work: impl FnOnce() -> R) -> Option<R> {
     // SAFETY: variables of this process, given back below whether `work` raises or not.
     let kept = unsafe {
@@ -40,7 +40,7 @@ pub fn as_at_replay<R>(work: impl FnOnce() -> R) -> Option<R> {
     done
 }
 
-/// The raw parse tree of `text`; none unless it is exactly one statement.
+/// The raw parse tree of `text`; `None` unless it is exactly one statement.
 fn one_statement(text: &[u8]) -> Option<*mut pg_sys::Node> {
     let text = c_string(text);
     // SAFETY: the parser copies what it keeps; its list holds RawStmts.
@@ -58,21 +58,21 @@ fn are_equal(one: *mut pg_sys::Node, other: *mut pg_sys::Node) -> bool {
     unsafe { pg_sys::equal(one.cast(), other.cast()) }
 }
 
-/// True when a replay of `text` runs `statement`, and nothing else.
+/// True if a replay of `text` executes `statement`, and nothing else.
 pub fn says_the_same(statement: &Statement, text: &[u8]) -> bool {
     let compare = || one_statement(text).is_some_and(|parsed| are_equal(parsed, statement.node));
     as_at_replay(compare).unwrap_or(false)
 }
 
-/// What a text derived from a statement's own leaves out or says otherwise.
+/// How a text derived from a statement's own differs from it.
 pub enum Derived<'a> {
     /// CONCURRENTLY or FINALIZE.
     Plain,
-    /// It is about this database alone.
+    /// It concerns this database only.
     Database(&'a [u8]),
 }
 
-/// True when `text` says the statement with this change, and nothing else.
+/// True if `text` is the statement with this difference, and nothing else.
 pub fn says_derived(statement: &Statement, text: &[u8], derived: &Derived<'_>) -> bool {
     let compare = || {
         let Some(parsed) = one_statement(text) else {
@@ -89,7 +89,7 @@ pub fn says_derived(statement: &Statement, text: &[u8], derived: &Derived<'_>) -
     as_at_replay(compare).unwrap_or(false)
 }
 
-/// Makes the statement's tree what the derived text has to say; false where it cannot.
+/// Changes the statement's tree to that expected from the derived text; false if it cannot.
 ///
 /// # Safety
 /// A valid tree that may be changed.
@@ -99,7 +99,7 @@ unsafe fn change(expected: *mut pg_sys::Node, derived: &Derived<'_>) -> bool {
         match derived {
             Derived::Plain => make_plain(expected),
             Derived::Database(name) => match database_list(expected) {
-                // Others name one database, and say so already.
+                // Others name one database, which is correct already.
                 None => true,
                 Some(objects) => {
                     let name = pg_sys::pstrdup(c_string(name).as_ptr());

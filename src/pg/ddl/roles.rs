@@ -1,20 +1,20 @@
-//! The roles that a statement names: its text fails where one of them is missing.
+//! The roles that a statement names: its text fails if one of them is missing.
 
 use pgrx::prelude::*;
 
 use super::node::{bytes, is_a, items, Sql};
 use super::statement::Statement;
 
-/// Place of pg_auth_members.roleid (catalog/pg_auth_members.h); 16 put an OID in front.
+/// Column number of pg_auth_members.roleid (catalog/pg_auth_members.h); 16 added an OID before it.
 const ANUM_ROLE: i16 = if cfg!(feature = "pg15") { 1 } else { 2 };
 
-/// Names of roles in GRANT, OWNER TO, CREATE POLICY and their like.
+/// Names of roles in GRANT, OWNER TO, CREATE POLICY and similar clauses.
 pub fn named_roles(statement: &Statement) -> Vec<Sql> {
     // SAFETY: the tree is valid while the statement is; each cast follows the node's tag.
     unsafe { names_in(role_specifications(statement)) }
 }
 
-/// The names of those roles that exist and are not the server's own.
+/// The names of those roles that exist and are not predefined.
 ///
 /// # Safety
 /// Each is NULL or a node of a valid tree.
@@ -49,7 +49,7 @@ fn exists(role: &[u8]) -> bool {
     unsafe { pg_sys::get_role_oid(role.as_ptr(), true) != pg_sys::InvalidOid }
 }
 
-/// The roles whose privileges the current role has by membership, direct or not.
+/// The roles whose privileges the current role has by direct or indirect membership.
 pub fn memberships_of_current_role() -> Vec<Sql> {
     // SAFETY: the list is read while it is held; only names are kept.
     unsafe {

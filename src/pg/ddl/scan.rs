@@ -1,8 +1,8 @@
-//! PostgreSQL's own scanner over a piece of SQL: where tokens begin and end, which are keywords, and
-//! what names and string constants stand for.
+//! PostgreSQL's own scanner for a piece of SQL: the positions of tokens, keywords, and the meaning of names
+//! and string constants.
 //!
-//! Whether a backslash in a plain string constant escapes is for the caller to say: a statement may
-//! run under another value of standard_conforming_strings than it was parsed under.
+//! The caller determines whether a backslash in a plain string constant is an escape: a statement may run
+//! under another value of standard_conforming_strings than it was parsed under.
 
 use std::ffi::{CStr, CString};
 use std::ops::Range;
@@ -11,40 +11,40 @@ use pgrx::prelude::*;
 
 use super::node::{bytes, Sql};
 
-/// What stands at a token's place, as far as anybody here asks.
+/// The kind of a token, as far as needed here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LexemeKind {
     /// Lower case, as in PostgreSQL's keyword list.
     Keyword(&'static str),
     /// A character that is a token by itself.
     Char(u8),
-    /// The name that it means.
+    /// The name that it denotes.
     Name(Sql),
     /// `U&"…"`, its escapes not yet resolved.
     UnicodeName(Sql),
-    /// A string constant and the text that it means.
+    /// A string constant and its value.
     Text(Sql),
     /// `U&'…'`, its escapes not yet resolved.
     UnicodeText(Sql),
     /// `B'…'` or `X'…'`: the letter in lower case, and the digits.
     Bits(Sql),
-    /// Numbers, operators, parameters: their own characters say them.
+    /// Numbers, operators, parameters: the characters themselves.
     Other,
 }
 
-/// One token as the scanner gives it; `place` is in bytes of the scanned text.
+/// One token from the scanner; `place` is in bytes of the scanned text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lexeme {
     pub place: Range<usize>,
     pub kind: LexemeKind,
 }
 
-/// One number for every keyword: PostgreSQL's own numbers differ from version to version, the
-/// scanner hands over the keyword's text anyway.
+/// One number for every keyword: PostgreSQL's own numbers differ between versions, and the scanner returns
+/// the keyword's text anyway.
 const ANY_KEYWORD: u16 = 9999;
 static KEYWORD_TOKENS: [u16; 1024] = [ANY_KEYWORD; 1024];
 
-/// The scanner's own tokens stand first in every grammar that uses it, in this order (parser/gram.y;
+/// The scanner's own tokens come first in every grammar that uses it, in this order (parser/gram.y;
 /// PL/pgSQL's depends on it too).
 mod number {
     pub const IDENT: i32 = 258;
@@ -55,8 +55,8 @@ mod number {
     pub const XCONST: i32 = 264;
 }
 
-/// The tokens of `text`, scanned as the parser does under this value of standard_conforming_strings.
-/// Raises what the scanner raises (an unterminated quote, say): see [`super::proof::as_at_replay`].
+/// The tokens of `text`, scanned as by the parser under this value of standard_conforming_strings. Raises the
+/// errors of the scanner (an unterminated string, for example): see [`super::proof::as_at_replay`].
 pub fn lexemes(text: &[u8], standard_conforming_strings: bool) -> Vec<Lexeme> {
     let upto = text
         .iter()
@@ -87,7 +87,7 @@ pub fn lexemes(text: &[u8], standard_conforming_strings: bool) -> Vec<Lexeme> {
                 break;
             }
             let start = offset as usize;
-            // The scanner puts a zero byte behind the token that it stands at.
+            // The scanner writes a zero byte after its current token.
             let length = CStr::from_ptr((*extra).scanbuf.add(start)).count_bytes();
             found.push(Lexeme {
                 place: start..start + length,
@@ -125,7 +125,7 @@ unsafe fn keyword(word: *const std::ffi::c_char) -> LexemeKind {
     word.to_str().map_or(LexemeKind::Other, LexemeKind::Keyword)
 }
 
-/// A code point in the database's encoding; raises where that has none for it.
+/// A code point in the database's encoding; raises an error if the encoding lacks it.
 pub fn in_server_encoding(code_point: u32) -> Sql {
     let mut buffer = [0_u8; pg_sys::MAX_UNICODE_EQUIVALENT_STRING as usize + 1];
     // SAFETY: the buffer has the size that mb/pg_wchar.h asks for; the answer is NUL-terminated.

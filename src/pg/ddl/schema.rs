@@ -1,11 +1,11 @@
-//! Statements that make a schema, and those that a schema or an extension may go with.
+//! Statements that create a schema, and those that may drop a schema or an extension.
 
 use pgrx::prelude::*;
 
 use super::node::{bytes, Sql};
 use super::statement::Statement;
 
-/// The schema that CREATE SCHEMA makes, or that another one is renamed to.
+/// The schema that CREATE SCHEMA creates, or the new name of a renamed one.
 pub fn made_schema(statement: &Statement) -> Option<Sql> {
     use pg_sys::NodeTag::{T_CreateSchemaStmt, T_RenameStmt};
     // SAFETY: names of a valid tree.
@@ -20,7 +20,7 @@ pub fn made_schema(statement: &Statement) -> Option<Sql> {
     }
 }
 
-/// True for a statement that an extension may go with: DROP of anything but a part of a table, DROP OWNED.
+/// True for a statement that may drop an extension: DROP of anything but a part of a table, DROP OWNED.
 pub fn may_drop_extension(statement: &Statement) -> bool {
     use pg_sys::ObjectType::{OBJECT_EXTENSION, OBJECT_LANGUAGE, OBJECT_SCHEMA};
     let drop = statement.as_a::<pg_sys::DropStmt>(pg_sys::NodeTag::T_DropStmt);

@@ -1,5 +1,5 @@
-//! A utility statement as the hook sees it: its command tag, its text, and the facts of its parse
-//! tree that decide how it is recorded.
+//! A utility statement in the hook: its command tag, its text, and the properties of its parse tree that
+//! determine how it is recorded.
 
 use std::ffi::{c_char, CStr};
 
@@ -7,8 +7,8 @@ use pgrx::prelude::*;
 
 use super::node::{bytes, is_a, items, Sql};
 
-/// A utility statement about to run. Valid only inside the hook's first half: PostgreSQL may
-/// scribble on the tree while it runs the statement.
+/// A utility statement about to run. Only valid inside the hook's first half: PostgreSQL may modify the tree
+/// while it runs the statement.
 pub struct Statement {
     pub(in crate::pg) node: *mut pg_sys::Node,
     source: *const c_char,
@@ -53,12 +53,12 @@ impl Statement {
         }
     }
 
-    /// True for a part of another statement that PostgreSQL runs by itself.
+    /// True for a part of another statement that PostgreSQL executes itself.
     pub fn is_part_of_another(&self) -> bool {
         self.context == pg_sys::ProcessUtilityContext::PROCESS_UTILITY_SUBCOMMAND
     }
 
-    /// True for a statement that may change what an existing object needs.
+    /// True for a statement that may change the dependencies of an existing object.
     pub fn replaces(&self) -> bool {
         use pg_sys::NodeTag::*;
         match self.node_tag() {
@@ -79,28 +79,29 @@ impl Statement {
         }
     }
 
-    /// True where PostgreSQL refuses what may not run in a transaction block, a function or a DO.
+    /// True if PostgreSQL refuses statements that are not allowed in a transaction block, a function or a DO.
     pub fn is_in_transaction_block(&self) -> bool {
         let is_top_level = self.context == pg_sys::ProcessUtilityContext::PROCESS_UTILITY_TOPLEVEL;
         // SAFETY: reads this process's transaction state.
         unsafe { pg_sys::IsInTransactionBlock(is_top_level) }
     }
 
-    /// False for a statement that somebody has put together: its text may be all that the client sent.
+    /// False for a statement that is not from a query string of its own: its text may be the complete string
+    /// of the client.
     pub fn has_place(&self) -> bool {
         self.location >= 0
     }
 
-    /// The part of the query string that the statement is: with the white space and comments in front of it, and
-    /// perhaps a semicolon behind.
+    /// The part of the query string that is the statement: with preceding white space and comments, and
+    /// possibly a semicolon.
     pub fn source(&self) -> Sql {
         if self.source.is_null() {
             return Vec::new();
         }
         // SAFETY: the source is NUL-terminated.
         let source = unsafe { CStr::from_ptr(self.source) }.to_bytes();
-        // An offset below zero is unknown, a length of zero means "to the end" (nodes/parsenodes.h, RawStmt). Who runs a
-        // statement can have put it together, so both may be those of another text.
+        // An offset below zero is unknown, a length of zero means "to the end" (nodes/parsenodes.h, RawStmt).
+        // The caller of a statement may have constructed it, so both may belong to another text.
         let rest = source
             .get(self.location.max(0) as usize..)
             .unwrap_or_default();
@@ -110,7 +111,7 @@ impl Statement {
         }
     }
 
-    /// True for what the parser analyzes in place: no text has such a tree to be compared with.
+    /// True for statements that the parser analyzes in place: their text cannot be compared with the tree.
     pub fn is_analyzed(&self) -> bool {
         use pg_sys::NodeTag::{T_CreateTableAsStmt, T_DeclareCursorStmt, T_ExplainStmt};
         matches!(
@@ -123,13 +124,13 @@ impl Statement {
         self.node_tag() == tag
     }
 
-    /// The node as what its tag says it is.
+    /// The node as the type in its tag.
     pub(in crate::pg) fn as_a<T>(&self, tag: pg_sys::NodeTag) -> Option<&T> {
         // SAFETY: a node's tag tells its type; the tree is valid while `self` is.
         self.is(tag).then(|| unsafe { &*self.node.cast::<T>() })
     }
 
-    /// True for the forms that commit by themselves half way: CONCURRENTLY and DETACH … FINALIZE.
+    /// True for forms that commit internally: CONCURRENTLY and DETACH … FINALIZE.
     pub fn commits_by_itself(&self) -> bool {
         if let Some(index) = self.as_a::<pg_sys::IndexStmt>(pg_sys::NodeTag::T_IndexStmt) {
             return index.concurrent;
@@ -153,7 +154,7 @@ impl Statement {
         alter.map_or_else(Vec::new, |alter| unsafe { items(alter.cmds) })
     }
 
-    /// True for an ALTER TABLE that adds a column with a default that is no constant.
+    /// True for an ALTER TABLE that adds a column with a default that is not constant.
     pub fn adds_computed_columns(&self) -> bool {
         self.alter_commands().into_iter().any(|command| {
             // SAFETY: a command of this statement's tree; AT_AddColumn's definition is a ColumnDef, whose
@@ -176,8 +177,8 @@ impl Statement {
         })
     }
 
-    /// True for an ALTER TABLE that only adds columns, none of which has a default or a constraint:
-    /// it makes no other object, changes no key, and rows that exist have NULL there.
+    /// True for an ALTER TABLE that only adds columns without defaults and constraints: it creates no other
+    /// object, changes no key, and existing rows have NULL there.
     pub fn adds_plain_columns(&self) -> bool {
         let commands = self.alter_commands();
         // SAFETY: commands of this statement's tree; AT_AddColumn's definition is a ColumnDef.
@@ -217,7 +218,7 @@ impl Statement {
         })
     }
 
-    /// True when an ALTER TABLE says REPLICA IDENTITY itself.
+    /// True if an ALTER TABLE contains REPLICA IDENTITY itself.
     pub fn sets_replica_identity(&self) -> bool {
         self.alter_commands().into_iter().any(|command| {
             // SAFETY: a command of this statement's tree.
@@ -251,7 +252,7 @@ impl Statement {
         }
     }
 
-    /// What ATTACH PARTITION attaches.
+    /// The table that ATTACH PARTITION attaches.
     pub(in crate::pg) fn attached(&self) -> Option<*mut pg_sys::PartitionCmd> {
         let mut commands = self.alter_commands().into_iter();
         commands.find_map(|command| {
@@ -263,7 +264,7 @@ impl Statement {
         })
     }
 
-    /// True for an ALTER INDEX … ATTACH PARTITION of an index that is not valid.
+    /// True for an ALTER INDEX … ATTACH PARTITION of an invalid index.
     pub fn attaches_unfinished(&self) -> bool {
         // SAFETY: a RangeVar of a valid tree.
         let attached = self
@@ -272,8 +273,8 @@ impl Statement {
         attached.is_some_and(super::index::is_unfinished)
     }
 
-    /// True for a form that does nothing where what it names is missing, or there: it need not have
-    /// looked at the rest of its text.
+    /// True for a form that does nothing if its object is missing, or exists: the rest of its text may not
+    /// have been checked.
     pub fn may_do_nothing(&self) -> bool {
         use pg_sys::NodeTag::*;
         match self.node_tag() {
@@ -337,7 +338,7 @@ impl Statement {
             })
     }
 
-    /// The role that CREATE ROLE makes.
+    /// The role that CREATE ROLE creates.
     pub fn made_role(&self) -> Option<Sql> {
         let create = self.as_a::<pg_sys::CreateRoleStmt>(pg_sys::NodeTag::T_CreateRoleStmt)?;
         // SAFETY: a name of a valid tree.
@@ -352,7 +353,7 @@ impl Statement {
             .map_or_else(Vec::new, |drop| unsafe { names_in(items(drop.roles)) })
     }
 
-    /// The tablespace that CREATE TABLESPACE makes.
+    /// The tablespace that CREATE TABLESPACE creates.
     pub fn made_tablespace(&self) -> Option<Sql> {
         let create =
             self.as_a::<pg_sys::CreateTableSpaceStmt>(pg_sys::NodeTag::T_CreateTableSpaceStmt)?;
@@ -371,9 +372,8 @@ impl Statement {
         unsafe { bytes(rename.subname).zip(bytes(rename.newname)) }
     }
 
-    /// True when the statement is about a whole database, a tablespace or a role, which are not in
-    /// the stream, or a large object, which is but not by this text; its tag (COMMENT, GRANT, ALTER …)
-    /// does not tell.
+    /// True if the statement concerns a whole database, a tablespace or a role, which are not in the stream,
+    /// or a large object, which is, but not by this text; its tag (COMMENT, GRANT, ALTER …) does not show it.
     pub fn is_written_without_text(&self) -> bool {
         use pg_sys::ObjectType::*;
         let Some(object) = self.object_type() else {

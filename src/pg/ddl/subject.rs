@@ -1,7 +1,7 @@
-//! What a statement is about: whether its objects are temporary, ours, or neither.
+//! The objects of a statement: whether they are temporary, ours, or neither.
 //!
-//! Looks names up without locking them: a lock taken here before the statement takes its own,
-//! stronger one would let two sessions that alter the same table deadlock.
+//! Looks names up without locking them: with a lock taken here before the statement takes its own, stronger
+//! one, two sessions that alter the same table would deadlock.
 
 use std::ffi::c_char;
 
@@ -22,7 +22,7 @@ pub struct Target {
     pub place: Place,
     /// Its qualified and quoted name, for relations that exist.
     pub name: Option<Sql>,
-    /// The relation, where it is one that exists.
+    /// The relation, if it is one that exists.
     pub relation: pg_sys::Oid,
 }
 
@@ -36,7 +36,7 @@ impl Target {
     }
 }
 
-/// The objects that `statement` names as its subject, each looked up.
+/// The objects that `statement` names, each looked up.
 pub fn targets(statement: &Statement) -> Vec<Target> {
     // SAFETY: the tree is valid while the statement is; each cast follows the node's tag.
     unsafe { targets_of(statement) }
@@ -143,7 +143,7 @@ unsafe fn targets_of(statement: &Statement) -> Vec<Target> {
     }
 }
 
-/// The statements that take an object of any kind.
+/// Statements on an object of any kind.
 unsafe fn shared_targets(statement: &Statement) -> Vec<Target> {
     use pg_sys::NodeTag::*;
     // SAFETY: see `targets`.
@@ -227,7 +227,7 @@ unsafe fn ranges(list: *mut pg_sys::List) -> Vec<Target> {
     }
 }
 
-/// A relation that the statement makes: temporary when it says so or when its schema is.
+/// A relation that the statement creates: temporary if it is declared so or if its schema is.
 unsafe fn created(range: *mut pg_sys::RangeVar) -> Target {
     // SAFETY: see `targets`.
     unsafe {
@@ -272,7 +272,7 @@ unsafe fn existing(range: *mut pg_sys::RangeVar) -> Target {
     }
 }
 
-/// An object named the way COMMENT, DROP and their like name it (parser/gram.y, object_type_*).
+/// An object named as in COMMENT, DROP and similar statements (parser/gram.y, object_type_*).
 unsafe fn object(kind: pg_sys::ObjectType::Type, node: *mut pg_sys::Node) -> Target {
     use pg_sys::NodeTag::*;
     // SAFETY: see `targets`.
@@ -335,7 +335,7 @@ unsafe fn listed(kind: pg_sys::ObjectType::Type, list: *mut pg_sys::List) -> Tar
     }
 }
 
-/// An object of another kind: temporary by the name of its schema, or by what it needs.
+/// An object of another kind: temporary by the name of its schema, or by its dependencies.
 unsafe fn named(kind: pg_sys::ObjectType::Type, node: *mut pg_sys::Node, names: &[Sql]) -> Target {
     let is_temporary = |name: &Sql| schema_place(name) == Place::Temporary;
     if names.iter().rev().skip(1).any(is_temporary) {
@@ -358,7 +358,7 @@ unsafe fn named(kind: pg_sys::ObjectType::Type, node: *mut pg_sys::Node, names: 
     })
 }
 
-/// The relation that a list of names means, without its last `dropped` elements.
+/// The relation denoted by a list of names, without its last `dropped` elements.
 unsafe fn named_relation(list: *mut pg_sys::List, dropped: i32) -> Target {
     // SAFETY: see `targets`; the copy keeps the statement's own list as it is.
     unsafe {
@@ -404,13 +404,13 @@ unsafe fn of_type(name: *mut pg_sys::TypeName) -> Target {
     }
 }
 
-/// Functions are found in a temporary schema by its name, or by what they need; ours by being members.
+/// Functions are temporary by the name of their schema, or by their dependencies; ours if they are members.
 unsafe fn function(kind: pg_sys::ObjectType::Type, node: *mut pg_sys::ObjectWithArgs) -> Target {
     use pg_sys::ObjectType::*;
     // SAFETY: see `targets`.
     unsafe {
         let target = named(kind, node.cast(), &names((*node).objname));
-        // An operator comes here too, and is no function to look up.
+        // Operators come here too, and are not looked up as functions.
         let is_routine = matches!(
             kind,
             OBJECT_FUNCTION | OBJECT_PROCEDURE | OBJECT_ROUTINE | OBJECT_AGGREGATE

@@ -1,4 +1,4 @@
-//! Work that may fail without taking the user's transaction along.
+//! Work that may fail without aborting the user's transaction.
 
 use std::panic::AssertUnwindSafe;
 
@@ -7,9 +7,9 @@ use pgrx::prelude::*;
 
 use crate::pg::failure::Failure;
 
-/// Runs `work` in a subtransaction of its own, which is rolled back when it raises. Locks that it
-/// took are kept otherwise. What the user or the server asked for (cancel, lock timeout, deadlock)
-/// is raised on: going on would ignore it.
+/// Runs `work` in a subtransaction, which is rolled back on error. Otherwise its locks are kept. Errors
+/// requested by the user or the server (cancel, lock timeout, deadlock) are re-raised: continuing would
+/// ignore them.
 pub fn attempt<R>(work: impl FnOnce() -> R) -> Result<R, Failure> {
     // SAFETY: called inside a transaction, outside of parallel mode (the hook makes sure of both);
     // the context and owner are those of the caller and outlive the subtransaction.

@@ -1,4 +1,4 @@
-//! The tablespaces that a statement names: its text fails where one of them is missing.
+//! The tablespaces that a statement names: its text fails if one of them is missing.
 
 use pgrx::prelude::*;
 
@@ -9,8 +9,8 @@ use super::node::Sql;
 const TABLESPACES: &str =
     "SELECT bytes(spcname) FROM pg_tablespace WHERE oid >= 16384 ORDER BY spcname";
 
-/// Those of the cluster's tablespaces that `text` or the settings (default_tablespace) may mean. A
-/// name that stands there for something else does no harm: a restore makes one tablespace too many.
+/// Those of the cluster's tablespaces that `text` or the settings (default_tablespace) may refer to. If a
+/// name denotes something else there, a restore only creates an additional tablespace.
 pub fn named_tablespaces(text: &[u8], settings: &[u8]) -> Vec<Sql> {
     let lower = text.to_ascii_lowercase();
     if !has_word(&lower, b"tablespace") && !has_word(settings, b"tablespace") {

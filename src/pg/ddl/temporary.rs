@@ -1,11 +1,11 @@
-//! Objects that look permanent and are not: a function over a temporary table's row type goes with
-//! the session, without a DROP that anybody sees.
+//! Objects that appear permanent but are not: a function that uses a temporary table's row type is dropped
+//! with the session, without a visible DROP.
 
 use pgrx::prelude::*;
 
 use crate::pg::catalogs::depend;
 
-/// True when the session has made a temporary object.
+/// True if the session has created a temporary object.
 pub fn has_temporary_schema() -> bool {
     temporary_schema() != pg_sys::InvalidOid
 }
@@ -18,7 +18,7 @@ fn temporary_schema() -> pg_sys::Oid {
     schema
 }
 
-/// True when the object will be dropped with the session's temporary objects.
+/// True if the object will be dropped with the session's temporary objects.
 pub fn depends_on_temporary(class: pg_sys::Oid, object: pg_sys::Oid) -> bool {
     let schema = temporary_schema();
     if schema == pg_sys::InvalidOid {

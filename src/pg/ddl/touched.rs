@@ -1,4 +1,4 @@
-//! The relations that a statement makes or reaches: by name what does not exist yet, by OID what does.
+//! The relations that a statement creates or affects: by name if they do not exist yet, otherwise by OID.
 
 use std::ffi::c_void;
 
@@ -13,7 +13,7 @@ use super::subject::Target;
 pub(in crate::pg) type Walker = unsafe extern "C-unwind" fn(*mut pg_sys::Node, *mut c_void) -> bool;
 
 extern "C-unwind" {
-    // nodes/nodeFuncs.h; a macro of the same name stands before it from 16 on.
+    // nodes/nodeFuncs.h; a macro of the same name precedes it from 16 on.
     #[cfg_attr(feature = "pg15", link_name = "raw_expression_tree_walker")]
     #[cfg_attr(not(feature = "pg15"), link_name = "raw_expression_tree_walker_impl")]
     pub(in crate::pg) fn raw_walker(
@@ -23,8 +23,7 @@ extern "C-unwind" {
     ) -> bool;
 }
 
-/// Schema and name of the table or view that the statement makes, unless it is a temporary one by
-/// its own word.
+/// Schema and name of the table or view that the statement creates, unless it is declared temporary.
 pub fn created_relation(statement: &Statement) -> Option<(Sql, Sql)> {
     use pg_sys::NodeTag::*;
     // SAFETY: the tree is valid while the statement is; each cast follows the node's tag.
@@ -57,7 +56,7 @@ pub fn relation_named(schema: &[u8], name: &[u8]) -> Option<pg_sys::Oid> {
     }
 }
 
-/// Schema and name of the index that a CREATE INDEX on this relation makes, where it says the name.
+/// Schema and name of the index that a CREATE INDEX on this relation creates, if the name is given.
 pub fn made_index(statement: &Statement, relation: pg_sys::Oid) -> Option<Sql> {
     let index = statement.as_a::<pg_sys::IndexStmt>(pg_sys::NodeTag::T_IndexStmt)?;
     // SAFETY: NULL or NUL-terminated; look-ups that answer NULL for what does not exist.
@@ -70,7 +69,7 @@ pub fn made_index(statement: &Statement, relation: pg_sys::Oid) -> Option<Sql> {
     }
 }
 
-/// The existing relation that a RangeVar means.
+/// The existing relation denoted by a RangeVar.
 ///
 /// # Safety
 /// `range` is valid.
@@ -114,7 +113,7 @@ fn table_of(relation: pg_sys::Oid) -> Option<pg_sys::Oid> {
     (table != pg_sys::InvalidOid).then_some(table)
 }
 
-/// True for what ALTER TABLE and event triggers call a table, partitioned or not.
+/// True for relations that ALTER TABLE and event triggers call a table, partitioned or not.
 pub fn is_table(relation: pg_sys::Oid) -> bool {
     table_of(relation) == Some(relation)
 }

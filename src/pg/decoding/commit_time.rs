@@ -1,11 +1,11 @@
-//! When a transaction committed, for output plugins that do not say it.
+//! The commit time of a transaction, for output plugins that do not provide it.
 
 use chrono::{DateTime, Utc};
 use pgrx::prelude::*;
 
 use super::plugin::utc;
 
-/// The commit time of `xid`; `None` without `track_commit_timestamp`, or when it is too old.
+/// The commit time of `xid`; `None` without `track_commit_timestamp`, or if it is too old.
 pub fn of(xid: u32) -> Option<DateTime<Utc>> {
     let mut time: pg_sys::TimestampTz = 0;
     let mut origin: pg_sys::RepOriginId = 0;

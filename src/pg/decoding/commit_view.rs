@@ -1,29 +1,30 @@
-//! The catalogs as a replay finds them: what committed before this transaction, and its own changes
+//! The catalogs as found by a replay: everything that committed before this transaction, and its own changes
 //! so far.
 //!
-//! Logical decoding shows a change under the catalogs of the moment it was made. What another
-//! session renamed and committed since (a schema, an enum's label, an attribute of a composite type)
-//! stands before this transaction in the files, so the old name would not be found there. Whatever
-//! this transaction's rows depend on by lock cannot have changed meanwhile.
+//! Logical decoding shows a change under the catalogs as of the time of the change. What another session has
+//! renamed and committed since (a schema, an enum's label, an attribute of a composite type) precedes this
+//! transaction in the files, so the old name would not be found there. Objects that this transaction's rows
+//! depend on by lock cannot have changed in the meantime.
 //!
-//! The snapshot is made of two: the transactions that snapbuild.c knows as committed at this commit,
-//! and this transaction's own with the command counter of the moment.
+//! The snapshot combines two: the transactions that are committed at this commit according to snapbuild.c,
+//! and this transaction's own changes with the current command counter.
 
 use pgrx::prelude::*;
 
 use crate::pg::declared;
 use crate::pg::server;
 
-/// The view of one transaction; none is needed where nothing else committed catalog changes.
+/// The view for one transaction; `None` if nothing else committed catalog changes.
 pub struct CommitView {
     snapshot: pg_sys::SnapshotData,
     committed: Vec<pg_sys::TransactionId>,
     own: Vec<pg_sys::TransactionId>,
-    /// What those changed that committed since this transaction began; none where that is not known.
+    /// Invalidations by transactions that committed since this transaction began; `None` if they are not
+    /// known.
     changed: Option<Vec<pg_sys::SharedInvalidationMessage>>,
 }
 
-/// What was in force before [`CommitView::enter`].
+/// The state before [`CommitView::enter`].
 pub struct Before(pg_sys::Snapshot);
 
 impl CommitView {
@@ -45,8 +46,9 @@ impl CommitView {
             let (known, latest_known) = (committed(base), committed(latest));
             let is_latest = |xid: &&pg_sys::TransactionId| latest_known.binary_search(xid).is_ok();
             let own_count = own.iter().filter(is_latest).count();
-            // A transaction that changed catalogs finds its own commit in a new snapshot. Where xmin has moved, what
-            // committed below it is not listed any more; where it has not, the list has only grown.
+            // A transaction that changed catalogs finds its own commit in a new snapshot. If xmin has
+            // advanced, transactions committed below it are no longer listed; if not, the list has only
+            // grown.
             let has_more = latest_known.len() - own_count > known.len();
             if (*latest).xmin == (*base).xmin && !has_more {
                 return None;
@@ -64,9 +66,9 @@ impl CommitView {
         }
     }
 
-    /// Looks at the catalogs through this view until [`Before::leave`].
+    /// Uses this view of the catalogs until [`Before::leave`].
     ///
-    /// An error in between needs nothing: reorderbuffer.c then takes any historic snapshot down.
+    /// After an error nothing needs to be restored: reorderbuffer.c then removes any historic snapshot.
     pub fn enter(&mut self) -> Before {
         // SAFETY: called in a callback, where a historic snapshot is in force, which
         // GetCatalogSnapshot answers; ours outlives its use, up to `leave`.
@@ -85,7 +87,7 @@ impl CommitView {
 }
 
 impl CommitView {
-    /// Makes caches forget what differs between this view and the one that was in force before it.
+    /// Invalidates cache entries that differ between this view and the previous one.
     pub fn forget_what_others_changed(&mut self) {
         // SAFETY: inside a transaction; the messages are PostgreSQL's own.
         unsafe {
@@ -99,8 +101,8 @@ impl CommitView {
     }
 }
 
-/// The invalidations that snapbuild.c has given to a transaction for the sake of others' commits; none in
-/// a minor release that does not keep them apart, or where there were too many.
+/// The invalidations that snapbuild.c has distributed to a transaction because of other commits; `None` in a
+/// minor release that does not store them separately, or if there were too many.
 ///
 /// # Safety
 /// `txn` is a live toplevel transaction.
@@ -136,7 +138,7 @@ impl Before {
     }
 }
 
-/// Which transactions from `xmin` on a historic snapshot sees.
+/// Which transactions from `xmin` on are visible to a historic snapshot.
 ///
 /// # Safety
 /// A live historic snapshot.
@@ -150,7 +152,7 @@ unsafe fn committed<'a>(snapshot: pg_sys::Snapshot) -> &'a [pg_sys::TransactionI
     }
 }
 
-/// The ids of a transaction and its subtransactions, sorted as snapshots have them.
+/// The ids of a transaction and its subtransactions, sorted as in snapshots.
 ///
 /// # Safety
 /// `txn` is a live toplevel transaction.

@@ -1,8 +1,8 @@
-//! Logical decoding in this process: the loop that a walsender runs, for a background worker.
+//! Logical decoding in this process: the main loop of a walsender, for a background worker.
 //!
-//! A [`Decoder`] owns the slot for as long as it lives. It reads up to what is flushed, hands every
-//! record to logical decoding (whose output plugin sends rows to [`direct`] target), and
-//! tells the slot what is safe. It never waits: the caller does, and calls again.
+//! A [`Decoder`] owns the slot as long as it exists. It reads everything that is flushed, passes every record
+//! to logical decoding (whose output plugin sends rows to [`direct`] target), and confirms
+//! positions to the slot. It never waits: the caller does, and calls again.
 
 use std::cell::Cell;
 use std::ffi::{c_char, CString};
@@ -15,20 +15,20 @@ use crate::pg::declared;
 
 thread_local! {
     static IS_DECODING: Cell<bool> = const { Cell::new(false) };
-    /// A transaction that is not decoding's has ended, and what it looked up in the catalogs as they are now
-    /// may stand in caches that decoding, which is behind, would take for the catalogs of its moment.
+    /// A transaction outside of decoding has ended: what it looked up in the current catalogs may be in
+    /// caches, where decoding, which is behind, would take it for older catalogs.
     static HAS_LOOKED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// A decoding session on one slot. Raises PostgreSQL errors; the process is to end after one.
+/// A decoding session on one slot. Raises PostgreSQL errors; the process must exit after one.
 pub struct Decoder {
     ctx: *mut pg_sys::LogicalDecodingContext,
-    /// Where read_local_xlog_page_no_wait reports that it met the end of what is flushed. It writes
-    /// through the reader's private_data, which StartupDecodingContext points at the context.
+    /// Where read_local_xlog_page_no_wait reports that it reached the end of the flushed WAL. It writes
+    /// through the reader's private_data, which StartupDecodingContext sets to the context.
     end_of_wal: *mut pg_sys::ReadLocalXLogPageNoWaitPrivate,
 }
 
-/// What a call of [`Decoder::step`] did.
+/// The result of [`Decoder::step`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// A record was read; its end.
@@ -38,7 +38,7 @@ pub enum Step {
 }
 
 impl Decoder {
-    /// Takes the slot and starts to decode where it was confirmed.
+    /// Acquires the slot and starts decoding at its confirmed position.
     pub fn start(slot: &str, options: &[(&str, String)]) -> Self {
         let name = CString::new(slot).expect("slot names hold no NUL");
         compat::acquire_slot(&name);
@@ -65,7 +65,7 @@ impl Decoder {
         }
     }
 
-    /// Where the slot stands: everything before is confirmed.
+    /// The slot's position: everything before is confirmed.
     pub fn confirmed(&self) -> u64 {
         // SAFETY: the slot is ours.
         unsafe { (*pg_sys::MyReplicationSlot).data.confirmed_flush }
@@ -107,7 +107,7 @@ impl Decoder {
         }
     }
 
-    /// Tells the slot that everything up to `lsn` is safe. Never goes back.
+    /// Confirms to the slot that everything up to `lsn` is on disk. Never goes back.
     pub fn confirm(&mut self, lsn: u64) {
         if lsn > self.confirmed() {
             // SAFETY: the slot is ours.
@@ -144,7 +144,7 @@ unsafe fn option_list(options: &[(&str, String)]) -> *mut pg_sys::List {
     list
 }
 
-/// Empties the buffer that a plugin writes its row into.
+/// Resets the plugin's output buffer.
 #[pg_guard]
 unsafe extern "C-unwind" fn prepare_write(
     ctx: *mut pg_sys::LogicalDecodingContext,
@@ -156,7 +156,7 @@ unsafe extern "C-unwind" fn prepare_write(
     unsafe { pg_sys::resetStringInfo((*ctx).out) }
 }
 
-/// Carries a row of a plugin that is not ours to the worker, with its position in front.
+/// Passes a row of another plugin to the worker, preceded by its position.
 #[pg_guard]
 unsafe extern "C-unwind" fn do_write(
     ctx: *mut pg_sys::LogicalDecodingContext,

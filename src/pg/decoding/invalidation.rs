@@ -1,13 +1,13 @@
-//! Which relations PostgreSQL has invalidated since somebody last asked.
+//! The relations that PostgreSQL has invalidated since the last call.
 //!
-//! relcache callbacks cannot be taken back, so they are registered once per process and only take
-//! notes; the output plugin reads the notes before it uses a cached relation.
+//! relcache callbacks cannot be unregistered, so they are registered once per process and only record
+//! invalidations; the output plugin reads these before it uses a cached relation.
 
 use std::cell::{Cell, RefCell};
 
 use pgrx::prelude::*;
 
-/// What has become stale.
+/// What is invalid.
 pub enum Invalidated {
     Nothing,
     Relations(Vec<pg_sys::Oid>),
@@ -21,10 +21,10 @@ thread_local! {
     static RECEIVED: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Beyond this many notes everything counts as stale, which bounds the list's memory.
+/// Beyond this number everything counts as invalid, which bounds the list's memory.
 const MOST_NOTES: usize = 10_000;
 
-/// Starts taking notes in this process.
+/// Starts recording in this process.
 pub fn watch() {
     if REGISTERED.replace(true) {
         return;
@@ -46,12 +46,12 @@ pub fn watch() {
     }
 }
 
-/// Notes that everything is stale, for what PostgreSQL itself does not tell of.
+/// Records that everything is invalid, for changes without an invalidation in PostgreSQL.
 pub fn note_everything() {
     EVERYTHING.set(true);
 }
 
-/// What became stale since the last call.
+/// What became invalid since the last call.
 pub fn take() -> Invalidated {
     if EVERYTHING.replace(false) {
         RELATIONS.with_borrow_mut(Vec::clear);
@@ -65,8 +65,8 @@ pub fn take() -> Invalidated {
     }
 }
 
-/// How many messages have come since this process began to take notes. In a transaction that has just begun, the same
-/// number as before says that no relation, type, operator, schema or event trigger is another one.
+/// The number of messages since this process began to record. In a transaction that has just begun, the same
+/// number as before means that no relation, type, operator, schema or event trigger has changed.
 pub fn received() -> u64 {
     RECEIVED.get()
 }
@@ -77,7 +77,7 @@ unsafe extern "C-unwind" fn on_relation(_argument: pg_sys::Datum, relation: pg_s
     if relation == pg_sys::InvalidOid {
         EVERYTHING.set(true);
     }
-    // Perhaps nobody takes them.
+    // The list may have no reader.
     if EVERYTHING.get() {
         return;
     }

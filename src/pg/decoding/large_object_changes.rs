@@ -1,10 +1,9 @@
-//! Which large objects the transaction being decoded has changed.
+//! The large objects that the transaction being decoded has changed.
 //!
-//! Large objects live in catalogs, whose rows logical decoding leaves out. But each change of a
-//! catalog row leaves an XLOG_HEAP2_NEW_CID record with the row's place, and decoding gathers these
-//! places in a hash table for its historic snapshot (reorderbuffer.c, ReorderBufferTupleCidEnt). The
-//! row versions themselves are still there: a slot's catalog_xmin keeps them from VACUUM, plain or
-//! FULL, as it does for all catalogs.
+//! Large objects are stored in catalogs, whose rows logical decoding leaves out. But each change of a catalog
+//! row writes an XLOG_HEAP2_NEW_CID record with the row's TID, and decoding collects these TIDs in a hash
+//! table for its historic snapshot (reorderbuffer.c, ReorderBufferTupleCidEnt). The row versions themselves
+//! still exist: the slot's catalog_xmin protects them from VACUUM, plain or FULL, as for all catalogs.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -19,12 +18,12 @@ use super::value::Row;
 use crate::pg::compat::{self, Locator};
 use crate::pg::server;
 
-/// What a transaction did to one large object.
+/// The changes of one large object.
 #[derive(Debug, Default)]
 pub struct Changes {
-    /// As the object was, if it was there and its metadata changed.
+    /// The object before, if it existed and its metadata changed.
     pub before: Option<Metadata>,
-    /// The transaction has made it (perhaps after it dropped one of the same OID).
+    /// The transaction has created it (perhaps after it dropped one of the same OID).
     pub is_created: bool,
     /// Pages in order, each once.
     pub pages: Vec<ChangedPage>,
@@ -35,7 +34,7 @@ pub struct Changes {
 
 impl Changes {
     fn tidy(&mut self) {
-        // Of a page's versions the one that was there before is kept: Some comes after None.
+        // Of a page's versions the one that existed before is kept: Some sorts after None.
         self.pages.sort_unstable_by(|a, b| b.cmp(a));
         self.pages.dedup_by_key(|page| page.number);
         self.pages.reverse();
@@ -47,7 +46,7 @@ impl Changes {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ChangedPage {
     pub number: i32,
-    /// How long its data was, if it was there.
+    /// The length of its data before, if it existed.
     pub length_before: Option<u16>,
 }
 
@@ -69,7 +68,7 @@ pub fn changes() -> BTreeMap<u32, Changes> {
     }
 }
 
-/// `None` when one of the catalogs has moved since its file was looked up.
+/// `None` if one of the catalogs has been rewritten since its file was looked up.
 fn read_changes<const N: usize>(
     own: &Own,
     files: [CatalogFile; N],
@@ -77,7 +76,7 @@ fn read_changes<const N: usize>(
 ) -> Option<BTreeMap<u32, Changes>> {
     let mut objects = BTreeMap::new();
     for (file, places) in files.into_iter().zip(found) {
-        // A catalog is locked only where it has changed: VACUUM FULL may hold it for long.
+        // A catalog is only locked if it has changed: VACUUM FULL may hold a lock for a long time.
         if places.is_empty() {
             continue;
         }
@@ -104,7 +103,7 @@ const CATALOGS: [u32; 4] = [
     SECURITY_LABEL,
 ];
 
-/// The transaction and those of its subtransactions that were not rolled back, sorted.
+/// The transaction and its subtransactions that were not rolled back, sorted.
 struct Own(Vec<u32>);
 
 impl Own {
@@ -130,21 +129,21 @@ impl Own {
 /// A row's place: block and number on it.
 type Place = (u32, u16);
 
-/// The key with which each entry of decoding's hash table begins.
+/// The key of each entry of decoding's hash table, at its beginning.
 #[repr(C)]
 struct PlaceKey {
     locator: Locator,
     place: pg_sys::ItemPointerData,
 }
 
-/// A catalog's present file.
+/// A catalog's current file.
 struct CatalogFile {
     oid: u32,
     storage: Locator,
 }
 
-/// For catalogs the relcache knows it even under a historic snapshot (RelationInitPhysicalAddr).
-/// Without a lock it may move at once, but it is not older than the transaction being decoded.
+/// For catalogs the relcache has the current one even under a historic snapshot (RelationInitPhysicalAddr).
+/// Without a lock it may change immediately, but it is not older than the transaction being decoded.
 fn present_file(oid: u32) -> CatalogFile {
     // SAFETY: brings the relcache up to date, as taking a lock does.
     unsafe { pg_sys::AcceptInvalidationMessages() };
@@ -156,10 +155,10 @@ fn present_file(oid: u32) -> CatalogFile {
     }
 }
 
-/// VACUUM FULL has moved rows and noted whence and whither. Asked for a row that is nowhere,
-/// decoding reads these notes and adds the new places to its table.
+/// VACUUM FULL has moved rows and written their old and new TIDs to mapping files. When asked for a row that
+/// does not exist, decoding reads these and adds the new TIDs to its table.
 fn follow_rewrites(places: *mut pg_sys::HTAB, files: &[CatalogFile], own: &Own) {
-    // initdb gives a catalog the file of its OID; a rewrite gives it another.
+    // initdb gives a catalog a file named by its OID; a rewrite gives it another one.
     let has_moved = |file: &&CatalogFile| file.storage.file_number.to_u32() != file.oid;
     if !files.iter().any(|file| has_moved(&file)) {
         return;
@@ -172,7 +171,7 @@ fn follow_rewrites(places: *mut pg_sys::HTAB, files: &[CatalogFile], own: &Own) 
             ..Default::default()
         };
         let (mut cmin, mut cmax) = (0, 0);
-        // Any page will do for a row that is nowhere, and pg_class has one.
+        // Any page will do for a row that does not exist, and pg_class has one.
         let pg_class = OpenCatalog::open(pg_sys::RelationRelationId.to_u32());
         // SAFETY: the relation is open; table and snapshot are those of the transaction being
         // decoded; of the tuple only its place and table are looked at.
@@ -188,8 +187,8 @@ fn follow_rewrites(places: *mut pg_sys::HTAB, files: &[CatalogFile], own: &Own) 
     }
 }
 
-/// OIDs of the catalogs for which there are notes about rows of the transaction, by the names of the
-/// notes' files (LOGICAL_REWRITE_FORMAT of access/rewriteheap.h).
+/// OIDs of the catalogs that have mapping files for rows of the transaction, according to the names of the
+/// files (LOGICAL_REWRITE_FORMAT of access/rewriteheap.h).
 fn rewrites_of(own: &Own) -> HashSet<u32> {
     let directory = server::data_directory().join("pg_logical/mappings");
     let names = match std::fs::read_dir(&directory) {
@@ -210,7 +209,7 @@ fn rewrites_of(own: &Own) -> HashSet<u32> {
         .collect()
 }
 
-/// The places in each of the files, in their order.
+/// The TIDs in each of the files, sorted.
 fn places_in<const N: usize>(
     places: *mut pg_sys::HTAB,
     files: &[CatalogFile; N],
@@ -279,7 +278,7 @@ impl OpenCatalog {
     fn note_changes(&self, own: &Own, places: Vec<Place>, objects: &mut BTreeMap<u32, Changes>) {
         let mut row = Row::default();
         for place in places {
-            // What a rolled back subtransaction wrote at the end may have been cut off.
+            // The end of the file, written by an aborted subtransaction, may have been truncated.
             if place.0 >= self.blocks {
                 continue;
             }
@@ -334,7 +333,7 @@ impl OpenCatalog {
     }
 }
 
-/// What the transaction did to one version of a row.
+/// The change of one version of a row.
 #[derive(Clone, Copy)]
 struct Version {
     is_inserted: bool,
@@ -344,7 +343,7 @@ struct Version {
 }
 
 impl Version {
-    /// By the rules of access/htup_details.h.
+    /// According to access/htup_details.h.
     ///
     /// # Safety
     /// `header` must be that of a row in a pinned buffer.

@@ -1,4 +1,4 @@
-//! What a large object is at this place of the transaction being decoded: its pages, owner,
+//! The state of a large object at the current point of the transaction being decoded: its pages, owner,
 //! privileges, comment and labels, read from the catalogs by the historic snapshot.
 
 use std::ffi::CStr;
@@ -12,13 +12,13 @@ use crate::pg::catalogs::scan::{scan, Catalog, Key, Versions};
 /// Bytes on a full page of pg_largeobject (LOBLKSIZE of storage/large_object.h).
 pub const PAGE_SIZE: usize = pg_sys::BLCKSZ as usize / 4;
 
-/// OID of pg_largeobject, which also stands for large objects in pg_description and its like.
+/// OID of pg_largeobject, which also represents large objects in pg_description and similar catalogs.
 pub(in crate::pg) const LARGE_OBJECT: u32 = 2613;
 pub(in crate::pg) const LARGE_OBJECT_METADATA: u32 = 2995;
 pub(in crate::pg) const DESCRIPTION: u32 = 2609;
 pub(in crate::pg) const SECURITY_LABEL: u32 = 3596;
 
-// OIDs of initdb's own, from catalog/pg_largeobject.h and its like.
+// OIDs assigned by initdb, from catalog/pg_largeobject.h and others.
 const PAGES: Catalog = catalog(LARGE_OBJECT, 2683);
 const METADATA: Catalog = catalog(LARGE_OBJECT_METADATA, 2996);
 const DESCRIPTIONS: Catalog = catalog(DESCRIPTION, 2675);
@@ -34,14 +34,14 @@ const fn catalog(table: u32, index: u32) -> Catalog {
     Catalog { table, index }
 }
 
-/// Owner and privileges, by the roles' OIDs; 0 is PUBLIC. Without an ACL the owner has everything.
+/// Owner and privileges, by the roles' OIDs; 0 is PUBLIC. Without an ACL the owner has all privileges.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Metadata {
     pub owner: u32,
     pub acl: Option<Vec<Grant>>,
 }
 
-/// One item of an ACL, as far as it can be about a large object.
+/// One item of an ACL, as far as it can apply to a large object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Grant {
     pub grantee: u32,
@@ -57,7 +57,7 @@ pub enum Privilege {
     WithGrantOption,
 }
 
-/// `None` for a large object that is not there.
+/// `None` for a large object that does not exist.
 pub fn metadata(object: u32) -> Option<Metadata> {
     let mut found = None;
     each_visible(METADATA, &[(1, Key::OidIs(object))], |row| {
@@ -95,7 +95,7 @@ pub fn page_lengths(object: u32, range: RangeInclusive<i32>) -> Vec<(i32, u16)> 
     lengths
 }
 
-/// Offset behind the last byte.
+/// Offset after the last byte.
 pub fn size(object: u32) -> u64 {
     let mut size = 0;
     scan(
@@ -113,7 +113,7 @@ pub fn size(object: u32) -> u64 {
     size
 }
 
-/// Where a page begins.
+/// The offset of a page.
 pub fn offset(page: i32) -> u64 {
     page as u64 * PAGE_SIZE as u64
 }
@@ -123,7 +123,7 @@ pub(in crate::pg) fn page_length(data: pg_sys::Datum) -> u16 {
     const HEADER: pg_sys::Size = size_of::<i32>() as pg_sys::Size;
     // SAFETY: the value of a bytea column.
     let length = unsafe { pg_sys::toast_raw_datum_size(data) }.saturating_sub(HEADER);
-    // Longer than a page is an error to PostgreSQL, too (getdatafield in inv_api.c).
+    // A page that is too long is an error in PostgreSQL, too (getdatafield in inv_api.c).
     u16::try_from(length).unwrap_or_else(|_| error!("a page of pg_largeobject is too long"))
 }
 
@@ -171,8 +171,8 @@ fn about(object: u32) -> [(i16, Key); 3] {
     ]
 }
 
-/// The roles that ALTER DEFAULT PRIVILEGES … ON LARGE OBJECTS (from 18) names, whoever said it: a
-/// new object may come with privileges for any of them.
+/// The roles in ALTER DEFAULT PRIVILEGES … ON LARGE OBJECTS (from 18), whoever executed it: a new object may
+/// get privileges for any of them.
 pub fn default_grantees() -> Vec<u32> {
     const LARGE_OBJECTS: u8 = b'L';
     let mut grantees = Vec::new();
@@ -189,7 +189,7 @@ pub fn default_grantees() -> Vec<u32> {
     grantees
 }
 
-/// True unless somebody has changed who may call lo_create.
+/// True unless the privileges of lo_create have been changed.
 pub fn everybody_creates() -> bool {
     let mut has_acl = true;
     each_visible(FUNCTIONS, &[(1, Key::OidIs(LO_CREATE))], |row| {
@@ -200,7 +200,7 @@ pub fn everybody_creates() -> bool {
     !has_acl
 }
 
-/// The name of a role, also of one that the transaction has dropped.
+/// The name of a role, including one that the transaction has dropped.
 pub fn role_name(role: u32) -> Option<Vec<u8>> {
     // SAFETY: a catalog look-up; missing is allowed; the copy is NUL-terminated.
     let name = unsafe { pg_sys::GetUserNameFromId(role.into(), true) };
@@ -235,7 +235,7 @@ pub(in crate::pg) fn bytes(text: pg_sys::Datum) -> Vec<u8> {
     bytes
 }
 
-/// A bytea or text, unpacked where it was not plain.
+/// A bytea or text, detoasted if necessary.
 struct Unpacked {
     plain: *mut pg_sys::varlena,
     is_copy: bool,

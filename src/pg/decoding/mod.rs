@@ -1,4 +1,5 @@
-//! Logical decoding: the reader, the output plugin's C side, and what is read of rows, relations and large objects while it decodes.
+//! Logical decoding: the reader, the C side of the output plugin, and access to rows, relations and large
+//! objects during decoding.
 
 pub mod callbacks;
 pub mod column_type;

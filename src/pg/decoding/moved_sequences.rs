@@ -1,9 +1,9 @@
-//! Sequences that moved, as their WAL records say.
+//! Sequences that changed, according to their WAL records.
 //!
-//! Logical decoding leaves sequences out (up to 18), so the stream reader, which sees every WAL
-//! record, notes them here. A position goes into the files with the next transaction that commits,
-//! named by the catalogs of that moment. nextval logs 32 values ahead: the noted position is never
-//! behind a value that was used.
+//! Logical decoding leaves sequences out (up to 18), so the stream reader, which sees every WAL record,
+//! records them here. A position is written to the files with the next transaction that commits, under its
+//! name in the catalogs at that time. nextval logs 32 values ahead: the recorded position is never behind a
+//! value that was used.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -28,7 +28,7 @@ struct Position {
     xid: u32,
 }
 
-/// Notes the sequence record that the reader has just read, if it is one of this database.
+/// Records the sequence record that the reader has just read, if it is of this database.
 ///
 /// # Safety
 /// `reader` must hold a record.
@@ -79,17 +79,18 @@ fn parse(data: &[u8]) -> Option<(Locator, i64, bool)> {
     Some((locator, value, *row.get(16)? != 0))
 }
 
-/// True when positions wait to be written.
+/// True if positions are waiting to be written.
 pub fn any() -> bool {
     MOVED.with_borrow(|moved| !moved.is_empty())
 }
 
-/// The positions of all sequences that the current catalogs know, as statements; the rest waits.
+/// The positions of all recorded sequences that the current catalogs contain, as statements; the others
+/// remain.
 pub fn take_resolved() -> Vec<Vec<u8>> {
     take(setval)
 }
 
-/// The same as statements that do nothing where there is no sequence of that name.
+/// The same as statements that do nothing if there is no sequence of that name.
 pub fn take_guarded() -> Vec<Vec<u8>> {
     take(guarded_setval)
 }
@@ -117,7 +118,7 @@ fn take(statement: impl Fn(&Name, i64, bool) -> Vec<u8>) -> Vec<Vec<u8>> {
     lines
 }
 
-/// Forgets storage that no relation has and whose transaction is over: a sequence that was dropped,
+/// Forgets storage that no relation has and whose transaction has ended: a sequence that was dropped,
 /// rewritten or never committed.
 pub fn forget_unresolved() {
     MOVED.with_borrow_mut(|moved| {
@@ -130,7 +131,7 @@ pub fn forget_unresolved() {
     });
 }
 
-/// The name of a sequence that a dump carries.
+/// The name of a sequence that a dump includes.
 fn dumped_name(sequence: OpenRelation) -> Option<Name> {
     let dumped =
         |owner| !extension::is_ours(owner) && extension::dumps_rows_of(owner, sequence.oid());
@@ -150,7 +151,7 @@ pub fn setval((schema, name): &Name, value: i64, is_called: bool) -> Vec<u8> {
     .concat()
 }
 
-/// The same, doing nothing where there is no such sequence.
+/// The same, but does nothing if there is no such sequence.
 pub fn guarded_setval((schema, name): &Name, value: i64, is_called: bool) -> Vec<u8> {
     let head = format!(
         "SELECT pg_catalog.setval(c.oid::pg_catalog.regclass, {value}, {is_called}) \

@@ -1,8 +1,8 @@
-//! Partitions whose rows may belong into another one of the same table at restore.
+//! Partitions whose rows may belong to another partition of the same table at restore.
 //!
-//! The hash of an enum's value is that of its OID, which a restore does not keep. pg_dump writes such
-//! rows through the root of the partition tree (its option --load-via-partition-root, which it
-//! switches on by itself for them), and so do we.
+//! The hash of an enum's value is that of its OID, which a restore does not preserve. pg_dump writes such
+//! rows through the root of the partition tree (its option --load-via-partition-root, which it enables
+//! automatically for them), and so do we.
 
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use pgrx::prelude::*;
@@ -19,8 +19,8 @@ extern "C-unwind" {
 const ANUM_STRATEGY: i16 = 2;
 const ANUM_ATTRIBUTES: i16 = 5;
 
-/// Name of the partitioned table through which the rows of `relation` are to be written; none for
-/// all but partitions by hash of an enum.
+/// Name of the partitioned table through which the rows of `relation` are to be written; `None` except for
+/// partitions by hash of an enum.
 pub fn root_to_write_through(relation: OpenRelation) -> Option<Sql> {
     let ancestors = ancestors(relation);
     let is_hashed = ancestors.iter().any(|table| is_hashed_by_enum(*table));
@@ -29,12 +29,12 @@ pub fn root_to_write_through(relation: OpenRelation) -> Option<Sql> {
         .flatten()
 }
 
-/// Name of the root of the tree that `relation` is a partition of.
+/// Name of the root of the partition tree of `relation`.
 pub fn root(relation: OpenRelation) -> Option<Sql> {
     relation_name(*ancestors(relation).last()?)
 }
 
-/// What `relation` is a partition of, the nearest first.
+/// The ancestors of `relation`, the nearest first.
 fn ancestors(relation: OpenRelation) -> Vec<pg_sys::Oid> {
     if !relation.is_partition() {
         return Vec::new();
@@ -69,7 +69,7 @@ fn is_hashed_by_enum(table: pg_sys::Oid) -> bool {
         let vector = attributes.cast_mut_ptr::<pg_sys::int2vector>();
         let numbers = (*vector).values.as_slice((*vector).dim1 as usize).to_vec();
         pg_sys::ReleaseSysCache(row);
-        // An expression's column number is 0: what its hash depends on is not looked into.
+        // An expression's column number is 0: what its hash depends on is not checked.
         strategy.value() as u8 == b'h'
             && numbers
                 .into_iter()
@@ -78,7 +78,7 @@ fn is_hashed_by_enum(table: pg_sys::Oid) -> bool {
     }
 }
 
-/// True for an enum, also as an array's element or a domain's base.
+/// True for an enum, also as an array's element or a domain's base type.
 fn holds_enum(type_oid: pg_sys::Oid) -> bool {
     // SAFETY: look-ups by OID.
     unsafe {

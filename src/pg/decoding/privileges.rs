@@ -1,12 +1,11 @@
-//! The roles that a value of aclitem or aclitem[] names: where one of them is missing, PostgreSQL
-//! does not read its text (aclitemin).
+//! The roles in a value of aclitem or aclitem[]: if one of them is missing, PostgreSQL cannot read its text
+//! (aclitemin).
 
 use std::ffi::CStr;
 
 use pgrx::prelude::*;
 
-/// Their names as the text has them: the OID of a role that is gone, which is a name like any other to
-/// whoever reads it.
+/// Their names as in the text: for a dropped role its OID, which is parsed like any other name.
 ///
 /// # Safety
 /// `value` must be a value of `type_oid`, one of these two types.

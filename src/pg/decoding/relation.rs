@@ -1,7 +1,6 @@
-//! What the output plugin must know of a relation to write its rows as SQL, read from the catalogs
-//! as they were at the time of the change (decoding sets up a historic snapshot), and owned from
-//! then on. Nothing is cached here; `output_plugin::relations` does that and drops it on
-//! invalidation.
+//! The properties of a relation that the output plugin needs to write its rows as SQL, read from the catalogs
+//! as of the time of the change (decoding sets up a historic snapshot) into owned values. Nothing is cached
+//! here; `output_plugin::relations` does that and discards it on invalidation.
 
 use std::ffi::CStr;
 use std::ops::ControlFlow;
@@ -22,11 +21,11 @@ const ANUM_INDEX_INDEXRELID: i16 = 1;
 const ANUM_INDEX_INDNKEYATTS: i16 = 4;
 const ANUM_INDEX_INDKEY: i16 = 16;
 
-/// A relation that PostgreSQL holds open for the time of a callback.
+/// A relation that PostgreSQL keeps open during a callback.
 #[derive(Clone, Copy)]
 pub struct OpenRelation(pg_sys::Relation);
 
-/// How rows of a relation can be found again.
+/// How rows of a relation can be identified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Identity {
     /// By the columns of a unique index (the primary key, or REPLICA IDENTITY USING INDEX).
@@ -65,7 +64,7 @@ impl Column {
         self.is_not_null || self.kind.is_constrained
     }
 
-    /// The roles without which the text of a row's value is not read.
+    /// The roles without which the text of a row's value cannot be read.
     pub fn roles_in(&self, row: &Row) -> Vec<Vec<u8>> {
         match row.get(self.index) {
             // SAFETY: a value of this column's type.
@@ -76,14 +75,14 @@ impl Column {
         }
     }
 
-    /// True when two values are the same to the last bit. Differently stored copies of one long
-    /// value may count as different.
+    /// True if two values are bitwise identical. Differently stored copies of a TOASTed value may count as
+    /// different.
     pub fn is_same(&self, a: pg_sys::Datum, b: pg_sys::Datum) -> bool {
         // SAFETY: both are values of this column's type, taken from rows of this relation.
         unsafe { declared::datum_is_equal(a, b, self.kind.by_value, self.kind.length) }
     }
 
-    /// True for a long value that the row only points to: an UPDATE left it as it was.
+    /// True for a TOASTed value that the row only points to: an UPDATE did not change it.
     pub fn is_unchanged_toast(&self, value: pg_sys::Datum) -> bool {
         self.kind.length == -1
             // SAFETY: a non-null value of a variable-length type points to a varlena.
@@ -103,12 +102,12 @@ unsafe fn is_on_disk(value: *mut pg_sys::varlena) -> bool {
     u32::from(tag) == pg_sys::vartag_external::VARTAG_ONDISK
 }
 
-/// A relation's description.
+/// A relation's description; `memory` contains caches of its output functions.
 pub struct Description {
     pub columns: Box<[Column]>,
     pub identity: Identity,
     pub has_children: bool,
-    /// A column's values name roles: see [`Column::roles_in`].
+    /// A column's values contain roles: see [`Column::roles_in`].
     pub names_roles: bool,
 }
 
@@ -119,7 +118,7 @@ impl OpenRelation {
         Self(relation)
     }
 
-    /// The pointer itself, for others inside the fence.
+    /// The pointer itself, for other code in src/pg.
     pub(in crate::pg) fn as_ptr(&self) -> pg_sys::Relation {
         self.0
     }
@@ -152,7 +151,7 @@ impl OpenRelation {
         self.oid().to_u32() < pg_sys::FirstNormalObjectId
     }
 
-    /// The table that this transient one replaces when a rewriting ALTER TABLE ends.
+    /// The table that this transient one replaces at the end of a rewriting ALTER TABLE.
     pub fn rewrites(&self) -> Option<pg_sys::Oid> {
         Some(self.form().relrewrite).filter(|oid| *oid != pg_sys::InvalidOid)
     }
@@ -178,7 +177,7 @@ impl OpenRelation {
         unsafe { (*self.0).rd_att }
     }
 
-    /// Reads everything about the relation.
+    /// Reads everything about the relation. `memory_parent` is the parent context of its cached functions.
     pub fn describe(&self, types: &mut Types) -> Description {
         let keys = self.key_columns();
         let descriptor = self.tuple_descriptor();
@@ -218,7 +217,7 @@ impl OpenRelation {
         index_columns(index)
     }
 
-    /// The extension that this relation came with.
+    /// The extension of which this relation is a member.
     pub fn extension(&self) -> Option<pg_sys::Oid> {
         // SAFETY: a catalog look-up.
         let oid = unsafe { pg_sys::getExtensionOfObject(pg_sys::RelationRelationId, self.oid()) };
@@ -226,7 +225,7 @@ impl OpenRelation {
     }
 }
 
-/// Opens another relation for the time of `read`; `None` when there is none of that OID.
+/// Opens another relation while `read` runs; `None` if there is none with that OID.
 pub fn with_relation<R>(oid: pg_sys::Oid, read: impl FnOnce(OpenRelation) -> R) -> Option<R> {
     // SAFETY: takes a reference on the relcache entry, given back below; an error in between ends
     // the transaction, whose resource owner gives it back.

@@ -1,9 +1,9 @@
 //! Work on one row that may fail without ending the decoding.
 //!
-//! An output function can raise for a value that is there and valid: its text passes 1 GB, it nests too
-//! deep, its type lost a label. A subtransaction for each row would cost too much, so the work runs
-//! under a resource owner of its own instead, and what an error leaves behind is given back as
-//! AbortSubTransaction (access/transam/xact.c) does it. A row that raises nothing pays for two assignments.
+//! An output function can raise an error for a valid value: its text exceeds 1 GB, it is nested too deeply,
+//! its type lost a label. A subtransaction for each row would be too expensive, so the work runs under a
+//! separate resource owner instead, and what an error leaves behind is released as in AbortSubTransaction
+//! (access/transam/xact.c). A row without an error costs two assignments.
 
 use std::cell::Cell;
 use std::panic::AssertUnwindSafe;
@@ -14,20 +14,20 @@ use pgrx::prelude::*;
 use crate::pg::declared;
 use crate::pg::failure::Failure;
 
-/// Work on a row, and in it the wording of the row.
+/// Work on a row, and the formatting of the row within it.
 const DEEPEST: usize = 2;
 
 thread_local! {
-    /// The first is below the owner of the transaction that decodes, and gone with it; the second is below
-    /// the first.
+    /// The first is a child of the resource owner of the decoding transaction, and released with it; the
+    /// second is a child of the first.
     static OWNERS: [Cell<pg_sys::ResourceOwner>; DEEPEST] =
         const { [const { Cell::new(std::ptr::null_mut()) }; DEEPEST] };
     static DEPTH: Cell<usize> = const { Cell::new(0) };
-    /// A row is on its way to where it is wanted: what fails there is nobody's value.
+    /// A row is being sent: errors there are not caused by a value.
     static IS_SENDING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Another transaction is decoded: the owners of the one before went with it.
+/// Another transaction is being decoded: the owners of the previous one were released with it.
 pub fn begin_transaction() {
     forget_from(0);
     DEPTH.set(0);
@@ -50,8 +50,8 @@ pub fn sending<R>(send: impl FnOnce() -> R) -> R {
     result
 }
 
-/// Runs `work` and gives what it raises as a value. The current memory context is emptied then, so
-/// nothing that is still needed may be kept in it. An error while a row is sent is raised on.
+/// Runs `work` and returns its error as a value. The current memory context is reset then, so nothing that is
+/// still needed may be in it. An error while a row is sent is re-raised.
 pub fn guarded<R>(work: impl FnOnce() -> R) -> Result<R, Failure> {
     let depth = DEPTH.get();
     // SAFETY: plain facts of this process.
@@ -88,7 +88,7 @@ fn owner_at(depth: usize, outer: pg_sys::ResourceOwner) -> pg_sys::ResourceOwner
     })
 }
 
-/// What AbortSubTransaction gives back, in its order.
+/// Releases what AbortSubTransaction releases, in its order.
 fn clean_up(
     owner: pg_sys::ResourceOwner,
     outer: pg_sys::ResourceOwner,
@@ -118,8 +118,8 @@ fn clean_up(
     }
 }
 
-/// True for an error that says nothing about the row: the server lacks something, or somebody asked for an
-/// end (classes 53, 57, 58 and 40 of errcodes.txt, and a lock that was not to be had).
+/// True for an error that is not caused by the row: the server lacks a resource, or a cancel was requested
+/// (classes 53, 57, 58 and 40 of errcodes.txt, and a lock that could not be acquired).
 pub fn is_passing(failure: &Failure) -> bool {
     // MAKE_SQLSTATE of utils/elog.h: six bits a character, the first one lowest.
     let code = failure.code as i32;

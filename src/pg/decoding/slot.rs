@@ -1,10 +1,9 @@
-//! Replication slots: making one together with the snapshot its creation exports, dropping one,
-//! and the facts of one.
+//! Replication slots: creating one together with its exported snapshot, dropping one, and its properties.
 //!
-//! Making a slot follows CreateReplicationSlot of PostgreSQL's walsender.c. The slot is ephemeral
-//! until everything that belongs to it is durable: whatever ends this process before, an error, a
-//! signal or a crash, leaves no slot behind. Until then [`plugin`] does not tell of it, so
-//! the launcher never meets a slot without its chain.
+//! Slots are created as by CreateReplicationSlot of PostgreSQL's walsender.c. The slot is ephemeral until
+//! everything that belongs to it is durable: if this process exits before, because of an error, a signal or a
+//! crash, it leaves no slot behind. Until then [`plugin`] ignores it, so the launcher never sees a slot
+//! without its chain.
 
 use std::ffi::{CStr, CString};
 
@@ -21,19 +20,19 @@ extern "C-unwind" {
     fn SnapBuildExportSnapshot(builder: *mut pg_sys::SnapBuild) -> *const std::ffi::c_char;
 }
 
-/// A slot being made: held by this process, gone with it until [`NewSlot::persist`].
+/// A slot being created: held by this process, and dropped with it until [`NewSlot::persist`].
 pub struct NewSlot {
-    /// Where the slot starts: every transaction that commits after this is decoded, and none that
-    /// the snapshot sees.
+    /// The slot's start point: every transaction that commits after it is decoded, and none that is visible
+    /// to the snapshot.
     pub start_lsn: u64,
-    /// The snapshot at that very point. It can be imported until [`NewSlot::end_export`].
+    /// The snapshot at exactly that point. It can be imported until [`NewSlot::end_export`].
     pub snapshot: snapshot::Exported,
 }
 
 impl NewSlot {
-    /// Makes the ephemeral slot `name` and waits until it has its start point, which takes as long
-    /// as the oldest transaction of the cluster that has an id. Outside any transaction; leaves one
-    /// open, the one that exports the snapshot: no queries until [`NewSlot::end_export`].
+    /// Creates the ephemeral slot `name` and waits until it has its start point, which takes as long as the
+    /// oldest transaction of the cluster that has an xid. Outside any transaction; leaves one open, which
+    /// exports the snapshot: no queries until [`NewSlot::end_export`].
     pub fn create(name: &str, plugin: &str) -> NewSlot {
         allow_output_plugin(plugin);
         let name = CString::new(name).unwrap_or_default();
@@ -47,7 +46,7 @@ impl NewSlot {
         }
     }
 
-    /// Makes the slot survive this process, durably, and lets others take it.
+    /// Makes the slot persistent, and releases it for other processes.
     pub fn persist(&self) {
         // SAFETY: this process holds the slot.
         unsafe {
@@ -56,14 +55,14 @@ impl NewSlot {
         }
     }
 
-    /// Ends the transaction that exports the snapshot. It commits: an abort would release the
-    /// fence, a session-level lock, as well.
+    /// Ends the transaction that exports the snapshot. It commits: an abort would also release the fence, a
+    /// session-level lock.
     pub fn end_export(&self) {
         transaction::commit();
     }
 }
 
-/// Creates the slot, finds its start point and exports the snapshot; gives the snapshot's name.
+/// Creates the slot, finds its start point and exports the snapshot; returns the snapshot's name.
 fn export(name: &CStr, plugin: &CStr) -> String {
     // SAFETY: the order of walsender.c. Decoding reads the catalogs outside a transaction, with a
     // resource owner that lives as long as this process. The last call has no binding of its own,
@@ -108,16 +107,17 @@ fn create_ephemeral(name: &CStr) {
     }
 }
 
-/// Drops the slot `name`. Raises when another process holds it (55006) or there is none (42704).
+/// Drops the slot `name`. Raises an error if another process holds it (55006) or if it does not exist
+/// (42704).
 pub fn drop(name: &str) {
     let name = CString::new(name).unwrap_or_default();
     // SAFETY: the name is NUL-terminated.
     unsafe { pg_sys::ReplicationSlotDrop(name.as_ptr(), true) }
 }
 
-/// Lets this session use `plugin` where the server has the setting output_plugin_libraries (the
-/// minor releases of August 2026 on): every other plugin is refused with 42501. A superuser session
-/// may widen it for itself, as an unquoted list of exact names; elsewhere this does nothing.
+/// Lets this session use `plugin` if the server has the setting output_plugin_libraries (from the minor
+/// releases of August 2026 on): every other plugin is refused with 42501. A superuser may extend it in a
+/// session, as an unquoted list of exact names; on other servers this does nothing.
 pub fn allow_output_plugin(plugin: &str) {
     const SETTING: &CStr = c"output_plugin_libraries";
     let Some(allowed) = guc::value(SETTING) else {
@@ -129,7 +129,7 @@ pub fn allow_output_plugin(plugin: &str) {
     }
 }
 
-/// What lasts of the slot `name`, copied, when its creation is finished; asked without a transaction.
+/// The persistent data of the slot `name`, copied, if its creation is finished; read without a transaction.
 /// An ephemeral slot belongs to a running incr_setup(), which has not made its chain durable yet.
 fn find(name: &str) -> Option<pg_sys::ReplicationSlotPersistentData> {
     let name = CString::new(name).unwrap_or_default();
@@ -142,8 +142,8 @@ fn find(name: &str) -> Option<pg_sys::ReplicationSlotPersistentData> {
     data.filter(|data| data.persistency == pg_sys::ReplicationSlotPersistency::RS_PERSISTENT)
 }
 
-/// Plugin of the slot `name`, where that is a logical one of `database`: others may have given any slot
-/// any name.
+/// Plugin of the slot `name`, if that is a logical one of `database`: other users may have given any name to
+/// any slot.
 pub fn plugin(name: &str, database: pg_sys::Oid) -> Option<String> {
     let data = find(name).filter(|data| data.database == database)?;
     // SAFETY: NUL-terminated.
@@ -151,17 +151,17 @@ pub fn plugin(name: &str, database: pg_sys::Oid) -> Option<String> {
     Some(plugin.to_string_lossy().into_owned())
 }
 
-/// How far a slot is.
+/// The position of a slot.
 #[derive(Clone, Copy, Debug)]
 pub struct Position {
-    /// From here on the server keeps WAL.
+    /// The server retains WAL from here on.
     pub restart_lsn: u64,
     pub confirmed_lsn: u64,
     /// Nothing can be read from it any more.
     pub is_invalidated: bool,
 }
 
-/// Where the slot `name` is.
+/// The position of the slot `name`.
 pub fn position(name: &str) -> Option<Position> {
     let data = find(name)?;
     #[cfg(feature = "pg15")]
@@ -176,7 +176,7 @@ pub fn position(name: &str) -> Option<Position> {
     })
 }
 
-/// What pg_replication_slots says of one slot.
+/// The properties of a slot in pg_replication_slots.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
     pub name: String,
@@ -190,12 +190,12 @@ pub struct Facts {
     pub safe_wal_size: Option<i64>,
 }
 
-/// Facts of the slot `name`; `None` when there is no such slot. Needs a transaction.
+/// Properties of the slot `name`; `None` if there is no such slot. Needs a transaction.
 pub fn facts(name: &str) -> Option<Facts> {
     all().into_iter().find(|slot| slot.name == name)
 }
 
-/// Facts of every logical slot of the cluster. Needs a transaction.
+/// Properties of every logical slot of the cluster. Needs a transaction.
 pub fn all() -> Vec<Facts> {
     const QUERY: &str = "SELECT slot_name::text, plugin::text, \
         datoid, active_pid, \

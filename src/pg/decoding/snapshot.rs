@@ -1,4 +1,4 @@
-//! Exported snapshots: what pg_dump imports, and which transactions they see.
+//! Exported snapshots, which pg_dump imports, and the transactions that are visible to them.
 
 use archive::snapshot::Snapshot;
 use pgrx::pg_sys::panic::ErrorReportable;
@@ -13,12 +13,12 @@ pub struct Exported {
     /// The name for `SET TRANSACTION SNAPSHOT` and `pg_dump --snapshot`.
     pub name: String,
     pub sees: Snapshot,
-    /// No transaction that the snapshot sees has a commit LSN after this one.
+    /// All transactions that are visible to the snapshot have commit LSNs up to this one.
     pub lsn: u64,
 }
 
 impl Exported {
-    /// Exports a snapshot from the current transaction, which must be a REPEATABLE READ one.
+    /// Exports a snapshot from the current transaction, which must be REPEATABLE READ.
     pub fn take() -> Exported {
         let name = query::one::<String>("SELECT pg_catalog.pg_export_snapshot()", &[])
             .unwrap_or_report()
@@ -26,8 +26,8 @@ impl Exported {
         let text = query::one::<String>("SELECT pg_catalog.pg_current_snapshot()::text", &[])
             .unwrap_or_report()
             .unwrap_or_default();
-        // A transaction becomes visible only after its commit record is in the WAL, so the insert
-        // position read after the snapshot lies past all of those.
+        // A transaction becomes visible only after its commit record is in the WAL, so the insert position
+        // read after the snapshot is past all of them.
         let lsn = crate::pg::server::wal_insert_lsn();
         match text.parse() {
             Ok(sees) => Exported { name, sees, lsn },
@@ -35,8 +35,8 @@ impl Exported {
         }
     }
 
-    /// The snapshot `name` that this process has exported, read from the file which ExportSnapshot
-    /// wrote for its importers (PostgreSQL's snapmgr.c): a slot's snapshot has no SQL to ask.
+    /// The snapshot `name` that this process has exported, read from the file that ExportSnapshot wrote for
+    /// importers (PostgreSQL's snapmgr.c): a slot's snapshot cannot be queried by SQL.
     pub fn read(name: &str, lsn: u64) -> Exported {
         let path = crate::pg::server::data_directory()
             .join("pg_snapshots")

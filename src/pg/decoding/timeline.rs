@@ -1,4 +1,4 @@
-//! Timelines: which histories of this cluster the present one goes on from (access/timeline.h).
+//! Timelines: the ancestors of the server's current timeline (access/timeline.h).
 
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use pgrx::prelude::*;
@@ -15,18 +15,18 @@ extern "C-unwind" {
     ) -> pg_sys::XLogRecPtr;
 }
 
-/// Up to where the server's WAL and that of `timeline` are the same.
+/// Up to where the server's WAL and that of `timeline` are identical.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shared {
-    /// The server still writes that timeline; this is how far it is.
+    /// The server is still on that timeline; this is its current position.
     Current(u64),
-    /// It left that timeline here, by a promotion or a recovery to a point.
+    /// The server left that timeline here, by a promotion or a point-in-time recovery.
     LeftAt(u64),
     /// It was never on it.
     Never,
 }
 
-/// Looks `timeline` up in the history of the present one. Allocates in the current memory context.
+/// Looks `timeline` up in the history of the current one. Allocates in the current memory context.
 pub fn shared_with(timeline: u32) -> Shared {
     let current = server::timeline();
     if timeline == current {

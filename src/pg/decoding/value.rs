@@ -1,5 +1,5 @@
-//! Values of rows as text: the type's own output function, called through a cached FmgrInfo, or
-//! plain Rust for the few types that make up most of what is written.
+//! Values of rows as text: by the type's output function, called through a cached FmgrInfo, or in Rust for
+//! the few types that account for most of the output.
 
 use std::cell::UnsafeCell;
 use std::ffi::{c_char, CStr};
@@ -14,7 +14,7 @@ use crate::pg::declared;
 
 /// A memory context that is deleted by [`MemoryContextOwner::release`] or along with its parent.
 ///
-/// It has no `Drop`: its parent may be gone by then, and the context with it.
+/// It has no `Drop`: its parent may already be deleted then, and the context with it.
 pub struct MemoryContextOwner(pg_sys::MemoryContext);
 
 impl MemoryContextOwner {
@@ -47,14 +47,14 @@ impl MemoryContextOwner {
     }
 }
 
-/// How the text of a value is written as SQL.
+/// How the text of a value is written in SQL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// Digits with a sign, as they are.
+    /// Digits with a sign, unquoted.
     Integer,
-    /// As it is when finite; a negative zero, NaN and infinities need quotes.
+    /// Unquoted if finite; negative zero, NaN and infinities need quotes.
     Float,
-    /// As it is unless it is NaN or an infinity.
+    /// Unquoted unless it is NaN or an infinity.
     Numeric,
     /// true or false.
     Boolean,
@@ -69,8 +69,8 @@ enum How {
     Int4,
     Int8,
     Boolean,
-    /// text, varchar, char(n): the bytes are the text, up to a NUL, where the type's own output
-    /// function, and with it pg_dump, ends too. Only a C function can have put one there.
+    /// text, varchar, char(n): the bytes are the text, up to a NUL, at which the type's own output function,
+    /// and with it pg_dump, ends too. Only a C function can have written one.
     Bytes,
     Function {
         /// What a call caches in it is the function's own business, and it may call itself.
@@ -79,18 +79,18 @@ enum How {
     },
 }
 
-/// A value that is larger may have a text that passes 1 GB, which is the most that PostgreSQL holds in
-/// one piece: a NULL in an array takes one bit, and five characters.
+/// A larger value may have a text of more than 1 GB, the maximum of one allocation in PostgreSQL: a NULL in
+/// an array takes one bit, and five characters.
 const SURELY_FITS: usize = 16 << 20;
 
-/// A column's way to text.
+/// The conversion of a column to text.
 pub struct Output {
     pub form: Form,
     how: How,
 }
 
 impl Output {
-    /// For a type or domain; what its output function caches lives in `memory`.
+    /// For a type or domain; caches of its output function are in `memory`.
     pub fn of_type(type_oid: pg_sys::Oid, memory: &MemoryContextOwner) -> Self {
         // SAFETY: a catalog look-up.
         let base = unsafe { pg_sys::getBaseType(type_oid) };
@@ -109,9 +109,8 @@ impl Output {
         Self { form, how }
     }
 
-    /// Reads the value's text, which is nowhere else while `read` has it; `None` where PostgreSQL cannot make it, because
-    /// it passes 1 GB. Allocates in the current memory context. A value that logical decoding has put together of its
-    /// pieces is read where it is.
+    /// Appends the value's text to `out`; false if PostgreSQL cannot produce it, because it exceeds 1 GB.
+    /// Allocates in the current memory context.
     #[must_use]
     pub fn with_text<R>(&self, value: pg_sys::Datum, read: impl FnOnce(&[u8]) -> R) -> Option<R> {
         Some(match &self.how {
@@ -193,7 +192,7 @@ unsafe fn at_its_place(varlena: *mut pg_sys::varlena) -> *mut pg_sys::varlena {
     }
 }
 
-/// Neither compressed nor stored elsewhere.
+/// Neither compressed nor stored out of line.
 ///
 /// # Safety
 /// It must point to a varlena.
@@ -202,8 +201,8 @@ unsafe fn is_plain(varlena: *const pg_sys::varlena) -> bool {
     unsafe { varatt_is_4b_u(varlena) || (varatt_is_1b(varlena) && !varatt_is_1b_e(varlena)) }
 }
 
-/// NULL where PostgreSQL refuses to make a text of that size. Nothing is left behind by that error: it
-/// is raised when memory is asked for.
+/// NULL if PostgreSQL refuses to produce a text of that size. This error leaves nothing behind: it is raised
+/// when memory is requested.
 ///
 /// # Safety
 /// `output` must be the output function of the value's type.
@@ -225,7 +224,7 @@ unsafe fn text_if_it_fits(output: *mut pg_sys::FmgrInfo, value: pg_sys::Datum) -
     .execute()
 }
 
-/// As mcxt.c and stringinfo.c have it.
+/// According to mcxt.c and stringinfo.c.
 fn is_about_size(error: &CaughtError) -> bool {
     let CaughtError::PostgresError(report) = error else {
         return false;

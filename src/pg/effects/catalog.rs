@@ -1,4 +1,4 @@
-//! A catalog that is open, and its tuples in whatever state they are.
+//! An open catalog, and access to its tuples in any state.
 
 use std::ffi::CStr;
 
@@ -12,34 +12,35 @@ use crate::pg::decoding::value::Row;
 
 const LOCK: i32 = pg_sys::AccessShareLock as i32;
 
-/// A catalog under a lock that keeps it from being rewritten or cut off.
+/// A catalog under a lock that prevents a rewrite and truncation.
 pub struct Catalog {
     pub oid: u32,
     pub rule: &'static Rule,
     relation: pg_sys::Relation,
-    /// Where the rule's columns are, from 0.
+    /// The positions of the rule's columns, from 0.
     positions: Vec<usize>,
-    /// Indexes by which rows are looked for, with their columns.
+    /// Indexes used for searches, with their columns.
     searches: Vec<(u32, Vec<usize>)>,
     blocks: u32,
     row: Row,
 }
 
-/// The transactions that made and removed a tuple.
+/// The transactions that inserted and deleted a tuple.
 #[derive(Clone, Copy)]
 pub struct Makers {
     pub xmin: u32,
-    /// `None` where nobody did; one that has only locked it is nobody.
+    /// `None` if there is none; a mere locker does not count.
     pub xmax: Option<u32>,
-    /// The tuple's command field where it holds cmin for sure.
+    /// The tuple's command field if it certainly contains cmin.
     pub raw_cmin: Option<u32>,
 }
 
 impl Catalog {
-    /// Opens a catalog; `None` when its rows are nobody's objects.
+    /// Opens a catalog; `None` if its rows do not belong to objects.
     pub fn open(oid: u32) -> Result<Option<Catalog>, Unreadable> {
         let rule = owner::rule(oid);
-        // A user's table that stands for a catalog (user_catalog_table) can be on its way out, and fails to open.
+        // A user's table that acts as a catalog (user_catalog_table) may be being dropped, and cannot be
+        // opened.
         if oid >= pg_sys::FirstUnpinnedObjectId || rule.is_noise() {
             return Ok(None);
         }
@@ -89,7 +90,7 @@ impl Catalog {
             catalog.searches = searches;
             match places(rule.columns) {
                 Some(positions) => catalog.positions = positions,
-                // A catalog that no release so far has so, or that is new: the object is unknown.
+                // No known release has such a catalog, or it is new: the object is unknown.
                 None => catalog.rule = &owner::UNKNOWN,
             }
         }
@@ -105,13 +106,13 @@ impl Catalog {
         self.relation
     }
 
-    /// The file that the catalog is in now.
+    /// The catalog's current file.
     pub fn file(&self) -> Locator {
         // SAFETY: it is open.
         unsafe { compat::storage(self.relation) }
     }
 
-    /// Calls `look` with the tuple at this place; `None` where there is none any more.
+    /// Calls `look` with the tuple with this TID; `None` if it no longer exists.
     pub fn fetch<R>(
         &mut self,
         place: Place,
@@ -139,7 +140,7 @@ impl Catalog {
     }
 }
 
-/// Calls `look` with the tuple at this place, in whatever state; `None` where there is none any more.
+/// Calls `look` with the tuple with this TID, in any state; `None` if it no longer exists.
 ///
 /// # Safety
 /// The catalog is open, and has that block for as long as that.
@@ -166,7 +167,7 @@ pub unsafe fn fetch<R>(
     }
 }
 
-/// Where a tuple stands.
+/// The TID of a tuple.
 ///
 /// # Safety
 /// It must be one of a table.
@@ -179,7 +180,7 @@ pub unsafe fn place(tuple: pg_sys::HeapTuple) -> Place {
     }
 }
 
-/// Who made and who removed a tuple.
+/// The transactions that inserted and deleted a tuple.
 ///
 /// # Safety
 /// The tuple's page must be pinned.
@@ -199,7 +200,7 @@ pub unsafe fn makers(tuple: pg_sys::HeapTuple) -> Makers {
             () if is(pg_sys::HEAP_XMAX_IS_MULTI) => Some(pg_sys::HeapTupleGetUpdateXid(header)),
             () => Some(fields.t_xmax),
         };
-        // Whoever removes it, and be it in vain, puts a command of his own into the field.
+        // A deleter, even if it aborts, stores its own command in the field.
         let is_untouched = fields.t_xmax == pg_sys::InvalidTransactionId;
         Makers {
             xmin: fields.t_xmin.into_inner(),
@@ -232,7 +233,7 @@ impl Fields<'_> {
         self.value(index) as u8
     }
 
-    /// What the row is looked for by.
+    /// A search key of the row.
     pub fn wanted(&self) -> impl Iterator<Item = Wanted> + '_ {
         self.searches.iter().map(|(index, positions)| {
             let mut keys = [0; 2];

@@ -1,10 +1,11 @@
-//! Where the rows of catalogs stand that a transaction reads of its objects, at each of its commands.
+//! The TIDs of the catalog rows of a transaction's objects, at each of its commands.
 //!
-//! Every row that it changed is known before it is decoded ([`super::events`]). So an object that it made, or
-//! that it drops, has no other rows than these, at any command; and what an index has told once of another object
-//! holds until one of these rows comes or goes. Rows are then fetched by their places, which is far cheaper
-//! than a search in an index. They stay there: the slot's catalog_xmin keeps them from VACUUM. VACUUM FULL and
-//! CLUSTER move them, though, and can come between any two looks: a place is one in a file.
+//! Every row that it changed is known before it is decoded ([`super::events`]). So an object that it created,
+//! or that it drops, has no other rows than these, at any command; and the result of an index search for
+//! another object is valid until one of these rows is inserted or deleted. Rows are then fetched by TID,
+//! which is much cheaper than an index search. The TIDs remain valid: the slot's catalog_xmin protects the
+//! rows from VACUUM. But VACUUM FULL and CLUSTER move them, and can run between any two look-ups: a TID is
+//! only valid in one file.
 
 use std::cell::RefCell;
 
@@ -13,7 +14,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::lives::Span;
 
-/// Indexes of catalogs, by OID, with the columns that rows are looked for by, and whose these are.
+/// Indexes of catalogs, by OID, with the columns of searches, and the owner of the rows found.
 pub struct Search {
     pub catalog: u32,
     pub index: u32,
@@ -21,7 +22,7 @@ pub struct Search {
     owner: Owner,
 }
 
-/// The object that all rows of a search belong to, and go with.
+/// The object that owns all rows of a search, and with which they are deleted.
 #[derive(Clone, Copy)]
 enum Owner {
     Class(u32),
@@ -63,7 +64,7 @@ pub fn searches_in(catalog: u32) -> impl Iterator<Item = &'static Search> {
         .filter(move |search| search.catalog == catalog)
 }
 
-/// The index by which an object of a class finds its own row.
+/// The index for searching the own row of an object of a class.
 fn own_index(class: u32) -> Option<u32> {
     match class {
         CLASS => Some(2662),
@@ -74,7 +75,7 @@ fn own_index(class: u32) -> Option<u32> {
     }
 }
 
-/// What a row is looked for by: an index, and its first columns, 0 where there is but one.
+/// A search: an index, and the values of its first columns, 0 for a second one that does not exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Wanted {
     pub index: u32,
@@ -113,15 +114,15 @@ pub struct Place {
     pub offset: u16,
 }
 
-/// Of several tuples of a catalog, in the file that it was in when they were found.
+/// Several tuples of a catalog, in the file in which they were found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Places {
-    /// relfilenode; it has no meaning without places.
+    /// relfilenode; meaningless without TIDs.
     pub file: u32,
     pub at: Vec<Place>,
 }
 
-/// A row that the transaction made or removed.
+/// A row that the transaction inserted or deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Changed {
     pub wanted: Wanted,
@@ -129,23 +130,23 @@ pub struct Changed {
     pub span: Span,
 }
 
-/// All that the transaction changed in the catalogs of [`SEARCHES`].
+/// All changes of the transaction in the catalogs of [`SEARCHES`].
 #[derive(Debug, Default)]
 pub struct ChangedRows {
-    /// Sorted; none where it is not known that these are all.
+    /// Sorted; `None` if they may be incomplete.
     changed: Option<Vec<Changed>>,
-    /// Where those of one search begin and end.
+    /// The range of each search.
     of_one: FxHashMap<Wanted, (u32, u32)>,
-    /// Own rows of objects that the transaction made or drops.
+    /// Own rows of objects that the transaction created or drops.
     whole: FxHashSet<Wanted>,
     /// The files in which they were found, by catalog.
     files: FxHashMap<u32, u32>,
-    /// What searches have found.
+    /// The results of searches.
     found: RefCell<FxHashMap<Wanted, Places>>,
 }
 
 impl ChangedRows {
-    /// They must be all; `files` are those of their catalogs.
+    /// They must be complete; `files` are those of their catalogs.
     pub fn of(mut changed: Vec<Changed>, files: FxHashMap<u32, u32>) -> ChangedRows {
         changed.sort_unstable();
         let (mut of_one, mut whole) = (FxHashMap::default(), FxHashSet::default());
@@ -176,13 +177,13 @@ impl ChangedRows {
         Some(&all[*begin as usize..*end as usize])
     }
 
-    /// The transaction made the object that these rows belong to, or drops it.
+    /// The transaction created the object that owns these rows, or drops it.
     fn has_all(&self, wanted: Wanted) -> bool {
         let own = wanted.own_row_of_owner();
         own.is_some_and(|own| self.whole.contains(&own))
     }
 
-    /// The rows under a snapshot whose `curcid` is `command`, in no order; `None` where they have to be searched.
+    /// The rows under a snapshot whose `curcid` is `command`, unordered; `None` if they have to be searched.
     pub fn places(&self, wanted: Wanted, command: u32) -> Option<Places> {
         let catalog = wanted.search()?.catalog;
         let changed = self.changed(wanted)?;
@@ -198,7 +199,7 @@ impl ChangedRows {
         if changed.is_empty() {
             return Some(found.clone());
         }
-        // They were found behind a rewrite, and those that were changed before it.
+        // These were found after a rewrite, and the changed ones before it.
         if !found.at.is_empty() && found.file != file {
             return None;
         }
@@ -210,7 +211,7 @@ impl ChangedRows {
         Some(Places { file, at })
     }
 
-    /// Takes note of what a search under a snapshot of this transaction has found, whatever its command.
+    /// Records the result of a search under a snapshot of this transaction, at any command.
     pub fn note(&self, wanted: Wanted, places: Places) {
         self.found.borrow_mut().insert(wanted, places);
     }

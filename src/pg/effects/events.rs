@@ -1,8 +1,8 @@
-//! Which objects a transaction touched in the catalogs, and by which of its commands.
+//! The objects that a transaction touched in the catalogs, and the commands that did it.
 //!
-//! A transaction that touched none pays for one look at a pointer. Otherwise the cost grows with the number
-//! of tuples that it changed in catalogs: each is fetched once, in the order of files and blocks. The rows
-//! tell as well when an object came and went (`lives`): what is not there need not be asked for.
+//! A transaction that touched none costs one pointer check. Otherwise the cost grows with the number of
+//! tuples that it changed in catalogs: each is fetched once, in the order of files and blocks. The rows also
+//! show when an object was created and dropped (`lives`): an object that does not exist need not be queried.
 
 use effects::Key;
 use pgrx::prelude::*;
@@ -17,20 +17,20 @@ use super::tuple_cids::{self, TupleCids};
 use crate::pg::declared;
 use crate::pg::decoding::commit_view;
 
-/// Command `command` of the transaction inserted, updated or deleted a row that belongs to an object.
+/// Command `command` of the transaction inserted, updated or deleted a row of an object.
 ///
-/// It is seen by a snapshot whose `curcid` is above `command`.
+/// It is visible to a snapshot whose `curcid` is above `command`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Event {
     pub command: u32,
-    /// The OID 0 stands for some row of a catalog that has no objects, or is not known.
+    /// The OID 0 stands for a row of a catalog that has no objects, or is unknown.
     pub key: Key,
 }
 
-/// The class of an event that is no object's: a command began to rewrite the table of this OID.
+/// The class of an event without object: a command began to rewrite the table with this OID.
 pub const REWRITE: u32 = 0;
 
-/// What the transaction did to the catalogs cannot be told.
+/// The changes of the transaction in the catalogs could not be determined.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Unreadable(String);
@@ -41,20 +41,20 @@ impl Unreadable {
     }
 }
 
-/// What a transaction did to the catalogs.
+/// The changes of a transaction in the catalogs.
 #[derive(Default)]
 pub struct Touched {
-    /// By command, class and OID, each one once.
+    /// Sorted by command, class and OID, without duplicates.
     pub events: Vec<Event>,
     pub lives: Lives,
     pub rows: ChangedRows,
 }
 
-/// What the transaction touched; `None` when it changed no catalog. Called in the begin callback, under the
-/// snapshot it finds.
+/// The objects that the transaction touched; `None` if it changed no catalog. Called in the begin callback,
+/// under its snapshot.
 ///
-/// Where a catalog was rewritten since (VACUUM FULL, CLUSTER), its tuples are looked for in all catalogs,
-/// which costs a read of them.
+/// If a catalog was rewritten since (VACUUM FULL, CLUSTER), its tuples are searched in all catalogs, which
+/// have to be read.
 ///
 /// # Safety
 /// `txn` is that of a begin callback.
@@ -69,7 +69,7 @@ pub unsafe fn events_of(txn: *mut pg_sys::ReorderBufferTXN) -> Option<Result<Tou
         Err(_) => {
             let mut again = Collected::new(collected.own);
             rewritten::by_scans(&mut again).map(|()| Touched {
-                // A rewrite can have left rows out that nobody sees any more.
+                // A rewrite may have discarded dead rows.
                 lives: Lives::default(),
                 rows: ChangedRows::default(),
                 ..again.in_order()
@@ -78,7 +78,7 @@ pub unsafe fn events_of(txn: *mut pg_sys::ReorderBufferTXN) -> Option<Result<Tou
     })
 }
 
-/// Events on the way.
+/// Events being collected.
 pub struct Collected {
     /// Sorted.
     pub own: Vec<u32>,
@@ -86,7 +86,7 @@ pub struct Collected {
     events: Vec<Event>,
     versions: Vec<Version>,
     rows: Vec<Changed>,
-    /// Of the catalogs that they are in.
+    /// The files of their catalogs.
     files: FxHashMap<u32, u32>,
 }
 
@@ -106,7 +106,7 @@ impl Collected {
         self.own.binary_search(&xid).is_ok()
     }
 
-    /// Takes the commands that are this transaction's: `cmin` made the tuple, `cmax` removed it.
+    /// Adds the commands that belong to this transaction: `cmin` inserted the tuple, `cmax` deleted it.
     ///
     /// # Safety
     /// A tuple of `catalog` whose page is pinned.
@@ -168,7 +168,7 @@ fn by_tuples(tuples: &[TupleCids], collected: &mut Collected) -> Result<(), Unre
         let Some(mut catalog) = Catalog::open(relation)? else {
             continue;
         };
-        // The map from files to catalogs is that of the transaction's moment; this is that of now.
+        // The mapping of files to catalogs is as of the transaction; this is the current one.
         let file = catalog.file().file_number;
         collected.files.insert(relation, file.to_u32());
         let taken = if file == tuples[0].file.file_number {
@@ -207,8 +207,8 @@ fn from_catalog(
     Ok(())
 }
 
-/// The commands of a tuple as far as they are this transaction's: an aborted subtransaction's may be among
-/// those at hand, and somebody else may have removed the tuple since.
+/// The commands of a tuple as far as they belong to this transaction: those of an aborted subtransaction may
+/// be included, and another transaction may have deleted the tuple since.
 fn commands_of(
     place: &TupleCids,
     makers: &Makers,
@@ -218,7 +218,7 @@ fn commands_of(
     let is_removed = makers.xmax.is_some_and(|xmax| collected.is_own(xmax));
     let cmin = place.cmin.filter(|_| is_made);
     let cmax = place.cmax.filter(|_| is_removed);
-    // What stands on the page proves that the entries are laid out as they are read.
+    // The value on the page confirms that the entries have the expected layout.
     if is_made && makers.raw_cmin.is_some_and(|raw| Some(raw) != cmin) {
         return Err(Unreadable::new(
             "the command of a tuple does not match its entry",

@@ -1,7 +1,7 @@
-//! Rows of catalogs under the historic snapshot: searched by an index, or fetched from where they are known to stand.
+//! Catalog rows under the historic snapshot: searched by an index, or fetched by known TIDs.
 //!
-//! A look reads a few catalogs again and again. What it has opened stays open until its subtransaction is
-//! rolled back, which closes all of it.
+//! A look-up reads a few catalogs repeatedly. Relations that it has opened stay open until its subtransaction
+//! is rolled back, which closes them.
 
 use std::ops::ControlFlow;
 
@@ -16,7 +16,7 @@ use crate::pg::decoding::value::Row;
 
 const LOCK: i32 = pg_sys::AccessShareLock as i32;
 
-/// What one look has opened.
+/// The relations opened by one look-up.
 #[derive(Default)]
 pub struct HistoricRows {
     open: FxHashMap<u32, pg_sys::Relation>,
@@ -33,7 +33,7 @@ impl HistoricRows {
         })
     }
 
-    /// True where a catalog's file has no block.
+    /// True if a catalog's file has no blocks.
     pub fn is_empty(&mut self, catalog: u32) -> bool {
         let relation = self.open(catalog);
         // SAFETY: it is open.
@@ -43,8 +43,8 @@ impl HistoricRows {
         blocks == 0
     }
 
-    /// Calls `each` with the rows whose columns are as `keys` say, in the index's order; the columns are the first
-    /// ones of the index, by their numbers in the catalog.
+    /// Calls `each` with the rows that match `keys`, in the index's order; the columns are the first ones of
+    /// the index, by their numbers in the catalog.
     pub fn search(
         &mut self,
         catalog: u32,
@@ -94,14 +94,14 @@ impl HistoricRows {
         }
     }
 
-    /// The file that a catalog is in, for as long as the look lasts.
+    /// The file of a catalog, for the duration of the look-up.
     pub fn file(&mut self, catalog: u32) -> u32 {
         let relation = self.open(catalog);
         // SAFETY: it is open.
         unsafe { compat::storage(relation) }.file_number.to_u32()
     }
 
-    /// Calls `each` with the rows at these places; false where they are not there any more.
+    /// Calls `each` with the rows with these TIDs; false if they no longer exist.
     pub fn fetch(
         &mut self,
         catalog: u32,

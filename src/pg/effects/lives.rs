@@ -1,10 +1,10 @@
-//! When the objects of a transaction are there, as far as their own rows in the catalogs tell.
+//! When the objects of a transaction exist, according to their own catalog rows.
 //!
-//! An object whose row the transaction never touched is not known here; it may be there or not.
+//! An object whose row the transaction did not touch is not known here; it may exist or not.
 
 use effects::Key;
 
-/// From the command that made a row to the one that removed it.
+/// From the command that inserted a row to the one that deleted it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span {
     /// `None`: before the transaction.
@@ -18,12 +18,12 @@ pub struct Span {
 pub struct Version {
     pub key: Key,
     pub span: Span,
-    /// The letter of its kind, where the catalog has several ([`super::owner::Rule::kind`]).
+    /// The letter of its kind, if the catalog has several ([`super::owner::Rule::kind`]).
     pub kind: Option<char>,
 }
 
 impl Span {
-    /// Under a snapshot whose `curcid` is `command`.
+    /// Visible to a snapshot whose `curcid` is `command`.
     pub fn is_seen_at(&self, command: u32) -> bool {
         self.made.is_none_or(|made| made < command)
             && self.removed.is_none_or(|removed| removed >= command)
@@ -46,7 +46,7 @@ impl Lives {
         &rest[..rest.partition_point(|version| version.key == key)]
     }
 
-    /// True for an object that is for sure not there under a snapshot whose `curcid` is `command`.
+    /// True for an object that certainly does not exist under a snapshot whose `curcid` is `command`.
     pub fn is_absent(&self, key: Key, command: u32) -> bool {
         let versions = self.versions(key);
         !versions.is_empty()
@@ -55,7 +55,7 @@ impl Lives {
                 .any(|version| version.span.is_seen_at(command))
     }
 
-    /// The letter of its kind then, where that is known.
+    /// Its kind at that command, if known.
     pub fn kind(&self, key: Key, command: u32) -> Option<char> {
         let mut versions = self.versions(key).iter();
         versions

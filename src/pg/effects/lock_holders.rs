@@ -1,4 +1,4 @@
-//! Who is in the way of a look: the sessions that hold a table's lock which nobody can share.
+//! The sessions that block a look-up: those that hold an exclusive lock on a table.
 
 use std::collections::BTreeMap;
 
@@ -7,11 +7,11 @@ use pgrx::prelude::*;
 use crate::pg::ddl::node::relation_name;
 use crate::pg::server;
 
-/// How many tables are named.
+/// Maximum number of tables in the message.
 const NAMED: usize = 3;
 
-/// The tables of this database that others have locked as ALTER TABLE does, and by which processes, in words;
-/// empty where there are none. Looks at the whole lock table: for when something is wrong.
+/// The tables of this database that other sessions have locked like ALTER TABLE, and by which processes, as
+/// text; empty if there are none. Reads the whole lock table: only for error messages.
 pub fn in_words() -> String {
     let mut holders: BTreeMap<u32, Vec<i32>> = BTreeMap::new();
     // SAFETY: inside a transaction; the locks are a copy in the current memory context.
@@ -43,7 +43,7 @@ pub fn in_words() -> String {
     named.take(NAMED).collect::<Vec<_>>().join("; ")
 }
 
-/// The qualified name of a table; none of what has no definition of its own.
+/// The qualified name of a table; `None` for relations without a definition of their own.
 fn name(relation: pg_sys::Oid) -> Option<String> {
     let kinds = [
         pg_sys::RELKIND_RELATION,

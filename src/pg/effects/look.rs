@@ -1,13 +1,13 @@
-//! A look at the catalogs, under the historic snapshot, that leaves nothing behind.
+//! A look-up in the catalogs, under the historic snapshot, that leaves nothing behind.
 //!
-//! Functions that give an object's definition take locks on tables and keep them to the end of the
-//! transaction (pg_get_expr, pg_get_viewdef: ruleutils.c), and may raise. So a look is a subtransaction that
-//! is always rolled back. It is the bootstrap superuser's, as a capture worker is: what is written does not
-//! depend on who asks.
+//! Functions that return an object's definition lock tables until the end of the transaction (pg_get_expr,
+//! pg_get_viewdef: ruleutils.c), and may raise errors. Therefore a look-up is a subtransaction that is always
+//! rolled back. It runs as the bootstrap superuser, like a capture worker, so the output does not depend on
+//! the user.
 //!
-//! A look holds some of these locks while it waits for others, and sessions want them in an order of their
-//! own. No session may be ended as a deadlock's victim for it: the look finds out first, or gives up before
-//! `deadlock_timeout` is over, and is tried again.
+//! A look-up holds some of these locks while it waits for others, and sessions acquire them in a different
+//! order. No session may be terminated as a deadlock victim because of it: the look-up detects the deadlock
+//! first, or gives up before `deadlock_timeout`, and is retried.
 
 use std::ffi::CStr;
 use std::panic::AssertUnwindSafe;
@@ -20,21 +20,22 @@ use crate::pg::failure::Failure;
 use crate::pg::server::session::set_at_level;
 use crate::pg::server::wait_a_moment;
 
-/// How long a lock is waited for at a time, in milliseconds; half of `deadlock_timeout` where that is less.
+/// How long to wait for a lock at a time, in milliseconds; at most half of `deadlock_timeout`.
 const LOCK_TIMEOUT: i32 = 500;
-/// After how many milliseconds of waiting it is checked for a deadlock.
+/// After how many milliseconds of waiting to check for a deadlock.
 const DEADLOCK_TIMEOUT: i32 = 10;
-/// Between two tries all locks are given back, for whoever waits for them.
+/// Between two attempts all locks are released for other sessions.
 const PAUSE: Duration = Duration::from_millis(20);
-/// How long it is tried again. Then it is a failure of the decoding, which says who is in the way and starts anew.
+/// How long to retry. After that the decoding fails with a message that names the blocking processes, and
+/// starts again.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Runs `look` in a subtransaction that is rolled back, again where somebody held a lock that it wants, for as long as
-/// `patience` says. What it raises comes back as a value.
+/// Runs `look` in a subtransaction that is rolled back, repeatedly if it could not acquire a lock, as long as
+/// `patience` allows. Its errors are returned as values.
 ///
-/// Called in a callback of the output plugin, under settings that make texts canonical (`search_path`
-/// empty). `is_passing` of row_guard tells whether trying again can help, [`is_about_locks`] whether the reason
-/// is a lock.
+/// Called in a callback of the output plugin, under settings that make texts canonical (empty `search_path`).
+/// `is_passing` of row_guard returns whether retrying can help, [`is_about_locks`] whether the reason is a
+/// lock.
 pub fn without_trace<R>(
     patience: Duration,
     mut look: impl FnMut() -> Result<R, Failure>,
@@ -52,7 +53,7 @@ pub fn without_trace<R>(
     }
 }
 
-/// A lock was not to be had, or would never have been.
+/// A lock could not be acquired, or never would have been.
 pub fn is_about_locks(failure: &Failure) -> bool {
     use PgSqlErrorCode::{ERRCODE_LOCK_NOT_AVAILABLE, ERRCODE_T_R_DEADLOCK_DETECTED};
     matches!(
@@ -61,7 +62,7 @@ pub fn is_about_locks(failure: &Failure) -> bool {
     )
 }
 
-/// PostgreSQL does not say which lock it was.
+/// PostgreSQL does not report which lock it was.
 fn locked(failure: &Failure, patience: Duration) -> Failure {
     let message = format!(
         "could not acquire a lock to read a definition within {} s",
@@ -99,8 +100,8 @@ fn once<R>(look: &mut impl FnMut() -> Result<R, Failure>) -> Result<R, Failure> 
     outcome
 }
 
-/// Settings by their variables: guc.c would take longer than many a look, and is told nothing that it would
-/// have to give back.
+/// Settings changed through their variables: guc.c would take longer than many look-ups, and has nothing to
+/// restore.
 struct Settings {
     lock_timeout: i32,
     deadlock_timeout: i32,
@@ -121,7 +122,7 @@ impl Settings {
         }
     }
 
-    /// Puts them in force; returns those that were.
+    /// Sets them; returns the previous ones.
     fn exchange(self) -> Settings {
         use std::ptr::replace;
         // SAFETY: variables of this process, read where a lock is waited for or a name is quoted; nobody else has
@@ -140,7 +141,7 @@ impl Settings {
     }
 }
 
-/// User and snapshot, which end with the subtransaction.
+/// User and snapshot, for the duration of the subtransaction.
 fn prepare() {
     // SAFETY: inside the subtransaction, which pops it. A historic snapshot is in force, which GetCatalogSnapshot
     // answers.

@@ -1,15 +1,15 @@
-//! What a transaction did to the catalogs, and what stands in them before and after: the C side of
+//! The changes of a transaction in the catalogs, and the catalogs' contents before and after: the C side of
 //! schema changes as effects.
 //!
-//! - [`tuple_cids`]: which tuples of catalogs a transaction changed, and by which of its commands.
-//! - [`events`]: which objects a transaction touched, and by which of its commands.
-//! - [`lives`]: from when to when each of them is there; [`changed_rows`]: where its rows are.
-//! - [`view`]: the catalogs before the transaction and at a command of it.
+//! - [`tuple_cids`]: the tuples of catalogs that a transaction changed, and the commands that did it.
+//! - [`events`]: the objects that a transaction touched, and the commands that did it.
+//! - [`lives`]: when each of them exists; [`changed_rows`]: the TIDs of its rows.
+//! - [`view`]: the catalogs before the transaction and at one of its commands.
 //! - [`query`] and [`tuples`]: the state of objects out of the catalogs, by queries or by their rows; a
 //!   [`look`] leaves nothing behind.
 //!
-//! What an object's state is, how two are compared and worded, and when each is read is decided elsewhere.
-//! All of it is called in callbacks of an output plugin.
+//! The definition of an object's state, comparison and SQL output, and the time of each look-up are
+//! determined elsewhere. All of this is called in callbacks of an output plugin.
 
 mod catalog;
 pub mod changed_rows;

@@ -1,9 +1,9 @@
-//! Which object a row of a catalog belongs to.
+//! The object that a catalog row belongs to.
 //!
-//! Rows that only say something about another object (a column, a default, a comment, a member of an
-//! operator family) count as that object's. Rows that no one writes as DDL (statistics, array types, internal
-//! triggers, most dependencies) count as nothing. The columns are read from the row itself, so this holds
-//! for rows that are gone since.
+//! Rows that describe another object (a column, a default, a comment, a member of an operator family) count
+//! as that object's. Rows that are not the subject of DDL (statistics, array types, internal triggers, most
+//! dependencies) are ignored. The columns are read from the row itself, so this also works for rows that no
+//! longer exist.
 
 use effects::key::catalog::{
     CLASS, CONSTRAINT, DATABASE, NAMESPACE, OPFAMILY, POLICY, PROC, PUBLICATION, REWRITE,
@@ -19,9 +19,9 @@ use super::relations::Relations;
 /// Most rows belong to one object; that of a composite type to its relation and its type.
 pub type Owners = [Option<Key>; 2];
 
-/// How the rows of one catalog are read.
+/// How the rows of one catalog are interpreted.
 pub struct Rule {
-    /// What [`Rule::owners`] reads, by name: positions differ between releases.
+    /// The columns for [`Rule::owners`], by name: positions differ between releases.
     pub columns: &'static [&'static str],
     owners: How,
 }
@@ -46,12 +46,12 @@ impl Rule {
         matches!(self.owners, How::Noise)
     }
 
-    /// True for the row that is the object, not one that says something about it.
+    /// True for the object's own row, not one that describes it.
     pub fn is_row_of(&self, class: u32, row: &Fields<'_>, key: Key) -> bool {
         self.columns.first() == Some(&"oid") && key.class == class && key.oid == row.oid(0)
     }
 
-    /// The letter that tells the kinds of a catalog's objects apart, where it is one of them.
+    /// The letter that distinguishes kinds of objects in a catalog, if there is one.
     pub fn kind(&self, class: u32, row: &Fields<'_>) -> Option<char> {
         matches!(class, CLASS | PROC).then(|| char::from(row.char(1)))
     }
@@ -65,7 +65,7 @@ impl Rule {
             How::ObjectOfTable if relations.is_noise(row.oid(1)) => NONE,
             How::ObjectOfTable => one(class, row.oid(0)),
             How::PartOf(owner) => one(owner, row.oid(0)),
-            // All about large objects is written at the transaction's end.
+            // Large objects are written completely at the transaction's end.
             How::About if row.oid(0) == LARGE_OBJECT => NONE,
             How::About if row.oid(0) == CONSTRAINT => {
                 [relations.owner_of_constraint(row.oid(1)), None]
@@ -83,10 +83,10 @@ fn one(class: u32, oid: u32) -> Owners {
     [Some(Key::new(class, oid)), None]
 }
 
-/// What large objects are called in pg_description and its like; they have no class of objects here.
+/// The class of large objects in pg_description and similar catalogs; they are not objects here.
 const LARGE_OBJECT: u32 = 2613;
 
-/// A catalog that is not known, or has no OIDs: something was changed in it.
+/// An unknown catalog, or one without OIDs: something was changed in it.
 pub static UNKNOWN: Rule = Rule {
     columns: &[],
     owners: How::Unknown,
@@ -97,7 +97,7 @@ static NOISE: Rule = Rule {
     owners: How::Noise,
 };
 
-/// Every catalog whose rows are objects of their own names the column so.
+/// The name of the OID column in every catalog whose rows are objects.
 static OBJECT: Rule = Rule {
     columns: &["oid"],
     owners: How::Object,
@@ -201,9 +201,9 @@ fn of_type(row: &Fields<'_>, relations: &mut Relations) -> Owners {
         let composite = relations.is_composite(relation).then_some(itself);
         return [Some(Key::new(CLASS, relation)), composite];
     }
-    // Only arrays that PostgreSQL makes along with their element type read by array_in: CREATE TYPE wants a
-    // function that returns the type itself (typecmds.c, findTypeInputFunction). A multirange is made along
-    // with its range, and renamed, moved and dropped as a type of its own.
+    // Only arrays that PostgreSQL creates with their element type have array_in as input function: CREATE
+    // TYPE requires a function that returns the type itself (typecmds.c, findTypeInputFunction). A multirange
+    // is created with its range, and renamed, moved and dropped as a separate type.
     if row.oid(2) != 0 && row.oid(3) == pg_sys::F_ARRAY_IN {
         NONE
     } else {
@@ -219,8 +219,8 @@ fn of_constraint(row: &Fields<'_>, relations: &mut Relations) -> Owners {
     ]
 }
 
-/// Sessions' own schemas are made with their first temporary table, and stay (catalog/namespace.c). Other
-/// schemas cannot have such names.
+/// Temporary schemas are created with the first temporary table of a session, and remain
+/// (catalog/namespace.c). Other schemas cannot have such names.
 fn of_namespace(row: &Fields<'_>, _relations: &mut Relations) -> Owners {
     if row.name(1).starts_with(b"pg_temp_") || row.name(1).starts_with(b"pg_toast_temp_") {
         NONE
@@ -233,7 +233,7 @@ fn of_dependency(row: &Fields<'_>, _relations: &mut Relations) -> Owners {
     let (class, kind) = (row.oid(0), row.char(3));
     let is_relation_of_another = class == CLASS && row.oid(2) == CLASS;
     match kind {
-        // Members of extensions, and what was made to depend on one.
+        // Members of extensions, and objects marked as dependent on one.
         b'e' | b'x' => one(class, row.oid(1)),
         // Owned sequences and identities, partitions, partitions of indexes.
         b'a' | b'i' if is_relation_of_another => one(class, row.oid(1)),
@@ -253,7 +253,7 @@ fn of_rewrite(row: &Fields<'_>, relations: &mut Relations) -> Owners {
     }
 }
 
-/// An index, and its table where it has a mark: CLUSTER ON and REPLICA IDENTITY USING INDEX are said of the
+/// An index, and its table if it has a mark: CLUSTER ON and REPLICA IDENTITY USING INDEX are written with the
 /// table.
 fn of_index(row: &Fields<'_>, _relations: &mut Relations) -> Owners {
     let key = |oid| Some(Key::new(CLASS, oid));

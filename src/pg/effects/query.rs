@@ -12,8 +12,8 @@ use super::server_text;
 use crate::pg::decoding::value::Row;
 use crate::pg::failure::Failure;
 
-/// In force while a query is planned: a few objects are looked up by their OIDs, however large catalogs are
-/// and whatever statistics say.
+/// Set while a query is planned: a few objects are looked up by their OIDs, whatever the size of the catalogs
+/// and their statistics.
 const PLANNING: [(&CStr, &CStr); 5] = [
     (c"enable_seqscan", c"off"),
     (c"enable_bitmapscan", c"off"),
@@ -23,16 +23,16 @@ const PLANNING: [(&CStr, &CStr); 5] = [
 ];
 
 thread_local! {
-    /// By address and length of the text. Never freed: there are as many as queries in the program.
+    /// By address and length of the text. Never freed: the number of queries in the program is fixed.
     static PLANS: RefCell<FxHashMap<(usize, usize), pg_sys::SPIPlanPtr>> = RefCell::default();
 }
 
-/// Runs `query`, whose parameter `$1` is an array of OIDs and whose columns are an OID and a text (or
-/// json), and returns its rows; text as [`server_text`] has it. It is planned once per process.
+/// Runs `query`, whose parameter `$1` is an array of OIDs and whose columns are an OID and a text (or json),
+/// and returns its rows; text as in [`server_text`]. It is planned once per process.
 ///
-/// Called in a callback of the output plugin, under settings that make texts canonical (`search_path`
-/// empty). What it raises comes back as a value, and leaves nothing behind: no lock, pin or memory. Waits for
-/// locks as long as `patience` says.
+/// Called in a callback of the output plugin, under settings that make texts canonical (empty `search_path`).
+/// Its errors are returned as values, and leave nothing behind: no lock, pin or memory. Waits for locks as
+/// long as `patience` allows.
 pub fn read(
     query: &'static str,
     oids: &[u32],
@@ -44,7 +44,7 @@ pub fn read(
     without_trace(patience, || answered(query, oids))
 }
 
-/// Inside the subtransaction, which gives back SPI's state where this raises.
+/// Inside the subtransaction, which restores SPI's state after an error.
 fn answered(query: &'static str, oids: &[u32]) -> Result<Vec<(u32, String)>, Failure> {
     // SAFETY: inside a subtransaction.
     unsafe {
@@ -69,7 +69,7 @@ fn connected(result: i32) -> Result<(), Failure> {
     Err(unexpected(format!("SPI_connect returned {result}")))
 }
 
-/// The plan of a query, ready for use; the planner's settings are set where it will be made anew.
+/// The plan of a query; the planner's settings are set where it is made again.
 ///
 /// # Safety
 /// Connected to SPI, inside the subtransaction.
@@ -87,7 +87,7 @@ unsafe fn plan(query: &'static str) -> Result<pg_sys::SPIPlanPtr, Failure> {
         plan_by_index();
         let text = CString::new(query).map_err(|error| unexpected(error.to_string()))?;
         let mut types = [pg_sys::OIDARRAYOID];
-        // One plan for all: it does not pay to look at the OIDs.
+        // One plan for all: considering the OIDs is not worthwhile.
         let options = pg_sys::CURSOR_OPT_GENERIC_PLAN as i32;
         let plan = pg_sys::SPI_prepare_cursor(text.as_ptr(), 1, types.as_mut_ptr(), options);
         if plan.is_null() {

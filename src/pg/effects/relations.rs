@@ -1,5 +1,5 @@
-//! What is known about relations by the rows of pg_class that a transaction touched: which are nobody's
-//! objects, and of which kind they are; and about constraints, by their rows: whose they are.
+//! Facts about relations from the rows of pg_class that a transaction touched: which do not belong to
+//! objects, and their kinds; and about constraints, from their rows: their owners.
 
 use std::ffi::CStr;
 
@@ -16,7 +16,7 @@ pub struct Relations {
     constraints: FxHashMap<u32, Option<Key>>,
 }
 
-/// In which order catalogs are read: other rows ask what pg_class and pg_constraint say.
+/// The order in which catalogs are read: other rows depend on pg_class and pg_constraint.
 pub fn rank(catalog: u32) -> u32 {
     match catalog {
         CLASS => 0,
@@ -31,18 +31,18 @@ struct Relation {
 }
 
 impl Relations {
-    /// Notes a row of pg_class.
+    /// Records a row of pg_class.
     pub fn note(&mut self, oid: u32, kind: u8, is_noise: bool) {
         self.touched.insert(oid, Relation { kind, is_noise });
     }
 
-    /// True for a relation that is no object of the schema: temporary, a TOAST table, a copy that a rewrite
-    /// makes. Without a row of it in this transaction the answer is false.
+    /// True for a relation that is not an object of the schema: temporary, a TOAST table, the transient heap
+    /// of a rewrite. False if this transaction has no row of it.
     pub fn is_noise(&self, oid: u32) -> bool {
         self.touched.get(&oid).is_some_and(|found| found.is_noise)
     }
 
-    /// True for a type's own relation (CREATE TYPE … AS).
+    /// True for the relation of a composite type (CREATE TYPE … AS).
     pub fn is_composite(&mut self, oid: u32) -> bool {
         if let Some(found) = self.touched.get(&oid) {
             return found.kind == pg_sys::RELKIND_COMPOSITE_TYPE;
@@ -54,12 +54,12 @@ impl Relations {
         *kind == pg_sys::RELKIND_COMPOSITE_TYPE
     }
 
-    /// The object that a constraint is said with, by its row; it is taken note of.
+    /// The object with which a constraint is written, by its row; it is recorded.
     pub fn note_constraint(&mut self, oid: u32, table: u32, domain: u32, kind: u8) -> Option<Key> {
         let owner = match (table, domain) {
             (0, domain) if domain != 0 => Some(Key::new(TYPE, domain)),
             (table, _) if self.is_noise(table) => None,
-            // NOT NULL is said with the table's column.
+            // NOT NULL is written with the table's column.
             (table, _) if kind == b'n' => Some(Key::new(CLASS, table)),
             _ => Some(Key::new(CONSTRAINT, oid)),
         };
@@ -67,7 +67,7 @@ impl Relations {
         owner
     }
 
-    /// The object that a constraint is said with, of which only the OID is at hand.
+    /// The object with which a constraint is written, given only its OID.
     pub fn owner_of_constraint(&mut self, oid: u32) -> Option<Key> {
         if let Some(owner) = self.constraints.get(&oid) {
             return *owner;

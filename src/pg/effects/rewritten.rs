@@ -1,8 +1,8 @@
-//! The tuples that a transaction changed in catalogs which were rewritten since (VACUUM FULL, CLUSTER):
-//! where they stood is of no use any more, so all catalogs are read.
+//! The tuples that a transaction changed in catalogs which were rewritten since (VACUUM FULL, CLUSTER): their
+//! TIDs are no longer valid, so all catalogs are read.
 //!
-//! Which command changed a tuple is then asked of PostgreSQL, which follows the tuple through the mapping
-//! files that the rewrite has left for slots (access/heap/rewriteheap.c).
+//! The command that changed a tuple is then determined by PostgreSQL, which uses the mapping files that the
+//! rewrite has written for slots (access/heap/rewriteheap.c).
 
 use pgrx::prelude::*;
 
@@ -10,13 +10,13 @@ use super::catalog::{makers, Catalog};
 use super::events::{Collected, Unreadable};
 use super::relations::rank;
 
-/// Takes the changed tuples of all catalogs.
+/// Collects the changed tuples of all catalogs.
 pub fn by_scans(collected: &mut Collected) -> Result<(), Unreadable> {
     let own = collected.own.iter().copied();
     let mut own: Vec<_> = own.map(pg_sys::TransactionId::from).collect();
     // SAFETY: a historic snapshot is in force; the copy is used while what it points to is alive.
     let mut snapshot = unsafe { *pg_sys::GetCatalogSnapshot(pg_sys::InvalidOid) };
-    // Mapping files are looked at for the transactions named here. The begin callback's snapshot has none.
+    // Mapping files are read for the transactions named here. The begin callback's snapshot names none.
     snapshot.subxip = own.as_mut_ptr();
     snapshot.subxcnt = own.len() as i32;
     let mut catalogs = catalogs();

@@ -1,19 +1,20 @@
-//! Text in the server's encoding as a Rust string and back, byte for byte.
+//! Conversion between text in the server's encoding and Rust strings, byte for byte.
 //!
-//! In a database of UTF-8 it is taken as it is. In any other encoding each byte becomes the character of
-//! that number: what is ASCII reads as usual, and the rest only has to come back as it was, whatever the
-//! encoding, SQL_ASCII too.
+//! In a UTF-8 database it is used unchanged. In any other encoding each byte becomes the character with that
+//! number: ASCII is preserved, and all other bytes only need to be converted back unchanged, whatever the
+//! encoding, including SQL_ASCII.
 
 use pgrx::prelude::*;
 
 use crate::pg::failure::Failure;
 
-/// Fails only for bytes that are no UTF-8 in a database that says they are.
+/// Fails only for invalid UTF-8 in a UTF-8 database.
 pub fn from_server_bytes(bytes: &[u8]) -> Result<String, Failure> {
     decode(bytes, is_utf8())
 }
 
-/// The bytes that the server has for a string made of pieces of [`from_server_bytes`] and ASCII.
+/// The bytes in the server's encoding of a string that consists of results of [`from_server_bytes`] and
+/// ASCII.
 pub fn to_server_bytes(text: &str) -> Vec<u8> {
     encode(text, is_utf8())
 }

@@ -1,11 +1,11 @@
 //! The catalog tuples that a transaction inserted, updated or deleted, with the commands that did it, as
-//! reorderbuffer.c has collected them for its own look-ups (BuildTupleCidHash).
+//! collected by reorderbuffer.c for its own look-ups (BuildTupleCidHash).
 //!
-//! Not `txn->tuplecids`, which holds the same: ReorderBufferChange differs between minor releases (15.20
-//! and 17.10 have `tuplecid.subxid`, 15.18 and 18.6 have not). The releases without it keep what an aborted
-//! subtransaction left: where its tuple was pruned and the transaction put another one in its place, the table
-//! has the wrong command for that, the catalogs show two versions of a row, and every look-up of a relation by
-//! its file fails ("unexpected duplicate"), today as at each new try. [`correct`] is for them.
+//! Not `txn->tuplecids`, which has the same contents: ReorderBufferChange differs between minor releases
+//! (15.20 and 17.10 have `tuplecid.subxid`, 15.18 and 18.6 do not). Releases without it keep the entries of
+//! an aborted subtransaction: if its tuple was pruned and the transaction inserted another one in its place,
+//! the table has the wrong command for that, the catalogs show two versions of a row, and every look-up of a
+//! relation by its file fails ("unexpected duplicate"), at each attempt. [`correct`] is for them.
 
 use std::mem::offset_of;
 
@@ -13,7 +13,7 @@ use pgrx::prelude::*;
 
 use crate::pg::compat::Locator;
 
-/// Where a tuple of a catalog stands, and the commands that made and removed it.
+/// The TID of a catalog tuple, and the commands that inserted and deleted it.
 #[derive(Clone, Copy)]
 pub struct TupleCids {
     pub file: Locator,
@@ -34,7 +34,7 @@ struct Entry {
     combocid: pg_sys::CommandId,
 }
 
-/// ReorderBufferTupleCidKey: what an entry is found by, padding included.
+/// ReorderBufferTupleCidKey: the hash key of an entry, including padding.
 #[repr(C)]
 struct EntryKey {
     file: Locator,
@@ -53,7 +53,7 @@ struct Change {
     node: pg_sys::dlist_node,
 }
 
-/// The largest member of a union that has pointers in it.
+/// The largest member of a union that contains pointers.
 #[repr(C, align(8))]
 struct ChangeData {
     file: Locator,
@@ -63,18 +63,18 @@ struct ChangeData {
     combocid: pg_sys::CommandId,
 }
 
-/// Makes the command that made a tuple that of the last one at its place: an earlier one's transaction was
-/// rolled back, or its place would not be free. (Of the commands that removed it the table has the last one
-/// anyway.) Does nothing in releases that forget an aborted subtransaction's. Called before any catalog is
-/// read; costs a look-up for each tuple, where a place was changed twice at all.
+/// Sets the command that inserted a tuple to the last one for its TID: the transaction of an earlier one was
+/// rolled back, or the TID would not be free. (The table has the last deleting command anyway.) Does nothing
+/// in releases that discard entries of aborted subtransactions. Called before any catalog is read; costs a
+/// look-up for each tuple, only if a TID occurs twice.
 ///
 /// # Safety
 /// `txn` is that of a begin callback.
 pub unsafe fn correct(txn: *mut pg_sys::ReorderBufferTXN) {
     let its = txn.cast_const();
     let is_without_subxid = |change: &Change| {
-        // With it, the list's node is 8 bytes further on: what is read here is then the address of `txn` and
-        // the origin.
+        // With it, the list's node is 8 bytes further: what is read here is then the address of `txn` and the
+        // origin.
         change.action == pg_sys::ReorderBufferChangeType::REORDER_BUFFER_CHANGE_INTERNAL_TUPLECID
             && change.txn.cast_const() == its
     };
@@ -109,9 +109,9 @@ pub unsafe fn correct(txn: *mut pg_sys::ReorderBufferTXN) {
     }
 }
 
-/// Those of the transaction that is being decoded, in the order of files and blocks; `None` without any.
+/// Those of the transaction being decoded, in the order of files and blocks; `None` if there are none.
 ///
-/// A tuple of an aborted subtransaction may be among them, or have been where another one is now.
+/// A tuple of an aborted subtransaction may be included, or its TID may have been reused.
 pub fn of_this_transaction() -> Option<Vec<TupleCids>> {
     // SAFETY: a historic snapshot is in force in every callback. The table is not changed while it is
     // walked, and the walk goes to its end, which hash_seq_search asks for.

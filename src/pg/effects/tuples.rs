@@ -1,4 +1,4 @@
-//! The state of objects, read out of the catalogs' rows under the historic snapshot.
+//! The state of objects, read from catalog rows under the historic snapshot.
 
 use std::cell::RefCell;
 use std::ffi::{CStr, CString};
@@ -21,13 +21,13 @@ use crate::pg::decoding::value::Row;
 use crate::pg::failure::Failure;
 
 thread_local! {
-    /// By the scan's index and where its columns stand, which can be one place for two scans: there are as many as
-    /// scans in the program.
+    /// By the scan's index and the position of its columns, which can be the same for two scans: the number
+    /// of scans in the program is fixed.
     static LAYOUTS: RefCell<FxHashMap<(u32, usize), Rc<Layout>>> = RefCell::default();
 }
 
-/// Runs `look` in a subtransaction that is rolled back. `known` are the rows that the transaction in question
-/// changed, and the command counter in force. Waits for locks as long as `patience` says.
+/// Runs `look` in a subtransaction that is rolled back. `known` are the rows that the transaction changed,
+/// and the current command counter. Waits for locks as long as `patience` allows.
 pub fn with_tuples<R>(
     known: Option<(&ChangedRows, u32)>,
     patience: Duration,
@@ -47,18 +47,18 @@ struct Historic<'a> {
     rows: HistoricRows,
 }
 
-/// Where a scan's columns are in this release.
+/// The positions of a scan's columns in this release.
 struct Layout {
     keys: Vec<i16>,
     /// [`Scan::then`], and whether that is a smallint.
     then: Option<(usize, bool)>,
-    /// The system cache of the same key, for what is looked at again and again: it knows of the
-    /// invalidations that decoding has come to, as the functions that give definitions need it to.
+    /// The system cache with the same key, for frequent look-ups: it has processed the invalidations up to
+    /// the current point of decoding, as required by the functions that return definitions.
     cache: Option<i32>,
     columns: Vec<Option<(usize, How)>>,
 }
 
-/// Catalogs in which most databases have nothing.
+/// Catalogs that are empty in most databases.
 const OFTEN_EMPTY: [u32; 2] = [3596, 2611];
 
 impl Historic<'_> {
@@ -81,7 +81,7 @@ impl Historic<'_> {
         }
     }
 
-    /// A search finds the same.
+    /// A search has the same result.
     fn assert_found(
         &mut self,
         scan: &Scan,
@@ -101,7 +101,7 @@ impl Historic<'_> {
         Ok(())
     }
 
-    /// Rows of which it is known where they stand; `None` where it is not.
+    /// Rows with known TIDs; `None` if they are not known.
     fn known_rows(
         &mut self,
         scan: &Scan,
@@ -188,7 +188,7 @@ fn note<T>(
 }
 
 impl Layout {
-    /// What [`Scan::then`] is in a row; 1 without one.
+    /// The value of [`Scan::then`] in a row; 1 without one.
     fn number(&self, row: &Row) -> i32 {
         match self.then {
             None => 1,
@@ -278,7 +278,7 @@ impl Tuples for Historic<'_> {
     }
 }
 
-/// As quote_ident has it.
+/// As by quote_ident.
 pub fn quoted(name: &str) -> String {
     let is_plain = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_');
     let starts_well = !name.starts_with(|first: char| first.is_ascii_digit());
@@ -306,7 +306,7 @@ fn text_answer(answer: Option<pg_sys::Datum>) -> Result<Option<String>, String> 
     }
 }
 
-/// Fails where the catalog has a column that no release so far has and the scan wants to know of.
+/// Fails if the catalog has a column that no known release has and that the scan must handle.
 fn layout(scan: &'static Scan) -> Result<Rc<Layout>, String> {
     let key = (scan.index, scan.columns.as_ptr() as usize);
     if let Some(known) = LAYOUTS.with_borrow(|layouts| layouts.get(&key).cloned()) {
@@ -376,7 +376,7 @@ fn cache(index: u32) -> Option<i32> {
     Some(cache as i32)
 }
 
-/// The row of a system cache; `None` where there is none.
+/// The row of a system cache; `None` if there is none.
 fn cached(cache: i32, oid: u32, layout: &Layout) -> Result<Option<Vec<Value>>, Failure> {
     // SAFETY: a look-up; the tuple stays until it is released, and an error ends the subtransaction, which
     // releases it.

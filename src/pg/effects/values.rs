@@ -1,4 +1,4 @@
-//! A catalog's column as a value of the crate `effects`.
+//! Values of catalog columns for the crate `effects`.
 
 use std::ffi::{c_char, CStr};
 
@@ -10,7 +10,7 @@ use super::server_text::from_server_bytes;
 use super::tuples::quoted;
 use crate::pg::failure::Failure;
 
-/// Names of the bits of aclitem (nodes/parsenodes.h), as aclexplode gives them (convert_aclright_to_string).
+/// Names of the bits of aclitem (nodes/parsenodes.h), as returned by aclexplode (convert_aclright_to_string).
 const PRIVILEGES: [&str; 15] = [
     "INSERT",
     "SELECT",
@@ -180,7 +180,7 @@ pub unsafe fn grants(datum: pg_sys::Datum) -> Result<Vec<Grant>, Failure> {
     Ok(grants)
 }
 
-/// As pg_get_userbyid has it, quoted.
+/// As by pg_get_userbyid, quoted.
 fn known_role(oid: u32) -> Result<String, Failure> {
     let name = role_name(oid)?.unwrap_or_else(|| format!("unknown (OID={oid})"));
     Ok(quoted(&name))

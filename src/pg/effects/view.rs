@@ -1,33 +1,33 @@
-//! The catalogs before a transaction, and at the command that its decoding has come to.
+//! The catalogs before a transaction, and at the current command of its decoding.
 //!
-//! Caches follow the snapshot of the moment at which a change was made. Where others' commits make the view
-//! of this commit another one, they forget what others changed on the way in and on the way out.
+//! Caches follow the snapshot as of the time of a change. If other commits make the view as of this commit
+//! differ, their entries are invalidated on entering and leaving it.
 
 use pgrx::prelude::*;
 
 use crate::pg::decoding::commit_view::CommitView;
 
-/// The command counter that decoding has come to: what the transaction's commands below it did is seen.
-/// Called in a callback. Only changes of catalogs move it.
+/// The current command counter of decoding: effects of the transaction's commands below it are visible.
+/// Called in a callback. Only changes of catalogs advance it.
 pub fn current_command() -> u32 {
     // SAFETY: a historic snapshot is in force in every callback; it is what this answers.
     unsafe { (*pg_sys::GetCatalogSnapshot(pg_sys::InvalidOid)).curcid }
 }
 
 /// Runs `look` under the catalogs as of this commit without the transaction's own changes. Called in the
-/// begin callback, with the view that CommitView::of gave.
+/// begin callback, with the result of CommitView::of.
 pub fn before_transaction<R>(view: Option<&mut CommitView>, look: impl FnOnce() -> R) -> R {
-    // There no change has been handed out, so the counter stands at the first command.
+    // No change has been passed yet there, so the counter is that of the first command.
     debug_assert_eq!(current_command(), pg_sys::FirstCommandId);
     at_this_command(view, look)
 }
 
-/// Runs `look` under the catalogs as of this commit, with what the transaction's commands below
-/// [`current_command`] did. The view may be entered already. An error needs nothing: decoding ends, and
-/// reorderbuffer.c takes any historic snapshot down.
+/// Runs `look` under the catalogs as of this commit, with the effects of the transaction's commands below
+/// [`current_command`]. The view may already be in use. After an error nothing needs to be restored: decoding
+/// ends, and reorderbuffer.c removes any historic snapshot.
 pub fn at_this_command<R>(view: Option<&mut CommitView>, look: impl FnOnce() -> R) -> R {
-    // Without a view nothing but this transaction has changed catalogs since its first change; its own
-    // changes have reached the caches already (ReorderBufferExecuteInvalidations).
+    // Without a view only this transaction has changed catalogs since its first change; its own changes have
+    // reached the caches already (ReorderBufferExecuteInvalidations).
     let Some(view) = view else { return look() };
     let before = view.enter();
     view.forget_what_others_changed();

@@ -1,7 +1,7 @@
 //! A PostgreSQL server as a child of this process: the throwaway server of a drill.
 //!
-//! It never outlives its worker. Exit callbacks end it, and where none run (SIGKILL), the kernel sends the
-//! postmaster SIGQUIT, an immediate shutdown that takes all of its processes along.
+//! It never outlives its worker. Exit callbacks stop it, and if none run (SIGKILL), the kernel sends the
+//! postmaster SIGQUIT, an immediate shutdown that terminates all of its processes.
 
 use std::fs::File;
 use std::io;
@@ -15,16 +15,16 @@ use pgrx::prelude::*;
 
 use super::process::on_its_own;
 
-/// The postmaster; 0 when there is none.
+/// The postmaster; 0 if there is none.
 static RUNNING: AtomicI32 = AtomicI32::new(0);
-/// How long an immediate shutdown may take. A postmaster itself waits 5 s for its processes.
+/// Maximum duration of an immediate shutdown. A postmaster itself waits 5 s for its processes.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// A running server. Dropping it ends it.
+/// A running server. Dropping this stops it.
 pub struct ChildServer(Child);
 
 impl ChildServer {
-    /// Starts `postgres` on a data directory; what it says goes to `log`.
+    /// Starts `postgres` on a data directory; its output is written to `log`.
     pub fn start(postgres: &Path, data: &Path, log: File) -> io::Result<ChildServer> {
         end_with_this_process();
         let mut command = on_its_own(postgres);
@@ -37,7 +37,7 @@ impl ChildServer {
         Ok(ChildServer(child))
     }
 
-    /// How it ended, where it has.
+    /// How it exited, if it has.
     pub fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
         let ended = self.0.try_wait()?;
         if ended.is_some() {
@@ -81,7 +81,7 @@ unsafe extern "C-unwind" fn on_exit(_code: std::ffi::c_int, _argument: pg_sys::D
     end(RUNNING.swap(0, Ordering::SeqCst));
 }
 
-/// Ends a postmaster of ours and waits for it.
+/// Stops a postmaster of ours and waits for it.
 fn end(postmaster: i32) {
     if postmaster <= 0 {
         return;
@@ -92,10 +92,10 @@ fn end(postmaster: i32) {
     });
 }
 
-/// Ends the postmaster that works in this data directory, if there is one; of a worker that was killed where
-/// the kernel tells no child. False where it has no end of line.
+/// Stops the postmaster of this data directory, if there is one: that of a killed worker on systems whose
+/// kernel does not signal children. False if it does not stop.
 pub fn end_in(data: &Path) -> bool {
-    // The kernel knows no symbolic links in the directory that a process stands in.
+    // The kernel resolves symbolic links in the working directory of a process.
     let data = data.canonicalize().unwrap_or_else(|_| data.to_path_buf());
     let Ok(text) = std::fs::read_to_string(data.join("postmaster.pid")) else {
         return true;
@@ -104,7 +104,7 @@ pub fn end_in(data: &Path) -> bool {
     let Some(pid) = pid.filter(|pid| *pid > 1) else {
         return true;
     };
-    // Another process may have that number by now: a postmaster stands in its data directory.
+    // Another process may have that pid now: the working directory of a postmaster is its data directory.
     let is_ours = || {
         let stands_in = std::fs::read_link(format!("/proc/{pid}/cwd"));
         stands_in.is_ok_and(|stands_in| stands_in == data)

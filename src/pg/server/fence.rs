@@ -1,9 +1,9 @@
 //! The DDL fence: a session-level SHARE lock on `ddl_history`.
 //!
-//! Our utility hook takes ROW EXCLUSIVE on that table before any schema change runs, so nobody
-//! changes the schema while the fence stands, and whoever did has committed. It is taken with a
-//! short lock_timeout and retried: a SHARE lock that waits would make every later DDL wait behind
-//! it. A session-level lock outlives transactions that commit; a rollback releases it.
+//! Our utility hook takes ROW EXCLUSIVE on that table before any schema change, so while the fence is held,
+//! there are no schema changes, and all earlier ones have been committed. It is acquired with a short
+//! lock_timeout and retried: a waiting SHARE lock would block all later DDL. A session-level lock is kept
+//! across commits; a rollback releases it.
 
 use pgrx::prelude::*;
 
@@ -16,7 +16,7 @@ pub struct Fence {
 }
 
 impl Fence {
-    /// Takes the fence if nobody is in the way, without ever queueing.
+    /// Acquires the fence if it is free, without ever queueing.
     pub fn try_raise(history: pg_sys::Oid) -> Option<Fence> {
         let tag = tag_of(history);
         acquire(&tag, true).then_some(Fence { tag })
@@ -37,8 +37,8 @@ impl Fence {
     }
 }
 
-/// Whose locks the fence conflicts with, oldest transaction first. A prepared transaction has no process; its
-/// xid is that of the transaction id which the same virtual transaction has locked.
+/// The holders of conflicting locks, oldest transaction first. A prepared transaction has no process; its xid
+/// is that of the transaction id which the same virtual transaction has locked.
 const HOLDERS: &str = "SELECT pg_catalog.convert_to(pg_catalog.string_agg(h.who, ', ' ORDER BY h.since), 'UTF8') \
      FROM (SELECT since, pg_catalog.format(CASE WHEN gid IS NULL THEN 'pid %s of role %s (%s) for %s s' \
          ELSE 'prepared transaction %s of role %s (%s) for %s s' END, \
@@ -57,8 +57,7 @@ const HOLDERS: &str = "SELECT pg_catalog.convert_to(pg_catalog.string_agg(h.who,
            AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid() \
          ORDER BY since LIMIT 3) AS found) AS h";
 
-/// Who keeps the fence from being raised, in words; empty where nobody does any more. Only outside a
-/// transaction.
+/// The sessions that block the fence, as text; empty if there are none any more. Only outside a transaction.
 pub fn holders(history: pg_sys::Oid) -> Result<String, Failure> {
     let database = super::my_database();
     let names = transaction::run(|| {
@@ -78,8 +77,8 @@ impl Drop for Fence {
     }
 }
 
-/// Locks tables as a reader does, until the transaction ends: what an exported snapshot sees of them can't
-/// be truncated or rewritten under those who import it.
+/// Locks tables in the mode that readers use, until the transaction ends: what is visible to an exported
+/// snapshot cannot be truncated or rewritten while it is imported.
 pub fn lock_as_reader(tables: &[pg_sys::Oid]) {
     for table in tables {
         // SAFETY: within a transaction; the fence keeps the tables from being dropped meanwhile.

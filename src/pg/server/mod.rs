@@ -1,4 +1,4 @@
-//! Facts about the running server and this process.
+//! Properties of the running server and this process.
 
 pub mod child_server;
 pub mod fence;
@@ -20,7 +20,7 @@ use std::time::Duration;
 use archive::escape::percent_encode;
 use pgrx::prelude::*;
 
-/// True while the postmaster works through shared_preload_libraries.
+/// True while the postmaster processes shared_preload_libraries.
 pub fn is_preloading() -> bool {
     // SAFETY: a plain global of this process.
     unsafe { pg_sys::process_shared_preload_libraries_in_progress }
@@ -68,8 +68,8 @@ pub fn host() -> String {
     String::from_utf8_lossy(text).into_owned()
 }
 
-/// Tells this start of the server from every other start of it and of its copies; a crash that the postmaster
-/// survives is no new start.
+/// Distinguishes this start of the server from every other start of it and of its copies; crash recovery
+/// without a postmaster restart is not a new start.
 pub fn start_id() -> String {
     // SAFETY: a plain global, set once by the postmaster.
     let postmaster = unsafe { pg_sys::PostmasterPid };
@@ -79,7 +79,7 @@ pub fn start_id() -> String {
 /// Server version as in `server_version_num`.
 pub const VERSION_NUM: u32 = pg_sys::PG_VERSION_NUM;
 
-/// The version of the server that runs, which may be another minor release.
+/// The version of the running server, which may be another minor release.
 pub fn running_version() -> u32 {
     static VERSION: OnceLock<u32> = OnceLock::new();
     *VERSION.get_or_init(|| {
@@ -118,8 +118,8 @@ pub fn binary_directory() -> PathBuf {
     path.parent().map(PathBuf::from).unwrap_or_default()
 }
 
-/// Directory of the server's first Unix-domain socket ('' where it has none, which libpq reads as
-/// its default) and its port.
+/// Directory of the server's first Unix-domain socket ('' if it has none, for which libpq uses its default)
+/// and its port.
 pub fn own_socket() -> (Vec<u8>, Vec<u8>) {
     let directories = guc::bytes(c"unix_socket_directories").unwrap_or_default();
     let first = directories.split(|byte| *byte == b',').next();
@@ -134,7 +134,7 @@ pub fn own_socket() -> (Vec<u8>, Vec<u8>) {
     (host.to_vec(), guc::bytes(c"port").unwrap_or_default())
 }
 
-/// Name of the role that initdb made, its very bytes. Needs a transaction.
+/// Name of the bootstrap superuser, byte for byte. Needs a transaction.
 pub fn bootstrap_superuser() -> Vec<u8> {
     // SAFETY: the role of OID 10 always exists; the copy is palloc'd.
     unsafe {
@@ -177,8 +177,8 @@ pub fn wal_flush_lsn() -> u64 {
     unsafe { pg_sys::GetFlushRecPtr(std::ptr::null_mut()) }
 }
 
-/// Writes and flushes a WAL record that nobody reads; returns its end, which is the end of a record
-/// for sure (a flush position may lie inside one).
+/// Writes and flushes a WAL record without effect; returns its end, which is certainly the end of a record (a
+/// flush position may be inside one).
 pub fn emit_position_mark() -> u64 {
     let lsn = crate::pg::declared::log_message(c"pg_incrbackup", b"position", false);
     // SAFETY: the record has been inserted.
@@ -186,7 +186,7 @@ pub fn emit_position_mark() -> u64 {
     lsn
 }
 
-/// Reads the configuration files again, as SIGHUP asks for.
+/// Reloads the configuration files, as requested by SIGHUP.
 pub fn reload_settings() {
     // SAFETY: called between two pieces of work of a background worker.
     unsafe { pg_sys::ProcessConfigFile(pg_sys::GucContext::PGC_SIGHUP) }
@@ -205,8 +205,8 @@ pub fn database_encoding() -> String {
     name.to_string_lossy().into_owned()
 }
 
-/// A database's name, its very bytes: in which encoding, nobody knows but who gave it. `None` when there is none of that
-/// OID. Needs a transaction.
+/// A database's name, byte for byte: its encoding is not recorded anywhere. `None` if there is none with that OID.
+/// Needs a transaction.
 pub fn database_name(database: pg_sys::Oid) -> Option<Vec<u8>> {
     // SAFETY: a catalog look-up returning a palloc'd copy or null.
     unsafe {
@@ -215,27 +215,26 @@ pub fn database_name(database: pg_sys::Oid) -> Option<Vec<u8>> {
     }
 }
 
-/// Asks a process of this server to end.
+/// Sends SIGTERM to a process of this server.
 pub fn terminate(pid: i32) {
     // SAFETY: kill() with a process id from the status board; a stale one gives ESRCH.
     unsafe { libc::kill(pid, libc::SIGTERM) };
 }
 
-/// Ends this background worker; the postmaster starts it again after its restart time, unless the
-/// server is stopping.
+/// Exits this background worker; the postmaster restarts it after its restart time, unless the server is
+/// stopping.
 pub fn exit_to_be_restarted() {
     // SAFETY: the worker's end, with nothing alive that a destructor would have to free.
     unsafe { pg_sys::proc_exit(1) };
 }
 
-/// True while a backend of that process id exists.
+/// True while a backend with that process id exists.
 pub fn is_backend_alive(pid: i32) -> bool {
     // SAFETY: reads shared memory.
     unsafe { !pg_sys::BackendPidGetProc(pid).is_null() }
 }
 
-/// Sleeps on this process's latch, and handles what PostgreSQL wants handled (a cancel request
-/// raises).
+/// Sleeps on this process's latch, and processes interrupts (a cancel request raises an error).
 pub fn wait_a_moment(longest: Duration) {
     // SAFETY: MyLatch is this process's own; postmaster death ends the process.
     unsafe {
@@ -252,14 +251,14 @@ pub fn wait_a_moment(longest: Duration) {
     pgrx::check_for_interrupts!();
 }
 
-/// The directory that loadable libraries are looked for in.
+/// The directory of loadable libraries.
 pub fn library_directory() -> PathBuf {
     // SAFETY: pkglib_path is set at server start and never changes.
     path_of(unsafe { CStr::from_ptr((&raw const pg_sys::pkglib_path).cast()) })
 }
 
-/// True while an operating system process of that id exists: the launcher is connected to no
-/// database, but it is a process of the same user.
+/// True while an operating system process with that id exists: the launcher is not connected to a database,
+/// but it is a process of the same user.
 pub fn is_process_alive(pid: i32) -> bool {
     // SAFETY: signal 0 only asks.
     pid > 0 && unsafe { libc::kill(pid, 0) } == 0

@@ -1,8 +1,8 @@
-//! Programs that a worker runs: pg_dump, pg_dumpall, gzip.
+//! Programs that a worker executes: pg_dump, pg_dumpall, gzip.
 //!
-//! A program never outlives the worker: it leads a process group of its own, which is ended when the
-//! worker ends for any reason that runs exit callbacks, and the kernel ends it otherwise. Its
-//! output comes through pipes, read here without blocking for longer than asked.
+//! A program never outlives the worker: it has its own process group, which is terminated if the worker exits
+//! in a way that runs exit callbacks, and otherwise by the kernel. Its output is read through pipes, without
+//! blocking longer than requested.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -17,13 +17,13 @@ use std::time::{Duration, Instant};
 
 use pgrx::prelude::*;
 
-/// Process group of the program that runs now; 0 when none does.
+/// Process group of the running program; 0 if there is none.
 static RUNNING: AtomicI32 = AtomicI32::new(0);
-/// How long a program may take to end after SIGTERM.
+/// How long a program may take to exit after SIGTERM.
 const GRACE: Duration = Duration::from_secs(2);
 const CHUNK: usize = 256 * 1024;
 
-/// A running program. Dropping it ends it.
+/// A running program. Dropping this terminates it.
 pub struct Program {
     child: std::process::Child,
     stdout: Option<ChildStdout>,
@@ -31,8 +31,8 @@ pub struct Program {
     buffer: Vec<u8>,
 }
 
-/// A program in a process group of its own, in plain words, and without what the server's environment says of
-/// other servers.
+/// A program in its own process group, with messages in English, and without environment variables for
+/// connections to other servers.
 pub(in crate::pg) fn on_its_own(program: &Path) -> Command {
     let mut command = Command::new(program);
     command.env("LC_ALL", "C").process_group(0);
@@ -45,8 +45,8 @@ pub(in crate::pg) fn on_its_own(program: &Path) -> Command {
 }
 
 impl Program {
-    /// Starts `program` with these arguments, an environment without any `PG…` variable of the
-    /// server's own, messages in English, and files readable by their owner alone.
+    /// Starts `program` with these arguments, without the server's `PG…` environment variables, with messages
+    /// in English, and with a umask that makes files readable only by their owner.
     pub fn start<S: AsRef<OsStr>>(program: &Path, arguments: &[S]) -> io::Result<Program> {
         Program::start_with(program, arguments, &[], None)
     }
@@ -80,8 +80,8 @@ impl Program {
         })
     }
 
-    /// Waits at most `timeout` for output and hands what there is to `out` and `err`. False when
-    /// the program has closed both.
+    /// Waits at most `timeout` for output and passes it to `out` and `err`. False if the program has closed
+    /// both.
     pub fn pump(
         &mut self,
         timeout: Duration,
@@ -104,7 +104,7 @@ impl Program {
         Ok(self.stdout.is_some() || self.stderr.is_some())
     }
 
-    /// Waits for the end of a program that has closed its output.
+    /// Waits until a program that has closed its output exits.
     pub fn finish(mut self) -> io::Result<ExitStatus> {
         loop {
             if let Some(status) = self.child.try_wait()? {
@@ -139,7 +139,7 @@ fn read_some(pipe: &mut Option<impl Read>, buffer: &mut [u8]) -> io::Result<usiz
     }
 }
 
-/// Which of the descriptors (-1: none) have something to read, or an end to see.
+/// Which of the descriptors (-1: none) have data to read, or are at their end.
 fn poll(descriptors: [i32; 2], timeout: Duration) -> [bool; 2] {
     let mut waits = descriptors.map(|fd| libc::pollfd {
         fd,
@@ -170,7 +170,7 @@ fn prepare_child() -> io::Result<()> {
     Ok(())
 }
 
-/// Registers, once, that the running program is ended when this process exits.
+/// Registers, once, that the running program is terminated when this process exits.
 pub fn end_with_this_process() {
     static REGISTERED: AtomicBool = AtomicBool::new(false);
     if !REGISTERED.swap(true, Ordering::SeqCst) {
@@ -184,8 +184,8 @@ unsafe extern "C-unwind" fn on_exit(_code: std::ffi::c_int, _argument: pg_sys::D
     end_group(RUNNING.swap(0, Ordering::SeqCst));
 }
 
-/// Ends a process group: politely, so that pg_dump cancels its query, then by force. A shell ends at
-/// once, and what it had started may take its time.
+/// Terminates a process group: by SIGTERM, so that pg_dump cancels its query, then by SIGKILL. A shell exits
+/// immediately, and its child processes may take longer.
 fn end_group(leader: i32) {
     if leader <= 0 {
         return;

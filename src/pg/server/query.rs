@@ -1,13 +1,13 @@
-//! Queries that write nothing.
+//! Queries that do not write.
 //!
-//! pgrx's `Spi::get_one` and `SpiClient::update` count as writes and give the transaction an id: a slot
-//! being made would wait for it, and in a subtransaction it is one of the 64 that a backend shows
-//! (PGPROC_MAX_CACHED_SUBXIDS).
+//! pgrx's `Spi::get_one` and `SpiClient::update` count as writes and assign an xid to the transaction: the
+//! creation of a slot would wait for it, and in a subtransaction it is one of the 64 that a backend
+//! advertises (PGPROC_MAX_CACHED_SUBXIDS).
 
 use pgrx::datum::DatumWithOid;
 use pgrx::prelude::*;
 
-/// Lets look-ups find what the running command has made so far.
+/// Makes the effects of the running command so far visible to look-ups.
 pub fn see_own_changes() {
     // SAFETY: inside a transaction, outside of parallel mode.
     unsafe { pg_sys::CommandCounterIncrement() };

@@ -1,12 +1,12 @@
-//! Settings of the session: those that give a value one text for ever, those that make a session of
-//! ours its own master, and those that a worker changes for itself.
+//! Settings of a session: those on which the text of values depends, those that protect our sessions, and
+//! those that a worker changes for itself.
 
 use std::cell::Cell;
 use std::ffi::{CStr, CString};
 
 use pgrx::prelude::*;
 
-/// The settings that output functions look at, with the values of a segment's header
+/// The settings that affect output functions, with the values of a segment's header
 /// (`archive::segment::SETTINGS`).
 const OUTPUT_SETTINGS: [(&CStr, &CStr); 7] = [
     (c"DateStyle", c"ISO, MDY"),
@@ -22,14 +22,14 @@ thread_local! {
     static FIXED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// What a session of ours leaves to nobody else. ALTER DATABASE and ALTER ROLE … SET reach background
-/// workers, and the owner of a database may use the first: a role with fewer rights, a path on which
-/// operators of theirs stand, a transaction that may not write.
+/// Settings of our sessions that must not be inherited. ALTER DATABASE and ALTER ROLE … SET affect background
+/// workers, and the owner of a database may use the former: a role with fewer privileges, a search path with
+/// operators of theirs, a read-only transaction.
 const NEUTRAL: [(&CStr, &CStr); 25] = [
     (c"role", c"none"),
     (c"search_path", c"pg_catalog, pg_temp"),
     (c"session_replication_role", c"origin"),
-    // Superusers are above row security; where that should ever change, a query fails.
+    // Row security does not apply to superusers; if it ever did, a query would fail.
     (c"row_security", c"off"),
     // From 17 on.
     (c"event_triggers", c"off"),
@@ -41,7 +41,7 @@ const NEUTRAL: [(&CStr, &CStr); 25] = [
     // From 17 on.
     (c"transaction_timeout", c"0"),
     (c"idle_in_transaction_session_timeout", c"0"),
-    // An error that is caught would end the process.
+    // A caught error would terminate the process.
     (c"exit_on_error", c"off"),
     (c"client_min_messages", c"notice"),
     (c"standard_conforming_strings", c"on"),
@@ -57,8 +57,8 @@ const NEUTRAL: [(&CStr, &CStr); 25] = [
     (c"default_toast_compression", c"pglz"),
 ];
 
-/// Makes this session, a worker's, that of the bootstrap superuser under these settings, whatever is set
-/// for the database and the role. A worker does this as soon as it is connected, outside a transaction.
+/// Makes this session, of a worker, run as the bootstrap superuser under these settings, whatever is set for
+/// the database and the role. A worker calls this as soon as it is connected, outside a transaction.
 pub fn be_neutral() {
     if super::my_database() != pg_sys::InvalidOid {
         // SAFETY: the role of OID 10 always exists and is a superuser; it is the one this process has
@@ -75,7 +75,7 @@ pub fn be_neutral() {
     }
 }
 
-/// Sets them for the whole session. A worker does this once at start.
+/// Sets them for the whole session. A worker calls this once at start.
 pub fn fix_output_settings() {
     for (name, value) in OUTPUT_SETTINGS {
         set(name, value);
@@ -83,7 +83,7 @@ pub fn fix_output_settings() {
     FIXED.set(true);
 }
 
-/// Sets one setting for this session, as a superuser's SET would.
+/// Sets one setting for this session, like SET by a superuser.
 pub fn set(name: &CStr, value: &CStr) {
     // SAFETY: both are NUL-terminated; guc.c copies them.
     unsafe {
@@ -96,13 +96,13 @@ pub fn set(name: &CStr, value: &CStr) {
     }
 }
 
-/// The same for text that is made at run time.
+/// The same for text created at run time.
 pub fn set_text(name: &CStr, value: &str) {
     set(name, &CString::new(value).unwrap_or_default());
 }
 
-/// The output settings around one transaction of a session that is not ours (`pg_recvlogical`, a
-/// SQL function), given back at its end. An error gives them back with the transaction's abort.
+/// The output settings for one transaction of a session that is not ours (`pg_recvlogical`, a SQL function),
+/// restored at its end. An error restores them with the transaction's abort.
 #[derive(Default)]
 pub struct OutputSettings {
     nest_level: Option<i32>,
@@ -130,7 +130,7 @@ impl OutputSettings {
     }
 }
 
-/// Sets until the nest level that was opened last is left.
+/// Sets a setting until the current GUC nest level ends.
 ///
 /// # Safety
 /// Inside a transaction, after NewGUCNestLevel.

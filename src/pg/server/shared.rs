@@ -1,8 +1,7 @@
-//! Structures in shared memory, each with a row for every database, and the lock of one of them. What stands in them
-//! is for whoever declares them to say.
+//! The shared memory of `status`: the location of its two structures, and the lock of the board.
 //!
-//! How many rows there are a setting says, so pgrx's own shared variables, of a size that is known when the library is
-//! compiled, do not serve.
+//! Their size depends on a setting, so pgrx's shared variables, whose size must be known at compile time,
+//! cannot be used.
 
 use std::alloc::Layout;
 use std::ffi::CStr;
@@ -176,7 +175,7 @@ pub fn is_there() -> bool {
     IS_THERE.load(Ordering::Relaxed)
 }
 
-/// Asks for the memory of these, with so many rows in each. Only from `_PG_init`, while the library is preloaded.
+/// Requests shared memory for this many databases. Only from `_PG_init`, while the library is preloaded.
 pub fn init(rows: usize, areas: Vec<&'static dyn Area>) {
     IS_THERE.store(true, Ordering::Relaxed);
     ROWS.store(rows, Ordering::Relaxed);
@@ -210,6 +209,7 @@ unsafe extern "C-unwind" fn on_request() {
         .for_each(|area| area.request());
 }
 
+/// Called again after a crash, with new memory.
 #[pg_guard]
 unsafe extern "C-unwind" fn on_startup() {
     // SAFETY: as above; this is the startup hook.

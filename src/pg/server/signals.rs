@@ -1,4 +1,4 @@
-//! Signals and the end of our own workers.
+//! Signals and exit of our own workers.
 
 use pgrx::prelude::*;
 
@@ -7,8 +7,8 @@ extern "C-unwind" {
     fn die(signal: std::ffi::c_int);
 }
 
-/// Makes SIGTERM end this worker at the next check for interrupts, in the midst of whatever
-/// PostgreSQL function it waits in; exit callbacks clean up.
+/// Makes SIGTERM terminate this worker at the next check for interrupts, in whatever PostgreSQL function it
+/// is waiting; exit callbacks clean up.
 pub fn end_on_sigterm() {
     // SAFETY: the handler is PostgreSQL's own.
     unsafe {
@@ -20,15 +20,16 @@ pub fn end_on_sigterm() {
     }
 }
 
-/// Lets a query be cancelled, and a worker or a session be ended, here: then this does not return.
+/// An interruption point: a query can be cancelled, and a worker or a session be terminated, here; then this
+/// does not return.
 pub fn look_for_interrupts() {
     pgrx::check_for_interrupts!();
 }
 
-/// What this process does when it ends, for any reason but a crash.
+/// What this process does when it exits, except in a crash.
 static AT_EXIT: std::sync::OnceLock<fn()> = std::sync::OnceLock::new();
 
-/// Calls `callback` when this process ends, while shared memory is still attached. Once a process.
+/// Calls `callback` when this process exits, while shared memory is still attached. Once per process.
 pub fn at_exit(callback: fn()) {
     if AT_EXIT.set(callback).is_ok() {
         // SAFETY: the callback follows ipc.h and stays loaded as long as the library.

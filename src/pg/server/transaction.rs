@@ -1,7 +1,7 @@
-//! Transactions of our own workers, and questions about the caller's.
+//! Transactions of our own workers, and the state of the caller's.
 //!
-//! A worker's job runs its queries in short transactions; an error inside one becomes a value, with
-//! the transaction rolled back, so that the worker can report it where the user looks.
+//! A worker runs its queries in short transactions; an error inside one becomes a value, with the transaction
+//! rolled back, so that the worker can report it to the user.
 
 use std::panic::AssertUnwindSafe;
 
@@ -9,14 +9,14 @@ use pgrx::prelude::*;
 
 use crate::pg::failure::Failure;
 
-/// Isolation of a transaction begun here.
+/// Isolation level of a transaction started here.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Isolation {
     ReadCommitted,
     RepeatableRead,
 }
 
-/// Runs `body` and gives what it raises as a value. The caller rolls back what it did.
+/// Runs `body` and returns its error as a value. The caller rolls back.
 pub fn catch<R>(body: impl FnOnce() -> R) -> Result<R, Failure> {
     PgTryBuilder::new(AssertUnwindSafe(|| Ok(body())))
         .catch_others(|caught| Err(Failure::from(caught)))
@@ -24,10 +24,10 @@ pub fn catch<R>(body: impl FnOnce() -> R) -> Result<R, Failure> {
         .execute()
 }
 
-/// Runs `body` in a transaction of its own: committed when it returns, rolled back when it raises
-/// or returns an error. Only for workers, outside any transaction.
+/// Runs `body` in a transaction: committed when it returns, rolled back when it raises or returns an error.
+/// Only for workers, outside any transaction.
 ///
-/// A rollback releases session-level locks too (PostgreSQL's ProcReleaseLocks), the fence with them.
+/// A rollback also releases session-level locks (PostgreSQL's ProcReleaseLocks), including the fence.
 pub fn run<R, E: From<Failure>>(body: impl FnOnce() -> Result<R, E>) -> Result<R, E> {
     begin(Isolation::ReadCommitted);
     match catch(body) {
@@ -46,7 +46,7 @@ pub fn run<R, E: From<Failure>>(body: impl FnOnce() -> Result<R, E>) -> Result<R
     }
 }
 
-/// Begins a transaction with an active snapshot, as a query needs it.
+/// Begins a transaction with an active snapshot, as needed by queries.
 pub fn begin(isolation: Isolation) {
     // SAFETY: the order of bgworker code in PostgreSQL (worker_spi.c); the isolation level is set
     // before the first snapshot, as SET TRANSACTION would.
@@ -73,13 +73,13 @@ pub fn commit() {
     }
 }
 
-/// Rolls back whatever transaction is open, and releases every lock of this process.
+/// Rolls back any open transaction, and releases every lock of this process.
 pub fn rollback() {
     // SAFETY: does nothing outside a transaction.
     unsafe { pg_sys::AbortOutOfAnyTransaction() }
 }
 
-/// True when the current transaction has a transaction id: a slot being made would wait for it.
+/// True if the current transaction has an xid: the creation of a slot would wait for it.
 pub fn has_xid() -> bool {
     // SAFETY: plain facts of this backend.
     unsafe { pg_sys::GetTopTransactionIdIfAny() != pg_sys::InvalidTransactionId }

@@ -11,7 +11,7 @@ use pgrx::prelude::*;
 use crate::pg::server;
 
 thread_local! {
-    /// Where XactLastCommitEnd stood at the last look: it moves only with a commit record.
+    /// XactLastCommitEnd at the last check: only a commit record changes it.
     static SEEN: Cell<u64> = const { Cell::new(0) };
 }
 
@@ -50,8 +50,8 @@ pub fn last_commit_end() -> u64 {
     unsafe { pg_sys::XactLastCommitEnd }
 }
 
-/// Time of the commit that has just happened, in microseconds since the Unix epoch: what the
-/// commit record says. Only from a callback at the end of a transaction.
+/// Time of the commit that has just happened, in microseconds since the Unix epoch, as in the commit record.
+/// Only from a callback at the end of a transaction.
 pub fn commit_time() -> i64 {
     // SAFETY: reads this process's transaction state.
     crate::pg::types::timestamp::to_unix_micros(unsafe {

@@ -1,7 +1,7 @@
 //! Text of SQL functions in databases of any encoding.
 //!
-//! pgrx takes every text for UTF-8. What goes out of a SQL function and what comes in as an argument is
-//! converted here; what a query gives is asked for as `convert_to(…, 'UTF8')`.
+//! pgrx treats every text as UTF-8. Results of SQL functions and their arguments are converted here; queries
+//! return text as `convert_to(…, 'UTF8')`.
 
 pub mod quote;
 
@@ -14,7 +14,7 @@ use pgrx::prelude::*;
 pub struct ServerText(pub Vec<u8>);
 
 impl ServerText {
-    /// Converts from UTF-8. Raises (22P05) where the database's encoding has no such character.
+    /// Converts from UTF-8. Raises an error (22P05) if the database's encoding has no such character.
     pub fn from_utf8(text: &str) -> ServerText {
         // SAFETY: the bytes are valid UTF-8 of the given length; the result is the argument itself or
         // a NUL-terminated copy.
@@ -29,7 +29,7 @@ impl ServerText {
         }
     }
 
-    /// Without the last character where that is torn. The bytes are of the database's encoding.
+    /// Without the last character if that is incomplete. The bytes are in the database's encoding.
     pub fn clipped(bytes: Vec<u8>) -> ServerText {
         let text = std::ffi::CString::new(bytes).unwrap_or_default();
         let length = text.as_bytes().len() as i32;
@@ -52,7 +52,7 @@ impl ServerText {
                 std::ffi::CStr::from_ptr(converted).to_bytes().to_vec()
             }
         };
-        // SQL_ASCII is converted to nothing.
+        // SQL_ASCII is not converted.
         String::from_utf8_lossy(&converted).into_owned()
     }
 }

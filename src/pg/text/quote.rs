@@ -1,12 +1,12 @@
-//! Names and literals as SQL, each on one line whatever bytes stand in them.
+//! Names and literals as SQL, each on one line whatever bytes they contain.
 
 use std::ffi::{CStr, CString};
 
 use memchr::{memchr3, memchr3_iter, memchr_iter};
 use pgrx::prelude::*;
 
-/// A name, quoted where SQL needs it. A raw newline would break the rule of one line per change,
-/// so such a name is written as `U&"…\000a…"`.
+/// A name, quoted if necessary. A raw newline would violate the rule of one line per change, so such a name
+/// is written as `U&"…\000a…"`.
 pub fn identifier(name: &[u8]) -> Vec<u8> {
     if name.iter().any(|byte| matches!(byte, b'\n' | b'\r')) {
         return unicode_identifier(name);
@@ -28,7 +28,7 @@ pub fn qualified(schema: &[u8], name: &[u8]) -> Vec<u8> {
     .concat()
 }
 
-/// A string literal: `'…'`, or `E'…'` when it holds a backslash or a line end.
+/// A string literal: `'…'`, or `E'…'` if it contains a backslash or a line end.
 pub fn literal(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len() + 2);
     push_literal(&mut out, text);
@@ -71,7 +71,7 @@ fn push_without_line_ends(out: &mut Vec<u8>, text: &[u8]) {
     out.extend_from_slice(&text[start..]);
 }
 
-/// `schema.name` as the text of a `regclass`, which knows no `U&"…"`: for use inside a literal.
+/// `schema.name` as the text of a `regclass`, which does not support `U&"…"`: for use inside a literal.
 pub fn regclass_text(schema: &[u8], name: &[u8]) -> Vec<u8> {
     [
         in_quotes(schema).as_slice(),
@@ -81,7 +81,7 @@ pub fn regclass_text(schema: &[u8], name: &[u8]) -> Vec<u8> {
     .concat()
 }
 
-/// A name in double quotes where it needs them, with any newline as it is.
+/// A name in double quotes if necessary, with newlines unchanged.
 fn in_quotes(name: &[u8]) -> Vec<u8> {
     if !name.iter().any(|byte| matches!(byte, b'\n' | b'\r')) {
         return identifier(name);
@@ -112,7 +112,7 @@ fn unicode_identifier(name: &[u8]) -> Vec<u8> {
     out
 }
 
-/// `$do$…$do$`, with a tag that the text does not hold.
+/// `$do$…$do$`, with a tag that the text does not contain.
 pub fn dollar_quoted(text: &[u8]) -> Vec<u8> {
     let mut tag = b"$do$".to_vec();
     while text.windows(tag.len()).any(|part| part == tag) {

@@ -6,7 +6,7 @@ use pgrx::prelude::*;
 
 use crate::pg::server;
 
-/// How far this server's WAL goes: flushed, or on a standby replayed.
+/// The end of this server's WAL: flushed, or on a standby replayed.
 pub fn current() -> u64 {
     if server::is_in_recovery() {
         // SAFETY: reads shared memory.

@@ -1,4 +1,4 @@
-//! Types of PostgreSQL that Rust has not: LSNs, transaction ids, times.
+//! PostgreSQL's types for LSNs, transaction ids and times.
 
 pub mod lsn;
 pub mod sql_types;

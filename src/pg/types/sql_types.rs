@@ -19,7 +19,7 @@ unsafe impl<'fcx> ArgAbi<'fcx> for RegClass {
     }
 }
 
-/// A `jsonb`, to be handed to a query: numbers keep all their digits.
+/// A `jsonb` argument that is passed to a query: numbers keep all their digits.
 #[derive(Clone, Copy, Debug)]
 pub struct StoredJsonb(pg_sys::Datum);
 

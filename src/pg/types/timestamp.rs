@@ -22,12 +22,12 @@ pub fn to_unix_micros(timestamp: i64) -> i64 {
     timestamp.saturating_add(EPOCH_DIFFERENCE)
 }
 
-/// A span of so many microseconds, in hours and below.
+/// An interval of this many microseconds, in hours and below.
 pub fn interval(micros: i64) -> Interval {
     Interval::from_micros(micros)
 }
 
-/// A span of time as a limit. Raises 22023 for one that is not above zero.
+/// An interval as a limit. Raises 22023 unless it is positive.
 pub fn duration(interval: &Interval) -> Result<Duration, Failure> {
     let micros = i128::from(interval.months()) * 30 * 86_400_000_000
         + i128::from(interval.days()) * 86_400_000_000

@@ -2,14 +2,14 @@
 
 use pgrx::prelude::*;
 
-/// The next transaction id that will be given out.
+/// The next transaction id to be assigned.
 pub fn next() -> u64 {
     // SAFETY: reads shared memory.
     unsafe { pg_sys::ReadNextFullTransactionId() }.value
 }
 
-/// The 64-bit form of a transaction id seen in the WAL: it belongs to the epoch of the next id, or
-/// to the one before when it is numerically above that.
+/// The 64-bit form of a transaction id from the WAL: it belongs to the epoch of the next id, or to the
+/// previous one if it is numerically above that.
 pub fn full(xid: pg_sys::TransactionId) -> u64 {
     let next = next();
     let low: u32 = xid.into_inner();

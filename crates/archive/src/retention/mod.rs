@@ -344,6 +344,6 @@ fn globals(
 }
 
 #[cfg(test)]
-mod histories;
+mod simulation;
 #[cfg(test)]
 mod tests;

@@ -1,17 +1,17 @@
-//! The way from one list of privileges to another.
+//! The changes between two ACLs.
 //!
-//! A list is a graph for each privilege: whoever grants is the owner, or has the option by an entry from
-//! somebody else. What a statement does to it is known here as the server does it (aclupdate,
-//! recursive_revoke and check_circularity of utils/adt/acl.c), so that only what differs is said, and so that
-//! a REVOKE which takes more than it says is followed by the GRANTs that give it back. Where the end is not
-//! the wanted list, there is no wording.
+//! An ACL is a graph for each privilege: a grantor is the owner, or has the grant option by an entry from
+//! another role. The effect of a statement is computed as in the server (aclupdate, recursive_revoke and
+//! check_circularity of utils/adt/acl.c), so that only differences are written, and a REVOKE that removes too
+//! much is followed by GRANTs that restore it. If the result is not the required ACL, the change is
+//! unhandled.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{Acl, Grant};
 use crate::script::Revoked;
 
-/// Who gave whom what.
+/// Grantor, grantee and privilege.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Edge<'a> {
     pub(super) grantor: &'a str,
@@ -29,7 +29,7 @@ impl<'a> Edge<'a> {
     }
 }
 
-/// One privilege more or less.
+/// A privilege to add or to remove.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Step<'a> {
     pub(super) edge: Edge<'a>,
@@ -42,16 +42,16 @@ pub(super) enum Verb {
     Revoke { option_only: bool, cascade: bool },
 }
 
-/// A list as the server holds it.
+/// An ACL in the server's representation.
 #[derive(Clone)]
 struct State<'a> {
     owner: Option<&'a str>,
-    /// Edges, and whether the grantee may grant it, too.
+    /// Edges, and whether they include the grant option.
     edges: BTreeMap<Edge<'a>, bool>,
-    /// How many edges give a role the option of a privilege.
+    /// The number of edges that give a role the grant option of a privilege.
     options: HashMap<(&'a str, &'a str), usize>,
-    /// Options that roles must have without an edge, or what they granted would not be there: by being
-    /// members of others, or on a column by what they have on its table.
+    /// Grant options that roles must have without an edge, since they have granted privileges: through
+    /// membership, or for a column through those on its table.
     inherited: BTreeSet<(&'a str, &'a str)>,
 }
 
@@ -69,7 +69,7 @@ impl<'a> State<'a> {
         *count -= usize::from(before == Some(true));
     }
 
-    /// What its own session grants, it grants itself (select_best_grantor).
+    /// The grantor of a role's own grants (select_best_grantor).
     fn is_grantor(&self, role: &'a str, privilege: &'a str) -> bool {
         self.owner == Some(role)
             || self.options.get(&(role, privilege)).is_some_and(|n| *n > 0)
@@ -80,7 +80,7 @@ impl<'a> State<'a> {
         self.is_grantor(role, privilege) || self.inherited.contains(&(role, privilege))
     }
 
-    /// REVOKE, with what goes by it: true where that needs CASCADE.
+    /// REVOKE, with dependent privileges: true if it needs CASCADE.
     fn revoke(&mut self, edge: Edge<'a>, option_only: bool) -> bool {
         let Some(&was_grantable) = self.edges.get(&edge) else {
             return false;
@@ -107,7 +107,7 @@ impl<'a> State<'a> {
         !rests_on_it.is_empty()
     }
 
-    /// Whether the server takes GRANT (check_circularity).
+    /// Whether the server accepts a GRANT (check_circularity).
     fn takes(&self, edge: Edge<'a>, option: bool) -> bool {
         if !self.is_grantor(edge.grantor, edge.privilege) {
             return false;
@@ -127,16 +127,17 @@ impl<'a> State<'a> {
     }
 }
 
-/// The way from one list to another.
+/// The changes from one ACL to another.
 pub(super) struct Change<'a> {
     state: State<'a>,
     wanted: BTreeMap<Edge<'a>, bool>,
-    /// The wanted ones in the catalog's order.
+    /// The required entries in the order of the catalog.
     order: Vec<Edge<'a>>,
     steps: Vec<Step<'a>>,
-    /// A REVOKE goes down to columns, where more can rest on an option.
+    /// A REVOKE also applies to columns, where more privileges can depend on a grant option.
     pub(super) has_columns: bool,
-    /// Options that the owner lends to grantors that have none, or only by those to whom they grant.
+    /// Grant options that are granted temporarily by the owner to grantors that have none, or have one only
+    /// from their own grantees.
     lent: Vec<Edge<'a>>,
 }
 
@@ -162,7 +163,8 @@ impl<'a> Change<'a> {
                     !given.contains(option) && owner.is_none_or(|o| o != option.0)
                 }),
             );
-            // Nobody grants the option back to itself (check_circularity) who does not have it otherwise.
+            // No role can grant the option to its own grantor (check_circularity) unless that has it
+            // otherwise.
             let to_itself = list
                 .iter()
                 .filter(|grant| grant.grantable && grant.grantor == grant.grantee)
@@ -186,7 +188,7 @@ impl<'a> Change<'a> {
         }
     }
 
-    /// What the table's REVOKEs have taken from this column.
+    /// What the table's REVOKEs have removed from this column.
     pub(super) fn lose(&mut self, revoked: &[Revoked]) {
         let edges: Vec<Edge<'a>> = self.state.edges.keys().copied().collect();
         for edge in edges {
@@ -212,7 +214,7 @@ impl<'a> Change<'a> {
         (self.state.edges == self.wanted).then_some(self.steps)
     }
 
-    /// What is too much: the owner's first, since what rests on it goes by itself.
+    /// The entries to remove: the owner's first, since dependent ones are removed with them.
     fn take(&mut self) -> Option<()> {
         let mut edges: Vec<Edge<'a>> = self.state.edges.keys().copied().collect();
         let owner = self.state.owner;
@@ -253,7 +255,7 @@ impl<'a> Change<'a> {
         Some(())
     }
 
-    /// The option of an edge's grantor, from the owner.
+    /// Gives the grantor of an edge the grant option, from the owner.
     fn lend(&mut self, edge: Edge<'a>) -> Option<()> {
         let option = Edge {
             grantor: self.state.owner?,

@@ -1,4 +1,4 @@
-//! Access methods, which nothing changes.
+//! Access methods, which cannot be altered.
 
 use serde::Deserialize;
 
@@ -31,7 +31,7 @@ pub struct AccessMethod {
     pub handler: Option<String>,
     pub common: Common,
     pub rest: serde_json::Value,
-    /// The handler's OID, which no server changes.
+    /// The handler's OID, which no command changes.
     pub identity: serde_json::Value,
 }
 
@@ -60,7 +60,10 @@ impl Object for AccessMethod {
             _ => return Err(Unhandled::new("access method", "its type")),
         };
         let Some(handler) = &self.handler else {
-            return Err(Unhandled::new("access method", "its handler is not there"));
+            return Err(Unhandled::new(
+                "access method",
+                "its handler does not exist",
+            ));
         };
         let sql = format!(
             "CREATE ACCESS METHOD {} TYPE {type} HANDLER {handler}",
@@ -73,14 +76,17 @@ impl Object for AccessMethod {
     fn rename(&self, to: &Self, _script: &mut Script) -> Result<(), Unhandled> {
         Err(Unhandled::new(
             "access method",
-            format!("a new name, {}", to.name),
+            format!("renamed to {}", to.name),
         ))
     }
 
     fn alter(&self, to: &Self, _script: &mut Script) -> Result<(), Unhandled> {
         same_rest("access method", &self.rest, &to.rest)?;
         if (&self.r#type, &self.identity) != (&to.r#type, &to.identity) {
-            return Err(Unhandled::new("access method", "another type or handler"));
+            return Err(Unhandled::new(
+                "access method",
+                "its type or handler has changed",
+            ));
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! Aggregates: the row of pg_proc and that of pg_aggregate.
+//! Aggregates: their rows of pg_proc and pg_aggregate.
 
 use serde::Deserialize;
 use serde_json::json;
@@ -10,7 +10,7 @@ use crate::renames;
 use crate::script::{same_rest, Script, Unhandled};
 use crate::text::{literal, qualified};
 
-/// `ids` are the OIDs of what `definition` has by name, which changes with the names.
+/// `ids` are the OIDs of what `definition` contains by name, since names can change.
 pub const QUERY: &str = concat!(
     "SELECT r.oid, pg_catalog.row_to_json(r)::pg_catalog.text FROM (SELECT p.oid, \
      pg_catalog.quote_ident(n.nspname) AS schema, pg_catalog.quote_ident(p.proname) AS name, \
@@ -43,15 +43,15 @@ pub const QUERY: &str = concat!(
 pub struct Aggregate {
     pub schema: String,
     pub name: String,
-    /// As pg_get_function_arguments has them: ORDER BY between those of an ordered-set aggregate.
+    /// As by pg_get_function_arguments: with ORDER BY for an ordered-set aggregate.
     pub arguments: String,
-    /// As pg_get_function_identity_arguments has them.
+    /// As by pg_get_function_identity_arguments.
     pub identity_arguments: String,
-    /// For GRANT ON FUNCTION, which knows no ORDER BY.
+    /// For GRANT ON FUNCTION, which does not accept ORDER BY.
     pub argument_types: Option<String>,
     /// The letter of pg_proc.proparallel.
     pub parallel: String,
-    /// Names, modes, kind and result: what CREATE OR REPLACE does not change.
+    /// Names, modes, kind and result: CREATE OR REPLACE cannot change them.
     pub shape: String,
     pub definition: Definition,
     pub ids: serde_json::Value,
@@ -162,7 +162,7 @@ fn modify(letter: &str) -> Result<&'static str, Unhandled> {
     }
 }
 
-/// No argument is a star.
+/// No arguments are written as a star.
 fn starred(arguments: &str) -> &str {
     if arguments.is_empty() {
         "*"
@@ -238,7 +238,7 @@ impl Object for Aggregate {
             if self.shape != to.shape {
                 return Err(Unhandled::new(
                     "aggregate",
-                    "another result, or other arguments",
+                    "its result type or arguments have changed",
                 ));
             }
             script.push("replace", format!("CREATE OR REPLACE {}", to.words()?));

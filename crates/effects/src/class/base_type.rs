@@ -1,4 +1,4 @@
-//! Base types, and the shells that they are made of.
+//! Base types, and the shell types from which they are made.
 
 use serde::Deserialize;
 use serde_json::json;
@@ -40,9 +40,9 @@ pub struct BaseType {
     pub element: Option<String>,
     pub is_collatable: bool,
     pub definition: Definition,
-    /// By the option's name, what ALTER TYPE … SET changes.
+    /// By the option's name: what ALTER TYPE … SET can change.
     pub ids: serde_json::Value,
-    /// Input, output, receive and send, each of which takes or gives the type.
+    /// Input, output, receive and send functions, which have the type as argument or result.
     pub functions: Vec<u32>,
     pub common: Common,
     pub rest: serde_json::Value,
@@ -70,7 +70,7 @@ pub struct Definition {
 }
 
 impl Definition {
-    /// Functions that need not be, by their option.
+    /// Optional functions, by their option.
     fn functions(&self) -> [(&'static str, &str); 6] {
         [
             ("RECEIVE", &self.typreceive),
@@ -143,10 +143,10 @@ impl BaseType {
         Ok(options)
     }
 
-    /// The type of a shell. Both have to be of one owner, whom the restore's user stands in for (TypeCreate of
+    /// The shell type. Both must have the same owner, which is the restoring user at first (TypeCreate of
     /// pg_type.c).
     fn define(&self, to: &Self, script: &mut Script) -> Result<(), Unhandled> {
-        // CREATE TYPE gives it the privileges of a new one, whatever the shell's were.
+        // CREATE TYPE gives it the privileges of a new type, whatever those of the shell were.
         let usual = [
             ("typlen", json!(to.definition.typlen)),
             ("typbyval", json!(to.definition.typbyval)),
@@ -185,7 +185,7 @@ impl Object for BaseType {
     named_in_schema!("TYPE", "r");
 
     fn create(&self, script: &mut Script) -> Result<(), Unhandled> {
-        // The functions take the shell, and the type the functions.
+        // The functions use the shell type, and the type uses the functions.
         if !self.is_shell {
             return Err(Unhandled::new("base type", "a type and its shell at once"));
         }
@@ -215,7 +215,7 @@ impl Object for BaseType {
         Ok(())
     }
 
-    /// With its functions, each of which needs the other; all else that needs it has gone before.
+    /// With its functions, which depend on each other; all other dependents were dropped before.
     fn remove(&self, script: &mut Script) {
         let cascade = if self.is_shell { "" } else { " CASCADE" };
         script.push("drop", format!("DROP TYPE {}{cascade}", self.target()));

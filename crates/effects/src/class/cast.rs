@@ -6,7 +6,7 @@ use crate::common::Common;
 use crate::object::Object;
 use crate::script::{Script, Unhandled};
 
-/// Without that of a range to its multirange, which comes with them.
+/// Except that of a range to its multirange, which is created with them.
 pub const QUERY: &str = concat!(
     "SELECT r.oid, pg_catalog.row_to_json(r)::pg_catalog.text FROM (SELECT c.oid, \
      pg_catalog.format_type(c.castsource, NULL) AS source, pg_catalog.format_type(c.casttarget, NULL) AS result, \
@@ -20,9 +20,9 @@ pub const QUERY: &str = concat!(
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct Cast {
-    /// As format_type has it.
+    /// As by format_type.
     pub source: String,
-    /// As format_type has it.
+    /// As by format_type.
     pub result: String,
     /// The letter of pg_cast.castmethod.
     pub method: String,
@@ -30,7 +30,7 @@ pub struct Cast {
     pub context: String,
     /// With its arguments.
     pub function: Option<String>,
-    /// All of the row: nothing of it can be altered.
+    /// The complete row: nothing of it can be altered.
     pub columns: serde_json::Value,
     pub common: Common,
 }
@@ -72,7 +72,7 @@ impl Object for Cast {
         Ok(())
     }
 
-    /// Its name is that of its types.
+    /// Its name consists of its types.
     fn rename(&self, _to: &Self, _script: &mut Script) -> Result<(), Unhandled> {
         Ok(())
     }

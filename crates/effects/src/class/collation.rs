@@ -8,8 +8,9 @@ use crate::renames::named_in_schema;
 use crate::script::{same_rest, Script, Unhandled};
 use crate::text::literal;
 
-/// The locale has another column in version 17 (colllocale) than before (colliculocale); version 15 has no
-/// rules. The version is that of the library where it was made: a new one gets the restored server's.
+/// The locale is in another column from version 17 on (colllocale) than before (colliculocale); version 15
+/// has no rules. The version is that of the library when it was created: a new one gets the restored
+/// server's.
 pub const QUERY: &str = concat!(
     "SELECT r.oid, pg_catalog.row_to_json(r)::pg_catalog.text FROM (SELECT c.oid, \
      pg_catalog.quote_ident(n.nspname) AS schema, pg_catalog.quote_ident(c.collname) AS name, \

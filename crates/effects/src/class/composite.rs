@@ -1,5 +1,5 @@
-//! Composite types: the relation and its row type are one object, under the relation's key. Owner,
-//! privileges, comment and labels are those of the row type.
+//! Composite types: the relation and its row type are one object, with the relation's key. Owner, privileges,
+//! comment and labels are those of the row type.
 
 use serde::Deserialize;
 use serde_json::json;
@@ -12,8 +12,8 @@ use crate::renames::{self, named_in_schema};
 use crate::script::{same_rest, Script, Unhandled};
 use crate::text::{quoted, unquoted};
 
-/// `rest` is of the relation, `type_rest` of its row type. Newer minor releases (15.20) note a version of each
-/// column among its options (`pg_attver`), which is the server's own.
+/// `rest` is of the relation, `type_rest` of its row type. Newer minor releases (15.20) store a version of
+/// each column among its options (`pg_attver`), which only matters to the server.
 pub const QUERY: &str = concat!(
     "SELECT r.oid, pg_catalog.row_to_json(r)::pg_catalog.text FROM (SELECT c.oid, \
      pg_catalog.quote_ident(n.nspname) AS schema, pg_catalog.quote_ident(c.relname) AS name, \
@@ -49,7 +49,7 @@ pub struct Composite {
     pub name: String,
     pub row_type: u32,
     pub array_type: u32,
-    /// Typed tables (CREATE TABLE … OF): their columns change with CASCADE alone.
+    /// Typed tables (CREATE TABLE … OF): their columns only change with CASCADE.
     pub has_tables: bool,
     pub attributes: Option<Vec<Attribute>>,
     pub common: Common,
@@ -61,12 +61,12 @@ pub struct Composite {
 pub struct Attribute {
     pub number: i16,
     pub name: String,
-    /// As format_type has it.
+    /// As by format_type.
     #[serde(rename = "type")]
     pub data_type: String,
     /// The type, its modifier and the collation.
     pub type_ids: (u32, i32, u32),
-    /// Where it is not that of the type.
+    /// If it is not the type's default.
     pub collation: Option<String>,
     pub comment: Option<String>,
     pub labels: Option<Vec<(String, String)>>,
@@ -83,7 +83,7 @@ impl Attribute {
 
     fn ensure_plain(&self) -> Result<(), Unhandled> {
         let usual = [("attstattarget", json!(-1)), ("attislocal", json!(true))];
-        // Version 17 has NULL where -1 was.
+        // Version 17 has NULL instead of -1.
         let rest = match self.rest.get("attstattarget") {
             Some(serde_json::Value::Null) => &usual[1..],
             _ => &usual[..],

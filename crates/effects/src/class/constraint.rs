@@ -1,9 +1,9 @@
-//! Constraints of tables: CHECK, PRIMARY KEY, UNIQUE, EXCLUDE, FOREIGN KEY. NOT NULL is the table's, what
-//! domains have is the domain's, and a constraint trigger is a trigger.
+//! Constraints of tables: CHECK, PRIMARY KEY, UNIQUE, EXCLUDE, FOREIGN KEY. NOT NULL belongs to the table,
+//! constraints of domains to the domain, and a constraint trigger is a trigger.
 //!
-//! What a partition or a child has from its parent is said by the parent's, or by its ATTACH; only a new
-//! partition, which is made alone and attached later, is given its own. Partitions' foreign keys are always
-//! made by their parents.
+//! Constraints that a partition or a child inherits are written with the parent's, or its ATTACH; only a new
+//! partition, which is created separately and attached later, gets its own. Foreign keys of partitions are
+//! always created by their parents.
 
 pub mod read;
 
@@ -21,13 +21,13 @@ pub struct Constraint {
     /// The letter of pg_constraint.contype.
     pub kind: String,
     pub table: u32,
-    /// With its schema.
+    /// Schema-qualified.
     pub table_name: String,
     pub is_partitioned: bool,
     pub is_of_partition: bool,
-    /// The partitioned table, with its schema.
+    /// The partitioned table, schema-qualified.
     pub partition_of: Option<String>,
-    /// The other table of a foreign key.
+    /// The referenced table of a foreign key.
     pub refers_to: Option<u32>,
     /// The index of its key.
     pub refers_by: Option<u32>,
@@ -39,12 +39,12 @@ pub struct Constraint {
     pub is_local: bool,
     pub inherited: i32,
     pub parent_tables: Vec<u32>,
-    /// Of a partition's key or foreign key.
+    /// For a key or foreign key of a partition.
     pub parent: Option<Parent>,
-    /// Of an inherited CHECK: those of the same name of the parents.
+    /// For an inherited CHECK: those with the same name of the parents.
     pub parent_checks: Option<Vec<u32>>,
     pub index: Option<Means>,
-    /// What no ALTER changes.
+    /// What no ALTER can change.
     pub structure: serde_json::Value,
     pub common: Common,
 }
@@ -53,11 +53,11 @@ pub struct Constraint {
 pub struct Parent {
     pub constraint: u32,
     pub name: String,
-    /// With its schema.
+    /// Schema-qualified.
     pub table: String,
 }
 
-/// Its index, as far as the constraint's definition makes it.
+/// Its index, as far as the constraint's definition determines it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Means {
     pub index: u32,
@@ -74,14 +74,13 @@ impl Constraint {
         matches!(self.kind.as_str(), "p" | "u" | "x")
     }
 
-    /// A CHECK that only its parents have said.
+    /// A CHECK that only its parents define.
     fn is_inherited_check(&self) -> bool {
         self.kind == "c" && !self.is_local && self.parent_checks.is_some()
     }
 
-    /// The definition with storage parameters and tablespace of its index, which pg_get_constraintdef leaves
-    /// out of a key's. They stand before the words for deferring. An EXCLUDE has the parameters, and gets the
-    /// tablespace later.
+    /// The definition with storage parameters and tablespace of its index, which pg_get_constraintdef omits
+    /// for keys. They precede DEFERRABLE. An EXCLUDE includes the parameters, and gets the tablespace later.
     fn whole_definition(&self) -> String {
         let (Some(index), "p" | "u") = (&self.index, self.kind.as_str()) else {
             return self.definition.clone();
@@ -101,7 +100,7 @@ impl Constraint {
     }
 
     fn add(&self, script: &mut Script) {
-        // A CHECK goes to the children, a foreign key to the partitions; keys are made on each partition.
+        // A CHECK is inherited by children, a foreign key by partitions; keys are created on each partition.
         let only = match self.kind.as_str() {
             "c" => "",
             "f" if self.is_partitioned => "",
@@ -128,18 +127,18 @@ impl Constraint {
         );
     }
 
-    /// Whether what it had from its parents, which stay them, is its own now.
+    /// Whether a constraint inherited from parents that remain is now local.
     fn becomes_own(&self, to: &Self) -> bool {
         let is_kept = self.parent_tables == to.parent_tables;
         self.kind == "c" && !self.is_local && to.is_local && is_kept
     }
 
-    /// Whether ADD CONSTRAINT was said of it again.
+    /// Whether ADD CONSTRAINT was executed for it again.
     fn is_said_again(&self, to: &Self) -> bool {
         self.becomes_own(to) && self.inherited == to.inherited
     }
 
-    /// What it has of its own and from its parents.
+    /// Its local and inherited state.
     fn alter_inheritance(&self, to: &Self, script: &mut Script) -> Result<(), Unhandled> {
         // Attaching, detaching, INHERIT and NO INHERIT do the rest.
         if self.parent_tables != to.parent_tables || self.kind != "c" {
@@ -150,11 +149,11 @@ impl Constraint {
                 to.add(script);
                 Ok(())
             }
-            // Said early.
+            // Written early.
             (false, true) => Ok(()),
-            // A partition's own becomes its parent's where that one is given the same.
+            // A partition's own one becomes inherited when its parent gets the same.
             (true, false) if to.inherited > self.inherited => Ok(()),
-            (true, false) => Err(Unhandled::new("constraint", "is its parent's alone")),
+            (true, false) => Err(Unhandled::new("constraint", "belongs only to its parent")),
             _ => Ok(()),
         }
     }
@@ -185,7 +184,7 @@ impl Object for Constraint {
         match &self.parent {
             Some(_) if self.kind == "f" => {
                 if self.common.comment.is_some() {
-                    let what = "a partition's foreign key with a comment of its own";
+                    let what = "a foreign key of a partition with its own comment";
                     return Err(Unhandled::new("constraint", what));
                 }
             }
@@ -209,8 +208,9 @@ impl Object for Constraint {
         Ok(())
     }
 
-    /// A parent has dropped its own alone (ALTER TABLE ONLY): what is a child's own as well stays where it goes.
-    /// A partition can have none of its own besides; there it is said of the parent.
+    /// A parent has dropped its own only (ALTER TABLE ONLY): if a child's is local as well, it is written
+    /// with the child's drop. A partition cannot have a local one in addition; there it is written for the
+    /// parent.
     fn early(&self, after: Option<&Self>, script: &mut Script) -> Result<(), Unhandled> {
         let is_left = |to: &Self| self.becomes_own(to) && to.inherited < self.inherited;
         match &self.partition_of {
@@ -231,7 +231,7 @@ impl Object for Constraint {
             if self.kind != "f" {
                 return Err(Unhandled::new("constraint", "condeferrable, condeferred"));
             }
-            // A partition's is changed with its parent's.
+            // A partition's is altered with its parent's.
             if to.parent.is_none() {
                 to.alter_constraint(
                     match (to.is_deferrable, to.is_deferred) {
@@ -244,7 +244,7 @@ impl Object for Constraint {
             }
         }
         if self.is_said_again(to) {
-            // It may be enforced now, and its parents' not.
+            // It may be enforced now although its parents' is not.
             return Ok(());
         }
         if self.is_enforced != to.is_enforced {
@@ -263,7 +263,7 @@ impl Object for Constraint {
             if !to.is_validated {
                 return Err(Unhandled::new("constraint", "convalidated"));
             }
-            // Harmless where the parent's has done it.
+            // No effect if the parent's has done it.
             script.push(
                 "alter",
                 format!(
@@ -275,7 +275,7 @@ impl Object for Constraint {
         Ok(())
     }
 
-    /// A partition's foreign key has its parent's name where that is free, and another where it is not.
+    /// A foreign key of a partition has its parent's name if that is free, and another one otherwise.
     fn late(&self, before: Option<&Self>, script: &mut Script) -> Result<(), Unhandled> {
         let parent = self
             .parent
@@ -309,7 +309,7 @@ impl Object for Constraint {
     }
 
     fn remove(&self, script: &mut Script) {
-        // A partition that keeps it may have said so ([`Object::early`]).
+        // A partition that keeps it may have written it already ([`Object::early`]).
         let is_said = self.kind == "c" && self.is_partitioned;
         let exists = if is_said { "IF EXISTS " } else { "" };
         let (table, name) = (&self.table_name, &self.name);

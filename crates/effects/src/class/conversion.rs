@@ -29,7 +29,7 @@ pub struct Conversion {
     pub function: String,
     pub is_default: bool,
     pub common: Common,
-    /// With the columns that CREATE words: none of them can be altered.
+    /// With the columns that CREATE sets: none of them can be altered.
     pub rest: serde_json::Value,
 }
 

@@ -1,6 +1,6 @@
-//! The database itself: what `database.sql` of a base and of a set of globals says of it, as it changes.
+//! The database itself: the properties in `database.sql` of a base and of a set of globals, as they change.
 //!
-//! A restored one has another name. [`of_current`] makes a statement one about the database that it runs in.
+//! A restored one has another name. [`of_current`] converts a statement to one about the current database.
 
 use serde::Deserialize;
 
@@ -9,12 +9,12 @@ use crate::object::Object;
 use crate::script::{same_rest, Script, Unhandled};
 use crate::text::{do_block, literal};
 
-/// Stands for the name in statements.
+/// Placeholder for the name in statements.
 const CURRENT: &str = "\u{1}";
 
-/// The database of the session, whichever are asked for. Where a setting is a list of names, its items are stored
-/// quoted (variable_is_guc_list_quote of pg_dump). Who may connect or copy it at all, how old its rows are and
-/// which versions of collations it knows is a matter of its server.
+/// The session's database, whichever are requested. If a setting is a list of names, its items are stored
+/// quoted (variable_is_guc_list_quote of pg_dump). Whether anybody may connect or copy it, the age of its
+/// rows, and its collation versions are properties of its server.
 pub const QUERY: &str = concat!(
     "SELECT r.oid, pg_catalog.row_to_json(r)::pg_catalog.text FROM (SELECT d.oid, \
      pg_catalog.quote_ident(d.datname) AS name, d.datconnlimit AS connection_limit, \
@@ -44,7 +44,7 @@ pub struct Database {
     /// Quoted.
     pub name: String,
     pub connection_limit: i32,
-    /// Those of shared objects stand in catalogs of their own.
+    /// Those of shared objects are in separate catalogs.
     pub comment: Option<String>,
     pub labels: Option<Vec<(String, String)>>,
     pub settings: Option<Vec<DatabaseSetting>>,
@@ -52,10 +52,10 @@ pub struct Database {
     pub rest: serde_json::Value,
 }
 
-/// What its sessions begin with.
+/// The settings of its sessions.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct DatabaseSetting {
-    /// Whose sessions, quoted; none: everybody's.
+    /// The role of these sessions, quoted; `None`: all roles.
     pub role: Option<String>,
     pub name: String,
     /// As SQL.
@@ -80,10 +80,10 @@ impl Database {
     }
 }
 
-/// The statement as one about the current database.
+/// Converts the statement to one about the current database.
 pub fn of_current(sql: &str) -> String {
     let doubled = |text: &str| text.replace('%', "%%");
-    // A role in front of it may have such a character in its name.
+    // The name of a preceding role may contain such a character.
     let format = match sql.split_once(&format!("DATABASE {CURRENT}")) {
         Some((before, behind)) => format!("{}DATABASE %I{}", doubled(before), doubled(behind)),
         None => doubled(sql),
@@ -111,9 +111,9 @@ impl Object for Database {
         None
     }
 
-    /// Nobody does that from within.
+    /// Cannot happen from within.
     fn create(&self, _script: &mut Script) -> Result<(), Unhandled> {
-        Err(Unhandled::new("database", "a new one"))
+        Err(Unhandled::new("database", "it is new"))
     }
 
     fn remove(&self, _script: &mut Script) {}

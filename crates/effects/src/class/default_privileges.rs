@@ -1,4 +1,4 @@
-//! Default privileges: what ALTER DEFAULT PRIVILEGES has left for one role, one kind of objects and one
+//! Default privileges: the result of ALTER DEFAULT PRIVILEGES for one role, one kind of objects and one
 //! schema, or all of them.
 
 use serde::Deserialize;
@@ -9,8 +9,8 @@ use crate::key::{catalog, Key};
 use crate::object::Object;
 use crate::script::{no_rest, Script, Unhandled};
 
-/// An entry for all schemas says all privileges, one for a schema those that are added. `base` is what there
-/// is without an entry.
+/// An entry for all schemas contains all privileges, one for a schema those that are added. `base` is what
+/// applies without an entry.
 pub const QUERY: &str = concat!(
     "SELECT r.oid, pg_catalog.row_to_json(r)::pg_catalog.text FROM (SELECT d.oid, \
      pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(d.defaclrole)) AS role, \
@@ -60,7 +60,7 @@ impl DefaultPrivileges {
         }
     }
 
-    /// GRANT and REVOKE, each behind the words that say what it is the default of.
+    /// GRANT and REVOKE, each preceded by the clauses that specify the entry.
     fn change(&self, from: &[Grant], to: &[Grant], script: &mut Script) {
         let mut words = Script::default();
         Acl(from).become_(Acl(to), None, self.objects(), &mut words);
@@ -74,7 +74,7 @@ impl DefaultPrivileges {
             if !statement.roles.contains(&role) {
                 statement.roles.push(role);
             }
-            // The restorer may say it for any role.
+            // The restoring role may execute it for any role.
             statement.grantor = None;
             script.statements.push(statement);
         }
@@ -121,14 +121,14 @@ impl Object for DefaultPrivileges {
         to.ensure_plain()?;
         let what = |d: &DefaultPrivileges| (d.namespace, d.objects.clone());
         if what(self) != what(to) {
-            let what = "of another schema, or other objects";
+            let what = "its schema or objects have changed";
             return Err(Unhandled::new("default privileges", what));
         }
         to.change(&self.grants, &to.grants, script);
         Ok(())
     }
 
-    /// PostgreSQL drops the entry that says what is said without one.
+    /// PostgreSQL drops an entry that equals the built-in defaults.
     fn remove(&self, script: &mut Script) {
         self.change(&self.grants, &self.base, script);
     }

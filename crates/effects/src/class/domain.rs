@@ -11,8 +11,8 @@ use crate::renames::{self, named_in_schema};
 use crate::script::{same_rest, Script, Unhandled};
 use crate::text::{quoted, unquoted};
 
-/// Expressions are compared by their stored trees (`…_tree`): the text of one also changes with the names of
-/// what it refers to. What CREATE DOMAIN copies from the base type is left out of `rest` where it is the same.
+/// Expressions are compared by their stored trees (`…_tree`): their text also changes with the names of
+/// referenced objects. What CREATE DOMAIN copies from the base type is omitted from `rest` if it is the same.
 pub const QUERY: &str = concat!(
     "SELECT r.oid, pg_catalog.row_to_json(r)::pg_catalog.text FROM (SELECT t.oid, \
      pg_catalog.quote_ident(n.nspname) AS schema, pg_catalog.quote_ident(t.typname) AS name, \
@@ -49,17 +49,17 @@ pub struct Domain {
     pub schema: String,
     pub name: String,
     pub array_type: u32,
-    /// As format_type has it.
+    /// As by format_type.
     pub base: String,
     /// The base type, its modifier and the collation.
     pub base_ids: (u32, i32, u32),
-    /// Where it is not that of the base type.
+    /// If it is not that of the base type.
     pub collation: Option<String>,
     pub default_value: Option<String>,
     pub default_tree: Option<i64>,
-    /// A new domain has the default of its base type, even behind DEFAULT NULL.
+    /// A new domain has the default of its base type, even after DEFAULT NULL.
     pub base_has_default: bool,
-    /// That of a base type, which is a text and no expression.
+    /// That of a base type, which is a string and not an expression.
     pub has_default_of_base: Option<bool>,
     pub is_not_null: bool,
     pub constraints: Option<Vec<Constraint>>,
@@ -74,7 +74,7 @@ pub struct Constraint {
     /// The letter of pg_constraint.contype.
     pub kind: String,
     pub is_validated: bool,
-    /// As pg_get_constraintdef has it, NOT VALID included.
+    /// As by pg_get_constraintdef, including NOT VALID.
     pub definition: String,
     pub tree: Option<i64>,
     pub comment: Option<String>,
@@ -97,7 +97,7 @@ impl Domain {
         self.constraints().iter().find(|other| other.oid == oid)
     }
 
-    /// NOT NULL before version 17, which has no constraint for it.
+    /// NOT NULL before version 17, where it is not a constraint.
     fn is_plainly_not_null(&self) -> bool {
         self.is_not_null && self.constraints().iter().all(|other| other.kind != "n")
     }
@@ -118,7 +118,7 @@ impl Domain {
         script.push("comment", comment_on(&what, constraint.comment.as_deref()));
     }
 
-    /// Those that are there before and after, with the new one; what ALTER cannot change is the same.
+    /// Those that exist before and after, with the new state; what ALTER cannot change is the same.
     fn kept<'a>(
         &'a self,
         to: &'a Self,
@@ -219,7 +219,7 @@ impl Object for Domain {
         if self.default_value.is_none() && self.base_has_default {
             self.change(script, "DROP DEFAULT");
         }
-        // CREATE DOMAIN takes no NOT VALID.
+        // CREATE DOMAIN does not accept NOT VALID.
         for constraint in self
             .constraints()
             .iter()
@@ -240,7 +240,10 @@ impl Object for Domain {
     fn alter(&self, to: &Self, script: &mut Script) -> Result<(), Unhandled> {
         same_rest("domain", &self.rest, &to.rest)?;
         if self.base_ids != to.base_ids {
-            return Err(Unhandled::new("domain", "another base type or collation"));
+            return Err(Unhandled::new(
+                "domain",
+                "its base type or collation has changed",
+            ));
         }
         if self.default_tree != to.default_tree {
             match &to.default_value {

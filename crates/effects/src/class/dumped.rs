@@ -1,12 +1,12 @@
-//! Every kind of object that pg_dump knows has a class here, or a reason why it has none.
+//! Every kind of object that pg_dump knows has a class here, or a reason not to.
 
 use super::CLASSES;
 use crate::key::catalog;
 
 enum Is {
-    /// Of a class: the catalog, and the kind in it where there are several.
+    /// A class: the catalog, and the kind in it if there are several.
     Class(u32, &'static str),
-    /// A part of another object's class, or nothing of the schema.
+    /// A part of another object's class, or not part of the schema.
     Folded(&'static str),
 }
 use Is::{Class, Folded};
@@ -51,7 +51,7 @@ const DUMPED: &[(&str, Is)] = &[
     ("DO_TSTEMPLATE", Class(catalog::TS_TEMPLATE, "")),
     ("DO_TSCONFIG", Class(catalog::TS_CONFIG, "")),
     ("DO_FDW", Class(catalog::FOREIGN_DATA_WRAPPER, "")),
-    // pg_dump writes its user mappings with it; they are a class of their own here.
+    // pg_dump writes its user mappings with it; they are a separate class here.
     ("DO_FOREIGN_SERVER", Class(catalog::FOREIGN_SERVER, "")),
     ("DO_FOREIGN_SERVER", Class(catalog::USER_MAPPING, "")),
     ("DO_DEFAULT_ACL", Class(catalog::DEFAULT_ACL, "")),
@@ -98,7 +98,7 @@ const DUMPED: &[(&str, Is)] = &[
     ),
 ];
 
-/// What nobody has written yet. To be emptied.
+/// Kinds that are not implemented yet. To be emptied.
 const NOT_YET: &[&str] = &[
     "DO_TYPE",
     "DO_SHELL_TYPE",

@@ -1,4 +1,4 @@
-//! Enum types. A label is known by the OID of its pg_enum row, so that a renamed one is seen as that.
+//! Enum types. A label is identified by the OID of its pg_enum row, so that a renamed one is recognized.
 
 use serde::Deserialize;
 use serde_json::json;
@@ -28,7 +28,7 @@ pub struct Enum {
     pub schema: String,
     pub name: String,
     pub array_type: u32,
-    /// In sort order; none where the type has no label.
+    /// In sort order; empty if the type has no labels.
     pub labels: Option<Vec<Label>>,
     pub common: Common,
     pub rest: serde_json::Value,
@@ -45,8 +45,8 @@ impl Enum {
         self.labels.as_deref().unwrap_or_default()
     }
 
-    /// Labels that are there before and after have the same order, and none is gone: nothing but an UPDATE of
-    /// the catalog does else.
+    /// Labels that exist before and after have the same order, and none was removed: otherwise somebody has
+    /// updated the catalog directly.
     fn ensure_kept(&self, to: &Self) -> Result<(), Unhandled> {
         let kept = to
             .labels()
@@ -56,10 +56,7 @@ impl Enum {
         if kept.eq(self.labels().iter().map(|label| label.oid)) {
             return Ok(());
         }
-        Err(Unhandled::new(
-            "enum",
-            "labels are gone, or in another order",
-        ))
+        Err(Unhandled::new("enum", "labels were removed or reordered"))
     }
 
     fn rename_labels(&self, to: &Self, script: &mut Script) {

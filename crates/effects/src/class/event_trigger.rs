@@ -72,7 +72,7 @@ impl Object for EventTrigger {
         same_rest("event trigger", &self.rest, &to.rest)?;
         let what = |e: &EventTrigger| (e.event.clone(), e.tags.clone(), e.function_oid);
         if what(self) != what(to) {
-            let what = "another event, or another function";
+            let what = "its event or function has changed";
             return Err(Unhandled::new("event trigger", what));
         }
         to.enable(&self.enabled, script)

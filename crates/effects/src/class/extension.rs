@@ -1,5 +1,5 @@
-//! Extensions: comment and end. What a script does is the script's: CREATE EXTENSION and ALTER EXTENSION …
-//! UPDATE stay with the text, as do schema, owner (REASSIGN OWNED) and configuration tables.
+//! Extensions: comment and DROP. The effects of a script belong to the script: CREATE EXTENSION and ALTER
+//! EXTENSION … UPDATE are replayed as text, as are schema, owner (REASSIGN OWNED) and configuration tables.
 
 use serde::Deserialize;
 
@@ -21,7 +21,7 @@ pub const QUERY: &str = concat!(
      FROM pg_catalog.pg_extension e WHERE e.oid = ANY ($1)) r"
 );
 
-/// This project's own: a restore does without it.
+/// This project's own: a restore omits it.
 pub const OWN: &str = "pg_incrbackup";
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -55,11 +55,11 @@ impl Object for Extension {
     }
 
     fn create(&self, _script: &mut Script) -> Result<(), Unhandled> {
-        Err(Unhandled::new("extension", "a new one"))
+        Err(Unhandled::new("extension", "it is new"))
     }
 
     fn rename(&self, _to: &Self, _script: &mut Script) -> Result<(), Unhandled> {
-        Err(Unhandled::new("extension", "a new name"))
+        Err(Unhandled::new("extension", "it was renamed"))
     }
 
     fn alter(&self, to: &Self, _script: &mut Script) -> Result<(), Unhandled> {

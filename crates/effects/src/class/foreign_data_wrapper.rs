@@ -25,10 +25,10 @@ pub const QUERY: &str = concat!(
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct ForeignDataWrapper {
     pub name: String,
-    /// Functions with their schema.
+    /// Functions, schema-qualified.
     pub handler: Option<String>,
     pub validator: Option<String>,
-    /// Theirs: a function that has another name is the same one.
+    /// OIDs of these: a renamed function is the same one.
     pub oids: [u32; 2],
     pub options: Option<Vec<Setting>>,
     pub common: Common,

@@ -1,4 +1,4 @@
-//! Functions, procedures and window functions; aggregates are a class of their own.
+//! Functions, procedures and window functions; aggregates are a separate class.
 
 use serde::Deserialize;
 
@@ -10,9 +10,9 @@ use crate::renames;
 use crate::script::{same_rest, Script, Unhandled};
 use crate::text::qualified;
 
-/// pg_get_functiondef has everything but the owner, the privileges and what an extension did, but it also has
-/// the names of what it refers to: `parts` is what a replaced function has of its own. Constructors of ranges
-/// come with these ([`super::range`]).
+/// pg_get_functiondef returns everything except the owner, the privileges and extension membership, but it
+/// also contains the names of referenced objects: `parts` are the function's own properties. Constructors of
+/// ranges are created with these ([`super::range`]).
 pub const QUERY: &str = concat!(
     "SELECT r.oid, pg_catalog.row_to_json(r)::pg_catalog.text FROM (SELECT p.oid, \
      pg_catalog.quote_ident(n.nspname) AS schema, pg_catalog.quote_ident(p.proname) AS name, \
@@ -47,18 +47,18 @@ pub const QUERY: &str = concat!(
 pub struct Function {
     pub schema: String,
     pub name: String,
-    /// As pg_get_function_identity_arguments has them.
+    /// As by pg_get_function_identity_arguments.
     pub arguments: String,
-    /// Those of the input alone: no two functions of a name have the same.
+    /// Input arguments only: they are unique among functions of one name.
     pub argument_types: Vec<String>,
     /// The letter of pg_proc.prokind.
     pub kind: String,
     pub definition: String,
-    /// The input arguments' names; empty where one has none.
+    /// The input arguments' names; empty if one has none.
     pub names: Option<Vec<String>>,
-    /// How many arguments have a default.
+    /// The number of arguments with a default.
     pub defaults: u16,
-    /// What CREATE OR REPLACE does not change; output arguments where they are the result's columns.
+    /// What CREATE OR REPLACE cannot change; includes output arguments, which are the result's columns.
     pub shape: serde_json::Value,
     /// The row without name, schema, owner and privileges; texts and trees as hashes.
     pub parts: serde_json::Value,
@@ -67,7 +67,7 @@ pub struct Function {
 }
 
 impl Function {
-    /// CREATE OR REPLACE names an argument that has no name, and adds defaults; it takes neither away.
+    /// CREATE OR REPLACE can name an unnamed argument and add defaults, but remove neither.
     fn ensure_replaceable(&self, to: &Self) -> Result<(), Unhandled> {
         let keeps_names = match (&self.names, &to.names) {
             (Some(old), Some(new)) => {
@@ -79,11 +79,12 @@ impl Function {
         if self.shape == to.shape && keeps_names && self.defaults <= to.defaults {
             return Ok(());
         }
-        let what = "another result, other arguments, or fewer names or defaults";
+        let what =
+            "its result type or arguments have changed, or argument names or defaults were removed";
         Err(Unhandled::new("function", what))
     }
 
-    /// What it depends on, but for its schema.
+    /// Its dependencies, except its schema.
     fn refers_to(&self) -> impl Iterator<Item = &Key> {
         let needs = self.common.needs().iter();
         needs.filter(|key| key.class != catalog::NAMESPACE)

@@ -1,9 +1,9 @@
-//! Indexes, also partitioned ones and their partitions. The index of a constraint is made, renamed and
-//! dropped with the constraint; what else it has is said here. CLUSTER ON and REPLICA IDENTITY are the
-//! table's.
+//! Indexes, including partitioned ones and their partitions. The index of a constraint is created, renamed
+//! and dropped with the constraint; its other properties are written here. CLUSTER ON and REPLICA IDENTITY
+//! belong to the table.
 //!
-//! CREATE, DROP and REINDEX CONCURRENTLY are several transactions, in which an index is there and not valid:
-//! such an index does not exist for us. REINDEX CONCURRENTLY leaves another OID under the same name
+//! CREATE, DROP and REINDEX CONCURRENTLY are several transactions, in which an index exists but is invalid:
+//! such an index is treated as not existing. REINDEX CONCURRENTLY leaves another OID under the same name
 //! ([`Object::is_remade_as`]). A partitioned index that lacks partitions exists.
 
 pub mod read;
@@ -27,27 +27,28 @@ pub struct Index {
     pub table_owner: String,
     pub is_of_partition: bool,
     pub definition: String,
-    /// A user's function of constants is in it, which ATTACH PARTITION calls, and not as the table's owner.
+    /// It contains a user's function with constant arguments, which ATTACH PARTITION calls, but not as the
+    /// table's owner.
     pub calls_constants: bool,
-    /// What stands last in the definition of a partial one.
+    /// The last part of the definition of a partial one.
     pub predicate: Option<String>,
-    /// None for the database's.
+    /// `None` for the database's.
     pub tablespace: Option<String>,
     /// `name=value` each.
     pub options: Option<Vec<String>>,
-    /// Numbers of columns, and their statistics targets where these are not the default.
+    /// Numbers of columns, and their statistics targets if these are not the default.
     pub statistics: Option<Vec<(i32, i32)>>,
-    /// Numbers of columns, and the letters of their storage where it is not the table's column's.
+    /// Numbers of columns, and the letters of their storage if it differs from the table's column.
     pub storage: Option<Vec<(i32, String)>>,
     pub constraint: Option<Owner>,
     pub parent: Option<Parent>,
-    /// What no ALTER changes but ADD CONSTRAINT … USING INDEX.
+    /// What no ALTER can change except ADD CONSTRAINT … USING INDEX.
     pub structure: serde_json::Value,
     pub common: Common,
     pub rest: serde_json::Value,
 }
 
-/// The constraint that an index is the means of.
+/// The constraint that the index implements.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Owner {
     pub constraint: u32,
@@ -58,11 +59,11 @@ pub struct Owner {
     pub is_deferred: bool,
 }
 
-/// The partitioned index that it is a partition of.
+/// The partitioned index of which it is a partition.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Parent {
     pub index: u32,
-    /// With its schema.
+    /// Schema-qualified.
     pub name: String,
     pub owner: String,
 }
@@ -73,7 +74,7 @@ impl Owner {
     }
 }
 
-/// Storage parameters out of the catalog's text.
+/// Storage parameters from the catalog's text.
 pub fn settings(options: Option<&[String]>) -> Vec<Setting> {
     let one = |option: &String| {
         let (name, value) = option.split_once('=').unwrap_or((option, "true"));
@@ -82,7 +83,7 @@ pub fn settings(options: Option<&[String]>) -> Vec<Setting> {
     options.unwrap_or_default().iter().map(one).collect()
 }
 
-/// The clauses that make one list of storage parameters another: SET and RESET.
+/// The clauses that change storage parameters: SET and RESET.
 fn changed_options(before: Option<&[String]>, after: Option<&[String]>) -> Vec<String> {
     changes(&settings(before), &settings(after))
 }
@@ -124,7 +125,7 @@ impl Index {
         }
     }
 
-    /// No ALTER gives an index another storage than its table has: a superuser's UPDATE of the catalog has done it.
+    /// No ALTER gives an index other storage than its table's: a superuser has updated the catalog.
     fn set_storage(&self, before: &Index, script: &mut Script) {
         let was = before.storage.as_deref().unwrap_or_default();
         let is = self.storage.iter().flatten();
@@ -139,7 +140,7 @@ impl Index {
         }
     }
 
-    /// The definition with the tablespace, which pg_get_indexdef leaves out. It stands before WHERE.
+    /// The definition with the tablespace, which pg_get_indexdef omits. It precedes WHERE.
     fn with_tablespace(&self) -> Option<String> {
         let Some(tablespace) = &self.tablespace else {
             return Some(self.definition.clone());
@@ -188,7 +189,7 @@ impl Object for Index {
             // Both have the constraint's new name by then.
             (Some(old), Some(new)) if old.constraint == new.constraint => {}
             (None, None) => give_name(self, &self.name, &to.name, script),
-            // Which gives the index its name.
+            // This also names the index.
             (None, Some(owner)) if owner.kind != "x" => {
                 let kind = if owner.kind == "p" {
                     "PRIMARY KEY"
@@ -206,7 +207,7 @@ impl Object for Index {
                     ),
                 );
             }
-            _ => return Err(Unhandled::new("index", "of another constraint")),
+            _ => return Err(Unhandled::new("index", "its constraint has changed")),
         }
         Ok(())
     }
@@ -245,12 +246,12 @@ impl Object for Index {
                 self.set_tablespace(script);
             }
         }
-        // ATTACH PARTITION of its table has done it, and this is nothing then, or it is not exact.
+        // ATTACH PARTITION of its table has done it, and this has no effect then, or it is not exact.
         if let Some(parent) = &self.parent {
             if before.and_then(Index::parent_oid) != Some(parent.index) {
                 // CREATE INDEX has called it as the owner of each table.
                 if self.calls_constants && parent.owner != self.table_owner {
-                    let what = "a function of constants, and two owners";
+                    let what = "a function with constant arguments, and two owners";
                     return Err(Unhandled::new("index", what));
                 }
                 script.push(
@@ -311,7 +312,7 @@ impl Object for Index {
     }
 
     fn wanted_by_attach_of(&self) -> Option<Key> {
-        // The constraint is wanted itself.
+        // The constraint itself is required.
         (self.is_of_partition && self.constraint.is_none())
             .then(|| Key::new(catalog::CLASS, self.table))
     }
@@ -321,7 +322,7 @@ impl Object for Index {
     }
 }
 
-/// The words for when a constraint is looked at.
+/// The clauses for the time of checking a constraint.
 pub fn deferral(is_deferrable: bool, is_deferred: bool) -> &'static str {
     match (is_deferrable, is_deferred) {
         (_, true) => " DEFERRABLE INITIALLY DEFERRED",

@@ -7,7 +7,7 @@ use crate::object::Object;
 use crate::renames::named;
 use crate::script::{no_rest, same_rest, Script, Unhandled};
 
-/// One that is not trusted takes no GRANT, so that its privileges are in `rest`.
+/// An untrusted one does not accept GRANT, so its privileges are in `rest`.
 pub const QUERY: &str = concat!(
     "SELECT r.oid, pg_catalog.row_to_json(r)::pg_catalog.text FROM (SELECT l.oid, \
      pg_catalog.quote_ident(l.lanname) AS name, l.lanpltrusted AS trusted, ",
@@ -27,7 +27,7 @@ pub const QUERY: &str = concat!(
 pub struct Language {
     pub name: String,
     pub trusted: bool,
-    /// Functions with their schema.
+    /// Functions, schema-qualified.
     pub handler: Option<String>,
     pub inline: Option<String>,
     pub validator: Option<String>,
@@ -39,7 +39,7 @@ pub struct Language {
 impl Language {
     fn definition(&self, verb: &str) -> Result<String, Unhandled> {
         let Some(handler) = &self.handler else {
-            return Err(Unhandled::new("language", "its handler is not there"));
+            return Err(Unhandled::new("language", "its handler does not exist"));
         };
         let part = |word: &str, name: &Option<String>| {
             let name = name.as_ref();
@@ -72,7 +72,7 @@ impl Object for Language {
         if self.trusted != to.trusted && (self.common.acl.is_some() || to.common.acl.is_some()) {
             return Err(Unhandled::new(
                 "language",
-                "privileges of one that is not trusted",
+                "privileges of an untrusted language",
             ));
         }
         script.push("replace", to.definition("CREATE OR REPLACE")?);

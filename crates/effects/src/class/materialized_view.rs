@@ -28,7 +28,7 @@ pub struct MaterializedView {
     #[serde(flatten)]
     pub view: View,
     pub method: Option<String>,
-    /// None for that of the database.
+    /// `None` for that of the database.
     pub tablespace: Option<String>,
     pub usual_tablespace: Option<String>,
     pub toast_options: Options,
@@ -38,7 +38,7 @@ pub struct MaterializedView {
 }
 
 impl MaterializedView {
-    /// Its options and, called `toast.…`, those of its TOAST table.
+    /// Its options and, with the prefix `toast.`, those of its TOAST table.
     fn options(&self) -> Vec<Setting> {
         with_toast(&self.view.options, &self.toast_options)
     }
@@ -47,7 +47,7 @@ impl MaterializedView {
         format!("ALTER MATERIALIZED VIEW {}", self.target())
     }
 
-    /// A restore notes it, and computes the rows once, at its end.
+    /// A restore records it, and refreshes it once, at its end.
     fn refresh(&self, script: &mut Script) {
         let none = if self.is_populated {
             ""
@@ -177,7 +177,7 @@ impl Object for MaterializedView {
             .grant_columns(before.map(|before| &before.view), script);
     }
 
-    /// A new one gets its rows once it is its owner's, with whose rights REFRESH runs the query.
+    /// A new one gets its rows after it has its owner, with whose privileges REFRESH runs the query.
     fn late(&self, before: Option<&Self>, script: &mut Script) -> Result<(), Unhandled> {
         if before.is_none() && self.is_populated {
             self.refresh(script);
@@ -185,7 +185,7 @@ impl Object for MaterializedView {
         Ok(())
     }
 
-    /// Other materialized views that it reads have their rows first.
+    /// Other materialized views that it reads get their rows first.
     fn late_needs(&self) -> Vec<Key> {
         let needs = self.common().needs().iter().copied();
         needs.filter(|need| need.class == catalog::CLASS).collect()

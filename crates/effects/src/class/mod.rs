@@ -1,6 +1,6 @@
-//! The object classes. To add one: copy the shape of [`schema`], and name it in `classes!` below, which is the
-//! list of all. Of some of them, what they hold besides their own row and what of them has no wording; the
-//! others say it in their files:
+//! The object classes. To add one, copy the structure of [`schema`], and add it to `classes!` below, which is
+//! the list of all. The table shows what some of them include besides their own row and which changes of them
+//! are unhandled; for the others see their files:
 //!
 //! | class | catalog | with it | has no wording |
 //! | --- | --- | --- | --- |
@@ -21,8 +21,8 @@
 //! | subscription | pg_subscription | | all but owner and comment |
 //! | extension | pg_extension | members come and go with it | all but comment and DROP |
 //!
-//! What only a direct UPDATE of a catalog changes has no wording anywhere. Which kinds of pg_dump's objects
-//! are which class, or none, is listed in `dumped.rs`, a test.
+//! Direct updates of a catalog are unhandled everywhere. The mapping of pg_dump's kinds of objects to classes
+//! is in `dumped.rs`, a test.
 
 pub mod access_method;
 pub mod aggregate;
@@ -73,12 +73,12 @@ use crate::object::Object;
 use crate::script::{Script, Unhandled};
 use crate::tuples::{row, Tuples};
 
-/// What is known of a class before any object of it is.
+/// Properties of a class.
 pub struct Class {
-    /// As pg_identify_object calls it, and as health counts it.
+    /// As in pg_identify_object, and as counted by health.
     pub name: &'static str,
     pub catalog: u32,
-    /// Values of the kind column ([`kinds_of`]) that are of this class; none: all of the catalog.
+    /// Values of the kind column ([`kinds_of`]) in this class; empty: the whole catalog.
     pub kinds: &'static [&'static str],
     pub read_by: ReadBy,
 }
@@ -91,19 +91,19 @@ pub enum ReadBy {
         query: &'static str,
         read: fn(&str) -> Result<Model, serde_json::Error>,
     },
-    /// An object by its OID, where it exists and is not temporary.
+    /// Reads an object by its OID, if it exists and is not temporary.
     Tuples(ByTuples),
 }
 
-/// How the objects of a catalog that holds several classes are told apart.
+/// How the objects of a catalog with several classes are distinguished.
 pub enum Kinds {
-    /// Two columns, oid and kind, of the objects of `$1` (oid[]) that are somebody's.
+    /// Two columns, oid and kind, of those objects of `$1` (oid[]) that are captured.
     Query(&'static str),
     Tuples(KindByTuples),
 }
 
 pub type ByTuples = fn(&mut dyn Tuples, u32) -> Result<Option<Model>, String>;
-/// None where there is no such object, or it is nobody's.
+/// `None` if there is no such object, or if it is not captured.
 pub type KindByTuples = fn(&mut dyn Tuples, u32) -> Result<Option<String>, String>;
 
 catalog_row! {
@@ -119,7 +119,7 @@ catalog_row! {
 /// The OID of pg_toast.
 const TOAST_NAMESPACE: u32 = 99;
 
-/// Where a catalog holds several classes.
+/// For a catalog with several classes.
 pub fn kinds_of(catalog: u32) -> Option<Kinds> {
     match catalog {
         catalog::CLASS => Some(Kinds::Tuples(|tuples, oid| {
@@ -130,8 +130,8 @@ pub fn kinds_of(catalog: u32) -> Option<Kinds> {
             });
             Ok(found.map(|found| found.relkind))
         })),
-        // Row types are their relations', arrays their elements': made and dropped with these,
-        // and without a word of their own until somebody gives them one.
+        // Row types belong to their relations, arrays to their element types: created and dropped with these,
+        // and without a statement of their own unless a user adds something.
         catalog::TYPE => Some(Kinds::Query(
             "SELECT t.oid, CASE WHEN NOT t.typisdefined THEN 'shell' WHEN t.is_implied THEN 'implied' \
              ELSE t.typtype::pg_catalog.text END FROM (SELECT t.oid, t.typisdefined, t.typtype, \
@@ -149,7 +149,7 @@ pub fn kinds_of(catalog: u32) -> Option<Kinds> {
     }
 }
 
-/// What to call the objects of a catalog of which no class is known, or a kind of them.
+/// What to call objects of a catalog without a class, or of an unknown kind.
 pub fn catalog_name(oid: u32) -> String {
     let name = match oid {
         catalog::CLASS => "relation",
@@ -203,7 +203,7 @@ macro_rules! classes {
             pub fn is_table(&self) -> bool {
                 matches!(self, Model::Table(_) | Model::ForeignTable(_))
             }
-            /// Up to 15, CREATE RULE "_RETURN" made a view of an empty table.
+            /// Up to 15, CREATE RULE "_RETURN" converted an empty table to a view.
             fn becomes_view(&self, to: &Model) -> bool {
                 matches!((self, to), (Model::Table(_), Model::View(_)))
             }
@@ -213,7 +213,7 @@ macro_rules! classes {
             pub fn target(&self) -> String {
                 match self { $(Model::$variant(model) => model.target(),)* }
             }
-            /// Kind and name as pg_identify_object has them.
+            /// Kind and name as in pg_identify_object.
             pub fn described(&self) -> String {
                 let kind = match self {
                     Model::Constraint(_) => "table constraint",
@@ -292,7 +292,7 @@ macro_rules! classes {
             pub fn remove_script(&self, script: &mut Script) {
                 match self { $(Model::$variant(model) => model.remove(script),)* }
             }
-            /// CREATE, unless something else makes it, and all that is common.
+            /// CREATE, unless another object's statement creates it, and the common properties.
             pub fn create_script(&self, is_made: bool, others: &[String], script: &mut Script) -> Result<(), Unhandled> {
                 match self { $(Model::$variant(model) => {
                     if !is_made {
@@ -308,7 +308,7 @@ macro_rules! classes {
                     _ => Err(Unhandled::new(self.class(), format!("becomes a {}", to.class()))),
                 }
             }
-            /// What is class's own, and all that is common.
+            /// The class's own changes, and the common properties.
             pub fn alter_script(&self, to: &Model, others: &[String], script: &mut Script) -> Result<(), Unhandled> {
                 match (self, to) {
                     $((Model::$variant(model), Model::$variant(to)) if model.is_made_anew_as(to) => {
@@ -334,7 +334,7 @@ macro_rules! classes {
                     $((Model::$variant(model), Some(Model::$variant(after))) => model.early(Some(after), script),)*
                     $((Model::$variant(model), None) => model.early(None, script),)*
                     (_, Some(after)) if self.becomes_view(after) => self.early_script(None, script),
-                    _ => Err(Unhandled::new(self.class(), "becomes one of another class")),
+                    _ => Err(Unhandled::new(self.class(), "its class has changed")),
                 }
             }
             pub fn late_script(&self, before: Option<&Model>, script: &mut Script) -> Result<(), Unhandled> {
@@ -345,7 +345,7 @@ macro_rules! classes {
                     })*
                     $((Model::$variant(model), None) => model.late(None, script),)*
                     (_, Some(before)) if before.becomes_view(self) => self.late_script(None, script),
-                    _ => Err(Unhandled::new(self.class(), "was of another class")),
+                    _ => Err(Unhandled::new(self.class(), "its class has changed")),
                 }
             }
         }

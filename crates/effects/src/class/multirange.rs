@@ -1,4 +1,4 @@
-//! Multirange types: made and dropped with their ranges, and renamed and moved by themselves.
+//! Multirange types: created and dropped with their ranges, and renamed and moved separately.
 
 use serde::Deserialize;
 
@@ -8,7 +8,7 @@ use crate::object::Object;
 use crate::renames::named_in_schema;
 use crate::script::{same_rest, Script, Unhandled};
 
-/// From version 17 on owner and privileges are the range's, and not to be changed.
+/// From version 17 on owner and privileges are the range's, and cannot be changed.
 pub const QUERY: &str = concat!(
     "SELECT r.oid, pg_catalog.row_to_json(r)::pg_catalog.text FROM (SELECT t.oid, \
      pg_catalog.quote_ident(n.nspname) AS schema, pg_catalog.quote_ident(t.typname) AS name, \
@@ -37,7 +37,10 @@ impl Object for Multirange {
     named_in_schema!("TYPE", "r");
 
     fn create(&self, _script: &mut Script) -> Result<(), Unhandled> {
-        Err(Unhandled::new("multirange", "one without its range"))
+        Err(Unhandled::new(
+            "multirange",
+            "a multirange type without its range type",
+        ))
     }
 
     fn alter(&self, to: &Self, _script: &mut Script) -> Result<(), Unhandled> {

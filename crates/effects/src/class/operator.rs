@@ -1,8 +1,8 @@
 //! Operators.
 //!
-//! A commutator or negator that is named before it is there is a shell: without a function, made by naming
-//! it, told by nothing of its own but its owner and comment, and completed by a CREATE under the same OID.
-//! The links go both ways by themselves: CREATE and ALTER set the other's, DROP takes it away.
+//! A commutator or negator that is named before it exists is a shell operator: without a function, created by
+//! naming it, with no properties but its owner and comment, and completed by a CREATE under the same OID. The
+//! links are mutual: CREATE and ALTER set the other's, DROP removes it.
 
 use serde::Deserialize;
 
@@ -12,7 +12,7 @@ use crate::object::Object;
 use crate::script::{no_rest, same_identity, same_rest, Script, Unhandled};
 use crate::text::qualified;
 
-/// The OID of an operator that outlives the session, or NULL. The link to another goes with that.
+/// The OID of a permanent operator, or NULL. The link to a temporary one is removed with it.
 macro_rules! lasting {
     ($oid:expr) => {
         concat!(
@@ -22,7 +22,7 @@ macro_rules! lasting {
     };
 }
 
-/// Names of functions and operators to say them, OIDs to see whether they are others.
+/// Names of functions and operators for the statements, OIDs to detect changes.
 pub const QUERY: &str = concat!(
     "SELECT r.oid, pg_catalog.row_to_json(r)::pg_catalog.text FROM (SELECT op.oid, \
      pg_catalog.quote_ident(n.nspname) AS schema, op.oprname AS name, \
@@ -61,7 +61,7 @@ pub struct Operator {
     /// Types, or NONE.
     pub left: String,
     pub right: String,
-    /// Functions and operators with their schemas; a shell has no function.
+    /// Functions and operators, schema-qualified; a shell has no function.
     pub function: Option<String>,
     pub restrict: Option<String>,
     pub join: Option<String>,
@@ -72,11 +72,11 @@ pub struct Operator {
     /// Of restrict, join, commutator and negator.
     pub oids: [u32; 4],
     pub function_oid: u32,
-    /// The server's.
+    /// Assigned by the server.
     pub version: u32,
     pub common: Common,
     pub rest: serde_json::Value,
-    /// What no server changes.
+    /// What no command changes.
     pub identity: serde_json::Value,
 }
 
@@ -87,7 +87,7 @@ impl Operator {
         self.function_oid == 0
     }
 
-    /// From 17 on, ALTER can link operators and say what they can.
+    /// From 17 on, ALTER can link operators and set MERGES and HASHES.
     fn can_be_linked(&self) -> bool {
         self.version >= 170_000
     }
@@ -115,7 +115,7 @@ impl Object for Operator {
         Some(format!("operator {}", self.target()))
     }
 
-    /// Whoever names a shell makes it.
+    /// A shell is created by naming it.
     fn made_with(&self) -> Option<Key> {
         let other = self.oids[2..].iter().find(|oid| **oid != 0);
         let other = other.filter(|_| self.is_shell());
@@ -125,7 +125,10 @@ impl Object for Operator {
     fn create(&self, script: &mut Script) -> Result<(), Unhandled> {
         no_rest(CLASS, &self.rest)?;
         let Some(function) = &self.function else {
-            return Err(Unhandled::new(CLASS, "a shell that no operator names"));
+            return Err(Unhandled::new(
+                CLASS,
+                "a shell operator that no operator references",
+            ));
         };
         let argument =
             |word: &str, name: &str| (name != "NONE").then(|| format!("{word} = {name}"));
@@ -164,11 +167,11 @@ impl Object for Operator {
             CLASS,
             &self.identity,
             &to.identity,
-            "another name, or other types",
+            "its name or types have changed",
         )?;
         if self.is_shell() && !to.is_shell() {
             to.create(script)?;
-            // Whoever completes a shell owns it.
+            // The role that completes a shell becomes its owner.
             if let Some(owner) = to
                 .common
                 .owner
@@ -212,8 +215,8 @@ impl Object for Operator {
         Ok(())
     }
 
-    /// A link that an operator did not have. Before 17 only CREATE of the other sets it, and from then on it
-    /// may have, too; a link that is no more has gone with the other.
+    /// A link that an operator did not have. Before 17 only CREATE of the other one sets it, and from then on
+    /// this may have set it, too; a removed link was removed with the other one.
     fn late(&self, before: Option<&Self>, script: &mut Script) -> Result<(), Unhandled> {
         let Some(before) = before.filter(|before| !before.is_shell()) else {
             return Ok(());

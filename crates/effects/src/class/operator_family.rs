@@ -1,6 +1,7 @@
 //! Operator families and operator classes, and their members, which are rows of pg_amop and pg_amproc: each
-//! belongs to a family, and goes with it or with a class of it (pg_depend), as the access method has decided
-//! (amadjustmembers). A class's own are made with it; all others come and go by ALTER OPERATOR FAMILY.
+//! belongs to a family, and is dropped with it or with a class of it (pg_depend), as decided by the access
+//! method (amadjustmembers). A class's own members are created with it; all others are added and dropped by
+//! ALTER OPERATOR FAMILY.
 
 use serde::Deserialize;
 
@@ -11,7 +12,7 @@ use crate::renames::named_in_schema;
 use crate::script::{no_rest, same_identity, same_rest, Script, Unhandled};
 use crate::text::qualified;
 
-/// Members of the object `$class`/`$oid`, and what these depend on but itself.
+/// Members of the object `$class`/`$oid`, and their dependencies except itself.
 macro_rules! members {
     ($class:literal, $oid:literal, $family:literal) => {
         concat!(
@@ -80,15 +81,15 @@ pub const CLASSES: &str = concat!(
 /// An operator or a support function of a family.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct Member {
-    /// What DROP calls it: `OPERATOR 1 (integer, integer)`.
+    /// Its description in DROP: `OPERATOR 1 (integer, integer)`.
     pub place: String,
-    /// What CREATE OPERATOR CLASS and ADD call it.
+    /// Its description in CREATE OPERATOR CLASS and ADD.
     pub text: String,
-    /// Where it is and what it is, by OIDs: names of types and functions can change, which is theirs.
+    /// Its identity by OIDs: names of types and functions can change.
     pub key: String,
 }
 
-/// Statements that make one list of members of another.
+/// Statements that change one list of members to another.
 fn alter_members(
     before: &[Member],
     after: &[Member],
@@ -158,11 +159,11 @@ pub struct OperatorFamily {
     pub name: String,
     /// The access method.
     pub method: String,
-    /// Those that go with no class.
+    /// Those that do not belong to a class.
     pub members: Vec<Member>,
     pub common: Common,
     pub rest: serde_json::Value,
-    /// What no server changes.
+    /// What no command changes.
     pub identity: serde_json::Value,
 }
 
@@ -180,7 +181,7 @@ impl From<FamilyRow> for OperatorFamily {
     }
 }
 
-/// Behind the name of a family or a class, which is one of an access method.
+/// Follows the name of a family or a class, which is unique for an access method.
 fn using(method: &str) -> String {
     format!(" USING {method}")
 }
@@ -207,7 +208,7 @@ impl Object for OperatorFamily {
             "operator family",
             &self.identity,
             &to.identity,
-            "another access method",
+            "its access method has changed",
         )?;
         let family = qualified(&to.schema, &to.name);
         alter_members(&self.members, &to.members, &family, &to.method, script);
@@ -245,7 +246,7 @@ pub struct OperatorClass {
     pub members: Vec<Member>,
     pub common: Common,
     pub rest: serde_json::Value,
-    /// What no server changes.
+    /// What no command changes.
     pub identity: serde_json::Value,
 }
 
@@ -269,7 +270,7 @@ impl From<ClassRow> for OperatorClass {
 
 impl OperatorClass {
     fn family(&self) -> Result<&str, Unhandled> {
-        let none = || Unhandled::new("operator class", "its family is not there");
+        let none = || Unhandled::new("operator class", "its operator family does not exist");
         self.family.as_deref().ok_or_else(none)
     }
 }
@@ -285,7 +286,7 @@ impl Object for OperatorClass {
         let members = self.members.iter().map(|member| member.text.clone());
         let mut items: Vec<String> = storage.chain(members).collect();
         if items.is_empty() {
-            // The grammar wants one, and this is none (pg_dump's dumpOpclass).
+            // The grammar requires one, and this has no effect (pg_dump's dumpOpclass).
             items.push(format!("STORAGE {}", self.r#type));
         }
         let sql = format!(
@@ -307,7 +308,7 @@ impl Object for OperatorClass {
             "operator class",
             &self.identity,
             &to.identity,
-            "another type or family",
+            "its type or operator family has changed",
         )?;
         alter_members(&self.members, &to.members, to.family()?, &to.method, script);
         Ok(())

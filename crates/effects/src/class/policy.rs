@@ -8,7 +8,7 @@ use crate::object::Object;
 use crate::renames::give_name;
 use crate::script::{no_rest, Script, Unhandled};
 
-/// The trees tell whether an expression is another, whatever its columns are called meanwhile.
+/// The trees show whether an expression has changed, independent of renamed columns.
 pub const QUERY: &str = concat!(
     "SELECT r.oid, pg_catalog.row_to_json(r)::pg_catalog.text FROM (SELECT p.oid, \
      pg_catalog.quote_ident(p.polname) AS name, p.polrelid::pg_catalog.int8 AS relation, \
@@ -68,7 +68,7 @@ impl Policy {
         no_rest("policy", &self.rest)
     }
 
-    /// What ALTER POLICY cannot do: another command, an expression taken away.
+    /// What ALTER POLICY cannot do: change the command, remove an expression.
     fn is_of_another_kind(&self, to: &Policy) -> bool {
         (&self.command, self.is_permissive) != (&to.command, to.is_permissive)
             || (self.using.is_some() && to.using.is_none())
@@ -126,12 +126,12 @@ impl Object for Policy {
     fn alter(&self, to: &Self, script: &mut Script) -> Result<(), Unhandled> {
         to.ensure_plain()?;
         if self.relation != to.relation {
-            return Err(Unhandled::new("policy", "of another table"));
+            return Err(Unhandled::new("policy", "its table has changed"));
         }
         if self.is_of_another_kind(to) {
             to.remove(script);
             to.create(script)?;
-            // Another comment is said behind this; the same one is lost.
+            // A new comment follows this; an unchanged one would be lost.
             if self.common.comment == to.common.comment && to.common.comment.is_some() {
                 let what = format!("POLICY {}", to.target());
                 script.push("comment", comment_on(&what, to.common.comment.as_deref()));

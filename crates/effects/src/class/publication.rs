@@ -42,7 +42,7 @@ pub const QUERY: &str = concat!(
 /// A table or a schema of a publication.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct Part {
-    /// The OID of the row that says so.
+    /// The OID of its row.
     pub row: u32,
     pub oid: u32,
     /// Quoted, and qualified for a table.
@@ -64,7 +64,7 @@ impl Part {
         what(self) == what(other)
     }
 
-    /// Behind ADD TABLE ONLY.
+    /// The text after ADD TABLE ONLY.
     fn table(&self) -> String {
         let mut words = self.name.clone();
         if let Some(columns) = &self.columns {
@@ -81,7 +81,7 @@ impl Part {
 pub struct Publication {
     pub name: String,
     pub all_tables: bool,
-    /// As the option of this name has it.
+    /// As in the option with this name.
     pub publish: String,
     pub via_root: bool,
     /// The letter of pg_publication.pubgencols, from 18 on.
@@ -97,7 +97,7 @@ impl Publication {
         self.tables.as_deref().unwrap_or_default()
     }
 
-    /// Takes those of its tables out for which `is_it` says so, and gives their names.
+    /// Removes those of its tables for which `is_it` returns true, and returns their names.
     pub fn take_tables(&mut self, is_it: impl Fn(Key) -> bool) -> Vec<String> {
         let is_it = |part: &Part| is_it(Key::new(catalog::CLASS, part.oid));
         let (taken, kept) = self.tables().iter().cloned().partition(is_it);
@@ -110,7 +110,7 @@ impl Publication {
         self.schemas.as_deref().unwrap_or_default()
     }
 
-    /// All options, those with their default value, too.
+    /// All options, including those with their default value.
     fn options(&self) -> Result<Vec<String>, Unhandled> {
         let mut options = vec![
             format!("publish = '{}'", self.publish),
@@ -148,7 +148,7 @@ fn unhandled(what: &str) -> Unhandled {
     Unhandled::new("publication", what)
 }
 
-/// What `these` have and `others` have not, or have otherwise.
+/// The members of `these` that `others` lacks, or has with other properties.
 fn only_in<'a>(these: &'a [Part], others: &[Part]) -> Vec<&'a Part> {
     let is_new = |part: &&Part| !others.iter().any(|other| other.is_as(part));
     these.iter().filter(is_new).collect()
@@ -181,9 +181,9 @@ impl Object for Publication {
             return Err(unhandled("all tables"));
         }
         let what = format!("ALTER PUBLICATION {}", to.name);
-        // A column list and a schema exclude each other: what goes, goes first.
+        // A column list and a schema exclude each other: removals come first.
         for table in only_in(self.tables(), to.tables()) {
-            // By its name as of now, where it is still there.
+            // By its current name, if it still exists.
             let same = to.tables().iter().find(|other| other.oid == table.oid);
             let name = &same.unwrap_or(table).name;
             script.push("remove", format!("{what} DROP TABLE ONLY {name}"));

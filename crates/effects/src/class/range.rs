@@ -1,5 +1,5 @@
-//! Range types. The multirange type comes with its range ([`super::multirange`]), and so do the constructor
-//! functions of both, which the class of functions leaves out.
+//! Range types. The multirange type is created with its range ([`super::multirange`]), and so are the
+//! constructor functions of both, which the class of functions excludes.
 
 use serde::Deserialize;
 use serde_json::json;
@@ -12,7 +12,7 @@ use crate::renames::named_in_schema;
 use crate::script::{same_rest, Script, Unhandled};
 use crate::text::qualified;
 
-/// `constructors` are the functions that depend on the type or on its multirange internally.
+/// `constructors` are the functions with an internal dependency on the type or on its multirange.
 pub const QUERY: &str = concat!(
     "SELECT r.oid, pg_catalog.row_to_json(r)::pg_catalog.text FROM (SELECT t.oid, \
      pg_catalog.quote_ident(n.nspname) AS schema, pg_catalog.quote_ident(t.typname) AS name, \
@@ -47,9 +47,9 @@ pub struct Range {
     /// Qualified.
     pub multirange: String,
     pub multirange_name: String,
-    /// Where it is not the default one.
+    /// If it is not the default one.
     pub opclass: Option<String>,
-    /// Where it is not that of the subtype.
+    /// If it is not that of the subtype.
     pub collation: Option<String>,
     pub canonical: Option<String>,
     pub subtype_diff: Option<String>,
@@ -92,19 +92,22 @@ impl Object for Range {
             ("typtypmod", json!(-1)),
         ];
         ensure_plain("range", &self.rest, &usual)?;
-        // It takes the range, which has to be there as a shell.
+        // It has the range as argument, which must exist as a shell.
         if self.canonical.is_some() {
             return Err(Unhandled::new("range", "a canonical function"));
         }
         // They were not renamed with the types, while CREATE TYPE gives them the types' names.
-        // They stand in the range's schema.
+        // They are in the range's schema.
         let names = [&self.name, &self.multirange_name].map(|name| qualified(&self.schema, name));
         if self
             .constructors()
             .iter()
             .any(|other| !names.contains(&other.name))
         {
-            return Err(Unhandled::new("range", "constructors of another name"));
+            return Err(Unhandled::new(
+                "range",
+                "its constructor functions have other names",
+            ));
         }
         let mut options = vec![
             format!("subtype = {}", self.subtype),

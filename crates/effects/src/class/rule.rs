@@ -1,4 +1,4 @@
-//! Rules, but those that views are made of.
+//! Rules, except those of views.
 
 use serde::Deserialize;
 
@@ -8,7 +8,7 @@ use crate::object::Object;
 use crate::renames::give_name;
 use crate::script::{Script, Unhandled};
 
-/// `tree` tells whether it does something else, whatever its objects are called meanwhile.
+/// `tree` shows whether its action has changed, independent of renamed objects.
 pub const QUERY: &str = concat!(
     "SELECT r.oid, pg_catalog.row_to_json(r)::pg_catalog.text FROM (SELECT w.oid, \
      pg_catalog.quote_ident(w.rulename) AS name, w.ev_class::pg_catalog.int8 AS relation, \
@@ -84,13 +84,13 @@ impl Object for Rule {
     fn alter(&self, to: &Self, script: &mut Script) -> Result<(), Unhandled> {
         to.ensure_plain()?;
         if self.relation != to.relation {
-            return Err(Unhandled::new("rule", "of another relation"));
+            return Err(Unhandled::new("rule", "its relation has changed"));
         }
         if self.tree != to.tree {
             let sql = format!("CREATE OR REPLACE RULE {}", to.definition()?);
             script.push("replace", sql);
         }
-        // CREATE OR REPLACE leaves the state.
+        // CREATE OR REPLACE does not change the state.
         enable("RULE", &to.on, &to.name, &self.enabled, &to.enabled, script)
     }
 
@@ -99,8 +99,8 @@ impl Object for Rule {
     }
 }
 
-/// The statement that gives a rule or a trigger of `relation` another state, none where it has it. Without
-/// ONLY, the triggers of partitions would get it as well.
+/// The statement that sets the state of a rule or a trigger of `relation`, `None` if it is unchanged. Without
+/// ONLY, the triggers of partitions would be set as well.
 pub fn enable(
     kind: &'static str,
     relation: &str,
@@ -120,7 +120,7 @@ pub fn enable(
     Ok(())
 }
 
-/// When it fires, of the letter in the catalog.
+/// When it fires, by the letter in the catalog.
 pub fn state_word(class: &str, state: &str) -> Result<&'static str, Unhandled> {
     match state {
         "O" => Ok("ENABLE"),

@@ -7,7 +7,7 @@ use crate::object::Object;
 use crate::renames::named;
 use crate::script::{Script, Unhandled};
 
-/// Those of temporary objects and of TOAST tables are nobody's.
+/// Those of temporary objects and of TOAST tables are not captured.
 pub const QUERY: &str = concat!(
     "SELECT r.oid, pg_catalog.row_to_json(r)::pg_catalog.text FROM (SELECT n.oid, \
      pg_catalog.quote_ident(n.nspname) AS name, ",

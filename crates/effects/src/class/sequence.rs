@@ -1,8 +1,8 @@
-//! Sequences: those of their own, those that belong to a column (OWNED BY), and those of identity columns,
-//! with the identity itself (`ALTER TABLE … ALTER COLUMN … ADD GENERATED`), whose options are theirs.
+//! Sequences: independent ones, those owned by a column (OWNED BY), and those of identity columns, with the
+//! identity itself (`ALTER TABLE … ALTER COLUMN … ADD GENERATED`), whose options are theirs.
 //!
-//! The owner and the schema of a sequence that belongs to a column are its table's. A sequence's value is
-//! nothing of the catalogs; it has its own way.
+//! The owner and the schema of a sequence owned by a column are its table's. A sequence's value is not in the
+//! catalogs; it is captured separately.
 
 use serde::Deserialize;
 use serde_json::json;
@@ -14,7 +14,7 @@ use crate::renames::give_name;
 use crate::script::{same_rest, Script, Unhandled};
 use crate::text::{literal, qualified};
 
-/// `column` is the column that it belongs to.
+/// `column` is the column that owns it.
 pub const QUERY: &str = concat!(
     "SELECT r.oid, pg_catalog.row_to_json(r)::pg_catalog.text FROM (SELECT c.oid, \
      n.oid::pg_catalog.int8 AS namespace, pg_catalog.quote_ident(n.nspname) AS schema, pg_catalog.quote_ident(c.relname) AS name, \
@@ -49,12 +49,12 @@ pub struct Sequence {
     pub is_unlogged: bool,
     pub column: Option<Column>,
     pub options: Options,
-    /// Without the table that it belongs to, unless it is an identity's: the table's default needs it.
+    /// Without its owning table, unless it belongs to an identity: the table's default needs it.
     pub common: Common,
     pub rest: serde_json::Value,
 }
 
-/// The column that a sequence belongs to.
+/// The column that owns a sequence.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct Column {
     pub table: u32,
@@ -121,7 +121,7 @@ impl Column {
         Key::new(catalog::CLASS, self.table)
     }
 
-    /// Whatever their names are now.
+    /// Independent of their current names.
     fn is_same(&self, other: &Column) -> bool {
         (self.table, self.number) == (other.table, other.number)
     }
@@ -139,13 +139,13 @@ fn generated(identity: &str) -> Result<&'static str, Unhandled> {
     match identity {
         "a" => Ok("ALWAYS"),
         "d" => Ok("BY DEFAULT"),
-        // Its column has been made what it is by hand.
+        // Its column has been changed in the catalogs directly.
         _ => Err(Unhandled::new("sequence", "of a column without identity")),
     }
 }
 
 impl Options {
-    /// All that CREATE SEQUENCE can say, but the type, which a new identity has from its column.
+    /// All options of CREATE SEQUENCE, except the type, which a new identity has from its column.
     fn list(&self) -> String {
         format!(
             "START WITH {} INCREMENT BY {} MINVALUE {} MAXVALUE {} CACHE {} {}CYCLE",
@@ -158,7 +158,8 @@ impl Options {
         )
     }
 
-    /// The clauses in which `to` differs. With a new type, bounds that are those of the old one would move.
+    /// The clauses for the differences of `to`. With a new type, bounds equal to those of the old one would
+    /// change.
     fn changes(&self, to: &Options) -> Vec<String> {
         let mut clauses = Vec::new();
         let is_other_type = self.type_ != to.type_;
@@ -203,8 +204,8 @@ impl Sequence {
         }
     }
 
-    /// New bounds, where the value at replay may be another: values have their own way, and one that is
-    /// outside would stop the statement.
+    /// New bounds, where the value at replay may differ: values are captured separately, and one outside
+    /// would make the statement fail.
     fn set_bounds_first(&self, to: &Sequence, clauses: &mut Vec<String>, script: &mut Script) {
         let (old, new) = (&self.options, &to.options);
         if new.min <= old.min && new.max >= old.max {
@@ -269,7 +270,7 @@ impl Object for Sequence {
                     generated(identity)?,
                 ),
             );
-            // CREATE TABLE … LIKE INCLUDING IDENTITY makes one of bigint for any column.
+            // CREATE TABLE … LIKE INCLUDING IDENTITY creates one of bigint for any column.
             if !has_type_of_column {
                 let type_ = &self.options.type_;
                 let sql = format!("ALTER SEQUENCE {target} AS {type_} {list} RESTART");
@@ -339,7 +340,7 @@ impl Object for Sequence {
             _ => {
                 return Err(Unhandled::new(
                     "sequence",
-                    "stops being an identity's, or becomes another's",
+                    "it was detached from an identity column, or attached to another one",
                 ));
             }
         }
@@ -351,7 +352,7 @@ impl Object for Sequence {
                 format!("ALTER SEQUENCE {} {}", to.target(), clauses.join(" ")),
             );
         }
-        // It has the owner of the table before it belongs to it.
+        // It gets the owner of the table before it is owned by the column.
         if to.column.is_some()
             && !self.is_of_same_column(to)
             && self.common.owner != to.common.owner
@@ -362,14 +363,14 @@ impl Object for Sequence {
     }
 
     fn remove(&self, script: &mut Script) {
-        // Taken off its column in the beginning.
+        // Detached from its column early.
         if self.identity().is_none() {
             script.push("drop", format!("DROP SEQUENCE {}", self.target()));
         }
     }
 
     fn late(&self, before: Option<&Self>, script: &mut Script) -> Result<(), Unhandled> {
-        // ALTER TABLE … SET UNLOGGED takes it along; a new identity's is what its table is.
+        // ALTER TABLE … SET UNLOGGED includes it; that of a new identity has its table's persistence.
         let was_unlogged = match (before, self.identity()) {
             (Some(before), _) => before.is_unlogged,
             (None, Some((column, _))) => column.is_unlogged,

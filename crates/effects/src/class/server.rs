@@ -9,7 +9,7 @@ use crate::renames::named;
 use crate::script::{no_rest, same_rest, Script, Unhandled};
 use crate::text::literal;
 
-/// `rest` has the wrapper's OID: no server changes it.
+/// `rest` contains the wrapper's OID: no command changes it.
 pub const QUERY: &str = concat!(
     "SELECT r.oid, pg_catalog.row_to_json(r)::pg_catalog.text FROM (SELECT s.oid, \
      pg_catalog.quote_ident(s.srvname) AS name, s.srvtype AS type, s.srvversion AS version, \
@@ -44,7 +44,10 @@ impl Object for Server {
     fn create(&self, script: &mut Script) -> Result<(), Unhandled> {
         no_rest("server", &self.rest)?;
         let Some(wrapper) = &self.wrapper else {
-            return Err(Unhandled::new("server", "its wrapper is not there"));
+            return Err(Unhandled::new(
+                "server",
+                "its foreign-data wrapper does not exist",
+            ));
         };
         let text = |word: &str, text: &Option<String>| {
             text.as_ref()
@@ -66,7 +69,10 @@ impl Object for Server {
     fn alter(&self, to: &Self, script: &mut Script) -> Result<(), Unhandled> {
         same_rest("server", &self.rest, &to.rest)?;
         if self.wrapper_oid != to.wrapper_oid || self.r#type != to.r#type {
-            return Err(Unhandled::new("server", "another type or wrapper"));
+            return Err(Unhandled::new(
+                "server",
+                "its type or foreign-data wrapper has changed",
+            ));
         }
         let version = match &to.version {
             version if *version == self.version => String::new(),

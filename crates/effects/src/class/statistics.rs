@@ -9,7 +9,7 @@ use crate::renames::give_name;
 use crate::script::{same_rest, Script, Unhandled};
 use crate::text::qualified;
 
-/// `rest` is what no ALTER changes; `target` is null or -1 for the default.
+/// `rest` is what no ALTER can change; `target` is null or -1 for the default.
 pub const QUERY: &str = concat!(
     "SELECT r.oid, pg_catalog.row_to_json(r)::pg_catalog.text FROM (SELECT s.oid, \
      n.oid::pg_catalog.int8 AS namespace, pg_catalog.quote_ident(n.nspname) AS schema, pg_catalog.quote_ident(s.stxname) AS name, \

@@ -1,8 +1,9 @@
-//! Subscriptions, as pg_dump writes them: a restore connects to no publisher, which still serves the original.
+//! Subscriptions, as pg_dump writes them: a restore does not connect to a publisher, which still serves the
+//! original.
 //!
-//! So they are made without connecting, which leaves them disabled and makes no slot; the name of the
-//! original's slot is written, for whoever enables one. Connection strings hold passwords: statements that have
-//! one are of the verb `secret`.
+//! So they are created without connecting, which leaves them disabled and creates no slot; the name of the
+//! original's slot is kept, for when one is enabled. Connection strings contain passwords: statements with
+//! one have the verb `secret`.
 
 use serde::Deserialize;
 
@@ -12,8 +13,8 @@ use crate::renames::named;
 use crate::script::{no_rest, Script, Unhandled};
 use crate::text::literal;
 
-/// The catalog is shared: those of this database. Where a publisher's stream is skipped (`subskiplsn`), whether
-/// the worker runs (`subenabled`) and how far two-phase commit has come are the original's alone.
+/// The catalog is shared: those of this database. Where a publisher's stream is skipped (`subskiplsn`),
+/// whether the worker runs (`subenabled`) and the progress of two-phase commit only apply to the original.
 pub const QUERY: &str = concat!(
     "SELECT r.oid, pg_catalog.row_to_json(r)::pg_catalog.text FROM (SELECT s.oid, \
      pg_catalog.quote_ident(s.subname) AS name, s.subconninfo AS connection, s.subslotname AS slot, \
@@ -35,7 +36,7 @@ pub const QUERY: &str = concat!(
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct Subscription {
     pub name: String,
-    /// Where it connects to, with its password.
+    /// Its connection string, with the password.
     pub connection: String,
     pub slot: Option<String>,
     /// Quoted.
@@ -94,12 +95,12 @@ impl Subscription {
         Ok(options)
     }
 
-    /// Options whose change reaches for the slot.
+    /// Options whose change accesses the slot.
     fn of_slot(&self) -> (bool, Option<bool>) {
         (self.two_phase, self.failover)
     }
 
-    /// False where nobody can be sure that the connection string has a password.
+    /// False if the connection string may lack a password.
     fn has_password(&self) -> bool {
         let mut words = self.connection.split_ascii_whitespace();
         words.any(|word| word.starts_with("password=") && word.len() > "password=".len())
@@ -139,7 +140,7 @@ impl Object for Subscription {
     fn alter(&self, to: &Self, script: &mut Script) -> Result<(), Unhandled> {
         no_rest("subscription", &to.rest)?;
         let what = format!("ALTER SUBSCRIPTION {}", to.name);
-        // Whether a password is required decides which connection strings are taken.
+        // Whether a password is required determines which connection strings are accepted.
         let before = self.settable()?;
         let mut changed = to.settable()?;
         changed.retain(|option| !before.contains(option));
@@ -147,8 +148,8 @@ impl Object for Subscription {
             script.push("alter", format!("{what} SET ({})", changed.join(", ")));
         }
         if self.connection != to.connection {
-            // A connection without one is refused unless the owner is a superuser (16 and later), as the owner
-            // may have been when it was set.
+            // A connection without one is refused unless the owner is a superuser (16 and later), as the
+            // owner may have been when it was set.
             let lacks = to.password_required == Some(true) && !to.has_password();
             if lacks {
                 script.push("alter", format!("{what} SET (password_required = false)"));
@@ -166,7 +167,7 @@ impl Object for Subscription {
         Ok(())
     }
 
-    /// The slot is the original's.
+    /// The slot belongs to the original.
     fn remove(&self, script: &mut Script) {
         if self.slot.is_some() {
             let sql = format!("ALTER SUBSCRIPTION {} SET (slot_name = NONE)", self.name);

@@ -23,13 +23,13 @@ pub const QUERY: &str = concat!(
 pub struct Transform {
     pub r#type: String,
     pub language: String,
-    /// Functions with their schemas and arguments.
+    /// Functions, schema-qualified, with arguments.
     pub from_sql: Option<String>,
     pub to_sql: Option<String>,
     pub oids: serde_json::Value,
     pub common: Common,
     pub rest: serde_json::Value,
-    /// OIDs of type and language, which no server changes.
+    /// OIDs of type and language, which no command changes.
     pub identity: serde_json::Value,
 }
 
@@ -71,7 +71,7 @@ impl Object for Transform {
         Ok(())
     }
 
-    /// It has the names of its type and its language.
+    /// Its name consists of its type and its language.
     fn rename(&self, _to: &Self, _script: &mut Script) -> Result<(), Unhandled> {
         Ok(())
     }
@@ -82,7 +82,7 @@ impl Object for Transform {
             "transform",
             &self.identity,
             &to.identity,
-            "another type or language",
+            "its type or language has changed",
         )?;
         if self.oids != to.oids {
             script.push("replace", to.definition("CREATE OR REPLACE"));

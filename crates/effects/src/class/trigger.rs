@@ -1,4 +1,4 @@
-//! Triggers of tables and views; of those that constraints are made of, the states alone.
+//! Triggers of tables and views; of internal triggers of constraints, only the states.
 
 use serde::Deserialize;
 
@@ -10,7 +10,7 @@ use crate::renames::give_name;
 use crate::script::{no_rest, same_rest, Script, Unhandled};
 use crate::text::{do_block, literal};
 
-/// `shape` is what CREATE TRIGGER says, by OIDs and trees.
+/// `shape` is the contents of CREATE TRIGGER, as OIDs and trees.
 pub const QUERY: &str = concat!(
     "SELECT r.oid, pg_catalog.row_to_json(r)::pg_catalog.text FROM (SELECT t.oid, \
      pg_catalog.quote_ident(t.tgname) AS name, t.tgrelid::pg_catalog.int8 AS relation, \
@@ -30,8 +30,8 @@ pub const QUERY: &str = concat!(
      WHERE t.oid = ANY ($1) AND c.relpersistence <> 't' AND c.relrewrite = 0) r"
 );
 
-/// What an internal trigger is told apart by, whose name has an OID in it. Partitions of the table that a foreign
-/// key refers to have triggers of its parts, whose names are PostgreSQL's.
+/// How internal triggers, whose names contain an OID, are distinguished. Partitions of the table that a
+/// foreign key references have triggers of its parts, whose names are chosen by PostgreSQL.
 macro_rules! means {
     () => {
         concat!(
@@ -49,7 +49,7 @@ macro_rules! means {
 }
 use means;
 
-/// A constraint, and the function that it runs.
+/// A constraint, and the function that it calls.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct Means {
     /// The constraint's, qualified.
@@ -66,11 +66,11 @@ pub struct Trigger {
     pub relation: u32,
     /// The same, qualified.
     pub on: String,
-    /// The table that a constraint trigger names with FROM, 0 without one.
+    /// The table in the FROM clause of a constraint trigger, 0 without one.
     pub referenced: u32,
-    /// 0 but for constraint triggers.
+    /// 0 except for constraint triggers.
     pub constraint: u32,
-    /// The trigger of the partitioned table that it was cloned from, 0 where it was made by itself.
+    /// The trigger of the partitioned table from which it was cloned, 0 if it is not a clone.
     pub parent: u32,
     pub parent_enabled: Option<String>,
     /// Part of a constraint.
@@ -85,22 +85,22 @@ pub struct Trigger {
 }
 
 impl Trigger {
-    /// Made, renamed, replaced and dropped along with another object.
+    /// Created, renamed, replaced and dropped with another object.
     fn is_implied(&self) -> bool {
         self.is_internal || self.parent != 0
     }
 
-    /// Whether CREATE OR REPLACE TRIGGER on a partitioned table has put a clone in its place.
+    /// Whether CREATE OR REPLACE TRIGGER on a partitioned table has replaced it by a clone.
     fn is_taken_over_by(&self, to: &Self) -> bool {
         !self.is_internal && self.parent == 0 && to.parent != 0
     }
 
-    /// Finds the trigger by what it does, since its name is another at restore.
+    /// Finds the trigger by its function, since its name differs at restore.
     fn enable_internal(&self, script: &mut Script) -> Result<(), Unhandled> {
         let Some(means) = &self.means else {
             return Err(Unhandled::new(
                 "trigger",
-                "an internal one of no constraint",
+                "an internal trigger without a constraint",
             ));
         };
         let (on, word) = (literal(&self.on), state_word("trigger", &self.enabled)?);
@@ -138,7 +138,7 @@ impl Object for Trigger {
         format!("{} ON {}", self.name, self.on)
     }
 
-    /// That of an internal trigger has OIDs in it.
+    /// The name of an internal trigger contains OIDs.
     fn occupies(&self) -> Option<String> {
         (!self.is_internal).then(|| format!("trigger {} {}", self.relation, self.name))
     }
@@ -168,7 +168,10 @@ impl Object for Trigger {
             return Ok(());
         }
         if (self.relation, self.parent) != (to.relation, to.parent) {
-            return Err(Unhandled::new("trigger", "of another relation or parent"));
+            return Err(Unhandled::new(
+                "trigger",
+                "its relation or parent has changed",
+            ));
         }
         if self.shape == to.shape || to.is_implied() {
             return Ok(());
@@ -180,7 +183,10 @@ impl Object for Trigger {
                 script.push("replace", sql);
                 Ok(())
             }
-            None => Err(Unhandled::new("trigger", "another constraint trigger")),
+            None => Err(Unhandled::new(
+                "trigger",
+                "its constraint trigger has changed",
+            )),
         }
     }
 
@@ -197,8 +203,8 @@ impl Object for Trigger {
         }
     }
 
-    /// The state: behind CREATE and CREATE OR REPLACE of it, or of the trigger that it is a clone of, which
-    /// leave it enabled; a clone that ATTACH PARTITION makes has the state that its parent has then.
+    /// The state: after CREATE and CREATE OR REPLACE of it, or of the trigger of which it is a clone, which
+    /// leave it enabled; a clone created by ATTACH PARTITION has the current state of its parent.
     fn late(&self, before: Option<&Self>, script: &mut Script) -> Result<(), Unhandled> {
         let was = match before {
             _ if self.is_internal => before.map_or("O", |before| before.enabled.as_str()),
@@ -227,7 +233,7 @@ impl Object for Trigger {
             .collect()
     }
 
-    /// ATTACH PARTITION makes a clone.
+    /// ATTACH PARTITION creates a clone.
     fn needs_whole(&self) -> Option<Key> {
         (self.parent != 0).then_some(Key::new(catalog::CLASS, self.relation))
     }
@@ -240,7 +246,7 @@ impl Object for Trigger {
     }
 
     fn dropped_with(&self) -> Vec<Key> {
-        // One of a foreign key goes with it, also where its table goes.
+        // One of a foreign key is dropped with it, also when its table is dropped.
         let constraint = if self.is_internal { self.constraint } else { 0 };
         let others = [
             (catalog::CONSTRAINT, constraint),

@@ -1,5 +1,5 @@
-//! User mappings. Their options hold passwords: pg_dump writes these as they are to those who may read them,
-//! and so does a restore need them. Statements that have any are of the verb `secret`.
+//! User mappings. Their options contain passwords: pg_dump writes them if the user may read them, and a
+//! restore needs them. Statements with any have the verb `secret`.
 
 use serde::Deserialize;
 
@@ -8,7 +8,7 @@ use crate::object::Object;
 use crate::options::{altered, created, Setting};
 use crate::script::{same_rest, Script, Unhandled};
 
-/// Not the view: that leaves options out before those who may not see them.
+/// Not the view, which hides options from unprivileged users.
 pub const QUERY: &str = concat!(
     "SELECT r.oid, pg_catalog.row_to_json(r)::pg_catalog.text FROM (SELECT u.oid, \
      CASE u.umuser WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(u.umuser)) END AS \"user\", \
@@ -28,7 +28,7 @@ pub struct UserMapping {
     pub server: String,
     pub options: Option<Vec<Setting>>,
     pub common: Common,
-    /// With the OIDs of both, which nothing changes.
+    /// With the OIDs of both, which no command changes.
     pub rest: serde_json::Value,
 }
 
@@ -69,7 +69,7 @@ impl Object for UserMapping {
         Ok(())
     }
 
-    /// It has the names of its role and its server.
+    /// Its name consists of its role and its server.
     fn rename(&self, _to: &Self, _script: &mut Script) -> Result<(), Unhandled> {
         Ok(())
     }

@@ -10,8 +10,8 @@ use crate::options::{changes, with, Options};
 use crate::script::{same_rest, Script, Unhandled};
 use crate::text::qualified;
 
-/// What a view and a materialized view have in common, of the relation `c`. Without its rule (half-made) it
-/// has no definition. `tree` tells whether the query is another, whatever its objects are called meanwhile.
+/// Common columns of views and materialized views, of the relation `c`. Without its rule (incomplete) it has
+/// no definition. `tree` shows whether the query has changed, independent of renamed objects.
 #[macro_export]
 macro_rules! view_query {
     ($columns:expr, $known:literal, $kind:literal) => {
@@ -50,7 +50,7 @@ pub struct View {
     pub namespace: u32,
     pub schema: String,
     pub name: String,
-    /// The OID of its rule; none where it is half-made.
+    /// The OID of its rule; `None` if it is incomplete.
     pub rule: Option<u32>,
     pub tree: Option<String>,
     pub definition: Option<String>,
@@ -77,7 +77,7 @@ impl View {
             .ok_or_else(|| Unhandled::new(class, "has no query yet"))
     }
 
-    /// Other keys of it: its rule, its row type, the array of that, defaults.
+    /// Other keys of it: its rule, its row type, the array type of that, defaults.
     pub fn other_keys(&self) -> Vec<Key> {
         let rule = self.rule.map(|oid| Key::new(catalog::REWRITE, oid));
         let types = [self.row_type, self.array_type].into_iter().flatten();
@@ -100,7 +100,7 @@ impl View {
                 format!("ALTER {kind} {from} RENAME TO {}", to.name),
             );
         }
-        // A schema with another name is not another schema.
+        // A renamed schema is the same schema.
         if self.namespace != to.namespace {
             let from = qualified(&self.schema, &to.name);
             script.push(
@@ -176,12 +176,15 @@ impl Object for View {
         }
         let is_replaced = self.tree != to.tree;
         if old.len() < new.len() && !is_replaced {
-            return Err(Unhandled::new("view", "more columns, and the old query"));
+            return Err(Unhandled::new(
+                "view",
+                "columns were added without a change of the query",
+            ));
         }
         let target = to.target();
         view_column::rename("VIEW", &target, old, new, script);
         if is_replaced {
-            // CREATE OR REPLACE sets all options anew.
+            // CREATE OR REPLACE sets all options.
             script.push("replace", to.say_create("CREATE OR REPLACE")?);
         } else {
             let [old, new] = [self, to].map(|view| view.options.as_deref().unwrap_or_default());

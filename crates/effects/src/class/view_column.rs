@@ -1,4 +1,4 @@
-//! The columns of views and materialized views, which their query makes, and all that is said about them.
+//! The columns of views and materialized views, which are determined by the query, and their properties.
 
 use serde::Deserialize;
 
@@ -8,8 +8,8 @@ use crate::options::{changes, Options};
 use crate::renames::in_order;
 use crate::script::{same_rest, Script, Unhandled};
 
-/// An array of [`Column`]s of the relation `c`. What is empty is left out of `rest`, so that columns of
-/// pg_attribute which a later version adds are plain while they are empty.
+/// An array of [`Column`]s of the relation `c`. Empty values are omitted from `rest`, so that new columns of
+/// pg_attribute in a later version are ignored while they are empty.
 #[macro_export]
 macro_rules! view_columns {
     () => {
@@ -41,7 +41,7 @@ macro_rules! view_columns {
 pub struct Column {
     /// Quoted.
     pub name: String,
-    /// OIDs of type and collation, and the modifier: what CREATE OR REPLACE VIEW does not change.
+    /// OIDs of type and collation, and the modifier: CREATE OR REPLACE VIEW cannot change them.
     #[serde(rename = "type")]
     pub data_type: String,
     pub default: Option<String>,
@@ -80,7 +80,7 @@ impl Column {
         );
     }
 
-    /// Its default, which an INSERT into the view takes.
+    /// Its default, which an INSERT into the view uses.
     pub fn set_default(&self, before: Option<&Column>, relation: &str, script: &mut Script) {
         if before.and_then(|before| before.default.as_ref()) == self.default.as_ref() {
             return;
@@ -92,7 +92,7 @@ impl Column {
         }
     }
 
-    /// Where a materialized view's column is not as its type and its query have it.
+    /// If a materialized view's column differs from its type and its query.
     pub fn set_storage(&self, before: Option<&Column>, relation: &str, script: &mut Script) {
         let what = format!(
             "ALTER MATERIALIZED VIEW {relation} ALTER COLUMN {}",
@@ -121,7 +121,7 @@ impl Column {
     }
 }
 
-/// Columns that are in both get their new names, by way of a name in between where names change round.
+/// Columns in both states get their new names, using an intermediate name if names are exchanged.
 pub fn rename(
     kind: &str,
     relation: &str,
@@ -145,7 +145,7 @@ pub fn rename(
 /// Columns, and their view's owner.
 pub type Owned<'a> = (&'a [Column], &'a str);
 
-/// The privileges of columns, behind those of the whole view ([`crate::Object::finish_parts`]).
+/// The privileges of columns, after those of the whole view ([`crate::Object::finish_parts`]).
 pub fn grant(before: Option<Owned<'_>>, after: Owned<'_>, relation: &str, script: &mut Script) {
     let on = format!("TABLE {relation}");
     let (columns, owner) = after;

@@ -1,4 +1,4 @@
-//! What all classes have in common, by the rows of the catalogs.
+//! The common properties of all classes, from catalog rows.
 
 use super::Common;
 use crate::acl::Grant;
@@ -103,14 +103,14 @@ impl Words {
     }
 }
 
-/// The owner of an object, its privileges, and the letter that acldefault knows its kind by.
+/// The owner of an object, its privileges, and its kind as a letter for acldefault.
 pub struct Owned {
     pub owner: u32,
     pub acl: Option<Vec<Grant>>,
     pub kind: char,
 }
 
-/// Of an object whose parts (catalog and OID) have dependencies as well.
+/// For an object whose parts (catalog and OID) have dependencies as well.
 pub fn common(
     tuples: &mut dyn Tuples,
     key: Key,
@@ -122,7 +122,7 @@ pub fn common(
     common_of(tuples, &own, owned, words, parts)
 }
 
-/// The same where its rows of pg_depend are at hand.
+/// The same if its rows of pg_depend have been read already.
 pub fn common_of(
     tuples: &mut dyn Tuples,
     own: &[Depend],
@@ -171,8 +171,9 @@ pub fn common_of(
     Ok(common)
 }
 
-/// What an object depends on, without its parts: a table stays where a column goes, and with it what hangs on
-/// the table. What a view needs, its rule does; an operator class goes with its operators and functions.
+/// The dependencies of an object, without its parts: a table is kept when a column is dropped, and so are
+/// dependents of the table. A view's dependencies are those of its rule; an operator class is dropped with
+/// its operators and functions.
 pub fn needs(tuples: &mut dyn Tuples, key: Key) -> Result<Vec<Key>, String> {
     let mut depends: Vec<Depend> = rows(tuples, &[key.class, key.oid])?;
     depends.retain(|depend| key.class != catalog::CLASS || depend.objsubid == 0);
@@ -188,7 +189,7 @@ pub fn needs(tuples: &mut dyn Tuples, key: Key) -> Result<Vec<Key>, String> {
     Ok(needs_among(&depends))
 }
 
-/// What a view's rule depends on; nothing of what is no view.
+/// The dependencies of a view's rule; empty for other objects.
 fn depends_of_view(tuples: &mut dyn Tuples, key: Key) -> Result<Vec<Depend>, String> {
     let is_relation = key.class == catalog::CLASS;
     let is_view = |found: &Relation| matches!(found.relkind.as_str(), "v" | "m");
@@ -203,7 +204,7 @@ fn depends_of_view(tuples: &mut dyn Tuples, key: Key) -> Result<Vec<Depend>, Str
     }
 }
 
-/// The numbers of the columns of `table` that an object (not a table) is over.
+/// The numbers of the columns of `table` on which an object (not a table) depends.
 pub fn columns_under(tuples: &mut dyn Tuples, key: Key, table: u32) -> Result<Vec<i32>, String> {
     let mut depends: Vec<Depend> = rows(tuples, &[key.class, key.oid])?;
     depends.extend(depends_of_view(tuples, key)?);
@@ -213,8 +214,8 @@ pub fn columns_under(tuples: &mut dyn Tuples, key: Key, table: u32) -> Result<Ve
     Ok(of_table.map(|depend| depend.refobjsubid).collect())
 }
 
-/// By the numbers of a table's columns: what takes the column along where it goes. A default goes by itself; a
-/// generation expression is an internal part of its column (StoreAttrDefault).
+/// By the numbers of a table's columns: what drops the column when it is dropped. A default is dropped
+/// separately; a generation expression is an internal part of its column (StoreAttrDefault).
 pub fn needs_of_columns(tuples: &mut dyn Tuples, table: u32) -> Result<Vec<(i32, Key)>, String> {
     let own: Vec<Depend> = rows(tuples, &[catalog::CLASS, table])?;
     let own = own
@@ -243,7 +244,7 @@ fn needs_among(depends: &[Depend]) -> Vec<Key> {
         .collect()
 }
 
-/// Options as the catalogs keep them, `name=value` each (pg_options_to_table).
+/// Options as in the catalogs, `name=value` each (pg_options_to_table).
 pub fn settings(tuples: &mut dyn Tuples, options: Option<Vec<String>>) -> Option<Vec<Setting>> {
     let options = options.filter(|options| !options.is_empty())?;
     let mut one = |option: String| match option.split_once('=') {
@@ -272,13 +273,13 @@ pub fn relation(tuples: &mut dyn Tuples, oid: u32) -> Result<Option<Relation>, S
     row(tuples, &[oid])
 }
 
-/// `schema.name`, each quoted where it must be.
+/// `schema.name`, each quoted if necessary.
 pub fn qualified_relation(tuples: &mut dyn Tuples, found: &Relation) -> Result<String, String> {
     let schema = schema(tuples, found.relnamespace)?.unwrap_or_default();
     Ok(qualified(&schema, &tuples.quoted(&found.relname)))
 }
 
-/// A tablespace's name, quoted; none for the database's.
+/// A tablespace's name, quoted; `None` for the database's.
 pub fn tablespace(tuples: &mut dyn Tuples, oid: u32) -> Result<Option<String>, String> {
     if oid == 0 {
         return Ok(None);
@@ -287,7 +288,7 @@ pub fn tablespace(tuples: &mut dyn Tuples, oid: u32) -> Result<Option<String>, S
     Ok(found.map(|found| tuples.quoted(&found.spcname)))
 }
 
-/// The same of a relation of which the OID is known; `None` where it is not there.
+/// The same for a relation with a known OID; `None` if it does not exist.
 pub fn relation_name(tuples: &mut dyn Tuples, oid: u32) -> Result<Option<String>, String> {
     match relation(tuples, oid)? {
         Some(found) => qualified_relation(tuples, &found).map(Some),
@@ -295,7 +296,7 @@ pub fn relation_name(tuples: &mut dyn Tuples, oid: u32) -> Result<Option<String>
     }
 }
 
-/// Who owns it, quoted.
+/// Its owner, quoted.
 pub fn owner(tuples: &mut dyn Tuples, found: &Relation) -> Result<String, String> {
     Ok(tuples.role(found.relowner)?.unwrap_or_default())
 }

@@ -1,4 +1,4 @@
-//! From the states before and after to statements in order.
+//! From the states before and after to ordered statements.
 
 mod order;
 mod remade;
@@ -15,24 +15,24 @@ use crate::script::{Along, Effect, Script, Unhandled};
 use crate::states::States;
 use crate::text::unquoted;
 
-/// Counted as a class: what is over this project's own extension.
+/// Counted as a class: objects that depend on this project's own extension.
 pub const OVER_OURS: &str = "extension pg_incrbackup";
-/// Counted as a class: what is over a session's own, in a way that no restore could have it meanwhile.
+/// Counted as a class: objects that depend on temporary ones, which no restore can have.
 pub const TEMPORARY: &str = "temporary object";
 
-/// What is known besides the two states.
+/// Information besides the two states.
 #[derive(Debug, Clone, Default)]
 pub struct Context {
     /// The first and the last command that touched an object.
     pub commands: HashMap<Key, (u32, u32)>,
-    /// Objects that are gone for a restore, though the source has them: they have come to be over this project's
-    /// own extension. What needs them goes along.
+    /// Objects that no longer exist for a restore, although they do at the source: they now depend on this
+    /// project's own extension. Their dependents are removed with them.
     pub lost: HashSet<Key>,
-    /// Of what the objects need, what is temporary or goes with what is.
+    /// Dependencies of the objects that are temporary or are dropped with temporary objects.
     pub temporary: HashSet<Key>,
-    /// The same as of the states before.
+    /// The same for the states before.
     pub was_temporary: HashSet<Key>,
-    /// Roles (quoted, or PUBLIC) to which ALTER DEFAULT PRIVILEGES gives anything in this database.
+    /// Roles (quoted, or PUBLIC) to which ALTER DEFAULT PRIVILEGES grants anything in this database.
     pub default_grantees: Vec<String>,
 }
 
@@ -60,7 +60,7 @@ impl<'a> Pair<'a> {
         [self.before, self.after].into_iter().flatten()
     }
 
-    /// As it was before, where it was there.
+    /// The state before, if it existed.
     fn identity(self) -> String {
         self.states().next().map(Model::target).unwrap_or_default()
     }
@@ -68,16 +68,17 @@ impl<'a> Pair<'a> {
 
 struct Comparison<'a> {
     pairs: HashMap<Key, Pair<'a>>,
-    /// By other keys: row types, defaults; what went with its table; what ALTER TYPE has built anew.
+    /// By other keys: row types, defaults; objects dropped with their table; objects re-created by ALTER
+    /// TYPE.
     aliases: HashMap<Key, Key>,
-    /// New objects that one which was there before has made by its change (ADD CONSTRAINT … USING INDEX).
+    /// New objects that are created by a change of an existing one (ADD CONSTRAINT … USING INDEX).
     made_of_old: HashSet<Key>,
     context: &'a Context,
     plan: Plan,
 }
 
-/// The statements that make `after` of `before`, in order. Both hold the same objects where they exist. All of
-/// them, or none: what is left of a statement without one of its changes may not even be possible.
+/// The ordered statements that change `before` to `after`. Both contain the same objects if they exist. All
+/// of them, or none: the rest of a statement without one of its changes may not even be possible.
 pub fn compare(
     before: &States,
     after: &States,
@@ -89,7 +90,7 @@ pub fn compare(
     })
 }
 
-/// What else has changed.
+/// The other changes.
 fn lost_along(
     unhandled: &Unhandled,
     before: &States,
@@ -230,7 +231,8 @@ impl<'a> Comparison<'a> {
         key
     }
 
-    /// What is over what goes, and goes as well; and whether CASCADE would take all of it, not just a part.
+    /// Dependents of what is dropped, which are dropped as well; and whether CASCADE would drop all of them,
+    /// not just a part.
     fn gone_over(&self) -> HashMap<Key, Vec<(Key, bool)>> {
         let mut over: HashMap<Key, Vec<(Key, bool)>> = HashMap::new();
         for (key, pair) in &self.pairs {
@@ -249,7 +251,7 @@ impl<'a> Comparison<'a> {
         over
     }
 
-    /// Whether the making of another object makes this new one.
+    /// Whether the creation of another object creates this new one.
     fn is_made(&self, key: Key, after: &Model) -> bool {
         let is_new = |key: Key| {
             self.pairs
@@ -261,7 +263,7 @@ impl<'a> Comparison<'a> {
             || (after.made_with().is_some() && !after.wanted_by_attach_of().is_some_and(is_new))
     }
 
-    /// What comes before all else, in the order of commands.
+    /// What precedes everything else, in the order of commands.
     fn write_early(&self, effects: &mut Vec<Effect>) -> Result<(), Unhandled> {
         let mut keys: Vec<Key> = self.pairs.keys().copied().collect();
         keys.sort_unstable_by_key(|key| (self.context.command(*key, false), *key));
@@ -295,7 +297,7 @@ impl<'a> Comparison<'a> {
                     before.remove_script(&mut script);
                     dropped.insert(key);
                     let mut is_circle = self.context.lost.contains(&key);
-                    // It needs what is left over it: CASCADE takes all that along.
+                    // Dependents that are left are dropped by CASCADE.
                     let mut left = vec![key];
                     while let Some(under) = left.pop() {
                         for (above, is_whole) in over.get(&under).into_iter().flatten() {

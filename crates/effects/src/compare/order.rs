@@ -1,4 +1,4 @@
-//! What has to come before what.
+//! The ordering constraints.
 
 use std::collections::HashMap;
 
@@ -29,9 +29,9 @@ impl Comparison<'_> {
                 if need == me {
                     continue;
                 }
-                // Without the dependent, or once it no longer needs it.
-                // They can need each other (two views; a view whose rule fills a table with a column of the view's
-                // type): the first that is dropped takes the others along.
+                // Without the dependent, or once it no longer depends on it. They can depend on each other
+                // (two views; a view whose rule fills a table with a column of the view's type): the first
+                // one that is dropped drops the others.
                 self.plan.order((Step::Drop, me), (Step::Drop, need), false);
                 self.plan
                     .order((Step::Drop, me), (Step::Rename, need), true);
@@ -73,13 +73,13 @@ impl Comparison<'_> {
                 let Some(before) = pair.before else { continue };
                 let had = before.common().needs().iter();
                 if is_made_with {
-                    // It is renamed with the other, or makes it (ADD CONSTRAINT … USING INDEX).
+                    // It is renamed with the other, or creates it (ADD CONSTRAINT … USING INDEX).
                     self.plan
                         .order((Step::Rename, need), (Step::Rename, key), true);
                     self.plan
                         .order((Step::Rename, key), (Step::Main, need), true);
                 } else if had.into_iter().any(|n| self.resolve(*n) == need) {
-                    // Its old name has the old name of its schema or its table in it.
+                    // Its old name contains the old name of its schema or its table.
                     self.plan
                         .order((Step::Rename, key), (Step::Rename, need), false);
                 } else {
@@ -99,7 +99,7 @@ impl Comparison<'_> {
             for need in after.late_needs() {
                 let need = self.resolve(need);
                 self.plan.order((Step::Main, need), (Step::Late, key), true);
-                // A table waits for what hangs on it (its replica identity's index), but to be whole.
+                // A table only waits for dependents that complete it (its replica identity's index).
                 let hangs_on_this = self.pairs.get(&need).is_some_and(|pair| {
                     let mut needs = pair.states().flat_map(|model| model.common().needs());
                     needs.any(|need| self.resolve(*need) == key)
@@ -117,7 +117,7 @@ impl Comparison<'_> {
                     self.plan
                         .order((Step::Late, need), (Step::Late, key), false);
                 }
-                // Its schema's name is the old one till then.
+                // Its schema has the old name until then.
                 self.plan
                     .order((Step::Rename, key), (Step::Rename, need), false);
                 self.plan
@@ -128,7 +128,7 @@ impl Comparison<'_> {
                     .order((Step::Main, whole), (Step::Late, key), true);
                 self.plan
                     .order((Step::Late, key), (Step::Late, whole), true);
-                // ATTACH PARTITION takes no index that lacks partitions: it would make another.
+                // ATTACH PARTITION ignores an index that lacks partitions, and would create another one.
                 let whole_state = self.pairs.get(&whole).and_then(|pair| pair.after);
                 let made_with = whole_state.and_then(Model::made_with);
                 let states = made_with.and_then(|with| self.pairs.get(&with)?.after);
@@ -156,7 +156,7 @@ impl Comparison<'_> {
                         .order((Step::Main, made), (Step::Late, table), true);
                 }
             }
-            // Whoever has the name gives it up first.
+            // The current owner of the name is renamed first.
             let Some(&other) = after.occupies().and_then(|name| occupied.get(&name)) else {
                 continue;
             };
@@ -169,7 +169,7 @@ impl Comparison<'_> {
                 let gone = self.resolve(other);
                 self.plan.order((Step::Drop, gone), (step, key), true);
                 self.plan.order((Step::Rename, other), (step, key), true);
-                // Dropped with its table's alteration (a constraint's index, say).
+                // Dropped by its table's ALTER (a constraint's index, for example).
                 if self.pairs[&other].after.is_none() && gone != other && gone != key {
                     self.plan.order((Step::Main, gone), (step, key), false);
                 }

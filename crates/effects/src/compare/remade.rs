@@ -1,4 +1,4 @@
-//! Which keys stand for one object: what goes without a word of its own, and what was built anew.
+//! Which keys refer to the same object: objects dropped with another one, and re-created ones.
 
 use std::collections::{HashMap, HashSet};
 
@@ -6,10 +6,10 @@ use super::{Comparison, Pair};
 use crate::class::Model;
 use crate::key::Key;
 
-/// The new key of an object that was built anew, and the keys, before and after, of what it is a part of.
+/// The new key of a re-created object, and the keys, before and after, of the object of which it is a part.
 type Remade = (Key, Option<(Key, Key)>);
 
-/// What an object that was built anew has in common with the one that it replaces.
+/// What a re-created object has in common with the one that it replaces.
 fn name_of_its_kind(model: &Model) -> Option<String> {
     let name = model.occupies()?;
     Some(format!("{} {name}", model.class()))
@@ -22,7 +22,7 @@ impl Comparison<'_> {
                 self.aliases.insert(alias, *key);
             }
         }
-        // What goes without a word goes with the other.
+        // An object without a statement of its own is dropped with the other one.
         let gone: Vec<Key> = self
             .pairs
             .iter()
@@ -50,7 +50,7 @@ impl Comparison<'_> {
         }
     }
 
-    /// An object that was built anew under the same name is one, by its new key.
+    /// A re-created object with the same name is the same object, under its new key.
     pub(super) fn join_remade(&mut self) {
         let gone: HashMap<String, Key> = self
             .pairs
@@ -77,7 +77,7 @@ impl Comparison<'_> {
                 remade.insert(old, (key, whole.filter(|(was, is)| was != is)));
             }
         }
-        // A part of what is another now is another itself.
+        // A part of an object that was replaced is replaced itself.
         loop {
             let is_other = |(_, (_, whole)): &(&Key, &Remade)| {
                 whole.is_some_and(|(was, is)| remade.get(&was).map(|(key, _)| *key) != Some(is))
@@ -95,8 +95,8 @@ impl Comparison<'_> {
         }
     }
 
-    /// An index, a constraint or statistics that ALTER COLUMN … TYPE drops and makes anew under the same
-    /// name: it does so at replay as well.
+    /// An index, a constraint or statistics that ALTER COLUMN … TYPE drops and re-creates with the same name:
+    /// it does so at replay as well.
     pub(super) fn leave_out_rebuilt(&mut self) {
         let rebuilds = |key: &Key| {
             self.pairs

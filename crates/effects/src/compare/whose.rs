@@ -1,4 +1,4 @@
-//! Which changes are none of a restore's: members of extensions, this project's own, what is temporary.
+//! Changes that a restore does not need: members of extensions, this project's own objects, temporary ones.
 
 use super::{Context, Pair, TEMPORARY};
 use crate::class::extension::OWN;
@@ -8,7 +8,7 @@ use crate::left_out::is_over_temporary;
 use crate::script::Unhandled;
 use crate::states::States;
 
-/// True for what stays where a part of it goes: a table without a column or a default.
+/// True for objects that are kept when a part of them is dropped: a table without a column or a default.
 fn has_parts(model: &Model) -> bool {
     matches!(
         model,
@@ -21,7 +21,7 @@ fn has_parts(model: &Model) -> bool {
     )
 }
 
-/// True for what goes with what it needs, where that is dropped with CASCADE. Others lose a part: a table its
+/// True for objects that are dropped with their dependencies by CASCADE. Others lose a part: a table its
 /// column.
 pub(crate) fn goes_whole(model: &Model, need: Key) -> bool {
     match model {
@@ -36,8 +36,8 @@ pub(crate) fn goes_whole(model: &Model, need: Key) -> bool {
     }
 }
 
-/// True for what a session's end takes along: a permanent function over a temporary type. A table only loses
-/// a column then.
+/// True for objects that are dropped at the end of a session: a permanent function with a temporary type. A
+/// table only loses a column then.
 pub(super) fn goes_with_temporary(
     key: Key,
     pair: Pair<'_>,
@@ -53,7 +53,7 @@ pub(super) fn goes_with_temporary(
     if !states.clone().any(|is_over| is_over) {
         return Ok(false);
     }
-    // A domain goes with its type, a constraint is an object of its own.
+    // A domain is dropped with its type, a constraint is a separate object.
     let is_temporary =
         |need: &&Key| context.temporary.contains(need) || context.was_temporary.contains(need);
     let is_type = |need: &&Key| need.class == catalog::TYPE && is_temporary(need);
@@ -65,12 +65,13 @@ pub(super) fn goes_with_temporary(
     if states.all(|is_over| is_over) && !pair.states().any(loses_a_part) {
         return Ok(true);
     }
-    let why = "an object of which a part is over temporary ones";
+    let why = "an object with a part that depends on temporary objects";
     Err(Unhandled::new(TEMPORARY, why))
 }
 
-/// False for members of extensions that come and go with these, and for all that is our own extension's. What
-/// a user changes of a member (its privileges, say) is the user's; an extension's script is not looked at.
+/// False for members of extensions that are created and dropped with these, and for everything of our own
+/// extension. Changes of a member by a user (its privileges, for example) count; an extension's script is not
+/// examined.
 pub(super) fn is_the_users(pair: Pair<'_>) -> Result<bool, Unhandled> {
     let is_own = |model: &Model| {
         matches!(model, Model::Extension(extension) if extension.is_own())
@@ -84,14 +85,14 @@ pub(super) fn is_the_users(pair: Pair<'_>) -> Result<bool, Unhandled> {
         (Some(Some(_)), None) | (None, Some(Some(_))) => Ok(false),
         (Some(before), Some(after)) if before != after => Err(Unhandled::new(
             "extension",
-            "an object becomes a member, or stops being one",
+            "its extension membership has changed",
         )),
         _ => Ok(true),
     }
 }
 
-/// True for what came or went with a member of an extension that it hangs on: the indexes and the
-/// constraints of a table, which are no members themselves.
+/// True for dependents that were created or dropped with a member of an extension: the indexes and the
+/// constraints of a table, which are not members themselves.
 pub(super) fn is_part_of_member(pair: Pair<'_>, before: &States, after: &States) -> bool {
     let (model, here, elsewhere) = match (pair.before, pair.after) {
         (Some(model), None) => (model, before, after),

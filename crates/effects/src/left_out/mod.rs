@@ -1,5 +1,5 @@
-//! What a restore does without: what goes with a session, and what is over this project's own extension. It is
-//! taken out of the states that are compared, and told.
+//! What a restore omits: objects that are dropped with a session, and those that depend on this project's own
+//! extension. They are removed from the states that are compared, and reported.
 
 mod ours;
 mod parts;
@@ -9,11 +9,11 @@ pub use ours::over_ours;
 pub(crate) use temporary::is_over as is_over_temporary;
 pub use temporary::{leave_out_parts as leave_out_temporary_parts, whole as whole_temporary};
 
-/// An object, or a part of one, that a restore does without.
+/// An object, or a part of one, that a restore omits.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LeftOut {
     /// Kind and name.
     pub object: String,
-    /// Empty where the statement that made it says it.
+    /// Empty if the statement that created it contains it.
     pub definition: String,
 }

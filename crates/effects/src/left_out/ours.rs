@@ -1,6 +1,6 @@
-//! What is over this project's own extension: a view over incr_slot_health(), a default that calls
-//! incr_flush(), a publication that lists ddl_history. A restored database has none of the extension, so it has
-//! nothing of these either.
+//! Objects that depend on this project's own extension: a view on incr_slot_health(), a default that calls
+//! incr_flush(), a publication that includes ddl_history. A restored database does not contain the extension,
+//! and so none of these either.
 
 use std::collections::HashSet;
 
@@ -12,18 +12,19 @@ use crate::key::{catalog, Key};
 use crate::script::Unhandled;
 use crate::states::{Source, States};
 
-/// What was taken out of the states.
+/// What was removed from the states.
 #[derive(Default)]
 pub struct OverOurs {
-    /// In the words of pg_identify_object; not what goes with a table or view that is told.
+    /// As described by pg_identify_object; without what belongs to a reported table or view.
     pub told: Vec<LeftOut>,
-    /// Objects that went as a whole.
+    /// Objects that were removed as a whole.
     pub whole: HashSet<Key>,
-    /// Objects of `ours` that are over the extension no longer.
+    /// Objects of `ours` that no longer depend on the extension.
     pub freed: HashSet<Key>,
 }
 
-/// Takes it out of `states`. `ours` are what belongs to the extension, and what is known to be over it.
+/// Removes them from `states`. `ours` are the members of the extension, and objects that are known to depend
+/// on it.
 pub fn over_ours<S: Source>(
     states: &mut States,
     ours: &HashSet<Key>,
@@ -102,14 +103,14 @@ fn take_parts<S: Source>(
                     });
                 }
             }
-            // Rows are written with the column that a restore could not have.
+            // Rows are written with the column, which a restore could not have.
             _ if is_type(first) || needs.any(is_type) => unknown.push(*key),
             Model::Table(_) | Model::ForeignTable(_) | Model::Domain(_) => with_parts.push(*key),
             _ => unknown.push(*key),
         }
     }
     for key in unknown {
-        let what = "an object of which a part is over the extension's own";
+        let what = "an object with a part that depends on objects of pg_incrbackup";
         let model = states.models.remove(&key);
         let identity = model.map_or_else(String::new, |model| model.target());
         let unhandled = Unhandled::new(OVER_OURS, what).about(key, || identity);

@@ -1,4 +1,4 @@
-//! Parts of tables and domains that need what a restore lacks: defaults, columns, constraints.
+//! Parts of tables and domains that depend on what a restore lacks: defaults, columns, constraints.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -12,14 +12,14 @@ use crate::key::{catalog, Key};
 use crate::object::Object;
 use crate::states::{Source, States};
 
-/// What a part of a table or domain needs.
+/// The dependency of a part of a table or domain.
 #[derive(Deserialize)]
 struct Part {
-    /// Of the column; 0 for the whole. Of a domain: the OID of the constraint.
+    /// Number of the column; 0 for the whole. For a domain: the OID of the constraint.
     number: u32,
     is_default: bool,
     need: Key,
-    /// The need is a collation or a type of the session, or a domain, an array or a range over one. Rows are
+    /// The dependency is a temporary collation or type, or a domain, an array or a range of one. Rows are
     /// written without such columns (`is_of_session` of the output plugin's relations).
     is_of_session: bool,
 }
@@ -62,8 +62,8 @@ const OF_DOMAINS: &str = parts!(
     "p.number, 'is_default', false"
 );
 
-/// Takes the parts of these tables and domains out that need one of `lacking`; tells of them. A generated
-/// column goes, or stays as a plain one where `keeps_generated` says so.
+/// Removes the parts of these tables and domains that depend on one of `lacking`; reports them. A generated
+/// column is removed, or kept as an ordinary one if `keeps_generated` returns true.
 pub(super) fn leave_out<S: Source>(
     states: &mut States,
     whole: &[Key],
@@ -97,7 +97,7 @@ pub(super) fn leave_out<S: Source>(
     Ok(left_out)
 }
 
-/// What it needs for these parts alone, it needs no more.
+/// It no longer has the dependencies of these parts.
 fn forget_needs(needs: &mut Option<Vec<Key>>, parts: &[Part], is_left_out: &[bool]) {
     let is_needed_yet = |key: &Key| {
         let mut of_key = parts
@@ -126,7 +126,7 @@ fn parts_of_table(table: &mut Table, parts: &[Part], keeps_generated: bool) -> V
             let place = columns
                 .iter()
                 .position(|column| column.number as u32 == part.number);
-            // Two parts can be about one column.
+            // Two parts can concern one column.
             let Some(place) = place else {
                 return part.number != 0;
             };

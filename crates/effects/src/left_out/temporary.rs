@@ -1,6 +1,6 @@
-//! What hangs on what is temporary, and goes with it when the session ends: a default over a function in
-//! pg_temp, a column of a type that is there. PostgreSQL drops such parts of tables and domains by itself, and
-//! no other database can have them meanwhile.
+//! Parts that depend on temporary objects, and are dropped with them when the session ends: a default that
+//! calls a function in pg_temp, a column of a temporary type. PostgreSQL drops such parts of tables and
+//! domains automatically, and no other database can have them in the meantime.
 
 use std::collections::HashSet;
 
@@ -9,7 +9,7 @@ use crate::class::Model;
 use crate::key::Key;
 use crate::states::{Source, States};
 
-/// Takes the parts out of `states`, and tells of them.
+/// Removes the parts from `states`, and reports them.
 pub fn leave_out_parts<S: Source>(
     states: &mut States,
     temporary: &HashSet<Key>,
@@ -26,7 +26,7 @@ pub fn leave_out_parts<S: Source>(
     parts::leave_out(states, &with_parts, temporary, false, source)
 }
 
-/// Objects that go as a whole: they stay where they are in `states`.
+/// Objects that are dropped as a whole: they are kept in `states`.
 pub fn whole<'a>(
     states: &'a States,
     temporary: &'a HashSet<Key>,
@@ -48,7 +48,7 @@ fn has_removable_parts(model: &Model) -> bool {
     )
 }
 
-/// True for what needs something temporary, or hangs on a column that does.
+/// True for an object that depends on a temporary one, or on a column that does.
 pub(crate) fn is_over(key: Key, model: &Model, temporary: &HashSet<Key>) -> bool {
     let mut needs = model.common().needs().iter();
     temporary.contains(&key) || needs.any(|need| temporary.contains(need))

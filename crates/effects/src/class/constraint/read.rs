@@ -1,4 +1,4 @@
-//! What is read of constraints.
+//! Reading constraints.
 
 use serde_json::json;
 
@@ -31,8 +31,8 @@ catalog_row! {
     oid: u32, conrelid: u32,
 }
 
-/// Those of domains are left out: they are read with their domain. So are the entries that a foreign key has
-/// besides its own for each partition of the table that it refers to.
+/// Those of domains are excluded: they are read with their domain. So are the additional entries of a foreign
+/// key for the partitions of the table that it references.
 pub fn constraint(tuples: &mut dyn Tuples, oid: u32) -> Result<Option<Model>, String> {
     let Some(found) = row::<ConstraintRow>(tuples, &[oid])? else {
         return Ok(None);
@@ -145,7 +145,7 @@ fn checks_of(
     Ok((!checks.is_empty()).then_some(checks))
 }
 
-/// The entries of a foreign key for partitions of the table that it refers to, at any depth.
+/// The entries of a foreign key for direct and indirect partitions of the table that it references.
 fn parts(tuples: &mut dyn Tuples, oid: u32, table: u32) -> Result<Vec<Key>, String> {
     let first = rows::<Below>(tuples, &[oid])?.into_iter();
     let mut waiting: Vec<u32> = first

@@ -1,4 +1,4 @@
-//! What is read of indexes.
+//! Reading indexes.
 
 use std::sync::LazyLock;
 
@@ -45,7 +45,7 @@ catalog_row! {
     oid: u32, conname: String, contype: String, condeferrable: bool, condeferred: bool,
 }
 
-/// An index that is valid, or a partitioned one, of a table that is not temporary.
+/// A valid index, or a partitioned one, of a table that is not temporary.
 pub fn index(tuples: &mut dyn Tuples, oid: u32) -> Result<Option<Model>, String> {
     let Some(class) = row::<IndexClass>(tuples, &[oid])? else {
         return Ok(None);
@@ -135,7 +135,7 @@ pub fn index(tuples: &mut dyn Tuples, oid: u32) -> Result<Option<Model>, String>
     }))))
 }
 
-/// What stands in `rest` of every index that a statement has made.
+/// What `rest` contains for every index created by a statement.
 pub fn plain() -> serde_json::Value {
     json!({
         "relacl": false, "relchecks": 0, "reloftype": 0, "relhasrules": false, "relisshared": false,
@@ -144,7 +144,7 @@ pub fn plain() -> serde_json::Value {
     })
 }
 
-/// Where a definition calls a function of nothing but constants.
+/// Whether a definition calls a function with constant arguments only.
 fn has_call_of_constants(definition: &str) -> bool {
     static CALL: LazyLock<Option<Regex>> = LazyLock::new(|| {
         Regex::new(r#"[a-z0-9_"]\((([-+0-9.]+|'[^']*'(::[a-z0-9_. ]+)?)(, )?)*\)"#).ok()
@@ -162,13 +162,13 @@ fn statistics(attributes: &[Attribute]) -> Option<Vec<(i32, i32)>> {
     (!set.is_empty()).then_some(set)
 }
 
-/// Where it is not that of the table's column, which ALTER TABLE … SET STORAGE gives both.
+/// If it differs from the table's column; ALTER TABLE … SET STORAGE applies to both.
 fn storage(
     tuples: &mut dyn Tuples,
     index: &IndexRow,
     attributes: &[Attribute],
 ) -> Result<Option<Vec<(i32, String)>>, String> {
-    // What has a fixed length is stored in one way.
+    // Types of fixed length have one kind of storage.
     if attributes.iter().all(|attribute| attribute.attlen > 0) {
         return Ok(None);
     }
@@ -195,7 +195,7 @@ fn storage(
     Ok((!own.is_empty()).then_some(own))
 }
 
-/// The constraint that the index belongs to.
+/// The constraint that owns the index.
 fn constraint(tuples: &mut dyn Tuples, depends: &[Depend]) -> Result<Option<Owner>, String> {
     let is_owner = |depend: &&Depend| {
         depend.refclassid == catalog::CONSTRAINT && depend.deptype == "i" && depend.objsubid == 0

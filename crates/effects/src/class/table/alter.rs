@@ -1,4 +1,4 @@
-//! One table becomes another: its columns by number.
+//! Changes of a table, with its columns identified by number.
 
 use super::column::Settings;
 use super::inherit::{ensure_local, leave, Kept};
@@ -34,11 +34,11 @@ pub fn alter(old: &Table, new: &Table, script: &mut Script) -> Result<(), Unhand
         }
     }
     super::create::row_security(Some(old), new, &mut change.script);
-    // Before its first statement: rows of a rewritten table come again behind all of them.
+    // Before its first statement: rows of a rewritten table follow all of them.
     if change.is_rewritten {
         if old.tablespace_oid != new.tablespace_oid {
-            // That is a new file, too: which of them were rewritten cannot be told.
-            return Err(new.unhandled("another tablespace, and what may rewrite rows"));
+            // This is a new file, too: which of them were rewritten is unknown.
+            return Err(new.unhandled("its tablespace changed together with a possible rewrite"));
         }
         empty(old, new, new, script)?;
     }
@@ -46,19 +46,22 @@ pub fn alter(old: &Table, new: &Table, script: &mut Script) -> Result<(), Unhand
     Ok(())
 }
 
-/// A column that went with what is temporary stays after all: no restore has what its rows have there.
+/// A column that depended on temporary objects is kept after all: no restore has its values.
 fn ensure_none_comes_back(old: &Table, new: &Table) -> Result<(), Unhandled> {
     let mut columns = old.columns_left_out.iter();
     match columns.find_map(|number| new.column(*number)) {
         None => Ok(()),
         Some(column) => {
-            let what = format!("column {} is over temporary objects no longer", column.name);
+            let what = format!(
+                "column {} no longer depends on temporary objects",
+                column.name
+            );
             Err(Unhandled::new(TEMPORARY, what))
         }
     }
 }
 
-/// What comes before a parent's or a type's statement that reaches this table, too.
+/// What precedes a parent's or a type's statement that also affects this table.
 pub fn early(old: &Table, new: &Table, script: &mut Script) -> Result<(), Unhandled> {
     let kept = Kept::new(old, new);
     let change = Change::new(old, new, kept);
@@ -71,12 +74,12 @@ pub fn early(old: &Table, new: &Table, script: &mut Script) -> Result<(), Unhand
     Ok(())
 }
 
-/// Whether ALTER COLUMN … TYPE was said.
+/// Whether ALTER COLUMN … TYPE was executed.
 pub fn is_other_type(old: &Column, new: &Column) -> bool {
     old.type_id != new.type_id
 }
 
-/// Whether its generation expression was set anew.
+/// Whether its generation expression was changed.
 pub fn is_regenerated(old: &Column, new: &Column) -> bool {
     old.is_generated() && new.is_generated() && tree(old) != tree(new)
 }
@@ -87,10 +90,10 @@ fn tree(column: &Column) -> Option<&str> {
 
 fn ensure_alterable(old: &Table, new: &Table) -> Result<(), Unhandled> {
     if old.kind != new.kind {
-        return Err(new.unhandled("another kind of relation"));
+        return Err(new.unhandled("its kind of relation has changed"));
     }
     if old.partition_tree != new.partition_tree {
-        return Err(new.unhandled("another partition key"));
+        return Err(new.unhandled("its partition key has changed"));
     }
     let server = |table: &Table| table.foreign.as_ref().map(|foreign| foreign.server_oid);
     if server(old) != server(new) {
@@ -99,15 +102,15 @@ fn ensure_alterable(old: &Table, new: &Table) -> Result<(), Unhandled> {
     Ok(())
 }
 
-/// A DELETE is refused on a published table without a fitting identity, a TRUNCATE on one that a foreign key
-/// references.
+/// A DELETE is refused on a published table without a suitable replica identity, a TRUNCATE on one that a
+/// foreign key references.
 fn emptied(table: &str) -> String {
     do_block(&format!(
         "BEGIN TRUNCATE ONLY {table}; EXCEPTION WHEN feature_not_supported THEN DELETE FROM ONLY {table}; END"
     ))
 }
 
-/// Its rows, and those of tables under it, that come again; `named` has the name in force.
+/// Its rows, and those of child tables, that follow; `named` has the current name.
 fn empty(old: &Table, new: &Table, named: &Table, script: &mut Script) -> Result<(), Unhandled> {
     if old.file != new.file {
         script.push("rewrite", emptied(&named.target()));
@@ -116,7 +119,7 @@ fn empty(old: &Table, new: &Table, named: &Table, script: &mut Script) -> Result
         let was = old.below.iter().flatten().find(|was| was.oid == below.oid);
         if let Some(was) = was.filter(|was| was.file != below.file) {
             if was.name != below.name {
-                return Err(new.unhandled("a rewritten table under it has another name now"));
+                return Err(new.unhandled("a rewritten child table was renamed"));
             }
             script.push("rewrite", emptied(&below.name));
         }
@@ -128,7 +131,7 @@ pub(super) struct Change<'a> {
     pub old: &'a Table,
     pub new: &'a Table,
     pub kept: Kept,
-    /// Whether one of its own statements rewrites what has rows.
+    /// Whether one of its own statements rewrites existing rows.
     pub is_rewritten: bool,
     pub script: Script,
 }
@@ -144,7 +147,8 @@ impl<'a> Change<'a> {
         }
     }
 
-    /// Whether ALTER TYPE … ALTER ATTRIBUTE … TYPE has given a column another type, which is said there.
+    /// Whether ALTER TYPE … ALTER ATTRIBUTE … TYPE has changed a column's type, which is written with the
+    /// type.
     fn is_typed_anew(&self) -> bool {
         let pairs = self.pairs();
         self.kept.is_typed && pairs.iter().any(|(old, new)| is_other_type(old, new))
@@ -154,7 +158,7 @@ impl<'a> Change<'a> {
         self.script.push("alter", sql);
     }
 
-    /// Columns of both states.
+    /// Columns in both states.
     fn pairs(&self) -> Vec<(&'a Column, &'a Column)> {
         let columns = self.new.columns().iter();
         columns
@@ -162,13 +166,13 @@ impl<'a> Change<'a> {
             .collect()
     }
 
-    /// Whether the file of any table that holds its rows has changed.
+    /// Whether the file of any table with its rows has changed.
     pub fn has_new_file(&self) -> bool {
         let mut below = self.new.below.iter().flatten();
         self.old.file != self.new.file || below.any(|table| self.has_new_file_below(table.oid))
     }
 
-    /// The same of one of the tables under it.
+    /// The same for one of the child tables.
     pub fn has_new_file_below(&self, table: u32) -> bool {
         let file = |whole: &Table| {
             let mut below = whole.below.iter().flatten();
@@ -189,7 +193,7 @@ impl<'a> Change<'a> {
             .filter(is_gone)
             .filter(|column| !is_said(column))
             .collect();
-        // What is generated of others goes first.
+        // Columns generated from others are dropped first.
         gone.sort_by_key(|column| !column.is_generated());
         for column in gone {
             let alter = if self.old.gives_to_children(self.new, &column.name) {
@@ -209,7 +213,7 @@ impl<'a> Change<'a> {
             let list = if is_said { &mut others } else { &mut own };
             list.push((old.name.clone(), new.name.clone()));
         }
-        // A column from a parent comes before this table gives up the name.
+        // A column from a parent is created before this table releases the name.
         for column in self.new.columns() {
             let is_new = self.old.column(column.number).is_none();
             if is_new
@@ -218,7 +222,7 @@ impl<'a> Change<'a> {
             {
                 return Err(self
                     .new
-                    .unhandled("a parent's column takes a name that was its own"));
+                    .unhandled("a parent's column takes the name of one of its own columns"));
             }
         }
         let taken: Vec<&str> = self
@@ -240,7 +244,7 @@ impl<'a> Change<'a> {
         Ok(())
     }
 
-    /// What is not of columns.
+    /// Changes other than those of columns.
     fn table(&mut self) -> Result<(), Unhandled> {
         let (old, new) = (self.old, self.new);
         let (alter, only) = (new.alter_all(), new.alter_only());
@@ -286,7 +290,7 @@ impl<'a> Change<'a> {
 
     /// ALTER COLUMN … TYPE, without the user's expression.
     fn set_type(&mut self, old: &Column, new: &Column) -> Result<(), Unhandled> {
-        // One to the type that it had makes constraints of tables under this one anew, by other names.
+        // One to the same type re-creates constraints of child tables, with other names.
         let is_said = is_other_type(old, new)
             || (self.new.below.is_some() && not_null::is_made_anew(old, new));
         if !is_said || self.kept.is_typed || !self.kept.above(old, new).is_empty() {
@@ -298,7 +302,7 @@ impl<'a> Change<'a> {
             self.say(to);
             return Ok(());
         }
-        // What has no rows at all may be changed any way; the first always works.
+        // Without any rows every change is possible; the first one always works.
         let is_rewritten = self.has_new_file() || (self.new.file == 0 && self.new.below.is_none());
         self.is_rewritten |= is_rewritten;
         if old.is_generated() {
@@ -309,10 +313,10 @@ impl<'a> Change<'a> {
             self.say(format!("{alter} DROP DEFAULT"));
         }
         let using = match (is_rewritten, new.type_id.0) {
-            // None may be said for a foreign table: so the type's own cast was enough.
+            // A foreign table accepts no USING: so the type's own cast was sufficient.
             _ if self.new.is_foreign() || self.new.has_foreign_below => String::new(),
             (true, _) => format!(" USING NULL::{}", new.type_),
-            // Between these, nothing has moved where the user's time zone was UTC.
+            // Between these, values are unchanged if the user's time zone was UTC.
             (false, TIMESTAMP | TIMESTAMPTZ) if old.type_id.0 != new.type_id.0 => {
                 match old.type_id.0 {
                     TIMESTAMP | TIMESTAMPTZ => format!(" USING {} AT TIME ZONE 'UTC'", new.name),
@@ -386,18 +390,16 @@ impl<'a> Change<'a> {
                 let is_said = above
                     .iter()
                     .any(|(_, is)| text(&is.expression) == text(&new.expression));
-                // Before 17 only another type can have changed it.
+                // Before 17 only a type change can have changed it.
                 if is_said || (self.new.version < 170_000 && is_other_type(old, new)) {
                     return Ok(());
                 }
                 self.is_rewritten |= self.has_new_file();
                 self.say(format!("{alter} SET EXPRESSION AS ({})", expression.text));
             }
-            _ => {
-                return Err(self
-                    .new
-                    .unhandled("a column becomes generated, or otherwise generated"))
-            }
+            _ => return Err(self.new.unhandled(
+                "a column was changed to a generated one, or its kind of generation has changed",
+            )),
         }
         Ok(())
     }

@@ -1,11 +1,11 @@
-//! One column: its definition, what is set on it afterwards, its NOT NULL, its stored missing value.
+//! One column: its definition, its settings, its NOT NULL, its stored missing value.
 
 use super::{Column, Table};
 use crate::common::{comment_on, labels};
 use crate::options::{changes, Setting};
 use crate::script::{Script, Unhandled};
 
-/// What a column has once its definition is there, before anything is set on it.
+/// The properties of a column after its definition, before any ALTER.
 pub struct Settings<'a> {
     pub storage: &'a str,
     pub compression: &'a str,
@@ -16,7 +16,7 @@ pub struct Settings<'a> {
 }
 
 impl<'a> Settings<'a> {
-    /// Of a column of this type that has just been made.
+    /// For a newly created column of this type.
     pub fn new(column: &'a Column) -> Settings<'a> {
         Settings {
             storage: &column.type_storage,
@@ -39,7 +39,7 @@ impl<'a> Settings<'a> {
         }
     }
 
-    /// Statements that make those of `to` of them.
+    /// Statements that change them to those of `to`.
     pub fn become_(self, table: &Table, to: &Column, script: &mut Script) -> Result<(), Unhandled> {
         let alter = format!("{} ALTER COLUMN {}", table.alter_only(), to.name);
         if self.storage != to.storage {
@@ -80,7 +80,7 @@ impl<'a> Settings<'a> {
 }
 
 impl Column {
-    /// `name type`, with the collation where it is not the type's.
+    /// `name type`, with the collation if it is not the type's.
     pub fn typed(&self) -> String {
         let collate = self.collate();
         format!("{} {}{collate}", self.name, self.type_)
@@ -96,7 +96,7 @@ impl Column {
         !self.generated.is_empty()
     }
 
-    /// Its default, where it is no generated one.
+    /// Its default, if it is not generated.
     pub fn default(&self) -> Option<&str> {
         let expression = self.expression.as_ref().filter(|_| !self.is_generated())?;
         Some(&expression.text)
@@ -116,7 +116,7 @@ impl Column {
         Ok(format!(" GENERATED ALWAYS AS ({}) {word}", expression.text))
     }
 
-    /// ` CONSTRAINT n NOT NULL` for its definition, or nothing: one that is not valid is added behind it.
+    /// ` CONSTRAINT n NOT NULL` for its definition, or nothing: one that is not valid is added afterwards.
     pub fn not_null(&self) -> String {
         match &self.constraint {
             Some(constraint) if !constraint.is_valid => String::new(),
@@ -134,7 +134,7 @@ impl Column {
     }
 }
 
-/// The text of the one element of an array that array_out has written.
+/// The text of the one element of an array in array_out's format.
 pub fn element(array: &str) -> Option<String> {
     let inner = array.strip_prefix('{')?.strip_suffix('}')?;
     match inner.strip_prefix('"') {
@@ -146,7 +146,7 @@ pub fn element(array: &str) -> Option<String> {
             while let Some(c) = chars.next() {
                 match c {
                     '\\' => text.push(chars.next()?),
-                    // A second element.
+                    // There is a second element.
                     '"' => return None,
                     c => text.push(c),
                 }

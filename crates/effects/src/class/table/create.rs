@@ -1,4 +1,4 @@
-//! A table from nothing. A partition is made as a table of its own; [`super::late`] attaches it.
+//! Creating a table. A partition is created as a separate table; [`super::late`] attaches it.
 
 use super::column::Settings;
 use super::not_null::{comment_not_null, ensure_inherited_name, invalid_not_null};
@@ -50,7 +50,7 @@ pub fn create(table: &Table, script: &mut Script) -> Result<(), Unhandled> {
     Ok(())
 }
 
-/// What CREATE says behind the columns.
+/// The clauses of CREATE after the columns.
 fn tail(table: &Table) -> Result<String, Unhandled> {
     let mut sql = String::new();
     if let Some(foreign) = &table.foreign {
@@ -59,11 +59,11 @@ fn tail(table: &Table) -> Result<String, Unhandled> {
     }
     match (&table.partition_key, table.is_partitioned()) {
         (Some(key), true) => sql += &format!(" PARTITION BY {key}"),
-        // Made halfway: the key comes with a later command.
+        // Incomplete: the key is created by a later command.
         (None, true) => return Err(table.unhandled("a partitioned table without a key")),
         _ => {}
     }
-    // A restore makes tables with the server's own method unless told otherwise.
+    // A restore uses the server's own access method unless told otherwise.
     if let Some(method) = table.method.as_ref().filter(|method| *method != "heap") {
         sql += &format!(" USING {method}");
     }
@@ -82,17 +82,17 @@ fn persistence(table: &Table) -> Result<&'static str, Unhandled> {
     }
 }
 
-/// Whether CREATE gives the column without its being said.
+/// Whether CREATE creates the column without listing it.
 fn is_given(table: &Table, column: &Column) -> bool {
     !table.is_partition() && !column.is_local && column.inherited > 0
 }
 
-/// Between the parentheses.
+/// The list in parentheses.
 fn item(table: &Table, column: &Column) -> Result<Option<String>, Unhandled> {
     let constraint = column.constraint.as_ref();
     let own_constraint = constraint.filter(|constraint| constraint.is_valid && constraint.is_local);
     if is_given(table, column) {
-        // Only what is beyond the parent's.
+        // Only what is in addition to the parent's.
         return Ok(own_constraint.map(|constraint| constraint.definition(column)));
     }
     let is_inheriting = !table.is_partition() && column.inherited > 0;
@@ -133,7 +133,7 @@ fn is_same_text(expression: Option<&super::Expression>, column: &Column) -> bool
     expression.map(|e| &e.text) == column.expression.as_ref().map(|e| &e.text)
 }
 
-/// What of a column is said behind CREATE.
+/// Properties of a column that are set after CREATE.
 fn behind(table: &Table, column: &Column, script: &mut Script) -> Result<(), Unhandled> {
     let alter = format!("{} ALTER COLUMN {}", table.alter_only(), column.name);
     let above = column
@@ -156,7 +156,7 @@ fn behind(table: &Table, column: &Column, script: &mut Script) -> Result<(), Unh
     Ok(())
 }
 
-/// An inherited column with what is its own.
+/// An inherited column with its local properties.
 fn given(
     table: &Table,
     column: &Column,

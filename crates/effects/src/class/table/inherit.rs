@@ -1,12 +1,12 @@
-//! What a table has from its parents: what a parent's statement gives its children is said by the parent.
+//! Inheritance of tables: what a parent's statement does to its children is written with the parent.
 
 use super::{Above, Column, Table};
 use crate::script::{Script, Unhandled};
 
-/// Parents that a table had and has.
+/// Parents before and after.
 pub struct Kept {
     parents: Vec<(u32, bool)>,
-    /// Whether columns come from a type (CREATE TABLE … OF), which takes them along with CASCADE.
+    /// Whether columns come from a type (CREATE TABLE … OF), which changes them with CASCADE.
     pub is_typed: bool,
     pub is_newly_attached: bool,
 }
@@ -32,7 +32,7 @@ impl Kept {
         self.parents.contains(&(table, true))
     }
 
-    /// The parents' columns from which this one was and is inherited, before and after.
+    /// The parents' columns from which this one is inherited, before and after.
     pub fn above<'a>(&self, old: &'a Column, new: &'a Column) -> Vec<(&'a Above, &'a Above)> {
         let is_same = |a: &Above, b: &Above| (a.table, a.number) == (b.table, b.number);
         let before = old
@@ -48,7 +48,7 @@ impl Kept {
             .collect()
     }
 
-    /// Whether the column, which only one of the states has, comes or goes with a parent's.
+    /// Whether the column, which exists in one state only, is added or dropped with a parent's.
     pub fn is_given(&self, column: &Column) -> bool {
         self.is_typed
             || column
@@ -59,7 +59,7 @@ impl Kept {
     }
 }
 
-/// What ends before columns change.
+/// What is removed before columns change.
 pub fn leave(old: &Table, new: &Table, script: &mut Script) -> Result<(), Unhandled> {
     let now_named = |oid: u32| {
         new.parents
@@ -95,12 +95,12 @@ pub fn leave(old: &Table, new: &Table, script: &mut Script) -> Result<(), Unhand
             .collect()
     };
     if lost && names(old) != names(new) {
-        return Err(new.unhandled("columns change while it leaves a parent"));
+        return Err(new.unhandled("columns changed together with the removal of a parent"));
     }
     Ok(())
 }
 
-/// Fails where a column is, or is no longer, its own in a way that no statement here makes it.
+/// Fails if a column becomes local, or is no longer local, in a way that no statement here does.
 pub fn ensure_local(kept: &Kept, before: &Table, after: &Table) -> Result<(), Unhandled> {
     let is_pending = |table: &Table| {
         table
@@ -126,12 +126,14 @@ pub fn ensure_local(kept: &Kept, before: &Table, after: &Table) -> Result<(), Un
         };
         let has_left = was_inherited && new.inherited == 0;
         let has_detached = before.is_partition() && !super::late::is_attached(before, after);
-        // One of several parents has dropped its own alone, and says so.
+        // One of several parents has dropped its own only, and that is written there.
         let is_left = new.is_local && old.is_some_and(|old| old.inherited > new.inherited);
         let expected =
             (was_local || has_left || is_left || has_detached) && !kept.is_newly_attached;
         if expected != new.is_local {
-            return Err(after.unhandled(format!("whether column {} is its own", new.name)));
+            return Err(
+                after.unhandled(format!("whether column {} is local has changed", new.name))
+            );
         }
     }
     Ok(())

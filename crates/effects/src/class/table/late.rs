@@ -1,5 +1,5 @@
 //! What waits for other objects: the parent, indexes; and the columns' privileges, which a REVOKE on the
-//! table would take along.
+//! table would remove.
 
 use super::{Column, Table};
 use crate::acl::{Acl, Grant};
@@ -36,7 +36,7 @@ fn attach(table: &Table, before: Option<&Table>, script: &mut Script) -> Result<
         }
         return Ok(());
     }
-    // A new one has said so in CREATE.
+    // For a new one it is part of CREATE.
     let Some(before) = before else { return Ok(()) };
     let new = |oid: u32| !before.has_parent(oid) || before.is_partition();
     for parent in table.parents().filter(|parent| new(parent.oid)) {
@@ -72,7 +72,7 @@ fn replica_identity(
         (("n", _), _) => "NOTHING".to_owned(),
         (("f", _), _) => "FULL".to_owned(),
         (("i", _), Some(index)) => format!("USING INDEX {}", index.name),
-        // Its index has been dropped: that was said.
+        // Its index has been dropped: that is written there.
         (("i", _), None) if was.is_some_and(|was| was.0 == "i") => return Ok(()),
         (("i", _), None) => return Err(table.unhandled("a replica identity without its index")),
         _ => return Err(table.unhandled("replica identity")),
@@ -104,8 +104,8 @@ fn cluster(table: &Table, before: Option<&Table>, script: &mut Script) {
     }
 }
 
-/// A new owner has the old one's entries, and a REVOKE on the table takes from its columns, too: where
-/// anything of the table's privileges has changed, the column's are given anew.
+/// A new owner has the old one's entries, and a REVOKE on the table also applies to its columns: if any of
+/// the table's privileges has changed, the column's are granted again.
 fn privileges(table: &Table, before: Option<&Table>, column: &Column, script: &mut Script) {
     let old = before.and_then(|before| Some((before, before.column(column.number)?)));
     let none: &[Grant] = &[];

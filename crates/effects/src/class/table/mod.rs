@@ -1,12 +1,12 @@
 //! Tables, partitioned ones and partitions, and foreign tables, with their columns.
 //!
-//! A column is its number: names change. What a parent's statement gives its children (columns that come, go,
-//! get another name or type) is said by the parent alone; a child says what it has beyond that. A partition is
-//! made as a table of its own and attached late, as pg_dump does it, so that its indexes and constraints can
-//! have names of their own.
+//! A column is identified by its number, since names change. What a parent's statement does to its children
+//! (columns added, dropped, renamed or with a new type) is only written with the parent; for a child its
+//! additional properties are written. A partition is created as a separate table and attached late, as by
+//! pg_dump, so that its indexes and constraints can have their own names.
 //!
-//! CHECK constraints and keys are objects of their own, and so is what makes a column an identity: its
-//! sequence. NOT NULL constraints (18) are the columns'.
+//! CHECK constraints and keys are separate objects, and so is the identity of a column: its sequence. NOT
+//! NULL constraints (18) belong to the columns.
 
 mod alter;
 mod column;
@@ -39,7 +39,7 @@ pub struct Table {
     /// The letter of pg_class.relkind.
     pub kind: String,
     pub persistence: String,
-    /// 0 for what has no rows of its own.
+    /// 0 for relations without rows of their own.
     pub file: u32,
     pub method: Option<String>,
     pub method_oid: u32,
@@ -60,23 +60,23 @@ pub struct Table {
     pub bound: Option<Expression>,
     pub parents: Option<Vec<Parent>>,
     pub below: Option<Vec<Below>>,
-    /// By the OIDs of those that inherit from it: columns that are their own, or their own as well.
+    /// By the OIDs of its children: columns that are local, possibly in addition to being inherited.
     pub children: BTreeMap<u32, Vec<String>>,
-    /// A foreign table is under it, at any depth.
+    /// A direct or indirect child is a foreign table.
     pub has_foreign_below: bool,
-    /// Of columns that are missing in rows of a table under it: what each of these tables has for them.
+    /// For columns that are missing in rows of a child table: the value in each of these tables.
     pub missing_below: Option<BTreeMap<String, Missing>>,
     /// CHECK, PRIMARY KEY, UNIQUE, EXCLUDE.
     pub constraints: Option<Vec<u32>>,
     pub indexes: Option<Vec<u32>>,
     pub aliases: Option<Vec<Key>>,
     pub columns: Option<Vec<Column>>,
-    /// The numbers of columns that a restore does without ([`crate::left_out`]).
+    /// The numbers of columns that a restore omits ([`crate::left_out`]).
     pub columns_left_out: Vec<i32>,
     pub common: Common,
 }
 
-/// Tables, and what rows of theirs have that are older than a column.
+/// Tables, and the values of a column in rows that are older than it.
 pub type Missing = Vec<(u32, Option<String>)>;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -98,7 +98,7 @@ pub struct Parent {
     pub schema: String,
     pub name: String,
     pub is_partitioned: bool,
-    /// DETACH PARTITION … CONCURRENTLY has not come to its end.
+    /// DETACH PARTITION … CONCURRENTLY has not finished.
     pub is_pending: bool,
 }
 
@@ -108,7 +108,7 @@ impl Parent {
     }
 }
 
-/// A table with rows under this one, at any depth.
+/// A direct or indirect child table with rows.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Below {
     pub oid: u32,
@@ -116,7 +116,7 @@ pub struct Below {
     pub file: u32,
 }
 
-/// The text reads differently where names have changed; the tree does not.
+/// The text differs after renames; the tree does not.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Expression {
     pub text: String,
@@ -136,7 +136,7 @@ pub struct NotNull {
 }
 
 impl NotNull {
-    /// As a constraint of the table, whose words stand in another order than a column's.
+    /// As a table constraint, whose syntax differs from a column's.
     fn definition(&self, column: &Column) -> String {
         let inherit = if self.no_inherit { " NO INHERIT" } else { "" };
         let valid = if self.is_valid { "" } else { " NOT VALID" };
@@ -144,7 +144,7 @@ impl NotNull {
         format!("CONSTRAINT {name} NOT NULL {column}{inherit}{valid}")
     }
 
-    /// All but the OID is the same.
+    /// Everything except the OID is the same.
     pub fn is_made_anew_as(&self, other: &NotNull) -> bool {
         let renewed = NotNull {
             oid: other.oid,
@@ -176,7 +176,7 @@ pub struct Column {
     pub type_id: (u32, i32, u32),
     pub is_domain: bool,
     pub type_storage: String,
-    /// Where it is not the type's.
+    /// If it is not the type's.
     pub collation: Option<String>,
     pub not_null: bool,
     /// Before 18 there are none.
@@ -193,7 +193,7 @@ pub struct Column {
     pub foreign_options: Options,
     pub is_local: bool,
     pub inherited: i32,
-    /// What rows that are older than it have, as an array of one element.
+    /// The value in older rows, as an array of one element.
     pub missing: Option<String>,
     pub acl: Option<Vec<Grant>>,
     pub comment: Option<String>,
@@ -210,7 +210,7 @@ impl Table {
         self.columns().iter().find(|column| column.number == number)
     }
 
-    /// Those that count: one that is being detached is left.
+    /// Those that count: one that is being detached has been left.
     fn parents(&self) -> impl Iterator<Item = &Parent> {
         let all = self.parents.as_deref().unwrap_or_default();
         all.iter().filter(|parent| !parent.is_pending)
@@ -233,7 +233,7 @@ impl Table {
         self.kind == "f"
     }
 
-    /// Whether a child, which stays one, has a column for its own that it did not have so before.
+    /// Whether a child, which remains one, has a column as local that was not local before.
     fn gives_to_children(&self, to: &Table, column: &str) -> bool {
         let has = |columns: &Vec<String>| columns.iter().any(|name| name == column);
         to.children.iter().any(|(child, columns)| {
@@ -242,8 +242,8 @@ impl Table {
         })
     }
 
-    /// PostgreSQL's own. A restore may not alter it, nor has a dump more of it than its privileges: the mark of
-    /// CLUSTER stays behind.
+    /// Created by initdb. A restore may not alter it, and a dump only contains its privileges: the mark of
+    /// CLUSTER is not restored.
     fn is_catalog(&self) -> bool {
         self.schema == "pg_catalog" && self.number < FIRST_NORMAL_OID
     }
@@ -253,7 +253,7 @@ impl Table {
         format!("ALTER {} ONLY {}", self.kind(), self.target())
     }
 
-    /// The same with all that inherits from it.
+    /// The same with all descendants.
     fn alter_all(&self) -> String {
         format!("ALTER {} {}", self.kind(), self.target())
     }
@@ -272,7 +272,7 @@ impl Table {
 }
 
 impl Object for Table {
-    /// Its columns are inherited, and it has no parent yet.
+    /// Its columns are inherited, but it has no parent yet.
     fn is_half_made(&self) -> bool {
         let mut columns = self.columns().iter();
         self.parents.iter().flatten().next().is_none() && columns.any(|column| column.inherited > 0)
@@ -323,7 +323,7 @@ impl Object for Table {
     }
 
     fn rename(&self, to: &Self, script: &mut Script) -> Result<(), Unhandled> {
-        // A schema that has another name now has taken its tables along.
+        // Renaming a schema moves its tables along.
         let schema = if self.namespace == to.namespace {
             &to.schema
         } else {
@@ -367,7 +367,7 @@ impl Object for Table {
         self.aliases.clone().unwrap_or_default()
     }
 
-    /// A partition goes with its parent; what only inherits is dropped by CASCADE, or not at all.
+    /// A partition is dropped with its parent; other children are dropped by CASCADE, or not at all.
     fn dropped_with(&self) -> Vec<Key> {
         if !self.is_partition() {
             return Vec::new();

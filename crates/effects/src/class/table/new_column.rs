@@ -1,4 +1,4 @@
-//! A column that a table did not have: added with what older rows have, or given by a parent or a type.
+//! A new column: added with the value of older rows, or created by a parent or a type.
 
 use super::alter::Change;
 use super::column::{element, Settings};
@@ -21,11 +21,11 @@ impl Change<'_> {
         Ok(())
     }
 
-    /// ADD COLUMN with what older rows have, then its own default.
+    /// ADD COLUMN with the value of older rows, then its own default.
     fn added(&mut self, column: &Column) -> Result<(), Unhandled> {
         let new = self.new;
         let missing = self.missing(column)?;
-        // NOT NULL without a default: rows had one that was the session's own.
+        // NOT NULL without a default: rows had one that depended on temporary objects.
         let computes = column.expression.is_some()
             || column.not_null
             || !column.identity.is_empty()
@@ -53,8 +53,9 @@ impl Change<'_> {
         Ok(())
     }
 
-    /// The text that rows have which are older than the column: here, or in tables under this one. A table that is
-    /// being rewritten gets its rows again: it may have lost the text already, and another one not yet.
+    /// The text of the value in rows that are older than the column: here, or in child tables. The rows of a
+    /// table that is being rewritten follow: it may have lost the text already, while another table has not
+    /// yet.
     fn missing(&self, column: &Column) -> Result<Option<String>, Unhandled> {
         let below = self
             .new
@@ -72,21 +73,21 @@ impl Change<'_> {
         if own.is_some_and(Option::is_some) && below.is_none() && self.new.below.is_some() {
             return Err(self
                 .new
-                .unhandled("older rows have other values in tables under it"));
+                .unhandled("older rows of child tables have other values"));
         }
         match all.as_slice() {
             [] | [None] => Ok(None),
             [Some(array)] => match element(array) {
                 Some(text) => Ok(Some(text)),
-                None => Err(self.new.unhandled("the value that older rows have")),
+                None => Err(self.new.unhandled("the value in older rows is unknown")),
             },
             _ => Err(self
                 .new
-                .unhandled("older rows have other values in tables under it")),
+                .unhandled("older rows of child tables have other values")),
         }
     }
 
-    /// A column that a parent's statement, or the type's, has made.
+    /// A column that was created by a parent's statement, or the type's.
     fn given(&mut self, column: &Column) -> Result<(), Unhandled> {
         let new = self.new;
         let above: Vec<_> = column

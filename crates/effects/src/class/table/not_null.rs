@@ -1,4 +1,4 @@
-//! A column's NOT NULL: a flag up to 17, a constraint with a name from 18 on.
+//! A column's NOT NULL: a flag up to 17, a named constraint from 18 on.
 
 use super::inherit::Kept;
 use super::{Above, Column, NotNull, Table};
@@ -37,7 +37,7 @@ pub fn alter(
                 drop(script);
             }
         }
-        // ALTER COLUMN … TYPE makes the same one anew, and does so at replay.
+        // ALTER COLUMN … TYPE re-creates the same one, also at replay.
         (Some(was), Some(is)) if was.oid != is.oid && !was.is_made_anew_as(is) => {
             let lost = |(old, new): &(&Above, &Above)| {
                 old.constraint.is_some() && new.constraint.is_none()
@@ -47,13 +47,13 @@ pub fn alter(
                 both.is_some_and(|(was, is)| was.oid != is.oid)
             };
             if above.iter().any(is_parents) && !is.is_local {
-                // The parent's was made anew, and with it this one.
+                // The parent's was re-created, and with it this one.
                 ensure_inherited_name(table, new, is, above.iter().map(|(_, new)| *new))?;
                 comment_not_null(table, new, None, script);
                 return Ok(());
             }
             if above.iter().any(|(_, new)| new.constraint.is_some()) {
-                return Err(table.unhandled("an inherited NOT NULL constraint made anew"));
+                return Err(table.unhandled("an inherited NOT NULL constraint was re-created"));
             }
             if was.is_local || !above.iter().any(lost) {
                 drop(script);
@@ -76,8 +76,8 @@ pub fn alter(
     Ok(())
 }
 
-/// A parent, which stays one, has dropped its own alone (ALTER TABLE ONLY): what is a child's own as well stays
-/// where it goes. Said early, by the old names.
+/// A parent, which remains one, has dropped its own only (ALTER TABLE ONLY): if a child's is local as well,
+/// it is written with the child's drop. Written early, with the old names.
 pub fn keep(table: &Table, kept: &Kept, old: &Column, new: &Column, script: &mut Script) {
     let Some((was, is)) = old.constraint.as_ref().zip(new.constraint.as_ref()) else {
         return;
@@ -90,7 +90,7 @@ pub fn keep(table: &Table, kept: &Kept, old: &Column, new: &Column, script: &mut
     }
 }
 
-/// Up to 17. A partitioned parent takes its partitions along; another says ONLY.
+/// Up to 17. A partitioned parent includes its partitions; others use ONLY.
 fn flag(table: &Table, kept: &Kept, old: &Column, new: &Column, script: &mut Script) {
     let above = kept.above(old, new);
     let said = above
@@ -132,8 +132,8 @@ fn add(
     Ok(())
 }
 
-/// Fails where a constraint that only parents have said is called otherwise than theirs, and not because another
-/// column's has that name: then PostgreSQL chooses one, at replay as well.
+/// Fails if an inherited constraint has another name than its parents', unless that name is taken by another
+/// column's: then PostgreSQL chooses one, at replay as well.
 pub fn ensure_inherited_name<'a>(
     table: &Table,
     column: &Column,
@@ -159,10 +159,10 @@ pub fn ensure_inherited_name<'a>(
     if constraint.is_local || above.any(gives_name) {
         return Ok(());
     }
-    Err(table.unhandled("an inherited NOT NULL constraint of another name"))
+    Err(table.unhandled("an inherited NOT NULL constraint with another name"))
 }
 
-/// Whether ALTER COLUMN … TYPE has made the same constraint anew.
+/// Whether ALTER COLUMN … TYPE has re-created the same constraint.
 pub fn is_made_anew(old: &Column, new: &Column) -> bool {
     let both = old.constraint.as_ref().zip(new.constraint.as_ref());
     both.is_some_and(|(was, is)| was.oid != is.oid && was.is_made_anew_as(is))
@@ -201,7 +201,7 @@ fn change(
         _ => {}
     }
     match (was.is_valid, is.is_valid) {
-        // Twice does no harm.
+        // Repeating it has no effect.
         (false, true) => {
             script.push(
                 "alter",
@@ -215,7 +215,7 @@ fn change(
         (false, true) if is.inherited > 0 => add_not_null(table, column, is, script),
         // ATTACH PARTITION takes it over.
         (true, false) if !kept.is_newly_attached => {
-            return Err(table.unhandled("a NOT NULL constraint is no longer its own"));
+            return Err(table.unhandled("a NOT NULL constraint is no longer local"));
         }
         _ => {}
     }
@@ -250,7 +250,7 @@ pub fn add_not_null(table: &Table, column: &Column, constraint: &NotNull, script
     script.push("alter", sql);
 }
 
-/// The comment of a NOT NULL constraint, where it is not `before`.
+/// The comment of a NOT NULL constraint, if it has changed from `before`.
 pub fn comment_not_null(table: &Table, column: &Column, before: Option<&str>, script: &mut Script) {
     let Some(constraint) = &column.constraint else {
         return;

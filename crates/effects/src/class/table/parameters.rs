@@ -1,10 +1,10 @@
-//! Storage parameters that no ALTER TABLE sets.
+//! Storage parameters that ALTER TABLE cannot set.
 
 use super::Table;
 use crate::object::Object;
 use crate::text::{literal, unquoted};
 
-/// Storage parameters of which ALTER TABLE knows one not: a superuser's UPDATE of the catalog has set them.
+/// Storage parameters of which one is unknown to ALTER TABLE: a superuser has updated the catalog.
 pub fn unknown_to_alter(table: &Table) -> Option<String> {
     let options = table.options.as_deref().unwrap_or_default();
     let is_known = |(name, _): &(String, Option<String>)| {
@@ -27,7 +27,7 @@ pub fn unknown_to_alter(table: &Table) -> Option<String> {
     ))
 }
 
-/// Those of tables in access/common/reloptions.c up to 18, besides autovacuum's.
+/// Those of tables in access/common/reloptions.c up to 18, except autovacuum's.
 const KNOWN_OPTIONS: [&str; 8] = [
     "fillfactor",
     "log_autovacuum_min_duration",

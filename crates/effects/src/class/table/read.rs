@@ -1,6 +1,6 @@
-//! What is read of tables.
+//! Reading tables.
 //!
-//! Columns are in the order of their numbers; dropped ones are known by being absent. The file alone makes no
+//! Columns are in the order of their numbers; dropped ones are absent. A changed file alone is not a
 //! difference: VACUUM FULL, CLUSTER and TRUNCATE change it, too.
 
 mod below;
@@ -71,7 +71,8 @@ catalog_row! {
     amname: String,
 }
 
-/// A table, partitioned table or foreign table that is there, is not temporary and no copy that a rewrite makes.
+/// An existing table, partitioned table or foreign table that is neither temporary nor the transient heap of
+/// a rewrite.
 pub fn read(tuples: &mut dyn Tuples, oid: u32) -> Result<Option<Table>, String> {
     let Some(class) = row::<Class>(tuples, &[oid])? else {
         return Ok(None);
@@ -199,7 +200,7 @@ fn oids(oids: impl Iterator<Item = u32>) -> Option<Vec<u32>> {
     (!oids.is_empty()).then_some(oids)
 }
 
-/// What belongs to a table and has rows in other catalogs.
+/// Parts of a table that are in other catalogs.
 struct Parts {
     defaults: Vec<DefaultValue>,
     constraints: Vec<Constraint>,
@@ -219,7 +220,7 @@ impl Parts {
         })
     }
 
-    /// What a column's default or generation expression is.
+    /// A column's default or generation expression.
     fn expression(
         &self,
         tuples: &mut dyn Tuples,
@@ -263,7 +264,7 @@ fn expression(
     }))
 }
 
-/// A tree is long, and is compared only.
+/// A tree is long, and is only compared.
 fn digest(tree: &str) -> String {
     let digest = Sha256::digest(tree.as_bytes());
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -328,8 +329,8 @@ fn parents(tuples: &mut dyn Tuples, table: u32) -> Result<Vec<Parent>, String> {
     Ok(parents)
 }
 
-/// Objects that are the table's own: its row type and that one's array, its TOAST table, defaults, NOT NULL
-/// constraints.
+/// Objects that belong to the table: its row type and the array type of that, its TOAST table, defaults, NOT
+/// NULL constraints.
 fn aliases(
     tuples: &mut dyn Tuples,
     row_type: u32,

@@ -1,4 +1,4 @@
-//! Text search configurations, with the dictionaries of each kind of token (pg_ts_config_map).
+//! Text search configurations, with the dictionaries of each token type (pg_ts_config_map).
 
 use serde::Deserialize;
 
@@ -7,7 +7,7 @@ use crate::object::Object;
 use crate::renames::named_in_schema;
 use crate::script::{no_rest, same_identity, same_rest, Script, Unhandled};
 
-/// The name of a token's kind is known to its parser alone: ts_token_type asks it, as pg_dump does.
+/// Only the parser knows the names of token types: ts_token_type queries it, as in pg_dump.
 pub const QUERY: &str = concat!(
     "SELECT r.oid, pg_catalog.row_to_json(r)::pg_catalog.text FROM (SELECT c.oid, \
      pg_catalog.quote_ident(n.nspname) AS schema, pg_catalog.quote_ident(c.cfgname) AS name, ",
@@ -28,10 +28,10 @@ pub const QUERY: &str = concat!(
      WHERE c.oid = ANY ($1) AND n.nspname !~ '^pg_temp_') r"
 );
 
-/// The dictionaries of a kind of token.
+/// The dictionaries of a token type.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct Mapping {
-    /// None where the parser no longer knows it.
+    /// `None` if the parser no longer has it.
     pub token: Option<String>,
     pub dictionaries: Vec<String>,
     pub oids: Vec<u32>,
@@ -45,7 +45,7 @@ pub struct Configuration {
     pub mappings: Option<Vec<Mapping>>,
     pub common: Common,
     pub rest: serde_json::Value,
-    /// The parser's OID, which no server changes.
+    /// The parser's OID, which no command changes.
     pub identity: serde_json::Value,
 }
 
@@ -56,7 +56,7 @@ impl Configuration {
         let mappings = self.mappings.iter().flatten();
         let all = mappings.map(|mapping| mapping.token.as_deref().map(|token| (token, mapping)));
         let all: Option<Vec<_>> = all.collect();
-        all.ok_or_else(|| Unhandled::new(CLASS, "a token that its parser does not know"))
+        all.ok_or_else(|| Unhandled::new(CLASS, "a token type that its parser does not have"))
     }
 
     fn alter_mappings(
@@ -81,7 +81,7 @@ impl Configuration {
                 format!("{head} DROP MAPPING FOR {}", gone.join(", ")),
             );
         }
-        // Tokens of the same dictionaries in one statement.
+        // Token types with the same dictionaries in one statement.
         let mut groups: Vec<(&str, &Mapping, Vec<&str>)> = Vec::new();
         for (token, mapping) in after {
             let verb = match find(before, token) {
@@ -113,7 +113,7 @@ impl Object for Configuration {
     fn create(&self, script: &mut Script) -> Result<(), Unhandled> {
         no_rest(CLASS, &self.rest)?;
         let Some(parser) = &self.parser else {
-            return Err(Unhandled::new(CLASS, "its parser is not there"));
+            return Err(Unhandled::new(CLASS, "its parser does not exist"));
         };
         let sql = format!(
             "CREATE {} {} (PARSER = {parser})",

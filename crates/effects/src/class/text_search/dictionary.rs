@@ -24,17 +24,18 @@ pub struct Dictionary {
     pub schema: String,
     pub name: String,
     pub template: Option<String>,
-    /// As the catalog has them, which is as CREATE takes them (serialize_deflist of tsearchcmds.c).
+    /// As in the catalog, which has the format of CREATE (serialize_deflist of tsearchcmds.c).
     pub options: Option<String>,
     pub common: Common,
     pub rest: serde_json::Value,
-    /// The template's OID, which no server changes.
+    /// The template's OID, which no command changes.
     pub identity: serde_json::Value,
 }
 
 const CLASS: &str = "text search dictionary";
 
-/// The catalog's text in pieces: names, and values as they are written. None where it is not such a text.
+/// The catalog's text in pieces: names, and values as they are written. `None` if it does not have that
+/// format.
 fn split(text: &str) -> Option<Vec<(&str, &str)>> {
     let mut options = Vec::new();
     let mut rest = text;
@@ -53,7 +54,7 @@ fn split(text: &str) -> Option<Vec<(&str, &str)>> {
     Some(options)
 }
 
-/// Up to where a quoted text, or what is before `ends`, ends.
+/// The end of a quoted text, or of the text before `ends`.
 fn word(text: &str, ends: impl Fn(char) -> bool) -> Option<usize> {
     let is_escaped = text.starts_with('E');
     let start = if text.starts_with("E'") { 1 } else { 0 };
@@ -77,7 +78,7 @@ fn word(text: &str, ends: impl Fn(char) -> bool) -> Option<usize> {
     None
 }
 
-/// What ALTER has to be told: an option without a value goes, one with a value goes to the end.
+/// The options of ALTER: one without a value is removed, one with a value moves to the end.
 fn changes(before: &[(&str, &str)], after: &[(&str, &str)]) -> Vec<String> {
     let gone = |(name, _): &&(&str, &str)| !after.iter().any(|(other, _)| other == name);
     let mut list: Vec<String> = before.iter().filter(gone).map(|o| o.0.to_owned()).collect();
@@ -99,7 +100,7 @@ impl Object for Dictionary {
     fn create(&self, script: &mut Script) -> Result<(), Unhandled> {
         no_rest(CLASS, &self.rest)?;
         let Some(template) = &self.template else {
-            return Err(Unhandled::new(CLASS, "its template is not there"));
+            return Err(Unhandled::new(CLASS, "its template does not exist"));
         };
         let options = self.options.iter().map(|text| format!(", {text}"));
         let options: String = options.collect();
@@ -164,7 +165,7 @@ mod tests {
             changes(&before, &[("c", "3"), ("d", "4")]),
             ["a", "b", "d = 4"]
         );
-        // Set to what it was.
+        // Set to the same value.
         assert_eq!(
             changes(&before, &[("b", "2"), ("c", "3"), ("a", "1")]),
             ["b = 2", "c = 3", "a = 1"]

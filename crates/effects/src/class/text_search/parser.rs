@@ -1,4 +1,4 @@
-//! Text search parsers and templates: sets of functions, which nothing changes.
+//! Text search parsers and templates: sets of functions, which cannot be altered.
 
 use serde::Deserialize;
 
@@ -44,11 +44,11 @@ pub struct Functions {
     pub kind: String,
     pub schema: String,
     pub name: String,
-    /// The word of CREATE, and the function with its schema.
+    /// The keyword in CREATE, and the function, schema-qualified.
     pub functions: Vec<(String, Option<String>)>,
     pub common: Common,
     pub rest: serde_json::Value,
-    /// The functions' OIDs, which no server changes.
+    /// The functions' OIDs, which no command changes.
     pub identity: serde_json::Value,
 }
 

@@ -1,4 +1,4 @@
-//! What is under a table.
+//! The children of a table.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +18,7 @@ catalog_row! {
     inhrelid: u32,
 }
 
-/// By the OIDs of direct children: columns that are their own, or their own as well.
+/// By the OIDs of direct children: columns that are local, possibly in addition to being inherited.
 pub fn children(tuples: &mut dyn Tuples, table: u32) -> Result<BTreeMap<u32, Vec<String>>, String> {
     let mut children = BTreeMap::new();
     for InheritsBelow { inhrelid } in rows(tuples, &[table])? {
@@ -33,7 +33,7 @@ pub fn children(tuples: &mut dyn Tuples, table: u32) -> Result<BTreeMap<u32, Vec
     Ok(children)
 }
 
-/// What is under a table, at any depth.
+/// Direct and indirect children of a table.
 #[derive(Default)]
 pub struct Tree {
     pub tables: Option<Vec<Below>>,

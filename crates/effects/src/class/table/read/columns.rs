@@ -1,4 +1,4 @@
-//! A table's columns, in the order of their numbers; dropped ones are known by being absent.
+//! A table's columns, in the order of their numbers; dropped ones are absent.
 
 use super::{Parts, Type};
 use crate::acl::Grant;
@@ -56,7 +56,8 @@ pub fn columns(
             }
         }
         let own_options = a.attoptions.map(|mut options| {
-            // The version of each column that newer minor releases (15.20) note there is the server's own.
+            // The version of each column that newer minor releases (15.20) store there only matters to the
+            // server.
             options.retain(|option| option.split('=').next() != Some("pg_attver"));
             options
         });

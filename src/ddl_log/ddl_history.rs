@@ -1,7 +1,7 @@
-//! Rows of ddl_history, as they are written around a statement.
+//! Rows of ddl_history, written before and after a statement.
 
 use super::session::{session, Session};
-use crate::pg::ddl::history::{next_id, HistoryTable, RowPlace, Value};
+use crate::pg::ddl::ddl_history::{next_id, HistoryTable, RowPlace, Value};
 use crate::pg::ddl::node::Sql;
 
 /// What is recorded of a statement before it runs.
@@ -9,15 +9,15 @@ pub struct Record {
     pub command: &'static str,
     pub query: Sql,
     pub session: Session,
-    /// What a restore runs; none where the row is only information.
+    /// The text that a restore executes; `None` if the row is only information.
     pub replay_text: Option<Sql>,
-    /// What the statement did is decoded from the catalogs; the text, where there is one, is for what of it is not
-    /// understood.
+    /// The effects of the statement are decoded from the catalogs; the text, if any, is for effects that are
+    /// not understood.
     pub is_decoded: bool,
 }
 
 impl Record {
-    /// What stands beside the record of a statement: a command of our own, and what it says.
+    /// An additional row: a command of our own, and its text.
     pub fn note(command: &'static str, query: Sql, text: Sql) -> Self {
         Self {
             command,
@@ -29,7 +29,7 @@ impl Record {
     }
 }
 
-/// An object that a statement made, changed or dropped.
+/// An object that a statement created, altered or dropped.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Object {
     pub object_type: Sql,
@@ -58,8 +58,8 @@ pub struct WrittenRow {
 }
 
 impl WrittenRow {
-    /// Writes the first row of a statement, with the object that it will be about where that is known
-    /// already: an update of the row costs more than the row.
+    /// Writes the first row of a statement, with the object that it will concern if that is known already:
+    /// updating the row is more expensive than writing it.
     pub fn insert(history: HistoryTable, record: Record, expected: Option<Object>) -> Self {
         history.lock();
         let id = next_id();
@@ -75,7 +75,7 @@ impl WrittenRow {
         }
     }
 
-    /// Notes an object: the first one stands in the statement's own row, the others get rows.
+    /// Records an object: the first one is in the statement's own row, the others get separate rows.
     pub fn add_object(&mut self, object: Object) {
         if !self.is_completed {
             self.is_completed = true;
@@ -89,28 +89,28 @@ impl WrittenRow {
             .insert(&columns(id, self.id, &self.record, Some(&object)));
     }
 
-    /// What the user ran.
+    /// The statement as the user wrote it.
     pub fn query(&self) -> &Sql {
         &self.record.query
     }
 
-    /// True when an object was noted.
+    /// True if an object was recorded.
     pub fn is_completed(&self) -> bool {
         self.is_completed
     }
 
-    /// Takes the object back that was expected: nothing has been reported.
+    /// Removes the expected object: nothing has been reported.
     pub fn expect_nothing(&mut self) {
         self.changed |= self.object.take().is_some();
     }
 
-    /// Has a restore run something else.
+    /// Sets another text for restores.
     pub fn replace_replay(&mut self, text: Sql) {
         self.record.replay_text = Some(text);
         self.changed = true;
     }
 
-    /// Takes back that a restore runs the statement.
+    /// Makes a restore not execute the statement.
     pub fn cancel(&mut self) {
         self.record.replay_text = None;
         self.record.is_decoded = false;
@@ -118,14 +118,14 @@ impl WrittenRow {
         self.complete();
     }
 
-    /// Writes the row again, for what brackets the rows of an extension's script.
+    /// Writes the row again, to mark the end of an extension's script.
     pub fn complete(&mut self) {
         self.changed = true;
         self.flush();
     }
 
-    /// Writes what has changed. All values are written anew: a long one that only pointed to its
-    /// old copy would be missing from the decoded row.
+    /// Writes the changes. All values are written again: a TOAST pointer to the old copy of a long one would
+    /// be missing in the decoded row.
     pub fn flush(&mut self) {
         if !std::mem::take(&mut self.changed) {
             return;
@@ -147,7 +147,7 @@ fn columns<'a>(
     record: &'a Record,
     object: Option<&'a Object>,
 ) -> [Value<'a>; COLUMNS] {
-    // The other rows of a statement only name objects.
+    // The other rows of a statement only contain objects.
     let is_first = id == statement_id;
     let replay = record.replay_text.as_ref().filter(|_| is_first);
     let text = |text: Option<&'a Sql>| text.map_or(Value::Null, |text| Value::Text(text));

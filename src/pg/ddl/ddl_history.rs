@@ -1,7 +1,7 @@
-//! The table ddl_history: finding it, and writing its rows by plain heap inserts and updates.
+//! The table ddl_history: finding it, and writing its rows by heap inserts and updates.
 //!
-//! A heap insert needs no privilege of the user who runs the statement, fires no trigger (the one
-//! that refuses everybody else stays closed) and is decoded like any other row.
+//! A heap insert needs no privileges of the user who runs the statement, fires no trigger (including ours
+//! that refuses everybody else) and is decoded like any other row.
 
 use std::cell::Cell;
 use std::num::NonZeroUsize;
@@ -12,7 +12,7 @@ use pgrx::IntoDatum;
 use super::node::c_string;
 use crate::pg::types::timestamp;
 
-/// OIDs of the table, of replica_identity_set beside it and of their schema.
+/// OIDs of the table, of replica_identity_set and of their schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HistoryTable {
     pub table: pg_sys::Oid,
@@ -22,7 +22,7 @@ pub struct HistoryTable {
 
 #[derive(Clone, Copy)]
 enum Known {
-    /// Something happened to the catalogs since the last look.
+    /// The catalogs have changed since the last look-up.
     Stale,
     /// Being looked up.
     Looking,
@@ -30,7 +30,7 @@ enum Known {
     Present(HistoryTable),
 }
 
-/// Place of a row: changes with every update.
+/// The TID of a row: changes with every update.
 #[derive(Clone, Copy, Debug)]
 pub struct RowPlace(pg_sys::ItemPointerData);
 
@@ -50,15 +50,15 @@ thread_local! {
 }
 
 thread_local! {
-    /// The transaction that wrote last, and how many ids it has used.
+    /// The transaction that wrote last, and the number of ids it has used.
     static USED: Cell<(u64, i64)> = const { Cell::new((0, 0)) };
 }
 
 /// Ids that one transaction can use.
 const IDS_OF_A_TRANSACTION: i64 = 1_000_000;
 
-/// A new id: the transaction's own number and a place in it. (A sequence would do it too, but using
-/// one changes what the user's `lastval()` answers.)
+/// A new id: the transaction's id and a number within it. (A sequence would change the result of the user's
+/// `lastval()`.)
 pub fn next_id() -> i64 {
     // SAFETY: inside a transaction that may write.
     let transaction = unsafe { pg_sys::GetTopFullTransactionId() }.value;
@@ -73,7 +73,7 @@ pub fn next_id() -> i64 {
     transaction as i64 * IDS_OF_A_TRANSACTION + used
 }
 
-/// Starts to notice when the extension comes and goes. Once, from `_PG_init`.
+/// Starts to track when the extension is created and dropped. Once, from `_PG_init`.
 pub fn watch() {
     // SAFETY: the callback is guarded and lives as long as the library.
     unsafe {
@@ -84,7 +84,7 @@ pub fn watch() {
 #[pg_guard]
 unsafe extern "C-unwind" fn on_relation(_argument: pg_sys::Datum, relation: pg_sys::Oid) {
     KNOWN.set(match KNOWN.get() {
-        // Another relation's change says nothing about ours.
+        // Changes of other relations do not affect ours.
         Known::Present(history) if relation != pg_sys::InvalidOid && relation != history.table => {
             Known::Present(history)
         }
@@ -92,16 +92,16 @@ unsafe extern "C-unwind" fn on_relation(_argument: pg_sys::Datum, relation: pg_s
     });
 }
 
-/// The table, where this extension is created in the current database. Cheap: the catalogs are
-/// read only after something in them has changed.
+/// The table, if this extension is installed in the current database. Cheap: the catalogs are only read after
+/// something in them has changed.
 pub fn find() -> Option<HistoryTable> {
     match KNOWN.get() {
         Known::Present(history) => return Some(history),
         Known::Absent => return None,
         Known::Stale | Known::Looking => {}
     }
-    // Reading the catalogs may itself process invalidations, which then win; an error leaves it to
-    // the next caller to look again.
+    // Reading the catalogs may itself process invalidations, which take precedence; after an error the next
+    // caller looks again.
     KNOWN.set(Known::Looking);
     let found = look_up();
     if let Known::Looking = KNOWN.get() {
@@ -128,7 +128,7 @@ fn relation_in(schema: pg_sys::Oid, name: &std::ffi::CStr) -> Option<pg_sys::Oid
 }
 
 impl HistoryTable {
-    /// False where somebody has changed the table's columns.
+    /// False if the table's columns were changed.
     pub fn has_columns(&self, columns: usize) -> bool {
         let found = crate::pg::decoding::relation::with_relation(self.table, |relation| {
             // SAFETY: the descriptor is valid while the relation is open.
@@ -142,7 +142,7 @@ impl HistoryTable {
         relation == self.table || self.identities == Some(relation)
     }
 
-    /// The table that notes whose replica identity is our doing.
+    /// The table of tables whose replica identity we have set.
     pub fn identities(&self) -> Option<pg_sys::Oid> {
         self.identities
     }
@@ -153,13 +153,13 @@ impl HistoryTable {
         unsafe { super::node::bytes(pg_sys::get_namespace_name(self.schema)) }
     }
 
-    /// Takes the lock that a base backup's fence waits for; it is held to the transaction's end.
+    /// Takes the lock that a base backup's fence waits for; it is held until the transaction ends.
     pub fn lock(&self) {
         // SAFETY: locks by OID; raises when the wait is cancelled or times out.
         unsafe { pg_sys::LockRelationOid(self.table, pg_sys::RowExclusiveLock as i32) }
     }
 
-    /// The same lock for a statement that commits by itself half way. An error releases it.
+    /// The same lock for a statement that commits internally. An error releases it.
     pub fn lock_for_session(&self) {
         let mut id = self.lock_id();
         // SAFETY: as above; the id is copied.
@@ -179,7 +179,7 @@ impl HistoryTable {
         }
     }
 
-    /// Adds a row and makes it visible to the commands that follow.
+    /// Adds a row and makes it visible to the following commands.
     pub fn insert(&self, row: &[Value<'_>]) -> RowPlace {
         write(self.table, row, |relation, tuple| {
             // SAFETY: a tuple formed for this relation.
@@ -187,7 +187,7 @@ impl HistoryTable {
         })
     }
 
-    /// Writes the row anew. None when the table is gone.
+    /// Updates the row. `None` if the table no longer exists.
     pub fn update(&self, place: RowPlace, row: &[Value<'_>]) -> Option<RowPlace> {
         find().filter(|history| history == self)?;
         Some(write(self.table, row, move |relation, tuple| {
@@ -198,8 +198,9 @@ impl HistoryTable {
     }
 }
 
-/// Removes the rows that were written before a time, in microseconds since 1970, and gives how many. Where
-/// somebody else is at it (or VACUUM is) it leaves that to the next time. Needs a transaction.
+/// Removes the rows that were written before a time, in microseconds since 1970, and returns their number. If
+/// the table is locked by another process (or VACUUM), nothing is removed until the next time. Needs a
+/// transaction.
 pub fn prune(before: i64) -> u64 {
     let Some(HistoryTable { table, .. }) = find() else {
         return 0;
@@ -244,7 +245,7 @@ pub fn prune(before: i64) -> u64 {
     removed
 }
 
-/// Writes one row of `table` and counts a command, so that the next one sees it.
+/// Writes one row of `table` and increments the command counter, so that the next command sees it.
 pub fn write(
     table: pg_sys::Oid,
     row: &[Value<'_>],
@@ -296,7 +297,7 @@ fn datum(value: &Value<'_>) -> pg_sys::Datum {
                 text.as_ptr().cast(),
                 text.len() as i32,
             )),
-            // An object without members: what nearly every session has.
+            // An object without members, as in nearly every session.
             Value::Json(b"{}") => empty_object(),
             Value::Json(text) => {
                 let text = c_string(text);
@@ -312,7 +313,7 @@ fn datum(value: &Value<'_>) -> pg_sys::Datum {
     }
 }
 
-/// What jsonb_in makes of `{}` (utils/jsonb.h): a header, and no members.
+/// The result of jsonb_in for `{}` (utils/jsonb.h): a header without members.
 unsafe fn empty_object() -> pg_sys::Datum {
     const LENGTH: i32 = 2 * size_of::<u32>() as i32;
     // SAFETY: as long as is written.

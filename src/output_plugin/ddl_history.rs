@@ -1,8 +1,8 @@
-//! ddl_history's rows become DDL in the stream.
+//! Converts ddl_history's rows to DDL in the stream.
 //!
-//! The text of a statement is held back until the transaction's next change that is not
-//! ddl_history's: what the statement turned out to be (a temporary object, a value fixed when it
-//! ran) is written into the same row right after it, and takes effect here.
+//! The text of a statement is held back until the transaction's next change to another table: facts known
+//! only after the statement (a temporary object, a value evaluated when it ran) are written to the same row
+//! right after it, and are used here.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -15,20 +15,19 @@ use crate::pg::decoding::relation::{Column, Description};
 use crate::pg::decoding::value::Row;
 use crate::pg::text::quote;
 
-/// Under this name the roles that a statement's role was a member of stand among its settings,
-/// percent-encoded.
+/// The setting that contains the roles of which a statement's role was a member, percent-encoded.
 pub const MEMBER_OF: &str = "member_of";
 
-/// The command of a row that names a role that is a superuser.
+/// The command of a row for a role that is a superuser.
 pub const SUPERUSER: &str = "CREATE ROLE SUPERUSER";
 
-/// The command of a row that says what cannot be carried faithfully.
+/// The command of a row for a change that cannot be captured exactly.
 pub const FLAG: &str = "FLAG";
 
-/// The command of a row that says which statement could not be recorded, for a plugin that passes rows alone.
+/// The command of a row for a statement that could not be recorded, for a plugin that only passes rows.
 pub const LOST: &str = "LOST";
 
-/// The command of a row that says what a restore does without, since it is over this extension's own: kind
+/// The command of a row for an object that a restore omits because it depends on this extension's own: kind
 /// and name, a line end, its definition.
 pub const LEFT_OUT: &str = "LEFT OUT";
 
@@ -64,7 +63,7 @@ impl HistoryColumns {
     }
 }
 
-/// One row of ddl_history, as far as replay needs it.
+/// One row of ddl_history, as far as needed for replay.
 #[derive(Clone, Debug)]
 pub struct Statement {
     pub id: i64,
@@ -81,13 +80,13 @@ pub struct Statement {
 }
 
 impl Statement {
-    /// Reads a decoded row.
+    /// Parses a decoded row.
     pub fn read(columns: &HistoryColumns, description: &Description, row: &Row) -> Self {
         let text = |position: usize| {
             let column = &description.columns[position];
             let mut text = Vec::new();
             if let Some(value) = row.get(column.index) {
-                // A statement's text has passed the parser: it fits.
+                // The parser has accepted a statement's text, so it fits.
                 let _ = column.kind.output.push_text(value, &mut text);
             }
             text
@@ -108,12 +107,12 @@ impl Statement {
         }
     }
 
-    /// TRUNCATE is decoded from its own WAL record, with the tables that CASCADE reached.
+    /// TRUNCATE is decoded from its own WAL record, including tables reached by CASCADE.
     pub fn is_decoded_from_wal(&self) -> bool {
         self.command == "TRUNCATE TABLE"
     }
 
-    /// The script of CREATE EXTENSION writes rows that replaying the statement writes again.
+    /// The script of CREATE EXTENSION writes rows that are written again when the statement is replayed.
     pub fn brackets_rows(&self) -> bool {
         matches!(
             self.command.as_str(),
@@ -121,14 +120,15 @@ impl Statement {
         )
     }
 
-    /// Whoever may CLUSTER (MAINTAIN is enough) may not alter the table, nor need its owner reach it.
-    /// The text is our own, its names are qualified, and it runs no code of others.
+    /// A role that may CLUSTER (MAINTAIN is sufficient) may lack the privilege to alter the table, and its
+    /// owner may lack access to it.
+    /// The text is our own, its names are qualified, and it executes no code of others.
     fn runs_as_restorer(&self) -> bool {
         self.command == "CLUSTER"
     }
 
-    /// A command about a role or a tablespace becomes a comment: segments never create them. Its
-    /// text is then the name, or both names of a RENAME, percent-encoded.
+    /// A command about a role or a tablespace becomes a comment: segments never create them. Its text is then
+    /// the name, or both names of a RENAME, percent-encoded.
     pub fn fact(&self) -> Option<ClusterFact> {
         let name = || self.text.clone();
         let renamed = || {
@@ -154,7 +154,7 @@ impl Statement {
         })
     }
 
-    /// What a restore has to know of the role that ran the statement.
+    /// Facts about the role that ran the statement that a restore needs.
     pub fn role_facts(&self) -> Vec<ClusterFact> {
         if self.fact().is_some() || self.runs_as_restorer() {
             return Vec::new();
@@ -180,7 +180,7 @@ impl Statement {
             .collect()
     }
 
-    /// Appends the frame that the statement becomes.
+    /// Appends the frame for the statement.
     pub fn push_frame(&self, out: &mut Vec<u8>) {
         if let Some(fact) = self.fact() {
             return frame::push_fact(out, &fact);
@@ -193,8 +193,8 @@ impl Statement {
         frame::push_ddl(out, &self.command, role, &self.block().parts());
     }
 
-    /// The statement between the settings it ran under and the segment's own again. (RESET would
-    /// not give those back: it goes to the session's start.)
+    /// The statement between the settings it ran under and those of the segment. (RESET would not restore the
+    /// latter: it goes back to the session's start.)
     pub fn block(&self) -> Block<'_> {
         let (mut before, mut after) = (Vec::new(), Vec::new());
         if !self.runs_as_restorer() {
@@ -222,7 +222,7 @@ impl Statement {
         }
     }
 
-    /// The settings, their values with a character for each byte: they are in the server's encoding.
+    /// The settings, with a character for each byte of their values: they are in the server's encoding.
     fn settings_object(&self) -> serde_json::Map<String, Value> {
         let settings: String = self.settings.iter().map(|byte| char::from(*byte)).collect();
         match serde_json::from_str(&settings) {
@@ -247,7 +247,7 @@ impl Statement {
     }
 }
 
-/// A statement with what stands around it.
+/// A statement with its surrounding settings.
 pub struct Block<'a> {
     before: Vec<u8>,
     statement: &'a [u8],
@@ -273,7 +273,7 @@ fn push_set(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.extend_from_slice(&[b"SET LOCAL ", name, sign, value, b";"].concat());
 }
 
-/// A timestamptz as its output function gives it under a segment's settings.
+/// A timestamptz as its output function writes it under a segment's settings.
 fn time(text: &[u8]) -> Option<DateTime<Utc>> {
     let text = std::str::from_utf8(text).ok()?;
     let time = DateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f%#z").ok()?;
@@ -289,10 +289,10 @@ fn trim_end(text: &[u8]) -> &[u8] {
     &text[..length]
 }
 
-/// The value of search_path as a list that SET reads, each element quoted by us.
+/// The value of search_path as a list for SET, with each element quoted by us.
 ///
-/// The stored value is the user's own (`set_config` takes `a;DROP/**/…` as one unquoted name), so it
-/// is split by the rules of SplitIdentifierString (utils/adt/varlena.c) and never copied.
+/// The stored value is the user's own (`set_config` accepts `a;DROP/**/…` as one unquoted name), so it is
+/// split by the rules of SplitIdentifierString (utils/adt/varlena.c) and never copied.
 pub fn search_path_list(path: &[u8]) -> Vec<u8> {
     let names: Vec<Vec<u8>> = split_identifiers(path)
         .iter()
