@@ -121,7 +121,7 @@ pub fn subtransaction_aborted() {
 }
 
 fn update(database: pg_sys::Oid, change: impl FnOnce(&mut ExtensionStatus)) {
-    status::update(database, |entry| change(&mut entry.extension));
+    status::note(database, |entry| change(&mut entry.extension));
 }
 
 /// Checks where the extension is, for the capture worker, and records it for the time after a restart. In a

@@ -236,6 +236,7 @@ pub fn read_all() -> Vec<DatabaseStatus> {
 }
 
 /// Changes the entry of `database`, which is created if there is none yet. `None` if the board is full.
+#[must_use = "the board may be full"]
 pub fn update<R>(
     database: pg_sys::Oid,
     change: impl FnOnce(&mut DatabaseStatus) -> R,
@@ -252,7 +253,12 @@ pub fn update<R>(
     Some(change(entry))
 }
 
-/// Changes the entry of `database`, where there is one.
+/// The same if nothing depends on it: a database for which the board has no room is not captured, and health says so.
+pub fn note(database: pg_sys::Oid, change: impl FnOnce(&mut DatabaseStatus)) {
+    update(database, change).unwrap_or_default();
+}
+
+/// Changes the entry of `database` if there is one: a worker that exits late must not create it again.
 pub fn update_existing<R>(
     database: pg_sys::Oid,
     change: impl FnOnce(&mut DatabaseStatus) -> R,

@@ -281,7 +281,7 @@ fn explain_wait(base: &status::BaseStatus, function: &str) -> Result<(), Failure
             if !transactions.is_empty() =>
         {
             let transactions = transactions.join("\n");
-            status::update(server::my_database(), |entry| {
+            status::update_existing(server::my_database(), |entry| {
                 entry
                     .base
                     .waiting_for

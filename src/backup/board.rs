@@ -36,7 +36,7 @@ pub fn claim(database: pgrx::pg_sys::Oid, pid: i32) -> Option<u64> {
 
 /// Releases a claim if no worker could be started.
 pub fn release(database: pgrx::pg_sys::Oid, number: u64) {
-    status::update(database, |entry| {
+    status::update_existing(database, |entry| {
         if entry.base.number == number {
             entry.base.pid = 0;
             entry.base.is_claimed = false;
@@ -139,5 +139,5 @@ pub fn leave() {
 }
 
 fn update(change: impl FnOnce(&mut BaseStatus)) {
-    status::update(workers::served_database(), |entry| change(&mut entry.base));
+    status::update_existing(workers::served_database(), |entry| change(&mut entry.base));
 }

@@ -127,6 +127,6 @@ fn note_gone(rows: &[Row]) {
 
 fn update(database: pg_sys::Oid, change: impl FnOnce(&mut ExpiryStatus)) {
     if status::is_there() {
-        status::update(database, |entry| change(&mut entry.expiry));
+        status::update_existing(database, |entry| change(&mut entry.expiry));
     }
 }

@@ -43,7 +43,7 @@ const FLUSH_POLL: Duration = Duration::from_millis(20);
 
 /// Makes the launcher check the globals of `database`, whether a change was seen or not.
 pub fn want(database: pg_sys::Oid) {
-    status::update(database, |entry| entry.globals.wanted += 1);
+    status::update_existing(database, |entry| entry.globals.wanted += 1);
     crate::workers::wake_launcher();
 }
 
@@ -246,5 +246,5 @@ fn note_failure(database: pg_sys::Oid, message: &str) {
 }
 
 fn update(database: pg_sys::Oid, change: impl FnOnce(&mut GlobalsStatus)) {
-    status::update(database, |entry| change(&mut entry.globals));
+    status::update_existing(database, |entry| change(&mut entry.globals));
 }

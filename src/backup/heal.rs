@@ -27,7 +27,7 @@ const DISTANCE: u64 = 10;
 
 /// The chain may have an incomplete range, or a format change, that needs a base.
 pub fn want_healing(database: pg_sys::Oid) {
-    status::update(database, |entry| entry.wants_healing = true);
+    status::update_existing(database, |entry| entry.wants_healing = true);
     workers::wake_launcher();
 }
 
@@ -45,7 +45,7 @@ pub fn heal_if_due(database: pg_sys::Oid) -> Duration {
         return LOOK;
     }
     // Reset before the check: a loss that is reported later requests a base again.
-    status::update(database, |entry| entry.wants_healing = false);
+    status::update_existing(database, |entry| entry.wants_healing = false);
     let wait = next(database).unwrap_or_else(|failure| {
         failure.log(PgLogLevel::LOG);
         Some(LOOK)
@@ -53,7 +53,7 @@ pub fn heal_if_due(database: pg_sys::Oid) -> Duration {
     let Some(wait) = wait else {
         return NEVER;
     };
-    status::update(database, |entry| entry.wants_healing = true);
+    status::update_existing(database, |entry| entry.wants_healing = true);
     let failed = Failed {
         times: entry.base.failures,
         since_micros: time::calendar().timestamp_micros() - entry.base.finished_at,

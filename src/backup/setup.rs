@@ -124,7 +124,7 @@ fn create(
 
 /// Lets the capture worker start, immediately and without earlier failures, and the globals worker too.
 fn resume(database: pg_sys::Oid) {
-    status::update(database, |entry| {
+    status::update_existing(database, |entry| {
         entry.held = false;
         globals::forget_failures(&mut entry.globals);
         if matches!(entry.phase, Phase::Broken | Phase::WaitingToRetry) {
@@ -142,7 +142,7 @@ fn end_chain(database: pg_sys::Oid, name: &str, owned: &Owned) -> Result<(), Fai
     if let Some(mut chain) = owned.served_chain()? {
         chain.end_here("replaced by incr_setup(new_chain => true)")?;
     }
-    status::update(database, |entry| {
+    status::update_existing(database, |entry| {
         entry.broken.set("");
         entry.last_error.set("");
         entry.failures = 0;

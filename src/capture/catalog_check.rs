@@ -50,7 +50,7 @@ impl CatalogCheck {
         session::set(c"lock_timeout", c"0");
         match found {
             Ok(found) => {
-                status::update(database, |entry| entry.look = found.seen);
+                status::update_existing(database, |entry| entry.look = found.seen);
                 self.found = Some(found);
             }
             Err(failure) => {

@@ -197,7 +197,7 @@ impl Journal {
     fn flag(&mut self, reason: &[u8], is_ddl: bool) -> Result<()> {
         self.appender.flag(reason, None)?;
         self.log_flag(reason, is_ddl);
-        status::update(self.database, |entry| {
+        status::update_existing(self.database, |entry| {
             entry.flags += 1;
             entry.ddl_flags += u64::from(is_ddl);
         });
@@ -209,7 +209,7 @@ impl Journal {
         let is_ddl = lost.what == What::Schema;
         self.log_flag(reason, is_ddl);
         self.losses.add(lost, reason);
-        status::update(self.database, |entry| {
+        status::update_existing(self.database, |entry| {
             entry.losses += 1;
             entry.ddl_flags += u64::from(is_ddl);
         });
@@ -361,7 +361,7 @@ impl Journal {
 
     /// Tells the board that these requests are done; `rotated` is the segment that was closed.
     pub fn answered(&self, asked: &DatabaseStatus, rotated: Option<String>) {
-        status::update(self.database, |entry| {
+        status::update_existing(self.database, |entry| {
             entry.flush_done = asked.flush_wanted;
             entry.rotate_done = asked.rotate_wanted;
             if let Some(file) = rotated {
@@ -373,7 +373,7 @@ impl Journal {
     /// Everything that was flushed is read: earlier failures no longer count once it is durable.
     pub fn caught_up(&self) {
         if !self.has_unsynced() {
-            status::update(self.database, |entry| entry.failures = 0);
+            status::update_existing(self.database, |entry| entry.failures = 0);
         }
     }
 
@@ -383,7 +383,7 @@ impl Journal {
         let micros = |time: Option<Time>| time.map_or(0, |time| time.timestamp_micros());
         let file = self.file();
         let is_durable = !self.has_unsynced();
-        status::update(self.database, |entry| {
+        status::update_existing(self.database, |entry| {
             entry.read_lsn = read;
             entry.confirmed_lsn = confirmed;
             entry.durable_lsn = if is_durable {

@@ -169,7 +169,7 @@ fn identity(database: pg_sys::Oid) -> Result<SegmentIdentity> {
 /// Records on the board why the worker exits, and logs it once.
 fn end(database: pg_sys::Oid, error: &CaptureError) {
     if shutdown::is_requested() || matches!(error, CaptureError::Shutdown) {
-        status::update(database, |entry| {
+        status::update_existing(database, |entry| {
             entry.pid = 0;
             entry.phase = if entry.aside_for != 0 {
                 Phase::SteppedAside
@@ -184,7 +184,7 @@ fn end(database: pg_sys::Oid, error: &CaptureError) {
     let is_repeated = status::read(database).is_some_and(|entry| entry.last_error.get() == message);
     let failures = status::read(database).map_or(0, |entry| entry.failures);
     let wait = workers::backoff(failures);
-    status::update(database, |entry| {
+    status::update_existing(database, |entry| {
         entry.pid = 0;
         entry.record_failure(error.code(), &message, wait);
         entry.phase = if is_broken {

@@ -136,5 +136,5 @@ pub fn record_cleanup(database: pg_sys::Oid, outcome: Result<(), Failure>, not_b
 }
 
 fn update(database: pg_sys::Oid, change: impl FnOnce(&mut DrillStatus)) {
-    status::update(database, |entry| change(&mut entry.drill));
+    status::update_existing(database, |entry| change(&mut entry.drill));
 }

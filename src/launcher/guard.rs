@@ -249,7 +249,7 @@ fn note_break(database: pg_sys::Oid, reason: &str) {
     if let Err(failure) = place::end_chain(database, reason) {
         failure.log(PgLogLevel::WARNING);
     }
-    status::update(database, |entry| {
+    status::note(database, |entry| {
         entry.phase = Phase::Broken;
         entry.broken.set(reason);
     });

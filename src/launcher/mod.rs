@@ -203,7 +203,7 @@ impl Launcher {
             let failures = status::read(database).map_or(0, |entry| entry.failures);
             let delay = workers::backoff(failures);
             status::publish_latch(database, 0);
-            status::update(database, |entry| {
+            status::update_existing(database, |entry| {
                 entry.restarts += 1;
                 entry.pid = 0;
                 if matches!(
@@ -248,7 +248,7 @@ impl Launcher {
             }
             // It ended without a word. (Somebody else may need the database meanwhile.)
             let ended = entry.aside_for;
-            status::update(database, |entry| {
+            status::update_existing(database, |entry| {
                 if entry.aside_for == ended {
                     entry.aside_for = 0;
                 }

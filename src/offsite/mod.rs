@@ -28,7 +28,7 @@ pub fn want(database: pg_sys::Oid) {
     if !status::is_there() {
         return;
     }
-    status::update(database, |entry| entry.offsite.wanted += 1);
+    status::update_existing(database, |entry| entry.offsite.wanted += 1);
     if settings::offsite().is_on() {
         crate::workers::wake_launcher();
     }
@@ -80,5 +80,5 @@ fn note_attempt(offsite: &mut OffsiteStatus) {
 }
 
 fn update(database: pg_sys::Oid, change: impl FnOnce(&mut OffsiteStatus)) {
-    status::update(database, |entry| change(&mut entry.offsite));
+    status::update_existing(database, |entry| change(&mut entry.offsite));
 }
