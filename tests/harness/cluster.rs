@@ -326,10 +326,11 @@ impl Cluster {
         fs::rename(whole, conf).expect("postgresql.conf can be replaced");
     }
 
-    /// Waits until the database takes connections again, after a crash that restarts the server.
+    /// Waits until the database takes connections again, after a crash that restarts the server, and writes: a server that
+    /// is about to be promoted takes connections before.
     pub fn wait_for_connections(&self) {
-        crate::wait_until("the server takes connections", || {
-            self.is_true("SELECT true")
+        crate::wait_until("the server takes connections and writes", || {
+            self.is_true("SELECT NOT pg_is_in_recovery()")
         });
     }
 
