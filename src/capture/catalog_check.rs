@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use pgrx::prelude::*;
 
-use crate::pg::decoding::invalidation;
+use crate::pg::decoding::{decoder, invalidation};
 use crate::pg::failure::Failure;
-use crate::pg::server::{session, transaction};
+use crate::pg::server::session;
+use crate::pg::server::transaction::{self, Isolation};
 use crate::settings::{self, KeylessTables};
 use crate::status::{self, LookStatus};
 use crate::{health, lost_extension};
@@ -45,8 +46,11 @@ impl CatalogCheck {
         }
         self.last = Some(Instant::now());
         invalidation::watch();
+        if self.is_same(database) {
+            return;
+        }
         session::set(c"lock_timeout", LOCK_TIMEOUT);
-        let found = transaction::run(|| self.find(database));
+        let found = transaction::run(|| find(database));
         session::set(c"lock_timeout", c"0");
         match found {
             Ok(found) => {
@@ -60,34 +64,47 @@ impl CatalogCheck {
         }
     }
 
-    /// The current facts; the previous ones if nothing has changed. In a transaction.
-    fn find(&mut self, database: pg_sys::Oid) -> Result<Found, Failure> {
-        let (messages, keyless_tables) = (invalidation::received(), settings::keyless_tables());
-        let is_lost = status::read(database).is_some_and(|entry| entry.extension.is_lost);
-        let looked_at = archive::time::now().timestamp_micros();
-        let same = self.found.take().filter(|found| {
-            let is_same = (found.messages, found.keyless_tables) == (messages, keyless_tables);
-            is_same && found.is_whole && !is_lost && found.at.elapsed() < LONGEST
+    /// True where nothing has changed since the last look, which is noted. A transaction receives what others tell, and
+    /// a look into the catalogs would have decoding forget all that it knows of tables.
+    fn is_same(&mut self, database: pg_sys::Oid) -> bool {
+        decoder::without_looking(|| {
+            transaction::begin(Isolation::ReadCommitted);
+            transaction::commit();
         });
-        if let Some(mut found) = same {
-            found.seen.looked_at = looked_at;
-            return Ok(found);
+        let is_lost = status::read(database).is_some_and(|entry| entry.extension.is_lost);
+        let is_same = self.found.as_ref().is_some_and(|found| {
+            let under = (found.messages, found.keyless_tables);
+            under == (invalidation::received(), settings::keyless_tables())
+                && found.is_whole
+                && !is_lost
+                && found.at.elapsed() < LONGEST
+        });
+        if is_same {
+            let looked_at = archive::time::now().timestamp_micros();
+            status::update_existing(database, |entry| entry.look.looked_at = looked_at);
         }
-        let looked = lost_extension::look(database);
-        let is_whole = looked.is_ok();
-        if let Err(failure) = looked {
-            failure.log(PgLogLevel::LOG);
-        }
-        Ok(Found {
-            at: Instant::now(),
-            messages,
-            keyless_tables,
-            is_whole,
-            seen: LookStatus {
-                looked_at,
-                keyless_tables: health::uncaptured_tables()?.len() as u32,
-                is_ddl_logged: health::ddl_log_problem()?.is_none(),
-            },
-        })
+        is_same
     }
+}
+
+/// What there is to be seen. In a transaction.
+fn find(database: pg_sys::Oid) -> Result<Found, Failure> {
+    let (messages, keyless_tables) = (invalidation::received(), settings::keyless_tables());
+    let looked_at = archive::time::now().timestamp_micros();
+    let looked = lost_extension::look(database);
+    let is_whole = looked.is_ok();
+    if let Err(failure) = looked {
+        failure.log(PgLogLevel::LOG);
+    }
+    Ok(Found {
+        at: Instant::now(),
+        messages,
+        keyless_tables,
+        is_whole,
+        seen: LookStatus {
+            looked_at,
+            keyless_tables: health::uncaptured_tables()?.len() as u32,
+            is_ddl_logged: health::ddl_log_problem()?.is_none(),
+        },
+    })
 }

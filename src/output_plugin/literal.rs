@@ -25,7 +25,7 @@ pub fn push(out: &mut Vec<u8>, form: Form, text: &[u8], place: Place) {
             out.push(b'\'');
             return;
         }
-        Form::Quoted => false,
+        Form::Quoted | Form::Hex => false,
     };
     if bare {
         out.extend_from_slice(text);

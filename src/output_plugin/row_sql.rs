@@ -10,7 +10,7 @@ use super::literal::{self, Place};
 use super::relations::{written_columns, TableSql};
 use crate::pg::decoding::column_type::Equality;
 use crate::pg::decoding::relation::{Column, Identity};
-use crate::pg::decoding::value::Row;
+use crate::pg::decoding::value::{push_hex, Form, Row};
 use crate::pg::text::quote::push_escaped;
 
 /// PostgreSQL's lexer doubles its buffer for a literal, up to less than 1 GB (scan.l, addlit).
@@ -59,6 +59,28 @@ impl Line {
             }) != Some(true);
     }
 
+    /// The same of a value in hexadecimal digits: `before` them, with `\x` escaped, and behind them.
+    fn push_hex(
+        &mut self,
+        column: &Column,
+        value: pg_sys::Datum,
+        longest: usize,
+        (before, after): (&[u8], &[u8]),
+    ) {
+        let sql = &mut self.sql;
+        self.is_too_long = self.is_too_long
+            || sql.len() > LONGEST_LINE
+            || column.kind.output.with_bytes(value, |bytes| {
+                let fits = 2 * bytes.len() + 2 <= longest;
+                if fits {
+                    sql.extend_from_slice(before);
+                    push_hex(bytes, sql);
+                    sql.extend_from_slice(after);
+                }
+                fits && sql.len() <= LONGEST_LINE
+            }) != Some(true);
+    }
+
     fn push(&mut self, sql: &[u8]) -> &mut Self {
         self.sql.extend_from_slice(sql);
         self
@@ -70,6 +92,9 @@ impl Line {
             return;
         };
         let form = column.kind.output.form;
+        if form == Form::Hex {
+            return self.push_hex(column, value, LONGEST_LITERAL, (b"E'\\\\x", b"'"));
+        }
         self.push_text(column, value, LONGEST_LITERAL, |sql, text| {
             literal::push(sql, form, text, place)
         });
@@ -101,6 +126,10 @@ pub fn push_copy_row(line: &mut Line, table: &TableSql, row: &Row) {
             line.push(b"\\N");
             continue;
         };
+        if column.kind.output.form == Form::Hex {
+            line.push_hex(column, value, LONGEST_LINE, (b"\\\\x", b""));
+            continue;
+        }
         // The escapes of COPY's text format (PostgreSQL documentation, COPY, "File Formats").
         line.push_text(column, value, LONGEST_LINE, |sql, text| {
             push_escaped(sql, text, b'\t', b"\\t")

@@ -9,12 +9,13 @@ use std::ffi::{c_char, CString};
 
 use pgrx::prelude::*;
 
-use super::{direct, moved_sequences};
+use super::{direct, invalidation, moved_sequences};
 use crate::pg::compat;
 use crate::pg::declared;
 
 thread_local! {
-    static IS_DECODING: Cell<bool> = const { Cell::new(false) };
+    /// The current transactions are decoding's, or look up nothing.
+    static LEAVES_CACHES: Cell<bool> = const { Cell::new(false) };
     /// A transaction outside of decoding has ended: what it looked up in the current catalogs may be in
     /// caches, where decoding, which is behind, would take it for older catalogs.
     static HAS_LOOKED: Cell<bool> = const { Cell::new(false) };
@@ -98,11 +99,11 @@ impl Decoder {
             moved_sequences::note(reader);
             // As pg_logical_slot_get_changes does before it decodes.
             if HAS_LOOKED.replace(false) {
-                pg_sys::InvalidateSystemCaches();
+                invalidation::empty_caches();
             }
-            IS_DECODING.set(true);
+            LEAVES_CACHES.set(true);
             declared::process_record(self.ctx);
-            IS_DECODING.set(false);
+            LEAVES_CACHES.set(false);
             Step::Record((*reader).EndRecPtr)
         }
     }
@@ -116,12 +117,20 @@ impl Decoder {
     }
 }
 
+/// Runs a transaction that looks nothing up in the catalogs: what decoding has cached stays. `work` must not raise.
+pub fn without_looking<R>(work: impl FnOnce() -> R) -> R {
+    LEAVES_CACHES.set(true);
+    let result = work();
+    LEAVES_CACHES.set(false);
+    result
+}
+
 #[pg_guard]
 unsafe extern "C-unwind" fn transaction_ended(
     _event: pg_sys::XactEvent::Type,
     _arg: *mut std::ffi::c_void,
 ) {
-    if !IS_DECODING.get() {
+    if !LEAVES_CACHES.get() {
         HAS_LOOKED.set(true);
     }
 }

@@ -51,6 +51,14 @@ pub fn note_everything() {
     EVERYTHING.set(true);
 }
 
+/// Empties PostgreSQL's caches, which tells nobody of a change.
+pub fn empty_caches() {
+    let received = RECEIVED.get();
+    // SAFETY: outside the use of any cached entry.
+    unsafe { pg_sys::InvalidateSystemCaches() };
+    RECEIVED.set(received);
+}
+
 /// What became invalid since the last call.
 pub fn take() -> Invalidated {
     if EVERYTHING.replace(false) {

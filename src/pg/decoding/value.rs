@@ -60,6 +60,8 @@ pub enum Form {
     Boolean,
     /// B'0101'.
     Bits,
+    /// `\x` and hexadecimal digits, as a string literal.
+    Hex,
     /// A string literal.
     Quoted,
 }
@@ -72,6 +74,9 @@ enum How {
     /// text, varchar, char(n): the bytes are the text, up to a NUL, at which the type's own output function,
     /// and with it pg_dump, ends too. Only a C function can have written one.
     Bytes,
+    /// bytea under bytea_output = hex. Its text is twice as long, so whoever writes it makes it where it belongs:
+    /// [`Output::with_bytes`].
+    Hex,
     Function {
         /// What a call caches in it is the function's own business, and it may call itself.
         output: Box<UnsafeCell<pg_sys::FmgrInfo>>,
@@ -82,6 +87,9 @@ enum How {
 /// A larger value may have a text of more than 1 GB, the maximum of one allocation in PostgreSQL: a NULL in
 /// an array takes one bit, and five characters.
 const SURELY_FITS: usize = 16 << 20;
+
+/// MaxAllocSize of memutils.h: no text of PostgreSQL's own is longer.
+const LONGEST_TEXT: usize = (1 << 30) - 1;
 
 /// The conversion of a column to text.
 pub struct Output {
@@ -100,6 +108,7 @@ impl Output {
             pg_sys::INT8OID => (Form::Integer, How::Int8),
             pg_sys::BOOLOID => (Form::Boolean, How::Boolean),
             pg_sys::TEXTOID | pg_sys::VARCHAROID | pg_sys::BPCHAROID => (Form::Quoted, How::Bytes),
+            pg_sys::BYTEAOID => (Form::Hex, How::Hex),
             pg_sys::OIDOID => (Form::Integer, function(base, memory)),
             pg_sys::FLOAT4OID | pg_sys::FLOAT8OID => (Form::Float, function(base, memory)),
             pg_sys::NUMERICOID => (Form::Numeric, function(base, memory)),
@@ -122,22 +131,26 @@ impl Output {
             } else {
                 b"false"
             }),
-            // SAFETY: the value is of a text type, so a varlena, which is unpacked first.
+            // SAFETY: the value is of a text type, so a varlena.
             How::Bytes => unsafe {
-                let stored = at_its_place(value.cast_mut_ptr());
-                let mut varlena = stored;
-                if !is_plain(varlena) {
-                    varlena = pg_sys::pg_detoast_datum_packed(varlena);
-                }
-                let length = pgrx::varlena::varsize_any_exhdr(varlena);
-                let data = pgrx::varlena::vardata_any(varlena).cast::<u8>();
-                let bytes = std::slice::from_raw_parts(data, length);
-                let result = read(&bytes[..memchr(0, bytes).unwrap_or(length)]);
-                if varlena != stored {
-                    pg_sys::pfree(varlena.cast());
-                }
-                result
+                with_unpacked(value, |bytes| {
+                    read(&bytes[..memchr(0, bytes).unwrap_or(bytes.len())])
+                })
             },
+            How::Hex => {
+                let mut text = b"\\x".to_vec();
+                let fits = self.with_bytes(value, |bytes| {
+                    let fits = bytes.len() < LONGEST_TEXT / 2;
+                    if fits {
+                        push_hex(bytes, &mut text);
+                    }
+                    fits
+                });
+                if fits != Some(true) {
+                    return None;
+                }
+                read(&text)
+            }
             // SAFETY: the function is the output function of this value's type and returns a
             // NUL-terminated string.
             How::Function { output, is_varlena } => unsafe {
@@ -160,11 +173,51 @@ impl Output {
         })
     }
 
+    /// Reads the bytes of a value whose form is [`Form::Hex`].
+    pub fn with_bytes<R>(&self, value: pg_sys::Datum, read: impl FnOnce(&[u8]) -> R) -> Option<R> {
+        // SAFETY: a bytea is a varlena.
+        matches!(self.how, How::Hex).then(|| unsafe { with_unpacked(value, read) })
+    }
+
     /// Appends the value's text to `out`; false where there is none.
     #[must_use]
     pub fn push_text(&self, value: pg_sys::Datum, out: &mut Vec<u8>) -> bool {
         self.with_text(value, |text| out.extend_from_slice(text))
             .is_some()
+    }
+}
+
+/// Appends two hexadecimal digits for each byte.
+pub fn push_hex(bytes: &[u8], out: &mut Vec<u8>) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let start = out.len();
+    out.resize(start + 2 * bytes.len(), 0);
+    let places = out[start..].chunks_exact_mut(2);
+    for (place, byte) in places.zip(bytes) {
+        place[0] = DIGITS[usize::from(byte >> 4)];
+        place[1] = DIGITS[usize::from(byte & 15)];
+    }
+}
+
+/// What a varlena holds, uncompressed and in one piece.
+///
+/// # Safety
+/// It must be a varlena.
+unsafe fn with_unpacked<R>(value: pg_sys::Datum, read: impl FnOnce(&[u8]) -> R) -> R {
+    // SAFETY: promised by the caller; a copy that was made is nobody else's.
+    unsafe {
+        let stored = at_its_place(value.cast_mut_ptr());
+        let mut varlena = stored;
+        if !is_plain(varlena) {
+            varlena = pg_sys::pg_detoast_datum_packed(varlena);
+        }
+        let length = pgrx::varlena::varsize_any_exhdr(varlena);
+        let data = pgrx::varlena::vardata_any(varlena).cast::<u8>();
+        let result = read(std::slice::from_raw_parts(data, length));
+        if varlena != stored {
+            pg_sys::pfree(varlena.cast());
+        }
+        result
     }
 }
 
