@@ -1,12 +1,12 @@
 //! The owner of a database's directory: the one server that writes there.
 //!
-//! `owner.json` says who it is, and is compared, not only shown: a copy of the server that was promoted with
-//! the same settings is another one. `owner.lock` says who writes at the moment. Each process that writes has
-//! it shared, and begins only where `owner.json` names its own server and the lock names its own start of
-//! that server. Either of the two is changed only under the lock alone, so nobody writes meanwhile, and
-//! nobody is replaced who writes. The kernel gives the lock back when a process ends, however it ends.
+//! `owner.json` identifies it, and is compared, not only shown: a copy of the server that was promoted with
+//! the same settings is a different one. `owner.lock` shows which server is writing. Each process that writes
+//! holds it shared, and starts only if `owner.json` names its own server and the lock names the current start
+//! of that server. Both are changed only under an exclusive lock, so no process is writing then, and no
+//! server that is writing is replaced. The kernel releases the lock when a process exits in any way.
 //!
-//! Whoever is refused leaves nothing behind, not even the lock's file.
+//! A refused server leaves nothing behind, not even the lock file.
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
@@ -27,13 +27,13 @@ use crate::time::{self, Time};
 pub const OWNER_JSON: &str = "owner.json";
 pub const OWNER_LOCK: &str = "owner.lock";
 
-/// How long somebody else may have the lock alone, who only changes the owner.
+/// How long another process may hold the exclusive lock to change the owner.
 const PATIENCE: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(10);
-/// The lock's text has one length, so that to write it anew takes no room on a full disk.
+/// The lock's text has a fixed length, so that rewriting it needs no space on a full disk.
 const LOCK_TEXT: usize = 64;
 
-/// What tells a server from its copies.
+/// What distinguishes a server from its copies.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     pub system_identifier: u64,
@@ -46,11 +46,12 @@ pub struct Identity {
 #[derive(Debug, Clone)]
 pub struct Server {
     pub identity: Identity,
-    /// Tells this start of the server from every other start of it and of its copies, in at most 64 bytes.
+    /// Distinguishes this start of the server from every other start of it and of its copies, in at most 64
+    /// bytes.
     pub start: String,
 }
 
-/// What `owner.json` holds.
+/// The contents of `owner.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Owner {
     #[serde(flatten)]
@@ -58,40 +59,40 @@ pub struct Owner {
     pub database_oid: u32,
     #[serde(with = "time::json")]
     pub since: Time,
-    /// The chain that its slot feeds; a newer one is not its own.
+    /// The chain that its slot writes; a newer one is not its own.
     pub chain: Option<u32>,
 }
 
-/// With what right a server comes.
+/// The basis of a server's claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Claim {
     pub to: To,
-    /// It has the database's slot: it goes on after a change of its timeline, and owns what a version left
-    /// that knew no owners.
+    /// It has the database's slot: it continues after a change of its timeline, and owns directories of
+    /// versions without owners.
     pub has_slot: bool,
 }
 
 /// What it is about to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum To {
-    /// To write, as the owner that it is.
+    /// Write, as the current owner.
     Write,
-    /// To begin a chain: also where nobody is the owner and no chain is open.
+    /// Start a chain: also if there is no owner and no chain is open.
     Begin,
-    /// Somebody has decided that it is the owner from now on.
+    /// An administrator has made it the owner.
     TakeOver,
 }
 
-/// The right to write below a database's directory, as long as it lives.
+/// The right to write below a database's directory, as long as this exists.
 #[derive(Debug)]
 pub struct Hold {
     _lock: File,
-    /// Whose the directory was, where this made it another's, in words.
+    /// The former owner, if this changed the owner, as text.
     pub taken_from: Option<String>,
 }
 
 impl Identity {
-    /// What of `self` is not so in `other`, in words; empty where all is.
+    /// The differences of `self` from `other`, as text; empty if there are none.
     fn differences(&self, other: &Identity) -> String {
         let pairs = [
             (
@@ -141,7 +142,7 @@ impl fmt::Display for Owner {
     }
 }
 
-/// Who owns a database's directory; `None` where a version wrote it that knew no owners.
+/// The owner of a database's directory; `None` if it was written by a version without owners.
 pub fn read(database: &DatabaseDir) -> Result<Option<Owner>> {
     let path = json(database);
     let bytes = match durable::read(&path) {
@@ -154,12 +155,12 @@ pub fn read(database: &DatabaseDir) -> Result<Option<Owner>> {
         .map_err(|error| Error::damaged(&path, 0, error.to_string()))
 }
 
-/// Fails where `server` may not write below `database`. Changes nothing.
+/// Fails if `server` may not write below `database`. Changes nothing.
 pub fn ensure_may_write(database: &DatabaseDir, server: &Server, claim: Claim) -> Result<()> {
     decide(database, server, claim).map(|_| ())
 }
 
-/// Gives `server` the right to write below `database`, or fails with who has it.
+/// Gives `server` the right to write below `database`, or fails and names the owner.
 pub fn hold(
     database: &DatabaseDir,
     database_oid: u32,
@@ -173,7 +174,7 @@ pub fn hold(
         let lock = open_lock(database)?;
         if try_lock(database, &lock, FlockOperation::NonBlockingLockShared)? {
             let is_written = decided == Decision::Keep && lock_says(&lock, server);
-            // The owner may have become another between the look and the lock.
+            // The owner may have changed between the check and the lock.
             if is_written && decide(database, server, claim)? == Decision::Keep {
                 return Ok(Hold {
                     _lock: lock,
@@ -185,7 +186,7 @@ pub fn hold(
             let before = become_owner(database, database_oid, server, claim)?;
             write_lock(database, &lock, server)?;
             taken_from = taken_from.or(before);
-            // Whoever takes over in the next moment is not taken over from in turn.
+            // Another take-over immediately afterwards must see this one.
             if claim.to == To::TakeOver {
                 claim.to = To::Write;
             }
@@ -206,7 +207,7 @@ pub fn hold(
     }
 }
 
-/// Notes in `owner.json`, where there is one, that the owner's slot feeds the chain `number` from now on.
+/// Records in `owner.json`, if it exists, that the owner's slot writes chain `number` from now on.
 pub(crate) fn note_chain(database: &DatabaseDir, number: u32) -> Result<()> {
     let Some(owner) = read(database)? else {
         return Ok(());
@@ -219,7 +220,7 @@ pub(crate) fn note_chain(database: &DatabaseDir, number: u32) -> Result<()> {
 enum Decision {
     /// It is the owner.
     Keep,
-    /// It becomes the owner, or the same one on another timeline.
+    /// It becomes the owner, or remains it on another timeline.
     Write,
     TakeOver,
 }
@@ -245,7 +246,7 @@ fn decide(database: &DatabaseDir, server: &Server, claim: Claim) -> Result<Decis
     }
 }
 
-/// What a version left that knew no owners belongs to whoever has the slot of its open chain.
+/// A directory of a version without owners belongs to the server with the slot of its open chain.
 fn adopt(database: &DatabaseDir, claim: Claim) -> Result<Decision> {
     let latest = database.latest_chain()?;
     let open = latest.filter(|chain| chain.info.ended.is_none());
@@ -260,7 +261,7 @@ fn adopt(database: &DatabaseDir, claim: Claim) -> Result<Decision> {
     }
 }
 
-/// Under the lock alone. Gives who was the owner, where that was another server.
+/// Under the exclusive lock. Returns the former owner, if that was another server.
 fn become_owner(
     database: &DatabaseDir,
     database_oid: u32,
@@ -290,7 +291,7 @@ fn become_owner(
         }
         Decision::TakeOver => {}
     }
-    // First, so that the owner before finds its end, whatever becomes of this.
+    // First, so that the former owner finds its end, whatever happens to this process.
     for mut chain in database.open_chains()? {
         chain.end_here(&format!("taken over by {}", owner.identity))?;
     }
@@ -315,7 +316,7 @@ fn lock_path(database: &DatabaseDir) -> PathBuf {
     database.path().join(OWNER_LOCK)
 }
 
-/// Over NFS a lock that shuts others out needs a file that is open for writing.
+/// Over NFS an exclusive lock needs a file that is open for writing.
 fn open_lock(database: &DatabaseDir) -> Result<File> {
     let path = lock_path(database);
     OpenOptions::new()
@@ -329,7 +330,7 @@ fn open_lock(database: &DatabaseDir) -> Result<File> {
         .map_err(Error::io("open", &path))
 }
 
-/// False where somebody else's is in the way, or the file is not the one of that name any more.
+/// False if another process's lock conflicts, or the file was replaced.
 fn try_lock(database: &DatabaseDir, lock: &File, how: FlockOperation) -> Result<bool> {
     let path = lock_path(database);
     loop {
@@ -358,7 +359,7 @@ fn lock_says(lock: &File, server: &Server) -> bool {
     lock.read_exact_at(&mut found, 0).is_ok() && found == wanted.as_bytes()
 }
 
-/// What it says matters only while it is locked: it need not be durable.
+/// Its contents only matter while it is locked: it need not be durable.
 fn write_lock(database: &DatabaseDir, lock: &File, server: &Server) -> Result<()> {
     let path = lock_path(database);
     lock.write_all_at(lock_text(server).as_bytes(), 0)
@@ -366,7 +367,7 @@ fn write_lock(database: &DatabaseDir, lock: &File, server: &Server) -> Result<()
 }
 
 impl DatabaseDir {
-    /// The chain that the owner's slot feeds, or fed when it ended: the newest, where nobody noted it.
+    /// The chain that the owner's slot writes, or wrote when it ended: the newest, if it was not recorded.
     pub fn served_chain(&self) -> Result<Option<ChainDir>> {
         let Some(number) = read(self)?.and_then(|owner| owner.chain) else {
             return self.latest_chain();
@@ -378,7 +379,7 @@ impl DatabaseDir {
         }
     }
 
-    /// Numbers of chains that are newer than the owner's own: somebody else's.
+    /// Numbers of chains that are newer than the owner's own: written by others.
     pub fn strange_chains(&self) -> Result<Vec<u32>> {
         let Some(own) = read(self)?.and_then(|owner| owner.chain) else {
             return Ok(Vec::new());
@@ -388,7 +389,7 @@ impl DatabaseDir {
         Ok(numbers)
     }
 
-    /// Every chain that can be read and has no end.
+    /// Every readable chain that has not ended.
     pub fn open_chains(&self) -> Result<Vec<ChainDir>> {
         let numbers = self.chain_numbers()?.into_iter();
         let chains = numbers.filter_map(|number| ChainDir::open(self.path(), number).ok());

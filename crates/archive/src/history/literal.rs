@@ -1,8 +1,8 @@
-//! Names and values as they stand in a segment's lines, read back into what they mean.
+//! Parses names and values in a segment's lines.
 //!
-//! The other way round is the output plugin's (`pg::quote` and `output_plugin::literal`). A value comes
-//! back as the text that its type's output function gave, so two values compare as their texts do,
-//! whichever way each was quoted, and wherever it stood: beside an operator, in VALUES, or in COPY.
+//! The reverse is done by the output plugin (`pg::quote` and `output_plugin::literal`). A value is returned
+//! as the text from its type's output function, so two values compare like their texts, however each was
+//! quoted, and wherever it was: beside an operator, in VALUES, or in COPY.
 
 use std::borrow::Cow;
 
@@ -28,8 +28,8 @@ impl<'a> Value<'a> {
         Value::Text(Cow::Borrowed(text.as_ref()))
     }
 
-    /// The same row value. Numbers count as equal whose texts differ in zeros at the end of the fraction:
-    /// a key of 1.0 is the one of 1.00.
+    /// The same value. Numbers are equal if their texts only differ in trailing zeros of the fraction: a key
+    /// of 1.0 equals 1.00.
     pub fn is_same(&self, other: &Value<'_>) -> bool {
         match (self, other) {
             (Value::Null, Value::Null) => true,
@@ -39,7 +39,7 @@ impl<'a> Value<'a> {
     }
 }
 
-/// A number's text without the zeros that end its fraction; any other text as it is.
+/// A number's text without trailing zeros of its fraction; any other text unchanged.
 pub fn plain_number(text: &[u8]) -> &[u8] {
     let digits = text.strip_prefix(b"-").unwrap_or(text);
     let Some(point) = memchr::memchr(b'.', digits) else {
@@ -66,12 +66,12 @@ impl<'a> Words<'a> {
         Words { rest: text }
     }
 
-    /// What was not read yet.
+    /// The rest of the text.
     pub fn rest(&self) -> &'a [u8] {
         self.rest
     }
 
-    /// Passes `text` where it comes next.
+    /// Skips `text` if it follows.
     pub fn pass(&mut self, text: &[u8]) -> bool {
         match self.rest.strip_prefix(text) {
             Some(rest) => {
@@ -82,12 +82,12 @@ impl<'a> Words<'a> {
         }
     }
 
-    /// The same as an answer that `?` takes.
+    /// The same for use with `?`.
     pub fn expect(&mut self, text: &[u8]) -> Option<()> {
         self.pass(text).then_some(())
     }
 
-    /// An identifier as it is written: bare, `"…"` or `U&"…"`.
+    /// An identifier: unquoted, `"…"` or `U&"…"`.
     pub fn identifier(&mut self) -> Option<&'a [u8]> {
         let start = self.rest;
         let quoted = start.strip_prefix(b"U&").unwrap_or(start);
@@ -101,7 +101,7 @@ impl<'a> Words<'a> {
         (length > 0).then_some(&start[..length])
     }
 
-    /// `schema.name` as it is written.
+    /// `schema.name` as written.
     pub fn qualified(&mut self) -> Option<&'a [u8]> {
         let start = self.rest;
         self.identifier()?;
@@ -111,7 +111,7 @@ impl<'a> Words<'a> {
         Some(&start[..start.len() - self.rest.len()])
     }
 
-    /// A literal: `null`, `'…'`, `E'…'`, `B'…'`, or a number or truth value as it is.
+    /// A literal: `null`, `'…'`, `E'…'`, `B'…'`, or an unquoted number or boolean.
     pub fn literal(&mut self) -> Option<Value<'a>> {
         if self.pass(b"E'") {
             let end = end_of_quoted(self.rest, b'\'', true)?;
@@ -136,7 +136,7 @@ impl<'a> Words<'a> {
         }
     }
 
-    /// Passes `::type` where it comes next: to ` AND `, ` LIMIT `, or the end.
+    /// Skips `::type` if it follows: up to ` AND `, ` LIMIT `, or the end.
     pub fn pass_cast(&mut self) {
         if !self.rest.starts_with(b"::") {
             return;
@@ -160,7 +160,7 @@ fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$') || byte >= 0x80
 }
 
-/// Where the closing quote is; a doubled one, or (in `E'…'`) one behind a backslash, is not.
+/// The position of the closing quote; not a doubled one, or (in `E'…'`) one after a backslash.
 fn end_of_quoted(text: &[u8], quote: u8, escapes: bool) -> Option<usize> {
     let mut at = 0;
     loop {
@@ -206,7 +206,7 @@ fn unescape(inside: &[u8], escapes: bool) -> Cow<'_, [u8]> {
     Cow::Owned(text)
 }
 
-/// What stands for a byte behind a backslash, in `E'…'` and in COPY.
+/// The byte denoted by an escape sequence, in `E'…'` and in COPY.
 fn unescaped(byte: u8) -> u8 {
     match byte {
         b'n' => b'\n',
@@ -236,7 +236,7 @@ pub fn copy_field(field: &[u8]) -> Value<'_> {
     Value::Text(Cow::Owned(text))
 }
 
-/// The name that an identifier stands for, as it is written in a segment (bare names are in lower case).
+/// The name that an identifier in a segment denotes (unquoted names are in lower case).
 pub fn name_of(identifier: &[u8]) -> Cow<'_, [u8]> {
     let (quoted, is_unicode) = match identifier.strip_prefix(b"U&") {
         Some(quoted) if quoted.starts_with(b"\"") => (quoted, true),
@@ -277,7 +277,7 @@ pub fn name_of(identifier: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(name)
 }
 
-/// The names that `schema.name` stands for.
+/// The names that `schema.name` denotes.
 pub fn names_of(qualified: &[u8]) -> Vec<Vec<u8>> {
     let mut words = Words::new(qualified);
     let mut names = Vec::new();

@@ -1,8 +1,8 @@
-//! The directory of one database: found by what it backs up, not by its name.
+//! The directory of one database: identified by its contents, not by its name.
 //!
-//! A database is known by system identifier and oid, which its owner and its chains carry; the directory's
-//! name is for the reader and follows a renamed database. What another cluster has in the same root is no
-//! concern of ours, nor what cannot be read there.
+//! A database is identified by system identifier and OID, which are in its owner file and its chains; the
+//! directory's name is for people and follows a renamed database. Directories of another cluster in the same
+//! root are ignored, and so are those that cannot be read.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -26,17 +26,17 @@ pub struct DatabaseDir {
     path: PathBuf,
 }
 
-/// What a look through the root finds of one database.
+/// The result of searching the root for one database.
 #[derive(Default)]
 struct Found {
     ours: Option<DatabaseDir>,
-    /// Directories of which it can't be said whose they are.
+    /// Directories of unknown databases.
     unreadable: Vec<(PathBuf, Error)>,
 }
 
 impl ArchiveRoot {
-    /// The directory that holds this database's chains, or none yet. One of another database that can't be
-    /// read is in nobody else's way.
+    /// The directory of this database's chains, if there is one. Unreadable directories of other databases do
+    /// not matter.
     pub fn find_database(
         &self,
         system_identifier: u64,
@@ -46,12 +46,12 @@ impl ArchiveRoot {
         if found.ours.is_some() {
             return Ok(found.ours);
         }
-        // It may be the one that is looked for.
+        // It may be the requested one.
         let unreadable = found.unreadable.into_iter().next();
         unreadable.map_or(Ok(None), |(_, error)| Err(error))
     }
 
-    /// Every directory of this cluster's databases, with their oids, as far as they can be read.
+    /// Every directory of this cluster's databases, with their OIDs, as far as they can be read.
     pub fn databases_of(&self, system_identifier: u64) -> Result<Vec<(u32, DatabaseDir)>> {
         let databases = self.databases()?.into_iter();
         Ok(databases
@@ -89,7 +89,7 @@ impl ArchiveRoot {
         Ok(found)
     }
 
-    /// The directory that this process found before, if it is that database's still.
+    /// The directory that this process found before, if it is still that of the database.
     fn where_it_was(&self, wanted: Whose) -> Option<DatabaseDir> {
         let place = (self.path().to_owned(), wanted);
         let path = places().get(&place).cloned()?;
@@ -98,10 +98,9 @@ impl ArchiveRoot {
         is_still.then_some(database)
     }
 
-    /// Finds the database's directory or makes it. A directory that still has an older name of the
-    /// database gets the new one, unless that is taken. Where another database (a dropped one of
-    /// the same name, one of another cluster) has the name, `.<oid>` is put behind it, and the system
-    /// identifier where that is taken, too.
+    /// Finds the database's directory or creates it. A directory with an older name of the database is
+    /// renamed, unless the name is taken. If another database (a dropped one of the same name, one of another
+    /// cluster) has the name, `.<oid>` is appended, and the system identifier if that is taken, too.
     pub fn open_database(
         &self,
         system_identifier: u64,
@@ -112,8 +111,8 @@ impl ArchiveRoot {
         Ok(opened.0)
     }
 
-    /// [`Self::open_database`] for whoever must not write unless `ensure` lets them: it sees the directory
-    /// before anything is written into it or its name is changed.
+    /// [`Self::open_database`] for callers that may write only if `ensure` permits: it is called before
+    /// anything is written to the directory or its name is changed.
     pub fn open_database_if<T>(
         &self,
         system_identifier: u64,
@@ -154,19 +153,19 @@ impl ArchiveRoot {
     }
 }
 
-/// A system identifier and a database's oid.
+/// A system identifier and a database's OID.
 type Whose = (u64, u32);
 
-/// Where this process found databases, by root: a look through all directories finds all of them.
+/// Where this process found databases, by root: a search finds all of them.
 static PLACES: Mutex<BTreeMap<(PathBuf, Whose), PathBuf>> = Mutex::new(BTreeMap::new());
 
 fn places() -> MutexGuard<'static, BTreeMap<(PathBuf, Whose), PathBuf>> {
     PLACES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// System identifier and oid of the database that a directory is of; `None` where nothing tells.
+/// System identifier and OID of the database of a directory; `None` if unknown.
 fn whose(database: &DatabaseDir) -> Result<Option<Whose>> {
-    // The owner that can't be read is missed when somebody wants to write.
+    // An unreadable owner is reported when somebody wants to write.
     if let Ok(Some(owner)) = owner::read(database) {
         let system_identifier = owner.identity.system_identifier;
         return Ok(Some((system_identifier, owner.database_oid)));
@@ -194,7 +193,7 @@ impl DatabaseDir {
         String::from_utf8(decoded).unwrap_or_else(|_| encoded.into_owned())
     }
 
-    /// All chains, oldest first. Retention may remove one meanwhile.
+    /// All chains, oldest first. Retention may remove one in the meantime.
     pub fn chains(&self) -> Result<Vec<ChainDir>> {
         let mut chains = Vec::new();
         for number in self.chain_numbers()? {
@@ -214,14 +213,14 @@ impl DatabaseDir {
             .transpose()
     }
 
-    /// Makes the next chain, the owner's own from now on. It is there as a whole or, after a crash, not at all.
+    /// Creates the next chain, which becomes the owner's own. It is complete or, after a crash, absent.
     pub fn create_chain(&self, new: NewChain) -> Result<ChainDir> {
         let number = self.chain_numbers()?.last().map_or(1, |last| last + 1);
         owner::note_chain(self, number)?;
         ChainDir::create(&self.path, number, new)
     }
 
-    /// Puts `restore.sh` and `README.txt` there; rewrites them only where they differ.
+    /// Writes `restore.sh` and `README.txt`, only if they differ.
     pub fn ensure_restore_files(&self) -> Result<()> {
         for (name, content) in RESTORE_FILES {
             if !self.holds(name, content) {
@@ -231,12 +230,12 @@ impl DatabaseDir {
         Ok(())
     }
 
-    /// True where both are there as this version writes them: whoever runs the script runs that.
+    /// True if both exist as this version writes them: a restore executes the script.
     pub fn has_own_restore_files(&self) -> bool {
         self.restore_files().iter().all(|(_, is_ours)| *is_ours)
     }
 
-    /// Their names, and whether each is there as this version writes it.
+    /// Their names, and whether each exists as this version writes it.
     pub(crate) fn restore_files(&self) -> [(&'static str, bool); 2] {
         RESTORE_FILES.map(|(name, content)| (name, self.holds(name, content)))
     }

@@ -58,7 +58,7 @@ pub struct Subscription {
 }
 
 impl Subscription {
-    /// The options that ALTER SUBSCRIPTION sets without connecting, those with their default value, too.
+    /// The options that ALTER SUBSCRIPTION sets without connecting, including those with their default value.
     fn settable(&self) -> Result<Vec<String>, Unhandled> {
         let slot = match &self.slot {
             Some(slot) => literal(slot),
