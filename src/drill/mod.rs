@@ -40,8 +40,8 @@ use crate::pg::server;
 use crate::{place, settings, status};
 
 /// Minimum and maximum delay before a failed removal of leftovers is retried.
-const FIRST_TIDY_RETRY: Duration = Duration::from_secs(5);
-const TIDY_RETRY: Duration = Duration::from_secs(600);
+const FIRST_CLEAN_UP_RETRY: Duration = Duration::from_secs(5);
+const CLEAN_UP_RETRY: Duration = Duration::from_secs(600);
 
 /// Every recorded drill of this database, oldest first.
 pub fn records(database: pg_sys::Oid) -> Result<Vec<Drill>, Failure> {

@@ -380,7 +380,7 @@ impl DatabaseDir {
     }
 
     /// Numbers of chains that are newer than the owner's own: written by others.
-    pub fn strange_chains(&self) -> Result<Vec<u32>> {
+    pub fn foreign_chains(&self) -> Result<Vec<u32>> {
         let Some(own) = read(self)?.and_then(|owner| owner.chain) else {
             return Ok(Vec::new());
         };

@@ -133,7 +133,7 @@ impl Object for Subscription {
         Ok(())
     }
 
-    fn is_made_anew_as(&self, to: &Self) -> bool {
+    fn is_recreated_as(&self, to: &Self) -> bool {
         self.of_slot() != to.of_slot()
     }
 
