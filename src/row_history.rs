@@ -40,7 +40,7 @@ pub fn question(
         GivenKey::Jsonb(object) => members(object)?,
         GivenKey::Text(text) => from_text(&described, text)?,
     };
-    ensure_tells_rows(&described, &given)?;
+    ensure_identifies_rows(&described, &given)?;
     let mut columns = Vec::new();
     let mut values = Vec::new();
     for (column, text) in given {
@@ -169,7 +169,7 @@ fn from_text(table: &KeyTable, text: Vec<u8>) -> Result<Vec<Given>, Failure> {
     }
 }
 
-fn ensure_tells_rows(table: &KeyTable, given: &[Given]) -> Result<(), Failure> {
+fn ensure_identifies_rows(table: &KeyTable, given: &[Given]) -> Result<(), Failure> {
     if given.is_empty() {
         return Err(bad_key("the key names no column"));
     }

@@ -92,7 +92,7 @@ fn keep(
     };
     let (chain, name) = pinned.ok_or_else(|| no_such_base(&base))?;
     Ok(match until {
-        None => format!("chain-{chain}/base/{name} is kept for ever"),
+        None => format!("chain-{chain}/base/{name} is kept forever"),
         Some(until) if until > time::calendar() => {
             format!(
                 "chain-{chain}/base/{name} is kept until {}",
@@ -115,7 +115,7 @@ fn point_in_time(until: TimestampWithTimeZone) -> Result<Option<time::Time>, Fai
     let code = PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE;
     let too_late = || {
         Failure::new(code, "a base backup cannot be kept beyond the year 9999")
-            .hint("Use NULL to keep it for ever.")
+            .hint("Use NULL to keep it forever.")
     };
     written.map(Some).ok_or_else(too_late)
 }

@@ -17,7 +17,7 @@ use super::session::{session, session_for_words};
 use super::subject::Subject;
 use super::words::{self, travels_as_effects};
 use super::{by_text, cluster, decoder_raw, objects, reset};
-use crate::effects::{does_more_than_catalogs_tell, is_told_by_catalogs};
+use crate::effects::{has_effects_beyond_catalogs, is_visible_in_catalogs};
 use crate::pg::ddl;
 use crate::pg::ddl::database::{needs_empty, NeedsEmpty};
 use crate::pg::ddl::ddl_history::HistoryTable;
@@ -285,7 +285,7 @@ fn record_own(command: &'static str, text: &[u8], table: Sql) {
 
 /// True if the catalogs do not show everything that a command does.
 pub(super) fn is_beyond_catalogs(tag: &str) -> bool {
-    does_more_than_catalogs_tell(tag) || !is_told_by_catalogs(tag)
+    has_effects_beyond_catalogs(tag) || !is_visible_in_catalogs(tag)
 }
 
 /// Handles a statement that could not be recorded.

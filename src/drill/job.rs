@@ -16,7 +16,7 @@ use super::moment::Moment;
 use super::restore::{self, Where};
 use super::source_server::SourceServer;
 use super::target::Target;
-use super::tidying::{FIRST_TIDY_RETRY, TIDY_RETRY};
+use super::tidying::{CLEAN_UP_RETRY, FIRST_CLEAN_UP_RETRY};
 use super::{board, client, scratch, target, throwaway};
 use crate::backup::dump::Source;
 use crate::pg::failure::Failure;
@@ -104,7 +104,7 @@ fn next_try(database: pg_sys::Oid) -> i64 {
     let now = time::now().timestamp_micros();
     let begun = begun_by(database).ok().flatten();
     let age = begun.map_or(0, |(_, begun)| now - begun.started_at.timestamp_micros());
-    let (least, most) = (FIRST_TIDY_RETRY.as_micros(), TIDY_RETRY.as_micros());
+    let (least, most) = (FIRST_CLEAN_UP_RETRY.as_micros(), CLEAN_UP_RETRY.as_micros());
     now + age.clamp(least as i64, most as i64)
 }
 

@@ -194,7 +194,7 @@ impl Run<'_> {
                 target.ensure_target_is_up(&why)?;
                 drill
                     .problems
-                    .push(format!("the rows can't be read: {why}"));
+                    .push(format!("the rows could not be read: {why}"));
             }
         }
         add(&mut drill.problems, found.problems);

@@ -16,8 +16,8 @@ use crate::pg::server;
 use crate::{place, settings, status};
 
 /// How long after a failure to drop what a drill left behind it is tried again, at least and at most.
-pub(super) const FIRST_TIDY_RETRY: Duration = Duration::from_secs(5);
-pub(super) const TIDY_RETRY: Duration = Duration::from_secs(600);
+pub(super) const FIRST_CLEAN_UP_RETRY: Duration = Duration::from_secs(5);
+pub(super) const CLEAN_UP_RETRY: Duration = Duration::from_secs(600);
 
 /// All directories are looked at again after so long: the archive may have been mounted after the first look.
 const LOOK_AT_ALL: Duration = Duration::from_secs(3600);

@@ -1,13 +1,13 @@
 //! The command tags whose effects the catalogs show completely.
 
 /// Scripts of extensions have further effects.
-pub fn does_more_than_catalogs_tell(command: &str) -> bool {
+pub fn has_effects_beyond_catalogs(command: &str) -> bool {
     matches!(command, "CREATE EXTENSION" | "ALTER EXTENSION")
 }
 
 /// True for a command that did nothing if it changed no catalog: IF EXISTS, IF NOT EXISTS, or if all objects
 /// are temporary. Results of REFRESH are computed at the end of a restore.
-pub fn is_told_by_catalogs(command: &str) -> bool {
+pub fn is_visible_in_catalogs(command: &str) -> bool {
     let is_ddl = ["CREATE ", "ALTER ", "DROP "]
         .iter()
         .any(|verb| command.starts_with(verb))
@@ -37,9 +37,9 @@ mod tests {
 
     #[test]
     fn commands_about_the_cluster_are_not_told() {
-        assert!(is_told_by_catalogs("DROP OWNED"));
-        assert!(!is_told_by_catalogs("DROP ROLE"));
-        assert!(!is_told_by_catalogs("GRANT ROLE"));
-        assert!(does_more_than_catalogs_tell("ALTER EXTENSION"));
+        assert!(is_visible_in_catalogs("DROP OWNED"));
+        assert!(!is_visible_in_catalogs("DROP ROLE"));
+        assert!(!is_visible_in_catalogs("GRANT ROLE"));
+        assert!(has_effects_beyond_catalogs("ALTER EXTENSION"));
     }
 }

@@ -20,7 +20,7 @@ use effects::left_out::LeftOut;
 use effects::{compare, read, Context, Effect, Key, Model, States, Unhandled};
 use rustc_hash::FxHashSet;
 
-pub use self::commands::{does_more_than_catalogs_tell, is_told_by_catalogs};
+pub use self::commands::{has_effects_beyond_catalogs, is_visible_in_catalogs};
 use self::source::{Catalogs, Known};
 use crate::pg::effects::changed_rows::ChangedRows;
 use crate::pg::effects::events::{Event, Touched, Unreadable, REWRITE};

@@ -84,7 +84,7 @@ pub fn judge_directory(row: &mut Row, database: pg_sys::Oid) {
             if !is_anothers(row, database) {
                 judge_chain(row, &chain);
             }
-            judge_strangers(row, database, &chain);
+            judge_foreign_chains(row, database, &chain);
             judge_drills(row, database, &chain);
         }
         // Its file system may not be mounted: then the chain continues when it is.
@@ -96,9 +96,9 @@ pub fn judge_directory(row: &mut Row, database: pg_sys::Oid) {
 }
 
 /// A chain that is newer than the slot's own is the one that a restore would use.
-fn judge_strangers(row: &mut Row, database: pg_sys::Oid, own: &ChainDir) {
+fn judge_foreign_chains(row: &mut Row, database: pg_sys::Oid, own: &ChainDir) {
     let found = place::find(database).ok().flatten();
-    let strange = found.and_then(|found| found.strange_chains().ok());
+    let strange = found.and_then(|found| found.foreign_chains().ok());
     for number in strange.unwrap_or_default() {
         row.because(
             Level::Critical,

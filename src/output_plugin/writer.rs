@@ -6,12 +6,12 @@
 mod ddl;
 mod effects;
 mod inserts;
-mod unworded;
+mod unwritable;
 
 use archive::segment::{ClusterFact, DdlBlock, Lost, What};
 use pgrx::prelude::*;
 
-use self::effects::Deeds;
+use self::effects::HeldEffects;
 use self::inserts::Run;
 use super::ddl_history::Statement;
 use super::frame;
@@ -33,7 +33,7 @@ pub struct State {
     /// A DDL statement that is held back until its row is complete.
     held: Option<Statement>,
     /// Its effects on the catalogs.
-    deeds: Deeds,
+    held_effects: HeldEffects,
     /// A statement was written as text.
     has_text: bool,
     /// The last reported loss of a schema change.

@@ -140,7 +140,7 @@ fn a_pinned_base_outlives_its_age_and_a_new_server_over_the_archive() {
         "SELECT incr_keep('{first}', note => 'before the “great” migration')"
     ));
     assert!(
-        said.ends_with(&format!("{first} is kept for ever")),
+        said.ends_with(&format!("{first} is kept forever")),
         "{said}"
     );
     // By its path, as incr_dump() gave it.

@@ -1,4 +1,4 @@
-//! The archive's segments as a test reads them: plain text, split at the structural comments.
+//! The archive's segments for tests: plain text, split at the structural comments.
 
 use crate::Cluster;
 use std::fs;
@@ -32,7 +32,7 @@ impl Segment {
         })
     }
 
-    /// The random key that the segment's structural comments carry.
+    /// The random key in the segment's structural comments.
     pub fn key(&self) -> &str {
         let comment = self.text.lines().find_map(|line| line.strip_prefix("-- @"));
         comment
@@ -49,7 +49,7 @@ impl Segment {
             .collect()
     }
 
-    /// Its complete transactions: the worker may be writing the next.
+    /// Its complete transactions: the worker may be writing the next one.
     pub fn transactions(&self) -> Vec<Transaction> {
         if !self.text.contains('\n') {
             return Vec::new();
@@ -113,8 +113,8 @@ impl Cluster {
             .expect("there is a chain")
     }
 
-    /// The newest chain's segments in replay order, the open one last. The worker may rename that
-    /// one between the listing and the reading: then both are done again.
+    /// The newest chain's segments in replay order, the open one last. The worker may rename that one between
+    /// listing and reading: then both are repeated.
     pub fn segments(&self) -> Vec<Segment> {
         loop {
             let files = entries(&self.chain_directory().join("incremental"));
@@ -135,7 +135,7 @@ impl Cluster {
             .collect()
     }
 
-    /// Everything that the newest chain says, as one text. Flush first.
+    /// The contents of the newest chain, as one text. Flush first.
     pub fn stream(&self) -> String {
         self.segments()
             .into_iter()

@@ -1,17 +1,16 @@
-//! Whether two databases hold the same values to the last bit: every value's binary form, as its
-//! type's send function gives it.
+//! Whether two databases contain bitwise identical values: every value's binary form, from its type's send
+//! function.
 //!
-//! pg_dump's text hides nothing that it can read back; this is for what text could hide: a float's
-//! last bit, the sign of a zero, a numeric's scale, a row in the wrong table. What holds an OID
-//! that differs from database to database (an array's element type, a composite's fields, a
-//! `regclass`) is taken apart, or compared by name.
+//! This checks what pg_dump's text may not show: a float's last bit, the sign of a zero, a numeric's scale, a
+//! row in the wrong table. Values with OIDs that differ between databases (an array's element type, a
+//! composite's fields, a `regclass`) are decomposed, or compared by name.
 
 use crate::Cluster;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-/// Every type that a column has, and every type that those are made of. A send function that belongs
-/// to another type (refcursor has text's) does not take this one: then the text serves.
+/// Every type of a column, and their component types. If the send function belongs to another type (refcursor
+/// has text's), it does not accept this one: then the text is compared.
 const TYPES: &str = "SELECT t.oid, t.typtype,
     CASE WHEN t.typcategory = 'A' AND t.typsend = 'array_send'::regproc THEN t.typelem ELSE 0 END,
     t.typbasetype,
@@ -22,7 +21,7 @@ const TYPES: &str = "SELECT t.oid, t.typtype,
      FROM pg_attribute WHERE attrelid = t.typrelid AND attnum > 0 AND NOT attisdropped)
     FROM pg_type t WHERE t.typtype IN ('b', 'c', 'd', 'e', 'r', 'm')";
 
-/// Every relation with rows of its own that are kept, with its columns.
+/// Every permanent relation with rows of its own, with its columns.
 const RELATIONS: &str = "SELECT c.oid::regclass,
     (SELECT string_agg(atttypid::text || ' ' || quote_ident(attname), E'\\x1f' ORDER BY attnum)
      FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped)
@@ -32,20 +31,20 @@ const RELATIONS: &str = "SELECT c.oid::regclass,
                       AND d.objid = c.oid AND d.deptype = 'e')
     ORDER BY c.oid::regclass::text COLLATE \"C\"";
 
-/// What psql prints between columns; no name holds it.
+/// psql's column separator; no name contains it.
 const SEPARATOR: &str = "\u{1e}";
 
 struct Type {
     kind: String,
     element: u32,
     base: u32,
-    /// Empty where the text must serve.
+    /// Empty if the text has to be compared.
     send: String,
     name: String,
     fields: Vec<(u32, String)>,
 }
 
-/// Panics with the tables and columns that differ unless both databases hold the same bytes.
+/// Panics with the tables and columns that differ unless both databases contain the same bytes.
 pub fn assert_same_bytes(source: (&Cluster, &str), target: (&Cluster, &str)) {
     let (left, right) = (digests(source.0, source.1), digests(target.0, target.1));
     if left == right {
@@ -65,7 +64,7 @@ pub fn assert_same_bytes(source: (&Cluster, &str), target: (&Cluster, &str)) {
 }
 
 impl Cluster {
-    /// [`Cluster::assert_restores`], and every value is the same to the last bit.
+    /// [`Cluster::assert_restores`], and every value is bitwise identical.
     pub fn assert_restores_to_the_byte(&self) {
         let restored = self.assert_restores();
         assert_same_bytes((self, self.database()), (self, &restored.database));
@@ -127,7 +126,7 @@ fn bytes(types: &BTreeMap<u32, Type>, ty: u32, value: &str) -> String {
             format!("coalesce({field}, '\\xff')")
         });
         let fields: Vec<_> = fields.chain(["''::bytea".into()]).collect();
-        // IS NULL would take a row of NULLs for no row.
+        // IS NULL would be true for a row of NULLs.
         return format!(
             "CASE WHEN {value} IS DISTINCT FROM NULL THEN {} END",
             fields.join(" || '\\xfe' || ")

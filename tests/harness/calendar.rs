@@ -1,6 +1,6 @@
-//! A server whose calendar a test moves, so that nothing waits for days to pass.
+//! A server whose calendar a test moves, so that no test waits for days.
 //!
-//! Schedules, retention and the times of bases follow it; commit times and all else do not.
+//! It affects schedules, retention and the times of bases, but not commit times.
 
 use crate::cluster::Builder;
 use crate::{give_to_server_user, Cluster};
@@ -16,12 +16,12 @@ impl Builder {
 }
 
 impl Cluster {
-    /// From now on it is so many days after today; `lines` are failpoints that strike then.
+    /// From now on it is this many days after today; `lines` are additional failpoints.
     pub fn set_day(&self, day: i64, lines: &str) {
         self.set_seconds(day * DAY, lines);
     }
 
-    /// From now on it is so many seconds later than it is.
+    /// From now on it is this many seconds later.
     pub fn set_seconds(&self, seconds: i64, lines: &str) {
         let whole = self.root().join("failpoints.new");
         fs::write(&whole, format!("clock {seconds}\n{lines}")).expect("failpoints can be written");

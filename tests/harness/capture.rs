@@ -1,12 +1,12 @@
-//! What a test asks about the capture of its database.
+//! The state of the capture of a test's database.
 
 use std::process::Command;
 
 use crate::{run, wait_until, Cluster};
 
 impl Cluster {
-    /// One column of pg_replication_slots for the slot of the test's database; empty for NULL, or
-    /// when there is no slot.
+    /// One column of pg_replication_slots for the slot of the test's database; empty for NULL, or if there is
+    /// no slot.
     pub fn slot(&self, column: &str) -> String {
         self.sql(&format!(
             "SELECT {column} FROM pg_replication_slots WHERE {OUR_SLOT}"
@@ -20,7 +20,7 @@ impl Cluster {
         ))
     }
 
-    /// The process id of the capture worker; empty while none runs.
+    /// The process id of the capture worker; empty while none is running.
     pub fn capture_pid(&self) -> String {
         self.slot("active_pid")
     }

@@ -1,4 +1,4 @@
-//! A cluster's life: made, started, stopped, crashed, removed.
+//! A cluster: created, started, stopped, crashed, removed.
 
 use crate::installation::{give_to_server_user, run, Installation};
 use std::collections::BTreeMap;
@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::Mutex;
 
-/// The database that tests work in unless they name another.
+/// The default database of tests.
 const DATABASE: &str = "app";
 
 /// Every cluster has a socket directory of its own, so all of them use the same port number.
@@ -25,7 +25,7 @@ pub struct Cluster {
     environment: Vec<(String, String)>,
 }
 
-/// What a test wants different from the usual cluster.
+/// Differences from the default cluster.
 pub struct Builder {
     pub(crate) installation: Installation,
     database: String,
@@ -53,7 +53,7 @@ impl Builder {
         self
     }
 
-    /// Another locale than the one that goes with the encoding.
+    /// Another locale than the default for the encoding.
     pub fn locale(mut self, locale: &str) -> Self {
         self.locale = Some(locale.into());
         self
@@ -65,13 +65,13 @@ impl Builder {
         self
     }
 
-    /// A line of postgresql.conf, the value as it stands there (quoted where need be).
+    /// A line of postgresql.conf, with the value as written there (quoted if necessary).
     pub fn setting(mut self, name: &str, value: &str) -> Self {
         self.settings.insert(name.into(), value.into());
         self
     }
 
-    /// Leaves a line of the usual postgresql.conf out.
+    /// Omits a default line of postgresql.conf.
     pub fn without(mut self, name: &str) -> Self {
         self.settings.remove(name);
         self
@@ -83,7 +83,7 @@ impl Builder {
         self
     }
 
-    /// A system identifier of its own. Other clusters are copies of one template and share theirs.
+    /// A system identifier of its own. Other clusters are copies of one template and have the same one.
     pub fn own_system_identifier(mut self) -> Self {
         self.own_initdb = true;
         self
@@ -98,8 +98,7 @@ impl Builder {
         cluster
     }
 
-    /// Starts the cluster with the extension and runs `incr_setup()`: everything from here on is
-    /// backed up.
+    /// Starts the cluster with the extension and runs `incr_setup()`: everything from then on is backed up.
     pub fn back_up(self) -> Cluster {
         let cluster = self.start();
         cluster.sql("CREATE EXTENSION pg_incrbackup");
@@ -107,11 +106,11 @@ impl Builder {
         cluster
     }
 
-    /// Makes the data directory without starting the server.
+    /// Creates the data directory without starting the server.
     pub fn create(self) -> Cluster {
         let root = new_root();
         let data = root.join("data");
-        // A template serves the usual locale only.
+        // There is a template for the default locale only.
         if self.own_initdb || self.locale.is_some() {
             let locale = self.locale.as_deref();
             init_db(&self.installation, &self.encoding, locale, &data);
@@ -152,12 +151,12 @@ impl Builder {
 }
 
 impl Cluster {
-    /// A builder with the settings that the README asks for and nothing that a test would wait for.
+    /// A builder with the settings that the README requires and without delays.
     pub fn builder() -> Builder {
         let usual = [
             ("listen_addresses", "''"),
             ("port", &PORT.to_string()),
-            // A test's own crash is one of processes, which the page cache outlives.
+            // A test only crashes processes, which the page cache survives.
             ("fsync", "off"),
             ("wal_level", "logical"),
             ("max_wal_senders", "10"),
@@ -183,8 +182,8 @@ impl Cluster {
         }
     }
 
-    /// A cluster that a program run with `KEEP=1` left behind, started again (also when somebody
-    /// looks at it: it must load our library as it is now). It stays there.
+    /// A cluster that a program run with `KEEP=1` left behind, started again (also for inspection: it must
+    /// load the current library). It is kept.
     pub fn kept(root: &Path, database: &str) -> Self {
         let cluster = Self {
             installation: Installation::under_test(),
@@ -205,7 +204,7 @@ impl Cluster {
         Self::builder().back_up()
     }
 
-    /// Whether the cluster's files stay.
+    /// Whether the cluster's files are kept.
     pub fn is_kept(&self) -> bool {
         self.is_kept
     }
@@ -251,7 +250,7 @@ impl Cluster {
         self.root.join("archive")
     }
 
-    /// The server's whole log.
+    /// The complete server log.
     pub fn log(&self) -> String {
         let log = fs::read(self.root.join("log")).unwrap_or_default();
         String::from_utf8_lossy(&log).into_owned()
@@ -263,7 +262,7 @@ impl Cluster {
         }
     }
 
-    /// Starts the server; gives the end of its log if it does not come up.
+    /// Starts the server; returns the end of its log if it does not start.
     pub fn try_start(&self) -> Result<(), String> {
         let log = self.root.join("log");
         let mut command = self.pg_ctl("start");
@@ -280,7 +279,7 @@ impl Cluster {
         run(self.pg_ctl("stop").args(["-m", "fast"]));
     }
 
-    /// Stops the server as a crash would: no checkpoint, no goodbye (`-m immediate`).
+    /// Stops the server as in a crash: no checkpoint (`-m immediate`).
     pub fn crash(&self) {
         run(self.pg_ctl("stop").args(["-m", "immediate"]));
     }
@@ -290,13 +289,13 @@ impl Cluster {
         self.start();
     }
 
-    /// Stops the server and tries to start it with settings that it may not accept.
+    /// Stops the server and tries to start it with settings that may be invalid.
     pub fn stop_and_try_start(&self) -> Result<(), String> {
         self.stop();
         self.try_start()
     }
 
-    /// Leaves the cluster's files where they are when the test fails, as `KEEP=1` always does.
+    /// Keeps the cluster's files if the test fails, as `KEEP=1` always does.
     pub fn keep_if_it_fails(&self) {
         self.is_kept_on_failure.store(true, Ordering::Relaxed);
     }
@@ -306,7 +305,7 @@ impl Cluster {
         run(Command::new("kill").args(["-9", pid]));
     }
 
-    /// Appends a line to postgresql.conf and makes the server read it again.
+    /// Appends a line to postgresql.conf and reloads it.
     pub fn set(&self, name: &str, value: &str) {
         self.write_setting(name, value);
         self.sql_in("postgres", "SELECT pg_reload_conf()");
@@ -314,8 +313,8 @@ impl Cluster {
 
     /// Appends a line to postgresql.conf; for settings that a restart must read.
     ///
-    /// By rename: a reload asked for a moment ago may be reading the file, and one that it found
-    /// cut short would turn every setting of this cluster off.
+    /// By rename: the server may just be reloading the file, and a truncated one would reset every setting of
+    /// this cluster.
     pub fn write_setting(&self, name: &str, value: &str) {
         let conf = self.data_directory().join("postgresql.conf");
         let mut text = fs::read_to_string(&conf).expect("postgresql.conf can be read");
@@ -326,8 +325,7 @@ impl Cluster {
         fs::rename(whole, conf).expect("postgresql.conf can be replaced");
     }
 
-    /// Waits until the database takes connections again, after a crash that restarts the server, and writes: a server that
-    /// is about to be promoted takes connections before.
+    /// Waits until the database accepts connections again, after a crash that restarts the server.
     pub fn wait_for_connections(&self) {
         crate::wait_until("the server takes connections and writes", || {
             self.is_true("SELECT NOT pg_is_in_recovery()")
@@ -391,8 +389,8 @@ fn init_db(installation: &Installation, encoding: &str, locale: Option<&str>, da
     ]));
 }
 
-/// A data directory to copy, which takes a tenth of the time that initdb takes. One for each
-/// encoding, made by the first test that needs it and kept with the private PostgreSQL.
+/// A data directory to copy, which takes a tenth of the time of initdb. One for each encoding, created by the
+/// first test that needs it and kept with the private PostgreSQL.
 fn template(installation: &Installation, encoding: &str) -> PathBuf {
     static MAKING: Mutex<()> = Mutex::new(());
     let template = installation.bin().join(format!("../template-{encoding}"));
@@ -402,7 +400,7 @@ fn template(installation: &Installation, encoding: &str) -> PathBuf {
     if !template.exists() {
         let root = new_root();
         init_db(installation, encoding, None, &root.join("data"));
-        // Whole or not at all: another test run may be making it, too.
+        // Atomically: another test run may be creating it, too.
         let own = template.with_extension(std::process::id().to_string());
         run(Command::new("mv").arg(root.join("data")).arg(&own));
         if fs::rename(&own, &template).is_err() {

@@ -11,11 +11,11 @@ const SHOWN: usize = 40;
 /// One line that only one of two databases has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
-    /// What the line belongs to, such as `TABLE public.t`.
+    /// The object of the line, such as `TABLE public.t`.
     pub object: String,
     pub side: Side,
     pub line: String,
-    /// How often more than the other side has it.
+    /// How many more of them this side has.
     pub times: i64,
 }
 
@@ -25,25 +25,25 @@ pub enum Side {
     Restored,
 }
 
-/// Panics with a readable difference unless both databases hold the same.
+/// Panics with a readable difference unless both databases have the same contents.
 ///
-/// Versions word the same definition differently, so a source of another version is first carried
-/// to the target's by its own pg_dump and psql.
+/// Versions format the same definition differently, so a source of another version is first converted to the
+/// target's by its own pg_dump and psql.
 pub fn assert_identical(source: (&Cluster, &str), target: (&Cluster, &str)) {
     let reference = (source.0.version() != target.0.version()).then(|| carried(source, target.0));
     let mut contents = match &reference {
         Some(database) => Contents::of(target.0, database),
         None => Contents::of(source.0, source.1),
     };
-    // pg_dump carries them less exactly than restore.sh does.
+    // pg_dump preserves them less exactly than restore.sh does.
     contents.sequences = Some(sequences(source.0, source.1));
     contents.assert_restored(target.0, target.1);
 }
 
-/// What a database holds at one moment, to be compared with what is restored later.
+/// The contents of a database at one time, to be compared with what is restored later.
 pub struct Contents {
     lines: Lines,
-    /// `None`: they may stand anywhere.
+    /// `None`: they may have any value.
     sequences: Option<String>,
 }
 
@@ -55,7 +55,7 @@ impl Contents {
         }
     }
 
-    /// At a point in the middle a sequence may stand past its value of that moment.
+    /// At an arbitrary point a sequence may be past its value at that time.
     pub fn without_sequences(self) -> Self {
         Self {
             sequences: None,
@@ -63,7 +63,7 @@ impl Contents {
         }
     }
 
-    /// Panics with a readable difference unless that database holds the same.
+    /// Panics with a readable difference unless that database has the same contents.
     pub fn assert_restored(&self, target: &Cluster, database: &str) {
         let restored = Self::of(target, database);
         let found = between(&self.lines, &restored.lines);
@@ -82,9 +82,9 @@ impl Contents {
     }
 }
 
-/// Everything in which two databases of the same version differ: their dumps with the properties of
-/// the databases themselves, their sequences, a count and a checksum of every table's rows,
-/// and their large objects. Ordered by object.
+/// All differences of two databases of the same version: their dumps with the properties of the databases
+/// themselves, their sequences, a count and a checksum of every table's rows, and their large objects.
+/// Ordered by object.
 pub fn differences(source: (&Cluster, &str), target: (&Cluster, &str)) -> Vec<Difference> {
     let everything = |(cluster, database): (&Cluster, &str)| {
         let mut lines = dumped_lines(cluster, database, Scope::Everything);
@@ -106,13 +106,13 @@ fn carried((source, database): (&Cluster, &str), cluster: &Cluster) -> String {
     name
 }
 
-/// A database as lines that can be kept in a file: its definitions and rows as pg_dump of this version words
-/// them, each with its object and how often it stands there.
+/// A database as lines that can be kept in a file: its definitions and rows in the format of this version's
+/// pg_dump, each with its object and number of occurrences.
 pub fn dumped(cluster: &Cluster, database: &str) -> Vec<String> {
     kept(&dumped_lines(cluster, database, Scope::Contents))
 }
 
-/// The same of what every version words alike: positions of sequences, checksums of rows, large objects.
+/// The same for what all versions format alike: positions of sequences, checksums of rows, large objects.
 pub fn checksums(cluster: &Cluster, database: &str) -> Vec<String> {
     kept(&contents(cluster, database))
 }
@@ -139,7 +139,7 @@ fn between(source: &Lines, restored: &Lines) -> Vec<Difference> {
     };
     let mut found = surplus(source, restored, Side::Source);
     found.extend(surplus(restored, source, Side::Restored));
-    // Stable: of one object, the source's lines stay first.
+    // Stable: for each object, the source's lines stay first.
     found.sort_by(|a, b| a.object.cmp(&b.object));
     found
 }

@@ -1,10 +1,10 @@
-//! What pg_dump does not show of a database's contents, or only line by line: where sequences
-//! stand, rows that are computed (of materialized views, generated columns), large objects as wholes.
+//! What pg_dump does not show of a database's contents, or only line by line: positions of sequences,
+//! computed rows (of materialized views, generated columns), complete large objects.
 
 use crate::dump::Lines;
 use crate::Cluster;
 
-/// The session that reads a database: the same text for the same value, whatever the database sets.
+/// The settings for reading a database: the same text for the same value, whatever is set for the database.
 const FIXED: &str = "SET search_path = ''; SET DateStyle = ISO; SET IntervalStyle = postgres;
     SET TimeZone = 'UTC'; SET extra_float_digits = 1; SET bytea_output = hex; SET lc_monetary = 'C';
     SET row_security = off; SET default_transaction_read_only = off; SET statement_timeout = 0;";
@@ -40,7 +40,7 @@ pub(crate) fn contents(cluster: &Cluster, database: &str) -> Lines {
     lines
 }
 
-/// A table whose rows cannot be read, because a computed column fails, must fail the same way.
+/// If the rows of a table cannot be read, because a computed column fails, they must fail in the same way.
 fn rows(cluster: &Cluster, database: &str) -> String {
     let query = format!(
         "\\unset ON_ERROR_STOP

@@ -4,11 +4,11 @@ use crate::installation::run;
 use crate::Cluster;
 use std::collections::BTreeMap;
 
-/// How often each line occurs in each object. Without order: pg_dump's depends on OIDs, and a
+/// The number of occurrences of each line in each object. Unordered: pg_dump's order depends on OIDs, and a
 /// table's rows have none.
 pub(crate) type Lines = BTreeMap<(String, String), i64>;
 
-/// How much of a database is looked at.
+/// The part of a database that is compared.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scope {
     /// Schema and data.
@@ -17,7 +17,7 @@ pub(crate) enum Scope {
     Everything,
 }
 
-/// How the lines of a dump begin that the source has and a restored database has not.
+/// Prefixes of lines of a dump that only the source has.
 const LEFT_OUT: [&str; 4] = [
     "CREATE EXTENSION IF NOT EXISTS pg_incrbackup ",
     "COMMENT ON EXTENSION pg_incrbackup ",
@@ -25,7 +25,7 @@ const LEFT_OUT: [&str; 4] = [
     "\\unrestrict ",
 ];
 
-/// pg_dump's own comments. Others are text of functions and belong to the dump.
+/// pg_dump's own comments. Other comments are part of function bodies and belong to the dump.
 const COMMENTS: [&str; 6] = [
     "-- Name: ",
     "-- Data for Name: ",
@@ -35,15 +35,15 @@ const COMMENTS: [&str; 6] = [
     "-- Statistics for Name: ",
 ];
 
-/// Settings that hold for whatever follows that lives in a tablespace or has an access method.
+/// Settings that apply to all following objects that have a tablespace or an access method.
 const SETTINGS: [&str; 2] = [
     "SET default_tablespace = ",
     "SET default_table_access_method = ",
 ];
 
-/// What pg_dump writes, line by line, but for our extension, which a restored database does not have
-/// (`--extension=` would leave out event triggers, publications, casts and more besides), and for
-/// \restrict, which carries a random key.
+/// pg_dump's output, line by line, without our extension, which a restored database does not have
+/// (`--extension=` would also omit event triggers, publications, casts and more), and without \restrict,
+/// which has a random key.
 pub(crate) fn dump(cluster: &Cluster, database: &str, scope: Scope) -> Vec<String> {
     let mut command = cluster.installation().command("pg_dump");
     command.args(["--no-unlogged-table-data", "-d"]);
@@ -65,7 +65,7 @@ pub(crate) fn dumped_lines(cluster: &Cluster, database: &str, scope: Scope) -> L
     reader.lines
 }
 
-/// Attributes the lines of a dump to objects.
+/// Assigns the lines of a dump to objects.
 struct Reader {
     database: String,
     object: String,
@@ -78,7 +78,7 @@ impl Reader {
         Self {
             database: format!(" DATABASE {database}"),
             object: String::new(),
-            // What holds before the first SET, which comes with the first table that is not partitioned.
+            // Values before the first SET, which comes with the first table that is not partitioned.
             settings: [String::new(), format!("{}heap;", SETTINGS[1])],
             lines: Lines::new(),
         }
@@ -101,7 +101,7 @@ impl Reader {
         self.object = if kind.starts_with("DATABASE") || name.starts_with("DATABASE ") {
             "DATABASE".into()
         } else if kind.starts_with("BLOB") {
-            // Large objects come in groups whose borders depend on what else there is.
+            // Large objects come in groups, which depend on the other objects.
             "LARGE OBJECTS".into()
         } else {
             format!("{kind} {schema}.{name}")
@@ -123,7 +123,7 @@ impl Reader {
         *self.lines.entry((object, line)).or_default() += 1;
     }
 
-    /// Sequences' positions are compared by themselves.
+    /// Positions of sequences are compared separately.
     fn is_meaningless(&self, line: &str) -> bool {
         line.is_empty()
             || line == "--"
@@ -132,7 +132,7 @@ impl Reader {
     }
 }
 
-/// What pg_dump says of an object before its lines.
+/// pg_dump's comment before an object's lines.
 struct Header<'a> {
     name: &'a str,
     kind: &'a str,

@@ -1,5 +1,4 @@
-//! One installed PostgreSQL: where its programs are, and how to run them as a user that
-//! PostgreSQL accepts (never root).
+//! One installed PostgreSQL: its programs, and running them as a user that PostgreSQL accepts (never root).
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -12,7 +11,7 @@ pub struct Installation {
 }
 
 impl Installation {
-    /// The PostgreSQL under test: version `PGVER`, 15 where that is not set.
+    /// The PostgreSQL under test: version `PGVER`, 15 by default.
     pub fn under_test() -> Self {
         let version = std::env::var("PGVER").unwrap_or_else(|_| "15".into());
         Self::of(version.parse().expect("PGVER is a major version number"))
@@ -23,7 +22,7 @@ impl Installation {
         Self::in_tree(version, &version.to_string())
     }
 
-    /// The one in a tree that tools/tree-bin.sh knows by a name.
+    /// The one in a tree with a name of tools/tree-bin.sh.
     pub(crate) fn in_tree(version: u32, name: &str) -> Self {
         let profile = std::env::var("PGPROFILE").unwrap_or_else(|_| "dev".into());
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tools/tree-bin.sh");
@@ -45,13 +44,13 @@ impl Installation {
         &self.bin
     }
 
-    /// Where the server's loadable modules are.
+    /// The directory of the server's loadable modules.
     pub fn module_directory(&self) -> PathBuf {
         let output = run(self.command("pg_config").arg("--pkglibdir"));
         PathBuf::from(String::from_utf8_lossy(&output.stdout).trim())
     }
 
-    /// Puts an extension of one SQL script there, version 1.0.
+    /// Installs an extension that consists of one SQL script, version 1.0.
     pub fn install_extension(&self, name: &str, script: &str) {
         self.write_extension_file(&format!("{name}.control"), "default_version = '1.0'\n");
         self.write_extension_file(&format!("{name}--1.0.sql"), script);
@@ -62,8 +61,7 @@ impl Installation {
         self.write_extension_file(&format!("{name}--1.0--1.1.sql"), script);
     }
 
-    /// Puts a control file or script of an extension there, whole or not at all: another test may be
-    /// reading it.
+    /// Installs a control file or script of an extension atomically: another test may be reading it.
     pub fn write_extension_file(&self, file: &str, text: &str) {
         let output = run(self.command("pg_config").arg("--sharedir"));
         let share = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
@@ -73,8 +71,8 @@ impl Installation {
         std::fs::rename(own, path).expect("an extension can be installed");
     }
 
-    /// Builds a module of one C file of tests/plugins, and puts it among the server's, unless one is
-    /// there that is newer than the file.
+    /// Builds a module from one C file of tests/plugins, and installs it, unless the installed one is newer
+    /// than the file.
     pub fn install_module(&self, name: &str) {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("plugins/{name}.c"));
         let module = self.module_directory().join(format!("{name}.so"));
@@ -85,7 +83,7 @@ impl Installation {
         }
         let headers = run(self.command("pg_config").arg("--includedir-server"));
         let headers = String::from_utf8_lossy(&headers.stdout).trim().to_owned();
-        // Whole or not at all: another test may be loading it.
+        // Atomically: another test may be loading it.
         let own = beside(&module);
         run(Command::new("cc")
             .args(["-O1", "-fPIC", "-shared", "-I", &headers, "-o"])
@@ -131,7 +129,7 @@ impl Installation {
     }
 }
 
-/// Runs a command to its end and gives its output; panics with everything it said if it failed.
+/// Runs a command and returns its output; panics with the complete output if it failed.
 pub fn run(command: &mut Command) -> Output {
     let output = command
         .output()
@@ -146,7 +144,7 @@ pub fn run(command: &mut Command) -> Output {
     output
 }
 
-/// Where a file is written before it takes its place: no other thread's, nor another test run's.
+/// The path of a file before its rename: unique for each thread and test run.
 fn beside(path: &Path) -> PathBuf {
     let thread = format!("{:?}", std::thread::current().id());
     path.with_extension(format!("{}.{thread}", std::process::id()))

@@ -1,6 +1,6 @@
 //! Throwaway PostgreSQL clusters for tests of pg_incrbackup.
 //!
-//! A test says what it fears and lets the harness do the rest:
+//! A test contains only the scenario; the harness does the rest:
 //!
 //! ```no_run
 //! use harness::Cluster;
@@ -10,10 +10,10 @@
 //! c.assert_restores();
 //! ```
 //!
-//! Every cluster is the test's own: a data directory, an archive and a socket in one temporary
-//! directory, no TCP port, stopped and removed when the value is dropped, also after a panic.
-//! Nothing here sleeps for a fixed time; see [`wait_until`]. `PGVER` (15 or 18) chooses the
-//! PostgreSQL, which is this checkout's private copy (`tools/tree-bin.sh`).
+//! Every cluster belongs to one test: a data directory, an archive and a socket in one temporary directory,
+//! no TCP port, stopped and removed when the value is dropped, also after a panic. Nothing here sleeps for a
+//! fixed time; see [`wait_until`]. `PGVER` (15 or 18) selects the PostgreSQL, which is this checkout's
+//! private copy (`tools/tree-bin.sh`).
 
 mod archive_files;
 mod bytes;

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::PathBuf;
 
 impl Installation {
-    /// PostgreSQL 18.4, with the extension as it was built for the 18 that tests run.
+    /// PostgreSQL 18.4, with the extension as built for the 18 under test.
     pub fn of_18_4() -> Self {
         let earlier = Self::in_tree(18, "18.4");
         let later = Self::of(18);
@@ -37,7 +37,7 @@ impl Builder {
 }
 
 impl Cluster {
-    /// The same data directory by other programs. To be called while the server is stopped.
+    /// The same data directory with other programs. To be called while the server is stopped.
     pub fn run_by(&mut self, installation: Installation) {
         self.installation = installation;
     }

@@ -1,4 +1,4 @@
-//! SQL through psql, the client that every restore depends on as well.
+//! SQL through psql, the client that restores use.
 
 use crate::installation::run;
 use crate::Cluster;
@@ -26,7 +26,7 @@ impl fmt::Display for SqlError {
 }
 
 impl SqlError {
-    /// Reads what psql prints with `VERBOSITY=verbose`: `ERROR:  42P01: relation … does not exist`.
+    /// Parses psql's output with `VERBOSITY=verbose`: `ERROR:  42P01: relation … does not exist`.
     pub(crate) fn parse(text: &str) -> Self {
         let labelled = |label: &str| {
             let mut lines = text.lines().filter_map(|line| line.split_once(label));
@@ -58,8 +58,8 @@ impl Cluster {
         run(command.args(arguments).arg(conninfo));
     }
 
-    /// Runs statements, each in its own transaction as psql does, in the test's database; gives
-    /// the rows, unaligned and without headers. Panics when one fails.
+    /// Runs statements, each in its own transaction as psql does, in the test's database; returns the rows,
+    /// unaligned and without headers. Panics if one fails.
     pub fn sql(&self, sql: &str) -> String {
         self.sql_in(self.database(), sql)
     }
@@ -70,7 +70,7 @@ impl Cluster {
             .unwrap_or_else(|e| panic!("{e}\nin: {sql}"))
     }
 
-    /// [`Cluster::sql`], giving the first error instead of panicking.
+    /// [`Cluster::sql`], which returns the first error instead of panicking.
     pub fn try_sql(&self, sql: &str) -> Result<String, SqlError> {
         self.try_sql_in(self.database(), sql)
     }
@@ -83,7 +83,7 @@ impl Cluster {
         }
     }
 
-    /// Whether a query gives exactly `t`; false also while the server does not answer.
+    /// Whether a query returns exactly `t`; false also while the server is not available.
     pub fn is_true(&self, query: &str) -> bool {
         self.try_sql(query).is_ok_and(|rows| rows == "t")
     }
@@ -99,7 +99,7 @@ impl Cluster {
         }
     }
 
-    /// The script's bytes as they are to psql's standard input, for encodings other than UTF-8.
+    /// The script is passed to psql's standard input unchanged, for encodings other than UTF-8.
     pub fn psql_bytes(&self, database: &str, script: &[u8]) -> Output {
         let mut command = self.psql_command(database);
         command.args(["-v", "ON_ERROR_STOP=1"]);
@@ -111,7 +111,7 @@ impl Cluster {
             .expect("psql can be run");
         let mut stdin = child.stdin.take().expect("stdin is piped");
         let script = script.to_vec();
-        // A thread of its own: psql may print more than a pipe holds before it has read all.
+        // A separate thread: psql may print more than a pipe holds before it has read everything.
         let writer = std::thread::spawn(move || stdin.write_all(&script).is_ok());
         let output = child.wait_with_output().expect("psql can be waited for");
         writer.join().expect("the writing thread does not panic");

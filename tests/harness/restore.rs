@@ -4,7 +4,7 @@ use crate::{assert_identical, Cluster};
 use std::path::PathBuf;
 use std::process::Command;
 
-/// What a successful restore left behind.
+/// The result of a successful restore.
 pub struct Restored {
     /// The database that was restored into.
     pub database: String,
@@ -18,7 +18,7 @@ impl Cluster {
         self.archive_directory().join(self.database())
     }
 
-    /// Waits until everything committed so far is in the archive; gives the LSN up to which.
+    /// Waits until everything committed so far is in the archive; returns the LSN.
     pub fn flush(&self) -> String {
         self.sql("SELECT incr_flush()")
     }
@@ -37,7 +37,7 @@ impl Cluster {
         }
     }
 
-    /// Runs restore.sh; gives what it printed, as an error if its exit status is not 0.
+    /// Runs restore.sh; returns its output, as an error if its exit status is not 0.
     pub fn try_restore(
         &self,
         target: &Cluster,
@@ -63,8 +63,8 @@ impl Cluster {
         command
     }
 
-    /// The oracle: what was committed so far, restored from the archive, is the same database.
-    /// The archive must verify, too.
+    /// The main assertion: what was committed so far, restored from the archive, is the same database. The
+    /// archive must verify, too.
     pub fn assert_restores(&self) -> Restored {
         self.assert_restores_into(self)
     }

@@ -1,5 +1,4 @@
-//! A client that stays connected: for transactions that are held open, and for statements that
-//! must be seen to wait.
+//! A client that stays connected: for open transactions, and for statements that wait.
 
 use crate::Cluster;
 use std::io::{BufRead, BufReader, Write};
@@ -10,7 +9,7 @@ use std::time::{Duration, Instant};
 /// How long one statement may take.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// What psql prints when it has finished what it was sent.
+/// Printed by psql when it has finished its input.
 const DONE: &str = "-- session: done --";
 
 /// One psql process, connected until it is dropped. Errors do not end it: they are part of the
@@ -58,7 +57,7 @@ fn forward(from: impl std::io::Read, to: &std::sync::mpsc::Sender<String>) {
 }
 
 impl Session {
-    /// Runs statements and gives what psql printed; panics when one of them failed.
+    /// Runs statements and returns psql's output; panics if one of them failed.
     pub fn run(&mut self, sql: &str) -> String {
         self.send(sql);
         let output = self.finish();
@@ -73,7 +72,7 @@ impl Session {
         self.stdin.flush().expect("psql reads");
     }
 
-    /// Waits for the statements sent last, and gives what psql printed, errors included.
+    /// Waits for the statements sent last, and returns psql's output, including errors.
     pub fn finish(&mut self) -> String {
         let output = self.output_within(PATIENCE);
         output.unwrap_or_else(|| panic!("a statement took longer than {PATIENCE:?}"))
@@ -96,8 +95,8 @@ impl Session {
         }
     }
 
-    /// Whether the statements sent last are finished within `patience`; what they printed if so.
-    /// After `None` the session can only be dropped.
+    /// Whether the statements sent last finish within `patience`; their output if so. After `None` the
+    /// session can only be dropped.
     pub fn output_within(&mut self, patience: Duration) -> Option<String> {
         let deadline = Instant::now() + patience;
         let mut output = String::new();

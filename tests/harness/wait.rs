@@ -2,18 +2,18 @@
 
 use std::time::{Duration, Instant};
 
-/// How long a condition may take on a busy two-core machine before a test calls it a failure.
+/// How long a condition may take on a busy two-core machine before a test fails.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How often a condition is looked at.
+/// The interval at which a condition is checked.
 const INTERVAL: Duration = Duration::from_millis(30);
 
-/// Waits until `condition` holds, for a minute at most; then panics, naming `what` was awaited.
+/// Waits until `condition` is true, for a minute at most; then panics with `what`.
 pub fn wait_until(what: &str, condition: impl FnMut() -> bool) {
     wait_until_within(PATIENCE, what, condition);
 }
 
-/// [`wait_until`] with a patience of its own.
+/// [`wait_until`] with another limit.
 pub fn wait_until_within(patience: Duration, what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + patience;
     while !condition() {

@@ -1,7 +1,7 @@
-//! Base backups: a directory that is there as a whole or, under its `.partial` name, not yet.
+//! Base backups: a directory that is either complete or has a `.partial` name.
 //!
-//! The caller runs pg_dump into the directory; this file makes it durable, writes its checksums,
-//! gives it its final name and its line in the manifest.
+//! The caller runs pg_dump into the directory; this module makes it durable, writes its checksums, and gives
+//! it its final name and its line in the manifest.
 
 use std::path::{Path, PathBuf};
 
@@ -22,7 +22,7 @@ pub struct BaseDir {
     path: PathBuf,
 }
 
-/// A base that has its final name.
+/// A finished base.
 #[derive(Debug, Clone)]
 pub struct FinishedBase {
     pub path: PathBuf,
@@ -30,7 +30,7 @@ pub struct FinishedBase {
 }
 
 impl BaseDir {
-    /// Makes `base/<lsn16>-<utc>.partial/`.
+    /// Creates `base/<lsn16>-<utc>.partial/`.
     pub fn create(chain: &ChainDir, name: BaseName) -> Result<BaseDir> {
         let name = BaseName::new(name.lsn, name.taken_at);
         if !durable::is_real_dir(&chain.base()) {
@@ -45,23 +45,23 @@ impl BaseDir {
         })
     }
 
-    /// Where its files go until it is finished.
+    /// The directory of its files until it is finished.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The name that it will have.
+    /// Its final name.
     pub fn name(&self) -> BaseName {
         self.name
     }
 
-    /// Writes one of the small files, as `database.sql`.
+    /// Writes one of the small files, such as `database.sql`.
     pub fn write_file(&self, name: &str, bytes: &[u8]) -> Result<()> {
         durable::write_atomically(&self.path.join(name), bytes)
     }
 
-    /// Makes everything durable and gives the base its final name: metadata, then each file closed
-    /// to others and fsynced, then the checksums, the directories, the rename, the manifest's line.
+    /// Makes everything durable and gives the base its final name: metadata, then each file with its mode set
+    /// and fsynced, then the checksums, the directories, the rename, the manifest's line.
     pub fn finish(self, metadata: &Metadata) -> Result<FinishedBase> {
         durable::write_atomically(&self.path.join(METADATA_JSON), &metadata.to_json())?;
         sealed::seal(&self.path)?;
@@ -79,7 +79,7 @@ impl BaseDir {
     }
 }
 
-/// Writes the manifest's lines of finished bases that a crash left out.
+/// Writes missing lines of the manifest for finished bases, after a crash.
 pub fn complete_manifest(chain: &ChainDir, pause: Pause) -> Result<()> {
     manifest::append_missing(
         chain,
@@ -90,13 +90,13 @@ pub fn complete_manifest(chain: &ChainDir, pause: Pause) -> Result<()> {
     )
 }
 
-/// How a manifest names a base.
+/// The name of a base in a manifest.
 pub fn file_of(name: BaseName) -> String {
     format!("{BASE}/{name}")
 }
 
-/// Removes what bases that were never finished left behind; returns their paths. To be called
-/// while no base is in the making.
+/// Removes the leftovers of bases that were never finished; returns their paths. To be called while no base
+/// is being taken.
 pub fn remove_leftovers(chain: &ChainDir) -> Result<Vec<PathBuf>> {
     sealed::remove_leftovers(&chain.base())
 }
@@ -106,7 +106,7 @@ pub fn path_of(chain: &ChainDir, name: BaseName) -> PathBuf {
     chain.base().join(name.to_string())
 }
 
-/// Makes the manifest's line of a finished base from its files.
+/// Creates the manifest's line of a finished base from its files.
 pub fn entry_of_base(chain: &ChainDir, name: BaseName) -> Result<Entry> {
     let path = path_of(chain, name);
     let metadata = Metadata::read(&path.join(METADATA_JSON))?;

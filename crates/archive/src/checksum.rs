@@ -33,7 +33,7 @@ pub fn of_reader(input: impl Read) -> io::Result<Checksum> {
     Ok(hashing.finish())
 }
 
-/// Of a stored file, as it is.
+/// Of a stored file, unchanged.
 pub fn of_file(path: &Path) -> Result<Checksum> {
     of_large_file(path, &mut || {})
 }
@@ -44,7 +44,7 @@ pub(crate) fn of_large_file(path: &Path, pause: Pause) -> Result<Checksum> {
     of_reader(file).map_err(Error::io("read", path))
 }
 
-/// A reader that hashes what passes through it.
+/// A reader that hashes its data.
 pub struct Hashing<R> {
     inner: R,
     hasher: Sha256,
@@ -61,7 +61,7 @@ impl<R> Hashing<R> {
         }
     }
 
-    /// What passed so far.
+    /// The data so far.
     pub fn finish(self) -> Checksum {
         Checksum {
             bytes: self.bytes,

@@ -24,54 +24,55 @@ use crate::time;
 
 pub const OWNER_LOCK: &str = "owner.lock";
 
-/// How long somebody else may have the lock alone, who only changes the owner.
+/// How long another process may hold the exclusive lock to change the owner.
 const PATIENCE: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(10);
-/// The lock's text has one length, so that to write it anew takes no room on a full disk.
+/// The lock's text has a fixed length, so that rewriting it needs no space on a full disk.
 const LOCK_TEXT: usize = 64;
 
 /// A running server that wants to write.
 #[derive(Debug, Clone)]
 pub struct Server {
     pub identity: Identity,
-    /// Tells this start of the server from every other start of it and of its copies, in at most 64 bytes.
+    /// Distinguishes this start of the server from every other start of it and of its copies, in at most 64
+    /// bytes.
     pub start: String,
 }
 
-/// With what right a server comes.
+/// The basis of a server's claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Claim {
     pub to: To,
-    /// It has the database's slot: it goes on after a change of its timeline, and owns what a version left
-    /// that knew no owners.
+    /// It has the database's slot: it continues after a change of its timeline, and owns directories of
+    /// versions without owners.
     pub has_slot: bool,
 }
 
 /// What it is about to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum To {
-    /// To write, as the owner that it is.
+    /// Write, as the current owner.
     Write,
-    /// To begin a chain: also where nobody is the owner and no chain is open.
+    /// Start a chain: also if there is no owner and no chain is open.
     Begin,
-    /// Somebody has decided that it is the owner from now on.
+    /// An administrator has made it the owner.
     TakeOver,
 }
 
-/// The right to write below a database's directory, as long as it lives.
+/// The right to write below a database's directory, as long as this exists.
 #[derive(Debug)]
 pub struct Hold {
     _lock: File,
-    /// Whose the directory was, where this made it another's, in words.
+    /// The former owner, if this changed the owner, as text.
     pub taken_from: Option<String>,
 }
 
-/// Fails where `server` may not write below `database`. Changes nothing.
+/// Fails if `server` may not write below `database`. Changes nothing.
 pub fn ensure_may_write(database: &DatabaseDir, server: &Server, claim: Claim) -> Result<()> {
     decide(database, server, claim).map(|_| ())
 }
 
-/// Gives `server` the right to write below `database`, or fails with who has it.
+/// Gives `server` the right to write below `database`, or fails and names the owner.
 pub fn hold(
     database: &DatabaseDir,
     database_oid: u32,
@@ -122,7 +123,7 @@ pub fn hold(
 enum Decision {
     /// It is the owner.
     Keep,
-    /// It becomes the owner, or the same one on another timeline.
+    /// It becomes the owner, or remains it on another timeline.
     Write,
     TakeOver,
 }
@@ -148,7 +149,7 @@ fn decide(database: &DatabaseDir, server: &Server, claim: Claim) -> Result<Decis
     }
 }
 
-/// What a version left that knew no owners belongs to whoever has the slot of its open chain.
+/// A directory of a version without owners belongs to the server with the slot of its open chain.
 fn adopt(database: &DatabaseDir, claim: Claim) -> Result<Decision> {
     let latest = database.latest_chain()?;
     let open = latest.filter(|chain| chain.info.ended.is_none());
@@ -163,7 +164,7 @@ fn adopt(database: &DatabaseDir, claim: Claim) -> Result<Decision> {
     }
 }
 
-/// Under the lock alone. Gives who was the owner, where that was another server.
+/// Under the exclusive lock. Returns the former owner, if that was another server.
 fn become_owner(
     database: &DatabaseDir,
     database_oid: u32,
@@ -221,7 +222,7 @@ fn lock_path(database: &DatabaseDir) -> PathBuf {
     database.path().join(OWNER_LOCK)
 }
 
-/// Over NFS a lock that shuts others out needs a file that is open for writing.
+/// Over NFS an exclusive lock needs a file that is open for writing.
 fn open_lock(database: &DatabaseDir) -> Result<File> {
     let path = lock_path(database);
     OpenOptions::new()
@@ -235,7 +236,7 @@ fn open_lock(database: &DatabaseDir) -> Result<File> {
         .map_err(Error::io("open", &path))
 }
 
-/// False where somebody else's is in the way, or the file is not the one of that name any more.
+/// False if another process's lock conflicts, or the file was replaced.
 fn try_lock(database: &DatabaseDir, lock: &File, how: FlockOperation) -> Result<bool> {
     let path = lock_path(database);
     loop {
@@ -264,7 +265,7 @@ fn lock_says(lock: &File, server: &Server) -> bool {
     lock.read_exact_at(&mut found, 0).is_ok() && found == wanted.as_bytes()
 }
 
-/// What it says matters only while it is locked: it need not be durable.
+/// Its contents only matter while it is locked: it need not be durable.
 fn write_lock(database: &DatabaseDir, lock: &File, server: &Server) -> Result<()> {
     let path = lock_path(database);
     lock.write_all_at(lock_text(server).as_bytes(), 0)
@@ -272,7 +273,7 @@ fn write_lock(database: &DatabaseDir, lock: &File, server: &Server) -> Result<()
 }
 
 impl DatabaseDir {
-    /// The chain that the owner's slot feeds, or fed when it ended: the newest, where nobody noted it.
+    /// The chain that the owner's slot writes, or wrote when it ended: the newest, if it was not recorded.
     pub fn served_chain(&self) -> Result<Option<ChainDir>> {
         let Some(number) = owner::read(self.path())?.and_then(|owner| owner.chain) else {
             return self.latest_chain();
@@ -284,8 +285,8 @@ impl DatabaseDir {
         }
     }
 
-    /// Numbers of chains that are newer than the owner's own: somebody else's.
-    pub fn strange_chains(&self) -> Result<Vec<u32>> {
+    /// Numbers of chains that are newer than the owner's own: written by others.
+    pub fn foreign_chains(&self) -> Result<Vec<u32>> {
         let Some(own) = owner::read(self.path())?.and_then(|owner| owner.chain) else {
             return Ok(Vec::new());
         };
@@ -294,7 +295,7 @@ impl DatabaseDir {
         Ok(numbers)
     }
 
-    /// Every chain that can be read and has no end.
+    /// Every readable chain that has not ended.
     pub fn open_chains(&self) -> Result<Vec<ChainDir>> {
         let numbers = self.chain_numbers()?.into_iter();
         let chains = numbers.filter_map(|number| ChainDir::open(self.path(), number).ok());

@@ -1,9 +1,9 @@
-//! `drills.jsonl` of a database: what each drill found; and `drill.json`, which is there while one runs.
+//! `drills.jsonl` of a database: the results of drills; and `drill.json`, which exists while one is running.
 //!
 //! A drill restores the newest chain into a scratch database and compares. Its record is a line of JSON,
-//! appended and fsynced. What tells of the scratch database, or of the throwaway server that it is on, is
-//! durable before that is made, and goes when it is gone: whoever finds it knows what a drill that died has
-//! left behind, and where.
+//! appended and fsynced. The note about the scratch database, or the throwaway server that contains it, is
+//! durable before that is created, and removed afterwards: it identifies the leftovers of a drill that
+//! crashed.
 
 use std::fs;
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
@@ -25,20 +25,20 @@ const DRILL_MADE: &str = "drill.made";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// What was restored is what the source held.
+    /// The restored database is the same as the source.
     Passed,
-    /// The archive does not restore, or to something else.
+    /// The archive does not restore, or the restored database differs.
     Failed,
-    /// The archive was not put to the test: no room, no connection, no moment to compare.
+    /// The drill could not run: no space, no connection, no suitable snapshot.
     NotDone,
-    /// It was stopped, or its server was.
+    /// It or its server was stopped.
     Interrupted,
-    /// It took longer than it may.
+    /// It exceeded its time limit.
     TimedOut,
 }
 
 impl Outcome {
-    /// The word for it.
+    /// Its name.
     pub fn name(self) -> &'static str {
         match self {
             Outcome::Passed => "passed",
@@ -57,26 +57,26 @@ pub struct Drill {
     #[serde(with = "time::json")]
     pub started_at: Time,
     pub duration_ms: u64,
-    /// The connection parameters of the server restored to; empty: one of the drill's own (in records of
-    /// versions before 0.3.0: the source's).
+    /// The connection parameters of the target server; empty: a throwaway server (in records of versions
+    /// before 0.3.0: the source's server).
     pub conninfo: String,
     pub chain: Option<u32>,
-    /// The name of the base that the restore began with.
+    /// The name of the restored base.
     pub base: Option<String>,
-    /// The moment that was compared.
+    /// The LSN that was compared.
     pub lsn: Option<Lsn>,
-    /// Tables compared, and rows of them at the source.
+    /// Number of tables compared, and of their rows at the source.
     pub tables: u64,
     pub rows: u64,
-    /// What is wrong; empty for one that passed.
+    /// What is wrong; empty if it passed.
     pub problems: Vec<String>,
-    /// What the role that restores on a throwaway server can't make, and what needs it.
+    /// What the restoring role on a throwaway server cannot create, and what needs it.
     #[serde(default)]
     pub left_out: Vec<String>,
     pub tool_version: String,
 }
 
-/// A drill that runs, or that died.
+/// A drill that is running, or that crashed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Begun {
     #[serde(with = "time::json")]
@@ -88,16 +88,16 @@ pub struct Begun {
     pub throwaway: Option<ThrowawayPlace>,
 }
 
-/// Where the files of a throwaway server are.
+/// The location of a throwaway server's files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ThrowawayPlace {
-    /// The drill's own directory, the data directory in it.
+    /// The drill's own directory, which contains the data directory.
     pub directory: PathBuf,
     /// The directory of its socket.
     pub sockets: PathBuf,
 }
 
-/// All records, oldest first. A line that a crash tore says nothing.
+/// All records, oldest first. A torn line is ignored.
 pub fn read(database: &DatabaseDir) -> Result<Vec<Drill>> {
     let bytes = match durable::read(&database.path().join(DRILLS_JSONL)) {
         Err(error) if is_missing(&error) => return Ok(Vec::new()),
@@ -109,14 +109,14 @@ pub fn read(database: &DatabaseDir) -> Result<Vec<Drill>> {
         .collect())
 }
 
-/// Adds a record; durable when this returns.
+/// Appends a record; durable when this returns.
 pub fn append(database: &DatabaseDir, drill: &Drill) -> Result<()> {
     let path = database.path().join(DRILLS_JSONL);
     let mut file = durable::open_for_appending(&path)?;
     let mut line = serde_json::to_vec(drill).expect("plain fields always become JSON");
     line.push(b'\n');
     let mut write = || {
-        // What stands behind a line that a crash tore begins on a line of its own.
+        // After a torn line, the record begins on a new line.
         if file.seek(SeekFrom::End(0))? > 0 {
             let mut last = [0];
             file.seek(SeekFrom::End(-1))?;
@@ -132,7 +132,7 @@ pub fn append(database: &DatabaseDir, drill: &Drill) -> Result<()> {
     durable::fsync_parent(&path)
 }
 
-/// Notes that a drill begins; durable when this returns.
+/// Records that a drill starts; durable when this returns.
 pub fn begin(database: &DatabaseDir, begun: &Begun) -> Result<()> {
     let mut json = serde_json::to_vec_pretty(begun).expect("plain fields always become JSON");
     json.push(b'\n');
@@ -140,7 +140,7 @@ pub fn begin(database: &DatabaseDir, begun: &Begun) -> Result<()> {
     durable::write_atomically(&database.path().join(DRILL_JSON), &json)
 }
 
-/// The drill that has begun and whose end was not noted.
+/// The drill that has started and whose end was not recorded.
 pub fn begun(database: &DatabaseDir) -> Result<Option<Begun>> {
     let path = database.path().join(DRILL_JSON);
     match durable::read(&path) {
@@ -152,18 +152,19 @@ pub fn begun(database: &DatabaseDir) -> Result<Option<Begun>> {
     }
 }
 
-/// Notes that nothing is left of the drill.
+/// Records that the drill has no leftovers.
 pub fn end(database: &DatabaseDir) -> Result<()> {
     durable::remove_if_there(&made_file(database))?;
     durable::remove_if_there(&database.path().join(DRILL_JSON))
 }
 
-/// Where `restore.sh` notes the roles and tablespaces that it made: `r` or `t` and an OID each.
+/// The file to which `restore.sh` writes the roles and tablespaces that it created: `r` or `t` and an OID
+/// each.
 pub fn made_file(database: &DatabaseDir) -> PathBuf {
     database.path().join(DRILL_MADE)
 }
 
-/// The OIDs of roles (`r`) or tablespaces (`t`) that the drill's restore made.
+/// The OIDs of roles (`r`) or tablespaces (`t`) that the drill's restore created.
 pub fn made(database: &DatabaseDir, kind: char) -> Vec<u32> {
     let text = fs::read_to_string(made_file(database)).unwrap_or_default();
     let words = text.split_whitespace();

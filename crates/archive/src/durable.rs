@@ -1,8 +1,8 @@
-//! Files that survive a crash: the only place of this crate that calls fsync or rename.
+//! Files that survive a crash: only this module of the crate calls fsync or rename.
 //!
-//! Every file is made with mode 0600, is never an existing one (`O_EXCL`) and never a symbolic link
-//! (`O_NOFOLLOW`), so that nobody can lead us into writing elsewhere. The durable order is spelled
-//! out in [`publish`]; everything that gives a file its final name goes through it.
+//! Every file is created with mode 0600, never opens an existing one (`O_EXCL`) and never follows a symbolic
+//! link (`O_NOFOLLOW`), so that nobody can redirect our writes. The durable order is in [`publish`];
+//! everything that gives a file its final name uses it.
 
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -21,8 +21,8 @@ use crate::failpoint::pass;
 /// 2. the name changes,
 /// 3. the new name reaches the disk.
 ///
-/// Who reports success (to a slot, to a caller) does so after this returned, never before. An
-/// existing file of the final name is an error.
+/// Success is reported (to a slot, to a caller) only after this has returned. An existing file with the final
+/// name is an error.
 pub fn publish(file: &File, from: &Path, to: &Path) -> Result<()> {
     fsync(file, "publish: fsync", from)?;
     ensure_absent(to)?;
@@ -43,7 +43,7 @@ fn rename(from: &Path, to: &Path, point: &'static str) -> Result<()> {
         .map_err(Error::io("rename", from))
 }
 
-/// Renames a file or directory whose content is durable already; fsyncs both parents.
+/// Renames a file or directory whose content is already durable; fsyncs both parents.
 pub fn rename_durably(from: &Path, to: &Path) -> Result<()> {
     ensure_absent(to)?;
     rename(from, to, "directory: rename")?;
@@ -54,12 +54,12 @@ pub fn rename_durably(from: &Path, to: &Path) -> Result<()> {
     fsync_parent(from)
 }
 
-/// Replaces a small file as a whole: a reader sees the old content or the new, never a part.
+/// Replaces a small file as a whole: a reader sees either the old content or the new.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     copy_atomically(path, bytes)
 }
 
-/// [`write_atomically`] with what a reader gives, however long it is.
+/// [`write_atomically`] with the contents of a reader, of any length.
 pub(crate) fn copy_atomically(path: &Path, mut content: impl Read) -> Result<()> {
     let temporary = beside(path, &format!(".{}.tmp", std::process::id()));
     remove_if_there(&temporary)?;
@@ -70,17 +70,17 @@ pub(crate) fn copy_atomically(path: &Path, mut content: impl Read) -> Result<()>
         .and_then(|_| fsync(&file, "small file: fsync", &temporary))
         .and_then(|()| rename(&temporary, path, "small file: rename"))
         .inspect_err(|_| {
-            // Left alone it would stay for ever; where it can't go, the error says enough.
+            // Otherwise it would stay forever; if it cannot be removed, the error is sufficient.
             let _ = fs::remove_file(&temporary);
         })?;
     fsync_parent(path)
 }
 
-/// What is wrong with a link in place of a directory.
+/// The error for a link in place of a directory.
 pub(crate) const NO_DIRECTORY: &str = "it is not a directory, and a symbolic link is not followed";
 
-/// Gives a file a second name; both lead to the same content, which is durable under the new one
-/// when this returns. A copy where the file system has no such links.
+/// Creates a second name of a file; both refer to the same content, which is durable under the new one when
+/// this returns. A copy if the file system does not support hard links.
 pub(crate) fn keep_as(path: &Path, second: &Path) -> Result<()> {
     ensure_absent(second)?;
     if fs::hard_link(path, second).is_err() {
@@ -91,7 +91,7 @@ pub(crate) fn keep_as(path: &Path, second: &Path) -> Result<()> {
     fsync_parent(second)
 }
 
-/// Makes a new empty file, mode 0600. Its name is durable only after [`fsync_parent`].
+/// Creates a new empty file, mode 0600. Its name is durable only after [`fsync_parent`].
 pub fn create_new(path: &Path) -> Result<File> {
     if let Some(parent) = path.parent().filter(|parent| !is_real_dir(parent)) {
         let why = std::io::Error::other(NO_DIRECTORY);
@@ -117,7 +117,7 @@ pub fn open_for_update(path: &Path) -> Result<File> {
         .map_err(not_opened(path))
 }
 
-/// Opens a file for appending, making it with mode 0600 where it is missing; refuses a symbolic link.
+/// Opens a file for appending, created with mode 0600 if missing; refuses a symbolic link.
 pub fn open_for_appending(path: &Path) -> Result<File> {
     OpenOptions::new()
         .read(true)
@@ -147,7 +147,7 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Makes a directory with mode 0700 and makes its name durable.
+/// Creates a directory with mode 0700 and makes its name durable.
 pub fn create_dir(path: &Path) -> Result<()> {
     DirBuilder::new()
         .mode(0o700)
@@ -176,7 +176,7 @@ pub fn fsync_parent(path: &Path) -> Result<()> {
     path.parent().map_or(Ok(()), fsync_dir)
 }
 
-/// Removes a file if it is there; its absence is durable afterwards.
+/// Removes a file if it exists; its absence is durable afterwards.
 pub fn remove_if_there(path: &Path) -> Result<()> {
     match fs::remove_file(path) {
         Ok(()) => fsync_parent(path),
@@ -185,7 +185,7 @@ pub fn remove_if_there(path: &Path) -> Result<()> {
     }
 }
 
-/// True for a real directory, false for a link to one and for all else.
+/// True for a real directory, false for a link to one and for everything else.
 pub fn is_real_dir(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir())
 }
@@ -217,7 +217,7 @@ fn ensure_absent(path: &Path) -> Result<()> {
     }
 }
 
-/// Says of a symbolic link that it is one, where the operating system counts levels.
+/// Reports a symbolic link as such, where the operating system reports too many levels of links.
 fn not_opened(path: &Path) -> impl FnOnce(std::io::Error) -> Error + '_ {
     move |error| {
         let is_link = error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error());

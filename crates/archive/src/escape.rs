@@ -1,16 +1,16 @@
 //! Percent-encoding, so that any bytes fit into one word of a comment or into one file name.
 //!
-//! Comments keep `/` and `:` readable (LSNs and times need no escape); file names keep neither, and
-//! never begin with a dot, so that no database name can point out of the archive.
+//! Comments keep `/` and `:` readable (LSNs and times need no escape); file names keep neither, and never
+//! begin with a dot, so that no database name can refer to a path outside the archive.
 
-/// Encodes a value of a structural comment; `[A-Za-z0-9._:/+-]` stay as they are.
+/// Encodes a value of a structural comment; `[A-Za-z0-9._:/+-]` are unchanged.
 pub fn percent_encode(bytes: &[u8]) -> String {
     encode(bytes, |_, byte| {
         is_plain(byte) || matches!(byte, b':' | b'/')
     })
 }
 
-/// How many bytes of a value take up to `most` bytes when they are encoded for a comment.
+/// The number of bytes of a value that take up to `most` bytes when they are encoded for a comment.
 pub(crate) fn fitting(bytes: &[u8], most: usize) -> usize {
     let mut taken = 0;
     let fits = |byte: &&u8| {
@@ -28,7 +28,7 @@ pub fn percent_encode_name(name: &str) -> String {
     })
 }
 
-/// Reverses both encodings; `None` where a `%` is not followed by two hex digits.
+/// Reverses both encodings; `None` if a `%` is not followed by two hex digits.
 pub fn percent_decode(text: &[u8]) -> Option<Vec<u8>> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut rest = text.iter();

@@ -1,16 +1,16 @@
-//! Faults made on purpose, for tests: between any two steps of the durable order.
+//! Failpoints for tests: between any two steps of the durable order.
 //!
-//! A step calls [`pass`] with its name. In a build with debug assertions, the file that
-//! `PG_INCRBACKUP_FAILPOINTS` names says what happens there; in a release build nothing can, and
-//! nothing of this is left in the library. (The crate `fail` is steered from within its process or
-//! by the environment at the start of it. Workers live in processes of their own, whose environment
-//! is the server's: only a file can tell a running one, and only some of them. And it cannot kill.)
+//! A step calls [`pass`] with its name. In a build with debug assertions, the file named by
+//! `PG_INCRBACKUP_FAILPOINTS` determines what happens there; in a release build nothing can, and none of this
+//! is in the library. (The crate `fail` is controlled from within its process or by the environment at its
+//! start. Workers are separate processes, whose environment is the server's: only a file can control a
+//! running one, and only some of them. And it cannot kill.)
 //!
-//! The file's lines are `ACTION NTH POINT`, as `kill 2 segment: fsync`. `NTH` counts how often the
-//! process passes the point. `kill` ends the process as SIGKILL does, once: the file is renamed to
-//! `….fired` first. `EIO`, `ENOSPC`, `EROFS` and `EACCES` make the step fail from the `NTH` time on,
-//! until the file is gone. `hold` keeps the process there until the file is gone, and makes a file `….held`
-//! for the test to see. A line `clock SECONDS` moves the calendar ([`crate::time::calendar`]).
+//! The file's lines are `ACTION NTH POINT`, for example `kill 2 segment: fsync`. `NTH` counts how often the
+//! process passes the point. `kill` terminates the process like SIGKILL, once: the file is renamed to
+//! `….fired` first. `EIO`, `ENOSPC`, `EROFS` and `EACCES` make the step fail from the `NTH` time on, until
+//! the file is removed. `hold` stops the process there until the file is removed, and creates a file `….held`
+//! for the test. A line `clock SECONDS` moves the calendar ([`crate::time::calendar`]).
 
 use std::io;
 
@@ -47,11 +47,11 @@ mod armed {
     const VARIABLE: &str = "PG_INCRBACKUP_FAILPOINTS";
 
     thread_local! {
-        /// How often this thread came past each point while the file named it.
+        /// How often this thread has passed each point while the file named it.
         static PASSED: RefCell<HashMap<&'static str, u32>> = RefCell::default();
     }
 
-    /// Does what the file says of this point.
+    /// Does what the file specifies for this point.
     pub fn pass(point: &'static str) -> io::Result<()> {
         let Some(file) = std::env::var_os(VARIABLE) else {
             return Ok(());
@@ -114,7 +114,7 @@ mod armed {
         Ok(())
     }
 
-    /// Whoever cannot rename the file was not the first to come here, and lives.
+    /// A process that cannot rename the file was not the first one here, and survives.
     fn die(file: &Path) -> io::Result<()> {
         if fs::rename(file, file.with_extension("fired")).is_ok() {
             kill_process(getpid(), Signal::KILL)?;

@@ -1,10 +1,10 @@
-//! `flags.jsonl` of a chain: the stretches in which an object has lost something, one line each.
+//! `flags.jsonl` of a chain: the ranges in which changes of an object are lost, one line each.
 //!
-//! A stretch begins with a transaction whose segment has a flag that names what is lost
-//! ([`crate::segment::Lost`]), goes on with the object's further flags, and ends with the first base whose
-//! snapshot sees the last of them: a restore that begins there applies none of them. The file says in short
-//! what the segments say at their places, so that nobody has to read them for it. It is written as a whole
-//! before the transaction that it tells of is confirmed to the slot; only the capture worker writes it.
+//! A range begins with a transaction whose segment has a flag that names what is lost
+//! ([`crate::segment::Lost`]), continues with the object's further flags, and ends with the first base whose
+//! snapshot sees the last of them: a restore from that base applies none of them. The file is a summary of
+//! the segments, which need not be read for it. It is written as a whole before the transaction is confirmed
+//! to the slot; only the capture worker writes it.
 
 use std::io::ErrorKind;
 
@@ -22,11 +22,11 @@ use crate::time::{self, Time};
 /// The name of the file.
 pub const FLAGS: &str = "flags.jsonl";
 
-/// Lines that are kept: beyond, the oldest that have ended go, and what is new and open is told of as the
-/// whole database's.
+/// Maximum number of lines: beyond, the oldest that have ended are removed, and new open ones are recorded
+/// for the whole database.
 const MOST: usize = 1000;
 
-/// One object's stretch.
+/// One object's range.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Flagged {
     /// [`What::name`].
@@ -37,8 +37,8 @@ pub struct Flagged {
     pub identity: String,
     /// Of the first flag, percent-encoded.
     pub reason: String,
-    /// Commit LSNs of the first and the last transaction with a flag, the last one's xid, and when they
-    /// committed.
+    /// Commit LSNs of the first and the last transaction with a flag, the last one's xid, and their commit
+    /// times.
     pub first_lsn: Lsn,
     #[serde(with = "time::json_option")]
     pub first_at: Option<Time>,
@@ -48,7 +48,7 @@ pub struct Flagged {
     pub last_at: Option<Time>,
 }
 
-/// A flag of a transaction that is being written.
+/// A flag of the transaction being written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct New {
     pub lost: Lost,
@@ -81,7 +81,7 @@ impl Flagged {
         }
     }
 
-    /// An OID names an object better than its name, which may change.
+    /// An OID identifies an object better than its name, which may change.
     fn is_about(&self, lost: &Lost) -> bool {
         self.lost == lost.what.name()
             && self.class == lost.class
@@ -95,7 +95,7 @@ impl Flagged {
         self.last_at = new.commit_time;
     }
 
-    /// The first base that holds all that the object has lost.
+    /// The first base that contains all lost changes of the object.
     fn healed_by<'a>(&self, bases: &'a [Entry]) -> Option<&'a Entry> {
         let sees = |base: &&Entry| {
             let snapshot = base.snapshot.as_ref();
@@ -105,7 +105,7 @@ impl Flagged {
     }
 }
 
-/// All stretches of a chain; none where nothing was ever lost.
+/// All ranges of a chain; empty if nothing was ever lost.
 pub fn read(chain: &ChainDir) -> Result<Vec<Flagged>> {
     let path = chain.path.join(FLAGS);
     let Some(bytes) = bytes_of(chain)? else {
@@ -130,7 +130,7 @@ pub fn open(chain: &ChainDir) -> Result<Vec<Flagged>> {
     Ok(flags.into_iter().filter(is_open).collect())
 }
 
-/// The last base that was made while a stretch was open: the next one that is to end a stretch keeps its
+/// The last base that was taken while a range was open: the next one that is to end a range keeps its
 /// distance from it.
 pub fn last_attempt(chain: &ChainDir) -> Result<Option<Attempt>> {
     let flags = read(chain)?;
@@ -154,8 +154,8 @@ pub fn last_attempt(chain: &ChainDir) -> Result<Option<Attempt>> {
     }))
 }
 
-/// The stretches in one sentence: `since … (0/…) these are not whole: rows of table public.t (…)`; nothing
-/// where there is none.
+/// The ranges in one sentence: `changes since … (0/…) are incomplete: rows of table public.t (…)`; empty if
+/// there is none.
 pub fn in_words(flags: &[Flagged]) -> Option<String> {
     const LISTED: usize = 5;
     let first = flags.iter().min_by_key(|flagged| flagged.first_lsn)?;
@@ -177,8 +177,8 @@ pub fn in_words(flags: &[Flagged]) -> Option<String> {
     ))
 }
 
-/// Notes these flags; durable when this returns. A file that cannot be read is begun anew: what is lost
-/// now must not be lost in silence.
+/// Records these flags; durable when this returns. A file that cannot be read is replaced: what is lost now
+/// must not be lost silently.
 pub fn note(chain: &ChainDir, news: &[New]) -> Result<()> {
     let mut flags = match read(chain) {
         Err(Error::Damaged { .. }) => Vec::new(),
@@ -187,13 +187,13 @@ pub fn note(chain: &ChainDir, news: &[New]) -> Result<()> {
     let before = flags.clone();
     let bases = bases(chain)?;
     for new in news {
-        // The last one about an object alone can be open.
+        // Only the last one about an object can be open.
         let last = flags
             .iter_mut()
             .rev()
             .find(|flagged| flagged.is_about(&new.lost));
         match last {
-            // It was noted by a worker that did not live to confirm it.
+            // It was recorded by a worker that exited before confirming it.
             Some(last) if last.last_lsn >= new.commit_lsn => {}
             Some(last) if last.healed_by(&bases).is_none() => last.go_on(new),
             _ => add(&mut flags, &bases, new),
@@ -215,7 +215,7 @@ fn add(flags: &mut Vec<Flagged>, bases: &[Entry], new: &New) {
         flags.remove(oldest);
         return flags.push(Flagged::of(new));
     }
-    // So many objects at once are not named one by one.
+    // This many objects at once are not listed one by one.
     let anything = New {
         lost: Lost::anything(new.lost.what),
         ..new.clone()
@@ -253,7 +253,7 @@ fn to_lines(flags: &[Flagged]) -> Vec<u8> {
 }
 
 impl Flagged {
-    /// What is lost, in words: `rows of table public.t`.
+    /// What is lost, as text: `rows of table public.t`.
     pub fn object(&self) -> String {
         let decoded = crate::escape::percent_decode(self.identity.as_bytes()).unwrap_or_default();
         let identity = String::from_utf8_lossy(&decoded).into_owned();
@@ -268,7 +268,7 @@ impl Flagged {
         }
     }
 
-    /// Of the first flag, in words.
+    /// The reason of the first flag, as text.
     pub fn why(&self) -> String {
         let decoded = crate::escape::percent_decode(self.reason.as_bytes()).unwrap_or_default();
         String::from_utf8_lossy(&decoded).into_owned()

@@ -1,6 +1,7 @@
-//! Sets of globals: what of the cluster a database's backup needs, written anew whenever it changed.
+//! Sets of globals: properties of the cluster that a restore of the database needs, written again for each
+//! change.
 //!
-//! A set is a directory `globals/<lsn16>-<utc>/` of a chain, there as a whole or not at all:
+//! A set is a directory `globals/<lsn16>-<utc>/` of a chain, complete or absent:
 //!
 //! | file | holds |
 //! | --- | --- |
@@ -9,9 +10,9 @@
 //! | `metadata.json` | the [`Facts`] |
 //! | `SHA256SUMS` | checksums of these |
 //!
-//! Its LSN is the commit LSN of the last change that it holds, so a restore to LSN X uses the newest
-//! set whose LSN is not above X. Sets stand for themselves: a base's own copies serve where a chain
-//! has no set that old.
+//! Its LSN is the commit LSN of the last change that it contains, so a restore to LSN X uses the newest set
+//! whose LSN is not above X. Sets are independent of bases: a base's own copies are used if a chain has no
+//! set that old.
 
 use std::path::{Path, PathBuf};
 
@@ -29,7 +30,7 @@ use crate::time::{self, Time};
 const GLOBALS_SQL: &str = "globals.sql";
 const DATABASE_SQL: &str = "database.sql";
 
-/// The two files of a set that a restore runs.
+/// The two files of a set that a restore executes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Content {
     pub globals_sql: Vec<u8>,
@@ -37,25 +38,25 @@ pub struct Content {
     pub database_sql: Vec<u8>,
 }
 
-/// What `metadata.json` of a set holds; pretty-printed, for restore.sh's awk, as a base's.
+/// The contents of `metadata.json` of a set; pretty-printed, for restore.sh's awk, as a base's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
     pub format: u32,
     pub tool_version: String,
-    /// Commit LSN of the last change that the set holds; the moment itself where none is known.
+    /// Commit LSN of the last change in the set; the current position if none is known.
     pub lsn: Lsn,
     /// When that was committed.
     #[serde(with = "time::json")]
     pub changed_at: Time,
     /// Roles that `database.sql` names. The owner is one, so the list is never empty.
     pub roles: Vec<String>,
-    /// OID and name of every role: who was renamed from one set to the next, no SQL says.
+    /// OID and name of every role: shows which were renamed from one set to the next, which SQL does not.
     #[serde(default)]
     pub roles_by_oid: Vec<String>,
 }
 
 impl Content {
-    /// True when both say the same. `\restrict` lines have a random key in each dump.
+    /// True if both have the same contents. `\restrict` lines have a random key in each dump.
     pub fn says_the_same_as(&self, other: &Content) -> bool {
         let plain = |sql: &[u8]| -> Vec<Vec<u8>> {
             let lines = sql.split(|byte| *byte == b'\n');
@@ -94,8 +95,8 @@ impl Facts {
     }
 }
 
-/// Writes a set, durably: the files, their checksums, the final name, the manifest's line. Returns
-/// its path. Only one process may be at it.
+/// Writes a set, durably: the files, their checksums, the final name, the manifest's line. Returns its path.
+/// Only one process may do so.
 pub fn write(chain: &ChainDir, content: &Content, facts: &Facts) -> Result<PathBuf> {
     let name = GlobalsName::new(facts.lsn, facts.changed_at);
     if !durable::is_real_dir(&chain.globals()) {
@@ -120,8 +121,8 @@ pub fn write(chain: &ChainDir, content: &Content, facts: &Facts) -> Result<PathB
     Ok(path)
 }
 
-/// Removes sets that were never finished, and writes the manifest's lines that a crash left out. To
-/// be called while no set is in the making.
+/// Removes unfinished sets, and writes lines of the manifest that are missing after a crash. To be called
+/// while no set is being written.
 pub fn tidy(chain: &ChainDir) -> Result<()> {
     if !durable::is_real_dir(&chain.globals()) {
         return Ok(());
@@ -141,12 +142,12 @@ pub fn path_of(chain: &ChainDir, name: GlobalsName) -> PathBuf {
     chain.globals().join(name.to_string())
 }
 
-/// How a manifest names a set.
+/// The name of a set in a manifest.
 pub fn file_of(name: GlobalsName) -> String {
     format!("{GLOBALS}/{name}")
 }
 
-/// Makes the manifest's line of a finished set from its files.
+/// Creates the manifest's line of a finished set from its files.
 pub fn entry_of_set(chain: &ChainDir, name: GlobalsName) -> Result<Entry> {
     let path = path_of(chain, name);
     let facts = Facts::of(chain, name)?;

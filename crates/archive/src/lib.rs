@@ -1,7 +1,7 @@
 //! The files of pg_incrbackup, without PostgreSQL.
 //!
-//! Everything that the archive holds is named, written, parsed and checked here: whoever captures
-//! changes or takes bases hands over bytes and LSNs, and gets durable files.
+//! Everything in the archive is named, written, parsed and checked here: callers that capture changes or take
+//! bases pass bytes and LSNs, and get durable files.
 //!
 //! | room | what it holds |
 //! | --- | --- |

@@ -1,5 +1,5 @@
-//! What a database's directory holds, for `incr_files()`: finished files as the manifest names
-//! them, the open segment as it stands.
+//! The contents of a database's directory, for `incr_files()`: finished files as in the manifest, and the
+//! current open segment.
 
 use std::collections::HashMap;
 
@@ -17,7 +17,7 @@ use crate::time::Time;
 pub struct FileRow {
     pub chain: u32,
     pub kind: Kind,
-    /// Below the chain's directory, as it is stored.
+    /// Relative to the chain's directory, as stored.
     pub file: String,
     pub start_lsn: Lsn,
     pub end_lsn: Lsn,
@@ -27,14 +27,14 @@ pub struct FileRow {
     pub statements: u64,
     /// Uncompressed.
     pub bytes: u64,
-    /// Of the uncompressed bytes; none for the open segment.
+    /// Of the uncompressed bytes; `None` for the open segment.
     pub sha256: Option<String>,
-    /// When archive_command had taken it as a whole.
+    /// When archive_command had archived it completely.
     pub archived_at: Option<Time>,
 }
 
-/// Lists the chains in their order, each in the order of its LSNs. The open segment is read to its
-/// last complete transaction.
+/// Lists the chains in order, each in the order of its LSNs. The open segment is read up to its last complete
+/// transaction.
 pub fn files(chains: &[ChainDir]) -> Result<Vec<FileRow>> {
     let mut rows = Vec::new();
     for chain in chains {
@@ -89,7 +89,7 @@ fn open_segment(chain: &ChainDir) -> Result<Option<FileRow>> {
     let path = chain.segment_path(*name, *stored);
     let summary = match source::open(&path, *stored) {
         Ok(source) => Summary::of(source).map_err(Error::io("read", &path))?,
-        // It was closed since the directory was read: the manifest has it by now, or soon.
+        // It was closed since the directory was read: it is in the manifest by now, or will be soon.
         Err(_) if std::fs::symlink_metadata(&path).is_err() => return Ok(None),
         Err(error) => return Err(error),
     };

@@ -1,4 +1,4 @@
-//! Who reads the archive, and who removes files from it.
+//! The lock between readers of the archive and removal of files.
 
 use std::fs::File;
 
@@ -9,13 +9,12 @@ use crate::error::{Error, Result};
 use crate::layout::DatabaseDir;
 use crate::pause::{going_on, lock_shared, Pause};
 
-/// Keeps readers and those who remove apart; it goes with the value. `restore.sh` takes the same one
+/// Excludes readers and removal from each other; released with the value. `restore.sh` takes the same lock
 /// (`flock` of the database's directory), where it can.
 pub struct Lock(#[allow(dead_code)] Option<File>);
 
 impl Lock {
-    /// For whoever reads: waits while files are being removed. Where the file system has no locks,
-    /// there is none to take.
+    /// For readers: waits while files are being removed. If the file system has no locks, none is taken.
     pub fn shared(database: &DatabaseDir, pause: Pause) -> Result<Lock> {
         Self::shared_or(database, &mut going_on(pause))
     }
@@ -30,7 +29,7 @@ impl Lock {
         Ok(Lock(taken.is_ok().then_some(directory)))
     }
 
-    /// For whoever removes or pins; fails at once with [`Error::InUse`] while somebody else has it.
+    /// For removal and pins; fails immediately with [`Error::InUse`] while another process holds it.
     pub fn exclusive(database: &DatabaseDir) -> Result<Lock> {
         let directory = open(database)?;
         match flock(&directory, FlockOperation::NonBlockingLockExclusive) {

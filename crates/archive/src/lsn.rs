@@ -1,7 +1,7 @@
-//! A position in PostgreSQL's write-ahead log, and the two ways in which the archive writes one.
+//! A position in PostgreSQL's write-ahead log, and its two text forms in the archive.
 //!
-//! In comments and JSON an LSN looks as PostgreSQL prints it (`0/15E0F88`); in file names it is 16
-//! hex digits, so that names sort in replay order. Both are built and parsed here and nowhere else.
+//! In comments and JSON an LSN has PostgreSQL's form (`0/15E0F88`); in file names it is 16 hex digits, so
+//! that names sort in replay order. Both are formatted and parsed only here.
 
 use std::fmt;
 use std::str::FromStr;
@@ -23,7 +23,7 @@ impl Lsn {
         format!("{:016X}", self.0)
     }
 
-    /// Reads the form of file names; exactly 16 upper-case hex digits.
+    /// Parses the form of file names; exactly 16 upper-case hex digits.
     pub fn from_hex16(text: &str) -> Result<Lsn, InvalidLsn> {
         let is_hex16 =
             text.len() == 16 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'A'..=b'F'));

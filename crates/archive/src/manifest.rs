@@ -1,11 +1,10 @@
-//! `manifest.jsonl`: one JSON object per finished file of a chain, in the order in which they came.
+//! `manifest.jsonl`: one JSON object per finished file of a chain, in the order in which they were added.
 //!
 //! Several processes append to it (capture, base backup, globals, compression), each line under a lock; a
-//! line that a crash tore is cut by whoever appends next. Of several lines about one file the last counts:
-//! a segment that was compressed is stored in another form than its first line says. Retention notes in a
-//! file's line that it has expired, before the file is removed: from then on it is gone for every reader,
-//! whatever a crash left of it. All but these notes can be rebuilt from the files. A copy has it in parts
-//! ([`in_parts`]).
+//! torn last line is removed by the next one that appends. Of several lines about one file the last one
+//! counts: a segment that was compressed is stored in another form than in its first line. Retention marks a
+//! file as expired in its line before the file is removed: from then on no reader uses it, whatever a crash
+//! left of it. Everything except these marks can be rebuilt from the files.
 
 mod expired;
 mod parts;
@@ -34,7 +33,7 @@ use crate::time::{self, Time};
 pub use expired::expire;
 pub use parts::in_parts;
 
-/// What a line is about.
+/// The subject of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
@@ -43,13 +42,13 @@ pub enum Kind {
     Globals,
 }
 
-/// One line. The keys of the JSON object come in the order of these fields.
+/// One line. The keys of the JSON object are in the order of these fields.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     pub kind: Kind,
-    /// Below the chain's directory; of a segment the name without a compression suffix.
+    /// Relative to the chain's directory; for a segment the name without a compression suffix.
     pub file: String,
-    /// Of a base or a set of globals: its LSN, twice.
+    /// For a base or a set of globals: its LSN, twice.
     pub start_lsn: Lsn,
     pub end_lsn: Lsn,
     #[serde(with = "time::json_option")]
@@ -58,22 +57,23 @@ pub struct Entry {
     pub last_commit_at: Option<Time>,
     pub transactions: u64,
     pub statements: u64,
-    /// Of a segment uncompressed; of a base or a set all its files.
+    /// For a segment uncompressed; for a base or a set all its files.
     pub bytes: u64,
-    /// Of a segment uncompressed; of a base or a set its SHA256SUMS.
+    /// For a segment uncompressed; for a base or a set its SHA256SUMS.
     pub sha256: String,
     /// As stored.
     pub file_bytes: u64,
     pub file_sha256: String,
     pub next_xid: Option<u64>,
     pub previous_sha256: Option<String>,
-    /// Of a base only.
+    /// For a base only.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub snapshot: Option<Snapshot>,
-    /// Of a base only.
+    /// For a base only.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub duration_ms: Option<u64>,
-    /// When retention gave the file up. It is no part of the archive any more, there or not.
+    /// When retention marked the file as expired. It is no longer part of the archive, whether it exists or
+    /// not.
     #[serde(
         with = "time::json_option",
         skip_serializing_if = "Option::is_none",
@@ -86,7 +86,7 @@ pub struct Entry {
 #[derive(Debug, Default)]
 pub struct Manifest {
     pub entries: Vec<Entry>,
-    /// Line numbers (from 1) that can't be read, and why. A torn last line is not among them.
+    /// Line numbers (from 1) that cannot be parsed, and why. A torn last line is not included.
     pub damaged: Vec<(usize, String)>,
 }
 
@@ -104,14 +104,14 @@ pub struct Locked {
     file: File,
 }
 
-/// Waits for the lock; it goes with the value.
+/// Waits for the lock; released with the value.
 pub fn lock(chain: &ChainDir) -> Result<Locked> {
     let path = chain.manifest();
     let file = open_locked(chain)?;
     Ok(Locked { path, file })
 }
 
-/// The same for a session, which must not wait against its will.
+/// The same for a session, whose wait must be interruptible.
 pub fn lock_with(chain: &ChainDir, pause: Pause) -> Result<Locked> {
     let path = chain.manifest();
     let mut between = going_on::<Error>(pause);
@@ -120,18 +120,18 @@ pub fn lock_with(chain: &ChainDir, pause: Pause) -> Result<Locked> {
 }
 
 impl Locked {
-    /// The last line about a file, which is the one that counts. Others are not parsed.
+    /// The last line about a file, which is the valid one. Others are not parsed.
     pub fn last(&self, file: &str) -> Result<Option<Entry>> {
         let bytes = durable::read(&self.path)?;
         let name = Finder::new(file);
         let lines = bytes.rsplit(|byte| *byte == b'\n');
-        // What stands behind the last line end is a torn line, or nothing.
+        // What follows the last line end is a torn line, or nothing.
         let about = lines.skip(1).filter(|line| name.find(line).is_some());
         let mut entries = about.filter_map(|line| serde_json::from_slice::<Entry>(line).ok());
         Ok(entries.find(|entry| entry.file == file))
     }
 
-    /// For a line that is there already.
+    /// For an existing line.
     pub fn make_durable(self) -> Result<()> {
         durable::fsync(&self.file, "manifest: fsync", &self.path)?;
         durable::fsync_parent(&self.path)
@@ -148,18 +148,18 @@ impl Locked {
             .map_err(Error::io("write", path))
             .and_then(|()| durable::fsync(file, "manifest: fsync", path));
         if appended.is_err() {
-            // A line that may never reach the disk must not count as there.
+            // A line that may never reach the disk must not count.
             let _ = file.set_len(length);
         }
         appended?;
-        // Also where it was there before: whoever made it may not have come to this.
+        // Also if it existed before: the process that created it may not have done this.
         durable::fsync_parent(path)
     }
 }
 
-/// Reads all lines while nobody is appending, and checks that they are as they were written: each in
-/// its only form, none twice, the files of each kind in the order of their LSNs, nothing behind the
-/// last. Otherwise as [`read`]. `between` is called while somebody is; what it fails with ends the wait.
+/// Reads all lines while no process is appending, and checks that they are as written: each in its canonical
+/// form, without duplicates, the files of each kind in the order of their LSNs, nothing after the last one.
+/// Otherwise like [`read`]. `between` is called while waiting; its error ends the wait.
 pub fn read_strictly<E: From<Error>>(
     chain: &ChainDir,
     between: &mut dyn FnMut() -> std::result::Result<(), E>,
@@ -199,7 +199,7 @@ pub fn read_strictly<E: From<Error>>(
     Ok(manifest)
 }
 
-/// Appends the lines of these entries that a crash left out; pauses before each, and while somebody else has the lock.
+/// Appends missing lines of these entries, after a crash.
 pub fn append_missing<N>(
     chain: &ChainDir,
     names: impl IntoIterator<Item = N>,
@@ -225,7 +225,7 @@ pub fn append_missing<N>(
     Ok(())
 }
 
-/// Reads all lines, each of which must be sound. A torn last one counts as not written.
+/// Reads all lines, each of which must be valid. A torn last one counts as not written.
 pub(crate) fn read_whole(chain: &ChainDir) -> Result<Vec<Entry>> {
     let manifest = read(chain)?;
     match manifest.damaged.first() {
@@ -237,13 +237,13 @@ pub(crate) fn read_whole(chain: &ChainDir) -> Result<Vec<Entry>> {
     }
 }
 
-/// The line about each file that counts; what can't be read is passed over.
+/// The valid line about each file; lines that cannot be parsed are skipped.
 pub(crate) fn by_file(chain: &ChainDir) -> Result<HashMap<String, Entry>> {
     let entries = read(chain)?.entries.into_iter();
     Ok(entries.map(|entry| (entry.file.clone(), entry)).collect())
 }
 
-/// Leaves one line about each file, at the place of the first, saying what the last says.
+/// Keeps one line about each file, at the position of the first, with the contents of the last.
 pub(crate) fn without_repeats(entries: Vec<Entry>) -> Vec<Entry> {
     let mut places = HashMap::new();
     let mut kept: Vec<Entry> = Vec::with_capacity(entries.len());
@@ -350,7 +350,7 @@ fn open_locked_by(
     }
 }
 
-/// Returns the length that is left.
+/// Returns the remaining length.
 fn cut_torn_line(file: &mut File) -> std::io::Result<u64> {
     let length = file.seek(SeekFrom::End(0))?;
     if length == 0 {

@@ -1,4 +1,4 @@
-//! `metadata.json` of a base: what a restore, and a reader in ten years, must know about its source.
+//! `metadata.json` of a base: facts about its source for a restore, and for a reader in ten years.
 //!
 //! Pretty-printed, one top-level key a line: `restore.sh` reads the flat ones with awk.
 
@@ -13,7 +13,7 @@ use crate::lsn::Lsn;
 use crate::snapshot::Snapshot;
 use crate::time::{self, Time};
 
-/// The facts about a base; in the file, those about its database stand beside the others.
+/// The facts about a base; in the file, those about its database are beside the others.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Metadata {
     pub format: u32,
@@ -34,11 +34,11 @@ pub struct Metadata {
     pub source: DatabaseFacts,
 }
 
-/// What only the database itself can say about it.
+/// Facts that only the database itself can provide.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DatabaseFacts {
     pub database: String,
-    /// What `version()` says.
+    /// The result of `version()`.
     pub server_version: String,
     pub encoding: String,
     /// `libc`, `icu` or `builtin`.
@@ -53,17 +53,17 @@ pub struct DatabaseFacts {
     pub extensions: Vec<ExtensionFact>,
     /// Enums, composite types and domains.
     pub types: Vec<TypeFact>,
-    /// Settings under which the data was made and that may change its meaning.
+    /// Settings under which the data was created and that may change its meaning.
     pub settings: BTreeMap<String, String>,
-    /// Roles that own something or are granted something.
+    /// Roles that own something or have privileges.
     pub roles: Vec<String>,
     /// OID and name of every role of the cluster, as in a set of globals.
     #[serde(default)]
     pub roles_by_oid: Vec<String>,
-    /// Tablespaces, other than the server's own two, that something of the database is in.
+    /// Tablespaces, other than the server's own two, that contain something of the database.
     #[serde(default)]
     pub tablespaces: Vec<String>,
-    /// What is not in the dump because it needs this extension, in words; `left-out.sql` has it.
+    /// What is not in the dump because it needs this extension, as text; `left-out.sql` contains it.
     #[serde(default)]
     pub left_out: Vec<String>,
 }
@@ -83,7 +83,7 @@ pub struct TypeFact {
     pub name: String,
     /// `enum`, `composite` or `domain`.
     pub kind: String,
-    /// Labels, attributes or the base type, in words of SQL.
+    /// Labels, attributes or the base type, in SQL.
     pub definition: String,
 }
 

@@ -1,9 +1,9 @@
-//! The place in the stream of what a snapshot sees.
+//! The position in the stream that corresponds to a snapshot.
 //!
-//! A transaction's commit record is in the WAL some time before others see its rows: until it is flushed,
-//! longer where it waits for a standby. So transactions do not become visible in the order of their
-//! commit LSNs, and what a snapshot sees need not be all up to one LSN. Where it is, that LSN is found
-//! here; where it is not, another snapshot is taken.
+//! A transaction's commit record is in the WAL some time before others see its rows: until it is flushed, and
+//! longer if it waits for a standby. So transactions do not become visible in the order of their commit LSNs,
+//! and a snapshot may not correspond to any LSN. If it does, that LSN is found here; otherwise, another
+//! snapshot is taken.
 
 use std::io::ErrorKind;
 
@@ -13,11 +13,11 @@ use crate::lsn::Lsn;
 use crate::segment::{source, Event, Scanner};
 use crate::snapshot::Snapshot;
 
-/// How often the segments are listed again because one was closed or compressed meanwhile.
+/// How often the segments are listed again because one was closed or compressed in the meantime.
 const ATTEMPTS: u32 = 5;
 
-/// An LSN up to which exactly the transactions have committed that `snapshot` sees; `None` where there is
-/// none. `taken_before` is an LSN read after the snapshot; the stream must reach it.
+/// An LSN up to which exactly the transactions have committed that are visible to `snapshot`; `None` if there
+/// is none. `taken_before` is an LSN read after the snapshot; the stream must reach it.
 pub fn of_snapshot(
     chain: &ChainDir,
     snapshot: &Snapshot,
@@ -61,8 +61,8 @@ fn look(chain: &ChainDir, snapshot: &Snapshot, taken_before: Lsn) -> Result<Opti
     })
 }
 
-/// The segments from the last one on that was opened before any transaction from `xmin` on was written:
-/// all that a snapshot with that xmin may not see stands in them.
+/// The segments from the last one on that was opened before any transaction from `xmin` on was written: they
+/// contain everything that may be invisible to a snapshot with that xmin.
 fn from_the_one_before(chain: &ChainDir, xmin: u64) -> Result<Vec<(SegmentName, Stored)>> {
     let segments = chain.segments()?;
     for (place, (name, stored)) in segments.iter().enumerate().rev() {
@@ -89,7 +89,7 @@ fn for_each_commit(
             Event::Transaction {
                 xid, commit_lsn, ..
             } => take(xid, commit_lsn),
-            // The open segment may end in the midst of what is being written.
+            // The open segment may end in the middle of what is being written.
             Event::Torn { at, why, .. } if stored != Stored::Partial => {
                 return Err(Error::damaged(&path, at, why));
             }

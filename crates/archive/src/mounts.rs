@@ -1,12 +1,12 @@
-//! What file system a directory is on, as `/proc/self/mountinfo` tells, and whether a lock taken there is seen
-//! from other hosts.
+//! The file system of a directory, according to `/proc/self/mountinfo`, and whether locks taken there are
+//! visible to other hosts.
 
 use std::fs;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-/// Why a lock below `directory` is not seen from other hosts that have mounted the same files, in words; `None`
-/// where it is, where no other host can mount them, and where nothing tells.
+/// Why a lock below `directory` is not visible to other hosts that have mounted the same files, as text;
+/// `None` if it is, if no other host can mount them, and if it is unknown.
 pub fn lock_is_local(directory: &Path) -> Option<String> {
     let real = directory.canonicalize().ok()?;
     let mounts = fs::read("/proc/self/mountinfo").ok()?;
@@ -17,7 +17,7 @@ fn why_local(mountinfo: &[u8], directory: &Path) -> Option<String> {
     let mounts = mountinfo
         .split(|byte| *byte == b'\n')
         .filter_map(Mount::parse);
-    // Of mounts over each other the last one is seen.
+    // Of several mounts on one directory the last one is visible.
     let mount = mounts
         .filter(|mount| directory.starts_with(&mount.point))
         .max_by_key(|mount| mount.point.components().count())?;
@@ -40,7 +40,7 @@ fn why_local(mountinfo: &[u8], directory: &Path) -> Option<String> {
 struct Mount {
     point: PathBuf,
     kind: String,
-    /// Those of the mount and those of the file system.
+    /// The options of the mount and those of the file system.
     options: String,
 }
 
@@ -59,7 +59,7 @@ impl Mount {
     }
 }
 
-/// Blanks, tabs, line feeds and backslashes stand there as three octal digits.
+/// Blanks, tabs, line feeds and backslashes are written there as three octal digits.
 fn unescape(field: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(field.len());
     let mut rest = field;

@@ -1,5 +1,12 @@
-//! `owner.json`: the one server that writes below a database's directory. Who it is to be decides
-//! [`crate::claim`].
+//! The owner of a database's directory: the one server that writes there.
+//!
+//! `owner.json` identifies it, and is compared, not only shown: a copy of the server that was promoted with
+//! the same settings is a different one. `owner.lock` shows which server is writing. Each process that writes
+//! holds it shared, and starts only if `owner.json` names its own server and the lock names the current start
+//! of that server. Both are changed only under an exclusive lock, so no process is writing then, and no
+//! server that is writing is replaced. The kernel releases the lock when a process exits in any way.
+//!
+//! A refused server leaves nothing behind, not even the lock file.
 
 use std::fmt;
 use std::io::ErrorKind;
@@ -13,7 +20,7 @@ use crate::time::{self, Time};
 
 pub const OWNER_JSON: &str = "owner.json";
 
-/// What tells a server from its copies.
+/// What distinguishes a server from its copies.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     pub system_identifier: u64,
@@ -22,7 +29,7 @@ pub struct Identity {
     pub data_directory: String,
 }
 
-/// What `owner.json` holds.
+/// The contents of `owner.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Owner {
     #[serde(flatten)]
@@ -30,7 +37,7 @@ pub struct Owner {
     pub database_oid: u32,
     #[serde(with = "time::json")]
     pub since: Time,
-    /// The chain that its slot feeds; a newer one is not its own.
+    /// The chain that its slot writes; a newer one is not its own.
     pub chain: Option<u32>,
     /// The name of the directory that this is in: of a copy beside it, it is another's.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -45,7 +52,7 @@ impl Owner {
 }
 
 impl Identity {
-    /// What of `self` is not so in `other`, in words; empty where all is.
+    /// The differences of `self` from `other`, as text; empty if there are none.
     pub(crate) fn differences(&self, other: &Identity) -> String {
         let pairs = [
             (
@@ -95,7 +102,7 @@ impl fmt::Display for Owner {
     }
 }
 
-/// Who owns a database's directory; `None` where a version wrote it that knew no owners.
+/// The owner of a database's directory; `None` if it was written by a version without owners.
 pub fn read(database: &Path) -> Result<Option<Owner>> {
     let path = database.join(OWNER_JSON);
     let bytes = match durable::read(&path) {
@@ -108,7 +115,7 @@ pub fn read(database: &Path) -> Result<Option<Owner>> {
         .map_err(|error| Error::damaged(&path, 0, error.to_string()))
 }
 
-/// Notes in `owner.json`, where there is one, that the owner's slot feeds the chain `number` from now on.
+/// Records in `owner.json`, if it exists, that the owner's slot writes chain `number` from now on.
 pub(crate) fn note_chain(database: &Path, number: u32) -> Result<()> {
     let Some(owner) = read(database)? else {
         return Ok(());

@@ -1,5 +1,5 @@
-//! Long readings stop now and then for whoever asked for them: a wish to stop is heard between two reads, however
-//! large the file is.
+//! Interruption points of long reads: a request to stop is honored between two reads, however large the file
+//! is.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -9,10 +9,10 @@ use std::time::Duration;
 use rustix::fs::{flock, FlockOperation};
 use rustix::io::Errno;
 
-/// Called now and then; it may look for a wish to stop, and need not return.
+/// Called regularly; it may check for a request to stop, and need not return.
 pub type Pause<'a> = &'a mut dyn FnMut();
 
-/// A pause where what could fail is asked for.
+/// A pause where a function that can fail is expected.
 pub(crate) fn going_on<E>(pause: Pause<'_>) -> impl FnMut() -> Result<(), E> + '_ {
     move || {
         pause();
@@ -20,7 +20,7 @@ pub(crate) fn going_on<E>(pause: Pause<'_>) -> impl FnMut() -> Result<(), E> + '
     }
 }
 
-/// Between two attempts at a lock that somebody else has.
+/// Between two attempts at a lock that another process holds.
 const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(10);
 
 /// A reader that pauses before each read.
@@ -42,7 +42,7 @@ impl<R: Read> Read for Pausing<'_, R> {
     }
 }
 
-/// Waits for a shared lock. `between` is called meanwhile; what it fails with ends the wait.
+/// Waits for a shared lock. `between` is called meanwhile; its error ends the wait.
 pub(crate) fn lock_shared<E>(
     file: &File,
     between: &mut dyn FnMut() -> Result<(), E>,
@@ -50,7 +50,7 @@ pub(crate) fn lock_shared<E>(
     lock(file, FlockOperation::NonBlockingLockShared, between)
 }
 
-/// The same for a lock against everybody.
+/// The same for an exclusive lock.
 pub(crate) fn lock_exclusive<E>(
     file: &File,
     between: &mut dyn FnMut() -> Result<(), E>,

@@ -1,8 +1,8 @@
-//! `pins.json` of a chain: bases that somebody wants kept, until when and why.
+//! `pins.json` of a chain: bases that are pinned, until when and why.
 //!
-//! It stands beside the bases, so that it goes where they go: a server that is set up anew over the
-//! same archive keeps what was pinned. It carries its own checksum, as `chain.json` does. A file that
-//! cannot be read is an error for retention, which then lets nothing go.
+//! It is stored with the bases, so that it is copied with them: a server that is set up again with the same
+//! archive keeps the pins. It contains its own checksum, like `chain.json`. A file that cannot be read is an
+//! error for retention, which then removes nothing.
 
 use std::io::ErrorKind;
 
@@ -22,7 +22,7 @@ pub const PINS_JSON: &str = "pins.json";
 pub struct Pin {
     /// The name of its directory.
     pub base: String,
-    /// `None`: for ever.
+    /// `None`: forever.
     #[serde(with = "time::json_option")]
     pub until: Option<Time>,
     pub note: String,
@@ -31,7 +31,7 @@ pub struct Pin {
 }
 
 impl Pin {
-    /// Whether it still holds.
+    /// Whether it is still valid.
     pub fn is_valid(&self, now: Time) -> bool {
         self.until.is_none_or(|until| until > now)
     }
@@ -44,7 +44,7 @@ struct File {
     sha256: String,
 }
 
-/// All pins of a chain; none where nobody pinned anything.
+/// All pins of a chain; empty if there are none.
 pub fn read(chain: &ChainDir) -> Result<Vec<Pin>> {
     let path = chain.path.join(PINS_JSON);
     let bytes = match durable::read(&path) {
@@ -66,7 +66,7 @@ pub fn read(chain: &ChainDir) -> Result<Vec<Pin>> {
     Ok(file.pins)
 }
 
-/// Pins a base, or changes its pin; whoever calls this holds retention's lock.
+/// Pins a base, or changes its pin; the caller holds retention's lock.
 pub fn set(chain: &ChainDir, base: BaseName, until: Option<Time>, note: &str) -> Result<()> {
     let base = base.to_string();
     let mut pins = read(chain)?;
@@ -80,7 +80,7 @@ pub fn set(chain: &ChainDir, base: BaseName, until: Option<Time>, note: &str) ->
     write(chain, &pins)
 }
 
-/// Takes the pins of these bases away; true where there was one.
+/// Removes the pins of these bases; true if there was one.
 pub fn remove(chain: &ChainDir, bases: &[BaseName]) -> Result<bool> {
     let gone: Vec<String> = bases.iter().map(BaseName::to_string).collect();
     let mut pins = read(chain)?;

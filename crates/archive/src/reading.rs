@@ -1,8 +1,7 @@
-//! Reading the archive from afar, a part of a file at a time, for whoever has a connection and no shell.
+//! Reading the archive remotely, a part of a file at a time, for clients without shell access.
 //!
-//! Only what the archive itself names can be read: a name is taken apart and each part must be one that is
-//! given here. No part is followed that is a symbolic link, so nothing leads out of the database's
-//! directory.
+//! Only files of the archive can be read: a name is split and each part must be one that is accepted here.
+//! Symbolic links are not followed, so nothing outside the database's directory can be read.
 
 use std::fs::File;
 use std::io;
@@ -39,12 +38,12 @@ const SEALED_FILES: [&str; 11] = [
 ];
 const CHAIN_FILES: [&str; 4] = [CHAIN_JSON, MANIFEST, PINS_JSON, FLAGS];
 
-/// A file that can be read: its parts below the database's directory.
+/// A file that can be read: its path components below the database's directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Name(Vec<String>);
 
 impl Name {
-    /// `None` for what is no name of the archive's.
+    /// `None` for an invalid name.
     pub fn parse(text: &str) -> Option<Name> {
         let parts: Vec<&str> = text.split('/').collect();
         let is_known = match parts.as_slice() {
@@ -76,8 +75,8 @@ fn is_sealed_file(parts: &[&str]) -> bool {
     }
 }
 
-/// At most `length` bytes from `offset` on; less, or nothing, where the file ends. `None` where it is not
-/// there.
+/// At most `length` bytes from `offset` on; less, or nothing, at the end of the file. `None` if it does not
+/// exist.
 pub fn read(
     database: &DatabaseDir,
     name: &Name,
@@ -95,7 +94,7 @@ pub fn read(
     if !metadata.is_file() {
         return Err(Error::damaged(&path, 0, "it is not a file"));
     }
-    // The length is the caller's wish: no room is taken for what is not there.
+    // The caller specifies the length: no memory is allocated for bytes that do not exist.
     let there = metadata.len().saturating_sub(offset);
     let mut bytes = vec![0; length.min(usize::try_from(there).unwrap_or(usize::MAX))];
     let mut filled = 0;
@@ -111,7 +110,7 @@ pub fn read(
     Ok(Some(bytes))
 }
 
-/// Part by part, so that none of them can be a link.
+/// Component by component, so that none of them can be a link.
 fn open(database: &DatabaseDir, name: &Name) -> io::Result<Option<File>> {
     let no_link = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let directory = no_link | OFlags::DIRECTORY;
@@ -123,7 +122,7 @@ fn open(database: &DatabaseDir, name: &Name) -> io::Result<Option<File>> {
             opened => opened?,
         };
     }
-    // What somebody has put there may be a pipe that nobody fills.
+    // A file put there by somebody else may be a pipe without a writer.
     match openat(
         &at,
         last.as_str(),
@@ -136,7 +135,7 @@ fn open(database: &DatabaseDir, name: &Name) -> io::Result<Option<File>> {
 }
 
 /// Every file that can be read, with its size: a line each, `SIZE NAME`. In an order in which they can be
-/// copied: what names others comes after them.
+/// copied: files that list others follow them.
 pub fn list(database: &DatabaseDir) -> Result<String> {
     let mut text = String::new();
     let mut add = |name: String| -> Result<()> {

@@ -1,6 +1,6 @@
-//! The schema that a database's extension is in, noted beside its chains.
+//! The schema of a database's extension, stored beside its chains.
 //!
-//! `DROP SCHEMA … CASCADE` takes the extension along, and the name with it; whoever makes it again after a
+//! `DROP SCHEMA … CASCADE` drops the extension, and its name is lost; a process that re-creates it after a
 //! restart of the server finds the name here. The name is percent-encoded, in the database's encoding.
 
 use std::io::ErrorKind;
@@ -18,7 +18,7 @@ struct Note {
     schema: String,
 }
 
-/// The noted schema; `None` where none ever was.
+/// The stored schema; `None` if there never was one.
 pub fn read(database: &DatabaseDir) -> Result<Option<String>> {
     let path = database.path().join(EXTENSION_JSON);
     match durable::read(&path) {
@@ -32,7 +32,7 @@ pub fn read(database: &DatabaseDir) -> Result<Option<String>> {
     }
 }
 
-/// Notes the schema, unless it stands there; durable when this returns.
+/// Stores the schema, unless it is unchanged; durable when this returns.
 pub fn write(database: &DatabaseDir, schema: &str) -> Result<()> {
     if read(database).ok().flatten().as_deref() == Some(schema) {
         return Ok(());

@@ -1,7 +1,7 @@
 //! A directory that is published as a whole: a base backup, a set of globals.
 //!
-//! It is filled under a `.partial` name. [`seal`] makes everything in it durable and closed to others
-//! and writes its checksums; whoever made it then gives it its final name. [`problems`] checks one.
+//! It is filled under a `.partial` name. [`seal`] makes everything in it durable, sets file modes and writes
+//! its checksums; the caller then gives it its final name. [`problems`] checks one.
 
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
@@ -14,10 +14,10 @@ use crate::error::{Error, Result};
 use crate::layout::names::{is_partial_directory, PARTIAL};
 use crate::pause::Pause;
 
-/// The checksums of a directory's files, in the form that `sha256sum -c` reads.
+/// The checksums of a directory's files, in the format of `sha256sum -c`.
 pub const SHA256SUMS: &str = "SHA256SUMS";
 
-/// Each file closed to others and fsynced, then the checksums, then the directories.
+/// Each file with its mode set and fsynced, then the checksums, then the directories.
 pub(crate) fn seal(path: &Path) -> Result<()> {
     durable::remove_if_there(&path.join(SHA256SUMS))?;
     let mut sums = String::new();
@@ -31,8 +31,8 @@ pub(crate) fn seal(path: &Path) -> Result<()> {
     fsync_directories(path)
 }
 
-/// Removes what directories that were never finished left behind; returns their paths. To be called
-/// while none is in the making.
+/// Removes directories that were never finished; returns their paths. To be called while none is being
+/// written.
 pub(crate) fn remove_leftovers(parent: &Path) -> Result<Vec<PathBuf>> {
     let mut removed = Vec::new();
     for name in durable::names_in(parent)? {
@@ -45,7 +45,7 @@ pub(crate) fn remove_leftovers(parent: &Path) -> Result<Vec<PathBuf>> {
     Ok(removed)
 }
 
-/// Removes a directory with all that is in it.
+/// Removes a directory with its contents.
 pub(crate) fn remove(path: &Path) -> Result<()> {
     fs::remove_dir_all(path).map_err(Error::io("remove", path))?;
     durable::fsync_parent(path)
@@ -56,7 +56,7 @@ pub(crate) fn partial(parent: &Path, name: impl std::fmt::Display) -> PathBuf {
     parent.join(format!("{name}{PARTIAL}"))
 }
 
-/// sha256 of the directory's SHA256SUMS, which stands for all of it.
+/// sha256 of the directory's SHA256SUMS, which represents all of it.
 pub(crate) fn sums_of(path: &Path) -> Result<String> {
     Ok(checksum::of_file(&path.join(SHA256SUMS))?.sha256)
 }
@@ -126,7 +126,7 @@ pub(crate) fn sums(path: &Path) -> Result<BTreeMap<String, String>> {
         .collect())
 }
 
-/// Every file below a directory, relative to it, sorted; anything but files and directories is refused.
+/// Every file below a directory, relative to it, sorted; fails for anything but files and directories.
 pub(crate) fn files_below(root: &Path) -> Result<Vec<String>> {
     let mut found = Vec::new();
     let mut directories = vec![String::new()];

@@ -1,7 +1,7 @@
-//! The snapshot that a base was dumped under: what joins it to the increments.
+//! The snapshot under which a base was dumped: it joins the base to the increments.
 //!
-//! Restore applies exactly the transactions that the snapshot does not see. The text form is the
-//! one of PostgreSQL's `pg_snapshot` (`740:751:745,748`), with 64-bit xids.
+//! Restore applies exactly the transactions that are not visible to the snapshot. The text form is that of
+//! PostgreSQL's `pg_snapshot` (`740:751:745,748`), with 64-bit xids.
 
 use std::fmt;
 use std::str::FromStr;
@@ -25,7 +25,7 @@ pub struct Snapshot {
 pub struct InvalidSnapshot(pub String);
 
 impl Snapshot {
-    /// True where a transaction that committed is visible: the dump holds it, restore skips it.
+    /// True if a committed transaction is visible: the dump contains it, restore skips it.
     pub fn sees(&self, xid: u64) -> bool {
         xid < self.xmin || (xid < self.xmax && !self.xip.contains(&xid))
     }

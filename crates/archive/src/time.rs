@@ -1,7 +1,7 @@
-//! Points in time as the archive writes them: always UTC.
+//! Points in time in the archive: always UTC.
 //!
-//! Comments and JSON hold ISO 8601 with microseconds, PostgreSQL's resolution; file names hold a
-//! compact stamp in whole seconds. Both are built and parsed here and nowhere else.
+//! Comments and JSON contain ISO 8601 with microseconds, PostgreSQL's resolution; file names a compact form
+//! in whole seconds. Both are formatted and parsed only here.
 
 use chrono::{DateTime, NaiveDateTime, SecondsFormat, SubsecRound, Utc};
 
@@ -11,13 +11,12 @@ pub type Time = DateTime<Utc>;
 const ISO: &str = "%Y-%m-%dT%H:%M:%S%.6fZ";
 const STAMP: &str = "%Y%m%dT%H%M%SZ";
 
-/// Now, cut to microseconds so that it survives being written and read back.
+/// Now, truncated to microseconds so that it is preserved by writing and reading.
 pub fn now() -> Time {
     Utc::now().trunc_subsecs(6)
 }
 
-/// Now, for what goes by days: schedules, retention, and the times that bases carry. A test can move it
-/// by years without waiting.
+/// Now, for schedules, retention, and the times of bases. A test can move it by years without waiting.
 pub fn calendar() -> Time {
     now() + crate::failpoint::clock_shift()
 }
@@ -27,7 +26,7 @@ pub fn iso(time: Time) -> String {
     time.to_rfc3339_opts(SecondsFormat::Micros, true)
 }
 
-/// Reads what [`iso`] wrote; `None` for any other text.
+/// Parses the output of [`iso`]; `None` for any other text.
 pub fn parse_iso(text: &str) -> Option<Time> {
     NaiveDateTime::parse_from_str(text, ISO)
         .ok()
@@ -39,7 +38,7 @@ pub fn utc_stamp(time: Time) -> String {
     time.format(STAMP).to_string()
 }
 
-/// Reads what [`utc_stamp`] wrote; `None` for any other text.
+/// Parses the output of [`utc_stamp`]; `None` for any other text.
 pub fn parse_utc_stamp(text: &str) -> Option<Time> {
     let parsed = NaiveDateTime::parse_from_str(text, STAMP).ok()?.and_utc();
     (utc_stamp(parsed) == text).then_some(parsed)

@@ -1,8 +1,8 @@
-//! Checks that an archive is what it was: checksums, order, continuity, and that names, headers,
-//! footers and manifest agree. Reads every byte; changes nothing.
+//! Checks that an archive is unchanged: checksums, order, continuity, and that names, headers, footers and
+//! manifest agree. Reads every byte; changes nothing.
 //!
-//! A problem is a finding, not an error: errors are for what could not be looked at at all. Capture
-//! may run meanwhile: a file that was closed since the directory was read is no problem.
+//! A problem is a result, not an error: errors are for what could not be checked at all. Capture may be
+//! running: a file that was closed since the directory was read is not a problem.
 
 mod directories;
 mod expired;
@@ -32,13 +32,13 @@ use directories::{base_problems, globals_problems};
 /// One finding.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// Below the database's directory.
+    /// Relative to the database's directory.
     pub file: String,
     pub problem: String,
 }
 
-/// Checks everything of a database; no problem means that all of it can be restored. What retention
-/// has given up is not looked at. It removes nothing meanwhile.
+/// Checks everything of a database; no problem means that all of it can be restored. Expired files are not
+/// checked. Retention removes nothing in the meantime.
 pub fn verify(database: &DatabaseDir, pause: Pause) -> Result<Vec<Problem>> {
     let _lock = Lock::shared(database, pause)?;
     let mut problems = Vec::new();
@@ -57,7 +57,7 @@ pub fn verify(database: &DatabaseDir, pause: Pause) -> Result<Vec<Problem>> {
         let mut check = ChainCheck::new(&chain, pause);
         check.description();
         check.expired_are_the_oldest();
-        // What could not even be listed is a finding too: the other rooms are still looked at.
+        // A directory that could not be listed is a problem too: the others are still checked.
         for (place, looked_at) in [
             (BASE, check.bases()),
             (GLOBALS, check.globals()),
@@ -80,7 +80,7 @@ pub fn verify(database: &DatabaseDir, pause: Pause) -> Result<Vec<Problem>> {
     Ok(problems)
 }
 
-/// Whoever restores runs the script with the rights of a superuser.
+/// A restore executes the script with the privileges of a superuser.
 fn restore_files(database: &DatabaseDir) -> Vec<Problem> {
     let foreign = |name: &str| Problem {
         file: name.to_owned(),
@@ -94,21 +94,21 @@ fn restore_files(database: &DatabaseDir) -> Vec<Problem> {
         .collect()
 }
 
-/// What a segment must follow.
+/// The required predecessor of a segment.
 struct Before {
     end_lsn: Lsn,
     previous: Option<Previous>,
     highest_xid: u64,
-    /// False behind a segment that could not be read.
+    /// False after a segment that could not be read.
     is_known: bool,
 }
 
 struct ChainCheck<'a> {
     chain: &'a ChainDir,
     pause: Pause<'a>,
-    /// The manifest's last line about each file; taken out when the file is found.
+    /// The manifest's last line about each file; removed when the file is found.
     listed: BTreeMap<String, Entry>,
-    /// What retention has given up.
+    /// Expired files.
     expired: BTreeSet<String>,
     /// The last segment of these.
     last_expired: Option<Entry>,
@@ -197,7 +197,7 @@ impl<'a> ChainCheck<'a> {
         Ok(())
     }
 
-    /// The slot's start, or the last segment that retention has given up.
+    /// The slot's start, or the last expired segment.
     fn before_the_first(&self) -> Before {
         let (end_lsn, previous) = match &self.last_expired {
             Some(entry) => (entry.end_lsn, Some(Previous::of(entry))),
@@ -336,8 +336,8 @@ impl<'a> ChainCheck<'a> {
         }
     }
 
-    /// True when one of the forms that the segment stands in is the one that its line names. A crash while
-    /// it was being compressed leaves two, and either may be it.
+    /// True if one of the segment's forms is the one in its line. A crash during compression leaves two, and
+    /// either may be it.
     fn is_stored_as(
         &mut self,
         name: SegmentName,
@@ -384,7 +384,7 @@ impl<'a> ChainCheck<'a> {
         Ok(())
     }
 
-    /// A base or a set, with what is wrong inside and the line that the manifest should have.
+    /// A base or a set, with its problems and its expected line in the manifest.
     fn directory(
         &mut self,
         directory: &str,
@@ -404,8 +404,8 @@ impl<'a> ChainCheck<'a> {
         }
     }
 
-    /// The manifest's line about a file, looked for once more where it may be newer than our reading.
-    /// Whoever names a file holds the manifest's lock until its line is there, so reading waits for it.
+    /// The manifest's line about a file, searched once more if it may be newer than our reading. A process
+    /// that renames a file holds the manifest's lock until its line is written, so reading waits for it.
     fn take_listed(&mut self, file: &str) -> Option<Entry> {
         if let Some(entry) = self.listed.remove(file) {
             return Some(entry);
@@ -424,7 +424,7 @@ impl<'a> ChainCheck<'a> {
 fn read(path: &Path, stored: Stored, pause: Pause) -> Result<(Summary, Checksum)> {
     let mut hashing = Hashing::new(Pausing::new(source::open(path, stored)?, pause));
     let summary = Summary::of(&mut hashing).map_err(Error::io("read", path))?;
-    // A torn segment is read to its end all the same: the checksum is of the whole.
+    // A torn segment is read to its end nevertheless: the checksum is of the whole.
     std::io::copy(&mut hashing, &mut std::io::sink()).map_err(Error::io("read", path))?;
     Ok((summary, hashing.finish()))
 }

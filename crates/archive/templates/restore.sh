@@ -114,16 +114,17 @@ for tool in psql awk sha256sum; do
 done
 
 here=$(cd "$(dirname "$0")" && pwd)
-# Retention removes nothing while we have this lock. (A copy of the archive needs none.)
+# Retention removes nothing while this lock is held. (A copy of the archive needs none.)
 if command -v flock >/dev/null && (: <"$here") 2>/dev/null; then
     exec 9<"$here"
     flock -s 9 2>/dev/null || :
 fi
 
-# Drills restore on a server of their own as a role that is no superuser. What only a superuser can do there
-# (roles, tablespaces, what RESTORE_SH_PREPARE names) is done by this connection, before anything is restored;
-# every superuser of the source is a plain role. What the role may not make stops a drill with status 4 (in the
-# base) or 5 (in the segments), or is left out: of the base, or of all, which then goes a statement at a time.
+# Drills restore on a throwaway server as a role that is not a superuser. Everything that only a superuser can
+# do there (roles, tablespaces, what RESTORE_SH_PREPARE names) is done by this connection, before anything is
+# restored; every superuser of the source is an ordinary role. An object that the role is not permitted to
+# create stops a drill with status 4 (in the base) or 5 (in the segments), or is left out: of the base, or of
+# everything, which is then executed statement by statement.
 superuser=${RESTORE_SH_SUPERUSER:-} leave_out=${RESTORE_SH_LEAVE_OUT:-nothing}
 [ -z "$superuser" ] || globals=no
 
@@ -141,7 +142,8 @@ trap 'exit 130' INT TERM HUP
 
 # ---- Awk programs, used below ---------------------------------------------------------------------
 
-# Values. xmin, xmax and xip are those of a snapshot. An LSN is compared as text, "L" and 16 hex digits, so that awk never takes it for a number.
+# Values. xmin, xmax and xip are those of a snapshot. An LSN is compared as text, "L" and 16 hex digits, so
+# that awk never treats it as a number.
 awk_values='
     function pad(hex) { return substr("00000000", length(hex) + 1) toupper(hex) }
     function lsn16(text,  part) {
@@ -161,7 +163,7 @@ awk_values='
         sub(/ .*/, "", rest)
         return rest
     }
-    # Is the transaction in the base? The xid stays text: mawk writes numbers from 2^31 on as
+    # Is the transaction in the base? The xid remains a string: mawk prints numbers from 2^31 on as
     # 2.14748e+09, and would not find them in the list.
     function sees(xid) {
         return xid + 0 < xmin + 0 || \
@@ -219,17 +221,17 @@ awk_values='
     }
 '
 
-# Walks over a segment, line by line: sets part to what the line is, and kind for a structural one.
-# Structural lines carry the random key of their segment; what stands in the lines of a DDL block or
-# in a COPY block is content, whatever it looks like.
+# Walks through a segment, line by line: sets part to the kind of the line, and kind for a structural one.
+# Structural lines contain the random key of their segment; the lines of a DDL block or a COPY block are
+# content, whatever they look like.
 #
-# A DDL block, and an effect (what DDL changed, as SQL of our own), has its text in a literal, in which
-# psql sees nothing:
+# A DDL block, and an effect (the change of a statement, as SQL of our own), has its text in a literal, which
+# psql does not parse:
 #     DO $rKEY$ BEGIN ... EXECUTE $sKEY$
 #     ...
 #     $sKEY$; END $rKEY$;
-# Behind KEY may stand "_", as many as it takes that the text has no such tag. in_text says that the
-# lines of the literal pass.
+# KEY may be followed by as many "_" as necessary for the tag not to occur in the text. in_text is set within
+# the lines of the literal.
 awk_walk='
     function walk() {
         kind = ""
@@ -266,7 +268,7 @@ awk_walk='
     function ends_with(text, end) {
         return length(text) >= length(end) && substr(text, length(text) - length(end) + 1) == end
     }
-    # Does psql obey this line, so that meta-commands run from here on? The one behind the footer may.
+    # Does psql execute this line, so that meta-commands run from here on? The one after the footer may.
     function unrestricts(  text, at) {
         if (in_text || !(at = index($0, "\\unrestrict")) || (part == "row" && at > 1)) return 0
         text = $0
@@ -275,8 +277,8 @@ awk_walk='
     }
 '
 
-# Is a line of a segment one that the grammar has? Asked of segments whose checksum nothing else knows: what
-# stands in them must not reach psql as a command of its own, nor make it lose count of quotes and brackets.
+# Does the grammar permit this line in a segment? Checked for segments without a known checksum: their
+# contents must not reach psql as meta-commands, nor confuse its parsing of quotes and brackets.
 awk_grammar='
     function bare(line,  count, piece, i, end, text, in_text, escapes, has_closed, in_name) {
         count = split(line, piece, "\047")      # -> the line without its texts and quoted names
@@ -334,7 +336,7 @@ awk_grammar='
     }
 '
 
-# Sums up a segment as far as it is complete; appends the roles that its DDL needs to a file.
+# Summarizes a segment as far as it is complete; appends the roles that its DDL needs to a file.
 awk_scan='
     NR == 1 && !/^-- pg_incrbackup segment format=[12]$/ { exit }
     {
@@ -383,7 +385,7 @@ awk_scan='
     }
 '
 
-# What a flag says is lost, in words.
+# What a flag says is lost, as text.
 awk_lost='
     function lost_in_words(what, class, oid, identity) {
         if (oid == "0" && identity == "") return what == "rows" ? "rows" : "the schema of an unknown object"
@@ -391,18 +393,18 @@ awk_lost='
     }
 '
 
-# What psql gets of a segment: blank lines for what is skipped; UPDATE and DELETE so that their
-# transaction fails unless each hit exactly one row; around DDL what keeps triggers quiet (section 6).
+# The input for psql from a segment: blank lines for what is skipped; UPDATE and DELETE so that their
+# transaction fails unless each hit exactly one row; around DDL the disabling of triggers (section 6).
 #
-# For speed, statements are joined (psql sends what \; joins in one go), small transactions of rows alone
-# share one transaction here, and statements of one shape are prepared: parsed and planned once.
+# For speed, statements are joined (psql sends statements joined by \; at once), small transactions that only
+# change rows share one transaction, and statements of one shape are prepared: parsed and planned once.
 #
 # With "only", the transactions from that commit LSN on, a statement at a time and without a COMMIT.
-# With "apart", a statement at a time, and rows of a table that is missing go to one that stands in for it.
-# From the commit LSN "lost_from" on ("lenient": from the start) a statement at a time too, each of which may
-# fail: psql is told so, and each row of a COPY block comes as an INSERT, so that none takes others along.
-# With "at", the file "tell" gets the commit LSN of the first source transaction of the transaction here
-# that line is of.
+# With "apart", statement by statement, and rows of a missing table are sent to a substitute for it. From the
+# commit LSN "lost_from" on ("lenient": from the start) also statement by statement, each of which may fail:
+# psql continues after errors, and each row of a COPY block is sent as an INSERT, so that none makes others
+# fail. With "at", the file "tell" gets the commit LSN of the first source transaction in the transaction of
+# that line.
 awk_replay='
     function put(line) {
         if (!on) line = ""
@@ -415,8 +417,8 @@ awk_replay='
         if (lines == at) print (closing == "" ? first : closing) >tell
         closing = ""
     }
-    # Each row that is hit draws the next number, which must be the one of its statement. One that hits
-    # none, or several, leaves the wrong number to the next, or to the end, which says so.
+    # Each row that is hit draws the next number, which must be that of its statement. If a statement hits
+    # none, or several, the next one, or the check at the end, finds a wrong number.
     function row(line,  verb) {
         verb = substr(line, 1, 6)
         if (verb == "INSERT") return only == "" && !apart ? insert(line) : line
@@ -427,8 +429,8 @@ awk_replay='
             " hit \047 || count(*) || \047 rows, not exactly one\047 AS integer) END FROM hit;"
     }
     function draws(number) { return " AND pg_temp.draw(\047pg_temp." ENVIRON["HITS"] "\047) = " number }
-    # A shape is a statement without its values. It is prepared when it comes for the third time, and
-    # again now and then: a plan that was made for a small table is not kept for a large one.
+    # A shape is a statement without its values. It is prepared at its third occurrence, and again from time
+    # to time: a plan made for a small table is not kept for a large one.
     function execute(shape, values,  text, count) {
         if (!(shape in times) && ++shapes > 1000) forget()
         count = ++times[shape]
@@ -460,8 +462,8 @@ awk_replay='
         text = execute(shape list[shape] ")", substr(line, at_values + 9, length(line) - at_values - 10))
         return text == "" ? line : text
     }
-    # The values that stand behind " = " are taken out. A piece that begins with a string goes on where
-    # the string holds a " = ". What is not sure to be read rightly is not prepared.
+    # The values after " = " are replaced by parameters. A piece that begins with a string continues if the
+    # string contains " = ". A statement that may be parsed incorrectly is not prepared.
     function prepared(line, number,  plain, count, piece, i, rest, shape, values, nth, text) {
         plain = line draws(number) ";"
         if (length(line) > 4096) return plain
@@ -508,7 +510,8 @@ awk_replay='
         statements = bytes = 0
         return line
     }
-    # The lines of a transaction are held until it is known whether it is a small one of rows alone.
+    # The lines of a transaction are held back until it is known whether it is a small one that only changes
+    # rows.
     function hold(line) {
         held_line[held_lines++] = line
         if (held_lines > 60 || (held_bytes += length(line)) > 16384) let_go()
@@ -538,8 +541,8 @@ awk_replay='
         closing = first
         return ended() " "
     }
-    # Tables without a key whose rows are looked for often get an index for the time being, before a
-    # transaction begins: one made behind its own updates would not serve it.
+    # Tables without a key whose rows are frequently searched get a temporary index, before a transaction
+    # begins: one created after its own updates would not help it.
     function look_for_help(  i, at_name, name) {
         for (i = 1; i < held_lines; i++) {
             if (!(at_name = index(held_line[i], "ctid = (SELECT ctid FROM "))) continue
@@ -579,13 +582,13 @@ awk_replay='
         held = 0
         if (on) pending = ENVIRON["QUIET"]
     }
-    # Has the text of an effect go to a function.
+    # Passes the text of an effect to a function.
     function hand(receiver) {
         sub(/ EXECUTE \$s[0-9a-f_]+\$$/, " PERFORM pg_temp." receiver "(&", line[1])
         sub(/\( EXECUTE /, "(", line[1])
         sub(/\$; END /, "$); END ", line[held - 1])
     }
-    # Before version 0.3.0 the text stood there bare, between the settings and a line ";".
+    # Before version 0.3.0 the text was not in a literal, but between the settings and a line ";".
     function wrap(end,  word, i) {
         word = key
         for (i = 1; i < end; i++)
@@ -614,7 +617,8 @@ awk_replay='
         }
         return out text
     }
-    # Of sets of globals with no transaction between them, only the last is run: it has what is in the others.
+    # Of consecutive sets of globals without a transaction between them, only the last is executed: it
+    # includes the others.
     function set(number) { return ENVIRON["SETS"] number ".sql\047" }
     BEGIN {
         on = is_quiet = is_forgotten = is_helped = 1
@@ -645,7 +649,7 @@ awk_replay='
             on = (only == "" && lsn > base_lsn && lsn <= upto)
         } else if (kind == "flag") flags += (value("lost") == "")
         else if (kind == "ddl" || kind == "effect") { role = value("role"); command = value("command"); verb = value("verb"); class = value("class") }
-        # Constraints are off only while rows come, not around each of many DDL statements.
+        # Constraints are only disabled for rows, not around each of many DDL statements.
         if (on && !is_quiet && (part == "copy" || part == "statement" && /^(INSERT|UPDATE|DELETE) /)) {
             pending = (pending == "" ? "" : pending " ") ENVIRON["QUIET_CHECKS"]
             is_quiet = 1
@@ -698,8 +702,8 @@ awk_replay='
     }
 '
 
-# The name of the database in a connection string, by the rules of libpq; followed by an x, because
-# the shell would eat a newline at its end.
+# The name of the database in a connection string, by the rules of libpq; followed by an x, because the shell
+# would remove a newline at its end.
 awk_dbname='
     function blank(c) { return c == "" || c ~ /[ \t\n\r\f\v]/ }
     function word(  c, quote, out) {            # a keyword or a value, from position i on
@@ -738,8 +742,8 @@ awk_dbname='
 
 # ---- 2. The server ---------------------------------------------------------------------------------
 
-# Our sessions begin with settings of their own, which beat what roles and databases set: nothing stops
-# them, and no name means another object than PostgreSQL's.
+# Our sessions start with settings that override those of roles and databases: nothing interrupts them, and
+# names refer to the objects of PostgreSQL only.
 neutral=${PGOPTIONS:-}
 for setting in search_path=pg_catalog,pg_temp role=none session_replication_role=origin row_security=off \
     default_transaction_read_only=off default_transaction_deferrable=off \
@@ -762,8 +766,8 @@ beside() {      # DATABASE -> the connection string of another database of the t
     esac
 }
 
-# From 17 on there is one timeout more, and triggers on login, which a drill's own server has not: there an event
-# trigger of the drill's lets owners be given what is theirs.
+# From 17 on there is an additional timeout, and there are login triggers, but not on the server of a drill:
+# there an event trigger of the drill gives objects to their owners.
 [ -n "$superuser" ] || neutral="$neutral -c lc_messages=C -c session_preload_libraries= -c local_preload_libraries="
 newer_neutral="$neutral -c transaction_timeout=0"
 [ -n "$superuser" ] || newer_neutral="$newer_neutral -c event_triggers=off"
@@ -804,7 +808,7 @@ if [ -n "$target" ]; then
     fi
     is_superuser=$(sql -d "$server" -c "SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
     [ "$is_superuser" = t ] || [ -n "$superuser" ] || die "connect as a superuser: replay sets session_replication_role and roles"
-    # A database that we make has another name until it is complete. One that is cut has a checksum.
+    # A database that we create has another name until it is complete. A truncated name includes a checksum.
     if [ $exists = no ]; then
         [ ${#dbname} -le 53 ] || dbname=$(awk 'BEGIN { name = substr(ARGV[1], 1, 44); sub(/[\200-\377]+$/, "", name); print name; exit }' \
             "$dbname").$(say "$dbname" | sha256sum | cut -c 1-8)
@@ -820,7 +824,7 @@ if [ -n "$until_time" ]; then
     *[!A-Za-z_/][Aa][Gg][Oo]) time="now() + CAST(:'requested' AS interval)" ;;
     *) time="CAST(:'requested' AS timestamptz)" ;;
     esac
-    # A time of day is that of the last day on which it has passed.
+    # A time of day refers to the last day on which it has passed.
     if say "$requested" | grep -Eiqv '[^a-z_/]ago$' && say "$requested" | grep -Eiq '^[0-9]?[0-9]:[0-9][0-9](:[0-9][0-9]([.][0-9]+)?)?( ?[ap]m)?( ?([+-][0-9:]+|z|[a-z]{3,4}|[a-z_]+/[a-z_/]+))?$'; then
         time="max(time) FROM (SELECT CAST(to_char(day, 'YYYY-MM-DD ') || :'requested' AS timestamptz)
             FROM generate_series(current_date - 2, current_date + 1, interval '1 day') AS day) AS days (time) WHERE time <= now()"
@@ -866,20 +870,20 @@ text() {        # FILE -> its plain text
     case $file in
     *.gz) gzip -dc <"$file" ;;
     *.zst) zstd -dcq <"$file" ;;
-    # After a crash of the machine the open segment may end in zeros: it is read up to the first.
+    # After a crash of the machine the open segment may end in zeros: it is read up to the first one.
     *.partial) tr '\n\000' '\000\n' <"$file" | head -n 1 | tr '\000' '\n' ;;
     *) cat "$file" ;;
     esac
 }
 
 scan() {        # SEGMENT [ENCODING] -> one line of facts, as awk_scan prints them; with its grammar checked
-    # The starts of lines are enough otherwise, and mawk takes long over those of many megabytes.
+    # Otherwise the beginnings of lines are sufficient, and mawk is slow with lines of many megabytes.
     text "$increments/$1" | if [ -n "${2:-}" ]; then cat; else cut -b 1-1000000; fi |
         awk -v until_time="$until_time" -v until_xid="${until_xid:-none}" -v encoding="${2:-}" \
             -v roles="$work/roles" -v tablespaces="$work/tablespaces" -v lost="$work/lost" "$awk_values$awk_walk$awk_grammar$awk_scan"
 }
 
-# The chains of this archive, and what is to be known of one before anything of it is used.
+# The chains of this archive, and the facts about one that are needed before its files are used.
 
 chains() {      # their numbers; a copy in the making may lack files of one
     for number in $(ls "$here" | sed -n 's/^chain-\([0-9][0-9]*\)$/\1/p' | sort -n); do
@@ -889,11 +893,12 @@ chains() {      # their numbers; a copy in the making may lack files of one
     done
 }
 
-# What retention has given up is not there, whatever a crash left of it. Its segments were the oldest.
+# Expired files are ignored, whatever a crash left of them. The expired segments were the oldest.
 open_chain() {  # NUMBER: what follows is about this chain
     chain=$1 chain_dir=$here/chain-$1 increments=$here/chain-$1/incremental base_dir=''
     [ -f "$chain_dir/chain.json" ] || die "there is no chain-$chain in $here (retention removes a chain when nothing of it is kept)"
-    # Of what the manifest names: file, sha256, end LSN, next_xid, and whether it has expired. The last line counts.
+    # For each file in the manifest: file, sha256, end LSN, next_xid, and whether it has expired. The last
+    # line about a file counts.
     : >"$work/named"
     # A copy has the manifest in parts.
     : >"$work/manifest"
@@ -916,7 +921,7 @@ open_chain() {  # NUMBER: what follows is about this chain
         }
         END { for (i = 1; i <= count; i++) print name[i], line[name[i]], (name[i] in expired) ? "expired" : "kept" >out }
         ' "$work/manifest"
-    # All segments, in replay order, each with what the manifest has of it: sha256, end LSN, next_xid, or "-".
+    # All segments, in replay order, each with its values in the manifest: sha256, end LSN, next_xid, or "-".
     present incremental | awk -v list="$work/named" "$awk_values"'
         BEGIN {
             while ((getline line <list) > 0) {
@@ -929,14 +934,14 @@ open_chain() {  # NUMBER: what follows is about this chain
         /^[0-9A-F]+-[0-9TZ]+\.sql(\.gz|\.zst|\.partial)?$/ {
         stem = $0; sub(/\.sql.*/, "", stem)
         if (!(stem in name)) order[++count] = stem
-        # A copy may have one from the time before it was closed.
+        # A copy may contain one from before it was closed.
         if (!(stem in name) || name[stem] ~ /partial$/) name[stem] = $0 }
         END { for (i = 1; i <= count; i++) {
             stem = order[i]
             print name[stem], (name[stem] !~ /partial$/ && ((stem ".sql") in of)) ? of[stem ".sql"] : "- - -" } }' >"$work/all"
     last_expired=$(sed -n 's/^incremental\/.* expired$/&/p' "$work/named" | sort | tail -n 1)
     expired_to=$(say "$last_expired" | cut -d ' ' -f 3)
-    # What stands behind one that is kept has not expired, unless it is a hole that a copy has.
+    # Files after one that is kept have not expired, except where a copy has a gap.
     odd=$({ sed 's/\.sql.*/.sql kept/' "$work/all"; sed -n 's/^incremental\/\([^ ]*\) .* /\1 /p' "$work/named"
         ls "$increments" 2>/dev/null | sed -n 's/\.sql\(\.gz\|\.zst\|\.partial\)\{0,1\}$/.sql there/p'; } | sort | awk '
         $2 == "kept" { is_behind = 1; last = "" }
@@ -959,8 +964,9 @@ ended() {       # KEY -> how the chain ended; nothing where it goes on
     metadata "  $1" "$chain_dir/chain.json" | printable
 }
 
-# The newest base that is not after the requested point. One that the manifest does not name may have come
-# after a crash, or from somebody else: the older ones do as well. (A copy in the making has bases before any line.)
+# The newest base that is not after the requested point. One that the manifest does not list may be the result
+# of a crash, or of somebody else: older ones have the same result. (An incomplete copy may have bases but no
+# lines yet.)
 is_named() { [ -n "$(listed "base/$1")" ] || ! grep -q '^base/' "$work/named"; }
 find_base() {
     base_dir='' passed_over=''
@@ -976,7 +982,7 @@ find_base() {
     [ -n "$base_dir" ]
 }
 
-# Where the segments of a list end: the LSN, and the time up to which everything is in them.
+# The end of the segments in a list: the LSN, and the time up to which they are complete.
 find_end() {    # FILE
     end_lsn='' end_time=''
     sort -r "$1" >"$work/backwards"
@@ -1072,7 +1078,7 @@ fi
 
 # ---- Choice
 
-# The requested point as a commit LSN; "Lz" is after all. A requested time becomes one further below.
+# The requested point as a commit LSN; "Lz" is after all. A requested time is converted further below.
 upto=Lz
 if [ -n "$until_lsn" ]; then
     upto=$(lsn16 "$until_lsn")
@@ -1095,7 +1101,7 @@ is_in_chain() { # does the chain that was opened reach the requested point, whic
     [ -z "$until_time" ] || ! is_after "$until_time" "${end_time:-$(metadata taken_at)}"
 }
 
-# The newest chain that has the point; else the newest that has a base before it.
+# The newest chain that contains the point; otherwise the newest with a base before it.
 newer='' nearest='' found=''
 [ -n "$(chains)" ] || die "no chain in $here has a finished base"
 for number in ${chain:-$(chains | sort -rn)}; do
@@ -1144,8 +1150,8 @@ check_sealed() { # DIRECTORY, what it is: every file as SHA256SUMS has it, none 
 say "base: chain-$chain/base/${base_dir##*/} (snapshot $snapshot)"
 check_sealed "$base_dir" "the base"
 
-# The first segment: the last one that was opened before any transaction from the snapshot's xmin on
-# was written; the chain's first where none is that old.
+# The first segment: the last one that was opened before any transaction from xmin of the snapshot on was
+# written; the first one of the chain if none is that old.
 first='' first_xid=''
 while read -r name rest rest next_xid; do
     [ "$next_xid" != - ] || next_xid=$(text "$increments/$name" | sed -n '2{s/.* next_xid=\([0-9]*\) .*/\1/p;q;}')
@@ -1157,7 +1163,8 @@ while read -r name rest rest next_xid; do
     if [ -z "$first" ] || [ "$next_xid" -le "$xmin" ]; then first=$name first_xid=$next_xid; else break; fi
 done <"$work/all"
 
-# Retention removes segments from the oldest on, and leaves some older bases alone, each a point of its own.
+# Retention removes segments from the oldest on, and keeps some older bases without segments, each a single
+# point.
 if [ -n "$expired_to" ] && { [ -z "$first" ] ||
         { [ "$first_xid" -gt "$xmin" ] && [ "L${first%%-*}" = "$(lsn16 "$expired_to")" ]; }; }; then
     alone=${base_dir##*/}
@@ -1176,9 +1183,9 @@ if [ -n "$expired_to" ] && { [ -z "$first" ] ||
     : >"$work/all"
 fi
 
-# A segment that the manifest does not name, the open one or one whose line a crash left out, must follow
-# the last that it names, and nothing but its grammar says that it is sound. (A copy may also have old ones
-# whose lines retention has taken away: the next one knows their checksum.)
+# A segment that the manifest does not list, the open one or one whose line is missing after a crash, must
+# follow the last one that it lists, and only its grammar can be checked. (A copy may also contain old ones
+# whose lines retention has removed: the next segment has their checksum.)
 last_named=$(sed -n 's/^incremental\///p' "$work/named" | sort | tail -n 1 | cut -d ' ' -f 1,2)
 check_segment() {       # the facts of $name against its name, its checksum and the segment before
     [ "$start" = "L${name%%-*}" ] || die "$name does not start where its name says"
@@ -1204,8 +1211,8 @@ check_segment() {       # the facts of $name against its name, its checksum and 
     [ "${listed_sha256:-$sha256}" = "$sha256" ] || die "$name is damaged: its checksum does not match the manifest"
 }
 
-# All segments from the first on, up to the requested point. "use" lists them with the number of lines
-# that are complete: an open segment may end in the middle of a transaction.
+# All segments from the first on, up to the requested point. "use" lists them with the number of complete
+# lines: an open segment may end in the middle of a transaction.
 : >"$work/use"
 : >>"$work/roles"; : >>"$work/tablespaces"; : >"$work/lost"
 before='' end='' sha256='' reached='' beyond=none total=0 last_time=$(metadata taken_at)
@@ -1232,7 +1239,7 @@ while read -r name listed_sha256 rest; do
     fi
     [ "$latest" = none ] || ! is_after "$latest" "$last_time" || last_time=$latest
     before=$stem total=$((total + transactions))
-    # A segment that starts at the requested point or later only closes the chain of checksums.
+    # A segment that starts at the requested point or later is only needed to check the chain of checksums.
     is_after "$upto" "$start" || break
     say "$name $complete" >>"$work/use"
 done <"$work/all"
@@ -1257,7 +1264,7 @@ if [ -n "$until_time" ]; then      # the last commit not after T; what commits n
 fi
 files=$(awk 'END { print NR }' "$work/use")
 
-# What is lost of what is to be applied, each object once. A base that is newer than the flag would hold it.
+# Losses in what is to be applied, each object once. A base newer than the flag would contain them.
 awk -v upto="$upto" -v xmin="$xmin" -v xmax="$xmax" -v xip="$xip" "$awk_values$awk_lost"'
     $1 "" <= upto && !sees($2) && !seen[$4 " " $5 " " $6 ($6 == "0" ? $7 : "")]++ {
         print $1, "since " $3 " (" shown($1) "): " lost_in_words($4, $5, $6, substr($7, 2)) ": " decode($8)
@@ -1269,10 +1276,10 @@ if [ -n "$lost_from" ]; then
     [ -z "$superuser" ] || die "a drill cannot verify such a point"
 fi
 
-# Sets of globals: roles, tablespaces, and what the database itself is, as they were from a commit LSN on. They
-# tell what sessions in other databases did, of which no segment knows. "sets" lists the newest that is not
-# after the base, with its number 0, and all between it and the requested point. One between the last commit to
-# apply and the next is judged by the time that is requested.
+# Sets of globals: roles, tablespaces, and the properties of the database itself, as of a commit LSN. They
+# contain changes made by sessions in other databases, which are in no segment. "sets" lists the newest one
+# that is not after the base, with number 0, and all between it and the requested point. One between the last
+# commit to apply and the next is selected by the requested time.
 present globals | awk -v upto="$upto" -v base="$base_lsn" -v time="$until_time" -v beyond="$beyond" -v named="$work/named" '
     BEGIN { while ((getline line <named) > 0) { split(line, word, " "); is_named[word[1]] = 1 } }
     !/^[0-9A-F]+-[0-9TZ]+Z$/ { next }
@@ -1351,8 +1358,9 @@ SQL
 fi
 half_made="DROP DATABASE $(quoted "$dbname");"
 
-# One that was there keeps its name, and lets nobody in by what PUBLIC may until it is complete. What
-# PUBLIC may is then as it was, or as the source's database.sql has it: sections 5 and 6 run that.
+# An existing database keeps its name, and PUBLIC may not connect to it until it is complete. Afterwards
+# PUBLIC has the same privilege as before, or that in database.sql of the source: sections 5 and 6 execute
+# that.
 let_in='' keep_out='' lets_in=''
 if [ $exists = yes ]; then
     keep_out='DO $out$ BEGIN
@@ -1367,9 +1375,10 @@ if [ $exists = yes ]; then
     lets_in=$(say "$keep_out SHOW restore_sh.lets_in;" | sql -d "$target")
 fi
 
-# What globals.sql says, as rows of VALUES: of what kind a statement is, whose, who else is named, who grants,
-# the statement. A name may hold anything, line ends too, so it is read by statements: a line on which a quoted
-# name or text goes on is no statement of its own. What is set for a role in one database is that database's.
+# The contents of globals.sql, as rows of VALUES: the kind of a statement, its subject, the other role, the
+# grantor, the statement. A name may contain anything, including line ends, so complete statements are parsed:
+# a line that continues a quoted name or string is not a separate statement. A setting of a role in one
+# database belongs to that database.
 awk_globals='
     function name(  c, out) {                   # takes an identifier off the front of rest
         if (substr(rest, 1, 1) != "\"") {
@@ -1409,7 +1418,8 @@ awk_globals='
     function strange(text) {
         print "globals.sql has a statement of a kind that this restore.sh does not know: " substr(text, 1, 40) >>(work "/unknown")
     }
-    # The statement is run as it stands. Old pg_dumpalls let names out of their comments (CVE-2025-8715).
+    # The statement is executed unchanged. Old versions of pg_dumpall did not escape names in their comments
+    # (CVE-2025-8715).
     function is_one(text) {
         gsub(/\047([^\047]|\047\047)*\047|"([^"]|"")*"/, "", text)
         return text !~ /;./
@@ -1501,7 +1511,7 @@ awk_globals='
         close(last_spaces)
     }
 '
-# Which roles the base and the segments need, whether they were superusers.
+# The roles that the base and the segments need, and whether they were superusers.
 awk_roles='
     FILENAME ~ /first_roles$/ { cluster[$1] = 1; next }
     FILENAME ~ /superusers$/ { superuser[$1] = 1; next }
@@ -1519,7 +1529,7 @@ awk_roles='
 '
 maker=$target           # who makes what all of the cluster has
 [ -z "$superuser" ] || maker="$superuser dbname='$(sql -d "$target" -c 'SELECT current_database()')'"
-# The globals of the base's time; the later ones, too, where roles are to be as they say.
+# The globals as of the base; also the later ones, if roles are to be as in them.
 globals_sql=$base_dir/globals.sql
 [ -z "$first_set" ] || globals_sql=$chain_dir/globals/$first_set/globals.sql
 for file in first_roles superusers members cluster cluster_spaces last_spaces unknown torn renames; do : >"$work/$file"; done
@@ -1528,8 +1538,8 @@ for file in first_roles superusers members cluster cluster_spaces last_spaces un
     awk -v work="$work" "$awk_values$awk_globals"
 [ ! -s "$work/torn" ] || die "$(sed 1q "$work/torn") ends within a quoted string: it is not used"
 [ ! -s "$work/unknown" ] || { sort -u "$work/unknown" | printable >&2; }
-# Who was renamed from one set to the next: the set's number, the old name, the new one, and whether it is new.
-# OIDs tell.
+# Roles renamed from one set to the next: the number of the set, the old name, the new one, and whether it is
+# new. They are identified by OID.
 { if [ -n "$first_set" ]; then set_files sets metadata.json; else say "$base_dir/metadata.json"; set_files later metadata.json; fi; } |
     awk "$awk_values"'{
         in_list = 0
@@ -1548,7 +1558,7 @@ for file in first_roles superusers members cluster cluster_spaces last_spaces un
         close($0)
         for (name in now) before[name]
     }' >"$work/renames"
-# Roles that database.sql of a later set names.
+# Roles in database.sql of a later set.
 set_files later metadata.json >"$work/values"
 [ ! -s "$work/values" ] || while read -r file; do listed_in roles "$file"; done <"$work/values" | sort -u | sed 's/$/ unknown/' >>"$work/roles"
 listed_in roles "$base_dir/metadata.json" >"$work/needed"
@@ -1579,9 +1589,9 @@ awk "$awk_values"'
     END { if (NR) print ";" }' >"$work/made_roles"
 awk "$awk_values"'{ print "created role " readable($1) " NOLOGIN " $2 }' "$work/missing"
 
-# Tablespaces that are missing are made inside the data directory: their places belong to the source's
-# machine. (With --globals where the source has them, if that can be had.) One that a RENAME makes of another
-# comes about by that, unless that one was here before.
+# Missing tablespaces are created inside the data directory: their locations belong to the machine of the
+# source. (With --globals they are created at the location of the source, if possible.) One that is the result
+# of a RENAME is created by that, unless the other one existed before.
 listed_in tablespaces "$base_dir/metadata.json" >"$work/spaces"
 [ $globals = yes ] || : >"$work/cluster_spaces"
 awk "$awk_values"'
@@ -1622,11 +1632,11 @@ MADE=${MADE% }
 [ -z "$superuser" ] || MADE=drill       # roles and tablespaces are all made for it
 FOLLOWS=$([ -z "$MADE" ] && [ $globals = no ] && [ ! -s "$work/renames" ] || say yes)   # not all of it: an environment has limits
 export FOLLOWS
-# Brings the roles and tablespaces that this restore made to what a globals.sql says: they come and go with all
-# that they are, and the privileges on parameters and the memberships that they have in each other and in
-# PostgreSQL's own. What was here before is not touched, and lets nobody in: a role that is a member of it at
-# the source is none here. What has not changed since the last globals.sql is not done again: a setting of the
-# session has a hash of it.
+# Changes the roles and tablespaces that this restore created to the state in a globals.sql: they are created
+# and dropped with all their properties, with privileges on parameters, and with memberships in each other and
+# in the predefined roles of PostgreSQL. Existing ones are not changed, and get no members: a role that is a
+# member of one at the source is not a member here. What has not changed since the last globals.sql is not
+# repeated: a setting of the session contains a hash of it.
 globals_functions='CREATE FUNCTION pg_temp.attempt(subject text, other text, statement text) RETURNS void LANGUAGE plpgsql AS $attempt$
 BEGIN
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = other) THEN EXECUTE format($$SET LOCAL ROLE %I$$, other); END IF;
@@ -1749,15 +1759,16 @@ if [ $globals = yes ] && [ -s "$work/values.0" ]; then
 fi
 [ -z "${RESTORE_SH_PREPARE:-}" ] || sql -d "$maker" -o /dev/null -f "$RESTORE_SH_PREPARE" 2>"$work/errors" ||
     die "could not prepare the target: $(cat "$work/errors")"
-# Whoever restores only to try takes back what was made, also where this program dies.
+# A drill removes what was created, also if this program is killed.
 [ -z "${RESTORE_SH_MADE:-}" ] || say "$MADE" >"$RESTORE_SH_MADE"
 
-# A CHECK that is to be skipped is dropped, and added again, NOT VALID, around all that may look at it.
-# One that is NOT VALID already, or such a NOT NULL (18 and later), stays where it is, since dropping it
-# would reach keys and inheriting tables: only the table's note of it goes meanwhile. A rewritten table's
-# rows come as new ones, and may be those that break it. A row has passed the checks of its domains at the
-# source, where an UPDATE looks at those of the columns that it sets: one that is NOT VALID is off as well,
-# and one over a function, which may say otherwise by now. A setting of the session notes the way back.
+# A CHECK that is to be skipped is dropped, and added again as NOT VALID, around everything that may evaluate
+# it. One that is already NOT VALID, or such a NOT NULL (18 and later), is kept, since dropping it would
+# affect keys and inheriting tables: only the flag in the catalog of the table is cleared meanwhile. The rows
+# of a rewritten table are inserted again, and may violate it. A row has passed the checks of its domains at
+# the source, but an UPDATE evaluates those of the columns that it sets: one that is NOT VALID is disabled as
+# well, and one that calls a function, whose result may have changed. A setting of the session records how to
+# restore them.
 SKIP_CHECKS=${skip_checks:-NULL}
 quiet_checks='DO $checks$ DECLARE r record; off text; again text; BEGIN
     FOR r IN SELECT nspname, relname, conrelid, conkey, conname, contype, conname IN (NAMES) IS TRUE AS is_skipped,
@@ -1843,8 +1854,8 @@ name_object() { # says of which object the effect is that the error was in
     [ -z "$object" ] || warn "failed schema change: $object"
 }
 
-# Is every error that a drill's role was refused something (42501), that what it needs was made for it before
-# (schemas, extensions), or, once something is left out, that it is missing?
+# Are all errors of a kind that a drill permits: the role was refused something (42501), an object existed
+# already (schemas, extensions), or, once something is left out, an object is missing?
 may_be_left_out() {
     [ -n "$superuser" ] || return 1
     cat "$work/left_out" "$work/errors" | awk '
@@ -1861,11 +1872,11 @@ may_be_left_out() {
 }
 : >"$work/left_out"
 
-# What a drill leaves out is told by its SQLSTATE.
+# The SQLSTATE identifies what a drill leaves out.
 verbosity=''
 [ -z "$superuser" ] || verbosity='-v VERBOSITY=verbose'
-# Where a statement may fail, the next is still run: rows of a table that is missing go to one that stands in
-# for it, so that psql does not take them for statements. A drill's psql obeys nothing that stands in a dump.
+# After a statement that may fail, the next one is executed: rows of a missing table are sent to a substitute
+# for it, so that psql does not parse them as statements. In a drill, psql executes no meta-command of a dump.
 on_error='-v ON_ERROR_STOP=1'
 [ "$leave_out" = nothing ] || on_error='-v ON_ERROR_STOP=0'
 restricted=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
@@ -1886,8 +1897,8 @@ awk_stand_in='
         return "CREATE TABLE IF NOT EXISTS " name " (" columns " pg_catalog.text); "
     }
 '
-# A foreign key that rows contradict (made under session_replication_role = replica, say) is as valid here as it
-# is at the source. One of a partitioned table takes over those of its partitions.
+# A foreign key that rows violate (created under session_replication_role = replica, for example) is as valid
+# here as at the source. One of a partitioned table takes over those of its partitions.
 foreign_key='CREATE FUNCTION pg_temp.foreign_key(entry text) RETURNS void LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp AS $key$
 DECLARE
@@ -1911,8 +1922,8 @@ BEGIN
         IF EXISTS (SELECT FROM pg_class WHERE oid = place::regclass AND relkind = $$p$$) THEN EXECUTE entry; END IF;
         RAISE WARNING $$rows contradict a foreign key, here as at the source: %$$, SQLERRM;
 END $key$;'
-# Only a superuser is given an event trigger, a wrapper, a publication of all tables: an owner that was one, and is
-# none, is one for the statement, which nobody else sees.
+# Only superusers can own an event trigger, a foreign-data wrapper, or a publication of all tables: an owner
+# that no longer is a superuser is made one for the statement, which is not visible to others.
 own='CREATE FUNCTION pg_temp.own(entry text) RETURNS void LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp AS $own$
 DECLARE
@@ -1926,7 +1937,7 @@ BEGIN
         EXECUTE entry;
         EXECUTE format($$ALTER ROLE %s NOSUPERUSER$$, owner);
 END $own$;'
-# Materialized views get their rows once, at the end: of what is to be filled, the base tells. A setting of the
+# Materialized views are refreshed once, at the end: the base shows which are populated. A setting of the
 # session lists their OIDs.
 : >"$work/fill.sql"
 dump=$base_dir/$(metadata dump)
@@ -1934,8 +1945,8 @@ say "loading ${dump##*/}"
 if [ -d "$dump" ]; then
     [ -z "$skip_checks" ] || die "--skip-check needs a base in plain format"
     set -- "$dump"
-    # Where there is a list, it says what of the dump is to be restored: foreign keys come by themselves,
-    # the rows of materialized views at the end.
+    # If there is a list, it determines what of the dump is restored: foreign keys are restored separately,
+    # rows of materialized views at the end.
     list=$base_dir/dump.list
     [ -f "$list" ] || { list=$work/dump.list; pg_restore -l "$dump" | grep '^[0-9]' >"$list" || :; }
     for part in first tables rest keys behind views; do : >"$work/$part.list"; done
@@ -1994,7 +2005,7 @@ if [ -d "$dump" ]; then
             done <"$2"
         } | sql $on_error $verbosity -d "$target" -o /dev/null -f -
     }
-    # Their names are data, whatever they are.
+    # The names are data.
     [ ! -s "$work/views.list" ] || pg_restore -f - -L "$work/views.list" "$dump" | awk "$awk_values"'
         !whole && /^REFRESH MATERIALIZED VIEW / { whole = 1; text = "" }
         whole { text = text $0 "\n" }
@@ -2005,12 +2016,12 @@ if [ -d "$dump" ]; then
         load_directory rest && load_keys && load_directory behind
     fi 2>"$work/errors" || { [ "$leave_out" != nothing ] && may_be_left_out; } || stopped dump
 else
-    # psql is a parser of its own, which counts begin and end in CREATE FUNCTION begin(), and puts its variables
-    # into x[1:PORT]. So all of an entry but rows goes to the server as one literal, whose tag no dump can hold:
-    # it is drawn now. Lines stay where they are, so that an error names the dump's own. (A base without
-    # dump.toc, of an earlier release, goes to psql as it is.)
+    # psql has a parser of its own, which counts begin and end in CREATE FUNCTION begin(), and substitutes its
+    # variables in x[1:PORT]. Therefore every entry except rows is sent to the server as one literal, whose
+    # tag cannot occur in a dump: it is random. The line numbers do not change, so that an error shows the
+    # line of the dump. (A base without dump.toc, of an earlier release, is passed to psql unchanged.)
     toc=$base_dir/dump.toc stand_ins=''
-    # While tables and domains are made, something takes the place of functions that are missing.
+    # While tables and domains are created, stand-ins replace missing functions.
     [ ! -f "$base_dir/stand-ins.sql" ] || stand_ins=1
     [ -f "$toc" ] || { toc=$work/dump.toc; : >"$toc"; }
     tag=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
@@ -2038,7 +2049,7 @@ else
             failed = 1
             exit
         }
-        # No CHECK that is to be skipped may see the rows.
+        # Rows must not be checked by a CHECK that is to be skipped.
         function checks() { return ENVIRON["SKIP_CHECKS"] == "NULL" ? "" : ENVIRON["QUIET_CHECKS"] }
         function stand_in_first() {
             if (ENVIRON["LEAVE_OUT"] != "nothing" && /^COPY .* FROM stdin;$/) $0 = stand_in($0) $0
@@ -2093,13 +2104,13 @@ left_out database.sql
 
 # ---- 6. Replay -------------------------------------------------------------------------------------
 
-# Under session_replication_role = replica only triggers and rules that were set to fire ALWAYS or in
-# REPLICA mode still fire. What they did at the source stands in the segments, so they must be quiet:
-# they are set to fire normally, that is not now, and their true state is noted in a setting of the
-# session. DDL may make new ones, therefore quiet again after each DDL block. DDL that may look at the
-# state (ENABLE TRIGGER, a partition that takes over triggers) must find the true one: loud before it.
-# And loud at the end. Event triggers go first and come back last: ALTER TABLE would fire them. A command
-# is a format, in which a % of a name stands twice.
+# Under session_replication_role = replica only triggers and rules that are set to fire ALWAYS or in REPLICA
+# mode still fire. Their effects at the source are in the segments, so they must not fire: they are set to
+# fire in origin mode, and their original state is recorded in a setting of the session ("quiet"). DDL may
+# create new ones, therefore this is repeated after each DDL block. DDL that may depend on the state (ENABLE
+# TRIGGER, a partition that inherits triggers) must find the original one, which is restored before it
+# ("loud"), and also at the end. Event triggers come first when disabling and last when restoring: ALTER TABLE
+# would fire them. A command is a format string, in which a % in a name is doubled.
 firing='(SELECT kind, id, state, pg_catalog.format(command, pg_catalog.replace(name, $$%$$, $$%%$$),
         pg_catalog.replace(place, $$%$$, $$%%$$)) AS command
     FROM (SELECT $$event$$ AS kind, oid AS id, evtenabled AS state, $$ALTER EVENT TRIGGER %1$s ENABLE %%s$$ AS command,
@@ -2134,9 +2145,9 @@ one_line() {    # TEXT KINDS
 QUIET=$(one_line "$quiet" '') LOUD_TABLE=$(one_line "$loud" 'rule|trigger') LOUD_EVENT=$(one_line "$loud" event)
 export QUIET LOUD_TABLE LOUD_EVENT
 
-# Roles and tablespaces that this restore made follow the source, so that what the source allowed is
-# allowed here; those that were there before are the cluster's own and stay as they are. A setting
-# of the session lists the ones that were made: r and the OID of a role, t and that of a tablespace.
+# Roles and tablespaces that this restore created are changed as at the source, so that statements permitted
+# there are permitted here; those that existed before are not changed. A setting of the session lists the
+# created ones: r and the OID of a role, t and that of a tablespace.
 follow="SELECT pg_catalog.set_config('restore_sh.made', '$MADE', false);"'
 CREATE FUNCTION pg_temp.follow(kind text, subject text, object text) RETURNS void LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp AS $follow$
@@ -2206,7 +2217,8 @@ BEGIN
     END CASE;
     PERFORM set_config($$restore_sh.applied$$, $$$$, false);
 END $follow$;'
-# The renames that the sets of globals tell of; what is left of one when the segments tell of it, or of a part.
+# The renames in the sets of globals; what remains of one when it is also in the segments, completely or in
+# part.
 renamed='CREATE FUNCTION pg_temp.note_renamed(subject text, object text) RETURNS void LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp AS $note$ BEGIN
     PERFORM set_config($$restore_sh.renames$$, coalesce(jsonb_agg(
@@ -2270,7 +2282,7 @@ END $follow$;'
     [ $globals = no ] || say "$globals_functions"
     say "$own"
 } >>"$work/prologue.sql"
-# The source's DDL looks for names without a schema among temporary relations first: nobody can name this one.
+# DDL of the source resolves unqualified names among temporary relations first: this name cannot occur in it.
 HITS=hits_$(od -An -N8 -tx1 /dev/urandom | tr -d ' \n')
 export HITS
 say "CREATE TEMPORARY SEQUENCE $HITS;"'
@@ -2285,8 +2297,9 @@ CREATE FUNCTION pg_temp.draw(regclass) RETURNS bigint LANGUAGE internal STRICT V
         sed 's/LANGUAGE internal \(.*\) AS .*/LANGUAGE plpgsql \1 AS $$ BEGIN RETURN pg_catalog.nextval($1); END $$;/'
     fi >>"$work/prologue.sql"
 
-# A row of a table without a key is found by its values. An index on the column with the most of them saves
-# a look at every row; no DDL of the source finds it, nor does who gets the restored database.
+# A row of a table without a key is found by its values. An index on the column with the most distinct values
+# avoids a sequential scan for every row; it is not visible to DDL of the source, nor in the restored
+# database.
 say 'CREATE FUNCTION pg_temp.help(name text) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $help$
 DECLARE target oid; place text; wanted record;
 BEGIN
@@ -2320,8 +2333,9 @@ BEGIN
 END $help$;' >>"$work/prologue.sql"
 say 'SELECT pg_temp.end_help();' >"$work/epilogue.sql"
 one_line "$loud" 'event|rule|trigger' >>"$work/epilogue.sql"
-# Materialized views: REFRESH notes one, WITH NO DATA takes it off. At the end each gets its rows, behind those
-# that it reads; one whose query fails stays without, and the others are tried once more behind it.
+# Materialized views: REFRESH records one, WITH NO DATA removes it from the list. At the end each is
+# refreshed, after those that it reads; if the query of one fails it stays without rows, and the others are
+# tried once more after it.
 say 'CREATE FUNCTION pg_temp.fill_later(entry text) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $later$
 DECLARE
     name text := rtrim(regexp_replace(entry, $$^(--[^\n]*\n|\s)*REFRESH MATERIALIZED VIEW $$, $$$$), concat($$ ;$$, chr(10)));
@@ -2372,11 +2386,12 @@ say "$QUIET_CHECKS" >>"$work/prologue.sql"
 say "$LOUD_CHECKS" 'CALL pg_temp.fill(true);' "$let_in" >>"$work/epilogue.sql"
 [ -z "$skip_checks" ] || named "$valid_checks" >>"$work/epilogue.sql"
 
-# What sessions in other databases did to roles, and to this database (ALTER DATABASE, GRANT, COMMENT), is in no
-# segment: each set of globals is run at its place, between the last commit that it may know of and the next,
-# so that what follows in the segments finds it. As its database.sql only says what is there, all else is taken
-# back first. psql reads it in the midst of the segment, whose \restrict is lifted for that (\unrestrict takes a
-# whole line), and the name of the database does not stay in a variable, which psql would put into any text.
+# Changes by sessions in other databases to roles, and to this database (ALTER DATABASE, GRANT, COMMENT), are
+# in no segment: each set of globals is executed at its place, between the last commit that it may include and
+# the next, so that the following segments find its effects. Since its database.sql only contains the
+# resulting state, everything else is reset first. psql reads it in the middle of the segment, whose \restrict
+# is suspended for it (\unrestrict takes a whole line), and the name of the database is not kept in a
+# variable, which psql would substitute in any text.
 SETS="\\i '$(say "$work" | sed "s/\\\\/&&/g; s/'/''/g")/set."
 export SETS
 number=0
@@ -2396,7 +2411,7 @@ while read -r lsn name; do
     } >"$work/set.$number.sql"
 done <"$work/later"
 
-# From the first flag on (\set takes the rest of its line up to the next backslash).
+# From the first flag on (the argument of \set ends at the next backslash).
 LENIENT='\set ON_ERROR_STOP 0 \set ON_ERROR_ROLLBACK on \set VERBOSITY verbose'
 export LENIENT
 
@@ -2423,8 +2438,8 @@ feed() {        # all segments, one after the other; "starts" notes where each b
     [ $number -gt 0 ] || [ $sets = 0 ] || say "$SETS$sets.sql'"
 }
 
-# The error that psql met among joined statements has the line of the last of them. What was run in one
-# transaction with it is run once more, a statement at a time, and rolled back, for the line of its own.
+# An error among joined statements is reported by psql with the line of the last of them. All statements of
+# its transaction are executed once more, one by one, and rolled back, to find the exact line.
 find_statement() {
     error_at || return 0
     : >"$work/first"
@@ -2436,15 +2451,16 @@ find_statement() {
     sed "s|^psql:<stdin>:|$name:|" "$work/again" >"$work/errors"
 }
 
-# Where something is lost: is every error one of a statement that does not fit what is there? What the server
-# lacks for the moment (room, memory, itself) is nothing to be left out, nor is what fails outside the segments.
+# After a loss: is every error that of a statement which does not fit the restored state? A temporary lack of
+# resources on the server (space, memory, shutdown) is no reason to leave something out, nor is an error
+# outside the segments.
 may_be_lost() {
     awk '
         /^[^:]*:[0-9]+: ERROR:  [0-9A-Z]+: / && $1 !~ /^psql:/ { if (substr($3, 1, 2) ~ /^(08|25|40|53|57|58|F0|XX)$/) bad = 1; next }
         /^[^ ]*: ?(ERROR|FATAL|PANIC|error|fatal): |^psql: / { bad = 1 }
         END { exit bad }' "$work/errors"
 }
-# Lists what was left out, by what it is about.
+# Lists what was left out, by object.
 list_lost() {
     sed -n 's/^\([^:]*\):\([0-9][0-9]*\): ERROR:  [0-9A-Z]*: \(.*\)$/\1 \2 \3/p' "$work/errors" >"$work/lost_at"
     for name in $(cut -d ' ' -f 1 "$work/lost_at" | uniq); do
@@ -2496,7 +2512,8 @@ if [ -n "$lost_from" ]; then list_lost; grep ': WARNING: ' "$work/errors" >&2 ||
 [ "$(awk 'END { print NR }' "$work/counts")" = "$files" ] || die "a segment could not be read to its end"
 
 grep ' WARNING: .*globals of ' "$work/errors" >>"$work/warnings" || :
-# A tablespace that was made, and that the source has emptied since, was gone there too; not one that --globals makes.
+# A tablespace that was created, and that the source has emptied since, was dropped there too; except one
+# created for --globals.
 [ $globals = yes ] || : >"$work/last_spaces"
 sql -d "$target" >"$work/spaces" <<SQL
 $encoding
@@ -2522,7 +2539,7 @@ awk "$awk_values"'
         if (lsn != "") print "last commit: " shown(lsn) " at " time
         if (flagged) print "attention: " flagged " places are marked that could not be carried (flag comments)"
     }' "$work/counts"
-# What the base left out, since it needs the extension that a restored database has not.
+# What the base left out because it needs the extension, which a restored database does not contain.
 listed_in left_out "$base_dir/metadata.json" >"$work/base_left_out"
 [ ! -s "$work/base_left_out" ] || {
     say "left out, because they need pg_incrbackup itself; $base_dir/left-out.sql has their definitions:"

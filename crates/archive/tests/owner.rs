@@ -222,7 +222,7 @@ fn a_chain_that_the_owner_did_not_begin_is_not_its_own() {
     fs::create_dir_all(third.join("incremental")).unwrap();
     fs::copy(second.path.join("chain.json"), third.join("chain.json")).unwrap();
     assert_eq!(served(), 2);
-    assert_eq!(place.database.strange_chains().unwrap(), [3]);
+    assert_eq!(place.database.foreign_chains().unwrap(), [3]);
     assert_eq!(place.database.latest_chain().unwrap().unwrap().number, 3);
 }
 

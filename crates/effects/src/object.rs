@@ -85,7 +85,7 @@ pub trait Object: Clone + Debug + PartialEq {
 
     /// True if no ALTER changes it to `to`: it is dropped, and created again at its place. A sequence, when
     /// rows of a rewrite follow, is not yet that of the identity.
-    fn is_made_anew_as(&self, _to: &Self) -> bool {
+    fn is_recreated_as(&self, _to: &Self) -> bool {
         false
     }
 

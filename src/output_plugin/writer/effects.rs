@@ -7,7 +7,7 @@ use effects::{Effect, Unhandled};
 use super::super::ddl_history::Statement;
 use super::super::frame;
 use super::Writer;
-use crate::effects::{does_more_than_catalogs_tell, is_told_by_catalogs, Stretch};
+use crate::effects::{has_effects_beyond_catalogs, is_visible_in_catalogs, Stretch};
 use crate::pg::effects::server_text::to_server_bytes;
 
 /// The verb of an effect that truncates a table whose rows follow.
@@ -18,14 +18,14 @@ const MOST_NAMED: usize = 100;
 
 /// The effects of the statement that is held back, so far.
 #[derive(Default)]
-pub struct Deeds {
+pub struct HeldEffects {
     effects: Vec<Effect>,
     unhandled: Vec<Unhandled>,
     /// The rows of a table that it rewrites follow.
     is_rewriting: bool,
 }
 
-impl Deeds {
+impl HeldEffects {
     /// True if the statement is written as text. There is also a text if the statement was recorded by
     /// another version of the library or for another plugin.
     fn need_text(&self, statement: &Statement) -> bool {
@@ -33,8 +33,8 @@ impl Deeds {
         let did_nothing = self.effects.is_empty() && self.unhandled.is_empty();
         statement.replay
             && !statement.text.is_empty()
-            && (does_more_than_catalogs_tell(command)
-                || did_nothing && !is_told_by_catalogs(command))
+            && (has_effects_beyond_catalogs(command)
+                || did_nothing && !is_visible_in_catalogs(command))
     }
 }
 
@@ -64,11 +64,11 @@ impl Writer<'_> {
             self.leave_out_object(&note);
         }
         if self.state.held.is_some() {
-            let deeds = &mut self.state.deeds;
-            deeds.is_rewriting = stretch.is_rewriting;
+            let held_effects = &mut self.state.held_effects;
+            held_effects.is_rewriting = stretch.is_rewriting;
             match stretch.effects {
-                Ok(effects) => deeds.effects.extend(effects),
-                Err(unhandled) => deeds.unhandled.push(unhandled),
+                Ok(effects) => held_effects.effects.extend(effects),
+                Err(unhandled) => held_effects.unhandled.push(unhandled),
             }
             return;
         }
@@ -115,15 +115,19 @@ impl Writer<'_> {
         let Some(statement) = self.state.held.take() else {
             return;
         };
-        let deeds = std::mem::take(&mut self.state.deeds);
-        if statement.fact().is_some() || deeds.need_text(&statement) {
+        let held_effects = std::mem::take(&mut self.state.held_effects);
+        if statement.fact().is_some() || held_effects.need_text(&statement) {
             self.state.has_text = true;
             return self.write_text(&statement);
         }
-        if !deeds.effects.is_empty() {
-            self.write_effects(&deeds.effects, Some(&statement), deeds.is_rewriting);
+        if !held_effects.effects.is_empty() {
+            self.write_effects(
+                &held_effects.effects,
+                Some(&statement),
+                held_effects.is_rewriting,
+            );
         }
-        for unhandled in deeds.unhandled {
+        for unhandled in held_effects.unhandled {
             self.lose_change(unhandled, &statement.command);
         }
     }

@@ -1,6 +1,6 @@
-//! A command with `%p` and `%f`, as PostgreSQL's own archive_command has them.
+//! A command with `%p` and `%f`, as in PostgreSQL's archive_command.
 
-/// True when behind every percent sign comes `p`, `f` or another one.
+/// True if every percent sign is followed by `p`, `f` or another one.
 pub fn is_command(text: &[u8]) -> bool {
     let mut rest = text.iter();
     while let Some(byte) = rest.next() {
@@ -11,7 +11,7 @@ pub fn is_command(text: &[u8]) -> bool {
     true
 }
 
-/// Puts path and name in. What they hold is not looked at again.
+/// Substitutes path and name. Their contents are not expanded again.
 pub fn expand(command: &[u8], path: &[u8], name: &[u8]) -> Vec<u8> {
     let mut expanded = Vec::with_capacity(command.len() + path.len() + name.len());
     let mut rest = command.iter();

@@ -1,4 +1,4 @@
-//! Whether anything has happened to a database's files since somebody looked, told without reading one of them.
+//! Whether a database's files have changed since the last pass, without reading any of them.
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -15,7 +15,7 @@ use crate::layout::DatabaseDir;
 use crate::pins::PINS_JSON;
 use crate::time::{self, Time};
 
-/// What is looked at in a chain: a file or a directory that gets another name in it has another time then.
+/// The parts of a chain that are checked: renaming a file into a directory changes the directory's time.
 const OF_CHAIN: [&str; 7] = [
     CHAIN_JSON,
     MANIFEST,
@@ -26,15 +26,16 @@ const OF_CHAIN: [&str; 7] = [
     GLOBALS,
 ];
 
-/// A change in the same tick of the file system's clock as the one before leaves no trace.
+/// A change in the same tick of the file system's clock as the previous one cannot be detected.
 const TICK: Duration = Duration::from_secs(1);
 
-/// A number that is another one when files have come, gone or been written anew; `None` where that may have
-/// happened so lately that the next change could not be told.
+/// A hash that changes when files were added, removed or rewritten; `None` if that may have happened so
+/// recently that the next change could not be detected.
 ///
-/// The open segment of a chain that goes on is not among them: until it is closed nobody compresses or archives it.
+/// The open segment of a chain that has not ended is not included: it is neither compressed nor archived
+/// before it is closed.
 pub fn state(database: &DatabaseDir) -> Result<Option<u64>> {
-    // Before the look: what is suspended in its midst must not take what it saw first for old.
+    // Read first: if the process is suspended meanwhile, its first observations must not be regarded as old.
     let now = time::now();
     let mut state = State {
         hasher: DefaultHasher::new(),

@@ -1,17 +1,17 @@
-//! What is to be copied off the machine, in which order, and what has been.
+//! The files to be archived, their order, and those that have been archived.
 //!
-//! archive_command gets one file at a time, named below the archive's root, until it has taken it; that
-//! is noted ([`Notes`]) before the next. The order, decided anew after each file:
+//! archive_command gets one file at a time, named relative to the archive's root, until it succeeds; that is
+//! recorded ([`Notes`]) before the next one. The order, determined again after each file:
 //!
 //! 1. `restore.sh` and `README.txt`, and of each chain `chain.json`,
 //! 2. segments and sets of globals, as the manifest lists them; of a chain that has ended its open
 //!    segment, too,
-//! 3. what has changed of `chain.json`, `pins.json` and the manifest. The copy's manifest names what the
-//!    copy holds and nothing else, so no file of it comes after it,
-//! 4. bases, file by file, `metadata.json` last: a directory without it is no base for `restore.sh`.
+//! 3. changes of `chain.json`, `pins.json` and the manifest. The copy's manifest lists only files that the
+//!    copy contains, so it follows them,
+//! 4. bases, file by file, `metadata.json` last: `restore.sh` ignores a directory without it.
 //!
-//! So a base of hours holds a segment up for no longer than one of its files takes. What retention
-//! removes here stays in the copy: its manifest does not say that it has expired.
+//! So a base that takes hours delays a segment only by one of its files. Files that retention removes here
+//! remain in the copy: its manifest does not say that they have expired.
 
 mod command;
 mod idle;
@@ -39,42 +39,42 @@ pub use todo::Lag;
 
 use notes::NotesWriter;
 
-/// A file to be handed over.
+/// A file to be archived.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Item {
-    /// Where it is: `%p`.
+    /// Its path: `%p`.
     pub path: PathBuf,
-    /// What it is to be called: `%f`, below the archive's root, of plain characters.
+    /// Its name in the archive: `%f`, relative to the archive's root, in plain characters.
     pub name: String,
     pub sha256: String,
     pub bytes: u64,
-    /// Since when it waits, where that is known.
+    /// Since when it has been waiting, if known.
     since: Option<Time>,
-    /// What is to stand at `path` first: the manifest of the copy is no file of ours.
+    /// Content to be written to `path` first: the manifest of the copy is not a file of ours.
     content: Option<Vec<u8>>,
 }
 
-/// How things stand.
+/// The current state.
 #[derive(Debug, Default)]
 pub struct Todo {
     pub next: Option<Item>,
-    /// What comes behind it whatever happens meanwhile, and needs no look of its own.
+    /// Files that follow it in any case, and need no pass of their own.
     pub following: Vec<Item>,
     pub lag: Lag,
     /// The next one is a segment that is to be compressed first.
     pub must_compress: bool,
-    /// Files that the manifest names and that are not there: nobody can hand them over.
+    /// Files that the manifest lists and that do not exist: they cannot be archived.
     pub missing: Vec<String>,
 }
 
-/// The one process that hands files over.
+/// The one process that archives files.
 pub struct Archiver {
     database: DatabaseDir,
     writer: NotesWriter,
 }
 
 impl Archiver {
-    /// [`Error::Locked`] while another process is at it.
+    /// [`Error::Locked`] while another process does.
     pub fn open(database: &DatabaseDir) -> Result<Archiver> {
         let mut archiver = Archiver {
             database: database.clone(),
@@ -84,13 +84,13 @@ impl Archiver {
         Ok(archiver)
     }
 
-    /// What comes next. With compression on, plain segments are not for archiving, but for those that
-    /// could not be compressed.
+    /// The next file. With compression enabled, uncompressed segments are only archived if they could not be
+    /// compressed.
     pub fn look(&self, how: Compression, failed: &HashSet<(u32, SegmentName)>) -> Result<Todo> {
         todo::look(&self.database, &self.writer.notes, how, failed)
     }
 
-    /// Makes sure that what `%p` names is there.
+    /// Makes sure that the file for `%p` exists.
     pub fn prepare(&self, item: &Item) -> Result<()> {
         match &item.content {
             Some(content) => durable::write_atomically(&item.path, content),
@@ -98,7 +98,7 @@ impl Archiver {
         }
     }
 
-    /// The file has been taken; durable when this returns.
+    /// The file has been archived; durable when this returns.
     pub fn note(&mut self, item: &Item) -> Result<()> {
         self.writer.add(Note {
             file: item.name.clone(),
@@ -108,7 +108,7 @@ impl Archiver {
         })
     }
 
-    /// Files that are gone, and those of directories that were taken as a whole, need no line.
+    /// Files that no longer exist, and those of directories that were archived completely, need no line.
     fn tidy(&mut self) -> Result<()> {
         let (database, root) = (&self.database, directory_name(&self.database));
         let mut kept: HashMap<String, Kept> = HashMap::new();
@@ -139,11 +139,11 @@ impl Archiver {
     }
 }
 
-/// What of a chain is worth a note.
+/// The files of a chain that are recorded.
 #[derive(Default)]
 struct Kept {
     files: HashSet<String>,
-    /// Whose files are being taken.
+    /// The chain being archived.
     directories: HashSet<String>,
     has_ended: bool,
 }
@@ -161,7 +161,7 @@ impl Kept {
     }
 }
 
-/// When a segment, base or set was taken, the whole of it; `None`: not yet.
+/// When a segment, base or set was archived completely; `None`: not yet.
 pub fn is_archived(
     database: &DatabaseDir,
     notes: &Notes,
@@ -181,7 +181,7 @@ pub fn is_archived(
     note.map(|note| note.at)
 }
 
-/// What of a chain has not been taken yet, as retention must know it.
+/// The files of a chain that have not been archived yet, for retention.
 pub(crate) fn unarchived(
     database: &DatabaseDir,
     notes: &Notes,
@@ -226,13 +226,13 @@ fn name_of(database: &DatabaseDir, chain: &ChainDir, file: &str) -> String {
     )
 }
 
-/// The database's directory as it is called now: where that changes, everything comes again.
+/// The current name of the database's directory: after a rename, everything is archived again.
 fn directory_name(database: &DatabaseDir) -> String {
     let name = database.path().file_name().unwrap_or_default();
     name.to_string_lossy().into_owned()
 }
 
-/// What a shell takes for nothing but a name.
+/// Accepts only characters that are not special in a shell.
 fn ensure_plain(name: &str, path: &std::path::Path) -> Result<()> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._+%/-".contains(&byte);
     if name.bytes().all(is_plain) {

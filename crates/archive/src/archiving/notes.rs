@@ -1,8 +1,8 @@
-//! `archived.jsonl` of a database: what archive_command has taken, one line each time.
+//! `archived.jsonl` of a database: what archive_command has archived, one line each time.
 //!
-//! Only the archiver writes it. A line is durable before the next file is handed over, so a crash makes
-//! at most one file come twice. A line that a crash tore counts as not written; any other that cannot be read
-//! is an error for retention, which then lets nothing go.
+//! Only the archiver writes it. A line is durable before the next file is archived, so after a crash at most
+//! one file is archived twice. A torn last line counts as not written; any other line that cannot be parsed
+//! is an error for retention, which then removes nothing.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -21,15 +21,15 @@ use crate::time::{self, Time};
 
 /// The name of the file.
 pub const ARCHIVED_JSONL: &str = "archived.jsonl";
-/// Lines that say nothing any more are worth a new file only when there are so many.
+/// The file is rewritten without obsolete lines only if there are this many.
 const MANY: usize = 1000;
 
-/// A file that was taken.
+/// A file that was archived.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Note {
-    /// As `%f` named it: below the archive's root.
+    /// As in `%f`: relative to the archive's root.
     pub file: String,
-    /// Of what was handed over.
+    /// Of the archived file.
     pub sha256: String,
     pub bytes: u64,
     #[serde(with = "time::json")]
@@ -44,7 +44,7 @@ pub struct Notes {
 }
 
 impl Notes {
-    /// What was noted; nothing where nothing was ever archived.
+    /// All notes; empty if nothing was ever archived.
     pub fn read(database: &DatabaseDir) -> Result<Notes> {
         let path = path_of(database);
         let bytes = match durable::read(&path) {
@@ -81,7 +81,7 @@ impl Notes {
     }
 }
 
-/// The notes, open for the one process that may add to them.
+/// The notes, open for the one process that may append.
 pub(super) struct NotesWriter {
     path: PathBuf,
     file: File,
@@ -89,7 +89,7 @@ pub(super) struct NotesWriter {
 }
 
 impl NotesWriter {
-    /// [`Error::Locked`] while another process has them.
+    /// [`Error::Locked`] while another process has them open.
     pub fn open(database: &DatabaseDir) -> Result<NotesWriter> {
         let path = path_of(database);
         loop {
@@ -99,7 +99,7 @@ impl NotesWriter {
                 Err(rustix::io::Errno::WOULDBLOCK) => return Err(Error::Locked { path }),
                 Err(errno) => return Err(Error::io("lock", &path)(errno.into())),
             }
-            // Whoever tidied up has put another file there.
+            // A rewrite has replaced the file.
             let ours = file.metadata().map_err(Error::io("look at", &path))?.ino();
             if fs::symlink_metadata(&path).is_ok_and(|there| there.ino() == ours) {
                 durable::fsync_parent(&path)?;
@@ -129,7 +129,7 @@ impl NotesWriter {
             .map_err(Error::io("write", &self.path))
             .and_then(|()| durable::fsync(&self.file, "archived: fsync", &self.path));
         if added.is_err() {
-            // A line that may never reach the disk must not count as there.
+            // A line that may never reach the disk must not count.
             let _ = self.file.set_len(length);
         }
         added?;
@@ -137,7 +137,7 @@ impl NotesWriter {
         Ok(())
     }
 
-    /// Forgets what is not worth remembering, once that has become much. `is_kept` gets the file.
+    /// Removes obsolete lines if there are many. `is_kept` gets the file.
     pub fn tidy(&mut self, is_kept: impl Fn(&str) -> bool) -> Result<()> {
         let worth = self
             .notes
@@ -175,7 +175,7 @@ fn path_of(database: &DatabaseDir) -> PathBuf {
     database.path().join(ARCHIVED_JSONL)
 }
 
-/// Length of the whole lines.
+/// Length of the complete lines.
 fn complete(bytes: &[u8]) -> usize {
     bytes
         .iter()

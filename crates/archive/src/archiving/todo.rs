@@ -1,4 +1,4 @@
-//! The list of what has not been taken yet, in its order.
+//! The ordered list of files that have not been archived yet.
 
 use std::collections::HashSet;
 use std::fs;
@@ -18,13 +18,13 @@ use crate::pins::PINS_JSON;
 use crate::sealed::{self, SHA256SUMS};
 use crate::time::Time;
 
-/// The manifest of the copy, as it is handed over.
+/// The manifest of the copy.
 const MANIFEST_OF_COPY: &str = "manifest.jsonl.for-copy";
 
-/// A look at an archive of thousands of segments takes its time: not one for each.
+/// Listing an archive of thousands of segments takes time: it is not done for each one.
 const MOST_FOLLOWING: usize = 100;
 
-/// What waits.
+/// Files that are waiting.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Lag {
     pub files: u64,
@@ -83,7 +83,7 @@ pub fn look(
     Ok(list.finish())
 }
 
-/// True when the copy has `chain.json` as it is.
+/// True if the copy has the current `chain.json`.
 pub fn is_description_taken(
     database: &DatabaseDir,
     notes: &Notes,
@@ -99,9 +99,9 @@ struct List<'a> {
     notes: &'a Notes,
     items: Vec<Item>,
     look: Todo,
-    /// Nothing from this place on can be handed over yet.
+    /// Nothing from this position on can be archived yet.
     waits_at: Option<usize>,
-    /// From this place on the order depends on what is closed meanwhile: segments come before bases.
+    /// From this position on the order depends on files closed in the meantime: segments come before bases.
     bases_begin_at: usize,
 }
 
@@ -124,7 +124,7 @@ impl List<'_> {
         look
     }
 
-    /// A file that is written anew as a whole: it comes whenever it differs from what was taken.
+    /// A file that is rewritten as a whole: it is archived whenever it differs from the archived one.
     fn small(&mut self, path: PathBuf, name: String) -> Result<()> {
         if fs::symlink_metadata(&path).is_err() {
             return Ok(());
@@ -155,7 +155,7 @@ impl List<'_> {
                 Kind::Incremental => self.segment(chain, entry, how, failed)?,
             }
         }
-        // Nobody writes to it any more, and nobody will close it.
+        // It is no longer written to, and will not be closed.
         let open = chain
             .segments()?
             .pop()
@@ -183,7 +183,7 @@ impl List<'_> {
         let form = if is_plain {
             forms.iter().find(is_there)
         } else {
-            // While somebody reads, the plain form stands beside it still.
+            // While the archive is being read, the uncompressed form still exists beside it.
             forms
                 .iter()
                 .skip(1)
@@ -214,7 +214,7 @@ impl List<'_> {
         )
     }
 
-    /// A base or a set: its files, the checksums, and last what makes it one.
+    /// A base or a set: its files, the checksums, and last the file that makes it valid.
     fn directory(&mut self, chain: &ChainDir, entry: &Entry) -> Result<()> {
         if self.is_done(chain, entry) {
             return Ok(());
@@ -280,8 +280,8 @@ impl List<'_> {
         Ok(())
     }
 
-    /// What the copy holds, whatever has expired here; and where it begins, if something went before
-    /// anybody copied it.
+    /// The contents of the copy, whatever has expired here; and where it begins, if something had expired
+    /// before it was copied.
     fn manifest_of_copy(&self, chain: &ChainDir, entries: &[Entry]) -> Vec<Entry> {
         let of_copy = entries.iter().filter_map(|entry| {
             let is_there = is_archived(self.database, self.notes, chain, entry).is_some();

@@ -1,16 +1,16 @@
-//! Closed segments are compressed after they were closed, by a process that nobody waits for.
+//! Compression of closed segments, by a process for which nobody waits.
 //!
-//! The order survives a crash at any moment, and power loss:
+//! The order is safe in a crash at any point, and in a power loss:
 //!
-//! 1. the compressed form is written under a `.partial` name and read back: its text must have the
-//!    sha256 that the manifest gives the segment,
-//! 2. it is fsynced and gets its name, durably; from here on the segment stands in two forms, of which
-//!    every reader takes the plain one,
-//! 3. the manifest gets a second line about the segment, which says how it is stored,
-//! 4. the plain form is removed, when nobody reads.
+//! 1. the compressed form is written under a `.partial` name and read back: its text must have the sha256 of
+//!    the segment in the manifest,
+//! 2. it is fsynced and renamed, durably; from here on the segment exists in two forms, of which every reader
+//!    uses the uncompressed one,
+//! 3. the manifest gets a second line about the segment, with the form in which it is stored,
+//! 4. the uncompressed form is removed, when the archive is not being read.
 //!
-//! What a crash leaves of it the next pass finishes. A segment that is stored already stays as it is
-//! when the setting changes.
+//! The next pass finishes what a crash left. A segment that is already compressed is not changed when the
+//! setting changes.
 
 mod setting;
 
@@ -35,20 +35,20 @@ pub use setting::Compression;
 
 const CHUNK: usize = 256 * 1024;
 
-/// What a pass over an archive came to.
+/// The result of a pass over an archive.
 #[derive(Debug, Default)]
 pub struct Outcome {
-    /// Segments that are stored compressed now and were not before.
+    /// Segments that this pass has compressed.
     pub compressed: Vec<(u32, SegmentName)>,
-    /// Segments that were left as they are, and why. The next pass tries again.
+    /// Segments that were not compressed, and why. The next pass retries.
     pub failed: Vec<(u32, SegmentName, Error)>,
-    /// Plain forms that could not be removed yet, because somebody reads the archive.
+    /// Uncompressed forms that could not be removed yet, because the archive is being read.
     pub in_use: u32,
 }
 
-/// Compresses every closed segment of a database that is not; with [`Compression::None`] only finishes
-/// what an earlier pass began. `pause` is called now and then: it may look for a wish to stop, and need
-/// not return.
+/// Compresses every closed segment of a database that is not compressed; with [`Compression::None`] only
+/// finishes an earlier pass. `pause` is called regularly: it may check for a request to stop, and need not
+/// return.
 pub fn compress(
     database: &DatabaseDir,
     how: Compression,
@@ -76,7 +76,7 @@ pub fn compress(
                 // Retention has removed it since the pass began.
                 Err(_)
                     if fs::symlink_metadata(chain.segment_path(name, Stored::Plain)).is_err() => {}
-                // Each of the others needs room, too.
+                // Each of the others needs space, too.
                 Err(error) if error.is_no_space() => {
                     outcome.failed.push((chain.number, name, error));
                     return Ok(outcome);
@@ -88,7 +88,7 @@ pub fn compress(
     Ok(outcome)
 }
 
-/// Segments that stand in their plain form and are to be stored otherwise, or are already as well.
+/// Segments that exist in their uncompressed form and are to be compressed, or are already.
 fn waiting(chain: &ChainDir, how: Compression) -> Result<Vec<SegmentName>> {
     let stored = chain.stored_segments()?;
     let forms = stored.chunk_by(|(one, _), (other, _)| one == other);
@@ -99,7 +99,7 @@ fn waiting(chain: &ChainDir, how: Compression) -> Result<Vec<SegmentName>> {
     Ok(forms.filter(is_waiting).map(|forms| forms[0].0).collect())
 }
 
-/// Keeps a second process out; the lock goes with the file.
+/// Excludes a second process; the lock is released with the file.
 fn lock(chain: &ChainDir) -> Result<File> {
     let path = chain.incremental();
     let directory = File::open(&path).map_err(Error::io("open", &path))?;
@@ -110,7 +110,7 @@ fn lock(chain: &ChainDir) -> Result<File> {
     }
 }
 
-/// Compressed forms that were never finished.
+/// Unfinished compressed forms.
 fn remove_leftovers(chain: &ChainDir) -> Result<()> {
     for name in durable::names_in(&chain.incremental())? {
         let finished = name.strip_suffix(PARTIAL).and_then(SegmentName::parse);
@@ -131,15 +131,15 @@ struct Work<'a> {
     database: &'a DatabaseDir,
     chain: &'a ChainDir,
     how: Compression,
-    /// The manifest's lines that count, as the pass found them.
+    /// The valid lines of the manifest at the start of the pass.
     listed: HashMap<String, Entry>,
 }
 
 impl Work<'_> {
-    /// One segment that stands in its plain form.
+    /// One segment that exists in its uncompressed form.
     fn segment(&self, name: SegmentName, pause: &mut dyn FnMut()) -> Result<Done> {
-        // Without a line it is not closed yet: whoever closed it is about to write that. What has one since the pass
-        // began waits for the next.
+        // Without a line it is not closed yet: the process that closes it is about to write the line. One
+        // that got its line since the pass began waits for the next pass.
         let listed = self.listed.get(&Entry::segment_file(name));
         let Some(listed) = listed.filter(|entry| entry.expired_at.is_none()) else {
             return Ok(Done::Nothing);
@@ -171,7 +171,8 @@ impl Work<'_> {
                 return Err(Error::damaged(&plain, 0, why));
             }
             Err(error) => {
-                // Left alone it would take room until the next pass; where it can't go, the error says enough.
+                // Otherwise it would take space until the next pass; if it cannot be removed, the error is
+                // sufficient.
                 let _ = fs::remove_file(&partial);
                 return Err(error);
             }
@@ -200,7 +201,7 @@ impl Work<'_> {
         encoder.finish().map_err(Error::io("write", partial))
     }
 
-    /// Name (where it has none yet), manifest, and the end of the plain form.
+    /// The rename (if necessary), the manifest, and removal of the uncompressed form.
     fn finish(
         &self,
         name: SegmentName,
@@ -208,11 +209,11 @@ impl Work<'_> {
         unnamed: Option<(&File, &Path, &Path)>,
     ) -> Result<Done> {
         if let Some((file, partial, _)) = unnamed {
-            // Before the lock, which capture needs when it closes a segment: this is what takes long.
+            // Before the lock, which capture needs to close a segment: this takes long.
             durable::fsync(file, "compress: fsync", partial)?;
         }
         let manifest = manifest::lock(self.chain)?;
-        // Retention notes what goes under the same lock.
+        // Retention marks expired files under the same lock.
         let last = manifest.last(&Entry::segment_file(name))?;
         let Some(last) = last.filter(|last| last.expired_at.is_none()) else {
             if let Some((_, partial, _)) = unnamed {
@@ -230,7 +231,7 @@ impl Work<'_> {
             ..last.clone()
         };
         if entry == last {
-            // Whoever wrote it may not have come to its fsync.
+            // It may have been written but not fsynced.
             manifest.make_durable()?
         } else {
             manifest.append(&entry)?
@@ -246,8 +247,8 @@ impl Work<'_> {
     }
 }
 
-/// What is stored under `path`, if its text is the one that the segment's line names. Where that line
-/// names this very file, it was read back before.
+/// The file at `path`, if its text is the one in the segment's line. If that line lists this very file, it
+/// was read back before.
 fn read_back(
     path: &Path,
     stored: Stored,
@@ -270,7 +271,7 @@ fn read_back(
             stored.map(Some).map_err(Error::io("read", path))
         }
         Ok(_) => Ok(None),
-        // What cannot be decompressed has not that text; what cannot be read may have it.
+        // A file that cannot be decompressed does not have that text; one that cannot be read may have it.
         Err(error) if error.raw_os_error().is_none() => Ok(None),
         Err(error) => Err(Error::io("read", path)(error)),
     }

@@ -1,4 +1,4 @@
-//! `none`, `gzip`, `zstd`, with a level behind a colon; and what writes that form.
+//! `none`, `gzip`, `zstd`, optionally with a level after a colon; and the writers.
 
 use std::fmt;
 use std::fs::File;
@@ -8,14 +8,14 @@ use std::str::FromStr;
 
 use crate::layout::Stored;
 
-/// As the programs `gzip` and `zstd` have it.
+/// As in the programs `gzip` and `zstd`.
 const GZIP_LEVELS: RangeInclusive<u32> = 1..=9;
 const GZIP_LEVEL: u32 = 6;
-/// Above 19 zstd needs more memory to read than to be asked of somebody in ten years.
+/// Above 19 zstd needs more memory for reading than can be expected in ten years.
 const ZSTD_LEVELS: RangeInclusive<u32> = 1..=19;
 const ZSTD_LEVEL: u32 = 3;
 
-/// How closed segments are to be stored.
+/// How closed segments are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Compression {
     #[default]
@@ -27,7 +27,7 @@ pub enum Compression {
 }
 
 impl Compression {
-    /// The form that it makes; `None`: they stay plain.
+    /// The resulting form; `None`: uncompressed.
     pub fn stored(self) -> Option<Stored> {
         match self {
             Compression::None => None,
@@ -55,7 +55,7 @@ impl Compression {
 impl FromStr for Compression {
     type Err = String;
 
-    /// The error says what is wrong, as the detail of a message does.
+    /// The error describes what is wrong, for the detail of a message.
     fn from_str(text: &str) -> Result<Compression, String> {
         let text = text.trim().to_ascii_lowercase();
         let (method, level) = match text.split_once(':') {
@@ -100,7 +100,7 @@ pub(super) enum Encoder {
 }
 
 impl Encoder {
-    /// Writes the end; gives the file back.
+    /// Writes the end; returns the file.
     pub(super) fn finish(self) -> io::Result<File> {
         match self {
             Encoder::None(file) => Ok(file),

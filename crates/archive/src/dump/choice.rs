@@ -1,9 +1,9 @@
-//! What of a dump a base keeps.
+//! The parts of a dump that a base keeps.
 //!
-//! A restored database has neither this extension nor its tables, so what needs them can't be made there:
-//! the extension, and whatever DROP EXTENSION … CASCADE would drop. Which objects these are, the catalogs say
-//! ([`Gone`]); here they are found among the entries, by the OIDs that each entry carries, and what is no
-//! object of its own (rows, comments, privileges, …) by the entry that it depends on.
+//! A restored database contains neither this extension nor its tables, so objects that need them cannot be
+//! created there: the extension, and everything that DROP EXTENSION … CASCADE would drop. The catalogs
+//! determine these objects ([`Gone`]); here their entries are found by the OIDs in each entry, and entries
+//! that are not separate objects (rows, comments, privileges, …) by the entry on which they depend.
 
 use std::collections::{HashMap, HashSet};
 
@@ -12,38 +12,38 @@ use super::toc::{Entry, Toc};
 /// OID of pg_class.
 const RELATIONS: u32 = 1259;
 
-/// What would go with the extension.
+/// What would be dropped with the extension.
 #[derive(Debug, Clone, Default)]
 pub struct Gone {
-    /// By the OID of the catalog and the own one: what it is, in words.
+    /// By the OIDs of the catalog and the object: its description.
     pub objects: HashMap<(u32, u32), String>,
     /// Which of them is the extension.
     pub extension: Option<(u32, u32)>,
     /// Its functions and tables.
     pub members: Vec<Member>,
-    /// Defaults and checks that are written into the definition of a table which stays.
+    /// Defaults and checks in the definition of a table that is kept.
     pub parts: Vec<Part>,
-    /// What makes something that has the look of a function which those call, and what drops it.
+    /// Statements that create and drop stand-ins for the functions that those call.
     pub stand_ins: Vec<(Vec<u8>, Vec<u8>)>,
-    /// What is run before those are dropped, so that they take no domain and no column along.
+    /// Statements to run before those are dropped, so that no domain and no column is dropped with them.
     pub drop_first: Vec<Vec<u8>>,
 }
 
-/// A part of a table or a domain that would go with the extension.
+/// A part of a table or a domain that would be dropped with the extension.
 #[derive(Debug, Clone)]
 pub struct Part {
-    /// OID of the catalog and the own one.
+    /// OIDs of the catalog and the object.
     pub identity: (u32, u32),
     /// Those of the table or the domain.
     pub whole: (u32, u32),
-    /// What it is, in words.
+    /// Its description.
     pub name: String,
     /// The statement that adds it.
     pub definition: Vec<u8>,
 }
 
-/// A function or a table of the extension. In a dump, privileges on one depend on an entry that is not
-/// there, and have no OID: they are known by the name, which no other object has.
+/// A function or a table of the extension. In a dump, privileges on one depend on an entry that does not
+/// exist, and have no OID: they are identified by the name, which is unique.
 #[derive(Debug, Clone)]
 pub struct Member {
     pub schema: Vec<u8>,
@@ -52,18 +52,18 @@ pub struct Member {
     pub name: Vec<u8>,
 }
 
-/// The entries of a dump, parted. Each list is in the dump's order.
+/// The entries of a dump, divided. Each list is in the dump's order.
 #[derive(Debug, Clone, Default)]
 pub struct Choice {
-    /// Dump ids of what is restored.
+    /// Dump ids of entries that are restored.
     pub kept: Vec<i32>,
-    /// Dump ids of what is not, although it is not the extension's own.
+    /// Dump ids of entries that are not, although they are not the extension's own.
     pub left_out: Vec<i32>,
-    /// The objects among these, in words.
+    /// Their objects, as descriptions.
     pub names: Vec<String>,
-    /// Definitions of those that are no entries.
+    /// Definitions of parts without an entry.
     pub parts: Vec<Vec<u8>>,
-    /// The dump id of the first entry that holds one of them: the stand-ins have to be there.
+    /// The dump id of the first entry that contains one of them: the stand-ins must exist before it.
     pub first_with_parts: Option<i32>,
 }
 
@@ -73,12 +73,12 @@ enum Fate {
     LeftOut,
 }
 
-/// Parts the entries of `toc`.
+/// Divides the entries of `toc`.
 pub fn choose(toc: &Toc, gone: &Gone) -> Choice {
     let ids: HashSet<i32> = toc.entries.iter().map(|entry| entry.dump_id).collect();
     let mut fates = HashMap::new();
     let mut count = None;
-    // An entry may stand before the one that it depends on.
+    // An entry may precede the one on which it depends.
     while count != Some(fates.len()) {
         count = Some(fates.len());
         for entry in &toc.entries {
@@ -100,7 +100,7 @@ pub fn choose(toc: &Toc, gone: &Gone) -> Choice {
         }
     }
     let is_entry = |part: &Part| {
-        // The default of a domain is no object: it is known as the domain itself.
+        // The default of a domain is not an object: it is identified as the domain itself.
         let mut entries = toc.entries.iter();
         part.identity != part.whole
             && entries.any(|entry| (entry.table_oid, entry.oid) == part.identity)
@@ -166,8 +166,8 @@ impl Member {
 }
 
 impl Entry {
-    /// False for what pg_restore never writes into a database that is there: settings that it makes lines of
-    /// its own of, the database itself, and entries without content.
+    /// False for entries that pg_restore never writes for an existing database: settings that it writes
+    /// itself, the database, and entries without content.
     pub fn is_printed(&self) -> bool {
         let is_special = matches!(
             self.kind.as_slice(),
@@ -291,7 +291,7 @@ mod tests {
                 &[],
             ),
             entry(2, (0, 0), "COMMENT", "EXTENSION \"pg_incrbackup\"", &[1]),
-            // Somebody's own function of the same name: its entry is there.
+            // A user's function of the same name: it has an entry.
             entry(3, (1255, 11), "FUNCTION", "incr_flush(text)", &[]),
             entry(4, (0, 0), "ACL", "FUNCTION \"incr_flush\"(text)", &[3]),
             entry(5, (3079, 12), "EXTENSION", "pg_incrbackup", &[]),

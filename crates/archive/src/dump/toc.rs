@@ -1,4 +1,4 @@
-//! Reads the table of contents of an archive of pg_dump: a file in custom format, or the `toc.dat` of a
+//! Reads the table of contents of a pg_dump archive: a file in custom format, or the `toc.dat` of a
 //! directory.
 //!
 //! The format is that of PostgreSQL's pg_backup_archiver.c (ReadHead, ReadToc), versions 1.14 (PostgreSQL 12
@@ -6,10 +6,11 @@
 
 use std::io::{self, Read};
 
-/// Archive formats, as pg_backup.h numbers them. A directory's `toc.dat` says that it is a tar's: they are alike.
+/// Archive formats, as numbered in pg_backup.h. A directory's `toc.dat` claims to be a tar archive: they are
+/// the same.
 const CUSTOM: u8 = 1;
 const TAR: u8 = 3;
-/// No string of a table of contents is longer: PostgreSQL holds no longer text.
+/// Maximum length of a string in a table of contents: that of a text in PostgreSQL.
 const LONGEST: i64 = 1 << 30;
 
 /// The entries of an archive, in the order in which they are restored.
@@ -22,20 +23,20 @@ pub struct Toc {
 #[derive(Debug, Clone, Default)]
 pub struct Entry {
     pub dump_id: i32,
-    /// True where the archive holds rows (or large objects) for it.
+    /// True if the archive contains rows (or large objects) for it.
     pub has_data: bool,
-    /// OID of the catalog that the object is in, and its own; 0 for what is no object of its own.
+    /// OIDs of the object's catalog and of the object; 0 for entries that are not separate objects.
     pub table_oid: u32,
     pub oid: u32,
     pub tag: Vec<u8>,
-    /// What it is: `TABLE`, `TABLE DATA`, `ACL`, …
+    /// Its kind: `TABLE`, `TABLE DATA`, `ACL`, …
     pub kind: Vec<u8>,
     pub definition: Vec<u8>,
     pub copy_statement: Vec<u8>,
     pub namespace: Option<Vec<u8>>,
     pub tablespace: Vec<u8>,
     pub owner: Option<Vec<u8>>,
-    /// Dump ids of what it needs; not each of them is an entry.
+    /// Dump ids of its dependencies; not all of them are entries.
     pub dependencies: Vec<i32>,
 }
 
@@ -203,7 +204,7 @@ fn damaged(why: impl ToString) -> io::Error {
 pub(super) mod tests {
     use super::*;
 
-    /// An archive as pg_dump of this format version writes it, with one table.
+    /// An archive in pg_dump's format of this version, with one table.
     fn archive(minor: u8, format: u8) -> Vec<u8> {
         let mut out = [b"PGDMP".as_slice(), &[1, minor, 0, 4, 8, format]].concat();
         match minor {

@@ -1,10 +1,11 @@
-//! Finds where each entry begins in the text that pg_restore makes of an archive, as the text passes by.
+//! Finds the position of each entry in the text that pg_restore produces from an archive, while the text is
+//! written.
 //!
-//! pg_restore writes an entry as a comment that names it, its definition, and statements of pg_restore's own
-//! about its owner, tablespace and access method; rows as a comment, a COPY statement and lines up to `\.`.
-//! Definition and COPY statement are known to the byte. In all else the source's words stand in double quotes
-//! only, or without line ends, so that a line which begins with `--` outside of these is pg_restore's comment.
-//! What is found in another way than expected is an error: no place is ever guessed.
+//! pg_restore writes an entry as a comment with its name, its definition, and its own statements about owner,
+//! tablespace and access method; rows as a comment, a COPY statement and lines up to `\.`. Definition and
+//! COPY statement are known exactly. In all other text, names from the source are in double quotes, or
+//! without line ends, so a line that begins with `--` outside of these is pg_restore's comment. Any
+//! unexpected text is an error: positions are never guessed.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -15,13 +16,13 @@ use crate::escape::percent_encode;
 const COMMENT: &[u8] = b"--\n";
 const COMPLETE: &[u8] = b"-- PostgreSQL database dump complete\n";
 const END_OF_ROWS: &[u8] = b"\\.\n";
-/// How pg_restore names an entry's definition, its rows, its statistics.
+/// pg_restore's prefixes for an entry's definition, its rows, its statistics.
 const NAMES: [(&[u8], Part); 3] = [
     (b"-- Name: ", Part::Definition),
     (b"-- Data for Name: ", Part::Rows),
     (b"-- Statistics for Name: ", Part::Definition),
 ];
-/// Of a line of rows no more than this is looked at.
+/// Maximum part of a line of rows that is examined.
 const KEPT_OF_ROW: usize = 8;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -30,10 +31,10 @@ enum Part {
     Rows,
 }
 
-/// Where an entry stands in the text. It ends where the next one begins.
+/// The position of an entry in the text. It ends where the next one begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
-    /// Number of its first line, from 1, and how many it has.
+    /// Number of its first line, from 1, and number of lines.
     pub line: u64,
     pub lines: u64,
     /// Offset of its first byte.
@@ -43,12 +44,12 @@ pub struct Place {
     entry: usize,
 }
 
-/// Where in the text the walk stands.
+/// The state of the walk.
 #[derive(Debug)]
 enum State {
     /// In pg_restore's own statements; true inside double quotes.
     Own(bool),
-    /// In text that is known.
+    /// In known text.
     Known {
         text: Vec<u8>,
         at: usize,
@@ -56,27 +57,27 @@ enum State {
     Rows,
 }
 
-/// Takes the text chunk by chunk.
+/// Processes the text chunk by chunk.
 pub struct Walk<'a> {
     toc: &'a Toc,
-    /// The entries that may come, by what pg_restore's comment says of them.
+    /// The entries that may follow, by pg_restore's comment.
     expected: HashMap<Vec<u8>, Vec<usize>>,
     seen: HashSet<(usize, Part)>,
     places: Vec<Place>,
     state: State,
-    /// Rows come behind the known text.
+    /// Rows follow the known text.
     rows_follow: bool,
-    /// Place of a comment whose second line has not come yet.
+    /// Position of a comment whose second line has not been read yet.
     comment: Option<(u64, u64)>,
     is_complete: bool,
-    /// The last entry's end has been seen.
+    /// The end of the last entry has been read.
     is_closed: bool,
-    /// The beginning of a line whose end has not come yet.
+    /// The beginning of an incomplete line.
     line: Vec<u8>,
     /// Number of the current line, and the offset of its first byte.
     number: u64,
     offset: u64,
-    /// Bytes taken so far.
+    /// Number of bytes so far.
     read: u64,
 }
 
@@ -107,7 +108,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Takes the next bytes.
+    /// Processes the next bytes.
     pub fn take(&mut self, chunk: &[u8]) -> io::Result<()> {
         let mut end = self.read;
         for piece in chunk.split_inclusive(|byte| *byte == b'\n') {
@@ -134,7 +135,7 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// The places, in the order of the text. Fails unless it was whole and every entry was in it.
+    /// The positions, in the order of the text. Fails unless it was complete and contained every entry.
     pub fn finish(self) -> io::Result<Vec<Place>> {
         if !self.is_complete || !self.line.is_empty() || !matches!(self.state, State::Own(false)) {
             return Err(self.unexpected("the end of the text"));
@@ -152,7 +153,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// A whole line; of a long one in rows, its beginning.
+    /// A complete line; of a long one in rows, its beginning.
     fn line(&mut self, line: &[u8]) -> io::Result<()> {
         match &mut self.state {
             State::Rows => {
@@ -185,7 +186,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// A line of a comment of pg_restore's.
+    /// A line of a comment of pg_restore.
     fn comment(&mut self, line: &[u8]) -> io::Result<()> {
         let begun = self.comment.take();
         if line == COMMENT && begun.is_none() {
@@ -243,7 +244,7 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// The entry before ends ahead of line `number`.
+    /// The previous entry ends before line `number`.
     fn close(&mut self, number: u64) {
         if let (false, Some(place)) = (self.is_closed, self.places.last_mut()) {
             place.lines = number - place.line;
@@ -283,7 +284,7 @@ impl Place {
 }
 
 impl Entry {
-    /// False where pg_restore makes several statements of the definition, which is a list then (17 and later:
+    /// False if pg_restore writes the definition as several statements, because it is a list (17 and later:
     /// large objects come in groups).
     fn is_verbatim(&self) -> bool {
         let is_group = self.kind == b"ACL" && self.tag.starts_with(b"LARGE OBJECTS");
@@ -291,7 +292,7 @@ impl Entry {
     }
 }
 
-/// What pg_restore's comment says of an entry behind `Name: `.
+/// pg_restore's comment for an entry, after `Name: `.
 fn name_of(entry: &Entry) -> Vec<u8> {
     let or_none = |name: &Option<Vec<u8>>| name.as_deref().map_or(b"-".to_vec(), on_one_line);
     let mut name = on_one_line(&entry.tag);
@@ -311,7 +312,7 @@ fn name_of(entry: &Entry) -> Vec<u8> {
     name
 }
 
-/// As pg_dump's sanitize_line().
+/// Like pg_dump's sanitize_line().
 fn on_one_line(text: &[u8]) -> Vec<u8> {
     let blank = |byte: &u8| match byte {
         b'\n' | b'\r' => b' ',
@@ -362,7 +363,7 @@ mod tests {
         Toc { entries }
     }
 
-    /// What pg_restore makes of it; an owner's name holds a comment.
+    /// pg_restore's output for it; an owner's name contains a comment.
     fn text() -> String {
         let toc = toc();
         let definition = |at: usize| String::from_utf8(toc.entries[at].definition.clone()).unwrap();

@@ -1,4 +1,4 @@
-//! The one error type of this crate: every variant names the path it is about.
+//! The error type of this crate: every variant contains the path.
 
 mod directory;
 
@@ -23,11 +23,11 @@ pub enum Error {
         source: io::Error,
     },
 
-    /// The root directory can't be used.
+    /// The root directory cannot be used.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
 
-    /// A file does not hold what it must.
+    /// A file does not contain what it must.
     #[error("\"{}\" is damaged at byte {offset}: {why}", path.display())]
     Damaged {
         path: PathBuf,
@@ -35,7 +35,7 @@ pub enum Error {
         why: String,
     },
 
-    /// The open segment lost what was fsynced and what the slot was told to be there.
+    /// The open segment lost data that was fsynced and confirmed to the slot.
     #[error(
         "\"{}\" was damaged at byte {offset} ({why}), within its durable part; it is kept as \"{}\"",
         path.display(),
@@ -48,7 +48,7 @@ pub enum Error {
         kept: PathBuf,
     },
 
-    /// Somebody removed the open segment or moved it away, or its directory was lost from view.
+    /// The open segment was removed or moved, or its directory is no longer visible.
     #[error("\"{}\" was removed or replaced while it was being written", path.display())]
     OutOfPlace { path: PathBuf },
 
@@ -56,12 +56,12 @@ pub enum Error {
     #[error("\"{}\" is being written by another process", path.display())]
     Locked { path: PathBuf },
 
-    /// A restore or a check reads the files, or another process expires some.
+    /// A restore or a check reads the files, or another process removes expired ones.
     #[error("the files in \"{}\" are in use by a restore, by a check, or by a process that removes expired \
     files", path.display())]
     InUse { path: PathBuf },
 
-    /// Another server owns the directory: nobody else writes there.
+    /// Another server owns the directory, and is the only one to write to it.
     #[error("\"{}\" belongs to {owner}; this server has {differences}", path.display())]
     NotOwner {
         path: PathBuf,
@@ -69,19 +69,19 @@ pub enum Error {
         differences: String,
     },
 
-    /// The server that owns the directory writes there at this moment.
+    /// The server that owns the directory is writing to it.
     #[error("\"{}\" is being written by {owner}", path.display())]
     OwnerIsAlive { path: PathBuf, owner: String },
 
-    /// The directory is of a version that knew no owners, and nothing tells that this server writes there.
+    /// The directory is from a version without owners, and nothing shows that this server writes to it.
     #[error("\"{}\" names no owner{}", path.display(), open_elsewhere(*chain))]
     NoOwner { path: PathBuf, chain: Option<u32> },
 
-    /// A write failed earlier; the segment must be opened again, which cuts its torn tail.
+    /// A write failed earlier; the segment must be reopened, which truncates its torn tail.
     #[error("\"{}\" must be reopened after a failed write", path.display())]
     Poisoned { path: PathBuf },
 
-    /// The caller asked for something that would have made the segment wrong. Nothing was written.
+    /// The caller's request would have made the segment invalid. Nothing was written.
     #[error("cannot write to \"{}\": {why}", path.display())]
     Refused { path: PathBuf, why: String },
 
@@ -89,13 +89,13 @@ pub enum Error {
     #[error("more than {most} changes were found")]
     TooManyChanges { most: usize },
 
-    /// A transaction or position came at or below the last one of the files.
+    /// A transaction or position is at or below the last one in the files.
     #[error("cannot write LSN {lsn} to \"{}\": its last LSN is {last}", path.display())]
     OutOfOrder { path: PathBuf, lsn: Lsn, last: Lsn },
 }
 
 impl Error {
-    /// True where the disk or the quota is full: trying again later helps.
+    /// True if the disk or the quota is full: retrying later may succeed.
     pub fn is_no_space(&self) -> bool {
         matches!(
             self.io_error().map(io::Error::kind),
@@ -108,7 +108,7 @@ impl Error {
         self.io_error().map(io::Error::kind) == Some(io::ErrorKind::PermissionDenied)
     }
 
-    /// The operating system's error, where there was one.
+    /// The operating system's error, if there was one.
     pub fn io_error(&self) -> Option<&io::Error> {
         match self {
             Error::Io { source, .. } => Some(source),
@@ -117,7 +117,7 @@ impl Error {
         }
     }
 
-    /// Names the path and the action: `.map_err(Error::io("open", path))`.
+    /// Adds the path and the action: `.map_err(Error::io("open", path))`.
     pub fn io<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Error + 'a {
         move |source| Error::Io {
             action,

@@ -1,7 +1,7 @@
-//! Files that were given up on a full disk, before the manifest could say so.
+//! Files that were removed on a full disk before the manifest could be written.
 //!
-//! A file that is called `<name>.expired` and is empty, or a directory of that kind with nothing in it,
-//! stands for `<name>` until the manifest has noted that this has expired.
+//! An empty file or directory called `<name>.expired` means that `<name>` has expired, until the manifest
+//! says so.
 
 use std::fs;
 use std::path::Path;
@@ -14,7 +14,7 @@ use crate::manifest::Entry;
 
 const EXPIRED: &str = ".expired";
 
-/// Makes room without needing any: the new name first, then the content.
+/// Frees space without needing any: the new name first, then the content.
 pub fn give_up(path: &Path) -> Result<()> {
     let expired = durable::beside(path, EXPIRED);
     durable::rename_durably(path, &expired)?;
@@ -34,7 +34,7 @@ pub fn give_up(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What was given up, as the manifest names it.
+/// The files removed in this way, by their names in the manifest.
 pub fn names(chain: &ChainDir) -> Result<Vec<String>> {
     let mut found = Vec::new();
     for name in durable::names_in(&chain.incremental())? {
@@ -48,7 +48,7 @@ pub fn names(chain: &ChainDir) -> Result<Vec<String>> {
     Ok(found)
 }
 
-/// Removes what is left of them, once the manifest has noted them.
+/// Removes their remainders, once the manifest lists them as expired.
 pub fn remove(chain: &ChainDir) -> Result<()> {
     for room in [INCREMENTAL, BASE] {
         let room = chain.path.join(room);

@@ -1,16 +1,16 @@
-//! Does what [`crate::retention`] decides: notes what has expired, then removes it.
+//! Executes the decisions of [`crate::retention`]: marks files as expired, then removes them.
 //!
-//! The order survives a crash at any moment, and power loss:
+//! The order is safe in a crash at any point, and in a power loss:
 //!
-//! 1. the manifest says, durably, that the files have expired; from here on nobody reads them,
+//! 1. the manifest marks the files as expired, durably; from here on they are not read,
 //! 2. they are removed, in any order,
-//! 3. at the next time, when their absence is durable, the manifest forgets them.
+//! 3. the next time, when their absence is durable, the lines are removed from the manifest.
 //!
-//! On a full disk the manifest can't be written. Then files are given up one by one until it can: renamed
-//! to `….expired`, which needs no room and says the same, and emptied.
+//! On a full disk the manifest cannot be written. Then files are removed one by one until it can: renamed to
+//! `….expired`, which needs no space and has the same meaning, and truncated.
 //!
-//! A chain of which nothing is kept is renamed as a whole, and then removed. What a crash leaves of
-//! either goes the next time. While files are removed nobody else may read or remove: [`Lock`].
+//! A chain of which nothing is kept is renamed as a whole, and then removed. Remainders after a crash are
+//! removed the next time. While files are removed no other process may read or remove: [`Lock`].
 
 mod given_up;
 pub mod indexes;
@@ -38,12 +38,12 @@ use crate::time::Time;
 
 pub use given_up::names as given_up;
 
-/// What becomes of a file, or of a base.
+/// The result for a file, or for a base.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
     pub chain: u32,
     pub kind: Kind,
-    /// Below the chain's directory.
+    /// Relative to the chain's directory.
     pub file: String,
     pub expires: bool,
     pub why: String,
@@ -51,15 +51,15 @@ pub struct Row {
     pub bytes: u64,
 }
 
-/// Says of everything whether it would expire now, and why. Changes nothing.
+/// Lists for everything whether it would expire now, and why. Changes nothing.
 pub fn look(database: &DatabaseDir, rules: &Rules, now: Time) -> Result<Vec<Row>> {
     let chains = survey(database, rules)?;
     Ok(decide(&chains, rules, now).1)
 }
 
-/// Removes what has expired; says of everything what became of it, and why. Nothing goes where
-/// anything of what the decision rests on cannot be read. `pause` is called between two files, and while somebody
-/// else has a manifest's lock: whoever does not return from it leaves what a crash would, for the next time.
+/// Removes expired files; lists the result for everything, and why. Nothing is removed if anything on which
+/// the decision depends cannot be read. `pause` is called between two files, and while waiting for a manifest's
+/// lock: if it does not return, the files are as after a crash, and the next run continues.
 pub fn expire(database: &DatabaseDir, rules: &Rules, now: Time, pause: Pause) -> Result<Vec<Row>> {
     let _lock = Lock::exclusive(database)?;
     remove_leftover_chains(database)?;
@@ -80,8 +80,8 @@ pub fn expire(database: &DatabaseDir, rules: &Rules, now: Time, pause: Pause) ->
     Ok(rows)
 }
 
-/// The chain and base that a user means: a base's name, or a path that ends in one, perhaps with its
-/// chain (`chain-1/base/<name>`). Nothing of the text is used as a path.
+/// The chain and base that a user specifies: a base's name, or a path that ends in one, optionally with its
+/// chain (`chain-1/base/<name>`). The text is never used as a path.
 pub fn find_base(database: &DatabaseDir, text: &str) -> Result<Option<(ChainDir, BaseName)>> {
     let mut parts = text.trim_end_matches('/').rsplit('/');
     let name = parts.next().and_then(BaseName::parse);
@@ -104,9 +104,8 @@ pub fn find_base(database: &DatabaseDir, text: &str) -> Result<Option<(ChainDir,
     Ok(None)
 }
 
-/// Keeps a base until a time, `None` for ever, or, where that has passed, no longer than the rules say.
-/// Gives the base that was meant, and the number of its chain; `None` where there is none. Nothing
-/// expires meanwhile.
+/// Keeps a base until a time, `None` means forever, or, if that is in the past, no longer than the rules say.
+/// Returns the base, and the number of its chain; `None` if there is none. Nothing expires in the meantime.
 pub fn pin(
     database: &DatabaseDir,
     base: &str,
@@ -119,7 +118,7 @@ pub fn pin(
     let Some((chain, name)) = find_base(database, base)? else {
         return Ok(None);
     };
-    // Only one at a time changes the pins.
+    // Only one process at a time changes the pins.
     let _manifest = manifest::lock_with(&chain, pause)?;
     match until {
         Some(until) if until <= now => drop(pins::remove(&chain, &[name])?),
@@ -128,7 +127,7 @@ pub fn pin(
     Ok(Some((chain.number, name)))
 }
 
-/// A chain with what the rules must know of it, and the manifest's lines by file.
+/// A chain with the facts that the rules need, and the manifest's lines by file.
 struct Surveyed {
     chain: ChainDir,
     facts: retention::Chain,
@@ -148,7 +147,7 @@ fn survey(database: &DatabaseDir, rules: &Rules) -> Result<Vec<Surveyed>> {
     Ok(surveyed)
 }
 
-/// What has expired already is not there, whatever is left of it.
+/// Expired files do not count, whatever is left of them.
 fn survey_chain(chain: &ChainDir) -> Result<Surveyed> {
     let entries = manifest::read_whole(chain)?.into_iter();
     let listed: BTreeMap<_, _> = entries.map(|entry| (entry.file.clone(), entry)).collect();
@@ -186,8 +185,8 @@ fn survey_chain(chain: &ChainDir) -> Result<Surveyed> {
     })
 }
 
-/// A base counts when it is as the manifest has it: its sizes and the checksum of its checksums. (Its
-/// contents are `verify`'s.)
+/// A base counts if it matches the manifest: its sizes and the checksum of its checksums. (Its contents are
+/// checked by `verify`.)
 fn base_facts(
     chain: &ChainDir,
     name: BaseName,
@@ -255,7 +254,7 @@ fn decide(chains: &[Surveyed], rules: &Rules, now: Time) -> (Vec<Plan>, Vec<Row>
     (plans, rows)
 }
 
-/// Notes and removes what has expired, and what an earlier time left behind.
+/// Marks and removes expired files, and those of an earlier run.
 fn remove_files(surveyed: &Surveyed, plan: &Plan, now: Time, pause: Pause) -> Result<()> {
     let chain = &surveyed.chain;
     let mut files: HashSet<String> = HashSet::new();
@@ -272,7 +271,7 @@ fn remove_files(surveyed: &Surveyed, plan: &Plan, now: Time, pause: Pause) -> Re
     if files.is_empty() && earlier.count() == 0 {
         return Ok(());
     }
-    // The manifest forgets what is gone: that must not come back.
+    // The lines of removed files are deleted, so they must not reappear.
     fsync_rooms(chain)?;
     let mut paths = plan.paths(chain)?.into_iter();
     loop {
@@ -290,7 +289,7 @@ fn remove_files(surveyed: &Surveyed, plan: &Plan, now: Time, pause: Pause) -> Re
     pins::remove(chain, &bases).map(|_| ())
 }
 
-/// Removes every file that the manifest calls expired.
+/// Removes every file that the manifest marks as expired.
 fn remove_expired(chain: &ChainDir, pause: Pause) -> Result<()> {
     let entries = manifest::read_whole(chain)?.into_iter();
     let expired = entries.filter(|entry| entry.expired_at.is_some());
@@ -300,7 +299,7 @@ fn remove_expired(chain: &ChainDir, pause: Pause) -> Result<()> {
             pause();
             let path = chain.segment_path(name, stored);
             match pass("expire: remove").and_then(|()| fs::remove_file(&path)) {
-                // Its compressed form took its place since we looked.
+                // Its compressed form has replaced it since it was listed.
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
                 removed => removed.map_err(Error::io("remove", &path))?,
             }
@@ -322,7 +321,7 @@ fn remove_expired(chain: &ChainDir, pause: Pause) -> Result<()> {
 }
 
 impl Plan {
-    /// Where the segments and bases are that expire, the oldest first.
+    /// The indexes of the expired segments and bases, the oldest first.
     fn paths(&self, chain: &ChainDir) -> Result<Vec<PathBuf>> {
         let expired = self.segments.iter().filter(|d| d.expires);
         let expired: BTreeSet<SegmentName> = expired.map(|d| d.name).collect();
@@ -362,14 +361,14 @@ fn fsync_rooms(chain: &ChainDir) -> Result<()> {
     Ok(())
 }
 
-/// Gives the chain a name that nobody reads, then removes it.
+/// Renames the chain to a name that is not read, then removes it.
 fn remove_chain(chain: &ChainDir) -> Result<()> {
     let partial = durable::beside(&chain.path, PARTIAL);
     durable::rename_durably(&chain.path, &partial)?;
     remove_directory(&partial)
 }
 
-/// Chains that were being removed. The one that is being made has a higher number than all others.
+/// Chains whose removal was interrupted. A chain that is being created has a higher number than all others.
 fn remove_leftover_chains(database: &DatabaseDir) -> Result<()> {
     let Some(newest) = database.chain_numbers()?.pop() else {
         return Ok(());

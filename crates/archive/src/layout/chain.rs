@@ -1,7 +1,7 @@
-//! One chain: an unbroken stretch of a database's history, described by its `chain.json`.
+//! One chain: a continuous series of a database's changes, described by its `chain.json`.
 //!
-//! A chain begins where its slot began and ends when the slot is lost, dropped or replaced; what
-//! comes after is another chain. Bases and segments stand in its two directories.
+//! A chain begins at its slot's start and ends when the slot is lost, dropped or replaced; later changes are
+//! in another chain. Bases and segments are in its two directories.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,10 +19,10 @@ use crate::failpoint::pass;
 use crate::lsn::Lsn;
 use crate::time::{self, Time};
 
-/// The format of everything below a chain, as `chain.json` and the segments' first line name it.
+/// The format of the files of a chain, in `chain.json` and in the segments' first line.
 pub const FORMAT: u32 = 1;
 
-/// What `chain.json` holds.
+/// The contents of `chain.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChainInfo {
     pub format: u32,
@@ -47,7 +47,7 @@ pub struct ChainEnd {
     pub at: Time,
 }
 
-/// What the caller knows about a chain that it begins.
+/// The facts about a new chain.
 #[derive(Debug, Clone)]
 pub struct NewChain {
     pub system_identifier: u64,
@@ -87,7 +87,7 @@ impl ChainDir {
         Ok(chain)
     }
 
-    /// A link in place of a directory would lead what is written, or removed, elsewhere.
+    /// A link in place of a directory would redirect writes, or removal.
     fn ensure_real_directories(&self) -> Result<()> {
         for path in [
             &self.path,
@@ -103,14 +103,14 @@ impl ChainDir {
         Ok(())
     }
 
-    /// True when `chain.json` is, byte for byte, as it was written.
+    /// True if `chain.json` is, byte for byte, as it was written.
     pub fn is_as_written(&self) -> Result<bool> {
         let json = self.path.join(CHAIN_JSON);
         let bytes = durable::read(&json)?;
         Ok(bytes == to_json(&self.info))
     }
 
-    /// Makes the chain under a name that nobody reads, then renames it: a crash leaves all or nothing.
+    /// Creates the chain under a name that is not read, then renames it: a crash leaves all or nothing.
     pub(super) fn create(database: &Path, number: u32, new: NewChain) -> Result<ChainDir> {
         let path = database.join(chain_name(number));
         let partial = durable::beside(&path, PARTIAL);
@@ -137,7 +137,7 @@ impl ChainDir {
         Ok(ChainDir { path, number, info })
     }
 
-    /// Notes in `chain.json` that nothing follows after `last_lsn`. The first reason stays.
+    /// Records in `chain.json` that nothing follows after `last_lsn`. The first reason is kept.
     pub fn end(&mut self, reason: &str, last_lsn: Lsn) -> Result<()> {
         if self.info.ended.is_some() {
             return Ok(());
@@ -158,7 +158,7 @@ impl ChainDir {
         Ok(())
     }
 
-    /// [`Self::end`] after the last transaction or position that its files hold.
+    /// [`Self::end`] after the last transaction or position in its files.
     pub fn end_here(&mut self, reason: &str) -> Result<()> {
         if self.info.ended.is_some() {
             return Ok(());
@@ -177,7 +177,7 @@ impl ChainDir {
         self.path.join(BASE)
     }
 
-    /// The directory of sets of globals; missing until there is one.
+    /// The directory of sets of globals; missing if there is none.
     pub fn globals(&self) -> PathBuf {
         self.path.join(GLOBALS)
     }
@@ -197,8 +197,8 @@ impl ChainDir {
         self.path.join(MANIFEST)
     }
 
-    /// All segments in replay order, the open one last. Of one that stands in two forms, as while it is
-    /// being compressed, the plain one counts.
+    /// All segments in replay order, the open one last. If one exists in two forms, during compression, the
+    /// uncompressed one counts.
     pub fn segments(&self) -> Result<Vec<(SegmentName, Stored)>> {
         let mut found = self.stored_segments()?;
         found.dedup_by(|later, first| {
@@ -207,7 +207,7 @@ impl ChainDir {
         Ok(found)
     }
 
-    /// [`Self::segments`] with every form that a closed one stands in, the plain one first.
+    /// [`Self::segments`] with every form of a closed one, the uncompressed one first.
     pub fn stored_segments(&self) -> Result<Vec<(SegmentName, Stored)>> {
         let mut found: Vec<_> = durable::names_in(&self.incremental())?
             .iter()
@@ -254,14 +254,14 @@ impl ChainDir {
     }
 }
 
-/// `chain.json` as it is written: what it says, and a checksum of that. (Nothing else covers it: it is
-/// rewritten when its chain ends.)
+/// `chain.json` as written: its contents, and a checksum. (No other file covers it: it is rewritten when its
+/// chain ends.)
 #[derive(Serialize, Deserialize)]
 struct Sealed {
     #[serde(flatten)]
     info: ChainInfo,
-    /// Of the other fields as JSON without white space. What it says is restored from nowhere, so a
-    /// file without it is a problem for `verify` and not for who goes on with the chain.
+    /// Of the other fields as JSON without white space. A restore does not need it, so a file without it is a
+    /// problem for `verify`, but not for continuing the chain.
     #[serde(default)]
     sha256: String,
 }

@@ -1,6 +1,8 @@
-//! The directory of one database: made, named and filled. Which one it is says `lookup`.
+//! The directory of one database: identified by its contents, not by its name.
 //!
-//! The directory's name is for the reader and follows a renamed database.
+//! A database is identified by system identifier and OID, which are in its owner file and its chains; the
+//! directory's name is for people and follows a renamed database. Directories of another cluster in the same
+//! root are ignored, and so are those that cannot be read.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -37,8 +39,8 @@ impl ArchiveRoot {
         Ok(opened.0)
     }
 
-    /// [`Self::open_database`] for whoever must not write unless `ensure` lets them: it sees the directory
-    /// before anything is written into it or its name is changed.
+    /// [`Self::open_database`] for callers that may write only if `ensure` permits: it is called before
+    /// anything is written to the directory or its name is changed.
     pub fn open_database_if<T>(
         &self,
         system_identifier: u64,
@@ -100,7 +102,7 @@ impl DatabaseDir {
         String::from_utf8(decoded).unwrap_or_else(|_| encoded.into_owned())
     }
 
-    /// All chains, oldest first. Retention may remove one meanwhile.
+    /// All chains, oldest first. Retention may remove one in the meantime.
     pub fn chains(&self) -> Result<Vec<ChainDir>> {
         let mut chains = Vec::new();
         for number in self.chain_numbers()? {
@@ -120,14 +122,14 @@ impl DatabaseDir {
             .transpose()
     }
 
-    /// Makes the next chain, the owner's own from now on. It is there as a whole or, after a crash, not at all.
+    /// Creates the next chain, which becomes the owner's own. It is complete or, after a crash, absent.
     pub fn create_chain(&self, new: NewChain) -> Result<ChainDir> {
         let number = self.chain_numbers()?.last().map_or(1, |last| last + 1);
         owner::note_chain(&self.path, number)?;
         ChainDir::create(&self.path, number, new)
     }
 
-    /// Puts `restore.sh` and `README.txt` there; rewrites them only where they differ.
+    /// Writes `restore.sh` and `README.txt`, only if they differ.
     pub fn ensure_restore_files(&self) -> Result<()> {
         for (name, content) in RESTORE_FILES {
             if !self.holds(name, content) {
@@ -137,12 +139,12 @@ impl DatabaseDir {
         Ok(())
     }
 
-    /// True where both are there as this version writes them: whoever runs the script runs that.
+    /// True if both exist as this version writes them: a restore executes the script.
     pub fn has_own_restore_files(&self) -> bool {
         self.restore_files().iter().all(|(_, is_ours)| *is_ours)
     }
 
-    /// Their names, and whether each is there as this version writes it.
+    /// Their names, and whether each exists as this version writes it.
     pub(crate) fn restore_files(&self) -> [(&'static str, bool); 2] {
         RESTORE_FILES.map(|(name, content)| (name, self.holds(name, content)))
     }

@@ -15,7 +15,7 @@ use super::root::ArchiveRoot;
 use crate::error::{Error, Result};
 use crate::owner;
 
-/// A system identifier and a database's oid.
+/// A system identifier and a database's OID.
 type Whose = (u64, u32);
 
 /// The directories of one database.
@@ -31,7 +31,7 @@ pub struct Directories {
 /// Directories of which it can't be said whose they are.
 pub(super) type Unreadable = Vec<(PathBuf, Error)>;
 
-/// What a look through the root finds.
+/// The result of searching the root for one database.
 #[derive(Default)]
 struct Found {
     databases: BTreeMap<Whose, Directories>,
@@ -46,8 +46,8 @@ struct Sign {
 }
 
 impl ArchiveRoot {
-    /// The directory that holds this database's chains, or none yet. One of another database that can't be
-    /// read is in nobody else's way.
+    /// The directory of this database's chains, if there is one. Unreadable directories of other databases do
+    /// not matter.
     pub fn find_database(
         &self,
         system_identifier: u64,
@@ -62,7 +62,7 @@ impl ArchiveRoot {
         unreadable.map_or(Ok(None), |(_, error)| Err(error))
     }
 
-    /// Every directory of this cluster's databases, with their oids, as far as they can be read.
+    /// Every directory of this cluster's databases, with their OIDs, as far as they can be read.
     pub fn databases_of(&self, system_identifier: u64) -> Result<Vec<(u32, DatabaseDir)>> {
         let all = self.directories_of(system_identifier)?.into_iter();
         Ok(all.map(|of| (of.database_oid, of.directory)).collect())
@@ -128,7 +128,7 @@ impl ArchiveRoot {
         Ok(found)
     }
 
-    /// The directory that this process found before, if it is that database's still, and no copy could be it.
+    /// The directory that this process found before, if it is still that of the database.
     fn where_it_was(&self, wanted: Whose) -> Option<DatabaseDir> {
         let place = (self.path().to_owned(), wanted);
         let path = places().get(&place).cloned()?;
@@ -138,7 +138,7 @@ impl ArchiveRoot {
     }
 }
 
-/// Where this process found databases, by root: a look through all directories finds all of them.
+/// Where this process found databases, by root: a search finds all of them.
 static PLACES: Mutex<BTreeMap<(PathBuf, Whose), PathBuf>> = Mutex::new(BTreeMap::new());
 
 fn places() -> MutexGuard<'static, BTreeMap<(PathBuf, Whose), PathBuf>> {

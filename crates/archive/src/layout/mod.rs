@@ -1,7 +1,7 @@
-//! Where things stand in the archive: root, database directories, chains, and their file names.
+//! The layout of the archive: root, database directories, chains, and their file names.
 //!
-//! Names are built and parsed in [`names`]. What stands inside the files is left to `segment`,
-//! `manifest` and `base`.
+//! Names are formatted and parsed in [`names`]. The contents of files are handled by `segment`, `manifest`
+//! and `base`.
 
 pub mod chain;
 pub mod database;

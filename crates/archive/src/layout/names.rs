@@ -1,4 +1,4 @@
-//! The names of segments, bases and chains: `<lsn16>-<utc>` with a suffix that tells the state.
+//! The names of segments, bases and chains: `<lsn16>-<utc>` with a suffix for the state.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use chrono::SubsecRound;
 use crate::lsn::Lsn;
 use crate::time::{parse_utc_stamp, utc_stamp, Time};
 
-/// Suffix of what is still being written: the open segment, an unfinished base or chain.
+/// Suffix of files being written: the open segment, an unfinished base or chain.
 pub const PARTIAL: &str = ".partial";
 
 /// The manifest of a chain.
@@ -28,7 +28,7 @@ pub const INDEX: &str = "index";
 /// What the name of such a file ends in.
 pub const INDEX_SUFFIX: &str = ".idx";
 
-/// How a segment stands on disk.
+/// The form of a segment on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stored {
     /// Still open: `.sql.partial`.
@@ -41,7 +41,7 @@ pub enum Stored {
     Zstd,
 }
 
-/// The name of a segment: where it starts and when it was opened.
+/// The name of a segment: its start LSN and when it was opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SegmentName {
     pub start_lsn: Lsn,
@@ -64,10 +64,10 @@ pub struct GlobalsName {
 
 impl Stored {
     const ALL: [Stored; 4] = [Stored::Partial, Stored::Plain, Stored::Gzip, Stored::Zstd];
-    /// The forms that compression makes.
+    /// The compressed forms.
     pub const COMPRESSED: [Stored; 2] = [Stored::Gzip, Stored::Zstd];
 
-    /// The names that a closed segment can have, by the one that the manifest gives it.
+    /// The possible names of a closed segment, given that in the manifest.
     pub fn closed_files(plain: &str) -> Vec<String> {
         let stem = plain.strip_suffix(Stored::Plain.suffix()).unwrap_or(plain);
         let closed = Stored::ALL.into_iter().filter(|s| *s != Stored::Partial);
@@ -87,7 +87,7 @@ impl Stored {
 }
 
 impl SegmentName {
-    /// The time is cut to the seconds that the name holds.
+    /// The time is truncated to seconds.
     pub fn new(start_lsn: Lsn, opened_at: Time) -> SegmentName {
         SegmentName {
             start_lsn,
@@ -100,7 +100,7 @@ impl SegmentName {
         format!("{self}{}", stored.suffix())
     }
 
-    /// Reads a file name; `None` where it is not a segment's.
+    /// Parses a file name; `None` if it is not a segment's.
     pub fn parse(file: &str) -> Option<(SegmentName, Stored)> {
         Stored::ALL.into_iter().find_map(|stored| {
             let (start_lsn, opened_at) = parse_pair(file.strip_suffix(stored.suffix())?)?;
@@ -127,7 +127,7 @@ impl fmt::Display for SegmentName {
 }
 
 impl BaseName {
-    /// The time is cut to the seconds that the name holds.
+    /// The time is truncated to seconds.
     pub fn new(lsn: Lsn, taken_at: Time) -> BaseName {
         BaseName {
             lsn,
@@ -135,7 +135,7 @@ impl BaseName {
         }
     }
 
-    /// Reads a finished base's directory name; `None` for anything else.
+    /// Parses a finished base's directory name; `None` for anything else.
     pub fn parse(directory: &str) -> Option<BaseName> {
         let (lsn, taken_at) = parse_pair(directory)?;
         Some(BaseName { lsn, taken_at })
@@ -149,7 +149,7 @@ impl fmt::Display for BaseName {
 }
 
 impl GlobalsName {
-    /// The time is cut to the seconds that the name holds.
+    /// The time is truncated to seconds.
     pub fn new(lsn: Lsn, changed_at: Time) -> GlobalsName {
         GlobalsName {
             lsn,
@@ -157,7 +157,7 @@ impl GlobalsName {
         }
     }
 
-    /// Reads a finished set's directory name; `None` for anything else.
+    /// Parses a finished set's directory name; `None` for anything else.
     pub fn parse(directory: &str) -> Option<GlobalsName> {
         let (lsn, changed_at) = parse_pair(directory)?;
         Some(GlobalsName { lsn, changed_at })
@@ -170,7 +170,7 @@ impl fmt::Display for GlobalsName {
     }
 }
 
-/// True for the name of a base or a set that is not finished.
+/// True for the name of an unfinished base or set.
 pub fn is_partial_directory(name: &str) -> bool {
     name.strip_suffix(PARTIAL).and_then(parse_pair).is_some()
 }
@@ -180,7 +180,7 @@ pub fn chain_name(number: u32) -> String {
     format!("chain-{number}")
 }
 
-/// Reads `chain-<n>`; `None` for anything else.
+/// Parses `chain-<n>`; `None` for anything else.
 pub fn parse_chain_name(directory: &str) -> Option<u32> {
     let number = directory.strip_prefix("chain-")?.parse().ok()?;
     (chain_name(number) == directory).then_some(number)

@@ -1,4 +1,7 @@
 //! The root of the archive: checked before anything is written below it.
+//!
+//! The checks cover common mistakes in choosing a directory. Each has its own variant, so that a function,
+//! the log and the health report can give the same message with the same hint.
 
 use std::fs;
 use std::io;
@@ -20,8 +23,8 @@ pub struct ArchiveRoot {
 }
 
 impl ArchiveRoot {
-    /// Checks the directory and makes it (mode 0700) where it is missing. An existing empty
-    /// directory of ours is closed to others; one with content that others can enter is refused.
+    /// Checks the directory and creates it (mode 0700) if it is missing. The mode of an existing empty
+    /// directory of ours is set; one with content that others can access is refused.
     pub fn open(path: &Path, data_directory: &Path) -> std::result::Result<Self, DirectoryError> {
         if !path.is_absolute() {
             return Err(DirectoryError::NotAbsolute(path.to_owned()));
@@ -52,13 +55,13 @@ impl ArchiveRoot {
         })
     }
 
-    /// Where it is.
+    /// Its path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Every directory below the root that holds chains or has an owner, by name. Others (`lost+found`) are not
-    /// ours.
+    /// Every directory below the root that contains chains or has an owner, by name. Others (`lost+found`)
+    /// are ignored.
     pub fn databases(&self) -> Result<Vec<DatabaseDir>> {
         let mut found = Vec::new();
         for entry in fs::read_dir(&self.path).map_err(Error::io("read directory", &self.path))? {
@@ -97,8 +100,8 @@ fn make(path: &Path, data_directory: &Path) -> std::result::Result<(), Directory
     }
 }
 
-/// Refuses a root inside the data directory and one around it. `existing` is the root or, where
-/// it is still to be made, its parent.
+/// Refuses a root inside the data directory and one that contains it. `existing` is the root or, if it has to
+/// be created, its parent.
 fn ensure_apart(
     path: &Path,
     existing: &Path,
@@ -119,8 +122,8 @@ fn ensure_apart(
     Ok(())
 }
 
-/// `path` is the root, `existing` itself or its parent. Permissions are the user's to give; what
-/// else is in the way (a read-only file system) the operating system says best.
+/// `path` is the root, `existing` itself or its parent. Permissions can be changed by the user; any other
+/// problem (a read-only file system) is described by the operating system.
 fn ensure_writable(existing: &Path, path: &Path) -> std::result::Result<(), DirectoryError> {
     match access(existing, Access::WRITE_OK | Access::EXEC_OK) {
         Ok(()) => Ok(()),
@@ -164,7 +167,7 @@ fn ensure_ours(path: &Path, metadata: &fs::Metadata) -> std::result::Result<(), 
         .map_err(DirectoryError::io("change the mode of", path))
 }
 
-/// True where a directory is a database's.
+/// True if a directory is a database's.
 pub(super) fn is_taken(path: &Path) -> bool {
     fs::read_dir(path).is_ok_and(|entries| {
         entries.flatten().any(|entry| {

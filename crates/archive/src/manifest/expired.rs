@@ -1,4 +1,4 @@
-//! The notes of retention in a manifest.
+//! Retention's marks in a manifest.
 
 use std::collections::HashSet;
 
@@ -9,10 +9,10 @@ use crate::layout::ChainDir;
 use crate::pause::Pause;
 use crate::time::Time;
 
-/// Notes that these files have expired, and forgets files that have expired before and are gone; of
-/// each kind the last one stays, which tells where what is left begins. Durable when this returns.
-/// Whoever appends meanwhile waits; `pause` is called while this waits for them. Fails, and changes nothing, where a line can't be read or a file
-/// has none.
+/// Marks these files as expired, and removes lines of files that have expired before and no longer exist; the
+/// last one of each kind is kept, which shows where the remaining files begin. Durable when this returns.
+/// Other processes that append wait. Fails, and changes nothing, if a line cannot be parsed or a file has
+/// none.
 pub fn expire(
     chain: &ChainDir,
     files: &HashSet<String>,

@@ -1,14 +1,14 @@
-//! How old bases are, whatever the clock did meanwhile.
+//! The ages of bases, even if the clock was wrong.
 //!
-//! Bases come in the order of chains and LSNs, which no clock can change, and the time that each
-//! carries is what the clock said. Where the two disagree, a base counts as younger rather than
-//! older, so that a clock that was wrong for a while lets nothing go too early.
+//! Bases are ordered by chains and LSNs, which do not depend on a clock; the time of each is what the clock
+//! showed. If the two disagree, a base counts as younger rather than older, so that a clock that was wrong
+//! for a while causes nothing to be removed too early.
 
 use super::Chain;
 use crate::layout::BaseName;
 use crate::time::Time;
 
-/// A base that is whole, and when it was taken as far as ages go.
+/// A complete base, and its time for the computation of ages.
 #[derive(Debug, Clone, Copy)]
 pub struct Aged {
     pub chain: u32,
@@ -16,8 +16,8 @@ pub struct Aged {
     pub taken_at: Time,
 }
 
-/// All bases that are whole, oldest first. None is older than one before it. What carries a time that
-/// is yet to come was taken before the next base that does not, or now.
+/// All complete bases, oldest first. None is older than a previous one. One with a time in the future was
+/// taken before the next base without, or now.
 pub fn ages(chains: &[Chain], now: Time) -> Vec<Aged> {
     let mut aged = Vec::new();
     for chain in chains {

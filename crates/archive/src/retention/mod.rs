@@ -1,23 +1,21 @@
-//! What retention keeps and what goes: decided here, without touching a file. `expiry` does it.
+//! What retention keeps and removes: decided here, without accessing files. `expiry` executes it.
 //!
-//! The rules, in the order in which they speak. "Older" and "newer" go by the order of chains and LSNs;
-//! ages by the times that bases carry (see [`ages`]).
+//! The rules, in order. "Older" and "newer" refer to the order of chains and LSNs; ages to the times of bases
+//! (see [`ages`]).
 //!
-//! 1. The **window** begins at the newest base that is older than `keep_incremental`; where none is,
-//!    at the beginning. Every base and every segment from there on is kept, so every moment of the last
+//! 1. The **window** begins at the newest base that is older than `keep_incremental`; if there is none, at the
+//!    beginning. Every base and every segment from there on is kept, so every point of the last
 //!    `keep_incremental` can be restored. The newest base is in the window whatever its age.
-//! 2. Segments go only from the old end: those before the first one that a base of the window needs.
-//!    The last closed one of a chain that has the window is always among those that stay, as it must:
-//!    the open one names it.
-//! 3. Bases before the window stand alone, each a single point: those younger than `keep_base`, the
-//!    first one of each of the newest `keep_monthly` months that have any (UTC), and pinned ones.
-//! 4. A set of globals goes when a newer one serves every moment that can be restored.
-//! 5. A chain before the window of which no base is kept goes as a whole.
+//! 2. Segments are removed from the oldest on: those before the first one that a base of the window needs. The
+//!    last closed one of a chain in the window is always kept, because the open one refers to it.
+//! 3. Bases before the window are kept without segments, each a single point: those younger than `keep_base`,
+//!    the first one of each of the newest `keep_monthly` months that have any (UTC), and pinned ones.
+//! 4. A set of globals is removed when a newer one covers every point that can be restored.
+//! 5. A chain before the window of which no base is kept is removed as a whole.
+//! 6. If archive_command is set, nothing is removed that it has not archived.
 //!
-//! 6. Where archive_command is set, nothing goes that it has not taken.
-//!
-//! A base that is damaged decides nothing and is left alone: it takes nobody's place, and whoever has
-//! it removed is a person.
+//! A damaged base is ignored in these decisions and is not removed: it does not replace another one, and only
+//! a person removes it.
 
 mod ages;
 mod why;
@@ -34,18 +32,18 @@ use crate::time::Time;
 use ages::ages;
 pub use why::Why;
 
-/// How long things are kept; `None`: for ever.
+/// Retention times; `None`: forever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rules {
     pub keep_incremental: Option<TimeDelta>,
     pub keep_base: Option<TimeDelta>,
     /// Months.
     pub keep_monthly: u32,
-    /// Nothing goes that archive_command has not taken.
+    /// Nothing is removed that archive_command has not archived.
     pub archived_only: bool,
 }
 
-/// A chain as the rules see it.
+/// A chain as input of the rules.
 #[derive(Debug, Clone, Default)]
 pub struct Chain {
     pub number: u32,
@@ -55,11 +53,11 @@ pub struct Chain {
     pub segments: Vec<Segment>,
     /// In the order of their LSNs.
     pub globals: Vec<GlobalsName>,
-    /// Nothing where nobody copies the archive.
+    /// `None` if the archive is not copied.
     pub unarchived: Unarchived,
 }
 
-/// What archive_command has not taken yet.
+/// What archive_command has not archived yet.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Unarchived {
     pub bases: BTreeSet<BaseName>,
@@ -82,7 +80,7 @@ pub struct Base {
     /// Of its snapshot.
     pub xmin: u64,
     pub pin: Option<Pin>,
-    /// Why it cannot be counted on.
+    /// Why it does not count.
     pub flaw: Option<String>,
 }
 
@@ -90,11 +88,11 @@ pub struct Base {
 #[derive(Debug, Clone, Copy)]
 pub struct Segment {
     pub name: SegmentName,
-    /// `None` where it is not known; whoever needs the segments after it then needs it, too.
+    /// `None` if it is unknown; then it is needed if the segments after it are.
     pub next_xid: Option<u64>,
 }
 
-/// What becomes of one thing.
+/// The decision for one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision<N> {
     pub name: N,
@@ -102,18 +100,18 @@ pub struct Decision<N> {
     pub why: Why,
 }
 
-/// What becomes of a chain.
+/// The decision for a chain.
 #[derive(Debug, Clone, Default)]
 pub struct Plan {
     pub number: u32,
-    /// All of it goes, its open segment and its description too.
+    /// All of it is removed, including its open segment and its description.
     pub is_whole: bool,
     pub bases: Vec<Decision<BaseName>>,
     pub segments: Vec<Decision<SegmentName>>,
     pub globals: Vec<Decision<GlobalsName>>,
 }
 
-/// Where the window begins.
+/// The beginning of the window.
 #[derive(Clone, Copy)]
 enum Window {
     /// Nothing is before it.
@@ -199,7 +197,7 @@ fn unless_unarchived<N>(decision: Decision<N>, is_unarchived: impl Fn(&N) -> boo
     }
 }
 
-/// Segments go from the old end only: one that must stay keeps those behind it.
+/// Segments are removed from the oldest on: one that must be kept keeps the following ones.
 fn up_to_unarchived(
     mut decisions: Vec<Decision<SegmentName>>,
     unarchived: &BTreeSet<SegmentName>,
@@ -223,8 +221,8 @@ fn expire<N>(name: N, why: Why) -> Decision<N> {
     Decision { name, expires, why }
 }
 
-/// Nothing is older than for ever. The times of bases are cut to whole seconds: what was taken in the
-/// second of the limit may be younger.
+/// Nothing is older than forever. The times of bases are truncated to seconds: one taken in the second of the
+/// limit may be younger.
 fn is_older(time: Time, age: Option<TimeDelta>, now: Time) -> bool {
     let limit = age.and_then(|age| now.checked_sub_signed(age));
     limit.is_some_and(|limit| time < limit.trunc_subsecs(0))
@@ -246,7 +244,7 @@ fn window(ages: &[ages::Aged], rules: &Rules, now: Time) -> Window {
 }
 
 impl Window {
-    /// True when it begins in a later chain than this.
+    /// True if it begins in a later chain than this.
     fn is_after(&self, number: u32) -> bool {
         matches!(self, Window::At { chain, .. } if *chain > number)
     }
@@ -276,9 +274,9 @@ fn monthly(ages: &[ages::Aged], months: u32) -> BTreeSet<(u32, BaseName)> {
         .collect()
 }
 
-/// The place of the segment with which a restore from a base begins, by the same rule as restore.sh:
-/// the last one that was opened before any transaction from the snapshot's xmin on was written, the
-/// first where none is that old.
+/// The index of the first segment for a restore from a base, by the same rule as in restore.sh: the last one
+/// that was opened before any transaction from the snapshot's xmin on was written, the first one if none is
+/// that old.
 pub fn first_segment(segments: &[Segment], xmin: u64) -> usize {
     let is_early = |segment: &&Segment| segment.next_xid.is_some_and(|next| next <= xmin);
     let early = segments.iter().take_while(is_early).count();
@@ -317,7 +315,7 @@ fn segments(chain: &Chain, window: Window) -> Vec<Decision<SegmentName>> {
     chain.segments.iter().enumerate().map(decide).collect()
 }
 
-/// For each base that is kept, the newest set that is not after it; in the window, all after those.
+/// For each base that is kept, the newest set that is not after it; in the window, all later ones.
 fn globals(
     chain: &Chain,
     window: Window,

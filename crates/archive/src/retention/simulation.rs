@@ -1,4 +1,4 @@
-//! Long histories, one regular and many made at random: no moment that was promised may be lost.
+//! Long simulations, one regular and many random ones: no point that must be kept may be lost.
 #![allow(clippy::unwrap_used)]
 
 use chrono::TimeDelta;
@@ -7,8 +7,8 @@ use proptest::prelude::*;
 use super::tests::{after, base, daily, kept, segment, start, WEEK};
 use super::*;
 
-/// What a restore needs to reach `lsn`: a whole base at or before it, and every segment from the base's
-/// first to the one that holds the LSN.
+/// What a restore to `lsn` needs: a complete base at or before it, and every segment from the base's first to
+/// the one that contains the LSN.
 fn is_reachable(original: &Chain, now: &Chain, lsn: u64) -> bool {
     now.bases
         .iter()
@@ -72,7 +72,7 @@ fn over_two_years_no_moment_of_the_last_week_is_lost_and_nothing_piles_up() {
     assert!(is_reachable(&all[1], &archive[1], 7305));
 }
 
-/// One day of a random history.
+/// One day of a random simulation.
 #[derive(Debug, Clone)]
 struct Day {
     hours: i64,
@@ -102,9 +102,9 @@ fn days() -> impl Strategy<Value = Vec<Day>> {
 
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
-    /// Whatever happened, with expiry run every day: every moment since `keep_incremental` that could be
-    /// restored before can be restored after; pinned bases are there; segments go from the old end only;
-    /// and a plan that was carried out has nothing more to do.
+    /// Whatever happened, with expiry run every day: every point since `keep_incremental` that could be
+    /// restored before can be restored after; pinned bases exist; segments are removed from the oldest on;
+    /// and after a plan was executed nothing remains to be done.
     #[test]
     fn no_promise_is_broken(days in days(), incremental in 0..20i64, base_days in 0..40i64, monthly in 0..4u32) {
         let rules = Rules {

@@ -1,4 +1,4 @@
-//! Why something is kept or goes, in words.
+//! The reasons for keeping or removing something, as text.
 
 use std::fmt;
 

@@ -1,14 +1,14 @@
-//! What a restore has to know of the cluster around the database: roles and tablespaces.
+//! Facts about the cluster that a restore needs: roles and tablespaces.
 //!
-//! Segments never create or alter them. These comments let `restore.sh` make what is missing on the
-//! target, and let what it made follow the source.
+//! Segments never create or alter them. These comments let `restore.sh` create what is missing on the target,
+//! and apply later changes to what it created.
 
 use super::grammar::{Comment, CommentWriter, Flaw, Key};
 
 /// One such fact, as a comment inside a transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ClusterFact {
-    /// A role that the transaction made or needs. `superuser`: it acted as one.
+    /// A role that the transaction created or needs. `superuser`: it acted as one.
     Role {
         name: Vec<u8>,
         superuser: bool,
@@ -25,7 +25,7 @@ pub enum ClusterFact {
     RoleDropped {
         name: Vec<u8>,
     },
-    /// A tablespace that the transaction made or needs.
+    /// A tablespace that the transaction created or needs.
     Tablespace {
         name: Vec<u8>,
     },
@@ -41,7 +41,7 @@ impl ClusterFact {
         self.write(|kind| CommentWriter::new(key, kind)).finish()
     }
 
-    /// The comment's kind and fields without a key, for whoever does not write the segment.
+    /// The comment's kind and fields without a key, for code that does not write the segment.
     pub fn encode(&self) -> String {
         let mut text = self.write(CommentWriter::keyless).finish();
         text.truncate(text.trim_end().len());
@@ -65,12 +65,12 @@ impl ClusterFact {
         }
     }
 
-    /// Reads what [`ClusterFact::encode`] wrote.
+    /// Parses the output of [`ClusterFact::encode`].
     pub fn decode(text: &str) -> Option<Self> {
         Self::read(&Comment::keyless(text))?.ok()
     }
 
-    /// The fact in this comment; none where it is a comment of another kind.
+    /// The fact in this comment; `None` if it is a comment of another kind.
     pub(crate) fn read(comment: &Comment<'_>) -> Option<Result<Self, Flaw>> {
         let name = || comment.bytes("name");
         Some(match comment.kind {

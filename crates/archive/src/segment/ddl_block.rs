@@ -1,8 +1,8 @@
-//! A DDL block: a statement of any text, between what it ran under and what takes that back.
+//! A DDL block: a statement with arbitrary text, between statements that set and reset its environment.
 //!
-//! psql reads a segment before the server does, and reads other things in it: it counts `begin` and
-//! `end` where a function has one for its name, and puts its variables into `a[1:ROW_COUNT]`. So the
-//! text stands in a literal, whose tag it does not hold, and plpgsql executes it:
+//! psql parses a segment before the server does, and differently: it counts `begin` and `end` even if a
+//! function has such a name, and substitutes its variables in `a[1:ROW_COUNT]`. Therefore the text is a
+//! literal, whose tag it does not contain, and plpgsql executes it:
 //!
 //! ```text
 //! DO $rKEY$ BEGIN SET LOCAL ROLE bob; SET LOCAL search_path = public; EXECUTE $sKEY$
@@ -12,24 +12,24 @@
 //! SET LOCAL ROLE NONE; SET LOCAL search_path = '';
 //! ```
 //!
-//! The role is set inside of DO: it need not have the privilege to use plpgsql. Segments of versions
-//! before 0.3.0 have the text itself there, with a line `;` behind it; they are read, too.
+//! The role is set inside of DO: it may lack the privilege to use plpgsql. Segments of versions before 0.3.0
+//! contain the text itself there, followed by a line `;`; they can be read, too.
 
 use memchr::memmem;
 
-/// Its parts. What stands before and behind is on one line, and of our own making.
+/// Its parts. The text before and after is on one line, and written by us.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DdlBlock<'a> {
-    /// Statements that set the role and the settings which the statement ran under.
+    /// Statements that set the role and the settings of the statement.
     pub before: &'a [u8],
-    /// What ran, in its canonical form; further ones of ours may follow, behind semicolons.
+    /// The statement, in its canonical form; further ones of ours may follow, after semicolons.
     pub statement: &'a [u8],
-    /// Statements that set back what `before` has set.
+    /// Statements that reset what `before` has set.
     pub after: &'a [u8],
 }
 
 impl<'a> DdlBlock<'a> {
-    /// A statement that needs nothing around it.
+    /// A statement that needs no environment.
     pub fn alone(statement: &'a [u8]) -> DdlBlock<'a> {
         DdlBlock {
             statement,
@@ -37,7 +37,7 @@ impl<'a> DdlBlock<'a> {
         }
     }
 
-    /// The lines, the last one without its end. `key` is what the tags begin with.
+    /// The lines, the last one without its end. `key` is the prefix of the tags.
     pub fn write(&self, key: &str) -> Vec<u8> {
         let (run, sql) = self.tags(key);
         let space: &[u8] = if self.before.is_empty() { b"" } else { b" " };
@@ -51,7 +51,7 @@ impl<'a> DdlBlock<'a> {
         text
     }
 
-    /// Takes a block's lines apart, those of older versions as well.
+    /// Parses a block's lines, including those of older versions.
     pub fn read(text: &'a [u8]) -> DdlBlock<'a> {
         Self::read_literal(text)
             .or_else(|| Self::read_bare(text))
@@ -89,7 +89,7 @@ impl<'a> DdlBlock<'a> {
         })
     }
 
-    /// Two tags that nothing inside of their literals holds.
+    /// Two tags that do not occur inside their literals.
     fn tags(&self, key: &str) -> (Vec<u8>, Vec<u8>) {
         let mut word = key.as_bytes().to_vec();
         loop {

@@ -1,10 +1,9 @@
-//! What stands above a schema change: what it is, what the user typed, or why it travels as text.
+//! The comments above a schema change: its effect, the original statement, or why it is written as text.
 //!
-//! An *effect* is what a statement changed in the catalogs, as SQL of our own; its comment names the
-//! object and what that needs. *Words* are what the user typed, for people: a restore does not read
-//! them. They stand above the effects of their statement, up to the next words or the end of the
-//! transaction. *Unhandled* stands in segments of
-//! earlier versions before a DDL block, of whose class of objects no effect was known.
+//! An *effect* is the change of a statement in the catalogs, as SQL of our own; its comment names the object
+//! and its prerequisites. *Words* are the original statement, for people: a restore does not read them. They
+//! precede the effects of their statement, up to the next words or the end of the transaction. *Unhandled* is
+//! in segments of earlier versions before a DDL block of a class of objects without known effects.
 //!
 //! ```text
 //! -- @KEY words command=CREATE%20TABLE role=bob at=2026-11-21T03:40:00.000000Z text=create%20table%20t%28%29
@@ -15,25 +14,25 @@
 //! -- @KEY unhandled class=operator%20family command=CREATE%20OPERATOR%20FAMILY
 //! ```
 //!
-//! A line has an end ([`super::grammar::LONGEST_COMMENT`]). What does not fit into it is cut, and a
-//! field `…_cut` behind it says how much is missing.
+//! The length of a line is limited ([`super::grammar::LONGEST_COMMENT`]). A value that does not fit is
+//! truncated, and a following field `…_cut` contains the number of missing bytes.
 
 use super::grammar::{Comment, CommentWriter, Flaw, Key};
 use crate::time::Time;
 
-/// A class, a verb or a command, in bytes; they are ours, and never that long.
+/// Maximum length in bytes of a class, a verb or a command, which are our own and never that long.
 const LONGEST_WORD: usize = 100;
 /// A role's name, encoded.
 const LONGEST_ROLE: usize = 600;
 /// An identity, encoded: a function of a hundred arguments has a long one.
 const LONGEST_IDENTITY: usize = 2000;
 
-/// What the user typed, to be written.
+/// The original statement, to be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Words<'a> {
     /// The command's tag.
     pub command: &'a str,
-    /// Who ran it.
+    /// The role that ran it.
     pub role: &'a [u8],
     /// When it ran, which is before its transaction committed.
     pub at: Option<Time>,
@@ -41,42 +40,42 @@ pub struct Words<'a> {
     pub text: &'a [u8],
 }
 
-/// What an effect is about, to be written. Objects are named by the catalogs' OIDs at the source.
+/// The subject of an effect, to be written. Objects are identified by the catalogs' OIDs at the source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EffectNote<'a> {
     /// The kind of object, in lower case: `table`, `operator family`.
     pub class: &'a str,
     pub oid: u32,
-    /// What became of it, in lower case: `create`, `alter`, `drop`.
+    /// The operation, in lower case: `create`, `alter`, `drop`.
     pub verb: &'a str,
     /// Its qualified and quoted name, in the database's encoding.
     pub identity: &'a [u8],
-    /// The objects that must be there before: class OID and OID of each.
+    /// The objects that must exist before: class OID and OID of each.
     pub needs: &'a [(u32, u32)],
 }
 
-/// [`Words`] that were read.
+/// [`Words`] that were parsed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TypedWords {
     pub command: String,
     pub role: Vec<u8>,
     pub at: Option<Time>,
     pub text: Vec<u8>,
-    /// So many bytes of the text are missing.
+    /// The number of missing bytes of the text.
     pub text_cut: u64,
 }
 
-/// An [`EffectNote`] that was read.
+/// An [`EffectNote`] that was parsed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Effect {
     pub class: String,
     pub oid: u32,
     pub verb: String,
     pub identity: Vec<u8>,
-    /// So many bytes of the identity are missing.
+    /// The number of missing bytes of the identity.
     pub identity_cut: u64,
     pub needs: Vec<(u32, u32)>,
-    /// It needs so many further objects.
+    /// The number of missing prerequisites.
     pub needs_cut: u64,
 }
 
@@ -104,7 +103,7 @@ impl TypedWords {
 }
 
 impl EffectNote<'_> {
-    /// `lines`: of the block that follows.
+    /// `lines`: of the following block.
     pub(super) fn line(&self, key: Key, lines: usize) -> String {
         CommentWriter::new(key, "effect")
             .field("lines", lines)
@@ -151,7 +150,7 @@ mod tests {
         Key::parse(b"0123456789abcdef").unwrap()
     }
 
-    /// The one line, read as the scanner reads it.
+    /// The one line, parsed like the scanner does.
     fn read<T>(line: &str, read: impl Fn(&Comment<'_>) -> Result<T, Flaw>) -> T {
         let line = line.strip_suffix('\n').unwrap();
         assert!(!line.contains(['\n', '\r', '\0']), "{line:?}");

@@ -1,4 +1,4 @@
-//! The file under an open segment: buffered, hashed as it grows, refusing use after a failure.
+//! The file of an open segment: buffered, hashed while it grows, unusable after a failure.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -12,7 +12,7 @@ use crate::durable;
 use crate::error::{Error, Result};
 use crate::failpoint::pass;
 
-/// How much is gathered before it goes to the operating system.
+/// Buffer size.
 const BUFFER: usize = 256 * 1024;
 
 /// An open segment's file.
@@ -21,16 +21,16 @@ pub struct SegmentFile {
     file: File,
     buffer: Vec<u8>,
     hasher: Sha256,
-    /// Bytes put so far, the buffered ones included.
+    /// Bytes so far, including buffered ones.
     bytes: u64,
-    /// Bytes that an fsync has covered.
+    /// Bytes covered by an fsync.
     durable: u64,
     /// A write failed, or the file is closed.
     failed: bool,
 }
 
 impl SegmentFile {
-    /// Makes a new file that holds `header`; its name and content are durable afterwards.
+    /// Creates a new file with `header`; its name and content are durable afterwards.
     pub fn create(path: PathBuf, header: &[u8]) -> Result<SegmentFile> {
         let file = durable::create_new(&path)?;
         let mut made = SegmentFile::around(path, file, Sha256::new(), 0);
@@ -41,8 +41,8 @@ impl SegmentFile {
         Ok(made)
     }
 
-    /// Opens an existing file, cuts it to `length` and makes durable what is left. Nobody knows of
-    /// the bytes from `proven` on whether an fsync ever covered them.
+    /// Opens an existing file, truncates it to `length` and makes the rest durable. It is unknown whether an
+    /// fsync ever covered the bytes from `proven` on.
     pub fn reopen(path: PathBuf, length: u64, proven: u64) -> Result<SegmentFile> {
         let mut file = durable::open_for_update(&path)?;
         file.set_len(length).map_err(Error::io("truncate", &path))?;
@@ -99,8 +99,8 @@ impl SegmentFile {
         }
         if let Err(error) = pass("segment: fsync").and_then(|()| self.file.sync_data()) {
             self.failed = true;
-            // What the kernel still shows of the lost pages may never reach the disk, and the next
-            // fsync would not tell. Whoever reopens the file writes them again; without them there is
+            // What the kernel still shows of the lost pages may never reach the disk, and the next fsync
+            // would not report that. When the file is reopened they are written again; without them there is
             // less to write.
             let _ = self.file.set_len(self.durable);
             return Err(Error::io("fsync", &self.path)(error));
@@ -111,8 +111,7 @@ impl SegmentFile {
         Ok(())
     }
 
-    /// Gives the file its final name; returns the checksum of its content. Nothing can be put
-    /// afterwards.
+    /// Gives the file its final name; returns the checksum of its content. Nothing can be written afterwards.
     pub fn publish(&mut self, to: &Path) -> Result<Checksum> {
         self.ensure_usable()?;
         self.flush()?;
@@ -124,12 +123,12 @@ impl SegmentFile {
         })
     }
 
-    /// Where it is.
+    /// Its path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Its size, buffered bytes included.
+    /// Its size, including buffered bytes.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -154,8 +153,7 @@ impl SegmentFile {
         Ok(())
     }
 
-    /// A file that somebody removed or moved away can still be written and fsynced, and nobody will
-    /// ever find what is in it.
+    /// A file that was removed or moved can still be written and fsynced, but its contents are lost.
     fn ensure_in_place(&mut self) -> Result<()> {
         let ours = self.file.metadata();
         let ours = ours.map_err(Error::io("look at", &self.path))?;
@@ -181,9 +179,9 @@ impl SegmentFile {
     }
 }
 
-/// Writes what a file holds from `start` on over itself, and fsyncs. After a failed fsync, perhaps
-/// of a process that is no more, the kernel may show pages as clean that never reached the disk; an
-/// fsync of such pages succeeds without writing them. Pages that were written again it must write.
+/// Rewrites the contents of a file from `start` on in place, and fsyncs. After a failed fsync, possibly of a
+/// process that has exited, the kernel may regard pages as clean that never reached the disk; an fsync of
+/// such pages succeeds without writing them. Pages that were written again are written by it.
 pub(super) fn write_again(file: &mut File, path: &Path, start: u64) -> Result<()> {
     let again = |file: &mut File| -> std::io::Result<()> {
         let mut chunk = vec![0; BUFFER];

@@ -1,8 +1,8 @@
-//! A flag: what could not be carried faithfully, in its place in the transaction.
+//! A flag: a change that could not be captured exactly, in its place in the transaction.
 //!
-//! One that names what is *lost* opens a stretch: from here to the next base a restore has something
-//! else than the source had. One without is a note (a character was replaced, say), which no base makes
-//! better.
+//! A flag that names what is *lost* opens an incomplete range: from here to the next base a restored database
+//! differs from the source. One without is a note (a character was replaced, for example), which does not
+//! need a base.
 //!
 //! ```text
 //! -- @KEY flag reason=a%20value%20is%20not%20valid
@@ -12,17 +12,17 @@
 
 use super::grammar::{Comment, CommentWriter, Flaw, Key};
 
-/// Longer reasons are cut, so that the comment stays readable and below its limit.
+/// Longer reasons are truncated, so that the comment remains readable and below its limit.
 const LONGEST_REASON: usize = 1000;
-/// A class of objects is a word of ours.
+/// Maximum length of a class of objects, which is our own.
 const LONGEST_CLASS: usize = 100;
 /// An identity, encoded.
 const LONGEST_IDENTITY: usize = 600;
 
-/// The class of an object that nobody can name: it may be any of the database.
+/// The class of an unknown object: it may be any of the database.
 pub const ANY: &str = "database";
 
-/// What it is that is missing.
+/// What is missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum What {
     /// Changes of rows.
@@ -32,7 +32,7 @@ pub enum What {
 }
 
 impl What {
-    /// As files have it.
+    /// Its name in files.
     pub fn name(self) -> &'static str {
         match self {
             What::Rows => "rows",
@@ -40,7 +40,7 @@ impl What {
         }
     }
 
-    /// The other way round.
+    /// The reverse.
     pub fn parse(name: &str) -> Option<What> {
         [What::Rows, What::Schema]
             .into_iter()
@@ -48,20 +48,20 @@ impl What {
     }
 }
 
-/// Which object has lost something.
+/// The object that has lost something.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Lost {
     pub what: What,
-    /// As effects name it; [`ANY`] where the object is not known.
+    /// As in effects; [`ANY`] if the object is unknown.
     pub class: String,
-    /// At the source; 0 where the object is not known.
+    /// At the source; 0 if the object is unknown.
     pub oid: u32,
     /// Qualified and quoted, in the database's encoding.
     pub identity: Vec<u8>,
 }
 
 impl Lost {
-    /// Of an object that nobody can name.
+    /// For an unknown object.
     pub fn anything(what: What) -> Lost {
         Lost {
             what,

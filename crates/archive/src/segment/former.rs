@@ -1,4 +1,4 @@
-//! Segments of a format before this one.
+//! Segments of an earlier format.
 
 use std::io::{BufRead, BufReader, Read};
 
@@ -7,12 +7,12 @@ use super::source;
 use crate::error::{Error, Result};
 use crate::layout::{BaseName, ChainDir, SegmentName, Stored};
 
-/// True where a restore from this base begins in a segment of a former format: from a new base it would need no
-/// other than the present one.
+/// True if a restore from this base starts in a segment of an earlier format: from a new base it would only
+/// need the current one.
 pub fn holds(chain: &ChainDir, base: BaseName) -> Result<bool> {
     let segments = chain.segments()?;
     let holds_it = |(name, _): &&(SegmentName, Stored)| name.start_lsn <= base.lsn;
-    // Where retention has removed that one, the first of those that are left.
+    // If retention has removed that one, the first of the remaining ones.
     let found = segments.iter().rev().find(holds_it).or(segments.first());
     let Some((name, stored)) = found else {
         return Ok(false);

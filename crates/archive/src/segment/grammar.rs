@@ -1,7 +1,7 @@
-//! One structural line: `-- @KEY kind name=value …`, built and parsed.
+//! One structural line: `-- @KEY kind name=value …`, formatted and parsed.
 //!
-//! The key is random for each segment, so no value and no function body can pose as structure.
-//! Values are percent-encoded; a line never holds a raw newline, whatever the values are.
+//! The key is random for each segment, so no value and no function body can imitate structure. Values are
+//! percent-encoded; a line never contains a raw newline, whatever the values are.
 
 use std::fmt::{self, Display};
 
@@ -9,7 +9,7 @@ use crate::escape::{fitting, percent_decode, percent_encode};
 use crate::lsn::Lsn;
 use crate::time::{iso, parse_iso, Time};
 
-/// The format that is written. Format 1 has no effects, words and unhandled classes; it is read.
+/// The format that is written. Format 1 has no effects, words and unhandled classes; it can be read.
 pub const FORMAT: u32 = 2;
 /// The first line of every segment, up to the format's number.
 const MAGIC: &str = "-- pg_incrbackup segment format=";
@@ -23,9 +23,9 @@ pub const COPY_END: &str = "\\.";
 pub const COPY_PREFIX: &str = "COPY ";
 /// … and ends.
 pub const COPY_SUFFIX: &str = " FROM stdin;";
-/// How a line begins that sets a sequence; such lines don't count as statements.
+/// The prefix of a line that sets a sequence; such lines don't count as statements.
 pub const SETVAL_PREFIX: &str = "SELECT pg_catalog.setval(";
-/// The longest structural line that is read; a longer one is damage. Values are cut to fit.
+/// The longest structural line that is read; a longer one is damage. Values are truncated to fit.
 pub const LONGEST_COMMENT: usize = 4096;
 
 /// The first line of a segment of this format.
@@ -33,7 +33,7 @@ pub fn first_line(format: u32) -> String {
     format!("{MAGIC}{format}")
 }
 
-/// The format that a segment's first line names; `None` where it is none that is known.
+/// The format in a segment's first line; `None` if it is unknown.
 pub fn format_of(line: &[u8]) -> Option<u32> {
     (1..=FORMAT).find(|format| line == first_line(*format).as_bytes())
 }
@@ -85,7 +85,7 @@ impl CommentWriter {
         }
     }
 
-    /// Begins `kind` alone, for a comment that gets its key from whoever writes the segment.
+    /// Begins `kind` alone, for a comment that gets its key when it is written to the segment.
     pub(super) fn keyless(kind: &str) -> CommentWriter {
         CommentWriter {
             line: kind.to_owned(),
@@ -116,8 +116,8 @@ impl CommentWriter {
         self
     }
 
-    /// Adds bytes, as far as they take up to `most` when they are encoded and the line has room; behind
-    /// what was cut, `NAME_cut` says how many are missing.
+    /// Adds bytes, as many as take up to `most` when they are encoded and fit into the line; after a
+    /// truncated value, `NAME_cut` contains the number of missing bytes.
     pub fn cut(self, name: &str, value: &[u8], most: usize) -> CommentWriter {
         let room = self.room().saturating_sub(name.len());
         let count = fitting(value, most.min(room));
@@ -125,7 +125,7 @@ impl CommentWriter {
         line.missing(name, value.len() - count)
     }
 
-    /// Adds pairs of numbers, as many as the line has room for.
+    /// Adds pairs of numbers, as many as fit into the line.
     pub fn pairs(mut self, name: &str, pairs: &[(u32, u32)]) -> CommentWriter {
         const LONGEST_PAIR: usize = ",4294967295:4294967295".len();
         let room = self.room().saturating_sub(name.len());
@@ -150,7 +150,8 @@ impl CommentWriter {
         }
     }
 
-    /// How long the value of a last field may be, with room for its name and for how much is missing.
+    /// The maximum length of the value of a last field, with space for its name and for the number of missing
+    /// bytes.
     pub fn room(&self) -> usize {
         const AROUND: usize = 100;
         LONGEST_COMMENT.saturating_sub(self.line.len() + AROUND)
@@ -163,18 +164,18 @@ impl CommentWriter {
     }
 }
 
-/// A structural line that was read: its kind and its raw fields.
+/// A parsed structural line: its kind and its raw fields.
 #[derive(Debug, Clone, Copy)]
 pub struct Comment<'a> {
     pub kind: &'a str,
     fields: &'a str,
 }
 
-/// Why a structural line can't be used.
+/// Why a structural line is invalid.
 pub type Flaw = String;
 
 impl<'a> Comment<'a> {
-    /// Reads a line (without its newline) that carries this key; `None` where it is another line.
+    /// Parses a line (without its newline) with this key; `None` if it is another line.
     pub fn parse(line: &'a [u8], key: Key) -> Option<Comment<'a>> {
         let rest = line
             .strip_prefix(b"-- @")?
@@ -183,13 +184,13 @@ impl<'a> Comment<'a> {
         Some(Self::keyless(std::str::from_utf8(rest).ok()?))
     }
 
-    /// Reads what stands behind the key.
+    /// Parses what follows the key.
     pub(super) fn keyless(text: &'a str) -> Comment<'a> {
         let (kind, fields) = text.split_once(' ').unwrap_or((text, ""));
         Comment { kind, fields }
     }
 
-    /// Reads the key out of any structural line; used for the header only.
+    /// Extracts the key of any structural line; used for the header only.
     pub fn key_of(line: &[u8]) -> Option<Key> {
         Key::parse(line.strip_prefix(b"-- @")?.get(..16)?)
     }
@@ -213,12 +214,12 @@ impl<'a> Comment<'a> {
         text.parse().map_err(|_| self.invalid(name, &text))
     }
 
-    /// True where the field is there.
+    /// True if the field exists.
     pub fn has(&self, name: &str) -> bool {
         self.field(name).is_some()
     }
 
-    /// How much of a field was cut.
+    /// How much of a field is missing.
     pub fn missing(&self, name: &str) -> Result<u64, Flaw> {
         let name = format!("{name}_cut");
         match self.field(&name) {
@@ -270,12 +271,12 @@ impl<'a> Comment<'a> {
     }
 }
 
-/// What the last structural line of a closed segment says about the whole.
+/// The contents of the last structural line of a closed segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Footer {
-    /// None where the segment holds no transaction, only positions or sequences.
+    /// `None` if the segment contains no transaction, only positions or sequences.
     pub last_commit_lsn: Option<Lsn>,
-    /// Where the next segment starts: the last commit or position.
+    /// The start of the next segment: the last commit or position.
     pub end_lsn: Lsn,
     pub first_commit_at: Option<Time>,
     pub last_commit_at: Option<Time>,
@@ -284,7 +285,7 @@ pub struct Footer {
 }
 
 impl Footer {
-    /// The line and the `\unrestrict` behind it.
+    /// The line and the following `\unrestrict`.
     pub fn write(&self, key: Key) -> String {
         let last_commit_lsn = self
             .last_commit_lsn

@@ -1,5 +1,5 @@
-//! The lines before the first transaction: who wrote the segment, and the settings under which its
-//! text means the same for ever.
+//! The lines before the first transaction: the origin of the segment, and the settings on which the meaning
+//! of its text depends.
 
 use super::grammar::{first_line, Comment, CommentWriter, Flaw, Key};
 use crate::layout::SegmentName;
@@ -7,8 +7,8 @@ use crate::lsn::Lsn;
 use crate::manifest::Entry;
 use crate::time::Time;
 
-/// The settings of a segment, valid on PostgreSQL 15 to 18, besides `client_encoding`. Whoever
-/// makes the text of values must run under the same ones.
+/// The settings of a segment, valid on PostgreSQL 15 to 18, besides `client_encoding`. The text of values
+/// must be produced under the same ones.
 pub const SETTINGS: &[(&str, &str)] = &[
     ("standard_conforming_strings", "on"),
     ("escape_string_warning", "off"),
@@ -37,7 +37,7 @@ pub const SETTINGS: &[(&str, &str)] = &[
     ("session_replication_role", "replica"),
 ];
 
-/// What the header comment says.
+/// The contents of the header comment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {
     /// Of the segment, as its first line says.
@@ -47,7 +47,7 @@ pub struct Header {
     pub database_oid: u32,
     pub database: String,
     pub chain: u32,
-    /// Where the previous segment ended, or the slot's start.
+    /// The end of the previous segment, or the slot's start.
     pub start_lsn: Lsn,
     /// 64-bit; every transaction of earlier segments has a smaller xid.
     pub next_xid: u64,
@@ -55,11 +55,11 @@ pub struct Header {
     /// As `server_version_num`.
     pub server_version: u32,
     pub encoding: String,
-    /// The segment before, where there was one.
+    /// The previous segment, if there is one.
     pub previous: Option<Previous>,
 }
 
-/// Name and checksum of the segment before.
+/// Name and checksum of the previous segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Previous {
     /// The file name without a compression suffix.
@@ -69,7 +69,7 @@ pub struct Previous {
 }
 
 impl Previous {
-    /// As the manifest has it.
+    /// As in the manifest.
     pub fn of(entry: &Entry) -> Previous {
         let file = entry.file.rsplit('/').next().unwrap_or_default();
         Previous {
@@ -117,7 +117,7 @@ impl Header {
         text
     }
 
-    /// Reads the header comment of a segment of this format.
+    /// Parses the header comment of a segment of this format.
     pub fn read(comment: &Comment<'_>, format: u32) -> Result<Header, Flaw> {
         let previous = comment.optional("previous", |c, name| c.text(name))?;
         let sha256 = comment.optional("previous_sha256", |c, name| c.text(name))?;

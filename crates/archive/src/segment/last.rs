@@ -1,4 +1,4 @@
-//! Of which history of its server a chain's files are.
+//! The timeline of a chain's files.
 
 use super::parse::{Event, Scanner};
 use super::source;
@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::layout::ChainDir;
 
 impl ChainDir {
-    /// The timeline on which the newest segment was begun; the chain's first where there is none.
+    /// The timeline on which the newest segment was started; the chain's first if there is none.
     pub fn last_timeline(&self) -> Result<u32> {
         for (name, stored) in self.segments()?.into_iter().rev() {
             let path = self.segment_path(name, stored);

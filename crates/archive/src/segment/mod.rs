@@ -1,12 +1,12 @@
-//! Segments: plain SQL with structural comments, appended to while a database lives.
+//! Segments: plain SQL with structural comments.
 //!
-//! [`grammar`] writes and reads one structural line, [`header`] the lines before the first
-//! transaction, [`DdlBlock`] those of a
-//! statement of any text, [`EffectNote`] and [`Words`] what stands above a schema change; [`writer`] appends, [`rotate`] closes, [`resume`] opens a chain for appending after
-//! a stop or a crash, [`parse`] reads a segment as a stream of events, [`summary`] sums them up,
-//! [`source`] opens compressed segments too.
+//! [`grammar`] formats and parses one structural line, [`header`] the lines before the first transaction,
+//! [`DdlBlock`] those of a statement with arbitrary text, [`EffectNote`] and [`Words`] the comments above a
+//! schema change; [`writer`] appends, [`rotate`] closes, [`resume`] opens a chain for appending after a stop
+//! or a crash, [`parse`] reads a segment as a stream of events, [`summary`] sums them up, [`source`] opens
+//! compressed segments too.
 //!
-//! Every structural line is a comment that carries the segment's random key:
+//! Every structural line is a comment with the segment's random key:
 //!
 //! ```text
 //! -- pg_incrbackup segment format=2

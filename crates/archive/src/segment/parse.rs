@@ -1,10 +1,9 @@
 //! Reads a segment as a stream of events.
 //!
-//! Promises: bounded memory whatever the file holds (of a long line only both ends are kept), never
-//! a panic on any bytes, and [`Event::Torn`] with the offset behind the last complete transaction
-//! or position wherever the file is not what the writer writes. A NUL byte is such a place: no text
-//! of PostgreSQL holds one, a file system's lost page does. Checks of LSN order and of the
-//! footer's counts are left to `summary`.
+//! It guarantees bounded memory whatever the file contains (only both ends of a long line are kept), no panic
+//! on any bytes, and [`Event::Torn`] with the offset after the last complete transaction or position wherever
+//! the file is not what the writer writes. This includes a NUL byte, which no text of PostgreSQL contains,
+//! but a lost page of a file system does. LSN order and the footer's counts are checked by `summary`.
 
 use std::io::{self, BufRead, BufReader, Read};
 
@@ -22,12 +21,12 @@ use crate::time::Time;
 /// How much is read from the file at a time.
 const READ_SIZE: usize = 256 * 1024;
 
-/// What stands in a segment, in its order.
+/// The contents of a segment, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// The header comment; always first.
     Header(Box<Header>),
-    /// A transaction begins; `offset` is where its comment line starts.
+    /// A transaction begins; `offset` is the start of its comment line.
     Transaction {
         xid: u64,
         commit_lsn: Lsn,
@@ -38,33 +37,33 @@ pub enum Event {
     Sequences { lsn: Lsn, at: Time },
     /// A DDL block inside a transaction.
     Ddl { command: String, role: Vec<u8> },
-    /// What the user typed whose effects follow.
+    /// The original statement whose effects follow.
     Words(Box<TypedWords>),
     /// An effect inside a transaction.
     Effect(Box<Effect>),
-    /// The DDL block that follows is of a class of objects whose effects are not known.
+    /// The following DDL block is of a class of objects whose effects are unknown.
     Unhandled { class: String, command: String },
     /// About a role or a tablespace.
     Fact(ClusterFact),
-    /// Something that could not be carried, and what is lost by it, if anything is.
+    /// A change that could not be captured exactly, and what is lost by it, if anything.
     Flag { reason: Vec<u8>, lost: Option<Lost> },
-    /// An object that a restore does without, such as a view over this extension's functions.
+    /// An object that a restore omits, such as a view on this extension's functions.
     LeftOut {
         object: Vec<u8>,
         definition: Vec<u8>,
     },
-    /// The transaction or sequences block that began last is complete; `offset` is behind it.
+    /// The transaction or sequences block that began last is complete; `offset` is after it.
     End { statements: u64, offset: u64 },
-    /// All up to here was read.
+    /// Everything up to here was read.
     Position { lsn: Lsn, at: Time, offset: u64 },
-    /// The segment is closed; nothing follows but what ends the file.
+    /// The segment is closed; only the end of the file follows.
     Footer(Footer),
-    /// Not what the writer writes, or the end in the middle of something: the last event.
-    /// `offset` is behind the last complete transaction, sequences block or position (0: none).
+    /// Not what the writer writes, or an unexpected end: the last event. `offset` is after the last complete
+    /// transaction, sequences block or position (0: none).
     Torn { offset: u64, at: u64, why: String },
 }
 
-/// Where the scanner stands; names what the next line may be.
+/// The state of the scanner, which determines the possible next lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Magic,
@@ -94,7 +93,7 @@ pub struct Scanner<R> {
 }
 
 impl<R: Read> Scanner<R> {
-    /// Begins at the first byte of a segment.
+    /// Starts at the first byte of a segment.
     pub fn new(input: R) -> Scanner<R> {
         Scanner {
             input: BufReader::with_capacity(READ_SIZE, input),
@@ -108,8 +107,8 @@ impl<R: Read> Scanner<R> {
         }
     }
 
-    /// The next event; `None` at the end of the file, which is between two transactions or behind
-    /// a footer, or after [`Event::Torn`]. Errors are the reader's own.
+    /// The next event; `None` at the end of the file, which is between two transactions or after a footer, or
+    /// after [`Event::Torn`]. Errors are the reader's own.
     pub fn next_event(&mut self) -> io::Result<Option<Event>> {
         while self.state != State::Done {
             let start = self.offset;
@@ -140,7 +139,7 @@ impl<R: Read> Scanner<R> {
         self.offset
     }
 
-    /// Behind the last complete transaction, sequences block or position; 0 before the first.
+    /// After the last complete transaction, sequences block or position; 0 before the first.
     pub fn complete_offset(&self) -> u64 {
         self.complete
     }
@@ -266,7 +265,7 @@ impl<R: Read> Scanner<R> {
         Ok(Some(event))
     }
 
-    /// A statement of several lines, whatever they hold.
+    /// A statement of several lines, with any contents.
     fn begin_block(&mut self, lines_left: u64, event: Event) -> Result<Option<Event>, Flaw> {
         self.statements += 1;
         self.state = State::Ddl { lines_left };
@@ -329,7 +328,7 @@ impl<R: Read> Scanner<R> {
     }
 }
 
-/// How many lines the block has that a comment announces.
+/// The number of lines of the block that a comment announces.
 fn block_lines(comment: &Comment<'_>) -> Result<u64, Flaw> {
     match comment.value("lines")? {
         0 => Err(format!("{} comment without lines", comment.kind)),
@@ -348,7 +347,7 @@ struct Line {
 }
 
 impl Line {
-    /// Longest suffix that is asked for.
+    /// Longest suffix that is compared.
     const TAIL: usize = COPY_SUFFIX.len();
 
     /// Reads one line; false at the end of the file.

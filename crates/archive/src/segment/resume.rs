@@ -1,16 +1,15 @@
 //! Opens a chain for appending: after a clean stop, after a crash, or for the first time.
 //!
-//! What the files hold is decided here once: a torn tail is cut behind the last complete
-//! transaction or position, a segment that has its footer gets its final name, a closed segment
-//! that the manifest lacks gets its line. Everything that is left is fsynced before the first LSN
-//! is reported, and what the slot was never told is written again for it: see `file`.
+//! The state of the files is determined here once: a torn tail is truncated after the last complete
+//! transaction or position, a segment that has its footer gets its final name, a closed segment that is
+//! missing in the manifest gets its line. Everything that is left is fsynced before the first LSN is
+//! reported, and what was not confirmed to the slot is written again: see `file`.
 //!
-//! A crash tears only what was not fsynced yet, and of that the slot was told nothing. Damage before
-//! what the slot was told has another cause, and nobody can write again what it took: the file is
-//! kept aside as it was found.
+//! A crash only tears what was not fsynced yet, and nothing of that was confirmed to the slot. Damage before
+//! the confirmed position has another cause, and cannot be repaired: the file is kept aside unchanged.
 //!
-//! A segment is of one format. An open one that an older version began is closed, and where it holds
-//! nothing worth that, which is positions and sequences, becomes one of the present format.
+//! A segment has one format. An open one of an older version is closed, or, if it only contains positions and
+//! sequences, converted to the current format.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -34,40 +33,40 @@ use crate::lsn::Lsn;
 use crate::manifest::{self, Entry};
 use crate::pause::Pause;
 
-/// What a new segment's header says beyond what `chain.json` knows.
+/// What a new segment's header contains in addition to `chain.json`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SegmentIdentity {
     pub timeline: u32,
-    /// The database's present name.
+    /// The database's current name.
     pub database: String,
     /// As `server_version_num`.
     pub server_version: u32,
-    /// The database's encoding, as `client_encoding` takes it.
+    /// The database's encoding, as in `client_encoding`.
     pub encoding: String,
     /// The server's next 64-bit xid, read now.
     pub next_xid: u64,
 }
 
-/// What was cut off the open segment.
+/// The part that was truncated from the open segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TornTail {
-    /// The new size of the file; 0 where the whole file was dropped.
+    /// The new size of the file; 0 if the whole file was removed.
     pub offset: u64,
-    /// How many bytes went.
+    /// The number of bytes removed.
     pub bytes: u64,
     pub why: String,
 }
 
-/// Where the closed segments of a chain end.
+/// The end of the closed segments of a chain.
 struct ClosedEnd {
     end_lsn: Lsn,
     previous: Option<Previous>,
 }
 
 impl ChainDir {
-    /// Opens the chain for appending. `confirmed` is what the slot was told to be on disk. Fails where
-    /// another process has it open, where the chain has ended, and where the files contradict
-    /// themselves or the slot in a way that no crash explains.
+    /// Opens the chain for appending. `confirmed` is the position confirmed to the slot. Fails if another
+    /// process has it open, if the chain has ended, and if the files contradict themselves or the slot in a
+    /// way that no crash explains.
     pub fn open_for_append(&self, identity: SegmentIdentity, confirmed: Lsn) -> Result<Appender> {
         if self.info.ended.is_some() {
             return Err(Error::refused(&self.path, "the chain has ended"));
@@ -82,7 +81,7 @@ impl ChainDir {
         }
     }
 
-    /// Reads how far the files go, without changing them: what [`Appender::last_lsn`] will say.
+    /// Reads the end of the files, without changing them: the later result of [`Appender::last_lsn`].
     pub fn last_lsn(&self) -> Result<Lsn> {
         let closed = self.closed_end()?;
         let Some(name) = self.open_partial()? else {
@@ -111,7 +110,7 @@ impl ChainDir {
             .map_err(Error::io("read", &path))
     }
 
-    /// Keeps a second writer out; the lock goes with the returned file.
+    /// Excludes a second writer; the lock is released with the returned file.
     fn lock(&self) -> Result<File> {
         let directory = File::open(&self.path).map_err(Error::io("open", &self.path))?;
         match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
@@ -138,7 +137,7 @@ impl ChainDir {
         }
     }
 
-    /// Gives every closed segment its line in the manifest.
+    /// Adds missing lines of closed segments to the manifest.
     pub(crate) fn complete_manifest(&self, pause: Pause) -> Result<()> {
         let closed = self.segments()?.into_iter();
         manifest::append_missing(
@@ -220,7 +219,7 @@ impl ChainDir {
         });
         let (Some(mut header), Some(key), 1..) = (summary.header, summary.key, summary.complete)
         else {
-            // Nothing but a header, or not even that: it may lack settings, and holds nothing.
+            // Only a header, or not even that: it may lack settings, and contains nothing.
             durable::remove_if_there(&path)?;
             let mut appender = self.start(closed, identity, lock)?;
             appender.torn = torn;
@@ -244,7 +243,7 @@ impl ChainDir {
         Ok(appender)
     }
 
-    /// The open segment must begin where the closed ones end, and be of this chain.
+    /// The open segment must begin where the closed ones end, and belong to this chain.
     fn ensure_follows(&self, name: SegmentName, header: &Header, closed: &ClosedEnd) -> Result<()> {
         let path = self.segment_path(name, Stored::Partial);
         let wrong = |why: String| Err(Error::damaged(&path, 0, why));
@@ -268,8 +267,8 @@ impl ChainDir {
         Ok(())
     }
 
-    /// Keeps the open segment as it is under another name, and leaves of it what is whole: that can
-    /// still be restored. Done in this order, a crash in between leaves both or does it again.
+    /// Keeps the open segment unchanged under another name, and its intact part under its own: that can still
+    /// be restored. In this order, a crash in between leaves both or repeats it.
     fn keep_aside(&self, path: &Path, whole: u64, at: u64, why: String) -> Result<Error> {
         let kept = self.name_aside(path)?;
         durable::keep_as(path, &kept)?;
@@ -288,7 +287,7 @@ impl ChainDir {
         })
     }
 
-    /// The first name behind the segment's own that is free.
+    /// The first free name derived from the segment's own.
     fn name_aside(&self, path: &Path) -> Result<PathBuf> {
         let mut number = 1;
         loop {
@@ -310,8 +309,8 @@ impl ChainDir {
     }
 }
 
-/// Puts the present format into a segment's first line. Positions and sequences are written the same in
-/// every format. A crash in between leaves either the one or the other.
+/// Writes the current format to a segment's first line. Positions and sequences are the same in every format.
+/// A crash in between leaves either the one or the other.
 fn renew_format(path: &Path, whole: u64) -> Result<()> {
     let mut rest = BufReader::new(durable::open_to_read(path)?.take(whole));
     let mut line = Vec::new();

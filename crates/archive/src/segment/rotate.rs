@@ -15,7 +15,7 @@ use crate::lsn::Lsn;
 use crate::manifest::{self, Entry};
 use crate::time;
 
-/// A segment without transactions is worth closing only when its position lines grew to this.
+/// A segment without transactions is only closed when its position lines have grown to this size.
 const POSITIONS_WORTH_CLOSING: u64 = 1024 * 1024;
 /// A segment that was closed just now.
 #[derive(Debug, Clone)]
@@ -25,14 +25,14 @@ pub struct ClosedSegment {
 }
 
 impl Appender {
-    /// True where closing the open segment would leave a file without content.
+    /// True if closing the open segment would leave a file without content.
     pub fn is_empty(&self) -> bool {
         let is_small = self.file.bytes() < POSITIONS_WORTH_CLOSING;
         self.tally.transactions == 0 && (is_small || self.tally.end_lsn == self.header.start_lsn)
     }
 
-    /// Closes the open segment and opens the next one; `None` where there is nothing to close.
-    /// `next_xid` is the server's, read now. Everything written is durable afterwards.
+    /// Closes the open segment and opens the next one; `None` if there is nothing to close. `next_xid` is the
+    /// server's current one. Everything written is durable afterwards.
     pub fn rotate(&mut self, next_xid: u64) -> Result<Option<ClosedSegment>> {
         self.ensure_idle("rotate")?;
         if self.is_empty() {
@@ -46,8 +46,8 @@ impl Appender {
         Ok(Some(closed))
     }
 
-    /// Closes a segment that another server (an older minor, the old primary) began, or another version
-    /// of this crate in its format.
+    /// Closes a segment started by another server (an older minor, the old primary), or by another version of
+    /// this crate in its format.
     pub(super) fn close_if_begun_otherwise(&mut self) -> Result<()> {
         let (identity, header) = (&self.identity, &self.header);
         let here = (identity.timeline, identity.server_version, FORMAT);
@@ -57,8 +57,8 @@ impl Appender {
         Ok(())
     }
 
-    /// The end of [`Appender::rotate`], after the footer: final name, then manifest, then the next
-    /// segment, whose header carries the checksum.
+    /// The end of [`Appender::rotate`], after the footer: final name, then manifest, then the next segment,
+    /// whose header contains the checksum.
     fn publish(&mut self) -> Result<ClosedSegment> {
         let name = self.header.name();
         let path = self.chain.segment_path(name, Stored::Plain);

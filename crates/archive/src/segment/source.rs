@@ -1,4 +1,4 @@
-//! Opens a segment for reading, whatever way it is stored.
+//! Opens a segment for reading, in any stored form.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -10,8 +10,7 @@ use crate::durable;
 use crate::error::{Error, Result};
 use crate::layout::Stored;
 
-/// The uncompressed bytes of what is stored. A compressed file that was cut off is an error, never a
-/// shorter text.
+/// The uncompressed bytes of a stored file. A truncated compressed file is an error, never a shorter text.
 pub enum Source<R: Read> {
     Plain(R),
     Gzip(Box<MultiGzDecoder<BufReader<R>>>),
@@ -24,7 +23,7 @@ pub fn open(path: &Path, stored: Stored) -> Result<Source<File>> {
     decode(file, stored).map_err(Error::io("decompress", path))
 }
 
-/// What a reader of stored bytes gives, uncompressed.
+/// The bytes of a reader, uncompressed.
 pub fn decode<R: Read>(input: R, stored: Stored) -> io::Result<Source<R>> {
     Ok(match stored {
         Stored::Partial | Stored::Plain => Source::Plain(input),

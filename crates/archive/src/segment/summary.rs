@@ -1,4 +1,4 @@
-//! What one segment holds as a whole: the facts that resume, manifest and verify need.
+//! Properties of a whole segment, for resume, manifest and verify.
 
 use std::io::{self, Read};
 
@@ -8,17 +8,17 @@ use super::parse::{Event, Scanner};
 use crate::lsn::Lsn;
 use crate::time::Time;
 
-/// Sums up the transactions of a segment; the writer keeps the same while it writes.
+/// Sums up the transactions of a segment; the writer maintains the same while it writes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// The last commit or position, or where the segment starts.
+    /// The last commit or position, or the start of the segment.
     pub end_lsn: Lsn,
     pub last_commit_lsn: Option<Lsn>,
     pub first_commit_at: Option<Time>,
     pub last_commit_at: Option<Time>,
     pub transactions: u64,
     pub statements: u64,
-    /// The highest 64-bit xid, 0 where there is no transaction.
+    /// The highest 64-bit xid, 0 if there is no transaction.
     pub highest_xid: u64,
     /// The number of `flag` comments.
     pub flags: u64,
@@ -36,7 +36,7 @@ impl Tally {
         self.highest_xid = self.highest_xid.max(xid);
     }
 
-    /// The footer that says this.
+    /// The corresponding footer.
     pub fn footer(&self) -> Footer {
         Footer {
             last_commit_lsn: self.last_commit_lsn,
@@ -49,23 +49,23 @@ impl Tally {
     }
 }
 
-/// What reading a whole segment found.
+/// The result of reading a whole segment.
 #[derive(Debug, Clone, Default)]
 pub struct Summary {
     pub key: Option<Key>,
     pub header: Option<Header>,
     pub tally: Tally,
-    /// Present where the footer and the line behind it are complete.
+    /// Present if the footer and the line after it are complete.
     pub footer: Option<Footer>,
-    /// Behind the last complete transaction, sequences block or position; 0 where there is none.
+    /// After the last complete transaction, sequences block or position; 0 if there is none.
     pub complete: u64,
-    /// Behind the last transaction or position that is not above the LSN that was asked for.
+    /// After the last transaction or position that is not above the given LSN.
     pub proven: u64,
     /// The size of the file.
     pub size: u64,
-    /// Where and why the content stopped being a segment.
+    /// Where and why the content is not valid.
     pub torn: Option<(u64, String)>,
-    /// The first contradiction between lines that are each complete: order, counts.
+    /// The first contradiction between complete lines: order, counts.
     pub contradiction: Option<String>,
 }
 
@@ -75,7 +75,7 @@ impl Summary {
         Summary::with_proven(input, Lsn(0))
     }
 
-    /// Reads to the end, and notes how far the content goes that `confirmed` covers.
+    /// Reads to the end, and records how much of the content `confirmed` covers.
     pub fn with_proven(input: impl Read, confirmed: Lsn) -> io::Result<Summary> {
         let mut scanner = Scanner::new(input);
         let mut summary = Summary::default();

@@ -1,9 +1,9 @@
 //! The appender: writes transactions to the open segment of a chain and closes it.
 //!
-//! Promises: a transaction stands in the files once, in commit order; nothing that the parser would
-//! not accept is ever written; memory is bounded whatever the size of a transaction. After a failed
-//! write or fsync the appender refuses further use: drop it and open the chain again, which cuts
-//! what is torn. Opening is left to `resume`, closing to `rotate`, bytes and fsync to `file`.
+//! It guarantees that a transaction is in the files once, in commit order; that nothing is written that the
+//! parser would not accept; and that memory is bounded whatever the size of a transaction. After a failed
+//! write or fsync the appender cannot be used any more: drop it and open the chain again, which truncates the
+//! torn tail. Opening is in `resume`, closing in `rotate`, bytes and fsync in `file`.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -26,8 +26,8 @@ use crate::layout::ChainDir;
 use crate::lsn::Lsn;
 use crate::time::Time;
 
-/// The name and the definition of an object that is left out are cut where they are longer, so that the
-/// comment stays readable and below its limit.
+/// Maximum length of the name and the definition of an object that is left out, so that the comment remains
+/// readable and below its limit.
 const LONGEST_OBJECT: usize = 200;
 const LONGEST_DEFINITION: usize = 1000;
 
@@ -40,12 +40,12 @@ pub struct Counters {
     pub flags: u64,
 }
 
-/// Where the appender stands between two calls.
+/// The state of the appender between two calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Idle,
-    /// `begin` was called; its lines are written with the first content, so that an empty
-    /// transaction leaves nothing.
+    /// `begin` was called; its lines are written with the first content, so that an empty transaction writes
+    /// nothing.
     Begun(Transaction),
     Inside(Transaction),
     Copying(Transaction),
@@ -59,7 +59,7 @@ struct Transaction {
     statements: u64,
 }
 
-/// Writes to one chain. Holds a lock on the chain's directory while it lives.
+/// Writes to one chain. Holds a lock on the chain's directory as long as it exists.
 pub struct Appender {
     pub(super) chain: ChainDir,
     pub(super) identity: SegmentIdentity,
@@ -75,7 +75,7 @@ pub struct Appender {
 }
 
 impl Appender {
-    /// Around a file that `resume` opened; everything in it is durable.
+    /// For a file that `resume` opened; everything in it is durable.
     pub(super) fn around(
         chain: ChainDir,
         identity: SegmentIdentity,
@@ -101,23 +101,23 @@ impl Appender {
         }
     }
 
-    /// The last commit or position in the files, or the slot's start: whatever commits at or below
-    /// it is in the files already and must be skipped. Durable right after opening.
+    /// The last commit or position in the files, or the slot's start: commits at or below it are in the files
+    /// already and must be skipped. Durable right after opening.
     pub fn last_lsn(&self) -> Lsn {
         self.tally.end_lsn
     }
 
-    /// The last commit that the current segment holds.
+    /// The last commit in the current segment.
     pub fn last_commit_lsn(&self) -> Option<Lsn> {
         self.tally.last_commit_lsn
     }
 
-    /// The same as [`Appender::last_lsn`]: how far was written, durable or not.
+    /// The same as [`Appender::last_lsn`]: the end of what was written, durable or not.
     pub fn written_lsn(&self) -> Lsn {
         self.tally.end_lsn
     }
 
-    /// How far the files are on disk; what may be confirmed to the slot.
+    /// The end of what is on disk, which may be confirmed to the slot.
     pub fn durable_lsn(&self) -> Lsn {
         self.durable_lsn
     }
@@ -142,14 +142,14 @@ impl Appender {
         self.header.opened_at
     }
 
-    /// What opening had to cut off the open segment, if anything.
+    /// What was truncated from the open segment when it was opened, if anything.
     pub fn torn_tail(&self) -> Option<&TornTail> {
         self.torn.as_ref()
     }
 
-    /// Begins a transaction; `commit_lsn` is the end of its commit record. Nothing is written
-    /// before its first content. Without a commit time (a foreign plugin on a server that does not
-    /// track them) the segment can't be restored to a time.
+    /// Begins a transaction; `commit_lsn` is the end of its commit record. Nothing is written before its
+    /// first content. Without a commit time (a foreign plugin on a server that does not track them) the
+    /// segment cannot be restored to a time.
     pub fn begin(
         &mut self,
         xid: u64,
@@ -170,7 +170,7 @@ impl Appender {
         Ok(())
     }
 
-    /// Writes one statement, which stands on one line and ends with a semicolon.
+    /// Writes one statement, which is on one line and ends with a semicolon.
     pub fn statement(&mut self, text: &[u8]) -> Result<()> {
         let poses = text == BEGIN.as_bytes() || text == COMMIT.as_bytes() || is_copy_start(text);
         if poses || text.starts_with(SETVAL_PREFIX.as_bytes()) || text.starts_with(b"--") {
@@ -241,8 +241,8 @@ impl Appender {
         self.put_line(&text)
     }
 
-    /// Writes an effect: what a statement changed, as a statement of our own. `block` needs neither a
-    /// role nor settings; `before` and `after` are for what another than its owner granted.
+    /// Writes an effect: the change of a statement, as a statement of our own. `block` needs neither a role
+    /// nor settings; `before` and `after` are for privileges not granted by the owner.
     pub fn effect(&mut self, note: &EffectNote<'_>, block: &DdlBlock<'_>) -> Result<()> {
         let (text, lines) = self.block(block)?;
         let comment = note.line(self.key, lines);
@@ -251,15 +251,14 @@ impl Appender {
         self.put_line(&text)
     }
 
-    /// Notes what the user typed, above the effects of it; a restore does not read it. Long texts are
-    /// cut.
+    /// Writes the original statement above its effects; a restore does not read it. Long texts are truncated.
     pub fn words(&mut self, words: &Words<'_>) -> Result<()> {
         let line = words.line(self.key);
         self.inside("words")?;
         self.put(line.as_bytes())
     }
 
-    /// A block's text, and how many lines it has.
+    /// A block's text, and its number of lines.
     fn block(&self, block: &DdlBlock<'_>) -> Result<(Vec<u8>, usize)> {
         if block.statement.is_empty() || block.before.contains(&b'\n') {
             return Err(
@@ -274,14 +273,14 @@ impl Appender {
         Ok((text, lines))
     }
 
-    /// Notes what a restore has to know of roles and tablespaces.
+    /// Writes facts about roles and tablespaces that a restore needs.
     pub fn fact(&mut self, fact: &ClusterFact) -> Result<()> {
         self.inside("fact")?;
         self.put(fact.line(self.key).as_bytes())
     }
 
-    /// Notes something that could not be carried faithfully; it is counted. `lost`: what no restore gets
-    /// back before the next base.
+    /// Flags a change that could not be captured exactly; it is counted. `lost`: what no restore has before
+    /// the next base.
     pub fn flag(&mut self, reason: &[u8], lost: Option<&Lost>) -> Result<()> {
         let comment = flag::line(self.key, reason, lost);
         self.inside("flag")?;
@@ -289,8 +288,8 @@ impl Appender {
         self.put(comment.as_bytes())
     }
 
-    /// Notes an object that a restore does without: kind and name, a line end, its definition, which is
-    /// cut where it is long.
+    /// Records an object that a restore omits: kind and name, a line end, its definition, which is truncated
+    /// if it is long.
     pub fn left_out(&mut self, note: &[u8]) -> Result<()> {
         let end = memchr(b'\n', note).unwrap_or(note.len());
         let (object, definition) = (&note[..end], note.get(end + 1..).unwrap_or_default());
@@ -324,8 +323,8 @@ impl Appender {
         Ok(())
     }
 
-    /// Notes that all up to `lsn` was read and had nothing to write. A position that the files
-    /// stand at already leaves nothing.
+    /// Records that everything up to `lsn` was read and contained no changes. Nothing is written if the files
+    /// are already at that position.
     pub fn position(&mut self, lsn: Lsn, at: Time) -> Result<()> {
         self.ensure_idle("position")?;
         if lsn < self.last_lsn() {
@@ -343,8 +342,8 @@ impl Appender {
         Ok(())
     }
 
-    /// Writes sequence positions as a block of their own. `lsn` is where the server stood when they
-    /// were read, not below the last commit; it moves neither [`Appender::last_lsn`] nor any count.
+    /// Writes sequence positions as a separate block. `lsn` is the server's position when they were read, not
+    /// below the last commit; it changes neither [`Appender::last_lsn`] nor any count.
     pub fn sequences(&mut self, lsn: Lsn, at: Time, setvals: &[Vec<u8>]) -> Result<()> {
         self.ensure_idle("sequences")?;
         if lsn < self.last_lsn() {
@@ -366,14 +365,14 @@ impl Appender {
         self.put_line(COMMIT.as_bytes())
     }
 
-    /// Makes durable what was written; returns how far that is.
+    /// Makes everything written durable; returns its end.
     pub fn sync(&mut self) -> Result<Lsn> {
         self.file.sync()?;
         self.durable_lsn = self.tally.end_lsn;
         Ok(self.durable_lsn)
     }
 
-    /// The open transaction, its opening lines written.
+    /// The open transaction, whose opening lines have been written.
     fn inside(&mut self, what: &str) -> Result<&mut Transaction> {
         if let State::Begun(transaction) = self.state {
             let comment = CommentWriter::new(self.key, "transaction")

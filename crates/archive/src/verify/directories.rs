@@ -1,4 +1,4 @@
-//! What is wrong inside a directory that was published as a whole.
+//! Problems inside a base or a set of globals.
 
 use std::path::Path;
 
@@ -12,13 +12,13 @@ use crate::metadata::Metadata;
 use crate::pause::Pause;
 use crate::sealed;
 
-/// What is wrong inside a base, by file.
+/// Problems inside a base, by file.
 pub fn base_problems(chain: &ChainDir, name: BaseName, pause: Pause) -> Vec<(String, String)> {
     let lsn = |metadata: &Path| Metadata::read(metadata).map(|metadata| metadata.lsn);
     problems(&base::path_of(chain, name), name.lsn, lsn, pause)
 }
 
-/// What is wrong inside a set of globals, by file.
+/// Problems inside a set of globals, by file.
 pub fn globals_problems(
     chain: &ChainDir,
     name: GlobalsName,

@@ -1,11 +1,11 @@
-//! Whether what the manifest calls expired can have been retention's doing.
+//! Whether the expired files in the manifest can be retention's doing.
 
 use super::ChainCheck;
 use crate::layout::names::INCREMENTAL;
 use crate::manifest::Entry;
 
 impl ChainCheck<'_> {
-    /// Retention takes segments from the oldest on: an earlier one that is kept needs those that follow it.
+    /// Retention removes segments from the oldest on: an earlier one that is kept needs the following ones.
     pub(super) fn expired_are_the_oldest(&mut self) {
         let Some(last) = self.last_expired.as_ref().map(|last| last.file.clone()) else {
             return;

@@ -265,9 +265,9 @@ macro_rules! classes {
                     _ => false,
                 }
             }
-            pub fn is_made_anew_as(&self, to: &Model) -> bool {
+            pub fn is_recreated_as(&self, to: &Model) -> bool {
                 match (self, to) {
-                    $((Model::$variant(model), Model::$variant(to)) => model.is_made_anew_as(to),)*
+                    $((Model::$variant(model), Model::$variant(to)) => model.is_recreated_as(to),)*
                     #[allow(unreachable_patterns)]
                     _ => false,
                 }
@@ -311,7 +311,7 @@ macro_rules! classes {
             /// The class's own changes, and the common properties.
             pub fn alter_script(&self, to: &Model, others: &[String], script: &mut Script) -> Result<(), Unhandled> {
                 match (self, to) {
-                    $((Model::$variant(model), Model::$variant(to)) if model.is_made_anew_as(to) => {
+                    $((Model::$variant(model), Model::$variant(to)) if model.is_recreated_as(to) => {
                         model.remove(script);
                         to.create(script)?;
                         crate::common::finish(None, &**to, others, script);
@@ -340,7 +340,7 @@ macro_rules! classes {
             pub fn late_script(&self, before: Option<&Model>, script: &mut Script) -> Result<(), Unhandled> {
                 match (self, before) {
                     $((Model::$variant(model), Some(Model::$variant(before))) => {
-                        let before = Some(&**before).filter(|before| !before.is_made_anew_as(model));
+                        let before = Some(&**before).filter(|before| !before.is_recreated_as(model));
                         model.late(before, script)
                     })*
                     $((Model::$variant(model), None) => model.late(None, script),)*

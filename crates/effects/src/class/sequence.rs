@@ -404,7 +404,7 @@ impl Object for Sequence {
         Ok(())
     }
 
-    fn is_made_anew_as(&self, to: &Self) -> bool {
+    fn is_recreated_as(&self, to: &Self) -> bool {
         self.column.is_none() && to.identity().is_some()
     }
 

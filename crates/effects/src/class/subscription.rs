@@ -58,7 +58,7 @@ pub struct Subscription {
 }
 
 impl Subscription {
-    /// The options that ALTER SUBSCRIPTION sets without connecting, those with their default value, too.
+    /// The options that ALTER SUBSCRIPTION sets without connecting, including those with their default value.
     fn settable(&self) -> Result<Vec<String>, Unhandled> {
         let slot = match &self.slot {
             Some(slot) => literal(slot),
@@ -133,7 +133,7 @@ impl Object for Subscription {
         Ok(())
     }
 
-    fn is_made_anew_as(&self, to: &Self) -> bool {
+    fn is_recreated_as(&self, to: &Self) -> bool {
         self.of_slot() != to.of_slot()
     }
 

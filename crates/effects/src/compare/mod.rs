@@ -7,7 +7,7 @@ mod whose;
 use std::collections::{HashMap, HashSet};
 
 pub(crate) use self::whose::goes_whole;
-use self::whose::{goes_with_temporary, is_part_of_member, is_the_users};
+use self::whose::{is_dropped_with_temporary, is_part_of_member, is_the_users};
 use crate::class::{database::of_current, Model};
 use crate::key::Key;
 use crate::plan::{Plan, Step};
@@ -104,7 +104,7 @@ fn lost_along(
             after: after.get(key),
         };
         let is_none_of_ours = |pair| matches!(is_the_users(pair), Ok(false));
-        let is_left_out = |pair| matches!(goes_with_temporary(key, pair, context), Ok(true));
+        let is_left_out = |pair| matches!(is_dropped_with_temporary(key, pair, context), Ok(true));
         let is_lost = of_it != Some(key)
             && pair.before != pair.after
             && !is_none_of_ours(pair)
@@ -166,7 +166,7 @@ fn statements(
             && is_the_users(pair).map_err(about)?
             && !is_part_of_member(pair, before, after)
         {
-            if goes_with_temporary(key, pair, context).map_err(about)? {
+            if is_dropped_with_temporary(key, pair, context).map_err(about)? {
                 continue;
             }
             pairs.insert(key, pair);
@@ -205,7 +205,7 @@ impl<'a> Comparison<'a> {
                     let is_renamed = before.occupies() != after.occupies()
                         || before.target() != after.target()
                         || made.is_some();
-                    if is_renamed && !before.is_made_anew_as(after) {
+                    if is_renamed && !before.is_recreated_as(after) {
                         self.plan.add(Step::Rename, key, command);
                     }
                     self.plan.add(Step::Main, key, command);

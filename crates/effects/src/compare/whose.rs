@@ -38,7 +38,7 @@ pub(crate) fn goes_whole(model: &Model, need: Key) -> bool {
 
 /// True for objects that are dropped at the end of a session: a permanent function with a temporary type. A
 /// table only loses a column then.
-pub(super) fn goes_with_temporary(
+pub(super) fn is_dropped_with_temporary(
     key: Key,
     pair: Pair<'_>,
     context: &Context,

@@ -1,4 +1,4 @@
-//! Makes the index of a segment, by reading all of it once.
+//! Builds the index of a segment, by reading it once.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Read;
@@ -14,25 +14,25 @@ use archive::checksum::Hashing;
 use archive::error::Error;
 use archive::segment::Effect;
 
-/// A block ends at the first line behind so many bytes.
+/// A block ends at the first line after this many bytes.
 const BLOCK: u64 = 1024 * 1024;
-/// So many columns of a table go into the filters: of an UPDATE or DELETE those that find the row, of
-/// an INSERT the first ones, among which the key mostly is.
+/// Number of columns of a table in the filters: for an UPDATE or DELETE those that identify the row, for an
+/// INSERT the first ones, which usually include the key.
 const COLUMNS: usize = 4;
-/// Longer lists of DDL are cut.
+/// Longer lists of DDL are truncated.
 const LISTED_DDL: usize = 500;
 /// And so are longer texts.
 const LISTED_TEXT: usize = 200;
 
-/// An index that was made, and how it went.
+/// A new index, and its result.
 pub struct Built {
     pub indexed: Indexed,
-    /// Where the segment stopped being readable.
+    /// Where the segment became unreadable.
     pub flaw: Option<Error>,
 }
 
-/// Reads a segment, whose bytes `input` gives uncompressed. `between` is called now and then; what it
-/// fails with ends the reading.
+/// Reads a segment, whose bytes `input` provides uncompressed. `between` is called regularly; its error ends
+/// the reading.
 pub fn build<E: From<Error>>(
     path: &Path,
     input: impl Read,
@@ -71,7 +71,7 @@ pub fn build<E: From<Error>>(
     })
 }
 
-/// A column whose values go into the filter.
+/// A column whose values are in the filter.
 #[derive(Clone)]
 struct Column {
     name: Vec<u8>,
@@ -88,19 +88,19 @@ struct Copy {
 struct Builder {
     index: Index,
     filters: Vec<u8>,
-    /// By the name as it is written.
+    /// By the name as written.
     relations: HashMap<Vec<u8>, u32>,
     names: Vec<Vec<Vec<u8>>>,
-    /// By which columns rows were found so far.
+    /// The columns by which rows were identified so far.
     keys: HashMap<u32, Vec<Vec<u8>>>,
     column_lists: HashMap<Vec<Vec<u8>>, u32>,
     block: Block,
     hashes: Vec<u64>,
-    /// The columns that the filter of this block holds, of each table in it.
+    /// The columns in the filter of this block, for each table.
     columns: BTreeMap<u32, Vec<Column>>,
     any_row: BTreeSet<u32>,
     copy: Option<Copy>,
-    /// The line of words that are listed with their first effect.
+    /// The line of the original statement, which is listed with its first effect.
     unlisted_words: Option<u64>,
 }
 
@@ -285,7 +285,7 @@ impl Builder {
         }
     }
 
-    /// Decides at a table's first line of a block which columns its filter holds.
+    /// Determines at a table's first line of a block which columns its filter contains.
     fn ensure_columns<'n>(&mut self, relation: u32, first: impl Iterator<Item = &'n [u8]>) {
         if self.columns.contains_key(&relation) {
             return;
@@ -314,7 +314,7 @@ impl Builder {
         self.list(lines, lines.number(), command, &role, ddl.statement);
     }
 
-    /// What one statement changed is listed as the statement that the user typed.
+    /// The effects of one statement are listed as the original statement.
     fn effect<R: Read>(&mut self, lines: &Lines<R>, effect: &Effect) {
         self.copy = None;
         let (ddl, command) = (Ddl::read(lines.text(), b""), effect.command());

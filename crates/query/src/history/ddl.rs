@@ -1,7 +1,7 @@
-//! DDL in a segment: which tables its text names, and what it renames.
+//! DDL in a segment: the tables in its text, and its renames.
 //!
-//! Names without a schema are looked for in the search_path that the statement ran under; a name that
-//! could be the table's is taken for it.
+//! Unqualified names are resolved with the search_path of the statement; a name that could be the table's is
+//! regarded as such.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,28 +14,28 @@ use archive::segment::DdlBlock;
 pub struct Ddl<'a> {
     /// As the user wrote it.
     pub statement: &'a [u8],
-    /// The schemas in which it looked for names.
+    /// The schemas in which it resolved names.
     pub search_path: Vec<Vec<u8>>,
 }
 
-/// Which table somebody asks about, by its names at some time.
+/// The table in question, by its names at some time.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct TableName {
     pub schema: Vec<u8>,
     pub table: Vec<u8>,
 }
 
-/// Something got another name.
+/// A rename.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rename {
-    /// The schema that the statement names, or those in which it looked.
+    /// The schema in the statement, or those of the search_path.
     pub schemas: Vec<Name>,
-    /// The table; none where a schema was renamed.
+    /// The table; `None` if a schema was renamed.
     pub table: Option<Name>,
     pub what: Renamed,
 }
 
-/// What got another name.
+/// The renamed object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Renamed {
@@ -61,7 +61,7 @@ pub enum Renamed {
 pub struct Name(#[serde(with = "encoded")] pub Vec<u8>);
 
 impl<'a> Ddl<'a> {
-    /// Takes a block's text apart. `role` is who ran it.
+    /// Parses a block's text. `role` is the one that ran it.
     pub fn read(text: &'a [u8], role: &[u8]) -> Ddl<'a> {
         let block = DdlBlock::read(text);
         Ddl {
@@ -70,7 +70,7 @@ impl<'a> Ddl<'a> {
         }
     }
 
-    /// True where the text names the table, or its schema in a command about schemas.
+    /// True if the text names the table, or its schema in a command about schemas.
     pub fn names(&self, command: &str, name: &TableName) -> bool {
         let words = tokens(self.statement);
         let mut before: [Option<&Token>; 2] = [None, None];
@@ -94,7 +94,7 @@ impl<'a> Ddl<'a> {
         false
     }
 
-    /// Every name in the text, also of what is no table.
+    /// Every name in the text, also of other objects.
     pub fn words(&self) -> Vec<Vec<u8>> {
         let names = tokens(self.statement).into_iter();
         names
@@ -105,7 +105,7 @@ impl<'a> Ddl<'a> {
             .collect()
     }
 
-    /// What the statement renames.
+    /// The renames of the statement.
     pub fn rename(&self) -> Option<Rename> {
         let mut words = Cursor(tokens(self.statement).into_iter().peekable());
         words.word("alter")?;
@@ -173,7 +173,7 @@ impl<'a> Ddl<'a> {
 }
 
 impl Rename {
-    /// The name that a table had before, by the one that it had afterwards.
+    /// The previous name of a table, given its new one.
     pub fn undo(&self, name: &TableName) -> TableName {
         let (schema, table) = (name.schema.clone(), name.table.clone());
         match &self.what {
@@ -196,7 +196,7 @@ impl Rename {
         }
     }
 
-    /// The name that a column of this table had before.
+    /// The previous name of a column of this table.
     pub fn undo_column(&self, name: &TableName, column: &[u8]) -> Option<Vec<u8>> {
         match &self.what {
             Renamed::Column { from, to }
@@ -217,13 +217,13 @@ impl Rename {
     }
 }
 
-/// True for a command that makes, changes, empties or drops tables, or schemas with what is in them.
+/// True for a command that creates, alters, truncates or drops tables, or schemas with their contents.
 pub fn is_about_tables(command: &str) -> bool {
     let is = |part: &str| command.contains(part);
     (is("TABLE") && !is("TABLESPACE")) || is("SCHEMA") || is("SELECT INTO")
 }
 
-/// The same of an effect: what a statement about tables changed is about tables, too.
+/// The same for an effect: the effects of a statement about tables concern tables, too.
 pub fn is_effect_about_tables(command: &str, words: Option<&Typed>) -> bool {
     is_about_tables(command) || words.is_some_and(|typed| is_about_tables(&typed.command))
 }

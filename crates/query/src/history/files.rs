@@ -1,4 +1,4 @@
-//! The segments of an archive in their order, each with its index, and what is wrong with them.
+//! The segments of an archive in order, each with its index, and their problems.
 
 use std::collections::{BTreeMap, HashSet};
 use std::io::ErrorKind;
@@ -14,21 +14,21 @@ use archive::manifest::{self, Entry, Kind};
 use archive::segment::source;
 use archive::time::Time;
 
-/// So many indexes that could not be written are kept in memory.
+/// Number of indexes kept in memory if they could not be written.
 const KEPT: usize = 8;
 
-/// A segment, or the place where one is missing.
+/// A segment, or a missing one.
 pub struct File {
     pub chain: ChainDir,
     pub name: SegmentName,
     pub stored: Option<Stored>,
-    /// The manifest's; none for the open segment.
+    /// The manifest's; `None` for the open segment.
     pub entry: Option<Entry>,
-    /// What is known to be wrong. Nobody else must say it again.
+    /// The known problem, which is reported once.
     pub problems: Vec<String>,
-    /// It is not what was written, as far as anybody looked.
+    /// It differs from what was written, as far as checked.
     pub is_damaged: bool,
-    /// What was written before it is missing.
+    /// Its predecessor is missing.
     pub follows_gap: bool,
     /// An index that is not on disk.
     kept: Option<Indexed>,
@@ -43,8 +43,8 @@ pub struct Files {
 }
 
 impl Files {
-    /// Lists them. With `may_write` the indexes that are made are left for the next time. `between` is called while
-    /// somebody has a manifest; what it fails with ends the wait.
+    /// Lists them. With `may_write` new indexes are written. `between` is called while another process has a
+    /// manifest locked; its error ends the wait.
     pub fn list<E: From<Error>>(
         database: &DatabaseDir,
         may_write: bool,
@@ -68,7 +68,7 @@ impl Files {
         })
     }
 
-    /// The index of a segment, made where there is none; `None` where the segment is missing.
+    /// The index of a segment, built if necessary; `None` if the segment is missing.
     pub fn indexed<E: From<Error>>(
         &mut self,
         nth: usize,
@@ -78,7 +78,7 @@ impl Files {
         if let Some(kept) = &file.kept {
             return Ok(Some(kept.clone()));
         }
-        // Also where its index is there, and says that nothing of it is needed.
+        // Also if its index exists, and shows that nothing of it is needed.
         if file.locate().is_none() {
             file.note("it is missing: its contents are not shown");
             return Ok(None);
@@ -124,11 +124,11 @@ impl Files {
 }
 
 impl File {
-    /// Where it is now: it may have been closed or compressed since it was listed.
+    /// Its current path: it may have been closed or compressed since it was listed.
     pub fn locate(&self) -> Option<(PathBuf, Stored)> {
         self.stored?;
         let all = [Stored::Plain, Stored::Partial, Stored::Gzip, Stored::Zstd];
-        // Once more, for one that was renamed while we looked.
+        // Once more, for one that was renamed in the meantime.
         all.iter().chain(&all).find_map(|stored| {
             let path = self.chain.segment_path(self.name, *stored);
             std::fs::symlink_metadata(&path)
@@ -137,7 +137,7 @@ impl File {
         })
     }
 
-    /// Opens it wherever it is; once more where it was renamed meanwhile.
+    /// Opens it under its current name; retries once if it was renamed in the meantime.
     pub fn open_by<T>(&self, open: impl Fn(&Path, Stored) -> Result<T>) -> Result<T> {
         let mut attempts = 0;
         loop {
@@ -153,7 +153,7 @@ impl File {
         }
     }
 
-    /// Below the database's directory.
+    /// Relative to the database's directory.
     pub fn shown(&self) -> String {
         let stored = self.locate().map_or(Stored::Plain, |(_, stored)| stored);
         let file = self.chain.segment_path(self.name, stored);
@@ -162,7 +162,7 @@ impl File {
         file.to_string_lossy().into_owned()
     }
 
-    /// Notes what is wrong, once.
+    /// Records a problem, once.
     pub fn note(&mut self, problem: &str) {
         if !self.problems.iter().any(|known| known == problem) {
             self.problems.push(problem.to_owned());
@@ -181,7 +181,7 @@ fn list_chain<E: From<Error>>(
         Err(error) if is_gone(&error) => return Ok(()),
         Err(error) => return Err(error.into()),
     };
-    // After the directory: whoever closes a segment has its line written under this lock.
+    // After the directory: a segment is closed, and its line written, under this lock.
     let manifest = manifest::read_strictly(chain, between)?;
     let given_up = given_up(chain).unwrap_or_default();
     let mut listed: BTreeMap<String, Entry> = BTreeMap::new();
@@ -218,7 +218,7 @@ fn list_chain<E: From<Error>>(
     for (file, entry) in listed {
         let name = file.rsplit('/').next().and_then(SegmentName::parse);
         if let Some((name, _)) = name.filter(|_| !expired.contains(&file)) {
-            // Closed since the directory was read, or gone.
+            // Closed since the directory was read, or removed.
             let path = chain.path.join(&file);
             let stored = std::fs::symlink_metadata(path)
                 .is_ok()
@@ -245,7 +245,7 @@ fn is_gone(error: &Error) -> bool {
     error.io_error().map(std::io::Error::kind) == Some(ErrorKind::NotFound)
 }
 
-/// What was changed between two chains is in neither.
+/// Changes between two chains are in neither.
 fn gap_between(before: &ChainDir, after: &ChainDir) -> Option<String> {
     let (end, why): (Lsn, &str) = match &before.info.ended {
         Some(end) => (end.last_lsn, &end.reason),
@@ -262,7 +262,7 @@ fn gap_between(before: &ChainDir, after: &ChainDir) -> Option<String> {
     })
 }
 
-/// How many closed segments have no index.
+/// The number of closed segments without an index.
 pub fn without_index(database: &DatabaseDir) -> Result<usize> {
     let mut count = 0;
     for chain in database.chains()? {
@@ -275,7 +275,7 @@ pub fn without_index(database: &DatabaseDir) -> Result<usize> {
     Ok(count)
 }
 
-/// Makes the indexes that are missing.
+/// Builds the missing indexes.
 pub fn make_indexes<E: From<Error>>(
     database: &DatabaseDir,
     between: &mut dyn FnMut() -> std::result::Result<(), E>,
@@ -293,7 +293,7 @@ pub fn make_indexes<E: From<Error>>(
     Ok(())
 }
 
-/// Time of the first commit in a list of files, as the manifest has it.
+/// Time of the first commit in a list of files, according to the manifest.
 pub fn first_commit(files: &Files) -> Option<Time> {
     files
         .files

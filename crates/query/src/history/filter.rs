@@ -1,14 +1,14 @@
-//! Which values a block of a segment may hold: a Bloom filter, and the hash that it is made of.
+//! The values that a block of a segment may contain: a Bloom filter, and its hash function.
 //!
-//! The hash is our own, and the same for ever: it stands in files.
+//! The hash is our own, and must not change: it is stored in files.
 
 use super::literal::{plain_number, Value};
 
-/// Bits for each value: three in a thousand that are not there seem to be.
+/// Bits for each value: a false positive rate of 0.3 percent.
 const BITS: u64 = 12;
 const PROBES: u64 = 8;
 
-/// Hashes what a column of a table holds.
+/// Hashes the value of a column of a table.
 pub fn value_hash(schema: &[u8], table: &[u8], column: &[u8], value: &Value<'_>) -> u64 {
     of_value(column_hash(schema, table, column), value)
 }
@@ -42,7 +42,7 @@ fn add(hash: u64, bytes: &[u8]) -> u64 {
     })
 }
 
-/// The end of splitmix64: every bit depends on every other.
+/// The finalizer of splitmix64: every bit depends on every other.
 fn mix(hash: u64) -> u64 {
     let hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -66,7 +66,7 @@ pub fn build(hashes: &mut Vec<u64>) -> Vec<u8> {
     filter
 }
 
-/// False where the filter surely does not hold it.
+/// False if the filter certainly does not contain it.
 pub fn may_hold(filter: &[u8], hash: u64) -> bool {
     let bits = filter.len() as u64 * 8;
     bits > 0 && probes(hash, bits).all(|bit| filter[(bit / 8) as usize] & (1 << (bit % 8)) != 0)

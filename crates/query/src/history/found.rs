@@ -1,4 +1,4 @@
-//! What a search found, and the text of each, read from the files again when it is asked for.
+//! The results of a search, whose text is read from the files again on demand.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use archive::lock::Lock;
 use archive::lsn::Lsn;
 use archive::time::Time;
 
-/// A place that was found.
+/// A result.
 #[derive(Debug, Clone, Copy)]
 pub struct Hit {
     pub transaction: Transaction,
@@ -23,30 +23,30 @@ pub struct Hit {
     pub what: What,
 }
 
-/// What stands there.
+/// Its kind.
 #[derive(Debug, Clone, Copy)]
 pub enum What {
     Statement(Operation),
-    /// A row change that is not understood.
+    /// A row change that could not be parsed.
     Unread(Operation),
     /// A row of a COPY block, whose first line this is.
     CopyRow(u32),
     Truncate,
-    /// DDL of a command.
+    /// DDL with its command tag.
     Ddl(u32),
-    /// An effect, as a command, and the words above it.
+    /// An effect, with a command tag, and the statement above it.
     Effect(u32, Option<u32>),
 }
 
 impl Hit {
-    /// Both are effects of the same typed statement.
+    /// Both are effects of the same statement.
     fn is_of_statement(&self, other: &Hit) -> bool {
         self.transaction.xid == other.transaction.xid
             && matches!((self.what, other.what), (What::Effect(_, Some(one)), What::Effect(_, Some(two))) if one == two)
     }
 }
 
-/// A row of the answer.
+/// A row of the result.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Row {
     pub commit_time: Option<Time>,
@@ -54,32 +54,32 @@ pub struct Row {
     pub lsn: Option<Lsn>,
     /// INSERT, UPDATE, DELETE, TRUNCATE, a command, or NOT SHOWN.
     pub operation: String,
-    /// In the database's encoding; of a schema change, all its effects that name the table.
+    /// In the database's encoding; for a schema change, all its effects that name the table.
     pub statement: Option<Vec<u8>>,
-    /// Below the database's directory.
+    /// Relative to the database's directory.
     pub file: Option<String>,
     pub line: Option<u64>,
-    /// What the user typed whose effect the statement is.
+    /// The original statement that had this effect.
     pub typed: Option<Typed>,
-    /// Where something has to be said about it.
+    /// A remark, if any.
     pub note: Option<String>,
 }
 
-/// The operation of a row that tells what is not there.
+/// The operation of a row about missing contents.
 pub const NOT_SHOWN: &str = "NOT SHOWN";
 
-/// All that was found, in the order of the files.
+/// All results, in the order of the files.
 pub struct Found {
     files: Files,
-    /// Nothing is removed while rows are read.
+    /// Prevents removal of files while rows are read.
     _lock: Lock,
     hits: std::collections::btree_map::IntoIter<Place, Hit>,
     heads: Vec<Vec<u8>>,
     commands: Vec<String>,
     typed: Vec<Typed>,
-    /// The hit after the problems of its file and those before.
+    /// The next result after the problems of its file and earlier ones.
     next: Option<(Place, Hit)>,
-    /// Files whose problems were told.
+    /// Files whose problems have been reported.
     told: usize,
     reader: Option<(usize, BlockReader)>,
     last: Vec<String>,
@@ -131,7 +131,7 @@ impl Found {
         of_files.chain(self.last.iter().rev().cloned()).collect()
     }
 
-    /// When the first transaction of the files was committed.
+    /// Commit time of the first transaction in the files.
     pub fn first_commit(&self) -> Option<Time> {
         super::files::first_commit(&self.files)
     }
@@ -156,7 +156,7 @@ impl Found {
             return Ok(self.last.pop().map(not_shown));
         };
         let mut row = self.row(place, hit)?;
-        // All that one statement did is one row.
+        // All effects of one statement are one row.
         let is_more = |next: &(Place, Hit)| next.0 .0 == place.0 && next.1.is_of_statement(&hit);
         while let Some((place, more)) = self.next.filter(is_more) {
             self.next = self.hits.next();
@@ -254,7 +254,7 @@ fn name(operation: Operation) -> &'static str {
     }
 }
 
-/// The statement that puts a row of COPY into its table.
+/// The INSERT equivalent to a row of COPY.
 fn insert_of(head: &[u8], row: &[u8]) -> Vec<u8> {
     let start = head.strip_prefix(b"COPY ").unwrap_or(head);
     let target = start.strip_suffix(b" FROM stdin;").unwrap_or(start);
@@ -272,7 +272,7 @@ fn insert_of(head: &[u8], row: &[u8]) -> Vec<u8> {
     insert
 }
 
-/// As the output plugin writes literals.
+/// As written by the output plugin.
 fn push_literal(out: &mut Vec<u8>, text: &[u8]) {
     if memchr::memchr3(b'\\', b'\n', b'\r', text).is_some() {
         out.push(b'E');

@@ -1,10 +1,9 @@
-//! What a segment holds, in small: its tables, its DDL, and for each block of about a megabyte which
-//! values of which tables it may hold.
+//! The index of a segment: its tables, its DDL, and for each block of about a megabyte which values of which
+//! tables it may contain.
 //!
-//! An index stands in `chain-<n>/index/<segment>.idx`. It is made out of the segment alone, by whoever
-//! first asks or in the background, and nothing but speed depends on it: where it is missing, damaged
-//! or of other content, it is made again. It belongs to one content of the segment, by its sha256, so it
-//! serves the compressed form too.
+//! An index is the file `chain-<n>/index/<segment>.idx`. It is built from the segment alone, on demand or in
+//! the background, and only affects speed: if it is missing, damaged or of other content, it is built again.
+//! It is identified by the sha256 of the segment's content, so it is also valid for the compressed form.
 //!
 //! ```text
 //! pg_incrbackup index 1 <length of the JSON> <sha256 of the JSON>
@@ -36,7 +35,7 @@ pub struct Index {
     /// sha256 of the segment, uncompressed.
     pub segment: String,
     pub bytes: u64,
-    /// Behind the last complete transaction.
+    /// After the last complete transaction.
     pub complete: u64,
     /// The segment's own random key.
     pub key: String,
@@ -47,7 +46,7 @@ pub struct Index {
     #[serde(with = "time::json_option")]
     pub latest: Option<Time>,
     pub relations: Vec<Relation>,
-    /// Lists of columns, for blocks to point to.
+    /// Lists of columns, referenced by blocks.
     pub columns: Vec<Vec<Name>>,
     pub blocks: Vec<Block>,
     pub renames: Vec<Located<Rename>>,
@@ -59,17 +58,17 @@ pub struct Index {
 /// A table that the segment writes to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Relation {
-    /// `schema.table` as it is written.
+    /// `schema.table` as written.
     pub name: Name,
     pub inserts: u64,
     pub updates: u64,
     pub deletes: u64,
     pub truncates: u64,
-    /// Of the lines about it.
+    /// The lines about it.
     pub bytes: u64,
 }
 
-/// A stretch of whole lines.
+/// A range of complete lines.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Block {
     pub at: u64,
@@ -80,15 +79,15 @@ pub struct Block {
     pub sum: u64,
     /// What is open where it starts.
     pub open: Open,
-    /// Where its filter is among the filters, how long it is, and its checksum.
+    /// Offset of its filter, length, and checksum.
     pub filter: (u64, u64, u64),
-    /// The tables in it, each with the list of columns that the filter holds.
+    /// Its tables, each with the list of columns in the filter.
     pub relations: Vec<(u32, u32)>,
-    /// Tables of which it holds a line that may concern any row.
+    /// Tables with a line that may concern any row.
     pub any_row: Vec<u32>,
 }
 
-/// Where something stands.
+/// The position of something.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Located<T> {
     pub at: u64,
@@ -128,7 +127,7 @@ impl Default for Filters {
     }
 }
 
-/// Reads an index; `None` where there is none of this content.
+/// Reads an index; `None` if there is none for this content.
 pub fn read(chain: &ChainDir, name: SegmentName, segment_sha256: &str) -> Option<Indexed> {
     let path = chain.index(name);
     let mut file = durable::open_to_read(&path).ok()?;
@@ -142,7 +141,7 @@ pub fn read(chain: &ChainDir, name: SegmentName, segment_sha256: &str) -> Option
     })
 }
 
-/// The JSON, where it is what its checksum says, and where the filters begin.
+/// The JSON, if it matches its checksum, and the start of the filters.
 fn read_json(file: &mut File) -> Option<(Vec<u8>, u64)> {
     use std::io::{BufRead, BufReader, Read};
     let mut input = BufReader::new(file);
@@ -159,7 +158,7 @@ fn read_json(file: &mut File) -> Option<(Vec<u8>, u64)> {
     is_sound.then_some((json, first.len() as u64 + length + 1))
 }
 
-/// Writes an index durably. Whoever asks can do without it.
+/// Writes an index durably. It is not essential.
 pub fn write(chain: &ChainDir, name: SegmentName, indexed: &Indexed) -> Result<()> {
     let Filters::Memory(filters) = &indexed.filters else {
         return Ok(());
@@ -181,7 +180,7 @@ pub fn write(chain: &ChainDir, name: SegmentName, indexed: &Indexed) -> Result<(
 }
 
 impl Indexed {
-    /// A block's filter; `None` where it cannot be read as it was written.
+    /// A block's filter; `None` if it is damaged.
     pub fn filter(&self, block: &Block) -> Option<Vec<u8>> {
         use std::os::unix::fs::FileExt;
         let (at, length, sum) = block.filter;
@@ -197,7 +196,7 @@ impl Indexed {
     }
 }
 
-/// A block to be asked, whose filter is read at the first question that needs it.
+/// A block whose filter is read at the first query that needs it.
 pub struct BlockFilter<'a> {
     indexed: &'a Indexed,
     block: &'a Block,
@@ -214,7 +213,7 @@ impl<'a> BlockFilter<'a> {
         }
     }
 
-    /// True where the filter holds it, or cannot be read.
+    /// True if the filter contains it, or cannot be read.
     fn holds(&self, hash: u64) -> bool {
         let filter = self.filter.get_or_init(|| self.indexed.filter(self.block));
         filter
@@ -222,8 +221,8 @@ impl<'a> BlockFilter<'a> {
             .is_none_or(|filter| filter::may_hold(filter, hash))
     }
 
-    /// Whether the block must be read for a row of a table with these column values; each value with
-    /// the name that its column has there.
+    /// Whether the block must be read for a row of a table with these column values; each value with the
+    /// current name of its column.
     pub fn may_hold(&self, asked: &Asked<'_>) -> bool {
         for (relation, columns) in &self.block.relations {
             if !asked.relations.contains(relation) {
@@ -244,7 +243,7 @@ impl<'a> BlockFilter<'a> {
     }
 }
 
-/// What [`BlockFilter::may_hold`] is asked.
+/// A query to [`BlockFilter::may_hold`].
 pub struct Asked<'a> {
     /// Positions in [`Index::relations`] of the table.
     pub relations: &'a [u32],
@@ -282,7 +281,7 @@ impl BlockReader {
         })
     }
 
-    /// The bytes from `at` on; never before what was read last.
+    /// Reads an index; `None` if there is none for this content.
     pub fn read(&mut self, at: u64, length: u64) -> Result<Vec<u8>> {
         use std::io::Read;
         use std::os::unix::fs::FileExt;
@@ -300,7 +299,7 @@ impl BlockReader {
         Ok(bytes)
     }
 
-    /// A block, which must be what it was when the index was made.
+    /// A block, which must be unchanged since the index was built.
     pub fn block(&mut self, block: &Block) -> Result<Vec<u8>> {
         let bytes = self.read(block.at, block.bytes)?;
         if sum_of(&bytes) == block.sum {
@@ -315,7 +314,7 @@ impl BlockReader {
     }
 }
 
-/// A quick checksum: one changed word always changes it.
+/// A fast checksum: one changed word always changes it.
 #[derive(Debug, Clone)]
 pub struct Sum {
     sum: u64,

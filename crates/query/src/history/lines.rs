@@ -1,9 +1,8 @@
-//! A segment line by line, with what each line is: for whoever looks at what stands in it.
+//! A segment line by line, with the kind of each line, for searches.
 //!
-//! [`archive::segment::Scanner`] checks a segment and keeps no text; this keeps the whole of the current
-//! line, so its memory is that of the longest one. It can begin in the middle, at any line outside of
-//! DDL, where it is told what is open there. It reads in good faith and checks little: checksums tell
-//! whether a segment is what was written.
+//! [`archive::segment::Scanner`] checks a segment and keeps no text; this keeps the complete current line, so
+//! its memory is that of the longest one. It can start at any line outside of DDL, given what is open there.
+//! It performs few checks: checksums show whether a segment is unchanged.
 
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
@@ -21,7 +20,7 @@ use archive::time::{self, Time};
 
 const READ_SIZE: usize = 256 * 1024;
 
-/// A transaction, as its comment names it.
+/// A transaction, from its comment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Transaction {
     /// 64-bit.
@@ -38,12 +37,12 @@ pub struct Open {
     /// The first line of the COPY block, percent-encoded in JSON.
     #[serde(with = "encoded_option")]
     pub copy: Option<Vec<u8>>,
-    /// Whose effects come.
+    /// The statement whose effects follow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub words: Option<Typed>,
 }
 
-/// What the user typed.
+/// The statement as the user typed it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Typed {
     pub command: String,
@@ -52,7 +51,7 @@ pub struct Typed {
     /// In the database's encoding.
     #[serde(with = "encoded")]
     pub text: Vec<u8>,
-    /// So many bytes of the text are missing; its last character may be torn.
+    /// The number of missing bytes; the last character may be incomplete.
     pub cut: u64,
 }
 
@@ -67,10 +66,10 @@ impl From<TypedWords> for Typed {
     }
 }
 
-/// What the current line is.
+/// The kind of the current line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Item {
-    /// Nothing that a history asks for: the header, a setting, a comment, a block's end.
+    /// Irrelevant for a history: the header, a setting, a comment, a block's end.
     Other,
     /// The comment that opens a transaction.
     Transaction,
@@ -84,9 +83,9 @@ pub enum Item {
         command: String,
         role: Vec<u8>,
     },
-    /// What the user typed, which is open from here on.
+    /// The original statement, which is open from here on.
     Words,
-    /// What DDL changed, all lines of it.
+    /// An effect, all lines of it.
     Effect(Box<Effect>),
     /// A transaction or a sequences block is complete.
     End,
@@ -109,7 +108,7 @@ pub struct Lines<R> {
 }
 
 impl<R: Read> Lines<R> {
-    /// Begins at the first byte of a segment.
+    /// Starts at the first byte of a segment.
     pub fn new(input: R) -> Lines<R> {
         Lines {
             input: BufReader::with_capacity(READ_SIZE, input),
@@ -125,7 +124,7 @@ impl<R: Read> Lines<R> {
         }
     }
 
-    /// Begins at a line in the middle; `input` stands there.
+    /// Starts at a line in the middle, where `input` is positioned.
     pub fn resume(input: R, key: Key, open: Open, offset: u64, number: u64) -> Lines<R> {
         Lines {
             key: Some(key),
@@ -137,8 +136,8 @@ impl<R: Read> Lines<R> {
         }
     }
 
-    /// Reads the next line, or a whole DDL block; `None` at the end of the file. A line without its end
-    /// is not read: it is still being written, or was torn.
+    /// Reads the next line, or a whole DDL block; `None` at the end of the file. An incomplete line is not
+    /// read: it is still being written, or was torn.
     pub fn next_item(&mut self, path: &Path) -> Result<Option<Item>> {
         self.start = self.next;
         self.number = self.next_number;
@@ -187,7 +186,7 @@ impl<R: Read> Lines<R> {
         self.next_number
     }
 
-    /// What is open behind the current line.
+    /// What is open after the current line.
     pub fn open(&self) -> &Open {
         &self.open
     }
@@ -197,7 +196,7 @@ impl<R: Read> Lines<R> {
         self.key
     }
 
-    /// Checksum of the whole lines that were read since the last call.
+    /// Checksum of the complete lines read since the last call.
     pub fn take_sum(&mut self) -> u64 {
         std::mem::take(&mut self.sum).finish()
     }

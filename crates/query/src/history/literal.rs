@@ -1,8 +1,8 @@
-//! Names and values as they stand in a segment's lines, read back into what they mean.
+//! Parses names and values in a segment's lines.
 //!
-//! The other way round is the output plugin's (`pg::quote` and `output_plugin::literal`). A value comes
-//! back as the text that its type's output function gave, so two values compare as their texts do,
-//! whichever way each was quoted, and wherever it stood: beside an operator, in VALUES, or in COPY.
+//! The reverse is done by the output plugin (`pg::quote` and `output_plugin::literal`). A value is returned
+//! as the text from its type's output function, so two values compare like their texts, however each was
+//! quoted, and wherever it was: beside an operator, in VALUES, or in COPY.
 
 use std::borrow::Cow;
 
@@ -30,8 +30,8 @@ impl<'a> Value<'a> {
         Value::Text(Cow::Borrowed(text.as_ref()))
     }
 
-    /// The same row value. Numbers count as equal whose texts differ in zeros at the end of the fraction:
-    /// a key of 1.0 is the one of 1.00.
+    /// The same value. Numbers are equal if their texts only differ in trailing zeros of the fraction: a key
+    /// of 1.0 equals 1.00.
     pub fn is_same(&self, other: &Value<'_>) -> bool {
         match (self, other) {
             (Value::Null, Value::Null) => true,
@@ -41,7 +41,7 @@ impl<'a> Value<'a> {
     }
 }
 
-/// A number's text without the zeros that end its fraction; any other text as it is.
+/// A number's text without trailing zeros of its fraction; any other text unchanged.
 pub fn plain_number(text: &[u8]) -> &[u8] {
     let digits = text.strip_prefix(b"-").unwrap_or(text);
     let Some(point) = memchr::memchr(b'.', digits) else {
@@ -82,7 +82,7 @@ pub(super) fn unescape(inside: &[u8], escapes: bool) -> Cow<'_, [u8]> {
     Cow::Owned(text)
 }
 
-/// What stands for a byte behind a backslash, in `E'…'` and in COPY.
+/// The byte denoted by an escape sequence, in `E'…'` and in COPY.
 fn unescaped(byte: u8) -> u8 {
     match byte {
         b'n' => b'\n',
@@ -112,7 +112,7 @@ pub fn copy_field(field: &[u8]) -> Value<'_> {
     Value::Text(Cow::Owned(text))
 }
 
-/// The name that an identifier stands for, as it is written in a segment (bare names are in lower case).
+/// The name that an identifier in a segment denotes (unquoted names are in lower case).
 pub fn name_of(identifier: &[u8]) -> Cow<'_, [u8]> {
     let (quoted, is_unicode) = match identifier.strip_prefix(b"U&") {
         Some(quoted) if quoted.starts_with(b"\"") => (quoted, true),
@@ -153,7 +153,7 @@ pub fn name_of(identifier: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(name)
 }
 
-/// The names that `schema.name` stands for.
+/// The names that `schema.name` denotes.
 pub fn names_of(qualified: &[u8]) -> Vec<Vec<u8>> {
     let mut words = Words::new(qualified);
     let mut names = Vec::new();

@@ -1,4 +1,4 @@
-//! What happened to a row, out of the segments.
+//! The history of a row, from the segments.
 //!
 //! | file | what it holds |
 //! | --- | --- |

@@ -1,11 +1,11 @@
-//! Which names a table and its columns had at which place of the files.
+//! The names of a table and its columns at each position of the files.
 
 use super::ddl::{Rename, TableName};
 
-/// A place in the files: which of the segments, counted from the oldest, and the offset in it.
+/// A position in the files: the segment, counted from the oldest, and the offset in it.
 pub type Place = (usize, u64);
 
-/// A table that is asked about, by its names of today.
+/// The table in question, by its current names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Table {
     pub name: TableName,
@@ -16,13 +16,13 @@ pub struct Table {
 /// The names of one table, from the oldest on.
 #[derive(Debug, Clone)]
 pub struct Names {
-    /// Each holds up to a place, that one included.
+    /// Each is valid up to and including a position.
     periods: Vec<(Place, Table)>,
 }
 
 impl Names {
-    /// Goes back from today through the renames, which stand in the order of the files. The tables are a
-    /// partitioned one and its partitions: they have their columns' names in common.
+    /// Goes back from the current names through the renames, which are in the order of the files. The tables
+    /// are a partitioned one and its partitions: they have the same column names.
     pub fn of(tables: &[Table], renames: &[(Place, Rename)]) -> Vec<Names> {
         let today = |table: &Table| Names {
             periods: vec![((usize::MAX, u64::MAX), table.clone())],
@@ -55,13 +55,13 @@ impl Names {
         &self.periods[0].1
     }
 
-    /// The names at a place.
+    /// The names at a position.
     pub fn at(&self, place: Place) -> &Table {
         let known = self.periods.iter().find(|(until, _)| place <= *until);
         &known.unwrap_or(&self.periods[self.periods.len() - 1]).1
     }
 
-    /// The names between two places.
+    /// The names between two positions.
     pub fn between(&self, from: Place, to: Place) -> impl Iterator<Item = &Table> {
         let first = self.periods.partition_point(|(until, _)| *until < from);
         let mut is_over = false;

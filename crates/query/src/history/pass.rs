@@ -1,4 +1,4 @@
-//! One way through the files, and what it looks for: the keys, and what each row change makes of them.
+//! One pass through the files, with the keys searched for, and the effect of each row change on them.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -9,32 +9,32 @@ use super::literal::Value;
 use super::names::Place;
 use super::statement::{self, Operation, Statement};
 
-/// So many keys of one row are followed.
+/// Maximum number of keys of one row.
 pub const MOST_KEYS: usize = 100;
 
-/// Values of the columns that are asked for.
+/// Values of the columns in question.
 pub type RowKey = Vec<Value<'static>>;
 
-/// One way through the files with the keys that are looked for.
+/// One pass through the files with its keys.
 pub struct Pass {
     pub keys: Vec<RowKey>,
-    /// The first key is looked for all the way, the others while their row lives.
+    /// The first key is searched everywhere, the others while their row exists.
     pub is_first: bool,
-    /// Not behind this place.
+    /// Not after this position.
     pub end: Place,
     pub hits: BTreeMap<Place, Hit>,
-    /// Where a row got one of the keys by an UPDATE, and its key before.
+    /// Where a row got one of the keys by an UPDATE, and its previous key.
     pub arrivals: Vec<(Place, RowKey)>,
-    /// Where the last row of the key began, for a pass back.
+    /// The start of the last row with the key, for a backward pass.
     pub birth: Option<Place>,
     pub unfollowed: u64,
     pub untold: u64,
 }
 
-/// The open COPY block, where it is one of ours.
+/// The open COPY block, if it is one of our tables.
 pub struct CopyBlock {
     pub head: u32,
-    /// Where each column that is asked for stands.
+    /// The position of each column in question.
     pub positions: Vec<Option<usize>>,
 }
 
@@ -92,7 +92,7 @@ impl Pass {
         self.keys.iter().position(is)
     }
 
-    /// Breaks where the statement is about the row.
+    /// Breaks if the statement concerns the row.
     pub fn takes(
         &mut self,
         operation: Operation,
@@ -120,7 +120,7 @@ impl Pass {
         let (is_old, is_new) = (find(&old), find(&new));
         match (is_old, is_new) {
             (None, None) => {
-                // A line without the columns does not tell which row it was.
+                // A line without the columns does not identify the row.
                 let told = match operation {
                     Operation::Insert => &new,
                     Operation::Update | Operation::Delete => &old,
@@ -130,7 +130,7 @@ impl Pass {
                 }
                 return ControlFlow::Continue(());
             }
-            // It has left the key, or is gone.
+            // The row no longer has the key, or no longer exists.
             (Some(nth), None) => {
                 if let Some(next) = new.filter(|_| follows && self.is_first) {
                     if self.keys.len() < MOST_KEYS {

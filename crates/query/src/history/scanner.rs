@@ -16,12 +16,12 @@ impl<'a> Words<'a> {
         Words { rest: text }
     }
 
-    /// What was not read yet.
+    /// The rest of the text.
     pub fn rest(&self) -> &'a [u8] {
         self.rest
     }
 
-    /// Passes `text` where it comes next.
+    /// Skips `text` if it follows.
     pub fn pass(&mut self, text: &[u8]) -> bool {
         match self.rest.strip_prefix(text) {
             Some(rest) => {
@@ -32,12 +32,12 @@ impl<'a> Words<'a> {
         }
     }
 
-    /// The same as an answer that `?` takes.
+    /// The same for use with `?`.
     pub fn expect(&mut self, text: &[u8]) -> Option<()> {
         self.pass(text).then_some(())
     }
 
-    /// An identifier as it is written: bare, `"…"` or `U&"…"`.
+    /// An identifier: unquoted, `"…"` or `U&"…"`.
     pub fn identifier(&mut self) -> Option<&'a [u8]> {
         let start = self.rest;
         let quoted = start.strip_prefix(b"U&").unwrap_or(start);
@@ -51,7 +51,7 @@ impl<'a> Words<'a> {
         (length > 0).then_some(&start[..length])
     }
 
-    /// `schema.name` as it is written.
+    /// `schema.name` as written.
     pub fn qualified(&mut self) -> Option<&'a [u8]> {
         let start = self.rest;
         self.identifier()?;
@@ -61,7 +61,7 @@ impl<'a> Words<'a> {
         Some(&start[..start.len() - self.rest.len()])
     }
 
-    /// A literal: `null`, `'…'`, `E'…'`, `B'…'`, or a number or truth value as it is.
+    /// A literal: `null`, `'…'`, `E'…'`, `B'…'`, or an unquoted number or boolean.
     pub fn literal(&mut self) -> Option<Value<'a>> {
         if self.pass(b"E'") {
             let end = end_of_quoted(self.rest, b'\'', true)?;
@@ -86,7 +86,7 @@ impl<'a> Words<'a> {
         }
     }
 
-    /// Passes `::type` where it comes next: to ` AND `, ` LIMIT `, or the end.
+    /// Skips `::type` if it follows: up to ` AND `, ` LIMIT `, or the end.
     pub fn pass_cast(&mut self) {
         if !self.rest.starts_with(b"::") {
             return;
@@ -110,7 +110,7 @@ fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$') || byte >= 0x80
 }
 
-/// Where the closing quote is; a doubled one, or (in `E'…'`) one behind a backslash, is not.
+/// The position of the closing quote; not a doubled one, or (in `E'…'`) one after a backslash.
 fn end_of_quoted(text: &[u8], quote: u8, escapes: bool) -> Option<usize> {
     let mut at = 0;
     loop {
@@ -133,12 +133,12 @@ fn end_of_quoted(text: &[u8], quote: u8, escapes: bool) -> Option<usize> {
 
 #[derive(Debug, PartialEq, Eq)]
 pub enum Token {
-    /// Bare names are folded to lower case.
+    /// Unquoted names are folded to lower case.
     Name(Vec<u8>),
     Symbol(u8),
 }
 
-/// Names and symbols of SQL of any kind, without comments and constants.
+/// Names and symbols, without comments and literals.
 pub fn tokens(text: &[u8]) -> Vec<Token> {
     let mut tokens = Vec::new();
     let mut at = 0;

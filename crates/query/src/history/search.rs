@@ -1,8 +1,8 @@
-//! Finds what happened to a row: every statement that names its key, and what concerned its table.
+//! Finds the history of a row: every statement with its key, and statements about its table.
 //!
-//! A first pass goes forward through all segments. Where an UPDATE gave the row another key, that key is
-//! followed from there on; where the row came from another key, that one is looked for from there back
-//! to where the row began. Of the rows that were found only their places are kept.
+//! A first pass goes forward through all segments. If an UPDATE changed the row's key, the new key is
+//! followed from there on; if the row had another key before, that one is searched backward to the row's
+//! origin. Only the positions of the results are kept.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
@@ -23,27 +23,27 @@ use archive::lock::Lock;
 use archive::segment::Key;
 use archive::time::Time;
 
-/// More than anybody reads, at some 100 bytes each.
+/// Sufficient for any reader, at some 100 bytes each.
 const MOST: usize = 1_000_000;
 
-/// What is asked.
+/// The query.
 pub struct Question {
-    /// The table; with it its partitions, or what it is a partition of.
+    /// The table, with its partitions or its ancestors.
     pub tables: Vec<Table>,
     /// Values of the columns, in the order of [`Table::columns`].
     pub values: Vec<Value<'static>>,
-    /// They are a key: no other row has them, and the row is followed where they change.
+    /// They are a key: no other row has them, and changes of the key are followed.
     pub is_key: bool,
     pub since: Option<Time>,
     pub until: Option<Time>,
-    /// Whether indexes that are made are written to the archive.
+    /// Whether new indexes are written to the archive.
     pub may_write: bool,
 }
 
 /// The relations of an index by their names.
 type Written = HashMap<TableName, Vec<u32>>;
 
-/// Searches a database's files. `between` is called now and then; what it fails with ends the search.
+/// Searches a database's files. `between` is called regularly; its error ends the search.
 pub fn search<E: From<Error>>(
     database: &DatabaseDir,
     question: &Question,
@@ -99,9 +99,9 @@ struct Search<'q> {
     /// First lines of COPY blocks.
     heads: Vec<Vec<u8>>,
     commands: Vec<String>,
-    /// The words above the effects that were found.
+    /// The statements above the effects found.
     typed: Vec<Typed>,
-    /// Lines of which nobody can tell whether they were of the row.
+    /// Lines of which it is unknown whether they concern the row.
     untold: u64,
     /// Keys that were not followed, because there were too many.
     unfollowed: u64,
@@ -206,7 +206,7 @@ impl Search<'_> {
                         None => "the end".to_owned(),
                     }
                 ));
-                // A compressed file is not read on behind an error.
+                // A compressed file cannot be read after an error.
                 reader = None;
             }
             if pass.hits.len() + self.hits.len() > MOST {
@@ -272,7 +272,7 @@ impl Search<'_> {
         let file = &self.files.files[nth];
         let path = file.chain.segment_path(file.name, Stored::Plain);
         let mut lines = Lines::resume(bytes, key, block.open.clone(), block.at, block.line);
-        // Which of our tables a name as it is written is, until a rename may have come.
+        // Which of our tables a name denotes, until the next possible rename.
         let mut known: HashMap<Vec<u8>, Option<usize>> = HashMap::new();
         let mut copy: Option<CopyBlock> = None;
         if let Some(head) = &block.open.copy {
@@ -329,7 +329,7 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// A transaction without a time (decoder_raw's) is of any time.
+    /// A transaction without a time (decoder_raw's) matches any time.
     fn is_of_time(&self, transaction: &Transaction) -> bool {
         let time = transaction.commit_time;
         let since = self.question.since.zip(time);
@@ -349,7 +349,7 @@ impl Search<'_> {
         })
     }
 
-    /// What is after a rename is named too: a statement that makes the table anew, say.
+    /// Later names are included: a statement may re-create the table, for example.
     fn is_named(&self, ddl: &Ddl<'_>, command: &str, place: Place) -> bool {
         self.names
             .iter()
@@ -409,7 +409,7 @@ impl Search<'_> {
         let Some(table) = table else { return };
         let what = What::Statement(operation);
         let Some(statement) = Statement::parse(line) else {
-            // It may be about any row.
+            // It may concern any row.
             pass.hit(lines, place, transaction, What::Unread(operation));
             return;
         };
@@ -421,7 +421,7 @@ impl Search<'_> {
     }
 }
 
-/// The effects of one statement follow each other.
+/// The effects of one statement are consecutive.
 fn number_of_typed(known: &mut Vec<Typed>, typed: &Typed) -> u32 {
     if known.last() != Some(typed) {
         known.push(typed.clone());

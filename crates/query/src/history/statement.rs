@@ -1,13 +1,13 @@
-//! One row change, read back from its line: the table, and the values that it names.
+//! Parses the line of one row change: the table, and its values.
 //!
-//! Reads the dialect of the output plugin (`output_plugin::row_sql`), which is decoder_raw's with a
-//! longer WHERE. What is not understood is `None`, never a guess: whoever asks treats such a line as
-//! one that may concern any row.
+//! Parses the dialect of the output plugin (`output_plugin::row_sql`), which is decoder_raw's with a longer
+//! WHERE. Anything unexpected results in `None`: the caller treats such a line as one that may concern any
+//! row.
 
 use super::literal::{copy_field, name_of, Value};
 use super::scanner::Words;
 
-/// What a statement does.
+/// The operation of a statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
     Insert,
@@ -21,13 +21,13 @@ pub type Pair<'a> = (std::borrow::Cow<'a, [u8]>, Value<'a>);
 /// A row change.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Statement<'a> {
-    /// What an INSERT puts into the row, or an UPDATE sets.
+    /// The values of an INSERT, or of SET in an UPDATE.
     pub new: Vec<Pair<'a>>,
-    /// By what an UPDATE or DELETE finds the row.
+    /// The values by which an UPDATE or DELETE identifies the row.
     pub old: Vec<Pair<'a>>,
 }
 
-/// The operation and the table, as it is written, of a line that changes one row.
+/// The operation and the table, as written, of a line that changes one row.
 pub fn head(line: &[u8]) -> Option<(Operation, &[u8])> {
     let mut words = Words::new(line);
     let operation = pass_head(&mut words)?;
@@ -48,7 +48,7 @@ fn pass_head(words: &mut Words<'_>) -> Option<Operation> {
     Some(operation)
 }
 
-/// The tables of a TRUNCATE line, as they are written.
+/// The tables of a TRUNCATE line, as written.
 pub fn truncated(line: &[u8]) -> Option<Vec<&[u8]>> {
     let mut words = Words::new(line);
     words.expect(b"TRUNCATE ")?;
@@ -63,7 +63,7 @@ pub fn truncated(line: &[u8]) -> Option<Vec<&[u8]>> {
     }
 }
 
-/// The table of a COPY block's first line, as it is written.
+/// The table of a COPY block's first line, as written.
 pub fn copied(line: &[u8]) -> Option<&[u8]> {
     let mut words = Words::new(line);
     words.expect(b"COPY ")?;
@@ -103,7 +103,7 @@ fn columns<'a>(words: &mut Words<'a>) -> Option<Vec<&'a [u8]>> {
 }
 
 impl<'a> Statement<'a> {
-    /// Reads a line that [`head`] knows.
+    /// Parses a line that [`head`] accepts.
     pub fn parse(line: &'a [u8]) -> Option<Statement<'a>> {
         let mut words = Words::new(line);
         let operation = pass_head(&mut words)?;
@@ -123,12 +123,12 @@ impl<'a> Statement<'a> {
         Some(statement)
     }
 
-    /// The row's value before.
+    /// The row's previous value.
     pub fn before(&self, column: &[u8]) -> Option<&Value<'a>> {
         find(&self.old, column)
     }
 
-    /// The row's value after; a column that an UPDATE does not set keeps the one that it had.
+    /// The row's new value; a column that an UPDATE does not set keeps its value.
     pub fn after(&self, column: &[u8]) -> Option<&Value<'a>> {
         find(&self.new, column).or_else(|| self.before(column))
     }
@@ -190,7 +190,7 @@ fn sought<'a>(words: &mut Words<'a>) -> Option<Vec<Pair<'a>>> {
     }
     loop {
         let pair = comparison(words)?;
-        // The second comparison of a column, of its text, says the same.
+        // The second comparison of a column, of its text, is redundant.
         if find(&pairs, &pair.0).is_none() {
             pairs.push(pair);
         }
@@ -227,7 +227,7 @@ fn comparison<'a>(words: &mut Words<'a>) -> Option<Pair<'a>> {
         operator.identifier()?;
         *words = Words::new(&words.rest()[end + 2..]);
     } else {
-        // Whatever the operator of the type's equality is called.
+        // Whatever the name of the type's equality operator.
         let end = memchr::memchr(b' ', words.rest())?;
         *words = Words::new(&words.rest()[end + 1..]);
     }

@@ -292,7 +292,7 @@ impl<'a> Change<'a> {
     fn set_type(&mut self, old: &Column, new: &Column) -> Result<(), Unhandled> {
         // One to the same type re-creates constraints of child tables, with other names.
         let is_said = is_other_type(old, new)
-            || (self.new.below.is_some() && not_null::is_made_anew(old, new));
+            || (self.new.below.is_some() && not_null::is_recreated(old, new));
         if !is_said || self.kept.is_typed || !self.kept.above(old, new).is_empty() {
             return Ok(());
         }

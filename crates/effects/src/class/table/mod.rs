@@ -145,7 +145,7 @@ impl NotNull {
     }
 
     /// Everything except the OID is the same.
-    pub fn is_made_anew_as(&self, other: &NotNull) -> bool {
+    pub fn is_recreated_as(&self, other: &NotNull) -> bool {
         let renewed = NotNull {
             oid: other.oid,
             ..self.clone()

@@ -38,7 +38,7 @@ pub fn alter(
             }
         }
         // ALTER COLUMN … TYPE re-creates the same one, also at replay.
-        (Some(was), Some(is)) if was.oid != is.oid && !was.is_made_anew_as(is) => {
+        (Some(was), Some(is)) if was.oid != is.oid && !was.is_recreated_as(is) => {
             let lost = |(old, new): &(&Above, &Above)| {
                 old.constraint.is_some() && new.constraint.is_none()
             };
@@ -64,7 +64,7 @@ pub fn alter(
         (None, None) => {}
     }
     let before = old.constraint.as_ref().filter(|was| {
-        let is_same = |is: &NotNull| is.oid == was.oid || was.is_made_anew_as(is);
+        let is_same = |is: &NotNull| is.oid == was.oid || was.is_recreated_as(is);
         new.constraint.as_ref().is_some_and(is_same)
     });
     comment_not_null(
@@ -163,9 +163,9 @@ pub fn ensure_inherited_name<'a>(
 }
 
 /// Whether ALTER COLUMN … TYPE has re-created the same constraint.
-pub fn is_made_anew(old: &Column, new: &Column) -> bool {
+pub fn is_recreated(old: &Column, new: &Column) -> bool {
     let both = old.constraint.as_ref().zip(new.constraint.as_ref());
-    both.is_some_and(|(was, is)| was.oid != is.oid && was.is_made_anew_as(is))
+    both.is_some_and(|(was, is)| was.oid != is.oid && was.is_recreated_as(is))
 }
 
 fn is_named(above: &Above, name: &str) -> bool {

@@ -16,7 +16,7 @@ use crate::pg::failure::Failure;
 const LONGEST_KEY: usize = 100;
 
 /// A value that cannot be output as text.
-struct Unworded {
+struct Unwritable {
     position: usize,
     column: String,
     /// NULL can be written instead.
@@ -38,14 +38,14 @@ impl Writer<'_> {
         // Caches of its output functions may be in an inconsistent state.
         invalidation::note_everything();
         let (old, new) = change.rows();
-        let mut unworded = values_without_text(table, old);
-        unworded.extend(values_without_text(table, new));
-        if unworded.is_empty() || !unworded.iter().all(|value| value.may_be_null) {
+        let mut unwritable = values_without_text(table, old);
+        unwritable.extend(values_without_text(table, new));
+        if unwritable.is_empty() || !unwritable.iter().all(|value| value.may_be_null) {
             return self.leave_out(table, relation, change, &failure.in_full());
         }
         let row = named(table, change);
         let mut positions: Vec<usize> = Vec::new();
-        for value in &unworded {
+        for value in &unwritable {
             if !positions.contains(&value.position) {
                 positions.push(value.position);
                 let (column, reason) = (&value.column, &value.reason);
@@ -93,7 +93,7 @@ impl Writer<'_> {
     }
 }
 
-fn values_without_text(table: &mut TableSql, row: Option<&Row>) -> Vec<Unworded> {
+fn values_without_text(table: &mut TableSql, row: Option<&Row>) -> Vec<Unwritable> {
     let Some(row) = row else { return Vec::new() };
     let mut found = Vec::new();
     for column in written_columns(&table.description.columns) {
@@ -104,7 +104,7 @@ fn values_without_text(table: &mut TableSql, row: Option<&Row>) -> Vec<Unworded>
         let output = &column.kind.output;
         if let Err(failure) = guarded(|| output.with_text(value, |_| ())) {
             raise_if_passing(&failure);
-            found.push(Unworded {
+            found.push(Unwritable {
                 position: column.index,
                 column: String::from_utf8_lossy(&column.quoted).into_owned(),
                 may_be_null: !column.is_key && !column.may_refuse_null(),
