@@ -202,13 +202,16 @@ fn worker_of_value(reader: &str, kind: &str, value: &str) -> f64 {
         .back_up();
     make_value_table(&c, kind);
     c.flush();
-    let worker = c.capture_pid();
-    process::forget_peak(&worker);
-    let before = process::peak_megabytes(&worker);
+    // The slot names its reader only while that reads.
+    let worker =
+        || c.sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'pg_incrbackup capture'");
+    let pid = worker();
+    process::forget_peak(&pid);
+    let before = process::peak_megabytes(&pid);
     c.sql(&format!("INSERT INTO large VALUES (1, {value})"));
     c.flush();
-    assert_eq!(c.capture_pid(), worker, "the worker began again");
-    (process::peak_megabytes(&worker) - before) * 1_048_576.0 / VALUE as f64
+    assert_eq!(worker(), pid, "the worker began again");
+    (process::peak_megabytes(&pid) - before) * 1_048_576.0 / VALUE as f64
 }
 
 fn session_of_value(kind: &str, value: &str) -> f64 {
