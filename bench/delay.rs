@@ -77,7 +77,7 @@ impl Run {
         let mut observer = c.session();
         observer.send("SELECT at, lsn FROM observe()");
         let worker = c.capture_pid();
-        let looked = Look::at(&worker);
+        let looked = Sample::at(&worker);
         let run = load(c, rate);
         let (switches_per_second, cpu_share) = looked.since(&worker);
         c.flush();
@@ -128,13 +128,13 @@ fn load(c: &Cluster, rate: Option<&str>) -> f64 {
 }
 
 /// What a process has done up to a moment.
-struct Look {
+struct Sample {
     at: Instant,
     switches: f64,
     cpu: f64,
 }
 
-impl Look {
+impl Sample {
     fn at(pid: &str) -> Self {
         Self {
             at: Instant::now(),
@@ -157,7 +157,7 @@ impl Look {
 /// A worker that has nothing to do, watched for a while: here the time is what is measured.
 fn rest(c: &Cluster) -> (f64, f64) {
     let worker = c.capture_pid();
-    let looked = Look::at(&worker);
+    let looked = Sample::at(&worker);
     std::thread::sleep(REST);
     looked.since(&worker)
 }

@@ -16,16 +16,16 @@ const DECODER_RAW: Contestant = Contestant::Peer("decoder_raw");
 const DATABASE: &str = "restored";
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Way {
+enum Method {
     RestoreSh,
     /// With this synchronous_commit.
     DecoderRaw(&'static str),
     Subscription,
 }
 
-/// One way's turns.
+/// One method's turns.
 struct Turns {
-    way: Way,
+    method: Method,
     took: Vec<Took>,
 }
 
@@ -47,12 +47,12 @@ pub fn measure(report: &mut Report, repeats: usize) {
          subscription's walsender included. \"× ours\": as a multiple of restore.sh's.",
     );
     let mut replays = Replays::of_reference();
-    let mut all = replays.ways();
+    let mut all = replays.methods();
     turns::alternate(&mut all, repeats, |round, turns| {
-        let took = replays.turn(turns.way);
+        let took = replays.turn(turns.method);
         eprintln!(
             "bench: replay, round {round}: {}: {:.2} s, cpu {:.2} s",
-            turns.way.name(),
+            turns.method.name(),
             took.seconds,
             took.cpu
         );
@@ -78,37 +78,42 @@ impl Replays {
         }
     }
 
-    fn ways(&self) -> Vec<Turns> {
-        let mut ways = vec![Way::RestoreSh, Way::Subscription];
+    fn methods(&self) -> Vec<Turns> {
+        let mut methods = vec![Method::RestoreSh, Method::Subscription];
         if server::has_plugin(self.wal.cluster.installation(), "decoder_raw") {
-            ways.extend(["off", "on"].map(Way::DecoderRaw));
+            methods.extend(["off", "on"].map(Method::DecoderRaw));
         }
-        let turns = |way| Turns {
-            way,
+        let turns = |method| Turns {
+            method,
             took: Vec::new(),
         };
-        ways.into_iter().map(turns).collect()
+        methods.into_iter().map(turns).collect()
     }
 
     /// One replay, and the look whether it was one. Ours still holds the time of the base.
-    fn turn(&mut self, way: Way) -> Took {
+    fn turn(&mut self, method: Method) -> Took {
         let source = &self.wal.cluster;
-        if way != Way::RestoreSh {
+        if method != Method::RestoreSh {
             let before = source.root().join("archive.before").join(source.database());
             let base = replay::restore(&before, &self.target, DATABASE, &[]);
             self.bases.push(base);
         }
-        let took = match way {
-            Way::RestoreSh => {
+        let took = match method {
+            Method::RestoreSh => {
                 let archive = source.database_directory();
                 replay::restore(&archive, &self.target, DATABASE, &[])
             }
-            Way::DecoderRaw(commit) => self.run_output(commit),
-            Way::Subscription => self.subscribe(),
+            Method::DecoderRaw(commit) => self.run_output(commit),
+            Method::Subscription => self.subscribe(),
         };
         let replayed = contents(&self.target, DATABASE);
         let wanted = contents(source, source.database());
-        assert_eq!(replayed, wanted, "{} replayed something else", way.name());
+        assert_eq!(
+            replayed,
+            wanted,
+            "{} replayed something else",
+            method.name()
+        );
         replay::remove(&self.target, DATABASE);
         took
     }
@@ -159,16 +164,16 @@ impl Replays {
 
     fn show(&self, report: &mut Report, all: &[Turns]) {
         let base = middle(&self.bases);
-        let of = |turns: &Turns| match turns.way {
-            Way::RestoreSh => middle(&turns.took).without(base),
+        let of = |turns: &Turns| match turns.method {
+            Method::RestoreSh => middle(&turns.took).without(base),
             _ => middle(&turns.took),
         };
-        let find = |way| all.iter().find(|turns| turns.way == way).map(of);
-        let ours = find(Way::RestoreSh).expect("ours is measured");
+        let find = |method| all.iter().find(|turns| turns.method == method).map(of);
+        let ours = find(Method::RestoreSh).expect("ours is measured");
         let row = |turns: &Turns| {
             let took = of(turns);
             vec![
-                turns.way.name(),
+                turns.method.name(),
                 figure(took.seconds),
                 figure(took.cpu),
                 figure(took.seconds / ours.seconds),
@@ -189,11 +194,13 @@ impl Replays {
         );
         let header = ["replayed by", "s", "CPU s", "× ours", "by CPU"];
         report.table(&header, &rows);
-        let turns = all.iter().map(|turns| (turns.way.name(), raw(&turns.took)));
+        let turns = all
+            .iter()
+            .map(|turns| (turns.method.name(), raw(&turns.took)));
         let bases = ("restore.sh, the base alone".to_string(), raw(&self.bases));
         let raw = turns.chain([bases]).collect::<serde_json::Map<_, _>>();
         report.raw("restore", "reference", raw.into());
-        if let Some(peer) = find(Way::DecoderRaw("off")) {
+        if let Some(peer) = find(Method::DecoderRaw("off")) {
             let what = "restore: times as fast as decoder_raw's output";
             let ratio = (peer.seconds / ours.seconds, peer.cpu / ours.cpu);
             report.ratio_at_least(what, 4.0, ratio);
@@ -201,15 +208,15 @@ impl Replays {
     }
 }
 
-impl Way {
+impl Method {
     fn name(self) -> String {
         match self {
-            Way::RestoreSh => "restore.sh".to_string(),
-            Way::DecoderRaw("off") => "psql -f, decoder_raw".to_string(),
-            Way::DecoderRaw(commit) => {
+            Method::RestoreSh => "restore.sh".to_string(),
+            Method::DecoderRaw("off") => "psql -f, decoder_raw".to_string(),
+            Method::DecoderRaw(commit) => {
                 format!("psql -f, decoder_raw, synchronous_commit = {commit}")
             }
-            Way::Subscription => "native subscription".to_string(),
+            Method::Subscription => "native subscription".to_string(),
         }
     }
 }

@@ -17,6 +17,8 @@ use crate::{place, status, workers};
 
 /// Lower priority than capture and the server's own work.
 const NICENESS: i32 = 10;
+/// An index may be deleted at any time: it is missed within this time.
+const LONGEST: Duration = Duration::from_secs(3600);
 /// Minimum time between attempts if the last one did not reduce the number of missing indexes.
 const RETRY: Duration = Duration::from_secs(600);
 
@@ -25,7 +27,7 @@ const RETRY: Duration = Duration::from_secs(600);
 pub struct Indexing {
     attempts: HashMap<u32, Attempt>,
     /// Where no index was missing, and under which [`state`].
-    whole: HashMap<u32, (u64, bool)>,
+    complete: HashMap<u32, ((u64, bool), Instant)>,
 }
 
 struct Attempt {
@@ -41,7 +43,8 @@ impl Indexing {
         let number = database.to_u32();
         // Before the look: what is closed meanwhile makes it another one.
         let state = state(database);
-        if self.whole.get(&number) == Some(&state) {
+        let last = self.complete.get(&number);
+        if last.is_some_and(|(then, at)| *then == state && at.elapsed() < LONGEST) {
             return;
         }
         let missing = match place::find(database) {
@@ -49,7 +52,7 @@ impl Indexing {
             _ => None,
         };
         if missing == Some(0) {
-            self.whole.insert(number, state);
+            self.complete.insert(number, (state, Instant::now()));
         }
         let missing = missing.unwrap_or(0);
         if missing == 0 {

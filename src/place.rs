@@ -8,8 +8,10 @@ use archive::claim::{self, Claim, Hold, Server, To};
 use archive::layout::Directories;
 use archive::owner::Identity;
 use archive::{ArchiveRoot, ChainDir, DatabaseDir};
+use pgrx::bgworkers::BackgroundWorker;
 use pgrx::prelude::*;
 
+use crate::pg::catalogs::databases;
 use crate::pg::failure::Failure;
 use crate::pg::server;
 use crate::settings;
@@ -142,11 +144,14 @@ pub fn end_chain(database: pg_sys::Oid, reason: &str) -> Result<(), Failure> {
     }
 }
 
-/// [`end_chain`] in each directory of this server whose database is none of `existing`, which are all. One where that
-/// fails is in no other's way.
-pub fn end_chains_of_dropped(existing: &[pg_sys::Oid]) -> Result<(), Failure> {
+/// [`end_chain`] in each directory of this server whose database does not exist. If it fails in one, the others are done
+/// all the same. For the launcher.
+pub fn end_chains_of_dropped() -> Result<(), Failure> {
     let mut outcome = Ok(());
-    for of in all()? {
+    let directories = all()?;
+    // Afterwards: a database whose directory was found exists.
+    let existing = BackgroundWorker::transaction(databases::all);
+    for of in directories {
         let (database, found) = (pg_sys::Oid::from(of.database_oid), of.directory);
         if existing.contains(&database) {
             continue;
@@ -165,7 +170,7 @@ pub fn end_chains_of_dropped(existing: &[pg_sys::Oid]) -> Result<(), Failure> {
 
 fn end_chain_in(found: DatabaseDir, database: pg_sys::Oid, reason: &str) -> Result<(), Failure> {
     let owned = match hold(&found, database, To::Write) {
-        Err(archive::Error::NotOwner { .. }) => return Ok(()),
+        Err(archive::Error::NotOwner { .. } | archive::Error::NoOwner { .. }) => return Ok(()),
         hold => Owned {
             directory: found,
             hold: hold?,

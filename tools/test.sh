@@ -21,7 +21,7 @@ step() {
     shift
     started=$(date +%s)
     echo "=== $name"
-    { "$@" 2>&1 || echo "step failed: $name"; } | tee -a "$log"
+    { "$@" 2>&1 || printf '\nstep failed: %s\n' "$name"; } | tee -a "$log"
     echo "=== $name: $(($(date +%s) - started)) s"
     if grep -qxF "step failed: $name" "$log"; then
         failed_steps="$failed_steps, $name"
@@ -38,7 +38,8 @@ finish() {
     passed=$((passed - $(grep -c '^whole ' "$skipped_tests")))
     skipped=$(sed 's/^[a-z]* //' "$skipped_tests" | sort -u)
     [ -z "$failed_steps" ] || echo "failed: ${failed_steps#, }"
-    echo "$passed passed, $failed failed, $(echo "$skipped" | grep -c .) skipped: $(echo "$skipped" | paste -sd';')"
+    names=$(echo "$skipped" | paste -sd';')
+    echo "$passed passed, $failed failed, $(echo "$skipped" | grep -c .) skipped${names:+: $names}"
     [ -z "$failed_steps" ] && [ "$passed" -gt 0 ]
     exit
 }

@@ -121,7 +121,5 @@ fn timed_out(function: &str, limit: Duration, entry: &DatabaseStatus) -> Failure
         .detail(format!(
             "The files are {behind} bytes of WAL behind the server.{worker}"
         ))
-        .hint(
-            "Nothing is lost; capture continues. Use a longer timeout, or see incr_slot_health().",
-        )
+        .hint("Nothing is lost; capture continues. See incr_slot_health().")
 }

@@ -121,8 +121,9 @@ pub fn teardown(drop_slot: bool) -> Result<String, Failure> {
     if !drop_slot {
         let held = status::update(database, |entry| entry.held = true);
         held.ok_or_else(preflight::no_room)?;
-        workers::step_aside(database);
+        let stepped = transaction::catch(|| workers::step_aside(database));
         workers::resume(database);
+        stepped?;
         return Ok(format!(
             "capture is stopped; slot {name} retains all WAL from now on"
         ));
@@ -130,7 +131,8 @@ pub fn teardown(drop_slot: bool) -> Result<String, Failure> {
     // First, because an error rolls it back, and the slot is not dropped.
     let (identities, left) = replica_identity::give_back();
     backup::drop_slot(database, &name)?;
-    place::end_chain(database, backup::TORN_DOWN)?;
+    let ended = place::end_chain(database, backup::TORN_DOWN);
+    ended.inspect_err(|_| workers::resume(database))?;
     status::forget(database);
     workers::wake_launcher();
     for table in left {

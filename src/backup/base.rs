@@ -9,7 +9,7 @@
 
 use std::path::PathBuf;
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use archive::base::{complete_manifest, remove_leftovers, BaseDir};
 use archive::layout::BaseName;
@@ -31,9 +31,6 @@ use crate::status::BasePhase;
 
 /// How often a base that lost the wait for a lock is retried.
 const ATTEMPTS: u32 = 5;
-/// The fence waits this long at a time: DDL that arrives in the meantime queues behind it.
-const FENCE_TIMEOUT_MS: u32 = 1000;
-const FENCE_PAUSE: Duration = Duration::from_millis(500);
 
 /// The directory of the unfinished base, for the exit callback.
 static IN_MAKING: Mutex<Option<PathBuf>> = Mutex::new(None);
@@ -191,23 +188,17 @@ fn ensure_name_is_free(chain: &ChainDir) -> Result<(), Failure> {
 /// Acquires the fence by repeated short waits.
 fn raise_fence(history: pg_sys::Oid) -> Result<Fence, Failure> {
     board::enter(BasePhase::Fencing);
-    let start = Instant::now();
-    loop {
-        if let Some(fence) = Fence::raise_within(history, FENCE_TIMEOUT_MS)? {
-            board::wait_for("");
-            return Ok(fence);
-        }
+    let fence = Fence::raise(history, |waited| {
         let holders = fence::holders(history)?;
         let separator = if holders.is_empty() { "" } else { ": " };
         board::wait_for(&format!(
             "open transactions that have changed the schema, for {} s{separator}{holders}",
-            start.elapsed().as_secs()
+            waited.as_secs()
         ));
-        let pause_over = Instant::now() + FENCE_PAUSE;
-        while Instant::now() < pause_over {
-            server::wait_a_moment(FENCE_PAUSE);
-        }
-    }
+        Ok(())
+    })?;
+    board::wait_for("");
+    Ok(fence)
 }
 
 /// True when a transaction that the snapshot does not see has changed the schema. Under the fence

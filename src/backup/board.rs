@@ -14,10 +14,10 @@ use crate::workers;
 /// once. The number distinguishes this base from others; `None` if a base is in progress or the board is
 /// full.
 pub fn claim(database: pgrx::pg_sys::Oid, pid: i32) -> Option<u64> {
-    let current = status::read(database).map_or(0, |entry| entry.base.pid);
-    let is_stale = current != 0 && !server::is_backend_alive(current);
+    let current = status::read(database).unwrap_or_default().base;
+    let is_stale = current.pid != 0 && !current.is_running();
     status::update(database, |entry| {
-        if entry.base.pid != 0 && !(is_stale && entry.base.pid == current) {
+        if entry.base.pid != 0 && !(is_stale && entry.base.pid == current.pid) {
             return None;
         }
         entry.base = BaseStatus {
@@ -45,8 +45,8 @@ pub fn release(database: pgrx::pg_sys::Oid, number: u64) {
     });
 }
 
-/// The worker takes over the claim, before it connects. False where it must not: a command needs the database for
-/// itself, and this job has failed.
+/// The worker takes over the claim, before it connects. False where it must not: a command requires exclusive use of
+/// the database, and this job has failed.
 pub fn begin(database: pgrx::pg_sys::Oid) -> bool {
     let may_connect = workers::may_connect(database, |entry, me| {
         entry.base.pid = me;
@@ -60,8 +60,8 @@ pub fn begin(database: pgrx::pg_sys::Oid) -> bool {
             base.phase = BasePhase::Failed;
             base.finished_at = time::calendar().timestamp_micros();
             base.error
-                .set("a command on the database needs it for itself");
-            base.hint.set("Try again when that command is over.");
+                .set("another command requires exclusive use of the database");
+            base.hint.set("Try again when it has finished.");
             base.error_code = pgrx::PgSqlErrorCode::ERRCODE_OBJECT_IN_USE as i32;
         });
     }
@@ -104,6 +104,8 @@ pub fn note(progress: Progress) {
 /// The job has ended.
 pub fn end(outcome: &Result<(), Failure>) {
     crate::offsite::want(server::my_database());
+    // A setup that failed after it had dropped the slot.
+    workers::resume(server::my_database());
     update(|base| {
         base.finished_at = time::calendar().timestamp_micros();
         base.waiting_for.set("");

@@ -87,7 +87,7 @@ pub fn prune_ddl_history() {
 pub fn start_if_due(database: pg_sys::Oid) {
     let entry = status::read(database).unwrap_or_default();
     let is_running = |pid: i32| pid != 0 && server::is_process_alive(pid);
-    if is_running(entry.expiry.pid) || is_running(entry.base.pid) {
+    if is_running(entry.expiry.pid) || entry.base.is_running() {
         return;
     }
     let since = time::calendar().timestamp_micros() - entry.expiry.done_at;

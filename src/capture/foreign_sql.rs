@@ -208,7 +208,7 @@ fn on_one_line(sql: &[u8]) -> Vec<u8> {
         match byte {
             b'\'' => {
                 let (value, after) = quoted(after, b'\'');
-                crate::pg::text::quote::push_literal(&mut out, &value);
+                archive::literal::push_literal(&mut out, &value);
                 rest = after;
             }
             b'"' => {

@@ -19,7 +19,7 @@ use super::stream::StreamReader;
 use crate::backup::{self};
 use crate::pg::decoding::slot;
 use crate::pg::decoding::timeline::{self, Shared};
-use crate::pg::server::{self, session};
+use crate::pg::server::{self, session, signals};
 use crate::pg::types::xid;
 use crate::place::{self, Owned};
 use crate::settings::{self, Reader};
@@ -42,8 +42,10 @@ pub extern "C-unwind" fn pg_incrbackup_capture_main(argument: pg_sys::Datum) {
         status::update_existing(database, |entry| entry.phase = Phase::SteppedAside);
         return;
     }
-    BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGHUP | SignalWakeFlags::SIGTERM);
+    // It may have to wait for a lock on the database.
+    signals::end_on_sigterm();
     workers::connect(Some(database));
+    BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGHUP | SignalWakeFlags::SIGTERM);
     let outcome = PgTryBuilder::new(AssertUnwindSafe(|| capture(database)))
         .catch_others(|error| Err(caught(error)))
         .execute();

@@ -4,9 +4,11 @@ use archive::escape::percent_encode;
 use archive::segment::SETTINGS;
 
 use crate::output_plugin::ddl_history::MEMBER_OF;
-use crate::pg::ddl::catalog::{current_role, is_usual, search_path, setting};
+use crate::pg::ddl::catalog::{current_role, is_usual, search_path};
+use crate::pg::ddl::node::c_string;
 use crate::pg::ddl::node::Sql;
 use crate::pg::ddl::roles::memberships_of_current_role;
+use crate::pg::server::guc;
 
 /// Settings that change the meaning of a statement's text, or what it creates. (Not
 /// standard_conforming_strings: the text is written so that it means the same under either.)
@@ -57,7 +59,9 @@ fn with_settings(text: &[u8]) -> Session {
     let mut settings = b"{".to_vec();
     let names = ALWAYS.iter().chain(constants);
     for name in names.filter(|name| !is_usual(name)) {
-        let Some(value) = setting(name).filter(|value| differs(name, value)) else {
+        let Some(value) =
+            guc::bytes(&c_string(name.as_bytes())).filter(|value| differs(name, value))
+        else {
             continue;
         };
         if settings.len() > 1 {

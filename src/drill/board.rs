@@ -4,7 +4,6 @@ use archive::time;
 use pgrx::prelude::*;
 
 use crate::pg::failure::Failure;
-use crate::pg::server;
 use crate::status::{self, DrillPhase, DrillStatus};
 use crate::{preflight, workers};
 
@@ -12,8 +11,8 @@ use crate::{preflight, workers};
 /// progress. The number distinguishes this drill from others.
 pub fn claim(database: pg_sys::Oid, pid: i32, conninfo: &str) -> Result<u64, Failure> {
     let current = status::read(database).unwrap_or_default();
-    let is_stale = |pid: i32| pid != 0 && !server::is_process_alive(pid);
-    let (stale_drill, stale_base) = (is_stale(current.drill.pid), is_stale(current.base.pid));
+    let stale_drill = current.drill.pid != 0 && !current.drill.is_running();
+    let stale_base = current.base.pid != 0 && !current.base.is_running();
     let claimed = status::update(database, |entry| {
         if entry.drill.pid != 0 && !(stale_drill && entry.drill.pid == current.drill.pid) {
             return Err("a drill of this database is already in progress");
@@ -64,7 +63,7 @@ pub fn begin(database: pg_sys::Oid) -> Option<String> {
         drill.recorded = 0;
         drill
             .error
-            .set("a command on the database needs it for itself");
+            .set("another command requires exclusive use of the database");
         drill.is_claimed = false;
         finish(drill);
     });
@@ -72,9 +71,20 @@ pub fn begin(database: pg_sys::Oid) -> Option<String> {
 }
 
 /// The same for a worker that connects to no database.
-pub fn begin_tidying(database: pg_sys::Oid) {
+pub fn begin_cleaning_up(database: pg_sys::Oid) {
+    workers::serve(database);
     update(database, |drill| {
         take_over(drill, std::process::id() as i32);
+    });
+}
+
+/// It exits: if it reported no result, it was stopped.
+pub fn leave_cleaning_up(database: pg_sys::Oid) {
+    update(database, |drill| {
+        if drill.pid == std::process::id() as i32 {
+            drill.phase = DrillPhase::Idle;
+            drill.pid = 0;
+        }
     });
 }
 

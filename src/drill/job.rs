@@ -83,9 +83,10 @@ pub extern "C-unwind" fn pg_incrbackup_drill_main(argument: pg_sys::Datum) {
 #[no_mangle]
 pub extern "C-unwind" fn pg_incrbackup_drill_tidy_main(argument: pg_sys::Datum) {
     let database = pg_sys::Oid::from(argument.value() as u32);
+    board::begin_cleaning_up(database);
+    signals::at_exit(|| board::leave_cleaning_up(workers::served_database()));
     signals::end_on_sigterm();
     workers::connect(None);
-    board::begin_tidying(database);
     process::end_with_this_process();
     board::enter(database, DrillPhase::Dropping);
     let outcome = transaction::catch(|| tidy(database)).and_then(|result| result);

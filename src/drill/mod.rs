@@ -38,7 +38,6 @@ pub use self::tidying::Tidying;
 
 use crate::backup::schedule;
 use crate::pg::failure::Failure;
-use crate::pg::server;
 use crate::{place, settings, status};
 
 /// Every recorded drill of this database, oldest first.
@@ -67,9 +66,8 @@ pub fn start_if_due(database: pg_sys::Oid, known: &mut LastDrills) {
         return;
     }
     let entry = status::read(database).unwrap_or_default();
-    let is_alive = |pid: i32| pid != 0 && server::is_process_alive(pid);
     let is_away = entry.held || entry.aside_for != 0 || !entry.broken.is_empty();
-    if is_away || is_alive(entry.base.pid) || is_alive(entry.drill.pid) {
+    if is_away || entry.base.is_running() || entry.drill.is_running() {
         return;
     }
     let Ok(Some(chain)) = place::latest_chain(database) else {

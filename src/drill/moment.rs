@@ -6,7 +6,7 @@
 //! is truncated before its rows are read. Because of transactions that are just committing, the snapshot may
 //! correspond to no LSN; then another one is taken.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use archive::{flags, moment, ChainDir, Lsn};
 use pgrx::prelude::*;
@@ -24,9 +24,6 @@ use crate::pg::server::{self, session};
 use crate::status::{DatabaseStatus, DrillPhase, Phase};
 use crate::workers;
 
-/// The fence waits this long at a time: DDL that arrives in the meantime queues behind it.
-const FENCE_TIMEOUT_MS: u32 = 1000;
-const PAUSE: Duration = Duration::from_millis(500);
 /// Total time to wait for transactions that have changed the schema.
 const LONGEST_FENCE_WAIT: Duration = Duration::from_secs(600);
 /// How long capture may take to catch up, at first and while the fence is held.
@@ -143,24 +140,17 @@ fn ensure_nothing_is_lost(chain: &ChainDir) -> Result<(), Failure> {
 }
 
 fn raise_fence(history: pg_sys::Oid) -> Result<Fence, Failure> {
-    let start = Instant::now();
-    loop {
+    Fence::raise(history, |waited| {
         client::ensure_in_time()?;
-        if let Some(fence) = Fence::raise_within(history, FENCE_TIMEOUT_MS)? {
-            return Ok(fence);
-        }
-        if start.elapsed() > LONGEST_FENCE_WAIT {
+        if waited > LONGEST_FENCE_WAIT {
             return Err(prerequisite(format!(
                 "transactions that have changed the schema were open for {} s",
                 LONGEST_FENCE_WAIT.as_secs()
             ))
             .hint("End them, or run drills at another time."));
         }
-        let pause_over = Instant::now() + PAUSE;
-        while Instant::now() < pause_over {
-            server::wait_a_moment(PAUSE);
-        }
-    }
+        Ok(())
+    })
 }
 
 /// Waits until the files reach `lsn`.

@@ -90,7 +90,7 @@ pub fn judge_directory(row: &mut Row, database: pg_sys::Oid) {
         // Its file system may not be mounted: then the chain continues when it is.
         None => row.because(
             Level::Emergency,
-            "the directory holds no chain of this slot",
+            "the directory does not contain the chain of this slot",
         ),
     }
 }
@@ -98,8 +98,8 @@ pub fn judge_directory(row: &mut Row, database: pg_sys::Oid) {
 /// A chain that is newer than the slot's own is the one that a restore would use.
 fn judge_foreign_chains(row: &mut Row, database: pg_sys::Oid, own: &ChainDir) {
     let found = place::find(database).ok().flatten();
-    let strange = found.and_then(|found| found.foreign_chains().ok());
-    for number in strange.unwrap_or_default() {
+    let foreign = found.and_then(|found| found.foreign_chains().ok());
+    for number in foreign.unwrap_or_default() {
         row.because(
             Level::Critical,
             format!(
@@ -221,7 +221,7 @@ fn judge_drills(row: &mut Row, database: pg_sys::Oid, chain: &ChainDir) {
         Level::Warning
     };
     let since = match passed {
-        Some(at) => format!("the last drill passed at {}", time::iso(at)),
+        Some(at) => format!("the last passed drill was at {}", time::iso(at)),
         None => "no drill has passed yet".to_string(),
     };
     row.because(

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use pgrx::prelude::*;
 
+use crate::pg::failure::Failure;
 use crate::workers::doubled;
 use crate::{place, settings, status};
 
@@ -31,8 +32,8 @@ impl Dropped {
         }
     }
 
-    /// Ends the chains of databases that are not among `existing`, which are all, where a look is due.
-    pub fn end_chains(&mut self, existing: &[pg_sys::Oid]) {
+    /// Ends the chains of databases that do not exist, if a check is due.
+    pub fn end_chains(&mut self) {
         let pause = match self.failures {
             0 => LONGEST,
             failures => doubled(FIRST_RETRY, failures - 1, LONGEST),
@@ -46,7 +47,7 @@ impl Dropped {
             self.failures = self.failures.saturating_add(1);
             return;
         }
-        let Err(failure) = place::end_chains_of_dropped(existing) else {
+        let Err(failure) = place::end_chains_of_dropped() else {
             self.failures = 0;
             self.told.clear();
             return;
@@ -54,7 +55,11 @@ impl Dropped {
         self.failures = self.failures.saturating_add(1);
         if self.told != failure.in_full() {
             self.told = failure.in_full();
-            failure.log(PgLogLevel::WARNING);
+            let message = "pg_incrbackup: could not end the chain of a dropped database";
+            Failure::new(failure.code, message)
+                .detail(failure.in_full())
+                .hint("Nothing is lost. It is retried.")
+                .log(PgLogLevel::WARNING);
         }
     }
 }

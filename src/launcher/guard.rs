@@ -124,13 +124,13 @@ impl Guard {
         }
     }
 
-    /// Tells the capture worker of a database to end; true where it is gone.
-    fn has_ended(&mut self, database: pg_sys::Oid) -> bool {
+    /// Terminates the capture worker of a database; true if it has exited.
+    fn terminate_capture(&mut self, database: pg_sys::Oid) -> bool {
         let number = database.to_u32();
         let on_board = status::read(database).map_or(0, |entry| entry.pid);
         // The process, not its word on the board: it holds the slot until its very end.
         let mut pids = self.told.get(&number).into_iter().chain([&on_board]);
-        let is_alive = |pid: &&i32| **pid != 0 && server::is_backend_alive(**pid);
+        let is_alive = |pid: &&i32| server::is_process_alive(**pid);
         let Some(pid) = pids.find(is_alive) else {
             return true;
         };
@@ -151,7 +151,7 @@ impl Guard {
         if !status::has_room(database) && chain().is_some_and(|chain| chain.info.ended.is_some()) {
             return true;
         }
-        if !self.has_ended(database) {
+        if !self.terminate_capture(database) {
             return false;
         }
         note_break(database, reason);
@@ -160,7 +160,7 @@ impl Guard {
 
     /// The server comes first: its disk fills up for a backup that stands still.
     fn drop_slot(&mut self, database: pg_sys::Oid, name: &str, held: u64) {
-        if !self.has_ended(database) {
+        if !self.terminate_capture(database) {
             return;
         }
         let dropped = transaction::run(|| {

@@ -124,7 +124,7 @@ impl Launcher {
                 ..Known::default()
             };
         }
-        self.dropped.end_chains(&databases);
+        self.dropped.end_chains();
         let mut sleep = LOOK_INTERVAL.min(self.guard.longest_sleep());
         if self
             .last_tidy
@@ -210,6 +210,11 @@ impl Launcher {
                     entry.phase,
                     Phase::Starting | Phase::Streaming | Phase::CaughtUp
                 ) {
+                    // It was terminated while it connected.
+                    if entry.aside_for != 0 {
+                        entry.phase = Phase::SteppedAside;
+                        return;
+                    }
                     entry.phase = Phase::WaitingToRetry;
                     const MESSAGE: &str =
                         "the capture worker exited unexpectedly; see the server log";
@@ -224,11 +229,11 @@ impl Launcher {
             // A refused setup is reported to the backend that waits for it.
             let since = archive::time::calendar().timestamp_micros() - entry.base.finished_at;
             let has_just_ended = (0..ENDED_BASE_STAYS.as_micros() as i64).contains(&since);
-            let is_busy = entry.base.pid != 0
+            let is_busy = entry.base.is_running()
                 || has_just_ended
-                || entry.drill.pid != 0
+                || entry.drill.is_running()
                 || entry.offsite.pid != 0
-                || entry.aside_for != 0
+                || server::is_process_alive(entry.aside_for)
                 || entry.pid != 0;
             if !backed_up.contains(&database) && !is_busy && entry.broken.is_empty() {
                 status::forget(database);
@@ -258,7 +263,7 @@ impl Launcher {
             return LOOK_INTERVAL;
         }
         // A worker started by an earlier launcher.
-        if entry.pid != 0 && server::is_backend_alive(entry.pid) {
+        if server::is_process_alive(entry.pid) {
             return LOOK_INTERVAL;
         }
         let now = archive::time::now().timestamp_micros();

@@ -1,7 +1,7 @@
 //! A value's text as an SQL literal, depending on its type.
 
 use crate::pg::decoding::value::Form;
-use crate::pg::text::quote::push_literal;
+use archive::literal::push_literal;
 
 /// The context of the literal. Beside a comparison operator an unquoted float would be parsed as numeric and
 /// compared in another type, so it is quoted there.

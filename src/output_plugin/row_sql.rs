@@ -11,7 +11,7 @@ use super::relations::{written_columns, TableSql};
 use crate::pg::decoding::column_type::Equality;
 use crate::pg::decoding::relation::{Column, Identity};
 use crate::pg::decoding::value::{push_hex, Form, Row};
-use crate::pg::text::quote::push_escaped;
+use archive::literal::push_escaped;
 
 /// PostgreSQL's lexer doubles its buffer for a literal, up to less than 1 GB (scan.l, addlit).
 const LONGEST_LITERAL: usize = (1 << 29) - 1;

@@ -102,7 +102,7 @@ impl From<archive::Error> for Failure {
         let failure = Failure::new(code_of(&error), error.to_string());
         match error {
             archive::Error::InUse { .. } => {
-                failure.hint("Try again when the restore or incr_verify() has finished.")
+                failure.hint("Try again later.")
             }
             archive::Error::TooManyChanges { .. } => {
                 failure.hint("Narrow the time range with since and until.")

@@ -1,6 +1,9 @@
 //! The parts of a database's entry that are written by workers other than capture.
 
+use std::time::Duration;
+
 use super::{BasePhase, Text, LONGEST_PATH};
+use crate::pg::server;
 
 /// The part of an entry about closed files: compression and archive_command.
 #[derive(Clone, Copy, Default)]
@@ -184,7 +187,22 @@ pub struct BaseStatus {
     pub waiting_for: Text<300>,
 }
 
+/// A worker starts within this time after its claim, or not at all: the postmaster may fail to fork it.
+const LONGEST_START: Duration = Duration::from_secs(60);
+
+/// False also for a process that no longer exists, and for a claim whose worker was never started.
+fn is_running(pid: i32, is_claimed: bool, started_at: i64) -> bool {
+    let age = archive::time::now().timestamp_micros() - started_at;
+    let may_start = age < LONGEST_START.as_micros() as i64;
+    server::is_process_alive(pid) && (!is_claimed || may_start)
+}
+
 impl DrillStatus {
+    /// True while its worker runs, or is about to start.
+    pub fn is_running(&self) -> bool {
+        is_running(self.pid, self.is_claimed, self.started_at)
+    }
+
     /// Process id of the worker itself; 0 while none has started.
     pub fn worker(&self) -> i32 {
         if self.is_claimed {
@@ -196,6 +214,11 @@ impl DrillStatus {
 }
 
 impl BaseStatus {
+    /// True while its worker runs, or is about to start.
+    pub fn is_running(&self) -> bool {
+        is_running(self.pid, self.is_claimed, self.started_at)
+    }
+
     /// Process id of the worker itself; 0 while none has started.
     pub fn worker(&self) -> i32 {
         if self.is_claimed {

@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use pgrx::prelude::*;
 
-use super::{end_others, terminate_and_wait, wake_launcher};
+use super::{end_others, has_slot, terminate_and_wait, wake_launcher};
+use crate::pg::server;
 use crate::status::{self, DatabaseStatus};
 
 /// The database of this worker, also before it has connected.
@@ -22,12 +23,23 @@ pub fn served_database() -> pg_sys::Oid {
     pg_sys::Oid::from(SERVED.load(Ordering::Relaxed))
 }
 
-/// To be called by a worker before it connects to `database`; `announce` puts the process id, which it is given, on the
-/// board. False, and nothing was announced, where the worker must not connect.
-pub fn may_connect(database: pg_sys::Oid, announce: impl FnOnce(&mut DatabaseStatus, i32)) -> bool {
+/// This process is a worker of `database`, which it may not be connected to.
+pub fn serve(database: pg_sys::Oid) {
     SERVED.store(database.to_u32(), Ordering::Relaxed);
+}
+
+/// To be called by a worker before it connects to `database`; `announce` puts the process id, which it is given, on the
+/// board. False, and nothing is announced, if the worker must not connect.
+pub fn may_connect(database: pg_sys::Oid, announce: impl FnOnce(&mut DatabaseStatus, i32)) -> bool {
+    serve(database);
     let me = std::process::id() as i32;
+    let needed_by = status::read(database).map_or(0, |entry| entry.aside_for);
+    // Its transaction, or its work, ended in an error.
+    let is_stale = !server::is_process_alive(needed_by);
     let is_free = status::update(database, |entry| {
+        if is_stale && entry.aside_for == needed_by {
+            entry.aside_for = 0;
+        }
         let is_free = entry.aside_for == 0;
         if is_free {
             announce(entry, me);
@@ -41,10 +53,16 @@ pub fn may_connect(database: pg_sys::Oid, announce: impl FnOnce(&mut DatabaseSta
 /// exits. Returns when they have exited; raises an error if capture does not.
 pub fn step_aside(database: pg_sys::Oid) {
     let me = std::process::id() as i32;
-    let capture = status::update_existing(database, |entry| {
+    let note = |entry: &mut DatabaseStatus| {
         entry.aside_for = me;
         entry.pid
-    });
+    };
+    // Shortly after a start it has no entry yet.
+    let capture = if has_slot(database) {
+        status::update(database, note)
+    } else {
+        status::update_existing(database, note)
+    };
     end_others(database);
     if !terminate_and_wait(capture.unwrap_or(0)) {
         resume(database);

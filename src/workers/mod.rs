@@ -11,7 +11,7 @@ use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerBuilder};
 use pgrx::prelude::*;
 
 pub use self::answer::{ask_to_flush, wait_for};
-pub use self::aside::{may_connect, resume, served_database, step_aside};
+pub use self::aside::{may_connect, resume, serve, served_database, step_aside};
 pub use self::end::{backoff, doubled, end_others, terminate_and_wait};
 pub use self::slot::{has_slot, is_our_plugin, slot_name, slot_plugin};
 use crate::pg::failure::Failure;

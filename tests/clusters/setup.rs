@@ -161,6 +161,22 @@ fn it_can_be_cancelled_while_it_waits() {
     c.assert_restores();
 }
 
+/// It has dropped the slot by then, and keeps the other workers away.
+#[test]
+fn a_new_chain_can_be_cancelled_while_it_waits() {
+    let c = Cluster::backed_up();
+    c.sql("CREATE TABLE t (a int PRIMARY KEY)");
+    let mut holder = c.session();
+    holder.run("BEGIN; INSERT INTO t VALUES (1)");
+    let setup = "SELECT * FROM incr_setup(new_chain => true)";
+    let error = c.sql_error(&format!("SET statement_timeout = '3 s'; {setup}"));
+    assert_eq!(error.sqlstate, "57014", "{error}");
+    holder.run("COMMIT");
+    wait_until("setup can run again", || c.try_sql(setup).is_ok());
+    c.sql("INSERT INTO t VALUES (2)");
+    c.assert_restores();
+}
+
 #[test]
 fn a_standby_is_refused() {
     let primary = Cluster::builder().start();

@@ -48,7 +48,7 @@ pub struct Watch {
 }
 
 /// One look: when, where the server's WAL ended, what the slot was told.
-struct Look {
+struct Sample {
     at: Instant,
     written: u64,
     confirmed: u64,
@@ -65,7 +65,7 @@ impl Watch {
         let told = Arc::clone(&stop);
         let thread = std::thread::spawn(move || {
             let mut seen = Seen::default();
-            let mut looks: Vec<Look> = Vec::new();
+            let mut looks: Vec<Sample> = Vec::new();
             while !told.load(Ordering::Relaxed) {
                 let began = Instant::now();
                 let row = session.run(QUERY);
@@ -86,7 +86,7 @@ impl Watch {
 }
 
 impl Seen {
-    fn note(&mut self, row: &str, at: Instant, looks: &mut Vec<Look>) {
+    fn note(&mut self, row: &str, at: Instant, looks: &mut Vec<Sample>) {
         self.looks += 1;
         let mut fields = row.rsplitn(4, '|');
         let mut lsn = || -> u64 {
@@ -121,7 +121,7 @@ impl Seen {
             self.problems
                 .push(format!("the slot has stood still for {stood:?}"));
         }
-        looks.push(Look {
+        looks.push(Sample {
             at,
             written,
             confirmed,

@@ -7,10 +7,10 @@ use std::sync::{Mutex, MutexGuard};
 
 /// Shared by the clients of all rounds.
 #[derive(Default)]
-pub struct Ledger(Mutex<Book>);
+pub struct Ledger(Mutex<Entries>);
 
 #[derive(Default)]
-pub struct Book {
+pub struct Entries {
     last: u64,
     /// Committed numbers, and by which client. A client's numbers grow.
     pub committed: BTreeMap<u64, usize>,
@@ -21,7 +21,7 @@ pub struct Book {
 }
 
 impl Ledger {
-    pub fn book(&self) -> MutexGuard<'_, Book> {
+    pub fn book(&self) -> MutexGuard<'_, Entries> {
         self.0
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner())

@@ -1,12 +1,12 @@
-//! The owner of a database's directory: the one server that writes there.
+//! Which server may write below a database's directory: its one owner ([`crate::owner`]).
 //!
-//! `owner.json` says who it is, and is compared, not only shown: a copy of the server that was promoted with
-//! the same settings is another one. `owner.lock` says who writes at the moment. Each process that writes has
-//! it shared, and begins only where `owner.json` names its own server and the lock names its own start of
-//! that server. Either of the two is changed only under the lock alone, so nobody writes meanwhile, and
-//! nobody is replaced who writes. The kernel gives the lock back when a process ends, however it ends.
+//! `owner.json` identifies it, and is compared, not only shown: a copy of the server that was promoted with
+//! the same settings is a different one. `owner.lock` shows which server is writing. Each process that writes
+//! holds it shared, and starts only if `owner.json` names its own server and the lock names the current start
+//! of that server. Both are changed only under an exclusive lock, so no process is writing then, and no
+//! server that is writing is replaced. The kernel releases the lock when a process exits in any way.
 //!
-//! Whoever is refused leaves nothing behind, not even the lock's file.
+//! A refused server leaves nothing behind, not even the lock file.
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
@@ -250,7 +250,7 @@ fn try_lock(database: &DatabaseDir, lock: &File, how: FlockOperation) -> Result<
 }
 
 fn is_at(file: &File, path: &Path) -> Result<bool> {
-    let locked = file.metadata().map_err(Error::io("look at", path))?;
+    let locked = file.metadata().map_err(Error::io("stat", path))?;
     Ok(fs::symlink_metadata(path)
         .is_ok_and(|named| (named.dev(), named.ino()) == (locked.dev(), locked.ino())))
 }

@@ -210,7 +210,7 @@ pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
 fn ensure_absent(path: &Path) -> Result<()> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(Error::io("look at", path)(error)),
+        Err(error) => Err(Error::io("stat", path)(error)),
         Ok(_) => Err(Error::io("create", path)(
             std::io::ErrorKind::AlreadyExists.into(),
         )),

@@ -13,7 +13,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use memchr::memmem::Finder;
 use rustix::fs::{flock, FlockOperation};
@@ -165,13 +165,19 @@ pub fn read_strictly<E: From<Error>>(
     between: &mut dyn FnMut() -> std::result::Result<(), E>,
 ) -> std::result::Result<Manifest, E> {
     let path = chain.manifest();
-    let _lock = match durable::open_to_read(&path) {
-        Ok(file) => {
-            lock_shared(&file, between)?.map_err(|errno| Error::io("lock", &path)(errno.into()))?;
-            file
+    let _lock = loop {
+        match durable::open_to_read(&path) {
+            Ok(file) => {
+                lock_shared(&file, between)?
+                    .map_err(|errno| Error::io("lock", &path)(errno.into()))?;
+                // It may have been replaced during the wait.
+                if is_current(&file, &path)? {
+                    break Some(file);
+                }
+            }
+            Err(error) if is_missing(&error) => break None,
+            Err(error) => return Err(error.into()),
         }
-        Err(error) if is_missing(&error) => return Ok(Manifest::default()),
-        Err(error) => return Err(error.into()),
     };
     let bytes = content(chain)?;
     let mut manifest = parse(&bytes);
@@ -335,8 +341,7 @@ fn open_locked_by(
     loop {
         let file = durable::open_for_appending(&path)?;
         take(&file)?.map_err(|errno| Error::io("lock", &path)(errno.into()))?;
-        let ours = file.metadata().map_err(Error::io("look at", &path))?.ino();
-        if !fs::symlink_metadata(&path).is_ok_and(|there| there.ino() == ours) {
+        if !is_current(&file, &path)? {
             continue;
         }
         let others = parts::others(chain)?;
@@ -348,6 +353,12 @@ fn open_locked_by(
             durable::remove_if_there(&part)?;
         }
     }
+}
+
+/// True if this is the file of that name, not one that was replaced.
+fn is_current(file: &File, path: &Path) -> Result<bool> {
+    let ours = file.metadata().map_err(Error::io("stat", path))?.ino();
+    Ok(fs::symlink_metadata(path).is_ok_and(|there| there.ino() == ours))
 }
 
 /// Returns the remaining length.

@@ -1,12 +1,5 @@
-//! The owner of a database's directory: the one server that writes there.
-//!
-//! `owner.json` identifies it, and is compared, not only shown: a copy of the server that was promoted with
-//! the same settings is a different one. `owner.lock` shows which server is writing. Each process that writes
-//! holds it shared, and starts only if `owner.json` names its own server and the lock names the current start
-//! of that server. Both are changed only under an exclusive lock, so no process is writing then, and no
-//! server that is writing is replaced. The kernel releases the lock when a process exits in any way.
-//!
-//! A refused server leaves nothing behind, not even the lock file.
+//! `owner.json`: the one server that writes below a database's directory. Which one it becomes is decided in
+//! [`crate::claim`].
 
 use std::fmt;
 use std::io::ErrorKind;

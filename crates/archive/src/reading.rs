@@ -90,7 +90,7 @@ pub fn read(
     let Some(file) = open(database, name).map_err(Error::io("open", &path))? else {
         return Ok(None);
     };
-    let metadata = file.metadata().map_err(Error::io("look at", &path))?;
+    let metadata = file.metadata().map_err(Error::io("stat", &path))?;
     if !metadata.is_file() {
         return Err(Error::damaged(&path, 0, "it is not a file"));
     }

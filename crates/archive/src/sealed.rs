@@ -67,7 +67,7 @@ pub(crate) fn bytes_below(path: &Path) -> Result<u64> {
     for file in files_below(path)? {
         let path = path.join(file);
         bytes += fs::symlink_metadata(&path)
-            .map_err(Error::io("look at", &path))?
+            .map_err(Error::io("stat", &path))?
             .len();
     }
     Ok(bytes)
@@ -138,7 +138,7 @@ pub(crate) fn files_below(root: &Path) -> Result<Vec<String>> {
                 format!("{directory}/{name}")
             };
             let path = root.join(&relative);
-            let metadata = fs::symlink_metadata(&path).map_err(Error::io("look at", &path))?;
+            let metadata = fs::symlink_metadata(&path).map_err(Error::io("stat", &path))?;
             if metadata.is_dir() {
                 directories.push(relative);
             } else if metadata.is_file() {
@@ -160,7 +160,7 @@ fn all_names_in(directory: &Path) -> Result<Vec<String>> {
         .map(|entry| {
             let name = entry.map_err(failed())?.file_name();
             name.into_string().map_err(|name| {
-                let why = "its name is none that the archive gives";
+                let why = "its name is not valid UTF-8";
                 Error::damaged(&directory.join(name), 0, why)
             })
         })

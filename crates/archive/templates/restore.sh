@@ -903,7 +903,9 @@ open_chain() {  # NUMBER: what follows is about this chain
     # A copy has the manifest in parts.
     : >"$work/manifest"
     for file in "$chain_dir/manifest.jsonl" "$chain_dir"/manifest-*.jsonl; do
-        [ ! -f "$file" ] || cat "$file" >>"$work/manifest" || die "$file can't be read"
+        [ -f "$file" ] || continue
+        cat "$file" >>"$work/manifest" || die "could not read $file"
+        echo >>"$work/manifest"
     done
     awk -v out="$work/named" '
         function field(name,  at, rest) {

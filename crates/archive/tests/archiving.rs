@@ -314,6 +314,50 @@ fn the_manifest_of_a_copy_comes_in_parts() {
     );
 }
 
+/// What is no part any more, because lines before it were forgotten, says nothing twice.
+#[test]
+fn a_manifest_in_parts_expires_and_the_copy_still_verifies() {
+    let place = Place::new();
+    let copy = Copy::of(&place);
+    let mut days = 0;
+    loop {
+        fill(&place, days..days + 50);
+        days += 50;
+        let entries = manifest::read(&place.chain).unwrap().entries;
+        if days >= 100 && manifest::in_parts(&entries).len() > 1 {
+            break;
+        }
+    }
+    archive_all(&place, &copy, Compression::None);
+    let parts = |chain: &archive::ChainDir| {
+        let names = archive::durable::names_in(&chain.path).unwrap();
+        names.iter().filter(|name| is_manifest(name)).count()
+    };
+    let copied = &copy.database().chains().unwrap()[0];
+    assert!(parts(copied) > 1);
+    for day in [days + 10, days + 11, days + 50] {
+        fill(&place, day..day + 1);
+        archive_all(&place, &copy, Compression::None);
+        expiry::expire(
+            &place.database,
+            &RULES,
+            at(day as i64 * DAY + 60),
+            &mut || {},
+        )
+        .unwrap();
+    }
+    archive_all(&place, &copy, Compression::None);
+    let here = manifest::read(&place.chain).unwrap().entries.len();
+    assert!(here < 100, "{here}");
+    // The files are still there, and only those are lines about.
+    let strictly = manifest::read_strictly::<Error>(copied, &mut || Ok(())).unwrap();
+    assert_eq!(strictly.damaged, []);
+    assert_eq!(strictly.entries.len(), here);
+    drop(manifest::lock(copied).unwrap());
+    assert_eq!(parts(copied), 1);
+    assert_eq!(manifest::read(copied).unwrap().entries.len(), here);
+}
+
 #[test]
 fn what_went_before_anybody_copied_is_told_by_the_copy() {
     let place = Place::new();

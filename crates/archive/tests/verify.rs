@@ -268,7 +268,7 @@ fn a_file_in_a_base_whose_name_is_not_utf_8_is_found() {
     assert!(
         problems
             .iter()
-            .any(|problem| problem.problem.contains("none that the archive gives")),
+            .any(|problem| problem.problem.contains("not valid UTF-8")),
         "{problems:?}"
     );
 }

@@ -49,13 +49,6 @@ pub fn current_role() -> (Sql, bool) {
     }
 }
 
-/// The value of a setting as text; `None` if there is no such setting.
-pub fn setting(name: &str) -> Option<Sql> {
-    let name = c_string(name.as_bytes());
-    // SAFETY: missing is allowed; the answer is copied at once.
-    unsafe { bytes(pg_sys::GetConfigOption(name.as_ptr(), true, false)) }
-}
-
 extern "C-unwind" {
     // utils/xml.h and commands/tablespace.h
     static xmloption: std::ffi::c_int;

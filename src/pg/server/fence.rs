@@ -5,10 +5,16 @@
 //! lock_timeout and retried: a waiting SHARE lock would block all later DDL. A session-level lock is kept
 //! across commits; a rollback releases it.
 
+use std::time::{Duration, Instant};
+
 use pgrx::prelude::*;
 
 use super::{query, session, transaction};
 use crate::pg::failure::Failure;
+
+/// One attempt waits this long: DDL of other sessions queues behind it.
+const TIMEOUT_MS: u32 = 1000;
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// The fence, held until dropped.
 pub struct Fence {
@@ -22,8 +28,27 @@ impl Fence {
         acquire(&tag, true).then_some(Fence { tag })
     }
 
-    /// Waits for open DDL at most `timeout_ms`. Only outside a transaction.
-    pub fn raise_within(history: pg_sys::Oid, timeout_ms: u32) -> Result<Option<Fence>, Failure> {
+    /// Raises it by repeated short waits, so that sessions are not held up for long. `between` is called after each that
+    /// was in vain, with the time since the first; its error ends the attempts. Only outside a transaction.
+    pub fn raise(
+        history: pg_sys::Oid,
+        mut between: impl FnMut(Duration) -> Result<(), Failure>,
+    ) -> Result<Fence, Failure> {
+        let start = Instant::now();
+        loop {
+            if let Some(fence) = Fence::raise_within(history, TIMEOUT_MS)? {
+                return Ok(fence);
+            }
+            between(start.elapsed())?;
+            let pause_over = Instant::now() + PAUSE;
+            while Instant::now() < pause_over {
+                super::wait_a_moment(PAUSE);
+            }
+        }
+    }
+
+    /// Waits for open DDL at most `timeout_ms`.
+    fn raise_within(history: pg_sys::Oid, timeout_ms: u32) -> Result<Option<Fence>, Failure> {
         let tag = tag_of(history);
         session::set_text(c"lock_timeout", &timeout_ms.to_string());
         let outcome = transaction::run(|| Ok::<_, Failure>(acquire(&tag, false)));

@@ -183,7 +183,7 @@ unsafe extern "C-unwind" fn check_conninfo(
 ) -> bool {
     // SAFETY: guc.c hands over a pointer to a NUL-terminated string.
     let conninfo = unsafe { CStr::from_ptr(*value) };
-    let hint = c"Write it in UTF-8, or what is not into a service file: 'service=...'.";
+    let hint = c"Use UTF-8, or put other values into a service file: 'service=...'.";
     let Ok(conninfo) = conninfo.to_str() else {
         return ensure_utf8(conninfo, hint);
     };

@@ -67,11 +67,11 @@ impl State {
                 0.hash(&mut self.hasher);
                 return Ok(());
             }
-            Err(error) => return Err(Error::io("look at", path)(error)),
+            Err(error) => return Err(Error::io("stat", path)(error)),
         };
         let facts = (found.ino(), found.size(), found.mtime(), found.mtime_nsec());
         facts.hash(&mut self.hasher);
-        let modified = found.modified().map_err(Error::io("look at", path))?;
+        let modified = found.modified().map_err(Error::io("stat", path))?;
         self.newest = self.newest.max(Time::from(modified));
         Ok(())
     }

@@ -75,6 +75,12 @@ impl Notes {
         self.by_file.get(file)
     }
 
+    /// Files whose names start like this.
+    pub(super) fn names_of<'a>(&'a self, start: &'a str) -> impl Iterator<Item = &'a str> {
+        let names = self.by_file.keys().map(String::as_str);
+        names.filter(move |name| name.starts_with(start))
+    }
+
     fn take(&mut self, note: Note) {
         self.lines += 1;
         self.by_file.insert(note.file.clone(), note);
@@ -100,7 +106,7 @@ impl NotesWriter {
                 Err(errno) => return Err(Error::io("lock", &path)(errno.into())),
             }
             // A rewrite has replaced the file.
-            let ours = file.metadata().map_err(Error::io("look at", &path))?.ino();
+            let ours = file.metadata().map_err(Error::io("stat", &path))?.ino();
             if fs::symlink_metadata(&path).is_ok_and(|there| there.ino() == ours) {
                 durable::fsync_parent(&path)?;
                 let bytes = durable::read(&path)?;
@@ -122,7 +128,7 @@ impl NotesWriter {
         let length = self
             .file
             .metadata()
-            .map_err(Error::io("look at", &self.path))?
+            .map_err(Error::io("stat", &self.path))?
             .len();
         let added = pass("archived: write")
             .and_then(|()| self.file.write_all(&line))
@@ -139,13 +145,13 @@ impl NotesWriter {
 
     /// Removes obsolete lines if there are many. `is_kept` gets the file.
     pub fn tidy(&mut self, is_kept: impl Fn(&str) -> bool) -> Result<()> {
-        let worth = self
+        let needed = self
             .notes
             .by_file
             .keys()
             .filter(|file| is_kept(file))
             .count();
-        if self.notes.lines < 2 * worth + MANY {
+        if self.notes.lines < 2 * needed + MANY {
             return Ok(());
         }
         let mut kept: Vec<&Note> = self

@@ -236,7 +236,7 @@ impl List<'_> {
             }
             let path = path.join(&file);
             let bytes = fs::symlink_metadata(&path)
-                .map_err(Error::io("look at", &path))?
+                .map_err(Error::io("stat", &path))?
                 .len();
             let sha256 = match sums.get(&file) {
                 Some(sha256) => sha256.clone(),
@@ -261,8 +261,17 @@ impl List<'_> {
             self.small(chain.path.join(file), name(file))?;
         }
         let parts = manifest::in_parts(&self.manifest_of_copy(chain, entries));
-        // The first comes last: an earlier version's, which is the whole, is complete until the others are there.
-        for (part, content) in parts.into_iter().rev() {
+        let start = name("manifest-");
+        let others = self.notes.names_of(&start);
+        let others = others.filter_map(|other| other.rsplit('/').next());
+        let mut left: Vec<&str> = others
+            .filter(|other| !parts.iter().any(|(part, _)| part == other))
+            .collect();
+        left.sort_unstable();
+        // The first comes last: an earlier version's, which is the whole, is complete until the others are there. What
+        // lines are left in a part that begins with none of them are in the first, too.
+        let emptied = left.iter().map(|part| ((*part).to_owned(), Vec::new()));
+        for (part, content) in parts.into_iter().rev().chain(emptied) {
             let sha256 = checksum::of_bytes(&content);
             let name = name(&part);
             let note = self.notes.of(&name);

@@ -256,7 +256,7 @@ fn read_back(
     pause: &mut dyn FnMut(),
 ) -> Result<Option<Checksum>> {
     let mut file = durable::open_to_read(path)?;
-    let size = file.metadata().map_err(Error::io("look at", path))?.len();
+    let size = file.metadata().map_err(Error::io("stat", path))?.len();
     if listed.file_sha256 != listed.sha256 && listed.file_bytes == size {
         let sum = checksum::of_file(path)?;
         if sum.sha256 == listed.file_sha256 {

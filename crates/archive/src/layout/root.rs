@@ -35,7 +35,7 @@ impl ArchiveRoot {
             Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
                 return Err(DirectoryError::MissingParent(path.to_owned()));
             }
-            Err(error) => return Err(DirectoryError::io("look at", path)(error)),
+            Err(error) => return Err(DirectoryError::io("stat", path)(error)),
         };
         match metadata {
             None => make(path, data_directory)?,
@@ -109,10 +109,10 @@ fn ensure_apart(
 ) -> std::result::Result<(), DirectoryError> {
     let real = existing
         .canonicalize()
-        .map_err(DirectoryError::io("look at", existing))?;
+        .map_err(DirectoryError::io("stat", existing))?;
     let real_data = data_directory
         .canonicalize()
-        .map_err(DirectoryError::io("look at", data_directory))?;
+        .map_err(DirectoryError::io("stat", data_directory))?;
     if real.starts_with(&real_data) {
         return Err(DirectoryError::InsideDataDirectory(path.to_owned()));
     }

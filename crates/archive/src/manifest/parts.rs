@@ -1,9 +1,9 @@
 //! The manifest of a copy is in parts, so that a file more of it is not all of it again.
 //!
 //! `manifest.jsonl` is the first part and ends where the next begins, `manifest-<segment>.jsonl`: its first line is that
-//! segment's. Which segments begin one their checksums say, so parts stay what they are when lines before them are
-//! forgotten. A part that nothing replaces any more says what others say again. Where a copy comes back as an
-//! archive, whoever takes the manifest's lock first makes one file of them.
+//! segment's. The segments' checksums determine which ones start a part, so that removing lines at the front changes
+//! few parts; one that no longer exists is archived once more, empty. If a copy comes back as an archive, the first
+//! process that locks the manifest joins them.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -17,10 +17,10 @@ use crate::layout::{ChainDir, SegmentName};
 const PREFIX: &str = "manifest-";
 const SUFFIX: &str = ".jsonl";
 
-/// Lines that a part has at least, and one in how many segments begins the next behind them.
+/// Minimum number of lines of a part, and the average number of further segments up to the one that starts the next.
 const LINES: usize = 64;
 
-/// These lines in parts: the name of each, and its content.
+/// Splits these lines; returns the name and the contents of each part.
 pub fn in_parts(entries: &[Entry]) -> Vec<(String, Vec<u8>)> {
     let mut parts = Vec::new();
     let (mut name, mut begin) = (MANIFEST.to_owned(), 0);
@@ -40,7 +40,7 @@ pub fn in_parts(entries: &[Entry]) -> Vec<(String, Vec<u8>)> {
     parts
 }
 
-/// The name of the part that begins here, where one does.
+/// The name of the part that starts with this line, if one does.
 fn name_of_next(entry: &Entry) -> Option<String> {
     let digits = entry.sha256.get(..4)?;
     let number = usize::from_str_radix(digits, 16).ok()?;
@@ -51,7 +51,7 @@ fn name_of_next(entry: &Entry) -> Option<String> {
     Some(format!("{PREFIX}{segment}{SUFFIX}"))
 }
 
-/// All parts but the first, in order.
+/// All parts except the first, in order.
 pub(super) fn others(chain: &ChainDir) -> Result<Vec<PathBuf>> {
     let mut names = match durable::names_in(&chain.path) {
         Err(error) if is_missing(&error) => Vec::new(),
@@ -62,7 +62,7 @@ pub(super) fn others(chain: &ChainDir) -> Result<Vec<PathBuf>> {
     Ok(names.iter().map(|name| chain.path.join(name)).collect())
 }
 
-/// What the others hold, each line once. `first` is what the first holds.
+/// The lines of the others that are not in `first`, each once.
 pub(super) fn lines_of(others: &[PathBuf], first: &[u8]) -> Result<Vec<u8>> {
     let mut seen: HashSet<Vec<u8>> = lines(first).map(<[u8]>::to_vec).collect();
     let mut all = Vec::new();
@@ -77,7 +77,7 @@ pub(super) fn lines_of(others: &[PathBuf], first: &[u8]) -> Result<Vec<u8>> {
     Ok(all)
 }
 
-/// Lines that end.
+/// Complete lines.
 fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     let lines = bytes.split_inclusive(|byte| *byte == b'\n');
     lines.filter(|line| line.ends_with(b"\n"))

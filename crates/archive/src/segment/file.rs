@@ -156,7 +156,7 @@ impl SegmentFile {
     /// A file that was removed or moved can still be written and fsynced, but its contents are lost.
     fn ensure_in_place(&mut self) -> Result<()> {
         let ours = self.file.metadata();
-        let ours = ours.map_err(Error::io("look at", &self.path))?;
+        let ours = ours.map_err(Error::io("stat", &self.path))?;
         let there = std::fs::symlink_metadata(&self.path);
         let is_ours =
             there.is_ok_and(|there| (there.dev(), there.ino()) == (ours.dev(), ours.ino()));

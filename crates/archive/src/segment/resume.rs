@@ -294,7 +294,7 @@ impl ChainDir {
             let name = durable::beside(path, &format!(".damaged-{number}"));
             match name.symlink_metadata() {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(name),
-                Err(error) => return Err(Error::io("look at", &name)(error)),
+                Err(error) => return Err(Error::io("stat", &name)(error)),
                 Ok(_) => number += 1,
             }
         }

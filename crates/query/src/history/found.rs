@@ -10,6 +10,7 @@ use super::literal::Value;
 use super::names::Place;
 use super::statement::{self, Operation};
 use archive::error::Result;
+use archive::literal::push_literal;
 use archive::lock::Lock;
 use archive::lsn::Lsn;
 use archive::time::Time;
@@ -90,13 +91,13 @@ impl Found {
         (files, lock): (Files, Lock),
         hits: BTreeMap<Place, Hit>,
         (heads, commands, typed): (Vec<Vec<u8>>, Vec<String>, Vec<Typed>),
-        untold: u64,
+        undecided: u64,
         unfollowed: u64,
     ) -> Found {
         let mut last = Vec::new();
-        if untold > 0 {
+        if undecided > 0 {
             last.push(format!(
-                "{untold} changes of the table identify their rows by other columns: some may concern this row"
+                "{undecided} changes of the table identify their rows by other columns: some may concern this row"
             ));
         }
         if unfollowed > 0 {
@@ -270,22 +271,4 @@ fn insert_of(head: &[u8], row: &[u8]) -> Vec<u8> {
     }
     insert.extend_from_slice(b");");
     insert
-}
-
-/// As written by the output plugin.
-fn push_literal(out: &mut Vec<u8>, text: &[u8]) {
-    if memchr::memchr3(b'\\', b'\n', b'\r', text).is_some() {
-        out.push(b'E');
-    }
-    out.push(b'\'');
-    for byte in text {
-        match byte {
-            b'\'' => out.extend_from_slice(b"''"),
-            b'\\' => out.extend_from_slice(b"\\\\"),
-            b'\n' => out.extend_from_slice(b"\\n"),
-            b'\r' => out.extend_from_slice(b"\\r"),
-            byte => out.push(*byte),
-        }
-    }
-    out.push(b'\'');
 }

@@ -28,7 +28,7 @@ pub struct Pass {
     /// The start of the last row with the key, for a backward pass.
     pub birth: Option<Place>,
     pub unfollowed: u64,
-    pub untold: u64,
+    pub undecided: u64,
 }
 
 /// The open COPY block, if it is one of our tables.
@@ -48,7 +48,7 @@ impl Pass {
             arrivals: Vec::new(),
             birth: None,
             unfollowed: 0,
-            untold: 0,
+            undecided: 0,
         }
     }
 
@@ -76,7 +76,7 @@ impl Pass {
             .map(|position| values.get((*position)?))
             .collect();
         let Some(key) = key else {
-            self.untold += 1;
+            self.undecided += 1;
             return false;
         };
         let is_ours = self.position(&key).is_some();
@@ -126,7 +126,7 @@ impl Pass {
                     Operation::Update | Operation::Delete => &old,
                 };
                 if told.is_none() {
-                    self.untold += 1;
+                    self.undecided += 1;
                 }
                 return ControlFlow::Continue(());
             }

@@ -68,7 +68,7 @@ pub fn search<E: From<Error>>(
         heads: Vec::new(),
         commands: Vec::new(),
         typed: Vec::new(),
-        untold: 0,
+        undecided: 0,
         unfollowed: 0,
     };
     search.run(between)?;
@@ -78,7 +78,7 @@ pub fn search<E: From<Error>>(
         heads,
         commands,
         typed,
-        untold,
+        undecided,
         unfollowed,
         ..
     } = search;
@@ -86,7 +86,7 @@ pub fn search<E: From<Error>>(
         (files, lock),
         hits,
         (heads, commands, typed),
-        untold,
+        undecided,
         unfollowed,
     ))
 }
@@ -102,7 +102,7 @@ struct Search<'q> {
     /// The statements above the effects found.
     typed: Vec<Typed>,
     /// Lines of which it is unknown whether they concern the row.
-    untold: u64,
+    undecided: u64,
     /// Keys that were not followed, because there were too many.
     unfollowed: u64,
 }
@@ -115,7 +115,7 @@ impl Search<'_> {
         let first = self.question.values.clone();
         let mut pass = Pass::new(first, true, (usize::MAX, u64::MAX));
         self.pass(&mut pass, between)?;
-        self.untold = pass.untold;
+        self.undecided = pass.undecided;
         self.unfollowed = pass.unfollowed;
         self.hits.append(&mut pass.hits);
         let mut back = pass.arrivals;
