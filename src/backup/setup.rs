@@ -103,7 +103,7 @@ fn create(
     owned: &Owned,
 ) -> Result<(NewSlot, ChainDir), Failure> {
     for mut forgotten in owned.open_chains()? {
-        forgotten.end_here("its slot was gone when incr_setup() was run")?;
+        forgotten.end_here("its slot did not exist when incr_setup() was run")?;
     }
     board::enter(BasePhase::CreatingSlot);
     let plugin = settings::plugin();

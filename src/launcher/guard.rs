@@ -171,7 +171,7 @@ impl Guard {
             Ok(()) => note_break(
                 database,
                 &format!(
-                    "pg_incrbackup.lag_action dropped the slot, which held {} of WAL while capture stood still",
+                    "pg_incrbackup.lag_action dropped the slot, which held {} of WAL while capture made no progress",
                     pretty_bytes(held)
                 ),
             ),
