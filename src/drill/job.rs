@@ -12,11 +12,11 @@ use archive::{time, verify, DatabaseDir};
 use pgrx::bgworkers::DynamicBackgroundWorker;
 use pgrx::prelude::*;
 
+use super::clean_up::{CLEAN_UP_RETRY, FIRST_CLEAN_UP_RETRY};
 use super::moment::Moment;
 use super::restore::{self, Where};
 use super::source_server::SourceServer;
 use super::target::Target;
-use super::tidying::{CLEAN_UP_RETRY, FIRST_CLEAN_UP_RETRY};
 use super::{board, client, scratch, target, throwaway};
 use crate::backup::dump::Source;
 use crate::pg::failure::Failure;
@@ -44,7 +44,7 @@ pub fn start(database: pg_sys::Oid, conninfo: &str) -> Result<Started, Failure> 
 }
 
 /// Starts a worker that removes what a drill of `database` left behind.
-pub fn start_tidying(database: pg_sys::Oid) {
+pub fn start_clean_up(database: pg_sys::Oid) {
     let my_pid = std::process::id() as i32;
     let Ok(number) = board::claim(database, my_pid, "") else {
         return;

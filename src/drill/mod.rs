@@ -11,6 +11,7 @@
 //! source is changed, and nothing in the archive except the drill's own two files.
 
 mod board;
+mod clean_up;
 mod client;
 mod contents;
 mod definitions;
@@ -22,7 +23,6 @@ mod scratch;
 mod source_server;
 mod target;
 mod throwaway;
-mod tidying;
 mod unmade;
 
 use std::collections::HashMap;
@@ -32,9 +32,9 @@ use archive::time::{self, Time};
 use pgrx::prelude::*;
 
 pub use self::board::release;
+pub use self::clean_up::CleanUp;
 pub use self::job::{start, Started};
 pub use self::target::ensure_no_password;
-pub use self::tidying::Tidying;
 
 use crate::backup::schedule;
 use crate::pg::failure::Failure;

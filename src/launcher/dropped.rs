@@ -1,8 +1,8 @@
-//! The chains of databases that were dropped: their slots went along, and nothing follows.
+//! Chains of databases that were dropped: their slots were dropped with them, so they end.
 //!
-//! Whoever drops a database only leaves word on the board, for nothing may fail at the end of a transaction. Which one
-//! it was, the files tell: a directory of this server's whose database does not exist. So nothing is lost with the board
-//! and the launcher: after a start it looks whatever anybody said.
+//! The session that drops a database only sets a flag on the board, because nothing may fail at the end of a transaction.
+//! The files show which database it was: a directory of this server whose database does not exist. So nothing is lost
+//! with the board: the launcher also checks when it starts.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,8 @@ use crate::pg::failure::Failure;
 use crate::workers::doubled;
 use crate::{place, settings, status};
 
-/// Between two looks while the last one failed, and the longest time between two looks: a directory may have been away.
+/// Delay after a failed check, doubled each time, and maximum time between two checks: a directory may not have been
+/// mounted.
 const FIRST_RETRY: Duration = Duration::from_secs(10);
 const LONGEST: Duration = Duration::from_secs(3600);
 
@@ -20,13 +21,13 @@ const LONGEST: Duration = Duration::from_secs(3600);
 pub struct Dropped {
     last: Option<Instant>,
     failures: u32,
-    /// Why the last look failed, which is told once.
-    told: String,
+    /// The error of the last check, which is logged once.
+    logged: String,
 }
 
 impl Dropped {
-    /// Makes a look due where databases were dropped. To be called before it is read which there are.
-    pub fn take_word(&mut self) {
+    /// Makes a check due if databases were dropped.
+    pub fn check_flag(&mut self) {
         if status::take_dropped() {
             self.last = None;
         }
@@ -42,19 +43,19 @@ impl Dropped {
             return;
         }
         self.last = Some(Instant::now());
-        // Looking makes no directory: it may yet be mounted.
+        // This does not create a directory: the archive may not be mounted yet.
         if !settings::directory().is_some_and(|path| path.is_dir()) {
             self.failures = self.failures.saturating_add(1);
             return;
         }
         let Err(failure) = place::end_chains_of_dropped() else {
             self.failures = 0;
-            self.told.clear();
+            self.logged.clear();
             return;
         };
         self.failures = self.failures.saturating_add(1);
-        if self.told != failure.in_full() {
-            self.told = failure.in_full();
+        if self.logged != failure.in_full() {
+            self.logged = failure.in_full();
             let message = "pg_incrbackup: could not end the chain of a dropped database";
             Failure::new(failure.code, message)
                 .detail(failure.in_full())

@@ -47,20 +47,20 @@ struct Rebase {
 pub struct Guard {
     seen: HashMap<u32, Seen>,
     rebases: HashMap<u32, Rebase>,
-    /// The capture workers that are told to end, by database: what is decided about it follows when its worker is gone.
+    /// Capture workers that were terminated, by database: the next step follows when the worker has exited.
     ending: HashMap<u32, i32>,
-    /// Those of the look before.
-    told: HashMap<u32, i32>,
+    /// Those of the previous pass.
+    ended_before: HashMap<u32, i32>,
 }
 
-/// While a worker ends. The launcher is woken by the end of those that it started itself.
+/// While a worker is exiting. The launcher is only notified about workers that it started itself.
 const LOOK_AT_ENDING: Duration = Duration::from_secs(1);
 
 impl Guard {
     /// Checks the slots of the databases that are backed up, and those that were seen before. `databases` are
     /// all that exist.
     pub fn look(&mut self, backed_up: &[pg_sys::Oid], databases: &[pg_sys::Oid]) {
-        self.told = std::mem::take(&mut self.ending);
+        self.ended_before = std::mem::take(&mut self.ending);
         for database in backed_up {
             self.look_at(*database);
         }
@@ -83,7 +83,7 @@ impl Guard {
         }
     }
 
-    /// True while no capture worker is to be started for a database.
+    /// True while no capture worker may be started for a database.
     pub fn is_ending(&self, database: pg_sys::Oid) -> bool {
         self.ending.contains_key(&database.to_u32())
     }
@@ -113,8 +113,8 @@ impl Guard {
             return;
         }
         let held = server::wal_insert_lsn().saturating_sub(position.restart_lsn);
-        // What the worker still confirms at its end is no progress of its own.
-        let was_ending = self.told.contains_key(&database.to_u32());
+        // A position that the worker confirms while it exits is not progress.
+        let was_ending = self.ended_before.contains_key(&database.to_u32());
         let stands_still = was_ending || seen.since.elapsed() >= settings::lag_action_delay();
         if settings::lag_action() == LagAction::DropSlot
             && held >= settings::lag_emergency()
@@ -128,8 +128,12 @@ impl Guard {
     fn terminate_capture(&mut self, database: pg_sys::Oid) -> bool {
         let number = database.to_u32();
         let on_board = status::read(database).map_or(0, |entry| entry.pid);
-        // The process, not its word on the board: it holds the slot until its very end.
-        let mut pids = self.told.get(&number).into_iter().chain([&on_board]);
+        // The process, not its entry on the board: it holds the slot until it exits.
+        let mut pids = self
+            .ended_before
+            .get(&number)
+            .into_iter()
+            .chain([&on_board]);
         let is_alive = |pid: &&i32| server::is_process_alive(**pid);
         let Some(pid) = pids.find(is_alive) else {
             return true;
@@ -139,14 +143,14 @@ impl Guard {
         false
     }
 
-    /// Ends the chain, in its files and on the board, and says so. False where the capture worker must end before: it may
-    /// still write, and what it has on disk counts.
+    /// Ends the chain, in its files and on the board, and logs it. False if the capture worker must exit first: it may
+    /// still write, and everything that it has made durable belongs to the chain.
     fn break_chain(&mut self, database: pg_sys::Oid, reason: &str) -> bool {
         let entry = status::read(database).unwrap_or_default();
         if entry.phase == Phase::Broken && !entry.broken.is_empty() {
             return true;
         }
-        // Without an entry on the board only the files remember.
+        // Without an entry on the board only the files record it.
         let chain = || place::latest_chain(database).ok().flatten();
         if !status::has_room(database) && chain().is_some_and(|chain| chain.info.ended.is_some()) {
             return true;
@@ -158,7 +162,7 @@ impl Guard {
         true
     }
 
-    /// The server comes first: its disk fills up for a backup that stands still.
+    /// The server takes precedence: its disk fills up because of a backup that makes no progress.
     fn drop_slot(&mut self, database: pg_sys::Oid, name: &str, held: u64) {
         if !self.terminate_capture(database) {
             return;

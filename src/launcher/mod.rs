@@ -21,7 +21,7 @@ use pgrx::prelude::*;
 use self::dropped::Dropped;
 use self::guard::Guard;
 use crate::backup::{Due, NewestBases};
-use crate::drill::{LastDrills, Tidying};
+use crate::drill::{CleanUp, LastDrills};
 use crate::indexing::Indexing;
 use crate::pg::catalogs::databases;
 use crate::pg::server::{self, wake};
@@ -97,14 +97,13 @@ struct Known {
     indexing: Indexing,
     bases: NewestBases,
     drills: LastDrills,
-    tidying: Tidying,
+    clean_up: CleanUp,
 }
 
 impl Launcher {
     /// Starts workers that should run and do not; returns the time until the next one is due.
     fn look(&mut self) -> Duration {
-        // Before: who has left word has committed.
-        self.dropped.take_word();
+        self.dropped.check_flag();
         let databases = BackgroundWorker::transaction(databases::all);
         let backed_up: Vec<pg_sys::Oid> = databases
             .iter()
@@ -131,7 +130,7 @@ impl Launcher {
             .is_none_or(|last| last.elapsed() >= LOOK_INTERVAL)
         {
             self.last_tidy = Some(Instant::now());
-            self.known.tidying.start_where_needed();
+            self.known.clean_up.start_where_needed();
         }
         for database in &served {
             if !self.workers.contains_key(&database.to_u32()) {

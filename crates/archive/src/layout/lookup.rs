@@ -1,10 +1,9 @@
-//! Which directory is a database's: found by what it backs up, not by its name.
+//! The directory of a database: it is found by its contents, not by its name.
 //!
-//! A database is known by system identifier and oid, which its owner and its chains carry. Somebody may have made a copy
-//! of its directory below the same root, which carries the same. Then the one counts whose `owner.json` names the
-//! directory that it is in, and where none does (a version wrote it that did not note that), the first by name. So every
-//! process takes the same one, whenever it looked first. What another cluster has in the same root is no concern of
-//! ours, nor what cannot be read there.
+//! A database is identified by system identifier and OID, which are in `owner.json` and in its chains. A copy of its
+//! directory below the same root contains the same. In that case the directory is used whose `owner.json` contains its own
+//! name, and if there is none (written by a version that did not record it), the first by name. So every process uses the
+//! same one, whenever it searched. Directories of other clusters in the same root, and unreadable ones, do not matter.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -16,33 +15,33 @@ use crate::error::{Error, Result};
 use crate::owner;
 
 /// A system identifier and a database's OID.
-type Whose = (u64, u32);
+type DatabaseId = (u64, u32);
 
 /// The directories of one database.
 #[derive(Debug)]
 pub struct Directories {
     pub database_oid: u32,
-    /// The one that counts.
+    /// The one that is used.
     pub directory: DatabaseDir,
-    /// The others, which nobody reads or writes.
+    /// Copies, which are neither read nor written.
     pub copies: Vec<DatabaseDir>,
 }
 
-/// Directories of which it can't be said whose they are.
+/// Directories of unknown databases.
 pub(super) type Unreadable = Vec<(PathBuf, Error)>;
 
 /// The result of searching the root for one database.
 #[derive(Default)]
 struct Found {
-    databases: BTreeMap<Whose, Directories>,
+    databases: BTreeMap<DatabaseId, Directories>,
     unreadable: Unreadable,
 }
 
-/// What a directory says of itself.
-struct Sign {
-    whose: Whose,
-    /// Its `owner.json` names this very directory.
-    is_at_home: bool,
+/// What a directory contains about its database.
+struct Identification {
+    database: DatabaseId,
+    /// Its `owner.json` contains the name of this directory.
+    is_original: bool,
 }
 
 impl ArchiveRoot {
@@ -57,7 +56,7 @@ impl ArchiveRoot {
         if ours.is_some() {
             return Ok(ours);
         }
-        // It may be the one that is looked for.
+        // It may be the requested one.
         let unreadable = unreadable.into_iter().next();
         unreadable.map_or(Ok(None), |(_, error)| Err(error))
     }
@@ -68,14 +67,14 @@ impl ArchiveRoot {
         Ok(all.map(|of| (of.database_oid, of.directory)).collect())
     }
 
-    /// The same with what there are of copies.
+    /// The same, with their copies.
     pub fn directories_of(&self, system_identifier: u64) -> Result<Vec<Directories>> {
         let found = self.look()?.databases.into_iter();
         let ours = found.filter(|((system, _), _)| *system == system_identifier);
         Ok(ours.map(|(_, directories)| directories).collect())
     }
 
-    /// The directory of a database, and what may be it.
+    /// The directory of a database, and unreadable ones, which may be it.
     pub(super) fn look_for(
         &self,
         system_identifier: u64,
@@ -92,71 +91,71 @@ impl ArchiveRoot {
 
     fn look(&self) -> Result<Found> {
         let mut found = Found::default();
-        let mut at_home = BTreeMap::new();
+        let mut originals = BTreeMap::new();
         // In the order of names.
         for database in self.databases()? {
-            let sign = match sign_of(&database) {
-                Ok(Some(sign)) => sign,
+            let identified = match identify(&database) {
+                Ok(Some(identified)) => identified,
                 Ok(None) => continue,
                 Err(error) => {
                     found.unreadable.push((database.path, error));
                     continue;
                 }
             };
-            let Some(former) = found.databases.get_mut(&sign.whose) else {
-                at_home.insert(sign.whose, sign.is_at_home);
+            let Some(former) = found.databases.get_mut(&identified.database) else {
+                originals.insert(identified.database, identified.is_original);
                 let first = Directories {
-                    database_oid: sign.whose.1,
+                    database_oid: identified.database.1,
                     directory: database,
                     copies: Vec::new(),
                 };
-                found.databases.insert(sign.whose, first);
+                found.databases.insert(identified.database, first);
                 continue;
             };
-            // Two directories of one root do not have one name.
+            // The name of a directory is unique below the root: at most one is the original.
             let mut copy = database;
-            if sign.is_at_home && !at_home[&sign.whose] {
-                at_home.insert(sign.whose, true);
+            if identified.is_original && !originals[&identified.database] {
+                originals.insert(identified.database, true);
                 std::mem::swap(&mut former.directory, &mut copy);
             }
             former.copies.push(copy);
         }
-        for (whose, directories) in &found.databases {
-            let place = (self.path().to_owned(), *whose);
+        for (id, directories) in &found.databases {
+            let place = (self.path().to_owned(), *id);
             places().insert(place, directories.directory.path.clone());
         }
         Ok(found)
     }
 
     /// The directory that this process found before, if it is still that of the database.
-    fn where_it_was(&self, wanted: Whose) -> Option<DatabaseDir> {
+    fn where_it_was(&self, wanted: DatabaseId) -> Option<DatabaseDir> {
         let place = (self.path().to_owned(), wanted);
         let path = places().get(&place).cloned()?;
         let database = DatabaseDir::at(path)?;
-        let sign = sign_of(&database).ok().flatten()?;
-        (sign.whose == wanted && sign.is_at_home).then_some(database)
+        let identified = identify(&database).ok().flatten()?;
+        (identified.database == wanted && identified.is_original).then_some(database)
     }
 }
 
 /// Where this process found databases, by root: a search finds all of them.
-static PLACES: Mutex<BTreeMap<(PathBuf, Whose), PathBuf>> = Mutex::new(BTreeMap::new());
+static PLACES: Mutex<BTreeMap<(PathBuf, DatabaseId), PathBuf>> = Mutex::new(BTreeMap::new());
 
-fn places() -> MutexGuard<'static, BTreeMap<(PathBuf, Whose), PathBuf>> {
+fn places() -> MutexGuard<'static, BTreeMap<(PathBuf, DatabaseId), PathBuf>> {
     PLACES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What tells of which database a directory is; `None` where nothing does.
-fn sign_of(database: &DatabaseDir) -> Result<Option<Sign>> {
-    // The owner that can't be read is missed when somebody wants to write.
+/// Identifies the database of a directory; `None` if that is unknown.
+fn identify(database: &DatabaseDir) -> Result<Option<Identification>> {
+    // An unreadable owner is reported when somebody wants to write.
     if let Ok(Some(owner)) = owner::read(database.path()) {
-        return Ok(Some(Sign {
-            whose: (owner.identity.system_identifier, owner.database_oid),
-            is_at_home: owner.is_of(database.path()),
+        return Ok(Some(Identification {
+            database: (owner.identity.system_identifier, owner.database_oid),
+            is_original: owner.is_of(database.path()),
         }));
     }
     let chain = database.latest_chain()?;
-    Ok(chain.map(|chain| Sign {
-        whose: (chain.info.system_identifier, chain.info.database_oid),
-        is_at_home: false,
+    Ok(chain.map(|chain| Identification {
+        database: (chain.info.system_identifier, chain.info.database_oid),
+        is_original: false,
     }))
 }

@@ -1,8 +1,8 @@
-//! What drills that died have left behind, and who drops it: for the launcher.
+//! Removal of what crashed drills left behind, started by the launcher.
 //!
-//! A drill's file says that it has begun, also of a database that was dropped since. All directories are looked at
-//! once; from then on a drill is known from the board, where each says that it begins, and only its directory is
-//! looked at until its file is gone.
+//! A file records that a drill has started, even if its database has been dropped since. All directories are checked
+//! once; afterwards drills are known from the board, where each announces its start, and only their directories are
+//! checked until the file no longer exists.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -15,31 +15,31 @@ use super::job;
 use crate::pg::server;
 use crate::{place, settings, status};
 
-/// How long after a failure to drop what a drill left behind it is tried again, at least and at most.
+/// Minimum and maximum delay before a failed removal of leftovers is retried.
 pub(super) const FIRST_CLEAN_UP_RETRY: Duration = Duration::from_secs(5);
 pub(super) const CLEAN_UP_RETRY: Duration = Duration::from_secs(600);
 
-/// All directories are looked at again after so long: the archive may have been mounted after the first look.
-const LOOK_AT_ALL: Duration = Duration::from_secs(3600);
+/// All directories are checked again after this time: the archive may have been mounted in the meantime.
+const CHECK_ALL: Duration = Duration::from_secs(3600);
 
-/// The launcher's memory of drills that have begun.
+/// The launcher's memory of drills that have started.
 #[derive(Default)]
-pub struct Tidying {
-    looked_at_all: Option<Instant>,
-    /// Databases whose drill's file was there, or may be.
+pub struct CleanUp {
+    checked_all: Option<Instant>,
+    /// Databases with a file of a started drill, or possibly with one.
     begun: HashSet<u32>,
-    /// The last drill of each that the board told of: its number and its start.
-    told: HashMap<u32, (u64, i64)>,
+    /// The last drill of each on the board: its number and its start time.
+    announced: HashMap<u32, (u64, i64)>,
 }
 
-impl Tidying {
-    /// Starts workers where something is left that no drill is at work on. Of dropped databases too.
+impl CleanUp {
+    /// Starts workers for leftovers of drills that are not running; also for dropped databases.
     pub fn start_where_needed(&mut self) {
-        // Looking makes no directory: it may yet be mounted.
-        let must_look = |last: Instant| last.elapsed() >= LOOK_AT_ALL;
-        let must_look = self.looked_at_all.is_none_or(must_look);
-        self.note_told();
-        if !must_look && self.begun.is_empty()
+        let is_due = |last: Instant| last.elapsed() >= CHECK_ALL;
+        let must_check_all = self.checked_all.is_none_or(is_due);
+        self.note_announced();
+        // This does not create a directory: the archive may not be mounted yet.
+        if !must_check_all && self.begun.is_empty()
             || !settings::directory().is_some_and(|path| path.is_dir())
         {
             return;
@@ -47,45 +47,46 @@ impl Tidying {
         let Ok(root) = place::root() else {
             return;
         };
-        if must_look {
-            self.look_at_all(&root);
+        if must_check_all {
+            self.check_all(&root);
         }
         let system_identifier = server::system_identifier();
         self.begun.retain(|oid| {
             match root.find_database(system_identifier, *oid) {
                 Ok(Some(found)) => is_left(*oid, &found),
-                // The board says so again where it goes on.
+                // If a drill of it starts again, the board announces it.
                 found => found.is_err(),
             }
         });
     }
 
-    /// Those of which the board says something new.
-    fn note_told(&mut self) {
+    /// Drills that the board has announced since the last call.
+    fn note_announced(&mut self) {
         let entries = status::read_all().into_iter();
-        let told: HashMap<u32, (u64, i64)> = entries
+        let announced: HashMap<u32, (u64, i64)> = entries
             .map(|entry| (entry.database, (entry.drill.number, entry.drill.started_at)))
             .collect();
         let is_new = |(oid, drill): &(&u32, &(u64, i64))| {
-            drill.0 != 0 && self.told.get(*oid) != Some(*drill)
+            drill.0 != 0 && self.announced.get(*oid) != Some(*drill)
         };
-        let new = told.iter().filter(is_new).map(|(oid, _)| *oid);
+        let new = announced.iter().filter(is_new).map(|(oid, _)| *oid);
         self.begun.extend(new);
-        self.told = told;
+        self.announced = announced;
     }
 
-    fn look_at_all(&mut self, root: &ArchiveRoot) {
+    fn check_all(&mut self, root: &ArchiveRoot) {
         let Ok(ours) = root.databases_of(server::system_identifier()) else {
             return;
         };
-        self.looked_at_all = Some(Instant::now());
+        self.checked_all = Some(Instant::now());
         let has_begun = |found: &DatabaseDir| !matches!(drills::begun(found), Ok(None));
         let begun = ours.into_iter().filter(|(_, found)| has_begun(found));
         self.begun.extend(begun.map(|(oid, _)| oid));
     }
 }
 
-/// Has dropped what a drill of this database left, unless it runs. False where there is nothing left, and no drill.
+/// Starts the removal of what a drill of this database left behind, unless it is running. False if nothing is left and
+/// no drill is running.
 fn is_left(oid: u32, found: &DatabaseDir) -> bool {
     let database = pg_sys::Oid::from(oid);
     let drill = status::read(database).unwrap_or_default().drill;
@@ -98,7 +99,7 @@ fn is_left(oid: u32, found: &DatabaseDir) -> bool {
     // It may be running, on the server that owns the archive.
     let is_ours = place::ensure_ours(database).is_ok();
     if is_ours && !is_alive && drill.not_before <= archive::time::now().timestamp_micros() {
-        job::start_tidying(database);
+        job::start_clean_up(database);
     }
     true
 }
