@@ -52,7 +52,7 @@ struct Plugin {
     state: State,
 }
 
-/// Hands the plugin to whoever calls it.
+/// Installs the plugin for the callbacks.
 pub fn init() {
     callbacks::install(|start| {
         let mut options = Options::parse(start.options)?;
@@ -263,7 +263,7 @@ impl OutputPlugin for Plugin {
     /// Ends the transaction.
     fn commit(&mut self, transaction: Transaction, target: &mut dyn RowTarget) {
         self.writer(transaction, target).commit();
-        // Nobody may come for long.
+        // The next one may be far away: gives its memory back.
         self.line.clear();
         self.state = State::default();
         if let Some(engine) = self.engine.take() {

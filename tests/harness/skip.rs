@@ -1,15 +1,15 @@
-//! What a run of the tests leaves out, so that nobody takes it for passed: `make test` counts and names what is
-//! written to the file `SKIPPED_TESTS`.
+//! Skipped tests are recorded, so that they do not count as passed: `make test` counts and lists those in the file
+//! `SKIPPED_TESTS`.
 
 use std::fs::OpenOptions;
 use std::io::Write;
 
-/// Says that the running test ends here, and why.
+/// Records that the running test is skipped from here on, and why.
 pub fn skipped(why: &str) {
     note("whole", why);
 }
 
-/// Says that the running test leaves a part out, and why.
+/// Records that the running test leaves out a part, and why.
 pub fn skipped_in_part(why: &str) {
     note("part", why);
 }

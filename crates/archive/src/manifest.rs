@@ -97,8 +97,8 @@ impl Entry {
     }
 }
 
-/// The manifest under its lock. Who gives a file its final name holds it from before the rename until
-/// the line is there, so that whoever finds a file without a line has found a fault.
+/// The manifest under its lock. A process that gives a file its final name holds it from before the rename until the
+/// line is written, so that a file without a line is a fault.
 pub struct Locked {
     path: PathBuf,
     file: File,
@@ -223,7 +223,7 @@ pub fn append_missing<N>(
         pause();
         let entry = entry(&name)?;
         let manifest = lock_with(chain, pause)?;
-        // Whoever made the file may have come to it meanwhile.
+        // The process that created the file may have written it in the meantime.
         if manifest.last(&file)?.is_none() {
             manifest.append(&entry)?;
         }
@@ -291,7 +291,7 @@ fn content(chain: &ChainDir) -> Result<Vec<u8>> {
             return Ok(bytes);
         }
         match parts::lines_of(&others, &bytes) {
-            // Somebody has made one file of them meanwhile.
+            // Another process has joined them in the meantime.
             Err(error) if is_missing(&error) => continue,
             lines => {
                 let complete = bytes.iter().rposition(|byte| *byte == b'\n');
@@ -325,8 +325,8 @@ fn parse(bytes: &[u8]) -> Manifest {
     manifest
 }
 
-/// Opens the manifest under an exclusive lock, in one part. Who makes it one, or notes what has expired, replaces
-/// the file: whoever waited for the lock on the replaced one opens again.
+/// Opens the manifest under an exclusive lock, in one part. Joining the parts and expiry replace the file: after a wait
+/// for the lock of a replaced one it is opened again.
 fn open_locked(chain: &ChainDir) -> Result<File> {
     open_locked_by(chain, &mut |file| {
         Ok(flock(file, FlockOperation::LockExclusive))

@@ -1,5 +1,5 @@
-//! What PostgreSQL hands to an output plugin, and what a plugin makes of it: whoever decides that is above
-//! this room and hands itself in ([`install`]).
+//! The interface between PostgreSQL's callbacks and the output plugin, which is in a module above and is
+//! installed when the library is loaded ([`install`]).
 
 use std::sync::OnceLock;
 
@@ -57,13 +57,13 @@ pub struct Truncate {
     pub cascade: bool,
 }
 
-/// What a decoding session starts with.
+/// The parameters of a decoding session.
 pub struct Start<'a> {
-    /// As the reader gave them, in order.
+    /// Options given by the reader, in order.
     pub options: &'a [(String, Option<String>)],
     /// The database's encoding is UTF-8.
     pub is_utf8: bool,
-    /// For what output functions keep, as long as the session lasts.
+    /// For caches of output functions; exists as long as the session.
     pub memory: pg_sys::MemoryContext,
 }
 
@@ -139,12 +139,12 @@ pub trait OutputPlugin {
     fn commit(&mut self, transaction: Transaction, target: &mut dyn RowTarget);
 }
 
-/// Makes the plugin of a session; fails where an option can't be taken.
+/// Creates the plugin of a session; fails if an option is invalid.
 pub type StartPlugin = fn(&Start<'_>) -> Result<Box<dyn OutputPlugin>, Failure>;
 
 static START: OnceLock<StartPlugin> = OnceLock::new();
 
-/// Hands the plugin in, when the library is loaded.
+/// Installs the plugin. To be called when the library is loaded.
 pub fn install(start: StartPlugin) {
     START.get_or_init(|| start);
 }

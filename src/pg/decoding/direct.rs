@@ -1,4 +1,4 @@
-//! Rows that a capture worker decodes itself, past the decoding context's own writer.
+//! Rows decoded by a capture worker itself, which bypass the decoding context's writer.
 
 use std::cell::RefCell;
 

@@ -143,7 +143,7 @@ impl<Head: Default, Row: Default> Area for Locked<Head, Row> {
     }
 }
 
-/// A table whose parts anybody reads and writes at any time: each is an atomic.
+/// A table that is read and written without a lock: all of its fields are atomics.
 pub struct Unlocked<Head, Row>(Place<Head, Row>);
 
 impl<Head: Default + Sync, Row: Default + Sync> Unlocked<Head, Row> {
@@ -196,7 +196,7 @@ pub fn rows() -> usize {
 
 #[pg_guard]
 unsafe extern "C-unwind" fn on_request() {
-    // SAFETY: whoever was there before us comes first.
+    // SAFETY: the previous hook is called first.
     unsafe {
         if let Some(previous) = PREVIOUS_REQUEST {
             previous();
