@@ -44,7 +44,7 @@ fn a_restore_that_reads_is_waited_for() {
     });
     let refused = refused.expect("it was refused while there was something to remove");
     assert_eq!(refused.sqlstate, "55006", "{refused}");
-    assert!(refused.hint.contains("restore"), "{refused}");
+    assert!(refused.text.contains("a restore"), "{refused}");
     let files = (count(&c, "base"), count(&c, "incremental"));
     // A base is made all the same, and a reader is no fault.
     c.sql("SELECT incr_dump(); SELECT * FROM incr_verify()");
