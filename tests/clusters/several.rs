@@ -2,9 +2,10 @@
 //! slot, worker and directory: whatever happens to one, the others go on, and one look shows all.
 
 use crate::healing::lose;
-use harness::{assert_identical, run, wait_until, Cluster};
+use harness::{assert_identical, run, wait_until, wait_until_within, Cluster};
 use std::fs;
 use std::process::Command;
+use std::time::Duration;
 
 /// `app` and `other`, both backed up.
 fn two() -> Cluster {
@@ -278,7 +279,8 @@ fn a_worker_that_does_not_end_is_the_trouble_of_one() {
     for (name, value) in [
         ("lag_critical", "1MB"),
         ("lag_emergency", "4MB"),
-        ("lag_action_delay", "5s"),
+        // On a slow machine the other one takes its time, too.
+        ("lag_action_delay", "15s"),
     ] {
         c.set(&format!("pg_incrbackup.{name}"), value);
     }
@@ -287,8 +289,9 @@ fn a_worker_that_does_not_end_is_the_trouble_of_one() {
     c.set("pg_incrbackup.lag_action", "drop_slot");
     let others = "SELECT active_pid FROM pg_replication_slots WHERE database = 'other'";
     // The other one must not seem to stand still.
-    let write = "CREATE TABLE IF NOT EXISTS filled (b text); INSERT INTO filled SELECT repeat('x', 1000) FROM generate_series(1, 1000)";
-    wait_until("the launcher has told the worker to end", || {
+    let write = "CREATE TABLE IF NOT EXISTS filled (b text); INSERT INTO filled SELECT repeat('x', 1000) FROM generate_series(1, 200)";
+    let told = "the launcher has told the worker to end";
+    wait_until_within(Duration::from_secs(180), told, || {
         c.sql(write);
         let status = format!("/proc/{stuck}/status");
         let status = fs::read_to_string(status).expect("it is stopped");
