@@ -161,6 +161,11 @@ pub struct DatabaseStatus {
 }
 
 impl DatabaseStatus {
+    /// True while no worker may be started: capture is stopped or broken, or a command needs the database.
+    pub fn is_suspended(&self) -> bool {
+        self.held || self.aside_for != 0 || !self.broken.is_empty()
+    }
+
     /// Records that capture failed, and when it is retried.
     pub fn record_failure(&mut self, code: PgSqlErrorCode, message: &str, delay: Duration) {
         let is_repeated = self.failures > 0 && self.last_error_code == code as i32;

@@ -62,8 +62,8 @@ pub fn start_if_due(database: pg_sys::Oid) -> Due {
     let globals = &entry.globals;
     let is_true = globals.done >= globals.wanted
         && globals.changes_done >= status::cluster_changes().read().count;
-    let is_away = entry.held || entry.aside_for != 0 || !entry.broken.is_empty();
-    if is_true || is_away || globals.pid != 0 && server::is_backend_alive(globals.pid) {
+    if is_true || entry.is_suspended() || globals.pid != 0 && server::is_backend_alive(globals.pid)
+    {
         return Due::Nothing;
     }
     let now = time::now().timestamp_micros();

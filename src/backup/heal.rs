@@ -40,8 +40,7 @@ pub fn heal_if_due(database: pg_sys::Oid) -> Duration {
     }
     // A base that is in progress may have started too early. Without the extension none can be taken:
     // re-creating it starts one.
-    let is_away = entry.held || entry.aside_for != 0 || !entry.broken.is_empty();
-    if entry.base.is_running() || is_away || entry.extension.is_lost {
+    if entry.base.is_running() || entry.is_suspended() || entry.extension.is_lost {
         return LOOK;
     }
     // Reset before the check: a loss that is reported later requests a base again.

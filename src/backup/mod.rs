@@ -59,8 +59,7 @@ pub fn start_if_due(database: pg_sys::Oid, known: &mut NewestBases) {
         return;
     }
     let entry = status::read(database).unwrap_or_default();
-    let is_away = entry.held || entry.aside_for != 0 || !entry.broken.is_empty();
-    if entry.base.is_running() || is_away {
+    if entry.base.is_running() || entry.is_suspended() {
         return;
     }
     let Ok(Some(chain)) = place::latest_chain(database) else {

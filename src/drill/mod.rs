@@ -66,8 +66,7 @@ pub fn start_if_due(database: pg_sys::Oid, known: &mut LastDrills) {
         return;
     }
     let entry = status::read(database).unwrap_or_default();
-    let is_away = entry.held || entry.aside_for != 0 || !entry.broken.is_empty();
-    if is_away || entry.base.is_running() || entry.drill.is_running() {
+    if entry.is_suspended() || entry.base.is_running() || entry.drill.is_running() {
         return;
     }
     let Ok(Some(chain)) = place::latest_chain(database) else {

@@ -197,6 +197,15 @@ fn is_running(pid: i32, is_claimed: bool, started_at: i64) -> bool {
     server::is_process_alive(pid) && (!is_claimed || may_start)
 }
 
+/// A claim has the process id of its claimant, not of the worker.
+fn worker(pid: i32, is_claimed: bool) -> i32 {
+    if is_claimed {
+        0
+    } else {
+        pid
+    }
+}
+
 impl DrillStatus {
     /// True while its worker runs, or is about to start.
     pub fn is_running(&self) -> bool {
@@ -205,11 +214,7 @@ impl DrillStatus {
 
     /// Process id of the worker itself; 0 while none has started.
     pub fn worker(&self) -> i32 {
-        if self.is_claimed {
-            0
-        } else {
-            self.pid
-        }
+        worker(self.pid, self.is_claimed)
     }
 }
 
@@ -221,10 +226,6 @@ impl BaseStatus {
 
     /// Process id of the worker itself; 0 while none has started.
     pub fn worker(&self) -> i32 {
-        if self.is_claimed {
-            0
-        } else {
-            self.pid
-        }
+        worker(self.pid, self.is_claimed)
     }
 }

@@ -8,9 +8,9 @@
 //!
 //! A refused server leaves nothing behind, not even the lock file.
 
-use std::fs::{self, File, OpenOptions};
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{flock, FlockOperation};
@@ -241,18 +241,12 @@ fn try_lock(database: &DatabaseDir, lock: &File, how: FlockOperation) -> Result<
     let path = lock_path(database);
     loop {
         match flock(lock, how) {
-            Ok(()) => return is_at(lock, &path),
+            Ok(()) => return durable::is_at(lock, &path),
             Err(Errno::INTR) => {}
             Err(Errno::WOULDBLOCK) => return Ok(false),
             Err(errno) => return Err(Error::io("lock", &path)(errno.into())),
         }
     }
-}
-
-fn is_at(file: &File, path: &Path) -> Result<bool> {
-    let locked = file.metadata().map_err(Error::io("stat", path))?;
-    Ok(fs::symlink_metadata(path)
-        .is_ok_and(|named| (named.dev(), named.ino()) == (locked.dev(), locked.ino())))
 }
 
 fn lock_text(server: &Server) -> String {

@@ -7,7 +7,7 @@
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::Read;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
@@ -198,6 +198,13 @@ pub fn names_in(directory: &Path) -> Result<Vec<String>> {
         names.extend(entry.map_err(failed())?.file_name().into_string());
     }
     Ok(names)
+}
+
+/// True if this open file is still the one at `path`: not one that was removed or replaced.
+pub(crate) fn is_at(file: &File, path: &Path) -> Result<bool> {
+    let ours = file.metadata().map_err(Error::io("stat", path))?;
+    Ok(fs::symlink_metadata(path)
+        .is_ok_and(|there| (there.dev(), there.ino()) == (ours.dev(), ours.ino())))
 }
 
 /// The path with `suffix` behind its last component.

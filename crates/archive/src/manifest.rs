@@ -10,10 +10,9 @@ mod expired;
 mod parts;
 
 use std::collections::{HashMap, HashSet};
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use memchr::memmem::Finder;
 use rustix::fs::{flock, FlockOperation};
@@ -171,7 +170,7 @@ pub fn read_strictly<E: From<Error>>(
                 lock_shared(&file, between)?
                     .map_err(|errno| Error::io("lock", &path)(errno.into()))?;
                 // It may have been replaced during the wait.
-                if is_current(&file, &path)? {
+                if durable::is_at(&file, &path)? {
                     break Some(file);
                 }
             }
@@ -341,7 +340,7 @@ fn open_locked_by(
     loop {
         let file = durable::open_for_appending(&path)?;
         take(&file)?.map_err(|errno| Error::io("lock", &path)(errno.into()))?;
-        if !is_current(&file, &path)? {
+        if !durable::is_at(&file, &path)? {
             continue;
         }
         let others = parts::others(chain)?;
@@ -353,12 +352,6 @@ fn open_locked_by(
             durable::remove_if_there(&part)?;
         }
     }
-}
-
-/// True if this is the file of that name, not one that was replaced.
-fn is_current(file: &File, path: &Path) -> Result<bool> {
-    let ours = file.metadata().map_err(Error::io("stat", path))?.ino();
-    Ok(fs::symlink_metadata(path).is_ok_and(|there| there.ino() == ours))
 }
 
 /// Returns the remaining length.

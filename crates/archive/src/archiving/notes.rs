@@ -5,9 +5,8 @@
 //! is an error for retention, which then removes nothing.
 
 use std::collections::HashMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use rustix::fs::{flock, FlockOperation};
@@ -106,8 +105,7 @@ impl NotesWriter {
                 Err(errno) => return Err(Error::io("lock", &path)(errno.into())),
             }
             // A rewrite has replaced the file.
-            let ours = file.metadata().map_err(Error::io("stat", &path))?.ino();
-            if fs::symlink_metadata(&path).is_ok_and(|there| there.ino() == ours) {
+            if durable::is_at(&file, &path)? {
                 durable::fsync_parent(&path)?;
                 let bytes = durable::read(&path)?;
                 let length = complete(&bytes);

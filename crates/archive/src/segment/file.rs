@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -155,12 +155,7 @@ impl SegmentFile {
 
     /// A file that was removed or moved can still be written and fsynced, but its contents are lost.
     fn ensure_in_place(&mut self) -> Result<()> {
-        let ours = self.file.metadata();
-        let ours = ours.map_err(Error::io("stat", &self.path))?;
-        let there = std::fs::symlink_metadata(&self.path);
-        let is_ours =
-            there.is_ok_and(|there| (there.dev(), there.ino()) == (ours.dev(), ours.ino()));
-        if !is_ours {
+        if !durable::is_at(&self.file, &self.path)? {
             self.failed = true;
             return Err(Error::OutOfPlace {
                 path: self.path.clone(),
