@@ -7,6 +7,7 @@
 //! to the slot; only the capture worker writes it.
 
 use std::io::ErrorKind;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -111,12 +112,17 @@ pub fn read(chain: &ChainDir) -> Result<Vec<Flagged>> {
     let Some(bytes) = bytes_of(chain)? else {
         return Ok(Vec::new());
     };
+    parse(&bytes, &path)
+}
+
+/// The content of the file; `path` is for the error.
+pub fn parse(bytes: &[u8], path: &Path) -> Result<Vec<Flagged>> {
     let lines = bytes
         .split(|byte| *byte == b'\n')
         .filter(|line| !line.is_empty());
     let read = lines.map(serde_json::from_slice);
     read.collect::<serde_json::Result<_>>()
-        .map_err(|error| Error::damaged(&path, 0, error.to_string()))
+        .map_err(|error| Error::damaged(path, 0, error.to_string()))
 }
 
 /// Those that no base has ended.

@@ -90,8 +90,12 @@ impl Facts {
 
     /// Reads the file.
     pub fn read(path: &Path) -> Result<Facts> {
-        let bytes = durable::read(path)?;
-        serde_json::from_slice(&bytes).map_err(|error| Error::damaged(path, 0, error.to_string()))
+        Facts::parse(&durable::read(path)?, path)
+    }
+
+    /// Its content; `path` is for the error.
+    pub fn parse(bytes: &[u8], path: &Path) -> Result<Facts> {
+        serde_json::from_slice(bytes).map_err(|error| Error::damaged(path, 0, error.to_string()))
     }
 }
 

@@ -19,6 +19,7 @@
 //! | [`archiving`] | what is to be copied off the machine, and what has been |
 //! | [`compression`] | closed segments, made smaller |
 //! | [`reading`] | parts of its files, for whoever has no shell |
+//! | [`storage`] | where a reader gets the files: a directory, a running server |
 //! | [`drills`], [`moment`] | what drills found; the place in the stream of what a snapshot sees |
 //! | [`listing`], [`verify`] | what is there, and whether it is sound |
 //! | [`restore`] | `restore.sh` and `README.txt` |
@@ -78,6 +79,7 @@ pub mod schema_note;
 mod sealed;
 pub mod segment;
 pub mod snapshot;
+pub mod storage;
 pub mod time;
 pub mod verify;
 

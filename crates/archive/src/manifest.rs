@@ -30,7 +30,7 @@ use crate::snapshot::Snapshot;
 use crate::time::{self, Time};
 
 pub use expired::expire;
-pub use parts::in_parts;
+pub use parts::{in_parts, is_part, joined};
 
 /// The subject of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -249,7 +249,7 @@ pub(crate) fn by_file(chain: &ChainDir) -> Result<HashMap<String, Entry>> {
 }
 
 /// Keeps one line about each file, at the position of the first, with the contents of the last.
-pub(crate) fn without_repeats(entries: Vec<Entry>) -> Vec<Entry> {
+pub fn without_repeats(entries: Vec<Entry>) -> Vec<Entry> {
     let mut places = HashMap::new();
     let mut kept: Vec<Entry> = Vec::with_capacity(entries.len());
     for entry in entries {
@@ -282,22 +282,18 @@ pub fn read(chain: &ChainDir) -> Result<Manifest> {
 fn content(chain: &ChainDir) -> Result<Vec<u8>> {
     loop {
         let others = parts::others(chain)?;
-        let mut bytes = match durable::read(&chain.manifest()) {
+        let bytes = match durable::read(&chain.manifest()) {
             Err(error) if is_missing(&error) => Vec::new(),
             read => read?,
         };
         if others.is_empty() {
             return Ok(bytes);
         }
-        match parts::lines_of(&others, &bytes) {
+        let read: Result<Vec<_>> = others.iter().map(|path| durable::read(path)).collect();
+        match read {
             // Another process has joined them in the meantime.
             Err(error) if is_missing(&error) => continue,
-            lines => {
-                let complete = bytes.iter().rposition(|byte| *byte == b'\n');
-                bytes.truncate(complete.map_or(0, |end| end + 1));
-                bytes.extend(lines?);
-                return Ok(bytes);
-            }
+            others => return Ok(joined(bytes, &others?)),
         }
     }
 }
@@ -306,7 +302,8 @@ fn is_missing(error: &Error) -> bool {
     error.io_error().map(std::io::Error::kind) == Some(ErrorKind::NotFound)
 }
 
-fn parse(bytes: &[u8]) -> Manifest {
+/// The content of a manifest: complete lines.
+pub fn parse(bytes: &[u8]) -> Manifest {
     let mut manifest = Manifest::default();
     let complete = bytes
         .iter()

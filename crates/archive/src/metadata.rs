@@ -97,7 +97,11 @@ impl Metadata {
 
     /// Reads the file.
     pub fn read(path: &Path) -> Result<Metadata> {
-        let bytes = durable::read(path)?;
-        serde_json::from_slice(&bytes).map_err(|error| Error::damaged(path, 0, error.to_string()))
+        Metadata::parse(&durable::read(path)?, path)
+    }
+
+    /// Its content; `path` is for the error.
+    pub fn parse(bytes: &[u8], path: &Path) -> Result<Metadata> {
+        serde_json::from_slice(bytes).map_err(|error| Error::damaged(path, 0, error.to_string()))
     }
 }

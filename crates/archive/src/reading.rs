@@ -3,11 +3,8 @@
 //! Only files of the archive can be read: a name is split and each part must be one that is accepted here.
 //! Symbolic links are not followed, so nothing outside the database's directory can be read.
 
-use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-
-use rustix::fs::{openat, Mode, OFlags, CWD};
 
 use crate::dump::{DUMP_LIST, DUMP_TOC, LEFT_OUT_SQL, STAND_INS_END_SQL, STAND_INS_SQL};
 use crate::durable;
@@ -21,6 +18,7 @@ use crate::layout::{BaseName, ChainDir, DatabaseDir, GlobalsName, SegmentName};
 use crate::manifest;
 use crate::pins::PINS_JSON;
 use crate::sealed::{self, SHA256SUMS};
+use crate::storage::open_below;
 
 /// Files of a base or a set; a dump in directory format has others below `dump/`.
 const SEALED_FILES: [&str; 11] = [
@@ -87,7 +85,7 @@ pub fn read(
         .0
         .iter()
         .fold(database.path().to_owned(), |path, part| path.join(part));
-    let Some(file) = open(database, name).map_err(Error::io("open", &path))? else {
+    let Some(file) = open_below(database.path(), &name.0).map_err(Error::io("open", &path))? else {
         return Ok(None);
     };
     let metadata = file.metadata().map_err(Error::io("stat", &path))?;
@@ -108,30 +106,6 @@ pub fn read(
     }
     bytes.truncate(filled);
     Ok(Some(bytes))
-}
-
-/// Component by component, so that none of them can be a link.
-fn open(database: &DatabaseDir, name: &Name) -> io::Result<Option<File>> {
-    let no_link = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let directory = no_link | OFlags::DIRECTORY;
-    let mut at = openat(CWD, database.path(), directory, Mode::empty())?;
-    let (last, directories) = name.0.split_last().expect("a name has a part");
-    for part in directories {
-        at = match openat(&at, part.as_str(), directory, Mode::empty()) {
-            Err(rustix::io::Errno::NOENT) => return Ok(None),
-            opened => opened?,
-        };
-    }
-    // A file put there by somebody else may be a pipe without a writer.
-    match openat(
-        &at,
-        last.as_str(),
-        no_link | OFlags::NONBLOCK,
-        Mode::empty(),
-    ) {
-        Err(rustix::io::Errno::NOENT) => Ok(None),
-        opened => Ok(Some(File::from(opened?))),
-    }
 }
 
 /// Every file that can be read, with its size: a line each, `SIZE NAME`. In an order in which they can be

@@ -5,8 +5,10 @@
 //!
 //! | room | what it answers |
 //! | --- | --- |
+//! | [`catalog`] | what is there, and which moments can be restored |
 //! | [`history`] | what happened to a row |
 //! | [`report`] | a page about a database's archive |
 
+pub mod catalog;
 pub mod history;
 pub mod report;

@@ -38,6 +38,19 @@ pub struct ChainInfo {
     pub ended: Option<ChainEnd>,
 }
 
+impl ChainInfo {
+    /// The content of `chain.json`; `path` is for the error.
+    pub fn parse(bytes: &[u8], path: &Path) -> Result<ChainInfo> {
+        let Sealed { info, .. } = serde_json::from_slice(bytes)
+            .map_err(|error| Error::damaged(path, 0, error.to_string()))?;
+        if info.format != FORMAT {
+            let why = format!("unknown format {}", info.format);
+            return Err(Error::damaged(path, 0, why));
+        }
+        Ok(info)
+    }
+}
+
 /// How a chain ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChainEnd {
@@ -73,15 +86,7 @@ impl ChainDir {
         let path = database.join(chain_name(number));
         let json = path.join(CHAIN_JSON);
         let bytes = durable::read(&json)?;
-        let Sealed { info, .. } = serde_json::from_slice(&bytes)
-            .map_err(|error| Error::damaged(&json, 0, error.to_string()))?;
-        if info.format != FORMAT {
-            return Err(Error::damaged(
-                &json,
-                0,
-                format!("unknown format {}", info.format),
-            ));
-        }
+        let info = ChainInfo::parse(&bytes, &json)?;
         let chain = ChainDir { path, number, info };
         chain.ensure_real_directories()?;
         Ok(chain)

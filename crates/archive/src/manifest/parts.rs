@@ -57,24 +57,28 @@ pub(super) fn others(chain: &ChainDir) -> Result<Vec<PathBuf>> {
         Err(error) if is_missing(&error) => Vec::new(),
         names => names?,
     };
-    names.retain(|name| name.starts_with(PREFIX) && name.ends_with(SUFFIX));
+    names.retain(|name| is_part(name));
     names.sort_unstable();
     Ok(names.iter().map(|name| chain.path.join(name)).collect())
 }
 
-/// The lines of the others that are not in `first`, each once.
-pub(super) fn lines_of(others: &[PathBuf], first: &[u8]) -> Result<Vec<u8>> {
-    let mut seen: HashSet<Vec<u8>> = lines(first).map(<[u8]>::to_vec).collect();
-    let mut all = Vec::new();
-    for path in others {
-        let bytes = durable::read(path)?;
-        for line in lines(&bytes) {
-            if seen.insert(line.to_vec()) {
-                all.extend_from_slice(line);
-            }
+/// True for the name of a part other than the first.
+pub fn is_part(name: &str) -> bool {
+    name.starts_with(PREFIX) && name.ends_with(SUFFIX)
+}
+
+/// The first part with the lines of the others that are not in it, each once.
+pub fn joined(first: Vec<u8>, others: &[Vec<u8>]) -> Vec<u8> {
+    let mut seen: HashSet<Vec<u8>> = lines(&first).map(<[u8]>::to_vec).collect();
+    let mut all = first;
+    let complete = all.iter().rposition(|byte| *byte == b'\n');
+    all.truncate(complete.map_or(0, |end| end + 1));
+    for line in others.iter().flat_map(|bytes| lines(bytes)) {
+        if seen.insert(line.to_vec()) {
+            all.extend_from_slice(line);
         }
     }
-    Ok(all)
+    all
 }
 
 /// Complete lines.

@@ -1,0 +1,74 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::error::Outcome;
+
+const AFTER_HELP: &str = "\
+Exit status:
+  0  done
+  1  failed, or what was made is incomplete
+  2  wrong use
+  3  the requested moment is not in the archive
+  4  the archive is damaged";
+
+/// A PostgreSQL database from its archive of plain SQL: what is in it, whether it is sound, and the way back to any moment
+#[derive(Debug, Parser)]
+#[command(name = "pg_incrbackup", version, after_help = AFTER_HELP, max_term_width = 100)]
+pub struct Program {
+    /// Answers, progress and errors as JSON, one object per line
+    #[arg(long, global = true)]
+    pub json: bool,
+
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// What the archive holds: databases, chains, bases, and the stretches in which every moment can be restored
+    ///
+    /// It is read from the files alone; the server that wrote them may be gone.
+    #[command(after_help = AFTER_HELP)]
+    Info(Archive),
+}
+
+/// Where the archive is
+#[derive(Debug, Args)]
+#[group(id = "where", required = true, multiple = false, args = ["archive", "from"])]
+pub struct Archive {
+    /// The directory of a database (it contains restore.sh), or of all databases of a server
+    #[arg(long, value_name = "DIR")]
+    pub archive: Option<PathBuf>,
+
+    /// A running server that reads its archive for us (incr_read), as a libpq connection string or URI
+    #[arg(long, value_name = "CONNINFO")]
+    pub from: Option<String>,
+
+    /// The database, where DIR is the directory of several
+    #[arg(long, value_name = "NAME", requires = "archive")]
+    pub database: Option<String>,
+}
+
+/// What clap has to say: help and version are answers, all else is wrong use.
+pub fn answer(error: &clap::Error) -> ExitCode {
+    let _ = error.print();
+    match error.use_stderr() {
+        true => Outcome::WrongUse.status(),
+        false => Outcome::Done.status(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_has_no_contradictions() {
+        Program::command().debug_assert();
+    }
+}

@@ -1,0 +1,45 @@
+//! The program `pg_incrbackup`: what an archive holds, whether it is sound, and the way back.
+//!
+//! It needs the files of an archive, or a running server that reads them for it, and no library of PostgreSQL. To a
+//! server it sends one statement per protocol message, so that no text can hide a second one.
+//!
+//! | room | what it does |
+//! | --- | --- |
+//! | [`args`] | the command line |
+//! | [`error`] | errors, and the exit status of each |
+//! | [`connection`] | sessions on servers, with settings of their own |
+//! | [`source`] | the archive: a directory, or a server |
+//! | [`output`] | text for people, JSON for programs |
+//! | [`info`] | what an archive holds |
+
+mod args;
+mod connection;
+mod error;
+mod info;
+mod output;
+mod source;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Command, Program};
+use error::Outcome;
+
+fn main() -> ExitCode {
+    let program = match Program::try_parse() {
+        Ok(program) => program,
+        Err(error) => return args::answer(&error),
+    };
+    let output = output::Output::new(program.json);
+    let outcome = match &program.command {
+        Command::Info(archive) => info::run(archive, &output),
+    };
+    match outcome {
+        Ok(outcome) => outcome.status(),
+        Err(error) => {
+            output.error(&error);
+            Outcome::of(&error).status()
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! Text for people, JSON for programs.
+
+use std::io::Write;
+
+use serde::Serialize;
+
+use crate::error::{Error, Outcome};
+
+/// Where answers and errors go.
+#[derive(Debug, Clone, Copy)]
+pub struct Output {
+    is_json: bool,
+}
+
+impl Output {
+    pub fn new(is_json: bool) -> Output {
+        Output { is_json }
+    }
+
+    /// An answer: an object of JSON, or its text.
+    pub fn answer<T: Serialize>(&self, answer: &T, text: impl FnOnce(&T) -> String) {
+        let line = match self.is_json {
+            true => serde_json::to_string(answer).expect("plain fields always become JSON"),
+            false => text(answer).trim_end().to_owned(),
+        };
+        // A reader that has gone (head) is no reason to fail.
+        let _ = writeln!(std::io::stdout(), "{line}");
+    }
+
+    /// An error, on standard error.
+    pub fn error(&self, error: &Error) {
+        if self.is_json {
+            let (message, hint) = (error.to_string(), error.hint());
+            let status = format!("{:?}", Outcome::of(error));
+            let line = serde_json::json!({"error": message, "hint": hint, "outcome": status});
+            eprintln!("{line}");
+            return;
+        }
+        eprintln!("pg_incrbackup: {error}");
+        if !error.hint().is_empty() {
+            eprintln!("    {}", error.hint());
+        }
+    }
+}

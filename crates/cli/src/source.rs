@@ -1,0 +1,71 @@
+//! Finds the archive that the command line names.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use archive::escape::percent_encode_name;
+use archive::storage::{Directory, Storage};
+
+use crate::args::Archive;
+use crate::error::{Error, Result};
+
+/// A database's archive.
+#[derive(Clone)]
+pub struct Source {
+    /// As its directory is called, or the database of the server.
+    pub name: String,
+    pub storage: Arc<dyn Storage>,
+}
+
+/// The archives that are meant: one, or all below a root.
+pub fn all(archive: &Archive) -> Result<Vec<Source>> {
+    let Some(directory) = &archive.archive else {
+        return Err(Error::failed("--from is not built yet", ""));
+    };
+    if !directory.is_dir() {
+        let message = format!("there is no directory \"{}\"", directory.display());
+        let hint = "--archive takes pg_incrbackup.directory, a database's directory in it, or a copy of either.";
+        return Err(Error::failed(message, hint));
+    }
+    if let Some(name) = &archive.database {
+        let below = directory.join(percent_encode_name(name));
+        if !is_database(&below) {
+            let message = format!("\"{}\" is not the directory of a database", below.display());
+            let hint = "pg_incrbackup info --archive, without --database, lists those there are.";
+            return Err(Error::wrong_use(message, hint));
+        }
+        return Ok(vec![at(&below)]);
+    }
+    if is_database(directory) {
+        return Ok(vec![at(directory)]);
+    }
+    let names = archive::durable::names_in(directory)?;
+    let mut found: Vec<Source> = names
+        .iter()
+        .map(|name| directory.join(name))
+        .filter(|path| is_database(path))
+        .map(|path| at(&path))
+        .collect();
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    if found.is_empty() {
+        let message = format!("\"{}\" holds no archive", directory.display());
+        let hint = "--archive takes pg_incrbackup.directory, a database's directory in it, or a copy of either.";
+        return Err(Error::failed(message, hint));
+    }
+    Ok(found)
+}
+
+/// A database's directory has a chain.
+fn is_database(path: &Path) -> bool {
+    let is_chain = |name: &String| archive::layout::names::parse_chain_name(name).is_some();
+    path.is_dir() && archive::durable::names_in(path).is_ok_and(|names| names.iter().any(is_chain))
+}
+
+fn at(path: &Path) -> Source {
+    let encoded = path.file_name().unwrap_or_default().to_string_lossy();
+    let decoded = archive::escape::percent_decode(encoded.as_bytes()).unwrap_or_default();
+    Source {
+        name: String::from_utf8(decoded).unwrap_or_else(|_| encoded.into_owned()),
+        storage: Arc::new(Directory::at(path)),
+    }
+}

@@ -1,0 +1,121 @@
+//! What an archive holds, from its files alone: chains, bases, segments, sets of globals.
+//!
+//! It is read through a [`Storage`] and needs no server. Files that retention has marked as expired are not in it,
+//! whatever a crash left of them.
+
+mod read;
+mod stretches;
+
+use archive::flags::Flagged;
+use archive::globals::Facts;
+use archive::layout::chain::ChainInfo;
+use archive::layout::names::{chain_name, BASE, GLOBALS, INCREMENTAL};
+use archive::layout::{BaseName, GlobalsName, SegmentName, Stored};
+use archive::manifest::Entry;
+use archive::metadata::Metadata;
+use archive::storage::Storage;
+use archive::Lsn;
+
+pub use stretches::{Extent, Gap, Loss, Stretch};
+
+/// All chains of a database, oldest first.
+#[derive(Debug, Clone)]
+pub struct Catalog {
+    pub chains: Vec<Chain>,
+}
+
+/// One unbroken series of changes.
+#[derive(Debug, Clone)]
+pub struct Chain {
+    pub number: u32,
+    pub info: ChainInfo,
+    /// Oldest first.
+    pub bases: Vec<Base>,
+    /// In replay order; the open one, if there is one, last.
+    pub segments: Vec<Segment>,
+    /// Oldest first.
+    pub globals: Vec<Globals>,
+    pub flags: Vec<Flagged>,
+    /// The last segment that retention has removed.
+    pub last_expired: Option<Entry>,
+    /// Lines of the manifest (from 1) that cannot be parsed, and why.
+    pub damaged_lines: Vec<(usize, String)>,
+}
+
+/// A base backup.
+#[derive(Debug, Clone)]
+pub struct Base {
+    pub name: BaseName,
+    pub metadata: Metadata,
+    /// Its line in the manifest.
+    pub entry: Option<Entry>,
+}
+
+/// A segment. What a closed one contains is in its line.
+#[derive(Debug, Clone)]
+pub struct Segment {
+    pub name: SegmentName,
+    pub stored: Stored,
+    /// As stored, in bytes.
+    pub size: u64,
+    pub entry: Option<Entry>,
+}
+
+/// A set of globals.
+#[derive(Debug, Clone)]
+pub struct Globals {
+    pub name: GlobalsName,
+    pub facts: Facts,
+    pub entry: Option<Entry>,
+}
+
+impl Catalog {
+    /// Reads it. Fails where a description cannot be parsed: [`archive::Error::Damaged`].
+    pub fn read(storage: &dyn Storage) -> archive::Result<Catalog> {
+        read::catalog(storage)
+    }
+
+    /// The chain of this number.
+    pub fn chain(&self, number: u32) -> Option<&Chain> {
+        self.chains.iter().find(|chain| chain.number == number)
+    }
+}
+
+impl Chain {
+    /// A file of this chain, from the database's directory.
+    pub fn file(&self, file: &str) -> String {
+        format!("{}/{file}", chain_name(self.number))
+    }
+
+    /// Whether a crash, an incomplete copy, or somebody else left a base without its line: not to be used without being
+    /// named. (A copy may have bases, and no lines yet.)
+    pub fn is_listed(&self, base: &Base) -> bool {
+        base.entry.is_some() || self.bases.iter().all(|other| other.entry.is_none())
+    }
+}
+
+impl Base {
+    /// Its directory, from that of the chain.
+    pub fn directory(&self) -> String {
+        format!("{BASE}/{}", self.name)
+    }
+}
+
+impl Globals {
+    /// Its directory, from that of the chain.
+    pub fn directory(&self) -> String {
+        format!("{GLOBALS}/{}", self.name)
+    }
+}
+
+impl Segment {
+    /// As stored, from the directory of the chain.
+    pub fn file(&self) -> String {
+        format!("{INCREMENTAL}/{}", self.name.file(self.stored))
+    }
+
+    /// Where it starts.
+    pub fn start_lsn(&self) -> Lsn {
+        self.name.start_lsn
+    }
+}

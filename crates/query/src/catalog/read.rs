@@ -1,0 +1,199 @@
+//! Reads the catalog.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::Path;
+
+use archive::flags::{self, FLAGS};
+use archive::globals::Facts;
+use archive::layout::chain::ChainInfo;
+use archive::layout::names::{
+    parse_chain_name, BASE, CHAIN_JSON, GLOBALS, INCREMENTAL, MANIFEST, METADATA_JSON,
+};
+use archive::layout::{BaseName, GlobalsName, SegmentName, Stored};
+use archive::manifest::{self, Entry, Kind, Manifest};
+use archive::metadata::Metadata;
+use archive::storage::{self, Storage};
+use archive::Result;
+
+use super::{Base, Catalog, Chain, Globals, Segment};
+
+pub(super) fn catalog(storage: &dyn Storage) -> Result<Catalog> {
+    let names = storage.list("")?.into_iter();
+    let directories = names.filter(|item| item.is_directory);
+    let mut numbered: Vec<(u32, String)> = directories
+        .filter_map(|item| Some((parse_chain_name(&item.name)?, item.name)))
+        .collect();
+    numbered.sort();
+    let mut chains = Vec::new();
+    for (number, name) in numbered {
+        // Retention may remove one in the meantime.
+        chains.extend(Reader { storage, name }.chain(number)?);
+    }
+    Ok(Catalog { chains })
+}
+
+/// Reads one chain.
+struct Reader<'a> {
+    storage: &'a dyn Storage,
+    name: String,
+}
+
+/// The manifest's lines, the last about each file.
+struct Lines {
+    valid: HashMap<String, Entry>,
+    expired: HashSet<String>,
+}
+
+impl Reader<'_> {
+    fn path(&self, file: &str) -> String {
+        format!("{}/{file}", self.name)
+    }
+
+    fn read(&self, file: &str) -> Result<Option<Vec<u8>>> {
+        storage::read(self.storage, &self.path(file))
+    }
+
+    /// A small file, parsed; `None` if it does not exist.
+    fn parsed<T>(
+        &self,
+        file: &str,
+        parse: impl FnOnce(&[u8], &Path) -> Result<T>,
+    ) -> Result<Option<T>> {
+        let Some(bytes) = self.read(file)? else {
+            return Ok(None);
+        };
+        let place = self.storage.place(&self.path(file));
+        parse(&bytes, Path::new(&place)).map(Some)
+    }
+
+    fn chain(&self, number: u32) -> Result<Option<Chain>> {
+        let Some(info) = self.parsed(CHAIN_JSON, ChainInfo::parse)? else {
+            return Ok(None);
+        };
+        let manifest = self.manifest()?;
+        let damaged_lines = manifest.damaged;
+        let mut lines = Lines {
+            valid: HashMap::new(),
+            expired: HashSet::new(),
+        };
+        let mut last_expired: Option<Entry> = None;
+        for entry in manifest::without_repeats(manifest.entries) {
+            if entry.expired_at.is_none() {
+                lines.valid.insert(entry.file.clone(), entry);
+                continue;
+            }
+            lines.expired.insert(entry.file.clone());
+            let last = last_expired.as_ref().map(|last| last.end_lsn);
+            if entry.kind == Kind::Incremental && last < Some(entry.end_lsn) {
+                last_expired = Some(entry);
+            }
+        }
+        Ok(Some(Chain {
+            number,
+            info,
+            bases: self.bases(&mut lines)?,
+            segments: self.segments(&mut lines)?,
+            globals: self.globals(&mut lines)?,
+            flags: self.parsed(FLAGS, flags::parse)?.unwrap_or_default(),
+            last_expired,
+            damaged_lines,
+        }))
+    }
+
+    fn manifest(&self) -> Result<Manifest> {
+        let mut others = Vec::new();
+        for item in self.storage.list(&self.name)? {
+            if manifest::is_part(&item.name) {
+                others.extend(self.read(&item.name)?);
+            }
+        }
+        let first = self.read(MANIFEST)?.unwrap_or_default();
+        Ok(manifest::parse(&manifest::joined(first, &others)))
+    }
+
+    /// Finished directories: a base, or a set of globals.
+    fn directories<N: Ord>(
+        &self,
+        room: &str,
+        lines: &Lines,
+        parse: impl Fn(&str) -> Option<N>,
+    ) -> Result<Vec<(N, String)>> {
+        let items = self.storage.list(&self.path(room))?.into_iter();
+        let mut found: Vec<(N, String)> = items
+            .filter(|item| item.is_directory)
+            .filter_map(|item| Some((parse(&item.name)?, format!("{room}/{}", item.name))))
+            .filter(|(_, directory)| !lines.expired.contains(directory))
+            .collect();
+        found.sort();
+        Ok(found)
+    }
+
+    fn bases(&self, lines: &mut Lines) -> Result<Vec<Base>> {
+        let mut bases = Vec::new();
+        for (name, directory) in self.directories(BASE, lines, BaseName::parse)? {
+            let file = format!("{directory}/{METADATA_JSON}");
+            // A copy that is not complete may lack it.
+            let Some(metadata) = self.parsed(&file, Metadata::parse)? else {
+                continue;
+            };
+            bases.push(Base {
+                name,
+                metadata,
+                entry: lines.valid.remove(&directory),
+            });
+        }
+        Ok(bases)
+    }
+
+    fn globals(&self, lines: &mut Lines) -> Result<Vec<Globals>> {
+        let mut sets = Vec::new();
+        for (name, directory) in self.directories(GLOBALS, lines, GlobalsName::parse)? {
+            let file = format!("{directory}/{METADATA_JSON}");
+            let Some(facts) = self.parsed(&file, Facts::parse)? else {
+                continue;
+            };
+            sets.push(Globals {
+                name,
+                facts,
+                entry: lines.valid.remove(&directory),
+            });
+        }
+        Ok(sets)
+    }
+
+    /// Each in one form: a closed one before an open one that a copy has from earlier, an uncompressed one first.
+    fn segments(&self, lines: &mut Lines) -> Result<Vec<Segment>> {
+        let mut found: BTreeMap<SegmentName, (Stored, u64)> = BTreeMap::new();
+        for item in self.storage.list(&self.path(INCREMENTAL))? {
+            let Some((name, stored)) = SegmentName::parse(&item.name) else {
+                continue;
+            };
+            if item.is_directory || lines.expired.contains(&Entry::segment_file(name)) {
+                continue;
+            }
+            let form = found.entry(name).or_insert((stored, item.size));
+            if preference(stored) < preference(form.0) {
+                *form = (stored, item.size);
+            }
+        }
+        let segments = found.into_iter().map(|(name, (stored, size))| Segment {
+            name,
+            stored,
+            size,
+            entry: match stored {
+                Stored::Partial => None,
+                _ => lines.valid.remove(&Entry::segment_file(name)),
+            },
+        });
+        Ok(segments.collect())
+    }
+}
+
+fn preference(stored: Stored) -> u8 {
+    match stored {
+        Stored::Plain => 0,
+        Stored::Gzip => 1,
+        Stored::Zstd => 2,
+        Stored::Partial => 3,
+    }
+}
