@@ -3,11 +3,13 @@
 //! Each session starts with settings of its own, which override those of roles and databases: nothing interrupts it,
 //! names refer to PostgreSQL's own objects only, and texts mean the same everywhere.
 
+mod statement;
 mod tls;
 
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex};
 
+pub use statement::Raw;
 use tokio_postgres::{AsyncMessage, Client, Config};
 
 use crate::error::{Error, Result};
@@ -36,6 +38,8 @@ const NEUTRAL: [(&str, &str); 17] = [
 /// An open session, and the warnings that it has got.
 pub struct Session {
     pub client: Client,
+    /// The encoding of the texts that are sent; else it is another one.
+    is_utf8: bool,
     warnings: Arc<Mutex<Vec<String>>>,
 }
 
@@ -67,7 +71,11 @@ impl Session {
                 }
             }
         });
-        Ok(Session { client, warnings })
+        Ok(Session {
+            client,
+            is_utf8: true,
+            warnings,
+        })
     }
 
     /// The warnings since the last call.

@@ -1,0 +1,76 @@
+//! One statement, one protocol message.
+//!
+//! The extended protocol refuses a second statement in a text: nothing can hide behind the first one. The texts of an
+//! archive are bytes in the encoding of its database, and are sent as they are.
+
+use std::error::Error as StdError;
+
+use bytes::{BufMut, BytesMut};
+use tokio_postgres::types::{to_sql_checked, Format, IsNull, ToSql, Type};
+
+use super::Session;
+use crate::error::Result;
+
+/// Bytes in the session's client_encoding, as the text of a value of any type.
+#[derive(Debug, Clone, Copy)]
+pub struct Raw<'a>(pub &'a [u8]);
+
+impl ToSql for Raw<'_> {
+    fn to_sql(
+        &self,
+        _: &Type,
+        out: &mut BytesMut,
+    ) -> std::result::Result<IsNull, Box<dyn StdError + Sync + Send>> {
+        out.put_slice(self.0);
+        Ok(IsNull::No)
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    fn encode_format(&self, _: &Type) -> Format {
+        Format::Text
+    }
+
+    to_sql_checked!();
+}
+
+impl Session {
+    /// Sets client_encoding to that of the texts that follow, and makes what [`Session::statement`] needs.
+    pub async fn set_encoding(&mut self, encoding: &str) -> Result<()> {
+        let set = "SELECT pg_catalog.set_config('client_encoding', $1, false)";
+        self.client
+            .query_typed(set, &[(&encoding, Type::TEXT)])
+            .await?;
+        self.is_utf8 = encoding == "UTF8";
+        if !self.is_utf8 {
+            self.client.batch_execute(EXECUTE_TEXT).await?;
+        }
+        Ok(())
+    }
+
+    /// Executes one statement; the number of rows in its command tag.
+    pub async fn statement(&self, text: &[u8]) -> Result<u64> {
+        match std::str::from_utf8(text) {
+            Ok(text) if self.is_utf8 || text.is_ascii() => {
+                Ok(self.client.execute_typed(text, &[]).await?)
+            }
+            // The client sends no other text than UTF-8 as a statement, but any bytes as a value.
+            _ => {
+                let call = "SELECT pg_temp.pg_incrbackup_execute($1)";
+                let rows = self
+                    .client
+                    .query_typed(call, &[(&Raw(text), Type::TEXT)])
+                    .await?;
+                let count: i64 = rows[0].get(0);
+                Ok(u64::try_from(count).unwrap_or(0))
+            }
+        }
+    }
+}
+
+const EXECUTE_TEXT: &str =
+    "CREATE OR REPLACE FUNCTION pg_temp.pg_incrbackup_execute(statement text) \
+    RETURNS bigint LANGUAGE plpgsql AS $execute$ DECLARE count bigint; BEGIN \
+    EXECUTE statement; GET DIAGNOSTICS count = ROW_COUNT; RETURN count; END $execute$";
