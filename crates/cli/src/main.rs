@@ -11,12 +11,14 @@
 //! | [`source`] | the archive: a directory, or a server |
 //! | [`output`] | text for people, JSON for programs |
 //! | [`info`] | what an archive holds |
+//! | [`restore`] | the way back: prepare, plan, execute |
 
 mod args;
 mod connection;
 mod error;
 mod info;
 mod output;
+mod restore;
 mod source;
 
 use std::process::ExitCode;
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
     let output = output::Output::new(program.json);
     let outcome = match &program.command {
         Command::Info(archive) => info::run(archive, &output),
+        Command::Restore(options) => restore::run(options, &output),
     };
     match outcome {
         Ok(outcome) => outcome.status(),

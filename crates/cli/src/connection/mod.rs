@@ -9,7 +9,7 @@ mod tls;
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex};
 
-pub use statement::Raw;
+pub use statement::{execute, Raw};
 use tokio_postgres::{AsyncMessage, Client, Config};
 
 use crate::error::{Error, Result};
@@ -37,7 +37,7 @@ const NEUTRAL: [(&str, &str); 17] = [
 
 /// An open session, and the warnings that it has got.
 pub struct Session {
-    pub client: Client,
+    pub client: Arc<Client>,
     /// The encoding of the texts that are sent; else it is another one.
     is_utf8: bool,
     warnings: Arc<Mutex<Vec<String>>>,
@@ -72,10 +72,15 @@ impl Session {
             }
         });
         Ok(Session {
-            client,
+            client: Arc::new(client),
             is_utf8: true,
             warnings,
         })
+    }
+
+    /// Whether the texts that are sent are UTF-8.
+    pub fn is_utf8(&self) -> bool {
+        self.is_utf8
     }
 
     /// The warnings since the last call.
