@@ -17,6 +17,7 @@ mod connection;
 mod error;
 mod info;
 mod output;
+mod restore;
 mod source;
 
 use std::process::ExitCode;
