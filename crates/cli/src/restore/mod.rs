@@ -1,7 +1,19 @@
 //! `pg_incrbackup restore`: prepare, plan, execute.
+//!
+//! | room | what it does |
+//! | --- | --- |
+//! | [`plan`] | chooses and checks chain, base and segments |
+//! | [`base`] | loads a base |
+//! | [`replay`] | applies the transactions that the base does not contain |
+//! | [`quote`] | names and texts in SQL |
 
-mod plan;
-mod replay;
+// The target that calls them follows.
+#![allow(dead_code)]
+
+pub mod base;
+pub mod plan;
+pub mod quote;
+pub mod replay;
 
 use archive_query::catalog::Catalog;
 
