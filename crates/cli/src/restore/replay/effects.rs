@@ -57,7 +57,7 @@ impl Replay<'_> {
             run(self.session, &block).await
         };
         changed.map_err(|error| self.in_effect(line, effect, error))?;
-        self.after_change(text, was_set_back).await
+        self.after_change(text, false, was_set_back).await
     }
 
     /// A statement of the user's, in its canonical form.
@@ -86,7 +86,7 @@ impl Replay<'_> {
             run(self.session, &block).await
         };
         changed.map_err(|error| self.at(line, error))?;
-        self.after_change(text, true).await
+        self.after_change(text, true, true).await
     }
 
     /// A change that may depend on the state of triggers and rules finds the original one: whether any was set back.
@@ -94,6 +94,8 @@ impl Replay<'_> {
         self.settle().await?;
         self.pipeline.forget();
         self.is_alone = true;
+        self.help.end(self.session).await?;
+        self.checks_on().await?;
         if self.quiet.is_empty() {
             return Ok(false);
         }
@@ -111,7 +113,16 @@ impl Replay<'_> {
     }
 
     /// Sets those to origin mode that the change has made, or that were set back for it.
-    async fn after_change(&mut self, text: &[u8], may_fire: bool) -> Result<()> {
+    async fn after_change(
+        &mut self,
+        text: &[u8],
+        is_typed: bool,
+        was_set_back: bool,
+    ) -> Result<()> {
+        // Constraints that hold for new rows only, and those of domains, whose functions may answer otherwise now.
+        let may_check = is_typed || self.checks.skips_any();
+        self.may_check |= may_check || mentions(text, &["not valid", "domain"]);
+        let may_fire = is_typed || was_set_back;
         if may_fire || mentions(text, &["enable always", "enable replica"]) {
             self.quiet.hush(self.session).await?;
         }

@@ -11,7 +11,8 @@
 //! | [`views`] | materialized views, filled at the end |
 //! | [`lenient`] | statements that may fail, behind a loss |
 
-mod effects;
+pub mod effects;
+mod help;
 mod lenient;
 mod pipeline;
 mod quiet;
@@ -33,8 +34,10 @@ use tokio_postgres::CopyInSink;
 
 use crate::connection::Session;
 use crate::error::{Error, Result};
+use crate::restore::base::checks::Checks;
 use crate::restore::plan::Plan;
 use effects::Globals;
+use help::Help;
 use lenient::LeftOut;
 use pipeline::{Failed, Pipeline, Wrong};
 use quiet::{Kinds, Quiet};
@@ -69,6 +72,12 @@ pub struct Replay<'a> {
     globals: &'a mut dyn Globals,
     pipeline: Pipeline,
     quiet: Quiet,
+    checks: Checks,
+    /// A schema change may have made a CHECK that must be off while rows are made.
+    may_check: bool,
+    /// A CHECK is off.
+    is_unchecked: bool,
+    help: Help,
     views: Views,
     /// The segment that is replayed.
     file: String,
@@ -105,6 +114,7 @@ impl<'a> Replay<'a> {
         storage: Arc<dyn Storage>,
         plan: Arc<Plan>,
         views: Views,
+        checks: Checks,
         globals: &'a mut dyn Globals,
     ) -> Replay<'a> {
         let pipeline = Pipeline::new(session);
@@ -115,6 +125,10 @@ impl<'a> Replay<'a> {
             globals,
             pipeline,
             quiet: Quiet::default(),
+            checks,
+            may_check: true,
+            is_unchecked: false,
+            help: Help::default(),
             views,
             file: String::new(),
             is_open: false,
@@ -150,9 +164,30 @@ impl<'a> Replay<'a> {
     }
 
     async fn end(&mut self) -> Result<()> {
+        self.help.end(self.session).await?;
         self.quiet.restore(self.session, Kinds::All).await?;
+        self.checks_on().await?;
         for warning in self.views.fill(self.session, true).await? {
             eprintln!("{warning}");
+        }
+        self.checks.validate(self.session).await
+    }
+
+    /// Before rows: what may refuse them although the source took them is off.
+    async fn checks_off(&mut self) -> Result<()> {
+        if self.may_check {
+            self.may_check = false;
+            self.settle().await?;
+            self.is_unchecked = self.checks.quiet(self.session).await?;
+        }
+        Ok(())
+    }
+
+    /// Before a schema change, and at the end.
+    async fn checks_on(&mut self) -> Result<()> {
+        if std::mem::take(&mut self.is_unchecked) {
+            self.checks.loud(self.session).await?;
+            self.may_check = true;
         }
         Ok(())
     }
@@ -202,6 +237,9 @@ impl<'a> Replay<'a> {
 
     async fn open(&mut self) -> Result<()> {
         if !self.is_open {
+            if self.help.is_wanted() {
+                self.help.give(self.session).await?;
+            }
             self.session.client.batch_execute("BEGIN").await?;
             self.is_open = true;
         }
@@ -269,6 +307,8 @@ impl<'a> Replay<'a> {
     }
 
     async fn statement(&mut self, line: u64, text: Vec<u8>) -> Result<()> {
+        self.checks_off().await?;
+        self.help.note(&text);
         self.statements += 1;
         self.bytes += text.len();
         if self.lenient.is_some() {
@@ -298,6 +338,7 @@ impl<'a> Replay<'a> {
     }
 
     async fn begin_copy(&mut self, line: u64, text: Vec<u8>) -> Result<()> {
+        self.checks_off().await?;
         self.settle().await?;
         let is_sendable = self.session.is_utf8() || text.is_ascii();
         let statement = std::str::from_utf8(&text).ok().filter(|_| is_sendable);
