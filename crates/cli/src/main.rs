@@ -10,6 +10,7 @@
 //! | [`connection`] | sessions on servers, with settings of their own |
 //! | [`source`] | the archive: a directory, or a server |
 //! | [`output`] | text for people, JSON for programs |
+//! | [`quote`] | names in SQL |
 //! | [`info`] | what an archive holds |
 
 mod args;
@@ -17,6 +18,7 @@ mod connection;
 mod error;
 mod info;
 mod output;
+mod quote;
 mod source;
 
 use std::process::ExitCode;
