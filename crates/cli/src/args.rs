@@ -147,9 +147,10 @@ pub struct Archive {
 /// What clap has to say: help and version are answers, all else is wrong use.
 pub fn answer(error: &clap::Error) -> ExitCode {
     let _ = error.print();
-    match error.use_stderr() {
-        true => Outcome::WrongUse.status(),
-        false => Outcome::Done.status(),
+    if error.use_stderr() {
+        Outcome::WrongUse.status()
+    } else {
+        Outcome::Done.status()
     }
 }
 

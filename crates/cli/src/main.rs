@@ -10,6 +10,7 @@
 //! | [`connection`] | sessions on servers, with settings of their own |
 //! | [`source`] | the archive: a directory, or a server |
 //! | [`output`] | text for people, JSON for programs |
+//! | [`quote`] | names and texts in SQL |
 //! | [`info`] | what an archive holds |
 //! | [`restore`] | the way back: prepare, plan, execute |
 
@@ -18,6 +19,7 @@ mod connection;
 mod error;
 mod info;
 mod output;
+mod quote;
 mod restore;
 mod source;
 

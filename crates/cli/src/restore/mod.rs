@@ -5,14 +5,12 @@
 //! | [`plan`] | chooses and checks chain, base and segments |
 //! | [`base`] | loads a base |
 //! | [`replay`] | applies the transactions that the base does not contain |
-//! | [`quote`] | names and texts in SQL |
 
 // The target that calls them follows.
 #![allow(dead_code)]
 
 pub mod base;
 pub mod plan;
-pub mod quote;
 pub mod replay;
 
 use archive_query::catalog::Catalog;

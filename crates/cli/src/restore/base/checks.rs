@@ -2,9 +2,9 @@
 
 use tokio_postgres::types::Type;
 
-use super::super::quote;
 use crate::connection::{Raw, Session};
 use crate::error::Result;
+use crate::quote;
 
 /// Those that `--skip-check` names, and those that are NOT VALID.
 #[derive(Debug, Clone, Default)]

@@ -1,5 +1,7 @@
 //! Finds the archive that the command line names.
 
+mod server;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,6 +10,7 @@ use archive::storage::{Directory, Storage};
 
 use crate::args::Archive;
 use crate::error::{Error, Result};
+use server::Server;
 
 /// A database's archive.
 #[derive(Clone)]
@@ -19,9 +22,12 @@ pub struct Source {
 
 /// The archives that are meant: one, or all below a root.
 pub fn all(archive: &Archive) -> Result<Vec<Source>> {
-    let Some(directory) = &archive.archive else {
-        return Err(Error::failed("--from is not built yet", ""));
-    };
+    if let Some(conninfo) = &archive.from {
+        let (name, server) = Server::connect(conninfo)?;
+        let storage = Arc::new(server);
+        return Ok(vec![Source { name, storage }]);
+    }
+    let directory = archive.archive.as_ref().expect("clap requires one of them");
     if !directory.is_dir() {
         let message = format!("there is no directory \"{}\"", directory.display());
         let hint = "--archive takes pg_incrbackup.directory, a database's directory in it, or a copy of either.";
