@@ -129,10 +129,14 @@ fn base_name(text: &str) -> Result<BaseName, String> {
 
 /// Where the archive is
 #[derive(Debug, Args)]
-#[group(id = "where", required = true, multiple = false, args = ["archive", "from"])]
 pub struct Archive {
     /// The directory of a database (it contains restore.sh), or of all databases of a server
-    #[arg(long, value_name = "DIR")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        required_unless_present = "from",
+        conflicts_with = "from"
+    )]
     pub archive: Option<PathBuf>,
 
     /// A running server that reads its archive for us (incr_read), as a libpq connection string or URI
