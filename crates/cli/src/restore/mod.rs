@@ -43,7 +43,12 @@ async fn restore(options: &Restore, output: &Output) -> Result<Outcome> {
     };
     let plan = Arc::new(plan::choose(&*source.storage, &catalog, &wish)?);
     let t = std::time::Instant::now();
-    eprintln!("base {} segments {} upto {}", plan.base.name, plan.segments.len(), plan.upto);
+    eprintln!(
+        "base {} segments {} upto {}",
+        plan.base.name,
+        plan.segments.len(),
+        plan.upto
+    );
     let Some(session) = session.as_mut().filter(|_| !options.dry_run) else {
         return Ok(Outcome::Done);
     };
@@ -59,7 +64,14 @@ async fn restore(options: &Restore, output: &Output) -> Result<Outcome> {
     let views = replay::Views::default();
     let _ = loaded;
     let mut globals = NoGlobals;
-    let replay = replay::Replay::new(session, Arc::clone(&source.storage), Arc::clone(&plan), views, checks, &mut globals);
+    let replay = replay::Replay::new(
+        session,
+        Arc::clone(&source.storage),
+        Arc::clone(&plan),
+        views,
+        checks,
+        &mut globals,
+    );
     let done = replay.run(&mut |_, _| {}).await?;
     eprintln!("{done:?} {:?}", t.elapsed());
     let _ = output;
@@ -71,10 +83,18 @@ impl replay::effects::Globals for NoGlobals {
     fn apply<'f>(&'f mut self, _: &'f Session, _: usize) -> replay::effects::Boxed<'f, ()> {
         Box::pin(async { Ok(()) })
     }
-    fn follow<'f>(&'f mut self, _: &'f Session, _: &'f archive::segment::ClusterFact) -> replay::effects::Boxed<'f, ()> {
+    fn follow<'f>(
+        &'f mut self,
+        _: &'f Session,
+        _: &'f archive::segment::ClusterFact,
+    ) -> replay::effects::Boxed<'f, ()> {
         Box::pin(async { Ok(()) })
     }
-    fn own<'f>(&'f mut self, session: &'f Session, statement: &'f [u8]) -> replay::effects::Boxed<'f, ()> {
+    fn own<'f>(
+        &'f mut self,
+        session: &'f Session,
+        statement: &'f [u8],
+    ) -> replay::effects::Boxed<'f, ()> {
         Box::pin(async move { session.statement(statement).await.map(drop) })
     }
 }

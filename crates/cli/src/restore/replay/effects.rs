@@ -92,7 +92,7 @@ impl Replay<'_> {
     /// A change that may depend on the state of triggers and rules finds the original one: whether any was set back.
     async fn before_change(&mut self, text: &[u8]) -> Result<bool> {
         self.settle().await?;
-        self.pipeline.forget();
+        self.rows.forget();
         self.is_alone = true;
         self.help.end(self.session).await?;
         self.checks_on().await?;

@@ -5,18 +5,20 @@
 //!
 //! | room | what it does |
 //! | --- | --- |
-//! | [`pipeline`], [`shape`] | row changes without waiting; statements of one shape are planned once |
+//! | [`rows`] | row changes, without waiting for each answer |
+//! | [`shape`], [`batch`] | statements of one shape are planned once, and executed many at a time |
 //! | [`effects`] | schema changes |
 //! | [`quiet`] | triggers and rules that would fire |
 //! | [`views`] | materialized views, filled at the end |
 //! | [`lenient`] | statements that may fail, behind a loss |
 
+mod batch;
 pub mod effects;
 mod help;
 mod lenient;
-mod pipeline;
 mod quiet;
 mod reader;
+mod rows;
 mod shape;
 mod views;
 
@@ -39,9 +41,9 @@ use crate::restore::plan::Plan;
 use effects::Globals;
 use help::Help;
 use lenient::LeftOut;
-use pipeline::{Failed, Pipeline, Wrong};
 use quiet::{Kinds, Quiet};
 use reader::{Batch, Item, Reader, What};
+use rows::{Failed, Rows, Wrong};
 pub use views::Views;
 
 /// A transaction of the target is committed after this many statements or bytes.
@@ -70,7 +72,7 @@ pub struct Replay<'a> {
     plan: Arc<Plan>,
     storage: Arc<dyn Storage>,
     globals: &'a mut dyn Globals,
-    pipeline: Pipeline,
+    rows: Rows,
     quiet: Quiet,
     checks: Checks,
     /// A schema change may have made a CHECK that must be off while rows are made.
@@ -117,13 +119,13 @@ impl<'a> Replay<'a> {
         checks: Checks,
         globals: &'a mut dyn Globals,
     ) -> Replay<'a> {
-        let pipeline = Pipeline::new(session);
+        let rows = Rows::new(session);
         Replay {
             session,
             plan,
             storage,
             globals,
-            pipeline,
+            rows,
             quiet: Quiet::default(),
             checks,
             may_check: true,
@@ -201,7 +203,7 @@ impl<'a> Replay<'a> {
                     let set = format!("SET {name} = {value}");
                     self.session.client.execute_typed(&set, &[]).await?;
                 }
-                self.pipeline = Pipeline::new(self.session);
+                self.rows = Rows::new(self.session);
                 Ok(())
             }
             What::Begin { lsn, time, .. } => self.begin(lsn, time).await,
@@ -270,7 +272,7 @@ impl<'a> Replay<'a> {
         self.commit().await?;
         self.next_set += due;
         self.globals.apply(self.session, self.next_set).await?;
-        self.pipeline.forget();
+        self.rows.forget();
         Ok(())
     }
 
@@ -302,7 +304,7 @@ impl<'a> Replay<'a> {
 
     /// All that was sent has its answer, and it was right.
     async fn settle(&mut self) -> Result<()> {
-        let settled = self.pipeline.drain().await;
+        let settled = self.rows.drain().await;
         settled.map_err(|failed| self.failed(failed))
     }
 
@@ -314,7 +316,7 @@ impl<'a> Replay<'a> {
         if self.lenient.is_some() {
             return self.leniently(line, &text).await;
         }
-        let sent = self.pipeline.send(line, text).await;
+        let sent = self.rows.send(line, text).await;
         sent.map_err(|failed| self.failed(failed))
     }
 

@@ -25,6 +25,8 @@ pub enum Value {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shape {
     pub text: Vec<u8>,
+    /// Where each parameter is in it.
+    pub places: Vec<Range<usize>>,
     pub values: Vec<Value>,
 }
 
@@ -43,6 +45,7 @@ pub fn of(line: &[u8]) -> Option<Shape> {
         copied: 0,
         shape: Shape {
             text: Vec::with_capacity(line.len()),
+            places: Vec::new(),
             values: Vec::new(),
         },
     };
@@ -206,10 +209,10 @@ impl Walk<'_> {
             .text
             .extend_from_slice(&self.line[self.copied..start]);
         self.shape.values.push(value);
-        let number = self.shape.values.len();
-        self.shape
-            .text
-            .extend_from_slice(format!("${number}").as_bytes());
+        let (start, number) = (self.shape.text.len(), self.shape.values.len());
+        let parameter = format!("${number}");
+        self.shape.text.extend_from_slice(parameter.as_bytes());
+        self.shape.places.push(start..self.shape.text.len());
         self.copied = self.at;
     }
 }
