@@ -1,0 +1,2 @@
+pub mod globals_sql;
+pub mod statements;
