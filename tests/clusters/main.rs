@@ -72,6 +72,8 @@ mod page;
 mod permissions;
 mod plugin;
 mod poll;
+mod program_connections;
+mod program_from;
 mod psql_words;
 mod races_of_ddl;
 mod reach;

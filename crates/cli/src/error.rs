@@ -72,6 +72,20 @@ impl Error {
         }
     }
 
+    pub fn no_such_moment(message: impl Into<String>, hint: impl Into<String>) -> Error {
+        Error::NoSuchMoment {
+            message: message.into(),
+            hint: hint.into(),
+        }
+    }
+
+    pub fn damaged(message: impl Into<String>) -> Error {
+        Error::Damaged {
+            message: message.into(),
+            hint: "Take the file from another copy of the archive; pg_incrbackup verify says what it costs.".to_owned(),
+        }
+    }
+
     pub fn failed(message: impl Into<String>, hint: impl Into<String>) -> Error {
         Error::Failed {
             message: message.into(),

@@ -10,13 +10,16 @@
 //! | [`connection`] | sessions on servers, with settings of their own |
 //! | [`source`] | the archive: a directory, or a server |
 //! | [`output`] | text for people, JSON for programs |
+//! | [`quote`] | names and texts in SQL |
 //! | [`info`] | what an archive holds |
+//! | [`restore`] | the way back: prepare, plan, execute |
 
 mod args;
 mod connection;
 mod error;
 mod info;
 mod output;
+mod quote;
 mod restore;
 mod source;
 
@@ -35,6 +38,7 @@ fn main() -> ExitCode {
     let output = output::Output::new(program.json);
     let outcome = match &program.command {
         Command::Info(archive) => info::run(archive, &output),
+        Command::Restore(options) => restore::run(options, &output),
     };
     match outcome {
         Ok(outcome) => outcome.status(),

@@ -19,9 +19,10 @@ impl Output {
 
     /// An answer: an object of JSON, or its text.
     pub fn answer<T: Serialize>(&self, answer: &T, text: impl FnOnce(&T) -> String) {
-        let line = match self.is_json {
-            true => serde_json::to_string(answer).expect("plain fields always become JSON"),
-            false => text(answer).trim_end().to_owned(),
+        let line = if self.is_json {
+            serde_json::to_string(answer).expect("plain fields always become JSON")
+        } else {
+            text(answer).trim_end().to_owned()
         };
         // A reader that has gone (head) is no reason to fail.
         let _ = writeln!(std::io::stdout(), "{line}");

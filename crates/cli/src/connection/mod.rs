@@ -1,43 +1,38 @@
-//! Connections to a server.
+//! Connections to a server, by the rules of libpq: whatever works for psql works here.
 //!
-//! Each session starts with settings of its own, which override those of roles and databases: nothing interrupts it,
-//! names refer to PostgreSQL's own objects only, and texts mean the same everywhere.
+//! | room | what it does |
+//! | --- | --- |
+//! | [`conninfo`], [`service`], [`passfile`] | connection strings and files, parsed |
+//! | [`parameters`] | connection string, service, environment and defaults, as one |
+//! | [`tls`] | what `sslmode` means |
+//! | [`neutral`] | settings with which every session starts |
+//! | [`open`] | hosts and attempts, one after the other |
+//! | [`statement`] | one statement, one protocol message |
 
+mod conninfo;
+mod neutral;
+mod open;
+mod parameters;
+mod passfile;
+mod service;
 mod statement;
 mod tls;
 
-use std::future::poll_fn;
 use std::sync::{Arc, Mutex};
 
-pub use statement::Raw;
-use tokio_postgres::{AsyncMessage, Client, Config};
+pub use parameters::Parameters;
+pub use statement::{execute, Raw};
+use tokio_postgres::Client;
 
 use crate::error::{Error, Result};
 
-/// What every session starts with.
-const NEUTRAL: [(&str, &str); 17] = [
-    ("search_path", "pg_catalog,pg_temp"),
-    ("role", "none"),
-    ("session_replication_role", "origin"),
-    ("row_security", "off"),
-    ("default_transaction_read_only", "off"),
-    ("default_transaction_deferrable", "off"),
-    ("default_transaction_isolation", "read\\ committed"),
-    ("standard_conforming_strings", "on"),
-    ("array_nulls", "on"),
-    ("transform_null_equals", "off"),
-    ("client_min_messages", "warning"),
-    ("statement_timeout", "0"),
-    ("lock_timeout", "0"),
-    ("idle_session_timeout", "0"),
-    ("idle_in_transaction_session_timeout", "0"),
-    ("DateStyle", "ISO"),
-    ("TimeZone", "UTC"),
-];
-
 /// An open session, and the warnings that it has got.
 pub struct Session {
-    pub client: Client,
+    pub client: Arc<Client>,
+    /// The host, as messages name it.
+    pub host: String,
+    /// As `server_version_num`.
+    pub version: u32,
     /// The encoding of the texts that are sent; else it is another one.
     is_utf8: bool,
     warnings: Arc<Mutex<Vec<String>>>,
@@ -46,36 +41,17 @@ pub struct Session {
 impl Session {
     /// Connects; `database` in place of that of the connection string.
     pub async fn open(conninfo: &str, database: Option<&str>) -> Result<Session> {
-        let mut config: Config = conninfo.parse().map_err(|error| {
-            let message = format!("invalid connection string: {error}");
-            Error::wrong_use(message, "For example \"host=/tmp dbname=shop\".")
-        })?;
-        if let Some(database) = database {
-            config.dbname(database);
-        }
-        let options: String = NEUTRAL
-            .iter()
-            .map(|(name, value)| format!(" -c {name}={value}"))
-            .collect();
-        let given = config.get_options().unwrap_or_default();
-        config.options(format!("{given}{options}"));
-        config.application_name("pg_incrbackup");
-        let (client, mut connection) = config.connect(tls::connector()?).await?;
-        let warnings = Arc::new(Mutex::new(Vec::new()));
-        let noted = Arc::clone(&warnings);
-        tokio::spawn(async move {
-            while let Some(Ok(message)) = poll_fn(|cx| connection.poll_message(cx)).await {
-                if let AsyncMessage::Notice(notice) = message {
-                    let mut noted = noted.lock().expect("nobody panics with it");
-                    noted.push(format!("{}: {}", notice.severity(), notice.message()));
-                }
-            }
-        });
-        Ok(Session {
-            client,
-            is_utf8: true,
-            warnings,
-        })
+        let parameters = Parameters::read(conninfo)?;
+        let parameters = match database {
+            Some(name) => parameters.with_database(name),
+            None => parameters,
+        };
+        open::session(&parameters).await
+    }
+
+    /// Whether the texts that are sent are UTF-8.
+    pub fn is_utf8(&self) -> bool {
+        self.is_utf8
     }
 
     /// The warnings since the last call.

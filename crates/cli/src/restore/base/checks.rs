@@ -2,9 +2,9 @@
 
 use tokio_postgres::types::Type;
 
-use super::super::quote;
 use crate::connection::{Raw, Session};
 use crate::error::Result;
+use crate::quote;
 
 /// Those that `--skip-check` names, and those that are NOT VALID.
 #[derive(Debug, Clone, Default)]
@@ -28,10 +28,14 @@ impl Checks {
         !self.skipped.is_empty()
     }
 
-    /// Before rows are made: all that exist now are off. May be called again after schema changes.
-    pub async fn quiet(&self, session: &Session) -> Result<()> {
+    /// Before rows are made: all that exist now are off; false if there is none. May be called again after schema
+    /// changes.
+    pub async fn quiet(&self, session: &Session) -> Result<bool> {
         self.call(session, "SELECT pg_temp.incr_quiet_checks($1)")
-            .await
+            .await?;
+        let off =
+            "SELECT coalesce(pg_catalog.current_setting('incr_restore.checks', true), '') <> ''";
+        Ok(session.client.query_typed(off, &[]).await?[0].get(0))
     }
 
     /// Before schema changes, and when all rows are there.

@@ -11,11 +11,11 @@ use archive::storage;
 use tokio_postgres::error::ErrorPosition;
 use tokio_postgres::types::Type;
 
-use super::super::quote::shown;
 use super::checks::Checks;
 use super::Loading;
 use crate::connection::{Raw, Session};
 use crate::error::{Error, Result};
+use crate::quote::shown;
 
 /// Executes entries in the session.
 pub struct Entries<'a> {

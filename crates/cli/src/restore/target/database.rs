@@ -2,10 +2,10 @@
 
 use archive::metadata::DatabaseFacts;
 
-use super::super::quote::{ident, literal, shown};
 use super::statements::{split, Words};
 use crate::connection::Session;
 use crate::error::{Error, Result};
+use crate::quote::{ident, literal, shown};
 
 /// How [`DATABASE`] is written in database.sql: a variable of psql.
 const DATABASE: &str = ":\"dbname\"";

@@ -3,8 +3,8 @@
 //! Each statement is found out by its beginning. A kind that is not known is reported, never executed. A setting of a
 //! role in one database belongs to that database, whose database.sql has it.
 
-use super::super::quote::{ident, shown};
 use super::statements::{split, Statement, Words};
+use crate::quote::{ident, shown};
 
 /// What a statement is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,9 +6,9 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 use tokio_postgres::Config;
 
-use super::super::quote::ident;
 use crate::connection::Session;
 use crate::error::{Error, Result};
+use crate::quote::ident;
 
 /// NAMEDATALEN, without the byte at the end.
 const LONGEST_NAME: usize = 63;

@@ -7,6 +7,11 @@ pub fn ident(name: &[u8]) -> Vec<u8> {
     enclosed(name, b'"')
 }
 
+/// [`ident`] of a text.
+pub fn identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
 /// A string constant, as read with standard_conforming_strings on.
 pub fn literal(text: &[u8]) -> Vec<u8> {
     enclosed(text, b'\'')

@@ -1,5 +1,7 @@
 //! Finds the archive that the command line names.
 
+mod server;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,6 +10,7 @@ use archive::storage::{Directory, Storage};
 
 use crate::args::Archive;
 use crate::error::{Error, Result};
+use server::Server;
 
 /// A database's archive.
 #[derive(Clone)]
@@ -19,9 +22,12 @@ pub struct Source {
 
 /// The archives that are meant: one, or all below a root.
 pub fn all(archive: &Archive) -> Result<Vec<Source>> {
-    let Some(directory) = &archive.archive else {
-        return Err(Error::failed("--from is not built yet", ""));
-    };
+    if let Some(conninfo) = &archive.from {
+        let (name, server) = Server::connect(conninfo)?;
+        let storage = Arc::new(server);
+        return Ok(vec![Source { name, storage }]);
+    }
+    let directory = archive.archive.as_ref().expect("clap requires one of them");
     if !directory.is_dir() {
         let message = format!("there is no directory \"{}\"", directory.display());
         let hint = "--archive takes pg_incrbackup.directory, a database's directory in it, or a copy of either.";
@@ -68,4 +74,20 @@ fn at(path: &Path) -> Source {
         name: String::from_utf8(decoded).unwrap_or_else(|_| encoded.into_owned()),
         storage: Arc::new(Directory::at(path)),
     }
+}
+
+/// The one archive that is meant.
+pub fn one(archive: &Archive) -> Result<Source> {
+    let mut found = all(archive)?;
+    if found.len() > 1 {
+        let names: Vec<&str> = found.iter().map(|source| source.name.as_str()).collect();
+        let message = format!("there are several databases: {}", names.join(", "));
+        return Err(Error::wrong_use(
+            message,
+            "Choose one with --database NAME.",
+        ));
+    }
+    found
+        .pop()
+        .ok_or_else(|| Error::failed("there is no archive", ""))
 }

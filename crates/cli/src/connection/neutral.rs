@@ -1,0 +1,158 @@
+//! The settings with which every session starts.
+//!
+//! They override those of roles and databases: nothing interrupts the session, names refer to PostgreSQL's own objects
+//! only, and texts mean the same everywhere. They are sent with the startup packet, behind the `options` of the connection
+//! string, so that the last word is ours; [`ensure_in_force`] checks it afterwards.
+
+use tokio_postgres::types::Type;
+use tokio_postgres::Client;
+
+use crate::error::{Error, Result};
+
+struct Setting {
+    name: &'static str,
+    value: &'static str,
+    /// Known only from PostgreSQL 17 on.
+    is_new: bool,
+    /// Only a superuser may set it. The value is what it is anyway unless a superuser has changed it.
+    is_superusers: bool,
+}
+
+const fn plain(name: &'static str, value: &'static str) -> Setting {
+    Setting {
+        name,
+        value,
+        is_new: false,
+        is_superusers: false,
+    }
+}
+
+const NEUTRAL: [Setting; 21] = [
+    plain("search_path", "pg_catalog,pg_temp"),
+    plain("role", "none"),
+    plain("row_security", "off"),
+    plain("default_transaction_read_only", "off"),
+    plain("default_transaction_deferrable", "off"),
+    plain("default_transaction_isolation", "read committed"),
+    plain("standard_conforming_strings", "on"),
+    plain("array_nulls", "on"),
+    plain("transform_null_equals", "off"),
+    plain("client_min_messages", "warning"),
+    plain("statement_timeout", "0"),
+    plain("lock_timeout", "0"),
+    plain("idle_session_timeout", "0"),
+    plain("idle_in_transaction_session_timeout", "0"),
+    plain("DateStyle", "ISO, MDY"),
+    plain("TimeZone", "UTC"),
+    plain("local_preload_libraries", ""),
+    Setting {
+        is_superusers: true,
+        ..plain("session_preload_libraries", "")
+    },
+    Setting {
+        is_superusers: true,
+        ..plain("session_replication_role", "origin")
+    },
+    Setting {
+        is_new: true,
+        ..plain("transaction_timeout", "0")
+    },
+    // Login triggers would run before anything that a session can do about them.
+    Setting {
+        is_new: true,
+        is_superusers: true,
+        ..plain("event_triggers", "off")
+    },
+];
+
+/// Which of them a server takes from this user. Only an attempt shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Accepted {
+    new: bool,
+    superusers: bool,
+}
+
+impl Accepted {
+    /// The first attempt.
+    pub fn all() -> Accepted {
+        Accepted {
+            new: true,
+            superusers: true,
+        }
+    }
+
+    /// The next attempt after this refusal; `None` if it had another reason.
+    pub fn after(self, error: &tokio_postgres::Error) -> Option<Accepted> {
+        use tokio_postgres::error::SqlState;
+        match error.code() {
+            // unrecognized configuration parameter
+            Some(code) if *code == SqlState::UNDEFINED_OBJECT && self.new => {
+                Some(Accepted { new: false, ..self })
+            }
+            // permission denied to set parameter
+            Some(code) if *code == SqlState::INSUFFICIENT_PRIVILEGE && self.superusers => {
+                Some(Accepted {
+                    superusers: false,
+                    ..self
+                })
+            }
+            _ => None,
+        }
+    }
+
+    fn settings(self) -> impl Iterator<Item = &'static Setting> {
+        NEUTRAL
+            .iter()
+            .filter(move |s| (!s.is_new || self.new) && (!s.is_superusers || self.superusers))
+    }
+
+    /// For the startup packet: `-c name=value …`.
+    pub fn options(self) -> String {
+        let option = |setting: &Setting| {
+            let value = setting.value.replace(' ', "\\ ");
+            format!(" -c {}={value}", setting.name)
+        };
+        self.settings().map(option).collect()
+    }
+}
+
+/// Fails where a session did not start with these settings: other `options` prevented it, or a connection pooler.
+pub async fn ensure_in_force(client: &Client, accepted: Accepted) -> Result<()> {
+    let names: Vec<&str> = accepted.settings().map(|setting| setting.name).collect();
+    let query = "SELECT name, setting FROM pg_catalog.pg_settings WHERE name OPERATOR(pg_catalog.=) ANY ($1)";
+    let rows = client
+        .query_typed(query, &[(&names, Type::TEXT_ARRAY)])
+        .await?;
+    for row in rows {
+        let (name, value): (&str, &str) = (row.get(0), row.get(1));
+        let expected = accepted.settings().find(|setting| setting.name == name);
+        if expected.is_some_and(|expected| expected.value != value) {
+            let message = format!(
+                "the server does not accept this program's settings: {name} is \"{value}\""
+            );
+            let hint = "If the connection string or PGOPTIONS has options, leave them out; connect to the server itself, not to a pooler.";
+            return Err(Error::failed(message, hint));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_options_of_a_server() {
+        let options = Accepted::all().options();
+        assert!(options.contains(" -c search_path=pg_catalog,pg_temp -c role=none"));
+        assert!(options.contains(" -c default_transaction_isolation=read\\ committed"));
+        assert!(options.contains(" -c event_triggers=off"));
+        let plain = Accepted {
+            new: false,
+            superusers: false,
+        };
+        assert!(!plain.options().contains("event_triggers"));
+        assert!(!plain.options().contains("session_replication_role"));
+        assert!(!plain.options().contains("transaction_timeout"));
+    }
+}
