@@ -1,20 +1,11 @@
 //! Which roles and tablespaces a restore needs, and which of them were renamed.
 //!
-//! Names are bytes in the encoding of the database. What the segments need is handed in by who reads them.
+//! Names are bytes in the encoding of the database.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::globals_sql::GlobalsSql;
-
-/// What the DDL in the segments names.
-#[derive(Debug, Clone, Default)]
-pub struct FromSegments {
-    /// Roles (`ddl` comments with `role=`, `role` comments), and whether one is said to be a superuser
-    /// (`role … superuser=on`).
-    pub roles: Vec<(Vec<u8>, bool)>,
-    /// Tablespaces (`tablespace` comments), and of `tablespace_renamed` the new name and the old one.
-    pub tablespaces: Vec<(Vec<u8>, Option<Vec<u8>>)>,
-}
+use crate::restore::plan::Needs;
 
 /// A role that has another name from a set of globals on. They are identified by OID.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,15 +19,14 @@ pub struct Rename {
 }
 
 /// What is known of roles and tablespaces.
-#[derive(Debug, Clone, Default)]
-pub struct Known {
+pub struct Known<'a> {
     /// globals.sql as of the base; with `--globals`, also the later ones.
     pub globals: Vec<GlobalsSql>,
     /// That own something or have privileges in the base.
     pub of_base: Vec<Vec<u8>>,
     /// That the later sets' database.sql name.
     pub of_sets: Vec<Vec<u8>>,
-    pub of_segments: FromSegments,
+    pub of_segments: &'a Needs,
     /// In which something of the base is.
     pub tablespaces: Vec<Vec<u8>>,
     pub renames: Vec<Rename>,
@@ -60,7 +50,7 @@ pub struct Tablespace {
     pub location: Option<Vec<u8>>,
 }
 
-impl Known {
+impl Known<'_> {
     /// The roles that base and segments need, and whether they were superusers. With `--globals`, all of the cluster as of
     /// the base; those of later come when they come.
     pub fn roles(&self) -> Vec<Role> {
@@ -79,7 +69,7 @@ impl Known {
                     superusers.insert(name);
                 }
             }
-            let segments = self.of_segments.roles.iter().map(|(name, _)| name);
+            let segments = self.of_segments.roles.keys();
             let later = self.of_sets.iter().chain(segments);
             needed.extend(later.filter(|name| !becomes(name)));
         }
@@ -173,23 +163,29 @@ mod tests {
         names.iter().map(|name| name.as_bytes().to_vec()).collect()
     }
 
-    fn known() -> Known {
+    fn needs() -> Needs {
+        Needs {
+            roles: [(b"late".to_vec(), true), (b"renamed".to_vec(), false)].into(),
+            tablespaces: [(b"ts2".to_vec(), Some(b"ts".to_vec()))].into(),
+            ..Needs::default()
+        }
+    }
+
+    fn known(needs: &Needs) -> Known<'_> {
         let sql = "CREATE ROLE boss;\nALTER ROLE boss WITH SUPERUSER LOGIN;\nCREATE ROLE bob;\nCREATE ROLE \"other;\";\n\
             GRANT bob TO \"other;\";\nGRANT bob TO boss;\nCREATE TABLESPACE ts OWNER bob LOCATION '/x';\n";
         Known {
             globals: vec![GlobalsSql::parse(sql.as_bytes()).unwrap()],
             of_base: bytes(&["boss", "bob", "pg_monitor"]),
-            of_segments: FromSegments {
-                roles: vec![(b"late".to_vec(), true), (b"renamed".to_vec(), false)],
-                tablespaces: vec![(b"ts2".to_vec(), Some(b"ts".to_vec()))],
-            },
+            of_segments: needs,
             tablespaces: bytes(&["ts"]),
             renames: renames(&[bytes(&["1 bob"]), bytes(&["1 renamed"])]),
-            ..Known::default()
+            of_sets: Vec::new(),
+            with_globals: false,
         }
     }
 
-    fn names(known: &Known) -> Vec<String> {
+    fn names(known: &Known<'_>) -> Vec<String> {
         let roles = known.roles().into_iter();
         let shown = roles.map(|it| {
             let mark = if it.is_superuser { "!" } else { "" };
@@ -200,16 +196,18 @@ mod tests {
 
     #[test]
     fn needed_are_those_of_the_base_and_of_segments_unless_a_rename_makes_them() {
-        assert_eq!(names(&known()), ["bob", "boss!", "late!"]);
-        let members = known().members(&bytes(&["bob", "boss", "late"]).into_iter().collect());
+        assert_eq!(names(&known(&needs())), ["bob", "boss!", "late!"]);
+        let members =
+            known(&needs()).members(&bytes(&["bob", "boss", "late"]).into_iter().collect());
         assert_eq!(members, [(b"bob".to_vec(), b"boss".to_vec())]);
     }
 
     #[test]
     fn with_globals_it_is_all_of_the_cluster_as_of_the_base() {
+        let needs = needs();
         let known = Known {
             with_globals: true,
-            ..known()
+            ..known(&needs)
         };
         assert_eq!(names(&known), ["bob", "boss!", "other;"]);
         assert_eq!(known.members(&known.of_cluster()), []);
@@ -219,16 +217,17 @@ mod tests {
 
     #[test]
     fn a_base_that_names_no_roles_needs_all() {
+        let needs = needs();
         let known = Known {
             of_base: Vec::new(),
-            ..known()
+            ..known(&needs)
         };
         assert_eq!(names(&known), ["bob", "boss!", "late!", "other;"]);
     }
 
     #[test]
     fn a_tablespace_that_is_the_result_of_a_rename_says_so() {
-        let spaces = known().spaces();
+        let spaces = known(&needs()).spaces();
         assert_eq!(spaces.len(), 2);
         assert_eq!(spaces[0].renamed_from, None);
         assert_eq!(spaces[0].location, None);

@@ -4,7 +4,6 @@ use archive::metadata::{ExtensionFact, Metadata};
 use sha2::{Digest, Sha256};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
-use tokio_postgres::Config;
 
 use crate::connection::Session;
 use crate::error::{Error, Result};
@@ -116,10 +115,7 @@ pub fn drop_statement(database: &str) -> String {
 /// The database of a connection string.
 fn name_in(conninfo: &str) -> Result<String> {
     const EXAMPLE: &str = "For example --target \"host=/tmp dbname=shop_restored\".";
-    let config: Config = conninfo.parse().map_err(|error| {
-        Error::wrong_use(format!("invalid connection string: {error}"), EXAMPLE)
-    })?;
-    let name = config.get_dbname().unwrap_or_default();
+    let name = Session::named_database(conninfo)?.unwrap_or_default();
     if name.is_empty() {
         return Err(Error::wrong_use(
             "--target does not name a database (dbname=...)",
@@ -131,7 +127,7 @@ fn name_in(conninfo: &str) -> Result<String> {
             format!("the name of the target database is longer than {LONGEST_NAME} bytes");
         return Err(Error::wrong_use(message, "PostgreSQL would truncate it."));
     }
-    Ok(name.to_owned())
+    Ok(name)
 }
 
 /// A session in the database, or beside it; whether the database exists; where the session is.
@@ -254,7 +250,8 @@ mod tests {
             name_in("postgresql://h/a%20b?connect_timeout=3").unwrap(),
             "a b"
         );
-        for conninfo in ["host=/tmp", "dbname=''", "shop", "dbname"] {
+        assert_eq!(name_in("shop").unwrap(), "shop");
+        for conninfo in ["host=/tmp", "dbname=''", "", "no=keyword"] {
             assert!(name_in(conninfo).is_err(), "{conninfo}");
         }
         assert!(name_in(&format!("dbname={}", "ä".repeat(32))).is_err());
