@@ -93,6 +93,17 @@ impl Error {
         }
     }
 
+    /// The same, with another hint.
+    pub fn with_hint(self, hint: String) -> Error {
+        let message = self.to_string();
+        match Outcome::of(&self) {
+            Outcome::WrongUse => Error::WrongUse { message, hint },
+            Outcome::NoSuchMoment => Error::NoSuchMoment { message, hint },
+            Outcome::Damaged => Error::Damaged { message, hint },
+            Outcome::Done | Outcome::Failed => Error::Failed { message, hint },
+        }
+    }
+
     /// What to do; empty if nothing in particular.
     pub fn hint(&self) -> &str {
         match self {

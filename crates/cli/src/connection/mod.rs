@@ -49,6 +49,15 @@ impl Session {
         open::session(&parameters).await
     }
 
+    /// The database that a connection string itself names, whatever the environment says.
+    pub fn named_database(conninfo: &str) -> Result<Option<String>> {
+        // What is wrong with it is said there.
+        Parameters::read(conninfo)?;
+        let pairs = conninfo::parse(conninfo).unwrap_or_default().into_iter();
+        let named = pairs.filter(|(keyword, value)| keyword == "dbname" && !value.is_empty());
+        Ok(named.map(|(_, name)| name).next_back())
+    }
+
     /// Whether the texts that are sent are UTF-8.
     pub fn is_utf8(&self) -> bool {
         self.is_utf8

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`plan`] | chooses and checks chain, base and segments |
 //! | [`base`] | loads a base |
+//! | [`target`] | the database that is made, roles and tablespaces |
 //! | [`replay`] | applies the transactions that the base does not contain |
 
 // The target that calls them follows.
@@ -12,6 +13,7 @@
 pub mod base;
 pub mod plan;
 pub mod replay;
+pub mod target;
 
 use archive_query::catalog::Catalog;
 

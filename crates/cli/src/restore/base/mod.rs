@@ -15,10 +15,12 @@
 mod ahead;
 pub mod checks;
 mod counted;
+mod directory;
 mod entry;
 mod large_objects;
 mod plain;
 mod rows;
+mod words;
 
 use std::io;
 use std::path::Path;
@@ -64,7 +66,12 @@ pub async fn load(
     session.set_encoding(encoding).await?;
     session.client.batch_execute(SETTINGS).await?;
     let mut entries = entry::Entries::begin(loading, session).await?;
-    plain::load(loading, &mut entries, progress).await?;
+    let dump = &loading.base.metadata.dump;
+    if dump.starts_with("dump.sql") {
+        plain::load(loading, &mut entries, progress).await?;
+    } else {
+        directory::load(loading, &mut entries, progress).await?;
+    }
     entries.end().await?;
     Ok(Loaded {
         to_refresh: entries.to_refresh,
