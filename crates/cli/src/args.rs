@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand};
 
 use crate::error::Outcome;
 
@@ -38,7 +38,8 @@ pub enum Command {
 
 /// Where the archive is
 #[derive(Debug, Args)]
-#[group(id = "where", required = true, multiple = false, args = ["archive", "from"])]
+#[group(skip)]
+#[command(group(ArgGroup::new("where").required(true).args(["archive", "from"])))]
 pub struct Archive {
     /// The directory of a database (it contains restore.sh), or of all databases of a server
     #[arg(long, value_name = "DIR")]

@@ -10,6 +10,7 @@
 //! | [`connection`] | sessions on servers, with settings of their own |
 //! | [`source`] | the archive: a directory, or a server |
 //! | [`output`] | text for people, JSON for programs |
+//! | [`shown`] | texts and figures as people read them |
 //! | [`quote`] | names in SQL |
 //! | [`info`] | what an archive holds |
 
@@ -19,6 +20,7 @@ mod error;
 mod info;
 mod output;
 mod quote;
+mod shown;
 mod source;
 
 use std::process::ExitCode;

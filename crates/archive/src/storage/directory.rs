@@ -57,7 +57,11 @@ impl Storage for Directory {
             };
             items.push(Item {
                 is_directory: metadata.is_dir(),
-                size: if metadata.is_file() { metadata.len() } else { 0 },
+                size: if metadata.is_file() {
+                    metadata.len()
+                } else {
+                    0
+                },
                 name,
             });
         }
