@@ -74,6 +74,7 @@ mod plugin;
 mod poll;
 mod program_connections;
 mod program_from;
+mod program_info;
 mod psql_words;
 mod races_of_ddl;
 mod reach;

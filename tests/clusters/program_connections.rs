@@ -101,7 +101,7 @@ fn whatever_names_a_server_for_psql_names_it_here() {
 #[test]
 fn settings_of_others_do_not_reach_a_session_and_options_that_would_are_refused() {
     let c = Cluster::backed_up();
-    // An operator and a function that would be called in place of PostgreSQL's own.
+    c.sql("CREATE ROLE plain LOGIN; GRANT EXECUTE ON FUNCTION public.incr_read TO plain");
     c.sql(
         "CREATE SCHEMA evil; ALTER DATABASE app SET search_path = evil, pg_catalog;
          ALTER ROLE postgres SET statement_timeout = 1; ALTER DATABASE app SET default_transaction_read_only = on",
@@ -118,7 +118,6 @@ fn settings_of_others_do_not_reach_a_session_and_options_that_would_are_refused(
         assert!(text.contains("invalid"), "{text}");
     }
     // A role without any privilege gets as many of the settings as it may have.
-    c.sql("CREATE ROLE plain LOGIN; GRANT EXECUTE ON FUNCTION public.incr_read TO plain");
     assert_connects(&conninfo.replace("user=postgres", "user=plain"), &[]);
 }
 

@@ -102,10 +102,12 @@ pub fn read(database: &Path) -> Result<Option<Owner>> {
         Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => return Ok(None),
         read => read?,
     };
-    let owner = serde_json::from_slice(&bytes);
-    owner
-        .map(Some)
-        .map_err(|error| Error::damaged(&path, 0, error.to_string()))
+    parse(&bytes, &path).map(Some)
+}
+
+/// The content of `owner.json`; `path` is for the error.
+pub fn parse(bytes: &[u8], path: &Path) -> Result<Owner> {
+    serde_json::from_slice(bytes).map_err(|error| Error::damaged(path, 0, error.to_string()))
 }
 
 /// Records in `owner.json`, if it exists, that the owner's slot writes chain `number` from now on.

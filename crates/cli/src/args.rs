@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use archive::layout::BaseName;
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand};
 
 use crate::error::Outcome;
 
@@ -129,14 +129,11 @@ fn base_name(text: &str) -> Result<BaseName, String> {
 
 /// Where the archive is
 #[derive(Debug, Args)]
+#[group(skip)]
+#[command(group(ArgGroup::new("where").required(true).args(["archive", "from"])))]
 pub struct Archive {
     /// The directory of a database (it contains restore.sh), or of all databases of a server
-    #[arg(
-        long,
-        value_name = "DIR",
-        required_unless_present = "from",
-        conflicts_with = "from"
-    )]
+    #[arg(long, value_name = "DIR")]
     pub archive: Option<PathBuf>,
 
     /// A running server that reads its archive for us (incr_read), as a libpq connection string or URI

@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// How the program ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How the program ends. Of several, the last one in this order counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Outcome {
     Done,
     /// Failed, or incomplete.

@@ -11,6 +11,7 @@
 //! | [`source`] | the archive: a directory, or a server |
 //! | [`output`] | text for people, JSON for programs |
 //! | [`quote`] | names and texts in SQL |
+//! | [`shown`] | texts and figures as people read them |
 //! | [`info`] | what an archive holds |
 //! | [`restore`] | the way back: prepare, plan, execute |
 
@@ -21,6 +22,7 @@ mod info;
 mod output;
 mod quote;
 mod restore;
+mod shown;
 mod source;
 
 use std::process::ExitCode;

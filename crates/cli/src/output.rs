@@ -5,6 +5,7 @@ use std::io::Write;
 use serde::Serialize;
 
 use crate::error::{Error, Outcome};
+use crate::shown::lines;
 
 /// Where answers and errors go.
 #[derive(Debug, Clone, Copy)]
@@ -15,6 +16,11 @@ pub struct Output {
 impl Output {
     pub fn new(is_json: bool) -> Output {
         Output { is_json }
+    }
+
+    /// Whether programs read it.
+    pub fn is_json(&self) -> bool {
+        self.is_json
     }
 
     /// An answer: an object of JSON, or its text.
@@ -37,9 +43,9 @@ impl Output {
             eprintln!("{line}");
             return;
         }
-        eprintln!("pg_incrbackup: {error}");
+        eprintln!("pg_incrbackup: {}", lines(&error.to_string()));
         if !error.hint().is_empty() {
-            eprintln!("    {}", error.hint());
+            eprintln!("    {}", lines(error.hint()));
         }
     }
 }

@@ -6,6 +6,8 @@
 mod read;
 mod stretches;
 
+use std::cell::RefCell;
+
 use archive::flags::Flagged;
 use archive::globals::Facts;
 use archive::layout::chain::ChainInfo;
@@ -72,7 +74,14 @@ pub struct Globals {
 impl Catalog {
     /// Reads it. Fails where a description cannot be parsed: [`archive::Error::Damaged`].
     pub fn read(storage: &dyn Storage) -> archive::Result<Catalog> {
-        read::catalog(storage)
+        read::catalog(storage, None)
+    }
+
+    /// Reads what can be parsed; what cannot is not in it, and why is in the errors.
+    pub fn read_sound(storage: &dyn Storage) -> archive::Result<(Catalog, Vec<archive::Error>)> {
+        let damage = RefCell::default();
+        let catalog = read::catalog(storage, Some(&damage))?;
+        Ok((catalog, damage.into_inner()))
     }
 
     /// The chain of this number.

@@ -1,5 +1,6 @@
 //! Reads the catalog.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 
@@ -13,11 +14,14 @@ use archive::layout::{BaseName, GlobalsName, SegmentName, Stored};
 use archive::manifest::{self, Entry, Kind, Manifest};
 use archive::metadata::Metadata;
 use archive::storage::{self, Storage};
-use archive::Result;
+use archive::{Error, Result};
 
 use super::{Base, Catalog, Chain, Globals, Segment};
 
-pub(super) fn catalog(storage: &dyn Storage) -> Result<Catalog> {
+/// Where errors go in place of ending the reading.
+pub(super) type Damage<'a> = Option<&'a RefCell<Vec<Error>>>;
+
+pub(super) fn catalog(storage: &dyn Storage, damage: Damage) -> Result<Catalog> {
     let names = storage.list("")?.into_iter();
     let directories = names.filter(|item| item.is_directory);
     let mut numbered: Vec<(u32, String)> = directories
@@ -27,7 +31,12 @@ pub(super) fn catalog(storage: &dyn Storage) -> Result<Catalog> {
     let mut chains = Vec::new();
     for (number, name) in numbered {
         // Retention may remove one in the meantime.
-        chains.extend(Reader { storage, name }.chain(number)?);
+        let reader = Reader {
+            storage,
+            name,
+            damage,
+        };
+        chains.extend(reader.chain(number)?);
     }
     Ok(Catalog { chains })
 }
@@ -36,6 +45,7 @@ pub(super) fn catalog(storage: &dyn Storage) -> Result<Catalog> {
 struct Reader<'a> {
     storage: &'a dyn Storage,
     name: String,
+    damage: Damage<'a>,
 }
 
 /// The manifest's lines, the last about each file.
@@ -53,7 +63,7 @@ impl Reader<'_> {
         storage::read(self.storage, &self.path(file))
     }
 
-    /// A small file, parsed; `None` if it does not exist.
+    /// A small file, parsed; `None` if it does not exist, or its damage was noted.
     fn parsed<T>(
         &self,
         file: &str,
@@ -63,7 +73,13 @@ impl Reader<'_> {
             return Ok(None);
         };
         let place = self.storage.place(&self.path(file));
-        parse(&bytes, Path::new(&place)).map(Some)
+        match (parse(&bytes, Path::new(&place)), self.damage) {
+            (Err(error), Some(damage)) => {
+                damage.borrow_mut().push(error);
+                Ok(None)
+            }
+            (parsed, _) => parsed.map(Some),
+        }
     }
 
     fn chain(&self, number: u32) -> Result<Option<Chain>> {

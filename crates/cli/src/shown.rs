@@ -1,0 +1,43 @@
+//! Texts of archives and servers on a terminal, and figures as people read them.
+
+use archive::escape::percent_decode;
+use archive::time::{iso, Time};
+use archive::Lsn;
+use archive_query::report::text::{readable, visible};
+
+pub use archive_query::report::text::{count, size, span};
+
+/// A name or a message on one line. Control characters, which could move the cursor or pose as lines of ours, are spelled
+/// out.
+pub fn line(text: &str) -> String {
+    visible(text).replace('\n', "\\n").replace('\t', "\\t")
+}
+
+/// The same of what may have several lines.
+pub fn lines(text: &str) -> String {
+    visible(text)
+}
+
+/// A percent-encoded name or text of the database, whatever its encoding is.
+pub fn decoded(encoded: &str) -> String {
+    percent_decode(encoded.as_bytes()).map_or_else(|| encoded.to_owned(), |bytes| readable(&bytes))
+}
+
+/// A moment of the archive, in a form that `--until-time` and `--until-lsn` take.
+pub fn moment(at: Option<Time>, lsn: Lsn) -> String {
+    let at = at.map_or_else(|| "(time unknown)".to_owned(), iso);
+    format!("{at}  {lsn}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_reaches_the_terminal_but_text() {
+        assert_eq!(line("a\x1b[2J\nb"), "a\\x1b[2J\\nb");
+        assert_eq!(lines("a\nb\x07"), "a\nb\\x07");
+        assert_eq!(decoded("a%20b%1B"), "a b\u{1b}");
+        assert_eq!(decoded("%E4"), "ä");
+    }
+}
