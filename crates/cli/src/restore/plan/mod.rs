@@ -5,8 +5,12 @@
 //! one, in commit order, is applied.
 
 mod base;
+mod chain;
 mod choice;
+mod ddl;
+mod locate;
 pub mod moment;
+mod pass;
 mod segment;
 
 use archive::storage::Storage;
@@ -33,6 +37,8 @@ pub struct Plan {
     /// What is lost before the moment, each object once.
     pub lost: Vec<LostHere>,
     pub figures: Figures,
+    /// Which transaction the moment is given by.
+    pub located: Option<String>,
     /// Why it ends where it ends, if that is worth a word.
     pub remark: Option<String>,
     /// What was passed over.
