@@ -13,7 +13,6 @@ pub mod moment;
 mod pass;
 mod segment;
 
-use archive::storage::Storage;
 use archive::time::Time;
 use archive::Lsn;
 use archive_query::catalog::{Base, Chain, Globals, Segment};
@@ -73,10 +72,5 @@ impl Plan {
     /// Whether sequence positions read at this LSN are to be applied.
     pub fn applies_sequences(&self, lsn: Lsn) -> bool {
         lsn > self.base.metadata.lsn && lsn <= self.upto
-    }
-
-    /// A file of the chain, as a person calls it.
-    pub fn place(&self, storage: &dyn Storage, file: &str) -> String {
-        storage.place(&self.chain.file(file))
     }
 }
