@@ -66,8 +66,7 @@ pub async fn load(
     session.set_encoding(encoding).await?;
     session.client.batch_execute(SETTINGS).await?;
     let mut entries = entry::Entries::begin(loading, session).await?;
-    let dump = &loading.base.metadata.dump;
-    if dump.starts_with("dump.sql") {
+    if loading.is_plain() {
         plain::load(loading, &mut entries, progress).await?;
     } else {
         directory::load(loading, &mut entries, progress).await?;
@@ -82,10 +81,15 @@ impl Loading<'_> {
     /// Bytes of the dump, as stored.
     pub fn size(&self) -> Result<u64> {
         let dump = self.file(&self.base.metadata.dump);
-        if let Some(size) = self.storage.size(&dump)? {
-            return Ok(size);
+        if self.is_plain() {
+            return Ok(self.storage.size(&dump)?.unwrap_or(0));
         }
         Ok(self.storage.list(&dump)?.iter().map(|item| item.size).sum())
+    }
+
+    /// One file of text; else a directory.
+    fn is_plain(&self) -> bool {
+        self.base.metadata.dump.starts_with("dump.sql")
     }
 
     /// A file of the base.
