@@ -9,6 +9,8 @@ use rustix::fs::{openat, Mode, OFlags, CWD};
 use super::{Item, Storage};
 use crate::durable;
 use crate::error::{Error, Result};
+use crate::layout::DatabaseDir;
+use crate::lock::Lock;
 
 /// The directory of a database. Symbolic links below it are not followed: nothing outside of it is read.
 #[derive(Debug, Clone)]
@@ -81,6 +83,13 @@ impl Storage for Directory {
 
     fn size(&self, file: &str) -> Result<Option<u64>> {
         Ok(self.opened(file)?.map(|(_, metadata)| metadata.len()))
+    }
+
+    fn hold(&self) -> Result<Option<Lock>> {
+        let database = DatabaseDir::at(&self.path);
+        database
+            .map(|database| Lock::shared(&database, &mut || {}))
+            .transpose()
     }
 
     fn place(&self, file: &str) -> String {

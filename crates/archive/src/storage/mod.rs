@@ -13,6 +13,7 @@ pub use directory::Directory;
 
 use crate::error::Result;
 use crate::layout::Stored;
+use crate::lock::Lock;
 use crate::segment::source;
 
 /// The files of one database's archive. Files may be added, closed (renamed), compressed and removed while they are read.
@@ -25,6 +26,11 @@ pub trait Storage: Send + Sync {
 
     /// The size of a file in bytes; `None` if it does not exist.
     fn size(&self, file: &str) -> Result<Option<u64>>;
+
+    /// While it lives, retention removes nothing, where that can be arranged.
+    fn hold(&self) -> Result<Option<Lock>> {
+        Ok(None)
+    }
 
     /// A file, or the whole (`""`), as a person calls it.
     fn place(&self, file: &str) -> String;

@@ -3,28 +3,32 @@
 //! | room | what it does |
 //! | --- | --- |
 //! | [`plan`] | chooses and checks chain, base and segments |
+//! | [`target`] | the database, and the roles and tablespaces that it needs |
 //! | [`base`] | loads a base |
-//! | [`target`] | the database that is made, roles and tablespaces |
 //! | [`replay`] | applies the transactions that the base does not contain |
+//! | [`report`] | the plan, and what was done, in words and as JSON |
 
-// The target that calls them follows.
-#![allow(dead_code)]
-
-pub mod base;
+mod base;
 pub mod plan;
-pub mod replay;
-pub mod target;
+mod replay;
+mod report;
+mod target;
+
+use std::sync::Arc;
 
 use archive_query::catalog::Catalog;
 
 use crate::args::Restore;
-use std::sync::Arc;
-
 use crate::connection::{block_on, Session};
 use crate::error::{Outcome, Result};
 use crate::output::Output;
-use crate::source;
-use plan::{Moment, Wish};
+use crate::source::{self, Source};
+use base::checks::Checks;
+use base::Loading;
+use plan::{Moment, Plan, Wish};
+use replay::{Replay, Views};
+use report::Report;
+use target::{Found, Target};
 
 pub fn run(options: &Restore, output: &Output) -> Result<Outcome> {
     block_on(restore(options, output))
@@ -32,71 +36,97 @@ pub fn run(options: &Restore, output: &Output) -> Result<Outcome> {
 
 async fn restore(options: &Restore, output: &Output) -> Result<Outcome> {
     let source = source::one(&options.archive)?;
-    let catalog = Catalog::read(&*source.storage)?;
-    let mut session = match &options.target {
-        Some(target) => Some(Session::open(target, None).await?),
+    // Retention removes nothing meanwhile.
+    let _hold = source.storage.hold()?;
+    let found = match &options.target {
+        Some(target) => Some(Found::look(target).await?),
         None => None,
     };
+    let plan = prepare(options, &source, found.as_ref()).await?;
+    let report = Report::new(output, &source, Arc::clone(&plan));
+    report.plan();
+    if let Some(found) = &found {
+        found.ensure_extensions(&plan.base.metadata).await?;
+    }
+    match found.filter(|_| !options.dry_run) {
+        Some(found) => execute(options, &source, &plan, found, report).await,
+        None => Ok(report.dry_run()),
+    }
+}
+
+/// Chooses, and checks all that will be read.
+async fn prepare(options: &Restore, source: &Source, found: Option<&Found>) -> Result<Arc<Plan>> {
+    let catalog = Catalog::read(&*source.storage)?;
     let wish = Wish {
-        moment: Moment::of(&options.until, session.as_ref()).await?,
+        moment: Moment::of(&options.until, found.map(Found::session)).await?,
         chain: options.chain,
         base: options.base,
         allow_earlier: options.allow_earlier,
     };
-    let plan = Arc::new(plan::choose(&*source.storage, &catalog, &wish)?);
-    let t = std::time::Instant::now();
-    eprintln!(
-        "base {} segments {} upto {}",
-        plan.base.name,
-        plan.segments.len(),
-        plan.upto
-    );
-    let Some(session) = session.as_mut().filter(|_| !options.dry_run) else {
-        return Ok(Outcome::Done);
-    };
-    let loading = base::Loading {
+    Ok(Arc::new(plan::choose(&*source.storage, &catalog, &wish)?))
+}
+
+async fn execute(
+    options: &Restore,
+    source: &Source,
+    plan: &Arc<Plan>,
+    found: Found,
+    mut report: Report,
+) -> Result<Outcome> {
+    let mut target = found.make(&source.storage, plan, options.globals).await?;
+    report.made(&target);
+    let filled = fill(options, source, plan, &mut target, &mut report).await;
+    let session = filled.map_err(|error| target.incomplete(error))?;
+    report.dropped(target.drop_empty_tablespaces(&session).await?);
+    let outcome = report.outcome(&target);
+    let name = target.final_name.clone();
+    target.finish(session).await?;
+    report.done(&name);
+    Ok(outcome)
+}
+
+/// Base and changes.
+async fn fill(
+    options: &Restore,
+    source: &Source,
+    plan: &Arc<Plan>,
+    target: &mut Target,
+    report: &mut Report,
+) -> Result<Session> {
+    let mut session = target.session().await?;
+    let skip_checks = names_of(&session, options, plan).await?;
+    let loading = Loading {
         storage: Arc::clone(&source.storage),
         chain: &plan.chain,
         base: &plan.base,
-        skip_checks: &[],
+        skip_checks: &skip_checks,
     };
-    let loaded = base::load(&loading, session, &mut |_| {}).await?;
-    eprintln!("base loaded {:?}", t.elapsed());
-    let checks = base::checks::Checks::prepare(session, Vec::new()).await?;
-    let views = replay::Views::default();
-    let _ = loaded;
-    let mut globals = NoGlobals;
-    let replay = replay::Replay::new(
-        session,
-        Arc::clone(&source.storage),
-        Arc::clone(&plan),
+    report.begin("base", plan.figures.base_bytes);
+    let loaded = base::load(&loading, &mut session, &mut |bytes| report.read(bytes, "")).await?;
+    target.sets.prepare(&session).await?;
+    target.sets.apply_base(&session).await?;
+    report.begin("changes", plan.figures.segment_bytes);
+    let checks = Checks::prepare(&session, skip_checks).await?;
+    let storage = Arc::clone(&source.storage);
+    let views = Views::new(loaded.to_refresh);
+    let replay = Replay::new(
+        &mut session,
+        storage,
+        Arc::clone(plan),
         views,
         checks,
-        &mut globals,
+        &mut target.sets,
     );
-    let done = replay.run(&mut |_, _| {}).await?;
-    eprintln!("{done:?} {:?}", t.elapsed());
-    let _ = output;
-    Ok(Outcome::Done)
+    let done = replay
+        .run(&mut |bytes, file| report.read(bytes, file))
+        .await?;
+    target.warnings.extend(session.warnings());
+    report.applied(done);
+    Ok(session)
 }
 
-struct NoGlobals;
-impl replay::effects::Globals for NoGlobals {
-    fn apply<'f>(&'f mut self, _: &'f Session, _: usize) -> replay::effects::Boxed<'f, ()> {
-        Box::pin(async { Ok(()) })
-    }
-    fn follow<'f>(
-        &'f mut self,
-        _: &'f Session,
-        _: &'f archive::segment::ClusterFact,
-    ) -> replay::effects::Boxed<'f, ()> {
-        Box::pin(async { Ok(()) })
-    }
-    fn own<'f>(
-        &'f mut self,
-        session: &'f Session,
-        statement: &'f [u8],
-    ) -> replay::effects::Boxed<'f, ()> {
-        Box::pin(async move { session.statement(statement).await.map(drop) })
-    }
+/// The names of `--skip-check`, in the encoding of the database.
+async fn names_of(session: &Session, options: &Restore, plan: &Plan) -> Result<Vec<Vec<u8>>> {
+    let encoding = &plan.base.metadata.source.encoding;
+    target::encoding::encoded(session, &options.skip_check, encoding).await
 }

@@ -77,7 +77,7 @@ async fn parse_time(text: &str, server: &Session) -> Result<Time> {
         "CAST($1 AS timestamptz)"
     };
     let query = format!(
-        "SELECT to_char({read} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') AS time"
+        "SELECT to_char(({read}) AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') AS time"
     );
     let rows = server
         .client

@@ -62,6 +62,8 @@ pub struct Done {
     pub last: Option<(Lsn, Option<Time>)>,
     /// Objects that need pg_incrbackup itself, or an ended session.
     pub left_out: BTreeSet<Vec<u8>>,
+    /// Materialized views whose query fails, and why.
+    pub unfilled: Vec<String>,
     /// What did not fit behind a loss: the object, how often, and the first reason.
     pub not_applied: Vec<LeftOut>,
 }
@@ -169,9 +171,7 @@ impl<'a> Replay<'a> {
         self.help.end(self.session).await?;
         self.quiet.restore(self.session, Kinds::All).await?;
         self.checks_on().await?;
-        for warning in self.views.fill(self.session, true).await? {
-            eprintln!("{warning}");
-        }
+        self.done.unfilled = self.views.fill(self.session, true).await?;
         self.checks.validate(self.session).await
     }
 

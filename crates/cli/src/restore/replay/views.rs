@@ -24,6 +24,14 @@ const ORDER: &str = "WITH RECURSIVE reached (view, over) AS (\
     JOIN pg_class AS c ON c.oid = view JOIN pg_namespace AS n ON n.oid = relnamespace ORDER BY reads, view";
 
 impl Views {
+    /// Those that the base has, by OID.
+    pub fn new(pending: Vec<u32>) -> Views {
+        Views {
+            pending,
+            filled: Vec::new(),
+        }
+    }
+
     /// Takes a statement `REFRESH MATERIALIZED VIEW name [WITH NO DATA]` into account.
     pub async fn note(&mut self, session: &Session, statement: &[u8]) -> Result<()> {
         let statement = statement.trim_ascii();
