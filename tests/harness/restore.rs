@@ -38,7 +38,10 @@ impl Cluster {
         if options.iter().all(|option| is_of_both(option)) {
             let by_program = self.restore_by_program(target, options);
             assert_identical((target, &database), (target, &by_program.database));
-            target.sql_in("postgres", &format!("DROP DATABASE {}", by_program.database));
+            target.sql_in(
+                "postgres",
+                &format!("DROP DATABASE {}", by_program.database),
+            );
         }
         Restored { database, output }
     }
@@ -112,5 +115,7 @@ impl Cluster {
 
 /// Roles that one restore has made are there for the next, and a path for expressions is restore.sh's alone.
 fn is_of_both(option: &str) -> bool {
-    !["--globals", "--search-path"].iter().any(|name| option.starts_with(name))
+    !["--globals", "--search-path"]
+        .iter()
+        .any(|name| option.starts_with(name))
 }
