@@ -30,20 +30,23 @@ impl Cluster {
 
     /// Restores into a new database of another cluster. The program must make the same of it.
     pub fn restore_into(&self, target: &Cluster, options: &[&str]) -> Restored {
-        let database = target.next_restore_name();
-        let output = match self.try_restore(target, &database, options) {
-            Ok(output) => output,
-            Err(output) => panic!("restore.sh {options:?} failed:\n{output}"),
-        };
+        let restored = self.restore_by_script(target, options);
         if options.iter().all(|option| is_of_both(option)) {
             let by_program = self.restore_by_program(target, options);
-            assert_identical((target, &database), (target, &by_program.database));
-            target.sql_in(
-                "postgres",
-                &format!("DROP DATABASE {}", by_program.database),
-            );
+            assert_identical((target, &restored.database), (target, &by_program.database));
+            let drop = format!("DROP DATABASE {}", by_program.database);
+            target.sql_in("postgres", &drop);
         }
-        Restored { database, output }
+        restored
+    }
+
+    /// Restores with restore.sh alone into a new database.
+    pub fn restore_by_script(&self, target: &Cluster, options: &[&str]) -> Restored {
+        let database = target.next_restore_name();
+        match self.try_restore(target, &database, options) {
+            Ok(output) => Restored { database, output },
+            Err(output) => panic!("restore.sh {options:?} failed:\n{output}"),
+        }
     }
 
     /// Restores with the program into a new database.

@@ -74,7 +74,7 @@ pub struct Function {
 }
 
 /// The types of values in SQL, and whether the cast of a text to each is nothing but its input function.
-const TYPES: &str = "SELECT format_type(t, NULL), NOT EXISTS (SELECT FROM pg_cast AS c, pg_type AS b \
+const TYPES: &str = "SELECT format_type(t, -1), NOT EXISTS (SELECT FROM pg_cast AS c, pg_type AS b \
         WHERE castsource = 'text'::regtype AND b.oid = t \
             AND casttarget = CASE WHEN b.typtype = 'd' THEN b.typbasetype ELSE t END \
             AND casttarget <> ALL ('{varchar,bpchar,name}'::regtype[])) \
