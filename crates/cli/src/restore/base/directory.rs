@@ -3,7 +3,7 @@
 //! It is read without pg_restore, in the order in which that restores it.
 
 use std::collections::HashSet;
-use std::io::{self, BufReader, Read};
+use std::io::{BufReader, Read};
 
 use archive::dump::{Entry, Listed, Toc, DUMP_LIST};
 use archive::storage;
@@ -87,12 +87,7 @@ fn kept(loading: &Loading<'_>) -> Result<Option<HashSet<i32>>> {
         let id = std::str::from_utf8(number)
             .ok()
             .and_then(|number| number.parse().ok());
-        let odd = || {
-            io::Error::new(
-                io::ErrorKind::InvalidData,
-                "a line does not begin with a number",
-            )
-        };
+        let odd = || super::odd("a line does not begin with a number");
         ids.insert(id.ok_or_else(odd).map_err(loading.unreadable(&file))?);
     }
     Ok(Some(ids))

@@ -55,7 +55,7 @@ const SETTINGS: &str =
     SET default_tablespace = ''; SET session_replication_role = replica";
 
 /// Loads the base into the database of `session`, which is empty, and sets client_encoding to that of the dump.
-/// `progress` gets the number of bytes read so far, of [`Loading::size`]. Fails at the first error, with file, line and
+/// `progress` gets the number of bytes of the dump's files read so far, as stored. Fails at the first error, with file, line and
 /// object; [`Error::Damaged`] if the dump is not as its table of contents says.
 pub async fn load(
     loading: &Loading<'_>,
@@ -78,15 +78,6 @@ pub async fn load(
 }
 
 impl Loading<'_> {
-    /// Bytes of the dump, as stored.
-    pub fn size(&self) -> Result<u64> {
-        let dump = self.file(&self.base.metadata.dump);
-        if self.is_plain() {
-            return Ok(self.storage.size(&dump)?.unwrap_or(0));
-        }
-        Ok(self.storage.list(&dump)?.iter().map(|item| item.size).sum())
-    }
-
     /// One file of text; else a directory.
     fn is_plain(&self) -> bool {
         self.base.metadata.dump.starts_with("dump.sql")
@@ -117,4 +108,9 @@ impl Loading<'_> {
             _ => storage::failed("read", &*self.storage, file)(error).into(),
         }
     }
+}
+
+/// The content of a file is not what pg_dump writes.
+fn odd(why: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, why)
 }

@@ -132,7 +132,7 @@ async fn copy_in(
     loop {
         let Some(chunk) = input.next().await.map_err(&unreadable)? else {
             let cut_off = "the file ends within the rows of a table";
-            return Err(unreadable(io::Error::other(cut_off)));
+            return Err(unreadable(super::odd(cut_off)));
         };
         tick();
         buffer.extend_from_slice(&chunk);
