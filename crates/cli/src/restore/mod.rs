@@ -120,7 +120,9 @@ async fn fill(
     let done = replay
         .run(&mut |bytes, file| report.read(bytes, file))
         .await?;
-    target.warnings.extend(session.warnings());
+    for warning in target.keep_warnings(session.warnings()) {
+        report.warn(&warning);
+    }
     report.applied(done);
     Ok(session)
 }

@@ -228,7 +228,7 @@ impl Report {
         self.output.answer(&json!({"note": text}), |_| line(text));
     }
 
-    fn warn(&self, text: &str) {
+    pub fn warn(&self, text: &str) {
         self.output.warning(text);
     }
 }

@@ -90,7 +90,7 @@ impl Ahead {
         let rest = self.take(most).await?;
         match self.next().await? {
             None => Ok(rest),
-            Some(_) => Err(io::Error::other("more text than expected")),
+            Some(_) => Err(super::odd("there is more text than expected")),
         }
     }
 }

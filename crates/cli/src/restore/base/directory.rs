@@ -3,7 +3,7 @@
 //! It is read without pg_restore, in the order in which that restores it.
 
 use std::collections::HashSet;
-use std::io::{self, BufReader, Read};
+use std::io::{BufReader, Read};
 
 use archive::dump::{Entry, Listed, Toc, DUMP_LIST};
 use archive::storage;
@@ -41,7 +41,7 @@ pub async fn load<'a>(
     let mut directory = Directory {
         loading,
         files: files(loading)?,
-        read: 0,
+        read: loading.storage.size(&toc_file(loading))?.unwrap_or(0),
     };
     let mut wording = Wording::default();
     for entry in order(&toc, kept(loading)?.as_ref()) {
@@ -53,15 +53,19 @@ pub async fn load<'a>(
             entries.sql(&listed, 0, &text).await?;
         }
         if entry.has_data {
-            directory.data(entries, entry, &listed).await?;
+            directory.data(entries, entry, &listed, progress).await?;
         }
         progress(directory.read);
     }
     Ok(())
 }
 
+fn toc_file(loading: &Loading<'_>) -> String {
+    loading.file(&format!("{}/toc.dat", loading.base.metadata.dump))
+}
+
 fn toc(loading: &Loading<'_>) -> Result<Toc> {
-    let file = loading.file(&format!("{}/toc.dat", loading.base.metadata.dump));
+    let file = toc_file(loading);
     let Some(input) = loading.storage.open(&file, 0)? else {
         return Err(loading.missing(&file));
     };
@@ -83,12 +87,7 @@ fn kept(loading: &Loading<'_>) -> Result<Option<HashSet<i32>>> {
         let id = std::str::from_utf8(number)
             .ok()
             .and_then(|number| number.parse().ok());
-        let odd = || {
-            io::Error::new(
-                io::ErrorKind::InvalidData,
-                "a line does not begin with a number",
-            )
-        };
+        let odd = || super::odd("a line does not begin with a number");
         ids.insert(id.ok_or_else(odd).map_err(loading.unreadable(&file))?);
     }
     Ok(Some(ids))
@@ -142,7 +141,13 @@ struct Directory<'a, 'b> {
 
 impl Directory<'_, '_> {
     /// Rows, or large objects.
-    async fn data(&mut self, entries: &Entries<'_>, entry: &Entry, listed: &Listed) -> Result<()> {
+    async fn data(
+        &mut self,
+        entries: &Entries<'_>,
+        entry: &Entry,
+        listed: &Listed,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<()> {
         let name = entry
             .file
             .as_deref()
@@ -151,7 +156,7 @@ impl Directory<'_, '_> {
             return Err(entries.misfit(Some(listed), "it has no file"));
         };
         if entry.kind == b"BLOBS" {
-            return self.large_objects(entries, listed, name).await;
+            return self.large_objects(entries, listed, name, progress).await;
         }
         let statement = CopyStatement::parse(&entry.copy_statement);
         let statement = statement.filter(|(_, length)| *length == entry.copy_statement.len());
@@ -166,6 +171,7 @@ impl Directory<'_, '_> {
                 entries.is_utf8(),
                 &mut input,
                 &unreadable,
+                &mut || progress(self.read + count.get()),
             )
             .await;
         copied.map_err(|error| entries.at(listed, 0, b"", error))?;
@@ -183,12 +189,14 @@ impl Directory<'_, '_> {
         entries: &Entries<'_>,
         listed: &Listed,
         name: &str,
+        progress: &mut dyn FnMut(u64),
     ) -> Result<()> {
-        let (mut input, file, _) = self.open(name)?;
+        let (mut input, file, count) = self.open(name)?;
         let list = input
             .take_rest(LONGEST_LIST)
             .await
             .map_err(self.loading.unreadable(&file))?;
+        self.read += count.get();
         for line in list
             .split(|byte| *byte == b'\n')
             .filter(|line| !line.is_empty())
@@ -205,6 +213,7 @@ impl Directory<'_, '_> {
                 large_objects::write(entries.session(), oid, &mut input, unreadable).await;
             written.map_err(|error| entries.at(listed, 0, b"", error))?;
             self.read += count.get();
+            progress(self.read);
         }
         Ok(())
     }

@@ -85,7 +85,7 @@ impl<'a> Entries<'a> {
         Ok(())
     }
 
-    /// Executes the text of an entry; `line` is the number of its first line.
+    /// Executes the text of an entry; `line` is the number of its first line, 0 if it is not text in a file.
     pub async fn sql(&mut self, entry: &Listed, line: u64, text: &[u8]) -> Result<()> {
         let done = match entry.kind.as_slice() {
             b"EVENT TRIGGER" | b"FOREIGN DATA WRAPPER" | b"PUBLICATION" | b"SUBSCRIPTION" => {
@@ -115,13 +115,13 @@ impl<'a> Entries<'a> {
             return error;
         };
         let position = server.as_db_error().and_then(|error| error.position());
-        let line = match position {
-            Some(ErrorPosition::Original(at)) => line + lines_before(text, *at as usize),
-            _ => line,
-        };
-        let place = match line {
-            0 => self.place.clone(),
-            line => format!("{}:{line}", self.place),
+        let place = match (line, position) {
+            (0, _) => self.place.clone(),
+            (line, Some(ErrorPosition::Original(at))) => {
+                let line = line + lines_before(text, *at as usize);
+                format!("{}:{line}", self.place)
+            }
+            (line, _) => format!("{}:{line}", self.place),
         };
         let message = format!("{place}: {}: {error}", described(entry));
         Error::failed(message, error.hint())

@@ -26,8 +26,8 @@ pub async fn execute(
     loop {
         let line = line(input).await.map_err(&unreadable)?;
         let Some(line) = line.filter(|line| is_known(line)) else {
-            let odd = "a statement of a kind that pg_dump does not write for large objects";
-            return Err(unreadable(io::Error::other(odd)));
+            let why = "a statement of a kind that pg_dump does not write for large objects";
+            return Err(unreadable(super::odd(why)));
         };
         batch.push_str(&String::from_utf8_lossy(&line));
         let is_last = line == b"COMMIT;\n";

@@ -55,7 +55,7 @@ const SETTINGS: &str =
     SET default_tablespace = ''; SET session_replication_role = replica";
 
 /// Loads the base into the database of `session`, which is empty, and sets client_encoding to that of the dump.
-/// `progress` gets the number of bytes read so far, of [`Loading::size`]. Fails at the first error, with file, line and
+/// `progress` gets the number of bytes of the dump's files read so far, as stored. Fails at the first error, with file, line and
 /// object; [`Error::Damaged`] if the dump is not as its table of contents says.
 pub async fn load(
     loading: &Loading<'_>,
@@ -66,8 +66,7 @@ pub async fn load(
     session.set_encoding(encoding).await?;
     session.client.batch_execute(SETTINGS).await?;
     let mut entries = entry::Entries::begin(loading, session).await?;
-    let dump = &loading.base.metadata.dump;
-    if dump.starts_with("dump.sql") {
+    if loading.is_plain() {
         plain::load(loading, &mut entries, progress).await?;
     } else {
         directory::load(loading, &mut entries, progress).await?;
@@ -79,13 +78,9 @@ pub async fn load(
 }
 
 impl Loading<'_> {
-    /// Bytes of the dump, as stored.
-    pub fn size(&self) -> Result<u64> {
-        let dump = self.file(&self.base.metadata.dump);
-        if let Some(size) = self.storage.size(&dump)? {
-            return Ok(size);
-        }
-        Ok(self.storage.list(&dump)?.iter().map(|item| item.size).sum())
+    /// One file of text; else a directory.
+    fn is_plain(&self) -> bool {
+        self.base.metadata.dump.starts_with("dump.sql")
     }
 
     /// A file of the base.
@@ -113,4 +108,9 @@ impl Loading<'_> {
             _ => storage::failed("read", &*self.storage, file)(error).into(),
         }
     }
+}
+
+/// The content of a file is not what pg_dump writes.
+fn odd(why: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, why)
 }

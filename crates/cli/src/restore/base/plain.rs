@@ -110,8 +110,7 @@ impl Reader<'_, '_> {
         }
         self.entries.before(entry).await?;
         if entry.is_data {
-            self.data(entry).await?;
-            progress(count.get());
+            self.data(entry, &mut || progress(count.get())).await?;
             let end = self.until(next, LONGEST_END).await?;
             let end = match next {
                 Some(_) => &end[..],
@@ -137,7 +136,7 @@ impl Reader<'_, '_> {
     }
 
     /// Rows or large objects.
-    async fn data(&mut self, entry: &Listed) -> Result<()> {
+    async fn data(&mut self, entry: &Listed, tick: &mut dyn FnMut()) -> Result<()> {
         let head = self.head(entry).await?;
         let unreadable = self.loading.unreadable(&self.file);
         let session = self.entries.session();
@@ -154,7 +153,7 @@ impl Reader<'_, '_> {
         };
         let is_utf8 = self.entries.is_utf8();
         let copied = statement
-            .copy(session, is_utf8, &mut self.input, unreadable)
+            .copy(session, is_utf8, &mut self.input, unreadable, tick)
             .await;
         copied.map_err(|error| self.entries.at(entry, line, head, error))?;
         Ok(())

@@ -63,17 +63,21 @@ impl CopyStatement {
         .concat()
     }
 
-    /// Copies the rows that follow in `input`, up to the end of their last line. The number of rows.
+    /// Copies the rows that follow in `input`, up to the end of their last line. The number of rows. `tick` is called now
+    /// and then.
     pub async fn copy(
         &self,
         session: &Session,
         is_utf8: bool,
         input: &mut Ahead,
         unreadable: impl Fn(io::Error) -> Error,
+        tick: &mut dyn FnMut(),
     ) -> Result<u64> {
         match String::from_utf8(self.to_sql()) {
-            Ok(sql) if is_utf8 || sql.is_ascii() => copy_in(session, &sql, input, unreadable).await,
-            _ => self.copy_indirectly(session, input, unreadable).await,
+            Ok(sql) if is_utf8 || sql.is_ascii() => {
+                copy_in(session, &sql, input, unreadable, tick).await
+            }
+            _ => self.copy_indirectly(session, input, unreadable, tick).await,
         }
     }
 
@@ -84,6 +88,7 @@ impl CopyStatement {
         session: &Session,
         input: &mut Ahead,
         unreadable: impl Fn(io::Error) -> Error,
+        tick: &mut dyn FnMut(),
     ) -> Result<u64> {
         const HELP: &[u8] = b"pg_temp.pg_incrbackup_rows";
         let columns = self.columns.strip_prefix(b"(").unwrap_or_default();
@@ -97,7 +102,7 @@ impl CopyStatement {
         let begin = [&begin.concat()[..], b" WITH NO DATA"].concat();
         session.statement(&begin).await?;
         let copy = format!("COPY {} FROM stdin", String::from_utf8_lossy(HELP));
-        let count = copy_in(session, &copy, input, unreadable).await?;
+        let count = copy_in(session, &copy, input, unreadable, tick).await?;
         let into = [b"INSERT INTO ", &self.table[..], b" ", &self.columns];
         let from: [&[u8]; 2] = [b" OVERRIDING SYSTEM VALUE SELECT * FROM ", HELP];
         // Rows keep their order.
@@ -116,6 +121,7 @@ async fn copy_in(
     sql: &str,
     input: &mut Ahead,
     unreadable: impl Fn(io::Error) -> Error,
+    tick: &mut dyn FnMut(),
 ) -> Result<u64> {
     let sink = session.client.copy_in::<_, Bytes>(sql).await?;
     let mut sink = std::pin::pin!(sink);
@@ -126,8 +132,9 @@ async fn copy_in(
     loop {
         let Some(chunk) = input.next().await.map_err(&unreadable)? else {
             let cut_off = "the file ends within the rows of a table";
-            return Err(unreadable(io::Error::other(cut_off)));
+            return Err(unreadable(super::odd(cut_off)));
         };
+        tick();
         buffer.extend_from_slice(&chunk);
         let found = finder.find(&buffer);
         let end = found.map_or(buffer.len().saturating_sub(END.len() - 1), |at| at + 1);

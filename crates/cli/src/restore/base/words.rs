@@ -8,7 +8,7 @@ use archive::dump::{Entry, Toc};
 use crate::quote::ident;
 
 /// The kinds of objects whose owner is changed by their name.
-const BY_NAME: [&str; 20] = [
+const BY_NAME: [&str; 19] = [
     "COLLATION",
     "CONVERSION",
     "DOMAIN",
@@ -27,7 +27,6 @@ const BY_NAME: [&str; 20] = [
     "TEXT SEARCH CONFIGURATION",
     "TEXT SEARCH DICTIONARY",
     "TYPE",
-    "USER MAPPING",
     "VIEW",
 ];
 
@@ -236,7 +235,7 @@ mod tests {
         assert!(
             worded(&function).contains("ALTER FUNCTION \"a b\".f(integer, \"x;\") OWNER TO \"bob")
         );
-        for kind in ["INDEX", "TRIGGER", "CONSTRAINT", "EXTENSION", "DEFAULT"] {
+        for kind in ["INDEX", "TRIGGER", "USER MAPPING", "EXTENSION", "DEFAULT"] {
             assert_eq!(worded(&entry(kind, "x", "X;\n")), "X;\n", "{kind}");
         }
         let schema = Entry {

@@ -113,6 +113,14 @@ impl Target {
         Session::open(&self.conninfo, Some(&self.name)).await
     }
 
+    /// Keeps those of the warnings that say what cannot be done as `--globals` asks; the others are returned.
+    pub fn keep_warnings(&mut self, warnings: Vec<String>) -> Vec<String> {
+        let is_of_globals = |warning: &String| warning.contains("globals of ");
+        let (kept, others) = warnings.into_iter().partition(is_of_globals);
+        self.warnings.extend::<Vec<String>>(kept);
+        others
+    }
+
     /// Drops tablespaces that the restore made and that are empty now: the source emptied and dropped them. Not those
     /// that `--globals` made.
     pub async fn drop_empty_tablespaces(&self, session: &Session) -> Result<Vec<String>> {
