@@ -75,6 +75,7 @@ mod poll;
 mod program_connections;
 mod program_from;
 mod program_info;
+mod program_verify;
 mod psql_words;
 mod races_of_ddl;
 mod reach;

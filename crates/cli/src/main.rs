@@ -10,18 +10,22 @@
 //! | [`connection`] | sessions on servers, with settings of their own |
 //! | [`source`] | the archive: a directory, or a server |
 //! | [`output`] | text for people, JSON for programs |
+//! | [`progress`] | how far long work has come |
 //! | [`shown`] | texts and figures as people read them |
 //! | [`quote`] | names in SQL |
 //! | [`info`] | what an archive holds |
+//! | [`verify`] | whether it is sound |
 
 mod args;
 mod connection;
 mod error;
 mod info;
 mod output;
+mod progress;
 mod quote;
 mod shown;
 mod source;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -35,9 +39,10 @@ fn main() -> ExitCode {
         Ok(program) => program,
         Err(error) => return args::answer(&error),
     };
-    let output = output::Output::new(program.json);
+    let output = output::Output::new(program.json, program.quiet);
     let outcome = match &program.command {
         Command::Info(archive) => info::run(archive, &output),
+        Command::Verify(archive) => verify::run(archive, &output),
     };
     match outcome {
         Ok(outcome) => outcome.status(),

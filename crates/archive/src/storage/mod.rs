@@ -13,6 +13,7 @@ pub use directory::Directory;
 
 use crate::error::Result;
 use crate::layout::Stored;
+use crate::pause::Pause;
 use crate::segment::source;
 
 /// The files of one database's archive. Files may be added, closed (renamed), compressed and removed while they are read.
@@ -25,6 +26,25 @@ pub trait Storage: Send + Sync {
 
     /// The size of a file in bytes; `None` if it does not exist.
     fn size(&self, file: &str) -> Result<Option<u64>>;
+
+    /// A whole file to which processes append under a lock, while none of them does; `None` if it does not exist. `pause` is
+    /// called while waiting. A storage without locks reads it as it is.
+    fn read_at_rest(&self, file: &str, _pause: Pause) -> Result<Option<Vec<u8>>> {
+        match self.open(file, 0)? {
+            None => Ok(None),
+            Some(mut input) => {
+                let mut bytes = Vec::new();
+                match input.read_to_end(&mut bytes) {
+                    Ok(_) => Ok(Some(bytes)),
+                    Err(source) => Err(crate::Error::Io {
+                        action: "read",
+                        path: self.place(file).into(),
+                        source,
+                    }),
+                }
+            }
+        }
+    }
 
     /// A file, or the whole (`""`), as a person calls it.
     fn place(&self, file: &str) -> String;
