@@ -76,6 +76,7 @@ mod program_base;
 mod program_connections;
 mod program_from;
 mod program_info;
+mod program_verify;
 mod psql_words;
 mod races_of_ddl;
 mod reach;

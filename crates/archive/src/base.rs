@@ -111,8 +111,12 @@ pub fn entry_of_base(chain: &ChainDir, name: BaseName) -> Result<Entry> {
     let path = path_of(chain, name);
     let metadata = Metadata::read(&path.join(METADATA_JSON))?;
     let sums = sealed::sums_of(&path)?;
-    let bytes = sealed::bytes_below(&path)?;
-    Ok(Entry {
+    Ok(entry(name, metadata, sums, sealed::bytes_below(&path)?))
+}
+
+/// The manifest's line of a base: `sums` is the sha256 of its SHA256SUMS, `bytes` the size of all its files.
+pub(crate) fn entry(name: BaseName, metadata: Metadata, sums: String, bytes: u64) -> Entry {
+    Entry {
         kind: Kind::Base,
         file: file_of(name),
         start_lsn: metadata.lsn,
@@ -130,5 +134,5 @@ pub fn entry_of_base(chain: &ChainDir, name: BaseName) -> Result<Entry> {
         snapshot: Some(metadata.snapshot),
         duration_ms: Some(metadata.duration_ms),
         expired_at: None,
-    })
+    }
 }

@@ -156,8 +156,12 @@ pub fn entry_of_set(chain: &ChainDir, name: GlobalsName) -> Result<Entry> {
     let path = path_of(chain, name);
     let facts = Facts::of(chain, name)?;
     let sums = sealed::sums_of(&path)?;
-    let bytes = sealed::bytes_below(&path)?;
-    Ok(Entry {
+    Ok(entry(name, &facts, sums, sealed::bytes_below(&path)?))
+}
+
+/// The manifest's line of a set: `sums` is the sha256 of its SHA256SUMS, `bytes` the size of all its files.
+pub(crate) fn entry(name: GlobalsName, facts: &Facts, sums: String, bytes: u64) -> Entry {
+    Entry {
         kind: Kind::Globals,
         file: file_of(name),
         start_lsn: facts.lsn,
@@ -175,5 +179,5 @@ pub fn entry_of_set(chain: &ChainDir, name: GlobalsName) -> Result<Entry> {
         snapshot: None,
         duration_ms: None,
         expired_at: None,
-    })
+    }
 }

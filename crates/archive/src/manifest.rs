@@ -12,7 +12,7 @@ mod parts;
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use memchr::memmem::Finder;
 use rustix::fs::{flock, FlockOperation};
@@ -22,11 +22,12 @@ use serde::{Deserialize, Serialize};
 use crate::durable;
 use crate::error::{Error, Result};
 use crate::failpoint::pass;
-use crate::layout::names::INCREMENTAL;
+use crate::layout::names::{INCREMENTAL, MANIFEST};
 use crate::layout::{ChainDir, SegmentName, Stored};
 use crate::lsn::Lsn;
 use crate::pause::{going_on, lock_exclusive, lock_shared, Pause};
 use crate::snapshot::Snapshot;
+use crate::storage::Storage;
 use crate::time::{self, Time};
 
 pub use expired::expire;
@@ -156,30 +157,56 @@ impl Locked {
     }
 }
 
-/// Reads all lines while no process is appending, and checks that they are as written: each in its canonical
-/// form, without duplicates, the files of each kind in the order of their LSNs, nothing after the last one.
-/// Otherwise like [`read`]. `between` is called while waiting; its error ends the wait.
+/// Reads all lines while no process is appending, and checks that they are as written ([`parse_strictly`]). `between` is
+/// called while waiting; its error ends the wait.
 pub fn read_strictly<E: From<Error>>(
     chain: &ChainDir,
     between: &mut dyn FnMut() -> std::result::Result<(), E>,
 ) -> std::result::Result<Manifest, E> {
-    let path = chain.manifest();
-    let _lock = loop {
-        match durable::open_to_read(&path) {
+    let _lock = at_rest(&chain.manifest(), between)?;
+    Ok(parse_strictly(&content(chain)?))
+}
+
+/// The same of a manifest in any storage; `chain` is the name of the chain's directory.
+pub fn read_stored(storage: &dyn Storage, chain: &str, pause: Pause) -> Result<Manifest> {
+    loop {
+        let bytes = storage.read_at_rest(&format!("{chain}/{MANIFEST}"), pause)?;
+        let parts = parts::stored(storage, chain)?;
+        // Another process may have joined them in the meantime.
+        if let Some(others) = parts {
+            return Ok(parse_strictly(&joined_if_any(
+                bytes.unwrap_or_default(),
+                &others,
+            )));
+        }
+    }
+}
+
+/// An open file, locked against those that append to it until it is dropped; `None` if there is none.
+pub(crate) fn at_rest<E: From<Error>>(
+    path: &Path,
+    between: &mut dyn FnMut() -> std::result::Result<(), E>,
+) -> std::result::Result<Option<File>, E> {
+    loop {
+        match durable::open_to_read(path) {
             Ok(file) => {
                 lock_shared(&file, between)?
-                    .map_err(|errno| Error::io("lock", &path)(errno.into()))?;
+                    .map_err(|errno| Error::io("lock", path)(errno.into()))?;
                 // It may have been replaced during the wait.
-                if durable::is_at(&file, &path)? {
-                    break Some(file);
+                if durable::is_at(&file, path)? {
+                    return Ok(Some(file));
                 }
             }
-            Err(error) if is_missing(&error) => break None,
+            Err(error) if is_missing(&error) => return Ok(None),
             Err(error) => return Err(error.into()),
         }
-    };
-    let bytes = content(chain)?;
-    let mut manifest = parse(&bytes);
+    }
+}
+
+/// [`parse`], and checks that the lines are as written: each in its canonical form, without duplicates, the files of each
+/// kind in the order of their LSNs, nothing after the last one.
+pub fn parse_strictly(bytes: &[u8]) -> Manifest {
+    let mut manifest = parse(bytes);
     let (mut lines, mut files) = (HashSet::new(), HashSet::new());
     let mut highest = [Lsn(0); 3];
     for (position, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
@@ -201,7 +228,7 @@ pub fn read_strictly<E: From<Error>>(
         }
         *highest = entry.start_lsn.max(*highest);
     }
-    Ok(manifest)
+    manifest
 }
 
 /// Appends missing lines of these entries, after a crash.
@@ -295,6 +322,15 @@ fn content(chain: &ChainDir) -> Result<Vec<u8>> {
             Err(error) if is_missing(&error) => continue,
             others => return Ok(joined(bytes, &others?)),
         }
+    }
+}
+
+/// The bytes of a manifest that is in one part stay as they are, torn or not.
+fn joined_if_any(first: Vec<u8>, others: &[Vec<u8>]) -> Vec<u8> {
+    if others.is_empty() {
+        first
+    } else {
+        joined(first, others)
     }
 }
 

@@ -5,6 +5,7 @@
 //! error for retention, which then removes nothing.
 
 use std::io::ErrorKind;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -54,14 +55,16 @@ pub fn read(chain: &ChainDir) -> Result<Vec<Pin>> {
         }
         Err(error) => return Err(error),
     };
-    let file: File = serde_json::from_slice(&bytes)
-        .map_err(|error| Error::damaged(&path, 0, error.to_string()))?;
+    parse(&bytes, &path)
+}
+
+/// The content of the file; `path` is for the error.
+pub fn parse(bytes: &[u8], path: &Path) -> Result<Vec<Pin>> {
+    let file: File = serde_json::from_slice(bytes)
+        .map_err(|error| Error::damaged(path, 0, error.to_string()))?;
     if to_json(&file.pins) != bytes {
-        return Err(Error::damaged(
-            &path,
-            0,
-            "it was changed after it was written",
-        ));
+        let why = "it was changed after it was written";
+        return Err(Error::damaged(path, 0, why));
     }
     Ok(file.pins)
 }

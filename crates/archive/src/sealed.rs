@@ -1,7 +1,7 @@
 //! A directory that is published as a whole: a base backup, a set of globals.
 //!
 //! It is filled under a `.partial` name. [`seal`] makes everything in it durable, sets file modes and writes
-//! its checksums; the caller then gives it its final name. [`problems`] checks one.
+//! its checksums; the caller then gives it its final name. `verify` checks one.
 
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
@@ -12,7 +12,6 @@ use crate::checksum;
 use crate::durable;
 use crate::error::{Error, Result};
 use crate::layout::names::{is_partial_directory, PARTIAL};
-use crate::pause::Pause;
 
 /// The checksums of a directory's files, in the format of `sha256sum -c`.
 pub const SHA256SUMS: &str = "SHA256SUMS";
@@ -71,48 +70,6 @@ pub(crate) fn bytes_below(path: &Path) -> Result<u64> {
             .len();
     }
     Ok(bytes)
-}
-
-/// What is wrong, by file. Every file must have its line in SHA256SUMS, and every line its file.
-pub(crate) fn problems(path: &Path, pause: Pause) -> Vec<(String, String)> {
-    let mut problems = Vec::new();
-    let mut found = |file: &str, why: &str| problems.push((file.to_owned(), why.to_owned()));
-    let sums = match durable::read(&path.join(SHA256SUMS)) {
-        Ok(sums) => String::from_utf8_lossy(&sums).into_owned(),
-        Err(error) => {
-            found(SHA256SUMS, &error.to_string());
-            return problems;
-        }
-    };
-    let mut expected: BTreeMap<&str, &str> = BTreeMap::new();
-    for line in sums.lines() {
-        match line.split_once("  ") {
-            Some((sha256, file)) => drop(expected.insert(file, sha256)),
-            None => found(SHA256SUMS, "has a line without a checksum"),
-        }
-    }
-    let files = match files_below(path) {
-        Ok(files) => files,
-        Err(error) => {
-            found("", &error.to_string());
-            return problems;
-        }
-    };
-    for file in files.iter().filter(|file| *file != SHA256SUMS) {
-        let sum = checksum::of_large_file(&path.join(file), pause);
-        match (expected.remove(file.as_str()), sum) {
-            (None, _) => found(file, "has no checksum"),
-            (Some(_), Err(error)) => found(file, &error.to_string()),
-            (Some(sha256), Ok(sum)) if sum.sha256 != sha256 => {
-                found(file, "its checksum does not match SHA256SUMS");
-            }
-            (Some(_), Ok(_)) => {}
-        }
-    }
-    for file in expected.into_keys() {
-        found(file, "is missing");
-    }
-    problems
 }
 
 /// The checksums of a directory's files, by their names relative to it.

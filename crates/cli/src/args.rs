@@ -24,6 +24,10 @@ pub struct Program {
     #[arg(long, global = true)]
     pub json: bool,
 
+    /// No progress
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+
     #[command(subcommand)]
     pub command: Command,
 }
@@ -35,6 +39,13 @@ pub enum Command {
     /// It is read from the files alone; the server that wrote them may be gone.
     #[command(after_help = AFTER_HELP)]
     Info(Archive),
+
+    /// Whether every file is as it was written; where not, which moments that costs
+    ///
+    /// Reads every byte: checksums, order, continuity, and that the files agree with each other. Changes nothing. The exit
+    /// status is 4 if anything is wrong.
+    #[command(after_help = AFTER_HELP)]
+    Verify(Archive),
 
     /// The database as it was at a moment, in a new database or an empty one
     ///

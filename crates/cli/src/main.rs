@@ -11,19 +11,23 @@
 //! | [`source`] | the archive: a directory, or a server |
 //! | [`output`] | text for people, JSON for programs |
 //! | [`quote`] | names and texts in SQL |
+//! | [`progress`] | how far long work has come |
 //! | [`shown`] | texts and figures as people read them |
 //! | [`info`] | what an archive holds |
 //! | [`restore`] | the way back: prepare, plan, execute |
+//! | [`verify`] | whether it is sound |
 
 mod args;
 mod connection;
 mod error;
 mod info;
 mod output;
+mod progress;
 mod quote;
 mod restore;
 mod shown;
 mod source;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -37,10 +41,11 @@ fn main() -> ExitCode {
         Ok(program) => program,
         Err(error) => return args::answer(&error),
     };
-    let output = output::Output::new(program.json);
+    let output = output::Output::new(program.json, program.quiet);
     let outcome = match &program.command {
         Command::Info(archive) => info::run(archive, &output),
         Command::Restore(options) => restore::run(options, &output),
+        Command::Verify(archive) => verify::run(archive, &output),
     };
     match outcome {
         Ok(outcome) => outcome.status(),

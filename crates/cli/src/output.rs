@@ -5,22 +5,38 @@ use std::io::Write;
 use serde::Serialize;
 
 use crate::error::{Error, Outcome};
+use crate::progress::Progress;
 use crate::shown::lines;
+use crate::source::Source;
 
 /// Where answers and errors go.
 #[derive(Debug, Clone, Copy)]
 pub struct Output {
     is_json: bool,
+    is_quiet: bool,
 }
 
 impl Output {
-    pub fn new(is_json: bool) -> Output {
-        Output { is_json }
+    pub fn new(is_json: bool, is_quiet: bool) -> Output {
+        Output { is_json, is_quiet }
     }
 
-    /// Whether programs read it.
-    pub fn is_json(&self) -> bool {
-        self.is_json
+    /// Of a command's work.
+    pub fn progress(&self) -> Progress {
+        Progress::new(self.is_json, self.is_quiet)
+    }
+
+    /// An error in place of the answer about a database. A program that reads the answers finds it among them.
+    pub fn refused(&self, source: &Source, error: &Error) {
+        if self.is_json {
+            let answer = serde_json::json!({
+                "database": source.name,
+                "place": source.storage.place(""),
+                "error": error.to_string(),
+            });
+            self.answer(&answer, ToString::to_string);
+        }
+        self.error(error);
     }
 
     /// An answer: an object of JSON, or its text.

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{ErrorKind, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{flock, FlockOperation};
 use serde::{Deserialize, Serialize};
@@ -55,14 +55,19 @@ impl Notes {
             }
             Err(error) => return Err(error),
         };
+        Notes::parse(&bytes, &path)
+    }
+
+    /// The content of the file; `path` is for the error.
+    pub fn parse(bytes: &[u8], path: &Path) -> Result<Notes> {
         let mut notes = Notes::default();
-        for (number, line) in bytes[..complete(&bytes)]
+        for (number, line) in bytes[..complete(bytes)]
             .split_inclusive(|byte| *byte == b'\n')
             .enumerate()
         {
             let note: Note = serde_json::from_slice(line).map_err(|error| {
                 let why = format!("line {} is invalid: {error}", number + 1);
-                Error::damaged(&path, 0, why)
+                Error::damaged(path, 0, why)
             })?;
             notes.take(note);
         }

@@ -36,16 +36,22 @@ pub fn give_up(path: &Path) -> Result<()> {
 
 /// The files removed in this way, by their names in the manifest.
 pub fn names(chain: &ChainDir) -> Result<Vec<String>> {
-    let mut found = Vec::new();
-    for name in durable::names_in(&chain.incremental())? {
-        let segment = name.strip_suffix(EXPIRED).and_then(SegmentName::parse);
-        found.extend(segment.map(|(name, _)| Entry::segment_file(name)));
-    }
-    for name in durable::names_in(&chain.base())? {
-        let base = name.strip_suffix(EXPIRED).and_then(BaseName::parse);
-        found.extend(base.map(|name| format!("{BASE}/{name}")));
-    }
-    Ok(found)
+    let segments = durable::names_in(&chain.incremental())?;
+    let bases = durable::names_in(&chain.base())?;
+    Ok(names_among(&segments, &bases))
+}
+
+/// The same, from the names in a chain's two directories.
+pub fn names_among(incremental: &[String], base: &[String]) -> Vec<String> {
+    let segment = |name: &String| SegmentName::parse(name.strip_suffix(EXPIRED)?);
+    let segments = incremental.iter().filter_map(segment);
+    let mut found: Vec<String> = segments
+        .map(|(name, _)| Entry::segment_file(name))
+        .collect();
+    let base_name = |name: &String| BaseName::parse(name.strip_suffix(EXPIRED)?);
+    let bases = base.iter().filter_map(base_name);
+    found.extend(bases.map(|name| format!("{BASE}/{name}")));
+    found
 }
 
 /// Removes their remainders, once the manifest lists them as expired.

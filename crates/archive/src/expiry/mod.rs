@@ -36,7 +36,7 @@ use crate::retention::{self, Plan, Rules};
 use crate::sealed;
 use crate::time::Time;
 
-pub use given_up::names as given_up;
+pub use given_up::{names as given_up, names_among as given_up_among};
 
 /// The result for a file, or for a base.
 #[derive(Debug, Clone, PartialEq, Eq)]

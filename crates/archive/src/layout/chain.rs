@@ -49,6 +49,11 @@ impl ChainInfo {
         }
         Ok(info)
     }
+
+    /// True if these bytes of `chain.json` are, one by one, as they were written.
+    pub fn is_written_as(&self, bytes: &[u8]) -> bool {
+        bytes == to_json(self)
+    }
 }
 
 /// How a chain ended.
@@ -112,7 +117,7 @@ impl ChainDir {
     pub fn is_as_written(&self) -> Result<bool> {
         let json = self.path.join(CHAIN_JSON);
         let bytes = durable::read(&json)?;
-        Ok(bytes == to_json(&self.info))
+        Ok(self.info.is_written_as(&bytes))
     }
 
     /// Creates the chain under a name that is not read, then renames it: a crash leaves all or nothing.
@@ -205,29 +210,13 @@ impl ChainDir {
     /// All segments in replay order, the open one last. If one exists in two forms, during compression, the
     /// uncompressed one counts.
     pub fn segments(&self) -> Result<Vec<(SegmentName, Stored)>> {
-        let mut found = self.stored_segments()?;
-        found.dedup_by(|later, first| {
-            later.0 == first.0 && later.1 != Stored::Partial && first.1 != Stored::Partial
-        });
-        Ok(found)
+        Ok(once_each(self.stored_segments()?))
     }
 
     /// [`Self::segments`] with every form of a closed one, the uncompressed one first.
     pub fn stored_segments(&self) -> Result<Vec<(SegmentName, Stored)>> {
-        let mut found: Vec<_> = durable::names_in(&self.incremental())?
-            .iter()
-            .filter_map(|n| SegmentName::parse(n))
-            .collect();
-        found.sort_by_key(|(name, stored)| {
-            let place = match stored {
-                Stored::Plain => 0,
-                Stored::Gzip => 1,
-                Stored::Zstd => 2,
-                Stored::Partial => 3,
-            };
-            (*name, place)
-        });
-        Ok(found)
+        let names = durable::names_in(&self.incremental())?;
+        Ok(stored_segments(names.iter().map(String::as_str)))
     }
 
     /// The path of a segment.
@@ -257,6 +246,21 @@ impl ChainDir {
         found.sort();
         Ok(found)
     }
+}
+
+/// The segments among the names of a directory, in replay order, every form of a closed one, the uncompressed one first.
+pub fn stored_segments<'a>(names: impl Iterator<Item = &'a str>) -> Vec<(SegmentName, Stored)> {
+    let mut found: Vec<_> = names.filter_map(SegmentName::parse).collect();
+    found.sort_by_key(|(name, stored)| (*name, stored.preference()));
+    found
+}
+
+/// Of a closed segment only its first form.
+pub fn once_each(mut segments: Vec<(SegmentName, Stored)>) -> Vec<(SegmentName, Stored)> {
+    segments.dedup_by(|later, first| {
+        later.0 == first.0 && later.1 != Stored::Partial && first.1 != Stored::Partial
+    });
+    segments
 }
 
 /// `chain.json` as written: its contents, and a checksum. (No other file covers it: it is rewritten when its

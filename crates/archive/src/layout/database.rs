@@ -16,7 +16,9 @@ use crate::escape::{percent_decode, percent_encode_name};
 use crate::owner;
 use crate::restore::{README_TXT, RESTORE_SH};
 
-const RESTORE_FILES: [(&str, &str); 2] = [("restore.sh", RESTORE_SH), ("README.txt", README_TXT)];
+/// The files that make it usable without this program, as this version writes them.
+pub const RESTORE_FILES: [(&str, &str); 2] =
+    [("restore.sh", RESTORE_SH), ("README.txt", README_TXT)];
 
 /// The directory of one database.
 #[derive(Debug, Clone)]

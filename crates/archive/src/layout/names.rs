@@ -41,6 +41,19 @@ pub enum Stored {
     Zstd,
 }
 
+impl Stored {
+    /// Of several forms of a segment the first in this order is read: a closed one before an open one that a copy has from
+    /// earlier, an uncompressed one first.
+    pub fn preference(self) -> u8 {
+        match self {
+            Stored::Plain => 0,
+            Stored::Gzip => 1,
+            Stored::Zstd => 2,
+            Stored::Partial => 3,
+        }
+    }
+}
+
 /// The name of a segment: its start LSN and when it was opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SegmentName {

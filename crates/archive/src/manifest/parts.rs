@@ -13,6 +13,7 @@ use crate::durable;
 use crate::error::Result;
 use crate::layout::names::MANIFEST;
 use crate::layout::{ChainDir, SegmentName};
+use crate::storage::{self, Storage};
 
 const PREFIX: &str = "manifest-";
 const SUFFIX: &str = ".jsonl";
@@ -60,6 +61,15 @@ pub(super) fn others(chain: &ChainDir) -> Result<Vec<PathBuf>> {
     names.retain(|name| is_part(name));
     names.sort_unstable();
     Ok(names.iter().map(|name| chain.path.join(name)).collect())
+}
+
+/// The contents of all parts except the first, in order; `None` if one is gone since they were listed.
+pub(super) fn stored(storage: &dyn Storage, chain: &str) -> Result<Option<Vec<Vec<u8>>>> {
+    let items = storage.list(chain)?.into_iter();
+    let parts = items.filter(|item| !item.is_directory && is_part(&item.name));
+    parts
+        .map(|item| storage::read(storage, &format!("{chain}/{}", item.name)))
+        .collect()
 }
 
 /// True for the name of a part other than the first.

@@ -11,6 +11,8 @@ use crate::durable;
 use crate::error::{Error, Result};
 use crate::layout::DatabaseDir;
 use crate::lock::Lock;
+use crate::manifest;
+use crate::pause::{going_on, Pause};
 
 /// The directory of a database. Symbolic links below it are not followed: nothing outside of it is read.
 #[derive(Debug, Clone)]
@@ -52,7 +54,9 @@ impl Storage for Directory {
             return Ok(Vec::new());
         }
         let mut items = Vec::new();
-        for name in durable::names_in(&path)? {
+        let failed = || Error::io("read directory", &path);
+        for entry in fs::read_dir(&path).map_err(failed())? {
+            let name = entry.map_err(failed())?.file_name();
             // One that has gone in the meantime is not there.
             let Ok(metadata) = fs::symlink_metadata(path.join(&name)) else {
                 continue;
@@ -64,7 +68,8 @@ impl Storage for Directory {
                 } else {
                     0
                 },
-                name,
+                // One that is not UTF-8 is none of ours, and cannot be opened.
+                name: name.to_string_lossy().into_owned(),
             });
         }
         items.sort_by(|a, b| a.name.cmp(&b.name));
@@ -90,6 +95,14 @@ impl Storage for Directory {
         database
             .map(|database| Lock::shared(&database, &mut || {}))
             .transpose()
+    }
+
+    fn read_at_rest(&self, file: &str, pause: Pause) -> Result<Option<Vec<u8>>> {
+        let Some(_lock) = manifest::at_rest::<Error>(&self.path_of(file), &mut going_on(pause))?
+        else {
+            return Ok(None);
+        };
+        super::read(self, file)
     }
 
     fn place(&self, file: &str) -> String {

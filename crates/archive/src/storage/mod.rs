@@ -14,6 +14,7 @@ pub use directory::Directory;
 use crate::error::Result;
 use crate::layout::Stored;
 use crate::lock::Lock;
+use crate::pause::Pause;
 use crate::segment::source;
 
 /// The files of one database's archive. Files may be added, closed (renamed), compressed and removed while they are read.
@@ -30,6 +31,25 @@ pub trait Storage: Send + Sync {
     /// While it lives, retention removes nothing, where that can be arranged.
     fn hold(&self) -> Result<Option<Lock>> {
         Ok(None)
+    }
+
+    /// A whole file to which processes append under a lock, while none of them does; `None` if it does not exist. `pause` is
+    /// called while waiting. A storage without locks reads it as it is.
+    fn read_at_rest(&self, file: &str, _pause: Pause) -> Result<Option<Vec<u8>>> {
+        match self.open(file, 0)? {
+            None => Ok(None),
+            Some(mut input) => {
+                let mut bytes = Vec::new();
+                match input.read_to_end(&mut bytes) {
+                    Ok(_) => Ok(Some(bytes)),
+                    Err(source) => Err(crate::Error::Io {
+                        action: "read",
+                        path: self.place(file).into(),
+                        source,
+                    }),
+                }
+            }
+        }
     }
 
     /// A file, or the whole (`""`), as a person calls it.

@@ -1,6 +1,7 @@
 //! Whether the expired files in the manifest can be retention's doing.
 
-use super::ChainCheck;
+use super::chain::ChainCheck;
+use crate::layout::chain::stored_segments;
 use crate::layout::names::INCREMENTAL;
 use crate::manifest::Entry;
 
@@ -10,7 +11,8 @@ impl ChainCheck<'_> {
         let Some(last) = self.last_expired.as_ref().map(|last| last.file.clone()) else {
             return;
         };
-        let segments = self.chain.segments().unwrap_or_default().into_iter();
+        let names = self.names_in(INCREMENTAL).unwrap_or_default();
+        let segments = stored_segments(names.iter().map(String::as_str)).into_iter();
         let there = segments.map(|(name, _)| Entry::segment_file(name));
         let kept = there.chain(self.listed.keys().cloned());
         let kept =

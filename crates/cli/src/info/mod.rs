@@ -1,12 +1,12 @@
 //! `pg_incrbackup info`: what an archive holds.
 
-mod summary;
+pub mod summary;
 mod text;
 
 use crate::args::Archive;
-use crate::error::{Error, Outcome, Result};
+use crate::error::{Outcome, Result};
 use crate::output::Output;
-use crate::source::{self, Source};
+use crate::source;
 use summary::Database;
 
 /// Shows every database that is meant. One that is damaged does not keep the others from being shown.
@@ -22,22 +22,9 @@ pub fn run(archive: &Archive, output: &Output) -> Result<Outcome> {
             }
             Err(error) => {
                 outcome = outcome.max(Outcome::of(&error));
-                refused(&source, &error, output);
+                output.refused(&source, &error);
             }
         }
     }
     Ok(outcome)
-}
-
-/// A program that reads the answers finds the database among them.
-fn refused(source: &Source, error: &Error, output: &Output) {
-    if output.is_json() {
-        let answer = serde_json::json!({
-            "database": source.name,
-            "place": source.storage.place(""),
-            "error": error.to_string(),
-        });
-        output.answer(&answer, ToString::to_string);
-    }
-    output.error(error);
 }

@@ -184,10 +184,10 @@ fn newest(chains: &[Chain]) -> Option<Moment> {
 impl Origin {
     fn of(catalog: &Catalog, owner: Option<owner::Owner>) -> Option<Origin> {
         let info = &catalog.chains.last()?.info;
-        let bases = catalog.chains.iter().flat_map(|chain| &chain.bases);
+        let mut bases = catalog.chains.iter().flat_map(|chain| &chain.bases);
         let version = bases
-            .map(|base| version_of(base.metadata.server_version_num))
-            .last();
+            .next_back()
+            .map(|base| version_of(base.metadata.server_version_num));
         let owner =
             owner.filter(|owner| owner.identity.system_identifier == info.system_identifier);
         Some(Origin {

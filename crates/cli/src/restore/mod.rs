@@ -101,8 +101,9 @@ async fn fill(
         base: &plan.base,
         skip_checks: &skip_checks,
     };
-    report.begin("base", plan.figures.base_bytes);
+    report.begin("base", loading.size()?);
     let loaded = base::load(&loading, &mut session, &mut |bytes| report.read(bytes, "")).await?;
+    report.end();
     target.sets.prepare(&session).await?;
     target.sets.apply_base(&session).await?;
     report.begin("changes", plan.figures.segment_bytes);

@@ -11,6 +11,7 @@ use super::replay::Done;
 use super::target::Target;
 use crate::error::Outcome;
 use crate::output::Output;
+use crate::progress::Progress;
 use crate::quote;
 use crate::shown::{line, size};
 use crate::source::Source;
@@ -21,6 +22,9 @@ pub struct Report {
     source: String,
     plan: Arc<Plan>,
     done: Done,
+    progress: Progress,
+    /// Bytes of the phase that were told.
+    told: u64,
 }
 
 impl Report {
@@ -30,6 +34,8 @@ impl Report {
             source: source.storage.place(""),
             plan,
             done: Done::default(),
+            progress: output.progress(),
+            told: 0,
         }
     }
 
@@ -61,16 +67,18 @@ impl Report {
             "remark": plan.remark,
         }});
         self.output.answer(&answer, |_| self.plan_in_words(upto));
-        if !self.output.is_json() {
-            for warning in &plan.warnings {
-                self.warn(warning);
-            }
-            if !plan.lost.is_empty() {
-                self.warn("changes before the requested moment are lost; what cannot be applied is left out:");
-                for lost in &plan.lost {
-                    eprintln!("    {}", in_words(lost));
-                }
-            }
+        for warning in &plan.warnings {
+            self.warn(warning);
+        }
+        if !plan.lost.is_empty() {
+            let lost: String = plan
+                .lost
+                .iter()
+                .map(|lost| format!("\n    {}", in_words(lost)))
+                .collect();
+            self.warn(&format!(
+                "changes before the requested moment are lost; what cannot be applied is left out:{lost}"
+            ));
         }
     }
 
@@ -125,12 +133,20 @@ impl Report {
 
     /// A phase begins, of so many bytes.
     pub fn begin(&mut self, phase: &str, bytes: u64) {
-        let _ = (phase, bytes);
+        self.told = 0;
+        self.progress.phase(phase, Some(bytes));
     }
 
     /// So many bytes of it are read; the last is of this file.
     pub fn read(&mut self, bytes: u64, file: &str) {
-        let _ = (bytes, file);
+        self.progress.file(file);
+        self.progress.add(bytes.saturating_sub(self.told));
+        self.told = self.told.max(bytes);
+    }
+
+    /// The phase has ended.
+    pub fn end(&self) {
+        self.progress.finish();
     }
 
     pub fn applied(&mut self, done: Done) {

@@ -1,8 +1,9 @@
 //! Finds the archive that the command line names.
 
+pub mod counted;
 mod server;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use archive::escape::percent_encode_name;
@@ -18,6 +19,8 @@ pub struct Source {
     /// As its directory is called, or the database of the server.
     pub name: String,
     pub storage: Arc<dyn Storage>,
+    /// Where it is, if it is on this machine.
+    pub directory: Option<PathBuf>,
 }
 
 /// The archives that are meant: one, or all below a root.
@@ -25,7 +28,11 @@ pub fn all(archive: &Archive) -> Result<Vec<Source>> {
     if let Some(conninfo) = &archive.from {
         let (name, server) = Server::connect(conninfo)?;
         let storage = Arc::new(server);
-        return Ok(vec![Source { name, storage }]);
+        return Ok(vec![Source {
+            name,
+            storage,
+            directory: None,
+        }]);
     }
     let directory = archive.archive.as_ref().expect("clap requires one of them");
     if !directory.is_dir() {
@@ -73,6 +80,7 @@ fn at(path: &Path) -> Source {
     Source {
         name: String::from_utf8(decoded).unwrap_or_else(|_| encoded.into_owned()),
         storage: Arc::new(Directory::at(path)),
+        directory: Some(path.to_owned()),
     }
 }
 

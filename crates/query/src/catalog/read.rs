@@ -177,7 +177,7 @@ impl Reader<'_> {
         Ok(sets)
     }
 
-    /// Each in one form: a closed one before an open one that a copy has from earlier, an uncompressed one first.
+    /// Each in one form.
     fn segments(&self, lines: &mut Lines) -> Result<Vec<Segment>> {
         let mut found: BTreeMap<SegmentName, (Stored, u64)> = BTreeMap::new();
         for item in self.storage.list(&self.path(INCREMENTAL))? {
@@ -188,7 +188,7 @@ impl Reader<'_> {
                 continue;
             }
             let form = found.entry(name).or_insert((stored, item.size));
-            if preference(stored) < preference(form.0) {
+            if stored.preference() < form.0.preference() {
                 *form = (stored, item.size);
             }
         }
@@ -202,14 +202,5 @@ impl Reader<'_> {
             },
         });
         Ok(segments.collect())
-    }
-}
-
-fn preference(stored: Stored) -> u8 {
-    match stored {
-        Stored::Plain => 0,
-        Stored::Gzip => 1,
-        Stored::Zstd => 2,
-        Stored::Partial => 3,
     }
 }
