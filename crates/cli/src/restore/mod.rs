@@ -101,7 +101,7 @@ async fn fill(
         base: &plan.base,
         skip_checks: &skip_checks,
     };
-    report.begin("base", loading.size()?);
+    report.begin("base", plan.figures.base_bytes);
     let loaded = base::load(&loading, &mut session, &mut |bytes| report.read(bytes, "")).await?;
     report.end();
     target.sets.prepare(&session).await?;
