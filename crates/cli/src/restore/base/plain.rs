@@ -116,10 +116,9 @@ impl Reader<'_, '_> {
                 Some(_) => &end[..],
                 None => self.without_end(entry, &end)?,
             };
-            if !end.iter().all(|byte| *byte == b'\n') {
-                return Err(self
-                    .entries
-                    .misfit(Some(entry), "there is more behind its rows"));
+            // pg_restore sets the tablespace of the next entry in front of that one's comment.
+            if !end.trim_ascii().is_empty() {
+                self.entries.sql(entry, entry.line, end).await?;
             }
             return Ok(());
         }
