@@ -113,6 +113,13 @@ pub struct Until {
     /// Up to the transaction that committed before this one
     #[arg(long, value_name = "XID")]
     pub before_xid: Option<u64>,
+
+    /// Up to the transaction that committed before the newest one with this change
+    ///
+    /// 'DROP TABLE public.orders', for example: a verb (CREATE, ALTER, DROP, TRUNCATE), the kind of object, and its name,
+    /// with or without its schema. It is found by its effect on the schema, whatever was typed.
+    #[arg(long, value_name = "CHANGE")]
+    pub before_ddl: Option<String>,
 }
 
 fn chain_number(text: &str) -> Result<u32, String> {

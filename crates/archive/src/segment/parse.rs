@@ -176,6 +176,11 @@ impl<R: Read> Scanner<R> {
         &self.line.text
     }
 
+    /// The beginning of the current line, at most [`LONGEST_COMMENT`] bytes.
+    pub fn head(&self) -> &[u8] {
+        self.line.head()
+    }
+
     /// Takes the current line, so that a large value is not copied.
     pub fn take_text(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.line.text)

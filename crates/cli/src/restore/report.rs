@@ -53,6 +53,7 @@ impl Report {
             "segment_bytes": figures.segment_bytes,
             "transactions": figures.transactions,
             "statements": figures.statements,
+            "located": plan.located,
             "until_lsn": upto.map(|lsn| lsn.to_string()),
             "globals": plan.first_globals.iter().chain(&plan.later_globals).count(),
             "lost": plan.lost.iter().map(in_words).collect::<Vec<_>>(),
@@ -96,6 +97,9 @@ impl Report {
             None => "changes   none: the base alone\n".to_owned(),
         });
         let until = figures.until.map_or_else(String::new, iso);
+        if let Some(located) = &plan.located {
+            text.push_str(&format!("moment    {located}\n"));
+        }
         text.push_str(&match upto {
             Some(lsn) => format!("up to     {lsn}"),
             None => format!("up to     the end of the archive, {until}"),

@@ -1,15 +1,17 @@
-//! Chooses chain, base and segments for a moment.
+//! Chooses base and segments within a chain.
 
 use archive::layout::{BaseName, Stored};
-use archive::segment::Previous;
 use archive::storage::Storage;
-use archive::time::{iso, Time};
+use archive::time::iso;
 use archive::Lsn;
-use archive_query::catalog::{Base, Catalog, Chain, Extent, Globals, Segment};
+use archive_query::catalog::{Base, Catalog, Chain, Extent, Globals};
 
 use super::base::ensure_sealed;
+use super::chain::{chain_of, latest_base};
+use super::locate::located;
 use super::moment::Moment;
-use super::segment::{self, Facts, Found, LostHere, Needs};
+use super::pass::Passed;
+use super::segment::{Found, LostHere, Needs};
 use super::{Figures, Plan};
 use crate::error::{Error, Result};
 
@@ -23,141 +25,19 @@ pub struct Wish {
     pub allow_earlier: bool,
 }
 
-/// The end of a chain's files.
-struct End {
-    lsn: Lsn,
-    /// All that was committed up to then is in them.
-    at: Option<Time>,
-}
-
 /// Makes the plan; reads and checks all that a restore will read.
 pub fn choose(storage: &dyn Storage, catalog: &Catalog, wish: &Wish) -> Result<Plan> {
-    let (chain, newer) = chain_of(storage, catalog, wish)?;
+    let (wish, located) = located(storage, catalog, wish)?;
+    let (chain, newer) = chain_of(storage, catalog, &wish)?;
     let mut choice = Choice {
         storage,
         chain,
-        wish,
+        wish: &wish,
         warnings: Vec::new(),
     };
     let base = choice.base(newer)?;
-    choice.plan(base, newer)
-}
-
-/// The newest chain that reaches the moment, else the newest with a base before it; and the newest that was passed over
-/// because it has none.
-fn chain_of<'a>(
-    storage: &dyn Storage,
-    catalog: &'a Catalog,
-    wish: &Wish,
-) -> Result<(&'a Chain, Option<u32>)> {
-    let chains: Vec<&Chain> = catalog
-        .chains
-        .iter()
-        .rev()
-        .filter(|chain| wish.chain.is_none_or(|number| chain.number == number))
-        .collect();
-    let Some(newest) = chains.first() else {
-        let message = match wish.chain {
-            Some(number) => format!("there is no chain-{number} in {}", storage.place("")),
-            None => format!("there is no chain in {}", storage.place("")),
-        };
-        let hint = "Retention removes a chain when nothing of it is kept; pg_incrbackup info shows those there are.";
-        return Err(Error::no_such_moment(message, hint));
-    };
-    let (mut nearest, mut newer) = (None, None);
-    for chain in &chains {
-        if wish.moment.is_of_transaction() && !holds_transaction(storage, chain, wish)? {
-            continue;
-        }
-        if latest_base(chain, wish).is_none() {
-            newer = newer.or(nearest.is_none().then_some(chain.number));
-            continue;
-        }
-        nearest = nearest.or(Some(*chain));
-        if !reaches(storage, chain, wish)? {
-            continue;
-        }
-        let others = chains.iter().filter(|other| other.number < chain.number);
-        if let Moment::Lsn(lsn) = wish.moment {
-            for other in others {
-                if latest_base(other, wish).is_some() && reaches(storage, other, wish)? {
-                    let (one, two) = (chain.number, other.number);
-                    let message = format!("both chain-{two} and chain-{one} hold {lsn}");
-                    return Err(Error::wrong_use(message, "Choose one with --chain N."));
-                }
-            }
-        }
-        return Ok((chain, newer));
-    }
-    match nearest {
-        Some(chain) => Ok((chain, newer)),
-        None if wish.moment.is_of_transaction() && newer.is_none() => {
-            let message = format!("{} is not in the segments of any chain", said(&wish.moment));
-            let hint =
-                "Retention may have removed its segment; pg_incrbackup info shows what is there.";
-            Err(Error::no_such_moment(message, hint))
-        }
-        None => Ok((newest, None)),
-    }
-}
-
-fn holds_transaction(storage: &dyn Storage, chain: &Chain, wish: &Wish) -> Result<bool> {
-    let mut found = Found::default();
-    for segment in &chain.segments {
-        let needs = &mut Needs::default();
-        found = segment::read(storage, chain, segment, &wish.moment, found, needs)?.found;
-        if found.is_there {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
-/// The newest base that is not after the moment, as far as its LSN and its time tell.
-fn latest_base<'a>(chain: &'a Chain, wish: &Wish) -> Option<&'a Base> {
-    let serves = |base: &&Base| {
-        let is_early_enough = match wish.moment {
-            Moment::Lsn(lsn) => base.metadata.lsn <= lsn,
-            Moment::Time(time) => base.metadata.taken_at <= time,
-            Moment::Newest | Moment::Xid(_) | Moment::BeforeXid(_) => true,
-        };
-        is_early_enough
-            && match &wish.base {
-                Some(name) => base.name == *name,
-                None => chain.is_listed(base),
-            }
-    };
-    chain.bases.iter().rev().find(serves)
-}
-
-fn end_of(storage: &dyn Storage, chain: &Chain) -> Result<Option<End>> {
-    let mut end: Option<End> = None;
-    for segment in chain.segments.iter().rev() {
-        let Some(extent) = Extent::of(storage, chain, segment)? else {
-            continue;
-        };
-        let lsn = end.map_or(extent.end_lsn, |end| end.lsn);
-        end = Some(End {
-            lsn,
-            at: extent.latest,
-        });
-        if extent.latest.is_some() {
-            break;
-        }
-    }
-    Ok(end)
-}
-
-fn reaches(storage: &dyn Storage, chain: &Chain, wish: &Wish) -> Result<bool> {
-    let base = latest_base(chain, wish);
-    let taken = base.map(|base| (base.metadata.lsn, base.metadata.taken_at));
-    let end = end_of(storage, chain)?;
-    let at = end.as_ref().and_then(|end| end.at);
-    Ok(match wish.moment {
-        Moment::Lsn(lsn) => end.map(|end| end.lsn).max(taken.map(|(lsn, _)| lsn)) >= Some(lsn),
-        Moment::Time(time) => at.max(taken.map(|(_, at)| at)) >= Some(time),
-        Moment::Newest | Moment::Xid(_) | Moment::BeforeXid(_) => true,
-    })
+    let plan = choice.plan(base, newer)?;
+    Ok(Plan { located, ..plan })
 }
 
 /// A moment in words.
@@ -168,25 +48,16 @@ pub fn said(moment: &Moment) -> String {
         Moment::Lsn(lsn) => lsn.to_string(),
         Moment::Xid(xid) => format!("transaction {xid}"),
         Moment::BeforeXid(xid) => format!("the moment before transaction {xid}"),
+        Moment::BeforeDdl(ddl) => format!("the moment before {}", ddl.words()),
     }
 }
 
 /// The choice within one chain.
-struct Choice<'a> {
-    storage: &'a dyn Storage,
-    chain: &'a Chain,
-    wish: &'a Wish,
+pub(super) struct Choice<'a> {
+    pub storage: &'a dyn Storage,
+    pub chain: &'a Chain,
+    pub wish: &'a Wish,
     warnings: Vec<String>,
-}
-
-/// What the pass over the segments has found.
-struct Passed {
-    use_segments: Vec<Segment>,
-    needs: Needs,
-    found: Found,
-    end_lsn: Lsn,
-    latest: Time,
-    figures: Figures,
 }
 
 impl Choice<'_> {
@@ -254,7 +125,6 @@ impl Choice<'_> {
         let remark = self.ensure_reached(&base, &passed, newer)?;
         let upto = match self.wish.moment {
             _ if is_alone => base.metadata.lsn,
-            Moment::Newest => Lsn(u64::MAX),
             Moment::Lsn(lsn) => lsn,
             // The last commit not after it; what commits next must not be in the base.
             Moment::Time(_) => {
@@ -268,13 +138,8 @@ impl Choice<'_> {
                 }
                 passed.found.last.unwrap_or(Lsn(0))
             }
-            Moment::Xid(_) | Moment::BeforeXid(_) => passed.found.last.unwrap_or(Lsn(0)),
+            _ => Lsn(u64::MAX),
         };
-        if self.wish.moment.is_of_transaction() && upto < base.metadata.lsn {
-            let moment = said(&self.wish.moment);
-            let message = format!("base {} is after {moment}", base.name);
-            return Err(Error::wrong_use(message, "Name an older base with --base."));
-        }
         let (first_globals, later_globals) = self.globals(&base, upto, passed.found)?;
         passed
             .needs
@@ -291,6 +156,7 @@ impl Choice<'_> {
             later_globals,
             needs: passed.needs,
             figures: passed.figures,
+            located: None,
             remark,
             warnings: self.warnings,
         })
@@ -362,139 +228,6 @@ impl Choice<'_> {
         Err(Error::no_such_moment(message, hint))
     }
 
-    /// Reads the segments from the first on, up to the moment.
-    fn pass(&self, base: &Base, (first, _): (usize, u64)) -> Result<Passed> {
-        let mut passed = Passed {
-            use_segments: Vec::new(),
-            needs: Needs::default(),
-            found: Found::default(),
-            end_lsn: Lsn(0),
-            latest: base.metadata.taken_at,
-            figures: Figures::default(),
-        };
-        let mut before: Option<(Lsn, Previous)> = None;
-        for segment in &self.chain.segments[first..] {
-            let moment = &self.wish.moment;
-            let (storage, needs) = (self.storage, &mut passed.needs);
-            let facts = segment::read(storage, self.chain, segment, moment, passed.found, needs)?;
-            let Some(header) = &facts.header else {
-                match segment.stored {
-                    // Torn before its first transaction.
-                    Stored::Partial => break,
-                    _ => return Err(self.unreadable(segment, &facts)),
-                }
-            };
-            facts.ensure_whole(storage, &self.chain.file(&segment.file()), segment.stored)?;
-            self.ensure_joins(base, segment, &facts, before.as_ref())?;
-            if matches!(moment, Moment::Time(_)) && facts.is_timeless {
-                let place = storage.place(&self.chain.file(&segment.file()));
-                let message = format!("{place} has transactions without a commit time");
-                let hint = "track_commit_timestamp was off: use --until-lsn.";
-                return Err(Error::wrong_use(message, hint));
-            }
-            passed.found = facts.found;
-            passed.end_lsn = facts.end_lsn;
-            passed.latest = facts
-                .latest
-                .map_or(passed.latest, |at| at.max(passed.latest));
-            passed.figures.transactions += facts.transactions;
-            passed.figures.statements += facts.statements;
-            // One that starts at the moment or later is only needed to check the one before.
-            let is_behind = match moment {
-                Moment::Lsn(upto) => *upto <= header.start_lsn,
-                _ => false,
-            };
-            let previous = Previous {
-                file: segment.name.file(Stored::Plain),
-                sha256: facts.sha256.clone(),
-            };
-            before = Some((facts.end_lsn, previous));
-            if is_behind {
-                break;
-            }
-            passed.figures.segment_bytes += facts.bytes;
-            passed.use_segments.push(segment.clone());
-            if moment.is_of_transaction() && facts.found.is_there {
-                break;
-            }
-        }
-        passed.end_lsn = passed.end_lsn.max(base.metadata.lsn);
-        Ok(passed)
-    }
-
-    fn unreadable(&self, segment: &Segment, facts: &Facts) -> Error {
-        let place = self.storage.place(&self.chain.file(&segment.file()));
-        let why = facts.torn.as_ref().map_or("it is empty", |(_, why)| why);
-        Error::damaged(format!("{place} is damaged: {why}"))
-    }
-
-    /// A segment's facts against its name, its checksum and the one before.
-    fn ensure_joins(
-        &self,
-        base: &Base,
-        segment: &Segment,
-        facts: &Facts,
-        before: Option<&(Lsn, Previous)>,
-    ) -> Result<()> {
-        let place = self.storage.place(&self.chain.file(&segment.file()));
-        let damaged = |why: String| Err(Error::damaged(why));
-        let header = facts.header.as_ref().expect("a caller has looked");
-        if header.start_lsn != segment.start_lsn() {
-            return damaged(format!("{place} does not start where its name says"));
-        }
-        let listed = segment.entry.as_ref();
-        if listed.is_some_and(|entry| entry.sha256 != facts.sha256) {
-            return damaged(format!(
-                "{place} is damaged: its checksum does not match the manifest"
-            ));
-        }
-        let Some((end, previous)) = before else {
-            if header.next_xid > base.metadata.snapshot.xmin && header.previous.is_some() {
-                return damaged(format!(
-                    "segments before {place} that the base needs are missing"
-                ));
-            }
-            return self.ensure_follows_listed(segment, header.previous.as_ref(), &place);
-        };
-        if header.start_lsn != *end {
-            let (start, file) = (header.start_lsn, &previous.file);
-            return damaged(format!("{place} starts at {start}, {file} ends at {end}"));
-        }
-        if header.previous.as_ref() != Some(previous) {
-            let file = &previous.file;
-            return damaged(format!(
-                "{file} is damaged, or is not the segment before {place}"
-            ));
-        }
-        Ok(())
-    }
-
-    /// A first segment without a line, the open one or one whose line a crash has lost, must follow the last that is
-    /// listed.
-    fn ensure_follows_listed(
-        &self,
-        segment: &Segment,
-        previous: Option<&Previous>,
-        place: &str,
-    ) -> Result<()> {
-        let listed = self.chain.segments.iter().rev().find(|s| s.entry.is_some());
-        let Some(listed) = listed.filter(|_| segment.entry.is_none()) else {
-            return Ok(());
-        };
-        let sha256 = listed.entry.as_ref().map(|entry| entry.sha256.clone());
-        let last = Previous {
-            file: listed.name.file(Stored::Plain),
-            sha256: sha256.unwrap_or_default(),
-        };
-        if segment.name > listed.name && previous != Some(&last) {
-            let why = format!(
-                "{place} is not in the manifest, and does not follow the last segment that is"
-            );
-            return Err(Error::damaged(why));
-        }
-        Ok(())
-    }
-
     /// An older state than requested is never restored silently.
     fn ensure_reached(
         &self,
@@ -509,7 +242,7 @@ impl Choice<'_> {
         let is_missed = match self.wish.moment {
             Moment::Time(time) => time > latest,
             Moment::Lsn(lsn) => lsn > passed.end_lsn,
-            Moment::Newest | Moment::Xid(_) | Moment::BeforeXid(_) => false,
+            _ => false,
         };
         if !is_missed {
             let newer = newer.map(|newer| format!("chain-{newer} came later"));

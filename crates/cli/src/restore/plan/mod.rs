@@ -5,11 +5,14 @@
 //! one, in commit order, is applied.
 
 mod base;
+mod chain;
 mod choice;
+mod ddl;
+mod locate;
 pub mod moment;
+mod pass;
 mod segment;
 
-use archive::storage::Storage;
 use archive::time::Time;
 use archive::Lsn;
 use archive_query::catalog::{Base, Chain, Globals, Segment};
@@ -33,6 +36,8 @@ pub struct Plan {
     /// What is lost before the moment, each object once.
     pub lost: Vec<LostHere>,
     pub figures: Figures,
+    /// Which transaction the moment is given by.
+    pub located: Option<String>,
     /// Why it ends where it ends, if that is worth a word.
     pub remark: Option<String>,
     /// What was passed over.
@@ -67,10 +72,5 @@ impl Plan {
     /// Whether sequence positions read at this LSN are to be applied.
     pub fn applies_sequences(&self, lsn: Lsn) -> bool {
         lsn > self.base.metadata.lsn && lsn <= self.upto
-    }
-
-    /// A file of the chain, as a person calls it.
-    pub fn place(&self, storage: &dyn Storage, file: &str) -> String {
-        storage.place(&self.chain.file(file))
     }
 }

@@ -4,6 +4,7 @@ use archive::time::{self, Time};
 use archive::Lsn;
 use tokio_postgres::types::Type;
 
+use super::ddl::Ddl;
 use crate::args::Until;
 use crate::connection::Session;
 use crate::error::{Error, Result};
@@ -21,12 +22,17 @@ pub enum Moment {
     Xid(u64),
     /// After the one that committed before this transaction.
     BeforeXid(u64),
+    /// After the one that committed before the newest transaction with this change.
+    BeforeDdl(Ddl),
 }
 
 impl Moment {
     /// True for a moment that is given by a transaction, which one chain has.
     pub fn is_of_transaction(&self) -> bool {
-        matches!(self, Moment::Xid(_) | Moment::BeforeXid(_))
+        matches!(
+            self,
+            Moment::Xid(_) | Moment::BeforeXid(_) | Moment::BeforeDdl(_)
+        )
     }
 
     /// As the command line has it. A time is read by the server that the restore goes to, so that every form which
@@ -43,6 +49,9 @@ impl Moment {
             (Some(xid), _) => return Ok(Moment::Xid(xid)),
             (_, Some(xid)) => return Ok(Moment::BeforeXid(xid)),
             (None, None) => {}
+        }
+        if let Some(text) = &until.before_ddl {
+            return Ddl::parse(text).map(Moment::BeforeDdl);
         }
         let Some(text) = &until.until_time else {
             return Ok(Moment::Newest);

@@ -35,17 +35,13 @@ pub struct Facts {
     pub torn: Option<(u64, String)>,
 }
 
-/// Where the requested moment is in the segments so far.
+/// Where the requested time is in the segments so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Found {
-    /// The last commit that belongs to it.
+    /// The last commit that is not after it.
     pub last: Option<Lsn>,
-    /// The first commit behind `last` that does not.
+    /// The first commit behind `last`.
     pub beyond: Option<Lsn>,
-    /// The requested transaction.
-    pub is_there: bool,
-    /// The last commit read, whatever it is.
-    pub before: Option<Lsn>,
 }
 
 /// What the transactions name that is not in the database, and what they have lost.
@@ -91,24 +87,12 @@ impl Needs {
 
 impl Found {
     /// Takes a commit into account, in the order of the segments.
-    fn add(&mut self, moment: &Moment, xid: u64, lsn: Lsn, time: Option<Time>) {
-        let belongs = match moment {
-            Moment::Newest => true,
-            Moment::Lsn(upto) => lsn <= *upto,
-            Moment::Time(upto) => time.is_some_and(|time| time <= *upto),
-            Moment::Xid(wanted) | Moment::BeforeXid(wanted) => {
-                let is_it = xid == *wanted;
-                if is_it && matches!(moment, Moment::BeforeXid(_)) {
-                    self.last = self.before;
-                }
-                self.is_there |= is_it;
-                is_it && matches!(moment, Moment::Xid(_))
-            }
+    fn add(&mut self, moment: &Moment, lsn: Lsn, time: Option<Time>) {
+        let Moment::Time(upto) = moment else {
+            return;
         };
-        self.before = Some(lsn);
-        if belongs {
-            self.last = Some(lsn);
-            self.beyond = None;
+        if time.is_some_and(|time| time <= *upto) {
+            (self.last, self.beyond) = (Some(lsn), None);
         } else {
             self.beyond = self.beyond.or(Some(lsn));
         }
@@ -154,7 +138,7 @@ pub fn read(
                 ..
             } => open = Some((xid, commit_lsn, commit_time)),
             Event::End { statements, .. } => {
-                let Some((xid, lsn, time)) = open.take() else {
+                let Some((_, lsn, time)) = open.take() else {
                     continue;
                 };
                 facts.end_lsn = lsn;
@@ -162,7 +146,7 @@ pub fn read(
                 facts.statements += statements;
                 facts.latest = facts.latest.max(time);
                 facts.is_timeless |= time.is_none();
-                facts.found.add(moment, xid, lsn, time);
+                facts.found.add(moment, lsn, time);
             }
             Event::Position { lsn, at, .. } => {
                 facts.end_lsn = lsn;

@@ -5,7 +5,6 @@ use std::pin::Pin;
 
 use archive::segment::{ClusterFact, DdlBlock, Effect};
 use memchr::memmem;
-use tokio_postgres::error::SqlState;
 
 use super::quiet::Kinds;
 use super::Replay;
@@ -170,9 +169,4 @@ fn mentions(text: &[u8], words: &[&str]) -> bool {
     words
         .iter()
         .any(|word| memmem::find(&lower, word.as_bytes()).is_some())
-}
-
-/// True for an error that a right of the restoring role would have prevented.
-pub fn is_refusal(error: &tokio_postgres::Error) -> bool {
-    error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE)
 }

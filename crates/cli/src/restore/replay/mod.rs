@@ -206,7 +206,7 @@ impl<'a> Replay<'a> {
                 self.rows = Rows::new(self.session);
                 Ok(())
             }
-            What::Begin { lsn, time, .. } => self.begin(lsn, time).await,
+            What::Begin { lsn, time } => self.begin(lsn, time).await,
             What::Skipped => {
                 self.done.skipped += 1;
                 Ok(())

@@ -35,11 +35,10 @@ pub enum What {
     },
     /// A transaction that is to be applied begins.
     Begin {
-        xid: u64,
         lsn: Lsn,
         time: Option<Time>,
     },
-    /// One that the base has, or that is not wanted, was passed over.
+    /// One that the base has was passed over.
     Skipped,
     /// Sequence positions outside of transactions begin.
     Sequences,
@@ -185,7 +184,7 @@ impl Reading {
                 break;
             }
             let taken = match (part, event) {
-                (_, Some(event)) => match self.event(event, line, file, &mut applies) {
+                (_, Some(event)) => match self.event(event, file, &mut applies) {
                     Taken::Now(what) => self.add(line, 0, what),
                     Taken::WithItsLines(what) => {
                         (block, held) = (Some(what), line + 1);
@@ -218,7 +217,7 @@ impl Reading {
         Ok(Ok(()))
     }
 
-    fn event(&mut self, event: Event, _line: u64, file: &str, applies: &mut bool) -> Taken {
+    fn event(&mut self, event: Event, file: &str, applies: &mut bool) -> Taken {
         match event {
             Event::Header(header) => Taken::Now(What::Segment {
                 file: file.to_owned(),
@@ -231,14 +230,15 @@ impl Reading {
                 ..
             } => {
                 *applies = self.plan.applies(xid, commit_lsn);
-                Taken::Now(match *applies {
-                    true => What::Begin {
-                        xid,
+                if *applies {
+                    Taken::Now(What::Begin {
                         lsn: commit_lsn,
                         time: commit_time,
-                    },
-                    false => What::Skipped,
-                })
+                    })
+                } else {
+                    let is_in_base = commit_lsn <= self.plan.upto;
+                    is_in_base.then_some(What::Skipped).into()
+                }
             }
             Event::Sequences { lsn, .. } => {
                 *applies = self.plan.applies_sequences(lsn);
