@@ -6,6 +6,8 @@ use std::process::Output;
 
 use harness::{assert_identical, program, run, Cluster};
 
+use crate::globals::wait_until_at_rest;
+
 /// Objects of many classes, with names that are no fun, and rows that a restore must not check.
 const OBJECTS: &str = include_str!("program_base.sql");
 
@@ -245,6 +247,7 @@ fn globals_bring_passwords_settings_and_memberships_of_the_source() {
         "postgres",
         "ALTER ROLE grp RENAME TO \"new; grp\"; DROP ROLE gone; CREATE ROLE late CONNECTION LIMIT 3; GRANT \"a;b\" TO late",
     );
+    wait_until_at_rest(&c);
     c.sql("INSERT INTO t VALUES (1)");
     c.flush();
     let other = Cluster::builder().start();
