@@ -72,6 +72,7 @@ mod page;
 mod permissions;
 mod plugin;
 mod poll;
+mod program_check;
 mod program_connections;
 mod program_from;
 mod program_info;

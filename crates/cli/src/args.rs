@@ -45,6 +45,17 @@ pub enum Command {
     /// status is 4 if anything is wrong.
     #[command(after_help = AFTER_HELP)]
     Verify(Archive),
+
+    /// Whether a database of a running server can be backed up, and what to do where not
+    ///
+    /// Asks by queries, as a superuser or as a member of pg_monitor, with or without the extension. The exit status is 1 if
+    /// something is missing.
+    #[command(after_help = AFTER_HELP)]
+    Check {
+        /// The database, as a libpq connection string or URI
+        #[arg(long, value_name = "CONNINFO")]
+        server: String,
+    },
 }
 
 /// Where the archive is

@@ -15,8 +15,10 @@
 //! | [`quote`] | names in SQL |
 //! | [`info`] | what an archive holds |
 //! | [`verify`] | whether it is sound |
+//! | [`check`] | what a database needs to be backed up |
 
 mod args;
+mod check;
 mod connection;
 mod error;
 mod info;
@@ -43,6 +45,7 @@ fn main() -> ExitCode {
     let outcome = match &program.command {
         Command::Info(archive) => info::run(archive, &output),
         Command::Verify(archive) => verify::run(archive, &output),
+        Command::Check { server } => check::run(server, &output),
     };
     match outcome {
         Ok(outcome) => outcome.status(),
