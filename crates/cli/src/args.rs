@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{ArgGroup, Args, Parser, Subcommand};
+use clap_complete::Shell;
 
 use crate::error::Outcome;
 
@@ -56,6 +57,17 @@ pub enum Command {
         #[arg(long, value_name = "CONNINFO")]
         server: String,
     },
+
+    /// Writes the man pages into a directory
+    #[command(hide = true)]
+    Man {
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
+
+    /// Prints a shell's completions
+    #[command(hide = true)]
+    Completions { shell: Shell },
 }
 
 /// Where the archive is

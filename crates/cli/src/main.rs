@@ -16,6 +16,7 @@
 //! | [`info`] | what an archive holds |
 //! | [`verify`] | whether it is sound |
 //! | [`check`] | what a database needs to be backed up |
+//! | [`packaging`] | man pages and completions |
 
 mod args;
 mod check;
@@ -23,6 +24,7 @@ mod connection;
 mod error;
 mod info;
 mod output;
+mod packaging;
 mod progress;
 mod quote;
 mod shown;
@@ -46,6 +48,8 @@ fn main() -> ExitCode {
         Command::Info(archive) => info::run(archive, &output),
         Command::Verify(archive) => verify::run(archive, &output),
         Command::Check { server } => check::run(server, &output),
+        Command::Man { directory } => packaging::man_pages(directory),
+        Command::Completions { shell } => packaging::completions(*shell),
     };
     match outcome {
         Ok(outcome) => outcome.status(),
