@@ -73,6 +73,7 @@ mod permissions;
 mod plugin;
 mod poll;
 mod program_base;
+mod program_check;
 mod program_connections;
 mod program_from;
 mod program_info;
