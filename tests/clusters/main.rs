@@ -77,6 +77,7 @@ mod program_check;
 mod program_connections;
 mod program_from;
 mod program_info;
+mod program_restore;
 mod program_verify;
 mod psql_words;
 mod races_of_ddl;
