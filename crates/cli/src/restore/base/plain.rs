@@ -12,6 +12,7 @@ use super::counted::Counted;
 use super::entry::Entries;
 use super::{large_objects, rows, Loading};
 use crate::error::{Error, Result};
+use crate::restore::target::statements::split;
 
 /// The end of the last entry.
 const COMPLETE: &[u8] = b"--\n-- PostgreSQL database dump complete\n--\n";
@@ -117,8 +118,12 @@ impl Reader<'_, '_> {
                 None => self.without_end(entry, &end)?,
             };
             // pg_restore sets the tablespace of the next entry in front of that one's comment.
-            if !end.trim_ascii().is_empty() {
-                self.entries.sql(entry, entry.line, end).await?;
+            let settings = settings(end).ok_or_else(|| {
+                let why = "there is more behind its rows";
+                self.entries.misfit(Some(entry), why)
+            })?;
+            for setting in settings {
+                self.entries.sql(entry, entry.line, &setting).await?;
             }
             return Ok(());
         }
@@ -202,6 +207,17 @@ impl Reader<'_, '_> {
     }
 }
 
+/// The statements behind rows; `None` if they are others than pg_restore's own.
+fn settings(text: &[u8]) -> Option<Vec<Vec<u8>>> {
+    let is_own = |text: &[u8]| {
+        text.starts_with(b"SET default_tablespace = ")
+            || text.starts_with(b"SET default_table_access_method = ")
+    };
+    let statements = split(text).ok()?;
+    let all_own = statements.iter().all(|it| it.is_plain && is_own(&it.text));
+    all_own.then(|| statements.into_iter().map(|it| it.text).collect())
+}
+
 /// The text of an entry behind pg_dump's comment with its name, in which there are no line ends.
 fn without_head(text: &[u8]) -> Option<&[u8]> {
     let rest = text.strip_prefix(b"--\n-- ")?;
@@ -216,6 +232,24 @@ fn without_head(text: &[u8]) -> Option<&[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn behind_rows_are_only_settings_of_pg_restore() {
+        let text = b"\n\nSET default_tablespace = \"a;\n\";\n\nSET default_table_access_method = heap;\n\n";
+        let own = settings(text).unwrap_or_default();
+        assert_eq!(own[0], b"SET default_tablespace = \"a;\n\"");
+        assert_eq!(own.len(), 2);
+        assert_eq!(settings(b"\n\n"), Some(Vec::new()));
+        for text in [
+            "CREATE TABLE evil ();\n",
+            "SET default_tablespace = '';\nDROP TABLE t;\n",
+            "SET default_tablespace = $$a$$;\n",
+            "SET default_tablespace = 'a",
+            "SET role = boss;\n",
+        ] {
+            assert_eq!(settings(text.as_bytes()), None, "{text}");
+        }
+    }
 
     #[test]
     fn the_comment_above_an_entry_is_one_line_with_its_name() {
