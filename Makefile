@@ -1,5 +1,5 @@
 # make demo       see it work: a throwaway cluster, a load, a crash, a restore, a comparison
-# make install    build and install the extension for PG_CONFIG
+# make install    build and install the extension and the program for PG_CONFIG
 # make test       everything that a change must pass, on PostgreSQL 15 and 18, in short on 16 and 17
 # make roundtrip  PostgreSQL's own tests, restored and compared: SUITE=regress, isolation or contrib, PG=15 or 18
 # make fuzz       random transactions against the comparison: SECONDS=600, SEED=n, PG=15 or 18

@@ -102,6 +102,9 @@ fi
 step "formatting" cargo fmt --all --check
 step "unit tests of the archive" cargo test --package archive --package archive_query
 step "unit tests of effects" cargo test --package effects
+step "unit tests of the program" cargo test --package pg_incrbackup-cli
+# The tests on clusters run this one.
+step "build of the program" cargo build --package pg_incrbackup-cli
 # In-server tests install a build of their own, with the tests in it: first, so that the
 # ordinary build is the one that stays.
 for version in 15 16 17 18; do

@@ -6,7 +6,7 @@
 //! time, an LSN) is replaced by what holds in the test. Not run here: what `make` does, which CI runs, and
 //! the recipes of docs/offsite.md, which have tests of their own (offsite_recipes.rs).
 
-use harness::{run, Cluster};
+use harness::{program_directory, run, Cluster};
 use std::fs;
 use std::path::PathBuf;
 
@@ -107,6 +107,11 @@ impl Shop {
             "sh" => {
                 let mut shell = c.installation().command("sh");
                 shell.env("PGHOST", c.root()).env("PGUSER", "postgres");
+                // The program of this checkout, and the server's own ones behind it.
+                let path = std::env::var("PATH").unwrap_or_default();
+                let (own, servers) = (program_directory(), c.installation().bin());
+                let path = format!("{}:{}:{path}", own.display(), servers.display());
+                shell.env("PATH", path);
                 run(shell.args(["-euc", &text]).current_dir(c.root()));
             }
             "conf" => {
@@ -159,7 +164,7 @@ macro_rules! pages {
 }
 
 pages! {
-    concepts development drill emergencies files functions history limits monitoring offsite plugins restore retention
+    concepts development drill emergencies files functions history limits monitoring offsite plugins program restore retention
     security settings statements uninstall upgrade
 }
 

@@ -189,7 +189,7 @@ fn sslmode_means_what_it_means_to_libpq() {
     fs::create_dir(&directory).expect("a directory can be made");
     certificates(&directory, &address);
     let file = |name: &str| directory.join(name).display().to_string();
-    c.sql("CREATE ROLE plain LOGIN SUPERUSER; CREATE ROLE encrypted LOGIN SUPERUSER; CREATE ROLE certified LOGIN SUPERUSER");
+    c.sql("CREATE ROLE plain LOGIN SUPERUSER; CREATE ROLE encrypted LOGIN SUPERUSER; CREATE ROLE certified LOGIN SUPERUSER; CREATE ROLE bound LOGIN SUPERUSER PASSWORD 'secret'");
     let at = |user: &str, more: &str| format!("host={address} user={user} dbname=app {more}");
     hba(&c, "host all plain all trust");
     // Without TLS.
@@ -204,7 +204,7 @@ fn sslmode_means_what_it_means_to_libpq() {
     hba(
         &c,
         "hostnossl all plain all trust\nhostssl all encrypted all trust\n\
-         hostssl all certified all cert",
+         hostssl all bound all scram-sha-256\nhostssl all certified all cert",
     );
     c.restart();
     let (ca, stranger) = (file("ca.crt"), file("stranger.crt"));
@@ -238,6 +238,14 @@ fn sslmode_means_what_it_means_to_libpq() {
     let text = refusal(&at("encrypted", "sslmode=verify-ca"), &[]);
     assert!(text.contains("no root certificate file"), "{text}");
     assert!(!refusal(&at("encrypted", "sslrootcert=system"), &[]).is_empty());
+    assert_connects(&at("bound", "password=secret channel_binding=prefer"), &[]);
+    assert_connects(
+        &at(
+            "bound",
+            "password=secret channel_binding=require sslmode=require",
+        ),
+        &[],
+    );
     // The client's certificate; its key must be the owner's alone.
     let (certificate, key) = (file("client.crt"), file("client.key"));
     let own = format!("sslmode=require sslcert={certificate} sslkey={key}");

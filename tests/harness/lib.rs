@@ -37,7 +37,7 @@ pub use bytes::assert_same_bytes;
 pub use cluster::{Builder, Cluster};
 pub use compare::{assert_identical, checksums, differences, dumped, Contents, Difference, Side};
 pub use installation::{give_to_server_user, run, Installation};
-pub use program::{program, program_command};
+pub use program::{program, program_command, program_directory};
 pub use psql::SqlError;
 pub use restore::Restored;
 pub use session::Session;

@@ -12,7 +12,7 @@ pub fn program(arguments: &[&str]) -> Output {
 
 /// The same, not yet run.
 pub fn program_command() -> Command {
-    let mut command = Command::new(path());
+    let mut command = Command::new(program_directory().join("pg_incrbackup"));
     for (variable, _) in std::env::vars_os() {
         if variable.to_string_lossy().starts_with("PG") {
             command.env_remove(variable);
@@ -22,18 +22,17 @@ pub fn program_command() -> Command {
     command
 }
 
-/// Beside the test: both are built into the same directory.
-fn path() -> PathBuf {
+/// Where it is: beside the test, since both are built into the same directory.
+pub fn program_directory() -> PathBuf {
     let test = std::env::current_exe().expect("this program has a path");
     let mut directory = test.parent().expect("it is in a directory").to_owned();
     if directory.ends_with("deps") {
         directory.pop();
     }
-    let path = directory.join("pg_incrbackup");
     assert!(
-        path.exists(),
-        "there is no {}: run cargo build -p pg_incrbackup-cli",
-        path.display()
+        directory.join("pg_incrbackup").exists(),
+        "there is no pg_incrbackup in {}: run cargo build -p pg_incrbackup-cli",
+        directory.display()
     );
-    path
+    directory
 }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use archive::layout::BaseName;
 use clap::{ArgGroup, Args, Parser, Subcommand};
+use clap_complete::Shell;
 
 use crate::error::Outcome;
 
@@ -53,6 +54,28 @@ pub enum Command {
     /// database that it creates is called NAME.restoring until it is complete.
     #[command(after_help = AFTER_HELP)]
     Restore(Restore),
+
+    /// Whether a database of a running server can be backed up, and what to do where not
+    ///
+    /// Asks by queries, as a superuser or as a member of pg_monitor, with or without the extension. The exit status is 1 if
+    /// something is missing.
+    #[command(after_help = AFTER_HELP)]
+    Check {
+        /// The database, as a libpq connection string or URI
+        #[arg(long, value_name = "CONNINFO")]
+        server: String,
+    },
+
+    /// Writes the man pages into a directory
+    #[command(hide = true)]
+    Man {
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
+
+    /// Prints a shell's completions
+    #[command(hide = true)]
+    Completions { shell: Shell },
 }
 
 /// What is to be made of it, and where

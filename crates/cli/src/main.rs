@@ -16,12 +16,16 @@
 //! | [`info`] | what an archive holds |
 //! | [`restore`] | the way back: prepare, plan, execute |
 //! | [`verify`] | whether it is sound |
+//! | [`check`] | what a database needs to be backed up |
+//! | [`packaging`] | man pages and completions |
 
 mod args;
+mod check;
 mod connection;
 mod error;
 mod info;
 mod output;
+mod packaging;
 mod progress;
 mod quote;
 mod restore;
@@ -46,6 +50,9 @@ fn main() -> ExitCode {
         Command::Info(archive) => info::run(archive, &output),
         Command::Restore(options) => restore::run(options, &output),
         Command::Verify(archive) => verify::run(archive, &output),
+        Command::Check { server } => check::run(server, &output),
+        Command::Man { directory } => packaging::man_pages(directory),
+        Command::Completions { shell } => packaging::completions(*shell),
     };
     match outcome {
         Ok(outcome) => outcome.status(),

@@ -38,6 +38,6 @@ mod tests {
         assert_eq!(line("a\x1b[2J\nb"), "a\\x1b[2J\\nb");
         assert_eq!(lines("a\nb\x07"), "a\nb\\x07");
         assert_eq!(decoded("a%20b%1B"), "a b\u{1b}");
-        assert_eq!(decoded("%E4"), "ä");
+        assert_eq!(decoded("%E4se"), "äse");
     }
 }

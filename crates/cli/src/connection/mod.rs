@@ -4,12 +4,13 @@
 //! | --- | --- |
 //! | [`conninfo`], [`service`], [`passfile`] | connection strings and files, parsed |
 //! | [`parameters`] | connection string, service, environment and defaults, as one |
-//! | [`tls`] | what `sslmode` means |
+//! | [`tls`], [`encrypted`] | what `sslmode` means; the encrypted stream |
 //! | [`neutral`] | settings with which every session starts |
 //! | [`open`] | hosts and attempts, one after the other |
 //! | [`statement`] | one statement, one protocol message |
 
 mod conninfo;
+mod encrypted;
 mod neutral;
 mod open;
 mod parameters;

@@ -11,8 +11,8 @@ use tokio_postgres::config::{
 };
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{AsyncMessage, Client, Config, Connection, NoTls, Socket};
-use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::encrypted::MakeEncrypted;
 use super::neutral::{self, Accepted};
 use super::parameters::{Host, Parameters, SslMode};
 use super::{tls, Session};
@@ -91,7 +91,7 @@ impl From<Error> for Failure {
 
 struct Attempt<'a> {
     parameters: &'a Parameters,
-    tls: Option<&'a MakeRustlsConnect>,
+    tls: Option<&'a MakeEncrypted>,
     host: &'a Host,
 }
 

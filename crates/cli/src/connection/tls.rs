@@ -14,6 +14,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::encrypted::MakeEncrypted;
+use super::parameters::{Parameters, SslMode};
+use crate::error::{Error, Result};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::{verify_tls12_signature, verify_tls13_signature, CryptoProvider};
@@ -22,13 +25,9 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use rustls::{SupportedProtocolVersion, ALL_VERSIONS};
-use tokio_postgres_rustls::MakeRustlsConnect;
-
-use super::parameters::{Parameters, SslMode};
-use crate::error::{Error, Result};
 
 /// For all hosts of a connection string.
-pub fn connector(parameters: &Parameters) -> Result<MakeRustlsConnect> {
+pub fn connector(parameters: &Parameters) -> Result<MakeEncrypted> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let verifier = Arc::new(Verifier {
         roots: roots(parameters)?,
@@ -53,7 +52,7 @@ pub fn connector(parameters: &Parameters) -> Result<MakeRustlsConnect> {
     config.enable_sni = parameters.get("sslsni") != Some("0");
     // What ALPN names since PostgreSQL 17; sslnegotiation=direct requires it.
     config.alpn_protocols = vec![b"postgresql".to_vec()];
-    Ok(MakeRustlsConnect::new(config))
+    Ok(MakeEncrypted::new(config))
 }
 
 /// `None`: nothing is verified.

@@ -314,3 +314,7 @@ async fn call(
     let rows = client.query_typed(query, &parameters).await?;
     rows[0].try_get(0)
 }
+
+#[cfg(test)]
+#[path = "server_tests.rs"]
+mod tests;

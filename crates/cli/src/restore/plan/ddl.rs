@@ -60,6 +60,13 @@ impl Ddl {
         verb && effect.class == self.class && self.names(&effect.identity)
     }
 
+    /// Whether an effect makes the object that is to be altered: what is done to it in the same transaction is a part of
+    /// that.
+    pub fn is_of_new(&self, effect: &Effect) -> bool {
+        let is_made = effect.verb == "create" && effect.class == self.class;
+        self.verb == "alter" && is_made && self.names(&effect.identity)
+    }
+
     /// Whether a line truncates the table.
     pub fn is_truncate_in(&self, line: &[u8]) -> bool {
         self.verb == "truncate"

@@ -78,6 +78,7 @@ fn last_of(
     };
     let mut scanner = Scanner::new(input);
     let (mut open, mut is_it, mut found) = (None, false, None);
+    let mut is_new = false;
     while let Some((part, event)) = scanner
         .next_line()
         .map_err(storage::failed("read", storage, &file))?
@@ -96,14 +97,17 @@ fn last_of(
                     Moment::Xid(wanted) | Moment::BeforeXid(wanted) => Some(*wanted),
                     _ => None,
                 };
-                is_it = wanted == Some(xid);
+                (is_it, is_new) = (wanted == Some(xid), false);
                 open = Some(Commit {
                     xid,
                     lsn: commit_lsn,
                     at: commit_time,
                 });
             }
-            (Some(Event::Effect(effect)), Moment::BeforeDdl(ddl)) => is_it |= ddl.is(&effect),
+            (Some(Event::Effect(effect)), Moment::BeforeDdl(ddl)) => {
+                is_new |= ddl.is_of_new(&effect);
+                is_it |= !is_new && ddl.is(&effect);
+            }
             (None, Moment::BeforeDdl(ddl)) if part == Part::Statement => {
                 is_it |= ddl.is_truncate_in(scanner.head());
             }

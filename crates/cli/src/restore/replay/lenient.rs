@@ -142,9 +142,10 @@ fn is_of_the_server(error: &Error) -> bool {
 /// The start of a statement, up to the name of its table.
 fn subject(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text);
-    let ends: &[&str] = match text.starts_with("INSERT ") {
-        true => &[" ("],
-        false => &[" SET ", " WHERE "],
+    let ends: &[&str] = if text.starts_with("INSERT ") {
+        &[" ("]
+    } else {
+        &[" SET ", " WHERE "]
     };
     let end = ends.iter().filter_map(|end| text.find(end)).min();
     let text = &text[..end.unwrap_or(text.len())];

@@ -225,10 +225,12 @@ fn is_name(byte: u8) -> bool {
 fn quoted_end(inside: &[u8], escapes: bool) -> Option<usize> {
     let mut at = 0;
     loop {
-        at += match escapes {
-            true => memchr::memchr2(b'\'', b'\\', &inside[at..])?,
-            false => memchr::memchr(b'\'', &inside[at..])?,
+        let special = if escapes {
+            memchr::memchr2(b'\'', b'\\', &inside[at..])
+        } else {
+            memchr::memchr(b'\'', &inside[at..])
         };
+        at += special?;
         if inside[at] == b'\\' || inside.get(at + 1) == Some(&b'\'') {
             at += 2;
             if at > inside.len() {
@@ -316,12 +318,12 @@ mod tests {
     fn a_shape_with_its_values_is_the_line_again() {
         // Whatever is in a value, the text around it stays as it was.
         for value in ["$1", "\\", "'", "a = 1, ", ";", "E'", "\u{e4}\n\t", ""] {
-            let literal = match value.contains(['\\', '\n', '\t']) {
-                true => {
-                    let escaped = value.replace('\\', "\\\\").replace('\'', "''");
-                    format!("E'{}'", escaped.replace('\n', "\\n").replace('\t', "\\t"))
-                }
-                false => format!("'{}'", value.replace('\'', "''")),
+            let quoted = value.replace('\'', "''");
+            let literal = if value.contains(['\\', '\n', '\t']) {
+                let escaped = quoted.replace('\\', "\\\\").replace('\n', "\\n");
+                format!("E'{}'", escaped.replace('\t', "\\t"))
+            } else {
+                format!("'{quoted}'")
             };
             let line = format!("UPDATE t SET a = {literal}, b = {literal} WHERE c = {literal};");
             let (text, values) = shown(&line);
