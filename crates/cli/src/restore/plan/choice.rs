@@ -3,6 +3,7 @@
 use archive::layout::{BaseName, Stored};
 use archive::storage::Storage;
 use archive::time::iso;
+use archive::verify::Sealed;
 use archive::Lsn;
 use archive_query::catalog::{Base, Catalog, Chain, Extent, Globals};
 
@@ -106,8 +107,8 @@ impl Choice<'_> {
     fn plan(mut self, base: Base, newer: Option<u32>) -> Result<Plan> {
         let storage = self.storage;
         let directory = self.chain.file(&base.directory());
-        let listed = base.entry.as_ref().map(|entry| entry.sha256.as_str());
-        let base_bytes = ensure_sealed(storage, &directory, listed)?;
+        let sealed = Sealed::base(storage, &directory, base.name, &mut || {});
+        let base_bytes = ensure_sealed(storage, &directory, sealed, base.entry.as_ref())?;
         let first = self.first_segment(&base)?;
         let is_alone = self.is_alone(&base, first)?;
         let mut passed = match (first, is_alone) {
@@ -306,8 +307,9 @@ impl Choice<'_> {
             }
         }
         for set in first.iter().chain(&later) {
-            let listed = set.entry.as_ref().map(|entry| entry.sha256.as_str());
-            ensure_sealed(self.storage, &self.chain.file(&set.directory()), listed)?;
+            let directory = self.chain.file(&set.directory());
+            let sealed = Sealed::globals(self.storage, &directory, set.name, &mut || {});
+            ensure_sealed(self.storage, &directory, sealed, set.entry.as_ref())?;
         }
         Ok((first, later))
     }
