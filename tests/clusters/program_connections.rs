@@ -239,7 +239,13 @@ fn sslmode_means_what_it_means_to_libpq() {
     assert!(text.contains("no root certificate file"), "{text}");
     assert!(!refusal(&at("encrypted", "sslrootcert=system"), &[]).is_empty());
     assert_connects(&at("bound", "password=secret channel_binding=prefer"), &[]);
-    assert_connects(&at("bound", "password=secret channel_binding=require sslmode=require"), &[]);
+    assert_connects(
+        &at(
+            "bound",
+            "password=secret channel_binding=require sslmode=require",
+        ),
+        &[],
+    );
     // The client's certificate; its key must be the owner's alone.
     let (certificate, key) = (file("client.crt"), file("client.key"));
     let own = format!("sslmode=require sslcert={certificate} sslkey={key}");
