@@ -9,6 +9,8 @@ mod directories;
 mod expired;
 mod segments;
 
+pub use directories::Sealed;
+
 use std::path::Path;
 
 use crate::archiving::{Notes, ARCHIVED_JSONL};

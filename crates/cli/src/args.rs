@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use archive::layout::BaseName;
 use clap::{ArgGroup, Args, Parser, Subcommand};
 use clap_complete::Shell;
 
@@ -47,6 +48,13 @@ pub enum Command {
     #[command(after_help = AFTER_HELP)]
     Verify(Archive),
 
+    /// The database as it was at a moment, in a new database or an empty one
+    ///
+    /// It chooses a base and the segments after it, checks all of them, shows its plan, and only then makes anything. A
+    /// database that it creates is called NAME.restoring until it is complete.
+    #[command(after_help = AFTER_HELP)]
+    Restore(Restore),
+
     /// Whether a database of a running server can be backed up, and what to do where not
     ///
     /// Asks by queries, as a superuser or as a member of pg_monitor, with or without the extension. The exit status is 1 if
@@ -68,6 +76,96 @@ pub enum Command {
     /// Prints a shell's completions
     #[command(hide = true)]
     Completions { shell: Shell },
+}
+
+/// What is to be made of it, and where
+#[derive(Debug, Args)]
+pub struct Restore {
+    #[command(flatten)]
+    pub archive: Archive,
+
+    #[command(flatten)]
+    pub until: Until,
+
+    /// The database to create, or an empty one, as a libpq connection string or URI
+    ///
+    /// For example "host=/tmp dbname=shop_restored". Connect as a superuser; passwords come from PGPASSWORD or ~/.pgpass.
+    #[arg(long, value_name = "CONNINFO", required_unless_present = "dry_run")]
+    pub target: Option<String>,
+
+    /// If the archive ends before the requested time or LSN, restore to its end instead of failing
+    #[arg(long)]
+    pub allow_earlier: bool,
+
+    /// From this chain (default: the newest that holds the requested moment)
+    #[arg(long, value_name = "N", value_parser = chain_number)]
+    pub chain: Option<u32>,
+
+    /// From this base (default: the newest that is not after the requested moment)
+    ///
+    /// A base whose segments retention has removed can only be restored by its name, and alone; one that the manifest
+    /// does not list is taken only by its name.
+    #[arg(long, value_name = "NAME", value_parser = base_name)]
+    pub base: Option<BaseName>,
+
+    /// Also make roles with passwords, memberships and settings, and tablespaces, each change at its place
+    ///
+    /// A role that is there before is left as it is.
+    #[arg(long)]
+    pub globals: bool,
+
+    /// Load rows without the CHECK constraint of this name, of any table; may be given more than once
+    ///
+    /// At the end it is there again, and NOT VALID where rows contradict it.
+    #[arg(long, value_name = "NAME")]
+    pub skip_check: Vec<String>,
+
+    /// Choose and check only, and show the plan; the target is not touched
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// The moment (default: the last one in the archive)
+#[derive(Debug, Args)]
+#[group(id = "moment", multiple = false)]
+pub struct Until {
+    /// Up to the last transaction whose commit time is not after T
+    ///
+    /// Any timestamp that the target's server reads, UTC unless T names a zone; a time of day alone (the last one that
+    /// has passed), '10 minutes ago', or @ and seconds since 1970.
+    #[arg(long, value_name = "T")]
+    pub until_time: Option<String>,
+
+    /// Up to this commit LSN, inclusive
+    #[arg(long, value_name = "LSN")]
+    pub until_lsn: Option<String>,
+
+    /// Up to and including this transaction (64-bit, as in the segments)
+    #[arg(long, value_name = "XID")]
+    pub until_xid: Option<u64>,
+
+    /// Up to the transaction that committed before this one
+    #[arg(long, value_name = "XID")]
+    pub before_xid: Option<u64>,
+
+    /// Up to the transaction that committed before the newest one with this change
+    ///
+    /// 'DROP TABLE public.orders', for example: a verb (CREATE, ALTER, DROP, TRUNCATE), the kind of object, and its name,
+    /// with or without its schema. It is found by its effect on the schema, whatever was typed.
+    #[arg(long, value_name = "CHANGE")]
+    pub before_ddl: Option<String>,
+}
+
+fn chain_number(text: &str) -> Result<u32, String> {
+    let number = text.strip_prefix("chain-").unwrap_or(text);
+    number.parse().map_err(|_| "a chain is a number".to_owned())
+}
+
+fn base_name(text: &str) -> Result<BaseName, String> {
+    let name = text.trim_end_matches('/');
+    let name = name.rsplit('/').next().unwrap_or(name);
+    BaseName::parse(name)
+        .ok_or_else(|| "a base is named like 00000000015E0F88-20261120T020000Z".to_owned())
 }
 
 /// Where the archive is

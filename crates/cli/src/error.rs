@@ -72,10 +72,35 @@ impl Error {
         }
     }
 
+    pub fn no_such_moment(message: impl Into<String>, hint: impl Into<String>) -> Error {
+        Error::NoSuchMoment {
+            message: message.into(),
+            hint: hint.into(),
+        }
+    }
+
+    pub fn damaged(message: impl Into<String>) -> Error {
+        Error::Damaged {
+            message: message.into(),
+            hint: "Take the file from another copy of the archive; pg_incrbackup verify says what it costs.".to_owned(),
+        }
+    }
+
     pub fn failed(message: impl Into<String>, hint: impl Into<String>) -> Error {
         Error::Failed {
             message: message.into(),
             hint: hint.into(),
+        }
+    }
+
+    /// The same, with another hint.
+    pub fn with_hint(self, hint: String) -> Error {
+        let message = self.to_string();
+        match Outcome::of(&self) {
+            Outcome::WrongUse => Error::WrongUse { message, hint },
+            Outcome::NoSuchMoment => Error::NoSuchMoment { message, hint },
+            Outcome::Damaged => Error::Damaged { message, hint },
+            Outcome::Done | Outcome::Failed => Error::Failed { message, hint },
         }
     }
 

@@ -10,10 +10,11 @@
 //! | [`connection`] | sessions on servers, with settings of their own |
 //! | [`source`] | the archive: a directory, or a server |
 //! | [`output`] | text for people, JSON for programs |
+//! | [`quote`] | names and texts in SQL |
 //! | [`progress`] | how far long work has come |
 //! | [`shown`] | texts and figures as people read them |
-//! | [`quote`] | names in SQL |
 //! | [`info`] | what an archive holds |
+//! | [`restore`] | the way back: prepare, plan, execute |
 //! | [`verify`] | whether it is sound |
 //! | [`check`] | what a database needs to be backed up |
 //! | [`packaging`] | man pages and completions |
@@ -27,6 +28,7 @@ mod output;
 mod packaging;
 mod progress;
 mod quote;
+mod restore;
 mod shown;
 mod source;
 mod verify;
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
     let output = output::Output::new(program.json, program.quiet);
     let outcome = match &program.command {
         Command::Info(archive) => info::run(archive, &output),
+        Command::Restore(options) => restore::run(options, &output),
         Command::Verify(archive) => verify::run(archive, &output),
         Command::Check { server } => check::run(server, &output),
         Command::Man { directory } => packaging::man_pages(directory),

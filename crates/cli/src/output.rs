@@ -50,6 +50,15 @@ impl Output {
         let _ = writeln!(std::io::stdout(), "{line}");
     }
 
+    /// What a user should know, on standard error.
+    pub fn warning(&self, text: &str) {
+        if self.is_json {
+            eprintln!("{}", serde_json::json!({ "warning": text }));
+        } else {
+            eprintln!("pg_incrbackup: {}", lines(text));
+        }
+    }
+
     /// An error, on standard error.
     pub fn error(&self, error: &Error) {
         if self.is_json {

@@ -5,10 +5,12 @@
 //! positions by the exact bytes in the archive, so that no name, body or value can imitate another entry.
 
 mod choice;
+mod listed;
 mod toc;
 mod walk;
 
 pub use choice::{choose, Choice, Gone, Member, Part};
+pub use listed::Listed;
 pub use toc::{Entry, Toc};
 pub use walk::{Place, Walk};
 

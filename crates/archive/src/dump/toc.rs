@@ -32,10 +32,18 @@ pub struct Entry {
     /// Its kind: `TABLE`, `TABLE DATA`, `ACL`, …
     pub kind: Vec<u8>,
     pub definition: Vec<u8>,
+    pub drop_statement: Vec<u8>,
     pub copy_statement: Vec<u8>,
     pub namespace: Option<Vec<u8>>,
-    pub tablespace: Vec<u8>,
+    /// That the entry asks for; empty for the database's own, `None` if the object is in none.
+    pub tablespace: Option<Vec<u8>>,
+    /// The same of the table access method.
+    pub access_method: Option<Vec<u8>>,
+    /// As in pg_class, from version 1.16 on.
+    pub relkind: Option<u8>,
     pub owner: Option<Vec<u8>>,
+    /// Of a directory: the file of the rows, or of the list of large objects.
+    pub file: Option<Vec<u8>>,
     /// Dump ids of its dependencies; not all of them are entries.
     pub dependencies: Vec<i32>,
 }
@@ -106,22 +114,24 @@ impl<R: Read> Reader<R> {
         let (table_oid, oid) = (self.number()?, self.number()?);
         let (tag, kind) = (self.text()?, self.text()?);
         let _section = self.int()?;
-        let (definition, _drop_statement) = (self.text()?, self.text()?);
+        let (definition, drop_statement) = (self.text()?, self.text()?);
         let (copy_statement, namespace) = (self.text()?, self.string()?);
-        let (tablespace, _access_method) = (self.text()?, self.text()?);
-        if self.version >= (1, 16) {
-            let _relkind = self.int()?;
-        }
+        let (tablespace, access_method) = (self.string()?, self.string()?);
+        let relkind = if self.version >= (1, 16) {
+            u8::try_from(self.int()?).ok().filter(|kind| *kind != 0)
+        } else {
+            None
+        };
         let (owner, _with_oids) = (self.string()?, self.text()?);
         let mut dependencies = Vec::new();
         while let Some(id) = self.string()? {
             dependencies.push(parsed(&id)?);
         }
-        match self.format {
-            // A flag and an offset; the name of a file.
-            CUSTOM => drop(self.bytes(1 + self.offset_size)?),
-            _ => drop(self.string()?),
-        }
+        let file = match self.format {
+            // A flag and an offset.
+            CUSTOM => self.bytes(1 + self.offset_size).map(|_| None)?,
+            _ => self.string()?.filter(|file| !file.is_empty()),
+        };
         Ok(Entry {
             dump_id,
             has_data,
@@ -130,10 +140,14 @@ impl<R: Read> Reader<R> {
             tag,
             kind,
             definition,
+            drop_statement,
             copy_statement,
             namespace,
             tablespace,
+            access_method,
+            relkind,
             owner,
+            file,
             dependencies,
         })
     }
@@ -261,6 +275,10 @@ pub(super) mod tests {
             assert_eq!(entry.tag, b"t; Type: \n");
             assert_eq!(entry.definition, b"CREATE");
             assert_eq!(entry.copy_statement, b"COPY");
+            assert_eq!(entry.access_method.as_deref(), Some(b"heap".as_slice()));
+            assert_eq!(entry.relkind, (minor > 15).then_some(b'r'));
+            let file = (format == TAR).then_some(b"215.dat".as_slice());
+            assert_eq!(entry.file.as_deref(), file);
             assert_eq!(entry.namespace.as_deref(), Some(b"public".as_slice()));
             assert_eq!(entry.owner.as_deref(), Some(b"bob".as_slice()));
             assert_eq!(entry.dependencies, [7, 3]);

@@ -10,8 +10,8 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 
+use super::listed::Listed;
 use super::toc::{Entry, Toc};
-use crate::escape::percent_encode;
 
 const COMMENT: &[u8] = b"--\n";
 const COMPLETE: &[u8] = b"-- PostgreSQL database dump complete\n";
@@ -262,24 +262,22 @@ impl<'a> Walk<'a> {
 }
 
 impl Place {
-    /// The line of `dump.toc`: first line, lines, offset, dump id, OID of the catalog, OID, `sql` or `data`,
-    /// type, schema, name; the last three percent-encoded, `-` for no schema.
+    /// Its line of `dump.toc`.
     pub fn to_line(&self, toc: &Toc) -> String {
         let entry = &toc.entries[self.entry];
-        let schema = entry.namespace.as_deref().filter(|name| !name.is_empty());
-        format!(
-            "{} {} {} {} {} {} {} {} {} {}\n",
-            self.line,
-            self.lines,
-            self.offset,
-            entry.dump_id,
-            entry.table_oid,
-            entry.oid,
-            if self.is_data { "data" } else { "sql" },
-            percent_encode(&entry.kind),
-            schema.map_or("-".to_string(), percent_encode),
-            percent_encode(&entry.tag),
-        )
+        let listed = Listed {
+            line: self.line,
+            lines: self.lines,
+            offset: self.offset,
+            dump_id: entry.dump_id,
+            table_oid: entry.table_oid,
+            oid: entry.oid,
+            is_data: self.is_data,
+            kind: entry.kind.clone(),
+            schema: entry.namespace.clone().filter(|name| !name.is_empty()),
+            name: entry.tag.clone(),
+        };
+        listed.to_line()
     }
 }
 
@@ -304,9 +302,9 @@ fn name_of(entry: &Entry) -> Vec<u8> {
         name.extend(format!("; {word}: ").bytes());
         name.extend(value);
     }
-    if !entry.tablespace.is_empty() {
+    if let Some(tablespace) = entry.tablespace.as_ref().filter(|name| !name.is_empty()) {
         name.extend(b"; Tablespace: ");
-        name.extend(on_one_line(&entry.tablespace));
+        name.extend(on_one_line(tablespace));
     }
     name.push(b'\n');
     name

@@ -74,7 +74,7 @@ pub use effect::{Effect, EffectNote, TypedWords, Words};
 pub use flag::{Lost, What, ANY};
 pub use grammar::{Footer, Key};
 pub use header::{Header, Previous, SETTINGS};
-pub use parse::{Event, Scanner};
+pub use parse::{Event, Part, Scanner};
 pub use resume::{SegmentIdentity, TornTail};
 pub use rotate::ClosedSegment;
 pub use summary::{Summary, Tally};

@@ -5,18 +5,21 @@
 //! the file is not what the writer writes. This includes a NUL byte, which no text of PostgreSQL contains,
 //! but a lost page of a file system does. LSN order and the footer's counts are checked by `summary`.
 
-use std::io::{self, BufRead, BufReader, Read};
+mod line;
+
+use std::io::{self, BufReader, Read};
 
 use super::cluster_fact::ClusterFact;
 use super::effect::{Effect, TypedWords};
 use super::flag::Lost;
 use super::grammar::{
     first_line, format_of, Comment, Flaw, Footer, Key, BEGIN, COMMIT, COPY_END, COPY_PREFIX,
-    COPY_SUFFIX, FORMAT, LONGEST_COMMENT, SETVAL_PREFIX,
+    COPY_SUFFIX, FORMAT, SETVAL_PREFIX,
 };
 use super::header::Header;
 use crate::lsn::Lsn;
 use crate::time::Time;
+use line::Line;
 
 /// How much is read from the file at a time.
 const READ_SIZE: usize = 256 * 1024;
@@ -63,6 +66,23 @@ pub enum Event {
     Torn { offset: u64, at: u64, why: String },
 }
 
+/// The kind of a line, for a reader of its text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// A structural comment, the first line, a setting, or a guard of psql.
+    Around,
+    Begin,
+    Commit,
+    /// A statement on one line.
+    Statement,
+    /// The first line of a COPY block.
+    Copy,
+    CopyRow,
+    CopyEnd,
+    /// A line of a DDL block or an effect; true for the last one.
+    Block(bool),
+}
+
 /// The state of the scanner, which determines the possible next lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -90,6 +110,8 @@ pub struct Scanner<R> {
     offset: u64,
     complete: u64,
     statements: u64,
+    part: Part,
+    number: u64,
 }
 
 impl<R: Read> Scanner<R> {
@@ -104,29 +126,69 @@ impl<R: Read> Scanner<R> {
             offset: 0,
             complete: 0,
             statements: 0,
+            part: Part::Around,
+            number: 0,
         }
+    }
+
+    /// The same for a reader of every line's text ([`Self::next_line`]): its memory is that of the longest line.
+    pub fn with_text(input: R) -> Scanner<R> {
+        let mut scanner = Scanner::new(input);
+        scanner.line.keeps_text = true;
+        scanner
     }
 
     /// The next event; `None` at the end of the file, which is between two transactions or after a footer, or
     /// after [`Event::Torn`]. Errors are the reader's own.
     pub fn next_event(&mut self) -> io::Result<Option<Event>> {
         while self.state != State::Done {
-            let start = self.offset;
-            if !self.line.read(&mut self.input)? {
-                return Ok(self.end_of_file());
-            }
-            self.offset += self.line.length + u64::from(self.line.has_newline);
-            let result = match self.line.flaw() {
-                Some(flaw) => Err(flaw.to_owned()),
-                None => self.take_line(start),
-            };
-            match result {
-                Ok(None) => {}
-                Ok(Some(event)) => return Ok(Some(event)),
-                Err(why) => return Ok(Some(self.torn(start, why))),
+            match self.next_line()? {
+                Some((_, None)) => {}
+                Some((_, event)) => return Ok(event),
+                None => return Ok(None),
             }
         }
         Ok(None)
+    }
+
+    /// The next line's kind, and its event if it is one; `None` at the end. [`Event::Torn`] is the last one.
+    pub fn next_line(&mut self) -> io::Result<Option<(Part, Option<Event>)>> {
+        if self.state == State::Done {
+            return Ok(None);
+        }
+        let start = self.offset;
+        self.part = Part::Around;
+        if !self.line.read(&mut self.input)? {
+            return Ok(self.end_of_file().map(|event| (Part::Around, Some(event))));
+        }
+        self.number += 1;
+        self.offset += self.line.length + u64::from(self.line.has_newline);
+        let result = match self.line.flaw() {
+            Some(flaw) => Err(flaw.to_owned()),
+            None => self.take_line(start),
+        };
+        let event = result.unwrap_or_else(|why| Some(self.torn(start, why)));
+        Ok(Some((self.part, event)))
+    }
+
+    /// The current line without its end.
+    pub fn text(&self) -> &[u8] {
+        &self.line.text
+    }
+
+    /// The beginning of the current line, at most [`LONGEST_COMMENT`] bytes.
+    pub fn head(&self) -> &[u8] {
+        self.line.head()
+    }
+
+    /// Takes the current line, so that a large value is not copied.
+    pub fn take_text(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.line.text)
+    }
+
+    /// The current line's number, from 1.
+    pub fn number(&self) -> u64 {
+        self.number
     }
 
     /// The segment's key, once the header was read.
@@ -170,9 +232,13 @@ impl<R: Read> Scanner<R> {
             State::Restrict => self.expect_restrict("\\restrict ", State::Settings),
             State::Settings if self.line.starts_with(b"SET ") => Ok(None),
             State::Settings | State::Between => self.take_between(start),
-            State::Begin => self.expect(BEGIN, State::Inside),
+            State::Begin => {
+                self.part = Part::Begin;
+                self.expect(BEGIN, State::Inside)
+            }
             State::Inside => self.take_inside(),
             State::Ddl { lines_left } => {
+                self.part = Part::Block(lines_left <= 1);
                 self.state = match lines_left {
                     0 | 1 => State::Inside,
                     more => State::Ddl {
@@ -182,7 +248,9 @@ impl<R: Read> Scanner<R> {
                 Ok(None)
             }
             State::Copy => {
+                self.part = Part::CopyRow;
                 if self.line.is(COPY_END) {
+                    self.part = Part::CopyEnd;
                     self.state = State::Inside;
                 }
                 Ok(None)
@@ -308,6 +376,7 @@ impl<R: Read> Scanner<R> {
             };
         }
         if self.line.is(COMMIT) {
+            self.part = Part::Commit;
             self.state = State::Between;
             self.complete = self.offset;
             return Ok(Some(Event::End {
@@ -318,9 +387,11 @@ impl<R: Read> Scanner<R> {
         if !self.line.ends_with(b";") {
             return Err("a statement that spans more than one line".to_owned());
         }
+        self.part = Part::Statement;
         if self.line.starts_with(COPY_PREFIX.as_bytes())
             && self.line.ends_with(COPY_SUFFIX.as_bytes())
         {
+            self.part = Part::Copy;
             self.state = State::Copy;
         }
         self.statements += u64::from(!self.line.starts_with(SETVAL_PREFIX.as_bytes()));
@@ -333,92 +404,5 @@ fn block_lines(comment: &Comment<'_>) -> Result<u64, Flaw> {
     match comment.value("lines")? {
         0 => Err(format!("{} comment without lines", comment.kind)),
         lines => Ok(lines),
-    }
-}
-
-/// The current line: both ends of it, its length, and what is wrong with it.
-#[derive(Default)]
-struct Line {
-    head: Vec<u8>,
-    tail: Vec<u8>,
-    length: u64,
-    has_newline: bool,
-    has_nul: bool,
-}
-
-impl Line {
-    /// Longest suffix that is compared.
-    const TAIL: usize = COPY_SUFFIX.len();
-
-    /// Reads one line; false at the end of the file.
-    fn read(&mut self, input: &mut impl BufRead) -> io::Result<bool> {
-        *self = Line {
-            head: std::mem::take(&mut self.head),
-            tail: std::mem::take(&mut self.tail),
-            ..Line::default()
-        };
-        self.head.clear();
-        self.tail.clear();
-        loop {
-            let available = match input.fill_buf() {
-                Ok(available) => available,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error),
-            };
-            if available.is_empty() {
-                return Ok(self.length > 0);
-            }
-            let newline = memchr::memchr(b'\n', available);
-            let part = &available[..newline.unwrap_or(available.len())];
-            let used = part.len() + usize::from(newline.is_some());
-            self.keep(part);
-            input.consume(used);
-            if newline.is_some() {
-                self.has_newline = true;
-                return Ok(true);
-            }
-        }
-    }
-
-    fn keep(&mut self, part: &[u8]) {
-        let room = LONGEST_COMMENT - self.head.len();
-        self.head.extend_from_slice(&part[..part.len().min(room)]);
-        self.tail
-            .extend_from_slice(&part[part.len().saturating_sub(Self::TAIL)..]);
-        let too_many = self.tail.len().saturating_sub(Self::TAIL);
-        self.tail.drain(..too_many);
-        self.length += part.len() as u64;
-        self.has_nul |= memchr::memchr(0, part).is_some();
-    }
-
-    fn flaw(&self) -> Option<&'static str> {
-        match (self.has_nul, self.has_newline) {
-            (true, _) => Some("a NUL byte"),
-            (_, false) => Some("a line without its end"),
-            _ => None,
-        }
-    }
-
-    fn is(&self, text: &str) -> bool {
-        self.length == text.len() as u64 && self.head == text.as_bytes()
-    }
-
-    fn head(&self) -> &[u8] {
-        &self.head
-    }
-
-    fn starts_with(&self, prefix: &[u8]) -> bool {
-        self.head.starts_with(prefix)
-    }
-
-    fn ends_with(&self, suffix: &[u8]) -> bool {
-        self.tail.ends_with(suffix)
-    }
-
-    fn comment(&self, key: Key) -> Option<Comment<'_>> {
-        if self.length > LONGEST_COMMENT as u64 {
-            return None;
-        }
-        Comment::parse(&self.head, key)
     }
 }

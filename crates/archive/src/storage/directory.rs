@@ -9,6 +9,8 @@ use rustix::fs::{openat, Mode, OFlags, CWD};
 use super::{Item, Storage};
 use crate::durable;
 use crate::error::{Error, Result};
+use crate::layout::DatabaseDir;
+use crate::lock::Lock;
 use crate::manifest;
 use crate::pause::{going_on, Pause};
 
@@ -86,6 +88,13 @@ impl Storage for Directory {
 
     fn size(&self, file: &str) -> Result<Option<u64>> {
         Ok(self.opened(file)?.map(|(_, metadata)| metadata.len()))
+    }
+
+    fn hold(&self) -> Result<Option<Lock>> {
+        let database = DatabaseDir::at(&self.path);
+        database
+            .map(|database| Lock::shared(&database, &mut || {}))
+            .transpose()
     }
 
     fn read_at_rest(&self, file: &str, pause: Pause) -> Result<Option<Vec<u8>>> {

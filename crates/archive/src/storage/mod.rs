@@ -13,6 +13,7 @@ pub use directory::Directory;
 
 use crate::error::Result;
 use crate::layout::Stored;
+use crate::lock::Lock;
 use crate::pause::Pause;
 use crate::segment::source;
 
@@ -26,6 +27,11 @@ pub trait Storage: Send + Sync {
 
     /// The size of a file in bytes; `None` if it does not exist.
     fn size(&self, file: &str) -> Result<Option<u64>>;
+
+    /// While it lives, retention removes nothing, where that can be arranged.
+    fn hold(&self) -> Result<Option<Lock>> {
+        Ok(None)
+    }
 
     /// A whole file to which processes append under a lock, while none of them does; `None` if it does not exist. `pause` is
     /// called while waiting. A storage without locks reads it as it is.

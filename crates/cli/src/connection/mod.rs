@@ -22,14 +22,14 @@ mod tls;
 use std::sync::{Arc, Mutex};
 
 pub use parameters::Parameters;
-pub use statement::Raw;
+pub use statement::{execute, Raw};
 use tokio_postgres::Client;
 
 use crate::error::{Error, Result};
 
 /// An open session, and the warnings that it has got.
 pub struct Session {
-    pub client: Client,
+    pub client: Arc<Client>,
     /// The host, as messages name it.
     pub host: String,
     /// As `server_version_num`.
@@ -48,6 +48,20 @@ impl Session {
             None => parameters,
         };
         open::session(&parameters).await
+    }
+
+    /// The database that a connection string itself names, whatever the environment says.
+    pub fn named_database(conninfo: &str) -> Result<Option<String>> {
+        // What is wrong with it is said there.
+        Parameters::read(conninfo)?;
+        let pairs = conninfo::parse(conninfo).unwrap_or_default().into_iter();
+        let named = pairs.filter(|(keyword, value)| keyword == "dbname" && !value.is_empty());
+        Ok(named.map(|(_, name)| name).next_back())
+    }
+
+    /// Whether the texts that are sent are UTF-8.
+    pub fn is_utf8(&self) -> bool {
+        self.is_utf8
     }
 
     /// The warnings since the last call.

@@ -126,7 +126,7 @@ impl Attempt<'_> {
         Ok(Session {
             host: format!("the {}", self.host),
             version: version.parse().unwrap_or(0),
-            client,
+            client: Arc::new(client),
             is_utf8: true,
             warnings,
         })

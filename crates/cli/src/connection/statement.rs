@@ -7,6 +7,7 @@ use std::error::Error as StdError;
 
 use bytes::{BufMut, BytesMut};
 use tokio_postgres::types::{to_sql_checked, Format, IsNull, ToSql, Type};
+use tokio_postgres::Client;
 
 use super::Session;
 use crate::error::Result;
@@ -52,20 +53,45 @@ impl Session {
 
     /// Executes one statement; the number of rows in its command tag.
     pub async fn statement(&self, text: &[u8]) -> Result<u64> {
+        Ok(execute(&self.client, self.is_utf8, text).await?)
+    }
+
+    /// The OID of the relation of this name, as it is written in SQL; `None` if there is none.
+    pub async fn oid_of_relation(&self, name: &[u8]) -> Result<Option<u32>> {
+        let query = "SELECT pg_catalog.to_regclass($1)::oid";
+        let rows = self
+            .client
+            .query_typed(query, &[(&Raw(name), Type::TEXT)])
+            .await?;
+        Ok(rows[0].get(0))
+    }
+
+    /// Executes statements of our own, one after the other, in one message.
+    pub async fn script(&self, text: &[u8]) -> Result<()> {
         match std::str::from_utf8(text) {
-            Ok(text) if self.is_utf8 || text.is_ascii() => {
-                Ok(self.client.execute_typed(text, &[]).await?)
-            }
-            // The client sends no other text than UTF-8 as a statement, but any bytes as a value.
-            _ => {
-                let call = "SELECT pg_temp.pg_incrbackup_execute($1)";
-                let rows = self
-                    .client
-                    .query_typed(call, &[(&Raw(text), Type::TEXT)])
-                    .await?;
-                let count: i64 = rows[0].get(0);
-                Ok(u64::try_from(count).unwrap_or(0))
-            }
+            Ok(text) if self.is_utf8 || text.is_ascii() => self.client.batch_execute(text).await?,
+            _ => drop(execute(&self.client, self.is_utf8, text).await?),
+        }
+        Ok(())
+    }
+}
+
+/// [`Session::statement`], for a future that outlives its caller. The message is sent when it is first polled.
+pub async fn execute(
+    client: &Client,
+    is_utf8: bool,
+    text: &[u8],
+) -> std::result::Result<u64, tokio_postgres::Error> {
+    match std::str::from_utf8(text) {
+        Ok(text) if is_utf8 || text.is_ascii() => client.execute_typed(text, &[]).await,
+        // The client sends no other text than UTF-8 as a statement, but any bytes as a value.
+        _ => {
+            let call = "SELECT pg_temp.pg_incrbackup_execute($1)";
+            let rows = client
+                .query_typed(call, &[(&Raw(text), Type::TEXT)])
+                .await?;
+            let count: i64 = rows[0].get(0);
+            Ok(u64::try_from(count).unwrap_or(0))
         }
     }
 }

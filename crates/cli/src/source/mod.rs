@@ -83,3 +83,19 @@ fn at(path: &Path) -> Source {
         directory: Some(path.to_owned()),
     }
 }
+
+/// The one archive that is meant.
+pub fn one(archive: &Archive) -> Result<Source> {
+    let mut found = all(archive)?;
+    if found.len() > 1 {
+        let names: Vec<&str> = found.iter().map(|source| source.name.as_str()).collect();
+        let message = format!("there are several databases: {}", names.join(", "));
+        return Err(Error::wrong_use(
+            message,
+            "Choose one with --database NAME.",
+        ));
+    }
+    found
+        .pop()
+        .ok_or_else(|| Error::failed("there is no archive", ""))
+}

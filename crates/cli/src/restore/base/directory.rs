@@ -1,0 +1,283 @@
+//! A dump in directory format: `dump/toc.dat`, and a file for the rows of each table and for each large object.
+//!
+//! It is read without pg_restore, in the order in which that restores it.
+
+use std::collections::HashSet;
+use std::io::{BufReader, Read};
+
+use archive::dump::{Entry, Listed, Toc, DUMP_LIST};
+use archive::storage;
+use flate2::bufread::MultiGzDecoder;
+
+use super::ahead::Ahead;
+use super::counted::Counted;
+use super::entry::Entries;
+use super::rows::CopyStatement;
+use super::words::Wording;
+use super::{large_objects, Loading};
+use crate::error::Result;
+
+/// What is behind the rows in a file.
+const LONGEST_END: u64 = 64;
+/// A list of large objects has a line of up to 40 bytes for each.
+const LONGEST_LIST: u64 = 4 << 30;
+
+/// In which pass pg_restore restores an entry (_tocEntryRestorePass): privileges when all is there, and then what could
+/// be disturbed by their absence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Pass {
+    Main,
+    Privileges,
+    Last,
+}
+
+/// Loads it.
+pub async fn load<'a>(
+    loading: &Loading<'a>,
+    entries: &mut Entries<'a>,
+    progress: &mut dyn FnMut(u64),
+) -> Result<()> {
+    let toc = toc(loading)?;
+    let mut directory = Directory {
+        loading,
+        files: files(loading)?,
+        read: loading.storage.size(&toc_file(loading))?.unwrap_or(0),
+    };
+    let mut wording = Wording::default();
+    for entry in order(&toc, kept(loading)?.as_ref()) {
+        let listed = listed(entry);
+        entries.before(&listed).await?;
+        let text = wording.of(&toc, entry);
+        let text = text.map_err(|why| entries.misfit(Some(&listed), why))?;
+        if !text.trim_ascii().is_empty() {
+            entries.sql(&listed, 0, &text).await?;
+        }
+        if entry.has_data {
+            directory.data(entries, entry, &listed, progress).await?;
+        }
+        progress(directory.read);
+    }
+    Ok(())
+}
+
+fn toc_file(loading: &Loading<'_>) -> String {
+    loading.file(&format!("{}/toc.dat", loading.base.metadata.dump))
+}
+
+fn toc(loading: &Loading<'_>) -> Result<Toc> {
+    let file = toc_file(loading);
+    let Some(input) = loading.storage.open(&file, 0)? else {
+        return Err(loading.missing(&file));
+    };
+    Toc::read(BufReader::new(input)).map_err(loading.unreadable(&file))
+}
+
+/// The ids that `dump.list` keeps; `None` if it does not exist, which keeps all.
+fn kept(loading: &Loading<'_>) -> Result<Option<HashSet<i32>>> {
+    let file = loading.file(DUMP_LIST);
+    let Some(text) = storage::read(&*loading.storage, &file)? else {
+        return Ok(None);
+    };
+    let mut ids = HashSet::new();
+    for line in text
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.is_empty())
+    {
+        let number = line.split(|byte| *byte == b';').next().unwrap_or_default();
+        let id = std::str::from_utf8(number)
+            .ok()
+            .and_then(|number| number.parse().ok());
+        let odd = || super::odd("a line does not begin with a number");
+        ids.insert(id.ok_or_else(odd).map_err(loading.unreadable(&file))?);
+    }
+    Ok(Some(ids))
+}
+
+/// What of the dump is restored, in this order.
+fn order<'t>(toc: &'t Toc, kept: Option<&HashSet<i32>>) -> Vec<&'t Entry> {
+    let is_kept =
+        |entry: &&Entry| entry.is_printed() && kept.is_none_or(|ids| ids.contains(&entry.dump_id));
+    let mut entries: Vec<&Entry> = toc.entries.iter().filter(is_kept).collect();
+    // The order within a pass is that of the dump.
+    entries.sort_by_key(|entry| pass(entry));
+    entries
+}
+
+fn pass(entry: &Entry) -> Pass {
+    match entry.kind.as_slice() {
+        b"ACL" | b"DEFAULT ACL" => Pass::Privileges,
+        b"EVENT TRIGGER" | b"MATERIALIZED VIEW DATA" => Pass::Last,
+        b"COMMENT" | b"SECURITY LABEL" if entry.tag.starts_with(b"EVENT TRIGGER ") => Pass::Last,
+        _ => Pass::Main,
+    }
+}
+
+fn listed(entry: &Entry) -> Listed {
+    Listed {
+        dump_id: entry.dump_id,
+        table_oid: entry.table_oid,
+        oid: entry.oid,
+        is_data: entry.has_data,
+        kind: entry.kind.clone(),
+        schema: entry.namespace.clone().filter(|name| !name.is_empty()),
+        name: entry.tag.clone(),
+        ..Listed::default()
+    }
+}
+
+/// The names of the files in it.
+fn files(loading: &Loading<'_>) -> Result<HashSet<String>> {
+    let directory = loading.file(&loading.base.metadata.dump);
+    let items = loading.storage.list(&directory)?.into_iter();
+    Ok(items.map(|item| item.name).collect())
+}
+
+struct Directory<'a, 'b> {
+    loading: &'a Loading<'b>,
+    files: HashSet<String>,
+    /// Bytes, as stored.
+    read: u64,
+}
+
+impl Directory<'_, '_> {
+    /// Rows, or large objects.
+    async fn data(
+        &mut self,
+        entries: &Entries<'_>,
+        entry: &Entry,
+        listed: &Listed,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<()> {
+        let name = entry
+            .file
+            .as_deref()
+            .and_then(|name| std::str::from_utf8(name).ok());
+        let Some(name) = name else {
+            return Err(entries.misfit(Some(listed), "it has no file"));
+        };
+        if entry.kind == b"BLOBS" {
+            return self.large_objects(entries, listed, name, progress).await;
+        }
+        let statement = CopyStatement::parse(&entry.copy_statement);
+        let statement = statement.filter(|(_, length)| *length == entry.copy_statement.len());
+        let Some((statement, _)) = statement else {
+            return Err(entries.misfit(Some(listed), "it has no COPY statement"));
+        };
+        let (mut input, file, count) = self.open(name)?;
+        let unreadable = self.loading.unreadable(&file);
+        let copied = statement
+            .copy(
+                entries.session(),
+                entries.is_utf8(),
+                &mut input,
+                &unreadable,
+                &mut || progress(self.read + count.get()),
+            )
+            .await;
+        copied.map_err(|error| entries.at(listed, 0, b"", error))?;
+        let end = input.take_rest(LONGEST_END).await.map_err(&unreadable)?;
+        if !end.iter().all(|byte| *byte == b'\n') {
+            return Err(entries.misfit(Some(listed), "there is more behind its rows"));
+        }
+        self.read += count.get();
+        Ok(())
+    }
+
+    /// `name` lists them: OID and file.
+    async fn large_objects(
+        &mut self,
+        entries: &Entries<'_>,
+        listed: &Listed,
+        name: &str,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<()> {
+        let (mut input, file, count) = self.open(name)?;
+        let list = input
+            .take_rest(LONGEST_LIST)
+            .await
+            .map_err(self.loading.unreadable(&file))?;
+        self.read += count.get();
+        for line in list
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty())
+        {
+            let line = std::str::from_utf8(line).ok();
+            let parts = line.and_then(|line| line.split_once(' '));
+            let parts = parts.and_then(|(oid, name)| Some((oid.parse::<u32>().ok()?, name)));
+            let Some((oid, name)) = parts else {
+                return Err(entries.misfit(Some(listed), "its list of files could not be parsed"));
+            };
+            let (mut input, file, count) = self.open(name)?;
+            let unreadable = self.loading.unreadable(&file);
+            let written =
+                large_objects::write(entries.session(), oid, &mut input, unreadable).await;
+            written.map_err(|error| entries.at(listed, 0, b"", error))?;
+            self.read += count.get();
+            progress(self.read);
+        }
+        Ok(())
+    }
+
+    /// A file in any form in which pg_dump writes it.
+    fn open(&self, name: &str) -> Result<(Ahead, String, super::counted::Count)> {
+        let forms = ["", ".gz", ".lz4", ".zst"];
+        let form = forms
+            .into_iter()
+            .find(|form| self.files.contains(&format!("{name}{form}")));
+        let form = form.filter(|_| !name.contains('/')).unwrap_or_default();
+        let file = self
+            .loading
+            .file(&format!("{}/{name}{form}", self.loading.base.metadata.dump));
+        let Some(opened) = self.loading.storage.open(&file, 0)? else {
+            return Err(self.loading.missing(&file));
+        };
+        let (counted, count) = Counted::new(opened);
+        let input: Box<dyn Read + Send> = match form {
+            ".gz" => Box::new(MultiGzDecoder::new(BufReader::new(counted))),
+            ".lz4" => Box::new(lz4_flex::frame::FrameDecoder::new(BufReader::new(counted))),
+            ".zst" => {
+                let decoder = zstd::Decoder::new(counted);
+                Box::new(decoder.map_err(self.loading.unreadable(&file))?)
+            }
+            _ => Box::new(counted),
+        };
+        Ok((Ahead::start(input), file, count))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn privileges_come_when_all_is_there_and_event_triggers_last() {
+        let entry = |dump_id, kind: &str, name: &str| Entry {
+            dump_id,
+            kind: kind.into(),
+            tag: name.into(),
+            definition: b"x".to_vec(),
+            ..Entry::default()
+        };
+        let toc = Toc {
+            entries: vec![
+                entry(1, "ACL", "TABLE t"),
+                entry(2, "EVENT TRIGGER", "e"),
+                entry(3, "COMMENT", "EVENT TRIGGER e"),
+                entry(4, "TABLE", "t"),
+                entry(5, "COMMENT", "TABLE t"),
+                entry(6, "MATERIALIZED VIEW DATA", "m"),
+                entry(7, "DEFAULT ACL", "d"),
+                entry(8, "ENCODING", "ENCODING"),
+                entry(9, "INDEX", "i"),
+            ],
+        };
+        let ids = |kept: Option<HashSet<i32>>| -> Vec<i32> {
+            order(&toc, kept.as_ref())
+                .iter()
+                .map(|entry| entry.dump_id)
+                .collect()
+        };
+        assert_eq!(ids(None), [4, 5, 9, 1, 7, 2, 3, 6]);
+        assert_eq!(ids(Some([1, 9, 2, 8].into())), [9, 1, 2]);
+    }
+}

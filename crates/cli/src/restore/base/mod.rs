@@ -1,0 +1,116 @@
+//! Loads a base into an empty database, entry by entry.
+//!
+//! ```text
+//! dump.sql(.gz), dump.toc ─▶ plain ───┐              ┌─▶ entry: text of statements, one message each
+//!                                     ├─▶ entries ───┤
+//! dump/toc.dat, dump/*.dat ─▶ directory              └─▶ rows: COPY, in chunks; large_objects
+//!           ▲
+//!           └── ahead: a thread reads and decompresses, a few chunks ahead of the server
+//! ```
+//!
+//! The places of the entries are known exactly, so nothing here parses SQL. Triggers and rules do not fire
+//! (session_replication_role), materialized views are noted for the end, and what the source tolerates in its rows
+//! (foreign keys, checks) is tolerated here.
+
+mod ahead;
+pub mod checks;
+mod counted;
+mod directory;
+mod entry;
+mod large_objects;
+mod plain;
+mod rows;
+mod words;
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use archive::storage::{self, Storage};
+use archive_query::catalog::{Base, Chain};
+
+use crate::connection::Session;
+use crate::error::{Error, Result};
+
+/// What is to be loaded.
+#[derive(Clone)]
+pub struct Loading<'a> {
+    pub storage: Arc<dyn Storage>,
+    pub chain: &'a Chain,
+    pub base: &'a Base,
+    /// CHECKs that rows may contradict (`--skip-check`): their names, in the database's encoding.
+    pub skip_checks: &'a [Vec<u8>],
+}
+
+/// What remains to be done when all changes are applied.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Loaded {
+    /// OIDs of materialized views that have rows at the source, in the order of the dump.
+    pub to_refresh: Vec<u32>,
+}
+
+/// What a session must have set for the texts of a dump: what pg_dump writes at its beginning.
+const SETTINGS: &str =
+    "SET search_path = ''; SET check_function_bodies = off; SET xmloption = content; \
+    SET default_tablespace = ''; SET session_replication_role = replica";
+
+/// Loads the base into the database of `session`, which is empty, and sets client_encoding to that of the dump.
+/// `progress` gets the number of bytes of the dump's files read so far, as stored. Fails at the first error, with file, line and
+/// object; [`Error::Damaged`] if the dump is not as its table of contents says.
+pub async fn load(
+    loading: &Loading<'_>,
+    session: &mut Session,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Loaded> {
+    let encoding = &loading.base.metadata.source.encoding;
+    session.set_encoding(encoding).await?;
+    session.client.batch_execute(SETTINGS).await?;
+    let mut entries = entry::Entries::begin(loading, session).await?;
+    if loading.is_plain() {
+        plain::load(loading, &mut entries, progress).await?;
+    } else {
+        directory::load(loading, &mut entries, progress).await?;
+    }
+    entries.end().await?;
+    Ok(Loaded {
+        to_refresh: entries.to_refresh,
+    })
+}
+
+impl Loading<'_> {
+    /// One file of text; else a directory.
+    fn is_plain(&self) -> bool {
+        self.base.metadata.dump.starts_with("dump.sql")
+    }
+
+    /// A file of the base.
+    fn file(&self, name: &str) -> String {
+        let directory = self.base.directory();
+        self.chain.file(&format!("{directory}/{name}"))
+    }
+
+    fn missing(&self, file: &str) -> Error {
+        Error::Damaged {
+            message: format!("\"{}\" is missing", self.storage.place(file)),
+            hint: "Take the base from another copy of the archive, or use an older base."
+                .to_owned(),
+        }
+    }
+
+    fn unreadable<'a>(&'a self, file: &'a str) -> impl Fn(io::Error) -> Error + 'a {
+        |error| match error.kind() {
+            io::ErrorKind::InvalidData
+            | io::ErrorKind::InvalidInput
+            | io::ErrorKind::UnexpectedEof => {
+                let place = self.storage.place(file);
+                archive::Error::damaged(Path::new(&place), 0, error.to_string()).into()
+            }
+            _ => storage::failed("read", &*self.storage, file)(error).into(),
+        }
+    }
+}
+
+/// The content of a file is not what pg_dump writes.
+fn odd(why: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, why)
+}

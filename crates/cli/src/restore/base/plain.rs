@@ -1,0 +1,267 @@
+//! A dump in plain format: `dump.sql` or `dump.sql.gz`, and `dump.toc`, which says where each entry is.
+
+use std::io::Read;
+use std::path::Path;
+
+use archive::dump::{Listed, DUMP_TOC};
+use archive::storage;
+use flate2::bufread::MultiGzDecoder;
+
+use super::ahead::Ahead;
+use super::counted::Counted;
+use super::entry::Entries;
+use super::{large_objects, rows, Loading};
+use crate::error::{Error, Result};
+use crate::restore::target::statements::split;
+
+/// The end of the last entry.
+const COMPLETE: &[u8] = b"--\n-- PostgreSQL database dump complete\n--\n";
+const TITLE: &[u8] = b"--\n-- PostgreSQL database dump\n--\n";
+/// A definition is a value of the catalogs: at most 1 GB, and as much again for what pg_dump says itself.
+const LONGEST_DEFINITION: u64 = 2 << 30;
+/// What may be behind the last rows.
+const LONGEST_END: u64 = 64 * 1024;
+/// Lines of the comment above each entry.
+const HEAD_LINES: u64 = 4;
+
+/// Loads it. Nothing but entries is executed: what pg_dump says at the beginning is in the session already.
+pub async fn load<'a>(
+    loading: &Loading<'a>,
+    entries: &mut Entries<'a>,
+    progress: &mut dyn FnMut(u64),
+) -> Result<()> {
+    let toc = toc(loading)?;
+    let dump = Dump::open(loading)?;
+    let mut reader = Reader {
+        input: dump.input,
+        file: loading.file(&loading.base.metadata.dump),
+        loading,
+        entries,
+    };
+    let first = toc.first().map_or(LONGEST_END, |entry| entry.offset);
+    let title = reader.take(first).await?;
+    if !title.starts_with(TITLE) || toc.is_empty() && !title.ends_with(b"\n\n") {
+        return Err(reader.entries.misfit(None, "it does not begin as a dump"));
+    }
+    for (at, entry) in toc.iter().enumerate() {
+        progress(dump.count.get());
+        reader
+            .entry(entry, toc.get(at + 1), progress, &dump.count)
+            .await?;
+    }
+    progress(dump.count.get());
+    Ok(())
+}
+
+/// The file, read ahead, and how much of it was read.
+struct Dump {
+    input: Ahead,
+    count: super::counted::Count,
+}
+
+impl Dump {
+    fn open(loading: &Loading<'_>) -> Result<Dump> {
+        let file = loading.file(&loading.base.metadata.dump);
+        let Some(opened) = loading.storage.open(&file, 0)? else {
+            return Err(loading.missing(&file));
+        };
+        let (counted, count) = Counted::new(opened);
+        let input: Box<dyn Read + Send> = if file.ends_with(".gz") {
+            Box::new(MultiGzDecoder::new(std::io::BufReader::new(counted)))
+        } else {
+            Box::new(counted)
+        };
+        let input = Ahead::start(input);
+        Ok(Dump { input, count })
+    }
+}
+
+fn toc(loading: &Loading<'_>) -> Result<Vec<Listed>> {
+    let file = loading.file(DUMP_TOC);
+    let Some(text) = storage::read(&*loading.storage, &file)? else {
+        // Only a parser of SQL could say where its statements end, as psql says it for restore.sh.
+        let message = format!(
+            "the base has no \"{}\": it is of an early release",
+            loading.storage.place(&file)
+        );
+        let hint = "Restore it with the restore.sh of this archive, or use a later base.";
+        return Err(Error::failed(message, hint));
+    };
+    let place = loading.storage.place(&file);
+    Ok(Listed::parse_all(&text, Path::new(&place))?)
+}
+
+struct Reader<'a, 'b> {
+    input: Ahead,
+    file: String,
+    loading: &'a Loading<'b>,
+    entries: &'a mut Entries<'b>,
+}
+
+impl Reader<'_, '_> {
+    async fn entry(
+        &mut self,
+        entry: &Listed,
+        next: Option<&Listed>,
+        progress: &mut dyn FnMut(u64),
+        count: &super::counted::Count,
+    ) -> Result<()> {
+        if self.input.offset() != entry.offset {
+            return Err(self.entries.misfit(Some(entry), "it begins elsewhere"));
+        }
+        self.entries.before(entry).await?;
+        if entry.is_data {
+            self.data(entry, &mut || progress(count.get())).await?;
+            let end = self.until(next, LONGEST_END).await?;
+            let end = match next {
+                Some(_) => &end[..],
+                None => self.without_end(entry, &end)?,
+            };
+            // pg_restore sets the tablespace of the next entry in front of that one's comment.
+            let settings = settings(end).ok_or_else(|| {
+                let why = "there is more behind its rows";
+                self.entries.misfit(Some(entry), why)
+            })?;
+            for setting in settings {
+                self.entries.sql(entry, entry.line, &setting).await?;
+            }
+            return Ok(());
+        }
+        let text = self.until(next, LONGEST_DEFINITION).await?;
+        let text = match next {
+            Some(_) => &text[..],
+            None => self.without_end(entry, &text)?,
+        };
+        let lines = memchr::memchr_iter(b'\n', text).count() as u64;
+        let Some(body) = without_head(text).filter(|_| lines == entry.lines) else {
+            return Err(self.entries.misfit(Some(entry), "it is another text"));
+        };
+        self.entries.sql(entry, entry.line + HEAD_LINES, body).await
+    }
+
+    /// Rows or large objects.
+    async fn data(&mut self, entry: &Listed, tick: &mut dyn FnMut()) -> Result<()> {
+        let head = self.head(entry).await?;
+        let unreadable = self.loading.unreadable(&self.file);
+        let session = self.entries.session();
+        let line = entry.line + HEAD_LINES;
+        if entry.kind == b"BLOBS" {
+            let done = large_objects::execute(session, &mut self.input, unreadable).await;
+            return done.map_err(|error| self.entries.at(entry, line, head, error));
+        }
+        let statement = rows::statement_of(&mut self.input)
+            .await
+            .map_err(&unreadable)?;
+        let Some(statement) = statement else {
+            return Err(self.entries.misfit(Some(entry), "it has no COPY statement"));
+        };
+        let is_utf8 = self.entries.is_utf8();
+        let copied = statement
+            .copy(session, is_utf8, &mut self.input, unreadable, tick)
+            .await;
+        copied.map_err(|error| self.entries.at(entry, line, head, error))?;
+        Ok(())
+    }
+
+    /// The comment above rows.
+    async fn head(&mut self, entry: &Listed) -> Result<&'static [u8]> {
+        let mut head = Vec::new();
+        while memchr::memchr_iter(b'\n', &head).count() < HEAD_LINES as usize {
+            let byte = self.take(1).await?;
+            if byte.is_empty() {
+                break;
+            }
+            head.extend(byte);
+        }
+        match without_head(&head) {
+            Some(b"") if head.starts_with(b"--\n-- Data for Name: ") => Ok(b""),
+            _ => Err(self.entries.misfit(Some(entry), "it is another text")),
+        }
+    }
+
+    /// Up to the next entry; behind the last one, up to the end of the file, of at most `most` bytes.
+    async fn until(&mut self, next: Option<&Listed>, most: u64) -> Result<Vec<u8>> {
+        match next {
+            Some(next) => {
+                self.take(next.offset.saturating_sub(self.input.offset()))
+                    .await
+            }
+            None => {
+                let rest = self.input.take_rest(most).await;
+                rest.map_err(self.loading.unreadable(&self.file))
+            }
+        }
+    }
+
+    async fn take(&mut self, count: u64) -> Result<Vec<u8>> {
+        let taken = self.input.take(count).await;
+        taken.map_err(self.loading.unreadable(&self.file))
+    }
+
+    /// The last entry, without what pg_dump says at the end.
+    fn without_end<'t>(&self, entry: &Listed, text: &'t [u8]) -> Result<&'t [u8]> {
+        match memchr::memmem::rfind(text, COMPLETE) {
+            Some(at) => Ok(&text[..at]),
+            None => Err(self.entries.misfit(Some(entry), "the dump is not complete")),
+        }
+    }
+}
+
+/// The statements behind rows; `None` if they are others than pg_restore's own.
+fn settings(text: &[u8]) -> Option<Vec<Vec<u8>>> {
+    let is_own = |text: &[u8]| {
+        text.starts_with(b"SET default_tablespace = ")
+            || text.starts_with(b"SET default_table_access_method = ")
+    };
+    let statements = split(text).ok()?;
+    let all_own = statements.iter().all(|it| it.is_plain && is_own(&it.text));
+    all_own.then(|| statements.into_iter().map(|it| it.text).collect())
+}
+
+/// The text of an entry behind pg_dump's comment with its name, in which there are no line ends.
+fn without_head(text: &[u8]) -> Option<&[u8]> {
+    let rest = text.strip_prefix(b"--\n-- ")?;
+    let end = memchr::memchr(b'\n', rest)?;
+    let (name, rest) = (&rest[..end], &rest[end + 1..]);
+    let is_name = [&b"Name: "[..], b"Data for Name: ", b"Statistics for Name: "]
+        .iter()
+        .any(|start| name.starts_with(start));
+    rest.strip_prefix(b"--\n\n").filter(|_| is_name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn behind_rows_are_only_settings_of_pg_restore() {
+        let text = b"\n\nSET default_tablespace = \"a;\n\";\n\nSET default_table_access_method = heap;\n\n";
+        let own = settings(text).unwrap_or_default();
+        assert_eq!(own[0], b"SET default_tablespace = \"a;\n\"");
+        assert_eq!(own.len(), 2);
+        assert_eq!(settings(b"\n\n"), Some(Vec::new()));
+        for text in [
+            "CREATE TABLE evil ();\n",
+            "SET default_tablespace = '';\nDROP TABLE t;\n",
+            "SET default_tablespace = $$a$$;\n",
+            "SET default_tablespace = 'a",
+            "SET role = boss;\n",
+        ] {
+            assert_eq!(settings(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_comment_above_an_entry_is_one_line_with_its_name() {
+        let head = "--\n-- Name: t; Type: TABLE; Schema: public; Owner: bob\n--\n\n";
+        let text = format!("{head}CREATE TABLE t ();\n");
+        assert_eq!(
+            without_head(text.as_bytes()),
+            Some(&b"CREATE TABLE t ();\n"[..])
+        );
+        let hostile = text.replace("t; Type", "t\nDROP TABLE u; --");
+        assert_eq!(without_head(hostile.as_bytes()), None);
+        assert_eq!(without_head(b"--\n-- Other: t\n--\n\nx"), None);
+        assert_eq!(without_head(b"--\n-- Name: t\n--\n"), None);
+    }
+}

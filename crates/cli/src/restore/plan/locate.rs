@@ -1,0 +1,123 @@
+//! Where the transaction is that a moment is given by.
+
+use archive::segment::{Event, Part, Scanner};
+use archive::storage::{self, Storage};
+use archive::time::{iso, Time};
+use archive::Lsn;
+use archive_query::catalog::{Catalog, Chain, Segment};
+
+use super::choice::said;
+use super::moment::Moment;
+use super::Wish;
+use crate::error::{Error, Result};
+
+/// A transaction of a chain.
+#[derive(Debug, Clone, Copy)]
+struct Commit {
+    xid: u64,
+    lsn: Lsn,
+    at: Option<Time>,
+}
+
+/// The same wish by chain and commit LSN, and a sentence about what was found. A moment of another kind stays as it is.
+pub fn located(
+    storage: &dyn Storage,
+    catalog: &Catalog,
+    wish: &Wish,
+) -> Result<(Wish, Option<String>)> {
+    if !wish.moment.is_of_transaction() {
+        return Ok((wish.clone(), None));
+    }
+    let chains = catalog.chains.iter().rev();
+    for chain in chains.filter(|chain| wish.chain.is_none_or(|number| chain.number == number)) {
+        let Some(found) = last_in(storage, chain, &wish.moment)? else {
+            continue;
+        };
+        let is_before = !matches!(wish.moment, Moment::Xid(_));
+        let wish = Wish {
+            // Every commit before it has a lower LSN.
+            moment: Moment::Lsn(Lsn(found.lsn.0 - u64::from(is_before))),
+            chain: Some(chain.number),
+            ..wish.clone()
+        };
+        let at = found
+            .at
+            .map_or_else(String::new, |at| format!(" of {}", iso(at)));
+        let relation = if is_before { "before" } else { "with" };
+        let sentence = format!(
+            "the moment {relation} transaction {}{at} ({})",
+            found.xid, found.lsn
+        );
+        return Ok((wish, Some(sentence)));
+    }
+    let message = format!("{} is not in the segments of any chain", said(&wish.moment));
+    let hint = "Retention may have removed its segment; pg_incrbackup info shows what is there.";
+    Err(Error::no_such_moment(message, hint))
+}
+
+/// The newest transaction of a chain that is meant.
+fn last_in(storage: &dyn Storage, chain: &Chain, moment: &Moment) -> Result<Option<Commit>> {
+    for segment in chain.segments.iter().rev() {
+        let found = last_of(storage, chain, segment, moment)?;
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+    Ok(None)
+}
+
+fn last_of(
+    storage: &dyn Storage,
+    chain: &Chain,
+    segment: &Segment,
+    moment: &Moment,
+) -> Result<Option<Commit>> {
+    let file = chain.file(&segment.file());
+    let Some(input) = storage::open_segment(storage, &file, segment.stored)? else {
+        return Ok(None);
+    };
+    let mut scanner = Scanner::new(input);
+    let (mut open, mut is_it, mut found) = (None, false, None);
+    let mut is_new = false;
+    while let Some((part, event)) = scanner
+        .next_line()
+        .map_err(storage::failed("read", storage, &file))?
+    {
+        match (event, moment) {
+            (
+                Some(Event::Transaction {
+                    xid,
+                    commit_lsn,
+                    commit_time,
+                    ..
+                }),
+                _,
+            ) => {
+                let wanted = match moment {
+                    Moment::Xid(wanted) | Moment::BeforeXid(wanted) => Some(*wanted),
+                    _ => None,
+                };
+                (is_it, is_new) = (wanted == Some(xid), false);
+                open = Some(Commit {
+                    xid,
+                    lsn: commit_lsn,
+                    at: commit_time,
+                });
+            }
+            (Some(Event::Effect(effect)), Moment::BeforeDdl(ddl)) => {
+                is_new |= ddl.is_of_new(&effect);
+                is_it |= !is_new && ddl.is(&effect);
+            }
+            (None, Moment::BeforeDdl(ddl)) if part == Part::Statement => {
+                is_it |= ddl.is_truncate_in(scanner.head());
+            }
+            (Some(Event::End { .. }), _) => {
+                if let Some(commit) = open.take().filter(|_| std::mem::take(&mut is_it)) {
+                    found = Some(commit);
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,76 @@
+//! What a restore will do: chosen and checked before anything is made.
+//!
+//! A moment determines a chain, a base and the segments that lead from it to the moment. Two rules carry it: a base
+//! names the snapshot that it was dumped under, and a transaction that this snapshot sees is in the dump; every other
+//! one, in commit order, is applied.
+
+mod base;
+mod chain;
+mod choice;
+mod ddl;
+mod locate;
+pub mod moment;
+mod pass;
+mod segment;
+
+use archive::time::Time;
+use archive::Lsn;
+use archive_query::catalog::{Base, Chain, Globals, Segment};
+
+pub use choice::{choose, Wish};
+pub use moment::Moment;
+pub use segment::{LostHere, Needs};
+
+/// What will be done.
+pub struct Plan {
+    pub chain: Chain,
+    pub base: Base,
+    /// From the first that may have a transaction which the base does not see; none for a base alone.
+    pub segments: Vec<Segment>,
+    /// Transactions up to this commit LSN are applied.
+    pub upto: Lsn,
+    /// The set of globals at the base, and all later ones up to the moment.
+    pub first_globals: Option<Globals>,
+    pub later_globals: Vec<Globals>,
+    pub needs: Needs,
+    /// What is lost before the moment, each object once.
+    pub lost: Vec<LostHere>,
+    pub figures: Figures,
+    /// Which transaction the moment is given by.
+    pub located: Option<String>,
+    /// Why it ends where it ends, if that is worth a word.
+    pub remark: Option<String>,
+    /// What was passed over.
+    pub warnings: Vec<String>,
+}
+
+/// How much it is.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Figures {
+    /// Of the base, as stored.
+    pub base_bytes: u64,
+    /// Of the segments, uncompressed.
+    pub segment_bytes: u64,
+    /// In the segments; some may be in the base.
+    pub transactions: u64,
+    pub statements: u64,
+    /// The last commit that is applied, or when the base was taken.
+    pub until: Option<Time>,
+}
+
+impl Plan {
+    /// From this commit LSN on, statements may not fit what is there.
+    pub fn lost_from(&self) -> Option<Lsn> {
+        self.lost.iter().map(|lost| lost.lsn).min()
+    }
+
+    /// Whether a transaction is to be applied.
+    pub fn applies(&self, xid: u64, commit_lsn: Lsn) -> bool {
+        commit_lsn <= self.upto && !self.base.metadata.snapshot.sees(xid)
+    }
+
+    /// Whether sequence positions read at this LSN are to be applied.
+    pub fn applies_sequences(&self, lsn: Lsn) -> bool {
+        lsn > self.base.metadata.lsn && lsn <= self.upto
+    }
+}

@@ -1,0 +1,204 @@
+//! Reads a segment once before anything is made: whether it is as its checksum and its neighbours say, and the facts
+//! that a plan needs.
+
+use std::collections::BTreeMap;
+
+use archive::checksum::Hashing;
+use archive::layout::Stored;
+use archive::segment::{ClusterFact, Event, Header, Lost, Scanner};
+use archive::storage::{self, Storage};
+use archive::time::Time;
+use archive::Lsn;
+use archive_query::catalog::{Chain, Segment};
+
+use super::moment::Moment;
+use crate::error::{Error, Result};
+
+/// What a segment contains.
+#[derive(Debug, Default)]
+pub struct Facts {
+    pub header: Option<Header>,
+    /// Of the uncompressed bytes.
+    pub sha256: String,
+    pub bytes: u64,
+    /// The last complete transaction or position.
+    pub end_lsn: Lsn,
+    pub is_closed: bool,
+    pub transactions: u64,
+    pub statements: u64,
+    /// The last commit time or time of a position.
+    pub latest: Option<Time>,
+    /// True if a transaction has no commit time.
+    pub is_timeless: bool,
+    pub found: Found,
+    /// Where and why the content is not valid.
+    pub torn: Option<(u64, String)>,
+}
+
+/// Where the requested time is in the segments so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Found {
+    /// The last commit that is not after it.
+    pub last: Option<Lsn>,
+    /// The first commit behind `last`.
+    pub beyond: Option<Lsn>,
+}
+
+/// What the transactions name that is not in the database, and what they have lost.
+#[derive(Debug, Default)]
+pub struct Needs {
+    /// Roles, and whether one acted as a superuser.
+    pub roles: BTreeMap<Vec<u8>, bool>,
+    /// Tablespaces, and the name that one had before.
+    pub tablespaces: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    pub lost: Vec<LostHere>,
+}
+
+/// A flag that names what is lost.
+#[derive(Debug, Clone)]
+pub struct LostHere {
+    pub lsn: Lsn,
+    pub xid: u64,
+    pub at: Option<Time>,
+    pub lost: Lost,
+    pub reason: Vec<u8>,
+}
+
+impl Needs {
+    fn add(&mut self, fact: ClusterFact) {
+        match fact {
+            ClusterFact::Role { name, superuser } => self.role(name, superuser),
+            ClusterFact::Tablespace { name } => drop(self.tablespaces.entry(name).or_default()),
+            ClusterFact::TablespaceRenamed { name, to } => {
+                self.tablespaces.entry(to).or_insert(Some(name));
+            }
+            ClusterFact::Member { .. }
+            | ClusterFact::RoleRenamed { .. }
+            | ClusterFact::RoleDropped { .. } => {}
+        }
+    }
+
+    fn role(&mut self, name: Vec<u8>, is_superuser: bool) {
+        if !name.is_empty() {
+            *self.roles.entry(name).or_default() |= is_superuser;
+        }
+    }
+}
+
+impl Found {
+    /// Takes a commit into account, in the order of the segments.
+    fn add(&mut self, moment: &Moment, lsn: Lsn, time: Option<Time>) {
+        let Moment::Time(upto) = moment else {
+            return;
+        };
+        if time.is_some_and(|time| time <= *upto) {
+            (self.last, self.beyond) = (Some(lsn), None);
+        } else {
+            self.beyond = self.beyond.or(Some(lsn));
+        }
+    }
+}
+
+/// Reads a segment to its end. `read` is told the number of bytes from time to time.
+pub fn read(
+    storage: &dyn Storage,
+    chain: &Chain,
+    segment: &Segment,
+    moment: &Moment,
+    found: Found,
+    needs: &mut Needs,
+) -> Result<Facts> {
+    let file = chain.file(&segment.file());
+    let Some(input) = storage::open_segment(storage, &file, segment.stored)? else {
+        let message = format!("{} has gone since it was listed", storage.place(&file));
+        let hint = "It was closed, compressed, or removed by retention meanwhile: try again.";
+        return Err(Error::failed(message, hint));
+    };
+    let mut facts = Facts {
+        found,
+        ..Facts::default()
+    };
+    let mut hashing = Hashing::new(input);
+    let mut scanner = Scanner::new(&mut hashing);
+    let mut open = None;
+    let mut footer = None;
+    while let Some(event) = scanner
+        .next_event()
+        .map_err(storage::failed("read", storage, &file))?
+    {
+        match event {
+            Event::Header(header) => {
+                facts.end_lsn = header.start_lsn;
+                facts.header = Some(*header);
+            }
+            Event::Transaction {
+                xid,
+                commit_lsn,
+                commit_time,
+                ..
+            } => open = Some((xid, commit_lsn, commit_time)),
+            Event::End { statements, .. } => {
+                let Some((_, lsn, time)) = open.take() else {
+                    continue;
+                };
+                facts.end_lsn = lsn;
+                facts.transactions += 1;
+                facts.statements += statements;
+                facts.latest = facts.latest.max(time);
+                facts.is_timeless |= time.is_none();
+                facts.found.add(moment, lsn, time);
+            }
+            Event::Position { lsn, at, .. } => {
+                facts.end_lsn = lsn;
+                facts.latest = facts.latest.max(Some(at));
+            }
+            Event::Ddl { role, .. } => needs.role(role, false),
+            Event::Fact(fact) => needs.add(fact),
+            Event::Flag {
+                reason,
+                lost: Some(lost),
+            } => {
+                if let Some((xid, lsn, at)) = open {
+                    needs.lost.push(LostHere {
+                        lsn,
+                        xid,
+                        at,
+                        lost,
+                        reason,
+                    });
+                }
+            }
+            Event::Footer(read) => footer = Some(read),
+            Event::Torn { at, why, .. } => facts.torn = Some((at, why)),
+            Event::Sequences { .. }
+            | Event::Words(_)
+            | Event::Effect(_)
+            | Event::Unhandled { .. }
+            | Event::Flag { lost: None, .. }
+            | Event::LeftOut { .. } => {}
+        }
+    }
+    let content = hashing.finish();
+    facts.sha256 = content.sha256;
+    facts.bytes = content.bytes;
+    facts.is_closed = footer.is_some_and(|footer| {
+        (footer.end_lsn, footer.transactions) == (facts.end_lsn, facts.transactions)
+    });
+    Ok(facts)
+}
+
+impl Facts {
+    /// An open segment may end in the middle of a transaction; any other must be whole.
+    pub fn ensure_whole(&self, storage: &dyn Storage, file: &str, stored: Stored) -> Result<()> {
+        if stored == Stored::Partial {
+            return Ok(());
+        }
+        let place = storage.place(file);
+        let why = match &self.torn {
+            Some((at, why)) => format!("{place} is damaged at byte {at}: {why}"),
+            None if self.is_closed => return Ok(()),
+            None => format!("{place} is damaged: its footer does not match its contents"),
+        };
+        Err(Error::damaged(why))
+    }
+}

@@ -1,0 +1,172 @@
+//! Schema changes.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use archive::segment::{ClusterFact, DdlBlock, Effect};
+use memchr::memmem;
+
+use super::quiet::Kinds;
+use super::Replay;
+use crate::connection::Session;
+use crate::error::{Error, Result};
+
+/// Classes whose owner must be a superuser.
+const OF_SUPERUSERS: [&str; 4] = [
+    "event trigger",
+    "foreign-data wrapper",
+    "publication",
+    "subscription",
+];
+
+/// What may depend on the state of a table's triggers and rules.
+const OF_TABLES: [&str; 3] = ["trigger", "rule", "partition"];
+
+/// A future of a trait's method.
+pub type Boxed<'f, T> = Pin<Box<dyn Future<Output = Result<T>> + 'f>>;
+
+/// What a restore makes of roles, tablespaces, and of the database itself.
+pub trait Globals {
+    /// Brings what was made to the state of the first `count` of the plan's later sets, outside of a transaction.
+    fn apply<'f>(&'f mut self, session: &'f Session, count: usize) -> Boxed<'f, ()>;
+
+    /// What became of a role or a tablespace at the source, inside of a transaction.
+    fn follow<'f>(&'f mut self, session: &'f Session, fact: &'f ClusterFact) -> Boxed<'f, ()>;
+
+    /// Executes a change of owner that only a superuser may be given.
+    fn own<'f>(&'f mut self, session: &'f Session, statement: &'f [u8]) -> Boxed<'f, ()>;
+}
+
+impl Replay<'_> {
+    /// A change of the catalogs, in canonical SQL of our own.
+    pub(super) async fn effect(&mut self, line: u64, effect: &Effect, text: &[u8]) -> Result<()> {
+        let block = DdlBlock::read(text);
+        if effect.verb == "refresh" {
+            self.views.note(self.session, block.statement).await?;
+            return Ok(());
+        }
+        let was_set_back = self.before_change(text).await?;
+        let is_own = effect.verb == "owner" && OF_SUPERUSERS.contains(&effect.class.as_str());
+        let changed = if self.lenient.is_some() {
+            let what = name_of(effect);
+            self.change_leniently(line, &what, &block).await
+        } else if is_own {
+            self.globals.own(self.session, block.statement).await
+        } else {
+            run(self.session, &block).await
+        };
+        changed.map_err(|error| self.in_effect(line, effect, error))?;
+        self.after_change(text, false, was_set_back).await
+    }
+
+    /// A statement of the user's, in its canonical form.
+    pub(super) async fn ddl(&mut self, line: u64, command: &str, text: &[u8]) -> Result<()> {
+        let block = DdlBlock::read(text);
+        // It may read a materialized view.
+        let reads = !matches!(
+            command,
+            "REWRITE"
+                | "CREATE EXTENSION"
+                | "ALTER EXTENSION"
+                | "DROP EXTENSION"
+                | "CREATE SUBSCRIPTION"
+                | "ALTER SUBSCRIPTION"
+                | "DROP SUBSCRIPTION"
+                | "CREATE ROLE"
+        );
+        if reads {
+            self.settle().await?;
+            self.views.fill(self.session, false).await?;
+        }
+        self.before_change(text).await?;
+        let changed = if self.lenient.is_some() {
+            self.change_leniently(line, command, &block).await
+        } else {
+            run(self.session, &block).await
+        };
+        changed.map_err(|error| self.at(line, error))?;
+        self.after_change(text, true, true).await
+    }
+
+    /// A change that may depend on the state of triggers and rules finds the original one: whether any was set back.
+    async fn before_change(&mut self, text: &[u8]) -> Result<bool> {
+        self.settle().await?;
+        self.rows.forget();
+        self.is_alone = true;
+        self.help.end(self.session).await?;
+        self.checks_on().await?;
+        if self.quiet.is_empty() {
+            return Ok(false);
+        }
+        let (events, others) = (
+            mentions(text, &["event trigger"]),
+            mentions(text, &OF_TABLES),
+        );
+        if events {
+            self.quiet.restore(self.session, Kinds::Event).await?;
+        }
+        if others {
+            self.quiet.restore(self.session, Kinds::OfTables).await?;
+        }
+        Ok(events || others)
+    }
+
+    /// Sets those to origin mode that the change has made, or that were set back for it.
+    async fn after_change(
+        &mut self,
+        text: &[u8],
+        is_typed: bool,
+        was_set_back: bool,
+    ) -> Result<()> {
+        // Constraints that hold for new rows only, and those of domains, whose functions may answer otherwise now.
+        let may_check = is_typed || self.checks.skips_any();
+        self.may_check |= may_check || mentions(text, &["not valid", "domain"]);
+        let may_fire = is_typed || was_set_back;
+        if may_fire || mentions(text, &["enable always", "enable replica"]) {
+            self.quiet.hush(self.session).await?;
+        }
+        Ok(())
+    }
+
+    fn in_effect(&self, line: u64, effect: &Effect, error: Error) -> Error {
+        let what = name_of(effect);
+        let place = self.storage.place(&self.file);
+        Error::failed(format!("{place}:{line}: {what}: {error}"), error.hint())
+    }
+}
+
+/// `create table public.t`
+fn name_of(effect: &Effect) -> String {
+    let identity = String::from_utf8_lossy(&effect.identity);
+    let identity: String = identity
+        .chars()
+        .map(|c| if c.is_control() { '?' } else { c })
+        .collect();
+    format!("{} {} {identity}", effect.verb, effect.class)
+}
+
+/// The statement, in its environment.
+pub(super) async fn run(session: &Session, block: &DdlBlock<'_>) -> Result<()> {
+    let is_plain = |text: &[u8]| text.is_ascii() || session.is_utf8();
+    if !block.before.is_empty() && !is_plain(block.statement) {
+        // The role of `before` may not call our function.
+        let parts = [block.before, block.statement, b";", block.after];
+        return session.script(&parts.join(&b"\n"[..])).await;
+    }
+    if !block.before.is_empty() {
+        session.script(block.before).await?;
+    }
+    session.statement(block.statement).await?;
+    if !block.after.is_empty() {
+        session.script(block.after).await?;
+    }
+    Ok(())
+}
+
+/// Whether a text contains one of these, which are in lower case.
+fn mentions(text: &[u8], words: &[&str]) -> bool {
+    let lower = text.to_ascii_lowercase();
+    words
+        .iter()
+        .any(|word| memmem::find(&lower, word.as_bytes()).is_some())
+}

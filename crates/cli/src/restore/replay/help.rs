@@ -1,0 +1,129 @@
+//! Temporary indexes for tables without a key.
+//!
+//! A row of such a table is found by its values. An index on the column with the most distinct values avoids a
+//! sequential scan for every row. It is on the table for the time of a few transactions only: no schema change of the
+//! source sees it, and the restored database does not have it.
+
+use std::collections::{BTreeSet, HashMap};
+
+use memchr::memmem;
+use tokio_postgres::types::Type;
+
+use crate::connection::{Raw, Session};
+use crate::error::Result;
+
+/// Rows sought in a table before it gets an index.
+const WORTH: u32 = 20;
+const SOUGHT: &[u8] = b"ctid = (SELECT ctid FROM ";
+
+/// A table of at least 1 MB: its OID, and its name in SQL in the session's client_encoding.
+const TABLE: &str = "SELECT c.oid, convert_to(format('%I.%I', nspname, relname), current_setting('client_encoding')) \
+    FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = relnamespace \
+    WHERE c.oid = to_regclass($1) AND relkind = 'r' AND pg_relation_size(c.oid) >= 1048576";
+
+/// The column with the most distinct values that a hash index can have, if no index begins with it.
+const COLUMN: &str = "WITH wanted AS (SELECT attnum, attname, \
+        CASE WHEN stadistinct < 0 THEN -stadistinct * reltuples ELSE stadistinct END AS count \
+    FROM pg_statistic JOIN pg_attribute ON attrelid = starelid AND attnum = staattnum \
+    JOIN pg_class ON pg_class.oid = attrelid JOIN pg_type ON pg_type.oid = atttypid \
+    WHERE starelid = $1 AND NOT stainherit AND typnamespace = 'pg_catalog'::regnamespace AND typtype = 'b' \
+        AND typelem = 0 AND EXISTS (SELECT FROM pg_opclass WHERE opcintype = atttypid AND opcdefault \
+            AND opcmethod = (SELECT oid FROM pg_am WHERE amname = 'hash')) \
+    ORDER BY count DESC, attnum LIMIT 1) \
+    SELECT convert_to(quote_ident(attname), current_setting('client_encoding')) FROM wanted \
+    WHERE count > 10 AND NOT EXISTS (SELECT FROM pg_index WHERE indrelid = $1 AND indkey[0] = attnum \
+        AND indisvalid AND indpred IS NULL)";
+
+/// The indexes that are there now, and who needs one.
+#[derive(Debug, Default)]
+pub struct Help {
+    sought: HashMap<Vec<u8>, u32>,
+    wanted: BTreeSet<Vec<u8>>,
+    /// Names in SQL, to drop them.
+    made: Vec<Vec<u8>>,
+    /// Numbers the indexes of a restore.
+    count: u32,
+}
+
+impl Help {
+    /// Takes a row change into account.
+    pub fn note(&mut self, text: &[u8]) {
+        let Some(at) = memmem::find(text, SOUGHT) else {
+            return;
+        };
+        let name = &text[at + SOUGHT.len()..];
+        let Some(end) = memmem::find(name, b" WHERE ") else {
+            return;
+        };
+        let name = name[..end].strip_prefix(b"ONLY ").unwrap_or(&name[..end]);
+        let sought = self.sought.entry(name.to_vec()).or_default();
+        *sought += 1;
+        if *sought == WORTH {
+            self.wanted.insert(name.to_vec());
+        }
+    }
+
+    /// Whether [`Self::give`] has something to do.
+    pub fn is_wanted(&self) -> bool {
+        !self.wanted.is_empty()
+    }
+
+    /// Makes the indexes that are worth it, outside of a transaction: one behind its own updates would not help them.
+    pub async fn give(&mut self, session: &Session) -> Result<()> {
+        for name in std::mem::take(&mut self.wanted) {
+            let rows = session
+                .client
+                .query_typed(TABLE, &[(&Raw(&name), Type::TEXT)])
+                .await?;
+            let Some((table, place)) = rows.first().map(|row| (row.get::<_, u32>(0), row.get(1)))
+            else {
+                continue;
+            };
+            let place: &[u8] = place;
+            session.statement(&[b"ANALYZE ", place].concat()).await?;
+            let rows = session
+                .client
+                .query_typed(COLUMN, &[(&table, Type::OID)])
+                .await?;
+            let Some(column) = rows.first().map(|row| row.get::<_, &[u8]>(0)) else {
+                continue;
+            };
+            self.count += 1;
+            let index = format!("pg_incrbackup_{table}_{}", self.count);
+            let make = [
+                b"CREATE INDEX ",
+                index.as_bytes(),
+                b" ON ONLY ",
+                place,
+                b" USING hash (",
+                column,
+                b")",
+            ];
+            // An index is only for speed.
+            if session.statement(&make.concat()).await.is_ok() {
+                let of = "SELECT convert_to(format('%I.%I', nspname, relname), current_setting('client_encoding')) \
+                    FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = relnamespace \
+                    JOIN pg_index ON indexrelid = c.oid WHERE indrelid = $1 AND relname = $2";
+                let rows = session
+                    .client
+                    .query_typed(of, &[(&table, Type::OID), (&index, Type::NAME)])
+                    .await?;
+                self.made
+                    .extend(rows.iter().map(|row| row.get::<_, Vec<u8>>(0)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Drops them: a schema change follows, or the end.
+    pub async fn end(&mut self, session: &Session) -> Result<()> {
+        self.wanted.clear();
+        self.sought.clear();
+        for index in std::mem::take(&mut self.made) {
+            session
+                .statement(&[b"DROP INDEX IF EXISTS ", &index[..]].concat())
+                .await?;
+        }
+        Ok(())
+    }
+}

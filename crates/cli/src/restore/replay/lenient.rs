@@ -1,0 +1,155 @@
+//! Behind a loss statements may not fit what is there: each may fail, and what fails is listed.
+
+use archive::segment::DdlBlock;
+
+use super::effects::run;
+use super::Replay;
+use crate::error::{Error, Result};
+
+/// Classes of SQLSTATE that are no reason to leave something out: the connection, space, memory, shutdown, faults.
+const OF_THE_SERVER: [&str; 8] = ["08", "25", "40", "53", "57", "58", "F0", "XX"];
+
+/// What was left out of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftOut {
+    /// The object, or the start of the statement up to its table.
+    pub what: String,
+    pub count: u64,
+    /// Of the first: file and line, and why.
+    pub first: String,
+}
+
+/// The state behind a loss.
+#[derive(Debug, Default)]
+pub struct Lenient {
+    left_out: Vec<LeftOut>,
+}
+
+impl Lenient {
+    pub fn left_out(self) -> Vec<LeftOut> {
+        self.left_out
+    }
+
+    fn add(&mut self, what: String, place: String) {
+        match self.left_out.iter_mut().find(|left| left.what == what) {
+            Some(left) => left.count += 1,
+            None => self.left_out.push(LeftOut {
+                what,
+                count: 1,
+                first: place,
+            }),
+        }
+    }
+}
+
+impl Replay<'_> {
+    /// A statement that may fail.
+    pub(super) async fn leniently(&mut self, line: u64, text: &[u8]) -> Result<()> {
+        let exactly_one = text.starts_with(b"UPDATE ") || text.starts_with(b"DELETE FROM ");
+        self.session.client.batch_execute(SAVEPOINT).await?;
+        let ended = match self.session.statement(text).await {
+            Ok(count) if count == 1 || !exactly_one => Ok(()),
+            Ok(count) => Err(Error::failed(
+                format!("it hit {count} rows, not exactly one"),
+                "",
+            )),
+            Err(error) => Err(error),
+        };
+        self.end_leniently(line, &subject(text), ended).await
+    }
+
+    /// A schema change that may fail.
+    pub(super) async fn change_leniently(
+        &mut self,
+        line: u64,
+        what: &str,
+        block: &DdlBlock<'_>,
+    ) -> Result<()> {
+        self.session.client.batch_execute(SAVEPOINT).await?;
+        let ended = run(self.session, block).await;
+        self.end_leniently(line, what, ended).await
+    }
+
+    async fn end_leniently(&mut self, line: u64, what: &str, ended: Result<()>) -> Result<()> {
+        let Err(error) = ended else {
+            return Ok(self.session.client.batch_execute(RELEASE).await?);
+        };
+        if is_of_the_server(&error) {
+            return Err(self.at(line, error));
+        }
+        self.session.client.batch_execute(ROLLBACK).await?;
+        let place = format!("{}:{line}: {error}", self.file);
+        if let Some(lenient) = &mut self.lenient {
+            lenient.add(what.to_owned(), place);
+        }
+        Ok(())
+    }
+
+    /// Rows of a COPY block, each as an INSERT: none makes others fail.
+    pub(super) async fn rows_as_inserts(
+        &mut self,
+        line: u64,
+        head: &[u8],
+        rows: &[u8],
+    ) -> Result<()> {
+        let rows = rows.split_inclusive(|byte| *byte == b'\n');
+        for (nth, row) in rows.enumerate() {
+            let row = row.strip_suffix(b"\n").unwrap_or(row);
+            self.statement(line + nth as u64, insert(head, row)).await?;
+        }
+        Ok(())
+    }
+}
+
+const SAVEPOINT: &str = "SAVEPOINT pg_incrbackup";
+const RELEASE: &str = "RELEASE SAVEPOINT pg_incrbackup";
+const ROLLBACK: &str = "ROLLBACK TO SAVEPOINT pg_incrbackup; RELEASE SAVEPOINT pg_incrbackup";
+
+/// An INSERT of a COPY block's row. `head` is its table with the columns.
+fn insert(head: &[u8], row: &[u8]) -> Vec<u8> {
+    let mut text = [b"INSERT INTO ", head, b" OVERRIDING SYSTEM VALUE VALUES ("].concat();
+    for (nth, field) in row.split(|byte| *byte == b'\t').enumerate() {
+        if nth > 0 {
+            text.extend_from_slice(b", ");
+        }
+        if field == b"\\N" {
+            text.extend_from_slice(b"NULL");
+            continue;
+        }
+        // The escapes of our COPY blocks are among those of E''.
+        text.extend_from_slice(b"E'");
+        for byte in field {
+            text.extend_from_slice(if *byte == b'\'' {
+                b"''"
+            } else {
+                std::slice::from_ref(byte)
+            });
+        }
+        text.push(b'\'');
+    }
+    text.extend_from_slice(b");");
+    text
+}
+
+fn is_of_the_server(error: &Error) -> bool {
+    let Error::Server(error) = error else {
+        return false;
+    };
+    let code = error.code().map(|code| code.code());
+    code.is_none_or(|code| OF_THE_SERVER.iter().any(|class| code.starts_with(class)))
+}
+
+/// The start of a statement, up to the name of its table.
+fn subject(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text);
+    let ends: &[&str] = if text.starts_with("INSERT ") {
+        &[" ("]
+    } else {
+        &[" SET ", " WHERE "]
+    };
+    let end = ends.iter().filter_map(|end| text.find(end)).min();
+    let text = &text[..end.unwrap_or(text.len())];
+    text.chars()
+        .map(|c| if c.is_control() { '?' } else { c })
+        .collect()
+}

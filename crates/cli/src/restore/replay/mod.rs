@@ -1,0 +1,409 @@
+//! Replays the transactions of the segments that the base does not contain, in commit order.
+//!
+//! [`reader`] reads ahead in a thread; here each item is one protocol message. Small transactions that only change
+//! rows share a transaction of the target; one with a schema change ends with its own.
+//!
+//! | room | what it does |
+//! | --- | --- |
+//! | [`rows`] | row changes, without waiting for each answer |
+//! | [`shape`], [`batch`] | statements of one shape are planned once, and executed many at a time |
+//! | [`effects`] | schema changes |
+//! | [`quiet`] | triggers and rules that would fire |
+//! | [`views`] | materialized views, filled at the end |
+//! | [`lenient`] | statements that may fail, behind a loss |
+
+mod batch;
+pub mod effects;
+mod help;
+mod lenient;
+mod quiet;
+mod reader;
+mod rows;
+mod shape;
+mod views;
+
+use std::collections::BTreeSet;
+use std::pin::Pin;
+use std::sync::atomic::Ordering;
+use std::sync::Arc;
+
+use archive::storage::Storage;
+use archive::time::Time;
+use archive::Lsn;
+use bytes::Bytes;
+use futures_util::SinkExt;
+use tokio_postgres::CopyInSink;
+
+use crate::connection::Session;
+use crate::error::{Error, Result};
+use crate::restore::base::checks::Checks;
+use crate::restore::plan::Plan;
+use effects::Globals;
+use help::Help;
+use lenient::LeftOut;
+use quiet::{Kinds, Quiet};
+use reader::{Batch, Item, Reader, What};
+use rows::{Failed, Rows, Wrong};
+pub use views::Views;
+
+/// A transaction of the target is committed after this many statements or bytes.
+const MOST_STATEMENTS: u64 = 2000;
+const MOST_BYTES: usize = 512 << 10;
+
+/// What was done.
+#[derive(Debug, Default, Clone)]
+pub struct Done {
+    pub applied: u64,
+    /// The base holds them.
+    pub skipped: u64,
+    pub sequences: u64,
+    /// Places that could not be carried exactly, without a loss.
+    pub flags: u64,
+    pub last: Option<(Lsn, Option<Time>)>,
+    /// Objects that need pg_incrbackup itself, or an ended session.
+    pub left_out: BTreeSet<Vec<u8>>,
+    /// Materialized views whose query fails, and why.
+    pub unfilled: Vec<String>,
+    /// What did not fit behind a loss: the object, how often, and the first reason.
+    pub not_applied: Vec<LeftOut>,
+}
+
+/// The state of a replay.
+pub struct Replay<'a> {
+    session: &'a mut Session,
+    plan: Arc<Plan>,
+    storage: Arc<dyn Storage>,
+    globals: &'a mut dyn Globals,
+    rows: Rows,
+    quiet: Quiet,
+    checks: Checks,
+    /// A schema change may have made a CHECK that must be off while rows are made.
+    may_check: bool,
+    /// A CHECK is off.
+    is_unchecked: bool,
+    help: Help,
+    views: Views,
+    /// The segment that is replayed.
+    file: String,
+    /// A transaction of the target is open.
+    is_open: bool,
+    /// The transaction of the source has a schema change: it is committed alone.
+    is_alone: bool,
+    statements: u64,
+    bytes: usize,
+    /// The commit of the current transaction of the source.
+    current: Option<(Lsn, Option<Time>)>,
+    /// The next set of globals.
+    next_set: usize,
+    copy: Option<Copy>,
+    lenient: Option<lenient::Lenient>,
+    done: Done,
+}
+
+/// An open COPY block.
+enum Copy {
+    Server {
+        line: u64,
+        sink: Pin<Box<CopyInSink<Bytes>>>,
+        rows: u64,
+    },
+    /// Its rows are sent as statements: the table with the columns.
+    Inserts(Vec<u8>),
+}
+
+impl<'a> Replay<'a> {
+    /// On a target that has the base.
+    pub fn new(
+        session: &'a mut Session,
+        storage: Arc<dyn Storage>,
+        plan: Arc<Plan>,
+        views: Views,
+        checks: Checks,
+        globals: &'a mut dyn Globals,
+    ) -> Replay<'a> {
+        let rows = Rows::new(session);
+        Replay {
+            session,
+            plan,
+            storage,
+            globals,
+            rows,
+            quiet: Quiet::default(),
+            checks,
+            may_check: true,
+            is_unchecked: false,
+            help: Help::default(),
+            views,
+            file: String::new(),
+            is_open: false,
+            is_alone: false,
+            statements: 0,
+            bytes: 0,
+            current: None,
+            next_set: 0,
+            copy: None,
+            lenient: None,
+            done: Done::default(),
+        }
+    }
+
+    /// Replays all; `progress` is told the bytes read and the segment.
+    pub async fn run(mut self, progress: &mut dyn FnMut(u64, &str)) -> Result<Done> {
+        self.quiet.hush(self.session).await?;
+        let mut reader = Reader::start(Arc::clone(&self.storage), Arc::clone(&self.plan))?;
+        while let Some(batch) = reader.batches.recv().await {
+            let Batch { items, .. } = batch?;
+            for item in items {
+                self.item(item).await?;
+            }
+            progress(reader.bytes.load(Ordering::Relaxed), &self.file);
+        }
+        self.commit().await?;
+        self.globals_before(None).await?;
+        self.end().await?;
+        if let Some(lenient) = self.lenient {
+            self.done.not_applied = lenient.left_out();
+        }
+        Ok(self.done)
+    }
+
+    async fn end(&mut self) -> Result<()> {
+        self.help.end(self.session).await?;
+        self.quiet.restore(self.session, Kinds::All).await?;
+        self.checks_on().await?;
+        self.done.unfilled = self.views.fill(self.session, true).await?;
+        self.checks.validate(self.session).await
+    }
+
+    /// Before rows: what may refuse them although the source took them is off.
+    async fn checks_off(&mut self) -> Result<()> {
+        if self.may_check {
+            self.may_check = false;
+            self.settle().await?;
+            self.is_unchecked = self.checks.quiet(self.session).await?;
+        }
+        Ok(())
+    }
+
+    /// Before a schema change, and at the end.
+    async fn checks_on(&mut self) -> Result<()> {
+        if std::mem::take(&mut self.is_unchecked) {
+            self.checks.loud(self.session).await?;
+            self.may_check = true;
+        }
+        Ok(())
+    }
+
+    async fn item(&mut self, Item { line, what }: Item) -> Result<()> {
+        match what {
+            What::Segment { file, header } => {
+                self.file = file;
+                self.session.set_encoding(&header.encoding).await?;
+                for (name, value) in archive::segment::SETTINGS {
+                    let set = format!("SET {name} = {value}");
+                    self.session.client.execute_typed(&set, &[]).await?;
+                }
+                self.rows = Rows::new(self.session);
+                Ok(())
+            }
+            What::Begin { lsn, time } => self.begin(lsn, time).await,
+            What::Skipped => {
+                self.done.skipped += 1;
+                Ok(())
+            }
+            What::Sequences => {
+                self.done.sequences += 1;
+                self.open().await
+            }
+            What::Statement(text) => self.statement(line, text).await,
+            What::Copy(text) => self.begin_copy(line, text).await,
+            What::CopyRows(rows) => self.copy_rows(line, rows).await,
+            What::CopyEnd => self.end_copy().await,
+            What::Effect(effect, text) => self.effect(line, &effect, &text).await,
+            What::Ddl { command, text } => self.ddl(line, &command, &text).await,
+            What::Fact(fact) => {
+                self.settle().await?;
+                self.globals.follow(self.session, &fact).await
+            }
+            What::Flag => {
+                self.done.flags += 1;
+                Ok(())
+            }
+            What::LeftOut(object) => {
+                self.done.left_out.insert(object);
+                Ok(())
+            }
+            What::Commit => self.source_commit().await,
+        }
+    }
+
+    async fn open(&mut self) -> Result<()> {
+        if !self.is_open {
+            if self.help.is_wanted() {
+                self.help.give(self.session).await?;
+            }
+            self.session.client.batch_execute("BEGIN").await?;
+            self.is_open = true;
+        }
+        Ok(())
+    }
+
+    /// A transaction of the source begins.
+    async fn begin(&mut self, lsn: Lsn, time: Option<Time>) -> Result<()> {
+        self.globals_before(Some(lsn)).await?;
+        if self.lenient.is_none() && self.plan.lost_from().is_some_and(|from| lsn >= from) {
+            self.commit().await?;
+            self.lenient = Some(lenient::Lenient::default());
+        }
+        self.current = Some((lsn, time));
+        self.open().await
+    }
+
+    /// Sets of globals have their place between transactions. Of several in a row the last one includes the others.
+    async fn globals_before(&mut self, lsn: Option<Lsn>) -> Result<()> {
+        let sets = &self.plan.later_globals[self.next_set..];
+        let due = sets
+            .iter()
+            .take_while(|set| lsn.is_none_or(|lsn| lsn > set.name.lsn));
+        let due = due.count();
+        if due == 0 {
+            return Ok(());
+        }
+        self.commit().await?;
+        self.next_set += due;
+        self.globals.apply(self.session, self.next_set).await?;
+        self.rows.forget();
+        Ok(())
+    }
+
+    /// The transaction of the source ends; that of the target if it is large enough.
+    async fn source_commit(&mut self) -> Result<()> {
+        if let Some(current) = self.current.take() {
+            self.done.applied += 1;
+            self.done.last = Some(current);
+        }
+        let is_full = self.statements >= MOST_STATEMENTS || self.bytes >= MOST_BYTES;
+        if is_full || self.is_alone || self.lenient.is_some() {
+            self.commit().await?;
+        }
+        Ok(())
+    }
+
+    async fn commit(&mut self) -> Result<()> {
+        if !self.is_open {
+            return Ok(());
+        }
+        self.settle().await?;
+        self.session.client.batch_execute("COMMIT").await?;
+        self.is_open = false;
+        self.is_alone = false;
+        self.statements = 0;
+        self.bytes = 0;
+        Ok(())
+    }
+
+    /// All that was sent has its answer, and it was right.
+    async fn settle(&mut self) -> Result<()> {
+        let settled = self.rows.drain().await;
+        settled.map_err(|failed| self.failed(failed))
+    }
+
+    async fn statement(&mut self, line: u64, text: Vec<u8>) -> Result<()> {
+        self.checks_off().await?;
+        self.help.note(&text);
+        self.statements += 1;
+        self.bytes += text.len();
+        if self.lenient.is_some() {
+            return self.leniently(line, &text).await;
+        }
+        let sent = self.rows.send(line, text).await;
+        sent.map_err(|failed| self.failed(failed))
+    }
+
+    fn failed(&self, Failed { line, wrong }: Failed) -> Error {
+        match wrong {
+            Wrong::Refused(error) => self.at(line, error.into()),
+            Wrong::Hit(count) => {
+                let place = self.storage.place(&self.file);
+                let message =
+                    format!("{place}:{line}: the statement hit {count} rows, not exactly one");
+                let hint = "The restored state differs from the source: report it, unless somebody edited the files.";
+                Error::failed(message, hint)
+            }
+        }
+    }
+
+    /// An error, with the line that it is of.
+    fn at(&self, line: u64, error: Error) -> Error {
+        let place = self.storage.place(&self.file);
+        Error::failed(format!("{place}:{line}: {error}"), error.hint())
+    }
+
+    async fn begin_copy(&mut self, line: u64, text: Vec<u8>) -> Result<()> {
+        self.checks_off().await?;
+        self.settle().await?;
+        let is_sendable = self.session.is_utf8() || text.is_ascii();
+        let statement = std::str::from_utf8(&text).ok().filter(|_| is_sendable);
+        let (Some(statement), None) = (statement, &self.lenient) else {
+            // Behind a loss a row may fail alone. And a statement in another encoding than UTF-8 cannot be sent, but
+            // its rows can.
+            let head = text
+                .strip_prefix(b"COPY ")
+                .and_then(|t| t.strip_suffix(b" FROM stdin;"));
+            self.copy = head.map(|head| Copy::Inserts(head.to_vec()));
+            return Ok(());
+        };
+        let sink = self.session.client.copy_in(statement).await;
+        let sink = sink.map_err(|error| self.at(line, error.into()))?;
+        self.copy = Some(Copy::Server {
+            line,
+            sink: Box::pin(sink),
+            rows: 0,
+        });
+        Ok(())
+    }
+
+    async fn copy_rows(&mut self, line: u64, text: Vec<u8>) -> Result<()> {
+        match self.copy.take() {
+            None => Ok(()),
+            Some(Copy::Inserts(head)) => {
+                let sent = self.rows_as_inserts(line, &head, &text).await;
+                self.copy = Some(Copy::Inserts(head));
+                sent
+            }
+            Some(Copy::Server {
+                line,
+                mut sink,
+                rows,
+            }) => {
+                self.bytes += text.len();
+                let rows = rows + memchr::memchr_iter(b'\n', &text).count() as u64;
+                let sent = sink.as_mut().send(Bytes::from(text)).await;
+                self.copy = Some(Copy::Server { line, sink, rows });
+                match sent {
+                    Ok(()) => Ok(()),
+                    // The reason comes with the end.
+                    Err(_) => self.end_copy().await,
+                }
+            }
+        }
+    }
+
+    async fn end_copy(&mut self) -> Result<()> {
+        let Some(Copy::Server {
+            line,
+            mut sink,
+            rows,
+        }) = self.copy.take()
+        else {
+            return Ok(());
+        };
+        let count = sink.as_mut().finish().await;
+        let count = count.map_err(|error| self.at(line, error.into()))?;
+        if count != rows {
+            let message = format!("COPY took {count} rows of {rows}");
+            return Err(self.at(line, Error::failed(message, "")));
+        }
+        Ok(())
+    }
+}

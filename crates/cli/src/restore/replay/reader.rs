@@ -1,0 +1,328 @@
+//! Reads the segments in a thread of its own, ahead of what is executed, by a fixed number of bytes.
+
+use std::io::{self, Read};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+
+use archive::segment::{ClusterFact, Effect, Event, Header, Part, Scanner};
+use archive::storage::{self, Storage};
+use archive::time::Time;
+use archive::Lsn;
+use archive_query::catalog::Segment;
+use tokio::sync::mpsc::{self, Receiver, Sender};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::error::{Error, Result};
+use crate::restore::plan::Plan;
+
+/// How much is read ahead, in bytes. A larger line waits until all before it is done, and is alone then.
+const AHEAD: u32 = 8 << 20;
+/// Items up to this size together are handed over at once.
+const BATCH: usize = 256 << 10;
+
+/// A piece of work, and the line that it is from.
+pub struct Item {
+    pub line: u64,
+    pub what: What,
+}
+
+/// What is to be done, in order.
+pub enum What {
+    /// A segment begins.
+    Segment {
+        file: String,
+        header: Box<Header>,
+    },
+    /// A transaction that is to be applied begins.
+    Begin {
+        lsn: Lsn,
+        time: Option<Time>,
+    },
+    /// One that the base has was passed over.
+    Skipped,
+    /// Sequence positions outside of transactions begin.
+    Sequences,
+    /// INSERT, UPDATE, DELETE and others of one line.
+    Statement(Vec<u8>),
+    /// The first line of a COPY block.
+    Copy(Vec<u8>),
+    /// Rows of it, each with its line end; `Item::line` is that of the first.
+    CopyRows(Vec<u8>),
+    CopyEnd,
+    Effect(Box<Effect>, Vec<u8>),
+    Ddl {
+        command: String,
+        text: Vec<u8>,
+    },
+    Fact(ClusterFact),
+    /// A place that could not be carried exactly, without a loss.
+    Flag,
+    LeftOut(Vec<u8>),
+    Commit,
+}
+
+/// Items in order, and their share of what may be read ahead.
+pub struct Batch {
+    pub items: Vec<Item>,
+    _share: OwnedSemaphorePermit,
+}
+
+/// The reading thread.
+pub struct Reader {
+    pub batches: Receiver<Result<Batch>>,
+    /// Uncompressed bytes read so far.
+    pub bytes: Arc<AtomicU64>,
+}
+
+impl Reader {
+    /// Begins to read.
+    pub fn start(storage: Arc<dyn Storage>, plan: Arc<Plan>) -> Result<Reader> {
+        let (sender, batches) = mpsc::channel(1 << 10);
+        let bytes = Arc::new(AtomicU64::new(0));
+        let reading = Reading {
+            storage,
+            plan,
+            sender,
+            budget: Arc::new(Semaphore::new(AHEAD as usize)),
+            bytes: Arc::clone(&bytes),
+            items: Vec::new(),
+            size: 0,
+        };
+        let thread = std::thread::Builder::new().name("reader".to_owned());
+        thread
+            .spawn(move || reading.run())
+            .map_err(|error| Error::failed(format!("could not start a thread: {error}"), ""))?;
+        Ok(Reader { batches, bytes })
+    }
+}
+
+/// Nobody takes the batches any more.
+struct Stopped;
+
+struct Reading {
+    storage: Arc<dyn Storage>,
+    plan: Arc<Plan>,
+    sender: Sender<Result<Batch>>,
+    budget: Arc<Semaphore>,
+    bytes: Arc<AtomicU64>,
+    items: Vec<Item>,
+    size: usize,
+}
+
+impl Reading {
+    fn run(mut self) {
+        let plan = Arc::clone(&self.plan);
+        for segment in &plan.segments {
+            match self.segment(segment) {
+                Ok(Ok(())) => {}
+                Ok(Err(Stopped)) => return,
+                Err(error) => {
+                    let _ = self.sender.blocking_send(Err(error));
+                    return;
+                }
+            }
+        }
+        let _ = self.hand_over();
+    }
+
+    fn add(&mut self, line: u64, size: usize, what: What) -> std::result::Result<(), Stopped> {
+        if self.size > 0 && self.size + size > BATCH {
+            self.hand_over()?;
+        }
+        self.items.push(Item { line, what });
+        // An item without text takes memory, too.
+        self.size += size + 64;
+        Ok(())
+    }
+
+    fn hand_over(&mut self) -> std::result::Result<(), Stopped> {
+        let size = u32::try_from(self.size).unwrap_or(AHEAD).min(AHEAD);
+        let budget = Arc::clone(&self.budget);
+        let waiting = budget.acquire_many_owned(size);
+        // The budget is never closed.
+        let share = futures_executor::block_on(waiting).map_err(|_| Stopped)?;
+        let items = std::mem::take(&mut self.items);
+        self.size = 0;
+        let batch = Batch {
+            items,
+            _share: share,
+        };
+        self.sender.blocking_send(Ok(batch)).map_err(|_| Stopped)
+    }
+
+    fn segment(&mut self, segment: &Segment) -> Result<std::result::Result<(), Stopped>> {
+        let file = self.plan.chain.file(&segment.file());
+        let storage = Arc::clone(&self.storage);
+        let input = storage::open_segment(&*storage, &file, segment.stored)?;
+        let Some(input) = input else {
+            let message = format!("{} has gone since it was checked", storage.place(&file));
+            let hint = "It was closed, compressed, or removed by retention meanwhile: try again.";
+            return Err(Error::failed(message, hint));
+        };
+        let counting = Counting {
+            inner: input,
+            bytes: Arc::clone(&self.bytes),
+        };
+        let scanner = Scanner::with_text(counting);
+        self.lines(scanner, &file)
+            .map_err(storage::failed("read", &*storage, &file))
+            .map_err(Error::from)
+    }
+
+    fn lines(
+        &mut self,
+        mut scanner: Scanner<Counting>,
+        file: &str,
+    ) -> io::Result<std::result::Result<(), Stopped>> {
+        let mut applies = false;
+        let mut block: Option<What> = None;
+        let mut held = 0;
+        while let Some((part, event)) = scanner.next_line()? {
+            let line = scanner.number();
+            // An open segment ends where it was complete.
+            if let Some(Event::Torn { .. }) = event {
+                break;
+            }
+            let taken = match (part, event) {
+                (_, Some(event)) => match self.event(event, file, &mut applies) {
+                    Taken::Now(what) => self.add(line, 0, what),
+                    Taken::WithItsLines(what) => {
+                        (block, held) = (Some(what), line + 1);
+                        Ok(())
+                    }
+                    Taken::Not => Ok(()),
+                },
+                (Part::Around | Part::Begin, None) => Ok(()),
+                (Part::Commit, None) => Ok(()),
+                (_, None) if !applies => Ok(()),
+                (Part::Statement, None) => {
+                    let text = scanner.take_text();
+                    self.add(line, text.len(), What::Statement(text))
+                }
+                (Part::Copy, None) => {
+                    let text = scanner.take_text();
+                    self.add(line, text.len(), What::Copy(text))
+                }
+                (Part::CopyRow, None) => self.copy_row(line, &mut scanner),
+                (Part::CopyEnd, None) => self.add(line, 0, What::CopyEnd),
+                (Part::Block(is_last), None) => {
+                    let whole = extend(&mut block, scanner.text(), is_last);
+                    whole.map_or(Ok(()), |(size, what)| self.add(held, size, what))
+                }
+            };
+            if taken.is_err() {
+                return Ok(Err(Stopped));
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    fn event(&mut self, event: Event, file: &str, applies: &mut bool) -> Taken {
+        match event {
+            Event::Header(header) => Taken::Now(What::Segment {
+                file: file.to_owned(),
+                header,
+            }),
+            Event::Transaction {
+                xid,
+                commit_lsn,
+                commit_time,
+                ..
+            } => {
+                *applies = self.plan.applies(xid, commit_lsn);
+                if *applies {
+                    Taken::Now(What::Begin {
+                        lsn: commit_lsn,
+                        time: commit_time,
+                    })
+                } else {
+                    let is_in_base = commit_lsn <= self.plan.upto;
+                    is_in_base.then_some(What::Skipped).into()
+                }
+            }
+            Event::Sequences { lsn, .. } => {
+                *applies = self.plan.applies_sequences(lsn);
+                applies.then_some(What::Sequences).into()
+            }
+            Event::End { .. } => std::mem::take(applies).then_some(What::Commit).into(),
+            Event::Effect(effect) if *applies => {
+                Taken::WithItsLines(What::Effect(effect, Vec::new()))
+            }
+            Event::Ddl { command, .. } if *applies => Taken::WithItsLines(What::Ddl {
+                command,
+                text: Vec::new(),
+            }),
+            Event::Fact(fact) if *applies => Taken::Now(What::Fact(fact)),
+            Event::Flag { lost: None, .. } if *applies => Taken::Now(What::Flag),
+            Event::LeftOut { object, .. } if *applies => Taken::Now(What::LeftOut(object)),
+            _ => Taken::Not,
+        }
+    }
+
+    /// Joins rows, up to a batch of them.
+    fn copy_row(
+        &mut self,
+        line: u64,
+        scanner: &mut Scanner<Counting>,
+    ) -> std::result::Result<(), Stopped> {
+        let row = scanner.text();
+        if let Some(Item {
+            what: What::CopyRows(rows),
+            ..
+        }) = self.items.last_mut()
+        {
+            if self.size + row.len() < BATCH {
+                rows.extend_from_slice(row);
+                rows.push(b'\n');
+                self.size += row.len() + 1;
+                return Ok(());
+            }
+        }
+        let mut rows = scanner.take_text();
+        rows.push(b'\n');
+        self.add(line, rows.len(), What::CopyRows(rows))
+    }
+}
+
+/// What becomes of an event.
+enum Taken {
+    Now(What),
+    /// Its lines follow.
+    WithItsLines(What),
+    Not,
+}
+
+impl From<Option<What>> for Taken {
+    fn from(what: Option<What>) -> Taken {
+        what.map_or(Taken::Not, Taken::Now)
+    }
+}
+
+/// Adds a line to a block; the whole block after its last line.
+fn extend(block: &mut Option<What>, line: &[u8], is_last: bool) -> Option<(usize, What)> {
+    let text = match block.as_mut()? {
+        What::Effect(_, text) | What::Ddl { text, .. } => text,
+        _ => return None,
+    };
+    text.extend_from_slice(line);
+    if !is_last {
+        text.push(b'\n');
+        return None;
+    }
+    let size = text.len();
+    block.take().map(|what| (size, what))
+}
+
+/// Counts what is read.
+struct Counting {
+    inner: Box<dyn Read + Send>,
+    bytes: Arc<AtomicU64>,
+}
+
+impl Read for Counting {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.bytes.fetch_add(count as u64, Ordering::Relaxed);
+        Ok(count)
+    }
+}

@@ -1,0 +1,267 @@
+//! What a restore says: its plan, where it is, and what it has done.
+
+use std::sync::Arc;
+
+use archive::time::iso;
+use archive::Lsn;
+use serde_json::json;
+
+use super::plan::{LostHere, Plan};
+use super::replay::Done;
+use super::target::Target;
+use crate::error::Outcome;
+use crate::output::Output;
+use crate::progress::Progress;
+use crate::quote;
+use crate::shown::{line, size};
+use crate::source::Source;
+
+/// The voice of one restore.
+pub struct Report {
+    output: Output,
+    source: String,
+    plan: Arc<Plan>,
+    done: Done,
+    progress: Progress,
+    /// Bytes of the phase that were told.
+    told: u64,
+}
+
+impl Report {
+    pub fn new(output: &Output, source: &Source, plan: Arc<Plan>) -> Report {
+        Report {
+            output: *output,
+            source: source.storage.place(""),
+            plan,
+            done: Done::default(),
+            progress: output.progress(),
+            told: 0,
+        }
+    }
+
+    /// What will be done.
+    pub fn plan(&self) {
+        let plan = &self.plan;
+        let figures = &plan.figures;
+        let upto = (plan.upto != Lsn(u64::MAX)).then_some(plan.upto);
+        let first = plan
+            .segments
+            .first()
+            .map(|segment| segment.name.to_string());
+        let answer = json!({"plan": {
+            "archive": self.source,
+            "chain": plan.chain.number,
+            "base": plan.base.name.to_string(),
+            "base_taken_at": iso(plan.base.metadata.taken_at),
+            "base_bytes": figures.base_bytes,
+            "segments": plan.segments.len(),
+            "first_segment": first,
+            "segment_bytes": figures.segment_bytes,
+            "transactions": figures.transactions,
+            "statements": figures.statements,
+            "located": plan.located,
+            "until_lsn": upto.map(|lsn| lsn.to_string()),
+            "globals": plan.first_globals.iter().chain(&plan.later_globals).count(),
+            "lost": plan.lost.iter().map(in_words).collect::<Vec<_>>(),
+            "warnings": plan.warnings,
+            "remark": plan.remark,
+        }});
+        self.output.answer(&answer, |_| self.plan_in_words(upto));
+        for warning in &plan.warnings {
+            self.warn(warning);
+        }
+        if !plan.lost.is_empty() {
+            let lost: String = plan
+                .lost
+                .iter()
+                .map(|lost| format!("\n    {}", in_words(lost)))
+                .collect();
+            self.warn(&format!(
+                "changes before the requested moment are lost; what cannot be applied is left out:{lost}"
+            ));
+        }
+    }
+
+    fn plan_in_words(&self, upto: Option<Lsn>) -> String {
+        let (plan, figures) = (&self.plan, &self.plan.figures);
+        let base = &plan.base;
+        let mut text = format!(
+            "base      chain-{}/base/{} of {} ({}), {}\n",
+            plan.chain.number,
+            base.name,
+            iso(base.metadata.taken_at),
+            base.metadata.lsn,
+            size(figures.base_bytes)
+        );
+        text.push_str(&match plan.segments.first() {
+            Some(first) => format!(
+                "changes   {} segments from {}, {}, {} transactions, {} statements\n",
+                plan.segments.len(),
+                first.name,
+                size(figures.segment_bytes),
+                figures.transactions,
+                figures.statements
+            ),
+            None => "changes   none: the base alone\n".to_owned(),
+        });
+        let until = figures.until.map_or_else(String::new, iso);
+        if let Some(located) = &plan.located {
+            text.push_str(&format!("moment    {located}\n"));
+        }
+        text.push_str(&match upto {
+            Some(lsn) => format!("up to     {lsn}"),
+            None => format!("up to     the end of the archive, {until}"),
+        });
+        text
+    }
+
+    /// Nothing was changed.
+    pub fn dry_run(&self) -> Outcome {
+        let said = json!({"done": false, "dry_run": true});
+        self.output
+            .answer(&said, |_| "dry run: nothing was changed".to_owned());
+        self.remark();
+        Outcome::Done
+    }
+
+    /// What was made around the database.
+    pub fn made(&self, target: &Target) {
+        for note in &target.made.notes {
+            self.say(note);
+        }
+    }
+
+    /// A phase begins, of so many bytes.
+    pub fn begin(&mut self, phase: &str, bytes: u64) {
+        self.told = 0;
+        self.progress.phase(phase, Some(bytes));
+    }
+
+    /// So many bytes of it are read; the last is of this file.
+    pub fn read(&mut self, bytes: u64, file: &str) {
+        self.progress.file(file);
+        self.progress.add(bytes.saturating_sub(self.told));
+        self.told = self.told.max(bytes);
+    }
+
+    /// The phase has ended.
+    pub fn end(&self) {
+        self.progress.finish();
+    }
+
+    pub fn applied(&mut self, done: Done) {
+        self.done = done;
+    }
+
+    /// Tablespaces that are not needed any more.
+    pub fn dropped(&self, spaces: Vec<String>) {
+        for space in spaces {
+            self.say(&format!("dropped tablespace {space}, which is empty"));
+        }
+    }
+
+    /// How it ends.
+    pub fn outcome(&self, target: &Target) -> Outcome {
+        for warning in &target.warnings {
+            self.warn(warning);
+        }
+        let is_whole = self.plan.lost.is_empty()
+            && self.done.unfilled.is_empty()
+            && target.warnings.is_empty();
+        if is_whole {
+            Outcome::Done
+        } else {
+            Outcome::Failed
+        }
+    }
+
+    /// The summary.
+    pub fn done(&self, name: &str) {
+        let done = &self.done;
+        let (lsn, at) = match &done.last {
+            Some((lsn, at)) => (Some(lsn.to_string()), at.map(iso)),
+            None => (None, None),
+        };
+        let left_out: Vec<String> = done
+            .left_out
+            .iter()
+            .map(|name| quote::shown(name))
+            .collect();
+        let of_base = &self.plan.base.metadata.source.left_out;
+        let not_applied: Vec<String> = done
+            .not_applied
+            .iter()
+            .map(|left| format!("{} ({}): {}", left.what, left.count, left.first))
+            .collect();
+        let answer = json!({
+            "done": true,
+            "database": name,
+            "transactions": done.applied,
+            "skipped": done.skipped,
+            "sequence_positions": done.sequences,
+            "last_lsn": lsn,
+            "last_commit_at": at,
+            "flags": done.flags,
+            "left_out": left_out,
+            "left_out_of_base": of_base,
+            "not_applied": not_applied,
+            "unfilled": done.unfilled,
+        });
+        self.output.answer(&answer, |_| {
+            let mut text = format!(
+                "applied   {} transactions and {} sequence positions; the base has {} more\n",
+                done.applied, done.sequences, done.skipped
+            );
+            if let (Some(lsn), Some(at)) = (&lsn, &at) {
+                text.push_str(&format!("last      commit of {at} ({lsn})\n"));
+            }
+            if done.flags > 0 {
+                text.push_str(&format!("flags     {} places that could not be carried exactly\n", done.flags));
+            }
+            let mut list = |title: &str, lines: &[String]| {
+                if !lines.is_empty() {
+                    text.push_str(&format!("{title}\n"));
+                    lines.iter().for_each(|entry| text.push_str(&format!("    {}\n", line(entry))));
+                }
+            };
+            list("left out, because they need pg_incrbackup itself (left-out.sql of the base has them):", of_base);
+            list("left out, because they need objects of pg_incrbackup or of an ended session:", &left_out);
+            list("left out, because earlier changes are lost:", &not_applied);
+            list("materialized views that stay without rows:", &done.unfilled);
+            text.push_str(&format!("done      {} is restored; run ANALYZE in it before use", line(name)));
+            text
+        });
+        self.remark();
+    }
+
+    fn remark(&self) {
+        if let Some(remark) = &self.plan.remark {
+            self.warn(remark);
+        }
+    }
+
+    fn say(&self, text: &str) {
+        self.output.answer(&json!({"note": text}), |_| line(text));
+    }
+
+    pub fn warn(&self, text: &str) {
+        self.output.warning(text);
+    }
+}
+
+/// What a flag says is lost.
+fn in_words(here: &LostHere) -> String {
+    let what = quote::shown(&here.lost.identity);
+    let what = match (here.lost.what, what.is_empty()) {
+        (archive::segment::What::Rows, false) => format!("rows of {} {what}", here.lost.class),
+        (archive::segment::What::Rows, true) => "rows".to_owned(),
+        (archive::segment::What::Schema, false) => format!("{} {what}", here.lost.class),
+        (archive::segment::What::Schema, true) => "the schema of an unknown object".to_owned(),
+    };
+    let since = here.at.map_or_else(|| "none".to_owned(), iso);
+    format!(
+        "since {since} ({}): {what}: {}",
+        here.lsn,
+        quote::shown(&here.reason)
+    )
+}

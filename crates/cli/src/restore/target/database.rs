@@ -1,0 +1,264 @@
+//! The target database itself: made, given the source's properties, completed.
+
+use archive::metadata::DatabaseFacts;
+
+use super::statements::{split, Words};
+use crate::connection::Session;
+use crate::error::{Error, Result};
+use crate::quote::{ident, literal, shown};
+
+/// How [`DATABASE`] is written in database.sql: a variable of psql.
+const DATABASE: &str = ":\"dbname\"";
+
+/// `CREATE DATABASE`, with encoding and locale of the source. The session's client_encoding is UTF8.
+pub async fn create(session: &Session, name: &str, facts: &DatabaseFacts) -> Result<()> {
+    let text = |value: &str| String::from_utf8_lossy(&literal(value.as_bytes())).into_owned();
+    let locale = text(facts.locale.as_deref().unwrap_or_default());
+    let provider = match facts.locale_provider.as_str() {
+        "icu" => {
+            let rules = facts.icu_rules.as_deref().filter(|rules| !rules.is_empty());
+            let rules = rules.map_or(String::new(), |rules| format!(" ICU_RULES {}", text(rules)));
+            format!("icu ICU_LOCALE {locale}{rules}")
+        }
+        "builtin" => format!("builtin BUILTIN_LOCALE {locale}"),
+        _ => "libc".to_owned(),
+    };
+    let sql = format!(
+        "CREATE DATABASE {} TEMPLATE template0 ENCODING {} LC_COLLATE {} LC_CTYPE {} LOCALE_PROVIDER {provider}",
+        String::from_utf8_lossy(&ident(name.as_bytes())),
+        text(&facts.encoding),
+        text(&facts.lc_collate),
+        text(&facts.lc_ctype),
+    );
+    let created = session.statement(sql.as_bytes()).await;
+    created.map_err(|error| {
+        let message = format!("could not create the database \"{name}\": {error}");
+        let hint =
+            "An empty one that you created, with another locale for example, can be named instead.";
+        Error::failed(message, hint)
+    })?;
+    Ok(())
+}
+
+/// Its final name. Nobody may be connected to it; the server waits five seconds for those who are leaving.
+pub async fn rename(session: &Session, name: &str, final_name: &str) -> Result<()> {
+    let quoted = |name: &str| String::from_utf8_lossy(&ident(name.as_bytes())).into_owned();
+    let sql = format!(
+        "ALTER DATABASE {} RENAME TO {}",
+        quoted(name),
+        quoted(final_name)
+    );
+    let renamed = session.statement(sql.as_bytes()).await;
+    renamed.map_err(|error| {
+        let message =
+            format!("everything is restored into \"{name}\", but it could not be renamed: {error}");
+        Error::failed(message, format!("It remains to run {sql};"))
+    })?;
+    Ok(())
+}
+
+/// PUBLIC may not connect to a database that keeps its name, until it is complete.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Doors {
+    /// What PUBLIC could do before, if it was taken away.
+    lets_in: Option<bool>,
+}
+
+impl Doors {
+    /// Takes the privilege away.
+    pub async fn close(&mut self, session: &Session) -> Result<()> {
+        session
+            .client
+            .batch_execute(include_str!("database.sql"))
+            .await?;
+        let rows = session
+            .client
+            .query_typed("SELECT pg_temp.incr_keep_out()", &[])
+            .await?;
+        self.lets_in = Some(rows[0].get(0));
+        Ok(())
+    }
+
+    /// Gives it back, if it was there.
+    pub async fn open(&mut self, session: &Session) -> Result<()> {
+        if self.lets_in.take() == Some(true) {
+            session
+                .client
+                .batch_execute(include_str!("database.sql"))
+                .await?;
+            session
+                .client
+                .query_typed("SELECT pg_temp.incr_let_in()", &[])
+                .await?;
+        }
+        Ok(())
+    }
+}
+
+/// Gives the database of `session` the properties that a database.sql has. `is_later`: those of a later set of globals,
+/// which replace all that there are. Not within a transaction.
+pub async fn apply(
+    session: &Session,
+    doors: &mut Doors,
+    place: &str,
+    text: &[u8],
+    is_later: bool,
+) -> Result<()> {
+    let is_closed = doors.lets_in.is_some();
+    doors.open(session).await?;
+    if is_later {
+        session
+            .client
+            .batch_execute(include_str!("database.sql"))
+            .await?;
+        let reset = "SELECT pg_temp.incr_database_to_default()";
+        session.client.query_typed(reset, &[]).await?;
+    }
+    let name = name_of(session).await?;
+    for (line, statement) in statements(place, text, &name)? {
+        let done = session.statement(&statement).await;
+        done.map_err(|error| Error::failed(format!("{place}:{line}: {error}"), error.hint()))?;
+    }
+    if is_closed {
+        doors.close(session).await?;
+    }
+    Ok(())
+}
+
+/// Of the session's database, in its encoding.
+async fn name_of(session: &Session) -> Result<Vec<u8>> {
+    const NAME: &str =
+        "SELECT pg_catalog.convert_to(datname::text, pg_catalog.getdatabaseencoding()) \
+        FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()";
+    let rows = session.client.query_typed(NAME, &[]).await?;
+    Ok(rows[0].get(0))
+}
+
+/// The statements of a database.sql, with their lines. All must be of the kinds that we write.
+fn statements(place: &str, text: &[u8], database: &[u8]) -> Result<Vec<(u64, Vec<u8>)>> {
+    let damaged = |line: u64, why: String| Error::Damaged {
+        message: format!("{place}:{line}: {why}"),
+        hint: "Take the file from another copy of the archive.".to_owned(),
+    };
+    let torn = |line| damaged(line, "the file ends within a statement".to_owned());
+    let mut all = Vec::new();
+    for statement in split(text).map_err(torn)? {
+        let Some(known) = known(&statement.text, database).filter(|_| statement.is_plain) else {
+            let start = &statement.text[..statement.text.len().min(40)];
+            let why = format!("a statement of an unknown kind: {}", shown(start));
+            return Err(damaged(statement.line, why));
+        };
+        all.push((statement.line, known));
+    }
+    Ok(all)
+}
+
+/// The statement with the name of the database in place of the variable; `None` for an unknown kind.
+fn known(text: &[u8], database: &[u8]) -> Option<Vec<u8>> {
+    let mut words = Words(text);
+    let has_name = |mut words: Words| words.eat(DATABASE);
+    let is_known = if words.eat("ALTER DATABASE ") || words.eat("COMMENT ON DATABASE ") {
+        has_name(words)
+    } else if words.eat("ALTER ROLE ") {
+        words.name()?;
+        words.eat(" IN DATABASE ") && has_name(words)
+    } else if words.eat("SECURITY LABEL FOR ") {
+        words.name()?;
+        words.eat(" ON DATABASE ") && has_name(words)
+    } else if words.eat("GRANT ") || words.eat("REVOKE ") {
+        let end = words
+            .0
+            .iter()
+            .position(|byte| !byte.is_ascii_uppercase() && *byte != b' ')?;
+        let (before, rest) = words.0.split_at(end);
+        before.ends_with(b" ON DATABASE ") && has_name(Words(rest))
+    } else {
+        // Without a variable: the comment of schema public, partitions that are being detached (until 0.2 as a plain
+        // statement), and who grants.
+        return [
+            "COMMENT ON SCHEMA public IS NULL",
+            "DO '",
+            "DO E'",
+            "ALTER TABLE ONLY ",
+            "SET SESSION AUTHORIZATION ",
+            "RESET SESSION AUTHORIZATION",
+        ]
+        .iter()
+        .any(|start| text.starts_with(start.as_bytes()))
+        .then(|| text.to_vec());
+    };
+    // The variable follows what is known by now: it is the first one, and not in a name or a string.
+    let at = memchr::memmem::find(text, DATABASE.as_bytes()).filter(|_| is_known)?;
+    let (before, rest) = (&text[..at], &text[at + DATABASE.len()..]);
+    Some([before, &ident(database), rest].concat())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    const NAME: &[u8] = b"a \"b\";\n:\"dbname\"";
+    const QUOTED: &str = "\"a \"\"b\"\";\n:\"\"dbname\"\"\"";
+
+    fn put(text: &str) -> Vec<String> {
+        let all = statements("database.sql", text.as_bytes(), NAME).unwrap();
+        let texts = all
+            .into_iter()
+            .map(|(_, text)| String::from_utf8(text).unwrap());
+        texts.collect()
+    }
+
+    #[test]
+    fn only_the_variable_is_replaced() {
+        for (before, after) in [
+            ("ALTER DATABASE ", " OWNER TO \"it;s\""),
+            ("COMMENT ON DATABASE ", " IS E'it''s \\\\ :\"dbname\"; \n'"),
+            ("ALTER DATABASE ", " SET search_path TO ':\"dbname\"', 'a;'"),
+            ("ALTER ROLE \"x:\" IN DATABASE ", " SET a TO '1'"),
+            (
+                "GRANT CONNECT ON DATABASE ",
+                " TO \":\"\"dbname\"\"\" WITH GRANT OPTION",
+            ),
+            ("REVOKE ALL ON DATABASE ", " FROM PUBLIC"),
+            ("SECURITY LABEL FOR p ON DATABASE ", " IS ':\"dbname\"'"),
+        ] {
+            let text = format!("-- comment\n\n{before}:\"dbname\"{after};\n");
+            assert_eq!(put(&text), [format!("{before}{QUOTED}{after}")]);
+        }
+    }
+
+    #[test]
+    fn a_role_that_is_called_like_the_variable_is_none() {
+        let text = "ALTER ROLE \":\"\"dbname\"\"\" IN DATABASE :\"dbname\" SET a TO '1';\n";
+        let expected = format!("ALTER ROLE \":\"\"dbname\"\"\" IN DATABASE {QUOTED} SET a TO '1'");
+        assert_eq!(put(text), [expected]);
+    }
+
+    #[test]
+    fn who_grants_stays_around_the_grant() {
+        let text = "SET SESSION AUTHORIZATION b; GRANT CREATE ON DATABASE :\"dbname\" TO c; RESET SESSION AUTHORIZATION;\n\
+            COMMENT ON SCHEMA public IS NULL;\nDO 'BEGIN IF x THEN y; END IF; END';\n";
+        assert_eq!(put(text).len(), 5);
+    }
+
+    #[test]
+    fn what_is_not_ours_is_refused() {
+        for text in [
+            "DROP DATABASE :\"dbname\";",
+            "ALTER DATABASE other SET a TO '1';",
+            "ALTER SYSTEM SET a = '1';",
+            "GRANT a TO b;",
+            "\\! id\n",
+            "ALTER DATABASE :\"dbname\" SET a TO $$1$$;",
+            "ALTER ROLE a SUPERUSER;",
+            "ALTER DATABASE :\"dbname\" SET a TO '1",
+        ] {
+            let error = statements("database.sql", text.as_bytes(), b"x").unwrap_err();
+            assert!(
+                error.to_string().starts_with("database.sql:1: "),
+                "{text}: {error}"
+            );
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! The server of a target, and what is there before anything is made.
+
+use archive::metadata::{ExtensionFact, Metadata};
+use sha2::{Digest, Sha256};
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::Type;
+
+use crate::connection::Session;
+use crate::error::{Error, Result};
+use crate::quote::ident;
+
+/// NAMEDATALEN, without the byte at the end.
+const LONGEST_NAME: usize = 63;
+/// Ends the name of a database that is not complete.
+const RESTORING: &str = ".restoring";
+
+/// The target, looked at; nothing was changed.
+pub struct Found {
+    pub(super) conninfo: String,
+    /// As `--target` names it.
+    pub(super) final_name: String,
+    /// Until all is done.
+    pub(super) name: String,
+    /// It exists, and is empty.
+    pub(super) exists: bool,
+    /// A session in it, or in another database of the server.
+    pub(super) session: Session,
+    /// In which that is.
+    pub(super) beside: String,
+}
+
+impl Found {
+    /// Connects. Refuses, each with its reason: a name that cannot be one, a role that is not a superuser, a database that
+    /// is not empty, and one that an earlier restore has left.
+    pub async fn look(conninfo: &str) -> Result<Found> {
+        let final_name = name_in(conninfo)?;
+        let (session, exists, beside) = connect(conninfo, &final_name).await?;
+        ensure_superuser(&session).await?;
+        let name = if exists {
+            ensure_empty(&session, &final_name).await?;
+            final_name.clone()
+        } else {
+            name_until_complete(&final_name)
+        };
+        let found = Found {
+            conninfo: conninfo.to_owned(),
+            final_name,
+            name,
+            exists,
+            session,
+            beside,
+        };
+        if !exists {
+            found.ensure_nothing_left_over().await?;
+        }
+        Ok(found)
+    }
+
+    /// A session on its server, for questions (what time is meant) and for the dry run; client_encoding is UTF8.
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// Names the extensions that the server does not offer, before anything is made.
+    pub async fn ensure_extensions(&self, metadata: &Metadata) -> Result<()> {
+        const OFFERED: &str = "SELECT name::text FROM pg_catalog.pg_available_extensions";
+        let rows = self.session.client.query_typed(OFFERED, &[]).await?;
+        let offered: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+        let missing = missing(&metadata.source.extensions, &offered);
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let message = format!(
+            "the server does not offer the extension {}",
+            missing.join(", the extension ")
+        );
+        Err(Error::failed(
+            message,
+            "Install what provides it on the target's server; nothing was changed there.",
+        ))
+    }
+
+    async fn ensure_nothing_left_over(&self) -> Result<()> {
+        if !is_there(&self.session, &self.name).await? {
+            return Ok(());
+        }
+        let message = format!(
+            "an earlier restore has left the database \"{}\", or another one is running",
+            self.name
+        );
+        Err(Error::failed(
+            message,
+            format!("If none is running: {}", drop_statement(&self.name)),
+        ))
+    }
+}
+
+/// Those that are not offered, in the versions of the source as far as a name says it.
+fn missing(needed: &[ExtensionFact], offered: &[String]) -> Vec<String> {
+    let is_missing = |extension: &&ExtensionFact| {
+        extension.name != "pg_incrbackup" && !offered.contains(&extension.name)
+    };
+    let missing = needed.iter().filter(is_missing);
+    missing
+        .map(|it| format!("\"{}\" (version {} at the source)", it.name, it.version))
+        .collect()
+}
+
+/// Removes a target that is not complete.
+pub fn drop_statement(database: &str) -> String {
+    let name = ident(database.as_bytes());
+    format!("DROP DATABASE {};", String::from_utf8_lossy(&name))
+}
+
+/// The database of a connection string.
+fn name_in(conninfo: &str) -> Result<String> {
+    const EXAMPLE: &str = "For example --target \"host=/tmp dbname=shop_restored\".";
+    let name = Session::named_database(conninfo)?.unwrap_or_default();
+    if name.is_empty() {
+        return Err(Error::wrong_use(
+            "--target does not name a database (dbname=...)",
+            EXAMPLE,
+        ));
+    }
+    if name.len() > LONGEST_NAME {
+        let message =
+            format!("the name of the target database is longer than {LONGEST_NAME} bytes");
+        return Err(Error::wrong_use(message, "PostgreSQL would truncate it."));
+    }
+    Ok(name)
+}
+
+/// A session in the database, or beside it; whether the database exists; where the session is.
+async fn connect(conninfo: &str, name: &str) -> Result<(Session, bool, String)> {
+    let refusal = match Session::open(conninfo, None).await {
+        Ok(session) => return Ok((session, true, name.to_owned())),
+        Err(error) => error,
+    };
+    let is_missing = matches!(&refusal, Error::Server(error) if error.code() == Some(&SqlState::UNDEFINED_DATABASE));
+    if !is_missing {
+        return Err(refusal);
+    }
+    for other in ["postgres", "template1"] {
+        if let Ok(session) = Session::open(conninfo, Some(other)).await {
+            return Ok((session, false, other.to_owned()));
+        }
+    }
+    let hint = "To create it, the program connects to the database postgres or template1; or create an empty one yourself.";
+    Err(Error::failed(format!("could not connect: {refusal}"), hint))
+}
+
+async fn ensure_superuser(session: &Session) -> Result<()> {
+    let query = "SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user";
+    let rows = session.client.query_typed(query, &[]).await?;
+    if rows.first().is_some_and(|row| row.get(0)) {
+        return Ok(());
+    }
+    let message = "the role of --target is not a superuser";
+    Err(Error::failed(
+        message,
+        "Connect as a superuser: a restore sets session_replication_role, owners and roles.",
+    ))
+}
+
+pub(super) async fn is_there(session: &Session, database: &str) -> Result<bool> {
+    let query = "SELECT FROM pg_catalog.pg_database WHERE datname = $1";
+    let rows = session
+        .client
+        .query_typed(query, &[(&database, Type::NAME)])
+        .await?;
+    Ok(!rows.is_empty())
+}
+
+/// What template0 has, and extension plpgsql, is no object of a user.
+const OBJECTS: &str = "SELECT count(*) FROM (
+    SELECT 'pg_class'::regclass, oid FROM pg_class WHERE relnamespace::regnamespace::text !~ '^pg_'
+    UNION ALL SELECT 'pg_namespace'::regclass, oid FROM pg_namespace WHERE nspname !~ '^pg_'
+    UNION ALL SELECT 'pg_proc'::regclass, oid FROM pg_proc WHERE pronamespace::regnamespace::text !~ '^pg_temp_'
+    UNION ALL SELECT 'pg_type'::regclass, oid FROM pg_type WHERE typnamespace::regnamespace::text !~ '^pg_'
+    UNION ALL SELECT 'pg_operator'::regclass, oid FROM pg_operator
+    UNION ALL SELECT 'pg_extension'::regclass, oid FROM pg_extension WHERE extname <> 'plpgsql'
+    UNION ALL SELECT 'pg_event_trigger'::regclass, oid FROM pg_event_trigger
+    UNION ALL SELECT 'pg_publication'::regclass, oid FROM pg_publication
+    UNION ALL SELECT 'pg_foreign_data_wrapper'::regclass, oid FROM pg_foreign_data_wrapper
+    UNION ALL SELECT 'pg_largeobject_metadata'::regclass, oid FROM pg_largeobject_metadata
+) AS present (class, id)
+WHERE id >= 16384 AND NOT EXISTS (SELECT FROM pg_depend, pg_extension AS e
+    WHERE classid = class AND objid = id AND deptype = 'e' AND refobjid = e.oid AND extname = 'plpgsql')";
+
+async fn ensure_empty(session: &Session, name: &str) -> Result<()> {
+    let rows = session.client.query_typed(OBJECTS, &[]).await?;
+    let count: i64 = rows[0].get(0);
+    if count == 0 {
+        return Ok(());
+    }
+    let message = format!("the target database \"{name}\" is not empty: it has {count} objects");
+    Err(Error::failed(
+        message,
+        "Name a database that does not exist (it is created), or an empty one.",
+    ))
+}
+
+/// A truncated name includes a checksum, so that two of them do not meet.
+fn name_until_complete(name: &str) -> String {
+    const ROOM: usize = LONGEST_NAME - RESTORING.len();
+    if name.len() <= ROOM {
+        return format!("{name}{RESTORING}");
+    }
+    // That of restore.sh, which computes it of a line.
+    let sum = Sha256::digest(format!("{name}\n"));
+    let sum: String = sum
+        .iter()
+        .take(4)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let kept = &name.as_bytes()[..ROOM - 9];
+    let end = kept.iter().rposition(u8::is_ascii).map_or(0, |at| at + 1);
+    let kept = String::from_utf8_lossy(&kept[..end]);
+    format!("{kept}.{sum}{RESTORING}")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_until_complete_is_that_of_restore_sh_and_never_too_long() {
+        assert_eq!(name_until_complete("shop"), "shop.restoring");
+        assert_eq!(
+            name_until_complete(&"a".repeat(53)),
+            "a".repeat(53) + ".restoring"
+        );
+        // echo aaa…(54) | sha256sum | cut -c 1-8
+        let long = name_until_complete(&"a".repeat(54));
+        assert_eq!(long, "a".repeat(44) + ".6c15ca09.restoring");
+        let umlauts = name_until_complete(&"ä".repeat(31));
+        assert!(
+            umlauts.starts_with('.') && umlauts.ends_with(RESTORING),
+            "{umlauts}"
+        );
+        assert_ne!(long, name_until_complete(&"a".repeat(55)));
+        assert_eq!(name_until_complete(&"b".repeat(63)).len(), 63);
+    }
+
+    #[test]
+    fn a_connection_string_must_name_a_database_that_can_exist() {
+        assert_eq!(name_in("host=/tmp dbname='it\\'s'").unwrap(), "it's");
+        assert_eq!(
+            name_in("postgresql://h/a%20b?connect_timeout=3").unwrap(),
+            "a b"
+        );
+        assert_eq!(name_in("shop").unwrap(), "shop");
+        for conninfo in ["host=/tmp", "dbname=''", "", "no=keyword"] {
+            assert!(name_in(conninfo).is_err(), "{conninfo}");
+        }
+        assert!(name_in(&format!("dbname={}", "ä".repeat(32))).is_err());
+    }
+
+    #[test]
+    fn every_missing_extension_is_named_except_ours() {
+        let fact = |name: &str| ExtensionFact {
+            name: name.into(),
+            version: "1.2".into(),
+            schema: "public".into(),
+        };
+        let needed = ["plpgsql", "pg_incrbackup", "postgis", "hstore"].map(fact);
+        let missing = missing(&needed, &["plpgsql".into(), "hstore".into()]);
+        assert_eq!(missing, ["\"postgis\" (version 1.2 at the source)"]);
+    }
+
+    #[test]
+    fn the_statement_that_removes_it_quotes_the_name() {
+        assert_eq!(drop_statement("a\"; b"), "DROP DATABASE \"a\"\"; b\";");
+    }
+}

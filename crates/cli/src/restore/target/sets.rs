@@ -1,0 +1,259 @@
+//! Roles, tablespaces and the database itself over time: the sets of globals, and the facts in the segments.
+//!
+//! Changes by sessions in other databases to roles, and to this database (ALTER DATABASE, GRANT, COMMENT), are in no
+//! segment: each set of globals is executed at its place, between the last commit that it may include and the next, so
+//! that the following segments find its effects.
+
+use std::sync::Arc;
+
+use archive::segment::ClusterFact;
+use archive::storage::{self, Storage};
+use tokio_postgres::types::{ToSql, Type};
+
+use super::database::{self, Doors};
+use super::globals_sql::GlobalsSql;
+use super::needs::{Known, Rename};
+use super::read::{file_of, DATABASE_SQL};
+use super::roles::Made;
+use crate::connection::{Raw, Session};
+use crate::error::{Error, Result};
+use crate::quote::{array, ident, shown};
+use crate::restore::plan::Plan;
+use crate::restore::replay::effects::{Boxed, Globals};
+
+/// Follows them in the session of the replay.
+pub struct Sets {
+    storage: Arc<dyn Storage>,
+    plan: Arc<Plan>,
+    /// As of the base, and of each later set; none without `--globals`.
+    globals: Vec<GlobalsSql>,
+    renames: Vec<Rename>,
+    made: String,
+    /// Something can change that this restore made.
+    is_followed: bool,
+    pub(super) doors: Doors,
+}
+
+impl Sets {
+    pub(super) fn new(
+        storage: Arc<dyn Storage>,
+        plan: Arc<Plan>,
+        known: Known<'_>,
+        made: &Made,
+        doors: Doors,
+    ) -> Sets {
+        let is_followed = !made.ids.is_empty() || known.with_globals || !known.renames.is_empty();
+        Sets {
+            storage,
+            plan,
+            globals: if known.with_globals {
+                known.globals
+            } else {
+                Vec::new()
+            },
+            renames: known.renames,
+            made: made.ids.join(" "),
+            is_followed,
+            doors,
+        }
+    }
+
+    /// Makes the functions and the state in a session, whose client_encoding is that of the names.
+    pub async fn prepare(&self, session: &Session) -> Result<()> {
+        const STATE: &str = "SELECT pg_catalog.set_config('incr_restore.made', $1, false), \
+            pg_catalog.set_config('incr_restore.renames', coalesce(pg_catalog.jsonb_agg(\
+                pg_catalog.jsonb_build_array(number, old, new) ORDER BY n), '[]')::text, false) \
+            FROM ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4)) \
+                WITH ORDINALITY AS renamed (number, old, new, n)";
+        let client = &session.client;
+        for functions in [
+            include_str!("globals.sql"),
+            include_str!("follow.sql"),
+            include_str!("../base/functions.sql"),
+        ] {
+            client.batch_execute(functions).await?;
+        }
+        let numbers: Vec<i32> = self
+            .renames
+            .iter()
+            .map(|it| i32::try_from(it.set).unwrap_or(i32::MAX))
+            .collect();
+        let names =
+            |of: fn(&Rename) -> &Vec<u8>| array(&self.renames.iter().map(of).collect::<Vec<_>>());
+        let (old, new) = (names(|it| &it.old), names(|it| &it.new));
+        let values: [(&(dyn ToSql + Sync), Type); 4] = [
+            (&self.made, Type::TEXT),
+            (&numbers, Type::INT4_ARRAY),
+            (&Raw(&old), Type::TEXT_ARRAY),
+            (&Raw(&new), Type::TEXT_ARRAY),
+        ];
+        client.query_typed(STATE, &values).await?;
+        Ok(())
+    }
+
+    /// With `--globals`: roles and tablespaces as they were at the base.
+    pub(super) async fn apply_first(&self, session: &Session) -> Result<()> {
+        match self.globals.first() {
+            Some(globals) => self.apply_globals(session, globals, true).await,
+            None => Ok(()),
+        }
+    }
+
+    /// The properties of the database that the base has.
+    pub async fn apply_base(&mut self, session: &Session) -> Result<()> {
+        let directory = self.plan.base.directory();
+        let file = self.plan.chain.file(&format!("{directory}/{DATABASE_SQL}"));
+        self.apply_database(session, &file, false).await
+    }
+
+    async fn apply_set(&mut self, session: &Session, count: usize) -> Result<()> {
+        let client = &session.client;
+        client.batch_execute("BEGIN").await?;
+        let number = i32::try_from(count).unwrap_or(i32::MAX);
+        let renamed = "SELECT pg_temp.incr_renamed($1)";
+        client
+            .query_typed(renamed, &[(&number, Type::INT4)])
+            .await?;
+        if let Some(globals) = self.globals.get(count) {
+            self.apply_globals(session, globals, false).await?;
+        }
+        client.batch_execute("COMMIT").await?;
+        let Some(set) = count
+            .checked_sub(1)
+            .and_then(|at| self.plan.later_globals.get(at))
+        else {
+            return Ok(());
+        };
+        let file = file_of(&self.plan, set, DATABASE_SQL);
+        self.apply_database(session, &file, true).await
+    }
+
+    async fn apply_database(
+        &mut self,
+        session: &Session,
+        file: &str,
+        is_later: bool,
+    ) -> Result<()> {
+        let Some(text) = storage::read(&*self.storage, file)? else {
+            return Ok(());
+        };
+        let place = self.storage.place(file);
+        database::apply(session, &mut self.doors, &place, &text, is_later).await
+    }
+
+    async fn apply_globals(
+        &self,
+        session: &Session,
+        globals: &GlobalsSql,
+        is_first: bool,
+    ) -> Result<()> {
+        if globals.said.is_empty() {
+            return Ok(());
+        }
+        let said = || globals.said.iter();
+        let kinds = array(&said().map(|it| it.kind.word()).collect::<Vec<_>>());
+        let subjects = array(&said().map(|it| &it.subject).collect::<Vec<_>>());
+        let others = array(&said().map(|it| &it.other).collect::<Vec<_>>());
+        let grantors = array(&said().map(|it| &it.grantor).collect::<Vec<_>>());
+        let statements = array(&said().map(|it| &it.statement).collect::<Vec<_>>());
+        let values = [kinds, subjects, others, grantors, statements];
+        let raw: Vec<Raw<'_>> = values.iter().map(|value| Raw(value)).collect();
+        let mut parameters: Vec<(&(dyn ToSql + Sync), Type)> = vec![(&is_first, Type::BOOL)];
+        parameters.extend(
+            raw.iter()
+                .map(|value| (value as &(dyn ToSql + Sync), Type::TEXT_ARRAY)),
+        );
+        let call = "SELECT pg_temp.incr_globals($1, $2, $3, $4, $5, $6)";
+        session.client.query_typed(call, &parameters).await?;
+        Ok(())
+    }
+
+    /// Drops tablespaces that this restore made and that are empty now: the source emptied and dropped them, too. Not those
+    /// that `--globals` asks for. One that something is in stays.
+    pub(super) async fn drop_empty_tablespaces(&self, session: &Session) -> Result<Vec<String>> {
+        const MADE: &str =
+            "SELECT pg_catalog.textsend(spcname::text) FROM pg_catalog.pg_tablespace \
+            WHERE concat('t', oid) = ANY (pg_catalog.string_to_array($1, ' ')) ORDER BY spcname";
+        let rows = session
+            .client
+            .query_typed(MADE, &[(&self.made, Type::TEXT)])
+            .await?;
+        let wanted = self.globals.last();
+        let mut dropped = Vec::new();
+        for row in &rows {
+            let name: Vec<u8> = row.get(0);
+            if wanted.is_some_and(|it| it.spaces.iter().any(|(wanted, _)| *wanted == name)) {
+                continue;
+            }
+            let drop = [b"DROP TABLESPACE ", &ident(&name)[..]].concat();
+            if session.statement(&drop).await.is_ok() {
+                dropped.push(format!(
+                    "dropped tablespace \"{}\", which is empty",
+                    shown(&name)
+                ));
+            }
+        }
+        Ok(dropped)
+    }
+
+    async fn follow_fact(&self, session: &Session, fact: &ClusterFact) -> Result<()> {
+        let (kind, subject, object): (&str, &[u8], &[u8]) = match fact {
+            ClusterFact::Role { name, superuser } => {
+                ("role", name, if *superuser { b"on" } else { b"off" })
+            }
+            ClusterFact::Member { role, of } => ("member", role, of),
+            ClusterFact::RoleRenamed { name, to } => ("role_renamed", name, to),
+            ClusterFact::RoleDropped { name } => ("role_dropped", name, b""),
+            ClusterFact::TablespaceRenamed { name, to } => ("tablespace_renamed", name, to),
+            ClusterFact::Tablespace { .. } => return Ok(()),
+        };
+        if !self.is_followed || subject.is_empty() {
+            return Ok(());
+        }
+        let call = "SELECT pg_temp.incr_follow($1, $2, $3)";
+        let values: [(&(dyn ToSql + Sync), Type); 3] = [
+            (&kind, Type::TEXT),
+            (&Raw(subject), Type::TEXT),
+            (&Raw(object), Type::TEXT),
+        ];
+        session.client.query_typed(call, &values).await?;
+        Ok(())
+    }
+}
+
+impl Globals for Sets {
+    fn apply<'f>(&'f mut self, session: &'f Session, count: usize) -> Boxed<'f, ()> {
+        Box::pin(self.apply_set(session, count))
+    }
+
+    fn follow<'f>(&'f mut self, session: &'f Session, fact: &'f ClusterFact) -> Boxed<'f, ()> {
+        Box::pin(self.follow_fact(session, fact))
+    }
+
+    fn own<'f>(&'f mut self, session: &'f Session, statement: &'f [u8]) -> Boxed<'f, ()> {
+        Box::pin(async move {
+            let text = (&Raw(statement) as &(dyn ToSql + Sync), Type::TEXT);
+            let call = "SELECT pg_temp.incr_own($1)";
+            session
+                .client
+                .query_typed(call, &[text])
+                .await
+                .map_err(Error::from)?;
+            Ok(())
+        })
+    }
+}
+
+/// Statements of globals.sql that are not known, as warnings. Those of a set are the same in the next.
+pub fn warnings_of(globals: &[GlobalsSql]) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for (_, text) in globals.iter().flat_map(|globals| &globals.unknown) {
+        let warning = format!(
+            "globals.sql has a statement of an unknown kind, which is not executed: {text}"
+        );
+        if !warnings.contains(&warning) {
+            warnings.push(warning);
+        }
+    }
+    warnings
+}
