@@ -60,6 +60,7 @@ impl Shop {
         c.sql("CREATE TABLE orders (id int PRIMARY KEY, item text, amount int DEFAULT 1)");
         c.sql("CREATE TABLE stock (item text, left_over int)");
         c.sql("INSERT INTO stock VALUES ('tea', 11), ('mate', 5)");
+        c.sql("CREATE TABLE prices (item text PRIMARY KEY, price numeric)");
         c.sql("CREATE VIEW open_orders AS SELECT * FROM orders WHERE amount > 0");
         let transaction = "INSERT INTO orders VALUES (1, 'tea') RETURNING pg_current_xact_id()";
         let xid = c.sql(transaction);
@@ -68,6 +69,7 @@ impl Shop {
         let lsn = c.flush();
         // What somebody did by mistake, and wants back.
         c.sql("UPDATE orders SET amount = 0; DELETE FROM stock WHERE item = 'mate'");
+        c.sql("DROP TABLE prices");
         c.flush();
         let base = c.bases().remove(0);
         let base = base
