@@ -185,10 +185,12 @@ fn case_28b_role_and_path_of_the_database() {
     c.sql("SET ROLE NONE; SELECT public.incr_flush()");
     c.sql_in("postgres", "ALTER DATABASE app RESET ALL");
     c.flush();
-    let restored = c.restore(&[]).database;
-    // It has what the database had when the base was made.
-    c.sql_in("postgres", &format!("ALTER DATABASE {restored} RESET ALL"));
-    assert_identical((&c, c.database()), (&c, &restored));
+    for restored in [c.restore_by_script(&c, &[]), c.restore_by_program(&c, &[])] {
+        // It has what the database had when the base was made.
+        let reset = format!("ALTER DATABASE {} RESET ALL", restored.database);
+        c.sql_in("postgres", &reset);
+        assert_identical((&c, c.database()), (&c, &restored.database));
+    }
     assert_eq!(flags(&c), [""; 0]);
 }
 
