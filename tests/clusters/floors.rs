@@ -34,7 +34,7 @@ const FLOORS: [&str; 24] = [
 ];
 
 /// The rooms of `crates/archive/src`, the lowest first.
-const FLOORS_OF_ARCHIVE: [&str; 35] = [
+const FLOORS_OF_ARCHIVE: [&str; 36] = [
     "escape",
     "literal",
     "failpoint",
@@ -54,6 +54,7 @@ const FLOORS_OF_ARCHIVE: [&str; 35] = [
     "claim",
     "drills",
     "lock",
+    "storage",
     "manifest",
     "pins",
     "schema_note",

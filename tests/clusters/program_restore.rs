@@ -202,3 +202,48 @@ fn a_restore_that_dies_leaves_nothing_that_could_be_taken_for_the_database() {
     let count = "SELECT count(*), bool_and(NOT convalidated) FROM guarded, pg_constraint WHERE conname = 'guarded_a_check'";
     assert_eq!(restored(&c, "stopped", &skip, count), "2|t");
 }
+
+#[test]
+fn a_line_that_does_not_belong_in_the_open_segment_is_damage_and_a_torn_end_is_not() {
+    let (c, commits) = with_three_commits();
+    let incremental = c.chain_directory().join("incremental");
+    let open = fs::read_dir(&incremental)
+        .expect("it is a directory")
+        .map(|entry| entry.expect("it can be read").path())
+        .find(|path| path.extension().is_some_and(|suffix| suffix == "partial"))
+        .expect("a segment is open");
+    let text = fs::read_to_string(&open).expect("it is text");
+    let archive = c.database_directory();
+    let archive = archive.to_str().expect("the path is UTF-8");
+    c.stop();
+    let at = text.rfind("-- @").expect("it has structural lines");
+    let inserted = format!("{}DROP TABLE t;\n{}", &text[..at], &text[at..]);
+    fs::write(&open, inserted).expect("it can be written");
+    for arguments in [
+        &["restore", "--dry-run", "--archive", archive][..],
+        &["verify", "--archive", archive],
+    ] {
+        let output = program(arguments);
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        let answer = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(
+            output.status.code(),
+            Some(4),
+            "{arguments:?}: {answer}{text}"
+        );
+        assert!(
+            format!("{answer}{text}").contains("damaged at byte"),
+            "{answer}{text}"
+        );
+    }
+    // What a crash leaves: half a transaction.
+    let (xid, _) = &commits[2];
+    let half = text
+        .find(&format!("transaction xid={xid} "))
+        .expect("it is there")
+        + 60;
+    fs::write(&open, &text[..half]).expect("it can be written");
+    let output = program(&["verify", "--archive", archive]);
+    assert!(output.status.success(), "{output:?}");
+    c.start();
+}

@@ -1,10 +1,13 @@
 //! The lock between readers of the archive and removal of files.
 
 use std::fs::File;
+use std::io;
+use std::path::Path;
 
 use rustix::fs::{flock, FlockOperation};
 use rustix::io::Errno;
 
+use crate::durable;
 use crate::error::{Error, Result};
 use crate::layout::DatabaseDir;
 use crate::pause::{going_on, lock_shared, Pause};
@@ -44,4 +47,29 @@ impl Lock {
 
 fn open(database: &DatabaseDir) -> Result<File> {
     File::open(database.path()).map_err(Error::io("open", database.path()))
+}
+
+/// An open file, locked against those that append to it until it is dropped; `None` if there is none.
+pub(crate) fn at_rest<E: From<Error>>(
+    path: &Path,
+    between: &mut dyn FnMut() -> std::result::Result<(), E>,
+) -> std::result::Result<Option<File>, E> {
+    loop {
+        match durable::open_to_read(path) {
+            Ok(file) => {
+                lock_shared(&file, between)?
+                    .map_err(|errno| Error::io("lock", path)(errno.into()))?;
+                // It may have been replaced during the wait.
+                if durable::is_at(&file, path)? {
+                    return Ok(Some(file));
+                }
+            }
+            Err(error)
+                if error.io_error().map(io::Error::kind) == Some(io::ErrorKind::NotFound) =>
+            {
+                return Ok(None);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
 }

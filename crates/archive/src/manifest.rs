@@ -32,7 +32,6 @@ use crate::time::{self, Time};
 
 pub use expired::expire;
 pub use parts::{in_parts, is_part, joined};
-pub(crate) use strictly::at_rest;
 pub use strictly::{parse_strictly, read_stored, read_strictly};
 
 /// The subject of a line.

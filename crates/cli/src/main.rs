@@ -1,7 +1,8 @@
 //! The program `pg_incrbackup`: what an archive holds, whether it is sound, and the way back.
 //!
-//! It needs the files of an archive, or a running server that reads them for it, and no library of PostgreSQL. To a
-//! server it sends one statement per protocol message, so that no text can hide a second one.
+//! It needs the files of an archive, or a running server that reads them for it, and no library of PostgreSQL. What it
+//! sends to a server is never parsed by anything but the server: a statement is one protocol message, an entry of a dump
+//! is one too, and row changes of one shape are the arguments of one call.
 //!
 //! | room | what it does |
 //! | --- | --- |

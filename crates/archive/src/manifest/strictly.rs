@@ -1,16 +1,14 @@
 //! A manifest that nobody is writing to, whose lines must be exactly as they were written.
 
 use std::collections::HashSet;
-use std::fs::File;
-use std::path::Path;
 
-use super::{content, is_missing, joined, parse, parts, Entry, Manifest};
-use crate::durable;
+use super::{content, joined, parse, parts, Entry, Manifest};
 use crate::error::{Error, Result};
 use crate::layout::names::MANIFEST;
 use crate::layout::ChainDir;
+use crate::lock::at_rest;
 use crate::lsn::Lsn;
-use crate::pause::{lock_shared, Pause};
+use crate::pause::Pause;
 use crate::storage::Storage;
 
 /// Reads all lines while no process is appending, and checks that they are as written ([`parse_strictly`]). `between` is
@@ -34,27 +32,6 @@ pub fn read_stored(storage: &dyn Storage, chain: &str, pause: Pause) -> Result<M
                 bytes.unwrap_or_default(),
                 &others,
             )));
-        }
-    }
-}
-
-/// An open file, locked against those that append to it until it is dropped; `None` if there is none.
-pub(crate) fn at_rest<E: From<Error>>(
-    path: &Path,
-    between: &mut dyn FnMut() -> std::result::Result<(), E>,
-) -> std::result::Result<Option<File>, E> {
-    loop {
-        match durable::open_to_read(path) {
-            Ok(file) => {
-                lock_shared(&file, between)?
-                    .map_err(|errno| Error::io("lock", path)(errno.into()))?;
-                // It may have been replaced during the wait.
-                if durable::is_at(&file, path)? {
-                    return Ok(Some(file));
-                }
-            }
-            Err(error) if is_missing(&error) => return Ok(None),
-            Err(error) => return Err(error.into()),
         }
     }
 }

@@ -63,7 +63,14 @@ pub enum Event {
     Footer(Footer),
     /// Not what the writer writes, or an unexpected end: the last event. `offset` is after the last complete
     /// transaction, sequences block or position (0: none).
-    Torn { offset: u64, at: u64, why: String },
+    Torn {
+        offset: u64,
+        at: u64,
+        why: String,
+        /// The file breaks off there, or goes on with what a lost page is read as: what a crash leaves of an open
+        /// segment. Otherwise something else stands in the place.
+        is_cut: bool,
+    },
 }
 
 /// The kind of a line, for a reader of its text.
@@ -163,11 +170,12 @@ impl<R: Read> Scanner<R> {
         }
         self.number += 1;
         self.offset += self.line.length + u64::from(self.line.has_newline);
-        let result = match self.line.flaw() {
-            Some(flaw) => Err(flaw.to_owned()),
-            None => self.take_line(start),
+        let event = match self.line.flaw() {
+            Some(flaw) => Some(self.torn(start, flaw.to_owned(), true)),
+            None => self
+                .take_line(start)
+                .unwrap_or_else(|why| Some(self.torn(start, why, false))),
         };
-        let event = result.unwrap_or_else(|why| Some(self.torn(start, why)));
         Ok(Some((self.part, event)))
     }
 
@@ -212,16 +220,17 @@ impl<R: Read> Scanner<R> {
                 self.state = State::Done;
                 None
             }
-            _ => Some(self.torn(self.offset, "unexpected end of file".to_owned())),
+            _ => Some(self.torn(self.offset, "unexpected end of file".to_owned(), true)),
         }
     }
 
-    fn torn(&mut self, at: u64, why: String) -> Event {
+    fn torn(&mut self, at: u64, why: String, is_cut: bool) -> Event {
         self.state = State::Done;
         Event::Torn {
             offset: self.complete,
             at,
             why,
+            is_cut,
         }
     }
 

@@ -65,6 +65,8 @@ pub struct Summary {
     pub size: u64,
     /// Where and why the content is not valid.
     pub torn: Option<(u64, String)>,
+    /// It only breaks off there, as an open segment does after a crash.
+    pub is_cut: bool,
     /// The first contradiction between complete lines: order, counts.
     pub contradiction: Option<String>,
 }
@@ -113,7 +115,12 @@ impl Summary {
                 Event::Ddl { .. } | Event::Effect(_) => {}
                 Event::Words(_) | Event::Unhandled { .. } => {}
                 Event::Footer(found) => footer = Some(found),
-                Event::Torn { at, why, .. } => summary.torn = Some((at, why)),
+                Event::Torn {
+                    at, why, is_cut, ..
+                } => {
+                    summary.torn = Some((at, why));
+                    summary.is_cut = is_cut;
+                }
             }
             if summary.header.is_some() && summary.tally.end_lsn <= confirmed {
                 summary.proven = scanner.complete_offset();

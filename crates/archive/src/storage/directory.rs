@@ -10,8 +10,7 @@ use super::{Item, Storage};
 use crate::durable;
 use crate::error::{Error, Result};
 use crate::layout::DatabaseDir;
-use crate::lock::Lock;
-use crate::manifest;
+use crate::lock::{at_rest, Lock};
 use crate::pause::{going_on, Pause};
 
 /// The directory of a database. Symbolic links below it are not followed: nothing outside of it is read.
@@ -98,8 +97,7 @@ impl Storage for Directory {
     }
 
     fn read_at_rest(&self, file: &str, pause: Pause) -> Result<Option<Vec<u8>>> {
-        let Some(_lock) = manifest::at_rest::<Error>(&self.path_of(file), &mut going_on(pause))?
-        else {
+        let Some(_lock) = at_rest::<Error>(&self.path_of(file), &mut going_on(pause))? else {
             return Ok(None);
         };
         super::read(self, file)

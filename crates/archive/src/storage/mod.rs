@@ -12,10 +12,8 @@ pub(crate) use directory::open_below;
 pub use directory::Directory;
 
 use crate::error::Result;
-use crate::layout::Stored;
 use crate::lock::Lock;
 use crate::pause::Pause;
-use crate::segment::source;
 
 /// The files of one database's archive. Files may be added, closed (renamed), compressed and removed while they are read.
 pub trait Storage: Send + Sync {
@@ -76,28 +74,29 @@ pub fn read(storage: &dyn Storage, file: &str) -> Result<Option<Vec<u8>>> {
     Ok(Some(bytes))
 }
 
-/// The uncompressed bytes of a segment in one of its forms; `None` if it is not there in this one.
-pub fn open_segment(
-    storage: &dyn Storage,
-    file: &str,
-    stored: Stored,
-) -> Result<Option<Box<dyn Read + Send>>> {
-    let Some(input) = storage.open(file, 0)? else {
-        return Ok(None);
-    };
-    let source = source::decode(input, stored).map_err(failed("decompress", storage, file))?;
-    Ok(Some(Box::new(source)))
-}
-
-/// Adds the file and the action to an error of the operating system, or of a connection.
+/// Adds the file and the action to an error of the operating system, or of a connection; what cannot be decompressed is
+/// damaged.
 pub fn failed<'a>(
     action: &'static str,
     storage: &'a dyn Storage,
     file: &'a str,
 ) -> impl FnOnce(io::Error) -> crate::Error + 'a {
-    move |source| crate::Error::Io {
-        action,
-        path: storage.place(file).into(),
-        source,
+    move |source| {
+        let path = storage.place(file).into();
+        match source.kind() {
+            // Of a decoder, for bytes that no encoder has written.
+            io::ErrorKind::InvalidData
+            | io::ErrorKind::InvalidInput
+            | io::ErrorKind::UnexpectedEof => crate::Error::Damaged {
+                path,
+                offset: 0,
+                why: source.to_string(),
+            },
+            _ => crate::Error::Io {
+                action,
+                path,
+                source,
+            },
+        }
     }
 }

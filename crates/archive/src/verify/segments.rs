@@ -120,7 +120,11 @@ impl ChainCheck<'_> {
             }
         };
         let is_open = stored == Stored::Partial;
-        if let Some((at, why)) = summary.torn.as_ref().filter(|_| !is_open) {
+        if let Some((at, why)) = summary
+            .torn
+            .as_ref()
+            .filter(|_| !(is_open && summary.is_cut))
+        {
             self.found(&file, format!("damaged at byte {at}: {why}"));
         }
         if let Some(why) = &summary.contradiction {

@@ -129,6 +129,18 @@ impl Report {
         for note in &target.made.notes {
             self.say(note);
         }
+        if !target.made.kept.is_empty() {
+            let kept: Vec<String> = target
+                .made
+                .kept
+                .iter()
+                .map(|role| quote::shown(role))
+                .collect();
+            self.say(&format!(
+                "left as they are, since they were there before: roles {}",
+                kept.join(", ")
+            ));
+        }
     }
 
     /// A phase begins, of so many bytes.

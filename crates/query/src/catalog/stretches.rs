@@ -1,7 +1,7 @@
 //! Which moments of a chain can be restored: stretches, the gaps between them, and what was lost within.
 
 use archive::flags::Flagged;
-use archive::segment::{Event, Scanner};
+use archive::segment::{source, Event, Scanner};
 use archive::storage::{self, Storage};
 use archive::time::Time;
 use archive::{Lsn, Result};
@@ -53,7 +53,7 @@ impl Extent {
     /// Reads the segment; `None` if it is gone, or torn in its header.
     pub fn of(storage: &dyn Storage, chain: &Chain, segment: &Segment) -> Result<Option<Extent>> {
         let file = chain.file(&segment.file());
-        let Some(input) = storage::open_segment(storage, &file, segment.stored)? else {
+        let Some(input) = source::open_stored(storage, &file, segment.stored)? else {
             return Ok(None);
         };
         let mut scanner = Scanner::new(input);

@@ -1,6 +1,6 @@
 //! Where the transaction is that a moment is given by.
 
-use archive::segment::{Event, Part, Scanner};
+use archive::segment::{source, Event, Part, Scanner};
 use archive::storage::{self, Storage};
 use archive::time::{iso, Time};
 use archive::Lsn;
@@ -73,7 +73,7 @@ fn last_of(
     moment: &Moment,
 ) -> Result<Option<Commit>> {
     let file = chain.file(&segment.file());
-    let Some(input) = storage::open_segment(storage, &file, segment.stored)? else {
+    let Some(input) = source::open_stored(storage, &file, segment.stored)? else {
         return Ok(None);
     };
     let mut scanner = Scanner::new(input);

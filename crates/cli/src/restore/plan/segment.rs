@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use archive::checksum::Hashing;
 use archive::layout::Stored;
-use archive::segment::{ClusterFact, Event, Header, Lost, Scanner};
+use archive::segment::{source, ClusterFact, Event, Header, Lost, Scanner};
 use archive::storage::{self, Storage};
 use archive::time::Time;
 use archive::Lsn;
@@ -33,6 +33,8 @@ pub struct Facts {
     pub found: Found,
     /// Where and why the content is not valid.
     pub torn: Option<(u64, String)>,
+    /// It only breaks off there.
+    pub is_cut: bool,
 }
 
 /// Where the requested time is in the segments so far.
@@ -109,7 +111,7 @@ pub fn read(
     needs: &mut Needs,
 ) -> Result<Facts> {
     let file = chain.file(&segment.file());
-    let Some(input) = storage::open_segment(storage, &file, segment.stored)? else {
+    let Some(input) = source::open_stored(storage, &file, segment.stored)? else {
         let message = format!("{} has gone since it was listed", storage.place(&file));
         let hint = "It was closed, compressed, or removed by retention meanwhile: try again.";
         return Err(Error::failed(message, hint));
@@ -169,7 +171,12 @@ pub fn read(
                 }
             }
             Event::Footer(read) => footer = Some(read),
-            Event::Torn { at, why, .. } => facts.torn = Some((at, why)),
+            Event::Torn {
+                at, why, is_cut, ..
+            } => {
+                facts.torn = Some((at, why));
+                facts.is_cut = is_cut;
+            }
             Event::Sequences { .. }
             | Event::Words(_)
             | Event::Effect(_)
@@ -188,9 +195,9 @@ pub fn read(
 }
 
 impl Facts {
-    /// An open segment may end in the middle of a transaction; any other must be whole.
+    /// An open segment may break off in the middle of a transaction; any other must be whole.
     pub fn ensure_whole(&self, storage: &dyn Storage, file: &str, stored: Stored) -> Result<()> {
-        if stored == Stored::Partial {
+        if stored == Stored::Partial && (self.torn.is_none() || self.is_cut) {
             return Ok(());
         }
         let place = storage.place(file);

@@ -156,7 +156,12 @@ pub(super) async fn run(session: &Session, block: &DdlBlock<'_>) -> Result<()> {
     if !block.before.is_empty() {
         session.script(block.before).await?;
     }
-    session.statement(block.statement).await?;
+    // In segments of versions before 0.3.0 statements of ours may follow that of the user.
+    if memmem::find(block.statement, b"\n; ").is_some() {
+        session.script(block.statement).await?;
+    } else {
+        session.statement(block.statement).await?;
+    }
     if !block.after.is_empty() {
         session.script(block.after).await?;
     }

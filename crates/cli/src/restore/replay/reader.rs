@@ -4,7 +4,7 @@ use std::io::{self, Read};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 
-use archive::segment::{ClusterFact, Effect, Event, Header, Part, Scanner};
+use archive::segment::{source, ClusterFact, Effect, Event, Header, Part, Scanner};
 use archive::storage::{self, Storage};
 use archive::time::Time;
 use archive::Lsn;
@@ -157,7 +157,7 @@ impl Reading {
     fn segment(&mut self, segment: &Segment) -> Result<std::result::Result<(), Stopped>> {
         let file = self.plan.chain.file(&segment.file());
         let storage = Arc::clone(&self.storage);
-        let input = storage::open_segment(&*storage, &file, segment.stored)?;
+        let input = source::open_stored(&*storage, &file, segment.stored)?;
         let Some(input) = input else {
             let message = format!("{} has gone since it was checked", storage.place(&file));
             let hint = "It was closed, compressed, or removed by retention meanwhile: try again.";

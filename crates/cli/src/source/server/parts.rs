@@ -4,7 +4,7 @@ use std::io::{self, Read};
 use std::sync::mpsc::Receiver;
 
 use archive::layout::{SegmentName, Stored};
-use archive::storage;
+use archive::segment::source;
 
 use super::{wait, Answer, Server};
 
@@ -70,7 +70,7 @@ impl Parts {
             let forms = [Stored::Plain, Stored::Gzip, Stored::Zstd];
             for stored in forms.into_iter().filter(|stored| *stored != before) {
                 let file = format!("{}/{}", name.0, segment.file(stored));
-                let found = storage::open_segment(&self.server, &file, stored);
+                let found = source::open_stored(&self.server, &file, stored);
                 if let Some(mut text) = found.map_err(io::Error::other)? {
                     let skipped = io::copy(&mut (&mut text).take(self.offset), &mut io::sink())?;
                     if skipped == self.offset {
