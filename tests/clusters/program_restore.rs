@@ -247,3 +247,21 @@ fn a_line_that_does_not_belong_in_the_open_segment_is_damage_and_a_torn_end_is_n
     assert!(output.status.success(), "{output:?}");
     c.start();
 }
+
+#[test]
+fn nothing_is_lost_between_segments() {
+    let c = Cluster::backed_up();
+    c.sql("CREATE TABLE t (a int PRIMARY KEY, b text); INSERT INTO t SELECT generate_series(1, 100), 'x'");
+    // Rows of one shape wait for each other, however many transactions and segments they are in.
+    for a in 1..=3 {
+        c.sql(&format!(
+            "UPDATE t SET b = 'y' WHERE a = {a}; UPDATE t SET b = 'z' WHERE a = 10 * {a}"
+        ));
+        c.sql("SELECT incr_rotate()");
+        for row in 1..=30 {
+            c.sql(&format!("UPDATE t SET b = 'w{a}' WHERE a = 30 + {row}"));
+        }
+        c.sql("SELECT incr_rotate()");
+    }
+    c.assert_restores();
+}

@@ -29,6 +29,7 @@ use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
+use archive::segment::Header;
 use archive::storage::Storage;
 use archive::time::Time;
 use archive::Lsn;
@@ -201,16 +202,7 @@ impl<'a> Replay<'a> {
 
     async fn item(&mut self, Item { line, what }: Item) -> Result<()> {
         match what {
-            What::Segment { file, header } => {
-                self.file = file;
-                self.session.set_encoding(&header.encoding).await?;
-                for (name, value) in archive::segment::SETTINGS {
-                    let set = format!("SET {name} = {value}");
-                    self.session.client.execute_typed(&set, &[]).await?;
-                }
-                self.rows = Rows::new(self.session);
-                Ok(())
-            }
+            What::Segment { file, header } => self.segment(file, &header).await,
             What::Begin { lsn, time } => self.begin(lsn, time).await,
             What::Skipped => {
                 self.done.skipped += 1;
@@ -240,6 +232,19 @@ impl<'a> Replay<'a> {
             }
             What::Commit => self.source_commit().await,
         }
+    }
+
+    /// A segment begins: what its texts mean is in its header. What was sent before has its answer by then.
+    async fn segment(&mut self, file: String, header: &Header) -> Result<()> {
+        self.commit().await?;
+        self.file = file;
+        self.session.set_encoding(&header.encoding).await?;
+        for (name, value) in archive::segment::SETTINGS {
+            let set = format!("SET {name} = {value}");
+            self.session.client.execute_typed(&set, &[]).await?;
+        }
+        self.rows = Rows::new(self.session);
+        Ok(())
     }
 
     async fn open(&mut self) -> Result<()> {
