@@ -1,0 +1,91 @@
+//! COPY blocks.
+
+use std::pin::Pin;
+
+use bytes::Bytes;
+use futures_util::SinkExt;
+use tokio_postgres::CopyInSink;
+
+use super::Replay;
+use crate::error::{Error, Result};
+
+/// An open COPY block.
+pub(super) enum Copy {
+    Server {
+        line: u64,
+        sink: Pin<Box<CopyInSink<Bytes>>>,
+        rows: u64,
+    },
+    /// Its rows are sent as statements: the table with the columns.
+    Inserts(Vec<u8>),
+}
+
+impl Replay<'_> {
+    pub(super) async fn begin_copy(&mut self, line: u64, text: Vec<u8>) -> Result<()> {
+        self.checks_off().await?;
+        self.settle().await?;
+        let is_sendable = self.session.is_utf8() || text.is_ascii();
+        let statement = std::str::from_utf8(&text).ok().filter(|_| is_sendable);
+        let (Some(statement), None) = (statement, &self.lenient) else {
+            // Behind a loss a row may fail alone. And a statement in another encoding than UTF-8 cannot be sent, but
+            // its rows can.
+            let head = text
+                .strip_prefix(b"COPY ")
+                .and_then(|t| t.strip_suffix(b" FROM stdin;"));
+            self.copy = head.map(|head| Copy::Inserts(head.to_vec()));
+            return Ok(());
+        };
+        let sink = self.session.client.copy_in(statement).await;
+        let sink = sink.map_err(|error| self.at(line, error.into()))?;
+        self.copy = Some(Copy::Server {
+            line,
+            sink: Box::pin(sink),
+            rows: 0,
+        });
+        Ok(())
+    }
+
+    pub(super) async fn copy_rows(&mut self, line: u64, text: Vec<u8>) -> Result<()> {
+        match self.copy.take() {
+            None => Ok(()),
+            Some(Copy::Inserts(head)) => {
+                let sent = self.rows_as_inserts(line, &head, &text).await;
+                self.copy = Some(Copy::Inserts(head));
+                sent
+            }
+            Some(Copy::Server {
+                line,
+                mut sink,
+                rows,
+            }) => {
+                self.bytes += text.len();
+                let rows = rows + memchr::memchr_iter(b'\n', &text).count() as u64;
+                let sent = sink.as_mut().send(Bytes::from(text)).await;
+                self.copy = Some(Copy::Server { line, sink, rows });
+                match sent {
+                    Ok(()) => Ok(()),
+                    // The reason comes with the end.
+                    Err(_) => self.end_copy().await,
+                }
+            }
+        }
+    }
+
+    pub(super) async fn end_copy(&mut self) -> Result<()> {
+        let Some(Copy::Server {
+            line,
+            mut sink,
+            rows,
+        }) = self.copy.take()
+        else {
+            return Ok(());
+        };
+        let count = sink.as_mut().finish().await;
+        let count = count.map_err(|error| self.at(line, error.into()))?;
+        if count != rows {
+            let message = format!("COPY took {count} rows of {rows}");
+            return Err(self.at(line, Error::failed(message, "")));
+        }
+        Ok(())
+    }
+}
