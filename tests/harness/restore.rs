@@ -4,6 +4,8 @@ use crate::{assert_identical, program, Cluster};
 use std::path::PathBuf;
 use std::process::Command;
 
+const WITHOUT_ROWS: &str = "materialized views that stay without rows:";
+
 /// The result of a successful restore.
 pub struct Restored {
     /// The database that was restored into.
@@ -60,8 +62,10 @@ impl Cluster {
         let output = program(&[&arguments[..], options].concat());
         let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
         text.push_str(&String::from_utf8_lossy(&output.stderr));
+        // What the query of a materialized view refuses is no reason for restore.sh to fail.
+        let is_without_rows = output.status.code() == Some(1) && text.contains(WITHOUT_ROWS);
         assert!(
-            output.status.success(),
+            output.status.success() || is_without_rows,
             "pg_incrbackup restore {options:?} failed ({}):\n{text}",
             output.status
         );

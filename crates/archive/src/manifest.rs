@@ -8,11 +8,12 @@
 
 mod expired;
 mod parts;
+mod strictly;
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use memchr::memmem::Finder;
 use rustix::fs::{flock, FlockOperation};
@@ -22,16 +23,17 @@ use serde::{Deserialize, Serialize};
 use crate::durable;
 use crate::error::{Error, Result};
 use crate::failpoint::pass;
-use crate::layout::names::{INCREMENTAL, MANIFEST};
+use crate::layout::names::INCREMENTAL;
 use crate::layout::{ChainDir, SegmentName, Stored};
 use crate::lsn::Lsn;
-use crate::pause::{going_on, lock_exclusive, lock_shared, Pause};
+use crate::pause::{going_on, lock_exclusive, Pause};
 use crate::snapshot::Snapshot;
-use crate::storage::Storage;
 use crate::time::{self, Time};
 
 pub use expired::expire;
 pub use parts::{in_parts, is_part, joined};
+pub(crate) use strictly::at_rest;
+pub use strictly::{parse_strictly, read_stored, read_strictly};
 
 /// The subject of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -157,80 +159,6 @@ impl Locked {
     }
 }
 
-/// Reads all lines while no process is appending, and checks that they are as written ([`parse_strictly`]). `between` is
-/// called while waiting; its error ends the wait.
-pub fn read_strictly<E: From<Error>>(
-    chain: &ChainDir,
-    between: &mut dyn FnMut() -> std::result::Result<(), E>,
-) -> std::result::Result<Manifest, E> {
-    let _lock = at_rest(&chain.manifest(), between)?;
-    Ok(parse_strictly(&content(chain)?))
-}
-
-/// The same of a manifest in any storage; `chain` is the name of the chain's directory.
-pub fn read_stored(storage: &dyn Storage, chain: &str, pause: Pause) -> Result<Manifest> {
-    loop {
-        let bytes = storage.read_at_rest(&format!("{chain}/{MANIFEST}"), pause)?;
-        let parts = parts::stored(storage, chain)?;
-        // Another process may have joined them in the meantime.
-        if let Some(others) = parts {
-            return Ok(parse_strictly(&joined_if_any(
-                bytes.unwrap_or_default(),
-                &others,
-            )));
-        }
-    }
-}
-
-/// An open file, locked against those that append to it until it is dropped; `None` if there is none.
-pub(crate) fn at_rest<E: From<Error>>(
-    path: &Path,
-    between: &mut dyn FnMut() -> std::result::Result<(), E>,
-) -> std::result::Result<Option<File>, E> {
-    loop {
-        match durable::open_to_read(path) {
-            Ok(file) => {
-                lock_shared(&file, between)?
-                    .map_err(|errno| Error::io("lock", path)(errno.into()))?;
-                // It may have been replaced during the wait.
-                if durable::is_at(&file, path)? {
-                    return Ok(Some(file));
-                }
-            }
-            Err(error) if is_missing(&error) => return Ok(None),
-            Err(error) => return Err(error.into()),
-        }
-    }
-}
-
-/// [`parse`], and checks that the lines are as written: each in its canonical form, without duplicates, the files of each
-/// kind in the order of their LSNs, nothing after the last one.
-pub fn parse_strictly(bytes: &[u8]) -> Manifest {
-    let mut manifest = parse(bytes);
-    let (mut lines, mut files) = (HashSet::new(), HashSet::new());
-    let mut highest = [Lsn(0); 3];
-    for (position, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
-        let mut flaw = |why: &str| manifest.damaged.push((position + 1, why.to_owned()));
-        let Some(line) = line.strip_suffix(b"\n") else {
-            flaw("it has no end of line");
-            continue;
-        };
-        let Ok(entry) = serde_json::from_slice::<Entry>(line) else {
-            continue;
-        };
-        let highest = &mut highest[entry.kind as usize];
-        if serde_json::to_vec(&entry).is_ok_and(|written| written != line) {
-            flaw("it was changed after it was written");
-        } else if !lines.insert(line) {
-            flaw("it is a duplicate");
-        } else if files.insert(entry.file) && entry.start_lsn < *highest {
-            flaw("it follows a later one");
-        }
-        *highest = entry.start_lsn.max(*highest);
-    }
-    manifest
-}
-
 /// Appends missing lines of these entries, after a crash.
 pub fn append_missing<N>(
     chain: &ChainDir,
@@ -322,15 +250,6 @@ fn content(chain: &ChainDir) -> Result<Vec<u8>> {
             Err(error) if is_missing(&error) => continue,
             others => return Ok(joined(bytes, &others?)),
         }
-    }
-}
-
-/// The bytes of a manifest that is in one part stay as they are, torn or not.
-fn joined_if_any(first: Vec<u8>, others: &[Vec<u8>]) -> Vec<u8> {
-    if others.is_empty() {
-        first
-    } else {
-        joined(first, others)
     }
 }
 

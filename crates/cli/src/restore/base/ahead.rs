@@ -85,6 +85,22 @@ impl Ahead {
         Ok(taken)
     }
 
+    /// The next line, with its end; `None` at the end of the file.
+    pub async fn line(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let mut line = Vec::new();
+        while let Some(mut bytes) = self.next().await? {
+            let end = memchr::memchr(b'\n', &bytes).map(|at| at + 1);
+            if let Some(end) = end.filter(|end| *end < bytes.len()) {
+                self.put_back(bytes.split_off(end));
+            }
+            line.extend_from_slice(&bytes);
+            if end.is_some() {
+                return Ok(Some(line));
+            }
+        }
+        Ok(Some(line).filter(|line| !line.is_empty()))
+    }
+
     /// All that is left, but more than `most` bytes are an error.
     pub async fn take_rest(&mut self, most: u64) -> io::Result<Vec<u8>> {
         let rest = self.take(most).await?;

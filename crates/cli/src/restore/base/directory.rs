@@ -3,7 +3,7 @@
 //! It is read without pg_restore, in the order in which that restores it.
 
 use std::collections::HashSet;
-use std::io::{BufReader, Read};
+use std::io::{self, BufReader, Read};
 
 use archive::dump::{Entry, Listed, Toc, DUMP_LIST};
 use archive::storage;
@@ -232,22 +232,60 @@ impl Directory<'_, '_> {
             return Err(self.loading.missing(&file));
         };
         let (counted, count) = Counted::new(opened);
-        let input: Box<dyn Read + Send> = match form {
-            ".gz" => Box::new(MultiGzDecoder::new(BufReader::new(counted))),
-            ".lz4" => Box::new(lz4_flex::frame::FrameDecoder::new(BufReader::new(counted))),
-            ".zst" => {
-                let decoder = zstd::Decoder::new(counted);
-                Box::new(decoder.map_err(self.loading.unreadable(&file))?)
-            }
-            _ => Box::new(counted),
-        };
+        let input = decoded(form, counted).map_err(self.loading.unreadable(&file))?;
         Ok((Ahead::start(input), file, count))
     }
 }
 
+/// The uncompressed bytes of a file whose name ends in `form`.
+fn decoded(form: &str, input: impl Read + Send + 'static) -> io::Result<Box<dyn Read + Send>> {
+    Ok(match form {
+        ".gz" => Box::new(MultiGzDecoder::new(BufReader::new(input))),
+        ".lz4" => Box::new(lz4_flex::frame::FrameDecoder::new(BufReader::new(input))),
+        ".zst" => Box::new(zstd::Decoder::new(input)?),
+        _ => Box::new(input),
+    })
+}
+
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
+    use std::io::{Cursor, Write};
+
     use super::*;
+
+    #[test]
+    fn rows_are_read_in_every_form_and_never_cut_short() {
+        let rows: Vec<u8> = (0..50_000)
+            .flat_map(|n| format!("{n}\tx\n").into_bytes())
+            .collect();
+        let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gz.write_all(&rows).unwrap();
+        // As LZ4F_compressUpdate writes them by default.
+        let mut info = lz4_flex::frame::FrameInfo::new();
+        info.block_mode = lz4_flex::frame::BlockMode::Linked;
+        let mut lz4 = lz4_flex::frame::FrameEncoder::with_frame_info(info, Vec::new());
+        lz4.write_all(&rows).unwrap();
+        for (form, stored) in [
+            ("", rows.clone()),
+            (".gz", gz.finish().unwrap()),
+            (".lz4", lz4.finish().unwrap()),
+            (".zst", zstd::encode_all(&rows[..], 1).unwrap()),
+        ] {
+            let read = |stored: Vec<u8>| {
+                let mut all = Vec::new();
+                let mut input = decoded(form, Cursor::new(stored))?;
+                input.read_to_end(&mut all).map(|_| all)
+            };
+            let half = stored[..stored.len() / 2].to_vec();
+            assert!(read(stored).unwrap() == rows, "{form}");
+            // The end of rows is missing, then, or an error.
+            assert!(
+                read(half).map_or(true, |half| half.len() < rows.len()),
+                "{form}"
+            );
+        }
+    }
 
     #[test]
     fn privileges_come_when_all_is_there_and_event_triggers_last() {

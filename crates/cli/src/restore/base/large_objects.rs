@@ -12,8 +12,6 @@ use crate::error::{Error, Result};
 const INV_WRITE: i32 = 0x20000;
 /// What is sent at once, in bytes.
 const BATCH: usize = 256 * 1024;
-/// pg_dump writes lines of up to 16 kB of contents, as hex digits.
-const LONGEST_LINE: u64 = 1 << 20;
 
 /// Executes the statements in `input`, up to COMMIT. All others than those of pg_dump are an error, so several can be
 /// sent at once.
@@ -24,7 +22,7 @@ pub async fn execute(
 ) -> Result<()> {
     let mut batch = String::new();
     loop {
-        let line = line(input).await.map_err(&unreadable)?;
+        let line = input.line().await.map_err(&unreadable)?;
         let Some(line) = line.filter(|line| is_known(line)) else {
             let why = "a statement of a kind that pg_dump does not write for large objects";
             return Err(unreadable(super::odd(why)));
@@ -41,7 +39,8 @@ pub async fn execute(
     }
 }
 
-fn is_known(line: &[u8]) -> bool {
+/// Whether it is a line of pg_dump's for large objects: one statement, without effect on anything else.
+pub fn is_known(line: &[u8]) -> bool {
     let within = |start: &[u8], end: &[u8], is_allowed: fn(&u8) -> bool| {
         let middle = line
             .strip_prefix(start)
@@ -60,24 +59,6 @@ fn is_known(line: &[u8]) -> bool {
         b"');\n",
         u8::is_ascii_hexdigit,
     )
-}
-
-async fn line(input: &mut Ahead) -> io::Result<Option<Vec<u8>>> {
-    let mut line = Vec::new();
-    while let Some(mut bytes) = input.next().await? {
-        let end = memchr::memchr(b'\n', &bytes).map(|at| at + 1);
-        if let Some(end) = end {
-            input.put_back(bytes.split_off(end));
-        }
-        line.extend_from_slice(&bytes);
-        if end.is_some() {
-            return Ok(Some(line));
-        }
-        if line.len() as u64 > LONGEST_LINE {
-            return Ok(None);
-        }
-    }
-    Ok(None)
 }
 
 /// Writes one that exists and is empty, from all of `input`.

@@ -18,8 +18,10 @@ mod counted;
 mod directory;
 mod entry;
 mod large_objects;
+mod lexer;
 mod plain;
 mod rows;
+mod unlisted;
 mod words;
 
 use std::io;

@@ -8,10 +8,10 @@ use archive::storage;
 use flate2::bufread::MultiGzDecoder;
 
 use super::ahead::Ahead;
-use super::counted::Counted;
+use super::counted::{Count, Counted};
 use super::entry::Entries;
-use super::{large_objects, rows, Loading};
-use crate::error::{Error, Result};
+use super::{large_objects, rows, unlisted, Loading};
+use crate::error::Result;
 use crate::restore::target::statements::split;
 
 /// The end of the last entry.
@@ -30,10 +30,12 @@ pub async fn load<'a>(
     entries: &mut Entries<'a>,
     progress: &mut dyn FnMut(u64),
 ) -> Result<()> {
-    let toc = toc(loading)?;
-    let dump = Dump::open(loading)?;
+    let (input, count) = open(loading)?;
+    let Some(toc) = toc(loading)? else {
+        return unlisted::load(loading, entries, input, &count, progress).await;
+    };
     let mut reader = Reader {
-        input: dump.input,
+        input: Ahead::start(input),
         file: loading.file(&loading.base.metadata.dump),
         loading,
         entries,
@@ -44,51 +46,38 @@ pub async fn load<'a>(
         return Err(reader.entries.misfit(None, "it does not begin as a dump"));
     }
     for (at, entry) in toc.iter().enumerate() {
-        progress(dump.count.get());
+        progress(count.get());
         reader
-            .entry(entry, toc.get(at + 1), progress, &dump.count)
+            .entry(entry, toc.get(at + 1), progress, &count)
             .await?;
     }
-    progress(dump.count.get());
+    progress(count.get());
     Ok(())
 }
 
-/// The file, read ahead, and how much of it was read.
-struct Dump {
-    input: Ahead,
-    count: super::counted::Count,
+/// The file, uncompressed, and how much of it was read.
+fn open(loading: &Loading<'_>) -> Result<(Box<dyn Read + Send>, Count)> {
+    let file = loading.file(&loading.base.metadata.dump);
+    let Some(opened) = loading.storage.open(&file, 0)? else {
+        return Err(loading.missing(&file));
+    };
+    let (counted, count) = Counted::new(opened);
+    let input: Box<dyn Read + Send> = if file.ends_with(".gz") {
+        Box::new(MultiGzDecoder::new(std::io::BufReader::new(counted)))
+    } else {
+        Box::new(counted)
+    };
+    Ok((input, count))
 }
 
-impl Dump {
-    fn open(loading: &Loading<'_>) -> Result<Dump> {
-        let file = loading.file(&loading.base.metadata.dump);
-        let Some(opened) = loading.storage.open(&file, 0)? else {
-            return Err(loading.missing(&file));
-        };
-        let (counted, count) = Counted::new(opened);
-        let input: Box<dyn Read + Send> = if file.ends_with(".gz") {
-            Box::new(MultiGzDecoder::new(std::io::BufReader::new(counted)))
-        } else {
-            Box::new(counted)
-        };
-        let input = Ahead::start(input);
-        Ok(Dump { input, count })
-    }
-}
-
-fn toc(loading: &Loading<'_>) -> Result<Vec<Listed>> {
+/// `None` for a base of a release before 0.3.0.
+fn toc(loading: &Loading<'_>) -> Result<Option<Vec<Listed>>> {
     let file = loading.file(DUMP_TOC);
     let Some(text) = storage::read(&*loading.storage, &file)? else {
-        // Only a parser of SQL could say where its statements end, as psql says it for restore.sh.
-        let message = format!(
-            "the base has no \"{}\": it is of an early release",
-            loading.storage.place(&file)
-        );
-        let hint = "Restore it with the restore.sh of this archive, or use a later base.";
-        return Err(Error::failed(message, hint));
+        return Ok(None);
     };
     let place = loading.storage.place(&file);
-    Ok(Listed::parse_all(&text, Path::new(&place))?)
+    Ok(Some(Listed::parse_all(&text, Path::new(&place))?))
 }
 
 struct Reader<'a, 'b> {
@@ -104,7 +93,7 @@ impl Reader<'_, '_> {
         entry: &Listed,
         next: Option<&Listed>,
         progress: &mut dyn FnMut(u64),
-        count: &super::counted::Count,
+        count: &Count,
     ) -> Result<()> {
         if self.input.offset() != entry.offset {
             return Err(self.entries.misfit(Some(entry), "it begins elsewhere"));
@@ -219,7 +208,7 @@ fn settings(text: &[u8]) -> Option<Vec<Vec<u8>>> {
 }
 
 /// The text of an entry behind pg_dump's comment with its name, in which there are no line ends.
-fn without_head(text: &[u8]) -> Option<&[u8]> {
+pub(super) fn without_head(text: &[u8]) -> Option<&[u8]> {
     let rest = text.strip_prefix(b"--\n-- ")?;
     let end = memchr::memchr(b'\n', rest)?;
     let (name, rest) = (&rest[..end], &rest[end + 1..]);

@@ -7,6 +7,7 @@
 //! | --- | --- |
 //! | [`rows`] | row changes, without waiting for each answer |
 //! | [`shape`], [`batch`] | statements of one shape are planned once, and executed many at a time |
+//! | [`large`] | rows with large values |
 //! | [`effects`] | schema changes |
 //! | [`quiet`] | triggers and rules that would fire |
 //! | [`views`] | materialized views, filled at the end |
@@ -15,6 +16,7 @@
 mod batch;
 pub mod effects;
 mod help;
+mod large;
 mod lenient;
 mod quiet;
 mod reader;
@@ -152,7 +154,10 @@ impl<'a> Replay<'a> {
         self.quiet.hush(self.session).await?;
         let mut reader = Reader::start(Arc::clone(&self.storage), Arc::clone(&self.plan))?;
         while let Some(batch) = reader.batches.recv().await {
-            let Batch { items, .. } = batch?;
+            let Batch {
+                items,
+                share: _share,
+            } = batch?;
             for item in items {
                 self.item(item).await?;
             }
@@ -315,6 +320,15 @@ impl<'a> Replay<'a> {
         self.bytes += text.len();
         if self.lenient.is_some() {
             return self.leniently(line, &text).await;
+        }
+        if text.len() >= large::LARGE {
+            self.settle().await?;
+            let (client, is_utf8) = (Arc::clone(&self.session.client), self.session.is_utf8());
+            if let Some(inserted) = large::insert(&client, is_utf8, &text).await {
+                return inserted
+                    .map(drop)
+                    .map_err(|error| self.at(line, error.into()));
+            }
         }
         let sent = self.rows.send(line, text).await;
         sent.map_err(|failed| self.failed(failed))

@@ -64,7 +64,8 @@ pub enum What {
 /// Items in order, and their share of what may be read ahead.
 pub struct Batch {
     pub items: Vec<Item>,
-    _share: OwnedSemaphorePermit,
+    /// Given back when they are done.
+    pub share: OwnedSemaphorePermit,
 }
 
 /// The reading thread.
@@ -143,11 +144,14 @@ impl Reading {
         let share = futures_executor::block_on(waiting).map_err(|_| Stopped)?;
         let items = std::mem::take(&mut self.items);
         self.size = 0;
-        let batch = Batch {
-            items,
-            _share: share,
-        };
-        self.sender.blocking_send(Ok(batch)).map_err(|_| Stopped)
+        let sent = self.sender.blocking_send(Ok(Batch { items, share }));
+        sent.map_err(|_| Stopped)?;
+        if size == AHEAD {
+            // Another large line beside it would be one more in memory.
+            let waiting = self.budget.acquire_many(AHEAD);
+            drop(futures_executor::block_on(waiting));
+        }
+        Ok(())
     }
 
     fn segment(&mut self, segment: &Segment) -> Result<std::result::Result<(), Stopped>> {

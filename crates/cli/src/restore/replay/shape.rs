@@ -11,6 +11,8 @@ const LONGEST: usize = 8192;
 /// The protocol's limit is above a table's number of columns, twice.
 const MOST_VALUES: usize = 4000;
 
+const VALUES: &[u8] = b" VALUES (";
+
 /// A value in the line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Value {
@@ -39,16 +41,7 @@ pub fn of(line: &[u8]) -> Option<Shape> {
     if !is_insert && !line.starts_with(b"UPDATE ") && !line.starts_with(b"DELETE FROM ") {
         return None;
     }
-    let mut walk = Walk {
-        line,
-        at: 0,
-        copied: 0,
-        shape: Shape {
-            text: Vec::with_capacity(line.len()),
-            places: Vec::new(),
-            values: Vec::new(),
-        },
-    };
+    let mut walk = Walk::new(line);
     let is_known = if is_insert {
         walk.insert()
     } else {
@@ -58,6 +51,22 @@ pub fn of(line: &[u8]) -> Option<Shape> {
     walk.shape.text.extend_from_slice(&line[walk.copied..]);
     let count = walk.shape.values.len();
     (1..=MOST_VALUES).contains(&count).then_some(walk.shape)
+}
+
+/// Where ` VALUES (` begins in an INSERT of any length, and its values.
+pub fn values_of_insert(line: &[u8]) -> Option<(usize, Vec<Value>)> {
+    let mut walk = Walk::new(line);
+    walk.pass_to(VALUES)?;
+    let at = walk.at - VALUES.len();
+    let mut values = Vec::new();
+    loop {
+        values.push(walk.literal()?);
+        match walk.rest() {
+            b");" => return Some((at, values)),
+            rest if rest.starts_with(b", ") => walk.at += 2,
+            _ => return None,
+        }
+    }
 }
 
 /// The bytes of a value, as the type's output function wrote them.
@@ -96,14 +105,27 @@ struct Walk<'a> {
     shape: Shape,
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    fn new(line: &'a [u8]) -> Walk<'a> {
+        Walk {
+            line,
+            at: 0,
+            copied: 0,
+            shape: Shape {
+                text: Vec::new(),
+                places: Vec::new(),
+                values: Vec::new(),
+            },
+        }
+    }
+
     fn rest(&self) -> &[u8] {
         &self.line[self.at..]
     }
 
     /// `(…) VALUES (value, …);`
     fn insert(&mut self) -> Option<()> {
-        self.pass_to(b" VALUES (")?;
+        self.pass_to(VALUES)?;
         loop {
             let value = self.literal()?;
             self.put(value);

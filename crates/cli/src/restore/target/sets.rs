@@ -207,7 +207,9 @@ impl Sets {
             ClusterFact::TablespaceRenamed { name, to } => ("tablespace_renamed", name, to),
             ClusterFact::Tablespace { .. } => return Ok(()),
         };
-        if !self.is_followed || subject.is_empty() {
+        // What is in a tablespace moves, whoever made the two.
+        let is_followed = self.is_followed || matches!(fact, ClusterFact::TablespaceRenamed { .. });
+        if !is_followed || subject.is_empty() {
             return Ok(());
         }
         let call = "SELECT pg_temp.incr_follow($1, $2, $3)";
