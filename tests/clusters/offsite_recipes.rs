@@ -3,7 +3,7 @@
 
 use crate::offsite::wait_for_archive;
 use crate::page::block;
-use harness::{assert_identical, run, wait_until, Cluster};
+use harness::{assert_identical, program_directory, run, wait_until, Cluster};
 use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -54,7 +54,11 @@ fn archive_with(c: &Cluster, name: &str) {
 }
 
 fn shell(c: &Cluster, script: &str) {
-    run(c.installation().command("sh").args(["-euc", script]));
+    let path = std::env::var("PATH").unwrap_or_default();
+    let (own, servers) = (program_directory(), c.installation().bin());
+    let path = format!("{}:{}:{path}", own.display(), servers.display());
+    let mut shell = c.installation().command("sh");
+    run(shell.env("PATH", path).args(["-euc", script]));
 }
 
 fn assert_same(c: &Cluster) {
