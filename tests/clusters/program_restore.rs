@@ -1,8 +1,10 @@
 //! "I know what broke it, not when." The program finds the moment, says which one it is, and never restores another.
 
 use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use harness::{assert_identical, program, wait_until, Cluster};
+use harness::{assert_identical, program, run, wait_until, Cluster};
 
 use crate::healing::{hold_bases, lose, wait_until_healed};
 
@@ -203,49 +205,167 @@ fn a_restore_that_dies_leaves_nothing_that_could_be_taken_for_the_database() {
     assert_eq!(restored(&c, "stopped", &skip, count), "2|t");
 }
 
-#[test]
-fn a_line_that_does_not_belong_in_the_open_segment_is_damage_and_a_torn_end_is_not() {
-    let (c, commits) = with_three_commits();
-    let incremental = c.chain_directory().join("incremental");
-    let open = fs::read_dir(&incremental)
-        .expect("it is a directory")
-        .map(|entry| entry.expect("it can be read").path())
-        .find(|path| path.extension().is_some_and(|suffix| suffix == "partial"))
-        .expect("a segment is open");
+/// A copy of the archive, whose open segment is changed.
+fn copied(c: &Cluster, name: &str, change: impl FnOnce(&str) -> String) -> String {
+    let copy = c.root().join(name);
+    run(Command::new("cp")
+        .arg("-a")
+        .arg(c.database_directory())
+        .arg(&copy));
+    let open = segment(&copy.join("chain-1/incremental"), "partial");
     let text = fs::read_to_string(&open).expect("it is text");
-    let archive = c.database_directory();
-    let archive = archive.to_str().expect("the path is UTF-8");
-    c.stop();
-    let at = text.rfind("-- @").expect("it has structural lines");
-    let inserted = format!("{}DROP TABLE t;\n{}", &text[..at], &text[at..]);
-    fs::write(&open, inserted).expect("it can be written");
+    fs::write(&open, change(&text)).expect("it can be written");
+    copy.to_str().expect("the path is UTF-8").to_owned()
+}
+
+fn segment(incremental: &Path, suffix: &str) -> PathBuf {
+    let files = fs::read_dir(incremental).expect("it is a directory");
+    let mut files = files.map(|entry| entry.expect("it can be read").path());
+    files
+        .find(|path| path.extension().is_some_and(|found| found == suffix))
+        .expect("there is such a segment")
+}
+
+fn restore_from(c: &Cluster, archive: &str, database: &str) -> (i32, String) {
+    let target = c.conninfo(database);
+    let output = program(&["restore", "--archive", archive, "--target", &target]);
+    let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.push_str(&String::from_utf8_lossy(&output.stderr));
+    (output.status.code().unwrap_or(-1), text)
+}
+
+#[test]
+fn a_line_that_does_not_belong_in_the_open_segment_is_damage() {
+    let (c, _) = with_three_commits();
+    let archive = copied(&c, "inserted", |text| {
+        let at = text.rfind("-- @").expect("it has structural lines");
+        format!("{}DROP TABLE t;\n{}", &text[..at], &text[at..])
+    });
     for arguments in [
-        &["restore", "--dry-run", "--archive", archive][..],
-        &["verify", "--archive", archive],
+        &["restore", "--dry-run", "--archive", &archive][..],
+        &["verify", "--archive", &archive],
     ] {
         let output = program(arguments);
-        let text = String::from_utf8_lossy(&output.stderr).into_owned();
-        let answer = String::from_utf8_lossy(&output.stdout).into_owned();
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        assert_eq!(output.status.code(), Some(4), "{arguments:?}: {said}");
+        assert!(said.contains("damaged at byte"), "{said}");
+    }
+    let newer = copied(&c, "newer", |text| text.replacen("format=2", "format=3", 1));
+    let (status, text) = restore_from(&c, &newer, "never");
+    assert_eq!(status, 1, "{text}");
+    assert!(text.contains("of another format"), "{text}");
+}
+
+#[test]
+fn of_a_transaction_that_a_crash_has_torn_nothing_is_restored() {
+    let (c, _) = with_three_commits();
+    c.sql("INSERT INTO t SELECT generate_series(100, 300)");
+    c.sql("INSERT INTO t VALUES (5); INSERT INTO t VALUES (6)");
+    c.flush();
+    let after = |text: &str, line: &str| text.find(line).expect("it is there") + line.len();
+    for (name, line) in [
+        ("in_copy", "\n200\n"),
+        ("in_rows", "VALUES (5);\n"),
+        ("in_a_line", "COMMIT;\n-- @"),
+    ] {
+        let archive = copied(&c, name, |text| text[..after(text, line)].to_owned());
+        let output = program(&["verify", "--archive", &archive]);
+        assert!(output.status.success(), "{name}: {output:?}");
+        let (status, text) = restore_from(&c, &archive, name);
+        assert_eq!(status, 0, "{name}: {text}");
+        let rows = c.sql_in(name, "SELECT count(*) FROM t WHERE a BETWEEN 100 AND 300");
+        assert!(rows == "0" || rows == "201", "{name}: {rows}");
         assert_eq!(
-            output.status.code(),
-            Some(4),
-            "{arguments:?}: {answer}{text}"
-        );
-        assert!(
-            format!("{answer}{text}").contains("damaged at byte"),
-            "{answer}{text}"
+            c.sql_in(name, "SELECT count(*) FROM t WHERE a = 5"),
+            "0",
+            "{name}"
         );
     }
-    // What a crash leaves: half a transaction.
-    let (xid, _) = &commits[2];
-    let half = text
-        .find(&format!("transaction xid={xid} "))
-        .expect("it is there")
-        + 60;
-    fs::write(&open, &text[..half]).expect("it can be written");
-    let output = program(&["verify", "--archive", archive]);
+}
+
+#[test]
+fn what_the_archive_itself_says_is_missing_is_not_passed_over() {
+    let (c, commits) = with_three_commits();
+    c.sql("SELECT incr_rotate()");
+    c.sql("INSERT INTO t VALUES (4)");
+    c.sql("SELECT incr_rotate()");
+    let archive = c.root().join("incomplete");
+    run(Command::new("cp")
+        .arg("-a")
+        .arg(c.database_directory())
+        .arg(&archive));
+    let incremental = archive.join("chain-1/incremental");
+    let mut files: Vec<PathBuf> = fs::read_dir(&incremental)
+        .expect("it is a directory")
+        .map(|entry| entry.expect("it can be read").path())
+        .collect();
+    files.sort();
+    // The first has three rows; the others go.
+    for file in &files[1..] {
+        fs::remove_file(file).expect("it can be removed");
+    }
+    let place = archive.to_str().expect("the path is UTF-8");
+    let (status, text) = restore_from(&c, place, "never");
+    assert_eq!(status, 4, "{text}");
+    assert!(text.contains("are missing"), "{text}");
+    let target = c.conninfo("earlier");
+    let until = ["--until-lsn", &commits[1].1];
+    let output = program(
+        &[
+            &["restore", "--archive", place, "--target", &target][..],
+            &until,
+        ]
+        .concat(),
+    );
     assert!(output.status.success(), "{output:?}");
-    c.start();
+    assert_eq!(c.sql_in("earlier", ROWS), "1,2");
+    fs::remove_file(archive.join("chain-1/chain.json")).expect("it can be removed");
+    let (status, text) = restore_from(&c, place, "never");
+    assert_eq!(status, 4, "{text}");
+}
+
+#[test]
+fn an_archive_may_be_named_by_a_link() {
+    let (c, _) = with_three_commits();
+    let link = c.root().join("current");
+    std::os::unix::fs::symlink(c.database_directory(), &link).expect("a link can be made");
+    let link = link.to_str().expect("the path is UTF-8");
+    let (status, text) = restore_from(&c, link, "linked");
+    assert_eq!(status, 0, "{text}");
+    assert!(program(&["verify", "--archive", link]).status.success());
+}
+
+#[test]
+fn values_that_look_like_a_search_for_a_row_are_values() {
+    let c = Cluster::backed_up();
+    c.sql("CREATE TABLE log (a int PRIMARY KEY, statement text)");
+    c.sql(
+        "INSERT INTO log SELECT i, 'DELETE WHERE ctid = (SELECT ctid FROM a.b.c.d WHERE x' FROM generate_series(1, 10) i;
+         UPDATE log SET statement = 'y = (SELECT ctid FROM nothing at all WHERE ' || statement",
+    );
+    for a in 11..40 {
+        c.sql(&format!(
+            "INSERT INTO log VALUES ({a}, 'x WHERE ctid = (SELECT ctid FROM a.b.c.d WHERE x')"
+        ));
+    }
+    c.assert_restores();
+}
+
+#[test]
+fn a_first_table_in_a_tablespace_is_made_there() {
+    let c = Cluster::builder().start();
+    c.sql("SET allow_in_place_tablespaces = on; CREATE TABLESPACE fast LOCATION ''");
+    c.sql("CREATE TABLE a (i int) TABLESPACE fast; CREATE TABLE b (i int) TABLESPACE fast; CREATE TABLE z (i int)");
+    c.sql("CREATE EXTENSION pg_incrbackup; SELECT * FROM incr_setup()");
+    let restored = c.assert_restores();
+    let places =
+        "SELECT string_agg(format('%s %s', relname, reltablespace <> 0), ',' ORDER BY relname)
+                  FROM pg_class WHERE relname IN ('a', 'b', 'z')";
+    let by_program = c.restore_by_program(&c, &[]);
+    for database in [&restored.database, &by_program.database] {
+        assert_eq!(c.sql_in(database, places), "a t,b t,z f");
+    }
 }
 
 #[test]

@@ -9,6 +9,15 @@ use crate::progress::Progress;
 use crate::shown::lines;
 use crate::source::Source;
 
+/// A line on standard error. A reader that has gone is no reason to fail, least of all in the middle of a restore.
+macro_rules! tell {
+    ($($argument:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), $($argument)*);
+    }};
+}
+pub(crate) use tell;
+
 /// Where answers and errors go.
 #[derive(Debug, Clone, Copy)]
 pub struct Output {
@@ -53,9 +62,9 @@ impl Output {
     /// What a user should know, on standard error.
     pub fn warning(&self, text: &str) {
         if self.is_json {
-            eprintln!("{}", serde_json::json!({ "warning": text }));
+            crate::output::tell!("{}", serde_json::json!({ "warning": text }));
         } else {
-            eprintln!("pg_incrbackup: {}", lines(text));
+            crate::output::tell!("pg_incrbackup: {}", lines(text));
         }
     }
 
@@ -65,12 +74,12 @@ impl Output {
             let (message, hint) = (error.to_string(), error.hint());
             let status = format!("{:?}", Outcome::of(error));
             let line = serde_json::json!({"error": message, "hint": hint, "outcome": status});
-            eprintln!("{line}");
+            crate::output::tell!("{line}");
             return;
         }
-        eprintln!("pg_incrbackup: {}", lines(&error.to_string()));
+        crate::output::tell!("pg_incrbackup: {}", lines(&error.to_string()));
         if !error.hint().is_empty() {
-            eprintln!("    {}", lines(error.hint()));
+            crate::output::tell!("    {}", lines(error.hint()));
         }
     }
 }

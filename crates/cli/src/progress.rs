@@ -158,7 +158,7 @@ impl Progress {
             }
             Shown::Lines => {
                 let colon = if state.file.is_empty() { "" } else { ": " };
-                eprintln!(
+                crate::output::tell!(
                     "{}: {}{colon}{}",
                     line(&state.phase),
                     figures.text(),
@@ -174,7 +174,7 @@ impl Progress {
                     "bytes_per_second": figures.rate,
                     "seconds_left": figures.left,
                 });
-                eprintln!("{}", serde_json::json!({ "progress": progress }));
+                crate::output::tell!("{}", serde_json::json!({ "progress": progress }));
             }
         }
     }

@@ -56,14 +56,15 @@ async fn restore(options: &Restore, output: &Output) -> Result<Outcome> {
 
 /// Chooses, and checks all that will be read.
 async fn prepare(options: &Restore, source: &Source, found: Option<&Found>) -> Result<Arc<Plan>> {
-    let catalog = Catalog::read(&*source.storage)?;
+    let (catalog, damage) = Catalog::read_sound(&*source.storage)?;
     let wish = Wish {
         moment: Moment::of(&options.until, found.map(Found::session)).await?,
         chain: options.chain,
         base: options.base,
         allow_earlier: options.allow_earlier,
     };
-    Ok(Arc::new(plan::choose(&*source.storage, &catalog, &wish)?))
+    let plan = plan::choose(&*source.storage, &catalog, &wish, damage)?;
+    Ok(Arc::new(plan))
 }
 
 async fn execute(

@@ -47,7 +47,7 @@ impl Report {
         let first = plan
             .segments
             .first()
-            .map(|segment| segment.name.to_string());
+            .map(|first| first.segment.name.to_string());
         let answer = json!({"plan": {
             "archive": self.source,
             "chain": plan.chain.number,
@@ -97,7 +97,7 @@ impl Report {
             Some(first) => format!(
                 "changes   {} segments from {}, {}, {} transactions, {} statements\n",
                 plan.segments.len(),
-                first.name,
+                first.segment.name,
                 size(figures.segment_bytes),
                 figures.transactions,
                 figures.statements

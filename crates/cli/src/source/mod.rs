@@ -75,6 +75,8 @@ fn is_database(path: &Path) -> bool {
 }
 
 fn at(path: &Path) -> Source {
+    // A link to it is fine; below it none is followed.
+    let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let encoded = path.file_name().unwrap_or_default().to_string_lossy();
     let decoded = archive::escape::percent_decode(encoded.as_bytes()).unwrap_or_default();
     Source {

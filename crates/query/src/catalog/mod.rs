@@ -7,6 +7,7 @@ mod read;
 mod stretches;
 
 use std::cell::RefCell;
+use std::io::Read;
 
 use archive::flags::Flagged;
 use archive::globals::Facts;
@@ -15,6 +16,7 @@ use archive::layout::names::{chain_name, BASE, GLOBALS, INCREMENTAL};
 use archive::layout::{BaseName, GlobalsName, SegmentName, Stored};
 use archive::manifest::Entry;
 use archive::metadata::Metadata;
+use archive::segment::source;
 use archive::storage::Storage;
 use archive::Lsn;
 
@@ -38,6 +40,8 @@ pub struct Chain {
     /// Oldest first.
     pub globals: Vec<Globals>,
     pub flags: Vec<Flagged>,
+    /// Where the first segment starts that the manifest lists behind the last one that is there.
+    pub missing_from: Option<Lsn>,
     /// The last segment that retention has removed.
     pub last_expired: Option<Entry>,
     /// Lines of the manifest (from 1) that cannot be parsed, and why.
@@ -94,6 +98,25 @@ impl Chain {
     /// A file of this chain, from the database's directory.
     pub fn file(&self, file: &str) -> String {
         format!("{}/{file}", chain_name(self.number))
+    }
+
+    /// Opens a segment in the form that it has by now: it may have been closed or compressed since it was listed. `None`
+    /// if it has gone.
+    pub fn open(
+        &self,
+        storage: &dyn Storage,
+        segment: &Segment,
+    ) -> archive::Result<Option<Box<dyn Read + Send>>> {
+        let closed = [Stored::Plain, Stored::Gzip, Stored::Zstd];
+        // Once more for one that was compressed between two attempts.
+        for stored in [segment.stored].into_iter().chain(closed).chain(closed) {
+            let file = self.file(&format!("{INCREMENTAL}/{}", segment.name.file(stored)));
+            let opened = source::open_stored(storage, &file, stored)?;
+            if opened.is_some() {
+                return Ok(opened);
+            }
+        }
+        Ok(None)
     }
 
     /// Whether a crash, an incomplete copy, or somebody else left a base without its line: not to be used without being

@@ -1,7 +1,7 @@
 //! Reads the catalog.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::Path;
 
 use archive::flags::{self, FLAGS};
@@ -84,7 +84,7 @@ impl Reader<'_> {
 
     fn chain(&self, number: u32) -> Result<Option<Chain>> {
         let Some(info) = self.parsed(CHAIN_JSON, ChainInfo::parse)? else {
-            return Ok(None);
+            return self.without_description();
         };
         let manifest = self.manifest()?;
         let damaged_lines = manifest.damaged;
@@ -104,16 +104,74 @@ impl Reader<'_> {
                 last_expired = Some(entry);
             }
         }
+        let bases = self.bases(&mut lines)?;
+        let segments = self.segments(&mut lines)?;
+        let last = segments.last().map(|segment| segment.start_lsn());
+        let behind = lines
+            .valid
+            .values()
+            .filter(|entry| entry.kind == Kind::Incremental && Some(entry.start_lsn) > last);
+        let missing_from = behind.map(|entry| entry.start_lsn).min();
         Ok(Some(Chain {
             number,
             info,
-            bases: self.bases(&mut lines)?,
-            segments: self.segments(&mut lines)?,
+            bases,
+            segments,
             globals: self.globals(&mut lines)?,
             flags: self.parsed(FLAGS, flags::parse)?.unwrap_or_default(),
+            missing_from,
             last_expired,
             damaged_lines,
         }))
+    }
+
+    /// A chain that retention has removed is not there; one with bases has lost its description.
+    fn without_description(&self) -> Result<Option<Chain>> {
+        let bases = self.storage.list(&self.path(BASE))?;
+        if bases
+            .iter()
+            .any(|item| BaseName::parse(&item.name).is_some())
+        {
+            self.found(CHAIN_JSON, "it is missing")?;
+        }
+        Ok(None)
+    }
+
+    /// Notes damage, or ends the reading with it.
+    fn found(&self, file: &str, why: &str) -> Result<()> {
+        let place = self.storage.place(&self.path(file));
+        let error = Error::damaged(Path::new(&place), 0, why);
+        match self.damage {
+            Some(damage) => {
+                damage.borrow_mut().push(error);
+                Ok(())
+            }
+            None => Err(error),
+        }
+    }
+
+    /// Retention removes segments from the oldest on. One behind a segment that is kept has not expired, except where a
+    /// copy has a gap: then it is not there, and others follow.
+    fn ensure_expired_are_oldest(&self, there: &[SegmentName], lines: &Lines) -> Result<()> {
+        let name_of = |file: &String| {
+            let name = file.strip_prefix(INCREMENTAL)?.strip_prefix('/')?;
+            SegmentName::parse(name).map(|(name, _)| name)
+        };
+        let expired: BTreeSet<SegmentName> = lines.expired.iter().filter_map(name_of).collect();
+        let mut kept: BTreeSet<SegmentName> = lines.valid.keys().filter_map(name_of).collect();
+        kept.extend(there.iter().filter(|name| !expired.contains(name)));
+        let (Some(first), Some(last)) = (kept.first(), kept.last()) else {
+            return Ok(());
+        };
+        let is_odd = |name: &&SegmentName| *name > first && (*name > last || there.contains(name));
+        match expired.iter().find(is_odd) {
+            Some(odd) => {
+                let file = odd.file(Stored::Plain);
+                let why = format!("it marks {file} as expired, but not one before it");
+                self.found(MANIFEST, &why)
+            }
+            None => Ok(()),
+        }
     }
 
     fn manifest(&self) -> Result<Manifest> {
@@ -180,7 +238,13 @@ impl Reader<'_> {
     /// Each in one form.
     fn segments(&self, lines: &mut Lines) -> Result<Vec<Segment>> {
         let mut found: BTreeMap<SegmentName, (Stored, u64)> = BTreeMap::new();
-        for item in self.storage.list(&self.path(INCREMENTAL))? {
+        let items = self.storage.list(&self.path(INCREMENTAL))?;
+        let names = items
+            .iter()
+            .filter_map(|item| SegmentName::parse(&item.name));
+        let there: Vec<SegmentName> = names.map(|(name, _)| name).collect();
+        self.ensure_expired_are_oldest(&there, lines)?;
+        for item in items {
             let Some((name, stored)) = SegmentName::parse(&item.name) else {
                 continue;
             };

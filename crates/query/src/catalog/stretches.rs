@@ -1,7 +1,9 @@
 //! Which moments of a chain can be restored: stretches, the gaps between them, and what was lost within.
 
+use std::io;
+
 use archive::flags::Flagged;
-use archive::segment::{source, Event, Scanner};
+use archive::segment::{Event, Scanner};
 use archive::storage::{self, Storage};
 use archive::time::Time;
 use archive::{Lsn, Result};
@@ -50,12 +52,12 @@ pub struct Extent {
 }
 
 impl Extent {
-    /// Reads the segment; `None` if it is gone, or torn in its header.
+    /// Reads the segment; `None` if it is torn in its header. One that has gone is an error.
     pub fn of(storage: &dyn Storage, chain: &Chain, segment: &Segment) -> Result<Option<Extent>> {
         let file = chain.file(&segment.file());
-        let Some(input) = source::open_stored(storage, &file, segment.stored)? else {
-            return Ok(None);
-        };
+        let input = chain.open(storage, segment)?;
+        let input = input.ok_or(io::ErrorKind::NotFound);
+        let input = input.map_err(|kind| storage::failed("open", storage, &file)(kind.into()))?;
         let mut scanner = Scanner::new(input);
         let (mut extent, mut open) = (None::<Extent>, None);
         while let Some(event) = scanner
@@ -105,9 +107,11 @@ impl Chain {
             let start = segment.start_lsn();
             let (end, next_xid) = match segment.entry.as_ref() {
                 Some(entry) => (entry.end_lsn, entry.next_xid.unwrap_or(0)),
-                None => match Extent::of(storage, self, segment)? {
-                    Some(extent) => (extent.end_lsn, extent.next_xid),
-                    None => continue,
+                None => match Extent::of(storage, self, segment) {
+                    Ok(Some(extent)) => (extent.end_lsn, extent.next_xid),
+                    Ok(None) => continue,
+                    Err(error) if is_missing(&error) => continue,
+                    Err(error) => return Err(error),
                 },
             };
             if let Some((_, before, _)) = joined.last().filter(|(_, end, _)| *end != start) {
@@ -145,7 +149,11 @@ impl Chain {
         let base = self.bases.iter().find(joins);
         let mut end_at = None;
         for (segment, ..) in joined.iter().rev() {
-            end_at = Extent::of(storage, self, segment)?.and_then(|extent| extent.latest);
+            let extent = match Extent::of(storage, self, segment) {
+                Err(error) if is_missing(&error) => None,
+                extent => extent?,
+            };
+            end_at = extent.and_then(|extent| extent.latest);
             if end_at.is_some() {
                 break;
             }
@@ -173,4 +181,9 @@ impl Chain {
         });
         losses.collect()
     }
+}
+
+/// Retention has removed it since it was listed.
+fn is_missing(error: &archive::Error) -> bool {
+    error.io_error().map(io::Error::kind) == Some(io::ErrorKind::NotFound)
 }

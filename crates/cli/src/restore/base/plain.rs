@@ -45,6 +45,12 @@ pub async fn load<'a>(
     if !title.starts_with(TITLE) || toc.is_empty() && !title.ends_with(b"\n\n") {
         return Err(reader.entries.misfit(None, "it does not begin as a dump"));
     }
+    // Those of the first entry stand in front of its comment.
+    if let Some(entry) = toc.first() {
+        for setting in own_settings(&title) {
+            reader.entries.sql(entry, 1, setting).await?;
+        }
+    }
     for (at, entry) in toc.iter().enumerate() {
         progress(count.get());
         reader
@@ -196,12 +202,19 @@ impl Reader<'_, '_> {
     }
 }
 
+/// Lines of a dump's title that set what the first entry is made with.
+fn own_settings(title: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let lines = title.split(|byte| *byte == b'\n');
+    lines.filter(|line| is_own(line) && line.ends_with(b";"))
+}
+
+fn is_own(text: &[u8]) -> bool {
+    text.starts_with(b"SET default_tablespace = ")
+        || text.starts_with(b"SET default_table_access_method = ")
+}
+
 /// The statements behind rows; `None` if they are others than pg_restore's own.
 fn settings(text: &[u8]) -> Option<Vec<Vec<u8>>> {
-    let is_own = |text: &[u8]| {
-        text.starts_with(b"SET default_tablespace = ")
-            || text.starts_with(b"SET default_table_access_method = ")
-    };
     let statements = split(text).ok()?;
     let all_own = statements.iter().all(|it| it.is_plain && is_own(&it.text));
     all_own.then(|| statements.into_iter().map(|it| it.text).collect())

@@ -1,5 +1,6 @@
 //! Chooses base and segments within a chain.
 
+use archive::layout::names::{chain_name, CHAIN_JSON, MANIFEST};
 use archive::layout::{BaseName, Stored};
 use archive::storage::Storage;
 use archive::time::iso;
@@ -27,7 +28,44 @@ pub struct Wish {
 }
 
 /// Makes the plan; reads and checks all that a restore will read.
-pub fn choose(storage: &dyn Storage, catalog: &Catalog, wish: &Wish) -> Result<Plan> {
+///
+/// `damage` is what could not be read of the catalog. A restore goes on without a base that it does not need; but not
+/// without a chain, or a set of globals, that it may need.
+pub fn choose(
+    storage: &dyn Storage,
+    catalog: &Catalog,
+    wish: &Wish,
+    mut damage: Vec<archive::Error>,
+) -> Result<Plan> {
+    if let Some(at) = damage.iter().position(|error| is_needed(error, wish)) {
+        return Err(damage.swap_remove(at).into());
+    }
+    match choose_from(storage, catalog, wish) {
+        Ok(plan) => {
+            let damage = damage
+                .iter()
+                .map(|error| format!("{error}: it is passed over"));
+            let warnings = plan.warnings.into_iter().chain(damage).collect();
+            Ok(Plan { warnings, ..plan })
+        }
+        Err(Error::NoSuchMoment { .. }) if !damage.is_empty() => Err(damage.swap_remove(0).into()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether nothing can be chosen without the file.
+fn is_needed(error: &archive::Error, wish: &Wish) -> bool {
+    let archive::Error::Damaged { path, .. } = error else {
+        return true;
+    };
+    let path = path.to_string_lossy();
+    let of_chain = |number| path.contains(&format!("/{}/", chain_name(number)));
+    let is_of_choice = wish.chain.is_none_or(of_chain);
+    is_of_choice
+        && (path.ends_with(CHAIN_JSON) || path.ends_with(MANIFEST) || path.contains("/globals/"))
+}
+
+fn choose_from(storage: &dyn Storage, catalog: &Catalog, wish: &Wish) -> Result<Plan> {
     let (wish, located) = located(storage, catalog, wish)?;
     let (chain, newer) = chain_of(storage, catalog, &wish)?;
     let mut choice = Choice {
@@ -177,7 +215,10 @@ impl Choice<'_> {
                 Some(next_xid) => next_xid,
                 None => match Extent::of(self.storage, self.chain, segment)? {
                     Some(extent) => extent.next_xid,
-                    None if is_open => break,
+                    None if is_open => {
+                        self.ensure_torn_off(segment)?;
+                        break;
+                    }
                     None => {
                         let place = self.storage.place(&self.chain.file(&segment.file()));
                         let why = format!("{place} is damaged: its header cannot be parsed");
@@ -240,6 +281,7 @@ impl Choice<'_> {
         let ended = self.chain.info.ended.as_ref();
         let why = ended.map(|end| format!("chain-{number} has ended: {}", end.reason));
         let latest = passed.latest.max(base.metadata.taken_at);
+        self.ensure_not_missing(passed)?;
         let is_missed = match self.wish.moment {
             Moment::Time(time) => time > latest,
             Moment::Lsn(lsn) => lsn > passed.end_lsn,
@@ -271,6 +313,31 @@ impl Choice<'_> {
         }
         let hint = format!("{why}. --allow-earlier restores to that end.");
         Err(Error::no_such_moment(message, hint))
+    }
+
+    /// What the archive itself says that it had, behind what is there.
+    fn ensure_not_missing(&self, passed: &Passed) -> Result<()> {
+        let wanted = match self.wish.moment {
+            Moment::Lsn(lsn) if lsn <= passed.end_lsn => return Ok(()),
+            Moment::Time(_) if passed.found.beyond.is_some() => return Ok(()),
+            _ if self.wish.allow_earlier || passed.use_segments.is_empty() => return Ok(()),
+            _ => passed.end_lsn,
+        };
+        let number = self.chain.number;
+        let ended = self.chain.info.ended.as_ref().map(|end| end.last_lsn);
+        let why = match (self.chain.missing_from, ended) {
+            (Some(from), _) => format!("segments of chain-{number} from {from} on are missing"),
+            (None, Some(end)) if end > wanted => {
+                format!("chain-{number} ended at {end}, and its segments end at {wanted}")
+            }
+            _ => return Ok(()),
+        };
+        let hint =
+            "Take them from another copy of the archive; --allow-earlier restores what is there.";
+        Err(Error::Damaged {
+            message: why,
+            hint: hint.to_owned(),
+        })
     }
 
     /// The sets up to the moment. One between its last commit and the next is chosen by the requested time.

@@ -22,11 +22,20 @@ pub struct Ddl {
 impl Ddl {
     /// Parses `VERB CLASS NAME`, or `TRUNCATE [TABLE] NAME`.
     pub fn parse(text: &str) -> Result<Ddl> {
-        let words: Vec<&str> = text
-            .trim()
-            .trim_end_matches(';')
-            .split_whitespace()
-            .collect();
+        let is_noise = |word: &str| {
+            let noise = [
+                "if",
+                "not",
+                "exists",
+                "concurrently",
+                "cascade",
+                "restrict",
+                "only",
+            ];
+            noise.contains(&word.to_lowercase().as_str())
+        };
+        let words = text.trim().trim_end_matches(';').split_whitespace();
+        let words: Vec<&str> = words.filter(|word| !is_noise(word)).collect();
         let (verb, rest) = match words.split_first() {
             Some((verb, rest)) => (verb.to_lowercase(), rest),
             None => return Err(not_one(text)),
@@ -38,7 +47,7 @@ impl Ddl {
         let mut count = rest.iter().take_while(is_of_class).count();
         count = count.min(rest.len().saturating_sub(1));
         let class = rest[..count].join(" ").to_lowercase();
-        let identity = rest[count..].join(" ");
+        let identity = folded(&rest[count..].join(" "));
         let is_truncate = verb == "truncate";
         let is_known = matches!(verb.as_str(), "drop" | "create" | "alter" | "truncate");
         if !is_known || identity.is_empty() || (class.is_empty() && !is_truncate) {
@@ -92,6 +101,18 @@ impl Ddl {
     }
 }
 
+/// A name as PostgreSQL reads it: in lower case where it is not quoted.
+fn folded(name: &str) -> String {
+    let parts = name.split('"').enumerate();
+    let folded: Vec<String> = parts
+        .map(|(nth, part)| match nth % 2 {
+            0 => part.to_lowercase(),
+            _ => part.to_owned(),
+        })
+        .collect();
+    folded.join("\"")
+}
+
 fn not_one(text: &str) -> Error {
     let message = format!(
         "\"{}\" is not a schema change",
@@ -127,6 +148,18 @@ mod tests {
                 "alter",
                 "table",
                 "\"My Schema\".\"a b\"",
+            ),
+            (
+                "drop table if exists Orders cascade",
+                "drop",
+                "table",
+                "orders",
+            ),
+            (
+                "DROP INDEX CONCURRENTLY \"Od D\".I",
+                "drop",
+                "index",
+                "\"Od D\".i",
             ),
             ("TRUNCATE TABLE t", "truncate", "", "t"),
             ("TRUNCATE public.t", "truncate", "", "public.t"),

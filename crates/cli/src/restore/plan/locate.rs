@@ -1,6 +1,7 @@
 //! Where the transaction is that a moment is given by.
 
-use archive::segment::{source, Event, Part, Scanner};
+use archive::layout::Stored;
+use archive::segment::{Event, Part, Scanner};
 use archive::storage::{self, Storage};
 use archive::time::{iso, Time};
 use archive::Lsn;
@@ -8,6 +9,7 @@ use archive_query::catalog::{Catalog, Chain, Segment};
 
 use super::choice::said;
 use super::moment::Moment;
+use super::segment::gone;
 use super::Wish;
 use crate::error::{Error, Result};
 
@@ -51,7 +53,8 @@ pub fn located(
         return Ok((wish, Some(sentence)));
     }
     let message = format!("{} is not in the segments of any chain", said(&wish.moment));
-    let hint = "Retention may have removed its segment; pg_incrbackup info shows what is there.";
+    let hint = "Retention may have removed its segment (pg_incrbackup info shows what is there); and a change of the \
+                schema that a version before 0.3.0 captured is not known by what it did.";
     Err(Error::no_such_moment(message, hint))
 }
 
@@ -73,8 +76,8 @@ fn last_of(
     moment: &Moment,
 ) -> Result<Option<Commit>> {
     let file = chain.file(&segment.file());
-    let Some(input) = source::open_stored(storage, &file, segment.stored)? else {
-        return Ok(None);
+    let Some(input) = chain.open(storage, segment)? else {
+        return Err(gone(storage, &file));
     };
     let mut scanner = Scanner::new(input);
     let (mut open, mut is_it, mut found) = (None, false, None);
@@ -115,6 +118,16 @@ fn last_of(
                 if let Some(commit) = open.take().filter(|_| std::mem::take(&mut is_it)) {
                     found = Some(commit);
                 }
+            }
+            (
+                Some(Event::Torn {
+                    at, why, is_cut, ..
+                }),
+                _,
+            ) if !(is_cut && segment.stored == Stored::Partial) => {
+                let place = storage.place(&file);
+                let why = format!("{place} is damaged at byte {at}: {why}");
+                return Err(Error::damaged(why));
             }
             _ => {}
         }

@@ -19,14 +19,14 @@ use archive_query::catalog::{Base, Chain, Globals, Segment};
 
 pub use choice::{choose, Wish};
 pub use moment::Moment;
-pub use segment::{LostHere, Needs};
+pub use segment::{gone, LostHere, Needs};
 
 /// What will be done.
 pub struct Plan {
     pub chain: Chain,
     pub base: Base,
     /// From the first that may have a transaction which the base does not see; none for a base alone.
-    pub segments: Vec<Segment>,
+    pub segments: Vec<Planned>,
     /// Transactions up to this commit LSN are applied.
     pub upto: Lsn,
     /// The set of globals at the base, and all later ones up to the moment.
@@ -42,6 +42,14 @@ pub struct Plan {
     pub remark: Option<String>,
     /// What was passed over.
     pub warnings: Vec<String>,
+}
+
+/// A segment, as far as it was checked.
+#[derive(Debug, Clone)]
+pub struct Planned {
+    pub segment: Segment,
+    /// Bytes of its uncompressed text; an open one may go on behind them.
+    pub complete: u64,
 }
 
 /// How much it is.

@@ -9,12 +9,12 @@ use archive_query::catalog::{Base, Segment};
 use super::choice::Choice;
 use super::moment::Moment;
 use super::segment::{self, Facts, Found, Needs};
-use super::Figures;
+use super::{Figures, Planned};
 use crate::error::{Error, Result};
 
 /// What the pass over the segments has found.
 pub(super) struct Passed {
-    pub use_segments: Vec<Segment>,
+    pub use_segments: Vec<Planned>,
     pub needs: Needs,
     pub found: Found,
     pub end_lsn: Lsn,
@@ -39,11 +39,11 @@ impl Choice<'_> {
             let (storage, needs) = (self.storage, &mut passed.needs);
             let facts = segment::read(storage, self.chain, segment, moment, passed.found, needs)?;
             let Some(header) = &facts.header else {
-                match segment.stored {
-                    // Torn before its first transaction.
-                    Stored::Partial => break,
-                    _ => return Err(self.unreadable(segment, &facts)),
+                // Torn before its first transaction.
+                if segment.stored == Stored::Partial && facts.is_cut {
+                    break;
                 }
+                return Err(self.unreadable(segment, &facts));
             };
             facts.ensure_whole(storage, &self.chain.file(&segment.file()), segment.stored)?;
             self.ensure_joins(base, segment, &facts, before.as_ref())?;
@@ -74,15 +74,38 @@ impl Choice<'_> {
                 break;
             }
             passed.figures.segment_bytes += facts.bytes;
-            passed.use_segments.push(segment.clone());
+            passed.use_segments.push(Planned {
+                segment: segment.clone(),
+                complete: facts.complete,
+            });
         }
         passed.end_lsn = passed.end_lsn.max(base.metadata.lsn);
         Ok(passed)
     }
 
+    /// An open segment without a header ends within it, and is not of another format.
+    pub(super) fn ensure_torn_off(&self, segment: &Segment) -> Result<()> {
+        let (found, needs) = (Found::default(), &mut Needs::default());
+        let moment = &Moment::Newest;
+        let facts = segment::read(self.storage, self.chain, segment, moment, found, needs)?;
+        if facts.header.is_none() && !facts.is_cut {
+            return Err(self.unreadable(segment, &facts));
+        }
+        Ok(())
+    }
+
     fn unreadable(&self, segment: &Segment, facts: &Facts) -> Error {
         let place = self.storage.place(&self.chain.file(&segment.file()));
-        let why = facts.torn.as_ref().map_or("it is empty", |(_, why)| why);
+        let (at, why) = match &facts.torn {
+            Some((at, why)) => (*at, why.as_str()),
+            None => (0, "it is empty"),
+        };
+        if at == 0 && !facts.is_cut {
+            let message = format!("{place} is of another format than this version can read: {why}");
+            let hint =
+                "A newer version of pg_incrbackup has written it: use the program of that version.";
+            return Error::failed(message, hint);
+        }
         Error::damaged(format!("{place} is damaged: {why}"))
     }
 

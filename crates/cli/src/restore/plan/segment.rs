@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use archive::checksum::Hashing;
 use archive::layout::Stored;
-use archive::segment::{source, ClusterFact, Event, Header, Lost, Scanner};
+use archive::segment::{ClusterFact, Event, Header, Lost, Scanner};
 use archive::storage::{self, Storage};
 use archive::time::Time;
 use archive::Lsn;
@@ -18,6 +18,8 @@ use crate::error::{Error, Result};
 #[derive(Debug, Default)]
 pub struct Facts {
     pub header: Option<Header>,
+    /// Where the last complete transaction or position ends: so far a restore reads.
+    pub complete: u64,
     /// Of the uncompressed bytes.
     pub sha256: String,
     pub bytes: u64,
@@ -111,10 +113,8 @@ pub fn read(
     needs: &mut Needs,
 ) -> Result<Facts> {
     let file = chain.file(&segment.file());
-    let Some(input) = source::open_stored(storage, &file, segment.stored)? else {
-        let message = format!("{} has gone since it was listed", storage.place(&file));
-        let hint = "It was closed, compressed, or removed by retention meanwhile: try again.";
-        return Err(Error::failed(message, hint));
+    let Some(input) = chain.open(storage, segment)? else {
+        return Err(gone(storage, &file));
     };
     let mut facts = Facts {
         found,
@@ -185,6 +185,7 @@ pub fn read(
             | Event::LeftOut { .. } => {}
         }
     }
+    facts.complete = scanner.complete_offset();
     let content = hashing.finish();
     facts.sha256 = content.sha256;
     facts.bytes = content.bytes;
@@ -208,4 +209,11 @@ impl Facts {
         };
         Err(Error::damaged(why))
     }
+}
+
+/// Of a segment that is in no form any more.
+pub fn gone(storage: &dyn Storage, file: &str) -> Error {
+    let message = format!("{} has gone since it was listed", storage.place(file));
+    let hint = "Retention has removed it meanwhile: try again, or choose a later moment.";
+    Error::failed(message, hint)
 }

@@ -63,11 +63,12 @@ struct Learned {
 }
 
 /// The function of a session.
-#[derive(Default)]
 pub struct Function {
     shapes: Vec<Learned>,
-    /// Its name; none if it must be made.
-    name: Option<String>,
+    /// Of its name, and of those of its variables: for the whole session.
+    random: String,
+    /// It has these shapes.
+    is_made: bool,
     /// Statements since it was made: plans that were made for small tables are not kept for large ones.
     executed: u64,
     remake_at: u64,
@@ -83,10 +84,26 @@ const TYPES: &str = "SELECT format_type(t, -1), NOT EXISTS (SELECT FROM pg_cast 
     FROM unnest($1) WITH ORDINALITY AS o (t, n) ORDER BY n";
 
 impl Function {
+    /// It is made when it is needed.
+    pub fn new() -> Function {
+        let random = archive::segment::Key::random();
+        Function {
+            shapes: Vec::new(),
+            // A name that can be guessed is only one that a column could have, too.
+            random: random.map_or_else(
+                |_| "0123456789abcdef".to_owned(),
+                |key| key.as_str().to_owned(),
+            ),
+            is_made: false,
+            executed: 0,
+            remake_at: 0,
+        }
+    }
+
     /// The shapes are not known any more.
     pub fn forget(&mut self) {
         self.shapes.clear();
-        self.name = None;
+        self.is_made = false;
     }
 
     pub fn is_full(&self) -> bool {
@@ -118,35 +135,29 @@ impl Function {
             types: rows.iter().map(|row| row.get(0)).collect(),
             exactly_one: !text.starts_with("INSERT "),
         });
-        self.name = None;
+        self.is_made = false;
         Ok(Some(self.shapes.len() - 1))
     }
 
     /// Makes it for the shapes that are known by now, and again as tables grow.
     pub async fn ensure_made(&mut self, client: &Client, count: usize) -> Result<()> {
         self.executed += count as u64;
-        if self.name.is_some() && self.executed < self.remake_at {
+        if self.is_made && self.executed < self.remake_at {
             return Ok(());
         }
-        let random = archive::segment::Key::random().map_or_else(
-            |_| "0123456789abcdef".to_owned(),
-            |key| key.as_str().to_owned(),
-        );
-        if let Some(former) = self.name.take() {
-            client
-                .batch_execute(&format!("DROP FUNCTION {former}(integer[], text[])"))
-                .await?;
-        }
-        let name = format!("pg_temp.pg_incrbackup_rows_{random}");
-        client
-            .batch_execute(&self.definition(&name, &random))
-            .await?;
-        self.name = Some(name);
+        // The same OID: the server frees what it has compiled before.
+        client.batch_execute(&self.definition()).await?;
+        self.is_made = true;
         self.remake_at = (10 * self.executed).clamp(1000, self.executed + 100_000);
         Ok(())
     }
 
-    fn definition(&self, name: &str, random: &str) -> String {
+    fn name(&self) -> String {
+        format!("pg_temp.pg_incrbackup_rows_{}", self.random)
+    }
+
+    fn definition(&self) -> String {
+        let (name, random) = (self.name(), &self.random);
         let (steps, values) = (format!("s_{random}"), format!("v_{random}"));
         let (step, at, hit) = (
             format!("i_{random}"),
@@ -164,7 +175,7 @@ impl Function {
         );
         body.push_str("END LOOP; END");
         format!(
-            "CREATE FUNCTION {name}({steps} integer[], {values} text[]) RETURNS void LANGUAGE plpgsql AS $f_{random}$\n\
+            "CREATE OR REPLACE FUNCTION {name}({steps} integer[], {values} text[]) RETURNS void LANGUAGE plpgsql AS $f_{random}$\n\
              #variable_conflict use_column\n{body} $f_{random}$"
         )
     }
@@ -211,7 +222,7 @@ impl Function {
         steps: Vec<i32>,
         values: Vec<Option<Vec<u8>>>,
     ) -> impl Future<Output = Result<u64>> {
-        let name = self.name.clone().unwrap_or_default();
+        let name = self.name();
         async move {
             let call = format!("SELECT {name}($1, $2)");
             let texts: Vec<Option<Raw>> = values

@@ -42,6 +42,7 @@ impl Replay<'_> {
     pub(super) async fn effect(&mut self, line: u64, effect: &Effect, text: &[u8]) -> Result<()> {
         let block = DdlBlock::read(text);
         if effect.verb == "refresh" {
+            self.settle().await?;
             self.views.note(self.session, block.statement).await?;
             return Ok(());
         }
@@ -49,7 +50,7 @@ impl Replay<'_> {
         let is_own = effect.verb == "owner" && OF_SUPERUSERS.contains(&effect.class.as_str());
         let changed = if self.lenient.is_some() {
             let what = name_of(effect);
-            self.change_leniently(line, &what, &block).await
+            self.change_leniently(line, &what, &block, is_own).await
         } else if is_own {
             self.globals.own(self.session, block.statement).await
         } else {
@@ -57,6 +58,19 @@ impl Replay<'_> {
         };
         changed.map_err(|error| self.in_effect(line, effect, error))?;
         self.after_change(text, false, was_set_back).await
+    }
+
+    /// A role ran what follows: it is there under this name by now, if the restore has made it.
+    pub(super) async fn acts(&mut self, name: Vec<u8>) -> Result<()> {
+        if name.is_empty() {
+            return Ok(());
+        }
+        self.settle().await?;
+        let fact = ClusterFact::Role {
+            name,
+            superuser: false,
+        };
+        self.globals.follow(self.session, &fact).await
     }
 
     /// A statement of the user's, in its canonical form.
@@ -80,7 +94,7 @@ impl Replay<'_> {
         }
         self.before_change(text).await?;
         let changed = if self.lenient.is_some() {
-            self.change_leniently(line, command, &block).await
+            self.change_leniently(line, command, &block, false).await
         } else {
             run(self.session, &block).await
         };

@@ -7,10 +7,11 @@
 use std::collections::{BTreeSet, HashMap};
 
 use memchr::memmem;
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{ToSql, Type};
 
+use super::shape;
 use crate::connection::{Raw, Session};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Rows sought in a table before it gets an index.
 const WORTH: u32 = 20;
@@ -34,6 +35,12 @@ const COLUMN: &str = "WITH wanted AS (SELECT attnum, attname, \
     WHERE count > 10 AND NOT EXISTS (SELECT FROM pg_index WHERE indrelid = $1 AND indkey[0] = attnum \
         AND indisvalid AND indpred IS NULL)";
 
+/// An index of a table by its name: that in SQL.
+const INDEX: &str =
+    "SELECT convert_to(format('%I.%I', nspname, relname), current_setting('client_encoding')) \
+    FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = relnamespace \
+    JOIN pg_index ON indexrelid = c.oid WHERE indrelid = $1 AND relname = $2";
+
 /// The indexes that are there now, and who needs one.
 #[derive(Debug, Default)]
 pub struct Help {
@@ -48,7 +55,10 @@ pub struct Help {
 impl Help {
     /// Takes a row change into account.
     pub fn note(&mut self, text: &[u8]) {
-        let Some(at) = memmem::find(text, SOUGHT) else {
+        if !text.starts_with(b"UPDATE ") && !text.starts_with(b"DELETE FROM ") {
+            return;
+        }
+        let Some(at) = shape::find_outside(text, SOUGHT) else {
             return;
         };
         let name = &text[at + SOUGHT.len()..];
@@ -68,50 +78,41 @@ impl Help {
         !self.wanted.is_empty()
     }
 
-    /// Makes the indexes that are worth it, outside of a transaction: one behind its own updates would not help them.
+    /// Makes the indexes that are worth it, outside of a transaction: one behind its own updates would not help them. An
+    /// index is only for speed: what the server refuses is left.
     pub async fn give(&mut self, session: &Session) -> Result<()> {
         for name in std::mem::take(&mut self.wanted) {
-            let rows = session
-                .client
-                .query_typed(TABLE, &[(&Raw(&name), Type::TEXT)])
-                .await?;
-            let Some((table, place)) = rows.first().map(|row| (row.get::<_, u32>(0), row.get(1)))
-            else {
-                continue;
-            };
-            let place: &[u8] = place;
-            session.statement(&[b"ANALYZE ", place].concat()).await?;
-            let rows = session
-                .client
-                .query_typed(COLUMN, &[(&table, Type::OID)])
-                .await?;
-            let Some(column) = rows.first().map(|row| row.get::<_, &[u8]>(0)) else {
-                continue;
-            };
-            self.count += 1;
-            let index = format!("pg_incrbackup_{table}_{}", self.count);
-            let make = [
-                b"CREATE INDEX ",
-                index.as_bytes(),
-                b" ON ONLY ",
-                place,
-                b" USING hash (",
-                column,
-                b")",
-            ];
-            // An index is only for speed.
-            if session.statement(&make.concat()).await.is_ok() {
-                let of = "SELECT convert_to(format('%I.%I', nspname, relname), current_setting('client_encoding')) \
-                    FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = relnamespace \
-                    JOIN pg_index ON indexrelid = c.oid WHERE indrelid = $1 AND relname = $2";
-                let rows = session
-                    .client
-                    .query_typed(of, &[(&table, Type::OID), (&index, Type::NAME)])
-                    .await?;
-                self.made
-                    .extend(rows.iter().map(|row| row.get::<_, Vec<u8>>(0)));
+            match self.make(session, &name).await {
+                Err(Error::Server(error)) if error.as_db_error().is_some() => {}
+                made => made?,
             }
         }
+        Ok(())
+    }
+
+    async fn make(&mut self, session: &Session, name: &[u8]) -> Result<()> {
+        let client = &session.client;
+        let rows = client
+            .query_typed(TABLE, &[(&Raw(name), Type::TEXT)])
+            .await?;
+        let Some(row) = rows.first() else {
+            return Ok(());
+        };
+        let (table, place): (u32, &[u8]) = (row.get(0), row.get(1));
+        session.statement(&[b"ANALYZE ", place].concat()).await?;
+        let rows = client.query_typed(COLUMN, &[(&table, Type::OID)]).await?;
+        let Some(column) = rows.first().map(|row| row.get::<_, &[u8]>(0)) else {
+            return Ok(());
+        };
+        self.count += 1;
+        let index = format!("pg_incrbackup_{table}_{}", self.count);
+        let head = format!("CREATE INDEX {index} ON ONLY ");
+        let make = [head.as_bytes(), place, b" USING hash (", column, b")"];
+        session.statement(&make.concat()).await?;
+        let values: [(&(dyn ToSql + Sync), Type); 2] = [(&table, Type::OID), (&index, Type::NAME)];
+        let rows = client.query_typed(INDEX, &values).await?;
+        self.made
+            .extend(rows.iter().map(|row| row.get::<_, Vec<u8>>(0)));
         Ok(())
     }
 

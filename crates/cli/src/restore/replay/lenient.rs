@@ -64,9 +64,14 @@ impl Replay<'_> {
         line: u64,
         what: &str,
         block: &DdlBlock<'_>,
+        is_own: bool,
     ) -> Result<()> {
         self.session.client.batch_execute(SAVEPOINT).await?;
-        let ended = run(self.session, block).await;
+        let ended = if is_own {
+            self.globals.own(self.session, block.statement).await
+        } else {
+            run(self.session, block).await
+        };
         self.end_leniently(line, what, ended).await
     }
 

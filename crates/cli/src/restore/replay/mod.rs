@@ -204,7 +204,14 @@ impl<'a> Replay<'a> {
             What::CopyRows(rows) => self.copy_rows(line, rows).await,
             What::CopyEnd => self.end_copy().await,
             What::Effect(effect, text) => self.effect(line, &effect, &text).await,
-            What::Ddl { command, text } => self.ddl(line, &command, &text).await,
+            What::Ddl {
+                command,
+                role,
+                text,
+            } => {
+                self.acts(role).await?;
+                self.ddl(line, &command, &text).await
+            }
             What::Fact(fact) => {
                 self.settle().await?;
                 self.globals.follow(self.session, &fact).await
@@ -230,7 +237,7 @@ impl<'a> Replay<'a> {
             let set = format!("SET {name} = {value}");
             self.session.client.execute_typed(&set, &[]).await?;
         }
-        self.rows = Rows::new(self.session);
+        self.rows.in_encoding_of(self.session);
         Ok(())
     }
 
@@ -289,6 +296,13 @@ impl<'a> Replay<'a> {
     async fn commit(&mut self) -> Result<()> {
         if !self.is_open {
             return Ok(());
+        }
+        if self.copy.is_some() {
+            let why = "a COPY block without an end";
+            return Err(Error::damaged(format!(
+                "{}: {why}",
+                self.storage.place(&self.file)
+            )));
         }
         self.settle().await?;
         self.session.client.batch_execute("COMMIT").await?;

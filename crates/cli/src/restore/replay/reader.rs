@@ -4,16 +4,15 @@ use std::io::{self, Read};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 
-use archive::segment::{source, ClusterFact, Effect, Event, Header, Part, Scanner};
+use archive::segment::{ClusterFact, Effect, Event, Header, Part, Scanner};
 use archive::storage::{self, Storage};
 use archive::time::Time;
 use archive::Lsn;
-use archive_query::catalog::Segment;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::error::{Error, Result};
-use crate::restore::plan::Plan;
+use crate::restore::plan::{gone, Plan, Planned};
 
 /// How much is read ahead, in bytes. A larger line waits until all before it is done, and is alone then.
 const AHEAD: u32 = 8 << 20;
@@ -52,6 +51,8 @@ pub enum What {
     Effect(Box<Effect>, Vec<u8>),
     Ddl {
         command: String,
+        /// Who ran it; empty if it does not matter.
+        role: Vec<u8>,
         text: Vec<u8>,
     },
     Fact(ClusterFact),
@@ -113,8 +114,8 @@ struct Reading {
 impl Reading {
     fn run(mut self) {
         let plan = Arc::clone(&self.plan);
-        for segment in &plan.segments {
-            match self.segment(segment) {
+        for planned in &plan.segments {
+            match self.segment(planned) {
                 Ok(Ok(())) => {}
                 Ok(Err(Stopped)) => return,
                 Err(error) => {
@@ -154,36 +155,46 @@ impl Reading {
         Ok(())
     }
 
-    fn segment(&mut self, segment: &Segment) -> Result<std::result::Result<(), Stopped>> {
-        let file = self.plan.chain.file(&segment.file());
+    fn segment(&mut self, planned: &Planned) -> Result<std::result::Result<(), Stopped>> {
+        let plan = Arc::clone(&self.plan);
         let storage = Arc::clone(&self.storage);
-        let input = source::open_stored(&*storage, &file, segment.stored)?;
-        let Some(input) = input else {
-            let message = format!("{} has gone since it was checked", storage.place(&file));
-            let hint = "It was closed, compressed, or removed by retention meanwhile: try again.";
-            return Err(Error::failed(message, hint));
+        let file = plan.chain.file(&planned.segment.file());
+        let Some(input) = plan.chain.open(&*storage, &planned.segment)? else {
+            return Err(gone(&*storage, &file));
         };
         let counting = Counting {
             inner: input,
             bytes: Arc::clone(&self.bytes),
         };
-        let scanner = Scanner::with_text(counting);
-        self.lines(scanner, &file)
-            .map_err(storage::failed("read", &*storage, &file))
-            .map_err(Error::from)
+        let mut scanner = Scanner::with_text(counting);
+        let read = self.lines(&mut scanner, &file, planned.complete);
+        let read = read.map_err(storage::failed("read", &*storage, &file))?;
+        if read.is_ok() && scanner.complete_offset() < planned.complete {
+            let place = storage.place(&file);
+            let (is, was) = (scanner.complete_offset(), planned.complete);
+            let why = format!(
+                "{place} has changed since it was checked: it ends at byte {is}, not at {was}"
+            );
+            return Err(Error::damaged(why));
+        }
+        Ok(read)
     }
 
+    /// Up to the byte to which the segment was checked.
     fn lines(
         &mut self,
-        mut scanner: Scanner<Counting>,
+        scanner: &mut Scanner<Counting>,
         file: &str,
+        complete: u64,
     ) -> io::Result<std::result::Result<(), Stopped>> {
         let mut applies = false;
         let mut block: Option<What> = None;
         let mut held = 0;
-        while let Some((part, event)) = scanner.next_line()? {
+        while scanner.complete_offset() < complete {
+            let Some((part, event)) = scanner.next_line()? else {
+                break;
+            };
             let line = scanner.number();
-            // An open segment ends where it was complete.
             if let Some(Event::Torn { .. }) = event {
                 break;
             }
@@ -207,7 +218,7 @@ impl Reading {
                     let text = scanner.take_text();
                     self.add(line, text.len(), What::Copy(text))
                 }
-                (Part::CopyRow, None) => self.copy_row(line, &mut scanner),
+                (Part::CopyRow, None) => self.copy_row(line, scanner),
                 (Part::CopyEnd, None) => self.add(line, 0, What::CopyEnd),
                 (Part::Block(is_last), None) => {
                     let whole = extend(&mut block, scanner.text(), is_last);
@@ -252,8 +263,9 @@ impl Reading {
             Event::Effect(effect) if *applies => {
                 Taken::WithItsLines(What::Effect(effect, Vec::new()))
             }
-            Event::Ddl { command, .. } if *applies => Taken::WithItsLines(What::Ddl {
+            Event::Ddl { command, role } if *applies => Taken::WithItsLines(What::Ddl {
                 command,
+                role,
                 text: Vec::new(),
             }),
             Event::Fact(fact) if *applies => Taken::Now(What::Fact(fact)),

@@ -93,7 +93,7 @@ impl Rows {
             bytes: 0,
             batches: 0,
             shapes: HashMap::new(),
-            function: Function::default(),
+            function: Function::new(),
             batch: Batch::default(),
         }
     }
@@ -188,11 +188,15 @@ impl Rows {
         while self.batches >= MOST_BATCHES {
             self.take().await?;
         }
-        let made = self.function.ensure_made(&self.client, batch.len()).await;
-        made.map_err(|error| Failed {
-            line: batch.statements[0].0,
-            wrong: Wrong::Refused(error),
-        })?;
+        if let Err(error) = self.function.ensure_made(&self.client, batch.len()).await {
+            let line = batch.statements[0].0;
+            // The transaction may have failed at what was sent before.
+            self.drain_sent().await?;
+            return Err(Failed {
+                line,
+                wrong: Wrong::Refused(error),
+            });
+        }
         let call = self
             .function
             .call(Arc::clone(&self.client), batch.steps, batch.values);
@@ -215,10 +219,20 @@ impl Rows {
     /// Sends what is left and waits for all answers; the first that is wrong.
     pub async fn drain(&mut self) -> Result<()> {
         self.send_batch().await?;
+        self.drain_sent().await
+    }
+
+    async fn drain_sent(&mut self) -> Result<()> {
         while !self.waiting.is_empty() {
             self.take().await?;
         }
         Ok(())
+    }
+
+    /// The texts that follow are in this session's encoding.
+    pub fn in_encoding_of(&mut self, session: &Session) {
+        self.forget();
+        self.is_utf8 = session.is_utf8();
     }
 
     async fn take(&mut self) -> Result<()> {

@@ -69,6 +69,13 @@ pub fn values_of_insert(line: &[u8]) -> Option<(usize, Vec<Value>)> {
     }
 }
 
+/// Where this text begins, outside of names and literals.
+pub fn find_outside(line: &[u8], text: &[u8]) -> Option<usize> {
+    let mut walk = Walk::new(line);
+    walk.pass_to(text)?;
+    Some(walk.at - text.len())
+}
+
 /// The bytes of a value, as the type's output function wrote them.
 pub fn bytes_of(line: &[u8], value: &Value) -> Option<Vec<u8>> {
     match value {

@@ -89,21 +89,52 @@ impl Found {
         session
             .set_encoding(&plan.base.metadata.source.encoding)
             .await?;
-        let made = roles::make(&session, &known).await?;
-        let mut warnings = sets::warnings_of(&known.globals);
+        // It is empty still: whoever mends what failed here finds it as it was.
+        let mut reopened = doors;
+        match self
+            .make_around(storage, plan, known, doors, &session)
+            .await
+        {
+            Ok(target) => Ok(target),
+            Err(error) => {
+                reopened.open(&session).await?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Roles and tablespaces.
+    async fn make_around(
+        &self,
+        storage: &Arc<dyn Storage>,
+        plan: &Arc<Plan>,
+        known: needs::Known<'_>,
+        doors: Doors,
+        session: &Session,
+    ) -> Result<Target> {
+        let mut made = roles::make(session, &known).await?;
+        let unknown = sets::warnings_of(&known.globals);
+        let with_globals = known.with_globals;
         let sets = Sets::new(Arc::clone(storage), Arc::clone(plan), known, &made, doors);
-        sets.prepare(&session).await?;
-        sets.apply_first(&session).await?;
-        warnings.extend(session.warnings());
-        Ok(Target {
+        sets.prepare(session).await?;
+        sets.apply_first(session).await?;
+        let mut target = Target {
             conninfo: self.conninfo.clone(),
             name: self.name.clone(),
             final_name: self.final_name.clone(),
             beside: (!self.exists).then(|| self.beside.clone()),
-            made,
-            warnings,
+            made: Made::default(),
+            warnings: Vec::new(),
             sets,
-        })
+        };
+        made.notes.extend(target.keep_warnings(session.warnings()));
+        if with_globals {
+            target.warnings.extend(unknown);
+        } else {
+            made.notes.extend(unknown);
+        }
+        target.made = made;
+        Ok(target)
     }
 }
 
