@@ -54,7 +54,7 @@ pub fn located(
     }
     let message = format!("{} is not in the segments of any chain", said(&wish.moment));
     let hint = "Retention may have removed its segment (pg_incrbackup info shows what is there); and a change of the \
-                schema that a version before 0.3.0 captured is not known by what it did.";
+                schema that a version before 0.4.0 captured is not known by what it did.";
     Err(Error::no_such_moment(message, hint))
 }
 
