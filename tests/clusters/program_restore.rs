@@ -320,9 +320,55 @@ fn what_the_archive_itself_says_is_missing_is_not_passed_over() {
     );
     assert!(output.status.success(), "{output:?}");
     assert_eq!(c.sql_in("earlier", ROWS), "1,2");
+    // Nothing but the base is left of it.
+    fs::remove_file(&files[0]).expect("it can be removed");
+    let (status, text) = restore_from(&c, place, "never");
+    assert_eq!(status, 4, "{text}");
     fs::remove_file(archive.join("chain-1/chain.json")).expect("it can be removed");
     let (status, text) = restore_from(&c, place, "never");
     assert_eq!(status, 4, "{text}");
+}
+
+#[test]
+fn the_open_form_of_a_segment_that_was_closed_since_is_not_taken_for_its_end() {
+    let (c, _) = with_three_commits();
+    let archive = copied(&c, "stale", ToOwned::to_owned);
+    c.sql("INSERT INTO t VALUES (4)");
+    c.sql("SELECT incr_rotate()");
+    let manifest = "chain-1/manifest.jsonl";
+    fs::copy(
+        c.database_directory().join(manifest),
+        Path::new(&archive).join(manifest),
+    )
+    .expect("it can be copied");
+    let (status, text) = restore_from(&c, &archive, "never");
+    assert_eq!(status, 4, "{text}");
+    assert!(text.contains("are missing"), "{text}");
+}
+
+#[test]
+fn damage_that_a_restore_does_not_meet_is_only_told() {
+    let (c, _) = with_three_commits();
+    let archive = copied(&c, "damaged", ToOwned::to_owned);
+    c.sql("SELECT incr_dump()");
+    let old = fs::read_dir(Path::new(&archive).join("chain-1/base")).expect("it is a directory");
+    let old = old
+        .map(|entry| entry.expect("it can be read").path())
+        .next();
+    let newer = c.chain_directory().join("base");
+    run(Command::new("cp")
+        .arg("-a")
+        .arg(newer)
+        .arg(Path::new(&archive).join("chain-1")));
+    run(Command::new("cp")
+        .arg(c.chain_directory().join("manifest.jsonl"))
+        .arg(Path::new(&archive).join("chain-1")));
+    let metadata = old.expect("there is a base").join("metadata.json");
+    fs::write(metadata, "{").expect("it can be written");
+    let (status, text) = restore_from(&c, &archive, "restored");
+    assert_eq!(status, 0, "{text}");
+    assert!(text.contains("it is passed over"), "{text}");
+    assert_eq!(c.sql_in("restored", ROWS), "1,2,3");
 }
 
 #[test]

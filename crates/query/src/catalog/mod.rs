@@ -40,8 +40,8 @@ pub struct Chain {
     /// Oldest first.
     pub globals: Vec<Globals>,
     pub flags: Vec<Flagged>,
-    /// Where the first segment starts that the manifest lists behind the last one that is there.
-    pub missing_from: Option<Lsn>,
+    /// The end of the last segment that the manifest lists.
+    pub listed_to: Option<Lsn>,
     /// The last segment that retention has removed.
     pub last_expired: Option<Entry>,
     /// Lines of the manifest (from 1) that cannot be parsed, and why.

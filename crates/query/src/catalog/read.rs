@@ -104,14 +104,11 @@ impl Reader<'_> {
                 last_expired = Some(entry);
             }
         }
+        let listed = lines.valid.values();
+        let listed = listed.filter(|entry| entry.kind == Kind::Incremental);
+        let listed_to = listed.map(|entry| entry.end_lsn).max();
         let bases = self.bases(&mut lines)?;
         let segments = self.segments(&mut lines)?;
-        let last = segments.last().map(|segment| segment.start_lsn());
-        let behind = lines
-            .valid
-            .values()
-            .filter(|entry| entry.kind == Kind::Incremental && Some(entry.start_lsn) > last);
-        let missing_from = behind.map(|entry| entry.start_lsn).min();
         Ok(Some(Chain {
             number,
             info,
@@ -119,7 +116,7 @@ impl Reader<'_> {
             segments,
             globals: self.globals(&mut lines)?,
             flags: self.parsed(FLAGS, flags::parse)?.unwrap_or_default(),
-            missing_from,
+            listed_to,
             last_expired,
             damaged_lines,
         }))
@@ -127,12 +124,13 @@ impl Reader<'_> {
 
     /// A chain that retention has removed is not there; one with bases has lost its description.
     fn without_description(&self) -> Result<Option<Chain>> {
-        let bases = self.storage.list(&self.path(BASE))?;
-        if bases
-            .iter()
-            .any(|item| BaseName::parse(&item.name).is_some())
-        {
-            self.found(CHAIN_JSON, "it is missing")?;
+        for item in self.storage.list(&self.path(BASE))? {
+            let metadata = format!("{BASE}/{}/{METADATA_JSON}", item.name);
+            let is_base = item.is_directory && BaseName::parse(&item.name).is_some();
+            if is_base && self.storage.size(&self.path(&metadata))?.is_some() {
+                self.found(CHAIN_JSON, "it is missing")?;
+                break;
+            }
         }
         Ok(None)
     }

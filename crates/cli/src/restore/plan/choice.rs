@@ -1,6 +1,5 @@
 //! Chooses base and segments within a chain.
 
-use archive::layout::names::{chain_name, CHAIN_JSON, MANIFEST};
 use archive::layout::{BaseName, Stored};
 use archive::storage::Storage;
 use archive::time::iso;
@@ -10,6 +9,7 @@ use archive_query::catalog::{Base, Catalog, Chain, Extent, Globals};
 
 use super::base::ensure_sealed;
 use super::chain::{chain_of, latest_base};
+use super::damage::is_needed;
 use super::locate::located;
 use super::moment::Moment;
 use super::pass::Passed;
@@ -37,11 +37,15 @@ pub fn choose(
     wish: &Wish,
     mut damage: Vec<archive::Error>,
 ) -> Result<Plan> {
-    if let Some(at) = damage.iter().position(|error| is_needed(error, wish)) {
-        return Err(damage.swap_remove(at).into());
-    }
     match choose_from(storage, catalog, wish) {
         Ok(plan) => {
+            let number = plan.chain.number;
+            let mut needed = damage
+                .iter()
+                .map(|error| is_needed(storage, error, wish, number));
+            if let Some(at) = needed.position(|is_needed| is_needed) {
+                return Err(damage.swap_remove(at).into());
+            }
             let damage = damage
                 .iter()
                 .map(|error| format!("{error}: it is passed over"));
@@ -51,18 +55,6 @@ pub fn choose(
         Err(Error::NoSuchMoment { .. }) if !damage.is_empty() => Err(damage.swap_remove(0).into()),
         Err(error) => Err(error),
     }
-}
-
-/// Whether nothing can be chosen without the file.
-fn is_needed(error: &archive::Error, wish: &Wish) -> bool {
-    let archive::Error::Damaged { path, .. } = error else {
-        return true;
-    };
-    let path = path.to_string_lossy();
-    let of_chain = |number| path.contains(&format!("/{}/", chain_name(number)));
-    let is_of_choice = wish.chain.is_none_or(of_chain);
-    is_of_choice
-        && (path.ends_with(CHAIN_JSON) || path.ends_with(MANIFEST) || path.contains("/globals/"))
 }
 
 fn choose_from(storage: &dyn Storage, catalog: &Catalog, wish: &Wish) -> Result<Plan> {
@@ -161,7 +153,7 @@ impl Choice<'_> {
             },
         };
         passed.figures.base_bytes = base_bytes;
-        let remark = self.ensure_reached(&base, &passed, newer)?;
+        let remark = self.ensure_reached(&base, &passed, newer, is_alone)?;
         let upto = match self.wish.moment {
             _ if is_alone => base.metadata.lsn,
             Moment::Lsn(lsn) => lsn,
@@ -276,12 +268,15 @@ impl Choice<'_> {
         base: &Base,
         passed: &Passed,
         newer: Option<u32>,
+        is_alone: bool,
     ) -> Result<Option<String>> {
         let number = self.chain.number;
         let ended = self.chain.info.ended.as_ref();
         let why = ended.map(|end| format!("chain-{number} has ended: {}", end.reason));
         let latest = passed.latest.max(base.metadata.taken_at);
-        self.ensure_not_missing(passed)?;
+        if !is_alone {
+            self.ensure_not_missing(passed)?;
+        }
         let is_missed = match self.wish.moment {
             Moment::Time(time) => time > latest,
             Moment::Lsn(lsn) => lsn > passed.end_lsn,
@@ -317,25 +312,25 @@ impl Choice<'_> {
 
     /// What the archive itself says that it had, behind what is there.
     fn ensure_not_missing(&self, passed: &Passed) -> Result<()> {
-        let wanted = match self.wish.moment {
-            Moment::Lsn(lsn) if lsn <= passed.end_lsn => return Ok(()),
-            Moment::Time(_) if passed.found.beyond.is_some() => return Ok(()),
-            _ if self.wish.allow_earlier || passed.use_segments.is_empty() => return Ok(()),
-            _ => passed.end_lsn,
+        let is_reached = match self.wish.moment {
+            Moment::Lsn(lsn) => lsn <= passed.end_lsn,
+            Moment::Time(_) => passed.found.beyond.is_some(),
+            _ => false,
         };
-        let number = self.chain.number;
         let ended = self.chain.info.ended.as_ref().map(|end| end.last_lsn);
-        let why = match (self.chain.missing_from, ended) {
-            (Some(from), _) => format!("segments of chain-{number} from {from} on are missing"),
-            (None, Some(end)) if end > wanted => {
-                format!("chain-{number} ended at {end}, and its segments end at {wanted}")
-            }
-            _ => return Ok(()),
+        let said = self.chain.listed_to.max(ended);
+        let Some(said) = said.filter(|said| *said > passed.end_lsn && !is_reached) else {
+            return Ok(());
         };
+        if self.wish.allow_earlier {
+            return Ok(());
+        }
+        let (number, end) = (self.chain.number, passed.end_lsn);
+        let message = format!("segments of chain-{number} are missing: they reach to {end}, and were written to {said}");
         let hint =
             "Take them from another copy of the archive; --allow-earlier restores what is there.";
         Err(Error::Damaged {
-            message: why,
+            message,
             hint: hint.to_owned(),
         })
     }

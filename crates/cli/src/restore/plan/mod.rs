@@ -7,6 +7,7 @@
 mod base;
 mod chain;
 mod choice;
+mod damage;
 mod ddl;
 mod locate;
 pub mod moment;

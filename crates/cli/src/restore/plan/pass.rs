@@ -74,10 +74,13 @@ impl Choice<'_> {
                 break;
             }
             passed.figures.segment_bytes += facts.bytes;
-            passed.use_segments.push(Planned {
-                segment: segment.clone(),
-                complete: facts.complete,
-            });
+            // There is nothing in one that was only just begun, and it may go when capture begins again.
+            if facts.complete > 0 {
+                passed.use_segments.push(Planned {
+                    segment: segment.clone(),
+                    complete: facts.complete,
+                });
+            }
         }
         passed.end_lsn = passed.end_lsn.max(base.metadata.lsn);
         Ok(passed)

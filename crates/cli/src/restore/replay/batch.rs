@@ -115,7 +115,11 @@ impl Function {
         let Ok(text) = std::str::from_utf8(&shape.text) else {
             return Ok(None);
         };
-        let statement = client.prepare(text).await?;
+        // The client reads names of types, and labels, as UTF-8, whatever the session's encoding is.
+        let statement = match client.prepare(text).await {
+            Err(error) if error.as_db_error().is_none() && !client.is_closed() => return Ok(None),
+            statement => statement?,
+        };
         let types: Vec<u32> = statement.params().iter().map(Type::oid).collect();
         let rows = client
             .query_typed(TYPES, &[(&types, Type::OID_ARRAY)])
@@ -123,6 +127,10 @@ impl Function {
         if types.len() != shape.values.len() || !rows.iter().all(|row| row.get::<_, bool>(1)) {
             return Ok(None);
         }
+        let types = rows.iter().map(|row| row.try_get(0));
+        let Ok(types) = types.collect::<Result<Vec<String>>>() else {
+            return Ok(None);
+        };
         let mut pieces = Vec::new();
         let mut end = 0;
         for place in &shape.places {
@@ -132,7 +140,7 @@ impl Function {
         pieces.push(text[end..].to_owned());
         self.shapes.push(Learned {
             pieces,
-            types: rows.iter().map(|row| row.get(0)).collect(),
+            types,
             exactly_one: !text.starts_with("INSERT "),
         });
         self.is_made = false;

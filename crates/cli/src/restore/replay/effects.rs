@@ -162,7 +162,8 @@ fn name_of(effect: &Effect) -> String {
 /// The statement, in its environment.
 pub(super) async fn run(session: &Session, block: &DdlBlock<'_>) -> Result<()> {
     let is_plain = |text: &[u8]| text.is_ascii() || session.is_utf8();
-    if !block.before.is_empty() && !is_plain(block.statement) {
+    let is_sendable = is_plain(block.statement) && is_plain(block.before);
+    if !block.before.is_empty() && !is_sendable {
         // The role of `before` may not call our function.
         let parts = [block.before, block.statement, b";", block.after];
         return session.script(&parts.join(&b"\n"[..])).await;

@@ -169,7 +169,7 @@ impl Reading {
         let mut scanner = Scanner::with_text(counting);
         let read = self.lines(&mut scanner, &file, planned.complete);
         let read = read.map_err(storage::failed("read", &*storage, &file))?;
-        if read.is_ok() && scanner.complete_offset() < planned.complete {
+        if read.is_ok() && scanner.complete_offset() != planned.complete {
             let place = storage.place(&file);
             let (is, was) = (scanner.complete_offset(), planned.complete);
             let why = format!(

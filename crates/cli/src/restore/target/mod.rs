@@ -97,7 +97,8 @@ impl Found {
         {
             Ok(target) => Ok(target),
             Err(error) => {
-                reopened.open(&session).await?;
+                // The error that counts is the first one.
+                let _ = reopened.open(&session).await;
                 Err(error)
             }
         }
