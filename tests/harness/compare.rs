@@ -30,14 +30,21 @@ pub enum Side {
 /// Versions format the same definition differently, so a source of another version is first converted to the
 /// target's by its own pg_dump and psql.
 pub fn assert_identical(source: (&Cluster, &str), target: (&Cluster, &str)) {
-    let reference = (source.0.version() != target.0.version()).then(|| carried(source, target.0));
+    assert_all_identical(source, target.0, &[target.1]);
+}
+
+/// [`assert_identical`] for several databases of one cluster.
+pub fn assert_all_identical(source: (&Cluster, &str), target: &Cluster, databases: &[&str]) {
+    let reference = (source.0.version() != target.version()).then(|| carried(source, target));
     let mut contents = match &reference {
-        Some(database) => Contents::of(target.0, database),
+        Some(database) => Contents::of(target, database),
         None => Contents::of(source.0, source.1),
     };
-    // pg_dump preserves them less exactly than restore.sh does.
+    // pg_dump preserves them less exactly than a restore does.
     contents.sequences = Some(sequences(source.0, source.1));
-    contents.assert_restored(target.0, target.1);
+    for database in databases {
+        contents.assert_restored(target, database);
+    }
 }
 
 /// The contents of a database at one time, to be compared with what is restored later.

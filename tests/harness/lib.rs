@@ -35,7 +35,10 @@ mod wait;
 pub use archive_files::{Segment, Transaction};
 pub use bytes::assert_same_bytes;
 pub use cluster::{Builder, Cluster};
-pub use compare::{assert_identical, checksums, differences, dumped, Contents, Difference, Side};
+pub use compare::{
+    assert_all_identical, assert_identical, checksums, differences, dumped, Contents, Difference,
+    Side,
+};
 pub use installation::{give_to_server_user, run, Installation};
 pub use program::{program, program_command, program_directory};
 pub use psql::SqlError;
