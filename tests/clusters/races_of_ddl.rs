@@ -166,7 +166,7 @@ fn meet_from(from: usize) {
         }
     }
     // Where it has no roles of another day.
-    c.assert_restores_into(&Cluster::builder().start());
+    c.assert_restores_apart();
     let segments = c.segments();
     let flags = segments.iter().flat_map(|segment| segment.comments("flag"));
     assert_eq!(flags.collect::<Vec<_>>(), [""; 0]);
