@@ -12,6 +12,11 @@ use crate::healing::{hold_bases, lose, wait_until_healed};
 fn restore(c: &Cluster, database: &str, options: &[&str]) -> (i32, String) {
     let archive = c.database_directory();
     let archive = archive.to_str().expect("the path is UTF-8");
+    run_restore(c, archive, database, options)
+}
+
+/// The same of an archive in another place.
+fn run_restore(c: &Cluster, archive: &str, database: &str, options: &[&str]) -> (i32, String) {
     let target = c.conninfo(database);
     let arguments = ["restore", "--archive", archive, "--target", &target];
     let output = program(&[&arguments[..], options].concat());
@@ -227,11 +232,7 @@ fn segment(incremental: &Path, suffix: &str) -> PathBuf {
 }
 
 fn restore_from(c: &Cluster, archive: &str, database: &str) -> (i32, String) {
-    let target = c.conninfo(database);
-    let output = program(&["restore", "--archive", archive, "--target", &target]);
-    let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
-    text.push_str(&String::from_utf8_lossy(&output.stderr));
-    (output.status.code().unwrap_or(-1), text)
+    run_restore(c, archive, database, &[])
 }
 
 #[test]

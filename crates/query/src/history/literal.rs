@@ -57,7 +57,8 @@ pub fn plain_number(text: &[u8]) -> &[u8] {
     &text[..text.len() - zeros - point]
 }
 
-pub(super) fn unescape(inside: &[u8], escapes: bool) -> Cow<'_, [u8]> {
+/// The text that the inside of a literal denotes; `escapes` for `E'…'`.
+pub fn unescape(inside: &[u8], escapes: bool) -> Cow<'_, [u8]> {
     let special = if escapes {
         memchr::memchr2(b'\'', b'\\', inside)
     } else {

@@ -111,7 +111,7 @@ fn is_name_byte(byte: u8) -> bool {
 }
 
 /// The position of the closing quote; not a doubled one, or (in `E'…'`) one after a backslash.
-fn end_of_quoted(text: &[u8], quote: u8, escapes: bool) -> Option<usize> {
+pub fn end_of_quoted(text: &[u8], quote: u8, escapes: bool) -> Option<usize> {
     let mut at = 0;
     loop {
         let next = if escapes {

@@ -6,6 +6,9 @@
 
 use std::ops::Range;
 
+use archive_query::history::literal::unescape;
+use archive_query::history::scanner::end_of_quoted;
+
 /// A statement longer than this is executed as it is.
 const LONGEST: usize = 8192;
 /// The protocol's limit is above a table's number of columns, twice.
@@ -81,27 +84,10 @@ pub fn bytes_of(line: &[u8], value: &Value) -> Option<Vec<u8>> {
     match value {
         Value::Null => None,
         Value::Plain(range) => Some(line[range.clone()].to_vec()),
-        Value::Quoted(range, escapes) => Some(unescaped(&line[range.clone()], *escapes)),
+        Value::Quoted(range, escapes) => {
+            Some(unescape(&line[range.clone()], *escapes).into_owned())
+        }
     }
-}
-
-fn unescaped(inside: &[u8], escapes: bool) -> Vec<u8> {
-    let mut text = Vec::with_capacity(inside.len());
-    let mut bytes = inside.iter().copied();
-    while let Some(byte) = bytes.next() {
-        text.push(match byte {
-            b'\'' => bytes.next().unwrap_or(byte),
-            b'\\' if escapes => match bytes.next() {
-                Some(b'n') => b'\n',
-                Some(b'r') => b'\r',
-                Some(b't') => b'\t',
-                Some(other) => other,
-                None => byte,
-            },
-            byte => byte,
-        });
-    }
-    text
 }
 
 struct Walk<'a> {
@@ -177,7 +163,7 @@ impl<'a> Walk<'a> {
                     let escapes = before.ends_with(b"E")
                         && !before[..self.at - 1].last().is_some_and(|b| is_name(*b));
                     self.at += 1;
-                    let inside = quoted_end(&self.line[self.at..], escapes)?;
+                    let inside = end_of_quoted(&self.line[self.at..], b'\'', escapes)?;
                     self.at += inside + 1;
                 }
                 _ => {
@@ -219,7 +205,7 @@ impl<'a> Walk<'a> {
             }
         };
         let inside = start + skip;
-        let end = inside + quoted_end(&self.line[inside..], escapes)?;
+        let end = inside + end_of_quoted(&self.line[inside..], b'\'', escapes)?;
         self.at = end + 1;
         Some(Value::Quoted(inside..end, escapes))
     }
@@ -248,27 +234,6 @@ impl<'a> Walk<'a> {
 
 fn is_name(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'$' || byte >= 0x80
-}
-
-/// Where the quote is that ends a literal whose inside begins here.
-fn quoted_end(inside: &[u8], escapes: bool) -> Option<usize> {
-    let mut at = 0;
-    loop {
-        let special = if escapes {
-            memchr::memchr2(b'\'', b'\\', &inside[at..])
-        } else {
-            memchr::memchr(b'\'', &inside[at..])
-        };
-        at += special?;
-        if inside[at] == b'\\' || inside.get(at + 1) == Some(&b'\'') {
-            at += 2;
-            if at > inside.len() {
-                return None;
-            }
-        } else {
-            return Some(at);
-        }
-    }
 }
 
 #[cfg(test)]

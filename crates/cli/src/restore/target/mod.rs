@@ -65,7 +65,6 @@ impl Found {
         plan: &Arc<Plan>,
         with_globals: bool,
     ) -> Result<Target> {
-        self.ensure_extensions(&plan.base.metadata).await?;
         let known = read::known(&**storage, plan, with_globals, &self.session).await?;
         if !self.exists {
             database::create(&self.session, &self.name, &plan.base.metadata.source).await?;
