@@ -58,8 +58,8 @@ async fn restore(options: &Restore, output: &Output) -> Result<Outcome> {
     };
     found.ensure_extensions(&plan.base.metadata).await?;
     report.versions(found.session().version);
-    let encoding = &plan.base.metadata.source.encoding;
-    let rights = Rights::of(&options.rights, &found.role, found.session(), encoding).await?;
+    let metadata = &plan.base.metadata;
+    let rights = Rights::of(&options.rights, &found.role, found.session(), metadata).await?;
     let rights = Rc::new(rights);
     if !options.dry_run {
         return execute(options, &source, &plan, found, report, rights).await;
@@ -94,7 +94,7 @@ async fn foresee(
     report: &Report,
     options: &Restore,
 ) -> Result<()> {
-    if !loading.rights.is_limited() {
+    if !loading.rights.is_guarded() {
         return Ok(());
     }
     let left_out = rights::rehearsal::foresee(loading, plan, session).await?;

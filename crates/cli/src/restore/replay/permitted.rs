@@ -129,8 +129,7 @@ pub(super) async fn attempt(
     if refusal::is_there(&error, subject) {
         return Ok(());
     }
-    let lacks_objects = rights.left_out().lacks_objects();
-    let Some(reason) = refusal::reason(&error, subject, lacks_objects) else {
+    let Some(reason) = rights.reason(&error, subject) else {
         return if is_rehearsal { Ok(()) } else { Err(error) };
     };
     if let Some(without) = wording::without_leakproof(&change.statement) {

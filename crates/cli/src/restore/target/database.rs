@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::quote::{ident, literal, shown};
 use crate::restore::rights::filter::as_role;
 use crate::restore::rights::left_out::Piece;
-use crate::restore::rights::refusal::{self, Subject};
+use crate::restore::rights::refusal::Subject;
 use crate::restore::rights::Rights;
 
 /// How [`DATABASE`] is written in database.sql: a variable of psql.
@@ -156,8 +156,7 @@ pub async fn apply(
 
 /// Of what a role that is no superuser may be refused, nothing stops a restore.
 fn give_up(rights: &Rights, what: &str, sql: &[u8], error: Error) -> Result<()> {
-    let reason = refusal::reason(&error, Subject::OfRoles, false);
-    let Some(reason) = reason.filter(|_| rights.is_limited()) else {
+    let Some(reason) = rights.reason(&error, Subject::OfRoles) else {
         return Err(error);
     };
     rights.left_out().add(Piece {

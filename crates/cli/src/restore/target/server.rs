@@ -68,7 +68,7 @@ impl Found {
 
     /// A session in the database, if it exists, with the encoding of the archive.
     pub async fn session_in_it(&self, rights: &Rights) -> Result<Option<Session>> {
-        if !self.exists || !rights.is_limited() {
+        if !self.exists || !rights.is_guarded() {
             return Ok(None);
         }
         Session::open(&self.conninfo, Some(&self.name))
