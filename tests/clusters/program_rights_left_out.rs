@@ -60,10 +60,14 @@ const NAMED: [&str; 19] = [
 fn with_objects() -> Cluster {
     let c = Cluster::builder().start();
     c.sql("CREATE TABLE of_proof (a int PRIMARY KEY); ALTER DATABASE app SET log_min_messages = 'error'");
+    // Of these only the first is trusted.
+    c.sql("CREATE EXTENSION hstore; CREATE TABLE of_hstore (h hstore); INSERT INTO of_hstore VALUES ('a=>1');
+        CREATE EXTENSION pageinspect; CREATE VIEW of_page AS SELECT lower FROM page_header('')");
     c.sql(&OBJECTS.replace('@', "1"));
     c.sql("CREATE EXTENSION pg_incrbackup; SELECT * FROM incr_setup()");
     c.flush();
     c.sql(&OBJECTS.replace('@', "2"));
+    c.sql("CREATE EXTENSION pgstattuple; CREATE VIEW of_tuple AS SELECT tuple_count FROM pgstattuple('of_proof')");
     // Neither these: they are made and dropped again.
     c.sql(&OBJECTS.replace('@', "3"));
     c.sql("DROP EVENT TRIGGER event3; DROP FUNCTION fire3(); DROP FOREIGN DATA WRAPPER wrapper3 CASCADE; DROP FUNCTION internal3(int) CASCADE;
@@ -129,7 +133,16 @@ fn what_a_role_may_not_make_is_named_before_the_first_row_and_made_by_a_superuse
             "{name}: {text}"
         );
     }
-    assert!(is_named(before, "subscription subscription2"), "{text}");
+    for name in [
+        "subscription subscription2",
+        "extension pageinspect",
+        "view public.of_page",
+        "create extension",
+        "view public.of_tuple",
+    ] {
+        assert!(is_named(before, name), "{name}: {text}");
+    }
+    assert_eq!(target.sql_in("shop", "SELECT h FROM of_hstore"), "\"a\"=>\"1\"");
     // What could be made is there, with its rows.
     let made = "SELECT string_agg(a::text, ',' ORDER BY a), (SELECT count(*) FROM of_proof1), (SELECT one FROM over1) FROM of_proof";
     assert_eq!(target.sql_in("shop", made), "1,2,3|1|1");

@@ -100,3 +100,26 @@ fn what_an_older_version_does_not_know_is_named_before_the_first_row() {
     assert!(before.contains("create view public.over"), "{text}");
     assert_eq!(target.sql_in("older", "SELECT sum(b) FROM plain"), "6");
 }
+
+#[test]
+fn a_missing_extension_is_named_with_what_depends_on_it_before_anything() {
+    if Cluster::builder().installation().version != 15 {
+        return harness::skipped("the run on 15 does this");
+    }
+    // 18 of the tests has none of this name.
+    let c = Cluster::builder().version(15).start();
+    c.sql(
+        "CREATE EXTENSION \"uuid-ossp\"; CREATE TABLE of_uuid (id uuid DEFAULT uuid_generate_v4()); CREATE TABLE other (id int);
+         CREATE VIEW of_other AS SELECT other.id FROM public.other",
+    );
+    c.sql("CREATE EXTENSION pg_incrbackup; SELECT * FROM incr_setup()");
+    c.flush();
+    c.sql("CREATE VIEW late AS SELECT uuid_nil() AS nil; CREATE VIEW of_late AS SELECT nil FROM late");
+    c.flush();
+    let target = Cluster::builder().version(18).start();
+    let left_out = target.root().join("left-out.sql");
+    let (status, text) = restore(&c, &target.conninfo("never"), &left_out, &["--dry-run"]);
+    assert_eq!(status, 1, "{text}");
+    let named = "\"uuid-ossp\" (version 1.1 at the source), on which depend: TABLE of_uuid, view public.late\n";
+    assert!(text.contains(named), "{text}");
+}

@@ -56,7 +56,11 @@ async fn restore(options: &Restore, output: &Output) -> Result<Outcome> {
     let Some(found) = found else {
         return Ok(report.dry_run());
     };
-    found.ensure_extensions(&plan.base.metadata).await?;
+    let missing = found.missing_extensions(&plan.base.metadata).await?;
+    if !missing.is_empty() {
+        let loading = loading(&source, &plan, &Rc::default(), &[]);
+        return Err(rights::extensions::missing(&loading, &plan, &missing).await?);
+    }
     report.versions(found.session().version);
     let metadata = &plan.base.metadata;
     let rights = Rights::of(&options.rights, &found.role, found.session(), metadata).await?;

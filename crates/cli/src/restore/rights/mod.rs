@@ -9,6 +9,7 @@
 //! | [`options`], [`role`] | what is wanted; what the role may do |
 //! | [`tokens`], [`wording`] | clauses in statements as pg_dump and we word them |
 //! | [`filter`] | what of a statement is executed |
+//! | [`extensions`] | those that are missing, and what depends on them |
 //! | [`refusal`] | whether an error of the server says that something must be left out |
 //! | [`left_out`] | what was left out, and left-out.sql |
 //! | [`rehearsal`] | what will be left out, asked before the first row |
@@ -16,6 +17,7 @@
 //! | [`keys`] | foreign keys, set aside for such a role |
 //! | [`versions`] | what another major version makes of an archive |
 
+pub mod extensions;
 pub mod filter;
 pub mod keys;
 pub mod left_out;
