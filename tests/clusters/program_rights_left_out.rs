@@ -142,7 +142,10 @@ fn what_a_role_may_not_make_is_named_before_the_first_row_and_made_by_a_superuse
     ] {
         assert!(is_named(before, name), "{name}: {text}");
     }
-    assert_eq!(target.sql_in("shop", "SELECT h FROM of_hstore"), "\"a\"=>\"1\"");
+    assert_eq!(
+        target.sql_in("shop", "SELECT h FROM of_hstore"),
+        "\"a\"=>\"1\""
+    );
     // What could be made is there, with its rows.
     let made = "SELECT string_agg(a::text, ',' ORDER BY a), (SELECT count(*) FROM of_proof1), (SELECT one FROM over1) FROM of_proof";
     assert_eq!(target.sql_in("shop", made), "1,2,3|1|1");

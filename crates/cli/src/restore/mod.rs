@@ -71,6 +71,11 @@ async fn restore(options: &Restore, output: &Output) -> Result<Outcome> {
     if let Some(mut session) = found.session_in_it(&rights).await? {
         let loading = loading(&source, &plan, &rights, &[]);
         foresee(loading, &plan, &mut session, &report, options).await?;
+    } else if rights.is_guarded() {
+        report.warn(
+            "what this server does not let the role make is only known in a database that exists: create it, empty, for \
+             a dry run that says so",
+        );
     }
     Ok(report.dry_run())
 }
