@@ -159,7 +159,8 @@ async fn execute(
     let filled = fill(options, source, plan, &mut target, &mut report, &rights).await;
     let session = filled.map_err(|error| target.incomplete(error))?;
     report.dropped(target.drop_empty_tablespaces(&session).await?);
-    let left_out = rights.take_left_out();
+    let mut left_out = rights.take_left_out();
+    left_out.rename_database(&target.name, &target.final_name);
     if !left_out.is_empty() {
         left_out.write(
             &options.rights.left_out,
