@@ -184,6 +184,18 @@ fn a_base_in_directory_format_is_restored_without_a_superuser() {
     assert_eq!(status, 0, "{text}");
     let source = dumped(&c, c.database(), &PLAIN);
     assert_same(&source, &dumped(&target, "shop", &PLAIN));
+    // A base alone, with a materialized view of a table whose owner row security holds for.
+    c.sql("SELECT incr_dump()");
+    let base = c.bases().pop().expect("there are two");
+    fs::remove_dir_all(c.chain_directory().join("incremental")).expect("it is there");
+    let name = base
+        .file_name()
+        .and_then(|name| name.to_str())
+        .expect("it is UTF-8");
+    let options = ["--no-owner", "-x", "--base", name, "--allow-earlier"];
+    let (status, text) = Plain::new(&target, "alone").restore(&c, &options);
+    assert_eq!(status, 0, "{text}");
+    assert_same(&source, &dumped(&target, "alone", &PLAIN));
 }
 
 #[test]
@@ -221,4 +233,22 @@ fn names_that_are_not_utf_8_are_no_matter() {
         written.windows(alter.len()).any(|part| part == alter),
         "{text}"
     );
+}
+
+#[test]
+fn a_schema_of_more_tables_than_the_server_has_locks_for_is_restored() {
+    let c = Cluster::builder().start();
+    c.sql("DO $$ BEGIN FOR i IN 1 .. 1000 LOOP EXECUTE format('CREATE TABLE t%s (a int PRIMARY KEY)', i); END LOOP; END $$");
+    c.sql("CREATE EXTENSION pg_incrbackup; SELECT * FROM incr_setup(); INSERT INTO t7 VALUES (1)");
+    c.flush();
+    let target = Cluster::builder()
+        .setting("max_locks_per_transaction", "10")
+        .setting("max_connections", "20")
+        .start();
+    let plain = Plain::new(&target, "shop");
+    let (status, text) = plain.restore(&c, &PLAIN);
+    assert_eq!(status, 0, "{text}");
+    assert!(text.contains("max_locks_per_transaction"), "{text}");
+    let made = "SELECT count(*), (SELECT a FROM t7) FROM pg_class WHERE relname ~ '^t[0-9]+$'";
+    assert_eq!(target.sql_in("shop", made), "1000|1");
 }

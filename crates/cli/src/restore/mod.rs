@@ -106,7 +106,14 @@ async fn foresee(
     if !loading.rights.is_guarded() {
         return Ok(());
     }
+    let rights = Rc::clone(&loading.rights);
     let left_out = rights::rehearsal::foresee(loading, plan, session).await?;
+    if rights.is_out_of_locks() {
+        report.warn(
+            "the schema needs more locks in one transaction than this server has room for (max_locks_per_transaction): \
+             more may be refused than could be found out; it is listed at the end",
+        );
+    }
     report.will_leave_out(&left_out, &options.rights.left_out);
     if left_out.is_empty() {
         return Ok(());

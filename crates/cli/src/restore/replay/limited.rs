@@ -27,7 +27,9 @@ impl Replay<'_> {
             return self.quiet.hush(self.session).await;
         }
         let is_no_replica = self.rights.is_no_replica();
-        if is_no_replica {
+        if is_no_replica && self.plan.segments.is_empty() {
+            // A base alone: its keys are there for good.
+        } else if is_no_replica {
             let mut keys = Keys::new(noted);
             keys.take(self.session, None).await?;
             self.keys = Some(keys);

@@ -30,7 +30,7 @@ mod tokens;
 pub mod versions;
 pub mod wording;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 
 use archive::metadata::Metadata;
@@ -58,6 +58,8 @@ pub struct Rights {
     is_other_version: bool,
     /// What was left out so far.
     left_out: RefCell<LeftOut>,
+    /// A rehearsal needed more locks than the server has room for.
+    is_out_of_locks: Cell<bool>,
     /// Sentences for the user, each once.
     notes: RefCell<BTreeSet<String>>,
 }
@@ -218,6 +220,18 @@ impl Rights {
             ));
         }
         is_passed_over
+    }
+
+    /// An error of a rehearsal, which does not count: it has neither rows nor commits, which some statements need.
+    pub fn pass_over(&self, error: &Error) {
+        if refusal::is_out_of_locks(error) {
+            self.is_out_of_locks.set(true);
+        }
+    }
+
+    /// Whether a rehearsal could not show everything.
+    pub fn is_out_of_locks(&self) -> bool {
+        self.is_out_of_locks.get()
     }
 
     /// Notes a sentence for the user, which makes the restore incomplete.

@@ -92,6 +92,14 @@ pub fn is_there(error: &Error, subject: Subject) -> bool {
     subject == Subject::Extension && code.is_some_and(|code| IS_THERE.contains(&code))
 }
 
+/// Whether a transaction has more locks than the server has room for (max_locks_per_transaction).
+pub fn is_out_of_locks(error: &Error) -> bool {
+    let Error::Server(server) = error else {
+        return false;
+    };
+    server.code() == Some(&tokio_postgres::error::SqlState::OUT_OF_MEMORY)
+}
+
 /// Whether rows contradict a foreign key.
 pub fn is_orphan(error: &Error) -> bool {
     let Error::Server(server) = error else {
