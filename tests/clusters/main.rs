@@ -78,6 +78,7 @@ mod program_connections;
 mod program_from;
 mod program_info;
 mod program_restore;
+mod program_resume;
 mod program_verify;
 mod psql_words;
 mod races_of_ddl;
