@@ -53,7 +53,7 @@ pub enum Command {
     /// It chooses a base and the segments after it, checks all of them, shows its plan, and only then makes anything. A
     /// database that it creates is called NAME.restoring until it is complete.
     #[command(after_help = AFTER_HELP)]
-    Restore(Restore),
+    Restore(Box<Restore>),
 
     /// Whether a database of a running server can be backed up, and what to do where not
     ///
@@ -143,6 +143,12 @@ pub struct Until {
     /// Up to and including this transaction (64-bit, as in the segments)
     #[arg(long, value_name = "XID")]
     pub until_xid: Option<u64>,
+
+    /// Up to and including the newest transaction with a mark of this name
+    ///
+    /// SELECT incr_mark('before release 42') makes one.
+    #[arg(long, value_name = "NAME")]
+    pub until_mark: Option<String>,
 
     /// Up to the transaction that committed before this one
     #[arg(long, value_name = "XID")]
