@@ -80,6 +80,7 @@ mod program_from;
 mod program_info;
 mod program_restore;
 mod program_resume;
+mod program_sure;
 mod program_verify;
 mod psql_words;
 mod races_of_ddl;

@@ -6,10 +6,14 @@
 //! | [`target`] | the database, and the roles and tablespaces that it needs |
 //! | [`base`] | loads a base |
 //! | [`replay`] | applies the transactions that the base does not contain |
+//! | [`counts`] | the rows of each table, by the files and in the end |
+//! | [`deferred`] | what could not be made when its turn came |
 //! | [`progress`] | what of it is done, in the target: a restore that was killed goes on |
 //! | [`report`] | the plan, and what was done, in words and as JSON |
 
 mod base;
+mod counts;
+mod deferred;
 pub mod plan;
 mod progress;
 mod replay;
@@ -27,9 +31,11 @@ use crate::output::Output;
 use crate::source::{self, Source};
 use base::checks::Checks;
 use base::Loading;
+use counts::Counts;
+use deferred::Deferred;
 use plan::{Moment, Plan, Wish};
 use progress::{Identity, Left, Stage};
-use replay::{Quiet, Replay, Views};
+use replay::{Quiet, Replay};
 use report::Report;
 use target::{Found, Target};
 
@@ -105,7 +111,7 @@ async fn execute(
         return Ok(Outcome::partial(*is_partial));
     }
     let storage = &source.storage;
-    let mut target = found.make(storage, plan, options.globals, identity).await?;
+    let mut target = found.make(storage, plan, options, identity).await?;
     report.made(&target);
     let filled = fill(options, source, plan, &mut target, &mut report).await;
     let (session, quiet) = filled.map_err(|error| target.incomplete(error))?;
@@ -134,6 +140,7 @@ async fn fill(
         chain: &plan.chain,
         base: &plan.base,
         skip_checks: &skip_checks,
+        on_error: options.on_error,
     };
     if target.progress.stage < Stage::Changes {
         report.begin("base", plan.figures.base_bytes);
@@ -155,9 +162,10 @@ async fn fill(
         &mut session,
         storage,
         Arc::clone(plan),
-        Views::default(),
         checks,
         &mut target.sets,
+        Deferred::new(options.on_error, target.progress.kept("deferred")?),
+        Counts::new(target.progress.kept("uncounted")?),
     );
     let mut tell = |bytes, file: &str| report.read(bytes, file);
     let (mut done, quiet) = replay.run(&target.progress, &mut tell).await?;

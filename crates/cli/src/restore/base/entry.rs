@@ -16,7 +16,10 @@ use super::Loading;
 use crate::connection::{Raw, Session};
 use crate::error::{Error, Result};
 use crate::quote::shown;
+use crate::restore::counts::Counts;
+use crate::restore::deferred::{Deferred, Said};
 use crate::restore::progress::{self, Progress, Stage};
+use crate::restore::target::statements::split;
 
 /// Executes entries in the session.
 pub struct Entries<'a> {
@@ -35,6 +38,8 @@ pub struct Entries<'a> {
     done: u64,
     /// The session's settings are not those of the last commit.
     has_set: bool,
+    deferred: Deferred,
+    counts: Counts,
 }
 
 /// Functions that replace those of pg_incrbackup, in defaults and checks, while the tables are created.
@@ -68,6 +73,8 @@ impl<'a> Entries<'a> {
             next: 0,
             done: progress.pieces,
             has_set: false,
+            counts: Counts::new(progress.kept("uncounted")?),
+            deferred: Deferred::new(loading.on_error, progress.kept("deferred")?),
         };
         progress.set(session).await?;
         session.client.batch_execute("BEGIN").await?;
@@ -112,14 +119,15 @@ impl<'a> Entries<'a> {
         Ok(self.session.client.batch_execute(&text).await?)
     }
 
-    fn end_of_entry(&self) -> String {
+    fn end_of_entry(&mut self) -> String {
+        let deferred = self.deferred.keep().unwrap_or_default();
         let settings = if self.has_set {
             progress::sql::KEEP_SETTINGS
         } else {
             ""
         };
         let pieces = progress::sql::pieces(self.next);
-        format!("{settings}; {pieces}; COMMIT; BEGIN")
+        format!("{settings}; {deferred}; {pieces}; COMMIT; BEGIN")
     }
 
     pub fn session(&self) -> &'a Session {
@@ -149,6 +157,13 @@ impl<'a> Entries<'a> {
         Ok(())
     }
 
+    /// So many rows of the entry are in the table now.
+    pub async fn count(&mut self, table: &[u8], rows: u64) -> Result<()> {
+        self.counts
+            .add(table, i64::try_from(rows).unwrap_or(i64::MAX));
+        self.counts.flush(self.session).await
+    }
+
     /// Executes a whole entry that is text, and commits. `line`: see [`Self::sql`].
     pub async fn entry(&mut self, entry: &Listed, line: u64, text: &[u8]) -> Result<()> {
         self.before(entry).await?;
@@ -163,8 +178,43 @@ impl<'a> Entries<'a> {
         // Each is one message, and sent when it is first polled: the answers to both come together.
         let committing = self.session.client.batch_execute(&end);
         let (done, committed) = futures_util::join!(self.execute(entry, text), committing);
-        done.map_err(|error| self.at(entry, line, text, error))?;
-        Ok(committed?)
+        let Err(error) = done else {
+            return Ok(committed?);
+        };
+        if !self.deferred.takes_entry(&entry.kind, &error) {
+            return Err(self.at(entry, line, text, error));
+        }
+        self.defer(entry, line, text, error).await
+    }
+
+    /// The entry could not be made, and will be at the end.
+    async fn defer(&mut self, entry: &Listed, line: u64, text: &[u8], error: Error) -> Result<()> {
+        let client = &self.session.client;
+        client.batch_execute("ROLLBACK; BEGIN").await?;
+        let place = match line {
+            0 => self.place.clone(),
+            line => format!("{}:{line}", self.place),
+        };
+        let parts = match split(text) {
+            Ok(parts) if parts.iter().all(|part| part.is_plain) => {
+                parts.into_iter().map(|part| part.text).collect()
+            }
+            _ => vec![text.to_vec()],
+        };
+        for (nth, sql) in parts.iter().enumerate() {
+            let said = Said {
+                what: described(entry),
+                place: place.clone(),
+                sql,
+                key: (entry.table_oid, entry.oid),
+                needs: &[],
+                makes: nth == 0 && entry.kind != b"COMMENT",
+            };
+            let error = error.to_string();
+            self.deferred.add(self.session, said, error).await?;
+        }
+        let end = self.end_of_entry();
+        Ok(self.session.client.batch_execute(&end).await?)
     }
 
     /// Executes the text of an entry; `line` is the number of its first line, 0 if it is not text in a file.

@@ -31,6 +31,7 @@ use std::sync::Arc;
 use archive::storage::{self, Storage};
 use archive_query::catalog::{Base, Chain};
 
+use crate::args::OnError;
 use crate::connection::Session;
 use crate::error::{Error, Result};
 use crate::restore::progress::Progress;
@@ -43,6 +44,7 @@ pub struct Loading<'a> {
     pub base: &'a Base,
     /// CHECKs that rows may contradict (`--skip-check`): their names, in the database's encoding.
     pub skip_checks: &'a [Vec<u8>],
+    pub on_error: OnError,
 }
 
 /// What a session must have set for the texts of a dump: what pg_dump writes at its beginning.

@@ -6,7 +6,7 @@ use archive::Lsn;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::args::{Restore, Until};
+use crate::args::{OnError, Restore, Until};
 use crate::error::{Error, Result};
 use crate::restore::plan::{Moment, Plan, Wish};
 use crate::restore::target::server::drop_statement;
@@ -48,9 +48,7 @@ impl Identity {
             Moment::Time(time) => Resolved::Time(iso(*time)),
             Moment::Lsn(lsn) => Resolved::Lsn(lsn.to_string()),
             // A later look may find a newer change.
-            Moment::Xid(_) | Moment::BeforeXid(_) | Moment::BeforeDdl(_) => {
-                Resolved::Lsn(plan.upto.to_string())
-            }
+            _ => Resolved::Lsn(plan.upto.to_string()),
         };
         Identity {
             database: database.to_owned(),
@@ -157,6 +155,8 @@ fn given(options: &Restore) -> Vec<String> {
         base,
         globals,
         skip_check,
+        on_error,
+        no_count,
     } = options;
     let Until {
         until_time,
@@ -164,6 +164,7 @@ fn given(options: &Restore) -> Vec<String> {
         until_xid,
         before_xid,
         before_ddl,
+        until_mark,
     } = until;
     let mut given = Vec::new();
     let mut add = |name: &str, value: Option<String>| {
@@ -174,10 +175,16 @@ fn given(options: &Restore) -> Vec<String> {
     add("--until-xid", until_xid.map(|xid| xid.to_string()));
     add("--before-xid", before_xid.map(|xid| xid.to_string()));
     add("--before-ddl", before_ddl.clone());
+    add("--until-mark", until_mark.clone());
     add("--chain", chain.map(|chain| chain.to_string()));
     add("--base", base.map(|base| base.to_string()));
     for name in skip_check {
         add("--skip-check", Some(name.clone()));
+    }
+    let stop = (*on_error == OnError::Stop).then(|| "stop".to_owned());
+    add("--on-error", stop);
+    if *no_count {
+        given.push("--no-count".to_owned());
     }
     if *globals {
         given.push("--globals".to_owned());

@@ -6,10 +6,12 @@ use std::pin::Pin;
 use archive::segment::{ClusterFact, DdlBlock, Effect};
 use memchr::memmem;
 
+use super::lenient::{RELEASE, ROLLBACK, SAVEPOINT};
 use super::quiet::Kinds;
 use super::Replay;
 use crate::connection::Session;
 use crate::error::{Error, Result};
+use crate::restore::deferred::{key_of, Said};
 
 /// Classes whose owner must be a superuser.
 const OF_SUPERUSERS: [&str; 4] = [
@@ -47,6 +49,9 @@ impl Replay<'_> {
             self.is_dirty = true;
             return Ok(());
         }
+        if self.lenient.is_none() && self.deferred.waits(effect) {
+            return self.keep_waiting(line, effect, block.statement).await;
+        }
         let was_set_back = self.before_change(text).await?;
         let is_own = effect.verb == "owner" && OF_SUPERUSERS.contains(&effect.class.as_str());
         let changed = if self.lenient.is_some() {
@@ -54,11 +59,73 @@ impl Replay<'_> {
             self.change_leniently(line, &what, &block, is_own).await
         } else if is_own {
             self.globals.own(self.session, block.statement).await
+        } else if self.deferred.may_take(effect) {
+            self.run_or_defer(line, effect, &block).await
         } else {
             run(self.session, &block).await
         };
         changed.map_err(|error| self.in_effect(line, effect, error))?;
+        if effect.verb == "rewrite" {
+            self.emptied(block.statement).await?;
+        }
         self.after_change(text, false, was_set_back).await
+    }
+
+    /// A table was emptied by a block of ours; its rows follow.
+    async fn emptied(&mut self, block: &[u8]) -> Result<()> {
+        match memmem::find(block, b"TRUNCATE ONLY ") {
+            Some(at) => self.counts.clear(self.session, &block[at..]).await,
+            None => Ok(()),
+        }
+    }
+
+    /// A change that may fail: it is made at the end then.
+    async fn run_or_defer(
+        &mut self,
+        line: u64,
+        effect: &Effect,
+        block: &DdlBlock<'_>,
+    ) -> Result<()> {
+        let client = &self.session.client;
+        client.batch_execute(SAVEPOINT).await?;
+        let Err(error) = run(self.session, block).await else {
+            return Ok(client.batch_execute(RELEASE).await?);
+        };
+        if !self.deferred.takes_effect(effect, &error) {
+            return Err(error);
+        }
+        client.batch_execute(ROLLBACK).await?;
+        self.defer(line, effect, block.statement, error.to_string())
+            .await
+    }
+
+    /// A change of what waits, waits itself.
+    async fn keep_waiting(&mut self, line: u64, effect: &Effect, statement: &[u8]) -> Result<()> {
+        self.settle().await?;
+        self.is_alone = true;
+        if effect.verb == "drop" {
+            return Ok(());
+        }
+        let why = "it waits for what could not be made before it".to_owned();
+        self.defer(line, effect, statement, why).await
+    }
+
+    async fn defer(
+        &mut self,
+        line: u64,
+        effect: &Effect,
+        statement: &[u8],
+        error: String,
+    ) -> Result<()> {
+        let said = Said {
+            what: name_of(effect),
+            place: format!("{}:{line}", self.storage.place(&self.file)),
+            sql: statement,
+            key: key_of(effect),
+            needs: &effect.needs,
+            makes: effect.verb == "create",
+        };
+        self.deferred.add(self.session, said, error).await
     }
 
     /// A role ran what follows: it is there under this name by now, if the restore has made it.
@@ -101,12 +168,19 @@ impl Replay<'_> {
             run(self.session, &block).await
         };
         changed.map_err(|error| self.at(line, error))?;
+        if command == "REWRITE" {
+            self.emptied(block.statement).await?;
+        } else if reads {
+            let why = format!("{command} was captured as the text of a statement");
+            self.counts.give_up(&why);
+        }
         self.after_change(text, true, true).await
     }
 
     /// A change that may depend on the state of triggers and rules finds the original one: whether any was set back.
     async fn before_change(&mut self, text: &[u8]) -> Result<bool> {
         self.settle().await?;
+        self.counts.flush(self.session).await?;
         self.rows.forget();
         self.is_alone = true;
         self.help.end(self.session).await?;

@@ -39,6 +39,8 @@ use archive::Lsn;
 use crate::connection::Session;
 use crate::error::{Error, Result};
 use crate::restore::base::checks::Checks;
+use crate::restore::counts::{Compared, Counts};
+use crate::restore::deferred::{Deferred, Item};
 use crate::restore::plan::Plan;
 use crate::restore::progress::Progress;
 use copy::Copy;
@@ -46,9 +48,9 @@ use effects::Globals;
 use help::Help;
 use lenient::LeftOut;
 pub use quiet::{Kinds, Quiet};
-use reader::{Batch, Item, Reader, What};
+use reader::{Batch, Reader, What};
 use rows::{Failed, Rows, Wrong};
-pub use views::Views;
+use views::Views;
 
 /// A transaction of the target is committed after this many statements or bytes.
 const MOST_STATEMENTS: u64 = 2000;
@@ -70,6 +72,10 @@ pub struct Done {
     pub unfilled: Vec<String>,
     /// Of the session.
     pub warnings: Vec<String>,
+    /// Objects that could not be made at the end either.
+    pub failed: Vec<Item>,
+    /// Rows per table with what the files say.
+    pub compared: Compared,
     /// What did not fit behind a loss: the object, how often, and the first reason.
     pub not_applied: Vec<LeftOut>,
 }
@@ -109,6 +115,8 @@ pub struct Replay<'a> {
     units: u64,
     /// Something is to be kept with the next commit beside the place.
     is_dirty: bool,
+    deferred: Deferred,
+    counts: Counts,
 }
 
 impl<'a> Replay<'a> {
@@ -117,9 +125,10 @@ impl<'a> Replay<'a> {
         session: &'a mut Session,
         storage: Arc<dyn Storage>,
         plan: Arc<Plan>,
-        views: Views,
         checks: Checks,
         globals: &'a mut dyn Globals,
+        deferred: Deferred,
+        counts: Counts,
     ) -> Replay<'a> {
         let rows = Rows::new(session);
         Replay {
@@ -133,7 +142,7 @@ impl<'a> Replay<'a> {
             may_check: true,
             is_unchecked: false,
             help: Help::default(),
-            views,
+            views: Views::default(),
             file: String::new(),
             is_open: false,
             is_alone: false,
@@ -147,6 +156,8 @@ impl<'a> Replay<'a> {
             segment_name: String::new(),
             units: 0,
             is_dirty: false,
+            deferred,
+            counts,
         }
     }
 
@@ -177,6 +188,7 @@ impl<'a> Replay<'a> {
             self.done.not_applied = lenient.left_out();
         }
         self.done.warnings.extend(self.session.warnings());
+        self.done.failed = self.deferred.left();
         Ok((self.done, self.quiet))
     }
 
@@ -187,8 +199,19 @@ impl<'a> Replay<'a> {
         self.commit().await?;
         // Event triggers would fire at what is still to be done.
         self.quiet.restore(self.session, Kinds::OfTables).await?;
+        self.deferred.make(self.session).await?;
         self.done.unfilled = self.views.fill(self.session, true).await?;
-        self.checks.validate(self.session).await
+        if let Some(first) = self.done.unfilled.first().filter(|_| self.deferred.stops()) {
+            let hint = "Without --on-error stop it stays without rows.";
+            return Err(Error::failed(first.clone(), hint));
+        }
+        if !self.deferred.is_empty() {
+            // Some may read a materialized view.
+            self.deferred.make(self.session).await?;
+        }
+        self.checks.validate(self.session).await?;
+        self.done.compared = self.counts.compare(self.session).await?;
+        Ok(())
     }
 
     /// Before rows: what may refuse them although the source took them is off.
@@ -212,7 +235,7 @@ impl<'a> Replay<'a> {
         Ok(())
     }
 
-    async fn item(&mut self, Item { line, what }: Item) -> Result<()> {
+    async fn item(&mut self, reader::Item { line, what }: reader::Item) -> Result<()> {
         match what {
             What::Segment { file, header } => self.segment(file, &header).await,
             What::Begin { lsn, time } => self.begin(lsn, time).await,
@@ -288,6 +311,7 @@ impl<'a> Replay<'a> {
         if self.lenient.is_none() && self.plan.lost_from().is_some_and(|from| lsn >= from) {
             self.commit().await?;
             self.lenient = Some(lenient::Lenient::default());
+            self.counts.give_up("changes before the moment are lost");
         }
         self.open().await?;
         self.current = Some((lsn, time));
@@ -353,11 +377,16 @@ impl<'a> Replay<'a> {
 
     async fn statement(&mut self, line: u64, text: Vec<u8>) -> Result<()> {
         self.checks_off().await?;
-        self.help.note(&text);
+        self.counts.note(&text);
+        self.help.note(&text, !self.deferred.is_empty());
         self.statements += 1;
         self.bytes += text.len();
         if self.lenient.is_some() {
             return self.leniently(line, &text).await;
+        }
+        if text.starts_with(b"TRUNCATE ") {
+            self.settle().await?;
+            self.counts.clear(self.session, &text).await?;
         }
         if text.len() >= large::LARGE {
             self.settle().await?;

@@ -34,6 +34,7 @@ use std::sync::Arc;
 
 use archive::storage::Storage;
 
+use crate::args::Restore;
 use crate::connection::Session;
 use crate::error::{Error, Result};
 use crate::quote::shown;
@@ -67,9 +68,11 @@ impl Found {
         mut self,
         storage: &Arc<dyn Storage>,
         plan: &Arc<Plan>,
-        with_globals: bool,
+        options: &Restore,
         identity: Identity,
     ) -> Result<Target> {
+        let with_globals = options.globals;
+        let uncounted = options.no_count.then_some("--no-count");
         let known = read::known(&**storage, plan, with_globals, &self.session).await?;
         if let Some(Left::Created) = &self.left {
             // A run was killed before it did anything there.
@@ -80,7 +83,9 @@ impl Found {
             database::create(&self.session, &self.name, &plan.base.metadata.source).await?;
         }
         let name = self.name.clone();
-        let made = self.make_rest(storage, plan, known, identity).await;
+        let made = self
+            .make_rest(storage, plan, known, identity, uncounted)
+            .await;
         made.map_err(|error| incomplete(error, &name, &[]))
     }
 
@@ -90,6 +95,7 @@ impl Found {
         plan: &Arc<Plan>,
         known: needs::Known<'_>,
         identity: Identity,
+        uncounted: Option<&str>,
     ) -> Result<Target> {
         let mut session = Session::open(&self.conninfo, Some(&self.name)).await?;
         progress::lock(&session, &self.name).await?;
@@ -105,7 +111,7 @@ impl Found {
         session.set_encoding(encoding).await?;
         if !progress.is_resumed {
             // It is empty still: whoever mends what failed here finds it as it was.
-            if let Err(error) = self.begin(&known, &progress, &session).await {
+            if let Err(error) = self.begin(&known, &progress, &session, uncounted).await {
                 // The error that counts is the first one.
                 let _ = session.client.batch_execute("ROLLBACK").await;
                 return Err(error);
@@ -120,6 +126,7 @@ impl Found {
         known: &needs::Known<'_>,
         progress: &Progress,
         session: &Session,
+        uncounted: Option<&str>,
     ) -> Result<()> {
         let client = &session.client;
         client.batch_execute("BEGIN").await?;
@@ -136,6 +143,7 @@ impl Found {
         let kept = [
             progress::sql::keep("made", &made),
             progress::sql::keep("lets_in", &doors.lets_in()),
+            progress::sql::keep("uncounted", &uncounted),
         ];
         Ok(client
             .batch_execute(&format!("{}; COMMIT", kept.join("; ")))
