@@ -1,7 +1,7 @@
 //! "One index could not be made, and nine hours of restoring were for nothing." What rows do not depend on is made at the
 //! end, and what fails then is listed with its SQL.
 
-use harness::{program, Cluster};
+use harness::{program, wait_until, Cluster};
 
 fn restore(c: &Cluster, database: &str, options: &[&str]) -> (i32, String) {
     let archive = c.database_directory();
@@ -169,4 +169,66 @@ fn every_table_has_as_many_rows_as_the_files_say_or_is_named() {
         said.contains("public.mother has 1 rows, and 2 by the files"),
         "{said}"
     );
+}
+
+#[test]
+fn a_busy_source_is_compared_as_it_was_at_one_moment() {
+    let c = Cluster::backed_up();
+    c.sql(
+        "CREATE TABLE busy (a bigserial PRIMARY KEY, b text, t timestamptz DEFAULT now(), f float8 DEFAULT random());
+         CREATE TABLE \"It's \"\"odd\" (a int, g int GENERATED ALWAYS AS (a * 2) STORED, i interval, x bytea);
+         INSERT INTO \"It's \"\"odd\" (a, i, x) VALUES (1, '1 year 2 days', '\\x00ff'), (NULL, NULL, NULL);
+         CREATE TABLE parts (a int) PARTITION BY LIST (a); CREATE TABLE parts_1 PARTITION OF parts FOR VALUES IN (1);
+         INSERT INTO parts SELECT 1 FROM generate_series(1, 10); SELECT lo_from_bytea(0, 'large')",
+    );
+    // Sessions that never stop, and one transaction that is open all the time.
+    let mut open = c.session();
+    open.run("BEGIN; INSERT INTO busy (b) VALUES ('open')");
+    let mut busy: Vec<_> = (0..3).map(|_| c.session()).collect();
+    for session in &mut busy {
+        session.send(
+            "DO $$ BEGIN FOR i IN 1 .. 200000 LOOP INSERT INTO busy (b) VALUES (i); UPDATE busy SET b = b || '.' WHERE a = i;
+             COMMIT; PERFORM pg_sleep(0.001); END LOOP; END $$",
+        );
+    }
+    wait_until("there is something", || {
+        c.is_true("SELECT count(*) > 300 FROM busy")
+    });
+    let source = c.conninfo("app");
+    for name in ["first", "second", "third"] {
+        let (status, said) = restore(&c, name, &["--compare", &source]);
+        assert_eq!(status, 0, "{said}");
+        assert!(said.contains("source    3 tables, "), "{said}");
+    }
+    drop(busy);
+    drop(open);
+    // Not of this database, or not of this moment.
+    c.sql_in("postgres", "CREATE DATABASE other");
+    let (status, said) = restore(&c, "never", &["--compare", &c.conninfo("other")]);
+    assert_eq!(status, 2, "{said}");
+    let (status, said) = restore(&c, "never", &["--compare", &source, "--until-xid", "1000"]);
+    assert_eq!(status, 2, "{said}");
+    c.sql(
+        "CREATE FUNCTION refuse(int) RETURNS bool LANGUAGE plpgsql AS $$ BEGIN RETURN current_database() = 'app' OR $1 < 10; END $$;
+         CREATE TABLE guarded (a int CHECK (refuse(a))); INSERT INTO guarded VALUES (1), (11); CREATE TABLE mother (a int);
+         INSERT INTO mother VALUES (1), (2), (3); CREATE FUNCTION takes() RETURNS void LANGUAGE plpgsql AS $$ BEGIN
+             IF current_database() <> 'app' THEN UPDATE public.mother SET a = 7 WHERE a = 2; END IF; END $$;
+         CREATE FUNCTION looks(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN PERFORM public.takes(); RETURN $1; END $$;
+         CREATE INDEX ON guarded (looks(a))",
+    );
+    let (status, said) = restore(&c, "differs", &["--compare", &source]);
+    assert_eq!(status, 1, "{said}");
+    // A run that goes on compares with what the first one has read.
+    c.sql("INSERT INTO mother VALUES (4)");
+    c.sql_in(
+        "differs.restoring",
+        "CREATE OR REPLACE FUNCTION refuse(int) RETURNS bool LANGUAGE sql AS 'SELECT true'",
+    );
+    let (status, said) = restore(&c, "differs", &["--compare", &source]);
+    assert_eq!(status, 1, "{said}");
+    assert!(
+        said.contains("differs from the source:\n    public.mother: 3 rows with the checksum "),
+        "{said}"
+    );
+    assert!(!said.contains("public.busy:"), "{said}");
 }

@@ -127,6 +127,13 @@ pub struct Restore {
     #[arg(long, value_name = "WHAT", value_enum, default_value_t = OnError::Defer)]
     pub on_error: OnError,
 
+    /// Compare with the source, which is running, by a checksum of each table
+    ///
+    /// Its tables are read first, under one snapshot; what that sees is restored, and compared at the end. Differences are
+    /// listed, and the exit status is 1. The role needs to read all tables, and to execute incr_flush().
+    #[arg(long, value_name = "CONNINFO", conflicts_with = "moment")]
+    pub compare: Option<String>,
+
     /// Do not count rows at the end
     ///
     /// By default the rows of every table are counted (one scan of each) and compared with what the files say; a

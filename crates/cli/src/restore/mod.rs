@@ -6,12 +6,14 @@
 //! | [`target`] | the database, and the roles and tablespaces that it needs |
 //! | [`base`] | loads a base |
 //! | [`replay`] | applies the transactions that the base does not contain |
+//! | [`compare`] | the source, to be compared with |
 //! | [`counts`] | the rows of each table, by the files and in the end |
 //! | [`deferred`] | what could not be made when its turn came |
 //! | [`progress`] | what of it is done, in the target: a restore that was killed goes on |
 //! | [`report`] | the plan, and what was done, in words and as JSON |
 
 mod base;
+mod compare;
 mod counts;
 mod deferred;
 pub mod plan;
@@ -34,6 +36,7 @@ use base::Loading;
 use counts::Counts;
 use deferred::Deferred;
 use plan::{Moment, Plan, Wish};
+use progress::sql::keep;
 use progress::{Identity, Left, Stage};
 use replay::{Quiet, Replay};
 use report::Report;
@@ -51,7 +54,8 @@ async fn restore(options: &Restore, output: &Output) -> Result<Outcome> {
         Some(target) => Some(Found::look(target).await?),
         None => None,
     };
-    let (plan, identity) = prepare(options, &source, found.as_ref()).await?;
+    let compared = compared(options, found.as_ref()).await?;
+    let (plan, identity) = prepare(options, &source, found.as_ref(), compared.as_ref()).await?;
     let report = Report::new(output, &source, Arc::clone(&plan));
     report.plan();
     report.left(found.as_ref().and_then(Found::left));
@@ -59,8 +63,29 @@ async fn restore(options: &Restore, output: &Output) -> Result<Outcome> {
         found.ensure_extensions(&plan.base.metadata).await?;
     }
     match found.filter(|_| !options.dry_run) {
-        Some(found) => execute(options, &source, &plan, found, identity, report).await,
+        Some(found) => {
+            let begun = Begun { identity, compared };
+            execute(options, &source, &plan, found, begun, report).await
+        }
         None => Ok(report.dry_run()),
+    }
+}
+
+/// What a restore is, and what it is compared with.
+struct Begun {
+    identity: Identity,
+    compared: Option<compare::Source>,
+}
+
+/// The source of `--compare`, as it is now; as it was for an earlier run that goes on.
+async fn compared(options: &Restore, found: Option<&Found>) -> Result<Option<compare::Source>> {
+    let Some(conninfo) = &options.compare else {
+        return Ok(None);
+    };
+    match found.and_then(Found::left) {
+        Some(Left::Begun(progress)) => progress.kept("source"),
+        Some(Left::Complete { .. }) => Ok(None),
+        _ => compare::Source::read(conninfo).await.map(Some),
     }
 }
 
@@ -69,8 +94,12 @@ async fn prepare(
     options: &Restore,
     source: &Source,
     found: Option<&Found>,
+    compared: Option<&compare::Source>,
 ) -> Result<(Arc<Plan>, Identity)> {
     let (catalog, damage) = Catalog::read_sound(&*source.storage)?;
+    if let Some((compared, chain)) = compared.zip(catalog.chains.last()) {
+        compared.ensure_of(&chain.info)?;
+    }
     let begun = found.and_then(|found| match found.left() {
         Some(Left::Begun(progress)) => Some((found, &progress.identity)),
         _ => None,
@@ -85,6 +114,7 @@ async fn prepare(
             chain: options.chain,
             base: options.base,
             allow_earlier: options.allow_earlier,
+            seen: compared.map(compare::Source::seen).transpose()?,
         },
     };
     let plan = plan::choose(&*source.storage, &catalog, &wish, damage)?;
@@ -101,7 +131,7 @@ async fn execute(
     source: &Source,
     plan: &Arc<Plan>,
     found: Found,
-    identity: Identity,
+    Begun { identity, compared }: Begun,
     mut report: Report,
 ) -> Result<Outcome> {
     if let Some(Left::Complete { seal, is_partial }) = found.left() {
@@ -111,10 +141,20 @@ async fn execute(
         return Ok(Outcome::partial(*is_partial));
     }
     let storage = &source.storage;
-    let mut target = found.make(storage, plan, options, identity).await?;
+    let uncounted = options.no_count.then_some("--no-count");
+    let kept = [keep("uncounted", &uncounted), keep("source", &compared)];
+    let first = kept.join("; ");
+    let mut target = found
+        .make(storage, plan, options.globals, identity, &first)
+        .await?;
     report.made(&target);
     let filled = fill(options, source, plan, &mut target, &mut report).await;
     let (session, quiet) = filled.map_err(|error| target.incomplete(error))?;
+    if let Some(compared) = &compared {
+        let differences = compared.compare(&session).await;
+        let differences = differences.map_err(|error| target.incomplete(error))?;
+        report.compared(compared.figures(), differences);
+    }
     report.dropped(target.drop_empty_tablespaces(&session).await?);
     let outcome = report.outcome(&target);
     let name = target.final_name.clone();

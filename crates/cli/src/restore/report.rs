@@ -27,6 +27,8 @@ pub struct Report {
     progress: Progress,
     /// Bytes of the phase that were told.
     told: u64,
+    /// With the source: tables, rows, and differences.
+    compared: Option<(usize, i64, Vec<String>)>,
 }
 
 impl Report {
@@ -38,6 +40,7 @@ impl Report {
             done: Done::default(),
             progress: output.progress(),
             told: 0,
+            compared: None,
         }
     }
 
@@ -198,6 +201,11 @@ impl Report {
         self.progress.finish();
     }
 
+    /// What the comparison with the source found: its tables and rows, and differences.
+    pub fn compared(&mut self, (tables, rows): (usize, i64), differences: Vec<String>) {
+        self.compared = Some((tables, rows, differences));
+    }
+
     pub fn applied(&mut self, done: Done) {
         self.done = done;
     }
@@ -218,6 +226,10 @@ impl Report {
             && self.done.unfilled.is_empty()
             && self.done.failed.is_empty()
             && self.done.compared.differences.is_empty()
+            && self
+                .compared
+                .as_ref()
+                .is_none_or(|(_, _, found)| found.is_empty())
             && target.warnings.is_empty();
         if is_whole {
             Outcome::Done
@@ -256,6 +268,9 @@ impl Report {
             "done": true,
             "database": name,
             "failed": failed,
+            "source": self.compared.as_ref().map(|(tables, rows, differences)| json!({
+                "tables": tables, "rows": rows, "differences": differences,
+            })),
             "compared": {
                 "tables": done.compared.tables,
                 "rows": done.compared.rows,
@@ -293,6 +308,9 @@ impl Report {
                 )),
                 None => {}
             }
+            if let Some((tables, rows, _)) = self.compared.as_ref().filter(|it| it.2.is_empty()) {
+                text.push_str(&format!("source    {tables} tables, {rows} rows, large objects and sequences are the same\n"));
+            }
             let mut list = |title: &str, lines: &[String]| {
                 if !lines.is_empty() {
                     text.push_str(&format!("{title}\n"));
@@ -303,6 +321,8 @@ impl Report {
             list("left out, because they need objects of pg_incrbackup or of an ended session:", &left_out);
             list("left out, because earlier changes are lost:", &not_applied);
             list("tables with another number of rows than the files say:", &compared.differences);
+            let of_source = self.compared.as_ref();
+            list("differs from the source:", of_source.map_or(&[][..], |(_, _, found)| found));
             list("could not be made, each with its SQL:", &shown(&done.failed));
             list("materialized views that stay without rows:", &done.unfilled);
             text.push_str(&format!("done      {} is restored; run ANALYZE in it before use", line(name)));

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::args::{OnError, Restore, Until};
 use crate::error::{Error, Result};
-use crate::restore::plan::{Moment, Plan, Wish};
+use crate::restore::plan::{Moment, Plan, Seen, Wish};
 use crate::restore::target::server::drop_statement;
 use crate::restore::target::Found;
 
@@ -37,6 +37,8 @@ pub enum Resolved {
     Newest,
     Time(String),
     Lsn(String),
+    /// What a snapshot of the source saw, and an LSN behind that.
+    Seen(String, String),
 }
 
 impl Identity {
@@ -44,7 +46,10 @@ impl Identity {
     pub fn of(options: &Restore, plan: &Plan, moment: &Moment, database: &str) -> Identity {
         let info = &plan.chain.info;
         let moment = match moment {
-            Moment::Newest => Resolved::Newest,
+            Moment::Newest => match &plan.seen {
+                Some(seen) => Resolved::Seen(seen.snapshot.to_string(), seen.lsn.to_string()),
+                None => Resolved::Newest,
+            },
             Moment::Time(time) => Resolved::Time(iso(*time)),
             Moment::Lsn(lsn) => Resolved::Lsn(lsn.to_string()),
             // A later look may find a newer change.
@@ -67,11 +72,16 @@ impl Identity {
     pub fn wish(&self, allow_earlier: bool) -> Result<Wish> {
         let odd = || Error::failed("the progress of an earlier restore could not be read", "");
         let moment = match &self.moment {
-            Resolved::Newest => Moment::Newest,
+            Resolved::Newest | Resolved::Seen(..) => Moment::Newest,
             Resolved::Time(time) => Moment::Time(parse_iso(time).ok_or_else(odd)?),
             Resolved::Lsn(lsn) => Moment::Lsn(lsn.parse::<Lsn>().map_err(|_| odd())?),
         };
+        let seen = match &self.moment {
+            Resolved::Seen(snapshot, lsn) => Some(Seen::parse(snapshot, lsn)?),
+            _ => None,
+        };
         Ok(Wish {
+            seen,
             moment,
             chain: Some(self.chain),
             base: Some(BaseName::parse(&self.base).ok_or_else(odd)?),
@@ -157,6 +167,7 @@ fn given(options: &Restore) -> Vec<String> {
         skip_check,
         on_error,
         no_count,
+        compare,
     } = options;
     let Until {
         until_time,
@@ -183,6 +194,9 @@ fn given(options: &Restore) -> Vec<String> {
     }
     let stop = (*on_error == OnError::Stop).then(|| "stop".to_owned());
     add("--on-error", stop);
+    if compare.is_some() {
+        given.push("--compare".to_owned());
+    }
     if *no_count {
         given.push("--no-count".to_owned());
     }

@@ -34,7 +34,6 @@ use std::sync::Arc;
 
 use archive::storage::Storage;
 
-use crate::args::Restore;
 use crate::connection::Session;
 use crate::error::{Error, Result};
 use crate::quote::shown;
@@ -64,15 +63,15 @@ pub struct Target {
 
 impl Found {
     /// Makes the database, or closes it, and the roles and tablespaces that are missing. What fails says what it leaves.
+    /// `first`: statements that keep what the progress is to have from the beginning.
     pub async fn make(
         mut self,
         storage: &Arc<dyn Storage>,
         plan: &Arc<Plan>,
-        options: &Restore,
+        with_globals: bool,
         identity: Identity,
+        first: &str,
     ) -> Result<Target> {
-        let with_globals = options.globals;
-        let uncounted = options.no_count.then_some("--no-count");
         let known = read::known(&**storage, plan, with_globals, &self.session).await?;
         if let Some(Left::Created) = &self.left {
             // A run was killed before it did anything there.
@@ -83,9 +82,7 @@ impl Found {
             database::create(&self.session, &self.name, &plan.base.metadata.source).await?;
         }
         let name = self.name.clone();
-        let made = self
-            .make_rest(storage, plan, known, identity, uncounted)
-            .await;
+        let made = self.make_rest(storage, plan, known, identity, first).await;
         made.map_err(|error| incomplete(error, &name, &[]))
     }
 
@@ -95,7 +92,7 @@ impl Found {
         plan: &Arc<Plan>,
         known: needs::Known<'_>,
         identity: Identity,
-        uncounted: Option<&str>,
+        first: &str,
     ) -> Result<Target> {
         let mut session = Session::open(&self.conninfo, Some(&self.name)).await?;
         progress::lock(&session, &self.name).await?;
@@ -111,7 +108,7 @@ impl Found {
         session.set_encoding(encoding).await?;
         if !progress.is_resumed {
             // It is empty still: whoever mends what failed here finds it as it was.
-            if let Err(error) = self.begin(&known, &progress, &session, uncounted).await {
+            if let Err(error) = self.begin(&known, &progress, &session, first).await {
                 // The error that counts is the first one.
                 let _ = session.client.batch_execute("ROLLBACK").await;
                 return Err(error);
@@ -126,7 +123,7 @@ impl Found {
         known: &needs::Known<'_>,
         progress: &Progress,
         session: &Session,
-        uncounted: Option<&str>,
+        first: &str,
     ) -> Result<()> {
         let client = &session.client;
         client.batch_execute("BEGIN").await?;
@@ -143,7 +140,7 @@ impl Found {
         let kept = [
             progress::sql::keep("made", &made),
             progress::sql::keep("lets_in", &doors.lets_in()),
-            progress::sql::keep("uncounted", &uncounted),
+            first.to_owned(),
         ];
         Ok(client
             .batch_execute(&format!("{}; COMMIT", kept.join("; ")))
