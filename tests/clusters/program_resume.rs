@@ -57,7 +57,11 @@ fn change(c: &Cluster) {
 }
 
 fn rich() -> Cluster {
-    let c = Cluster::builder().start();
+    let mut builder = Cluster::builder();
+    if builder.installation().version == 18 {
+        builder = builder.setting("pg_incrbackup.base_format", "'directory'");
+    }
+    let c = builder.start();
     c.sql_in("postgres", FIRST);
     c.sql("CREATE FUNCTION watched() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END'");
     c.sql(BASE);

@@ -51,7 +51,8 @@ pub enum Command {
     /// The database as it was at a moment, in a new database or an empty one
     ///
     /// It chooses a base and the segments after it, checks all of them, shows its plan, and only then makes anything. A
-    /// database that it creates is called NAME.restoring until it is complete.
+    /// database that it creates is called NAME.restoring until it is complete. A restore that was interrupted goes on when
+    /// the same command is run again.
     #[command(after_help = AFTER_HELP)]
     Restore(Box<Restore>),
 

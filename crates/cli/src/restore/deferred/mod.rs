@@ -2,6 +2,8 @@
 //! constraint that rows contradict. They do not stop the rest: each is kept with its SQL, and so is what is said of it
 //! later; all are made at the end, in their order, and what still fails is listed.
 
+mod names;
+
 use archive::segment::Effect;
 use serde::{Deserialize, Serialize};
 use tokio_postgres::error::SqlState;
@@ -11,7 +13,7 @@ use crate::args::OnError;
 use crate::connection::{Raw, Session};
 use crate::error::{Error, Result};
 use crate::restore::progress::sql;
-use crate::restore::target::statements::Words;
+use names::{index_in, names, table_in, TableIn};
 
 /// A catalog's OID, and that of a row in it, at the source.
 pub type Key = (u32, u32);
@@ -300,62 +302,6 @@ async fn present(session: &Session, item: &Item) -> Result<Option<Item>> {
     Ok(Some(item))
 }
 
-/// Where the name of a table is, and the name of the index that is made on it.
-#[derive(Debug, PartialEq, Eq)]
-struct TableIn {
-    start: usize,
-    end: usize,
-    index: Option<Vec<u8>>,
-}
-
-/// In CREATE INDEX, ALTER TABLE, and COMMENT ON CONSTRAINT.
-fn table_in(text: &[u8]) -> Option<TableIn> {
-    let mut words = Words(text.trim_ascii_start());
-    let mut index = None;
-    if words.eat("CREATE INDEX ") || words.eat("CREATE UNIQUE INDEX ") {
-        index = Some(words.name()?);
-        words.eat(" ON ").then_some(())?;
-    } else if words.eat("COMMENT ON CONSTRAINT ") {
-        words.name()?;
-        words.eat(" ON ").then_some(())?;
-    } else {
-        words.eat("ALTER TABLE ").then_some(())?;
-    }
-    words.eat("ONLY ");
-    let start = text.len() - words.0.len();
-    let (_, _, rest) = names(words.0)?;
-    let end = text.len() - rest.len();
-    Some(TableIn { start, end, index })
-}
-
-/// The index in COMMENT ON INDEX and ALTER INDEX: schema, name, and where the schema is.
-fn index_in(text: &[u8]) -> Option<(Vec<u8>, Vec<u8>, usize, usize)> {
-    let mut words = Words(text.trim_ascii_start());
-    (words.eat("COMMENT ON INDEX ") || words.eat("ALTER INDEX ")).then_some(())?;
-    let start = text.len() - words.0.len();
-    let (schema, name, _) = names(words.0)?;
-    let end = start + schema_end(words.0)?;
-    Some((schema, name, start, end))
-}
-
-/// A qualified name, unquoted, and what is behind it.
-fn names(text: &[u8]) -> Option<(Vec<u8>, Vec<u8>, &[u8])> {
-    let end = schema_end(text)?;
-    let schema = Words(&text[..end]).name()?;
-    let mut words = Words(&text[end + 1..]);
-    let name = words.name()?;
-    Some((schema, name, words.0))
-}
-
-/// Where the point of a qualified name is.
-fn schema_end(text: &[u8]) -> Option<usize> {
-    let mut is_quoted = false;
-    text.iter().position(|byte| {
-        is_quoted ^= *byte == b'"';
-        *byte == b'.' && !is_quoted
-    })
-}
-
 /// What a schema change is about; a catalog of 0 for other classes than those that may wait, and tables.
 pub fn key_of(effect: &Effect) -> Key {
     let catalog = match effect.class.as_str() {
@@ -407,35 +353,6 @@ mod tests {
             makes,
             table: None,
             index: None,
-        }
-    }
-
-    #[test]
-    fn the_table_is_found_in_what_makes_indexes_and_constraints() {
-        for (text, name) in [
-            ("CREATE INDEX i ON public.t USING btree (a)", "public.t"),
-            (
-                "\nCREATE UNIQUE INDEX \"a ON b\" ON ONLY \"P\".\"t \"\"x\" (a)",
-                "\"P\".\"t \"\"x\"",
-            ),
-            (
-                "ALTER TABLE ONLY public.t\n    ADD CONSTRAINT k PRIMARY KEY (a);",
-                "public.t",
-            ),
-            ("ALTER TABLE public.t ADD CHECK (a > 0)", "public.t"),
-            ("ALTER TABLE public.\"T\" ADD CHECK (a > 0)", "public.\"T\""),
-        ] {
-            let found = table_in(text.as_bytes()).unwrap();
-            assert_eq!(&text[found.start..found.end], name);
-        }
-        for text in [
-            "COMMENT ON INDEX \"p.\".i IS 'x'",
-            "ALTER INDEX \"p.\".\"i\" RENAME TO j",
-        ] {
-            assert_eq!(table_in(text.as_bytes()), None);
-            let (schema, name, start, end) = index_in(text.as_bytes()).unwrap();
-            assert_eq!((&schema[..], &name[..]), (&b"p."[..], &b"i"[..]));
-            assert_eq!(&text[start..end], "\"p.\"");
         }
     }
 
