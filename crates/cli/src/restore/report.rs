@@ -7,6 +7,7 @@ use archive::Lsn;
 use serde_json::json;
 
 use super::plan::{LostHere, Plan};
+use super::progress::{Left, Stage};
 use super::replay::Done;
 use super::target::Target;
 use crate::error::Outcome;
@@ -113,6 +114,41 @@ impl Report {
             None => format!("up to     the end of the archive, {until}"),
         });
         text
+    }
+
+    /// An earlier run's work that is taken up.
+    pub fn left(&self, left: Option<&Left>) {
+        let Some(Left::Begun(progress)) = left else {
+            return;
+        };
+        let place = &progress.place;
+        let text = match (progress.stage, &place.last) {
+            (Stage::Changes, Some((lsn, _))) => {
+                format!(
+                    "behind commit {lsn}, with {} transactions applied",
+                    place.applied
+                )
+            }
+            (Stage::Changes, None) => "behind the base".to_owned(),
+            (_, _) => format!("within the base, behind {} of its entries", progress.pieces),
+        };
+        let answer = json!({"resumes": {
+            "entries_of_base": progress.pieces,
+            "transactions": place.applied,
+            "last_lsn": place.last.as_ref().map(|(lsn, _)| lsn),
+        }});
+        self.output.answer(&answer, |_| format!("resumes   {text}"));
+    }
+
+    /// It was complete, but for its name.
+    pub fn renamed(&self, name: &str) {
+        let answer = json!({"done": true, "database": name});
+        self.output.answer(&answer, |_| {
+            format!(
+                "done      {} was restored by an earlier run, and has its name now",
+                line(name)
+            )
+        });
     }
 
     /// Nothing was changed.

@@ -46,14 +46,20 @@ pub async fn load<'a>(
     let mut wording = Wording::default();
     for entry in order(&toc, kept(loading)?.as_ref()) {
         let listed = listed(entry);
-        entries.before(&listed).await?;
         let text = wording.of(&toc, entry);
         let text = text.map_err(|why| entries.misfit(Some(&listed), why))?;
-        if !text.trim_ascii().is_empty() {
-            entries.sql(&listed, 0, &text).await?;
+        if entries.passes(&listed, &text).await? {
+            continue;
         }
-        if entry.has_data {
+        if !entry.has_data {
+            entries.entry(&listed, 0, &text).await?;
+        } else {
+            entries.before(&listed).await?;
+            if !text.trim_ascii().is_empty() {
+                entries.sql(&listed, 0, &text).await?;
+            }
             directory.data(entries, entry, &listed, progress).await?;
+            entries.commit().await?;
         }
         progress(directory.read);
     }

@@ -16,6 +16,7 @@ use super::Loading;
 use crate::connection::{Raw, Session};
 use crate::error::{Error, Result};
 use crate::quote::shown;
+use crate::restore::progress::{self, Progress, Stage};
 
 /// Executes entries in the session.
 pub struct Entries<'a> {
@@ -29,6 +30,11 @@ pub struct Entries<'a> {
     stand_ins: Option<StandIns>,
     /// OIDs of materialized views.
     pub to_refresh: Vec<u32>,
+    /// The entry that comes, and how many an earlier run has done.
+    next: u64,
+    done: u64,
+    /// The session's settings are not those of the last commit.
+    has_set: bool,
 }
 
 /// Functions that replace those of pg_incrbackup, in defaults and checks, while the tables are created.
@@ -42,10 +48,14 @@ struct StandIns {
 
 impl<'a> Entries<'a> {
     /// Prepares the session.
-    pub async fn begin(loading: &Loading<'a>, session: &'a Session) -> Result<Entries<'a>> {
+    pub async fn begin(
+        loading: &Loading<'a>,
+        session: &'a Session,
+        progress: &Progress,
+    ) -> Result<Entries<'a>> {
         let functions = include_str!("functions.sql");
         session.client.batch_execute(functions).await?;
-        Ok(Entries {
+        let entries = Entries {
             session,
             is_utf8: loading.base.metadata.source.encoding == "UTF8",
             place: loading
@@ -55,7 +65,61 @@ impl<'a> Entries<'a> {
             is_quiet: false,
             stand_ins: StandIns::read(loading)?,
             to_refresh: Vec::new(),
-        })
+            next: 0,
+            done: progress.pieces,
+            has_set: false,
+        };
+        progress.set(session).await?;
+        session.client.batch_execute("BEGIN").await?;
+        Ok(entries)
+    }
+
+    /// Whether an earlier run has begun with the entries.
+    pub fn is_resumed(&self) -> bool {
+        self.done > 0
+    }
+
+    /// Whether an earlier run has done what comes now.
+    pub fn is_passing(&self) -> bool {
+        self.next < self.done
+    }
+
+    /// Whether an earlier run has done the entry that comes, which is passed over then: what this run would have in
+    /// memory by it, it has.
+    pub async fn passes(&mut self, entry: &Listed, text: &[u8]) -> Result<bool> {
+        if !self.is_passing() {
+            return Ok(false);
+        }
+        self.next += 1;
+        if let Some(it) = &mut self.stand_ins {
+            it.is_made |= it.first == entry.dump_id;
+        }
+        if is_rows(entry) && self.stand_ins.as_ref().is_some_and(|it| it.is_made) {
+            self.stand_ins = None;
+        }
+        self.is_quiet |= entry.is_data && self.checks.skips_any();
+        if entry.kind == b"MATERIALIZED VIEW DATA" {
+            self.note_view(text).await?;
+        }
+        Ok(true)
+    }
+
+    /// Commits what is done, which is all up to and with the entry that is next, and begins with the one behind it.
+    pub async fn commit(&mut self) -> Result<()> {
+        self.next += 1;
+        let text = self.end_of_entry();
+        self.has_set = false;
+        Ok(self.session.client.batch_execute(&text).await?)
+    }
+
+    fn end_of_entry(&self) -> String {
+        let settings = if self.has_set {
+            progress::sql::KEEP_SETTINGS
+        } else {
+            ""
+        };
+        let pieces = progress::sql::pieces(self.next);
+        format!("{settings}; {pieces}; COMMIT; BEGIN")
     }
 
     pub fn session(&self) -> &'a Session {
@@ -69,36 +133,62 @@ impl<'a> Entries<'a> {
 
     /// What must happen between the previous entry and this one.
     pub async fn before(&mut self, entry: &Listed) -> Result<()> {
-        let is_rows = entry.is_data || entry.kind == b"SEQUENCE SET";
         let stand_ins = self.stand_ins.as_ref();
         if stand_ins.is_some_and(|it| !it.is_made && it.first == entry.dump_id) {
             self.make_stand_ins().await?;
         }
-        if is_rows && self.stand_ins.as_ref().is_some_and(|it| it.is_made) {
+        if is_rows(entry) && self.stand_ins.as_ref().is_some_and(|it| it.is_made) {
             self.drop_stand_ins().await?;
         }
         // All tables are made before the first rows are loaded.
         if entry.is_data && !self.is_quiet && self.checks.skips_any() {
             self.checks.quiet(self.session).await?;
             self.is_quiet = true;
+            self.has_set = true;
         }
         Ok(())
     }
 
+    /// Executes a whole entry that is text, and commits. `line`: see [`Self::sql`].
+    pub async fn entry(&mut self, entry: &Listed, line: u64, text: &[u8]) -> Result<()> {
+        self.before(entry).await?;
+        if entry.kind == b"MATERIALIZED VIEW DATA" {
+            self.sql(entry, line, text).await?;
+            return self.commit().await;
+        }
+        self.next += 1;
+        self.has_set |= sets(text);
+        let end = self.end_of_entry();
+        self.has_set = false;
+        // Each is one message, and sent when it is first polled: the answers to both come together.
+        let committing = self.session.client.batch_execute(&end);
+        let (done, committed) = futures_util::join!(self.execute(entry, text), committing);
+        done.map_err(|error| self.at(entry, line, text, error))?;
+        Ok(committed?)
+    }
+
     /// Executes the text of an entry; `line` is the number of its first line, 0 if it is not text in a file.
     pub async fn sql(&mut self, entry: &Listed, line: u64, text: &[u8]) -> Result<()> {
+        self.has_set |= sets(text);
         let done = match entry.kind.as_slice() {
-            b"EVENT TRIGGER" | b"FOREIGN DATA WRAPPER" | b"PUBLICATION" | b"SUBSCRIPTION" => {
-                self.pass("SELECT pg_temp.incr_own($1)", text).await
-            }
-            b"FK CONSTRAINT" => self.pass("SELECT pg_temp.incr_foreign_key($1)", text).await,
             b"MATERIALIZED VIEW DATA" => self.note_view(text).await,
-            _ => execute(self.session, self.is_utf8, text).await,
+            _ => self.execute(entry, text).await,
         };
         done.map_err(|error| self.at(entry, line, text, error))
     }
 
-    /// After the last entry.
+    /// By one message.
+    async fn execute(&self, entry: &Listed, text: &[u8]) -> Result<()> {
+        match entry.kind.as_slice() {
+            b"EVENT TRIGGER" | b"FOREIGN DATA WRAPPER" | b"PUBLICATION" | b"SUBSCRIPTION" => {
+                self.pass("SELECT pg_temp.incr_own($1)", text).await
+            }
+            b"FK CONSTRAINT" => self.pass("SELECT pg_temp.incr_foreign_key($1)", text).await,
+            _ => execute(self.session, self.is_utf8, text).await,
+        }
+    }
+
+    /// After the last entry; commits that the base is there.
     pub async fn end(&mut self) -> Result<()> {
         if self.stand_ins.as_ref().is_some_and(|it| it.is_made) {
             self.drop_stand_ins().await?;
@@ -106,7 +196,11 @@ impl<'a> Entries<'a> {
         if self.is_quiet {
             self.checks.loud(self.session).await?;
         }
-        Ok(())
+        let stage = progress::sql::stage(Stage::Changes);
+        let views = progress::sql::keep("views", &self.to_refresh);
+        let settings = progress::sql::KEEP_SETTINGS;
+        let end = format!("{settings}; {views}; {stage}; COMMIT");
+        Ok(self.session.client.batch_execute(&end).await?)
     }
 
     /// Adds file, line and object to an error of the server.
@@ -207,6 +301,16 @@ fn first_entry(text: &[u8]) -> Option<i32> {
     let words = std::str::from_utf8(line).ok()?;
     let number = words.strip_prefix("-- Before entry ")?.split(' ').next()?;
     number.parse().ok()
+}
+
+/// Rows, or the position of a sequence.
+fn is_rows(entry: &Listed) -> bool {
+    entry.is_data || entry.kind == b"SEQUENCE SET"
+}
+
+/// Whether a text may set what the next entries are made with.
+fn sets(text: &[u8]) -> bool {
+    memchr::memmem::find(text, b"default_table").is_some()
 }
 
 /// Sends text of one or more statements, in the session's client_encoding.

@@ -33,6 +33,7 @@ use archive_query::catalog::{Base, Chain};
 
 use crate::connection::Session;
 use crate::error::{Error, Result};
+use crate::restore::progress::Progress;
 
 /// What is to be loaded.
 #[derive(Clone)]
@@ -44,39 +45,36 @@ pub struct Loading<'a> {
     pub skip_checks: &'a [Vec<u8>],
 }
 
-/// What remains to be done when all changes are applied.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Loaded {
-    /// OIDs of materialized views that have rows at the source, in the order of the dump.
-    pub to_refresh: Vec<u32>,
-}
-
 /// What a session must have set for the texts of a dump: what pg_dump writes at its beginning.
 const SETTINGS: &str =
     "SET search_path = ''; SET check_function_bodies = off; SET xmloption = content; \
-    SET default_tablespace = ''; SET session_replication_role = replica";
+    SET default_tablespace = ''; SET session_replication_role = replica; SET synchronous_commit = off";
 
-/// Loads the base into the database of `session`, which is empty, and sets client_encoding to that of the dump.
+/// What the texts of a base, and what follows it, need of a session.
+pub async fn prepare(session: &mut Session, encoding: &str) -> Result<()> {
+    session.set_encoding(encoding).await?;
+    session.client.batch_execute(SETTINGS).await?;
+    Ok(())
+}
+
+/// Loads the base into the database of `session`, which is prepared, from where an earlier run has ended.
 /// `progress` gets the number of bytes of the dump's files read so far, as stored. Fails at the first error, with file, line and
 /// object; [`Error::Damaged`] if the dump is not as its table of contents says.
 pub async fn load(
     loading: &Loading<'_>,
     session: &mut Session,
+    done: &Progress,
     progress: &mut dyn FnMut(u64),
-) -> Result<Loaded> {
-    let encoding = &loading.base.metadata.source.encoding;
-    session.set_encoding(encoding).await?;
-    session.client.batch_execute(SETTINGS).await?;
-    let mut entries = entry::Entries::begin(loading, session).await?;
+) -> Result<Progress> {
+    let mut entries = entry::Entries::begin(loading, session, done).await?;
     if loading.is_plain() {
         plain::load(loading, &mut entries, progress).await?;
     } else {
         directory::load(loading, &mut entries, progress).await?;
     }
     entries.end().await?;
-    Ok(Loaded {
-        to_refresh: entries.to_refresh,
-    })
+    let loaded = Progress::read(session).await?;
+    loaded.ok_or_else(|| Error::failed("the progress of the restore has gone", ""))
 }
 
 impl Loading<'_> {

@@ -46,7 +46,7 @@ pub async fn load<'a>(
         return Err(reader.entries.misfit(None, "it does not begin as a dump"));
     }
     // Those of the first entry stand in front of its comment.
-    if let Some(entry) = toc.first() {
+    if let Some(entry) = toc.first().filter(|_| !reader.entries.is_resumed()) {
         for setting in own_settings(&title) {
             reader.entries.sql(entry, 1, setting).await?;
         }
@@ -104,8 +104,17 @@ impl Reader<'_, '_> {
         if self.input.offset() != entry.offset {
             return Err(self.entries.misfit(Some(entry), "it begins elsewhere"));
         }
-        self.entries.before(entry).await?;
         if entry.is_data {
+            if self.entries.passes(entry, b"").await? {
+                let unreadable = self.loading.unreadable(&self.file);
+                let end = next.map_or(u64::MAX, |next| next.offset);
+                return self
+                    .input
+                    .pass(end, &mut || progress(count.get()))
+                    .await
+                    .map_err(unreadable);
+            }
+            self.entries.before(entry).await?;
             self.data(entry, &mut || progress(count.get())).await?;
             let end = self.until(next, LONGEST_END).await?;
             let end = match next {
@@ -120,7 +129,7 @@ impl Reader<'_, '_> {
             for setting in settings {
                 self.entries.sql(entry, entry.line, &setting).await?;
             }
-            return Ok(());
+            return self.entries.commit().await;
         }
         let text = self.until(next, LONGEST_DEFINITION).await?;
         let text = match next {
@@ -131,7 +140,12 @@ impl Reader<'_, '_> {
         let Some(body) = without_head(text).filter(|_| lines == entry.lines) else {
             return Err(self.entries.misfit(Some(entry), "it is another text"));
         };
-        self.entries.sql(entry, entry.line + HEAD_LINES, body).await
+        if self.entries.passes(entry, body).await? {
+            return Ok(());
+        }
+        self.entries
+            .entry(entry, entry.line + HEAD_LINES, body)
+            .await
     }
 
     /// Rows or large objects.

@@ -44,6 +44,7 @@ impl Replay<'_> {
         if effect.verb == "refresh" {
             self.settle().await?;
             self.views.note(self.session, block.statement).await?;
+            self.is_dirty = true;
             return Ok(());
         }
         let was_set_back = self.before_change(text).await?;
@@ -66,6 +67,7 @@ impl Replay<'_> {
             return Ok(());
         }
         self.settle().await?;
+        self.is_dirty = true;
         let fact = ClusterFact::Role {
             name,
             superuser: false,

@@ -12,6 +12,7 @@
 //! | [`quiet`] | triggers and rules that would fire |
 //! | [`views`] | materialized views, filled at the end |
 //! | [`lenient`] | statements that may fail, behind a loss |
+//! | [`resume`] | what is kept in the target, to go on after a kill |
 
 mod batch;
 mod copy;
@@ -21,6 +22,7 @@ mod large;
 mod lenient;
 mod quiet;
 mod reader;
+mod resume;
 mod rows;
 mod shape;
 mod views;
@@ -38,11 +40,12 @@ use crate::connection::Session;
 use crate::error::{Error, Result};
 use crate::restore::base::checks::Checks;
 use crate::restore::plan::Plan;
+use crate::restore::progress::Progress;
 use copy::Copy;
 use effects::Globals;
 use help::Help;
 use lenient::LeftOut;
-use quiet::{Kinds, Quiet};
+pub use quiet::{Kinds, Quiet};
 use reader::{Batch, Item, Reader, What};
 use rows::{Failed, Rows, Wrong};
 pub use views::Views;
@@ -65,6 +68,8 @@ pub struct Done {
     pub left_out: BTreeSet<Vec<u8>>,
     /// Materialized views whose query fails, and why.
     pub unfilled: Vec<String>,
+    /// Of the session.
+    pub warnings: Vec<String>,
     /// What did not fit behind a loss: the object, how often, and the first reason.
     pub not_applied: Vec<LeftOut>,
 }
@@ -99,6 +104,11 @@ pub struct Replay<'a> {
     copy: Option<Copy>,
     lenient: Option<lenient::Lenient>,
     done: Done,
+    /// The name of the segment, and what of it is behind.
+    segment_name: String,
+    units: u64,
+    /// Something is to be kept with the next commit beside the place.
+    is_dirty: bool,
 }
 
 impl<'a> Replay<'a> {
@@ -134,13 +144,22 @@ impl<'a> Replay<'a> {
             copy: None,
             lenient: None,
             done: Done::default(),
+            segment_name: String::new(),
+            units: 0,
+            is_dirty: false,
         }
     }
 
     /// Replays all; `progress` is told the bytes read and the segment.
-    pub async fn run(mut self, progress: &mut dyn FnMut(u64, &str)) -> Result<Done> {
+    pub async fn run(
+        mut self,
+        begun: &Progress,
+        progress: &mut dyn FnMut(u64, &str),
+    ) -> Result<(Done, Quiet)> {
+        self.resume(begun).await?;
         self.quiet.hush(self.session).await?;
-        let mut reader = Reader::start(Arc::clone(&self.storage), Arc::clone(&self.plan))?;
+        let (storage, plan) = (Arc::clone(&self.storage), Arc::clone(&self.plan));
+        let mut reader = Reader::start(storage, plan, &begun.place)?;
         while let Some(batch) = reader.batches.recv().await {
             let Batch {
                 items,
@@ -157,13 +176,17 @@ impl<'a> Replay<'a> {
         if let Some(lenient) = self.lenient {
             self.done.not_applied = lenient.left_out();
         }
-        Ok(self.done)
+        self.done.warnings.extend(self.session.warnings());
+        Ok((self.done, self.quiet))
     }
 
     async fn end(&mut self) -> Result<()> {
         self.help.end(self.session).await?;
-        self.quiet.restore(self.session, Kinds::All).await?;
+        self.open().await?;
         self.checks_on().await?;
+        self.commit().await?;
+        // Event triggers would fire at what is still to be done.
+        self.quiet.restore(self.session, Kinds::OfTables).await?;
         self.done.unfilled = self.views.fill(self.session, true).await?;
         self.checks.validate(self.session).await
     }
@@ -174,6 +197,7 @@ impl<'a> Replay<'a> {
             self.may_check = false;
             self.settle().await?;
             self.is_unchecked = self.checks.quiet(self.session).await?;
+            self.is_dirty = true;
         }
         Ok(())
     }
@@ -183,6 +207,7 @@ impl<'a> Replay<'a> {
         if std::mem::take(&mut self.is_unchecked) {
             self.checks.loud(self.session).await?;
             self.may_check = true;
+            self.is_dirty = true;
         }
         Ok(())
     }
@@ -193,11 +218,14 @@ impl<'a> Replay<'a> {
             What::Begin { lsn, time } => self.begin(lsn, time).await,
             What::Skipped => {
                 self.done.skipped += 1;
+                self.units += 1;
                 Ok(())
             }
             What::Sequences => {
                 self.done.sequences += 1;
-                self.open().await
+                self.open().await?;
+                self.units += 1;
+                Ok(())
             }
             What::Statement(text) => self.statement(line, text).await,
             What::Copy(text) => self.begin_copy(line, text).await,
@@ -214,6 +242,7 @@ impl<'a> Replay<'a> {
             }
             What::Fact(fact) => {
                 self.settle().await?;
+                self.is_dirty = true;
                 self.globals.follow(self.session, &fact).await
             }
             What::Flag => {
@@ -222,6 +251,7 @@ impl<'a> Replay<'a> {
             }
             What::LeftOut(object) => {
                 self.done.left_out.insert(object);
+                self.is_dirty = true;
                 Ok(())
             }
             What::Commit => self.source_commit().await,
@@ -231,7 +261,7 @@ impl<'a> Replay<'a> {
     /// A segment begins: what its texts mean is in its header. What was sent before has its answer by then.
     async fn segment(&mut self, file: String, header: &Header) -> Result<()> {
         self.commit().await?;
-        self.file = file;
+        self.begin_segment(file);
         self.session.set_encoding(&header.encoding).await?;
         for (name, value) in archive::segment::SETTINGS {
             let set = format!("SET {name} = {value}");
@@ -259,8 +289,10 @@ impl<'a> Replay<'a> {
             self.commit().await?;
             self.lenient = Some(lenient::Lenient::default());
         }
+        self.open().await?;
         self.current = Some((lsn, time));
-        self.open().await
+        self.units += 1;
+        Ok(())
     }
 
     /// Sets of globals have their place between transactions. Of several in a row the last one includes the others.
@@ -305,7 +337,7 @@ impl<'a> Replay<'a> {
             )));
         }
         self.settle().await?;
-        self.session.client.batch_execute("COMMIT").await?;
+        self.commit_place().await?;
         self.is_open = false;
         self.is_alone = false;
         self.statements = 0;

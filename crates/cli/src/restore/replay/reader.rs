@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::error::{Error, Result};
 use crate::restore::plan::{gone, Plan, Planned};
+use crate::restore::progress::Place;
 
 /// How much is read ahead, in bytes. A larger line waits until all before it is done, and is alone then.
 const AHEAD: u32 = 8 << 20;
@@ -77,10 +78,21 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Begins to read.
-    pub fn start(storage: Arc<dyn Storage>, plan: Arc<Plan>) -> Result<Reader> {
+    /// Begins to read, behind the place that an earlier run has reached.
+    pub fn start(storage: Arc<dyn Storage>, plan: Arc<Plan>, place: &Place) -> Result<Reader> {
         let (sender, batches) = mpsc::channel(1 << 10);
-        let bytes = Arc::new(AtomicU64::new(0));
+        let mut segments = plan.segments.iter();
+        let first = segments.position(|it| it.segment.name.to_string() == place.segment);
+        let first = match first {
+            Some(first) => first,
+            None if place.segment.is_empty() => 0,
+            None => {
+                let why = format!("segment {}, in which it goes on, is missing", place.segment);
+                return Err(Error::damaged(why));
+            }
+        };
+        let behind = plan.segments[..first].iter().map(|it| it.complete).sum();
+        let bytes = Arc::new(AtomicU64::new(behind));
         let reading = Reading {
             storage,
             plan,
@@ -89,6 +101,8 @@ impl Reader {
             bytes: Arc::clone(&bytes),
             items: Vec::new(),
             size: 0,
+            first,
+            to_pass: place.units,
         };
         let thread = std::thread::Builder::new().name("reader".to_owned());
         thread
@@ -109,12 +123,16 @@ struct Reading {
     bytes: Arc<AtomicU64>,
     items: Vec<Item>,
     size: usize,
+    /// The first segment of the plan that is read.
+    first: usize,
+    /// Transactions and sequence positions of it that an earlier run has done.
+    to_pass: u64,
 }
 
 impl Reading {
     fn run(mut self) {
         let plan = Arc::clone(&self.plan);
-        for planned in &plan.segments {
+        for planned in &plan.segments[self.first..] {
             match self.segment(planned) {
                 Ok(Ok(())) => {}
                 Ok(Err(Stopped)) => return,
@@ -177,7 +195,19 @@ impl Reading {
             );
             return Err(Error::damaged(why));
         }
+        if read.is_ok() && self.to_pass > 0 {
+            let place = storage.place(&file);
+            let why = format!("{place} has fewer transactions than were applied of it");
+            return Err(Error::damaged(why));
+        }
         Ok(read)
+    }
+
+    /// Whether an earlier run has done the transaction, or the sequence positions, that begin.
+    fn passes(&mut self) -> bool {
+        let passes = self.to_pass > 0;
+        self.to_pass = self.to_pass.saturating_sub(1);
+        passes
     }
 
     /// Up to the byte to which the segment was checked.
@@ -245,18 +275,23 @@ impl Reading {
                 ..
             } => {
                 *applies = self.plan.applies(xid, commit_lsn);
+                let is_in_base = !*applies && commit_lsn <= self.plan.upto;
+                if (*applies || is_in_base) && self.passes() {
+                    *applies = false;
+                    return Taken::Not;
+                }
                 if *applies {
                     Taken::Now(What::Begin {
                         lsn: commit_lsn,
                         time: commit_time,
                     })
                 } else {
-                    let is_in_base = commit_lsn <= self.plan.upto;
                     is_in_base.then_some(What::Skipped).into()
                 }
             }
             Event::Sequences { lsn, .. } => {
                 *applies = self.plan.applies_sequences(lsn);
+                *applies = *applies && !self.passes();
                 applies.then_some(What::Sequences).into()
             }
             Event::End { .. } => std::mem::take(applies).then_some(What::Commit).into(),

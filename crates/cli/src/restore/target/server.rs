@@ -8,6 +8,7 @@ use tokio_postgres::types::Type;
 use crate::connection::Session;
 use crate::error::{Error, Result};
 use crate::quote::ident;
+use crate::restore::progress::{self, Left, Progress};
 
 /// NAMEDATALEN, without the byte at the end.
 const LONGEST_NAME: usize = 63;
@@ -27,6 +28,8 @@ pub struct Found {
     pub(super) session: Session,
     /// In which that is.
     pub(super) beside: String,
+    /// What an earlier run has left.
+    pub(super) left: Option<Left>,
 }
 
 impl Found {
@@ -36,24 +39,44 @@ impl Found {
         let final_name = name_in(conninfo)?;
         let (session, exists, beside) = connect(conninfo, &final_name).await?;
         ensure_superuser(&session).await?;
+        let mut left = None;
         let name = if exists {
-            ensure_empty(&session, &final_name).await?;
+            left = begun_in(&session).await?;
+            if left.is_none() {
+                ensure_empty(&session, &final_name).await?;
+            }
             final_name.clone()
         } else {
             name_until_complete(&final_name)
         };
-        let found = Found {
+        let mut found = Found {
             conninfo: conninfo.to_owned(),
             final_name,
             name,
             exists,
             session,
             beside,
+            left,
         };
         if !exists {
-            found.ensure_nothing_left_over().await?;
+            found.left = found.look_for_left_over().await?;
         }
         Ok(found)
+    }
+
+    /// The name of the database until all is there.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// As `--target` names it.
+    pub fn final_name(&self) -> &str {
+        &self.final_name
+    }
+
+    /// What an earlier run has left.
+    pub fn left(&self) -> Option<&Left> {
+        self.left.as_ref()
     }
 
     /// A session on its server, for questions (what time is meant) and for the dry run; client_encoding is UTF8.
@@ -80,9 +103,22 @@ impl Found {
         ))
     }
 
-    async fn ensure_nothing_left_over(&self) -> Result<()> {
+    /// Refuses a database of that name which no earlier run has begun.
+    async fn look_for_left_over(&self) -> Result<Option<Left>> {
         if !is_there(&self.session, &self.name).await? {
-            return Ok(());
+            return Ok(None);
+        }
+        let mark = progress::mark_of(&self.session, &self.name).await?;
+        if matches!(mark, Some(Left::Complete { .. })) {
+            return Ok(mark);
+        }
+        let within = Session::open(&self.conninfo, Some(&self.name)).await?;
+        if mark.is_some() {
+            ensure_empty(&within, &self.name).await?;
+            return Ok(mark);
+        }
+        if let Some(left) = begun_in(&within).await? {
+            return Ok(Some(left));
         }
         let message = format!(
             "an earlier restore has left the database \"{}\", or another one is running",
@@ -93,6 +129,11 @@ impl Found {
             format!("If none is running: {}", drop_statement(&self.name)),
         ))
     }
+}
+
+async fn begun_in(session: &Session) -> Result<Option<Left>> {
+    let progress = Progress::read(session).await?;
+    Ok(progress.map(|progress| Left::Begun(Box::new(progress))))
 }
 
 /// Those that are not offered, in the versions of the source as far as a name says it.

@@ -19,6 +19,7 @@ use crate::connection::{Raw, Session};
 use crate::error::{Error, Result};
 use crate::quote::{array, ident, shown};
 use crate::restore::plan::Plan;
+use crate::restore::progress;
 use crate::restore::replay::effects::{Boxed, Globals};
 
 /// Follows them in the session of the replay.
@@ -99,11 +100,18 @@ impl Sets {
         }
     }
 
-    /// The properties of the database that the base has.
-    pub async fn apply_base(&mut self, session: &Session) -> Result<()> {
-        let directory = self.plan.base.directory();
-        let file = self.plan.chain.file(&format!("{directory}/{DATABASE_SQL}"));
-        self.apply_database(session, &file, false).await
+    /// The properties of the database that the last of `count` sets has, or the base if there is none. May be done again.
+    pub async fn apply_properties(&mut self, session: &Session, count: usize) -> Result<()> {
+        if count == 0 {
+            let directory = self.plan.base.directory();
+            let file = self.plan.chain.file(&format!("{directory}/{DATABASE_SQL}"));
+            self.apply_database(session, &file, false).await?;
+        } else if let Some(set) = self.plan.later_globals.get(count - 1) {
+            let file = file_of(&self.plan, set, DATABASE_SQL);
+            self.apply_database(session, &file, true).await?;
+        }
+        let done = progress::sql::set_done(self.doors.lets_in());
+        Ok(session.client.batch_execute(&done).await?)
     }
 
     async fn apply_set(&mut self, session: &Session, count: usize) -> Result<()> {
@@ -117,15 +125,9 @@ impl Sets {
         if let Some(globals) = self.globals.get(count) {
             self.apply_globals(session, globals, false).await?;
         }
-        client.batch_execute("COMMIT").await?;
-        let Some(set) = count
-            .checked_sub(1)
-            .and_then(|at| self.plan.later_globals.get(at))
-        else {
-            return Ok(());
-        };
-        let file = file_of(&self.plan, set, DATABASE_SQL);
-        self.apply_database(session, &file, true).await
+        let commit = format!("{}; COMMIT", progress::sql::set(count));
+        client.batch_execute(&commit).await?;
+        self.apply_properties(session, count).await
     }
 
     async fn apply_database(
