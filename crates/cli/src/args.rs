@@ -53,7 +53,7 @@ pub enum Command {
     /// It chooses a base and the segments after it, checks all of them, shows its plan, and only then makes anything. A
     /// database that it creates is called NAME.restoring until it is complete.
     #[command(after_help = AFTER_HELP)]
-    Restore(Restore),
+    Restore(Box<Restore>),
 
     /// Whether a database of a running server can be backed up, and what to do where not
     ///
@@ -89,7 +89,8 @@ pub struct Restore {
 
     /// The database to create, or an empty one, as a libpq connection string or URI
     ///
-    /// For example "host=/tmp dbname=shop_restored". Connect as a superuser; passwords come from PGPASSWORD or ~/.pgpass.
+    /// For example "host=/tmp dbname=shop_restored". Passwords come from PGPASSWORD or ~/.pgpass. A superuser restores everything; another
+    /// role needs to own the database, and what it may not make is named before the first row and left out.
     #[arg(long, value_name = "CONNINFO", required_unless_present = "dry_run")]
     pub target: Option<String>,
 
@@ -119,6 +120,9 @@ pub struct Restore {
     /// At the end it is there again, and NOT VALID where rows contradict it.
     #[arg(long, value_name = "NAME")]
     pub skip_check: Vec<String>,
+
+    #[command(flatten)]
+    pub rights: crate::restore::rights::Options,
 
     /// Choose and check only, and show the plan; the target is not touched
     #[arg(long)]

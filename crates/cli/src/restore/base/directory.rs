@@ -52,7 +52,7 @@ pub async fn load<'a>(
         if !text.trim_ascii().is_empty() {
             entries.sql(&listed, 0, &text).await?;
         }
-        if entry.has_data {
+        if entry.has_data && !entries.lacks_table(&listed).await? {
             directory.data(entries, entry, &listed, progress).await?;
         }
         progress(directory.read);

@@ -5,6 +5,7 @@
 //! message knows no meta-commands and no variables. If one of its statements fails, none of them has an effect.
 
 use std::path::Path;
+use std::rc::Rc;
 
 use archive::dump::{Listed, STAND_INS_END_SQL, STAND_INS_SQL};
 use archive::storage;
@@ -16,6 +17,8 @@ use super::Loading;
 use crate::connection::{Raw, Session};
 use crate::error::{Error, Result};
 use crate::quote::shown;
+use crate::restore::rights::keys::Noted;
+use crate::restore::rights::Rights;
 
 /// Executes entries in the session.
 pub struct Entries<'a> {
@@ -29,6 +32,12 @@ pub struct Entries<'a> {
     stand_ins: Option<StandIns>,
     /// OIDs of materialized views.
     pub to_refresh: Vec<u32>,
+    pub(super) rights: Rc<Rights>,
+    /// Nothing is committed, and no rows are loaded: it is only asked what would be refused.
+    pub(super) is_rehearsal: bool,
+    /// Foreign keys will be set aside.
+    pub(super) sets_keys_aside: bool,
+    pub(super) keys: Vec<Noted>,
 }
 
 /// Functions that replace those of pg_incrbackup, in defaults and checks, while the tables are created.
@@ -55,6 +64,10 @@ impl<'a> Entries<'a> {
             is_quiet: false,
             stand_ins: StandIns::read(loading)?,
             to_refresh: Vec::new(),
+            rights: Rc::clone(&loading.rights),
+            is_rehearsal: loading.is_rehearsal,
+            sets_keys_aside: loading.sets_keys_aside,
+            keys: Vec::new(),
         })
     }
 
@@ -78,7 +91,8 @@ impl<'a> Entries<'a> {
             self.drop_stand_ins().await?;
         }
         // All tables are made before the first rows are loaded.
-        if entry.is_data && !self.is_quiet && self.checks.skips_any() {
+        let loads_rows = entry.is_data && !self.is_rehearsal;
+        if loads_rows && !self.is_quiet && self.checks.skips_any() {
             self.checks.quiet(self.session).await?;
             self.is_quiet = true;
         }
@@ -87,15 +101,28 @@ impl<'a> Entries<'a> {
 
     /// Executes the text of an entry; `line` is the number of its first line, 0 if it is not text in a file.
     pub async fn sql(&mut self, entry: &Listed, line: u64, text: &[u8]) -> Result<()> {
-        let done = match entry.kind.as_slice() {
+        if !self.rights.is_unlimited() {
+            return self.by_parts(entry, line, text).await;
+        }
+        let done = self.execute_entry(entry, text).await;
+        done.map_err(|error| self.at(entry, line, text, error))
+    }
+
+    /// Executes the text of an entry of this kind.
+    pub(super) async fn execute_entry(&mut self, entry: &Listed, text: &[u8]) -> Result<()> {
+        match entry.kind.as_slice() {
             b"EVENT TRIGGER" | b"FOREIGN DATA WRAPPER" | b"PUBLICATION" | b"SUBSCRIPTION" => {
                 self.pass("SELECT pg_temp.incr_own($1)", text).await
             }
             b"FK CONSTRAINT" => self.pass("SELECT pg_temp.incr_foreign_key($1)", text).await,
             b"MATERIALIZED VIEW DATA" => self.note_view(text).await,
-            _ => execute(self.session, self.is_utf8, text).await,
-        };
-        done.map_err(|error| self.at(entry, line, text, error))
+            _ => self.execute(text).await,
+        }
+    }
+
+    /// Executes statements.
+    pub(super) async fn execute(&self, text: &[u8]) -> Result<()> {
+        execute(self.session, self.is_utf8, text).await
     }
 
     /// After the last entry.
@@ -226,7 +253,7 @@ fn lines_before(text: &[u8], position: usize) -> u64 {
 }
 
 /// As pg_dump's comment calls it.
-fn described(entry: &Listed) -> String {
+pub(super) fn described(entry: &Listed) -> String {
     let kind = shown(&entry.kind);
     let name = shown(&entry.name);
     match &entry.schema {

@@ -19,6 +19,7 @@ mod directory;
 mod entry;
 mod large_objects;
 mod lexer;
+mod parts;
 mod plain;
 mod rows;
 mod unlisted;
@@ -26,6 +27,7 @@ mod words;
 
 use std::io;
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use archive::storage::{self, Storage};
@@ -33,6 +35,8 @@ use archive_query::catalog::{Base, Chain};
 
 use crate::connection::Session;
 use crate::error::{Error, Result};
+use crate::restore::rights::keys::Noted;
+use crate::restore::rights::Rights;
 
 /// What is to be loaded.
 #[derive(Clone)]
@@ -42,6 +46,12 @@ pub struct Loading<'a> {
     pub base: &'a Base,
     /// CHECKs that rows may contradict (`--skip-check`): their names, in the database's encoding.
     pub skip_checks: &'a [Vec<u8>],
+    /// What of it is wanted, and what the role may make.
+    pub rights: Rc<Rights>,
+    /// Its definitions alone are executed, in the session's open transaction.
+    pub is_rehearsal: bool,
+    /// Foreign keys will be set aside, so that it does not matter yet whether rows contradict them.
+    pub sets_keys_aside: bool,
 }
 
 /// What remains to be done when all changes are applied.
@@ -49,12 +59,15 @@ pub struct Loading<'a> {
 pub struct Loaded {
     /// OIDs of materialized views that have rows at the source, in the order of the dump.
     pub to_refresh: Vec<u32>,
+    /// Foreign keys that are to be set aside, as they were made.
+    pub keys: Vec<Noted>,
 }
 
 /// What a session must have set for the texts of a dump: what pg_dump writes at its beginning.
 const SETTINGS: &str =
     "SET search_path = ''; SET check_function_bodies = off; SET xmloption = content; \
-    SET default_tablespace = ''; SET session_replication_role = replica";
+    SET default_tablespace = ''";
+const REPLICA: &str = "SET session_replication_role = replica";
 
 /// Loads the base into the database of `session`, which is empty, and sets client_encoding to that of the dump.
 /// `progress` gets the number of bytes of the dump's files read so far, as stored. Fails at the first error, with file, line and
@@ -67,6 +80,9 @@ pub async fn load(
     let encoding = &loading.base.metadata.source.encoding;
     session.set_encoding(encoding).await?;
     session.client.batch_execute(SETTINGS).await?;
+    if !loading.rights.lacks_setting("session_replication_role") {
+        session.client.batch_execute(REPLICA).await?;
+    }
     let mut entries = entry::Entries::begin(loading, session).await?;
     if loading.is_plain() {
         plain::load(loading, &mut entries, progress).await?;
@@ -76,6 +92,7 @@ pub async fn load(
     entries.end().await?;
     Ok(Loaded {
         to_refresh: entries.to_refresh,
+        keys: entries.keys,
     })
 }
 

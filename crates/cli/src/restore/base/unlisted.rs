@@ -52,6 +52,11 @@ pub async fn load<'a>(
         if let Some(statement) = text.copy() {
             let entry = text.described(true);
             entries.before(&entry).await?;
+            if entries.lacks_table(&entry).await? {
+                super::rows::skip(&mut input).await.map_err(&unreadable)?;
+                text.clear();
+                continue;
+            }
             let mut tick = || progress(count.get());
             let copied = statement.copy(
                 entries.session(),

@@ -12,6 +12,7 @@
 //! | [`quiet`] | triggers and rules that would fire |
 //! | [`views`] | materialized views, filled at the end |
 //! | [`lenient`] | statements that may fail, behind a loss |
+//! | [`permitted`], [`limited`], [`rehearsal`] | for a role that is not a superuser |
 
 mod batch;
 mod copy;
@@ -19,13 +20,17 @@ pub mod effects;
 mod help;
 mod large;
 mod lenient;
+mod limited;
+mod permitted;
 mod quiet;
 mod reader;
+pub mod rehearsal;
 mod rows;
 mod shape;
 mod views;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
+use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
@@ -38,6 +43,9 @@ use crate::connection::Session;
 use crate::error::{Error, Result};
 use crate::restore::base::checks::Checks;
 use crate::restore::plan::Plan;
+use crate::restore::rights::keys::{Keys, Noted};
+use crate::restore::rights::still::Still;
+use crate::restore::rights::Rights;
 use copy::Copy;
 use effects::Globals;
 use help::Help;
@@ -98,6 +106,13 @@ pub struct Replay<'a> {
     next_set: usize,
     copy: Option<Copy>,
     lenient: Option<lenient::Lenient>,
+    rights: Rc<Rights>,
+    /// Foreign keys that are set aside.
+    keys: Option<Keys>,
+    /// Triggers and rules that would act.
+    still: Option<Still>,
+    /// Whether tables are missing, by their names in SQL.
+    missing: HashMap<Vec<u8>, bool>,
     done: Done,
 }
 
@@ -110,6 +125,7 @@ impl<'a> Replay<'a> {
         views: Views,
         checks: Checks,
         globals: &'a mut dyn Globals,
+        rights: Rc<Rights>,
     ) -> Replay<'a> {
         let rows = Rows::new(session);
         Replay {
@@ -133,13 +149,22 @@ impl<'a> Replay<'a> {
             next_set: 0,
             copy: None,
             lenient: None,
+            rights,
+            keys: None,
+            still: None,
+            missing: HashMap::new(),
             done: Done::default(),
         }
     }
 
-    /// Replays all; `progress` is told the bytes read and the segment.
-    pub async fn run(mut self, progress: &mut dyn FnMut(u64, &str)) -> Result<Done> {
-        self.quiet.hush(self.session).await?;
+    /// Replays all; `progress` is told the bytes read and the segment. `noted` are the foreign keys of the base that are to
+    /// be set aside.
+    pub async fn run(
+        mut self,
+        noted: Vec<Noted>,
+        progress: &mut dyn FnMut(u64, &str),
+    ) -> Result<Done> {
+        self.begin_limited(noted).await?;
         let mut reader = Reader::start(Arc::clone(&self.storage), Arc::clone(&self.plan))?;
         while let Some(batch) = reader.batches.recv().await {
             let Batch {
@@ -163,8 +188,10 @@ impl<'a> Replay<'a> {
     async fn end(&mut self) -> Result<()> {
         self.help.end(self.session).await?;
         self.quiet.restore(self.session, Kinds::All).await?;
+        self.end_limited().await?;
         self.checks_on().await?;
         self.done.unfilled = self.views.fill(self.session, true).await?;
+        self.end_still().await?;
         self.checks.validate(self.session).await
     }
 
@@ -233,7 +260,8 @@ impl<'a> Replay<'a> {
         self.commit().await?;
         self.file = file;
         self.session.set_encoding(&header.encoding).await?;
-        for (name, value) in archive::segment::SETTINGS {
+        let settings = archive::segment::SETTINGS.iter();
+        for (name, value) in settings.filter(|(name, _)| !self.rights.lacks_setting(name)) {
             let set = format!("SET {name} = {value}");
             self.session.client.execute_typed(&set, &[]).await?;
         }
@@ -247,6 +275,7 @@ impl<'a> Replay<'a> {
                 self.help.give(self.session).await?;
             }
             self.session.client.batch_execute("BEGIN").await?;
+            self.defer().await?;
             self.is_open = true;
         }
         Ok(())
@@ -324,6 +353,9 @@ impl<'a> Replay<'a> {
         self.help.note(&text);
         self.statements += 1;
         self.bytes += text.len();
+        if self.is_done_with_care(line, &text).await? {
+            return Ok(());
+        }
         if self.lenient.is_some() {
             return self.leniently(line, &text).await;
         }

@@ -30,6 +30,7 @@ pub mod server;
 pub mod sets;
 pub mod statements;
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use archive::storage::Storage;
@@ -38,6 +39,7 @@ use crate::connection::Session;
 use crate::error::{Error, Result};
 use crate::quote::shown;
 use crate::restore::plan::Plan;
+use crate::restore::rights::Rights;
 use database::Doors;
 use roles::Made;
 pub use server::Found;
@@ -64,13 +66,14 @@ impl Found {
         storage: &Arc<dyn Storage>,
         plan: &Arc<Plan>,
         with_globals: bool,
+        rights: &Rc<Rights>,
     ) -> Result<Target> {
         let known = read::known(&**storage, plan, with_globals, &self.session).await?;
         if !self.exists {
             database::create(&self.session, &self.name, &plan.base.metadata.source).await?;
         }
         let name = self.name.clone();
-        let made = self.make_rest(storage, plan, known).await;
+        let made = self.make_rest(storage, plan, known, rights).await;
         made.map_err(|error| incomplete(error, &name, &[]))
     }
 
@@ -79,6 +82,7 @@ impl Found {
         storage: &Arc<dyn Storage>,
         plan: &Arc<Plan>,
         known: needs::Known<'_>,
+        rights: &Rc<Rights>,
     ) -> Result<Target> {
         let mut session = Session::open(&self.conninfo, Some(&self.name)).await?;
         let mut doors = Doors::default();
@@ -91,7 +95,7 @@ impl Found {
         // It is empty still: whoever mends what failed here finds it as it was.
         let mut reopened = doors;
         match self
-            .make_around(storage, plan, known, doors, &session)
+            .make_around(storage, plan, known, doors, &session, rights)
             .await
         {
             Ok(target) => Ok(target),
@@ -111,11 +115,12 @@ impl Found {
         known: needs::Known<'_>,
         doors: Doors,
         session: &Session,
+        rights: &Rc<Rights>,
     ) -> Result<Target> {
-        let mut made = roles::make(session, &known).await?;
+        let mut made = roles::make(session, &known, rights).await?;
         let unknown = sets::warnings_of(&known.globals);
         let with_globals = known.with_globals;
-        let sets = Sets::new(Arc::clone(storage), Arc::clone(plan), known, &made, doors);
+        let sets = Sets::new(Arc::clone(storage), Arc::clone(plan), known, &made, doors, Rc::clone(rights));
         sets.prepare(session).await?;
         sets.apply_first(session).await?;
         let mut target = Target {
