@@ -89,7 +89,8 @@ pub struct Restore {
 
     /// The database to create, or an empty one, as a libpq connection string or URI
     ///
-    /// For example "host=/tmp dbname=shop_restored". Connect as a superuser; passwords come from PGPASSWORD or ~/.pgpass.
+    /// For example "host=/tmp dbname=shop_restored". Passwords come from PGPASSWORD or ~/.pgpass. A superuser restores everything; another
+    /// role needs to own the database, and what it may not make is named before the first row and left out.
     #[arg(long, value_name = "CONNINFO", required_unless_present = "dry_run")]
     pub target: Option<String>,
 
@@ -119,6 +120,9 @@ pub struct Restore {
     /// At the end it is there again, and NOT VALID where rows contradict it.
     #[arg(long, value_name = "NAME")]
     pub skip_check: Vec<String>,
+
+    #[command(flatten)]
+    pub rights: crate::restore::rights::Options,
 
     /// Choose and check only, and show the plan; the target is not touched
     #[arg(long)]

@@ -7,6 +7,7 @@
 //! | [`base`] | loads a base |
 //! | [`replay`] | applies the transactions that the base does not contain |
 //! | [`progress`] | what of it is done, in the target: a restore that was killed goes on |
+//! | [`rights`] | what is wanted of an archive, and what the role may make of it |
 //! | [`report`] | the plan, and what was done, in words and as JSON |
 
 mod base;
@@ -14,23 +15,27 @@ pub mod plan;
 mod progress;
 mod replay;
 mod report;
+pub mod rights;
 mod target;
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use archive_query::catalog::Catalog;
 
 use crate::args::Restore;
 use crate::connection::{block_on, Session};
-use crate::error::{Outcome, Result};
+use crate::error::{Error, Outcome, Result};
 use crate::output::Output;
 use crate::source::{self, Source};
 use base::checks::Checks;
 use base::Loading;
 use plan::{Moment, Plan, Wish};
-use progress::{Identity, Left, Stage};
+use progress::{Identity, Left, Progress, Stage};
 use replay::{Quiet, Replay, Views};
 use report::Report;
+use rights::left_out::LeftOut;
+use rights::Rights;
 use target::{Found, Target};
 
 pub fn run(options: &Restore, output: &Output) -> Result<Outcome> {
@@ -45,16 +50,80 @@ async fn restore(options: &Restore, output: &Output) -> Result<Outcome> {
         Some(target) => Some(Found::look(target).await?),
         None => None,
     };
+    if let Some(found) = &found {
+        ensure_permitted(options, &found.role)?;
+    }
     let (plan, identity) = prepare(options, &source, found.as_ref()).await?;
     let report = Report::new(output, &source, Arc::clone(&plan));
     report.plan();
     report.left(found.as_ref().and_then(Found::left));
-    if let Some(found) = &found {
-        found.ensure_extensions(&plan.base.metadata).await?;
+    let Some(found) = found else {
+        return Ok(report.dry_run());
+    };
+    found.ensure_extensions(&plan.base.metadata).await?;
+    report.versions(found.session().version);
+    let encoding = &plan.base.metadata.source.encoding;
+    let rights = Rights::of(&options.rights, &found.role, found.session(), encoding).await?;
+    let rights = Rc::new(rights);
+    if !options.dry_run {
+        return execute(options, &source, &plan, found, identity, report, rights).await;
     }
-    match found.filter(|_| !options.dry_run) {
-        Some(found) => execute(options, &source, &plan, found, identity, report).await,
-        None => Ok(report.dry_run()),
+    if let Some(mut session) = found.session_in_it(&rights).await? {
+        let loading = loading(&source, &plan, &rights, &[]);
+        foresee(loading, &plan, &mut session, &report, options).await?;
+    }
+    Ok(report.dry_run())
+}
+
+/// Roles and tablespaces are a superuser's.
+fn ensure_permitted(options: &Restore, role: &rights::Role) -> Result<()> {
+    if role.is_superuser || !options.globals {
+        return Ok(());
+    }
+    let message = format!(
+        "--globals makes roles and tablespaces, and the role \"{}\" of --target is not a superuser",
+        role.name
+    );
+    Err(Error::failed(
+        message,
+        "Connect as a superuser, or leave --globals out.",
+    ))
+}
+
+/// Tells what the role will be refused, before the first row.
+async fn foresee(
+    loading: Loading<'_>,
+    plan: &Arc<Plan>,
+    session: &mut Session,
+    report: &Report,
+    options: &Restore,
+) -> Result<()> {
+    if !loading.rights.is_limited() {
+        return Ok(());
+    }
+    let left_out = rights::rehearsal::foresee(loading, plan, session).await?;
+    report.will_leave_out(&left_out, &options.rights.left_out);
+    if left_out.is_empty() {
+        return Ok(());
+    }
+    LeftOut::ensure_writable(&options.rights.left_out)
+}
+
+/// What is to be loaded, and how.
+fn loading<'a>(
+    source: &Source,
+    plan: &'a Plan,
+    rights: &Rc<Rights>,
+    skip_checks: &'a [Vec<u8>],
+) -> Loading<'a> {
+    Loading {
+        storage: Arc::clone(&source.storage),
+        chain: &plan.chain,
+        base: &plan.base,
+        skip_checks,
+        rights: Rc::clone(rights),
+        is_rehearsal: false,
+        sets_keys_aside: rights.is_no_replica() && !plan.segments.is_empty(),
     }
 }
 
@@ -97,6 +166,7 @@ async fn execute(
     found: Found,
     identity: Identity,
     mut report: Report,
+    rights: Rc<Rights>,
 ) -> Result<Outcome> {
     if let Some(Left::Complete { seal, is_partial }) = found.left() {
         identity.ensure_sealed(seal, found.name())?;
@@ -105,11 +175,21 @@ async fn execute(
         return Ok(Outcome::partial(*is_partial));
     }
     let storage = &source.storage;
-    let mut target = found.make(storage, plan, options.globals, identity).await?;
+    let made = found.make(storage, plan, options.globals, identity, &rights);
+    let mut target = made.await?;
     report.made(&target);
-    let filled = fill(options, source, plan, &mut target, &mut report).await;
+    let filled = fill(options, source, plan, &mut target, &mut report, &rights).await;
     let (session, quiet) = filled.map_err(|error| target.incomplete(error))?;
     report.dropped(target.drop_empty_tablespaces(&session).await?);
+    let left_out = rights.take_left_out();
+    if !left_out.is_empty() {
+        left_out.write(
+            &options.rights.left_out,
+            &plan.base.metadata.source.encoding,
+        )?;
+    }
+    target.warnings.extend(rights.take_notes());
+    report.left_out(left_out, &options.rights.left_out);
     let outcome = report.outcome(&target);
     let name = target.final_name.clone();
     let is_partial = outcome != Outcome::Done;
@@ -125,21 +205,23 @@ async fn fill(
     plan: &Arc<Plan>,
     target: &mut Target,
     report: &mut Report,
+    rights: &Rc<Rights>,
 ) -> Result<(Session, Quiet)> {
     let mut session = target.session().await?;
     let skip_checks = names_of(&session, options, plan).await?;
-    base::prepare(&mut session, &plan.base.metadata.source.encoding).await?;
-    let loading = Loading {
-        storage: Arc::clone(&source.storage),
-        chain: &plan.chain,
-        base: &plan.base,
-        skip_checks: &skip_checks,
-    };
+    let loading = loading(source, plan, rights, &skip_checks);
+    if !target.progress.is_resumed {
+        let mut asking = target.another_session().await?;
+        foresee(loading.clone(), plan, &mut asking, report, options).await?;
+    }
+    base::prepare(&mut session, &plan.base.metadata.source.encoding, rights).await?;
     if target.progress.stage < Stage::Changes {
         report.begin("base", plan.figures.base_bytes);
         let mut tell = |bytes| report.read(bytes, "");
-        let begun = &target.progress;
-        target.progress = base::load(&loading, &mut session, begun, &mut tell).await?;
+        base::load(&loading, &mut session, Some(&target.progress), &mut tell).await?;
+        let loaded = Progress::read(&session).await?;
+        let gone = || Error::failed("the progress of the restore has gone", "");
+        target.progress = loaded.ok_or_else(gone)?;
         report.end();
     }
     target.sets.prepare(&session).await?;
@@ -158,6 +240,7 @@ async fn fill(
         Views::default(),
         checks,
         &mut target.sets,
+        Rc::clone(rights),
     );
     let mut tell = |bytes, file: &str| report.read(bytes, file);
     let (mut done, quiet) = replay.run(&target.progress, &mut tell).await?;

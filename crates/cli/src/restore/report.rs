@@ -1,5 +1,6 @@
 //! What a restore says: its plan, where it is, and what it has done.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use archive::time::iso;
@@ -9,6 +10,8 @@ use serde_json::json;
 use super::plan::{LostHere, Plan};
 use super::progress::{Left, Stage};
 use super::replay::Done;
+use super::rights::left_out::LeftOut;
+use super::rights::versions;
 use super::target::Target;
 use crate::error::Outcome;
 use crate::output::Output;
@@ -23,6 +26,8 @@ pub struct Report {
     source: String,
     plan: Arc<Plan>,
     done: Done,
+    /// What the role was refused.
+    not_permitted: Vec<String>,
     progress: Progress,
     /// Bytes of the phase that were told.
     told: u64,
@@ -35,6 +40,7 @@ impl Report {
             source: source.storage.place(""),
             plan,
             done: Done::default(),
+            not_permitted: Vec::new(),
             progress: output.progress(),
             told: 0,
         }
@@ -151,6 +157,47 @@ impl Report {
         });
     }
 
+    /// What another major version makes of the archive.
+    pub fn versions(&self, target: u32) {
+        let source = self.plan.base.metadata.server_version_num;
+        for warning in versions::warnings(source, target) {
+            self.warn(&warning);
+        }
+    }
+
+    /// What the role will be refused, before the first row.
+    pub fn will_leave_out(&self, left_out: &LeftOut, file: &Path) {
+        if left_out.is_empty() {
+            return;
+        }
+        let (lines, file) = (left_out.lines(), file.display().to_string());
+        let answer = json!({"will_leave_out": lines, "left_out_file": file});
+        self.output.answer(&answer, |_| {
+            let mut text = format!(
+                "left out  what the role of --target may not make; its SQL will be in {}, for a superuser:\n",
+                line(&file)
+            );
+            for entry in &lines {
+                text.push_str(&format!("    {}\n", line(entry)));
+            }
+            text
+        });
+    }
+
+    /// What the role was refused in fact.
+    pub fn left_out(&mut self, left_out: LeftOut, file: &Path) {
+        self.not_permitted = left_out.lines();
+        if left_out.rows > 0 {
+            let rows = left_out.rows;
+            self.not_permitted.push(format!(
+                "{rows} changes of rows of tables that are left out"
+            ));
+        }
+        if !left_out.is_empty() {
+            self.say(&format!("wrote what is left out to {}", file.display()));
+        }
+    }
+
     /// Nothing was changed.
     pub fn dry_run(&self) -> Outcome {
         let said = json!({"done": false, "dry_run": true});
@@ -215,6 +262,7 @@ impl Report {
         }
         let is_whole = self.plan.lost.is_empty()
             && self.done.unfilled.is_empty()
+            && self.not_permitted.is_empty()
             && target.warnings.is_empty();
         if is_whole {
             Outcome::Done
@@ -254,6 +302,7 @@ impl Report {
             "left_out_of_base": of_base,
             "not_applied": not_applied,
             "unfilled": done.unfilled,
+            "not_permitted": self.not_permitted,
         });
         self.output.answer(&answer, |_| {
             let mut text = format!(
@@ -275,6 +324,7 @@ impl Report {
             list("left out, because they need pg_incrbackup itself (left-out.sql of the base has them):", of_base);
             list("left out, because they need objects of pg_incrbackup or of an ended session:", &left_out);
             list("left out, because earlier changes are lost:", &not_applied);
+            list("left out, because the role of --target may not make it:", &self.not_permitted);
             list("materialized views that stay without rows:", &done.unfilled);
             text.push_str(&format!("done      {} is restored; run ANALYZE in it before use", line(name)));
             text

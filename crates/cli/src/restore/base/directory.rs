@@ -58,7 +58,9 @@ pub async fn load<'a>(
             if !text.trim_ascii().is_empty() {
                 entries.sql(&listed, 0, &text).await?;
             }
-            directory.data(entries, entry, &listed, progress).await?;
+            if !entries.lacks_table(&listed).await? {
+                directory.data(entries, entry, &listed, progress).await?;
+            }
             entries.commit().await?;
         }
         progress(directory.read);

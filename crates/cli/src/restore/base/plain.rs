@@ -154,6 +154,11 @@ impl Reader<'_, '_> {
         let unreadable = self.loading.unreadable(&self.file);
         let session = self.entries.session();
         let line = entry.line + HEAD_LINES;
+        if entry.kind == b"BLOBS" && self.entries.is_rehearsal {
+            return large_objects::skip(&mut self.input)
+                .await
+                .map_err(&unreadable);
+        }
         if entry.kind == b"BLOBS" {
             let done = large_objects::execute(session, &mut self.input, unreadable).await;
             return done.map_err(|error| self.entries.at(entry, line, head, error));
@@ -164,6 +169,9 @@ impl Reader<'_, '_> {
         let Some(statement) = statement else {
             return Err(self.entries.misfit(Some(entry), "it has no COPY statement"));
         };
+        if self.entries.lacks_table(entry).await? {
+            return rows::skip(&mut self.input).await.map_err(&unreadable);
+        }
         let is_utf8 = self.entries.is_utf8();
         let copied = statement
             .copy(session, is_utf8, &mut self.input, unreadable, tick)

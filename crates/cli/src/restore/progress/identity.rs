@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::args::{Restore, Until};
 use crate::error::{Error, Result};
 use crate::restore::plan::{Moment, Plan, Wish};
+use crate::restore::rights::Options;
 use crate::restore::target::server::drop_statement;
 use crate::restore::target::Found;
 
@@ -48,7 +49,7 @@ impl Identity {
             Moment::Time(time) => Resolved::Time(iso(*time)),
             Moment::Lsn(lsn) => Resolved::Lsn(lsn.to_string()),
             // A later look may find a newer change.
-            Moment::Xid(_) | Moment::BeforeXid(_) | Moment::BeforeDdl(_) => {
+            Moment::Xid(_) | Moment::Mark(_) | Moment::BeforeXid(_) | Moment::BeforeDdl(_) => {
                 Resolved::Lsn(plan.upto.to_string())
             }
         };
@@ -157,6 +158,7 @@ fn given(options: &Restore) -> Vec<String> {
         base,
         globals,
         skip_check,
+        rights,
     } = options;
     let Until {
         until_time,
@@ -164,6 +166,7 @@ fn given(options: &Restore) -> Vec<String> {
         until_xid,
         before_xid,
         before_ddl,
+        until_mark,
     } = until;
     let mut given = Vec::new();
     let mut add = |name: &str, value: Option<String>| {
@@ -174,13 +177,38 @@ fn given(options: &Restore) -> Vec<String> {
     add("--until-xid", until_xid.map(|xid| xid.to_string()));
     add("--before-xid", before_xid.map(|xid| xid.to_string()));
     add("--before-ddl", before_ddl.clone());
+    add("--until-mark", until_mark.clone());
     add("--chain", chain.map(|chain| chain.to_string()));
     add("--base", base.map(|base| base.to_string()));
     for name in skip_check {
         add("--skip-check", Some(name.clone()));
     }
-    if *globals {
-        given.push("--globals".to_owned());
+    let Options {
+        no_owner,
+        no_privileges,
+        no_tablespaces,
+        no_publications,
+        no_subscriptions,
+        no_comments,
+        no_security_labels,
+        roles,
+        // The same may be written elsewhere.
+        left_out: _,
+    } = rights;
+    for (old, new) in roles {
+        given.push(format!("--role {old}={new}"));
     }
+    let flags = [
+        (globals, "--globals"),
+        (no_owner, "--no-owner"),
+        (no_privileges, "--no-privileges"),
+        (no_tablespaces, "--no-tablespaces"),
+        (no_publications, "--no-publications"),
+        (no_subscriptions, "--no-subscriptions"),
+        (no_comments, "--no-comments"),
+        (no_security_labels, "--no-security-labels"),
+    ];
+    let flags = flags.into_iter().filter(|(is_given, _)| **is_given);
+    given.extend(flags.map(|(_, name)| name.to_owned()));
     given
 }

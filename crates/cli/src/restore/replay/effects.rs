@@ -2,14 +2,17 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::rc::Rc;
 
 use archive::segment::{ClusterFact, DdlBlock, Effect};
 use memchr::memmem;
 
+use super::permitted::About;
 use super::quiet::Kinds;
 use super::Replay;
 use crate::connection::Session;
 use crate::error::{Error, Result};
+use crate::restore::rights::keys::Noted;
 
 /// Classes whose owner must be a superuser.
 const OF_SUPERUSERS: [&str; 4] = [
@@ -47,9 +50,25 @@ impl Replay<'_> {
             self.is_dirty = true;
             return Ok(());
         }
+        let rights = Rc::clone(&self.rights);
+        let Some(change) = rights.effect(effect, &block) else {
+            return Ok(());
+        };
+        let block = change.block();
         let was_set_back = self.before_change(text).await?;
+        let was_stilled = self.before_limited(text, false).await?;
+        if self.is_of_key(effect, &change).await? {
+            self.after_limited(text, false, was_stilled, None).await?;
+            return self.after_change(text, false, was_set_back).await;
+        }
+        if rights.needs_no_roles() && matches!(effect.class.as_str(), "policy" | "user mapping") {
+            rights.make_roles(self.session, block.statement).await?;
+        }
         let is_own = effect.verb == "owner" && OF_SUPERUSERS.contains(&effect.class.as_str());
-        let changed = if self.lenient.is_some() {
+        let changed = if rights.is_limited() {
+            self.change_if_permitted(line, &About::effect(effect), &change)
+                .await
+        } else if self.lenient.is_some() {
             let what = name_of(effect);
             self.change_leniently(line, &what, &block, is_own).await
         } else if is_own {
@@ -58,6 +77,8 @@ impl Replay<'_> {
             run(self.session, &block).await
         };
         changed.map_err(|error| self.in_effect(line, effect, error))?;
+        let noted = Noted::of(block.statement, effect.oid, false);
+        self.after_limited(text, false, was_stilled, noted).await?;
         self.after_change(text, false, was_set_back).await
     }
 
@@ -78,6 +99,11 @@ impl Replay<'_> {
     /// A statement of the user's, in its canonical form.
     pub(super) async fn ddl(&mut self, line: u64, command: &str, text: &[u8]) -> Result<()> {
         let block = DdlBlock::read(text);
+        let rights = Rc::clone(&self.rights);
+        let Some(change) = rights.typed(command, &block) else {
+            return Ok(());
+        };
+        let block = change.block();
         // It may read a materialized view.
         let reads = !matches!(
             command,
@@ -95,12 +121,17 @@ impl Replay<'_> {
             self.views.fill(self.session, false).await?;
         }
         self.before_change(text).await?;
-        let changed = if self.lenient.is_some() {
+        let was_stilled = self.before_limited(text, true).await?;
+        let changed = if rights.is_limited() {
+            self.change_if_permitted(line, &About::command(command), &change)
+                .await
+        } else if self.lenient.is_some() {
             self.change_leniently(line, command, &block, false).await
         } else {
             run(self.session, &block).await
         };
         changed.map_err(|error| self.at(line, error))?;
+        self.after_limited(text, true, was_stilled, None).await?;
         self.after_change(text, true, true).await
     }
 
@@ -138,7 +169,10 @@ impl Replay<'_> {
         let may_check = is_typed || self.checks.skips_any();
         self.may_check |= may_check || mentions(text, &["not valid", "domain"]);
         let may_fire = is_typed || was_set_back;
-        if may_fire || mentions(text, &["enable always", "enable replica"]) {
+        // Of a role that cannot be a replica, others see to that.
+        let may_fire = may_fire && !self.rights.is_no_replica();
+        let has_quiet = !self.rights.is_no_replica();
+        if may_fire || has_quiet && mentions(text, &["enable always", "enable replica"]) {
             self.quiet.hush(self.session).await?;
         }
         Ok(())
@@ -152,7 +186,7 @@ impl Replay<'_> {
 }
 
 /// `create table public.t`
-fn name_of(effect: &Effect) -> String {
+pub(super) fn name_of(effect: &Effect) -> String {
     let identity = String::from_utf8_lossy(&effect.identity);
     let identity: String = identity
         .chars()
@@ -186,7 +220,7 @@ pub(super) async fn run(session: &Session, block: &DdlBlock<'_>) -> Result<()> {
 }
 
 /// Whether a text contains one of these, which are in lower case.
-fn mentions(text: &[u8], words: &[&str]) -> bool {
+pub(super) fn mentions(text: &[u8], words: &[&str]) -> bool {
     let lower = text.to_ascii_lowercase();
     words
         .iter()

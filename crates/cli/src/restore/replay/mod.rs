@@ -13,6 +13,7 @@
 //! | [`views`] | materialized views, filled at the end |
 //! | [`lenient`] | statements that may fail, behind a loss |
 //! | [`resume`] | what is kept in the target, to go on after a kill |
+//! | [`permitted`], [`limited`], [`rehearsal`] | for a role that is not a superuser |
 
 mod batch;
 mod copy;
@@ -20,14 +21,18 @@ pub mod effects;
 mod help;
 mod large;
 mod lenient;
+mod limited;
+mod permitted;
 mod quiet;
 mod reader;
+pub mod rehearsal;
 mod resume;
 mod rows;
 mod shape;
 mod views;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
+use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
@@ -41,6 +46,9 @@ use crate::error::{Error, Result};
 use crate::restore::base::checks::Checks;
 use crate::restore::plan::Plan;
 use crate::restore::progress::Progress;
+use crate::restore::rights::keys::Keys;
+use crate::restore::rights::still::Still;
+use crate::restore::rights::Rights;
 use copy::Copy;
 use effects::Globals;
 use help::Help;
@@ -103,6 +111,13 @@ pub struct Replay<'a> {
     next_set: usize,
     copy: Option<Copy>,
     lenient: Option<lenient::Lenient>,
+    rights: Rc<Rights>,
+    /// Foreign keys that are set aside.
+    keys: Option<Keys>,
+    /// Triggers and rules that would act.
+    still: Option<Still>,
+    /// Whether tables are missing, by their names in SQL.
+    missing: HashMap<Vec<u8>, bool>,
     done: Done,
     /// The name of the segment, and what of it is behind.
     segment_name: String,
@@ -120,6 +135,7 @@ impl<'a> Replay<'a> {
         views: Views,
         checks: Checks,
         globals: &'a mut dyn Globals,
+        rights: Rc<Rights>,
     ) -> Replay<'a> {
         let rows = Rows::new(session);
         Replay {
@@ -143,6 +159,10 @@ impl<'a> Replay<'a> {
             next_set: 0,
             copy: None,
             lenient: None,
+            rights,
+            keys: None,
+            still: None,
+            missing: HashMap::new(),
             done: Done::default(),
             segment_name: String::new(),
             units: 0,
@@ -157,7 +177,7 @@ impl<'a> Replay<'a> {
         progress: &mut dyn FnMut(u64, &str),
     ) -> Result<(Done, Quiet)> {
         self.resume(begun).await?;
-        self.quiet.hush(self.session).await?;
+        self.begin_limited(begun).await?;
         let (storage, plan) = (Arc::clone(&self.storage), Arc::clone(&self.plan));
         let mut reader = Reader::start(storage, plan, &begun.place)?;
         while let Some(batch) = reader.batches.recv().await {
@@ -183,11 +203,13 @@ impl<'a> Replay<'a> {
     async fn end(&mut self) -> Result<()> {
         self.help.end(self.session).await?;
         self.open().await?;
+        self.end_limited().await?;
         self.checks_on().await?;
         self.commit().await?;
         // Event triggers would fire at what is still to be done.
         self.quiet.restore(self.session, Kinds::OfTables).await?;
         self.done.unfilled = self.views.fill(self.session, true).await?;
+        self.end_still().await?;
         self.checks.validate(self.session).await
     }
 
@@ -263,7 +285,8 @@ impl<'a> Replay<'a> {
         self.commit().await?;
         self.begin_segment(file);
         self.session.set_encoding(&header.encoding).await?;
-        for (name, value) in archive::segment::SETTINGS {
+        let settings = archive::segment::SETTINGS.iter();
+        for (name, value) in settings.filter(|(name, _)| !self.rights.lacks_setting(name)) {
             let set = format!("SET {name} = {value}");
             self.session.client.execute_typed(&set, &[]).await?;
         }
@@ -277,6 +300,7 @@ impl<'a> Replay<'a> {
                 self.help.give(self.session).await?;
             }
             self.session.client.batch_execute("BEGIN").await?;
+            self.defer().await?;
             self.is_open = true;
         }
         Ok(())
@@ -356,6 +380,9 @@ impl<'a> Replay<'a> {
         self.help.note(&text);
         self.statements += 1;
         self.bytes += text.len();
+        if self.is_done_with_care(line, &text).await? {
+            return Ok(());
+        }
         if self.lenient.is_some() {
             return self.leniently(line, &text).await;
         }

@@ -30,6 +30,7 @@ pub mod server;
 pub mod sets;
 pub mod statements;
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use archive::storage::Storage;
@@ -40,6 +41,7 @@ use crate::quote::shown;
 use crate::restore::plan::Plan;
 use crate::restore::progress::{self, Identity, Left, Progress, Stage};
 use crate::restore::replay::Quiet;
+use crate::restore::rights::Rights;
 use database::Doors;
 use roles::Made;
 pub use server::Found;
@@ -69,6 +71,7 @@ impl Found {
         plan: &Arc<Plan>,
         with_globals: bool,
         identity: Identity,
+        rights: &Rc<Rights>,
     ) -> Result<Target> {
         let known = read::known(&**storage, plan, with_globals, &self.session).await?;
         if let Some(Left::Created) = &self.left {
@@ -80,7 +83,7 @@ impl Found {
             database::create(&self.session, &self.name, &plan.base.metadata.source).await?;
         }
         let name = self.name.clone();
-        let made = self.make_rest(storage, plan, known, identity).await;
+        let made = self.make_rest(storage, plan, known, identity, rights).await;
         made.map_err(|error| incomplete(error, &name, &[]))
     }
 
@@ -90,6 +93,7 @@ impl Found {
         plan: &Arc<Plan>,
         known: needs::Known<'_>,
         identity: Identity,
+        rights: &Rc<Rights>,
     ) -> Result<Target> {
         let mut session = Session::open(&self.conninfo, Some(&self.name)).await?;
         progress::lock(&session).await?;
@@ -105,13 +109,14 @@ impl Found {
         session.set_encoding(encoding).await?;
         if !progress.is_resumed {
             // It is empty still: whoever mends what failed here finds it as it was.
-            if let Err(error) = self.begin(&known, &progress, &session).await {
+            if let Err(error) = self.begin(&known, &progress, &session, rights).await {
                 // The error that counts is the first one.
                 let _ = session.client.batch_execute("ROLLBACK").await;
                 return Err(error);
             }
         }
-        self.make_around(storage, plan, known, &session).await
+        self.make_around(storage, plan, known, &session, rights)
+            .await
     }
 
     /// In one transaction: the beginning of the progress, the mark of the database or its closed doors, and roles.
@@ -120,6 +125,7 @@ impl Found {
         known: &needs::Known<'_>,
         progress: &Progress,
         session: &Session,
+        rights: &Rights,
     ) -> Result<()> {
         let client = &session.client;
         client.batch_execute("BEGIN").await?;
@@ -132,7 +138,7 @@ impl Found {
         } else {
             database::alter(session, "CONNECTION LIMIT -1").await?;
         }
-        let made = roles::make(session, known).await?;
+        let made = roles::make(session, known, rights).await?;
         let kept = [
             progress::sql::keep("made", &made),
             progress::sql::keep("lets_in", &doors.lets_in()),
@@ -149,6 +155,7 @@ impl Found {
         plan: &Arc<Plan>,
         known: needs::Known<'_>,
         session: &Session,
+        rights: &Rc<Rights>,
     ) -> Result<Target> {
         let progress = Progress::read(session).await?;
         let progress = progress.expect("it is there since the transaction before");
@@ -156,11 +163,19 @@ impl Found {
         let is_around = progress.stage == Stage::Around;
         let mut made: Made = progress.kept("made")?;
         if is_around {
-            made = roles::make_spaces(session, &known, made).await?;
+            made = roles::make_spaces(session, &known, made, rights).await?;
         }
+        rights.take_up(progress.kept("rights")?);
         let unknown = sets::warnings_of(&known.globals);
         let with_globals = known.with_globals;
-        let sets = Sets::new(Arc::clone(storage), Arc::clone(plan), known, &made, doors);
+        let sets = Sets::new(
+            Arc::clone(storage),
+            Arc::clone(plan),
+            known,
+            &made,
+            doors,
+            Rc::clone(rights),
+        );
         if is_around {
             session.client.batch_execute("BEGIN").await?;
             sets.prepare(session).await?;
@@ -210,6 +225,11 @@ impl Target {
         let session = Session::open(&self.conninfo, Some(&self.name)).await?;
         progress::lock(&session).await?;
         Ok(session)
+    }
+
+    /// One more session in it, beside that of the restore.
+    pub async fn another_session(&self) -> Result<Session> {
+        Session::open(&self.conninfo, Some(&self.name)).await
     }
 
     /// Keeps those of the warnings that say what cannot be done as `--globals` asks; the others are returned.

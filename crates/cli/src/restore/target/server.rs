@@ -9,6 +9,7 @@ use crate::connection::Session;
 use crate::error::{Error, Result};
 use crate::quote::ident;
 use crate::restore::progress::{self, Left, Progress};
+use crate::restore::rights::{Rights, Role};
 
 /// NAMEDATALEN, without the byte at the end.
 const LONGEST_NAME: usize = 63;
@@ -30,20 +31,23 @@ pub struct Found {
     pub(super) beside: String,
     /// What an earlier run has left.
     pub(super) left: Option<Left>,
+    /// Who restores.
+    pub role: Role,
 }
 
 impl Found {
-    /// Connects. Refuses, each with its reason: a name that cannot be one, a role that is not a superuser, a database that
-    /// is not empty, and one that an earlier restore has left.
+    /// Connects. Refuses, each with its reason: a name that cannot be one, a role that may make nothing there, a database
+    /// that is not empty, and one that an earlier restore has left.
     pub async fn look(conninfo: &str) -> Result<Found> {
         let final_name = name_in(conninfo)?;
         let (session, exists, beside) = connect(conninfo, &final_name).await?;
-        ensure_superuser(&session).await?;
+        let role = Role::of(&session).await?;
+        role.ensure_may_make(&session, &final_name, exists).await?;
         let mut left = None;
         let name = if exists {
             left = begun_in(&session).await?;
             if left.is_none() {
-                ensure_empty(&session, &final_name).await?;
+                ensure_empty(&session, &final_name, &role).await?;
             }
             final_name.clone()
         } else {
@@ -57,6 +61,7 @@ impl Found {
             session,
             beside,
             left,
+            role,
         };
         if !exists {
             found.left = found.look_for_left_over().await?;
@@ -82,6 +87,16 @@ impl Found {
     /// A session on its server, for questions (what time is meant) and for the dry run; client_encoding is UTF8.
     pub fn session(&self) -> &Session {
         &self.session
+    }
+
+    /// A session in the database, if it exists, with the encoding of the archive.
+    pub async fn session_in_it(&self, rights: &Rights) -> Result<Option<Session>> {
+        if !self.exists || !rights.is_limited() {
+            return Ok(None);
+        }
+        Session::open(&self.conninfo, Some(&self.name))
+            .await
+            .map(Some)
     }
 
     /// Names the extensions that the server does not offer, before anything is made.
@@ -114,7 +129,7 @@ impl Found {
         }
         let within = Session::open(&self.conninfo, Some(&self.name)).await?;
         if mark.is_some() {
-            ensure_empty(&within, &self.name).await?;
+            ensure_empty(&within, &self.name, &self.role).await?;
             return Ok(mark);
         }
         if let Some(left) = begun_in(&within).await? {
@@ -190,19 +205,6 @@ async fn connect(conninfo: &str, name: &str) -> Result<(Session, bool, String)> 
     Err(Error::failed(format!("could not connect: {refusal}"), hint))
 }
 
-async fn ensure_superuser(session: &Session) -> Result<()> {
-    let query = "SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user";
-    let rows = session.client.query_typed(query, &[]).await?;
-    if rows.first().is_some_and(|row| row.get(0)) {
-        return Ok(());
-    }
-    let message = "the role of --target is not a superuser";
-    Err(Error::failed(
-        message,
-        "Connect as a superuser: a restore sets session_replication_role, owners and roles.",
-    ))
-}
-
 pub(super) async fn is_there(session: &Session, database: &str) -> Result<bool> {
     let query = "SELECT FROM pg_catalog.pg_database WHERE datname = $1";
     let rows = session
@@ -228,8 +230,21 @@ const OBJECTS: &str = "SELECT count(*) FROM (
 WHERE id >= 16384 AND NOT EXISTS (SELECT FROM pg_depend, pg_extension AS e
     WHERE classid = class AND objid = id AND deptype = 'e' AND refobjid = e.oid AND extname = 'plpgsql')";
 
-async fn ensure_empty(session: &Session, name: &str) -> Result<()> {
-    let rows = session.client.query_typed(OBJECTS, &[]).await?;
+/// Extensions that somebody has made for a role that may not, their schemas and members.
+const NOT_OF_EXTENSIONS: &str = " AND class <> 'pg_extension'::regclass \
+    AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = class AND objid = id AND deptype = 'e') \
+    AND NOT (class = 'pg_namespace'::regclass AND id IN (SELECT extnamespace FROM pg_extension))";
+
+async fn ensure_empty(session: &Session, name: &str, role: &Role) -> Result<()> {
+    let but = if role.is_superuser {
+        ""
+    } else {
+        NOT_OF_EXTENSIONS
+    };
+    let rows = session
+        .client
+        .query_typed(&format!("{OBJECTS}{but}"), &[])
+        .await?;
     let count: i64 = rows[0].get(0);
     if count == 0 {
         return Ok(());
