@@ -79,6 +79,7 @@ mod program_connections;
 mod program_from;
 mod program_info;
 mod program_restore;
+mod program_resume;
 mod program_rights;
 mod program_rights_left_out;
 mod program_rights_options;

@@ -16,6 +16,7 @@ pub mod sql;
 use std::collections::BTreeMap;
 
 use serde::{de::DeserializeOwned, Deserialize, Serialize};
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 
 use crate::connection::Session;
@@ -163,32 +164,32 @@ impl Progress {
     }
 }
 
-/// Nobody else restores into the session's database until the session ends. An earlier run's may have to end first: its
-/// server process does not notice at once that the program is gone.
-pub async fn lock(session: &Session) -> Result<()> {
-    const TAKE: &str = "SET client_connection_check_interval = '1s'; SET lock_timeout = '20s'; \
-        SELECT pg_catalog.pg_advisory_lock(7810187102361); SET lock_timeout = 0";
-    // Not every platform can check connections.
-    const TAKE_ONLY: &str = "SET lock_timeout = '20s'; \
-        SELECT pg_catalog.pg_advisory_lock(7810187102361); SET lock_timeout = 0";
+/// How long to wait for an earlier run's server process, which does not notice at once that its program is gone.
+const PATIENCE: &str = "SET lock_timeout = '20s'";
+
+/// Nobody else restores into the database of this name until the session, which is in it or beside it, ends.
+pub async fn lock(session: &Session, database: &str) -> Result<()> {
     let client = &session.client;
-    let mut taken = client.batch_execute(TAKE).await;
-    let is_of_setting = |error: &tokio_postgres::Error| {
-        error.code() == Some(&tokio_postgres::error::SqlState::INVALID_PARAMETER_VALUE)
-    };
-    if taken.as_ref().is_err_and(is_of_setting) {
-        taken = client.batch_execute(TAKE_ONLY).await;
+    // Not every platform can check connections.
+    let check = "SET client_connection_check_interval = '1s'";
+    match client.batch_execute(check).await {
+        Err(error) if error.as_db_error().is_none() => return Err(error.into()),
+        _ => {}
     }
+    client.batch_execute(PATIENCE).await?;
+    let take = "SELECT pg_catalog.pg_advisory_lock(pg_catalog.hashtextextended($1, 7810187))";
+    let taken = client.query_typed(take, &[(&database, Type::TEXT)]).await;
     taken.map_err(|error| {
-        if error.code() == Some(&tokio_postgres::error::SqlState::LOCK_NOT_AVAILABLE) {
+        if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) {
             Error::failed(
-                "another restore into this database is running",
+                format!("another restore into \"{database}\" is running"),
                 "If it is not, its session has not ended yet: try again.",
             )
         } else {
             error.into()
         }
-    })
+    })?;
+    Ok(client.batch_execute("SET lock_timeout = 0").await?)
 }
 
 /// What an earlier run has left in a database other than the session's.

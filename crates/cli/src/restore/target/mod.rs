@@ -96,7 +96,7 @@ impl Found {
         rights: &Rc<Rights>,
     ) -> Result<Target> {
         let mut session = Session::open(&self.conninfo, Some(&self.name)).await?;
-        progress::lock(&session).await?;
+        progress::lock(&session, &self.name).await?;
         let encoding = &plan.base.metadata.source.encoding;
         let progress = match &self.left {
             // Another run may have gone on meanwhile.
@@ -223,7 +223,7 @@ impl Target {
     /// A session in it, as long as which no other restore works there.
     pub async fn session(&self) -> Result<Session> {
         let session = Session::open(&self.conninfo, Some(&self.name)).await?;
-        progress::lock(&session).await?;
+        progress::lock(&session, &self.name).await?;
         Ok(session)
     }
 

@@ -64,6 +64,8 @@ impl Found {
             role,
         };
         if !exists {
+            // A run that was killed may still be creating it.
+            progress::lock(&found.session, &found.name).await?;
             found.left = found.look_for_left_over().await?;
         }
         Ok(found)
