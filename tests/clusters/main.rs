@@ -69,6 +69,7 @@ mod offsite_recipes;
 mod old_archives;
 mod owner;
 mod page;
+mod parts;
 mod permissions;
 mod plugin;
 mod poll;

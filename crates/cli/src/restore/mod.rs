@@ -6,9 +6,11 @@
 //! | [`target`] | the database, and the roles and tablespaces that it needs |
 //! | [`base`] | loads a base |
 //! | [`replay`] | applies the transactions that the base does not contain |
+//! | [`part`] | tables and schemas instead of the whole |
 //! | [`report`] | the plan, and what was done, in words and as JSON |
 
 mod base;
+pub mod part;
 pub mod plan;
 mod replay;
 mod report;
@@ -35,6 +37,9 @@ pub fn run(options: &Restore, output: &Output) -> Result<Outcome> {
 }
 
 async fn restore(options: &Restore, output: &Output) -> Result<Outcome> {
+    if options.part.are_given() {
+        return part::restore(options, output).await;
+    }
     let source = source::one(&options.archive)?;
     // Retention removes nothing meanwhile.
     let _hold = source.storage.hold()?;
@@ -63,7 +68,10 @@ async fn prepare(options: &Restore, source: &Source, found: Option<&Found>) -> R
         base: options.base,
         allow_earlier: options.allow_earlier,
     };
-    let plan = plan::choose(&*source.storage, &catalog, &wish, damage)?;
+    let mut plan = plan::choose(&*source.storage, &catalog, &wish, damage)?;
+    if options.part.are_given() {
+        plan.part = Some(part::find(&*source.storage, &plan, &options.part)?);
+    }
     Ok(Arc::new(plan))
 }
 
@@ -101,6 +109,7 @@ async fn fill(
         chain: &plan.chain,
         base: &plan.base,
         skip_checks: &skip_checks,
+        part: plan.part.as_ref(),
     };
     report.begin("base", plan.figures.base_bytes);
     let loaded = base::load(&loading, &mut session, &mut |bytes| report.read(bytes, "")).await?;
@@ -122,8 +131,9 @@ async fn fill(
     let done = replay
         .run(&mut |bytes, file| report.read(bytes, file))
         .await?;
-    for warning in target.keep_warnings(session.warnings()) {
-        report.warn(&warning);
+    let warnings = target.keep_warnings(session.warnings());
+    for warning in warnings.iter().filter(|text| part::is_of(plan, text)) {
+        report.warn(warning);
     }
     report.applied(done);
     Ok(session)

@@ -28,11 +28,14 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use archive::dump::Listed;
 use archive::storage::{self, Storage};
 use archive_query::catalog::{Base, Chain};
 
+use super::part::Wanted;
 use crate::connection::Session;
 use crate::error::{Error, Result};
+pub use plain::without_head;
 
 /// What is to be loaded.
 #[derive(Clone)]
@@ -42,6 +45,8 @@ pub struct Loading<'a> {
     pub base: &'a Base,
     /// CHECKs that rows may contradict (`--skip-check`): their names, in the database's encoding.
     pub skip_checks: &'a [Vec<u8>],
+    /// Only a part of it is wanted.
+    pub part: Option<&'a Wanted>,
 }
 
 /// What remains to be done when all changes are applied.
@@ -52,7 +57,7 @@ pub struct Loaded {
 }
 
 /// What a session must have set for the texts of a dump: what pg_dump writes at its beginning.
-const SETTINGS: &str =
+pub const SETTINGS: &str =
     "SET search_path = ''; SET check_function_bodies = off; SET xmloption = content; \
     SET default_tablespace = ''; SET session_replication_role = replica";
 
@@ -83,6 +88,11 @@ impl Loading<'_> {
     /// One file of text; else a directory.
     fn is_plain(&self) -> bool {
         self.base.metadata.dump.starts_with("dump.sql")
+    }
+
+    /// Whether an entry is wanted.
+    fn takes(&self, entry: &Listed) -> bool {
+        self.part.is_none_or(|part| part.takes_entry(entry))
     }
 
     /// A file of the base.

@@ -190,6 +190,7 @@ impl Choice<'_> {
             located: None,
             remark,
             warnings: self.warnings,
+            part: None,
         })
     }
 

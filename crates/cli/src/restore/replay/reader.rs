@@ -12,6 +12,7 @@ use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::error::{Error, Result};
+use crate::restore::part::filter::{self, Filter};
 use crate::restore::plan::{gone, Plan, Planned};
 
 /// How much is read ahead, in bytes. A larger line waits until all before it is done, and is alone then.
@@ -81,6 +82,7 @@ impl Reader {
     pub fn start(storage: Arc<dyn Storage>, plan: Arc<Plan>) -> Result<Reader> {
         let (sender, batches) = mpsc::channel(1 << 10);
         let bytes = Arc::new(AtomicU64::new(0));
+        let plan_part = plan.part.as_ref().map(Filter::new);
         let reading = Reading {
             storage,
             plan,
@@ -89,6 +91,9 @@ impl Reader {
             bytes: Arc::clone(&bytes),
             items: Vec::new(),
             size: 0,
+            filter: plan_part,
+            begin: None,
+            passes_copy: false,
         };
         let thread = std::thread::Builder::new().name("reader".to_owned());
         thread
@@ -109,6 +114,12 @@ struct Reading {
     bytes: Arc<AtomicU64>,
     items: Vec<Item>,
     size: usize,
+    /// Only a part is wanted.
+    filter: Option<Filter>,
+    /// What begins a transaction of which nothing is wanted so far.
+    begin: Option<Item>,
+    /// A COPY block is not wanted.
+    passes_copy: bool,
 }
 
 impl Reading {
@@ -124,10 +135,15 @@ impl Reading {
                 }
             }
         }
-        let _ = self.hand_over();
+        if self.last_positions().is_ok() {
+            let _ = self.hand_over();
+        }
     }
 
     fn add(&mut self, line: u64, size: usize, what: What) -> std::result::Result<(), Stopped> {
+        if let Some(begin) = self.begin.take() {
+            self.items.push(begin);
+        }
         if self.size > 0 && self.size + size > BATCH {
             self.hand_over()?;
         }
@@ -198,8 +214,19 @@ impl Reading {
             if let Some(Event::Torn { .. }) = event {
                 break;
             }
+            let is_change = matches!(event, Some(Event::Effect(_) | Event::Ddl { .. }));
+            if is_change && applies && self.positions().is_err() {
+                return Ok(Err(Stopped));
+            }
             let taken = match (part, event) {
                 (_, Some(event)) => match self.event(event, file, &mut applies) {
+                    Taken::Now(what @ (What::Begin { .. } | What::Sequences))
+                        if self.filter.is_some() =>
+                    {
+                        self.begin = Some(Item { line, what });
+                        Ok(())
+                    }
+                    Taken::Now(What::Commit) if self.begin.take().is_some() => Ok(()),
                     Taken::Now(what) => self.add(line, 0, what),
                     Taken::WithItsLines(what) => {
                         (block, held) = (Some(what), line + 1);
@@ -210,14 +237,18 @@ impl Reading {
                 (Part::Around | Part::Begin, None) => Ok(()),
                 (Part::Commit, None) => Ok(()),
                 (_, None) if !applies => Ok(()),
-                (Part::Statement, None) => {
-                    let text = scanner.take_text();
-                    self.add(line, text.len(), What::Statement(text))
-                }
+                (Part::Statement, None) => self.statement(line, scanner),
                 (Part::Copy, None) => {
+                    let filter = self.filter.as_mut();
+                    let text = scanner.text();
+                    self.passes_copy = filter.is_some_and(|filter| !filter.takes_copy(text));
+                    if self.passes_copy {
+                        continue;
+                    }
                     let text = scanner.take_text();
                     self.add(line, text.len(), What::Copy(text))
                 }
+                (Part::CopyRow | Part::CopyEnd, None) if self.passes_copy => Ok(()),
                 (Part::CopyRow, None) => self.copy_row(line, scanner),
                 (Part::CopyEnd, None) => self.add(line, 0, What::CopyEnd),
                 (Part::Block(is_last), None) => {
@@ -230,6 +261,44 @@ impl Reading {
             }
         }
         Ok(Ok(()))
+    }
+
+    /// A statement of one line, if it is wanted.
+    fn statement(
+        &mut self,
+        line: u64,
+        scanner: &mut Scanner<Counting>,
+    ) -> std::result::Result<(), Stopped> {
+        let filter = self.filter.as_mut();
+        let taken = filter.map(|filter| filter.statement(line, scanner.text()));
+        let text = match taken {
+            None | Some(filter::Taken::AsItIs) => scanner.take_text(),
+            Some(filter::Taken::As(text)) => text,
+            Some(filter::Taken::Not) => return Ok(()),
+        };
+        self.add(line, text.len(), What::Statement(text))
+    }
+
+    /// Positions of sequences that are due before a schema change.
+    fn positions(&mut self) -> std::result::Result<(), Stopped> {
+        let Some(filter) = &mut self.filter else {
+            return Ok(());
+        };
+        let due: Vec<(u64, Vec<u8>)> = filter.take_positions().collect();
+        for (line, text) in due {
+            self.add(line, text.len(), What::Statement(text))?;
+        }
+        Ok(())
+    }
+
+    /// The same at the end, where no transaction is open.
+    fn last_positions(&mut self) -> std::result::Result<(), Stopped> {
+        if !self.filter.as_ref().is_some_and(Filter::has_positions) {
+            return Ok(());
+        }
+        self.add(0, 0, What::Sequences)?;
+        self.positions()?;
+        self.add(0, 0, What::Commit)
     }
 
     fn event(&mut self, event: Event, file: &str, applies: &mut bool) -> Taken {
@@ -261,13 +330,23 @@ impl Reading {
             }
             Event::End { .. } => std::mem::take(applies).then_some(What::Commit).into(),
             Event::Effect(effect) if *applies => {
+                let mut filter = self.filter.as_mut();
+                if filter.as_mut().is_some_and(|it| !it.takes_effect(&effect)) {
+                    return Taken::Not;
+                }
                 Taken::WithItsLines(What::Effect(effect, Vec::new()))
             }
-            Event::Ddl { command, role } if *applies => Taken::WithItsLines(What::Ddl {
-                command,
-                role,
-                text: Vec::new(),
-            }),
+            Event::Ddl { command, role } if *applies => {
+                let mut filter = self.filter.as_mut();
+                if filter.as_mut().is_some_and(|it| !it.takes_ddl(&command)) {
+                    return Taken::Not;
+                }
+                Taken::WithItsLines(What::Ddl {
+                    command,
+                    role,
+                    text: Vec::new(),
+                })
+            }
             Event::Fact(fact) if *applies => Taken::Now(What::Fact(fact)),
             Event::Flag { lost: None, .. } if *applies => Taken::Now(What::Flag),
             Event::LeftOut { object, .. } if *applies => Taken::Now(What::LeftOut(object)),

@@ -113,7 +113,7 @@ pub fn drop_statement(database: &str) -> String {
 }
 
 /// The database of a connection string.
-fn name_in(conninfo: &str) -> Result<String> {
+pub(super) fn name_in(conninfo: &str) -> Result<String> {
     const EXAMPLE: &str = "For example --target \"host=/tmp dbname=shop_restored\".";
     let name = Session::named_database(conninfo)?.unwrap_or_default();
     if name.is_empty() {
@@ -131,7 +131,7 @@ fn name_in(conninfo: &str) -> Result<String> {
 }
 
 /// A session in the database, or beside it; whether the database exists; where the session is.
-async fn connect(conninfo: &str, name: &str) -> Result<(Session, bool, String)> {
+pub(super) async fn connect(conninfo: &str, name: &str) -> Result<(Session, bool, String)> {
     let refusal = match Session::open(conninfo, None).await {
         Ok(session) => return Ok((session, true, name.to_owned())),
         Err(error) => error,
@@ -149,7 +149,7 @@ async fn connect(conninfo: &str, name: &str) -> Result<(Session, bool, String)> 
     Err(Error::failed(format!("could not connect: {refusal}"), hint))
 }
 
-async fn ensure_superuser(session: &Session) -> Result<()> {
+pub(super) async fn ensure_superuser(session: &Session) -> Result<()> {
     let query = "SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user";
     let rows = session.client.query_typed(query, &[]).await?;
     if rows.first().is_some_and(|row| row.get(0)) {
@@ -201,7 +201,7 @@ async fn ensure_empty(session: &Session, name: &str) -> Result<()> {
 }
 
 /// A truncated name includes a checksum, so that two of them do not meet.
-fn name_until_complete(name: &str) -> String {
+pub(super) fn name_until_complete(name: &str) -> String {
     const ROOM: usize = LONGEST_NAME - RESTORING.len();
     if name.len() <= ROOM {
         return format!("{name}{RESTORING}");
