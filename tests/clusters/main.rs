@@ -70,6 +70,7 @@ mod old_archives;
 mod owner;
 mod page;
 mod parts;
+mod parts_options;
 mod permissions;
 mod plugin;
 mod poll;

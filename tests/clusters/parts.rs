@@ -119,29 +119,48 @@ fn a_part_comes_back_as_it_was_and_nothing_live_is_altered() {
     c.flush();
     let whole = dump(&c, "app", &["-n", "shop"]);
     let orders = dump(&c, "app", &["-t", "shop.orders"]);
-    let xid = c.sql("UPDATE shop.orders SET amount = 7 WHERE id = 1 RETURNING pg_current_xact_id()");
+    let xid =
+        c.sql("UPDATE shop.orders SET amount = 7 WHERE id = 1 RETURNING pg_current_xact_id()");
     c.sql("UPDATE shop.orders SET amount = 7; DROP TABLE shop.orders CASCADE; DELETE FROM public.live");
     c.flush();
     let moment = ["--before-xid", &xid];
 
     // Into a running database with other objects.
     c.sql("CREATE DATABASE other");
-    c.sql_in("other", "CREATE TABLE public.mine (a int); INSERT INTO mine VALUES (1)");
+    c.sql_in(
+        "other",
+        "CREATE TABLE public.mine (a int); INSERT INTO mine VALUES (1)",
+    );
     let mine = dump(&c, "other", &[]);
     restored(&c, "other", &[&["--schema", "shop"], &moment[..]].concat());
-    assert_same(&whole, &dump(&c, "other", &["-n", "shop"]), "beside other objects");
+    assert_same(
+        &whole,
+        &dump(&c, "other", &["-n", "shop"]),
+        "beside other objects",
+    );
     c.sql_in("other", "DROP SCHEMA shop CASCADE; DROP FUNCTION code, stamp; DROP DOMAIN positive; DROP TYPE state");
     assert_same(&mine, &dump(&c, "other", &[]), "what was there");
 
     // Into a new one.
-    restored(&c, "fresh", &[&["--table", "shop.orders"], &moment[..]].concat());
-    assert_same(&orders, &dump(&c, "fresh", &["-t", "shop.orders"]), "a new database");
+    restored(
+        &c,
+        "fresh",
+        &[&["--table", "shop.orders"], &moment[..]].concat(),
+    );
+    assert_same(
+        &orders,
+        &dump(&c, "fresh", &["-t", "shop.orders"]),
+        "a new database",
+    );
 
     // Beside the live ones, in a schema of its own.
     let live = dump(&c, "app", &["-N", "was"]);
     let beside = [&["--table", "shop.*", "--into-schema", "was"], &moment[..]].concat();
     restored(&c, "app", &beside);
-    let back = |line: &String| line.replace("SCHEMA was", "SCHEMA shop").replace("was.", "shop.");
+    let back = |line: &String| {
+        line.replace("SCHEMA was", "SCHEMA shop")
+            .replace("was.", "shop.")
+    };
     let mut moved: Vec<String> = dump(&c, "app", &["-n", "was"]).iter().map(back).collect();
     moved.sort();
     assert_same(&whole, &moved, "into a schema");

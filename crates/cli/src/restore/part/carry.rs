@@ -81,7 +81,7 @@ pub async fn over(
     }
     let graph = Graph::read(&scratch).await?;
     let relations: BTreeSet<u32> = chosen.relations.iter().map(|it| it.oid).collect();
-    let members = graph.members(&relations, &chosen.schemas);
+    let members = graph.members(&relations, &chosen.schemas, options.has(Section::PostData));
     left_out.extend(members.left_out.iter().cloned());
     if options.into_schema.is_some() {
         moved::ensure_not_mentioned(&scratch, &members, &chosen).await?;
@@ -137,7 +137,7 @@ impl Carrying<'_> {
         } else {
             existing::ensure_there(target, &self.chosen.relations).await?;
         }
-        let existing = Existing::find(self.scratch, target, self.members).await?;
+        let existing = Existing::find(self.scratch, target, self.graph, self.members).await?;
         let definitions = self.definitions(&place.name, &existing).await?;
         let tables = rows::tables(self.scratch, &self.chosen.relations, makes_tables).await?;
         if !makes_tables && self.options.has(Section::Data) {

@@ -6,7 +6,7 @@ use effects::key::{catalog, Key};
 use tokio_postgres::types::{ToSql, Type};
 
 use super::chosen::Relation;
-use super::graph::Members;
+use super::graph::{Graph, Members};
 use crate::connection::Session;
 use crate::error::{Error, Result};
 
@@ -31,7 +31,7 @@ const LOOK: &str = "CREATE OR REPLACE FUNCTION pg_temp.incr_is_there(kind text, 
     RETURN (pg_catalog.pg_get_object_address(kind, names, args)).objid <> 0; \
     EXCEPTION WHEN syntax_error_or_access_rule_violation OR invalid_schema_name THEN RETURN false; END $there$";
 
-/// Kinds that are parts of others, and made with them.
+/// Kinds that are parts of others: they are there if those are.
 const OF_OTHERS: [u32; 6] = [
     catalog::ATTRDEF,
     catalog::REWRITE,
@@ -43,7 +43,12 @@ const OF_OTHERS: [u32; 6] = [
 
 impl Existing {
     /// Looks in the target for what is needed in the scratch database. Both sessions' client_encoding is UTF8.
-    pub async fn find(scratch: &Session, target: &Session, members: &Members) -> Result<Existing> {
+    pub async fn find(
+        scratch: &Session,
+        target: &Session,
+        graph: &Graph,
+        members: &Members,
+    ) -> Result<Existing> {
         let mut existing = Existing::default();
         target.client.batch_execute(LOOK).await?;
         for key in &members.others {
@@ -73,12 +78,21 @@ impl Existing {
             if rows[0].try_get(0)? {
                 existing.keys.insert(*key);
                 let what: String = row.try_get(3)?;
-                if !WITHOUT_A_WORD.contains(&what.as_str()) && !what.ends_with("[]") {
+                let is_row_type = key.class == catalog::TYPE && graph.whole_of(*key).is_some();
+                if !is_row_type && !WITHOUT_A_WORD.contains(&what.as_str()) && !what.ends_with("[]")
+                {
                     existing.words.push(what);
                 }
             }
         }
         existing.words.sort();
+        // Whatever is not there of an object that is used as it is: nothing is added to it.
+        let is_part = |key: &&Key| {
+            let whole = graph.whole_of(**key);
+            whole.is_some_and(|whole| existing.keys.contains(&whole))
+        };
+        let parts: Vec<Key> = members.others.iter().filter(is_part).copied().collect();
+        existing.keys.extend(parts);
         existing.find_extensions(scratch, target, members).await?;
         Ok(existing)
     }
@@ -107,7 +121,6 @@ impl Existing {
         Ok(())
     }
 
-    /// What the parts of existing objects are: they exist, too.
     pub fn has(&self, key: Key) -> bool {
         self.keys.contains(&key)
     }
@@ -128,7 +141,14 @@ pub async fn relations(target: &Session, names: &[String]) -> Result<Vec<String>
 
 /// Refuses relations that are there.
 pub async fn ensure_free(target: &Session, names: &[String]) -> Result<()> {
-    let there = relations(target, names).await?;
+    let names = names.to_vec();
+    let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&names, Type::TEXT_ARRAY)];
+    let query = "SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) FROM pg_catalog.unnest($1) AS name \
+        JOIN pg_catalog.pg_class AS c ON c.oid = pg_catalog.to_regclass(name) \
+        JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace ORDER BY 1";
+    let rows = target.client.query_typed(query, &parameters).await?;
+    let there = rows.iter().map(|row| Ok(row.try_get(0)?));
+    let there: Vec<String> = there.collect::<Result<_>>()?;
     if there.is_empty() {
         return Ok(());
     }

@@ -98,8 +98,14 @@ impl Graph {
         Ok(graph)
     }
 
-    /// What belongs to these relations, with everything else of these schemas, and what all of it needs.
-    pub fn members(&self, relations: &BTreeSet<u32>, schemas: &BTreeSet<u32>) -> Members {
+    /// What belongs to these relations, with everything else of these schemas, and what all of it needs. Without what is made
+    /// after rows, neither that nor what only it needs, the functions of triggers for example.
+    pub fn members(
+        &self,
+        relations: &BTreeSet<u32>,
+        schemas: &BTreeSet<u32>,
+        with_post_data: bool,
+    ) -> Members {
         let mut members = Members::default();
         let is_out = |key: &ForeignKey| {
             relations.contains(&key.table) && !relations.contains(&key.refers_to)
@@ -126,6 +132,7 @@ impl Graph {
                 let is_part = OF_PARTS.contains(&kind.as_str())
                     && OF_RELATIONS.contains(&part.class)
                     && !excluded.contains(part)
+                    && (with_post_data || !self.is_after_rows(*part))
                     && !self.is_relation(*part)
                     && self.is_only_of(*part, relations);
                 if is_part {
@@ -201,6 +208,13 @@ impl Graph {
         parts.map(|(part, _)| *part).collect()
     }
 
+    /// What an object is a part of: the table of a constraint, the relation of a row type.
+    pub fn whole_of(&self, part: Key) -> Option<Key> {
+        let edges = self.from.get(&part).into_iter().flatten();
+        let mut wholes = edges.filter(|edge| OF_PARTS.contains(&edge.kind.as_str()));
+        wholes.next().map(|edge| edge.to)
+    }
+
     /// No other table of the tree has it, one whose partition or parent is left out.
     fn is_only_of(&self, part: Key, relations: &BTreeSet<u32>) -> bool {
         let edges = self.from.get(&part).into_iter().flatten();
@@ -222,6 +236,11 @@ impl Graph {
 
     pub fn is_sequence(&self, key: Key) -> bool {
         self.is_of_kind(key, &["S"])
+    }
+
+    fn is_after_rows(&self, key: Key) -> bool {
+        let after = [catalog::TRIGGER, catalog::POLICY, catalog::STATISTIC_EXT];
+        after.contains(&key.class) || self.is_index(key)
     }
 
     fn is_index(&self, key: Key) -> bool {
@@ -308,7 +327,7 @@ mod tests {
 
     #[test]
     fn a_table_comes_with_what_belongs_to_it_and_what_it_needs() {
-        let members = graph().members(&[TABLE.oid].into(), &BTreeSet::new());
+        let members = graph().members(&[TABLE.oid].into(), &BTreeSet::new(), true);
         assert_eq!(members.own, [TABLE, INDEX].into());
         assert_eq!(members.others, [PUBLIC, DOMAIN, CHECK].into());
         assert_eq!(members.extensions, [EXTENSION.oid].into());
@@ -316,14 +335,14 @@ mod tests {
             members.left_out,
             ["foreign key f on t: other is not in the part"]
         );
-        let both = graph().members(&[TABLE.oid, OTHER.oid].into(), &BTreeSet::new());
+        let both = graph().members(&[TABLE.oid, OTHER.oid].into(), &BTreeSet::new(), true);
         assert!(both.own.contains(&FOREIGN) && both.left_out.is_empty());
     }
 
     #[test]
     fn what_a_view_reads_is_needed_without_what_belongs_to_it() {
         let graph = graph();
-        let members = graph.members(&[VIEW.oid].into(), &BTreeSet::new());
+        let members = graph.members(&[VIEW.oid].into(), &BTreeSet::new(), true);
         assert_eq!(members.own, [VIEW, RULE].into());
         assert!(members.others.contains(&TABLE) && !members.others.contains(&INDEX));
         assert_eq!(graph.needed_relations(&members), [TABLE.oid]);
