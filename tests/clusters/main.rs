@@ -70,6 +70,8 @@ mod offsite_recipes;
 mod old_archives;
 mod owner;
 mod page;
+mod parts;
+mod parts_options;
 mod permissions;
 mod plugin;
 mod poll;

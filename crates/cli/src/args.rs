@@ -48,10 +48,11 @@ pub enum Command {
     #[command(after_help = AFTER_HELP)]
     Verify(Archive),
 
-    /// The database as it was at a moment, in a new database or an empty one
+    /// The database, or a part of it, as it was at a moment: in a new database, an empty one, or beside what is there
     ///
     /// It chooses a base and the segments after it, checks all of them, shows its plan, and only then makes anything. A
-    /// database that it creates is called NAME.restoring until it is complete.
+    /// database that it creates is called NAME.restoring until it is complete. Only a part (--table, --schema) goes into
+    /// a database that has objects.
     #[command(after_help = AFTER_HELP)]
     Restore(Box<Restore>),
 
@@ -127,6 +128,9 @@ pub struct Restore {
     /// Choose and check only, and show the plan; the target is not touched
     #[arg(long)]
     pub dry_run: bool,
+
+    #[command(flatten)]
+    pub part: crate::restore::part::Options,
 }
 
 /// The moment (default: the last one in the archive)

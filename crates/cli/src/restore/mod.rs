@@ -8,9 +8,11 @@
 //! | [`replay`] | applies the transactions that the base does not contain |
 //! | [`progress`] | what of it is done, in the target: a restore that was killed goes on |
 //! | [`rights`] | what is wanted of an archive, and what the role may make of it |
+//! | [`part`] | tables and schemas instead of the whole |
 //! | [`report`] | the plan, and what was done, in words and as JSON |
 
 mod base;
+pub mod part;
 pub mod plan;
 mod progress;
 mod replay;
@@ -43,6 +45,9 @@ pub fn run(options: &Restore, output: &Output) -> Result<Outcome> {
 }
 
 async fn restore(options: &Restore, output: &Output) -> Result<Outcome> {
+    if options.part.are_given() {
+        return part::restore(options, output).await;
+    }
     let source = source::one(&options.archive)?;
     // Retention removes nothing meanwhile.
     let _hold = source.storage.hold()?;
@@ -124,6 +129,7 @@ fn loading<'a>(
         rights: Rc::clone(rights),
         is_rehearsal: false,
         sets_keys_aside: rights.is_no_replica() && !plan.segments.is_empty(),
+        part: plan.part.as_ref(),
     }
 }
 
@@ -150,7 +156,10 @@ async fn prepare(
             allow_earlier: options.allow_earlier,
         },
     };
-    let plan = plan::choose(&*source.storage, &catalog, &wish, damage)?;
+    let mut plan = plan::choose(&*source.storage, &catalog, &wish, damage)?;
+    if options.part.are_given() {
+        plan.part = Some(part::find(&*source.storage, &plan, &options.part)?);
+    }
     let database = found.map(Found::final_name).unwrap_or_default();
     let identity = Identity::of(options, &plan, &wish.moment, database);
     if let Some((found, begun)) = begun {
@@ -244,8 +253,9 @@ async fn fill(
     );
     let mut tell = |bytes, file: &str| report.read(bytes, file);
     let (mut done, quiet) = replay.run(&target.progress, &mut tell).await?;
-    for warning in target.keep_warnings(std::mem::take(&mut done.warnings)) {
-        report.warn(&warning);
+    let warnings = target.keep_warnings(std::mem::take(&mut done.warnings));
+    for warning in warnings.iter().filter(|text| part::is_of(plan, text)) {
+        report.warn(warning);
     }
     report.applied(done);
     Ok((session, quiet))

@@ -46,6 +46,9 @@ pub async fn load<'a>(
     let mut wording = Wording::default();
     for entry in order(&toc, kept(loading)?.as_ref()) {
         let listed = listed(entry);
+        if !loading.takes(&listed) {
+            continue;
+        }
         let text = wording.of(&toc, entry);
         let text = text.map_err(|why| entries.misfit(Some(&listed), why))?;
         if entries.passes(&listed, &text).await? {

@@ -30,13 +30,16 @@ use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use archive::dump::Listed;
 use archive::storage::{self, Storage};
 use archive_query::catalog::{Base, Chain};
 
+use super::part::Wanted;
 use crate::connection::Session;
 use crate::error::{Error, Result};
 use crate::restore::progress::Progress;
 use crate::restore::rights::Rights;
+pub use plain::without_head;
 
 /// What is to be loaded.
 #[derive(Clone)]
@@ -52,10 +55,12 @@ pub struct Loading<'a> {
     pub is_rehearsal: bool,
     /// Foreign keys will be set aside, so that it does not matter yet whether rows contradict them.
     pub sets_keys_aside: bool,
+    /// Only a part of it is wanted.
+    pub part: Option<&'a Wanted>,
 }
 
 /// What a session must have set for the texts of a dump: what pg_dump writes at its beginning.
-const SETTINGS: &str =
+pub const SETTINGS: &str =
     "SET search_path = ''; SET check_function_bodies = off; SET xmloption = content; \
     SET default_tablespace = ''; SET synchronous_commit = off";
 const REPLICA: &str = "SET session_replication_role = replica";
@@ -93,6 +98,11 @@ impl Loading<'_> {
     /// One file of text; else a directory.
     fn is_plain(&self) -> bool {
         self.base.metadata.dump.starts_with("dump.sql")
+    }
+
+    /// Whether an entry is wanted.
+    fn takes(&self, entry: &Listed) -> bool {
+        self.part.is_none_or(|part| part.takes_entry(entry))
     }
 
     /// A file of the base.

@@ -191,6 +191,7 @@ impl Choice<'_> {
             located: None,
             remark,
             warnings: self.warnings,
+            part: None,
         })
     }
 

@@ -18,6 +18,7 @@ use archive::time::Time;
 use archive::Lsn;
 use archive_query::catalog::{Base, Chain, Globals, Segment};
 
+use super::part::Wanted;
 pub use choice::{choose, Wish};
 pub use moment::Moment;
 pub use segment::{gone, LostHere, Needs};
@@ -43,6 +44,8 @@ pub struct Plan {
     pub remark: Option<String>,
     /// What was passed over.
     pub warnings: Vec<String>,
+    /// Only a part of the database is wanted.
+    pub part: Option<Wanted>,
 }
 
 /// A segment, as far as it was checked.

@@ -159,6 +159,8 @@ fn given(options: &Restore) -> Vec<String> {
         globals,
         skip_check,
         rights,
+        // A part is never gone on with: its scratch database is made anew.
+        part: _,
     } = options;
     let Until {
         until_time,

@@ -12,6 +12,7 @@ use super::quiet::Kinds;
 use super::Replay;
 use crate::connection::Session;
 use crate::error::{Error, Result};
+use crate::restore::part;
 use crate::restore::rights::keys::Noted;
 
 /// Classes whose owner must be a superuser.
@@ -73,6 +74,8 @@ impl Replay<'_> {
             self.change_leniently(line, &what, &block, is_own).await
         } else if is_own {
             self.globals.own(self.session, block.statement).await
+        } else if self.plan.part.is_some() && effect.class == "constraint" {
+            part::constraint(self.session, block.statement).await
         } else {
             run(self.session, &block).await
         };

@@ -13,6 +13,7 @@
 //! | room | what it does |
 //! | --- | --- |
 //! | [`server`] | connects, and refuses |
+//! | [`beside`] | the target of a part, which may have objects, and the scratch database beside it |
 //! | [`database`] | makes, closes, opens, renames; database.sql |
 //! | [`read`], [`needs`] | which roles and tablespaces are needed |
 //! | [`roles`] | makes those that are missing |
@@ -20,6 +21,7 @@
 //! | [`globals_sql`], [`statements`] | what pg_dumpall wrote, statement by statement |
 //! | [`encoding`] | names in the encoding of the database |
 
+mod beside;
 pub mod database;
 pub mod encoding;
 pub mod globals_sql;
@@ -42,6 +44,7 @@ use crate::restore::plan::Plan;
 use crate::restore::progress::{self, Identity, Left, Progress, Stage};
 use crate::restore::replay::Quiet;
 use crate::restore::rights::Rights;
+pub use beside::Place;
 use database::Doors;
 use roles::Made;
 pub use server::Found;

@@ -171,7 +171,7 @@ pub fn drop_statement(database: &str) -> String {
 }
 
 /// The database of a connection string.
-fn name_in(conninfo: &str) -> Result<String> {
+pub(super) fn name_in(conninfo: &str) -> Result<String> {
     const EXAMPLE: &str = "For example --target \"host=/tmp dbname=shop_restored\".";
     let name = Session::named_database(conninfo)?.unwrap_or_default();
     if name.is_empty() {
@@ -189,7 +189,7 @@ fn name_in(conninfo: &str) -> Result<String> {
 }
 
 /// A session in the database, or beside it; whether the database exists; where the session is.
-async fn connect(conninfo: &str, name: &str) -> Result<(Session, bool, String)> {
+pub(super) async fn connect(conninfo: &str, name: &str) -> Result<(Session, bool, String)> {
     let refusal = match Session::open(conninfo, None).await {
         Ok(session) => return Ok((session, true, name.to_owned())),
         Err(error) => error,
@@ -207,6 +207,16 @@ async fn connect(conninfo: &str, name: &str) -> Result<(Session, bool, String)> 
     Err(Error::failed(format!("could not connect: {refusal}"), hint))
 }
 
+pub(super) fn ensure_superuser(role: &Role) -> Result<()> {
+    if role.is_superuser {
+        return Ok(());
+    }
+    let message = "the role of --target is not a superuser";
+    Err(Error::failed(
+        message,
+        "Connect as a superuser: a part is restored into a scratch database first, with all that it needs.",
+    ))
+}
 pub(super) async fn is_there(session: &Session, database: &str) -> Result<bool> {
     let query = "SELECT FROM pg_catalog.pg_database WHERE datname = $1";
     let rows = session
@@ -259,7 +269,7 @@ async fn ensure_empty(session: &Session, name: &str, role: &Role) -> Result<()> 
 }
 
 /// A truncated name includes a checksum, so that two of them do not meet.
-fn name_until_complete(name: &str) -> String {
+pub(super) fn name_until_complete(name: &str) -> String {
     const ROOM: usize = LONGEST_NAME - RESTORING.len();
     if name.len() <= ROOM {
         return format!("{name}{RESTORING}");
