@@ -56,10 +56,14 @@ async fn restore(options: &Restore, output: &Output) -> Result<Outcome> {
     let Some(found) = found else {
         return Ok(report.dry_run());
     };
-    found.ensure_extensions(&plan.base.metadata).await?;
+    let missing = found.missing_extensions(&plan.base.metadata).await?;
+    if !missing.is_empty() {
+        let loading = loading(&source, &plan, &Rc::default(), &[]);
+        return Err(rights::extensions::missing(&loading, &plan, &missing).await?);
+    }
     report.versions(found.session().version);
-    let encoding = &plan.base.metadata.source.encoding;
-    let rights = Rights::of(&options.rights, &found.role, found.session(), encoding).await?;
+    let metadata = &plan.base.metadata;
+    let rights = Rights::of(&options.rights, &found.role, found.session(), metadata).await?;
     let rights = Rc::new(rights);
     if !options.dry_run {
         return execute(options, &source, &plan, found, report, rights).await;
@@ -94,7 +98,7 @@ async fn foresee(
     report: &Report,
     options: &Restore,
 ) -> Result<()> {
-    if !loading.rights.is_limited() {
+    if !loading.rights.is_guarded() {
         return Ok(());
     }
     let left_out = rights::rehearsal::foresee(loading, plan, session).await?;
@@ -152,7 +156,10 @@ async fn execute(
     report.dropped(target.drop_empty_tablespaces(&session).await?);
     let left_out = rights.take_left_out();
     if !left_out.is_empty() {
-        left_out.write(&options.rights.left_out, &plan.base.metadata.source.encoding)?;
+        left_out.write(
+            &options.rights.left_out,
+            &plan.base.metadata.source.encoding,
+        )?;
     }
     target.warnings.extend(rights.take_notes());
     report.left_out(left_out, &options.rights.left_out);

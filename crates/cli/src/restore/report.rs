@@ -138,7 +138,7 @@ impl Report {
         let answer = json!({"will_leave_out": lines, "left_out_file": file});
         self.output.answer(&answer, |_| {
             let mut text = format!(
-                "left out  what the role of --target may not make; its SQL will be in {}, for a superuser:\n",
+                "left out  what this server does not let the role make; its SQL will be in {}:\n",
                 line(&file)
             );
             for entry in &lines {
@@ -153,7 +153,9 @@ impl Report {
         self.not_permitted = left_out.lines();
         if left_out.rows > 0 {
             let rows = left_out.rows;
-            self.not_permitted.push(format!("{rows} changes of rows of tables that are left out"));
+            self.not_permitted.push(format!(
+                "{rows} changes of rows of tables that are left out"
+            ));
         }
         if !left_out.is_empty() {
             self.say(&format!("wrote what is left out to {}", file.display()));
@@ -286,7 +288,7 @@ impl Report {
             list("left out, because they need pg_incrbackup itself (left-out.sql of the base has them):", of_base);
             list("left out, because they need objects of pg_incrbackup or of an ended session:", &left_out);
             list("left out, because earlier changes are lost:", &not_applied);
-            list("left out, because the role of --target may not make it:", &self.not_permitted);
+            list("left out, because this server does not let the role make it:", &self.not_permitted);
             list("materialized views that stay without rows:", &done.unfilled);
             text.push_str(&format!("done      {} is restored; run ANALYZE in it before use", line(name)));
             text

@@ -25,7 +25,7 @@ impl Entries<'_> {
         for step in self.rights.steps(&entry.kind, &entry.name, text) {
             let lines = memchr::memchr_iter(b'\n', &text[..step.at]).count() as u64;
             let line = if line == 0 { 0 } else { line + lines };
-            let done = if self.rights.is_limited() {
+            let done = if self.rights.is_guarded() {
                 self.attempt(entry, &step).await
             } else {
                 self.permitted(entry, &step).await
@@ -49,8 +49,14 @@ impl Entries<'_> {
 
     /// As a role that may be refused it.
     async fn attempt(&mut self, entry: &Listed, step: &Step) -> Result<()> {
+        let names_roles = matches!(entry.kind.as_slice(), b"POLICY" | b"USER MAPPING");
         match step.part {
             Part::Tablespace | Part::Setting => self.execute(&step.text).await,
+            Part::Owner | Part::Definition
+                if names_roles && self.rights.needs_no_roles() && !self.rights.is_limited() =>
+            {
+                self.permitted(entry, step).await
+            }
             Part::Owner => self.give(entry, &step.text).await,
             Part::Definition if matches!(entry.kind.as_slice(), b"ACL" | b"DEFAULT ACL") => {
                 self.grant(entry, &step.text).await
@@ -66,7 +72,13 @@ impl Entries<'_> {
             return self.try_to(entry, text, text).await;
         }
         let reason = self.rights.cannot_give(&owner);
-        self.leave_out(entry, format!("owner of {}", described(entry)), text, reason, true);
+        self.leave_out(
+            entry,
+            format!("owner of {}", described(entry)),
+            text,
+            reason,
+            true,
+        );
         Ok(())
     }
 
@@ -78,7 +90,12 @@ impl Entries<'_> {
             let statement = &text[place];
             is_open |= statement.starts_with(b"SET SESSION AUTHORIZATION ");
             is_open &= statement != b"RESET SESSION AUTHORIZATION";
-            for (text, part) in [(&mut group, &as_role(statement)[..]), (&mut said, statement)] {
+            let executed = if self.rights.is_limited() {
+                as_role(statement)
+            } else {
+                statement.to_vec()
+            };
+            for (text, part) in [(&mut group, &executed[..]), (&mut said, statement)] {
                 text.extend_from_slice(part);
                 text.extend_from_slice(b";\n");
             }
@@ -102,10 +119,13 @@ impl Entries<'_> {
         }
         let is_owner = wording::owner_of(text).is_some();
         let subject = if is_owner { Subject::OfRoles } else { subject };
-        let lacks_objects = self.rights.left_out().lacks_objects();
-        let Some(reason) = refusal::reason(&error, subject, lacks_objects) else {
+        let Some(reason) = self.rights.reason(&error, subject) else {
             // A rehearsal has neither rows nor commits, which some statements need.
-            return if self.is_rehearsal { Ok(()) } else { Err(error) };
+            return if self.is_rehearsal {
+                Ok(())
+            } else {
+                Err(error)
+            };
         };
         if let Some(without) = wording::without_leakproof(text) {
             if self.guarded(entry, &without).await.is_ok() {
@@ -120,7 +140,13 @@ impl Entries<'_> {
                 b"ACL" | b"DEFAULT ACL" | b"COMMENT" | b"SECURITY LABEL" | b"SEQUENCE SET"
             );
         let of = if is_owner { "owner of " } else { "" };
-        self.leave_out(entry, format!("{of}{}", described(entry)), said, reason, is_leaf);
+        self.leave_out(
+            entry,
+            format!("{of}{}", described(entry)),
+            said,
+            reason,
+            is_leaf,
+        );
         Ok(())
     }
 
@@ -128,7 +154,7 @@ impl Entries<'_> {
     async fn guarded(&mut self, entry: &Listed, text: &[u8]) -> Result<()> {
         if !self.is_rehearsal {
             return match entry.kind.as_slice() {
-                b"FK CONSTRAINT" => self.foreign_key(entry, text).await,
+                b"FK CONSTRAINT" if self.rights.is_limited() => self.foreign_key(entry, text).await,
                 _ => self.execute_entry(entry, text).await,
             };
         }
@@ -144,7 +170,10 @@ impl Entries<'_> {
     async fn foreign_key(&mut self, entry: &Listed, text: &[u8]) -> Result<()> {
         const NOT_VALID: &[u8] = b" NOT VALID";
         let statement = text.trim_ascii();
-        let statement = statement.strip_suffix(b";").unwrap_or(statement).trim_ascii_end();
+        let statement = statement
+            .strip_suffix(b";")
+            .unwrap_or(statement)
+            .trim_ascii_end();
         let was_valid = !statement.ends_with(NOT_VALID);
         // Of a partitioned table it cannot be (before 18).
         let can_wait = was_valid && statement.starts_with(b"ALTER TABLE ONLY ");
@@ -158,7 +187,8 @@ impl Entries<'_> {
         match self.execute(statement).await {
             Err(error) if can_wait && refusal::is_orphan(&error) => {
                 self.execute(&later).await?;
-                self.rights.note(format!("{}, which is NOT VALID: {error}", described(entry)));
+                self.rights
+                    .note(format!("{}, which is NOT VALID: {error}", described(entry)));
                 Ok(())
             }
             done => done,
@@ -187,6 +217,8 @@ impl Entries<'_> {
             reason,
             is_leaf,
             is_table: !is_leaf && entry.kind == b"TABLE",
+            is_part: false,
+            is_drop: false,
         });
     }
 }

@@ -61,6 +61,32 @@ pub async fn load<'a>(
     Ok(())
 }
 
+/// Shows each definition to `visit`.
+pub async fn survey(loading: &Loading<'_>, visit: &mut dyn FnMut(&Listed, &[u8])) -> Result<()> {
+    let (input, _) = open(loading)?;
+    let mut input = Ahead::start(input);
+    let file = loading.file(&loading.base.metadata.dump);
+    let unreadable = loading.unreadable(&file);
+    for entry in toc(loading)?.unwrap_or_default() {
+        // Of rows nothing is kept.
+        while input.offset() < entry.offset {
+            let chunk = (entry.offset - input.offset()).min(1 << 20);
+            if input.take(chunk).await.map_err(&unreadable)?.is_empty() {
+                return Ok(());
+            }
+        }
+        let mut text = Vec::new();
+        while !entry.is_data && memchr::memchr_iter(b'\n', &text).count() < entry.lines as usize {
+            match input.line().await.map_err(&unreadable)? {
+                Some(line) => text.extend(line),
+                None => break,
+            }
+        }
+        visit(&entry, &text);
+    }
+    Ok(())
+}
+
 /// The file, uncompressed, and how much of it was read.
 fn open(loading: &Loading<'_>) -> Result<(Box<dyn Read + Send>, Count)> {
     let file = loading.file(&loading.base.metadata.dump);
@@ -141,7 +167,9 @@ impl Reader<'_, '_> {
         let session = self.entries.session();
         let line = entry.line + HEAD_LINES;
         if entry.kind == b"BLOBS" && self.entries.is_rehearsal {
-            return large_objects::skip(&mut self.input).await.map_err(&unreadable);
+            return large_objects::skip(&mut self.input)
+                .await
+                .map_err(&unreadable);
         }
         if entry.kind == b"BLOBS" {
             let done = large_objects::execute(session, &mut self.input, unreadable).await;

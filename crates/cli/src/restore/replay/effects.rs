@@ -60,12 +60,18 @@ impl Replay<'_> {
             self.after_limited(text, false, was_stilled, None).await?;
             return self.after_change(text, false, was_set_back).await;
         }
-        if rights.needs_no_roles() && matches!(effect.class.as_str(), "policy" | "user mapping") {
+        let names_roles = matches!(
+            effect.class.as_str(),
+            "policy" | "user mapping" | "database"
+        );
+        if names_roles && rights.needs_no_roles() && !rights.is_limited() {
             rights.make_roles(self.session, block.statement).await?;
         }
         let is_own = effect.verb == "owner" && OF_SUPERUSERS.contains(&effect.class.as_str());
-        let changed = if rights.is_limited() {
-            self.change_if_permitted(line, &About::effect(effect), &change).await
+        let is_attempted = rights.is_limited() || rights.is_guarded() && !is_own;
+        let changed = if is_attempted {
+            self.change_if_permitted(line, &About::effect(effect), &change)
+                .await
         } else if self.lenient.is_some() {
             let what = name_of(effect);
             self.change_leniently(line, &what, &block, is_own).await
@@ -119,8 +125,9 @@ impl Replay<'_> {
         }
         self.before_change(text).await?;
         let was_stilled = self.before_limited(text, true).await?;
-        let changed = if rights.is_limited() {
-            self.change_if_permitted(line, &About::command(command), &change).await
+        let changed = if rights.is_guarded() {
+            self.change_if_permitted(line, &About::command(command), &change)
+                .await
         } else if self.lenient.is_some() {
             self.change_leniently(line, command, &block, false).await
         } else {

@@ -92,7 +92,9 @@ impl Replay<'_> {
         noted: Option<Noted>,
     ) -> Result<()> {
         if let Some(still) = &mut self.still {
-            still.after(self.session, text, is_typed, was_set_back).await?;
+            still
+                .after(self.session, text, is_typed, was_set_back)
+                .await?;
         }
         let may_make = is_typed || super::effects::mentions(text, &["foreign key", "partition"]);
         if let Some(keys) = self.keys.as_mut().filter(|_| may_make) {
@@ -135,7 +137,10 @@ impl Replay<'_> {
         if self.rights.is_unlimited() {
             return Ok(false);
         }
-        if !ABOUT_LARGE_OBJECTS.iter().any(|start| text.starts_with(start)) {
+        if !ABOUT_LARGE_OBJECTS
+            .iter()
+            .any(|start| text.starts_with(start))
+        {
             return self.has_no_table(text).await;
         }
         let rights = std::rc::Rc::clone(&self.rights);
@@ -145,14 +150,15 @@ impl Replay<'_> {
         self.settle().await?;
         if said.starts_with(b"SET LOCAL ROLE ") {
             let named = wording::roles_in(&said).pop();
-            let is_possible = named.is_none_or(|(name, _)| name == b"none" || rights.may_give_to(&name));
+            let is_possible =
+                named.is_none_or(|(name, _)| name == b"none" || rights.may_give_to(&name));
             if is_possible {
                 self.session.statement(&said).await?;
             }
             return Ok(true);
         }
         let statement = said.strip_suffix(b";").unwrap_or(&said);
-        if !rights.is_limited() {
+        if !rights.is_guarded() {
             self.session.statement(statement).await?;
             return Ok(true);
         }
@@ -170,8 +176,13 @@ impl Replay<'_> {
         if let Some(list) = text.strip_prefix(b"TRUNCATE ") {
             return self.truncate_those_there(list).await;
         }
-        let starts: [&[u8]; 5] =
-            [b"INSERT INTO ", b"UPDATE ONLY ", b"UPDATE ", b"DELETE FROM ONLY ", b"DELETE FROM "];
+        let starts: [&[u8]; 5] = [
+            b"INSERT INTO ",
+            b"UPDATE ONLY ",
+            b"UPDATE ",
+            b"DELETE FROM ONLY ",
+            b"DELETE FROM ",
+        ];
         let rest = starts.iter().find_map(|start| text.strip_prefix(*start));
         let Some(name) = rest.and_then(|rest| rest.get(..shape::find_outside(rest, b" ")?)) else {
             return Ok(false);
@@ -200,7 +211,10 @@ impl Replay<'_> {
             let end = shape::find_outside(rest, b", ");
             let item = &rest[..end.unwrap_or(rest.len())];
             rest = end.map_or(&[], |end| &rest[end + 2..]);
-            if self.is_missing(item.strip_prefix(b"ONLY ").unwrap_or(item)).await? {
+            if self
+                .is_missing(item.strip_prefix(b"ONLY ").unwrap_or(item))
+                .await?
+            {
                 is_one_missing = true;
             } else {
                 there.push(item);

@@ -52,13 +52,21 @@ impl About {
         let end = statement.len().min(60);
         About {
             // Its owner and privileges; a label's provider may be missing.
-            verb: if statement.starts_with(b"SECURITY LABEL ") { "label" } else { "grant" }.to_owned(),
+            verb: if statement.starts_with(b"SECURITY LABEL ") {
+                "label"
+            } else {
+                "grant"
+            }
+            .to_owned(),
             ..About::command(&shown(&statement[..end]))
         }
     }
 
     fn piece(&self, change: &Change<'_>, reason: String, is_leaf: bool) -> Piece {
-        let is_verb = matches!(self.verb.as_str(), "owner" | "grant" | "revoke" | "comment" | "label");
+        let is_verb = matches!(
+            self.verb.as_str(),
+            "owner" | "grant" | "revoke" | "comment" | "label"
+        );
         let is_leaf = is_leaf || is_verb || self.class == "default privileges";
         Piece {
             what: self.what.clone(),
@@ -68,6 +76,11 @@ impl About {
             reason,
             is_leaf,
             is_table: self.class == "table" && self.verb == "create",
+            is_part: matches!(
+                self.class.as_str(),
+                "trigger" | "rule" | "policy" | "constraint" | "index" | "user mapping"
+            ),
+            is_drop: false,
         }
     }
 }
@@ -82,8 +95,16 @@ pub(super) async fn attempt(
     is_rehearsal: bool,
 ) -> Result<()> {
     let is_dropped = about.verb == "drop";
-    if let Some(key) = about.key.filter(|key| is_dropped && rights.left_out().has(*key)) {
-        rights.left_out().forget(key);
+    if let Some(key) = about
+        .key
+        .filter(|key| is_dropped && rights.left_out().has(*key))
+    {
+        let dropped = Piece {
+            is_drop: true,
+            key: Some(key),
+            ..about.piece(change, "it was left out".to_owned(), true)
+        };
+        rights.left_out().add(dropped);
         return Ok(());
     }
     if let Some(reason) = foreseen(rights, about, change) {
@@ -108,8 +129,7 @@ pub(super) async fn attempt(
     if refusal::is_there(&error, subject) {
         return Ok(());
     }
-    let lacks_objects = rights.left_out().lacks_objects();
-    let Some(reason) = refusal::reason(&error, subject, lacks_objects) else {
+    let Some(reason) = rights.reason(&error, subject) else {
         return if is_rehearsal { Ok(()) } else { Err(error) };
     };
     if let Some(without) = wording::without_leakproof(&change.statement) {

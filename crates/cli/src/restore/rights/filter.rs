@@ -53,7 +53,8 @@ impl Rights {
     pub fn skips_entry(&self, kind: &[u8], name: &[u8]) -> bool {
         let wanted = &self.wanted;
         let is_about = |what: &str| {
-            let of_kind = kind == what.as_bytes() || kind.starts_with(format!("{what} ").as_bytes());
+            let of_kind =
+                kind == what.as_bytes() || kind.starts_with(format!("{what} ").as_bytes());
             let is_said_of = matches!(kind, b"COMMENT" | b"SECURITY LABEL");
             of_kind || is_said_of && name.starts_with(format!("{what} ").as_bytes())
         };
@@ -259,14 +260,34 @@ mod tests {
         let set = "SET default_tablespace = \"x y\";";
         let none = "SET default_tablespace = '';";
         assert_eq!(
-            left_of(&rights, "TABLE", "t", &format!("CREATE TABLE t ();\n\nALTER TABLE t OWNER TO b;\n\n{set}\n")),
+            left_of(
+                &rights,
+                "TABLE",
+                "t",
+                &format!("CREATE TABLE t ();\n\nALTER TABLE t OWNER TO b;\n\n{set}\n")
+            ),
             ["CREATE TABLE t ();", none]
         );
-        assert_eq!(left_of(&rights, "COMMENT", "TABLE t", &format!("COMMENT ON TABLE t IS 'x';\n{set}")), [none]);
-        for (kind, name) in [("PUBLICATION TABLE", "p t"), ("PUBLICATION TABLES IN SCHEMA", "p s"), ("SECURITY LABEL", "PUBLICATION p")] {
+        assert_eq!(
+            left_of(
+                &rights,
+                "COMMENT",
+                "TABLE t",
+                &format!("COMMENT ON TABLE t IS 'x';\n{set}")
+            ),
+            [none]
+        );
+        for (kind, name) in [
+            ("PUBLICATION TABLE", "p t"),
+            ("PUBLICATION TABLES IN SCHEMA", "p s"),
+            ("SECURITY LABEL", "PUBLICATION p"),
+        ] {
             assert_eq!(left_of(&rights, kind, name, "X;"), [""; 0], "{kind}");
         }
-        assert_eq!(left_of(&rights, "ACL", "TABLE t", "GRANT a ON t TO b;"), ["GRANT a ON t TO b;"]);
+        assert_eq!(
+            left_of(&rights, "ACL", "TABLE t", "GRANT a ON t TO b;"),
+            ["GRANT a ON t TO b;"]
+        );
     }
 
     #[test]
@@ -282,14 +303,19 @@ mod tests {
         };
         let change = rights.typed("CREATE EXTENSION", &block).unwrap();
         assert_eq!(&change.before[..], b"SET LOCAL search_path = x;");
-        assert!(rights.typed("ALTER TABLE", &DdlBlock::alone(b"ALTER TABLE t OWNER TO x")).is_none());
+        assert!(rights
+            .typed("ALTER TABLE", &DdlBlock::alone(b"ALTER TABLE t OWNER TO x"))
+            .is_none());
         assert_eq!(rights.line(b"ALTER LARGE OBJECT 1 OWNER TO b;"), None);
         assert!(rights.line(b"SELECT pg_catalog.lo_create(1);").is_some());
     }
 
     #[test]
     fn a_session_of_another_role_becomes_that_role() {
-        assert_eq!(as_role(b"SET SESSION AUTHORIZATION \"a b\""), b"SET ROLE \"a b\"");
+        assert_eq!(
+            as_role(b"SET SESSION AUTHORIZATION \"a b\""),
+            b"SET ROLE \"a b\""
+        );
         assert_eq!(as_role(b"RESET SESSION AUTHORIZATION"), b"SET ROLE NONE");
         assert_eq!(as_role(b"GRANT a ON b TO c"), b"GRANT a ON b TO c");
     }

@@ -26,6 +26,18 @@ pub struct Piece {
     pub is_leaf: bool,
     /// A table: its rows are missing, too.
     pub is_table: bool,
+    /// It goes with the object that it needs: a trigger with its table.
+    pub is_part: bool,
+    /// It drops the object, which is only worth a word if something that is left needs it.
+    pub is_drop: bool,
+}
+
+impl Piece {
+    /// An owner or privileges, of which there may be many for one reason.
+    fn is_of_roles(&self) -> bool {
+        let starts = ["owner ", "ACL ", "DEFAULT ACL ", "grant ", "revoke "];
+        starts.iter().any(|start| self.what.starts_with(start))
+    }
 }
 
 /// All of them, in the order of the source.
@@ -64,16 +76,49 @@ impl LeftOut {
         of_it.any(|piece| !piece.is_leaf)
     }
 
-    /// The source has dropped it, or has replaced it by something that could be made: nothing of it is left out any more,
-    /// nor of what needed it.
+    /// What the source has dropped is not left out, unless something that is needs it until then.
+    pub fn settle(&mut self) {
+        loop {
+            let dropped = self.pieces.iter().filter(|piece| piece.is_drop);
+            let unneeded = dropped
+                .filter_map(|piece| piece.key)
+                .find(|key| !self.is_needed(*key));
+            match unneeded {
+                Some(key) => self.forget(key),
+                None => return,
+            }
+        }
+    }
+
+    fn is_needed(&self, key: Key) -> bool {
+        let needs = |piece: &&Piece| piece.key != Some(key) && piece.needs.contains(&key);
+        self.pieces
+            .iter()
+            .filter(needs)
+            .any(|piece| !self.goes_with(piece, key))
+    }
+
+    /// Whether something that needs an object is dropped with it: its part, or, as the functions of a base type, what it
+    /// needs itself.
+    fn goes_with(&self, piece: &Piece, key: Key) -> bool {
+        let is_needed_by = |other: &Piece| {
+            other.key == Some(key) && piece.key.is_some_and(|key| other.needs.contains(&key))
+        };
+        piece.is_part || self.pieces.iter().any(is_needed_by)
+    }
+
+    /// Nothing of an object is left out any more, nor of what goes with it.
     pub fn forget(&mut self, key: Key) {
         let mut gone = vec![key];
         while let Some(key) = gone.pop() {
-            let (of_it, kept): (Vec<Piece>, Vec<Piece>) = std::mem::take(&mut self.pieces)
-                .into_iter()
-                .partition(|piece| piece.key == Some(key) || piece.needs.contains(&key));
+            let is_of_it = |piece: &Piece| {
+                piece.key == Some(key) || piece.needs.contains(&key) && self.goes_with(piece, key)
+            };
+            let (of_it, kept): (Vec<Piece>, Vec<Piece>) =
+                self.pieces.iter().cloned().partition(is_of_it);
             self.pieces = kept;
-            gone.extend(of_it.into_iter().filter_map(|piece| piece.key).filter(|other| *other != key));
+            let keys = of_it.into_iter().filter_map(|piece| piece.key);
+            gone.extend(keys.filter(|other| *other != key));
         }
     }
 
@@ -82,7 +127,7 @@ impl LeftOut {
         let mut found: Vec<(String, &str, usize)> = Vec::new();
         for piece in &self.pieces {
             let alike = |(_, reason, _): &&mut (String, &str, usize)| {
-                piece.is_leaf && *reason == piece.reason
+                piece.is_of_roles() && *reason == piece.reason
             };
             match found.iter_mut().find(alike) {
                 Some((_, _, count)) => *count += 1,
@@ -105,14 +150,20 @@ impl LeftOut {
             "\"{}\" exists, and what the role may not make is to be written there",
             path.display()
         );
-        Err(Error::failed(message, "Move it away, or name another file with --left-out."))
+        Err(Error::failed(
+            message,
+            "Move it away, or name another file with --left-out.",
+        ))
     }
 
     /// Writes the file, readable by its owner only.
     pub fn write(&self, path: &Path, encoding: &str) -> Result<()> {
         let failed = |error: std::io::Error| {
             let message = format!("could not write \"{}\": {error}", path.display());
-            Error::failed(message, "What it was to contain: the objects that are listed as left out.")
+            Error::failed(
+                message,
+                "What it was to contain: the objects that are listed as left out.",
+            )
         };
         let mut options = OpenOptions::new();
         let file = options.write(true).create_new(true).mode(0o600).open(path);
@@ -140,7 +191,9 @@ impl LeftOut {
             }
             text.push(b'\n');
             if piece.is_table {
-                text.extend_from_slice(b"-- Its rows are not here: a restore by a superuser has them.\n");
+                text.extend_from_slice(
+                    b"-- Its rows are not here: a restore by a superuser has them.\n",
+                );
             }
         }
         text
@@ -161,17 +214,33 @@ mod tests {
             reason: "must be superuser".into(),
             is_leaf: false,
             is_table: false,
+            is_part: false,
+            is_drop: false,
+        }
+    }
+
+    fn drop(oid: u32) -> Piece {
+        Piece {
+            is_drop: true,
+            ..piece(oid, &[], "drop")
         }
     }
 
     #[test]
-    fn what_the_source_drops_is_not_listed_nor_what_needed_it() {
+    fn what_the_source_drops_is_not_listed_unless_something_needs_it() {
         let mut all = LeftOut::default();
         all.add(piece(1, &[], "TYPE a"));
-        all.add(piece(2, &[(1247, 1)], "FUNCTION f"));
-        all.add(piece(3, &[(1247, 2)], "OPERATOR o"));
+        all.add(piece(2, &[(1247, 1)], "TABLE t"));
+        all.add(Piece {
+            is_part: true,
+            ..piece(3, &[(1247, 2)], "TRIGGER o")
+        });
         all.add(piece(4, &[], "TYPE b"));
-        all.forget((1247, 1));
+        all.add(drop(1));
+        all.settle();
+        assert_eq!(all.pieces.len(), 5, "a column of that type was dropped");
+        all.add(drop(2));
+        all.settle();
         assert_eq!(all.lines(), ["TYPE b: must be superuser"]);
         assert!(all.has((1247, 4)) && !all.has((1247, 3)));
     }
@@ -209,7 +278,10 @@ mod tests {
         LeftOut::ensure_writable(&path).unwrap();
         all.write(&path, "UTF8").unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
-        assert!(text.contains("-- a?\\! id: must be superuser\nCREATE x;\n"), "{text}");
+        assert!(
+            text.contains("-- a?\\! id: must be superuser\nCREATE x;\n"),
+            "{text}"
+        );
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert!(all.write(&path, "UTF8").is_err());

@@ -45,7 +45,12 @@ pub struct Options {
     ///
     /// It is written only if there is something to write; a file that exists is never overwritten. (Default: left-out.sql
     /// in the current directory.)
-    #[arg(long, value_name = "FILE", default_value = "left-out.sql", hide_default_value = true)]
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "left-out.sql",
+        hide_default_value = true
+    )]
     pub left_out: std::path::PathBuf,
 }
 

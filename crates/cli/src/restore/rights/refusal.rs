@@ -8,8 +8,8 @@ const REFUSED: &str = "42501";
 const IS_THERE: [&str; 2] = ["42P06", "42710"];
 /// It names what is not there. (As restore.sh judges in a drill.)
 const MISSING: [&str; 14] = [
-    "42P01", "42883", "42704", "3F000", "42703", "42804", "42809", "42P07", "42723", "42P16", "42P17",
-    "55000", "42P13", "P0002",
+    "42P01", "42883", "42704", "3F000", "42703", "42804", "42809", "42P07", "42723", "42P16",
+    "42P17", "55000", "42P13", "P0002",
 ];
 
 /// What is executed.
@@ -66,6 +66,21 @@ pub fn reason(error: &Error, subject: Subject, lacks_objects: bool) -> Option<St
     };
     let is_dependent = lacks_objects && MISSING.contains(&code);
     (is_refused || is_dependent).then(|| said.message().to_owned())
+}
+
+/// What another major version does not know: settings, columns and functions of its catalogs, syntax.
+const UNKNOWN: [&str; 8] = [
+    "42601", "42704", "42703", "42883", "42P01", "22023", "0A000", "42P17",
+];
+
+/// The reason in words, if a server of another version does not know something.
+pub fn unknown(error: &Error) -> Option<String> {
+    let Error::Server(server) = error else {
+        return None;
+    };
+    let said = server.as_db_error()?;
+    let is_it = UNKNOWN.contains(&said.code().code());
+    is_it.then(|| said.message().to_owned())
 }
 
 /// Whether somebody has made the extension, or its schema, for the role.

@@ -74,7 +74,11 @@ impl Still {
         for row in session.client.query_typed(&query, &[]).await? {
             let (kind, id): (String, u32) = (row.get(0), row.get(1));
             let stilled = stilled(&row);
-            let word: &[u8] = if kind == "force" { b"NO FORCE ROW LEVEL SECURITY" } else { b"DISABLE" };
+            let word: &[u8] = if kind == "force" {
+                b"NO FORCE ROW LEVEL SECURITY"
+            } else {
+                b"DISABLE"
+            };
             session.statement(&stilled.with(word)).await?;
             self.was.insert((kind, id), stilled);
         }
@@ -89,8 +93,14 @@ impl Still {
         let is_named = |one: &&Stilled| {
             is_typed || one.kind == "event" || memmem::find(text, &one.table).is_some()
         };
-        let roots: Vec<u32> = self.was.values().filter(is_named).map(|one| one.root).collect();
-        self.set_back(session, |one| roots.contains(&one.root)).await
+        let roots: Vec<u32> = self
+            .was
+            .values()
+            .filter(is_named)
+            .map(|one| one.root)
+            .collect();
+        self.set_back(session, |one| roots.contains(&one.root))
+            .await
     }
 
     /// After it: what it has made, and what was set back for it.
@@ -109,7 +119,8 @@ impl Still {
 
     /// At the end. Row security comes last: materialized views are filled before.
     pub async fn end(&mut self, session: &Session, is_last: bool) -> Result<()> {
-        self.set_back(session, |one| is_last || one.kind != "force").await?;
+        self.set_back(session, |one| is_last || one.kind != "force")
+            .await?;
         Ok(())
     }
 
@@ -160,7 +171,9 @@ fn silent() -> String {
 
 fn may_depend(text: &[u8]) -> bool {
     let lower = text.to_ascii_lowercase();
-    WORDS.iter().any(|word| memmem::find(&lower, word.as_bytes()).is_some())
+    WORDS
+        .iter()
+        .any(|word| memmem::find(&lower, word.as_bytes()).is_some())
 }
 
 fn stilled(row: &Row) -> Stilled {

@@ -59,7 +59,9 @@ impl Token {
     /// What a string constant says; `None` for anything else, as NULL.
     pub fn constant(&self, text: &[u8]) -> Option<Vec<u8>> {
         let written = &text[self.place.clone()];
-        let has_escapes = written.first().is_some_and(|byte| byte.eq_ignore_ascii_case(&b'E'));
+        let has_escapes = written
+            .first()
+            .is_some_and(|byte| byte.eq_ignore_ascii_case(&b'E'));
         let inner = written.get(1 + usize::from(has_escapes)..written.len() - 1);
         let inner = inner.filter(|_| self.kind == Kind::Text && written.ends_with(b"'"))?;
         let mut value = Vec::with_capacity(inner.len());
@@ -194,8 +196,20 @@ mod tests {
     #[test]
     fn what_is_quoted_is_one_token() {
         assert_eq!(
-            words("GRANT a ON \"T;\"\" TO x\" -- TO y\nTO /* /* z */ ; */ 'it''s' E'\\'' $x$ $$ $x$;"),
-            ["GRANT", "a", "ON", "\"T;\"\" TO x\"", "TO", "'it''s'", "E'\\''", "$x$ $$ $x$", ";"]
+            words(
+                "GRANT a ON \"T;\"\" TO x\" -- TO y\nTO /* /* z */ ; */ 'it''s' E'\\'' $x$ $$ $x$;"
+            ),
+            [
+                "GRANT",
+                "a",
+                "ON",
+                "\"T;\"\" TO x\"",
+                "TO",
+                "'it''s'",
+                "E'\\''",
+                "$x$ $$ $x$",
+                ";"
+            ]
         );
         assert_eq!(words("a$b$c ne'x'"), ["a$b$c", "ne", "'x'"]);
         for torn in ["'a", "\"a\"\"", "$a$ $b$", "/* /* */"] {
@@ -206,8 +220,15 @@ mod tests {
     #[test]
     fn a_name_is_as_the_server_reads_it() {
         let text = b"Bob \"B\"\"ob\" 'x'";
-        let names: Vec<_> = tokens(text).unwrap().iter().map(|it| it.name(text)).collect();
-        assert_eq!(names, [Some(b"bob".to_vec()), Some(b"B\"ob".to_vec()), None]);
+        let names: Vec<_> = tokens(text)
+            .unwrap()
+            .iter()
+            .map(|it| it.name(text))
+            .collect();
+        assert_eq!(
+            names,
+            [Some(b"bob".to_vec()), Some(b"B\"ob".to_vec()), None]
+        );
     }
 
     #[test]

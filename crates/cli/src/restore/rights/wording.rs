@@ -19,58 +19,69 @@ pub enum Part {
     Setting,
 }
 
-/// The parts of an entry's text, in their order. What pg_restore adds behind the definition is found from the end on
-/// (_printTocEntry of pg_backup_archiver.c): a body keeps its semicolons, since it never ends in such a statement.
+/// The parts of an entry's text, in their order. What pg_restore adds is found at both ends (_printTocEntry of
+/// pg_backup_archiver.c): a body keeps its semicolons, since it neither begins nor ends with such a statement.
 pub fn parts(text: &[u8]) -> Vec<(Part, Range<usize>)> {
-    let whole = || vec![(Part::Definition, 0..text.len())];
     let Some(tokens) = tokens(text) else {
-        return whole();
+        return vec![(Part::Definition, 0..text.len())];
     };
-    let mut behind = Vec::new();
-    let mut end = tokens.len();
-    while let Some(statement) = last_statement(&tokens[..end]) {
-        let words = &tokens[statement.clone()];
+    let place = |words: &[Token]| words[0].place.start..words[words.len() - 1].place.end;
+    let (mut before, mut behind) = (Vec::new(), Vec::new());
+    let (mut first, mut end) = (0, tokens.len());
+    while let Some(words) = last_statement(&tokens[..end]) {
         let Some(part) = part_of(text, words) else {
             break;
         };
-        let place = words[0].place.start..words[words.len() - 1].place.end;
-        behind.push((part, place));
-        end = statement.start;
+        behind.push((part, place(words)));
+        end -= words.len();
     }
-    let definition = 0..behind.last().map_or(text.len(), |(_, place)| place.start);
-    let mut parts = Vec::new();
+    while let Some(length) = tokens[first..end].iter().position(is_end) {
+        let words = &tokens[first..=first + length];
+        match part_of(text, words) {
+            Some(part @ (Part::Tablespace | Part::Setting)) => before.push((part, place(words))),
+            _ => break,
+        }
+        first += length + 1;
+    }
+    let start = before.last().map_or(0, |(_, place)| place.end);
+    let definition = start..behind.last().map_or(text.len(), |(_, place)| place.start);
     if !text[definition.clone()].trim_ascii().is_empty() {
-        parts.push((Part::Definition, definition));
+        before.push((Part::Definition, definition));
     }
-    parts.extend(behind.into_iter().rev());
-    parts
+    before.extend(behind.into_iter().rev());
+    before
 }
 
-/// The tokens of the last statement, with its semicolon.
-fn last_statement(tokens: &[Token]) -> Option<Range<usize>> {
-    let is_end = |token: &Token| token.is_mark(b';') && token.depth == 0;
+fn is_end(token: &Token) -> bool {
+    token.is_mark(b';') && token.depth == 0
+}
+
+/// The last statement, with its semicolon if it has one.
+fn last_statement(tokens: &[Token]) -> Option<&[Token]> {
     let (last, before) = tokens.split_last()?;
-    if !is_end(last) || before.is_empty() {
-        return None;
-    }
+    let before = if is_end(last) { before } else { tokens };
     let start = before.iter().rposition(is_end).map_or(0, |at| at + 1);
-    (start < before.len()).then_some(start..tokens.len())
+    (start < before.len()).then_some(&tokens[start..])
 }
 
 fn part_of(text: &[u8], words: &[Token]) -> Option<Part> {
+    let words = match words.split_last() {
+        Some((last, words)) if is_end(last) => words,
+        _ => words,
+    };
     let is = |at: usize, word: &str| words.get(at).is_some_and(|token| token.is(text, word));
-    let is_setting = is(0, "SET") && words.len() == 5 && words[2].is_mark(b'=');
+    let is_setting = is(0, "SET") && words.len() == 4 && words[2].is_mark(b'=');
     if is_setting && is(1, "default_tablespace") {
         return Some(Part::Tablespace);
     }
     let count = words.len();
-    let is_method = count > 5 && is(count - 5, "SET") && is(count - 4, "ACCESS");
+    let is_method = count > 4 && is(count - 4, "SET") && is(count - 3, "ACCESS");
     if is_setting && is(1, "default_table_access_method")
-        || is(0, "ALTER") && is(1, "TABLE") && is_method && is(count - 3, "METHOD")
+        || is(0, "ALTER") && is(1, "TABLE") && is_method && is(count - 2, "METHOD")
     {
         return Some(Part::Setting);
     }
-    let is_owner = count > 5 && is(0, "ALTER") && is(count - 4, "OWNER") && is(count - 3, "TO");
+    let is_owner = count > 4 && is(0, "ALTER") && is(count - 3, "OWNER") && is(count - 2, "TO");
     is_owner.then_some(Part::Owner)
 }
 
@@ -120,6 +131,13 @@ pub fn roles_in(text: &[u8]) -> Vec<(Vec<u8>, Range<usize>)> {
     found
 }
 
+/// The names of those roles, and of those in an effect on the database itself.
+pub fn roles_named(text: &[u8]) -> Vec<Vec<u8>> {
+    let inner = of_database(text).map(|(_, inner)| inner);
+    let names = roles_in(inner.as_deref().unwrap_or(text));
+    names.into_iter().map(|(name, _)| name).collect()
+}
+
 /// Which tokens of a statement are names of roles.
 fn roles_at(text: &[u8], words: &[Token]) -> Vec<usize> {
     let is = |at: usize, word: &str| words.get(at).is_some_and(|token| token.is(text, word));
@@ -160,8 +178,8 @@ fn roles_at(text: &[u8], words: &[Token]) -> Vec<usize> {
 /// Those of GRANT and REVOKE; TO and FROM are reserved, so that no name is one of them without quotes.
 fn grantees(text: &[u8], words: &[Token], from: usize) -> Vec<usize> {
     let is = |at: usize, word: &str| words.get(at).is_some_and(|token| token.is(text, word));
-    let behind = (from..words.len())
-        .find(|at| words[*at].depth == 0 && (is(*at, "TO") || is(*at, "FROM")));
+    let behind =
+        (from..words.len()).find(|at| words[*at].depth == 0 && (is(*at, "TO") || is(*at, "FROM")));
     let Some(behind) = behind else {
         return Vec::new();
     };
@@ -266,7 +284,9 @@ pub fn without_tablespace(
 /// The text without the key word LEAKPROOF, if it has one outside of its body.
 pub fn without_leakproof(text: &[u8]) -> Option<Vec<u8>> {
     let tokens = tokens(text)?;
-    let at = tokens.iter().position(|token| token.depth == 0 && token.is(text, "LEAKPROOF"))?;
+    let at = tokens
+        .iter()
+        .position(|token| token.depth == 0 && token.is(text, "LEAKPROOF"))?;
     let is_create = tokens[0].is(text, "CREATE");
     let place = tokens[at].place.clone();
     is_create.then(|| [&text[..place.start], &text[place.end..]].concat())
@@ -288,7 +308,8 @@ mod tests {
 
     fn shown(text: &str) -> Vec<(Part, &str)> {
         let all = parts(text.as_bytes()).into_iter();
-        all.map(|(part, place)| (part, text[place].trim())).collect()
+        all.map(|(part, place)| (part, text[place].trim()))
+            .collect()
     }
 
     #[test]
@@ -296,21 +317,54 @@ mod tests {
         use Part::{Definition, Owner, Setting, Tablespace};
         let body = "CREATE FUNCTION public.f() RETURNS int LANGUAGE sql AS $$ SELECT 1; ALTER TABLE t OWNER TO x; $$;";
         let atomic = "CREATE FUNCTION public.f() RETURNS int\n    BEGIN ATOMIC\n SELECT 1;\n SELECT 2;\nEND;";
-        for definition in [body, atomic, "COMMENT ON TABLE t IS 'x; ALTER TABLE t OWNER TO y;\n';"] {
+        for definition in [
+            body,
+            atomic,
+            "COMMENT ON TABLE t IS 'x; ALTER TABLE t OWNER TO y;\n';",
+        ] {
             let owner = "ALTER FUNCTION public.f() OWNER TO \"a; OWNER TO b\";";
             let tablespace = "SET default_tablespace = \"x;\";";
             let method = "SET default_table_access_method = heap;";
             assert_eq!(shown(definition), [(Definition, definition)]);
             assert_eq!(
-                shown(&format!("{definition}\n\n\n{owner}\n\n{tablespace}\n\n{method}\n\n")),
-                [(Definition, definition), (Owner, owner), (Tablespace, tablespace), (Setting, method)]
+                shown(&format!("{tablespace}\n\n{method}\n\n{definition}\n")),
+                [
+                    (Tablespace, tablespace),
+                    (Setting, method),
+                    (Definition, definition)
+                ]
+            );
+            assert_eq!(
+                shown(&format!(
+                    "{definition}\n\n\n{owner}\n\n{tablespace}\n\n{method}\n\n"
+                )),
+                [
+                    (Definition, definition),
+                    (Owner, owner),
+                    (Tablespace, tablespace),
+                    (Setting, method)
+                ]
             );
         }
         let two = "ALTER LARGE OBJECT 1 OWNER TO a;";
-        assert_eq!(shown(&format!("SELECT lo_create('1');\n\n{two}\n{two}\n")).len(), 3);
+        assert_eq!(
+            shown(&format!("SELECT lo_create('1');\n\n{two}\n{two}\n")).len(),
+            3
+        );
         let of_partitions = "ALTER TABLE a.b SET ACCESS METHOD c;";
-        assert_eq!(shown(&format!("CREATE TABLE x ();\n{of_partitions}"))[1], (Setting, of_partitions));
-        assert_eq!(shown("SET default_tablespace = '';"), [(Tablespace, "SET default_tablespace = '';")]);
+        assert_eq!(
+            shown(&format!("CREATE TABLE x ();\n{of_partitions}"))[1],
+            (Setting, of_partitions)
+        );
+        assert_eq!(
+            shown("SET default_tablespace = '';"),
+            [(Tablespace, "SET default_tablespace = '';")]
+        );
+        // Behind rows it comes without the end.
+        assert_eq!(
+            shown("SET default_tablespace = \"a;\""),
+            [(Tablespace, "SET default_tablespace = \"a;\"")]
+        );
     }
 
     fn renamed(text: &str) -> String {
@@ -356,7 +410,10 @@ mod tests {
             out.map(|out| out.map(|out| String::from_utf8(out).unwrap()))
         };
         let kept = |text: &str| Some(Some(text.to_owned()));
-        assert_eq!(cut("CREATE TABLE a (b int) TABLESPACE \"t s\""), kept("CREATE TABLE a (b int)"));
+        assert_eq!(
+            cut("CREATE TABLE a (b int) TABLESPACE \"t s\""),
+            kept("CREATE TABLE a (b int)")
+        );
         assert_eq!(
             cut("CREATE INDEX i ON a (b) TABLESPACE \"t s\" WHERE (b > 1)"),
             kept("CREATE INDEX i ON a (b) WHERE (b > 1)")
@@ -378,16 +435,23 @@ mod tests {
 
     #[test]
     fn leakproof_is_no_part_of_a_body() {
-        let text = b"CREATE FUNCTION f() RETURNS int LANGUAGE sql LEAKPROOF AS $$ SELECT leakproof $$";
+        let text =
+            b"CREATE FUNCTION f() RETURNS int LANGUAGE sql LEAKPROOF AS $$ SELECT leakproof $$";
         let without = without_leakproof(text).unwrap();
-        assert_eq!(without, b"CREATE FUNCTION f() RETURNS int LANGUAGE sql  AS $$ SELECT leakproof $$");
+        assert_eq!(
+            without,
+            b"CREATE FUNCTION f() RETURNS int LANGUAGE sql  AS $$ SELECT leakproof $$"
+        );
         assert_eq!(without_leakproof(&without), None);
         assert!(replacing(text).starts_with(b"CREATE OR REPLACE FUNCTION f()"));
     }
 
     #[test]
     fn an_owner_is_named_by_its_own_statement_only() {
-        assert_eq!(owner_of(b"ALTER VIEW a.b OWNER TO \"x\";"), Some(b"x".to_vec()));
+        assert_eq!(
+            owner_of(b"ALTER VIEW a.b OWNER TO \"x\";"),
+            Some(b"x".to_vec())
+        );
         assert_eq!(owner_of(b"CREATE VIEW owner AS SELECT OWNER TO x"), None);
         assert_eq!(owner_of(b"ALTER TABLE a RENAME TO x"), None);
     }

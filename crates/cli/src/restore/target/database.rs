@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::quote::{ident, literal, shown};
 use crate::restore::rights::filter::as_role;
 use crate::restore::rights::left_out::Piece;
-use crate::restore::rights::refusal::{self, Subject};
+use crate::restore::rights::refusal::Subject;
 use crate::restore::rights::Rights;
 
 /// How [`DATABASE`] is written in database.sql: a variable of psql.
@@ -118,7 +118,12 @@ pub async fn apply(
         let reset = "SELECT pg_temp.incr_database_to_default()";
         let done = session.client.query_typed(reset, &[]).await;
         if let Err(error) = done.map_err(Error::from) {
-            give_up(rights, "properties of the database", reset.as_bytes(), error)?;
+            give_up(
+                rights,
+                "properties of the database",
+                reset.as_bytes(),
+                error,
+            )?;
         }
     }
     let name = name_of(session).await?;
@@ -131,6 +136,9 @@ pub async fn apply(
         } else {
             statement
         };
+        if rights.needs_no_roles() && !rights.is_limited() {
+            rights.make_roles(session, &statement).await?;
+        }
         if let Err(error) = session.statement(&statement).await {
             let said = shown(&statement[..statement.len().min(60)]);
             let done = give_up(rights, &said, &statement, error);
@@ -148,8 +156,7 @@ pub async fn apply(
 
 /// Of what a role that is no superuser may be refused, nothing stops a restore.
 fn give_up(rights: &Rights, what: &str, sql: &[u8], error: Error) -> Result<()> {
-    let reason = refusal::reason(&error, Subject::OfRoles, false);
-    let Some(reason) = reason.filter(|_| rights.is_limited()) else {
+    let Some(reason) = rights.reason(&error, Subject::OfRoles) else {
         return Err(error);
     };
     rights.left_out().add(Piece {
@@ -160,6 +167,8 @@ fn give_up(rights: &Rights, what: &str, sql: &[u8], error: Error) -> Result<()> 
         reason,
         is_leaf: true,
         is_table: false,
+        is_part: false,
+        is_drop: false,
     });
     Ok(())
 }

@@ -120,7 +120,14 @@ impl Found {
         let mut made = roles::make(session, &known, rights).await?;
         let unknown = sets::warnings_of(&known.globals);
         let with_globals = known.with_globals;
-        let sets = Sets::new(Arc::clone(storage), Arc::clone(plan), known, &made, doors, Rc::clone(rights));
+        let sets = Sets::new(
+            Arc::clone(storage),
+            Arc::clone(plan),
+            known,
+            &made,
+            doors,
+            Rc::clone(rights),
+        );
         sets.prepare(session).await?;
         sets.apply_first(session).await?;
         let mut target = Target {

@@ -45,7 +45,9 @@ pub async fn make(session: &Session, known: &Known<'_>, rights: &Rights) -> Resu
         .filter(|role| !there.contains(&role.name) && rights.is_made(&role.name))
         .collect();
     if rights.is_limited() && !rights.role.may_create_roles {
-        missing.iter().for_each(|role| made.notes.push(not_made(&role.name)));
+        missing
+            .iter()
+            .for_each(|role| made.notes.push(not_made(&role.name)));
         missing.clear();
     }
     for role in missing {

@@ -145,7 +145,14 @@ impl Sets {
             return Ok(());
         };
         let place = self.storage.place(file);
-        database::apply(session, &mut self.doors, (&place, &text), is_later, &self.rights).await
+        database::apply(
+            session,
+            &mut self.doors,
+            (&place, &text),
+            is_later,
+            &self.rights,
+        )
+        .await
     }
 
     async fn apply_globals(
@@ -218,7 +225,8 @@ impl Sets {
         let is_followed = self.is_followed || matches!(fact, ClusterFact::TablespaceRenamed { .. });
         // Roles of a role that is no superuser are made once; some are not wanted at all.
         let is_of_roles = !matches!(fact, ClusterFact::TablespaceRenamed { .. });
-        let is_passed_over = self.rights.is_limited() || is_of_roles && !self.rights.is_made(subject);
+        let is_passed_over =
+            self.rights.is_limited() || is_of_roles && !self.rights.is_made(subject);
         if !is_followed || subject.is_empty() || is_passed_over {
             return Ok(());
         }
