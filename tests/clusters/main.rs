@@ -86,6 +86,7 @@ mod program_rights;
 mod program_rights_left_out;
 mod program_rights_options;
 mod program_verify;
+mod program_versions;
 mod psql_words;
 mod races_of_ddl;
 mod reach;

@@ -65,10 +65,10 @@ async fn restore(options: &Restore, output: &Output) -> Result<Outcome> {
     let Some(found) = found else {
         return Ok(report.dry_run());
     };
-    found.ensure_extensions(&plan.base.metadata).await?;
+    ensure_extensions(&source, &plan, &found).await?;
     report.versions(found.session().version);
-    let encoding = &plan.base.metadata.source.encoding;
-    let rights = Rights::of(&options.rights, &found.role, found.session(), encoding).await?;
+    let metadata = &plan.base.metadata;
+    let rights = Rights::of(&options.rights, &found.role, found.session(), metadata).await?;
     let rights = Rc::new(rights);
     if !options.dry_run {
         return execute(options, &source, &plan, found, identity, report, rights).await;
@@ -95,6 +95,16 @@ fn ensure_permitted(options: &Restore, role: &rights::Role) -> Result<()> {
     ))
 }
 
+/// Names the extensions that the server does not offer, with what depends on them, before anything is made.
+async fn ensure_extensions(source: &Source, plan: &Arc<Plan>, found: &Found) -> Result<()> {
+    let missing = found.missing_extensions(&plan.base.metadata).await?;
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let loading = loading(source, plan, &Rc::default(), &[]);
+    Err(rights::extensions::missing(&loading, plan, &missing).await?)
+}
+
 /// Tells what the role will be refused, before the first row.
 async fn foresee(
     loading: Loading<'_>,
@@ -103,7 +113,7 @@ async fn foresee(
     report: &Report,
     options: &Restore,
 ) -> Result<()> {
-    if !loading.rights.is_limited() {
+    if !loading.rights.is_guarded() {
         return Ok(());
     }
     let left_out = rights::rehearsal::foresee(loading, plan, session).await?;

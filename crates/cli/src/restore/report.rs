@@ -174,7 +174,7 @@ impl Report {
         let answer = json!({"will_leave_out": lines, "left_out_file": file});
         self.output.answer(&answer, |_| {
             let mut text = format!(
-                "left out  what the role of --target may not make; its SQL will be in {}, for a superuser:\n",
+                "left out  what this server does not let the role make; its SQL will be in {}:\n",
                 line(&file)
             );
             for entry in &lines {
@@ -324,7 +324,7 @@ impl Report {
             list("left out, because they need pg_incrbackup itself (left-out.sql of the base has them):", of_base);
             list("left out, because they need objects of pg_incrbackup or of an ended session:", &left_out);
             list("left out, because earlier changes are lost:", &not_applied);
-            list("left out, because the role of --target may not make it:", &self.not_permitted);
+            list("left out, because this server does not let the role make it:", &self.not_permitted);
             list("materialized views that stay without rows:", &done.unfilled);
             text.push_str(&format!("done      {} is restored; run ANALYZE in it before use", line(name)));
             text

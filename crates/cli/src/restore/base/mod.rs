@@ -22,6 +22,7 @@ mod lexer;
 mod parts;
 mod plain;
 mod rows;
+pub mod survey;
 mod unlisted;
 mod words;
 

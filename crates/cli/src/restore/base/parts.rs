@@ -25,7 +25,7 @@ impl Entries<'_> {
         for step in self.rights.steps(&entry.kind, &entry.name, text) {
             let lines = memchr::memchr_iter(b'\n', &text[..step.at]).count() as u64;
             let line = if line == 0 { 0 } else { line + lines };
-            let done = if self.rights.is_limited() {
+            let done = if self.rights.is_guarded() {
                 self.attempt(entry, &step).await
             } else {
                 self.permitted(entry, &step).await
@@ -49,8 +49,14 @@ impl Entries<'_> {
 
     /// As a role that may be refused it.
     async fn attempt(&mut self, entry: &Listed, step: &Step) -> Result<()> {
+        let names_roles = matches!(entry.kind.as_slice(), b"POLICY" | b"USER MAPPING");
         match step.part {
             Part::Tablespace | Part::Setting => self.execute(&step.text).await,
+            Part::Owner | Part::Definition
+                if names_roles && self.rights.needs_no_roles() && !self.rights.is_limited() =>
+            {
+                self.permitted(entry, step).await
+            }
             Part::Owner => self.give(entry, &step.text).await,
             Part::Definition if matches!(entry.kind.as_slice(), b"ACL" | b"DEFAULT ACL") => {
                 self.grant(entry, &step.text).await
@@ -84,10 +90,12 @@ impl Entries<'_> {
             let statement = &text[place];
             is_open |= statement.starts_with(b"SET SESSION AUTHORIZATION ");
             is_open &= statement != b"RESET SESSION AUTHORIZATION";
-            for (text, part) in [
-                (&mut group, &as_role(statement)[..]),
-                (&mut said, statement),
-            ] {
+            let executed = if self.rights.is_limited() {
+                as_role(statement)
+            } else {
+                statement.to_vec()
+            };
+            for (text, part) in [(&mut group, &executed[..]), (&mut said, statement)] {
                 text.extend_from_slice(part);
                 text.extend_from_slice(b";\n");
             }
@@ -111,8 +119,7 @@ impl Entries<'_> {
         }
         let is_owner = wording::owner_of(text).is_some();
         let subject = if is_owner { Subject::OfRoles } else { subject };
-        let lacks_objects = self.rights.left_out().lacks_objects();
-        let Some(reason) = refusal::reason(&error, subject, lacks_objects) else {
+        let Some(reason) = self.rights.reason(&error, subject) else {
             // A rehearsal has neither rows nor commits, which some statements need.
             return if self.is_rehearsal {
                 Ok(())
@@ -148,7 +155,9 @@ impl Entries<'_> {
         let client = std::sync::Arc::clone(&self.session().client);
         client.batch_execute(SAVEPOINT).await?;
         let done = match entry.kind.as_slice() {
-            b"FK CONSTRAINT" if !self.is_rehearsal => self.foreign_key(entry, text).await,
+            b"FK CONSTRAINT" if !self.is_rehearsal && self.rights.is_limited() => {
+                self.foreign_key(entry, text).await
+            }
             _ => self.execute_entry(entry, text).await,
         };
         let end = if done.is_ok() { RELEASE } else { ROLLBACK };
@@ -212,6 +221,8 @@ impl Entries<'_> {
             reason,
             is_leaf,
             is_table: !is_leaf && entry.kind == b"TABLE",
+            is_part: false,
+            is_drop: false,
         });
     }
 }

@@ -67,6 +67,32 @@ pub async fn load<'a>(
     Ok(())
 }
 
+/// Shows each definition to `visit`.
+pub async fn survey(loading: &Loading<'_>, visit: &mut dyn FnMut(&Listed, &[u8])) -> Result<()> {
+    let (input, _) = open(loading, 0)?;
+    let mut input = Ahead::start(input);
+    let file = loading.file(&loading.base.metadata.dump);
+    let unreadable = loading.unreadable(&file);
+    for entry in toc(loading)?.unwrap_or_default() {
+        // Of rows nothing is kept.
+        while input.offset() < entry.offset {
+            let chunk = (entry.offset - input.offset()).min(1 << 20);
+            if input.take(chunk).await.map_err(&unreadable)?.is_empty() {
+                return Ok(());
+            }
+        }
+        let mut text = Vec::new();
+        while !entry.is_data && memchr::memchr_iter(b'\n', &text).count() < entry.lines as usize {
+            match input.line().await.map_err(&unreadable)? {
+                Some(line) => text.extend(line),
+                None => break,
+            }
+        }
+        visit(&entry, &text);
+    }
+    Ok(())
+}
+
 /// The file from `offset` on, uncompressed, and how much of it was read. A compressed one is only read from its beginning.
 fn open(loading: &Loading<'_>, offset: u64) -> Result<(Box<dyn Read + Send>, Count)> {
     let file = loading.file(&loading.base.metadata.dump);

@@ -94,14 +94,14 @@ pub async fn restore(options: &Restore, output: &Output) -> Result<Outcome> {
     let shown = Shown::new(output, &options.part);
     shown.chosen(&plan);
     if let Some(found) = &found {
-        found.ensure_extensions(&plan.base.metadata).await?;
+        super::ensure_extensions(&source, &plan, found).await?;
         carry::ensure_possible(found, &plan, &options.part).await?;
     }
     let Some(found) = found.filter(|_| !options.dry_run) else {
         return Ok(report.dry_run());
     };
-    let encoding = &plan.base.metadata.source.encoding;
-    let rights = Rights::of(&options.rights, &found.role, found.session(), encoding).await?;
+    let metadata = &plan.base.metadata;
+    let rights = Rights::of(&options.rights, &found.role, found.session(), metadata).await?;
     let (plan, found) = (&plan, &found);
     let work = Work {
         options,

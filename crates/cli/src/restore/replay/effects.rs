@@ -62,11 +62,16 @@ impl Replay<'_> {
             self.after_limited(text, false, was_stilled, None).await?;
             return self.after_change(text, false, was_set_back).await;
         }
-        if rights.needs_no_roles() && matches!(effect.class.as_str(), "policy" | "user mapping") {
+        let names_roles = matches!(
+            effect.class.as_str(),
+            "policy" | "user mapping" | "database"
+        );
+        if names_roles && rights.needs_no_roles() && !rights.is_limited() {
             rights.make_roles(self.session, block.statement).await?;
         }
         let is_own = effect.verb == "owner" && OF_SUPERUSERS.contains(&effect.class.as_str());
-        let changed = if rights.is_limited() {
+        let is_attempted = rights.is_limited() || rights.is_guarded() && !is_own;
+        let changed = if is_attempted {
             self.change_if_permitted(line, &About::effect(effect), &change)
                 .await
         } else if self.lenient.is_some() {
@@ -125,7 +130,7 @@ impl Replay<'_> {
         }
         self.before_change(text).await?;
         let was_stilled = self.before_limited(text, true).await?;
-        let changed = if rights.is_limited() {
+        let changed = if rights.is_guarded() {
             self.change_if_permitted(line, &About::command(command), &change)
                 .await
         } else if self.lenient.is_some() {

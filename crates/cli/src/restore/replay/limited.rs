@@ -194,7 +194,7 @@ impl Replay<'_> {
             return Ok(true);
         }
         let statement = said.strip_suffix(b";").unwrap_or(&said);
-        if !rights.is_limited() {
+        if !rights.is_guarded() {
             self.session.statement(statement).await?;
             return Ok(true);
         }

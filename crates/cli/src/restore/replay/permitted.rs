@@ -76,6 +76,11 @@ impl About {
             reason,
             is_leaf,
             is_table: self.class == "table" && self.verb == "create",
+            is_part: matches!(
+                self.class.as_str(),
+                "trigger" | "rule" | "policy" | "constraint" | "index" | "user mapping"
+            ),
+            is_drop: false,
         }
     }
 }
@@ -94,7 +99,12 @@ pub(super) async fn attempt(
         .key
         .filter(|key| is_dropped && rights.left_out().has(*key))
     {
-        rights.left_out().forget(key);
+        let dropped = Piece {
+            is_drop: true,
+            key: Some(key),
+            ..about.piece(change, "it was left out".to_owned(), true)
+        };
+        rights.left_out().add(dropped);
         return Ok(());
     }
     if let Some(reason) = foreseen(rights, about, change) {
@@ -119,8 +129,7 @@ pub(super) async fn attempt(
     if refusal::is_there(&error, subject) {
         return Ok(());
     }
-    let lacks_objects = rights.left_out().lacks_objects();
-    let Some(reason) = refusal::reason(&error, subject, lacks_objects) else {
+    let Some(reason) = rights.reason(&error, subject) else {
         return if is_rehearsal { Ok(()) } else { Err(error) };
     };
     if let Some(without) = wording::without_leakproof(&change.statement) {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use archive::segment::DdlBlock;
+use archive::segment::{DdlBlock, Effect};
 use archive::storage::Storage;
 
 use super::permitted::{attempt, About};
@@ -39,6 +39,23 @@ pub async fn rehearse(
                     }
                 }
                 _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Shows each effect that will be applied to `visit`.
+pub async fn visit(
+    storage: &Arc<dyn Storage>,
+    plan: &Arc<Plan>,
+    visit: &mut dyn FnMut(&Effect, &[u8]),
+) -> Result<()> {
+    let mut reader = Reader::start(Arc::clone(storage), Arc::clone(plan), &Place::default())?;
+    while let Some(batch) = reader.batches.recv().await {
+        for item in batch?.items {
+            if let What::Effect(effect, text) = item.what {
+                visit(&effect, DdlBlock::read(&text).statement);
             }
         }
     }

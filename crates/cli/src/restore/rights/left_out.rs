@@ -28,6 +28,18 @@ pub struct Piece {
     pub is_leaf: bool,
     /// A table: its rows are missing, too.
     pub is_table: bool,
+    /// It goes with the object that it needs: a trigger with its table.
+    pub is_part: bool,
+    /// It drops the object, which is only worth a word if something that is left needs it.
+    pub is_drop: bool,
+}
+
+impl Piece {
+    /// An owner or privileges, of which there may be many for one reason.
+    fn is_of_roles(&self) -> bool {
+        let starts = ["owner ", "ACL ", "DEFAULT ACL ", "grant ", "revoke "];
+        starts.iter().any(|start| self.what.starts_with(start))
+    }
 }
 
 /// All of them, in the order of the source.
@@ -76,22 +88,50 @@ impl LeftOut {
         of_it.any(|piece| !piece.is_leaf)
     }
 
-    /// The source has dropped it, or has replaced it by something that could be made: nothing of it is left out any more,
-    /// nor of what needed it.
+    /// What the source has dropped is not left out, unless something that is needs it until then.
+    pub fn settle(&mut self) {
+        loop {
+            let dropped = self.pieces.iter().filter(|piece| piece.is_drop);
+            let unneeded = dropped
+                .filter_map(|piece| piece.key)
+                .find(|key| !self.is_needed(*key));
+            match unneeded {
+                Some(key) => self.forget(key),
+                None => return,
+            }
+        }
+    }
+
+    fn is_needed(&self, key: Key) -> bool {
+        let needs = |piece: &&Piece| piece.key != Some(key) && piece.needs.contains(&key);
+        self.pieces
+            .iter()
+            .filter(needs)
+            .any(|piece| !self.goes_with(piece, key))
+    }
+
+    /// Whether something that needs an object is dropped with it: its part, or, as the functions of a base type, what it
+    /// needs itself.
+    fn goes_with(&self, piece: &Piece, key: Key) -> bool {
+        let is_needed_by = |other: &Piece| {
+            other.key == Some(key) && piece.key.is_some_and(|key| other.needs.contains(&key))
+        };
+        piece.is_part || self.pieces.iter().any(is_needed_by)
+    }
+
+    /// Nothing of an object is left out any more, nor of what goes with it.
     pub fn forget(&mut self, key: Key) {
         let mut gone = vec![key];
         while let Some(key) = gone.pop() {
-            let (of_it, kept): (Vec<Piece>, Vec<Piece>) = std::mem::take(&mut self.pieces)
-                .into_iter()
-                .partition(|piece| piece.key == Some(key) || piece.needs.contains(&key));
+            let is_of_it = |piece: &Piece| {
+                piece.key == Some(key) || piece.needs.contains(&key) && self.goes_with(piece, key)
+            };
+            let (of_it, kept): (Vec<Piece>, Vec<Piece>) =
+                self.pieces.iter().cloned().partition(is_of_it);
             self.pieces = kept;
             self.is_changed |= !of_it.is_empty();
-            gone.extend(
-                of_it
-                    .into_iter()
-                    .filter_map(|piece| piece.key)
-                    .filter(|other| *other != key),
-            );
+            let keys = of_it.into_iter().filter_map(|piece| piece.key);
+            gone.extend(keys.filter(|other| *other != key));
         }
     }
 
@@ -100,7 +140,7 @@ impl LeftOut {
         let mut found: Vec<(String, &str, usize)> = Vec::new();
         for piece in &self.pieces {
             let alike = |(_, reason, _): &&mut (String, &str, usize)| {
-                piece.is_leaf && *reason == piece.reason
+                piece.is_of_roles() && *reason == piece.reason
             };
             match found.iter_mut().find(alike) {
                 Some((_, _, count)) => *count += 1,
@@ -187,17 +227,33 @@ mod tests {
             reason: "must be superuser".into(),
             is_leaf: false,
             is_table: false,
+            is_part: false,
+            is_drop: false,
+        }
+    }
+
+    fn drop(oid: u32) -> Piece {
+        Piece {
+            is_drop: true,
+            ..piece(oid, &[], "drop")
         }
     }
 
     #[test]
-    fn what_the_source_drops_is_not_listed_nor_what_needed_it() {
+    fn what_the_source_drops_is_not_listed_unless_something_needs_it() {
         let mut all = LeftOut::default();
         all.add(piece(1, &[], "TYPE a"));
-        all.add(piece(2, &[(1247, 1)], "FUNCTION f"));
-        all.add(piece(3, &[(1247, 2)], "OPERATOR o"));
+        all.add(piece(2, &[(1247, 1)], "TABLE t"));
+        all.add(Piece {
+            is_part: true,
+            ..piece(3, &[(1247, 2)], "TRIGGER o")
+        });
         all.add(piece(4, &[], "TYPE b"));
-        all.forget((1247, 1));
+        all.add(drop(1));
+        all.settle();
+        assert_eq!(all.pieces.len(), 5, "a column of that type was dropped");
+        all.add(drop(2));
+        all.settle();
         assert_eq!(all.lines(), ["TYPE b: must be superuser"]);
         assert!(all.has((1247, 4)) && !all.has((1247, 3)));
     }

@@ -9,6 +9,7 @@
 //! | [`options`], [`role`] | what is wanted; what the role may do |
 //! | [`tokens`], [`wording`] | clauses in statements as pg_dump and we word them |
 //! | [`filter`] | what of a statement is executed |
+//! | [`extensions`] | those that are missing, and what depends on them |
 //! | [`refusal`] | whether an error of the server says that something must be left out |
 //! | [`left_out`] | what was left out, and left-out.sql |
 //! | [`rehearsal`] | what will be left out, asked before the first row |
@@ -16,6 +17,7 @@
 //! | [`keys`] | foreign keys, set aside for such a role |
 //! | [`versions`] | what another major version makes of an archive |
 
+pub mod extensions;
 pub mod filter;
 pub mod keys;
 pub mod left_out;
@@ -31,6 +33,7 @@ pub mod wording;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
+use archive::metadata::Metadata;
 use serde::{Deserialize, Serialize};
 use tokio_postgres::types::{ToSql, Type};
 
@@ -40,6 +43,7 @@ use crate::quote::{ident, shown};
 use crate::restore::target::encoding::encoded;
 use left_out::LeftOut;
 pub use options::Options;
+use refusal::Subject;
 pub use role::Role;
 
 /// What is wanted, and permitted. Names are in the encoding of the database.
@@ -51,6 +55,8 @@ pub struct Rights {
     renamed: Vec<(Vec<u8>, Vec<u8>)>,
     gives_to: RefCell<BTreeSet<Vec<u8>>>,
     tablespaces: BTreeSet<Vec<u8>>,
+    /// The target is of another major version, which may not know what the source does.
+    is_other_version: bool,
     /// What was left out so far.
     left_out: RefCell<LeftOut>,
     /// Sentences for the user, each once.
@@ -65,14 +71,15 @@ pub struct Kept {
 }
 
 impl Rights {
-    /// `session` is one whose client_encoding is UTF8; `encoding` is that of the database. Refuses a `--role` that does
-    /// not exist.
+    /// `session` is one whose client_encoding is UTF8; `metadata` is that of the base. Refuses a `--role` that does not
+    /// exist.
     pub async fn of(
         wanted: &Options,
         role: &Role,
         session: &Session,
-        encoding: &str,
+        metadata: &Metadata,
     ) -> Result<Rights> {
+        let encoding = metadata.source.encoding.as_str();
         let names: Vec<&str> = wanted.roles.iter().map(|(_, new)| new.as_str()).collect();
         const MISSING: &str = "SELECT name FROM unnest($1) AS wanted (name) \
             WHERE name NOT IN (SELECT rolname FROM pg_catalog.pg_roles)";
@@ -97,6 +104,7 @@ impl Rights {
             renamed: old.into_iter().zip(new).collect(),
             gives_to: RefCell::new(gives_to.into_iter().collect()),
             tablespaces: tablespaces.into_iter().collect(),
+            is_other_version: versions::differ(metadata.server_version_num, session.version),
             ..Rights::default()
         })
     }
@@ -104,6 +112,21 @@ impl Rights {
     /// Whether the server may refuse the role something.
     pub fn is_limited(&self) -> bool {
         !self.role.is_superuser
+    }
+
+    /// Whether the server may refuse something, to the role or to anybody.
+    pub fn is_guarded(&self) -> bool {
+        self.is_limited() || self.is_other_version
+    }
+
+    /// Why something is left out at this error; `None` if it is another one.
+    pub fn reason(&self, error: &Error, subject: Subject) -> Option<String> {
+        let lacks_objects = self.left_out().lacks_objects();
+        let unknown = self.is_other_version.then(|| refusal::unknown(error));
+        let refused = refusal::reason(error, subject, lacks_objects);
+        // Nothing is refused to a superuser.
+        let refused = refused.filter(|_| self.is_limited() || lacks_objects);
+        refused.or(unknown.flatten())
     }
 
     /// Triggers, rules and foreign keys act on rows as for anybody else.
@@ -126,7 +149,7 @@ impl Rights {
             || wanted.no_subscriptions
             || wanted.no_comments
             || wanted.no_security_labels;
-        !leaves_out && self.renamed.is_empty() && !self.is_limited()
+        !leaves_out && self.renamed.is_empty() && !self.is_guarded()
     }
 
     /// What a role of the source is called here.
@@ -174,7 +197,7 @@ impl Rights {
     pub async fn make_roles(&self, session: &Session, text: &[u8]) -> Result<()> {
         const IS_THERE: &str =
             "SELECT pg_catalog.to_regrole(pg_catalog.quote_ident($1)) IS NOT NULL";
-        for (name, _) in wording::roles_in(text) {
+        for name in wording::roles_named(text) {
             let value: (&(dyn ToSql + Sync), Type) = (&Raw(&name), Type::TEXT);
             let rows = session.client.query_typed(IS_THERE, &[value]).await?;
             let is_word = [
@@ -241,8 +264,10 @@ impl Rights {
         self.left_out.borrow_mut()
     }
 
-    /// The same, and it is forgotten here.
+    /// The same in the end, and it is forgotten here.
     pub fn take_left_out(&self) -> LeftOut {
-        std::mem::take(&mut *self.left_out.borrow_mut())
+        let mut left_out = std::mem::take(&mut *self.left_out.borrow_mut());
+        left_out.settle();
+        left_out
     }
 }

@@ -68,6 +68,21 @@ pub fn reason(error: &Error, subject: Subject, lacks_objects: bool) -> Option<St
     (is_refused || is_dependent).then(|| said.message().to_owned())
 }
 
+/// What another major version does not know: settings, columns and functions of its catalogs, syntax.
+const UNKNOWN: [&str; 8] = [
+    "42601", "42704", "42703", "42883", "42P01", "22023", "0A000", "42P17",
+];
+
+/// The reason in words, if a server of another version does not know something.
+pub fn unknown(error: &Error) -> Option<String> {
+    let Error::Server(server) = error else {
+        return None;
+    };
+    let said = server.as_db_error()?;
+    let is_it = UNKNOWN.contains(&said.code().code());
+    is_it.then(|| said.message().to_owned())
+}
+
 /// Whether somebody has made the extension, or its schema, for the role.
 pub fn is_there(error: &Error, subject: Subject) -> bool {
     let Error::Server(server) = error else {

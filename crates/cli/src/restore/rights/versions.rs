@@ -5,6 +5,11 @@ fn major(version: u32) -> u32 {
     version / 10_000
 }
 
+/// Whether they are of different major versions.
+pub fn differ(source: u32, target: u32) -> bool {
+    major(source) != major(target)
+}
+
 /// What is to be told before anything is made: the source's version, and the target's.
 pub fn warnings(source: u32, target: u32) -> Vec<String> {
     let (source, target) = (major(source), major(target));
@@ -12,8 +17,7 @@ pub fn warnings(source: u32, target: u32) -> Vec<String> {
         return Vec::new();
     }
     vec![format!(
-        "the source is PostgreSQL {source}, the target is PostgreSQL {target}: what {target} does not know makes the \
-         restore fail"
+        "the source is PostgreSQL {source}, the target the older PostgreSQL {target}: what that does not know is left out"
     )]
 }
 

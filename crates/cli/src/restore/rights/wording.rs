@@ -19,58 +19,69 @@ pub enum Part {
     Setting,
 }
 
-/// The parts of an entry's text, in their order. What pg_restore adds behind the definition is found from the end on
-/// (_printTocEntry of pg_backup_archiver.c): a body keeps its semicolons, since it never ends in such a statement.
+/// The parts of an entry's text, in their order. What pg_restore adds is found at both ends (_printTocEntry of
+/// pg_backup_archiver.c): a body keeps its semicolons, since it neither begins nor ends with such a statement.
 pub fn parts(text: &[u8]) -> Vec<(Part, Range<usize>)> {
-    let whole = || vec![(Part::Definition, 0..text.len())];
     let Some(tokens) = tokens(text) else {
-        return whole();
+        return vec![(Part::Definition, 0..text.len())];
     };
-    let mut behind = Vec::new();
-    let mut end = tokens.len();
-    while let Some(statement) = last_statement(&tokens[..end]) {
-        let words = &tokens[statement.clone()];
+    let place = |words: &[Token]| words[0].place.start..words[words.len() - 1].place.end;
+    let (mut before, mut behind) = (Vec::new(), Vec::new());
+    let (mut first, mut end) = (0, tokens.len());
+    while let Some(words) = last_statement(&tokens[..end]) {
         let Some(part) = part_of(text, words) else {
             break;
         };
-        let place = words[0].place.start..words[words.len() - 1].place.end;
-        behind.push((part, place));
-        end = statement.start;
+        behind.push((part, place(words)));
+        end -= words.len();
     }
-    let definition = 0..behind.last().map_or(text.len(), |(_, place)| place.start);
-    let mut parts = Vec::new();
+    while let Some(length) = tokens[first..end].iter().position(is_end) {
+        let words = &tokens[first..=first + length];
+        match part_of(text, words) {
+            Some(part @ (Part::Tablespace | Part::Setting)) => before.push((part, place(words))),
+            _ => break,
+        }
+        first += length + 1;
+    }
+    let start = before.last().map_or(0, |(_, place)| place.end);
+    let definition = start..behind.last().map_or(text.len(), |(_, place)| place.start);
     if !text[definition.clone()].trim_ascii().is_empty() {
-        parts.push((Part::Definition, definition));
+        before.push((Part::Definition, definition));
     }
-    parts.extend(behind.into_iter().rev());
-    parts
+    before.extend(behind.into_iter().rev());
+    before
 }
 
-/// The tokens of the last statement, with its semicolon.
-fn last_statement(tokens: &[Token]) -> Option<Range<usize>> {
-    let is_end = |token: &Token| token.is_mark(b';') && token.depth == 0;
+fn is_end(token: &Token) -> bool {
+    token.is_mark(b';') && token.depth == 0
+}
+
+/// The last statement, with its semicolon if it has one.
+fn last_statement(tokens: &[Token]) -> Option<&[Token]> {
     let (last, before) = tokens.split_last()?;
-    if !is_end(last) || before.is_empty() {
-        return None;
-    }
+    let before = if is_end(last) { before } else { tokens };
     let start = before.iter().rposition(is_end).map_or(0, |at| at + 1);
-    (start < before.len()).then_some(start..tokens.len())
+    (start < before.len()).then_some(&tokens[start..])
 }
 
 fn part_of(text: &[u8], words: &[Token]) -> Option<Part> {
+    let words = match words.split_last() {
+        Some((last, words)) if is_end(last) => words,
+        _ => words,
+    };
     let is = |at: usize, word: &str| words.get(at).is_some_and(|token| token.is(text, word));
-    let is_setting = is(0, "SET") && words.len() == 5 && words[2].is_mark(b'=');
+    let is_setting = is(0, "SET") && words.len() == 4 && words[2].is_mark(b'=');
     if is_setting && is(1, "default_tablespace") {
         return Some(Part::Tablespace);
     }
     let count = words.len();
-    let is_method = count > 5 && is(count - 5, "SET") && is(count - 4, "ACCESS");
+    let is_method = count > 4 && is(count - 4, "SET") && is(count - 3, "ACCESS");
     if is_setting && is(1, "default_table_access_method")
-        || is(0, "ALTER") && is(1, "TABLE") && is_method && is(count - 3, "METHOD")
+        || is(0, "ALTER") && is(1, "TABLE") && is_method && is(count - 2, "METHOD")
     {
         return Some(Part::Setting);
     }
-    let is_owner = count > 5 && is(0, "ALTER") && is(count - 4, "OWNER") && is(count - 3, "TO");
+    let is_owner = count > 4 && is(0, "ALTER") && is(count - 3, "OWNER") && is(count - 2, "TO");
     is_owner.then_some(Part::Owner)
 }
 
@@ -118,6 +129,13 @@ pub fn roles_in(text: &[u8]) -> Vec<(Vec<u8>, Range<usize>)> {
         }
     }
     found
+}
+
+/// The names of those roles, and of those in an effect on the database itself.
+pub fn roles_named(text: &[u8]) -> Vec<Vec<u8>> {
+    let inner = of_database(text).map(|(_, inner)| inner);
+    let names = roles_in(inner.as_deref().unwrap_or(text));
+    names.into_iter().map(|(name, _)| name).collect()
 }
 
 /// Which tokens of a statement are names of roles.
@@ -309,6 +327,14 @@ mod tests {
             let method = "SET default_table_access_method = heap;";
             assert_eq!(shown(definition), [(Definition, definition)]);
             assert_eq!(
+                shown(&format!("{tablespace}\n\n{method}\n\n{definition}\n")),
+                [
+                    (Tablespace, tablespace),
+                    (Setting, method),
+                    (Definition, definition)
+                ]
+            );
+            assert_eq!(
                 shown(&format!(
                     "{definition}\n\n\n{owner}\n\n{tablespace}\n\n{method}\n\n"
                 )),
@@ -333,6 +359,11 @@ mod tests {
         assert_eq!(
             shown("SET default_tablespace = '';"),
             [(Tablespace, "SET default_tablespace = '';")]
+        );
+        // Behind rows it comes without the end.
+        assert_eq!(
+            shown("SET default_tablespace = \"a;\""),
+            [(Tablespace, "SET default_tablespace = \"a;\"")]
         );
     }
 

@@ -10,7 +10,7 @@ use crate::quote::{ident, identifier, literal, shown};
 use crate::restore::progress;
 use crate::restore::rights::filter::as_role;
 use crate::restore::rights::left_out::Piece;
-use crate::restore::rights::refusal::{self, Subject};
+use crate::restore::rights::refusal::Subject;
 use crate::restore::rights::Rights;
 
 /// How [`DATABASE`] is written in database.sql: a variable of psql.
@@ -164,6 +164,9 @@ pub async fn apply(
         } else {
             statement
         };
+        if rights.needs_no_roles() && !rights.is_limited() {
+            rights.make_roles(session, &statement).await?;
+        }
         if let Err(error) = session.statement(&statement).await {
             let said = shown(&statement[..statement.len().min(60)]);
             let done = give_up(rights, &said, &statement, error);
@@ -181,8 +184,7 @@ pub async fn apply(
 
 /// Of what a role that is no superuser may be refused, nothing stops a restore.
 fn give_up(rights: &Rights, what: &str, sql: &[u8], error: Error) -> Result<()> {
-    let reason = refusal::reason(&error, Subject::OfRoles, false);
-    let Some(reason) = reason.filter(|_| rights.is_limited()) else {
+    let Some(reason) = rights.reason(&error, Subject::OfRoles) else {
         return Err(error);
     };
     rights.left_out().add(Piece {
@@ -193,6 +195,8 @@ fn give_up(rights: &Rights, what: &str, sql: &[u8], error: Error) -> Result<()> 
         reason,
         is_leaf: true,
         is_table: false,
+        is_part: false,
+        is_drop: false,
     });
     Ok(())
 }

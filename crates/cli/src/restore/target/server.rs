@@ -93,7 +93,7 @@ impl Found {
 
     /// A session in the database, if it exists, with the encoding of the archive.
     pub async fn session_in_it(&self, rights: &Rights) -> Result<Option<Session>> {
-        if !self.exists || !rights.is_limited() {
+        if !self.exists || !rights.is_guarded() {
             return Ok(None);
         }
         Session::open(&self.conninfo, Some(&self.name))
@@ -101,23 +101,12 @@ impl Found {
             .map(Some)
     }
 
-    /// Names the extensions that the server does not offer, before anything is made.
-    pub async fn ensure_extensions(&self, metadata: &Metadata) -> Result<()> {
+    /// The extensions that the server does not offer, before anything is made.
+    pub async fn missing_extensions(&self, metadata: &Metadata) -> Result<Vec<ExtensionFact>> {
         const OFFERED: &str = "SELECT name::text FROM pg_catalog.pg_available_extensions";
         let rows = self.session.client.query_typed(OFFERED, &[]).await?;
         let offered: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
-        let missing = missing(&metadata.source.extensions, &offered);
-        if missing.is_empty() {
-            return Ok(());
-        }
-        let message = format!(
-            "the server does not offer the extension {}",
-            missing.join(", the extension ")
-        );
-        Err(Error::failed(
-            message,
-            "Install what provides it on the target's server; nothing was changed there.",
-        ))
+        Ok(missing(&metadata.source.extensions, &offered))
     }
 
     /// Refuses a database of that name which no earlier run has begun.
@@ -153,15 +142,12 @@ async fn begun_in(session: &Session) -> Result<Option<Left>> {
     Ok(progress.map(|progress| Left::Begun(Box::new(progress))))
 }
 
-/// Those that are not offered, in the versions of the source as far as a name says it.
-fn missing(needed: &[ExtensionFact], offered: &[String]) -> Vec<String> {
+/// Those that are not offered.
+fn missing(needed: &[ExtensionFact], offered: &[String]) -> Vec<ExtensionFact> {
     let is_missing = |extension: &&ExtensionFact| {
         extension.name != "pg_incrbackup" && !offered.contains(&extension.name)
     };
-    let missing = needed.iter().filter(is_missing);
-    missing
-        .map(|it| format!("\"{}\" (version {} at the source)", it.name, it.version))
-        .collect()
+    needed.iter().filter(is_missing).cloned().collect()
 }
 
 /// Removes a target that is not complete.
@@ -334,7 +320,8 @@ mod tests {
         };
         let needed = ["plpgsql", "pg_incrbackup", "postgis", "hstore"].map(fact);
         let missing = missing(&needed, &["plpgsql".into(), "hstore".into()]);
-        assert_eq!(missing, ["\"postgis\" (version 1.2 at the source)"]);
+        let names: Vec<&str> = missing.iter().map(|it| it.name.as_str()).collect();
+        assert_eq!(names, ["postgis"]);
     }
 
     #[test]
