@@ -90,10 +90,11 @@ impl Table {
         let archive = self.cluster.database_directory();
         let database = "keyless";
         let until = ["--until-lsn", self.before.as_str()];
-        self.base
-            .push(replay::restore(&archive, target, database, &until));
+        self.base.push(replay::restore_by_program(
+            &archive, target, database, &until,
+        ));
         replay::remove(target, database);
-        let whole = replay::restore(&archive, target, database, &[]);
+        let whole = replay::restore_by_program(&archive, target, database, &[]);
         self.whole.push(whole);
         assert_identical((&self.cluster, self.cluster.database()), (target, database));
         replay::remove(target, database);
@@ -119,7 +120,7 @@ fn show(report: &mut Report, tables: &[Table]) {
     report.smaller_heading("Tables without a key");
     report.note(
         "As many UPDATEs as DELETEs of single rows in a table of 5 columns with REPLICA IDENTITY FULL, replayed by \
-         restore.sh; the time with the base alone is taken off.",
+         the program; the time with the base alone is taken off.",
     );
     let row = |table: &Table| {
         let (took, each) = (table.took(), table.per_change());

@@ -19,6 +19,7 @@ mod overhead;
 mod pgbench;
 mod plot;
 mod process;
+mod program;
 mod replay;
 mod report;
 mod restore;
@@ -33,9 +34,9 @@ mod worker;
 
 use report::Report;
 
-const PARTS: [&str; 11] = [
-    "drain", "overhead", "ddl", "decode", "delay", "size", "restore", "growth", "worker", "idle",
-    "files",
+const PARTS: [&str; 12] = [
+    "drain", "overhead", "ddl", "decode", "delay", "size", "restore", "program", "growth",
+    "worker", "idle", "files",
 ];
 
 fn main() {
@@ -75,6 +76,9 @@ fn main() {
     }
     if is_wanted("restore") {
         restore::measure(&mut report, repeats);
+    }
+    if is_wanted("program") {
+        program::measure(&mut report, repeats);
     }
     if is_wanted("growth") {
         growth::measure(&mut report, repeats);

@@ -68,6 +68,39 @@ pub fn restore(archive: &Path, target: &Cluster, database: &str, options: &[&str
     timed(&[target], work, || ())
 }
 
+/// The program, of this archive, into a new database.
+pub fn restore_by_program(
+    archive: &Path,
+    target: &Cluster,
+    database: &str,
+    options: &[&str],
+) -> Took {
+    let mut command = target.installation().command("pg_incrbackup");
+    command
+        .args(["--quiet", "restore", "--archive"])
+        .arg(archive);
+    command
+        .args(["--target", &target.conninfo(database)])
+        .args(options);
+    let work = || {
+        run(&mut command);
+    };
+    timed(&[target], work, || ())
+}
+
+/// `psql -f` of a file, into a new database.
+pub fn run_file(file: &Path, target: &Cluster, database: &str) -> Took {
+    let mut psql = target.installation().command("psql");
+    psql.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-o", "/dev/null", "-f"])
+        .arg(file);
+    psql.args(["-d", &target.conninfo(database)]);
+    let work = || {
+        target.sql(&format!("CREATE DATABASE {database} TEMPLATE template0"));
+        run(&mut psql);
+    };
+    timed(&[target], work, || ())
+}
+
 /// Makes room for the next turn, with nothing left to write from this one.
 pub fn remove(target: &Cluster, database: &str) {
     target.sql(&format!("DROP DATABASE {database}"));

@@ -1,4 +1,4 @@
-//! Replaying the reference load into a database that holds the base from before it: restore.sh,
+//! Replaying the reference load into a database that holds the base from before it: the program, restore.sh,
 //! `psql -f` of what decoder_raw wrote, and a native subscription, on one and the same target.
 
 use crate::contestant::{output_file, Contestant, STREAM};
@@ -12,11 +12,15 @@ use serde_json::json;
 
 const DECODER_RAW: Contestant = Contestant::Peer("decoder_raw");
 
+const BASE: &str = "pg_incrbackup restore, the base alone";
+const BASE_BY_SCRIPT: &str = "restore.sh, the base alone";
+
 /// Where each turn restores to.
 const DATABASE: &str = "restored";
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Method {
+    Program,
     RestoreSh,
     /// With this synchronous_commit.
     DecoderRaw(&'static str),
@@ -32,8 +36,9 @@ struct Turns {
 struct Replays {
     wal: Wal,
     target: Cluster,
-    /// What the restore of the base alone took, each time.
+    /// What the restore of the base alone took, each time: by the program, and by restore.sh.
     bases: Vec<Took>,
+    bases_by_script: Vec<Took>,
 }
 
 pub fn measure(report: &mut Report, repeats: usize) {
@@ -41,10 +46,11 @@ pub fn measure(report: &mut Report, repeats: usize) {
     report.note(
         "The reference load replayed into a database that holds the base from before it; medians. Everybody into \
          the same server, with synchronous_commit = off unless it says otherwise, without a checkpoint between \
-         base and replay. restore.sh checks and replays; the time that it takes with the base alone is taken off. \
+         base and replay. The program and restore.sh check and replay; the time that each takes with the base alone is \
+         taken off. \
          decoder_raw's output is run by psql -f. The subscription is PostgreSQL's own, from its enabling until the \
          load's last row is there; its time is the only one that holds the decoding, too. CPU: of programs and sessions, the \
-         subscription's walsender included. \"× ours\": as a multiple of restore.sh's.",
+         subscription's walsender included. \"× ours\": as a multiple of the program's.",
     );
     let mut replays = Replays::of_reference();
     let mut all = replays.methods();
@@ -75,11 +81,12 @@ impl Replays {
             wal,
             target: replay::target(),
             bases: Vec::new(),
+            bases_by_script: Vec::new(),
         }
     }
 
     fn methods(&self) -> Vec<Turns> {
-        let mut methods = vec![Method::RestoreSh, Method::Subscription];
+        let mut methods = vec![Method::Program, Method::RestoreSh, Method::Subscription];
         if server::has_plugin(self.wal.cluster.installation(), "decoder_raw") {
             methods.extend(["off", "on"].map(Method::DecoderRaw));
         }
@@ -93,12 +100,28 @@ impl Replays {
     /// One replay, and the look whether it was one. Ours still holds the time of the base.
     fn turn(&mut self, method: Method) -> Took {
         let source = &self.wal.cluster;
-        if method != Method::RestoreSh {
-            let before = source.root().join("archive.before").join(source.database());
-            let base = replay::restore(&before, &self.target, DATABASE, &[]);
-            self.bases.push(base);
+        let before = source.root().join("archive.before").join(source.database());
+        match method {
+            Method::Program => {
+                let base = replay::restore(&before, &self.target, DATABASE, &[]);
+                self.bases_by_script.push(base);
+                replay::remove(&self.target, DATABASE);
+            }
+            Method::RestoreSh => {
+                let base = replay::restore_by_program(&before, &self.target, DATABASE, &[]);
+                self.bases.push(base);
+                replay::remove(&self.target, DATABASE);
+            }
+            Method::DecoderRaw(_) | Method::Subscription => {
+                let base = replay::restore_by_program(&before, &self.target, DATABASE, &[]);
+                self.bases.push(base);
+            }
         }
         let took = match method {
+            Method::Program => {
+                let archive = source.database_directory();
+                replay::restore_by_program(&archive, &self.target, DATABASE, &[])
+            }
             Method::RestoreSh => {
                 let archive = source.database_directory();
                 replay::restore(&archive, &self.target, DATABASE, &[])
@@ -163,13 +186,14 @@ impl Replays {
     }
 
     fn show(&self, report: &mut Report, all: &[Turns]) {
-        let base = middle(&self.bases);
+        let (base, by_script) = (middle(&self.bases), middle(&self.bases_by_script));
         let of = |turns: &Turns| match turns.method {
-            Method::RestoreSh => middle(&turns.took).without(base),
+            Method::Program => middle(&turns.took).without(base),
+            Method::RestoreSh => middle(&turns.took).without(by_script),
             _ => middle(&turns.took),
         };
         let find = |method| all.iter().find(|turns| turns.method == method).map(of);
-        let ours = find(Method::RestoreSh).expect("ours is measured");
+        let ours = find(Method::Program).expect("ours is measured");
         let row = |turns: &Turns| {
             let took = of(turns);
             vec![
@@ -181,25 +205,29 @@ impl Replays {
             ]
         };
         let mut rows: Vec<_> = all.iter().map(row).collect();
-        let alone = [
-            "restore.sh, the base alone".into(),
-            figure(base.seconds),
-            figure(base.cpu),
-        ];
-        rows.push(
-            alone
-                .into_iter()
-                .chain([String::new(), String::new()])
-                .collect(),
-        );
+        for (name, took) in [(BASE, base), (BASE_BY_SCRIPT, by_script)] {
+            let (seconds, cpu) = (figure(took.seconds), figure(took.cpu));
+            rows.push(vec![
+                name.into(),
+                seconds,
+                cpu,
+                String::new(),
+                String::new(),
+            ]);
+        }
         let header = ["replayed by", "s", "CPU s", "× ours", "by CPU"];
         report.table(&header, &rows);
         let turns = all
             .iter()
             .map(|turns| (turns.method.name(), raw(&turns.took)));
-        let bases = ("restore.sh, the base alone".to_string(), raw(&self.bases));
-        let raw = turns.chain([bases]).collect::<serde_json::Map<_, _>>();
+        let bases = [(BASE, &self.bases), (BASE_BY_SCRIPT, &self.bases_by_script)];
+        let bases = bases.map(|(name, all)| (name.to_string(), raw(all)));
+        let raw = turns.chain(bases).collect::<serde_json::Map<_, _>>();
         report.raw("restore", "reference", raw.into());
+        let peer = find(Method::Subscription).expect("it is measured");
+        let what = "restore: the program's time, as a multiple of the subscription's";
+        let ratio = (ours.seconds / peer.seconds, ours.cpu / peer.cpu);
+        report.ratio_at_most(what, 0.5, ratio);
         if let Some(peer) = find(Method::DecoderRaw("off")) {
             let what = "restore: times as fast as decoder_raw's output";
             let ratio = (peer.seconds / ours.seconds, peer.cpu / ours.cpu);
@@ -211,6 +239,7 @@ impl Replays {
 impl Method {
     fn name(self) -> String {
         match self {
+            Method::Program => "pg_incrbackup restore".to_string(),
             Method::RestoreSh => "restore.sh".to_string(),
             Method::DecoderRaw("off") => "psql -f, decoder_raw".to_string(),
             Method::DecoderRaw(commit) => {

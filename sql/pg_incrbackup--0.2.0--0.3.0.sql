@@ -87,3 +87,12 @@ SET search_path = pg_catalog, pg_temp
 LANGUAGE c
 AS 'MODULE_PATHNAME', 'incr_drill_wrapper';
 REVOKE ALL ON FUNCTION incr_drill(text, boolean) FROM PUBLIC;
+
+CREATE FUNCTION "incr_mark"(
+    "name" text
+) RETURNS void
+VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'incr_mark_wrapper';
+REVOKE ALL ON FUNCTION incr_mark(text) FROM PUBLIC;

@@ -4,6 +4,7 @@
 mod cluster;
 mod drill;
 mod history;
+mod mark;
 mod metrics;
 mod reading;
 mod report;

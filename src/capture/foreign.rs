@@ -116,6 +116,11 @@ impl Translator {
             }
             _ => {}
         }
+        if let Some(mark) = statement.mark() {
+            let mut frame = Vec::new();
+            frame::push_mark(&mut frame, &mark);
+            return self.push(&frame);
+        }
         if statement.brackets_rows() {
             self.bracket = Some(statement.id);
         }

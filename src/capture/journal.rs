@@ -148,6 +148,7 @@ impl Journal {
             Frame::Flag(reason) => self.flag(reason, false)?,
             Frame::DdlFlag(reason) => self.flag(reason, true)?,
             Frame::LeftOut(note) => self.appender.left_out(note)?,
+            Frame::Mark(mark) => self.appender.mark(&mark)?,
             Frame::Lost { lost, reason } => self.lose(lost, reason)?,
             Frame::Commit => self.commit()?,
         }

@@ -11,6 +11,7 @@ mod cluster;
 mod ddl_history;
 mod decoder_raw;
 mod hook;
+pub mod mark;
 mod objects;
 mod plan;
 mod record_mode;

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use archive::escape::percent_decode;
-use archive::segment::{ClusterFact, DdlBlock, SETTINGS};
+use archive::segment::{ClusterFact, DdlBlock, Mark, SETTINGS};
 
 use super::frame;
 use crate::pg::decoding::relation::{Column, Description};
@@ -30,6 +30,9 @@ pub const LOST: &str = "LOST";
 /// The command of a row for an object that a restore omits because it depends on this extension's own: kind
 /// and name, a line end, its definition.
 pub const LEFT_OUT: &str = "LEFT OUT";
+
+/// The command of a row that incr_mark() has written. Its text is the name, in UTF-8, percent-encoded.
+pub const MARK: &str = "MARK";
 
 /// Positions of ddl_history's columns in [`Description::columns`].
 pub struct HistoryColumns {
@@ -151,6 +154,18 @@ impl Statement {
                 ClusterFact::TablespaceRenamed { name, to }
             }
             _ => return None,
+        })
+    }
+
+    /// The mark that this row is; `None` for any other row.
+    pub fn mark(&self) -> Option<Mark> {
+        if self.command != MARK {
+            return None;
+        }
+        Some(Mark {
+            name: String::from_utf8(percent_decode(&self.text)?).ok()?,
+            role: self.executed_by.clone(),
+            at: self.executed_at,
         })
     }
 

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 
 use archive::escape::{percent_decode, percent_encode};
 use archive::lsn::Lsn;
-use archive::segment::{ClusterFact, DdlBlock, EffectNote, Lost, What, Words};
+use archive::segment::{ClusterFact, DdlBlock, EffectNote, Lost, Mark, What, Words};
 
 /// One frame, borrowed from the plugin's output.
 #[derive(Debug, PartialEq, Eq)]
@@ -55,6 +55,8 @@ pub enum Frame<'a> {
     DdlFlag(&'a [u8]),
     /// What a restore omits: kind and name, a line end, the definition.
     LeftOut(&'a [u8]),
+    /// A point with a name.
+    Mark(Mark),
     /// What no restore has before the next base, and why.
     Lost {
         lost: Lost,
@@ -129,6 +131,15 @@ pub fn push_fact(out: &mut Vec<u8>, fact: &ClusterFact) {
     out.extend_from_slice(fact.encode().as_bytes());
 }
 
+/// The name and the role are percent-encoded.
+pub fn push_mark(out: &mut Vec<u8>, mark: &Mark) {
+    let (name, role) = (
+        percent_encode(mark.name.as_bytes()),
+        percent_encode(&mark.role),
+    );
+    out.extend_from_slice(format!("M{name}\t{role}\t{}", time_word(mark.at)).as_bytes());
+}
+
 /// Parses one frame.
 pub fn parse(row: &[u8]) -> Result<Frame<'_>, UnknownFrame> {
     let (&tag, payload) = row.split_first().ok_or(UnknownFrame(0))?;
@@ -146,6 +157,7 @@ pub fn parse(row: &[u8]) -> Result<Frame<'_>, UnknownFrame> {
         b'F' => Some(Frame::Flag(payload)),
         b'f' => Some(Frame::DdlFlag(payload)),
         b'L' => Some(Frame::LeftOut(payload)),
+        b'M' => parse_mark(payload),
         b'X' => parse_lost(payload),
         b'C' => Some(Frame::Commit),
         _ => None,
@@ -163,6 +175,15 @@ fn parse_begin(payload: &[u8]) -> Option<Frame<'_>> {
         commit_lsn,
         commit_time,
     })
+}
+
+fn parse_mark(payload: &[u8]) -> Option<Frame<'_>> {
+    let mut words = std::str::from_utf8(payload).ok()?.split('\t');
+    Some(Frame::Mark(Mark {
+        name: decoded(words.next()?)?,
+        role: percent_decode(words.next()?.as_bytes())?,
+        at: parse_time(words.next()?)?,
+    }))
 }
 
 fn parse_ddl(payload: &[u8]) -> Option<Frame<'_>> {

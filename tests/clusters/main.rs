@@ -59,6 +59,7 @@ mod left_out_parts;
 mod leftover_objects;
 mod long_rows;
 mod lost_stretch;
+mod marks;
 mod monitoring;
 mod monitoring_alerts;
 mod monitoring_checks;

@@ -9,7 +9,7 @@ use harness::{assert_identical, program, run, wait_until, Cluster};
 use crate::healing::{hold_bases, lose, wait_until_healed};
 
 /// Exit status and all that it printed.
-fn restore(c: &Cluster, database: &str, options: &[&str]) -> (i32, String) {
+pub fn restore(c: &Cluster, database: &str, options: &[&str]) -> (i32, String) {
     let archive = c.database_directory();
     let archive = archive.to_str().expect("the path is UTF-8");
     run_restore(c, archive, database, options)

@@ -42,6 +42,7 @@ usage: sh restore.sh --target CONNINFO [options]
                       (the last one that has passed), '10 minutes ago', or @ and seconds since 1970
   --until-lsn L       up to commit LSN L, inclusive
   --until-xid X       up to and including transaction X
+  --until-mark NAME   up to and including the newest transaction with a mark of this name (incr_mark())
   --allow-earlier     if the archive ends before the requested time or LSN, restore to its end instead of failing
   --chain N           from chain-N (default: the newest that holds the requested point)
   --base NAME         from this base (default: the newest that is not after the requested point). A base whose
@@ -74,7 +75,7 @@ wrong_use() { warn "$*"; usage >&2; exit 2; }
 
 # ---- 1. Command line ------------------------------------------------------------------------------
 
-target='' until_time='' until_lsn='' until_xid='' chain='' base='' search_path='' skip_checks='' globals=no dry_run=no list=no allow_earlier=no
+target='' until_time='' until_lsn='' until_xid='' until_mark='' chain='' base='' search_path='' skip_checks='' globals=no dry_run=no list=no allow_earlier=no
 
 while [ $# -gt 0 ]; do
     case $1 in
@@ -93,6 +94,7 @@ while [ $# -gt 0 ]; do
     --until-time) until_time=$value ;;
     --until-lsn) until_lsn=$value ;;
     --until-xid) until_xid=$value ;;
+    --until-mark) until_mark=$value ;;
     --chain) chain=${value#chain-} ;;
     --base) base=${value%/} base=${base##*/} ;;
     --search-path) search_path=$value ;;
@@ -101,13 +103,14 @@ while [ $# -gt 0 ]; do
     esac
 done
 
-[ $list = no ] || target='' until_time='' until_lsn='' until_xid='' base=''
+[ $list = no ] || target='' until_time='' until_lsn='' until_xid='' until_mark='' base=''
 [ -n "$target" ] || [ $list$dry_run != nono ] || wrong_use "--target is missing"
-case ${until_time:+t}${until_lsn:+l}${until_xid:+x} in
-??*) wrong_use "only one of --until-time, --until-lsn and --until-xid can be given" ;;
+case ${until_time:+t}${until_lsn:+l}${until_xid:+x}${until_mark:+m} in
+??*) wrong_use "only one of --until-time, --until-lsn, --until-xid and --until-mark can be given" ;;
 t) [ -n "$target" ] || wrong_use "--until-time needs --target, whose server reads the time" ;;
 esac
 case $until_xid in *[!0-9]*) wrong_use "--until-xid takes a number" ;; esac
+by_transaction=$until_xid$until_mark     # the point is a transaction that must be found
 case $chain in *[!0-9]*) wrong_use "--chain takes a number" ;; esac
 for tool in psql awk sha256sum; do
     command -v $tool >/dev/null || die "$tool is not installed or not in PATH"
@@ -348,7 +351,9 @@ awk_scan='
             start = end = lsn16(value("start_lsn")); next_xid = value("next_xid")
             previous = value("previous"); previous_sha256 = value("previous_sha256")
         } else if (kind == "transaction") {
-            xid = value("xid"); lsn = lsn16(value("commit_lsn")); time = value("commit_time")
+            xid = value("xid"); lsn = lsn16(value("commit_lsn")); time = value("commit_time"); is_marked = 0
+        } else if (kind == "mark") {
+            is_marked = is_marked || (ENVIRON["UNTIL_MARK"] != "" && decode(value("name")) == ENVIRON["UNTIL_MARK"])
         } else if (kind == "flag" && value("lost") != "") {
             print lsn, xid, time, value("lost"), value("class"), value("oid"), "=" value("identity"), value("reason") >> lost
         } else if (kind == "position" && value("at") ~ /Z$/) {
@@ -372,7 +377,7 @@ awk_scan='
                 else if (time > latest) latest = time
                 if (until_time != "" && time <= until_time) { reached = lsn; beyond = "" }
                 else if (beyond == "") beyond = lsn
-                if (xid == until_xid) found = lsn
+                if (xid == until_xid || is_marked) found = lsn
             }
             block = ""
         }
@@ -879,7 +884,7 @@ text() {        # FILE -> its plain text
 scan() {        # SEGMENT [ENCODING] -> one line of facts, as awk_scan prints them; with its grammar checked
     # Otherwise the beginnings of lines are sufficient, and mawk is slow with lines of many megabytes.
     text "$increments/$1" | if [ -n "${2:-}" ]; then cat; else cut -b 1-1000000; fi |
-        awk -v until_time="$until_time" -v until_xid="${until_xid:-none}" -v encoding="${2:-}" \
+        UNTIL_MARK=$until_mark awk -v until_time="$until_time" -v until_xid="${until_xid:-none}" -v encoding="${2:-}" \
             -v roles="$work/roles" -v tablespaces="$work/tablespaces" -v lost="$work/lost" "$awk_values$awk_walk$awk_grammar$awk_scan"
 }
 
@@ -1086,10 +1091,11 @@ if [ -n "$until_lsn" ]; then
     upto=$(lsn16 "$until_lsn")
     [ -n "$upto" ] || wrong_use "--until-lsn takes an LSN, like 16/B374D848"
 fi
-find_xid() {    # sets upto to its commit LSN; none where the chain does not have it
+find_transaction() {    # sets upto to its commit LSN, the last one with the mark; none where the chain does not have it
     upto=none
-    while [ $upto = none ] && read -r name rest; do
-        upto=$(scan "$name" | cut -d ' ' -f 11)
+    while [ $upto = none ] || [ -n "$until_mark" ] && read -r name rest; do
+        at=$(scan "$name" | cut -d ' ' -f 11)
+        [ "$at" = none ] || upto=$at
     done <"$work/all"
     rm -f "$work/roles" "$work/tablespaces"
     [ $upto != none ]
@@ -1108,7 +1114,7 @@ newer='' nearest='' found=''
 [ -n "$(chains)" ] || die "no chain in $here has a finished base"
 for number in ${chain:-$(chains | sort -rn)}; do
     open_chain "$number"
-    [ -z "$until_xid" ] || find_xid || continue
+    [ -z "$by_transaction" ] || find_transaction || continue
     if ! find_base; then [ -n "$nearest" ] || newer=$number; continue; fi
     nearest=${nearest:-$number}
     is_in_chain || continue
@@ -1117,14 +1123,14 @@ for number in ${chain:-$(chains | sort -rn)}; do
     [ -n "$until_lsn" ] || break
 done
 [ -n "$nearest$newer" ] ||
-    die "transaction $until_xid is not in the segments of any chain${expired_to:+; retention has removed those before $expired_to}"
+    die "${until_xid:+transaction $until_xid}${until_mark:+mark \"$until_mark\"} is not in the segments of any chain${expired_to:+; retention has removed those before $expired_to}"
 if [ "${found:-${nearest:-$newer}}" != "$chain" ]; then
     open_chain "${found:-${nearest:-$newer}}"
-    [ -z "$until_xid" ] || find_xid || :
+    [ -z "$by_transaction" ] || find_transaction || :
     find_base || :
 fi
 if [ -z "$base_dir" ]; then
-    [ -n "$base$until_time$until_lsn$until_xid$passed_over" ] || die "chain-$chain has no base, and no other chain that was looked at has a finished base"
+    [ -n "$base$until_time$until_lsn$by_transaction$passed_over" ] || die "chain-$chain has no base, and no other chain that was looked at has a finished base"
     note=${passed_over:+; manifest.jsonl does not list $passed_over, which --base uses all the same}
     for name in $([ -z "$expired_to" ] || bases | head -n 1); do
         note="; retention has removed older ones. The oldest one left is $name"
@@ -1256,7 +1262,7 @@ if [ -n "$requested" ]; then
     why=${why:-the chain has not ended: if its server is running, SELECT incr_flush() writes the latest changes to the files}
     last_word="the archive ends at $(show "$end"), with all that was committed up to $last_time, before the requested point $requested; $why${newer:+; $newer}"
     [ $allow_earlier = yes ] || die "$last_word; --allow-earlier restores to that end"
-elif [ -n "$until_time$until_lsn$until_xid" ]; then last_word=''
+elif [ -n "$until_time$until_lsn$by_transaction" ]; then last_word=''
 else last_word=$why${newer:+${why:+; }$newer}
 fi
 if [ -n "$until_time" ]; then      # the last commit not after T; what commits next must not be in the base

@@ -36,6 +36,7 @@ fn a_segment_reads_back_as_it_was_written() {
         Event::Effect(effect) => format!("effect {} {}", effect.command(), effect.oid),
         Event::Unhandled { class, .. } => format!("unhandled {class}"),
         Event::Fact(fact) => format!("fact {fact:?}"),
+        Event::Mark(mark) => format!("mark {}", mark.name),
         Event::LeftOut { object, .. } => format!("left_out {:?}", String::from_utf8_lossy(object)),
         Event::Flag { reason, .. } => format!("flag {:?}", String::from_utf8_lossy(reason)),
         Event::End { statements, .. } => format!("end {statements}"),

@@ -148,6 +148,12 @@ pub struct Until {
     #[arg(long, value_name = "XID")]
     pub until_xid: Option<u64>,
 
+    /// Up to and including the newest transaction with a mark of this name
+    ///
+    /// SELECT incr_mark('before release 42') makes one.
+    #[arg(long, value_name = "NAME")]
+    pub until_mark: Option<String>,
+
     /// Up to the transaction that committed before this one
     #[arg(long, value_name = "XID")]
     pub before_xid: Option<u64>,

@@ -1,6 +1,9 @@
 //! Statements between the rows: held back until their row is complete, then written.
 
+use archive::segment::Mark;
+
 use super::super::ddl_history::{Statement, FLAG, LEFT_OUT, LOST};
+use super::super::frame;
 use super::Writer;
 use crate::pg::decoding::invalidation;
 
@@ -14,6 +17,9 @@ impl Writer<'_> {
             // Recorded by a session for a plugin that is no longer the slot's.
             return;
         }
+        if let Some(mark) = statement.mark() {
+            return self.mark(&mark);
+        }
         if statement.brackets_rows() {
             self.state.bracket = Some(statement.id);
         }
@@ -25,6 +31,15 @@ impl Writer<'_> {
         if self.options.framing {
             self.start_line(b'L');
             self.line.sql.extend_from_slice(note);
+            self.send_line();
+        }
+    }
+
+    /// Without frames there is no comment that could carry it.
+    fn mark(&mut self, mark: &Mark) {
+        if self.options.framing {
+            self.line.clear();
+            frame::push_mark(&mut self.line.sql, mark);
             self.send_line();
         }
     }

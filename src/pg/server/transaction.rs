@@ -61,6 +61,17 @@ pub fn begin(isolation: Isolation) {
     }
 }
 
+/// 25006 if this transaction is read-only (PreventCommandIfReadOnly, utility.c); `what` would write.
+pub fn ensure_may_write(what: &str) -> Result<(), Failure> {
+    // SAFETY: a variable of the backend.
+    if unsafe { !pg_sys::XactReadOnly } {
+        return Ok(());
+    }
+    let code = PgSqlErrorCode::ERRCODE_READ_ONLY_SQL_TRANSACTION;
+    let message = format!("cannot execute {what} in a read-only transaction");
+    Err(Failure::new(code, message))
+}
+
 /// Ends what [`begin`] began.
 pub fn commit() {
     // SAFETY: the snapshot pushed by `begin` is popped before the commit; a transaction without one

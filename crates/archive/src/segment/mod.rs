@@ -40,6 +40,7 @@
 //! -- @KEY flag reason=…
 //! -- @KEY flag reason=… lost=rows class=table oid=16401 identity=public.t
 //! -- @KEY left_out object=view%20public.v definition=…
+//! -- @KEY mark name=before%20release%2042 role=bob at=…
 //! SELECT pg_catalog.setval('public.s', 33, true);
 //! COMMIT;
 //! -- @KEY position lsn=0/15E1000 at=2026-11-21T03:40:10.000000Z
@@ -61,6 +62,7 @@ pub mod grammar;
 pub mod header;
 mod last;
 pub mod manifest_line;
+mod mark;
 pub mod parse;
 pub mod resume;
 pub mod rotate;
@@ -74,6 +76,7 @@ pub use effect::{Effect, EffectNote, TypedWords, Words};
 pub use flag::{Lost, What, ANY};
 pub use grammar::{Footer, Key};
 pub use header::{Header, Previous, SETTINGS};
+pub use mark::Mark;
 pub use parse::{Event, Part, Scanner};
 pub use resume::{SegmentIdentity, TornTail};
 pub use rotate::ClosedSegment;

@@ -17,6 +17,7 @@ use super::grammar::{
     COPY_SUFFIX, FORMAT, SETVAL_PREFIX,
 };
 use super::header::Header;
+use super::mark::Mark;
 use crate::lsn::Lsn;
 use crate::time::Time;
 use line::Line;
@@ -48,6 +49,8 @@ pub enum Event {
     Unhandled { class: String, command: String },
     /// About a role or a tablespace.
     Fact(ClusterFact),
+    /// A point with a name, in a transaction.
+    Mark(Box<Mark>),
     /// A change that could not be captured exactly, and what is lost by it, if anything.
     Flag { reason: Vec<u8>, lost: Option<Lost> },
     /// An object that a restore omits, such as a view on this extension's functions.
@@ -378,6 +381,7 @@ impl<R: Read> Scanner<R> {
                     object: comment.bytes("object")?,
                     definition: comment.bytes("definition")?,
                 })),
+                "mark" if self.format > 1 => Ok(Some(Event::Mark(Box::new(Mark::read(&comment)?)))),
                 other => match ClusterFact::read(&comment) {
                     Some(fact) => Ok(Some(Event::Fact(fact?))),
                     None => Err(format!("unexpected {other} comment inside a transaction")),

@@ -111,7 +111,7 @@ impl Summary {
                     summary.ensure(lsn >= summary.tally.end_lsn, "sequences", lsn);
                 }
                 Event::Flag { .. } => summary.tally.flags += 1,
-                Event::LeftOut { .. } | Event::Fact(_) => {}
+                Event::LeftOut { .. } | Event::Fact(_) | Event::Mark(_) => {}
                 Event::Ddl { .. } | Event::Effect(_) => {}
                 Event::Words(_) | Event::Unhandled { .. } => {}
                 Event::Footer(found) => footer = Some(found),

@@ -19,6 +19,7 @@ use super::grammar::{
     CommentWriter, Key, BEGIN, COMMIT, COPY_END, COPY_PREFIX, COPY_SUFFIX, SETVAL_PREFIX,
 };
 use super::header::Header;
+use super::mark::Mark;
 use super::resume::{SegmentIdentity, TornTail};
 use super::summary::Tally;
 use crate::error::{Error, Result};
@@ -301,6 +302,13 @@ impl Appender {
             )
             .finish();
         self.inside("left_out")?;
+        self.put(comment.as_bytes())
+    }
+
+    /// Gives the transaction a name.
+    pub fn mark(&mut self, mark: &Mark) -> Result<()> {
+        let comment = mark.line(self.key);
+        self.inside("a mark")?;
         self.put(comment.as_bytes())
     }
 

@@ -11,7 +11,7 @@ use super::base::ensure_sealed;
 use super::chain::{chain_of, latest_base};
 use super::damage::is_needed;
 use super::locate::located;
-use super::moment::Moment;
+use super::moment::{printable, Moment};
 use super::pass::Passed;
 use super::segment::{Found, LostHere, Needs};
 use super::{Figures, Plan};
@@ -78,6 +78,7 @@ pub fn said(moment: &Moment) -> String {
         Moment::Time(time) => iso(*time),
         Moment::Lsn(lsn) => lsn.to_string(),
         Moment::Xid(xid) => format!("transaction {xid}"),
+        Moment::Mark(name) => format!("mark \"{}\"", printable(name)),
         Moment::BeforeXid(xid) => format!("the moment before transaction {xid}"),
         Moment::BeforeDdl(ddl) => format!("the moment before {}", ddl.words()),
     }

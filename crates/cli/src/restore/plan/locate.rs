@@ -35,7 +35,7 @@ pub fn located(
         let Some(found) = last_in(storage, chain, &wish.moment)? else {
             continue;
         };
-        let is_before = !matches!(wish.moment, Moment::Xid(_));
+        let is_before = !matches!(wish.moment, Moment::Xid(_) | Moment::Mark(_));
         let wish = Wish {
             // Every commit before it has a lower LSN.
             moment: Moment::Lsn(Lsn(found.lsn.0 - u64::from(is_before))),
@@ -53,8 +53,13 @@ pub fn located(
         return Ok((wish, Some(sentence)));
     }
     let message = format!("{} is not in the segments of any chain", said(&wish.moment));
-    let hint = "Retention may have removed its segment (pg_incrbackup info shows what is there); and a change of the \
-                schema that a version before 0.4.0 captured is not known by what it did.";
+    let hint = match wish.moment {
+        Moment::BeforeDdl(_) => "Retention may have removed its segment (pg_incrbackup info shows what is there); and a \
+                change of the schema that a version before 0.4.0 captured is not known by what it did.",
+        Moment::Mark(_) => "Names are compared letter by letter; grep -h ' mark name=' in the segments lists them. Retention \
+                may have removed its segment, or it was made just now (SELECT incr_flush()).",
+        _ => "Retention may have removed its segment (pg_incrbackup info shows what is there).",
+    };
     Err(Error::no_such_moment(message, hint))
 }
 
@@ -111,6 +116,7 @@ fn last_of(
                 is_new |= ddl.is_of_new(&effect);
                 is_it |= !is_new && ddl.is(&effect);
             }
+            (Some(Event::Mark(mark)), Moment::Mark(name)) => is_it |= mark.name == *name,
             (None, Moment::BeforeDdl(ddl)) if part == Part::Statement => {
                 is_it |= ddl.is_truncate_in(scanner.head());
             }

@@ -20,6 +20,8 @@ pub enum Moment {
     Lsn(Lsn),
     /// After this transaction (64-bit).
     Xid(u64),
+    /// After the newest transaction with a mark of this name.
+    Mark(String),
     /// After the one that committed before this transaction.
     BeforeXid(u64),
     /// After the one that committed before the newest transaction with this change.
@@ -31,7 +33,7 @@ impl Moment {
     pub fn is_of_transaction(&self) -> bool {
         matches!(
             self,
-            Moment::Xid(_) | Moment::BeforeXid(_) | Moment::BeforeDdl(_)
+            Moment::Xid(_) | Moment::Mark(_) | Moment::BeforeXid(_) | Moment::BeforeDdl(_)
         )
     }
 
@@ -49,6 +51,9 @@ impl Moment {
             (Some(xid), _) => return Ok(Moment::Xid(xid)),
             (_, Some(xid)) => return Ok(Moment::BeforeXid(xid)),
             (None, None) => {}
+        }
+        if let Some(name) = &until.until_mark {
+            return Ok(Moment::Mark(name.clone()));
         }
         if let Some(text) = &until.before_ddl {
             return Ddl::parse(text).map(Moment::BeforeDdl);

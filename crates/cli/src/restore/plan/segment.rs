@@ -218,7 +218,8 @@ pub fn read(
             | Event::Effect(_)
             | Event::Unhandled { .. }
             | Event::Flag { lost: None, .. }
-            | Event::LeftOut { .. } => {}
+            | Event::LeftOut { .. }
+            | Event::Mark(_) => {}
         }
     }
     facts.complete = scanner.complete_offset();
