@@ -70,7 +70,10 @@ async fn prepare(options: &Restore, source: &Source, found: Option<&Found>) -> R
     };
     let mut plan = plan::choose(&*source.storage, &catalog, &wish, damage)?;
     if options.part.are_given() {
-        plan.part = Some(part::find(&*source.storage, &plan, &options.part)?);
+        let wanted = part::find(&*source.storage, &plan, &options.part)?;
+        // Rows of other tables are not missed.
+        plan.lost.retain(|lost| wanted.misses(&lost.lost));
+        plan.part = Some(wanted);
     }
     Ok(Arc::new(plan))
 }

@@ -115,8 +115,10 @@ async fn execute(
         Ok(target) => target,
         Err(error) => return Err(unchanged(found, error)),
     };
-    let filled = super::fill(options, source, plan, &mut scratch_target, &mut report).await;
     let name = scratch_target.name.clone();
+    let marked = found.mark_scratch(&name).await;
+    let filled = super::fill(options, source, plan, &mut scratch_target, &mut report).await;
+    let filled = marked.and(filled);
     let done = match filled {
         Ok(session) => carry::over(session, &name, plan, found, &options.part, shown).await,
         Err(error) => Err(error),
