@@ -144,6 +144,14 @@ fn what_is_left_out_or_used_is_named() {
         ),
         "0"
     );
+    // A database that only is called like a scratch database is not dropped.
+    c.sql("CREATE DATABASE \"parts.part.restoring\"");
+    let (status, text) = restore(&c, "parts", &["--table", "b.p"]);
+    assert!(
+        status == 1 && text.contains("whose name the scratch database needs"),
+        "{text}"
+    );
+    c.sql("DROP DATABASE \"parts.part.restoring\"");
     // What is there already is used as it is.
     let (status, text) = restore(
         &c,
@@ -372,4 +380,58 @@ fn a_killed_restore_leaves_the_target_as_it_was() {
     );
     assert_eq!(c.sql_in("live", "SELECT count(*) FROM a.orders"), "200");
     assert_nothing_left(&c);
+}
+
+#[test]
+fn a_part_comes_to_a_server_that_knows_nothing_of_it() {
+    let c = Cluster::builder().encoding("LATIN1").locale("C").back_up();
+    c.sql(
+        "SET client_encoding = UTF8; CREATE ROLE alice; CREATE ROLE bob; CREATE ROLE unused; CREATE TABLE other (a int); \
+         ALTER TABLE other OWNER TO unused; \
+         CREATE TABLE \"été\" (\"é\" int PRIMARY KEY, t text DEFAULT 'é'); ALTER TABLE \"été\" OWNER TO alice; \
+         GRANT SELECT ON \"été\" TO bob; INSERT INTO \"été\" SELECT g, 'ça' || g FROM generate_series(1, 100) g",
+    );
+    c.sql("SELECT incr_dump()");
+    c.sql("SET client_encoding = UTF8; CREATE SEQUENCE numbers; SELECT nextval('numbers'); CREATE TABLE counted (n int DEFAULT nextval('numbers')); \
+        INSERT INTO counted DEFAULT VALUES; INSERT INTO \"été\" VALUES (0)");
+    c.flush();
+    let part = ["-t", "\"été\"", "-t", "counted", "-t", "numbers"];
+    let expected = dump(&c, "app", &part);
+    let target = Cluster::builder().version(c.version()).start();
+    target.sql("CREATE DATABASE live");
+    for database in ["live", "fresh"] {
+        let archive = c.database_directory();
+        let arguments = [
+            "restore",
+            "--archive",
+            archive.to_str().expect("the path is UTF-8"),
+            "--target",
+            &target.conninfo(database),
+            "--table",
+            "?t?",
+            "--table",
+            "counted",
+        ];
+        let output = program(&arguments);
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            output.status.success(),
+            "{text}{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let mut found = dump(&target, database, &part);
+        // The databases differ in their encoding.
+        let is_setting = |line: &String| line.starts_with("SET ");
+        let mut expected = expected.clone();
+        for lines in [&mut expected, &mut found] {
+            lines.retain(|line| !is_setting(line));
+        }
+        assert_eq!(expected.len(), found.len(), "{database}");
+        let rows = "SET client_encoding = UTF8; SELECT count(*), sum(length(t)) FROM \"été\"";
+        assert_eq!(c.sql(rows), target.sql_in(database, rows));
+        assert_eq!(target.sql_in(database, "SELECT nextval('numbers')"), "3");
+    }
+    let roles = "SELECT string_agg(rolname, ' ' ORDER BY rolname) FROM pg_roles WHERE oid >= 16384";
+    assert_eq!(target.sql(roles), "alice bob");
+    assert_nothing_left(&target);
 }

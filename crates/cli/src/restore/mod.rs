@@ -168,7 +168,10 @@ async fn prepare(
     };
     let mut plan = plan::choose(&*source.storage, &catalog, &wish, damage)?;
     if options.part.are_given() {
-        plan.part = Some(part::find(&*source.storage, &plan, &options.part)?);
+        let wanted = part::find(&*source.storage, &plan, &options.part)?;
+        // Rows of other tables are not missed.
+        plan.lost.retain(|lost| wanted.misses(&lost.lost));
+        plan.part = Some(wanted);
     }
     let database = found.map(Found::final_name).unwrap_or_default();
     let identity = Identity::of(options, &plan, &wish.moment, database);

@@ -326,7 +326,8 @@ impl Report {
             list("left out, because earlier changes are lost:", &not_applied);
             list("left out, because this server does not let the role make it:", &self.not_permitted);
             list("materialized views that stay without rows:", &done.unfilled);
-            text.push_str(&format!("done      {} is restored; run ANALYZE in it before use", line(name)));
+            let what = if self.plan.part.is_some() { "the part in " } else { "" };
+            text.push_str(&format!("done      {what}{} is restored; run ANALYZE in it before use", line(name)));
             text
         });
         self.remark();

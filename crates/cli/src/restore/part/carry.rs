@@ -135,11 +135,13 @@ impl Carrying<'_> {
         if makes_tables {
             existing::ensure_free(target, &names).await?;
         } else {
-            existing::ensure_there(target, &self.chosen.relations).await?;
+            let with_post_data = self.options.has(Section::PostData);
+            existing::ensure_there(target, &self.chosen.relations, with_post_data).await?;
         }
         let existing = Existing::find(self.scratch, target, self.graph, self.members).await?;
         let definitions = self.definitions(&place.name, &existing).await?;
-        let tables = rows::tables(self.scratch, &self.chosen.relations, makes_tables).await?;
+        let relations = self.graph.referenced_first(&self.chosen.relations);
+        let tables = rows::tables(self.scratch, &relations, makes_tables).await?;
         if !makes_tables && self.options.has(Section::Data) {
             for table in &tables {
                 table.ensure_columns(target).await?;
@@ -209,7 +211,7 @@ impl Carrying<'_> {
                 })?;
                 *counts.entry(table.into.clone()).or_default() += count;
             }
-            self.positions(target, makes_tables).await?;
+            self.positions(target, existing, makes_tables).await?;
         }
         for effect in &definitions.after {
             execute(target, effect).await?;
@@ -217,15 +219,24 @@ impl Carrying<'_> {
         Ok(counts.into_iter().collect())
     }
 
-    async fn positions(&self, target: &Session, makes_tables: bool) -> Result<()> {
+    async fn positions(
+        &self,
+        target: &Session,
+        existing: &Existing,
+        makes_tables: bool,
+    ) -> Result<()> {
         let own = self.members.own.iter();
+        let made = self.members.others.iter();
+        let made = made.filter(|key| makes_tables && !existing.has(**key));
         let sequences: Vec<u32> = own
+            .chain(made)
             .filter(|key| self.graph.is_sequence(**key))
             .map(|key| key.oid)
             .collect();
         let written = chosen::written(self.scratch, &sequences).await?;
         let names: Vec<String> = written.into_iter().map(|(_, written, _)| written).collect();
         let there = existing::relations(target, &names).await?;
+        // One of a table that the target has under another name is not needed for rows.
         for name in names.iter().filter(|name| there.contains(name)) {
             rows::position(self.scratch, target, name, makes_tables).await?;
         }

@@ -159,8 +159,17 @@ pub async fn ensure_free(target: &Session, names: &[String]) -> Result<()> {
 }
 
 /// Refuses relations that are not there, for the sections that need them.
-pub async fn ensure_there(target: &Session, relations_of_part: &[Relation]) -> Result<()> {
-    let tables = relations_of_part.iter().filter(|it| it.kind != "S");
+pub async fn ensure_there(
+    target: &Session,
+    relations_of_part: &[Relation],
+    with_post_data: bool,
+) -> Result<()> {
+    let is_needed = |relation: &&Relation| match relation.kind.as_str() {
+        "r" | "p" => true,
+        "S" => false,
+        _ => with_post_data,
+    };
+    let tables = relations_of_part.iter().filter(is_needed);
     let names: Vec<String> = tables.map(|it| it.written.clone()).collect();
     let there = relations(target, &names).await?;
     let missing: Vec<&String> = names.iter().filter(|name| !there.contains(name)).collect();

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use effects::key::{catalog, Key, FIRST_NORMAL_OID};
 
+use super::chosen::Relation;
 use crate::connection::Session;
 use crate::error::Result;
 
@@ -253,6 +254,30 @@ impl Graph {
         edges.any(|edge| edge.to.class == catalog::CLASS && matches!(edge.kind.as_str(), "a" | "i"))
     }
 
+    /// Tables that foreign keys refer to before those that refer to them, as far as there is no circle.
+    pub fn referenced_first(&self, relations: &[Relation]) -> Vec<Relation> {
+        let mut left: Vec<&Relation> = relations.iter().collect();
+        let mut sorted = Vec::new();
+        while !left.is_empty() {
+            let waits = |it: &&&Relation| {
+                let of_it = |key: &&ForeignKey| {
+                    key.table == it.oid || key.table == it.root && it.root != it.oid
+                };
+                let mut keys = self.foreign_keys.iter().filter(of_it);
+                keys.any(|key| {
+                    let is_other = key.refers_to != it.oid && key.refers_to != it.root;
+                    let is_left = |other: &&Relation| {
+                        other.oid == key.refers_to || other.root == key.refers_to
+                    };
+                    is_other && left.iter().any(is_left)
+                })
+            };
+            let next = left.iter().position(|it| !waits(&it)).unwrap_or(0);
+            sorted.push(left.remove(next).clone());
+        }
+        sorted
+    }
+
     /// Relations that are needed, but not chosen: they come without rows.
     pub fn needed_relations(&self, members: &Members) -> Vec<u32> {
         let others = members.others.iter();
@@ -337,6 +362,30 @@ mod tests {
         );
         let both = graph().members(&[TABLE.oid, OTHER.oid].into(), &BTreeSet::new(), true);
         assert!(both.own.contains(&FOREIGN) && both.left_out.is_empty());
+    }
+
+    #[test]
+    fn rows_that_others_refer_to_come_first() {
+        let relation = |key: Key| Relation {
+            oid: key.oid,
+            kind: "r".to_owned(),
+            written: String::new(),
+            name: String::new(),
+            root: key.oid,
+        };
+        let sorted = |graph: &Graph| {
+            let sorted = graph.referenced_first(&[relation(TABLE), relation(OTHER)]);
+            sorted.iter().map(|it| it.oid).collect::<Vec<_>>()
+        };
+        let mut graph = graph();
+        assert_eq!(sorted(&graph), [OTHER.oid, TABLE.oid]);
+        let back = ForeignKey {
+            table: OTHER.oid,
+            refers_to: TABLE.oid,
+            ..graph.foreign_keys[0].clone()
+        };
+        graph.foreign_keys.push(back);
+        assert_eq!(sorted(&graph), [TABLE.oid, OTHER.oid]);
     }
 
     #[test]

@@ -58,7 +58,7 @@ use crate::connection::{Raw, Session};
 use crate::error::{Error, Outcome, Result};
 use crate::output::Output;
 use crate::restore::plan::Plan;
-use crate::restore::progress::Identity;
+use crate::restore::progress::{self, Identity};
 use crate::restore::rights::Rights;
 use crate::source::{self, Source};
 pub use options::Options;
@@ -145,6 +145,9 @@ async fn execute(
         Ok(target) => target,
         Err(error) => return Err(unchanged(found, error)),
     };
+
+    let name = scratch_target.name.clone();
+    let marked = found.mark_scratch(&name).await;
     let filled = super::fill(
         options,
         source,
@@ -154,9 +157,16 @@ async fn execute(
         rights,
     )
     .await;
-    let name = scratch_target.name.clone();
+    let filled = marked.and(filled);
     let done = match filled {
-        Ok((session, _)) => carry::over(session, &name, plan, found, &options.part, shown).await,
+        Ok((session, _)) => {
+            // The scratch database is not gone on with, and its catalogs are those of the source.
+            let ended = session.client.batch_execute(&progress::sql::end()).await;
+            match ended {
+                Ok(()) => carry::over(session, &name, plan, found, &options.part, shown).await,
+                Err(error) => Err(error.into()),
+            }
+        }
         Err(error) => Err(error),
     };
     let dropped = found.drop_database(&name).await;

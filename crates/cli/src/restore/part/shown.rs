@@ -95,7 +95,10 @@ impl Shown {
                 without_rows,
             );
             list("leaves out", left_out);
-            text.trim_end().to_owned()
+            match text.trim_end() {
+                "" => "makes     rows alone".to_owned(),
+                text => text.to_owned(),
+            }
         });
     }
 

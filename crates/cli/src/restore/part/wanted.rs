@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use archive::dump::Listed;
-use archive::segment::Effect;
+use archive::segment::{Effect, Lost, What};
 use archive::storage::Storage;
 use archive::time::{iso, Time};
 use archive_query::history::literal::names_of;
@@ -127,6 +127,12 @@ impl Wanted {
             schemas: at_base.schemas,
             oids,
         })
+    }
+
+    /// Whether something that is lost concerns the part. Definitions always may.
+    pub fn misses(&self, lost: &Lost) -> bool {
+        let is_of_other = lost.oid != 0 && !self.oids.contains(&lost.oid);
+        !(lost.what == What::Rows && is_of_other)
     }
 
     /// Whether an entry of a dump is restored.

@@ -9,7 +9,11 @@ use super::server::{
 };
 use crate::connection::Session;
 use crate::error::{Error, Result};
+use crate::quote::{identifier, literal};
 use crate::restore::rights::Role;
+
+/// The comment on a scratch database.
+const SCRATCH: &str = "scratch database of pg_incrbackup restore: it can be dropped";
 
 /// Where a part goes.
 pub struct Place {
@@ -67,6 +71,7 @@ impl Found {
         let (session, _, beside) = connect(&self.conninfo, &self.final_name).await?;
         let role = self.role.clone();
         if is_there(&session, &name).await? {
+            ensure_scratch(&session, &name).await?;
             let dropped = session.statement(drop_statement(&name).as_bytes()).await;
             dropped.map_err(|error| {
                 let message = format!("the scratch database \"{name}\" is in use: another restore of a part is running ({error})");
@@ -83,6 +88,17 @@ impl Found {
             left: None,
             role,
         })
+    }
+
+    /// Makes a scratch database recognizable, for the restore that finds it left over.
+    pub async fn mark_scratch(&self, name: &str) -> Result<()> {
+        let (name, mark) = (
+            identifier(name),
+            String::from_utf8_lossy(&literal(SCRATCH.as_bytes())).into_owned(),
+        );
+        let comment = format!("COMMENT ON DATABASE {name} IS {mark}");
+        self.session.client.batch_execute(&comment).await?;
+        Ok(())
     }
 
     /// Opens the target, which is created if it does not exist.
@@ -150,4 +166,22 @@ impl Found {
         }
         Ok(kept)
     }
+}
+
+/// Refuses a database of a scratch database's name that is none.
+async fn ensure_scratch(session: &Session, name: &str) -> Result<()> {
+    const COMMENT: &str = "SELECT pg_catalog.shobj_description(oid, 'pg_database') FROM pg_catalog.pg_database WHERE datname = $1";
+    let name_of: [(&(dyn tokio_postgres::types::ToSql + Sync), _); 1] =
+        [(&name, tokio_postgres::types::Type::NAME)];
+    let rows = session.client.query_typed(COMMENT, &name_of).await?;
+    let comment: Option<String> = match rows.first() {
+        Some(row) => row.try_get(0)?,
+        None => None,
+    };
+    if comment.as_deref() == Some(SCRATCH) {
+        return Ok(());
+    }
+    let message = format!("there is a database \"{name}\", whose name the scratch database needs");
+    let hint = format!("If nobody needs it: {}", drop_statement(name));
+    Err(Error::failed(message, hint))
 }

@@ -143,7 +143,9 @@ impl Sets {
         file: &str,
         is_later: bool,
     ) -> Result<()> {
-        let Some(text) = storage::read(&*self.storage, file)? else {
+        // A scratch database keeps what says what it is.
+        let text = storage::read(&*self.storage, file)?;
+        let Some(text) = text.filter(|_| self.plan.part.is_none()) else {
             return Ok(());
         };
         let place = self.storage.place(file);
