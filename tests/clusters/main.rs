@@ -85,6 +85,7 @@ mod program_resume;
 mod program_rights;
 mod program_rights_left_out;
 mod program_rights_options;
+mod program_sure;
 mod program_verify;
 mod program_versions;
 mod psql_words;

@@ -6,12 +6,16 @@
 //! | [`target`] | the database, and the roles and tablespaces that it needs |
 //! | [`base`] | loads a base |
 //! | [`replay`] | applies the transactions that the base does not contain |
+//! | [`counts`] | the rows of each table, by the files and in the end |
+//! | [`deferred`] | what could not be made when its turn came |
 //! | [`progress`] | what of it is done, in the target: a restore that was killed goes on |
 //! | [`rights`] | what is wanted of an archive, and what the role may make of it |
 //! | [`part`] | tables and schemas instead of the whole |
 //! | [`report`] | the plan, and what was done, in words and as JSON |
 
 mod base;
+mod counts;
+mod deferred;
 pub mod part;
 pub mod plan;
 mod progress;
@@ -32,9 +36,11 @@ use crate::output::Output;
 use crate::source::{self, Source};
 use base::checks::Checks;
 use base::Loading;
+use counts::Counts;
+use deferred::Deferred;
 use plan::{Moment, Plan, Wish};
 use progress::{Identity, Left, Progress, Stage};
-use replay::{Quiet, Replay, Views};
+use replay::{Quiet, Replay, With};
 use report::Report;
 use rights::left_out::LeftOut;
 use rights::Rights;
@@ -65,7 +71,7 @@ async fn restore(options: &Restore, output: &Output) -> Result<Outcome> {
     let Some(found) = found else {
         return Ok(report.dry_run());
     };
-    ensure_extensions(&source, &plan, &found).await?;
+    ensure_extensions(options, &source, &plan, &found).await?;
     report.versions(found.session().version);
     let metadata = &plan.base.metadata;
     let rights = Rights::of(&options.rights, &found.role, found.session(), metadata).await?;
@@ -74,7 +80,7 @@ async fn restore(options: &Restore, output: &Output) -> Result<Outcome> {
         return execute(options, &source, &plan, found, identity, report, rights).await;
     }
     if let Some(mut session) = found.session_in_it(&rights).await? {
-        let loading = loading(&source, &plan, &rights, &[]);
+        let loading = loading(options, &source, &plan, &rights, &[]);
         foresee(loading, &plan, &mut session, &report, options).await?;
     }
     Ok(report.dry_run())
@@ -96,12 +102,17 @@ fn ensure_permitted(options: &Restore, role: &rights::Role) -> Result<()> {
 }
 
 /// Names the extensions that the server does not offer, with what depends on them, before anything is made.
-async fn ensure_extensions(source: &Source, plan: &Arc<Plan>, found: &Found) -> Result<()> {
+async fn ensure_extensions(
+    options: &Restore,
+    source: &Source,
+    plan: &Arc<Plan>,
+    found: &Found,
+) -> Result<()> {
     let missing = found.missing_extensions(&plan.base.metadata).await?;
     if missing.is_empty() {
         return Ok(());
     }
-    let loading = loading(source, plan, &Rc::default(), &[]);
+    let loading = loading(options, source, plan, &Rc::default(), &[]);
     Err(rights::extensions::missing(&loading, plan, &missing).await?)
 }
 
@@ -126,6 +137,7 @@ async fn foresee(
 
 /// What is to be loaded, and how.
 fn loading<'a>(
+    options: &Restore,
     source: &Source,
     plan: &'a Plan,
     rights: &Rc<Rights>,
@@ -140,6 +152,7 @@ fn loading<'a>(
         is_rehearsal: false,
         sets_keys_aside: rights.is_no_replica() && !plan.segments.is_empty(),
         part: plan.part.as_ref(),
+        on_error: options.on_error,
     }
 }
 
@@ -197,8 +210,9 @@ async fn execute(
         return Ok(Outcome::partial(*is_partial));
     }
     let storage = &source.storage;
-    let made = found.make(storage, plan, options.globals, identity, &rights);
-    let mut target = made.await?;
+    let mut target = found
+        .make(storage, plan, options, identity, &rights)
+        .await?;
     report.made(&target);
     let filled = fill(options, source, plan, &mut target, &mut report, &rights).await;
     let (session, quiet) = filled.map_err(|error| target.incomplete(error))?;
@@ -231,7 +245,7 @@ async fn fill(
 ) -> Result<(Session, Quiet)> {
     let mut session = target.session().await?;
     let skip_checks = names_of(&session, options, plan).await?;
-    let loading = loading(source, plan, rights, &skip_checks);
+    let loading = loading(options, source, plan, rights, &skip_checks);
     if !target.progress.is_resumed {
         let mut asking = target.another_session().await?;
         foresee(loading.clone(), plan, &mut asking, report, options).await?;
@@ -255,15 +269,14 @@ async fn fill(
     report.begin("changes", plan.figures.segment_bytes);
     let checks = Checks::prepare(&session, skip_checks).await?;
     let storage = Arc::clone(&source.storage);
-    let replay = Replay::new(
-        &mut session,
-        storage,
-        Arc::clone(plan),
-        Views::default(),
+    let with = With {
         checks,
-        &mut target.sets,
-        Rc::clone(rights),
-    );
+        globals: &mut target.sets,
+        rights: Rc::clone(rights),
+        deferred: Deferred::new(options.on_error, target.progress.kept("deferred")?),
+        counts: Counts::new(target.progress.kept("uncounted")?),
+    };
+    let replay = Replay::new(&mut session, storage, Arc::clone(plan), with);
     let mut tell = |bytes, file: &str| report.read(bytes, file);
     let (mut done, quiet) = replay.run(&target.progress, &mut tell).await?;
     let warnings = target.keep_warnings(std::mem::take(&mut done.warnings));

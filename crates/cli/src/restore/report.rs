@@ -7,6 +7,7 @@ use archive::time::iso;
 use archive::Lsn;
 use serde_json::json;
 
+use super::deferred::Item;
 use super::plan::{LostHere, Plan};
 use super::progress::{Left, Stage};
 use super::replay::Done;
@@ -263,6 +264,8 @@ impl Report {
         let is_whole = self.plan.lost.is_empty()
             && self.done.unfilled.is_empty()
             && self.not_permitted.is_empty()
+            && self.done.failed.is_empty()
+            && self.done.compared.differences.is_empty()
             && target.warnings.is_empty();
         if is_whole {
             Outcome::Done
@@ -289,9 +292,24 @@ impl Report {
             .iter()
             .map(|left| format!("{} ({}): {}", left.what, left.count, left.first))
             .collect();
+        let failed: Vec<_> = done
+            .failed
+            .iter()
+            .map(|item| {
+                let sql = String::from_utf8_lossy(&item.sql).trim().to_owned();
+                json!({"object": item.what, "place": item.place, "error": item.error, "sql": sql})
+            })
+            .collect();
         let answer = json!({
             "done": true,
             "database": name,
+            "failed": failed,
+            "compared": {
+                "tables": done.compared.tables,
+                "rows": done.compared.rows,
+                "differences": done.compared.differences,
+                "not_compared": done.compared.not_compared,
+            },
             "transactions": done.applied,
             "skipped": done.skipped,
             "sequence_positions": done.sequences,
@@ -315,6 +333,15 @@ impl Report {
             if done.flags > 0 {
                 text.push_str(&format!("flags     {} places that could not be carried exactly\n", done.flags));
             }
+            let compared = &done.compared;
+            match &compared.not_compared {
+                Some(why) => text.push_str(&format!("rows      not compared with the files: {}\n", line(why))),
+                None if compared.differences.is_empty() => text.push_str(&format!(
+                    "rows      {} tables, {} rows, as the files say\n",
+                    compared.tables, compared.rows
+                )),
+                None => {}
+            }
             let mut list = |title: &str, lines: &[String]| {
                 if !lines.is_empty() {
                     text.push_str(&format!("{title}\n"));
@@ -325,6 +352,8 @@ impl Report {
             list("left out, because they need objects of pg_incrbackup or of an ended session:", &left_out);
             list("left out, because earlier changes are lost:", &not_applied);
             list("left out, because this server does not let the role make it:", &self.not_permitted);
+            list("tables with another number of rows than the files say:", &compared.differences);
+            list("could not be made, each with its SQL:", &shown(&done.failed));
             list("materialized views that stay without rows:", &done.unfilled);
             let what = if self.plan.part.is_some() { "the part in " } else { "" };
             text.push_str(&format!("done      {what}{} is restored; run ANALYZE in it before use", line(name)));
@@ -346,6 +375,17 @@ impl Report {
     pub fn warn(&self, text: &str) {
         self.output.warning(text);
     }
+}
+
+/// An object with its error, and its SQL to the last line.
+fn shown(failed: &[Item]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for item in failed {
+        lines.push(format!("{} ({}): {}", item.what, item.place, item.error));
+        let sql = String::from_utf8_lossy(&item.sql).trim().to_owned();
+        lines.extend(sql.lines().map(|line| format!("    {line}")));
+    }
+    lines
 }
 
 /// What a flag says is lost.

@@ -154,7 +154,7 @@ impl Directory<'_, '_> {
     /// Rows, or large objects.
     async fn data(
         &mut self,
-        entries: &Entries<'_>,
+        entries: &mut Entries<'_>,
         entry: &Entry,
         listed: &Listed,
         progress: &mut dyn FnMut(u64),
@@ -185,7 +185,8 @@ impl Directory<'_, '_> {
                 &mut || progress(self.read + count.get()),
             )
             .await;
-        copied.map_err(|error| entries.at(listed, 0, b"", error))?;
+        let rows = copied.map_err(|error| entries.at(listed, 0, b"", error))?;
+        entries.count(statement.table(), rows).await?;
         let end = input.take_rest(LONGEST_END).await.map_err(&unreadable)?;
         if !end.iter().all(|byte| *byte == b'\n') {
             return Err(entries.misfit(Some(listed), "there is more behind its rows"));
@@ -197,7 +198,7 @@ impl Directory<'_, '_> {
     /// `name` lists them: OID and file.
     async fn large_objects(
         &mut self,
-        entries: &Entries<'_>,
+        entries: &mut Entries<'_>,
         listed: &Listed,
         name: &str,
         progress: &mut dyn FnMut(u64),

@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use archive::dump::{Listed, STAND_INS_END_SQL, STAND_INS_SQL};
 use archive::storage;
+use serde::de::DeserializeOwned;
 use tokio_postgres::error::ErrorPosition;
 use tokio_postgres::types::Type;
 
@@ -17,9 +18,12 @@ use super::Loading;
 use crate::connection::{Raw, Session};
 use crate::error::{Error, Result};
 use crate::quote::shown;
+use crate::restore::counts::Counts;
+use crate::restore::deferred::{Deferred, Said};
 use crate::restore::progress::{self, Progress, Stage};
 use crate::restore::rights::keys::Noted;
 use crate::restore::rights::Rights;
+use crate::restore::target::statements::split;
 
 /// Executes entries in the session.
 pub struct Entries<'a> {
@@ -44,6 +48,8 @@ pub struct Entries<'a> {
     /// Foreign keys will be set aside.
     pub(super) sets_keys_aside: bool,
     pub(super) keys: Vec<Noted>,
+    deferred: Deferred,
+    counts: Counts,
 }
 
 /// Functions that replace those of pg_incrbackup, in defaults and checks, while the tables are created.
@@ -80,10 +86,9 @@ impl<'a> Entries<'a> {
             rights: Rc::clone(&loading.rights),
             is_rehearsal: loading.is_rehearsal,
             sets_keys_aside: loading.sets_keys_aside,
-            keys: match progress {
-                Some(progress) => progress.kept("noted_keys")?,
-                None => Vec::new(),
-            },
+            keys: kept(progress, "noted_keys")?,
+            counts: Counts::new(kept(progress, "uncounted")?),
+            deferred: Deferred::new(loading.on_error, kept(progress, "deferred")?),
         };
         if let Some(progress) = progress {
             progress.set(session).await?;
@@ -133,7 +138,7 @@ impl<'a> Entries<'a> {
         Ok(self.session.client.batch_execute(&text).await?)
     }
 
-    fn end_of_entry(&self) -> String {
+    fn end_of_entry(&mut self) -> String {
         let mut text = String::new();
         if self.has_set {
             text.push_str(progress::sql::KEEP_SETTINGS);
@@ -143,6 +148,10 @@ impl<'a> Entries<'a> {
             text.push_str(&progress::sql::keep("rights", &changed));
             text.push(';');
             text.push_str(&progress::sql::keep("noted_keys", &self.keys));
+            text.push(';');
+        }
+        if let Some(deferred) = self.deferred.keep() {
+            text.push_str(&deferred);
             text.push(';');
         }
         text.push_str(&progress::sql::pieces(self.next));
@@ -178,6 +187,13 @@ impl<'a> Entries<'a> {
         Ok(())
     }
 
+    /// So many rows of the entry are in the table now.
+    pub async fn count(&mut self, table: &[u8], rows: u64) -> Result<()> {
+        self.counts
+            .add(table, i64::try_from(rows).unwrap_or(i64::MAX));
+        self.counts.flush(self.session).await
+    }
+
     /// Executes a whole entry that is text, and commits. `line`: see [`Self::sql`].
     pub async fn entry(&mut self, entry: &Listed, line: u64, text: &[u8]) -> Result<()> {
         self.before(entry).await?;
@@ -192,8 +208,56 @@ impl<'a> Entries<'a> {
         // Each is one message, and sent when it is first polled: the answers to both come together.
         let committing = self.session.client.batch_execute(&end);
         let (done, committed) = futures_util::join!(self.by_one_message(entry, text), committing);
-        done.map_err(|error| self.at(entry, line, text, error))?;
-        Ok(committed?)
+        let Err(error) = done else {
+            return Ok(committed?);
+        };
+        if !self.deferred.takes_entry(&entry.kind, &error) {
+            return Err(self.at(entry, line, text, error));
+        }
+        let client = &self.session.client;
+        client.batch_execute("ROLLBACK; BEGIN").await?;
+        self.defer(entry, line, text, &error).await?;
+        let end = self.end_of_entry();
+        Ok(self.session.client.batch_execute(&end).await?)
+    }
+
+    /// Whether an entry that failed is made at the end.
+    pub(super) fn may_defer(&self, entry: &Listed, error: &Error) -> bool {
+        !self.is_rehearsal && self.deferred.takes_entry(&entry.kind, error)
+    }
+
+    /// The entry could not be made, and will be at the end.
+    pub(super) async fn defer(
+        &mut self,
+        entry: &Listed,
+        line: u64,
+        text: &[u8],
+        error: &Error,
+    ) -> Result<()> {
+        let place = match line {
+            0 => self.place.clone(),
+            line => format!("{}:{line}", self.place),
+        };
+        let parts = match split(text) {
+            Ok(parts) if parts.iter().all(|part| part.is_plain) => {
+                parts.into_iter().map(|part| part.text).collect()
+            }
+            _ => vec![text.to_vec()],
+        };
+        for (nth, sql) in parts.iter().enumerate() {
+            let said = Said {
+                what: described(entry),
+                place: place.clone(),
+                sql,
+                key: (entry.table_oid, entry.oid),
+                needs: &[],
+                makes: nth == 0 && entry.kind != b"COMMENT",
+            };
+            self.deferred
+                .add(self.session, said, error.to_string())
+                .await?;
+        }
+        Ok(())
     }
 
     /// Executes the text of an entry; `line` is the number of its first line, 0 if it is not text in a file.
@@ -346,6 +410,14 @@ fn first_entry(text: &[u8]) -> Option<i32> {
     let words = std::str::from_utf8(line).ok()?;
     let number = words.strip_prefix("-- Before entry ")?.split(' ').next()?;
     number.parse().ok()
+}
+
+/// What an earlier run has kept; nothing in a rehearsal.
+fn kept<T: DeserializeOwned + Default>(progress: Option<&Progress>, name: &str) -> Result<T> {
+    match progress {
+        Some(progress) => progress.kept(name),
+        None => Ok(T::default()),
+    }
 }
 
 /// Rows, or the position of a sequence.

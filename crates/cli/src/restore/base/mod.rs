@@ -36,6 +36,7 @@ use archive::storage::{self, Storage};
 use archive_query::catalog::{Base, Chain};
 
 use super::part::Wanted;
+use crate::args::OnError;
 use crate::connection::Session;
 use crate::error::{Error, Result};
 use crate::restore::progress::Progress;
@@ -58,6 +59,7 @@ pub struct Loading<'a> {
     pub sets_keys_aside: bool,
     /// Only a part of it is wanted.
     pub part: Option<&'a Wanted>,
+    pub on_error: OnError,
 }
 
 /// What a session must have set for the texts of a dump: what pg_dump writes at its beginning.

@@ -30,7 +30,13 @@ impl Entries<'_> {
             } else {
                 self.permitted(entry, &step).await
             };
-            done.map_err(|error| self.at(entry, line, &step.text, error))?;
+            match done {
+                Ok(()) => {}
+                Err(error) if self.may_defer(entry, &error) => {
+                    self.defer(entry, line, &step.text, &error).await?;
+                }
+                Err(error) => return Err(self.at(entry, line, &step.text, error)),
+            }
         }
         Ok(())
     }

@@ -245,8 +245,8 @@ impl Reader<'_, '_> {
         let copied = statement
             .copy(session, is_utf8, &mut self.input, unreadable, tick)
             .await;
-        copied.map_err(|error| self.entries.at(entry, line, head, error))?;
-        Ok(())
+        let rows = copied.map_err(|error| self.entries.at(entry, line, head, error))?;
+        self.entries.count(statement.table(), rows).await
     }
 
     /// The comment above rows.

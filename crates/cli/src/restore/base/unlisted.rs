@@ -81,6 +81,7 @@ pub async fn load<'a>(
                 .map_err(|error| entries.at(&entry, text.first, b"", error))?;
             text.number += rows + 1;
             text.clear();
+            entries.count(statement.table(), rows).await?;
             entries.commit().await?;
         } else if text.pending.len() > BATCH && large_objects::is_known(&line) {
             text.send(entries).await?;

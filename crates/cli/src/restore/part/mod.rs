@@ -94,7 +94,7 @@ pub async fn restore(options: &Restore, output: &Output) -> Result<Outcome> {
     let shown = Shown::new(output, &options.part);
     shown.chosen(&plan);
     if let Some(found) = &found {
-        super::ensure_extensions(&source, &plan, found).await?;
+        super::ensure_extensions(options, &source, &plan, found).await?;
         carry::ensure_possible(found, &plan, &options.part).await?;
     }
     let Some(found) = found.filter(|_| !options.dry_run) else {
@@ -139,7 +139,7 @@ async fn execute(
     } = work;
     let scratch = found.scratch().await?;
     let made = scratch
-        .make(&source.storage, plan, false, identity, rights)
+        .make(&source.storage, plan, options, identity, rights)
         .await;
     let mut scratch_target = match made {
         Ok(target) => target,

@@ -6,7 +6,7 @@ use archive::Lsn;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::args::{Restore, Until};
+use crate::args::{OnError, Restore, Until};
 use crate::error::{Error, Result};
 use crate::restore::plan::{Moment, Plan, Wish};
 use crate::restore::rights::Options;
@@ -49,9 +49,7 @@ impl Identity {
             Moment::Time(time) => Resolved::Time(iso(*time)),
             Moment::Lsn(lsn) => Resolved::Lsn(lsn.to_string()),
             // A later look may find a newer change.
-            Moment::Xid(_) | Moment::Mark(_) | Moment::BeforeXid(_) | Moment::BeforeDdl(_) => {
-                Resolved::Lsn(plan.upto.to_string())
-            }
+            _ => Resolved::Lsn(plan.upto.to_string()),
         };
         Identity {
             database: database.to_owned(),
@@ -161,6 +159,8 @@ fn given(options: &Restore) -> Vec<String> {
         rights,
         // A part is never gone on with: its scratch database is made anew.
         part: _,
+        on_error,
+        no_count,
     } = options;
     let Until {
         until_time,
@@ -185,6 +185,8 @@ fn given(options: &Restore) -> Vec<String> {
     for name in skip_check {
         add("--skip-check", Some(name.clone()));
     }
+    let stop = (*on_error == OnError::Stop).then(|| "stop".to_owned());
+    add("--on-error", stop);
     let Options {
         no_owner,
         no_privileges,
@@ -202,6 +204,7 @@ fn given(options: &Restore) -> Vec<String> {
     }
     let flags = [
         (globals, "--globals"),
+        (no_count, "--no-count"),
         (no_owner, "--no-owner"),
         (no_privileges, "--no-privileges"),
         (no_tablespaces, "--no-tablespaces"),

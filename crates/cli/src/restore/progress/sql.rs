@@ -1,6 +1,7 @@
 //! The tables of a restore's progress, and all statements on them.
 //!
-//! `progress` has one row, which each transaction changes; `state` has what changes seldom. Both have a primary key: under a
+//! `progress` has one row, which each transaction changes; `state` has what changes seldom, `counts` the rows of tables by
+//! their OIDs. All have a primary key: under a
 //! publication of all tables, an UPDATE would be refused without.
 
 use std::fmt::Write as _;
@@ -50,6 +51,7 @@ pub fn begin(progress: &Progress) -> String {
          CREATE TABLE {SCHEMA}.progress (format integer PRIMARY KEY, identity text, stage text, pieces bigint, \
             place text, sets bigint, is_set_due boolean) WITH (fillfactor = 50); \
          CREATE TABLE {SCHEMA}.state (name text PRIMARY KEY, value text); \
+         CREATE TABLE {SCHEMA}.counts (relation oid PRIMARY KEY, rows bigint) WITH (fillfactor = 50); \
          INSERT INTO {SCHEMA}.progress VALUES ({FORMAT}, {identity}, '{stage}', 0, {place}, 0, false)"
     )
 }
@@ -99,7 +101,7 @@ pub fn set_done(lets_in: Option<bool>) -> String {
 
 /// Drops them.
 pub fn end() -> String {
-    format!("DROP TABLE {SCHEMA}.progress, {SCHEMA}.state; DROP SCHEMA {SCHEMA}")
+    format!("DROP TABLE {SCHEMA}.progress, {SCHEMA}.state, {SCHEMA}.counts; DROP SCHEMA {SCHEMA}")
 }
 
 /// Marks a database: all is there. It is what is behind `ALTER DATABASE name`.

@@ -53,6 +53,28 @@ pub struct Help {
     count: u32,
 }
 
+/// The table in which a row is sought by its values; with `lacks_keys`, by its key.
+fn sought_in(text: &[u8], lacks_keys: bool) -> Option<&[u8]> {
+    let (name, end) = match shape::find_outside(text, SOUGHT) {
+        Some(at) => {
+            let name = &text[at + SOUGHT.len()..];
+            (name, memmem::find(name, b" WHERE ")?)
+        }
+        None if lacks_keys => {
+            let updated = text.strip_prefix(b"UPDATE ");
+            let name = updated.or_else(|| text.strip_prefix(b"DELETE FROM "))?;
+            let ends = if updated.is_some() {
+                " SET "
+            } else {
+                " WHERE "
+            };
+            (name, shape::find_outside(name, ends.as_bytes())?)
+        }
+        None => return None,
+    };
+    Some(name[..end].strip_prefix(b"ONLY ").unwrap_or(&name[..end]))
+}
+
 /// Indexes by their OIDs: those, and their names in SQL.
 const STILL_THERE: &str =
     "SELECT c.oid, convert_to(format('%I.%I', nspname, relname), current_setting('client_encoding')) \
@@ -73,19 +95,14 @@ impl Help {
         progress::sql::keep("helped", &made)
     }
 
-    /// Takes a row change into account.
-    pub fn note(&mut self, text: &[u8]) {
+    /// Takes a row change into account. `lacks_keys`: a table may lack its key.
+    pub fn note(&mut self, text: &[u8], lacks_keys: bool) {
         if !text.starts_with(b"UPDATE ") && !text.starts_with(b"DELETE FROM ") {
             return;
         }
-        let Some(at) = shape::find_outside(text, SOUGHT) else {
+        let Some(name) = sought_in(text, lacks_keys) else {
             return;
         };
-        let name = &text[at + SOUGHT.len()..];
-        let Some(end) = memmem::find(name, b" WHERE ") else {
-            return;
-        };
-        let name = name[..end].strip_prefix(b"ONLY ").unwrap_or(&name[..end]);
         let sought = self.sought.entry(name.to_vec()).or_default();
         *sought += 1;
         if *sought == WORTH {

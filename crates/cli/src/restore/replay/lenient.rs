@@ -137,9 +137,9 @@ impl Replay<'_> {
     }
 }
 
-const SAVEPOINT: &str = "SAVEPOINT pg_incrbackup";
-const RELEASE: &str = "RELEASE SAVEPOINT pg_incrbackup";
-const ROLLBACK: &str = "ROLLBACK TO SAVEPOINT pg_incrbackup; RELEASE SAVEPOINT pg_incrbackup";
+pub const SAVEPOINT: &str = "SAVEPOINT pg_incrbackup";
+pub const RELEASE: &str = "RELEASE SAVEPOINT pg_incrbackup";
+pub const ROLLBACK: &str = "ROLLBACK TO SAVEPOINT pg_incrbackup; RELEASE SAVEPOINT pg_incrbackup";
 
 /// An INSERT of a COPY block's row. `head` is its table with the columns.
 fn insert(head: &[u8], row: &[u8]) -> Vec<u8> {

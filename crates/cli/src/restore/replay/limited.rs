@@ -98,7 +98,7 @@ impl Replay<'_> {
     }
 
     /// Deferrable constraints were checked by statement at the source, and rows come one by one.
-    pub(super) async fn defer(&self) -> Result<()> {
+    pub(super) async fn defer_constraints(&self) -> Result<()> {
         if self.rights.is_no_replica() {
             let set = "SET CONSTRAINTS ALL DEFERRED";
             self.session.client.batch_execute(set).await?;

@@ -44,6 +44,8 @@ use archive::Lsn;
 use crate::connection::Session;
 use crate::error::{Error, Result};
 use crate::restore::base::checks::Checks;
+use crate::restore::counts::{Compared, Counts};
+use crate::restore::deferred::{Deferred, Item};
 use crate::restore::plan::Plan;
 use crate::restore::progress::Progress;
 use crate::restore::rights::keys::Keys;
@@ -54,9 +56,9 @@ use effects::Globals;
 use help::Help;
 use lenient::LeftOut;
 pub use quiet::{Kinds, Quiet};
-use reader::{Batch, Item, Reader, What};
+use reader::{Batch, Reader, What};
 use rows::{Failed, Rows, Wrong};
-pub use views::Views;
+use views::Views;
 
 /// A transaction of the target is committed after this many statements or bytes.
 const MOST_STATEMENTS: u64 = 2000;
@@ -78,6 +80,10 @@ pub struct Done {
     pub unfilled: Vec<String>,
     /// Of the session.
     pub warnings: Vec<String>,
+    /// Objects that could not be made at the end either.
+    pub failed: Vec<Item>,
+    /// Rows per table with what the files say.
+    pub compared: Compared,
     /// What did not fit behind a loss: the object, how often, and the first reason.
     pub not_applied: Vec<LeftOut>,
 }
@@ -124,6 +130,17 @@ pub struct Replay<'a> {
     units: u64,
     /// Something is to be kept with the next commit beside the place.
     is_dirty: bool,
+    deferred: Deferred,
+    counts: Counts,
+}
+
+/// What a replay works with.
+pub struct With<'a> {
+    pub checks: Checks,
+    pub globals: &'a mut dyn Globals,
+    pub rights: Rc<Rights>,
+    pub deferred: Deferred,
+    pub counts: Counts,
 }
 
 impl<'a> Replay<'a> {
@@ -132,11 +149,15 @@ impl<'a> Replay<'a> {
         session: &'a mut Session,
         storage: Arc<dyn Storage>,
         plan: Arc<Plan>,
-        views: Views,
-        checks: Checks,
-        globals: &'a mut dyn Globals,
-        rights: Rc<Rights>,
+        with: With<'a>,
     ) -> Replay<'a> {
+        let With {
+            checks,
+            globals,
+            rights,
+            deferred,
+            counts,
+        } = with;
         let rows = Rows::new(session);
         Replay {
             session,
@@ -149,7 +170,7 @@ impl<'a> Replay<'a> {
             may_check: true,
             is_unchecked: false,
             help: Help::default(),
-            views,
+            views: Views::default(),
             file: String::new(),
             is_open: false,
             is_alone: false,
@@ -167,6 +188,8 @@ impl<'a> Replay<'a> {
             segment_name: String::new(),
             units: 0,
             is_dirty: false,
+            deferred,
+            counts,
         }
     }
 
@@ -197,20 +220,35 @@ impl<'a> Replay<'a> {
             self.done.not_applied = lenient.left_out();
         }
         self.done.warnings.extend(self.session.warnings());
+        self.done.failed = self.deferred.left();
         Ok((self.done, self.quiet))
     }
 
     async fn end(&mut self) -> Result<()> {
         self.help.end(self.session).await?;
         self.open().await?;
-        self.end_limited().await?;
         self.checks_on().await?;
         self.commit().await?;
         // Event triggers would fire at what is still to be done.
         self.quiet.restore(self.session, Kinds::OfTables).await?;
+        self.deferred.make(self.session).await?;
+        // Foreign keys that were set aside may need a constraint that waited.
+        self.open().await?;
+        self.end_limited().await?;
+        self.commit().await?;
         self.done.unfilled = self.views.fill(self.session, true).await?;
-        self.end_still().await?;
-        self.checks.validate(self.session).await
+        if let Some(first) = self.done.unfilled.first().filter(|_| self.deferred.stops()) {
+            let hint = "Without --on-error stop it stays without rows.";
+            return Err(Error::failed(first.clone(), hint));
+        }
+        if !self.deferred.is_empty() {
+            // Some may read a materialized view.
+            self.deferred.make(self.session).await?;
+        }
+        self.checks.validate(self.session).await?;
+        self.done.compared = self.counts.compare(self.session).await?;
+        // It would keep rows from being counted.
+        self.end_still().await
     }
 
     /// Before rows: what may refuse them although the source took them is off.
@@ -234,7 +272,7 @@ impl<'a> Replay<'a> {
         Ok(())
     }
 
-    async fn item(&mut self, Item { line, what }: Item) -> Result<()> {
+    async fn item(&mut self, reader::Item { line, what }: reader::Item) -> Result<()> {
         match what {
             What::Segment { file, header } => self.segment(file, &header).await,
             What::Begin { lsn, time } => self.begin(lsn, time).await,
@@ -300,7 +338,7 @@ impl<'a> Replay<'a> {
                 self.help.give(self.session).await?;
             }
             self.session.client.batch_execute("BEGIN").await?;
-            self.defer().await?;
+            self.defer_constraints().await?;
             self.is_open = true;
         }
         Ok(())
@@ -312,6 +350,7 @@ impl<'a> Replay<'a> {
         if self.lenient.is_none() && self.plan.lost_from().is_some_and(|from| lsn >= from) {
             self.commit().await?;
             self.lenient = Some(lenient::Lenient::default());
+            self.counts.give_up("changes before the moment are lost");
         }
         self.open().await?;
         self.current = Some((lsn, time));
@@ -377,7 +416,8 @@ impl<'a> Replay<'a> {
 
     async fn statement(&mut self, line: u64, text: Vec<u8>) -> Result<()> {
         self.checks_off().await?;
-        self.help.note(&text);
+        self.counts.note(&text);
+        self.help.note(&text, !self.deferred.is_empty());
         self.statements += 1;
         self.bytes += text.len();
         if self.is_done_with_care(line, &text).await? {
@@ -385,6 +425,10 @@ impl<'a> Replay<'a> {
         }
         if self.lenient.is_some() {
             return self.leniently(line, &text).await;
+        }
+        if text.starts_with(b"TRUNCATE ") {
+            self.settle().await?;
+            self.counts.clear(self.session, &text).await?;
         }
         if text.len() >= large::LARGE {
             self.settle().await?;

@@ -62,9 +62,21 @@ impl Replay<'_> {
             text.push_str(&sql::keep("not_applied", &lenient.noted()));
             text.push(';');
         }
+        if let Some(deferred) = self.deferred.keep() {
+            text.push_str(&deferred);
+            text.push(';');
+        }
+        if let Some(reason) = self.counts.keep() {
+            text.push_str(&reason);
+            text.push(';');
+        }
         text.push_str(&sql::place(&self.place()));
         text.push_str("; COMMIT");
-        Ok(self.session.client.batch_execute(&text).await?)
+        // Each is sent when it is first polled, in this order.
+        let place = self.session.client.batch_execute(&text);
+        let (counted, placed) = futures_util::join!(self.counts.flush(self.session), place);
+        counted?;
+        Ok(placed?)
     }
 
     fn place(&self) -> Place {

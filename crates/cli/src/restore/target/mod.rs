@@ -37,6 +37,7 @@ use std::sync::Arc;
 
 use archive::storage::Storage;
 
+use crate::args::Restore;
 use crate::connection::Session;
 use crate::error::{Error, Result};
 use crate::quote::shown;
@@ -72,10 +73,12 @@ impl Found {
         mut self,
         storage: &Arc<dyn Storage>,
         plan: &Arc<Plan>,
-        with_globals: bool,
+        options: &Restore,
         identity: Identity,
         rights: &Rc<Rights>,
     ) -> Result<Target> {
+        let with_globals = options.globals;
+        let uncounted = options.no_count.then_some("--no-count");
         let known = read::known(&**storage, plan, with_globals, &self.session).await?;
         if let Some(Left::Created) = &self.left {
             // A run was killed before it did anything there.
@@ -86,7 +89,9 @@ impl Found {
             database::create(&self.session, &self.name, &plan.base.metadata.source).await?;
         }
         let name = self.name.clone();
-        let made = self.make_rest(storage, plan, known, identity, rights).await;
+        let made = self
+            .make_rest(storage, plan, known, identity, rights, uncounted)
+            .await;
         made.map_err(|error| incomplete(error, &name, &[]))
     }
 
@@ -97,6 +102,7 @@ impl Found {
         known: needs::Known<'_>,
         identity: Identity,
         rights: &Rc<Rights>,
+        uncounted: Option<&str>,
     ) -> Result<Target> {
         let mut session = Session::open(&self.conninfo, Some(&self.name)).await?;
         progress::lock(&session, &self.name).await?;
@@ -112,7 +118,10 @@ impl Found {
         session.set_encoding(encoding).await?;
         if !progress.is_resumed {
             // It is empty still: whoever mends what failed here finds it as it was.
-            if let Err(error) = self.begin(&known, &progress, &session, rights).await {
+            if let Err(error) = self
+                .begin(&known, &progress, &session, (uncounted, rights))
+                .await
+            {
                 // The error that counts is the first one.
                 let _ = session.client.batch_execute("ROLLBACK").await;
                 return Err(error);
@@ -128,7 +137,7 @@ impl Found {
         known: &needs::Known<'_>,
         progress: &Progress,
         session: &Session,
-        rights: &Rights,
+        (uncounted, rights): (Option<&str>, &Rights),
     ) -> Result<()> {
         let client = &session.client;
         client.batch_execute("BEGIN").await?;
@@ -145,6 +154,7 @@ impl Found {
         let kept = [
             progress::sql::keep("made", &made),
             progress::sql::keep("lets_in", &doors.lets_in()),
+            progress::sql::keep("uncounted", &uncounted),
         ];
         Ok(client
             .batch_execute(&format!("{}; COMMIT", kept.join("; ")))
