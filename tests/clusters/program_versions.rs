@@ -114,7 +114,9 @@ fn a_missing_extension_is_named_with_what_depends_on_it_before_anything() {
     );
     c.sql("CREATE EXTENSION pg_incrbackup; SELECT * FROM incr_setup()");
     c.flush();
-    c.sql("CREATE VIEW late AS SELECT uuid_nil() AS nil; CREATE VIEW of_late AS SELECT nil FROM late");
+    c.sql(
+        "CREATE VIEW late AS SELECT uuid_nil() AS nil; CREATE VIEW of_late AS SELECT nil FROM late",
+    );
     c.flush();
     let target = Cluster::builder().version(18).start();
     let left_out = target.root().join("left-out.sql");
