@@ -1,6 +1,7 @@
 //! "I have no superuser there." A role that owns an empty database and nothing else restores it.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::PathBuf;
 use std::process::Output;
 
@@ -154,6 +155,18 @@ fn a_role_without_any_grant_restores_what_acts_on_rows() {
         "{text}"
     );
     assert_same(&source, &dumped(&target, "made", &PLAIN));
+    // A role to which it can give objects gets them, and no other.
+    let member = Plain::new(&target, "member");
+    target.sql_in(
+        "member",
+        "CREATE ROLE bob; GRANT bob TO plain; GRANT CREATE ON SCHEMA public TO bob",
+    );
+    let (status, text) = member.restore(&c, &["--no-privileges"]);
+    assert_eq!(status, 1, "{text}");
+    let owners = "SELECT (SELECT relowner::regrole FROM pg_class WHERE relname = 'parent'), \
+        (SELECT proowner::regrole FROM pg_proc WHERE proname = 'note')";
+    assert_eq!(target.sql_in("member", owners), "bob|plain");
+    assert_same(&source, &dumped(&target, "member", &PLAIN));
     let (status, text) = Plain::new(&target, "globals").restore(&c, &["--globals"]);
     assert_eq!(status, 1, "{text}");
     assert!(
@@ -171,4 +184,41 @@ fn a_base_in_directory_format_is_restored_without_a_superuser() {
     assert_eq!(status, 0, "{text}");
     let source = dumped(&c, c.database(), &PLAIN);
     assert_same(&source, &dumped(&target, "shop", &PLAIN));
+}
+
+#[test]
+fn names_that_are_not_utf_8_are_no_matter() {
+    let c = Cluster::builder().encoding("LATIN1").start();
+    let script = b"SET client_encoding = 'LATIN1'; CREATE ROLE \"b\xf6b\";
+        CREATE TABLE \"t\xe4b\" (\"\xefd\" int PRIMARY KEY, t text);
+        CREATE TABLE \"k\xe4\" (r int CONSTRAINT \"fk\xe4\" REFERENCES \"t\xe4b\" ON DELETE CASCADE);
+        CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'never'; END $$;
+        CREATE TRIGGER \"tr\xe4\" AFTER DELETE ON \"k\xe4\" FOR EACH ROW WHEN (OLD.r > 5) EXECUTE FUNCTION f();
+        ALTER TABLE \"k\xe4\" ENABLE ALWAYS TRIGGER \"tr\xe4\";
+        INSERT INTO \"t\xe4b\" VALUES (1, '\xfc'), (2, 'b'), (6, 'c'); INSERT INTO \"k\xe4\" VALUES (1), (2);
+        ALTER TABLE \"t\xe4b\" OWNER TO \"b\xf6b\";";
+    assert!(c.psql_bytes(c.database(), script).status.success());
+    c.sql("CREATE EXTENSION pg_incrbackup; SELECT * FROM incr_setup()");
+    let script = b"SET client_encoding = 'LATIN1'; DELETE FROM \"t\xe4b\" WHERE \"\xefd\" = 1;
+        ALTER TABLE \"k\xe4\" RENAME CONSTRAINT \"fk\xe4\" TO \"\xe4fk\"; ALTER TABLE \"t\xe4b\" RENAME TO \"\xe4\";
+        INSERT INTO \"k\xe4\" VALUES (6); COMMENT ON CONSTRAINT \"\xe4fk\" ON \"k\xe4\" IS '\xe4';
+        ALTER TABLE \"k\xe4\" DISABLE TRIGGER \"tr\xe4\"; DELETE FROM \"k\xe4\" WHERE r = 6; ALTER TABLE \"k\xe4\" ENABLE TRIGGER \"tr\xe4\";";
+    assert!(c.psql_bytes(c.database(), script).status.success());
+    c.flush();
+    let target = Cluster::builder().encoding("LATIN1").start();
+    let plain = Plain::new(&target, "shop");
+    let (status, text) = plain.restore(&c, &PLAIN);
+    assert_eq!(status, 0, "{text}");
+    assert_same(
+        &dumped(&c, c.database(), &PLAIN),
+        &dumped(&target, "shop", &PLAIN),
+    );
+    let (status, text) = Plain::new(&target, "owned").restore(&c, &["-x"]);
+    assert_eq!(status, 1, "{text}");
+    let written = fs::read(target.root().join("owned.left-out.sql")).expect("it was written");
+    let alter = b"ALTER TABLE public.\"t\xe4b\" OWNER TO \"b\xf6b\";";
+    assert!(
+        written.windows(alter.len()).any(|part| part == alter),
+        "{text}"
+    );
 }

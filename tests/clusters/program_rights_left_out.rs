@@ -173,6 +173,51 @@ fn what_a_role_may_not_make_is_named_before_the_first_row_and_made_by_a_superuse
 }
 
 #[test]
+fn what_a_superuser_has_prepared_is_used() {
+    let c = Cluster::backed_up();
+    c.sql("CREATE EXTENSION pageinspect; CREATE VIEW of_page AS SELECT lower FROM page_header('');
+        CREATE TABLE t (a int); INSERT INTO t VALUES (1); ALTER DATABASE app SET log_min_messages = 'error'");
+    c.flush();
+    let target = Cluster::builder().start();
+    let plain = Plain::new(&target, "prepared");
+    target.sql_in("prepared", "CREATE EXTENSION pageinspect");
+    let (status, text) = plain.restore(&c, &["--no-owner", "-x"]);
+    assert_eq!(status, 1, "{text}");
+    assert!(
+        !text.contains("of_page") && !text.contains("pageinspect"),
+        "{text}"
+    );
+    assert_eq!(
+        target.sql_in("prepared", "SELECT a, to_regclass('of_page') FROM t"),
+        "1|of_page"
+    );
+    // A database that the role creates itself has its name in the file.
+    target.sql_in("postgres", "ALTER ROLE plain CREATEDB");
+    let made = Plain {
+        cluster: &target,
+        database: "made".to_owned(),
+    };
+    let (status, text) = made.restore(&c, &["--no-owner", "-x"]);
+    assert_eq!(status, 1, "{text}");
+    let script = fs::read(made.left_out()).expect("it was written");
+    let output = target.psql_bytes("made", &script);
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&script)
+    );
+    assert_same(
+        &dumped(&c, "app", &["-O", "-x"]),
+        &dumped(&target, "made", &["-O", "-x"]),
+    );
+    let setting = "SELECT setconfig FROM pg_db_role_setting JOIN pg_database AS d ON d.oid = setdatabase WHERE datname = 'made'";
+    assert_eq!(
+        target.sql_in("postgres", setting),
+        "{log_min_messages=error}"
+    );
+}
+
+#[test]
 fn who_may_make_nothing_is_told_before_anything() {
     let c = Cluster::backed_up();
     c.sql("CREATE TABLE t (a int)");

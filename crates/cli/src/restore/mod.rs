@@ -82,6 +82,11 @@ async fn restore(options: &Restore, output: &Output) -> Result<Outcome> {
     if let Some(mut session) = found.session_in_it(&rights).await? {
         let loading = loading(options, &source, &plan, &rights, &[]);
         foresee(loading, &plan, &mut session, &report, options).await?;
+    } else if rights.is_guarded() {
+        report.warn(
+            "what this server does not let the role make is only known in a database that exists: create it, empty, for \
+             a dry run that says so",
+        );
     }
     Ok(report.dry_run())
 }
@@ -217,7 +222,8 @@ async fn execute(
     let filled = fill(options, source, plan, &mut target, &mut report, &rights).await;
     let (session, quiet) = filled.map_err(|error| target.incomplete(error))?;
     report.dropped(target.drop_empty_tablespaces(&session).await?);
-    let left_out = rights.take_left_out();
+    let mut left_out = rights.take_left_out();
+    left_out.rename_database(&target.name, &target.final_name);
     if !left_out.is_empty() {
         left_out.write(
             &options.rights.left_out,

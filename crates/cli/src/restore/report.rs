@@ -21,6 +21,9 @@ use crate::quote;
 use crate::shown::{line, size};
 use crate::source::Source;
 
+/// Lines of what is left out that the plan shows to people.
+const MOST_LINES: usize = 200;
+
 /// The voice of one restore.
 pub struct Report {
     output: Output,
@@ -178,8 +181,14 @@ impl Report {
                 "left out  what this server does not let the role make; its SQL will be in {}:\n",
                 line(&file)
             );
-            for entry in &lines {
+            for entry in lines.iter().take(MOST_LINES) {
                 text.push_str(&format!("    {}\n", line(entry)));
+            }
+            if lines.len() > MOST_LINES {
+                let more = lines.len() - MOST_LINES;
+                text.push_str(&format!(
+                    "    and {more} more, which the file will have, too\n"
+                ));
             }
             text
         });

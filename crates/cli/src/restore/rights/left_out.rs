@@ -1,5 +1,6 @@
 //! What the role is not permitted to make: kept with its SQL and the reason, and written for a superuser.
 
+use std::collections::HashMap;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -8,7 +9,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::quote::shown;
+use crate::quote::{ident, shown};
 
 /// An object at the source: OID of its catalog, and its OID.
 pub type Key = (u32, u32);
@@ -51,10 +52,13 @@ pub struct LeftOut {
     /// It is not as it was kept last.
     #[serde(skip)]
     pub(super) is_changed: bool,
+    /// One of the pieces is a table: asked for each row.
+    lacks_tables: bool,
 }
 
 impl LeftOut {
     pub fn add(&mut self, piece: Piece) {
+        self.lacks_tables |= piece.is_table;
         self.pieces.push(piece);
         self.is_changed = true;
     }
@@ -75,7 +79,19 @@ impl LeftOut {
     }
 
     pub fn lacks_tables(&self) -> bool {
-        self.pieces.iter().any(|piece| piece.is_table)
+        self.lacks_tables
+    }
+
+    /// What is said of the database itself uses its name in the end.
+    pub fn rename_database(&mut self, from: &str, to: &str) {
+        let (from, to) = (ident(from.as_bytes()), ident(to.as_bytes()));
+        for piece in self.pieces.iter_mut().filter(|piece| piece.key.is_none()) {
+            let Some(at) = memchr::memmem::find(&piece.sql, &from) else {
+                continue;
+            };
+            let rest = &piece.sql[at + from.len()..];
+            piece.sql = [&piece.sql[..at], &to, rest].concat();
+        }
     }
 
     pub fn has(&self, key: Key) -> bool {
@@ -130,6 +146,7 @@ impl LeftOut {
                 self.pieces.iter().cloned().partition(is_of_it);
             self.pieces = kept;
             self.is_changed |= !of_it.is_empty();
+            self.lacks_tables = self.pieces.iter().any(|piece| piece.is_table);
             let keys = of_it.into_iter().filter_map(|piece| piece.key);
             gone.extend(keys.filter(|other| *other != key));
         }
@@ -138,13 +155,17 @@ impl LeftOut {
     /// Lines for people: what is alike is counted.
     pub fn lines(&self) -> Vec<String> {
         let mut found: Vec<(String, &str, usize)> = Vec::new();
+        let mut counted: HashMap<&str, usize> = HashMap::new();
         for piece in &self.pieces {
-            let alike = |(_, reason, _): &&mut (String, &str, usize)| {
-                piece.is_of_roles() && *reason == piece.reason
-            };
-            match found.iter_mut().find(alike) {
-                Some((_, _, count)) => *count += 1,
-                None => found.push((piece.what.clone(), &piece.reason, 1)),
+            let is_counted = piece.is_of_roles();
+            match counted.get(piece.reason.as_str()).filter(|_| is_counted) {
+                Some(at) => found[*at].2 += 1,
+                None => {
+                    if is_counted {
+                        counted.insert(&piece.reason, found.len());
+                    }
+                    found.push((piece.what.clone(), &piece.reason, 1));
+                }
             }
         }
         let line = |(what, reason, count): (String, &str, usize)| match count {

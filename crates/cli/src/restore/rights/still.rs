@@ -5,7 +5,7 @@
 //! made. A schema change that may depend on their state finds the original one on its tables, and so does whoever uses
 //! the database in the end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use memchr::memmem;
 use serde::{Deserialize, Serialize};
@@ -141,7 +141,7 @@ impl Still {
         session: &Session,
         is_meant: impl Fn(&Stilled) -> bool,
     ) -> Result<bool> {
-        let meant: Vec<(String, u32)> = self
+        let meant: BTreeSet<(String, u32)> = self
             .was
             .iter()
             .filter(|(_, one)| is_meant(one))
