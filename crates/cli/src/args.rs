@@ -48,11 +48,11 @@ pub enum Command {
     #[command(after_help = AFTER_HELP)]
     Verify(Archive),
 
-    /// The database as it was at a moment, in a new database or an empty one
+    /// The database, or a part of it, as it was at a moment: in a new database, an empty one, or beside what is there
     ///
     /// It chooses a base and the segments after it, checks all of them, shows its plan, and only then makes anything. A
     /// database that it creates is called NAME.restoring until it is complete. A restore that was interrupted goes on when
-    /// the same command is run again.
+    /// the same command is run again. Only a part (--table, --schema) goes into a database that has objects.
     #[command(after_help = AFTER_HELP)]
     Restore(Box<Restore>),
 
@@ -90,7 +90,8 @@ pub struct Restore {
 
     /// The database to create, or an empty one, as a libpq connection string or URI
     ///
-    /// For example "host=/tmp dbname=shop_restored". Connect as a superuser; passwords come from PGPASSWORD or ~/.pgpass.
+    /// For example "host=/tmp dbname=shop_restored". Passwords come from PGPASSWORD or ~/.pgpass. A superuser restores everything; another
+    /// role needs to own the database, and what it may not make is named before the first row and left out.
     #[arg(long, value_name = "CONNINFO", required_unless_present = "dry_run")]
     pub target: Option<String>,
 
@@ -121,6 +122,9 @@ pub struct Restore {
     #[arg(long, value_name = "NAME")]
     pub skip_check: Vec<String>,
 
+    #[command(flatten)]
+    pub rights: crate::restore::rights::Options,
+
     /// What to do if an index, a constraint, extended statistics or a materialized view cannot be made
     ///
     /// With defer it is made at the end, when all else is there, and what fails then is listed with its error and its SQL;
@@ -145,6 +149,9 @@ pub struct Restore {
     /// Choose and check only, and show the plan; the target is not touched
     #[arg(long)]
     pub dry_run: bool,
+
+    #[command(flatten)]
+    pub part: crate::restore::part::Options,
 }
 
 /// What happens to an object on which no rows depend.

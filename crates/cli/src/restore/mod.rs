@@ -10,25 +10,30 @@
 //! | [`counts`] | the rows of each table, by the files and in the end |
 //! | [`deferred`] | what could not be made when its turn came |
 //! | [`progress`] | what of it is done, in the target: a restore that was killed goes on |
+//! | [`rights`] | what is wanted of an archive, and what the role may make of it |
+//! | [`part`] | tables and schemas instead of the whole |
 //! | [`report`] | the plan, and what was done, in words and as JSON |
 
 mod base;
 mod compare;
 mod counts;
 mod deferred;
+pub mod part;
 pub mod plan;
 mod progress;
 mod replay;
 mod report;
+pub mod rights;
 mod target;
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use archive_query::catalog::Catalog;
 
 use crate::args::Restore;
 use crate::connection::{block_on, Session};
-use crate::error::{Outcome, Result};
+use crate::error::{Error, Outcome, Result};
 use crate::output::Output;
 use crate::source::{self, Source};
 use base::checks::Checks;
@@ -37,9 +42,11 @@ use counts::Counts;
 use deferred::Deferred;
 use plan::{Moment, Plan, Wish};
 use progress::sql::keep;
-use progress::{Identity, Left, Stage};
-use replay::{Quiet, Replay};
+use progress::{Identity, Left, Progress, Stage};
+use replay::{Quiet, Replay, With};
 use report::Report;
+use rights::left_out::LeftOut;
+use rights::Rights;
 use target::{Found, Target};
 
 pub fn run(options: &Restore, output: &Output) -> Result<Outcome> {
@@ -47,6 +54,9 @@ pub fn run(options: &Restore, output: &Output) -> Result<Outcome> {
 }
 
 async fn restore(options: &Restore, output: &Output) -> Result<Outcome> {
+    if options.part.are_given() {
+        return part::restore(options, output).await;
+    }
     let source = source::one(&options.archive)?;
     // Retention removes nothing meanwhile.
     let _hold = source.storage.hold()?;
@@ -54,20 +64,105 @@ async fn restore(options: &Restore, output: &Output) -> Result<Outcome> {
         Some(target) => Some(Found::look(target).await?),
         None => None,
     };
+    if let Some(found) = &found {
+        ensure_permitted(options, &found.role)?;
+    }
     let compared = compared(options, found.as_ref()).await?;
     let (plan, identity) = prepare(options, &source, found.as_ref(), compared.as_ref()).await?;
     let report = Report::new(output, &source, Arc::clone(&plan));
     report.plan();
     report.left(found.as_ref().and_then(Found::left));
-    if let Some(found) = &found {
-        found.ensure_extensions(&plan.base.metadata).await?;
+    let Some(found) = found else {
+        return Ok(report.dry_run());
+    };
+    ensure_extensions(options, &source, &plan, &found).await?;
+    report.versions(found.session().version);
+    let metadata = &plan.base.metadata;
+    let rights = Rights::of(&options.rights, &found.role, found.session(), metadata).await?;
+    let rights = Rc::new(rights);
+    if !options.dry_run {
+        let begun = Begun { identity, compared };
+        return execute(options, &source, &plan, found, begun, report, rights).await;
     }
-    match found.filter(|_| !options.dry_run) {
-        Some(found) => {
-            let begun = Begun { identity, compared };
-            execute(options, &source, &plan, found, begun, report).await
-        }
-        None => Ok(report.dry_run()),
+    if let Some(mut session) = found.session_in_it(&rights).await? {
+        let loading = loading(options, &source, &plan, &rights, &[]);
+        foresee(loading, &plan, &mut session, &report, options).await?;
+    } else if rights.is_guarded() {
+        report.warn(
+            "what this server does not let the role make is only known in a database that exists: create it, empty, for \
+             a dry run that says so",
+        );
+    }
+    Ok(report.dry_run())
+}
+
+/// Roles and tablespaces are a superuser's.
+fn ensure_permitted(options: &Restore, role: &rights::Role) -> Result<()> {
+    if role.is_superuser || !options.globals {
+        return Ok(());
+    }
+    let message = format!(
+        "--globals makes roles and tablespaces, and the role \"{}\" of --target is not a superuser",
+        role.name
+    );
+    Err(Error::failed(
+        message,
+        "Connect as a superuser, or leave --globals out.",
+    ))
+}
+
+/// Names the extensions that the server does not offer, with what depends on them, before anything is made.
+async fn ensure_extensions(
+    options: &Restore,
+    source: &Source,
+    plan: &Arc<Plan>,
+    found: &Found,
+) -> Result<()> {
+    let missing = found.missing_extensions(&plan.base.metadata).await?;
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let loading = loading(options, source, plan, &Rc::default(), &[]);
+    Err(rights::extensions::missing(&loading, plan, &missing).await?)
+}
+
+/// Tells what the role will be refused, before the first row.
+async fn foresee(
+    loading: Loading<'_>,
+    plan: &Arc<Plan>,
+    session: &mut Session,
+    report: &Report,
+    options: &Restore,
+) -> Result<()> {
+    if !loading.rights.is_guarded() {
+        return Ok(());
+    }
+    let left_out = rights::rehearsal::foresee(loading, plan, session).await?;
+    report.will_leave_out(&left_out, &options.rights.left_out);
+    if left_out.is_empty() {
+        return Ok(());
+    }
+    LeftOut::ensure_writable(&options.rights.left_out)
+}
+
+/// What is to be loaded, and how.
+fn loading<'a>(
+    options: &Restore,
+    source: &Source,
+    plan: &'a Plan,
+    rights: &Rc<Rights>,
+    skip_checks: &'a [Vec<u8>],
+) -> Loading<'a> {
+    Loading {
+        storage: Arc::clone(&source.storage),
+        chain: &plan.chain,
+        base: &plan.base,
+        skip_checks,
+        rights: Rc::clone(rights),
+        is_rehearsal: false,
+        sets_keys_aside: rights.is_no_replica() && !plan.segments.is_empty(),
+        part: plan.part.as_ref(),
+        on_error: options.on_error,
     }
 }
 
@@ -75,6 +170,13 @@ async fn restore(options: &Restore, output: &Output) -> Result<Outcome> {
 struct Begun {
     identity: Identity,
     compared: Option<compare::Source>,
+}
+
+/// What the progress of a restore has from its beginning: statements.
+fn kept_at_first(options: &Restore, compared: Option<&compare::Source>) -> String {
+    let uncounted = options.no_count.then_some("--no-count");
+    let kept = [keep("uncounted", &uncounted), keep("source", &compared)];
+    kept.join("; ")
 }
 
 /// The source of `--compare`, as it is now; as it was for an earlier run that goes on.
@@ -117,7 +219,13 @@ async fn prepare(
             seen: compared.map(compare::Source::seen).transpose()?,
         },
     };
-    let plan = plan::choose(&*source.storage, &catalog, &wish, damage)?;
+    let mut plan = plan::choose(&*source.storage, &catalog, &wish, damage)?;
+    if options.part.are_given() {
+        let wanted = part::find(&*source.storage, &plan, &options.part)?;
+        // Rows of other tables are not missed.
+        plan.lost.retain(|lost| wanted.misses(&lost.lost));
+        plan.part = Some(wanted);
+    }
     let database = found.map(Found::final_name).unwrap_or_default();
     let identity = Identity::of(options, &plan, &wish.moment, database);
     if let Some((found, begun)) = begun {
@@ -133,6 +241,7 @@ async fn execute(
     found: Found,
     Begun { identity, compared }: Begun,
     mut report: Report,
+    rights: Rc<Rights>,
 ) -> Result<Outcome> {
     if let Some(Left::Complete { seal, is_partial }) = found.left() {
         identity.ensure_sealed(seal, found.name())?;
@@ -141,14 +250,12 @@ async fn execute(
         return Ok(Outcome::partial(*is_partial));
     }
     let storage = &source.storage;
-    let uncounted = options.no_count.then_some("--no-count");
-    let kept = [keep("uncounted", &uncounted), keep("source", &compared)];
-    let first = kept.join("; ");
+    let first = kept_at_first(options, compared.as_ref());
     let mut target = found
-        .make(storage, plan, options.globals, identity, &first)
+        .make(storage, plan, options.globals, identity, &rights, &first)
         .await?;
     report.made(&target);
-    let filled = fill(options, source, plan, &mut target, &mut report).await;
+    let filled = fill(options, source, plan, &mut target, &mut report, &rights).await;
     let (session, quiet) = filled.map_err(|error| target.incomplete(error))?;
     if let Some(compared) = &compared {
         let differences = compared.compare(&session).await;
@@ -156,6 +263,16 @@ async fn execute(
         report.compared(compared.figures(), differences);
     }
     report.dropped(target.drop_empty_tablespaces(&session).await?);
+    let mut left_out = rights.take_left_out();
+    left_out.rename_database(&target.name, &target.final_name);
+    if !left_out.is_empty() {
+        left_out.write(
+            &options.rights.left_out,
+            &plan.base.metadata.source.encoding,
+        )?;
+    }
+    target.warnings.extend(rights.take_notes());
+    report.left_out(left_out, &options.rights.left_out);
     let outcome = report.outcome(&target);
     let name = target.final_name.clone();
     let is_partial = outcome != Outcome::Done;
@@ -171,22 +288,23 @@ async fn fill(
     plan: &Arc<Plan>,
     target: &mut Target,
     report: &mut Report,
+    rights: &Rc<Rights>,
 ) -> Result<(Session, Quiet)> {
     let mut session = target.session().await?;
     let skip_checks = names_of(&session, options, plan).await?;
-    base::prepare(&mut session, &plan.base.metadata.source.encoding).await?;
-    let loading = Loading {
-        storage: Arc::clone(&source.storage),
-        chain: &plan.chain,
-        base: &plan.base,
-        skip_checks: &skip_checks,
-        on_error: options.on_error,
-    };
+    let loading = loading(options, source, plan, rights, &skip_checks);
+    if !target.progress.is_resumed {
+        let mut asking = target.another_session().await?;
+        foresee(loading.clone(), plan, &mut asking, report, options).await?;
+    }
+    base::prepare(&mut session, &plan.base.metadata.source.encoding, rights).await?;
     if target.progress.stage < Stage::Changes {
         report.begin("base", plan.figures.base_bytes);
         let mut tell = |bytes| report.read(bytes, "");
-        let begun = &target.progress;
-        target.progress = base::load(&loading, &mut session, begun, &mut tell).await?;
+        base::load(&loading, &mut session, Some(&target.progress), &mut tell).await?;
+        let loaded = Progress::read(&session).await?;
+        let gone = || Error::failed("the progress of the restore has gone", "");
+        target.progress = loaded.ok_or_else(gone)?;
         report.end();
     }
     target.sets.prepare(&session).await?;
@@ -198,19 +316,19 @@ async fn fill(
     report.begin("changes", plan.figures.segment_bytes);
     let checks = Checks::prepare(&session, skip_checks).await?;
     let storage = Arc::clone(&source.storage);
-    let replay = Replay::new(
-        &mut session,
-        storage,
-        Arc::clone(plan),
+    let with = With {
         checks,
-        &mut target.sets,
-        Deferred::new(options.on_error, target.progress.kept("deferred")?),
-        Counts::new(target.progress.kept("uncounted")?),
-    );
+        globals: &mut target.sets,
+        rights: Rc::clone(rights),
+        deferred: Deferred::new(options.on_error, target.progress.kept("deferred")?),
+        counts: Counts::new(target.progress.kept("uncounted")?),
+    };
+    let replay = Replay::new(&mut session, storage, Arc::clone(plan), with);
     let mut tell = |bytes, file: &str| report.read(bytes, file);
     let (mut done, quiet) = replay.run(&target.progress, &mut tell).await?;
-    for warning in target.keep_warnings(std::mem::take(&mut done.warnings)) {
-        report.warn(&warning);
+    let warnings = target.keep_warnings(std::mem::take(&mut done.warnings));
+    for warning in warnings.iter().filter(|text| part::is_of(plan, text)) {
+        report.warn(warning);
     }
     report.applied(done);
     Ok((session, quiet))

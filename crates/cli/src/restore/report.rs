@@ -1,5 +1,6 @@
 //! What a restore says: its plan, where it is, and what it has done.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use archive::time::iso;
@@ -10,6 +11,8 @@ use super::deferred::Item;
 use super::plan::{LostHere, Plan};
 use super::progress::{Left, Stage};
 use super::replay::Done;
+use super::rights::left_out::LeftOut;
+use super::rights::versions;
 use super::target::Target;
 use crate::error::Outcome;
 use crate::output::Output;
@@ -18,12 +21,17 @@ use crate::quote;
 use crate::shown::{line, size};
 use crate::source::Source;
 
+/// Lines of what is left out that the plan shows to people.
+const MOST_LINES: usize = 200;
+
 /// The voice of one restore.
 pub struct Report {
     output: Output,
     source: String,
     plan: Arc<Plan>,
     done: Done,
+    /// What the role was refused.
+    not_permitted: Vec<String>,
     progress: Progress,
     /// Bytes of the phase that were told.
     told: u64,
@@ -38,6 +46,7 @@ impl Report {
             source: source.storage.place(""),
             plan,
             done: Done::default(),
+            not_permitted: Vec::new(),
             progress: output.progress(),
             told: 0,
             compared: None,
@@ -155,6 +164,53 @@ impl Report {
         });
     }
 
+    /// What another major version makes of the archive.
+    pub fn versions(&self, target: u32) {
+        let source = self.plan.base.metadata.server_version_num;
+        for warning in versions::warnings(source, target) {
+            self.warn(&warning);
+        }
+    }
+
+    /// What the role will be refused, before the first row.
+    pub fn will_leave_out(&self, left_out: &LeftOut, file: &Path) {
+        if left_out.is_empty() {
+            return;
+        }
+        let (lines, file) = (left_out.lines(), file.display().to_string());
+        let answer = json!({"will_leave_out": lines, "left_out_file": file});
+        self.output.answer(&answer, |_| {
+            let mut text = format!(
+                "left out  what this server does not let the role make; its SQL will be in {}:\n",
+                line(&file)
+            );
+            for entry in lines.iter().take(MOST_LINES) {
+                text.push_str(&format!("    {}\n", line(entry)));
+            }
+            if lines.len() > MOST_LINES {
+                let more = lines.len() - MOST_LINES;
+                text.push_str(&format!(
+                    "    and {more} more, which the file will have, too\n"
+                ));
+            }
+            text
+        });
+    }
+
+    /// What the role was refused in fact.
+    pub fn left_out(&mut self, left_out: LeftOut, file: &Path) {
+        self.not_permitted = left_out.lines();
+        if left_out.rows > 0 {
+            let rows = left_out.rows;
+            self.not_permitted.push(format!(
+                "{rows} changes of rows of tables that are left out"
+            ));
+        }
+        if !left_out.is_empty() {
+            self.say(&format!("wrote what is left out to {}", file.display()));
+        }
+    }
+
     /// Nothing was changed.
     pub fn dry_run(&self) -> Outcome {
         let said = json!({"done": false, "dry_run": true});
@@ -224,6 +280,7 @@ impl Report {
         }
         let is_whole = self.plan.lost.is_empty()
             && self.done.unfilled.is_empty()
+            && self.not_permitted.is_empty()
             && self.done.failed.is_empty()
             && self.done.compared.differences.is_empty()
             && self
@@ -287,6 +344,7 @@ impl Report {
             "left_out_of_base": of_base,
             "not_applied": not_applied,
             "unfilled": done.unfilled,
+            "not_permitted": self.not_permitted,
         });
         self.output.answer(&answer, |_| {
             let mut text = format!(
@@ -320,12 +378,14 @@ impl Report {
             list("left out, because they need pg_incrbackup itself (left-out.sql of the base has them):", of_base);
             list("left out, because they need objects of pg_incrbackup or of an ended session:", &left_out);
             list("left out, because earlier changes are lost:", &not_applied);
+            list("left out, because this server does not let the role make it:", &self.not_permitted);
             list("tables with another number of rows than the files say:", &compared.differences);
             let of_source = self.compared.as_ref();
             list("differs from the source:", of_source.map_or(&[][..], |(_, _, found)| found));
             list("could not be made, each with its SQL:", &shown(&done.failed));
             list("materialized views that stay without rows:", &done.unfilled);
-            text.push_str(&format!("done      {} is restored; run ANALYZE in it before use", line(name)));
+            let what = if self.plan.part.is_some() { "the part in " } else { "" };
+            text.push_str(&format!("done      {what}{} is restored; run ANALYZE in it before use", line(name)));
             text
         });
         self.remark();

@@ -46,6 +46,9 @@ pub async fn load<'a>(
     let mut wording = Wording::default();
     for entry in order(&toc, kept(loading)?.as_ref()) {
         let listed = listed(entry);
+        if !loading.takes(&listed) {
+            continue;
+        }
         let text = wording.of(&toc, entry);
         let text = text.map_err(|why| entries.misfit(Some(&listed), why))?;
         if entries.passes(&listed, &text).await? {
@@ -58,7 +61,9 @@ pub async fn load<'a>(
             if !text.trim_ascii().is_empty() {
                 entries.sql(&listed, 0, &text).await?;
             }
-            directory.data(entries, entry, &listed, progress).await?;
+            if !entries.lacks_table(&listed).await? {
+                directory.data(entries, entry, &listed, progress).await?;
+            }
             entries.commit().await?;
         }
         progress(directory.read);
@@ -70,7 +75,7 @@ fn toc_file(loading: &Loading<'_>) -> String {
     loading.file(&format!("{}/toc.dat", loading.base.metadata.dump))
 }
 
-fn toc(loading: &Loading<'_>) -> Result<Toc> {
+pub(super) fn toc(loading: &Loading<'_>) -> Result<Toc> {
     let file = toc_file(loading);
     let Some(input) = loading.storage.open(&file, 0)? else {
         return Err(loading.missing(&file));
@@ -79,7 +84,7 @@ fn toc(loading: &Loading<'_>) -> Result<Toc> {
 }
 
 /// The ids that `dump.list` keeps; `None` if it does not exist, which keeps all.
-fn kept(loading: &Loading<'_>) -> Result<Option<HashSet<i32>>> {
+pub(super) fn kept(loading: &Loading<'_>) -> Result<Option<HashSet<i32>>> {
     let file = loading.file(DUMP_LIST);
     let Some(text) = storage::read(&*loading.storage, &file)? else {
         return Ok(None);
@@ -100,7 +105,7 @@ fn kept(loading: &Loading<'_>) -> Result<Option<HashSet<i32>>> {
 }
 
 /// What of the dump is restored, in this order.
-fn order<'t>(toc: &'t Toc, kept: Option<&HashSet<i32>>) -> Vec<&'t Entry> {
+pub(super) fn order<'t>(toc: &'t Toc, kept: Option<&HashSet<i32>>) -> Vec<&'t Entry> {
     let is_kept =
         |entry: &&Entry| entry.is_printed() && kept.is_none_or(|ids| ids.contains(&entry.dump_id));
     let mut entries: Vec<&Entry> = toc.entries.iter().filter(is_kept).collect();
@@ -118,7 +123,7 @@ fn pass(entry: &Entry) -> Pass {
     }
 }
 
-fn listed(entry: &Entry) -> Listed {
+pub(super) fn listed(entry: &Entry) -> Listed {
     Listed {
         dump_id: entry.dump_id,
         table_oid: entry.table_oid,

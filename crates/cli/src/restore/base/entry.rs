@@ -5,9 +5,11 @@
 //! message knows no meta-commands and no variables. If one of its statements fails, none of them has an effect.
 
 use std::path::Path;
+use std::rc::Rc;
 
 use archive::dump::{Listed, STAND_INS_END_SQL, STAND_INS_SQL};
 use archive::storage;
+use serde::de::DeserializeOwned;
 use tokio_postgres::error::ErrorPosition;
 use tokio_postgres::types::Type;
 
@@ -19,6 +21,8 @@ use crate::quote::shown;
 use crate::restore::counts::Counts;
 use crate::restore::deferred::{Deferred, Said};
 use crate::restore::progress::{self, Progress, Stage};
+use crate::restore::rights::keys::Noted;
+use crate::restore::rights::Rights;
 use crate::restore::target::statements::split;
 
 /// Executes entries in the session.
@@ -38,6 +42,12 @@ pub struct Entries<'a> {
     done: u64,
     /// The session's settings are not those of the last commit.
     has_set: bool,
+    pub(super) rights: Rc<Rights>,
+    /// Nothing is committed, and no rows are loaded: it is only asked what would be refused.
+    pub(super) is_rehearsal: bool,
+    /// Foreign keys will be set aside.
+    pub(super) sets_keys_aside: bool,
+    pub(super) keys: Vec<Noted>,
     deferred: Deferred,
     counts: Counts,
 }
@@ -56,7 +66,7 @@ impl<'a> Entries<'a> {
     pub async fn begin(
         loading: &Loading<'a>,
         session: &'a Session,
-        progress: &Progress,
+        progress: Option<&Progress>,
     ) -> Result<Entries<'a>> {
         let functions = include_str!("functions.sql");
         session.client.batch_execute(functions).await?;
@@ -71,13 +81,19 @@ impl<'a> Entries<'a> {
             stand_ins: StandIns::read(loading)?,
             to_refresh: Vec::new(),
             next: 0,
-            done: progress.pieces,
+            done: progress.map_or(0, |progress| progress.pieces),
             has_set: false,
-            counts: Counts::new(progress.kept("uncounted")?),
-            deferred: Deferred::new(loading.on_error, progress.kept("deferred")?),
+            rights: Rc::clone(&loading.rights),
+            is_rehearsal: loading.is_rehearsal,
+            sets_keys_aside: loading.sets_keys_aside,
+            keys: kept(progress, "noted_keys")?,
+            counts: Counts::new(kept(progress, "uncounted")?),
+            deferred: Deferred::new(loading.on_error, kept(progress, "deferred")?),
         };
-        progress.set(session).await?;
-        session.client.batch_execute("BEGIN").await?;
+        if let Some(progress) = progress {
+            progress.set(session).await?;
+            session.client.batch_execute("BEGIN").await?;
+        }
         Ok(entries)
     }
 
@@ -114,20 +130,33 @@ impl<'a> Entries<'a> {
     /// Commits what is done, which is all up to and with the entry that is next, and begins with the one behind it.
     pub async fn commit(&mut self) -> Result<()> {
         self.next += 1;
+        if self.is_rehearsal {
+            return Ok(());
+        }
         let text = self.end_of_entry();
         self.has_set = false;
         Ok(self.session.client.batch_execute(&text).await?)
     }
 
     fn end_of_entry(&mut self) -> String {
-        let deferred = self.deferred.keep().unwrap_or_default();
-        let settings = if self.has_set {
-            progress::sql::KEEP_SETTINGS
-        } else {
-            ""
-        };
-        let pieces = progress::sql::pieces(self.next);
-        format!("{settings}; {deferred}; {pieces}; COMMIT; BEGIN")
+        let mut text = String::new();
+        if self.has_set {
+            text.push_str(progress::sql::KEEP_SETTINGS);
+            text.push(';');
+        }
+        if let Some(changed) = self.rights.changed() {
+            text.push_str(&progress::sql::keep("rights", &changed));
+            text.push(';');
+            text.push_str(&progress::sql::keep("noted_keys", &self.keys));
+            text.push(';');
+        }
+        if let Some(deferred) = self.deferred.keep() {
+            text.push_str(&deferred);
+            text.push(';');
+        }
+        text.push_str(&progress::sql::pieces(self.next));
+        text.push_str("; COMMIT; BEGIN");
+        text
     }
 
     pub fn session(&self) -> &'a Session {
@@ -149,7 +178,8 @@ impl<'a> Entries<'a> {
             self.drop_stand_ins().await?;
         }
         // All tables are made before the first rows are loaded.
-        if entry.is_data && !self.is_quiet && self.checks.skips_any() {
+        let loads_rows = entry.is_data && !self.is_rehearsal;
+        if loads_rows && !self.is_quiet && self.checks.skips_any() {
             self.checks.quiet(self.session).await?;
             self.is_quiet = true;
             self.has_set = true;
@@ -167,7 +197,7 @@ impl<'a> Entries<'a> {
     /// Executes a whole entry that is text, and commits. `line`: see [`Self::sql`].
     pub async fn entry(&mut self, entry: &Listed, line: u64, text: &[u8]) -> Result<()> {
         self.before(entry).await?;
-        if entry.kind == b"MATERIALIZED VIEW DATA" {
+        if entry.kind == b"MATERIALIZED VIEW DATA" || !self.rights.is_unlimited() {
             self.sql(entry, line, text).await?;
             return self.commit().await;
         }
@@ -177,20 +207,33 @@ impl<'a> Entries<'a> {
         self.has_set = false;
         // Each is one message, and sent when it is first polled: the answers to both come together.
         let committing = self.session.client.batch_execute(&end);
-        let (done, committed) = futures_util::join!(self.execute(entry, text), committing);
+        let (done, committed) = futures_util::join!(self.by_one_message(entry, text), committing);
         let Err(error) = done else {
             return Ok(committed?);
         };
         if !self.deferred.takes_entry(&entry.kind, &error) {
             return Err(self.at(entry, line, text, error));
         }
-        self.defer(entry, line, text, error).await
+        let client = &self.session.client;
+        client.batch_execute("ROLLBACK; BEGIN").await?;
+        self.defer(entry, line, text, &error).await?;
+        let end = self.end_of_entry();
+        Ok(self.session.client.batch_execute(&end).await?)
+    }
+
+    /// Whether an entry that failed is made at the end.
+    pub(super) fn may_defer(&self, entry: &Listed, error: &Error) -> bool {
+        !self.is_rehearsal && self.deferred.takes_entry(&entry.kind, error)
     }
 
     /// The entry could not be made, and will be at the end.
-    async fn defer(&mut self, entry: &Listed, line: u64, text: &[u8], error: Error) -> Result<()> {
-        let client = &self.session.client;
-        client.batch_execute("ROLLBACK; BEGIN").await?;
+    pub(super) async fn defer(
+        &mut self,
+        entry: &Listed,
+        line: u64,
+        text: &[u8],
+        error: &Error,
+    ) -> Result<()> {
         let place = match line {
             0 => self.place.clone(),
             line => format!("{}:{line}", self.place),
@@ -210,31 +253,43 @@ impl<'a> Entries<'a> {
                 needs: &[],
                 makes: nth == 0 && entry.kind != b"COMMENT",
             };
-            let error = error.to_string();
-            self.deferred.add(self.session, said, error).await?;
+            self.deferred
+                .add(self.session, said, error.to_string())
+                .await?;
         }
-        let end = self.end_of_entry();
-        Ok(self.session.client.batch_execute(&end).await?)
+        Ok(())
     }
 
     /// Executes the text of an entry; `line` is the number of its first line, 0 if it is not text in a file.
     pub async fn sql(&mut self, entry: &Listed, line: u64, text: &[u8]) -> Result<()> {
         self.has_set |= sets(text);
-        let done = match entry.kind.as_slice() {
-            b"MATERIALIZED VIEW DATA" => self.note_view(text).await,
-            _ => self.execute(entry, text).await,
-        };
+        if !self.rights.is_unlimited() {
+            return self.by_parts(entry, line, text).await;
+        }
+        let done = self.execute_entry(entry, text).await;
         done.map_err(|error| self.at(entry, line, text, error))
     }
 
-    /// By one message.
-    async fn execute(&self, entry: &Listed, text: &[u8]) -> Result<()> {
+    /// Executes the text of an entry of this kind.
+    pub(super) async fn execute_entry(&mut self, entry: &Listed, text: &[u8]) -> Result<()> {
+        match entry.kind.as_slice() {
+            b"MATERIALIZED VIEW DATA" => self.note_view(text).await,
+            _ => self.by_one_message(entry, text).await,
+        }
+    }
+
+    /// Executes statements.
+    pub(super) async fn execute(&self, text: &[u8]) -> Result<()> {
+        execute(self.session, self.is_utf8, text).await
+    }
+
+    async fn by_one_message(&self, entry: &Listed, text: &[u8]) -> Result<()> {
         match entry.kind.as_slice() {
             b"EVENT TRIGGER" | b"FOREIGN DATA WRAPPER" | b"PUBLICATION" | b"SUBSCRIPTION" => {
                 self.pass("SELECT pg_temp.incr_own($1)", text).await
             }
             b"FK CONSTRAINT" => self.pass("SELECT pg_temp.incr_foreign_key($1)", text).await,
-            _ => execute(self.session, self.is_utf8, text).await,
+            _ => self.execute(text).await,
         }
     }
 
@@ -246,10 +301,14 @@ impl<'a> Entries<'a> {
         if self.is_quiet {
             self.checks.loud(self.session).await?;
         }
+        if self.is_rehearsal {
+            return Ok(());
+        }
         let stage = progress::sql::stage(Stage::Changes);
         let views = progress::sql::keep("views", &self.to_refresh);
         let settings = progress::sql::KEEP_SETTINGS;
-        let end = format!("{settings}; {views}; {stage}; COMMIT");
+        let keys = progress::sql::keep("noted_keys", &self.keys);
+        let end = format!("{settings}; {views}; {keys}; {stage}; COMMIT");
         Ok(self.session.client.batch_execute(&end).await?)
     }
 
@@ -353,6 +412,14 @@ fn first_entry(text: &[u8]) -> Option<i32> {
     number.parse().ok()
 }
 
+/// What an earlier run has kept; nothing in a rehearsal.
+fn kept<T: DeserializeOwned + Default>(progress: Option<&Progress>, name: &str) -> Result<T> {
+    match progress {
+        Some(progress) => progress.kept(name),
+        None => Ok(T::default()),
+    }
+}
+
 /// Rows, or the position of a sequence.
 fn is_rows(entry: &Listed) -> bool {
     entry.is_data || entry.kind == b"SEQUENCE SET"
@@ -380,7 +447,7 @@ fn lines_before(text: &[u8], position: usize) -> u64 {
 }
 
 /// As pg_dump's comment calls it.
-fn described(entry: &Listed) -> String {
+pub(super) fn described(entry: &Listed) -> String {
     let kind = shown(&entry.kind);
     let name = shown(&entry.name);
     match &entry.schema {

@@ -46,6 +46,16 @@ pub fn is_frame(line: &[u8]) -> bool {
     matches!(line, b"BEGIN;\n" | b"COMMIT;\n")
 }
 
+/// Passes over the statements in `input`, up to COMMIT.
+pub async fn skip(input: &mut Ahead) -> io::Result<()> {
+    while let Some(line) = input.line().await? {
+        if line == b"COMMIT;\n" {
+            return Ok(());
+        }
+    }
+    Err(super::odd("the file ends within large objects"))
+}
+
 /// Whether it is a line of pg_dump's for large objects: one statement, without effect on anything else.
 pub fn is_known(line: &[u8]) -> bool {
     let within = |start: &[u8], end: &[u8], is_allowed: fn(&u8) -> bool| {

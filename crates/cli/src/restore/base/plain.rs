@@ -30,12 +30,14 @@ pub async fn load<'a>(
     entries: &mut Entries<'a>,
     progress: &mut dyn FnMut(u64),
 ) -> Result<()> {
-    let (input, count) = open(loading)?;
+    let (input, count) = open(loading, 0)?;
     let Some(toc) = toc(loading)? else {
         return unlisted::load(loading, entries, input, &count, progress).await;
     };
+    let mut open = |offset| Ok(open(loading, offset)?.0);
     let mut reader = Reader {
         input: Ahead::start(input),
+        start: 0,
         file: loading.file(&loading.base.metadata.dump),
         loading,
         entries,
@@ -53,6 +55,10 @@ pub async fn load<'a>(
     }
     for (at, entry) in toc.iter().enumerate() {
         progress(count.get());
+        if !loading.takes(entry) {
+            reader.pass(entry, toc.get(at + 1), &mut open).await?;
+            continue;
+        }
         reader
             .entry(entry, toc.get(at + 1), progress, &count)
             .await?;
@@ -61,10 +67,36 @@ pub async fn load<'a>(
     Ok(())
 }
 
-/// The file, uncompressed, and how much of it was read.
-fn open(loading: &Loading<'_>) -> Result<(Box<dyn Read + Send>, Count)> {
+/// Shows each definition to `visit`.
+pub async fn survey(loading: &Loading<'_>, visit: &mut dyn FnMut(&Listed, &[u8])) -> Result<()> {
+    let (input, _) = open(loading, 0)?;
+    let mut input = Ahead::start(input);
     let file = loading.file(&loading.base.metadata.dump);
-    let Some(opened) = loading.storage.open(&file, 0)? else {
+    let unreadable = loading.unreadable(&file);
+    for entry in toc(loading)?.unwrap_or_default() {
+        // Of rows nothing is kept.
+        while input.offset() < entry.offset {
+            let chunk = (entry.offset - input.offset()).min(1 << 20);
+            if input.take(chunk).await.map_err(&unreadable)?.is_empty() {
+                return Ok(());
+            }
+        }
+        let mut text = Vec::new();
+        while !entry.is_data && memchr::memchr_iter(b'\n', &text).count() < entry.lines as usize {
+            match input.line().await.map_err(&unreadable)? {
+                Some(line) => text.extend(line),
+                None => break,
+            }
+        }
+        visit(&entry, &text);
+    }
+    Ok(())
+}
+
+/// The file from `offset` on, uncompressed, and how much of it was read. A compressed one is only read from its beginning.
+fn open(loading: &Loading<'_>, offset: u64) -> Result<(Box<dyn Read + Send>, Count)> {
+    let file = loading.file(&loading.base.metadata.dump);
+    let Some(opened) = loading.storage.open(&file, offset)? else {
         return Err(loading.missing(&file));
     };
     let (counted, count) = Counted::new(opened);
@@ -88,12 +120,49 @@ fn toc(loading: &Loading<'_>) -> Result<Option<Vec<Listed>>> {
 
 struct Reader<'a, 'b> {
     input: Ahead,
+    /// Where the input begins.
+    start: u64,
     file: String,
     loading: &'a Loading<'b>,
     entries: &'a mut Entries<'b>,
 }
 
+/// A longer entry is not read where it can be passed over.
+const WORTH_SEEKING: u64 = 1 << 20;
+
 impl Reader<'_, '_> {
+    fn offset(&self) -> u64 {
+        self.start + self.input.offset()
+    }
+
+    /// Passes over an entry that is not wanted, but for what it sets for the next one.
+    async fn pass(
+        &mut self,
+        entry: &Listed,
+        next: Option<&Listed>,
+        open: &mut dyn FnMut(u64) -> Result<Box<dyn Read + Send>>,
+    ) -> Result<()> {
+        let Some(next) = next else {
+            return Ok(());
+        };
+        let end = next.offset.saturating_sub(LONGEST_END);
+        if end > self.offset() + WORTH_SEEKING && !self.file.ends_with(".gz") {
+            self.input = Ahead::start(open(end)?);
+            self.start = end;
+        }
+        while self.offset() < end {
+            let left = end - self.offset();
+            if self.take(left.min(WORTH_SEEKING)).await?.is_empty() {
+                return Err(self.entries.misfit(Some(entry), "the dump is not complete"));
+            }
+        }
+        let text = self.until(Some(next), LONGEST_END).await?;
+        for setting in last_settings(entry, &text) {
+            self.entries.session().statement(&setting).await?;
+        }
+        Ok(())
+    }
+
     async fn entry(
         &mut self,
         entry: &Listed,
@@ -101,7 +170,7 @@ impl Reader<'_, '_> {
         progress: &mut dyn FnMut(u64),
         count: &Count,
     ) -> Result<()> {
-        if self.input.offset() != entry.offset {
+        if self.offset() != entry.offset {
             return Err(self.entries.misfit(Some(entry), "it begins elsewhere"));
         }
         if entry.is_data {
@@ -154,6 +223,11 @@ impl Reader<'_, '_> {
         let unreadable = self.loading.unreadable(&self.file);
         let session = self.entries.session();
         let line = entry.line + HEAD_LINES;
+        if entry.kind == b"BLOBS" && self.entries.is_rehearsal {
+            return large_objects::skip(&mut self.input)
+                .await
+                .map_err(&unreadable);
+        }
         if entry.kind == b"BLOBS" {
             let done = large_objects::execute(session, &mut self.input, unreadable).await;
             return done.map_err(|error| self.entries.at(entry, line, head, error));
@@ -164,6 +238,9 @@ impl Reader<'_, '_> {
         let Some(statement) = statement else {
             return Err(self.entries.misfit(Some(entry), "it has no COPY statement"));
         };
+        if self.entries.lacks_table(entry).await? {
+            return rows::skip(&mut self.input).await.map_err(&unreadable);
+        }
         let is_utf8 = self.entries.is_utf8();
         let copied = statement
             .copy(session, is_utf8, &mut self.input, unreadable, tick)
@@ -191,10 +268,7 @@ impl Reader<'_, '_> {
     /// Up to the next entry; behind the last one, up to the end of the file, of at most `most` bytes.
     async fn until(&mut self, next: Option<&Listed>, most: u64) -> Result<Vec<u8>> {
         match next {
-            Some(next) => {
-                self.take(next.offset.saturating_sub(self.input.offset()))
-                    .await
-            }
+            Some(next) => self.take(next.offset.saturating_sub(self.offset())).await,
             None => {
                 let rest = self.input.take_rest(most).await;
                 rest.map_err(self.loading.unreadable(&self.file))
@@ -222,6 +296,24 @@ fn own_settings(title: &[u8]) -> impl Iterator<Item = &[u8]> {
     lines.filter(|line| is_own(line) && line.ends_with(b";"))
 }
 
+/// What is set for the next entry at the end of one that is passed over, of which `text` is the end.
+fn last_settings(entry: &Listed, text: &[u8]) -> Vec<Vec<u8>> {
+    // Neither a row nor a large object's line is like its end.
+    let ends: [&[u8]; 2] = [b"\n\\.\n", b"\nCOMMIT;\n"];
+    let end = if entry.is_data {
+        let ends = ends.iter();
+        ends.filter_map(|end| memchr::memmem::rfind(text, end).map(|at| at + end.len()))
+            .max()
+            .unwrap_or(text.len())
+    } else {
+        0
+    };
+    let all = split(&text[end..]).unwrap_or_default().into_iter();
+    all.filter(|it| it.is_plain && is_own(&it.text))
+        .map(|it| it.text)
+        .collect()
+}
+
 fn is_own(text: &[u8]) -> bool {
     text.starts_with(b"SET default_tablespace = ")
         || text.starts_with(b"SET default_table_access_method = ")
@@ -235,7 +327,7 @@ fn settings(text: &[u8]) -> Option<Vec<Vec<u8>>> {
 }
 
 /// The text of an entry behind pg_dump's comment with its name, in which there are no line ends.
-pub(super) fn without_head(text: &[u8]) -> Option<&[u8]> {
+pub fn without_head(text: &[u8]) -> Option<&[u8]> {
     let rest = text.strip_prefix(b"--\n-- ")?;
     let end = memchr::memchr(b'\n', rest)?;
     let (name, rest) = (&rest[..end], &rest[end + 1..]);

@@ -188,6 +188,16 @@ pub async fn statement_of(input: &mut Ahead) -> io::Result<Option<CopyStatement>
     Ok(None)
 }
 
+/// Passes over the rows that follow, up to the end of their last line.
+pub async fn skip(input: &mut Ahead) -> io::Result<()> {
+    while let Some(line) = input.line().await? {
+        if line == END[1..] {
+            return Ok(());
+        }
+    }
+    Err(super::odd("the file ends within the rows of a table"))
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {

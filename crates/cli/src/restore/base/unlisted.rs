@@ -62,6 +62,12 @@ pub async fn load<'a>(
                 continue;
             }
             entries.before(&entry).await?;
+            if entries.lacks_table(&entry).await? {
+                text.number += pass_rows(&mut input).await.map_err(&unreadable)?;
+                text.clear();
+                entries.commit().await?;
+                continue;
+            }
             let mut tick = || progress(count.get());
             let copied = statement.copy(
                 entries.session(),

@@ -197,6 +197,7 @@ impl Choice<'_> {
             located: None,
             remark,
             warnings: self.warnings,
+            part: None,
         })
     }
 

@@ -19,8 +19,8 @@ use archive::time::Time;
 use archive::Lsn;
 use archive_query::catalog::{Base, Chain, Globals, Segment};
 
+use super::part::Wanted;
 use crate::error::{Error, Result};
-
 pub use choice::{choose, Wish};
 pub use moment::Moment;
 pub use segment::{gone, LostHere, Needs};
@@ -48,6 +48,8 @@ pub struct Plan {
     pub remark: Option<String>,
     /// What was passed over.
     pub warnings: Vec<String>,
+    /// Only a part of the database is wanted.
+    pub part: Option<Wanted>,
 }
 
 /// What a snapshot of the source sees: transactions become visible in another order than they commit in.

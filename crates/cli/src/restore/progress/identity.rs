@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::args::{OnError, Restore, Until};
 use crate::error::{Error, Result};
 use crate::restore::plan::{Moment, Plan, Seen, Wish};
+use crate::restore::rights::Options;
 use crate::restore::target::server::drop_statement;
 use crate::restore::target::Found;
 
@@ -165,6 +166,9 @@ fn given(options: &Restore) -> Vec<String> {
         base,
         globals,
         skip_check,
+        rights,
+        // A part is never gone on with: its scratch database is made anew.
+        part: _,
         on_error,
         no_count,
         compare,
@@ -197,11 +201,33 @@ fn given(options: &Restore) -> Vec<String> {
     if compare.is_some() {
         given.push("--compare".to_owned());
     }
-    if *no_count {
-        given.push("--no-count".to_owned());
+    let Options {
+        no_owner,
+        no_privileges,
+        no_tablespaces,
+        no_publications,
+        no_subscriptions,
+        no_comments,
+        no_security_labels,
+        roles,
+        // The same may be written elsewhere.
+        left_out: _,
+    } = rights;
+    for (old, new) in roles {
+        given.push(format!("--role {old}={new}"));
     }
-    if *globals {
-        given.push("--globals".to_owned());
-    }
+    let flags = [
+        (globals, "--globals"),
+        (no_count, "--no-count"),
+        (no_owner, "--no-owner"),
+        (no_privileges, "--no-privileges"),
+        (no_tablespaces, "--no-tablespaces"),
+        (no_publications, "--no-publications"),
+        (no_subscriptions, "--no-subscriptions"),
+        (no_comments, "--no-comments"),
+        (no_security_labels, "--no-security-labels"),
+    ];
+    let flags = flags.into_iter().filter(|(is_given, _)| **is_given);
+    given.extend(flags.map(|(_, name)| name.to_owned()));
     given
 }

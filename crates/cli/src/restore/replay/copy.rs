@@ -26,6 +26,10 @@ impl Replay<'_> {
     pub(super) async fn begin_copy(&mut self, line: u64, text: Vec<u8>) -> Result<()> {
         self.checks_off().await?;
         self.settle().await?;
+        if self.copies_into_nothing(&text).await? {
+            self.copy = None;
+            return Ok(());
+        }
         let is_sendable = self.session.is_utf8() || text.is_ascii();
         let statement = std::str::from_utf8(&text).ok().filter(|_| is_sendable);
         let (Some(statement), None) = (statement, &self.lenient) else {

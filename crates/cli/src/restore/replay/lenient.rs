@@ -98,6 +98,18 @@ impl Replay<'_> {
         self.end_leniently(line, what, ended).await
     }
 
+    /// Lists an error that was rolled back to a savepoint already.
+    pub(super) fn forgive(&mut self, line: u64, what: &str, error: Error) -> Result<()> {
+        if is_of_the_server(&error) {
+            return Err(self.at(line, error));
+        }
+        let place = format!("{}:{line}: {error}", self.file);
+        if let Some(lenient) = &mut self.lenient {
+            lenient.add(what.to_owned(), place);
+        }
+        Ok(())
+    }
+
     async fn end_leniently(&mut self, line: u64, what: &str, ended: Result<()>) -> Result<()> {
         let Err(error) = ended else {
             return Ok(self.session.client.batch_execute(RELEASE).await?);
@@ -106,11 +118,7 @@ impl Replay<'_> {
             return Err(self.at(line, error));
         }
         self.session.client.batch_execute(ROLLBACK).await?;
-        let place = format!("{}:{line}: {error}", self.file);
-        if let Some(lenient) = &mut self.lenient {
-            lenient.add(what.to_owned(), place);
-        }
-        Ok(())
+        self.forgive(line, what, error)
     }
 
     /// Rows of a COPY block, each as an INSERT: none makes others fail.

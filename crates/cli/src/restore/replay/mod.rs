@@ -13,6 +13,7 @@
 //! | [`views`] | materialized views, filled at the end |
 //! | [`lenient`] | statements that may fail, behind a loss |
 //! | [`resume`] | what is kept in the target, to go on after a kill |
+//! | [`permitted`], [`limited`], [`rehearsal`] | for a role that is not a superuser |
 
 mod batch;
 mod copy;
@@ -20,14 +21,18 @@ pub mod effects;
 mod help;
 mod large;
 mod lenient;
+mod limited;
+mod permitted;
 mod quiet;
 mod reader;
+pub mod rehearsal;
 mod resume;
 mod rows;
 mod shape;
 mod views;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
+use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
@@ -43,6 +48,9 @@ use crate::restore::counts::{Compared, Counts};
 use crate::restore::deferred::{Deferred, Item};
 use crate::restore::plan::Plan;
 use crate::restore::progress::Progress;
+use crate::restore::rights::keys::Keys;
+use crate::restore::rights::still::Still;
+use crate::restore::rights::Rights;
 use copy::Copy;
 use effects::Globals;
 use help::Help;
@@ -109,6 +117,13 @@ pub struct Replay<'a> {
     next_set: usize,
     copy: Option<Copy>,
     lenient: Option<lenient::Lenient>,
+    rights: Rc<Rights>,
+    /// Foreign keys that are set aside.
+    keys: Option<Keys>,
+    /// Triggers and rules that would act.
+    still: Option<Still>,
+    /// Whether tables are missing, by their names in SQL.
+    missing: HashMap<Vec<u8>, bool>,
     done: Done,
     /// The name of the segment, and what of it is behind.
     segment_name: String,
@@ -119,17 +134,30 @@ pub struct Replay<'a> {
     counts: Counts,
 }
 
+/// What a replay works with.
+pub struct With<'a> {
+    pub checks: Checks,
+    pub globals: &'a mut dyn Globals,
+    pub rights: Rc<Rights>,
+    pub deferred: Deferred,
+    pub counts: Counts,
+}
+
 impl<'a> Replay<'a> {
     /// On a target that has the base.
     pub fn new(
         session: &'a mut Session,
         storage: Arc<dyn Storage>,
         plan: Arc<Plan>,
-        checks: Checks,
-        globals: &'a mut dyn Globals,
-        deferred: Deferred,
-        counts: Counts,
+        with: With<'a>,
     ) -> Replay<'a> {
+        let With {
+            checks,
+            globals,
+            rights,
+            deferred,
+            counts,
+        } = with;
         let rows = Rows::new(session);
         Replay {
             session,
@@ -152,6 +180,10 @@ impl<'a> Replay<'a> {
             next_set: 0,
             copy: None,
             lenient: None,
+            rights,
+            keys: None,
+            still: None,
+            missing: HashMap::new(),
             done: Done::default(),
             segment_name: String::new(),
             units: 0,
@@ -168,7 +200,7 @@ impl<'a> Replay<'a> {
         progress: &mut dyn FnMut(u64, &str),
     ) -> Result<(Done, Quiet)> {
         self.resume(begun).await?;
-        self.quiet.hush(self.session).await?;
+        self.begin_limited(begun).await?;
         let (storage, plan) = (Arc::clone(&self.storage), Arc::clone(&self.plan));
         let mut reader = Reader::start(storage, plan, &begun.place)?;
         while let Some(batch) = reader.batches.recv().await {
@@ -200,6 +232,10 @@ impl<'a> Replay<'a> {
         // Event triggers would fire at what is still to be done.
         self.quiet.restore(self.session, Kinds::OfTables).await?;
         self.deferred.make(self.session).await?;
+        // Foreign keys that were set aside may need a constraint that waited.
+        self.open().await?;
+        self.end_limited().await?;
+        self.commit().await?;
         self.done.unfilled = self.views.fill(self.session, true).await?;
         if let Some(first) = self.done.unfilled.first().filter(|_| self.deferred.stops()) {
             let hint = "Without --on-error stop it stays without rows.";
@@ -211,7 +247,8 @@ impl<'a> Replay<'a> {
         }
         self.checks.validate(self.session).await?;
         self.done.compared = self.counts.compare(self.session).await?;
-        Ok(())
+        // It would keep rows from being counted.
+        self.end_still().await
     }
 
     /// Before rows: what may refuse them although the source took them is off.
@@ -286,7 +323,8 @@ impl<'a> Replay<'a> {
         self.commit().await?;
         self.begin_segment(file);
         self.session.set_encoding(&header.encoding).await?;
-        for (name, value) in archive::segment::SETTINGS {
+        let settings = archive::segment::SETTINGS.iter();
+        for (name, value) in settings.filter(|(name, _)| !self.rights.lacks_setting(name)) {
             let set = format!("SET {name} = {value}");
             self.session.client.execute_typed(&set, &[]).await?;
         }
@@ -300,6 +338,7 @@ impl<'a> Replay<'a> {
                 self.help.give(self.session).await?;
             }
             self.session.client.batch_execute("BEGIN").await?;
+            self.defer_constraints().await?;
             self.is_open = true;
         }
         Ok(())
@@ -381,6 +420,9 @@ impl<'a> Replay<'a> {
         self.help.note(&text, !self.deferred.is_empty());
         self.statements += 1;
         self.bytes += text.len();
+        if self.is_done_with_care(line, &text).await? {
+            return Ok(());
+        }
         if self.lenient.is_some() {
             return self.leniently(line, &text).await;
         }

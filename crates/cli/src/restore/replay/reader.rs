@@ -12,6 +12,7 @@ use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::error::{Error, Result};
+use crate::restore::part::filter::{self, Filter};
 use crate::restore::plan::{gone, Plan, Planned};
 use crate::restore::progress::Place;
 
@@ -93,6 +94,7 @@ impl Reader {
         };
         let behind = plan.segments[..first].iter().map(|it| it.complete).sum();
         let bytes = Arc::new(AtomicU64::new(behind));
+        let plan_part = plan.part.as_ref().map(Filter::new);
         let reading = Reading {
             storage,
             plan,
@@ -103,6 +105,9 @@ impl Reader {
             size: 0,
             first,
             to_pass: place.units,
+            filter: plan_part,
+            begin: None,
+            passes_copy: false,
         };
         let thread = std::thread::Builder::new().name("reader".to_owned());
         thread
@@ -127,6 +132,12 @@ struct Reading {
     first: usize,
     /// Transactions and sequence positions of it that an earlier run has done.
     to_pass: u64,
+    /// Only a part is wanted.
+    filter: Option<Filter>,
+    /// What begins a transaction of which nothing is wanted so far.
+    begin: Option<Item>,
+    /// A COPY block is not wanted.
+    passes_copy: bool,
 }
 
 impl Reading {
@@ -142,10 +153,15 @@ impl Reading {
                 }
             }
         }
-        let _ = self.hand_over();
+        if self.last_positions().is_ok() {
+            let _ = self.hand_over();
+        }
     }
 
     fn add(&mut self, line: u64, size: usize, what: What) -> std::result::Result<(), Stopped> {
+        if let Some(begin) = self.begin.take() {
+            self.items.push(begin);
+        }
         if self.size > 0 && self.size + size > BATCH {
             self.hand_over()?;
         }
@@ -228,8 +244,19 @@ impl Reading {
             if let Some(Event::Torn { .. }) = event {
                 break;
             }
+            let is_change = matches!(event, Some(Event::Effect(_) | Event::Ddl { .. }));
+            if is_change && applies && self.positions().is_err() {
+                return Ok(Err(Stopped));
+            }
             let taken = match (part, event) {
                 (_, Some(event)) => match self.event(event, file, &mut applies) {
+                    Taken::Now(what @ (What::Begin { .. } | What::Sequences))
+                        if self.filter.is_some() =>
+                    {
+                        self.begin = Some(Item { line, what });
+                        Ok(())
+                    }
+                    Taken::Now(What::Commit) if self.begin.take().is_some() => Ok(()),
                     Taken::Now(what) => self.add(line, 0, what),
                     Taken::WithItsLines(what) => {
                         (block, held) = (Some(what), line + 1);
@@ -240,14 +267,18 @@ impl Reading {
                 (Part::Around | Part::Begin, None) => Ok(()),
                 (Part::Commit, None) => Ok(()),
                 (_, None) if !applies => Ok(()),
-                (Part::Statement, None) => {
-                    let text = scanner.take_text();
-                    self.add(line, text.len(), What::Statement(text))
-                }
+                (Part::Statement, None) => self.statement(line, scanner),
                 (Part::Copy, None) => {
+                    let filter = self.filter.as_mut();
+                    let text = scanner.text();
+                    self.passes_copy = filter.is_some_and(|filter| !filter.takes_copy(text));
+                    if self.passes_copy {
+                        continue;
+                    }
                     let text = scanner.take_text();
                     self.add(line, text.len(), What::Copy(text))
                 }
+                (Part::CopyRow | Part::CopyEnd, None) if self.passes_copy => Ok(()),
                 (Part::CopyRow, None) => self.copy_row(line, scanner),
                 (Part::CopyEnd, None) => self.add(line, 0, What::CopyEnd),
                 (Part::Block(is_last), None) => {
@@ -260,6 +291,44 @@ impl Reading {
             }
         }
         Ok(Ok(()))
+    }
+
+    /// A statement of one line, if it is wanted.
+    fn statement(
+        &mut self,
+        line: u64,
+        scanner: &mut Scanner<Counting>,
+    ) -> std::result::Result<(), Stopped> {
+        let filter = self.filter.as_mut();
+        let taken = filter.map(|filter| filter.statement(line, scanner.text()));
+        let text = match taken {
+            None | Some(filter::Taken::AsItIs) => scanner.take_text(),
+            Some(filter::Taken::As(text)) => text,
+            Some(filter::Taken::Not) => return Ok(()),
+        };
+        self.add(line, text.len(), What::Statement(text))
+    }
+
+    /// Positions of sequences that are due before a schema change.
+    fn positions(&mut self) -> std::result::Result<(), Stopped> {
+        let Some(filter) = &mut self.filter else {
+            return Ok(());
+        };
+        let due: Vec<(u64, Vec<u8>)> = filter.take_positions().collect();
+        for (line, text) in due {
+            self.add(line, text.len(), What::Statement(text))?;
+        }
+        Ok(())
+    }
+
+    /// The same at the end, where no transaction is open.
+    fn last_positions(&mut self) -> std::result::Result<(), Stopped> {
+        if !self.filter.as_ref().is_some_and(Filter::has_positions) {
+            return Ok(());
+        }
+        self.add(0, 0, What::Sequences)?;
+        self.positions()?;
+        self.add(0, 0, What::Commit)
     }
 
     fn event(&mut self, event: Event, file: &str, applies: &mut bool) -> Taken {
@@ -296,13 +365,23 @@ impl Reading {
             }
             Event::End { .. } => std::mem::take(applies).then_some(What::Commit).into(),
             Event::Effect(effect) if *applies => {
+                let mut filter = self.filter.as_mut();
+                if filter.as_mut().is_some_and(|it| !it.takes_effect(&effect)) {
+                    return Taken::Not;
+                }
                 Taken::WithItsLines(What::Effect(effect, Vec::new()))
             }
-            Event::Ddl { command, role } if *applies => Taken::WithItsLines(What::Ddl {
-                command,
-                role,
-                text: Vec::new(),
-            }),
+            Event::Ddl { command, role } if *applies => {
+                let mut filter = self.filter.as_mut();
+                if filter.as_mut().is_some_and(|it| !it.takes_ddl(&command)) {
+                    return Taken::Not;
+                }
+                Taken::WithItsLines(What::Ddl {
+                    command,
+                    role,
+                    text: Vec::new(),
+                })
+            }
             Event::Fact(fact) if *applies => Taken::Now(What::Fact(fact)),
             Event::Flag { lost: None, .. } if *applies => Taken::Now(What::Flag),
             Event::LeftOut { object, .. } if *applies => Taken::Now(What::LeftOut(object)),

@@ -11,6 +11,7 @@ impl Replay<'_> {
     /// Goes on where an earlier run has ended.
     pub(super) async fn resume(&mut self, progress: &Progress) -> Result<()> {
         progress.set(self.session).await?;
+        self.rights.take_up(progress.kept("rights")?);
         self.views = Views::new(progress.kept("views")?);
         self.next_set = usize::try_from(progress.sets).unwrap_or(usize::MAX);
         if !progress.is_resumed {
@@ -55,6 +56,7 @@ impl Replay<'_> {
                 text.push_str(value);
                 text.push(';');
             }
+            text.push_str(&self.limited_state());
         }
         if let Some(lenient) = self.lenient.as_mut().filter(|lenient| lenient.has_new()) {
             text.push_str(&sql::keep("not_applied", &lenient.noted()));

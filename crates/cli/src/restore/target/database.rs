@@ -8,6 +8,10 @@ use crate::connection::Session;
 use crate::error::{Error, Result};
 use crate::quote::{ident, identifier, literal, shown};
 use crate::restore::progress;
+use crate::restore::rights::filter::as_role;
+use crate::restore::rights::left_out::Piece;
+use crate::restore::rights::refusal::Subject;
+use crate::restore::rights::Rights;
 
 /// How [`DATABASE`] is written in database.sql: a variable of psql.
 const DATABASE: &str = ":\"dbname\"";
@@ -128,9 +132,9 @@ impl Doors {
 pub async fn apply(
     session: &Session,
     doors: &mut Doors,
-    place: &str,
-    text: &[u8],
+    (place, text): (&str, &[u8]),
     is_later: bool,
+    rights: &Rights,
 ) -> Result<()> {
     let is_closed = doors.lets_in.is_some();
     doors.open(session).await?;
@@ -140,16 +144,60 @@ pub async fn apply(
             .batch_execute(include_str!("database.sql"))
             .await?;
         let reset = "SELECT pg_temp.incr_database_to_default()";
-        session.client.query_typed(reset, &[]).await?;
+        let done = session.client.query_typed(reset, &[]).await;
+        if let Err(error) = done.map_err(Error::from) {
+            give_up(
+                rights,
+                "properties of the database",
+                reset.as_bytes(),
+                error,
+            )?;
+        }
     }
     let name = name_of(session).await?;
     for (line, statement) in statements(place, text, &name)? {
-        let done = session.statement(&statement).await;
-        done.map_err(|error| Error::failed(format!("{place}:{line}: {error}"), error.hint()))?;
+        let Some(statement) = rights.line(&statement) else {
+            continue;
+        };
+        let statement = if rights.is_limited() {
+            as_role(&statement).into()
+        } else {
+            statement
+        };
+        if rights.needs_no_roles() && !rights.is_limited() {
+            rights.make_roles(session, &statement).await?;
+        }
+        if let Err(error) = session.statement(&statement).await {
+            let said = shown(&statement[..statement.len().min(60)]);
+            let done = give_up(rights, &said, &statement, error);
+            done.map_err(|error| Error::failed(format!("{place}:{line}: {error}"), error.hint()))?;
+        }
+    }
+    if rights.is_limited() {
+        session.statement(b"SET ROLE NONE").await?;
     }
     if is_closed {
         doors.close(session).await?;
     }
+    Ok(())
+}
+
+/// Of what a role that is no superuser may be refused, nothing stops a restore.
+fn give_up(rights: &Rights, what: &str, sql: &[u8], error: Error) -> Result<()> {
+    let Some(reason) = rights.reason(&error, Subject::OfRoles) else {
+        return Err(error);
+    };
+    rights.left_out().add(Piece {
+        what: what.to_owned(),
+        key: None,
+        needs: Vec::new(),
+        sql: sql.to_vec(),
+        reason,
+        is_leaf: true,
+        is_table: false,
+        is_part: false,
+        is_drop: false,
+    });
     Ok(())
 }
 

@@ -13,6 +13,7 @@
 //! | room | what it does |
 //! | --- | --- |
 //! | [`server`] | connects, and refuses |
+//! | [`beside`] | the target of a part, which may have objects, and the scratch database beside it |
 //! | [`database`] | makes, closes, opens, renames; database.sql |
 //! | [`read`], [`needs`] | which roles and tablespaces are needed |
 //! | [`roles`] | makes those that are missing |
@@ -20,6 +21,7 @@
 //! | [`globals_sql`], [`statements`] | what pg_dumpall wrote, statement by statement |
 //! | [`encoding`] | names in the encoding of the database |
 
+mod beside;
 pub mod database;
 pub mod encoding;
 pub mod globals_sql;
@@ -30,6 +32,7 @@ pub mod server;
 pub mod sets;
 pub mod statements;
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use archive::storage::Storage;
@@ -40,6 +43,8 @@ use crate::quote::shown;
 use crate::restore::plan::Plan;
 use crate::restore::progress::{self, Identity, Left, Progress, Stage};
 use crate::restore::replay::Quiet;
+use crate::restore::rights::Rights;
+pub use beside::Place;
 use database::Doors;
 use roles::Made;
 pub use server::Found;
@@ -70,6 +75,7 @@ impl Found {
         plan: &Arc<Plan>,
         with_globals: bool,
         identity: Identity,
+        rights: &Rc<Rights>,
         first: &str,
     ) -> Result<Target> {
         let known = read::known(&**storage, plan, with_globals, &self.session).await?;
@@ -82,7 +88,9 @@ impl Found {
             database::create(&self.session, &self.name, &plan.base.metadata.source).await?;
         }
         let name = self.name.clone();
-        let made = self.make_rest(storage, plan, known, identity, first).await;
+        let made = self
+            .make_rest(storage, plan, known, identity, rights, first)
+            .await;
         made.map_err(|error| incomplete(error, &name, &[]))
     }
 
@@ -92,6 +100,7 @@ impl Found {
         plan: &Arc<Plan>,
         known: needs::Known<'_>,
         identity: Identity,
+        rights: &Rc<Rights>,
         first: &str,
     ) -> Result<Target> {
         let mut session = Session::open(&self.conninfo, Some(&self.name)).await?;
@@ -108,13 +117,17 @@ impl Found {
         session.set_encoding(encoding).await?;
         if !progress.is_resumed {
             // It is empty still: whoever mends what failed here finds it as it was.
-            if let Err(error) = self.begin(&known, &progress, &session, first).await {
+            if let Err(error) = self
+                .begin(&known, &progress, &session, (first, rights))
+                .await
+            {
                 // The error that counts is the first one.
                 let _ = session.client.batch_execute("ROLLBACK").await;
                 return Err(error);
             }
         }
-        self.make_around(storage, plan, known, &session).await
+        self.make_around(storage, plan, known, &session, rights)
+            .await
     }
 
     /// In one transaction: the beginning of the progress, the mark of the database or its closed doors, and roles.
@@ -123,7 +136,7 @@ impl Found {
         known: &needs::Known<'_>,
         progress: &Progress,
         session: &Session,
-        first: &str,
+        (first, rights): (&str, &Rights),
     ) -> Result<()> {
         let client = &session.client;
         client.batch_execute("BEGIN").await?;
@@ -136,7 +149,7 @@ impl Found {
         } else {
             database::alter(session, "CONNECTION LIMIT -1").await?;
         }
-        let made = roles::make(session, known).await?;
+        let made = roles::make(session, known, rights).await?;
         let kept = [
             progress::sql::keep("made", &made),
             progress::sql::keep("lets_in", &doors.lets_in()),
@@ -154,6 +167,7 @@ impl Found {
         plan: &Arc<Plan>,
         known: needs::Known<'_>,
         session: &Session,
+        rights: &Rc<Rights>,
     ) -> Result<Target> {
         let progress = Progress::read(session).await?;
         let progress = progress.expect("it is there since the transaction before");
@@ -161,11 +175,19 @@ impl Found {
         let is_around = progress.stage == Stage::Around;
         let mut made: Made = progress.kept("made")?;
         if is_around {
-            made = roles::make_spaces(session, &known, made).await?;
+            made = roles::make_spaces(session, &known, made, rights).await?;
         }
+        rights.take_up(progress.kept("rights")?);
         let unknown = sets::warnings_of(&known.globals);
         let with_globals = known.with_globals;
-        let sets = Sets::new(Arc::clone(storage), Arc::clone(plan), known, &made, doors);
+        let sets = Sets::new(
+            Arc::clone(storage),
+            Arc::clone(plan),
+            known,
+            &made,
+            doors,
+            Rc::clone(rights),
+        );
         if is_around {
             session.client.batch_execute("BEGIN").await?;
             sets.prepare(session).await?;
@@ -215,6 +237,11 @@ impl Target {
         let session = Session::open(&self.conninfo, Some(&self.name)).await?;
         progress::lock(&session, &self.name).await?;
         Ok(session)
+    }
+
+    /// One more session in it, beside that of the restore.
+    pub async fn another_session(&self) -> Result<Session> {
+        Session::open(&self.conninfo, Some(&self.name)).await
     }
 
     /// Keeps those of the warnings that say what cannot be done as `--globals` asks; the others are returned.

@@ -8,10 +8,11 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use tokio_postgres::types::Type;
 
-use super::needs::{Known, Tablespace};
+use super::needs::{Known, Role, Tablespace};
 use crate::connection::{Raw, Session};
 use crate::error::{Error, Result};
 use crate::quote::{array, ident, shown};
+use crate::restore::rights::Rights;
 
 /// What was made, and what was there.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -29,7 +30,7 @@ pub struct Made {
 }
 
 /// Makes roles, within a transaction. The session's client_encoding is that of the names.
-pub async fn make(session: &Session, known: &Known<'_>) -> Result<Made> {
+pub async fn make(session: &Session, known: &Known<'_>, rights: &Rights) -> Result<Made> {
     let mut made = Made::default();
     let there: BTreeSet<Vec<u8>> = names(
         session,
@@ -42,11 +43,20 @@ pub async fn make(session: &Session, known: &Known<'_>) -> Result<Made> {
         made.roles = of_cluster.difference(&there).cloned().collect();
     }
     let mut new = BTreeSet::new();
-    for role in known.roles() {
-        if there.contains(&role.name) {
-            continue;
-        }
-        let superuser = if role.is_superuser { " SUPERUSER" } else { "" };
+    let missing = known.roles().into_iter();
+    let mut missing: Vec<Role> = missing
+        .filter(|role| !there.contains(&role.name) && rights.is_made(&role.name))
+        .collect();
+    if rights.is_limited() && !rights.role.may_create_roles {
+        missing
+            .iter()
+            .for_each(|role| made.notes.push(not_made(&role.name)));
+        missing.clear();
+    }
+    for role in missing {
+        // Only a superuser makes others.
+        let is_superuser = role.is_superuser && !rights.is_limited();
+        let superuser = if is_superuser { " SUPERUSER" } else { "" };
         let create = [
             b"CREATE ROLE ",
             &ident(&role.name)[..],
@@ -59,6 +69,9 @@ pub async fn make(session: &Session, known: &Known<'_>) -> Result<Made> {
             "created role \"{}\" NOLOGIN{superuser}",
             shown(&role.name)
         ));
+        if rights.is_limited() {
+            rights.join(session, &role.name).await?;
+        }
         new.insert(role.name);
     }
     for (role, member) in known.members(&new) {
@@ -76,11 +89,26 @@ pub async fn make(session: &Session, known: &Known<'_>) -> Result<Made> {
 const SPACES: &str = "SELECT pg_catalog.textsend(spcname::text) FROM pg_catalog.pg_tablespace";
 
 /// Makes tablespaces, not within a transaction. May be done again.
-pub async fn make_spaces(session: &Session, known: &Known<'_>, mut made: Made) -> Result<Made> {
+pub async fn make_spaces(
+    session: &Session,
+    known: &Known<'_>,
+    mut made: Made,
+    rights: &Rights,
+) -> Result<Made> {
+    if rights.is_limited() || rights.wanted.no_tablespaces {
+        return Ok(made);
+    }
     let new = make_tablespaces(session, known, &made.missing_spaces, &mut made.notes).await?;
     let ids = "SELECT concat('t', oid) FROM pg_catalog.pg_tablespace WHERE spcname = ANY ($1)";
     made.ids.extend(ids_of(session, ids, new).await?);
     Ok(made)
+}
+
+fn not_made(role: &[u8]) -> String {
+    format!(
+        "the role \"{}\" is not there, and the role of --target may not create roles: what the source gives to it is left out",
+        shown(role)
+    )
 }
 
 /// Missing tablespaces are made inside the data directory: their locations belong to the machine of the source. (With

@@ -4,6 +4,7 @@
 //! segment: each set of globals is executed at its place, between the last commit that it may include and the next, so
 //! that the following segments find its effects.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use archive::segment::ClusterFact;
@@ -21,6 +22,7 @@ use crate::quote::{array, ident, shown};
 use crate::restore::plan::Plan;
 use crate::restore::progress;
 use crate::restore::replay::effects::{Boxed, Globals};
+use crate::restore::rights::Rights;
 
 /// Follows them in the session of the replay.
 pub struct Sets {
@@ -33,6 +35,7 @@ pub struct Sets {
     /// Something can change that this restore made.
     is_followed: bool,
     pub(super) doors: Doors,
+    rights: Rc<Rights>,
 }
 
 impl Sets {
@@ -42,6 +45,7 @@ impl Sets {
         known: Known<'_>,
         made: &Made,
         doors: Doors,
+        rights: Rc<Rights>,
     ) -> Sets {
         let is_followed = !made.ids.is_empty() || known.with_globals || !known.renames.is_empty();
         Sets {
@@ -56,6 +60,7 @@ impl Sets {
             made: made.ids.join(" "),
             is_followed,
             doors,
+            rights,
         }
     }
 
@@ -119,9 +124,11 @@ impl Sets {
         client.batch_execute("BEGIN").await?;
         let number = i32::try_from(count).unwrap_or(i32::MAX);
         let renamed = "SELECT pg_temp.incr_renamed($1)";
-        client
-            .query_typed(renamed, &[(&number, Type::INT4)])
-            .await?;
+        if !self.rights.is_limited() {
+            client
+                .query_typed(renamed, &[(&number, Type::INT4)])
+                .await?;
+        }
         if let Some(globals) = self.globals.get(count) {
             self.apply_globals(session, globals, false).await?;
         }
@@ -136,11 +143,20 @@ impl Sets {
         file: &str,
         is_later: bool,
     ) -> Result<()> {
-        let Some(text) = storage::read(&*self.storage, file)? else {
+        // A scratch database keeps what says what it is.
+        let text = storage::read(&*self.storage, file)?;
+        let Some(text) = text.filter(|_| self.plan.part.is_none()) else {
             return Ok(());
         };
         let place = self.storage.place(file);
-        database::apply(session, &mut self.doors, &place, &text, is_later).await
+        database::apply(
+            session,
+            &mut self.doors,
+            (&place, &text),
+            is_later,
+            &self.rights,
+        )
+        .await
     }
 
     async fn apply_globals(
@@ -211,7 +227,11 @@ impl Sets {
         };
         // What is in a tablespace moves, whoever made the two.
         let is_followed = self.is_followed || matches!(fact, ClusterFact::TablespaceRenamed { .. });
-        if !is_followed || subject.is_empty() {
+        // Roles of a role that is no superuser are made once; some are not wanted at all.
+        let is_of_roles = !matches!(fact, ClusterFact::TablespaceRenamed { .. });
+        let is_passed_over =
+            self.rights.is_limited() || is_of_roles && !self.rights.is_made(subject);
+        if !is_followed || subject.is_empty() || is_passed_over {
             return Ok(());
         }
         let call = "SELECT pg_temp.incr_follow($1, $2, $3)";
