@@ -88,7 +88,7 @@ pub struct Restore {
     #[command(flatten)]
     pub until: Until,
 
-    /// The database to create, or an empty one, as a libpq connection string or URI
+    /// The database to create, or an empty one (for a part, any one), as a libpq connection string or URI
     ///
     /// For example "host=/tmp dbname=shop_restored". Connect as a superuser; passwords come from PGPASSWORD or ~/.pgpass.
     #[arg(long, value_name = "CONNINFO", required_unless_present = "dry_run")]

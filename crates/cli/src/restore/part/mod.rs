@@ -109,16 +109,18 @@ async fn execute(
     mut report: Report,
     shown: &Shown,
 ) -> Result<Outcome> {
-    let scratch = found.scratch().await?;
+    let scratch = found.scratch(&plan.base.metadata.source).await?;
     let made = scratch.make(&source.storage, plan, false).await;
     let mut scratch_target = match made {
         Ok(target) => target,
-        Err(error) => return Err(unchanged(found, error)),
+        Err(error) => {
+            // The error that counts is the first one.
+            let _ = found.drop_database(&found.scratch_name()).await;
+            return Err(unchanged(found, error));
+        }
     };
     let name = scratch_target.name.clone();
-    let marked = found.mark_scratch(&name).await;
     let filled = super::fill(options, source, plan, &mut scratch_target, &mut report).await;
-    let filled = marked.and(filled);
     let done = match filled {
         Ok(session) => carry::over(session, &name, plan, found, &options.part, shown).await,
         Err(error) => Err(error),

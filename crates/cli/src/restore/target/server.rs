@@ -187,7 +187,7 @@ const OBJECTS: &str = "SELECT count(*) FROM (
 WHERE id >= 16384 AND NOT EXISTS (SELECT FROM pg_depend, pg_extension AS e
     WHERE classid = class AND objid = id AND deptype = 'e' AND refobjid = e.oid AND extname = 'plpgsql')";
 
-async fn ensure_empty(session: &Session, name: &str) -> Result<()> {
+pub(super) async fn ensure_empty(session: &Session, name: &str) -> Result<()> {
     let rows = session.client.query_typed(OBJECTS, &[]).await?;
     let count: i64 = rows[0].get(0);
     if count == 0 {
