@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use archive::layout::BaseName;
-use clap::{ArgGroup, Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::error::Outcome;
@@ -90,7 +90,8 @@ pub struct Restore {
 
     /// The database to create, or an empty one (for a part, any one), as a libpq connection string or URI
     ///
-    /// For example "host=/tmp dbname=shop_restored". Connect as a superuser; passwords come from PGPASSWORD or ~/.pgpass.
+    /// For example "host=/tmp dbname=shop_restored". Passwords come from PGPASSWORD or ~/.pgpass. A superuser restores everything; another
+    /// role needs to own the database, and what it may not make is named before the first row and left out.
     #[arg(long, value_name = "CONNINFO", required_unless_present = "dry_run")]
     pub target: Option<String>,
 
@@ -121,12 +122,38 @@ pub struct Restore {
     #[arg(long, value_name = "NAME")]
     pub skip_check: Vec<String>,
 
+    #[command(flatten)]
+    pub rights: crate::restore::rights::Options,
+
+    /// What to do if an index, a constraint, extended statistics or a materialized view cannot be made
+    ///
+    /// With defer it is made at the end, when all else is there, and what fails then is listed with its error and its SQL;
+    /// the exit status is 1. Anything else that fails stops the restore, which goes on when it is started again.
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t = OnError::Defer)]
+    pub on_error: OnError,
+
+    /// Do not count rows at the end
+    ///
+    /// By default the rows of every table are counted (one scan of each) and compared with what the files say; a
+    /// difference is listed, and the exit status is 1.
+    #[arg(long)]
+    pub no_count: bool,
+
     /// Choose and check only, and show the plan; the target is not touched
     #[arg(long)]
     pub dry_run: bool,
 
     #[command(flatten)]
     pub part: crate::restore::part::Options,
+}
+
+/// What happens to an object on which no rows depend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OnError {
+    /// The restore stops
+    Stop,
+    /// It is made at the end
+    Defer,
 }
 
 /// The moment (default: the last one in the archive)

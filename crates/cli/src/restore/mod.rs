@@ -6,30 +6,44 @@
 //! | [`target`] | the database, and the roles and tablespaces that it needs |
 //! | [`base`] | loads a base |
 //! | [`replay`] | applies the transactions that the base does not contain |
+//! | [`counts`] | the rows of each table, by the files and in the end |
+//! | [`deferred`] | what could not be made when its turn came |
+//! | [`progress`] | what of it is done, in the target: a restore that was killed goes on |
+//! | [`rights`] | what is wanted of an archive, and what the role may make of it |
 //! | [`part`] | tables and schemas instead of the whole |
 //! | [`report`] | the plan, and what was done, in words and as JSON |
 
 mod base;
+mod counts;
+mod deferred;
 pub mod part;
 pub mod plan;
+mod progress;
 mod replay;
 mod report;
+pub mod rights;
 mod target;
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use archive_query::catalog::Catalog;
 
 use crate::args::Restore;
 use crate::connection::{block_on, Session};
-use crate::error::{Outcome, Result};
+use crate::error::{Error, Outcome, Result};
 use crate::output::Output;
 use crate::source::{self, Source};
 use base::checks::Checks;
 use base::Loading;
+use counts::Counts;
+use deferred::Deferred;
 use plan::{Moment, Plan, Wish};
-use replay::{Replay, Views};
+use progress::{Identity, Left, Progress, Stage};
+use replay::{Quiet, Replay, With};
 use report::Report;
+use rights::left_out::LeftOut;
+use rights::Rights;
 use target::{Found, Target};
 
 pub fn run(options: &Restore, output: &Output) -> Result<Outcome> {
@@ -47,26 +61,128 @@ async fn restore(options: &Restore, output: &Output) -> Result<Outcome> {
         Some(target) => Some(Found::look(target).await?),
         None => None,
     };
-    let plan = prepare(options, &source, found.as_ref()).await?;
+    if let Some(found) = &found {
+        ensure_permitted(options, &found.role)?;
+    }
+    let (plan, identity) = prepare(options, &source, found.as_ref()).await?;
     let report = Report::new(output, &source, Arc::clone(&plan));
     report.plan();
-    if let Some(found) = &found {
-        found.ensure_extensions(&plan.base.metadata).await?;
+    report.left(found.as_ref().and_then(Found::left));
+    let Some(found) = found else {
+        return Ok(report.dry_run());
+    };
+    ensure_extensions(options, &source, &plan, &found).await?;
+    report.versions(found.session().version);
+    let metadata = &plan.base.metadata;
+    let rights = Rights::of(&options.rights, &found.role, found.session(), metadata).await?;
+    let rights = Rc::new(rights);
+    if !options.dry_run {
+        return execute(options, &source, &plan, found, identity, report, rights).await;
     }
-    match found.filter(|_| !options.dry_run) {
-        Some(found) => execute(options, &source, &plan, found, report).await,
-        None => Ok(report.dry_run()),
+    if let Some(mut session) = found.session_in_it(&rights).await? {
+        let loading = loading(options, &source, &plan, &rights, &[]);
+        foresee(loading, &plan, &mut session, &report, options).await?;
+    } else if rights.is_guarded() {
+        report.warn(
+            "what this server does not let the role make is only known in a database that exists: create it, empty, for \
+             a dry run that says so",
+        );
+    }
+    Ok(report.dry_run())
+}
+
+/// Roles and tablespaces are a superuser's.
+fn ensure_permitted(options: &Restore, role: &rights::Role) -> Result<()> {
+    if role.is_superuser || !options.globals {
+        return Ok(());
+    }
+    let message = format!(
+        "--globals makes roles and tablespaces, and the role \"{}\" of --target is not a superuser",
+        role.name
+    );
+    Err(Error::failed(
+        message,
+        "Connect as a superuser, or leave --globals out.",
+    ))
+}
+
+/// Names the extensions that the server does not offer, with what depends on them, before anything is made.
+async fn ensure_extensions(
+    options: &Restore,
+    source: &Source,
+    plan: &Arc<Plan>,
+    found: &Found,
+) -> Result<()> {
+    let missing = found.missing_extensions(&plan.base.metadata).await?;
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let loading = loading(options, source, plan, &Rc::default(), &[]);
+    Err(rights::extensions::missing(&loading, plan, &missing).await?)
+}
+
+/// Tells what the role will be refused, before the first row.
+async fn foresee(
+    loading: Loading<'_>,
+    plan: &Arc<Plan>,
+    session: &mut Session,
+    report: &Report,
+    options: &Restore,
+) -> Result<()> {
+    if !loading.rights.is_guarded() {
+        return Ok(());
+    }
+    let left_out = rights::rehearsal::foresee(loading, plan, session).await?;
+    report.will_leave_out(&left_out, &options.rights.left_out);
+    if left_out.is_empty() {
+        return Ok(());
+    }
+    LeftOut::ensure_writable(&options.rights.left_out)
+}
+
+/// What is to be loaded, and how.
+fn loading<'a>(
+    options: &Restore,
+    source: &Source,
+    plan: &'a Plan,
+    rights: &Rc<Rights>,
+    skip_checks: &'a [Vec<u8>],
+) -> Loading<'a> {
+    Loading {
+        storage: Arc::clone(&source.storage),
+        chain: &plan.chain,
+        base: &plan.base,
+        skip_checks,
+        rights: Rc::clone(rights),
+        is_rehearsal: false,
+        sets_keys_aside: rights.is_no_replica() && !plan.segments.is_empty(),
+        part: plan.part.as_ref(),
+        on_error: options.on_error,
     }
 }
 
 /// Chooses, and checks all that will be read.
-async fn prepare(options: &Restore, source: &Source, found: Option<&Found>) -> Result<Arc<Plan>> {
+async fn prepare(
+    options: &Restore,
+    source: &Source,
+    found: Option<&Found>,
+) -> Result<(Arc<Plan>, Identity)> {
     let (catalog, damage) = Catalog::read_sound(&*source.storage)?;
-    let wish = Wish {
-        moment: Moment::of(&options.until, found.map(Found::session)).await?,
-        chain: options.chain,
-        base: options.base,
-        allow_earlier: options.allow_earlier,
+    let begun = found.and_then(|found| match found.left() {
+        Some(Left::Begun(progress)) => Some((found, &progress.identity)),
+        _ => None,
+    });
+    let wish = match begun {
+        Some((found, identity)) => {
+            identity.ensure_asked(options, found)?;
+            identity.wish(options.allow_earlier)?
+        }
+        None => Wish {
+            moment: Moment::of(&options.until, found.map(Found::session)).await?,
+            chain: options.chain,
+            base: options.base,
+            allow_earlier: options.allow_earlier,
+        },
     };
     let mut plan = plan::choose(&*source.storage, &catalog, &wish, damage)?;
     if options.part.are_given() {
@@ -75,7 +191,12 @@ async fn prepare(options: &Restore, source: &Source, found: Option<&Found>) -> R
         plan.lost.retain(|lost| wanted.misses(&lost.lost));
         plan.part = Some(wanted);
     }
-    Ok(Arc::new(plan))
+    let database = found.map(Found::final_name).unwrap_or_default();
+    let identity = Identity::of(options, &plan, &wish.moment, database);
+    if let Some((found, begun)) = begun {
+        begun.ensure_same(&identity, found.name())?;
+    }
+    Ok((Arc::new(plan), identity))
 }
 
 async fn execute(
@@ -83,16 +204,38 @@ async fn execute(
     source: &Source,
     plan: &Arc<Plan>,
     found: Found,
+    identity: Identity,
     mut report: Report,
+    rights: Rc<Rights>,
 ) -> Result<Outcome> {
-    let mut target = found.make(&source.storage, plan, options.globals).await?;
+    if let Some(Left::Complete { seal, is_partial }) = found.left() {
+        identity.ensure_sealed(seal, found.name())?;
+        found.finish().await?;
+        report.renamed(found.final_name());
+        return Ok(Outcome::partial(*is_partial));
+    }
+    let storage = &source.storage;
+    let mut target = found
+        .make(storage, plan, options, identity, &rights)
+        .await?;
     report.made(&target);
-    let filled = fill(options, source, plan, &mut target, &mut report).await;
-    let session = filled.map_err(|error| target.incomplete(error))?;
+    let filled = fill(options, source, plan, &mut target, &mut report, &rights).await;
+    let (session, quiet) = filled.map_err(|error| target.incomplete(error))?;
     report.dropped(target.drop_empty_tablespaces(&session).await?);
+    let mut left_out = rights.take_left_out();
+    left_out.rename_database(&target.name, &target.final_name);
+    if !left_out.is_empty() {
+        left_out.write(
+            &options.rights.left_out,
+            &plan.base.metadata.source.encoding,
+        )?;
+    }
+    target.warnings.extend(rights.take_notes());
+    report.left_out(left_out, &options.rights.left_out);
     let outcome = report.outcome(&target);
     let name = target.final_name.clone();
-    target.finish(session).await?;
+    let is_partial = outcome != Outcome::Done;
+    target.finish(session, quiet, is_partial).await?;
     report.done(&name);
     Ok(outcome)
 }
@@ -104,42 +247,50 @@ async fn fill(
     plan: &Arc<Plan>,
     target: &mut Target,
     report: &mut Report,
-) -> Result<Session> {
+    rights: &Rc<Rights>,
+) -> Result<(Session, Quiet)> {
     let mut session = target.session().await?;
     let skip_checks = names_of(&session, options, plan).await?;
-    let loading = Loading {
-        storage: Arc::clone(&source.storage),
-        chain: &plan.chain,
-        base: &plan.base,
-        skip_checks: &skip_checks,
-        part: plan.part.as_ref(),
-    };
-    report.begin("base", plan.figures.base_bytes);
-    let loaded = base::load(&loading, &mut session, &mut |bytes| report.read(bytes, "")).await?;
-    report.end();
+    let loading = loading(options, source, plan, rights, &skip_checks);
+    if !target.progress.is_resumed {
+        let mut asking = target.another_session().await?;
+        foresee(loading.clone(), plan, &mut asking, report, options).await?;
+    }
+    base::prepare(&mut session, &plan.base.metadata.source.encoding, rights).await?;
+    if target.progress.stage < Stage::Changes {
+        report.begin("base", plan.figures.base_bytes);
+        let mut tell = |bytes| report.read(bytes, "");
+        base::load(&loading, &mut session, Some(&target.progress), &mut tell).await?;
+        let loaded = Progress::read(&session).await?;
+        let gone = || Error::failed("the progress of the restore has gone", "");
+        target.progress = loaded.ok_or_else(gone)?;
+        report.end();
+    }
     target.sets.prepare(&session).await?;
-    target.sets.apply_base(&session).await?;
+    target.progress.set(&session).await?;
+    if target.progress.is_set_due {
+        let count = usize::try_from(target.progress.sets).unwrap_or(usize::MAX);
+        target.sets.apply_properties(&session, count).await?;
+    }
     report.begin("changes", plan.figures.segment_bytes);
     let checks = Checks::prepare(&session, skip_checks).await?;
     let storage = Arc::clone(&source.storage);
-    let views = Views::new(loaded.to_refresh);
-    let replay = Replay::new(
-        &mut session,
-        storage,
-        Arc::clone(plan),
-        views,
+    let with = With {
         checks,
-        &mut target.sets,
-    );
-    let done = replay
-        .run(&mut |bytes, file| report.read(bytes, file))
-        .await?;
-    let warnings = target.keep_warnings(session.warnings());
+        globals: &mut target.sets,
+        rights: Rc::clone(rights),
+        deferred: Deferred::new(options.on_error, target.progress.kept("deferred")?),
+        counts: Counts::new(target.progress.kept("uncounted")?),
+    };
+    let replay = Replay::new(&mut session, storage, Arc::clone(plan), with);
+    let mut tell = |bytes, file: &str| report.read(bytes, file);
+    let (mut done, quiet) = replay.run(&target.progress, &mut tell).await?;
+    let warnings = target.keep_warnings(std::mem::take(&mut done.warnings));
     for warning in warnings.iter().filter(|text| part::is_of(plan, text)) {
         report.warn(warning);
     }
     report.applied(done);
-    Ok(session)
+    Ok((session, quiet))
 }
 
 /// The names of `--skip-check`, in the encoding of the database.

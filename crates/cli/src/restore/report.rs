@@ -1,13 +1,18 @@
 //! What a restore says: its plan, where it is, and what it has done.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use archive::time::iso;
 use archive::Lsn;
 use serde_json::json;
 
+use super::deferred::Item;
 use super::plan::{LostHere, Plan};
+use super::progress::{Left, Stage};
 use super::replay::Done;
+use super::rights::left_out::LeftOut;
+use super::rights::versions;
 use super::target::Target;
 use crate::error::Outcome;
 use crate::output::Output;
@@ -16,12 +21,17 @@ use crate::quote;
 use crate::shown::{line, size};
 use crate::source::Source;
 
+/// Lines of what is left out that the plan shows to people.
+const MOST_LINES: usize = 200;
+
 /// The voice of one restore.
 pub struct Report {
     output: Output,
     source: String,
     plan: Arc<Plan>,
     done: Done,
+    /// What the role was refused.
+    not_permitted: Vec<String>,
     progress: Progress,
     /// Bytes of the phase that were told.
     told: u64,
@@ -34,6 +44,7 @@ impl Report {
             source: source.storage.place(""),
             plan,
             done: Done::default(),
+            not_permitted: Vec::new(),
             progress: output.progress(),
             told: 0,
         }
@@ -115,6 +126,88 @@ impl Report {
         text
     }
 
+    /// An earlier run's work that is taken up.
+    pub fn left(&self, left: Option<&Left>) {
+        let Some(Left::Begun(progress)) = left else {
+            return;
+        };
+        let place = &progress.place;
+        let text = match (progress.stage, &place.last) {
+            (Stage::Changes, Some((lsn, _))) => {
+                format!(
+                    "behind commit {lsn}, with {} transactions applied",
+                    place.applied
+                )
+            }
+            (Stage::Changes, None) => "behind the base".to_owned(),
+            (_, _) => format!("within the base, behind {} of its entries", progress.pieces),
+        };
+        let answer = json!({"resumes": {
+            "entries_of_base": progress.pieces,
+            "transactions": place.applied,
+            "last_lsn": place.last.as_ref().map(|(lsn, _)| lsn),
+        }});
+        self.output.answer(&answer, |_| format!("resumes   {text}"));
+    }
+
+    /// It was complete, but for its name.
+    pub fn renamed(&self, name: &str) {
+        let answer = json!({"done": true, "database": name});
+        self.output.answer(&answer, |_| {
+            format!(
+                "done      {} was restored by an earlier run, and has its name now",
+                line(name)
+            )
+        });
+    }
+
+    /// What another major version makes of the archive.
+    pub fn versions(&self, target: u32) {
+        let source = self.plan.base.metadata.server_version_num;
+        for warning in versions::warnings(source, target) {
+            self.warn(&warning);
+        }
+    }
+
+    /// What the role will be refused, before the first row.
+    pub fn will_leave_out(&self, left_out: &LeftOut, file: &Path) {
+        if left_out.is_empty() {
+            return;
+        }
+        let (lines, file) = (left_out.lines(), file.display().to_string());
+        let answer = json!({"will_leave_out": lines, "left_out_file": file});
+        self.output.answer(&answer, |_| {
+            let mut text = format!(
+                "left out  what this server does not let the role make; its SQL will be in {}:\n",
+                line(&file)
+            );
+            for entry in lines.iter().take(MOST_LINES) {
+                text.push_str(&format!("    {}\n", line(entry)));
+            }
+            if lines.len() > MOST_LINES {
+                let more = lines.len() - MOST_LINES;
+                text.push_str(&format!(
+                    "    and {more} more, which the file will have, too\n"
+                ));
+            }
+            text
+        });
+    }
+
+    /// What the role was refused in fact.
+    pub fn left_out(&mut self, left_out: LeftOut, file: &Path) {
+        self.not_permitted = left_out.lines();
+        if left_out.rows > 0 {
+            let rows = left_out.rows;
+            self.not_permitted.push(format!(
+                "{rows} changes of rows of tables that are left out"
+            ));
+        }
+        if !left_out.is_empty() {
+            self.say(&format!("wrote what is left out to {}", file.display()));
+        }
+    }
+
     /// Nothing was changed.
     pub fn dry_run(&self) -> Outcome {
         let said = json!({"done": false, "dry_run": true});
@@ -179,6 +272,9 @@ impl Report {
         }
         let is_whole = self.plan.lost.is_empty()
             && self.done.unfilled.is_empty()
+            && self.not_permitted.is_empty()
+            && self.done.failed.is_empty()
+            && self.done.compared.differences.is_empty()
             && target.warnings.is_empty();
         if is_whole {
             Outcome::Done
@@ -205,9 +301,24 @@ impl Report {
             .iter()
             .map(|left| format!("{} ({}): {}", left.what, left.count, left.first))
             .collect();
+        let failed: Vec<_> = done
+            .failed
+            .iter()
+            .map(|item| {
+                let sql = String::from_utf8_lossy(&item.sql).trim().to_owned();
+                json!({"object": item.what, "place": item.place, "error": item.error, "sql": sql})
+            })
+            .collect();
         let answer = json!({
             "done": true,
             "database": name,
+            "failed": failed,
+            "compared": {
+                "tables": done.compared.tables,
+                "rows": done.compared.rows,
+                "differences": done.compared.differences,
+                "not_compared": done.compared.not_compared,
+            },
             "transactions": done.applied,
             "skipped": done.skipped,
             "sequence_positions": done.sequences,
@@ -218,6 +329,7 @@ impl Report {
             "left_out_of_base": of_base,
             "not_applied": not_applied,
             "unfilled": done.unfilled,
+            "not_permitted": self.not_permitted,
         });
         self.output.answer(&answer, |_| {
             let mut text = format!(
@@ -230,6 +342,15 @@ impl Report {
             if done.flags > 0 {
                 text.push_str(&format!("flags     {} places that could not be carried exactly\n", done.flags));
             }
+            let compared = &done.compared;
+            match &compared.not_compared {
+                Some(why) => text.push_str(&format!("rows      not compared with the files: {}\n", line(why))),
+                None if compared.differences.is_empty() => text.push_str(&format!(
+                    "rows      {} tables, {} rows, as the files say\n",
+                    compared.tables, compared.rows
+                )),
+                None => {}
+            }
             let mut list = |title: &str, lines: &[String]| {
                 if !lines.is_empty() {
                     text.push_str(&format!("{title}\n"));
@@ -239,6 +360,9 @@ impl Report {
             list("left out, because they need pg_incrbackup itself (left-out.sql of the base has them):", of_base);
             list("left out, because they need objects of pg_incrbackup or of an ended session:", &left_out);
             list("left out, because earlier changes are lost:", &not_applied);
+            list("left out, because this server does not let the role make it:", &self.not_permitted);
+            list("tables with another number of rows than the files say:", &compared.differences);
+            list("could not be made, each with its SQL:", &shown(&done.failed));
             list("materialized views that stay without rows:", &done.unfilled);
             let what = if self.plan.part.is_some() { "the part in " } else { "" };
             text.push_str(&format!("done      {what}{} is restored; run ANALYZE in it before use", line(name)));
@@ -260,6 +384,17 @@ impl Report {
     pub fn warn(&self, text: &str) {
         self.output.warning(text);
     }
+}
+
+/// An object with its error, and its SQL to the last line.
+fn shown(failed: &[Item]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for item in failed {
+        lines.push(format!("{} ({}): {}", item.what, item.place, item.error));
+        let sql = String::from_utf8_lossy(&item.sql).trim().to_owned();
+        lines.extend(sql.lines().map(|line| format!("    {line}")));
+    }
+    lines
 }
 
 /// What a flag says is lost.

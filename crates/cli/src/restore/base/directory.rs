@@ -49,14 +49,22 @@ pub async fn load<'a>(
         if !loading.takes(&listed) {
             continue;
         }
-        entries.before(&listed).await?;
         let text = wording.of(&toc, entry);
         let text = text.map_err(|why| entries.misfit(Some(&listed), why))?;
-        if !text.trim_ascii().is_empty() {
-            entries.sql(&listed, 0, &text).await?;
+        if entries.passes(&listed, &text).await? {
+            continue;
         }
-        if entry.has_data {
-            directory.data(entries, entry, &listed, progress).await?;
+        if !entry.has_data {
+            entries.entry(&listed, 0, &text).await?;
+        } else {
+            entries.before(&listed).await?;
+            if !text.trim_ascii().is_empty() {
+                entries.sql(&listed, 0, &text).await?;
+            }
+            if !entries.lacks_table(&listed).await? {
+                directory.data(entries, entry, &listed, progress).await?;
+            }
+            entries.commit().await?;
         }
         progress(directory.read);
     }
@@ -67,7 +75,7 @@ fn toc_file(loading: &Loading<'_>) -> String {
     loading.file(&format!("{}/toc.dat", loading.base.metadata.dump))
 }
 
-fn toc(loading: &Loading<'_>) -> Result<Toc> {
+pub(super) fn toc(loading: &Loading<'_>) -> Result<Toc> {
     let file = toc_file(loading);
     let Some(input) = loading.storage.open(&file, 0)? else {
         return Err(loading.missing(&file));
@@ -76,7 +84,7 @@ fn toc(loading: &Loading<'_>) -> Result<Toc> {
 }
 
 /// The ids that `dump.list` keeps; `None` if it does not exist, which keeps all.
-fn kept(loading: &Loading<'_>) -> Result<Option<HashSet<i32>>> {
+pub(super) fn kept(loading: &Loading<'_>) -> Result<Option<HashSet<i32>>> {
     let file = loading.file(DUMP_LIST);
     let Some(text) = storage::read(&*loading.storage, &file)? else {
         return Ok(None);
@@ -97,7 +105,7 @@ fn kept(loading: &Loading<'_>) -> Result<Option<HashSet<i32>>> {
 }
 
 /// What of the dump is restored, in this order.
-fn order<'t>(toc: &'t Toc, kept: Option<&HashSet<i32>>) -> Vec<&'t Entry> {
+pub(super) fn order<'t>(toc: &'t Toc, kept: Option<&HashSet<i32>>) -> Vec<&'t Entry> {
     let is_kept =
         |entry: &&Entry| entry.is_printed() && kept.is_none_or(|ids| ids.contains(&entry.dump_id));
     let mut entries: Vec<&Entry> = toc.entries.iter().filter(is_kept).collect();
@@ -115,7 +123,7 @@ fn pass(entry: &Entry) -> Pass {
     }
 }
 
-fn listed(entry: &Entry) -> Listed {
+pub(super) fn listed(entry: &Entry) -> Listed {
     Listed {
         dump_id: entry.dump_id,
         table_oid: entry.table_oid,
@@ -146,7 +154,7 @@ impl Directory<'_, '_> {
     /// Rows, or large objects.
     async fn data(
         &mut self,
-        entries: &Entries<'_>,
+        entries: &mut Entries<'_>,
         entry: &Entry,
         listed: &Listed,
         progress: &mut dyn FnMut(u64),
@@ -177,7 +185,8 @@ impl Directory<'_, '_> {
                 &mut || progress(self.read + count.get()),
             )
             .await;
-        copied.map_err(|error| entries.at(listed, 0, b"", error))?;
+        let rows = copied.map_err(|error| entries.at(listed, 0, b"", error))?;
+        entries.count(statement.table(), rows).await?;
         let end = input.take_rest(LONGEST_END).await.map_err(&unreadable)?;
         if !end.iter().all(|byte| *byte == b'\n') {
             return Err(entries.misfit(Some(listed), "there is more behind its rows"));
@@ -189,7 +198,7 @@ impl Directory<'_, '_> {
     /// `name` lists them: OID and file.
     async fn large_objects(
         &mut self,
-        entries: &Entries<'_>,
+        entries: &mut Entries<'_>,
         listed: &Listed,
         name: &str,
         progress: &mut dyn FnMut(u64),

@@ -19,13 +19,16 @@ mod directory;
 mod entry;
 mod large_objects;
 mod lexer;
+mod parts;
 mod plain;
 mod rows;
+pub mod survey;
 mod unlisted;
 mod words;
 
 use std::io;
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use archive::dump::Listed;
@@ -33,8 +36,11 @@ use archive::storage::{self, Storage};
 use archive_query::catalog::{Base, Chain};
 
 use super::part::Wanted;
+use crate::args::OnError;
 use crate::connection::Session;
 use crate::error::{Error, Result};
+use crate::restore::progress::Progress;
+use crate::restore::rights::Rights;
 pub use plain::without_head;
 
 /// What is to be loaded.
@@ -45,43 +51,50 @@ pub struct Loading<'a> {
     pub base: &'a Base,
     /// CHECKs that rows may contradict (`--skip-check`): their names, in the database's encoding.
     pub skip_checks: &'a [Vec<u8>],
+    /// What of it is wanted, and what the role may make.
+    pub rights: Rc<Rights>,
+    /// Its definitions alone are executed, in the session's open transaction.
+    pub is_rehearsal: bool,
+    /// Foreign keys will be set aside, so that it does not matter yet whether rows contradict them.
+    pub sets_keys_aside: bool,
     /// Only a part of it is wanted.
     pub part: Option<&'a Wanted>,
-}
-
-/// What remains to be done when all changes are applied.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Loaded {
-    /// OIDs of materialized views that have rows at the source, in the order of the dump.
-    pub to_refresh: Vec<u32>,
+    pub on_error: OnError,
 }
 
 /// What a session must have set for the texts of a dump: what pg_dump writes at its beginning.
 pub const SETTINGS: &str =
     "SET search_path = ''; SET check_function_bodies = off; SET xmloption = content; \
-    SET default_tablespace = ''; SET session_replication_role = replica";
+    SET default_tablespace = ''; SET synchronous_commit = off";
+const REPLICA: &str = "SET session_replication_role = replica";
 
-/// Loads the base into the database of `session`, which is empty, and sets client_encoding to that of the dump.
+/// What the texts of a base, and what follows it, need of a session.
+pub async fn prepare(session: &mut Session, encoding: &str, rights: &Rights) -> Result<()> {
+    session.set_encoding(encoding).await?;
+    session.client.batch_execute(SETTINGS).await?;
+    if !rights.lacks_setting("session_replication_role") {
+        session.client.batch_execute(REPLICA).await?;
+    }
+    Ok(())
+}
+
+/// Loads the base into the database of `session`, which is prepared, from where an earlier run has ended
+/// (a rehearsal has no progress).
 /// `progress` gets the number of bytes of the dump's files read so far, as stored. Fails at the first error, with file, line and
 /// object; [`Error::Damaged`] if the dump is not as its table of contents says.
 pub async fn load(
     loading: &Loading<'_>,
     session: &mut Session,
+    done: Option<&Progress>,
     progress: &mut dyn FnMut(u64),
-) -> Result<Loaded> {
-    let encoding = &loading.base.metadata.source.encoding;
-    session.set_encoding(encoding).await?;
-    session.client.batch_execute(SETTINGS).await?;
-    let mut entries = entry::Entries::begin(loading, session).await?;
+) -> Result<()> {
+    let mut entries = entry::Entries::begin(loading, session, done).await?;
     if loading.is_plain() {
         plain::load(loading, &mut entries, progress).await?;
     } else {
         directory::load(loading, &mut entries, progress).await?;
     }
-    entries.end().await?;
-    Ok(Loaded {
-        to_refresh: entries.to_refresh,
-    })
+    entries.end().await
 }
 
 impl Loading<'_> {

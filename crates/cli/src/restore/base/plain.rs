@@ -48,7 +48,7 @@ pub async fn load<'a>(
         return Err(reader.entries.misfit(None, "it does not begin as a dump"));
     }
     // Those of the first entry stand in front of its comment.
-    if let Some(entry) = toc.first() {
+    if let Some(entry) = toc.first().filter(|_| !reader.entries.is_resumed()) {
         for setting in own_settings(&title) {
             reader.entries.sql(entry, 1, setting).await?;
         }
@@ -64,6 +64,32 @@ pub async fn load<'a>(
             .await?;
     }
     progress(count.get());
+    Ok(())
+}
+
+/// Shows each definition to `visit`.
+pub async fn survey(loading: &Loading<'_>, visit: &mut dyn FnMut(&Listed, &[u8])) -> Result<()> {
+    let (input, _) = open(loading, 0)?;
+    let mut input = Ahead::start(input);
+    let file = loading.file(&loading.base.metadata.dump);
+    let unreadable = loading.unreadable(&file);
+    for entry in toc(loading)?.unwrap_or_default() {
+        // Of rows nothing is kept.
+        while input.offset() < entry.offset {
+            let chunk = (entry.offset - input.offset()).min(1 << 20);
+            if input.take(chunk).await.map_err(&unreadable)?.is_empty() {
+                return Ok(());
+            }
+        }
+        let mut text = Vec::new();
+        while !entry.is_data && memchr::memchr_iter(b'\n', &text).count() < entry.lines as usize {
+            match input.line().await.map_err(&unreadable)? {
+                Some(line) => text.extend(line),
+                None => break,
+            }
+        }
+        visit(&entry, &text);
+    }
     Ok(())
 }
 
@@ -147,8 +173,17 @@ impl Reader<'_, '_> {
         if self.offset() != entry.offset {
             return Err(self.entries.misfit(Some(entry), "it begins elsewhere"));
         }
-        self.entries.before(entry).await?;
         if entry.is_data {
+            if self.entries.passes(entry, b"").await? {
+                let unreadable = self.loading.unreadable(&self.file);
+                let end = next.map_or(u64::MAX, |next| next.offset);
+                return self
+                    .input
+                    .pass(end, &mut || progress(count.get()))
+                    .await
+                    .map_err(unreadable);
+            }
+            self.entries.before(entry).await?;
             self.data(entry, &mut || progress(count.get())).await?;
             let end = self.until(next, LONGEST_END).await?;
             let end = match next {
@@ -163,7 +198,7 @@ impl Reader<'_, '_> {
             for setting in settings {
                 self.entries.sql(entry, entry.line, &setting).await?;
             }
-            return Ok(());
+            return self.entries.commit().await;
         }
         let text = self.until(next, LONGEST_DEFINITION).await?;
         let text = match next {
@@ -174,7 +209,12 @@ impl Reader<'_, '_> {
         let Some(body) = without_head(text).filter(|_| lines == entry.lines) else {
             return Err(self.entries.misfit(Some(entry), "it is another text"));
         };
-        self.entries.sql(entry, entry.line + HEAD_LINES, body).await
+        if self.entries.passes(entry, body).await? {
+            return Ok(());
+        }
+        self.entries
+            .entry(entry, entry.line + HEAD_LINES, body)
+            .await
     }
 
     /// Rows or large objects.
@@ -183,6 +223,11 @@ impl Reader<'_, '_> {
         let unreadable = self.loading.unreadable(&self.file);
         let session = self.entries.session();
         let line = entry.line + HEAD_LINES;
+        if entry.kind == b"BLOBS" && self.entries.is_rehearsal {
+            return large_objects::skip(&mut self.input)
+                .await
+                .map_err(&unreadable);
+        }
         if entry.kind == b"BLOBS" {
             let done = large_objects::execute(session, &mut self.input, unreadable).await;
             return done.map_err(|error| self.entries.at(entry, line, head, error));
@@ -193,12 +238,15 @@ impl Reader<'_, '_> {
         let Some(statement) = statement else {
             return Err(self.entries.misfit(Some(entry), "it has no COPY statement"));
         };
+        if self.entries.lacks_table(entry).await? {
+            return rows::skip(&mut self.input).await.map_err(&unreadable);
+        }
         let is_utf8 = self.entries.is_utf8();
         let copied = statement
             .copy(session, is_utf8, &mut self.input, unreadable, tick)
             .await;
-        copied.map_err(|error| self.entries.at(entry, line, head, error))?;
-        Ok(())
+        let rows = copied.map_err(|error| self.entries.at(entry, line, head, error))?;
+        self.entries.count(statement.table(), rows).await
     }
 
     /// The comment above rows.

@@ -43,6 +43,7 @@ mod selection;
 mod shown;
 mod wanted;
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use archive::storage::Storage;
@@ -57,6 +58,8 @@ use crate::connection::{Raw, Session};
 use crate::error::{Error, Outcome, Result};
 use crate::output::Output;
 use crate::restore::plan::Plan;
+use crate::restore::progress::{self, Identity};
+use crate::restore::rights::Rights;
 use crate::source::{self, Source};
 pub use options::Options;
 use selection::Selection;
@@ -85,32 +88,59 @@ pub async fn restore(options: &Restore, output: &Output) -> Result<Outcome> {
         Some(target) => Some(Found::look_for_part(target).await?),
         None => None,
     };
-    let plan = super::prepare(options, &source, found.as_ref()).await?;
+    let (plan, identity) = super::prepare(options, &source, found.as_ref()).await?;
     let report = Report::new(output, &source, Arc::clone(&plan));
     report.plan();
     let shown = Shown::new(output, &options.part);
     shown.chosen(&plan);
     if let Some(found) = &found {
-        found.ensure_extensions(&plan.base.metadata).await?;
+        super::ensure_extensions(options, &source, &plan, found).await?;
         carry::ensure_possible(found, &plan, &options.part).await?;
     }
-    match found.filter(|_| !options.dry_run) {
-        Some(found) => execute(options, &source, &plan, &found, report, &shown).await,
-        None => Ok(report.dry_run()),
-    }
+    let Some(found) = found.filter(|_| !options.dry_run) else {
+        return Ok(report.dry_run());
+    };
+    let metadata = &plan.base.metadata;
+    let rights = Rights::of(&options.rights, &found.role, found.session(), metadata).await?;
+    let (plan, found) = (&plan, &found);
+    let work = Work {
+        options,
+        source: &source,
+        plan,
+        found,
+        rights: Rc::new(rights),
+    };
+    execute(&work, identity, report, &shown).await
+}
+
+/// What is to be done.
+struct Work<'a> {
+    options: &'a Restore,
+    source: &'a Source,
+    plan: &'a Arc<Plan>,
+    found: &'a Found,
+    /// What of it is wanted: in the scratch database, and so in what is carried over from there.
+    rights: Rc<Rights>,
 }
 
 /// Restores into the scratch database, and carries over. The scratch database goes whatever happens.
 async fn execute(
-    options: &Restore,
-    source: &Source,
-    plan: &Arc<Plan>,
-    found: &Found,
+    work: &Work<'_>,
+    identity: Identity,
     mut report: Report,
     shown: &Shown,
 ) -> Result<Outcome> {
+    let Work {
+        options,
+        source,
+        plan,
+        found,
+        rights,
+    } = work;
     let scratch = found.scratch(&plan.base.metadata.source).await?;
-    let made = scratch.make(&source.storage, plan, false).await;
+    let made = scratch
+        .make(&source.storage, plan, options, identity, rights)
+        .await;
     let mut scratch_target = match made {
         Ok(target) => target,
         Err(error) => {
@@ -119,10 +149,26 @@ async fn execute(
             return Err(unchanged(found, error));
         }
     };
+
     let name = scratch_target.name.clone();
-    let filled = super::fill(options, source, plan, &mut scratch_target, &mut report).await;
+    let filled = super::fill(
+        options,
+        source,
+        plan,
+        &mut scratch_target,
+        &mut report,
+        rights,
+    )
+    .await;
     let done = match filled {
-        Ok(session) => carry::over(session, &name, plan, found, &options.part, shown).await,
+        Ok((session, _)) => {
+            // The scratch database is not gone on with, and its catalogs are those of the source.
+            let ended = session.client.batch_execute(&progress::sql::end()).await;
+            match ended {
+                Ok(()) => carry::over(session, &name, plan, found, &options.part, shown).await,
+                Err(error) => Err(error.into()),
+            }
+        }
         Err(error) => Err(error),
     };
     let dropped = found.drop_database(&name).await;

@@ -14,6 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::error::{Error, Result};
 use crate::restore::part::filter::{self, Filter};
 use crate::restore::plan::{gone, Plan, Planned};
+use crate::restore::progress::Place;
 
 /// How much is read ahead, in bytes. A larger line waits until all before it is done, and is alone then.
 const AHEAD: u32 = 8 << 20;
@@ -78,10 +79,21 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Begins to read.
-    pub fn start(storage: Arc<dyn Storage>, plan: Arc<Plan>) -> Result<Reader> {
+    /// Begins to read, behind the place that an earlier run has reached.
+    pub fn start(storage: Arc<dyn Storage>, plan: Arc<Plan>, place: &Place) -> Result<Reader> {
         let (sender, batches) = mpsc::channel(1 << 10);
-        let bytes = Arc::new(AtomicU64::new(0));
+        let mut segments = plan.segments.iter();
+        let first = segments.position(|it| it.segment.name.to_string() == place.segment);
+        let first = match first {
+            Some(first) => first,
+            None if place.segment.is_empty() => 0,
+            None => {
+                let why = format!("segment {}, in which it goes on, is missing", place.segment);
+                return Err(Error::damaged(why));
+            }
+        };
+        let behind = plan.segments[..first].iter().map(|it| it.complete).sum();
+        let bytes = Arc::new(AtomicU64::new(behind));
         let plan_part = plan.part.as_ref().map(Filter::new);
         let reading = Reading {
             storage,
@@ -91,6 +103,8 @@ impl Reader {
             bytes: Arc::clone(&bytes),
             items: Vec::new(),
             size: 0,
+            first,
+            to_pass: place.units,
             filter: plan_part,
             begin: None,
             passes_copy: false,
@@ -114,6 +128,10 @@ struct Reading {
     bytes: Arc<AtomicU64>,
     items: Vec<Item>,
     size: usize,
+    /// The first segment of the plan that is read.
+    first: usize,
+    /// Transactions and sequence positions of it that an earlier run has done.
+    to_pass: u64,
     /// Only a part is wanted.
     filter: Option<Filter>,
     /// What begins a transaction of which nothing is wanted so far.
@@ -125,7 +143,7 @@ struct Reading {
 impl Reading {
     fn run(mut self) {
         let plan = Arc::clone(&self.plan);
-        for planned in &plan.segments {
+        for planned in &plan.segments[self.first..] {
             match self.segment(planned) {
                 Ok(Ok(())) => {}
                 Ok(Err(Stopped)) => return,
@@ -193,7 +211,19 @@ impl Reading {
             );
             return Err(Error::damaged(why));
         }
+        if read.is_ok() && self.to_pass > 0 {
+            let place = storage.place(&file);
+            let why = format!("{place} has fewer transactions than were applied of it");
+            return Err(Error::damaged(why));
+        }
         Ok(read)
+    }
+
+    /// Whether an earlier run has done the transaction, or the sequence positions, that begin.
+    fn passes(&mut self) -> bool {
+        let passes = self.to_pass > 0;
+        self.to_pass = self.to_pass.saturating_sub(1);
+        passes
     }
 
     /// Up to the byte to which the segment was checked.
@@ -314,18 +344,23 @@ impl Reading {
                 ..
             } => {
                 *applies = self.plan.applies(xid, commit_lsn);
+                let is_in_base = !*applies && commit_lsn <= self.plan.upto;
+                if (*applies || is_in_base) && self.passes() {
+                    *applies = false;
+                    return Taken::Not;
+                }
                 if *applies {
                     Taken::Now(What::Begin {
                         lsn: commit_lsn,
                         time: commit_time,
                     })
                 } else {
-                    let is_in_base = commit_lsn <= self.plan.upto;
                     is_in_base.then_some(What::Skipped).into()
                 }
             }
             Event::Sequences { lsn, .. } => {
                 *applies = self.plan.applies_sequences(lsn);
+                *applies = *applies && !self.passes();
                 applies.then_some(What::Sequences).into()
             }
             Event::End { .. } => std::mem::take(applies).then_some(What::Commit).into(),

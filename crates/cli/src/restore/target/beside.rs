@@ -13,6 +13,7 @@ use super::server::{
 use crate::connection::Session;
 use crate::error::{Error, Result};
 use crate::quote::{identifier, literal};
+use crate::restore::rights::Role;
 
 /// The comment on a scratch database.
 const SCRATCH: &str = "scratch database of pg_incrbackup restore: it can be dropped";
@@ -31,7 +32,8 @@ impl Found {
     pub async fn look_for_part(conninfo: &str) -> Result<Found> {
         let final_name = name_in(conninfo)?;
         let (session, exists, beside) = connect(conninfo, &final_name).await?;
-        ensure_superuser(&session).await?;
+        let role = Role::of(&session).await?;
+        ensure_superuser(&role)?;
         let name = if exists {
             final_name.clone()
         } else {
@@ -51,6 +53,8 @@ impl Found {
             exists,
             session,
             beside,
+            left: None,
+            role,
         })
     }
 
@@ -63,14 +67,11 @@ impl Found {
         &self.conninfo
     }
 
-    pub fn final_name(&self) -> &str {
-        &self.final_name
-    }
-
     /// Creates a scratch database on the same server. One that a restore has left which was killed is dropped.
     pub async fn scratch(&self, facts: &DatabaseFacts) -> Result<Found> {
         let name = self.scratch_name();
         let (session, _, beside) = connect(&self.conninfo, &self.final_name).await?;
+        let role = self.role.clone();
         if is_there(&session, &name).await? {
             self.ensure_scratch(&session, &name).await?;
             let dropped = session.statement(drop_statement(&name).as_bytes()).await;
@@ -82,7 +83,10 @@ impl Found {
         database::create(&session, &name, facts).await?;
         // Recognizable for the restore that finds it left over.
         let mark = String::from_utf8_lossy(&literal(SCRATCH.as_bytes())).into_owned();
-        let comment = format!("COMMENT ON DATABASE {} IS {mark}", identifier(&name));
+        let quoted = identifier(&name);
+        let comment = format!(
+            "COMMENT ON DATABASE {quoted} IS {mark}; ALTER DATABASE {quoted} CONNECTION LIMIT -1"
+        );
         session.client.batch_execute(&comment).await?;
         Ok(Found {
             conninfo: self.conninfo.clone(),
@@ -91,6 +95,8 @@ impl Found {
             exists: true,
             session,
             beside,
+            left: None,
+            role,
         })
     }
 
@@ -108,7 +114,7 @@ impl Found {
             return Ok(());
         }
         let within = Session::open(&self.conninfo, Some(name)).await?;
-        if ensure_empty(&within, name).await.is_ok() {
+        if ensure_empty(&within, name, &self.role).await.is_ok() {
             return Ok(());
         }
         let message =

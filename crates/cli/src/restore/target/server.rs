@@ -8,6 +8,8 @@ use tokio_postgres::types::Type;
 use crate::connection::Session;
 use crate::error::{Error, Result};
 use crate::quote::ident;
+use crate::restore::progress::{self, Left, Progress};
+use crate::restore::rights::{Rights, Role};
 
 /// NAMEDATALEN, without the byte at the end.
 const LONGEST_NAME: usize = 63;
@@ -27,33 +29,61 @@ pub struct Found {
     pub(super) session: Session,
     /// In which that is.
     pub(super) beside: String,
+    /// What an earlier run has left.
+    pub(super) left: Option<Left>,
+    /// Who restores.
+    pub role: Role,
 }
 
 impl Found {
-    /// Connects. Refuses, each with its reason: a name that cannot be one, a role that is not a superuser, a database that
-    /// is not empty, and one that an earlier restore has left.
+    /// Connects. Refuses, each with its reason: a name that cannot be one, a role that may make nothing there, a database
+    /// that is not empty, and one that an earlier restore has left.
     pub async fn look(conninfo: &str) -> Result<Found> {
         let final_name = name_in(conninfo)?;
         let (session, exists, beside) = connect(conninfo, &final_name).await?;
-        ensure_superuser(&session).await?;
+        let role = Role::of(&session).await?;
+        role.ensure_may_make(&session, &final_name, exists).await?;
+        let mut left = None;
         let name = if exists {
-            ensure_empty(&session, &final_name).await?;
+            left = begun_in(&session).await?;
+            if left.is_none() {
+                ensure_empty(&session, &final_name, &role).await?;
+            }
             final_name.clone()
         } else {
             name_until_complete(&final_name)
         };
-        let found = Found {
+        let mut found = Found {
             conninfo: conninfo.to_owned(),
             final_name,
             name,
             exists,
             session,
             beside,
+            left,
+            role,
         };
         if !exists {
-            found.ensure_nothing_left_over().await?;
+            // A run that was killed may still be creating it.
+            progress::lock(&found.session, &found.name).await?;
+            found.left = found.look_for_left_over().await?;
         }
         Ok(found)
+    }
+
+    /// The name of the database until all is there.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// As `--target` names it.
+    pub fn final_name(&self) -> &str {
+        &self.final_name
+    }
+
+    /// What an earlier run has left.
+    pub fn left(&self) -> Option<&Left> {
+        self.left.as_ref()
     }
 
     /// A session on its server, for questions (what time is meant) and for the dry run; client_encoding is UTF8.
@@ -61,28 +91,40 @@ impl Found {
         &self.session
     }
 
-    /// Names the extensions that the server does not offer, before anything is made.
-    pub async fn ensure_extensions(&self, metadata: &Metadata) -> Result<()> {
+    /// A session in the database, if it exists, with the encoding of the archive.
+    pub async fn session_in_it(&self, rights: &Rights) -> Result<Option<Session>> {
+        if !self.exists || !rights.is_guarded() {
+            return Ok(None);
+        }
+        Session::open(&self.conninfo, Some(&self.name))
+            .await
+            .map(Some)
+    }
+
+    /// The extensions that the server does not offer, before anything is made.
+    pub async fn missing_extensions(&self, metadata: &Metadata) -> Result<Vec<ExtensionFact>> {
         const OFFERED: &str = "SELECT name::text FROM pg_catalog.pg_available_extensions";
         let rows = self.session.client.query_typed(OFFERED, &[]).await?;
         let offered: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
-        let missing = missing(&metadata.source.extensions, &offered);
-        if missing.is_empty() {
-            return Ok(());
-        }
-        let message = format!(
-            "the server does not offer the extension {}",
-            missing.join(", the extension ")
-        );
-        Err(Error::failed(
-            message,
-            "Install what provides it on the target's server; nothing was changed there.",
-        ))
+        Ok(missing(&metadata.source.extensions, &offered))
     }
 
-    async fn ensure_nothing_left_over(&self) -> Result<()> {
+    /// Refuses a database of that name which no earlier run has begun.
+    async fn look_for_left_over(&self) -> Result<Option<Left>> {
         if !is_there(&self.session, &self.name).await? {
-            return Ok(());
+            return Ok(None);
+        }
+        let mark = progress::mark_of(&self.session, &self.name).await?;
+        if matches!(mark, Some(Left::Complete { .. })) {
+            return Ok(mark);
+        }
+        let within = Session::open(&self.conninfo, Some(&self.name)).await?;
+        if mark.is_some() {
+            ensure_empty(&within, &self.name, &self.role).await?;
+            return Ok(mark);
+        }
+        if let Some(left) = begun_in(&within).await? {
+            return Ok(Some(left));
         }
         let message = format!(
             "an earlier restore has left the database \"{}\", or another one is running",
@@ -95,15 +137,17 @@ impl Found {
     }
 }
 
-/// Those that are not offered, in the versions of the source as far as a name says it.
-fn missing(needed: &[ExtensionFact], offered: &[String]) -> Vec<String> {
+async fn begun_in(session: &Session) -> Result<Option<Left>> {
+    let progress = Progress::read(session).await?;
+    Ok(progress.map(|progress| Left::Begun(Box::new(progress))))
+}
+
+/// Those that are not offered.
+fn missing(needed: &[ExtensionFact], offered: &[String]) -> Vec<ExtensionFact> {
     let is_missing = |extension: &&ExtensionFact| {
         extension.name != "pg_incrbackup" && !offered.contains(&extension.name)
     };
-    let missing = needed.iter().filter(is_missing);
-    missing
-        .map(|it| format!("\"{}\" (version {} at the source)", it.name, it.version))
-        .collect()
+    needed.iter().filter(is_missing).cloned().collect()
 }
 
 /// Removes a target that is not complete.
@@ -149,19 +193,16 @@ pub(super) async fn connect(conninfo: &str, name: &str) -> Result<(Session, bool
     Err(Error::failed(format!("could not connect: {refusal}"), hint))
 }
 
-pub(super) async fn ensure_superuser(session: &Session) -> Result<()> {
-    let query = "SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user";
-    let rows = session.client.query_typed(query, &[]).await?;
-    if rows.first().is_some_and(|row| row.get(0)) {
+pub(super) fn ensure_superuser(role: &Role) -> Result<()> {
+    if role.is_superuser {
         return Ok(());
     }
     let message = "the role of --target is not a superuser";
     Err(Error::failed(
         message,
-        "Connect as a superuser: a restore sets session_replication_role, owners and roles.",
+        "Connect as a superuser: a part is restored into a scratch database first, with all that it needs.",
     ))
 }
-
 pub(super) async fn is_there(session: &Session, database: &str) -> Result<bool> {
     let query = "SELECT FROM pg_catalog.pg_database WHERE datname = $1";
     let rows = session
@@ -187,8 +228,21 @@ const OBJECTS: &str = "SELECT count(*) FROM (
 WHERE id >= 16384 AND NOT EXISTS (SELECT FROM pg_depend, pg_extension AS e
     WHERE classid = class AND objid = id AND deptype = 'e' AND refobjid = e.oid AND extname = 'plpgsql')";
 
-pub(super) async fn ensure_empty(session: &Session, name: &str) -> Result<()> {
-    let rows = session.client.query_typed(OBJECTS, &[]).await?;
+/// Extensions that somebody has made for a role that may not, their schemas and members.
+const NOT_OF_EXTENSIONS: &str = " AND class <> 'pg_extension'::regclass \
+    AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = class AND objid = id AND deptype = 'e') \
+    AND NOT (class = 'pg_namespace'::regclass AND id IN (SELECT extnamespace FROM pg_extension))";
+
+pub(super) async fn ensure_empty(session: &Session, name: &str, role: &Role) -> Result<()> {
+    let but = if role.is_superuser {
+        ""
+    } else {
+        NOT_OF_EXTENSIONS
+    };
+    let rows = session
+        .client
+        .query_typed(&format!("{OBJECTS}{but}"), &[])
+        .await?;
     let count: i64 = rows[0].get(0);
     if count == 0 {
         return Ok(());
@@ -266,7 +320,8 @@ mod tests {
         };
         let needed = ["plpgsql", "pg_incrbackup", "postgis", "hstore"].map(fact);
         let missing = missing(&needed, &["plpgsql".into(), "hstore".into()]);
-        assert_eq!(missing, ["\"postgis\" (version 1.2 at the source)"]);
+        let names: Vec<&str> = missing.iter().map(|it| it.name.as_str()).collect();
+        assert_eq!(names, ["postgis"]);
     }
 
     #[test]

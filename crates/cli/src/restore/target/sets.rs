@@ -4,6 +4,7 @@
 //! segment: each set of globals is executed at its place, between the last commit that it may include and the next, so
 //! that the following segments find its effects.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use archive::segment::ClusterFact;
@@ -19,7 +20,9 @@ use crate::connection::{Raw, Session};
 use crate::error::{Error, Result};
 use crate::quote::{array, ident, shown};
 use crate::restore::plan::Plan;
+use crate::restore::progress;
 use crate::restore::replay::effects::{Boxed, Globals};
+use crate::restore::rights::Rights;
 
 /// Follows them in the session of the replay.
 pub struct Sets {
@@ -32,6 +35,7 @@ pub struct Sets {
     /// Something can change that this restore made.
     is_followed: bool,
     pub(super) doors: Doors,
+    rights: Rc<Rights>,
 }
 
 impl Sets {
@@ -41,6 +45,7 @@ impl Sets {
         known: Known<'_>,
         made: &Made,
         doors: Doors,
+        rights: Rc<Rights>,
     ) -> Sets {
         let is_followed = !made.ids.is_empty() || known.with_globals || !known.renames.is_empty();
         Sets {
@@ -55,6 +60,7 @@ impl Sets {
             made: made.ids.join(" "),
             is_followed,
             doors,
+            rights,
         }
     }
 
@@ -99,11 +105,18 @@ impl Sets {
         }
     }
 
-    /// The properties of the database that the base has.
-    pub async fn apply_base(&mut self, session: &Session) -> Result<()> {
-        let directory = self.plan.base.directory();
-        let file = self.plan.chain.file(&format!("{directory}/{DATABASE_SQL}"));
-        self.apply_database(session, &file, false).await
+    /// The properties of the database that the last of `count` sets has, or the base if there is none. May be done again.
+    pub async fn apply_properties(&mut self, session: &Session, count: usize) -> Result<()> {
+        if count == 0 {
+            let directory = self.plan.base.directory();
+            let file = self.plan.chain.file(&format!("{directory}/{DATABASE_SQL}"));
+            self.apply_database(session, &file, false).await?;
+        } else if let Some(set) = self.plan.later_globals.get(count - 1) {
+            let file = file_of(&self.plan, set, DATABASE_SQL);
+            self.apply_database(session, &file, true).await?;
+        }
+        let done = progress::sql::set_done(self.doors.lets_in());
+        Ok(session.client.batch_execute(&done).await?)
     }
 
     async fn apply_set(&mut self, session: &Session, count: usize) -> Result<()> {
@@ -111,21 +124,17 @@ impl Sets {
         client.batch_execute("BEGIN").await?;
         let number = i32::try_from(count).unwrap_or(i32::MAX);
         let renamed = "SELECT pg_temp.incr_renamed($1)";
-        client
-            .query_typed(renamed, &[(&number, Type::INT4)])
-            .await?;
+        if !self.rights.is_limited() {
+            client
+                .query_typed(renamed, &[(&number, Type::INT4)])
+                .await?;
+        }
         if let Some(globals) = self.globals.get(count) {
             self.apply_globals(session, globals, false).await?;
         }
-        client.batch_execute("COMMIT").await?;
-        let Some(set) = count
-            .checked_sub(1)
-            .and_then(|at| self.plan.later_globals.get(at))
-        else {
-            return Ok(());
-        };
-        let file = file_of(&self.plan, set, DATABASE_SQL);
-        self.apply_database(session, &file, true).await
+        let commit = format!("{}; COMMIT", progress::sql::set(count));
+        client.batch_execute(&commit).await?;
+        self.apply_properties(session, count).await
     }
 
     async fn apply_database(
@@ -140,7 +149,14 @@ impl Sets {
             return Ok(());
         };
         let place = self.storage.place(file);
-        database::apply(session, &mut self.doors, &place, &text, is_later).await
+        database::apply(
+            session,
+            &mut self.doors,
+            (&place, &text),
+            is_later,
+            &self.rights,
+        )
+        .await
     }
 
     async fn apply_globals(
@@ -211,7 +227,11 @@ impl Sets {
         };
         // What is in a tablespace moves, whoever made the two.
         let is_followed = self.is_followed || matches!(fact, ClusterFact::TablespaceRenamed { .. });
-        if !is_followed || subject.is_empty() {
+        // Roles of a role that is no superuser are made once; some are not wanted at all.
+        let is_of_roles = !matches!(fact, ClusterFact::TablespaceRenamed { .. });
+        let is_passed_over =
+            self.rights.is_limited() || is_of_roles && !self.rights.is_made(subject);
+        if !is_followed || subject.is_empty() || is_passed_over {
             return Ok(());
         }
         let call = "SELECT pg_temp.incr_follow($1, $2, $3)";

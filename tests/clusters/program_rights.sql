@@ -1,0 +1,47 @@
+-- What acts on rows: foreign keys with actions and in cycles, deferrable constraints, triggers and rules in all states,
+-- row security that holds for owners, partitions with all of these.
+CREATE ROLE bob; CREATE ROLE "Al ice";
+CREATE TABLE audit (n bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, what text);
+CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    INSERT INTO public.audit (what) VALUES (TG_NAME || ' ' || TG_OP || '; ALTER TABLE x OWNER TO y;'); RETURN NULL; END $$;
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'refused'; END $$;
+CREATE TABLE parent (id int PRIMARY KEY, name text UNIQUE);
+CREATE TABLE child (id int PRIMARY KEY, parent_id int DEFAULT 1, other int,
+    CONSTRAINT child_parent FOREIGN KEY (parent_id) REFERENCES parent ON UPDATE CASCADE ON DELETE SET NULL,
+    CONSTRAINT "to be renamed" FOREIGN KEY (other) REFERENCES parent (id) MATCH FULL ON UPDATE CASCADE ON DELETE CASCADE DEFERRABLE);
+COMMENT ON CONSTRAINT child_parent ON child IS 'it''s a key \ ';
+CREATE TABLE egg (id int PRIMARY KEY, hen_id int);
+CREATE TABLE hen (id int PRIMARY KEY, egg_id int REFERENCES egg ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED);
+ALTER TABLE egg ADD CONSTRAINT egg_hen FOREIGN KEY (hen_id) REFERENCES hen ON DELETE SET NULL (hen_id) DEFERRABLE INITIALLY DEFERRED;
+CREATE TABLE tree (id int PRIMARY KEY, up int REFERENCES tree ON DELETE CASCADE);
+CREATE TABLE swap (a int UNIQUE DEFERRABLE, b int, EXCLUDE USING btree (b WITH =) DEFERRABLE INITIALLY DEFERRED);
+CREATE TABLE part (id int, p int, k int REFERENCES parent ON UPDATE CASCADE ON DELETE SET NULL, PRIMARY KEY (id, p)) PARTITION BY RANGE (p);
+CREATE TABLE part_1 PARTITION OF part FOR VALUES FROM (0) TO (10);
+CREATE TABLE part_2 PARTITION OF part FOR VALUES FROM (10) TO (20);
+CREATE TABLE to_part (id int PRIMARY KEY, pid int, pp int, FOREIGN KEY (pid, pp) REFERENCES part ON DELETE CASCADE);
+CREATE TRIGGER t_origin AFTER INSERT OR UPDATE OR DELETE ON child FOR EACH ROW EXECUTE FUNCTION note();
+CREATE TRIGGER t_always AFTER INSERT OR UPDATE OR DELETE ON child FOR EACH ROW EXECUTE FUNCTION note();
+ALTER TABLE child ENABLE ALWAYS TRIGGER t_always;
+CREATE TRIGGER t_replica AFTER INSERT ON child FOR EACH ROW EXECUTE FUNCTION refuse();
+ALTER TABLE child ENABLE REPLICA TRIGGER t_replica;
+CREATE TRIGGER t_off BEFORE INSERT ON child FOR EACH ROW EXECUTE FUNCTION refuse();
+ALTER TABLE child DISABLE TRIGGER t_off;
+CREATE CONSTRAINT TRIGGER t_constraint AFTER INSERT ON parent DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION note();
+CREATE TRIGGER t_part AFTER INSERT ON part FOR EACH ROW EXECUTE FUNCTION note();
+ALTER TABLE part_2 ENABLE ALWAYS TRIGGER t_part;
+CREATE RULE also AS ON INSERT TO parent DO ALSO INSERT INTO audit (what) VALUES ('also');
+CREATE RULE always AS ON DELETE TO parent DO ALSO INSERT INTO audit (what) VALUES ('always');
+ALTER TABLE parent ENABLE ALWAYS RULE always;
+CREATE TABLE secret (id int PRIMARY KEY, t text);
+ALTER TABLE secret ENABLE ROW LEVEL SECURITY; ALTER TABLE secret FORCE ROW LEVEL SECURITY;
+CREATE POLICY nobody ON secret USING (false);
+CREATE MATERIALIZED VIEW of_secret AS SELECT count(*) FROM secret;
+GRANT ALL ON audit TO bob, "Al ice"; ALTER TABLE parent OWNER TO bob; ALTER FUNCTION note() OWNER TO "Al ice"; GRANT SELECT ON child TO bob, "Al ice";
+CREATE SCHEMA other AUTHORIZATION bob; CREATE VIEW other.v AS SELECT * FROM parent; GRANT SELECT ON other.v TO PUBLIC;
+INSERT INTO parent SELECT i, 'n' || i FROM generate_series(1, 20) AS i;
+INSERT INTO child (id, parent_id, other) SELECT i, i, i FROM generate_series(1, 20) AS i;
+INSERT INTO part SELECT i, i, i FROM generate_series(1, 19) AS i;
+INSERT INTO swap VALUES (1, 1), (2, 2);
+INSERT INTO secret VALUES (1, 'x');
+SELECT lo_from_bytea(0, 'large') AS lo \gset
+ALTER LARGE OBJECT :lo OWNER TO bob;
