@@ -146,6 +146,7 @@ fn what_is_left_out_or_used_is_named() {
     );
     // A database that only is called like a scratch database is not dropped.
     c.sql("CREATE DATABASE \"parts.part.restoring\"");
+    c.sql_in("parts.part.restoring", "CREATE TABLE mine (a int)");
     let (status, text) = restore(&c, "parts", &["--table", "b.p"]);
     assert!(
         status == 1 && text.contains("whose name the scratch database needs"),

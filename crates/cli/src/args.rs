@@ -88,7 +88,7 @@ pub struct Restore {
     #[command(flatten)]
     pub until: Until,
 
-    /// The database to create, or an empty one, as a libpq connection string or URI
+    /// The database to create, or an empty one (for a part, any one), as a libpq connection string or URI
     ///
     /// For example "host=/tmp dbname=shop_restored". Passwords come from PGPASSWORD or ~/.pgpass. A superuser restores everything; another
     /// role needs to own the database, and what it may not make is named before the first row and left out.

@@ -293,7 +293,8 @@ async fn fill(
     let mut session = target.session().await?;
     let skip_checks = names_of(&session, options, plan).await?;
     let loading = loading(options, source, plan, rights, &skip_checks);
-    if !target.progress.is_resumed {
+    // The database is empty still.
+    if target.progress.stage < Stage::Changes && target.progress.pieces == 0 {
         let mut asking = target.another_session().await?;
         foresee(loading.clone(), plan, &mut asking, report, options).await?;
     }

@@ -144,7 +144,7 @@ async fn execute(
         found,
         rights,
     } = work;
-    let scratch = found.scratch().await?;
+    let scratch = found.scratch(&plan.base.metadata.source).await?;
     let first = super::kept_at_first(options, None);
     let made = scratch
         .make(
@@ -158,11 +158,14 @@ async fn execute(
         .await;
     let mut scratch_target = match made {
         Ok(target) => target,
-        Err(error) => return Err(unchanged(found, error)),
+        Err(error) => {
+            // The error that counts is the first one.
+            let _ = found.drop_database(&found.scratch_name()).await;
+            return Err(unchanged(found, error));
+        }
     };
 
     let name = scratch_target.name.clone();
-    let marked = found.mark_scratch(&name).await;
     let filled = super::fill(
         options,
         source,
@@ -172,7 +175,6 @@ async fn execute(
         rights,
     )
     .await;
-    let filled = marked.and(filled);
     let done = match filled {
         Ok((session, _)) => {
             // The scratch database is not gone on with, and its catalogs are those of the source.

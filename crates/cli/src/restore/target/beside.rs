@@ -3,9 +3,12 @@
 
 use archive::metadata::DatabaseFacts;
 
+use tokio_postgres::types::{ToSql, Type};
+
 use super::database;
 use super::server::{
-    connect, drop_statement, ensure_superuser, is_there, name_in, name_until_complete, Found,
+    connect, drop_statement, ensure_empty, ensure_superuser, is_there, name_in,
+    name_until_complete, Found,
 };
 use crate::connection::Session;
 use crate::error::{Error, Result};
@@ -64,25 +67,32 @@ impl Found {
         &self.conninfo
     }
 
-    /// A scratch database on the same server, to be made. One that a restore has left which was killed is dropped.
-    pub async fn scratch(&self) -> Result<Found> {
-        let final_name = format!("{}.part", self.final_name);
-        let name = name_until_complete(&final_name);
+    /// Creates a scratch database on the same server. One that a restore has left which was killed is dropped.
+    pub async fn scratch(&self, facts: &DatabaseFacts) -> Result<Found> {
+        let name = self.scratch_name();
         let (session, _, beside) = connect(&self.conninfo, &self.final_name).await?;
         let role = self.role.clone();
         if is_there(&session, &name).await? {
-            ensure_scratch(&session, &name).await?;
+            self.ensure_scratch(&session, &name).await?;
             let dropped = session.statement(drop_statement(&name).as_bytes()).await;
             dropped.map_err(|error| {
                 let message = format!("the scratch database \"{name}\" is in use: another restore of a part is running ({error})");
                 Error::failed(message, "Wait until it has ended; nothing was changed.")
             })?;
         }
+        database::create(&session, &name, facts).await?;
+        // Recognizable for the restore that finds it left over.
+        let mark = String::from_utf8_lossy(&literal(SCRATCH.as_bytes())).into_owned();
+        let quoted = identifier(&name);
+        let comment = format!(
+            "COMMENT ON DATABASE {quoted} IS {mark}; ALTER DATABASE {quoted} CONNECTION LIMIT -1"
+        );
+        session.client.batch_execute(&comment).await?;
         Ok(Found {
             conninfo: self.conninfo.clone(),
-            final_name,
+            final_name: name.clone(),
             name,
-            exists: false,
+            exists: true,
             session,
             beside,
             left: None,
@@ -90,15 +100,32 @@ impl Found {
         })
     }
 
-    /// Makes a scratch database recognizable, for the restore that finds it left over.
-    pub async fn mark_scratch(&self, name: &str) -> Result<()> {
-        let (name, mark) = (
-            identifier(name),
-            String::from_utf8_lossy(&literal(SCRATCH.as_bytes())).into_owned(),
-        );
-        let comment = format!("COMMENT ON DATABASE {name} IS {mark}");
-        self.session.client.batch_execute(&comment).await?;
-        Ok(())
+    /// Refuses a database of a scratch database's name that is none: it has objects, and is not marked.
+    async fn ensure_scratch(&self, session: &Session, name: &str) -> Result<()> {
+        const COMMENT: &str = "SELECT pg_catalog.shobj_description(oid, 'pg_database') \
+            FROM pg_catalog.pg_database WHERE datname = $1";
+        let name_of: [(&(dyn ToSql + Sync), Type); 1] = [(&name, Type::NAME)];
+        let rows = session.client.query_typed(COMMENT, &name_of).await?;
+        let comment: Option<String> = match rows.first() {
+            Some(row) => row.try_get(0)?,
+            None => None,
+        };
+        if comment.as_deref() == Some(SCRATCH) {
+            return Ok(());
+        }
+        let within = Session::open(&self.conninfo, Some(name)).await?;
+        if ensure_empty(&within, name, &self.role).await.is_ok() {
+            return Ok(());
+        }
+        let message =
+            format!("there is a database \"{name}\", whose name the scratch database needs");
+        let hint = format!("If nobody needs it: {}", drop_statement(name));
+        Err(Error::failed(message, hint))
+    }
+
+    /// What the scratch database is called.
+    pub fn scratch_name(&self) -> String {
+        name_until_complete(&format!("{}.part", self.final_name))
     }
 
     /// Opens the target, which is created if it does not exist.
@@ -151,8 +178,7 @@ impl Found {
                 WHERE pg_catalog.concat('t', oid) = ANY ($1) ORDER BY 1 DESC, 2";
         let server = Session::open(&self.conninfo, Some(&self.beside)).await?;
         let ids = ids.to_vec();
-        let parameters: [(&(dyn tokio_postgres::types::ToSql + Sync), _); 1] =
-            [(&ids, tokio_postgres::types::Type::TEXT_ARRAY)];
+        let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&ids, Type::TEXT_ARRAY)];
         let mut kept = Vec::new();
         for row in server.client.query_typed(NAMES, &parameters).await? {
             let (kind, name): (String, String) = (row.try_get(0)?, row.try_get(1)?);
@@ -166,22 +192,4 @@ impl Found {
         }
         Ok(kept)
     }
-}
-
-/// Refuses a database of a scratch database's name that is none.
-async fn ensure_scratch(session: &Session, name: &str) -> Result<()> {
-    const COMMENT: &str = "SELECT pg_catalog.shobj_description(oid, 'pg_database') FROM pg_catalog.pg_database WHERE datname = $1";
-    let name_of: [(&(dyn tokio_postgres::types::ToSql + Sync), _); 1] =
-        [(&name, tokio_postgres::types::Type::NAME)];
-    let rows = session.client.query_typed(COMMENT, &name_of).await?;
-    let comment: Option<String> = match rows.first() {
-        Some(row) => row.try_get(0)?,
-        None => None,
-    };
-    if comment.as_deref() == Some(SCRATCH) {
-        return Ok(());
-    }
-    let message = format!("there is a database \"{name}\", whose name the scratch database needs");
-    let hint = format!("If nobody needs it: {}", drop_statement(name));
-    Err(Error::failed(message, hint))
 }

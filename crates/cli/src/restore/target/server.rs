@@ -233,7 +233,7 @@ const NOT_OF_EXTENSIONS: &str = " AND class <> 'pg_extension'::regclass \
     AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = class AND objid = id AND deptype = 'e') \
     AND NOT (class = 'pg_namespace'::regclass AND id IN (SELECT extnamespace FROM pg_extension))";
 
-async fn ensure_empty(session: &Session, name: &str, role: &Role) -> Result<()> {
+pub(super) async fn ensure_empty(session: &Session, name: &str, role: &Role) -> Result<()> {
     let but = if role.is_superuser {
         ""
     } else {
