@@ -199,10 +199,15 @@ impl LeftOut {
                 "What it was to contain: the objects that are listed as left out.",
             )
         };
+        let text = self.text(encoding);
+        // Of an earlier run, which was killed behind this.
+        if std::fs::read(path).is_ok_and(|written| written == text) {
+            return Ok(());
+        }
         let mut options = OpenOptions::new();
         let file = options.write(true).create_new(true).mode(0o600).open(path);
         let mut file = file.map_err(failed)?;
-        file.write_all(&self.text(encoding)).map_err(failed)?;
+        file.write_all(&text).map_err(failed)?;
         file.sync_all().map_err(failed)
     }
 
