@@ -7,7 +7,7 @@ use crate::globals::wait_until_at_rest;
 use harness::{assert_identical, Cluster, Contents};
 
 /// Everything about roles that a cluster has of its own, a line each.
-fn roles(c: &Cluster) -> String {
+pub(crate) fn roles(c: &Cluster) -> String {
     let options = if c.version() >= 16 {
         ", m.inherit_option, m.set_option"
     } else {
@@ -58,7 +58,7 @@ fn assert_was(c: &Cluster, point: &Point) {
     point.contents.assert_restored(&target, &restored.database);
 }
 
-const FIRST: &str = "
+pub(crate) const FIRST: &str = "
     CREATE ROLE team; CREATE ROLE \"De v\" LOGIN PASSWORD 'one' CONNECTION LIMIT 3 VALID UNTIL '2031-01-01';
     CREATE ROLE guest; CREATE ROLE passing; CREATE ROLE swap_a; CREATE ROLE swap_b CREATEDB;
     COMMENT ON ROLE \"De v\" IS E'it''s :dbname\\nCREATE ROLE forged;\\n\\\\! true'; ALTER ROLE \"De v\" SET work_mem = '7MB';
@@ -70,7 +70,7 @@ const FIRST: &str = "
     ALTER TABLESPACE apart SET (random_page_cost = 2)";
 
 /// In another database; what it does in ours comes between.
-const SECOND: &str = "
+pub(crate) const SECOND: &str = "
     ALTER ROLE \"De v\" RENAME TO developer; ALTER ROLE developer PASSWORD 'two' CONNECTION LIMIT -1;
     COMMENT ON ROLE developer IS NULL; ALTER ROLE developer RESET work_mem; DROP ROLE passing;
     ALTER ROLE swap_a RENAME TO swap_c; ALTER ROLE swap_b RENAME TO swap_a; ALTER ROLE swap_c RENAME TO swap_b;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use archive::layout::BaseName;
-use clap::{ArgGroup, Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::error::Outcome;
@@ -48,10 +48,11 @@ pub enum Command {
     #[command(after_help = AFTER_HELP)]
     Verify(Archive),
 
-    /// The database as it was at a moment, in a new database or an empty one
+    /// The database, or a part of it, as it was at a moment: in a new database, an empty one, or beside what is there
     ///
     /// It chooses a base and the segments after it, checks all of them, shows its plan, and only then makes anything. A
-    /// database that it creates is called NAME.restoring until it is complete.
+    /// database that it creates is called NAME.restoring until it is complete. A restore that was interrupted goes on when
+    /// the same command is run again. Only a part (--table, --schema) goes into a database that has objects.
     #[command(after_help = AFTER_HELP)]
     Restore(Box<Restore>),
 
@@ -87,7 +88,7 @@ pub struct Restore {
     #[command(flatten)]
     pub until: Until,
 
-    /// The database to create, or an empty one, as a libpq connection string or URI
+    /// The database to create, or an empty one (for a part, any one), as a libpq connection string or URI
     ///
     /// For example "host=/tmp dbname=shop_restored". Passwords come from PGPASSWORD or ~/.pgpass. A superuser restores everything; another
     /// role needs to own the database, and what it may not make is named before the first row and left out.
@@ -124,9 +125,42 @@ pub struct Restore {
     #[command(flatten)]
     pub rights: crate::restore::rights::Options,
 
+    /// What to do if an index, a constraint, extended statistics or a materialized view cannot be made
+    ///
+    /// With defer it is made at the end, when all else is there, and what fails then is listed with its error and its SQL;
+    /// the exit status is 1. Anything else that fails stops the restore, which goes on when it is started again.
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t = OnError::Defer)]
+    pub on_error: OnError,
+
+    /// Compare with the source, which is running, by a checksum of each table
+    ///
+    /// Its tables are read first, under one snapshot; what that sees is restored, and compared at the end. Differences are
+    /// listed, and the exit status is 1. The role needs to read all tables, and to execute incr_flush().
+    #[arg(long, value_name = "CONNINFO", conflicts_with = "moment")]
+    pub compare: Option<String>,
+
+    /// Do not count rows at the end
+    ///
+    /// By default the rows of every table are counted (one scan of each) and compared with what the files say; a
+    /// difference is listed, and the exit status is 1.
+    #[arg(long)]
+    pub no_count: bool,
+
     /// Choose and check only, and show the plan; the target is not touched
     #[arg(long)]
     pub dry_run: bool,
+
+    #[command(flatten)]
+    pub part: crate::restore::part::Options,
+}
+
+/// What happens to an object on which no rows depend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OnError {
+    /// The restore stops
+    Stop,
+    /// It is made at the end
+    Defer,
 }
 
 /// The moment (default: the last one in the archive)

@@ -28,6 +28,15 @@ impl Outcome {
         }
     }
 
+    /// Of what was made, completely or not.
+    pub fn partial(is_partial: bool) -> Outcome {
+        if is_partial {
+            Outcome::Failed
+        } else {
+            Outcome::Done
+        }
+    }
+
     /// As the README and `--help` list them.
     pub fn status(self) -> ExitCode {
         ExitCode::from(match self {

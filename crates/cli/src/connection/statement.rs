@@ -56,6 +56,21 @@ impl Session {
         Ok(execute(&self.client, self.is_utf8, text).await?)
     }
 
+    /// The same in a transaction, which goes on if the statement fails.
+    pub async fn attempt(&self, text: &[u8]) -> Result<u64> {
+        let client = &self.client;
+        client.batch_execute("SAVEPOINT pg_incrbackup_one").await?;
+        let done = self.statement(text).await;
+        let end = match done {
+            Ok(_) => "RELEASE SAVEPOINT pg_incrbackup_one",
+            Err(_) => {
+                "ROLLBACK TO SAVEPOINT pg_incrbackup_one; RELEASE SAVEPOINT pg_incrbackup_one"
+            }
+        };
+        client.batch_execute(end).await?;
+        done
+    }
+
     /// The OID of the relation of this name, as it is written in SQL; `None` if there is none.
     pub async fn oid_of_relation(&self, name: &[u8]) -> Result<Option<u32>> {
         let query = "SELECT pg_catalog.to_regclass($1)::oid";

@@ -6,11 +6,21 @@
 //! | [`target`] | the database, and the roles and tablespaces that it needs |
 //! | [`base`] | loads a base |
 //! | [`replay`] | applies the transactions that the base does not contain |
+//! | [`compare`] | the source, to be compared with |
+//! | [`counts`] | the rows of each table, by the files and in the end |
+//! | [`deferred`] | what could not be made when its turn came |
+//! | [`progress`] | what of it is done, in the target: a restore that was killed goes on |
 //! | [`rights`] | what is wanted of an archive, and what the role may make of it |
+//! | [`part`] | tables and schemas instead of the whole |
 //! | [`report`] | the plan, and what was done, in words and as JSON |
 
 mod base;
+mod compare;
+mod counts;
+mod deferred;
+pub mod part;
 pub mod plan;
+mod progress;
 mod replay;
 mod report;
 pub mod rights;
@@ -28,8 +38,12 @@ use crate::output::Output;
 use crate::source::{self, Source};
 use base::checks::Checks;
 use base::Loading;
+use counts::Counts;
+use deferred::Deferred;
 use plan::{Moment, Plan, Wish};
-use replay::{Replay, Views};
+use progress::sql::keep;
+use progress::{Identity, Left, Progress, Stage};
+use replay::{Quiet, Replay, With};
 use report::Report;
 use rights::left_out::LeftOut;
 use rights::Rights;
@@ -40,6 +54,9 @@ pub fn run(options: &Restore, output: &Output) -> Result<Outcome> {
 }
 
 async fn restore(options: &Restore, output: &Output) -> Result<Outcome> {
+    if options.part.are_given() {
+        return part::restore(options, output).await;
+    }
     let source = source::one(&options.archive)?;
     // Retention removes nothing meanwhile.
     let _hold = source.storage.hold()?;
@@ -50,26 +67,25 @@ async fn restore(options: &Restore, output: &Output) -> Result<Outcome> {
     if let Some(found) = &found {
         ensure_permitted(options, &found.role)?;
     }
-    let plan = prepare(options, &source, found.as_ref()).await?;
+    let compared = compared(options, found.as_ref()).await?;
+    let (plan, identity) = prepare(options, &source, found.as_ref(), compared.as_ref()).await?;
     let report = Report::new(output, &source, Arc::clone(&plan));
     report.plan();
+    report.left(found.as_ref().and_then(Found::left));
     let Some(found) = found else {
         return Ok(report.dry_run());
     };
-    let missing = found.missing_extensions(&plan.base.metadata).await?;
-    if !missing.is_empty() {
-        let loading = loading(&source, &plan, &Rc::default(), &[]);
-        return Err(rights::extensions::missing(&loading, &plan, &missing).await?);
-    }
+    ensure_extensions(options, &source, &plan, &found).await?;
     report.versions(found.session().version);
     let metadata = &plan.base.metadata;
     let rights = Rights::of(&options.rights, &found.role, found.session(), metadata).await?;
     let rights = Rc::new(rights);
     if !options.dry_run {
-        return execute(options, &source, &plan, found, report, rights).await;
+        let begun = Begun { identity, compared };
+        return execute(options, &source, &plan, found, begun, report, rights).await;
     }
     if let Some(mut session) = found.session_in_it(&rights).await? {
-        let loading = loading(&source, &plan, &rights, &[]);
+        let loading = loading(options, &source, &plan, &rights, &[]);
         foresee(loading, &plan, &mut session, &report, options).await?;
     } else if rights.is_guarded() {
         report.warn(
@@ -93,6 +109,21 @@ fn ensure_permitted(options: &Restore, role: &rights::Role) -> Result<()> {
         message,
         "Connect as a superuser, or leave --globals out.",
     ))
+}
+
+/// Names the extensions that the server does not offer, with what depends on them, before anything is made.
+async fn ensure_extensions(
+    options: &Restore,
+    source: &Source,
+    plan: &Arc<Plan>,
+    found: &Found,
+) -> Result<()> {
+    let missing = found.missing_extensions(&plan.base.metadata).await?;
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let loading = loading(options, source, plan, &Rc::default(), &[]);
+    Err(rights::extensions::missing(&loading, plan, &missing).await?)
 }
 
 /// Tells what the role will be refused, before the first row.
@@ -123,6 +154,7 @@ async fn foresee(
 
 /// What is to be loaded, and how.
 fn loading<'a>(
+    options: &Restore,
     source: &Source,
     plan: &'a Plan,
     rights: &Rc<Rights>,
@@ -136,20 +168,77 @@ fn loading<'a>(
         rights: Rc::clone(rights),
         is_rehearsal: false,
         sets_keys_aside: rights.is_no_replica() && !plan.segments.is_empty(),
+        part: plan.part.as_ref(),
+        on_error: options.on_error,
+    }
+}
+
+/// What a restore is, and what it is compared with.
+struct Begun {
+    identity: Identity,
+    compared: Option<compare::Source>,
+}
+
+/// What the progress of a restore has from its beginning: statements.
+fn kept_at_first(options: &Restore, compared: Option<&compare::Source>) -> String {
+    let uncounted = options.no_count.then_some("--no-count");
+    let kept = [keep("uncounted", &uncounted), keep("source", &compared)];
+    kept.join("; ")
+}
+
+/// The source of `--compare`, as it is now; as it was for an earlier run that goes on.
+async fn compared(options: &Restore, found: Option<&Found>) -> Result<Option<compare::Source>> {
+    let Some(conninfo) = &options.compare else {
+        return Ok(None);
+    };
+    match found.and_then(Found::left) {
+        Some(Left::Begun(progress)) => progress.kept("source"),
+        Some(Left::Complete { .. }) => Ok(None),
+        _ => compare::Source::read(conninfo).await.map(Some),
     }
 }
 
 /// Chooses, and checks all that will be read.
-async fn prepare(options: &Restore, source: &Source, found: Option<&Found>) -> Result<Arc<Plan>> {
+async fn prepare(
+    options: &Restore,
+    source: &Source,
+    found: Option<&Found>,
+    compared: Option<&compare::Source>,
+) -> Result<(Arc<Plan>, Identity)> {
     let (catalog, damage) = Catalog::read_sound(&*source.storage)?;
-    let wish = Wish {
-        moment: Moment::of(&options.until, found.map(Found::session)).await?,
-        chain: options.chain,
-        base: options.base,
-        allow_earlier: options.allow_earlier,
+    if let Some((compared, chain)) = compared.zip(catalog.chains.last()) {
+        compared.ensure_of(&chain.info)?;
+    }
+    let begun = found.and_then(|found| match found.left() {
+        Some(Left::Begun(progress)) => Some((found, &progress.identity)),
+        _ => None,
+    });
+    let wish = match begun {
+        Some((found, identity)) => {
+            identity.ensure_asked(options, found)?;
+            identity.wish(options.allow_earlier)?
+        }
+        None => Wish {
+            moment: Moment::of(&options.until, found.map(Found::session)).await?,
+            chain: options.chain,
+            base: options.base,
+            allow_earlier: options.allow_earlier,
+            seen: compared.map(compare::Source::seen).transpose()?,
+        },
     };
-    let plan = plan::choose(&*source.storage, &catalog, &wish, damage)?;
-    Ok(Arc::new(plan))
+    let mut plan = plan::choose(&*source.storage, &catalog, &wish, damage)?;
+    if options.part.are_given() {
+        let wanted = part::find(&*source.storage, &plan, &options.part)?;
+        // Rows of other tables are not missed.
+        plan.lost.retain(|lost| wanted.misses(&lost.lost));
+        plan.part = Some(wanted);
+    }
+    let database = found.map(Found::final_name).unwrap_or_default();
+    let identity = Identity::of(options, &plan, &wish.moment, database);
+    if let Some((found, begun)) = begun {
+        begun.ensure_same(&identity, found.name())?;
+    }
+    Ok((Arc::new(plan), identity))
 }
 
 async fn execute(
@@ -157,14 +246,29 @@ async fn execute(
     source: &Source,
     plan: &Arc<Plan>,
     found: Found,
+    Begun { identity, compared }: Begun,
     mut report: Report,
     rights: Rc<Rights>,
 ) -> Result<Outcome> {
-    let made = found.make(&source.storage, plan, options.globals, &rights);
-    let mut target = made.await?;
+    if let Some(Left::Complete { seal, is_partial }) = found.left() {
+        identity.ensure_sealed(seal, found.name())?;
+        found.finish().await?;
+        report.renamed(found.final_name());
+        return Ok(Outcome::partial(*is_partial));
+    }
+    let storage = &source.storage;
+    let first = kept_at_first(options, compared.as_ref());
+    let mut target = found
+        .make(storage, plan, options.globals, identity, &rights, &first)
+        .await?;
     report.made(&target);
     let filled = fill(options, source, plan, &mut target, &mut report, &rights).await;
-    let session = filled.map_err(|error| target.incomplete(error))?;
+    let (session, quiet) = filled.map_err(|error| target.incomplete(error))?;
+    if let Some(compared) = &compared {
+        let differences = compared.compare(&session).await;
+        let differences = differences.map_err(|error| target.incomplete(error))?;
+        report.compared(compared.figures(), differences);
+    }
     report.dropped(target.drop_empty_tablespaces(&session).await?);
     let mut left_out = rights.take_left_out();
     left_out.rename_database(&target.name, &target.final_name);
@@ -178,7 +282,8 @@ async fn execute(
     report.left_out(left_out, &options.rights.left_out);
     let outcome = report.outcome(&target);
     let name = target.final_name.clone();
-    target.finish(session).await?;
+    let is_partial = outcome != Outcome::Done;
+    target.finish(session, quiet, is_partial).await?;
     report.done(&name);
     Ok(outcome)
 }
@@ -191,39 +296,50 @@ async fn fill(
     target: &mut Target,
     report: &mut Report,
     rights: &Rc<Rights>,
-) -> Result<Session> {
+) -> Result<(Session, Quiet)> {
     let mut session = target.session().await?;
     let skip_checks = names_of(&session, options, plan).await?;
-    let loading = loading(source, plan, rights, &skip_checks);
-    let mut asking = target.session().await?;
-    foresee(loading.clone(), plan, &mut asking, report, options).await?;
-    drop(asking);
-    report.begin("base", plan.figures.base_bytes);
-    let loaded = base::load(&loading, &mut session, &mut |bytes| report.read(bytes, "")).await?;
-    report.end();
+    let loading = loading(options, source, plan, rights, &skip_checks);
+    // The database is empty still.
+    if target.progress.stage < Stage::Changes && target.progress.pieces == 0 {
+        let mut asking = target.another_session().await?;
+        foresee(loading.clone(), plan, &mut asking, report, options).await?;
+    }
+    base::prepare(&mut session, &plan.base.metadata.source.encoding, rights).await?;
+    if target.progress.stage < Stage::Changes {
+        report.begin("base", plan.figures.base_bytes);
+        let mut tell = |bytes| report.read(bytes, "");
+        base::load(&loading, &mut session, Some(&target.progress), &mut tell).await?;
+        let loaded = Progress::read(&session).await?;
+        let gone = || Error::failed("the progress of the restore has gone", "");
+        target.progress = loaded.ok_or_else(gone)?;
+        report.end();
+    }
     target.sets.prepare(&session).await?;
-    target.sets.apply_base(&session).await?;
+    target.progress.set(&session).await?;
+    if target.progress.is_set_due {
+        let count = usize::try_from(target.progress.sets).unwrap_or(usize::MAX);
+        target.sets.apply_properties(&session, count).await?;
+    }
     report.begin("changes", plan.figures.segment_bytes);
     let checks = Checks::prepare(&session, skip_checks).await?;
     let storage = Arc::clone(&source.storage);
-    let views = Views::new(loaded.to_refresh);
-    let replay = Replay::new(
-        &mut session,
-        storage,
-        Arc::clone(plan),
-        views,
+    let with = With {
         checks,
-        &mut target.sets,
-        Rc::clone(rights),
-    );
-    let done = replay
-        .run(loaded.keys, &mut |bytes, file| report.read(bytes, file))
-        .await?;
-    for warning in target.keep_warnings(session.warnings()) {
-        report.warn(&warning);
+        globals: &mut target.sets,
+        rights: Rc::clone(rights),
+        deferred: Deferred::new(options.on_error, target.progress.kept("deferred")?),
+        counts: Counts::new(target.progress.kept("uncounted")?),
+    };
+    let replay = Replay::new(&mut session, storage, Arc::clone(plan), with);
+    let mut tell = |bytes, file: &str| report.read(bytes, file);
+    let (mut done, quiet) = replay.run(&target.progress, &mut tell).await?;
+    let warnings = target.keep_warnings(std::mem::take(&mut done.warnings));
+    for warning in warnings.iter().filter(|text| part::is_of(plan, text)) {
+        report.warn(warning);
     }
     report.applied(done);
-    Ok(session)
+    Ok((session, quiet))
 }
 
 /// The names of `--skip-check`, in the encoding of the database.

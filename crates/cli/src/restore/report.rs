@@ -7,7 +7,9 @@ use archive::time::iso;
 use archive::Lsn;
 use serde_json::json;
 
+use super::deferred::Item;
 use super::plan::{LostHere, Plan};
+use super::progress::{Left, Stage};
 use super::replay::Done;
 use super::rights::left_out::LeftOut;
 use super::rights::versions;
@@ -33,6 +35,8 @@ pub struct Report {
     progress: Progress,
     /// Bytes of the phase that were told.
     told: u64,
+    /// With the source: tables, rows, and differences.
+    compared: Option<(usize, i64, Vec<String>)>,
 }
 
 impl Report {
@@ -45,6 +49,7 @@ impl Report {
             not_permitted: Vec::new(),
             progress: output.progress(),
             told: 0,
+            compared: None,
         }
     }
 
@@ -122,6 +127,41 @@ impl Report {
             None => format!("up to     the end of the archive, {until}"),
         });
         text
+    }
+
+    /// An earlier run's work that is taken up.
+    pub fn left(&self, left: Option<&Left>) {
+        let Some(Left::Begun(progress)) = left else {
+            return;
+        };
+        let place = &progress.place;
+        let text = match (progress.stage, &place.last) {
+            (Stage::Changes, Some((lsn, _))) => {
+                format!(
+                    "behind commit {lsn}, with {} transactions applied",
+                    place.applied
+                )
+            }
+            (Stage::Changes, None) => "behind the base".to_owned(),
+            (_, _) => format!("within the base, behind {} of its entries", progress.pieces),
+        };
+        let answer = json!({"resumes": {
+            "entries_of_base": progress.pieces,
+            "transactions": place.applied,
+            "last_lsn": place.last.as_ref().map(|(lsn, _)| lsn),
+        }});
+        self.output.answer(&answer, |_| format!("resumes   {text}"));
+    }
+
+    /// It was complete, but for its name.
+    pub fn renamed(&self, name: &str) {
+        let answer = json!({"done": true, "database": name});
+        self.output.answer(&answer, |_| {
+            format!(
+                "done      {} was restored by an earlier run, and has its name now",
+                line(name)
+            )
+        });
     }
 
     /// What another major version makes of the archive.
@@ -217,6 +257,11 @@ impl Report {
         self.progress.finish();
     }
 
+    /// What the comparison with the source found: its tables and rows, and differences.
+    pub fn compared(&mut self, (tables, rows): (usize, i64), differences: Vec<String>) {
+        self.compared = Some((tables, rows, differences));
+    }
+
     pub fn applied(&mut self, done: Done) {
         self.done = done;
     }
@@ -236,6 +281,12 @@ impl Report {
         let is_whole = self.plan.lost.is_empty()
             && self.done.unfilled.is_empty()
             && self.not_permitted.is_empty()
+            && self.done.failed.is_empty()
+            && self.done.compared.differences.is_empty()
+            && self
+                .compared
+                .as_ref()
+                .is_none_or(|(_, _, found)| found.is_empty())
             && target.warnings.is_empty();
         if is_whole {
             Outcome::Done
@@ -262,9 +313,27 @@ impl Report {
             .iter()
             .map(|left| format!("{} ({}): {}", left.what, left.count, left.first))
             .collect();
+        let failed: Vec<_> = done
+            .failed
+            .iter()
+            .map(|item| {
+                let sql = String::from_utf8_lossy(&item.sql).trim().to_owned();
+                json!({"object": item.what, "place": item.place, "error": item.error, "sql": sql})
+            })
+            .collect();
         let answer = json!({
             "done": true,
             "database": name,
+            "failed": failed,
+            "source": self.compared.as_ref().map(|(tables, rows, differences)| json!({
+                "tables": tables, "rows": rows, "differences": differences,
+            })),
+            "compared": {
+                "tables": done.compared.tables,
+                "rows": done.compared.rows,
+                "differences": done.compared.differences,
+                "not_compared": done.compared.not_compared,
+            },
             "transactions": done.applied,
             "skipped": done.skipped,
             "sequence_positions": done.sequences,
@@ -288,6 +357,18 @@ impl Report {
             if done.flags > 0 {
                 text.push_str(&format!("flags     {} places that could not be carried exactly\n", done.flags));
             }
+            let compared = &done.compared;
+            match &compared.not_compared {
+                Some(why) => text.push_str(&format!("rows      not compared with the files: {}\n", line(why))),
+                None if compared.differences.is_empty() => text.push_str(&format!(
+                    "rows      {} tables, {} rows, as the files say\n",
+                    compared.tables, compared.rows
+                )),
+                None => {}
+            }
+            if let Some((tables, rows, _)) = self.compared.as_ref().filter(|it| it.2.is_empty()) {
+                text.push_str(&format!("source    {tables} tables, {rows} rows, large objects and sequences are the same\n"));
+            }
             let mut list = |title: &str, lines: &[String]| {
                 if !lines.is_empty() {
                     text.push_str(&format!("{title}\n"));
@@ -298,8 +379,13 @@ impl Report {
             list("left out, because they need objects of pg_incrbackup or of an ended session:", &left_out);
             list("left out, because earlier changes are lost:", &not_applied);
             list("left out, because this server does not let the role make it:", &self.not_permitted);
+            list("tables with another number of rows than the files say:", &compared.differences);
+            let of_source = self.compared.as_ref();
+            list("differs from the source:", of_source.map_or(&[][..], |(_, _, found)| found));
+            list("could not be made, each with its SQL:", &shown(&done.failed));
             list("materialized views that stay without rows:", &done.unfilled);
-            text.push_str(&format!("done      {} is restored; run ANALYZE in it before use", line(name)));
+            let what = if self.plan.part.is_some() { "the part in " } else { "" };
+            text.push_str(&format!("done      {what}{} is restored; run ANALYZE in it before use", line(name)));
             text
         });
         self.remark();
@@ -318,6 +404,17 @@ impl Report {
     pub fn warn(&self, text: &str) {
         self.output.warning(text);
     }
+}
+
+/// An object with its error, and its SQL to the last line.
+fn shown(failed: &[Item]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for item in failed {
+        lines.push(format!("{} ({}): {}", item.what, item.place, item.error));
+        let sql = String::from_utf8_lossy(&item.sql).trim().to_owned();
+        lines.extend(sql.lines().map(|line| format!("    {line}")));
+    }
+    lines
 }
 
 /// What a flag says is lost.

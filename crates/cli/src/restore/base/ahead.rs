@@ -85,6 +85,22 @@ impl Ahead {
         Ok(taken)
     }
 
+    /// Goes on to this byte, or to the end of the file. `tick` is called now and then.
+    pub async fn pass(&mut self, offset: u64, tick: &mut dyn FnMut()) -> io::Result<()> {
+        while self.offset < offset {
+            let Some(mut bytes) = self.next().await? else {
+                break;
+            };
+            if self.offset > offset {
+                let surplus = usize::try_from(self.offset - offset).unwrap_or(usize::MAX);
+                let kept = bytes.len().saturating_sub(surplus);
+                self.put_back(bytes.split_off(kept));
+            }
+            tick();
+        }
+        Ok(())
+    }
+
     /// The next line, with its end; `None` at the end of the file.
     pub async fn line(&mut self) -> io::Result<Option<Vec<u8>>> {
         let mut line = Vec::new();

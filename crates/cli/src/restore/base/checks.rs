@@ -33,6 +33,11 @@ impl Checks {
     pub async fn quiet(&self, session: &Session) -> Result<bool> {
         self.call(session, "SELECT pg_temp.incr_quiet_checks($1)")
             .await?;
+        self.is_quiet(session).await
+    }
+
+    /// Whether any is off.
+    pub async fn is_quiet(&self, session: &Session) -> Result<bool> {
         let off =
             "SELECT coalesce(pg_catalog.current_setting('incr_restore.checks', true), '') <> ''";
         Ok(session.client.query_typed(off, &[]).await?[0].get(0))

@@ -46,14 +46,25 @@ pub async fn load<'a>(
     let mut wording = Wording::default();
     for entry in order(&toc, kept(loading)?.as_ref()) {
         let listed = listed(entry);
-        entries.before(&listed).await?;
+        if !loading.takes(&listed) {
+            continue;
+        }
         let text = wording.of(&toc, entry);
         let text = text.map_err(|why| entries.misfit(Some(&listed), why))?;
-        if !text.trim_ascii().is_empty() {
-            entries.sql(&listed, 0, &text).await?;
+        if entries.passes(&listed, &text).await? {
+            continue;
         }
-        if entry.has_data && !entries.lacks_table(&listed).await? {
-            directory.data(entries, entry, &listed, progress).await?;
+        if !entry.has_data {
+            entries.entry(&listed, 0, &text).await?;
+        } else {
+            entries.before(&listed).await?;
+            if !text.trim_ascii().is_empty() {
+                entries.sql(&listed, 0, &text).await?;
+            }
+            if !entries.lacks_table(&listed).await? {
+                directory.data(entries, entry, &listed, progress).await?;
+            }
+            entries.commit().await?;
         }
         progress(directory.read);
     }
@@ -143,7 +154,7 @@ impl Directory<'_, '_> {
     /// Rows, or large objects.
     async fn data(
         &mut self,
-        entries: &Entries<'_>,
+        entries: &mut Entries<'_>,
         entry: &Entry,
         listed: &Listed,
         progress: &mut dyn FnMut(u64),
@@ -174,7 +185,8 @@ impl Directory<'_, '_> {
                 &mut || progress(self.read + count.get()),
             )
             .await;
-        copied.map_err(|error| entries.at(listed, 0, b"", error))?;
+        let rows = copied.map_err(|error| entries.at(listed, 0, b"", error))?;
+        entries.count(statement.table(), rows).await?;
         let end = input.take_rest(LONGEST_END).await.map_err(&unreadable)?;
         if !end.iter().all(|byte| *byte == b'\n') {
             return Err(entries.misfit(Some(listed), "there is more behind its rows"));
@@ -186,7 +198,7 @@ impl Directory<'_, '_> {
     /// `name` lists them: OID and file.
     async fn large_objects(
         &mut self,
-        entries: &Entries<'_>,
+        entries: &mut Entries<'_>,
         listed: &Listed,
         name: &str,
         progress: &mut dyn FnMut(u64),

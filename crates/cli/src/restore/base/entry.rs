@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use archive::dump::{Listed, STAND_INS_END_SQL, STAND_INS_SQL};
 use archive::storage;
+use serde::de::DeserializeOwned;
 use tokio_postgres::error::ErrorPosition;
 use tokio_postgres::types::Type;
 
@@ -17,8 +18,12 @@ use super::Loading;
 use crate::connection::{Raw, Session};
 use crate::error::{Error, Result};
 use crate::quote::shown;
+use crate::restore::counts::Counts;
+use crate::restore::deferred::{Deferred, Said};
+use crate::restore::progress::{self, Progress, Stage};
 use crate::restore::rights::keys::Noted;
 use crate::restore::rights::Rights;
+use crate::restore::target::statements::split;
 
 /// Executes entries in the session.
 pub struct Entries<'a> {
@@ -32,12 +37,19 @@ pub struct Entries<'a> {
     stand_ins: Option<StandIns>,
     /// OIDs of materialized views.
     pub to_refresh: Vec<u32>,
+    /// The entry that comes, and how many an earlier run has done.
+    next: u64,
+    done: u64,
+    /// The session's settings are not those of the last commit.
+    has_set: bool,
     pub(super) rights: Rc<Rights>,
     /// Nothing is committed, and no rows are loaded: it is only asked what would be refused.
     pub(super) is_rehearsal: bool,
     /// Foreign keys will be set aside.
     pub(super) sets_keys_aside: bool,
     pub(super) keys: Vec<Noted>,
+    deferred: Deferred,
+    counts: Counts,
 }
 
 /// Functions that replace those of pg_incrbackup, in defaults and checks, while the tables are created.
@@ -51,10 +63,14 @@ struct StandIns {
 
 impl<'a> Entries<'a> {
     /// Prepares the session.
-    pub async fn begin(loading: &Loading<'a>, session: &'a Session) -> Result<Entries<'a>> {
+    pub async fn begin(
+        loading: &Loading<'a>,
+        session: &'a Session,
+        progress: Option<&Progress>,
+    ) -> Result<Entries<'a>> {
         let functions = include_str!("functions.sql");
         session.client.batch_execute(functions).await?;
-        Ok(Entries {
+        let entries = Entries {
             session,
             is_utf8: loading.base.metadata.source.encoding == "UTF8",
             place: loading
@@ -64,11 +80,83 @@ impl<'a> Entries<'a> {
             is_quiet: false,
             stand_ins: StandIns::read(loading)?,
             to_refresh: Vec::new(),
+            next: 0,
+            done: progress.map_or(0, |progress| progress.pieces),
+            has_set: false,
             rights: Rc::clone(&loading.rights),
             is_rehearsal: loading.is_rehearsal,
             sets_keys_aside: loading.sets_keys_aside,
-            keys: Vec::new(),
-        })
+            keys: kept(progress, "noted_keys")?,
+            counts: Counts::new(kept(progress, "uncounted")?),
+            deferred: Deferred::new(loading.on_error, kept(progress, "deferred")?),
+        };
+        if let Some(progress) = progress {
+            progress.set(session).await?;
+            session.client.batch_execute("BEGIN").await?;
+        }
+        Ok(entries)
+    }
+
+    /// Whether an earlier run has begun with the entries.
+    pub fn is_resumed(&self) -> bool {
+        self.done > 0
+    }
+
+    /// Whether an earlier run has done what comes now.
+    pub fn is_passing(&self) -> bool {
+        self.next < self.done
+    }
+
+    /// Whether an earlier run has done the entry that comes, which is passed over then: what this run would have in
+    /// memory by it, it has.
+    pub async fn passes(&mut self, entry: &Listed, text: &[u8]) -> Result<bool> {
+        if !self.is_passing() {
+            return Ok(false);
+        }
+        self.next += 1;
+        if let Some(it) = &mut self.stand_ins {
+            it.is_made |= it.first == entry.dump_id;
+        }
+        if is_rows(entry) && self.stand_ins.as_ref().is_some_and(|it| it.is_made) {
+            self.stand_ins = None;
+        }
+        self.is_quiet |= entry.is_data && self.checks.skips_any();
+        if entry.kind == b"MATERIALIZED VIEW DATA" {
+            self.note_view(text).await?;
+        }
+        Ok(true)
+    }
+
+    /// Commits what is done, which is all up to and with the entry that is next, and begins with the one behind it.
+    pub async fn commit(&mut self) -> Result<()> {
+        self.next += 1;
+        if self.is_rehearsal {
+            return Ok(());
+        }
+        let text = self.end_of_entry();
+        self.has_set = false;
+        Ok(self.session.client.batch_execute(&text).await?)
+    }
+
+    fn end_of_entry(&mut self) -> String {
+        let mut text = String::new();
+        if self.has_set {
+            text.push_str(progress::sql::KEEP_SETTINGS);
+            text.push(';');
+        }
+        if let Some(changed) = self.rights.changed() {
+            text.push_str(&progress::sql::keep("rights", &changed));
+            text.push(';');
+            text.push_str(&progress::sql::keep("noted_keys", &self.keys));
+            text.push(';');
+        }
+        if let Some(deferred) = self.deferred.keep() {
+            text.push_str(&deferred);
+            text.push(';');
+        }
+        text.push_str(&progress::sql::pieces(self.next));
+        text.push_str("; COMMIT; BEGIN");
+        text
     }
 
     pub fn session(&self) -> &'a Session {
@@ -82,12 +170,11 @@ impl<'a> Entries<'a> {
 
     /// What must happen between the previous entry and this one.
     pub async fn before(&mut self, entry: &Listed) -> Result<()> {
-        let is_rows = entry.is_data || entry.kind == b"SEQUENCE SET";
         let stand_ins = self.stand_ins.as_ref();
         if stand_ins.is_some_and(|it| !it.is_made && it.first == entry.dump_id) {
             self.make_stand_ins().await?;
         }
-        if is_rows && self.stand_ins.as_ref().is_some_and(|it| it.is_made) {
+        if is_rows(entry) && self.stand_ins.as_ref().is_some_and(|it| it.is_made) {
             self.drop_stand_ins().await?;
         }
         // All tables are made before the first rows are loaded.
@@ -95,12 +182,87 @@ impl<'a> Entries<'a> {
         if loads_rows && !self.is_quiet && self.checks.skips_any() {
             self.checks.quiet(self.session).await?;
             self.is_quiet = true;
+            self.has_set = true;
+        }
+        Ok(())
+    }
+
+    /// So many rows of the entry are in the table now.
+    pub async fn count(&mut self, table: &[u8], rows: u64) -> Result<()> {
+        self.counts
+            .add(table, i64::try_from(rows).unwrap_or(i64::MAX));
+        self.counts.flush(self.session).await
+    }
+
+    /// Executes a whole entry that is text, and commits. `line`: see [`Self::sql`].
+    pub async fn entry(&mut self, entry: &Listed, line: u64, text: &[u8]) -> Result<()> {
+        self.before(entry).await?;
+        if entry.kind == b"MATERIALIZED VIEW DATA" || !self.rights.is_unlimited() {
+            self.sql(entry, line, text).await?;
+            return self.commit().await;
+        }
+        self.next += 1;
+        self.has_set |= sets(text);
+        let end = self.end_of_entry();
+        self.has_set = false;
+        // Each is one message, and sent when it is first polled: the answers to both come together.
+        let committing = self.session.client.batch_execute(&end);
+        let (done, committed) = futures_util::join!(self.by_one_message(entry, text), committing);
+        let Err(error) = done else {
+            return Ok(committed?);
+        };
+        if !self.deferred.takes_entry(&entry.kind, &error) {
+            return Err(self.at(entry, line, text, error));
+        }
+        let client = &self.session.client;
+        client.batch_execute("ROLLBACK; BEGIN").await?;
+        self.defer(entry, line, text, &error).await?;
+        let end = self.end_of_entry();
+        Ok(self.session.client.batch_execute(&end).await?)
+    }
+
+    /// Whether an entry that failed is made at the end.
+    pub(super) fn may_defer(&self, entry: &Listed, error: &Error) -> bool {
+        !self.is_rehearsal && self.deferred.takes_entry(&entry.kind, error)
+    }
+
+    /// The entry could not be made, and will be at the end.
+    pub(super) async fn defer(
+        &mut self,
+        entry: &Listed,
+        line: u64,
+        text: &[u8],
+        error: &Error,
+    ) -> Result<()> {
+        let place = match line {
+            0 => self.place.clone(),
+            line => format!("{}:{line}", self.place),
+        };
+        let parts = match split(text) {
+            Ok(parts) if parts.iter().all(|part| part.is_plain) => {
+                parts.into_iter().map(|part| part.text).collect()
+            }
+            _ => vec![text.to_vec()],
+        };
+        for (nth, sql) in parts.iter().enumerate() {
+            let said = Said {
+                what: described(entry),
+                place: place.clone(),
+                sql,
+                key: (entry.table_oid, entry.oid),
+                needs: &[],
+                makes: nth == 0 && entry.kind != b"COMMENT",
+            };
+            self.deferred
+                .add(self.session, said, error.to_string())
+                .await?;
         }
         Ok(())
     }
 
     /// Executes the text of an entry; `line` is the number of its first line, 0 if it is not text in a file.
     pub async fn sql(&mut self, entry: &Listed, line: u64, text: &[u8]) -> Result<()> {
+        self.has_set |= sets(text);
         if !self.rights.is_unlimited() {
             return self.by_parts(entry, line, text).await;
         }
@@ -111,12 +273,8 @@ impl<'a> Entries<'a> {
     /// Executes the text of an entry of this kind.
     pub(super) async fn execute_entry(&mut self, entry: &Listed, text: &[u8]) -> Result<()> {
         match entry.kind.as_slice() {
-            b"EVENT TRIGGER" | b"FOREIGN DATA WRAPPER" | b"PUBLICATION" | b"SUBSCRIPTION" => {
-                self.pass("SELECT pg_temp.incr_own($1)", text).await
-            }
-            b"FK CONSTRAINT" => self.pass("SELECT pg_temp.incr_foreign_key($1)", text).await,
             b"MATERIALIZED VIEW DATA" => self.note_view(text).await,
-            _ => self.execute(text).await,
+            _ => self.by_one_message(entry, text).await,
         }
     }
 
@@ -125,7 +283,17 @@ impl<'a> Entries<'a> {
         execute(self.session, self.is_utf8, text).await
     }
 
-    /// After the last entry.
+    async fn by_one_message(&self, entry: &Listed, text: &[u8]) -> Result<()> {
+        match entry.kind.as_slice() {
+            b"EVENT TRIGGER" | b"FOREIGN DATA WRAPPER" | b"PUBLICATION" | b"SUBSCRIPTION" => {
+                self.pass("SELECT pg_temp.incr_own($1)", text).await
+            }
+            b"FK CONSTRAINT" => self.pass("SELECT pg_temp.incr_foreign_key($1)", text).await,
+            _ => self.execute(text).await,
+        }
+    }
+
+    /// After the last entry; commits that the base is there.
     pub async fn end(&mut self) -> Result<()> {
         if self.stand_ins.as_ref().is_some_and(|it| it.is_made) {
             self.drop_stand_ins().await?;
@@ -133,7 +301,15 @@ impl<'a> Entries<'a> {
         if self.is_quiet {
             self.checks.loud(self.session).await?;
         }
-        Ok(())
+        if self.is_rehearsal {
+            return Ok(());
+        }
+        let stage = progress::sql::stage(Stage::Changes);
+        let views = progress::sql::keep("views", &self.to_refresh);
+        let settings = progress::sql::KEEP_SETTINGS;
+        let keys = progress::sql::keep("noted_keys", &self.keys);
+        let end = format!("{settings}; {views}; {keys}; {stage}; COMMIT");
+        Ok(self.session.client.batch_execute(&end).await?)
     }
 
     /// Adds file, line and object to an error of the server.
@@ -234,6 +410,24 @@ fn first_entry(text: &[u8]) -> Option<i32> {
     let words = std::str::from_utf8(line).ok()?;
     let number = words.strip_prefix("-- Before entry ")?.split(' ').next()?;
     number.parse().ok()
+}
+
+/// What an earlier run has kept; nothing in a rehearsal.
+fn kept<T: DeserializeOwned + Default>(progress: Option<&Progress>, name: &str) -> Result<T> {
+    match progress {
+        Some(progress) => progress.kept(name),
+        None => Ok(T::default()),
+    }
+}
+
+/// Rows, or the position of a sequence.
+fn is_rows(entry: &Listed) -> bool {
+    entry.is_data || entry.kind == b"SEQUENCE SET"
+}
+
+/// Whether a text may set what the next entries are made with.
+fn sets(text: &[u8]) -> bool {
+    memchr::memmem::find(text, b"default_table").is_some()
 }
 
 /// Sends text of one or more statements, in the session's client_encoding.

@@ -13,7 +13,7 @@ const INV_WRITE: i32 = 0x20000;
 /// What is sent at once, in bytes.
 const BATCH: usize = 256 * 1024;
 
-/// Executes the statements in `input`, up to COMMIT. All others than those of pg_dump are an error, so several can be
+/// Executes the statements in `input`, up to COMMIT, in the transaction that is open. All others than those of pg_dump are an error, so several can be
 /// sent at once.
 pub async fn execute(
     session: &Session,
@@ -27,8 +27,10 @@ pub async fn execute(
             let why = "a statement of a kind that pg_dump does not write for large objects";
             return Err(unreadable(super::odd(why)));
         };
-        batch.push_str(&String::from_utf8_lossy(&line));
         let is_last = line == b"COMMIT;\n";
+        if !is_frame(&line) {
+            batch.push_str(&String::from_utf8_lossy(&line));
+        }
         if is_last || batch.len() > BATCH {
             session.client.batch_execute(&batch).await?;
             batch.clear();
@@ -37,6 +39,11 @@ pub async fn execute(
             return Ok(());
         }
     }
+}
+
+/// The transaction of pg_dump: that of the restore also says that it is done.
+pub fn is_frame(line: &[u8]) -> bool {
+    matches!(line, b"BEGIN;\n" | b"COMMIT;\n")
 }
 
 /// Passes over the statements in `input`, up to COMMIT.
@@ -71,7 +78,7 @@ pub fn is_known(line: &[u8]) -> bool {
     )
 }
 
-/// Writes one that exists and is empty, from all of `input`.
+/// Writes one that exists and is empty, from all of `input`, in the transaction that is open.
 pub async fn write(
     session: &Session,
     oid: u32,
@@ -79,7 +86,6 @@ pub async fn write(
     unreadable: impl Fn(io::Error) -> Error,
 ) -> Result<()> {
     let client = &session.client;
-    client.batch_execute("BEGIN").await?;
     let open = "SELECT pg_catalog.lo_open($1, $2)";
     let rows = client
         .query_typed(open, &[(&oid, Type::OID), (&INV_WRITE, Type::INT4)])
@@ -94,7 +100,10 @@ pub async fn write(
             )
             .await?;
     }
-    client.batch_execute("COMMIT").await?;
+    let close = "SELECT pg_catalog.lo_close($1)";
+    client
+        .query_typed(close, &[(&descriptor, Type::INT4)])
+        .await?;
     Ok(())
 }
 

@@ -31,13 +31,17 @@ use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use archive::dump::Listed;
 use archive::storage::{self, Storage};
 use archive_query::catalog::{Base, Chain};
 
+use super::part::Wanted;
+use crate::args::OnError;
 use crate::connection::Session;
 use crate::error::{Error, Result};
-use crate::restore::rights::keys::Noted;
+use crate::restore::progress::Progress;
 use crate::restore::rights::Rights;
+pub use plain::without_head;
 
 /// What is to be loaded.
 #[derive(Clone)]
@@ -53,54 +57,55 @@ pub struct Loading<'a> {
     pub is_rehearsal: bool,
     /// Foreign keys will be set aside, so that it does not matter yet whether rows contradict them.
     pub sets_keys_aside: bool,
-}
-
-/// What remains to be done when all changes are applied.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Loaded {
-    /// OIDs of materialized views that have rows at the source, in the order of the dump.
-    pub to_refresh: Vec<u32>,
-    /// Foreign keys that are to be set aside, as they were made.
-    pub keys: Vec<Noted>,
+    /// Only a part of it is wanted.
+    pub part: Option<&'a Wanted>,
+    pub on_error: OnError,
 }
 
 /// What a session must have set for the texts of a dump: what pg_dump writes at its beginning.
-const SETTINGS: &str =
+pub const SETTINGS: &str =
     "SET search_path = ''; SET check_function_bodies = off; SET xmloption = content; \
-    SET default_tablespace = ''";
+    SET default_tablespace = ''; SET synchronous_commit = off";
 const REPLICA: &str = "SET session_replication_role = replica";
 
-/// Loads the base into the database of `session`, which is empty, and sets client_encoding to that of the dump.
+/// What the texts of a base, and what follows it, need of a session.
+pub async fn prepare(session: &mut Session, encoding: &str, rights: &Rights) -> Result<()> {
+    session.set_encoding(encoding).await?;
+    session.client.batch_execute(SETTINGS).await?;
+    if !rights.lacks_setting("session_replication_role") {
+        session.client.batch_execute(REPLICA).await?;
+    }
+    Ok(())
+}
+
+/// Loads the base into the database of `session`, which is prepared, from where an earlier run has ended
+/// (a rehearsal has no progress).
 /// `progress` gets the number of bytes of the dump's files read so far, as stored. Fails at the first error, with file, line and
 /// object; [`Error::Damaged`] if the dump is not as its table of contents says.
 pub async fn load(
     loading: &Loading<'_>,
     session: &mut Session,
+    done: Option<&Progress>,
     progress: &mut dyn FnMut(u64),
-) -> Result<Loaded> {
-    let encoding = &loading.base.metadata.source.encoding;
-    session.set_encoding(encoding).await?;
-    session.client.batch_execute(SETTINGS).await?;
-    if !loading.rights.lacks_setting("session_replication_role") {
-        session.client.batch_execute(REPLICA).await?;
-    }
-    let mut entries = entry::Entries::begin(loading, session).await?;
+) -> Result<()> {
+    let mut entries = entry::Entries::begin(loading, session, done).await?;
     if loading.is_plain() {
         plain::load(loading, &mut entries, progress).await?;
     } else {
         directory::load(loading, &mut entries, progress).await?;
     }
-    entries.end().await?;
-    Ok(Loaded {
-        to_refresh: entries.to_refresh,
-        keys: entries.keys,
-    })
+    entries.end().await
 }
 
 impl Loading<'_> {
     /// One file of text; else a directory.
     fn is_plain(&self) -> bool {
         self.base.metadata.dump.starts_with("dump.sql")
+    }
+
+    /// Whether an entry is wanted.
+    fn takes(&self, entry: &Listed) -> bool {
+        self.part.is_none_or(|part| part.takes_entry(entry))
     }
 
     /// A file of the base.

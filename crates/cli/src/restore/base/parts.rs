@@ -30,7 +30,13 @@ impl Entries<'_> {
             } else {
                 self.permitted(entry, &step).await
             };
-            done.map_err(|error| self.at(entry, line, &step.text, error))?;
+            match done {
+                Ok(()) => {}
+                Err(error) if self.may_defer(entry, &error) => {
+                    self.defer(entry, line, &step.text, &error).await?;
+                }
+                Err(error) => return Err(self.at(entry, line, &step.text, error)),
+            }
         }
         Ok(())
     }
@@ -149,17 +155,16 @@ impl Entries<'_> {
         Ok(())
     }
 
-    /// Executes an entry so that the session goes on whatever becomes of it.
+    /// Executes an entry so that the transaction goes on whatever becomes of it.
     async fn guarded(&mut self, entry: &Listed, text: &[u8]) -> Result<()> {
-        if !self.is_rehearsal {
-            return match entry.kind.as_slice() {
-                b"FK CONSTRAINT" if self.rights.is_limited() => self.foreign_key(entry, text).await,
-                _ => self.execute_entry(entry, text).await,
-            };
-        }
         let client = std::sync::Arc::clone(&self.session().client);
         client.batch_execute(SAVEPOINT).await?;
-        let done = self.execute_entry(entry, text).await;
+        let done = match entry.kind.as_slice() {
+            b"FK CONSTRAINT" if !self.is_rehearsal && self.rights.is_limited() => {
+                self.foreign_key(entry, text).await
+            }
+            _ => self.execute_entry(entry, text).await,
+        };
         let end = if done.is_ok() { RELEASE } else { ROLLBACK };
         client.batch_execute(end).await?;
         done
@@ -181,10 +186,15 @@ impl Entries<'_> {
             let text = if can_wait { &later } else { statement };
             self.execute(text).await?;
             self.keys.extend(Noted::of(statement, entry.oid, was_valid));
+            self.rights.touch();
             return Ok(());
         }
+        let client = std::sync::Arc::clone(&self.session().client);
+        client.batch_execute("SAVEPOINT pg_incrbackup_key").await?;
         match self.execute(statement).await {
             Err(error) if can_wait && refusal::is_orphan(&error) => {
+                let back = "ROLLBACK TO SAVEPOINT pg_incrbackup_key";
+                client.batch_execute(back).await?;
                 self.execute(&later).await?;
                 self.rights
                     .note(format!("{}, which is NOT VALID: {error}", described(entry)));

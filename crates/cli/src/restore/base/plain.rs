@@ -30,12 +30,14 @@ pub async fn load<'a>(
     entries: &mut Entries<'a>,
     progress: &mut dyn FnMut(u64),
 ) -> Result<()> {
-    let (input, count) = open(loading)?;
+    let (input, count) = open(loading, 0)?;
     let Some(toc) = toc(loading)? else {
         return unlisted::load(loading, entries, input, &count, progress).await;
     };
+    let mut open = |offset| Ok(open(loading, offset)?.0);
     let mut reader = Reader {
         input: Ahead::start(input),
+        start: 0,
         file: loading.file(&loading.base.metadata.dump),
         loading,
         entries,
@@ -46,13 +48,17 @@ pub async fn load<'a>(
         return Err(reader.entries.misfit(None, "it does not begin as a dump"));
     }
     // Those of the first entry stand in front of its comment.
-    if let Some(entry) = toc.first() {
+    if let Some(entry) = toc.first().filter(|_| !reader.entries.is_resumed()) {
         for setting in own_settings(&title) {
             reader.entries.sql(entry, 1, setting).await?;
         }
     }
     for (at, entry) in toc.iter().enumerate() {
         progress(count.get());
+        if !loading.takes(entry) {
+            reader.pass(entry, toc.get(at + 1), &mut open).await?;
+            continue;
+        }
         reader
             .entry(entry, toc.get(at + 1), progress, &count)
             .await?;
@@ -63,7 +69,7 @@ pub async fn load<'a>(
 
 /// Shows each definition to `visit`.
 pub async fn survey(loading: &Loading<'_>, visit: &mut dyn FnMut(&Listed, &[u8])) -> Result<()> {
-    let (input, _) = open(loading)?;
+    let (input, _) = open(loading, 0)?;
     let mut input = Ahead::start(input);
     let file = loading.file(&loading.base.metadata.dump);
     let unreadable = loading.unreadable(&file);
@@ -87,10 +93,10 @@ pub async fn survey(loading: &Loading<'_>, visit: &mut dyn FnMut(&Listed, &[u8])
     Ok(())
 }
 
-/// The file, uncompressed, and how much of it was read.
-fn open(loading: &Loading<'_>) -> Result<(Box<dyn Read + Send>, Count)> {
+/// The file from `offset` on, uncompressed, and how much of it was read. A compressed one is only read from its beginning.
+fn open(loading: &Loading<'_>, offset: u64) -> Result<(Box<dyn Read + Send>, Count)> {
     let file = loading.file(&loading.base.metadata.dump);
-    let Some(opened) = loading.storage.open(&file, 0)? else {
+    let Some(opened) = loading.storage.open(&file, offset)? else {
         return Err(loading.missing(&file));
     };
     let (counted, count) = Counted::new(opened);
@@ -114,12 +120,49 @@ fn toc(loading: &Loading<'_>) -> Result<Option<Vec<Listed>>> {
 
 struct Reader<'a, 'b> {
     input: Ahead,
+    /// Where the input begins.
+    start: u64,
     file: String,
     loading: &'a Loading<'b>,
     entries: &'a mut Entries<'b>,
 }
 
+/// A longer entry is not read where it can be passed over.
+const WORTH_SEEKING: u64 = 1 << 20;
+
 impl Reader<'_, '_> {
+    fn offset(&self) -> u64 {
+        self.start + self.input.offset()
+    }
+
+    /// Passes over an entry that is not wanted, but for what it sets for the next one.
+    async fn pass(
+        &mut self,
+        entry: &Listed,
+        next: Option<&Listed>,
+        open: &mut dyn FnMut(u64) -> Result<Box<dyn Read + Send>>,
+    ) -> Result<()> {
+        let Some(next) = next else {
+            return Ok(());
+        };
+        let end = next.offset.saturating_sub(LONGEST_END);
+        if end > self.offset() + WORTH_SEEKING && !self.file.ends_with(".gz") {
+            self.input = Ahead::start(open(end)?);
+            self.start = end;
+        }
+        while self.offset() < end {
+            let left = end - self.offset();
+            if self.take(left.min(WORTH_SEEKING)).await?.is_empty() {
+                return Err(self.entries.misfit(Some(entry), "the dump is not complete"));
+            }
+        }
+        let text = self.until(Some(next), LONGEST_END).await?;
+        for setting in last_settings(entry, &text) {
+            self.entries.session().statement(&setting).await?;
+        }
+        Ok(())
+    }
+
     async fn entry(
         &mut self,
         entry: &Listed,
@@ -127,11 +170,20 @@ impl Reader<'_, '_> {
         progress: &mut dyn FnMut(u64),
         count: &Count,
     ) -> Result<()> {
-        if self.input.offset() != entry.offset {
+        if self.offset() != entry.offset {
             return Err(self.entries.misfit(Some(entry), "it begins elsewhere"));
         }
-        self.entries.before(entry).await?;
         if entry.is_data {
+            if self.entries.passes(entry, b"").await? {
+                let unreadable = self.loading.unreadable(&self.file);
+                let end = next.map_or(u64::MAX, |next| next.offset);
+                return self
+                    .input
+                    .pass(end, &mut || progress(count.get()))
+                    .await
+                    .map_err(unreadable);
+            }
+            self.entries.before(entry).await?;
             self.data(entry, &mut || progress(count.get())).await?;
             let end = self.until(next, LONGEST_END).await?;
             let end = match next {
@@ -146,7 +198,7 @@ impl Reader<'_, '_> {
             for setting in settings {
                 self.entries.sql(entry, entry.line, &setting).await?;
             }
-            return Ok(());
+            return self.entries.commit().await;
         }
         let text = self.until(next, LONGEST_DEFINITION).await?;
         let text = match next {
@@ -157,7 +209,12 @@ impl Reader<'_, '_> {
         let Some(body) = without_head(text).filter(|_| lines == entry.lines) else {
             return Err(self.entries.misfit(Some(entry), "it is another text"));
         };
-        self.entries.sql(entry, entry.line + HEAD_LINES, body).await
+        if self.entries.passes(entry, body).await? {
+            return Ok(());
+        }
+        self.entries
+            .entry(entry, entry.line + HEAD_LINES, body)
+            .await
     }
 
     /// Rows or large objects.
@@ -188,8 +245,8 @@ impl Reader<'_, '_> {
         let copied = statement
             .copy(session, is_utf8, &mut self.input, unreadable, tick)
             .await;
-        copied.map_err(|error| self.entries.at(entry, line, head, error))?;
-        Ok(())
+        let rows = copied.map_err(|error| self.entries.at(entry, line, head, error))?;
+        self.entries.count(statement.table(), rows).await
     }
 
     /// The comment above rows.
@@ -211,10 +268,7 @@ impl Reader<'_, '_> {
     /// Up to the next entry; behind the last one, up to the end of the file, of at most `most` bytes.
     async fn until(&mut self, next: Option<&Listed>, most: u64) -> Result<Vec<u8>> {
         match next {
-            Some(next) => {
-                self.take(next.offset.saturating_sub(self.input.offset()))
-                    .await
-            }
+            Some(next) => self.take(next.offset.saturating_sub(self.offset())).await,
             None => {
                 let rest = self.input.take_rest(most).await;
                 rest.map_err(self.loading.unreadable(&self.file))
@@ -242,6 +296,24 @@ fn own_settings(title: &[u8]) -> impl Iterator<Item = &[u8]> {
     lines.filter(|line| is_own(line) && line.ends_with(b";"))
 }
 
+/// What is set for the next entry at the end of one that is passed over, of which `text` is the end.
+fn last_settings(entry: &Listed, text: &[u8]) -> Vec<Vec<u8>> {
+    // Neither a row nor a large object's line is like its end.
+    let ends: [&[u8]; 2] = [b"\n\\.\n", b"\nCOMMIT;\n"];
+    let end = if entry.is_data {
+        let ends = ends.iter();
+        ends.filter_map(|end| memchr::memmem::rfind(text, end).map(|at| at + end.len()))
+            .max()
+            .unwrap_or(text.len())
+    } else {
+        0
+    };
+    let all = split(&text[end..]).unwrap_or_default().into_iter();
+    all.filter(|it| it.is_plain && is_own(&it.text))
+        .map(|it| it.text)
+        .collect()
+}
+
 fn is_own(text: &[u8]) -> bool {
     text.starts_with(b"SET default_tablespace = ")
         || text.starts_with(b"SET default_table_access_method = ")
@@ -255,7 +327,7 @@ fn settings(text: &[u8]) -> Option<Vec<Vec<u8>>> {
 }
 
 /// The text of an entry behind pg_dump's comment with its name, in which there are no line ends.
-pub(super) fn without_head(text: &[u8]) -> Option<&[u8]> {
+pub fn without_head(text: &[u8]) -> Option<&[u8]> {
     let rest = text.strip_prefix(b"--\n-- ")?;
     let end = memchr::memchr(b'\n', rest)?;
     let (name, rest) = (&rest[..end], &rest[end + 1..]);

@@ -52,6 +52,11 @@ impl CopyStatement {
         })
     }
 
+    /// The table, qualified and quoted.
+    pub fn table(&self) -> &[u8] {
+        &self.table
+    }
+
     fn to_sql(&self) -> Vec<u8> {
         [
             b"COPY ",
@@ -129,6 +134,7 @@ async fn copy_in(
     // The end may be split between chunks, and there may be no row before it.
     let mut buffer = BytesMut::from(&b"\n"[..]);
     let mut to_skip = 1;
+    let mut count = 0;
     loop {
         let Some(chunk) = input.next().await.map_err(&unreadable)? else {
             let cut_off = "the file ends within the rows of a table";
@@ -142,11 +148,17 @@ async fn copy_in(
         let skipped = rows.split_to(to_skip.min(rows.len()));
         to_skip -= skipped.len();
         if !rows.is_empty() {
+            count += memchr::memchr_iter(b'\n', &rows).count() as u64;
             sink.as_mut().feed(rows).await?;
         }
         if found.is_some() {
             input.put_back(buffer.split_off(END.len() - 1).freeze());
-            return Ok(sink.as_mut().finish().await?);
+            let taken = sink.as_mut().finish().await?;
+            if taken != count {
+                let message = format!("COPY took {taken} rows of {count}");
+                return Err(Error::failed(message, ""));
+            }
+            return Ok(count);
         }
     }
 }

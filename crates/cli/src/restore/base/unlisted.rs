@@ -48,13 +48,24 @@ pub async fn load<'a>(
             progress(count.get());
         }
         text.is_complete |= is_outside && line == COMPLETE;
+        if is_outside && large_objects::is_frame(&line) {
+            // What is sent between the two is one piece.
+            text.is_framed = line == b"BEGIN;\n";
+            continue;
+        }
         text.add(&line);
         if let Some(statement) = text.copy() {
             let entry = text.described(true);
+            if entries.passes(&entry, b"").await? {
+                text.number += pass_rows(&mut input).await.map_err(&unreadable)?;
+                text.clear();
+                continue;
+            }
             entries.before(&entry).await?;
             if entries.lacks_table(&entry).await? {
-                super::rows::skip(&mut input).await.map_err(&unreadable)?;
+                text.number += pass_rows(&mut input).await.map_err(&unreadable)?;
                 text.clear();
+                entries.commit().await?;
                 continue;
             }
             let mut tick = || progress(count.get());
@@ -70,6 +81,8 @@ pub async fn load<'a>(
                 .map_err(|error| entries.at(&entry, text.first, b"", error))?;
             text.number += rows + 1;
             text.clear();
+            entries.count(statement.table(), rows).await?;
+            entries.commit().await?;
         } else if text.pending.len() > BATCH && large_objects::is_known(&line) {
             text.send(entries).await?;
         }
@@ -94,6 +107,8 @@ struct Text {
     is_complete: bool,
     /// pg_dump's comment above it.
     name: Vec<u8>,
+    /// Large objects are read, which are one piece with all that is sent before their end.
+    is_framed: bool,
 }
 
 impl Default for Text {
@@ -106,6 +121,7 @@ impl Default for Text {
             is_ended: true,
             is_complete: false,
             name: Vec::new(),
+            is_framed: false,
         }
     }
 }
@@ -159,11 +175,20 @@ impl Text {
     async fn send(&mut self, entries: &mut Entries<'_>) -> Result<()> {
         if !self.pending.trim_ascii().is_empty() {
             let entry = self.described(false);
-            entries.before(&entry).await?;
             let body = without_head(&self.pending).unwrap_or(&self.pending);
             let lines = memchr::memchr_iter(b'\n', &self.pending).count()
                 - memchr::memchr_iter(b'\n', body).count();
-            entries.sql(&entry, self.first + lines as u64, body).await?;
+            let first = self.first + lines as u64;
+            if self.is_framed {
+                if !entries.is_passing() {
+                    entries.sql(&entry, first, body).await?;
+                }
+            } else if !entries.passes(&entry, body).await? {
+                entries.entry(&entry, first, body).await?;
+            } else if entry.kind == b"SQL" {
+                // Settings at the beginning.
+                entries.sql(&entry, first, body).await?;
+            }
         }
         self.clear();
         Ok(())
@@ -173,6 +198,18 @@ impl Text {
         self.pending.clear();
         self.is_ended = true;
     }
+}
+
+/// Goes behind the rows of a table: the number of lines.
+async fn pass_rows(input: &mut Ahead) -> std::io::Result<u64> {
+    let mut lines = 0;
+    while let Some(line) = input.line().await? {
+        lines += 1;
+        if line == b"\\.\n" {
+            return Ok(lines);
+        }
+    }
+    Err(super::odd("the file ends within the rows of a table"))
 }
 
 /// `\restrict` and `\unrestrict`: what is behind them says nothing to the server.

@@ -73,7 +73,9 @@ pub(super) fn latest_base<'a>(chain: &'a Chain, wish: &Wish) -> Option<&'a Base>
             Moment::Time(time) => base.metadata.taken_at <= time,
             _ => true,
         };
+        let seen = wish.seen.as_ref();
         is_early_enough
+            && seen.is_none_or(|seen| seen.has(&base.metadata.snapshot))
             && match &wish.base {
                 Some(name) => base.name == *name,
                 None => chain.is_listed(base),

@@ -14,7 +14,7 @@ use super::locate::located;
 use super::moment::{printable, Moment};
 use super::pass::Passed;
 use super::segment::{Found, LostHere, Needs};
-use super::{Figures, Plan};
+use super::{Figures, Plan, Seen};
 use crate::error::{Error, Result};
 
 /// What is asked for.
@@ -25,6 +25,8 @@ pub struct Wish {
     pub base: Option<BaseName>,
     /// Where the archive ends before the moment, its end will do.
     pub allow_earlier: bool,
+    /// Only what this sees is applied (`--compare`).
+    pub seen: Option<Seen>,
 }
 
 /// Makes the plan; reads and checks all that a restore will read.
@@ -170,7 +172,10 @@ impl Choice<'_> {
                 }
                 passed.found.last.unwrap_or(Lsn(0))
             }
-            _ => Lsn(u64::MAX),
+            _ => match &self.wish.seen {
+                Some(seen) => self.ensure_has(&passed, seen)?,
+                None => Lsn(u64::MAX),
+            },
         };
         let (first_globals, later_globals) = self.globals(&base, upto, passed.found)?;
         passed
@@ -184,6 +189,7 @@ impl Choice<'_> {
             base,
             segments: passed.use_segments,
             upto,
+            seen: self.wish.seen.clone(),
             first_globals,
             later_globals,
             needs: passed.needs,
@@ -191,7 +197,22 @@ impl Choice<'_> {
             located: None,
             remark,
             warnings: self.warnings,
+            part: None,
         })
+    }
+
+    /// All that a snapshot sees is in the files: the LSN up to which that is.
+    fn ensure_has(&self, passed: &Passed, seen: &Seen) -> Result<Lsn> {
+        if passed.end_lsn >= seen.lsn {
+            return Ok(seen.lsn);
+        }
+        let message = format!(
+            "the archive ends at {}, before {}, at which its source was read",
+            passed.end_lsn, seen.lsn
+        );
+        let hint = "Capture lags behind, or this is a copy that does: on the source, SELECT incr_flush() writes the \
+                    latest changes to the files.";
+        Err(Error::no_such_moment(message, hint))
     }
 
     /// The last segment that was opened before any transaction from the snapshot's xmin on was written; the first of

@@ -14,10 +14,13 @@ pub mod moment;
 mod pass;
 mod segment;
 
+use archive::snapshot::Snapshot;
 use archive::time::Time;
 use archive::Lsn;
 use archive_query::catalog::{Base, Chain, Globals, Segment};
 
+use super::part::Wanted;
+use crate::error::{Error, Result};
 pub use choice::{choose, Wish};
 pub use moment::Moment;
 pub use segment::{gone, LostHere, Needs};
@@ -30,6 +33,8 @@ pub struct Plan {
     pub segments: Vec<Planned>,
     /// Transactions up to this commit LSN are applied.
     pub upto: Lsn,
+    /// Of these, only what this sees.
+    pub seen: Option<Seen>,
     /// The set of globals at the base, and all later ones up to the moment.
     pub first_globals: Option<Globals>,
     pub later_globals: Vec<Globals>,
@@ -43,6 +48,32 @@ pub struct Plan {
     pub remark: Option<String>,
     /// What was passed over.
     pub warnings: Vec<String>,
+    /// Only a part of the database is wanted.
+    pub part: Option<Wanted>,
+}
+
+/// What a snapshot of the source sees: transactions become visible in another order than they commit in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    pub snapshot: Snapshot,
+    /// Nothing that it sees is behind it.
+    pub lsn: Lsn,
+}
+
+impl Seen {
+    /// From the texts of both.
+    pub fn parse(snapshot: &str, lsn: &str) -> Result<Seen> {
+        let parsed = snapshot.parse().ok().zip(lsn.parse().ok());
+        let (snapshot, lsn) = parsed.ok_or_else(|| {
+            Error::failed(format!("invalid snapshot \"{snapshot}\" at {lsn}"), "")
+        })?;
+        Ok(Seen { snapshot, lsn })
+    }
+
+    /// Whether it sees all that a base has.
+    pub fn has(&self, base: &Snapshot) -> bool {
+        base.xmax <= self.snapshot.xmax && !self.snapshot.xip.iter().any(|xid| base.sees(*xid))
+    }
 }
 
 /// A segment, as far as it was checked.
@@ -75,7 +106,11 @@ impl Plan {
 
     /// Whether a transaction is to be applied.
     pub fn applies(&self, xid: u64, commit_lsn: Lsn) -> bool {
-        commit_lsn <= self.upto && !self.base.metadata.snapshot.sees(xid)
+        let is_seen = self
+            .seen
+            .as_ref()
+            .is_none_or(|seen| seen.snapshot.sees(xid));
+        commit_lsn <= self.upto && is_seen && !self.base.metadata.snapshot.sees(xid)
     }
 
     /// Whether sequence positions read at this LSN are to be applied.

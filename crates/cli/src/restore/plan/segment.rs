@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use archive::checksum::Hashing;
 use archive::layout::Stored;
-use archive::segment::{ClusterFact, Event, Header, Lost, Scanner};
+use archive::segment::{ClusterFact, Effect, Event, Header, Lost, Scanner};
 use archive::storage::{self, Storage};
 use archive::time::Time;
 use archive::Lsn;
@@ -13,6 +13,16 @@ use archive_query::catalog::{Chain, Segment};
 
 use super::moment::Moment;
 use crate::error::{Error, Result};
+
+/// Classes of effects that say what relations are called.
+const FOLLOWED: [&str; 6] = [
+    "table",
+    "foreign table",
+    "view",
+    "materialized view",
+    "sequence",
+    "schema",
+];
 
 /// What a segment contains.
 #[derive(Debug, Default)]
@@ -56,6 +66,19 @@ pub struct Needs {
     /// Tablespaces, and the name that one had before.
     pub tablespaces: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     pub lost: Vec<LostHere>,
+    /// What became of relations and schemas, in the order of commits.
+    pub changes: Vec<Change>,
+    /// The first segment in which schema changes are text.
+    pub text_only: Option<String>,
+}
+
+/// The effect of a schema change, and its transaction.
+#[derive(Debug, Clone)]
+pub struct Change {
+    pub xid: u64,
+    pub lsn: Lsn,
+    pub at: Option<Time>,
+    pub effect: Effect,
 }
 
 /// A flag that names what is lost.
@@ -131,6 +154,9 @@ pub fn read(
         match event {
             Event::Header(header) => {
                 facts.end_lsn = header.start_lsn;
+                if header.format < 2 {
+                    needs.text_only.get_or_insert_with(|| storage.place(&file));
+                }
                 facts.header = Some(*header);
             }
             Event::Transaction {
@@ -176,6 +202,16 @@ pub fn read(
             } => {
                 facts.torn = Some((at, why));
                 facts.is_cut = is_cut;
+            }
+            Event::Effect(effect) if FOLLOWED.contains(&effect.class.as_str()) => {
+                if let Some((xid, lsn, at)) = open {
+                    needs.changes.push(Change {
+                        xid,
+                        lsn,
+                        at,
+                        effect: *effect,
+                    });
+                }
             }
             Event::Sequences { .. }
             | Event::Words(_)

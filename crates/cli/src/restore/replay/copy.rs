@@ -12,6 +12,8 @@ use crate::error::{Error, Result};
 /// An open COPY block.
 pub(super) enum Copy {
     Server {
+        /// The statement.
+        head: Vec<u8>,
         line: u64,
         sink: Pin<Box<CopyInSink<Bytes>>>,
         rows: u64,
@@ -42,6 +44,7 @@ impl Replay<'_> {
         let sink = self.session.client.copy_in(statement).await;
         let sink = sink.map_err(|error| self.at(line, error.into()))?;
         self.copy = Some(Copy::Server {
+            head: text.clone(),
             line,
             sink: Box::pin(sink),
             rows: 0,
@@ -58,6 +61,7 @@ impl Replay<'_> {
                 sent
             }
             Some(Copy::Server {
+                head,
                 line,
                 mut sink,
                 rows,
@@ -65,7 +69,12 @@ impl Replay<'_> {
                 self.bytes += text.len();
                 let rows = rows + memchr::memchr_iter(b'\n', &text).count() as u64;
                 let sent = sink.as_mut().send(Bytes::from(text)).await;
-                self.copy = Some(Copy::Server { line, sink, rows });
+                self.copy = Some(Copy::Server {
+                    head,
+                    line,
+                    sink,
+                    rows,
+                });
                 match sent {
                     Ok(()) => Ok(()),
                     // The reason comes with the end.
@@ -77,6 +86,7 @@ impl Replay<'_> {
 
     pub(super) async fn end_copy(&mut self) -> Result<()> {
         let Some(Copy::Server {
+            head,
             line,
             mut sink,
             rows,
@@ -90,6 +100,7 @@ impl Replay<'_> {
             let message = format!("COPY took {count} rows of {rows}");
             return Err(self.at(line, Error::failed(message, "")));
         }
+        self.counts.add_copied(&head, rows);
         Ok(())
     }
 }

@@ -7,11 +7,15 @@ use std::rc::Rc;
 use archive::segment::{ClusterFact, DdlBlock, Effect};
 use memchr::memmem;
 
+use super::lenient::{RELEASE, ROLLBACK, SAVEPOINT};
 use super::permitted::About;
 use super::quiet::Kinds;
 use super::Replay;
 use crate::connection::Session;
 use crate::error::{Error, Result};
+use crate::restore::deferred::{key_of, Said};
+use crate::restore::part;
+use crate::restore::rights::filter::Change;
 use crate::restore::rights::keys::Noted;
 
 /// Classes whose owner must be a superuser.
@@ -47,6 +51,7 @@ impl Replay<'_> {
         if effect.verb == "refresh" {
             self.settle().await?;
             self.views.note(self.session, block.statement).await?;
+            self.is_dirty = true;
             return Ok(());
         }
         let rights = Rc::clone(&self.rights);
@@ -54,6 +59,9 @@ impl Replay<'_> {
             return Ok(());
         };
         let block = change.block();
+        if self.lenient.is_none() && self.deferred.waits(effect) {
+            return self.keep_waiting(line, effect, block.statement).await;
+        }
         let was_set_back = self.before_change(text).await?;
         let was_stilled = self.before_limited(text, false).await?;
         if self.is_of_key(effect, &change).await? {
@@ -70,20 +78,100 @@ impl Replay<'_> {
         let is_own = effect.verb == "owner" && OF_SUPERUSERS.contains(&effect.class.as_str());
         let is_attempted = rights.is_limited() || rights.is_guarded() && !is_own;
         let changed = if is_attempted {
-            self.change_if_permitted(line, &About::effect(effect), &change)
-                .await
+            self.make_permitted(line, effect, &change).await
         } else if self.lenient.is_some() {
             let what = name_of(effect);
             self.change_leniently(line, &what, &block, is_own).await
         } else if is_own {
             self.globals.own(self.session, block.statement).await
+        } else if self.plan.part.is_some() && effect.class == "constraint" {
+            part::constraint(self.session, block.statement).await
+        } else if self.deferred.may_take(effect) {
+            self.run_or_defer(line, effect, &block).await
         } else {
             run(self.session, &block).await
         };
         changed.map_err(|error| self.in_effect(line, effect, error))?;
+        if effect.verb == "rewrite" {
+            self.emptied(block.statement).await?;
+        }
         let noted = Noted::of(block.statement, effect.oid, false);
         self.after_limited(text, false, was_stilled, noted).await?;
         self.after_change(text, false, was_set_back).await
+    }
+
+    /// A change that may be refused; one that fails for another reason may wait.
+    async fn make_permitted(
+        &mut self,
+        line: u64,
+        effect: &Effect,
+        change: &Change<'_>,
+    ) -> Result<()> {
+        let about = About::effect(effect);
+        match self.change_if_permitted(line, &about, change).await {
+            Err(error) if self.deferred.takes_effect(effect, &error) => {
+                let statement = change.block().statement;
+                self.defer(line, effect, statement, error.to_string()).await
+            }
+            done => done,
+        }
+    }
+
+    /// A table was emptied by a block of ours; its rows follow.
+    async fn emptied(&mut self, block: &[u8]) -> Result<()> {
+        match memmem::find(block, b"TRUNCATE ONLY ") {
+            Some(at) => self.counts.clear(self.session, &block[at..]).await,
+            None => Ok(()),
+        }
+    }
+
+    /// A change that may fail: it is made at the end then.
+    async fn run_or_defer(
+        &mut self,
+        line: u64,
+        effect: &Effect,
+        block: &DdlBlock<'_>,
+    ) -> Result<()> {
+        let client = &self.session.client;
+        client.batch_execute(SAVEPOINT).await?;
+        let Err(error) = run(self.session, block).await else {
+            return Ok(client.batch_execute(RELEASE).await?);
+        };
+        if !self.deferred.takes_effect(effect, &error) {
+            return Err(error);
+        }
+        client.batch_execute(ROLLBACK).await?;
+        self.defer(line, effect, block.statement, error.to_string())
+            .await
+    }
+
+    /// A change of what waits, waits itself.
+    async fn keep_waiting(&mut self, line: u64, effect: &Effect, statement: &[u8]) -> Result<()> {
+        self.settle().await?;
+        self.is_alone = true;
+        if effect.verb == "drop" {
+            return Ok(());
+        }
+        let why = "it waits for what could not be made before it".to_owned();
+        self.defer(line, effect, statement, why).await
+    }
+
+    async fn defer(
+        &mut self,
+        line: u64,
+        effect: &Effect,
+        statement: &[u8],
+        error: String,
+    ) -> Result<()> {
+        let said = Said {
+            what: name_of(effect),
+            place: format!("{}:{line}", self.storage.place(&self.file)),
+            sql: statement,
+            key: key_of(effect),
+            needs: &effect.needs,
+            makes: effect.verb == "create",
+        };
+        self.deferred.add(self.session, said, error).await
     }
 
     /// A role ran what follows: it is there under this name by now, if the restore has made it.
@@ -92,6 +180,7 @@ impl Replay<'_> {
             return Ok(());
         }
         self.settle().await?;
+        self.is_dirty = true;
         let fact = ClusterFact::Role {
             name,
             superuser: false,
@@ -134,6 +223,12 @@ impl Replay<'_> {
             run(self.session, &block).await
         };
         changed.map_err(|error| self.at(line, error))?;
+        if command == "REWRITE" {
+            self.emptied(block.statement).await?;
+        } else if reads {
+            let why = format!("{command} was captured as the text of a statement");
+            self.counts.give_up(&why);
+        }
         self.after_limited(text, true, was_stilled, None).await?;
         self.after_change(text, true, true).await
     }

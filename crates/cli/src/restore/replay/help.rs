@@ -12,6 +12,7 @@ use tokio_postgres::types::{ToSql, Type};
 use super::shape;
 use crate::connection::{Raw, Session};
 use crate::error::{Error, Result};
+use crate::restore::progress;
 
 /// Rows sought in a table before it gets an index.
 const WORTH: u32 = 20;
@@ -37,7 +38,7 @@ const COLUMN: &str = "WITH wanted AS (SELECT attnum, attname, \
 
 /// An index of a table by its name: that in SQL.
 const INDEX: &str =
-    "SELECT convert_to(format('%I.%I', nspname, relname), current_setting('client_encoding')) \
+    "SELECT c.oid, convert_to(format('%I.%I', nspname, relname), current_setting('client_encoding')) \
     FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = relnamespace \
     JOIN pg_index ON indexrelid = c.oid WHERE indrelid = $1 AND relname = $2";
 
@@ -46,26 +47,62 @@ const INDEX: &str =
 pub struct Help {
     sought: HashMap<Vec<u8>, u32>,
     wanted: BTreeSet<Vec<u8>>,
-    /// Names in SQL, to drop them.
-    made: Vec<Vec<u8>>,
+    /// OIDs, and names in SQL, to drop them.
+    made: Vec<(u32, Vec<u8>)>,
     /// Numbers the indexes of a restore.
     count: u32,
 }
 
+/// The table in which a row is sought by its values; with `lacks_keys`, by its key.
+fn sought_in(text: &[u8], lacks_keys: bool) -> Option<&[u8]> {
+    let (name, end) = match shape::find_outside(text, SOUGHT) {
+        Some(at) => {
+            let name = &text[at + SOUGHT.len()..];
+            (name, memmem::find(name, b" WHERE ")?)
+        }
+        None if lacks_keys => {
+            let updated = text.strip_prefix(b"UPDATE ");
+            let name = updated.or_else(|| text.strip_prefix(b"DELETE FROM "))?;
+            let ends = if updated.is_some() {
+                " SET "
+            } else {
+                " WHERE "
+            };
+            (name, shape::find_outside(name, ends.as_bytes())?)
+        }
+        None => return None,
+    };
+    Some(name[..end].strip_prefix(b"ONLY ").unwrap_or(&name[..end]))
+}
+
+/// Indexes by their OIDs: those, and their names in SQL.
+const STILL_THERE: &str =
+    "SELECT c.oid, convert_to(format('%I.%I', nspname, relname), current_setting('client_encoding')) \
+    FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = relnamespace WHERE c.oid = ANY ($1) AND relkind = 'i'";
+
 impl Help {
-    /// Takes a row change into account.
-    pub fn note(&mut self, text: &[u8]) {
+    /// Takes over what an earlier run has made.
+    pub async fn take_up(&mut self, session: &Session, made: &[u32]) -> Result<()> {
+        let made: (&(dyn ToSql + Sync), Type) = (&made, Type::OID_ARRAY);
+        let rows = session.client.query_typed(STILL_THERE, &[made]).await?;
+        self.made = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+        self.count = u32::try_from(self.made.len()).unwrap_or(0);
+        Ok(())
+    }
+
+    fn keep(&self) -> String {
+        let made: Vec<u32> = self.made.iter().map(|(oid, _)| *oid).collect();
+        progress::sql::keep("helped", &made)
+    }
+
+    /// Takes a row change into account. `lacks_keys`: a table may lack its key.
+    pub fn note(&mut self, text: &[u8], lacks_keys: bool) {
         if !text.starts_with(b"UPDATE ") && !text.starts_with(b"DELETE FROM ") {
             return;
         }
-        let Some(at) = shape::find_outside(text, SOUGHT) else {
+        let Some(name) = sought_in(text, lacks_keys) else {
             return;
         };
-        let name = &text[at + SOUGHT.len()..];
-        let Some(end) = memmem::find(name, b" WHERE ") else {
-            return;
-        };
-        let name = name[..end].strip_prefix(b"ONLY ").unwrap_or(&name[..end]);
         let sought = self.sought.entry(name.to_vec()).or_default();
         *sought += 1;
         if *sought == WORTH {
@@ -82,9 +119,16 @@ impl Help {
     /// index is only for speed: what the server refuses is left.
     pub async fn give(&mut self, session: &Session) -> Result<()> {
         for name in std::mem::take(&mut self.wanted) {
+            session.client.batch_execute("BEGIN").await?;
             match self.make(session, &name).await {
-                Err(Error::Server(error)) if error.as_db_error().is_some() => {}
-                made => made?,
+                Err(Error::Server(error)) if error.as_db_error().is_some() => {
+                    session.client.batch_execute("ROLLBACK").await?;
+                }
+                made => {
+                    made?;
+                    let end = format!("{}; COMMIT", self.keep());
+                    session.client.batch_execute(&end).await?;
+                }
             }
         }
         Ok(())
@@ -112,7 +156,7 @@ impl Help {
         let values: [(&(dyn ToSql + Sync), Type); 2] = [(&table, Type::OID), (&index, Type::NAME)];
         let rows = client.query_typed(INDEX, &values).await?;
         self.made
-            .extend(rows.iter().map(|row| row.get::<_, Vec<u8>>(0)));
+            .extend(rows.iter().map(|row| (row.get(0), row.get(1))));
         Ok(())
     }
 
@@ -120,10 +164,14 @@ impl Help {
     pub async fn end(&mut self, session: &Session) -> Result<()> {
         self.wanted.clear();
         self.sought.clear();
-        for index in std::mem::take(&mut self.made) {
+        let made = std::mem::take(&mut self.made);
+        for (_, index) in &made {
             session
                 .statement(&[b"DROP INDEX IF EXISTS ", &index[..]].concat())
                 .await?;
+        }
+        if !made.is_empty() {
+            session.client.batch_execute(&self.keep()).await?;
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! Behind a loss statements may not fit what is there: each may fail, and what fails is listed.
 
 use archive::segment::DdlBlock;
+use serde::{Deserialize, Serialize};
 
 use super::effects::run;
 use super::Replay;
@@ -10,7 +11,7 @@ use crate::error::{Error, Result};
 const OF_THE_SERVER: [&str; 8] = ["08", "25", "40", "53", "57", "58", "F0", "XX"];
 
 /// What was left out of an object.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftOut {
     /// The object, or the start of the statement up to its table.
     pub what: String,
@@ -23,14 +24,36 @@ pub struct LeftOut {
 #[derive(Debug, Default)]
 pub struct Lenient {
     left_out: Vec<LeftOut>,
+    /// Since [`Self::noted`] was called.
+    has_new: bool,
 }
 
 impl Lenient {
+    /// With what an earlier run has left out.
+    pub fn of(left_out: Vec<LeftOut>) -> Lenient {
+        Lenient {
+            left_out,
+            has_new: false,
+        }
+    }
+
+    /// Whether something was left out since [`Self::noted`].
+    pub fn has_new(&self) -> bool {
+        self.has_new
+    }
+
+    /// What was left out so far, to be kept.
+    pub fn noted(&mut self) -> &[LeftOut] {
+        self.has_new = false;
+        &self.left_out
+    }
+
     pub fn left_out(self) -> Vec<LeftOut> {
         self.left_out
     }
 
     fn add(&mut self, what: String, place: String) {
+        self.has_new = true;
         match self.left_out.iter_mut().find(|left| left.what == what) {
             Some(left) => left.count += 1,
             None => self.left_out.push(LeftOut {
@@ -114,9 +137,9 @@ impl Replay<'_> {
     }
 }
 
-const SAVEPOINT: &str = "SAVEPOINT pg_incrbackup";
-const RELEASE: &str = "RELEASE SAVEPOINT pg_incrbackup";
-const ROLLBACK: &str = "ROLLBACK TO SAVEPOINT pg_incrbackup; RELEASE SAVEPOINT pg_incrbackup";
+pub const SAVEPOINT: &str = "SAVEPOINT pg_incrbackup";
+pub const RELEASE: &str = "RELEASE SAVEPOINT pg_incrbackup";
+pub const ROLLBACK: &str = "ROLLBACK TO SAVEPOINT pg_incrbackup; RELEASE SAVEPOINT pg_incrbackup";
 
 /// An INSERT of a COPY block's row. `head` is its table with the columns.
 fn insert(head: &[u8], row: &[u8]) -> Vec<u8> {

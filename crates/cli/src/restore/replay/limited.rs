@@ -1,10 +1,13 @@
 //! What is done in another way for a role that is not a superuser, and what is not wanted.
 
+use std::sync::Arc;
+
 use archive::segment::{DdlBlock, Effect};
 
 use super::permitted::{attempt, About};
 use super::{shape, Replay};
 use crate::error::Result;
+use crate::restore::progress::{self, Progress};
 use crate::restore::rights::filter::Change;
 use crate::restore::rights::keys::{Keys, Noted};
 use crate::restore::rights::still::Still;
@@ -21,34 +24,66 @@ const ABOUT_LARGE_OBJECTS: [&[u8]; 6] = [
 ];
 
 impl Replay<'_> {
-    /// Before the first change.
-    pub(super) async fn begin_limited(&mut self, noted: Vec<Noted>) -> Result<()> {
+    /// Before the first change, or where an earlier run has ended.
+    pub(super) async fn begin_limited(&mut self, begun: &Progress) -> Result<()> {
         if !self.rights.is_limited() {
             return self.quiet.hush(self.session).await;
         }
         let is_no_replica = self.rights.is_no_replica();
-        if is_no_replica && self.plan.segments.is_empty() {
-            // A base alone: its keys are there for good.
-        } else if is_no_replica {
-            let mut keys = Keys::new(noted);
-            keys.take(self.session, None).await?;
-            self.keys = Some(keys);
-        } else {
+        if !is_no_replica {
             self.quiet.hush(self.session).await?;
         }
+        let client = Arc::clone(&self.session.client);
+        client.batch_execute("BEGIN").await?;
+        // A base alone: its keys are there for good.
+        if is_no_replica && !self.plan.segments.is_empty() {
+            // None is set aside again when an earlier run has made them again.
+            let keys = match begun.kept::<Option<Keys>>("keys")? {
+                Some(keys) => keys,
+                None => {
+                    let mut keys = Keys::new(begun.kept("noted_keys")?);
+                    keys.take(self.session, None).await?;
+                    keys
+                }
+            };
+            self.keys = Some(keys);
+        }
         let mut still = Still::new(is_no_replica);
+        still.take_up(begun.kept("still")?);
         still.hush(self.session).await?;
         self.still = Some(still);
+        client
+            .batch_execute(&format!("{}COMMIT", self.limited_state()))
+            .await?;
         Ok(())
     }
 
-    /// After the last change: foreign keys, triggers and rules are there again.
+    /// The statements that keep what a run that goes on must know.
+    pub(super) fn limited_state(&self) -> String {
+        let mut text = String::new();
+        if let Some(changed) = self.rights.changed() {
+            text.push_str(&progress::sql::keep("rights", &changed));
+            text.push(';');
+        }
+        if let Some(keys) = &self.keys {
+            text.push_str(&progress::sql::keep("keys", keys));
+            text.push(';');
+        }
+        if let Some(still) = &self.still {
+            text.push_str(&progress::sql::keep("still", &still.kept()));
+            text.push(';');
+        }
+        text
+    }
+
+    /// After the last change, in the transaction that is open: foreign keys, triggers and rules are there again.
     pub(super) async fn end_limited(&mut self) -> Result<()> {
-        if let Some(keys) = self.keys.take() {
+        if let Some(keys) = self.keys.replace(Keys::default()) {
             for odd in keys.make(self.session).await? {
                 self.rights.note(odd);
             }
         }
+        self.is_dirty = true;
         match &mut self.still {
             Some(still) => still.end(self.session, false).await,
             None => Ok(()),
@@ -64,7 +99,7 @@ impl Replay<'_> {
     }
 
     /// Deferrable constraints were checked by statement at the source, and rows come one by one.
-    pub(super) async fn defer(&self) -> Result<()> {
+    pub(super) async fn defer_constraints(&self) -> Result<()> {
         if self.rights.is_no_replica() {
             let set = "SET CONSTRAINTS ALL DEFERRED";
             self.session.client.batch_execute(set).await?;
@@ -190,7 +225,9 @@ impl Replay<'_> {
             return Ok(false);
         };
         let is_missing = self.is_missing(name).await?;
-        self.rights.left_out().rows += u64::from(is_missing);
+        if is_missing {
+            self.rights.left_out().add_row();
+        }
         Ok(is_missing)
     }
 

@@ -12,6 +12,7 @@
 //! | [`quiet`] | triggers and rules that would fire |
 //! | [`views`] | materialized views, filled at the end |
 //! | [`lenient`] | statements that may fail, behind a loss |
+//! | [`resume`] | what is kept in the target, to go on after a kill |
 //! | [`permitted`], [`limited`], [`rehearsal`] | for a role that is not a superuser |
 
 mod batch;
@@ -25,6 +26,7 @@ mod permitted;
 mod quiet;
 mod reader;
 pub mod rehearsal;
+mod resume;
 mod rows;
 mod shape;
 mod views;
@@ -42,18 +44,21 @@ use archive::Lsn;
 use crate::connection::Session;
 use crate::error::{Error, Result};
 use crate::restore::base::checks::Checks;
+use crate::restore::counts::{Compared, Counts};
+use crate::restore::deferred::{Deferred, Item};
 use crate::restore::plan::Plan;
-use crate::restore::rights::keys::{Keys, Noted};
+use crate::restore::progress::Progress;
+use crate::restore::rights::keys::Keys;
 use crate::restore::rights::still::Still;
 use crate::restore::rights::Rights;
 use copy::Copy;
 use effects::Globals;
 use help::Help;
 use lenient::LeftOut;
-use quiet::{Kinds, Quiet};
-use reader::{Batch, Item, Reader, What};
+pub use quiet::{Kinds, Quiet};
+use reader::{Batch, Reader, What};
 use rows::{Failed, Rows, Wrong};
-pub use views::Views;
+use views::Views;
 
 /// A transaction of the target is committed after this many statements or bytes.
 const MOST_STATEMENTS: u64 = 2000;
@@ -73,6 +78,12 @@ pub struct Done {
     pub left_out: BTreeSet<Vec<u8>>,
     /// Materialized views whose query fails, and why.
     pub unfilled: Vec<String>,
+    /// Of the session.
+    pub warnings: Vec<String>,
+    /// Objects that could not be made at the end either.
+    pub failed: Vec<Item>,
+    /// Rows per table with what the files say.
+    pub compared: Compared,
     /// What did not fit behind a loss: the object, how often, and the first reason.
     pub not_applied: Vec<LeftOut>,
 }
@@ -114,6 +125,22 @@ pub struct Replay<'a> {
     /// Whether tables are missing, by their names in SQL.
     missing: HashMap<Vec<u8>, bool>,
     done: Done,
+    /// The name of the segment, and what of it is behind.
+    segment_name: String,
+    units: u64,
+    /// Something is to be kept with the next commit beside the place.
+    is_dirty: bool,
+    deferred: Deferred,
+    counts: Counts,
+}
+
+/// What a replay works with.
+pub struct With<'a> {
+    pub checks: Checks,
+    pub globals: &'a mut dyn Globals,
+    pub rights: Rc<Rights>,
+    pub deferred: Deferred,
+    pub counts: Counts,
 }
 
 impl<'a> Replay<'a> {
@@ -122,11 +149,15 @@ impl<'a> Replay<'a> {
         session: &'a mut Session,
         storage: Arc<dyn Storage>,
         plan: Arc<Plan>,
-        views: Views,
-        checks: Checks,
-        globals: &'a mut dyn Globals,
-        rights: Rc<Rights>,
+        with: With<'a>,
     ) -> Replay<'a> {
+        let With {
+            checks,
+            globals,
+            rights,
+            deferred,
+            counts,
+        } = with;
         let rows = Rows::new(session);
         Replay {
             session,
@@ -139,7 +170,7 @@ impl<'a> Replay<'a> {
             may_check: true,
             is_unchecked: false,
             help: Help::default(),
-            views,
+            views: Views::default(),
             file: String::new(),
             is_open: false,
             is_alone: false,
@@ -154,18 +185,24 @@ impl<'a> Replay<'a> {
             still: None,
             missing: HashMap::new(),
             done: Done::default(),
+            segment_name: String::new(),
+            units: 0,
+            is_dirty: false,
+            deferred,
+            counts,
         }
     }
 
-    /// Replays all; `progress` is told the bytes read and the segment. `noted` are the foreign keys of the base that are to
-    /// be set aside.
+    /// Replays all; `progress` is told the bytes read and the segment.
     pub async fn run(
         mut self,
-        noted: Vec<Noted>,
+        begun: &Progress,
         progress: &mut dyn FnMut(u64, &str),
-    ) -> Result<Done> {
-        self.begin_limited(noted).await?;
-        let mut reader = Reader::start(Arc::clone(&self.storage), Arc::clone(&self.plan))?;
+    ) -> Result<(Done, Quiet)> {
+        self.resume(begun).await?;
+        self.begin_limited(begun).await?;
+        let (storage, plan) = (Arc::clone(&self.storage), Arc::clone(&self.plan));
+        let mut reader = Reader::start(storage, plan, &begun.place)?;
         while let Some(batch) = reader.batches.recv().await {
             let Batch {
                 items,
@@ -182,17 +219,36 @@ impl<'a> Replay<'a> {
         if let Some(lenient) = self.lenient {
             self.done.not_applied = lenient.left_out();
         }
-        Ok(self.done)
+        self.done.warnings.extend(self.session.warnings());
+        self.done.failed = self.deferred.left();
+        Ok((self.done, self.quiet))
     }
 
     async fn end(&mut self) -> Result<()> {
         self.help.end(self.session).await?;
-        self.quiet.restore(self.session, Kinds::All).await?;
-        self.end_limited().await?;
+        self.open().await?;
         self.checks_on().await?;
+        self.commit().await?;
+        // Event triggers would fire at what is still to be done.
+        self.quiet.restore(self.session, Kinds::OfTables).await?;
+        self.deferred.make(self.session).await?;
+        // Foreign keys that were set aside may need a constraint that waited.
+        self.open().await?;
+        self.end_limited().await?;
+        self.commit().await?;
         self.done.unfilled = self.views.fill(self.session, true).await?;
-        self.end_still().await?;
-        self.checks.validate(self.session).await
+        if let Some(first) = self.done.unfilled.first().filter(|_| self.deferred.stops()) {
+            let hint = "Without --on-error stop it stays without rows.";
+            return Err(Error::failed(first.clone(), hint));
+        }
+        if !self.deferred.is_empty() {
+            // Some may read a materialized view.
+            self.deferred.make(self.session).await?;
+        }
+        self.checks.validate(self.session).await?;
+        self.done.compared = self.counts.compare(self.session).await?;
+        // It would keep rows from being counted.
+        self.end_still().await
     }
 
     /// Before rows: what may refuse them although the source took them is off.
@@ -201,6 +257,7 @@ impl<'a> Replay<'a> {
             self.may_check = false;
             self.settle().await?;
             self.is_unchecked = self.checks.quiet(self.session).await?;
+            self.is_dirty = true;
         }
         Ok(())
     }
@@ -210,21 +267,25 @@ impl<'a> Replay<'a> {
         if std::mem::take(&mut self.is_unchecked) {
             self.checks.loud(self.session).await?;
             self.may_check = true;
+            self.is_dirty = true;
         }
         Ok(())
     }
 
-    async fn item(&mut self, Item { line, what }: Item) -> Result<()> {
+    async fn item(&mut self, reader::Item { line, what }: reader::Item) -> Result<()> {
         match what {
             What::Segment { file, header } => self.segment(file, &header).await,
             What::Begin { lsn, time } => self.begin(lsn, time).await,
             What::Skipped => {
                 self.done.skipped += 1;
+                self.units += 1;
                 Ok(())
             }
             What::Sequences => {
                 self.done.sequences += 1;
-                self.open().await
+                self.open().await?;
+                self.units += 1;
+                Ok(())
             }
             What::Statement(text) => self.statement(line, text).await,
             What::Copy(text) => self.begin_copy(line, text).await,
@@ -241,6 +302,7 @@ impl<'a> Replay<'a> {
             }
             What::Fact(fact) => {
                 self.settle().await?;
+                self.is_dirty = true;
                 self.globals.follow(self.session, &fact).await
             }
             What::Flag => {
@@ -249,6 +311,7 @@ impl<'a> Replay<'a> {
             }
             What::LeftOut(object) => {
                 self.done.left_out.insert(object);
+                self.is_dirty = true;
                 Ok(())
             }
             What::Commit => self.source_commit().await,
@@ -258,7 +321,7 @@ impl<'a> Replay<'a> {
     /// A segment begins: what its texts mean is in its header. What was sent before has its answer by then.
     async fn segment(&mut self, file: String, header: &Header) -> Result<()> {
         self.commit().await?;
-        self.file = file;
+        self.begin_segment(file);
         self.session.set_encoding(&header.encoding).await?;
         let settings = archive::segment::SETTINGS.iter();
         for (name, value) in settings.filter(|(name, _)| !self.rights.lacks_setting(name)) {
@@ -275,7 +338,7 @@ impl<'a> Replay<'a> {
                 self.help.give(self.session).await?;
             }
             self.session.client.batch_execute("BEGIN").await?;
-            self.defer().await?;
+            self.defer_constraints().await?;
             self.is_open = true;
         }
         Ok(())
@@ -287,9 +350,12 @@ impl<'a> Replay<'a> {
         if self.lenient.is_none() && self.plan.lost_from().is_some_and(|from| lsn >= from) {
             self.commit().await?;
             self.lenient = Some(lenient::Lenient::default());
+            self.counts.give_up("changes before the moment are lost");
         }
+        self.open().await?;
         self.current = Some((lsn, time));
-        self.open().await
+        self.units += 1;
+        Ok(())
     }
 
     /// Sets of globals have their place between transactions. Of several in a row the last one includes the others.
@@ -334,7 +400,7 @@ impl<'a> Replay<'a> {
             )));
         }
         self.settle().await?;
-        self.session.client.batch_execute("COMMIT").await?;
+        self.commit_place().await?;
         self.is_open = false;
         self.is_alone = false;
         self.statements = 0;
@@ -350,7 +416,8 @@ impl<'a> Replay<'a> {
 
     async fn statement(&mut self, line: u64, text: Vec<u8>) -> Result<()> {
         self.checks_off().await?;
-        self.help.note(&text);
+        self.counts.note(&text);
+        self.help.note(&text, !self.deferred.is_empty());
         self.statements += 1;
         self.bytes += text.len();
         if self.is_done_with_care(line, &text).await? {
@@ -358,6 +425,10 @@ impl<'a> Replay<'a> {
         }
         if self.lenient.is_some() {
             return self.leniently(line, &text).await;
+        }
+        if text.starts_with(b"TRUNCATE ") {
+            self.settle().await?;
+            self.counts.clear(self.session, &text).await?;
         }
         if text.len() >= large::LARGE {
             self.settle().await?;

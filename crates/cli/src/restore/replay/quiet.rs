@@ -12,6 +12,7 @@ use tokio_postgres::Row;
 
 use crate::connection::Session;
 use crate::error::Result;
+use crate::restore::progress;
 
 /// Every one, with the two parts of the statement that sets its state, in the session's client_encoding.
 const FIRING: &str = "SELECT kind, id, state, convert_to(head, current_setting('client_encoding')), \
@@ -51,13 +52,40 @@ pub struct Quiet {
 }
 
 impl Quiet {
+    /// Those that an earlier run has set.
+    pub fn of(was: Vec<(String, u32, String)>) -> Quiet {
+        let was = was.into_iter().map(|(kind, id, state)| ((kind, id), state));
+        Quiet { was: was.collect() }
+    }
+
+    /// Keeps what they were set to.
+    async fn keep(&self, session: &Session) -> Result<()> {
+        let was: Vec<(&str, u32, &str)> = self
+            .was
+            .iter()
+            .map(|((kind, id), state)| (kind.as_str(), *id, state.as_str()))
+            .collect();
+        session
+            .client
+            .batch_execute(&progress::sql::keep("quiet", &was))
+            .await?;
+        Ok(())
+    }
+
     /// Sets all to origin mode that fire otherwise.
     pub async fn hush(&mut self, session: &Session) -> Result<()> {
         let query = format!("{FIRING} WHERE state IN ('A', 'R') ORDER BY kind, id");
-        for row in session.client.query_typed(&query, &[]).await? {
+        let rows = session.client.query_typed(&query, &[]).await?;
+        for row in &rows {
             let (kind, id, state): (String, u32, String) = (row.get(0), row.get(1), row.get(2));
-            session.statement(&text(&row, "")).await?;
             self.was.insert((kind, id), state);
+        }
+        if !rows.is_empty() {
+            // Before it is done: it may be no transaction.
+            self.keep(session).await?;
+        }
+        for row in &rows {
+            session.statement(&text(row, "")).await?;
         }
         Ok(())
     }
@@ -70,12 +98,28 @@ impl Quiet {
     /// Sets back those that are still there, and still in origin mode.
     pub async fn restore(&mut self, session: &Session, kinds: Kinds) -> Result<()> {
         let names = kinds.names();
+        if self.set_back(session, &names).await? {
+            self.was
+                .retain(|(kind, _), _| !names.contains(&kind.as_str()));
+            self.keep(session).await?;
+        }
+        Ok(())
+    }
+
+    /// The same of all, when the progress is no more.
+    pub async fn end(self, session: &Session) -> Result<()> {
+        self.set_back(session, &Kinds::All.names()).await?;
+        Ok(())
+    }
+
+    /// Whether there were any.
+    async fn set_back(&self, session: &Session, names: &[&'static str]) -> Result<bool> {
         if !self
             .was
             .keys()
             .any(|(kind, _)| names.contains(&kind.as_str()))
         {
-            return Ok(());
+            return Ok(false);
         }
         let query =
             format!("{FIRING} WHERE state = 'O' AND kind = ANY ($1) ORDER BY kind DESC, id");
@@ -91,9 +135,7 @@ impl Quiet {
             let state = if was == "A" { "ALWAYS " } else { "REPLICA " };
             session.statement(&text(&row, state)).await?;
         }
-        self.was
-            .retain(|(kind, _), _| !names.contains(&kind.as_str()));
-        Ok(())
+        Ok(true)
     }
 }
 

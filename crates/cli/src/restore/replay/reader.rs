@@ -12,7 +12,9 @@ use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::error::{Error, Result};
+use crate::restore::part::filter::{self, Filter};
 use crate::restore::plan::{gone, Plan, Planned};
+use crate::restore::progress::Place;
 
 /// How much is read ahead, in bytes. A larger line waits until all before it is done, and is alone then.
 const AHEAD: u32 = 8 << 20;
@@ -77,10 +79,22 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Begins to read.
-    pub fn start(storage: Arc<dyn Storage>, plan: Arc<Plan>) -> Result<Reader> {
+    /// Begins to read, behind the place that an earlier run has reached.
+    pub fn start(storage: Arc<dyn Storage>, plan: Arc<Plan>, place: &Place) -> Result<Reader> {
         let (sender, batches) = mpsc::channel(1 << 10);
-        let bytes = Arc::new(AtomicU64::new(0));
+        let mut segments = plan.segments.iter();
+        let first = segments.position(|it| it.segment.name.to_string() == place.segment);
+        let first = match first {
+            Some(first) => first,
+            None if place.segment.is_empty() => 0,
+            None => {
+                let why = format!("segment {}, in which it goes on, is missing", place.segment);
+                return Err(Error::damaged(why));
+            }
+        };
+        let behind = plan.segments[..first].iter().map(|it| it.complete).sum();
+        let bytes = Arc::new(AtomicU64::new(behind));
+        let plan_part = plan.part.as_ref().map(Filter::new);
         let reading = Reading {
             storage,
             plan,
@@ -89,6 +103,11 @@ impl Reader {
             bytes: Arc::clone(&bytes),
             items: Vec::new(),
             size: 0,
+            first,
+            to_pass: place.units,
+            filter: plan_part,
+            begin: None,
+            passes_copy: false,
         };
         let thread = std::thread::Builder::new().name("reader".to_owned());
         thread
@@ -109,12 +128,22 @@ struct Reading {
     bytes: Arc<AtomicU64>,
     items: Vec<Item>,
     size: usize,
+    /// The first segment of the plan that is read.
+    first: usize,
+    /// Transactions and sequence positions of it that an earlier run has done.
+    to_pass: u64,
+    /// Only a part is wanted.
+    filter: Option<Filter>,
+    /// What begins a transaction of which nothing is wanted so far.
+    begin: Option<Item>,
+    /// A COPY block is not wanted.
+    passes_copy: bool,
 }
 
 impl Reading {
     fn run(mut self) {
         let plan = Arc::clone(&self.plan);
-        for planned in &plan.segments {
+        for planned in &plan.segments[self.first..] {
             match self.segment(planned) {
                 Ok(Ok(())) => {}
                 Ok(Err(Stopped)) => return,
@@ -124,10 +153,15 @@ impl Reading {
                 }
             }
         }
-        let _ = self.hand_over();
+        if self.last_positions().is_ok() {
+            let _ = self.hand_over();
+        }
     }
 
     fn add(&mut self, line: u64, size: usize, what: What) -> std::result::Result<(), Stopped> {
+        if let Some(begin) = self.begin.take() {
+            self.items.push(begin);
+        }
         if self.size > 0 && self.size + size > BATCH {
             self.hand_over()?;
         }
@@ -177,7 +211,19 @@ impl Reading {
             );
             return Err(Error::damaged(why));
         }
+        if read.is_ok() && self.to_pass > 0 {
+            let place = storage.place(&file);
+            let why = format!("{place} has fewer transactions than were applied of it");
+            return Err(Error::damaged(why));
+        }
         Ok(read)
+    }
+
+    /// Whether an earlier run has done the transaction, or the sequence positions, that begin.
+    fn passes(&mut self) -> bool {
+        let passes = self.to_pass > 0;
+        self.to_pass = self.to_pass.saturating_sub(1);
+        passes
     }
 
     /// Up to the byte to which the segment was checked.
@@ -198,8 +244,19 @@ impl Reading {
             if let Some(Event::Torn { .. }) = event {
                 break;
             }
+            let is_change = matches!(event, Some(Event::Effect(_) | Event::Ddl { .. }));
+            if is_change && applies && self.positions().is_err() {
+                return Ok(Err(Stopped));
+            }
             let taken = match (part, event) {
                 (_, Some(event)) => match self.event(event, file, &mut applies) {
+                    Taken::Now(what @ (What::Begin { .. } | What::Sequences))
+                        if self.filter.is_some() =>
+                    {
+                        self.begin = Some(Item { line, what });
+                        Ok(())
+                    }
+                    Taken::Now(What::Commit) if self.begin.take().is_some() => Ok(()),
                     Taken::Now(what) => self.add(line, 0, what),
                     Taken::WithItsLines(what) => {
                         (block, held) = (Some(what), line + 1);
@@ -210,14 +267,18 @@ impl Reading {
                 (Part::Around | Part::Begin, None) => Ok(()),
                 (Part::Commit, None) => Ok(()),
                 (_, None) if !applies => Ok(()),
-                (Part::Statement, None) => {
-                    let text = scanner.take_text();
-                    self.add(line, text.len(), What::Statement(text))
-                }
+                (Part::Statement, None) => self.statement(line, scanner),
                 (Part::Copy, None) => {
+                    let filter = self.filter.as_mut();
+                    let text = scanner.text();
+                    self.passes_copy = filter.is_some_and(|filter| !filter.takes_copy(text));
+                    if self.passes_copy {
+                        continue;
+                    }
                     let text = scanner.take_text();
                     self.add(line, text.len(), What::Copy(text))
                 }
+                (Part::CopyRow | Part::CopyEnd, None) if self.passes_copy => Ok(()),
                 (Part::CopyRow, None) => self.copy_row(line, scanner),
                 (Part::CopyEnd, None) => self.add(line, 0, What::CopyEnd),
                 (Part::Block(is_last), None) => {
@@ -230,6 +291,44 @@ impl Reading {
             }
         }
         Ok(Ok(()))
+    }
+
+    /// A statement of one line, if it is wanted.
+    fn statement(
+        &mut self,
+        line: u64,
+        scanner: &mut Scanner<Counting>,
+    ) -> std::result::Result<(), Stopped> {
+        let filter = self.filter.as_mut();
+        let taken = filter.map(|filter| filter.statement(line, scanner.text()));
+        let text = match taken {
+            None | Some(filter::Taken::AsItIs) => scanner.take_text(),
+            Some(filter::Taken::As(text)) => text,
+            Some(filter::Taken::Not) => return Ok(()),
+        };
+        self.add(line, text.len(), What::Statement(text))
+    }
+
+    /// Positions of sequences that are due before a schema change.
+    fn positions(&mut self) -> std::result::Result<(), Stopped> {
+        let Some(filter) = &mut self.filter else {
+            return Ok(());
+        };
+        let due: Vec<(u64, Vec<u8>)> = filter.take_positions().collect();
+        for (line, text) in due {
+            self.add(line, text.len(), What::Statement(text))?;
+        }
+        Ok(())
+    }
+
+    /// The same at the end, where no transaction is open.
+    fn last_positions(&mut self) -> std::result::Result<(), Stopped> {
+        if !self.filter.as_ref().is_some_and(Filter::has_positions) {
+            return Ok(());
+        }
+        self.add(0, 0, What::Sequences)?;
+        self.positions()?;
+        self.add(0, 0, What::Commit)
     }
 
     fn event(&mut self, event: Event, file: &str, applies: &mut bool) -> Taken {
@@ -245,29 +344,44 @@ impl Reading {
                 ..
             } => {
                 *applies = self.plan.applies(xid, commit_lsn);
+                let is_in_base = !*applies && commit_lsn <= self.plan.upto;
+                if (*applies || is_in_base) && self.passes() {
+                    *applies = false;
+                    return Taken::Not;
+                }
                 if *applies {
                     Taken::Now(What::Begin {
                         lsn: commit_lsn,
                         time: commit_time,
                     })
                 } else {
-                    let is_in_base = commit_lsn <= self.plan.upto;
                     is_in_base.then_some(What::Skipped).into()
                 }
             }
             Event::Sequences { lsn, .. } => {
                 *applies = self.plan.applies_sequences(lsn);
+                *applies = *applies && !self.passes();
                 applies.then_some(What::Sequences).into()
             }
             Event::End { .. } => std::mem::take(applies).then_some(What::Commit).into(),
             Event::Effect(effect) if *applies => {
+                let mut filter = self.filter.as_mut();
+                if filter.as_mut().is_some_and(|it| !it.takes_effect(&effect)) {
+                    return Taken::Not;
+                }
                 Taken::WithItsLines(What::Effect(effect, Vec::new()))
             }
-            Event::Ddl { command, role } if *applies => Taken::WithItsLines(What::Ddl {
-                command,
-                role,
-                text: Vec::new(),
-            }),
+            Event::Ddl { command, role } if *applies => {
+                let mut filter = self.filter.as_mut();
+                if filter.as_mut().is_some_and(|it| !it.takes_ddl(&command)) {
+                    return Taken::Not;
+                }
+                Taken::WithItsLines(What::Ddl {
+                    command,
+                    role,
+                    text: Vec::new(),
+                })
+            }
             Event::Fact(fact) if *applies => Taken::Now(What::Fact(fact)),
             Event::Flag { lost: None, .. } if *applies => Taken::Now(What::Flag),
             Event::LeftOut { object, .. } if *applies => Taken::Now(What::LeftOut(object)),

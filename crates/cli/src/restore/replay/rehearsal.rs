@@ -10,6 +10,7 @@ use super::reader::{Reader, What};
 use crate::connection::Session;
 use crate::error::Result;
 use crate::restore::plan::Plan;
+use crate::restore::progress::Place;
 use crate::restore::rights::Rights;
 
 /// Executes them in the open transaction of `session`; what is refused is in `rights`.
@@ -19,7 +20,7 @@ pub async fn rehearse(
     storage: &Arc<dyn Storage>,
     plan: &Arc<Plan>,
 ) -> Result<()> {
-    let mut reader = Reader::start(Arc::clone(storage), Arc::clone(plan))?;
+    let mut reader = Reader::start(Arc::clone(storage), Arc::clone(plan), &Place::default())?;
     while let Some(batch) = reader.batches.recv().await {
         for item in batch?.items {
             match item.what {
@@ -50,7 +51,7 @@ pub async fn visit(
     plan: &Arc<Plan>,
     visit: &mut dyn FnMut(&Effect, &[u8]),
 ) -> Result<()> {
-    let mut reader = Reader::start(Arc::clone(storage), Arc::clone(plan))?;
+    let mut reader = Reader::start(Arc::clone(storage), Arc::clone(plan), &Place::default())?;
     while let Some(batch) = reader.batches.recv().await {
         for item in batch?.items {
             if let What::Effect(effect, text) = item.what {

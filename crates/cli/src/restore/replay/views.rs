@@ -32,6 +32,11 @@ impl Views {
         }
     }
 
+    /// OIDs of those that are to be filled.
+    pub fn pending(&self) -> &[u32] {
+        &self.pending
+    }
+
     /// Takes a statement `REFRESH MATERIALIZED VIEW name [WITH NO DATA]` into account.
     pub async fn note(&mut self, session: &Session, statement: &[u8]) -> Result<()> {
         let statement = statement.trim_ascii();

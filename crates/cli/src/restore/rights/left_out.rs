@@ -6,6 +6,8 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::{Error, Result};
 use crate::quote::{ident, shown};
 
@@ -13,7 +15,7 @@ use crate::quote::{ident, shown};
 pub type Key = (u32, u32);
 
 /// A statement that was not executed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Piece {
     /// `EVENT TRIGGER e`, `owner of TABLE public.t`: readable.
     pub what: String,
@@ -42,11 +44,14 @@ impl Piece {
 }
 
 /// All of them, in the order of the source.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct LeftOut {
     pub pieces: Vec<Piece>,
     /// Rows that were passed over, since their table was.
     pub rows: u64,
+    /// It is not as it was kept last.
+    #[serde(skip)]
+    pub(super) is_changed: bool,
     /// One of the pieces is a table: asked for each row.
     lacks_tables: bool,
 }
@@ -55,6 +60,13 @@ impl LeftOut {
     pub fn add(&mut self, piece: Piece) {
         self.lacks_tables |= piece.is_table;
         self.pieces.push(piece);
+        self.is_changed = true;
+    }
+
+    /// A change of a row has no table.
+    pub fn add_row(&mut self) {
+        self.rows += 1;
+        self.is_changed = true;
     }
 
     pub fn is_empty(&self) -> bool {
@@ -133,6 +145,7 @@ impl LeftOut {
             let (of_it, kept): (Vec<Piece>, Vec<Piece>) =
                 self.pieces.iter().cloned().partition(is_of_it);
             self.pieces = kept;
+            self.is_changed |= !of_it.is_empty();
             self.lacks_tables = self.pieces.iter().any(|piece| piece.is_table);
             let keys = of_it.into_iter().filter_map(|piece| piece.key);
             gone.extend(keys.filter(|other| *other != key));
@@ -186,10 +199,15 @@ impl LeftOut {
                 "What it was to contain: the objects that are listed as left out.",
             )
         };
+        let text = self.text(encoding);
+        // Of an earlier run, which was killed behind this.
+        if std::fs::read(path).is_ok_and(|written| written == text) {
+            return Ok(());
+        }
         let mut options = OpenOptions::new();
         let file = options.write(true).create_new(true).mode(0o600).open(path);
         let mut file = file.map_err(failed)?;
-        file.write_all(&self.text(encoding)).map_err(failed)?;
+        file.write_all(&text).map_err(failed)?;
         file.sync_all().map_err(failed)
     }
 

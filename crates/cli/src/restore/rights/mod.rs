@@ -34,6 +34,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 
 use archive::metadata::Metadata;
+use serde::{Deserialize, Serialize};
 use tokio_postgres::types::{ToSql, Type};
 
 use crate::connection::{Raw, Session};
@@ -62,6 +63,13 @@ pub struct Rights {
     is_out_of_locks: Cell<bool>,
     /// Sentences for the user, each once.
     notes: RefCell<BTreeSet<String>>,
+}
+
+/// What a run leaves behind for one that goes on.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Kept {
+    left_out: LeftOut,
+    notes: BTreeSet<String>,
 }
 
 impl Rights {
@@ -237,6 +245,27 @@ impl Rights {
     /// Notes a sentence for the user, which makes the restore incomplete.
     pub fn note(&self, sentence: String) {
         self.notes.borrow_mut().insert(sentence);
+        self.touch();
+    }
+
+    /// Something is to be kept with the next commit.
+    pub fn touch(&self) {
+        self.left_out.borrow_mut().is_changed = true;
+    }
+
+    /// What was left out and noted so far, if it is not as it was kept last.
+    pub fn changed(&self) -> Option<Kept> {
+        let mut left_out = self.left_out.borrow_mut();
+        std::mem::take(&mut left_out.is_changed).then(|| Kept {
+            left_out: left_out.clone(),
+            notes: self.notes.borrow().clone(),
+        })
+    }
+
+    /// Goes on with what an earlier run has kept.
+    pub fn take_up(&self, kept: Kept) {
+        *self.left_out.borrow_mut() = kept.left_out;
+        *self.notes.borrow_mut() = kept.notes;
     }
 
     pub fn take_notes(&self) -> Vec<String> {

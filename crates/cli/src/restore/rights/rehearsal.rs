@@ -26,8 +26,10 @@ pub async fn foresee(
     };
     let client = Arc::clone(&session.client);
     // Rows are not there, so nothing takes long; an empty database has nobody to wait for.
+    let encoding = &loading.base.metadata.source.encoding;
+    base::prepare(session, encoding, &rights).await?;
     client.batch_execute("BEGIN").await?;
-    base::load(&loading, session, &mut |_| {}).await?;
+    base::load(&loading, session, None, &mut |_| {}).await?;
     rehearse(session, &rights, &loading.storage, plan).await?;
     client.batch_execute("ROLLBACK").await?;
     Ok(rights.take_left_out())

@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use memchr::memmem;
+use serde::{Deserialize, Serialize};
 use tokio_postgres::Row;
 
 use crate::connection::Session;
@@ -35,8 +36,8 @@ const EVENTS: &str = " UNION ALL SELECT 'event', oid, evtenabled::text, 0::oid, 
 const WORDS: [&str; 4] = ["trigger", "rule", "partition", "row level security"];
 
 /// One that was stilled.
-#[derive(Debug)]
-struct Stilled {
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Stilled {
     kind: String,
     state: String,
     /// The root of its table's partitions, or the table.
@@ -62,6 +63,16 @@ impl Still {
             was: BTreeMap::new(),
             all,
         }
+    }
+
+    /// Those that an earlier run has stilled.
+    pub fn take_up(&mut self, was: Vec<((String, u32), Stilled)>) {
+        self.was.extend(was);
+    }
+
+    /// What one that goes on must know.
+    pub fn kept(&self) -> Vec<(&(String, u32), &Stilled)> {
+        self.was.iter().collect()
     }
 
     /// Stills all that act.

@@ -1,11 +1,13 @@
 //! The target database itself: made, given the source's properties, completed.
 
 use archive::metadata::DatabaseFacts;
+use tokio_postgres::types::Type;
 
 use super::statements::{split, Words};
 use crate::connection::Session;
 use crate::error::{Error, Result};
-use crate::quote::{ident, literal, shown};
+use crate::quote::{ident, identifier, literal, shown};
+use crate::restore::progress;
 use crate::restore::rights::filter::as_role;
 use crate::restore::rights::left_out::Piece;
 use crate::restore::rights::refusal::Subject;
@@ -14,7 +16,7 @@ use crate::restore::rights::Rights;
 /// How [`DATABASE`] is written in database.sql: a variable of psql.
 const DATABASE: &str = ":\"dbname\"";
 
-/// `CREATE DATABASE`, with encoding and locale of the source. The session's client_encoding is UTF8.
+/// `CREATE DATABASE`, with encoding and locale of the source, marked as one in which nothing is yet. The session's client_encoding is UTF8.
 pub async fn create(session: &Session, name: &str, facts: &DatabaseFacts) -> Result<()> {
     let text = |value: &str| String::from_utf8_lossy(&literal(value.as_bytes())).into_owned();
     let locale = text(facts.locale.as_deref().unwrap_or_default());
@@ -28,11 +30,13 @@ pub async fn create(session: &Session, name: &str, facts: &DatabaseFacts) -> Res
         _ => "libc".to_owned(),
     };
     let sql = format!(
-        "CREATE DATABASE {} TEMPLATE template0 ENCODING {} LC_COLLATE {} LC_CTYPE {} LOCALE_PROVIDER {provider}",
+        "CREATE DATABASE {} TEMPLATE template0 ENCODING {} LC_COLLATE {} LC_CTYPE {} LOCALE_PROVIDER {provider} \
+         CONNECTION LIMIT {}",
         String::from_utf8_lossy(&ident(name.as_bytes())),
         text(&facts.encoding),
         text(&facts.lc_collate),
         text(&facts.lc_ctype),
+        progress::sql::BEGUN,
     );
     let created = session.statement(sql.as_bytes()).await;
     created.map_err(|error| {
@@ -44,19 +48,33 @@ pub async fn create(session: &Session, name: &str, facts: &DatabaseFacts) -> Res
     Ok(())
 }
 
+/// Changes the session's database, whatever its name is; `change` is behind that.
+pub async fn alter(session: &Session, change: &str) -> Result<()> {
+    let query = "SELECT pg_catalog.convert_to(pg_catalog.format('ALTER DATABASE %I %s', \
+        pg_catalog.current_database(), $1), pg_catalog.current_setting('client_encoding'))";
+    let rows = session
+        .client
+        .query_typed(query, &[(&change, Type::TEXT)])
+        .await?;
+    session.statement(rows[0].get::<_, &[u8]>(0)).await?;
+    Ok(())
+}
+
 /// Its final name. Nobody may be connected to it; the server waits five seconds for those who are leaving.
 pub async fn rename(session: &Session, name: &str, final_name: &str) -> Result<()> {
-    let quoted = |name: &str| String::from_utf8_lossy(&ident(name.as_bytes())).into_owned();
+    let unmark = progress::sql::unmark(name);
     let sql = format!(
         "ALTER DATABASE {} RENAME TO {}",
-        quoted(name),
-        quoted(final_name)
+        identifier(name),
+        identifier(final_name)
     );
-    let renamed = session.statement(sql.as_bytes()).await;
+    // A mark would be left at the final name otherwise, or none at the first one.
+    let both = format!("BEGIN; {unmark}; {sql}; COMMIT");
+    let renamed = session.client.batch_execute(&both).await;
     renamed.map_err(|error| {
         let message =
             format!("everything is restored into \"{name}\", but it could not be renamed: {error}");
-        Error::failed(message, format!("It remains to run {sql};"))
+        Error::failed(message, format!("It remains to run {unmark}; {sql};"))
     })?;
     Ok(())
 }
@@ -69,6 +87,16 @@ pub struct Doors {
 }
 
 impl Doors {
+    /// As an earlier run has left them.
+    pub fn of(lets_in: Option<bool>) -> Doors {
+        Doors { lets_in }
+    }
+
+    /// What PUBLIC may do in the end; `None` if that is not this restore's.
+    pub fn lets_in(&self) -> Option<bool> {
+        self.lets_in
+    }
+
     /// Takes the privilege away.
     pub async fn close(&mut self, session: &Session) -> Result<()> {
         session

@@ -13,6 +13,7 @@
 //! | room | what it does |
 //! | --- | --- |
 //! | [`server`] | connects, and refuses |
+//! | [`beside`] | the target of a part, which may have objects, and the scratch database beside it |
 //! | [`database`] | makes, closes, opens, renames; database.sql |
 //! | [`read`], [`needs`] | which roles and tablespaces are needed |
 //! | [`roles`] | makes those that are missing |
@@ -20,6 +21,7 @@
 //! | [`globals_sql`], [`statements`] | what pg_dumpall wrote, statement by statement |
 //! | [`encoding`] | names in the encoding of the database |
 
+mod beside;
 pub mod database;
 pub mod encoding;
 pub mod globals_sql;
@@ -39,7 +41,10 @@ use crate::connection::Session;
 use crate::error::{Error, Result};
 use crate::quote::shown;
 use crate::restore::plan::Plan;
+use crate::restore::progress::{self, Identity, Left, Progress, Stage};
+use crate::restore::replay::Quiet;
 use crate::restore::rights::Rights;
+pub use beside::Place;
 use database::Doors;
 use roles::Made;
 pub use server::Found;
@@ -57,23 +62,35 @@ pub struct Target {
     /// What it says that cannot be done as `--globals` asks.
     pub warnings: Vec<String>,
     pub sets: Sets,
+    /// How far it is.
+    pub progress: Progress,
 }
 
 impl Found {
     /// Makes the database, or closes it, and the roles and tablespaces that are missing. What fails says what it leaves.
+    /// `first`: statements that keep what the progress is to have from the beginning.
     pub async fn make(
         mut self,
         storage: &Arc<dyn Storage>,
         plan: &Arc<Plan>,
         with_globals: bool,
+        identity: Identity,
         rights: &Rc<Rights>,
+        first: &str,
     ) -> Result<Target> {
         let known = read::known(&**storage, plan, with_globals, &self.session).await?;
-        if !self.exists {
+        if let Some(Left::Created) = &self.left {
+            // A run was killed before it did anything there.
+            let drop = server::drop_statement(&self.name);
+            self.session.client.batch_execute(&drop).await?;
+        }
+        if !self.exists && !matches!(self.left, Some(Left::Begun(_))) {
             database::create(&self.session, &self.name, &plan.base.metadata.source).await?;
         }
         let name = self.name.clone();
-        let made = self.make_rest(storage, plan, known, rights).await;
+        let made = self
+            .make_rest(storage, plan, known, identity, rights, first)
+            .await;
         made.map_err(|error| incomplete(error, &name, &[]))
     }
 
@@ -82,42 +99,85 @@ impl Found {
         storage: &Arc<dyn Storage>,
         plan: &Arc<Plan>,
         known: needs::Known<'_>,
+        identity: Identity,
         rights: &Rc<Rights>,
+        first: &str,
     ) -> Result<Target> {
         let mut session = Session::open(&self.conninfo, Some(&self.name)).await?;
-        let mut doors = Doors::default();
-        if self.exists {
-            doors.close(&session).await?;
-        }
-        session
-            .set_encoding(&plan.base.metadata.source.encoding)
-            .await?;
-        // It is empty still: whoever mends what failed here finds it as it was.
-        let mut reopened = doors;
-        match self
-            .make_around(storage, plan, known, doors, &session, rights)
-            .await
-        {
-            Ok(target) => Ok(target),
-            Err(error) => {
+        progress::lock(&session, &self.name).await?;
+        let encoding = &plan.base.metadata.source.encoding;
+        let progress = match &self.left {
+            // Another run may have gone on meanwhile.
+            Some(Left::Begun(begun)) => Progress::read(&session).await?.ok_or_else(|| {
+                let name = &begun.identity.database;
+                Error::failed(format!("\"{name}\" was restored by another run"), "")
+            })?,
+            _ => Progress::new(identity),
+        };
+        session.set_encoding(encoding).await?;
+        if !progress.is_resumed {
+            // It is empty still: whoever mends what failed here finds it as it was.
+            if let Err(error) = self
+                .begin(&known, &progress, &session, (first, rights))
+                .await
+            {
                 // The error that counts is the first one.
-                let _ = reopened.open(&session).await;
-                Err(error)
+                let _ = session.client.batch_execute("ROLLBACK").await;
+                return Err(error);
             }
         }
+        self.make_around(storage, plan, known, &session, rights)
+            .await
     }
 
-    /// Roles and tablespaces.
+    /// In one transaction: the beginning of the progress, the mark of the database or its closed doors, and roles.
+    async fn begin(
+        &self,
+        known: &needs::Known<'_>,
+        progress: &Progress,
+        session: &Session,
+        (first, rights): (&str, &Rights),
+    ) -> Result<()> {
+        let client = &session.client;
+        client.batch_execute("BEGIN").await?;
+        client
+            .batch_execute(&progress::sql::begin(progress))
+            .await?;
+        let mut doors = Doors::default();
+        if self.exists {
+            doors.close(session).await?;
+        } else {
+            database::alter(session, "CONNECTION LIMIT -1").await?;
+        }
+        let made = roles::make(session, known, rights).await?;
+        let kept = [
+            progress::sql::keep("made", &made),
+            progress::sql::keep("lets_in", &doors.lets_in()),
+            first.to_owned(),
+        ];
+        Ok(client
+            .batch_execute(&format!("{}; COMMIT", kept.join("; ")))
+            .await?)
+    }
+
+    /// Tablespaces, and properties of roles.
     async fn make_around(
         &self,
         storage: &Arc<dyn Storage>,
         plan: &Arc<Plan>,
         known: needs::Known<'_>,
-        doors: Doors,
         session: &Session,
         rights: &Rc<Rights>,
     ) -> Result<Target> {
-        let mut made = roles::make(session, &known, rights).await?;
+        let progress = Progress::read(session).await?;
+        let progress = progress.expect("it is there since the transaction before");
+        let doors = Doors::of(progress.kept("lets_in")?);
+        let is_around = progress.stage == Stage::Around;
+        let mut made: Made = progress.kept("made")?;
+        if is_around {
+            made = roles::make_spaces(session, &known, made, rights).await?;
+        }
+        rights.take_up(progress.kept("rights")?);
         let unknown = sets::warnings_of(&known.globals);
         let with_globals = known.with_globals;
         let sets = Sets::new(
@@ -128,31 +188,59 @@ impl Found {
             doors,
             Rc::clone(rights),
         );
-        sets.prepare(session).await?;
-        sets.apply_first(session).await?;
+        if is_around {
+            session.client.batch_execute("BEGIN").await?;
+            sets.prepare(session).await?;
+            sets.apply_first(session).await?;
+        }
         let mut target = Target {
             conninfo: self.conninfo.clone(),
             name: self.name.clone(),
             final_name: self.final_name.clone(),
             beside: (!self.exists).then(|| self.beside.clone()),
             made: Made::default(),
-            warnings: Vec::new(),
+            warnings: progress.kept("first_warnings")?,
             sets,
+            progress,
         };
-        made.notes.extend(target.keep_warnings(session.warnings()));
-        if with_globals {
-            target.warnings.extend(unknown);
-        } else {
-            made.notes.extend(unknown);
+        if is_around {
+            made.notes.extend(target.keep_warnings(session.warnings()));
+            if with_globals {
+                target.warnings.extend(unknown);
+            } else {
+                made.notes.extend(unknown);
+            }
+            let kept = [
+                progress::sql::keep("made", &made),
+                progress::sql::keep("first_warnings", &target.warnings),
+                progress::sql::stage(Stage::Base),
+            ];
+            let commit = format!("{}; COMMIT", kept.join("; "));
+            session.client.batch_execute(&commit).await?;
+            target.progress.stage = Stage::Base;
         }
         target.made = made;
         Ok(target)
     }
 }
 
+impl Found {
+    /// Gives its name to a database in which all is there.
+    pub async fn finish(&self) -> Result<()> {
+        database::rename(&self.session, &self.name, &self.final_name).await
+    }
+}
+
 impl Target {
-    /// A session in it.
+    /// A session in it, as long as which no other restore works there.
     pub async fn session(&self) -> Result<Session> {
+        let session = Session::open(&self.conninfo, Some(&self.name)).await?;
+        progress::lock(&session, &self.name).await?;
+        Ok(session)
+    }
+
+    /// One more session in it, beside that of the restore.
+    pub async fn another_session(&self) -> Result<Session> {
         Session::open(&self.conninfo, Some(&self.name)).await
     }
 
@@ -171,9 +259,20 @@ impl Target {
     }
 
     /// All is done: it gets its name, or PUBLIC may connect again. Sessions in it must have ended, but for `session`.
-    pub async fn finish(mut self, session: Session) -> Result<()> {
+    pub async fn finish(mut self, session: Session, quiet: Quiet, is_partial: bool) -> Result<()> {
+        // What this is must be on disk before it gets its name, and whoever is killed in between finds a mark.
+        let end = progress::sql::end();
+        let begin = format!("BEGIN; SET LOCAL synchronous_commit = on; {end}");
+        session.client.batch_execute(&begin).await?;
+        self.sets.doors.open(&session).await?;
+        if self.beside.is_some() {
+            let seal = self.progress.identity.seal();
+            database::alter(&session, &progress::sql::complete(&seal, is_partial)).await?;
+        }
+        quiet.end(&session).await?;
+        session.client.batch_execute("COMMIT").await?;
         let Some(beside) = self.beside else {
-            return self.sets.doors.open(&session).await;
+            return Ok(());
         };
         drop(session);
         let server = Session::open(&self.conninfo, Some(&beside)).await?;
@@ -188,7 +287,7 @@ impl Target {
 
 fn incomplete(error: Error, name: &str, roles: &[Vec<u8>]) -> Error {
     let mut hint = format!(
-        "The database \"{name}\" is incomplete: drop it before trying again: {}",
+        "The database \"{name}\" is incomplete: the same command line goes on with it. To begin anew, drop it: {}",
         server::drop_statement(name)
     );
     if !roles.is_empty() {
@@ -197,7 +296,7 @@ fn incomplete(error: Error, name: &str, roles: &[Vec<u8>]) -> Error {
             .map(|role| shown(&crate::quote::ident(role)))
             .collect();
         hint.push_str(&format!(
-            " Also drop the roles that this restore made, which the next one would leave as they are: DROP ROLE IF EXISTS {};",
+            " Then also drop the roles that this restore made, which the next one would leave as they are: DROP ROLE IF EXISTS {};",
             names.join(", ")
         ));
     }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
 use tokio_postgres::types::Type;
 
 use super::needs::{Known, Role, Tablespace};
@@ -14,7 +15,7 @@ use crate::quote::{array, ident, shown};
 use crate::restore::rights::Rights;
 
 /// What was made, and what was there.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Made {
     /// `r` and the OID of each role, `t` and that of each tablespace.
     pub ids: Vec<String>,
@@ -24,9 +25,11 @@ pub struct Made {
     pub kept: Vec<Vec<u8>>,
     /// Sentences for the user.
     pub notes: Vec<String>,
+    /// Tablespaces that were missing, which an earlier run may have made.
+    pub missing_spaces: Vec<Vec<u8>>,
 }
 
-/// Makes them. The session's client_encoding is that of the names.
+/// Makes roles, within a transaction. The session's client_encoding is that of the names.
 pub async fn make(session: &Session, known: &Known<'_>, rights: &Rights) -> Result<Made> {
     let mut made = Made::default();
     let there: BTreeSet<Vec<u8>> = names(
@@ -77,10 +80,25 @@ pub async fn make(session: &Session, known: &Known<'_>, rights: &Rights) -> Resu
     }
     let ids = "SELECT concat('r', oid) FROM pg_catalog.pg_roles WHERE rolname = ANY ($1)";
     made.ids = ids_of(session, ids, new.into_iter().collect()).await?;
+    let there = names(session, SPACES).await?;
+    let spaces = known.spaces().into_iter().map(|space| space.name);
+    made.missing_spaces = spaces.filter(|name| !there.contains(name)).collect();
+    Ok(made)
+}
+
+const SPACES: &str = "SELECT pg_catalog.textsend(spcname::text) FROM pg_catalog.pg_tablespace";
+
+/// Makes tablespaces, not within a transaction. May be done again.
+pub async fn make_spaces(
+    session: &Session,
+    known: &Known<'_>,
+    mut made: Made,
+    rights: &Rights,
+) -> Result<Made> {
     if rights.is_limited() || rights.wanted.no_tablespaces {
         return Ok(made);
     }
-    let new = make_tablespaces(session, known, &mut made.notes).await?;
+    let new = make_tablespaces(session, known, &made.missing_spaces, &mut made.notes).await?;
     let ids = "SELECT concat('t', oid) FROM pg_catalog.pg_tablespace WHERE spcname = ANY ($1)";
     made.ids.extend(ids_of(session, ids, new).await?);
     Ok(made)
@@ -98,18 +116,21 @@ fn not_made(role: &[u8]) -> String {
 async fn make_tablespaces(
     session: &Session,
     known: &Known<'_>,
+    missing: &[Vec<u8>],
     notes: &mut Vec<String>,
 ) -> Result<Vec<Vec<u8>>> {
-    let query = "SELECT pg_catalog.textsend(spcname::text) FROM pg_catalog.pg_tablespace";
-    let there = names(session, query).await?;
+    let there = names(session, SPACES).await?;
     let mut new = Vec::new();
     for space in known.spaces() {
         // One that is the result of a rename is made by that, unless the other one existed before.
         let is_made_later = space
             .renamed_from
             .as_ref()
-            .is_some_and(|from| !there.contains(from));
+            .is_some_and(|from| !there.contains(from) || missing.contains(from));
         if there.contains(&space.name) || is_made_later {
+            if there.contains(&space.name) && missing.contains(&space.name) {
+                new.push(space.name);
+            }
             continue;
         }
         let place = make_tablespace(session, &space).await?;

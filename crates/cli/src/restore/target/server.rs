@@ -8,6 +8,7 @@ use tokio_postgres::types::Type;
 use crate::connection::Session;
 use crate::error::{Error, Result};
 use crate::quote::ident;
+use crate::restore::progress::{self, Left, Progress};
 use crate::restore::rights::{Rights, Role};
 
 /// NAMEDATALEN, without the byte at the end.
@@ -28,6 +29,8 @@ pub struct Found {
     pub(super) session: Session,
     /// In which that is.
     pub(super) beside: String,
+    /// What an earlier run has left.
+    pub(super) left: Option<Left>,
     /// Who restores.
     pub role: Role,
 }
@@ -40,25 +43,47 @@ impl Found {
         let (session, exists, beside) = connect(conninfo, &final_name).await?;
         let role = Role::of(&session).await?;
         role.ensure_may_make(&session, &final_name, exists).await?;
+        let mut left = None;
         let name = if exists {
-            ensure_empty(&session, &final_name, &role).await?;
+            left = begun_in(&session).await?;
+            if left.is_none() {
+                ensure_empty(&session, &final_name, &role).await?;
+            }
             final_name.clone()
         } else {
             name_until_complete(&final_name)
         };
-        let found = Found {
+        let mut found = Found {
             conninfo: conninfo.to_owned(),
             final_name,
             name,
             exists,
             session,
             beside,
+            left,
             role,
         };
         if !exists {
-            found.ensure_nothing_left_over().await?;
+            // A run that was killed may still be creating it.
+            progress::lock(&found.session, &found.name).await?;
+            found.left = found.look_for_left_over().await?;
         }
         Ok(found)
+    }
+
+    /// The name of the database until all is there.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// As `--target` names it.
+    pub fn final_name(&self) -> &str {
+        &self.final_name
+    }
+
+    /// What an earlier run has left.
+    pub fn left(&self) -> Option<&Left> {
+        self.left.as_ref()
     }
 
     /// A session on its server, for questions (what time is meant) and for the dry run; client_encoding is UTF8.
@@ -84,9 +109,22 @@ impl Found {
         Ok(missing(&metadata.source.extensions, &offered))
     }
 
-    async fn ensure_nothing_left_over(&self) -> Result<()> {
+    /// Refuses a database of that name which no earlier run has begun.
+    async fn look_for_left_over(&self) -> Result<Option<Left>> {
         if !is_there(&self.session, &self.name).await? {
-            return Ok(());
+            return Ok(None);
+        }
+        let mark = progress::mark_of(&self.session, &self.name).await?;
+        if matches!(mark, Some(Left::Complete { .. })) {
+            return Ok(mark);
+        }
+        let within = Session::open(&self.conninfo, Some(&self.name)).await?;
+        if mark.is_some() {
+            ensure_empty(&within, &self.name, &self.role).await?;
+            return Ok(mark);
+        }
+        if let Some(left) = begun_in(&within).await? {
+            return Ok(Some(left));
         }
         let message = format!(
             "an earlier restore has left the database \"{}\", or another one is running",
@@ -97,6 +135,11 @@ impl Found {
             format!("If none is running: {}", drop_statement(&self.name)),
         ))
     }
+}
+
+async fn begun_in(session: &Session) -> Result<Option<Left>> {
+    let progress = Progress::read(session).await?;
+    Ok(progress.map(|progress| Left::Begun(Box::new(progress))))
 }
 
 /// Those that are not offered.
@@ -114,7 +157,7 @@ pub fn drop_statement(database: &str) -> String {
 }
 
 /// The database of a connection string.
-fn name_in(conninfo: &str) -> Result<String> {
+pub(super) fn name_in(conninfo: &str) -> Result<String> {
     const EXAMPLE: &str = "For example --target \"host=/tmp dbname=shop_restored\".";
     let name = Session::named_database(conninfo)?.unwrap_or_default();
     if name.is_empty() {
@@ -132,7 +175,7 @@ fn name_in(conninfo: &str) -> Result<String> {
 }
 
 /// A session in the database, or beside it; whether the database exists; where the session is.
-async fn connect(conninfo: &str, name: &str) -> Result<(Session, bool, String)> {
+pub(super) async fn connect(conninfo: &str, name: &str) -> Result<(Session, bool, String)> {
     let refusal = match Session::open(conninfo, None).await {
         Ok(session) => return Ok((session, true, name.to_owned())),
         Err(error) => error,
@@ -150,6 +193,16 @@ async fn connect(conninfo: &str, name: &str) -> Result<(Session, bool, String)> 
     Err(Error::failed(format!("could not connect: {refusal}"), hint))
 }
 
+pub(super) fn ensure_superuser(role: &Role) -> Result<()> {
+    if role.is_superuser {
+        return Ok(());
+    }
+    let message = "the role of --target is not a superuser";
+    Err(Error::failed(
+        message,
+        "Connect as a superuser: a part is restored into a scratch database first, with all that it needs.",
+    ))
+}
 pub(super) async fn is_there(session: &Session, database: &str) -> Result<bool> {
     let query = "SELECT FROM pg_catalog.pg_database WHERE datname = $1";
     let rows = session
@@ -180,7 +233,7 @@ const NOT_OF_EXTENSIONS: &str = " AND class <> 'pg_extension'::regclass \
     AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = class AND objid = id AND deptype = 'e') \
     AND NOT (class = 'pg_namespace'::regclass AND id IN (SELECT extnamespace FROM pg_extension))";
 
-async fn ensure_empty(session: &Session, name: &str, role: &Role) -> Result<()> {
+pub(super) async fn ensure_empty(session: &Session, name: &str, role: &Role) -> Result<()> {
     let but = if role.is_superuser {
         ""
     } else {
@@ -202,7 +255,7 @@ async fn ensure_empty(session: &Session, name: &str, role: &Role) -> Result<()> 
 }
 
 /// A truncated name includes a checksum, so that two of them do not meet.
-fn name_until_complete(name: &str) -> String {
+pub(super) fn name_until_complete(name: &str) -> String {
     const ROOM: usize = LONGEST_NAME - RESTORING.len();
     if name.len() <= ROOM {
         return format!("{name}{RESTORING}");

@@ -20,6 +20,7 @@ use crate::connection::{Raw, Session};
 use crate::error::{Error, Result};
 use crate::quote::{array, ident, shown};
 use crate::restore::plan::Plan;
+use crate::restore::progress;
 use crate::restore::replay::effects::{Boxed, Globals};
 use crate::restore::rights::Rights;
 
@@ -104,11 +105,18 @@ impl Sets {
         }
     }
 
-    /// The properties of the database that the base has.
-    pub async fn apply_base(&mut self, session: &Session) -> Result<()> {
-        let directory = self.plan.base.directory();
-        let file = self.plan.chain.file(&format!("{directory}/{DATABASE_SQL}"));
-        self.apply_database(session, &file, false).await
+    /// The properties of the database that the last of `count` sets has, or the base if there is none. May be done again.
+    pub async fn apply_properties(&mut self, session: &Session, count: usize) -> Result<()> {
+        if count == 0 {
+            let directory = self.plan.base.directory();
+            let file = self.plan.chain.file(&format!("{directory}/{DATABASE_SQL}"));
+            self.apply_database(session, &file, false).await?;
+        } else if let Some(set) = self.plan.later_globals.get(count - 1) {
+            let file = file_of(&self.plan, set, DATABASE_SQL);
+            self.apply_database(session, &file, true).await?;
+        }
+        let done = progress::sql::set_done(self.doors.lets_in());
+        Ok(session.client.batch_execute(&done).await?)
     }
 
     async fn apply_set(&mut self, session: &Session, count: usize) -> Result<()> {
@@ -124,15 +132,9 @@ impl Sets {
         if let Some(globals) = self.globals.get(count) {
             self.apply_globals(session, globals, false).await?;
         }
-        client.batch_execute("COMMIT").await?;
-        let Some(set) = count
-            .checked_sub(1)
-            .and_then(|at| self.plan.later_globals.get(at))
-        else {
-            return Ok(());
-        };
-        let file = file_of(&self.plan, set, DATABASE_SQL);
-        self.apply_database(session, &file, true).await
+        let commit = format!("{}; COMMIT", progress::sql::set(count));
+        client.batch_execute(&commit).await?;
+        self.apply_properties(session, count).await
     }
 
     async fn apply_database(
@@ -141,7 +143,9 @@ impl Sets {
         file: &str,
         is_later: bool,
     ) -> Result<()> {
-        let Some(text) = storage::read(&*self.storage, file)? else {
+        // A scratch database keeps what says what it is.
+        let text = storage::read(&*self.storage, file)?;
+        let Some(text) = text.filter(|_| self.plan.part.is_none()) else {
             return Ok(());
         };
         let place = self.storage.place(file);

@@ -1,5 +1,6 @@
 //! What pg_constraint says of a foreign key, and the statement that makes it again.
 
+use serde::{Deserialize, Serialize};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::Row;
 
@@ -8,7 +9,7 @@ use crate::error::Result;
 use crate::quote::{ident, shown};
 
 /// All that pg_constraint says of a key.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Kept {
     pub source: u32,
     pub table: u32,

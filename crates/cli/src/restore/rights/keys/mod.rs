@@ -7,6 +7,7 @@
 mod change;
 mod kept;
 
+use serde::{Deserialize, Serialize};
 use tokio_postgres::types::{ToSql, Type};
 
 use super::refusal::is_orphan;
@@ -17,7 +18,7 @@ use change::{detached_in, subject, Change, What};
 use kept::{kept, Kept, FOUND};
 
 /// A key that was just made, with what the catalogs do not say of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Noted {
     /// As in SQL, and the name.
     table: Vec<u8>,
@@ -50,7 +51,7 @@ const SAME_COLUMNS: &str = "SELECT coalesce(array_agg(o.attnum ORDER BY n), '{}'
     JOIN pg_attribute AS o ON o.attrelid = $2 AND o.attname = a.attname AND NOT o.attisdropped";
 
 /// What is set aside.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Keys {
     kept: Vec<Kept>,
     noted: Vec<Noted>,
@@ -189,7 +190,7 @@ impl Keys {
         Ok(())
     }
 
-    /// Makes them again; sentences about those that are not as at the source.
+    /// Makes them again, in the transaction that is open; sentences about those that are not as at the source.
     pub async fn make(self, session: &Session) -> Result<Vec<String>> {
         let mut worded = Vec::new();
         for kept in &self.kept {
@@ -198,7 +199,7 @@ impl Keys {
         worded.sort_by_key(|words| std::cmp::Reverse(words.depth));
         let mut odd = Vec::new();
         for words in &worded {
-            let made = session.statement(&words.add).await;
+            let made = session.attempt(&words.add).await;
             match made {
                 Ok(_) => {}
                 Err(error) if is_orphan(&error) && words.can_wait => {
@@ -210,11 +211,12 @@ impl Keys {
                 Err(error) => odd.push(format!("{}, which is not there: {error}", words.what)),
             }
             if let Some(comment) = &words.comment {
-                session.statement(comment).await?;
+                // The key may not be there.
+                let _ = session.attempt(comment).await;
             }
         }
         for statement in &self.late {
-            if let Err(error) = session.statement(statement).await {
+            if let Err(error) = session.attempt(statement).await {
                 odd.push(format!("{}: {error}", shown(statement)));
             }
         }

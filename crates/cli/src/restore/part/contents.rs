@@ -1,0 +1,180 @@
+//! The relations of a base, by its table of contents: nothing is restored for it.
+
+use std::io::{self, BufReader, Read};
+use std::path::Path;
+
+use archive::dump::{Listed, Toc, DUMP_TOC};
+use archive::storage::{self, Storage};
+use archive_query::catalog::{Base, Chain};
+use archive_query::history::scanner::Words;
+use flate2::bufread::MultiGzDecoder;
+
+use super::wanted::{Kind, Name};
+use crate::error::{Error, Result};
+
+/// What a base has of relations.
+#[derive(Debug, Default)]
+pub struct Contents {
+    /// With their OIDs at the source.
+    pub relations: Vec<(u32, Kind, Name)>,
+    pub schemas: Vec<(u32, Vec<u8>)>,
+    /// Partitioned table and partition.
+    pub attached: Vec<(Name, Name)>,
+}
+
+/// OIDs of catalogs (catalog/pg_*.h).
+const PG_CLASS: u32 = 1259;
+const PG_NAMESPACE: u32 = 2615;
+/// An ATTACH PARTITION has a bound, which may be long.
+const LONGEST_ATTACH: u64 = 1 << 20;
+
+/// Reads them.
+pub fn read(storage: &dyn Storage, chain: &Chain, base: &Base) -> Result<Contents> {
+    let directory = base.directory();
+    let file = |name: &str| chain.file(&format!("{directory}/{name}"));
+    let dump = &base.metadata.dump;
+    if !dump.starts_with("dump.sql") {
+        let file = file(&format!("{dump}/toc.dat"));
+        let Some(input) = storage.open(&file, 0)? else {
+            return Err(missing(storage, &file));
+        };
+        let toc = Toc::read(BufReader::new(input));
+        let toc = toc.map_err(storage::failed("read", storage, &file))?;
+        return Ok(of_directory(&toc));
+    }
+    let list = file(DUMP_TOC);
+    let Some(text) = storage::read(storage, &list)? else {
+        let message = format!(
+            "base {} is of a version before 0.3.0, which did not store where each table is: no part of it can be restored",
+            base.name
+        );
+        let hint = "Choose a moment after a newer base, or restore everything and copy the part from there.";
+        return Err(Error::failed(message, hint));
+    };
+    let listed = Listed::parse_all(&text, Path::new(&storage.place(&list)))?;
+    let mut contents = Contents::default();
+    for entry in &listed {
+        contents.add(entry);
+    }
+    let dump = file(dump);
+    let attached = attached(storage, &dump, &listed);
+    contents.attached = attached.map_err(storage::failed("read", storage, &dump))?;
+    Ok(contents)
+}
+
+fn missing(storage: &dyn Storage, file: &str) -> Error {
+    Error::damaged(format!("\"{}\" is missing", storage.place(file)))
+}
+
+fn of_directory(toc: &Toc) -> Contents {
+    let mut contents = Contents::default();
+    for entry in &toc.entries {
+        contents.add(&Listed {
+            table_oid: entry.table_oid,
+            oid: entry.oid,
+            kind: entry.kind.clone(),
+            schema: entry.namespace.clone().filter(|name| !name.is_empty()),
+            name: entry.tag.clone(),
+            ..Listed::default()
+        });
+        if entry.kind == b"TABLE ATTACH" {
+            contents.attached.extend(attach_of(&entry.definition));
+        }
+    }
+    contents
+}
+
+impl Contents {
+    fn add(&mut self, entry: &Listed) {
+        if entry.table_oid == PG_NAMESPACE && entry.kind == b"SCHEMA" {
+            self.schemas.push((entry.oid, entry.name.clone()));
+        }
+        let kind = std::str::from_utf8(&entry.kind).unwrap_or_default();
+        let kind = Kind::of(&kind.to_lowercase()).filter(|_| entry.table_oid == PG_CLASS);
+        if let (Some(kind), Some(schema)) = (kind, &entry.schema) {
+            let name = Name {
+                schema: schema.clone(),
+                name: entry.name.clone(),
+            };
+            self.relations.push((entry.oid, kind, name));
+        }
+    }
+}
+
+/// The texts of entries that attach partitions say of what.
+fn attached(storage: &dyn Storage, dump: &str, listed: &[Listed]) -> io::Result<Vec<(Name, Name)>> {
+    let is_attach = |entry: &&(&Listed, u64)| entry.0.kind == b"TABLE ATTACH";
+    let ends = listed.iter().skip(1).map(|next| next.offset);
+    let ends = ends.chain([u64::MAX]);
+    let entries: Vec<(&Listed, u64)> = listed.iter().zip(ends).collect();
+    let mut found = Vec::new();
+    let mut input: Option<(u64, Box<dyn Read + Send>)> = None;
+    for (entry, end) in entries.iter().filter(is_attach) {
+        let (at, mut reader) = match input.take() {
+            Some(open) => open,
+            None => open(storage, dump, entry.offset)?,
+        };
+        io::copy(
+            &mut reader.by_ref().take(entry.offset - at),
+            &mut io::sink(),
+        )?;
+        let length = (end - entry.offset).min(LONGEST_ATTACH);
+        let mut text = Vec::new();
+        reader.by_ref().take(length).read_to_end(&mut text)?;
+        let body = super::super::base::without_head(&text).unwrap_or_default();
+        found.extend(attach_of(body));
+        input = Some((entry.offset + text.len() as u64, reader));
+    }
+    Ok(found)
+}
+
+/// The dump's text from `offset` on, or from its beginning where it is compressed: where it begins, and the text.
+fn open(storage: &dyn Storage, dump: &str, offset: u64) -> io::Result<(u64, Box<dyn Read + Send>)> {
+    let is_compressed = dump.ends_with(".gz");
+    let at = if is_compressed { 0 } else { offset };
+    let opened = storage.open(dump, at).map_err(io::Error::other)?;
+    let input = opened.ok_or(io::ErrorKind::NotFound)?;
+    let input: Box<dyn Read + Send> = if is_compressed {
+        Box::new(MultiGzDecoder::new(BufReader::new(input)))
+    } else {
+        Box::new(BufReader::new(input))
+    };
+    Ok((at, input))
+}
+
+/// Of `ALTER TABLE ONLY s.p ATTACH PARTITION s.c FOR VALUES …`, as pg_dump words it.
+fn attach_of(text: &[u8]) -> Option<(Name, Name)> {
+    let mut words = Words::new(text);
+    words.expect(b"ALTER TABLE ONLY ")?;
+    let parent = words.qualified()?;
+    words.expect(b" ATTACH PARTITION ")?;
+    let child = words.qualified()?;
+    Some((Name::read(parent)?, Name::read(child)?))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attach_names_both_tables_whatever_they_are_called() {
+        let text = b"ALTER TABLE ONLY \"a b\".\"p.\"\"x\" ATTACH PARTITION public.c1 FOR VALUES FROM (1) TO (2);\n";
+        let (parent, child) = attach_of(text).unwrap();
+        assert_eq!(
+            (&parent.schema[..], &parent.name[..]),
+            (&b"a b"[..], &b"p.\"x"[..])
+        );
+        assert_eq!(
+            (&child.schema[..], &child.name[..]),
+            (&b"public"[..], &b"c1"[..])
+        );
+        for other in [
+            "ALTER TABLE p ATTACH PARTITION c;",
+            "",
+            "ALTER TABLE ONLY p ATTACH PARTITION c;",
+        ] {
+            assert!(attach_of(other.as_bytes()).is_none(), "{other}");
+        }
+    }
+}

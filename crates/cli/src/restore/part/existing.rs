@@ -1,0 +1,201 @@
+//! What of a part is in the target already.
+
+use std::collections::BTreeSet;
+
+use effects::key::{catalog, Key};
+use tokio_postgres::types::{ToSql, Type};
+
+use super::chosen::Relation;
+use super::graph::{Graph, Members};
+use crate::connection::Session;
+use crate::error::{Error, Result};
+
+/// Of what is needed: what the target has under the same name, and is used as it is.
+#[derive(Debug, Default)]
+pub struct Existing {
+    pub keys: BTreeSet<Key>,
+    /// In words; only what is worth one.
+    pub words: Vec<String>,
+    /// Extensions to make: name, schema.
+    pub extensions: Vec<(String, String)>,
+}
+
+/// The address of an object in terms that another database understands, and what to call it.
+const ADDRESS: &str = "SELECT a.type, a.object_names::text, a.object_args::text, \
+        pg_catalog.pg_describe_object($1, $2, 0) \
+    FROM pg_catalog.pg_identify_object_as_address($1, $2, 0) AS a";
+
+/// Whether such an object exists: what is not there is an error for pg_get_object_address.
+const LOOK: &str = "CREATE OR REPLACE FUNCTION pg_temp.incr_is_there(kind text, names text[], args text[]) RETURNS boolean \
+    LANGUAGE plpgsql SET search_path = '' AS $there$ BEGIN \
+    RETURN (pg_catalog.pg_get_object_address(kind, names, args)).objid <> 0; \
+    EXCEPTION WHEN syntax_error_or_access_rule_violation OR invalid_schema_name THEN RETURN false; END $there$";
+
+/// Kinds that are parts of others: they are there if those are.
+const OF_OTHERS: [u32; 6] = [
+    catalog::ATTRDEF,
+    catalog::REWRITE,
+    catalog::CONSTRAINT,
+    2602,
+    2603,
+    catalog::TRIGGER,
+];
+
+impl Existing {
+    /// Looks in the target for what is needed in the scratch database. Both sessions' client_encoding is UTF8.
+    pub async fn find(
+        scratch: &Session,
+        target: &Session,
+        graph: &Graph,
+        members: &Members,
+    ) -> Result<Existing> {
+        let mut existing = Existing::default();
+        target.client.batch_execute(LOOK).await?;
+        for key in &members.others {
+            if OF_OTHERS.contains(&key.class) {
+                continue;
+            }
+            let parameters: [(&(dyn ToSql + Sync), Type); 2] =
+                [(&key.class, Type::OID), (&key.oid, Type::OID)];
+            let rows = scratch.client.query_typed(ADDRESS, &parameters).await;
+            let Some(row) = rows?.into_iter().next() else {
+                continue;
+            };
+            let kind: Option<String> = row.try_get(0)?;
+            let (names, args): (Option<String>, Option<String>) =
+                (row.try_get(1)?, row.try_get(2)?);
+            let (Some(kind), Some(names)) = (kind, names) else {
+                continue;
+            };
+            let args = args.unwrap_or_else(|| "{}".to_owned());
+            let look = "SELECT pg_temp.incr_is_there($1, $2::text[], $3::text[])";
+            let parameters: [(&(dyn ToSql + Sync), Type); 3] = [
+                (&kind, Type::TEXT),
+                (&names, Type::TEXT),
+                (&args, Type::TEXT),
+            ];
+            let rows = target.client.query_typed(look, &parameters).await?;
+            if rows[0].try_get(0)? {
+                existing.keys.insert(*key);
+                let what: String = row.try_get(3)?;
+                let is_row_type = key.class == catalog::TYPE && graph.whole_of(*key).is_some();
+                if !is_row_type && !WITHOUT_A_WORD.contains(&what.as_str()) && !what.ends_with("[]")
+                {
+                    existing.words.push(what);
+                }
+            }
+        }
+        existing.words.sort();
+        // Whatever is not there of an object that is used as it is: nothing is added to it.
+        let is_part = |key: &&Key| {
+            let whole = graph.whole_of(**key);
+            whole.is_some_and(|whole| existing.keys.contains(&whole))
+        };
+        let parts: Vec<Key> = members.others.iter().filter(is_part).copied().collect();
+        existing.keys.extend(parts);
+        existing.find_extensions(scratch, target, members).await?;
+        Ok(existing)
+    }
+
+    async fn find_extensions(
+        &mut self,
+        scratch: &Session,
+        target: &Session,
+        members: &Members,
+    ) -> Result<()> {
+        const THERE: &str = "SELECT FROM pg_catalog.pg_extension WHERE extname = $1";
+        const NAMES: &str = "SELECT extname::text, nspname::text FROM pg_catalog.pg_extension AS e \
+            JOIN pg_catalog.pg_namespace AS n ON n.oid = extnamespace WHERE e.oid = ANY ($1) ORDER BY e.oid";
+        let oids: Vec<u32> = members.extensions.iter().copied().collect();
+        let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&oids, Type::OID_ARRAY)];
+        for row in scratch.client.query_typed(NAMES, &parameters).await? {
+            let (name, schema): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+            let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&name, Type::NAME)];
+            let there = target.client.query_typed(THERE, &parameters).await?;
+            if there.is_empty() {
+                self.extensions.push((name, schema));
+            } else {
+                self.words.push(format!("extension {name}"));
+            }
+        }
+        Ok(())
+    }
+
+    pub fn has(&self, key: Key) -> bool {
+        self.keys.contains(&key)
+    }
+}
+
+/// Every database has it.
+const WITHOUT_A_WORD: [&str; 1] = ["schema public"];
+
+/// Relations of these names in the target, as they are written.
+pub async fn relations(target: &Session, names: &[String]) -> Result<Vec<String>> {
+    let names = names.to_vec();
+    let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&names, Type::TEXT_ARRAY)];
+    let query =
+        "SELECT n FROM pg_catalog.unnest($1) AS n WHERE pg_catalog.to_regclass(n) IS NOT NULL";
+    let rows = target.client.query_typed(query, &parameters).await?;
+    rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+}
+
+/// Refuses relations that are there.
+pub async fn ensure_free(target: &Session, names: &[String]) -> Result<()> {
+    let names = names.to_vec();
+    let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&names, Type::TEXT_ARRAY)];
+    let query = "SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) FROM pg_catalog.unnest($1) AS name \
+        JOIN pg_catalog.pg_class AS c ON c.oid = pg_catalog.to_regclass(name) \
+        JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace ORDER BY 1";
+    let rows = target.client.query_typed(query, &parameters).await?;
+    let there = rows.iter().map(|row| Ok(row.try_get(0)?));
+    let there: Vec<String> = there.collect::<Result<_>>()?;
+    if there.is_empty() {
+        return Ok(());
+    }
+    let message = format!("the target has {} already", there.join(", "));
+    let hint = "Nothing was changed. --into-schema NAME puts the part into a schema of its own, beside it; --data-only \
+                adds its rows to what is there.";
+    Err(Error::failed(message, hint))
+}
+
+/// Refuses relations that are not there, for the sections that need them.
+pub async fn ensure_there(
+    target: &Session,
+    relations_of_part: &[Relation],
+    with_post_data: bool,
+) -> Result<()> {
+    let is_needed = |relation: &&Relation| match relation.kind.as_str() {
+        "r" | "p" => true,
+        "S" => false,
+        _ => with_post_data,
+    };
+    let tables = relations_of_part.iter().filter(is_needed);
+    let names: Vec<String> = tables.map(|it| it.written.clone()).collect();
+    let there = relations(target, &names).await?;
+    let missing: Vec<&String> = names.iter().filter(|name| !there.contains(name)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let missing: Vec<&str> = missing.into_iter().map(String::as_str).collect();
+    let message = format!("the target does not have {}", missing.join(", "));
+    let hint = "Nothing was changed. Rows, indexes and constraints alone need the tables: --section pre-data makes them.";
+    Err(Error::failed(message, hint))
+}
+
+/// Refuses a schema that has something in it.
+pub async fn ensure_empty_schema(target: &Session, schema: &str) -> Result<()> {
+    let query = "SELECT count(*) FROM pg_catalog.pg_depend AS d JOIN pg_catalog.pg_namespace AS n ON n.oid = d.refobjid \
+        WHERE d.refclassid = 2615 AND d.deptype = 'n' AND n.nspname = $1";
+    let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&schema, Type::NAME)];
+    let rows = target.client.query_typed(query, &parameters).await?;
+    let count: i64 = rows[0].try_get(0)?;
+    if count == 0 {
+        return Ok(());
+    }
+    let message =
+        format!("the schema \"{schema}\" of --into-schema has {count} objects in the target");
+    Err(Error::wrong_use(
+        message,
+        "Name one that does not exist, or is empty.",
+    ))
+}

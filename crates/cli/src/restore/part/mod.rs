@@ -1,0 +1,247 @@
+//! A part of a database, as it was: into a new database, or into a running one, beside what is there.
+//!
+//! ```text
+//! archive ─▶ scratch database       all definitions, the rows of the wanted tables; the moment is reached there
+//!               │ chosen, graph     the catalogs say what the part is, and what it needs
+//!               │ cut, moved        off from tables that are not in it; into another schema
+//!               ▼
+//!            definitions, rows      read from there
+//!               │ one transaction
+//!               ▼
+//!            target                 all of it at once, or nothing
+//! ```
+//!
+//! The scratch database has the target's name with `.part.restoring`, is on the same server, and goes at the end. So a
+//! part is replayed by what replays a whole, over all renames, and is never worded by hand: PostgreSQL itself moves it to
+//! another schema, and a definition is that of its catalogs.
+//!
+//! | room | what it does |
+//! | --- | --- |
+//! | [`options`], [`pattern`], [`selection`] | what is asked for |
+//! | [`contents`], [`wanted`], [`filter`] | which relations, entries and lines of the archive that is |
+//! | [`chosen`], [`graph`] | what it is in the scratch database |
+//! | [`cut`], [`moved`] | what is altered there |
+//! | [`catalogs`], [`definitions`] | definitions, by [`effects`] |
+//! | [`existing`] | what the target has |
+//! | [`carry`], [`rows`] | into the target |
+//! | [`shown`] | in words and as JSON |
+
+mod carry;
+mod catalogs;
+mod chosen;
+mod contents;
+mod cut;
+mod definitions;
+mod existing;
+pub mod filter;
+mod graph;
+mod moved;
+mod options;
+mod pattern;
+mod rows;
+mod selection;
+mod shown;
+mod wanted;
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use archive::storage::Storage;
+use memchr::memmem;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::{ToSql, Type};
+
+use super::report::Report;
+use super::target::Found;
+use crate::args::Restore;
+use crate::connection::{Raw, Session};
+use crate::error::{Error, Outcome, Result};
+use crate::output::Output;
+use crate::restore::plan::Plan;
+use crate::restore::progress::{self, Identity};
+use crate::restore::rights::Rights;
+use crate::source::{self, Source};
+pub use options::Options;
+use selection::Selection;
+use shown::Shown;
+pub use wanted::Wanted;
+
+/// Which relations of the archive a part is about.
+pub fn find(storage: &dyn Storage, plan: &Plan, options: &Options) -> Result<Wanted> {
+    Wanted::find(storage, plan, &Selection::of_options(options)?)
+}
+
+/// Restores a part.
+pub async fn restore(options: &Restore, output: &Output) -> Result<Outcome> {
+    options.part.ensure_sensible()?;
+    if options.globals {
+        let message = "--globals is for a whole database";
+        return Err(Error::wrong_use(
+            message,
+            "Roles that a part needs and that are missing are made NOLOGIN.",
+        ));
+    }
+    if options.compare.is_some() {
+        let message = "--compare is for a whole database";
+        return Err(Error::wrong_use(
+            message,
+            "The rows of a part are counted and compared with the files.",
+        ));
+    }
+    let source = source::one(&options.archive)?;
+    // Retention removes nothing meanwhile.
+    let _hold = source.storage.hold()?;
+    let found = match &options.target {
+        Some(target) => Some(Found::look_for_part(target).await?),
+        None => None,
+    };
+    let (plan, identity) = super::prepare(options, &source, found.as_ref(), None).await?;
+    let report = Report::new(output, &source, Arc::clone(&plan));
+    report.plan();
+    let shown = Shown::new(output, &options.part);
+    shown.chosen(&plan);
+    if let Some(found) = &found {
+        super::ensure_extensions(options, &source, &plan, found).await?;
+        carry::ensure_possible(found, &plan, &options.part).await?;
+    }
+    let Some(found) = found.filter(|_| !options.dry_run) else {
+        return Ok(report.dry_run());
+    };
+    let metadata = &plan.base.metadata;
+    let rights = Rights::of(&options.rights, &found.role, found.session(), metadata).await?;
+    let (plan, found) = (&plan, &found);
+    let work = Work {
+        options,
+        source: &source,
+        plan,
+        found,
+        rights: Rc::new(rights),
+    };
+    execute(&work, identity, report, &shown).await
+}
+
+/// What is to be done.
+struct Work<'a> {
+    options: &'a Restore,
+    source: &'a Source,
+    plan: &'a Arc<Plan>,
+    found: &'a Found,
+    /// What of it is wanted: in the scratch database, and so in what is carried over from there.
+    rights: Rc<Rights>,
+}
+
+/// Restores into the scratch database, and carries over. The scratch database goes whatever happens.
+async fn execute(
+    work: &Work<'_>,
+    identity: Identity,
+    mut report: Report,
+    shown: &Shown,
+) -> Result<Outcome> {
+    let Work {
+        options,
+        source,
+        plan,
+        found,
+        rights,
+    } = work;
+    let scratch = found.scratch(&plan.base.metadata.source).await?;
+    let first = super::kept_at_first(options, None);
+    let made = scratch
+        .make(
+            &source.storage,
+            plan,
+            options.globals,
+            identity,
+            rights,
+            &first,
+        )
+        .await;
+    let mut scratch_target = match made {
+        Ok(target) => target,
+        Err(error) => {
+            // The error that counts is the first one.
+            let _ = found.drop_database(&found.scratch_name()).await;
+            return Err(unchanged(found, error));
+        }
+    };
+
+    let name = scratch_target.name.clone();
+    let filled = super::fill(
+        options,
+        source,
+        plan,
+        &mut scratch_target,
+        &mut report,
+        rights,
+    )
+    .await;
+    let done = match filled {
+        Ok((session, _)) => {
+            // The scratch database is not gone on with, and its catalogs are those of the source.
+            let ended = session.client.batch_execute(&progress::sql::end()).await;
+            match ended {
+                Ok(()) => carry::over(session, &name, plan, found, &options.part, shown).await,
+                Err(error) => Err(error.into()),
+            }
+        }
+        Err(error) => Err(error),
+    };
+    let dropped = found.drop_database(&name).await;
+    let kept = found.drop_unused(&scratch_target.made.ids).await;
+    done.map_err(|error| unchanged(found, error))?;
+    dropped?;
+    for note in kept? {
+        shown.note(&note);
+    }
+    let outcome = report.outcome(&scratch_target);
+    report.done(found.final_name());
+    Ok(outcome)
+}
+
+/// An error before the end: the target is as it was.
+fn unchanged(found: &Found, error: Error) -> Error {
+    const NOTHING: &str = "Nothing was changed";
+    if error.hint().contains(NOTHING) {
+        return error;
+    }
+    let hint = format!("{NOTHING} in \"{}\".", found.final_name());
+    let hint = match error.hint() {
+        "" => hint,
+        // What the scratch database's own machinery says of a database that is left.
+        other if other.contains(".part.restoring") => hint,
+        other => format!("{other} {hint}"),
+    };
+    error.with_hint(hint)
+}
+
+/// Executes an effect on a constraint in the scratch database. A foreign key to a table whose rows are not wanted is
+/// contradicted by the rows that are: it is there all the same, so that later changes of it find it.
+pub async fn constraint(session: &Session, statement: &[u8]) -> Result<()> {
+    if memmem::find(statement, b" FOREIGN KEY ").is_some() {
+        let call = "SELECT pg_temp.incr_foreign_key($1)";
+        let text: [(&(dyn ToSql + Sync), Type); 1] = [(&Raw(statement), Type::TEXT)];
+        session.client.query_typed(call, &text).await?;
+        return Ok(());
+    }
+    if memmem::find(statement, b" VALIDATE CONSTRAINT ").is_none() {
+        session.statement(statement).await?;
+        return Ok(());
+    }
+    session.client.batch_execute("SAVEPOINT part").await?;
+    let validated = session.statement(statement).await;
+    let end = match &validated {
+        Ok(_) => "RELEASE SAVEPOINT part",
+        Err(Error::Server(error)) if error.code() == Some(&SqlState::FOREIGN_KEY_VIOLATION) => {
+            "ROLLBACK TO SAVEPOINT part; RELEASE SAVEPOINT part"
+        }
+        Err(_) => return validated.map(|_| ()),
+    };
+    session.client.batch_execute(end).await?;
+    Ok(())
+}
+
+/// Whether a warning of the restore is one of the plan: in a scratch database it is no news that rows of tables that are
+/// not wanted are missing.
+pub fn is_of(plan: &Plan, warning: &str) -> bool {
+    plan.part.is_none() || !warning.contains("rows contradict a foreign key")
+}

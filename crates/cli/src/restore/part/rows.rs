@@ -1,0 +1,143 @@
+//! The rows of a part, and the positions of its sequences: from the scratch database into the target.
+
+use bytes::{Bytes, BytesMut};
+use futures_util::{SinkExt, StreamExt};
+use tokio_postgres::types::{ToSql, Type};
+
+use super::chosen::Relation;
+use crate::connection::Session;
+use crate::error::{Error, Result};
+use crate::quote::identifier;
+
+/// Rows are sent in pieces of this size, in bytes.
+const PIECE: usize = 64 << 10;
+
+/// A table whose rows are copied.
+#[derive(Debug)]
+pub struct Copied {
+    pub from: String,
+    /// The same in the target, or the partitioned table above it.
+    pub into: String,
+    /// In SQL, in parentheses; empty for none.
+    columns: Vec<String>,
+}
+
+const COLUMNS: &str =
+    "SELECT attname::text FROM pg_catalog.pg_attribute WHERE attrelid = $1 AND attnum > 0 \
+    AND NOT attisdropped AND attgenerated = '' ORDER BY attnum";
+
+/// What is to be copied. `keeps_tables`: partitions are as in the scratch database; else their rows go where the target's
+/// own partitions take them.
+pub async fn tables(
+    scratch: &Session,
+    relations: &[Relation],
+    keeps_tables: bool,
+) -> Result<Vec<Copied>> {
+    let mut all = Vec::new();
+    for relation in relations.iter().filter(|it| it.kind == "r") {
+        let root = relations.iter().find(|it| it.oid == relation.root);
+        let into = if keeps_tables {
+            relation
+        } else {
+            root.unwrap_or(relation)
+        };
+        let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&relation.oid, Type::OID)];
+        let columns = scratch.client.query_typed(COLUMNS, &parameters).await?;
+        let columns = columns.iter().map(|row| Ok(row.try_get(0)?));
+        all.push(Copied {
+            from: relation.written.clone(),
+            into: into.written.clone(),
+            columns: columns.collect::<Result<_>>()?,
+        });
+    }
+    Ok(all)
+}
+
+impl Copied {
+    /// Refuses columns that the target does not have.
+    pub async fn ensure_columns(&self, target: &Session) -> Result<()> {
+        const MISSING: &str = "SELECT n FROM pg_catalog.unnest($2) AS n WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_attribute \
+            WHERE attrelid = pg_catalog.to_regclass($1) AND attname = n AND attnum > 0 AND NOT attisdropped)";
+        let parameters: [(&(dyn ToSql + Sync), Type); 2] =
+            [(&self.into, Type::TEXT), (&self.columns, Type::TEXT_ARRAY)];
+        let rows = target.client.query_typed(MISSING, &parameters).await?;
+        let missing: Vec<String> = rows
+            .iter()
+            .map(|row| Ok(identifier(row.try_get(0)?)))
+            .collect::<Result<_>>()?;
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let message = format!(
+            "{} in the target has no column {}",
+            self.into,
+            missing.join(", ")
+        );
+        let hint = "Nothing was changed. --into-schema restores the table as it was, beside it.";
+        Err(Error::failed(message, hint))
+    }
+
+    /// Copies them; the number of rows.
+    pub async fn copy(&self, scratch: &Session, target: &Session) -> Result<u64> {
+        let columns: Vec<String> = self.columns.iter().map(|name| identifier(name)).collect();
+        let columns = if columns.is_empty() {
+            String::new()
+        } else {
+            format!(" ({})", columns.join(", "))
+        };
+        let out = format!("COPY {}{columns} TO STDOUT", self.from);
+        let into = format!("COPY {}{columns} FROM STDIN", self.into);
+        let rows = scratch.client.copy_out(&out).await?;
+        let mut rows = std::pin::pin!(rows);
+        let sink = target.client.copy_in::<_, Bytes>(&into).await?;
+        let mut sink = std::pin::pin!(sink);
+        let mut piece = BytesMut::new();
+        while let Some(row) = rows.next().await {
+            piece.extend_from_slice(&row?);
+            if piece.len() >= PIECE {
+                sink.send(piece.split().freeze()).await?;
+            }
+        }
+        if !piece.is_empty() {
+            sink.send(piece.freeze()).await?;
+        }
+        Ok(sink.finish().await?)
+    }
+}
+
+/// Moves a sequence of the target to where that of the scratch database is. `is_new`: this restore has made it; else it is
+/// only moved forward, since what it has given out since must not be given again.
+pub async fn position(
+    scratch: &Session,
+    target: &Session,
+    sequence: &str,
+    is_new: bool,
+) -> Result<()> {
+    let query = format!(
+        "SELECT s.last_value, s.is_called, q.seqincrement FROM {sequence} AS s, pg_catalog.pg_sequence AS q \
+         WHERE q.seqrelid = pg_catalog.to_regclass($1)"
+    );
+    let name: [(&(dyn ToSql + Sync), Type); 1] = [(&sequence, Type::TEXT)];
+    let there = scratch.client.query_typed(&query, &name).await?;
+    let (value, is_called): (i64, bool) = (there[0].try_get(0)?, there[0].try_get(1)?);
+    if !is_new {
+        let live = target.client.query_typed(&query, &name).await?;
+        let (at, increment): (i64, i64) = (live[0].try_get(0)?, live[0].try_get(2)?);
+        let is_ahead = if increment > 0 {
+            value > at
+        } else {
+            value < at
+        };
+        if !is_ahead {
+            return Ok(());
+        }
+    }
+    let set = "SELECT pg_catalog.setval(pg_catalog.to_regclass($1), $2, $3)";
+    let values: [(&(dyn ToSql + Sync), Type); 3] = [
+        (&sequence, Type::TEXT),
+        (&value, Type::INT8),
+        (&is_called, Type::BOOL),
+    ];
+    target.client.query_typed(set, &values).await?;
+    Ok(())
+}

@@ -1,0 +1,124 @@
+//! What a restore of a part says: the relations, what comes along, what is used as it is, what is left out.
+
+use serde_json::json;
+
+use super::definitions::Definitions;
+use super::options::{Options, Section};
+use crate::output::Output;
+use crate::restore::plan::Plan;
+use crate::shown::line;
+
+/// The voice of a part.
+pub struct Shown {
+    output: Output,
+    into_schema: Option<String>,
+    sections: Vec<&'static str>,
+}
+
+/// What was done.
+pub struct Carried {
+    /// Of each table.
+    pub rows: Vec<(String, u64)>,
+}
+
+impl Shown {
+    pub fn new(output: &Output, options: &Options) -> Shown {
+        let sections = [
+            (Section::PreData, "pre-data"),
+            (Section::Data, "data"),
+            (Section::PostData, "post-data"),
+        ];
+        let wanted = sections.iter().filter(|(section, _)| options.has(*section));
+        Shown {
+            output: *output,
+            into_schema: options.into_schema.clone(),
+            sections: wanted.map(|(_, name)| *name).collect(),
+        }
+    }
+
+    /// The relations that match, from the archive alone.
+    pub fn chosen(&self, plan: &Plan) {
+        let Some(part) = &plan.part else { return };
+        let names: Vec<String> = part.chosen.iter().map(|name| name.shown()).collect();
+        let answer = json!({"part": {
+            "relations": names,
+            "sections": self.sections,
+            "into_schema": self.into_schema,
+        }});
+        self.output.answer(&answer, |_| {
+            let into = self.into_schema.as_ref();
+            let into = into.map_or_else(String::new, |name| format!(", into schema {name}"));
+            let sections = if self.sections.len() == 3 {
+                String::new()
+            } else {
+                format!(", {} only", self.sections.join(" and "))
+            };
+            let count = names.len();
+            let mut text = format!("part      {count} relations{into}{sections}");
+            names
+                .iter()
+                .for_each(|name| text.push_str(&format!("\n    {}", line(name))));
+            text
+        });
+    }
+
+    /// What will be made in the target, before its first row.
+    pub fn plan(
+        &self,
+        relations: &[String],
+        definitions: &Definitions,
+        used: &[String],
+        without_rows: &[String],
+        left_out: &[String],
+    ) {
+        let answer = json!({"part": {
+            "relations": relations,
+            "makes": definitions.made,
+            "uses": used,
+            "without_rows": without_rows,
+            "left_out": left_out,
+        }});
+        self.output.answer(&answer, |_| {
+            let mut text = String::new();
+            let mut list = |title: &str, lines: &[String]| {
+                if !lines.is_empty() {
+                    text.push_str(&format!("{title}\n"));
+                    lines
+                        .iter()
+                        .for_each(|it| text.push_str(&format!("    {}\n", line(it))));
+                }
+            };
+            list("makes", &definitions.made);
+            list("uses, as it is in the target", used);
+            list(
+                "makes without rows, because something of the part needs it",
+                without_rows,
+            );
+            list("leaves out", left_out);
+            match text.trim_end() {
+                "" => "makes     rows alone".to_owned(),
+                text => text.to_owned(),
+            }
+        });
+    }
+
+    /// What was made.
+    pub fn carried(&self, carried: &Carried) {
+        let rows: serde_json::Map<String, serde_json::Value> = carried
+            .rows
+            .iter()
+            .map(|(name, count)| (name.clone(), json!(count)))
+            .collect();
+        self.output.answer(&json!({"rows": rows}), |_| {
+            let rows = carried.rows.iter();
+            let lines: Vec<String> = rows
+                .map(|(name, count)| format!("rows      {count} of {}", line(name)))
+                .collect();
+            lines.join("\n")
+        });
+    }
+
+    pub fn note(&self, text: &str) {
+        self.output.answer(&json!({"note": text}), |_| line(text));
+    }
+}
