@@ -236,6 +236,8 @@ impl Replay<'_> {
     /// A change that may depend on the state of triggers and rules finds the original one: whether any was set back.
     async fn before_change(&mut self, text: &[u8]) -> Result<bool> {
         self.settle().await?;
+        // Tables are counted by the names that they have here.
+        self.counts.flush(self.session).await?;
         self.rows.forget();
         self.is_alone = true;
         self.help.end(self.session).await?;
