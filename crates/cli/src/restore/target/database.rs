@@ -62,19 +62,22 @@ pub async fn alter(session: &Session, change: &str) -> Result<()> {
 
 /// Its final name. Nobody may be connected to it; the server waits five seconds for those who are leaving.
 pub async fn rename(session: &Session, name: &str, final_name: &str) -> Result<()> {
-    let unmark = progress::sql::unmark(name);
-    let sql = format!(
+    let mut sql = format!(
         "ALTER DATABASE {} RENAME TO {}",
         identifier(name),
         identifier(final_name)
     );
+    let mark = progress::mark_of(session, name).await?;
+    if matches!(mark, Some(progress::Left::Complete { .. })) {
+        sql = format!("{}; {sql}", progress::sql::unmark(name));
+    }
     // A mark would be left at the final name otherwise, or none at the first one.
-    let both = format!("BEGIN; {unmark}; {sql}; COMMIT");
+    let both = format!("BEGIN; {sql}; COMMIT");
     let renamed = session.client.batch_execute(&both).await;
     renamed.map_err(|error| {
         let message =
             format!("everything is restored into \"{name}\", but it could not be renamed: {error}");
-        Error::failed(message, format!("It remains to run {unmark}; {sql};"))
+        Error::failed(message, format!("It remains to run {sql};"))
     })?;
     Ok(())
 }

@@ -39,6 +39,11 @@ pub struct Sets {
 }
 
 impl Sets {
+    /// The role is not a superuser.
+    pub fn is_limited(&self) -> bool {
+        self.rights.is_limited()
+    }
+
     pub(super) fn new(
         storage: Arc<dyn Storage>,
         plan: Arc<Plan>,
