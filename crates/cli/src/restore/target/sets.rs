@@ -120,7 +120,10 @@ impl Sets {
             let file = file_of(&self.plan, set, DATABASE_SQL);
             self.apply_database(session, &file, true).await?;
         }
-        let done = progress::sql::set_done(self.doors.lets_in());
+        let mut done = progress::sql::set_done(self.doors.lets_in());
+        if let Some(changed) = self.rights.changed() {
+            done = format!("{}; {done}", progress::sql::keep("rights", &changed));
+        }
         Ok(session.client.batch_execute(&done).await?)
     }
 
