@@ -11,7 +11,6 @@ impl Replay<'_> {
     /// Goes on where an earlier run has ended.
     pub(super) async fn resume(&mut self, progress: &Progress) -> Result<()> {
         progress.set(self.session).await?;
-        self.rights.take_up(progress.kept("rights")?);
         self.views = Views::new(progress.kept("views")?);
         self.next_set = usize::try_from(progress.sets).unwrap_or(usize::MAX);
         if !progress.is_resumed {
