@@ -323,6 +323,9 @@ mod tests {
         );
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+        // A run that goes on comes here again.
+        all.write(&path, "UTF8").unwrap();
+        all.add(piece(2, &[], "y"));
         assert!(all.write(&path, "UTF8").is_err());
         assert!(LeftOut::ensure_writable(&path).is_err());
     }
