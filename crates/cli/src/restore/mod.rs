@@ -98,6 +98,16 @@ async fn restore(options: &Restore, output: &Output) -> Result<Outcome> {
 
 /// Roles and tablespaces are a superuser's.
 fn ensure_permitted(options: &Restore, role: &rights::Role) -> Result<()> {
+    if options.compare.is_some() && !role.is_superuser {
+        let message = format!(
+            "--compare reads all large objects, and the role \"{}\" of --target is not a superuser",
+            role.name
+        );
+        return Err(Error::failed(
+            message,
+            "Connect as a superuser, or leave --compare out.",
+        ));
+    }
     if role.is_superuser || !options.globals {
         return Ok(());
     }
@@ -234,7 +244,8 @@ async fn prepare(
         plan.part = Some(wanted);
     }
     let database = found.map(Found::final_name).unwrap_or_default();
-    let identity = Identity::of(options, &plan, &wish.moment, database);
+    let role = found.map(|found| found.role.clone()).unwrap_or_default();
+    let identity = Identity::of(options, &plan, &wish.moment, (database, &role));
     if let Some((found, begun)) = begun {
         begun.ensure_same(&identity, found.name())?;
     }

@@ -22,7 +22,7 @@ use crate::restore::counts::Counts;
 use crate::restore::deferred::{Deferred, Said};
 use crate::restore::progress::{self, Progress, Stage};
 use crate::restore::rights::keys::Noted;
-use crate::restore::rights::Rights;
+use crate::restore::rights::{wording, Rights};
 use crate::restore::target::statements::split;
 
 /// Executes entries in the session.
@@ -238,26 +238,45 @@ impl<'a> Entries<'a> {
             0 => self.place.clone(),
             line => format!("{}:{line}", self.place),
         };
-        let parts = match split(text) {
-            Ok(parts) if parts.iter().all(|part| part.is_plain) => {
-                parts.into_iter().map(|part| part.text).collect()
+        let mut makes = entry.kind != b"COMMENT";
+        for (part, range) in wording::parts(text) {
+            let said = &text[range];
+            // What the next entries are made with holds, whatever becomes of this one.
+            if matches!(part, wording::Part::Tablespace | wording::Part::Setting) {
+                self.execute(said).await?;
+                self.has_set = true;
+                continue;
             }
-            _ => vec![text.to_vec()],
-        };
-        for (nth, sql) in parts.iter().enumerate() {
-            let said = Said {
-                what: described(entry),
-                place: place.clone(),
-                sql,
-                key: (entry.table_oid, entry.oid),
-                needs: &[],
-                makes: nth == 0 && entry.kind != b"COMMENT",
+            let space = self.tablespace().await?;
+            let statements = match split(said) {
+                Ok(parts) if parts.iter().all(|part| part.is_plain) => {
+                    parts.into_iter().map(|part| part.text).collect()
+                }
+                _ => vec![said.to_vec()],
             };
-            self.deferred
-                .add(self.session, said, error.to_string())
-                .await?;
+            for sql in statements {
+                let said = Said {
+                    what: described(entry),
+                    place: place.clone(),
+                    sql: &sql,
+                    key: (entry.table_oid, entry.oid),
+                    needs: &[],
+                    makes: std::mem::take(&mut makes),
+                    space: space.clone(),
+                };
+                self.deferred
+                    .add(self.session, said, error.to_string())
+                    .await?;
+            }
         }
         Ok(())
+    }
+
+    /// In which the next object is made.
+    async fn tablespace(&self) -> Result<String> {
+        let show =
+            "SELECT pg_catalog.quote_literal(pg_catalog.current_setting('default_tablespace'))";
+        Ok(self.session.client.query_typed(show, &[]).await?[0].get(0))
     }
 
     /// Executes the text of an entry; `line` is the number of its first line, 0 if it is not text in a file.

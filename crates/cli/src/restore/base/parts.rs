@@ -28,7 +28,7 @@ impl Entries<'_> {
             let done = if self.rights.is_guarded() {
                 self.attempt(entry, &step).await
             } else {
-                self.permitted(entry, &step).await
+                self.apart(entry, &step).await
             };
             match done {
                 Ok(()) => {}
@@ -41,7 +41,16 @@ impl Entries<'_> {
         Ok(())
     }
 
-    /// As a superuser.
+    /// As a superuser, so that the transaction goes on if it fails.
+    async fn apart(&mut self, entry: &Listed, step: &Step) -> Result<()> {
+        let client = std::sync::Arc::clone(&self.session().client);
+        client.batch_execute(SAVEPOINT).await?;
+        let done = self.permitted(entry, step).await;
+        let end = if done.is_ok() { RELEASE } else { ROLLBACK };
+        client.batch_execute(end).await?;
+        done
+    }
+
     async fn permitted(&mut self, entry: &Listed, step: &Step) -> Result<()> {
         if step.part != Part::Definition && step.part != Part::Owner {
             return self.execute(&step.text).await;
@@ -61,7 +70,7 @@ impl Entries<'_> {
             Part::Owner | Part::Definition
                 if names_roles && self.rights.needs_no_roles() && !self.rights.is_limited() =>
             {
-                self.permitted(entry, step).await
+                self.apart(entry, step).await
             }
             Part::Owner => self.give(entry, &step.text).await,
             Part::Definition if matches!(entry.kind.as_slice(), b"ACL" | b"DEFAULT ACL") => {

@@ -53,6 +53,8 @@ pub struct Item {
     needs: Vec<Key>,
     /// What it is about does not exist meanwhile.
     makes: bool,
+    /// default_tablespace when its turn came, as a string constant.
+    space: String,
     /// The table that it is on.
     table: Option<OnTable>,
     /// The index that it makes: schema and name.
@@ -79,6 +81,8 @@ pub struct Said<'a> {
     pub key: Key,
     pub needs: &'a [Key],
     pub makes: bool,
+    /// default_tablespace, as a string constant.
+    pub space: String,
 }
 
 /// Those that wait.
@@ -220,6 +224,7 @@ impl Deferred {
             key: said.key,
             needs: said.needs.to_vec(),
             makes: said.makes,
+            space: said.space,
             table,
             index,
         });
@@ -239,7 +244,9 @@ impl Deferred {
                     continue;
                 };
                 item = present;
-                session.client.batch_execute("BEGIN").await?;
+                let space = &item.space;
+                let begin = format!("BEGIN; SET LOCAL default_tablespace = {space}");
+                session.client.batch_execute(&begin).await?;
                 let done = execute(session, &item.sql).await;
                 if let Err(error) = done {
                     session.client.batch_execute("ROLLBACK").await?;
@@ -314,7 +321,7 @@ pub fn key_of(effect: &Effect) -> Key {
 }
 
 /// The statement is refused; nothing is wrong with the server, or the connection.
-fn is_of_statement(error: &Error) -> bool {
+pub fn is_of_statement(error: &Error) -> bool {
     const OF_THE_SERVER: [&str; 8] = ["08", "25", "40", "53", "57", "58", "F0", "XX"];
     let Error::Server(error) = error else {
         return false;
@@ -353,6 +360,7 @@ mod tests {
             makes,
             table: None,
             index: None,
+            space: "''".to_owned(),
         }
     }
 

@@ -193,6 +193,16 @@ async fn execute(
     for note in kept? {
         shown.note(&note);
     }
+    // Of the definitions of the source: what of them is in the part is not known, since it could not be made.
+    let left_out = rights.take_left_out();
+    if !left_out.is_empty() {
+        left_out.write(
+            &options.rights.left_out,
+            &plan.base.metadata.source.encoding,
+        )?;
+    }
+    scratch_target.warnings.extend(rights.take_notes());
+    report.left_out(left_out, &options.rights.left_out);
     let outcome = report.outcome(&scratch_target);
     report.done(found.final_name());
     Ok(outcome)

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::args::{OnError, Restore, Until};
 use crate::error::{Error, Result};
 use crate::restore::plan::{Moment, Plan, Seen, Wish};
-use crate::restore::rights::Options;
+use crate::restore::rights::{Options, Role};
 use crate::restore::target::server::drop_statement;
 use crate::restore::target::Found;
 
@@ -29,6 +29,8 @@ pub struct Identity {
     pub moment: Resolved,
     /// The options that decide what the target becomes, as they were given.
     pub options: Vec<String>,
+    /// What the role could do: what it cannot is set aside, and is made again by one that cannot either.
+    pub rights: String,
 }
 
 /// A moment that is the same whenever it is looked at.
@@ -44,7 +46,12 @@ pub enum Resolved {
 
 impl Identity {
     /// Of a plan. `moment` is that of the wish.
-    pub fn of(options: &Restore, plan: &Plan, moment: &Moment, database: &str) -> Identity {
+    pub fn of(
+        options: &Restore,
+        plan: &Plan,
+        moment: &Moment,
+        (database, role): (&str, &Role),
+    ) -> Identity {
         let info = &plan.chain.info;
         let moment = match moment {
             Moment::Newest => match &plan.seen {
@@ -66,6 +73,7 @@ impl Identity {
             is_alone: plan.segments.is_empty(),
             moment,
             options: given(options),
+            rights: role.rights().to_owned(),
         }
     }
 
@@ -111,6 +119,13 @@ impl Identity {
     pub fn ensure_same(&self, now: &Identity, database: &str) -> Result<()> {
         if self == now {
             return Ok(());
+        }
+        if self.rights != now.rights {
+            let why = format!(
+                "its role was {} then, and is {} now",
+                self.rights, now.rights
+            );
+            return Err(another(database, &why));
         }
         let why = format!(
             "it was begun from base {} of chain-{} of the database with OID {} of the server with system identifier {}",

@@ -120,8 +120,14 @@ impl Progress {
     /// Of the session's database; `None` if no restore has begun there.
     pub async fn read(session: &Session) -> Result<Option<Progress>> {
         let rows = session.client.query_typed(sql::IS_THERE, &[]).await?;
-        if rows.is_empty() {
+        let Some(row) = rows.first() else {
             return Ok(None);
+        };
+        if !row.get::<_, bool>(0) {
+            let message = "another role has begun a restore in the target database";
+            let hint =
+                "That role's command line goes on with it. To begin anew, drop the database.";
+            return Err(Error::failed(message, hint));
         }
         let rows = session.client.query_typed(sql::READ, &[]).await?;
         let Some(row) = rows.first() else {

@@ -18,10 +18,13 @@ pub const SCHEMA: &str = "incr_restore";
 /// soon as the database does. Superusers are not limited by it.
 pub const BEGUN: i32 = 2_147_480_016;
 
-/// A row if they are there.
+/// A row if there is something of their name: whether it is all ours. Nothing that somebody else has made there is read: a
+/// view or a trigger would run as whoever restores.
 pub const IS_THERE: &str =
-    "SELECT FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = relnamespace \
-    WHERE nspname = 'incr_restore' AND relname = 'progress'";
+    "SELECT bool_and(relkind IN ('r', 'i', 't') AND relowner = me AND nspowner = me) \
+    FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = relnamespace, \
+        (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = current_user) AS i (me) \
+    WHERE nspname = 'incr_restore' HAVING bool_or(relname = 'progress')";
 
 pub const READ: &str = "SELECT format, identity, stage, pieces, place, sets, is_set_due \
     FROM incr_restore.progress";

@@ -77,14 +77,17 @@ impl Replay<'_> {
         }
         let is_own = effect.verb == "owner" && OF_SUPERUSERS.contains(&effect.class.as_str());
         let is_attempted = rights.is_limited() || rights.is_guarded() && !is_own;
-        let changed = if is_attempted {
+        let is_of_part = self.plan.part.is_some() && effect.class == "constraint";
+        let changed = if is_of_part && is_attempted {
+            self.constraint_of_part(line, effect, &change).await
+        } else if is_attempted {
             self.make_permitted(line, effect, &change).await
         } else if self.lenient.is_some() {
             let what = name_of(effect);
             self.change_leniently(line, &what, &block, is_own).await
         } else if is_own {
             self.globals.own(self.session, block.statement).await
-        } else if self.plan.part.is_some() && effect.class == "constraint" {
+        } else if is_of_part {
             part::constraint(self.session, block.statement).await
         } else if self.deferred.may_take(effect) {
             self.run_or_defer(line, effect, &block).await
@@ -98,6 +101,23 @@ impl Replay<'_> {
         let noted = Noted::of(block.statement, effect.oid, false);
         self.after_limited(text, false, was_stilled, noted).await?;
         self.after_change(text, false, was_set_back).await
+    }
+
+    /// A constraint in a scratch database of another version, which may not know it.
+    async fn constraint_of_part(
+        &mut self,
+        line: u64,
+        effect: &Effect,
+        change: &Change<'_>,
+    ) -> Result<()> {
+        let client = std::sync::Arc::clone(&self.session.client);
+        client.batch_execute(SAVEPOINT).await?;
+        let done = part::constraint(self.session, &change.statement).await;
+        if done.is_ok() {
+            return Ok(client.batch_execute(RELEASE).await?);
+        }
+        client.batch_execute(ROLLBACK).await?;
+        self.make_permitted(line, effect, change).await
     }
 
     /// A change that may be refused; one that fails for another reason may wait.
@@ -170,6 +190,8 @@ impl Replay<'_> {
             key: key_of(effect),
             needs: &effect.needs,
             makes: effect.verb == "create",
+            // Effects name theirs.
+            space: "''".to_owned(),
         };
         self.deferred.add(self.session, said, error).await
     }

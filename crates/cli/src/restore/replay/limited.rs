@@ -61,10 +61,6 @@ impl Replay<'_> {
     /// The statements that keep what a run that goes on must know.
     pub(super) fn limited_state(&self) -> String {
         let mut text = String::new();
-        if let Some(changed) = self.rights.changed() {
-            text.push_str(&progress::sql::keep("rights", &changed));
-            text.push(';');
-        }
         if let Some(keys) = &self.keys {
             text.push_str(&progress::sql::keep("keys", keys));
             text.push(';');
@@ -262,6 +258,7 @@ impl Replay<'_> {
         if is_one_missing && !there.is_empty() {
             let truncate = [b"TRUNCATE ", &there.join(&b", "[..])[..]].concat();
             self.settle().await?;
+            self.counts.clear(self.session, &truncate).await?;
             self.session.statement(&truncate).await?;
         }
         Ok(is_one_missing)

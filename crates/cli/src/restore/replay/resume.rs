@@ -57,6 +57,10 @@ impl Replay<'_> {
             }
             text.push_str(&self.limited_state());
         }
+        if let Some(changed) = self.rights.changed() {
+            text.push_str(&sql::keep("rights", &changed));
+            text.push(';');
+        }
         if let Some(lenient) = self.lenient.as_mut().filter(|lenient| lenient.has_new()) {
             text.push_str(&sql::keep("not_applied", &lenient.noted()));
             text.push(';');

@@ -58,6 +58,10 @@ pub struct LeftOut {
 
 impl LeftOut {
     pub fn add(&mut self, piece: Piece) {
+        // Each set of globals says again what the one before it said.
+        if piece.key.is_none() && self.pieces.contains(&piece) {
+            return;
+        }
         self.lacks_tables |= piece.is_table;
         self.pieces.push(piece);
         self.is_changed = true;
@@ -199,9 +203,10 @@ impl LeftOut {
                 "What it was to contain: the objects that are listed as left out.",
             )
         };
-        let text = self.text(encoding);
-        // Of an earlier run, which was killed behind this.
-        if std::fs::read(path).is_ok_and(|written| written == text) {
+        let key = archive::segment::Key::random().map_err(failed)?;
+        let text = self.text(encoding, key.as_str());
+        // Of an earlier run, which was killed behind this: another key, which is as long.
+        if std::fs::read(path).is_ok_and(|written| is_same(&written, &text, key.as_str())) {
             return Ok(());
         }
         let mut options = OpenOptions::new();
@@ -211,11 +216,12 @@ impl LeftOut {
         file.sync_all().map_err(failed)
     }
 
-    fn text(&self, encoding: &str) -> Vec<u8> {
+    /// `key`: what psql needs to know to execute meta-commands again (CVE-2025-8714), as in a dump.
+    fn text(&self, encoding: &str, key: &str) -> Vec<u8> {
         let mut text = format!(
             "-- What the restoring role was not permitted to make, in the order of the source: run it in the restored\n\
              -- database, as a superuser, with psql. Names are those of the time of each statement.\n\n\
-             SET client_encoding = '{encoding}';\nSET search_path = '';\nSET check_function_bodies = off;\n\
+             \\restrict {key}\n\nSET client_encoding = '{encoding}';\nSET search_path = '';\nSET check_function_bodies = off;\n\
              SET xmloption = content;\nSET default_tablespace = '';\n"
         )
         .into_bytes();
@@ -235,8 +241,23 @@ impl LeftOut {
                 );
             }
         }
+        text.extend(format!("\n\\unrestrict {key}\n").into_bytes());
         text
     }
+}
+
+/// Whether a file is what would be written, but for its key.
+fn is_same(written: &[u8], text: &[u8], key: &str) -> bool {
+    let start = memchr::memmem::find(text, key.as_bytes()).unwrap_or(0);
+    let Some(other) = written.get(start..start + key.len()) else {
+        return false;
+    };
+    let parts = written.split(|byte| *byte == b'\n');
+    let with_key = parts.map(|line| match memchr::memmem::find(line, other) {
+        Some(at) if line.starts_with(b"\\") => [&line[..at], key.as_bytes()].concat(),
+        _ => line.to_vec(),
+    });
+    with_key.collect::<Vec<_>>().join(&b"\n"[..]) == text
 }
 
 #[cfg(test)]

@@ -57,7 +57,8 @@ pub fn reason(error: &Error, subject: Subject, lacks_objects: bool) -> Option<St
     let code = said.code().code();
     let is_refused = match subject {
         _ if code == REFUSED => true,
-        Subject::OfRoles => code == "42704",
+        // SET ROLE to one that is not there is an invalid value.
+        Subject::OfRoles => matches!(code, "42704" | "22023"),
         Subject::Label => code.starts_with("22") || code.starts_with("0A") || code == "42704",
         Subject::Extension => {
             matches!(code, "0A000" | "58P01" | "22023" | "42704")

@@ -30,6 +30,15 @@ const TABLESPACES: &str = "SELECT spcname::text FROM pg_catalog.pg_tablespace \
     WHERE pg_catalog.has_tablespace_privilege(oid, 'CREATE')";
 
 impl Role {
+    /// In words.
+    pub fn rights(&self) -> &'static str {
+        match (self.is_superuser, self.may_be_replica) {
+            (true, _) => "a superuser",
+            (false, true) => "no superuser, with session_replication_role",
+            (false, false) => "no superuser",
+        }
+    }
+
     /// The role of a session whose client_encoding is UTF8.
     pub async fn of(session: &Session) -> Result<Role> {
         let client = &session.client;

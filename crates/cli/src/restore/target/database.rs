@@ -11,7 +11,7 @@ use crate::restore::progress;
 use crate::restore::rights::filter::as_role;
 use crate::restore::rights::left_out::Piece;
 use crate::restore::rights::refusal::Subject;
-use crate::restore::rights::Rights;
+use crate::restore::rights::{wording, Rights};
 
 /// How [`DATABASE`] is written in database.sql: a variable of psql.
 const DATABASE: &str = ":\"dbname\"";
@@ -149,19 +149,38 @@ pub async fn apply(
         let reset = "SELECT pg_temp.incr_database_to_default()";
         let done = session.client.query_typed(reset, &[]).await;
         if let Err(error) = done.map_err(Error::from) {
-            give_up(
-                rights,
-                "properties of the database",
-                reset.as_bytes(),
-                error,
-            )?;
+            let Some(reason) = rights.reason(&error, Subject::OfRoles) else {
+                return Err(error);
+            };
+            rights.note(format!("some properties of the database stay: {reason}"));
         }
     }
     let name = name_of(session).await?;
+    let mut of_grantor: Option<Vec<u8>> = None;
     for (line, statement) in statements(place, text, &name)? {
         let Some(statement) = rights.line(&statement) else {
             continue;
         };
+        // What a grantor says that the role cannot be is left out as a whole.
+        if let Some(mut group) = of_grantor.take() {
+            group.extend_from_slice(b";\n");
+            group.extend_from_slice(&statement);
+            if &statement[..] == b"RESET SESSION AUTHORIZATION" {
+                let reason = "the role cannot grant as another one".to_owned();
+                let left = piece("privileges on the database", &group, reason);
+                rights.left_out().add(left);
+            } else {
+                of_grantor = Some(group);
+            }
+            continue;
+        }
+        if rights.is_limited() && statement.starts_with(b"SET SESSION AUTHORIZATION ") {
+            let grantor = wording::roles_named(&statement).pop();
+            if grantor.is_none_or(|grantor| !rights.may_give_to(&grantor)) {
+                of_grantor = Some(statement.into_owned());
+                continue;
+            }
+        }
         let statement = if rights.is_limited() {
             as_role(&statement).into()
         } else {
@@ -190,7 +209,12 @@ fn give_up(rights: &Rights, what: &str, sql: &[u8], error: Error) -> Result<()> 
     let Some(reason) = rights.reason(&error, Subject::OfRoles) else {
         return Err(error);
     };
-    rights.left_out().add(Piece {
+    rights.left_out().add(piece(what, sql, reason));
+    Ok(())
+}
+
+fn piece(what: &str, sql: &[u8], reason: String) -> Piece {
+    Piece {
         what: what.to_owned(),
         key: None,
         needs: Vec::new(),
@@ -200,8 +224,7 @@ fn give_up(rights: &Rights, what: &str, sql: &[u8], error: Error) -> Result<()> 
         is_table: false,
         is_part: false,
         is_drop: false,
-    });
-    Ok(())
+    }
 }
 
 /// Of the session's database, in its encoding.

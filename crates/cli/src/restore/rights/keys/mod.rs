@@ -14,6 +14,7 @@ use super::refusal::is_orphan;
 use crate::connection::{Raw, Session};
 use crate::error::Result;
 use crate::quote::shown;
+use crate::restore::deferred::is_of_statement;
 use change::{detached_in, subject, Change, What};
 use kept::{kept, Kept, FOUND};
 
@@ -208,7 +209,15 @@ impl Keys {
                         .await?;
                     odd.push(format!("{}, which is NOT VALID: {error}", words.what));
                 }
-                Err(error) => odd.push(format!("{}, which is not there: {error}", words.what)),
+                Err(error) if is_of_statement(&error) => {
+                    let sql = shown(&words.add);
+                    odd.push(format!(
+                        "{}, which is not there: {error}: {sql};",
+                        words.what
+                    ));
+                }
+                // The same command line makes it again.
+                Err(error) => return Err(error),
             }
             if let Some(comment) = &words.comment {
                 // The key may not be there.
