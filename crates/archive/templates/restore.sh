@@ -1115,7 +1115,11 @@ newer='' nearest='' found=''
 for number in ${chain:-$(chains | sort -rn)}; do
     open_chain "$number"
     [ -z "$by_transaction" ] || find_transaction || continue
-    if ! find_base; then [ -n "$nearest" ] || newer=$number; continue; fi
+    if ! find_base; then
+        [ -z "$until_mark" ] || die "mark \"$until_mark\" is in chain-$number, which has no finished base before it; --chain N looks in another one"
+        [ -n "$nearest" ] || newer=$number
+        continue
+    fi
     nearest=${nearest:-$number}
     is_in_chain || continue
     [ -z "$found" ] || die "both chain-$found and chain-$number hold $until_lsn: choose one with --chain N"

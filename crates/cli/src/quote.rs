@@ -2,6 +2,10 @@
 //!
 //! No server encoding has `"`, `'` or `\` as the second byte of a character.
 
+use std::borrow::Cow;
+
+use archive_query::history::literal::names_of;
+
 /// A name in double quotes, whether necessary or not.
 pub fn ident(name: &[u8]) -> Vec<u8> {
     enclosed(name, b'"')
@@ -10,6 +14,16 @@ pub fn ident(name: &[u8]) -> Vec<u8> {
 /// [`ident`] of a text.
 pub fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// A name as SQL has it, of one or more parts, as functions read it that take a name (to_regclass): they know no
+/// `U&"…"`, which a line of a segment has for a name with a line end.
+pub fn readable(written: &[u8]) -> Cow<'_, [u8]> {
+    if memchr::memmem::find(written, b"U&\"").is_none() {
+        return Cow::Borrowed(written);
+    }
+    let parts: Vec<Vec<u8>> = names_of(written).iter().map(|name| ident(name)).collect();
+    Cow::Owned(parts.join(&b'.'))
 }
 
 /// A string constant, as read with standard_conforming_strings on.

@@ -11,6 +11,7 @@ use tokio_postgres::Client;
 
 use super::Session;
 use crate::error::Result;
+use crate::quote::readable;
 
 /// Bytes in the session's client_encoding, as the text of a value of any type.
 #[derive(Debug, Clone, Copy)]
@@ -76,7 +77,7 @@ impl Session {
         let query = "SELECT pg_catalog.to_regclass($1)::oid";
         let rows = self
             .client
-            .query_typed(query, &[(&Raw(name), Type::TEXT)])
+            .query_typed(query, &[(&Raw(&readable(name)), Type::TEXT)])
             .await?;
         Ok(rows[0].get(0))
     }

@@ -10,7 +10,7 @@ use tokio_postgres::types::{ToSql, Type};
 
 use crate::connection::{Raw, Session};
 use crate::error::Result;
-use crate::quote::{array, shown};
+use crate::quote::{array, readable, shown};
 use crate::restore::progress::sql;
 
 /// Adds to the numbers of tables.
@@ -133,6 +133,7 @@ impl Counts {
             return Ok(());
         }
         let (tables, rows): (Vec<Vec<u8>>, Vec<i64>) = self.changes.drain().unzip();
+        let tables: Vec<_> = tables.iter().map(|table| readable(table)).collect();
         let tables = array(&tables);
         let values: [(&(dyn ToSql + Sync), Type); 2] =
             [(&Raw(&tables), Type::TEXT_ARRAY), (&rows, Type::INT8_ARRAY)];
@@ -143,7 +144,9 @@ impl Counts {
     /// A TRUNCATE statement is executed; that of a REWRITE has one table.
     pub async fn clear(&mut self, session: &Session, statement: &[u8]) -> Result<()> {
         self.flush(session).await?;
-        let tables = array(&truncated(statement));
+        let tables = truncated(statement);
+        let tables: Vec<_> = tables.iter().map(|table| readable(table)).collect();
+        let tables = array(&tables);
         let tables = (&Raw(&tables) as &(dyn ToSql + Sync), Type::TEXT_ARRAY);
         session.client.query_typed(CLEAR, &[tables]).await?;
         Ok(())

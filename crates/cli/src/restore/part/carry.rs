@@ -14,11 +14,13 @@ use super::options::{Options, Section};
 use super::rows;
 use super::selection::Selection;
 use super::shown::{Carried, Shown};
+use super::wanted::Name;
 use super::{cut, moved};
 use crate::connection::Session;
 use crate::error::{Error, Result};
 use crate::quote::{ident, identifier};
 use crate::restore::plan::Plan;
+use crate::restore::rights::refusal::is_orphan;
 use crate::restore::target::{Found, Place};
 
 /// Refuses, before anything is made, what the target has already.
@@ -39,12 +41,25 @@ pub async fn ensure_possible(found: &Found, plan: &Plan, options: &Options) -> R
     }
     let session = found.session();
     let schema = options.into_schema.as_deref();
+    let names = plan.part.iter().flat_map(|part| &part.chosen);
+    if schema.is_some() {
+        moved::ensure_names_differ(names.clone())?;
+    }
     if let (Some(schema), true) = (schema, options.has(Section::PreData)) {
         return existing::ensure_empty_schema(session, schema).await;
     }
-    let names = plan.part.iter().flat_map(|part| &part.chosen);
     // Names of other encodings are looked for when the scratch database has converted them.
-    let names: Vec<String> = names
+    let names = written(names, schema);
+    if options.has(Section::PreData) {
+        return existing::ensure_free(session, &names).await;
+    }
+    let tables = plan.part.iter().flat_map(|part| &part.tables);
+    existing::ensure_tables(session, &written(tables, schema)).await
+}
+
+/// Names as SQL has them, in the schema of `--into-schema` if that is given.
+fn written<'n>(names: impl Iterator<Item = &'n Name>, schema: Option<&str>) -> Vec<String> {
+    names
         .filter_map(|name| {
             let quoted = match schema {
                 Some(schema) => [identifier(schema).as_bytes(), b".", &ident(&name.name)].concat(),
@@ -52,14 +67,10 @@ pub async fn ensure_possible(found: &Found, plan: &Plan, options: &Options) -> R
             };
             String::from_utf8(quoted).ok()
         })
-        .collect();
-    if options.has(Section::PreData) {
-        return existing::ensure_free(session, &names).await;
-    }
-    Ok(())
+        .collect()
 }
 
-/// Carries it over. The scratch database, in which `scratch` is, has reached the moment.
+/// Carries it over; sentences about what is not as at the source. The scratch database, in which `scratch` is, has reached the moment.
 pub async fn over(
     mut scratch: Session,
     name: &str,
@@ -67,22 +78,39 @@ pub async fn over(
     found: &Found,
     options: &Options,
     shown: &Shown,
-) -> Result<()> {
+) -> Result<Vec<String>> {
     let encoding = &plan.base.metadata.source.encoding;
     scratch.set_encoding(encoding).await?;
+    // What the target reads is written under the same settings, also if no segment was replayed.
+    for (name, value) in archive::segment::SETTINGS {
+        let set = format!("SET {name} = {value}");
+        scratch.client.batch_execute(&set).await?;
+    }
     let Some(wanted) = &plan.part else {
-        return Ok(());
+        return Ok(Vec::new());
     };
     let selection = Selection::of_options(options)?;
     let mut chosen = chosen::find(&mut scratch, &selection, wanted).await?;
     let mut left_out = cut::off(&scratch, &mut chosen).await?;
-    if let Some(schema) = &options.into_schema {
-        moved::move_all(&scratch, &mut chosen, schema).await?;
-    }
+    let set_aside = match &options.into_schema {
+        Some(schema) => moved::move_all(&scratch, &mut chosen, schema).await?,
+        None => None,
+    };
     let graph = Graph::read(&scratch).await?;
     let relations: BTreeSet<u32> = chosen.relations.iter().map(|it| it.oid).collect();
     let members = graph.members(&relations, &chosen.schemas, options.has(Section::PostData));
     left_out.extend(members.left_out.iter().cloned());
+    let needs_it = |oid: &u32| members.others.contains(&Key::new(catalog::NAMESPACE, *oid));
+    if let Some(schema) = options
+        .into_schema
+        .as_ref()
+        .filter(|_| set_aside.as_ref().is_some_and(needs_it))
+    {
+        let message =
+            format!("the part needs other objects of the source's own schema \"{schema}\"");
+        let hint = "Choose another name for --into-schema. Nothing was changed.";
+        return Err(Error::failed(message, hint));
+    }
     if options.into_schema.is_some() {
         moved::ensure_not_mentioned(&scratch, &members, &chosen).await?;
     }
@@ -102,7 +130,7 @@ pub async fn over(
         Ok(carried) => {
             found.keep(place).await?;
             shown.carried(&carried);
-            Ok(())
+            Ok(carried.odd)
         }
         Err(error) => {
             // The error that counts is the first one.
@@ -139,6 +167,8 @@ impl Carrying<'_> {
             existing::ensure_there(target, &self.chosen.relations, with_post_data).await?;
         }
         let existing = Existing::find(self.scratch, target, self.graph, self.members).await?;
+        let needed = self.graph.needed_relations(self.members);
+        existing::ensure_not_below_live(self.scratch, target, &needed).await?;
         let definitions = self.definitions(&place.name, &existing).await?;
         let relations = self.graph.referenced_first(&self.chosen.relations);
         let tables = rows::tables(self.scratch, &relations, makes_tables).await?;
@@ -147,7 +177,6 @@ impl Carrying<'_> {
                 table.ensure_columns(target).await?;
             }
         }
-        let needed = self.graph.needed_relations(self.members);
         let needed = chosen::written(self.scratch, &needed).await?.into_iter();
         let is_new = |oid: u32| !existing.has(Key::new(catalog::CLASS, oid));
         let without_rows: Vec<String> = needed
@@ -162,9 +191,9 @@ impl Carrying<'_> {
             &left_out,
         );
         target.client.batch_execute("BEGIN").await?;
-        let rows = self.apply(target, &existing, &definitions, &tables).await?;
+        let carried = self.apply(target, &existing, &definitions, &tables).await?;
         target.client.batch_execute("COMMIT").await?;
-        Ok(Carried { rows })
+        Ok(carried)
     }
 
     /// Of what the target does not have.
@@ -191,16 +220,17 @@ impl Carrying<'_> {
         existing: &Existing,
         definitions: &Definitions,
         tables: &[rows::Copied],
-    ) -> Result<Vec<(String, u64)>> {
+    ) -> Result<Carried> {
         let makes_tables = self.options.has(Section::PreData);
         settings(target, makes_tables).await?;
+        let mut odd = Vec::new();
         if makes_tables {
             for (name, schema) in &existing.extensions {
                 make_extension(target, name, schema).await?;
             }
         }
         for effect in &definitions.before {
-            execute(target, effect).await?;
+            execute(target, effect, &mut odd).await?;
         }
         let mut counts: BTreeMap<String, u64> = BTreeMap::new();
         if self.options.has(Section::Data) {
@@ -214,9 +244,12 @@ impl Carrying<'_> {
             self.positions(target, existing, makes_tables).await?;
         }
         for effect in &definitions.after {
-            execute(target, effect).await?;
+            execute(target, effect, &mut odd).await?;
         }
-        Ok(counts.into_iter().collect())
+        Ok(Carried {
+            rows: counts.into_iter().collect(),
+            odd,
+        })
     }
 
     async fn positions(
@@ -254,7 +287,7 @@ async fn settings(target: &Session, makes_tables: bool) -> Result<()> {
     }
     if !makes_tables {
         // Rows come into tables that are in use: their triggers and foreign keys hold.
-        let set = "SET LOCAL session_replication_role = origin";
+        let set = "SET LOCAL session_replication_role = origin; SET LOCAL search_path = \"$user\", public";
         target.client.batch_execute(set).await?;
     }
     Ok(())
@@ -273,7 +306,23 @@ async fn make_extension(target: &Session, name: &str, schema: &str) -> Result<()
     Ok(())
 }
 
-async fn execute(target: &Session, effect: &Effect) -> Result<()> {
+/// One that rows contradict holds for new rows only: those of the target, or of partitions that are not in the part, are
+/// others than the source's.
+async fn foreign_key(target: &Session, sql: &str, odd: &mut Vec<String>) -> Result<()> {
+    match target.attempt(sql.as_bytes()).await {
+        Err(error) if is_orphan(&error) && !sql.ends_with(" NOT VALID") => {
+            let later = format!("{sql} NOT VALID");
+            match target.attempt(later.as_bytes()).await {
+                Ok(_) => odd.push(format!("a foreign key is NOT VALID: {error}: {sql}")),
+                Err(_) => odd.push(format!("a foreign key is not there: {error}: {sql}")),
+            }
+            Ok(())
+        }
+        done => done.map(|_| ()),
+    }
+}
+
+async fn execute(target: &Session, effect: &Effect, odd: &mut Vec<String>) -> Result<()> {
     let done = match &effect.grantor {
         Some(grantor) => {
             let set = format!("SET LOCAL ROLE {grantor}");
@@ -285,10 +334,7 @@ async fn execute(target: &Session, effect: &Effect) -> Result<()> {
             done.map(|_| ())
         }
         None if effect.class == "constraint" && effect.sql.contains(" FOREIGN KEY ") => {
-            let text: [(&(dyn ToSql + Sync), Type); 1] = [(&effect.sql, Type::TEXT)];
-            let call = "SELECT pg_temp.incr_foreign_key($1)";
-            let rows = target.client.query_typed(call, &text).await;
-            rows.map(|_| ()).map_err(Error::from)
+            foreign_key(target, &effect.sql, odd).await
         }
         None if effect.verb == "owner" && effect.class == "foreign-data wrapper" => {
             let text: [(&(dyn ToSql + Sync), Type); 1] = [(&effect.sql, Type::TEXT)];

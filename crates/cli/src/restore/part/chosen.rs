@@ -83,6 +83,11 @@ pub async fn find(session: &mut Session, selection: &Selection, wanted: &Wanted)
             return Err(Error::failed(message, hint));
         }
     }
+    if chosen.is_empty() && schemas.is_empty() {
+        let message = "nothing of the part is there at the requested moment";
+        let hint = "Report it: this is a bug of pg_incrbackup. Restoring everything does not depend on it.";
+        return Err(Error::failed(message, hint));
+    }
     let oids: Vec<u32> = chosen.keys().copied().collect();
     let kinds: BTreeMap<u32, String> = chosen
         .values()

@@ -182,6 +182,52 @@ pub async fn ensure_there(
     Err(Error::failed(message, hint))
 }
 
+/// Refuses a target without these tables, before anything is restored.
+pub async fn ensure_tables(target: &Session, names: &[String]) -> Result<()> {
+    let there = relations(target, names).await?;
+    let missing = names.iter().filter(|name| !there.contains(name));
+    let missing: Vec<&str> = missing.map(String::as_str).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let message = format!("the target does not have {}", missing.join(", "));
+    let hint = "Nothing was changed. Rows, indexes and constraints alone need the tables: --section pre-data makes them.";
+    Err(Error::failed(message, hint))
+}
+
+/// Refuses a partition or a child that is only needed, if the target has its table and not itself: made there, it would be
+/// one of a live table.
+pub async fn ensure_not_below_live(
+    scratch: &Session,
+    target: &Session,
+    needed: &[u32],
+) -> Result<()> {
+    const BELOW: &str = "SELECT pg_catalog.format('%I.%I', cn.nspname, c.relname), \
+            pg_catalog.format('%I.%I', pn.nspname, p.relname) \
+        FROM pg_catalog.pg_inherits AS i JOIN pg_catalog.pg_class AS c ON c.oid = i.inhrelid \
+        JOIN pg_catalog.pg_namespace AS cn ON cn.oid = c.relnamespace \
+        JOIN pg_catalog.pg_class AS p ON p.oid = i.inhparent \
+        JOIN pg_catalog.pg_namespace AS pn ON pn.oid = p.relnamespace \
+        WHERE c.oid = ANY ($1) AND c.relkind IN ('r', 'p', 'f') ORDER BY 1";
+    let needed = needed.to_vec();
+    let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&needed, Type::OID_ARRAY)];
+    for row in scratch.client.query_typed(BELOW, &parameters).await? {
+        let (child, parent): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+        let names = [child.clone(), parent.clone()];
+        let there = relations(target, &names).await?;
+        if there.contains(&parent) && !there.contains(&child) {
+            let message = format!(
+                "the part needs {child}, which the target does not have, and has {parent}, of which it is a part"
+            );
+            let hint = format!(
+                "With --table '{child}' it comes as a table of its own. Nothing was changed."
+            );
+            return Err(Error::failed(message, hint));
+        }
+    }
+    Ok(())
+}
+
 /// Refuses a schema that has something in it.
 pub async fn ensure_empty_schema(target: &Session, schema: &str) -> Result<()> {
     let query = "SELECT count(*) FROM pg_catalog.pg_depend AS d JOIN pg_catalog.pg_namespace AS n ON n.oid = d.refobjid \

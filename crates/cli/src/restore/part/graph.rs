@@ -159,11 +159,15 @@ impl Graph {
                 continue;
             }
             if key.class == catalog::EXTENSION {
-                members.extensions.insert(key.oid);
+                if members.extensions.insert(key.oid) {
+                    // It may need another one.
+                    let others = self.needs(key).into_iter();
+                    needed.extend(others.filter(|other| other.class == catalog::EXTENSION));
+                }
                 continue;
             }
             if let Some(extension) = self.extension_of(key) {
-                members.extensions.insert(extension.oid);
+                needed.push(extension);
                 continue;
             }
             if members.others.insert(key) {

@@ -144,6 +144,8 @@ async fn execute(
         found,
         rights,
     } = work;
+    // Nobody else restores a part there meanwhile, nor drops the scratch database of this one.
+    progress::lock(found.session(), &found.scratch_name()).await?;
     let scratch = found.scratch(&plan.base.metadata.source).await?;
     let first = super::kept_at_first(options, None);
     let made = scratch
@@ -188,7 +190,7 @@ async fn execute(
     };
     let dropped = found.drop_database(&name).await;
     let kept = found.drop_unused(&scratch_target.made.ids).await;
-    done.map_err(|error| unchanged(found, error))?;
+    let odd = done.map_err(|error| unchanged(found, error))?;
     dropped?;
     for note in kept? {
         shown.note(&note);
@@ -202,6 +204,7 @@ async fn execute(
         )?;
     }
     scratch_target.warnings.extend(rights.take_notes());
+    scratch_target.warnings.extend(odd);
     report.left_out(left_out, &options.rights.left_out);
     let outcome = report.outcome(&scratch_target);
     report.done(found.final_name());

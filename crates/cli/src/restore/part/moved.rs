@@ -10,18 +10,37 @@ use tokio_postgres::types::{ToSql, Type};
 
 use super::chosen::{written, Chosen};
 use super::graph::{Graph, Members};
+use super::wanted::Name;
 use crate::connection::Session;
 use crate::error::{Error, Result};
 use crate::quote::identifier;
 
-/// Moves them, and gives them their new names.
-pub async fn move_all(session: &Session, chosen: &mut Chosen, schema: &str) -> Result<()> {
+/// What the source's own schema of that name is called meanwhile.
+const SET_ASIDE: &str = "incr_set_aside";
+
+/// Moves them, and gives them their new names; the OID of the source's own schema of that name.
+pub async fn move_all(session: &Session, chosen: &mut Chosen, name: &str) -> Result<Option<u32>> {
     ensure_different(chosen)?;
     let graph = Graph::read(session).await?;
-    let schema = identifier(schema);
+    let schema = identifier(name);
     let client = &session.client;
+    const SOURCES: &str = "SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = $1";
+    let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&name, Type::NAME)];
+    let rows = client.query_typed(SOURCES, &parameters).await?;
+    let sources: Option<u32> = rows.first().map(|row| row.get(0));
+    if sources.is_some() {
+        // The source has one of this name, which is another.
+        client
+            .batch_execute(&format!("ALTER SCHEMA {schema} RENAME TO \"{SET_ASIDE}\""))
+            .await?;
+        let oids: Vec<u32> = chosen.relations.iter().map(|it| it.oid).collect();
+        for (oid, present, _) in written(session, &oids).await? {
+            let moved = chosen.relations.iter_mut().filter(|it| it.oid == oid);
+            moved.for_each(|it| it.written.clone_from(&present));
+        }
+    }
     client
-        .batch_execute(&format!("CREATE SCHEMA IF NOT EXISTS {schema}"))
+        .batch_execute(&format!("CREATE SCHEMA {schema}"))
         .await?;
     let of_table = |oid: u32| {
         let key = Key::new(catalog::CLASS, oid);
@@ -61,22 +80,31 @@ pub async fn move_all(session: &Session, chosen: &mut Chosen, schema: &str) -> R
             relation.written.clone_from(written);
         }
     }
+    Ok(sources)
+}
+
+/// Two of one name from two schemas cannot be in one: asked before anything is restored, by the names at the moment.
+pub fn ensure_names_differ<'n>(names: impl Iterator<Item = &'n Name>) -> Result<()> {
+    let mut seen: BTreeMap<&[u8], &Name> = BTreeMap::new();
+    for name in names {
+        if let Some(other) = seen.insert(&name.name, name) {
+            return Err(both(&other.shown(), &name.shown()));
+        }
+    }
     Ok(())
 }
 
-/// Two of one name from two schemas cannot be in one.
+fn both(one: &str, other: &str) -> Error {
+    let message = format!("{one} and {other} cannot both be in the schema of --into-schema");
+    let hint = "Restore them one after the other, each into a schema of its own.";
+    Error::wrong_use(message, hint)
+}
+
 fn ensure_different(chosen: &Chosen) -> Result<()> {
     let mut seen: BTreeMap<&str, &str> = BTreeMap::new();
     for relation in &chosen.relations {
         if let Some(other) = seen.insert(&relation.name, &relation.written) {
-            let message = format!(
-                "{other} and {} cannot both be in the schema of --into-schema",
-                relation.written
-            );
-            return Err(Error::wrong_use(
-                message,
-                "Restore them one after the other, each into a schema of its own.",
-            ));
+            return Err(both(other, &relation.written));
         }
     }
     Ok(())

@@ -123,11 +123,13 @@ pub async fn position(
     if !is_new {
         let live = target.client.query_typed(&query, &name).await?;
         let (at, increment): (i64, i64) = (live[0].try_get(0)?, live[0].try_get(2)?);
-        let is_ahead = if increment > 0 {
+        let was_called: bool = live[0].try_get(1)?;
+        let is_behind = if increment > 0 {
             value > at
         } else {
             value < at
         };
+        let is_ahead = is_behind || value == at && is_called && !was_called;
         if !is_ahead {
             return Ok(());
         }

@@ -19,6 +19,8 @@ pub struct Shown {
 pub struct Carried {
     /// Of each table.
     pub rows: Vec<(String, u64)>,
+    /// Sentences about what is not as at the source.
+    pub odd: Vec<String>,
 }
 
 impl Shown {

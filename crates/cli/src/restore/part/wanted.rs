@@ -95,6 +95,8 @@ pub struct Wanted {
     pub schemas: BTreeMap<u32, Vec<u8>>,
     /// As those that the patterns match are called at the moment.
     pub chosen: Vec<Name>,
+    /// Those of them that are tables.
+    pub tables: Vec<Name>,
     /// As all of them are called at the moment.
     pub at_end: BTreeSet<Name>,
 }
@@ -120,6 +122,11 @@ impl Wanted {
         Ok(Wanted {
             names: oids.iter().filter_map(name).collect(),
             chosen: chosen.iter().map(|oid| now.all[oid].name.clone()).collect(),
+            tables: chosen
+                .iter()
+                .filter(|oid| now.all[oid].kind == Kind::Table)
+                .map(|oid| now.all[oid].name.clone())
+                .collect(),
             at_end: oids
                 .iter()
                 .filter_map(|oid| now.all.get(oid).map(|it| it.name.clone()))
@@ -156,7 +163,7 @@ fn ensure_effects(plan: &Plan) -> Result<()> {
         return Ok(());
     };
     let message = format!(
-        "{file} is of a version before 0.3.0, which wrote schema changes as text: no part can be restored from it"
+        "{file} has schema changes as text (of a version before 0.3.0, or with decoder_raw): no part can be restored from it"
     );
     let hint =
         "Choose a moment after a newer base, or restore everything and copy the part from there.";
@@ -241,10 +248,16 @@ impl Relations {
             parents: BTreeSet::new(),
         });
         (relation.kind, relation.name) = (kind, name);
-        if kind == Kind::Table && matches!(effect.verb.as_str(), "attach" | "create") {
-            let of_relations = effect.needs.iter().filter(|(class, _)| *class == 1259);
-            let others = of_relations.filter(|(_, oid)| *oid != effect.oid);
-            relation.parents.extend(others.map(|(_, oid)| *oid));
+        let of_relations = effect.needs.iter().filter(|(class, _)| *class == 1259);
+        let others = of_relations.filter(|(_, oid)| *oid != effect.oid);
+        let others: BTreeSet<u32> = others.map(|(_, oid)| *oid).collect();
+        match effect.verb.as_str() {
+            "attach" | "create" if kind == Kind::Table => relation.parents.extend(others),
+            // Which of several does not matter: it only keeps it from going with one that is dropped.
+            "detach" => relation
+                .parents
+                .retain(|oid| !others.is_empty() && !others.contains(oid)),
+            _ => {}
         }
     }
 

@@ -72,6 +72,14 @@ pub struct Needs {
     pub text_only: Option<String>,
 }
 
+/// Whether a statement that is replayed as text may make a relation, or give one another name: with decoder_raw all are.
+fn is_of_relations(command: &str) -> bool {
+    let verbs = ["CREATE ", "ALTER ", "DROP ", "SELECT INTO", "IMPORT "];
+    let is_it = verbs.iter().any(|verb| command.starts_with(verb));
+    let others = [" EXTENSION", " SUBSCRIPTION", " ROLE", " TABLESPACE"];
+    is_it && !others.iter().any(|other| command.ends_with(other))
+}
+
 /// The effect of a schema change, and its transaction.
 #[derive(Debug, Clone)]
 pub struct Change {
@@ -180,7 +188,12 @@ pub fn read(
                 facts.end_lsn = lsn;
                 facts.latest = facts.latest.max(Some(at));
             }
-            Event::Ddl { role, .. } => needs.role(role, false),
+            Event::Ddl { role, command } => {
+                if is_of_relations(&command) {
+                    needs.text_only.get_or_insert_with(|| storage.place(&file));
+                }
+                needs.role(role, false);
+            }
             Event::Fact(fact) => needs.add(fact),
             Event::Flag {
                 reason,

@@ -132,6 +132,12 @@ impl Found {
     pub async fn open_for_part(&self, facts: &DatabaseFacts) -> Result<Place> {
         if !self.exists {
             database::create(&self.session, &self.name, facts).await?;
+            // It is not one in which a restore goes on.
+            let unlimited = format!(
+                "ALTER DATABASE {} CONNECTION LIMIT -1",
+                identifier(&self.name)
+            );
+            self.session.client.batch_execute(&unlimited).await?;
         }
         Ok(Place {
             session: Session::open(&self.conninfo, Some(&self.name)).await?,
@@ -187,6 +193,12 @@ impl Found {
                 .await;
             if dropped.is_err() {
                 let how = if kind == "role" { " NOLOGIN" } else { "" };
+                if kind == "role" {
+                    // One of the source's superusers is none here: what it owns by now needs none.
+                    server
+                        .statement(format!("ALTER ROLE {name} NOSUPERUSER").as_bytes())
+                        .await?;
+                }
                 kept.push(format!("created {kind} {name}{how}, which the part needs"));
             }
         }
