@@ -238,12 +238,12 @@ fn fifty_kills_at_random_moments_lose_nothing_and_repeat_nothing() {
 }
 
 /// A check that refuses rows anywhere but at the source.
-const GUARDED: &str = "CREATE FUNCTION refuse(int) RETURNS bool LANGUAGE plpgsql AS $$ BEGIN
+pub const GUARDED: &str = "CREATE FUNCTION refuse(int) RETURNS bool LANGUAGE plpgsql AS $$ BEGIN
      RETURN current_database() = 'app' OR $1 < 10; END $$;
      CREATE TABLE guarded (a int CHECK (refuse(a))); INSERT INTO guarded VALUES (1), (11)";
 
 /// What somebody does who wants it to go on.
-const MENDED: &str =
+pub const MENDED: &str =
     "CREATE OR REPLACE FUNCTION refuse(int) RETURNS bool LANGUAGE sql AS 'SELECT true'";
 
 fn restore(c: &Cluster, database: &str, options: &[&str]) -> (i32, String) {
