@@ -1,19 +1,9 @@
 //! "One table, as it was at 14:29, beside the live one." Parts of a database, into running databases, judged against the
 //! source as it was.
 
-use harness::{program, run, Cluster};
+use harness::{run, Cluster};
 
-/// Exit status and all that was printed.
-pub fn restore(c: &Cluster, database: &str, options: &[&str]) -> (i32, String) {
-    let archive = c.database_directory();
-    let archive = archive.to_str().expect("the path is UTF-8");
-    let target = c.conninfo(database);
-    let arguments = ["restore", "--archive", archive, "--target", &target];
-    let output = program(&[&arguments[..], options].concat());
-    let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
-    text.push_str(&String::from_utf8_lossy(&output.stderr));
-    (output.status.code().unwrap_or(-1), text)
-}
+use crate::program_restore::restore;
 
 /// The same, which has to succeed.
 pub fn restored(c: &Cluster, database: &str, options: &[&str]) -> String {

@@ -4,7 +4,8 @@ use std::process::Stdio;
 
 use harness::{program, program_command, wait_until, Cluster};
 
-use crate::parts::{assert_nothing_left, assert_same, dump, restore, restored};
+use crate::parts::{assert_nothing_left, assert_same, dump, restored};
+use crate::program_restore::restore;
 
 /// Tables in two schemas, dropped or changed since: the xid before which they are as wanted.
 fn with_tables(c: &Cluster) -> String {

@@ -2,7 +2,8 @@
 
 use harness::Cluster;
 
-use crate::parts::{restore, restored};
+use crate::parts::restored;
+use crate::program_restore::restore;
 use crate::program_resume::{GUARDED, MENDED};
 
 /// A role that may create databases, beside the superuser.

@@ -5,9 +5,10 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use harness::{assert_identical, program, program_command, wait_until, Cluster};
+use harness::{assert_identical, program_command, wait_until, Cluster};
 
 use crate::globals::wait_until_at_rest;
+use crate::program_restore::restore;
 use crate::roles_over_time::{roles, FIRST, SECOND};
 
 /// What the base has: each kind of entry that is loaded in a way of its own.
@@ -245,17 +246,6 @@ pub const GUARDED: &str = "CREATE FUNCTION refuse(int) RETURNS bool LANGUAGE plp
 /// What somebody does who wants it to go on.
 pub const MENDED: &str =
     "CREATE OR REPLACE FUNCTION refuse(int) RETURNS bool LANGUAGE sql AS 'SELECT true'";
-
-fn restore(c: &Cluster, database: &str, options: &[&str]) -> (i32, String) {
-    let archive = c.database_directory();
-    let archive = archive.to_str().expect("the path is UTF-8");
-    let target = c.conninfo(database);
-    let arguments = ["restore", "--archive", archive, "--target", &target];
-    let output = program(&[&arguments[..], options].concat());
-    let said = [output.stdout, output.stderr].concat();
-    let said = String::from_utf8_lossy(&said).into_owned();
-    (output.status.code().unwrap_or(-1), said)
-}
 
 #[test]
 fn a_restore_that_failed_goes_on_by_the_same_command_line_only() {

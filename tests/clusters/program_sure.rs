@@ -1,18 +1,9 @@
 //! "One index could not be made, and nine hours of restoring were for nothing." What rows do not depend on is made at the
 //! end, and what fails then is listed with its SQL.
 
-use harness::{program, wait_until, Cluster};
+use harness::{wait_until, Cluster};
 
-fn restore(c: &Cluster, database: &str, options: &[&str]) -> (i32, String) {
-    let archive = c.database_directory();
-    let archive = archive.to_str().expect("the path is UTF-8");
-    let target = c.conninfo(database);
-    let arguments = ["restore", "--archive", archive, "--target", &target];
-    let output = program(&[&arguments[..], options].concat());
-    let said = [output.stdout, output.stderr].concat();
-    let said = String::from_utf8_lossy(&said).into_owned();
-    (output.status.code().unwrap_or(-1), said)
-}
+use crate::program_restore::restore;
 
 /// The lines of the list of what could not be made.
 fn listed(said: &str) -> Vec<&str> {

@@ -9,56 +9,55 @@ use std::rc::Rc;
 
 use archive::dump::{Listed, STAND_INS_END_SQL, STAND_INS_SQL};
 use archive::storage;
-use serde::de::DeserializeOwned;
 use tokio_postgres::error::ErrorPosition;
 use tokio_postgres::types::Type;
 
 use super::checks::Checks;
+use super::turns::kept;
 use super::Loading;
 use crate::connection::{Raw, Session};
 use crate::error::{Error, Result};
 use crate::quote::shown;
 use crate::restore::counts::Counts;
-use crate::restore::deferred::{Deferred, Said};
+use crate::restore::deferred::Deferred;
 use crate::restore::progress::{self, Progress, Stage};
 use crate::restore::rights::keys::Noted;
-use crate::restore::rights::{wording, Rights};
-use crate::restore::target::statements::split;
+use crate::restore::rights::Rights;
 
 /// Executes entries in the session.
 pub struct Entries<'a> {
-    session: &'a Session,
-    is_utf8: bool,
+    pub(super) session: &'a Session,
+    pub(super) is_utf8: bool,
     /// The dump, for messages.
-    place: String,
-    checks: Checks,
+    pub(super) place: String,
+    pub(super) checks: Checks,
     /// Checks that are skipped are off.
-    is_quiet: bool,
-    stand_ins: Option<StandIns>,
+    pub(super) is_quiet: bool,
+    pub(super) stand_ins: Option<StandIns>,
     /// OIDs of materialized views.
     pub to_refresh: Vec<u32>,
     /// The entry that comes, and how many an earlier run has done.
-    next: u64,
-    done: u64,
+    pub(super) next: u64,
+    pub(super) done: u64,
     /// The session's settings are not those of the last commit.
-    has_set: bool,
+    pub(super) has_set: bool,
     pub(super) rights: Rc<Rights>,
     /// Nothing is committed, and no rows are loaded: it is only asked what would be refused.
     pub(super) is_rehearsal: bool,
     /// Foreign keys will be set aside.
     pub(super) sets_keys_aside: bool,
     pub(super) keys: Vec<Noted>,
-    deferred: Deferred,
-    counts: Counts,
+    pub(super) deferred: Deferred,
+    pub(super) counts: Counts,
 }
 
 /// Functions that replace those of pg_incrbackup, in defaults and checks, while the tables are created.
-struct StandIns {
+pub(super) struct StandIns {
     /// The entry before which they are made.
-    first: i32,
-    make: Vec<u8>,
-    drop: Vec<u8>,
-    is_made: bool,
+    pub(super) first: i32,
+    pub(super) make: Vec<u8>,
+    pub(super) drop: Vec<u8>,
+    pub(super) is_made: bool,
 }
 
 impl<'a> Entries<'a> {
@@ -95,68 +94,6 @@ impl<'a> Entries<'a> {
             session.client.batch_execute("BEGIN").await?;
         }
         Ok(entries)
-    }
-
-    /// Whether an earlier run has begun with the entries.
-    pub fn is_resumed(&self) -> bool {
-        self.done > 0
-    }
-
-    /// Whether an earlier run has done what comes now.
-    pub fn is_passing(&self) -> bool {
-        self.next < self.done
-    }
-
-    /// Whether an earlier run has done the entry that comes, which is passed over then: what this run would have in
-    /// memory by it, it has.
-    pub async fn passes(&mut self, entry: &Listed, text: &[u8]) -> Result<bool> {
-        if !self.is_passing() {
-            return Ok(false);
-        }
-        self.next += 1;
-        if let Some(it) = &mut self.stand_ins {
-            it.is_made |= it.first == entry.dump_id;
-        }
-        if is_rows(entry) && self.stand_ins.as_ref().is_some_and(|it| it.is_made) {
-            self.stand_ins = None;
-        }
-        self.is_quiet |= entry.is_data && self.checks.skips_any();
-        if entry.kind == b"MATERIALIZED VIEW DATA" {
-            self.note_view(text).await?;
-        }
-        Ok(true)
-    }
-
-    /// Commits what is done, which is all up to and with the entry that is next, and begins with the one behind it.
-    pub async fn commit(&mut self) -> Result<()> {
-        self.next += 1;
-        if self.is_rehearsal {
-            return Ok(());
-        }
-        let text = self.end_of_entry();
-        self.has_set = false;
-        Ok(self.session.client.batch_execute(&text).await?)
-    }
-
-    fn end_of_entry(&mut self) -> String {
-        let mut text = String::new();
-        if self.has_set {
-            text.push_str(progress::sql::KEEP_SETTINGS);
-            text.push(';');
-        }
-        if let Some(changed) = self.rights.changed() {
-            text.push_str(&progress::sql::keep("rights", &changed));
-            text.push(';');
-            text.push_str(&progress::sql::keep("noted_keys", &self.keys));
-            text.push(';');
-        }
-        if let Some(deferred) = self.deferred.keep() {
-            text.push_str(&deferred);
-            text.push(';');
-        }
-        text.push_str(&progress::sql::pieces(self.next));
-        text.push_str("; COMMIT; BEGIN");
-        text
     }
 
     pub fn session(&self) -> &'a Session {
@@ -219,64 +156,6 @@ impl<'a> Entries<'a> {
         self.defer(entry, line, text, &error).await?;
         let end = self.end_of_entry();
         Ok(self.session.client.batch_execute(&end).await?)
-    }
-
-    /// Whether an entry that failed is made at the end.
-    pub(super) fn may_defer(&self, entry: &Listed, error: &Error) -> bool {
-        !self.is_rehearsal && self.deferred.takes_entry(&entry.kind, error)
-    }
-
-    /// The entry could not be made, and will be at the end.
-    pub(super) async fn defer(
-        &mut self,
-        entry: &Listed,
-        line: u64,
-        text: &[u8],
-        error: &Error,
-    ) -> Result<()> {
-        let place = match line {
-            0 => self.place.clone(),
-            line => format!("{}:{line}", self.place),
-        };
-        let mut makes = entry.kind != b"COMMENT";
-        for (part, range) in wording::parts(text) {
-            let said = &text[range];
-            // What the next entries are made with holds, whatever becomes of this one.
-            if matches!(part, wording::Part::Tablespace | wording::Part::Setting) {
-                self.execute(said).await?;
-                self.has_set = true;
-                continue;
-            }
-            let space = self.tablespace().await?;
-            let statements = match split(said) {
-                Ok(parts) if parts.iter().all(|part| part.is_plain) => {
-                    parts.into_iter().map(|part| part.text).collect()
-                }
-                _ => vec![said.to_vec()],
-            };
-            for sql in statements {
-                let said = Said {
-                    what: described(entry),
-                    place: place.clone(),
-                    sql: &sql,
-                    key: (entry.table_oid, entry.oid),
-                    needs: &[],
-                    makes: std::mem::take(&mut makes),
-                    space: space.clone(),
-                };
-                self.deferred
-                    .add(self.session, said, error.to_string())
-                    .await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// In which the next object is made.
-    async fn tablespace(&self) -> Result<String> {
-        let show =
-            "SELECT pg_catalog.quote_literal(pg_catalog.current_setting('default_tablespace'))";
-        Ok(self.session.client.query_typed(show, &[]).await?[0].get(0))
     }
 
     /// Executes the text of an entry; `line` is the number of its first line, 0 if it is not text in a file.
@@ -372,7 +251,7 @@ impl<'a> Entries<'a> {
     }
 
     /// Materialized views get their rows at the end, when all that they may read is there.
-    async fn note_view(&mut self, text: &[u8]) -> Result<()> {
+    pub(super) async fn note_view(&mut self, text: &[u8]) -> Result<()> {
         let name = text.trim_ascii();
         let name = name.strip_prefix(b"REFRESH MATERIALIZED VIEW ");
         let Some(name) = name.and_then(|name| name.strip_suffix(b";")) else {
@@ -431,16 +310,8 @@ fn first_entry(text: &[u8]) -> Option<i32> {
     number.parse().ok()
 }
 
-/// What an earlier run has kept; nothing in a rehearsal.
-fn kept<T: DeserializeOwned + Default>(progress: Option<&Progress>, name: &str) -> Result<T> {
-    match progress {
-        Some(progress) => progress.kept(name),
-        None => Ok(T::default()),
-    }
-}
-
 /// Rows, or the position of a sequence.
-fn is_rows(entry: &Listed) -> bool {
+pub(super) fn is_rows(entry: &Listed) -> bool {
     entry.is_data || entry.kind == b"SEQUENCE SET"
 }
 

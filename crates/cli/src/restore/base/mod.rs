@@ -23,6 +23,7 @@ mod parts;
 mod plain;
 mod rows;
 pub mod survey;
+mod turns;
 mod unlisted;
 mod words;
 
