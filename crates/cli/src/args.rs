@@ -82,75 +82,85 @@ pub enum Command {
 /// What is to be made of it, and where
 #[derive(Debug, Args)]
 pub struct Restore {
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "The archive")]
     pub archive: Archive,
 
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "The moment")]
     pub until: Until,
 
     /// The database to create, or an empty one (for a part, any one), as a libpq connection string or URI
     ///
     /// For example "host=/tmp dbname=shop_restored". Passwords come from PGPASSWORD or ~/.pgpass. A superuser restores everything; another
     /// role needs to own the database, and what it may not make is named before the first row and left out.
-    #[arg(long, value_name = "CONNINFO", required_unless_present = "dry_run")]
+    #[arg(
+        long,
+        help_heading = "The restore",
+        value_name = "CONNINFO",
+        required_unless_present = "dry_run"
+    )]
     pub target: Option<String>,
 
     /// If the archive ends before the requested time or LSN, restore to its end instead of failing
-    #[arg(long)]
+    #[arg(long, help_heading = "The moment")]
     pub allow_earlier: bool,
 
     /// From this chain (default: the newest that holds the requested moment)
-    #[arg(long, value_name = "N", value_parser = chain_number)]
+    #[arg(long, help_heading = "The moment", value_name = "N", value_parser = chain_number)]
     pub chain: Option<u32>,
 
     /// From this base (default: the newest that is not after the requested moment)
     ///
     /// A base whose segments retention has removed can only be restored by its name, and alone; one that the manifest
     /// does not list is taken only by its name.
-    #[arg(long, value_name = "NAME", value_parser = base_name)]
+    #[arg(long, help_heading = "The moment", value_name = "NAME", value_parser = base_name)]
     pub base: Option<BaseName>,
 
     /// Also make roles with passwords, memberships and settings, and tablespaces, each change at its place
     ///
     /// A role that is there before is left as it is.
-    #[arg(long)]
+    #[arg(long, help_heading = "The restore")]
     pub globals: bool,
 
     /// Load rows without the CHECK constraint of this name, of any table; may be given more than once
     ///
     /// At the end it is there again, and NOT VALID where rows contradict it.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, help_heading = "The restore", value_name = "NAME")]
     pub skip_check: Vec<String>,
 
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "What is not wanted, or is another's")]
     pub rights: crate::restore::rights::Options,
 
     /// What to do if an index, a constraint, extended statistics or a materialized view cannot be made
     ///
     /// With defer it is made at the end, when all else is there, and what fails then is listed with its error and its SQL;
     /// the exit status is 1. Anything else that fails stops the restore, which goes on when it is started again.
-    #[arg(long, value_name = "WHAT", value_enum, default_value_t = OnError::Defer)]
+    #[arg(long, help_heading = "The restore", value_name = "WHAT", value_enum, default_value_t = OnError::Defer)]
     pub on_error: OnError,
 
     /// Compare with the source, which is running, by a checksum of each table
     ///
     /// Its tables are read first, under one snapshot; what that sees is restored, and compared at the end. Differences are
     /// listed, and the exit status is 1. The role needs to read all tables, and to execute incr_flush().
-    #[arg(long, value_name = "CONNINFO", conflicts_with = "moment")]
+    #[arg(
+        long,
+        help_heading = "The restore",
+        value_name = "CONNINFO",
+        conflicts_with = "moment"
+    )]
     pub compare: Option<String>,
 
     /// Do not count rows at the end
     ///
     /// By default the rows of every table are counted (one scan of each) and compared with what the files say; a
     /// difference is listed, and the exit status is 1.
-    #[arg(long)]
+    #[arg(long, help_heading = "The restore")]
     pub no_count: bool,
 
     /// Choose and check only, and show the plan; the target is not touched
-    #[arg(long)]
+    #[arg(long, help_heading = "The restore")]
     pub dry_run: bool,
 
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "A part")]
     pub part: crate::restore::part::Options,
 }
 
