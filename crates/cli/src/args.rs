@@ -127,7 +127,7 @@ pub struct Restore {
     #[arg(long, help_heading = "The restore", value_name = "NAME")]
     pub skip_check: Vec<String>,
 
-    #[command(flatten, next_help_heading = "What is not wanted, or is another's")]
+    #[command(flatten, next_help_heading = "Owners, and what is left out")]
     pub rights: crate::restore::rights::Options,
 
     /// What to do if an index, a constraint, extended statistics or a materialized view cannot be made
