@@ -3,6 +3,7 @@
 use crate::{process, server};
 use harness::{run, Cluster};
 use std::path::Path;
+use std::process::Command;
 use std::time::Instant;
 
 /// One replay.
@@ -59,13 +60,7 @@ pub fn timed(servers: &[&Cluster], work: impl FnOnce(), end_sessions: impl FnOnc
 pub fn restore(archive: &Path, target: &Cluster, database: &str, options: &[&str]) -> Took {
     let mut command = target.installation().command("sh");
     command.arg(archive.join("restore.sh"));
-    command
-        .args(["--target", &target.conninfo(database)])
-        .args(options);
-    let work = || {
-        run(&mut command);
-    };
-    timed(&[target], work, || ())
+    into(target, database, command, options)
 }
 
 /// The program, of this archive, into a new database.
@@ -79,6 +74,10 @@ pub fn restore_by_program(
     command
         .args(["--quiet", "restore", "--archive"])
         .arg(archive);
+    into(target, database, command, options)
+}
+
+fn into(target: &Cluster, database: &str, mut command: Command, options: &[&str]) -> Took {
     command
         .args(["--target", &target.conninfo(database)])
         .args(options);

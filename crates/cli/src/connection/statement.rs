@@ -38,6 +38,11 @@ impl ToSql for Raw<'_> {
     to_sql_checked!();
 }
 
+/// Around what may fail in a transaction that goes on; one within another hides it until it is released.
+pub const SAVEPOINT: &str = "SAVEPOINT pg_incrbackup";
+pub const RELEASE: &str = "RELEASE SAVEPOINT pg_incrbackup";
+pub const ROLLBACK: &str = "ROLLBACK TO SAVEPOINT pg_incrbackup; RELEASE SAVEPOINT pg_incrbackup";
+
 impl Session {
     /// Sets client_encoding to that of the texts that follow, and makes what [`Session::statement`] needs.
     pub async fn set_encoding(&mut self, encoding: &str) -> Result<()> {
@@ -60,14 +65,9 @@ impl Session {
     /// The same in a transaction, which goes on if the statement fails.
     pub async fn attempt(&self, text: &[u8]) -> Result<u64> {
         let client = &self.client;
-        client.batch_execute("SAVEPOINT pg_incrbackup_one").await?;
+        client.batch_execute(SAVEPOINT).await?;
         let done = self.statement(text).await;
-        let end = match done {
-            Ok(_) => "RELEASE SAVEPOINT pg_incrbackup_one",
-            Err(_) => {
-                "ROLLBACK TO SAVEPOINT pg_incrbackup_one; RELEASE SAVEPOINT pg_incrbackup_one"
-            }
-        };
+        let end = if done.is_ok() { RELEASE } else { ROLLBACK };
         client.batch_execute(end).await?;
         done
     }

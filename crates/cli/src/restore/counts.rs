@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 
+use archive_query::history::statement::truncated;
 use tokio_postgres::types::{ToSql, Type};
 
 use crate::connection::{Raw, Session};
@@ -144,7 +145,7 @@ impl Counts {
     /// A TRUNCATE statement is executed; that of a REWRITE has one table.
     pub async fn clear(&mut self, session: &Session, statement: &[u8]) -> Result<()> {
         self.flush(session).await?;
-        let tables = truncated(statement);
+        let tables = truncated(statement).unwrap_or_default();
         let tables: Vec<_> = tables.iter().map(|table| readable(table)).collect();
         let tables = array(&tables);
         let tables = (&Raw(&tables) as &(dyn ToSql + Sync), Type::TEXT_ARRAY);
@@ -210,26 +211,6 @@ fn name(text: &[u8]) -> &[u8] {
     &text[..end.unwrap_or(text.len())]
 }
 
-/// The tables of `TRUNCATE [ONLY] a, b [CASCADE];`, without ONLY.
-fn truncated(statement: &[u8]) -> Vec<Vec<u8>> {
-    let mut tables = Vec::new();
-    let mut rest = statement.strip_prefix(b"TRUNCATE ").unwrap_or(statement);
-    loop {
-        rest = rest.strip_prefix(b"ONLY ").unwrap_or(rest);
-        let mut is_quoted = false;
-        let end = rest.iter().position(|byte| {
-            is_quoted ^= *byte == b'"';
-            matches!(byte, b' ' | b';' | b',') && !is_quoted
-        });
-        let (table, behind) = rest.split_at(end.unwrap_or(rest.len()));
-        tables.push(table.to_vec());
-        match behind.strip_prefix(b", ") {
-            Some(next) => rest = next,
-            None => return tables,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -265,8 +246,12 @@ mod tests {
 
     #[test]
     fn all_tables_of_a_truncate_are_found() {
-        let tables = truncated(b"TRUNCATE ONLY public.a, \"x, y\".\"b;\", public.c CASCADE;");
+        let tables = truncated(b"TRUNCATE ONLY public.a, \"x, y\".\"b;\", public.c CASCADE;")
+            .unwrap_or_default();
         assert_eq!(tables, [&b"public.a"[..], b"\"x, y\".\"b;\"", b"public.c"]);
-        assert_eq!(truncated(b"TRUNCATE ONLY t; EXCEPTION WHEN"), [b"t"]);
+        assert_eq!(
+            truncated(b"TRUNCATE ONLY t; EXCEPTION WHEN").unwrap_or_default(),
+            [b"t"]
+        );
     }
 }

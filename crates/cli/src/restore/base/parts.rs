@@ -3,6 +3,7 @@
 use archive::dump::Listed;
 
 use super::entry::{described, Entries};
+use crate::connection::{RELEASE, ROLLBACK, SAVEPOINT};
 use crate::error::Result;
 use crate::quote::ident;
 use crate::restore::rights::filter::{as_role, Step};
@@ -10,10 +11,6 @@ use crate::restore::rights::keys::Noted;
 use crate::restore::rights::left_out::Piece;
 use crate::restore::rights::refusal::{self, Subject};
 use crate::restore::rights::wording::{self, Part};
-
-const SAVEPOINT: &str = "SAVEPOINT pg_incrbackup";
-const RELEASE: &str = "RELEASE SAVEPOINT pg_incrbackup";
-const ROLLBACK: &str = "ROLLBACK TO SAVEPOINT pg_incrbackup; RELEASE SAVEPOINT pg_incrbackup";
 
 impl Entries<'_> {
     /// Executes what is wanted of an entry. What the role is refused is left out.

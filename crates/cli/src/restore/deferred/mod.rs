@@ -320,9 +320,11 @@ pub fn key_of(effect: &Effect) -> Key {
     (catalog, effect.oid)
 }
 
+/// Classes of SQLSTATE that are no reason to leave something out: the connection, space, memory, shutdown, faults.
+pub const OF_THE_SERVER: [&str; 8] = ["08", "25", "40", "53", "57", "58", "F0", "XX"];
+
 /// The statement is refused; nothing is wrong with the server, or the connection.
 pub fn is_of_statement(error: &Error) -> bool {
-    const OF_THE_SERVER: [&str; 8] = ["08", "25", "40", "53", "57", "58", "F0", "XX"];
     let Error::Server(error) = error else {
         return false;
     };

@@ -171,15 +171,7 @@ pub async fn ensure_there(
     };
     let tables = relations_of_part.iter().filter(is_needed);
     let names: Vec<String> = tables.map(|it| it.written.clone()).collect();
-    let there = relations(target, &names).await?;
-    let missing: Vec<&String> = names.iter().filter(|name| !there.contains(name)).collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let missing: Vec<&str> = missing.into_iter().map(String::as_str).collect();
-    let message = format!("the target does not have {}", missing.join(", "));
-    let hint = "Nothing was changed. Rows, indexes and constraints alone need the tables: --section pre-data makes them.";
-    Err(Error::failed(message, hint))
+    ensure_tables(target, &names).await
 }
 
 /// Refuses a target without these tables, before anything is restored.

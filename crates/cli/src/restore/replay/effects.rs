@@ -7,11 +7,10 @@ use std::rc::Rc;
 use archive::segment::{ClusterFact, DdlBlock, Effect};
 use memchr::memmem;
 
-use super::lenient::{RELEASE, ROLLBACK, SAVEPOINT};
 use super::permitted::About;
 use super::quiet::Kinds;
 use super::Replay;
-use crate::connection::Session;
+use crate::connection::{Session, RELEASE, ROLLBACK, SAVEPOINT};
 use crate::error::{Error, Result};
 use crate::restore::deferred::{key_of, Said};
 use crate::restore::part;

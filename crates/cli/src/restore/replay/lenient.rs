@@ -5,10 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use super::effects::run;
 use super::Replay;
+use crate::connection::{RELEASE, ROLLBACK, SAVEPOINT};
 use crate::error::{Error, Result};
-
-/// Classes of SQLSTATE that are no reason to leave something out: the connection, space, memory, shutdown, faults.
-const OF_THE_SERVER: [&str; 8] = ["08", "25", "40", "53", "57", "58", "F0", "XX"];
+use crate::restore::deferred::OF_THE_SERVER;
 
 /// What was left out of an object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -136,10 +135,6 @@ impl Replay<'_> {
         Ok(())
     }
 }
-
-pub const SAVEPOINT: &str = "SAVEPOINT pg_incrbackup";
-pub const RELEASE: &str = "RELEASE SAVEPOINT pg_incrbackup";
-pub const ROLLBACK: &str = "ROLLBACK TO SAVEPOINT pg_incrbackup; RELEASE SAVEPOINT pg_incrbackup";
 
 /// An INSERT of a COPY block's row. `head` is its table with the columns.
 fn insert(head: &[u8], row: &[u8]) -> Vec<u8> {

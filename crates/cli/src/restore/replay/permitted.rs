@@ -3,18 +3,13 @@
 use archive::segment::Effect;
 
 use super::effects::{name_of, run};
-use crate::connection::Session;
+use crate::connection::{Session, RELEASE, ROLLBACK, SAVEPOINT};
 use crate::error::Result;
 use crate::quote::shown;
 use crate::restore::rights::filter::Change;
 use crate::restore::rights::left_out::{Key, Piece};
 use crate::restore::rights::refusal::{self, Subject};
 use crate::restore::rights::{wording, Rights};
-
-pub(super) const SAVEPOINT: &str = "SAVEPOINT pg_incrbackup";
-pub(super) const RELEASE: &str = "RELEASE SAVEPOINT pg_incrbackup";
-pub(super) const ROLLBACK: &str =
-    "ROLLBACK TO SAVEPOINT pg_incrbackup; RELEASE SAVEPOINT pg_incrbackup";
 
 /// What a change is about.
 pub(super) struct About {

@@ -203,12 +203,15 @@ impl LeftOut {
                 "What it was to contain: the objects that are listed as left out.",
             )
         };
-        let key = archive::segment::Key::random().map_err(failed)?;
-        let text = self.text(encoding, key.as_str());
-        // Of an earlier run, which was killed behind this: another key, which is as long.
-        if std::fs::read(path).is_ok_and(|written| is_same(&written, &text, key.as_str())) {
+        // Of an earlier run, which was killed behind this.
+        let is_written = |written: Vec<u8>| {
+            key_in(&written).is_some_and(|key| self.text(encoding, key) == written)
+        };
+        if std::fs::read(path).is_ok_and(is_written) {
             return Ok(());
         }
+        let key = archive::segment::Key::random().map_err(failed)?;
+        let text = self.text(encoding, key.as_str());
         let mut options = OpenOptions::new();
         let file = options.write(true).create_new(true).mode(0o600).open(path);
         let mut file = file.map_err(failed)?;
@@ -246,18 +249,11 @@ impl LeftOut {
     }
 }
 
-/// Whether a file is what would be written, but for its key.
-fn is_same(written: &[u8], text: &[u8], key: &str) -> bool {
-    let start = memchr::memmem::find(text, key.as_bytes()).unwrap_or(0);
-    let Some(other) = written.get(start..start + key.len()) else {
-        return false;
-    };
-    let parts = written.split(|byte| *byte == b'\n');
-    let with_key = parts.map(|line| match memchr::memmem::find(line, other) {
-        Some(at) if line.starts_with(b"\\") => [&line[..at], key.as_bytes()].concat(),
-        _ => line.to_vec(),
-    });
-    with_key.collect::<Vec<_>>().join(&b"\n"[..]) == text
+/// The key of a file that was written.
+fn key_in(written: &[u8]) -> Option<&str> {
+    let mut lines = written.split(|byte| *byte == b'\n');
+    let key = lines.find_map(|line| line.strip_prefix(b"\\restrict "))?;
+    std::str::from_utf8(key).ok()
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 
 use std::ops::Range;
 
+use crate::restore::target::statements::quoted;
+
 /// What a token is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -145,20 +147,6 @@ pub fn tokens(text: &[u8]) -> Option<Vec<Token>> {
 
 fn is_of_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$') || byte >= 0x80
-}
-
-/// The length of what is in quotes, from the first one.
-pub fn quoted(text: &[u8], has_escapes: bool) -> Option<usize> {
-    let mark = text[0];
-    let mut at = 1;
-    loop {
-        match *text.get(at)? {
-            b'\\' if has_escapes => at += 2,
-            byte if byte == mark && text.get(at + 1) == Some(&mark) => at += 2,
-            byte if byte == mark => return Some(at + 1),
-            _ => at += 1,
-        }
-    }
 }
 
 /// The length of a comment, which may contain others.

@@ -4,8 +4,9 @@
 
 use std::ops::Range;
 
-use super::tokens::{quoted, tokens, Token};
+use super::tokens::{tokens, Token};
 use crate::quote::{ident, literal};
+use crate::restore::target::statements::quoted;
 
 /// A part of the text of an entry of a dump.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

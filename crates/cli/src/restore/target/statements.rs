@@ -96,7 +96,7 @@ fn is_separator(byte: u8) -> bool {
 }
 
 /// The length of a quoted name or string at the beginning of `text`.
-fn quoted(text: &[u8], has_escapes: bool) -> Option<usize> {
+pub fn quoted(text: &[u8], has_escapes: bool) -> Option<usize> {
     let mark = text[0];
     let mut at = 1;
     loop {
