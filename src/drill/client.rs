@@ -1,4 +1,4 @@
-//! Runs psql, pg_dump and restore.sh until they exit, and keeps their output.
+//! Runs psql, pg_dump and `pg_incrbackup restore` until they exit, and keeps their output.
 
 use std::cell::Cell;
 use std::ffi::{OsStr, OsString};
@@ -87,19 +87,19 @@ pub fn session_options(version: u32) -> String {
     )
 }
 
-/// Runs a program. `on_output` is called once, at its first output or its exit.
+/// Runs a program. `on_output` gets each piece of its output, or, at its exit, nothing if there was none.
 pub fn run(
     program: &Path,
     arguments: &[OsString],
     environment: &[(&str, OsString)],
     input: Option<&[u8]>,
-    mut on_output: impl FnMut() -> Result<(), Failure>,
+    mut on_output: impl FnMut(&[u8]) -> Result<(), Failure>,
 ) -> Result<Ran, Failure> {
     let cannot = |error| dump::cannot_run(program, error);
     let input = input.map(file_of).transpose().map_err(cannot)?;
     let mut running =
         Program::start_with(program, arguments, environment, input).map_err(cannot)?;
-    let (mut output, mut messages, mut has_output) = (Vec::new(), Vec::new(), false);
+    let (mut output, mut messages, mut told) = (Vec::new(), Vec::new(), 0);
     loop {
         let take = |bytes: &[u8]| {
             output.extend_from_slice(bytes);
@@ -108,9 +108,9 @@ pub fn run(
         let is_open = running
             .pump(POLL, take, |bytes| keep(&mut messages, bytes))
             .map_err(cannot)?;
-        if !has_output && !output.is_empty() {
-            has_output = true;
-            on_output()?;
+        if output.len() > told {
+            on_output(&output[told..])?;
+            told = output.len();
         }
         if !is_open {
             break;
@@ -118,8 +118,8 @@ pub fn run(
         ensure_in_time()?;
     }
     let status = running.finish().map_err(cannot)?;
-    if !has_output {
-        on_output()?;
+    if output.is_empty() {
+        on_output(b"")?;
     }
     Ok(Ran {
         is_good: status.success(),
@@ -172,7 +172,7 @@ pub fn psql(
         &arguments,
         &environment,
         Some(script.as_bytes()),
-        || Ok(()),
+        |_| Ok(()),
     )
 }
 

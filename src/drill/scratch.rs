@@ -22,7 +22,7 @@ pub fn name(database: pg_sys::Oid) -> String {
     )
 }
 
-/// The database's names: it has another one until restore.sh has finished.
+/// The database's names: it has another one until the restore has finished.
 fn names(database: pg_sys::Oid) -> [String; 2] {
     let name = name(database);
     [format!("{name}.restoring"), name]

@@ -47,7 +47,9 @@ fn with_traps(c: &Cluster) -> PathBuf {
            FOREACH attempt IN ARRAY ARRAY[
              'RESET ROLE', 'RESET SESSION AUTHORIZATION', 'SET ROLE postgres', 'ALTER ROLE mallory SUPERUSER',
              'ALTER ROLE postgres SUPERUSER', 'GRANT pg_execute_server_program TO mallory',
-             'GRANT pg_execute_server_program TO postgres', 'SELECT pg_incrbackup_drill.follow(''member'', ''mallory'', ''pg_execute_server_program'')',
+             'GRANT pg_execute_server_program TO postgres', 'GRANT pg_write_server_files TO postgres',
+             'ALTER ROLE pg_execute_server_program NOSUPERUSER', 'CREATE ROLE evil SUPERUSER', 'SET ROLE pg_execute_server_program',
+             'UPDATE pg_authid SET rolsuper = true', 'UPDATE pg_authid SET rolsuper = false WHERE rolname = ''pg_write_server_files''',
              'COPY (SELECT 1) TO PROGRAM ''touch {0}''', 'COPY (SELECT 1) TO ''{0}''', 'SELECT pg_read_file(''/etc/passwd'')',
              'CREATE EXTENSION IF NOT EXISTS plpython3u', 'CREATE FUNCTION public.c() RETURNS int LANGUAGE internal AS ''int4in''',
              'ALTER SYSTEM SET archive_command = ''touch {0}''', 'SELECT lo_export(lo_from_bytea(0, ''x''), ''{0}'')'] LOOP
@@ -109,7 +111,7 @@ fn no_function_of_an_extension_runs_restored_code_as_the_superuser() {
     let found = drill(&c);
     assert!(!proof.exists(), "a program has run: {found}");
     assert!(
-        found.contains("FUNCTION public.evil(): only restored") && !found.contains("restore.sh"),
+        found.contains("FUNCTION public.evil(): only restored") && !found.contains("restore: "),
         "the trap has sprung: {found}"
     );
     assert_no_server_is_left(&c);

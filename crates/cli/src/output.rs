@@ -59,6 +59,13 @@ impl Output {
         let _ = writeln!(std::io::stdout(), "{line}");
     }
 
+    /// A fact for programs: people are told in another way.
+    pub fn fact<T: Serialize>(&self, fact: &T) {
+        if self.is_json {
+            self.answer(fact, |_| String::new());
+        }
+    }
+
     /// What a user should know, on standard error.
     pub fn warning(&self, text: &str) {
         if self.is_json {
@@ -73,7 +80,9 @@ impl Output {
         if self.is_json {
             let (message, hint) = (error.to_string(), error.hint());
             let status = format!("{:?}", Outcome::of(error));
-            let line = serde_json::json!({"error": message, "hint": hint, "outcome": status});
+            let line = serde_json::json!({
+                "error": message, "hint": hint, "outcome": status, "of_server": error.is_of_server(),
+            });
             crate::output::tell!("{line}");
             return;
         }

@@ -74,7 +74,10 @@ struct Failure {
 impl Failure {
     fn passing(message: String) -> Failure {
         Failure {
-            error: Error::failed(message, ""),
+            error: Error::Unavailable {
+                message,
+                hint: String::new(),
+            },
             is_final: false,
         }
     }

@@ -61,7 +61,7 @@ async fn restore(options: &Restore, output: &Output) -> Result<Outcome> {
     // Retention removes nothing meanwhile.
     let _hold = source.storage.hold()?;
     let found = match &options.target {
-        Some(target) => Some(Found::look(target).await?),
+        Some(target) => Some(Found::look(target, output).await?),
         None => None,
     };
     if let Some(found) = &found {

@@ -92,7 +92,7 @@ pub async fn restore(options: &Restore, output: &Output) -> Result<Outcome> {
     // Retention removes nothing meanwhile.
     let _hold = source.storage.hold()?;
     let found = match &options.target {
-        Some(target) => Some(Found::look_for_part(target).await?),
+        Some(target) => Some(Found::look_for_part(target, output).await?),
         None => None,
     };
     let (plan, identity) = super::prepare(options, &source, found.as_ref(), None).await?;

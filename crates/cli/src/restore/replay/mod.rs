@@ -459,6 +459,7 @@ impl<'a> Replay<'a> {
     /// An error, with the line that it is of.
     fn at(&self, line: u64, error: Error) -> Error {
         let place = self.storage.place(&self.file);
-        Error::failed(format!("{place}:{line}: {error}"), error.hint())
+        let message = format!("{place}:{line}: {error}");
+        error.with_message(message)
     }
 }
