@@ -6,7 +6,8 @@ use crate::drill_throwaway::{assert_no_server_is_left, servers};
 use harness::{wait_until, wait_until_within, Cluster};
 use std::time::Duration;
 
-const IN_SCRATCH: &str = "SELECT count(*) FROM pg_stat_activity WHERE datname LIKE 'pg\\_incrbackup\\_drill\\_%' AND state = 'active'";
+/// Sessions that wait in the check of the table: the restore is in the midst of rows, and roles are made.
+const IN_SCRATCH: &str = "SELECT count(*) FROM pg_stat_activity WHERE datname LIKE 'pg\\_incrbackup\\_drill\\_%' AND wait_event = 'PgSleep'";
 const WORKER: &str = "SELECT pid FROM incr_status() WHERE worker = 'drill' AND pid IS NOT NULL";
 
 /// A database whose restore takes an hour: a constraint waits where it is not at home.
@@ -235,15 +236,28 @@ fn a_server_that_goes_away_while_it_is_restored_to_is_not_the_archives_fault() {
     let everything = format!("{DATABASES}; {ROLES}");
     let before = other.sql(&everything);
     let conninfo = format!("host={} port=5432 user=postgres", other.root().display());
-    let mut session = c.session();
     let call = format!("SELECT result FROM incr_drill('{conninfo}')");
-    session.send(&call);
-    wait_until("the restore has begun to sleep", || {
-        other.sql(IN_SCRATCH) == "1"
-    });
-    other.restart();
-    assert_eq!(session.finish(), "not done");
-    assert!(c.health().starts_with("warning"), "{}", c.health());
+    let found = format!("SELECT result, problems FROM incr_drill('{conninfo}')");
+    // At once, while roles are made, and in the midst of rows.
+    let is_begun =
+        "SELECT count(*) FROM pg_database WHERE datname LIKE 'pg\\_incrbackup\\_drill\\_%'";
+    let has_roles = "SELECT count(*) FROM pg_roles WHERE rolname = 'gone'";
+    for (what, moment) in [
+        ("the database is there", is_begun),
+        ("a role is made", has_roles),
+        ("the restore has begun to sleep", IN_SCRATCH),
+    ] {
+        wait_until("what the one before has left is dropped", || {
+            !c.database_directory().join("drill.json").exists() && c.sql(WORKER).is_empty()
+        });
+        let mut session = c.session();
+        session.send(&found);
+        wait_until(what, || other.sql(moment) == "1");
+        other.restart();
+        let found = session.finish();
+        assert!(found.starts_with("not done|"), "{what}: {found}");
+        assert!(c.health().starts_with("warning"), "{}", c.health());
+    }
     c.sql("CREATE OR REPLACE FUNCTION slow(int) RETURNS bool LANGUAGE sql AS 'SELECT true'; SELECT incr_dump()");
     // While what the first has left behind is being dropped, another is refused.
     wait_until("another drill has passed", || {

@@ -86,6 +86,7 @@ mod program_resume;
 mod program_rights;
 mod program_rights_left_out;
 mod program_rights_options;
+mod program_rights_roles;
 mod program_sure;
 mod program_verify;
 mod program_versions;
