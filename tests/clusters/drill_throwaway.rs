@@ -4,7 +4,7 @@
 
 use crate::drill::drill;
 use crate::drill_forge::Damage;
-use harness::{wait_until, Cluster};
+use harness::{give_to_server_user, wait_until, Cluster};
 use std::fs;
 use std::path::PathBuf;
 
@@ -221,6 +221,53 @@ fn what_belongs_to_many_roles_comes_back_as_theirs() {
     let found = c.sql("SELECT result, problems, left_out FROM incr_drill()");
     assert_eq!(found, "passed|{}|{}");
     assert_no_server_is_left(&c);
+}
+
+/// The server of a drill has the tablespaces that the source has, and had at its bases.
+#[test]
+fn what_is_in_a_tablespace_that_was_renamed_is_where_it_is_at_the_source() {
+    let c = Cluster::backed_up();
+    let mut session = c.session();
+    session.run("SET allow_in_place_tablespaces = on");
+    session.run("CREATE TABLESPACE \"o;ld\" LOCATION ''");
+    session.run(
+        "CREATE TABLE t (a int PRIMARY KEY USING INDEX TABLESPACE \"o;ld\") TABLESPACE \"o;ld\"",
+    );
+    session.run("INSERT INTO t VALUES (1)");
+    session.run("SELECT incr_dump()");
+    session.run("ALTER TABLESPACE \"o;ld\" RENAME TO new");
+    session.run("CREATE TABLE u (a int) TABLESPACE new");
+    session.run("INSERT INTO u VALUES (2)");
+    let found = c.sql("SELECT result, problems, left_out, rows FROM incr_drill()");
+    assert_eq!(found, "passed|{}|{}|2");
+}
+
+#[test]
+fn a_drill_that_cannot_run_the_program_says_where_it_comes_from() {
+    let c = Cluster::backed_up();
+    let elsewhere = c.root().join("elsewhere");
+    fs::create_dir(&elsewhere).expect("it can be made");
+    for name in ["psql", "pg_dump", "pg_restore", "pg_dumpall"] {
+        let from = c.installation().bin().join(name);
+        std::os::unix::fs::symlink(from, elsewhere.join(name)).expect("it can be made");
+    }
+    give_to_server_user(&elsewhere);
+    c.set(
+        "pg_incrbackup.bin_directory",
+        &format!("'{}'", elsewhere.display()),
+    );
+    wait_until("the setting is read", || {
+        c.sql("SHOW pg_incrbackup.bin_directory") == elsewhere.to_string_lossy()
+    });
+    assert_eq!(drill(&c), "passed|{}", "the server's own directory has one");
+    fs::write(elsewhere.join("pg_incrbackup"), "").expect("it can be written");
+    let found = drill(&c);
+    assert!(
+        found.starts_with("not done|") && found.contains("make install"),
+        "{found}"
+    );
+    assert_no_server_is_left(&c);
+    assert!(c.health().starts_with("warning"), "{}", c.health());
 }
 
 #[test]

@@ -269,10 +269,10 @@ impl Sets {
     }
 
     async fn is_called(&self, session: &Session, name: &[u8]) -> Result<()> {
-        match self.rights.is_limited() {
-            true => self.rights.is_called(session, name).await,
-            false => Ok(()),
+        if self.rights.is_limited() {
+            self.rights.is_called(session, name).await?;
         }
+        Ok(())
     }
 
     async fn follow_fact(&mut self, session: &Session, fact: &ClusterFact) -> Result<()> {
