@@ -4,6 +4,7 @@
 use crate::drill::{drill, records, DATABASES, ROLES};
 use crate::drill_throwaway::{assert_no_server_is_left, servers};
 use harness::{wait_until, wait_until_within, Cluster};
+use std::fs;
 use std::time::Duration;
 
 /// Sessions that wait in the check of the table: the restore is in the midst of rows, and roles are made.
@@ -226,6 +227,35 @@ fn a_scratch_database_that_no_drill_of_ours_has_left_behind_is_not_dropped() {
     assert_eq!(drill(&c), "passed|{}", "a throwaway server has none");
     c.sql(&format!("DROP DATABASE {name}"));
     assert_eq!(c.sql(&call), "passed|{}");
+}
+
+/// Its note is as versions before 0.4 wrote it, whose restore.sh noted what it had made.
+#[test]
+fn what_a_drill_of_a_former_version_has_left_is_dropped() {
+    let c = Cluster::backed_up();
+    c.sql("CREATE TABLE t (a int)");
+    let before = before(&c);
+    let name = c.sql(
+        "SELECT format('pg_incrbackup_drill_%s_%s.restoring', system_identifier, oid)
+         FROM pg_control_system(), pg_database WHERE datname = 'app'",
+    );
+    c.sql(&format!("CREATE DATABASE \"{name}\""));
+    c.sql("CREATE ROLE made; CREATE ROLE in_use LOGIN");
+    let ids = c.sql(
+        "SELECT string_agg('r' || oid, ' ') FROM pg_roles WHERE rolname IN ('made', 'in_use')",
+    );
+    let note = format!(
+        r#"{{"started_at": "2026-11-20T04:00:00.000000Z", "database_oid": {}, "conninfo": "{}"}}"#,
+        c.sql("SELECT oid FROM pg_database WHERE datname = 'app'"),
+        own_server(&c)
+    );
+    let place = c.database_directory();
+    fs::write(place.join("drill.made"), ids + "\n").expect("it can be written");
+    fs::write(place.join("drill.json"), note).expect("it can be written");
+    assert_eq!(drill(&c), "passed|{}");
+    c.sql("DROP ROLE in_use");
+    assert_eq!(c.sql(&format!("{DATABASES}; {ROLES}")), before);
+    assert!(!place.join("drill.made").exists() && !place.join("drill.json").exists());
 }
 
 /// It says nothing of the archive, and is no alarm.

@@ -95,11 +95,11 @@ fn programs_are_told_which_roles_and_tablespaces_are_made() {
         &to,
     ]);
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    let made = said.lines().filter_map(|line| {
+    let mut made = said.lines().filter_map(|line| {
         let answer: serde_json::Value = serde_json::from_str(line).expect("JSON");
         answer.get("made").cloned()
     });
-    let last = made.last().expect("something is made");
+    let last = made.next_back().expect("something is made");
     let ids: Vec<&str> = last
         .as_array()
         .expect("a list")
