@@ -9,7 +9,7 @@ use crate::connection::Session;
 use crate::error::Result;
 
 /// The schema public.
-const PUBLIC: Key = Key::new(catalog::NAMESPACE, 2200);
+pub const PUBLIC: Key = Key::new(catalog::NAMESPACE, 2200);
 /// pg_amop and pg_amproc: an operator class depends on more by them.
 const OF_FAMILIES: [u32; 2] = [2602, 2603];
 

@@ -7,7 +7,7 @@ use archive::verify::Sealed;
 use archive::Lsn;
 use archive_query::catalog::{Base, Catalog, Chain, Extent, Globals};
 
-use super::base::ensure_sealed;
+use super::base::{ensure_sealed, joined};
 use super::chain::{chain_of, latest_base};
 use super::damage::is_needed;
 use super::locate::located;
@@ -27,6 +27,8 @@ pub struct Wish {
     pub allow_earlier: bool,
     /// Only what this sees is applied (`--compare`).
     pub seen: Option<Seen>,
+    /// Only a part is wanted: what may be of no part is not read here.
+    pub is_part: bool,
 }
 
 /// Makes the plan; reads and checks all that a restore will read.
@@ -139,22 +141,18 @@ impl Choice<'_> {
 
     fn plan(mut self, base: Base, newer: Option<u32>) -> Result<Plan> {
         let storage = self.storage;
-        let directory = self.chain.file(&base.directory());
-        let sealed = Sealed::base(storage, &directory, base.name, &mut || {});
-        let base_bytes = ensure_sealed(storage, &directory, sealed, base.entry.as_ref())?;
-        let first = self.first_segment(&base)?;
-        let is_alone = self.is_alone(&base, first)?;
-        let mut passed = match (first, is_alone) {
-            (Some(first), false) => self.pass(&base, first)?,
-            _ => Passed {
-                use_segments: Vec::new(),
-                needs: Needs::default(),
-                found: Found::default(),
-                end_lsn: base.metadata.lsn,
-                latest: base.metadata.taken_at,
-                figures: Figures::default(),
-            },
-        };
+        let directory = &self.chain.file(&base.directory());
+        // Its bytes and those of the segments are hashed at the same time.
+        let (sealed, passed) = std::thread::scope(|scope| {
+            let passes = |file: &str| self.wish.is_part && base.is_rows(file);
+            let sealing = scope.spawn(move || {
+                Sealed::base_without(storage, directory, base.name, &passes, &mut || {})
+            });
+            let passed = self.passed(&base);
+            (joined(sealing), passed)
+        });
+        let base_bytes = ensure_sealed(storage, directory, sealed, base.entry.as_ref())?;
+        let (mut passed, is_alone) = passed?;
         passed.figures.base_bytes = base_bytes;
         let remark = self.ensure_reached(&base, &passed, newer, is_alone)?;
         let upto = match self.wish.moment {
@@ -199,6 +197,24 @@ impl Choice<'_> {
             warnings: self.warnings,
             part: None,
         })
+    }
+
+    /// The pass from this base on; and whether the base is alone.
+    fn passed(&self, base: &Base) -> Result<(Passed, bool)> {
+        let first = self.first_segment(base)?;
+        let is_alone = self.is_alone(base, first)?;
+        let passed = match (first, is_alone) {
+            (Some(first), false) => self.pass(base, first)?,
+            _ => Passed {
+                use_segments: Vec::new(),
+                needs: Needs::default(),
+                found: Found::default(),
+                end_lsn: base.metadata.lsn,
+                latest: base.metadata.taken_at,
+                figures: Figures::default(),
+            },
+        };
+        Ok((passed, is_alone))
     }
 
     /// All that a snapshot sees is in the files: the LSN up to which that is.

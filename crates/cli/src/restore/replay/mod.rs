@@ -56,7 +56,8 @@ use effects::Globals;
 use help::Help;
 use lenient::LeftOut;
 pub use quiet::{Kinds, Quiet};
-use reader::{Batch, Reader, What};
+pub use reader::Reader;
+use reader::{Batch, What};
 use rows::{Failed, Rows, Wrong};
 use views::Views;
 
@@ -132,6 +133,7 @@ pub struct Replay<'a> {
     is_dirty: bool,
     deferred: Deferred,
     counts: Counts,
+    reader: Option<Reader>,
 }
 
 /// What a replay works with.
@@ -141,6 +143,8 @@ pub struct With<'a> {
     pub rights: Rc<Rights>,
     pub deferred: Deferred,
     pub counts: Counts,
+    /// One that was started earlier, at the place that `begun` of [`Replay::run`] names.
+    pub reader: Option<Reader>,
 }
 
 impl<'a> Replay<'a> {
@@ -157,6 +161,7 @@ impl<'a> Replay<'a> {
             rights,
             deferred,
             counts,
+            reader,
         } = with;
         let rows = Rows::new(session);
         Replay {
@@ -190,6 +195,7 @@ impl<'a> Replay<'a> {
             is_dirty: false,
             deferred,
             counts,
+            reader,
         }
     }
 
@@ -202,7 +208,10 @@ impl<'a> Replay<'a> {
         self.resume(begun).await?;
         self.begin_limited(begun).await?;
         let (storage, plan) = (Arc::clone(&self.storage), Arc::clone(&self.plan));
-        let mut reader = Reader::start(storage, plan, &begun.place)?;
+        let mut reader = match self.reader.take() {
+            Some(reader) => reader,
+            None => Reader::start(storage, plan, &begun.place)?,
+        };
         while let Some(batch) = reader.batches.recv().await {
             let Batch {
                 items,
@@ -246,7 +255,8 @@ impl<'a> Replay<'a> {
             self.deferred.make(self.session).await?;
         }
         self.checks.validate(self.session).await?;
-        self.done.compared = self.counts.compare(self.session).await?;
+        let part = self.plan.part.as_ref();
+        self.done.compared = self.counts.compare(self.session, part).await?;
         // It would keep rows from being counted.
         self.end_still().await
     }

@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::error::{Error, Result};
 use crate::restore::part::filter::{self, Filter};
+use crate::restore::plan::outline::{self, Outline};
 use crate::restore::plan::{gone, Plan, Planned};
 use crate::restore::progress::Place;
 
@@ -193,6 +194,9 @@ impl Reading {
         let plan = Arc::clone(&self.plan);
         let storage = Arc::clone(&self.storage);
         let file = plan.chain.file(&planned.segment.file());
+        if let Some(outline) = &planned.outline {
+            return self.passed_over(planned, file, outline);
+        }
         let Some(input) = plan.chain.open(&*storage, &planned.segment)? else {
             return Err(gone(&*storage, &file));
         };
@@ -217,6 +221,29 @@ impl Reading {
             return Err(Error::damaged(why));
         }
         Ok(read)
+    }
+
+    /// A segment with nothing of the part but, maybe, positions of its sequences.
+    fn passed_over(
+        &mut self,
+        planned: &Planned,
+        file: String,
+        outline: &Outline,
+    ) -> Result<std::result::Result<(), Stopped>> {
+        let header = outline::header(&*self.storage, &self.plan.chain, &planned.segment)?;
+        let Some(header) = header else {
+            return Err(gone(&*self.storage, &file));
+        };
+        let header = Box::new(header);
+        if self.add(1, 0, What::Segment { file, header }).is_err() {
+            return Ok(Err(Stopped));
+        }
+        if let Some(filter) = &mut self.filter {
+            let positions = outline.positions.iter();
+            positions.for_each(|text| filter.passed_position(text));
+        }
+        self.bytes.fetch_add(planned.complete, Ordering::Relaxed);
+        Ok(Ok(()))
     }
 
     /// Whether an earlier run has done the transaction, or the sequence positions, that begin.
