@@ -239,3 +239,36 @@ fn a_dry_run_of_a_part_is_its_real_plan() {
     };
     assert_eq!(plan_of(&["--dry-run"]), plan_of(&[]));
 }
+
+#[test]
+fn a_newer_change_in_a_missing_segment_is_thought_of() {
+    let c = Cluster::backed_up();
+    let rotate = || drop(c.sql("SELECT incr_flush(); SELECT incr_rotate()"));
+    c.sql("CREATE TABLE t (a int PRIMARY KEY); INSERT INTO t VALUES (1)");
+    rotate();
+    c.sql("ALTER TABLE t ADD COLUMN first_one int");
+    rotate();
+    c.sql("INSERT INTO t VALUES (3)");
+    rotate();
+    c.sql("ALTER TABLE t ADD COLUMN second_one int");
+    rotate();
+    c.sql("INSERT INTO t VALUES (2)");
+    rotate();
+    let archive = copy_with_indexes(&c);
+    let path = archive.to_str().expect("the path is UTF-8");
+    let before = |options: &[&str]| {
+        let ddl = ["--before-ddl", "ALTER TABLE t"];
+        run_restore(&c, path, "r", &[&ddl[..], options].concat())
+    };
+    let doubt = "a newer one may be in the segments from";
+    let (status, text) = before(&["--dry-run"]);
+    assert!(status == 0 && !text.contains(doubt), "{text}");
+    let second = segments_with(&archive, "second_one");
+    fs::remove_file(&second[0]).expect("it is there");
+    let (status, text) = before(&["--dry-run"]);
+    assert!(status == 0 && text.contains(doubt), "{text}");
+    // Of what it does there is no doubt.
+    let (status, text) = before(&[]);
+    assert!(status == 0 && text.contains(doubt), "{text}");
+    assert_eq!(c.sql_in("r", "SELECT to_json(t) FROM t"), r#"{"a":1}"#);
+}

@@ -5,7 +5,7 @@ use archive::storage::Storage;
 use archive::time::iso;
 use archive::verify::Sealed;
 use archive::Lsn;
-use archive_query::catalog::{Base, Catalog, Chain, Extent, Globals};
+use archive_query::catalog::{Base, Catalog, Chain, Extent};
 
 use super::base::{ensure_sealed, joined};
 use super::chain::{chain_of, latest_base};
@@ -93,7 +93,7 @@ pub(super) struct Choice<'a> {
     pub storage: &'a dyn Storage,
     pub chain: &'a Chain,
     pub wish: &'a Wish,
-    warnings: Vec<String>,
+    pub warnings: Vec<String>,
 }
 
 impl Choice<'_> {
@@ -371,47 +371,6 @@ impl Choice<'_> {
             message,
             hint: hint.to_owned(),
         })
-    }
-
-    /// The sets up to the moment. One between its last commit and the next is chosen by the requested time.
-    fn globals(
-        &mut self,
-        base: &Base,
-        upto: Lsn,
-        found: Found,
-    ) -> Result<(Option<Globals>, Vec<Globals>)> {
-        let (mut first, mut later) = (None, Vec::new());
-        for set in &self.chain.globals {
-            let is_sure = set.name.lsn <= upto;
-            let is_in_time = match self.wish.moment {
-                Moment::Time(time) => {
-                    found.beyond.is_none_or(|beyond| set.name.lsn < beyond)
-                        && set.facts.changed_at <= time
-                }
-                _ => false,
-            };
-            if !is_sure && !is_in_time {
-                continue;
-            }
-            if set.entry.is_none() {
-                let name = set.name;
-                self.warnings.push(format!(
-                    "the manifest does not list the set of globals {name}: it is skipped"
-                ));
-                continue;
-            }
-            if is_sure && set.name.lsn <= base.metadata.lsn {
-                first = Some(set.clone());
-            } else {
-                later.push(set.clone());
-            }
-        }
-        for set in first.iter().chain(&later) {
-            let directory = self.chain.file(&set.directory());
-            let sealed = Sealed::globals(self.storage, &directory, set.name, &mut || {});
-            ensure_sealed(self.storage, &directory, sealed, set.entry.as_ref())?;
-        }
-        Ok((first, later))
     }
 }
 

@@ -9,6 +9,7 @@ mod chain;
 mod choice;
 mod damage;
 mod ddl;
+mod globals;
 mod locate;
 pub mod moment;
 pub mod outline;
