@@ -72,6 +72,7 @@ mod owner;
 mod page;
 mod parts;
 mod parts_options;
+mod parts_reading;
 mod permissions;
 mod plugin;
 mod poll;

@@ -9,6 +9,7 @@ use super::filter;
 use super::index::{Block, DdlLine, Filters, Index, Indexed, Located, Relation};
 use super::lines::{Item, Lines};
 use super::literal::names_of;
+use super::outline::Outlining;
 use super::statement::{self, Operation, Statement};
 use archive::checksum::Hashing;
 use archive::error::Error;
@@ -54,6 +55,7 @@ pub fn build<E: From<Error>>(
         }
     };
     builder.close_block(&mut lines);
+    builder.index.outline = builder.outline.end();
     let key = lines.key();
     drop(lines);
     let rest = std::io::copy(&mut hashing, &mut std::io::sink());
@@ -102,6 +104,7 @@ struct Builder {
     copy: Option<Copy>,
     /// The line of the original statement, which is listed with its first effect.
     unlisted_words: Option<u64>,
+    outline: Outlining,
 }
 
 impl Builder {
@@ -151,6 +154,7 @@ impl Builder {
         match item {
             Item::Transaction => {
                 self.index.transactions += 1;
+                self.outline.transaction(lines.open().transaction);
                 self.note_time(lines);
             }
             Item::CopyStart => self.begin_copy(lines.text()),
@@ -160,6 +164,11 @@ impl Builder {
             Item::Words => self.unlisted_words = Some(lines.number()),
             Item::Effect(effect) => self.effect(lines, &effect),
             Item::End => self.index.complete = lines.next_start(),
+            Item::Position => self.outline.position(lines.text()),
+            Item::Apart => {
+                self.outline.give_up();
+                self.copy = None;
+            }
             Item::Other | Item::Footer => self.copy = None,
         }
     }
@@ -196,6 +205,9 @@ impl Builder {
 
     fn begin_copy(&mut self, head: &[u8]) {
         let (written, columns) = (statement::copied(head), statement::copy_columns(head));
+        if written.is_none() || columns.is_none() {
+            self.outline.give_up();
+        }
         self.copy = written.zip(columns).map(|(written, columns)| Copy {
             relation: self.relation(written, 0),
             columns,
@@ -225,6 +237,7 @@ impl Builder {
     }
 
     fn statement(&mut self, line: &[u8], length: u64) {
+        self.outline.statement(line);
         if let Some(tables) = statement::truncated(line) {
             for table in tables {
                 let relation = self.relation(table, length);
@@ -307,6 +320,7 @@ impl Builder {
 
     fn ddl<R: Read>(&mut self, lines: &Lines<R>, command: String, role: Vec<u8>) {
         self.copy = None;
+        self.outline.give_up();
         let ddl = Ddl::read(lines.text(), &role);
         if is_about_tables(&command) {
             self.about_tables(lines.start(), &ddl);
@@ -317,6 +331,7 @@ impl Builder {
     /// The effects of one statement are listed as the original statement.
     fn effect<R: Read>(&mut self, lines: &Lines<R>, effect: &Effect) {
         self.copy = None;
+        self.outline.give_up();
         let (ddl, command) = (Ddl::read(lines.text(), b""), effect.command());
         let words = lines.open().words.as_ref();
         if is_effect_about_tables(&command, words) {

@@ -9,7 +9,7 @@ use archive_query::catalog::{Base, Segment};
 use super::choice::Choice;
 use super::moment::Moment;
 use super::segment::{self, Facts, Found, Needs};
-use super::{Figures, Planned};
+use super::{outline, Figures, Planned};
 use crate::error::{Error, Result};
 
 /// What the pass over the segments has found.
@@ -37,7 +37,19 @@ impl Choice<'_> {
         for segment in &self.chain.segments[first..] {
             let moment = &self.wish.moment;
             let (storage, needs) = (self.storage, &mut passed.needs);
-            let facts = segment::read(storage, self.chain, segment, moment, passed.found, needs)?;
+            let outlined = if self.wish.is_part {
+                outline::of(storage, self.chain, segment, moment, passed.found)?
+            } else {
+                None
+            };
+            let (facts, outline) = match outlined {
+                Some((facts, outline)) => (facts, Some(outline)),
+                None => {
+                    let found = passed.found;
+                    let facts = segment::read(storage, self.chain, segment, moment, found, needs)?;
+                    (facts, None)
+                }
+            };
             let Some(header) = &facts.header else {
                 // Torn before its first transaction.
                 if segment.stored == Stored::Partial && facts.is_cut {
@@ -79,6 +91,7 @@ impl Choice<'_> {
                 passed.use_segments.push(Planned {
                     segment: segment.clone(),
                     complete: facts.complete,
+                    outline,
                 });
             }
         }
