@@ -21,6 +21,8 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 const RETRY: Duration = Duration::from_secs(600);
 /// The compression of a file, too, keeps others out of the archive, but only for a moment.
 const BRIEF: Duration = Duration::from_secs(2);
+/// Somebody's turn to remove is not waited for longer than this.
+const LONGEST_TURN: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(50);
 /// After the first failure, doubled after each further one: a disk may be available again soon, and health
 /// should report that.
@@ -38,9 +40,12 @@ pub fn rows(database: pg_sys::Oid, dry_run: bool) -> Result<Vec<Row>, Failure> {
     let Some(owned) = place::own(database)? else {
         return Ok(Vec::new());
     };
-    let begun = Instant::now();
+    let asked = Instant::now();
+    let mut begun = None;
     let rows = loop {
-        if let Some(_remover) = Remover::begin(database) {
+        // After a while the archive itself says who is in the way.
+        if let Some(_remover) = Remover::begin(database, asked.elapsed() > LONGEST_TURN) {
+            let begun: &Instant = begun.get_or_insert_with(Instant::now);
             match expiry::expire(&owned, &rules, now, &mut signals::look_for_interrupts) {
                 Err(archive::Error::InUse { .. }) if begun.elapsed() < BRIEF => {}
                 result => break result?,
@@ -64,17 +69,18 @@ pub fn rows(database: pg_sys::Oid, dry_run: bool) -> Result<Vec<Row>, Failure> {
 struct Remover(pg_sys::Oid);
 
 impl Remover {
-    /// `None` while another process removes.
-    fn begin(database: pg_sys::Oid) -> Option<Remover> {
+    /// `None` while another process removes, unless that is no reason.
+    fn begin(database: pg_sys::Oid, is_forced: bool) -> Option<Remover> {
         let own = std::process::id() as i32;
         let is_taken = status::is_there().then(|| {
             status::update_existing(database, |entry| {
+                // A process that ended with FATAL has left its id.
                 let other = entry.expiry.pid;
-                let is_taken = other != 0 && other != own && server::is_process_alive(other);
-                if !is_taken {
+                let is_taken = other != 0 && other != own && server::is_backend_alive(other);
+                if !is_taken || is_forced {
                     entry.expiry.pid = own;
                 }
-                is_taken
+                is_taken && !is_forced
             })
         });
         let is_free = is_taken.flatten() != Some(true);
@@ -84,7 +90,12 @@ impl Remover {
 
 impl Drop for Remover {
     fn drop(&mut self) {
-        update(self.0, |expiry| expiry.pid = 0);
+        let own = std::process::id() as i32;
+        update(self.0, |expiry| {
+            if expiry.pid == own {
+                expiry.pid = 0;
+            }
+        });
     }
 }
 
@@ -127,7 +138,7 @@ pub fn prune_ddl_history() {
 /// Starts a worker if a day has passed since the last one. For the launcher.
 pub fn start_if_due(database: pg_sys::Oid) {
     let entry = status::read(database).unwrap_or_default();
-    let is_running = |pid: i32| pid != 0 && server::is_process_alive(pid);
+    let is_running = |pid: i32| pid != 0 && server::is_backend_alive(pid);
     if is_running(entry.expiry.pid) || entry.base.is_running() {
         return;
     }

@@ -14,6 +14,7 @@ use super::statement::{self, Operation, Statement};
 use archive::checksum::Hashing;
 use archive::error::Error;
 use archive::segment::Effect;
+use archive::Lsn;
 
 /// A block ends at the first line after this many bytes.
 const BLOCK: u64 = 1024 * 1024;
@@ -60,6 +61,10 @@ pub fn build<E: From<Error>>(
     drop(lines);
     let rest = std::io::copy(&mut hashing, &mut std::io::sink());
     let flaw = flaw.or(rest.map_err(Error::io("read", path)).err());
+    // What was not read to its end may have anything.
+    if flaw.is_some() || !builder.is_closed {
+        builder.index.outline = None;
+    }
     let content = hashing.finish();
     builder.index.segment = content.sha256;
     builder.index.bytes = content.bytes;
@@ -105,6 +110,8 @@ struct Builder {
     /// The line of the original statement, which is listed with its first effect.
     unlisted_words: Option<u64>,
     outline: Outlining,
+    /// The footer was read.
+    is_closed: bool,
 }
 
 impl Builder {
@@ -159,17 +166,21 @@ impl Builder {
             }
             Item::CopyStart => self.begin_copy(lines.text()),
             Item::CopyRow => self.copy_row(lines.text(), length),
-            Item::Statement => self.statement(lines.text(), length),
+            Item::Statement => self.statement(lines.text(), length, lines.lsn()),
             Item::Ddl { command, role } => self.ddl(lines, command, role),
             Item::Words => self.unlisted_words = Some(lines.number()),
             Item::Effect(effect) => self.effect(lines, &effect),
             Item::End => self.index.complete = lines.next_start(),
-            Item::Position => self.outline.position(lines.text()),
+            Item::Position => self.outline.position(lines.text(), lines.lsn()),
             Item::Apart => {
                 self.outline.give_up();
                 self.copy = None;
             }
-            Item::Other | Item::Footer => self.copy = None,
+            Item::Other => self.copy = None,
+            Item::Footer => {
+                self.copy = None;
+                self.is_closed = true;
+            }
         }
     }
 
@@ -236,8 +247,8 @@ impl Builder {
         self.copy = Some(copy);
     }
 
-    fn statement(&mut self, line: &[u8], length: u64) {
-        self.outline.statement(line);
+    fn statement(&mut self, line: &[u8], length: u64, lsn: Option<Lsn>) {
+        self.outline.statement(line, lsn);
         if let Some(tables) = statement::truncated(line) {
             for table in tables {
                 let relation = self.relation(table, length);

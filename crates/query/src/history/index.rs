@@ -2,7 +2,8 @@
 //! tables it may contain.
 //!
 //! An index is the file `chain-<n>/index/<segment>.idx`. It is built from the segment alone, on demand or in
-//! the background, and only affects speed: if it is missing, damaged or of other content, it is built again.
+//! the background; if it is missing, damaged or of other content, it is built again. A restore of a part passes
+//! over the segments whose index shows nothing of it: what an index says must be all that there is.
 //! It is identified by the sha256 of the segment's content, so it is also valid for the compressed form.
 //!
 //! ```text
@@ -12,6 +13,7 @@
 //! ```
 
 use std::cell::OnceCell;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -62,11 +64,14 @@ pub struct Index {
     pub outline: Option<Outline>,
 }
 
-/// What must be known to pass over a segment that has changes of rows and positions of sequences, and nothing else.
+/// What must be known to pass over a segment that has changes of rows and positions of sequences, and nothing else. A
+/// restore of a part relies on it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outline {
     /// The statement with the last position of each sequence, in their order.
     pub positions: Vec<Name>,
+    /// The lowest and the highest LSN of what has a position: a sequences block may lie behind the last commit.
+    pub positions_between: Option<(Lsn, Lsn)>,
     pub last_commit: Option<Lsn>,
     /// True if a transaction has no commit time.
     pub is_timeless: bool,
@@ -156,6 +161,16 @@ pub fn read(chain: &ChainDir, name: SegmentName, segment_sha256: &str) -> Option
         index,
         filters: Filters::File(Arc::new(file), start),
     })
+}
+
+/// The names of the segments that have an index, of whatever content.
+pub fn segments(storage: &dyn Storage, chain: &Chain) -> BTreeSet<String> {
+    // They only save time: why they cannot be listed does not matter.
+    let items = storage.list(&chain.file(INDEX)).unwrap_or_default();
+    let names = items
+        .iter()
+        .filter_map(|item| item.name.strip_suffix(INDEX_SUFFIX));
+    names.map(str::to_owned).collect()
 }
 
 /// The index of a closed segment, without its filters; `None` if there is none for the content that the manifest lists.

@@ -103,7 +103,8 @@ pub struct Lines<R> {
     text: Vec<u8>,
     key: Option<Key>,
     open: Open,
-    in_sequences: bool,
+    /// The position of the sequences block that is open.
+    in_sequences: Option<Lsn>,
     start: u64,
     next: u64,
     number: u64,
@@ -119,13 +120,19 @@ impl<R: Read> Lines<R> {
             text: Vec::new(),
             key: None,
             open: Open::default(),
-            in_sequences: false,
+            in_sequences: None,
             start: 0,
             next: 0,
             number: 0,
             next_number: 1,
             sum: Sum::new(),
         }
+    }
+
+    /// Where what is open belongs: the commit of the transaction, or the position of the sequences block.
+    pub fn lsn(&self) -> Option<Lsn> {
+        let transaction = self.open.transaction;
+        transaction.map(|it| it.commit_lsn).or(self.in_sequences)
     }
 
     /// Starts at a line in the middle, where `input` is positioned.
@@ -251,7 +258,7 @@ impl<R: Read> Lines<R> {
                 Ok(Some(Item::Transaction))
             }
             "sequences" => {
-                self.in_sequences = true;
+                self.in_sequences = Some(comment.value("lsn").map_err(flawed)?);
                 Ok(Some(Item::Other))
             }
             "ddl" => {
@@ -295,10 +302,10 @@ impl<R: Read> Lines<R> {
         if self.text == COMMIT.as_bytes() {
             self.open.transaction = None;
             self.open.words = None;
-            self.in_sequences = false;
+            self.in_sequences = None;
             return Item::End;
         }
-        if self.in_sequences && self.text != BEGIN.as_bytes() {
+        if self.in_sequences.is_some() && self.text != BEGIN.as_bytes() {
             let is_position = self.text.starts_with(SETVAL_PREFIX.as_bytes());
             return if is_position {
                 Item::Position

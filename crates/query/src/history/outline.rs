@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use archive::segment::grammar::SETVAL_PREFIX;
+use archive::Lsn;
 use memchr::memmem;
 
 use super::ddl::Name;
@@ -43,9 +44,9 @@ impl Outlining {
     }
 
     /// A statement of a transaction.
-    pub fn statement(&mut self, line: &[u8]) {
+    pub fn statement(&mut self, line: &[u8], lsn: Option<Lsn>) {
         if line.starts_with(SETVAL_PREFIX.as_bytes()) {
-            return self.position(line);
+            return self.position(line, lsn);
         }
         let is_of_rows = statement::head(line).is_some() || statement::truncated(line).is_some();
         if !is_of_rows {
@@ -53,10 +54,16 @@ impl Outlining {
         }
     }
 
-    pub fn position(&mut self, line: &[u8]) {
+    /// A position, of a transaction or a sequences block with this LSN.
+    pub fn position(&mut self, line: &[u8], lsn: Option<Lsn>) {
         if self.is_over {
             return;
         }
+        let Some(lsn) = lsn else {
+            return self.give_up();
+        };
+        let (lowest, highest) = self.outline.positions_between.unwrap_or((lsn, lsn));
+        self.outline.positions_between = Some((lowest.min(lsn), highest.max(lsn)));
         self.count += 1;
         self.positions
             .insert(sequence_of(line), (self.count, line.to_vec()));

@@ -11,6 +11,7 @@
 
 use archive::segment::{Event, Header, Scanner};
 use archive::storage::{self, Storage};
+use archive::Lsn;
 use archive_query::catalog::{Chain, Segment};
 use archive_query::history::index;
 
@@ -28,6 +29,8 @@ pub struct Outline {
     tables: Vec<Vec<u8>>,
     /// The statements with the last positions of sequences.
     pub positions: Vec<Vec<u8>>,
+    /// The lowest and the highest LSN of them.
+    between: Option<(Lsn, Lsn)>,
 }
 
 /// What a pass needs of a segment, without reading more of it than its header. `None`: it must be read.
@@ -52,6 +55,10 @@ pub(super) fn of(
     let Some(index) = index::of_listed(storage, chain, segment) else {
         return Ok(None);
     };
+    // The manifest has both too: an index of less than the segment is of no use.
+    if (index.transactions, index.bytes) != (entry.transactions, entry.bytes) {
+        return Ok(None);
+    }
     let Some(outline) = index.outline else {
         return Ok(None);
     };
@@ -85,6 +92,7 @@ pub(super) fn of(
     let outline = Outline {
         tables: index.relations.into_iter().map(|it| it.name.0).collect(),
         positions: outline.positions.into_iter().map(|it| it.0).collect(),
+        between: outline.positions_between,
     };
     Ok(Some((facts, outline)))
 }
@@ -120,13 +128,13 @@ pub fn ensure_checked(storage: &dyn Storage, plan: &mut Plan, wanted: &Wanted) -
                 filter.takes_effect(&change.effect);
             }
         }
-        let is_inside = || {
-            let end = planned.segment.entry.as_ref().map(|entry| entry.end_lsn);
-            start >= plan.base.metadata.lsn && end.is_some_and(|end| end <= plan.upto)
-        };
-        let has_positions = !outline.positions.is_empty();
+        // All of its positions are applied, or none: otherwise it is read.
+        let is_inside = outline.positions.is_empty()
+            || outline.between.is_some_and(|(lowest, highest)| {
+                lowest > plan.base.metadata.lsn && highest <= plan.upto
+            });
         let tables = outline.tables.iter().map(Vec::as_slice);
-        if filter.touches(tables) || has_positions && !is_inside() {
+        if filter.touches(tables) || !is_inside {
             check(storage, plan, planned)?;
         } else {
             planned.outline = Some(outline);

@@ -1,10 +1,13 @@
 //! The pass over the segments from the base to the moment: each is as its checksum says, and joins the one before.
 
+use std::collections::BTreeSet;
+
 use archive::layout::Stored;
 use archive::segment::Previous;
 use archive::time::Time;
 use archive::Lsn;
 use archive_query::catalog::{Base, Segment};
+use archive_query::history::index;
 
 use super::choice::Choice;
 use super::moment::Moment;
@@ -34,10 +37,16 @@ impl Choice<'_> {
             figures: Figures::default(),
         };
         let mut before: Option<(Lsn, Previous)> = None;
+        // Not by the way: each file that is not there would be asked for. (A server shows none.)
+        let indexes = if self.wish.is_part {
+            index::segments(self.storage, self.chain)
+        } else {
+            BTreeSet::new()
+        };
         for segment in &self.chain.segments[first..] {
             let moment = &self.wish.moment;
             let (storage, needs) = (self.storage, &mut passed.needs);
-            let outlined = if self.wish.is_part {
+            let outlined = if indexes.contains(&segment.name.to_string()) {
                 outline::of(storage, self.chain, segment, moment, passed.found)?
             } else {
                 None

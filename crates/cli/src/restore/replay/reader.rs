@@ -1,6 +1,7 @@
 //! Reads the segments in a thread of its own, ahead of what is executed, by a fixed number of bytes.
 
 use std::io;
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 
@@ -60,8 +61,18 @@ impl Reader {
             passes_copy: false,
         };
         let thread = std::thread::Builder::new().name("reader".to_owned());
+        let failed = reading.sender.clone();
+        let read = move || {
+            let read = std::panic::catch_unwind(AssertUnwindSafe(|| reading.run()));
+            if read.is_err() {
+                // An end without this would be the end of the segments.
+                let message = "reading the segments ended with an internal error";
+                let hint = "Please report it, with what stands above.";
+                let _ = failed.blocking_send(Err(Error::failed(message, hint)));
+            }
+        };
         thread
-            .spawn(move || reading.run())
+            .spawn(read)
             .map_err(|error| Error::failed(format!("could not start a thread: {error}"), ""))?;
         Ok(Reader { batches, bytes })
     }
