@@ -821,7 +821,7 @@ fn only_a_whole_segment_of_rows_has_an_outline() {
     let setval = b"SELECT pg_catalog.setval('public.s', 7, true);".to_vec();
     let behind = Lsn(w.xid * 0x100 + 0x10);
     w.appender
-        .sequences(behind, at(9), &[setval.clone()])
+        .sequences(behind, at(9), std::slice::from_ref(&setval))
         .unwrap();
     w.rotate();
     w.ddl("CREATE TABLE", "CREATE TABLE public.u (id int)");
