@@ -87,6 +87,7 @@ impl Run<'_> {
             // Of another version than the source's.
             add(&mut drill.left_out, restored.left_out);
         }
+        add(&mut drill.left_out, restored.unfilled);
         Ok(())
     }
 

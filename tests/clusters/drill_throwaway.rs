@@ -167,6 +167,29 @@ fn what_only_a_superuser_can_make_is_left_out_and_named() {
     assert_no_server_is_left(&c);
 }
 
+/// Their rows are not compared, and why their query fails is nothing that the archive has done.
+#[test]
+fn a_materialized_view_that_cannot_be_filled_is_named_and_is_no_failure() {
+    let c = Cluster::backed_up();
+    c.sql(
+        "CREATE FUNCTION at_home() RETURNS int LANGUAGE plpgsql AS $$ BEGIN
+           IF current_database() <> 'app' THEN RAISE 'not here' USING ERRCODE = '08001'; END IF; RETURN 1; END $$;
+         CREATE TABLE t (a int); INSERT INTO t VALUES (0);
+         CREATE MATERIALIZED VIEW divided AS SELECT 1 / a AS b FROM t WITH NO DATA;
+         UPDATE t SET a = 1; REFRESH MATERIALIZED VIEW divided; UPDATE t SET a = 0;
+         CREATE MATERIALIZED VIEW files AS SELECT length(pg_read_file('PG_VERSION')) AS n;
+         CREATE MATERIALIZED VIEW away AS SELECT at_home() AS n; SELECT incr_dump()",
+    );
+    let call = "SELECT result, problems, rows, array_to_string(left_out, '; ') FROM incr_drill()";
+    let found = c.sql(call);
+    assert!(found.starts_with("passed|{}|1|"), "{found}");
+    for (view, code) in [("divided", "22012"), ("files", "42501"), ("away", "08001")] {
+        let named = format!("no rows: REFRESH MATERIALIZED VIEW public.{view}: ");
+        assert!(found.contains(&named) && found.contains(code), "{found}");
+    }
+    assert!(c.health().starts_with("ok"), "{}", c.health());
+}
+
 #[test]
 fn a_drill_that_takes_longer_than_it_may_is_ended_and_is_an_alarm() {
     let c = Cluster::backed_up();
