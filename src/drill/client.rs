@@ -67,9 +67,14 @@ impl Ran {
     }
 }
 
+/// No statement is written to the server log, which would then contain rows; the server's messages are parsed, or recorded.
+/// A throwaway server lets the restoring role set these.
+pub const SILENT: &str = "-c lc_messages=C -c log_statement=none -c log_duration=off \
+     -c log_min_duration_statement=-1 -c log_min_duration_sample=-1 -c log_transaction_sample_rate=0 \
+     -c log_min_error_statement=panic";
+
 /// Settings of every session of a drill, whatever is set for the database or the role: names refer to
-/// PostgreSQL's own objects, no statement is cancelled because of its duration or waits for a standby, and
-/// none is written to the server log, which would then contain rows. The server's messages are parsed.
+/// PostgreSQL's own objects, no statement is cancelled because of its duration or waits for a standby; and [`SILENT`].
 pub fn session_options(version: u32) -> String {
     let newer = if version >= 170_000 {
         " -c transaction_timeout=0 -c event_triggers=off"
@@ -79,11 +84,8 @@ pub fn session_options(version: u32) -> String {
     format!(
         "-c search_path=pg_catalog,pg_temp -c role=none -c session_replication_role=origin -c row_security=off \
          -c standard_conforming_strings=on -c default_transaction_read_only=off \
-         -c lc_messages=C -c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 \
-         -c synchronous_commit=off -c log_statement=none -c log_duration=off \
-         -c log_min_duration_statement=-1 -c log_min_duration_sample=-1 \
-         -c log_min_error_statement=panic \
-         -c client_connection_check_interval=2s{newer}"
+         -c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 \
+         -c synchronous_commit=off {SILENT} -c client_connection_check_interval=2s{newer}"
     )
 }
 

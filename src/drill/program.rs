@@ -95,6 +95,8 @@ impl Wish<'_> {
         let environment = [
             ("PGAPPNAME", "pg_incrbackup drill".into()),
             ("PGCONNECT_TIMEOUT", "30".into()),
+            // Its other settings are its own.
+            ("PGOPTIONS", client::SILENT.into()),
         ];
         let mut line = Vec::new();
         let ran = client::run(&path(), &arguments, &environment, None, |output| {
