@@ -7,6 +7,7 @@ use std::io::{Seek, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use archive::sqlstate;
 use pgrx::prelude::*;
 
 use crate::backup::dump;
@@ -147,14 +148,36 @@ fn file_of(bytes: &[u8]) -> std::io::Result<File> {
     Ok(file)
 }
 
-/// Runs a psql script that must succeed; returns its rows, unaligned, `|` between columns.
+/// Runs a psql script that must succeed; returns its rows, unaligned, `|` between columns. 58000 if the server could not
+/// do it, whatever the script says, as far as [`TELLS_CODES`] is at its beginning; 38000 otherwise.
 pub fn sql(conninfo: impl AsRef<OsStr>, version: u32, script: &str) -> Result<Vec<u8>, Failure> {
     let ran = psql(conninfo, version, script, true)?;
     if !ran.is_good {
-        let code = PgSqlErrorCode::ERRCODE_EXTERNAL_ROUTINE_EXCEPTION;
+        let code = if is_unavailable(&ran) {
+            PgSqlErrorCode::ERRCODE_SYSTEM_ERROR
+        } else {
+            PgSqlErrorCode::ERRCODE_EXTERNAL_ROUTINE_EXCEPTION
+        };
         return Err(Failure::new(code, format!("psql failed: {}", ran.tail(4))));
     }
     Ok(ran.output)
+}
+
+/// Makes psql tell the SQLSTATE of an error.
+pub const TELLS_CODES: &str = "\\set VERBOSITY verbose\n";
+
+/// psql exits with 3 only after an error of the script; with 2 if the connection is gone.
+fn is_unavailable(ran: &Ran) -> bool {
+    ran.code != Some(3) || ran.messages.lines().any(tells_unavailable)
+}
+
+/// `ERROR:  53100: could not extend file ...`
+fn tells_unavailable(line: &str) -> bool {
+    let code = ["ERROR:  ", "FATAL:  ", "PANIC:  "]
+        .iter()
+        .find_map(|severity| line.split_once(severity))
+        .and_then(|(_, said)| said.split_once(": "));
+    code.is_some_and(|(code, _)| code.len() == 5 && sqlstate::is_unavailable(code))
 }
 
 /// The same; it may fail.
@@ -190,4 +213,29 @@ pub fn environment(version: u32) -> Vec<(&'static str, OsString)> {
 /// Version of this server, all of whose settings are known.
 pub fn own_version() -> u32 {
     server::VERSION_NUM
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_server_lacks_is_told_from_what_the_rows_say() {
+        let ran = |code, messages: &str| Ran {
+            is_good: false,
+            code,
+            output: Vec::new(),
+            messages: messages.into(),
+        };
+        let full = "psql:<stdin>:3: ERROR:  53100: could not write to file \"x\": No space left on device\nLOCATION:  y\n";
+        assert!(is_unavailable(&ran(Some(3), full)));
+        assert!(is_unavailable(&ran(Some(2), "")) && is_unavailable(&ran(None, "")));
+        for said in [
+            "psql:<stdin>:3: ERROR:  XX001: invalid page in block 5 of relation base/5/1\n",
+            "psql:<stdin>:3: ERROR:  invalid page in block 5 of relation base/5/1\n",
+            "psql:<stdin>:3: NOTICE:  53100: x\n",
+        ] {
+            assert!(!is_unavailable(&ran(Some(3), said)), "{said}");
+        }
+    }
 }

@@ -278,7 +278,13 @@ fn make(
     });
     board::enter(database, DrillPhase::Dropping);
     let removed = remove(place, database, &begun);
-    tried.and_then(|result| result)?;
+    if let Err(failure) = tried.and_then(|result| result) {
+        if !client::is_overdue() {
+            // Possibly it met damage.
+            check_files(database, place, drill)?;
+        }
+        return Err(failure);
+    }
     removed?;
     check_files(database, place, drill)
 }

@@ -291,6 +291,16 @@ fn a_drill_that_cannot_run_the_program_says_where_it_comes_from() {
     );
     assert_no_server_is_left(&c);
     assert!(c.health().starts_with("warning"), "{}", c.health());
+    // Without a restore the files are checked all the same.
+    let damage = Damage::new(&c, &[]);
+    damage.swap(&damage.newest("globals.sql"), "CREATE ROLE", "CREATE ROLL");
+    let found = drill(&c);
+    assert!(
+        found.starts_with("failed|")
+            && found.contains("globals.sql")
+            && found.contains("make install"),
+        "{found}"
+    );
 }
 
 #[test]
