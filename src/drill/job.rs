@@ -242,7 +242,10 @@ fn make(
         None => target::ensure_room_for_throwaway()?,
     }
     let source = transaction::run(Source::collect)?;
-    let source_server = transaction::run(|| SourceServer::collect(&chain))?;
+    let source_server = match other {
+        Some(_) => None,
+        None => Some(transaction::run(|| SourceServer::collect(&chain))?),
+    };
     let moment = match Moment::take(database, &chain, &source) {
         Ok(moment) => moment,
         Err(failure) => {
@@ -269,10 +272,10 @@ fn make(
     };
     drills::begin(place, &begun)?;
     let tried = transaction::catch(|| {
-        let to = match (other, &place_of_server) {
-            (Some(target), _) => Where::Server(target),
-            (None, Some(place)) => Where::Throwaway(place, &source_server),
-            (None, None) => return Ok(()),
+        let to = match (other, &place_of_server, &source_server) {
+            (Some(target), _, _) => Where::Server(target),
+            (None, Some(place), Some(source)) => Where::Throwaway(place, source),
+            (None, _, _) => return Ok(()),
         };
         restore::and_compare(database, place, &chain, to, &moment, drill)
     });

@@ -261,6 +261,11 @@ fn what_is_in_a_tablespace_that_was_renamed_is_where_it_is_at_the_source() {
     session.run("ALTER TABLESPACE \"o;ld\" RENAME TO new");
     session.run("CREATE TABLE u (a int) TABLESPACE new");
     session.run("INSERT INTO u VALUES (2)");
+    // One of another database, with a name that is none in this one's encoding.
+    session.run("CREATE DATABASE narrow TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'");
+    let mut narrow = c.session_in("narrow");
+    narrow.run("SET client_encoding = 'UTF8'; SET allow_in_place_tablespaces = on");
+    narrow.run("CREATE TABLESPACE größe LOCATION ''");
     let found = c.sql("SELECT result, problems, left_out, rows FROM incr_drill()");
     assert_eq!(found, "passed|{}|{}|2");
 }
