@@ -36,6 +36,9 @@ struct Answer {
 #[derive(Debug, Deserialize)]
 struct Plan {
     base: String,
+    /// Changes up to the moment that the archive lacks.
+    #[serde(default)]
+    lost: Vec<String>,
 }
 
 /// Something that could not be made.
@@ -57,6 +60,9 @@ pub struct Restored {
     pub problems: Vec<String>,
     /// What the server did not let the role make, and why.
     pub left_out: Vec<String>,
+    /// Materialized views without rows, and why: their query may need what only the source has, another server or the rights
+    /// of a superuser, or fail at the source, too.
+    pub unfilled: Vec<String>,
 }
 
 /// What is restored, and where to.
@@ -89,6 +95,8 @@ impl Wish<'_> {
         let environment = [
             ("PGAPPNAME", "pg_incrbackup drill".into()),
             ("PGCONNECT_TIMEOUT", "30".into()),
+            // Its other settings are its own.
+            ("PGOPTIONS", client::SILENT.into()),
         ];
         let mut line = Vec::new();
         let ran = client::run(&path(), &arguments, &environment, None, |output| {
@@ -134,19 +142,32 @@ fn outcome(ran: &client::Ran) -> Result<Restored, Failure> {
         let said = answer(line);
         if let Some(plan) = said.plan {
             restored.base = Some(plan.base);
+            let lost = plan.lost.iter();
+            restored
+                .problems
+                .extend(lost.map(|lost| of_restore(&format!("lost {lost}"))));
         }
         if said.done {
             restored.is_done = true;
             let failed = said.failed.iter();
             let failed = failed.map(|it| format!("{} ({}): {}", it.object, it.place, it.error));
-            let wrong = failed.chain(said.unfilled).chain(said.not_applied);
+            let wrong = failed.chain(said.not_applied);
             restored
                 .problems
                 .extend(wrong.map(|text| of_restore(&text)));
             restored.left_out = said.not_permitted;
+            let unfilled = said.unfilled.iter();
+            restored.unfilled = unfilled
+                .map(|why| on_one_line(&format!("no rows: {why}")))
+                .collect();
         }
     }
     if restored.is_done {
+        let lists = [&restored.problems, &restored.left_out, &restored.unfilled];
+        if !ran.is_good && lists.iter().all(|list| list.is_empty()) {
+            let what = format!("it is incomplete: {}", ran.tail(6));
+            restored.problems.push(of_restore(&what));
+        }
         return Ok(restored);
     }
     let mut errors = ran.messages.lines().map(|line| answer(line.as_bytes()));
@@ -166,10 +187,21 @@ fn outcome(ran: &client::Ran) -> Result<Restored, Failure> {
     Ok(restored)
 }
 
-/// On one line.
 fn of_restore(text: &str) -> String {
+    on_one_line(&format!("restore: {text}"))
+}
+
+/// The record of a drill is read as a whole, and shown.
+const LONGEST: usize = 4 * 1024;
+
+fn on_one_line(text: &str) -> String {
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
-    format!("restore: {}", lines.join("; "))
+    let mut line = lines.join("; ");
+    if line.len() > LONGEST {
+        line.truncate(line.floor_char_boundary(LONGEST));
+        line.push_str("...");
+    }
+    line
 }
 
 #[cfg(test)]
@@ -189,7 +221,7 @@ mod tests {
     fn a_database_that_is_there_may_lack_something() {
         let output = "{\"plan\":{\"base\":\"0A-B\",\"segments\":3}}\n{\"made\":[\"r5\"]}\n\
             {\"done\":true,\"failed\":[{\"object\":\"INDEX i\",\"place\":\"dump.sql:7\",\"error\":\"odd\\n    CONTEXT\",\"sql\":\"\"}],\
-             \"not_permitted\":[\"VIEW v: no\"],\"compared\":{\"tables\":0}}\n";
+             \"not_permitted\":[\"VIEW v: no\"],\"unfilled\":[\"REFRESH m: away\\n    X\"],\"compared\":{\"tables\":0}}\n";
         let restored = outcome(&ran(Some(1), output, "{\"warning\":\"x\"}\n")).expect("it is");
         assert!(restored.is_done);
         assert_eq!(restored.base.as_deref(), Some("0A-B"));
@@ -198,6 +230,29 @@ mod tests {
             ["restore: INDEX i (dump.sql:7): odd; CONTEXT"]
         );
         assert_eq!(restored.left_out, ["VIEW v: no"]);
+        assert_eq!(restored.unfilled, ["no rows: REFRESH m: away; X"]);
+    }
+
+    #[test]
+    fn what_is_lost_and_an_exit_status_without_a_reason_are_problems() {
+        let output = "{\"plan\":{\"base\":\"0A-B\",\"lost\":[\"since then: rows of table t: x\"]}}\n{\"done\":true}\n";
+        let restored = outcome(&ran(Some(1), output, "")).expect("it is");
+        assert_eq!(
+            restored.problems,
+            ["restore: lost since then: rows of table t: x"]
+        );
+        let restored = outcome(&ran(
+            Some(1),
+            "{\"done\":true}\n",
+            "{\"warning\":\"odd\"}\n",
+        ));
+        let problems = restored.expect("it is").problems;
+        assert_eq!(
+            problems,
+            ["restore: it is incomplete: {\"warning\":\"odd\"}"]
+        );
+        let restored = outcome(&ran(Some(0), "{\"done\":true}\n", "")).expect("it is");
+        assert!(restored.problems.is_empty());
     }
 
     #[test]

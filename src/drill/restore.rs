@@ -87,6 +87,7 @@ impl Run<'_> {
             // Of another version than the source's.
             add(&mut drill.left_out, restored.left_out);
         }
+        add(&mut drill.left_out, restored.unfilled);
         Ok(())
     }
 
@@ -109,6 +110,9 @@ impl Run<'_> {
                 &mut drill.problems,
                 moment.contents.differences(&contents, &found.tables),
             ),
+            Err(failure) if failure.code == PgSqlErrorCode::ERRCODE_SYSTEM_ERROR => {
+                return Err(failure);
+            }
             Err(failure) => {
                 target.ensure_is_up()?;
                 drill

@@ -12,7 +12,7 @@ use crate::pg::server;
 
 /// Parameters that the programs of a drill set in their sessions.
 const PARAMETERS: &str = "session_replication_role, lc_messages, log_statement, log_duration, \
-    log_min_duration_statement, log_min_duration_sample, log_min_error_statement";
+    log_min_duration_statement, log_min_duration_sample, log_transaction_sample_rate, log_min_error_statement";
 
 /// Who may create roles, may grant every one of PostgreSQL 15 except to and of superusers.
 const OUT_OF_REACH: &str = "UPDATE pg_catalog.pg_authid SET rolsuper = true WHERE rolname IN \

@@ -11,8 +11,12 @@ use crate::backup::properties;
 use crate::pg::failure::Failure;
 use crate::pg::server::{self, guc};
 
-const SPACES: &str = "SELECT pg_catalog.convert_to(spcname::text, 'UTF8') \
-    FROM pg_catalog.pg_tablespace WHERE oid >= 16384";
+/// All: the changes since a base may have used any of them. But others that this database does not use may have names that
+/// are invalid in its encoding, which convert_to rejects and namesend does not check: only ASCII is valid in each.
+const SPACES: &str =
+    "SELECT pg_catalog.convert_to(spcname::text, 'UTF8') FROM pg_catalog.pg_tablespace AS s \
+    WHERE s.oid >= 16384 AND (s.oid IN (SELECT c.reltablespace FROM pg_catalog.pg_class AS c) \
+      OR pg_catalog.encode(pg_catalog.namesend(spcname), 'hex') !~ '^(..)*[89a-f]')";
 
 /// Libraries that start activity by themselves, including ours, which would capture.
 const NEVER: [&str; 6] = [

@@ -171,6 +171,9 @@ const FORGED: &[Case] = &[
     case("a value in a segment", ROWS, |d| {
         d.swap(d.segment(1), "'after'", "'aftex'")
     }),
+    case("a parameter in place of a value", RESTORE, |d| {
+        d.swap(d.segment(1), "'after'", "$1     ")
+    }),
     case("a value of an UPDATE", ROWS, |d| {
         d.swap(d.segment(1), "'edited'", "'edible'")
     }),

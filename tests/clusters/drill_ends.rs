@@ -258,6 +258,47 @@ fn what_a_drill_of_a_former_version_has_left_is_dropped() {
     assert!(!place.join("drill.made").exists() && !place.join("drill.json").exists());
 }
 
+/// A server process that creates a database notices later that its program is gone, and a role may be committed that the
+/// drill could not note.
+#[test]
+fn what_a_killed_restore_is_still_creating_is_waited_for_and_dropped() {
+    let c = Cluster::backed_up();
+    c.sql("CREATE TABLE t (a int)");
+    let before = before(&c);
+    let name = c.sql(
+        "SELECT format('pg_incrbackup_drill_%s_%s.restoring', system_identifier, oid)
+         FROM pg_control_system(), pg_database WHERE datname = 'app'",
+    );
+    let note = format!(
+        r#"{{"started_at": "2026-11-20T04:00:00.000000Z", "database_oid": {}, "conninfo": "{}"}}"#,
+        c.sql("SELECT oid FROM pg_database WHERE datname = 'app'"),
+        own_server(&c)
+    );
+    let place = c.database_directory();
+    fs::write(place.join("drill.json"), note).expect("it can be written");
+    let mut killed = c.session_in("postgres");
+    let locked = format!("SELECT pg_advisory_lock(hashtextextended('{name}', 7810187))");
+    killed.run(&locked);
+    let mut next = c.session();
+    next.send("SELECT result, problems FROM incr_drill()");
+    let waits = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted";
+    wait_until("the drill waits for it", || c.sql(waits) == "1");
+    killed.run(&format!("CREATE DATABASE \"{name}\""));
+    killed.run("CREATE ROLE made");
+    let made = c.sql("SELECT oid FROM pg_roles WHERE rolname = 'made'");
+    c.sql_in(
+        &name,
+        &format!(
+            r#"CREATE SCHEMA incr_restore; CREATE TABLE incr_restore.state (name text, value text);
+               INSERT INTO incr_restore.state VALUES ('made', '{{"ids": ["r{made}"], "notes": []}}')"#
+        ),
+    );
+    killed.run("SELECT pg_advisory_unlock_all()");
+    assert_eq!(next.finish(), "passed|{}");
+    assert_eq!(c.sql(&format!("{DATABASES}; {ROLES}")), before);
+    assert!(!place.join("drill.json").exists());
+}
+
 /// It says nothing of the archive, and is no alarm.
 #[test]
 fn a_server_that_goes_away_while_it_is_restored_to_is_not_the_archives_fault() {

@@ -167,6 +167,29 @@ fn what_only_a_superuser_can_make_is_left_out_and_named() {
     assert_no_server_is_left(&c);
 }
 
+/// Their rows are not compared, and why their query fails is nothing that the archive has done.
+#[test]
+fn a_materialized_view_that_cannot_be_filled_is_named_and_is_no_failure() {
+    let c = Cluster::backed_up();
+    c.sql(
+        "CREATE FUNCTION at_home() RETURNS int LANGUAGE plpgsql AS $$ BEGIN
+           IF current_database() <> 'app' THEN RAISE 'not here' USING ERRCODE = '08001'; END IF; RETURN 1; END $$;
+         CREATE TABLE t (a int); INSERT INTO t VALUES (0);
+         CREATE MATERIALIZED VIEW divided AS SELECT 1 / a AS b FROM t WITH NO DATA;
+         UPDATE t SET a = 1; REFRESH MATERIALIZED VIEW divided; UPDATE t SET a = 0;
+         CREATE MATERIALIZED VIEW files AS SELECT length(pg_read_file('PG_VERSION')) AS n;
+         CREATE MATERIALIZED VIEW away AS SELECT at_home() AS n; SELECT incr_dump()",
+    );
+    let call = "SELECT result, problems, rows, array_to_string(left_out, '; ') FROM incr_drill()";
+    let found = c.sql(call);
+    assert!(found.starts_with("passed|{}|1|"), "{found}");
+    for (view, code) in [("divided", "22012"), ("files", "42501"), ("away", "08001")] {
+        let named = format!("no rows: REFRESH MATERIALIZED VIEW public.{view}: ");
+        assert!(found.contains(&named) && found.contains(code), "{found}");
+    }
+    assert!(c.health().starts_with("ok"), "{}", c.health());
+}
+
 #[test]
 fn a_drill_that_takes_longer_than_it_may_is_ended_and_is_an_alarm() {
     let c = Cluster::backed_up();
@@ -238,6 +261,11 @@ fn what_is_in_a_tablespace_that_was_renamed_is_where_it_is_at_the_source() {
     session.run("ALTER TABLESPACE \"o;ld\" RENAME TO new");
     session.run("CREATE TABLE u (a int) TABLESPACE new");
     session.run("INSERT INTO u VALUES (2)");
+    // One of another database, with a name that is none in this one's encoding.
+    session.run("CREATE DATABASE narrow TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'");
+    let mut narrow = c.session_in("narrow");
+    narrow.run("SET client_encoding = 'UTF8'; SET allow_in_place_tablespaces = on");
+    narrow.run("CREATE TABLESPACE größe LOCATION ''");
     let found = c.sql("SELECT result, problems, left_out, rows FROM incr_drill()");
     assert_eq!(found, "passed|{}|{}|2");
 }
@@ -268,6 +296,16 @@ fn a_drill_that_cannot_run_the_program_says_where_it_comes_from() {
     );
     assert_no_server_is_left(&c);
     assert!(c.health().starts_with("warning"), "{}", c.health());
+    // Without a restore the files are checked all the same.
+    let damage = Damage::new(&c, &[]);
+    damage.swap(&damage.newest("globals.sql"), "CREATE ROLE", "CREATE ROLL");
+    let found = drill(&c);
+    assert!(
+        found.starts_with("failed|")
+            && found.contains("globals.sql")
+            && found.contains("make install"),
+        "{found}"
+    );
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use archive::sqlstate;
 use tokio_postgres::error::Severity;
 
 pub type Result<T> = std::result::Result<T, Error>;
@@ -161,14 +162,13 @@ impl Error {
     }
 }
 
-/// Whether it is not about what was executed (appendix A of PostgreSQL's documentation): the connection, resources, an
-/// operator who intervenes, the system. FATAL ends the session, whatever it is.
+/// Whether it is not about what was executed: the connection, resources, an operator who intervenes, the system. FATAL
+/// ends the session, whatever it is.
 fn is_unavailable(error: &tokio_postgres::Error) -> bool {
     let Some(said) = error.as_db_error() else {
         return error.is_closed() || is_io(error);
     };
-    let is_class = |class: &&str| said.code().code().starts_with(*class);
-    ["08", "53", "57", "58"].iter().any(is_class)
+    sqlstate::is_unavailable(said.code().code())
         || matches!(
             said.parsed_severity(),
             Some(Severity::Fatal | Severity::Panic)
@@ -177,7 +177,14 @@ fn is_unavailable(error: &tokio_postgres::Error) -> bool {
 
 fn is_io(error: &tokio_postgres::Error) -> bool {
     let source = std::error::Error::source(error);
-    source.is_some_and(|source| source.is::<std::io::Error>())
+    let error = source.and_then(|source| source.downcast_ref::<std::io::Error>());
+    error.is_some_and(is_of_system)
+}
+
+/// What cannot be put into a message, a zero byte in a statement or more than its length can say, is invalid input.
+fn is_of_system(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{InvalidData, InvalidInput};
+    !matches!(error.kind(), InvalidInput | InvalidData)
 }
 
 /// As psql words an error of the server.
@@ -211,5 +218,12 @@ mod tests {
         assert_eq!(Outcome::of(&damaged), Outcome::Damaged);
         assert!(!damaged.is_of_server());
         assert!(!Error::failed("a", "").with_hint("b".into()).is_of_server());
+    }
+
+    #[test]
+    fn a_message_that_cannot_be_made_is_no_connection_that_is_gone() {
+        use std::io::ErrorKind::{BrokenPipe, InvalidInput};
+        assert!(is_of_system(&BrokenPipe.into()));
+        assert!(!is_of_system(&InvalidInput.into()));
     }
 }

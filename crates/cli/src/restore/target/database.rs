@@ -1,6 +1,7 @@
 //! The target database itself: made, given the source's properties, completed.
 
 use archive::metadata::DatabaseFacts;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 
 use super::statements::{split, Words};
@@ -29,9 +30,17 @@ pub async fn create(session: &Session, name: &str, facts: &DatabaseFacts) -> Res
         let message = format!("could not create the database \"{name}\": {error}");
         let hint =
             "An empty one that you created, with another locale for example, can be named instead.";
+        if is_in_use(&error) {
+            let hint = "Try again: somebody is connected to template0.".to_owned();
+            return Error::Unavailable { message, hint };
+        }
         error.with_message(message).with_hint(hint.to_owned())
     })?;
     Ok(())
+}
+
+fn is_in_use(error: &Error) -> bool {
+    matches!(error, Error::Server(error) if error.code() == Some(&SqlState::OBJECT_IN_USE))
 }
 
 /// Changes the session's database, whatever its name is; `change` is behind that.
@@ -64,7 +73,7 @@ pub async fn rename(session: &Session, name: &str, final_name: &str) -> Result<(
         let message =
             format!("everything is restored into \"{name}\", but it could not be renamed: {error}");
         let hint = format!("It remains to run {sql};");
-        Error::from(error).with_message(message).with_hint(hint)
+        Error::Unavailable { message, hint }
     })?;
     Ok(())
 }
