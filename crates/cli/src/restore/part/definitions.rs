@@ -10,6 +10,7 @@ use effects::{compare, read, Context, Effect, States};
 use super::catalogs;
 use super::options::{Options, Section};
 use crate::error::{Error, Result};
+use crate::restore::rights::Rights;
 
 /// Statements, in their order.
 #[derive(Debug, Default)]
@@ -18,17 +19,20 @@ pub struct Definitions {
     pub before: Vec<Effect>,
     /// After them.
     pub after: Vec<Effect>,
+    /// When all is made, which belongs to the restoring role until then: owners, privileges, FORCE ROW LEVEL SECURITY. Only
+    /// for a role that is no superuser; for one they are in their places.
+    pub last: Vec<Effect>,
     /// Names of all that is made, by kind: `table public.t`.
     pub made: Vec<String>,
 }
 
-/// Reads and words `keys`. `target` grants by default what an object of it gets.
+/// Reads and words `keys` of the database `scratch`. `target` grants by default what an object of it gets.
 pub async fn read_all(
     conninfo: &str,
-    scratch: &str,
-    target: &str,
+    (scratch, target): (&str, &str),
     keys: Vec<Key>,
     options: &Options,
+    rights: &Rights,
 ) -> Result<Definitions> {
     let grantees = catalogs::with(conninfo, target, |catalogs| {
         default_grantees(catalogs).map_err(|error| Error::failed(error, ""))
@@ -54,7 +58,30 @@ pub async fn read_all(
         Ok((states.models, effects))
     })
     .await?;
-    Ok(divided(&models, effects, options))
+    let mut definitions = divided(&models, effects, options);
+    if rights.is_limited() {
+        definitions.put_last(&rights.role.name);
+    }
+    Ok(definitions)
+}
+
+impl Definitions {
+    /// `role` makes everything, and so owns it.
+    fn put_last(&mut self, role: &str) {
+        for list in [&mut self.before, &mut self.after] {
+            let (last, kept) = std::mem::take(list).into_iter().partition(is_last);
+            *list = kept;
+            self.last.extend::<Vec<Effect>>(last);
+        }
+        let is_own = |effect: &Effect| effect.verb == "owner" && effect.roles == [role];
+        self.last.retain(|effect| !is_own(effect));
+    }
+}
+
+/// What would keep the restoring role from making the rest, or from its rows.
+fn is_last(effect: &Effect) -> bool {
+    let is_of_roles = matches!(effect.verb, "owner" | "grant" | "revoke");
+    is_of_roles || effect.class == "table" && effect.sql.ends_with(" FORCE ROW LEVEL SECURITY")
 }
 
 /// Sections as in pg_dump; what is before the rows does not wait for what is after them.
