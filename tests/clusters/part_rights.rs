@@ -237,3 +237,346 @@ fn a_role_with_createdb_restores_a_part_as_a_superuser_does() {
     );
     assert_nothing_left(&c);
 }
+
+/// Nothing of a restore is in a database of `--scratch`, nor said of it.
+fn assert_empty(c: &Cluster, database: &str) {
+    let objects = "SELECT count(*) FROM pg_class WHERE relnamespace::regnamespace::text !~ '^(pg_|information_schema)'";
+    assert_eq!(c.sql_in(database, objects), "0");
+    let others = "SELECT (SELECT count(*) FROM pg_namespace WHERE oid >= 16384 AND nspname !~ '^pg_'), \
+        (SELECT count(*) FROM pg_proc WHERE oid >= 16384 AND pronamespace::regnamespace::text !~ '^pg_'), \
+        (SELECT count(*) FROM pg_type WHERE oid >= 16384 AND typnamespace::regnamespace::text !~ '^pg_'), \
+        shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = current_database()";
+    assert_eq!(c.sql_in(database, others), "0|0|0|");
+}
+
+#[test]
+fn what_a_role_may_not_do_is_said_before_anything_is_made() {
+    let c = Cluster::backed_up();
+    c.sql(
+        "CREATE SCHEMA s; CREATE DOMAIN s.d AS int CHECK (VALUE > 0); CREATE TYPE public.state AS ENUM ('a', 'b'); \
+         CREATE FUNCTION public.twice(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 * 2'; \
+         CREATE AGGREGATE public.total(int) (SFUNC = int4pl, STYPE = int, INITCOND = '0'); \
+         CREATE OPERATOR public.#% (FUNCTION = public.twice, RIGHTARG = int); \
+         CREATE TABLE s.t (id serial PRIMARY KEY, a s.d, w public.state DEFAULT 'a'); INSERT INTO s.t (a) VALUES (5), (6), (7); \
+         CREATE STATISTICS public.st ON a, w FROM s.t; CREATE VIEW public.v AS SELECT public.twice(a) FROM s.t",
+    );
+    c.flush();
+    let xid = c.sql("DELETE FROM s.t WHERE id = 1 RETURNING pg_current_xact_id()");
+    c.flush();
+    let part = ["--table", "s.t", "--before-xid", &xid, "--no-owner", "-x"];
+    c.sql("CREATE ROLE guest LOGIN; CREATE DATABASE live");
+    let role = Role {
+        c: &c,
+        name: "guest",
+    };
+    let was = with(&[&part, &["--into-schema", "was"]]);
+    role.refused(
+        "live",
+        &was,
+        &[
+            "may not create one",
+            "ALTER ROLE \"guest\" CREATEDB",
+            "--scratch",
+        ],
+    );
+    role.refused("nowhere", &was, &["may not create the database"]);
+
+    // A database that somebody else has made for it is used again and again.
+    let pad = ["--scratch", "pad"];
+    role.refused(
+        "live",
+        &with(&[&was, &pad]),
+        &[
+            "may not create the schema \"was\"",
+            "GRANT CREATE ON DATABASE live TO \"guest\"",
+        ],
+    );
+    c.sql("GRANT CREATE ON DATABASE live TO guest");
+    role.refused(
+        "live",
+        &with(&[&was, &pad]),
+        &["the database \"pad\" of --scratch does not exist"],
+    );
+    role.refused(
+        "live",
+        &with(&[&was, &["--scratch", "live"]]),
+        &["--scratch names the target database"],
+    );
+    c.sql("CREATE DATABASE pad TEMPLATE template0");
+    role.refused(
+        "live",
+        &with(&[&was, &pad]),
+        &["does not own the database \"pad\""],
+    );
+    c.sql("ALTER DATABASE pad OWNER TO guest");
+    c.sql_in(
+        "pad",
+        "GRANT ALL ON SCHEMA public TO guest; CREATE TABLE mine (a int)",
+    );
+    role.refused("live", &with(&[&was, &pad]), &["\"pad\" is not empty"]);
+    c.sql_in("pad", "DROP TABLE mine");
+    role.refused(
+        "live",
+        &with(&[&was, &pad]),
+        &["may not create anything in the schema \"public\""],
+    );
+    assert_empty(&c, "pad");
+    c.sql_in("live", "CREATE TYPE public.state AS ENUM ('a', 'b')");
+    let text = role.restored("live", &with(&[&was, &pad, &["--dry-run"]]));
+    assert!(text.contains("table was.t"), "{text}");
+    assert_empty(&c, "pad");
+    role.restored("live", &with(&[&was, &pad]));
+    assert_empty(&c, "pad");
+    let rows =
+        "SELECT count(*), (SELECT tableowner FROM pg_tables WHERE schemaname = 'was') FROM was.t";
+    assert_eq!(c.sql_in("live", rows), "3|guest");
+    // One that was killed has left something there, and its mark.
+    c.sql(
+        "COMMENT ON DATABASE pad IS 'scratch database of pg_incrbackup restore: it can be dropped'",
+    );
+    c.sql_in("pad", "SET ROLE guest; CREATE SCHEMA s; CREATE TABLE s.t (a int); CREATE FUNCTION f(int) RETURNS int LANGUAGE sql AS 'SELECT 1'");
+
+    // Nothing but a schema. Everything in the source's schemas is restored, to be dropped again.
+    c.sql("REVOKE CREATE ON DATABASE live FROM guest");
+    c.sql_in(
+        "live",
+        "DROP SCHEMA was CASCADE; DROP SCHEMA s CASCADE; CREATE SCHEMA box; CREATE SCHEMA s",
+    );
+    let boxed = with(&[&part, &pad, &["--into-schema", "box"]]);
+    role.refused("live", &boxed, &["may not use the schema \"box\""]);
+    c.sql_in("live", "GRANT USAGE ON SCHEMA box TO guest");
+    role.refused(
+        "live",
+        &boxed,
+        &["may not create anything in the schema \"box\""],
+    );
+    c.sql_in("live", "GRANT CREATE ON SCHEMA box TO guest");
+    // The domain is needed in its own schema.
+    role.refused("live", &boxed, &["may not use the schema \"s\""]);
+    c.sql_in(
+        "live",
+        "CREATE DOMAIN s.d AS int; REVOKE USAGE ON TYPE s.d FROM PUBLIC; \
+        GRANT USAGE ON SCHEMA s TO guest",
+    );
+    role.refused(
+        "live",
+        &boxed,
+        &[
+            "needs the type s.d of the target",
+            "GRANT USAGE ON type s.d TO \"guest\"",
+        ],
+    );
+    c.sql_in("live", "GRANT USAGE ON TYPE s.d TO guest");
+    let text = role.restored("live", &boxed);
+    assert!(
+        text.contains("uses, as it is in the target") && text.contains("type s.d"),
+        "{text}"
+    );
+    assert_eq!(c.sql_in("live", "SELECT sum(a) FROM box.t"), "18");
+    assert_empty(&c, "pad");
+    let here = with(&[&part, &pad]);
+    role.refused(
+        "live",
+        &here,
+        &["may not create anything in the schema \"s\""],
+    );
+
+    // Rows alone, into a live table of somebody else.
+    c.sql_in(
+        "live",
+        "CREATE TABLE s.t (id serial PRIMARY KEY, a int CHECK (a > 0), w public.state)",
+    );
+    let rows = with(&[&here, &["--data-only"]]);
+    role.refused(
+        "live",
+        &rows,
+        &["may not insert into \"s\".\"t\"", "GRANT INSERT"],
+    );
+    c.sql_in("live", "GRANT INSERT (id, a) ON s.t TO guest");
+    role.refused("live", &rows, &["may not insert into s.t"]);
+    c.sql_in(
+        "live",
+        "GRANT INSERT ON s.t TO guest; ALTER TABLE s.t ENABLE ROW LEVEL SECURITY",
+    );
+    role.refused(
+        "live",
+        &rows,
+        &["row-level security of \"s\".\"t\" applies to the role \"guest\""],
+    );
+    c.sql_in("live", "ALTER TABLE s.t DISABLE ROW LEVEL SECURITY");
+    let (status, text) = role.restore("live", &rows);
+    assert!(
+        status == 1 && text.contains("s.t_id_seq of the target may have to be moved forward"),
+        "{text}"
+    );
+    assert_eq!(
+        c.sql_in(
+            "live",
+            "SELECT count(*), (SELECT last_value FROM s.t_id_seq) FROM s.t"
+        ),
+        "3|1"
+    );
+    c.sql_in(
+        "live",
+        "TRUNCATE s.t; GRANT SELECT, UPDATE ON s.t_id_seq TO guest; \
+         CREATE FUNCTION s.skip() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RETURN CASE WHEN NEW.a <> 6 THEN NEW END; END$$; \
+         CREATE TRIGGER skip BEFORE INSERT ON s.t FOR EACH ROW EXECUTE FUNCTION s.skip()",
+    );
+    let (status, text) = role.restore("live", &rows);
+    assert!(
+        status == 1 && text.contains("2 of 3 rows were inserted into s.t"),
+        "{text}"
+    );
+    assert_eq!(
+        c.sql_in(
+            "live",
+            "SELECT count(*), (SELECT last_value FROM s.t_id_seq) FROM s.t"
+        ),
+        "2|3"
+    );
+    c.sql_in("live", "TRUNCATE s.t; DROP TRIGGER skip ON s.t");
+    role.restored("live", &rows);
+    role.refused(
+        "live",
+        &with(&[&here, &["--section", "post-data"]]),
+        &["does not own \"s\".\"t\""],
+    );
+    assert_empty(&c, "pad");
+}
+
+#[test]
+fn what_strangers_have_made_runs_with_no_more_rights() {
+    let c = Cluster::backed_up();
+    c.sql(
+        "CREATE ROLE alice; CREATE ROLE mallory LOGIN; CREATE SCHEMA s AUTHORIZATION alice; \
+         CREATE FUNCTION s.ok(int) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT $1 > 0'; ALTER FUNCTION s.ok OWNER TO alice; \
+         CREATE TABLE s.t (id serial PRIMARY KEY, a int CHECK (s.ok(a))); ALTER TABLE s.t OWNER TO alice; \
+         INSERT INTO s.t (a) SELECT generate_series(1, 10)",
+    );
+    c.flush();
+    let xid = c.sql("DELETE FROM s.t WHERE id = 1 RETURNING pg_current_xact_id()");
+    c.flush();
+    // Whatever runs as a superuser makes mallory one.
+    const EVIL: &str = "IF (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN ALTER ROLE mallory SUPERUSER; END IF;";
+    let assert_harmless = |what: &str| {
+        let is_super = c.sql("SELECT rolsuper FROM pg_roles WHERE rolname = 'mallory'");
+        assert_eq!(is_super, "f", "{what}");
+    };
+    let part = ["--table", "s.t", "--before-xid", &xid];
+    let into = with(&[&part, &["--into-schema", "was"]]);
+    c.sql("CREATE DATABASE live");
+    let super_user = Role {
+        c: &c,
+        name: "postgres",
+    };
+
+    // A superuser's event trigger with a function of mallory's, which fires for whatever anybody makes. (It is there before
+    // it is hers.)
+    c.sql_in(
+        "live",
+        &format!(
+            "GRANT CREATE ON SCHEMA public TO mallory; \
+             CREATE FUNCTION public.watch() RETURNS event_trigger LANGUAGE plpgsql AS $$BEGIN {EVIL} END$$; \
+             CREATE EVENT TRIGGER watch ON ddl_command_end EXECUTE FUNCTION public.watch(); \
+             SET session_replication_role = replica; ALTER FUNCTION public.watch OWNER TO mallory"
+        ),
+    );
+    super_user.restored("live", &with(&[&into, &["--dry-run"]]));
+    super_user.restored("live", &into);
+    assert_harmless("an event trigger");
+    c.sql_in("live", "SET session_replication_role = replica; DROP SCHEMA was CASCADE; DROP SCHEMA s CASCADE; ALTER EVENT TRIGGER watch ENABLE ALWAYS");
+    if c.version() < 17 {
+        super_user.refused(
+            "live",
+            &into,
+            &["event trigger watch of the target fires", "\"mallory\""],
+        );
+    } else {
+        super_user.restored("live", &into);
+        c.sql_in(
+            "live",
+            "SET event_triggers = off; DROP SCHEMA was CASCADE; DROP SCHEMA s CASCADE",
+        );
+    }
+    assert_harmless("an event trigger that fires always");
+    // The owner of the database is no superuser: it only has its own rights, whatever fires.
+    c.sql("CREATE ROLE owner LOGIN CREATEDB; ALTER DATABASE live OWNER TO owner");
+    let owner = Role {
+        c: &c,
+        name: "owner",
+    };
+    owner.restored("live", &with(&[&into, &OWN]));
+    assert_harmless("an event trigger, for the owner of the database");
+    let attributes =
+        "SELECT rolsuper, rolcreaterole, rolbypassrls FROM pg_roles WHERE rolname = 'owner'";
+    assert_eq!(c.sql(attributes), "f|f|f");
+    c.sql_in("live", "SET session_replication_role = replica; DROP EVENT TRIGGER watch; DROP SCHEMA was CASCADE; DROP SCHEMA s CASCADE");
+
+    // A function that mallory has made first, which the part uses as it is.
+    c.sql_in(
+        "live",
+        &format!(
+            "CREATE SCHEMA s; GRANT CREATE, USAGE ON SCHEMA s TO mallory; SET ROLE mallory; \
+             CREATE FUNCTION s.ok(int) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$BEGIN {EVIL} RETURN true; END$$"
+        ),
+    );
+    super_user.refused(
+        "live",
+        &into,
+        &[
+            "function s.ok(integer), which the part needs, belongs to \"mallory\"",
+            "superuser",
+        ],
+    );
+    super_user.refused(
+        "live",
+        &with(&[&into, &["--dry-run"]]),
+        &["belongs to \"mallory\""],
+    );
+    assert_harmless("a function that is used");
+    c.sql_in("live", "GRANT USAGE ON SCHEMA s TO owner");
+    owner.restored("live", &with(&[&into, &OWN]));
+    assert_harmless("a function that the owner of the database uses");
+    // The owner at the source is trusted.
+    c.sql_in("live", "DROP SCHEMA was CASCADE; DROP FUNCTION s.ok; CREATE FUNCTION s.ok(int) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT true'; \
+        ALTER FUNCTION s.ok OWNER TO alice");
+    super_user.restored("live", &into);
+    assert_eq!(c.sql_in("live", "SELECT count(*) FROM was.t"), "10");
+
+    // Rows into live tables are checked and numbered by PostgreSQL's operators, whatever there is in public.
+    c.sql_in(
+        "live",
+        &format!(
+            "CREATE TABLE s.t (id serial PRIMARY KEY, a int); ALTER TABLE s.t OWNER TO alice; SET ROLE mallory; \
+             CREATE FUNCTION public.same(oid, regclass) RETURNS boolean LANGUAGE plpgsql AS \
+                $$BEGIN {EVIL} RETURN $1 OPERATOR(pg_catalog.=) $2; END$$; \
+             CREATE OPERATOR public.= (FUNCTION = public.same, LEFTARG = oid, RIGHTARG = regclass)"
+        ),
+    );
+    let rows = with(&[&part, &["--data-only"]]);
+    super_user.restored("live", &rows);
+    assert_harmless("an operator");
+    assert_eq!(
+        c.sql_in(
+            "live",
+            "SELECT count(*), (SELECT last_value FROM s.t_id_seq) FROM s.t"
+        ),
+        "10|10"
+    );
+    // A table of hers has her triggers.
+    c.sql_in(
+        "live",
+        &format!(
+            "TRUNCATE s.t; ALTER TABLE s.t OWNER TO mallory; SET ROLE mallory; \
+             CREATE FUNCTION public.fire() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN {EVIL} RETURN NEW; END$$; \
+             CREATE TRIGGER fire BEFORE INSERT ON s.t FOR EACH ROW EXECUTE FUNCTION public.fire()"
+        ),
+    );
+    super_user.refused(
+        "live",
+        &rows,
+        &["table s.t, which gets rows, belongs to \"mallory\""],
+    );
+    assert_harmless("a trigger");
+    assert_eq!(c.sql_in("live", "SELECT count(*) FROM s.t"), "0");
+}

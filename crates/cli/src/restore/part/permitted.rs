@@ -169,7 +169,7 @@ pub async fn ensure_may_make(
         (
             of(catalog::TYPE),
             "SELECT 'type ' || pg_catalog.format_type(oid, NULL), 'USAGE' FROM pg_catalog.pg_type \
-             WHERE oid = ANY ($1) AND NOT pg_catalog.has_type_privilege(oid, 'USAGE')",
+             WHERE oid = ANY ($1) AND typcategory <> 'A' AND NOT pg_catalog.has_type_privilege(oid, 'USAGE')",
         ),
         (
             functions,

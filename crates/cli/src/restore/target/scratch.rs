@@ -22,12 +22,12 @@ const COMMENT: &str = "SELECT pg_catalog.shobj_description(oid, 'pg_database') \
 /// another object of the list may be gone when its turn comes.
 const CONTENTS: &str = "WITH others AS (SELECT oid FROM pg_catalog.pg_extension \
         WHERE NOT pg_catalog.pg_has_role(extowner, 'USAGE') OR extname = 'plpgsql') \
-    SELECT pg_catalog.format('DROP EXTENSION %I CASCADE', extname) FROM pg_catalog.pg_extension \
+    SELECT pg_catalog.format('DROP EXTENSION IF EXISTS %I CASCADE', extname) FROM pg_catalog.pg_extension \
         WHERE oid NOT IN (SELECT oid FROM others) \
-    UNION ALL SELECT pg_catalog.format('DROP SCHEMA %I CASCADE', nspname) FROM pg_catalog.pg_namespace AS n \
+    UNION ALL SELECT pg_catalog.format('DROP SCHEMA IF EXISTS %I CASCADE', nspname) FROM pg_catalog.pg_namespace AS n \
         WHERE nspname !~ '^pg_' AND nspname NOT IN ('public', 'information_schema') \
             AND NOT EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extnamespace = n.oid) \
-    UNION ALL SELECT pg_catalog.format('DROP %s %s CASCADE', \
+    UNION ALL SELECT pg_catalog.format('DROP %s IF EXISTS %s CASCADE', \
             CASE i.type WHEN 'statistics object' THEN 'STATISTICS' ELSE pg_catalog.upper(i.type) END, i.identity) \
         FROM pg_catalog.pg_depend AS d, LATERAL pg_catalog.pg_identify_object(d.classid, d.objid, 0) AS i \
         WHERE d.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass AND d.deptype = 'n' AND i.identity IS NOT NULL \
@@ -35,8 +35,8 @@ const CONTENTS: &str = "WITH others AS (SELECT oid FROM pg_catalog.pg_extension 
                 UNION ALL SELECT extnamespace FROM pg_catalog.pg_extension WHERE extname <> 'plpgsql') \
             AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend AS m \
                 WHERE m.classid = d.classid AND m.objid = d.objid AND m.deptype = 'e') \
-    UNION ALL SELECT pg_catalog.format('DROP SERVER %I CASCADE', srvname) FROM pg_catalog.pg_foreign_server \
-    UNION ALL SELECT pg_catalog.format('DROP FOREIGN DATA WRAPPER %I CASCADE', fdwname) FROM pg_catalog.pg_foreign_data_wrapper AS w \
+    UNION ALL SELECT pg_catalog.format('DROP SERVER IF EXISTS %I CASCADE', srvname) FROM pg_catalog.pg_foreign_server \
+    UNION ALL SELECT pg_catalog.format('DROP FOREIGN DATA WRAPPER IF EXISTS %I CASCADE', fdwname) FROM pg_catalog.pg_foreign_data_wrapper AS w \
         WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_depend \
             WHERE classid = 'pg_catalog.pg_foreign_data_wrapper'::pg_catalog.regclass AND objid = w.oid AND deptype = 'e')";
 
